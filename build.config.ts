@@ -1,0 +1,19 @@
+import { defineBuildConfig } from 'unbuild';
+
+export default defineBuildConfig({
+  entries: [
+    { input: 'src/index', name: 'index' },
+    { input: 'src/index.web', name: 'index.web' },
+    { input: 'src/core/index', name: 'core/index' },
+    { input: 'src/core/crypto/node', name: 'crypto/node' },
+    { input: 'src/core/crypto/web', name: 'crypto/web' },
+    { input: 'src/core/crypto/noble', name: 'crypto/noble' },
+    { input: 'src/express', name: 'express' },
+    { input: 'src/admin', name: 'admin' },
+  ],
+  clean: true,
+  declaration: 'node16',
+  // Chosen by the runtime's export conditions, so it has to stay an import.
+  externals: ['#crypto'],
+  rollup: { emitCJS: false, esbuild: { target: 'es2023' } },
+});

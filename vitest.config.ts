@@ -1,0 +1,18 @@
+import { defineConfig } from 'vitest/config';
+import tsconfig from './tsconfig.json' with { type: 'json' };
+
+const source = (path: string) => new URL(path, import.meta.url).pathname;
+
+// One table for types and tests: the paths of tsconfig.json. The longest name first, since aliases match prefixes.
+const alias = Object.entries(tsconfig.compilerOptions.paths)
+  .sort(([a], [b]) => b.length - a.length)
+  .map(([find, [path]]) => ({ find, replacement: source(path as string) }));
+
+export default defineConfig({
+  resolve: { alias },
+  test: {
+    include: ['test/**/*.test.ts'],
+    testTimeout: 30_000,
+    coverage: { include: ['src/**/*.ts'] },
+  },
+});
