@@ -1,0 +1,93 @@
+import { normalizeAuthority, parseHosts } from './authority';
+import { isDeviceId } from './credentials';
+import { assertCompressedPoint } from './crypto/points';
+import type { CryptoProvider, MaybePromise } from './crypto/provider';
+import { fromBase64Url, toBase64Url } from './encoding';
+
+/** What a device may do towards this one: call it, or be called by it. A device can hold both. */
+export type Role = 'controller' | 'target';
+
+/** A device that this one trusts. */
+export interface TrustedDevice {
+  /** `am_` and 16 base64url characters of the SHA-256 of the public key. */
+  readonly deviceId: string;
+  /** The compressed P-256 point, 33 bytes, in base64url: 44 characters. */
+  readonly publicKey: string;
+  readonly friendlyName: string;
+  readonly roles: readonly Role[];
+  /** For a target: the authorities at which it is called. */
+  readonly hosts?: readonly string[] | undefined;
+  /** Unix seconds after which it is not trusted any more. */
+  readonly expiresAt?: number | undefined;
+}
+
+/** The allow list as a verifier reads it. */
+export interface AllowList {
+  /** This device's own id, which AuthMesh-Target has to name; null where there is none. */
+  readonly deviceId: string | null;
+  /** The authorities to which this device answers. */
+  readonly hosts: readonly string[];
+  find(deviceId: string): TrustedDevice | undefined;
+  /** The target that an authority belongs to. */
+  targetOf(authority: string): TrustedDevice | undefined;
+}
+
+/** Where the allow list comes from; asked on every request, so a fresh list costs nothing when nothing has changed. */
+export interface AllowListSource {
+  /**
+   * @throws AmeshError `allow_list_integrity_failure` or `allow_list_unavailable`; the request is then refused
+   */
+  current(): MaybePromise<AllowList>;
+}
+
+/**
+ * An allow list out of plain values.
+ *
+ * @throws TypeError where an id, key, role or host is not of its form, or stands there twice
+ */
+export function createAllowList(init: {
+  deviceId?: string | null;
+  hosts?: readonly string[];
+  devices?: readonly TrustedDevice[];
+}): AllowList {
+  const { deviceId = null, hosts = [], devices = [] } = init;
+  if (deviceId !== null && !isDeviceId(deviceId)) throw new TypeError('deviceId is not of the form am_….');
+  const byId = new Map<string, TrustedDevice>();
+  const byHost = new Map<string, TrustedDevice>();
+  for (const device of devices) {
+    if (!isDeviceId(device.deviceId))
+      throw new TypeError('The deviceId of a device is not of the form am_….');
+    if (byId.has(device.deviceId)) throw new TypeError(`${device.deviceId} stands in the list twice.`);
+    assertCompressedPoint(fromBase64Url(device.publicKey) ?? new Uint8Array());
+    if (!device.roles.every((role) => role === 'controller' || role === 'target')) {
+      throw new TypeError('A role is "controller" or "target".');
+    }
+    byId.set(device.deviceId, device);
+    if (!device.roles.includes('target')) continue;
+    for (const host of parseHosts(device.hosts ?? [])) {
+      if (byHost.has(host)) throw new TypeError(`${host} belongs to two targets.`);
+      byHost.set(host, device);
+    }
+  }
+  return {
+    deviceId,
+    hosts: parseHosts(hosts),
+    find: (id) => byId.get(id),
+    targetOf: (authority) => byHost.get(normalizeAuthority(authority) ?? ''),
+  };
+}
+
+/**
+ * The id of a device: `am_` and the first 16 base64url characters of the SHA-256 of its public key.
+ *
+ * @param publicKey a compressed P-256 point, 33 bytes
+ */
+export function deviceIdOf(publicKey: Uint8Array, crypto: CryptoProvider): MaybePromise<string> {
+  assertCompressedPoint(publicKey);
+  const digest = crypto.sha256(publicKey);
+  return digest instanceof Promise ? digest.then(toDeviceId) : toDeviceId(digest);
+}
+
+function toDeviceId(digest: Uint8Array): string {
+  return `am_${toBase64Url(digest).slice(0, 16)}`;
+}

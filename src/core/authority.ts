@@ -1,0 +1,53 @@
+// host[:port]; a host is a name, an IPv4 address or a bracketed IPv6 address. No userinfo, no path, no empty port.
+const AUTHORITY = /^(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,255})(?::([1-9]\d{0,4}))?$/;
+
+/**
+ * An authority in the one form in which amesh compares and signs it: lower case, `:80` and `:443` dropped whatever
+ * the scheme, since behind a TLS proxy the server cannot know it.
+ *
+ * @returns null where the text is not host[:port]
+ */
+export function normalizeAuthority(text: string): string | null {
+  const match = AUTHORITY.exec(text.toLowerCase());
+  if (match === null) return null;
+  const [, host, port] = match;
+  if (port !== undefined && Number(port) > 65535) return null;
+  return port === undefined || port === '80' || port === '443' ? (host as string) : `${host}:${port}`;
+}
+
+/** Whether a normalised authority names this machine itself: localhost, *.localhost, 127.0.0.0/8 or [::1]. */
+export function isLoopback(authority: string): boolean {
+  const host = authority.replace(/:\d+$/, '');
+  return /^(?:(?:[a-z0-9_-]+\.)*localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(host);
+}
+
+/** The port of a normalised authority; null stands for 80 or 443. */
+export function portOf(authority: string): number | null {
+  const match = /:(\d+)$/.exec(
+    authority.startsWith('[') ? authority.slice(authority.indexOf(']')) : authority,
+  );
+  return match === null ? null : Number(match[1]);
+}
+
+/**
+ * Host names as a user gives them, in an array or as one text with commas, in normal form and each once.
+ *
+ * @throws TypeError naming the first that is not host[:port]
+ */
+export function parseHosts(hosts: string | readonly string[]): string[] {
+  const list = typeof hosts === 'string' ? hosts.split(',') : hosts;
+  if (!Array.isArray(list)) throw new TypeError('hosts is an array of host[:port], or one text with commas.');
+  const parsed = new Set<string>();
+  for (const entry of list) {
+    const text = typeof entry === 'string' ? entry.trim() : '';
+    if (text === '' && typeof hosts === 'string') continue;
+    const authority = normalizeAuthority(text);
+    if (authority === null) {
+      throw new TypeError(
+        `${JSON.stringify(entry)} is not a host. Give host or host:port, without scheme or path.`,
+      );
+    }
+    parsed.add(authority);
+  }
+  return [...parsed];
+}

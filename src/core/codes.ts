@@ -1,0 +1,221 @@
+/**
+ * Every reason for which amesh refuses or fails: one list for the wire, the log, `AmeshError.code` and the docs.
+ *
+ * `status` and `wire` say what a client sees of it (`wire` hides from strangers what is none of their business);
+ * an entry without them never goes over the wire.
+ *
+ * @see docs/errors.md
+ */
+export const CODES = Object.freeze({
+  // What a verifier finds, in the order of its checks.
+  missing_header: refusal(
+    401,
+    'unauthorized',
+    'The request is not signed.',
+    'Call with amesh.fetch, or see docs/protocol.md for other languages.',
+  ),
+  unsupported_version: refusal(
+    400,
+    'unsupported_version',
+    'The AuthMesh header is of another version.',
+    'Use the same major version of amesh on both machines.',
+  ),
+  malformed_header: refusal(
+    400,
+    'malformed_header',
+    'The signature or a field that it covers is malformed, or stands there twice.',
+    'Compare the request with docs/protocol.md. A proxy may have added or doubled a header.',
+  ),
+  component_not_covered: refusal(
+    400,
+    'component_not_covered',
+    'The signature leaves out a part of the request that it has to cover.',
+    'Cover every component that docs/protocol.md names.',
+  ),
+  wrong_host: refusal(
+    421,
+    'wrong_host',
+    'The request is for a host that this machine does not answer to.',
+    'If it is ours, run on this machine: amesh config hosts <host>',
+  ),
+  wrong_target: refusal(
+    401,
+    'unauthorized',
+    'The request names another device in AuthMesh-Target.',
+    'On the calling machine, check which device the host belongs to: amesh list',
+  ),
+  timestamp_out_of_range: refusal(
+    401,
+    'timestamp_out_of_range',
+    'The request was signed too long ago, or in the future.',
+    'Set both clocks (NTP). A request signed before this server started is refused too.',
+  ),
+  unknown_device: refusal(
+    401,
+    'unauthorized',
+    'The device is not in the allow list: never paired, or revoked.',
+    'Pair it: amesh trust add --role controller "<its line>"',
+  ),
+  device_expired: refusal(401, 'unauthorized', 'The trust in this device has ended.', 'Pair it again.'),
+  role_not_allowed: refusal(
+    401,
+    'unauthorized',
+    'The device is known, but not as a controller: it may not call this machine.',
+    'If it should: amesh trust add --role controller "<its line>"',
+  ),
+  invalid_signature: refusal(
+    401,
+    'unauthorized',
+    'The signature does not match the request.',
+    'A proxy that rewrites host, path, query or a covered field is the usual cause: see "authority" and "pathPrefix" in docs/guide.md.',
+  ),
+  replay_detected: refusal(
+    401,
+    'unauthorized',
+    'This request has been seen before.',
+    'Sign each attempt anew; amesh.fetch does.',
+  ),
+  payload_too_large: refusal(
+    413,
+    'payload_too_large',
+    'The body is larger than allowed.',
+    'Raise maxBodyBytes where such bodies are expected.',
+  ),
+  content_digest_missing: refusal(
+    401,
+    'unauthorized',
+    'The request has a body, but no Content-Digest.',
+    'Send Content-Digest: sha-256=:…: and sign it; amesh.fetch does.',
+  ),
+  content_digest_mismatch: refusal(
+    401,
+    'unauthorized',
+    'The body is not the one that was signed.',
+    'Something between the machines changes the body, or the client signed another one.',
+  ),
+  body_incomplete: refusal(
+    400,
+    'body_incomplete',
+    'The connection ended before the body did.',
+    'Nothing to do here: the client went away.',
+  ),
+
+  // What is wrong with the server itself: it refuses everybody until it is mended.
+  allow_list_integrity_failure: refusal(
+    500,
+    'allow_list_integrity_failure',
+    'The allow list is not as its owner sealed it.',
+    'Put the right allow_list.json back, or start anew with: amesh trust reset',
+  ),
+  allow_list_unavailable: refusal(
+    503,
+    'allow_list_unavailable',
+    'The allow list cannot be read.',
+    'Check that the folder or store is there and readable for this process.',
+  ),
+  nonce_store_unavailable: refusal(
+    503,
+    'nonce_store_unavailable',
+    'The nonce store did not answer, or is full.',
+    'Check the store. Without it a replay cannot be told from a new request.',
+  ),
+  body_parser_ordering_error: refusal(
+    500,
+    'body_parser_ordering_error',
+    'A body parser before amesh.verify() kept no copy of the bytes.',
+    'Put amesh.verify() before it, or use express.json({ verify: amesh.rawBody }).',
+  ),
+
+  // What a client finds.
+  redirect_refused: failure(
+    'The server answered with a redirect that would need a new signature.',
+    'Call the final URL.',
+  ),
+  clock_skew_too_large: failure(
+    'The clocks of the two machines are too far apart.',
+    'Set the clock of the wrong one (NTP).',
+  ),
+
+  // What the machine's own files or their user can do wrong.
+  no_identity: refusal(
+    503,
+    'allow_list_unavailable',
+    'This machine has no amesh identity yet.',
+    'Run: amesh init --name <name>',
+  ),
+  no_file_system: failure(
+    'There is no file system here.',
+    'Use createClient() or createVerifier() of @authmesh/sdk/core with a key of your own.',
+  ),
+  identity_exists: failure(
+    'This machine has an amesh identity already.',
+    'Keep it, or replace it with --force; every pairing is then lost.',
+  ),
+  identity_unreadable: refusal(
+    503,
+    'allow_list_unavailable',
+    'The identity on this machine cannot be read.',
+    'Check the files of AUTH_MESH_DIR and who may read them.',
+  ),
+  passphrase_required: refusal(
+    503,
+    'allow_list_unavailable',
+    'The private key is encrypted and no passphrase was given.',
+    'Set AUTH_MESH_PASSPHRASE or AMESH_PASSPHRASE_FILE.',
+  ),
+  passphrase_wrong: refusal(
+    503,
+    'allow_list_unavailable',
+    'The passphrase does not open the private key.',
+    'Set the right AUTH_MESH_PASSPHRASE or AMESH_PASSPHRASE_FILE.',
+  ),
+  key_backend_unavailable: refusal(
+    503,
+    'allow_list_unavailable',
+    'The key backend is not available on this machine.',
+    'Use: amesh init --backend encrypted-file',
+  ),
+  store_busy: failure('Another process holds the lock.', 'Try again. Nothing was changed.'),
+  store_conflict: failure(
+    'The allow list was changed by somebody else at the same moment, again and again.',
+    'Try again. Nothing was changed.',
+  ),
+  unknown_name: failure('No device in the allow list has this name or id.', 'See: amesh list'),
+  ambiguous_name: failure('Several devices match.', 'Use the id: amesh list'),
+  malformed_trust_line: failure(
+    'This is not a line of amesh trust export.',
+    'Copy the whole line: amesh-p256 <key> <name>',
+  ),
+  key_mismatch: failure(
+    'A device with this id is in the allow list with another key.',
+    'Revoke it first if you are sure.',
+  ),
+  own_key: failure('This is the key of this machine itself.', 'Paste the line of the other machine.'),
+  host_taken: failure(
+    'The host belongs to another target already.',
+    'Revoke that one first, or use another host.',
+  ),
+} satisfies Record<string, CodeFacts>);
+
+interface CodeFacts {
+  readonly status?: number;
+  readonly wire?: string;
+  readonly cause: string;
+  readonly fix: string;
+}
+
+function refusal<S extends number, W extends string>(status: S, wire: W, cause: string, fix: string) {
+  return Object.freeze({ status, wire, cause, fix });
+}
+
+function failure(cause: string, fix: string) {
+  return Object.freeze({ cause, fix });
+}
+
+/** A code of {@link CODES}: stable, snake_case, the same in logs, errors and docs. */
+export type AmeshCode = keyof typeof CODES;
+
+/** The codes for which a verifier refuses a request: the ones with a status. */
+export type RejectCode = {
+  [C in AmeshCode]: (typeof CODES)[C] extends { status: number } ? C : never;
+}[AmeshCode];

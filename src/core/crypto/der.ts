@@ -1,0 +1,40 @@
+/** r‖s, 64 bytes, as the ASN.1 DER that node:crypto takes: 8 to 72 bytes (RFC 3279 section 2.2.3). */
+export function toDer(signature: Uint8Array): Uint8Array<ArrayBuffer> {
+  const rStart = integerStart(signature, 0);
+  const sStart = integerStart(signature, 32);
+  const rPad = (signature[rStart] as number) >> 7;
+  const sPad = (signature[sStart] as number) >> 7;
+  const rLength = 32 - rStart + rPad;
+  const sLength = 64 - sStart + sPad;
+  const der = new Uint8Array(6 + rLength + sLength);
+  der[0] = 0x30;
+  der[1] = 4 + rLength + sLength;
+  der[2] = 0x02;
+  der[3] = rLength;
+  der.set(signature.subarray(rStart, 32), 4 + rPad);
+  der[4 + rLength] = 0x02;
+  der[5 + rLength] = sLength;
+  der.set(signature.subarray(sStart, 64), 6 + rLength + sPad);
+  return der;
+}
+
+function integerStart(bytes: Uint8Array, start: number): number {
+  let i = start;
+  while (i < start + 31 && bytes[i] === 0) i++;
+  return i;
+}
+
+/** The DER signature that node:crypto makes as r‖s, 64 bytes. It comes from our own signer, so its form is known. */
+export function fromDer(der: Uint8Array): Uint8Array<ArrayBuffer> {
+  const signature = new Uint8Array(64);
+  const rLength = der[3] as number;
+  const sLength = der[5 + rLength] as number;
+  place(signature, 32, der.subarray(4, 4 + rLength));
+  place(signature, 64, der.subarray(6 + rLength, 6 + rLength + sLength));
+  return signature;
+}
+
+function place(signature: Uint8Array, end: number, integer: Uint8Array): void {
+  const value = integer.length === 33 ? integer.subarray(1) : integer;
+  signature.set(value, end - value.length);
+}

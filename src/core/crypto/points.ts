@@ -1,0 +1,85 @@
+import { fromBase64Url, toBase64Url } from '../encoding';
+import type { PrivateJwk } from './provider';
+
+// SubjectPublicKeyInfo of a compressed P-256 point, up to the point itself (RFC 5480). Every runtime imports it.
+const SPKI_PREFIX = Uint8Array.of(
+  0x30,
+  0x39,
+  0x30,
+  0x13,
+  0x06,
+  0x07,
+  0x2a,
+  0x86,
+  0x48,
+  0xce,
+  0x3d,
+  0x02,
+  0x01,
+  0x06,
+  0x08,
+  0x2a,
+  0x86,
+  0x48,
+  0xce,
+  0x3d,
+  0x03,
+  0x01,
+  0x07,
+  0x03,
+  0x22,
+  0x00,
+);
+
+/** Throws a TypeError unless the bytes have the form of a compressed point; whether it is on the curve is for the provider. */
+export function assertCompressedPoint(point: Uint8Array): void {
+  if (point.length !== 33 || (point[0] !== 2 && point[0] !== 3)) {
+    throw new TypeError('A public key is a compressed P-256 point of 33 bytes.');
+  }
+}
+
+/** A compressed point, 33 bytes, as SubjectPublicKeyInfo, 59 bytes. */
+export function toSpki(point: Uint8Array): Uint8Array<ArrayBuffer> {
+  assertCompressedPoint(point);
+  const spki = new Uint8Array(SPKI_PREFIX.length + 33);
+  spki.set(SPKI_PREFIX);
+  spki.set(point, SPKI_PREFIX.length);
+  return spki;
+}
+
+/** The coordinates of a JSON Web Key as a compressed point, 33 bytes. */
+export function toPoint(jwk: { x?: string | undefined; y?: string | undefined }): Uint8Array<ArrayBuffer> {
+  const x = fromBase64Url(jwk.x ?? '');
+  const y = fromBase64Url(jwk.y ?? '');
+  if (x?.length !== 32 || y?.length !== 32)
+    throw new TypeError('A P-256 key needs x and y of 32 bytes each.');
+  const point = new Uint8Array(33);
+  point[0] = 2 + ((y[31] as number) & 1);
+  point.set(x, 1);
+  return point;
+}
+
+/** Throws a TypeError unless this has the form of a P-256 private key. */
+export function assertPrivateJwk(jwk: PrivateJwk): void {
+  const d = fromBase64Url(jwk.d ?? '');
+  if (jwk.kty !== 'EC' || jwk.crv !== 'P-256' || d?.length !== 32) {
+    throw new TypeError('A private key is a JSON Web Key with kty EC, crv P-256 and d of 32 bytes.');
+  }
+  toPoint(jwk);
+}
+
+/** A private scalar of 32 bytes and its uncompressed point of 65 bytes as a JSON Web Key. */
+export function toPrivateJwk(scalar: Uint8Array, uncompressed: Uint8Array): PrivateJwk {
+  return {
+    kty: 'EC',
+    crv: 'P-256',
+    x: toBase64Url(uncompressed.subarray(1, 33)),
+    y: toBase64Url(uncompressed.subarray(33, 65)),
+    d: toBase64Url(scalar),
+  };
+}
+
+/** What every provider says of a key whose public part is not its own. */
+export function keyPartsDiffer(): TypeError {
+  return new TypeError('The public part of this private key belongs to another key.');
+}

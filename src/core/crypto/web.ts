@@ -1,0 +1,77 @@
+import { assertPrivateJwk, keyPartsDiffer, toPoint, toSpki } from './points';
+import type { CryptoProvider, PrivateJwk, Signer } from './provider';
+
+const KEY = { name: 'ECDSA', namedCurve: 'P-256' } as const;
+const SIGNATURE = { name: 'ECDSA', hash: 'SHA-256' } as const;
+
+// TypeScript keeps views of shared memory apart from the others; WebCrypto refuses them by itself.
+type Plain = Uint8Array<ArrayBuffer>;
+
+/** WebCrypto: the default where there is no node:crypto (Workers, browsers). */
+export const webCrypto: CryptoProvider = Object.freeze({
+  id: 'web',
+
+  randomBytes: (length: number) => crypto.getRandomValues(new Uint8Array(length)),
+
+  sha256: async (data: Uint8Array) => new Uint8Array(await crypto.subtle.digest('SHA-256', data as Plain)),
+
+  async importPublicKey(point: Uint8Array) {
+    const spki = toSpki(point);
+    let key: CryptoKey;
+    try {
+      key = await crypto.subtle.importKey('spki', spki, KEY, false, ['verify']);
+    } catch {
+      throw new TypeError('This is no point of the P-256 curve.');
+    }
+    return {
+      verify: async (signature: Uint8Array, message: Uint8Array) =>
+        signature.length === 64 &&
+        (await crypto.subtle.verify(SIGNATURE, key, signature as Plain, message as Plain)),
+    };
+  },
+
+  async importPrivateKey(jwk: PrivateJwk) {
+    assertPrivateJwk(jwk);
+    const { kty, crv, x, y, d } = jwk;
+    let key: CryptoKey;
+    try {
+      key = await crypto.subtle.importKey('jwk', { kty, crv, x, y, d }, KEY, false, ['sign']);
+    } catch {
+      throw new TypeError('This is no private key of the P-256 curve.');
+    }
+    const signer = toSigner(key, toPoint(jwk));
+    // Not every runtime compares the two parts on import, and a wrong one would only show as refused requests.
+    const probe = new TextEncoder().encode('amesh key check');
+    const publicKey = await webCrypto.importPublicKey(signer.publicKey);
+    if (!(await publicKey.verify(await signer.sign(probe), probe))) throw keyPartsDiffer();
+    return signer;
+  },
+
+  async generatePrivateKey() {
+    const { privateKey } = await crypto.subtle.generateKey(KEY, true, ['sign', 'verify']);
+    const { x = '', y = '', d = '' } = await crypto.subtle.exportKey('jwk', privateKey);
+    return { kty: 'EC', crv: 'P-256', x, y, d } as const;
+  },
+} satisfies CryptoProvider);
+
+/**
+ * A signer over a CryptoKey, which may be non-extractable.
+ *
+ * @param key an ECDSA P-256 private key with the usage `sign`
+ * @param publicKey its compressed point, 33 bytes; it cannot be had from a non-extractable key
+ * @throws TypeError where the key is of another kind
+ */
+export function toSigner(key: CryptoKey, publicKey: Uint8Array): Signer {
+  const algorithm = key.algorithm as EcKeyAlgorithm;
+  if (key.type !== 'private' || algorithm.name !== 'ECDSA' || algorithm.namedCurve !== 'P-256') {
+    throw new TypeError('A signer needs an ECDSA P-256 private key.');
+  }
+  toSpki(publicKey);
+  return {
+    publicKey: publicKey.slice(),
+    sign: async (message) => new Uint8Array(await crypto.subtle.sign(SIGNATURE, key, message as Plain)),
+  };
+}
+
+/** The provider of this file, under the name by which the entry files choose one. */
+export { webCrypto as cryptoProvider };

@@ -1,0 +1,91 @@
+import { type AmeshCode, CODES } from './codes';
+
+const BRAND = Symbol.for('amesh.error');
+
+/**
+ * The one error that amesh throws on purpose. `message` says the cause and then the fix; neither it nor `cause`
+ * ever holds a key, a token, a header or a body. A wrong option is a plain `TypeError` instead.
+ *
+ * @see docs/errors.md
+ */
+export class AmeshError extends Error {
+  override readonly name: string = 'AmeshError';
+  /** From the list in {@link CODES}; compare this, not the message. */
+  readonly code: AmeshCode;
+  /** What to do about it, in one sentence. */
+  readonly fix: string;
+
+  /**
+   * @param code which failure; gives the texts where none are passed
+   * @param detail replaces the general cause by a more precise one
+   * @param options `fix` replaces the general fix; `cause` as for any Error
+   */
+  constructor(code: AmeshCode, detail?: string, options: { fix?: string; cause?: unknown } = {}) {
+    const fix = options.fix ?? CODES[code].fix;
+    super(`${detail ?? CODES[code].cause} ${fix}`, 'cause' in options ? { cause: options.cause } : undefined);
+    this.code = code;
+    this.fix = fix;
+    Object.defineProperty(this, BRAND, { value: true });
+  }
+}
+
+/** `redirect_refused`: following the redirect would mean signing something the caller did not ask for. */
+export class RedirectRefusedError extends AmeshError {
+  override readonly name = 'RedirectRefusedError';
+  /** Where the server pointed to: an absolute URL. */
+  readonly location: string;
+
+  constructor(location: string, why: string) {
+    super('redirect_refused', `${why} The server points to ${location}.`);
+    this.location = location;
+  }
+}
+
+/** `clock_skew_too_large`: the server's clock and ours differ by more than the 300 s that are corrected silently. */
+export class ClockSkewTooLargeError extends AmeshError {
+  override readonly name = 'ClockSkewTooLargeError';
+  /** The server's time minus ours, in whole seconds. */
+  readonly differenceSeconds: number;
+
+  constructor(authority: string, differenceSeconds: number) {
+    const direction = differenceSeconds > 0 ? 'ahead of' : 'behind';
+    super(
+      'clock_skew_too_large',
+      `The clock of ${authority} is ${Math.abs(differenceSeconds)} s ${direction} the clock of this machine.`,
+    );
+    this.differenceSeconds = differenceSeconds;
+  }
+}
+
+/** `allow_list_integrity_failure`: the allow list is not what its owner sealed. Nothing is repaired silently. */
+export class AllowListIntegrityError extends AmeshError {
+  override readonly name = 'AllowListIntegrityError';
+
+  /** @param fix where putting the list back is not what helps */
+  constructor(detail: string, fix?: string) {
+    super('allow_list_integrity_failure', detail, fix === undefined ? {} : { fix });
+  }
+}
+
+/** `nonce_store_unavailable`: a nonce store could not say whether a nonce is new. */
+export class NonceStoreUnavailableError extends AmeshError {
+  override readonly name = 'NonceStoreUnavailableError';
+
+  constructor(detail?: string, cause?: unknown) {
+    super('nonce_store_unavailable', detail, { cause });
+  }
+}
+
+/** `no_identity`: this machine has no device identity yet. */
+export class NoIdentityError extends AmeshError {
+  override readonly name = 'NoIdentityError';
+
+  constructor(where: string) {
+    super('no_identity', `There is no amesh identity in ${where}.`);
+  }
+}
+
+/** Whether a value is an {@link AmeshError}, also one of another copy or realm of this package. */
+export function isAmeshError(value: unknown): value is AmeshError {
+  return typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[BRAND] === true;
+}

@@ -1,0 +1,37 @@
+export {
+  type AllowList,
+  type AllowListSource,
+  createAllowList,
+  deviceIdOf,
+  type Role,
+  type TrustedDevice,
+} from './allow-list';
+export { isLoopback, normalizeAuthority } from './authority';
+export type { AuthMeshIdentity } from './caller';
+export { type Client, type ClientOptions, createClient } from './client/client';
+export type { ClientRejection } from './client/refusal';
+export { type AmeshCode, CODES, type RejectCode } from './codes';
+export type { CryptoProvider, MaybePromise, PrivateJwk, PublicKey, Signer } from './crypto/provider';
+export { fromBase64Url, toBase64Url } from './encoding';
+export {
+  AllowListIntegrityError,
+  AmeshError,
+  ClockSkewTooLargeError,
+  isAmeshError,
+  NoIdentityError,
+  NonceStoreUnavailableError,
+  RedirectRefusedError,
+} from './errors';
+export { InMemoryNonceStore, type InMemoryNonceStoreOptions, type NonceStore } from './nonce-memory';
+export type { RefusalMessage, Rejection } from './refusal';
+export { type SignatureFormat, type SignOptions, signRequest } from './sign';
+export {
+  type Accepted,
+  createVerifier,
+  type Refused,
+  type Verifier,
+  type VerifierOptions,
+  type VerifyCall,
+} from './verify';
+export type { VerifyOptions } from './verify-options';
+export { type HeaderLines, type ReadBody, type RequestView, toRequestView } from './view';

@@ -1,0 +1,7 @@
+/**
+ * What each string that a device key signs begins with, so that no signature can be taken for one of another kind.
+ * A request's signature base begins with a quotation mark, which none of these does.
+ */
+export const LABELS = Object.freeze({
+  allowList: 'amesh allow list v1\n',
+});

@@ -1,0 +1,65 @@
+import { normalizeAuthority } from './authority';
+import { Fault, malformed } from './fault';
+import { headerLines, type RequestView } from './view';
+
+/** The parts of a request that every signature covers, in the form in which the signature base has them. */
+export interface RequestLine {
+  readonly method: string;
+  /** Normalised, see {@link normalizeAuthority}. */
+  readonly authority: string;
+  readonly path: string;
+  /** With its question mark; `?` alone where the target has none (RFC 9421 section 2.2.7). */
+  readonly query: string;
+}
+
+export interface RequestLineOptions {
+  /** Replaces the authority seen. */
+  readonly authority?: string | undefined;
+  /** Put in front of the target. */
+  readonly pathPrefix?: string | undefined;
+  /** Takes X-Forwarded-Host for the Host header where it is there. */
+  readonly trustForwardedHost?: boolean | undefined;
+}
+
+const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/;
+const TARGET = /^\/[\x21\x22\x24-\x7e]*$/; // printable ASCII but the space and "#"
+
+/** Reads a view's method, target and authority strictly: what one part of a server could read otherwise is refused. */
+export function readRequestLine(view: RequestView, options: RequestLineOptions = {}): RequestLine | Fault {
+  if (!METHOD.test(view.method)) return malformed('The method is not a token.');
+  if (view.method === 'TRACE' || view.method === 'CONNECT') return malformed(`${view.method} is not signed.`);
+
+  if (!TARGET.test(view.target))
+    return malformed('The target is not in origin form, or holds a character that it may not.');
+  const target = (options.pathPrefix ?? '') + view.target;
+  const mark = target.indexOf('?');
+
+  const authority = readAuthority(view, options);
+  if (authority instanceof Fault) return authority;
+
+  return {
+    method: view.method,
+    authority,
+    path: mark === -1 ? target : target.slice(0, mark),
+    query: mark === -1 ? '?' : target.slice(mark),
+  };
+}
+
+function readAuthority(view: RequestView, options: RequestLineOptions): string | Fault {
+  const seen = normalizeAuthority(view.authority);
+  if (seen === null) return malformed('The Host header is missing, or is not host[:port].');
+  const hosts = headerLines(view.headers, 'host');
+  if (hosts.length > 1) return malformed('There are several Host headers.');
+  if (hosts.length === 1 && normalizeAuthority((hosts[0] as string).trim()) !== seen) {
+    return malformed('The Host header differs from the authority of the request.');
+  }
+  if (options.authority !== undefined) return options.authority;
+  if (options.trustForwardedHost) {
+    // The left-most, which is what Express calls the host too: the outermost proxy's view.
+    const forwarded = headerLines(view.headers, 'x-forwarded-host').join(',').split(',')[0] as string;
+    if (forwarded.trim() !== '') {
+      return normalizeAuthority(forwarded.trim()) ?? malformed('X-Forwarded-Host is not host[:port].');
+    }
+  }
+  return seen;
+}

@@ -1,0 +1,116 @@
+import { normalizeAuthority, parseHosts } from './authority';
+import type { NonceStore } from './nonce-memory';
+import type { Rejection } from './refusal';
+
+/** How requests are verified. Every option may be left out; a wrong one is a TypeError where it is given. */
+export interface VerifyOptions {
+  /** How far `created` may be from this machine's clock, either way. Seconds, 1 to 300; default 30. */
+  readonly clockSkewSeconds?: number | undefined;
+  /** How long a nonce is remembered at least. Seconds, at least twice `clockSkewSeconds`; default 60 or that. */
+  readonly nonceWindowSeconds?: number | undefined;
+  /** Default: one {@link InMemoryNonceStore} for all verifiers of an instance. */
+  readonly nonceStore?: NonceStore | undefined;
+  /** The largest body that is accepted, in bytes; default 1,048,576 (1 MiB). */
+  readonly maxBodyBytes?: number | undefined;
+  /** The authorities (`host` or `host:port`) that this server answers to; default: AMESH_HOSTS, then the sealed list. */
+  readonly hosts?: readonly string[] | undefined;
+  /** Takes the place of the Host header, behind a proxy that rewrites it. It is then a host of this server. */
+  readonly authority?: string | undefined;
+  /** Put back in front of the path, behind a proxy that strips it. Begins with `/`, does not end with it. */
+  readonly pathPrefix?: string | undefined;
+  /** Takes X-Forwarded-Host for the Host header; only behind a proxy that sets it itself. Default false. */
+  readonly trustForwardedHost?: boolean | undefined;
+  /** Told of each refusal, with the precise reason that the client does not get to see. */
+  readonly onReject?: ((rejection: Rejection) => void) | undefined;
+}
+
+/** {@link VerifyOptions} checked and with its defaults, but for the stores. */
+export interface VerifySettings {
+  readonly clockSkewSeconds: number;
+  readonly nonceWindowSeconds: number;
+  readonly nonceStore: NonceStore | undefined;
+  readonly maxBodyBytes: number;
+  readonly hosts: ReadonlySet<string> | undefined;
+  readonly authority: string | undefined;
+  readonly pathPrefix: string | undefined;
+  readonly trustForwardedHost: boolean;
+  readonly onReject: ((rejection: Rejection) => void) | undefined;
+}
+
+const NAMES: ReadonlySet<string> = new Set<keyof VerifyOptions>([
+  'clockSkewSeconds',
+  'nonceWindowSeconds',
+  'nonceStore',
+  'maxBodyBytes',
+  'hosts',
+  'authority',
+  'pathPrefix',
+  'trustForwardedHost',
+  'onReject',
+]);
+
+/**
+ * @throws TypeError for an unknown name or a value out of range
+ */
+export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
+  assertOptionNames('verify()', options, NAMES);
+  const { nonceStore, onReject, trustForwardedHost = false, maxBodyBytes = 1_048_576 } = options;
+  const clockSkewSeconds = options.clockSkewSeconds ?? 30;
+  if (!(clockSkewSeconds >= 1 && clockSkewSeconds <= 300)) {
+    throw new TypeError('clockSkewSeconds is a number of seconds from 1 to 300.');
+  }
+  const nonceWindowSeconds = options.nonceWindowSeconds ?? Math.max(60, 2 * clockSkewSeconds);
+  if (!(nonceWindowSeconds >= 2 * clockSkewSeconds && nonceWindowSeconds <= 86_400)) {
+    throw new TypeError(
+      'nonceWindowSeconds is at least twice clockSkewSeconds, and at most 86400: a shorter memory lets replays in.',
+    );
+  }
+  if (!Number.isSafeInteger(maxBodyBytes) || maxBodyBytes < 0) {
+    throw new TypeError('maxBodyBytes is a whole number of bytes.');
+  }
+  if (nonceStore !== undefined && typeof nonceStore.claim !== 'function') {
+    throw new TypeError('nonceStore has no claim(); a NonceStore is expected.');
+  }
+  if (typeof trustForwardedHost !== 'boolean') throw new TypeError('trustForwardedHost is true or false.');
+  if (onReject !== undefined && typeof onReject !== 'function')
+    throw new TypeError('onReject is a function.');
+  const hosts = options.hosts === undefined ? undefined : new Set(parseHosts(options.hosts));
+  if (hosts?.size === 0) throw new TypeError('hosts is empty: leave it out, or name a host.');
+  return {
+    clockSkewSeconds,
+    nonceWindowSeconds,
+    nonceStore,
+    maxBodyBytes,
+    hosts,
+    authority: options.authority === undefined ? undefined : readAuthority(options.authority),
+    pathPrefix: readPathPrefix(options.pathPrefix),
+    trustForwardedHost,
+    onReject,
+  };
+}
+
+function readAuthority(text: string): string {
+  const authority = typeof text === 'string' ? normalizeAuthority(text) : null;
+  if (authority === null) throw new TypeError('authority is host or host:port, without scheme or path.');
+  return authority;
+}
+
+function readPathPrefix(prefix: string | undefined): string | undefined {
+  if (prefix === undefined || prefix === '') return undefined;
+  if (typeof prefix !== 'string' || !/^(?:\/[\x21\x22\x24-\x2e\x30-\x3e\x40-\x7e]+)+$/.test(prefix)) {
+    throw new TypeError('pathPrefix begins with "/", does not end with it, and has no query.');
+  }
+  return prefix;
+}
+
+/** A misspelt option that is silently ignored weakens what its owner believes to have set. */
+export function assertOptionNames(where: string, options: object, names: ReadonlySet<string>): void {
+  if (typeof options !== 'object' || options === null)
+    throw new TypeError(`${where} takes an object of options.`);
+  for (const name of Object.keys(options)) {
+    if (!names.has(name))
+      throw new TypeError(
+        `${where} has no option ${JSON.stringify(name)}. It has: ${[...names].join(', ')}.`,
+      );
+  }
+}

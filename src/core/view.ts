@@ -1,0 +1,122 @@
+import { AmeshError } from './errors';
+
+/**
+ * Header lines by lower-case name, as they came from the transport. A string is one line; an array holds a line
+ * each, so that duplicates stay visible.
+ */
+export type HeaderLines = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+/**
+ * Reads a request's body.
+ *
+ * @param limitBytes the most that may be buffered
+ * @throws AmeshError `payload_too_large` beyond the limit, `body_incomplete` where the client went away,
+ *   `body_parser_ordering_error` where somebody else has read the bytes and not kept them
+ */
+export type ReadBody = (limitBytes: number) => Promise<Uint8Array>;
+
+/**
+ * A request as the core works on it: raw strings from the transport, taken once. The same values serve the host
+ * check, the signature base and whatever routes the request.
+ *
+ * @see docs/protocol.md, "The request view"
+ */
+export interface RequestView {
+  /** As sent; method names are case-sensitive. */
+  readonly method: string;
+  /** The request target in origin form: path and query exactly as sent, such as `/a%2Fb?x=1`. */
+  readonly target: string;
+  /** The Host header's value, or HTTP/2's `:authority`. */
+  readonly authority: string;
+  readonly headers: HeaderLines;
+  /** The bytes, a function that reads them, or nothing for a request without a body. */
+  readonly body?: Uint8Array | ReadBody | null | undefined;
+  /**
+   * The port on which this server took the connection, where known. Without configured hosts a loopback name
+   * counts only with this port, so that two servers of one machine do not accept each other's requests.
+   */
+  readonly localPort?: number | undefined;
+}
+
+const NO_LINES: readonly string[] = Object.freeze([]);
+
+/** The lines of a header; `name` is lower case. */
+export function headerLines(headers: HeaderLines, name: string): readonly string[] {
+  if (!Object.hasOwn(headers, name)) return NO_LINES;
+  const value = headers[name];
+  if (value === undefined) return NO_LINES;
+  return typeof value === 'string' ? [value] : value;
+}
+
+/**
+ * A field's value as the signature base has it: each line without outer white space, joined by a comma and a space.
+ * `undefined` where the request has no such field.
+ *
+ * @see RFC 9421 section 2.1
+ */
+export function fieldValue(headers: HeaderLines, name: string): string | undefined {
+  if (!Object.hasOwn(headers, name)) return undefined;
+  const value = headers[name];
+  if (value === undefined) return undefined;
+  if (typeof value === 'string') return trimField(value);
+  return value.length === 0 ? undefined : value.map(trimField).join(', ');
+}
+
+function trimField(value: string): string {
+  return value.replace(/^[ \t]+|[ \t]+$/g, '');
+}
+
+/** A WHATWG request as a view; the body is read from the request itself. */
+export function toRequestView(request: Request): RequestView {
+  const url = new URL(request.url);
+  const headers: Record<string, string> = Object.create(null);
+  for (const [name, value] of request.headers) headers[name] = value;
+  return {
+    method: request.method,
+    target: url.pathname + url.search,
+    authority: url.host,
+    headers,
+    body: request.body === null ? null : (limit) => readStream(request, limit),
+  };
+}
+
+async function readStream(request: Request, limitBytes: number): Promise<Uint8Array> {
+  if (request.bodyUsed)
+    throw new AmeshError('body_parser_ordering_error', 'The body of this request was read already.');
+  return collect(request.body as ReadableStream<Uint8Array>, limitBytes);
+}
+
+/**
+ * Reads a byte stream to its end, but never more than a limit; beyond that it is cancelled.
+ *
+ * @throws AmeshError `payload_too_large`; TypeError where a chunk is not bytes; whatever the stream itself fails with
+ */
+export async function collect(
+  stream: ReadableStream<Uint8Array>,
+  limitBytes: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const reader = stream.getReader();
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    if (!(value instanceof Uint8Array)) {
+      await reader.cancel().catch(() => {});
+      throw new TypeError('A body stream gives Uint8Array chunks.');
+    }
+    length += value.length;
+    if (length > limitBytes) {
+      await reader.cancel().catch(() => {});
+      throw new AmeshError('payload_too_large', `The body is larger than ${limitBytes} bytes.`);
+    }
+    chunks.push(value);
+  }
+  const bytes = new Uint8Array(length);
+  let offset = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.length;
+  }
+  return bytes;
+}

@@ -1,0 +1,55 @@
+import { readFileSync } from 'node:fs';
+import type { PrivateJwk } from '@authmesh/sdk/core';
+
+export interface VectorDevice {
+  readonly role: 'controller' | 'target' | null;
+  readonly deviceId: string;
+  readonly publicKey: string;
+  readonly privateKeyJwk: PrivateJwk;
+}
+
+export interface Vector {
+  readonly name: string;
+  readonly format: 'authmesh' | 'rfc9421';
+  readonly now: number;
+  readonly expect: 'accept' | 'reject';
+  readonly code?: string;
+  readonly signatureBase: string;
+  readonly request: {
+    readonly method: string;
+    readonly target: string;
+    readonly authority: string;
+    readonly headers: Record<string, string>;
+    /** base64 */
+    readonly body: string;
+  };
+}
+
+export interface Vectors {
+  readonly clockSkewSeconds: number;
+  readonly verifierDeviceId: string;
+  readonly devices: Record<'controller' | 'target' | 'stranger', VectorDevice>;
+  readonly cases: readonly Vector[];
+}
+
+export const vectors: Vectors = JSON.parse(
+  readFileSync(new URL('../vectors/wire.json', import.meta.url), 'utf8'),
+);
+
+/** Every authority that a vector is sent to; the verifier under test answers to all of them. */
+export const vectorHosts = [...new Set(vectors.cases.map((vector) => vector.request.authority))];
+
+/** The allow list of the vectors' verifier: the controller as controller, itself as target, the stranger not. */
+export const vectorAllowList = {
+  deviceId: vectors.verifierDeviceId,
+  hosts: vectorHosts,
+  devices: Object.entries(vectors.devices).flatMap(([name, { deviceId, publicKey, role }]) =>
+    role === null ? [] : [{ deviceId, publicKey, friendlyName: name, roles: [role] }],
+  ),
+};
+
+/** The Unix milliseconds at which a vector is judged. */
+export const nowOf = (vector: Vector): number => vector.now * 1000;
+
+/** Before every vector's `created`, so that the memory store's own start refuses none. */
+export const vectorsStartedAt = Math.min(...vectors.cases.map((vector) => vector.now)) - 3600;
