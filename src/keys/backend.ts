@@ -1,0 +1,31 @@
+import type { Signer } from '../core/crypto/provider';
+import type { Env } from '../trust/home';
+
+/** What a backend may need to open a key. */
+export interface KeyContext {
+  /** The folder of this machine's identity, an absolute path. */
+  readonly dir: string;
+  readonly env: Env;
+}
+
+/** Where private keys live. Every backend passes the contract in test/support/key-backend-contract.ts. */
+export interface KeyBackend {
+  /** The name in `identity.json` and of `amesh init --backend`. */
+  readonly id: string;
+  /** What whoami says of a key there, in one sentence. */
+  readonly description: string;
+  /** Whether it can be used here, found out by using it; `reason` says why not. */
+  probe(context: KeyContext): Promise<{ available: boolean; reason?: string; hardware: boolean }>;
+  /**
+   * Makes a key.
+   *
+   * @returns `ref`, which opens it later and holds no secret, and the compressed point, 33 bytes
+   */
+  create(context: KeyContext): Promise<{ ref: string; publicKey: Uint8Array }>;
+  /**
+   * @throws AmeshError `identity_unreadable`, `passphrase_required`, `passphrase_wrong`, `key_backend_unavailable`
+   */
+  open(ref: string, context: KeyContext): Promise<Signer>;
+  /** Removes a key for good; one that is not there is no error. */
+  remove(ref: string, context: KeyContext): Promise<void>;
+}

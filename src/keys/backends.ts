@@ -1,0 +1,13 @@
+import { AmeshError } from '../core/errors';
+import type { KeyBackend } from './backend';
+import { encryptedFile } from './encrypted-file';
+
+/** Every key backend there is, the default first. */
+export const BACKENDS: readonly KeyBackend[] = Object.freeze([encryptedFile]);
+
+/** @throws AmeshError `key_backend_unavailable` for a name that is none */
+export function findBackend(id: string): KeyBackend {
+  const backend = BACKENDS.find((candidate) => candidate.id === id);
+  if (backend !== undefined) return backend;
+  throw new AmeshError('key_backend_unavailable', `There is no key backend ${JSON.stringify(id)}.`);
+}

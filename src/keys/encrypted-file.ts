@@ -1,0 +1,101 @@
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { toSigner } from '../core/crypto/node';
+import { AmeshError } from '../core/errors';
+import { isMissing } from '../trust/file-store';
+import type { KeyBackend, KeyContext } from './backend';
+import {
+  generatedPassphrase,
+  newPassphrase,
+  PASSPHRASE_FILE,
+  type Passphrase,
+  suppliedPassphrase,
+} from './passphrase';
+import { toEncryptedPem } from './pkcs8';
+
+// A human's passphrase is stretched as OWASP advises; 256 random bits cannot be guessed anyway.
+const HUMAN_ROUNDS = 600_000;
+const GENERATED_ROUNDS = 2048;
+
+const REF = /^keys\/[A-Za-z0-9_-]{1,64}\.pem$/;
+
+/** The private key as an encrypted PKCS#8 file. Whoever can read this account's files can copy it. */
+export const encryptedFile: KeyBackend = Object.freeze({
+  id: 'encrypted-file',
+  description: "Encrypted file. Whoever can read this account's files can copy it.",
+
+  async probe() {
+    return { available: true, hardware: false };
+  },
+
+  async create(context: KeyContext) {
+    const supplied = await suppliedPassphrase(context);
+    const passphrase = supplied ?? (await generatedPassphrase(context)) ?? (await writeGenerated(context));
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const { publicKey } = toSigner(privateKey);
+    const ref = `keys/${Buffer.from(publicKey).toString('base64url').slice(0, 16)}.pem`;
+    const pem = await toEncryptedPem(
+      privateKey,
+      passphrase.text,
+      passphrase.generated ? GENERATED_ROUNDS : HUMAN_ROUNDS,
+    );
+    await mkdir(join(context.dir, 'keys'), { recursive: true, mode: 0o700 });
+    await writeFile(join(context.dir, ref), pem, { mode: 0o600, flag: 'wx', flush: true });
+    return { ref, publicKey };
+  },
+
+  async open(ref: string, context: KeyContext) {
+    const pem = await readKeyFile(ref, context);
+    const passphrase = (await suppliedPassphrase(context)) ?? (await generatedPassphrase(context));
+    if (passphrase === null) throw new AmeshError('passphrase_required');
+    return toSigner(decrypt(pem, passphrase));
+  },
+
+  async remove(ref: string, context: KeyContext) {
+    assertRef(ref);
+    await rm(join(context.dir, ref), { force: true });
+  },
+} satisfies KeyBackend);
+
+/** identity.json is not sealed: a path in it must not lead anywhere else. */
+function assertRef(ref: string): void {
+  if (!REF.test(ref))
+    throw new AmeshError('identity_unreadable', 'identity.json names a key file that is none of ours.');
+}
+
+async function readKeyFile(ref: string, context: KeyContext): Promise<string> {
+  assertRef(ref);
+  try {
+    return await readFile(join(context.dir, ref), 'utf8');
+  } catch (error) {
+    const why = isMissing(error) ? 'is not there' : 'cannot be read';
+    throw new AmeshError('identity_unreadable', `The key file ${join(context.dir, ref)} ${why}.`);
+  }
+}
+
+function decrypt(pem: string, passphrase: Passphrase): KeyObject {
+  // A key in clear would open with any passphrase, and somebody else may have put it there.
+  if (!pem.startsWith('-----BEGIN ENCRYPTED PRIVATE KEY-----\n')) {
+    throw new AmeshError('identity_unreadable', 'The key file is no encrypted PKCS#8 key.');
+  }
+  let key: KeyObject;
+  try {
+    key = createPrivateKey({ key: pem, passphrase: passphrase.text });
+  } catch {
+    throw new AmeshError('passphrase_wrong');
+  }
+  if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
+    throw new AmeshError('identity_unreadable', 'The key file holds no P-256 key.');
+  }
+  return key;
+}
+
+async function writeGenerated({ dir }: KeyContext): Promise<Passphrase> {
+  const passphrase = newPassphrase();
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const path = join(dir, PASSPHRASE_FILE);
+  await writeFile(path, `${passphrase.text}\n`, { mode: 0o400, flag: 'wx', flush: true });
+  await chmod(path, 0o400); // the umask may have taken the owner's bit
+  return passphrase;
+}

@@ -1,0 +1,68 @@
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AmeshError } from '../core/errors';
+import { isMissing } from '../trust/file-store';
+import type { KeyContext } from './backend';
+
+/** A passphrase and where it came from: a generated one needs no stretching. */
+export interface Passphrase {
+  readonly text: string;
+  readonly generated: boolean;
+}
+
+export const PASSPHRASE_FILE = '.passphrase';
+const CREDENTIAL = 'amesh-passphrase';
+
+/**
+ * The passphrase that the user supplies: AUTH_MESH_PASSPHRASE, the file AMESH_PASSPHRASE_FILE, or the systemd
+ * credential `amesh-passphrase`, in this order. None of them is ever written to the disk.
+ *
+ * @returns null where none is supplied
+ * @throws AmeshError `passphrase_required` where a file is named that cannot be read, or is empty
+ */
+export async function suppliedPassphrase({ env }: KeyContext): Promise<Passphrase | null> {
+  if (env.AUTH_MESH_PASSPHRASE) return { text: env.AUTH_MESH_PASSPHRASE, generated: false };
+  if (env.AMESH_PASSPHRASE_FILE) return readPassphrase(env.AMESH_PASSPHRASE_FILE, 'AMESH_PASSPHRASE_FILE');
+  if (!env.CREDENTIALS_DIRECTORY) return null;
+  const path = join(env.CREDENTIALS_DIRECTORY, CREDENTIAL);
+  return readFile(path, 'utf8').then(
+    (text) => fromFile(text, `the credential ${CREDENTIAL}`),
+    (error) => {
+      if (isMissing(error)) return null; // a unit may have other credentials only
+      throw unreadable(`the credential ${CREDENTIAL}`);
+    },
+  );
+}
+
+/** The passphrase that `init` generated into the folder, where it did. */
+export async function generatedPassphrase({ dir }: KeyContext): Promise<Passphrase | null> {
+  try {
+    return { text: (await readFile(join(dir, PASSPHRASE_FILE), 'utf8')).trim(), generated: true };
+  } catch (error) {
+    if (isMissing(error)) return null;
+    throw unreadable(PASSPHRASE_FILE);
+  }
+}
+
+/** 256 random bits in base64url. */
+export function newPassphrase(): Passphrase {
+  return { text: randomBytes(32).toString('base64url'), generated: true };
+}
+
+async function readPassphrase(path: string, name: string): Promise<Passphrase> {
+  const text = await readFile(path, 'utf8').catch(() => {
+    throw unreadable(`the file of ${name}`);
+  });
+  return fromFile(text, `the file of ${name}`);
+}
+
+function fromFile(text: string, name: string): Passphrase {
+  const passphrase = text.replace(/\r?\n$/, ''); // the newline is the editor's, every other character is the user's
+  if (passphrase === '') throw unreadable(name);
+  return { text: passphrase, generated: false };
+}
+
+function unreadable(name: string): AmeshError {
+  return new AmeshError('passphrase_required', `The passphrase cannot be read from ${name}.`);
+}

@@ -1,0 +1,106 @@
+import type { Role } from '../core/allow-list';
+import { AmeshError } from '../core/errors';
+import type { AllowListDocument, DeviceEntry, Tombstone } from './document';
+import { cleanName, uniqueName } from './names';
+
+/** The longest that a token or statement made before a revocation can live, and an hour for clocks. */
+const TOMBSTONE_SECONDS = 25 * 3600;
+
+/** A peer that is to be trusted. */
+export interface NewDevice {
+  readonly deviceId: string;
+  /** The compressed point, 33 bytes, in base64url. */
+  readonly publicKey: string;
+  /** As the peer gave it; cleaned here. */
+  readonly friendlyName: string;
+  readonly role: Role;
+  /** For a target: the authorities at which it is called, in normal form. */
+  readonly hosts: readonly string[];
+}
+
+/**
+ * Adds a device, or a role and hosts to one that is there.
+ *
+ * @returns the same document where nothing is new
+ * @throws AmeshError `own_key`, `key_mismatch`, `host_taken`
+ */
+export function addDevice(
+  document: AllowListDocument,
+  device: NewDevice,
+  nowSeconds: number,
+): AllowListDocument {
+  if (device.publicKey === document.owner || device.deviceId === document.list)
+    throw new AmeshError('own_key');
+  const known = document.devices.find(({ deviceId }) => deviceId === device.deviceId);
+  if (known !== undefined && known.publicKey !== device.publicKey) throw new AmeshError('key_mismatch');
+  for (const other of document.devices) {
+    const host =
+      other === known ? undefined : device.hosts.find((candidate) => other.hosts.includes(candidate));
+    if (host !== undefined)
+      throw new AmeshError('host_taken', `${host} belongs to "${other.friendlyName}" already.`);
+  }
+
+  if (known === undefined) {
+    const names = document.devices.map(({ friendlyName }) => friendlyName);
+    const entry: DeviceEntry = {
+      deviceId: device.deviceId,
+      publicKey: device.publicKey,
+      friendlyName: uniqueName(cleanName(device.friendlyName), names),
+      roles: [device.role],
+      hosts: device.hosts,
+      addedAt: nowSeconds,
+    };
+    const tombstones = document.tombstones.filter(({ deviceId }) => deviceId !== device.deviceId);
+    return { ...document, devices: [...document.devices, entry], tombstones };
+  }
+  const roles = [...new Set([...known.roles, device.role])];
+  const hosts = [...new Set([...known.hosts, ...device.hosts])];
+  if (roles.length === known.roles.length && hosts.length === known.hosts.length) return document;
+  const entry = { ...known, roles, hosts };
+  return { ...document, devices: document.devices.map((other) => (other === known ? entry : other)) };
+}
+
+/**
+ * Takes a device out, whatever its roles, and remembers its key for as long as something old could bring it back.
+ *
+ * @returns the same document where it is not there
+ */
+export function revokeDevice(document: AllowListDocument, id: string, nowSeconds: number): AllowListDocument {
+  if (!document.devices.some(({ deviceId }) => deviceId === id)) return document;
+  const tombstone: Tombstone = { deviceId: id, revokedAt: nowSeconds, until: nowSeconds + TOMBSTONE_SECONDS };
+  const others = document.tombstones.filter(({ deviceId, until }) => deviceId !== id && until > nowSeconds);
+  return {
+    ...document,
+    devices: document.devices.filter(({ deviceId }) => deviceId !== id),
+    tombstones: [...others, tombstone],
+  };
+}
+
+/** Sets the authorities to which this device answers, in normal form. */
+export function setHosts(document: AllowListDocument, hosts: readonly string[]): AllowListDocument {
+  const same = hosts.length === document.hosts.length && hosts.every((host) => document.hosts.includes(host));
+  return same ? document : { ...document, hosts };
+}
+
+/**
+ * The device that a user means by an id or a name; an id wins over a name.
+ *
+ * @throws AmeshError `unknown_name`, `ambiguous_name`
+ */
+export function findDevice(document: AllowListDocument, idOrName: string): DeviceEntry {
+  const { devices } = document;
+  const lower = idOrName.toLowerCase();
+  const matches = [
+    devices.filter(({ deviceId }) => deviceId === idOrName),
+    devices.filter(({ friendlyName }) => friendlyName === idOrName),
+    devices.filter(({ friendlyName }) => friendlyName.toLowerCase() === lower),
+  ].find((found) => found.length > 0);
+  if (matches === undefined)
+    throw new AmeshError('unknown_name', `No device is called ${JSON.stringify(idOrName)}.`);
+  if (matches.length > 1)
+    throw new AmeshError(
+      'ambiguous_name',
+      `${matches.length} devices are called ${JSON.stringify(idOrName)}.`,
+    );
+  return matches[0] as DeviceEntry;
+}

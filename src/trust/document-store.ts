@@ -1,0 +1,20 @@
+/**
+ * Where documents lie. Small on purpose: files, a database or a key-value store can all be one.
+ * Every store passes the contract in test/support/document-store-contract.ts.
+ */
+export interface DocumentStore {
+  /** The bytes under a key, or null where there are none. */
+  read(key: string): Promise<Uint8Array | null>;
+  /**
+   * Compare-and-swap: writes `next` if, and only if, the bytes are still `expected` (null: there are none).
+   * Atomic and durable once it has returned; a crash leaves either the old bytes or the new.
+   *
+   * @returns false where somebody else was faster; nothing has changed then
+   */
+  swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean>;
+  /**
+   * A token that differs whenever the bytes may: cheap and synchronous, so that it can be asked for often.
+   * A store without it is read anew instead.
+   */
+  stamp?(key: string): string;
+}

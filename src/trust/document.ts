@@ -1,0 +1,147 @@
+import canonicalize from 'canonicalize';
+import { cryptoProvider } from '#crypto';
+import type { Role } from '../core/allow-list';
+import type { PublicKey, Signer } from '../core/crypto/provider';
+import { fromBase64Url, toBase64Url, toUtf8 } from '../core/encoding';
+import { AllowListIntegrityError } from '../core/errors';
+import { LABELS } from '../core/labels';
+
+/** A device in the allow list. */
+export interface DeviceEntry {
+  readonly deviceId: string;
+  /** The compressed point, 33 bytes, in base64url. */
+  readonly publicKey: string;
+  readonly friendlyName: string;
+  readonly roles: readonly Role[];
+  /** For a target: the authorities at which it is called. */
+  readonly hosts: readonly string[];
+  /** Unix seconds. */
+  readonly addedAt: number;
+}
+
+/** A key that was revoked, remembered until nothing old could bring it back. */
+export interface Tombstone {
+  readonly deviceId: string;
+  /** Unix seconds. */
+  readonly revokedAt: number;
+  /** Unix seconds after which it may be forgotten. */
+  readonly until: number;
+}
+
+/** The allow list as it is sealed; see docs/protocol.md, "The allow list". */
+export interface AllowListDocument {
+  readonly version: 1;
+  /** The public key that seals it, 33 bytes in base64url. */
+  readonly owner: string;
+  /** The deviceId whose list this is. */
+  readonly list: string;
+  /** Counts up by one at each change. */
+  readonly revision: number;
+  /** Unix seconds. */
+  readonly updatedAt: number;
+  /** The authorities to which the device itself answers. */
+  readonly hosts: readonly string[];
+  readonly devices: readonly DeviceEntry[];
+  /** Ids of bootstrap tokens taken; none before tokens exist. */
+  readonly tokens: readonly never[];
+  /** Grants given; none before grants exist. */
+  readonly grants: readonly never[];
+  readonly tombstones: readonly Tombstone[];
+}
+
+type Sealed = AllowListDocument & { readonly seal: string };
+
+/**
+ * Seals a document: its RFC 8785 canonical form with the owner's signature in it, and a newline.
+ *
+ * @returns the exact bytes that {@link openDocument} takes
+ */
+export async function sealDocument(document: AllowListDocument, signer: Signer): Promise<Uint8Array> {
+  const seal = toBase64Url(await signer.sign(sealedBytes(document)));
+  return toUtf8(`${canonical({ ...document, seal })}\n`);
+}
+
+/**
+ * Opens a sealed document.
+ *
+ * @param owner the trust anchor: the public key of the opened private key, 33 bytes
+ * @param list the deviceId for which the list has to be
+ * @throws AllowListIntegrityError where any byte differs from what the owner sealed
+ */
+export async function openDocument(
+  bytes: Uint8Array,
+  owner: Uint8Array,
+  list: string,
+): Promise<AllowListDocument> {
+  const sealed = parse(bytes);
+  const ownerText = toBase64Url(owner);
+  const { seal, ...document } = sealed;
+  if (sealed.owner !== ownerText)
+    throw new AllowListIntegrityError('The allow list is sealed by another device.');
+  const signature = typeof seal === 'string' ? fromBase64Url(seal) : null;
+  const key = await importOwner(owner, ownerText);
+  if (signature === null || !(await key.verify(signature, sealedBytes(document)))) {
+    throw new AllowListIntegrityError('The seal of the allow list is broken.');
+  }
+  if (document.version !== 1)
+    throw new AllowListIntegrityError('The allow list is of a version that this amesh does not know.');
+  if (document.list !== list)
+    throw new AllowListIntegrityError('The allow list is the one of another device.');
+  assertShape(document);
+  return document;
+}
+
+/** The SHA-256 of a document's bytes in base64url: 43 characters. */
+export async function hashDocument(bytes: Uint8Array): Promise<string> {
+  return toBase64Url(await cryptoProvider.sha256(bytes));
+}
+
+const owners = new Map<string, PublicKey>();
+
+async function importOwner(owner: Uint8Array, text: string): Promise<PublicKey> {
+  const key = owners.get(text) ?? (await cryptoProvider.importPublicKey(owner));
+  owners.set(text, key);
+  return key;
+}
+
+function sealedBytes(document: object): Uint8Array {
+  return toUtf8(LABELS.allowList + canonical(document));
+}
+
+function canonical(value: object): string {
+  return canonicalize(value) as string;
+}
+
+function parse(bytes: Uint8Array): Sealed {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch {
+    throw new AllowListIntegrityError('The allow list is no JSON.');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new AllowListIntegrityError('The allow list is no JSON object.');
+  }
+  // One text for one meaning: a doubled key or other spaces would be the same document to one reader only.
+  if (Buffer.compare(toUtf8(`${canonical(value)}\n`), bytes) !== 0) {
+    throw new AllowListIntegrityError('The allow list is not in canonical form.');
+  }
+  return value as Sealed;
+}
+
+const KEYS = 'devices grants hosts list owner revision tokens tombstones updatedAt version';
+
+/** The seal says that the owner wrote it; this says that it is of a form which this version understands. */
+function assertShape(document: AllowListDocument): void {
+  const known =
+    Object.keys(document).sort().join(' ') === KEYS &&
+    Number.isSafeInteger(document.revision) &&
+    document.revision >= 1 &&
+    document.tokens.length === 0 &&
+    document.grants.length === 0 &&
+    Array.isArray(document.tombstones) &&
+    Array.isArray(document.hosts) &&
+    Array.isArray(document.devices);
+  if (!known)
+    throw new AllowListIntegrityError('The allow list holds what this amesh does not know: use a newer one.');
+}

@@ -1,0 +1,83 @@
+import { cryptoProvider } from '#crypto';
+import { deviceIdOf } from '../core/allow-list';
+import { isDeviceId } from '../core/credentials';
+import { fromBase64Url } from '../core/encoding';
+import { AllowListIntegrityError, AmeshError } from '../core/errors';
+import type { DocumentStore } from './document-store';
+
+/** This device's own public facts. */
+export interface DeviceIdentity {
+  /** `am_` and 16 base64url characters of the SHA-256 of the public key. */
+  readonly deviceId: string;
+  /** The compressed P-256 point, 33 bytes, in base64url. */
+  readonly publicKey: string;
+  readonly friendlyName: string;
+  /** Unix seconds. */
+  readonly createdAt: number;
+  /** Where the private key lives; no secret. */
+  readonly key: { readonly backend: string; readonly ref: string };
+}
+
+export const IDENTITY_KEY = 'identity.json';
+
+/**
+ * @returns null where this machine has none
+ * @throws AmeshError `identity_unreadable` for a file that is no identity, `allow_list_integrity_failure` where its
+ *   id is not the one of its key
+ */
+export async function readIdentity(store: DocumentStore): Promise<DeviceIdentity | null> {
+  const bytes = await store.read(IDENTITY_KEY);
+  if (bytes === null) return null;
+  const identity = parse(bytes);
+  const point = fromBase64Url(identity.publicKey);
+  if (point?.length !== 33) throw unreadable();
+  if ((await deviceIdOf(point, cryptoProvider)) !== identity.deviceId) {
+    throw new AllowListIntegrityError('identity.json names a key that its deviceId does not stand for.');
+  }
+  return identity;
+}
+
+export async function writeIdentity(
+  store: DocumentStore,
+  expected: Uint8Array | null,
+  identity: DeviceIdentity,
+): Promise<boolean> {
+  return store.swap(
+    IDENTITY_KEY,
+    expected,
+    new TextEncoder().encode(`${JSON.stringify({ version: 1, ...identity }, null, 2)}\n`),
+  );
+}
+
+function parse(bytes: Uint8Array): DeviceIdentity {
+  let value: Partial<DeviceIdentity & { version: number }>;
+  try {
+    value = JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    throw unreadable();
+  }
+  const { version, deviceId, publicKey, friendlyName, createdAt, key } = value ?? {};
+  if (
+    version !== 1 ||
+    typeof deviceId !== 'string' ||
+    !isDeviceId(deviceId) ||
+    typeof publicKey !== 'string' ||
+    typeof friendlyName !== 'string' ||
+    !Number.isSafeInteger(createdAt) ||
+    typeof key?.backend !== 'string' ||
+    typeof key.ref !== 'string'
+  ) {
+    throw unreadable();
+  }
+  return {
+    deviceId,
+    publicKey,
+    friendlyName,
+    createdAt: createdAt as number,
+    key: { backend: key.backend, ref: key.ref },
+  };
+}
+
+function unreadable(): AmeshError {
+  return new AmeshError('identity_unreadable', 'identity.json is not an identity of this version of amesh.');
+}

@@ -1,0 +1,36 @@
+const MAX_CODE_POINTS = 64;
+
+// CSI and OSC sequences first: without their first character the rest would stay as visible rubbish.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const ANSI = /[\x1b\x9b]\[?[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?/g;
+// Control, format (bidi and zero-width characters among them), surrogate, private and unassigned.
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\u2028\u2029]/gu;
+
+/**
+ * A name that a peer gave, made safe to print and store: well-formed Unicode, without control, ANSI and bidi
+ * characters, one line, at most 64 code points, and never like an id.
+ */
+export function cleanName(name: string): string {
+  const text = name
+    .toWellFormed()
+    .slice(0, 4096)
+    .replace(ANSI, '')
+    .replace(/[\t\n\r]/g, ' ')
+    .replace(UNSEEN, '')
+    .normalize('NFC')
+    .replace(/\s+/g, ' ')
+    .trim();
+  const short = [...(/^am_/i.test(text) ? `device ${text}` : text)].slice(0, MAX_CODE_POINTS).join('').trim();
+  return short === '' ? 'unnamed' : short;
+}
+
+/** A name that no other device of a list has: with a number behind it where need be. */
+export function uniqueName(name: string, taken: Iterable<string>): string {
+  const others = new Set([...taken].map((other) => other.toLowerCase()));
+  if (!others.has(name.toLowerCase())) return name;
+  for (let number = 2; ; number++) {
+    const suffix = `-${number}`;
+    const candidate = [...name].slice(0, MAX_CODE_POINTS - suffix.length).join('') + suffix;
+    if (!others.has(candidate.toLowerCase())) return candidate;
+  }
+}

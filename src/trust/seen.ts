@@ -1,0 +1,70 @@
+import { AllowListIntegrityError, isAmeshError } from '../core/errors';
+import type { DocumentStore } from './document-store';
+
+/** The highest revision of a list that was ever seen here, and the hash of its bytes. */
+export interface Seen {
+  readonly revision: number;
+  /** base64url SHA-256, 43 characters. */
+  readonly hash: string;
+}
+
+/** The name under which it lies beside the list. */
+export const SEEN_KEY = 'seen.json';
+
+/**
+ * Remembers the highest revision seen per list, so that an older copy of a sealed document is noticed.
+ *
+ * It has to be read before the list itself: a writer puts the list down first, so a list that is older than what
+ * was already remembered is really older.
+ */
+export class SeenRevisions {
+  readonly #store: DocumentStore;
+  readonly #inMemory = new Map<string, Seen>();
+
+  constructor(store: DocumentStore) {
+    this.#store = store;
+  }
+
+  async read(list: string): Promise<Seen | null> {
+    const stored = (await this.#readAll())[list] ?? null;
+    const own = this.#inMemory.get(list) ?? null;
+    if (stored === null || (own !== null && own.revision > stored.revision)) return own;
+    return stored;
+  }
+
+  /** Remembers a revision, in this process and, where the store can be written, for the ones after it. */
+  async remember(list: string, seen: Seen): Promise<void> {
+    this.#inMemory.set(list, seen);
+    try {
+      for (let attempt = 0; attempt < 5; attempt++) {
+        const bytes = await this.#store.read(SEEN_KEY);
+        const all = parse(bytes);
+        const known = all[list];
+        if (known !== undefined && known.revision >= seen.revision) return;
+        const next = new TextEncoder().encode(`${JSON.stringify({ ...all, [list]: seen }, null, 2)}\n`);
+        if (await this.#store.swap(SEEN_KEY, bytes, next)) return;
+      }
+    } catch (error) {
+      // A read-only folder is a fair way to run a server. What this process has seen it still knows.
+      if (isAmeshError(error) && error.code === 'allow_list_integrity_failure') throw error;
+    }
+  }
+
+  async #readAll(): Promise<Record<string, Seen>> {
+    return parse(await this.#store.read(SEEN_KEY));
+  }
+}
+
+function parse(bytes: Uint8Array | null): Record<string, Seen> {
+  if (bytes === null) return {};
+  try {
+    const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    const entries = Object.entries(value as Record<string, Seen>);
+    if (entries.every(([, seen]) => Number.isSafeInteger(seen.revision) && typeof seen.hash === 'string')) {
+      return value as Record<string, Seen>;
+    }
+  } catch {
+    // as below
+  }
+  throw new AllowListIntegrityError('seen.json, which remembers the newest allow list, is damaged.');
+}

@@ -1,0 +1,115 @@
+import { mkdir, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cryptoProvider } from '#crypto';
+import { deviceIdOf } from '../core/allow-list';
+import { AmeshError, NoIdentityError } from '../core/errors';
+import { findBackend } from '../keys/backends';
+import type { AllowListDocument } from './document';
+import { FileStore, isMissing } from './file-store';
+import type { Env } from './home';
+import { type DeviceIdentity, IDENTITY_KEY, readIdentity, writeIdentity } from './identity';
+import { cleanName } from './names';
+import { SEEN_KEY, SeenRevisions } from './seen';
+import { ALLOW_LIST_KEY, TrustStore } from './trust-store';
+
+/** The lock under which identities are made and lists are started anew. */
+const SETUP = 'setup';
+
+export interface CreateIdentityOptions {
+  /** How others will call this machine; cleaned, at most 64 code points. */
+  readonly friendlyName: string;
+  /** The key backend; default `encrypted-file`. */
+  readonly backend?: string | undefined;
+  /** The authorities to which it answers, in normal form. */
+  readonly hosts?: readonly string[] | undefined;
+  /** Replaces an identity that is there. Its files are moved aside, and every pairing is lost. */
+  readonly force?: boolean | undefined;
+}
+
+/** What was moved out of the way, and where to. */
+export interface Aside {
+  /** An absolute path, or null where there was nothing to move. */
+  readonly movedTo: string | null;
+}
+
+/**
+ * Makes this machine's key, identity and empty sealed allow list. identity.json is written last: until then there is
+ * no identity, and whoever is interrupted can begin again.
+ *
+ * @throws AmeshError `identity_exists`, `key_backend_unavailable`
+ */
+export async function createIdentity(
+  dir: string,
+  env: Env,
+  options: CreateIdentityOptions,
+): Promise<DeviceIdentity & Aside> {
+  const backend = findBackend(options.backend ?? 'encrypted-file');
+  const context = { dir, env };
+  const probe = await backend.probe(context);
+  if (!probe.available) throw new AmeshError('key_backend_unavailable', probe.reason);
+  const store = new FileStore(dir);
+
+  return store.locked(SETUP, async () => {
+    const before = await store.read(IDENTITY_KEY);
+    if (before !== null && !options.force)
+      throw new AmeshError('identity_exists', `There is an identity in ${dir} already.`);
+
+    const { ref, publicKey } = await backend.create(context);
+    // The identity goes first: what is left without it is no identity, and not a broken one.
+    const movedTo = await moveAside(dir, [IDENTITY_KEY, ALLOW_LIST_KEY]);
+    const identity: DeviceIdentity = {
+      deviceId: await deviceIdOf(publicKey, cryptoProvider),
+      publicKey: Buffer.from(publicKey).toString('base64url'),
+      friendlyName: cleanName(options.friendlyName),
+      createdAt: Math.floor(Date.now() / 1000),
+      key: { backend: backend.id, ref },
+    };
+    const signer = await backend.open(ref, context);
+    await new TrustStore(store, signer, identity.deviceId).create(options.hosts ?? []);
+    if (!(await writeIdentity(store, null, identity))) throw new AmeshError('identity_exists');
+    return { ...identity, movedTo };
+  });
+}
+
+/**
+ * Moves a broken allow list aside and starts an empty one in its place. Every pairing has to be made again.
+ *
+ * @throws NoIdentityError; AmeshError of the key backend
+ */
+export async function resetTrust(dir: string, env: Env): Promise<AllowListDocument & Aside> {
+  const store = new FileStore(dir);
+  return store.locked(SETUP, async () => {
+    const identity = await readIdentity(store);
+    if (identity === null) throw new NoIdentityError(dir);
+    const signer = await findBackend(identity.key.backend).open(identity.key.ref, { dir, env });
+    const list = identity.deviceId;
+    const broken = await store.read(ALLOW_LIST_KEY);
+    const seen = await new SeenRevisions(store).read(list).catch(() => null);
+    const damaged = seen === null ? [ALLOW_LIST_KEY, SEEN_KEY] : [ALLOW_LIST_KEY];
+    const movedTo = await moveAside(dir, damaged);
+    // A server that is running remembers the newest revision it has seen, so the count goes on.
+    const after = Math.max(seen?.revision ?? 0, claimedRevision(broken));
+    return { ...(await new TrustStore(store, signer, list).create([], after)), movedTo };
+  });
+}
+
+/** What a broken list says of itself: only to count on from, so a wrong number does no harm. */
+function claimedRevision(bytes: Uint8Array | null): number {
+  const match = bytes === null ? null : /"revision":(\d{1,9})[,}]/.exec(new TextDecoder().decode(bytes));
+  return Number(match?.[1] ?? 0);
+}
+
+async function moveAside(dir: string, names: readonly string[]): Promise<string | null> {
+  const aside = join(dir, 'replaced', new Date().toISOString().replace(/[:.]/g, '-'));
+  let moved = false;
+  for (const name of names) {
+    await mkdir(aside, { recursive: true, mode: 0o700 });
+    try {
+      await rename(join(dir, name), join(aside, name));
+      moved = true;
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
+  }
+  return moved ? aside : null;
+}

@@ -1,0 +1,46 @@
+import { cryptoProvider } from '#crypto';
+import { deviceIdOf } from '../core/allow-list';
+import { fromBase64Url } from '../core/encoding';
+import { AmeshError } from '../core/errors';
+import type { DeviceIdentity } from './identity';
+import { cleanName } from './names';
+
+const PREFIX = 'amesh-p256';
+const MAX_LENGTH = 1024;
+
+/** A peer as its line says: the id follows from the key. */
+export interface TrustLine {
+  readonly deviceId: string;
+  /** The compressed point, 33 bytes, in base64url. */
+  readonly publicKey: string;
+  readonly friendlyName: string;
+}
+
+/** What `amesh trust export` prints: `amesh-p256 <base64url 33-byte key> <friendly name>`. */
+export function toTrustLine(identity: DeviceIdentity): string {
+  return `${PREFIX} ${identity.publicKey} ${identity.friendlyName}`;
+}
+
+/**
+ * Reads what {@link toTrustLine} writes, with white space around it allowed.
+ *
+ * @throws AmeshError `malformed_trust_line`, also for a key that is no point of the curve
+ */
+export async function fromTrustLine(text: string): Promise<TrustLine> {
+  const line = text.trim();
+  const match =
+    line.length > MAX_LENGTH ? null : /^amesh-p256 +([A-Za-z0-9_-]{44})(?: +([^\r\n]+))?$/.exec(line);
+  const publicKey = match?.[1] ?? '';
+  const point = fromBase64Url(publicKey);
+  if (match === null || point === null) throw new AmeshError('malformed_trust_line');
+  try {
+    await cryptoProvider.importPublicKey(point);
+  } catch {
+    throw new AmeshError('malformed_trust_line', 'The key in this line is no point of the P-256 curve.');
+  }
+  return {
+    deviceId: await deviceIdOf(point, cryptoProvider),
+    publicKey,
+    friendlyName: cleanName(match[2] ?? ''),
+  };
+}
