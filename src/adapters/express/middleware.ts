@@ -1,0 +1,63 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import type { AuthMeshIdentity } from '../../core/caller';
+import type { Verifier } from '../../core/verify';
+import { refuse } from '../node/refuse';
+import type { NodeRequest, NodeResponse } from '../node/request';
+import { nodeView } from '../node/view';
+
+/** A middleware for Express 4 and 5, Connect, and handlers of node:http or the compatibility API of node:http2. */
+export type Middleware = (
+  request: IncomingMessage | Http2ServerRequest,
+  response: ServerResponse | Http2ServerResponse,
+  next: (error?: unknown) => void,
+) => void;
+
+/** A request behind `amesh.verify()`, for servers without Express, whose types do not know it. */
+export type Authenticated<R> = R & { authMesh: AuthMeshIdentity };
+
+interface ExpressApp {
+  get?: (setting: string) => unknown;
+}
+
+/**
+ * Verifies, then puts `authMesh` on the request and calls `next`; or answers with the refusal.
+ *
+ * @param verifier makes the verdicts
+ */
+export function toMiddleware(verifier: Verifier): Middleware {
+  return (incoming, outgoing, next) => {
+    const request = incoming as NodeRequest & { authMesh?: AuthMeshIdentity; app?: ExpressApp };
+    const response = outgoing as NodeResponse;
+    verifier.verify(nodeView(request), { trustForwardedHost: trustsProxy(request) }).then((verdict) => {
+      if (!verdict.ok) return refuse(request, response, verdict.message, verdict.bodyUnread);
+      request.authMesh = verdict.caller;
+      markPrivate(response);
+      next();
+    }, next);
+  };
+}
+
+/** The app's own `trust proxy` decides; without Express it is the option of the verifier. */
+function trustsProxy(request: NodeRequest & { app?: ExpressApp }): boolean | undefined {
+  const trust = request.app?.get?.('trust proxy fn');
+  if (typeof trust !== 'function') return undefined;
+  return trust(request.socket?.remoteAddress, 0) === true || undefined;
+}
+
+/** What was allowed for one caller is not for a shared cache. The handler may say otherwise after this. */
+function markPrivate(response: NodeResponse): void {
+  response.setHeader('cache-control', 'private');
+  const vary = response.getHeader('vary');
+  const names =
+    vary === undefined
+      ? []
+      : String(vary)
+          .split(',')
+          .map((name) => name.trim());
+  if (names.includes('*')) return;
+  for (const name of ['Authorization', 'Signature-Input']) {
+    if (!names.some((other) => other.toLowerCase() === name.toLowerCase())) names.push(name);
+  }
+  response.setHeader('vary', names.join(', '));
+}

@@ -1,0 +1,59 @@
+import { AmeshError } from '../../core/errors';
+import type { ReadBody, RequestView } from '../../core/view';
+import { keptBytes } from './raw-body';
+import { readAndPutBack } from './read-body';
+import { isHttp2, type NodeRequest } from './request';
+import { textBytes } from './text-body';
+
+/**
+ * Where the bytes of a request's body are: still on their way, or with the parser that has read them. Bytes are
+ * never rebuilt from a parsed object.
+ */
+export function bodySource(request: NodeRequest): RequestView['body'] {
+  if (!hasBody(request)) return null;
+  const read = bytesSource(request);
+  return async (limitBytes) => {
+    const bytes = await read(limitBytes);
+    // Nobody has signed them, and a proxy may merge them into the headers.
+    if (request.rawTrailers.length > 0)
+      throw new AmeshError('malformed_header', 'The body is followed by trailers, which are not signed.');
+    return bytes;
+  };
+}
+
+function bytesSource(request: NodeRequest): ReadBody {
+  const kept = keptBytes(request);
+  if (kept !== undefined) return async () => unlessInflated(request, kept);
+  if (!wasRead(request)) return (limitBytes) => readAndPutBack(request, limitBytes);
+  const { body } = request;
+  if (body instanceof Uint8Array) return async () => unlessInflated(request, body);
+  if (typeof body === 'string') return async () => textBytes(request, unlessInflated(request, body));
+  return async () => {
+    throw new AmeshError(
+      'body_parser_ordering_error',
+      'A parser before amesh.verify() has read the body and kept no bytes of it.',
+    );
+  };
+}
+
+function hasBody(request: NodeRequest): boolean {
+  if (isHttp2(request)) return !request.stream.endAfterHeaders;
+  const { headers } = request;
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+/** Whether anybody has taken bytes off the stream. A parser that left it alone has not. */
+function wasRead(request: NodeRequest): boolean {
+  return request.readableDidRead || request.readableEncoding !== null;
+}
+
+/** Express's parsers inflate before they hand over: the bytes that were sent are gone. */
+function unlessInflated<T>(request: NodeRequest, body: T): T {
+  const encoding = request.headers['content-encoding'];
+  if (encoding === undefined || encoding.toLowerCase() === 'identity') return body;
+  throw new AmeshError(
+    'body_parser_ordering_error',
+    'A parser before amesh.verify() has inflated the body.',
+    { fix: 'Put amesh.verify() before the parser.' },
+  );
+}

@@ -1,0 +1,38 @@
+import type { RequestView } from '../../core/view';
+import { bodySource } from './body';
+import { isHttp2, type NodeRequest } from './request';
+
+const views = new WeakMap<NodeRequest, RequestView>();
+
+/**
+ * A Node request as a view, made once: another verifier of the same request sees the same strings and the same bytes,
+ * whatever has happened to the request in between.
+ */
+export function nodeView(request: NodeRequest): RequestView {
+  const known = views.get(request);
+  if (known !== undefined) return known;
+  const headers = headerRecord(request.rawHeaders);
+  const view: RequestView = {
+    method: request.method ?? '',
+    target: request.originalUrl ?? request.url ?? '',
+    authority: isHttp2(request) ? (request.authority ?? '') : (headers.host?.[0] ?? ''),
+    headers,
+    body: bodySource(request),
+    localPort: request.socket?.localPort,
+  };
+  views.set(request, view);
+  return view;
+}
+
+/** Every line by lower-case name; Node's own `headers` hides duplicates. Pseudo-headers of HTTP/2 are no headers. */
+function headerRecord(raw: readonly string[]): Record<string, string[]> {
+  const record: Record<string, string[]> = Object.create(null);
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = (raw[i] as string).toLowerCase();
+    if (name.startsWith(':')) continue;
+    const lines = record[name];
+    if (lines === undefined) record[name] = [raw[i + 1] as string];
+    else lines.push(raw[i + 1] as string);
+  }
+  return record;
+}

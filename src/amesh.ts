@@ -1,0 +1,158 @@
+import { type Middleware, toMiddleware } from './adapters/express/middleware';
+import { rawBody } from './adapters/node/raw-body';
+import { parseHosts } from './core/authority';
+import { type ClientOptions, createClient } from './core/client/client';
+import type { ClientRejection } from './core/client/refusal';
+import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
+import type { Rejection } from './core/refusal';
+import { createVerifier } from './core/verify';
+import { assertOptionNames, type VerifyOptions } from './core/verify-options';
+import { createLog } from './log';
+import { type Device, openDevice, readAllowList, trustStamp } from './trust/device';
+import { FileStore } from './trust/file-store';
+import { type Env, homeDir } from './trust/home';
+import type { DeviceIdentity } from './trust/identity';
+import { LiveList } from './trust/live-list';
+
+export interface AmeshOptions {
+  /** The folder of the identity; default AUTH_MESH_DIR, then ~/.amesh. */
+  readonly dir?: string | undefined;
+  /** The authorities that this server answers to; default AMESH_HOSTS, then the sealed list. */
+  readonly hosts?: readonly string[] | undefined;
+  /** Default: one {@link InMemoryNonceStore} for all `verify()` of this instance. */
+  readonly nonceStore?: NonceStore | undefined;
+  /** How `fetch` sends signatures; default `authmesh`. */
+  readonly format?: ClientOptions['format'];
+  /** The most bytes of a streaming body that `fetch` buffers; default 10,485,760 (10 MiB). */
+  readonly maxBodyBytes?: number | undefined;
+  /** The `fetch` that sends; default the global one. */
+  readonly fetch?: typeof globalThis.fetch | undefined;
+  /** Told of each request that this server refuses, and of each that another refuses to us. */
+  readonly onReject?: ((rejection: Rejection | ClientRejection) => void) | undefined;
+  /** The environment; default `process.env`, read when it is needed. */
+  readonly env?: Env | undefined;
+}
+
+const NAMES: ReadonlySet<string> = new Set<keyof AmeshOptions>([
+  'dir',
+  'hosts',
+  'nonceStore',
+  'format',
+  'maxBodyBytes',
+  'fetch',
+  'onReject',
+  'env',
+]);
+
+/** One identity at work: it signs requests and verifies them. */
+export interface Amesh {
+  /**
+   * `fetch`, signing with this machine's key. Works without an instance in front of it.
+   *
+   * @throws AmeshError `no_identity`, `redirect_refused`, `clock_skew_too_large`, `payload_too_large`,
+   *   `allow_list_integrity_failure`; whatever `fetch` throws
+   */
+  readonly fetch: (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
+  /**
+   * A middleware for Express 4 and 5, Connect and node:http that lets through what a device of the allow list has
+   * signed. Opens the identity at the first request.
+   *
+   * @throws TypeError for a wrong option
+   */
+  readonly verify: (options?: VerifyOptions) => Middleware;
+  /** For a parser before `verify()`: `express.json({ verify: amesh.rawBody })`. */
+  readonly rawBody: typeof rawBody;
+  /** This device's own public facts. */
+  readonly identity: () => Promise<DeviceIdentity>;
+}
+
+/**
+ * An instance for one folder. Nothing is read before it is needed, and the private key is opened once.
+ *
+ * @throws TypeError for a wrong option
+ */
+export function createAmesh(options: AmeshOptions = {}): Amesh {
+  assertOptionNames('createAmesh()', options, NAMES);
+  const { nonceStore, onReject } = options;
+  const hosts = options.hosts === undefined ? undefined : parseHosts(options.hosts);
+  const env = () => options.env ?? process.env;
+  let parts: ReturnType<typeof assemble> | undefined;
+  const assembled = () => {
+    parts ??= assemble(options, env());
+    return parts;
+  };
+  let client: ReturnType<typeof createClient> | undefined;
+  let ownNonces: NonceStore | undefined = nonceStore;
+
+  const toClient = () =>
+    createClient({
+      signer: async () => (await assembled().device()).signer,
+      targetOf: async (authority) => (await assembled().list.current()).targetOf(authority)?.deviceId,
+      format: options.format,
+      fetch: options.fetch,
+      maxBodyBytes: options.maxBodyBytes,
+      onReject: (rejection) => {
+        assembled().log.clientRejection(rejection);
+        onReject?.(rejection);
+      },
+    });
+  toClient(); // a wrong option is a TypeError here and not at the first request
+
+  return {
+    fetch(input, init) {
+      client ??= toClient();
+      return client.fetch(input, init);
+    },
+
+    verify(verifyOptions = {}) {
+      const { log, list } = assembled();
+      const answersTo = hosts ?? hostsOf(env());
+      if (verifyOptions.nonceStore === undefined && ownNonces === undefined) {
+        ownNonces = new InMemoryNonceStore();
+        if (env().NODE_ENV === 'production') {
+          log.once(
+            'Using in-memory nonce store. It is exact for one process; with several behind one address a request can be replayed to another. See docs/guide.md.',
+          );
+        }
+      }
+      const verifier = createVerifier({
+        ...(answersTo === undefined ? {} : { hosts: answersTo }),
+        ...verifyOptions,
+        nonceStore: verifyOptions.nonceStore ?? ownNonces,
+        onReject: (rejection) => {
+          log.rejection(rejection);
+          (verifyOptions.onReject ?? onReject)?.(rejection);
+        },
+        allowList: list,
+      });
+      return toMiddleware(verifier);
+    },
+
+    rawBody,
+
+    identity: async () => (await assembled().device()).identity,
+  };
+}
+
+function hostsOf(env: Env): string[] | undefined {
+  const hosts = parseHosts(env.AMESH_HOSTS ?? '');
+  return hosts.length === 0 ? undefined : hosts;
+}
+
+function assemble(options: AmeshOptions, env: Env) {
+  const dir = homeDir(options.dir, env);
+  const store = new FileStore(dir);
+  let opening: Promise<Device> | undefined;
+  const device = () => {
+    opening ??= openDevice(dir, env).catch((error) => {
+      opening = undefined; // `amesh init` may come later
+      throw error;
+    });
+    return opening;
+  };
+  const list = new LiveList(
+    async () => readAllowList(await device()),
+    () => trustStamp(store),
+  );
+  return { device, list, log: createLog(env) };
+}

@@ -1,0 +1,28 @@
+import type { Amesh } from './amesh';
+import { AmeshError } from './core/errors';
+
+function noFileSystem(): never {
+  throw new AmeshError('no_file_system');
+}
+
+/** Where there are no files there is no identity of this machine: every method says so. */
+export const amesh: Amesh = {
+  fetch: async () => noFileSystem(),
+  verify: noFileSystem,
+  rawBody: noFileSystem,
+  identity: async () => noFileSystem(),
+};
+
+/** @throws AmeshError `no_file_system` */
+export const createAmesh: () => Amesh = noFileSystem;
+
+export {
+  AllowListIntegrityError,
+  AmeshError,
+  ClockSkewTooLargeError,
+  InMemoryNonceStore,
+  isAmeshError,
+  NoIdentityError,
+  NonceStoreUnavailableError,
+  RedirectRefusedError,
+} from './core/index';

@@ -1,0 +1,65 @@
+import type { ClientRejection } from './core/client/refusal';
+import type { Rejection } from './core/refusal';
+import type { Env } from './trust/home';
+
+/** A code is printed at most this often; a stranger must not be able to fill the disk. */
+const EVERY_MS = 10_000;
+
+/** What amesh prints by itself, all of it on stderr. */
+export interface Log {
+  /** Why a request was refused: the first of each code, and then one each 10 s; all of them with `DEBUG=amesh`. */
+  rejection(rejection: Rejection): void;
+  /** Why a server has refused us; only with `DEBUG=amesh`, since the response says it too. */
+  clientRejection(rejection: ClientRejection): void;
+  /** A line that is printed once in a process. */
+  once(line: string): void;
+}
+
+const printed = new Set<string>();
+
+export function createLog(env: Env, write: (line: string) => void = (line) => console.warn(line)): Log {
+  const debug = /(?:^|[\s,])(?:amesh|\*)(?:$|[\s,*:])/.test(env.DEBUG ?? '');
+  const last = new Map<string, { atMs: number; more: number }>();
+
+  return {
+    rejection(rejection) {
+      const state = last.get(rejection.code);
+      const nowMs = Date.now();
+      if (!debug && state !== undefined && nowMs - state.atMs < EVERY_MS) {
+        state.more++;
+        return;
+      }
+      last.set(rejection.code, { atMs: nowMs, more: 0 });
+      write(describe(rejection) + (state?.more ? ` (${state.more} more like it since)` : ''));
+    },
+    clientRejection({ status, code, url, message, fix }) {
+      if (debug) write(`amesh: ${status} ${code} from ${visible(url)}: ${message} ${fix}`);
+    },
+    once(line) {
+      if (printed.has(line)) return;
+      printed.add(line);
+      write(`amesh: ${line}`);
+    },
+  };
+}
+
+function describe({ status, code, message, fix, request, cause }: Rejection): string {
+  const { method, authority, target, deviceId, covered } = request;
+  const path = target.split('?', 1)[0] as string; // the query may hold secrets; it is in onReject for who needs it
+  const parts = [
+    `amesh: refused ${status} ${code}: ${visible(message)} ${fix}`,
+    `[${visible(method)} ${visible(authority)}${visible(code === 'invalid_signature' ? target : path)}`,
+    ...(deviceId === undefined ? [] : [`from ${deviceId}`]),
+    ...(covered === undefined ? [] : [`covering ${covered.map((name) => visible(name)).join(' ')}`]),
+  ];
+  const reason =
+    cause instanceof Error && cause.cause instanceof Error ? ` (${visible(cause.cause.message)})` : '';
+  return `${parts.join(' ')}]${reason}`;
+}
+
+/** A stranger's text on one line, short, and without anything that a terminal obeys. */
+function visible(text: string): string {
+  return text
+    .slice(0, 300)
+    .replace(/[^\x20-\x7e]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
