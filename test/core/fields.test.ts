@@ -1,0 +1,111 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Fault } from '../../src/core/fault';
+import { readCredentials } from '../../src/core/read-credentials';
+import { signed, verifierAt } from '../support/core';
+
+const codeOf = (headers: Parameters<typeof readCredentials>[0]) => {
+  const read = readCredentials(headers);
+  return read instanceof Fault ? read.code : 'read';
+};
+
+describe('bounds on what a stranger may make us parse', () => {
+  const ours = async () => (await signed({}, { format: 'rfc9421' })).headers;
+
+  it('8 KiB', async () => {
+    const { signature, 'signature-input': input } = await ours();
+    const long = `x=("@method");keyid="${'k'.repeat(8200)}"`;
+    expect(codeOf({ signature: `x=:AAAA:, ${signature}`, 'signature-input': `${long}, ${input}` })).toBe(
+      'malformed_header',
+    );
+  });
+
+  it('8 signatures', async () => {
+    const { signature, 'signature-input': input } = await ours();
+    const others = (count: number, value: string) =>
+      Array.from({ length: count }, (_, i) => `s${i}=${value}`).join(', ');
+    const withOthers = (count: number) => ({
+      signature: `${others(count, ':AAAA:')}, ${signature}`,
+      'signature-input': `${others(count, '("@method");created=1')}, ${input}`,
+    });
+    expect(codeOf(withOthers(7))).toBe('read');
+    expect(codeOf(withOthers(8))).toBe('malformed_header');
+  });
+
+  it('32 components', async () => {
+    const headers = await ours();
+    const cover = (count: number) => {
+      const names = Array.from({ length: count - 4 }, (_, i) => `"x-${i}"`).join(' ');
+      return {
+        ...headers,
+        'signature-input': String(headers['signature-input']).replace('"@query"', `"@query" ${names}`),
+      };
+    };
+    expect(codeOf(cover(32))).toBe('read');
+    expect(codeOf(cover(33))).toBe('malformed_header');
+  });
+
+  it('several lines of the fields are one list, as RFC 9110 has it', async () => {
+    const headers = await ours();
+    expect(
+      codeOf({
+        signature: ['other=:AAAA:', String(headers.signature)],
+        'signature-input': ['other=("@method");created=1', String(headers['signature-input'])],
+      }),
+    ).toBe('read');
+  });
+
+  it('any text in any header is an answer and never a throw', async () => {
+    const verifier = verifierAt();
+    const part = fc.constantFrom(
+      'amesh',
+      '=',
+      '(',
+      ')',
+      '"@method"',
+      ';',
+      'created=1',
+      ':AAAA:',
+      ',',
+      ' ',
+      '"',
+      'AuthMesh ',
+      'v="2"',
+      'id="am_',
+      '\\',
+      '?1',
+      '@1',
+      '%"',
+      'é',
+      '\u0000',
+      '__proto__',
+    );
+    const value = fc.oneof(
+      fc.string(),
+      fc.array(part, { maxLength: 12 }).map((parts) => parts.join('')),
+    );
+    const name = fc.constantFrom(
+      'authorization',
+      'signature',
+      'signature-input',
+      'content-digest',
+      'content-type',
+      'host',
+      'authmesh-target',
+      '__proto__',
+    );
+    await fc.assert(
+      fc.asyncProperty(
+        fc.dictionary(name, fc.oneof(value, fc.array(value, { maxLength: 3 }))),
+        value,
+        value,
+        async (headers, target, authority) => {
+          expect(await verifier.verify({ method: 'GET', target, authority, headers })).toMatchObject({
+            ok: false,
+          });
+        },
+      ),
+      { numRuns: 3000 },
+    );
+  });
+});

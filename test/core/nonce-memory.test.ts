@@ -1,0 +1,93 @@
+import { InMemoryNonceStore } from '@authmesh/sdk/core';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+
+const nonce = (number: number) => number.toString(36).padStart(22, '0');
+
+function storeWith(options: { capacity?: number } = {}) {
+  const clock = { ms: 1_764_000_000_000 };
+  return { clock, store: new InMemoryNonceStore({ ...options, now: () => clock.ms }) };
+}
+
+describe('InMemoryNonceStore', () => {
+  it('takes a nonce once for each device', () => {
+    const { store, clock } = storeWith();
+    const until = clock.ms + 60_000;
+    expect(store.claim('am_a', nonce(1), until)).toBe(true);
+    expect(store.claim('am_a', nonce(1), until)).toBe(false);
+    expect(store.claim('am_b', nonce(1), until)).toBe(true);
+    expect(store.claim('am_a', nonce(2), until)).toBe(true);
+  });
+
+  it('says since when it remembers', () => {
+    expect(new InMemoryNonceStore({ now: () => 1_764_000_000_999 }).startedAt).toBe(1_764_000_000);
+    expect(new InMemoryNonceStore({ startedAt: 5 }).startedAt).toBe(5);
+  });
+
+  it('when full refuses and forgets nobody', () => {
+    const { store, clock } = storeWith({ capacity: 4 });
+    const until = clock.ms + 60_000;
+    for (const [device, number] of [
+      ['a', 1],
+      ['a', 2],
+      ['b', 3],
+      ['b', 4],
+    ] as const)
+      store.claim(device, nonce(number), until);
+    expect(() => store.claim('c', nonce(5), until)).toThrow(
+      expect.objectContaining({ code: 'nonce_store_unavailable' }),
+    );
+    expect(store.claim('a', nonce(1), until)).toBe(false);
+    expect(store.claim('b', nonce(4), until)).toBe(false);
+  });
+
+  it('no device takes more than half of it', () => {
+    const { store, clock } = storeWith({ capacity: 4 });
+    const until = clock.ms + 60_000;
+    store.claim('a', nonce(1), until);
+    store.claim('a', nonce(2), until);
+    expect(() => store.claim('a', nonce(3), until)).toThrow(
+      expect.objectContaining({ code: 'nonce_store_unavailable' }),
+    );
+    expect(store.claim('b', nonce(3), until)).toBe(true);
+  });
+
+  it('frees the room of what has ended', () => {
+    const { store, clock } = storeWith({ capacity: 200 });
+    for (let i = 0; i < 100_000; i++) {
+      clock.ms += 2000;
+      expect(store.claim('a', nonce(i), clock.ms + 60_000)).toBe(true);
+    }
+    expect(store.size).toBeLessThan(100);
+  });
+
+  it('never lets a live nonce in twice, however times and devices come', () => {
+    const step = fc.record({
+      wait: fc.oneof(fc.constant(0), fc.nat(30_000)),
+      device: fc.constantFrom('a', 'b', 'c'),
+      number: fc.nat(5),
+      keep: fc.nat(70_000),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const { store, clock } = storeWith();
+        const live = new Map<string, number>();
+        for (const { wait, device, number, keep } of steps) {
+          clock.ms += wait;
+          const isNew = store.claim(device, nonce(number), clock.ms + keep);
+          const key = `${device} ${number}`;
+          if ((live.get(key) ?? 0) > clock.ms) expect(isNew).toBe(false);
+          if (isNew) live.set(key, clock.ms + keep);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it.each([{ capacity: 0 }, { capacity: 1.5 }, { capacity: 1e9 }, { startedAt: 1.5 }])(
+    'refuses %j',
+    (options) => {
+      expect(() => new InMemoryNonceStore(options)).toThrow(TypeError);
+    },
+  );
+});

@@ -1,0 +1,434 @@
+import {
+  AmeshError,
+  createAllowList,
+  createVerifier,
+  InMemoryNonceStore,
+  type NonceStore,
+  type Rejection,
+  type RequestView,
+  signRequest,
+} from '@authmesh/sdk/core';
+import { describe, expect, it } from 'vitest';
+import { NOW, signed, signerOf, verifierAt } from '../support/core';
+import { vectorAllowList, vectors } from '../support/vectors';
+
+const { controller, target } = vectors.devices;
+const text = (value: string) => new TextEncoder().encode(value);
+const at = (seconds: number) => ({ now: () => seconds * 1000 });
+
+async function codeOf(promise: Promise<{ ok: boolean; code?: string }>) {
+  const verdict = await promise;
+  return verdict.ok ? 'accepted' : verdict.code;
+}
+
+describe('a verdict', () => {
+  it('names the caller and gives the body back', async () => {
+    const verdict = await verifierAt().verify(await signed({ method: 'POST', body: text('hello') }));
+    expect(verdict).toMatchObject({
+      ok: true,
+      caller: { deviceId: controller.deviceId, friendlyName: 'controller', verifiedAt: NOW },
+      request: { body: text('hello') },
+    });
+  });
+
+  it('tells the client less than the log', async () => {
+    const rejections: Rejection[] = [];
+    const verifier = verifierAt({ onReject: (rejection) => rejections.push(rejection) });
+    const verdict = await verifier.verify({ ...(await signed()), method: 'DELETE' });
+    if (verdict.ok) throw new Error('accepted');
+    expect(verdict).toMatchObject({ code: 'invalid_signature', status: 401 });
+    const { response } = verdict;
+    expect(response.status).toBe(401);
+    expect(await response.json()).toEqual({ error: 'unauthorized' });
+    expect(response.headers.get('www-authenticate')).toBe('AuthMesh error="unauthorized"');
+    expect(response.headers.get('cache-control')).toBe('no-store');
+    expect(rejections).toMatchObject([
+      {
+        code: 'invalid_signature',
+        request: {
+          method: 'DELETE',
+          authority: 'api.example.com',
+          target: '/',
+          deviceId: controller.deviceId,
+          covered: ['@method', '@authority', '@path', '@query'],
+        },
+      },
+    ]);
+  });
+
+  it('says the time where the time was the reason', async () => {
+    const verdict = await verifierAt(at(NOW + 31)).verify(await signed());
+    if (verdict.ok) throw new Error('accepted');
+    expect(verdict.response.headers.get('date')).toBe(new Date((NOW + 31) * 1000).toUTCString());
+    expect(verdict.response.headers.get('www-authenticate')).toBe('AuthMesh error="timestamp_out_of_range"');
+  });
+
+  it('stands, whatever onReject throws', async () => {
+    const verifier = verifierAt({
+      onReject: () => {
+        throw new Error('the logger is broken');
+      },
+    });
+    expect(await codeOf(verifier.verify({ ...(await signed()), headers: {} }))).toBe('missing_header');
+  });
+});
+
+describe('check 3: hosts', () => {
+  const requestTo = async (authority: string, options?: Parameters<typeof signed>[1]) =>
+    signed({ authority }, options);
+  const without = { allowList: { ...vectorAllowList, hosts: [] } };
+
+  it('answers to its hosts only, the port included', async () => {
+    const verifier = verifierAt({ hosts: ['a.example', 'b.example:8443'] });
+    expect(await codeOf(verifier.verify(await requestTo('a.example')))).toBe('accepted');
+    expect(await codeOf(verifier.verify(await requestTo('A.EXAMPLE:443')))).toBe('accepted');
+    expect(await codeOf(verifier.verify(await requestTo('b.example:8443')))).toBe('accepted');
+    expect(await codeOf(verifier.verify(await requestTo('b.example')))).toBe('wrong_host');
+    expect(await codeOf(verifier.verify(await requestTo('api.example.com')))).toBe('wrong_host');
+    expect(await codeOf(verifier.verify(await requestTo('localhost:3000')))).toBe('wrong_host');
+  });
+
+  it('without hosts answers to loopback names and to its own id', async () => {
+    const verifier = verifierAt(without);
+    for (const name of ['localhost:3000', 'api.localhost', '127.0.0.1:1', '127.9.9.9', '[::1]:3000']) {
+      expect(await codeOf(verifier.verify(await requestTo(name))), name).toBe('accepted');
+    }
+    for (const name of [
+      'api.example.com',
+      'localhost.example.com',
+      '127.0.0.1.example.com',
+      '[::2]',
+      '10.0.0.1',
+      'notlocalhost',
+    ]) {
+      expect(await codeOf(verifier.verify(await requestTo(name))), name).toBe('wrong_host');
+    }
+    const named = await requestTo('api.example.com', { targetDeviceId: target.deviceId });
+    expect(await codeOf(verifier.verify(named))).toBe('accepted');
+  });
+
+  it('a request for one local server is refused by another on the same machine', async () => {
+    const request = await requestTo('localhost:3000');
+    expect(await codeOf(verifierAt(without).verify({ ...request, localPort: 4000 }))).toBe('wrong_host');
+    expect(await codeOf(verifierAt(without).verify({ ...request, localPort: 3000 }))).toBe('accepted');
+    const standard = await requestTo('localhost');
+    expect(await codeOf(verifierAt(without).verify({ ...standard, localPort: 3000 }))).toBe('wrong_host');
+    expect(await codeOf(verifierAt(without).verify({ ...standard, localPort: 443 }))).toBe('accepted');
+  });
+
+  it('says which line sets a host', async () => {
+    const rejections: Rejection[] = [];
+    const verifier = verifierAt({ onReject: (rejection) => rejections.push(rejection) });
+    await verifier.verify(await requestTo('new.example:8080'));
+    expect(rejections[0]).toMatchObject({ code: 'wrong_host', status: 421 });
+    expect(rejections[0]?.fix).toContain('amesh config hosts new.example:8080');
+  });
+
+  it('refuses the name of another target', async () => {
+    const request = await signed({}, { targetDeviceId: vectors.devices.stranger.deviceId });
+    expect(await codeOf(verifierAt().verify(request))).toBe('wrong_target');
+  });
+
+  it('believes X-Forwarded-Host only where it is told to', async () => {
+    const request = await requestTo('api.example.com');
+    const forwarded = {
+      ...request,
+      authority: 'inner:3000',
+      headers: { ...request.headers, 'x-forwarded-host': 'api.example.com' },
+    };
+    expect(await codeOf(verifierAt().verify(forwarded))).toBe('wrong_host');
+    expect(await codeOf(verifierAt({ hosts: ['inner:3000'] }).verify(forwarded))).toBe('invalid_signature');
+    expect(await codeOf(verifierAt({ trustForwardedHost: true }).verify(forwarded))).toBe('accepted');
+    expect(await codeOf(verifierAt().verify({ ...forwarded }, { trustForwardedHost: true }))).toBe(
+      'accepted',
+    );
+    const appended = {
+      ...forwarded,
+      headers: { ...forwarded.headers, 'x-forwarded-host': 'evil.example, api.example.com' },
+    };
+    expect(await codeOf(verifierAt({ trustForwardedHost: true }).verify(appended))).toBe('wrong_host');
+  });
+
+  it('puts back what a proxy has rewritten', async () => {
+    const request = await signed({ target: '/v1/orders?a=1' });
+    const seen = { ...request, authority: 'inner:3000', target: '/orders?a=1' };
+    const verifier = verifierAt({ authority: 'api.example.com', pathPrefix: '/v1' });
+    expect(await codeOf(verifier.verify(seen))).toBe('accepted');
+    expect(await codeOf(verifierAt({ authority: 'api.example.com' }).verify({ ...seen }))).toBe(
+      'invalid_signature',
+    );
+  });
+});
+
+describe('check 4: time', () => {
+  it('is exact to the millisecond', async () => {
+    const verify = async (nowMs: number) =>
+      codeOf(
+        createVerifier({
+          allowList: vectorAllowList,
+          now: () => nowMs,
+          nonceStore: new InMemoryNonceStore({ now: () => nowMs, startedAt: NOW - 100 }),
+        }).verify(await signed()),
+      );
+    expect(await verify((NOW + 30) * 1000)).toBe('accepted');
+    expect(await verify((NOW + 30) * 1000 + 1)).toBe('timestamp_out_of_range');
+    expect(await verify((NOW - 30) * 1000)).toBe('accepted');
+    expect(await verify((NOW - 30) * 1000 - 1)).toBe('timestamp_out_of_range');
+  });
+
+  it('gives an end no tolerance', async () => {
+    const request = () => signed({}, { format: 'rfc9421', expires: NOW + 5 });
+    expect(await codeOf(verifierAt(at(NOW + 5)).verify(await request()))).toBe('accepted');
+    expect(await codeOf(verifierAt({ now: () => (NOW + 5) * 1000 + 1 }).verify(await request()))).toBe(
+      'timestamp_out_of_range',
+    );
+  });
+
+  it('a restart opens no hole: what was signed before the memory store began is refused', async () => {
+    const nonceStore = new InMemoryNonceStore({ ...at(NOW), startedAt: NOW });
+    expect(await codeOf(verifierAt({ nonceStore }).verify(await signed({}, { created: NOW - 1 })))).toBe(
+      'timestamp_out_of_range',
+    );
+    expect(await codeOf(verifierAt({ nonceStore }).verify(await signed()))).toBe('accepted');
+  });
+
+  it('a store that outlives the process has no start', async () => {
+    const nonceStore: NonceStore = { claim: () => true };
+    expect(await codeOf(verifierAt({ nonceStore }).verify(await signed({}, { created: NOW - 30 })))).toBe(
+      'accepted',
+    );
+  });
+});
+
+describe('checks 5 to 7: the device', () => {
+  it('ends with its lease', async () => {
+    const device = { ...controller, friendlyName: 'c', roles: ['controller' as const], expiresAt: NOW + 10 };
+    const allowList = { deviceId: null, hosts: ['api.example.com'], devices: [device] };
+    expect(await codeOf(verifierAt({ allowList, ...at(NOW + 10) }).verify(await signed()))).toBe('accepted');
+    expect(await codeOf(verifierAt({ allowList, ...at(NOW + 11) }).verify(await signed()))).toBe(
+      'device_expired',
+    );
+  });
+
+  it('a known id with another key is a broken list, not a device', async () => {
+    const device = {
+      deviceId: controller.deviceId,
+      publicKey: vectors.devices.stranger.publicKey,
+      friendlyName: 'c',
+      roles: ['controller' as const],
+    };
+    const allowList = { deviceId: null, hosts: ['api.example.com'], devices: [device] };
+    expect(await codeOf(verifierAt({ allowList }).verify(await signed()))).toBe(
+      'allow_list_integrity_failure',
+    );
+  });
+
+  it('a signature by another key in the name of a device is refused', async () => {
+    const good = await signed();
+    const forged = await signRequest(
+      { method: 'GET', target: '/', authority: 'api.example.com', headers: {} },
+      await signerOf('stranger'),
+      { created: NOW },
+    );
+    const claimed = String(forged.headers.authorization).replace(
+      vectors.devices.stranger.deviceId,
+      controller.deviceId,
+    );
+    expect(await codeOf(verifierAt().verify({ ...good, headers: { authorization: claimed } }))).toBe(
+      'invalid_signature',
+    );
+  });
+});
+
+describe('check 8: the nonce', () => {
+  it('a replay is refused, and the same request verified twice is none', async () => {
+    const verifier = verifierAt();
+    const request = await signed();
+    const first = await verifier.verify(request);
+    expect(first.ok).toBe(true);
+    expect(await codeOf(verifier.verify(request))).toBe('accepted');
+    if (first.ok) expect(await codeOf(verifier.verify(first.request))).toBe('accepted');
+    expect(await codeOf(verifier.verify({ ...request }))).toBe('replay_detected');
+  });
+
+  it('one request at once a hundred times is accepted once', async () => {
+    const verifier = verifierAt();
+    const request = await signed();
+    const verdicts = await Promise.all(Array.from({ length: 100 }, () => verifier.verify({ ...request })));
+    expect(verdicts.filter(({ ok }) => ok)).toHaveLength(1);
+  });
+
+  it('nothing is claimed, and no body byte read, before the signature is right', async () => {
+    let claimed = 0;
+    let read = 0;
+    const nonceStore: NonceStore = { claim: () => ++claimed > 0 };
+    const body = async () => {
+      read++;
+      return text('x');
+    };
+    const good = await signed({ method: 'POST', body: text('x') });
+    const attempts: Partial<RequestView>[] = [
+      { headers: {} },
+      { authority: 'other.example' },
+      { method: 'PUT' },
+      { target: '/other' },
+      {
+        headers: {
+          ...good.headers,
+          authorization: String(good.headers.authorization).replace(/id="[^"]+"/, 'id="am_AAAAAAAAAAAAAAAA"'),
+        },
+      },
+    ];
+    for (const attempt of attempts)
+      expect((await verifierAt({ nonceStore }).verify({ ...good, body, ...attempt })).ok).toBe(false);
+    expect({ claimed, read }).toEqual({ claimed: 0, read: 0 });
+    expect((await verifierAt({ nonceStore }).verify({ ...good, body })).ok).toBe(true);
+    expect({ claimed, read }).toEqual({ claimed: 1, read: 1 });
+  });
+
+  it('is kept for as long as the request could be replayed, and 10 s for other clocks', async () => {
+    const kept: number[] = [];
+    const nonceStore: NonceStore = {
+      claim(_device, _nonce, keepUntilMs) {
+        kept.push(keepUntilMs / 1000 - NOW);
+        return true;
+      },
+    };
+    await verifierAt({ nonceStore }).verify(await signed());
+    await verifierAt({ nonceStore }).verify(await signed({}, { created: NOW + 30 }));
+    await verifierAt({ nonceStore, nonceWindowSeconds: 600 }).verify(await signed());
+    await verifierAt({ nonceStore, clockSkewSeconds: 300, ...at(NOW) }).verify(
+      await signed({}, { created: NOW + 300 }),
+    );
+    expect(kept).toEqual([60, 70, 600, 610]);
+  });
+
+  it('a store that fails lets nobody in', async () => {
+    for (const claim of [
+      () => {
+        throw new Error('down');
+      },
+      async () => {
+        throw new Error('down');
+      },
+    ]) {
+      const verdict = await verifierAt({ nonceStore: { claim } }).verify(await signed());
+      expect(verdict).toMatchObject({ ok: false, code: 'nonce_store_unavailable', status: 503 });
+    }
+    const odd = { claim: () => 1 as unknown as boolean };
+    expect(await codeOf(verifierAt({ nonceStore: odd }).verify(await signed()))).toBe('replay_detected');
+  });
+});
+
+describe('check 9: the body', () => {
+  it('may be as large as allowed and no larger', async () => {
+    const request = () => signed({ method: 'POST', body: text('12345') });
+    expect(await codeOf(verifierAt({ maxBodyBytes: 5 }).verify(await request()))).toBe('accepted');
+    expect(await codeOf(verifierAt({ maxBodyBytes: 4 }).verify(await request()))).toBe('payload_too_large');
+    expect(await codeOf(verifierAt({ maxBodyBytes: 0 }).verify(await signed()))).toBe('accepted');
+  });
+
+  it('takes a SHA-256 digest beside another one, and no other alone', async () => {
+    const good = await signed({ method: 'POST', body: text('hello') });
+    const digest = String(good.headers['content-digest']);
+    for (const [value, code] of [
+      [`md5=:AAAAAAAAAAAAAAAAAAAAAA==:, ${digest}`, 'accepted'],
+      ['md5=:AAAAAAAAAAAAAAAAAAAAAA==:', 'content_digest_mismatch'],
+      [`${digest}, ${digest}`, 'content_digest_mismatch'],
+      ['sha-256=:AAAA:', 'content_digest_mismatch'],
+      ['rubbish', 'content_digest_mismatch'],
+    ] as const) {
+      const view = {
+        method: 'POST',
+        target: '/',
+        authority: 'api.example.com',
+        headers: { 'content-digest': value },
+      };
+      // Signed without a body, so that the digest given here stays; the body comes afterwards.
+      const request = await signRequest(view, await signerOf('controller'), { created: NOW });
+      expect(await codeOf(verifierAt().verify({ ...request, body: text('hello') })), value).toBe(code);
+    }
+  });
+
+  it('a failure while it is read is the one of the body', async () => {
+    const good = await signed({ method: 'POST', body: text('x') });
+    const failing = async () => {
+      throw new Error('socket hang up');
+    };
+    expect(await codeOf(verifierAt().verify({ ...good, body: failing }))).toBe('body_incomplete');
+  });
+});
+
+describe('the allow list', () => {
+  const failing = (error: unknown) => ({
+    allowList: {
+      current() {
+        throw error;
+      },
+    },
+  });
+
+  it('that cannot be read lets nobody in', async () => {
+    const verdict = await verifierAt(failing(new Error('EACCES'))).verify(await signed());
+    expect(verdict).toMatchObject({ ok: false, code: 'allow_list_unavailable', status: 503 });
+  });
+
+  it.each([
+    ['allow_list_integrity_failure', 500, 'allow_list_integrity_failure'],
+    ['no_identity', 503, 'allow_list_unavailable'],
+  ] as const)('that fails with %s is a %i', async (code, status, wire) => {
+    const verdict = await verifierAt(failing(new AmeshError(code))).verify(await signed());
+    if (verdict.ok) throw new Error('accepted');
+    expect(verdict).toMatchObject({ code, status });
+    expect(verdict.message.body).toBe(JSON.stringify({ error: wire }));
+  });
+
+  it('is asked about each request, so that a revocation counts at once', async () => {
+    let list = createAllowList(vectorAllowList);
+    const verifier = verifierAt({ allowList: { current: () => list } });
+    expect(await codeOf(verifier.verify(await signed()))).toBe('accepted');
+    list = createAllowList({ ...vectorAllowList, devices: [] });
+    expect(await codeOf(verifier.verify(await signed()))).toBe('unknown_device');
+  });
+});
+
+describe('a web Request', () => {
+  const url = 'https://api.example.com/orders?b=2&a=1';
+  const signer = () => signerOf('controller');
+
+  it('is signed and verified with its body, which can be read afterwards', async () => {
+    for (const format of ['authmesh', 'rfc9421'] as const) {
+      const request = new Request(url, { method: 'POST', body: 'hello', headers: { 'x-other': '1' } });
+      const sent = await signRequest(request, await signer(), { format, created: NOW });
+      const verifier = verifierAt();
+      const verdict = await verifier.verify(sent);
+      if (!verdict.ok) throw new Error(verdict.code);
+      expect(await verdict.request.clone().text()).toBe('hello');
+      expect(verdict.request.headers.get('x-other')).toBe('1');
+      expect(await codeOf(verifier.verify(verdict.request))).toBe('accepted');
+    }
+  });
+
+  it('is not verified from a body that somebody has read', async () => {
+    const sent = await signRequest(new Request(url, { method: 'POST', body: 'hello' }), await signer(), {
+      created: NOW,
+    });
+    await sent.clone().text();
+    await sent.text();
+    expect(await codeOf(verifierAt().verify(sent))).toBe('body_parser_ordering_error');
+  });
+
+  it('with a body beyond the limit is refused while it streams', async () => {
+    const sent = await signRequest(
+      new Request(url, { method: 'POST', body: 'x'.repeat(100) }),
+      await signer(),
+      { created: NOW },
+    );
+    expect(await codeOf(verifierAt({ maxBodyBytes: 99 }).verify(sent))).toBe('payload_too_large');
+  });
+
+  it('without a body is signed', async () => {
+    const sent = await signRequest(new Request(url), await signer(), { created: NOW });
+    expect(await codeOf(verifierAt().verify(sent))).toBe('accepted');
+  });
+});
