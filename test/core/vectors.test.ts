@@ -8,16 +8,14 @@ import { readRequestLine } from '../../src/core/request-line';
 import { signRequest } from '../../src/core/sign';
 import { createSignatureBase, requiredComponents, signatureParameters } from '../../src/core/signature-base';
 import { providers } from '../support/providers';
-import { nowOf, type Vector, vectorAllowList, vectors, vectorsStartedAt } from '../support/vectors';
-
-// Where an earlier check of ours finds fault with the same request, the code is that check's.
-const EARLIER: Readonly<Record<string, string>> = {
-  'rfc9421: content-encoding added': 'component_not_covered',
-  'rfc9421: content-type added': 'component_not_covered',
-  'rfc9421: target name added': 'component_not_covered',
-  // Its digest was changed after signing, so the signature fails before the body is looked at.
-  'rfc9421 fields: digest with a wrong algorithm only': 'invalid_signature',
-};
+import {
+  expectedCode,
+  nowOf,
+  type Vector,
+  vectorAllowList,
+  vectors,
+  vectorsStartedAt,
+} from '../support/vectors';
 
 const toView = ({ request }: Vector) => ({ ...request, body: Buffer.from(request.body, 'base64') });
 
@@ -33,7 +31,7 @@ describe.each(providers)('wire vectors with the $id provider', (crypto) => {
     const verdict = await verifier.verify(toView(vector));
     expect(verdict.ok).toBe(vector.expect === 'accept');
     if (verdict.ok) expect(verdict.caller.deviceId).toBe(vectors.devices.controller.deviceId);
-    else expect(verdict.code).toBe(EARLIER[vector.name] ?? vector.code);
+    else expect(verdict.code).toBe(expectedCode(vector));
   });
 });
 

@@ -1,0 +1,45 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Amesh, type AmeshOptions, createAmesh } from '@authmesh/sdk';
+import { addDevice, createIdentity, openDevice } from '@authmesh/sdk/admin';
+import type { Rejection, Signer } from '@authmesh/sdk/core';
+
+/** Two machines with folders of their own: the target trusts the controller. */
+export interface Machines {
+  readonly controller: Amesh;
+  readonly target: Amesh;
+  /** The controller's own, for requests that no client would send. */
+  readonly signer: Signer;
+  readonly controllerId: string;
+  /** Why the target has refused, oldest first; empty it between tests. */
+  readonly rejections: Rejection[];
+  /** Another instance of the target's folder, with its own nonces. */
+  targetWith(options: AmeshOptions): Amesh;
+  remove(): Promise<void>;
+}
+
+export async function createMachines(): Promise<Machines> {
+  const root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+  const [controllerDir, targetDir] = [join(root, 'controller'), join(root, 'target')];
+  const identity = await createIdentity(controllerDir, {}, { friendlyName: 'controller' });
+  await createIdentity(targetDir, {}, { friendlyName: 'target' });
+  const { trust } = await openDevice(targetDir, {});
+  const { deviceId, publicKey, friendlyName } = identity;
+  await trust.update((list) =>
+    addDevice(list, { deviceId, publicKey, friendlyName, role: 'controller', hosts: [] }, 0),
+  );
+  const rejections: Rejection[] = [];
+  const onReject = (rejection: unknown) => void rejections.push(rejection as Rejection);
+  const targetWith = (options: AmeshOptions) =>
+    createAmesh({ dir: targetDir, env: {}, onReject, ...options });
+  return {
+    controller: createAmesh({ dir: controllerDir, env: {} }),
+    target: targetWith({}),
+    signer: (await openDevice(controllerDir, {})).signer,
+    controllerId: deviceId,
+    rejections,
+    targetWith,
+    remove: () => rm(root, { recursive: true }),
+  };
+}
