@@ -32,11 +32,12 @@ export class AmeshError extends Error {
 /** `redirect_refused`: following the redirect would mean signing something the caller did not ask for. */
 export class RedirectRefusedError extends AmeshError {
   override readonly name = 'RedirectRefusedError';
-  /** Where the server pointed to: an absolute URL. */
+  /** Where the server pointed to: an absolute URL, with its query, which the message leaves out. */
   readonly location: string;
 
   constructor(location: string, why: string) {
-    super('redirect_refused', `${why} The server points to ${location}.`);
+    const [shown] = location.split('?', 1); // the query may hold secrets, and messages end up in logs
+    super('redirect_refused', `${why} The server points to ${shown}.`);
     this.location = location;
   }
 }

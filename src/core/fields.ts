@@ -20,14 +20,13 @@ const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 /**
  * Finds the signature tagged amesh in `Signature-Input` and `Signature`. The tag decides, never the label.
  *
- * @returns null where neither field is there, or no signature has our tag
+ * @returns null where no signature has our tag
  * @see RFC 9421 section 4
  */
 export function readSignatureFields(
   inputs: readonly string[],
   signatures: readonly string[],
 ): Credentials | Fault | null {
-  if (inputs.length === 0 && signatures.length === 0) return null;
   if (inputs.length === 0) return malformed('There is a Signature without a Signature-Input.');
   if (signatures.length === 0) return malformed('There is a Signature-Input without a Signature.');
 

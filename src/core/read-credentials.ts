@@ -2,7 +2,7 @@ import type { Credentials } from './credentials';
 import { Fault, malformed } from './fault';
 import { readSignatureFields } from './fields';
 import { readAuthMeshHeader } from './header';
-import { type HeaderLines, headerLines } from './view';
+import { type HeaderLines, headerLines, isRepeated } from './view';
 
 // A second line of any of these could be read by one part of a server and the first by another.
 const SINGLE = ['authorization', 'content-type', 'content-encoding', 'content-digest', 'authmesh-target'];
@@ -17,9 +17,10 @@ export function readCredentials(headers: HeaderLines): Credentials | Fault {
   if (header === undefined && inputs.length === 0 && signatures.length === 0)
     return new Fault('missing_header');
   for (const name of SINGLE) {
-    if (headerLines(headers, name).length > 1) return malformed(`There are several ${name} headers.`);
+    if (isRepeated(headers, name)) return malformed(`There are several ${name} headers.`);
   }
-  const fields = readSignatureFields(inputs, signatures);
+  const fields =
+    inputs.length === 0 && signatures.length === 0 ? null : readSignatureFields(inputs, signatures);
   if (header === undefined) return fields ?? new Fault('missing_header', 'No signature is tagged amesh.');
   if (fields !== null) {
     return fields instanceof Fault ? fields : malformed('The request is signed in both forms at once.');

@@ -67,7 +67,7 @@ export async function signRequest(
 ): Promise<Request | RequestView> {
   readSignOptions(options);
   if (!('url' in request && request.headers instanceof Headers)) {
-    const view = request as RequestView;
+    const view = { ...request, headers: { ...request.headers } } as RequestView; // before the first await
     const body =
       typeof view.body === 'function'
         ? await view.body(options.maxBodyBytes ?? DEFAULT_SIGN_BODY_BYTES)
@@ -79,10 +79,13 @@ export async function signRequest(
     };
   }
   const source = request as Request;
+  // Read again it would be taken for a body of no bytes.
+  if (source.bodyUsed) throw new TypeError('The body of this Request was read already.');
+  const view = toRequestView(source);
+  const headers = new Headers(source.headers);
   const body =
     source.body === null ? null : await collect(source.body, options.maxBodyBytes ?? DEFAULT_SIGN_BODY_BYTES);
-  const added = await signatureHeaders(toRequestView(source), body, signer, options);
-  const headers = new Headers(source.headers);
+  const added = await signatureHeaders(view, body, signer, options);
   for (const [name, value] of Object.entries(added)) headers.set(name, value);
   return new Request(source, body === null ? { headers } : { headers, body });
 }

@@ -22,7 +22,7 @@ import { type RefusalMessage, type Rejection, refusalMessage } from './refusal';
 import { type RequestLine, readRequestLine } from './request-line';
 import { createSignatureBase, requiredComponents, signatureParameters } from './signature-base';
 import { readVerifyOptions, type VerifyOptions, type VerifySettings } from './verify-options';
-import { fieldValue, type HeaderLines, type RequestView, toRequestView } from './view';
+import { fieldValue, type HeaderLines, type ReadBody, type RequestView, toRequestView } from './view';
 
 export interface VerifierOptions extends VerifyOptions {
   /** Whom to trust: a source that is asked on every request, or plain values. */
@@ -156,7 +156,8 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
     const covered = readCovered(credentials, view.headers);
     if (covered instanceof Fault) return refuse(covered);
 
-    const list = await readAllowList(context);
+    const reading = readAllowList(context);
+    const list = reading instanceof Promise ? await reading : reading;
     fault =
       checkHost(context, view, line, list) ??
       checkFreshness(credentials, nowMs, settings, context.nonceStore.startedAt);
@@ -164,13 +165,18 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
     const device = findController(list, credentials.deviceId, nowMs);
     if (device instanceof Fault) return refuse(device);
 
-    fault = await checkSignature(context, view, line, credentials, covered, device);
+    const key = context.keys.get(device.publicKey) ?? (await importKey(context, device));
+    const checking = checkSignature(key, view, line, credentials, covered);
+    fault = checking instanceof Promise ? await checking : checking;
     if (fault !== null) return refuse(fault);
-    fault = await claimNonce(context, view, credentials, nowMs);
+    const claiming = claimNonce(context, view, credentials, nowMs);
+    fault = claiming instanceof Promise ? await claiming : claiming;
     if (fault !== null) return refuse(fault);
-    const read = await checkBody(context, view);
-    if (read instanceof Fault) return refuse(read);
-    body = read;
+    const known = readyBody(view);
+    const digesting = checkBody(context, view, known ?? (await readBody(context, view)));
+    const checked = digesting instanceof Promise ? await digesting : digesting;
+    if (checked instanceof Fault) return refuse(checked);
+    body = checked;
     caller = {
       deviceId: device.deviceId,
       friendlyName: device.friendlyName,
@@ -259,22 +265,23 @@ function findController(list: AllowList, deviceId: string, nowMs: number): Trust
 }
 
 /** Check 7. */
-async function checkSignature(
-  context: Context,
+function checkSignature(
+  key: PublicKey,
   view: RequestView,
   line: RequestLine,
   credentials: Credentials,
   covered: readonly string[],
-  device: TrustedDevice,
-): Promise<Fault | null> {
+): MaybePromise<Fault | null> {
   const parameters = credentials.parameters ?? signatureParameters(covered, credentials);
   const base = createSignatureBase(line, view.headers, covered, parameters);
   if (base instanceof Fault) return base;
-  const key = context.keys.get(device.publicKey) ?? (await importKey(context, device));
   const verified = key.verify(credentials.signature, toUtf8(base));
-  return (typeof verified === 'boolean' ? verified : await verified)
-    ? null
-    : new Fault('invalid_signature', 'The signature does not match the request as this server saw it.');
+  return typeof verified === 'boolean' ? signatureFault(verified) : verified.then(signatureFault);
+}
+
+function signatureFault(verified: boolean): Fault | null {
+  if (verified === true) return null;
+  return new Fault('invalid_signature', 'The signature does not match the request as this server saw it.');
 }
 
 async function importKey(context: Context, device: TrustedDevice): Promise<PublicKey> {
@@ -289,53 +296,53 @@ async function importKey(context: Context, device: TrustedDevice): Promise<Publi
 }
 
 /** Check 8. */
-async function claimNonce(
-  context: Context,
+function claimNonce(
+  { nonceStore, settings }: Context,
   view: RequestView,
-  credentials: Credentials,
+  { deviceId, nonce, created }: Credentials,
   nowMs: number,
-): Promise<Fault | null> {
-  const { nonceStore, settings } = context;
-  const { deviceId, nonce, created } = credentials;
+): MaybePromise<Fault | null> {
   const earlier = claims.get(view);
   if (earlier?.store === nonceStore && earlier.deviceId === deviceId && earlier.nonce === nonce) return null;
-  const isNew = await nonceStoreAnswer(() =>
-    nonceStore.claim(deviceId, nonce, keepUntilMs(created, nowMs, settings)),
-  );
-  if (isNew !== true) return new Fault('replay_detected');
-  claims.set(view, { store: nonceStore, deviceId, nonce });
-  return null;
-}
-
-async function nonceStoreAnswer(ask: () => MaybePromise<boolean>): Promise<boolean> {
+  const conclude = (isNew: boolean) => {
+    // Strictly true: what a store that is written wrongly says is no permission.
+    if (isNew !== true) return new Fault('replay_detected');
+    claims.set(view, { store: nonceStore, deviceId, nonce });
+    return null;
+  };
   try {
-    const answer = ask();
-    return answer instanceof Promise ? await answer : answer;
+    const claim = nonceStore.claim(deviceId, nonce, keepUntilMs(created, nowMs, settings));
+    return claim instanceof Promise ? claim.then(conclude, storeFailed) : conclude(claim);
   } catch (error) {
-    throw isAmeshError(error) ? error : new NonceStoreUnavailableError(undefined, error);
+    return storeFailed(error);
   }
 }
 
-async function readAllowList({ source }: Context): Promise<AllowList> {
+function storeFailed(error: unknown): never {
+  throw isAmeshError(error) ? error : new NonceStoreUnavailableError(undefined, error);
+}
+
+function readAllowList({ source }: Context): MaybePromise<AllowList> {
   try {
     const list = source.current();
-    return list instanceof Promise ? await list : list;
+    return list instanceof Promise ? list.catch(listFailed) : list;
   } catch (error) {
-    throw isAmeshError(error) ? error : new AmeshError('allow_list_unavailable', undefined, { cause: error });
+    return listFailed(error);
   }
 }
 
-/** Check 9. */
-async function checkBody(context: Context, view: RequestView): Promise<Uint8Array | Fault> {
+function listFailed(error: unknown): never {
+  throw isAmeshError(error) ? error : new AmeshError('allow_list_unavailable', undefined, { cause: error });
+}
+
+/** Check 9, of the bytes that were read; null stands for more of them than were wanted where no digest allows any. */
+function checkBody(
+  context: Context,
+  view: RequestView,
+  body: Uint8Array | null,
+): MaybePromise<Uint8Array | Fault> {
   const { maxBodyBytes } = context.settings;
   const declared = fieldValue(view.headers, 'content-digest');
-  // With no digest a single byte is too much: no need to wait for the others.
-  const body = await readBody(view, declared === undefined ? Math.min(maxBodyBytes, 1) : maxBodyBytes).catch(
-    (error) => {
-      if (declared === undefined && isAmeshError(error) && error.code === 'payload_too_large') return null;
-      throw error;
-    },
-  );
   if (body === null) return new Fault('content_digest_missing');
   if (body.length > maxBodyBytes)
     return new Fault('payload_too_large', `The body is larger than ${maxBodyBytes} bytes.`);
@@ -343,28 +350,36 @@ async function checkBody(context: Context, view: RequestView): Promise<Uint8Arra
   const expected = readContentDigest(declared);
   if (expected === null)
     return new Fault('content_digest_mismatch', 'Content-Digest names no SHA-256 digest.');
+  const compare = (digest: Uint8Array) =>
+    equalBytes(digest, expected) ? body : new Fault('content_digest_mismatch');
   const digest = context.crypto.sha256(body);
-  return equalBytes(digest instanceof Promise ? await digest : digest, expected)
-    ? body
-    : new Fault('content_digest_mismatch');
+  return digest instanceof Promise ? digest.then(compare) : compare(digest);
 }
 
-async function readBody(view: RequestView, limitBytes: number): Promise<Uint8Array> {
+/** The bytes that need no reading. */
+function readyBody(view: RequestView): Uint8Array | undefined {
   const { body } = view;
   if (body === null || body === undefined) return EMPTY;
-  if (typeof body !== 'function') return body;
-  const known = bodies.get(view);
-  if (known !== undefined) return known;
-  try {
-    const bytes = await body(limitBytes);
-    bodies.set(view, bytes);
-    return bytes;
-  } catch (error) {
-    throw isAmeshError(error) ? error : new AmeshError('body_incomplete', undefined, { cause: error });
-  }
+  return typeof body === 'function' ? bodies.get(view) : body;
 }
 
 const EMPTY = new Uint8Array();
+
+async function readBody({ settings }: Context, view: RequestView): Promise<Uint8Array | null> {
+  // With no digest a single byte is too much: no need to wait for the others.
+  const hasDigest = fieldValue(view.headers, 'content-digest') !== undefined;
+  try {
+    const bytes = await (view.body as ReadBody)(
+      hasDigest ? settings.maxBodyBytes : Math.min(settings.maxBodyBytes, 1),
+    );
+    bodies.set(view, bytes);
+    return bytes;
+  } catch (error) {
+    if (!isAmeshError(error)) throw new AmeshError('body_incomplete', undefined, { cause: error });
+    if (!hasDigest && error.code === 'payload_too_large') return null;
+    throw error;
+  }
+}
 
 function toFault(error: unknown): Fault | null {
   if (!isAmeshError(error) || !('status' in CODES[error.code])) return null;

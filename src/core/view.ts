@@ -63,7 +63,18 @@ export function fieldValue(headers: HeaderLines, name: string): string | undefin
 }
 
 function trimField(value: string): string {
+  if (!isBlank(value.charCodeAt(0)) && !isBlank(value.charCodeAt(value.length - 1))) return value;
   return value.replace(/^[ \t]+|[ \t]+$/g, '');
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}
+
+/** Whether a header stands there in more than one line. */
+export function isRepeated(headers: HeaderLines, name: string): boolean {
+  const value = Object.hasOwn(headers, name) ? headers[name] : undefined;
+  return typeof value === 'object' && value.length > 1;
 }
 
 /** A WHATWG request as a view; the body is read from the request itself. */

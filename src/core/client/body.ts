@@ -1,3 +1,4 @@
+import { AmeshError, isAmeshError } from '../errors';
 import { collect } from '../view';
 
 /** A body as bytes, and the content-type that `fetch` gives a body of this kind. */
@@ -10,31 +11,32 @@ export interface EncodedBody {
 
 /**
  * Turns any body that `fetch` takes into bytes, once, so that what is hashed is what is sent. The content-type is
- * the one of the Fetch standard on every runtime; some leave it out for strings.
+ * the one of the Fetch standard on every runtime; some leave it out for strings. Bytes are copied before this returns.
  *
  * @param limitBytes the most that is buffered of a stream
- * @throws AmeshError `payload_too_large` for a stream beyond the limit; TypeError for a body that is none
+ * @param signal ends the reading of a stream
+ * @throws AmeshError `payload_too_large` for a stream beyond the limit; TypeError for a stream of something else
+ *   than bytes
  */
 export async function encodeBody(
   body: BodyInit | null | undefined,
   limitBytes: number,
+  signal: AbortSignal | null,
 ): Promise<EncodedBody> {
   if (body === null || body === undefined) return { bytes: null, contentType: null };
-  if (typeof body === 'string') return { bytes: utf8(body), contentType: 'text/plain;charset=UTF-8' };
+  if (typeof body !== 'object') return { bytes: utf8(String(body)), contentType: 'text/plain;charset=UTF-8' };
   if (body instanceof URLSearchParams) {
     return { bytes: utf8(body.toString()), contentType: 'application/x-www-form-urlencoded;charset=UTF-8' };
   }
   if (body instanceof ArrayBuffer) return { bytes: new Uint8Array(body.slice(0)), contentType: null };
   if (ArrayBuffer.isView(body)) {
-    return {
-      bytes: new Uint8Array(body.buffer, body.byteOffset, body.byteLength).slice() as Uint8Array<ArrayBuffer>,
-      contentType: null,
-    };
+    const view = new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
+    return { bytes: new Uint8Array(view), contentType: null };
   }
-  if (body instanceof ReadableStream) return { bytes: await collect(body, limitBytes), contentType: null };
-  if (isAsyncIterable(body)) {
-    return { bytes: await collect(toStream(body), limitBytes), contentType: null };
-  }
+  if (body instanceof ReadableStream)
+    return { bytes: await buffer(body, limitBytes, signal), contentType: null };
+  if (isAsyncIterable(body))
+    return { bytes: await buffer(toStream(body), limitBytes, signal), contentType: null };
   // Blob and FormData: the runtime writes the multipart form and names its boundary.
   const response = new Response(body);
   return {
@@ -43,16 +45,38 @@ export async function encodeBody(
   };
 }
 
+async function buffer(
+  stream: ReadableStream<Uint8Array>,
+  limitBytes: number,
+  signal: AbortSignal | null,
+): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    return await collect(endedBy(stream, signal), limitBytes);
+  } catch (error) {
+    if (!isAmeshError(error) || error.code !== 'payload_too_large') throw error;
+    throw new AmeshError(
+      'payload_too_large',
+      `The body is a stream of more than ${limitBytes} bytes, and has to be in memory to be signed.`,
+      { fix: 'Raise it with the option maxBodyBytes of createAmesh() or createClient().' },
+    );
+  }
+}
+
+/** The same stream, which a signal cancels while somebody waits for it. */
+function endedBy(stream: ReadableStream<Uint8Array>, signal: AbortSignal | null): ReadableStream<Uint8Array> {
+  return signal === null ? stream : stream.pipeThrough(new TransformStream(), { signal });
+}
+
 function utf8(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text) as Uint8Array<ArrayBuffer>;
 }
 
 // Node's fetch takes any async iterable of bytes as a body, such as a file's read stream.
-function isAsyncIterable(body: object): body is AsyncIterable<Uint8Array> {
-  return Symbol.asyncIterator in body && !(body instanceof Blob) && !(body instanceof FormData);
+function isAsyncIterable(body: object): body is AsyncIterable<Uint8Array | string> {
+  return Symbol.asyncIterator in body;
 }
 
-function toStream(source: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
+function toStream(source: AsyncIterable<Uint8Array | string>): ReadableStream<Uint8Array> {
   const iterator = source[Symbol.asyncIterator]();
   return new ReadableStream({
     async pull(controller) {

@@ -20,17 +20,19 @@ export class ServerClocks {
     return Math.floor((this.now() + (this.#offsets.get(origin) ?? 0)) / 1000);
   }
 
+  /** Whether the time in an answer is to be believed: not over plain http, not out of a cache, not without a Date. */
+  mayCorrect(url: URL, response: Response): boolean {
+    return isPrivateChannel(url) && !response.headers.has('age') && !Number.isNaN(dateMsOf(response));
+  }
+
   /**
-   * Learns from an answer that found the time wrong.
+   * Learns from an answer that found the time wrong, and may be believed.
    *
-   * @returns the time to sign with, in Unix seconds; null where the answer is not to be believed: over plain http,
-   *   out of a cache, or without a Date
+   * @returns the time to sign with, in Unix seconds
    * @throws ClockSkewTooLargeError beyond 300 s
    */
-  correct(url: URL, response: Response): number | null {
-    const date = response.headers.get('date');
-    const dateMs = date === null ? Number.NaN : Date.parse(date);
-    if (!isPrivateChannel(url) || response.headers.has('age') || Number.isNaN(dateMs)) return null;
+  correct(url: URL, response: Response): number {
+    const dateMs = dateMsOf(response);
     const offsetMs = dateMs - this.now();
     const seconds = Math.round(offsetMs / 1000);
     if (Math.abs(offsetMs) > MAX_CORRECTION_SECONDS * 1000)
@@ -43,4 +45,8 @@ export class ServerClocks {
     }
     return Math.floor(dateMs / 1000);
   }
+}
+
+function dateMsOf(response: Response): number {
+  return Date.parse(response.headers.get('date') ?? '');
 }

@@ -1,5 +1,5 @@
 import { RedirectRefusedError } from '../errors';
-import type { Outgoing } from './client';
+import { copyOptions, type Outgoing } from './outgoing';
 import { isPrivateChannel } from './private-channel';
 
 const MAX_REDIRECTS = 20; // as the Fetch standard has it
@@ -51,10 +51,16 @@ export function followRedirect(
       );
     }
   }
-  return { request: { ...request, url, method, headers, bytes }, signed: signed && sameOrigin };
+  const { source } = request;
+  const options = source === null ? request.options : { ...copyOptions(source), ...request.options };
+  return {
+    request: { ...request, url, method, headers, bytes, options, source: null },
+    signed: signed && sameOrigin,
+  };
 }
 
-function parseLocation(from: URL, location: string): URL {
+function parseLocation(from: URL, value: string): URL {
+  const location = fromHeader(value);
   const url = URL.canParse(location, from) ? new URL(location, from) : null;
   if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
     throw new TypeError(`${from.host} redirects to something that is no http URL.`);
@@ -63,6 +69,12 @@ function parseLocation(from: URL, location: string): URL {
     throw new TypeError(`${from.host} redirects to a URL with a password in it.`);
   url.hash = '';
   return url;
+}
+
+/** Some servers send UTF-8 unescaped, which `Headers` shows as a character for each byte. Browsers read it as UTF-8. */
+function fromHeader(value: string): string {
+  if (!/[\x80-\xff]/.test(value) || /[^\0-\xff]/.test(value)) return value;
+  return new TextDecoder().decode(Uint8Array.from(value, (character) => character.charCodeAt(0)));
 }
 
 /** @see RFC 9110 section 15.4, and step 12 of HTTP-redirect fetch */

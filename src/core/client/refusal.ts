@@ -18,29 +18,44 @@ const TEXTS: Readonly<Record<string, readonly [message: string, fix: string]>> =
   wrong_host: ['The server does not answer to this host.', 'On the server, run: amesh config hosts {host}'],
 };
 
+const UNSIGNED = [
+  'A redirect led to this server from another, and a request is signed for the server that it was made for only.',
+  'Call this URL itself.',
+] as const;
+
+/** The challenge of ours, alone or beside that of a proxy. */
+const CHALLENGE = /(?:^|, *)AuthMesh error="([a-z_]{1,40})"(?=$| *,)/;
+
 /** The code in `WWW-Authenticate: AuthMesh error="…"`, or null where the response is none of ours. */
 export function refusalOf(response: Response): string | null {
   if (response.status !== 401) return null;
-  return (
-    /^AuthMesh error="([a-z_]{1,40})"$/.exec(response.headers.get('www-authenticate') ?? '')?.[1] ?? null
-  );
+  return CHALLENGE.exec(response.headers.get('www-authenticate') ?? '')?.[1] ?? null;
 }
 
-/** Tells the caller's `onReject` what a refusal means. 421 has no header of ours, but no other use in practice. */
+/**
+ * Tells the caller's `onReject` what a refusal means. 421 has no header of ours, but no other use in practice.
+ *
+ * @param signed whether the request that was refused carried a signature
+ */
 export function explainRefusal(
   url: URL,
   response: Response,
-  onReject: ((rejection: ClientRejection) => void) | undefined,
+  signed: boolean,
+  onReject: (rejection: ClientRejection) => void,
 ): void {
-  if (onReject === undefined) return;
   const code = response.status === 421 ? 'wrong_host' : refusalOf(response);
-  const [message, fix] = TEXTS[code ?? ''] ?? [];
-  if (code === null || message === undefined || fix === undefined) return;
-  onReject({
-    code,
-    status: response.status,
-    url: url.origin + url.pathname,
-    message,
-    fix: fix.replace('{host}', url.host),
-  });
+  if (code === null || !Object.hasOwn(TEXTS, code)) return;
+  const [message, fix] = signed ? (TEXTS[code] as readonly [string, string]) : UNSIGNED;
+  try {
+    onReject({
+      code,
+      status: response.status,
+      url: url.origin + url.pathname,
+      message,
+      fix: fix.replace('{host}', () => url.host),
+    });
+  } catch (error) {
+    // The response is there all the same, and is what the caller asked for.
+    console.error('amesh: onReject threw', error);
+  }
 }

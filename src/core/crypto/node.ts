@@ -1,9 +1,9 @@
 import {
   createECDH,
-  createHash,
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
+  hash,
   type KeyObject,
   randomFillSync,
   sign,
@@ -14,13 +14,28 @@ import { fromDer, toDer } from './der';
 import { assertPrivateJwk, keyPartsDiffer, toPoint, toPrivateJwk, toSpki } from './points';
 import type { CryptoProvider, Signer } from './provider';
 
+// A call to the system's generator costs as much as a tenth of a signature, whatever it is asked for.
+const POOL_BYTES = 4096;
+const pool = new Uint8Array(POOL_BYTES);
+let used = POOL_BYTES;
+
 /** Synchronous node:crypto: the fastest where requests come one by one, and the default on Node, Bun and Deno. */
 export const nodeCrypto: CryptoProvider = Object.freeze({
   id: 'node',
 
-  randomBytes: (length: number) => randomFillSync(new Uint8Array(length)),
+  randomBytes(length: number) {
+    if (length > POOL_BYTES) return randomFillSync(new Uint8Array(length));
+    if (used + length > POOL_BYTES) {
+      randomFillSync(pool);
+      used = 0;
+    }
+    const bytes = pool.slice(used, used + length);
+    pool.fill(0, used, used + length); // what was given away is not kept
+    used += length;
+    return bytes;
+  },
 
-  sha256: (data: Uint8Array) => createHash('sha256').update(data).digest(),
+  sha256: (data: Uint8Array) => hash('sha256', data, 'buffer'),
 
   importPublicKey(point: Uint8Array) {
     const spki = toSpki(point);

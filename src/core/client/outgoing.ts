@@ -1,0 +1,88 @@
+import type { RequestView } from '../view';
+import { untilAborted } from './abort';
+import { encodeBody } from './body';
+
+/** A request on its way: what `fetch` was given, taken once, with the body as bytes. */
+export interface Outgoing {
+  readonly url: URL;
+  readonly method: string;
+  /** Without those of the signature. */
+  readonly headers: Headers;
+  /** null where the request has no body at all. */
+  readonly bytes: Uint8Array<ArrayBuffer> | null;
+  readonly redirect: RequestRedirect;
+  readonly signal: AbortSignal | null;
+  /** Every other option of `fetch`, also those that only this runtime has. */
+  readonly options: RequestInit;
+  /** The caller's own `Request`, for what it carries that no property shows; null once the URL is another. */
+  readonly source: Request | null;
+}
+
+/** The methods that the Fetch standard writes in upper case; all others stay as they are. */
+const NORMALIZED = /^(?:delete|get|head|options|post|put)$/i;
+
+/**
+ * Takes over the arguments of `fetch`. Whatever the caller changes after the call changes nothing here.
+ *
+ * @param limitBytes the most that is buffered of a stream
+ * @throws TypeError where `fetch` would throw one; AmeshError `payload_too_large`
+ */
+export async function toOutgoing(
+  input: string | URL | Request,
+  init: RequestInit | null | undefined,
+  limitBytes: number,
+): Promise<Outgoing> {
+  const source = input instanceof Request ? input : null;
+  const options = copyOptions(init ?? {});
+  const url = readUrl(source === null ? String(input) : source.url);
+  const method = normalizeMethod(options.method ?? source?.method ?? 'GET');
+  const headers = new Headers(options.headers === undefined ? source?.headers : options.headers);
+  headers.delete('host'); // ignored by some runtimes and sent by others; the URL says it
+  headers.delete('content-digest'); // ours is of the bytes that are sent
+  const signal = (options.signal === undefined ? source?.signal : options.signal) ?? null;
+
+  const given = options.body ?? null;
+  const body = given ?? bodyOf(source);
+  if (body !== null && (method === 'GET' || method === 'HEAD'))
+    throw new TypeError(`A ${method} request has no body.`);
+  const { bytes, contentType } = await untilAborted(signal, encodeBody(body, limitBytes, signal));
+  // A Request has named its content-type itself; for a body given here it is ours to name.
+  if (given !== null && contentType !== null && !headers.has('content-type'))
+    headers.set('content-type', contentType);
+  const redirect = options.redirect ?? source?.redirect ?? 'follow';
+  return { url, method, headers, bytes, redirect, signal, options, source };
+}
+
+/** The options of a request by their values now, inherited ones too, since a `Request` can stand for options. */
+export function copyOptions(options: RequestInit | Request): RequestInit {
+  const copy: Record<string, unknown> = {};
+  for (const name in options) copy[name] = (options as unknown as Record<string, unknown>)[name];
+  delete copy.duplex; // says how a stream is sent, and what is sent are bytes
+  return copy;
+}
+
+export function toView({ url, method, headers }: Outgoing): RequestView {
+  const record: Record<string, string> = Object.create(null);
+  for (const [name, value] of headers) record[name] = value;
+  return { method, target: url.pathname + url.search, authority: url.host, headers: record };
+}
+
+function readUrl(text: string): URL {
+  const url = new URL(text, globalThis.location?.href);
+  if (url.protocol !== 'https:' && url.protocol !== 'http:')
+    throw new TypeError('Only requests to http and https URLs are signed.');
+  if (url.username !== '' || url.password !== '')
+    throw new TypeError('A URL with a user name or password in it is not fetched.');
+  url.hash = '';
+  return url;
+}
+
+function normalizeMethod(method: string): string {
+  return NORMALIZED.test(method) ? method.toUpperCase() : String(method);
+}
+
+function bodyOf(source: Request | null): ReadableStream<Uint8Array> | null {
+  // Read again it would be taken for a body of no bytes.
+  if (source?.bodyUsed) throw new TypeError('The body of this Request was read already.');
+  return source?.body ?? null;
+}

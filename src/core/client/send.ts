@@ -1,0 +1,21 @@
+import type { Outgoing } from './outgoing';
+
+/**
+ * Sends a request as it stands. Redirects come back as responses.
+ *
+ * @param headers all that go out, those of the signature included
+ */
+export function send(
+  doFetch: typeof globalThis.fetch,
+  request: Outgoing,
+  headers: Headers,
+): Promise<Response> {
+  const { url, method, bytes: body, source, options } = request;
+  const redirect = request.redirect === 'error' ? 'error' : 'manual';
+  return doFetch(source ?? url, { ...options, method, headers, body, redirect });
+}
+
+/** Lets a response go of which nobody will read the body. */
+export async function discard(response: Response): Promise<void> {
+  await response.body?.cancel().catch(() => {}); // it may have broken off already
+}

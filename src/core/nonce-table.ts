@@ -1,0 +1,106 @@
+/**
+ * A set of nonces, each with the number of its device, in typed arrays: 20 bytes an entry, no garbage. It is cut into
+ * many small tables that grow one by one, so that growing never stops the process for long.
+ */
+export class NonceTable {
+  readonly #tables: (Uint32Array | undefined)[] = new Array(TABLES);
+  readonly #counts = new Uint32Array(TABLES);
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Whether the entry is there. */
+  has(entry: Uint32Array): boolean {
+    const table = this.#tables[tableOf(entry)];
+    return table !== undefined && table[find(table, entry) + 4] !== 0;
+  }
+
+  /** Adds an entry that is not there. */
+  add(entry: Uint32Array): void {
+    const index = tableOf(entry);
+    let table = this.#tables[index] ?? new Uint32Array(MIN_SLOTS * WORDS);
+    const count = (this.#counts[index] as number) + 1;
+    if (count * WORDS > table.length * MAX_LOAD) table = grow(table);
+    this.#tables[index] = table;
+    table.set(entry, find(table, entry));
+    this.#counts[index] = count;
+    this.#size++;
+  }
+}
+
+const TABLES = 256;
+const WORDS = 5;
+const MIN_SLOTS = 4;
+const MAX_LOAD = 0.75;
+
+/** The most devices whose numbers fit into an entry beside their nonces; numbers begin with 1. */
+export const MAX_DEVICE_NUMBER = 2 ** 20 - 1;
+
+/** What the characters of base64url stand for, by character code. */
+const VALUES = new Uint8Array(128);
+for (const [value, character] of [
+  ...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_',
+].entries()) {
+  VALUES[character.charCodeAt(0)] = value;
+}
+
+/**
+ * Writes a nonce of 22 base64url characters and a device number as the 5 words of an entry. The number is in the last
+ * one, so that word is never zero: zero is an empty slot.
+ */
+export function packEntry(entry: Uint32Array, nonce: string, deviceNumber: number): void {
+  let at = 0;
+  for (let word = 0; word < 4; word++) {
+    let bits = 0;
+    for (let i = 0; i < 5; i++) bits = (bits << 6) | (VALUES[nonce.charCodeAt(at++)] as number);
+    entry[word] = bits;
+  }
+  const rest = ((VALUES[nonce.charCodeAt(20)] as number) << 6) | (VALUES[nonce.charCodeAt(21)] as number);
+  entry[4] = (rest << 20) | deviceNumber;
+}
+
+function tableOf(entry: Uint32Array): number {
+  return hash(entry) >>> 24;
+}
+
+// Nonces are random, but a paired device chooses its own: the seed keeps it from filling one place.
+const SEED = crypto.getRandomValues(new Uint32Array(2)) as unknown as readonly [number, number];
+
+function hash(entry: Uint32Array): number {
+  let h = SEED[0];
+  for (let i = 0; i < WORDS; i++) {
+    h = Math.imul(h ^ (entry[i] as number), 0x85ebca6b);
+    h ^= h >>> 15;
+  }
+  return Math.imul(h ^ SEED[1], 0xc2b2ae35);
+}
+
+/** Where in a table an entry stands, or the empty slot where it would. */
+function find(table: Uint32Array, entry: Uint32Array): number {
+  const slots = table.length / WORDS;
+  for (let slot = hash(entry) & (slots - 1); ; slot = (slot + 1) & (slots - 1)) {
+    const at = slot * WORDS;
+    if (table[at + 4] === 0) return at;
+    if (
+      table[at] === entry[0] &&
+      table[at + 1] === entry[1] &&
+      table[at + 2] === entry[2] &&
+      table[at + 3] === entry[3] &&
+      table[at + 4] === entry[4]
+    ) {
+      return at;
+    }
+  }
+}
+
+function grow(table: Uint32Array): Uint32Array {
+  const larger = new Uint32Array(table.length * 2);
+  for (let at = 0; at < table.length; at += WORDS) {
+    if (table[at + 4] === 0) continue;
+    const entry = table.subarray(at, at + WORDS);
+    larger.set(entry, find(larger, entry));
+  }
+  return larger;
+}
