@@ -3,6 +3,6 @@ import { defineBuildConfig } from 'unbuild';
 export default defineBuildConfig({
   entries: [{ input: 'src/index', name: 'index' }],
   clean: true,
-  declaration: 'node16',
+  declaration: false, // a bin only: nobody imports it
   rollup: { emitCJS: false, esbuild: { target: 'es2023' } },
 });

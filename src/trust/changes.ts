@@ -89,10 +89,11 @@ export function setHosts(document: AllowListDocument, hosts: readonly string[]):
  */
 export function findDevice(document: AllowListDocument, idOrName: string): DeviceEntry {
   const { devices } = document;
-  const lower = idOrName.toLowerCase();
+  const name = idOrName.normalize('NFC'); // as names are stored, whatever the keyboard composes
+  const lower = name.toLowerCase();
   const matches = [
     devices.filter(({ deviceId }) => deviceId === idOrName),
-    devices.filter(({ friendlyName }) => friendlyName === idOrName),
+    devices.filter(({ friendlyName }) => friendlyName === name),
     devices.filter(({ friendlyName }) => friendlyName.toLowerCase() === lower),
   ].find((found) => found.length > 0);
   if (matches === undefined)

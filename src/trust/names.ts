@@ -1,10 +1,13 @@
 const MAX_CODE_POINTS = 64;
 
-// CSI and OSC sequences first: without their first character the rest would stay as visible rubbish.
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-const ANSI = /[\x1b\x9b]\[?[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?/g;
-// Control, format (bidi and zero-width characters among them), surrogate, private and unassigned.
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\u2028\u2029]/gu;
+// Whole sequences: without their first character the rest would stay as visible rubbish. OSC, which holds text, goes
+// before CSI and the two-character ones, since `ESC ]` looks like one of those.
+const ANSI =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  /(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|[\x1b\x9b]\[?[0-?]*[ -/]*[@-~]/g;
+// Control, format (bidi and zero-width characters among them), surrogate, private, unassigned, and letters that show
+// as nothing, such as the Hangul filler.
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Default_Ignorable_Code_Point}\u2028\u2029]/gu;
 
 /**
  * A name that a peer gave, made safe to print and store: well-formed Unicode, without control, ANSI and bidi

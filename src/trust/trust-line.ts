@@ -16,9 +16,9 @@ export interface TrustLine {
   readonly friendlyName: string;
 }
 
-/** What `amesh trust export` prints: `amesh-p256 <base64url 33-byte key> <friendly name>`. */
-export function toTrustLine(identity: DeviceIdentity): string {
-  return `${PREFIX} ${identity.publicKey} ${identity.friendlyName}`;
+/** What `amesh trust export` prints, one line: `amesh-p256 <base64url 33-byte key> <friendly name>`. */
+export function toTrustLine(identity: Pick<DeviceIdentity, 'publicKey' | 'friendlyName'>): string {
+  return `${PREFIX} ${identity.publicKey} ${cleanName(identity.friendlyName)}`; // identity.json is not sealed
 }
 
 /**

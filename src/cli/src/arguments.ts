@@ -1,0 +1,109 @@
+import { parseArgs } from 'node:util';
+import type { ArgDef, ArgsDef } from 'citty';
+import { UsageError } from './errors';
+import { nearest } from './nearest';
+import { printable } from './printable';
+
+/**
+ * What citty lets pass: unknown flags, flags given twice, values of a wrong form, arguments too many or missing.
+ *
+ * @throws UsageError
+ */
+export function checkArguments(rawArgs: readonly string[], args: ArgsDef): void {
+  const flags = flagsOf(args);
+  const { tokens } = parseArgs({
+    args: [...rawArgs],
+    options: Object.fromEntries(
+      [...flags].map(([name, { type, alias }]) => [
+        name,
+        {
+          type: type === 'boolean' ? 'boolean' : 'string',
+          ...(typeof alias === 'string' ? { short: alias } : {}),
+        },
+      ]),
+    ),
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  });
+
+  const seen = new Set<string>();
+  const words: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === 'positional') words.push(token.value);
+    if (token.kind !== 'option') continue;
+    const flag = flags.get(token.name);
+    if (flag === undefined) throw unknownFlag(rawArgs[token.index] ?? token.rawName, args);
+    checkValue(token, flag);
+    if (flag.type !== 'boolean' && seen.has(token.name)) {
+      throw new UsageError(`--${token.name} is given twice.`, {
+        hint: 'Give it once; several hosts are separated by commas.',
+      });
+    }
+    seen.add(token.name);
+  }
+
+  for (const [name, { required }] of flags) {
+    if (required && !seen.has(name)) throw new UsageError(`--${name} is missing.`);
+  }
+  checkWords(words, args);
+}
+
+/** With the flag that was probably meant. */
+function unknownFlag(text: string, args: ArgsDef): UsageError {
+  const given = text.split('=', 1)[0] as string;
+  const known = [...flagsOf(args).keys()];
+  const meant = nearest(given.replace(/^-+/, ''), known);
+  return new UsageError(
+    `There is no flag ${shorten(given)} here.${meant === undefined ? '' : ` Did you mean --${meant}?`}`,
+  );
+}
+
+interface Flag {
+  readonly type?: ArgDef['type'];
+  readonly alias?: string | string[] | undefined;
+  readonly required?: boolean | undefined;
+  readonly options?: readonly string[] | undefined;
+}
+
+function flagsOf(args: ArgsDef): Map<string, Flag> {
+  const flags = new Map<string, Flag>();
+  for (const [name, arg] of Object.entries(args)) {
+    // citty knows a flag that is on by default by its negation.
+    if (arg.type !== 'positional') flags.set(arg.default === true ? `no-${name}` : name, arg);
+  }
+  return flags;
+}
+
+function checkValue(
+  token: { name: string; value: string | undefined; inlineValue: boolean | undefined },
+  flag: Flag,
+): void {
+  const { name, value } = token;
+  if (flag.type === 'boolean') {
+    if (value !== undefined) throw new UsageError(`--${name} takes no value.`);
+    return;
+  }
+  if (value === undefined || value.trim() === '' || (!token.inlineValue && value.startsWith('-'))) {
+    throw new UsageError(`--${name} needs a value.`);
+  }
+  if (flag.options !== undefined && !flag.options.includes(value)) {
+    throw new UsageError(`--${name} is ${flag.options.join(' or ')}, and not ${shorten(value)}.`);
+  }
+}
+
+function checkWords(words: readonly string[], args: ArgsDef): void {
+  const places = Object.entries(args).filter(([, arg]) => arg.type === 'positional');
+  const missing = places.slice(words.length).find(([, arg]) => arg.required);
+  if (missing !== undefined) throw new UsageError(`<${missing[1].valueHint ?? missing[0]}> is missing.`);
+  const extra = words[places.length];
+  if (extra === undefined) return;
+  throw new UsageError(`${shorten(JSON.stringify(extra))} is one argument too many.`, {
+    hint: places.length === 0 ? undefined : 'Something with spaces in it goes in quotes.',
+  });
+}
+
+function shorten(text: string): string {
+  const clean = printable(text);
+  return clean.length > 60 ? `${clean.slice(0, 59)}…` : clean;
+}

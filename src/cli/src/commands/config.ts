@@ -1,0 +1,36 @@
+import { defineCommand } from 'citty';
+import { type Result, SHARED_ARGS } from '../command';
+import { type AnswersTo, answersTo, hostsText, openMachine } from '../machine';
+import { table } from '../table';
+
+const FROM: Record<AnswersTo['from'], string> = {
+  AMESH_HOSTS: 'AMESH_HOSTS of this shell',
+  allow_list: 'the sealed list; AMESH_HOSTS is not set',
+  default: 'nothing is set',
+};
+
+export const config = defineCommand({
+  meta: { name: 'config', description: 'Shows and changes the settings of this machine' },
+  args: SHARED_ARGS,
+  subCommands: {
+    hosts: () => import('./config-hosts').then(({ configHosts }) => configHosts),
+  },
+
+  async run(): Promise<Result> {
+    const { trust, store } = await openMachine();
+    const document = await trust.read();
+    const { hosts, from } = answersTo(document);
+    const dirFrom = process.env.AUTH_MESH_DIR ? 'AUTH_MESH_DIR' : 'default';
+    const sealed =
+      from === 'AMESH_HOSTS' ? [['sealed hosts', hostsText(document.hosts), 'not used then']] : [];
+    return {
+      json: { dir: store.dir, dirFrom, hosts, hostsFrom: from, sealedHosts: document.hosts },
+      data: table([
+        ['folder', store.dir, `(${dirFrom})`],
+        ['hosts', hostsText(hosts), `(${FROM[from]})`],
+        ...sealed.map(([name = '', value = '', why]) => [name, value, `(${why})`]),
+      ]),
+      notes: ['  Change the hosts: amesh config hosts api.example.com'],
+    };
+  },
+});

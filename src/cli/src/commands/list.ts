@@ -1,0 +1,33 @@
+import type { DeviceEntry } from '@authmesh/sdk/admin';
+import { defineCommand } from 'citty';
+import { type Result, SHARED_ARGS } from '../command';
+import { openMachine } from '../machine';
+import { printable } from '../printable';
+import { table } from '../table';
+
+const HEAD = ['NAME', 'ID', 'ROLES', 'HOSTS', 'ADDED'];
+
+export const list = defineCommand({
+  meta: { name: 'list', description: 'Shows the devices that this machine trusts' },
+  args: SHARED_ARGS,
+
+  async run(): Promise<Result> {
+    const { trust } = await openMachine();
+    const { devices, revision, updatedAt } = await trust.read();
+    const json = { devices, revision, updatedAt };
+    if (devices.length > 0) return { json, data: table([HEAD, ...devices.map(toRow)]) };
+    return {
+      json,
+      notes: [
+        'No device is trusted yet.',
+        '  To let a machine call this one, run there   amesh trust export',
+        '                            and then here     amesh trust add --role controller "<line>"',
+      ],
+    };
+  },
+});
+
+function toRow({ friendlyName, deviceId, roles, hosts, addedAt }: DeviceEntry): string[] {
+  const added = new Date(addedAt * 1000).toISOString().slice(0, 10);
+  return [printable(friendlyName), deviceId, roles.join(', '), hosts.join(', ') || '-', added];
+}

@@ -1,0 +1,15 @@
+import { defineCommand } from 'citty';
+import { SHARED_ARGS } from '../command';
+
+export const root = defineCommand({
+  meta: { name: 'amesh', description: 'Gives this machine a key, and pairs it with the machines it trusts' },
+  args: SHARED_ARGS,
+  subCommands: {
+    init: () => import('./init').then(({ init }) => init),
+    whoami: () => import('./whoami').then(({ whoami }) => whoami),
+    trust: () => import('./trust').then(({ trust }) => trust),
+    list: () => import('./list').then(({ list }) => list),
+    revoke: () => import('./revoke').then(({ revoke }) => revoke),
+    config: () => import('./config').then(({ config }) => config),
+  },
+});

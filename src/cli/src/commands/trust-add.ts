@@ -1,0 +1,94 @@
+import { addDevice, type DeviceEntry, type DeviceIdentity, fromTrustLine } from '@authmesh/sdk/admin';
+import { defineCommand } from 'citty';
+import { type Result, SHARED_ARGS } from '../command';
+import { UsageError } from '../errors';
+import { answersTo, openMachine, toHosts, trustAsController, trustAsTarget } from '../machine';
+import { readText } from '../prompt';
+import { nameForCommand } from '../shell';
+
+export const trustAdd = defineCommand({
+  meta: {
+    name: 'add',
+    description: 'Trusts the machine of a line that amesh trust export has printed there',
+  },
+  args: {
+    role: {
+      type: 'enum',
+      options: ['controller', 'target'],
+      required: true,
+      description: 'controller: it may call this machine; target: this machine calls it',
+    },
+    host: {
+      type: 'string',
+      valueHint: 'a,b',
+      description: 'For a target: the hosts under which it is called',
+    },
+    line: {
+      type: 'positional',
+      required: false,
+      valueHint: '"line"',
+      description: 'amesh-p256 <key> <name>, in quotes; read from stdin where it is absent or -',
+    },
+    ...SHARED_ARGS,
+  },
+
+  async run({ args }): Promise<Result> {
+    const { role } = args;
+    if (role === 'controller' && args.host !== undefined) {
+      throw new UsageError('--host belongs to a target; a controller is only ever the one that calls.', {
+        hint: 'The hosts that this machine answers to are set with: amesh config hosts',
+      });
+    }
+    const hosts = toHosts(args.host ?? '', '--host');
+    const { identity, trust } = await openMachine(); // without one there is no need to ask for a line
+    const peer = await fromTrustLine(await givenLine(args.line));
+
+    const before = await trust.read();
+    const now = Math.floor(Date.now() / 1000);
+    const after = await trust.update((document) => addDevice(document, { ...peer, role, hosts }, now));
+    const device = after.devices.find(({ deviceId }) => deviceId === peer.deviceId) as DeviceEntry;
+    const changed = after.revision !== before.revision;
+    return {
+      json: { device, changed },
+      notes: [
+        ...outcome(device, role, changed),
+        ...(device.friendlyName === peer.friendlyName
+          ? []
+          : [`  It calls itself "${peer.friendlyName}"; in this list it is "${device.friendlyName}".`]),
+        ...next(device, role, identity, answersTo(after).hosts),
+      ],
+    };
+  },
+});
+
+async function givenLine(line: string | undefined): Promise<string> {
+  if (line !== undefined && line !== '-') return line;
+  const text = await readText('Line of the other machine:');
+  if (text.trim() !== '') return text;
+  throw new UsageError('No line was given.', {
+    hint: 'Pass it in quotes, or pipe it in: amesh trust export | amesh trust add …',
+  });
+}
+
+function outcome(device: DeviceEntry, role: string, changed: boolean): string[] {
+  const called = `"${device.friendlyName}" (${device.deviceId})`;
+  const may =
+    role === 'controller'
+      ? `${called} may ${changed ? 'now ' : ''}call this machine`
+      : `${called} is ${changed ? 'now ' : ''}a target of this machine${device.hosts.length > 0 ? `, at ${device.hosts.join(', ')}` : ''}`;
+  if (!changed) return [`✓ ${may} already. Nothing was changed.`];
+  const both = device.roles.length > 1 ? ' (takes both its roles)' : '';
+  return [`✓ ${may}.   Undo: amesh revoke ${nameForCommand(device)}${both}`];
+}
+
+function next(device: DeviceEntry, role: string, own: DeviceIdentity, hosts: readonly string[]): string[] {
+  const there = `on "${device.friendlyName}"`;
+  if (role === 'controller') return [`  Next, ${there}:`, `    ${trustAsTarget(own, hosts)}`];
+  return [
+    ...(device.hosts.length > 0
+      ? []
+      : ['! Without --host requests do not name it as their target. Run this again with --host <host>.']),
+    `  Not done yet? Then ${there}:`,
+    `    ${trustAsController(own)}`,
+  ];
+}

@@ -1,0 +1,26 @@
+import { toTrustLine } from '@authmesh/sdk/admin';
+import { defineCommand } from 'citty';
+import { type Result, SHARED_ARGS } from '../command';
+import { answersTo, openMachine, trustAsController, trustAsTarget } from '../machine';
+
+export const trustExport = defineCommand({
+  meta: { name: 'export', description: 'Prints the line by which other machines trust this one; no secret' },
+  args: SHARED_ARGS,
+
+  async run(): Promise<Result> {
+    const { identity, trust } = await openMachine();
+    const { deviceId, friendlyName, publicKey } = identity;
+    const { hosts } = answersTo(await trust.read());
+    const line = toTrustLine(identity);
+    return {
+      json: { line, deviceId, friendlyName, publicKey, hosts },
+      data: [line],
+      notes: [
+        '  Next, on a machine that this one is to call:',
+        `    ${trustAsController(identity)}`,
+        '  or, on a machine that is to call this one:',
+        `    ${trustAsTarget(identity, hosts)}`,
+      ],
+    };
+  },
+});

@@ -1,0 +1,12 @@
+import { defineCommand } from 'citty';
+import { SHARED_ARGS } from '../command';
+
+export const trust = defineCommand({
+  meta: { name: 'trust', description: 'Pairs machines by one pasted line, without a relay' },
+  args: SHARED_ARGS,
+  subCommands: {
+    export: () => import('./trust-export').then(({ trustExport }) => trustExport),
+    add: () => import('./trust-add').then(({ trustAdd }) => trustAdd),
+    reset: () => import('./trust-reset').then(({ trustReset }) => trustReset),
+  },
+});

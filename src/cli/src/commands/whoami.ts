@@ -1,0 +1,35 @@
+import { findBackend } from '@authmesh/sdk/admin';
+import { defineCommand } from 'citty';
+import { type Result, SHARED_ARGS } from '../command';
+import { answersTo, hostsText, openMachine } from '../machine';
+import { table } from '../table';
+
+export const whoami = defineCommand({
+  meta: { name: 'whoami', description: 'Shows the identity of this machine' },
+  args: SHARED_ARGS,
+
+  async run(): Promise<Result> {
+    const { identity, trust, store } = await openMachine();
+    const { hosts, from } = answersTo(await trust.read());
+    const { deviceId, friendlyName, publicKey, createdAt, key } = identity;
+    return {
+      json: {
+        deviceId,
+        friendlyName,
+        publicKey,
+        createdAt,
+        backend: key.backend,
+        dir: store.dir,
+        hosts,
+        hostsFrom: from,
+      },
+      data: table([
+        ['name', friendlyName],
+        ['id', deviceId],
+        ['key', findBackend(key.backend).description],
+        ['folder', store.dir],
+        ['hosts', hostsText(hosts)],
+      ]),
+    };
+  },
+});

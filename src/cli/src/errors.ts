@@ -1,0 +1,49 @@
+/** The command line is wrong: exit code 2, and nothing has been tried yet. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+  /** What to do about it, one sentence. */
+  readonly hint: string | undefined;
+  /** The usage line to show; default the one of the command that was running. */
+  readonly usage: string | undefined;
+
+  constructor(message: string, more: { hint?: string | undefined; usage?: string | undefined } = {}) {
+    super(message);
+    this.hint = more.hint;
+    this.usage = more.usage;
+  }
+}
+
+/** A person answered no: exit code 8. */
+export class DeclinedError extends Error {
+  override readonly name = 'DeclinedError';
+
+  constructor() {
+    super('Cancelled. No changes were made.');
+  }
+}
+
+/** A person pressed Ctrl+C at a question: exit code 130. */
+export class InterruptedError extends Error {
+  override readonly name = 'InterruptedError';
+
+  constructor() {
+    super('Interrupted. No changes were made.');
+  }
+}
+
+/** Something went wrong that no error class of the SDK stands for. */
+export class CommandError extends Error {
+  override readonly name = 'CommandError';
+
+  /**
+   * @param code snake_case, for `--json`
+   * @param hint what to do about it, one sentence
+   */
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly hint: string,
+  ) {
+    super(message);
+  }
+}

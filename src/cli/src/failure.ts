@@ -1,0 +1,69 @@
+import { CommandError, DeclinedError, InterruptedError, UsageError } from './errors';
+import { EXIT, EXIT_OF_CODE, type ExitCode } from './exit-codes';
+
+/** A failure as it is told, in JSON and on a terminal. */
+export interface Failure {
+  readonly code: string;
+  /** Whose fault it is and what it is. */
+  readonly message: string;
+  /** What to do about it; empty where there is nothing to do. */
+  readonly hint: string;
+  readonly usage?: string | undefined;
+  readonly exitCode: ExitCode;
+  /** Whether nothing can have been changed, and the message does not say so itself. */
+  readonly sayUnchanged: boolean;
+}
+
+/** @param usage the usage line of the command that failed */
+export async function toFailure(error: unknown, usage: string): Promise<Failure> {
+  if (error instanceof UsageError) {
+    const { message, hint = '' } = error;
+    return {
+      code: 'usage',
+      message,
+      hint,
+      usage: error.usage ?? usage,
+      exitCode: EXIT.usage,
+      sayUnchanged: true,
+    };
+  }
+  if (error instanceof DeclinedError) return quietly('declined', error.message, EXIT.declined);
+  if (error instanceof InterruptedError) return quietly('interrupted', error.message, EXIT.interrupted);
+  if (error instanceof CommandError) {
+    const { code, message, hint } = error;
+    return { code, message, hint, exitCode: EXIT.failure, sayUnchanged: true };
+  }
+  const { isAmeshError } = await import('@authmesh/sdk/core');
+  if (isAmeshError(error)) {
+    const { code, message, fix } = error;
+    return {
+      code,
+      message: message.endsWith(fix) ? message.slice(0, -fix.length).trim() : message,
+      hint: fix,
+      exitCode: EXIT_OF_CODE[code] ?? EXIT.failure,
+      sayUnchanged: !fix.includes('Nothing was changed.'),
+    };
+  }
+  const text = error instanceof Error ? error.message : String(error);
+  if (error instanceof Error && 'syscall' in error) {
+    // What writes here either swaps one file in or puts back what it moved.
+    return {
+      code: 'file_system_error',
+      message: `The operating system refused: ${text}.`,
+      hint: 'Check that the folder (AUTH_MESH_DIR, default ~/.amesh) belongs to this account and has room.',
+      exitCode: EXIT.failure,
+      sayUnchanged: true,
+    };
+  }
+  return {
+    code: 'internal_error',
+    message: `amesh itself failed: ${text}`,
+    hint: 'This is a bug; please report it with the command that you ran. See what is there now: amesh list',
+    exitCode: EXIT.failure,
+    sayUnchanged: false,
+  };
+}
+
+function quietly(code: string, message: string, exitCode: ExitCode): Failure {
+  return { code, message, hint: '', exitCode, sayUnchanged: false };
+}

@@ -1,0 +1,79 @@
+import type { ArgsDef } from 'citty';
+import { checkArguments } from './arguments';
+import type { Command } from './command';
+import { UsageError } from './errors';
+import { nearest } from './nearest';
+import { printable } from './printable';
+import { usageLine } from './usage';
+
+/** Commands of the design that this release does not have. */
+const COMING: ReadonlySet<string> = new Set(['listen', 'invite', 'provision', 'doctor', 'relay']);
+
+/** A command and the arguments that are its own. */
+export interface Found {
+  /** As it is typed: `amesh trust add`. */
+  readonly path: string;
+  readonly command: Command;
+  readonly rawArgs: string[];
+}
+
+/**
+ * Goes down to the command that is meant. citty would lose the flags that stand before it.
+ *
+ * @throws UsageError for a word that is no command
+ */
+export async function findCommand(root: Command, argv: readonly string[]): Promise<Found> {
+  let path = 'amesh';
+  let command = root;
+  const rawArgs: string[] = [];
+  const words = [...argv];
+  while (words.length > 0 && command.subCommands !== undefined) {
+    const word = words.shift() as string;
+    const subCommands = command.subCommands as Record<string, () => Promise<Command>>;
+    if (word === '--') {
+      rawArgs.push(word);
+      break;
+    }
+    if (word.startsWith('-')) {
+      rawArgs.push(word);
+    } else if (command === root && word === 'help') {
+      rawArgs.push('--help');
+    } else if (Object.hasOwn(subCommands, word)) {
+      assertShared(rawArgs, command, path);
+      command = await (subCommands[word] as () => Promise<Command>)();
+      path = `${path} ${word}`;
+    } else {
+      assertShared(rawArgs, command, path);
+      throw unknownCommand(word, path, command, Object.keys(subCommands));
+    }
+  }
+  return { path, command, rawArgs: [...rawArgs, ...words] };
+}
+
+/** Before the command only the flags of every command can stand: a value could not be told from a command. */
+function assertShared(flags: readonly string[], command: Command, path: string): void {
+  try {
+    checkArguments(flags, command.args as ArgsDef);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new UsageError(error.message, {
+      hint: 'Flags of a command come after it.',
+      usage: usageLine(path, command),
+    });
+  }
+}
+
+function unknownCommand(word: string, path: string, command: Command, known: readonly string[]): UsageError {
+  if (path === 'amesh' && COMING.has(word)) {
+    return new UsageError(`amesh ${word} is coming in a later release.`, {
+      hint: 'Two machines are paired without a relay, from: amesh trust export',
+      usage: usageLine(path, command),
+    });
+  }
+  const meant = nearest(word, known);
+  const shown = printable(word.length > 60 ? `${word.slice(0, 59)}…` : word);
+  return new UsageError(`There is no command ${path} ${shown}.`, {
+    hint: meant === undefined ? `See: ${path} --help` : `Did you mean: ${path} ${meant}`,
+    usage: usageLine(path, command),
+  });
+}

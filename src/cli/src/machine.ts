@@ -1,0 +1,64 @@
+import {
+  type AllowListDocument,
+  type Device,
+  type DeviceIdentity,
+  homeDir,
+  openDevice,
+  parseHosts,
+  toTrustLine,
+} from '@authmesh/sdk/admin';
+import { UsageError } from './errors';
+import { shellWord } from './shell';
+
+/** The folder of this machine's identity, an absolute path. */
+export function machineDir(): string {
+  return homeDir(undefined, process.env);
+}
+
+/** This machine's identity with its key opened. */
+export function openMachine(): Promise<Device> {
+  return openDevice(machineDir(), process.env);
+}
+
+/** What this machine answers to, and who says so. */
+export interface AnswersTo {
+  /** Empty: localhost only. */
+  readonly hosts: readonly string[];
+  readonly from: 'AMESH_HOSTS' | 'allow_list' | 'default';
+}
+
+/** The way a server in this environment would see it, unless its own code says otherwise. */
+export function answersTo(document: Pick<AllowListDocument, 'hosts'>): AnswersTo {
+  const fromEnvironment = toHosts(process.env.AMESH_HOSTS ?? '', 'AMESH_HOSTS');
+  if (fromEnvironment.length > 0) return { hosts: fromEnvironment, from: 'AMESH_HOSTS' };
+  return { hosts: document.hosts, from: document.hosts.length > 0 ? 'allow_list' : 'default' };
+}
+
+/**
+ * @param text hosts with commas between them
+ * @param where it stands, for the message
+ * @throws UsageError naming the first that is no host
+ */
+export function toHosts(text: string, where: string): string[] {
+  try {
+    return parseHosts(text);
+  } catch (error) {
+    throw new UsageError(`${where}: ${(error as Error).message}`);
+  }
+}
+
+/** Hosts as a person reads them. */
+export function hostsText(hosts: readonly string[]): string {
+  return hosts.length === 0 ? 'localhost only' : hosts.join(', ');
+}
+
+/** The command with which another machine comes to call this one. */
+export function trustAsTarget(identity: DeviceIdentity, hosts: readonly string[]): string {
+  const at = hosts.length === 0 ? '<host>' : shellWord(hosts.join(','));
+  return `amesh trust add --role target --host ${at} ${shellWord(toTrustLine(identity))}`;
+}
+
+/** The command with which another machine lets this one call it. */
+export function trustAsController(identity: DeviceIdentity): string {
+  return `amesh trust add --role controller ${shellWord(toTrustLine(identity))}`;
+}

@@ -1,0 +1,17 @@
+const UNSEEN = /[\p{C}\p{Default_Ignorable_Code_Point}\u2028\u2029]/gu;
+
+/** Text on one line without anything that a terminal obeys or hides: such characters show as `\u{…}`. */
+export function printable(text: string): string {
+  return text.replace(UNSEEN, (character) => `\\u{${(character.codePointAt(0) as number).toString(16)}}`);
+}
+
+/** JSON on one line that says the same to a parser and nothing else to a terminal. */
+export function printableJson(value: unknown): string {
+  return JSON.stringify(value).replace(UNSEEN, (character) =>
+    Array.from({ length: character.length }, (_, index) => escapeUnit(character.charCodeAt(index))).join(''),
+  );
+}
+
+function escapeUnit(unit: number): string {
+  return `\\u${unit.toString(16).padStart(4, '0')}`;
+}

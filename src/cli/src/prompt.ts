@@ -1,0 +1,57 @@
+import { DeclinedError, InterruptedError, UsageError } from './errors';
+import { printable } from './printable';
+
+/** The longest text that stdin is read for: a line of `amesh trust export` has some 120 bytes. */
+const MAX_STDIN_BYTES = 65_536;
+
+/**
+ * Asks on the terminal. The default answer is no.
+ *
+ * @param yes where the user has said so beforehand
+ * @throws DeclinedError, InterruptedError; UsageError where there is no terminal to ask on
+ */
+export async function confirm(question: string, yes: boolean | undefined): Promise<void> {
+  if (yes) return;
+  if (!process.stdin.isTTY || !process.stderr.isTTY) {
+    throw new UsageError('This asks before it does anything, and there is no terminal to ask on.', {
+      hint: 'Answer beforehand, with --yes.',
+    });
+  }
+  const answer = await ask(`? ${printable(question)} [y/N] `);
+  if (!/^y(?:es)?$/i.test(answer.trim())) throw new DeclinedError();
+}
+
+/**
+ * One line from a terminal, or everything that comes through a pipe.
+ *
+ * @param question asked on a terminal only
+ * @throws UsageError for more than 64 KiB
+ */
+export async function readText(question: string): Promise<string> {
+  if (process.stdin.isTTY) return ask(`? ${question} `);
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of process.stdin) {
+    length += chunk.length;
+    if (length > MAX_STDIN_BYTES) throw new UsageError('There is more on stdin than one line.');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+async function ask(question: string): Promise<string> {
+  const { createInterface } = await import('node:readline/promises');
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await new Promise((resolve, reject) => {
+      terminal.once('SIGINT', () => {
+        process.stderr.write('\n');
+        reject(new InterruptedError());
+      });
+      terminal.once('close', () => resolve('')); // Ctrl+D
+      terminal.question(question).then(resolve, reject);
+    });
+  } finally {
+    terminal.close();
+  }
+}

@@ -1,0 +1,44 @@
+import { type ArgsDef, runCommand } from 'citty';
+import { version } from '../package.json';
+import { checkArguments } from './arguments';
+import type { Command, Result } from './command';
+import { UsageError } from './errors';
+import { EXIT, type ExitCode } from './exit-codes';
+import { toFailure } from './failure';
+import { findCommand } from './find-command';
+import { printFailure, printLines, printResult, toOutputOptions } from './output';
+import { helpText, usageLine } from './usage';
+
+/**
+ * Runs one command line. Prints all there is to print; whoever calls it sets the exit code.
+ *
+ * @param argv without the program's own name
+ */
+export async function run(root: Command, argv: readonly string[]): Promise<ExitCode> {
+  const options = toOutputOptions(argv);
+  let usage = usageLine('amesh', root);
+  try {
+    const { path, command, rawArgs } = await findCommand(root, argv);
+    usage = usageLine(path, command);
+    const flags = rawArgs.slice(0, rawArgs.includes('--') ? rawArgs.indexOf('--') : undefined);
+    if (flags.includes('--help') || flags.includes('-h')) {
+      printLines(process.stdout, await helpText(path, command));
+      return EXIT.ok;
+    }
+    if (flags.includes('--version')) {
+      printResult({ json: { version }, data: [version] }, options);
+      return EXIT.ok;
+    }
+    checkArguments(rawArgs, command.args as ArgsDef);
+    if (command.run === undefined) {
+      throw new UsageError('Which command?', { hint: `See: ${path} --help` });
+    }
+    const { result } = await runCommand(command, { rawArgs });
+    printResult(result as Result, options);
+    return EXIT.ok;
+  } catch (error) {
+    const failure = await toFailure(error, usage);
+    printFailure(failure, options);
+    return failure.exitCode;
+  }
+}

@@ -1,0 +1,60 @@
+import type { ArgDef, ArgsDef, CommandMeta } from 'citty';
+import { type Command, SHARED_ARGS } from './command';
+import { table } from './table';
+
+/** One line: `amesh revoke <device> [--force]`. The flags that every command takes are left out. */
+export function usageLine(path: string, command: Command): string {
+  if (command.run === undefined) return `${path} <command>`;
+  const parts = Object.entries(ownArgs(command)).map(([name, arg]) => {
+    const text = arg.type === 'positional' ? `<${arg.valueHint ?? name}>` : flagOf(name, arg);
+    if (arg.required) return text;
+    return arg.type === 'positional' ? `[${arg.valueHint ?? name}]` : `[${text}]`;
+  });
+  return [path, ...parts].join(' ');
+}
+
+/** What `--help` prints, line by line. */
+export async function helpText(path: string, command: Command): Promise<string[]> {
+  const lines = [`${metaOf(command).description}.`, '', `Usage: ${usageLine(path, command)}`];
+  const subCommands = Object.entries(command.subCommands ?? {}) as [string, () => Promise<Command>][];
+  if (subCommands.length > 0) {
+    const rows = subCommands.map(async ([name, load]) => [
+      `  ${name}`,
+      `${metaOf(await load()).description}.`,
+    ]);
+    lines.push('', 'Commands:', ...table(await Promise.all(rows)));
+  }
+  lines.push(...section('Arguments:', ownArgs(command), (arg) => arg.type === 'positional'));
+  lines.push(...section('Flags:', ownArgs(command), (arg) => arg.type !== 'positional'));
+  lines.push(...section('Flags of every command:', SHARED_ARGS, () => true));
+  return lines;
+}
+
+function section(title: string, args: ArgsDef, wanted: (arg: ArgDef) => boolean): string[] {
+  const rows = Object.entries(args)
+    .filter(([, arg]) => wanted(arg))
+    .map(([name, arg]) => [
+      `  ${arg.type === 'positional' ? (arg.valueHint ?? name) : flagOf(name, arg)}`,
+      `${textOf(arg)}.`,
+    ]);
+  return rows.length === 0 ? [] : ['', title, ...table(rows)];
+}
+
+function textOf(arg: ArgDef): string | undefined {
+  return 'negativeDescription' in arg ? arg.negativeDescription : arg.description;
+}
+
+function flagOf(name: string, arg: ArgDef): string {
+  if (arg.type === 'enum') return `--${name} ${arg.options?.join('|')}`;
+  if (arg.type === 'string') return `--${name} <${arg.valueHint ?? name}>`;
+  return arg.default === true ? `--no-${name}` : `--${name}`;
+}
+
+function ownArgs(command: Command): ArgsDef {
+  const entries = Object.entries((command.args ?? {}) as ArgsDef);
+  return Object.fromEntries(entries.filter(([name]) => !(name in SHARED_ARGS)));
+}
+
+function metaOf(command: Command): CommandMeta {
+  return command.meta as CommandMeta;
+}
