@@ -28,7 +28,7 @@ describe('who may import whom', () => {
   it('finds the imports at all', () => {
     expect(imports('src/core/verify.ts')).toContain('src/core/fault');
     expect(imports('src/core/verify.ts')).toContain('#crypto');
-    expect(imports('src/trust/file-store.ts')).toContain('proper-lockfile');
+    expect(imports('src/trust/file-store.ts')).toContain('node:fs/promises');
   });
 
   it.each(sources('src/core'))('%s imports only noble, structured-headers and the core', (path) => {

@@ -1,9 +1,11 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toSigner } from '../core/crypto/node';
 import { AmeshError } from '../core/errors';
+import { newToken } from '../trust/file-lock';
 import { isMissing } from '../trust/file-store';
+import { makePrivateFolder, writePrivateFile } from '../trust/private-file';
 import type { KeyBackend, KeyContext } from './backend';
 import {
   generatedPassphrase,
@@ -40,8 +42,8 @@ export const encryptedFile: KeyBackend = Object.freeze({
       passphrase.text,
       passphrase.generated ? GENERATED_ROUNDS : HUMAN_ROUNDS,
     );
-    await mkdir(join(context.dir, 'keys'), { recursive: true, mode: 0o700 });
-    await writeFile(join(context.dir, ref), pem, { mode: 0o600, flag: 'wx', flush: true });
+    await makePrivateFolder(join(context.dir, 'keys'));
+    await writePrivateFile(join(context.dir, ref), Buffer.from(pem), 0o600);
     return { ref, publicKey };
   },
 
@@ -93,9 +95,11 @@ function decrypt(pem: string, passphrase: Passphrase): KeyObject {
 
 async function writeGenerated({ dir }: KeyContext): Promise<Passphrase> {
   const passphrase = newPassphrase();
-  await mkdir(dir, { recursive: true, mode: 0o700 });
   const path = join(dir, PASSPHRASE_FILE);
-  await writeFile(path, `${passphrase.text}\n`, { mode: 0o400, flag: 'wx', flush: true });
-  await chmod(path, 0o400); // the umask may have taken the owner's bit
+  const written = `${path}.${newToken()}.tmp`;
+  await makePrivateFolder(dir);
+  // In one step: the next key would be encrypted with whatever a kill had left of it.
+  await writePrivateFile(written, Buffer.from(`${passphrase.text}\n`), 0o400);
+  await rename(written, path);
   return passphrase;
 }

@@ -12,6 +12,10 @@ export interface Passphrase {
 }
 
 export const PASSPHRASE_FILE = '.passphrase';
+/** What {@link newPassphrase} makes: anything else was not generated, and would get too few rounds. */
+const GENERATED = /^[A-Za-z0-9_-]{43}\s*$/;
+/** What openssl, and so Node, takes when it opens a key. */
+const MAX_BYTES = 1024;
 const CREDENTIAL = 'amesh-passphrase';
 
 /**
@@ -19,10 +23,11 @@ const CREDENTIAL = 'amesh-passphrase';
  * credential `amesh-passphrase`, in this order. None of them is ever written to the disk.
  *
  * @returns null where none is supplied
- * @throws AmeshError `passphrase_required` where a file is named that cannot be read, or is empty
+ * @throws AmeshError `passphrase_required` where a file is named that cannot be read, or is empty, or where the
+ *   passphrase is longer than 1024 bytes
  */
 export async function suppliedPassphrase({ env }: KeyContext): Promise<Passphrase | null> {
-  if (env.AUTH_MESH_PASSPHRASE) return { text: env.AUTH_MESH_PASSPHRASE, generated: false };
+  if (env.AUTH_MESH_PASSPHRASE) return supplied(env.AUTH_MESH_PASSPHRASE);
   if (env.AMESH_PASSPHRASE_FILE) return readPassphrase(env.AMESH_PASSPHRASE_FILE, 'AMESH_PASSPHRASE_FILE');
   if (!env.CREDENTIALS_DIRECTORY) return null;
   const path = join(env.CREDENTIALS_DIRECTORY, CREDENTIAL);
@@ -37,12 +42,13 @@ export async function suppliedPassphrase({ env }: KeyContext): Promise<Passphras
 
 /** The passphrase that `init` generated into the folder, where it did. */
 export async function generatedPassphrase({ dir }: KeyContext): Promise<Passphrase | null> {
-  try {
-    return { text: (await readFile(join(dir, PASSPHRASE_FILE), 'utf8')).trim(), generated: true };
-  } catch (error) {
+  const text = await readFile(join(dir, PASSPHRASE_FILE), 'utf8').catch((error) => {
     if (isMissing(error)) return null;
     throw unreadable(PASSPHRASE_FILE);
-  }
+  });
+  if (text === null) return null;
+  if (!GENERATED.test(text)) throw unreadable(PASSPHRASE_FILE);
+  return { text: text.trim(), generated: true };
 }
 
 /** 256 random bits in base64url. */
@@ -60,7 +66,14 @@ async function readPassphrase(path: string, name: string): Promise<Passphrase> {
 function fromFile(text: string, name: string): Passphrase {
   const passphrase = text.replace(/\r?\n$/, ''); // the newline is the editor's, every other character is the user's
   if (passphrase === '') throw unreadable(name);
-  return { text: passphrase, generated: false };
+  return supplied(passphrase);
+}
+
+function supplied(text: string): Passphrase {
+  if (Buffer.byteLength(text) <= MAX_BYTES) return { text, generated: false };
+  throw new AmeshError('passphrase_required', `The passphrase is longer than ${MAX_BYTES} bytes.`, {
+    fix: 'Set a shorter one in AUTH_MESH_PASSPHRASE or AMESH_PASSPHRASE_FILE.',
+  });
 }
 
 function unreadable(name: string): AmeshError {

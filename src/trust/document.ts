@@ -91,6 +91,12 @@ export async function openDocument(
   return document;
 }
 
+/** The owner that bytes name, whatever their seal is worth; null where they name none. */
+export function claimedOwner(bytes: Uint8Array | null): string | null {
+  const match = bytes === null ? null : /"owner":"([A-Za-z0-9_-]{44})"/.exec(new TextDecoder().decode(bytes));
+  return match?.[1] ?? null;
+}
+
 /** The SHA-256 of a document's bytes in base64url: 43 characters. */
 export async function hashDocument(bytes: Uint8Array): Promise<string> {
   return toBase64Url(await cryptoProvider.sha256(bytes));
@@ -114,34 +120,66 @@ function canonical(value: object): string {
 
 function parse(bytes: Uint8Array): Sealed {
   let value: unknown;
+  let text: string;
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+    // It throws for what JSON can say and its canonical form cannot: half a surrogate pair, 1e999, too deep a tree.
+    text = typeof value === 'object' && value !== null ? canonical(value) : '';
   } catch {
     throw new AllowListIntegrityError('The allow list is no JSON.');
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new AllowListIntegrityError('The allow list is no JSON object.');
-  }
+  if (!text.startsWith('{')) throw new AllowListIntegrityError('The allow list is no JSON object.');
   // One text for one meaning: a doubled key or other spaces would be the same document to one reader only.
-  if (Buffer.compare(toUtf8(`${canonical(value)}\n`), bytes) !== 0) {
+  if (Buffer.compare(toUtf8(`${text}\n`), bytes) !== 0) {
     throw new AllowListIntegrityError('The allow list is not in canonical form.');
   }
   return value as Sealed;
 }
 
-const KEYS = 'devices grants hosts list owner revision tokens tombstones updatedAt version';
+const KEYS = {
+  document: 'devices grants hosts list owner revision tokens tombstones updatedAt version',
+  device: 'addedAt deviceId friendlyName hosts publicKey roles',
+  tombstone: 'deviceId revokedAt until',
+};
 
-/** The seal says that the owner wrote it; this says that it is of a form which this version understands. */
+/**
+ * The seal says that the owner wrote it; this says that it is of a form which this version understands. A member that
+ * it does not know may limit the trust in a device, so it must not be passed over.
+ */
 function assertShape(document: AllowListDocument): void {
+  const { revision, tokens, grants, hosts, devices, tombstones } = document;
   const known =
-    Object.keys(document).sort().join(' ') === KEYS &&
-    Number.isSafeInteger(document.revision) &&
-    document.revision >= 1 &&
-    document.tokens.length === 0 &&
-    document.grants.length === 0 &&
-    Array.isArray(document.tombstones) &&
-    Array.isArray(document.hosts) &&
-    Array.isArray(document.devices);
+    hasKeys(document, KEYS.document) &&
+    Number.isSafeInteger(revision) &&
+    revision >= 1 &&
+    isListOf(tokens, () => false) &&
+    isListOf(grants, () => false) &&
+    isListOf(hosts, isText) &&
+    isListOf(tombstones, (tombstone) => hasKeys(tombstone, KEYS.tombstone)) &&
+    isListOf(devices, isDevice);
   if (!known)
     throw new AllowListIntegrityError('The allow list holds what this amesh does not know: use a newer one.');
+}
+
+function isDevice(device: DeviceEntry): boolean {
+  const { publicKey, friendlyName, roles, hosts } = device ?? {};
+  return (
+    hasKeys(device, KEYS.device) &&
+    isText(publicKey) &&
+    isText(friendlyName) &&
+    isListOf(roles, isText) &&
+    isListOf(hosts, isText)
+  );
+}
+
+function hasKeys(value: object, keys: string): boolean {
+  return typeof value === 'object' && value !== null && Object.keys(value).sort().join(' ') === keys;
+}
+
+function isListOf<T>(value: readonly T[], isRight: (item: T) => boolean): boolean {
+  return Array.isArray(value) && value.every(isRight);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string';
 }

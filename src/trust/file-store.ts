@@ -1,75 +1,64 @@
-import { statSync } from 'node:fs';
-import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { readFileSync, statSync } from 'node:fs';
+import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AmeshError } from '../core/errors';
 import type { DocumentStore } from './document-store';
-
-// After a kill inside the lock the next writer waits until it is stale, and one more try.
-const LOCK = {
-  stale: 2000,
-  update: 1000,
-  realpath: false,
-  retries: { retries: 300, minTimeout: 10, maxTimeout: 100, factor: 1.3, randomize: true },
-} as const;
+import { FileLock, removeRests } from './file-lock';
+import { makePrivateFolder } from './private-file';
 
 /** Documents as files of one folder, 0600 in a folder of 0700. */
 export class FileStore implements DocumentStore {
   /** @param dir an absolute path; made at the first write */
   constructor(readonly dir: string) {}
 
+  /** @throws AmeshError `allow_list_unavailable` for a file that is there and cannot be read */
   async read(key: string): Promise<Uint8Array | null> {
-    try {
-      return await readFile(this.#path(key));
-    } catch (error) {
-      if (isMissing(error)) return null;
-      throw error;
-    }
+    const path = this.#path(key);
+    return readFile(path).catch((error) => absentOrThrow(path, error));
   }
 
   async swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
-    return this.locked(key, async (assertHeld) => {
-      await this.#removeRests(key);
-      const current = await this.read(key);
-      const same =
-        current === null || expected === null
-          ? current === expected
-          : Buffer.compare(current, expected) === 0;
-      if (!same) return false;
-      const { default: writeFileAtomic } = await import('write-file-atomic');
-      assertHeld();
-      await writeFileAtomic(this.#path(key), Buffer.from(next), { mode: 0o600 });
+    const path = this.#path(key);
+    const content = Uint8Array.from(next);
+    const before = expected === null ? null : Uint8Array.from(expected);
+    if (!isSame(await this.read(key), before)) return false; // spares the disk a file that nobody needs
+    await makePrivateFolder(this.dir);
+    for (;;) {
+      const lock = await FileLock.take(path, content);
+      // From here to the commit in one turn, so that a kill hardly ever leaves a lock behind.
+      let changed: boolean;
+      try {
+        changed = !isSame(readNow(path), before);
+      } catch (error) {
+        lock.release();
+        throw error;
+      }
+      if (changed) {
+        lock.release();
+        return false;
+      }
+      if (!lock.commit(path)) continue;
       await syncFolder(this.dir);
+      await removeRests(path);
       return true;
-    });
+    }
   }
 
   /**
    * Runs `action` while no other process is inside the same lock.
    *
-   * @param name a file name of this folder; `<name>.lock` is the lock
-   * @param action gets a function that throws where the lock was lost, to be called right before something is changed
-   * @throws AmeshError `store_busy` where the lock stays taken for some 20 s
+   * @param name a file name of this folder; `<name>.lock` is the lock, the one under which `swap` writes that file
+   * @param action gets a function that throws where the lock was lost (a laptop that slept), to be called right
+   *   before something is changed
+   * @throws AmeshError `store_busy` where the lock stays taken for 20 s
    */
   async locked<T>(name: string, action: (assertHeld: () => void) => Promise<T>): Promise<T> {
-    const path = this.#path(name);
-    await mkdir(this.dir, { recursive: true, mode: 0o700 });
-    // Loaded at the first write: servers mostly read, and this library listens to signals.
-    const { default: lockfile } = await import('proper-lockfile');
-    let lost = false;
-    const onCompromised = () => {
-      lost = true;
-    };
-    const release = await lockfile.lock(path, { ...LOCK, onCompromised }).catch((error) => {
-      if ((error as { code?: string }).code !== 'ELOCKED') throw error;
-      throw new AmeshError('store_busy', `Another process holds the lock ${path}.lock.`);
-    });
+    await makePrivateFolder(this.dir);
+    const lock = await FileLock.take(this.#path(name), new Uint8Array());
     try {
-      return await action(() => {
-        // Held up so long that somebody else took the lock over (a laptop that slept): they may be writing now.
-        if (lost) throw new AmeshError('store_busy', `The lock ${path}.lock was lost.`);
-      });
+      return await action(() => lock.assertHeld());
     } finally {
-      await release().catch(() => {});
+      lock.release();
     }
   }
 
@@ -85,14 +74,24 @@ export class FileStore implements DocumentStore {
   #path(key: string): string {
     return join(this.dir, key);
   }
+}
 
-  /** What a writer killed half-way has left. Only called under the lock, so nobody is writing there. */
-  async #removeRests(key: string): Promise<void> {
-    for (const name of await readdir(this.dir)) {
-      if (name.startsWith(`${key}.`) && /^\.\d+$/.test(name.slice(key.length)))
-        await rm(join(this.dir, name), { force: true });
-    }
+function readNow(path: string): Uint8Array | null {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    return absentOrThrow(path, error);
   }
+}
+
+function absentOrThrow(path: string, error: unknown): null {
+  if (isMissing(error)) return null;
+  const code = (error as { code?: string }).code ?? 'unknown error';
+  throw new AmeshError('allow_list_unavailable', `${path} cannot be read (${code}).`, { cause: error });
+}
+
+function isSame(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  return a === null || b === null ? a === b : Buffer.compare(a, b) === 0;
 }
 
 /** Without it a power cut can undo the rename, though the file itself is on the disk. */

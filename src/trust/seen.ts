@@ -34,7 +34,9 @@ export class SeenRevisions {
 
   /** Remembers a revision, in this process and, where the store can be written, for the ones after it. */
   async remember(list: string, seen: Seen): Promise<void> {
-    this.#inMemory.set(list, seen);
+    const own = this.#inMemory.get(list);
+    // Two readers at once may come here in the wrong order.
+    if (own === undefined || own.revision < seen.revision) this.#inMemory.set(list, seen);
     try {
       for (let attempt = 0; attempt < 5; attempt++) {
         const bytes = await this.#store.read(SEEN_KEY);

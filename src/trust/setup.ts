@@ -1,14 +1,16 @@
-import { mkdir, rename } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cryptoProvider } from '#crypto';
 import { deviceIdOf } from '../core/allow-list';
 import { AmeshError, NoIdentityError } from '../core/errors';
 import { findBackend } from '../keys/backends';
 import type { AllowListDocument } from './document';
-import { FileStore, isMissing } from './file-store';
+import { FileStore } from './file-store';
 import type { Env } from './home';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity, writeIdentity } from './identity';
 import { cleanName } from './names';
+import { makePrivateFolder } from './private-file';
 import { SEEN_KEY, SeenRevisions } from './seen';
 import { ALLOW_LIST_KEY, TrustStore } from './trust-store';
 
@@ -49,14 +51,16 @@ export async function createIdentity(
   if (!probe.available) throw new AmeshError('key_backend_unavailable', probe.reason);
   const store = new FileStore(dir);
 
-  return store.locked(SETUP, async () => {
+  return store.locked(SETUP, async (assertHeld) => {
     const before = await store.read(IDENTITY_KEY);
     if (before !== null && !options.force)
       throw new AmeshError('identity_exists', `There is an identity in ${dir} already.`);
 
     const { ref, publicKey } = await backend.create(context);
+    const signer = await backend.open(ref, context);
+    assertHeld();
     // The identity goes first: what is left without it is no identity, and not a broken one.
-    const movedTo = await moveAside(dir, [IDENTITY_KEY, ALLOW_LIST_KEY]);
+    const movedTo = await moveAside(dir, [IDENTITY_KEY, ALLOW_LIST_KEY, SEEN_KEY]);
     const identity: DeviceIdentity = {
       deviceId: await deviceIdOf(publicKey, cryptoProvider),
       publicKey: Buffer.from(publicKey).toString('base64url'),
@@ -64,8 +68,8 @@ export async function createIdentity(
       createdAt: Math.floor(Date.now() / 1000),
       key: { backend: backend.id, ref },
     };
-    const signer = await backend.open(ref, context);
     await new TrustStore(store, signer, identity.deviceId).create(options.hosts ?? []);
+    assertHeld();
     if (!(await writeIdentity(store, null, identity))) throw new AmeshError('identity_exists');
     return { ...identity, movedTo };
   });
@@ -78,38 +82,28 @@ export async function createIdentity(
  */
 export async function resetTrust(dir: string, env: Env): Promise<AllowListDocument & Aside> {
   const store = new FileStore(dir);
-  return store.locked(SETUP, async () => {
+  return store.locked(SETUP, async (assertHeld) => {
     const identity = await readIdentity(store);
     if (identity === null) throw new NoIdentityError(dir);
     const signer = await findBackend(identity.key.backend).open(identity.key.ref, { dir, env });
     const list = identity.deviceId;
-    const broken = await store.read(ALLOW_LIST_KEY);
     const seen = await new SeenRevisions(store).read(list).catch(() => null);
     const damaged = seen === null ? [ALLOW_LIST_KEY, SEEN_KEY] : [ALLOW_LIST_KEY];
+    assertHeld();
     const movedTo = await moveAside(dir, damaged);
-    // A server that is running remembers the newest revision it has seen, so the count goes on.
-    const after = Math.max(seen?.revision ?? 0, claimedRevision(broken));
+    // A running server may remember a newer revision than these files do. No list changes every second of its life,
+    // so the time is beyond whatever that is.
+    const after = Math.max(seen?.revision ?? 0, Math.floor(Date.now() / 1000));
     return { ...(await new TrustStore(store, signer, list).create([], after)), movedTo };
   });
 }
 
-/** What a broken list says of itself: only to count on from, so a wrong number does no harm. */
-function claimedRevision(bytes: Uint8Array | null): number {
-  const match = bytes === null ? null : /"revision":(\d{1,9})[,}]/.exec(new TextDecoder().decode(bytes));
-  return Number(match?.[1] ?? 0);
-}
-
 async function moveAside(dir: string, names: readonly string[]): Promise<string | null> {
   const aside = join(dir, 'replaced', new Date().toISOString().replace(/[:.]/g, '-'));
-  let moved = false;
-  for (const name of names) {
-    await mkdir(aside, { recursive: true, mode: 0o700 });
-    try {
-      await rename(join(dir, name), join(aside, name));
-      moved = true;
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-    }
+  const there = names.filter((name) => existsSync(join(dir, name)));
+  for (const name of there) {
+    await makePrivateFolder(aside);
+    await rename(join(dir, name), join(aside, name));
   }
-  return moved ? aside : null;
+  return there.length === 0 ? null : aside;
 }

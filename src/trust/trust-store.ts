@@ -47,6 +47,7 @@ export class TrustStore {
       if (changed === document) return document;
       const next = { ...changed, revision: document.revision + 1, updatedAt: Math.floor(Date.now() / 1000) };
       if (await this.#write(bytes, next)) return next;
+      await pause(Math.random() * 5 * Math.min(attempt + 1, 20)); // or the same ones would meet again
     }
     throw new AmeshError('store_conflict');
   }
@@ -105,4 +106,8 @@ export class TrustStore {
     await this.#seen.remember(this.#list, { revision: document.revision, hash: await hashDocument(bytes) });
     return true;
   }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
