@@ -11,22 +11,38 @@ function valuesOf(alphabet: string): Int8Array {
 }
 
 function encode(bytes: Uint8Array, alphabet: string): string {
-  let out = '';
+  // Through character codes: a string put together piece by piece is a tree that somebody has to flatten.
+  const codes: number[] = [];
+  const put = (value: number) => codes.push(alphabet.charCodeAt(value & 63));
   let i = 0;
   for (; i + 2 < bytes.length; i += 3) {
     const n = ((bytes[i] as number) << 16) | ((bytes[i + 1] as number) << 8) | (bytes[i + 2] as number);
-    out +=
-      (alphabet[n >> 18] as string) + alphabet[(n >> 12) & 63] + alphabet[(n >> 6) & 63] + alphabet[n & 63];
+    put(n >> 18);
+    put(n >> 12);
+    put(n >> 6);
+    put(n);
   }
   const rest = bytes.length - i;
   if (rest === 1) {
     const n = bytes[i] as number;
-    out += (alphabet[n >> 2] as string) + alphabet[(n & 3) << 4];
+    put(n >> 2);
+    put(n << 4);
   } else if (rest === 2) {
     const n = ((bytes[i] as number) << 8) | (bytes[i + 1] as number);
-    out += (alphabet[n >> 10] as string) + alphabet[(n >> 4) & 63] + alphabet[(n & 15) << 2];
+    put(n >> 10);
+    put(n >> 4);
+    put(n << 2);
   }
-  return out;
+  return fromCodes(codes);
+}
+
+/** In pieces, since an argument list has an end. */
+function fromCodes(codes: number[]): string {
+  if (codes.length <= 4096) return String.fromCharCode.apply(null, codes);
+  let text = '';
+  for (let i = 0; i < codes.length; i += 4096)
+    text += String.fromCharCode.apply(null, codes.slice(i, i + 4096));
+  return text;
 }
 
 /** Strict: another alphabet, a stray character or non-zero padding bits give `null`. */
@@ -79,6 +95,26 @@ const encoder = new TextEncoder();
 /** Text as UTF-8 bytes. */
 export function toUtf8(text: string): Uint8Array<ArrayBuffer> {
   return encoder.encode(text) as Uint8Array<ArrayBuffer>;
+}
+
+const SLAB_BYTES = 16_384;
+let slab = new Uint8Array(SLAB_BYTES);
+let slabUsed = 0;
+
+/**
+ * Text that is known to be ASCII as bytes: a part of a larger array that nobody else writes to. An array of its own
+ * for each signature base would be the dearest object of a request.
+ */
+export function toAscii(text: string): Uint8Array<ArrayBuffer> {
+  if (text.length > SLAB_BYTES / 4) return toUtf8(text);
+  if (slabUsed + text.length > SLAB_BYTES) {
+    slab = new Uint8Array(SLAB_BYTES);
+    slabUsed = 0;
+  }
+  const bytes = slab.subarray(slabUsed, slabUsed + text.length);
+  slabUsed += text.length;
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
 }
 
 /** Whether two byte strings are equal, in a time that depends on their lengths only. */

@@ -66,7 +66,7 @@ function readMember(member: InnerList, signature: Uint8Array): Credentials | Fau
     // A component with a parameter is another one, and whoever skips the parameter accepts less than was checked.
     if (itemParameters.size > 0)
       return malformed('A covered component has a parameter; none is implemented.');
-    if (name.startsWith('@') ? !DERIVED.has(name) : !FIELD_NAME.test(name)) {
+    if (name.startsWith('@') ? !(DERIVED as readonly string[]).includes(name) : !FIELD_NAME.test(name)) {
       return malformed('A covered component is not implemented, or not in lower case.');
     }
     if (covered.includes(name)) return malformed('A component is covered twice.');

@@ -3,12 +3,18 @@ import { fromBase64Url } from './encoding';
 import { Fault, malformed } from './fault';
 
 const SCHEME = /^authmesh +/i;
-const FIELD = /([a-z]{1,8})="([^"\\]*)"(?:, *|$)/y;
 const VERSION = /(?:^|[ ,])v="([^"]*)"/;
-const NAMES = ['v', 'id', 'ts', 'nonce', 'sig'] as const;
 
 /** The most characters that a header of ours may have. A right one has 188. */
 const MAX_LENGTH = 1024;
+
+interface Fields {
+  v?: string;
+  id?: string;
+  ts?: string;
+  nonce?: string;
+  sig?: string;
+}
 
 /**
  * Reads `Authorization: AuthMesh v="2",id="…",ts="…",nonce="…",sig="…"`: fields in any order, each exactly once and
@@ -18,29 +24,39 @@ export function readAuthMeshHeader(value: string): Credentials | Fault {
   if (value.length > MAX_LENGTH)
     return malformed(`The AuthMesh header is longer than ${MAX_LENGTH} characters.`);
   const text = value.replace(SCHEME, '');
-
-  // Before everything else, so that another version is told so and not that it is malformed.
+  const fields = readFields(text);
+  const read = fields instanceof Fault ? fields : readValues(fields);
+  if (!(read instanceof Fault)) return read;
+  // Another version has other fields, so it is told that and not what is wrong with them.
   const version = VERSION.exec(text)?.[1];
-  if (version !== undefined && version !== '2') return new Fault('unsupported_version');
+  return version !== undefined && version !== '2' ? new Fault('unsupported_version') : read;
+}
 
-  const found: Partial<Record<string, string>> = Object.create(null);
-  FIELD.lastIndex = 0;
-  let end = 0;
-  for (let count = 0; end < text.length; count++) {
-    const field = FIELD.exec(text);
-    if (field === null || count === NAMES.length)
-      return malformed('The AuthMesh header has a stray field or character.');
-    const name = field[1] as string;
-    if (found[name] !== undefined) return malformed('The AuthMesh header has a field twice.');
-    found[name] = field[2] as string;
-    end = FIELD.lastIndex;
+function readFields(text: string): Fields | Fault {
+  const fields: Fields = {};
+  // No right value holds a comma, so whatever splits at another place is wrong in any case.
+  for (const part of text.split(',')) {
+    const field = part.replace(/^ +/, '');
+    const middle = field.indexOf('="');
+    const end = field.length - 1;
+    if (middle === -1 || end < middle + 2 || field.charCodeAt(end) !== 0x22) {
+      return malformed('The AuthMesh header has a stray character.');
+    }
+    const name = field.slice(0, middle);
+    if (name !== 'v' && name !== 'id' && name !== 'ts' && name !== 'nonce' && name !== 'sig') {
+      return malformed('The AuthMesh header has a field that it may not have.');
+    }
+    if (fields[name] !== undefined) return malformed('The AuthMesh header has a field twice.');
+    fields[name] = field.slice(middle + 2, end);
   }
-  if (/, *$/.test(text)) return malformed('The AuthMesh header ends with a comma.');
+  return fields;
+}
 
-  const { v, id, ts, nonce, sig } = found;
+function readValues({ v, id, ts, nonce, sig }: Fields): Credentials | Fault {
   if (v === undefined || id === undefined || ts === undefined || nonce === undefined || sig === undefined) {
     return malformed('The AuthMesh header lacks a field.');
   }
+  if (v !== '2') return new Fault('unsupported_version');
   if (!isDeviceId(id)) return malformed('The id in the AuthMesh header is no device id.');
   if (!/^(?:0|[1-9]\d{0,11})$/.test(ts))
     return malformed('The ts in the AuthMesh header is not in Unix seconds.');

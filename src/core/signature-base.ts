@@ -3,7 +3,7 @@ import type { RequestLine } from './request-line';
 import { fieldValue, type HeaderLines } from './view';
 
 /** The derived components of RFC 9421 section 2.2 that are implemented. All of them are always required. */
-export const DERIVED: ReadonlySet<string> = new Set(['@method', '@authority', '@path', '@query']);
+export const DERIVED = ['@method', '@authority', '@path', '@query'] as const;
 
 /** The fields that have to be covered where the request has them, in the order of the fixed list. */
 const FIELDS = ['content-digest', 'content-type', 'content-encoding', 'authmesh-target'] as const;
@@ -12,7 +12,7 @@ const VISIBLE = /^[\t\x20-\x7e]*$/;
 
 /** The components that a request has to have covered: the fixed list, cut to what is there. */
 export function requiredComponents(headers: HeaderLines, form: 'authmesh' | 'rfc9421'): string[] {
-  const required: string[] = [...DERIVED];
+  const required: string[] = DERIVED.slice();
   for (const name of FIELDS) if (fieldValue(headers, name) !== undefined) required.push(name);
   // In the compact form this header carries the signature itself.
   if (form === 'rfc9421' && fieldValue(headers, 'authorization') !== undefined)

@@ -12,7 +12,7 @@ import { CODES, type RejectCode } from './codes';
 import type { Credentials } from './credentials';
 import type { CryptoProvider, MaybePromise, PublicKey } from './crypto/provider';
 import { readContentDigest } from './digest';
-import { equalBytes, fromBase64Url, toUtf8 } from './encoding';
+import { equalBytes, fromBase64Url, toAscii } from './encoding';
 import { AllowListIntegrityError, AmeshError, isAmeshError, NonceStoreUnavailableError } from './errors';
 import { Fault } from './fault';
 import { checkFreshness, keepUntilMs } from './freshness';
@@ -118,8 +118,16 @@ const MAX_KEYS = 10_000;
 
 // What was verified already. The claim names its nonce, so that a view that its owner changes is a new request.
 const views = new WeakMap<Request, RequestView>();
-const claims = new WeakMap<RequestView, { store: NonceStore; deviceId: string; nonce: string }>();
+const claims = new WeakMap<RequestView, Claim>();
 const bodies = new WeakMap<RequestView, Uint8Array>();
+
+interface Claim {
+  readonly store: NonceStore;
+  readonly deviceId: string;
+  readonly nonce: string;
+  /** The one before it, in another store: verifiers of several stores may take turns at a request. */
+  readonly before: Claim | undefined;
+}
 
 function isRequest(request: Request | RequestView): request is Request {
   return (
@@ -275,7 +283,7 @@ function checkSignature(
   const parameters = credentials.parameters ?? signatureParameters(covered, credentials);
   const base = createSignatureBase(line, view.headers, covered, parameters);
   if (base instanceof Fault) return base;
-  const verified = key.verify(credentials.signature, toUtf8(base));
+  const verified = key.verify(credentials.signature, toAscii(base));
   return typeof verified === 'boolean' ? signatureFault(verified) : verified.then(signatureFault);
 }
 
@@ -302,12 +310,14 @@ function claimNonce(
   { deviceId, nonce, created }: Credentials,
   nowMs: number,
 ): MaybePromise<Fault | null> {
-  const earlier = claims.get(view);
-  if (earlier?.store === nonceStore && earlier.deviceId === deviceId && earlier.nonce === nonce) return null;
+  const before = claims.get(view);
+  for (let claim = before; claim !== undefined; claim = claim.before) {
+    if (claim.store === nonceStore && claim.deviceId === deviceId && claim.nonce === nonce) return null;
+  }
   const conclude = (isNew: boolean) => {
     // Strictly true: what a store that is written wrongly says is no permission.
     if (isNew !== true) return new Fault('replay_detected');
-    claims.set(view, { store: nonceStore, deviceId, nonce });
+    claims.set(view, { store: nonceStore, deviceId, nonce, before });
     return null;
   };
   try {

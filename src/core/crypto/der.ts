@@ -1,19 +1,28 @@
-/** r‖s, 64 bytes, as the ASN.1 DER that node:crypto takes: 8 to 72 bytes (RFC 3279 section 2.2.3). */
-export function toDer(signature: Uint8Array): Uint8Array<ArrayBuffer> {
+/**
+ * r‖s, 64 bytes, as the ASN.1 DER that node:crypto takes: 8 to 72 bytes (RFC 3279 section 2.2.3).
+ *
+ * @param allocate makes the array, which may hold anything
+ */
+export function toDer(
+  signature: Uint8Array,
+  allocate: (length: number) => Uint8Array = (length) => new Uint8Array(length),
+): Uint8Array {
   const rStart = integerStart(signature, 0);
   const sStart = integerStart(signature, 32);
   const rPad = (signature[rStart] as number) >> 7;
   const sPad = (signature[sStart] as number) >> 7;
   const rLength = 32 - rStart + rPad;
   const sLength = 64 - sStart + sPad;
-  const der = new Uint8Array(6 + rLength + sLength);
+  const der = allocate(6 + rLength + sLength);
   der[0] = 0x30;
   der[1] = 4 + rLength + sLength;
   der[2] = 0x02;
   der[3] = rLength;
+  der[4] = 0; // where a first bit would read as a sign; overwritten otherwise
   der.set(signature.subarray(rStart, 32), 4 + rPad);
   der[4 + rLength] = 0x02;
   der[5 + rLength] = sLength;
+  der[6 + rLength] = 0;
   der.set(signature.subarray(sStart, 64), 6 + rLength + sPad);
   return der;
 }
