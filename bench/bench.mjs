@@ -1,4 +1,5 @@
-// What a request costs, as ratios in one run: the machine's own speed drops out. Exits with 1 beyond a budget.
+// What a request costs, as ratios in one run: the machine's own speed drops out. Exits with 1 beyond a budget, or with
+// --report only says so, for machines that do other work meanwhile.
 import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -21,7 +22,7 @@ await countUnlocks();
 console.table(results);
 const missed = results.filter(({ value, budget }) => !(value <= budget));
 for (const { what, value, budget } of missed) console.error(`Over budget: ${what}: ${value} > ${budget}`);
-process.exitCode = missed.length === 0 ? 0 : 1;
+process.exitCode = missed.length === 0 || process.argv.includes('--report') ? 0 : 1;
 
 async function benchVerifyAndSign() {
   const jwk = await nodeCrypto.generatePrivateKey();
@@ -58,9 +59,15 @@ async function benchVerifyAndSign() {
   for (let round = 0; round < ROUNDS; round++) {
     const requests = [];
     for (let i = 0; i < PER_ROUND * 2; i++) requests.push(await signRequest(view, signer));
-    const verifier = createVerifier({ allowList, nonceStore: new InMemoryNonceStore() });
+    const verifier = createVerifier({ allowList, nonceStore: new InMemoryNonceStore({ startedAt: 0 }) });
     let next = 0;
-    const bench = new Bench({ time: 0, iterations: PER_ROUND, warmup: true, warmupTime: 0, warmupIterations: PER_ROUND - 1 });
+    const bench = new Bench({
+      time: 0,
+      iterations: PER_ROUND,
+      warmup: true,
+      warmupTime: 0,
+      warmupIterations: PER_ROUND - 1,
+    });
     bench.add('bare verify', () => {
       if (!verify('sha256', message, bareKey, signature)) throw new Error('bare verify failed');
     });
@@ -78,7 +85,11 @@ async function benchVerifyAndSign() {
       `round ${round + 1}: bare verify ${us(median['bare verify'])}, amesh ${us(median['amesh verify'])}; bare sign ${us(median['bare sign'])}, amesh ${us(median['amesh sign'])}\n`,
     );
   }
-  results.push({ what: 'verify a 1 KiB POST / bare node:crypto verify', value: middle(ratios.verify), budget: 1.25 });
+  results.push({
+    what: 'verify a 1 KiB POST / bare node:crypto verify',
+    value: middle(ratios.verify),
+    budget: 1.25,
+  });
   results.push({ what: 'sign it / bare node:crypto sign', value: middle(ratios.sign), budget: 1.5 });
 }
 
@@ -102,7 +113,11 @@ async function benchFetch() {
     const warm = (list) => middle(list.slice(500));
     const added = warm(times.signed) - warm(times.plain);
     process.stderr.write(`fetch ${warm(times.plain)} ms, amesh.fetch ${warm(times.signed)} ms (median)\n`);
-    results.push({ what: 'ms that amesh.fetch adds to fetch on loopback (median)', value: round(added), budget: 1 });
+    results.push({
+      what: 'ms that amesh.fetch adds to fetch on loopback (median)',
+      value: round(added),
+      budget: 1,
+    });
   } finally {
     server.close();
     server.closeAllConnections();
@@ -117,7 +132,10 @@ async function countUnlocks() {
     await createIdentity(dir, {}, { friendlyName: 'bench' });
     let opened = 0;
     // Every opening of the key looks for the passphrase first.
-    const env = new Proxy({}, { get: (_, name) => (name === 'AUTH_MESH_PASSPHRASE' ? void opened++ : undefined) });
+    const env = new Proxy(
+      {},
+      { get: (_, name) => (name === 'AUTH_MESH_PASSPHRASE' ? void opened++ : undefined) },
+    );
     const amesh = createAmesh({ dir, env, fetch: async () => new Response('ok') });
     await Promise.all(Array.from({ length: 100 }, () => amesh.fetch('http://localhost:1/')));
     results.push({ what: 'key unlocks for 100 requests', value: opened, budget: 1 });

@@ -1,0 +1,135 @@
+// Packs the three packages, installs the tarballs as a user would, and looks at what came out.
+// The argument --keep leaves the folder where it is.
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const work = mkdtempSync(join(tmpdir(), 'amesh-pack-'));
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const subpaths = Object.keys(manifest.exports).filter((path) => path !== './package.json');
+const specifiers = subpaths.map((path) => join('@authmesh/sdk', path));
+
+let passed = 0;
+let failed = 0;
+const tarballs = [];
+
+check('the three packages pack', () => {
+  run('npm', ['pack', '--workspaces', '--include-workspace-root', '--pack-destination', work], root);
+  tarballs.push(
+    ...readdirSync(work)
+      .filter((name) => name.endsWith('.tgz'))
+      .map((name) => join(work, name)),
+  );
+  if (tarballs.length !== 3) throw new Error(`packed ${tarballs.length} packages`);
+});
+
+check('publint finds nothing', () => {
+  for (const tarball of tarballs) run(bin('publint'), ['run', tarball, '--strict'], root);
+});
+
+check('are the types wrong finds nothing', () => {
+  const sdk = tarballs.find((path) => path.includes('-sdk-'));
+  run(bin('attw'), [sdk, '--profile', 'esm-only', '--exclude-entrypoints', './package.json'], root);
+});
+
+const project = join(work, 'project');
+check('the tarballs install into an empty folder, without a warning', () => {
+  mkdirSync(project);
+  writeFileSync(
+    join(project, 'package.json'),
+    JSON.stringify({ name: 'empty', private: true, type: 'module' }),
+  );
+  const { express, typescript } = manifest.devDependencies;
+  const output = run('npm', ['install', ...tarballs, `express@${express}`], project);
+  // Only for the checks below: types, and a compiler.
+  const types = ['@types/express', '@types/node'].map((name) => `${name}@${manifest.devDependencies[name]}`);
+  run('npm', ['install', '--save-dev', `typescript@${typescript}`, ...types], project);
+  if (/EBADENGINE|ERESOLVE|peer dep/i.test(output)) throw new Error(output);
+});
+
+check('unstorage, ioredis and frameworks other than the one asked for do not come with it', () => {
+  const alone = join(work, 'alone');
+  mkdirSync(alone);
+  writeFileSync(join(alone, 'package.json'), JSON.stringify({ name: 'alone', private: true }));
+  run('npm', ['install', ...tarballs.filter((path) => path.includes('-sdk-'))], alone);
+  const installed = readdirSync(join(alone, 'node_modules'));
+  for (const name of ['unstorage', 'ioredis', 'express', 'fastify', 'hono']) {
+    if (installed.includes(name)) throw new Error(`${name} was installed`);
+  }
+  run(process.execPath, ['--input-type=module', '-e', imports()], alone);
+});
+
+check('every subpath is imported', () => {
+  run(process.execPath, ['--input-type=module', '-e', imports()], project);
+});
+
+check("the types of every subpath resolve, and the user's code compiles", () => {
+  const uses = specifiers.map(
+    (specifier, i) => `import * as m${i} from '${specifier}';\nexport const u${i}: object = m${i};`,
+  );
+  writeFileSync(join(project, 'subpaths.ts'), uses.join('\n'));
+  writeFileSync(
+    join(project, 'server.ts'),
+    `import express from 'express';
+import { amesh } from '@authmesh/sdk';
+const app = express();
+app.use(express.text({ type: '*/*' }));
+app.use('/api', amesh.verify());
+app.post('/api/orders', (req, res) => { res.json({ device: req.authMesh.deviceId, name: req.authMesh.friendlyName }); });
+app.listen(3000);
+`,
+  );
+  for (const module of ['nodenext', 'preserve']) {
+    const options = ['--noEmit', '--strict', '--target', 'es2023', '--module', module, '--types', 'node'];
+    run(join(project, 'node_modules/.bin/tsc'), [...options, 'subpaths.ts', 'server.ts'], project);
+  }
+});
+
+const prefix = join(work, 'prefix');
+check('amesh installs globally and shows its help', () => {
+  run('npm', ['install', '--global', '--prefix', prefix, ...tarballs], work);
+  const help = run(join(prefix, 'bin/amesh'), ['--help'], work);
+  if (!help.includes('init')) throw new Error(help);
+});
+
+check('the demo runs from the tarballs', () => {
+  cpSync(join(root, 'demo/demo.mjs'), join(project, 'demo.mjs'));
+  process.stdout.write(run(process.execPath, ['demo.mjs'], project));
+});
+
+check('the demo runs with the global amesh', () => {
+  const env = { ...process.env, AMESH_BIN: join(prefix, 'bin/amesh') };
+  run(process.execPath, ['demo.mjs'], project, env);
+});
+
+if (process.argv.includes('--keep')) console.log(`Left in ${work}`);
+else rmSync(work, { recursive: true, force: true });
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;
+
+function check(what, action) {
+  try {
+    action();
+    passed++;
+    console.log(`✓ ${what}`);
+  } catch (error) {
+    failed++;
+    console.log(`✗ ${what}\n${error.stdout ?? ''}${error.stderr ?? ''}${error.message}`);
+  }
+}
+
+/** What a command printed, on either stream; throws with it where the command failed. */
+function run(command, args, cwd, env = process.env) {
+  return execFileSync(command, args, { cwd, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+function bin(name) {
+  return join(root, 'node_modules/.bin', name);
+}
+
+function imports() {
+  return `${specifiers.map((specifier) => `await import('${specifier}')`).join(';')}`;
+}
