@@ -1,0 +1,226 @@
+// Two machines on one: pairs them with the real `amesh` command, runs a real server and attacks it.
+// Exits with 0 only if every request came out as it should.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { styleText } from 'node:util';
+
+const SELF = fileURLToPath(import.meta.url);
+const AMESH = fileURLToPath(new URL('bin/amesh.mjs', import.meta.resolve('@authmesh/cli/package.json')));
+
+// Whatever this shell has set for amesh is none of the demo's business.
+const env = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^(?:AUTH_MESH|AMESH)_/.test(name)),
+);
+
+/** Whether each request came out as it should, in their order. */
+const outcomes = [];
+
+/** The server: what an application would write, and a line on stdout for each refusal. */
+async function serve() {
+  const [{ amesh }, { default: express }] = await Promise.all([import('@authmesh/sdk'), import('express')]);
+  const app = express();
+  app.use(amesh.verify({ onReject: ({ code }) => console.log(code) }));
+  app.use(express.json());
+  app.get('/orders', (req, res) => res.json({ caller: req.authMesh.friendlyName }));
+  app.post('/orders', (req, res) => res.json({ caller: req.authMesh.friendlyName, got: req.body }));
+  const server = app.listen(0, '127.0.0.1', () => console.log(server.address().port));
+  process.stdin.resume().on('end', () => process.exit()); // gone when the demo is
+}
+
+async function demo() {
+  const folder = mkdtempSync(join(tmpdir(), 'amesh-demo-'));
+  const dirs = {
+    alice: join(folder, 'alice-laptop'),
+    prod: join(folder, 'prod-api'),
+    mallory: join(folder, 'mallory'),
+  };
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130));
+
+  const servers = [];
+  try {
+    title('Pairing, by one pasted line each way');
+    await cli(dirs.alice, ['init', '--name', 'alice-laptop']);
+    await cli(dirs.prod, ['init', '--name', 'prod-api']);
+    await cli(dirs.mallory, ['init', '--name', 'mallory']);
+    const prod = await startServer(dirs.prod, servers);
+    const host = `127.0.0.1:${prod.port}`;
+    await cli(dirs.prod, ['config', 'hosts', host]);
+    await cli(
+      dirs.prod,
+      ['trust', 'add', '--role', 'controller'],
+      await cli(dirs.alice, ['trust', 'export']),
+    );
+    await cli(
+      dirs.alice,
+      ['trust', 'add', '--role', 'target', '--host', host],
+      await cli(dirs.prod, ['trust', 'export']),
+    );
+
+    await attack(dirs, prod, host, servers);
+  } finally {
+    for (const { child } of servers) child.kill();
+  }
+
+  const failed = outcomes.filter((good) => !good).length;
+  title(
+    failed === 0
+      ? `All ${outcomes.length} requests came out as they should.`
+      : `${failed} of ${outcomes.length} requests did NOT come out as they should.`,
+  );
+  process.exitCode = failed === 0 ? 0 : 1;
+}
+
+async function attack(dirs, prod, host, servers) {
+  const alice = await createRecorded(dirs.alice);
+  const url = `http://${host}/orders`;
+  const order = { method: 'POST', body: '{"item":"tea"}', headers: { 'content-type': 'application/json' } };
+
+  title('What alice-laptop signs gets through');
+  await expect('GET', alice.fetch(url), { status: 200, body: '{"caller":"alice-laptop"}' });
+  const answer = '{"caller":"alice-laptop","got":{"item":"tea"}}';
+  await expect('POST, read by express.json()', alice.fetch(url, order), { status: 200, body: answer });
+
+  title('What an attacker makes of it does not');
+  const sent = alice.last();
+  await expect('the same POST once more', send(prod, sent), refusal(prod, 401, 'replay_detected'));
+
+  const post = await alice.capture(url, order);
+  const changed = { ...post, body: post.body.replace('tea', 'gin') };
+  await expect('another body', send(prod, changed), refusal(prod, 401, 'content_digest_mismatch'));
+
+  const get = await alice.capture(`${url}?limit=10`);
+  const more = { ...get, path: '/orders?limit=10000' };
+  await expect('another query', send(prod, more), refusal(prod, 401, 'invalid_signature'));
+
+  const elsewhere = await alice.capture('http://other.example/orders');
+  await expect('signed for another host', send(prod, elsewhere), refusal(prod, 421, 'wrong_host'));
+
+  const bare = { method: 'GET', path: '/orders', headers: { host } };
+  await expect('no signature', send(prod, bare), refusal(prod, 401, 'missing_header'));
+
+  const mallory = await createRecorded(dirs.mallory);
+  await expect('signed by a stranger', mallory.fetch(url), refusal(prod, 401, 'unknown_device'));
+
+  const aliceServer = await startServer(dirs.alice, servers);
+  const target = await createRecorded(dirs.prod);
+  await expect(
+    'prod-api calling alice-laptop back',
+    target.fetch(`http://127.0.0.1:${aliceServer.port}/orders`),
+    refusal(aliceServer, 401, 'role_not_allowed'),
+  );
+
+  title('A revoked device is out within a second, without a restart');
+  await cli(dirs.prod, ['revoke', 'alice-laptop', '--yes']);
+  const revokedAt = performance.now();
+  let response = await alice.fetch(url);
+  while (response.ok && performance.now() - revokedAt < 1000) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    response = await alice.fetch(url);
+  }
+  const after = `alice-laptop, ${Math.round(performance.now() - revokedAt)} ms after amesh revoke`;
+  await expect(after, response, refusal(prod, 401, 'unknown_device'));
+}
+
+/** A client of a folder's identity that keeps what it sends, and can keep it from being sent. */
+async function createRecorded(dir) {
+  const { createAmesh } = await import('@authmesh/sdk');
+  let sending = true;
+  let last;
+  const amesh = createAmesh({
+    dir,
+    env,
+    async fetch(url, init) {
+      const { host, pathname, search } = new URL(url);
+      const body = init.body === null ? undefined : Buffer.from(init.body).toString();
+      const headers = { ...Object.fromEntries(init.headers), host };
+      last = { method: init.method, path: pathname + search, headers, body };
+      return sending ? fetch(url, init) : new Response();
+    },
+  });
+  return {
+    fetch: amesh.fetch,
+    last: () => last,
+    async capture(url, init) {
+      sending = false;
+      await amesh.fetch(url, init);
+      sending = true;
+      return last;
+    },
+  };
+}
+
+/** Sends bytes that no client would, to a server of ours whatever its Host header says. */
+async function send(server, { method, path, headers, body }) {
+  const outgoing = request({ host: '127.0.0.1', port: server.port, method, path, headers });
+  outgoing.end(body);
+  const [response] = await once(outgoing, 'response');
+  return new Response(await text(response), { status: response.statusCode });
+}
+
+async function startServer(dir, servers) {
+  const child = spawn(process.execPath, [SELF, 'serve'], {
+    env: { ...env, AUTH_MESH_DIR: dir },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  const log = text(child.stderr);
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  servers.push({ child });
+  const { value, done } = await lines.next();
+  if (done) throw new Error(`The server did not start:\n${await log}`);
+  const silence = () => new Promise((resolve) => setTimeout(resolve, 2000, { value: 'nothing' }).unref());
+  return {
+    port: Number(value),
+    nextRefusal: async () => (await Promise.race([lines.next(), silence()])).value,
+  };
+}
+
+async function cli(dir, args, input = '') {
+  const child = spawn(process.execPath, [AMESH, ...args], { env: { ...env, AUTH_MESH_DIR: dir } });
+  child.stdin.on('error', () => {}); // most commands never read it
+  child.stdin.end(input);
+  const [stdout, stderr, [code]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'close'),
+  ]);
+  const line = `${input === '' ? '' : '… | '}amesh ${args.join(' ')}`;
+  console.log(`  ${basename(dir).padEnd(12)} $ ${style('cyan', line)}`);
+  if (code !== 0) throw new Error(`amesh ${args.join(' ')} exited with ${code}:\n${stderr}`);
+  return stdout;
+}
+
+function refusal(server, status, reason) {
+  return { status, reason, server };
+}
+
+/** One line: what was tried, what came back, and why the server says so in its own log. */
+async function expect(what, answer, { status, body, reason, server }) {
+  const response = await answer;
+  const got = await response.text();
+  const why = reason === undefined || response.ok ? undefined : await server.nextRefusal();
+  const good = response.status === status && (body === undefined || got === body) && why === reason;
+  outcomes.push(good);
+  const mark = good ? style('green', '✓') : style('red', '✗');
+  const detail = why === undefined ? got : `${got}  the server's log says ${why}`;
+  console.log(`${mark} ${what.padEnd(43)} ${response.status}  ${detail}`);
+}
+
+function title(line) {
+  console.log(`\n${style('bold', line)}`);
+}
+
+function style(format, line) {
+  const plain = !process.stdout.isTTY || process.env.NO_COLOR;
+  return plain ? line : styleText(format, line, { validateStream: false });
+}
+
+if (process.argv[2] === 'serve') await serve();
+else await demo();
