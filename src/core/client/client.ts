@@ -72,6 +72,7 @@ export function createClient(options: ClientOptions): Client {
   async function sign(request: Outgoing, created?: number): Promise<Headers> {
     const opened = await open();
     const targetDeviceId = (await targetOf?.(request.url.host)) ?? undefined;
+    request.signal?.throwIfAborted(); // a key may ask somebody to touch it
     const added = await signatureHeaders(toView(request), request.bytes, opened, {
       format,
       targetDeviceId,
