@@ -1,29 +1,32 @@
 // Builds the three packages. With --if-needed only those whose sources are newer than what was built of them.
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const unbuild = join(root, 'node_modules/unbuild/dist/cli.mjs');
+const cli = join(root, 'src/cli');
 
-// The SDK first: the types of the CLI come from what was built of it.
 const packages = [
-  { dir: '.', sources: ['src', 'build.config.ts', 'package.json'], not: join(root, 'src/cli') },
-  { dir: 'src/cli', sources: ['src', 'build.config.ts', 'package.json'] },
-  { dir: 'relay', sources: ['src', 'build.config.ts', 'package.json'] },
+  { name: '@authmesh/sdk', dir: root, not: cli },
+  { name: '@authmesh/cli', dir: cli },
+  { name: '@authmesh/relay', dir: join(root, 'relay') },
 ];
 
 const ifNeeded = process.argv.includes('--if-needed');
-let rebuilt = false;
-for (const { dir, sources, not } of packages) {
-  const built = newest(join(root, dir, 'dist'));
-  if (ifNeeded && !rebuilt && built > Math.max(...sources.map((path) => newest(join(root, dir, path), not))))
-    continue;
-  console.error(`Building ${dir === '.' ? '@authmesh/sdk' : dir}…`);
-  execFileSync(process.execPath, [unbuild], { cwd: join(root, dir), stdio: ['ignore', 'ignore', 'inherit'] });
-  rebuilt = true;
-}
+await Promise.all(
+  packages.map(async ({ name, dir, not }) => {
+    const sources = ['src', 'build.config.ts', 'package.json'].map((path) => newest(join(dir, path), not));
+    if (ifNeeded && newest(join(dir, 'dist')) > Math.max(...sources)) return;
+    console.error(`Building ${name}…`);
+    await promisify(execFile)(process.execPath, [unbuild], { cwd: dir }).catch((error) => {
+      console.error(error.stdout, error.stderr);
+      process.exitCode = 1;
+    });
+  }),
+);
 
 /** When the newest file below a path was changed; 0 where there is none. */
 function newest(path, not) {
