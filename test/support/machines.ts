@@ -16,6 +16,8 @@ export interface Machines {
   readonly rejections: Rejection[];
   /** Another instance of the target's folder, with its own nonces. */
   targetWith(options: AmeshOptions): Amesh;
+  /** Another instance of the controller's folder. */
+  controllerWith(options: AmeshOptions): Amesh;
   remove(): Promise<void>;
 }
 
@@ -33,13 +35,15 @@ export async function createMachines(): Promise<Machines> {
   const onReject = (rejection: unknown) => void rejections.push(rejection as Rejection);
   const targetWith = (options: AmeshOptions) =>
     createAmesh({ dir: targetDir, env: {}, onReject, ...options });
+  const controllerWith = (options: AmeshOptions) => createAmesh({ dir: controllerDir, env: {}, ...options });
   return {
-    controller: createAmesh({ dir: controllerDir, env: {} }),
+    controller: controllerWith({}),
     target: targetWith({}),
     signer: (await openDevice(controllerDir, {})).signer,
     controllerId: deviceId,
     rejections,
     targetWith,
+    controllerWith,
     remove: () => rm(root, { recursive: true }),
   };
 }

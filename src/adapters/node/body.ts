@@ -25,6 +25,7 @@ function bytesSource(request: NodeRequest): ReadBody {
   const kept = keptBytes(request);
   if (kept !== undefined) return async () => unlessInflated(request, kept);
   if (!wasRead(request)) return (limitBytes) => readAndPutBack(request, limitBytes);
+  if (!request.readableDidRead && request.readableEnded) return async () => new Uint8Array();
   const { body } = request;
   if (body instanceof Uint8Array) return async () => unlessInflated(request, body);
   if (typeof body === 'string') return async () => textBytes(request, unlessInflated(request, body));
@@ -42,9 +43,9 @@ function hasBody(request: NodeRequest): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
-/** Whether anybody has taken bytes off the stream. A parser that left it alone has not. */
+/** Whether anybody has read the stream. A parser that left it alone has not; one that found no byte in it has. */
 function wasRead(request: NodeRequest): boolean {
-  return request.readableDidRead || request.readableEncoding !== null;
+  return request.readableDidRead || request.readableEnded || request.readableEncoding !== null;
 }
 
 /** Express's parsers inflate before they hand over: the bytes that were sent are gone. */

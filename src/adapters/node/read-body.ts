@@ -45,14 +45,20 @@ export function readAndPutBack(request: NodeRequest, limitBytes: number): Promis
       finish(() => resolve(bytes));
     }
 
-    if (request.destroyed) {
-      onGone();
-      return;
+    function start(): void {
+      if (finished) return;
+      if (request.destroyed) {
+        onGone();
+        return;
+      }
+      onReadable();
+      if (!finished) request.on('readable', onReadable);
     }
     request.on('error', onGone);
     request.on('close', onGone);
-    onReadable();
-    if (!finished) request.on('readable', onReadable);
+    // When the parser is done with the packet at hand. A listener makes the stream read in the next tick, and were the
+    // end of an empty body to come in between, that reading would end it.
+    process.nextTick(start);
   });
 }
 

@@ -1,0 +1,217 @@
+import { gzipSync } from 'node:zlib';
+import type { RequestHandler } from 'express';
+import multer from 'multer';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { frameworks } from '../support/frameworks';
+import { type Listening, listen } from '../support/listen';
+import { createMachines, type Machines } from '../support/machines';
+import { exchange, head } from '../support/raw-http';
+import { signedRaw } from '../support/signed-raw';
+
+const NO_BYTES = 'Put amesh.verify() before it, or use express.json({ verify: amesh.rawBody }).';
+const NO_TEXT = 'Put amesh.verify() before it, or use express.raw().';
+const INFLATED = 'Put amesh.verify() before the parser.';
+
+describe.each(frameworks)('parsers and verify() in $name', ({ express }) => {
+  let machines: Machines;
+  let server: Listening;
+  let handled: number;
+
+  const verify: RequestHandler = (request, response, next) => middleware(request, response, next);
+  let middleware: ReturnType<Machines['target']['verify']>;
+
+  const chains: Record<string, RequestHandler[]> = {};
+  beforeAll(async () => {
+    machines = await createMachines();
+    middleware = machines.target.verify();
+    const { rawBody } = machines.target;
+    Object.assign(chains, {
+      '/json-first': [express.json(), verify],
+      '/urlencoded-first': [express.urlencoded({ extended: true }), verify],
+      '/multer-first': [multer().any(), verify],
+      '/text-first': [express.text({ type: '*/*' }), verify],
+      '/raw-first': [express.raw({ type: '*/*' }), verify],
+      '/rawbody-first': [express.json({ verify: rawBody }), verify],
+      '/rawbody-urlencoded-first': [express.urlencoded({ extended: true, verify: rawBody }), verify],
+      '/json-after': [verify, express.json()],
+      '/twice': [verify, verify, express.json()],
+      '/twice-around-a-parser': [verify, express.json(), verify],
+      '/twice-behind-a-parser': [express.json({ verify: rawBody }), verify, verify],
+      '/stricter': [verify, machines.target.verify({ maxBodyBytes: 5 }), express.json()],
+      '/stricter-hosts': [verify, machines.target.verify({ hosts: ['api.example.com'] }), express.json()],
+      '/other-store': [verify, machines.targetWith({}).verify(), verify, express.json()],
+    });
+    const app = express();
+    for (const [path, handlers] of Object.entries(chains)) {
+      app.post(path, ...handlers, (request, response) => {
+        handled++;
+        response.json({ body: Buffer.isBuffer(request.body) ? request.body.toString('hex') : request.body });
+      });
+    }
+    server = await listen(app);
+  });
+  afterAll(async () => {
+    await server.close();
+    await machines.remove();
+  });
+  beforeEach(() => {
+    machines.rejections.length = 0;
+    handled = 0;
+  });
+
+  /** Sends it with a Content-Length, or in one chunk. */
+  async function send(
+    target: string,
+    type: string,
+    body: Uint8Array | string,
+    { chunked = false, encoding = '' } = {},
+  ) {
+    const headers = {
+      ...(type === '' ? {} : { 'content-type': type }),
+      ...(encoding === '' ? {} : { 'content-encoding': encoding }),
+    };
+    const raw = await signedRaw(machines.signer, server.authority, { method: 'POST', target, headers, body });
+    return sendAgain(raw, chunked);
+  }
+
+  function sendAgain(raw: Awaited<ReturnType<typeof signedRaw>>, chunked = false) {
+    const { line, headers, body } = raw;
+    return chunked
+      ? exchange(
+          server.port,
+          head(line, [...headers, 'Transfer-Encoding: chunked']),
+          `${body.length.toString(16)}\r\n`,
+          body,
+          '\r\n0\r\n\r\n',
+        )
+      : exchange(server.port, head(line, [...headers, `Content-Length: ${body.length}`]), body);
+  }
+
+  const codes = () => machines.rejections.map(({ code }) => code);
+
+  function expectOrderingError(response: { status: number; body: string }, fix: string) {
+    expect(codes()).toEqual(['body_parser_ordering_error']);
+    expect(machines.rejections[0]?.fix).toBe(fix);
+    expect(response.status).toBe(500);
+    expect(response.body).toBe('{"error":"body_parser_ordering_error"}');
+    expect(handled).toBe(0);
+  }
+
+  function expectBody(response: { status: number; body: string }, body: unknown) {
+    expect(codes()).toEqual([]);
+    expect(response.status).toBe(200);
+    expect(JSON.parse(response.body).body).toEqual(body);
+    expect(handled).toBe(1);
+  }
+
+  const multipart = '--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--\r\n';
+
+  describe.each([false, true])('chunked: %s', (chunked) => {
+    it.each([
+      ['/json-first', 'application/json', '{"a":1}'],
+      ['/json-first', 'application/json', '{}'],
+      ['/urlencoded-first', 'application/x-www-form-urlencoded', 'a=1'],
+      ['/multer-first', 'multipart/form-data; boundary=x', multipart],
+    ])('%s, with %s, has left only an object', async (target, type, body) => {
+      expectOrderingError(await send(target, type, body, { chunked }), NO_BYTES);
+    });
+
+    it.each([
+      ['/text-first', 'text/plain'],
+      ['/raw-first', 'application/octet-stream'],
+      ['/rawbody-first', 'application/json'],
+    ])('%s has inflated the body', async (target, type) => {
+      const body = gzipSync('{"a":1}');
+      expectOrderingError(await send(target, type, body, { chunked, encoding: 'gzip' }), INFLATED);
+    });
+
+    it.each(['/raw-first', '/rawbody-first'])(
+      '%s, with Content-Encoding: identity, has the bytes',
+      async (target) => {
+        const response = await send(target, 'application/json', '{"a":1}', { chunked, encoding: 'identity' });
+        expect(codes()).toEqual([]);
+        expect(response.status).toBe(200);
+      },
+    );
+
+    it.each([
+      ['Latin-1', 'text/plain; charset=iso-8859-1', Buffer.from('grüße', 'latin1')],
+      ['Latin-1, quoted', 'text/plain; charset="ISO-8859-1"', Buffer.from('grüße', 'latin1')],
+      ['UTF-16', 'text/plain; charset=utf-16le', Buffer.from('grüße', 'utf16le')],
+      ['a byte order mark', 'text/plain; charset=utf-8', Buffer.from('\ufeffhello')],
+      ['a byte order mark, no charset', 'text/plain', Buffer.from('\ufeffhello')],
+      ['a byte order mark only', 'text/plain', Buffer.from('\ufeff')],
+      ['bytes that are no UTF-8', 'text/plain', Buffer.from([0x61, 0xff, 0x62])],
+      ['three bytes that decode to one U+FFFD', 'text/plain', Buffer.from([0xf0, 0x9f, 0x98])],
+    ])('a text does not give back %s', async (_name, type, body) => {
+      expectOrderingError(await send('/text-first', type, body, { chunked }), NO_TEXT);
+    });
+
+    it.each([
+      ['UTF-8', 'text/plain; charset=UTF-8', 'grüße 😀'],
+      ['no charset', 'text/plain', 'grüße 😀'],
+      ['a real U+FFFD', 'text/plain', 'a\ufffdb'],
+      ['ASCII in Latin-1', 'text/plain; charset=iso-8859-1', 'plain'],
+      ['NUL and line ends', 'text/plain', 'a\0b\r\nc\n'],
+    ])('a text gives back %s', async (_name, type, body) => {
+      expectBody(await send('/text-first', type, body, { chunked }), body);
+    });
+
+    it.each([
+      ['/json-first', 'text/plain'],
+      ['/urlencoded-first', 'application/json'],
+      ['/multer-first', 'application/json'],
+      ['/text-first', ''],
+      ['/raw-first', ''],
+      ['/rawbody-first', 'text/plain'],
+    ])('%s leaves a body of type "%s" alone, which is no error', async (target, type) => {
+      const response = await send(target, type, '{"a":1}', { chunked });
+      expect(codes()).toEqual([]);
+      expect(response.status).toBe(200);
+    });
+
+    it('rawBody serves express.json() and express.urlencoded()', async () => {
+      expectBody(await send('/rawbody-first', 'application/json', ' { "a" : 1.0 } ', { chunked }), { a: 1 });
+      const form = await send('/rawbody-urlencoded-first', 'application/x-www-form-urlencoded', 'a=%31', {
+        chunked,
+      });
+      expect(JSON.parse(form.body).body).toEqual({ a: '1' });
+    });
+
+    it('a gzip body is verified as sent and inflated after it', async () => {
+      const body = gzipSync('{"a":1}');
+      expectBody(await send('/json-after', 'application/json', body, { chunked, encoding: 'gzip' }), {
+        a: 1,
+      });
+    });
+
+    it.each(['/twice', '/twice-around-a-parser', '/twice-behind-a-parser', '/other-store'])(
+      '%s: verifies one request again, and refuses its replay',
+      async (target) => {
+        const headers = { 'content-type': 'application/json' };
+        const raw = await signedRaw(machines.signer, server.authority, {
+          method: 'POST',
+          target,
+          headers,
+          body: '{"a":1}',
+        });
+        expectBody(await sendAgain(raw, chunked), { a: 1 });
+        const replay = await sendAgain(raw, chunked);
+        expect(replay.status).toBe(401);
+        expect(replay.body).toBe('{"error":"unauthorized"}');
+        expect(codes()).toEqual(['replay_detected']);
+        expect(handled).toBe(1);
+      },
+    );
+
+    it('the stricter of two verify() counts', async () => {
+      const large = await send('/stricter', 'application/json', '{"a":1}', { chunked });
+      expect(large.status).toBe(413);
+      expect(codes()).toEqual(['payload_too_large']);
+      const misdirected = await send('/stricter-hosts', 'application/json', '{"a":1}', { chunked });
+      expect(misdirected.status).toBe(421);
+      expect(codes()).toEqual(['payload_too_large', 'wrong_host']);
+      expect(handled).toBe(0);
+    });
+  });
+});
