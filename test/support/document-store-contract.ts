@@ -1,0 +1,136 @@
+import type { DocumentStore } from '@authmesh/sdk/admin';
+import fc from 'fast-check';
+import { beforeEach, describe, expect, it } from 'vitest';
+
+/** What a contract needs of a store under test. */
+export interface StoreUnderTest {
+  readonly store: DocumentStore;
+  /** Another store over the same documents, as another process would have it. */
+  reopen(): DocumentStore;
+}
+
+const KEY = 'document.json';
+const bytes = (text: string) => new TextEncoder().encode(text);
+
+/**
+ * Every store passes this.
+ *
+ * @param makeStore an empty one, for each test
+ */
+export function documentStoreContract(name: string, makeStore: () => Promise<StoreUnderTest>): void {
+  describe(`${name} as a document store`, () => {
+    let store: DocumentStore;
+    let reopen: () => DocumentStore;
+    beforeEach(async () => {
+      const made = await makeStore();
+      store = made.store;
+      reopen = () => made.reopen();
+    });
+
+    const read = async (from = store) => {
+      const found = await from.read(KEY);
+      return found === null ? null : new TextDecoder().decode(found);
+    };
+
+    it('reads null where there is nothing', async () => {
+      expect(await store.read(KEY)).toBeNull();
+    });
+
+    it('writes the first bytes, for every other store over the same documents too', async () => {
+      expect(await store.swap(KEY, null, bytes('one'))).toBe(true);
+      expect(await read()).toBe('one');
+      expect(await read(reopen())).toBe('one');
+    });
+
+    it('replaces the bytes that it expects', async () => {
+      await store.swap(KEY, null, bytes('one'));
+      expect(await reopen().swap(KEY, bytes('one'), bytes('two'))).toBe(true);
+      expect(await read()).toBe('two');
+    });
+
+    it.each([
+      ['nothing, where there is something', null],
+      ['other bytes', bytes('other')],
+      ['a beginning of them', bytes('on')],
+      ['them and more', bytes('one more')],
+      ['no bytes at all', new Uint8Array()],
+    ])('changes nothing where it expects %s', async (_, expected) => {
+      await store.swap(KEY, null, bytes('one'));
+      expect(await store.swap(KEY, expected, bytes('two'))).toBe(false);
+      expect(await read()).toBe('one');
+    });
+
+    it('changes nothing where it expects something and there is nothing', async () => {
+      expect(await store.swap(KEY, bytes('one'), bytes('two'))).toBe(false);
+      expect(await store.swap(KEY, new Uint8Array(), bytes('two'))).toBe(false);
+      expect(await store.read(KEY)).toBeNull();
+    });
+
+    it('tells an empty document from none', async () => {
+      expect(await store.swap(KEY, null, new Uint8Array())).toBe(true);
+      expect(await read()).toBe('');
+      expect(await store.swap(KEY, null, bytes('one'))).toBe(false);
+      expect(await store.swap(KEY, new Uint8Array(), bytes('one'))).toBe(true);
+    });
+
+    it('keeps any bytes as they are', async () => {
+      let before: Uint8Array | null = null;
+      await fc.assert(
+        fc.asyncProperty(fc.uint8Array({ maxLength: 2000 }), async (next) => {
+          expect(await store.swap(KEY, before, next)).toBe(true);
+          const found = (await store.read(KEY)) as Uint8Array;
+          expect(Buffer.compare(found, next)).toBe(0);
+          before = next;
+        }),
+        { numRuns: 20 },
+      );
+    });
+
+    it('keeps the keys apart', async () => {
+      await store.swap(KEY, null, bytes('one'));
+      await store.swap(`${KEY}.2`, null, bytes('two'));
+      expect(await read()).toBe('one');
+    });
+
+    it('takes the bytes as they were at the call', async () => {
+      const next = bytes('one');
+      const swapping = store.swap(KEY, null, next);
+      next.fill(0);
+      await swapping;
+      expect(await read()).toBe('one');
+    });
+
+    it('lets exactly one of several swaps at once win, whose bytes are then there', async () => {
+      await store.swap(KEY, null, bytes('start'));
+      const stores = Array.from({ length: 8 }, (_, index) => (index % 2 === 0 ? store : reopen()));
+      const won = await Promise.all(
+        stores.map((each, index) => each.swap(KEY, bytes('start'), bytes(`writer ${index}`))),
+      );
+      expect(won.filter(Boolean)).toHaveLength(1);
+      expect(await read()).toBe(`writer ${won.indexOf(true)}`);
+    });
+
+    it('lets exactly one of several first writers win', async () => {
+      const won = await Promise.all(
+        Array.from({ length: 8 }, (_, index) => reopen().swap(KEY, null, bytes(`writer ${index}`))),
+      );
+      expect(won.filter(Boolean)).toHaveLength(1);
+      expect(await read()).toBe(`writer ${won.indexOf(true)}`);
+    });
+
+    it('has a stamp that differs when the bytes do, and stays when they do', async () => {
+      const { stamp } = store;
+      if (stamp === undefined) return;
+      const seen = [store.stamp?.(KEY)];
+      let before: Uint8Array | null = null;
+      for (const text of ['a', 'b', 'a', 'c']) {
+        const next = bytes(text); // of the same length each time
+        await reopen().swap(KEY, before, next);
+        before = next;
+        seen.push(store.stamp?.(KEY));
+        expect(store.stamp?.(KEY)).toBe(seen.at(-1));
+      }
+      expect(new Set(seen).size).toBe(seen.length);
+    });
+  });
+}

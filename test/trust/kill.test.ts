@@ -1,0 +1,173 @@
+import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createIdentity, type Device, openDevice } from '@authmesh/sdk/admin';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type Child, type Script, toScript } from '../support/child';
+
+const KILLS = 200;
+const LANES = 4;
+const FILES = ['.passphrase', 'allow_list.json', 'identity.json', 'keys', 'seen.json'];
+const STOP_AT_COMMIT = new URL('processes/stop-at-commit.mjs', import.meta.url).href;
+
+let dir: string;
+let device: Device;
+let writer: Script;
+let holder: Script;
+beforeAll(async () => {
+  writer = await toScript('test/trust/processes/writer.ts');
+  holder = await toScript('test/trust/processes/holder.ts');
+});
+afterAll(() => {
+  writer.remove();
+  holder.remove();
+});
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+  await createIdentity(dir, {}, { friendlyName: 'shared' });
+  device = await openDevice(dir, {});
+});
+afterEach(() => rm(dir, { recursive: true }));
+
+const doneBy = (child: Child) =>
+  child.lines.filter((line) => line.startsWith('done ')).map((line) => line.slice(5));
+
+async function names(): Promise<Set<string>> {
+  return new Set((await device.trust.read()).devices.map(({ friendlyName }) => friendlyName));
+}
+
+/** One change from this process, and how many milliseconds it took. */
+async function write(host: string): Promise<number> {
+  const startedAt = performance.now();
+  await device.trust.update((list) => ({ ...list, hosts: [...list.hosts, host] }));
+  return performance.now() - startedAt;
+}
+
+describe('a writer killed with SIGKILL', () => {
+  it(`loses nothing that was reported done and breaks nothing, ${KILLS} times`, async () => {
+    const children: Child[] = [];
+    let isOver = false;
+    let reads = 0;
+
+    async function read() {
+      while (!isOver) {
+        const done = children.flatMap(doneBy);
+        const there = await names(); // throws for a list that is broken, older or gone
+        const lost = done.filter((name) => !there.has(name));
+        expect(lost).toEqual([]);
+        reads++;
+        await sleep(1);
+      }
+    }
+
+    async function kill(lane: number) {
+      for (let round = 0; round < KILLS / LANES; round++) {
+        const child = writer.start([dir, `writer-${lane}-${round}`]);
+        children.push(child);
+        await child.line('ready');
+        await sleep(Math.random() * 300);
+        child.kill('SIGKILL');
+        expect(await child.ended).toEqual({ code: null, signal: 'SIGKILL' });
+      }
+    }
+
+    const reading = read();
+    await Promise.all([
+      reading,
+      Promise.all(Array.from({ length: LANES }, (_, lane) => kill(lane))).finally(() => {
+        isOver = true;
+      }),
+    ]);
+
+    const done = children.flatMap(doneBy);
+    const there = await names();
+    expect(children).toHaveLength(KILLS);
+    expect(done.filter((name) => !there.has(name))).toEqual([]);
+    expect(done.length).toBeGreaterThan(KILLS / 4); // or nothing was tested
+    expect(reads).toBeGreaterThan(KILLS);
+
+    expect(await write('after.example.com')).toBeLessThan(3000);
+    for (const name of await readdir(dir)) if (!FILES.includes(name)) await utimes(join(dir, name), 0, 0);
+    await write('later.example.com');
+    expect((await readdir(dir)).sort()).toEqual(FILES);
+  }, 120_000);
+
+  it('inside the lock delays the next write by 3 s at most', async () => {
+    const child = holder.start([dir]);
+    await child.line('held');
+    await sleep(700); // it has shown at least one sign of life
+    child.kill('SIGKILL');
+    await child.ended;
+    expect(await write('next.example.com')).toBeLessThan(3000);
+    expect(await write('second.example.com')).toBeLessThan(1000);
+    expect((await readdir(dir)).sort()).toEqual(FILES);
+  });
+});
+
+describe('a writer that was only stopped', () => {
+  it('between compare and rename does not undo what another has written', async () => {
+    const child = writer.start([dir, 'stopped', '1'], { preload: STOP_AT_COMMIT });
+    await child.line('stopped');
+    expect(await write('other.example.com')).toBeLessThan(3000);
+    await sleep(2000);
+    child.kill('SIGCONT');
+    expect(await child.ended, child.stderr()).toEqual({ code: 0, signal: null });
+    const list = await device.trust.read();
+    expect(list.hosts).toEqual(['other.example.com']);
+    expect(list.devices.map(({ friendlyName }) => friendlyName)).toEqual(['stopped-0']);
+    expect((await readdir(dir)).sort()).toEqual(FILES);
+  });
+
+  it('learns that it has lost the lock, and leaves the one of its successor alone', async () => {
+    const [first, second] = [holder.start([dir]), holder.start([dir])];
+    const winner = await Promise.race([first, second].map((each) => each.line('held').then(() => each)));
+    const successor = winner === first ? second : first;
+    winner.kill('SIGSTOP');
+    await successor.line('held');
+    winner.kill('SIGCONT');
+    winner.tell('go on');
+    await winner.ended;
+    expect(winner.lines.at(-1)).toBe('failed store_busy');
+
+    const writing = write('waits.example.com');
+    expect(await Promise.race([writing, sleep(500).then(() => 'still waiting')])).toBe('still waiting');
+    successor.tell('go on');
+    await successor.ended;
+    expect(successor.lines.at(-1)).toBe('released');
+    await writing;
+  });
+
+  it('at random moments loses nothing', async () => {
+    const children = Array.from({ length: 4 }, (_, lane) => writer.start([dir, `writer-${lane}`]));
+    await Promise.all(children.map((child) => child.line('ready')));
+    for (let round = 0; round < 4; round++) {
+      const stopped = children.filter((_, lane) => lane % 2 === round % 2);
+      await sleep(Math.random() * 50);
+      for (const child of stopped) child.kill('SIGSTOP');
+      await sleep(2300);
+      for (const child of stopped) child.kill('SIGCONT');
+    }
+    for (const child of children) child.kill('SIGKILL');
+    await Promise.all(children.map((child) => child.ended));
+    const there = await names();
+    for (const child of children) {
+      expect(doneBy(child).length).toBeGreaterThan(0);
+      expect(doneBy(child).filter((name) => !there.has(name))).toEqual([]);
+    }
+  });
+});
+
+describe('a holder that is alive', () => {
+  it('keeps the lock for as long as it needs', async () => {
+    const child = holder.start([dir]);
+    await child.line('held');
+    const writing = write('waits.example.com');
+    expect(await Promise.race([writing, sleep(3500).then(() => 'still waiting')])).toBe('still waiting');
+    child.tell('go on');
+    await child.ended;
+    expect(child.lines.at(-1)).toBe('released');
+    await writing;
+    expect((await device.trust.read()).hosts).toEqual(['waits.example.com']);
+  });
+});
