@@ -14,8 +14,14 @@ export interface Failure {
   readonly sayUnchanged: boolean;
 }
 
-/** @param usage the usage line of the command that failed */
-export async function toFailure(error: unknown, usage: string): Promise<Failure> {
+/** These move files aside before they write new ones, and the disk can fill up in between. */
+const MOVING: ReadonlySet<string> = new Set(['amesh init', 'amesh trust reset']);
+
+/**
+ * @param path the command that failed, as it is typed
+ * @param usage its usage line
+ */
+export async function toFailure(error: unknown, path: string, usage: string): Promise<Failure> {
   if (error instanceof UsageError) {
     const { message, hint = '' } = error;
     return {
@@ -46,13 +52,14 @@ export async function toFailure(error: unknown, usage: string): Promise<Failure>
   }
   const text = error instanceof Error ? error.message : String(error);
   if (error instanceof Error && 'syscall' in error) {
-    // What writes here either swaps one file in or puts back what it moved.
+    const moving = MOVING.has(path);
+    const moved = moving ? ' What was moved already, if anything, lies in its folder replaced/.' : '';
     return {
       code: 'file_system_error',
       message: `The operating system refused: ${text}.`,
-      hint: 'Check that the folder (AUTH_MESH_DIR, default ~/.amesh) belongs to this account and has room.',
+      hint: `Check that the folder (AUTH_MESH_DIR, default ~/.amesh) belongs to this account and has room.${moved}`,
       exitCode: EXIT.failure,
-      sayUnchanged: true,
+      sayUnchanged: !moving,
     };
   }
   return {

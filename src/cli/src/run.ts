@@ -5,7 +5,7 @@ import type { Command, Result } from './command';
 import { UsageError } from './errors';
 import { EXIT, type ExitCode } from './exit-codes';
 import { toFailure } from './failure';
-import { findCommand } from './find-command';
+import { type Found, findCommand } from './find-command';
 import { printFailure, printLines, printResult, toOutputOptions } from './output';
 import { helpText, usageLine } from './usage';
 
@@ -16,10 +16,10 @@ import { helpText, usageLine } from './usage';
  */
 export async function run(root: Command, argv: readonly string[]): Promise<ExitCode> {
   const options = toOutputOptions(argv);
-  let usage = usageLine('amesh', root);
+  let found: Found = { path: 'amesh', command: root, rawArgs: [] };
   try {
-    const { path, command, rawArgs } = await findCommand(root, argv);
-    usage = usageLine(path, command);
+    found = await findCommand(root, argv);
+    const { path, command, rawArgs } = found;
     const flags = rawArgs.slice(0, rawArgs.includes('--') ? rawArgs.indexOf('--') : undefined);
     if (flags.includes('--help') || flags.includes('-h')) {
       printLines(process.stdout, await helpText(path, command));
@@ -37,7 +37,7 @@ export async function run(root: Command, argv: readonly string[]): Promise<ExitC
     printResult(result as Result, options);
     return EXIT.ok;
   } catch (error) {
-    const failure = await toFailure(error, usage);
+    const failure = await toFailure(error, found.path, usageLine(found.path, found.command));
     printFailure(failure, options);
     return failure.exitCode;
   }
