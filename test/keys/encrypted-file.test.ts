@@ -1,0 +1,237 @@
+import { execFileSync } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { BACKENDS, createIdentity, type Env, findBackend, openDevice } from '@authmesh/sdk/admin';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { keyBackendContract } from '../support/key-backend-contract';
+
+const backend = findBackend('encrypted-file');
+const SECRET = 'correct horse battery staple, ünïcödé';
+
+let root: string;
+let dir: string;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+  dir = join(root, 'home');
+});
+afterEach(() => rm(root, { recursive: true }));
+
+keyBackendContract(backend, async () => ({
+  context: { dir, env: { AUTH_MESH_PASSPHRASE: SECRET } },
+  secrets: [SECRET],
+}));
+
+const modeOf = async (path: string) => ((await stat(path)).mode & 0o777).toString(8);
+const openssl = (args: readonly string[], input?: string) =>
+  execFileSync('openssl', args, { input, encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'] });
+
+/** A folder where passphrases come from, each way that a user can supply one. */
+async function suppliedBy(way: string): Promise<Env> {
+  const outside = join(root, 'outside');
+  await mkdir(outside, { recursive: true });
+  if (way === 'AUTH_MESH_PASSPHRASE') return { AUTH_MESH_PASSPHRASE: SECRET };
+  if (way === 'AMESH_PASSPHRASE_FILE') {
+    await writeFile(join(outside, 'passphrase'), `${SECRET}\n`);
+    return { AMESH_PASSPHRASE_FILE: join(outside, 'passphrase') };
+  }
+  await writeFile(join(outside, 'amesh-passphrase'), SECRET);
+  return { CREDENTIALS_DIRECTORY: outside };
+}
+
+const WAYS = ['AUTH_MESH_PASSPHRASE', 'AMESH_PASSPHRASE_FILE', 'CREDENTIALS_DIRECTORY'];
+
+async function everyFile(): Promise<string[]> {
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+}
+
+/** The rounds of PBKDF2 as openssl reads them out of a key file: the only number in it that is not a version. */
+function roundsOf(pem: string): { rounds: number; text: string } {
+  const text = openssl(['asn1parse', '-in', pem]);
+  const numbers = [...text.matchAll(/INTEGER\s+:([0-9A-F]+)/g)].map(([, hex = '']) =>
+    Number.parseInt(hex, 16),
+  );
+  return { rounds: numbers[0] as number, text };
+}
+
+describe('the key file', () => {
+  it.each(WAYS)('is what openssl reads with the passphrase of %s', async (way) => {
+    const env = await suppliedBy(way);
+    const { ref, publicKey } = await backend.create({ dir, env });
+    const read = ['pkey', '-in', join(dir, ref), '-pubout', '-ec_conv_form', 'compressed', '-outform', 'DER'];
+    const der = execFileSync('openssl', [...read, '-passin', `pass:${SECRET}`]);
+    expect(der.subarray(-33)).toEqual(Buffer.from(publicKey));
+    expect(() => openssl([...read, '-passin', 'pass:wrong'])).toThrow();
+  });
+
+  it.each(WAYS)('has 600,000 rounds of PBKDF2-SHA256 for the passphrase of %s', async (way) => {
+    const { ref } = await backend.create({ dir, env: await suppliedBy(way) });
+    const { rounds, text } = roundsOf(join(dir, ref));
+    expect(rounds).toBe(600_000);
+    expect(text).toMatch(/PBES2[\s\S]*PBKDF2[\s\S]*hmacWithSHA256[\s\S]*aes-256-cbc/);
+  });
+
+  it('has 2048 rounds for a generated passphrase, of 256 bits', async () => {
+    const { ref } = await backend.create({ dir, env: {} });
+    expect(roundsOf(join(dir, ref)).rounds).toBe(2048);
+    const text = (await readFile(join(dir, '.passphrase'), 'utf8')).trim();
+    expect(Buffer.from(text, 'base64url')).toHaveLength(32);
+    openssl(['pkey', '-in', join(dir, ref), '-noout', '-passin', `pass:${text}`]);
+  });
+
+  it('has a salt and an iv of its own', async () => {
+    const env = { AUTH_MESH_PASSPHRASE: SECRET };
+    const texts: string[] = [];
+    for (let i = 0; i < 2; i++)
+      texts.push(roundsOf(join(dir, (await backend.create({ dir, env })).ref)).text);
+    const octets = texts.map((text) =>
+      [...text.matchAll(/OCTET STRING\s+\[HEX DUMP\]:(\w+)/g)].map((m) => m[1]),
+    );
+    expect(octets[0]).toHaveLength(3);
+    for (let i = 0; i < 3; i++) expect(octets[0]?.[i]).not.toBe(octets[1]?.[i]);
+  });
+
+  it('is refused where it is not encrypted', async () => {
+    const { ref } = await backend.create({ dir, env: {} });
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    await writeFile(join(dir, ref), privateKey.export({ type: 'pkcs8', format: 'pem' }));
+    await expect(backend.open(ref, { dir, env: {} })).rejects.toMatchObject({
+      code: 'identity_unreadable',
+      message: expect.stringContaining('no encrypted PKCS#8 key'),
+    });
+  });
+
+  it('is refused where it holds a key of another curve', async () => {
+    const { ref } = await backend.create({ dir, env: { AUTH_MESH_PASSPHRASE: 'x' } });
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' });
+    const pem = privateKey.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' });
+    await writeFile(join(dir, ref), pem);
+    await expect(backend.open(ref, { dir, env: { AUTH_MESH_PASSPHRASE: 'x' } })).rejects.toMatchObject({
+      code: 'identity_unreadable',
+      message: expect.stringContaining('no P-256 key'),
+    });
+  });
+});
+
+describe('the passphrase', () => {
+  it.each(WAYS)('never reaches the disk when %s supplies it', async (way) => {
+    const env = await suppliedBy(way);
+    await createIdentity(dir, env, { friendlyName: 'server' });
+    expect((await readdir(dir)).sort()).toEqual(['allow_list.json', 'identity.json', 'keys', 'seen.json']);
+    for (const path of await everyFile()) expect(await readFile(path, 'utf8'), path).not.toContain(SECRET);
+    expect((await openDevice(dir, env)).identity.friendlyName).toBe('server');
+  });
+
+  it('comes from the environment first, then from the file, then from the credential, then from the folder', async () => {
+    const context = { dir, env: {} };
+    const { ref } = await backend.create(context);
+    const right = (await readFile(join(dir, '.passphrase'), 'utf8')).trim();
+    const file = join(root, 'file');
+    await writeFile(file, `${right}\r\n`);
+    await writeFile(join(root, 'amesh-passphrase'), 'wrong');
+    const code = (env: Env) =>
+      backend.open(ref, { dir, env }).then(
+        () => 'opened',
+        (error) => error.code,
+      );
+    expect(await code({ CREDENTIALS_DIRECTORY: root })).toBe('passphrase_wrong');
+    expect(await code({ CREDENTIALS_DIRECTORY: root, AMESH_PASSPHRASE_FILE: file })).toBe('opened');
+    const all = { CREDENTIALS_DIRECTORY: root, AMESH_PASSPHRASE_FILE: file, AUTH_MESH_PASSPHRASE: 'wrong' };
+    expect(await code(all)).toBe('passphrase_wrong');
+    expect(await code({ CREDENTIALS_DIRECTORY: join(root, 'empty'), AUTH_MESH_PASSPHRASE: '' })).toBe(
+      'opened',
+    );
+  });
+
+  it('is asked for where there is none', async () => {
+    const { ref } = await backend.create({ dir, env: { AUTH_MESH_PASSPHRASE: SECRET } });
+    await expect(backend.open(ref, { dir, env: {} })).rejects.toMatchObject({
+      code: 'passphrase_required',
+      message:
+        'The private key is encrypted and no passphrase was given. Set AUTH_MESH_PASSPHRASE or AMESH_PASSPHRASE_FILE.',
+    });
+  });
+
+  it('is not left out silently where its file is missing or empty', async () => {
+    await writeFile(join(root, 'empty'), '\n');
+    for (const name of ['missing', 'empty']) {
+      const env = { AMESH_PASSPHRASE_FILE: join(root, name) };
+      await expect(backend.create({ dir, env })).rejects.toMatchObject({
+        code: 'passphrase_required',
+        message: expect.stringContaining('cannot be read from the file of AMESH_PASSPHRASE_FILE'),
+      });
+    }
+    await expect(readdir(dir)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  it('is refused where it is longer than openssl could read again', async () => {
+    const env = { AUTH_MESH_PASSPHRASE: 'x'.repeat(1024) };
+    const { ref } = await backend.create({ dir, env });
+    expect((await backend.open(ref, { dir, env })).publicKey).toHaveLength(33);
+    await expect(
+      backend.create({ dir, env: { AUTH_MESH_PASSPHRASE: 'x'.repeat(1025) } }),
+    ).rejects.toMatchObject({
+      code: 'passphrase_required',
+      message: expect.stringContaining('longer than 1024 bytes'),
+    });
+  });
+
+  it.each(['', 'half-writ', `${'A'.repeat(43)}B`, 'a passphrase of somebody'])(
+    'is not taken for a generated one where .passphrase holds %j',
+    async (text) => {
+      await mkdir(dir);
+      await writeFile(join(dir, '.passphrase'), text);
+      await expect(backend.create({ dir, env: {} })).rejects.toMatchObject({
+        code: 'passphrase_required',
+        message: expect.stringContaining('cannot be read from .passphrase'),
+      });
+    },
+  );
+
+  it('that is wrong opens nothing, and the error holds none of it', async () => {
+    const { ref } = await backend.create({ dir, env: { AUTH_MESH_PASSPHRASE: SECRET } });
+    const error = await backend
+      .open(ref, { dir, env: { AUTH_MESH_PASSPHRASE: 'wrong one' } })
+      .catch((e) => e);
+    expect(error.code).toBe('passphrase_wrong');
+    expect(`${error.stack} ${error.cause}`).not.toMatch(/wrong one|battery/);
+  });
+});
+
+describe('the modes', () => {
+  it.each([0, 0o022, 0o777])('are the owner’s alone under umask %o', async (mask) => {
+    const before = process.umask(mask);
+    try {
+      await createIdentity(dir, {}, { friendlyName: 'server' });
+    } finally {
+      process.umask(before);
+    }
+    for (const path of await everyFile()) {
+      expect(await modeOf(path), path).toBe(path.endsWith('.passphrase') ? '400' : '600');
+    }
+    expect(await modeOf(dir)).toBe('700');
+    expect(await modeOf(join(dir, 'keys'))).toBe('700');
+  });
+
+  it('of a folder that is there stay, and its keys are in one of 0700', async () => {
+    await mkdir(dir);
+    await chmod(dir, 0o755);
+    await createIdentity(dir, {}, { friendlyName: 'server' });
+    expect(await modeOf(dir)).toBe('755');
+    expect(await modeOf(join(dir, 'keys'))).toBe('700');
+  });
+});
+
+describe('the list of backends', () => {
+  it('has encrypted-file as its default, and refuses a name that is none', () => {
+    expect(BACKENDS[0]?.id).toBe('encrypted-file');
+    expect(() => findBackend('floppy')).toThrowError(
+      expect.objectContaining({
+        code: 'key_backend_unavailable',
+        message: expect.stringContaining('There is no key backend "floppy".'),
+      }),
+    );
+  });
+});

@@ -1,0 +1,107 @@
+import type { KeyBackend, KeyContext } from '@authmesh/sdk/admin';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { providers } from './providers';
+
+/** What a contract needs of a key backend under test. */
+export interface BackendUnderTest {
+  readonly context: KeyContext;
+  /** Texts that must not be found in a `ref`, such as a passphrase. */
+  readonly secrets: readonly string[];
+}
+
+/**
+ * Every key backend passes this.
+ *
+ * @param prepare an empty place for keys, for each test
+ */
+export function keyBackendContract(backend: KeyBackend, prepare: () => Promise<BackendUnderTest>): void {
+  describe(`${backend.id} as a key backend`, () => {
+    let context: KeyContext;
+    let secrets: readonly string[];
+    beforeEach(async () => {
+      const prepared = await prepare();
+      context = prepared.context;
+      secrets = prepared.secrets;
+    });
+
+    const message = new TextEncoder().encode('what is signed');
+
+    it('says in one line each what it is', () => {
+      expect(backend.id).toMatch(/^[a-z0-9-]+$/);
+      expect(backend.description).toMatch(/^[A-Z].*\.$/);
+    });
+
+    it('can be used here', async () => {
+      expect(await backend.probe(context)).toMatchObject({ available: true, hardware: expect.any(Boolean) });
+    });
+
+    it('makes a key whose reference is short text without a secret', async () => {
+      const { ref, publicKey } = await backend.create(context);
+      expect(publicKey).toHaveLength(33);
+      expect(ref).toMatch(/^[\x21-\x7e]{1,256}$/);
+      for (const secret of secrets) expect(ref).not.toContain(secret);
+    });
+
+    it.each(providers)('signs what the $id provider verifies', async (provider) => {
+      const { ref, publicKey } = await backend.create(context);
+      const signer = await backend.open(ref, context);
+      expect(Buffer.from(signer.publicKey)).toEqual(Buffer.from(publicKey));
+      const signature = await signer.sign(message);
+      expect(signature).toHaveLength(64);
+      const key = await provider.importPublicKey(publicKey);
+      expect(await key.verify(signature, message)).toBe(true);
+      expect(await key.verify(signature, new TextEncoder().encode('something else'))).toBe(false);
+    });
+
+    it('signs an empty message and a long one, and leaves them as they are', async () => {
+      const { ref, publicKey } = await backend.create(context);
+      const signer = await backend.open(ref, context);
+      const key = await providers[0]?.importPublicKey(publicKey);
+      for (const length of [0, 1, 64, 100_000]) {
+        const before = new Uint8Array(length).fill(7);
+        const given = before.slice();
+        expect(await key?.verify(await signer.sign(given), before)).toBe(true);
+        expect(Buffer.compare(given, before)).toBe(0);
+      }
+    });
+
+    it('makes 20 signatures at once, all right and all different', async () => {
+      const { ref, publicKey } = await backend.create(context);
+      const signer = await backend.open(ref, context);
+      const key = await providers[0]?.importPublicKey(publicKey);
+      const signatures = await Promise.all(Array.from({ length: 20 }, () => signer.sign(message)));
+      for (const signature of signatures) expect(await key?.verify(signature, message)).toBe(true);
+      expect(new Set(signatures.map((each) => Buffer.from(each).toString('hex'))).size).toBe(20);
+    });
+
+    it('opens a key as often as one likes', async () => {
+      const { ref } = await backend.create(context);
+      const [first, second] = await Promise.all([backend.open(ref, context), backend.open(ref, context)]);
+      expect(Buffer.from(first.publicKey)).toEqual(Buffer.from(second.publicKey));
+    });
+
+    it('keeps two keys apart', async () => {
+      const [one, two] = [await backend.create(context), await backend.create(context)];
+      expect(one.ref).not.toBe(two.ref);
+      expect(Buffer.from(one.publicKey)).not.toEqual(Buffer.from(two.publicKey));
+      await backend.remove(one.ref, context);
+      expect((await backend.open(two.ref, context)).publicKey).toHaveLength(33);
+    });
+
+    it('does not open what was removed; removing it again is no error', async () => {
+      const { ref } = await backend.create(context);
+      await backend.remove(ref, context);
+      await expect(backend.open(ref, context)).rejects.toMatchObject({ code: 'identity_unreadable' });
+      await backend.remove(ref, context);
+    });
+
+    it.each(['', '.', '../x', 'keys/../../x', '/etc/passwd', 'keys/x.pem\0', 'no such thing'])(
+      'refuses the reference %j, and removes nothing for it',
+      async (ref) => {
+        await backend.create(context);
+        await expect(backend.open(ref, context)).rejects.toMatchObject({ code: 'identity_unreadable' });
+        await expect(backend.remove(ref, context)).rejects.toMatchObject({ code: 'identity_unreadable' });
+      },
+    );
+  });
+}
