@@ -1,0 +1,56 @@
+import { CODES } from '@authmesh/sdk/core';
+import { describe, expect, it } from 'vitest';
+import { headingsOf, readPage } from './blocks';
+
+const PAGE = 'docs/errors.md';
+
+const entries = new Map(
+  readPage(PAGE)
+    .split(/^### /m)
+    .slice(1)
+    .map((section) => {
+      const [code = '', ...lines] = section.split(/^## /m)[0]?.split('\n') ?? [];
+      return [code.trim(), lines.join('\n')];
+    }),
+);
+
+describe(PAGE, () => {
+  it('has every code once, in the order of the list', () => {
+    const documented = headingsOf(PAGE).filter(({ level }) => level === 3);
+    expect(documented.map(({ text }) => text)).toEqual(Object.keys(CODES));
+  });
+
+  it.each(Object.entries(CODES))('%s says status, what the client sees, cause and fix', (code, facts) => {
+    const entry = entries.get(code) ?? '';
+    const seen = /^HTTP (\d{3}), the client sees `(\w+)`/m.exec(entry);
+    if ('status' in facts) expect([Number(seen?.[1]), seen?.[2]]).toEqual([facts.status, facts.wire]);
+    else {
+      expect(seen).toBeNull();
+      expect(entry).toMatch(/^Never on the wire[.:]/m);
+    }
+    expect(entry).toMatch(/^\*\*Cause:\*\* \S/m);
+    expect(entry).toMatch(/^\*\*Fix:\*\* \S/m);
+  });
+});
+
+describe('docs/protocol.md', () => {
+  const rows = [
+    ...readPage('docs/protocol.md').matchAll(/^\| \d \|.*\| `(\w+)` \| (\d{3}) \| `(\w+)` \|$/gm),
+  ];
+
+  it('has the checks of a verifier in their order', () => {
+    const codes = Object.keys(CODES);
+    const order = rows.map(([, code = '']) => codes.indexOf(code));
+    expect(order).not.toContain(-1);
+    expect(order).toEqual([...order].sort((a, b) => a - b));
+    // All that a verifier finds but a body that breaks off, which is no check.
+    expect(rows).toHaveLength(codes.indexOf('body_incomplete'));
+  });
+
+  it.each(rows.map(([, code = '', status = '', wire = '']) => ({ code, status, wire })))(
+    '$code is $status and shown as $wire',
+    ({ code, status, wire }) => {
+      expect(CODES[code as keyof typeof CODES]).toMatchObject({ status: Number(status), wire });
+    },
+  );
+});

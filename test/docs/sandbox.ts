@@ -1,0 +1,234 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { addDevice, createIdentity, openDevice, readIdentity, toTrustLine } from '@authmesh/sdk/admin';
+import ts from 'typescript';
+import { listen } from '../support/listen';
+import { ROOT } from './blocks';
+
+export type Role = 'target' | 'controller';
+
+/** A project with the built packages, into which the documents' TypeScript is written. */
+export class Project {
+  private constructor(readonly dir: string) {}
+
+  static async create(): Promise<Project> {
+    const dir = await mkdtemp(join(tmpdir(), 'amesh-docs-'));
+    await writeFile(join(dir, 'package.json'), '{"type":"module"}');
+    const modules = join(dir, 'node_modules');
+    await mkdir(join(modules, '@authmesh'), { recursive: true });
+    for (const name of await readdir(join(ROOT, 'node_modules'))) {
+      if (name !== '@authmesh') await symlink(join(ROOT, 'node_modules', name), join(modules, name));
+    }
+    // Copies, as an installation has them: what is built in the meantime changes nothing here.
+    await copyPackage(ROOT, join(modules, '@authmesh/sdk'));
+    const cli = join(modules, '@authmesh/cli');
+    await copyPackage(join(ROOT, 'src/cli'), cli);
+    await symlink(join(ROOT, 'src/cli/node_modules'), join(cli, 'node_modules'));
+    return new Project(dir);
+  }
+
+  /** The command as npm would link it. */
+  get cli(): string {
+    return join(this.dir, 'node_modules/@authmesh/cli/bin/amesh.mjs');
+  }
+
+  async write(name: string, source: string): Promise<string> {
+    const path = join(this.dir, name);
+    await writeFile(path, source);
+    return path;
+  }
+
+  /** What the compiler says against these files, in its strictest mode. */
+  typeErrors(paths: readonly string[]): string[] {
+    const program = ts.createProgram([...paths], {
+      strict: true,
+      noUncheckedIndexedAccess: true,
+      exactOptionalPropertyTypes: true,
+      target: ts.ScriptTarget.ES2023,
+      lib: ['lib.es2023.d.ts'],
+      module: ts.ModuleKind.NodeNext,
+      moduleResolution: ts.ModuleResolutionKind.NodeNext,
+      esModuleInterop: true,
+      noEmit: true,
+      types: ['node'],
+      preserveSymlinks: false,
+    });
+    return ts.getPreEmitDiagnostics(program).map(({ file, start, messageText }) => {
+      const line = file === undefined ? 0 : file.getLineAndCharacterOfPosition(start ?? 0).line + 1;
+      return `${file?.fileName.replace(`${this.dir}/`, '')}:${line} ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
+    });
+  }
+
+  remove(): Promise<void> {
+    return rm(this.dir, { recursive: true });
+  }
+}
+
+/** The two machines of a page, and what runs on them. */
+export class Sandbox {
+  #server: { child: ChildProcess; log: string } | undefined;
+
+  private constructor(
+    readonly root: string,
+    readonly project: Project,
+    readonly port: number,
+    readonly closedPort: number,
+  ) {}
+
+  /** @param paired whether the machines have identities and the target trusts the controller already */
+  static async create(project: Project, { paired }: { paired: boolean }): Promise<Sandbox> {
+    const root = await mkdtemp(join(tmpdir(), 'amesh-page-'));
+    const [open, closed] = await Promise.all([listen(() => {}), listen(() => {})]);
+    await Promise.all([open.close(), closed.close()]);
+    const sandbox = new Sandbox(root, project, open.port, closed.port);
+    await mkdir(sandbox.folder('bin'), { recursive: true });
+    await mkdir(sandbox.folder('here'), { recursive: true });
+    await symlink(project.cli, join(root, 'bin/amesh'));
+    if (paired) await sandbox.#pair();
+    return sandbox;
+  }
+
+  folder(name: Role | 'here' | 'bin' | 'home'): string {
+    return join(this.root, name);
+  }
+
+  /** What the running server has printed. */
+  get log(): string {
+    return this.toDoc(this.#server?.log ?? '');
+  }
+
+  /** The documents' ports and keys, as they are in this sandbox. */
+  async toReal(text: string): Promise<string> {
+    const lines = await Promise.all((['target', 'controller'] as const).map((role) => this.#trustLine(role)));
+    return text
+      .replace(/\.listen\(3000\b/g, `.listen(${this.port}, '127.0.0.1'`)
+      .replace(/\b3000\b/g, String(this.port))
+      .replace(/\b3999\b/g, String(this.closedPort))
+      .replace(/amesh-p256 [A-Za-z0-9_-]{44} ([\w-]+)/g, (line, name) => {
+        return lines.find((real) => real?.endsWith(` ${name}`)) ?? line;
+      });
+  }
+
+  /** Text of this sandbox as a document would have it. */
+  toDoc(text: string): string {
+    const folders = [this.folder('target'), this.folder('controller')];
+    const named = folders.reduce((doc, folder) => doc.replaceAll(folder, '~/.amesh'), text);
+    return named.replace(new RegExp(`\\b${this.port}\\b`, 'g'), '3000').replaceAll(this.root, '');
+  }
+
+  async serve(path: string): Promise<void> {
+    await this.stop();
+    const child = spawn(process.execPath, [path], {
+      env: this.#env('target'),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const server = { child, log: '' };
+    this.#server = server;
+    child.stdout?.on('data', (chunk) => {
+      server.log += chunk;
+    });
+    child.stderr?.on('data', (chunk) => {
+      server.log += chunk;
+    });
+    for (let tries = 0; tries < 200; tries++) {
+      if (child.exitCode !== null) throw new Error(`The server has ended:\n${server.log}`);
+      if (await answers(this.port)) return;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    throw new Error(`The server does not listen:\n${server.log}`);
+  }
+
+  async stop(): Promise<void> {
+    const server = this.#server;
+    this.#server = undefined;
+    if (server === undefined) return;
+    if (server.child.exitCode === null) {
+      server.child.kill();
+      await once(server.child, 'exit');
+    }
+  }
+
+  get serving(): boolean {
+    return this.#server !== undefined;
+  }
+
+  /** Runs a program to its end. */
+  run(
+    command: string,
+    args: readonly string[],
+    role: Role | 'here',
+  ): Promise<{ code: number; output: string }> {
+    return new Promise((resolve, reject) => {
+      const child = spawn(command, args, {
+        cwd: this.folder('here'),
+        env: this.#env(role),
+        stdio: ['ignore', 'pipe', 'pipe'],
+        timeout: 20_000,
+      });
+      let output = '';
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.on('data', (chunk) => {
+          output += chunk;
+        });
+      }
+      child.on('error', reject);
+      child.on('close', (code) => resolve({ code: code ?? -1, output: this.toDoc(output) }));
+    });
+  }
+
+  async remove(): Promise<void> {
+    await this.stop();
+    await rm(this.root, { recursive: true });
+  }
+
+  #env(role: Role | 'here'): NodeJS.ProcessEnv {
+    return {
+      PATH: `${this.folder('bin')}:${join(process.execPath, '..')}:/usr/bin:/bin`,
+      HOME: this.folder('home'),
+      ...(role === 'here' ? {} : { AUTH_MESH_DIR: this.folder(role) }),
+    };
+  }
+
+  async #pair(): Promise<void> {
+    const [controller, target] = [this.folder('controller'), this.folder('target')];
+    const { deviceId, publicKey, friendlyName } = await createIdentity(
+      controller,
+      {},
+      { friendlyName: 'laptop' },
+    );
+    await createIdentity(target, {}, { friendlyName: 'orders-api' });
+    const { trust } = await openDevice(target, {});
+    const peer = { deviceId, publicKey, friendlyName, role: 'controller', hosts: [] } as const;
+    await trust.update((list) => addDevice(list, peer, Math.floor(Date.now() / 1000)));
+  }
+
+  async #trustLine(role: Role): Promise<string | null> {
+    const text = await readFile(join(this.folder(role), 'identity.json')).catch(() => null);
+    if (text === null) return null;
+    const identity = await readIdentity({ read: async () => text, swap: async () => false });
+    return identity === null ? null : toTrustLine(identity);
+  }
+}
+
+async function copyPackage(from: string, to: string): Promise<void> {
+  for (const name of ['package.json', 'bin', 'dist']) {
+    await cp(join(from, name), join(to, name), { recursive: true, force: true }).catch((error) => {
+      if (name !== 'bin' || error.code !== 'ENOENT') throw error; // the SDK has none
+    });
+  }
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.on('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', () => resolve(false));
+  });
+}

@@ -1,0 +1,265 @@
+import { once } from 'node:events';
+import { request as httpRequest } from 'node:http';
+import { connect as connectHttp2 } from 'node:http2';
+import { openDevice } from '@authmesh/sdk/admin';
+import { createVerifier, InMemoryNonceStore, signRequest } from '@authmesh/sdk/core';
+import canonicalize from 'canonicalize';
+import ts from 'typescript';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Credentials } from '../../src/core/credentials';
+import { readCredentials } from '../../src/core/read-credentials';
+import { type RequestLine, readRequestLine } from '../../src/core/request-line';
+import { createSignatureBase, requiredComponents, signatureParameters } from '../../src/core/signature-base';
+import { openDocument } from '../../src/trust/document';
+import { ensureBuilt } from '../support/built';
+import { exchange, head } from '../support/raw-http';
+import { vectorAllowList, vectors } from '../support/vectors';
+import { APP_AFTER, APP_BEFORE, type Block, blocksOf, pages } from './blocks';
+import { Project, Sandbox } from './sandbox';
+
+/** The only blocks that no test runs: what they say, and why. */
+const NOT_RUN: readonly string[] = [
+  'CONTRIBUTING.md: installs packages and runs the whole suite',
+  'README.md: installs packages and runs the whole suite',
+  'README.md: needs the package registry',
+  'docs/guide.md: needs the package registry',
+];
+
+let project: Project;
+beforeAll(async () => {
+  await ensureBuilt();
+  project = await Project.create();
+}, 180_000);
+afterAll(() => project?.remove());
+
+const all = pages.flatMap((page) => blocksOf(page));
+const at = ({ page, line }: Block) => `${page}:${line}`;
+const fileOf = ({ page, line }: Block, extension: string) =>
+  `${page.replace(/\W/g, '-')}-${line}.${extension}`;
+
+it('leaves out no block but the listed ones', () => {
+  const left = all.filter((block) => block.noRun !== undefined);
+  expect([...new Set(left.map((block) => `${block.page}: ${block.noRun}`))]).toEqual(NOT_RUN);
+});
+
+it('type-checks every TypeScript block', async () => {
+  const programs = all.filter((block) => block.language === 'ts');
+  const paths = await Promise.all(
+    programs.map((block) => project.write(fileOf(block, 'mts'), `${wrapped(block)}\nexport {};\n`)),
+  );
+  expect(project.typeErrors(paths)).toEqual([]);
+}, 120_000);
+
+describe.each(pages.filter((page) => blocksOf(page).some((block) => block.noRun === undefined)))(
+  '%s',
+  (page) => {
+    const blocks = blocksOf(page);
+    // A page that shows how to begin begins with nothing; on the others the machines know each other already.
+    const begins = blocks.some(({ language, text }) => language === 'sh' && text.includes('amesh init'));
+    let sandbox: Sandbox;
+    beforeAll(async () => {
+      sandbox = await Sandbox.create(project, { paired: !begins });
+    });
+    afterAll(() => sandbox?.remove());
+
+    blocks.forEach((block, index) => {
+      if (block.noRun !== undefined) return;
+      const previous = blocks[index - 1];
+      const next = blocks[index + 1];
+      it(`line ${block.line}: ${block.language} ${block.kind}`, () => check(block, previous, next));
+    });
+
+    const output = new Map<Block, string>();
+
+    async function check(block: Block, previous: Block | undefined, next: Block | undefined): Promise<void> {
+      const { language, kind, text } = block;
+      switch (`${language} ${kind}`) {
+        case 'ts server':
+          return sandbox.serve(await compile(block, ''));
+        case 'ts app':
+          await sandbox.serve(await compile(block, ''));
+          expect(await callAs(block)).toBe(200);
+          return;
+        case 'ts h2':
+          await sandbox.serve(await compile(block, ''));
+          expect(await callHttp2()).toBe(200);
+          return;
+        case 'ts client':
+        case 'ts program': {
+          // What the reader would look at next: the answer that the block has got.
+          const look = next?.language === 'json' ? '\nconsole.log(res.status, await res.text());\n' : '';
+          return ran(block, await sandbox.run(process.execPath, [await compile(block, look)], 'controller'));
+        }
+        case 'sh target':
+        case 'sh controller':
+        case 'sh here': {
+          const script = `exec 2>&1\n${await sandbox.toReal(text)}`; // in one stream, so that the order is the terminal's
+          return ran(block, await sandbox.run('bash', ['-euo', 'pipefail', '-c', script], kind as 'here'));
+        }
+        case 'text output':
+          expect(normal(text)).toBe(normal(output.get(previous as Block) ?? `nothing before ${at(block)}`));
+          return;
+        case 'json response':
+          expect(normal(`200 ${JSON.stringify(JSON.parse(text))}`)).toBe(
+            normal(output.get(previous as Block) ?? ''),
+          );
+          return;
+        case 'text log':
+          await expect.poll(() => normal(sandbox.log), { timeout: 5000 }).toContain(normal(text));
+          return;
+        case 'http accept':
+          return expect(await verdictOf(block)).toEqual({ ok: true });
+        case 'text base':
+          return expect(text).toBe(`${baseOf(previous as Block)}\n`);
+        case 'http response':
+          return checkRefusal(text);
+        case 'json allow-list': {
+          const sealed = new TextEncoder().encode(`${canonicalize(JSON.parse(text))}\n`);
+          const { publicKey, deviceId } = vectors.devices.target;
+          const list = await openDocument(sealed, Buffer.from(publicKey, 'base64url'), deviceId);
+          expect(list.list).toBe(deviceId);
+          return;
+        }
+        default:
+          throw new Error(`${at(block)}: nothing checks this block.`);
+      }
+    }
+
+    function ran(block: Block, { code, output: printed }: { code: number; output: string }): void {
+      output.set(block, printed);
+      expect(code, printed).toBe(0);
+    }
+
+    async function compile(block: Block, end: string): Promise<string> {
+      const source = await sandbox.toReal(wrapped(block) + end);
+      const compilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 };
+      return project.write(fileOf(block, 'mjs'), ts.transpileModule(source, { compilerOptions }).outputText);
+    }
+
+    async function controllerSigner() {
+      return (await openDevice(sandbox.folder('controller'), {})).signer;
+    }
+
+    /** A signed request as it comes out of the proxy that a fragment is written for. */
+    async function callAs({ options }: Block): Promise<number> {
+      const own = `localhost:${sandbox.port}`;
+      const url = new URL(options.sign ?? `http://${own}/api/orders`);
+      const body = '{"amount":100}';
+      const signed = await signRequest(
+        { method: 'POST', target: url.pathname, authority: url.host, headers: {}, body: Buffer.from(body) },
+        await controllerSigner(),
+      );
+      const headers = {
+        ...signed.headers,
+        host: options.host ?? own,
+        ...(options.forwarded === undefined ? {} : { 'x-forwarded-host': options.forwarded }),
+        'content-length': String(body.length),
+      } as Record<string, string>;
+      const request = httpRequest({
+        port: sandbox.port,
+        host: '127.0.0.1',
+        method: 'POST',
+        path: '/api/orders',
+        headers,
+      });
+      request.end(body);
+      const [response] = await once(request, 'response');
+      response.resume();
+      return response.statusCode;
+    }
+
+    async function callHttp2(): Promise<number> {
+      const authority = `localhost:${sandbox.port}`;
+      const view = {
+        method: 'POST',
+        target: '/api/orders',
+        authority,
+        headers: {},
+        body: Buffer.from('hello'),
+      };
+      const { headers } = await signRequest(view, await controllerSigner());
+      const session = connectHttp2(`http://${authority}`);
+      const stream = session.request({ ':method': 'POST', ':path': view.target, ...headers });
+      stream.end(view.body);
+      const [answer] = await once(stream, 'response');
+      session.close();
+      return answer[':status'];
+    }
+
+    async function checkRefusal(text: string): Promise<void> {
+      if (!sandbox.serving) await sandbox.serve(await compile(DEFAULT_APP, ''));
+      const lines = ['Host: localhost:3000', 'Connection: close', 'Content-Length: 2'];
+      const got = await exchange(
+        sandbox.port,
+        await sandbox.toReal(head('POST /api/orders HTTP/1.1', lines)),
+        '{}',
+      );
+      const [statusLine = '', ...rest] = text.trimEnd().split('\n');
+      expect(statusLine).toContain(` ${got.status} `);
+      const end = rest.indexOf('');
+      for (const line of rest.slice(0, end)) {
+        const [name = '', value] = line.split(': ');
+        expect(got.headers[name.toLowerCase()], name).toBe(value);
+      }
+      expect(got.body).toBe(rest.slice(end + 1).join('\n'));
+    }
+  },
+);
+
+const DEFAULT_APP: Block = {
+  page: 'default',
+  line: 0,
+  language: 'ts',
+  kind: 'app',
+  options: {},
+  noRun: undefined,
+  text: "app.use('/api', amesh.verify());",
+};
+
+function wrapped({ kind, text }: Block): string {
+  return kind === 'app' ? APP_BEFORE + text + APP_AFTER : text;
+}
+
+/** What differs from run to run, as one word each. */
+function normal(text: string): string {
+  return text
+    .replace(/am_[A-Za-z0-9_-]{16}/g, '<id>')
+    .replace(/amesh-p256 [A-Za-z0-9_-]{44}/g, 'amesh-p256 <key>')
+    .replace(/\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?Z?)?/g, '<date>')
+    .replace(/[ \t]+$/gm, '')
+    .trim();
+}
+
+/** An HTTP/1.1 request out of a document: the last line's end is not part of its body. */
+function viewOf({ text }: Block) {
+  const [top = '', ...bodies] = text.split('\n\n');
+  const [line = '', ...fields] = top.split('\n');
+  const [method = '', target = ''] = line.split(' ');
+  const headers = Object.fromEntries(
+    fields.map((field) => [
+      field.slice(0, field.indexOf(':')).toLowerCase(),
+      field.slice(field.indexOf(':') + 1).trim(),
+    ]),
+  );
+  const body = bodies.join('\n\n').replace(/\n$/, '');
+  return { method, target, authority: headers.host ?? '', headers, body: Buffer.from(body) };
+}
+
+async function verdictOf(block: Block): Promise<{ ok: boolean; code?: string }> {
+  const now = () => Number(block.options.now) * 1000;
+  const verifier = createVerifier({
+    allowList: vectorAllowList,
+    now,
+    nonceStore: new InMemoryNonceStore({ now, startedAt: now() / 1000 - 60 }),
+  });
+  const verdict = await verifier.verify(viewOf(block));
+  return verdict.ok ? { ok: true } : { ok: false, code: verdict.code };
+}
+
+function baseOf(block: Block) {
+  const view = viewOf(block);
+  const credentials = readCredentials(view.headers) as Credentials;
+  const covered = credentials.covered ?? requiredComponents(view.headers, credentials.form);
+  const parameters = credentials.parameters ?? signatureParameters(covered, credentials);
+  return createSignatureBase(readRequestLine(view) as RequestLine, view.headers, covered, parameters);
+}
