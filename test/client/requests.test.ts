@@ -150,7 +150,7 @@ describe('the method', () => {
   });
 
   it('patch stays in lower case, as the Fetch standard has it, and is signed so', async () => {
-    let sent: [unknown, RequestInit | undefined] = ['', {}];
+    let sent: Parameters<typeof fetch> = [''];
     const there = createClient({
       signer: () => signerOf('controller'),
       fetch: async (...call) => {
