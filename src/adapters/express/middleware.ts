@@ -32,7 +32,7 @@ export function toMiddleware(verifier: Verifier): Middleware {
     verifier.verify(nodeView(request), { trustForwardedHost: trustsProxy(request) }).then((verdict) => {
       if (!verdict.ok) return refuse(request, response, verdict.message, verdict.bodyUnread);
       request.authMesh = verdict.caller;
-      markPrivate(response);
+      if (!response.headersSent) markPrivate(response); // somebody may have lost patience meanwhile
       next();
     }, next);
   };
@@ -47,17 +47,13 @@ function trustsProxy(request: NodeRequest & { app?: ExpressApp }): boolean | und
 
 /** What was allowed for one caller is not for a shared cache. The handler may say otherwise after this. */
 function markPrivate(response: NodeResponse): void {
-  response.setHeader('cache-control', 'private');
-  const vary = response.getHeader('vary');
-  const names =
-    vary === undefined
-      ? []
-      : String(vary)
-          .split(',')
-          .map((name) => name.trim());
+  const control = String(response.getHeader('cache-control') ?? '');
+  if (!/\b(?:private|no-store)\b/i.test(control)) response.setHeader('cache-control', 'private');
+  const vary = String(response.getHeader('vary') ?? '');
+  const names = vary.split(',').map((name) => name.trim());
   if (names.includes('*')) return;
   for (const name of ['Authorization', 'Signature-Input']) {
     if (!names.some((other) => other.toLowerCase() === name.toLowerCase())) names.push(name);
   }
-  response.setHeader('vary', names.join(', '));
+  response.setHeader('vary', names.filter((name) => name !== '').join(', '));
 }
