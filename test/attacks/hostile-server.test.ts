@@ -167,6 +167,16 @@ describe.each(CASES)('a redirect by $status of a $method', ({ status, method }) 
     expect(arrived).toHaveLength(2);
   });
 
+  it('to another origin and on within it', async () => {
+    script(first, { '/start': redirect(status, `${other.origin}/there`) });
+    script(other, { '/there': redirect(status, '/more') });
+    const response = await clientWith().fetch(`${first.origin}/start`, initOf(method));
+    expect(response).toMatchObject({ status: 200, redirected: true, url: `${other.origin}/more` });
+    expect(signedFor()).toEqual([`${method} ${first.authority} /start ?`]);
+    for (const request of arrived.slice(1)) expectUnsigned(request, next, method);
+    expect(arrived).toHaveLength(3);
+  });
+
   it('to another origin and back again', async () => {
     script(first, { '/start': redirect(status, `${other.origin}/there`) });
     script(other, { '/there': redirect(status, `${first.origin}/back`) });

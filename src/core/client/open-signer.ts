@@ -8,18 +8,17 @@ export function openOnce(signer: Signer | (() => MaybePromise<Signer>)): () => M
   if (typeof signer !== 'function') return () => signer;
   let opened: MaybePromise<Signer> | undefined;
   return () => {
-    opened ??= open(signer);
-    return opened;
+    if (opened !== undefined) return opened;
+    const opening = (async () => signer())(); // what throws at once fails like what rejects later
+    opened = opening;
+    opening.then(
+      (value) => {
+        opened = value;
+      },
+      () => {
+        opened = undefined;
+      },
+    );
+    return opening;
   };
-
-  async function open(ask: () => MaybePromise<Signer>): Promise<Signer> {
-    try {
-      const value = await ask();
-      opened = value;
-      return value;
-    } catch (error) {
-      opened = undefined;
-      throw error;
-    }
-  }
 }

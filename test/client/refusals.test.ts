@@ -1,0 +1,209 @@
+import { amesh, createAmesh } from '@authmesh/sdk';
+import { type ClientRejection, createClient } from '@authmesh/sdk/core';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { signerOf } from '../support/core';
+import { type Listening, listen } from '../support/listen';
+import { createMachines, type Machines } from '../support/machines';
+import { type Recorder, startRecorder } from '../support/recorder';
+
+let machines: Machines;
+let server: Listening;
+let strict: Listening;
+let other: Recorder;
+
+beforeAll(async () => {
+  machines = await createMachines();
+  const guarded = (target: typeof machines.target) => {
+    const verify = target.verify();
+    return listen((request, response) => verify(request, response, () => response.end('in')));
+  };
+  server = await guarded(machines.target);
+  strict = await guarded(machines.targetWith({ hosts: ['api.example.com'] }));
+  other = await startRecorder();
+});
+const told: ClientRejection[] = [];
+beforeEach(() => {
+  told.length = 0;
+  other.answer = (_request, response) => void response.end('ok');
+});
+afterAll(async () => {
+  await Promise.all([server.close(), strict.close(), other.close()]);
+  await machines.remove();
+});
+
+const onReject = (rejection: unknown) => void told.push(rejection as ClientRejection);
+const SECRETS = { Cookie: 'secret-cookie', 'X-Key': 'secret-key' };
+const stranger = createClient({ signer: () => signerOf('stranger'), onReject });
+
+describe('a refusal by an amesh server', () => {
+  it('is returned like any response, and explained without what may be secret', async () => {
+    const init = { method: 'POST', body: 'secret-body', headers: SECRETS };
+    const response = await stranger.fetch(`${server.origin}/path?token=secret-query`, init);
+    expect(response.status).toBe(401);
+    expect(await response.json()).toEqual({ error: 'unauthorized' });
+    expect(told).toEqual([
+      {
+        code: 'unauthorized',
+        status: 401,
+        url: `${server.origin}/path`,
+        message: 'The server did not accept the signature of this device.',
+        fix: expect.stringMatching(/On the server: amesh list .* Here: amesh whoami\.$/),
+      },
+    ]);
+    expect(JSON.stringify(told)).not.toContain('secret');
+  });
+
+  it('of the host names the line that sets it', async () => {
+    const client = machines.controllerWith({ onReject });
+    const response = await client.fetch(strict.origin);
+    expect([response.status, await response.json()]).toEqual([421, { error: 'wrong_host' }]);
+    expect(told).toMatchObject([
+      { code: 'wrong_host', fix: `On the server, run: amesh config hosts ${strict.authority}` },
+    ]);
+  });
+
+  it('for the time, over a channel that is not believed', async () => {
+    other.answer = (_request, response) => {
+      response.setHeader('age', '1');
+      response.writeHead(401, { 'www-authenticate': 'AuthMesh error="timestamp_out_of_range"' }).end();
+    };
+    await stranger.fetch(other.origin);
+    expect(told).toMatchObject([{ code: 'timestamp_out_of_range', fix: 'Set both (NTP).' }]);
+  });
+
+  it('is known beside the challenge of a proxy', async () => {
+    other.answer = (_request, response) => {
+      const challenges = ['Basic realm="x"', 'AuthMesh error="unauthorized"'];
+      response.writeHead(401, { 'www-authenticate': challenges }).end();
+    };
+    await stranger.fetch(other.origin);
+    expect(told).toMatchObject([{ code: 'unauthorized' }]);
+  });
+
+  it('behind a redirect out of the origin says that it was not signed', async () => {
+    other.answer = (_request, response) => void response.writeHead(302, { location: server.origin }).end();
+    const response = await machines.controllerWith({ onReject }).fetch(`${other.origin}/?q`);
+    expect(response.status).toBe(401);
+    expect(told).toMatchObject([{ code: 'unauthorized', url: `${server.origin}/` }]);
+    expect(`${told[0]?.message} ${told[0]?.fix}`).toMatch(/A redirect led .* Call this URL itself\.$/);
+  });
+
+  it.each([
+    ['a 401 of somebody else', 401, 'Basic realm="x"'],
+    ['a 401 with a code of no version that we know', 401, 'AuthMesh error="constructor"'],
+    ['a 403', 403, 'AuthMesh error="unauthorized"'],
+    ['a 200', 200, 'AuthMesh error="unauthorized"'],
+  ])('is not seen in %s', async (_name, status, challenge) => {
+    other.answer = (_request, response) =>
+      void response.writeHead(status, { 'www-authenticate': challenge }).end();
+    expect((await stranger.fetch(other.origin)).status).toBe(status);
+    expect(told).toEqual([]);
+  });
+
+  it('is returned even where onReject throws, which is printed', async () => {
+    const printed = captureConsole('error');
+    const failing = createClient({
+      signer: () => signerOf('stranger'),
+      onReject: () => {
+        throw new Error('own logging');
+      },
+    });
+    const response = await failing.fetch(server.origin);
+    expect(await response.json()).toEqual({ error: 'unauthorized' });
+    expect(printed()).toMatch(/amesh: onReject threw.*own logging/);
+  });
+});
+
+describe('DEBUG=amesh', () => {
+  it('prints cause and fix on one line, without what may be secret', async () => {
+    const printed = captureConsole('warn');
+    const client = machines.controllerWith({ env: { DEBUG: 'amesh' } });
+    await client.fetch(`${strict.origin}/path?token=secret-query`, { headers: SECRETS });
+    const line = printed()
+      .split('\n')
+      .find((text) => text.includes(' from '));
+    expect(line).toBe(
+      `amesh: 421 wrong_host from ${strict.origin}/path: The server does not answer to this host. On the server, run: amesh config hosts ${strict.authority}`,
+    );
+    expect(printed()).not.toContain('secret');
+  });
+
+  it.each([undefined, '', 'express', 'ameshed'])('%j prints nothing of it', async (DEBUG) => {
+    const printed = captureConsole('warn');
+    await machines.controllerWith({ env: { DEBUG } }).fetch(strict.origin);
+    expect(printed()).not.toContain(`wrong_host from ${strict.origin}`);
+  });
+});
+
+describe('the key', () => {
+  it('is opened once for many first requests at the same time', async () => {
+    let opened = 0;
+    const client = createClient({
+      async signer() {
+        opened++;
+        await new Promise((resolve) => setImmediate(resolve));
+        return signerOf('controller');
+      },
+    });
+    const calls = Array.from({ length: 20 }, (_, i) => client.fetch(`${other.origin}/${i}`));
+    expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(Array(20).fill(200));
+    await client.fetch(other.origin);
+    expect(opened).toBe(1);
+  });
+
+  it('that could not be opened is asked for again by the next request', async () => {
+    let tries = 0;
+    const client = createClient({
+      signer() {
+        if (++tries === 1) throw new Error('not yet');
+        return signerOf('controller');
+      },
+    });
+    const calls = [client.fetch(other.origin), client.fetch(other.origin)];
+    for (const { status } of await Promise.allSettled(calls)) expect(status).toBe('rejected');
+    expect(tries).toBe(1);
+    expect((await client.fetch(other.origin)).status).toBe(200);
+    expect(tries).toBe(2);
+  });
+
+  it('takes its time without making the signature old', async () => {
+    let nowMs = 1_764_000_000_000;
+    const client = createClient({
+      async signer() {
+        nowMs += 60_000; // somebody types a passphrase
+        return signerOf('controller');
+      },
+      now: () => nowMs,
+    });
+    await client.fetch(other.origin);
+    expect(other.requests.at(-1)?.header('authorization')).toContain('ts="1764000060"');
+  });
+
+  it('that is not there is an error that says what to run, and nothing is sent', async () => {
+    const { length } = other.requests;
+    const none = createAmesh({ dir: '/nonexistent/amesh', env: {} });
+    const error = await none.fetch(other.origin).catch((thrown) => thrown);
+    expect(error).toMatchObject({ name: 'NoIdentityError', code: 'no_identity' });
+    expect(error.message).toBe(
+      'There is no amesh identity in /nonexistent/amesh. Run: amesh init --name <name>',
+    );
+    expect(other.requests.length).toBe(length);
+  });
+});
+
+it('amesh.fetch needs no instance before its dot', () => {
+  const { fetch } = amesh;
+  return expect(fetch('/relative')).rejects.toThrow(TypeError);
+});
+
+it('a wrong option of createAmesh for fetch is a TypeError there', () => {
+  expect(() => createAmesh({ maxBodyBytes: 0.5 })).toThrow('maxBodyBytes is a whole number of bytes.');
+  expect(() => createAmesh({ fetch: 'x' } as never)).toThrow('fetch is a function.');
+});
+
+/** What goes to the console, which a test would otherwise print. */
+function captureConsole(method: 'warn' | 'error'): () => string {
+  const spy = vi.spyOn(console, method).mockImplementation(() => {});
+  onTestFinished(() => spy.mockRestore());
+  return () => spy.mock.calls.map((call) => call.join(' ')).join('\n');
+}
