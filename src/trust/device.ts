@@ -47,12 +47,7 @@ export async function readAllowList(device: Device): Promise<AllowList> {
   if (identity === null) throw new NoIdentityError(device.store.dir);
   assertSameKey(identity, device.signer);
   const { hosts, devices } = await device.trust.read();
-  try {
-    return createAllowList({ deviceId: identity.deviceId, hosts, devices });
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    throw new AllowListIntegrityError(`The allow list holds what this amesh does not know. ${error.message}`);
-  }
+  return createAllowList({ deviceId: identity.deviceId, hosts, devices });
 }
 
 async function openKey(identity: DeviceIdentity, store: FileStore, env: Env): Promise<Signer> {

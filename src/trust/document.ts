@@ -1,6 +1,6 @@
 import canonicalize from 'canonicalize';
 import { cryptoProvider } from '#crypto';
-import type { Role } from '../core/allow-list';
+import { createAllowList, type Role } from '../core/allow-list';
 import type { PublicKey, Signer } from '../core/crypto/provider';
 import { fromBase64Url, toBase64Url, toUtf8 } from '../core/encoding';
 import { AllowListIntegrityError } from '../core/errors';
@@ -147,7 +147,7 @@ const KEYS = {
  * it does not know may limit the trust in a device, so it must not be passed over.
  */
 function assertShape(document: AllowListDocument): void {
-  const { revision, tokens, grants, hosts, devices, tombstones } = document;
+  const { revision, list, tokens, grants, hosts, devices, tombstones } = document;
   const known =
     hasKeys(document, KEYS.document) &&
     Number.isSafeInteger(revision) &&
@@ -159,16 +159,20 @@ function assertShape(document: AllowListDocument): void {
     isListOf(devices, isDevice);
   if (!known)
     throw new AllowListIntegrityError('The allow list holds what this amesh does not know: use a newer one.');
+  try {
+    createAllowList({ deviceId: list, hosts, devices });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new AllowListIntegrityError(`The allow list holds what this amesh does not know. ${error.message}`);
+  }
 }
 
 function isDevice(device: DeviceEntry): boolean {
-  const { publicKey, friendlyName, roles, hosts } = device ?? {};
   return (
     hasKeys(device, KEYS.device) &&
-    isText(publicKey) &&
-    isText(friendlyName) &&
-    isListOf(roles, isText) &&
-    isListOf(hosts, isText)
+    [device.deviceId, device.publicKey, device.friendlyName].every(isText) &&
+    isListOf(device.roles, isText) &&
+    isListOf(device.hosts, isText)
   );
 }
 

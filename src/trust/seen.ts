@@ -26,17 +26,15 @@ export class SeenRevisions {
   }
 
   async read(list: string): Promise<Seen | null> {
-    const stored = (await this.#readAll())[list] ?? null;
-    const own = this.#inMemory.get(list) ?? null;
-    if (stored === null || (own !== null && own.revision > stored.revision)) return own;
-    return stored;
+    const stored = (await this.#readAll())[list];
+    // Into the memory too: whoever takes the file away does not take it from a process that is running.
+    if (stored !== undefined) this.#note(list, stored);
+    return this.#inMemory.get(list) ?? null;
   }
 
   /** Remembers a revision, in this process and, where the store can be written, for the ones after it. */
   async remember(list: string, seen: Seen): Promise<void> {
-    const own = this.#inMemory.get(list);
-    // Two readers at once may come here in the wrong order.
-    if (own === undefined || own.revision < seen.revision) this.#inMemory.set(list, seen);
+    this.#note(list, seen);
     try {
       for (let attempt = 0; attempt < 5; attempt++) {
         const bytes = await this.#store.read(SEEN_KEY);
@@ -50,6 +48,12 @@ export class SeenRevisions {
       // A read-only folder is a fair way to run a server. What this process has seen it still knows.
       if (isAmeshError(error) && error.code === 'allow_list_integrity_failure') throw error;
     }
+  }
+
+  /** Never a lower one: two readers at once may come here in either order. */
+  #note(list: string, seen: Seen): void {
+    const own = this.#inMemory.get(list);
+    if (own === undefined || own.revision < seen.revision) this.#inMemory.set(list, seen);
   }
 
   async #readAll(): Promise<Record<string, Seen>> {

@@ -1,0 +1,268 @@
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Amesh, createAmesh, type Rejection } from '@authmesh/sdk';
+import { addDevice, createIdentity, type Device, openDevice, resetTrust } from '@authmesh/sdk/admin';
+import express from 'express';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type AllowListDocument, openDocument, sealDocument } from '../../src/trust/document';
+import { type Listening, listen } from '../support/listen';
+
+const LIST = 'allow_list.json';
+
+let root: string;
+let dir: string;
+let other: string;
+let caller: Amesh;
+let device: Device;
+let good: Map<string, Buffer>;
+let older: Buffer;
+let rejections: Rejection[];
+let warnings: string[];
+let running: Amesh;
+/** `/running` has one instance from the beginning to the end, `/fresh` a new one for each request. */
+let server: Listening;
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+  dir = join(root, 'target');
+  other = join(root, 'other');
+  const { deviceId, publicKey } = await createIdentity(join(root, 'caller'), {}, { friendlyName: 'caller' });
+  await createIdentity(dir, {}, { friendlyName: 'target' });
+  await createIdentity(other, {}, { friendlyName: 'other' });
+  caller = createAmesh({ dir: join(root, 'caller'), env: {} });
+  device = await openDevice(dir, {});
+  const trusted = { deviceId, publicKey, friendlyName: 'caller', role: 'controller', hosts: [] } as const;
+  older = await readFile(join(dir, LIST));
+  await device.trust.update((list) => addDevice(list, trusted, 0));
+  await (await openDevice(other, {})).trust.update((list) => addDevice(list, trusted, 0));
+  good = new Map();
+  for (const name of await files()) good.set(name, await readFile(join(dir, name)));
+});
+afterAll(() => rm(root, { recursive: true }));
+
+beforeEach(async () => {
+  rejections = [];
+  warnings = [];
+  vi.spyOn(console, 'warn').mockImplementation((line) => void warnings.push(String(line)));
+  const toAmesh = () =>
+    createAmesh({ dir, env: {}, onReject: (rejection) => void rejections.push(rejection as Rejection) });
+  running = toAmesh();
+  const app = express();
+  app.get('/running', running.verify(), (_, response) => void response.send('passed'));
+  app.get(
+    '/fresh',
+    (request, response, next) => toAmesh().verify()(request, response, next),
+    (_, response) => void response.send('passed'),
+  );
+  server = await listen(app);
+});
+afterEach(async () => {
+  await restore();
+  await server.close();
+  vi.restoreAllMocks();
+});
+
+async function files(): Promise<string[]> {
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(dir.length + 1));
+}
+
+/** Puts every file back as it was, and takes away what was not there. */
+async function restore(): Promise<void> {
+  for (const name of await files()) if (!good.has(name)) await rm(join(dir, name));
+  for (const [name, bytes] of good) {
+    await rm(join(dir, name), { force: true });
+    await writeFile(join(dir, name), bytes);
+  }
+}
+
+async function call(path: string): Promise<{ status: number; body: string }> {
+  const response = await caller.fetch(`${server.origin}${path}`);
+  return { status: response.status, body: await response.text() };
+}
+
+const REFUSED = { status: 500, body: '{"error":"allow_list_integrity_failure"}' };
+const PASSED = { status: 200, body: 'passed' };
+
+const put = (bytes: Uint8Array | string) => writeFile(join(dir, LIST), bytes);
+const text = () => (good.get(LIST) as Buffer).toString();
+
+/** Another list with a right seal of the right owner, as a newer or older amesh on this machine may have made it. */
+async function putSealed(change: (document: AllowListDocument) => object): Promise<void> {
+  const document = await openDocument(
+    good.get(LIST) as Buffer,
+    device.signer.publicKey,
+    device.identity.deviceId,
+  );
+  await put(await sealDocument(change(document) as AllowListDocument, device.signer));
+}
+
+const firstDevice = (document: AllowListDocument, more: object) => ({
+  ...document,
+  revision: document.revision + 1,
+  devices: document.devices.map((entry) => ({ ...entry, ...more })),
+});
+
+const ATTACKS: Readonly<Record<string, () => Promise<unknown>>> = {
+  'an empty list': () => put(''),
+  'a list cut in half': () => put(text().slice(0, text().length / 2)),
+  'a list without its last newline': () => put(text().trimEnd()),
+  'a list with a byte behind it': () => put(`${text()} `),
+  'a list with CRLF': () => put(text().replace('\n', '\r\n')),
+  'a list with a BOM': () => put(`\uFEFF${text()}`),
+  'a list with a key twice': () => put(text().replace('{', '{"hosts":["evil.example.com"],')),
+  'a list with a key twice, the second time as it was': () =>
+    put(text().replace('"hosts":[]', '"hosts":[],"hosts":[]')),
+  'a list with spaces': () => put(text().replaceAll(',', ', ')),
+  'a list on several lines': () => put(`${JSON.stringify(JSON.parse(text()), null, 2)}\n`),
+  'a list with its keys in another order': () =>
+    put(`${JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(text())).reverse()))}\n`),
+  'a list with an escaped letter': () => put(text().replace('"caller"', '"\\u0063aller"')),
+  'a list with half a surrogate pair': () => put(text().replace('"caller"', '"\\ud800"')),
+  'a list with a number that is too large': () => put(text().replace('"revision":2', '"revision":1e999')),
+  'a list nested too deeply': () => put(`${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}\n`),
+  'a list that is no object': () => put('[]\n'),
+  'a list that is null': () => put('null\n'),
+  'a list without its seal': () => put(text().replace(/"seal":"[^"]*",/, '')),
+  'a list with another role': () => put(text().replace('controller', 'target')),
+  'an older copy put back': () => put(older),
+  'the list of another device': () => copyFile(join(other, LIST), join(dir, LIST)),
+  'another list of the same owner': () =>
+    putSealed((document) => ({ ...document, list: 'am_AAAAAAAAAAAAAAAA', revision: 9 })),
+  'another list of the same revision': () =>
+    putSealed((document) => ({ ...document, updatedAt: document.updatedAt + 1 })),
+  'a version that is not known': () => putSealed((document) => ({ ...document, version: 2, revision: 9 })),
+  'a member that is not known': () => putSealed((document) => ({ ...document, leases: [], revision: 9 })),
+  'a member of a device that is not known': () =>
+    putSealed((document) => firstDevice(document, { expiresAt: 1 })),
+  'a role that is not known': () => putSealed((document) => firstDevice(document, { roles: ['admin'] })),
+  'a token in a version without tokens': () =>
+    putSealed((document) => ({ ...document, tokens: ['x'], revision: 9 })),
+  'a key that is none': () =>
+    putSealed((document) => firstDevice(document, { publicKey: document.owner.slice(1) })),
+  'a deleted list': () => rm(join(dir, LIST)),
+  'the identity.json of another device': () =>
+    copyFile(join(other, 'identity.json'), join(dir, 'identity.json')),
+  'the identity.json and key file of another device': async () => {
+    await copyFile(join(other, 'identity.json'), join(dir, 'identity.json'));
+    const [key = ''] = await readdir(join(other, 'keys'));
+    await copyFile(join(other, 'keys', key), join(dir, 'keys', key));
+  },
+  'the identity.json, key file and passphrase of another device': async () => {
+    await ATTACKS['the identity.json and key file of another device']?.();
+    await rm(join(dir, '.passphrase'));
+    await copyFile(join(other, '.passphrase'), join(dir, '.passphrase'));
+  },
+  'an identity.json with the id of another device': async () => {
+    const { deviceId } = JSON.parse(await readFile(join(other, 'identity.json'), 'utf8'));
+    const own = (good.get('identity.json') as Buffer).toString();
+    await writeFile(join(dir, 'identity.json'), own.replace(/am_[\w-]{16}/, deviceId));
+  },
+  'a seen.json that is no JSON': () => writeFile(join(dir, 'seen.json'), 'what was seen'),
+  'a seen.json of another form': () => writeFile(join(dir, 'seen.json'), '{"am_x":{"revision":"2"}}'),
+  'a seen.json that is empty': () => writeFile(join(dir, 'seen.json'), ''),
+};
+
+describe.each(Object.entries(ATTACKS))('%s', (_, attack) => {
+  it('stops a server that starts afterwards, until the good file is back', async () => {
+    expect(await call('/fresh')).toEqual(PASSED);
+    await attack();
+    expect(await call('/fresh')).toEqual(REFUSED);
+    await expect(createAmesh({ dir, env: {} }).fetch(server.origin)).rejects.toMatchObject({
+      name: 'AllowListIntegrityError',
+      code: 'allow_list_integrity_failure',
+    });
+    await restore();
+    expect(await call('/fresh')).toEqual(PASSED);
+  });
+
+  it('stops a server that is running, until the good file is back', async () => {
+    expect(await call('/running')).toEqual(PASSED);
+    await attack();
+    await sleep(300); // more than the time between two looks at the files
+    expect(await call('/running')).toEqual(REFUSED);
+    expect(await call('/running')).toEqual(REFUSED);
+    await expect(running.fetch(server.origin)).rejects.toMatchObject({
+      code: 'allow_list_integrity_failure',
+    });
+    await restore();
+    await sleep(300);
+    expect(await call('/running')).toEqual(PASSED);
+  });
+
+  it('is told in the log, with what to do', async () => {
+    await attack();
+    await call('/fresh');
+    expect(rejections).toHaveLength(1);
+    expect(rejections[0]).toMatchObject({ status: 500, code: 'allow_list_integrity_failure' });
+    expect(rejections[0]?.fix).toMatch(
+      /^Put the right (?:allow_list|identity)\.json back.*amesh trust reset$/,
+    );
+    expect(warnings).toEqual([
+      expect.stringMatching(/^amesh: refused 500 allow_list_integrity_failure: .* amesh trust reset \[GET /),
+    ]);
+  });
+});
+
+describe('any changed byte of the list', () => {
+  it('stops a server, at each of its positions', async () => {
+    const bytes = good.get(LIST) as Buffer;
+    for (let position = 0; position < bytes.length; position++) {
+      const changed = Buffer.from(bytes);
+      changed[position] = (changed[position] as number) ^ (1 << (position % 8));
+      await put(changed);
+      expect(await call('/fresh'), `byte ${position}`).toEqual(REFUSED);
+    }
+    await restore();
+    expect(await call('/fresh')).toEqual(PASSED);
+  });
+
+  it('stops a server, wherever the list is cut off', async () => {
+    const bytes = good.get(LIST) as Buffer;
+    for (let length = 0; length < bytes.length; length += 7) {
+      await put(bytes.subarray(0, length));
+      expect(await call('/fresh'), `${length} bytes`).toEqual(REFUSED);
+    }
+  });
+});
+
+describe('amesh trust reset', () => {
+  it('mends a server that is running, moves the old list aside, and trusts nobody', async () => {
+    expect(await call('/running')).toEqual(PASSED);
+    await put('broken');
+    const { movedTo, devices } = await resetTrust(dir, {});
+    expect(devices).toEqual([]);
+    expect(await readFile(join(movedTo as string, LIST), 'utf8')).toBe('broken');
+    await sleep(300);
+    expect(await call('/running')).toEqual({ status: 401, body: '{"error":"unauthorized"}' });
+    expect(rejections.at(-1)?.code).toBe('unknown_device');
+  });
+
+  it('mends one that has seen a newer list than the folder shows', async () => {
+    expect(await call('/running')).toEqual(PASSED);
+    await put(older);
+    await rm(join(dir, 'seen.json'));
+    await sleep(300);
+    expect(await call('/running')).toEqual(REFUSED);
+    await resetTrust(dir, {});
+    await sleep(300);
+    expect(await call('/running')).toEqual({ status: 401, body: '{"error":"unauthorized"}' });
+  });
+
+  it('takes a damaged seen.json out of the way', async () => {
+    await writeFile(join(dir, 'seen.json'), 'damaged');
+    const { movedTo } = await resetTrust(dir, {});
+    expect((await readdir(movedTo as string)).sort()).toEqual([LIST, 'seen.json']);
+    await (await openDevice(dir, {})).trust.read();
+  });
+
+  it('cannot be undone by putting the old list back', async () => {
+    await resetTrust(dir, {});
+    await put(good.get(LIST) as Buffer);
+    expect(await call('/fresh')).toEqual(REFUSED);
+  });
+});
