@@ -13,6 +13,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     testTimeout: 30_000,
+    silent: 'passed-only',
     coverage: { include: ['src/**/*.ts'] },
   },
 });
