@@ -1,0 +1,167 @@
+import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { describe, expect, it } from 'vitest';
+import { EXIT } from '../../src/cli/src/exit-codes';
+import { FileLock } from '../../src/trust/file-lock';
+import { BIN, objectOf, useMachines } from './amesh';
+
+const createMachine = useMachines();
+
+describe('amesh --help and --version', () => {
+  it('lists the commands of this release on stdout', async () => {
+    const machine = await createMachine();
+    const ran = await machine.amesh(['--help']);
+    expect(ran).toMatchObject({ code: 0, stderr: '' });
+    const commands = /Commands:\n((?: {2}.*\n)+)/.exec(ran.stdout)?.[1]?.match(/^ {2}\w+/gm);
+    expect(commands?.map((name) => name.trim())).toEqual([
+      'init',
+      'whoami',
+      'trust',
+      'list',
+      'revoke',
+      'config',
+    ]);
+    expect(ran.stdout).not.toContain('\u001b');
+    expect((await machine.amesh(['help'])).stdout).toBe(ran.stdout);
+  });
+
+  it.each([
+    'init',
+    'whoami',
+    'list',
+    'revoke',
+    'config',
+    'config hosts',
+    'trust',
+    'trust export',
+    'trust add',
+    'trust reset',
+  ])('explains amesh %s', async (command) => {
+    const machine = await createMachine();
+    const ran = await machine.amesh([...command.split(' '), '--help']);
+    expect(ran).toMatchObject({ code: 0, stderr: '' });
+    expect(ran.stdout).toContain(`Usage: amesh ${command}`);
+    expect(ran.stdout).toContain('--no-color');
+    expect(ran.stdout).not.toContain('undefined');
+    expect((await machine.amesh(['help', ...command.split(' ')])).stdout).toBe(ran.stdout);
+  });
+
+  it('prints the version of the package', async () => {
+    const machine = await createMachine();
+    const { version } = JSON.parse(
+      await readFile(new URL('../../src/cli/package.json', import.meta.url), 'utf8'),
+    );
+    expect(await machine.amesh(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+    expect(objectOf(await machine.amesh(['list', '--version', '--json']))).toEqual({ ok: true, version });
+  });
+});
+
+describe('a wrong command line', () => {
+  it.each([
+    ['', 'Which command?', 'amesh <command>'],
+    ['trust', 'Which command?', 'amesh trust <command>'],
+    ['lsit', 'There is no command amesh lsit.\n  Did you mean: amesh list', 'amesh <command>'],
+    ['trust exprot', 'Did you mean: amesh trust export', 'amesh trust <command>'],
+    ['config hots a', 'Did you mean: amesh config hosts', 'amesh config'],
+    ['xyzzy', 'There is no command amesh xyzzy.\n  See: amesh --help', 'amesh <command>'],
+    ['constructor', 'There is no command amesh constructor.', 'amesh <command>'],
+    ['__proto__', 'There is no command amesh __proto__.', 'amesh <command>'],
+    ['list --jsno', 'There is no flag --jsno here. Did you mean --json?', 'amesh list'],
+    ['list -x', 'There is no flag -x here.', 'amesh list'],
+    ['list --no-json', 'There is no flag --no-json here.', 'amesh list'],
+    ['list --no-colour', 'Did you mean --no-color?', 'amesh list'],
+    ['list --json=false', '--json takes no value.', 'amesh list'],
+    ['list extra', '"extra" is one argument too many.', 'amesh list'],
+    ['whoami -- extra', '"extra" is one argument too many.', 'amesh whoami'],
+    ['--name x init', 'There is no flag --name here.', 'amesh <command>'],
+    ['revoke', '<id|name> is missing.', 'amesh revoke <id|name>'],
+    ['revoke a b', 'Something with spaces in it goes in quotes.', 'amesh revoke <id|name>'],
+    [
+      'trust add line',
+      '--role is missing.',
+      'amesh trust add --role controller|target [--host <a,b>] ["line"]',
+    ],
+    ['trust add --role boss', '--role is controller or target, and not boss.', 'amesh trust add'],
+  ])('amesh %s', async (line, message, usage) => {
+    const machine = await createMachine();
+    const args = line === '' ? [] : line.split(' ');
+    const ran = await machine.amesh(args);
+    expect(ran.code).toBe(2);
+    expect(ran.stdout).toBe('');
+    expect(ran.stderr).toContain(message);
+    expect(ran.stderr).toContain(`Usage: ${usage}`);
+    expect(ran.stderr).toContain('Nothing was changed.');
+    const json = await machine.amesh(['--json', ...args]);
+    expect(json.stderr).toBe('');
+    expect(objectOf(json)).toMatchObject({
+      ok: false,
+      error: { code: 'usage', message: expect.any(String), hint: expect.stringContaining(`Usage: ${usage}`) },
+    });
+  });
+
+  it.each(['listen', 'invite', 'provision', 'doctor', 'relay'])(
+    'amesh %s is still coming',
+    async (command) => {
+      const machine = await createMachine();
+      const ran = await machine.amesh([command, '482916', '--relay', 'x']);
+      expect(ran.code).toBe(2);
+      expect(ran.stderr).toContain(`amesh ${command} is coming in a later release.`);
+      expect(ran.stderr).toContain('amesh trust export');
+    },
+  );
+
+  it('shows nothing of what was typed that a terminal obeys', async () => {
+    const machine = await createMachine();
+    for (const args of [
+      ['\u001b[2J'],
+      ['list', '--\u001b[2J'],
+      ['list', '\u202e\u001b]0;x\u0007'],
+      ['x'.repeat(10_000)],
+    ]) {
+      const ran = await machine.amesh(args);
+      expect(ran.code).toBe(2);
+      expect(ran.stderr).toMatch(/^[\x20-\x7e\n✗…“”]+$/);
+      expect(ran.stderr.length).toBeLessThan(400);
+    }
+  });
+});
+
+it('has the exit codes that scripts branch on', () => {
+  expect(EXIT).toEqual({
+    ok: 0,
+    failure: 1,
+    usage: 2,
+    declined: 8,
+    busy: 9,
+    noIdentity: 10,
+    interrupted: 130,
+  });
+});
+
+it('exits with 9 where another process holds the lock', { timeout: 60_000 }, async () => {
+  const machine = await createMachine();
+  const peer = await createMachine();
+  await machine.init('a');
+  const { publicKey } = await peer.init('b');
+  const lock = await FileLock.take(join(machine.dir, 'allow_list.json'), new Uint8Array());
+  try {
+    const line = `amesh-p256 ${publicKey} b`;
+    const ran = await machine.amesh(['trust', 'add', '--role', 'controller', line]);
+    expect(ran.code).toBe(9);
+    expect(ran.stderr).toContain('Another process holds the lock');
+    expect(ran.stderr.match(/Nothing was changed\./g)).toHaveLength(1);
+    expect((await machine.allowList()).devices).toEqual([]);
+  } finally {
+    lock.release();
+  }
+});
+
+it('ends quietly when nobody reads on', async () => {
+  const machine = await createMachine();
+  await machine.init('a');
+  const command = `"${process.execPath}" "${BIN}" whoami | true`;
+  const child = spawn('sh', ['-c', command], { env: machine.env() });
+  expect(await text(child.stderr)).toBe('');
+});

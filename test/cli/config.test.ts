@@ -1,0 +1,95 @@
+import { describe, expect, it } from 'vitest';
+import { objectOf, useMachines } from './amesh';
+
+const createMachine = useMachines();
+
+describe('amesh config', () => {
+  it('shows the settings and where they come from', async () => {
+    const machine = await createMachine();
+    await machine.init('prod-api');
+    expect((await machine.amesh(['config'])).stdout).toBe(
+      `folder  ${machine.dir}  (AUTH_MESH_DIR)\nhosts   localhost only${' '.repeat(machine.dir.length - 14)}  (nothing is set)\n`,
+    );
+    await machine.amesh(['config', 'hosts', 'a.example']);
+    expect((await machine.amesh(['config'])).stdout).toMatch(
+      /^hosts +a\.example +\(the sealed list; AMESH_HOSTS is not set\)$/m,
+    );
+
+    const env = { AMESH_HOSTS: 'B.example:443' };
+    const { stdout } = await machine.amesh(['config'], { env });
+    expect(stdout).toMatch(/^hosts +b\.example +\(AMESH_HOSTS of this shell\)$/m);
+    expect(stdout).toMatch(/^sealed hosts +a\.example +\(not used then\)$/m);
+    expect(objectOf(await machine.amesh(['config', '--json'], { env }))).toEqual({
+      ok: true,
+      dir: machine.dir,
+      dirFrom: 'AUTH_MESH_DIR',
+      hosts: ['b.example'],
+      hostsFrom: 'AMESH_HOSTS',
+      sealedHosts: ['a.example'],
+    });
+  });
+
+  it('uses ~/.amesh where AUTH_MESH_DIR is not set', async () => {
+    const machine = await createMachine();
+    const ran = await machine.amesh(['config'], { env: { AUTH_MESH_DIR: '', HOME: machine.dir } });
+    expect(ran.code).toBe(10);
+    expect(ran.stderr).toContain(`There is no amesh identity in ${machine.dir}/.amesh.`);
+  });
+
+  it('says that AMESH_HOSTS is what is wrong', async () => {
+    const machine = await createMachine();
+    await machine.init('prod-api');
+    const ran = await machine.amesh(['config'], { env: { AMESH_HOSTS: 'http://x' } });
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toContain('AMESH_HOSTS: "http://x" is not a host.');
+  });
+});
+
+describe('amesh config hosts', () => {
+  it('sets, shows and clears the sealed hosts', async () => {
+    const machine = await createMachine();
+    await machine.init('prod-api');
+    const empty = await machine.amesh(['config', 'hosts']);
+    expect(empty).toMatchObject({ code: 0, stdout: '' });
+    expect(empty.stderr).toContain('Answers to localhost only.');
+
+    const set = await machine.amesh(['config', 'hosts', 'API.example.com:443,b.example:8080']);
+    expect(set).toMatchObject({ code: 0, stdout: 'api.example.com\nb.example:8080\n' });
+    expect(set.stderr).toContain('✓ Answers to api.example.com, b.example:8080.');
+    expect(set.stderr).toContain(
+      'amesh trust add --role target --host api.example.com,b.example:8080 "amesh-p256 ',
+    );
+    expect((await machine.allowList()).hosts).toEqual(['api.example.com', 'b.example:8080']);
+
+    expect((await machine.amesh(['config', 'hosts'])).stdout).toBe(set.stdout);
+    const same = await machine.amesh(['config', 'hosts', 'b.example:8080,api.example.com', '--json']);
+    expect(objectOf(same)).toMatchObject({ ok: true, changed: false });
+    expect((await machine.amesh(['config', 'hosts', '--clear'])).code).toBe(0);
+    expect((await machine.allowList()).hosts).toEqual([]);
+  });
+
+  it('warns where AMESH_HOSTS counts before it', async () => {
+    const machine = await createMachine();
+    await machine.init('prod-api');
+    const ran = await machine.amesh(['config', 'hosts', 'a.example'], { env: { AMESH_HOSTS: 'b.example' } });
+    expect(ran.stderr).toContain('! AMESH_HOSTS is set in this shell, and counts before it: b.example');
+  });
+
+  it.each([
+    [['a', '--clear'], 'Hosts and --clear are two different wishes.'],
+    [[','], 'There is no host in this.'],
+    [[''], 'There is no host in this.'],
+    [['a', 'b'], '"b" is one argument too many.'],
+    [['https://a.example/'], '"https://a.example/" is not a host.'],
+    [['a.example/path'], 'is not a host.'],
+    [['user@a.example'], 'is not a host.'],
+    [['*.example'], 'is not a host.'],
+  ])('is a usage error: %j', async (args, message) => {
+    const machine = await createMachine();
+    await machine.init('prod-api');
+    const ran = await machine.amesh(['config', 'hosts', ...args]);
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toContain(message);
+    expect((await machine.allowList()).hosts).toEqual([]);
+  });
+});

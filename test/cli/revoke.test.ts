@@ -1,0 +1,102 @@
+import { openDevice } from '@authmesh/sdk/admin';
+import { describe, expect, it } from 'vitest';
+import { type Machine, objectOf, useMachines } from './amesh';
+
+const createMachine = useMachines();
+
+async function createPaired(...names: string[]) {
+  const machine = await createMachine();
+  const own = await machine.init('prod-api');
+  const ids: string[] = [];
+  for (const name of names) {
+    const { deviceId, publicKey } = await (await createMachine()).init('peer');
+    ids.push(deviceId);
+    await machine.amesh(['trust', 'add', '--role', 'controller', `amesh-p256 ${publicKey} ${name}`]);
+  }
+  return { machine, ids, ownId: own.deviceId };
+}
+
+const namesOf = async (machine: Machine) =>
+  (await machine.allowList()).devices.map(({ friendlyName }) => friendlyName);
+
+describe('amesh revoke', () => {
+  it('takes a device out by name, and says when that counts', async () => {
+    const { machine, ids } = await createPaired('alice', 'bob');
+    const ran = await machine.amesh(['revoke', 'alice', '--yes']);
+    expect(ran).toMatchObject({ code: 0, stdout: '' });
+    expect(ran.stderr).toContain(`✓ Revoked "alice" (${ids[0]}).`);
+    expect(ran.stderr).toContain('within a second');
+    expect(ran.stderr).toContain(`amesh revoke ${ids[0]}`);
+    expect(await namesOf(machine)).toEqual(['bob']);
+  });
+
+  it('takes a device out by id, and in whatever case its name is typed', async () => {
+    const { machine, ids } = await createPaired('alice', 'Bob');
+    const ran = await machine.amesh(['revoke', ids[0] as string, '--yes', '--json']);
+    expect(objectOf(ran)).toMatchObject({ ok: true, revoked: { deviceId: ids[0], friendlyName: 'alice' } });
+    expect((await machine.amesh(['revoke', 'bob', '--yes'])).code).toBe(0);
+    expect(await namesOf(machine)).toEqual([]);
+  });
+
+  it('names the command for a target, which may trust this machine still', async () => {
+    const { machine, ownId } = await createPaired();
+    const { publicKey } = await (await createMachine()).init('db');
+    await machine.amesh(['trust', 'add', '--role', 'target', '--host', 'db', `amesh-p256 ${publicKey} db`]);
+    expect((await machine.amesh(['revoke', 'db', '--yes'])).stderr).toContain(`amesh revoke ${ownId}`);
+  });
+
+  it('is honest where the device was not there', async () => {
+    const { machine, ids } = await createPaired('alice');
+    const unknown = await machine.amesh(['revoke', 'nobody', '--yes']);
+    expect(unknown.code).toBe(1);
+    expect(unknown.stderr).toBe(
+      '✗ No device is called "nobody".\n  See: amesh list\n  Nothing was changed.\n',
+    );
+
+    await machine.amesh(['revoke', 'alice', '--yes']);
+    const again = await machine.amesh(['revoke', ids[0] as string, '--yes']);
+    expect(again.code).toBe(1);
+    expect(again.stderr).toMatch(/is not in the allow list: it was revoked at 20\d\d-/);
+    expect(again.stderr).toContain('Nothing was changed.');
+  });
+
+  it('asks first: off a terminal it wants --yes', async () => {
+    const { machine } = await createPaired('alice');
+    for (const input of ['', 'y\n', 'yes\n']) {
+      const ran = await machine.amesh(['revoke', 'alice'], { input });
+      expect(ran.code).toBe(2);
+      expect(ran.stderr).toContain('there is no terminal to ask on');
+      expect(ran.stderr).toContain('--yes');
+    }
+    expect(objectOf(await machine.amesh(['revoke', 'alice', '--json']))).toMatchObject({
+      error: { code: 'usage' },
+    });
+    expect(await namesOf(machine)).toEqual(['alice']);
+  });
+
+  it('tells two devices of the same name apart', async () => {
+    const { machine, ids } = await createPaired('worker', 'Worker');
+    expect(await namesOf(machine)).toEqual(['worker', 'Worker-2']);
+    await machine.amesh(['revoke', 'worker', '--yes']);
+    expect((await machine.allowList()).devices.map(({ deviceId }) => deviceId)).toEqual([ids[1]]);
+  });
+
+  it('refuses a name that several devices bear', async () => {
+    const { machine } = await createPaired('worker', 'helper');
+    const { trust } = await openDevice(machine.dir, {});
+    await trust.update((document) => ({
+      ...document,
+      devices: document.devices.map((device) => ({ ...device, friendlyName: 'worker' })),
+    }));
+    const ran = await machine.amesh(['revoke', 'worker', '--yes']);
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toContain('2 devices are called "worker".');
+    expect(ran.stderr).toContain('Use the id: amesh list');
+    expect(await namesOf(machine)).toHaveLength(2);
+  });
+
+  it('finds a name however its accents are composed', async () => {
+    const { machine } = await createPaired('café');
+    expect((await machine.amesh(['revoke', 'cafe\u0301', '--yes'])).code).toBe(0);
+  });
+});

@@ -1,0 +1,101 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { describe, expect, it } from 'vitest';
+import { BIN, type Machine, useMachines } from './amesh';
+
+const createMachine = useMachines();
+
+const hasScript = spawnSync('script', ['--version']).stdout?.includes('util-linux') ?? false;
+
+/** Runs the command on a pseudo-terminal and types when it asks. */
+async function onTerminal(machine: Machine, args: readonly string[], typed: string, env = {}) {
+  const command = [process.execPath, BIN, ...args].map((word) => `'${word}'`).join(' ');
+  const child = spawn('script', ['--quiet', '--return', '--command', command, '/dev/null'], {
+    env: machine.env({ TERM: 'xterm', ...env }),
+  });
+  let screen = '';
+  let answered = false;
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    screen += text;
+    if (answered || !/\[y\/N\] |machine: /.test(screen)) return;
+    answered = true;
+    child.stdin.write(typed);
+  });
+  const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
+  return { code, screen, asked: answered };
+}
+
+async function createPaired() {
+  const machine = await createMachine();
+  await machine.init('prod-api');
+  const { publicKey } = await (await createMachine()).init('alice');
+  const line = `amesh-p256 ${publicKey} alice`;
+  await machine.amesh(['trust', 'add', '--role', 'controller', line]);
+  return { machine, line };
+}
+
+const countOf = async (machine: Machine) => (await machine.allowList()).devices.length;
+
+describe.skipIf(!hasScript)('on a terminal', () => {
+  it.each(['y\r', 'YES\r'])('takes %j for yes', async (typed) => {
+    const { machine } = await createPaired();
+    const { code, screen } = await onTerminal(machine, ['revoke', 'alice'], typed);
+    expect(screen).toMatch(/\? Revoke "alice" \(am_.{16}\), controller\? \[y\/N\] /);
+    expect(screen).toContain('Revoked "alice"');
+    expect(code).toBe(0);
+    expect(await countOf(machine)).toBe(0);
+  });
+
+  it.each(['\r', 'n\r', 'yeah\r', 'ny\r', '\u0004'])('takes %j for no', async (typed) => {
+    const { machine } = await createPaired();
+    const { code, screen } = await onTerminal(machine, ['revoke', 'alice'], typed);
+    expect(screen).toContain('Cancelled. No changes were made.');
+    expect(code).toBe(8);
+    expect(await countOf(machine)).toBe(1);
+  });
+
+  it('ends with 130 at Ctrl+C', async () => {
+    const { machine } = await createPaired();
+    const { code, screen } = await onTerminal(machine, ['revoke', 'alice'], '\u0003');
+    expect(screen).toContain('Interrupted. No changes were made.');
+    expect(code).toBe(130);
+    expect(await countOf(machine)).toBe(1);
+  });
+
+  it('does not ask with --yes', async () => {
+    const { machine } = await createPaired();
+    const { code, asked } = await onTerminal(machine, ['revoke', 'alice', '--yes'], '');
+    expect({ code, asked }).toEqual({ code: 0, asked: false });
+  });
+
+  it('says what a reset would lose', async () => {
+    const { machine } = await createPaired();
+    const { code, screen } = await onTerminal(machine, ['trust', 'reset'], 'n\r');
+    expect(screen).toContain(
+      'The allow list is in order, with 1 device. Move it aside and start an empty one?',
+    );
+    expect(code).toBe(8);
+    expect(await countOf(machine)).toBe(1);
+  });
+
+  it('asks for the line that trust add was not given', async () => {
+    const { machine, line } = await createPaired();
+    const other = await createMachine();
+    await other.init('db');
+    const { code, screen } = await onTerminal(other, ['trust', 'add', '--role', 'controller'], `${line}\r`);
+    expect(screen).toContain('? Line of the other machine: ');
+    expect(code).toBe(0);
+    expect((await other.allowList()).devices.map(({ friendlyName }) => friendlyName)).toEqual(['alice']);
+    expect(await countOf(machine)).toBe(1);
+  });
+
+  it('decorates with colour, unless told not to', async () => {
+    const { machine } = await createPaired();
+    const run = async (args: string[], env = {}) =>
+      (await onTerminal(machine, ['revoke', 'nobody', ...args], '', env)).screen;
+    expect(await run([])).toContain('\u001b[31m✗\u001b[39m No device is called "nobody".');
+    for (const plain of [run(['--no-color']), run([], { NO_COLOR: '1' }), run([], { TERM: 'dumb' })]) {
+      expect(await plain).toContain('✗ No device is called "nobody".');
+      expect(await plain).not.toContain('\u001b[');
+    }
+  });
+});

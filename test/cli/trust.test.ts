@@ -1,0 +1,243 @@
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type Machine, objectOf, useMachines } from './amesh';
+
+const createMachine = useMachines();
+
+async function createPair() {
+  const [alice, prod] = [await createMachine(), await createMachine()];
+  const [aliceIdentity, prodIdentity] = [await alice.init('alice-laptop'), await prod.init('prod-api')];
+  return {
+    alice,
+    prod,
+    aliceId: aliceIdentity.deviceId,
+    prodId: prodIdentity.deviceId,
+    aliceLine: `amesh-p256 ${aliceIdentity.publicKey} alice-laptop`,
+    prodLine: `amesh-p256 ${prodIdentity.publicKey} prod-api`,
+  };
+}
+
+const entriesOf = async (machine: Machine) =>
+  (await machine.allowList()).devices.map(({ friendlyName, roles, hosts }) => ({
+    friendlyName,
+    roles,
+    hosts,
+  }));
+
+describe('amesh trust export', () => {
+  it('prints exactly one line on stdout, and the other commands on stderr', async () => {
+    const { prod, prodLine } = await createPair();
+    const ran = await prod.amesh(['trust', 'export']);
+    expect(ran.code).toBe(0);
+    expect(ran.stdout).toBe(`${prodLine}\n`);
+    expect(ran.stderr).toContain(`amesh trust add --role controller "${prodLine}"`);
+    expect(ran.stderr).toContain(`amesh trust add --role target --host <host> "${prodLine}"`);
+  });
+
+  it('names the hosts of this machine in the command for its callers', async () => {
+    const { prod, prodLine, prodId } = await createPair();
+    await prod.amesh(['config', 'hosts', 'api.example.com']);
+    const ran = await prod.amesh(['trust', 'export']);
+    expect(ran.stderr).toContain(`amesh trust add --role target --host api.example.com "${prodLine}"`);
+    expect(objectOf(await prod.amesh(['trust', 'export', '--json']))).toMatchObject({
+      ok: true,
+      line: prodLine,
+      deviceId: prodId,
+      hosts: ['api.example.com'],
+    });
+  });
+});
+
+describe('amesh trust add', () => {
+  it('pairs two machines, each step naming the next one', async () => {
+    const { alice, prod, aliceId, prodId, aliceLine, prodLine } = await createPair();
+    await prod.amesh(['config', 'hosts', 'api.example.com']);
+    const there = await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);
+    expect(there.code).toBe(0);
+    expect(there.stdout).toBe('');
+    expect(there.stderr).toContain(`✓ "alice-laptop" (${aliceId}) may now call this machine.`);
+    expect(there.stderr).toContain('Undo: amesh revoke alice-laptop');
+    const mirror = `amesh trust add --role target --host api.example.com "${prodLine}"`;
+    expect(there.stderr).toContain(mirror);
+
+    const back = await alice.amesh([
+      'trust',
+      'add',
+      '--role',
+      'target',
+      '--host',
+      'api.example.com',
+      prodLine,
+    ]);
+    expect(back.code).toBe(0);
+    expect(back.stderr).toContain(
+      `✓ "prod-api" (${prodId}) is now a target of this machine, at api.example.com.`,
+    );
+    expect(back.stderr).toContain('Undo: amesh revoke prod-api');
+    expect(back.stderr).toContain(`amesh trust add --role controller "${aliceLine}"`);
+
+    expect(await entriesOf(prod)).toEqual([
+      { friendlyName: 'alice-laptop', roles: ['controller'], hosts: [] },
+    ]);
+    expect(await entriesOf(alice)).toEqual([
+      { friendlyName: 'prod-api', roles: ['target'], hosts: ['api.example.com'] },
+    ]);
+  });
+
+  it.each([[[]], [['-']]])('reads the line from stdin: %j', async (argument) => {
+    const { prod, aliceLine, aliceId } = await createPair();
+    const args = ['trust', 'add', '--role', 'controller', '--json', ...argument];
+    const ran = await prod.amesh(args, { input: `\n  ${aliceLine}\r\n` });
+    expect(ran.code).toBe(0);
+    expect(objectOf(ran)).toMatchObject({
+      ok: true,
+      changed: true,
+      device: { deviceId: aliceId, friendlyName: 'alice-laptop', roles: ['controller'], hosts: [] },
+    });
+  });
+
+  it('says when a device is trusted already', async () => {
+    const { prod, aliceLine } = await createPair();
+    const args = ['trust', 'add', '--role', 'controller', aliceLine];
+    await prod.amesh(args);
+    const { revision } = await prod.allowList();
+    const ran = await prod.amesh(args);
+    expect(ran.code).toBe(0);
+    expect(ran.stderr).toContain('may call this machine already. Nothing was changed.');
+    expect(objectOf(await prod.amesh([...args, '--json']))).toMatchObject({ ok: true, changed: false });
+    expect((await prod.allowList()).revision).toBe(revision);
+  });
+
+  it('adds the second role to a device that has one', async () => {
+    const { prod, aliceLine } = await createPair();
+    await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);
+    const ran = await prod.amesh(['trust', 'add', '--role', 'target', '--host', 'a.example', aliceLine]);
+    expect(ran.stderr).toContain('Undo: amesh revoke alice-laptop (takes both its roles)');
+    expect(await entriesOf(prod)).toEqual([
+      { friendlyName: 'alice-laptop', roles: ['controller', 'target'], hosts: ['a.example'] },
+    ]);
+  });
+
+  it('warns where a target has no host', async () => {
+    const { alice, prodLine } = await createPair();
+    const ran = await alice.amesh(['trust', 'add', '--role', 'target', prodLine]);
+    expect(ran.code).toBe(0);
+    expect(ran.stderr).toContain('! Without --host requests do not name it as their target.');
+  });
+
+  it('refuses hosts for a controller: they belong to a target', async () => {
+    const { prod, aliceLine } = await createPair();
+    const ran = await prod.amesh(['trust', 'add', '--role', 'controller', '--host', 'a.example', aliceLine]);
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toContain('--host belongs to a target');
+    expect(await entriesOf(prod)).toEqual([]);
+  });
+
+  it('refuses a host that belongs to another target', async () => {
+    const { alice, prodLine } = await createPair();
+    const other = await (await createMachine()).init('impostor');
+    const add = ['trust', 'add', '--role', 'target', '--host'];
+    await alice.amesh([...add, 'api.example.com', prodLine]);
+    const ran = await alice.amesh([
+      ...add,
+      'b.example,API.example.com:443',
+      `amesh-p256 ${other.publicKey} impostor`,
+    ]);
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toBe(
+      '✗ api.example.com belongs to "prod-api" already.\n' +
+        '  Revoke that one first, or use another host.\n  Nothing was changed.\n',
+    );
+    expect((await entriesOf(alice)).map(({ friendlyName }) => friendlyName)).toEqual(['prod-api']);
+  });
+
+  it("refuses this machine's own line", async () => {
+    const { prod, prodLine } = await createPair();
+    const ran = await prod.amesh(['trust', 'add', '--role', 'controller', prodLine]);
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toContain('This is the key of this machine itself.');
+  });
+
+  it.each([
+    ['a word', 'hello'],
+    ['a key that is no point', `amesh-p256 A${'_'.repeat(43)} x`],
+    ['a key cut short', 'amesh-p256 A0RaTZ2GhJkBol x'],
+    ['two lines', `amesh-p256 A${'A'.repeat(43)} x\namesh-p256 A${'A'.repeat(43)} y`],
+    ['an SSH key', 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB x'],
+    ['10 kB', `amesh-p256 A${'A'.repeat(10_000)}`],
+    ['bytes', '\u0000\ufffd\u001b[2J'],
+  ])('refuses what is no line: %s', async (_, input) => {
+    const { prod } = await createPair();
+    const ran = await prod.amesh(['trust', 'add', '--role', 'controller'], { input });
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toContain('Copy the whole line: amesh-p256 <key> <name>');
+    expect(ran.stderr).toContain('Nothing was changed.');
+    expect(await entriesOf(prod)).toEqual([]);
+  });
+
+  it('refuses an empty stdin, and one without end', async () => {
+    const { prod } = await createPair();
+    const add = ['trust', 'add', '--role', 'controller'];
+    const empty = await prod.amesh(add);
+    expect(empty.code).toBe(2);
+    expect(empty.stderr).toContain('No line was given.');
+    const endless = await prod.amesh(add, { input: 'a'.repeat(1_000_000) });
+    expect(endless.code).toBe(2);
+    expect(endless.stderr).toContain('There is more on stdin than one line.');
+  });
+
+  it('says that the quotes are missing', async () => {
+    const { prod, aliceLine } = await createPair();
+    const ran = await prod.amesh(['trust', 'add', '--role', 'controller', ...aliceLine.split(' ')]);
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toContain('Something with spaces in it goes in quotes.');
+  });
+});
+
+describe('amesh trust reset', () => {
+  async function breakList(machine: Machine) {
+    const path = join(machine.dir, 'allow_list.json');
+    const text = await readFile(path, 'utf8');
+    await writeFile(path, text.replace('alice-laptop', 'alice_laptop'));
+    return text;
+  }
+
+  it('moves a broken list aside, starts an empty one and says that all must be paired again', async () => {
+    const { prod, aliceLine } = await createPair();
+    await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);
+    await breakList(prod);
+    const broken = await prod.amesh(['list']);
+    expect(broken.code).toBe(1);
+    expect(broken.stderr).toContain('✗ The seal of the allow list is broken.');
+    expect(broken.stderr).toContain('amesh trust reset');
+
+    const ran = await prod.amesh(['trust', 'reset', '--yes']);
+    expect(ran.code).toBe(0);
+    expect(ran.stderr).toContain('every machine must be paired again');
+    const [, movedTo = ''] = /The old one is in (\S+)/.exec(ran.stderr) ?? [];
+    expect(await readFile(join(movedTo, 'allow_list.json'), 'utf8')).toContain('alice_laptop');
+    expect(await entriesOf(prod)).toEqual([]);
+    expect((await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine])).code).toBe(0);
+  });
+
+  it('does nothing off a terminal without --yes', async () => {
+    const { prod, aliceLine } = await createPair();
+    await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);
+    const ran = await prod.amesh(['trust', 'reset'], { input: 'y\n' });
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toContain('Answer beforehand, with --yes.');
+    expect(await entriesOf(prod)).toHaveLength(1);
+    await expect(stat(join(prod.dir, 'replaced'))).rejects.toThrow('ENOENT');
+  });
+
+  it('starts a list where there is none, and where seen.json is damaged', async () => {
+    const { prod } = await createPair();
+    await writeFile(join(prod.dir, 'seen.json'), 'x');
+    const ran = await prod.amesh(['trust', 'reset', '--yes', '--json']);
+    expect(ran.code).toBe(0);
+    const { movedTo } = objectOf(ran) as unknown as { movedTo: string };
+    expect(await readdir(movedTo)).toEqual(['allow_list.json', 'seen.json']);
+    expect((await prod.amesh(['list'])).code).toBe(0);
+  });
+});
