@@ -97,10 +97,8 @@ it.each(['$(touch pwned)', '`touch pwned`', '"; touch pwned; "', "'; touch pwned
 
     const { stderr } = await machine.amesh(['trust', 'export']);
     const command = stderr.split('\n').find((line) => line.includes('--role controller')) as string;
-    const { stdout } = await promisify(execFile)('sh', [
-      '-c',
-      `amesh() { printf '%s\\n' "$@"; }\n${command}`,
-    ]);
+    const pasted = `amesh() { printf '%s\\n' "$@"; }\n${command}`;
+    const { stdout } = await promisify(execFile)('sh', ['-c', pasted], { cwd: machine.dir });
     expect(stdout).toBe(`trust\nadd\n--role\ncontroller\namesh-p256 ${publicKey} ${name}\n`);
 
     const added = await peer.amesh([
