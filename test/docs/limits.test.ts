@@ -1,0 +1,83 @@
+import { copyFile, cp, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { addDevice, createIdentity, openDevice, revokeDevice } from '@authmesh/sdk/admin';
+import { createVerifier, InMemoryNonceStore, type RequestView } from '@authmesh/sdk/core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { NOW, signed } from '../support/core';
+import { vectorAllowList } from '../support/vectors';
+
+// What the documents admit. Whoever closes one of these gaps finds here that a page has to change.
+
+const processAt = (now: () => number, startedAt?: number) =>
+  createVerifier({
+    allowList: { ...vectorAllowList, hosts: ['api.example.com'] },
+    now,
+    nonceStore: new InMemoryNonceStore({ now, ...(startedAt === undefined ? {} : { startedAt }) }),
+  });
+
+/** The same request out of another connection. */
+const replay = (request: RequestView): RequestView => ({ ...request });
+
+describe('docs/protocol.md, "What clocks and restarts leave open"', () => {
+  it('a restart within the second in which the request was created', async () => {
+    const request = await signed();
+    const now = () => NOW * 1000 + 500;
+    expect(await processAt(now).verify(request)).toMatchObject({ ok: true });
+    expect(await processAt(now).verify(replay(request))).toMatchObject({ ok: true });
+    const later = processAt(() => NOW * 1000 + 1000);
+    expect(await later.verify(replay(request))).toMatchObject({ ok: false, code: 'timestamp_out_of_range' });
+  });
+
+  it("a restart while the caller's clock is ahead", async () => {
+    const request = await signed({}, { created: NOW + 20 });
+    expect(await processAt(() => NOW * 1000).verify(request)).toMatchObject({ ok: true });
+    expect(await processAt(() => (NOW + 19) * 1000).verify(replay(request))).toMatchObject({ ok: true });
+  });
+
+  it('a restart on a clock that was set back', async () => {
+    const request = await signed();
+    expect(await processAt(() => NOW * 1000, NOW - 60).verify(request)).toMatchObject({ ok: true });
+    expect(await processAt(() => (NOW - 5) * 1000).verify(replay(request))).toMatchObject({ ok: true });
+  });
+
+  it('a clock that runs ahead for a while and is set back', async () => {
+    let nowMs = NOW * 1000;
+    const running = processAt(() => nowMs, NOW - 60);
+    const request = await signed();
+    expect(await running.verify(request)).toMatchObject({ ok: true });
+    for (const ahead of [3600, 3611]) {
+      nowMs = (NOW + ahead) * 1000;
+      expect(await running.verify(await signed({}, { created: NOW + ahead }))).toMatchObject({ ok: true });
+    }
+    nowMs = (NOW + 15) * 1000;
+    expect(await running.verify(replay(request))).toMatchObject({ ok: true });
+  });
+});
+
+describe('docs/security.md, older copies', () => {
+  let root: string;
+  beforeAll(async () => {
+    root = await mkdtemp(join(tmpdir(), 'amesh-restore-'));
+  });
+  afterAll(() => rm(root, { recursive: true }));
+
+  it('an old list alone is refused, an old folder as a whole is not', async () => {
+    const [caller, server, backup] = [join(root, 'caller'), join(root, 'server'), join(root, 'backup')];
+    const peer = await createIdentity(caller, {}, { friendlyName: 'laptop' });
+    await createIdentity(server, {}, { friendlyName: 'orders-api' });
+    const { trust } = await openDevice(server, {});
+    await trust.update((list) => addDevice(list, { ...peer, role: 'controller', hosts: [] }, 0));
+    await cp(server, backup, { recursive: true });
+    await trust.update((list) => revokeDevice(list, peer.deviceId, 0));
+
+    await copyFile(join(backup, 'allow_list.json'), join(server, 'allow_list.json'));
+    await expect((await openDevice(server, {})).trust.read()).rejects.toMatchObject({
+      code: 'allow_list_integrity_failure',
+      message: expect.stringContaining('an older copy'),
+    });
+    await copyFile(join(backup, 'seen.json'), join(server, 'seen.json'));
+    const restored = await (await openDevice(server, {})).trust.read();
+    expect(restored.devices.map(({ friendlyName }) => friendlyName)).toEqual(['laptop']);
+  });
+});

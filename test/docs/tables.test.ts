@@ -1,0 +1,47 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { amesh } from '@authmesh/sdk';
+import { describe, expect, it } from 'vitest';
+import { proseOf, ROOT } from './blocks';
+
+const guide = proseOf('docs/guide.md');
+
+/** The rows of the table below a heading of the guide: the first cell, and the rest. */
+function rowsBelow(title: string): { names: string[]; text: string }[] {
+  const [, section = ''] = guide.split(`\n## ${title}\n`);
+  const [table = ''] = section.split('\n## ');
+  return [...table.matchAll(/^\| (`[^|]+`) \| (.+) \|$/gm)].map(([, cell = '', text = '']) => ({
+    names: [...cell.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name),
+    text,
+  }));
+}
+
+/** The variables that the sources read: `env.NAME`, `process.env.NAME`, `{ NAME } = process.env`. */
+function variablesRead(): string[] {
+  const sources = readdirSync(`${ROOT}src`, { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.ts') && !/(?:^|\/)(?:dist|node_modules)\//.test(path))
+    .map((path) => readFileSync(`${ROOT}src/${path}`, 'utf8'));
+  const names = sources.flatMap((source) => [...source.matchAll(/\benv(?:\(\))?\.([A-Z_]{4,})\b/g)]);
+  const unpacked = sources.flatMap((source) => [...source.matchAll(/\{ ([A-Z_, ]+) \} = process\.env\b/g)]);
+  const all = [
+    ...names.map(([, name = '']) => name),
+    ...unpacked.flatMap(([, list = '']) => list.split(', ')),
+  ];
+  return [...new Set(all)].filter((name) => name !== 'TERM').sort(); // the terminal's own, and not for users to set
+}
+
+describe('docs/guide.md', () => {
+  it('has every environment variable that the sources read, and says of no other that it works', () => {
+    const rows = rowsBelow('Environment variables').filter(({ text }) => !text.startsWith('*coming*'));
+    expect(rows.flatMap(({ names }) => names).sort()).toEqual(variablesRead());
+  });
+
+  it('has every option of verify(), in their order', () => {
+    let names = '';
+    try {
+      amesh.verify({ noSuchOption: true } as never);
+    } catch (error) {
+      names = /It has: (.+)\.$/.exec((error as Error).message)?.[1] ?? '';
+    }
+    expect(rowsBelow('Options').flatMap((row) => row.names)).toEqual(names.split(', '));
+  });
+});
