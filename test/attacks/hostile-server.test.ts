@@ -359,10 +359,15 @@ describe('the option redirect', () => {
 });
 
 it('an answer whose body never ends does not hold up what follows it', async () => {
+  let closed: Promise<unknown> | undefined;
   script(first, {
-    '/start': (response) => void response.writeHead(302, { location: '/next' }).write('endless'),
+    '/start': (response) => {
+      closed = new Promise((resolve) => response.on('close', resolve));
+      response.writeHead(302, { location: '/next' }).write('endless');
+    },
   });
   expect(await (await clientWith().fetch(`${first.origin}/start`)).text()).toBe('ok');
+  await closed; // nor does it keep a connection
 });
 
 describe('the clock', () => {

@@ -212,7 +212,7 @@ describe('a body that is none', () => {
     const request = new Request(recorder.origin, { method: 'POST', body: 'x' });
     await request.text();
     await expect(fetch(request)).rejects.toThrow(TypeError);
-    await expect(client.fetch(request)).rejects.toThrow(TypeError);
+    await expect(client.fetch(request)).rejects.toThrow('The body of this Request was read already.');
     expect(recorder.requests).toEqual([]);
   });
 

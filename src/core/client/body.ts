@@ -1,5 +1,6 @@
 import { AmeshError, isAmeshError } from '../errors';
 import { collect } from '../view';
+import { newBoundary, toMultipart } from './multipart';
 
 /** A body as bytes, and the content-type that `fetch` gives a body of this kind. */
 export interface EncodedBody {
@@ -37,12 +38,15 @@ export async function encodeBody(
     return { bytes: await buffer(body, limitBytes, signal), contentType: null };
   if (isAsyncIterable(body))
     return { bytes: await buffer(toStream(body), limitBytes, signal), contentType: null };
-  // Blob and FormData: the runtime writes the multipart form and names its boundary.
+  if (body instanceof FormData) {
+    const boundary = newBoundary();
+    const bytes = await toMultipart(body, boundary).arrayBuffer();
+    return { bytes: new Uint8Array(bytes), contentType: `multipart/form-data; boundary=${boundary}` };
+  }
+  // A Blob, or what only the runtime knows. Bun forgets the type once the bytes are read.
   const response = new Response(body);
-  return {
-    bytes: new Uint8Array(await response.arrayBuffer()),
-    contentType: response.headers.get('content-type'),
-  };
+  const contentType = response.headers.get('content-type');
+  return { bytes: new Uint8Array(await response.arrayBuffer()), contentType };
 }
 
 async function buffer(
