@@ -78,8 +78,9 @@ export function revokeDevice(document: AllowListDocument, id: string, nowSeconds
 
 /** Sets the authorities to which this device answers, in normal form. */
 export function setHosts(document: AllowListDocument, hosts: readonly string[]): AllowListDocument {
-  const same = hosts.length === document.hosts.length && hosts.every((host) => document.hosts.includes(host));
-  return same ? document : { ...document, hosts };
+  const next = [...new Set(hosts)];
+  const same = next.length === document.hosts.length && next.every((host) => document.hosts.includes(host));
+  return same ? document : { ...document, hosts: next };
 }
 
 /**

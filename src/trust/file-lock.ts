@@ -46,7 +46,8 @@ export class FileLock {
     const token = newToken();
     const folder = `${path}.${token}.tmp`;
     try {
-      await prepare(folder, token, content);
+      await makePrivateFolder(folder);
+      await writePrivateFile(join(folder, token), content, 0o600, path);
       const startedAt = performance.now();
       let holder: string | null = null;
       let holderSince = startedAt;
@@ -155,11 +156,6 @@ async function mtimeOf(path: string): Promise<number> {
 /** 16 random bytes in base64url. */
 export function newToken(): string {
   return randomBytes(16).toString('base64url');
-}
-
-async function prepare(folder: string, token: string, content: Uint8Array): Promise<void> {
-  await makePrivateFolder(folder);
-  await writePrivateFile(join(folder, token), content, 0o600);
 }
 
 /** Who holds a lock, and their last sign of life. */

@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import { chmod, type FileHandle, lstat, mkdir, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
@@ -10,7 +10,7 @@ export async function makePrivateFolder(path: string): Promise<void> {
   if (!isRoot()) return;
   const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
   try {
-    await giveToOwnerOf(dirname(path), folder);
+    await giveToOwnerOf(await stat(dirname(path)), folder);
   } finally {
     await folder.close();
   }
@@ -20,14 +20,20 @@ export async function makePrivateFolder(path: string): Promise<void> {
  * Writes a new file and waits until it is on the disk.
  *
  * @param mode exact, whatever the umask
+ * @param replaces the file whose place it will take, if any
  * @throws EEXIST where there is one
  */
-export async function writePrivateFile(path: string, bytes: Uint8Array, mode: number): Promise<void> {
+export async function writePrivateFile(
+  path: string,
+  bytes: Uint8Array,
+  mode: number,
+  replaces?: string,
+): Promise<void> {
   const file = await open(path, 'wx', mode);
   try {
     await file.writeFile(bytes);
     await file.chmod(mode);
-    if (isRoot()) await giveToOwnerOf(dirname(path), file);
+    if (isRoot()) await giveToOwnerOf(await ownerFor(path, replaces), file);
     await file.sync();
   } finally {
     await file.close();
@@ -35,12 +41,16 @@ export async function writePrivateFile(path: string, bytes: Uint8Array, mode: nu
 }
 
 /**
- * What root writes into somebody's folder stays readable for them: a server has to survive `sudo amesh revoke`.
+ * What root writes for somebody stays readable for them: a server has to survive `sudo amesh revoke`.
  * By handle and not by path, which the other user could have turned into a link meanwhile.
  */
-async function giveToOwnerOf(folder: string, file: FileHandle): Promise<void> {
-  const { uid, gid } = await stat(folder);
+async function giveToOwnerOf({ uid, gid }: Stats, file: FileHandle): Promise<void> {
   if (uid !== 0) await file.chown(uid, gid);
+}
+
+async function ownerFor(path: string, replaces: string | undefined): Promise<Stats> {
+  const folder = stat(dirname(path));
+  return replaces === undefined ? folder : lstat(replaces).catch(() => folder);
 }
 
 function isRoot(): boolean {

@@ -66,11 +66,16 @@ function parse(bytes: Uint8Array | null): Record<string, Seen> {
   try {
     const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
     const entries = Object.entries(value as Record<string, Seen>);
-    if (entries.every(([, seen]) => Number.isSafeInteger(seen.revision) && typeof seen.hash === 'string')) {
+    if (entries.every(([, { revision, hash }]) => isRevision(revision) && typeof hash === 'string')) {
       return value as Record<string, Seen>;
     }
   } catch {
     // as below
   }
   throw new AllowListIntegrityError('seen.json, which remembers the newest allow list, is damaged.');
+}
+
+/** A number that no list comes to would leave no room for the next one. */
+function isRevision(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) > 0 && (value as number) < 2 ** 48;
 }

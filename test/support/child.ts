@@ -1,6 +1,6 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -42,6 +42,7 @@ export interface Child {
 export async function toScript(path: string): Promise<Script> {
   const root = resolve(import.meta.dirname, '../..');
   const folder = mkdtempSync(join(tmpdir(), 'amesh-script-'));
+  chmodSync(folder, 0o755); // other users run it, too
   const outfile = join(folder, `${basename(path, '.ts')}.mjs`);
   await build({
     entryPoints: [join(root, path)],

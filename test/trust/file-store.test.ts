@@ -104,4 +104,12 @@ describe.skipIf(!isRoot)('FileStore of another user', () => {
     const { uid, gid } = await stat(join(dir, 'a.json'));
     expect({ uid, gid }).toEqual({ uid: NOBODY, gid: NOBODY });
   });
+
+  it('keeps the owner of a file in a folder of root', async () => {
+    const store = new FileStore(dir);
+    await store.swap('a.json', null, bytes('one'));
+    await chown(join(dir, 'a.json'), NOBODY, NOBODY);
+    await store.swap('a.json', bytes('one'), bytes('two'));
+    expect((await stat(join(dir, 'a.json'))).uid).toBe(NOBODY);
+  });
 });

@@ -1,0 +1,217 @@
+import { chmod, chown, mkdtemp, readdir, rm, unlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Amesh, createAmesh, type DeviceIdentity } from '@authmesh/sdk';
+import { addDevice, createIdentity, openDevice, revokeDevice } from '@authmesh/sdk/admin';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type Child, type Script, type StartOptions, toScript } from '../support/child';
+
+const NOBODY = 65_534;
+const isRoot = process.getuid?.() === 0;
+
+let root: string;
+let dir: string;
+let caller: Amesh;
+let callerIdentity: DeviceIdentity;
+let serverScript: Script;
+let revoker: Script;
+let started: Child[];
+beforeAll(async () => {
+  [serverScript, revoker] = await Promise.all([
+    toScript('test/trust/processes/server.ts'),
+    toScript('test/trust/processes/revoker.ts'),
+  ]);
+});
+afterAll(() => {
+  serverScript.remove();
+  revoker.remove();
+});
+beforeEach(async () => {
+  started = [];
+  root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+  await chmod(root, 0o755);
+  dir = join(root, 'target');
+  callerIdentity = await createIdentity(join(root, 'caller'), {}, { friendlyName: 'caller' });
+  caller = createAmesh({ dir: join(root, 'caller'), env: {} });
+});
+afterEach(async () => {
+  for (const child of started) child.kill('SIGKILL');
+  await Promise.all(started.map((child) => child.ended));
+  await rm(root, { recursive: true });
+});
+
+async function startServer(port = 0, options: StartOptions = {}): Promise<{ child: Child; origin: string }> {
+  const child = serverScript.start([dir, String(port)], options);
+  started.push(child);
+  return { child, origin: `http://127.0.0.1:${await child.line('port ')}` };
+}
+
+async function makeTarget(): Promise<void> {
+  await createIdentity(dir, {}, { friendlyName: 'target' });
+  await trustCaller();
+}
+
+async function trustCaller(): Promise<void> {
+  const { deviceId, publicKey, friendlyName } = callerIdentity;
+  const { trust } = await openDevice(dir, {});
+  await trust.update((list) =>
+    addDevice(list, { deviceId, publicKey, friendlyName, role: 'controller', hosts: [] }, 0),
+  );
+}
+
+async function call(origin: string): Promise<string> {
+  const response = await caller.fetch(origin);
+  return `${response.status} ${await response.text()}`;
+}
+
+/** Asks again until the answer is this one, for a second at most; gives the last answer. */
+async function callUntil(origin: string, expected: string): Promise<string> {
+  const endsAt = performance.now() + 1000;
+  let answer = await call(origin);
+  while (answer !== expected && performance.now() < endsAt) {
+    await sleep(20);
+    answer = await call(origin);
+  }
+  return answer;
+}
+
+describe('a server that is running', () => {
+  it('refuses a device within a second of its revocation by another process', async () => {
+    await makeTarget();
+    const { origin } = await startServer();
+    let lastAcceptedAt = 0;
+    let accepted = 0;
+    let refused = 0;
+    let isOver = false;
+    const calling = Promise.all(
+      Array.from({ length: 4 }, async () => {
+        while (!isOver) {
+          const answer = await call(origin);
+          if (answer === '200 passed') {
+            accepted++;
+            lastAcceptedAt = Date.now();
+          } else {
+            expect(answer).toBe('401 {"error":"unauthorized"}');
+            refused++;
+          }
+          await sleep(1);
+        }
+      }),
+    );
+    await sleep(500);
+    const revoking = revoker.start([dir, callerIdentity.deviceId]);
+    const revokedAt = Number(await revoking.line('revoked '));
+    await sleep(2000);
+    isOver = true;
+    await calling;
+    expect(accepted).toBeGreaterThan(10);
+    expect(refused).toBeGreaterThan(10);
+    expect(lastAcceptedAt - revokedAt).toBeLessThan(1000);
+  });
+
+  it('refuses at the first request after a long rest', async () => {
+    await makeTarget();
+    const { origin } = await startServer();
+    expect(await call(origin)).toBe('200 passed');
+    const { trust } = await openDevice(dir, {});
+    await trust.update((list) => revokeDevice(list, callerIdentity.deviceId, 0));
+    await sleep(1000);
+    expect(await call(origin)).toBe('401 {"error":"unauthorized"}');
+  });
+
+  it('accepts a device that another process has added', async () => {
+    await createIdentity(dir, {}, { friendlyName: 'target' });
+    const { origin } = await startServer();
+    expect(await call(origin)).toBe('401 {"error":"unauthorized"}');
+    await trustCaller();
+    expect(await callUntil(origin, '200 passed')).toBe('200 passed');
+  });
+
+  it('finds an identity that is made after its start', async () => {
+    const { origin } = await startServer();
+    expect(await call(origin)).toBe('503 {"error":"allow_list_unavailable"}');
+    await makeTarget();
+    expect(await callUntil(origin, '200 passed')).toBe('200 passed');
+  });
+});
+
+describe('a request captured before a restart', () => {
+  it('is refused after it, as it was before', async () => {
+    await makeTarget();
+    const first = await startServer();
+    let captured: RequestInit | undefined;
+    const capturing = createAmesh({
+      dir: join(root, 'caller'),
+      env: {},
+      fetch: (input, init) => {
+        captured = init;
+        return fetch(input, init);
+      },
+    });
+    expect((await capturing.fetch(first.origin)).status).toBe(200);
+    const replay = async () => {
+      const response = await fetch(first.origin, captured);
+      return `${response.status} ${await response.text()}`;
+    };
+    expect(await replay()).toBe('401 {"error":"unauthorized"}'); // its nonce is known
+
+    await sleep(1100);
+    first.child.kill('SIGKILL');
+    await first.child.ended;
+    await startServer(Number(new URL(first.origin).port));
+    expect(await replay()).toBe('401 {"error":"timestamp_out_of_range"}'); // signed before the server started
+    expect(await call(first.origin)).toBe('200 passed');
+  });
+});
+
+describe.skipIf(!isRoot)('a server of another user', () => {
+  /** Gives that user everything to read, and nothing to write. */
+  async function makeReadOnly(): Promise<void> {
+    await chmod(dir, 0o755);
+    await chmod(join(dir, 'keys'), 0o755);
+    const entries = await readdir(dir, { recursive: true, withFileTypes: true });
+    for (const entry of entries) {
+      if (entry.isFile()) await chown(join(entry.parentPath, entry.name), NOBODY, NOBODY);
+    }
+  }
+
+  it('works in a folder that it cannot write', async () => {
+    await makeTarget();
+    await unlink(join(dir, 'seen.json'));
+    await makeReadOnly();
+    const { origin } = await startServer(0, { uid: NOBODY });
+    expect(await call(origin)).toBe('200 passed');
+    expect(await readdir(dir)).not.toContain('seen.json');
+  });
+
+  it('can still read what root has changed', async () => {
+    await makeTarget();
+    await makeReadOnly();
+    const { origin } = await startServer(0, { uid: NOBODY });
+    expect(await call(origin)).toBe('200 passed');
+    const { trust } = await openDevice(dir, {});
+    await trust.update((list) => revokeDevice(list, callerIdentity.deviceId, 0));
+    expect(await callUntil(origin, '401 {"error":"unauthorized"}')).toBe('401 {"error":"unauthorized"}');
+  });
+
+  it.each([
+    ['folder', '.'],
+    ['list', 'allow_list.json'],
+    ['identity', 'identity.json'],
+    ['seen.json', 'seen.json'],
+  ])('says 503 and not 500 where the %s cannot be read, until it can', async (_, name) => {
+    await makeTarget();
+    await makeReadOnly();
+    const path = join(dir, name);
+    await chown(path, 0, 0);
+    await chmod(path, 0o600);
+    const { child, origin } = await startServer(0, { uid: NOBODY });
+    expect(await call(origin)).toBe('503 {"error":"allow_list_unavailable"}');
+    expect(child.stderr()).toMatch(
+      /refused 503 allow_list_unavailable: .* cannot be read \(EACCES\)\. Check/,
+    );
+    await chmod(path, name === '.' ? 0o755 : 0o644);
+    expect(await callUntil(origin, '200 passed')).toBe('200 passed');
+  });
+});

@@ -1,0 +1,34 @@
+// Kills its process right before the nth thing that it does to its files; n is in KILL_AT.
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+
+let left = Number(process.env.KILL_AT);
+const step = () => {
+  if (--left < 0) process.kill(process.pid, 'SIGKILL');
+};
+
+for (const [object, names] of [
+  [fs, ['renameSync', 'unlinkSync', 'rmdirSync']],
+  [fs.promises, ['open', 'mkdir', 'rename', 'rm', 'chmod']],
+]) {
+  for (const name of names) {
+    const original = object[name];
+    object[name] = (...args) => {
+      step();
+      return original.apply(object, args);
+    };
+  }
+}
+// What is written through a handle is a step, too.
+const probe = await fs.promises.open(process.execPath, 'r');
+const handle = Object.getPrototypeOf(probe);
+await probe.close();
+left = Number(process.env.KILL_AT);
+for (const name of ['writeFile', 'chmod', 'sync']) {
+  const original = handle[name];
+  handle[name] = function (...args) {
+    step();
+    return original.apply(this, args);
+  };
+}
+syncBuiltinESMExports();

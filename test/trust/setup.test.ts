@@ -1,0 +1,146 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createIdentity, openDevice, readIdentity, resetTrust, toTrustLine } from '@authmesh/sdk/admin';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type Script, toScript } from '../support/child';
+
+const KILL_AT_STEP = new URL('processes/kill-at-step.mjs', import.meta.url).href;
+// Mostly they wait until the lock of who was killed is stale.
+const LANES = 20;
+const FILES = ['.passphrase', 'allow_list.json', 'identity.json', 'keys', 'seen.json'];
+
+let root: string;
+let dir: string;
+let init: Script;
+beforeAll(async () => {
+  init = await toScript('test/trust/processes/init.ts');
+});
+afterAll(() => init.remove());
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+  dir = join(root, 'home');
+});
+afterEach(() => rm(root, { recursive: true }));
+
+describe('createIdentity', () => {
+  it('makes an identity, its key and an empty list sealed for it', async () => {
+    const made = await createIdentity(dir, {}, { friendlyName: ' prod\tapi ', hosts: ['api.example.com'] });
+    expect(made).toMatchObject({
+      friendlyName: 'prod api',
+      movedTo: null,
+      key: { backend: 'encrypted-file', ref: expect.stringMatching(/^keys\/.*\.pem$/) },
+    });
+    const { identity, trust, store } = await openDevice(dir, {});
+    expect(identity).toEqual(await readIdentity(store));
+    expect(await trust.read()).toMatchObject({
+      version: 1,
+      owner: made.publicKey,
+      list: made.deviceId,
+      revision: 1,
+      hosts: ['api.example.com'],
+      devices: [],
+      tombstones: [],
+    });
+    expect((await readdir(dir)).sort()).toEqual(FILES);
+  });
+
+  it('leaves an identity that is there as it is', async () => {
+    await createIdentity(dir, {}, { friendlyName: 'first' });
+    const before = await Promise.all(FILES.map((name) => readFile(join(dir, name)).catch(() => null)));
+    await expect(createIdentity(dir, {}, { friendlyName: 'second' })).rejects.toMatchObject({
+      code: 'identity_exists',
+      message: `There is an identity in ${dir} already. Keep it, or replace it with --force; every pairing is then lost.`,
+    });
+    expect(await Promise.all(FILES.map((name) => readFile(join(dir, name)).catch(() => null)))).toEqual(
+      before,
+    );
+    expect(await readdir(join(dir, 'keys'))).toHaveLength(1);
+  });
+
+  it('moves the old files aside with force, from where they can be put back', async () => {
+    const first = await createIdentity(dir, {}, { friendlyName: 'first' });
+    const second = await createIdentity(dir, {}, { friendlyName: 'second', force: true });
+    expect(second.deviceId).not.toBe(first.deviceId);
+    const aside = second.movedTo as string;
+    expect(aside.startsWith(join(dir, 'replaced'))).toBe(true);
+    expect((await readdir(aside)).sort()).toEqual(['allow_list.json', 'identity.json', 'seen.json']);
+    expect((await (await openDevice(dir, {})).trust.read()).list).toBe(second.deviceId);
+
+    for (const name of await readdir(aside)) {
+      await writeFile(join(dir, name), await readFile(join(aside, name)));
+    }
+    expect((await (await openDevice(dir, {})).trust.read()).list).toBe(first.deviceId);
+  });
+
+  it('gets past a damaged seen.json with force', async () => {
+    await createIdentity(dir, {}, { friendlyName: 'first' });
+    await writeFile(join(dir, 'seen.json'), 'damaged');
+    await createIdentity(dir, {}, { friendlyName: 'second', force: true });
+    await (await openDevice(dir, {})).trust.read();
+  });
+
+  it.each(['first', 'with --force'])(
+    'can be begun again wherever it was killed: %s',
+    async (kind) => {
+      const isForced = kind !== 'first';
+      const steps = await Promise.all(
+        Array.from({ length: LANES }, async (_, lane) => {
+          let count = 0;
+          for (let step = lane; ; step += LANES) {
+            const home = join(root, `home-${step}`);
+            if (isForced) await createIdentity(home, {}, { friendlyName: 'old' });
+            const args = [home, 'new', ...(isForced ? ['--force'] : [])];
+            const child = init.start(args, { env: { KILL_AT: String(step) }, preload: KILL_AT_STEP });
+            const { signal } = await child.ended;
+            if (signal === null) {
+              expect(child.lines.at(-1), child.stderr()).toMatch(/^made /);
+              return count;
+            }
+            expect(signal).toBe('SIGKILL');
+            count++;
+
+            const again = init.start(args);
+            await again.ended;
+            // Killed when it had done everything, it may be too late to begin.
+            expect(again.lines.at(-1), `step ${step}: ${again.stderr()}`).toMatch(
+              /^made |^failed identity_exists$/,
+            );
+            const { identity, trust } = await openDevice(home, {});
+            expect((await trust.read()).list).toBe(identity.deviceId);
+            if (isForced) expect(identity.friendlyName).toBe('new');
+          }
+        }),
+      );
+      expect(steps.reduce((sum, count) => sum + count)).toBeGreaterThan(20);
+    },
+    120_000,
+  );
+});
+
+describe('resetTrust', () => {
+  it('needs an identity', async () => {
+    await expect(resetTrust(dir, {})).rejects.toMatchObject({ code: 'no_identity' });
+  });
+
+  it('starts an empty list beyond every revision that anybody may have seen', async () => {
+    await createIdentity(dir, {}, { friendlyName: 'server', hosts: ['api.example.com'] });
+    const before = await (await openDevice(dir, {})).trust.read();
+    await rm(join(dir, 'allow_list.json'));
+    const reset = await resetTrust(dir, {});
+    expect(reset).toMatchObject({ hosts: [], devices: [], movedTo: null });
+    expect(reset.revision).toBeGreaterThan(before.revision);
+    const again = await resetTrust(dir, {});
+    expect(again.revision).toBeGreaterThan(reset.revision);
+    expect((await (await openDevice(dir, {})).trust.read()).revision).toBe(again.revision);
+  });
+
+  it('keeps identity and key', async () => {
+    const { deviceId } = await createIdentity(dir, {}, { friendlyName: 'server' });
+    const line = toTrustLine((await openDevice(dir, {})).identity);
+    await resetTrust(dir, {});
+    const { identity } = await openDevice(dir, {});
+    expect(identity.deviceId).toBe(deviceId);
+    expect(toTrustLine(identity)).toBe(line);
+  });
+});
