@@ -1,5 +1,6 @@
 import { CODES } from '@authmesh/sdk/core';
 import { describe, expect, it } from 'vitest';
+import { vectors } from '../support/vectors';
 import { headingsOf, readPage } from './blocks';
 
 const PAGE = 'docs/errors.md';
@@ -34,6 +35,10 @@ describe(PAGE, () => {
 });
 
 describe('docs/protocol.md', () => {
+  it('says how many vectors there are', () => {
+    expect(readPage('docs/protocol.md')).toContain(`which has ${vectors.cases.length} cases`);
+  });
+
   const rows = [
     ...readPage('docs/protocol.md').matchAll(/^\| \d \|.*\| `(\w+)` \| (\d{3}) \| `(\w+)` \|$/gm),
   ];

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { headingsOf, pages, proseOf, ROOT } from './blocks';
@@ -26,6 +26,24 @@ describe('links', () => {
       expect(new URL(target).protocol).toBe('https:');
     },
   );
+});
+
+describe('references from the sources', () => {
+  const references = readdirSync(`${ROOT}src`, { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.ts') && !/(?:^|\/)(?:dist|node_modules)\//.test(path))
+    .flatMap((path) => {
+      const source = readFileSync(`${ROOT}src/${path}`, 'utf8');
+      return [...source.matchAll(/(docs\/[\w/-]+\.md)(?:, "([^"]+)")?/g)].map(([, page = '', heading]) => ({
+        path,
+        page,
+        heading,
+      }));
+    });
+
+  it.each(references)('$path → $page $heading', ({ page, heading }) => {
+    expect(existsSync(join(ROOT, page)), `${page} exists`).toBe(true);
+    if (heading !== undefined) expect(headingsOf(page).map(({ text }) => text)).toContain(heading);
+  });
 });
 
 describe('pages', () => {

@@ -145,8 +145,10 @@ describe.each(pages.filter((page) => blocksOf(page).some((block) => block.noRun 
       const own = `localhost:${sandbox.port}`;
       const url = new URL(options.sign ?? `http://${own}/api/orders`);
       const body = '{"amount":100}';
+      const view = { method: 'POST', target: url.pathname, authority: url.host, body: Buffer.from(body) };
+      // As JSON, so that the parser of a fragment reads it.
       const signed = await signRequest(
-        { method: 'POST', target: url.pathname, authority: url.host, headers: {}, body: Buffer.from(body) },
+        { ...view, headers: { 'content-type': 'application/json' } },
         await controllerSigner(),
       );
       const headers = {
