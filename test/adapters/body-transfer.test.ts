@@ -56,6 +56,9 @@ describe.each(frameworks)('transfer of bodies through $name', ({ express }) => {
         response.json({ body: request.body ?? null });
       });
     }
+    // Its nonce store is still asked when the client goes away.
+    const slow = machines.target.verify({ nonceStore: { claim: () => sleep(100, true) } });
+    app.all('/slow', slow, () => void handled++);
     app.all('/unread', verify, (_request, response) => {
       handled++;
       response.json({});
@@ -181,9 +184,14 @@ describe.each(frameworks)('transfer of bodies through $name', ({ express }) => {
     client.destroy();
   });
 
-  it.each(['content-length', 'chunked'])('client abort in mid-body, %s', async (framing) => {
+  it.each([
+    ['/pipe', 'content-length'],
+    ['/pipe', 'chunked'],
+    ['/slow', 'content-length'],
+    ['/slow', 'chunked'],
+  ])('%s: client abort in mid-body, %s', async (target, framing) => {
     const body = randomBytes(100_000);
-    const { line, headers } = await signed({ method: 'POST', target: '/pipe', body });
+    const { line, headers } = await signed({ method: 'POST', target, body });
     const client = await RawClient.connect(server.port);
     if (framing === 'chunked') {
       client.write(head(line, [...headers, 'Transfer-Encoding: chunked']), chunked(body, 70_000, ''));

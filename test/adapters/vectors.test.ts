@@ -1,4 +1,10 @@
 import { createHash } from 'node:crypto';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import {
+  createServer as createHttp2Server,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+} from 'node:http2';
 import {
   CODES,
   createVerifier,
@@ -9,8 +15,9 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Authenticated, type Middleware, toMiddleware } from '../../src/adapters/express/middleware';
 import { frameworks } from '../support/frameworks';
-import { type Listening, listen } from '../support/listen';
-import { exchange, head } from '../support/raw-http';
+import { connectHttp2, http2Exchange } from '../support/http2';
+import { listen } from '../support/listen';
+import { exchange, head, type RawResponse } from '../support/raw-http';
 import {
   expectedCode,
   nowOf,
@@ -20,35 +27,81 @@ import {
   vectorsStartedAt,
 } from '../support/vectors';
 
-describe.each(frameworks)('wire vectors through $name on a real socket', ({ express }) => {
-  let server: Listening;
+type Handler = (
+  request: (IncomingMessage | Http2ServerRequest) & { originalUrl?: string },
+  response: ServerResponse | Http2ServerResponse,
+) => void;
+
+interface Wire {
+  send(vector: Vector): Promise<RawResponse>;
+  close(): Promise<void>;
+}
+
+/** The vector as it goes over the wire: nothing between the file and the socket changes it. */
+function sendRaw(port: number, { request }: Vector): Promise<RawResponse> {
+  const body = Buffer.from(request.body, 'base64');
+  const length = request.method === 'GET' && body.length === 0 ? [] : [`Content-Length: ${body.length}`];
+  const lines = Object.entries(request.headers).map(([name, value]) => `${name}: ${value}`);
+  const line = `${request.method} ${request.target} HTTP/1.1`;
+  return exchange(port, head(line, [`Host: ${request.authority}`, ...lines, ...length]), body);
+}
+
+async function serveHttp1(listener: RequestListener): Promise<Wire> {
+  const { port, close } = await listen(listener);
+  return { send: (vector) => sendRaw(port, vector), close };
+}
+
+async function serveHttp2(handler: Handler): Promise<Wire> {
+  const { session, close } = await connectHttp2(createHttp2Server(handler));
+  return {
+    send({ request: { method, target, authority, headers, body } }) {
+      const line = { ':method': method, ':path': target, ':authority': authority };
+      const bytes = body === '' ? undefined : Buffer.from(body, 'base64');
+      return http2Exchange(session, { ...line, ...headers }, bytes);
+    },
+    close,
+  };
+}
+
+const servers = [
+  ...frameworks.map(({ name, express }) => ({
+    name,
+    serve: (verify: Middleware, handler: Handler) => serveHttp1(express().use(verify, handler)),
+  })),
+  {
+    name: 'node:http',
+    serve: (verify: Middleware, handler: Handler) =>
+      serveHttp1((request, response) => verify(request, response, () => handler(request, response))),
+  },
+  {
+    name: 'node:http2',
+    serve: (verify: Middleware, handler: Handler) =>
+      serveHttp2((request, response) => verify(request, response, () => handler(request, response))),
+  },
+];
+
+describe.each(servers)('wire vectors through $name on a real socket', ({ serve }) => {
+  let server: Wire;
   let verify: Middleware;
   let rejections: Rejection[];
   let handled: number;
 
   beforeAll(async () => {
-    const app = express();
-    app.use((request, response, next) => verify(request, response, next));
-    app.use(async (request, response) => {
-      handled++;
-      const { deviceId } = (request as Authenticated<typeof request>).authMesh;
-      const hash = createHash('sha256');
-      for await (const chunk of request) hash.update(chunk);
-      const { method, originalUrl: target } = request;
-      response.json({ deviceId, method, target, sha256: hash.digest('hex') });
-    });
-    server = await listen(app);
+    server = await serve(
+      (request, response, next) => verify(request, response, next),
+      async (request, response) => {
+        handled++;
+        const { deviceId } = (request as Authenticated<typeof request>).authMesh;
+        const hash = createHash('sha256');
+        for await (const chunk of request) hash.update(chunk);
+        const { method, url, originalUrl: target = url } = request;
+        (response as ServerResponse).end(
+          JSON.stringify({ deviceId, method, target, sha256: hash.digest('hex') }),
+        );
+      },
+    );
   });
   afterAll(() => server.close());
-
-  /** The vector as it goes over the wire: nothing between the file and the socket changes it. */
-  function send({ request }: Vector) {
-    const body = Buffer.from(request.body, 'base64');
-    const length = request.method === 'GET' && body.length === 0 ? [] : [`Content-Length: ${body.length}`];
-    const lines = Object.entries(request.headers).map(([name, value]) => `${name}: ${value}`);
-    const line = `${request.method} ${request.target} HTTP/1.1`;
-    return exchange(server.port, head(line, [`Host: ${request.authority}`, ...lines, ...length]), body);
-  }
 
   it.each(vectors.cases)('$name', async (vector) => {
     const now = () => nowOf(vector);
@@ -63,7 +116,7 @@ describe.each(frameworks)('wire vectors through $name on a real socket', ({ expr
         onReject: (rejection) => rejections.push(rejection),
       }),
     );
-    const response = await send(vector);
+    const response = await server.send(vector);
     const code = expectedCode(vector) as RejectCode | undefined;
     expect(rejections.map((rejection) => rejection.code)).toEqual(code === undefined ? [] : [code]);
     expect(handled).toBe(code === undefined ? 1 : 0);

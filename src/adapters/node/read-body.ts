@@ -47,7 +47,7 @@ export function readAndPutBack(request: NodeRequest, limitBytes: number): Promis
 
     function start(): void {
       if (finished) return;
-      if (request.destroyed) {
+      if (isGone(request)) {
         onGone();
         return;
       }
@@ -64,7 +64,12 @@ export function readAndPutBack(request: NodeRequest, limitBytes: number): Promis
 
 /** Whether the last byte is here. Requests of HTTP/2 never set `complete`; their stream has ended instead. */
 function hasArrived(request: NodeRequest): boolean {
-  return isHttp2(request) ? request.stream.readableEnded : request.complete;
+  return isHttp2(request) ? request.stream.readableEnded && !isGone(request) : request.complete;
+}
+
+/** Whether the client has gone. The streams of HTTP/2 end then as if all had come. */
+function isGone(request: NodeRequest): boolean {
+  return isHttp2(request) ? request.stream.aborted || request.stream.destroyed : request.destroyed;
 }
 
 function tooLarge(limitBytes: number): AmeshError {

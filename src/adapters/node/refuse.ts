@@ -1,14 +1,18 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import type { RefusalMessage } from '../../core/refusal';
 import { isHttp2, type NodeRequest, type NodeResponse } from './request';
 
-/** How long a connection outlives the refusal of a request whose body is still on the way, and for how many bytes. */
+/** How long a refusal waits for the rest of a body, and for how many bytes of it. */
 const LINGER_MS = 1000;
 const LINGER_BYTES = 16_777_216;
 
 /**
- * Answers a request that may not pass. Where its body is still on the way the connection is closed behind the answer,
- * so that nobody makes this server take in what it does not want.
+ * Answers a request that may not pass. Where its body is still on the way the connection, or the stream of HTTP/2, is
+ * closed behind the answer, so that nobody makes this server take in what it does not want.
+ *
+ * Not at once: what is closed on top of unread bytes is reset, and a client that writes its whole body before it reads
+ * then sees a broken pipe in place of the 401 or 413. The price is a connection that stays for a second at most;
+ * nothing is kept in memory meanwhile. Who sends more, or more slowly, may still be cut off.
  */
 export function refuse(
   request: NodeRequest,
@@ -22,36 +26,30 @@ export function refuse(
   response.setHeader('content-length', Buffer.byteLength(message.body));
   const unread = bodyUnread && !request.complete;
   if (unread && !isHttp2(request)) {
-    endLingering(request, response as ServerResponse, message.body);
+    // The client has its answer with the last byte of it; but Node closes the connection with end().
+    const http1 = response as ServerResponse;
+    http1.setHeader('connection', 'close');
+    http1.flushHeaders(); // the answer to HEAD has nothing else
+    http1.write(message.body);
+    discardRest(request, () => http1.end());
     return;
   }
   (response.end as (body: string) => void)(message.body);
-  // HTTP/2 resets the one stream when the answer is out, and the connection stays.
-  if (unread && isHttp2(request)) request.stream.close();
+  if (unread && isHttp2(request)) discardRest(request, () => request.stream.close());
 }
 
-/**
- * Sends the whole answer, and ends it only when the rest of the body has been thrown away.
- *
- * A connection that is closed on top of unread bytes is reset, and a client that writes its whole body before it
- * reads then sees a broken pipe in place of the 401 or 413. The price is a socket that stays for a second at most;
- * nothing is kept in memory meanwhile. Who sends more, or more slowly, may still be cut off.
- */
-function endLingering(request: IncomingMessage, response: ServerResponse, body: string): void {
-  response.setHeader('connection', 'close');
-  response.flushHeaders(); // the answer to HEAD has nothing else
-  response.write(body);
-
+/** Throws away what still comes of a body, within the bounds above, then calls `done`. */
+function discardRest(request: NodeRequest, done: () => void): void {
   let discarded = 0;
   const discard = (chunk: Buffer) => {
     discarded += chunk.length;
-    if (discarded > LINGER_BYTES) end();
+    if (discarded > LINGER_BYTES) finish();
   };
-  const end = () => {
+  const finish = () => {
     clearTimeout(timer);
-    request.off('data', discard).off('end', end).off('close', end);
-    response.end();
+    request.off('data', discard).off('end', finish).off('close', finish);
+    done();
   };
-  const timer = setTimeout(end, LINGER_MS);
-  request.on('data', discard).on('end', end).on('close', end);
+  const timer = setTimeout(finish, LINGER_MS);
+  request.on('data', discard).on('end', finish).on('close', finish);
 }

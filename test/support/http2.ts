@@ -1,0 +1,60 @@
+import { once } from 'node:events';
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  type Http2SecureServer,
+  type Http2Server,
+  type OutgoingHttpHeaders,
+} from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import type { RawResponse } from './raw-http';
+
+/** A server of node:http2 on a free loopback port, and one session with it. */
+export interface Http2Pair {
+  readonly port: number;
+  readonly session: ClientHttp2Session;
+  close(): Promise<void>;
+}
+
+export async function connectHttp2(server: Http2Server | Http2SecureServer, ca?: string): Promise<Http2Pair> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const session = connect(
+    `${ca === undefined ? 'http' : 'https'}://127.0.0.1:${port}`,
+    ca === undefined ? {} : { ca },
+  );
+  await once(session, 'connect');
+  return {
+    port,
+    session,
+    async close() {
+      session.destroy();
+      const closed = once(server, 'close');
+      server.close();
+      await closed;
+    },
+  };
+}
+
+/** The response on a stream, to its end. */
+export async function http2Response(stream: ClientHttp2Stream): Promise<RawResponse> {
+  const [head] = await once(stream, 'response');
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(head)) if (!name.startsWith(':')) headers[name] = String(value);
+  let body = '';
+  for await (const chunk of stream.setEncoding('utf8')) body += chunk;
+  return { status: head[':status'], headers, body };
+}
+
+/** One request on a session: without a body, its headers end it. */
+export function http2Exchange(
+  session: ClientHttp2Session,
+  headers: OutgoingHttpHeaders,
+  body?: Uint8Array,
+): Promise<RawResponse> {
+  const stream = session.request(headers, { endStream: body === undefined });
+  if (body !== undefined) stream.end(body);
+  return http2Response(stream);
+}
