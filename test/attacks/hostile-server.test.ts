@@ -9,7 +9,7 @@ import {
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createCertificate } from '../support/certificate';
 import { signerOf } from '../support/core';
-import { createLoopbackDispatcher, fetchWith } from '../support/dispatcher';
+import { createLoopbackDispatcher, createRecordingDispatcher, fetchWith } from '../support/dispatcher';
 import { type Recorded, type Recorder, startRecorder } from '../support/recorder';
 import { vectorAllowList } from '../support/vectors';
 import { verdictOn } from '../support/verdict';
@@ -358,16 +358,56 @@ describe('the option redirect', () => {
   });
 });
 
-it('an answer whose body never ends does not hold up what follows it', async () => {
-  let closed: Promise<unknown> | undefined;
-  script(first, {
-    '/start': (response) => {
+describe('an answer whose body never ends does not hold up what follows it, nor keep a connection', () => {
+  const late = { 'www-authenticate': 'AuthMesh error="timestamp_out_of_range"' };
+  it.each([
+    ['of a redirect', 302, { location: '/next' }],
+    ['of a redirect that is refused', 302, { location: 'javascript:alert(1)' }],
+    ['about the time', 401, late],
+    ['about a time that is far off', 401, { ...late, date: new Date(0).toUTCString() }],
+  ])('%s', async (_name, status, headers) => {
+    let closed: Promise<unknown> | undefined;
+    const endless: Step = (response) => {
       closed = new Promise((resolve) => response.on('close', resolve));
-      response.writeHead(302, { location: '/next' }).write('endless');
-    },
+      response.writeHead(status, headers).write('endless');
+    };
+    script(first, { '/start': once(endless) });
+    const [result] = await Promise.allSettled([clientWith().fetch(`${first.origin}/start`)]);
+    if (result.status === 'fulfilled') expect(await result.value.text()).toBe('ok');
+    await closed;
   });
-  expect(await (await clientWith().fetch(`${first.origin}/start`)).text()).toBe('ok');
-  await closed; // nor does it keep a connection
+});
+
+describe('the options of a call', () => {
+  const reason = new Error('enough');
+
+  it.each([
+    ['of init', (url: string, options: RequestInit) => clientWith().fetch(url, options)],
+    [
+      'of init beside a Request',
+      (url: string, options: RequestInit) => clientWith().fetch(new Request(url), options),
+    ],
+    ['of a Request', (url: string, options: RequestInit) => clientWith().fetch(new Request(url, options))],
+  ])('%s hold behind a redirect too', async (_name, call) => {
+    for (const to of ['/next', `${other.origin}/next`]) {
+      const controller = new AbortController();
+      script(first, { '/start': redirect(302, to), '/next': () => controller.abort(reason) });
+      script(other, { '/next': () => controller.abort(reason) });
+      await expect(call(`${first.origin}/start`, { signal: controller.signal })).rejects.toBe(reason);
+    }
+    expect(arrived).toHaveLength(4);
+  });
+
+  it('such as a dispatcher in init', async () => {
+    const recording = await createRecordingDispatcher();
+    script(first, { '/start': redirect(302, '/next'), '/next': redirect(302, `${other.origin}/there`) });
+    const client = clientWith({ fetch: undefined });
+    for (const input of [`${first.origin}/start`, new Request(`${first.origin}/start`)]) {
+      await client.fetch(input, { dispatcher: recording } as RequestInit);
+      expect(recording.targets.splice(0)).toEqual(['GET /start', 'GET /next', 'GET /there']);
+    }
+    await recording.close();
+  });
 });
 
 describe('the clock', () => {

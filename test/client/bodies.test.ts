@@ -268,6 +268,7 @@ function form(): FormData {
   const data = new FormData();
   data.append('name', 'vål\nue');
   data.append('a "quoted"\r\nname', '1');
+  data.append('another\nname\r', '\n\r\r\n');
   data.append('file', new File([Uint8Array.of(0, 1, 255)], 'f "1".bin', { type: 'application/x-own' }));
   data.append('blob', new Blob(['untyped']));
   return data;

@@ -64,7 +64,9 @@ function answerBy(verifier: Verifier, ahead: Verifier): Recorder['answer'] {
     const verdict = await (request.target === '/clock' ? ahead : verifier).verify(request);
     verdicts.set(request, verdict.ok ? 'accepted' : verdict.code);
     const to = /^\/redirect\?to=(.*)$/.exec(request.target)?.[1];
-    if (!verdict.ok) response.writeHead(verdict.status, verdict.message.headers).end(verdict.message.body);
+    if (request.target.startsWith('/refused')) response.writeHead(421).end();
+    else if (!verdict.ok)
+      response.writeHead(verdict.status, verdict.message.headers).end(verdict.message.body);
     else if (to !== undefined) response.writeHead(302, { location: to }).end();
     else response.end('ok');
   };
@@ -78,6 +80,7 @@ async function runScript(runtime: Runtime, device: (typeof devices)[number]): Pr
   const requests = new Map<string, Recorded[]>();
   for (const request of recorder.requests) {
     const name = decodeURIComponent(request.header('x-case') ?? '');
+    if (name === '') continue;
     requests.set(name, [...(requests.get(name) ?? []), request]);
   }
   return { results: JSON.parse(stdout), requests, verdicts, stderr };
@@ -158,6 +161,13 @@ describe.each(runtimes)('$name $version', (runtime) => {
         'a Request that was read': { error: 'TypeError' },
         'a URL with a password': { error: 'TypeError' },
       });
+    });
+
+    it('and says on stderr why a server refuses, where DEBUG asks for it', () => {
+      expect(run.stderr).toContain(
+        `amesh: 421 wrong_host from ${recorder.origin}/refused: The server does not answer to this host. On the server, run: amesh config hosts ${recorder.authority}`,
+      );
+      expect(run.stderr).not.toContain('secret');
     });
 
     it('with a key that a passphrase of a human opens', async () => {

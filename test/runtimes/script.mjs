@@ -74,6 +74,8 @@ await run('redirect: manual', async (headers) => {
   const response = await amesh.fetch(`${origin}/redirect?to=/next`, { headers, redirect: 'manual' });
   return { status: response.status, location: response.headers.get('location') };
 });
+// No case of its own: Node sends again by itself what got a 421, as the Fetch standard allows.
+await run('a refusal', () => amesh.fetch(`${origin}/refused?secret`));
 await run('a clock that is 60 s behind', (headers) => amesh.fetch(`${origin}/clock`, { headers }));
 await run('a stream beyond the limit', (headers) =>
   amesh.fetch(origin, { method: 'POST', body: new Blob([new Uint8Array(10_485_761)]).stream(), headers }),
@@ -99,6 +101,7 @@ function form() {
   const data = new FormData();
   data.append('name', 'vål\nue');
   data.append('a "quoted"\r\nname', '1');
+  data.append('another\nname\r', '\n\r\r\n');
   data.append('file', new File([Uint8Array.of(0, 1, 255)], 'f "1"\n.bin', { type: 'application/x-own' }));
   data.append('blob', new Blob(['untyped']));
   return data;
