@@ -70,8 +70,9 @@ export class FileLock {
           throw new AmeshError('store_busy', `Another process holds the lock ${path}.lock.`);
         await sleep(2 + Math.random() * 20);
       }
-    } finally {
-      await rm(folder, { recursive: true, force: true });
+    } catch (error) {
+      await removeQuietly(folder);
+      throw error;
     }
   }
 
@@ -86,6 +87,7 @@ export class FileLock {
       renameSync(this.#file, path);
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return false;
+      this.release();
       throw error;
     }
     this.#removeFolder();
@@ -141,7 +143,7 @@ export async function removeRests(newest: string): Promise<void> {
   for (const name of await readdir(dir)) {
     if (!REST.test(name)) continue;
     const path = join(dir, name);
-    if (now - (await mtimeOf(path)) > REST_MS) await rm(path, { recursive: true, force: true });
+    if (now - (await mtimeOf(path)) > REST_MS) await removeQuietly(path);
   }
 }
 
@@ -176,7 +178,12 @@ async function evict(path: string): Promise<void> {
     if (codeOf(error) === 'ENOENT') return; // somebody else was faster
     throw error;
   }
-  await rm(away, { recursive: true, force: true });
+  await removeQuietly(away);
+}
+
+/** Another user's rests may have to stay, and are no reason to call a write that is done a failure. */
+async function removeQuietly(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true }).catch(() => {});
 }
 
 function codeOf(error: unknown): unknown {

@@ -94,11 +94,16 @@ function isSame(a: Uint8Array | null, b: Uint8Array | null): boolean {
   return a === null || b === null ? a === b : Buffer.compare(a, b) === 0;
 }
 
+// What file systems say that sync no folders, as some network ones.
+const CANNOT_SYNC = new Set<unknown>(['EINVAL', 'ENOTSUP']);
+
 /** Without it a power cut can undo the rename, though the file itself is on the disk. */
 async function syncFolder(dir: string): Promise<void> {
   const folder = await open(dir, 'r').catch(() => null); // Windows opens no folders
   try {
-    await folder?.sync();
+    await folder?.sync().catch((error) => {
+      if (!CANNOT_SYNC.has((error as { code?: unknown }).code)) throw error;
+    });
   } finally {
     await folder?.close();
   }
