@@ -329,7 +329,7 @@ function claimNonce(
 }
 
 function storeFailed(error: unknown): never {
-  throw isAmeshError(error) ? error : new NonceStoreUnavailableError(undefined, error);
+  throw toFault(error) === null ? new NonceStoreUnavailableError(undefined, error) : error;
 }
 
 function readAllowList({ source }: Context): MaybePromise<AllowList> {
@@ -342,7 +342,10 @@ function readAllowList({ source }: Context): MaybePromise<AllowList> {
 }
 
 function listFailed(error: unknown): never {
-  throw isAmeshError(error) ? error : new AmeshError('allow_list_unavailable', undefined, { cause: error });
+  // Also for a lock that is held too long and the like: they have codes, but none that a client may see.
+  throw toFault(error) === null
+    ? new AmeshError('allow_list_unavailable', undefined, { cause: error })
+    : error;
 }
 
 /** Check 9, of the bytes that were read; null stands for more of them than were wanted where no digest allows any. */

@@ -16,9 +16,10 @@ export type Middleware = (
 /** A request behind `amesh.verify()`, for servers without Express, whose types do not know it. */
 export type Authenticated<R> = R & { authMesh: AuthMeshIdentity };
 
-interface ExpressApp {
-  get?: (setting: string) => unknown;
-}
+type ExpressRequest = NodeRequest & {
+  authMesh?: AuthMeshIdentity;
+  readonly app?: { get?: (setting: string) => unknown };
+};
 
 /**
  * Verifies, then puts `authMesh` on the request and calls `next`; or answers with the refusal.
@@ -27,19 +28,44 @@ interface ExpressApp {
  */
 export function toMiddleware(verifier: Verifier): Middleware {
   return (incoming, outgoing, next) => {
-    const request = incoming as NodeRequest & { authMesh?: AuthMeshIdentity; app?: ExpressApp };
+    const request = incoming as ExpressRequest;
     const response = outgoing as NodeResponse;
-    verifier.verify(nodeView(request), { trustForwardedHost: trustsProxy(request) }).then((verdict) => {
-      if (!verdict.ok) return refuse(request, response, verdict.message, verdict.bodyUnread);
-      request.authMesh = verdict.caller;
-      if (!response.headersSent) markPrivate(response); // somebody may have lost patience meanwhile
-      next();
-    }, next);
+    verify(verifier, request).then(
+      (verdict) => {
+        if (!verdict.ok) return refuse(request, response, verdict.message, verdict.bodyUnread);
+        request.authMesh = verdict.caller;
+        if (!response.headersSent) markPrivate(response); // somebody may have lost patience meanwhile
+        next();
+      },
+      (error) => fail(request, response, next, error),
+    );
   };
 }
 
+/** Async from its first line, so that nothing in it is thrown at the server. */
+async function verify(verifier: Verifier, request: ExpressRequest) {
+  return verifier.verify(nodeView(request), { trustForwardedHost: trustsProxy(request) });
+}
+
+/** Fails closed: elsewhere than in Express the callback may well take no error, and any call of it for a yes. */
+function fail(
+  request: ExpressRequest,
+  response: NodeResponse,
+  next: (error: unknown) => void,
+  reason: unknown,
+): void {
+  const error = reason instanceof Error ? reason : new Error('amesh could not verify.', { cause: reason });
+  if (typeof request.app?.get === 'function') {
+    next(error);
+    return;
+  }
+  console.error('amesh: a request could not be verified', error);
+  if (!response.headersSent) response.statusCode = 500;
+  response.end();
+}
+
 /** The app's own `trust proxy` decides; without Express it is the option of the verifier. */
-function trustsProxy(request: NodeRequest & { app?: ExpressApp }): boolean | undefined {
+function trustsProxy(request: ExpressRequest): boolean | undefined {
   const trust = request.app?.get?.('trust proxy fn');
   if (typeof trust !== 'function') return undefined;
   return trust(request.socket?.remoteAddress, 0) === true || undefined;

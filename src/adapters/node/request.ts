@@ -11,6 +11,7 @@ export type NodeRequest = (IncomingMessage | Http2ServerRequest) & {
 
 export type NodeResponse = ServerResponse | Http2ServerResponse;
 
+/** By its stream: anybody can write HTTP/2.0 into the request line of HTTP/1, and Node takes the number from there. */
 export function isHttp2(request: NodeRequest): request is Http2ServerRequest & NodeRequest {
-  return request.httpVersionMajor === 2;
+  return request.httpVersionMajor === 2 && (request as Partial<Http2ServerRequest>).stream !== undefined;
 }
