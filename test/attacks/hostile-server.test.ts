@@ -472,6 +472,13 @@ describe('the clock', () => {
     expect(arrived.map((request) => request.body.toString())).toEqual([BODY, BODY]);
   });
 
+  it('a Request is sent once more too, though its body is read only once', async () => {
+    verifying(first, () => Date.now() + 60_000);
+    const request = new Request(first.origin, { method: 'PUT', body: BODY });
+    expect((await clientWith().fetch(request)).status).toBe(200);
+    expect(arrived.map(({ body }) => body.toString())).toEqual([BODY, BODY]);
+  });
+
   it('exactly 300 s are corrected, 301 are not', async () => {
     const now = () => T * 1000;
     script(first, { '/300': once(dated(T - 300)), '/301': dated(T - 301) });

@@ -134,7 +134,7 @@ describe.each(runtimes)('$name $version', (runtime) => {
     it('only what is accepted, but where the server wants another time', () => {
       for (const [name, requests] of run.requests) {
         const seen = requests.map((request) => run.verdicts.get(request));
-        const late = name === 'a clock that is 60 s behind' ? ['timestamp_out_of_range'] : [];
+        const late = name.startsWith('a clock that is ') ? ['timestamp_out_of_range'] : [];
         const hops = /^a redirect /.test(name) ? ['accepted'] : [];
         expect(seen, name).toEqual([...late, ...hops, 'accepted']);
       }
