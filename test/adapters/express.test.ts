@@ -195,6 +195,13 @@ describe.each(frameworks)('$name', ({ express }) => {
       );
     });
 
+    it('believes it in a sub-app where the app around it does', async () => {
+      const app = express();
+      app.set('trust proxy', true);
+      app.use('/api', appWith({ hosts }));
+      expect((await viaProxy(app, { signed: '/api/orders' })).body).toBe('in');
+    });
+
     it('believes it with the option trustForwardedHost', async () => {
       expect((await viaProxy(appWith({ hosts, trustForwardedHost: true }))).body).toBe('in');
     });

@@ -24,6 +24,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Authenticated } from '../../src/index';
 import { connectHttp2, type Http2Pair, http2Exchange, http2Response } from '../support/http2';
 import { createMachines, type Machines } from '../support/machines';
+import { head } from '../support/raw-http';
 import { signedRaw } from '../support/signed-raw';
 
 const MAX = 300_000;
@@ -326,5 +327,27 @@ describe.each([
       expect(response.status).toBe(401);
       expect(codes()).toEqual(['content_digest_mismatch']);
     });
+  });
+});
+
+describe.skipIf(tls === null)('HTTP/1.1 on a server of node:http2', () => {
+  it('is verified like any other', async () => {
+    const machines = await createMachines();
+    const verify = machines.target.verify();
+    const server = createSecureServer({ ...tls, allowHTTP1: true }, (request, response) =>
+      verify(request, response, async () => {
+        response.end(`${request.httpVersion} ${Buffer.concat(await request.toArray())}`);
+      }),
+    );
+    const { port, close } = await connectHttp2(server, tls?.cert);
+    const raw = await signedRaw(machines.signer, `127.0.0.1:${port}`, { method: 'POST', body: 'grüße' });
+    const socket = connectTls({ port, host: '127.0.0.1', ca: tls?.cert, ALPNProtocols: ['http/1.1'] });
+    await once(socket, 'secureConnect');
+    socket.write(head(raw.line, [...raw.headers, `Content-Length: ${raw.body.length}`, 'Connection: close']));
+    socket.write(raw.body);
+    const response = Buffer.concat(await socket.toArray()).toString();
+    expect(response).toContain('1.1 grüße');
+    await close();
+    await machines.remove();
   });
 });

@@ -60,8 +60,7 @@ function fail(
     return;
   }
   console.error('amesh: a request could not be verified', error);
-  if (!response.headersSent) response.statusCode = 500;
-  response.end();
+  refuse(request, response, { status: 500, headers: { 'cache-control': 'no-store' }, body: '' }, true);
 }
 
 /** The app's own `trust proxy` decides; without Express it is the option of the verifier. */
