@@ -97,24 +97,24 @@ export function toUtf8(text: string): Uint8Array<ArrayBuffer> {
   return encoder.encode(text) as Uint8Array<ArrayBuffer>;
 }
 
-const SLAB_BYTES = 16_384;
+const SLAB_BYTES = 32_768;
 let slab = new Uint8Array(SLAB_BYTES);
 let slabUsed = 0;
 
 /**
- * Text that is known to be ASCII as bytes: a part of a larger array that nobody else writes to. An array of its own
- * for each signature base would be the dearest object of a request.
+ * Short text as UTF-8 bytes: a part of a larger array that nobody writes to again. An array of its own for each
+ * signature base would be the dearest object of a request.
  */
-export function toAscii(text: string): Uint8Array<ArrayBuffer> {
-  if (text.length > SLAB_BYTES / 4) return toUtf8(text);
-  if (slabUsed + text.length > SLAB_BYTES) {
+export function toSlab(text: string): Uint8Array<ArrayBuffer> {
+  const most = text.length * 3;
+  if (most > SLAB_BYTES / 4) return toUtf8(text);
+  if (slabUsed + most > SLAB_BYTES) {
     slab = new Uint8Array(SLAB_BYTES);
     slabUsed = 0;
   }
-  const bytes = slab.subarray(slabUsed, slabUsed + text.length);
-  slabUsed += text.length;
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  return bytes;
+  const start = slabUsed;
+  slabUsed += encoder.encodeInto(text, slab.subarray(start)).written;
+  return slab.subarray(start, slabUsed);
 }
 
 /** Whether two byte strings are equal, in a time that depends on their lengths only. */

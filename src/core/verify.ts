@@ -12,7 +12,7 @@ import { CODES, type RejectCode } from './codes';
 import type { Credentials } from './credentials';
 import type { CryptoProvider, MaybePromise, PublicKey } from './crypto/provider';
 import { readContentDigest } from './digest';
-import { equalBytes, fromBase64Url, toAscii } from './encoding';
+import { equalBytes, fromBase64Url, toSlab } from './encoding';
 import { AllowListIntegrityError, AmeshError, isAmeshError, NonceStoreUnavailableError } from './errors';
 import { Fault } from './fault';
 import { checkFreshness, keepUntilMs } from './freshness';
@@ -283,7 +283,7 @@ function checkSignature(
   const parameters = credentials.parameters ?? signatureParameters(covered, credentials);
   const base = createSignatureBase(line, view.headers, covered, parameters);
   if (base instanceof Fault) return base;
-  const verified = key.verify(credentials.signature, toAscii(base));
+  const verified = key.verify(credentials.signature, toSlab(base));
   return typeof verified === 'boolean' ? signatureFault(verified) : verified.then(signatureFault);
 }
 

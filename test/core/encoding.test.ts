@@ -1,7 +1,7 @@
 import { fromBase64Url, toBase64Url } from '@authmesh/sdk/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { equalBytes, fromBase64, toBase64 } from '../../src/core/encoding';
+import { equalBytes, fromBase64, toBase64, toSlab } from '../../src/core/encoding';
 
 describe('base64url and base64', () => {
   it('agree with Node', () => {
@@ -44,5 +44,18 @@ describe('equalBytes', () => {
     expect(equalBytes(Uint8Array.of(1, 2), Uint8Array.of(0, 2))).toBe(false);
     expect(equalBytes(Uint8Array.of(1, 2), Uint8Array.of(1, 2, 0))).toBe(false);
     expect(equalBytes(new Uint8Array(), new Uint8Array())).toBe(true);
+  });
+});
+
+describe('toSlab', () => {
+  it('gives each text bytes of its own, also after a thousand others', () => {
+    const texts = Array.from(
+      { length: 1000 },
+      (_, i) => `${i} ${'é'.repeat(i % 7)} ${'x'.repeat((i * 37) % 500)}`,
+    );
+    const bytes = texts.map((text) => toSlab(text));
+    for (const [i, text] of texts.entries())
+      expect(Buffer.from(bytes[i] as Uint8Array).toString()).toBe(text);
+    expect(Buffer.from(toSlab('y'.repeat(100_000))).toString()).toBe('y'.repeat(100_000));
   });
 });
