@@ -116,8 +116,8 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
         }
       }
       const verifier = createVerifier({
-        ...(answersTo === undefined ? {} : { hosts: answersTo }),
         ...verifyOptions,
+        hosts: verifyOptions.hosts ?? answersTo,
         nonceStore: verifyOptions.nonceStore ?? ownNonces,
         onReject: (rejection) => {
           log.rejection(rejection);

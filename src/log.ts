@@ -30,7 +30,7 @@ export function createLog(env: Env, write: (line: string) => void = (line) => co
         return;
       }
       last.set(rejection.code, { atMs: nowMs, more: 0 });
-      write(describe(rejection) + (state?.more ? ` (${state.more} more like it since)` : ''));
+      write(describe(rejection, debug) + (state?.more ? ` (${state.more} more like it since)` : ''));
     },
     clientRejection({ status, code, url, message, fix }) {
       if (debug) write(`amesh: ${status} ${code} from ${visible(url)}: ${message} ${fix}`);
@@ -43,18 +43,24 @@ export function createLog(env: Env, write: (line: string) => void = (line) => co
   };
 }
 
-function describe({ status, code, message, fix, request, cause }: Rejection): string {
+function describe({ status, code, message, fix, request, cause }: Rejection, debug: boolean): string {
   const { method, authority, target, deviceId, covered } = request;
-  const path = target.split('?', 1)[0] as string; // the query may hold secrets; it is in onReject for who needs it
   const parts = [
     `amesh: refused ${status} ${code}: ${visible(message)} ${fix}`,
-    `[${visible(method)} ${visible(authority)}${visible(code === 'invalid_signature' ? target : path)}`,
+    `[${visible(method)} ${visible(authority)}${debug ? visible(target) : withoutQuery(target)}`,
     ...(deviceId === undefined ? [] : [`from ${deviceId}`]),
     ...(covered === undefined ? [] : [`covering ${covered.map((name) => visible(name)).join(' ')}`]),
   ];
   const reason =
     cause instanceof Error && cause.cause instanceof Error ? ` (${visible(cause.cause.message)})` : '';
   return `${parts.join(' ')}]${reason}`;
+}
+
+/** A query may hold secrets. That there is one, and how long, is enough to see whether a proxy changes it. */
+function withoutQuery(target: string): string {
+  const mark = target.indexOf('?');
+  if (mark === -1) return visible(target);
+  return `${visible(target.slice(0, mark))}?… (${target.length - mark - 1} characters)`;
 }
 
 /** A stranger's text on one line, short, and without anything that a terminal obeys. */

@@ -13,6 +13,8 @@ import { DERIVED } from './signature-base';
 const MAX_BYTES = 8192;
 const MAX_SIGNATURES = 8;
 const MAX_COMPONENTS = 32;
+/** What separates items; 8 signatures with 32 components and 6 parameters each have 310. */
+const MAX_SEPARATORS = 400;
 
 const PARAMETERS = new Set(['created', 'expires', 'nonce', 'alg', 'keyid', 'tag']);
 const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
@@ -111,13 +113,23 @@ function isUnixSeconds(value: unknown): value is number {
  */
 function readDictionary(lines: readonly string[]): Dictionary | null {
   const text = lines.join(', ');
-  if (text.length > MAX_BYTES) return null;
+  // Counted before it is parsed: many small items cost the parser as much as dozens of signatures.
+  if (text.length > MAX_BYTES || countSeparators(text) > MAX_SEPARATORS) return null;
   try {
     const dictionary = parseDictionary(text);
     return withoutSpaces(serializeDictionary(dictionary)) === withoutSpaces(text) ? dictionary : null;
   } catch {
     return null;
   }
+}
+
+function countSeparators(text: string): number {
+  let count = 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 0x20 || code === 0x09 || code === 0x2c || code === 0x3b) count++;
+  }
+  return count;
 }
 
 function withoutSpaces(text: string): string {

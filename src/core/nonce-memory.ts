@@ -50,11 +50,13 @@ const MIN_SPAN_MS = 10_000;
  * may hold more than half of it.
  */
 export class InMemoryNonceStore implements NonceStore {
-  readonly startedAt: number;
+  #startedAt: number | null;
   readonly #capacity: number;
   readonly #now: () => number;
   #current: Generation;
   #previous: Generation;
+  /** The latest moment until which a nonce that was dropped had to be kept. */
+  #forgottenUntilMs = 0;
   // One for all calls: it is filled anew in each, and nothing keeps it.
   readonly #entry = new Uint32Array(5);
 
@@ -66,10 +68,19 @@ export class InMemoryNonceStore implements NonceStore {
     }
     this.#capacity = capacity;
     this.#now = now;
-    this.startedAt = options.startedAt ?? Math.floor(now() / 1000);
-    if (!Number.isSafeInteger(this.startedAt)) throw new TypeError('startedAt is in whole Unix seconds.');
+    if (options.startedAt !== undefined && !Number.isSafeInteger(options.startedAt)) {
+      throw new TypeError('startedAt is in whole Unix seconds.');
+    }
+    // Workers have no time while modules load: their clock stands at 0 until the first request.
+    this.#startedAt = options.startedAt ?? (now() > 0 ? Math.floor(now() / 1000) : null);
     this.#current = newGeneration(now());
     this.#previous = newGeneration(now());
+  }
+
+  /** Unix seconds: what was created earlier may have been claimed where this store does not know of it. */
+  get startedAt(): number {
+    this.#startedAt ??= Math.floor(this.#now() / 1000);
+    return this.#startedAt;
   }
 
   /** How many nonces it holds, expired ones that are not dropped yet included. */
@@ -77,11 +88,15 @@ export class InMemoryNonceStore implements NonceStore {
     return this.#current.nonces.size + this.#previous.nonces.size;
   }
 
-  /** @throws NonceStoreUnavailableError when full; TypeError for a nonce of another length than 22 */
+  /** @throws NonceStoreUnavailableError when full, or after the clock was set back; TypeError for a nonce of another length than 22 */
   claim(deviceId: string, nonce: string, keepUntilMs: number): boolean {
     if (nonce.length !== 22) throw new TypeError('A nonce is of 22 base64url characters.');
     const nowMs = this.#now();
     this.#rotate(nowMs);
+    // Only after the clock was set back: what was dropped was over by then, and is not over now.
+    if (nowMs <= this.#forgottenUntilMs) {
+      throw new NonceStoreUnavailableError('The clock was set back, into a time whose nonces are forgotten.');
+    }
     const earlier = this.#previous.devices.get(deviceId);
     if (earlier !== undefined) {
       packEntry(this.#entry, nonce, earlier.number);
@@ -108,6 +123,7 @@ export class InMemoryNonceStore implements NonceStore {
 
   #rotate(nowMs: number): void {
     if (nowMs <= this.#previous.untilMs || nowMs - this.#current.bornMs < MIN_SPAN_MS) return;
+    this.#forgottenUntilMs = Math.max(this.#forgottenUntilMs, this.#previous.untilMs);
     this.#previous = this.#current;
     this.#current = newGeneration(nowMs);
   }

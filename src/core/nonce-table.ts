@@ -65,16 +65,18 @@ function tableOf(entry: Uint32Array): number {
   return hash(entry) >>> 24;
 }
 
-// Nonces are random, but a paired device chooses its own: the seed keeps it from filling one place.
-const SEED = crypto.getRandomValues(new Uint32Array(2)) as unknown as readonly [number, number];
+// Nonces are random, but a paired device chooses its own: the seed keeps it from filling one place. Drawn at the first
+// nonce, since Workers give no random bytes while modules load.
+let seed: readonly [number, number] | undefined;
 
 function hash(entry: Uint32Array): number {
-  let h = SEED[0];
+  seed ??= crypto.getRandomValues(new Uint32Array(2)) as unknown as readonly [number, number];
+  let h = seed[0];
   for (let i = 0; i < WORDS; i++) {
     h = Math.imul(h ^ (entry[i] as number), 0x85ebca6b);
     h ^= h >>> 15;
   }
-  return Math.imul(h ^ SEED[1], 0xc2b2ae35);
+  return Math.imul(h ^ seed[1], 0xc2b2ae35);
 }
 
 /** Where in a table an entry stands, or the empty slot where it would. */

@@ -3,7 +3,7 @@ import { deviceIdOf } from './allow-list';
 import { isDeviceId, isNonce } from './credentials';
 import type { CryptoProvider, Signer } from './crypto/provider';
 import { contentDigest } from './digest';
-import { toBase64, toBase64Url, toSlab } from './encoding';
+import { toBase64, toBase64Url, toUtf8 } from './encoding';
 import { Fault } from './fault';
 import { writeAuthMeshHeader } from './header';
 import { readRequestLine } from './request-line';
@@ -122,7 +122,7 @@ export async function signatureHeaders(
   const value = signatureParameters(covered, parameters);
   const base = createSignatureBase(line, headers, covered, value);
   if (base instanceof Fault) throw new TypeError(`This request cannot be signed: ${base.detail}`);
-  const signature = await signer.sign(toSlab(base));
+  const signature = await signer.sign(toUtf8(base));
   if (signature.length !== 64) throw new TypeError('The signer gave no signature of 64 bytes.');
 
   if (format === 'authmesh') {

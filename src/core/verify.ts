@@ -20,6 +20,7 @@ import { InMemoryNonceStore, type NonceStore } from './nonce-memory';
 import { readCredentials } from './read-credentials';
 import { type RefusalMessage, type Rejection, refusalMessage } from './refusal';
 import { type RequestLine, readRequestLine } from './request-line';
+import { callSafely } from './safe-call';
 import { createSignatureBase, requiredComponents, signatureParameters } from './signature-base';
 import { readVerifyOptions, type VerifyOptions, type VerifySettings } from './verify-options';
 import { fieldValue, type HeaderLines, type ReadBody, type RequestView, toRequestView } from './view';
@@ -109,8 +110,8 @@ interface Context {
   readonly now: () => number;
   readonly source: AllowListSource;
   readonly nonceStore: NonceStore;
-  /** Imported keys by their text: importing costs more than a verify. */
-  readonly keys: Map<string, PublicKey>;
+  /** Imported keys by device: importing costs more than a verify. */
+  readonly keys: Map<string, { readonly text: string; readonly key: PublicKey }>;
 }
 
 // Only devices of the allow list get in, so this is a bound on memory and not on trust.
@@ -173,15 +174,22 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
     const device = findController(list, credentials.deviceId, nowMs);
     if (device instanceof Fault) return refuse(device);
 
-    const key = context.keys.get(device.publicKey) ?? (await importKey(context, device));
+    const imported = context.keys.get(device.deviceId);
+    const key = imported?.text === device.publicKey ? imported.key : await importKey(context, device);
     const checking = checkSignature(key, view, line, credentials, covered);
     fault = checking instanceof Promise ? await checking : checking;
     if (fault !== null) return refuse(fault);
     const claiming = claimNonce(context, view, credentials, nowMs);
     fault = claiming instanceof Promise ? await claiming : claiming;
     if (fault !== null) return refuse(fault);
-    const known = readyBody(view);
-    const digesting = checkBody(context, view, known ?? (await readBody(context, view)));
+    let bytes: Uint8Array | null | undefined = readyBody(view);
+    if (bytes === undefined) {
+      bytes = await readBody(context, view);
+      // A body can take minutes, and a revocation counts within a second.
+      const later = findController(await readAllowList(context), credentials.deviceId, context.now());
+      if (later instanceof Fault) return refuse(later);
+    }
+    const digesting = checkBody(context, view, bytes);
     const checked = digesting instanceof Promise ? await digesting : digesting;
     if (checked instanceof Fault) return refuse(checked);
     body = checked;
@@ -299,7 +307,7 @@ async function importKey(context: Context, device: TrustedDevice): Promise<Publi
   }
   const key = await context.crypto.importPublicKey(point);
   if (context.keys.size >= MAX_KEYS) context.keys.delete(context.keys.keys().next().value as string);
-  context.keys.set(device.publicKey, key);
+  context.keys.set(device.deviceId, { text: device.publicKey, key });
   return key;
 }
 
@@ -435,10 +443,7 @@ function fixFor(code: RejectCode, line: RequestLine | undefined, cause: unknown)
 }
 
 function report(settings: VerifySettings, rejection: Rejection): void {
-  try {
-    settings.onReject?.(rejection);
-  } catch (error) {
-    // A request must not decide whether the user's own logging stops the server, and the refusal stands.
-    console.error('amesh: onReject threw', error);
-  }
+  const { onReject } = settings;
+  // A request must not decide whether the user's own logging stops the server, and the refusal stands.
+  if (onReject !== undefined) callSafely(() => onReject(rejection));
 }

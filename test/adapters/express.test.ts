@@ -405,3 +405,14 @@ describe('in production', () => {
     warn.mockRestore();
   });
 });
+
+describe('hosts of an instance', () => {
+  it('stay where an option of verify() is undefined', async () => {
+    const machines = await createMachines();
+    const verify = machines.targetWith({ hosts: ['api.example.com'] }).verify({ hosts: undefined });
+    const server = await listen((req, res) => verify(req, res, () => void res.end('in')));
+    expect((await machines.controller.fetch(server.origin)).status).toBe(421);
+    await server.close();
+    await machines.remove();
+  });
+});

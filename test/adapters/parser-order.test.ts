@@ -27,6 +27,7 @@ describe.each(frameworks)('parsers and verify() in $name', ({ express }) => {
     const { rawBody } = machines.target;
     Object.assign(chains, {
       '/json-first': [express.json(), verify],
+      '/json-text-first': [express.json({ strict: false }), verify],
       '/urlencoded-first': [express.urlencoded({ extended: true }), verify],
       '/multer-first': [multer().any(), verify],
       '/text-first': [express.text({ type: '*/*' }), verify],
@@ -169,6 +170,17 @@ describe.each(frameworks)('parsers and verify() in $name', ({ express }) => {
       expect(codes()).toEqual([]);
       expect(response.status).toBe(200);
     });
+
+    it.each(['"abc"', '"\\u0061bc"'])(
+      'a text that a JSON parser has left is not what was sent: %s',
+      async (body) => {
+        const headers = { 'content-type': 'application/json' };
+        const line = { method: 'POST', target: '/json-text-first', headers, body: 'abc' };
+        const signed = await signedRaw(machines.signer, server.authority, line);
+        // It parses to the three letters that were signed.
+        expectOrderingError(await sendAgain({ ...signed, body: Buffer.from(body) }, chunked), NO_TEXT);
+      },
+    );
 
     it('rawBody serves express.json() and express.urlencoded()', async () => {
       expectBody(await send('/rawbody-first', 'application/json', ' { "a" : 1.0 } ', { chunked }), { a: 1 });

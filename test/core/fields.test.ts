@@ -20,6 +20,17 @@ describe('bounds on what a stranger may make us parse', () => {
     );
   });
 
+  it('many small items, which cost the parser as much as dozens of signatures', async () => {
+    const { signature, 'signature-input': input } = await ours();
+    const items = Array.from({ length: 500 }, () => 'a').join(' ');
+    expect(codeOf({ signature: `x=(${items}), ${signature}`, 'signature-input': String(input) })).toBe(
+      'malformed_header',
+    );
+    expect(codeOf({ signature: String(signature), 'signature-input': `x=(${items}), ${input}` })).toBe(
+      'malformed_header',
+    );
+  });
+
   it('8 signatures', async () => {
     const { signature, 'signature-input': input } = await ours();
     const others = (count: number, value: string) =>

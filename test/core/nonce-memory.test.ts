@@ -61,6 +61,32 @@ describe('InMemoryNonceStore', () => {
     expect(store.size).toBeLessThan(100);
   });
 
+  it('lets nobody in after the clock was set back into a time that it has forgotten', () => {
+    const { store, clock } = storeWith();
+    const start = clock.ms;
+    const claim = (number: number) => store.claim('a', nonce(number), clock.ms + 60_000);
+    expect(claim(1)).toBe(true);
+    for (const ahead of [3_600_000, 3_611_000]) {
+      clock.ms = start + ahead;
+      expect(claim(ahead)).toBe(true);
+    }
+    for (const back of [15_000, 60_000, -1000]) {
+      clock.ms = start + back;
+      expect(() => claim(1)).toThrow(expect.objectContaining({ code: 'nonce_store_unavailable' }));
+    }
+    clock.ms = start + 60_001; // nothing that was claimed at the start could be replayed any more
+    expect(claim(2)).toBe(true);
+  });
+
+  it('has its start from a clock that runs, not from one that stands at 0 while modules load', () => {
+    const clock = { ms: 0 };
+    const store = new InMemoryNonceStore({ now: () => clock.ms });
+    clock.ms = 1_764_000_000_500;
+    expect(store.startedAt).toBe(1_764_000_000);
+    clock.ms += 5000;
+    expect(store.startedAt).toBe(1_764_000_000);
+  });
+
   it('never lets a live nonce in twice, however times and devices come', () => {
     const step = fc.record({
       wait: fc.oneof(fc.constant(0), fc.nat(30_000)),

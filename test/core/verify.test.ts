@@ -73,6 +73,23 @@ describe('a verdict', () => {
   });
 });
 
+describe('onReject', () => {
+  it('that fails later does not end the process', async () => {
+    const unhandled: unknown[] = [];
+    const listener = (reason: unknown) => void unhandled.push(reason);
+    process.on('unhandledRejection', listener);
+    const verifier = verifierAt({
+      onReject: (async () => {
+        throw new Error('the metrics are down');
+      }) as () => void,
+    });
+    await verifier.verify({ ...(await signed()), headers: {} });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    process.off('unhandledRejection', listener);
+    expect(unhandled).toEqual([]);
+  });
+});
+
 describe('check 3: hosts', () => {
   const requestTo = async (authority: string, options?: Parameters<typeof signed>[1]) =>
     signed({ authority }, options);
@@ -223,6 +240,18 @@ describe('checks 5 to 7: the device', () => {
     );
   });
 
+  it('a key that has verified under its own id is not taken for another id', async () => {
+    const own = { ...controller, friendlyName: 'c', roles: ['controller' as const] };
+    const admin = { ...own, deviceId: 'am_AAAAAAAAAAAAAAAA', friendlyName: 'admin' };
+    const verifier = verifierAt({ allowList: { hosts: ['api.example.com'], devices: [own, admin] } });
+    expect(await codeOf(verifier.verify(await signed()))).toBe('accepted');
+    const request = await signed();
+    const claimed = String(request.headers.authorization).replace(own.deviceId, admin.deviceId);
+    expect(await codeOf(verifier.verify({ ...request, headers: { authorization: claimed } }))).toBe(
+      'allow_list_integrity_failure',
+    );
+  });
+
   it('a signature by another key in the name of a device is refused', async () => {
     const good = await signed();
     const forged = await signRequest(
@@ -348,6 +377,17 @@ describe('check 9: the body', () => {
       const request = await signRequest(view, await signerOf('controller'), { created: NOW });
       expect(await codeOf(verifierAt().verify({ ...request, body: text('hello') })), value).toBe(code);
     }
+  });
+
+  it('a revocation counts for a request whose body is still on its way', async () => {
+    let list = createAllowList(vectorAllowList);
+    const good = await signed({ method: 'POST', body: text('x') });
+    const slow = async () => {
+      list = createAllowList({ ...vectorAllowList, devices: [] });
+      return text('x');
+    };
+    const verifier = verifierAt({ allowList: { current: () => list } });
+    expect(await codeOf(verifier.verify({ ...good, body: slow }))).toBe('unknown_device');
   });
 
   it('a failure while it is read is the one of the body', async () => {

@@ -1,16 +1,26 @@
 import { AmeshError } from '../../core/errors';
-import type { ReadBody, RequestView } from '../../core/view';
+import { type HeaderLines, headerLines, type ReadBody } from '../../core/view';
 import { keptBytes } from './raw-body';
 import { readAndPutBack } from './read-body';
 import { isHttp2, type NodeRequest } from './request';
 import { textBytes } from './text-body';
 
 /**
+ * Whether a body may follow. By the raw lines: the parser goes by them, also by those that Node hides from `headers`.
+ */
+export function hasBody(request: NodeRequest, headers: HeaderLines): boolean {
+  if (isHttp2(request)) return !request.stream.endAfterHeaders;
+  return (
+    headers['transfer-encoding'] !== undefined ||
+    headerLines(headers, 'content-length').some((text) => text !== '0')
+  );
+}
+
+/**
  * Where the bytes of a request's body are: still on their way, or with the parser that has read them. Bytes are
  * never rebuilt from a parsed object.
  */
-export function bodySource(request: NodeRequest): RequestView['body'] {
-  if (!hasBody(request)) return null;
+export function bodySource(request: NodeRequest): ReadBody {
   const read = bytesSource(request);
   return async (limitBytes) => {
     const bytes = await read(limitBytes);
@@ -35,12 +45,6 @@ function bytesSource(request: NodeRequest): ReadBody {
       'A parser before amesh.verify() has read the body and kept no bytes of it.',
     );
   };
-}
-
-function hasBody(request: NodeRequest): boolean {
-  if (isHttp2(request)) return !request.stream.endAfterHeaders;
-  const { headers } = request;
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
 /** Whether anybody has read the stream. A parser that left it alone has not; one that found no byte in it has. */

@@ -14,6 +14,8 @@ export async function textBytes(request: NodeRequest, text: string): Promise<Uin
   const bytes = toUtf8(text);
   const length = request.headers['content-length'];
   if (length !== undefined && Number(length) !== bytes.length) throw lost();
+  // A parser of JSON can leave a text too, another one than was sent, and without a length nothing would tell.
+  if (length === undefined && /\bjson\b/i.test(request.headers['content-type'] ?? '')) throw lost();
   // With the length right, or not known, it is the digest that tells a lossy decoding from a changed body.
   if (mayBeLossy(request, text) && !(await matches(request, bytes))) throw lost();
   if (length === undefined && (await matches(request, toUtf8(`\ufeff${text}`)))) throw lost();

@@ -1,5 +1,5 @@
 import type { RequestView } from '../../core/view';
-import { bodySource } from './body';
+import { bodySource, hasBody } from './body';
 import { isHttp2, type NodeRequest } from './request';
 
 const views = new WeakMap<NodeRequest, RequestView>();
@@ -12,16 +12,26 @@ export function nodeView(request: NodeRequest): RequestView {
   const known = views.get(request);
   if (known !== undefined) return known;
   const headers = headerRecord(request.rawHeaders);
+  const body = hasBody(request, headers) ? bodySource(request) : null;
+  hideUnseen(headers, request);
   const view: RequestView = {
     method: request.method ?? '',
     target: request.originalUrl ?? request.url ?? '',
     authority: isHttp2(request) ? (request.authority ?? '') : (headers.host?.[0] ?? ''),
     headers,
-    body: bodySource(request),
+    body,
     localPort: request.socket?.localPort,
   };
   views.set(request, view);
   return view;
+}
+
+/**
+ * Takes out what the application does not see. Node leaves out of `headers` whatever stands behind the thousandth line
+ * (`maxHeadersCount`), but not out of `rawHeaders`; a field that only the verifier saw would be signed and not there.
+ */
+function hideUnseen(headers: Record<string, string[]>, request: NodeRequest): void {
+  for (const name in headers) if (!Object.hasOwn(request.headers, name)) delete headers[name];
 }
 
 /** Every line by lower-case name; Node's own `headers` hides duplicates. Pseudo-headers of HTTP/2 are no headers. */

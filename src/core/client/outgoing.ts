@@ -55,7 +55,7 @@ export async function toOutgoing(
 
 /** The options of a request by their values now, inherited ones too, since a `Request` can stand for options. */
 export function copyOptions(options: RequestInit | Request): RequestInit {
-  const copy: Record<string, unknown> = {};
+  const copy: Record<string, unknown> = Object.create(null);
   for (const name in options) copy[name] = (options as unknown as Record<string, unknown>)[name];
   delete copy.duplex; // says how a stream is sent, and what is sent are bytes
   return copy;

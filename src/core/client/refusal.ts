@@ -1,3 +1,5 @@
+import { callSafely } from '../safe-call';
+
 /** That an amesh server has refused a request, as far as it says why. */
 export interface ClientRejection {
   /** The code on the wire; `unauthorized` hides the precise reason, which is in the server's log. */
@@ -46,16 +48,13 @@ export function explainRefusal(
   const code = response.status === 421 ? 'wrong_host' : refusalOf(response);
   if (code === null || !Object.hasOwn(TEXTS, code)) return;
   const [message, fix] = signed ? (TEXTS[code] as readonly [string, string]) : UNSIGNED;
-  try {
-    onReject({
-      code,
-      status: response.status,
-      url: url.origin + url.pathname,
-      message,
-      fix: fix.replace('{host}', () => url.host),
-    });
-  } catch (error) {
-    // The response is there all the same, and is what the caller asked for.
-    console.error('amesh: onReject threw', error);
-  }
+  const rejection = {
+    code,
+    status: response.status,
+    url: url.origin + url.pathname,
+    message,
+    fix: fix.replace('{host}', () => url.host),
+  };
+  // The response is there all the same, and is what the caller asked for.
+  callSafely(() => onReject(rejection));
 }

@@ -1,0 +1,125 @@
+import type { Server } from 'node:http';
+import { signRequest } from '@authmesh/sdk/core';
+import express from 'express';
+import express4 from 'express4';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { listen } from '../support/listen';
+import { createMachines, type Machines } from '../support/machines';
+import { exchange, head } from '../support/raw-http';
+
+/**
+ * Node puts the first thousand lines of a request into `headers` and all of them into `rawHeaders`, and its parser goes
+ * by all of them. What stands behind a thousand lines of padding is seen by the one and not by the other.
+ */
+
+let machines: Machines;
+beforeAll(async () => {
+  machines = await createMachines();
+});
+afterAll(() => machines.remove());
+beforeEach(() => void machines.rejections.splice(0));
+
+const PADDING = Array.from({ length: 1000 }, () => 'a: b');
+const BODY = '{"amount":1000000,"to":"mallory"}';
+
+const servers = {
+  'Express 5': () => {
+    const app = express();
+    app.use(machines.target.verify());
+    app.post(
+      '/transfer',
+      async (req, res) => void res.json({ type: req.get('content-type') ?? null, got: await textOf(req) }),
+    );
+    return app;
+  },
+  'Express 4': () => {
+    const app = express4();
+    app.use(machines.target.verify() as never);
+    app.post(
+      '/transfer',
+      async (req, res) => void res.json({ type: req.get('content-type') ?? null, got: await textOf(req) }),
+    );
+    return app;
+  },
+  'node:http': () => {
+    const verify = machines.target.verify();
+    return ((req, res) =>
+      verify(req, res, async () => {
+        res.end(JSON.stringify({ type: req.headers['content-type'] ?? null, got: await textOf(req) }));
+      })) as import('node:http').RequestListener;
+  },
+};
+
+async function textOf(stream: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
+}
+
+describe.each(Object.entries(servers))('behind a thousand header lines, %s', (_, makeServer) => {
+  async function send(
+    lines: readonly string[],
+    body: string,
+    change: (lines: string[]) => string[],
+    bytes = BODY,
+  ) {
+    const server = await listen(makeServer() as unknown as Server);
+    try {
+      const headers = Object.fromEntries(lines.map((line) => line.split(': ') as [string, string]));
+      const view = {
+        method: 'POST',
+        target: '/transfer',
+        authority: server.authority,
+        headers,
+        body: Buffer.from(body),
+      };
+      const signed = await signRequest(view, machines.signer);
+      const all = Object.entries(signed.headers).map(([name, value]) => `${name}: ${value}`);
+      return {
+        server,
+        ...(await exchange(
+          server.port,
+          head('POST /transfer HTTP/1.1', change([`Host: ${server.authority}`, ...all])),
+          bytes,
+        )),
+      };
+    } finally {
+      await server.close();
+    }
+  }
+
+  it.each([
+    ['Content-Length', `Content-Length: ${BODY.length}`, BODY],
+    [
+      'Transfer-Encoding',
+      'Transfer-Encoding: chunked',
+      `${BODY.length.toString(16)}\r\n${BODY}\r\n0\r\n\r\n`,
+    ],
+  ])('a hidden %s does not bring an unsigned body in', async (_name, line, bytes) => {
+    const { status } = await send([], '', (lines) => [...lines, ...PADDING, line], bytes);
+    expect(status).toBe(401);
+    expect(machines.rejections.at(-1)?.code).toBe('content_digest_missing');
+  });
+
+  it('a signed Content-Type that is moved out of sight counts as taken away', async () => {
+    const type = 'content-type: application/json';
+    const { status } = await send([type], BODY, (lines) => [
+      ...lines.filter((line) => line !== type),
+      `Content-Length: ${BODY.length}`,
+      ...PADDING,
+      type,
+    ]);
+    expect(status).toBe(401);
+    expect(machines.rejections.at(-1)?.code).toBe('invalid_signature');
+  });
+
+  it('padding alone changes nothing', async () => {
+    const { status, body } = await send(['content-type: application/json'], BODY, (lines) => [
+      ...lines,
+      `Content-Length: ${BODY.length}`,
+      ...PADDING.slice(0, 900),
+    ]);
+    expect(status).toBe(200);
+    expect(JSON.parse(body)).toEqual({ type: 'application/json', got: BODY });
+  });
+});
