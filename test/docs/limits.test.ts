@@ -51,7 +51,10 @@ describe('docs/protocol.md, "What clocks and restarts leave open"', () => {
       expect(await running.verify(await signed({}, { created: NOW + ahead }))).toMatchObject({ ok: true });
     }
     nowMs = (NOW + 15) * 1000;
-    expect(await running.verify(replay(request))).toMatchObject({ ok: false, code: 'nonce_store_unavailable' });
+    expect(await running.verify(replay(request))).toMatchObject({
+      ok: false,
+      code: 'nonce_store_unavailable',
+    });
   });
 });
 
