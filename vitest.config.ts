@@ -14,6 +14,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     testTimeout: 30_000,
     silent: 'passed-only',
+    // Many tests wait for real processes and sockets: more at once than there are cores.
+    maxWorkers: 3,
     coverage: { include: ['src/**/*.ts'] },
   },
 });
