@@ -4,14 +4,14 @@ import { parseHosts } from './core/authority';
 import { type ClientOptions, createClient } from './core/client/client';
 import type { ClientRejection } from './core/client/refusal';
 import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
-import type { Rejection } from './core/refusal';
+import type { Rejection } from './core/rejection';
 import { createVerifier } from './core/verify';
 import { assertOptionNames, type VerifyOptions } from './core/verify-options';
 import { createLog } from './log';
 import { type Device, openDevice, readAllowList, trustStamp } from './trust/device';
 import { FileStore } from './trust/file-store';
 import { type Env, homeDir } from './trust/home';
-import type { DeviceIdentity } from './trust/identity';
+import { type DeviceIdentity, IDENTITY_KEY } from './trust/identity';
 import { LiveList } from './trust/live-list';
 
 export interface AmeshOptions {
@@ -93,7 +93,7 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
       maxBodyBytes: options.maxBodyBytes,
       onReject: (rejection) => {
         assembled().log.clientRejection(rejection);
-        onReject?.(rejection);
+        return onReject?.(rejection); // a promise of theirs is looked after by the caller
       },
     });
   toClient(); // a wrong option is a TypeError here and not at the first request
@@ -105,8 +105,17 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
     },
 
     verify(verifyOptions = {}) {
-      const { log, list } = assembled();
+      // Mounted as `amesh.verify`, without its parentheses, it is called with the request itself.
+      if ('socket' in verifyOptions) {
+        throw new TypeError('verify() was given a request. Mount it with its parentheses: amesh.verify().');
+      }
+      const { log, list, store } = assembled();
       const answersTo = hosts ?? hostsOf(env());
+      if (store.stamp(IDENTITY_KEY) === 'absent') {
+        log.once(
+          `There is no identity in ${store.dir}. Run: amesh init --name <name>. Until then every signed request gets 503.`,
+        );
+      }
       if (verifyOptions.nonceStore === undefined && ownNonces === undefined) {
         ownNonces = new InMemoryNonceStore();
         if (env().NODE_ENV === 'production') {
@@ -121,7 +130,7 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
         nonceStore: verifyOptions.nonceStore ?? ownNonces,
         onReject: (rejection) => {
           log.rejection(rejection);
-          (verifyOptions.onReject ?? onReject)?.(rejection);
+          return (verifyOptions.onReject ?? onReject)?.(rejection);
         },
         allowList: list,
       });
@@ -135,8 +144,12 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
 }
 
 function hostsOf(env: Env): string[] | undefined {
-  const hosts = parseHosts(env.AMESH_HOSTS ?? '');
-  return hosts.length === 0 ? undefined : hosts;
+  try {
+    const hosts = parseHosts(env.AMESH_HOSTS ?? '');
+    return hosts.length === 0 ? undefined : hosts;
+  } catch (error) {
+    throw new TypeError(`AMESH_HOSTS is wrong: ${(error as Error).message}`);
+  }
 }
 
 function assemble(options: AmeshOptions, env: Env) {
@@ -154,5 +167,5 @@ function assemble(options: AmeshOptions, env: Env) {
     async () => readAllowList(await device()),
     () => trustStamp(store),
   );
-  return { device, list, log: createLog(env) };
+  return { device, list, log: createLog(env, dir), store };
 }

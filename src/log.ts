@@ -1,5 +1,5 @@
 import type { ClientRejection } from './core/client/refusal';
-import type { Rejection } from './core/refusal';
+import type { Rejection } from './core/rejection';
 import type { Env } from './trust/home';
 
 /** A code is printed at most this often; a stranger must not be able to fill the disk. */
@@ -17,7 +17,15 @@ export interface Log {
 
 const printed = new Set<string>();
 
-export function createLog(env: Env, write: (line: string) => void = (line) => console.warn(line)): Log {
+/**
+ * @param dir the folder of the identity, named where the wrong one is the usual cause
+ * @param write where the lines go
+ */
+export function createLog(
+  env: Env,
+  dir: string,
+  write: (line: string) => void = (line) => console.warn(line),
+): Log {
   const debug = /(?:^|[\s,])(?:amesh|\*)(?:$|[\s,*:])/.test(env.DEBUG ?? '');
   const last = new Map<string, { atMs: number; more: number }>();
 
@@ -30,7 +38,7 @@ export function createLog(env: Env, write: (line: string) => void = (line) => co
         return;
       }
       last.set(rejection.code, { atMs: nowMs, more: 0 });
-      write(describe(rejection, debug) + (state?.more ? ` (${state.more} more like it since)` : ''));
+      write(describe(rejection, dir, debug) + (state?.more ? ` (${state.more} more like it since)` : ''));
     },
     clientRejection({ status, code, url, message, fix }) {
       if (debug) write(`amesh: ${status} ${code} from ${visible(url)}: ${message} ${fix}`);
@@ -43,10 +51,23 @@ export function createLog(env: Env, write: (line: string) => void = (line) => co
   };
 }
 
-function describe({ status, code, message, fix, request, cause }: Rejection, debug: boolean): string {
+/** What is said of a list is said of one folder, and `amesh` in a shell may be looking at another. */
+const ABOUT_THE_LIST: ReadonlySet<string> = new Set([
+  'unknown_device',
+  'role_not_allowed',
+  'wrong_host',
+  'allow_list_integrity_failure',
+]);
+
+function describe(
+  { status, code, message, fix, request, cause }: Rejection,
+  dir: string,
+  debug: boolean,
+): string {
   const { method, authority, target, deviceId, covered } = request;
+  const where = ABOUT_THE_LIST.has(code) ? ` (AUTH_MESH_DIR ${visible(dir)})` : '';
   const parts = [
-    `amesh: refused ${status} ${code}: ${visible(message)} ${fix}`,
+    `amesh: refused ${status} ${code}: ${visible(message)} ${fix}${where}`,
     `[${visible(method)} ${visible(authority)}${debug ? visible(target) : withoutQuery(target)}`,
     ...(deviceId === undefined ? [] : [`from ${deviceId}`]),
     ...(covered === undefined ? [] : [`covering ${covered.map((name) => visible(name)).join(' ')}`]),

@@ -23,7 +23,8 @@ export {
   RedirectRefusedError,
 } from './errors';
 export { InMemoryNonceStore, type InMemoryNonceStoreOptions, type NonceStore } from './nonce-memory';
-export type { RefusalMessage, Rejection } from './refusal';
+export type { RefusalMessage } from './refusal';
+export type { Rejection } from './rejection';
 export { type SignatureFormat, type SignOptions, signRequest } from './sign';
 export {
   type Accepted,

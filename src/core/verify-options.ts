@@ -1,6 +1,6 @@
 import { normalizeAuthority, parseHosts } from './authority';
 import type { NonceStore } from './nonce-memory';
-import type { Rejection } from './refusal';
+import type { Rejection } from './rejection';
 
 /** How requests are verified. Every option may be left out; a wrong one is a TypeError where it is given. */
 export interface VerifyOptions {

@@ -1,29 +1,25 @@
 import { cryptoProvider } from '#crypto';
-import {
-  type AllowList,
-  type AllowListSource,
-  createAllowList,
-  deviceIdOf,
-  type TrustedDevice,
-} from './allow-list';
-import { isLoopback, portOf } from './authority';
+import { type AllowListSource, createAllowList } from './allow-list';
 import type { AuthMeshIdentity } from './caller';
-import { CODES, type RejectCode } from './codes';
+import { checkBody, readBody, readyBody } from './check-body';
+import { findController, readAllowList } from './check-device';
+import { checkHost } from './check-host';
+import { claimNonce, shareClaims } from './check-nonce';
+import { checkSignature, readCovered } from './check-signature';
+import type { RejectCode } from './codes';
 import type { Credentials } from './credentials';
-import type { CryptoProvider, MaybePromise, PublicKey } from './crypto/provider';
-import { readContentDigest } from './digest';
-import { equalBytes, fromBase64Url, toSlab } from './encoding';
-import { AllowListIntegrityError, AmeshError, isAmeshError, NonceStoreUnavailableError } from './errors';
-import { Fault } from './fault';
-import { checkFreshness, keepUntilMs } from './freshness';
+import type { CryptoProvider } from './crypto/provider';
+import { Fault, toFault } from './fault';
+import { checkFreshness } from './freshness';
+import { KeyCache } from './key-cache';
 import { InMemoryNonceStore, type NonceStore } from './nonce-memory';
 import { readCredentials } from './read-credentials';
-import { type RefusalMessage, type Rejection, refusalMessage } from './refusal';
+import { type RefusalMessage, refusalMessage } from './refusal';
+import { toRejection } from './rejection';
 import { type RequestLine, readRequestLine } from './request-line';
 import { callSafely } from './safe-call';
-import { createSignatureBase, requiredComponents, signatureParameters } from './signature-base';
 import { readVerifyOptions, type VerifyOptions, type VerifySettings } from './verify-options';
-import { fieldValue, type HeaderLines, type ReadBody, type RequestView, toRequestView } from './view';
+import { type RequestView, toRequestView } from './view';
 
 export interface VerifierOptions extends VerifyOptions {
   /** Whom to trust: a source that is asked on every request, or plain values. */
@@ -92,7 +88,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
     now,
     source: list === null ? (allowList as AllowListSource) : { current: () => list },
     nonceStore: settings.nonceStore ?? new InMemoryNonceStore({ now }),
-    keys: new Map(),
+    keys: new KeyCache(crypto),
   };
   async function verify(request: Request | RequestView, call: VerifyCall = {}) {
     if (!isRequest(request)) return verifyView(context, request, call);
@@ -110,25 +106,11 @@ interface Context {
   readonly now: () => number;
   readonly source: AllowListSource;
   readonly nonceStore: NonceStore;
-  /** Imported keys by device: importing costs more than a verify. */
-  readonly keys: Map<string, { readonly text: string; readonly key: PublicKey }>;
+  readonly keys: KeyCache;
 }
 
-// Only devices of the allow list get in, so this is a bound on memory and not on trust.
-const MAX_KEYS = 10_000;
-
-// What was verified already. The claim names its nonce, so that a view that its owner changes is a new request.
+// The view of a Request, so that the same one verified again is known to be the same.
 const views = new WeakMap<Request, RequestView>();
-const claims = new WeakMap<RequestView, Claim>();
-const bodies = new WeakMap<RequestView, Uint8Array>();
-
-interface Claim {
-  readonly store: NonceStore;
-  readonly deviceId: string;
-  readonly nonce: string;
-  /** The one before it, in another store: verifiers of several stores may take turns at a request. */
-  readonly before: Claim | undefined;
-}
 
 function isRequest(request: Request | RequestView): request is Request {
   return (
@@ -144,17 +126,15 @@ function toFreshRequest(request: Request, view: RequestView & { body: Uint8Array
   return fresh;
 }
 
+/** The checks of docs/protocol.md in their order. Each waits only where it has to: most need no other turn. */
 async function verifyView(context: Context, view: RequestView, call: VerifyCall) {
-  const { settings } = context;
+  const { settings, source, nonceStore, crypto } = context;
+  const { headers } = view;
+  const nowMs = context.now();
   let credentials: Credentials | Fault | undefined;
   let line: RequestLine | Fault | undefined;
-  let fault: Fault | null = null;
-  let cause: unknown;
-  let caller: AuthMeshIdentity | undefined;
-  let body: Uint8Array | undefined;
-  const nowMs = context.now();
   try {
-    credentials = readCredentials(view.headers);
+    credentials = readCredentials(headers);
     if (credentials instanceof Fault) return refuse(credentials);
     line = readRequestLine(view, {
       authority: settings.authority,
@@ -162,288 +142,65 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
       trustForwardedHost: call.trustForwardedHost ?? settings.trustForwardedHost,
     });
     if (line instanceof Fault) return refuse(line);
-    const covered = readCovered(credentials, view.headers);
+    const covered = readCovered(credentials, headers);
     if (covered instanceof Fault) return refuse(covered);
 
-    const reading = readAllowList(context);
+    const reading = readAllowList(source);
     const list = reading instanceof Promise ? await reading : reading;
-    fault =
-      checkHost(context, view, line, list) ??
-      checkFreshness(credentials, nowMs, settings, context.nonceStore.startedAt);
-    if (fault !== null) return refuse(fault);
+    const early =
+      checkHost(settings, view, line, list) ??
+      checkFreshness(credentials, nowMs, settings, nonceStore.startedAt);
+    if (early !== null) return refuse(early);
     const device = findController(list, credentials.deviceId, nowMs);
     if (device instanceof Fault) return refuse(device);
 
-    const imported = context.keys.get(device.deviceId);
-    const key = imported?.text === device.publicKey ? imported.key : await importKey(context, device);
-    const checking = checkSignature(key, view, line, credentials, covered);
-    fault = checking instanceof Promise ? await checking : checking;
-    if (fault !== null) return refuse(fault);
-    const claiming = claimNonce(context, view, credentials, nowMs);
-    fault = claiming instanceof Promise ? await claiming : claiming;
-    if (fault !== null) return refuse(fault);
+    const importing = context.keys.keyOf(device);
+    const key = importing instanceof Promise ? await importing : importing;
+    const checking = checkSignature(key, line, headers, credentials, covered);
+    const wrong = checking instanceof Promise ? await checking : checking;
+    if (wrong !== null) return refuse(wrong);
+    const claiming = claimNonce(nonceStore, view, credentials, nowMs, settings);
+    const replayed = claiming instanceof Promise ? await claiming : claiming;
+    if (replayed !== null) return refuse(replayed);
+
     let bytes: Uint8Array | null | undefined = readyBody(view);
     if (bytes === undefined) {
-      bytes = await readBody(context, view);
+      bytes = await readBody(view, settings.maxBodyBytes);
       // A body can take minutes, and a revocation counts within a second.
-      const later = findController(await readAllowList(context), credentials.deviceId, context.now());
+      const later = findController(await readAllowList(source), device.deviceId, context.now());
       if (later instanceof Fault) return refuse(later);
     }
-    const digesting = checkBody(context, view, bytes);
-    const checked = digesting instanceof Promise ? await digesting : digesting;
-    if (checked instanceof Fault) return refuse(checked);
-    body = checked;
-    caller = {
-      deviceId: device.deviceId,
-      friendlyName: device.friendlyName,
-      verifiedAt: Math.floor(nowMs / 1000),
-    };
+    const digesting = checkBody(view, bytes, settings.maxBodyBytes, crypto);
+    const body = digesting instanceof Promise ? await digesting : digesting;
+    if (body instanceof Fault) return refuse(body);
+
+    const { deviceId, friendlyName } = device;
+    const caller: AuthMeshIdentity = { deviceId, friendlyName, verifiedAt: Math.floor(nowMs / 1000) };
+    const request = { ...view, body };
+    shareClaims(view, request);
+    return { ok: true, caller, request } as const;
   } catch (error) {
     // A stranger cannot get here: only the allow list, a store or a body throws, and its code says which.
     const thrown = toFault(error);
     if (thrown === null) throw error;
-    cause = error;
-    return refuse(thrown);
+    return refuse(thrown, error);
   }
-  const request = { ...view, body };
-  const claim = claims.get(view);
-  if (claim !== undefined) claims.set(request, claim);
-  return { ok: true, caller, request } as const;
 
-  function refuse(reason: Fault): Refused {
-    const rejection = toRejection(reason, view, credentials, line, cause);
-    report(settings, rejection);
-    const message = refusalMessage(reason.code, nowMs);
+  function refuse(fault: Fault, cause?: unknown): Refused {
+    const rejection = toRejection(fault, view, credentials, line, cause);
+    const { onReject } = settings;
+    // A request must not decide whether the user's own logging stops the server, and the refusal stands.
+    if (onReject !== undefined) callSafely(() => onReject(rejection));
+    const message = refusalMessage(fault.code, nowMs);
     return {
       ok: false,
-      code: reason.code,
+      code: fault.code,
       status: rejection.status,
       message,
-      bodyUnread: typeof view.body === 'function' && !bodies.has(view),
+      bodyUnread: typeof view.body === 'function' && readyBody(view) === undefined,
       get response() {
         return new Response(message.body, { status: message.status, headers: message.headers });
       },
     };
   }
-}
-
-/** The end of check 2: the components that the signature covers, which have to be all that are required. */
-function readCovered(credentials: Credentials, headers: HeaderLines): readonly string[] | Fault {
-  const required = requiredComponents(headers, credentials.form);
-  if (credentials.covered === null) return required;
-  const missing = required.find((name) => !(credentials.covered as readonly string[]).includes(name));
-  if (missing === undefined) return credentials.covered;
-  return new Fault('component_not_covered', `The signature does not cover "${missing}".`);
-}
-
-/** Check 3. */
-function checkHost(context: Context, view: RequestView, line: RequestLine, list: AllowList): Fault | null {
-  const named = fieldValue(view.headers, 'authmesh-target');
-  if (!answersTo(context.settings, view, line.authority, list, named)) {
-    return new Fault(
-      'wrong_host',
-      `The request is for ${line.authority}, which is none of the hosts of this machine.`,
-    );
-  }
-  if (named !== undefined && named !== list.deviceId) {
-    return new Fault('wrong_target', 'AuthMesh-Target names another device than this one.');
-  }
-  return null;
-}
-
-function answersTo(
-  { hosts, authority }: VerifySettings,
-  view: RequestView,
-  seen: string,
-  list: AllowList,
-  named: string | undefined,
-): boolean {
-  if (authority !== undefined) return true;
-  if (hosts !== undefined) return hosts.has(seen);
-  if (list.hosts.length > 0) return list.hosts.includes(seen);
-  if (named !== undefined && named === list.deviceId) return true;
-  if (!isLoopback(seen)) return false;
-  const port = portOf(seen);
-  const { localPort } = view;
-  return (
-    localPort === undefined || (port === null ? localPort === 80 || localPort === 443 : localPort === port)
-  );
-}
-
-/** Checks 5 and 6. */
-function findController(list: AllowList, deviceId: string, nowMs: number): TrustedDevice | Fault {
-  const device = list.find(deviceId);
-  if (device === undefined)
-    return new Fault('unknown_device', `${deviceId} is not in the allow list: never paired, or revoked.`);
-  if (device.expiresAt !== undefined && nowMs > device.expiresAt * 1000) return new Fault('device_expired');
-  if (!device.roles.includes('controller')) return new Fault('role_not_allowed');
-  return device;
-}
-
-/** Check 7. */
-function checkSignature(
-  key: PublicKey,
-  view: RequestView,
-  line: RequestLine,
-  credentials: Credentials,
-  covered: readonly string[],
-): MaybePromise<Fault | null> {
-  const parameters = credentials.parameters ?? signatureParameters(covered, credentials);
-  const base = createSignatureBase(line, view.headers, covered, parameters);
-  if (base instanceof Fault) return base;
-  const verified = key.verify(credentials.signature, toSlab(base));
-  return typeof verified === 'boolean' ? signatureFault(verified) : verified.then(signatureFault);
-}
-
-function signatureFault(verified: boolean): Fault | null {
-  if (verified === true) return null;
-  return new Fault('invalid_signature', 'The signature does not match the request as this server saw it.');
-}
-
-async function importKey(context: Context, device: TrustedDevice): Promise<PublicKey> {
-  const point = fromBase64Url(device.publicKey);
-  if (point === null || (await deviceIdOf(point, context.crypto)) !== device.deviceId) {
-    throw new AllowListIntegrityError(`The key of ${device.deviceId} is not the one that its id stands for.`);
-  }
-  const key = await context.crypto.importPublicKey(point);
-  if (context.keys.size >= MAX_KEYS) context.keys.delete(context.keys.keys().next().value as string);
-  context.keys.set(device.deviceId, { text: device.publicKey, key });
-  return key;
-}
-
-/** Check 8. */
-function claimNonce(
-  { nonceStore, settings }: Context,
-  view: RequestView,
-  { deviceId, nonce, created }: Credentials,
-  nowMs: number,
-): MaybePromise<Fault | null> {
-  const before = claims.get(view);
-  for (let claim = before; claim !== undefined; claim = claim.before) {
-    if (claim.store === nonceStore && claim.deviceId === deviceId && claim.nonce === nonce) return null;
-  }
-  const conclude = (isNew: boolean) => {
-    // Strictly true: what a store that is written wrongly says is no permission.
-    if (isNew !== true) return new Fault('replay_detected');
-    claims.set(view, { store: nonceStore, deviceId, nonce, before });
-    return null;
-  };
-  try {
-    const claim = nonceStore.claim(deviceId, nonce, keepUntilMs(created, nowMs, settings));
-    return claim instanceof Promise ? claim.then(conclude, storeFailed) : conclude(claim);
-  } catch (error) {
-    return storeFailed(error);
-  }
-}
-
-function storeFailed(error: unknown): never {
-  throw toFault(error) === null ? new NonceStoreUnavailableError(undefined, error) : error;
-}
-
-function readAllowList({ source }: Context): MaybePromise<AllowList> {
-  try {
-    const list = source.current();
-    return list instanceof Promise ? list.catch(listFailed) : list;
-  } catch (error) {
-    return listFailed(error);
-  }
-}
-
-function listFailed(error: unknown): never {
-  // Also for a lock that is held too long and the like: they have codes, but none that a client may see.
-  throw toFault(error) === null
-    ? new AmeshError('allow_list_unavailable', undefined, { cause: error })
-    : error;
-}
-
-/** Check 9, of the bytes that were read; null stands for more of them than were wanted where no digest allows any. */
-function checkBody(
-  context: Context,
-  view: RequestView,
-  body: Uint8Array | null,
-): MaybePromise<Uint8Array | Fault> {
-  const { maxBodyBytes } = context.settings;
-  const declared = fieldValue(view.headers, 'content-digest');
-  if (body === null) return new Fault('content_digest_missing');
-  if (body.length > maxBodyBytes)
-    return new Fault('payload_too_large', `The body is larger than ${maxBodyBytes} bytes.`);
-  if (declared === undefined) return body.length === 0 ? body : new Fault('content_digest_missing');
-  const expected = readContentDigest(declared);
-  if (expected === null)
-    return new Fault('content_digest_mismatch', 'Content-Digest names no SHA-256 digest.');
-  const compare = (digest: Uint8Array) =>
-    equalBytes(digest, expected) ? body : new Fault('content_digest_mismatch');
-  const digest = context.crypto.sha256(body);
-  return digest instanceof Promise ? digest.then(compare) : compare(digest);
-}
-
-/** The bytes that need no reading. */
-function readyBody(view: RequestView): Uint8Array | undefined {
-  const { body } = view;
-  if (body === null || body === undefined) return EMPTY;
-  return typeof body === 'function' ? bodies.get(view) : body;
-}
-
-const EMPTY = new Uint8Array();
-
-async function readBody({ settings }: Context, view: RequestView): Promise<Uint8Array | null> {
-  // With no digest a single byte is too much: no need to wait for the others.
-  const hasDigest = fieldValue(view.headers, 'content-digest') !== undefined;
-  try {
-    const bytes = await (view.body as ReadBody)(
-      hasDigest ? settings.maxBodyBytes : Math.min(settings.maxBodyBytes, 1),
-    );
-    bodies.set(view, bytes);
-    return bytes;
-  } catch (error) {
-    if (!isAmeshError(error)) throw new AmeshError('body_incomplete', undefined, { cause: error });
-    if (!hasDigest && error.code === 'payload_too_large') return null;
-    throw error;
-  }
-}
-
-function toFault(error: unknown): Fault | null {
-  if (!isAmeshError(error) || !('status' in CODES[error.code])) return null;
-  return new Fault(error.code as RejectCode, error.message.slice(0, -error.fix.length).trim());
-}
-
-function toRejection(
-  fault: Fault,
-  view: RequestView,
-  credentials: Credentials | Fault | undefined,
-  line: RequestLine | Fault | undefined,
-  cause: unknown,
-): Rejection {
-  const { status, cause: general } = CODES[fault.code];
-  const claimed = credentials === undefined || credentials instanceof Fault ? undefined : credentials;
-  const read = line === undefined || line instanceof Fault ? undefined : line;
-  return {
-    code: fault.code,
-    status,
-    message: fault.detail ?? general,
-    fix: fixFor(fault.code, read, cause),
-    request: {
-      method: String(view.method),
-      authority: read?.authority ?? String(view.authority),
-      target: read === undefined ? String(view.target) : read.path + (read.query === '?' ? '' : read.query),
-      deviceId: claimed?.deviceId,
-      covered:
-        fault.code === 'invalid_signature' && claimed
-          ? (claimed.covered ?? requiredComponents(view.headers, claimed.form))
-          : undefined,
-    },
-    ...(cause === undefined ? {} : { cause }),
-  };
-}
-
-function fixFor(code: RejectCode, line: RequestLine | undefined, cause: unknown): string {
-  if (isAmeshError(cause)) return cause.fix;
-  if (code !== 'wrong_host' || line === undefined) return CODES[code].fix;
-  return `If it is ours, run on this machine: amesh config hosts ${line.authority}`;
-}
-
-function report(settings: VerifySettings, rejection: Rejection): void {
-  const { onReject } = settings;
-  // A request must not decide whether the user's own logging stops the server, and the refusal stands.
-  if (onReject !== undefined) callSafely(() => onReject(rejection));
 }

@@ -191,7 +191,7 @@ describe.each(frameworks)('$name', ({ express }) => {
       expect(response.body).toBe('{"error":"wrong_host"}');
       expect(codes()).toEqual(['wrong_host']);
       expect(machines.rejections[0]?.fix).toBe(
-        'If it is ours, run on this machine: amesh config hosts internal:3000',
+        'If it is ours, add it to the hosts that verify() or AMESH_HOSTS gives, which count before the sealed list. They are: api.example.com',
       );
     });
 

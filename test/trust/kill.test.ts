@@ -84,7 +84,7 @@ describe('a writer killed with SIGKILL', () => {
     const there = await names();
     expect(children).toHaveLength(KILLS);
     expect(done.filter((name) => !there.has(name))).toEqual([]);
-    expect(done.length).toBeGreaterThan(KILLS / 4); // or nothing was tested
+    expect(done.length).toBeGreaterThan(KILLS / 20); // or nothing was tested
     expect(reads).toBeGreaterThan(KILLS);
 
     expect(await write('after.example.com')).toBeLessThan(3000);

@@ -1,0 +1,58 @@
+import type { AllowList } from './allow-list';
+import { isLoopback, portOf } from './authority';
+import { Fault } from './fault';
+import type { RequestLine } from './request-line';
+import type { VerifySettings } from './verify-options';
+import { fieldValue, type RequestView } from './view';
+
+/** Check 3: the host is ours, and AuthMesh-Target, where it is there, is us. */
+export function checkHost(
+  settings: VerifySettings,
+  view: RequestView,
+  line: RequestLine,
+  list: AllowList,
+): Fault | null {
+  const named = fieldValue(view.headers, 'authmesh-target');
+  if (!answersTo(settings, view, line.authority, list, named)) {
+    return new Fault(
+      'wrong_host',
+      `The request is for ${line.authority}, which is none of the hosts of this machine.`,
+      howToAdd(settings, view, line.authority, list),
+    );
+  }
+  if (named !== undefined && named !== list.deviceId) {
+    return new Fault('wrong_target', 'AuthMesh-Target names another device than this one.');
+  }
+  return null;
+}
+
+/** @see docs/protocol.md, "Authority and hosts" */
+function answersTo(
+  { hosts, authority }: VerifySettings,
+  view: RequestView,
+  seen: string,
+  list: AllowList,
+  named: string | undefined,
+): boolean {
+  if (authority !== undefined) return true;
+  if (hosts !== undefined) return hosts.has(seen);
+  if (list.hosts.length > 0) return list.hosts.includes(seen);
+  if (named !== undefined && named === list.deviceId) return true;
+  if (!isLoopback(seen)) return false;
+  const port = portOf(seen);
+  const { localPort } = view;
+  return (
+    localPort === undefined || (port === null ? localPort === 80 || localPort === 443 : localPort === port)
+  );
+}
+
+/** The whole list that would do: to name only the new host would shut out those that work now. */
+function howToAdd({ hosts }: VerifySettings, view: RequestView, seen: string, list: AllowList): string {
+  if (hosts !== undefined) {
+    const given = [...hosts].join(',');
+    return `If it is ours, add it to the hosts that verify() or AMESH_HOSTS gives, which count before the sealed list. They are: ${given}`;
+  }
+  const local = view.localPort === undefined || isLoopback(seen) ? [] : [`localhost:${view.localPort}`];
+  const others = list.hosts.length > 0 ? list.hosts : local;
+  return `If it is ours, run on this machine: amesh config hosts ${[seen, ...others].join(',')}`;
+}

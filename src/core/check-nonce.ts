@@ -1,0 +1,55 @@
+import type { Credentials } from './credentials';
+import type { MaybePromise } from './crypto/provider';
+import { NonceStoreUnavailableError } from './errors';
+import { Fault, toFault } from './fault';
+import { type FreshnessOptions, keepUntilMs } from './freshness';
+import type { NonceStore } from './nonce-memory';
+import type { RequestView } from './view';
+
+interface Claim {
+  readonly store: NonceStore;
+  readonly deviceId: string;
+  readonly nonce: string;
+  /** The one before it, in another store: verifiers of several stores may take turns at a request. */
+  readonly before: Claim | undefined;
+}
+
+// What was claimed for a request already. It names the nonce, so that a view that its owner changes is a new request.
+const claims = new WeakMap<RequestView, Claim>();
+
+/** Check 8. The same request again, in the same store, needs no second claim. */
+export function claimNonce(
+  store: NonceStore,
+  view: RequestView,
+  { deviceId, nonce, created }: Credentials,
+  nowMs: number,
+  settings: FreshnessOptions,
+): MaybePromise<Fault | null> {
+  const before = claims.get(view);
+  for (let claim = before; claim !== undefined; claim = claim.before) {
+    if (claim.store === store && claim.deviceId === deviceId && claim.nonce === nonce) return null;
+  }
+  const conclude = (isNew: boolean) => {
+    // Strictly true: what a store that is written wrongly says is no permission.
+    if (isNew !== true) return new Fault('replay_detected');
+    claims.set(view, { store, deviceId, nonce, before });
+    return null;
+  };
+  try {
+    const answer = store.claim(deviceId, nonce, keepUntilMs(created, nowMs, settings));
+    return answer instanceof Promise ? answer.then(conclude, storeFailed) : conclude(answer);
+  } catch (error) {
+    return storeFailed(error);
+  }
+}
+
+/** Lets a view that was made of another one pass as the same request. */
+export function shareClaims(from: RequestView, to: RequestView): void {
+  const claim = claims.get(from);
+  if (claim !== undefined) claims.set(to, claim);
+}
+
+function storeFailed(error: unknown): never {
+  if (toFault(error) !== null) throw error;
+  throw new NonceStoreUnavailableError(undefined, error);
+}

@@ -1,0 +1,86 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createAmesh } from '@authmesh/sdk';
+import { createIdentity } from '@authmesh/sdk/admin';
+import express from 'express';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { listen } from './support/listen';
+
+let root: string;
+let warned: ReturnType<typeof vi.spyOn>;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+  warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
+});
+afterEach(async () => {
+  warned.mockRestore();
+  await rm(root, { recursive: true });
+});
+
+const lines = () => warned.mock.calls.map(([line]: unknown[]) => String(line));
+
+describe('verify()', () => {
+  it('says at once, and once, that there is no identity', () => {
+    const amesh = createAmesh({ dir: root, env: {} });
+    amesh.verify();
+    amesh.verify();
+    expect(lines()).toEqual([expect.stringContaining(`There is no identity in ${root}. Run: amesh init`)]);
+  });
+
+  it('mounted without its parentheses says so', async () => {
+    const app = express();
+    app.use(createAmesh({ dir: root, env: {} }).verify as never);
+    app.use(
+      ((error, _req, res, _next) => void res.status(500).end(error.message)) as express.ErrorRequestHandler,
+    );
+    const server = await listen(app);
+    const response = await fetch(server.origin);
+    expect(await response.text()).toBe(
+      'verify() was given a request. Mount it with its parentheses: amesh.verify().',
+    );
+    await server.close();
+  });
+
+  it('names AMESH_HOSTS where that is wrong', () => {
+    const amesh = createAmesh({ dir: root, env: { AMESH_HOSTS: 'http://x' } });
+    expect(() => amesh.verify()).toThrow(/^AMESH_HOSTS is wrong: "http:\/\/x" is not a host/);
+  });
+
+  it('names the folder whose list does not know a device', async () => {
+    const [server, caller] = [join(root, 'server'), join(root, 'caller')];
+    await createIdentity(server, {}, { friendlyName: 'server' });
+    await createIdentity(caller, {}, { friendlyName: 'caller' });
+    const verify = createAmesh({ dir: server, env: {} }).verify();
+    const target = await listen((req, res) => verify(req, res, () => void res.end()));
+    expect((await createAmesh({ dir: caller, env: {} }).fetch(target.origin)).status).toBe(401);
+    expect(lines().at(-1)).toContain(`(AUTH_MESH_DIR ${server})`);
+    await target.close();
+  });
+
+  it('prints a query only with DEBUG=amesh', async () => {
+    for (const [DEBUG, shown] of [
+      [undefined, '/a?… (12 characters)'],
+      ['amesh', '/a?token=SECRET'],
+    ] as const) {
+      const verify = createAmesh({ dir: root, env: { DEBUG } }).verify();
+      const target = await listen((req, res) => verify(req, res, () => void res.end()));
+      await fetch(`${target.origin}/a?token=SECRET`);
+      expect(lines().at(-1)).toContain(shown);
+      expect(lines().at(-1)?.includes('SECRET')).toBe(DEBUG === 'amesh');
+      await target.close();
+    }
+  });
+});
+
+describe('a passphrase that is supplied for a key with a generated one', () => {
+  it('is named as the reason', async () => {
+    await createIdentity(root, {}, { friendlyName: 'server' });
+    const amesh = createAmesh({ dir: root, env: { AUTH_MESH_PASSPHRASE: 'left over' } });
+    await expect(amesh.identity()).rejects.toMatchObject({
+      code: 'passphrase_wrong',
+      message: expect.stringContaining('was generated and lies in .passphrase'),
+      fix: 'Unset AUTH_MESH_PASSPHRASE and AMESH_PASSPHRASE_FILE.',
+    });
+  });
+});
