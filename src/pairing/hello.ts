@@ -1,0 +1,100 @@
+import { fromBase64Url, toBase64Url, toUtf8 } from '../core/encoding';
+import { PairingError, tampered } from './failure';
+import { SUITE } from './suite';
+
+/** The version of the ceremony that this code speaks. */
+export const VERSION = 1;
+
+const MAX_LENGTH = 1024;
+
+/** M1, C→T in clear: what the controller can, and a commitment to what it will say in M3. */
+export interface M1 {
+  readonly com: Uint8Array;
+}
+
+/** M2, T→C in clear. */
+export interface M2 {
+  readonly eT: Uint8Array;
+  readonly nT: Uint8Array;
+}
+
+/** M3, C→T in clear: what M1 was a commitment to. */
+export interface M3 {
+  readonly eC: Uint8Array;
+  readonly nC: Uint8Array;
+}
+
+export function writeM1({ com }: M1): string {
+  return JSON.stringify({
+    type: 'm1',
+    versions: [VERSION],
+    suite: SUITE,
+    role: 'controller',
+    com: toBase64Url(com),
+  });
+}
+
+export function readM1(body: string): M1 {
+  const { versions, suite, role, com } = read(body, 'm1', ['versions', 'suite', 'role', 'com']);
+  if (!Array.isArray(versions) || versions.length > 16 || !versions.every((v) => Number.isSafeInteger(v)))
+    throw tampered();
+  if (!versions.includes(VERSION)) throw new PairingError('unsupported_version');
+  if (suite !== SUITE || role !== 'controller') throw tampered();
+  return { com: bytes(com, 32) };
+}
+
+export function writeM2({ eT, nT }: M2): string {
+  return JSON.stringify({
+    type: 'm2',
+    version: VERSION,
+    suite: SUITE,
+    role: 'target',
+    eT: toBase64Url(eT),
+    nT: toBase64Url(nT),
+  });
+}
+
+export function readM2(body: string): M2 {
+  const { version, suite, role, eT, nT } = read(body, 'm2', ['version', 'suite', 'role', 'eT', 'nT']);
+  if (!Number.isSafeInteger(version)) throw tampered();
+  if (version !== VERSION) throw new PairingError('unsupported_version');
+  if (suite !== SUITE || role !== 'target') throw tampered();
+  return { eT: bytes(eT, 33), nT: bytes(nT, 32) };
+}
+
+export function writeM3({ eC, nC }: M3): string {
+  return JSON.stringify({ type: 'm3', eC: toBase64Url(eC), nC: toBase64Url(nC) });
+}
+
+export function readM3(body: string): M3 {
+  const { eC, nC } = read(body, 'm3', ['eC', 'nC']);
+  return { eC: bytes(eC, 33), nC: bytes(nC, 32) };
+}
+
+/** Strict: these members and no other, in one form only, which is the one that `write…` gives. */
+function read(body: string, type: string, names: readonly string[]): Record<string, unknown> {
+  if (body.length > MAX_LENGTH) throw tampered();
+  let value: unknown;
+  try {
+    value = JSON.parse(body);
+  } catch {
+    throw tampered();
+  }
+  if (typeof value !== 'object' || value === null || JSON.stringify(value) !== body) throw tampered();
+  const members = Object.keys(value);
+  const expected = ['type', ...names];
+  if (members.length !== expected.length || members.some((name, i) => name !== expected[i])) throw tampered();
+  if ((value as { type: unknown }).type !== type) throw tampered();
+  return value as Record<string, unknown>;
+}
+
+function bytes(value: unknown, length: number): Uint8Array {
+  const decoded = typeof value === 'string' ? fromBase64Url(value) : null;
+  if (decoded?.length !== length) throw tampered();
+  return decoded;
+}
+
+/** A clear message as the bytes that are hashed: exactly those that were sent. */
+export function helloBytes(body: string): Uint8Array {
+  return toUtf8(body);
+}

@@ -1,0 +1,190 @@
+import type { Signer } from '../core/crypto/provider';
+import { equalBytes, toUtf8 } from '../core/encoding';
+import { Channel } from './channel';
+import { PairingError, type PairingFailure, tampered } from './failure';
+import { type M1, readM1, readM3, writeM2 } from './hello';
+import { type Introduction, readIntroduction, writeIntroduction } from './introduction';
+import { commitment, deriveKeys } from './key-schedule';
+import { type Ephemeral, newEphemeral } from './suite';
+
+/*
+ * The target's side of amesh-pair/1. No sockets, no clock, no disk: events go in, actions come out.
+ *
+ *   idle        M1               → sends M2
+ *   greeted     M3               → (checks the commitment)
+ *   revealed    M4               → sends M5, and asks for the code on the controller's screen
+ *   typing      typed            → right: asks whether there is room for the controller; wrong: asks again, three in all
+ *   verified    admitted yes     → sends M6 (verified)
+ *   waiting     M7 (commit)      → has the controller saved: the only commit point
+ *   saving      saved            → sends M8 (done); the end
+ *   paired, failed                 nothing more is taken
+ */
+export type TargetState =
+  | 'idle'
+  | 'greeted'
+  | 'revealed'
+  | 'typing'
+  | 'verified'
+  | 'waiting'
+  | 'saving'
+  | 'paired'
+  | 'failed';
+
+export type TargetEvent =
+  | { readonly type: 'message'; readonly body: string }
+  | { readonly type: 'typed'; readonly text: string }
+  /** Whether the controller is to be taken; false keeps what is there. */
+  | { readonly type: 'admitted'; readonly yes: boolean }
+  | { readonly type: 'saved' };
+
+export type TargetAction =
+  | { readonly type: 'send'; readonly body: string }
+  /** Ask for the code on the controller's screen. */
+  | { readonly type: 'ask_code' }
+  /** The text was wrong. */
+  | { readonly type: 'again'; readonly triesLeft: number; readonly wasPairingCode: boolean }
+  /** The text was right: decide whether there is room for this controller, and answer `admitted`. */
+  | { readonly type: 'admit'; readonly verificationCode: string; readonly peer: Introduction }
+  /** Write the controller into the allow list. */
+  | { readonly type: 'save'; readonly peer: Introduction }
+  | { readonly type: 'done'; readonly peer: Introduction }
+  | { readonly type: 'fail'; readonly failure: PairingFailure };
+
+export interface TargetOptions {
+  /** The pairing code, six digits. */
+  readonly code: string;
+  readonly signer: Signer;
+  /** What the controller gets to know. */
+  readonly own: Introduction;
+  /** Default: new ones. For tests with fixed keys. */
+  readonly ephemeral?: Ephemeral | undefined;
+  /** 32 bytes; default: new ones. For tests with fixed keys. */
+  readonly nonce?: Uint8Array | undefined;
+}
+
+const TRIES = 3;
+
+export class Target {
+  #state: TargetState = 'idle';
+  readonly #options: TargetOptions;
+  #ephemeral: Ephemeral | undefined;
+  #m1: M1 | undefined;
+  #clear: [string, string] = ['', ''];
+  #channel: Channel | undefined;
+  #th: Uint8Array<ArrayBuffer> = new Uint8Array();
+  #verificationCode = '';
+  #tries = 0;
+  #peer: Introduction | undefined;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(options: TargetOptions) {
+    this.#options = options;
+  }
+
+  get state(): TargetState {
+    return this.#state;
+  }
+
+  /** Takes one event after the other, and gives what is to be done about it. Never throws for what a peer sends. */
+  handle(event: TargetEvent): Promise<readonly TargetAction[]> {
+    const step = this.#turn.then(() => this.#step(event));
+    this.#turn = step;
+    return step;
+  }
+
+  async #step(event: TargetEvent): Promise<readonly TargetAction[]> {
+    if (this.#state === 'paired' || this.#state === 'failed') return [];
+    try {
+      return await this.#next(event);
+    } catch (error) {
+      this.#state = 'failed';
+      if (error instanceof PairingError) return [{ type: 'fail', failure: error.failure }];
+      throw error;
+    }
+  }
+
+  async #next(event: TargetEvent): Promise<readonly TargetAction[]> {
+    switch (`${this.#state} ${event.type}`) {
+      case 'idle message':
+        return this.#greet((event as { body: string }).body);
+      case 'greeted message':
+        return this.#checkCommitment((event as { body: string }).body);
+      case 'revealed message':
+        return this.#meet((event as { body: string }).body);
+      case 'typing typed':
+        return this.#compare((event as { text: string }).text);
+      case 'verified admitted':
+        if (!(event as { yes: boolean }).yes) throw new PairingError('declined');
+        this.#state = 'waiting';
+        return [{ type: 'send', body: (await this.#channel?.seal('m6', {})) as string }];
+      case 'waiting message':
+        await this.#channel?.open('m7', (event as { body: string }).body);
+        this.#state = 'saving';
+        return [{ type: 'save', peer: this.#peer as Introduction }];
+      case 'saving saved': {
+        const body = (await this.#channel?.seal('m8', {})) as string;
+        this.#state = 'paired';
+        return [
+          { type: 'send', body },
+          { type: 'done', peer: this.#peer as Introduction },
+        ];
+      }
+      default:
+        throw tampered(); // a message when none is due
+    }
+  }
+
+  async #greet(m1: string): Promise<readonly TargetAction[]> {
+    this.#m1 = readM1(m1);
+    this.#ephemeral = this.#options.ephemeral ?? (await newEphemeral());
+    const nonce = this.#options.nonce ?? crypto.getRandomValues(new Uint8Array(32));
+    const m2 = writeM2({ eT: this.#ephemeral.publicKey, nT: nonce });
+    this.#clear = [m1, m2];
+    this.#state = 'greeted';
+    return [{ type: 'send', body: m2 }];
+  }
+
+  async #checkCommitment(m3: string): Promise<readonly TargetAction[]> {
+    const { eC, nC } = readM3(m3);
+    const ephemeral = this.#ephemeral as Ephemeral;
+    if (!equalBytes(await commitment(eC, nC), (this.#m1 as M1).com)) throw tampered();
+    if (equalBytes(eC, ephemeral.publicKey)) throw tampered(); // our own, sent back
+    const z = await ephemeral.agree(eC).catch(() => {
+      throw tampered();
+    });
+    const keys = await deriveKeys(z, this.#options.code, [...this.#clear, m3]);
+    this.#th = keys.th;
+    this.#verificationCode = keys.verificationCode;
+    this.#channel = await Channel.create(keys, 'target');
+    this.#state = 'revealed';
+    return [];
+  }
+
+  async #meet(m4: string): Promise<readonly TargetAction[]> {
+    const channel = this.#channel as Channel;
+    const peer = await readIntroduction(this.#th, await channel.open('m4', m4), 'controller');
+    if (peer.publicKey === this.#options.own.publicKey) throw new PairingError('own_key');
+    this.#peer = peer;
+    const introduction = await writeIntroduction(this.#th, this.#options.own, this.#options.signer);
+    const m5 = await channel.seal('m5', introduction);
+    this.#state = 'typing';
+    return [{ type: 'send', body: m5 }, { type: 'ask_code' }];
+  }
+
+  #compare(text: string): readonly TargetAction[] {
+    const digits = text.replace(/[\s-]/g, '');
+    if (equalBytes(toUtf8(digits), toUtf8(this.#verificationCode))) {
+      this.#state = 'verified';
+      return [{ type: 'admit', verificationCode: this.#verificationCode, peer: this.#peer as Introduction }];
+    }
+    this.#tries++;
+    if (this.#tries >= TRIES) throw new PairingError('codes_differ');
+    return [
+      {
+        type: 'again',
+        triesLeft: TRIES - this.#tries,
+        wasPairingCode: equalBytes(toUtf8(digits), toUtf8(this.#options.code)),
+      },
+    ];
+  }
+}
