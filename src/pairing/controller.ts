@@ -96,7 +96,7 @@ export class Controller {
     try {
       return await this.#next(event);
     } catch (error) {
-      const unconfirmed = this.#state === 'saving' || this.#state === 'committing';
+      const unconfirmed = this.#state === 'committing';
       this.#state = 'failed';
       if (error instanceof PairingError) return [{ type: 'fail', failure: error.failure, unconfirmed }];
       throw error;
@@ -119,6 +119,8 @@ export class Controller {
         if (!(event as { yes: boolean }).yes) throw new PairingError('declined');
         this.#state = 'saving';
         return [{ type: 'save', peer: this.#peer as Introduction }];
+      case 'saving message':
+        return []; // nothing is due before M7, and the answer was given
       case 'saving saved':
         this.#state = 'committing';
         return [{ type: 'send', body: (await this.#channel?.seal('m7', {})) as string }];

@@ -121,6 +121,8 @@ export class Target {
         await this.#channel?.open('m7', (event as { body: string }).body);
         this.#state = 'saving';
         return [{ type: 'save', peer: this.#peer as Introduction }];
+      case 'saving message':
+        return []; // the commit has come, and whatever follows it changes nothing
       case 'saving saved': {
         const body = (await this.#channel?.seal('m8', {})) as string;
         this.#state = 'paired';
