@@ -29,7 +29,45 @@ const on =
 function expectHarmless(name: string, outcome: Outcome): void {
   expect(outcome.confirmed).toBe(false);
   if (name === 'M7') expect(outcome.saved).toEqual({ controller: ['prod-api'], target: [] });
-  else if (name === 'M7' || name === 'M8') expect(outcome.states[receiver]).toBe('paired'); // it has ended
+  else if (name === 'M8') expect(outcome.saved).toEqual({ controller: ['prod-api'], target: ['laptop'] });
+  else expect(outcome.saved).toEqual({ controller: [], target: [] });
+}
+
+describe.each(MESSAGES)('%s', (name, side, index) => {
+  const receiver = side === 'controller' ? 'target' : 'controller';
+  const attacked = (attack: (body: string) => ReturnType<Relay>) =>
+    holdCeremony({ relay: on(side, index, attack) });
+
+  it('dropped', async () => {
+    expectHarmless(name, await attacked(() => ({})));
+  });
+
+  it('truncated at every byte, and with every byte changed', async () => {
+    let length = 0;
+    await attacked((body) => {
+      length = body.length;
+      return {};
+    });
+    const changed = (body: string, at: number) => {
+      const code = body.charCodeAt(at);
+      return body.slice(0, at) + String.fromCharCode(code === 0x41 ? 0x42 : 0x41) + body.slice(at + 1);
+    };
+    for (let at = 0; at < length; at++) {
+      const cut = await attacked((body) => ({ on: [body.slice(0, at)] }));
+      expectHarmless(name, cut);
+      expect(cut.failures[receiver]).toMatch(/^(?:tampered|unsupported_version)$/);
+      const other = await attacked((body) => ({ on: [changed(body, at)] }));
+      expectHarmless(name, other);
+      expect(Object.values(other.failures).filter((failure) => failure !== undefined).length).toBeGreaterThan(
+        0,
+      );
+    }
+  });
+
+  it('sent twice', async () => {
+    const outcome = await attacked((body) => ({ on: [body, body] }));
+    if (name === 'M7' || name === 'M8')
+      expect(outcome.states[receiver]).toBe('paired'); // it has ended
     else expect(outcome.failures[receiver]).toBe('tampered');
   });
 
