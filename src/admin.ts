@@ -1,4 +1,4 @@
-export { parseHosts } from './core/authority';
+export { isLoopback, parseHosts, portOf } from './core/authority';
 export type { KeyBackend, KeyContext } from './keys/backend';
 export { BACKENDS, findBackend } from './keys/backends';
 export { addDevice, findDevice, type NewDevice, revokeDevice, setHosts } from './trust/changes';

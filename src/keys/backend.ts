@@ -12,8 +12,12 @@ export interface KeyContext {
 export interface KeyBackend {
   /** The name in `identity.json` and of `amesh init --backend`. */
   readonly id: string;
-  /** What whoami says of a key there, in one sentence. */
-  readonly description: string;
+  /**
+   * Says in a sentence or two where a key lies that is made or opened here now, what opens it and who could copy it.
+   *
+   * @throws AmeshError `passphrase_required` where it cannot tell
+   */
+  describe(context: KeyContext): Promise<string>;
   /** Whether it can be used here, found out by using it; `reason` says why not. */
   probe(context: KeyContext): Promise<{ available: boolean; reason?: string; hardware: boolean }>;
   /**

@@ -22,10 +22,16 @@ const GENERATED_ROUNDS = 2048;
 
 const REF = /^keys\/[A-Za-z0-9_-]{1,64}\.pem$/;
 
-/** The private key as an encrypted PKCS#8 file. Whoever can read this account's files can copy it. */
+/** The private key as an encrypted PKCS#8 file, with a passphrase that is supplied or else lies beside it. */
 export const encryptedFile: KeyBackend = Object.freeze({
   id: 'encrypted-file',
-  description: "Encrypted file. Whoever can read this account's files can copy it.",
+
+  async describe(context: KeyContext) {
+    const supplied = await suppliedPassphrase(context);
+    return supplied === null
+      ? "Encrypted file; its passphrase was generated and lies beside it. Whoever can read this account's files can copy the key."
+      : `Encrypted file, opened by ${supplied.source}. Every command and program needs it from now on.`;
+  },
 
   async probe() {
     return { available: true, hardware: false };
@@ -40,7 +46,7 @@ export const encryptedFile: KeyBackend = Object.freeze({
     const pem = await toEncryptedPem(
       privateKey,
       passphrase.text,
-      passphrase.generated ? GENERATED_ROUNDS : HUMAN_ROUNDS,
+      passphrase.source === 'generated' ? GENERATED_ROUNDS : HUMAN_ROUNDS,
     );
     await makePrivateFolder(join(context.dir, 'keys'));
     await writePrivateFile(join(context.dir, ref), Buffer.from(pem), 0o600);

@@ -5,10 +5,11 @@ import { AmeshError } from '../core/errors';
 import { isMissing } from '../trust/file-store';
 import type { KeyContext } from './backend';
 
-/** A passphrase and where it came from: a generated one needs no stretching. */
+/** A passphrase and where it came from. */
 export interface Passphrase {
   readonly text: string;
-  readonly generated: boolean;
+  /** `generated`, which needs no stretching; else what the user supplied it by, as it is told. */
+  readonly source: 'generated' | 'AUTH_MESH_PASSPHRASE' | 'AMESH_PASSPHRASE_FILE' | typeof CREDENTIAL_SOURCE;
 }
 
 export const PASSPHRASE_FILE = '.passphrase';
@@ -17,6 +18,7 @@ const GENERATED = /^[A-Za-z0-9_-]{43}\s*$/;
 /** What openssl, and so Node, takes when it opens a key. */
 const MAX_BYTES = 1024;
 const CREDENTIAL = 'amesh-passphrase';
+const CREDENTIAL_SOURCE = `the systemd credential ${CREDENTIAL}` as const;
 
 /**
  * The passphrase that the user supplies: AUTH_MESH_PASSPHRASE, the file AMESH_PASSPHRASE_FILE, or the systemd
@@ -27,12 +29,12 @@ const CREDENTIAL = 'amesh-passphrase';
  *   passphrase is longer than 1024 bytes
  */
 export async function suppliedPassphrase({ env }: KeyContext): Promise<Passphrase | null> {
-  if (env.AUTH_MESH_PASSPHRASE) return supplied(env.AUTH_MESH_PASSPHRASE);
-  if (env.AMESH_PASSPHRASE_FILE) return readPassphrase(env.AMESH_PASSPHRASE_FILE, 'AMESH_PASSPHRASE_FILE');
+  if (env.AUTH_MESH_PASSPHRASE) return supplied(env.AUTH_MESH_PASSPHRASE, 'AUTH_MESH_PASSPHRASE');
+  if (env.AMESH_PASSPHRASE_FILE) return readPassphrase(env.AMESH_PASSPHRASE_FILE);
   if (!env.CREDENTIALS_DIRECTORY) return null;
   const path = join(env.CREDENTIALS_DIRECTORY, CREDENTIAL);
   return readFile(path, 'utf8').then(
-    (text) => fromFile(text, `the credential ${CREDENTIAL}`),
+    (text) => fromFile(text, `the credential ${CREDENTIAL}`, CREDENTIAL_SOURCE),
     (error) => {
       if (isMissing(error)) return null; // a unit may have other credentials only
       throw unreadable(`the credential ${CREDENTIAL}`);
@@ -48,29 +50,30 @@ export async function generatedPassphrase({ dir }: KeyContext): Promise<Passphra
   });
   if (text === null) return null;
   if (!GENERATED.test(text)) throw unreadable(PASSPHRASE_FILE);
-  return { text: text.trim(), generated: true };
+  return { text: text.trim(), source: 'generated' };
 }
 
 /** 256 random bits in base64url. */
 export function newPassphrase(): Passphrase {
-  return { text: randomBytes(32).toString('base64url'), generated: true };
+  return { text: randomBytes(32).toString('base64url'), source: 'generated' };
 }
 
-async function readPassphrase(path: string, name: string): Promise<Passphrase> {
+async function readPassphrase(path: string): Promise<Passphrase> {
+  const name = 'the file of AMESH_PASSPHRASE_FILE';
   const text = await readFile(path, 'utf8').catch(() => {
-    throw unreadable(`the file of ${name}`);
+    throw unreadable(name);
   });
-  return fromFile(text, `the file of ${name}`);
+  return fromFile(text, name, 'AMESH_PASSPHRASE_FILE');
 }
 
-function fromFile(text: string, name: string): Passphrase {
+function fromFile(text: string, name: string, source: Passphrase['source']): Passphrase {
   const passphrase = text.replace(/\r?\n$/, ''); // the newline is the editor's, every other character is the user's
   if (passphrase === '') throw unreadable(name);
-  return supplied(passphrase);
+  return supplied(passphrase, source);
 }
 
-function supplied(text: string): Passphrase {
-  if (Buffer.byteLength(text) <= MAX_BYTES) return { text, generated: false };
+function supplied(text: string, source: Passphrase['source']): Passphrase {
+  if (Buffer.byteLength(text) <= MAX_BYTES) return { text, source };
   throw new AmeshError('passphrase_required', `The passphrase is longer than ${MAX_BYTES} bytes.`, {
     fix: 'Set a shorter one in AUTH_MESH_PASSPHRASE or AMESH_PASSPHRASE_FILE.',
   });

@@ -35,6 +35,11 @@ export class Machine {
     return { ...Object.fromEntries(own), AUTH_MESH_DIR: this.dir, ...more };
   }
 
+  /** A command as this machine prints it for itself. */
+  here(command: string): string {
+    return `AUTH_MESH_DIR=${this.dir} ${command}`;
+  }
+
   async amesh(args: readonly string[], { input = '', env }: RunOptions = {}): Promise<Ran> {
     const child = spawn(process.execPath, [BIN, ...args], { env: this.env(env) });
     child.stdin.on('error', () => {}); // most commands never read it

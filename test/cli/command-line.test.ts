@@ -60,7 +60,6 @@ describe('amesh --help and --version', () => {
 
 describe('a wrong command line', () => {
   it.each([
-    ['', 'Which command?', 'amesh <command>'],
     ['trust', 'Which command?', 'amesh trust <command>'],
     ['lsit', 'There is no command amesh lsit.\n  Did you mean: amesh list', 'amesh <command>'],
     ['trust exprot', 'Did you mean: amesh trust export', 'amesh trust <command>'],
@@ -86,7 +85,7 @@ describe('a wrong command line', () => {
     ['trust add --role boss', '--role is controller or target, and not boss.', 'amesh trust add'],
   ])('amesh %s', async (line, message, usage) => {
     const machine = await createMachine();
-    const args = line === '' ? [] : line.split(' ');
+    const args = line.split(' ');
     const ran = await machine.amesh(args);
     expect(ran.code).toBe(2);
     expect(ran.stdout).toBe('');
@@ -101,14 +100,29 @@ describe('a wrong command line', () => {
     });
   });
 
+  it('is no command at all: the help comes on stderr', async () => {
+    const machine = await createMachine();
+    const help = (await machine.amesh(['--help'])).stdout;
+    for (const args of [[], ['--quiet']]) {
+      expect(await machine.amesh(args)).toEqual({ code: 2, stdout: '', stderr: help });
+    }
+    const json = await machine.amesh(['--json']);
+    expect(json).toMatchObject({ code: 2, stderr: '' });
+    expect(objectOf(json)).toMatchObject({ ok: false, error: { code: 'usage', message: 'Which command?' } });
+  });
+
   it.each(['listen', 'invite', 'provision', 'doctor', 'relay'])(
     'amesh %s is still coming',
     async (command) => {
       const machine = await createMachine();
       const ran = await machine.amesh([command, '482916', '--relay', 'x']);
-      expect(ran.code).toBe(2);
-      expect(ran.stderr).toContain(`amesh ${command} is coming in a later release.`);
-      expect(ran.stderr).toContain('amesh trust export');
+      const pairs = ['listen', 'invite'].includes(command);
+      const pasted = `  Until then machines are paired by a pasted line: ${machine.here('amesh trust export')}\n`;
+      expect(ran).toEqual({
+        code: 2,
+        stdout: '',
+        stderr: `✗ amesh ${command} is coming in a later release.\n${pairs ? pasted : ''}  Usage: amesh <command>\n  Nothing was changed.\n`,
+      });
     },
   );
 
@@ -125,6 +139,31 @@ describe('a wrong command line', () => {
       expect(ran.stderr).toMatch(/^[\x20-\x7e\n✗…“”]+$/);
       expect(ran.stderr.length).toBeLessThan(400);
     }
+  });
+});
+
+describe('the environment', () => {
+  it.each([
+    ['AMESH_DIR', '/tmp/x', 'AMESH_DIR means nothing. Did you mean AUTH_MESH_DIR?'],
+    ['AMESH_PASSPHRASE', 'horse', 'AMESH_PASSPHRASE means nothing. Did you mean AUTH_MESH_PASSPHRASE?'],
+    [
+      'AUTH_MESH_PASSPHRASE_FILE',
+      '/tmp/x',
+      'AUTH_MESH_PASSPHRASE_FILE means nothing. Did you mean AMESH_PASSPHRASE_FILE?',
+    ],
+    ['AUTH_MESH_HOSTS', 'a.example', 'AUTH_MESH_HOSTS means nothing. Did you mean AMESH_HOSTS?'],
+    ['AUTH_MESH_PASSPHRASE', '', 'AUTH_MESH_PASSPHRASE is empty, so it counts as not set.'],
+    ['AMESH_PASSPHRASE_FILE', '', 'AMESH_PASSPHRASE_FILE is empty, so it counts as not set.'],
+  ])('has %s=%j in it, which does nothing', async (name, value, warning) => {
+    const machine = await createMachine();
+    await machine.init('a');
+    const env = { [name]: value };
+    expect((await machine.amesh(['whoami'], { env })).stderr).toBe(`! ${warning}\n`);
+    expect((await machine.amesh(['revoke', 'x', '--yes'], { env })).stderr).toMatch(/^! .+\n✗ /);
+    expect((await machine.amesh(['whoami', '--quiet'], { env })).stderr).toBe('');
+    const json = await machine.amesh(['whoami', '--json'], { env });
+    expect(json.stderr).toBe(`! ${warning}\n`);
+    expect(objectOf(json)).toMatchObject({ ok: true, dir: machine.dir });
   });
 });
 

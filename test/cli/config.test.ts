@@ -68,6 +68,52 @@ describe('amesh config hosts', () => {
     expect((await machine.allowList()).hosts).toEqual([]);
   });
 
+  it('says which names no longer count, and keeps them with the command that it prints', async () => {
+    const machine = await createMachine();
+    await machine.init('prod-api');
+    const notesOf = async (...args: string[]) => {
+      const { stderr } = await machine.amesh(['config', 'hosts', ...args]);
+      return stderr.split('\n').filter((line) => /No longer|To keep/.test(line));
+    };
+    const lost = (names: string, kept: string) => [
+      `! No longer answers to: ${names}`,
+      `  To keep them: ${machine.here(`amesh config hosts ${kept}`)}`,
+    ];
+    const loopback = 'localhost and other loopback names';
+    expect(await notesOf('vm:3000')).toEqual(lost(loopback, 'vm:3000,localhost:3000'));
+    expect(await notesOf('vm:3000,localhost:3000')).toEqual([]);
+    expect(await notesOf('a.example')).toEqual(
+      lost('vm:3000, localhost:3000', 'a.example,vm:3000,localhost:3000'),
+    );
+    expect(await notesOf('a.example')).toEqual([]);
+    expect(await notesOf('a.example,vm:3000,localhost:3000')).toEqual([]);
+    // Without a list localhost counts anyway.
+    expect(await notesOf('--clear')).toEqual(lost('a.example, vm:3000', 'a.example,vm:3000,localhost:3000'));
+    expect(await notesOf('a.example')).toEqual(lost(loopback, 'a.example,localhost:PORT'));
+    expect(await notesOf()).toEqual([]);
+  });
+
+  it('adds to the sealed list with --add', async () => {
+    const machine = await createMachine();
+    await machine.init('prod-api');
+    const first = await machine.amesh(['config', 'hosts', '--add', 'vm:3000']);
+    expect(first.stderr).toContain('! No longer answers to: localhost and other loopback names\n');
+    const second = await machine.amesh(['config', 'hosts', '--add', 'API.example.com:443,vm:3000']);
+    expect(second).toMatchObject({ code: 0, stdout: 'vm:3000\napi.example.com\n' });
+    expect(second.stderr).not.toContain('No longer');
+    expect((await machine.allowList()).hosts).toEqual(['vm:3000', 'api.example.com']);
+    const same = await machine.amesh(['config', 'hosts', '--add', 'vm:3000', '--json']);
+    expect(objectOf(same)).toEqual({ ok: true, hosts: ['vm:3000', 'api.example.com'], changed: false });
+  });
+
+  it('says that a loopback name without a port means two ports only', async () => {
+    const machine = await createMachine();
+    await machine.init('prod-api');
+    const note = '! "localhost" means ports 80 and 443. Another port is part of the name: localhost:3000\n';
+    expect((await machine.amesh(['config', 'hosts', 'localhost'])).stderr).toContain(note);
+    expect((await machine.amesh(['config', 'hosts', '--add', 'a.example'])).stderr).not.toContain(note);
+  });
+
   it('warns where AMESH_HOSTS counts before it', async () => {
     const machine = await createMachine();
     await machine.init('prod-api');
@@ -76,7 +122,11 @@ describe('amesh config hosts', () => {
   });
 
   it.each([
-    [['a', '--clear'], 'Hosts and --clear are two different wishes.'],
+    [['a', '--clear'], 'Hosts, --add and --clear are different wishes.'],
+    [['a', '--add', 'b'], 'Hosts, --add and --clear are different wishes.'],
+    [['--clear', '--add', 'b'], 'Hosts, --add and --clear are different wishes.'],
+    [['--add', ','], 'There is no host in this.'],
+    [['--add', 'https://a.example'], '"https://a.example" is not a host.'],
     [[','], 'There is no host in this.'],
     [[''], 'There is no host in this.'],
     [['a', 'b'], '"b" is one argument too many.'],

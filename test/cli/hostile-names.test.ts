@@ -108,6 +108,6 @@ it.each(['$(touch pwned)', '`touch pwned`', '"; touch pwned; "', "'; touch pwned
       'controller',
       `amesh-p256 ${publicKey} ${name}`,
     ]);
-    expect(added.stderr).toContain(`Undo: amesh revoke ${deviceId}\n`);
+    expect(added.stderr).toContain(`Undo: ${peer.here(`amesh revoke ${deviceId}`)}\n`);
   },
 );

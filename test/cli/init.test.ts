@@ -1,8 +1,10 @@
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { execFile } from 'node:child_process';
+import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+import { promisify } from 'node:util';
 import { createAmesh } from '@authmesh/sdk';
 import { describe, expect, it } from 'vitest';
-import { objectOf, useMachines } from './amesh';
+import { Machine, objectOf, useMachines } from './amesh';
 
 const createMachine = useMachines();
 
@@ -14,12 +16,17 @@ describe('amesh init', () => {
     expect(stdout).toBe('');
     const { deviceId } = await createAmesh({ dir: machine.dir, env: {} }).identity();
     expect(stderr).toContain(`✓ Device   prod-api  (${deviceId})`);
-    expect(stderr).toContain("Whoever can read this account's files can copy it.");
+    expect(stderr).toContain(
+      "✓ Key      Encrypted file; its passphrase was generated and lies beside it. Whoever can read this account's files can copy the key.\n",
+    );
     expect(stderr).toContain(machine.dir);
-    expect(stderr).toContain('Answers to localhost only. Callers use another name?  amesh config hosts');
-    expect(stderr).toContain('amesh trust export');
-    expect(stderr).toContain('amesh trust add --role controller "<line>"');
-    expect(stderr).toContain('amesh trust add --role target --host <host> "<line>"');
+    expect(stderr).toContain(
+      `Callers use another name?  ${machine.here('amesh config hosts --add api.example.com')}\n`,
+    );
+    expect(stderr).toContain(`if this machine SENDS requests   ${machine.here('amesh trust export')}\n`);
+    expect(stderr).toContain(
+      `if it RECEIVES them              ${machine.here('amesh trust add --role controller "LINE"')}\n`,
+    );
     expect(stderr).not.toContain('\u001b');
     expect((await stat(machine.dir)).mode & 0o777).toBe(0o700);
   });
@@ -91,6 +98,8 @@ describe('amesh init', () => {
     const [, movedTo = ''] = /identity and its allow list are in (\S+)/.exec(ran.stderr) ?? [];
     expect(await readdir(movedTo)).toEqual(['allow_list.json', 'identity.json', 'seen.json']);
     expect(JSON.parse(await readFile(join(movedTo, 'identity.json'), 'utf8')).deviceId).toBe(old.deviceId);
+    expect(ran.stderr).toContain('Restart the servers and programs that use this folder.\n');
+    expect(ran.stderr).toContain(`On each machine that trusted the old one:  amesh revoke ${old.deviceId} `);
     const identity = await createAmesh({ dir: machine.dir, env: {} }).identity();
     expect(identity.friendlyName).toBe('second');
     expect(identity.deviceId).not.toBe(old.deviceId);
@@ -104,7 +113,8 @@ describe('amesh init', () => {
     [['init', '--name', 'a', '--host', 'https://a.example'], '"https://a.example" is not a host.'],
     [['init', '--name', 'a', '--host', 'a', '--host', 'b'], '--host is given twice.'],
     [['init', '--name', 'a', '--backend', 'tpm9'], '--backend is encrypted-file, and not tpm9.'],
-    [['init', 'a'], '--name is missing.'],
+    [['init', 'a', 'b'], '--name is missing.\n  Usage:'],
+    [['init', '--', 'a'], '--name is missing.\n  Usage:'],
     [['init', '--name', 'a', 'b'], '"b" is one argument too many.'],
   ])('is a usage error: amesh %j', async (args, message) => {
     const machine = await createMachine();
@@ -117,6 +127,76 @@ describe('amesh init', () => {
     await expect(stat(machine.dir)).rejects.toThrow('ENOENT');
   });
 
+  it('replaces an identity that cannot be read', async () => {
+    const machine = await createMachine();
+    await machine.init('first');
+    await writeFile(join(machine.dir, 'identity.json'), '{');
+    const ran = await machine.amesh(['init', '--name', 'second', '--force']);
+    expect(ran.code).toBe(0);
+    expect(ran.stderr).toContain('amesh revoke "ITS OLD NAME" ');
+  });
+
+  it.each([
+    [['init', 'laptop'], 'amesh init --name laptop'],
+    [['init', 'my laptop', '--force'], 'amesh init --name "my laptop" --force'],
+    [['init', '--host', 'a.example', '$(id)'], "amesh init --host a.example --name '$(id)'"],
+  ])('says where the name goes: amesh %j', async (args, meant) => {
+    const machine = await createMachine();
+    const ran = await machine.amesh(args);
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toContain(`✗ --name is missing.\n  Did you mean: ${machine.here(meant)}\n`);
+    await expect(stat(machine.dir)).rejects.toThrow('ENOENT');
+  });
+
+  it.each(['AMESH_PASSPHRASE_FILE', 'CREDENTIALS_DIRECTORY'])(
+    'names what opens the key: %s',
+    async (variable) => {
+      const machine = await createMachine();
+      const folder = dirname(machine.dir);
+      const file = join(folder, 'amesh-passphrase');
+      await writeFile(file, 'correct horse\n');
+      const env = { [variable]: variable === 'CREDENTIALS_DIRECTORY' ? folder : file };
+      const source =
+        variable === 'CREDENTIALS_DIRECTORY' ? 'the systemd credential amesh-passphrase' : variable;
+      const opened = `Encrypted file, opened by ${source}. Every command and program needs it from now on.\n`;
+      expect((await machine.amesh(['init', '--name', 'a'], { env })).stderr).toContain(opened);
+      expect((await machine.amesh(['whoami'], { env })).stdout).toContain(opened);
+    },
+  );
+
+  it('says that a loopback name without a port means two ports only', async () => {
+    const machine = await createMachine();
+    const hosts = 'localhost,[::1],x.localhost:80,127.0.0.1:3000,a.example';
+    const ran = await machine.amesh(['init', '--name', 'a', '--host', hosts]);
+    expect(ran.stderr.match(/^! .*$/gm)).toEqual([
+      '! "localhost" means ports 80 and 443. Another port is part of the name: localhost:3000',
+      '! "[::1]" means ports 80 and 443. Another port is part of the name: [::1]:3000',
+    ]);
+  });
+
+  it('prints commands for this folder where its name has to be quoted, and plain ones without a folder', async () => {
+    const { dir } = await createMachine();
+    const spaced = join(dir, "it's here");
+    const machine = new Machine(spaced);
+    const ran = await machine.amesh(['init', '--name', 'a']);
+    const [, command = ''] = /SENDS requests {3}(.+)$/m.exec(ran.stderr) ?? [];
+    const pasted = `amesh() { printf '%s|%s' "$AUTH_MESH_DIR" "$*"; }\n${command}`;
+    const { stdout } = await promisify(execFile)('bash', ['-c', pasted], { env: {} });
+    expect(stdout).toBe(`${spaced}|trust export`);
+
+    const env = { AUTH_MESH_DIR: '', HOME: dir };
+    const plain = await machine.amesh(['init', '--name', 'a'], { env });
+    expect(plain.stderr).toContain('SENDS requests   amesh trust export\n');
+    expect(plain.stderr).not.toContain('AUTH_MESH_DIR');
+  });
+
+  it('prints the folder of a relative AUTH_MESH_DIR in full', async () => {
+    const machine = await createMachine();
+    const env = { AUTH_MESH_DIR: relative(process.cwd(), machine.dir) };
+    const ran = await machine.amesh(['init', '--name', 'a'], { env });
+    expect(ran.stderr).toContain(machine.here('amesh trust export\n'));
+  });
+
   it('says it plainly where the folder cannot be written', async () => {
     const machine = await createMachine();
     await writeFile(machine.dir, 'a file where the folder should be');
@@ -124,14 +204,33 @@ describe('amesh init', () => {
     expect(ran.code).toBe(1);
     expect(ran.stderr).toContain('✗ The operating system refused: E');
     expect(ran.stderr).toContain('AUTH_MESH_DIR');
+    expect(ran.stderr).not.toContain('replaced');
     expect(ran.stderr).not.toContain('    at ');
+  });
+
+  it('says where the old files are when the new ones cannot be written', async () => {
+    const machine = await createMachine();
+    await machine.init('first');
+    await mkdir(join(machine.dir, 'replaced'));
+    await rename(join(machine.dir, 'keys'), join(machine.dir, 'old-keys'));
+    await writeFile(join(machine.dir, 'keys'), 'a file where the folder should be');
+    const ran = await machine.amesh(['init', '--name', 'second', '--force']);
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toContain('What was moved already, if anything, lies in its folder replaced/.');
+    expect(ran.stderr).not.toContain('Nothing was changed.');
   });
 
   it('uses a supplied passphrase, which the next command needs too', async () => {
     const machine = await createMachine();
     const env = { AUTH_MESH_PASSPHRASE: 'correct horse' };
-    expect((await machine.amesh(['init', '--name', 'a'], { env })).code).toBe(0);
-    expect((await machine.amesh(['whoami'], { env })).code).toBe(0);
+    const opened =
+      'Encrypted file, opened by AUTH_MESH_PASSPHRASE. Every command and program needs it from now on.\n';
+    const ran = await machine.amesh(['init', '--name', 'a'], { env });
+    expect(ran.code).toBe(0);
+    expect(ran.stderr).toContain(`✓ Key      ${opened}`);
+    const shown = await machine.amesh(['whoami'], { env });
+    expect(shown.code).toBe(0);
+    expect(shown.stdout).toContain(`key     ${opened}`);
     const without = await machine.amesh(['whoami', '--json']);
     expect(objectOf(without)).toMatchObject({ error: { code: 'passphrase_required' } });
     const wrong = await machine.amesh(['whoami'], { env: { AUTH_MESH_PASSPHRASE: 'wrong' } });

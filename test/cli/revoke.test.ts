@@ -50,13 +50,14 @@ describe('amesh revoke', () => {
     const unknown = await machine.amesh(['revoke', 'nobody', '--yes']);
     expect(unknown.code).toBe(1);
     expect(unknown.stderr).toBe(
-      '✗ No device is called "nobody".\n  See: amesh list\n  Nothing was changed.\n',
+      `✗ No device is called "nobody".\n  See: ${machine.here('amesh list')}\n  Nothing was changed.\n`,
     );
 
     await machine.amesh(['revoke', 'alice', '--yes']);
     const again = await machine.amesh(['revoke', ids[0] as string, '--yes']);
     expect(again.code).toBe(1);
     expect(again.stderr).toMatch(/is not in the allow list: it was revoked at 20\d\d-/);
+    expect(again.stderr).toContain(`See who is: ${machine.here('amesh list')}\n`);
     expect(again.stderr).toContain('Nothing was changed.');
   });
 
@@ -91,7 +92,7 @@ describe('amesh revoke', () => {
     const ran = await machine.amesh(['revoke', 'worker', '--yes']);
     expect(ran.code).toBe(2);
     expect(ran.stderr).toContain('2 devices are called "worker".');
-    expect(ran.stderr).toContain('Use the id: amesh list');
+    expect(ran.stderr).toContain(`Use the id: ${machine.here('amesh list')}\n`);
     expect(await namesOf(machine)).toHaveLength(2);
   });
 

@@ -32,7 +32,7 @@ describe('amesh trust export', () => {
     expect(ran.code).toBe(0);
     expect(ran.stdout).toBe(`${prodLine}\n`);
     expect(ran.stderr).toContain(`amesh trust add --role controller "${prodLine}"`);
-    expect(ran.stderr).toContain(`amesh trust add --role target --host <host> "${prodLine}"`);
+    expect(ran.stderr).toContain(`    amesh trust add --role target --host HOST:PORT "${prodLine}"\n`);
   });
 
   it('names the hosts of this machine in the command for its callers', async () => {
@@ -57,9 +57,9 @@ describe('amesh trust add', () => {
     expect(there.code).toBe(0);
     expect(there.stdout).toBe('');
     expect(there.stderr).toContain(`✓ "alice-laptop" (${aliceId}) may now call this machine.`);
-    expect(there.stderr).toContain('Undo: amesh revoke alice-laptop');
+    expect(there.stderr).toContain(`Undo: ${prod.here('amesh revoke alice-laptop')}\n`);
     const mirror = `amesh trust add --role target --host api.example.com "${prodLine}"`;
-    expect(there.stderr).toContain(mirror);
+    expect(there.stderr).toContain(`    ${mirror}\n`);
 
     const back = await alice.amesh([
       'trust',
@@ -72,10 +72,11 @@ describe('amesh trust add', () => {
     ]);
     expect(back.code).toBe(0);
     expect(back.stderr).toContain(
-      `✓ "prod-api" (${prodId}) is now a target of this machine, at api.example.com.`,
+      `✓ This machine may now send requests to "prod-api" (${prodId}), at api.example.com.`,
     );
-    expect(back.stderr).toContain('Undo: amesh revoke prod-api');
-    expect(back.stderr).toContain(`amesh trust add --role controller "${aliceLine}"`);
+    expect(back.stderr).toContain(`Undo: ${alice.here('amesh revoke prod-api')}\n`);
+    expect(back.stderr).not.toContain('!');
+    expect(back.stderr).toContain(`    amesh trust add --role controller "${aliceLine}"\n`);
 
     expect(await entriesOf(prod)).toEqual([
       { friendlyName: 'alice-laptop', roles: ['controller'], hosts: [] },
@@ -113,17 +114,36 @@ describe('amesh trust add', () => {
     const { prod, aliceLine } = await createPair();
     await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);
     const ran = await prod.amesh(['trust', 'add', '--role', 'target', '--host', 'a.example', aliceLine]);
-    expect(ran.stderr).toContain('Undo: amesh revoke alice-laptop (takes both its roles)');
+    expect(ran.stderr).toContain(`Undo: ${prod.here('amesh revoke alice-laptop')} (takes both its roles)`);
     expect(await entriesOf(prod)).toEqual([
       { friendlyName: 'alice-laptop', roles: ['controller', 'target'], hosts: ['a.example'] },
     ]);
   });
 
-  it('warns where a target has no host', async () => {
+  it('says what --host is for, and which the other role is, where a target has no host', async () => {
     const { alice, prodLine } = await createPair();
     const ran = await alice.amesh(['trust', 'add', '--role', 'target', prodLine]);
     expect(ran.code).toBe(0);
-    expect(ran.stderr).toContain('! Without --host requests do not name it as their target.');
+    expect(ran.stderr).toContain(
+      '! --host says where "prod-api" is called; requests to there then name it, and count nowhere else.\n' +
+        `  To add it: ${alice.here(`amesh trust add --role target --host HOST:PORT "${prodLine}"`)}\n` +
+        '! If "prod-api" is the one that calls this machine, that is the other role:\n' +
+        `  ${alice.here(`amesh trust add --role controller "${prodLine}"`)}\n`,
+    );
+    await alice.amesh(['trust', 'add', '--role', 'controller', prodLine]);
+    const again = await alice.amesh(['trust', 'add', '--role', 'target', prodLine]);
+    expect(again.stderr).toContain('✓ This machine may send requests to "prod-api"');
+    expect(again.stderr).toContain('already. Nothing was changed.');
+    expect(again.stderr).toContain('! --host says where "prod-api" is called');
+    expect(again.stderr).not.toContain('the other role');
+  });
+
+  it('says that a loopback name without a port means two ports only', async () => {
+    const { alice, prodLine } = await createPair();
+    const ran = await alice.amesh(['trust', 'add', '--role', 'target', '--host', 'localhost', prodLine]);
+    expect(ran.stderr).toContain(
+      '! "localhost" means ports 80 and 443. Another port is part of the name: localhost:3000\n',
+    );
   });
 
   it('refuses hosts for a controller: they belong to a target', async () => {
@@ -210,11 +230,13 @@ describe('amesh trust reset', () => {
     const broken = await prod.amesh(['list']);
     expect(broken.code).toBe(1);
     expect(broken.stderr).toContain('✗ The seal of the allow list is broken.');
-    expect(broken.stderr).toContain('amesh trust reset');
+    expect(broken.stderr).toContain(prod.here('amesh trust reset\n'));
 
     const ran = await prod.amesh(['trust', 'reset', '--yes']);
     expect(ran.code).toBe(0);
     expect(ran.stderr).toContain('every machine must be paired again');
+    expect(ran.stderr).toContain(prod.here('amesh trust add --role controller "LINE"\n'));
+    expect(ran.stderr).not.toMatch(/<\w+>/);
     const [, movedTo = ''] = /The old one is in (\S+)/.exec(ran.stderr) ?? [];
     expect(await readFile(join(movedTo, 'allow_list.json'), 'utf8')).toContain('alice_laptop');
     expect(await entriesOf(prod)).toEqual([]);

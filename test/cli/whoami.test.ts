@@ -15,7 +15,7 @@ describe('amesh whoami', () => {
     expect(ran.stdout.split('\n')).toEqual([
       'name    alice-laptop',
       `id      ${deviceId}`,
-      "key     Encrypted file. Whoever can read this account's files can copy it.",
+      "key     Encrypted file; its passphrase was generated and lies beside it. Whoever can read this account's files can copy the key.",
       `folder  ${machine.dir}`,
       'hosts   localhost only',
       '',
@@ -51,7 +51,7 @@ describe('amesh whoami', () => {
     expect(ran.code).toBe(10);
     expect(ran.stdout).toBe('');
     expect(ran.stderr).toBe(
-      `✗ There is no amesh identity in ${machine.dir}.\n  Run: amesh init --name <name>\n  Nothing was changed.\n`,
+      `✗ There is no amesh identity in ${machine.dir}.\n  Run: ${machine.here('amesh init --name NAME')}\n  Nothing was changed.\n`,
     );
   });
 

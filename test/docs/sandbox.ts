@@ -93,7 +93,9 @@ export class Sandbox {
   }
 
   folder(name: Role | 'here' | 'bin' | 'home'): string {
-    return join(this.root, name);
+    return name === 'target' || name === 'controller'
+      ? join(this.root, name, '.amesh')
+      : join(this.root, name);
   }
 
   /** What the running server has printed. */
@@ -116,7 +118,9 @@ export class Sandbox {
   /** Text of this sandbox as a document would have it. */
   toDoc(text: string): string {
     const folders = [this.folder('target'), this.folder('controller')];
-    const named = folders.reduce((doc, folder) => doc.replaceAll(folder, '~/.amesh'), text);
+    const named = folders
+      .reduce((doc, folder) => doc.replaceAll(folder, '~/.amesh'), text)
+      .replaceAll(this.folder('here'), '~/project');
     return named.replace(new RegExp(`\\b${this.port}\\b`, 'g'), '3000').replaceAll(this.root, '');
   }
 
@@ -188,8 +192,7 @@ export class Sandbox {
   #env(role: Role | 'here'): NodeJS.ProcessEnv {
     return {
       PATH: `${this.folder('bin')}:${join(process.execPath, '..')}:/usr/bin:/bin`,
-      HOME: this.folder('home'),
-      ...(role === 'here' ? {} : { AUTH_MESH_DIR: this.folder(role) }),
+      HOME: role === 'here' ? this.folder('home') : join(this.root, role),
     };
   }
 

@@ -26,9 +26,9 @@ export function keyBackendContract(backend: KeyBackend, prepare: () => Promise<B
 
     const message = new TextEncoder().encode('what is signed');
 
-    it('says in one line each what it is', () => {
+    it('says in one line each what it is', async () => {
       expect(backend.id).toMatch(/^[a-z0-9-]+$/);
-      expect(backend.description).toMatch(/^[A-Z].*\.$/);
+      expect(await backend.describe(context)).toMatch(/^[A-Z].*\.$/);
     });
 
     it('can be used here', async () => {

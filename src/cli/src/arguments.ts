@@ -1,15 +1,18 @@
 import { parseArgs } from 'node:util';
 import type { ArgDef, ArgsDef } from 'citty';
 import { UsageError } from './errors';
+import { here } from './here';
 import { nearest } from './nearest';
 import { printable } from './printable';
+import { shellWord } from './shell';
 
 /**
  * What citty lets pass: unknown flags, flags given twice, values of a wrong form, arguments too many or missing.
  *
+ * @param path the command, as it is typed
  * @throws UsageError
  */
-export function checkArguments(rawArgs: readonly string[], args: ArgsDef): void {
+export function checkArguments(rawArgs: readonly string[], args: ArgsDef, path: string): void {
   const flags = flagsOf(args);
   const { tokens } = parseArgs({
     args: [...rawArgs],
@@ -29,8 +32,12 @@ export function checkArguments(rawArgs: readonly string[], args: ArgsDef): void 
 
   const seen = new Set<string>();
   const words: string[] = [];
+  let firstWord = -1;
   for (const token of tokens) {
-    if (token.kind === 'positional') words.push(token.value);
+    if (token.kind === 'positional') {
+      if (words.length === 0) firstWord = token.index;
+      words.push(token.value);
+    }
     if (token.kind !== 'option') continue;
     const flag = flags.get(token.name);
     if (flag === undefined) throw unknownFlag(rawArgs[token.index] ?? token.rawName, args);
@@ -43,8 +50,13 @@ export function checkArguments(rawArgs: readonly string[], args: ArgsDef): void 
     seen.add(token.name);
   }
 
-  for (const [name, { required }] of flags) {
-    if (required && !seen.has(name)) throw new UsageError(`--${name} is missing.`);
+  for (const [name, { required, type }] of flags) {
+    if (!required || seen.has(name)) continue;
+    const meant = type === 'string' && !takesWords(args) && words.length === 1 && !rawArgs.includes('--');
+    const command = [...rawArgs.slice(0, firstWord), `--${name}`, ...rawArgs.slice(firstWord)];
+    throw new UsageError(`--${name} is missing.`, {
+      hint: meant ? `Did you mean: ${here(`${path} ${command.map(shellWord).join(' ')}`)}` : undefined,
+    });
   }
   checkWords(words, args);
 }
@@ -101,6 +113,10 @@ function checkWords(words: readonly string[], args: ArgsDef): void {
   throw new UsageError(`${shorten(JSON.stringify(extra))} is one argument too many.`, {
     hint: places.length === 0 ? undefined : 'Something with spaces in it goes in quotes.',
   });
+}
+
+function takesWords(args: ArgsDef): boolean {
+  return Object.values(args).some(({ type }) => type === 'positional');
 }
 
 function shorten(text: string): string {

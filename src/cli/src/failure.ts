@@ -1,5 +1,8 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { CommandError, DeclinedError, InterruptedError, UsageError } from './errors';
 import { EXIT, EXIT_OF_CODE, type ExitCode } from './exit-codes';
+import { here } from './here';
 
 /** A failure as it is told, in JSON and on a terminal. */
 export interface Failure {
@@ -45,7 +48,7 @@ export async function toFailure(error: unknown, path: string, usage: string): Pr
     return {
       code,
       message: message.endsWith(fix) ? message.slice(0, -fix.length).trim() : message,
-      hint: fix,
+      hint: forHere(fix),
       exitCode: EXIT_OF_CODE[code] ?? EXIT.failure,
       sayUnchanged: !fix.includes('Nothing was changed.'),
     };
@@ -53,7 +56,9 @@ export async function toFailure(error: unknown, path: string, usage: string): Pr
   const text = error instanceof Error ? error.message : String(error);
   if (error instanceof Error && 'syscall' in error) {
     const moving = MOVING.has(path);
-    const moved = moving ? ' What was moved already, if anything, lies in its folder replaced/.' : '';
+    const { homeDir } = await import('@authmesh/sdk/admin');
+    const anyMoved = moving && existsSync(join(homeDir(undefined, process.env), 'replaced'));
+    const moved = anyMoved ? ' What was moved already, if anything, lies in its folder replaced/.' : '';
     return {
       code: 'file_system_error',
       message: `The operating system refused: ${text}.`,
@@ -65,10 +70,15 @@ export async function toFailure(error: unknown, path: string, usage: string): Pr
   return {
     code: 'internal_error',
     message: `amesh itself failed: ${text}`,
-    hint: 'This is a bug; please report it with the command that you ran. See what is there now: amesh list',
+    hint: `This is a bug; please report it with the command that you ran. See what is there now: ${here('amesh list')}`,
     exitCode: EXIT.failure,
     sayUnchanged: false,
   };
+}
+
+/** The fixes of the SDK end with the command that they mean; a shell would take `<name>` for a redirection. */
+function forHere(fix: string): string {
+  return fix.replace(/(?<=: )amesh .+$/, (command) => here(command.replace('<name>', 'NAME')));
 }
 
 function quietly(code: string, message: string, exitCode: ExitCode): Failure {

@@ -2,12 +2,15 @@ import type { ArgsDef } from 'citty';
 import { checkArguments } from './arguments';
 import type { Command } from './command';
 import { UsageError } from './errors';
+import { here } from './here';
 import { nearest } from './nearest';
 import { printable } from './printable';
 import { usageLine } from './usage';
 
 /** Commands of the design that this release does not have. */
 const COMING: ReadonlySet<string> = new Set(['listen', 'invite', 'provision', 'doctor', 'relay']);
+/** Those that pair two machines, for which there is another way already. */
+const PAIRING: ReadonlySet<string> = new Set(['listen', 'invite']);
 
 /** A command and the arguments that are its own. */
 export interface Found {
@@ -53,7 +56,7 @@ export async function findCommand(root: Command, argv: readonly string[]): Promi
 /** Before the command only the flags of every command can stand: a value could not be told from a command. */
 function assertShared(flags: readonly string[], command: Command, path: string): void {
   try {
-    checkArguments(flags, command.args as ArgsDef);
+    checkArguments(flags, command.args as ArgsDef, path);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     throw new UsageError(error.message, {
@@ -66,7 +69,9 @@ function assertShared(flags: readonly string[], command: Command, path: string):
 function unknownCommand(word: string, path: string, command: Command, known: readonly string[]): UsageError {
   if (path === 'amesh' && COMING.has(word)) {
     return new UsageError(`amesh ${word} is coming in a later release.`, {
-      hint: 'Two machines are paired without a relay, from: amesh trust export',
+      hint: PAIRING.has(word)
+        ? `Until then machines are paired by a pasted line: ${here('amesh trust export')}`
+        : undefined,
       usage: usageLine(path, command),
     });
   }

@@ -3,8 +3,10 @@ import {
   type Device,
   type DeviceIdentity,
   homeDir,
+  isLoopback,
   openDevice,
   parseHosts,
+  portOf,
   toTrustLine,
 } from '@authmesh/sdk/admin';
 import { UsageError } from './errors';
@@ -47,18 +49,32 @@ export function toHosts(text: string, where: string): string[] {
   }
 }
 
+/**
+ * Says so where a name of this machine is given without a port: on 80 and 443 alone it seldom answers.
+ *
+ * @param text hosts with commas between them, as they were typed
+ */
+export function loopbackNotes(text: string): string[] {
+  const typed = text.split(',').map((host) => host.trim().toLowerCase());
+  return parseHosts(text)
+    .filter((host) => typed.includes(host) && isLoopback(host) && portOf(host) === null)
+    .map((host) => `! "${host}" means ports 80 and 443. Another port is part of the name: ${host}:3000`);
+}
+
 /** Hosts as a person reads them. */
 export function hostsText(hosts: readonly string[]): string {
   return hosts.length === 0 ? 'localhost only' : hosts.join(', ');
 }
 
-/** The command with which another machine comes to call this one. */
-export function trustAsTarget(identity: DeviceIdentity, hosts: readonly string[]): string {
-  const at = hosts.length === 0 ? '<host>' : shellWord(hosts.join(','));
+type Named = Pick<DeviceIdentity, 'publicKey' | 'friendlyName'>;
+
+/** The command with which a machine comes to call this one. */
+export function trustAsTarget(identity: Named, hosts: readonly string[]): string {
+  const at = hosts.length === 0 ? 'HOST:PORT' : shellWord(hosts.join(','));
   return `amesh trust add --role target --host ${at} ${shellWord(toTrustLine(identity))}`;
 }
 
-/** The command with which another machine lets this one call it. */
-export function trustAsController(identity: DeviceIdentity): string {
+/** The command with which a machine lets this one call it. */
+export function trustAsController(identity: Named): string {
   return `amesh trust add --role controller ${shellWord(toTrustLine(identity))}`;
 }

@@ -50,7 +50,8 @@ export function printLines(stream: NodeJS.WritableStream, lines: readonly string
 
 const MARKS = { '✓': 'green', '✗': 'red', '!': 'yellow' } as const;
 
-function printNotes(notes: readonly string[], { color }: OutputOptions): void {
+/** What a person should know, to stderr in every mode, line by line. */
+export function printNotes(notes: readonly string[], { color }: OutputOptions): void {
   const lines = notes.map((note) => {
     const text = printable(note);
     const mark = note[0] as keyof typeof MARKS;

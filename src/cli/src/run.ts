@@ -2,11 +2,12 @@ import { type ArgsDef, runCommand } from 'citty';
 import { version } from '../package.json';
 import { checkArguments } from './arguments';
 import type { Command, Result } from './command';
+import { environmentNotes } from './environment';
 import { UsageError } from './errors';
 import { EXIT, type ExitCode } from './exit-codes';
 import { toFailure } from './failure';
 import { type Found, findCommand } from './find-command';
-import { printFailure, printLines, printResult, toOutputOptions } from './output';
+import { printFailure, printLines, printNotes, printResult, toOutputOptions } from './output';
 import { helpText, usageLine } from './usage';
 
 /**
@@ -16,6 +17,7 @@ import { helpText, usageLine } from './usage';
  */
 export async function run(root: Command, argv: readonly string[]): Promise<ExitCode> {
   const options = toOutputOptions(argv);
+  if (!options.quiet) printNotes(environmentNotes(process.env), options);
   let found: Found = { path: 'amesh', command: root, rawArgs: [] };
   try {
     found = await findCommand(root, argv);
@@ -29,7 +31,11 @@ export async function run(root: Command, argv: readonly string[]): Promise<ExitC
       printResult({ json: { version }, data: [version] }, options);
       return EXIT.ok;
     }
-    checkArguments(rawArgs, command.args as ArgsDef);
+    checkArguments(rawArgs, command.args as ArgsDef, path);
+    if (command === root && !options.json) {
+      printLines(process.stderr, await helpText(path, command));
+      return EXIT.usage;
+    }
     if (command.run === undefined) {
       throw new UsageError('Which command?', { hint: `See: ${path} --help` });
     }

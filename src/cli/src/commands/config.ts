@@ -1,5 +1,6 @@
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
+import { here } from '../here';
 import { type AnswersTo, answersTo, hostsText, openMachine } from '../machine';
 import { table } from '../table';
 
@@ -30,7 +31,7 @@ export const config = defineCommand({
         ['hosts', hostsText(hosts), `(${FROM[from]})`],
         ...sealed.map(([name = '', value = '', why]) => [name, value, `(${why})`]),
       ]),
-      notes: ['  Change the hosts: amesh config hosts api.example.com'],
+      notes: [`  Another host: ${here('amesh config hosts --add api.example.com')}`],
     };
   },
 });

@@ -1,8 +1,16 @@
 import { join } from 'node:path';
-import { BACKENDS, createIdentity, findBackend, toTrustLine } from '@authmesh/sdk/admin';
+import {
+  BACKENDS,
+  createIdentity,
+  FileStore,
+  findBackend,
+  readIdentity,
+  toTrustLine,
+} from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
-import { hostsText, machineDir, toHosts } from '../machine';
+import { here } from '../here';
+import { hostsText, loopbackNotes, machineDir, toHosts } from '../machine';
 
 export const init = defineCommand({
   meta: { name: 'init', description: 'Makes the key and the identity of this machine' },
@@ -32,7 +40,7 @@ export const init = defineCommand({
       force: args.force,
     });
     const { deviceId, friendlyName, publicKey, createdAt, key } = identity;
-    const { description } = findBackend(key.backend);
+    const keyText = await findBackend(key.backend).describe({ dir, env: process.env });
     return {
       json: {
         deviceId,
@@ -47,7 +55,7 @@ export const init = defineCommand({
       },
       notes: [
         `✓ Device   ${friendlyName}  (${deviceId})`,
-        `✓ Key      ${description}`,
+        `✓ Key      ${keyText}`,
         `  Folder   ${dir}`,
         ...(friendlyName === args.name ? [] : ['! The name was changed to one that is safe to print.']),
         ...(movedTo === null
@@ -55,14 +63,23 @@ export const init = defineCommand({
           : [
               `! The old identity and its allow list are in ${movedTo}`,
               `  Its key stays in ${join(dir, 'keys')}`,
+              '  Restart the servers and programs that use this folder.',
+              `  On each machine that trusted the old one:  amesh revoke ${await oldId(movedTo)}   and pair it again, as follows`,
             ]),
         hosts.length > 0
           ? `  Answers to ${hostsText(hosts)}.`
-          : '  Answers to localhost only. Callers use another name?  amesh config hosts api.example.com',
-        '  Next: on the machine that SENDS requests   amesh trust export',
-        '        on the one that RECEIVES them        amesh trust add --role controller "<line>"',
-        '        and back, with the line of the 2nd   amesh trust add --role target --host <host> "<line>"',
+          : `  Answers to localhost only. Callers use another name?  ${here('amesh config hosts --add api.example.com')}`,
+        ...loopbackNotes(args.host ?? ''),
+        `  Next: if this machine SENDS requests   ${here('amesh trust export')}`,
+        `        if it RECEIVES them              ${here('amesh trust add --role controller "LINE"')}`,
+        '        LINE is what amesh trust export prints on the other machine.',
       ],
     };
   },
 });
+
+/** For a command on other machines, where it may go by another name. */
+async function oldId(movedTo: string): Promise<string> {
+  const old = await readIdentity(new FileStore(movedTo)).catch(() => null);
+  return old?.deviceId ?? '"ITS OLD NAME"'; // a broken identity is a good reason for --force
+}

@@ -1,6 +1,7 @@
 import type { DeviceEntry } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
+import { here } from '../here';
 import { openMachine } from '../machine';
 import { printable } from '../printable';
 import { table } from '../table';
@@ -21,7 +22,7 @@ export const list = defineCommand({
       notes: [
         'No device is trusted yet.',
         '  To let a machine call this one, run there   amesh trust export',
-        '                            and then here     amesh trust add --role controller "<line>"',
+        `                            and then here     ${here('amesh trust add --role controller "LINE"')}`,
       ],
     };
   },

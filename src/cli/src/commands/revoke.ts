@@ -2,6 +2,7 @@ import { type AllowListDocument, type DeviceEntry, findDevice, revokeDevice } fr
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
 import { CommandError } from '../errors';
+import { here } from '../here';
 import { openMachine } from '../machine';
 import { confirm } from '../prompt';
 
@@ -50,7 +51,7 @@ function find(document: AllowListDocument, idOrName: string): DeviceEntry {
 }
 
 function gone(message: string): CommandError {
-  return new CommandError('already_revoked', message, 'See who is: amesh list');
+  return new CommandError('already_revoked', message, `See who is: ${here('amesh list')}`);
 }
 
 /** Every machine has a list of its own, and this one cannot reach into the others. */

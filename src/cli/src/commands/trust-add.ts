@@ -2,7 +2,8 @@ import { addDevice, type DeviceEntry, type DeviceIdentity, fromTrustLine } from 
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
 import { UsageError } from '../errors';
-import { answersTo, openMachine, toHosts, trustAsController, trustAsTarget } from '../machine';
+import { here } from '../here';
+import { answersTo, loopbackNotes, openMachine, toHosts, trustAsController, trustAsTarget } from '../machine';
 import { readText } from '../prompt';
 import { nameForCommand } from '../shell';
 
@@ -36,7 +37,7 @@ export const trustAdd = defineCommand({
     const { role } = args;
     if (role === 'controller' && args.host !== undefined) {
       throw new UsageError('--host belongs to a target; a controller is only ever the one that calls.', {
-        hint: 'The hosts that this machine answers to are set with: amesh config hosts',
+        hint: `The hosts that this machine answers to: ${here('amesh config hosts')}`,
       });
     }
     const hosts = toHosts(args.host ?? '', '--host');
@@ -55,6 +56,7 @@ export const trustAdd = defineCommand({
         ...(device.friendlyName === peer.friendlyName
           ? []
           : [`  It calls itself "${peer.friendlyName}"; in this list it is "${device.friendlyName}".`]),
+        ...loopbackNotes(args.host ?? ''),
         ...next(device, role, identity, answersTo(after).hosts),
       ],
     };
@@ -75,20 +77,33 @@ function outcome(device: DeviceEntry, role: string, changed: boolean): string[] 
   const may =
     role === 'controller'
       ? `${called} may ${changed ? 'now ' : ''}call this machine`
-      : `${called} is ${changed ? 'now ' : ''}a target of this machine${device.hosts.length > 0 ? `, at ${device.hosts.join(', ')}` : ''}`;
+      : `This machine may ${changed ? 'now ' : ''}send requests to ${called}${device.hosts.length > 0 ? `, at ${device.hosts.join(', ')}` : ''}`;
   if (!changed) return [`✓ ${may} already. Nothing was changed.`];
   const both = device.roles.length > 1 ? ' (takes both its roles)' : '';
-  return [`✓ ${may}.   Undo: amesh revoke ${nameForCommand(device)}${both}`];
+  return [`✓ ${may}.   Undo: ${here(`amesh revoke ${nameForCommand(device)}`)}${both}`];
 }
 
 function next(device: DeviceEntry, role: string, own: DeviceIdentity, hosts: readonly string[]): string[] {
   const there = `on "${device.friendlyName}"`;
   if (role === 'controller') return [`  Next, ${there}:`, `    ${trustAsTarget(own, hosts)}`];
   return [
-    ...(device.hosts.length > 0
-      ? []
-      : ['! Without --host requests do not name it as their target. Run this again with --host <host>.']),
+    ...(device.hosts.length > 0 ? [] : withoutHost(device)),
     `  Not done yet? Then ${there}:`,
     `    ${trustAsController(own)}`,
+  ];
+}
+
+/** Often the role is what was mistaken, and not the host what was forgotten. */
+function withoutHost(device: DeviceEntry): string[] {
+  const called = `"${device.friendlyName}"`;
+  return [
+    `! --host says where ${called} is called; requests to there then name it, and count nowhere else.`,
+    `  To add it: ${here(trustAsTarget(device, []))}`,
+    ...(device.roles.includes('controller')
+      ? []
+      : [
+          `! If ${called} is the one that calls this machine, that is the other role:`,
+          `  ${here(trustAsController(device))}`,
+        ]),
   ];
 }

@@ -2,6 +2,7 @@ import { type Device, resetTrust } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
+import { here } from '../here';
 import { openMachine } from '../machine';
 import { confirm } from '../prompt';
 
@@ -19,9 +20,10 @@ export const trustReset = defineCommand({
         '✓ Started an empty allow list.',
         movedTo === null ? '  There was no old one.' : `  The old one is in ${movedTo}`,
         '  Nobody is trusted now: every machine must be paired again, and hosts set again.',
-        '  Next: on the machine that SENDS requests   amesh trust export',
-        '        on the one that RECEIVES them        amesh trust add --role controller "<line>"',
-        '        hosts of this machine, if it had any  amesh config hosts api.example.com',
+        `  Next: each machine that calls this one   ${here('amesh trust add --role controller "LINE"')}`,
+        `        each one that this one calls       ${here('amesh trust add --role target --host HOST:PORT "LINE"')}`,
+        `        the hosts, if it had any           ${here('amesh config hosts api.example.com')}`,
+        '        LINE is what amesh trust export prints on the other machine.',
       ],
     };
   },

@@ -10,6 +10,7 @@ export const whoami = defineCommand({
 
   async run(): Promise<Result> {
     const { identity, trust, store } = await openMachine();
+    const context = { dir: store.dir, env: process.env };
     const { hosts, from } = answersTo(await trust.read());
     const { deviceId, friendlyName, publicKey, createdAt, key } = identity;
     return {
@@ -26,7 +27,7 @@ export const whoami = defineCommand({
       data: table([
         ['name', friendlyName],
         ['id', deviceId],
-        ['key', findBackend(key.backend).description],
+        ['key', await findBackend(key.backend).describe(context)],
         ['folder', store.dir],
         ['hosts', hostsText(hosts)],
       ]),
