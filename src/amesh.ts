@@ -113,7 +113,7 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
       const answersTo = hosts ?? hostsOf(env());
       if (store.stamp(IDENTITY_KEY) === 'absent') {
         log.once(
-          `There is no identity in ${store.dir}. Run: amesh init --name <name>. Until then every signed request gets 503.`,
+          `There is no identity in ${store.dir}. Run: amesh init --name NAME. Until then every signed request gets 503.`,
         );
       }
       if (verifyOptions.nonceStore === undefined && ownNonces === undefined) {

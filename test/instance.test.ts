@@ -80,7 +80,7 @@ describe('a passphrase that is supplied for a key with a generated one', () => {
     await expect(amesh.identity()).rejects.toMatchObject({
       code: 'passphrase_wrong',
       message: expect.stringContaining('was generated and lies in .passphrase'),
-      fix: 'Unset AUTH_MESH_PASSPHRASE and AMESH_PASSPHRASE_FILE.',
+      fix: 'Unset AUTH_MESH_PASSPHRASE and AMESH_PASSPHRASE_FILE, or take the credential away.',
     });
   });
 });

@@ -36,7 +36,7 @@ export const CODES = Object.freeze({
     421,
     'wrong_host',
     'The request is for a host that this machine does not answer to.',
-    'If it is ours, run on this machine: amesh config hosts <host>',
+    'If it is ours, run on this machine: amesh config hosts HOST',
   ),
   wrong_target: refusal(
     401,
@@ -141,7 +141,7 @@ export const CODES = Object.freeze({
     503,
     'allow_list_unavailable',
     'This machine has no amesh identity yet.',
-    'Run: amesh init --name <name>',
+    'Run: amesh init --name NAME',
   ),
   no_file_system: failure(
     'There is no file system here.',

@@ -57,7 +57,7 @@ export const encryptedFile: KeyBackend = Object.freeze({
     const pem = await readKeyFile(ref, context);
     const passphrase = (await suppliedPassphrase(context)) ?? (await generatedPassphrase(context));
     if (passphrase === null) throw new AmeshError('passphrase_required');
-    return toSigner(decrypt(pem, passphrase));
+    return toSigner(await decrypt(pem, passphrase, context));
   },
 
   async remove(ref: string, context: KeyContext) {
@@ -82,7 +82,7 @@ async function readKeyFile(ref: string, context: KeyContext): Promise<string> {
   }
 }
 
-function decrypt(pem: string, passphrase: Passphrase): KeyObject {
+async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext): Promise<KeyObject> {
   // A key in clear would open with any passphrase, and somebody else may have put it there.
   if (!pem.startsWith('-----BEGIN ENCRYPTED PRIVATE KEY-----\n')) {
     throw new AmeshError('identity_unreadable', 'The key file is no encrypted PKCS#8 key.');
@@ -91,7 +91,14 @@ function decrypt(pem: string, passphrase: Passphrase): KeyObject {
   try {
     key = createPrivateKey({ key: pem, passphrase: passphrase.text });
   } catch {
-    throw new AmeshError('passphrase_wrong');
+    if (passphrase.source === 'generated' || (await generatedPassphrase(context)) === null) {
+      throw new AmeshError('passphrase_wrong');
+    }
+    throw new AmeshError(
+      'passphrase_wrong',
+      `The passphrase of this key was generated and lies in ${PASSPHRASE_FILE}, but another one is supplied and goes before it.`,
+      { fix: 'Unset AUTH_MESH_PASSPHRASE and AMESH_PASSPHRASE_FILE, or take the credential away.' },
+    );
   }
   if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
     throw new AmeshError('identity_unreadable', 'The key file holds no P-256 key.');

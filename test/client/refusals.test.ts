@@ -185,7 +185,7 @@ describe('the key', () => {
     const error = await none.fetch(other.origin).catch((thrown) => thrown);
     expect(error).toMatchObject({ name: 'NoIdentityError', code: 'no_identity' });
     expect(error.message).toBe(
-      'There is no amesh identity in /nonexistent/amesh. Run: amesh init --name <name>',
+      'There is no amesh identity in /nonexistent/amesh. Run: amesh init --name NAME',
     );
     expect(other.requests.length).toBe(length);
   });

@@ -155,7 +155,7 @@ describe('openDevice', () => {
   it('says what is missing', async () => {
     await expect(openDevice(join(dir, 'none'), {})).rejects.toMatchObject({
       code: 'no_identity',
-      message: `There is no amesh identity in ${join(dir, 'none')}. Run: amesh init --name <name>`,
+      message: `There is no amesh identity in ${join(dir, 'none')}. Run: amesh init --name NAME`,
     });
     await writeFile(join(dir, 'identity.json'), '{}');
     await expect(openDevice(dir, {})).rejects.toMatchObject({ code: 'identity_unreadable' });
