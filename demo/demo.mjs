@@ -12,7 +12,10 @@ import { fileURLToPath } from 'node:url';
 import { styleText } from 'node:util';
 
 const SELF = fileURLToPath(import.meta.url);
-const AMESH = fileURLToPath(new URL('bin/amesh.mjs', import.meta.resolve('@authmesh/cli/package.json')));
+// The command beside this project, or another installation of it.
+const AMESH =
+  process.env.AMESH_BIN ??
+  fileURLToPath(new URL('bin/amesh.mjs', import.meta.resolve('@authmesh/cli/package.json')));
 
 // Whatever this shell has set for amesh is none of the demo's business.
 const env = Object.fromEntries(

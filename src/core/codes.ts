@@ -180,6 +180,10 @@ export const CODES = Object.freeze({
     'The allow list was changed by somebody else at the same moment, again and again.',
     'Try again. Nothing was changed.',
   ),
+  store_unsynced: failure(
+    'The change was made, but the disk did not confirm it.',
+    'Check the disk. See what is there now: amesh list',
+  ),
   unknown_name: failure('No device in the allow list has this name or id.', 'See: amesh list'),
   ambiguous_name: failure('Several devices match.', 'Use the id: amesh list'),
   malformed_trust_line: failure(

@@ -12,9 +12,10 @@ import {
   newPassphrase,
   PASSPHRASE_FILE,
   type Passphrase,
+  suppliedBy,
   suppliedPassphrase,
 } from './passphrase';
-import { toEncryptedPem } from './pkcs8';
+import { isEncryptedPem, toEncryptedPem } from './pkcs8';
 
 // A human's passphrase is stretched as OWASP advises; 256 random bits cannot be guessed anyway.
 const HUMAN_ROUNDS = 600_000;
@@ -27,10 +28,10 @@ export const encryptedFile: KeyBackend = Object.freeze({
   id: 'encrypted-file',
 
   async describe(context: KeyContext) {
-    const supplied = await suppliedPassphrase(context);
-    return supplied === null
+    const source = suppliedBy(context);
+    return source === null
       ? "Encrypted file; its passphrase was generated and lies beside it. Whoever can read this account's files can copy the key."
-      : `Encrypted file, opened by ${supplied.source}. Every command and program needs it from now on.`;
+      : `Encrypted file, opened by ${source}. Every command and program needs it from now on.`;
   },
 
   async probe() {
@@ -83,9 +84,8 @@ async function readKeyFile(ref: string, context: KeyContext): Promise<string> {
 }
 
 async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext): Promise<KeyObject> {
-  // A key in clear would open with any passphrase, and somebody else may have put it there.
-  if (!pem.startsWith('-----BEGIN ENCRYPTED PRIVATE KEY-----\n')) {
-    throw new AmeshError('identity_unreadable', 'The key file is no encrypted PKCS#8 key.');
+  if (!isEncryptedPem(pem)) {
+    throw new AmeshError('identity_unreadable', 'The key file is no encrypted PKCS#8 key of PBES2.');
   }
   let key: KeyObject;
   try {

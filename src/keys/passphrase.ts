@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AmeshError } from '../core/errors';
@@ -20,26 +21,50 @@ const MAX_BYTES = 1024;
 const CREDENTIAL = 'amesh-passphrase';
 const CREDENTIAL_SOURCE = `the systemd credential ${CREDENTIAL}` as const;
 
+/** What supplies the passphrase in this environment; nothing is read, since a pipe can be read only once. */
+export function suppliedBy({ env }: KeyContext): Exclude<Passphrase['source'], 'generated'> | null {
+  if (env.AUTH_MESH_PASSPHRASE) return 'AUTH_MESH_PASSPHRASE';
+  if (env.AMESH_PASSPHRASE_FILE) return 'AMESH_PASSPHRASE_FILE';
+  const { CREDENTIALS_DIRECTORY } = env;
+  // A unit may have other credentials only.
+  return CREDENTIALS_DIRECTORY && existsSync(join(CREDENTIALS_DIRECTORY, CREDENTIAL))
+    ? CREDENTIAL_SOURCE
+    : null;
+}
+
+const read = new WeakMap<KeyContext, Promise<Passphrase | null>>();
+
 /**
  * The passphrase that the user supplies: AUTH_MESH_PASSPHRASE, the file AMESH_PASSPHRASE_FILE, or the systemd
- * credential `amesh-passphrase`, in this order. None of them is ever written to the disk.
+ * credential `amesh-passphrase`, in this order. None of them is ever written to the disk. Read once per context.
  *
  * @returns null where none is supplied
- * @throws AmeshError `passphrase_required` where a file is named that cannot be read, or is empty, or where the
- *   passphrase is longer than 1024 bytes
+ * @throws AmeshError `passphrase_required` where a file is named that cannot be read, is empty or is no UTF-8, or where
+ *   the passphrase is longer than 1024 bytes
  */
-export async function suppliedPassphrase({ env }: KeyContext): Promise<Passphrase | null> {
-  if (env.AUTH_MESH_PASSPHRASE) return supplied(env.AUTH_MESH_PASSPHRASE, 'AUTH_MESH_PASSPHRASE');
-  if (env.AMESH_PASSPHRASE_FILE) return readPassphrase(env.AMESH_PASSPHRASE_FILE);
-  if (!env.CREDENTIALS_DIRECTORY) return null;
-  const path = join(env.CREDENTIALS_DIRECTORY, CREDENTIAL);
-  return readFile(path, 'utf8').then(
-    (text) => fromFile(text, `the credential ${CREDENTIAL}`, CREDENTIAL_SOURCE),
-    (error) => {
-      if (isMissing(error)) return null; // a unit may have other credentials only
-      throw unreadable(`the credential ${CREDENTIAL}`);
-    },
-  );
+export function suppliedPassphrase(context: KeyContext): Promise<Passphrase | null> {
+  const known = read.get(context) ?? readSupplied(context);
+  read.set(context, known);
+  return known;
+}
+
+async function readSupplied(context: KeyContext): Promise<Passphrase | null> {
+  const { env } = context;
+  const source = suppliedBy(context);
+  switch (source) {
+    case null:
+      return null;
+    case 'AUTH_MESH_PASSPHRASE':
+      return supplied(env.AUTH_MESH_PASSPHRASE as string, source);
+    case 'AMESH_PASSPHRASE_FILE':
+      return readPassphrase(env.AMESH_PASSPHRASE_FILE as string, 'the file of AMESH_PASSPHRASE_FILE', source);
+    default:
+      return readPassphrase(
+        join(env.CREDENTIALS_DIRECTORY as string, CREDENTIAL),
+        `the credential ${CREDENTIAL}`,
+        source,
+      );
+  }
 }
 
 /** The passphrase that `init` generated into the folder, where it did. */
@@ -58,15 +83,14 @@ export function newPassphrase(): Passphrase {
   return { text: randomBytes(32).toString('base64url'), source: 'generated' };
 }
 
-async function readPassphrase(path: string): Promise<Passphrase> {
-  const name = 'the file of AMESH_PASSPHRASE_FILE';
-  const text = await readFile(path, 'utf8').catch(() => {
+async function readPassphrase(path: string, name: string, source: Passphrase['source']): Promise<Passphrase> {
+  let text: string;
+  try {
+    // Bytes that are no UTF-8 would all become the same character, and so many passphrases one.
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await readFile(path));
+  } catch {
     throw unreadable(name);
-  });
-  return fromFile(text, name, 'AMESH_PASSPHRASE_FILE');
-}
-
-function fromFile(text: string, name: string, source: Passphrase['source']): Passphrase {
+  }
   const passphrase = text.replace(/\r?\n$/, ''); // the newline is the editor's, every other character is the user's
   if (passphrase === '') throw unreadable(name);
   return supplied(passphrase, source);

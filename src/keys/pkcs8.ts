@@ -64,3 +64,50 @@ function tagged(tag: number, content: Buffer): Buffer {
         : [tag, 0x82, length >> 8, length & 0xff];
   return Buffer.concat([Buffer.from(header), content]);
 }
+
+// One block and nothing else: a PEM reader takes whichever it likes, also one in clear behind this one.
+const PEM =
+  /^-----BEGIN ENCRYPTED PRIVATE KEY-----\n([A-Za-z0-9+/=\n]{1,4096})\n-----END ENCRYPTED PRIVATE KEY-----\n?$/;
+
+/** More would stop the process for seconds at each attempt to open the key. */
+const MAX_ROUNDS = 2_000_000;
+
+/**
+ * Whether a text is an encrypted key as {@link toEncryptedPem} or openssl writes it: PBES2 in one PEM block. A key in
+ * clear would open with any passphrase, and somebody else may have put it there.
+ */
+export function isEncryptedPem(pem: string): boolean {
+  const body = PEM.exec(pem)?.[1];
+  if (body === undefined) return false;
+  const outer = elements(Buffer.from(body, 'base64'))[0];
+  const [scheme, encrypted] = outer === undefined ? [] : elements(outer.content);
+  if (outer?.tag !== 0x30 || scheme?.tag !== 0x30 || encrypted?.tag !== 0x04) return false;
+  const [oid, parameters] = elements(scheme.content);
+  if (oid === undefined || !OID.pbes2.subarray(2).equals(oid.content)) return false;
+  const [kdf] = elements(parameters?.content ?? Buffer.alloc(0));
+  const [, settings] = elements(kdf?.content ?? Buffer.alloc(0));
+  const [, rounds] = elements(settings?.content ?? Buffer.alloc(0));
+  if (rounds === undefined || rounds.tag !== 0x02 || rounds.content.length > 4) return false;
+  return rounds.content.readUIntBE(0, rounds.content.length) <= MAX_ROUNDS;
+}
+
+interface Element {
+  readonly tag: number;
+  readonly content: Buffer;
+}
+
+/** The DER elements of a buffer, up to the first that is cut short. */
+function elements(der: Buffer): Element[] {
+  const found: Element[] = [];
+  for (let at = 0; at + 2 <= der.length; ) {
+    const first = der[at + 1] as number;
+    const more = first < 0x80 ? 0 : first & 0x7f;
+    if (more > 2 || at + 2 + more > der.length) break;
+    const length = more === 0 ? first : der.readUIntBE(at + 2, more);
+    const start = at + 2 + more;
+    if (start + length > der.length) break;
+    found.push({ tag: der[at] as number, content: der.subarray(start, start + length) });
+    at = start + length;
+  }
+  return found;
+}

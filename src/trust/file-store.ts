@@ -38,8 +38,10 @@ export class FileStore implements DocumentStore {
         return false;
       }
       if (!lock.commit(path)) continue;
-      await syncFolder(this.dir);
-      await removeRests(path);
+      await syncFolder(this.dir).catch((cause) => {
+        throw new AmeshError('store_unsynced', undefined, { cause });
+      });
+      await removeRests(path).catch(() => {}); // nobody's change depends on it
       return true;
     }
   }

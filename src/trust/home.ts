@@ -1,11 +1,17 @@
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
+import { AmeshError } from '../core/errors';
 
 /** The environment as far as amesh reads it. */
 export type Env = Readonly<Record<string, string | undefined>>;
 
-/** Where this machine's identity lies: an option, AUTH_MESH_DIR, or ~/.amesh. An absolute path. */
+/** Where this machine's identity lies: an option, AUTH_MESH_DIR, or ~/.amesh. An absolute path; throws `identity_unreadable` without a home folder. */
 export function homeDir(dir: string | undefined, env: Env): string {
   const chosen = dir ?? env.AUTH_MESH_DIR;
-  return chosen === undefined || chosen === '' ? join(homedir(), '.amesh') : resolve(chosen);
+  if (chosen !== undefined && chosen !== '') return resolve(chosen);
+  const home = homedir();
+  if (isAbsolute(home)) return join(home, '.amesh');
+  throw new AmeshError('identity_unreadable', 'There is no home folder: HOME is empty.', {
+    fix: 'Set AUTH_MESH_DIR.',
+  });
 }

@@ -1,19 +1,11 @@
-import { constants, type Stats } from 'node:fs';
 import { chmod, type FileHandle, lstat, mkdir, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Makes a folder that is its owner's alone, whatever the umask; one that is there stays as it is. */
 export async function makePrivateFolder(path: string): Promise<void> {
   const made = await mkdir(path, { recursive: true, mode: 0o700 });
-  if (made === undefined) return;
-  if (((await lstat(path)).mode & 0o777) !== 0o700) await chmod(path, 0o700);
-  if (!isRoot()) return;
-  const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
-  try {
-    await giveToOwnerOf(await stat(dirname(path)), folder);
-  } finally {
-    await folder.close();
-  }
+  if (made === undefined || ((await lstat(path)).mode & 0o777) === 0o700) return;
+  await chmod(path, 0o700);
 }
 
 /**
@@ -33,7 +25,7 @@ export async function writePrivateFile(
   try {
     await file.writeFile(bytes);
     await file.chmod(mode);
-    if (isRoot()) await giveToOwnerOf(await ownerFor(path, replaces), file);
+    if (replaces !== undefined && process.geteuid?.() === 0) await keepOwner(file, replaces);
     await file.sync();
   } finally {
     await file.close();
@@ -41,18 +33,12 @@ export async function writePrivateFile(
 }
 
 /**
- * What root writes for somebody stays readable for them: a server has to survive `sudo amesh revoke`.
- * By handle and not by path, which the other user could have turned into a link meanwhile.
+ * In a folder of root's a file may be somebody else's to read, such as a server's, and stays so. In a folder of another
+ * user root gives nothing away: they could put anything under the name.
  */
-async function giveToOwnerOf({ uid, gid }: Stats, file: FileHandle): Promise<void> {
-  if (uid !== 0) await file.chown(uid, gid);
-}
-
-async function ownerFor(path: string, replaces: string | undefined): Promise<Stats> {
-  const folder = stat(dirname(path));
-  return replaces === undefined ? folder : lstat(replaces).catch(() => folder);
-}
-
-function isRoot(): boolean {
-  return process.getuid?.() === 0;
+async function keepOwner(file: FileHandle, replaces: string): Promise<void> {
+  const folder = await stat(dirname(replaces));
+  if (folder.uid !== 0) return;
+  const before = await lstat(replaces).catch(() => null); // not there yet
+  if (before?.isFile() && before.uid !== 0) await file.chown(before.uid, before.gid);
 }

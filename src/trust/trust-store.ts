@@ -9,6 +9,9 @@ export const ALLOW_LIST_KEY = 'allow_list.json';
 
 const ATTEMPTS = 100;
 
+/** Room for some 200,000 devices. Parsing more would stop a server for seconds before its seal could be looked at. */
+const MAX_BYTES = 67_108_864;
+
 /** The allow list in its store: opened against the owner's key, never older than seen, changed by compare-and-swap. */
 export class TrustStore {
   readonly #seen: SeenRevisions;
@@ -82,6 +85,8 @@ export class TrustStore {
     const bytes = await this.#store.read(ALLOW_LIST_KEY);
     if (bytes === null)
       throw new AllowListIntegrityError('The allow list is gone, though this machine has an identity.');
+    if (bytes.length > MAX_BYTES)
+      throw new AllowListIntegrityError('The allow list is larger than any list can be.');
     const document = await openDocument(bytes, this.#owner.publicKey, this.#list);
     const hash = await hashDocument(bytes);
     if (seen !== null && document.revision < seen.revision) {

@@ -203,7 +203,9 @@ describe.each(Object.entries(ATTACKS))('%s', (_, attack) => {
       /^Put the right (?:allow_list|identity)\.json back.*amesh trust reset$/,
     );
     expect(warnings).toEqual([
-      expect.stringMatching(/^amesh: refused 500 allow_list_integrity_failure: .* amesh trust reset \[GET /),
+      expect.stringMatching(
+        /^amesh: refused 500 allow_list_integrity_failure: .* amesh trust reset \(AUTH_MESH_DIR [^)]+\) \[GET /,
+      ),
     ]);
   });
 });

@@ -1,5 +1,6 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { toTrustLine } from '@authmesh/sdk/admin';
 import { describe, expect, it } from 'vitest';
 import { type Machine, objectOf, useMachines } from './amesh';
 
@@ -261,5 +262,19 @@ describe('amesh trust reset', () => {
     const { movedTo } = objectOf(ran) as unknown as { movedTo: string };
     expect(await readdir(movedTo)).toEqual(['allow_list.json', 'seen.json']);
     expect((await prod.amesh(['list'])).code).toBe(0);
+  });
+});
+
+describe('amesh trust add with a wrong AMESH_HOSTS', () => {
+  it('does not call a change that was made none', async () => {
+    const [machine, peer] = [await createMachine(), await createMachine()];
+    await machine.init('prod-api');
+    const line = toTrustLine(await peer.init('laptop'));
+    const ran = await machine.amesh(['trust', 'add', '--role', 'controller', line], {
+      env: { AMESH_HOSTS: 'https://x' },
+    });
+    expect(ran.code).toBe(0);
+    expect(ran.stderr).not.toContain('Nothing was changed');
+    expect((await machine.allowList()).devices).toHaveLength(1);
   });
 });

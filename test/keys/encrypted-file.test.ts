@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BACKENDS, createIdentity, type Env, findBackend, openDevice } from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { toEncryptedPem } from '../../src/keys/pkcs8';
 import { keyBackendContract } from '../support/key-backend-contract';
 
 const backend = findBackend('encrypted-file');
@@ -233,5 +234,61 @@ describe('the list of backends', () => {
         message: expect.stringContaining('There is no key backend "floppy".'),
       }),
     );
+  });
+});
+
+describe('a key file that is not one encrypted key', () => {
+  it('is refused, whatever passphrase it would open with', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+    const context = { dir, env: { AUTH_MESH_PASSPHRASE: 'any' } };
+    const { ref } = await backend.create(context);
+    const path = join(dir, ref);
+    const real = await readFile(path, 'utf8');
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const clear = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
+    const block = (body: string) =>
+      `-----BEGIN ENCRYPTED PRIVATE KEY-----\n${body}\n-----END ENCRYPTED PRIVATE KEY-----\n`;
+    const clearDer = privateKey.export({ format: 'der', type: 'pkcs8' }).toString('base64');
+    for (const pem of [
+      clear,
+      `${block('')}${clear}`,
+      `${block('AAAA')}${clear}`,
+      `${real}${clear}`,
+      block(clearDer),
+      `\n${real}`,
+      await toEncryptedPem(privateKey, 'any', 2_000_001),
+    ]) {
+      await writeFile(path, pem);
+      await expect(backend.open(ref, { ...context })).rejects.toMatchObject({
+        code: 'identity_unreadable',
+      });
+    }
+    await writeFile(path, real);
+    expect((await backend.open(ref, { ...context })).publicKey).toHaveLength(33);
+    await rm(dir, { recursive: true });
+  });
+});
+
+describe('AMESH_PASSPHRASE_FILE', () => {
+  it('is read once, so that it may be a pipe', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+    const pipe = join(dir, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const writing = writeFile(pipe, 'from a pipe\n');
+    const home = join(dir, 'home');
+    await createIdentity(home, { AMESH_PASSPHRASE_FILE: pipe }, { friendlyName: 'server' });
+    await writing;
+    await openDevice(home, { AUTH_MESH_PASSPHRASE: 'from a pipe' });
+    await rm(dir, { recursive: true });
+  });
+
+  it('with bytes that are no UTF-8 is refused: all of them would be one passphrase', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+    const path = join(dir, 'passphrase');
+    await writeFile(path, Buffer.from([0xff, 0xfe, 0xfd]));
+    await expect(backend.create({ dir, env: { AMESH_PASSPHRASE_FILE: path } })).rejects.toMatchObject({
+      code: 'passphrase_required',
+    });
+    await rm(dir, { recursive: true });
   });
 });

@@ -10,7 +10,7 @@ const MISTAKEN: Readonly<Record<string, string>> = Object.freeze({
 const PASSPHRASES = ['AUTH_MESH_PASSPHRASE', 'AMESH_PASSPHRASE_FILE'];
 
 /** What is set in this environment and does not do what it looks like, one line each. */
-export function environmentNotes(env: Readonly<Record<string, string | undefined>>): string[] {
+export async function environmentNotes(env: Readonly<Record<string, string | undefined>>): Promise<string[]> {
   return [
     ...Object.entries(MISTAKEN)
       .filter(([name]) => env[name])
@@ -18,5 +18,16 @@ export function environmentNotes(env: Readonly<Record<string, string | undefined
     ...PASSPHRASES.filter((name) => env[name] === '').map(
       (name) => `! ${name} is empty, so it counts as not set.`,
     ),
+    ...(env.AMESH_HOSTS ? await hostsNotes(env.AMESH_HOSTS) : []),
   ];
+}
+
+async function hostsNotes(hosts: string): Promise<string[]> {
+  const { parseHosts } = await import('@authmesh/sdk/admin');
+  try {
+    parseHosts(hosts);
+    return [];
+  } catch (error) {
+    return [`! AMESH_HOSTS is wrong, and a server would not start with it: ${(error as Error).message}`];
+  }
 }

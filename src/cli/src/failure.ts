@@ -20,6 +20,9 @@ export interface Failure {
 /** These move files aside before they write new ones, and the disk can fill up in between. */
 const MOVING: ReadonlySet<string> = new Set(['amesh init', 'amesh trust reset']);
 
+/** What can still go wrong after files were moved. */
+const LATE: ReadonlySet<string> = new Set(['store_busy', 'store_conflict']);
+
 /**
  * @param path the command that failed, as it is typed
  * @param usage its usage line
@@ -48,9 +51,13 @@ export async function toFailure(error: unknown, path: string, usage: string): Pr
     return {
       code,
       message: message.endsWith(fix) ? message.slice(0, -fix.length).trim() : message,
-      hint: forHere(fix),
+      hint: forHere(MOVING.has(path) ? fix.replace(' Nothing was changed.', '') : fix),
       exitCode: EXIT_OF_CODE[code] ?? EXIT.failure,
-      sayUnchanged: !fix.includes('Nothing was changed.'),
+      // These two can fail between moving files aside and writing new ones.
+      sayUnchanged:
+        !fix.includes('Nothing was changed.') &&
+        code !== 'store_unsynced' &&
+        !(MOVING.has(path) && LATE.has(code)),
     };
   }
   const text = error instanceof Error ? error.message : String(error);

@@ -1,4 +1,6 @@
 import { root } from './commands/root';
+import { EXIT } from './exit-codes';
+import { becomeOwner } from './owner';
 import { run } from './run';
 
 /**
@@ -7,10 +9,17 @@ import { run } from './run';
  * @param argv the arguments; default those of the process
  */
 export async function main(argv: readonly string[] = process.argv.slice(2)): Promise<void> {
+  let isCut = false;
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error; // `amesh list | head -1` has all it wants
+      if (error.code === 'EPIPE') return; // `amesh list | head -1` has all it wants
+      isCut = true;
+      process.exitCode = EXIT.failure;
+      if (stream === process.stdout)
+        process.stderr.write(`✗ The output could not be written: ${error.message}\n`);
     });
   }
-  process.exitCode = await run(root, argv);
+  becomeOwner();
+  const exitCode = await run(root, argv);
+  if (!isCut) process.exitCode = exitCode;
 }

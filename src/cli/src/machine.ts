@@ -31,9 +31,18 @@ export interface AnswersTo {
 
 /** The way a server in this environment would see it, unless its own code says otherwise. */
 export function answersTo(document: Pick<AllowListDocument, 'hosts'>): AnswersTo {
-  const fromEnvironment = toHosts(process.env.AMESH_HOSTS ?? '', 'AMESH_HOSTS');
+  // A wrong one is a warning of its own: here it must not turn a change that was made into a failure.
+  const fromEnvironment = hostsOrNone(process.env.AMESH_HOSTS ?? '');
   if (fromEnvironment.length > 0) return { hosts: fromEnvironment, from: 'AMESH_HOSTS' };
   return { hosts: document.hosts, from: document.hosts.length > 0 ? 'allow_list' : 'default' };
+}
+
+function hostsOrNone(text: string): string[] {
+  try {
+    return parseHosts(text);
+  } catch {
+    return [];
+  }
 }
 
 /**

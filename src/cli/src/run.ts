@@ -17,13 +17,13 @@ import { helpText, usageLine } from './usage';
  */
 export async function run(root: Command, argv: readonly string[]): Promise<ExitCode> {
   const options = toOutputOptions(argv);
-  if (!options.quiet) printNotes(environmentNotes(process.env), options);
+  if (!options.quiet) printNotes(await environmentNotes(process.env), options);
   let found: Found = { path: 'amesh', command: root, rawArgs: [] };
   try {
     found = await findCommand(root, argv);
     const { path, command, rawArgs } = found;
     const flags = rawArgs.slice(0, rawArgs.includes('--') ? rawArgs.indexOf('--') : undefined);
-    if (flags.includes('--help') || flags.includes('-h')) {
+    if (flags.some((flag) => flag === '--help' || /^-[A-Za-z]*h[A-Za-z]*$/.test(flag))) {
       printLines(process.stdout, await helpText(path, command));
       return EXIT.ok;
     }
