@@ -64,7 +64,7 @@ const MAX_FRAME_BYTES = 64 * 1024;
 const MAX_PINGS = 64;
 /** How long a closing client may take, and a connection until it is a WebSocket. */
 const CLOSE_MS = 2_000;
-const HANDSHAKE_MS = 10_000;
+const HANDSHAKE_MS = 5_000;
 /** How many may be told at once that there is no room, beyond those for whom there is. */
 const SPARE_SOCKETS = 500;
 const MAX_REFUSALS_LOGGED_PER_SECOND = 10;
@@ -132,6 +132,7 @@ export function createRelay(options: RelayOptions = {}): Relay {
     });
     // By hand, since answers to pings pile up where nobody reads them.
     socket.on('ping', (data) => {
+      if (socket.readyState !== socket.OPEN) return;
       if (++pings > MAX_PINGS || socket.bufferedAmount > MAX_BUFFERED_BYTES) cut(socket);
       else socket.pong(data);
     });
@@ -238,7 +239,6 @@ class Running {
     this.#server = createAdaptorServer({
       fetch: app.fetch as never,
       websocket: { server: this.#sockets as never },
-      // This project's requests to it have no bodies; nobody else's need to be read.
       serverOptions: { headersTimeout: HANDSHAKE_MS, requestTimeout: HANDSHAKE_MS, maxHeaderSize: 8192 },
     }) as Server;
     this.#server.maxConnections = maxConnections;
