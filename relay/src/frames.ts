@@ -8,8 +8,7 @@ export type RelayErrorCode =
   | 'capacity'
   | 'too_large'
   | 'session_expired'
-  | 'draining'
-  | 'unavailable';
+  | 'draining';
 
 /** What a client may say, one JSON text frame each. */
 export type ClientFrame =
