@@ -1,4 +1,4 @@
 #!/usr/bin/env node
 import { main } from '../dist/index.mjs';
 
-main();
+await main(process.env);

@@ -1,5 +1,5 @@
-/** Says that the relay is not part of this release. Pairing without a relay works: see `amesh trust export`. */
-export function main(): never {
-  console.error('amesh-relay is coming in a later release. Pair without a relay: amesh trust export');
-  process.exit(1);
-}
+export type { TrustedProxies } from './client-address';
+export type { ClientFrame, RelayErrorCode, RelayFrame } from './frames';
+export type { Limits } from './limits';
+export { main } from './main';
+export { createRelay, type Relay, type RelayEnv, type RelayLogEntry, type RelayOptions } from './relay';

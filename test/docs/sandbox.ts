@@ -28,12 +28,18 @@ export class Project {
     const cli = join(modules, '@authmesh/cli');
     await copyPackage(join(ROOT, 'src/cli'), cli);
     await symlink(join(ROOT, 'src/cli/node_modules'), join(cli, 'node_modules'));
+    await copyPackage(join(ROOT, 'relay'), join(modules, '@authmesh/relay'));
     return new Project(dir);
   }
 
   /** The command as npm would link it. */
   get cli(): string {
     return join(this.dir, 'node_modules/@authmesh/cli/bin/amesh.mjs');
+  }
+
+  /** The relay's command, likewise. */
+  get relay(): string {
+    return join(this.dir, 'node_modules/@authmesh/relay/bin/amesh-relay.mjs');
   }
 
   async write(name: string, source: string): Promise<string> {
@@ -88,6 +94,7 @@ export class Sandbox {
     await mkdir(sandbox.folder('bin'), { recursive: true });
     await mkdir(sandbox.folder('here'), { recursive: true });
     await symlink(project.cli, join(root, 'bin/amesh'));
+    await symlink(project.relay, join(root, 'bin/amesh-relay'));
     if (paired) await sandbox.#pair();
     return sandbox;
   }

@@ -1,0 +1,78 @@
+import { Deadlines } from './deadlines';
+
+const MINUTE_MS = 60_000;
+/** As many addresses as are remembered. Beyond, the one that was quiet for longest is forgotten. */
+const MAX_ADDRESSES = 100_000;
+
+/**
+ * At most so many events of one address in any 60 seconds.
+ *
+ * When more addresses are about than it holds, it forgets the oldest: whoever has so many to spare has that many times
+ * the limit anyway, and to refuse all others would be a gift to them.
+ */
+export class RateLimit {
+  readonly #perMinute: number;
+  readonly #maxAddresses: number;
+  readonly #times = new Map<string, number[]>();
+  readonly #quiet = new Deadlines<string>(MINUTE_MS);
+
+  constructor(perMinute: number, maxAddresses = MAX_ADDRESSES) {
+    this.#perMinute = perMinute;
+    this.#maxAddresses = maxAddresses;
+  }
+
+  /** How many addresses it remembers. */
+  get size(): number {
+    return this.#times.size;
+  }
+
+  /** Whole seconds until the address may do it again; 0 where it may now. */
+  retryAfter(address: string, nowMs: number): number {
+    const times = this.#times.get(address);
+    if (times === undefined || times.length < this.#perMinute) return 0;
+    return Math.max(0, Math.ceil(((times[0] as number) + MINUTE_MS - nowMs) / 1000));
+  }
+
+  add(address: string, nowMs: number): void {
+    const times = this.#times.get(address) ?? [];
+    times.push(nowMs);
+    if (times.length > this.#perMinute) times.shift();
+    // As the newest again, so that the first is the one to forget.
+    this.#times.delete(address);
+    this.#times.set(address, times);
+    this.#quiet.add(address, nowMs);
+    if (this.#times.size > this.#maxAddresses) {
+      const [oldest] = this.#times.keys();
+      this.#times.delete(oldest as string);
+      this.#quiet.delete(oldest as string);
+    }
+  }
+
+  /** Forgets the addresses that did nothing for a minute. */
+  sweep(nowMs: number): void {
+    for (const address of this.#quiet.take(nowMs)) this.#times.delete(address);
+  }
+}
+
+/** How many of something each address has now. It holds none that has nothing. */
+export class AddressCount {
+  readonly #counts = new Map<string, number>();
+
+  get size(): number {
+    return this.#counts.size;
+  }
+
+  of(address: string): number {
+    return this.#counts.get(address) ?? 0;
+  }
+
+  add(address: string): void {
+    this.#counts.set(address, this.of(address) + 1);
+  }
+
+  remove(address: string): void {
+    const left = this.of(address) - 1;
+    if (left > 0) this.#counts.set(address, left);
+    else this.#counts.delete(address);
+  }
+}

@@ -1,0 +1,94 @@
+import type { IncomingMessage } from 'node:http';
+import { BlockList, isIP } from 'node:net';
+
+/** Which proxies in front of the relay are believed: how many, or from which networks. */
+export type TrustedProxies = number | readonly string[];
+
+/** Finds out who a request is from. */
+export type ClientAddress = (request: Pick<IncomingMessage, 'socket' | 'headers'>) => string;
+
+/**
+ * Reads `AMESH_TRUSTED_PROXIES`: a number of proxies (`1`), or networks (`10.0.0.0/8, fd00::/8, 127.0.0.1`). Nothing or
+ * an empty text: no proxy is believed.
+ *
+ * @throws TypeError for anything else
+ */
+export function readTrustedProxies(text: string | undefined): TrustedProxies | undefined {
+  const trimmed = text?.trim() ?? '';
+  if (trimmed === '') return undefined;
+  if (/^\d+$/.test(trimmed)) return Number(trimmed);
+  return trimmed.split(',').map((part) => part.trim());
+}
+
+/**
+ * The address of a client as the trusted proxies tell it. X-Forwarded-For is walked from the right, from proxy to proxy,
+ * and what stands left of the first one that is not trusted is never looked at: anybody can have written it.
+ *
+ * @param trusted undefined: X-Forwarded-For is ignored
+ * @throws TypeError for a network that is none, for one that trusts everybody, or a number other than 1 to 10
+ */
+export function createClientAddress(trusted: TrustedProxies | undefined): ClientAddress {
+  const isTrusted = trusted === undefined ? () => false : toTrust(trusted);
+  return ({ socket, headers }) => {
+    const forwarded = headers['x-forwarded-for'];
+    const list = trusted === undefined || forwarded === undefined ? [] : String(forwarded).split(',');
+    let address = toPlain(socket.remoteAddress ?? '') ?? 'unknown';
+    for (let hop = 0; isTrusted(address, hop); hop++) {
+      const next = list.pop();
+      const before = next === undefined ? null : toPlain(next);
+      if (before === null) break;
+      address = before;
+    }
+    return address;
+  };
+}
+
+/** By what limits count: an IPv4 address, or the /64 of an IPv6 one, since a home has that many to itself. */
+export function toLimitKey(address: string): string {
+  if (isIP(address) !== 6) return address;
+  return `${groupsOf(address).slice(0, 4).join(':')}::/64`;
+}
+
+function toTrust(trusted: TrustedProxies): (address: string, hop: number) => boolean {
+  if (typeof trusted === 'number') {
+    if (!Number.isInteger(trusted) || trusted < 1 || trusted > 10) {
+      throw new TypeError('The number of trusted proxies is a whole number from 1 to 10.');
+    }
+    return (_, hop) => hop < trusted;
+  }
+  const networks = new BlockList();
+  for (const text of trusted) {
+    const [, address = '', prefix] = /^([0-9A-Fa-f.:]+)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
+    const version = isIP(address);
+    const most = version === 4 ? 32 : 128;
+    const bits = prefix === undefined ? most : Number(prefix);
+    if (version === 0 || bits > most)
+      throw new TypeError(`"${text}" is no network such as 10.0.0.0/8 or fd00::/8.`);
+    if (bits === 0)
+      throw new TypeError(`"${text}" would trust everybody. Name the networks of your proxies.`);
+    networks.addSubnet(address, bits, version === 4 ? 'ipv4' : 'ipv6');
+  }
+  return (address) => isIP(address) !== 0 && networks.check(address, isIP(address) === 4 ? 'ipv4' : 'ipv6');
+}
+
+/** An address without port, brackets and zone, an IPv4 one in IPv6 as IPv4; null where it is none. */
+function toPlain(text: string): string | null {
+  const trimmed = text.trim();
+  const [, bracketed, withPort] = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/.exec(trimmed) ?? [];
+  const address = (bracketed ?? withPort ?? trimmed).replace(/%.*$/, '');
+  if (isIP(address) === 0) return null;
+  if (isIP(address) === 4) return address;
+  const groups = groupsOf(address);
+  if (groups.slice(0, 5).some((group) => group !== '0') || groups[5] !== 'ffff') return address;
+  const [high, low] = groups.slice(6).map((group) => Number.parseInt(group, 16)) as [number, number];
+  return [high >> 8, high & 255, low >> 8, low & 255].join('.');
+}
+
+/** The eight groups of an IPv6 address, without leading zeros. */
+function groupsOf(address: string): string[] {
+  // URL knows all ways to write one, and writes it in a single one.
+  const [left = '', right] = new URL(`http://[${address}]/`).hostname.slice(1, -1).split('::');
+  const before = left === '' ? [] : left.split(':');
+  const after = right === undefined || right === '' ? [] : right.split(':');
+  return [...before, ...Array<string>(8 - before.length - after.length).fill('0'), ...after];
+}

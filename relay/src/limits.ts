@@ -1,0 +1,53 @@
+/** What one stranger, and all of them together, may take of a relay. */
+export interface Limits {
+  /** Bytes of a message's body as UTF-8; default 8 KiB. */
+  readonly messageBytes: number;
+  /** Messages that one side of a session may send; default 32. */
+  readonly messagesPerDirection: number;
+  /** Bytes of all bodies that one side of a session may send; default 64 KiB. */
+  readonly bytesPerDirection: number;
+  /** Milliseconds in which a new socket has to say what it wants; default 5 s. */
+  readonly firstMessageMs: number;
+  /** Milliseconds in which a code has to be used; default 60 s. */
+  readonly codeMs: number;
+  /** Milliseconds from the join to the end of a session, and for which a mailbox waits or keeps; default 300 s. */
+  readonly sessionMs: number;
+  /** Milliseconds for which a code rests before it is given out again; default 10 minutes. */
+  readonly codeRestMs: number;
+  /** Open sockets of one address; default 20. */
+  readonly socketsPerAddress: number;
+  /** Codes and mailboxes that one address may open in a minute; default 10. */
+  readonly listensPerMinute: number;
+  /** Wrong or used codes that one address may try in a minute; default 10. */
+  readonly failedJoinsPerMinute: number;
+  /** Open sockets in all; default 10,000. */
+  readonly sockets: number;
+  /** Sessions, waiting codes and mailboxes in all; default 5,000. */
+  readonly sessions: number;
+}
+
+export const DEFAULT_LIMITS: Limits = Object.freeze({
+  messageBytes: 8 * 1024,
+  messagesPerDirection: 32,
+  bytesPerDirection: 64 * 1024,
+  firstMessageMs: 5_000,
+  codeMs: 60_000,
+  sessionMs: 300_000,
+  codeRestMs: 600_000,
+  socketsPerAddress: 20,
+  listensPerMinute: 10,
+  failedJoinsPerMinute: 10,
+  sockets: 10_000,
+  sessions: 5_000,
+});
+
+/** @throws TypeError for a name that is no limit, or a value that is no whole number from 1 to 1e9 */
+export function readLimits(options: Partial<Limits> = {}): Limits {
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(DEFAULT_LIMITS, name)) throw new TypeError(`There is no limit "${name}".`);
+    if (!Number.isInteger(value) || value < 1 || value > 1e9) {
+      throw new TypeError(`${name} is a whole number from 1 to 1,000,000,000.`);
+    }
+  }
+  return Object.freeze({ ...DEFAULT_LIMITS, ...options });
+}

@@ -1,0 +1,56 @@
+import type { Room, RoomEvent } from './room';
+
+/** Counts what happens, for Prometheus. Its labels come from fixed lists, so it does not grow. */
+export class Metrics {
+  readonly #events = new Map<string, number>();
+  #cutSockets = 0;
+  #refusedUpgrades = 0;
+
+  count({ event, outcome }: RoomEvent): void {
+    const labels = `event="${event}",outcome="${outcome}"`;
+    this.#events.set(labels, (this.#events.get(labels) ?? 0) + 1);
+  }
+
+  countCutSocket(): void {
+    this.#cutSockets++;
+  }
+
+  countRefusedUpgrade(): void {
+    this.#refusedUpgrades++;
+  }
+
+  /** In the text format 0.0.4 of Prometheus. */
+  toText(room: Room<unknown>): string {
+    const { clients, listening, paired, boxes, deadlines, rememberedAddresses } = room.counts;
+    const { user, system } = process.cpuUsage();
+    const lines: string[] = [];
+    const add = (name: string, type: string, help: string, values: Iterable<[string, number]>) => {
+      lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
+      for (const [labels, value] of values) lines.push(`${name}${labels && `{${labels}}`} ${value}`);
+    };
+    add('amesh_relay_sockets', 'gauge', 'Open sockets.', [['', clients]]);
+    add('amesh_relay_sessions', 'gauge', 'Codes that wait, sessions and mailboxes.', [
+      ['state="listening"', listening],
+      ['state="paired"', paired],
+      ['state="mailbox"', boxes],
+    ]);
+    add('amesh_relay_deadlines', 'gauge', 'What a deadline is watched for.', [['', deadlines]]);
+    add('amesh_relay_remembered_addresses', 'gauge', 'Addresses that limits are counted for.', [
+      ['', rememberedAddresses],
+    ]);
+    add('amesh_relay_events_total', 'counter', 'What happened, and how it came out.', this.#events);
+    add('amesh_relay_cut_sockets_total', 'counter', 'Sockets cut because they did not drain or close.', [
+      ['', this.#cutSockets],
+    ]);
+    add('amesh_relay_refused_upgrades_total', 'counter', 'Upgrades refused before there was a socket.', [
+      ['', this.#refusedUpgrades],
+    ]);
+    add('process_cpu_seconds_total', 'counter', 'User and system time of the process.', [
+      ['', (user + system) / 1e6],
+    ]);
+    add('process_resident_memory_bytes', 'gauge', 'Memory of the process.', [
+      ['', process.memoryUsage.rss()],
+    ]);
+    return `${lines.join('\n')}\n`;
+  }
+}

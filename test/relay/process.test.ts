@@ -1,0 +1,106 @@
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { ensureBuilt } from '../support/built';
+import { findRuntime } from '../support/runtimes';
+import { Client, pair } from './client';
+
+const BIN = new URL('../../relay/bin/amesh-relay.mjs', import.meta.url).pathname;
+
+beforeAll(ensureBuilt, 180_000);
+
+const children: ChildProcessByStdio<null, Readable, Readable>[] = [];
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill('SIGKILL');
+});
+
+async function start(command: string, env: Record<string, string> = {}) {
+  const child = spawn(command, [BIN], {
+    env: { PORT: '0', HOST: '127.0.0.1', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  children.push(child);
+  const log: { event: string; outcome: string }[] = [];
+  createInterface({ input: child.stdout }).on('line', (line) => log.push(JSON.parse(line)));
+  let stderr = '';
+  const ended = once(child, 'close').then(([code]) => ({ code, stderr }));
+  const port = await new Promise<number>((resolve) => {
+    child.stderr.on('data', (chunk) => {
+      stderr += chunk;
+      const [, port] = /listening on 127\.0\.0\.1:(\d+), path \/ws\n/.exec(stderr) ?? [];
+      if (port !== undefined) resolve(Number(port));
+    });
+    ended.then(() => resolve(0));
+  });
+  return { child, port, log, ended };
+}
+
+const bun = await findRuntime('bun');
+
+const bunPath =
+  bun.version === null ? '' : (await bun.run(`${import.meta.dirname}/exec-path.mjs`, [], {})).stdout.trim();
+
+describe.each(['node', 'bun'])('amesh-relay on %s', (runtime) => {
+  if (runtime === 'bun' && bun.version === null && process.env.CI)
+    it('is here', () => expect.fail('bun is a development package and has to run in CI.'));
+
+  describe.skipIf(runtime === 'bun' && bun.version === null)('', () => {
+    const command = runtime === 'node' ? process.execPath : bunPath;
+
+    it('pairs, refuses what is wrong, and keeps to its limits', async () => {
+      const { port } = await start(command, { AMESH_TRUSTED_PROXIES: '1' });
+      const [t, c] = await pair(port);
+      t.send({ type: 'msg', body: 'é\u0000' });
+      expect(await c.next()).toEqual({ type: 'msg', body: 'é\u0000' });
+      c.send(Buffer.from('{"type":"bye"}'));
+      expect(await c.next()).toEqual({ type: 'error', code: 'bad_message' });
+      expect(await t.next()).toEqual({ type: 'peer_gone' });
+      expect(await Promise.all([t.closed, c.closed])).toEqual([1000, 1000]);
+      await expect(Client.open(port, { headers: { origin: 'https://a.example' } })).rejects.toThrow('403');
+
+      const big = (await Client.open(port)).send('a'.repeat(70_000));
+      await big.closed;
+      const got = [];
+      for (let i = 0; i < 11; i++) {
+        const client = await Client.open(port, { headers: { 'x-forwarded-for': `10.0.0.${i}, 192.0.2.1` } });
+        got.push((await client.send({ type: 'listen', v: 1 }).next())?.type);
+        await client.end();
+      }
+      expect(got).toEqual([...Array(10).fill('listening'), 'error']);
+    });
+
+    it('on SIGTERM lets the session end, says draining to newcomers, and exits with 0', async () => {
+      const { port, child, log, ended } = await start(command);
+      const [t, c] = await pair(port);
+      child.kill('SIGTERM');
+      await expect
+        .poll(async () => (await fetch(`http://127.0.0.1:${port}/ready`)).status, { timeout: 5000 })
+        .toBe(503);
+      const late = (await Client.open(port)).send({ type: 'listen', v: 1 });
+      expect(await late.next()).toEqual({ type: 'error', code: 'draining' });
+      t.send({ type: 'msg', body: 'still' });
+      expect(await c.next()).toEqual({ type: 'msg', body: 'still' });
+      c.send({ type: 'bye' });
+      expect(await t.next()).toEqual({ type: 'peer_gone' });
+      expect((await ended).code).toBe(0);
+      expect(log.at(-1)).toMatchObject({ event: 'stopped' });
+    });
+  });
+});
+
+describe('amesh-relay says what is wrong, and exits', () => {
+  it.each([
+    [{ PORT: 'x' }, 2, 'PORT is a number from 0 to 65535, not "x".'],
+    [{ PORT: '65536' }, 2, 'PORT is a number from 0 to 65535, not "65536".'],
+    [{ AMESH_TRUSTED_PROXIES: 'yes' }, 2, '"yes" is no network such as 10.0.0.0/8 or fd00::/8.'],
+    [{ HOST: '192.0.2.1' }, 1, 'EADDRNOTAVAIL'],
+  ])('%j', async (env, code, message) => {
+    const { ended } = await start(process.execPath, env);
+    const end = await ended;
+    expect(end.code).toBe(code);
+    expect(end.stderr).toContain(`amesh-relay: `);
+    expect(end.stderr).toContain(message);
+  });
+});

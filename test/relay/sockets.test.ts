@@ -1,0 +1,326 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { Client, metric, pair, startRelay, type TestRelay } from './client';
+
+let running: TestRelay | undefined;
+const start = async (...options: Parameters<typeof startRelay>) => {
+  running = await startRelay(...options);
+  return running;
+};
+afterEach(async () => {
+  await running?.relay.close();
+  running = undefined;
+});
+
+const LISTEN = { type: 'listen', v: 1 };
+const error = (code: string) => ({ type: 'error', code });
+
+describe('a pairing over real sockets', () => {
+  it('passes messages both ways, in order, and ends for both', async () => {
+    const { port } = await start();
+    const [t, c] = await pair(port);
+    const bodies = Array.from({ length: 32 }, (_, i) => `${i} é\u0000\ud83d\ude00"\\`);
+    for (const body of bodies) {
+      t.send({ type: 'msg', body });
+      c.send({ type: 'msg', body: `re: ${body}` });
+    }
+    for (const body of bodies) {
+      expect(await c.next()).toEqual({ type: 'msg', body });
+      expect(await t.next()).toEqual({ type: 'msg', body: `re: ${body}` });
+    }
+    c.send({ type: 'bye' });
+    expect(await t.next()).toEqual({ type: 'peer_gone' });
+    expect(await Promise.all([t.closed, c.closed])).toEqual([1000, 1000]);
+  });
+
+  it('says peer_gone where the other dies', async () => {
+    const { port } = await start();
+    const [t, c] = await pair(port);
+    await t.end();
+    expect(await c.next()).toEqual({ type: 'peer_gone' });
+  });
+
+  it('takes the largest body however it is escaped', async () => {
+    const { port } = await start();
+    const [t, c] = await pair(port);
+    const body = '\u0001'.repeat(8192);
+    t.send({ type: 'msg', body });
+    expect(await c.next()).toEqual({ type: 'msg', body });
+    t.send({ type: 'msg', body: `${body}a` });
+    expect(await t.next()).toEqual(error('too_large'));
+  });
+
+  it('logs only time, event, a random session and the outcome', async () => {
+    const { port, log } = await start();
+    const listener = await Client.open(port, { from: '127.0.0.77' });
+    const code = await listener.listen();
+    const joiner = (await Client.open(port)).join(code);
+    await Promise.all([joiner.next(), listener.next()]);
+    joiner.send({ type: 'msg', body: 'a secret' }).send({ type: 'bye' });
+    await listener.closed;
+    expect(log.map(({ event, outcome }) => `${event} ${outcome}`)).toEqual([
+      'started ready',
+      'listen listening',
+      'join paired',
+      'end bye',
+    ]);
+    for (const entry of log) {
+      const { time, event, outcome, session, ...rest } = entry;
+      expect(rest).toEqual({});
+      expect(session ?? '00000000-0000-4000-8000-000000000000').toMatch(/^[0-9a-f-]{36}$/);
+      expect(`${time} ${event} ${outcome}`).not.toMatch(new RegExp(`${code}|secret|127\\.`));
+    }
+  });
+});
+
+describe('two joins at once', () => {
+  it('exactly one gets the code; the other and the listener are told', async () => {
+    const { port } = await start();
+    for (let round = 0; round < 50; round++) {
+      // From an address each, so that no limit comes in between.
+      const from = `127.0.1.${round + 1}`;
+      const [listener, a, b] = await Promise.all([1, 2, 3].map(() => Client.open(port, { from })));
+      if (listener === undefined || a === undefined || b === undefined) throw new Error('no clients');
+      const code = await listener.listen();
+      a.join(code);
+      b.join(code);
+      const answers = await Promise.all([a.next(), b.next()]);
+      expect(answers).toContainEqual({ type: 'peer' });
+      expect(answers).toContainEqual(error('code_used'));
+      expect(await listener.next()).toEqual({ type: 'peer' });
+      expect(await listener.next()).toEqual(error('code_used'));
+      await Promise.all([listener.end(), a.end(), b.end()]);
+    }
+  });
+});
+
+describe('hostile frames', () => {
+  it.each([
+    ['binary', Buffer.from('{"type":"listen","v":1}'), 'bad_message'],
+    ['no JSON', 'hello', 'bad_message'],
+    ['a code of five digits', { type: 'join', v: 1, code: '12345' }, 'bad_message'],
+    ['a code as a number', { type: 'join', v: 1, code: 123456 }, 'bad_message'],
+    ['another version', { type: 'listen', v: 2 }, 'unsupported_version'],
+    ['a member too many', { ...LISTEN, name: 'x' }, 'bad_message'],
+  ])('%s', async (_, frame, code) => {
+    const { port } = await start();
+    const client = (await Client.open(port)).send(frame);
+    expect(await client.next()).toEqual(error(code));
+    expect(await client.closed).toBe(1000);
+  });
+
+  it('a frame above 64 KiB is not even read', async () => {
+    const { port } = await start();
+    const client = (await Client.open(port)).send('a'.repeat(70_000));
+    expect(await client.closed).toBe(1009);
+    expect(await metric(port, 'amesh_relay_sockets')).toBe(0);
+  });
+
+  it('what is said after the error is not heard', async () => {
+    const { port } = await start();
+    const client = (await Client.open(port)).send('x').send(LISTEN).send(LISTEN);
+    expect(await client.rest()).toEqual([error('bad_message')]);
+    expect(await metric(port, 'amesh_relay_events_total{event="listen",outcome="listening"}')).toBe(0);
+  });
+
+  it('a flood of pings is cut', async () => {
+    const { port } = await start();
+    const client = await Client.open(port);
+    await client.listen();
+    for (let i = 0; i < 1000; i++) client.socket.ping();
+    expect(await client.closed).toBe(1006);
+    expect(await metric(port, 'amesh_relay_cut_sockets_total')).toBe(1);
+  });
+});
+
+describe('upgrades', () => {
+  it('with an Origin are refused', async () => {
+    const { port } = await start();
+    for (const origin of ['https://example.com', 'null']) {
+      await expect(Client.open(port, { headers: { origin } })).rejects.toThrow('403');
+    }
+  });
+
+  it('are not compressed', async () => {
+    const { port } = await start();
+    const client = await Client.open(port, { headers: { 'sec-websocket-extensions': 'permessage-deflate' } });
+    expect(client.socket.extensions).toBe('');
+  });
+
+  it('on another path, and requests that are none, get an answer', async () => {
+    const { port } = await start();
+    const at = (path: string) => fetch(`http://127.0.0.1:${port}${path}`).then(({ status }) => status);
+    expect(await Promise.all(['/ws', '/', '/health', '/ready', '/metrics'].map(at))).toEqual([
+      426, 404, 200, 200, 200,
+    ]);
+    const { WebSocket } = await import('ws');
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/other`);
+    const [failure] = await once(socket, 'error');
+    expect(String(failure)).toContain('404');
+  });
+
+  it('to something else do not hold a connection for ever', async () => {
+    const { port } = await start();
+    const socket = connect(port, '127.0.0.1');
+    socket.write('GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n');
+    await once(socket.resume(), 'close');
+  });
+});
+
+describe('a slow reader', () => {
+  it('is cut, and the other is told', async () => {
+    // As much as sockets of the system do not hold.
+    const big = { messageBytes: 60_000, messagesPerDirection: 10_000, bytesPerDirection: 1e9 };
+    const { port } = await start({ limits: big });
+    const [t, c] = await pair(port);
+    t.socket.pause();
+    const frame = { type: 'msg', body: 'a'.repeat(60_000) };
+    const gone = c.next();
+    for (let i = 0; i < 2000 && c.socket.readyState === c.socket.OPEN; i++) {
+      await new Promise<void>((resolve) => c.socket.send(JSON.stringify(frame), () => resolve()));
+    }
+    expect(await gone).toEqual({ type: 'peer_gone' });
+    expect(await metric(port, 'amesh_relay_cut_sockets_total')).toBe(1);
+    t.socket.resume();
+    await t.closed;
+  });
+
+  it('that does not even take the close is cut', async () => {
+    const { port } = await start();
+    const client = await Client.open(port);
+    client.socket.pause();
+    client.send('x');
+    await expect.poll(() => metric(port, 'amesh_relay_cut_sockets_total'), { timeout: 10_000 }).toBe(1);
+    expect(await metric(port, 'amesh_relay_sockets')).toBe(0);
+  });
+});
+
+describe('limits', () => {
+  const listenFrom = async (port: number, from: string) => {
+    const client = await Client.open(port, { from });
+    const frame = await client.send(LISTEN).next();
+    await client.end();
+    return frame?.type === 'error' ? frame.code : frame?.type;
+  };
+
+  it('count each source address by itself', async () => {
+    const { port } = await start();
+    for (const from of ['127.0.0.2', '127.0.0.3']) {
+      const got = [];
+      for (let i = 0; i < 12; i++) got.push(await listenFrom(port, from));
+      expect(got, from).toEqual([...Array(10).fill('listening'), 'rate_limited', 'rate_limited']);
+    }
+  });
+
+  it('twenty sockets of an address', async () => {
+    const { port } = await start();
+    const clients = await Promise.all(
+      Array.from({ length: 20 }, () => Client.open(port, { from: '127.0.0.4' })),
+    );
+    const more = await Client.open(port, { from: '127.0.0.4' });
+    expect(await more.next()).toEqual({ type: 'error', code: 'rate_limited', retryAfter: 60 });
+    await (await Client.open(port, { from: '127.0.0.5' })).listen();
+    await (clients[0] as Client).end();
+    await more.end();
+    await expect
+      .poll(async () => {
+        const again = await Client.open(port, { from: '127.0.0.4' });
+        const frame = await again.send(LISTEN).next();
+        return frame?.type;
+      })
+      .toBe('listening');
+  });
+
+  it('ten wrong codes of an address, over new sockets', async () => {
+    const { port } = await start();
+    const got = [];
+    for (let i = 0; i < 11; i++) {
+      const client = (await Client.open(port, { from: '127.0.0.6' })).join('999999');
+      const frame = await client.next();
+      got.push(frame?.type === 'error' && frame.code);
+    }
+    expect(got).toEqual([...Array(10).fill('code_not_found'), 'rate_limited']);
+  });
+
+  it('sockets in all', async () => {
+    const { port } = await start({ limits: { sockets: 2 } });
+    await Client.open(port);
+    await Client.open(port);
+    const third = await Client.open(port);
+    expect(await third.next()).toEqual(error('capacity'));
+    expect(await third.closed).toBe(1000);
+  });
+});
+
+describe('a forged X-Forwarded-For', () => {
+  const tenListens = async (
+    port: number,
+    headers: (i: number) => Record<string, string>,
+    from = '127.0.0.1',
+  ) => {
+    const got = [];
+    for (let i = 0; i < 11; i++) {
+      const client = await Client.open(port, { from, headers: headers(i) });
+      const frame = await client.send(LISTEN).next();
+      got.push(frame?.type);
+      await client.end();
+    }
+    return got;
+  };
+  const LIMITED = [...Array(10).fill('listening'), 'error'];
+  const UNLIMITED = Array(11).fill('listening');
+
+  it('is ignored where no proxy is trusted', async () => {
+    const { port } = await start();
+    expect(await tenListens(port, (i) => ({ 'x-forwarded-for': `10.0.0.${i}` }))).toEqual(LIMITED);
+  });
+
+  it.each([[1], [['127.0.0.1']]])('left of what the trusted proxy wrote is ignored (%j)', async (trusted) => {
+    const { port } = await start({ trustedProxies: trusted });
+    expect(await tenListens(port, (i) => ({ 'x-forwarded-for': `10.0.0.${i}, 192.0.2.1` }))).toEqual(LIMITED);
+    expect(await tenListens(port, (i) => ({ 'x-forwarded-for': `evil, 192.0.2.${i + 2}` }))).toEqual(
+      UNLIMITED,
+    );
+  });
+
+  it('from one who is not a trusted proxy is ignored', async () => {
+    const { port } = await start({ trustedProxies: ['127.0.0.1'] });
+    expect(await tenListens(port, (i) => ({ 'x-forwarded-for': `192.0.2.${i}` }), '127.0.0.9')).toEqual(
+      LIMITED,
+    );
+  });
+
+  it('with addresses of one /64 is one', async () => {
+    const { port } = await start({ trustedProxies: 1 });
+    expect(await tenListens(port, (i) => ({ 'x-forwarded-for': `2001:db8::${i}:1` }))).toEqual(LIMITED);
+    expect(await tenListens(port, (i) => ({ 'x-forwarded-for': `2001:db8:0:${i + 1}::1` }))).toEqual(
+      UNLIMITED,
+    );
+  });
+});
+
+describe('drain', () => {
+  it('says draining to newcomers, lets the session end, and closes', async () => {
+    const { port, relay } = await start();
+    const [t, c] = await pair(port);
+    const drained = relay.drain();
+    expect((await fetch(`http://127.0.0.1:${port}/ready`)).status).toBe(503);
+    expect((await fetch(`http://127.0.0.1:${port}/health`)).status).toBe(200);
+    const late = (await Client.open(port)).send(LISTEN);
+    expect(await late.next()).toEqual(error('draining'));
+    t.send({ type: 'msg', body: 'still' });
+    expect(await c.next()).toEqual({ type: 'msg', body: 'still' });
+    c.send({ type: 'bye' });
+    await drained;
+    await expect(Client.open(port)).rejects.toThrow('ECONNREFUSED');
+  });
+
+  it('ends the sessions that are left after the time given', async () => {
+    const { port, relay } = await start();
+    const [t, c] = await pair(port);
+    await relay.drain(100);
+    expect(await t.next()).toEqual(error('draining'));
+    expect(await c.next()).toEqual(error('draining'));
+  });
+});
