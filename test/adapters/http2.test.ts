@@ -215,8 +215,15 @@ describe.each([
 
     it('refuses an :authority with user information in it', async () => {
       const headers = { ...(await signedHeaders('GET', '/')), ':authority': `user@${authority}` };
-      expect((await http2Exchange(pair.session, headers)).status).toBe(400);
-      expect(codes()).toEqual(['malformed_header']);
+      // Newer Nodes do not let it through to us.
+      const answer = await http2Exchange(pair.session, headers).catch((error: Error) => error);
+      if (answer instanceof Error) {
+        expect(answer.message).toContain('NGHTTP2_PROTOCOL_ERROR');
+      } else {
+        expect(answer.status).toBe(400);
+        expect(codes()).toEqual(['malformed_header']);
+      }
+      expect(handled).toBe(0);
     });
 
     it.each(['127.0.0.1/x', '127.0.0.1 x', ''])('never sees an :authority "%s"', async (other) => {
@@ -293,8 +300,11 @@ describe.each([
             }
           };
           stream.on('drain', push);
+          stream.on('error', () => {});
           push();
-          expect((await http2Response(stream)).status).toBe(status);
+          // Newer Nodes end the whole session of who floods a stream that has its answer.
+          const answer = await http2Response(stream).catch(() => null);
+          if (answer !== null) expect(answer.status).toBe(status);
           await expect.poll(() => streams.every((served) => served.destroyed), { timeout: 5000 }).toBe(true);
           expect(sent).toBeLessThan(100_000_000);
           expect(handled).toBe(0);

@@ -10,9 +10,10 @@ import {
 import type { AddressInfo } from 'node:net';
 import type { RawResponse } from './raw-http';
 
-/** A server of node:http2 on a free loopback port, and one session with it. */
+/** A server of node:http2 on a free loopback port, and a session with it. */
 export interface Http2Pair {
   readonly port: number;
+  /** A new one where the last has ended: newer Nodes end the session of a peer that floods it. */
   readonly session: ClientHttp2Session;
   close(): Promise<void>;
 }
@@ -21,14 +22,19 @@ export async function connectHttp2(server: Http2Server | Http2SecureServer, ca?:
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const session = connect(
-    `${ca === undefined ? 'http' : 'https'}://127.0.0.1:${port}`,
-    ca === undefined ? {} : { ca },
-  );
+  const open = () =>
+    connect(`${ca === undefined ? 'http' : 'https'}://127.0.0.1:${port}`, ca === undefined ? {} : { ca }).on(
+      'error',
+      () => {}, // its streams say so too
+    );
+  let session = open();
   await once(session, 'connect');
   return {
     port,
-    session,
+    get session() {
+      if (session.closed || session.destroyed) session = open();
+      return session;
+    },
     async close() {
       session.destroy();
       const closed = once(server, 'close');
