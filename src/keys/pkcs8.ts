@@ -84,12 +84,15 @@ export function isEncryptedPem(pem: string): boolean {
   if (outer?.tag !== 0x30 || scheme?.tag !== 0x30 || encrypted?.tag !== 0x04) return false;
   const [oid, parameters] = elements(scheme.content);
   if (oid === undefined || !OID.pbes2.subarray(2).equals(oid.content)) return false;
-  const [kdf] = elements(parameters?.content ?? Buffer.alloc(0));
-  const [, settings] = elements(kdf?.content ?? Buffer.alloc(0));
-  const [, rounds] = elements(settings?.content ?? Buffer.alloc(0));
-  if (rounds === undefined || rounds.tag !== 0x02 || rounds.content.length > 4) return false;
-  return rounds.content.readUIntBE(0, rounds.content.length) <= MAX_ROUNDS;
+  const [kdf] = elements(parameters?.content ?? EMPTY);
+  const [, settings] = elements(kdf?.content ?? EMPTY);
+  const [, rounds] = elements(settings?.content ?? EMPTY);
+  const { length } = rounds?.content ?? EMPTY;
+  if (rounds?.tag !== 0x02 || length < 1 || length > 4) return false;
+  return rounds.content.readUIntBE(0, length) <= MAX_ROUNDS;
 }
+
+const EMPTY = Buffer.alloc(0);
 
 interface Element {
   readonly tag: number;

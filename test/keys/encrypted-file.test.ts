@@ -255,6 +255,12 @@ describe('a key file that is not one encrypted key', () => {
       `${block('AAAA')}${clear}`,
       `${real}${clear}`,
       block(clearDer),
+      // PBES2 with a number of rounds of no bytes
+      block(
+        Buffer.from('301d301906092a864886f70d01050d300c300a06022a003004040002000400', 'hex').toString(
+          'base64',
+        ),
+      ),
       `\n${real}`,
       await toEncryptedPem(privateKey, 'any', 2_000_001),
     ]) {
