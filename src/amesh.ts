@@ -6,7 +6,7 @@ import type { ClientRejection } from './core/client/refusal';
 import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
 import type { Rejection } from './core/rejection';
 import { createVerifier } from './core/verify';
-import { assertOptionNames, type VerifyOptions } from './core/verify-options';
+import { assertOptionNames, readVerifyOptions, type VerifyOptions } from './core/verify-options';
 import { createLog } from './log';
 import { type Device, openDevice, readAllowList, trustStamp } from './trust/device';
 import { FileStore } from './trust/file-store';
@@ -74,6 +74,8 @@ export interface Amesh {
 export function createAmesh(options: AmeshOptions = {}): Amesh {
   assertOptionNames('createAmesh()', options, NAMES);
   const { nonceStore, onReject } = options;
+  if (onReject !== undefined && typeof onReject !== 'function')
+    throw new TypeError('onReject is a function.');
   const hosts = options.hosts === undefined ? undefined : parseHosts(options.hosts);
   const env = () => options.env ?? process.env;
   let parts: ReturnType<typeof assemble> | undefined;
@@ -109,6 +111,7 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
       if ('socket' in verifyOptions) {
         throw new TypeError('verify() was given a request. Mount it with its parentheses: amesh.verify().');
       }
+      readVerifyOptions(verifyOptions); // as they were given: onReject is wrapped below
       const { log, list, store } = assembled();
       const answersTo = hosts ?? hostsOf(env());
       if (store.stamp(IDENTITY_KEY) === 'absent') {

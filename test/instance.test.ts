@@ -42,6 +42,12 @@ describe('verify()', () => {
     await server.close();
   });
 
+  it('takes no onReject that is none', () => {
+    const onReject = 'log' as unknown as () => void;
+    expect(() => createAmesh({ dir: root, env: {} }).verify({ onReject })).toThrow('onReject is a function.');
+    expect(() => createAmesh({ dir: root, env: {}, onReject })).toThrow('onReject is a function.');
+  });
+
   it('names AMESH_HOSTS where that is wrong', () => {
     const amesh = createAmesh({ dir: root, env: { AMESH_HOSTS: 'http://x' } });
     expect(() => amesh.verify()).toThrow(/^AMESH_HOSTS is wrong: "http:\/\/x" is not a host/);
