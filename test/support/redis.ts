@@ -1,0 +1,95 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { describe } from 'vitest';
+import { listen } from './listen';
+
+/** A real redis-server of its own, on a loopback port that was free. It keeps nothing on disk. */
+export interface RedisServer {
+  readonly port: number;
+  /** `redis://127.0.0.1:<port>` */
+  readonly url: string;
+  /** Kills it. Whatever it held is gone. */
+  stop(): Promise<void>;
+  /** Starts it again, empty, on the same port; stops it first where it runs. */
+  restart(): Promise<void>;
+  /** SIGSTOP: connections stay open, and nothing is answered. */
+  pause(): void;
+  /** SIGCONT. */
+  resume(): void;
+}
+
+export interface RedisOptions {
+  /** More of the command line, such as `['--maxmemory', '2mb']`. */
+  readonly args?: readonly string[];
+}
+
+const IS_HERE = isInstalled();
+
+/** `describe` for what needs a redis-server: skipped where there is none, but not in CI, where it then fails. */
+export const describeWithRedis = describe.skipIf(!IS_HERE && !process.env.CI);
+if (!IS_HERE) console.warn('Tests with Redis are skipped: there is no redis-server in the PATH.');
+
+/** @throws Error where there is no redis-server, or it does not start */
+export async function startRedis({ args = [] }: RedisOptions = {}): Promise<RedisServer> {
+  if (!IS_HERE) throw new Error('There is no redis-server here: apt-get install redis-server');
+  const free = await listen(() => {});
+  await free.close();
+  const { port } = free;
+  let running: ChildProcess | undefined = await start(port, args);
+  const server: RedisServer = {
+    port,
+    url: `redis://127.0.0.1:${port}`,
+    async stop() {
+      if (running === undefined) return;
+      const ended = once(running, 'close');
+      running.kill('SIGKILL'); // a paused one would not hear anything else
+      running = undefined;
+      await ended;
+    },
+    async restart() {
+      await server.stop();
+      running = await start(port, args);
+    },
+    pause: () => void running?.kill('SIGSTOP'),
+    resume: () => void running?.kill('SIGCONT'),
+  };
+  return server;
+}
+
+async function start(port: number, args: readonly string[]): Promise<ChildProcess> {
+  const folder = mkdtempSync(join(tmpdir(), 'amesh-redis-'));
+  const usual = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', ''];
+  const child = spawn('redis-server', [...usual, '--appendonly', 'no', ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const kill = () => void child.kill('SIGKILL');
+  process.once('exit', kill); // also where a test file ends without stopping it
+  let printed = '';
+  const ended = once(child, 'close').then(() => {
+    process.off('exit', kill);
+    rmSync(folder, { recursive: true, force: true });
+    throw new Error(`redis-server has ended.\n${printed}`);
+  });
+  ended.catch(() => {});
+  const ready = new Promise<void>((resolve) => {
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      printed += `${line}\n`;
+      if (line.includes('Ready to accept connections')) resolve();
+    });
+  });
+  await Promise.race([ready, ended]);
+  return child;
+}
+
+function isInstalled(): boolean {
+  try {
+    execFileSync('redis-server', ['--version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
