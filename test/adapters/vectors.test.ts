@@ -14,10 +14,10 @@ import {
 } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Authenticated, type Middleware, toMiddleware } from '../../src/adapters/express/middleware';
-import { frameworks } from '../support/frameworks';
 import { connectHttp2, http2Exchange } from '../support/http2';
 import { listen } from '../support/listen';
-import { exchange, head, type RawResponse } from '../support/raw-http';
+import type { RawResponse } from '../support/raw-http';
+import { sendVector } from '../support/send-vector';
 import {
   expectedCode,
   nowOf,
@@ -37,18 +37,9 @@ interface Wire {
   close(): Promise<void>;
 }
 
-/** The vector as it goes over the wire: nothing between the file and the socket changes it. */
-function sendRaw(port: number, { request }: Vector): Promise<RawResponse> {
-  const body = Buffer.from(request.body, 'base64');
-  const length = request.method === 'GET' && body.length === 0 ? [] : [`Content-Length: ${body.length}`];
-  const lines = Object.entries(request.headers).map(([name, value]) => `${name}: ${value}`);
-  const line = `${request.method} ${request.target} HTTP/1.1`;
-  return exchange(port, head(line, [`Host: ${request.authority}`, ...lines, ...length]), body);
-}
-
 async function serveHttp1(listener: RequestListener): Promise<Wire> {
   const { port, close } = await listen(listener);
-  return { send: (vector) => sendRaw(port, vector), close };
+  return { send: (vector) => sendVector(port, vector), close };
 }
 
 async function serveHttp2(handler: Handler): Promise<Wire> {
@@ -63,11 +54,8 @@ async function serveHttp2(handler: Handler): Promise<Wire> {
   };
 }
 
+// The frameworks have the contract suite.
 const servers = [
-  ...frameworks.map(({ name, express }) => ({
-    name,
-    serve: (verify: Middleware, handler: Handler) => serveHttp1(express().use(verify, handler)),
-  })),
   {
     name: 'node:http',
     serve: (verify: Middleware, handler: Handler) =>

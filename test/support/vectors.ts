@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import type { PrivateJwk } from '@authmesh/sdk/core';
+import wire from '../vectors/wire.json' with { type: 'json' };
 
 export interface VectorDevice {
   readonly role: 'controller' | 'target' | null;
@@ -32,9 +32,8 @@ export interface Vectors {
   readonly cases: readonly Vector[];
 }
 
-export const vectors: Vectors = JSON.parse(
-  readFileSync(new URL('../vectors/wire.json', import.meta.url), 'utf8'),
-);
+// Imported and not read, so that it can be bundled for runtimes without files.
+export const vectors = wire as unknown as Vectors;
 
 /** Every authority that a vector is sent to; the verifier under test answers to all of them. */
 export const vectorHosts = [...new Set(vectors.cases.map((vector) => vector.request.authority))];

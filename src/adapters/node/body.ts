@@ -38,7 +38,10 @@ function bytesSource(request: NodeRequest): ReadBody {
   if (!request.readableDidRead && request.readableEnded) return async () => new Uint8Array();
   const { body } = request;
   if (body instanceof Uint8Array) return async () => unlessInflated(request, body);
-  if (typeof body === 'string') return async () => textBytes(request, unlessInflated(request, body));
+  if (typeof body === 'string') {
+    const fix = 'Put amesh.verify() before it, or use express.raw().';
+    return async () => textBytes(request.headers, unlessInflated(request, body), fix);
+  }
   return async () => {
     throw new AmeshError(
       'body_parser_ordering_error',

@@ -39,7 +39,7 @@ export function refuse(
 }
 
 /** Throws away what still comes of a body, within the bounds above, then calls `done`. */
-function discardRest(request: NodeRequest, done: () => void): void {
+export function discardRest(request: NodeRequest, done: () => void): void {
   let discarded = 0;
   const discard = (chunk: Buffer) => {
     discarded += chunk.length;

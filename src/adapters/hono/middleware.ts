@@ -1,0 +1,40 @@
+import type { Context, MiddlewareHandler } from 'hono';
+import type { AuthMeshIdentity } from '../../core/caller';
+import type { Verifier } from '../../core/verify';
+import { refusalResponse } from './refuse';
+import { giveFreshRequest, honoView } from './view';
+
+declare module 'hono' {
+  interface ContextVariableMap {
+    /** The verified caller, behind `verify()`. */
+    authMesh: AuthMeshIdentity;
+  }
+}
+
+/**
+ * Verifies, then sets `authMesh` in the context, puts a fresh request with the verified bytes in the place of
+ * `c.req.raw`, and goes on; or answers with the refusal.
+ *
+ * @param verifierOf makes the verdicts; asked on every request, since on some runtimes the settings come with it
+ */
+export function toHonoMiddleware(verifierOf: (c: Context) => Verifier): MiddlewareHandler {
+  return async (c, next) => {
+    const view = honoView(c);
+    const verdict = await verifierOf(c).verify(view);
+    if (!verdict.ok) return refusalResponse(c, verdict);
+    giveFreshRequest(c, view, verdict.request.body);
+    c.set('authMesh', verdict.caller);
+    markPrivate(c);
+    await next();
+    // A handler that returns a Response of its own has taken the headers away that were prepared for it.
+    if (!c.res.headers.has('cache-control')) markPrivate(c);
+    return undefined;
+  };
+}
+
+/** What was allowed for one caller is not for a shared cache. The handler may say otherwise after this. */
+function markPrivate(c: Context): void {
+  c.header('Cache-Control', 'private');
+  c.header('Vary', 'Authorization', { append: true });
+  c.header('Vary', 'Signature-Input', { append: true });
+}

@@ -1,0 +1,70 @@
+import type { Context } from 'hono';
+import { AmeshError } from '../../core/errors';
+import { collect, type ReadBody, type RequestView, toRequestView } from '../../core/view';
+import type { NodeRequest } from '../node/request';
+import { textBytes } from '../node/text-body';
+import { nodeView } from '../node/view';
+
+const FIX = 'Put verify() before whatever reads the body.';
+
+// By the request of Node, or the one that the application has now: another verifier of the same sees the same.
+const views = new WeakMap<object, RequestView>();
+
+/** The request of Node below a context; undefined on other runtimes. Bindings of Workers may have any name. */
+export function incomingOf(c: Context): NodeRequest | undefined {
+  const incoming = (c.env as { incoming?: NodeRequest } | undefined)?.incoming;
+  return Array.isArray(incoming?.rawHeaders) ? incoming : undefined;
+}
+
+/**
+ * A Hono request as a view. On Node line and headers are those of the transport, since a `Request` has them normalised;
+ * on other runtimes the `Request` is all there is.
+ */
+export function honoView(c: Context): RequestView {
+  const incoming = incomingOf(c);
+  const key = incoming ?? c.req.raw;
+  const known = views.get(key);
+  if (known !== undefined) return known;
+  const transport = incoming === undefined ? toRequestView(c.req.raw) : nodeView(incoming);
+  const { body } = transport;
+  const view = typeof body === 'function' ? { ...transport, body: bodySource(c, incoming, body) } : transport;
+  views.set(key, view);
+  return view;
+}
+
+/** Puts the verified bytes where handlers, and libraries that know nothing of Hono, look for them. */
+export function giveFreshRequest(c: Context, view: RequestView, bytes: Uint8Array): void {
+  const { raw } = c.req;
+  // Requests of these methods have no body for the application, whatever came over the wire.
+  if (typeof view.body !== 'function' || raw.method === 'GET' || raw.method === 'HEAD') return;
+  const body = bytes as Uint8Array<ArrayBuffer>;
+  // The request of Node's server is a light one, and to copy it would build a whole one only to throw it away.
+  c.req.raw =
+    incomingOf(c) === undefined
+      ? new Request(raw, { body })
+      : new Request(raw.url, { method: raw.method, headers: raw.headers, signal: raw.signal, body });
+  views.set(c.req.raw, view);
+}
+
+function bodySource(c: Context, incoming: NodeRequest | undefined, readTransport: ReadBody): ReadBody {
+  return async (limitBytes) => {
+    const { bodyCache, raw } = c.req;
+    if (bodyCache.arrayBuffer !== undefined) return new Uint8Array(await bodyCache.arrayBuffer);
+    if (bodyCache.blob !== undefined) return new Uint8Array(await (await bodyCache.blob).arrayBuffer());
+    if (bodyCache.text !== undefined) return textBytes(c.req.header(), await bodyCache.text, FIX);
+    if (raw.bodyUsed || Object.keys(bodyCache).length > 0) throw taken();
+    if (incoming === undefined) return readTransport(limitBytes);
+    // Not before whoever has touched the body of `c.req.raw` has begun to read: its stream begins a turn later.
+    await undefined;
+    if (incoming.readableFlowing === null && !incoming.readableDidRead) return readTransport(limitBytes);
+    return collect(raw.body as ReadableStream<Uint8Array>, limitBytes);
+  };
+}
+
+function taken(): AmeshError {
+  return new AmeshError(
+    'body_parser_ordering_error',
+    'Somebody before verify() has read the body and kept no bytes of it.',
+    { fix: FIX },
+  );
+}

@@ -1,0 +1,326 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CODES, createClient, type RejectCode, type Signer } from '@authmesh/sdk/core';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { signerOf } from '../support/core';
+import { exchange, head, RawClient, type RawResponse } from '../support/raw-http';
+import { sendVector } from '../support/send-vector';
+import { signedRaw } from '../support/signed-raw';
+import { expectedCode, nowOf, vectors } from '../support/vectors';
+import { CONTROL, type Outcome, type Seen, type Setting } from './subject';
+
+/** A server of one framework on one runtime, which has the application of apps/ and listens on loopback. */
+export interface ContractServer {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+export interface ServerKind {
+  readonly name: string;
+  /** @throws where the runtime is not installed */
+  start(): Promise<ContractServer>;
+  /** Whether the runtime takes dot segments out of a target before anybody sees it. */
+  readonly removesDotSegments?: boolean;
+  /** Methods whose body the runtime hides from everybody. */
+  readonly hidesBodyOf?: readonly string[];
+}
+
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+const { deviceId } = vectors.devices.controller;
+const caller = { deviceId, friendlyName: 'controller' };
+
+/** What every server does alike, whatever its framework and runtime. Run against a real socket, byte for byte. */
+export function contractOf(kind: ServerKind): void {
+  let server: ContractServer;
+  let signer: Signer;
+  let authority: string;
+  let origin: string;
+
+  beforeAll(async () => {
+    signer = await signerOf('controller');
+    server = await kind.start();
+    authority = `127.0.0.1:${server.port}`;
+    origin = `http://${authority}`;
+  }, 60_000);
+  afterAll(() => server?.close());
+
+  async function set(setting: Setting): Promise<void> {
+    const response = await fetch(origin + CONTROL, { method: 'POST', body: JSON.stringify(setting) });
+    expect(response.status).toBe(200);
+  }
+  const outcome = async () => (await (await fetch(origin + CONTROL)).json()) as Outcome;
+
+  async function send(
+    request: Parameters<typeof signedRaw>[2] = {},
+    framing?: 'chunked',
+  ): Promise<RawResponse> {
+    const { line, headers, body } = await signedRaw(signer, authority, request);
+    if (framing === 'chunked') {
+      const lines = [...headers, 'Transfer-Encoding: chunked'];
+      return exchange(server.port, head(line, lines), ...chunksOf(body));
+    }
+    const length = body.length === 0 ? [] : [`Content-Length: ${body.length}`];
+    return exchange(server.port, head(line, [...headers, ...length]), body);
+  }
+
+  function expectRefusal(response: RawResponse, code: RejectCode): void {
+    const { status, wire } = CODES[code];
+    expect(response.status).toBe(status);
+    expect(response.body).toBe(JSON.stringify({ error: wire }));
+    expect(response.headers['content-type']).toBe('application/json');
+    expect(response.headers['cache-control']).toBe('no-store');
+    const challenge = status === 401 ? `AuthMesh error="${wire}"` : undefined;
+    expect(response.headers['www-authenticate']).toBe(challenge);
+  }
+
+  describe('wire vectors', () => {
+    it.each(vectors.cases)('$name', async (vector) => {
+      await set({ now: nowOf(vector) });
+      const response = await sendVector(server.port, vector);
+      const { method, body } = vector.request;
+      // What `why` of the vector says of such runtimes.
+      const isNormalised = kind.removesDotSegments && vector.name.endsWith('dot segment added');
+      const target = isNormalised ? '/api/orders' : vector.request.target;
+      const code = isNormalised ? undefined : (expectedCode(vector) as RejectCode | undefined);
+      expect(await outcome()).toEqual({
+        rejections: code === undefined ? [] : [code],
+        handled: code === undefined ? 1 : 0,
+      });
+      if (code !== undefined) {
+        expectRefusal(response, code);
+        if (code === 'timestamp_out_of_range')
+          expect(Date.parse(response.headers.date as string)).toBe(nowOf(vector));
+        return;
+      }
+      const bytes = Buffer.from(body, 'base64');
+      expect(response.status).toBe(200);
+      expect(JSON.parse(response.body)).toEqual({
+        caller: { ...caller, verifiedAt: vector.now },
+        via: 'app',
+        method,
+        target,
+        sha256: sha256(bytes),
+        length: bytes.length,
+      } satisfies Seen);
+    });
+  });
+
+  describe('a running clock', () => {
+    beforeEach(() => set({ hosts: [authority], maxBodyBytes: 200_000 }));
+
+    const seen = ({ body }: RawResponse) => JSON.parse(body) as Seen;
+    const text = 'grüße ☃ 😀\r\n\ufffd';
+    const binary = new Uint8Array(randomBytes(100_000));
+    binary.set([0xef, 0xbb, 0xbf, 0xff, 0xfe, 0x00, 0x80]); // a byte order mark first, then what is no UTF-8
+
+    it('lets through, with headers for caches', async () => {
+      const response = await send({ target: '/a?b=1' });
+      expect(response.status).toBe(200);
+      expect(response.headers['cache-control']).toBe('private');
+      const vary = response.headers.vary?.split(/, ?/).map((name) => name.toLowerCase());
+      expect(vary).toEqual(expect.arrayContaining(['authorization', 'signature-input']));
+      expect(seen(response)).toMatchObject({
+        caller,
+        via: 'app',
+        method: 'GET',
+        target: '/a?b=1',
+        length: 0,
+      });
+    });
+
+    it('leaves the last word on caches to the handler', async () => {
+      const response = await send({ target: '/own/' });
+      expect(response.headers['cache-control']).toBe('public');
+    });
+
+    describe('bodies', () => {
+      const read = async (parser: string, type: string, body: Uint8Array | string, framing?: 'chunked') => {
+        const headers = { 'content-type': type };
+        const response = await send({ method: 'POST', target: `/read/${parser}`, headers, body }, framing);
+        expect(await outcome()).toMatchObject({ rejections: [] });
+        expect(response.status).toBe(200);
+        return JSON.parse(response.body);
+      };
+      const framings = [undefined, 'chunked'] as const;
+
+      it.each(framings)('JSON (%s)', async (framing) => {
+        const value = { text, numbers: [1, 2.5e-7, -0] };
+        expect(await read('json', 'application/json', JSON.stringify(value), framing)).toEqual({
+          text,
+          numbers: [1, 2.5e-7, 0],
+        });
+      });
+
+      it.each(framings)('text (%s)', async (framing) => {
+        expect(await read('text', 'text/plain;charset=UTF-8', text, framing)).toBe(text);
+      });
+
+      it.each(framings)('raw bytes (%s)', async (framing) => {
+        expect(await read('raw', 'application/octet-stream', binary, framing)).toBe(sha256(binary));
+      });
+
+      it.each(framings)('a form (%s)', async (framing) => {
+        const form = 'a=1&b=+x&c=%C3%A4%E2%98%83';
+        const fields = await read('form', 'application/x-www-form-urlencoded', form, framing);
+        expect(fields).toEqual({ a: '1', b: ' x', c: 'ä☃' });
+      });
+
+      it.each(framings)('a multipart form with a file (%s)', async (framing) => {
+        const form = new FormData();
+        form.set('note', 'grüße ☃');
+        form.set('file', new Blob([binary], { type: 'application/x-own' }), 'blob.bin');
+        const encoded = new Response(form);
+        const type = encoded.headers.get('content-type') as string;
+        const bytes = new Uint8Array(await encoded.arrayBuffer());
+        const values = await read('multipart', type, bytes, framing);
+        expect(values).toEqual({ note: 'grüße ☃', file: `application/x-own ${sha256(binary)}` });
+      });
+
+      it.each(framings)('nothing (%s)', async (framing) => {
+        expect(await read('raw', 'application/octet-stream', '', framing)).toBe(sha256(Buffer.of()));
+      });
+
+      it.each(['POST', 'PUT', 'PATCH', 'DELETE'])('whatever the method: %s', async (method) => {
+        const response = await send({ method, target: '/x', body: binary });
+        expect(seen(response)).toMatchObject({ method, sha256: sha256(binary), length: binary.length });
+      });
+
+      it('that were changed on the way', async () => {
+        const { line, headers, body } = await signedRaw(signer, authority, { method: 'POST', body: 'abc' });
+        const changed = Buffer.from(body);
+        changed[0] = 0x41;
+        expectRefusal(
+          await exchange(server.port, head(line, [...headers, 'Content-Length: 3']), changed),
+          'content_digest_mismatch',
+        );
+        const unread = await signedRaw(signer, authority, { method: 'POST' });
+        expectRefusal(
+          await exchange(server.port, head(unread.line, [...unread.headers, 'Content-Length: 3']), 'abc'),
+          'content_digest_missing',
+        );
+        expect((await outcome()).handled).toBe(0);
+      });
+
+      it('at most maxBodyBytes of them', async () => {
+        const most = new Uint8Array(200_000);
+        expect(seen(await send({ method: 'POST', body: most })).length).toBe(most.length);
+        expect(seen(await send({ method: 'POST', body: most }, 'chunked')).length).toBe(most.length);
+        const more = new Uint8Array(200_001);
+        expectRefusal(await send({ method: 'POST', body: more }), 'payload_too_large');
+        expectRefusal(await send({ method: 'POST', body: more }, 'chunked'), 'payload_too_large');
+        expect(await outcome()).toEqual({
+          rejections: ['payload_too_large', 'payload_too_large'],
+          handled: 2,
+        });
+      });
+    });
+
+    describe('refuses before it has read the body', () => {
+      /** Sends a head that announces a body, and waits for the answer with the body unsent. */
+      async function announce(line: string, headers: readonly string[], bytes: number): Promise<RawResponse> {
+        const client = await RawClient.connect(server.port);
+        try {
+          client.write(head(line, [...headers, `Content-Length: ${bytes}`]));
+          const late = sleep(5000).then(() => Promise.reject(new Error('It waits for the body.')));
+          return await Promise.race([client.response(), late]);
+        } finally {
+          client.destroy();
+        }
+      }
+
+      it('what is not signed', async () => {
+        const response = await announce('POST / HTTP/1.1', [`Host: ${authority}`], 1000);
+        expectRefusal(response, 'missing_header');
+      });
+
+      it('what is signed wrongly', async () => {
+        const { headers } = await signedRaw(signer, authority, { method: 'POST', body: 'abc' });
+        expectRefusal(await announce('POST /other HTTP/1.1', headers, 1_000_000_000), 'invalid_signature');
+      });
+
+      it('what was sent before', async () => {
+        const { line, headers, body } = await signedRaw(signer, authority, { method: 'POST', body: 'abc' });
+        const first = await exchange(server.port, head(line, [...headers, 'Content-Length: 3']), body);
+        expect(first.status).toBe(200);
+        expectRefusal(await announce(line, headers, 1000), 'replay_detected');
+      });
+
+      it('and serves the next one on another connection', async () => {
+        await announce('POST / HTTP/1.1', [`Host: ${authority}`], 1000);
+        expect((await send()).status).toBe(200);
+      });
+
+      it('and the client that writes on sees the answer', async () => {
+        for (let i = 0; i < 3; i++) {
+          const response = await fetch(origin, { method: 'POST', body: new Uint8Array(2_000_000) });
+          expect(response.status).toBe(401);
+          expect(await response.json()).toEqual({ error: 'unauthorized' });
+        }
+      });
+    });
+
+    describe('routes', () => {
+      it('a mounted application sees the target that was signed', async () => {
+        const response = await send({ method: 'POST', target: '/mounted/deep/x?y=%2F', body: 'abc' });
+        expect(seen(response)).toMatchObject({
+          caller,
+          via: 'mounted',
+          target: '/mounted/deep/x?y=%2F',
+          length: 3,
+        });
+      });
+
+      it('a request verified three times is one request', async () => {
+        const response = await send({ method: 'POST', target: '/twice/x', body: 'abc' });
+        expect(seen(response)).toMatchObject({ via: 'twice', length: 3, sha256: sha256(Buffer.from('abc')) });
+        expect(seen(await send({ target: '/twice/x' }))).toMatchObject({ via: 'twice', length: 0 });
+      });
+
+      it('HEAD is signed as HEAD, and answered without a body', async () => {
+        const response = await send({ method: 'HEAD', target: '/x' });
+        expect(response).toMatchObject({ status: 200, body: '' });
+        expect(response.headers['cache-control']).toBe('private');
+        const { headers } = await signedRaw(signer, authority, { target: '/x' });
+        const refused = await exchange(server.port, head('HEAD /x HTTP/1.1', headers));
+        expect(refused).toMatchObject({ status: 401, body: '' });
+        expect((await outcome()).rejections).toEqual(['invalid_signature']);
+      });
+
+      it('OPTIONS needs a signature like any other', async () => {
+        expect(seen(await send({ method: 'OPTIONS', target: '/x' })).method).toBe('OPTIONS');
+        const preflight = ['Origin: https://example.com', 'Access-Control-Request-Method: POST'];
+        const line = head('OPTIONS /x HTTP/1.1', [`Host: ${authority}`, ...preflight]);
+        expectRefusal(await exchange(server.port, line), 'missing_header');
+      });
+    });
+
+    it.each(['GET', 'POST'])('of 100 copies of one %s at once exactly one passes', async (method) => {
+      const body = method === 'POST' ? 'abc' : '';
+      const { line, headers } = await signedRaw(signer, authority, { method, body });
+      const bytes = head(line, [...headers, `Content-Length: ${body.length}`]);
+      const copies = Array.from({ length: 100 }, () => exchange(server.port, bytes, body));
+      const statuses = (await Promise.all(copies)).map(({ status }) => status);
+      expect(statuses.filter((status) => status === 200)).toHaveLength(1);
+      expect(statuses.filter((status) => status === 401)).toHaveLength(99);
+      const { rejections, handled } = await outcome();
+      expect([...new Set(rejections)]).toEqual(['replay_detected']);
+      expect(handled).toBe(1);
+    });
+
+    it.each(['authmesh', 'rfc9421'] as const)('takes what the client sends as %s', async (format) => {
+      const client = createClient({ signer, format });
+      for (const init of [{}, { method: 'POST', body: binary }, { method: 'PUT', body: text }]) {
+        const response = await client.fetch(`${origin}/a%2Fb//c?x=1&&y`, init);
+        expect(response.status).toBe(200);
+        expect(await response.json()).toMatchObject({ caller, target: '/a%2Fb//c?x=1&&y' });
+      }
+    });
+  });
+}
+
+/** A body in two chunks of HTTP/1.1, and their end. */
+function chunksOf(body: Uint8Array): (string | Uint8Array)[] {
+  const middle = Math.ceil(body.length / 2);
+  const parts = [body.subarray(0, middle), body.subarray(middle)].filter(({ length }) => length > 0);
+  return [...parts.flatMap((part) => [`${part.length.toString(16)}\r\n`, part, '\r\n']), '0\r\n\r\n'];
+}

@@ -1,0 +1,105 @@
+import type { AuthMeshIdentity, RejectCode, RequestView, Verifier, VerifyCall } from '@authmesh/sdk/core';
+import { createVerifier, InMemoryNonceStore } from '@authmesh/sdk/core';
+import { vectorAllowList, vectors, vectorsStartedAt } from '../support/vectors';
+
+/** How the next requests are to be judged. */
+export interface Setting {
+  /** Unix milliseconds at which the clock stands still; left out, it runs. */
+  readonly now?: number;
+  /** Hosts to answer to, beside those of the vectors. */
+  readonly hosts?: readonly string[];
+  readonly maxBodyBytes?: number;
+}
+
+/** What came of the requests since the last {@link Setting}. */
+export interface Outcome {
+  readonly rejections: readonly RejectCode[];
+  /** How many requests a handler has got. */
+  readonly handled: number;
+}
+
+/** What a handler has seen, for the suite to compare with what was sent. */
+export interface Seen {
+  readonly caller: AuthMeshIdentity;
+  /** Which part of the application it was. */
+  readonly via: string;
+  readonly method: string;
+  /** As the router has it. */
+  readonly target: string;
+  /** hex */
+  readonly sha256: string;
+  readonly length: number;
+}
+
+/** The path on which a server takes a {@link Setting} (POST), and says the {@link Outcome} (GET); unsigned. */
+export const CONTROL = '/-/control';
+
+/**
+ * What every server of the contract stands on, whatever its framework and runtime: a verifier of the vectors' target
+ * whose clock can be set from outside. It uses nothing that a Worker does not have.
+ */
+export class Subject {
+  #verifier = this.#create({});
+  #rejections: RejectCode[] = [];
+  #handled = 0;
+
+  /** For the adapter under test. */
+  readonly verifier = {
+    verify: (request: RequestView, call?: VerifyCall) => this.#verifier.verify(request, call),
+  } as Verifier;
+
+  /** What a server answers on {@link CONTROL}. */
+  control(method: string, body: string): string {
+    if (method !== 'POST') {
+      return JSON.stringify({ rejections: this.#rejections, handled: this.#handled } satisfies Outcome);
+    }
+    this.#rejections = [];
+    this.#handled = 0;
+    this.#verifier = this.#create(JSON.parse(body) as Setting);
+    return '{}';
+  }
+
+  /** The answer of a handler that has read its whole body. */
+  async seen(via: string, caller: AuthMeshIdentity, method: string, target: string, body: Uint8Array) {
+    this.#handled++;
+    const sha256 = await hash(body);
+    return { via, caller, method, target, sha256, length: body.length } satisfies Seen;
+  }
+
+  #create({ now, hosts = [], maxBodyBytes }: Setting): Verifier {
+    const clock = now === undefined ? Date.now : () => now;
+    return createVerifier({
+      allowList: { ...vectorAllowList, hosts: [...vectorAllowList.hosts, ...hosts] },
+      clockSkewSeconds: vectors.clockSkewSeconds,
+      nonceStore: new InMemoryNonceStore({ now: clock, startedAt: vectorsStartedAt }),
+      now: clock,
+      maxBodyBytes,
+      onReject: ({ code }) => void this.#rejections.push(code),
+    });
+  }
+}
+
+/** SHA-256 in hex, by what every runtime has. */
+export async function hash(bytes: Uint8Array): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>));
+  return [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** A form as plain values, with a file as its type and its bytes' hash. */
+export async function formValues(
+  entries: Iterable<[string, string | File]>,
+): Promise<Record<string, string>> {
+  const values: Record<string, string> = {};
+  for (const [name, value] of entries) {
+    values[name] =
+      typeof value === 'string'
+        ? value
+        : `${value.type} ${await hash(new Uint8Array(await value.arrayBuffer()))}`;
+  }
+  return values;
+}
+
+/** The target of a `Request`, as it is written there. */
+export function targetOf(url: string): string {
+  return url.slice(url.indexOf('/', url.indexOf('//') + 2));
+}
