@@ -9,6 +9,7 @@ export default defineBuildConfig({
     { input: 'src/core/crypto/web', name: 'crypto/web' },
     { input: 'src/core/crypto/noble', name: 'crypto/noble' },
     { input: 'src/express', name: 'express' },
+    { input: 'src/fastify', name: 'fastify' },
     { input: 'src/admin', name: 'admin' },
   ],
   clean: true,

@@ -42,11 +42,11 @@ check('the tarballs install into an empty folder, without a warning', () => {
     join(project, 'package.json'),
     JSON.stringify({ name: 'empty', private: true, type: 'module' }),
   );
-  const { express, typescript } = manifest.devDependencies;
+  const { express, fastify, typescript } = manifest.devDependencies;
   const output = run('npm', ['install', ...tarballs, `express@${express}`], project);
   // Only for the checks below: types, and a compiler.
   const types = ['@types/express', '@types/node'].map((name) => `${name}@${manifest.devDependencies[name]}`);
-  run('npm', ['install', '--save-dev', `typescript@${typescript}`, ...types], project);
+  run('npm', ['install', '--save-dev', `typescript@${typescript}`, `fastify@${fastify}`, ...types], project);
   if (/EBADENGINE|ERESOLVE|peer dep/i.test(output)) throw new Error(output);
 });
 

@@ -5,7 +5,7 @@ import { type ClientOptions, createClient } from './core/client/client';
 import type { ClientRejection } from './core/client/refusal';
 import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
 import type { Rejection } from './core/rejection';
-import { createVerifier } from './core/verify';
+import { createVerifier, type Verifier } from './core/verify';
 import { assertOptionNames, readVerifyOptions, type VerifyOptions } from './core/verify-options';
 import { createLog } from './log';
 import { type Device, openDevice, readAllowList, trustStamp } from './trust/device';
@@ -60,6 +60,13 @@ export interface Amesh {
    * @throws TypeError for a wrong option
    */
   readonly verify: (options?: VerifyOptions) => Middleware;
+  /**
+   * What `verify()` stands on, for the adapters of other frameworks: a verifier with this instance's allow list, hosts,
+   * nonce store and log. Opens the identity at the first request.
+   *
+   * @throws TypeError for a wrong option
+   */
+  readonly verifier: (options?: VerifyOptions) => Verifier;
   /** For a parser before `verify()`: `express.json({ verify: amesh.rawBody })`. */
   readonly rawBody: typeof rawBody;
   /** This device's own public facts. */
@@ -100,45 +107,48 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
     });
   toClient(); // a wrong option is a TypeError here and not at the first request
 
+  const toVerifier = (verifyOptions: VerifyOptions = {}): Verifier => {
+    // Mounted as `amesh.verify`, without its parentheses, it is called with the request itself.
+    if ('socket' in verifyOptions) {
+      throw new TypeError('verify() was given a request. Mount it with its parentheses: amesh.verify().');
+    }
+    readVerifyOptions(verifyOptions); // as they were given: onReject is wrapped below
+    const { log, list, store } = assembled();
+    const answersTo = hosts ?? hostsOf(env());
+    if (store.stamp(IDENTITY_KEY) === 'absent') {
+      log.once(
+        `There is no identity in ${store.dir}. Run: amesh init --name NAME. Until then every signed request gets 503.`,
+      );
+    }
+    if (verifyOptions.nonceStore === undefined && ownNonces === undefined) {
+      ownNonces = new InMemoryNonceStore();
+      if (env().NODE_ENV === 'production') {
+        log.once(
+          'Using in-memory nonce store. It is exact for one process; with several behind one address a request can be replayed to another. See docs/guide.md.',
+        );
+      }
+    }
+    return createVerifier({
+      ...verifyOptions,
+      hosts: verifyOptions.hosts ?? answersTo,
+      nonceStore: verifyOptions.nonceStore ?? ownNonces,
+      onReject: (rejection) => {
+        log.rejection(rejection);
+        return (verifyOptions.onReject ?? onReject)?.(rejection);
+      },
+      allowList: list,
+    });
+  };
+
   return {
     fetch(input, init) {
       client ??= toClient();
       return client.fetch(input, init);
     },
 
-    verify(verifyOptions = {}) {
-      // Mounted as `amesh.verify`, without its parentheses, it is called with the request itself.
-      if ('socket' in verifyOptions) {
-        throw new TypeError('verify() was given a request. Mount it with its parentheses: amesh.verify().');
-      }
-      readVerifyOptions(verifyOptions); // as they were given: onReject is wrapped below
-      const { log, list, store } = assembled();
-      const answersTo = hosts ?? hostsOf(env());
-      if (store.stamp(IDENTITY_KEY) === 'absent') {
-        log.once(
-          `There is no identity in ${store.dir}. Run: amesh init --name NAME. Until then every signed request gets 503.`,
-        );
-      }
-      if (verifyOptions.nonceStore === undefined && ownNonces === undefined) {
-        ownNonces = new InMemoryNonceStore();
-        if (env().NODE_ENV === 'production') {
-          log.once(
-            'Using in-memory nonce store. It is exact for one process; with several behind one address a request can be replayed to another. See docs/guide.md.',
-          );
-        }
-      }
-      const verifier = createVerifier({
-        ...verifyOptions,
-        hosts: verifyOptions.hosts ?? answersTo,
-        nonceStore: verifyOptions.nonceStore ?? ownNonces,
-        onReject: (rejection) => {
-          log.rejection(rejection);
-          return (verifyOptions.onReject ?? onReject)?.(rejection);
-        },
-        allowList: list,
-      });
-      return toMiddleware(verifier);
-    },
+    verify: (verifyOptions) => toMiddleware(toVerifier(verifyOptions)),
+
+    verifier: toVerifier,
 
     rawBody,
 

@@ -9,6 +9,7 @@ function noFileSystem(): never {
 export const amesh: Amesh = {
   fetch: async () => noFileSystem(),
   verify: noFileSystem,
+  verifier: noFileSystem,
   rawBody: noFileSystem,
   identity: async () => noFileSystem(),
 };

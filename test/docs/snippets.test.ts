@@ -22,6 +22,7 @@ const NOT_RUN: readonly string[] = [
   'CONTRIBUTING.md: installs packages and runs the whole suite',
   'README.md: installs packages and runs the whole suite',
   'README.md: needs the package registry',
+  'docs/fastify.md: needs the package registry',
   'docs/guide.md: needs the package registry',
   'docs/self-hosting.md: needs the package registry',
   'docs/self-hosting.md: needs nginx and a certificate',

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { AuthMeshIdentity } from '../../core/caller';
 import type { Verifier } from '../../core/verify';
+import { markPrivate } from '../node/mark-private';
 import { refuse } from '../node/refuse';
 import type { NodeRequest, NodeResponse } from '../node/request';
 import { nodeView } from '../node/view';
@@ -30,11 +31,24 @@ export function toMiddleware(verifier: Verifier): Middleware {
   return (incoming, outgoing, next) => {
     const request = incoming as ExpressRequest;
     const response = outgoing as NodeResponse;
+    if (!Array.isArray(request.rawHeaders)) {
+      // Such as a hook of Fastify gets: whoever called this takes an error, and there is nothing to answer on.
+      next(
+        new TypeError('verify() was given no request of Node. For Fastify there is @authmesh/sdk/fastify.'),
+      );
+      return;
+    }
     verify(verifier, request).then(
       (verdict) => {
         if (!verdict.ok) return refuse(request, response, verdict.message, verdict.bodyUnread);
         request.authMesh = verdict.caller;
-        if (!response.headersSent) markPrivate(response); // somebody may have lost patience meanwhile
+        // Somebody may have lost patience meanwhile.
+        if (!response.headersSent) {
+          markPrivate({
+            get: (name) => response.getHeader(name),
+            set: (name, value) => response.setHeader(name, value),
+          });
+        }
         next();
       },
       (error) => fail(request, response, next, error),
@@ -68,17 +82,4 @@ function trustsProxy(request: ExpressRequest): boolean | undefined {
   const trust = request.app?.get?.('trust proxy fn');
   if (typeof trust !== 'function') return undefined;
   return trust(request.socket?.remoteAddress, 0) === true || undefined;
-}
-
-/** What was allowed for one caller is not for a shared cache. The handler may say otherwise after this. */
-function markPrivate(response: NodeResponse): void {
-  const control = String(response.getHeader('cache-control') ?? '');
-  if (!/\b(?:private|no-store)\b/i.test(control)) response.setHeader('cache-control', 'private');
-  const vary = String(response.getHeader('vary') ?? '');
-  const names = vary.split(',').map((name) => name.trim());
-  if (names.includes('*')) return;
-  for (const name of ['Authorization', 'Signature-Input']) {
-    if (!names.some((other) => other.toLowerCase() === name.toLowerCase())) names.push(name);
-  }
-  response.setHeader('vary', names.filter((name) => name !== '').join(', '));
 }

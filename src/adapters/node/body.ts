@@ -25,7 +25,7 @@ export function bodySource(request: NodeRequest): ReadBody {
   return async (limitBytes) => {
     const bytes = await read(limitBytes);
     // Nobody has signed them, and a proxy may merge them into the headers.
-    if (request.rawTrailers.length > 0)
+    if (request.rawTrailers !== undefined && request.rawTrailers.length > 0)
       throw new AmeshError('malformed_header', 'The body is followed by trailers, which are not signed.');
     return bytes;
   };

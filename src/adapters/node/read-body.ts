@@ -16,6 +16,7 @@ export function readAndPutBack(request: NodeRequest, limitBytes: number): Promis
     const chunks: Buffer[] = [];
     let length = 0;
     let finished = false;
+    const hasArrived = arrivalOf(request);
 
     function finish(settle: () => void): void {
       finished = true;
@@ -39,7 +40,7 @@ export function readAndPutBack(request: NodeRequest, limitBytes: number): Promis
           return;
         }
       }
-      if (!hasArrived(request)) return;
+      if (!hasArrived()) return;
       const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
       if (length > 0) request.unshift(bytes);
       finish(() => resolve(bytes));
@@ -62,9 +63,18 @@ export function readAndPutBack(request: NodeRequest, limitBytes: number): Promis
   });
 }
 
-/** Whether the last byte is here. Requests of HTTP/2 never set `complete`; their stream has ended instead. */
-function hasArrived(request: NodeRequest): boolean {
-  return isHttp2(request) ? request.stream.readableEnded && !isGone(request) : request.complete;
+/** Tells whether the last byte is here. Requests of HTTP/2 never set `complete`; their stream has ended instead. */
+function arrivalOf(request: NodeRequest): () => boolean {
+  if (isHttp2(request)) return () => request.stream.readableEnded && !isGone(request);
+  if (typeof request.complete === 'boolean') return () => request.complete;
+  // Came over no socket, as with inject() of Fastify: its end is told to its own push() alone.
+  let ended = false;
+  const push = request.push;
+  request.push = (chunk, encoding) => {
+    ended ||= chunk === null;
+    return push.call(request, chunk, encoding);
+  };
+  return () => ended;
 }
 
 /** Whether the client has gone. The streams of HTTP/2 end then as if all had come. */

@@ -1,0 +1,32 @@
+import type { FastifyPluginAsync } from 'fastify';
+import type { Verifier } from '../../core/verify';
+import { toHook } from './hook';
+
+// What the package fastify-plugin sets, too: names that Fastify reads, and nothing more.
+const MARKS = {
+  // Its hook is for the scope that registers it, and for those within: not for a scope of its own without routes.
+  [Symbol.for('skip-override')]: true,
+  [Symbol.for('fastify.display-name')]: '@authmesh/sdk',
+  [Symbol.for('plugin-meta')]: { name: '@authmesh/sdk', fastify: '4.x || 5.x' },
+};
+
+/**
+ * A plugin that verifies every request of the scope in which it is registered.
+ *
+ * @param toVerifier makes the verifier of a registration from its options
+ */
+export function toPlugin<Options extends object>(
+  toVerifier: (options: Options) => Verifier,
+  // biome-ignore lint/suspicious/noExplicitAny: Fastify's types differ by the kind of server, and this one is for all.
+): FastifyPluginAsync<Options, any, any, any> {
+  const plugin: FastifyPluginAsync<Options> = async (scope, options) => {
+    if ('prefix' in options) {
+      throw new TypeError(
+        'authMesh takes no prefix: it verifies the routes of the scope that registers it. Register it within that scope.',
+      );
+    }
+    if (!scope.hasRequestDecorator('authMesh')) scope.decorateRequest('authMesh', null as never);
+    scope.addHook('onRequest', toHook(toVerifier(options)));
+  };
+  return Object.assign(plugin, MARKS);
+}
