@@ -9,6 +9,9 @@ export type SealedType = 'm4' | 'm5' | 'm6' | 'm7' | 'm8';
 
 type Direction = 'c2t' | 't2c';
 
+/** What a relay passes on at most: nobody who keeps to the protocol sends more. */
+const MAX_LENGTH = 8192;
+
 /** Seals what one side sends and opens what it receives. Each direction has its key and its counter. */
 export class Channel {
   #sent = 0;
@@ -42,6 +45,7 @@ export class Channel {
    * @throws PairingError `tampered` for anything but the very message that is expected
    */
   async open(type: SealedType, body: string): Promise<Record<string, unknown>> {
+    if (typeof body !== 'string' || body.length > MAX_LENGTH) throw tampered();
     const sealed = fromBase64Url(body);
     if (sealed === null) throw tampered();
     const inward = this.outward === 'c2t' ? 't2c' : 'c2t';

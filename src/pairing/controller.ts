@@ -3,7 +3,7 @@ import { equalBytes } from '../core/encoding';
 import { Channel } from './channel';
 import { PairingError, type PairingFailure, tampered } from './failure';
 import { readM2, writeM1, writeM3 } from './hello';
-import { type Introduction, readIntroduction, writeIntroduction } from './introduction';
+import { assertIntroduction, type Introduction, readIntroduction, writeIntroduction } from './introduction';
 import { commitment, deriveKeys } from './key-schedule';
 import { type Ephemeral, newEphemeral } from './suite';
 
@@ -76,7 +76,9 @@ export class Controller {
   #peer: Introduction | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
+  /** @throws TypeError where the introduction is one that the peer would refuse */
   constructor(options: ControllerOptions) {
+    assertIntroduction(options.own, 'controller', options.signer);
     this.#options = options;
   }
 
@@ -87,7 +89,7 @@ export class Controller {
   /** Takes one event after the other, and gives what is to be done about it. Never throws for what a peer sends. */
   handle(event: ControllerEvent): Promise<readonly ControllerAction[]> {
     const step = this.#turn.then(() => this.#step(event));
-    this.#turn = step;
+    this.#turn = step.catch(() => {}); // whoever asked for that step is told, and the next one starts afresh
     return step;
   }
 

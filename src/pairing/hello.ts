@@ -73,7 +73,7 @@ export function readM3(body: string): M3 {
 
 /** Strict: these members and no other, in one form only, which is the one that `write…` gives. */
 function read(body: string, type: string, names: readonly string[]): Record<string, unknown> {
-  if (body.length > MAX_LENGTH) throw tampered();
+  if (typeof body !== 'string' || body.length > MAX_LENGTH) throw tampered();
   let value: unknown;
   try {
     value = JSON.parse(body);

@@ -1,3 +1,4 @@
+import { normalizeAuthority } from '../core/authority';
 import type { Signer } from '../core/crypto/provider';
 import { webCrypto } from '../core/crypto/web';
 import { fromBase64Url, toBase64Url } from '../core/encoding';
@@ -9,15 +10,19 @@ export interface Introduction {
   readonly role: 'controller' | 'target';
   /** The compressed point, 33 bytes, in base64url. */
   readonly publicKey: string;
-  /** As the peer gives it: to be cleaned before it is shown. */
+  /** As the peer gives it, well-formed and at most 256 UTF-16 code units: to be cleaned before it is shown. */
   readonly name: string;
-  /** Of a target: the authorities at which it is called, as it says. */
+  /**
+   * Of a target: the authorities at which it is called, as it says, in normal form, each once, at most 32 of 4,096
+   * characters in all. Of a controller: none.
+   */
   readonly hosts: readonly string[];
 }
 
-const MAX_NAME = 4096;
+// Sealed and in base64url, the largest introduction still fits into the 8 KiB that a relay passes on.
+const MAX_NAME = 256;
 const MAX_HOSTS = 32;
-const MAX_HOST = 262;
+const MAX_HOSTS_LENGTH = 4096;
 
 /** What the device key signs: the ceremony, the role, and all that the introduction says. */
 function signedBytes(
@@ -27,8 +32,46 @@ function signedBytes(
   return lp(`amesh-pair/1 ${role}`, th, publicKey, name, ...hosts);
 }
 
+/**
+ * What a peer would refuse, found before anything is sent.
+ *
+ * @throws TypeError that says what is wrong
+ */
+export function assertIntroduction(own: Introduction, role: Introduction['role'], signer: Signer): void {
+  if (own.role !== role) throw new TypeError(`A ${role} introduces itself as a ${role}.`);
+  if (own.publicKey !== toBase64Url(signer.publicKey))
+    throw new TypeError('A device introduces itself with the public key of its signer.');
+  if (!isName(own.name)) {
+    throw new TypeError(`The name of a device is well-formed text of at most ${MAX_NAME} characters.`);
+  }
+  if (!areHosts(own.hosts, role)) {
+    throw new TypeError(
+      role === 'controller'
+        ? 'A controller has no hosts to introduce.'
+        : `A target introduces at most ${MAX_HOSTS} hosts, of ${MAX_HOSTS_LENGTH} characters in all: ` +
+            'each host or host:port, in lower case, without :80 or :443, and once.',
+    );
+  }
+}
+
+function isName(name: unknown): name is string {
+  // What is not well-formed would be signed as if it were another text.
+  return typeof name === 'string' && name.length <= MAX_NAME && name.isWellFormed();
+}
+
+function areHosts(hosts: unknown, role: Introduction['role']): hosts is string[] {
+  if (!Array.isArray(hosts) || hosts.length > (role === 'target' ? MAX_HOSTS : 0)) return false;
+  return (
+    hosts.every((host) => typeof host === 'string') &&
+    hosts.join('').length <= MAX_HOSTS_LENGTH &&
+    hosts.every((host) => normalizeAuthority(host) === host) &&
+    new Set(hosts).size === hosts.length
+  );
+}
+
 export async function writeIntroduction(th: Uint8Array, own: Introduction, signer: Signer): Promise<object> {
-  return { ...own, sig: toBase64Url(await signer.sign(signedBytes(th, own))) };
+  const { role, publicKey, name, hosts } = own;
+  return { role, publicKey, name, hosts, sig: toBase64Url(await signer.sign(signedBytes(th, own))) };
 }
 
 /** @throws PairingError `tampered` for another role, a wrong form, or a signature that the key did not make */
@@ -42,16 +85,13 @@ export async function readIntroduction(
     Object.keys(content).sort().join(' ') !== 'hosts name publicKey role sig' ||
     role !== expected ||
     typeof publicKey !== 'string' ||
-    typeof name !== 'string' ||
     typeof sig !== 'string' ||
-    name.length > MAX_NAME ||
-    !Array.isArray(hosts) ||
-    hosts.length > MAX_HOSTS ||
-    !hosts.every((host) => typeof host === 'string' && host.length <= MAX_HOST)
+    !isName(name) ||
+    !areHosts(hosts, expected)
   ) {
     throw tampered();
   }
-  const introduction = { role: expected, publicKey, name, hosts } as Introduction;
+  const introduction: Introduction = { role: expected, publicKey, name, hosts };
   const point = fromBase64Url(publicKey);
   const signature = fromBase64Url(sig);
   if (point === null || signature === null) throw tampered();

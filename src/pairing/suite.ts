@@ -24,11 +24,7 @@ export interface Ephemeral {
 
 /** A new key pair, or the one of a JSON Web Key for tests with fixed keys. */
 export async function newEphemeral(jwk?: PrivateJwk): Promise<Ephemeral> {
-  const privateKey =
-    jwk === undefined
-      ? await generate()
-      : await subtle.importKey('jwk', { ...jwk }, ECDH, true, ['deriveBits']);
-  const publicKey = toPoint(await subtle.exportKey('jwk', privateKey));
+  const { privateKey, publicKey } = await (jwk === undefined ? generate() : fromJwk(jwk));
   return {
     publicKey,
     async agree(point) {
@@ -44,8 +40,20 @@ export async function newEphemeral(jwk?: PrivateJwk): Promise<Ephemeral> {
   };
 }
 
-async function generate(): Promise<CryptoKey> {
-  return (await subtle.generateKey(ECDH, true, ['deriveBits'])).privateKey;
+interface KeyPair {
+  readonly privateKey: CryptoKey;
+  readonly publicKey: Uint8Array;
+}
+
+/** Nobody can take the private key out again: it ends with the ceremony. */
+async function generate(): Promise<KeyPair> {
+  const { privateKey, publicKey } = await subtle.generateKey(ECDH, false, ['deriveBits']);
+  return { privateKey, publicKey: toPoint(await subtle.exportKey('jwk', publicKey)) };
+}
+
+async function fromJwk(jwk: PrivateJwk): Promise<KeyPair> {
+  const privateKey = await subtle.importKey('jwk', { ...jwk }, ECDH, false, ['deriveBits']);
+  return { privateKey, publicKey: toPoint(jwk) };
 }
 
 /** SHA-256: 32 bytes. */

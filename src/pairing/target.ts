@@ -3,7 +3,7 @@ import { equalBytes, toUtf8 } from '../core/encoding';
 import { Channel } from './channel';
 import { PairingError, type PairingFailure, tampered } from './failure';
 import { type M1, readM1, readM3, writeM2 } from './hello';
-import { type Introduction, readIntroduction, writeIntroduction } from './introduction';
+import { assertIntroduction, type Introduction, readIntroduction, writeIntroduction } from './introduction';
 import { commitment, deriveKeys } from './key-schedule';
 import { type Ephemeral, newEphemeral } from './suite';
 
@@ -77,7 +77,9 @@ export class Target {
   #peer: Introduction | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
+  /** @throws TypeError where the introduction is one that the peer would refuse */
   constructor(options: TargetOptions) {
+    assertIntroduction(options.own, 'target', options.signer);
     this.#options = options;
   }
 
@@ -88,7 +90,7 @@ export class Target {
   /** Takes one event after the other, and gives what is to be done about it. Never throws for what a peer sends. */
   handle(event: TargetEvent): Promise<readonly TargetAction[]> {
     const step = this.#turn.then(() => this.#step(event));
-    this.#turn = step;
+    this.#turn = step.catch(() => {}); // whoever asked for that step is told, and the next one starts afresh
     return step;
   }
 

@@ -1,5 +1,8 @@
-import type { Signer } from '@authmesh/sdk/core';
+import { createHash } from 'node:crypto';
+import type { PrivateJwk, Signer } from '@authmesh/sdk/core';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
+import { p256 } from '@noble/curves/nist.js';
+import { toPrivateJwk } from '../../src/core/crypto/points';
 import { Controller, type ControllerAction, type ControllerOptions } from '../../src/pairing/controller';
 import type { Introduction } from '../../src/pairing/introduction';
 import { Target, type TargetAction, type TargetOptions } from '../../src/pairing/target';
@@ -12,8 +15,20 @@ export interface Party {
   readonly own: Introduction;
 }
 
-export async function newParty(role: Side, name: string, hosts: readonly string[] = []): Promise<Party> {
-  const signer = await nodeCrypto.importPrivateKey(await nodeCrypto.generatePrivateKey());
+/** A key that is the same in every run. */
+export function keyOf(label: string): PrivateJwk {
+  const scalar = createHash('sha256').update(label).digest();
+  return toPrivateJwk(scalar, p256.getPublicKey(scalar, false));
+}
+
+/** @param key default: a new one */
+export async function newParty(
+  role: Side,
+  name: string,
+  hosts: readonly string[] = [],
+  key?: PrivateJwk,
+): Promise<Party> {
+  const signer = await nodeCrypto.importPrivateKey(key ?? (await nodeCrypto.generatePrivateKey()));
   return {
     signer,
     own: { role, publicKey: Buffer.from(signer.publicKey).toString('base64url'), name, hosts },
@@ -55,7 +70,10 @@ export interface CeremonyOptions {
 
 let parties: { controller: Party; target: Party } | undefined;
 
-/** Runs the two real machines against each other, with two attentive people, until nothing moves any more. */
+/**
+ * Runs the two real machines against each other until nothing moves any more, with two attentive people, who are
+ * slower than any relay.
+ */
 export async function holdCeremony(options: CeremonyOptions = {}): Promise<Outcome> {
   parties ??= {
     controller: await newParty('controller', 'laptop'),
@@ -75,6 +93,7 @@ export async function holdCeremony(options: CeremonyOptions = {}): Promise<Outco
   const sent = { controller: 0, target: 0 };
   const wire: { to: Side; body: string }[] = [];
   let toType: string[] = [];
+  let asked: string | undefined;
   let confirmed = false;
 
   function send(from: Side, body: string): void {
@@ -98,8 +117,7 @@ export async function holdCeremony(options: CeremonyOptions = {}): Promise<Outco
         codes.verified = action.verificationCode;
         await perform('target', await target.handle({ type: 'admitted', yes: true }));
       } else if (action.type === 'ask') {
-        const yes = says(action.verificationCode, codes.verified);
-        await perform('controller', await controller.handle({ type: 'answer', yes }));
+        asked = action.verificationCode;
       }
     }
   }
@@ -115,6 +133,10 @@ export async function holdCeremony(options: CeremonyOptions = {}): Promise<Outco
       const text = toType.shift();
       if (text === undefined) break;
       await perform('target', await target.handle({ type: 'typed', text }));
+    } else if (asked !== undefined) {
+      const yes = says(asked, codes.verified);
+      asked = undefined;
+      await perform('controller', await controller.handle({ type: 'answer', yes }));
     } else {
       break;
     }

@@ -1,0 +1,177 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { Controller } from '../../src/pairing/controller';
+import type { Introduction } from '../../src/pairing/introduction';
+import { Target } from '../../src/pairing/target';
+import { holdCeremony, newParty, type Party } from '../support/ceremony';
+import { type Leg, meetController, meetTarget } from '../support/mallory';
+import { buildPairing, type Pairing } from '../support/pairing-build';
+
+const CODE = '482916';
+const REFUSED = [{ type: 'fail', failure: 'tampered' }];
+
+let pairing: Pairing;
+let laptop: Party;
+let server: Party;
+let mallory: Party;
+
+beforeAll(async () => {
+  pairing = await buildPairing();
+  laptop = await newParty('controller', 'laptop');
+  server = await newParty('target', 'prod-api', ['api.example.com']);
+  mallory = await newParty('target', 'mallory');
+});
+
+/** A peer that has the keys, and signs whatever it says of itself. */
+async function introduce(leg: Leg, content: object): Promise<Record<string, unknown>> {
+  const own = { ...mallory.own, ...content } as Introduction;
+  return { ...own, ...(await pairing.writeIntroduction(leg.keys.th, own, mallory.signer)) };
+}
+
+/** What a controller does about an M5 of a target that speaks so. */
+async function fromTarget(make: (leg: Leg) => object | Promise<object>) {
+  const controller = new Controller({ code: CODE, ...laptop });
+  const leg = await meetController(pairing, controller, { code: CODE });
+  const body = await leg.channel.seal('m5', await make(leg));
+  return controller.handle({ type: 'message', body });
+}
+
+/** What a target does about an M4 of a controller that speaks so. */
+async function fromController(make: (leg: Leg) => object | Promise<object>) {
+  const target = new Target({ code: CODE, ...server });
+  const leg = await meetTarget(pairing, target, { code: CODE });
+  const body = await leg.channel.seal('m4', await make(leg));
+  return target.handle({ type: 'message', body });
+}
+
+describe('a peer that has the keys', () => {
+  it('is taken for what it says in the form that there is', async () => {
+    const hosts = ['api.example.com', 'api.example.com:8443', '[::1]:3000'];
+    expect(await fromTarget((leg) => introduce(leg, { hosts }))).toMatchObject([{ type: 'show' }]);
+    const actions = await fromController((leg) => introduce(leg, { role: 'controller', hosts: [] }));
+    expect(actions).toMatchObject([{ type: 'send' }, { type: 'ask_code' }]);
+  });
+
+  it.each<[string, object]>([
+    ['another role', { role: 'controller' }],
+    ['no role', { role: undefined }],
+    ['a key of 32 bytes', { publicKey: 'A'.repeat(43) }],
+    ['a key that is no point', { publicKey: `A${'_'.repeat(43)}` }],
+    ['a key that is no base64url', { publicKey: '*'.repeat(44) }],
+    ['a name that is no text', { name: ['laptop'] }],
+    ['a name of 257 characters', { name: 'x'.repeat(257) }],
+    ['half a surrogate pair as its name', { name: '\ud83d' }],
+    ['hosts that are no list', { hosts: { length: 0 } }],
+    ['33 hosts', { hosts: Array.from({ length: 33 }, (_, i) => `${i}.example.com`) }],
+    [
+      'hosts of 4,200 characters',
+      { hosts: Array.from({ length: 20 }, (_, i) => `${'x'.repeat(208)}${10 + i}`) },
+    ],
+    ['one host twice', { hosts: ['api.example.com', 'api.example.com'] }],
+    ['one host in two spellings', { hosts: ['api.example.com', 'API.example.com'] }],
+    ['a host with a port that says nothing', { hosts: ['api.example.com:443'] }],
+    ['a host with a path', { hosts: ['api.example.com/v1'] }],
+    ['a host that writes on the terminal', { hosts: ['\u001b[2Japi.example.com'] }],
+    ['a host that reads from right to left', { hosts: ['\u202emoc.elpmaxe'] }],
+    ['a host that is no text', { hosts: [null] }],
+    ['more than there is to say', { admin: true }],
+    ['a prototype', JSON.parse('{"__proto__":{"admin":true}}')],
+  ])('is refused with %s', async (_, content) => {
+    const make = async (leg: Leg) => {
+      const own = { ...mallory.own, ...content };
+      const signable = {
+        ...own,
+        name: String(own.name),
+        hosts: Array.isArray(own.hosts) ? own.hosts.map(String) : [],
+      };
+      const { sig } = (await introduce(leg, signable)) as { sig: string };
+      // Through JSON, so that __proto__ is a member like any other.
+      return {
+        toJSON: () =>
+          Object.defineProperties({}, Object.getOwnPropertyDescriptors({ ...own, ...content, sig })),
+      };
+    };
+    expect(await fromTarget(make)).toMatchObject(REFUSED);
+    expect(({} as { admin?: boolean }).admin).toBeUndefined();
+  });
+
+  it('is refused with a signature that is none', async () => {
+    for (const sig of ['', 'AA', 'A'.repeat(86), 'A'.repeat(4096), '*', 1, null, undefined]) {
+      expect(await fromTarget(async (leg) => ({ ...(await introduce(leg, {})), sig }))).toMatchObject(
+        REFUSED,
+      );
+    }
+  });
+
+  it('is refused with an introduction that is no object', async () => {
+    for (const content of [[], ['m5'], [[]], {}])
+      expect(await fromTarget(() => content)).toMatchObject(REFUSED);
+  });
+
+  it('has no hosts as a controller', async () => {
+    const actions = await fromController((leg) =>
+      introduce(leg, { role: 'controller', hosts: ['api.example.com'] }),
+    );
+    expect(actions).toEqual(REFUSED);
+  });
+
+  it('cannot commit before it was verified', async () => {
+    const target = new Target({ code: CODE, ...server });
+    const leg = await meetTarget(pairing, target, { code: CODE });
+    const own = await introduce(leg, { role: 'controller' });
+    await target.handle({ type: 'message', body: await leg.channel.seal('m4', own) });
+    const commit = await leg.channel.seal('m7', {});
+    expect(await target.handle({ type: 'message', body: commit })).toEqual(REFUSED);
+    expect(await target.handle({ type: 'typed', text: leg.keys.verificationCode })).toEqual([]);
+  });
+
+  it('cannot verify before the introduction, nor send one message as another', async () => {
+    const controller = new Controller({ code: CODE, ...laptop });
+    const leg = await meetController(pairing, controller, { code: CODE });
+    const verdict = await leg.channel.seal('m6', {});
+    expect(await controller.handle({ type: 'message', body: verdict })).toMatchObject(REFUSED);
+
+    const other = new Controller({ code: CODE, ...laptop });
+    const channel = await meetController(pairing, other, { code: CODE });
+    await other.handle({
+      type: 'message',
+      body: await channel.channel.seal('m5', await introduce(channel, {})),
+    });
+    const done = await channel.channel.seal('m8', {});
+    expect(await other.handle({ type: 'message', body: done })).toMatchObject(REFUSED);
+  });
+});
+
+describe('an introduction of our own', () => {
+  it('fits a message of 8 KiB whatever is in it', async () => {
+    const party = async (role: 'controller' | 'target') => {
+      const hosts =
+        role === 'target' ? Array.from({ length: 32 }, (_, i) => `${'x'.repeat(126)}${10 + i}`) : [];
+      return newParty(role, '\u0001'.repeat(256), hosts); // six characters each in JSON
+    };
+    let longest = 0;
+    const outcome = await holdCeremony({
+      controller: await party('controller'),
+      target: await party('target'),
+      relay: (_from, _index, body) => {
+        longest = Math.max(longest, body.length);
+        return { on: [body] };
+      },
+    });
+    expect(outcome.confirmed).toBe(true);
+    expect(longest).toBeLessThanOrEqual(8192);
+  });
+
+  it('that a peer would refuse is a TypeError before anything is sent', async () => {
+    const make = (own: object) => () => new Target({ code: CODE, ...server, own: { ...server.own, ...own } });
+    expect(make({})).not.toThrow();
+    expect(make({ role: 'controller' })).toThrow(new TypeError('A target introduces itself as a target.'));
+    expect(make({ publicKey: laptop.own.publicKey })).toThrow(
+      new TypeError('A device introduces itself with the public key of its signer.'),
+    );
+    expect(make({ name: '\udc00' })).toThrow(/well-formed text of at most 256/);
+    expect(make({ hosts: ['API.example.com'] })).toThrow(/at most 32 hosts/);
+    const controller = () =>
+      new Controller({ code: CODE, ...laptop, own: { ...laptop.own, hosts: ['a.example'] } });
+    expect(controller).toThrow(new TypeError('A controller has no hosts to introduce.'));
+  });
+});

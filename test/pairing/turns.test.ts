@@ -1,0 +1,134 @@
+import { describe, expect, it } from 'vitest';
+import { Controller } from '../../src/pairing/controller';
+import { Target } from '../../src/pairing/target';
+import { newParty } from '../support/ceremony';
+import { sent } from '../support/mallory';
+
+const CODE = '482916';
+
+async function newPair() {
+  const laptop = await newParty('controller', 'laptop');
+  const server = await newParty('target', 'prod-api');
+  return {
+    controller: new Controller({ code: CODE, ...laptop }),
+    target: new Target({ code: CODE, ...server }),
+  };
+}
+
+const message = (body: string) => ({ type: 'message', body }) as const;
+
+/** Both have introduced themselves: the controller shows the code, and the target waits for it. */
+async function newMeeting() {
+  const { controller, target } = await newPair();
+  const [m1] = sent(await controller.handle({ type: 'start' })) as [string];
+  const [m2] = sent(await target.handle(message(m1))) as [string];
+  const [m3, m4] = sent(await controller.handle(message(m2))) as [string, string];
+  // Both at once: the second waits its turn.
+  const [none, actions] = await Promise.all([target.handle(message(m3)), target.handle(message(m4))]);
+  expect(none).toEqual([]);
+  const [m5] = sent(actions) as [string];
+  const [show] = await controller.handle(message(m5));
+  if (show?.type !== 'show') throw new Error('no code');
+  return { controller, target, text: show.verificationCode };
+}
+
+describe('the target', () => {
+  it('takes no message between a right code and the answer whether there is room', async () => {
+    const { target, text } = await newMeeting();
+    const steps = [
+      target.handle({ type: 'typed', text }),
+      target.handle(message('AAAA')),
+      target.handle({ type: 'admitted', yes: true }),
+    ];
+    expect((await Promise.all(steps)).map(([action]) => action?.type)).toEqual(['admit', 'fail', undefined]);
+    expect(target.state).toBe('failed');
+  });
+
+  it('takes no message while the code is typed', async () => {
+    const { target, text } = await newMeeting();
+    const steps = [target.handle(message('AAAA')), target.handle({ type: 'typed', text })];
+    expect(await Promise.all(steps)).toEqual([[{ type: 'fail', failure: 'tampered' }], []]);
+  });
+
+  it('counts three tries, however fast they come', async () => {
+    const { target, text } = await newMeeting();
+    const steps = ['0', '1', '2', text].map((typed) => target.handle({ type: 'typed', text: typed }));
+    const actions = (await Promise.all(steps)).flat();
+    expect(actions.filter(({ type }) => type === 'again')).toHaveLength(2);
+    expect(actions.filter(({ type }) => type === 'admit')).toHaveLength(0);
+    expect(actions.at(-1)).toEqual({ type: 'fail', failure: 'codes_differ' });
+  });
+});
+
+describe('the controller', () => {
+  it('takes no message while its human is asked, and no yes after one', async () => {
+    const { controller, target, text } = await newMeeting();
+    await target.handle({ type: 'typed', text });
+    const [m6] = sent(await target.handle({ type: 'admitted', yes: true })) as [string];
+    const steps = [
+      controller.handle(message(m6)),
+      controller.handle(message(m6)),
+      controller.handle({ type: 'answer', yes: true }),
+    ];
+    expect((await Promise.all(steps)).map(([action]) => action?.type)).toEqual(['ask', 'fail', undefined]);
+    expect(controller.state).toBe('failed');
+  });
+
+  it('takes no yes before it was asked', async () => {
+    const { controller } = await newMeeting();
+    expect(await controller.handle({ type: 'answer', yes: true })).toMatchObject([{ type: 'fail' }]);
+  });
+});
+
+describe('either', () => {
+  it('says nothing more once it has failed, however much comes', async () => {
+    for (const machine of Object.values(await newPair())) {
+      expect(await machine.handle(message('AAAA'))).toMatchObject([{ type: 'fail', failure: 'tampered' }]);
+      const rest = await Promise.all(Array.from({ length: 1000 }, () => machine.handle(message('AAAA'))));
+      expect(rest.flat()).toEqual([]);
+    }
+  });
+
+  it('never throws for what a peer sends, be it no text at all', async () => {
+    const bodies = [
+      null,
+      undefined,
+      1,
+      true,
+      {},
+      [],
+      { length: 4 },
+      'A'.repeat(1_000_000),
+      '['.repeat(8192),
+      '\ud800',
+    ];
+    for (const body of bodies as string[]) {
+      const { controller, target } = await newPair();
+      const [m1] = sent(await controller.handle({ type: 'start' })) as [string];
+      const [m2] = sent(await target.handle(message(m1))) as [string];
+      expect(await target.handle(message(body))).toEqual([{ type: 'fail', failure: 'tampered' }]);
+      await controller.handle(message(m2));
+      expect(await controller.handle(message(body))).toMatchObject([{ type: 'fail', failure: 'tampered' }]);
+      const [idle, asked] = Object.values(await newPair());
+      await (idle as Controller).handle({ type: 'start' });
+      for (const machine of [idle, asked])
+        expect(await machine?.handle(message(body))).toMatchObject([{ type: 'fail', failure: 'tampered' }]);
+    }
+  });
+
+  it('tells once of a key that does not sign, and takes nothing more', async () => {
+    const { target } = await newPair();
+    const laptop = await newParty('controller', 'laptop');
+    const gone = new Error('The agent is gone.');
+    const signer = { ...laptop.signer, sign: () => Promise.reject(gone) };
+    const controller = new Controller({ code: CODE, ...laptop, signer });
+    const [m1] = sent(await controller.handle({ type: 'start' })) as [string];
+    const [m2] = sent(await target.handle(message(m1))) as [string];
+    const first = controller.handle(message(m2));
+    const second = controller.handle(message(m2)); // was refused with the error of the first
+    await expect(first).rejects.toBe(gone);
+    expect(await second).toEqual([]);
+    expect(controller.state).toBe('failed');
+    expect(await controller.handle(message(m2))).toEqual([]);
+  });
+});

@@ -1,0 +1,65 @@
+import { readFile } from 'node:fs/promises';
+import { basename, resolve } from 'node:path';
+import { build } from 'esbuild';
+import type { Channel } from '../../src/pairing/channel';
+import type { Controller } from '../../src/pairing/controller';
+import type * as hello from '../../src/pairing/hello';
+import type * as introduction from '../../src/pairing/introduction';
+import type * as schedule from '../../src/pairing/key-schedule';
+import type * as suite from '../../src/pairing/suite';
+import type { Target } from '../../src/pairing/target';
+
+/** All of amesh-pair/1: the two machines, and the parts with which somebody else speaks to them. */
+export interface Pairing
+  extends Pick<typeof hello, 'readM2' | 'readM3' | 'writeM1' | 'writeM2' | 'writeM3'>,
+    Pick<typeof introduction, 'writeIntroduction'>,
+    Pick<typeof schedule, 'commitment' | 'deriveKeys'>,
+    Pick<typeof suite, 'newEphemeral'> {
+  readonly Channel: typeof Channel;
+  readonly Controller: typeof Controller;
+  readonly Target: typeof Target;
+}
+
+/** What stands in a file of src/pairing, and what is to stand there instead. */
+export type Changes = Readonly<Record<string, readonly (readonly [find: string, replacement: string])[]>>;
+
+const FOLDER = resolve(import.meta.dirname, '../../src/pairing');
+const MODULES = ['channel', 'controller', 'hello', 'introduction', 'key-schedule', 'suite', 'target'];
+
+/**
+ * The ceremony as it is, but for a few changes of its text, each of which must find its place exactly once: so a
+ * weaker ceremony can be attacked that differs from the shipped one in nothing else, and the shipped one needs no
+ * option that weakens it.
+ */
+export async function buildPairing(changes: Changes = {}): Promise<Pairing> {
+  const left = new Set(Object.keys(changes));
+  const { outputFiles } = await build({
+    stdin: { contents: MODULES.map((name) => `export * from './${name}';`).join('\n'), resolveDir: FOLDER },
+    bundle: true,
+    write: false,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    logLevel: 'error',
+    plugins: [
+      {
+        name: 'changes',
+        setup({ onLoad }) {
+          onLoad({ filter: /[\\/]src[\\/]pairing[\\/][^\\/]+\.ts$/ }, async ({ path }) => {
+            let contents = await readFile(path, 'utf8');
+            left.delete(basename(path));
+            for (const [find, replacement] of changes[basename(path)] ?? []) {
+              const parts = contents.split(find);
+              if (parts.length !== 2) throw new Error(`${parts.length - 1} times in ${path}: ${find}`);
+              contents = parts.join(replacement);
+            }
+            return { contents, loader: 'ts' };
+          });
+        },
+      },
+    ],
+  });
+  if (left.size > 0) throw new Error(`There is no ${[...left].join(', ')}.`);
+  const text = (outputFiles[0] as { text: string }).text;
+  return import(/* @vite-ignore */ `data:text/javascript,${encodeURIComponent(text)}`);
+}
