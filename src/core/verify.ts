@@ -10,6 +10,7 @@ import type { RejectCode } from './codes';
 import type { Credentials } from './credentials';
 import type { CryptoProvider } from './crypto/provider';
 import { Fault, toFault } from './fault';
+import { toFreshRequest } from './fresh-request';
 import { checkFreshness } from './freshness';
 import { KeyCache } from './key-cache';
 import { InMemoryNonceStore, type NonceStore } from './nonce-memory';
@@ -95,7 +96,11 @@ export function createVerifier(options: VerifierOptions): Verifier {
     const view = views.get(request) ?? toRequestView(request);
     views.set(request, view);
     const verdict = await verifyView(context, view, call);
-    return verdict.ok ? { ...verdict, request: toFreshRequest(request, verdict.request) } : verdict;
+    if (!verdict.ok) return verdict;
+    if (request.body === null) return { ...verdict, request };
+    const fresh = toFreshRequest(request, verdict.request.body);
+    views.set(fresh, view);
+    return { ...verdict, request: fresh };
   }
   return { verify } as Verifier;
 }
@@ -116,14 +121,6 @@ function isRequest(request: Request | RequestView): request is Request {
   return (
     typeof (request as Request).url === 'string' && typeof (request as Request).headers?.get === 'function'
   );
-}
-
-function toFreshRequest(request: Request, view: RequestView & { body: Uint8Array }): Request {
-  if (request.body === null) return request;
-  // The bytes come from a view of their own, and a body of zero bytes stays a body.
-  const fresh = new Request(request, { body: view.body as Uint8Array<ArrayBuffer> });
-  views.set(fresh, views.get(request) as RequestView);
-  return fresh;
 }
 
 /** The checks of docs/protocol.md in their order. Each waits only where it has to: most need no other turn. */

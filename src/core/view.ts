@@ -80,19 +80,26 @@ export function isRepeated(headers: HeaderLines, name: string): boolean {
   return typeof value === 'object' && value.length > 1;
 }
 
-/** A WHATWG request as a view; the body is read from the request itself. */
+/**
+ * A WHATWG request as a view; the body is read from the request itself.
+ *
+ * Line and authority are cut out of `url` as they stand there: some servers give it as it was sent, and routers go by
+ * this text. Parsing it would make another one of it.
+ */
 export function toRequestView(request: Request): RequestView {
-  const url = new URL(request.url);
+  const [, authority = '', target = ''] = URL_PARTS.exec(request.url) ?? [];
   const headers: Record<string, string> = Object.create(null);
   for (const [name, value] of request.headers) headers[name] = value;
   return {
     method: request.method,
-    target: url.pathname + url.search,
-    authority: url.host,
+    target,
+    authority,
     headers,
     body: request.body === null ? null : (limit) => readStream(request, limit),
   };
 }
+
+const URL_PARTS = /^[a-z][a-z+.-]*:\/\/([^/?#]*)([^#]*)/i;
 
 async function readStream(request: Request, limitBytes: number): Promise<Uint8Array> {
   if (request.bodyUsed)

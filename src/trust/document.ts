@@ -2,7 +2,7 @@ import canonicalize from 'canonicalize';
 import { cryptoProvider } from '#crypto';
 import { createAllowList, type Role } from '../core/allow-list';
 import type { PublicKey, Signer } from '../core/crypto/provider';
-import { fromBase64Url, toBase64Url, toUtf8 } from '../core/encoding';
+import { equalBytes, fromBase64Url, toBase64Url, toUtf8 } from '../core/encoding';
 import { AllowListIntegrityError } from '../core/errors';
 import { LABELS } from '../core/labels';
 
@@ -130,7 +130,7 @@ function parse(bytes: Uint8Array): Sealed {
   }
   if (!text.startsWith('{')) throw new AllowListIntegrityError('The allow list is no JSON object.');
   // One text for one meaning: a doubled key or other spaces would be the same document to one reader only.
-  if (Buffer.compare(toUtf8(`${text}\n`), bytes) !== 0) {
+  if (!equalBytes(toUtf8(`${text}\n`), bytes)) {
     throw new AllowListIntegrityError('The allow list is not in canonical form.');
   }
   return value as Sealed;

@@ -168,12 +168,12 @@ export function contractOf(kind: ServerKind): void {
       it.each(framings)('a multipart form with a file (%s)', async (framing) => {
         const form = new FormData();
         form.set('note', 'grüße ☃');
-        form.set('file', new Blob([binary], { type: 'application/x-own' }), 'blob.bin');
+        form.set('file', new Blob([binary], { type: 'image/png' }), 'file.png');
         const encoded = new Response(form);
         const type = encoded.headers.get('content-type') as string;
         const bytes = new Uint8Array(await encoded.arrayBuffer());
         const values = await read('multipart', type, bytes, framing);
-        expect(values).toEqual({ note: 'grüße ☃', file: `application/x-own ${sha256(binary)}` });
+        expect(values).toEqual({ note: 'grüße ☃', file: `image/png ${sha256(binary)}` });
       });
 
       it.each(framings)('nothing (%s)', async (framing) => {
@@ -235,7 +235,7 @@ export function contractOf(kind: ServerKind): void {
 
       it('what is signed wrongly', async () => {
         const { headers } = await signedRaw(signer, authority, { method: 'POST', body: 'abc' });
-        expectRefusal(await announce('POST /other HTTP/1.1', headers, 1_000_000_000), 'invalid_signature');
+        expectRefusal(await announce('POST /other HTTP/1.1', headers, 100_000_000), 'invalid_signature');
       });
 
       it('what was sent before', async () => {

@@ -4,16 +4,16 @@ import { discardRest } from '../node/refuse';
 import { isHttp2 } from '../node/request';
 import { incomingOf } from './view';
 
-/** The answer to a request that may not pass. Where its body is still on the way the connection ends behind it. */
+/**
+ * The answer to a request that may not pass. On Node the connection ends behind it where the body is still on the way.
+ * The other runtimes see to that by themselves, and told to close they reset it before the client has read the answer.
+ */
 export function refusalResponse(c: Context, { message, bodyUnread }: Refused): Response {
   const { status, headers, body } = message;
   const incoming = incomingOf(c);
-  const unread = bodyUnread && incoming?.complete !== true;
-  // HTTP/2 has no such header, and Node's server for Hono ends the stream by itself.
-  if (!unread || (incoming !== undefined && isHttp2(incoming)))
-    return new Response(body, { status, headers });
+  const isOurs = incoming !== undefined && !isHttp2(incoming);
+  if (!isOurs || !bodyUnread || incoming.complete) return new Response(body, { status, headers });
   const closing = { ...headers, connection: 'close', 'content-length': String(body.length) };
-  if (incoming === undefined) return new Response(body, { status, headers: closing });
   // Node closes the connection with the end of the body, so that end waits for the client: see node/refuse.ts.
   let isGone = false;
   const stream = new ReadableStream<Uint8Array>({

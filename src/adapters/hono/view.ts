@@ -1,5 +1,6 @@
 import type { Context } from 'hono';
 import { AmeshError } from '../../core/errors';
+import { toFreshRequest } from '../../core/fresh-request';
 import { collect, type ReadBody, type RequestView, toRequestView } from '../../core/view';
 import type { NodeRequest } from '../node/request';
 import { textBytes } from '../node/text-body';
@@ -34,15 +35,15 @@ export function honoView(c: Context): RequestView {
 
 /** Puts the verified bytes where handlers, and libraries that know nothing of Hono, look for them. */
 export function giveFreshRequest(c: Context, view: RequestView, bytes: Uint8Array): void {
+  if (typeof view.body !== 'function') return;
   const { raw } = c.req;
-  // Requests of these methods have no body for the application, whatever came over the wire.
-  if (typeof view.body !== 'function' || raw.method === 'GET' || raw.method === 'HEAD') return;
-  const body = bytes as Uint8Array<ArrayBuffer>;
-  // The request of Node's server is a light one, and to copy it would build a whole one only to throw it away.
-  c.req.raw =
-    incomingOf(c) === undefined
-      ? new Request(raw, { body })
-      : new Request(raw.url, { method: raw.method, headers: raw.headers, signal: raw.signal, body });
+  if (incomingOf(c) === undefined) {
+    c.req.raw = toFreshRequest(raw, bytes);
+  } else if (raw.method !== 'GET' && raw.method !== 'HEAD') {
+    // The request of Node's server is a light one; to copy it would build a whole one only to throw it away.
+    const { method, headers, signal } = raw;
+    c.req.raw = new Request(raw.url, { method, headers, signal, body: bytes as Uint8Array<ArrayBuffer> });
+  }
   views.set(c.req.raw, view);
 }
 

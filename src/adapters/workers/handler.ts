@@ -1,0 +1,45 @@
+import type { AuthMeshIdentity } from '../../core/caller';
+import type { Verifier } from '../../core/verify';
+
+/** A request behind `withAmesh()`: it knows its caller, and its body can be read. */
+export type AuthenticatedRequest<R extends Request = Request> = R & {
+  /** The verified caller. */
+  readonly authMesh: AuthMeshIdentity;
+};
+
+/** What a `fetch` handler gives. */
+export type HandlerResult = Response | Promise<Response>;
+
+/**
+ * Lets through what is verified, as a request that knows its caller; whatever else a runtime passes to a handler is
+ * passed on.
+ *
+ * @param verifierOf makes the verdicts; gets what stands behind the request, since some runtimes bring settings there
+ */
+export function toFetchHandler<A extends unknown[]>(
+  verifierOf: (rest: A) => Verifier,
+  handler: (request: AuthenticatedRequest, ...rest: A) => HandlerResult,
+): (request: Request, ...rest: A) => Promise<Response> {
+  return async (request, ...rest) => {
+    const verdict = await verifierOf(rest).verify(request);
+    if (!verdict.ok) return verdict.response;
+    const authenticated = Object.defineProperty(verdict.request, 'authMesh', {
+      value: verdict.caller,
+      configurable: true, // by another handler inside this one
+      enumerable: true,
+    });
+    return markPrivate(await handler(authenticated as AuthenticatedRequest, ...rest));
+  };
+}
+
+/** What was allowed for one caller is not for a shared cache, unless the handler has said something of caches itself. */
+function markPrivate(response: Response): Response {
+  // Bun has no response where a handler has upgraded the connection, and 101 is none that could be copied.
+  if (!(response?.headers instanceof Headers) || response.status < 200) return response;
+  if (response.headers.has('cache-control')) return response;
+  // Those of `fetch()` and `Response.redirect()` cannot be changed.
+  const own = new Response(response.body, response);
+  own.headers.set('cache-control', 'private');
+  own.headers.append('vary', 'Authorization, Signature-Input');
+  return own;
+}

@@ -1,0 +1,3 @@
+import { contractOn } from './on-runtime';
+
+await contractOn('workerd', 'fetch');
