@@ -1,7 +1,27 @@
 export { isLoopback, parseHosts, portOf } from './core/authority';
 export type { KeyBackend, KeyContext } from './keys/backend';
 export { BACKENDS, findBackend } from './keys/backends';
-export { addDevice, findDevice, type NewDevice, revokeDevice, setHosts } from './trust/changes';
+export {
+  type ControllerPerson,
+  type InviteOptions,
+  inviteTarget,
+} from './pairing/invite';
+export {
+  type ListenOptions,
+  type ListenResult,
+  listenForController,
+  type TargetPerson,
+} from './pairing/listen';
+export type { Peer } from './pairing/outcome';
+export { DEFAULT_RELAY_URL, toRelayUrl } from './pairing/relay-url';
+export {
+  addDevice,
+  confirmDevice,
+  findDevice,
+  type NewDevice,
+  revokeDevice,
+  setHosts,
+} from './trust/changes';
 export { type Device, openDevice } from './trust/device';
 export type { AllowListDocument, DeviceEntry, Tombstone } from './trust/document';
 export type { DocumentStore } from './trust/document-store';

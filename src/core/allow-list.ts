@@ -19,6 +19,8 @@ export interface TrustedDevice {
   readonly hosts?: readonly string[] | undefined;
   /** Unix seconds after which it is not trusted any more. */
   readonly expiresAt?: number | undefined;
+  /** For a target: it has not yet shown that it trusts this device. Decides nothing. */
+  readonly unconfirmed?: true | undefined;
 }
 
 /** The allow list as a verifier reads it. */

@@ -199,6 +199,40 @@ export const CODES = Object.freeze({
     'The host belongs to another target already.',
     'Revoke that one first, or use another host.',
   ),
+
+  // How pairing over a relay can end. Where it is not said otherwise, nothing has changed on either machine.
+  relay_unreachable: failure(
+    'The relay did not answer.',
+    'Another relay: --relay URL. One of your own: amesh relay. None at all: amesh trust export',
+  ),
+  relay_busy: failure('The relay is busy.', 'Try again in a minute, or use another relay: --relay URL'),
+  code_expired: failure('No controller has used the code in time.', 'Get a fresh one: amesh listen'),
+  code_not_found: failure(
+    'The relay knows no such code, or no longer.',
+    'Ask for a fresh one, and check that both machines use the same relay.',
+  ),
+  code_used: failure(
+    'Somebody has used this code already.',
+    'If it was not you, get a new one on the other machine: amesh listen',
+  ),
+  peer_gone: failure('The other machine is gone.', 'Start again, on both machines.'),
+  codes_differ: failure(
+    'The codes differ: a typing mistake, or someone is in the middle.',
+    'This code is spent. Start again with: amesh listen',
+  ),
+  pairing_tampered: failure(
+    'STOP: someone between the devices, possibly the relay, may be intercepting.',
+    'Try a relay that you run: amesh relay',
+  ),
+  pairing_declined: failure('Somebody at the other machine said no.', 'Start again if that was a mistake.'),
+  pairing_version: failure(
+    'The two machines speak no version of the pairing in common.',
+    'Update amesh on the older one.',
+  ),
+  pairing_unconfirmed: failure(
+    'The other machine did not acknowledge.',
+    'It is saved as unconfirmed here; the first answered request confirms it, or amesh invite again.',
+  ),
 } satisfies Record<string, CodeFacts>);
 
 interface CodeFacts {

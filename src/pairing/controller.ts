@@ -6,6 +6,7 @@ import { readM2, writeM1, writeM3 } from './hello';
 import { assertIntroduction, type Introduction, readIntroduction, writeIntroduction } from './introduction';
 import { commitment, deriveKeys } from './key-schedule';
 import { type Ephemeral, newEphemeral } from './suite';
+import { AGREED, readVerdict, refused } from './verdict';
 
 /*
  * The controller's side of amesh-pair/1. No sockets, no clock, no disk: events go in, actions come out.
@@ -14,7 +15,7 @@ import { type Ephemeral, newEphemeral } from './suite';
  *   committed     M2               → sends M3 and M4
  *   introduced    M5               → shows the verification code to its human
  *   showing       M6 (verified)    → asks: does the target say VERIFIED with this code?
- *   asking        answer yes       → has the target saved, unconfirmed
+ *   asking        answer yes       → has the target saved, unconfirmed; no: sends M7 as a no
  *   saving        saved            → sends M7 (commit)
  *   committing    M8 (done)        → has it confirmed; the end
  *   paired, failed                   nothing more is taken
@@ -41,8 +42,8 @@ export type ControllerEvent =
 
 export type ControllerAction =
   | { readonly type: 'send'; readonly body: string }
-  /** Show it, to be typed at the target. */
-  | { readonly type: 'show'; readonly verificationCode: string }
+  /** Show it, to be typed at the target, which this is as it says. */
+  | { readonly type: 'show'; readonly verificationCode: string; readonly peer: Introduction }
   /** Ask whether the target says VERIFIED with this code. */
   | { readonly type: 'ask'; readonly verificationCode: string; readonly peer: Introduction }
   /** Write the target into the allow list, unconfirmed. */
@@ -114,18 +115,18 @@ export class Controller {
       case 'introduced message':
         return this.#meet((event as { body: string }).body);
       case 'showing message':
-        await this.#channel?.open('m6', (event as { body: string }).body);
+        readVerdict(await (this.#channel as Channel).open('m6', (event as { body: string }).body));
         this.#state = 'asking';
         return [{ type: 'ask', verificationCode: this.#verificationCode, peer: this.#peer as Introduction }];
       case 'asking answer':
-        if (!(event as { yes: boolean }).yes) throw new PairingError('declined');
+        if (!(event as { yes: boolean }).yes) return this.#decline();
         this.#state = 'saving';
         return [{ type: 'save', peer: this.#peer as Introduction }];
       case 'saving message':
         return []; // nothing is due before M7, and the answer was given
       case 'saving saved':
         this.#state = 'committing';
-        return [{ type: 'send', body: (await this.#channel?.seal('m7', {})) as string }];
+        return [{ type: 'send', body: (await this.#channel?.seal('m7', AGREED)) as string }];
       case 'committing message':
         await this.#channel?.open('m8', (event as { body: string }).body);
         this.#state = 'paired';
@@ -173,6 +174,16 @@ export class Controller {
     if (peer.publicKey === this.#options.own.publicKey) throw new PairingError('own_key');
     this.#peer = peer;
     this.#state = 'showing';
-    return [{ type: 'show', verificationCode: this.#verificationCode }];
+    return [{ type: 'show', verificationCode: this.#verificationCode, peer }];
+  }
+
+  /** M7 as a no, so that the other side need not guess why nothing comes. */
+  async #decline(): Promise<readonly ControllerAction[]> {
+    const body = (await this.#channel?.seal('m7', refused('declined'))) as string;
+    this.#state = 'failed';
+    return [
+      { type: 'send', body },
+      { type: 'fail', failure: 'declined', unconfirmed: false },
+    ];
   }
 }

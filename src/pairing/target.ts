@@ -6,6 +6,7 @@ import { type M1, readM1, readM3, writeM2 } from './hello';
 import { assertIntroduction, type Introduction, readIntroduction, writeIntroduction } from './introduction';
 import { commitment, deriveKeys } from './key-schedule';
 import { type Ephemeral, newEphemeral } from './suite';
+import { AGREED, type Refusal, readVerdict, refused } from './verdict';
 
 /*
  * The target's side of amesh-pair/1. No sockets, no clock, no disk: events go in, actions come out.
@@ -13,8 +14,9 @@ import { type Ephemeral, newEphemeral } from './suite';
  *   idle        M1               → sends M2
  *   greeted     M3               → (checks the commitment)
  *   revealed    M4               → sends M5, and asks for the code on the controller's screen
- *   typing      typed            → right: asks whether there is room for the controller; wrong: asks again, three in all
- *   verified    admitted yes     → sends M6 (verified)
+ *   typing      typed            → right: asks whether there is room for the controller; wrong: asks again, three in all,
+ *                                  then sends M6 as a no
+ *   verified    admitted yes     → sends M6 (verified); no: sends M6 as a no
  *   waiting     M7 (commit)      → has the controller saved: the only commit point
  *   saving      saved            → sends M8 (done); the end
  *   paired, failed                 nothing more is taken
@@ -116,11 +118,11 @@ export class Target {
       case 'typing typed':
         return this.#compare((event as { text: string }).text);
       case 'verified admitted':
-        if (!(event as { yes: boolean }).yes) throw new PairingError('declined');
+        if (!(event as { yes: boolean }).yes) return this.#refuse('declined');
         this.#state = 'waiting';
-        return [{ type: 'send', body: (await this.#channel?.seal('m6', {})) as string }];
+        return [{ type: 'send', body: (await this.#channel?.seal('m6', AGREED)) as string }];
       case 'waiting message':
-        await this.#channel?.open('m7', (event as { body: string }).body);
+        readVerdict(await (this.#channel as Channel).open('m7', (event as { body: string }).body));
         this.#state = 'saving';
         return [{ type: 'save', peer: this.#peer as Introduction }];
       case 'saving message':
@@ -175,20 +177,30 @@ export class Target {
     return [{ type: 'send', body: m5 }, { type: 'ask_code' }];
   }
 
-  #compare(text: string): readonly TargetAction[] {
+  async #compare(text: string): Promise<readonly TargetAction[]> {
     const digits = text.replace(/[\s-]/g, '');
     if (equalBytes(toUtf8(digits), toUtf8(this.#verificationCode))) {
       this.#state = 'verified';
       return [{ type: 'admit', verificationCode: this.#verificationCode, peer: this.#peer as Introduction }];
     }
     this.#tries++;
-    if (this.#tries >= TRIES) throw new PairingError('codes_differ');
+    if (this.#tries >= TRIES) return this.#refuse('codes_differ');
     return [
       {
         type: 'again',
         triesLeft: TRIES - this.#tries,
         wasPairingCode: equalBytes(toUtf8(digits), toUtf8(this.#options.code)),
       },
+    ];
+  }
+
+  /** M6 as a no, so that the other side need not guess why nothing comes. */
+  async #refuse(why: Refusal): Promise<readonly TargetAction[]> {
+    const body = (await this.#channel?.seal('m6', refused(why))) as string;
+    this.#state = 'failed';
+    return [
+      { type: 'send', body },
+      { type: 'fail', failure: why },
     ];
   }
 }

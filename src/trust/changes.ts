@@ -16,6 +16,8 @@ export interface NewDevice {
   readonly role: Role;
   /** For a target: the authorities at which it is called, in normal form. */
   readonly hosts: readonly string[];
+  /** For a target that is not one yet: it has not shown that it trusts this device. */
+  readonly unconfirmed?: true | undefined;
 }
 
 /**
@@ -49,6 +51,7 @@ export function addDevice(
       roles: [device.role],
       hosts: device.hosts,
       addedAt: nowSeconds,
+      ...(device.unconfirmed && { unconfirmed: true }),
     };
     const tombstones = document.tombstones.filter(({ deviceId }) => deviceId !== device.deviceId);
     return { ...document, devices: [...document.devices, entry], tombstones };
@@ -56,8 +59,30 @@ export function addDevice(
   const roles = [...new Set([...known.roles, device.role])];
   const hosts = [...new Set([...known.hosts, ...device.hosts])];
   if (roles.length === known.roles.length && hosts.length === known.hosts.length) return document;
-  const entry = { ...known, roles, hosts };
-  return { ...document, devices: document.devices.map((other) => (other === known ? entry : other)) };
+  const isNewTarget = device.role === 'target' && !known.roles.includes('target');
+  const entry = {
+    ...known,
+    roles,
+    hosts,
+    ...(isNewTarget && device.unconfirmed && { unconfirmed: true as const }),
+  };
+  return replaceDevice(document, known, entry);
+}
+
+/**
+ * Takes note that a target trusts this device.
+ *
+ * @returns the same document where that is known, or the device is not there
+ */
+export function confirmDevice(document: AllowListDocument, id: string): AllowListDocument {
+  const known = document.devices.find(({ deviceId }) => deviceId === id);
+  if (known?.unconfirmed === undefined) return document;
+  const { unconfirmed: _, ...entry } = known;
+  return replaceDevice(document, known, entry);
+}
+
+function replaceDevice(document: AllowListDocument, old: DeviceEntry, entry: DeviceEntry): AllowListDocument {
+  return { ...document, devices: document.devices.map((other) => (other === old ? entry : other)) };
 }
 
 /**
@@ -74,6 +99,19 @@ export function revokeDevice(document: AllowListDocument, id: string, nowSeconds
     devices: document.devices.filter(({ deviceId }) => deviceId !== id),
     tombstones: [...others, tombstone],
   };
+}
+
+/** Takes the role of a controller from a device; one that has no other is revoked. */
+export function dismissController(
+  document: AllowListDocument,
+  id: string,
+  nowSeconds: number,
+): AllowListDocument {
+  const known = document.devices.find(({ deviceId }) => deviceId === id);
+  if (known === undefined || !known.roles.includes('controller')) return document;
+  const roles = known.roles.filter((role) => role !== 'controller');
+  if (roles.length === 0) return revokeDevice(document, id, nowSeconds);
+  return replaceDevice(document, known, { ...known, roles });
 }
 
 /** Sets the authorities to which this device answers, in normal form. */

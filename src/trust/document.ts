@@ -17,6 +17,8 @@ export interface DeviceEntry {
   readonly hosts: readonly string[];
   /** Unix seconds. */
   readonly addedAt: number;
+  /** For a target: it has not yet shown that it trusts this device. Absent where it has. */
+  readonly unconfirmed?: true;
 }
 
 /** A key that was revoked, remembered until nothing old could bring it back. */
@@ -139,6 +141,7 @@ function parse(bytes: Uint8Array): Sealed {
 const KEYS = {
   document: 'devices grants hosts list owner revision tokens tombstones updatedAt version',
   device: 'addedAt deviceId friendlyName hosts publicKey roles',
+  unconfirmed: 'addedAt deviceId friendlyName hosts publicKey roles unconfirmed',
   tombstone: 'deviceId revokedAt until',
 };
 
@@ -169,7 +172,7 @@ function assertShape(document: AllowListDocument): void {
 
 function isDevice(device: DeviceEntry): boolean {
   return (
-    hasKeys(device, KEYS.device) &&
+    (hasKeys(device, KEYS.device) || (hasKeys(device, KEYS.unconfirmed) && device.unconfirmed === true)) &&
     [device.deviceId, device.publicKey, device.friendlyName].every(isText) &&
     isListOf(device.roles, isText) &&
     isListOf(device.hosts, isText)

@@ -1,0 +1,52 @@
+import { deviceIdOf } from '../core/allow-list';
+import { parseHosts } from '../core/authority';
+import { webCrypto } from '../core/crypto/web';
+import { fromBase64Url } from '../core/encoding';
+import { AmeshError } from '../core/errors';
+import { cleanName } from '../trust/names';
+import type { PairingFailure } from './failure';
+import type { Introduction } from './introduction';
+
+/** The other machine, as it says of itself, made safe to show and to store. */
+export interface Peer {
+  readonly deviceId: string;
+  /** The compressed point, 33 bytes, in base64url. */
+  readonly publicKey: string;
+  readonly friendlyName: string;
+  /** Of a target: the authorities at which it is called, in normal form. */
+  readonly hosts: readonly string[];
+}
+
+/** @throws AmeshError `pairing_tampered` for hosts that are none */
+export async function toPeer({ publicKey, name, hosts }: Introduction): Promise<Peer> {
+  return {
+    deviceId: await deviceIdOf(fromBase64Url(publicKey) as Uint8Array, webCrypto),
+    publicKey,
+    friendlyName: cleanName(name),
+    hosts: toHosts(hosts),
+  };
+}
+
+function toHosts(hosts: readonly string[]): string[] {
+  try {
+    return parseHosts(hosts);
+  } catch {
+    throw new AmeshError('pairing_tampered', 'The target names hosts that are none.');
+  }
+}
+
+const CODE_OF = {
+  unsupported_version: 'pairing_version',
+  tampered: 'pairing_tampered',
+  codes_differ: 'codes_differ',
+  declined: 'pairing_declined',
+  own_key: 'own_key',
+} as const satisfies Record<PairingFailure, string>;
+
+/** The error that a failed machine ends with. */
+export function toPairingError(failure: PairingFailure): AmeshError {
+  if (failure !== 'own_key') return new AmeshError(CODE_OF[failure]);
+  return new AmeshError('own_key', 'Both ends are this machine itself.', {
+    fix: 'Run amesh listen on the other machine, or with another AUTH_MESH_DIR.',
+  });
+}

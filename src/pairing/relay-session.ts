@@ -1,0 +1,169 @@
+import { AmeshError } from '../core/errors';
+import { GRACE_MS, MESSAGE_MS } from './patience';
+import { RelaySocket } from './relay-socket';
+
+export interface SessionOptions {
+  /** The relay's URL, as `toRelayUrl` gives it. */
+  readonly relay: string;
+  /** Ends it from outside; whatever waits throws its reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Somebody else has tried the code. */
+  readonly onIntruder?: (() => void) | undefined;
+}
+
+/** One attempt over a relay: one code, one peer. Nothing of it is ever repeated by itself. */
+export class RelaySession {
+  readonly #socket: RelaySocket;
+  readonly #options: SessionOptions;
+
+  private constructor(socket: RelaySocket, options: SessionOptions) {
+    this.#socket = socket;
+    this.#options = options;
+  }
+
+  /**
+   * Asks for a code.
+   *
+   * @throws AmeshError `relay_unreachable`, `relay_busy`
+   */
+  static async listen(
+    options: SessionOptions,
+  ): Promise<{ session: RelaySession; code: string; expiresInSeconds: number }> {
+    const session = await RelaySession.#open(options, { type: 'listen', v: 1 });
+    const frame = await session.#next(MESSAGE_MS);
+    if (frame?.type !== 'listening') throw session.#unexpected(frame === null);
+    return { session, code: frame.code, expiresInSeconds: frame.expiresIn };
+  }
+
+  /**
+   * Uses a code, and with it up.
+   *
+   * @throws AmeshError `relay_unreachable`, `relay_busy`, `code_not_found`, `code_used`
+   */
+  static async join(options: SessionOptions, code: string): Promise<RelaySession> {
+    const session = await RelaySession.#open(options, { type: 'join', v: 1, code });
+    const frame = await session.#next(MESSAGE_MS);
+    if (frame?.type !== 'peer') throw session.#unexpected(frame === null);
+    return session;
+  }
+
+  static async #open(options: SessionOptions, first: object): Promise<RelaySession> {
+    const session = new RelaySession(await RelaySocket.connect(options.relay, options.signal), options);
+    session.#socket.send(first);
+    return session;
+  }
+
+  /**
+   * Waits for the peer to use the code.
+   *
+   * @throws AmeshError `code_expired`
+   */
+  async peer(expiresInSeconds: number): Promise<void> {
+    const frame = await this.#next(expiresInSeconds * 1000 + GRACE_MS, expired);
+    if (frame === null) throw expired();
+    if (frame.type !== 'peer') throw this.#unexpected(false);
+  }
+
+  /**
+   * The peer's next message.
+   *
+   * @throws AmeshError `peer_gone`, also where nothing has come until then; `relay_unreachable`
+   */
+  async receive(ms: number): Promise<string> {
+    const frame = await this.#next(ms);
+    if (frame === null) {
+      const seconds = Math.round(ms / 1000);
+      throw new AmeshError('peer_gone', `The other machine did not answer within ${seconds} s.`);
+    }
+    if (frame.type !== 'msg') throw this.#unexpected(false);
+    return frame.body;
+  }
+
+  /**
+   * Asks a person while the peer has nothing to say.
+   *
+   * @param ms how long they may take
+   * @param ask gets a signal that is aborted when the answer is no longer wanted
+   * @throws AmeshError `peer_gone` where the peer goes meanwhile, `pairing_tampered` where it says something;
+   *   what `late` gives; what `ask` throws
+   */
+  async whileAsking<T>(ms: number, late: () => Error, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const asking = new AbortController();
+    const watching = new AbortController();
+    const signal = this.#options.signal;
+    const onAbort = () => watching.abort(signal?.reason);
+    signal?.addEventListener('abort', onAbort);
+    const watch = async (): Promise<never> => {
+      const frame = await this.#next(ms, undefined, watching.signal);
+      if (frame === null) throw late();
+      if (frame.type === 'msg') throw new AmeshError('pairing_tampered');
+      throw this.#unexpected(false);
+    };
+    try {
+      return await Promise.race([ask(asking.signal), watch()]);
+    } finally {
+      asking.abort();
+      watching.abort();
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Whether the peer or the relay is gone, as far as has been heard. */
+  get isOver(): boolean {
+    return this.#socket.isOver;
+  }
+
+  send(body: string): void {
+    this.#socket.send({ type: 'msg', body });
+  }
+
+  /** Says goodbye. */
+  async end(): Promise<void> {
+    this.#socket.send({ type: 'bye' });
+    await this.#socket.close();
+  }
+
+  /** The next frame but notices; throws what is an end. */
+  async #next(ms: number, onExpired: () => AmeshError = tookTooLong, signal = this.#options.signal) {
+    const until = performance.now() + ms;
+    for (;;) {
+      const frame = await this.#socket.next(until - performance.now(), signal);
+      if (frame?.type === 'peer_gone') throw new AmeshError('peer_gone');
+      if (frame?.type !== 'error') return frame;
+      // A joiner is told so about its own code, and that is its end.
+      if (frame.code === 'code_used' && this.#options.onIntruder !== undefined) this.#options.onIntruder();
+      else if (frame.code === 'session_expired') throw onExpired();
+      else throw toError(frame.code, frame.retryAfter, this.#options.relay);
+    }
+  }
+
+  #unexpected(silent: boolean): AmeshError {
+    const why = silent ? 'did not answer within 10 s' : 'says what is not due';
+    return new AmeshError(
+      'relay_unreachable',
+      `The relay at ${this.#options.relay} ${why}. Your devices are fine.`,
+    );
+  }
+}
+
+function expired(): AmeshError {
+  return new AmeshError('code_expired');
+}
+
+function tookTooLong(): AmeshError {
+  return new AmeshError('peer_gone', 'The relay ended the session: it took longer than a session may.');
+}
+
+const BUSY: ReadonlySet<string> = new Set(['rate_limited', 'capacity', 'draining', 'unavailable']);
+
+function toError(code: string, retryAfter: number | undefined, relay: string): AmeshError {
+  if (code === 'code_not_found' || code === 'code_used') return new AmeshError(code);
+  if (BUSY.has(code)) {
+    const fix = retryAfter === undefined ? {} : { fix: `Try again in ${retryAfter} s.` };
+    return new AmeshError('relay_busy', `The relay at ${relay} is busy (${code}).`, fix);
+  }
+  return new AmeshError(
+    'relay_unreachable',
+    `The relay at ${relay} refused (${code}). Your devices are fine.`,
+  );
+}
