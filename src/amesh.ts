@@ -8,6 +8,7 @@ import type { Rejection } from './core/rejection';
 import { createVerifier, type Verifier } from './core/verify';
 import { assertOptionNames, readVerifyOptions, type VerifyOptions } from './core/verify-options';
 import { createLog } from './log';
+import { confirmTarget } from './trust/confirm';
 import { type Device, openDevice, readAllowList, trustStamp } from './trust/device';
 import { FileStore } from './trust/file-store';
 import { type Env, homeDir } from './trust/home';
@@ -141,9 +142,12 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
   };
 
   return {
-    fetch(input, init) {
+    async fetch(input, init) {
       client ??= toClient();
-      return client.fetch(input, init);
+      const response = await client.fetch(input, init);
+      const { list, device } = assembled();
+      await confirmTarget(response, list, device);
+      return response;
     },
 
     verify: (verifyOptions) => toMiddleware(toVerifier(verifyOptions)),

@@ -206,7 +206,7 @@ export const CODES = Object.freeze({
     'Another relay: --relay URL. One of your own: amesh relay. None at all: amesh trust export',
   ),
   relay_busy: failure('The relay is busy.', 'Try again in a minute, or use another relay: --relay URL'),
-  code_expired: failure('No controller has used the code in time.', 'Get a fresh one: amesh listen'),
+  code_expired: failure('No controller has used the code in time.', 'Run again: amesh listen'),
   code_not_found: failure(
     'The relay knows no such code, or no longer.',
     'Ask for a fresh one, and check that both machines use the same relay.',

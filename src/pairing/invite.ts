@@ -133,7 +133,7 @@ async function hold(
       }
       case 'fail':
         if (action.unconfirmed) return unacknowledged();
-        throw toPairingError(action.failure);
+        throw toPairingError(action.failure, 'target');
     }
   }
 }

@@ -153,7 +153,7 @@ async function hold(
         return result as ListenResult;
       case 'fail':
         if (action.failure === 'declined' && !admitted) throw noRoom();
-        throw toPairingError(action.failure);
+        throw toPairingError(action.failure, 'controller');
     }
   }
 }

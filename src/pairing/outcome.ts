@@ -43,8 +43,13 @@ const CODE_OF = {
   own_key: 'own_key',
 } as const satisfies Record<PairingFailure, string>;
 
-/** The error that a failed machine ends with. */
-export function toPairingError(failure: PairingFailure): AmeshError {
+/**
+ * The error that a failed machine ends with.
+ *
+ * @param peer what the other machine is
+ */
+export function toPairingError(failure: PairingFailure, peer: Introduction['role']): AmeshError {
+  if (failure === 'declined') return new AmeshError('pairing_declined', `The ${peer} declined.`);
   if (failure !== 'own_key') return new AmeshError(CODE_OF[failure]);
   return new AmeshError('own_key', 'Both ends are this machine itself.', {
     fix: 'Run amesh listen on the other machine, or with another AUTH_MESH_DIR.',

@@ -1,4 +1,4 @@
-import { AmeshError } from '../core/errors';
+import { AmeshError, isAmeshError } from '../core/errors';
 import { GRACE_MS, MESSAGE_MS } from './patience';
 import { RelaySocket } from './relay-socket';
 
@@ -16,9 +16,13 @@ export class RelaySession {
   readonly #socket: RelaySocket;
   readonly #options: SessionOptions;
 
-  private constructor(socket: RelaySocket, options: SessionOptions) {
+  /** What the other machine is. */
+  readonly #peer: 'controller' | 'target';
+
+  private constructor(socket: RelaySocket, options: SessionOptions, peer: 'controller' | 'target') {
     this.#socket = socket;
     this.#options = options;
+    this.#peer = peer;
   }
 
   /**
@@ -29,7 +33,7 @@ export class RelaySession {
   static async listen(
     options: SessionOptions,
   ): Promise<{ session: RelaySession; code: string; expiresInSeconds: number }> {
-    const session = await RelaySession.#open(options, { type: 'listen', v: 1 });
+    const session = await RelaySession.#open(options, 'controller', { type: 'listen', v: 1 });
     const frame = await session.#next(MESSAGE_MS);
     if (frame?.type !== 'listening') throw session.#unexpected(frame === null);
     return { session, code: frame.code, expiresInSeconds: frame.expiresIn };
@@ -41,14 +45,23 @@ export class RelaySession {
    * @throws AmeshError `relay_unreachable`, `relay_busy`, `code_not_found`, `code_used`
    */
   static async join(options: SessionOptions, code: string): Promise<RelaySession> {
-    const session = await RelaySession.#open(options, { type: 'join', v: 1, code });
-    const frame = await session.#next(MESSAGE_MS);
+    const session = await RelaySession.#open(options, 'target', { type: 'join', v: 1, code });
+    const frame = await session.#next(MESSAGE_MS).catch((error) => {
+      if (!isAmeshError(error) || error.code !== 'code_not_found') throw error;
+      const shown = `${code.slice(0, 3)} ${code.slice(3)}`;
+      throw new AmeshError('code_not_found', `Code ${shown} is unknown or expired on ${options.relay}.`);
+    });
     if (frame?.type !== 'peer') throw session.#unexpected(frame === null);
     return session;
   }
 
-  static async #open(options: SessionOptions, first: object): Promise<RelaySession> {
-    const session = new RelaySession(await RelaySocket.connect(options.relay, options.signal), options);
+  static async #open(
+    options: SessionOptions,
+    peer: 'controller' | 'target',
+    first: object,
+  ): Promise<RelaySession> {
+    const socket = await RelaySocket.connect(options.relay, options.signal);
+    const session = new RelaySession(socket, options, peer);
     session.#socket.send(first);
     return session;
   }
@@ -59,6 +72,8 @@ export class RelaySession {
    * @throws AmeshError `code_expired`
    */
   async peer(expiresInSeconds: number): Promise<void> {
+    const expired = () =>
+      new AmeshError('code_expired', `No controller joined within ${expiresInSeconds} s.`);
     const frame = await this.#next(expiresInSeconds * 1000 + GRACE_MS, expired);
     if (frame === null) throw expired();
     if (frame.type !== 'peer') throw this.#unexpected(false);
@@ -73,7 +88,7 @@ export class RelaySession {
     const frame = await this.#next(ms);
     if (frame === null) {
       const seconds = Math.round(ms / 1000);
-      throw new AmeshError('peer_gone', `The other machine did not answer within ${seconds} s.`);
+      throw new AmeshError('peer_gone', `The ${this.#peer} did not answer within ${seconds} s.`);
     }
     if (frame.type !== 'msg') throw this.#unexpected(false);
     return frame.body;
@@ -128,7 +143,7 @@ export class RelaySession {
     const until = performance.now() + ms;
     for (;;) {
       const frame = await this.#socket.next(until - performance.now(), signal);
-      if (frame?.type === 'peer_gone') throw new AmeshError('peer_gone');
+      if (frame?.type === 'peer_gone') throw new AmeshError('peer_gone', `The ${this.#peer} disconnected.`);
       if (frame?.type !== 'error') return frame;
       // A joiner is told so about its own code, and that is its end.
       if (frame.code === 'code_used' && this.#options.onIntruder !== undefined) this.#options.onIntruder();
@@ -144,10 +159,6 @@ export class RelaySession {
       `The relay at ${this.#options.relay} ${why}. Your devices are fine.`,
     );
   }
-}
-
-function expired(): AmeshError {
-  return new AmeshError('code_expired');
 }
 
 function tookTooLong(): AmeshError {

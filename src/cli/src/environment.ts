@@ -4,6 +4,8 @@ const MISTAKEN: Readonly<Record<string, string>> = Object.freeze({
   AMESH_PASSPHRASE: 'AUTH_MESH_PASSPHRASE',
   AUTH_MESH_PASSPHRASE_FILE: 'AMESH_PASSPHRASE_FILE',
   AUTH_MESH_HOSTS: 'AMESH_HOSTS',
+  AUTH_MESH_RELAY_URL: 'AMESH_RELAY_URL',
+  AMESH_RELAY: 'AMESH_RELAY_URL',
 });
 
 /** Those that leave the key to a generated passphrase when they are empty. */

@@ -1,12 +1,13 @@
-/**
- * What the process exits with. Stable: scripts branch on it.
- *
- * 3 to 7 belong to pairing over a relay (unreachable, code unusable, peer gone, codes differ, tampering).
- */
+/** What the process exits with. Stable: scripts branch on it. */
 export const EXIT = Object.freeze({
   ok: 0,
   failure: 1,
   usage: 2,
+  relayUnreachable: 3,
+  codeUnusable: 4,
+  peerGone: 5,
+  codesDiffer: 6,
+  tampering: 7,
   declined: 8,
   busy: 9,
   noIdentity: 10,
@@ -22,4 +23,14 @@ export const EXIT_OF_CODE: Readonly<Record<string, ExitCode>> = Object.freeze({
   no_identity: EXIT.noIdentity,
   store_busy: EXIT.busy,
   store_conflict: EXIT.busy,
+  relay_unreachable: EXIT.relayUnreachable,
+  relay_busy: EXIT.busy,
+  code_expired: EXIT.codeUnusable,
+  code_not_found: EXIT.codeUnusable,
+  code_used: EXIT.codeUnusable,
+  peer_gone: EXIT.peerGone,
+  codes_differ: EXIT.codesDiffer,
+  pairing_tampered: EXIT.tampering,
+  pairing_declined: EXIT.declined,
+  pairing_unconfirmed: EXIT.peerGone,
 });

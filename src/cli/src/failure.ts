@@ -13,8 +13,8 @@ export interface Failure {
   readonly hint: string;
   readonly usage?: string | undefined;
   readonly exitCode: ExitCode;
-  /** Whether nothing can have been changed, and the message does not say so itself. */
-  readonly sayUnchanged: boolean;
+  /** Whether nothing can have been changed, and the message does not say so itself; or what to say of it. */
+  readonly sayUnchanged: boolean | string;
 }
 
 /** These move files aside before they write new ones, and the disk can fill up in between. */
@@ -22,6 +22,20 @@ const MOVING: ReadonlySet<string> = new Set(['amesh init', 'amesh trust reset'])
 
 /** What can still go wrong after files were moved. */
 const LATE: ReadonlySet<string> = new Set(['store_busy', 'store_conflict']);
+
+/** Ways for a pairing to end in which neither machine has changed anything. */
+const NOT_PAIRED: ReadonlySet<string> = new Set([
+  'relay_unreachable',
+  'relay_busy',
+  'code_expired',
+  'code_not_found',
+  'code_used',
+  'peer_gone',
+  'codes_differ',
+  'pairing_tampered',
+  'pairing_declined',
+  'pairing_version',
+]);
 
 /**
  * @param path the command that failed, as it is typed
@@ -48,16 +62,18 @@ export async function toFailure(error: unknown, path: string, usage: string): Pr
   const { isAmeshError } = await import('@authmesh/sdk/core');
   if (isAmeshError(error)) {
     const { code, message, fix } = error;
+    const unchanged = NOT_PAIRED.has(code)
+      ? 'No changes were made.'
+      : !fix.includes('Nothing was changed.') &&
+        code !== 'store_unsynced' &&
+        code !== 'pairing_unconfirmed' &&
+        !(MOVING.has(path) && LATE.has(code));
     return {
       code,
       message: message.endsWith(fix) ? message.slice(0, -fix.length).trim() : message,
       hint: forHere(MOVING.has(path) ? fix.replace(' Nothing was changed.', '') : fix),
       exitCode: EXIT_OF_CODE[code] ?? EXIT.failure,
-      // These two can fail between moving files aside and writing new ones.
-      sayUnchanged:
-        !fix.includes('Nothing was changed.') &&
-        code !== 'store_unsynced' &&
-        !(MOVING.has(path) && LATE.has(code)),
+      sayUnchanged: unchanged,
     };
   }
   const text = error instanceof Error ? error.message : String(error);

@@ -2,15 +2,12 @@ import type { ArgsDef } from 'citty';
 import { checkArguments } from './arguments';
 import type { Command } from './command';
 import { UsageError } from './errors';
-import { here } from './here';
 import { nearest } from './nearest';
 import { printable } from './printable';
 import { usageLine } from './usage';
 
 /** Commands of the design that this release does not have. */
-const COMING: ReadonlySet<string> = new Set(['listen', 'invite', 'provision', 'doctor', 'relay']);
-/** Those that pair two machines, for which there is another way already. */
-const PAIRING: ReadonlySet<string> = new Set(['listen', 'invite']);
+const COMING: ReadonlySet<string> = new Set(['provision', 'doctor']);
 
 /** A command and the arguments that are its own. */
 export interface Found {
@@ -69,9 +66,6 @@ function assertShared(flags: readonly string[], command: Command, path: string):
 function unknownCommand(word: string, path: string, command: Command, known: readonly string[]): UsageError {
   if (path === 'amesh' && COMING.has(word)) {
     return new UsageError(`amesh ${word} is coming in a later release.`, {
-      hint: PAIRING.has(word)
-        ? `Until then machines are paired by a pasted line: ${here('amesh trust export')}`
-        : undefined,
       usage: usageLine(path, command),
     });
   }

@@ -40,7 +40,9 @@ export function printFailure(failure: Failure, options: OutputOptions): void {
     printObject({ ok: false, error: { code, message, hint: both } });
     return;
   }
-  const more = [hint, usageText, sayUnchanged ? 'Nothing was changed.' : ''].filter((text) => text !== '');
+  const more = [hint, usageText, sayUnchanged === true ? 'Nothing was changed.' : sayUnchanged || ''].filter(
+    (text) => text !== '',
+  );
   printNotes([`✗ ${message}`, ...more.map((text) => `  ${text}`)], options);
 }
 
@@ -60,6 +62,11 @@ export function printNotes(notes: readonly string[], { color }: OutputOptions): 
     return styleText(MARKS[mark], mark, { validateStream: false }) + text.slice(1);
   });
   if (lines.length > 0) process.stderr.write(`${lines.join('\n')}\n`);
+}
+
+/** One of several objects that `--json` prints, each on a line. */
+export function printEvent(event: Readonly<Record<string, unknown>>): void {
+  printObject(event);
 }
 
 function printObject(value: object): void {

@@ -12,13 +12,28 @@ const MAX_STDIN_BYTES = 65_536;
  */
 export async function confirm(question: string, yes: boolean | undefined): Promise<void> {
   if (yes) return;
-  if (!process.stdin.isTTY || !process.stderr.isTTY) {
+  if (!isAttended()) {
     throw new UsageError('This asks before it does anything, and there is no terminal to ask on.', {
       hint: 'Answer beforehand, with --yes.',
     });
   }
-  const answer = await ask(`? ${printable(question)} [y/N] `);
-  if (!/^y(?:es)?$/i.test(answer.trim())) throw new DeclinedError();
+  if (!(await askYesNo(question))) throw new DeclinedError();
+}
+
+/** Whether somebody sits at a terminal, and can see what is asked. */
+export function isAttended(): boolean {
+  return process.stdin.isTTY === true && process.stderr.isTTY === true;
+}
+
+/**
+ * Asks on the terminal that is there. The default answer is no.
+ *
+ * @param signal takes the question back
+ * @throws InterruptedError; what the signal says
+ */
+export async function askYesNo(question: string, signal?: AbortSignal): Promise<boolean> {
+  const answer = await ask(`? ${printable(question)} [y/N] `, signal);
+  return /^y(?:es)?$/i.test(answer.trim());
 }
 
 /**
@@ -39,7 +54,13 @@ export async function readText(question: string): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-async function ask(question: string): Promise<string> {
+/**
+ * One line from the terminal; empty at Ctrl+D.
+ *
+ * @param signal takes the question back
+ * @throws InterruptedError; what the signal says
+ */
+export async function ask(question: string, signal?: AbortSignal): Promise<string> {
   const { createInterface } = await import('node:readline/promises');
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
@@ -49,7 +70,16 @@ async function ask(question: string): Promise<string> {
         reject(new InterruptedError());
       });
       terminal.once('close', () => resolve('')); // Ctrl+D
-      terminal.question(question).then(resolve, reject);
+      const onAbort = () => {
+        process.stderr.write('\n');
+        reject(signal?.reason);
+      };
+      if (signal?.aborted) return onAbort();
+      signal?.addEventListener('abort', onAbort, { once: true });
+      terminal
+        .question(question)
+        .then(resolve, reject)
+        .finally(() => signal?.removeEventListener('abort', onAbort));
     });
   } finally {
     terminal.close();

@@ -39,7 +39,7 @@ export async function run(root: Command, argv: readonly string[]): Promise<ExitC
     if (command.run === undefined) {
       throw new UsageError('Which command?', { hint: `See: ${path} --help` });
     }
-    const { result } = await runCommand(command, { rawArgs });
+    const { result } = await runCommand(command, { rawArgs, data: options });
     printResult(result as Result, options);
     return EXIT.ok;
   } catch (error) {

@@ -52,7 +52,12 @@ function flagOf(name: string, arg: ArgDef): string {
 
 function ownArgs(command: Command): ArgsDef {
   const entries = Object.entries((command.args ?? {}) as ArgsDef);
-  return Object.fromEntries(entries.filter(([name]) => !(name in SHARED_ARGS)));
+  return Object.fromEntries(
+    entries.filter(
+      // One without a description is there for what people type, and not for them to learn.
+      ([name, arg]) => !(name in SHARED_ARGS) && arg.description !== undefined,
+    ),
+  );
 }
 
 function metaOf(command: Command): CommandMeta {

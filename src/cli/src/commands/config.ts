@@ -2,6 +2,7 @@ import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
 import { here } from '../here';
 import { type AnswersTo, answersTo, hostsText, openMachine } from '../machine';
+import { chooseRelay } from '../relay-choice';
 import { table } from '../table';
 
 const FROM: Record<AnswersTo['from'], string> = {
@@ -15,6 +16,7 @@ export const config = defineCommand({
   args: SHARED_ARGS,
   subCommands: {
     hosts: () => import('./config-hosts').then(({ configHosts }) => configHosts),
+    relay: () => import('./config-relay').then(({ configRelay }) => configRelay),
   },
 
   async run(): Promise<Result> {
@@ -22,14 +24,24 @@ export const config = defineCommand({
     const document = await trust.read();
     const { hosts, from } = answersTo(document);
     const dirFrom = process.env.AUTH_MESH_DIR ? 'AUTH_MESH_DIR' : 'default';
+    const relay = await chooseRelay(undefined, store);
     const sealed =
       from === 'AMESH_HOSTS' ? [['sealed hosts', hostsText(document.hosts), 'not used then']] : [];
     return {
-      json: { dir: store.dir, dirFrom, hosts, hostsFrom: from, sealedHosts: document.hosts },
+      json: {
+        dir: store.dir,
+        dirFrom,
+        hosts,
+        hostsFrom: from,
+        sealedHosts: document.hosts,
+        relay: relay.url,
+        relayFrom: relay.from,
+      },
       data: table([
         ['folder', store.dir, `(${dirFrom})`],
         ['hosts', hostsText(hosts), `(${FROM[from]})`],
         ...sealed.map(([name = '', value = '', why]) => [name, value, `(${why})`]),
+        ['relay', relay.url, `(${relay.from})`],
       ]),
       notes: [`  Another host: ${here('amesh config hosts --add api.example.com')}`],
     };

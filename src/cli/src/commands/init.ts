@@ -70,9 +70,9 @@ export const init = defineCommand({
           ? `  Answers to ${hostsText(hosts)}.`
           : `  Answers to localhost only. Callers use another name?  ${here('amesh config hosts --add api.example.com')}`,
         ...loopbackNotes(args.host ?? ''),
-        `  Next: if this machine SENDS requests   ${here('amesh trust export')}`,
-        `        if it RECEIVES them              ${here('amesh trust add --role controller "LINE"')}`,
-        '        LINE is what amesh trust export prints on the other machine.',
+        `  Next: on the machine that will RECEIVE requests   ${here('amesh listen')}`,
+        '        on the machine that will SEND them          amesh invite CODE',
+        '        without a relay                             amesh trust export',
       ],
     };
   },

@@ -16,19 +16,29 @@ export const list = defineCommand({
     const { trust } = await openMachine();
     const { devices, revision, updatedAt } = await trust.read();
     const json = { devices, revision, updatedAt };
-    if (devices.length > 0) return { json, data: table([HEAD, ...devices.map(toRow)]) };
+    if (devices.length > 0) {
+      return { json, data: table([HEAD, ...devices.map(toRow)]), notes: devices.flatMap(unconfirmedNote) };
+    }
     return {
       json,
       notes: [
         'No device is trusted yet.',
-        '  To let a machine call this one, run there   amesh trust export',
-        `                            and then here     ${here('amesh trust add --role controller "LINE"')}`,
+        `  To let a machine call this one, run here   ${here('amesh listen')}`,
+        '                        and then there       amesh invite CODE',
       ],
     };
   },
 });
 
-function toRow({ friendlyName, deviceId, roles, hosts, addedAt }: DeviceEntry): string[] {
+function unconfirmedNote({ friendlyName, unconfirmed }: DeviceEntry): string[] {
+  if (unconfirmed === undefined) return [];
+  return [
+    `! "${friendlyName}" has not acknowledged the pairing. The first request that it answers confirms it; if it refuses, pair again.`,
+  ];
+}
+
+function toRow({ friendlyName, deviceId, roles, hosts, addedAt, unconfirmed }: DeviceEntry): string[] {
+  const shownRoles = roles.map((role) => (role === 'target' && unconfirmed ? 'target (unconfirmed)' : role));
   const added = new Date(addedAt * 1000).toISOString().slice(0, 10);
-  return [printable(friendlyName), deviceId, roles.join(', '), hosts.join(', ') || '-', added];
+  return [printable(friendlyName), deviceId, shownRoles.join(', '), hosts.join(', ') || '-', added];
 }

@@ -6,10 +6,13 @@ export const root = defineCommand({
   args: SHARED_ARGS,
   subCommands: {
     init: () => import('./init').then(({ init }) => init),
+    listen: () => import('./listen').then(({ listen }) => listen),
+    invite: () => import('./invite').then(({ invite }) => invite),
     whoami: () => import('./whoami').then(({ whoami }) => whoami),
     trust: () => import('./trust').then(({ trust }) => trust),
     list: () => import('./list').then(({ list }) => list),
     revoke: () => import('./revoke').then(({ revoke }) => revoke),
     config: () => import('./config').then(({ config }) => config),
+    relay: () => import('./relay').then(({ relay }) => relay),
   },
 });

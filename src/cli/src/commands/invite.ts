@@ -1,0 +1,114 @@
+import { type ControllerPerson, type DeviceEntry, inviteTarget, type Peer } from '@authmesh/sdk/admin';
+import { defineCommand } from 'citty';
+import { clockText } from '../clock';
+import { type Result, SHARED_ARGS } from '../command';
+import { UsageError } from '../errors';
+import { here } from '../here';
+import { interruptible } from '../interrupt';
+import { loopbackNotes, openMachine, toHosts, trustAsTarget } from '../machine';
+import type { OutputOptions } from '../output';
+import { inGroups, toPairingCode } from '../pairing-code';
+import { askYesNo, isAttended } from '../prompt';
+import { chooseRelay } from '../relay-choice';
+import { nameForCommand } from '../shell';
+import { Teller } from '../teller';
+
+/** How long somebody may take to type the code at the target, in seconds. */
+const TYPING_SECONDS = 120;
+
+export const invite = defineCommand({
+  meta: {
+    name: 'invite',
+    description: 'Pairs with the machine that shows a code, so that this one may call it',
+  },
+  args: {
+    code: { type: 'positional', required: true, description: 'What amesh listen shows there: six digits' },
+    gap: { type: 'positional', required: false }, // a code is shown in two groups
+    relay: { type: 'string', valueHint: 'url', description: 'The relay that the other machine uses' },
+    host: {
+      type: 'string',
+      valueHint: 'a,b',
+      description: 'The hosts under which it is called, in place of those that it names',
+    },
+    ...SHARED_ARGS,
+    yes: { type: 'boolean', description: 'Ask nothing, and store no host that the other machine names' },
+  },
+
+  async run({ args, data }): Promise<Result> {
+    const options = data as OutputOptions;
+    const code = toPairingCode(args.code + (args.gap ?? ''));
+    const hosts = args.host === undefined ? undefined : toHosts(args.host, '--host');
+    if (!args.yes && !isAttended()) {
+      throw new UsageError('This asks what the other screen says, and there is no terminal to ask on.', {
+        hint: 'Answer beforehand, with --yes: then give its hosts yourself, with --host.',
+      });
+    }
+    const device = await openMachine();
+    const { url: relay } = await chooseRelay(args.relay, device.store);
+
+    const teller = new Teller(options);
+    const person = new AtController(teller);
+    try {
+      teller.wait(() => `Looking for ${inGroups(code)} on ${relay}…`);
+      const target = await interruptible((signal) =>
+        inviteTarget({
+          device,
+          relay,
+          code,
+          hosts,
+          signal,
+          person: args.yes ? { showCode: person.showCode.bind(person), confirm: null } : person,
+        }),
+      );
+      return {
+        json: { target },
+        notes: [
+          `✓ Trusted. This machine may now call "${target.friendlyName}".   Undo: ${here(`amesh revoke ${nameForCommand(target)}`)}`,
+          ...loopbackNotes(args.host ?? ''),
+          ...next(target, person.named, args.yes === true && hosts === undefined),
+        ],
+      };
+    } finally {
+      teller.stop();
+    }
+  },
+});
+
+/** What the person at the controller sees and answers. */
+class AtController implements ControllerPerson {
+  /** The hosts that the target names. */
+  named: readonly string[] = [];
+
+  constructor(private readonly teller: Teller) {}
+
+  showCode(verificationCode: string, { deviceId, friendlyName, hosts }: Peer): void {
+    this.named = hosts;
+    this.teller.event(
+      { event: 'verification_code', verificationCode, peer: { deviceId, friendlyName, hosts } },
+      [
+        `✓ Found "${friendlyName}"${hosts.length === 0 ? '' : ` (${hosts.join(', ')})`}`,
+        `  Type this on "${friendlyName}":   ${inGroups(verificationCode)}`,
+      ],
+    );
+    this.teller.data(verificationCode);
+    const until = performance.now() + TYPING_SECONDS * 1000;
+    this.teller.wait(() => `waiting ${clockText((until - performance.now()) / 1000)}`);
+  }
+
+  async confirm(verificationCode: string, _: Peer, signal: AbortSignal): Promise<boolean> {
+    this.teller.stop();
+    return askYesNo(`Does the target say VERIFIED ${inGroups(verificationCode)}?`, signal);
+  }
+}
+
+function next(target: DeviceEntry, named: readonly string[], isUnseen: boolean): string[] {
+  const [host] = target.hosts;
+  if (host !== undefined) return [`  Try:  await amesh.fetch('https://${host}/')`];
+  const dropped = isUnseen && named.length > 0;
+  return [
+    dropped
+      ? `! Nobody has compared the codes, so what it names is not stored: ${named.join(', ')}`
+      : `! It names no host. Requests then do not name it, and it has to be told apart by its own name alone.`,
+    `  Where is it called?  ${here(trustAsTarget(target, dropped ? named : []))}`,
+  ];
+}

@@ -1,0 +1,181 @@
+import { listenForController, type TargetPerson } from '@authmesh/sdk/admin';
+import { defineCommand } from 'citty';
+import { ownAddresses } from '../addresses';
+import { clockText } from '../clock';
+import { type Result, SHARED_ARGS } from '../command';
+import { UsageError } from '../errors';
+import { here } from '../here';
+import { interruptible } from '../interrupt';
+import { answersTo, hostsText, loopbackNotes, openMachine, toHosts } from '../machine';
+import type { OutputOptions } from '../output';
+import { inGroups } from '../pairing-code';
+import { PORT_ARG, toPort } from '../port';
+import { ask, askYesNo, isAttended } from '../prompt';
+import { chooseRelay, relayFlag } from '../relay-choice';
+import { serveRelay } from '../serve-relay';
+import { nameForCommand } from '../shell';
+import { Teller } from '../teller';
+import { TypedLines } from '../typed-lines';
+
+export const listen = defineCommand({
+  meta: { name: 'listen', description: 'Waits for a machine that is to call this one, and pairs with it' },
+  args: {
+    relay: { type: 'string', valueHint: 'url', description: 'The relay over which the two machines meet' },
+    host: {
+      type: 'string',
+      valueHint: 'a,b',
+      description: 'The hosts under which this machine is called; kept once it is paired',
+    },
+    'max-controllers': {
+      type: 'string',
+      valueHint: 'n',
+      description: 'How many may call this machine; asks before one makes room',
+    },
+    serve: {
+      type: 'boolean',
+      description: 'Be the relay too, for two machines on one network',
+    },
+    port: PORT_ARG,
+    ...SHARED_ARGS,
+  },
+
+  async run({ args, data }): Promise<Result> {
+    const options = data as OutputOptions;
+    if (args.serve && args.relay !== undefined) {
+      throw new UsageError('--serve and --relay are different wishes.', { hint: 'Give one of them.' });
+    }
+    if (args.port !== undefined && !args.serve) {
+      throw new UsageError('--port is where --serve listens.', { hint: 'Give --serve, too.' });
+    }
+    const port = toPort(args.port);
+    const maxControllers = toMaxControllers(args['max-controllers']);
+    const device = await openMachine();
+    const before = await device.trust.read();
+    const typed = args.host ?? (await askForHosts(answersTo(before).hosts, options, args.yes));
+    const hosts = toHosts(typed, '--host');
+
+    const teller = new Teller(options);
+    const served = args.serve ? await serveRelay(port) : undefined;
+    const relay = served?.url ?? (await chooseRelay(args.relay, device.store)).url;
+    const elsewhere =
+      served === undefined ? [relay] : ownAddresses().map((a) => `ws://${a}:${served.port}/ws`);
+    const person = new AtTarget(teller, elsewhere, args.yes === true);
+    try {
+      teller.wait(() => `Asking ${relay} for a code…`);
+      const { controller, replaced, document } = await interruptible((signal) =>
+        listenForController({ device, relay, person, hosts, maxControllers, signal }),
+      );
+      const { hosts: answers } = answersTo(document);
+      return {
+        json: { controller, replaced: replaced ?? null, hosts: answers },
+        notes: [
+          ...(replaced === undefined
+            ? []
+            : [`✓ "${replaced.friendlyName}" may no longer call this machine.`]),
+          `✓ "${controller.friendlyName}" may now call this machine.   Undo: ${here(`amesh revoke ${nameForCommand(controller)}`)}`,
+          `  Answers to ${hostsText(answers)}.`,
+          ...loopbackNotes(typed),
+        ],
+      };
+    } finally {
+      teller.stop();
+      person.close();
+      await served?.close();
+    }
+  },
+});
+
+/** What the person at the target sees and types. */
+class AtTarget implements TargetPerson {
+  readonly #lines = isAttended() ? undefined : new TypedLines();
+  #code = '';
+
+  constructor(
+    private readonly teller: Teller,
+    private readonly relays: readonly string[],
+    private readonly yes: boolean,
+  ) {}
+
+  showCode(code: string, expiresInSeconds: number): void {
+    this.#code = code;
+    const commands = this.relays.map((relay) => `amesh invite ${code}${relayFlag(relay)}`);
+    const [command, ...others] = commands;
+    this.teller.event({ event: 'code', code, expiresInSeconds, commands }, [
+      `  Code  ${inGroups(code)}        expires in ${clockText(expiresInSeconds)}`,
+      `  On the calling machine run:   ${command}`,
+      ...others.map((other) => `                          or:   ${other}`),
+    ]);
+    this.teller.data(code);
+    const until = performance.now() + expiresInSeconds * 1000;
+    this.teller.wait(() => {
+      const left = clockText((until - performance.now()) / 1000);
+      return `Waiting… ${left}            Ctrl+C cancels, nothing is saved`;
+    });
+  }
+
+  intruder(): void {
+    this.teller.event({ event: 'code_tried_again' }, [
+      '! A second device tried this code. If your own `amesh invite` is not connected, press Ctrl+C.',
+    ]);
+  }
+
+  connected(): void {
+    this.teller.event({ event: 'connected' }, [
+      '✓ Connected. Only continue if YOU just ran `amesh invite` on the other device.',
+    ]);
+  }
+
+  async typeCode(signal: AbortSignal): Promise<string> {
+    if (this.#lines !== undefined) {
+      this.teller.event({ event: 'type_code' }, ['  Waiting for the code on the other screen, on stdin.']);
+      return this.#lines.next(signal);
+    }
+    return ask('  Code on the other screen: ', signal);
+  }
+
+  wrongCode({ triesLeft, wasPairingCode }: { triesLeft: number; wasPairingCode: boolean }): void {
+    const tries = triesLeft === 1 ? '1 try left' : `${triesLeft} tries left`;
+    this.teller.event({ event: 'wrong_code', triesLeft, wasPairingCode }, [
+      `✗ Does not match (${tries}). Type the code on the CONTROLLER's screen${wasPairingCode ? `, not the pairing code ${inGroups(this.#code)}` : ''}.`,
+    ]);
+  }
+
+  async replace(
+    old: { friendlyName: string },
+    peer: { friendlyName: string },
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    if (this.yes) return true;
+    if (this.#lines !== undefined) return false;
+    return askYesNo(
+      `There is no room for "${peer.friendlyName}". Let it call this machine in place of "${old.friendlyName}"?`,
+      signal,
+    );
+  }
+
+  verified(verificationCode: string): void {
+    const shown = inGroups(verificationCode);
+    this.teller.event({ event: 'verified', verificationCode }, [`✓ VERIFIED ${shown}`]);
+    this.teller.wait(() => 'Waiting for the answer at the other machine…');
+  }
+
+  close(): void {
+    this.#lines?.close();
+  }
+}
+
+/** Once: afterwards the machine knows, and says so. */
+async function askForHosts(
+  known: readonly string[],
+  { json, quiet }: OutputOptions,
+  yes: boolean | undefined,
+): Promise<string> {
+  if (known.length > 0 || json || quiet || yes || !isAttended()) return '';
+  return ask('? Under which host will callers reach this machine? (api.example.com; Enter: localhost only) ');
+}
+
+function toMaxControllers(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new UsageError('--max-controllers is a whole number, at least 1.');
+  return Number(text);
+}

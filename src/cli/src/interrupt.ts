@@ -1,0 +1,19 @@
+import { InterruptedError } from './errors';
+
+/**
+ * Runs something that Ctrl+C and SIGTERM end in good order.
+ *
+ * @param work gets a signal whose reason is an InterruptedError
+ */
+export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const stop = () => controller.abort(new InterruptedError());
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  try {
+    return await work(controller.signal);
+  } finally {
+    process.off('SIGINT', stop);
+    process.off('SIGTERM', stop);
+  }
+}

@@ -1,0 +1,31 @@
+import { DEFAULT_RELAY_URL, type FileStore, toRelayUrl } from '@authmesh/sdk/admin';
+import { UsageError } from './errors';
+import { readSettings } from './settings';
+
+/** Which relay, and who says so. */
+export interface RelayChoice {
+  readonly url: string;
+  readonly from: '--relay' | 'AMESH_RELAY_URL' | 'config' | 'default';
+}
+
+/** @throws UsageError for a URL that no relay has */
+export async function chooseRelay(flag: string | undefined, store: FileStore): Promise<RelayChoice> {
+  if (flag !== undefined) return { url: readUrl(flag, '--relay'), from: '--relay' };
+  const { AMESH_RELAY_URL } = process.env;
+  if (AMESH_RELAY_URL) return { url: readUrl(AMESH_RELAY_URL, 'AMESH_RELAY_URL'), from: 'AMESH_RELAY_URL' };
+  const { relay } = await readSettings(store);
+  return relay === undefined ? { url: DEFAULT_RELAY_URL, from: 'default' } : { url: relay, from: 'config' };
+}
+
+export function readUrl(text: string, where: string): string {
+  try {
+    return toRelayUrl(text);
+  } catch (error) {
+    throw new UsageError(`${where}: ${(error as Error).message}`);
+  }
+}
+
+/** What the other machine has to add to its command to use the same relay. */
+export function relayFlag(url: string): string {
+  return url === DEFAULT_RELAY_URL ? '' : ` --relay ${url}`;
+}

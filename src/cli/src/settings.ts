@@ -1,0 +1,41 @@
+import { type FileStore, toRelayUrl } from '@authmesh/sdk/admin';
+import { CommandError } from './errors';
+
+const KEY = 'config.json';
+
+/** Preferences of this machine. Nothing in them decides whom it trusts. */
+export interface Settings {
+  readonly relay?: string;
+}
+
+/** @throws CommandError where the file is none of ours */
+export async function readSettings(store: FileStore): Promise<Settings> {
+  const bytes = await store.read(KEY);
+  return bytes === null ? {} : parse(bytes, store.dir);
+}
+
+export async function changeSettings(
+  store: FileStore,
+  change: (settings: Settings) => Settings,
+): Promise<Settings> {
+  for (;;) {
+    const bytes = await store.read(KEY);
+    const next = change(bytes === null ? {} : parse(bytes, store.dir));
+    const text = `${JSON.stringify(next, null, 2)}\n`;
+    if (await store.swap(KEY, bytes, new TextEncoder().encode(text))) return next;
+  }
+}
+
+function parse(bytes: Uint8Array, dir: string): Settings {
+  try {
+    const { relay, ...others } = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
+    if (relay === undefined) return others;
+    return { ...others, relay: toRelayUrl(String(relay)) };
+  } catch (error) {
+    throw new CommandError(
+      'config_unreadable',
+      `config.json in ${dir} is wrong: ${(error as Error).message}`,
+      'Mend it or remove it: it holds preferences only.',
+    );
+  }
+}
