@@ -8,7 +8,7 @@ describe('amesh config', () => {
     const machine = await createMachine();
     await machine.init('prod-api');
     expect((await machine.amesh(['config'])).stdout).toBe(
-      `folder  ${machine.dir}  (AUTH_MESH_DIR)\nhosts   localhost only${' '.repeat(machine.dir.length - 14)}  (nothing is set)\n`,
+      `folder  ${machine.dir}  (AUTH_MESH_DIR)\nhosts   localhost only${' '.repeat(machine.dir.length - 14)}  (nothing is set)\nrelay   wss://relay.authmesh.dev/ws${' '.repeat(machine.dir.length - 27)}  (default)\n`,
     );
     await machine.amesh(['config', 'hosts', 'a.example']);
     expect((await machine.amesh(['config'])).stdout).toMatch(
@@ -25,6 +25,8 @@ describe('amesh config', () => {
       dirFrom: 'AUTH_MESH_DIR',
       hosts: ['b.example'],
       hostsFrom: 'AMESH_HOSTS',
+      relay: 'wss://relay.authmesh.dev/ws',
+      relayFrom: 'default',
       sealedHosts: ['a.example'],
     });
   });

@@ -23,9 +23,10 @@ describe('amesh init', () => {
     expect(stderr).toContain(
       `Callers use another name?  ${machine.here('amesh config hosts --add api.example.com')}\n`,
     );
-    expect(stderr).toContain(`if this machine SENDS requests   ${machine.here('amesh trust export')}\n`);
+    expect(stderr).toContain(`that will RECEIVE requests   ${machine.here('amesh listen')}\n`);
+    expect(stderr).toContain(`that will SEND them          ${machine.here('amesh invite CODE')}\n`);
     expect(stderr).toContain(
-      `if it RECEIVES them              ${machine.here('amesh trust add --role controller "LINE"')}\n`,
+      `without a relay                             ${machine.here('amesh trust export')}\n`,
     );
     expect(stderr).not.toContain('\u001b');
     expect((await stat(machine.dir)).mode & 0o777).toBe(0o700);
@@ -179,14 +180,14 @@ describe('amesh init', () => {
     const spaced = join(dir, "it's here");
     const machine = new Machine(spaced);
     const ran = await machine.amesh(['init', '--name', 'a']);
-    const [, command = ''] = /SENDS requests {3}(.+)$/m.exec(ran.stderr) ?? [];
+    const [, command = ''] = /RECEIVE requests {3}(.+)$/m.exec(ran.stderr) ?? [];
     const pasted = `amesh() { printf '%s|%s' "$AUTH_MESH_DIR" "$*"; }\n${command}`;
     const { stdout } = await promisify(execFile)('bash', ['-c', pasted], { env: {} });
-    expect(stdout).toBe(`${spaced}|trust export`);
+    expect(stdout).toBe(`${spaced}|listen`);
 
     const env = { AUTH_MESH_DIR: '', HOME: dir };
     const plain = await machine.amesh(['init', '--name', 'a'], { env });
-    expect(plain.stderr).toContain('SENDS requests   amesh trust export\n');
+    expect(plain.stderr).toContain('RECEIVE requests   amesh listen\n');
     expect(plain.stderr).not.toContain('AUTH_MESH_DIR');
   });
 

@@ -10,8 +10,8 @@ describe('amesh list', () => {
     const ran = await machine.amesh(['list']);
     expect(ran).toMatchObject({ code: 0, stdout: '' });
     expect(ran.stderr).toContain('No device is trusted yet.');
-    expect(ran.stderr).toContain('run there   amesh trust export\n');
-    expect(ran.stderr).toContain(machine.here('amesh trust add --role controller "LINE"\n'));
+    expect(ran.stderr).toContain(machine.here('amesh listen\n'));
+    expect(ran.stderr).toContain('and then there       amesh invite CODE\n');
     expect(objectOf(await machine.amesh(['list', '--json']))).toMatchObject({ ok: true, devices: [] });
   });
 

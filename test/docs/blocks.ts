@@ -15,6 +15,8 @@ import { readdirSync, readFileSync } from 'node:fs';
  * | `sh here` | runs in bash in an empty folder |
  * | `text output` | what the block before it prints, ids and dates aside |
  * | `text log` | lines that the running server has printed |
+ * | `text target-screen` | a pseudo-terminal on the target, on which its first line was typed; the next block has the controller's |
+ * | `text controller-screen` | what the controller's terminal shows, after two people have paired the two |
  * | `text base` | the signature base of the `http accept` block before it |
  * | `json response` | the body that the `ts client` block before it has got, as its `res` |
  * | `json allow-list` | opens with the seal of the vectors' target |
@@ -63,7 +65,7 @@ app.listen(3000);
 const KINDS: Readonly<Record<string, readonly string[]>> = {
   ts: ['server', 'client', 'program', 'app', 'h2'],
   sh: ['target', 'controller', 'here'],
-  text: ['output', 'log', 'base'],
+  text: ['output', 'log', 'base', 'target-screen', 'controller-screen'],
   json: ['response', 'allow-list'],
   http: ['accept', 'response'],
 };

@@ -4,9 +4,11 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'n
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createRelay, type Relay } from '@authmesh/relay';
 import { addDevice, createIdentity, openDevice, readIdentity, toTrustLine } from '@authmesh/sdk/admin';
 import ts from 'typescript';
 import { listen } from '../support/listen';
+import { Terminal } from '../support/terminal';
 import { ROOT } from './blocks';
 
 export type Role = 'target' | 'controller';
@@ -76,6 +78,7 @@ export class Project {
 
 /** The two machines of a page, and what runs on them. */
 export class Sandbox {
+  #relay: Relay | undefined;
   #server: { child: ChildProcess; log: string } | undefined;
 
   private constructor(
@@ -191,8 +194,21 @@ export class Sandbox {
     });
   }
 
+  /** The URL of a relay that runs until the sandbox is removed. */
+  async relay(): Promise<string> {
+    this.#relay ??= createRelay();
+    const { port } = await this.#relay.listen(0, '127.0.0.1');
+    return `ws://127.0.0.1:${port}/ws`;
+  }
+
+  /** A command of amesh on a pseudo-terminal. */
+  terminal(words: readonly string[], role: Role): Terminal {
+    return new Terminal(words, { ...this.#env(role), LANG: 'C.UTF-8' });
+  }
+
   async remove(): Promise<void> {
     await this.stop();
+    await this.#relay?.close();
     await rm(this.root, { recursive: true });
   }
 

@@ -13,6 +13,7 @@ import { createSignatureBase, requiredComponents, signatureParameters } from '..
 import { openDocument } from '../../src/trust/document';
 import { ensureBuilt } from '../support/built';
 import { exchange, head } from '../support/raw-http';
+import { pairOnTerminals } from '../support/terminal';
 import { vectorAllowList, vectors } from '../support/vectors';
 import { APP_AFTER, APP_BEFORE, type Block, blocksOf, pages } from './blocks';
 import { Project, Sandbox } from './sandbox';
@@ -24,6 +25,7 @@ const NOT_RUN: readonly string[] = [
   'README.md: needs the package registry',
   'docs/fastify.md: needs the package registry',
   'docs/guide.md: needs the package registry',
+  'docs/pairing.md: needs two machines and a person',
   'docs/self-hosting.md: needs the package registry',
   'docs/self-hosting.md: needs nginx and a certificate',
   'docs/self-hosting.md: needs Caddy and a domain',
@@ -110,6 +112,10 @@ describe.each(pages.filter((page) => blocksOf(page).some((block) => block.noRun 
             normal(output.get(previous as Block) ?? ''),
           );
           return;
+        case 'text target-screen':
+          return pair(block, next);
+        case 'text controller-screen':
+          return expect(normal(output.get(previous as Block) ?? '')).toBe(normal(text));
         case 'text log':
           await expect.poll(() => normal(sandbox.log), { timeout: 5000 }).toContain(normal(text));
           return;
@@ -129,6 +135,31 @@ describe.each(pages.filter((page) => blocksOf(page).some((block) => block.noRun 
         default:
           throw new Error(`${at(block)}: nothing checks this block.`);
       }
+    }
+
+    /** Two people do at two terminals what the blocks say. */
+    async function pair(block: Block, next: Block | undefined): Promise<void> {
+      const [typed = '', ...seen] = block.text.split('\n');
+      const words = (await sandbox.toReal(typed)).slice(2).split(' ');
+      // The port of the document is another's here, perhaps.
+      const meet = words.includes('--serve') ? ['--port', '0'] : ['--relay', await sandbox.relay()];
+      const target = sandbox.terminal([...words, ...meet], 'target');
+      // A target without a host asks for one.
+      if (!words.includes('--host')) {
+        await target.until(/Enter: localhost only\) /);
+        target.type('\r');
+      }
+      let invite = '';
+      const controller = await pairOnTerminals(target, (command) => {
+        invite = command;
+        return sandbox.terminal(command.split(' '), 'controller');
+      });
+      expect([await target.ended, await controller.ended]).toEqual([0, 0]);
+      expect(normal(sandbox.toDoc(target.screen).replace(/^\? Under which host.*\n/, ''))).toBe(
+        normal(seen.join('\n')),
+      );
+      output.set(block, `$ ${invite}\n${sandbox.toDoc(controller.screen)}`);
+      expect(`${next?.language} ${next?.kind}`).toBe('text controller-screen');
     }
 
     function ran(block: Block, { code, output: printed }: { code: number; output: string }): void {
@@ -234,6 +265,9 @@ function normal(text: string): string {
     .replace(/am_[A-Za-z0-9_-]{16}/g, '<id>')
     .replace(/amesh-p256 [A-Za-z0-9_-]{44}/g, 'amesh-p256 <key>')
     .replace(/\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?Z?)?/g, '<date>')
+    .replace(/\b\d{3} ?\d{3}\b/g, '<code>')
+    .replace(/ --relay ws:\/\/127\.0\.0\.1:\d+\/ws/g, '') // where the document means the default one
+    .replace(/ws:\/\/[\w.]+:\d+\/ws/g, '<relay>')
     .replace(/[ \t]+$/gm, '')
     .trim();
 }

@@ -71,8 +71,8 @@ export const init = defineCommand({
           : `  Answers to localhost only. Callers use another name?  ${here('amesh config hosts --add api.example.com')}`,
         ...loopbackNotes(args.host ?? ''),
         `  Next: on the machine that will RECEIVE requests   ${here('amesh listen')}`,
-        '        on the machine that will SEND them          amesh invite CODE',
-        '        without a relay                             amesh trust export',
+        `        on the machine that will SEND them          ${here('amesh invite CODE')}`,
+        `        without a relay                             ${here('amesh trust export')}`,
       ],
     };
   },

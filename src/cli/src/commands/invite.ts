@@ -1,4 +1,10 @@
-import { type ControllerPerson, type DeviceEntry, inviteTarget, type Peer } from '@authmesh/sdk/admin';
+import {
+  type ControllerPerson,
+  type DeviceEntry,
+  inviteTarget,
+  isLoopback,
+  type Peer,
+} from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { clockText } from '../clock';
 import { type Result, SHARED_ARGS } from '../command';
@@ -103,12 +109,15 @@ class AtController implements ControllerPerson {
 
 function next(target: DeviceEntry, named: readonly string[], isUnseen: boolean): string[] {
   const [host] = target.hosts;
-  if (host !== undefined) return [`  Try:  await amesh.fetch('https://${host}/')`];
+  if (host !== undefined) {
+    const scheme = isLoopback(host) ? 'http' : 'https';
+    return [`  Try:  await amesh.fetch('${scheme}://${host}/')`];
+  }
   const dropped = isUnseen && named.length > 0;
   return [
     dropped
       ? `! Nobody has compared the codes, so what it names is not stored: ${named.join(', ')}`
-      : `! It names no host. Requests then do not name it, and it has to be told apart by its own name alone.`,
+      : '! It names no host, so requests to it do not name it. With a host they are worthless everywhere else.',
     `  Where is it called?  ${here(trustAsTarget(target, dropped ? named : []))}`,
   ];
 }

@@ -109,7 +109,7 @@ class AtTarget implements TargetPerson {
     const until = performance.now() + expiresInSeconds * 1000;
     this.teller.wait(() => {
       const left = clockText((until - performance.now()) / 1000);
-      return `Waiting… ${left}            Ctrl+C cancels, nothing is saved`;
+      return `Waiting… ${left}   Ctrl+C cancels, nothing is saved`;
     });
   }
 
