@@ -33,7 +33,7 @@ export class Teller {
     let turn = 0;
     const draw = () => {
       const line = `  ${SPINNER[turn++ % SPINNER.length]} ${text()}`;
-      process.stderr.write(`\r${line.slice(0, (process.stderr.columns ?? 80) - 1)}\u001b[K`);
+      process.stderr.write(`\r${line.slice(0, (process.stderr.columns || 80) - 1)}\u001b[K`);
     };
     draw();
     const timer = setInterval(draw, FRAME_MS);
