@@ -94,6 +94,33 @@ describe('a peer that has the keys', () => {
     expect(({} as { admin?: boolean }).admin).toBeUndefined();
   });
 
+  it('is refused with a role that it has not signed', async () => {
+    const make = async (leg: Leg) => ({ ...(await introduce(leg, {})), role: 'controller' });
+    expect(await fromTarget(make)).toMatchObject(REFUSED);
+  });
+
+  it('says in one form what it says in clear', async () => {
+    const com = Buffer.alloc(32).toString('base64url');
+    const rest = `"suite":"p256-hkdf-sha256-aes256gcm","role":"controller","com":"${com}"}`;
+    const send = (body: string) =>
+      new Target({ code: CODE, ...server }).handle({ type: 'message', body: body });
+    expect(await send(`{"type":"m1","versions":[1],${rest}`)).toMatchObject([{ type: 'send' }]);
+    for (const body of [
+      ` {"type":"m1","versions":[1],${rest}`,
+      `{"type":"m1","versions":[1], ${rest}`,
+      `{"type":"m1","versions":[1],"versions":[1],${rest}`,
+      `{"type":"m1","versions":[1.0],${rest}`,
+      `{"type":"m1","versions":[1e0],${rest}`,
+      `{"versions":[1],"type":"m1",${rest}`,
+      `{"type":"m1","__proto__":1,"versions":[1],${rest}`,
+      `{"type":"\\u006d1","versions":[1],${rest}`,
+      `{"type":"m1","versions":[1],${rest.replace(com, `${com.slice(0, -1)}B`)}`,
+      `{"type":"m1","versions":[1],${rest.replace(com, `${com}=`)}`,
+    ]) {
+      expect(await send(body), body).toEqual(REFUSED);
+    }
+  });
+
   it('is refused with a signature that is none', async () => {
     for (const sig of ['', 'AA', 'A'.repeat(86), 'A'.repeat(4096), '*', 1, null, undefined]) {
       expect(await fromTarget(async (leg) => ({ ...(await introduce(leg, {})), sig }))).toMatchObject(

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Controller } from '../../src/pairing/controller';
 import { Target } from '../../src/pairing/target';
@@ -130,5 +131,41 @@ describe('either', () => {
     expect(await second).toEqual([]);
     expect(controller.state).toBe('failed');
     expect(await controller.handle(message(m2))).toEqual([]);
+  });
+});
+
+describe('in whatever order messages come, and whatever people do', () => {
+  const step = fc.oneof(
+    fc.record({ to: fc.constantFrom('controller' as const, 'target' as const), message: fc.nat(11) }),
+    fc.constantFrom('type wrong', 'admit', 'say yes', 'saved at the target', 'saved at the controller'),
+  );
+
+  it('nothing is asked or saved while nobody has typed the right code', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 24 }), fc.boolean(), async (steps, met) => {
+        const { controller, target } = met ? await newMeeting() : await newPair();
+        const wire = ['', 'AAAA', '{}'];
+        const actions: { readonly type: string }[] = [];
+        const take = async (promise: ReturnType<Controller['handle'] | Target['handle']>) => {
+          const taken = await promise;
+          actions.push(...taken);
+          wire.push(...sent(taken));
+        };
+        if (!met) await take(controller.handle({ type: 'start' }));
+        for (const next of steps) {
+          if (typeof next === 'object') {
+            const body = wire[wire.length - 1 - (next.message % wire.length)] as string; // the last ones first
+            await take((next.to === 'controller' ? controller : target).handle(message(body)));
+          } else if (next === 'type wrong') await take(target.handle({ type: 'typed', text: 'wrong' }));
+          else if (next === 'admit') await take(target.handle({ type: 'admitted', yes: true }));
+          else if (next === 'say yes') await take(controller.handle({ type: 'answer', yes: true }));
+          else if (next === 'saved at the target') await take(target.handle({ type: 'saved' }));
+          else await take(controller.handle({ type: 'saved' }));
+        }
+        const done = actions.map(({ type }) => type);
+        for (const never of ['admit', 'ask', 'save', 'confirm', 'done']) expect(done).not.toContain(never);
+      }),
+      { numRuns: 100 },
+    );
   });
 });
