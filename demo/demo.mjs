@@ -49,23 +49,16 @@ async function demo() {
 
   const servers = [];
   try {
-    title('Pairing, by one pasted line each way');
+    title('Two machines get a key each');
     await cli(dirs.alice, ['init', '--name', 'alice-laptop']);
     await cli(dirs.prod, ['init', '--name', 'prod-api']);
     await cli(dirs.mallory, ['init', '--name', 'mallory']);
     const prod = await startServer(dirs.prod, servers);
     const host = `127.0.0.1:${prod.port}`;
-    await cli(dirs.prod, ['config', 'hosts', host]);
-    await cli(
-      dirs.prod,
-      ['trust', 'add', '--role', 'controller'],
-      await cli(dirs.alice, ['trust', 'export']),
-    );
-    await cli(
-      dirs.alice,
-      ['trust', 'add', '--role', 'target', '--host', host],
-      await cli(dirs.prod, ['trust', 'export']),
-    );
+
+    title('They pair by a code, over a relay of our own');
+    const relay = await startRelay(servers);
+    await pair(dirs, relay, host);
 
     await attack(dirs, prod, host, servers);
   } finally {
@@ -130,6 +123,53 @@ async function attack(dirs, prod, host, servers) {
   }
   const after = `alice-laptop, ${Math.round(performance.now() - revokedAt)} ms after amesh revoke`;
   await expect(after, response, refusal(prod, 401, 'unknown_device'));
+}
+
+/** What two people would do at two terminals: each reads a code on one screen and brings it to the other. */
+async function pair({ alice, prod }, relay, host) {
+  const listening = start(prod, ['listen', '--relay', relay, '--host', host]);
+  const code = await listening.line();
+  // Nobody sits here who could be asked, so the host is not taken from the other side.
+  const inviting = start(alice, ['invite', code, '--relay', relay, '--host', host, '--yes']);
+  listening.type(await inviting.line());
+  await Promise.all([listening.ended, inviting.ended]);
+}
+
+/** Starts `amesh relay`, and gives its URL. */
+async function startRelay(servers) {
+  const child = spawn(process.execPath, [AMESH, 'relay', '--port', '0', '--bind', '127.0.0.1'], { env });
+  servers.push({ child });
+  let said = '';
+  for await (const line of createInterface({ input: child.stderr })) {
+    said += `${line}\n`;
+    const [, port] = /listening on 127\.0\.0\.1:(\d+)/.exec(line) ?? [];
+    if (port !== undefined) return `ws://127.0.0.1:${port}/ws`;
+  }
+  throw new Error(`The relay did not start:\n${said}`);
+}
+
+/** A command that goes on while another runs; what it says is shown as it comes. */
+function start(dir, args) {
+  const name = basename(dir).padEnd(12);
+  console.log(`  ${name} $ ${style('cyan', `amesh ${args.join(' ')}`)}`);
+  const child = spawn(process.execPath, [AMESH, ...args], { env: { ...env, AUTH_MESH_DIR: dir } });
+  let said = '';
+  createInterface({ input: child.stderr }).on('line', (line) => {
+    said += `${line}\n`;
+    console.log(`  ${name}   ${line.replaceAll(`AUTH_MESH_DIR=${dir} `, '')}`);
+  });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    line: async () => {
+      const { value, done } = await lines.next();
+      if (done) throw new Error(`amesh ${args.join(' ')} ended:\n${said}`);
+      return value;
+    },
+    type: (text) => child.stdin.end(`${text}\n`),
+    ended: once(child, 'close').then(([code]) => {
+      if (code !== 0) throw new Error(`amesh ${args.join(' ')} exited with ${code}:\n${said}`);
+    }),
+  };
 }
 
 /** A client of a folder's identity that keeps what it sends, and can keep it from being sent. */
