@@ -48,6 +48,15 @@ export class RateLimit {
     }
   }
 
+  /** Makes the latest event of an address one that was none. */
+  takeBack(address: string): void {
+    const times = this.#times.get(address);
+    times?.pop();
+    if (times?.length !== 0) return;
+    this.#times.delete(address);
+    this.#quiet.delete(address);
+  }
+
   /** Forgets the addresses that did nothing for a minute. */
   sweep(nowMs: number): void {
     for (const address of this.#quiet.take(nowMs)) this.#times.delete(address);

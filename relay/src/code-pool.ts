@@ -34,6 +34,11 @@ export class CodePool {
     this.#restsUntil[Number(code) - FIRST] = Math.ceil((nowMs + restMs) / 1000);
   }
 
+  /** Somebody else has had it, so it is not ours to keep from anybody. */
+  giveBack(code: string): void {
+    this.#restsUntil[Number(code) - FIRST] = 0;
+  }
+
   burn(code: string): void {
     this.#wasUsed[Number(code) - FIRST] = 1;
   }
@@ -42,5 +47,13 @@ export class CodePool {
   isBurnt(code: string, nowMs: number): boolean {
     const index = Number(code) - FIRST;
     return this.#wasUsed[index] === 1 && (this.#restsUntil[index] as number) * 1000 > nowMs;
+  }
+
+  /** All codes that rest, for how many milliseconds yet, and whether somebody has joined with them. */
+  *resting(nowMs: number): Generator<{ code: string; restMs: number; isBurnt: boolean }> {
+    for (let index = 0; index < COUNT; index++) {
+      const restMs = Math.ceil((this.#restsUntil[index] as number) * 1000 - nowMs);
+      if (restMs > 0) yield { code: String(FIRST + index), restMs, isBurnt: this.#wasUsed[index] === 1 };
+    }
   }
 }

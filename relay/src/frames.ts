@@ -8,7 +8,8 @@ export type RelayErrorCode =
   | 'capacity'
   | 'too_large'
   | 'session_expired'
-  | 'draining';
+  | 'draining'
+  | 'unavailable';
 
 /** What a client may say, one JSON text frame each. */
 export type ClientFrame =

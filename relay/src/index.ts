@@ -2,4 +2,5 @@ export type { TrustedProxies } from './client-address';
 export type { ClientFrame, RelayErrorCode, RelayFrame } from './frames';
 export type { Limits } from './limits';
 export { main } from './main';
+export type { RedisClient } from './redis-client';
 export { createRelay, type Relay, type RelayEnv, type RelayLogEntry, type RelayOptions } from './relay';

@@ -2,8 +2,8 @@ import { readTrustedProxies } from './client-address';
 import { createRelay } from './relay';
 
 /**
- * Starts a relay from the environment, for `amesh-relay`: PORT (default 3001), HOST (default: all addresses) and
- * AMESH_TRUSTED_PROXIES. Writes one line of JSON an event on stdout. SIGTERM and SIGINT drain it.
+ * Starts a relay from the environment, for `amesh-relay`: PORT (default 3001), HOST (default: all addresses),
+ * AMESH_TRUSTED_PROXIES and REDIS_URL. Writes one line of JSON an event on stdout. SIGTERM and SIGINT drain it.
  */
 export async function main(env: NodeJS.ProcessEnv): Promise<void> {
   const relay = await start(env).catch((error: Error) => {
@@ -21,6 +21,7 @@ export async function main(env: NodeJS.ProcessEnv): Promise<void> {
 async function start(env: NodeJS.ProcessEnv) {
   const relay = createRelay({
     trustedProxies: readTrustedProxies(env.AMESH_TRUSTED_PROXIES),
+    redis: env.REDIS_URL === '' ? undefined : env.REDIS_URL,
     log: (entry) => console.log(JSON.stringify(entry)),
   });
   const { address, port } = await relay.listen(readPort(env.PORT), env.HOST === '' ? undefined : env.HOST);

@@ -1,4 +1,5 @@
-import type { Room, RoomEvent } from './room';
+import type { RoomEvent } from './effects';
+import type { Room } from './room';
 
 /** Counts what happens, for Prometheus. Its labels come from fixed lists, so it does not grow. */
 export class Metrics {
@@ -19,8 +20,12 @@ export class Metrics {
     this.#refusedUpgrades++;
   }
 
-  /** In the text format 0.0.4 of Prometheus. */
-  toText(room: Room<unknown>): string {
+  /**
+   * In the text format 0.0.4 of Prometheus.
+   *
+   * @param hasRedis whether Redis is there; undefined where none is used
+   */
+  toText(room: Room<unknown>, hasRedis?: boolean): string {
     const { clients, listening, paired, boxes, deadlines, rememberedAddresses } = room.counts;
     const { user, system } = process.cpuUsage();
     const lines: string[] = [];
@@ -45,6 +50,9 @@ export class Metrics {
     add('amesh_relay_refused_upgrades_total', 'counter', 'Upgrades refused before there was a socket.', [
       ['', this.#refusedUpgrades],
     ]);
+    if (hasRedis !== undefined) {
+      add('amesh_relay_redis_up', 'gauge', 'Whether Redis is there.', [['', Number(hasRedis)]]);
+    }
     add('process_cpu_seconds_total', 'counter', 'User and system time of the process.', [
       ['', (user + system) / 1e6],
     ]);

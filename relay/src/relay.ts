@@ -7,10 +7,13 @@ import { Hono } from 'hono';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { createClientAddress, type TrustedProxies, toLimitKey } from './client-address';
 import { Deadlines } from './deadlines';
+import type { Effect } from './effects';
+import { Fleet } from './fleet';
 import { readFrame } from './frames';
 import { type Limits, readLimits } from './limits';
 import { Metrics } from './metrics';
-import { type Effect, Room } from './room';
+import { checkRedis, type RedisClient } from './redis-client';
+import { Room } from './room';
 
 /** One thing that happened. Never has codes, bodies, names, keys or addresses. */
 export interface RelayLogEntry {
@@ -20,6 +23,8 @@ export interface RelayLogEntry {
   /** A random id of the session. */
   readonly session?: string;
   readonly outcome: string;
+  /** Why Redis is away: what the system or Redis calls it, such as `ECONNREFUSED`, `WRONGPASS` or `timeout`. */
+  readonly reason?: string;
 }
 
 export interface RelayOptions {
@@ -27,6 +32,11 @@ export interface RelayOptions {
   readonly trustedProxies?: TrustedProxies | undefined;
   /** Other limits than the usual ones. */
   readonly limits?: Partial<Limits> | undefined;
+  /**
+   * Through which several instances act as one: a URL (`redis://`, `rediss://`), which needs the package ioredis, or an
+   * ioredis client, whose settings are used for connections of the relay's own. Default: this instance is the only one.
+   */
+  readonly redis?: string | RedisClient | undefined;
   /** Gets what happens; default: nothing is logged. */
   readonly log?: ((entry: RelayLogEntry) => void) | undefined;
 }
@@ -38,7 +48,8 @@ export interface Relay {
    * @param port 0 for any that is free
    * @param host an address of this machine; default: all
    * @returns where it listens
-   * @throws Error with the code of the system where it cannot, such as `EADDRINUSE`
+   * @throws Error with the code of the system where it cannot, such as `EADDRINUSE`; where Redis needs ioredis and that
+   * is not installed. A Redis that does not answer is waited for 5 seconds, and then expected to come.
    */
   listen(port: number, host?: string): Promise<AddressInfo>;
   /**
@@ -68,6 +79,7 @@ const HANDSHAKE_MS = 5_000;
 /** How many may be told at once that there is no room, beyond those for whom there is. */
 const SPARE_SOCKETS = 500;
 const MAX_REFUSALS_LOGGED_PER_SECOND = 10;
+const OPTIONS = ['trustedProxies', 'limits', 'redis', 'log'];
 
 /**
  * A relay for pairing: routes two machines to each other by a code of six digits, and knows nothing else.
@@ -76,26 +88,44 @@ const MAX_REFUSALS_LOGGED_PER_SECOND = 10;
  * @see docs/self-hosting.md
  */
 export function createRelay(options: RelayOptions = {}): Relay {
+  for (const name of Object.keys(options)) {
+    if (!OPTIONS.includes(name))
+      throw new TypeError(`There is no option "${name}". It has: ${OPTIONS.join(', ')}.`);
+  }
+  const { redis } = options;
+  if (redis !== undefined) checkRedis(redis);
   const limits = readLimits(options.limits);
   const clientAddress = createClientAddress(options.trustedProxies);
   const room = new Room<WebSocket>({
     limits,
     randomCode: () => randomInt(100_000, 1_000_000),
     randomId: randomUUID,
+    isShared: redis !== undefined,
   });
   const metrics = new Metrics();
   const log = createLog(options.log);
   const closing = new Deadlines<WebSocket>(CLOSE_MS);
   // Deadlines must not move when somebody sets the clock.
   const now = () => performance.now();
+  const fleet =
+    redis === undefined
+      ? undefined
+      : new Fleet<WebSocket>({
+          ...{ redis, room, limits, now, perform },
+          log: (outcome, reason) => log('redis', outcome, undefined, reason),
+        });
 
   const app = new Hono<RelayEnv>();
   app.get('/health', (c) => c.json({ status: 'ok' }));
-  app.get('/ready', (c) =>
-    room.isDraining ? c.json({ status: 'draining' }, 503) : c.json({ status: 'ready' }),
-  );
+  app.get('/ready', (c) => {
+    if (room.isDraining) return c.json({ status: 'draining' }, 503);
+    if (fleet?.isConnected === false) return c.json({ status: 'unavailable' }, 503);
+    return c.json({ status: 'ready' });
+  });
   app.get('/metrics', (c) =>
-    c.text(metrics.toText(room), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }),
+    c.text(metrics.toText(room, fleet?.isConnected), 200, {
+      'content-type': 'text/plain; version=0.0.4; charset=utf-8',
+    }),
   );
   app.get(
     '/ws',
@@ -168,6 +198,12 @@ export function createRelay(options: RelayOptions = {}): Relay {
         case 'event':
           metrics.count(effect.event);
           log(effect.event.event, effect.event.outcome, effect.event.session);
+          break;
+        case 'tell':
+          fleet?.tell(effect.instance, effect.message);
+          break;
+        default:
+          fleet?.ask(effect);
       }
     }
   }
@@ -187,8 +223,12 @@ export function createRelay(options: RelayOptions = {}): Relay {
     app,
     async listen(port, host) {
       if (running !== undefined) throw new Error('This relay listens already, or has closed.');
+      await fleet?.start();
       const server = new Running(app, limits.sockets + 2 * SPARE_SOCKETS, sweep);
-      const address = await server.listen(port, host);
+      const address = await server.listen(port, host).catch(async (error) => {
+        await fleet?.close();
+        throw error;
+      });
       running = server;
       log('started', 'ready');
       return address;
@@ -206,6 +246,7 @@ export function createRelay(options: RelayOptions = {}): Relay {
       perform(room.shut(now()));
       if (running?.isOpen === true) {
         await running.close();
+        await fleet?.close();
         log('stopped', 'closed');
       }
     },
@@ -214,7 +255,7 @@ export function createRelay(options: RelayOptions = {}): Relay {
   function createLog(write: RelayOptions['log']) {
     let second = 0;
     let refusals = 0;
-    return (event: string, outcome: string, session?: string) => {
+    return (event: string, outcome: string, session?: string, reason?: string) => {
       // Every message would be a line, and says nothing.
       if (write === undefined || event === 'message') return;
       const time = new Date();
@@ -225,7 +266,11 @@ export function createRelay(options: RelayOptions = {}): Relay {
         second = current;
         if (++refusals > MAX_REFUSALS_LOGGED_PER_SECOND) return;
       }
-      write({ time: time.toISOString(), event, ...(session === undefined ? {} : { session }), outcome });
+      const more = {
+        ...(session === undefined ? {} : { session }),
+        ...(reason === undefined ? {} : { reason }),
+      };
+      write({ time: time.toISOString(), event, outcome, ...more });
     };
   }
 }

@@ -1,40 +1,20 @@
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
-import type { Readable } from 'node:stream';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ensureBuilt } from '../support/built';
 import { findRuntime } from '../support/runtimes';
 import { Client, pair } from './client';
-
-const BIN = new URL('../../relay/bin/amesh-relay.mjs', import.meta.url).pathname;
+import { type RelayProcess, startProcess } from './process';
 
 beforeAll(ensureBuilt, 180_000);
 
-const children: ChildProcessByStdio<null, Readable, Readable>[] = [];
+const started: RelayProcess[] = [];
 afterEach(() => {
-  for (const child of children.splice(0)) child.kill('SIGKILL');
+  for (const { child } of started.splice(0)) child.kill('SIGKILL');
 });
 
-async function start(command: string, env: Record<string, string> = {}) {
-  const child = spawn(command, [BIN], {
-    env: { PORT: '0', HOST: '127.0.0.1', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  children.push(child);
-  const log: { event: string; outcome: string }[] = [];
-  createInterface({ input: child.stdout }).on('line', (line) => log.push(JSON.parse(line)));
-  let stderr = '';
-  const ended = once(child, 'close').then(([code]) => ({ code, stderr }));
-  const port = await new Promise<number>((resolve) => {
-    child.stderr.on('data', (chunk) => {
-      stderr += chunk;
-      const [, port] = /listening on 127\.0\.0\.1:(\d+), path \/ws\n/.exec(stderr) ?? [];
-      if (port !== undefined) resolve(Number(port));
-    });
-    ended.then(() => resolve(0));
-  });
-  return { child, port, log, ended };
+async function start(command: string, env: Record<string, string> = {}): Promise<RelayProcess> {
+  const relay = await startProcess(command, env);
+  started.push(relay);
+  return relay;
 }
 
 const bun = await findRuntime('bun');
@@ -96,6 +76,7 @@ describe('amesh-relay says what is wrong, and exits', () => {
     [{ PORT: '65536' }, 2, 'PORT is a number from 0 to 65535, not "65536".'],
     [{ AMESH_TRUSTED_PROXIES: 'yes' }, 2, '"yes" is no network such as 10.0.0.0/8 or fd00::/8.'],
     [{ HOST: '192.0.2.1' }, 1, 'EADDRNOTAVAIL'],
+    [{ REDIS_URL: '127.0.0.1:6379' }, 2, 'REDIS_URL is a URL such as redis://127.0.0.1:6379'],
   ])('%j', async (env, code, message) => {
     const { ended } = await start(process.execPath, env);
     const end = await ended;

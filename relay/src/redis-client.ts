@@ -1,0 +1,65 @@
+/** An ioredis client. The relay makes connections of its own with its settings, and leaves the client itself alone. */
+export interface RedisClient {
+  duplicate(override?: object): unknown;
+}
+
+/** What the relay does with a connection. */
+export interface RedisConnection {
+  connect(): Promise<unknown>;
+  disconnect(): void;
+  on(event: string, listener: (...values: string[]) => void): unknown;
+  subscribe(channel: string): Promise<unknown>;
+  publish(channel: string, message: string): Promise<number>;
+  set(key: string, value: string, ...options: string[]): Promise<unknown>;
+  del(key: string): Promise<unknown>;
+  eval(script: string, numberOfKeys: number, ...keysAndArguments: string[]): Promise<unknown>;
+}
+
+/** Makes a connection that is not open yet. */
+export type Connect = () => RedisConnection;
+
+/**
+ * A connection lives until its first failure, and then another one is made: nothing is sent twice, and nothing waits for
+ * Redis to come back.
+ */
+const SETTINGS = {
+  lazyConnect: true,
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  autoResubscribe: false,
+  enableAutoPipelining: false,
+  maxRetriesPerRequest: null,
+  retryStrategy: () => null,
+  connectTimeout: 3_000,
+  // Whatever the client given has: keys are named in scripts, too, and the deadlines are the relay's own.
+  keyPrefix: '',
+  commandTimeout: undefined,
+  stringNumbers: false,
+};
+
+/**
+ * @param redis a URL (`redis://` or `rediss://`), or an ioredis client
+ * @throws TypeError for anything else
+ */
+export function checkRedis(redis: unknown): asserts redis is string | RedisClient {
+  // Never with what was given in the message: there may be a password in it.
+  if (typeof redis === 'string') {
+    const { protocol, hostname } = URL.canParse(redis) ? new URL(redis) : {};
+    if (/^rediss?:$/.test(protocol ?? '') && hostname !== '') return;
+    throw new TypeError('REDIS_URL is a URL such as redis://127.0.0.1:6379 or rediss://user:password@host.');
+  }
+  const client = redis as { duplicate?: unknown; isCluster?: unknown } | null;
+  if (typeof client !== 'object' || typeof client?.duplicate !== 'function' || client.isCluster === true) {
+    throw new TypeError('redis is a URL or an ioredis client, and not one of a cluster.');
+  }
+}
+
+/** @throws Error with the line to type, where ioredis is needed and not installed */
+export async function loadConnect(redis: string | RedisClient): Promise<Connect> {
+  if (typeof redis !== 'string') return () => redis.duplicate(SETTINGS) as RedisConnection;
+  const { Redis } = await import('ioredis').catch((error: { code?: string }) => {
+    if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    throw new Error('Redis needs the package ioredis: npm install ioredis');
+  });
+  return () => new Redis(redis, SETTINGS) as unknown as RedisConnection;
+}

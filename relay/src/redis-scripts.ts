@@ -1,0 +1,86 @@
+/*
+ * What instances share in Redis. Each script is one step for all of them.
+ *
+ * | key | value | kept |
+ * | --- | --- | --- |
+ * | `amesh:relay:code:<code>` | `open <instance> <session>`, `used <instance> <session>`, `used` or `over` | until the code may be given out again |
+ * | `amesh:relay:box:<box>` | `wait <instance> <session>`, `full <message as JSON>` or `done` | sessionMs |
+ * | `amesh:relay:instance:<instance>` | `1` | a few seconds, as a sign of life |
+ * | `amesh:relay:epoch` | a random id, lost with everything else | for good |
+ * | `amesh:relay:settling` | `1` | a moment after a new epoch |
+ *
+ * Messages to an instance go to the channel `amesh:relay:to:<instance>`.
+ */
+const PREFIX = 'amesh:relay:';
+
+export const keys = {
+  code: (code: string) => `${PREFIX}code:${code}`,
+  box: (box: string) => `${PREFIX}box:${box}`,
+  instance: (instance: string) => `${PREFIX}instance:${instance}`,
+  channel: (instance: string) => `${PREFIX}to:${instance}`,
+  epoch: `${PREFIX}epoch`,
+  settling: `${PREFIX}settling`,
+} as const;
+
+/** KEYS epoch, settling; ARGV a new epoch, ms to settle. Gives the epoch, and how many ms are left of its settling. */
+export const EPOCH = `
+local epoch = redis.call('GET', KEYS[1])
+if not epoch then
+  epoch = ARGV[1]
+  redis.call('SET', KEYS[1], epoch)
+  redis.call('SET', KEYS[2], '1', 'PX', ARGV[2])
+end
+return {epoch, redis.call('PTTL', KEYS[2])}`;
+
+/** KEYS epoch, own instance, other instances; ARGV ms to live. Gives the epoch, and for each other whether it lives. */
+export const BEAT = `
+redis.call('SET', KEYS[2], '1', 'PX', ARGV[1])
+return redis.call('MGET', KEYS[1], unpack(KEYS, 3))`;
+
+/** KEYS code, epoch; ARGV epoch, value, ms. An instance that has missed an epoch has not yet said what it gave out. */
+export const CLAIM = `
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 'forgotten' end
+return redis.call('SET', KEYS[1], ARGV[2], 'NX', 'PX', ARGV[3]) and 'claimed' or 'taken'`;
+
+/** KEYS code; ARGV ms. Gives what it was before. */
+export const BURN = `
+local value = redis.call('GET', KEYS[1])
+local owner = value and value:match('^open (.+)$')
+if owner then redis.call('SET', KEYS[1], 'used ' .. owner, 'PX', ARGV[1]) end
+return value`;
+
+/** KEYS code; ARGV value if nobody has joined, ms. */
+export const REST = `
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], 'over', 'PX', ARGV[2]) end`;
+
+/** KEYS box; ARGV value if stored, ms, channel prefix, message before and after the session's id. */
+export const POST = `
+local value = redis.call('GET', KEYS[1])
+if value then
+  local instance, session = value:match('^wait (%S+) (%S+)$')
+  if not instance then return 'used' end
+  if redis.call('PUBLISH', ARGV[3] .. instance, ARGV[4] .. session .. ARGV[5]) > 0 then
+    redis.call('SET', KEYS[1], 'done', 'KEEPTTL')
+    return 'delivered'
+  end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 'stored'`;
+
+/** KEYS box; ARGV value if it waits, ms, prefix of instances' keys. */
+export const WAIT = `
+local value = redis.call('GET', KEYS[1])
+if value then
+  if value:sub(1, 5) == 'full ' then
+    redis.call('SET', KEYS[1], 'done', 'KEEPTTL')
+    return value
+  end
+  local instance = value:match('^wait (%S+)')
+  if not instance or redis.call('EXISTS', ARGV[3] .. instance) == 1 then return 'used' end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 'waiting'`;
+
+/** KEYS box; ARGV value if nothing has come. */
+export const LEAVE = `
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end`;

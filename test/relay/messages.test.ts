@@ -1,0 +1,57 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type Letter, readLetter, writeLetter } from '../../relay/src/messages';
+
+const from = '11111111-2222-4333-8444-555555555555';
+const session = 'aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee';
+const GOOD: Letter['message'][] = [
+  ...(['join', 'joined', 'gone', 'expired', 'tried'] as const).map((type) => ({ type, session })),
+  { type: 'msg', session, number: 1, body: 'é\u0000\ud800' },
+  { type: 'mail', session, body: '' },
+];
+
+describe('a letter between instances', () => {
+  it.each(GOOD)('is read as it was written: $type', (message) => {
+    expect(readLetter(writeLetter({ from, message }), 8192)).toEqual({ from, message });
+  });
+
+  it.each(GOOD)(
+    'is none with another member, without one of its own, or with one of another type: $type',
+    (message) => {
+      const letter = { ...message, from };
+      expect(readLetter(JSON.stringify({ ...letter, more: 1 }), 8192)).toBeNull();
+      for (const name of Object.keys(letter)) {
+        const { [name as 'type']: _, ...rest } = letter;
+        expect(readLetter(JSON.stringify(rest), 8192), name).toBeNull();
+        for (const value of [null, true, 1.5, -1, 0, 'x'.repeat(8193), [], {}]) {
+          expect(readLetter(JSON.stringify({ ...letter, [name]: value }), 8192), name).toBeNull();
+        }
+      }
+    },
+  );
+
+  it('is none, or a good one, whatever the text', () => {
+    const almost = fc.record(
+      {
+        type: fc.constantFrom('join', 'msg', 'mail', '__proto__', 'toString'),
+        from: fc.oneof(fc.constant(from), fc.string()),
+        session: fc.oneof(fc.constant(session), fc.anything()),
+        number: fc.oneof(fc.integer(), fc.anything()),
+        body: fc.oneof(fc.string(), fc.anything()),
+      },
+      { requiredKeys: ['type'] },
+    );
+    const texts = fc.oneof(
+      fc.string(),
+      fc.json(),
+      almost.map((value) => JSON.stringify(value)),
+    );
+    fc.assert(
+      fc.property(texts, (text) => {
+        const letter = readLetter(text, 8192);
+        if (letter !== null) expect(readLetter(writeLetter(letter), 8192)).toEqual(letter);
+      }),
+      { numRuns: 3000 },
+    );
+  });
+});
