@@ -10,11 +10,12 @@ export default defineBuildConfig({
     { input: 'src/core/crypto/noble', name: 'crypto/noble' },
     { input: 'src/express', name: 'express' },
     { input: 'src/fastify', name: 'fastify' },
+    { input: 'src/redis', name: 'redis' },
     { input: 'src/admin', name: 'admin' },
   ],
   clean: true,
   declaration: 'node16',
   // Chosen by the runtime's export conditions, so it has to stay an import.
-  externals: ['#crypto'],
+  externals: ['#crypto', 'ioredis', 'unstorage'],
   rollup: { emitCJS: false, esbuild: { target: 'es2023' } },
 });

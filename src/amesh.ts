@@ -7,7 +7,8 @@ import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
 import type { Rejection } from './core/rejection';
 import { createVerifier, type Verifier } from './core/verify';
 import { assertOptionNames, readVerifyOptions, type VerifyOptions } from './core/verify-options';
-import { createLog } from './log';
+import { createLog, type Log } from './log';
+import { RedisUrlNonceStore } from './storage/redis-url-nonce-store';
 import { confirmTarget } from './trust/confirm';
 import { type Device, openDevice, readAllowList, trustStamp } from './trust/device';
 import { FileStore } from './trust/file-store';
@@ -20,7 +21,7 @@ export interface AmeshOptions {
   readonly dir?: string | undefined;
   /** The authorities that this server answers to; default AMESH_HOSTS, then the sealed list. */
   readonly hosts?: readonly string[] | undefined;
-  /** Default: one {@link InMemoryNonceStore} for all `verify()` of this instance. */
+  /** Default: one for all `verify()` of this instance, in the Redis of REDIS_URL where that is set, or in memory. */
   readonly nonceStore?: NonceStore | undefined;
   /** How `fetch` sends signatures; default `authmesh`. */
   readonly format?: ClientOptions['format'];
@@ -121,14 +122,7 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
         `There is no identity in ${store.dir}. Run: amesh init --name NAME. Until then every signed request gets 503.`,
       );
     }
-    if (verifyOptions.nonceStore === undefined && ownNonces === undefined) {
-      ownNonces = new InMemoryNonceStore();
-      if (env().NODE_ENV === 'production') {
-        log.once(
-          'Using in-memory nonce store. It is exact for one process; with several behind one address a request can be replayed to another. See docs/guide.md.',
-        );
-      }
-    }
+    if (verifyOptions.nonceStore === undefined) ownNonces ??= defaultNonceStore(env(), log);
     return createVerifier({
       ...verifyOptions,
       hosts: verifyOptions.hosts ?? answersTo,
@@ -158,6 +152,16 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
 
     identity: async () => (await assembled().device()).identity,
   };
+}
+
+function defaultNonceStore(env: Env, log: Log): NonceStore {
+  if (env.REDIS_URL) return new RedisUrlNonceStore(env.REDIS_URL, log.once);
+  if (env.NODE_ENV === 'production') {
+    log.once(
+      'Using in-memory nonce store. It is exact for one process; with several behind one address a request can be replayed to another. Set REDIS_URL, see docs/production.md.',
+    );
+  }
+  return new InMemoryNonceStore();
 }
 
 function hostsOf(env: Env): string[] | undefined {

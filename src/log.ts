@@ -17,6 +17,13 @@ export interface Log {
 
 const printed = new Set<string>();
 
+/** Prints a line, on stderr and once in a process. */
+export function warnOnce(line: string, write: (line: string) => void = (text) => console.warn(text)): void {
+  if (printed.has(line)) return;
+  printed.add(line);
+  write(`amesh: ${line}`);
+}
+
 /**
  * @param dir the folder of the identity, named where the wrong one is the usual cause
  * @param write where the lines go
@@ -43,11 +50,7 @@ export function createLog(
     clientRejection({ status, code, url, message, fix }) {
       if (debug) write(`amesh: ${status} ${code} from ${visible(url)}: ${message} ${fix}`);
     },
-    once(line) {
-      if (printed.has(line)) return;
-      printed.add(line);
-      write(`amesh: ${line}`);
-    },
+    once: (line) => warnOnce(line, write),
   };
 }
 

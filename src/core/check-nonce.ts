@@ -2,7 +2,7 @@ import type { Credentials } from './credentials';
 import type { MaybePromise } from './crypto/provider';
 import { NonceStoreUnavailableError } from './errors';
 import { Fault, toFault } from './fault';
-import { type FreshnessOptions, keepUntilMs } from './freshness';
+import { checkStart, type FreshnessOptions, keepUntilMs } from './freshness';
 import type { NonceStore } from './nonce-memory';
 import type { RequestView } from './view';
 
@@ -33,7 +33,7 @@ export function claimNonce(
     // Strictly true: what a store that is written wrongly says is no permission.
     if (isNew !== true) return new Fault('replay_detected');
     claims.set(view, { store, deviceId, nonce, before });
-    return null;
+    return checkStart(created, store.startedAt); // it may have lost its memory since check 4
   };
   try {
     const answer = store.claim(deviceId, nonce, keepUntilMs(created, nowMs, settings));

@@ -48,7 +48,7 @@ export const CODES = Object.freeze({
     401,
     'timestamp_out_of_range',
     'The request was signed too long ago, or in the future.',
-    'Set both clocks (NTP). A request signed before this server started is refused too.',
+    'Set both clocks (NTP). A request signed before this server or its Redis started is refused too.',
   ),
   unknown_device: refusal(
     401,

@@ -8,7 +8,7 @@ export interface FreshnessOptions {
   readonly nonceWindowSeconds: number;
 }
 
-/** Check 4: signed within the window, not after its end, and not before a forgetful nonce store came to be. */
+/** Check 4: signed within the window, not after its end, and not before the nonce store's memory begins. */
 export function checkFreshness(
   times: { created: number; expires?: number | undefined },
   nowMs: number,
@@ -26,13 +26,16 @@ export function checkFreshness(
   if (times.expires !== undefined && nowMs > times.expires * 1000) {
     return new Fault('timestamp_out_of_range', 'The signature has expired.');
   }
-  if (startedAt !== undefined && times.created < startedAt) {
-    return new Fault(
-      'timestamp_out_of_range',
-      'The request was signed before this server started, which keeps its nonces in memory.',
-    );
-  }
-  return null;
+  return checkStart(times.created, startedAt);
+}
+
+/** Its nonce may have been claimed where the store does not know of it any more. */
+export function checkStart(created: number, startedAt: number | undefined): Fault | null {
+  if (startedAt === undefined || created >= startedAt) return null;
+  return new Fault(
+    'timestamp_out_of_range',
+    "The request was signed before the memory of this server's nonce store begins.",
+  );
 }
 
 /** Until when a nonce has to be remembered, in Unix milliseconds. */

@@ -18,8 +18,8 @@ export interface NonceStore {
    */
   claim(deviceId: string, nonce: string, keepUntilMs: number): boolean | Promise<boolean>;
   /**
-   * Unix seconds. A store that forgets when its process ends says since when it remembers; requests created earlier
-   * are refused, so that a restart opens no hole.
+   * Unix seconds. A store that may have forgotten says since when it remembers; requests created earlier are refused,
+   * so that a restart opens no hole. Read before each claim and after it, so it may move on.
    */
   readonly startedAt?: number | undefined;
 }

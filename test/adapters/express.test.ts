@@ -400,7 +400,7 @@ describe('in production', () => {
     instance.verify({ maxBodyBytes: 5 });
     machines.targetWith({ env }).verify();
     expect(warn.mock.calls).toEqual([
-      [expect.stringMatching(/^amesh: Using in-memory nonce store\. .* See docs\/guide\.md\.$/)],
+      [expect.stringMatching(/^amesh: Using in-memory nonce store\. .* see docs\/production\.md\.$/)],
     ]);
     warn.mockRestore();
   });

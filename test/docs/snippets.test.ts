@@ -26,6 +26,7 @@ const NOT_RUN: readonly string[] = [
   'docs/fastify.md: needs the package registry',
   'docs/guide.md: needs the package registry',
   'docs/pairing.md: needs two machines and a person',
+  'docs/production.md: needs the package registry',
   'docs/self-hosting.md: needs the package registry',
   'docs/self-hosting.md: needs nginx and a certificate',
   'docs/self-hosting.md: needs Caddy and a domain',

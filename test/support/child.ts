@@ -38,8 +38,11 @@ export interface Child {
   readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
 }
 
-/** @param path of a TypeScript file, from the root of the repository */
-export async function toScript(path: string): Promise<Script> {
+/**
+ * @param path of a TypeScript file, from the root of the repository
+ * @param missing packages that the script will not find
+ */
+export async function toScript(path: string, missing: string[] = []): Promise<Script> {
   const root = resolve(import.meta.dirname, '../..');
   const folder = mkdtempSync(join(tmpdir(), 'amesh-script-'));
   chmodSync(folder, 0o755); // other users run it, too
@@ -52,6 +55,11 @@ export async function toScript(path: string): Promise<Script> {
     format: 'esm',
     target: 'node20',
     tsconfig: join(root, 'tsconfig.json'),
+    // CommonJS packages in the bundle, such as ioredis, ask for node's own modules with it.
+    banner: {
+      js: "import { createRequire as toRequire } from 'node:module'; const require = toRequire(import.meta.url);",
+    },
+    external: missing,
     logLevel: 'error',
   });
   return {

@@ -25,6 +25,8 @@ export interface RedisServer {
 export interface RedisOptions {
   /** More of the command line, such as `['--maxmemory', '2mb']`. */
   readonly args?: readonly string[];
+  /** A sentinel wants a file that it can write. */
+  readonly file?: string;
 }
 
 const IS_HERE = isInstalled();
@@ -34,12 +36,12 @@ export const describeWithRedis = describe.skipIf(!IS_HERE && !process.env.CI);
 if (!IS_HERE) console.warn('Tests with Redis are skipped: there is no redis-server in the PATH.');
 
 /** @throws Error where there is no redis-server, or it does not start */
-export async function startRedis({ args = [] }: RedisOptions = {}): Promise<RedisServer> {
+export async function startRedis({ args = [], file }: RedisOptions = {}): Promise<RedisServer> {
   if (!IS_HERE) throw new Error('There is no redis-server here: apt-get install redis-server');
   const free = await listen(() => {});
   await free.close();
   const { port } = free;
-  let running: ChildProcess | undefined = await start(port, args);
+  let running: ChildProcess | undefined = await start(port, args, file);
   const server: RedisServer = {
     port,
     url: `redis://127.0.0.1:${port}`,
@@ -52,7 +54,7 @@ export async function startRedis({ args = [] }: RedisOptions = {}): Promise<Redi
     },
     async restart() {
       await server.stop();
-      running = await start(port, args);
+      running = await start(port, args, file);
     },
     pause: () => void running?.kill('SIGSTOP'),
     resume: () => void running?.kill('SIGCONT'),
@@ -60,10 +62,12 @@ export async function startRedis({ args = [] }: RedisOptions = {}): Promise<Redi
   return server;
 }
 
-async function start(port: number, args: readonly string[]): Promise<ChildProcess> {
+async function start(port: number, args: readonly string[], file?: string): Promise<ChildProcess> {
   const folder = mkdtempSync(join(tmpdir(), 'amesh-redis-'));
   const usual = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', ''];
-  const child = spawn('redis-server', [...usual, '--appendonly', 'no', ...args], {
+  const all =
+    file === undefined ? [...usual, '--appendonly', 'no', ...args] : [file, ...usual.slice(0, 6), ...args];
+  const child = spawn('redis-server', all, {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const kill = () => void child.kill('SIGKILL');
@@ -78,7 +82,7 @@ async function start(port: number, args: readonly string[]): Promise<ChildProces
   const ready = new Promise<void>((resolve) => {
     createInterface({ input: child.stdout }).on('line', (line) => {
       printed += `${line}\n`;
-      if (line.includes('Ready to accept connections')) resolve();
+      if (/Ready to accept connections|Sentinel ID is/.test(line)) resolve();
     });
   });
   await Promise.race([ready, ended]);

@@ -1,0 +1,61 @@
+/**
+ * What is used of ioredis, as types of our own: it is an optional peer, in two majors, and whoever has not installed it
+ * must be able to compile against this package.
+ */
+export interface RedisNode {
+  readonly status: string;
+  readonly stream?: { unref?(): void } | undefined;
+  info(): Promise<string>;
+  get(key: string): Promise<string | null>;
+  set(key: string, value: string): Promise<unknown>;
+  connect(): Promise<void>;
+  disconnect(): void;
+  on(event: string, listener: (...args: never[]) => void): unknown;
+}
+
+/** A connection to one Redis, by itself or behind sentinels, or to a Redis Cluster. */
+export interface RedisClient extends RedisNode {
+  readonly isCluster?: boolean | undefined;
+  readonly options: object;
+  set(key: string, value: string, ...more: readonly (string | number)[]): Promise<unknown>;
+  getBuffer(key: string): Promise<Uint8Array | null>;
+  eval(script: string, keys: number, ...more: readonly (string | Uint8Array | number)[]): Promise<unknown>;
+  publish(channel: string, message: string): Promise<unknown>;
+  subscribe(...channels: string[]): Promise<unknown>;
+  /** Of a cluster, as the next one. */
+  nodes?(role: 'master'): RedisNode[];
+  /** Asks anew which master has which slots. */
+  refreshSlotsCache?(done: () => void): void;
+}
+
+/** Anything of ioredis 5 or 6 that can be duplicated: `Redis` or `Cluster`. */
+export interface IoRedis {
+  readonly status: string;
+  readonly options: object;
+  duplicate(...args: never[]): unknown;
+}
+
+/** What ioredis exports, as far as it is used. */
+export interface IoRedisModule {
+  readonly Redis: new (...args: never[]) => unknown;
+  readonly Cluster: new (...args: never[]) => unknown;
+}
+
+/** The line that installs the optional peer. */
+export const INSTALL_IOREDIS = 'npm install ioredis';
+
+/** @returns null where it is not installed */
+export async function loadIoRedis(): Promise<IoRedisModule | null> {
+  try {
+    return (await import('ioredis')) as unknown as IoRedisModule;
+  } catch (error) {
+    const code = (error as { code?: unknown } | null)?.code;
+    if (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') return null;
+    throw error;
+  }
+}
+
+export function isIoRedis(value: object): value is IoRedis {
+  const client = value as Partial<IoRedis>;
+  return typeof client.duplicate === 'function' && typeof client.status === 'string' && 'options' in client;
+}

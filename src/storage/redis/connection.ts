@@ -1,0 +1,116 @@
+import { INSTALL_IOREDIS, loadIoRedis, type RedisClient, type RedisNode } from './client';
+import { type RedisSource, toRedisClient } from './source';
+
+const RETRY_MS = { first: 50, most: 1000 };
+
+/** While keys move, the answer may be the same for a while. */
+const RELEARN_PAUSE_MS = 10;
+
+/** What happens to a connection. */
+export interface ConnectionEvents {
+  /** Commands can be sent, or a node has joined or left. Nothing is known of what is behind it. */
+  changed(): void;
+  /** Commands fail. It connects anew by itself. */
+  lost(): void;
+}
+
+/**
+ * A connection of our own to a Redis, its master behind sentinels, or a cluster. Connects anew by itself, throws no
+ * error at anybody who is not asking, and keeps no process alive (a cluster does, until it is closed).
+ */
+export class RedisConnection {
+  /** Why there is no connection, where there is none. */
+  reason: Error | null = null;
+  #client: RedisClient | null = null;
+  #retryMs = RETRY_MS.first;
+  #retry: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  constructor(
+    source: RedisSource,
+    private readonly events: ConnectionEvents,
+    options: object = {},
+  ) {
+    this.#open(source, options).catch((error) => this.#fail(error));
+  }
+
+  /** Null until ioredis is loaded, and where it is not installed. */
+  get client(): RedisClient | null {
+    return this.#client;
+  }
+
+  get isReady(): boolean {
+    return this.#client?.status === 'ready';
+  }
+
+  get isCluster(): boolean {
+    return this.#client?.isCluster === true;
+  }
+
+  /** Where writes go: one, or the masters of a cluster as they are known at this moment. */
+  masters(): readonly RedisNode[] {
+    const client = this.#client;
+    if (client === null) return [];
+    return client.nodes?.('master') ?? [client];
+  }
+
+  /** Learns anew who has which keys of a cluster. A pipeline that meets several errors does not lead ioredis to it. */
+  relearn(): Promise<void> {
+    return new Promise((resolve) => {
+      const { client } = this;
+      if (client?.refreshSlotsCache === undefined) resolve();
+      else client.refreshSlotsCache(() => setTimeout(resolve, RELEARN_PAUSE_MS));
+    });
+  }
+
+  /** The connection answered as it should. */
+  succeeded(): void {
+    this.reason = null;
+    this.#retryMs = RETRY_MS.first;
+  }
+
+  /** Ends it for good. What is on its way fails. */
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#retry);
+    this.#client?.disconnect();
+  }
+
+  async #open(source: RedisSource, options: object): Promise<void> {
+    const module = await loadIoRedis();
+    if (module === null) throw new Error(`ioredis is not installed. Run: ${INSTALL_IOREDIS}`);
+    if (this.#isClosed) return;
+    const client = toRedisClient(source, module, options);
+    this.#client = client;
+    const { changed, lost } = this.events;
+    client.on('error', (error: Error) => this.#fail(error));
+    client.on('node error', (error: Error) => this.#fail(error));
+    client.on('connect', () => client.stream?.unref?.());
+    client.on('ready', () => changed());
+    client.on('close', () => lost());
+    client.on('+node', (node: RedisNode) => {
+      node.on('connect', () => node.stream?.unref?.());
+      changed();
+    });
+    client.on('-node', () => changed());
+    client.on('end', () => this.#later());
+    this.#connect();
+  }
+
+  #connect(): void {
+    this.#client?.connect().catch((error) => {
+      this.reason ??= error; // it says that it is closed; the event before it has said why
+    });
+  }
+
+  #later(): void {
+    if (this.#isClosed) return;
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.#connect(), this.#retryMs).unref();
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS.most);
+  }
+
+  #fail(error: Error): void {
+    this.reason = error;
+  }
+}

@@ -1,0 +1,64 @@
+import { assertOptionNames } from '../../core/verify-options';
+import { type IoRedis, isIoRedis } from './client';
+import { type RedisSource, type RedisSourceOptions, readRedisSource } from './source';
+
+export interface RedisNonceStoreOptions extends RedisSourceOptions {
+  /** How long a request waits for Redis before it is refused with 503. Milliseconds, 10 to 10,000; default 250. */
+  readonly timeoutMs?: number | undefined;
+  /**
+   * After a Redis may have forgotten nonces, refuse everybody until no request from before can count any more,
+   * also none of a caller whose clock runs ahead: `clockSkewSeconds` and 10 s. Default false.
+   */
+  readonly strictRestart?: boolean | undefined;
+  /** What `verify()` has, for `strictRestart`. Seconds, 1 to 300; default 30. */
+  readonly clockSkewSeconds?: number | undefined;
+}
+
+/** {@link RedisNonceStoreOptions} checked and with its defaults. */
+export interface RedisNonceSettings {
+  readonly source: RedisSource;
+  readonly timeoutMs: number;
+  /** How many seconds are waited out after a loss. */
+  readonly waitSeconds: number;
+}
+
+const NAMES: ReadonlySet<string> = new Set<keyof RedisNonceStoreOptions>([
+  'url',
+  'cluster',
+  'redis',
+  'client',
+  'timeoutMs',
+  'strictRestart',
+  'clockSkewSeconds',
+]);
+
+/** How far the clocks of a target's instances may differ; as in docs/protocol.md. */
+const INSTANCE_SKEW_SECONDS = 10;
+
+/** @throws TypeError */
+export function readRedisNonceOptions(
+  from: string | undefined | IoRedis | RedisNonceStoreOptions,
+): RedisNonceSettings {
+  const options = toOptions(from);
+  assertOptionNames('new RedisNonceStore()', options, NAMES);
+  const { timeoutMs = 250, strictRestart = false, clockSkewSeconds = 30 } = options;
+  if (!(timeoutMs >= 10 && timeoutMs <= 10_000)) {
+    throw new TypeError('timeoutMs is a number of milliseconds from 10 to 10000.');
+  }
+  if (typeof strictRestart !== 'boolean') throw new TypeError('strictRestart is true or false.');
+  if (!(clockSkewSeconds >= 1 && clockSkewSeconds <= 300)) {
+    throw new TypeError('clockSkewSeconds is a number of seconds from 1 to 300.');
+  }
+  return {
+    source: readRedisSource(options, 'REDIS_URL'),
+    timeoutMs,
+    waitSeconds: strictRestart ? Math.ceil(clockSkewSeconds) + INSTANCE_SKEW_SECONDS : 0,
+  };
+}
+
+function toOptions(from: string | undefined | IoRedis | RedisNonceStoreOptions): RedisNonceStoreOptions {
+  if (from === undefined || typeof from === 'string') return { url: from };
+  if (typeof from !== 'object' || from === null)
+    throw new TypeError('RedisNonceStore takes a URL, options, or a client of ioredis.');
+  return isIoRedis(from) ? { client: from } : from;
+}

@@ -1,0 +1,189 @@
+import { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { Child } from '../support/child';
+import { type Fleet, startFleet, until } from '../support/fleet';
+import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
+import { startRedisCluster } from '../support/redis-cluster';
+import { startSlowProxy } from '../support/slow-proxy';
+
+const ROUNDS = 500;
+const PASSED = '200 passed';
+const REPLAYED = '401 {"error":"unauthorized"}';
+const TOO_OLD = '401 {"error":"timestamp_out_of_range"}';
+const UNAVAILABLE = '503 {"error":"nonce_store_unavailable"}';
+
+/** Each captured request is sent to all instances at once. */
+async function expectOneEach(fleet: Fleet): Promise<void> {
+  for (let round = 0; round < ROUNDS; round++) {
+    const captured = await fleet.sign();
+    const answers = await Promise.all(fleet.servers.map((server) => fleet.send(server, captured)));
+    expect([...answers].sort()).toEqual([PASSED, REPLAYED, REPLAYED, REPLAYED]);
+  }
+}
+
+describeWithRedis('four processes with one Redis', () => {
+  let redis: RedisServer;
+  let fleet: Fleet;
+  beforeAll(async () => {
+    redis = await startRedis();
+    fleet = await startFleet(4, { REDIS_URL: redis.url });
+    for (const server of fleet.servers) expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
+  });
+  afterAll(async () => {
+    await fleet?.stop();
+    await redis?.stop();
+  });
+
+  it('say once that they use it', () => {
+    for (const { stderr } of fleet.servers) {
+      expect(stderr().match(/amesh: Nonces are remembered in the Redis of REDIS_URL\./g)).toHaveLength(1);
+    }
+  });
+
+  it(`one captured request sent to all at once, ${ROUNDS} times: exactly one accepts it`, () =>
+    expectOneEach(fleet));
+});
+
+describeWithRedis('four processes with a cluster of three', () => {
+  it(`one captured request sent to all at once, ${ROUNDS} times: exactly one accepts it`, async () => {
+    const cluster = await startRedisCluster();
+    const fleet = await startFleet(4, { CLUSTER: cluster.masters.map(({ url }) => url).join(',') });
+    try {
+      for (const server of fleet.servers) expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
+      await expectOneEach(fleet);
+    } finally {
+      await fleet.stop();
+      await cluster.stop();
+    }
+  }, 60_000);
+});
+
+describeWithRedis('a Redis that fails', () => {
+  let redis: RedisServer;
+  let fleet: Fleet;
+  let server: Child;
+  async function start(args: readonly string[] = [], url?: (redis: RedisServer) => Promise<string>) {
+    redis = await startRedis({ args });
+    fleet = await startFleet(1, { REDIS_URL: url === undefined ? redis.url : await url(redis) });
+    [server] = fleet.servers as [Child];
+    expect(await until(PASSED, () => fleet.call(server)), server.stderr()).toBe(PASSED);
+  }
+  afterEach(async () => {
+    expect(server.stderr()).not.toContain('UNHANDLED');
+    await fleet.stop();
+    await redis.stop();
+  });
+
+  /** Requests that were accepted, as whoever recorded them would send them again. */
+  async function capture(count = 20) {
+    const captured = await Promise.all(Array.from({ length: count }, () => fleet.sign()));
+    for (const each of captured) expect(await fleet.send(server, each)).toBe(PASSED);
+    return captured;
+  }
+
+  /** Refuses new requests and old ones alike, in time. */
+  async function expectRefusals(captured: Awaited<ReturnType<typeof capture>>): Promise<void> {
+    for (let round = 0; round < 3; round++) {
+      const startedAt = performance.now();
+      const all = [...captured.slice(0, 5), await fleet.sign()];
+      const answers = await Promise.all(all.map((each) => fleet.send(server, each)));
+      expect(performance.now() - startedAt).toBeLessThan(350);
+      expect(new Set(answers)).toEqual(new Set([UNAVAILABLE]));
+    }
+  }
+
+  async function expectRecovery(captured: Awaited<ReturnType<typeof capture>>, old: string[]): Promise<void> {
+    // As soon as anything passes again, and before: none of the old ones ever does.
+    for (const endsAt = Date.now() + 8000; ; ) {
+      const answers = await Promise.all(captured.map((each) => fleet.send(server, each)));
+      for (const answer of answers) expect([UNAVAILABLE, ...old]).toContain(answer);
+      if ((await fleet.call(server)) === PASSED) break;
+      expect(Date.now()).toBeLessThan(endsAt);
+    }
+    const answers = await Promise.all(captured.map((each) => fleet.send(server, each)));
+    for (const answer of answers) expect(old).toContain(answer);
+  }
+
+  it('stopped: refused in time, and recovered without a restart; replays from before are refused by their time', async () => {
+    await start();
+    const captured = await capture();
+    await redis.stop();
+    await expectRefusals(captured);
+    await redis.restart();
+    await expectRecovery(captured, [TOO_OLD]);
+  });
+
+  it('stopped in its sleep (SIGSTOP): refused in time, and goes on with all that it knows', async () => {
+    await start();
+    const captured = await capture();
+    redis.pause();
+    await expectRefusals(captured);
+    await new Promise((resolve) => setTimeout(resolve, 3500)); // longer than a check waits
+    await expectRefusals(captured);
+    redis.resume();
+    await expectRecovery(captured, [REPLAYED]);
+  });
+
+  it('slow, each answer 1 s: refused in time', async () => {
+    let proxy: Awaited<ReturnType<typeof startSlowProxy>> | undefined;
+    await start([], async ({ port }) => {
+      proxy = await startSlowProxy(port);
+      return `redis://127.0.0.1:${proxy.port}`;
+    });
+    const captured = await capture();
+    if (proxy !== undefined) proxy.delayMs = 1000;
+    await expectRefusals(captured);
+    if (proxy !== undefined) proxy.delayMs = 0;
+    await expectRecovery(captured, [REPLAYED]);
+    await proxy?.close();
+  });
+
+  it('full (maxmemory, noeviction): refused, and what it holds is not forgotten', async () => {
+    await start();
+    const captured = await capture();
+    const admin = new Redis(redis.url);
+    await admin.set('filler', 'x'.repeat(4_000_000));
+    await admin.config('SET', 'maxmemory', '3mb');
+    await expect(admin.set('more', 'x')).rejects.toThrow(/^OOM/);
+    await expectRefusals(captured);
+    await admin.config('SET', 'maxmemory', '0');
+    admin.disconnect();
+    await expectRecovery(captured, [REPLAYED]);
+  });
+
+  it('restarted empty, at once: replays from before are refused by their time', async () => {
+    await start();
+    const captured = await capture(100);
+    await redis.restart();
+    await expectRecovery(captured, [TOO_OLD]);
+  });
+
+  it('restarted empty together with the server', async () => {
+    await start();
+    const captured = await capture(100);
+    server.kill('SIGKILL');
+    await Promise.all([server.ended, redis.restart()]);
+    server = await fleet.start();
+    await expectRecovery(captured, [TOO_OLD]);
+  });
+});
+
+describe('REDIS_URL', () => {
+  it('without ioredis prints the line that installs it, once, and remembers in memory', async () => {
+    const fleet = await startFleet(1, { REDIS_URL: 'redis://127.0.0.1:1' }, ['ioredis']);
+    const [server] = fleet.servers as [Child];
+    const captured = await fleet.sign();
+    expect(await fleet.send(server, captured)).toBe(PASSED);
+    expect(await fleet.send(server, captured)).toBe(REPLAYED);
+    expect(server.stderr().match(/ioredis is not installed\. Run: npm install ioredis/g)).toHaveLength(1);
+    await fleet.stop();
+  });
+
+  it('that is no URL is a TypeError where verify() is called', async () => {
+    const { createAmesh } = await import('@authmesh/sdk');
+    const amesh = createAmesh({ env: { REDIS_URL: 'localhost' }, dir: '/nonexistent' });
+    expect(() => amesh.verify()).toThrow(
+      new TypeError('REDIS_URL is no URL of a Redis: it begins with redis:// or rediss://.'),
+    );
+  });
+});

@@ -1,0 +1,288 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { RedisNonceStore, type RedisNonceStoreOptions } from '@authmesh/sdk/redis';
+import { Redis } from 'ioredis';
+import { Redis as Redis6 } from 'ioredis6';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { opened, randomNonce } from '../support/nonce-store';
+import { nonceStoreContract } from '../support/nonce-store-contract';
+import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
+
+const DEVICE = 'am_AAAAAAAAAAAAAAAA';
+const claim = (store: RedisNonceStore, nonce = randomNonce()) =>
+  store.claim(DEVICE, nonce, Date.now() + 60_000);
+
+const stores: RedisNonceStore[] = [];
+function open(from: ConstructorParameters<typeof RedisNonceStore>[0]): RedisNonceStore {
+  const store = new RedisNonceStore(from);
+  stores.push(store);
+  return store;
+}
+afterEach(async () => {
+  await Promise.all(stores.splice(0).map((store) => store.close()));
+});
+
+describe('new RedisNonceStore()', () => {
+  it.each([undefined, ''])('names REDIS_URL where the URL is %j', (url) => {
+    for (const from of [url, { url }]) {
+      expect(() => new RedisNonceStore(from as string)).toThrow(
+        new TypeError('There is no address of a Redis. Set REDIS_URL, such as redis://localhost:6379.'),
+      );
+    }
+  });
+
+  it.each(['localhost:6379', 'http://localhost', 'redis://', 'redis://user:secret@[', '/run/redis.sock'])(
+    'takes no URL %j, and quotes none',
+    (url) => {
+      expect(() => new RedisNonceStore(url)).toThrow(
+        new TypeError('REDIS_URL is no URL of a Redis: it begins with redis:// or rediss://.'),
+      );
+    },
+  );
+
+  it.each([
+    [{ uri: 'redis://x' }, 'new RedisNonceStore() has no option "uri".'],
+    [{ url: 'redis://x', timeoutMs: 0 }, 'timeoutMs is a number of milliseconds from 10 to 10000.'],
+    [{ url: 'redis://x', strictRestart: 'yes' }, 'strictRestart is true or false.'],
+    [{ url: 'redis://x', clockSkewSeconds: 0 }, 'clockSkewSeconds is a number of seconds from 1 to 300.'],
+    [{ url: 'redis://x', cluster: ['redis://y'] }, 'Give url or cluster, not both.'],
+    [{ cluster: [] }, 'cluster is a list of redis:// URLs or { host, port }.'],
+    [{ client: {} }, 'client is no client of ioredis.'],
+    [{ redis: 'x' }, 'redis is an object of options of ioredis.'],
+    [{}, 'There is no address of a Redis. Set REDIS_URL'],
+    [42, 'RedisNonceStore takes a URL, options, or a client of ioredis.'],
+    [null, 'RedisNonceStore takes a URL, options, or a client of ioredis.'],
+  ])('refuses %j', (options, message) => {
+    expect(() => new RedisNonceStore(options as RedisNonceStoreOptions)).toThrow(TypeError);
+    expect(() => new RedisNonceStore(options as RedisNonceStoreOptions)).toThrow(message);
+  });
+});
+
+describeWithRedis('RedisNonceStore', () => {
+  let redis: RedisServer;
+  let admin: Redis;
+  beforeAll(async () => {
+    redis = await startRedis();
+    admin = new Redis(redis.url);
+    admin.on('error', () => {});
+  });
+  afterAll(async () => {
+    admin?.disconnect();
+    await redis?.stop();
+  });
+
+  nonceStoreContract('RedisNonceStore', async () => ({
+    store: await opened(open(redis.url)),
+    reopen: () => open(redis.url),
+  }));
+
+  it.each([
+    ['a URL', () => open(redis.url)],
+    ['options', () => open({ url: redis.url, timeoutMs: 1000 })],
+    ['options of ioredis', () => open({ redis: { host: '127.0.0.1', port: redis.port } })],
+    ['a client of ioredis 5', () => open(clientOf(Redis))],
+    ['a client of ioredis 6', () => open(clientOf(Redis6))],
+    ['a client among options', () => open({ client: clientOf(Redis), timeoutMs: 1000 })],
+  ])('works with %s', async (_, make) => {
+    const store = await opened(make());
+    const nonce = randomNonce();
+    expect(await claim(store, nonce)).toBe(true);
+    expect(await claim(store, nonce)).toBe(false);
+    const ttl = await admin.pttl(`amesh:nonce:${DEVICE}:${nonce}`);
+    expect(ttl).toBeGreaterThan(50_000);
+    expect(ttl).toBeLessThanOrEqual(60_000);
+    expect(await admin.get(`amesh:nonce:${DEVICE}:${nonce}`)).toBe('1');
+  });
+
+  const clients: Redis[] = [];
+  function clientOf(Class: typeof Redis | typeof Redis6): Redis {
+    const client = new (Class as typeof Redis)(redis.url);
+    clients.push(client);
+    return client;
+  }
+  afterAll(() => {
+    for (const client of clients) client.disconnect();
+  });
+
+  it('leaves the client that it was given alone, and is not closed by it', async () => {
+    const client = clientOf(Redis);
+    const store = await opened(open(client));
+    await client.quit();
+    expect(await claim(store)).toBe(true);
+    const second = clientOf(Redis);
+    const other = await opened(open(second));
+    await other.close();
+    expect(await second.ping()).toBe('PONG');
+  });
+
+  it('sends one command a request, and many in one packet', async () => {
+    const store = await opened(open(redis.url));
+    const before = await counters();
+    const waiting = Array.from({ length: 1000 }, () => claim(store));
+    expect((await Promise.all(waiting)).every(Boolean)).toBe(true);
+    const after = await counters();
+    expect(after.set - before.set).toBe(1000);
+    expect(after.reads - before.reads).toBeLessThan(200);
+  });
+
+  async function counters() {
+    const info = await admin.info('all');
+    const number = (pattern: RegExp) => Number(pattern.exec(info)?.[1] ?? 0);
+    return {
+      set: number(/^cmdstat_set:calls=(\d+)/m),
+      reads: number(/^total_reads_processed:(\d+)/m),
+    };
+  }
+
+  it('after close() refuses at once, and holds no connection', async () => {
+    const store = await opened(open(redis.url));
+    await store.close();
+    await store.close();
+    await expect(claim(store)).rejects.toMatchObject({
+      code: 'nonce_store_unavailable',
+      message: expect.stringContaining('The nonce store was closed.'),
+    });
+  });
+
+  it('refuses within its time where there is no Redis, and lets in when there is', async () => {
+    const own = await startRedis();
+    await own.stop();
+    const store = open(own.url);
+    const startedAt = performance.now();
+    await expect(claim(store)).rejects.toMatchObject({
+      code: 'nonce_store_unavailable',
+      message: expect.stringContaining(`ECONNREFUSED 127.0.0.1:${own.port}`),
+    });
+    expect(performance.now() - startedAt).toBeLessThan(350);
+    await own.restart();
+    await opened(store);
+    await own.stop();
+  });
+
+  describe('a Redis that may forget', () => {
+    it.each(['allkeys-lru', 'volatile-ttl'])(
+      'because of its maxmemory-policy %s is refused',
+      async (policy) => {
+        const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
+        const own = await startRedis({ args: ['--maxmemory-policy', policy] });
+        const store = open(own.url);
+        const problem = `This Redis has the maxmemory-policy ${policy}, and may throw nonces away that could still be replayed.`;
+        for (let i = 0; i < 3; i++) {
+          await expect(claim(store)).rejects.toMatchObject({
+            code: 'nonce_store_unavailable',
+            ...(i === 0 ? {} : { message: expect.stringContaining(problem) }),
+          });
+        }
+        expect(warned.mock.calls.flat().join('\n')).toContain(
+          `amesh: No signed request is let in. ${problem}`,
+        );
+        warned.mockRestore();
+        const mender = new Redis(own.url);
+        await mender.config('SET', 'maxmemory-policy', 'noeviction');
+        mender.disconnect();
+        await opened(store);
+        await own.stop();
+      },
+    );
+
+    it('is warned about where it does not say its policy', async () => {
+      const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
+      const own = await startRedis();
+      const chief = new Redis(own.url);
+      await chief.call('ACL', 'SETUSER', 'limited', 'on', '>pw', '~amesh:nonce:*', '+set', '+get');
+      chief.disconnect();
+      const store = await opened(open(`redis://limited:pw@127.0.0.1:${own.port}`));
+      expect(warned.mock.calls.flat().join('\n')).toContain('This Redis does not say its maxmemory-policy.');
+      warned.mockRestore();
+      // It does not say who it is either, so each new connection counts as another Redis.
+      const { startedAt } = store;
+      await sleep(1100);
+      const admin = new Redis(own.url);
+      await admin.client('KILL', 'TYPE', 'normal');
+      admin.disconnect();
+      await sleep(50);
+      await opened(store);
+      expect(store.startedAt).toBeGreaterThan(startedAt as number);
+      await own.stop();
+    });
+
+    it('refuses when it is full, and forgets nobody', async () => {
+      const own = await startRedis({ args: ['--maxmemory', '3mb'] });
+      const store = await opened(open({ url: own.url, timeoutMs: 5000 }));
+      const claimed: string[] = [];
+      let failure: unknown;
+      while (failure === undefined) {
+        const nonces = Array.from({ length: 500 }, randomNonce);
+        const answers = await Promise.allSettled(nonces.map((nonce) => claim(store, nonce)));
+        for (const [i, answer] of answers.entries()) {
+          if (answer.status === 'fulfilled') claimed.push(nonces[i] as string);
+          else failure = answer.reason;
+        }
+      }
+      expect(failure).toMatchObject({
+        code: 'nonce_store_unavailable',
+        cause: { message: expect.stringContaining('OOM') },
+      });
+      for (const nonce of claimed.slice(0, 200)) {
+        expect(await claim(store, nonce).catch((error) => error.code)).not.toBe(true);
+      }
+      await own.stop();
+    });
+  });
+
+  describe('a Redis that was', () => {
+    it.each([
+      ['restarted empty', async (own: RedisServer) => own.restart()],
+      ['emptied by FLUSHALL while connected', flush],
+    ])('%s: says since when it remembers, later than all before', async (_, lose) => {
+      const own = await startRedis();
+      const store = await opened(open(own.url));
+      const claimedAt = Math.floor(Date.now() / 1000);
+      await claim(store);
+      await lose(own);
+      for (const endsAt = Date.now() + 5000; (store.startedAt ?? 0) <= claimedAt && Date.now() < endsAt; )
+        await sleep(10);
+      await opened(store);
+      expect(store.startedAt).toBeGreaterThan(claimedAt);
+      expect(store.startedAt).toBeLessThanOrEqual(Date.now() / 1000);
+      await own.stop();
+    });
+
+    async function flush(own: RedisServer): Promise<void> {
+      const chief = new Redis(own.url);
+      await chief.flushall();
+      chief.disconnect();
+    }
+
+    it('restarted from an old copy, with an old marker in it: not taken for the one that was', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'amesh-redis-'));
+      const own = await startRedis({ args: ['--dir', folder] });
+      const store = await opened(open(own.url));
+      const chief = new Redis(own.url);
+      await chief.save();
+      chief.disconnect();
+      const forgotten = randomNonce();
+      expect(await claim(store, forgotten)).toBe(true);
+      const claimedAt = Math.floor(Date.now() / 1000);
+      await own.restart();
+      const later = await opened(open(own.url)); // has seen nothing of what was before
+      expect(await claim(later, forgotten)).toBe(true);
+      expect(later.startedAt).toBeGreaterThan(claimedAt);
+      await opened(store);
+      expect(store.startedAt).toBeGreaterThan(claimedAt);
+      await own.stop();
+      await rm(folder, { recursive: true });
+    });
+
+    it('there all the time is known by who comes later, without a wait', async () => {
+      const first = await opened(open(redis.url));
+      const { startedAt } = first;
+      await sleep(1100);
+      const later = open(redis.url);
+      expect(await claim(later)).toBe(true);
+      expect(later.startedAt).toBe(startedAt);
+    });
+  });
+});

@@ -1,0 +1,19 @@
+// One instance of a fleet; all it needs to know is in its environment. node server.mjs [<port>]
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createAmesh } from '@authmesh/sdk';
+import { RedisNonceStore } from '@authmesh/sdk/redis';
+
+process.on('unhandledRejection', (error) => {
+  process.stderr.write(`UNHANDLED ${error}\n`);
+});
+const { CLUSTER } = process.env;
+const nonceStore = CLUSTER === undefined ? undefined : new RedisNonceStore({ cluster: CLUSTER.split(',') });
+const verify = createAmesh({ nonceStore }).verify();
+const server = createServer((request, response) => {
+  if (request.url === '/health') response.end('ok');
+  else verify(request, response, () => response.end('passed'));
+});
+server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', () => {
+  process.stdout.write(`port ${(server.address() as AddressInfo).port}\n`);
+});

@@ -1,0 +1,18 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { NonceStore } from '@authmesh/sdk/core';
+
+export const randomNonce = () => randomBytes(16).toString('base64url');
+
+/** Waits until a store lets somebody in, for some seconds at most. */
+export async function opened<T extends NonceStore>(store: T, waitMs = 5000): Promise<T> {
+  for (const endsAt = Date.now() + waitMs; ; ) {
+    try {
+      await store.claim('am_OOOOOOOOOOOOOOOO', randomNonce(), Date.now() + 1000);
+      return store;
+    } catch (error) {
+      if (Date.now() > endsAt) throw error;
+      await sleep(10);
+    }
+  }
+}
