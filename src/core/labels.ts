@@ -4,4 +4,6 @@
  */
 export const LABELS = Object.freeze({
   allowList: 'amesh allow list v1\n',
+  /** Behind its length in 4 bytes, as is all that follows it. */
+  pairing: { controller: 'amesh-pair/1 controller', target: 'amesh-pair/1 target' },
 });

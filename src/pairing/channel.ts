@@ -55,7 +55,8 @@ export class Channel {
     this.#received++; // only after a good open
     try {
       const content: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(plain));
-      if (typeof content === 'object' && content !== null) return content as Record<string, unknown>;
+      if (typeof content === 'object' && content !== null && !Array.isArray(content))
+        return content as Record<string, unknown>;
     } catch {
       // as below
     }

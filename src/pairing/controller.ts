@@ -6,7 +6,7 @@ import { readM2, writeM1, writeM3 } from './hello';
 import { assertIntroduction, type Introduction, readIntroduction, writeIntroduction } from './introduction';
 import { commitment, deriveKeys } from './key-schedule';
 import { type Ephemeral, newEphemeral } from './suite';
-import { AGREED, readVerdict, refused } from './verdict';
+import { AGREED, readDone, readVerdict, refused } from './verdict';
 
 /*
  * The controller's side of amesh-pair/1. No sockets, no clock, no disk: events go in, actions come out.
@@ -128,7 +128,7 @@ export class Controller {
         this.#state = 'committing';
         return [{ type: 'send', body: (await this.#channel?.seal('m7', AGREED)) as string }];
       case 'committing message':
-        await this.#channel?.open('m8', (event as { body: string }).body);
+        readDone(await (this.#channel as Channel).open('m8', (event as { body: string }).body));
         this.#state = 'paired';
         return [{ type: 'confirm', peer: this.#peer as Introduction }];
       default:

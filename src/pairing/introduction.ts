@@ -2,6 +2,7 @@ import { normalizeAuthority } from '../core/authority';
 import type { Signer } from '../core/crypto/provider';
 import { webCrypto } from '../core/crypto/web';
 import { fromBase64Url, toBase64Url } from '../core/encoding';
+import { LABELS } from '../core/labels';
 import { tampered } from './failure';
 import { lp } from './fields';
 
@@ -29,7 +30,7 @@ function signedBytes(
   th: Uint8Array,
   { role, publicKey, name, hosts }: Introduction,
 ): Uint8Array<ArrayBuffer> {
-  return lp(`amesh-pair/1 ${role}`, th, publicKey, name, ...hosts);
+  return lp(LABELS.pairing[role], th, publicKey, name, ...hosts);
 }
 
 /**

@@ -4,6 +4,7 @@ import { AmeshError } from '../core/errors';
 import { addDevice, dismissController, setHosts } from '../trust/changes';
 import type { Device } from '../trust/device';
 import type { AllowListDocument, DeviceEntry } from '../trust/document';
+import { assertIntroduction } from './introduction';
 import { type Peer, toPairingError, toPeer } from './outcome';
 import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './patience';
 import { RelaySession } from './relay-session';
@@ -54,7 +55,8 @@ export interface ListenResult {
  *
  * @throws AmeshError `relay_unreachable`, `relay_busy`, `code_expired`, `peer_gone`, `codes_differ`,
  *   `pairing_tampered`, `pairing_declined`, `pairing_version`, `own_key`: in all of them nothing has changed here;
- *   `pairing_unconfirmed` where the controller is trusted and could not be told; TypeError for a wrong option
+ *   `pairing_unconfirmed` where the controller is trusted and could not be told; TypeError for a wrong option, or
+ *   for more hosts than can be introduced
  * @see docs/pairing.md
  */
 export async function listenForController(options: ListenOptions): Promise<ListenResult> {
@@ -64,7 +66,14 @@ export async function listenForController(options: ListenOptions): Promise<Liste
   if (maxControllers !== undefined && !(Number.isSafeInteger(maxControllers) && maxControllers >= 1))
     throw new TypeError('maxControllers is a whole number, at least 1.');
   const before = await device.trust.read();
-  const hosts = [...new Set([...before.hosts, ...ownHosts])];
+  const { identity, signer } = device;
+  const own = {
+    role: 'target' as const,
+    publicKey: toBase64Url(signer.publicKey),
+    name: identity.friendlyName,
+    hosts: [...new Set([...before.hosts, ...ownHosts])],
+  };
+  assertIntroduction(own, 'target', signer); // not only once somebody has used the code
 
   const onIntruder = () => person.intruder();
   const { session, code, expiresInSeconds } = await RelaySession.listen({ relay, signal, onIntruder });
@@ -72,13 +81,6 @@ export async function listenForController(options: ListenOptions): Promise<Liste
     person.showCode(code, expiresInSeconds);
     await session.peer(expiresInSeconds);
     person.connected();
-    const { identity, signer } = device;
-    const own = {
-      role: 'target' as const,
-      publicKey: toBase64Url(signer.publicKey),
-      name: identity.friendlyName,
-      hosts,
-    };
     return await hold(session, new Target({ code, signer, own }), options, ownHosts);
   } finally {
     await session.end();

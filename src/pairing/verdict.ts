@@ -23,3 +23,8 @@ export function readVerdict(content: Record<string, unknown>): void {
   if (members.length === 1 && (why === 'codes_differ' || why === 'declined')) throw new PairingError(why);
   throw tampered();
 }
+
+/** M8 as "done". @throws PairingError `tampered` where it is anything else */
+export function readDone(content: Record<string, unknown>): void {
+  if (Object.keys(content).length > 0) throw tampered();
+}

@@ -1,3 +1,7 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createIdentity, listenForController, openDevice, type TargetPerson } from '@authmesh/sdk/admin';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Controller } from '../../src/pairing/controller';
 import type { Introduction } from '../../src/pairing/introduction';
@@ -80,6 +84,7 @@ describe('a peer that has the keys', () => {
       const own = { ...mallory.own, ...content };
       const signable = {
         ...own,
+        role: own.role ?? 'target',
         name: String(own.name),
         hosts: Array.isArray(own.hosts) ? own.hosts.map(String) : [],
       };
@@ -151,6 +156,35 @@ describe('a peer that has the keys', () => {
     expect(await target.handle({ type: 'typed', text: leg.keys.verificationCode })).toEqual([]);
   });
 
+  it.each([{ refused: 'tampered' }, { refused: 'declined', by: 'me' }, { verified: true }, []])(
+    'cannot say %o for a verdict',
+    async (content) => {
+      const controller = new Controller({ code: CODE, ...laptop });
+      const leg = await meetController(pairing, controller, { code: CODE });
+      const m5 = await leg.channel.seal('m5', await introduce(leg, {}));
+      await controller.handle({ type: 'message', body: m5 });
+      const m6 = await leg.channel.seal('m6', content);
+      expect(await controller.handle({ type: 'message', body: m6 })).toMatchObject(REFUSED);
+    },
+  );
+
+  it('leaves the target unconfirmed with anything but a plain M8', async () => {
+    const controller = new Controller({ code: CODE, ...laptop });
+    const leg = await meetController(pairing, controller, { code: CODE });
+    for (const [type, content] of [
+      ['m5', await introduce(leg, {})],
+      ['m6', {}],
+    ] as const) {
+      await controller.handle({ type: 'message', body: await leg.channel.seal(type, content) });
+    }
+    await controller.handle({ type: 'answer', yes: true });
+    await controller.handle({ type: 'saved' });
+    const m8 = await leg.channel.seal('m8', { refused: 'declined' });
+    expect(await controller.handle({ type: 'message', body: m8 })).toEqual([
+      { type: 'fail', failure: 'tampered', unconfirmed: true },
+    ]);
+  });
+
   it('cannot verify before the introduction, nor send one message as another', async () => {
     const controller = new Controller({ code: CODE, ...laptop });
     const leg = await meetController(pairing, controller, { code: CODE });
@@ -200,5 +234,23 @@ describe('an introduction of our own', () => {
     const controller = () =>
       new Controller({ code: CODE, ...laptop, own: { ...laptop.own, hosts: ['a.example'] } });
     expect(controller).toThrow(new TypeError('A controller has no hosts to introduce.'));
+  });
+
+  it('that is too long is a TypeError before a relay is asked for a code', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+    try {
+      await createIdentity(dir, {}, { friendlyName: 'prod-api' });
+      const listen = async (count: number) =>
+        listenForController({
+          device: await openDevice(dir, {}),
+          relay: 'ws://127.0.0.1:1/ws', // nobody is there
+          person: {} as TargetPerson,
+          hosts: Array.from({ length: count }, (_, i) => `${i}.example.com`),
+        });
+      await expect(listen(33)).rejects.toThrow(/^A target introduces at most 32 hosts/);
+      await expect(listen(32)).rejects.toMatchObject({ code: 'relay_unreachable' });
+    } finally {
+      await rm(dir, { recursive: true });
+    }
   });
 });

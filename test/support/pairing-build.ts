@@ -1,5 +1,7 @@
-import { readFile } from 'node:fs/promises';
-import { basename, resolve } from 'node:path';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import type { Channel } from '../../src/pairing/channel';
 import type { Controller } from '../../src/pairing/controller';
@@ -60,6 +62,12 @@ export async function buildPairing(changes: Changes = {}): Promise<Pairing> {
     ],
   });
   if (left.size > 0) throw new Error(`There is no ${[...left].join(', ')}.`);
-  const text = (outputFiles[0] as { text: string }).text;
-  return import(/* @vite-ignore */ `data:text/javascript,${encodeURIComponent(text)}`);
+  const folder = await mkdtemp(join(tmpdir(), 'amesh-pairing-'));
+  try {
+    const path = join(folder, 'pairing.mjs');
+    await writeFile(path, (outputFiles[0] as { contents: Uint8Array }).contents);
+    return await import(/* @vite-ignore */ pathToFileURL(path).href);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 }
