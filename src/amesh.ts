@@ -7,6 +7,7 @@ import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
 import type { Rejection } from './core/rejection';
 import { createVerifier, type Verifier } from './core/verify';
 import { assertOptionNames, readVerifyOptions, type VerifyOptions } from './core/verify-options';
+import { hostsOf } from './hosts-variable';
 import { createLog, type Log } from './log';
 import { RedisUrlNonceStore } from './storage/redis-url-nonce-store';
 import { confirmTarget } from './trust/confirm';
@@ -162,15 +163,6 @@ function defaultNonceStore(env: Env, log: Log): NonceStore {
     );
   }
   return new InMemoryNonceStore();
-}
-
-function hostsOf(env: Env): string[] | undefined {
-  try {
-    const hosts = parseHosts(env.AMESH_HOSTS ?? '');
-    return hosts.length === 0 ? undefined : hosts;
-  } catch (error) {
-    throw new TypeError(`AMESH_HOSTS is wrong: ${(error as Error).message}`);
-  }
 }
 
 function assemble(options: AmeshOptions, env: Env) {

@@ -25,12 +25,12 @@ export function warnOnce(line: string, write: (line: string) => void = (text) =>
 }
 
 /**
- * @param dir the folder of the identity, named where the wrong one is the usual cause
+ * @param dir the folder of the identity, named where the wrong one is the usual cause; null where there is none
  * @param write where the lines go
  */
 export function createLog(
   env: Env,
-  dir: string,
+  dir: string | null,
   write: (line: string) => void = (line) => console.warn(line),
 ): Log {
   const debug = /(?:^|[\s,])(?:amesh|\*)(?:$|[\s,*:])/.test(env.DEBUG ?? '');
@@ -64,11 +64,11 @@ const ABOUT_THE_LIST: ReadonlySet<string> = new Set([
 
 function describe(
   { status, code, message, fix, request, cause }: Rejection,
-  dir: string,
+  dir: string | null,
   debug: boolean,
 ): string {
   const { method, authority, target, deviceId, covered } = request;
-  const where = ABOUT_THE_LIST.has(code) ? ` (AUTH_MESH_DIR ${visible(dir)})` : '';
+  const where = dir !== null && ABOUT_THE_LIST.has(code) ? ` (AUTH_MESH_DIR ${visible(dir)})` : '';
   const parts = [
     `amesh: refused ${status} ${code}: ${visible(message)} ${fix}${where}`,
     `[${visible(method)} ${visible(authority)}${debug ? visible(target) : withoutQuery(target)}`,

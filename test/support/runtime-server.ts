@@ -105,6 +105,7 @@ function workerdConfig({ worker = '', services = '' }: WorkerdOptions): string {
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
+    (name = "internet", network = (allow = ["public", "private"])),
     ${services}
     (name = "main", worker = (
       modules = [(name = "main.mjs", esModule = embed "main.mjs")],

@@ -1,15 +1,7 @@
 import type { Context, MiddlewareHandler } from 'hono';
-import type { AuthMeshIdentity } from '../../core/caller';
 import type { Verifier } from '../../core/verify';
 import { refusalResponse } from './refuse';
 import { giveFreshRequest, honoView } from './view';
-
-declare module 'hono' {
-  interface ContextVariableMap {
-    /** The verified caller, behind `verify()`. */
-    authMesh: AuthMeshIdentity;
-  }
-}
 
 /**
  * Verifies, then sets `authMesh` in the context, puts a fresh request with the verified bytes in the place of

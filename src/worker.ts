@@ -1,0 +1,136 @@
+import {
+  DurableNonceStore,
+  type DurableObjectNamespace,
+  isDurableObjectNamespace,
+} from './adapters/workers/durable-nonces';
+import type { AllowListSource } from './core/allow-list';
+import { isDeviceId } from './core/credentials';
+import { assertCompressedPoint } from './core/crypto/points';
+import { fromBase64Url, toUtf8 } from './core/encoding';
+import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
+import { createVerifier, type Verifier } from './core/verify';
+import { readVerifyOptions, type VerifyOptions } from './core/verify-options';
+import { hostsOf } from './hosts-variable';
+import { createLog } from './log';
+import { isKvNamespace, type KvNamespace, readKv } from './storage/kv';
+import { SealedList } from './trust/sealed-list';
+
+/** The name under which the allow list lies in KV, as it does in AUTH_MESH_DIR. */
+const KEY = 'allow_list.json';
+
+/** How a place without files verifies. What is left out is looked for in the environment, under the name in brackets. */
+export interface WorkerOptions extends Omit<VerifyOptions, 'nonceStore'> {
+  /**
+   * The sealed allow list (`AMESH_ALLOW_LIST`): a KV namespace that holds it as `allow_list.json`, the text of that
+   * file, or a function that reads it, and gives null where there is none.
+   */
+  readonly allowList?: KvNamespace | string | (() => Promise<Uint8Array | null>) | undefined;
+  /** The public key of whoever seals the list (`AMESH_OWNER_KEY`): 33 bytes in base64url, 44 characters. */
+  readonly ownerKey?: string | undefined;
+  /** Whose list it has to be (`AMESH_DEVICE_ID`): the id that callers know as their target. Default: the owner's. */
+  readonly deviceId?: string | undefined;
+  /** For how long a list counts that cannot be read anew. Seconds, 1 to 86,400; default 60. */
+  readonly maxStaleSeconds?: number | undefined;
+  /**
+   * A nonce store, or the namespace of {@link AmeshNonces} (`AMESH_NONCES`). Default: a memory store, which is exact for
+   * one isolate only, and says so once.
+   */
+  readonly nonceStore?: NonceStore | DurableObjectNamespace | undefined;
+}
+
+/** Variables and bindings, as `fetch(request, env)` has them. */
+export type Bindings = Readonly<Record<string, unknown>>;
+
+/**
+ * A verifier for a place without files.
+ *
+ * @param env where to look for what the options leave out
+ * @throws TypeError for a wrong option or variable, and for a missing list or owner
+ */
+export function createWorkerVerifier(options: WorkerOptions, env: Bindings): Verifier {
+  assertWorkerOptions(options);
+  const { allowList: _list, ownerKey: _owner, deviceId: _id, maxStaleSeconds: _stale, ...rest } = options;
+  const log = createLog(env as Record<string, string>, null);
+  const { onReject } = options;
+  return createVerifier({
+    ...rest,
+    hosts: options.hosts ?? hostsOf(env),
+    allowList: toSource(options, env),
+    nonceStore: toNonceStore(options.nonceStore ?? env.AMESH_NONCES, log.once),
+    onReject: (rejection) => {
+      log.rejection(rejection);
+      return onReject?.(rejection);
+    },
+  });
+}
+
+/** @throws TypeError for an unknown name or a value out of range */
+export function assertWorkerOptions(options: WorkerOptions): void {
+  if (typeof options !== 'object' || options === null)
+    throw new TypeError('An object of options is expected.');
+  const { allowList, ownerKey, deviceId, maxStaleSeconds, nonceStore, ...rest } = options;
+  readVerifyOptions(rest);
+  if (ownerKey !== undefined) readOwnerKey(ownerKey);
+  if (deviceId !== undefined && !isDeviceId(deviceId))
+    throw new TypeError('deviceId is not of the form am_….');
+  readMaxStale(maxStaleSeconds);
+  if (nonceStore !== undefined && !isDurableObjectNamespace(nonceStore)) readVerifyOptions({ nonceStore });
+  if (allowList !== undefined) toReader(allowList);
+}
+
+function toSource(options: WorkerOptions, env: Bindings): AllowListSource {
+  const { allowList = env.AMESH_ALLOW_LIST, ownerKey = env.AMESH_OWNER_KEY } = options;
+  if (allowList === undefined) {
+    throw new TypeError(
+      'There is no allow list: bind a KV namespace as AMESH_ALLOW_LIST. See docs/workers.md.',
+    );
+  }
+  const { read, isFixed } = toReader(allowList);
+  const owner = readOwnerKey(ownerKey);
+  const deviceId = (options.deviceId ?? env.AMESH_DEVICE_ID) as string | undefined;
+  if (deviceId !== undefined && !isDeviceId(deviceId))
+    throw new TypeError('AMESH_DEVICE_ID is not of the form am_….');
+  const maxStaleSeconds = isFixed ? Number.POSITIVE_INFINITY : readMaxStale(options.maxStaleSeconds);
+  return new SealedList({ read, owner, list: deviceId, maxStaleSeconds });
+}
+
+function toReader(allowList: unknown): { read: () => Promise<Uint8Array | null>; isFixed: boolean } {
+  if (typeof allowList === 'string') {
+    // Whoever pastes it, or reads it with $(cat …), loses the newline at its end.
+    const bytes = toUtf8(`${allowList.trim()}\n`);
+    return { read: async () => bytes, isFixed: true };
+  }
+  if (isKvNamespace(allowList)) return { read: () => readKv(allowList, KEY), isFixed: false };
+  if (typeof allowList === 'function')
+    return { read: allowList as () => Promise<Uint8Array | null>, isFixed: false };
+  throw new TypeError(
+    'allowList is a KV namespace, the text of allow_list.json, or a function that reads it.',
+  );
+}
+
+function readOwnerKey(text: unknown): Uint8Array {
+  const point = typeof text === 'string' ? fromBase64Url(text.trim()) : null;
+  try {
+    assertCompressedPoint(point ?? new Uint8Array());
+  } catch {
+    throw new TypeError(
+      'ownerKey (AMESH_OWNER_KEY) is the public key of whoever seals the list: the 44 characters behind "amesh-p256" in what amesh trust export prints there.',
+    );
+  }
+  return point as Uint8Array;
+}
+
+function readMaxStale(seconds = 60): number {
+  if (!(seconds >= 1 && seconds <= 86_400))
+    throw new TypeError('maxStaleSeconds is a number of seconds from 1 to 86400.');
+  return seconds;
+}
+
+function toNonceStore(given: unknown, warn: (line: string) => void): NonceStore {
+  if (isDurableObjectNamespace(given)) return new DurableNonceStore(given);
+  if (given !== undefined) return given as NonceStore;
+  warn(
+    'Using in-memory nonce store. It is exact for one isolate; with several a request can be replayed to another. See docs/workers.md.',
+  );
+  return new InMemoryNonceStore();
+}

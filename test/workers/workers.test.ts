@@ -1,0 +1,226 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createClient, createVerifier, type Signer } from '@authmesh/sdk/core';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { signerOf } from '../support/core';
+import { exchange, head } from '../support/raw-http';
+import { startRecorder } from '../support/recorder';
+import type { RuntimeServer } from '../support/runtime-server';
+import { signedRaw } from '../support/signed-raw';
+import { vectorAllowList, vectors } from '../support/vectors';
+import { type Kv, runtime, sealedList, startKv, startWorker } from './workerd';
+
+const { controller, target } = vectors.devices;
+const owner = { AMESH_OWNER_KEY: target.publicKey };
+/** Read anew three times a second. */
+const MAX_STALE = 2;
+
+const at = (worker: RuntimeServer, path: string) => `http://127.0.0.1:${worker.port}${path}`;
+
+/** Asks until the answer has a status, or a time is over. */
+async function until(status: number, ask: () => Promise<Response>, withinMs = 10_000): Promise<Response> {
+  const deadline = performance.now() + withinMs;
+  for (;;) {
+    const response = await ask();
+    if (response.status === status || performance.now() > deadline) return response;
+    await response.arrayBuffer();
+    await sleep(100);
+  }
+}
+
+describe.skipIf(runtime === null)('a Worker', () => {
+  let signer: Signer;
+  let call: (url: string, init?: RequestInit) => Promise<Response>;
+  const running: { close(): Promise<void> }[] = [];
+
+  const started = async <T extends { close(): Promise<void> }>(starting: Promise<T>): Promise<T> => {
+    const server = await starting;
+    running.push(server);
+    return server;
+  };
+
+  beforeAll(async () => {
+    signer = await signerOf('controller');
+    call = createClient({ signer, targetOf: () => target.deviceId }).fetch;
+  });
+  afterAll(async () => {
+    await Promise.all(running.map((server) => server.close()));
+  });
+
+  describe('with its list in KV and its nonces in Durable Objects', () => {
+    let kv: Kv;
+    let worker: RuntimeServer;
+    let fourth: string; // sealed once: a second seal over the same would be another document
+
+    beforeAll(async () => {
+      fourth = await sealedList({ revision: 4 });
+      kv = await started(startKv(await sealedList()));
+      const variables = { ...owner, MAX_STALE: String(MAX_STALE) };
+      worker = await started(startWorker(variables, { kv, nonces: 'in memory' }));
+    }, 60_000);
+
+    const put = () => call(at(worker, '/orders'), { method: 'PUT', body: 'grüße' });
+
+    it.each(['/orders', '/hono/orders'])('hands the caller to the handler: %s', async (path) => {
+      const response = await call(at(worker, path), { method: 'POST', body: 'grüße' });
+      expect(response.status).toBe(200);
+      expect(response.headers.get('cache-control')).toBe('private');
+      expect(await response.json()).toEqual({ by: 'controller', body: 'grüße' });
+    });
+
+    it('refuses everybody else, and says why in its log', async () => {
+      const stranger = createClient({ signer: await signerOf('stranger') });
+      for (const fetch of [stranger.fetch, globalThis.fetch]) {
+        const response = await fetch(at(worker, '/orders'));
+        expect(response.status).toBe(401);
+        expect(await response.json()).toEqual({ error: 'unauthorized' });
+      }
+      await vi.waitFor(() => expect(worker.stderr()).toContain('amesh: refused 401 unknown_device'));
+      expect(worker.stderr()).not.toContain('AUTH_MESH_DIR');
+    });
+
+    it('lets exactly one of 100 copies at once through', async () => {
+      const { line, headers } = await signedRaw(signer, `127.0.0.1:${worker.port}`);
+      const copies = Array.from({ length: 100 }, () => exchange(worker.port, head(line, headers)));
+      const statuses = (await Promise.all(copies)).map(({ status }) => status);
+      expect(statuses.filter((status) => status === 200)).toHaveLength(1);
+      expect(statuses.filter((status) => status === 401)).toHaveLength(99);
+    });
+
+    it('takes a revocation over', async () => {
+      kv.value = await sealedList({ revision: 2, devices: [] });
+      expect((await until(401, put)).status).toBe(401);
+      kv.value = await sealedList({ revision: 3 });
+      expect((await until(200, put)).status).toBe(200);
+    });
+
+    it('an older list than it has seen is ignored, and too old after maxStaleSeconds', async () => {
+      kv.value = await sealedList({ revision: 2, devices: [] });
+      await sleep(700);
+      expect((await put()).status).toBe(200);
+      const response = await until(503, put);
+      expect(response.status).toBe(503);
+      expect(await response.json()).toEqual({ error: 'allow_list_unavailable' });
+      kv.value = fourth;
+      expect((await until(200, put)).status).toBe(200);
+    });
+
+    it('works on while KV is down, for maxStaleSeconds', async () => {
+      kv.value = 'down';
+      await sleep(700);
+      const { reads } = kv;
+      expect((await put()).status).toBe(200);
+      const response = await until(503, put);
+      expect(response.status).toBe(503);
+      expect(await response.json()).toEqual({ error: 'allow_list_unavailable' });
+      expect(kv.reads).toBeGreaterThan(reads);
+      kv.value = fourth;
+      expect((await until(200, put)).status).toBe(200);
+    });
+
+    const attacks: Record<string, () => Promise<string>> = {
+      'sealed by another': () => sealedList({ revision: 9, list: target.deviceId }, 'stranger'),
+      'for another device': () => sealedList({ revision: 9, list: controller.deviceId }),
+      'changed behind its seal': async () =>
+        (await sealedList({ revision: 9 })).replace('"revision":9', '"revision":8'),
+      'without a seal': async () => (await sealedList({ revision: 9 })).replace(/"seal":"[^"]*",/, ''),
+      'of the same revision with other content': () => sealedList({ revision: 4, updatedAt: 1 }),
+    };
+    it.each(Object.entries(attacks))('obeys no list %s', async (_what, list) => {
+      kv.value = await list();
+      const response = await until(500, put);
+      expect(response.status).toBe(500);
+      expect(await response.json()).toEqual({ error: 'allow_list_integrity_failure' });
+      kv.value = fourth;
+      expect((await until(200, put)).status).toBe(200);
+    });
+
+    it('a list that is taken away is one that cannot be read', async () => {
+      kv.value = null;
+      expect((await until(503, put)).status).toBe(503);
+      kv.value = fourth;
+      expect((await until(200, put)).status).toBe(200);
+    });
+
+    it('reads it a few times in a while, and not for each request', async () => {
+      const before = kv.reads;
+      for (let i = 0; i < 50; i++) expect((await put()).status).toBe(200);
+      expect(kv.reads - before).toBeLessThan(25);
+    });
+  });
+
+  it('a cold start while KV is down is 503, also for many at once, and over when KV is back', async () => {
+    const kv = await started(startKv('down'));
+    const worker = await started(startWorker({ ...owner, MAX_STALE: '60' }, { kv, nonces: 'in memory' }));
+    const get = () => call(at(worker, '/'));
+    for (const response of await Promise.all([get(), get(), get()])) expect(response.status).toBe(503);
+    kv.value = await sealedList();
+    expect((await until(200, get)).status).toBe(200);
+  }, 60_000);
+
+  it('a cold start under load makes nobody wait for a list that another request reads', async () => {
+    const kv = await started(startKv(await sealedList()));
+    const worker = await started(startWorker({ ...owner, MAX_STALE: '60' }, { kv, nonces: 'in memory' }));
+    const responses = await Promise.all(Array.from({ length: 20 }, () => call(at(worker, '/'))));
+    expect(responses.map(({ status }) => status)).toEqual(Array(20).fill(200));
+  }, 60_000);
+
+  it('a list in a variable does, and a memory store says once what it is', async () => {
+    // As $(cat allow_list.json) gives it, without the newline.
+    const list = (await sealedList()).trim();
+    const worker = await started(startWorker({ ...owner, AMESH_ALLOW_LIST: list, MAX_STALE: '60' }));
+    expect((await call(at(worker, '/'))).status).toBe(200);
+    expect((await call(at(worker, '/hono/orders'), { method: 'POST', body: 'x' })).status).toBe(200);
+    expect(worker.stderr().match(/Using in-memory nonce store/g)).toHaveLength(1);
+  }, 60_000);
+
+  it('AMESH_HOSTS and AMESH_DEVICE_ID count', async () => {
+    const list = await sealedList({ list: controller.deviceId });
+    const variables = {
+      ...owner,
+      AMESH_ALLOW_LIST: list,
+      AMESH_DEVICE_ID: controller.deviceId,
+      AMESH_HOSTS: 'api.example.com',
+      MAX_STALE: '60',
+    };
+    const worker = await started(startWorker(variables));
+    const { fetch } = createClient({ signer });
+    expect((await fetch(at(worker, '/'))).status).toBe(421);
+    const { line, headers } = await signedRaw(signer, 'api.example.com', {
+      headers: { 'authmesh-target': controller.deviceId },
+    });
+    expect((await exchange(worker.port, head(line, headers))).status).toBe(200);
+  }, 60_000);
+
+  it.each([
+    ['no list', {}, 'There is no allow list: bind a KV namespace as AMESH_ALLOW_LIST.'],
+    ['no owner', { AMESH_ALLOW_LIST: '{}' }, 'ownerKey (AMESH_OWNER_KEY) is the public key of whoever seals'],
+    ['a wrong host', { AMESH_ALLOW_LIST: '{}', ...owner, AMESH_HOSTS: 'https://x' }, 'AMESH_HOSTS is wrong'],
+  ])(
+    'lets nobody in where there is %s, and says so',
+    async (_what, variables, line) => {
+      const worker = await started(startWorker({ ...variables, MAX_STALE: '60' }));
+      expect((await call(at(worker, '/'))).status).toBe(500);
+      await vi.waitFor(() => expect(worker.stderr()).toContain(line));
+    },
+    60_000,
+  );
+
+  it.each(['secret', 'non-extractable'])(
+    'signs with a key that is %s',
+    async (kind) => {
+      const recorder = await started(startRecorder());
+      const verifier = createVerifier({ allowList: { ...vectorAllowList, hosts: [recorder.authority] } });
+      recorder.answer = async (request, response) => {
+        const verdict = await verifier.verify(request);
+        response.statusCode = verdict.ok ? 200 : verdict.status;
+        response.end(verdict.ok ? `${verdict.caller.friendlyName}: ${request.body}` : verdict.code);
+      };
+      const worker = await started(startWorker({ DEVICE_KEY: JSON.stringify(controller.privateKeyJwk) }));
+      const response = await fetch(
+        at(worker, `/call?kind=${kind}&url=${encodeURIComponent(recorder.origin)}`),
+      );
+      expect(await response.json()).toEqual({ status: 200, text: 'controller: from a Worker' });
+    },
+    60_000,
+  );
+});
