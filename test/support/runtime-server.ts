@@ -32,6 +32,8 @@ export interface WorkerdOptions {
   readonly worker?: string;
   /** Further services of the configuration, each with a comma behind it. */
   readonly services?: string;
+  /** Takes the built packages and not the sources. */
+  readonly isBuilt?: boolean;
 }
 
 /**
@@ -53,12 +55,12 @@ export async function startServer(
     format: 'esm',
     target: 'es2022',
     logLevel: 'error',
-    tsconfig: join(ROOT, 'tsconfig.json'),
+    ...(options.isBuilt ? { tsconfigRaw: '{}' } : { tsconfig: join(ROOT, 'tsconfig.json') }),
     ...(isWorker
       ? {
           platform: 'browser',
           conditions: ['workerd', 'worker'],
-          alias: { '#crypto': join(ROOT, 'src/core/crypto/web.ts') },
+          ...(options.isBuilt ? {} : { alias: { '#crypto': join(ROOT, 'src/core/crypto/web.ts') } }),
         }
       : { platform: 'node' }),
   });

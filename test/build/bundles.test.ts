@@ -1,0 +1,90 @@
+import { readFile } from 'node:fs/promises';
+import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { ensureBuilt } from '../support/built';
+import { requireRuntime, startServer } from '../support/runtime-server';
+
+const ROOT = new URL('../../', import.meta.url).pathname;
+
+/** A program of the built packages as a bundler makes it for Workers; frameworks and stores stay outside. */
+async function bundle(program: string, external: string[] = ['hono', 'unstorage', 'unstorage/*']) {
+  const { outputFiles, metafile } = await build({
+    stdin: { contents: program, resolveDir: ROOT },
+    bundle: true,
+    minify: true,
+    write: false,
+    metafile: true,
+    format: 'esm',
+    platform: 'browser',
+    conditions: ['workerd', 'worker'],
+    external: [...external, 'node:*', 'cloudflare:*'],
+    tsconfigRaw: '{}', // the built packages, and not the sources that the paths of tsconfig.json lead to
+    logLevel: 'silent',
+  });
+  const { contents } = outputFiles[0] as (typeof outputFiles)[0];
+  const imports = Object.values(metafile.outputs).flatMap((output) => output.imports.map(({ path }) => path));
+  const inputs = Object.keys(metafile.inputs);
+  return {
+    text: new TextDecoder().decode(contents),
+    gzip: gzipSync(contents, { level: 9 }).length,
+    imports,
+    inputs,
+  };
+}
+
+const specifiers = ['@authmesh/sdk', '@authmesh/sdk/core', '@authmesh/sdk/hono', '@authmesh/sdk/workers'];
+/** Bytes behind gzip, with WebCrypto and without noble. What outgrows its budget has to have a reason. */
+const budgets: Record<string, { program: string; bytes: number }> = {
+  'a verifier': { program: `export { createVerifier } from '@authmesh/sdk/core';`, bytes: 15_360 },
+  'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 10_240 },
+  'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 19_968 },
+  'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 20_480 },
+  'a protected Worker': {
+    program: `export { AmeshNonces, withAmesh } from '@authmesh/sdk/workers';`,
+    bytes: 19_456,
+  },
+};
+
+describe('bundled for Workers', () => {
+  beforeAll(() => ensureBuilt(), 180_000);
+
+  it.each(specifiers)('%s needs nothing of Node', async (specifier) => {
+    const { text, imports, inputs } = await bundle(`export * from '${specifier}';`);
+    expect(imports.filter((path) => !/^(?:hono|unstorage)(?:\/|$)/.test(path))).toEqual([]);
+    expect(text).not.toMatch(/["']node:/);
+    expect(inputs.filter((path) => path.includes('@noble'))).toEqual([]);
+  });
+
+  it('neither does it with Hono and unstorage in it', async () => {
+    const program = specifiers.map((specifier, i) => `export * as m${i} from '${specifier}';`).join('\n');
+    const { imports } = await bundle(program, []);
+    expect(imports).toEqual([]);
+  });
+
+  it('loads in workerd, where the instance of a machine says that there are no files', async () => {
+    const runtime = await requireRuntime('workerd');
+    if (runtime === null) return;
+    const worker = await startServer(runtime, 'test/build/worker.ts', { isBuilt: true });
+    const response = await fetch(`http://127.0.0.1:${worker.port}/`);
+    expect(await response.json()).toEqual({
+      fetch: 'no_file_system',
+      verify: 'no_file_system',
+      identity: 'no_file_system',
+      createAmesh: 'no_file_system',
+      exports: ['function', 'function', 'function', 'function'],
+    });
+    await worker.close();
+  }, 60_000);
+
+  it('unstorage may be left out where the list is in no KV', async () => {
+    const { dependencies, peerDependenciesMeta } = JSON.parse(await readFile(`${ROOT}package.json`, 'utf8'));
+    expect(Object.keys(dependencies)).not.toContain('unstorage');
+    expect(peerDependenciesMeta.unstorage).toEqual({ optional: true });
+  });
+
+  it.each(Object.entries(budgets))('%s keeps to its size', async (_what, { program, bytes }) => {
+    const { gzip } = await bundle(program);
+    expect(gzip).toBeLessThanOrEqual(bytes);
+  });
+});
