@@ -6,3 +6,4 @@ export const verify = amesh.verify;
 export type { Authenticated, Middleware } from './adapters/express/middleware';
 /** The same as `amesh.rawBody`. */
 export { rawBody } from './adapters/node/raw-body';
+export { streamUnverifiedBody } from './core/index';

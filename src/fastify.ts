@@ -44,3 +44,4 @@ function toVerifier({ amesh: instance = amesh, ...options }: AuthMeshOptions): V
 }
 
 export type { Hook } from './adapters/fastify/hook';
+export { streamUnverifiedBody } from './core/index';

@@ -31,6 +31,7 @@ export {
   RedirectRefusedError,
   type RejectCode,
   type Rejection,
+  streamUnverifiedBody,
   type VerifyOptions,
 } from './core/index';
 export type { DeviceIdentity } from './trust/identity';

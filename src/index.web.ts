@@ -26,4 +26,5 @@ export {
   NoIdentityError,
   NonceStoreUnavailableError,
   RedirectRefusedError,
+  streamUnverifiedBody,
 } from './core/index';

@@ -19,3 +19,12 @@ export function toFreshRequest(request: Request, bytes: Uint8Array): Request {
     ...(cf === undefined ? {} : { cf }), // what Cloudflare knows of the connection
   } as RequestInit);
 }
+
+/**
+ * The same request, with a stream in the place of its body.
+ *
+ * @param request of another method than GET and HEAD
+ */
+export function toStreamingRequest(request: Request, stream: ReadableStream<Uint8Array>): Request {
+  return new Request(request, { body: stream, duplex: 'half' } as RequestInit);
+}

@@ -7,11 +7,12 @@ export {
   type TrustedDevice,
 } from './allow-list';
 export { isLoopback, normalizeAuthority } from './authority';
+export type { BodyGate } from './body-gate';
 export type { AuthMeshIdentity } from './caller';
 export { type Client, type ClientOptions, createClient } from './client/client';
 export type { ClientRejection } from './client/refusal';
 export { type AmeshCode, CODES, type RejectCode } from './codes';
-export type { CryptoProvider, MaybePromise, PrivateJwk, PublicKey, Signer } from './crypto/provider';
+export type { CryptoProvider, MaybePromise, PrivateJwk, PublicKey, Sha256, Signer } from './crypto/provider';
 export { fromBase64Url, toBase64Url } from './encoding';
 export {
   AllowListIntegrityError,
@@ -34,5 +35,5 @@ export {
   type VerifierOptions,
   type VerifyCall,
 } from './verify';
-export type { VerifyOptions } from './verify-options';
+export { streamUnverifiedBody, type VerifyOptions } from './verify-options';
 export { type HeaderLines, type ReadBody, type RequestView, toRequestView } from './view';

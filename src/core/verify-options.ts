@@ -2,6 +2,18 @@ import { normalizeAuthority, parseHosts } from './authority';
 import type { NonceStore } from './nonce-memory';
 import type { Rejection } from './rejection';
 
+/**
+ * The name of an option of `verify()`: `{ [streamUnverifiedBody]: true }` lets handlers read a body while it arrives, and
+ * nothing is buffered. **They see bytes that are not verified.** Only when the body has ended without an error is it the
+ * one that was signed: what was made of it before then has to be thrown away otherwise.
+ *
+ * The last chunk is held back until the digest is right. A body that is another, too long, or broken off ends in an
+ * error, never cleanly.
+ *
+ * @see docs/guide.md, "Large bodies"
+ */
+export const streamUnverifiedBody: unique symbol = Symbol('streamUnverifiedBody');
+
 /** How requests are verified. Every option may be left out; a wrong one is a TypeError where it is given. */
 export interface VerifyOptions {
   /** How far `created` may be from this machine's clock, either way. Seconds, 1 to 300; default 30. */
@@ -20,6 +32,8 @@ export interface VerifyOptions {
   readonly pathPrefix?: string | undefined;
   /** Takes X-Forwarded-Host for the Host header; only behind a proxy that sets it itself. Default false. */
   readonly trustForwardedHost?: boolean | undefined;
+  /** See {@link streamUnverifiedBody}; default false. `maxBodyBytes` counts all the same. */
+  readonly [streamUnverifiedBody]?: boolean | undefined;
   /** Told of each refusal, with the precise reason that the client does not get to see. */
   readonly onReject?: ((rejection: Rejection) => void) | undefined;
 }
@@ -30,6 +44,7 @@ export interface VerifySettings {
   readonly nonceWindowSeconds: number;
   readonly nonceStore: NonceStore | undefined;
   readonly maxBodyBytes: number;
+  readonly streamsBody: boolean;
   readonly hosts: ReadonlySet<string> | undefined;
   readonly authority: string | undefined;
   readonly pathPrefix: string | undefined;
@@ -37,7 +52,7 @@ export interface VerifySettings {
   readonly onReject: ((rejection: Rejection) => void) | undefined;
 }
 
-const NAMES: ReadonlySet<string> = new Set<keyof VerifyOptions>([
+const NAMES: ReadonlySet<string | symbol> = new Set<keyof VerifyOptions>([
   'clockSkewSeconds',
   'nonceWindowSeconds',
   'nonceStore',
@@ -47,6 +62,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof VerifyOptions>([
   'pathPrefix',
   'trustForwardedHost',
   'onReject',
+  streamUnverifiedBody,
 ]);
 
 /**
@@ -74,6 +90,8 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
   if (typeof trustForwardedHost !== 'boolean') throw new TypeError('trustForwardedHost is true or false.');
   if (onReject !== undefined && typeof onReject !== 'function')
     throw new TypeError('onReject is a function.');
+  const streamsBody = options[streamUnverifiedBody] ?? false;
+  if (typeof streamsBody !== 'boolean') throw new TypeError('streamUnverifiedBody is true or false.');
   const hosts = options.hosts === undefined ? undefined : new Set(parseHosts(options.hosts));
   if (hosts?.size === 0) throw new TypeError('hosts is empty: leave it out, or name a host.');
   return {
@@ -81,6 +99,7 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
     nonceWindowSeconds,
     nonceStore,
     maxBodyBytes,
+    streamsBody,
     hosts,
     authority: options.authority === undefined ? undefined : readAuthority(options.authority),
     pathPrefix: readPathPrefix(options.pathPrefix),
@@ -104,13 +123,13 @@ function readPathPrefix(prefix: string | undefined): string | undefined {
 }
 
 /** A misspelt option that is silently ignored weakens what its owner believes to have set. */
-export function assertOptionNames(where: string, options: object, names: ReadonlySet<string>): void {
+export function assertOptionNames(where: string, options: object, names: ReadonlySet<string | symbol>): void {
   if (typeof options !== 'object' || options === null)
     throw new TypeError(`${where} takes an object of options.`);
-  for (const name of Object.keys(options)) {
-    if (!names.has(name))
-      throw new TypeError(
-        `${where} has no option ${JSON.stringify(name)}. It has: ${[...names].join(', ')}.`,
-      );
+  const known = [...names].filter((name) => typeof name === 'string');
+  for (const name of [...Object.keys(options), ...Object.getOwnPropertySymbols(options)]) {
+    if (names.has(name)) continue;
+    const shown = typeof name === 'symbol' ? String(name) : JSON.stringify(name);
+    throw new TypeError(`${where} has no option ${shown}. It has: ${known.join(', ')}.`);
   }
 }

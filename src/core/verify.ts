@@ -10,7 +10,7 @@ import type { RejectCode } from './codes';
 import type { Credentials } from './credentials';
 import type { CryptoProvider } from './crypto/provider';
 import { Fault, toFault } from './fault';
-import { toFreshRequest } from './fresh-request';
+import { toFreshRequest, toStreamingRequest } from './fresh-request';
 import { checkFreshness } from './freshness';
 import { KeyCache } from './key-cache';
 import { InMemoryNonceStore, type NonceStore } from './nonce-memory';
@@ -19,6 +19,7 @@ import { type RefusalMessage, refusalMessage } from './refusal';
 import { toRejection } from './rejection';
 import { type RequestLine, readRequestLine } from './request-line';
 import { callSafely } from './safe-call';
+import { type BodyStream, streamBody } from './stream-body';
 import { readVerifyOptions, type VerifyOptions, type VerifySettings } from './verify-options';
 import { type RequestView, toRequestView } from './view';
 
@@ -37,6 +38,11 @@ export interface Accepted<R> {
   readonly caller: AuthMeshIdentity;
   /** The request with its body, which is verified and can be read: a view has the bytes, a `Request` is a fresh one. */
   readonly request: R;
+  /**
+   * Only with `streamUnverifiedBody`, where the body is not verified yet: the stream to read, which a `Request` has as
+   * its body already, or null where that is the transport's own. A view then has no bytes.
+   */
+  readonly stream?: BodyStream | undefined;
 }
 
 /** A request that may not. */
@@ -98,8 +104,13 @@ export function createVerifier(options: VerifierOptions): Verifier {
     const verdict = await verifyView(context, view, call);
     if (!verdict.ok) return verdict;
     if (request.body === null) return { ...verdict, request };
-    const fresh = toFreshRequest(request, verdict.request.body);
-    views.set(fresh, view);
+    const { stream } = verdict;
+    const fresh = stream
+      ? toStreamingRequest(request, stream)
+      : toFreshRequest(request, verdict.request.body);
+    // Whoever verifies a stream again reads, and checks, what comes through its gate.
+    views.set(fresh, stream ? toRequestView(fresh) : view);
+    shareClaims(view, views.get(fresh) as RequestView);
     return { ...verdict, request: fresh };
   }
   return { verify } as Verifier;
@@ -160,19 +171,30 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
     const replayed = claiming instanceof Promise ? await claiming : claiming;
     if (replayed !== null) return refuse(replayed);
 
+    const { deviceId, friendlyName } = device;
+    const caller: AuthMeshIdentity = { deviceId, friendlyName, verifiedAt: Math.floor(nowMs / 1000) };
     let bytes: Uint8Array | null | undefined = readyBody(view);
     if (bytes === undefined) {
-      bytes = await readBody(view, settings.maxBodyBytes);
       // A body can take minutes, and a revocation counts within a second.
-      const later = findController(await readAllowList(source), device.deviceId, context.now());
-      if (later instanceof Fault) return refuse(later);
+      const recheck = async () => {
+        const later = findController(await readAllowList(source), deviceId, context.now());
+        return later instanceof Fault ? later : null;
+      };
+      if (settings.streamsBody) {
+        const { maxBodyBytes } = settings;
+        const stream = await streamBody(view, { maxBodyBytes, crypto, recheck, report: refuse });
+        if (stream instanceof Fault) return refuse(stream);
+        if (stream !== undefined)
+          return { ok: true, caller, request: { ...view, body: new Uint8Array() }, stream } as const;
+      }
+      bytes = await readBody(view, settings.maxBodyBytes);
+      const later = await recheck();
+      if (later !== null) return refuse(later);
     }
     const digesting = checkBody(view, bytes, settings.maxBodyBytes, crypto);
     const body = digesting instanceof Promise ? await digesting : digesting;
     if (body instanceof Fault) return refuse(body);
 
-    const { deviceId, friendlyName } = device;
-    const caller: AuthMeshIdentity = { deviceId, friendlyName, verifiedAt: Math.floor(nowMs / 1000) };
     const request = { ...view, body };
     shareClaims(view, request);
     return { ok: true, caller, request } as const;

@@ -1,3 +1,5 @@
+import { type BodyGate, gateStream } from './body-gate';
+import type { MaybePromise } from './crypto/provider';
 import { AmeshError } from './errors';
 
 /**
@@ -31,6 +33,13 @@ export interface RequestView {
   readonly headers: HeaderLines;
   /** The bytes, a function that reads them, or nothing for a request without a body. */
   readonly body?: Uint8Array | ReadBody | null | undefined;
+  /**
+   * Puts a gate between the client and whoever reads the body, for `streamUnverifiedBody`; without it bodies are
+   * buffered. Where the body has come already, it rejects with what the gate says.
+   *
+   * @returns the stream that is to be read from now on; null where that is still the transport's own
+   */
+  readonly gateBody?: ((gate: BodyGate) => MaybePromise<ReadableStream<Uint8Array> | null>) | undefined;
   /**
    * The port on which this server took the connection, where known. Without configured hosts a loopback name
    * counts only with this port, so that two servers of one machine do not accept each other's requests.
@@ -90,16 +99,23 @@ export function toRequestView(request: Request): RequestView {
   const [, authority = '', target = ''] = URL_PARTS.exec(request.url) ?? [];
   const headers: Record<string, string> = Object.create(null);
   for (const [name, value] of request.headers) headers[name] = value;
+  const { body } = request;
   return {
     method: request.method,
     target,
     authority,
     headers,
-    body: request.body === null ? null : (limit) => readStream(request, limit),
+    body: body === null ? null : (limit) => readStream(request, limit),
+    gateBody: body === null || !mayStream(request) ? undefined : (gate) => gateStream(body, gate),
   };
 }
 
 const URL_PARTS = /^[a-z][a-z+.-]*:\/\/([^/?#]*)([^#]*)/i;
+
+/** No `Request` of GET or HEAD can be made with a body, though some servers give them one. */
+function mayStream({ bodyUsed, method }: Request): boolean {
+  return !bodyUsed && method !== 'GET' && method !== 'HEAD';
+}
 
 async function readStream(request: Request, limitBytes: number): Promise<Uint8Array> {
   if (request.bodyUsed)

@@ -137,6 +137,7 @@ export class Sandbox {
   async serve(path: string): Promise<void> {
     await this.stop();
     const child = spawn(process.execPath, [path], {
+      cwd: this.folder('here'),
       env: this.#env('target'),
       stdio: ['ignore', 'pipe', 'pipe'],
     });

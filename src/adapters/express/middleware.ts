@@ -38,7 +38,7 @@ export function toMiddleware(verifier: Verifier): Middleware {
       );
       return;
     }
-    verify(verifier, request).then(
+    verify(verifier, request, response).then(
       (verdict) => {
         if (!verdict.ok) return refuse(request, response, verdict.message, verdict.bodyUnread);
         request.authMesh = verdict.caller;
@@ -57,8 +57,8 @@ export function toMiddleware(verifier: Verifier): Middleware {
 }
 
 /** Async from its first line, so that nothing in it is thrown at the server. */
-async function verify(verifier: Verifier, request: ExpressRequest) {
-  return verifier.verify(nodeView(request), { trustForwardedHost: trustsProxy(request) });
+async function verify(verifier: Verifier, request: ExpressRequest, response: NodeResponse) {
+  return verifier.verify(nodeView(request, response), { trustForwardedHost: trustsProxy(request) });
 }
 
 /** Fails closed: elsewhere than in Express the callback may well take no error, and any call of it for a yes. */

@@ -22,13 +22,13 @@ export type Hook = (request: FastifyRequest<any, any>, reply: FastifyReply<any, 
 export function toHook(verifier: Verifier): Hook {
   return async (request, reply) => {
     const raw = request.raw as NodeRequest;
-    const verdict = await verifier.verify(nodeView(raw));
+    const response = reply.raw as NodeResponse;
+    const verdict = await verifier.verify(nodeView(raw, response));
     if (reply.sent) return; // somebody may have lost patience meanwhile
     if (!verdict.ok) {
       // Not by reply.send(): hooks and serialisers of the application would have a say in it, and the connection may
       // have to be closed with care.
       reply.hijack();
-      const response = reply.raw as NodeResponse;
       for (const [name, value] of Object.entries(reply.getHeaders())) {
         if (value !== undefined) response.setHeader(name, value as string);
       }

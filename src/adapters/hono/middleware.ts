@@ -1,7 +1,7 @@
 import type { Context, MiddlewareHandler } from 'hono';
 import type { Verifier } from '../../core/verify';
 import { refusalResponse } from './refuse';
-import { giveFreshRequest, honoView } from './view';
+import { giveFreshRequest, giveStream, honoView } from './view';
 
 /**
  * Verifies, then sets `authMesh` in the context, puts a fresh request with the verified bytes in the place of
@@ -14,7 +14,8 @@ export function toHonoMiddleware(verifierOf: (c: Context) => Verifier): Middlewa
     const view = honoView(c);
     const verdict = await verifierOf(c).verify(view);
     if (!verdict.ok) return refusalResponse(c, verdict);
-    giveFreshRequest(c, view, verdict.request.body);
+    if (verdict.stream === undefined) giveFreshRequest(c, view, verdict.request.body);
+    else if (verdict.stream !== null) giveStream(c, view, verdict.stream);
     c.set('authMesh', verdict.caller);
     markPrivate(c);
     await next();

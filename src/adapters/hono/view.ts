@@ -1,6 +1,7 @@
 import type { Context } from 'hono';
+import { shareClaims } from '../../core/check-nonce';
 import { AmeshError } from '../../core/errors';
-import { toFreshRequest } from '../../core/fresh-request';
+import { toFreshRequest, toStreamingRequest } from '../../core/fresh-request';
 import { collect, type ReadBody, type RequestView, toRequestView } from '../../core/view';
 import type { NodeRequest } from '../node/request';
 import { textBytes } from '../node/text-body';
@@ -26,7 +27,7 @@ export function honoView(c: Context): RequestView {
   const key = incoming ?? c.req.raw;
   const known = views.get(key);
   if (known !== undefined) return known;
-  const transport = incoming === undefined ? toRequestView(c.req.raw) : nodeView(incoming);
+  const transport = incoming === undefined ? toRequestView(c.req.raw) : nodeView(incoming, c.env.outgoing);
   const { body } = transport;
   const view = typeof body === 'function' ? { ...transport, body: bodySource(c, incoming, body) } : transport;
   views.set(key, view);
@@ -45,6 +46,12 @@ export function giveFreshRequest(c: Context, view: RequestView, bytes: Uint8Arra
     c.req.raw = new Request(raw.url, { method, headers, signal, body: bytes as Uint8Array<ArrayBuffer> });
   }
   views.set(c.req.raw, view);
+}
+
+/** Puts the body behind its gate where handlers look for it. On Node it is the same stream as before. */
+export function giveStream(c: Context, view: RequestView, stream: ReadableStream<Uint8Array>): void {
+  c.req.raw = toStreamingRequest(c.req.raw, stream);
+  shareClaims(view, honoView(c)); // whoever verifies it again reads, and checks, what comes through the gate
 }
 
 function bodySource(c: Context, incoming: NodeRequest | undefined, readTransport: ReadBody): ReadBody {

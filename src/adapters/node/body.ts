@@ -4,6 +4,7 @@ import { keptBytes } from './raw-body';
 import { readAndPutBack } from './read-body';
 import { isHttp2, type NodeRequest } from './request';
 import { textBytes } from './text-body';
+import { trailersFault } from './transport';
 
 /**
  * Whether a body may follow. By the raw lines: the parser goes by them, also by those that Node hides from `headers`.
@@ -24,11 +25,15 @@ export function bodySource(request: NodeRequest): ReadBody {
   const read = bytesSource(request);
   return async (limitBytes) => {
     const bytes = await read(limitBytes);
-    // Nobody has signed them, and a proxy may merge them into the headers.
-    if (request.rawTrailers !== undefined && request.rawTrailers.length > 0)
-      throw new AmeshError('malformed_header', 'The body is followed by trailers, which are not signed.');
+    const trailers = trailersFault(request);
+    if (trailers !== undefined) throw new AmeshError('malformed_header', trailers);
     return bytes;
   };
+}
+
+/** Whether the bytes are still on their way, so that a gate can be put in it. */
+export function isUnread(request: NodeRequest): boolean {
+  return keptBytes(request) === undefined && !wasRead(request);
 }
 
 function bytesSource(request: NodeRequest): ReadBody {

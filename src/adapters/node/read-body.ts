@@ -1,5 +1,7 @@
 import { AmeshError } from '../../core/errors';
+import { isHeldBack } from './gate-body';
 import { isHttp2, type NodeRequest } from './request';
+import { hasArrived, isGone, takeBuffered } from './transport';
 
 /**
  * Reads a request's body to its end and puts the bytes back on its own stream, so that any parser after this finds
@@ -16,7 +18,7 @@ export function readAndPutBack(request: NodeRequest, limitBytes: number): Promis
     const chunks: Buffer[] = [];
     let length = 0;
     let finished = false;
-    const hasArrived = arrivalOf(request);
+    const isComplete = arrivalOf(request);
 
     function finish(settle: () => void): void {
       finished = true;
@@ -29,18 +31,15 @@ export function readAndPutBack(request: NodeRequest, limitBytes: number): Promis
       finish(() => reject(new AmeshError('body_incomplete')));
     }
     function onReadable(): void {
-      // An empty stream must not be read: that would end it, and a parser after this would wait for ever.
-      while (request.readableLength > 0) {
-        const chunk: Buffer | null = request.read();
-        if (chunk === null) break;
+      for (const chunk of takeBuffered(request)) {
         chunks.push(chunk);
         length += chunk.length;
-        if (length > limitBytes) {
-          finish(() => reject(tooLarge(limitBytes)));
-          return;
-        }
       }
-      if (!hasArrived()) return;
+      if (length > limitBytes) {
+        finish(() => reject(tooLarge(limitBytes)));
+        return;
+      }
+      if (!isComplete()) return;
       const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
       if (length > 0) request.unshift(bytes);
       finish(() => resolve(bytes));
@@ -63,10 +62,10 @@ export function readAndPutBack(request: NodeRequest, limitBytes: number): Promis
   });
 }
 
-/** Tells whether the last byte is here. Requests of HTTP/2 never set `complete`; their stream has ended instead. */
+/** Tells whether the last byte is here, and through the gate where there is one. */
 function arrivalOf(request: NodeRequest): () => boolean {
-  if (isHttp2(request)) return () => request.stream.readableEnded && !isGone(request);
-  if (typeof request.complete === 'boolean') return () => request.complete;
+  if (isHttp2(request) || typeof request.complete === 'boolean')
+    return () => hasArrived(request) && !isHeldBack(request);
   // Came over no socket, as with inject() of Fastify: its end is told to its own push() alone.
   let ended = false;
   const push = request.push;
@@ -75,11 +74,6 @@ function arrivalOf(request: NodeRequest): () => boolean {
     return push.call(request, chunk, encoding);
   };
   return () => ended;
-}
-
-/** Whether the client has gone. The streams of HTTP/2 end then as if all had come. */
-function isGone(request: NodeRequest): boolean {
-  return isHttp2(request) ? request.stream.aborted || request.stream.destroyed : request.destroyed;
 }
 
 function tooLarge(limitBytes: number): AmeshError {

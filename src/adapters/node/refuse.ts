@@ -3,8 +3,8 @@ import type { RefusalMessage } from '../../core/refusal';
 import { isHttp2, type NodeRequest, type NodeResponse } from './request';
 
 /** How long a refusal waits for the rest of a body, and for how many bytes of it. */
-const LINGER_MS = 1000;
-const LINGER_BYTES = 16_777_216;
+export const LINGER_MS = 1000;
+export const LINGER_BYTES = 16_777_216;
 
 /**
  * Answers a request that may not pass. Where its body is still on the way the connection, or the stream of HTTP/2, is

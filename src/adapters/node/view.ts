@@ -1,14 +1,17 @@
 import type { RequestView } from '../../core/view';
-import { bodySource, hasBody } from './body';
-import { isHttp2, type NodeRequest } from './request';
+import { bodySource, hasBody, isUnread } from './body';
+import { gateBody } from './gate-body';
+import { isHttp2, type NodeRequest, type NodeResponse } from './request';
 
 const views = new WeakMap<NodeRequest, RequestView>();
 
 /**
  * A Node request as a view, made once: another verifier of the same request sees the same strings and the same bytes,
  * whatever has happened to the request in between.
+ *
+ * @param response for a body that is streamed: while it can be answered, an error in mid-body leaves the connection up
  */
-export function nodeView(request: NodeRequest): RequestView {
+export function nodeView(request: NodeRequest, response?: NodeResponse): RequestView {
   const known = views.get(request);
   if (known !== undefined) return known;
   const headers = headerRecord(request.rawHeaders);
@@ -20,6 +23,7 @@ export function nodeView(request: NodeRequest): RequestView {
     authority: isHttp2(request) ? (request.authority ?? '') : (headers.host?.[0] ?? ''),
     headers,
     body,
+    gateBody: body !== null && isUnread(request) ? (gate) => gateBody(request, response, gate) : undefined,
     localPort: request.socket?.localPort,
   };
   views.set(request, view);

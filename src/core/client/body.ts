@@ -49,6 +49,12 @@ export async function encodeBody(
   return { bytes: new Uint8Array(await response.arrayBuffer()), contentType };
 }
 
+/** A body that comes as a stream, as one that can be sent; null for any other. */
+export function toBodyStream(body: BodyInit | null): ReadableStream<Uint8Array> | null {
+  if (body instanceof ReadableStream) return body;
+  return typeof body === 'object' && body !== null && isAsyncIterable(body) ? toStream(body) : null;
+}
+
 async function buffer(
   stream: ReadableStream<Uint8Array>,
   limitBytes: number,

@@ -46,7 +46,8 @@ const NAMES: ReadonlySet<string> = new Set<keyof ClientOptions>([
 export interface Client {
   /**
    * `fetch`, signing. Every option passes through; streams are buffered to `maxBodyBytes`; a `Host` or
-   * `Content-Digest` header is dropped, the second in favour of ours.
+   * `Content-Digest` header is dropped, the second in favour of ours. Only with a stream it is taken as it is, if it
+   * has a `sha-256` member, and the stream is then sent while it comes: once, so that a clock is not corrected for it.
    *
    * Redirects are followed here, since a signature is for one URL only. Options that no property of a `Request`
    * shows, such as Node's `dispatcher`, hold for its own URL; where redirects are expected give them in `init`.
@@ -89,8 +90,9 @@ export function createClient(options: ClientOptions): Client {
     const response = await send(doFetch, request, await untilAborted(signal, sign(request)));
     if (refusalOf(response) !== 'timestamp_out_of_range' || !clocks.mayCorrect(url, response))
       return response;
-    await discard(response);
+    if (request.stream === null) await discard(response);
     const created = clocks.correct(url, response);
+    if (request.stream !== null) return response; // it cannot be sent again, but later ones have the right time
     return send(doFetch, request, await untilAborted(signal, sign(request, created)));
   }
 

@@ -1,15 +1,18 @@
+import { readContentDigest } from '../digest';
 import type { RequestView } from '../view';
 import { untilAborted } from './abort';
-import { encodeBody } from './body';
+import { encodeBody, toBodyStream } from './body';
 
-/** A request on its way: what `fetch` was given, taken once, with the body as bytes. */
+/** A request on its way: what `fetch` was given, taken once. */
 export interface Outgoing {
   readonly url: URL;
   readonly method: string;
   /** Without those of the signature. */
   readonly headers: Headers;
-  /** null where the request has no body at all. */
+  /** The body; null where the request has none, or is to be streamed. */
   readonly bytes: Uint8Array<ArrayBuffer> | null;
+  /** The body of a request whose `Content-Digest` the caller knows: it can be sent once. */
+  readonly stream: ReadableStream<Uint8Array> | null;
   readonly redirect: RequestRedirect;
   readonly signal: AbortSignal | null;
   /** Every other option of `fetch`, also those that only this runtime has. */
@@ -38,6 +41,7 @@ export async function toOutgoing(
   const method = normalizeMethod(options.method ?? source?.method ?? 'GET');
   const headers = new Headers(options.headers === undefined ? source?.headers : options.headers);
   headers.delete('host'); // ignored by some runtimes and sent by others; the URL says it
+  const declared = headers.get('content-digest') ?? '';
   headers.delete('content-digest'); // ours is of the bytes that are sent
   const signal = (options.signal === undefined ? source?.signal : options.signal) ?? null;
 
@@ -45,12 +49,17 @@ export async function toOutgoing(
   const body = given ?? bodyOf(source);
   if (body !== null && (method === 'GET' || method === 'HEAD'))
     throw new TypeError(`A ${method} request has no body.`);
+  const redirect = options.redirect ?? source?.redirect ?? 'follow';
+  const stream = readContentDigest(declared) === null ? null : toBodyStream(body);
+  if (stream !== null) {
+    headers.set('content-digest', declared);
+    return { url, method, headers, bytes: null, stream, redirect, signal, options, source };
+  }
   const { bytes, contentType } = await untilAborted(signal, encodeBody(body, limitBytes, signal));
   // A Request has named its content-type itself; for a body given here it is ours to name.
   if (given !== null && contentType !== null && !headers.has('content-type'))
     headers.set('content-type', contentType);
-  const redirect = options.redirect ?? source?.redirect ?? 'follow';
-  return { url, method, headers, bytes, redirect, signal, options, source };
+  return { url, method, headers, bytes, stream, redirect, signal, options, source };
 }
 
 /** The options of a request by their values now, inherited ones too, since a `Request` can stand for options. */

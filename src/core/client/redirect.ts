@@ -32,9 +32,10 @@ export function followRedirect(
   const sameOrigin = url.origin === request.url.origin;
 
   const headers = new Headers(request.headers);
-  let { bytes } = request;
+  let { bytes, stream } = request;
   if (method !== request.method) {
     bytes = null;
+    stream = null;
     for (const name of [...headers.keys()]) if (name.startsWith('content-')) headers.delete(name);
   }
   if (!sameOrigin) {
@@ -51,10 +52,12 @@ export function followRedirect(
       );
     }
   }
+  if (stream !== null)
+    throw new TypeError(`${request.url.host} redirects, and a streamed body cannot be sent a second time.`);
   const { source } = request;
   const options = source === null ? request.options : { ...copyOptions(source), ...request.options };
   return {
-    request: { ...request, url, method, headers, bytes, options, source: null },
+    request: { ...request, url, method, headers, bytes, stream, options, source: null },
     signed: signed && sameOrigin,
   };
 }

@@ -10,9 +10,10 @@ export function send(
   request: Outgoing,
   headers: Headers,
 ): Promise<Response> {
-  const { url, method, bytes: body, source, options } = request;
+  const { url, method, bytes, stream, source, options } = request;
   const redirect = request.redirect === 'error' ? 'error' : 'manual';
-  return doFetch(source ?? url, { ...options, method, headers, body, redirect });
+  const body = stream === null ? { body: bytes } : { body: stream, duplex: 'half' };
+  return doFetch(source ?? url, { ...options, method, headers, ...body, redirect } as RequestInit);
 }
 
 /** Lets a response go of which nobody will read the body. */

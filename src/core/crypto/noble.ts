@@ -15,6 +15,8 @@ export const nobleCrypto: CryptoProvider = Object.freeze({
 
   sha256: (data: Uint8Array) => sha256(data),
 
+  createSha256: () => sha256.create(),
+
   importPublicKey(point: Uint8Array) {
     assertCompressedPoint(point);
     const key = point.slice();

@@ -1,5 +1,6 @@
 import {
   createECDH,
+  createHash,
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
@@ -36,6 +37,8 @@ export const nodeCrypto: CryptoProvider = Object.freeze({
   },
 
   sha256: (data: Uint8Array) => hash('sha256', data, 'buffer'),
+
+  createSha256: () => createHash('sha256'),
 
   importPublicKey(point: Uint8Array) {
     const spki = toSpki(point);

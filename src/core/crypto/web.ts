@@ -1,3 +1,4 @@
+import { sha256 } from '@noble/hashes/sha2.js';
 import { assertPrivateJwk, keyPartsDiffer, toPoint, toSpki } from './points';
 import type { CryptoProvider, PrivateJwk, Signer } from './provider';
 
@@ -14,6 +15,8 @@ export const webCrypto: CryptoProvider = Object.freeze({
   randomBytes: (length: number) => crypto.getRandomValues(new Uint8Array(length)),
 
   sha256: async (data: Uint8Array) => new Uint8Array(await crypto.subtle.digest('SHA-256', data as Plain)),
+
+  createSha256: () => sha256.create(), // WebCrypto has none that takes pieces
 
   async importPublicKey(point: Uint8Array) {
     const spki = toSpki(point);

@@ -1,0 +1,92 @@
+import type { BodyGate } from '../../core/body-gate';
+import { breakOff } from './break-off';
+import type { NodeRequest, NodeResponse } from './request';
+import { hasArrived, isGone, takeBuffered, trailersFault } from './transport';
+
+type Chunk = Uint8Array | string | null;
+
+// Requests behind a gate, and whether it has let their end through.
+const gated = new WeakMap<NodeRequest, { isReleased: boolean }>();
+
+/** Whether a gate still holds back the end of a request. */
+export function isHeldBack(request: NodeRequest): boolean {
+  return gated.get(request)?.isReleased === false;
+}
+
+/**
+ * Puts a gate into a request's own stream, so that whoever reads it, by whatever means, reads behind the gate: the
+ * transport hands every chunk, and the end, to the request's `push()`.
+ *
+ * Where the gate says no, the stream is destroyed with its error, and never ends.
+ *
+ * @param response of the request, if the caller has it; without it nobody can answer once the gate has said no
+ * @throws AmeshError where the body has come already and is wrong
+ */
+export async function gateBody(
+  request: NodeRequest,
+  response: NodeResponse | undefined,
+  gate: BodyGate,
+): Promise<null> {
+  if (isGone(request)) throw gate.fail('body_incomplete');
+  const early = takeBuffered(request);
+  if (hasArrived(request)) {
+    // Back at once: only in this tick has the stream not ended yet.
+    if (early.length > 0) request.unshift(Buffer.concat(early));
+    for (const chunk of early) gate.write(chunk);
+    const trailers = trailersFault(request);
+    if (trailers !== undefined) throw gate.fail('malformed_header', trailers);
+    await gate.end();
+    return null;
+  }
+
+  const push = request.push;
+  const pass = (chunk: Uint8Array | undefined) => (chunk === undefined ? true : push.call(request, chunk));
+  const open = early.map((chunk) => gate.write(chunk));
+  const state = { isReleased: false };
+  gated.set(request, state);
+  for (const chunk of open) pass(chunk);
+
+  let isOver = false;
+  const stop = (error: Error) => {
+    isOver = true;
+    breakOff(request, response, error);
+  };
+  const finish = async () => {
+    isOver = true;
+    if (response?.writableEnded) gate.abandon(); // answered without it, so there is nothing to complain of
+    if (isGone(request)) throw gate.fail('body_incomplete');
+    const trailers = trailersFault(request);
+    if (trailers !== undefined) throw gate.fail('malformed_header', trailers);
+    const last = await gate.end();
+    state.isReleased = true;
+    pass(last);
+    push.call(request, null);
+  };
+
+  request.push = (chunk: Chunk, encoding?: BufferEncoding) => {
+    if (isOver) return true;
+    if (chunk === null) {
+      finish().catch(stop);
+      return false;
+    }
+    let open: Uint8Array | undefined;
+    try {
+      open = gate.write(typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk);
+    } catch (error) {
+      stop(error as Error);
+      return true;
+    }
+    return pass(open);
+  };
+  // Node throws away what a handler leaves unread, but not of a request that somebody has begun to read, as here.
+  response?.once('finish', () => {
+    if (request.readableFlowing === null) request.resume();
+  });
+  request.once('close', () => {
+    if (isOver) return;
+    isOver = true;
+    if (response?.writableEnded) gate.abandon();
+    gate.fail('body_incomplete');
+  });
+  return null;
+}

@@ -1,0 +1,59 @@
+import { type BodyGate, DigestGate } from './body-gate';
+import type { CryptoProvider, MaybePromise } from './crypto/provider';
+import { readContentDigest } from './digest';
+import { AmeshError } from './errors';
+import { Fault } from './fault';
+import { fieldValue, type RequestView } from './view';
+
+/** Where the body goes: a new stream to read, or null for the transport's own. */
+export type BodyStream = ReadableStream<Uint8Array> | null;
+
+interface Streaming {
+  readonly maxBodyBytes: number;
+  readonly crypto: CryptoProvider;
+  /** Whether the device may still call. */
+  readonly recheck: () => MaybePromise<Fault | null>;
+  /** Told of what goes wrong when the request has been accepted already. */
+  readonly report: (fault: Fault) => void;
+}
+
+// A body goes through one gate, however many verifiers its request has.
+const streams = new WeakMap<RequestView, { readonly gate: DigestGate; readonly stream: BodyStream }>();
+
+/**
+ * Check 9 for a body that is handed over while it arrives.
+ *
+ * @returns undefined where it has to be read first: it cannot be gated, or has no digest and so may have no byte
+ * @throws AmeshError where it has come already and is wrong
+ */
+export async function streamBody(
+  view: RequestView,
+  { maxBodyBytes, crypto, recheck, report }: Streaming,
+): Promise<BodyStream | Fault | undefined> {
+  const known = streams.get(view);
+  if (known !== undefined) {
+    if (known.stream !== null)
+      throw new AmeshError('body_parser_ordering_error', 'The body of this request was handed over already.');
+    known.gate.narrow(maxBodyBytes);
+    return null;
+  }
+  const declared = fieldValue(view.headers, 'content-digest');
+  if (view.gateBody === undefined || declared === undefined) return undefined;
+  const digest = readContentDigest(declared);
+  if (digest === null) return new Fault('content_digest_mismatch', 'Content-Digest names no SHA-256 digest.');
+  if (Number(fieldValue(view.headers, 'content-length') ?? 0) > maxBodyBytes)
+    return new Fault('payload_too_large', `The body is larger than ${maxBodyBytes} bytes.`);
+
+  let isHandedOver = false;
+  const gate = new DigestGate({
+    digest,
+    hash: crypto.createSha256(),
+    limitBytes: maxBodyBytes,
+    recheck,
+    onFail: (fault) => isHandedOver && report(fault),
+  });
+  const stream = await view.gateBody(gate satisfies BodyGate);
+  isHandedOver = true;
+  streams.set(view, { gate, stream });
+  return stream;
+}
