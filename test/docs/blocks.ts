@@ -8,6 +8,7 @@ import { readdirSync, readFileSync } from 'node:fs';
  * | --- | --- |
  * | `ts server` | starts in a process of its own, as the target, and stays up until the next server of the page |
  * | `ts client` | runs to its end as the controller, against that server |
+ * | `python client`, `go client` | the same in that language; skipped, with what comes of it, where that is not installed |
  * | `ts program` | runs to its end by itself, as the controller |
  * | `ts app` | lines of an Express app, between {@link APP_BEFORE} and {@link APP_AFTER}; a signed request has to pass. `sign=<url>` and `host=<Host header>` where a proxy stands between; `forwarded=<host>` is the X-Forwarded-Host |
  * | `ts h2` | as `server`, called over HTTP/2 |
@@ -68,6 +69,8 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
   text: ['output', 'log', 'base', 'target-screen', 'controller-screen'],
   json: ['response', 'allow-list'],
   http: ['accept', 'response'],
+  python: ['client'],
+  go: ['client'],
 };
 
 /** @throws Error for a block without a language or a kind: none is left out silently */

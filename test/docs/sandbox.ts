@@ -176,13 +176,14 @@ export class Sandbox {
     command: string,
     args: readonly string[],
     role: Role | 'here',
+    timeout = 20_000,
   ): Promise<{ code: number; output: string }> {
     return new Promise((resolve, reject) => {
       const child = spawn(command, args, {
         cwd: this.folder('here'),
         env: this.#env(role),
         stdio: ['ignore', 'pipe', 'pipe'],
-        timeout: 20_000,
+        timeout,
       });
       let output = '';
       for (const stream of [child.stdout, child.stderr]) {
