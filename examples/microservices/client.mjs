@@ -1,0 +1,12 @@
+import { amesh } from '@authmesh/sdk';
+
+const response = await amesh.fetch('http://localhost:3000/orders', {
+  method: 'POST',
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify({ item: 'tea' }),
+});
+console.log(response.status, await response.json());
+
+// The shop may order, and that is all: the stock does not know it.
+const refused = await amesh.fetch('http://localhost:3001/stock/tea', { method: 'POST' });
+console.log(refused.status, await refused.json());
