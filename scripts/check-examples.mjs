@@ -2,8 +2,10 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -22,7 +24,10 @@ execFileSync('npm', ['pack', '--workspaces', '--include-workspace-root', '--pack
 });
 const tarballs = readdirSync(work).filter((name) => name.endsWith('.tgz'));
 const wanted = Object.entries(others).filter(([name]) => !name.startsWith('@authmesh/'));
-writeFileSync(join(work, 'package.json'), JSON.stringify({ private: true, dependencies: Object.fromEntries(wanted) }));
+writeFileSync(
+  join(work, 'package.json'),
+  JSON.stringify({ private: true, dependencies: Object.fromEntries(wanted) }),
+);
 execFileSync('npm', ['install', '--no-audit', '--no-fund', ...tarballs.map((name) => `./${name}`)], {
   cwd: work,
   stdio: 'inherit',
@@ -46,7 +51,9 @@ async function check(name) {
   const dir = join(work, name);
   cpSync(join(examples, name), dir, { recursive: true });
   const env = { ...process.env, PATH: `${join(work, 'node_modules/.bin')}:${process.env.PATH}` };
-  const blocks = [...readFileSync(join(dir, 'README.md'), 'utf8').matchAll(/^```(\w+) (\w+)\n([\s\S]*?)^```$/gm)];
+  const blocks = [
+    ...readFileSync(join(dir, 'README.md'), 'utf8').matchAll(/^```(\w+) (\w+)\n([\s\S]*?)^```$/gm),
+  ];
   const servers = [];
   let printed = '';
   try {
@@ -67,21 +74,29 @@ async function check(name) {
     return execFileSync('bash', ['-euo', 'pipefail', '-c', text], { cwd: dir, env, encoding: 'utf8', stdio });
   }
 
-  /** Starts a server, and waits until it says that it listens. */
-  function start(text) {
-    const child = spawn('bash', ['-c', text.trim().replace(/^((?:\w+=\S+ )*)/, '$1exec ')], { cwd: dir, env });
-    return new Promise((resolve, reject) => {
-      let said = '';
-      const timer = setTimeout(() => reject(new Error(`It does not listen:\n${said}`)), 30_000);
-      for (const stream of [child.stdout, child.stderr]) {
-        stream.on('data', (chunk) => {
-          said += chunk;
-          if (!said.includes('listening on')) return;
-          clearTimeout(timer);
-          resolve(child);
-        });
-      }
-      child.on('close', () => reject(new Error(`It ended:\n${said}`)));
-    });
+  /** Starts a server, and waits until it listens: the n-th of an example does on port 3000 + n. */
+  async function start(text) {
+    const child = spawn('bash', ['-c', `${text.trim()} & trap "kill $!" TERM; wait $!`], { cwd: dir, env });
+    let said = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk) => {
+        said += chunk;
+      });
+    }
+    const port = 3000 + servers.length;
+    for (let tries = 0; tries < 300; tries++) {
+      if (child.exitCode !== null) throw new Error(`It ended:\n${said}`);
+      if (await answers(port)) return child;
+      await sleep(100);
+    }
+    throw new Error(`It does not listen:\n${said}`);
   }
+}
+
+function answers(port) {
+  return new Promise((resolve) => {
+    const socket = connect(port, 'localhost');
+    socket.on('connect', () => resolve(true)).on('error', () => resolve(false));
+    socket.on('connect', () => socket.destroy());
+  });
 }

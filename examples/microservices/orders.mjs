@@ -6,7 +6,9 @@ app.use(amesh.verify(), express.json());
 
 app.post('/orders', async (req, res) => {
   const { item } = req.body;
-  const answer = await amesh.fetch(`http://localhost:3001/stock/${encodeURIComponent(item)}`, { method: 'DELETE' });
+  const answer = await amesh.fetch(`http://localhost:3001/stock/${encodeURIComponent(item)}`, {
+    method: 'DELETE',
+  });
   if (!answer.ok) return void res.status(502).json({ error: 'the stock did not answer' });
   const { left } = await answer.json();
   res.status(201).json({ item, left, for: req.authMesh.friendlyName });

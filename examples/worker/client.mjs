@@ -1,0 +1,8 @@
+import { amesh } from '@authmesh/sdk';
+
+const response = await amesh.fetch('http://localhost:3000/api/orders', {
+  method: 'POST',
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify({ item: 'tea' }),
+});
+console.log(response.status, await response.json());
