@@ -19,7 +19,7 @@ import { vectorAllowList, vectors } from '../support/vectors';
 import { APP_AFTER, APP_BEFORE, type Block, blocksOf, pages } from './blocks';
 import { Project, Sandbox } from './sandbox';
 
-/** The only blocks that no test runs: what they say, and why. */
+/** The only blocks that are not run here: what they say, and why. */
 const NOT_RUN: readonly string[] = [
   'CONTRIBUTING.md: installs packages and runs the whole suite',
   'README.md: installs packages and runs the whole suite',
@@ -29,11 +29,7 @@ const NOT_RUN: readonly string[] = [
   'docs/pairing.md: needs two machines and a person',
   'docs/production.md: needs the package registry',
   'docs/self-hosting.md: needs the package registry',
-  'docs/self-hosting.md: needs nginx and a certificate',
-  'docs/self-hosting.md: needs Caddy and a domain',
-  'docs/self-hosting.md: needs systemd',
-  'docs/self-hosting.md: needs a container runtime',
-  'docs/self-hosting.md: needs Redis',
+  'docs/self-hosting.md: run by test/relay/self-hosting.test.ts',
 ];
 
 let project: Project;

@@ -1,3 +1,4 @@
+import type { LookupFunction } from 'node:net';
 import {
   createRelay,
   type Relay,
@@ -32,6 +33,10 @@ export interface ClientOptions {
   /** Where it comes from; any address of 127.0.0.0/8. */
   readonly from?: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Where the relay is; default 127.0.0.1. */
+  readonly host?: string;
+  /** A certificate: the relay is behind a proxy of this name that has it. */
+  readonly tls?: { readonly ca: string; readonly name: string };
 }
 
 /** A WebSocket whose frames are waited for one by one. */
@@ -58,9 +63,12 @@ export class Client {
   }
 
   /** Rejects where the upgrade is refused, with its status in the message. */
-  static async open(port: number, { from, headers }: ClientOptions = {}): Promise<Client> {
-    const socket = new WebSocket(`ws://127.0.0.1:${port}/ws`, {
+  static async open(port: number, options: ClientOptions = {}): Promise<Client> {
+    const { from, headers, host = '127.0.0.1', tls } = options;
+    const origin = tls === undefined ? `ws://${host}` : `wss://${tls.name}`;
+    const socket = new WebSocket(`${origin}:${port}/ws`, {
       perMessageDeflate: false,
+      ...(tls === undefined ? {} : { ca: tls.ca, lookup: toHost(host) }),
       ...(from === undefined ? {} : { localAddress: from }),
       ...(headers === undefined ? {} : { headers }),
     });
@@ -106,6 +114,14 @@ export class Client {
     this.socket.terminate();
     return this.closed;
   }
+}
+
+/** Finds every name at one address. */
+function toHost(host: string): LookupFunction {
+  return (_name, options, callback) => {
+    if (options.all) callback(null, [{ address: host, family: 4 }]);
+    else callback(null, host, 4);
+  };
 }
 
 /** Two clients that have found each other, each having been told so. */

@@ -23,7 +23,7 @@ export interface RelayProcess {
 export async function startProcess(
   command: string | readonly [string, ...string[]],
   env: Readonly<Record<string, string>> = {},
-  options: { readonly cwd?: string } = {},
+  options: { readonly cwd?: string; readonly detached?: boolean } = {},
 ): Promise<RelayProcess> {
   const [file, ...args] = typeof command === 'string' ? [command, BIN] : command;
   const child = spawn(file, args, {
@@ -38,7 +38,7 @@ export async function startProcess(
   const port = await new Promise<number>((resolve) => {
     child.stderr.on('data', (chunk) => {
       stderr += chunk;
-      const [, port] = /listening on 127\.0\.0\.1:(\d+), path \/ws\n/.exec(stderr) ?? [];
+      const [, port] = /listening on 127\.[\d.]+:(\d+), path \/ws\n/.exec(stderr) ?? [];
       if (port !== undefined) resolve(Number(port));
     });
     ended.then(() => resolve(0));
