@@ -54,6 +54,7 @@ export class RedisLink {
   readonly #listener: RedisConnection;
   readonly #over = new AbortController();
   #epoch = '';
+  #isClosing = false;
   /** What a connection has complained of; that it has closed, or that a command has failed, only follows from it. */
   #complaint: string | undefined;
   #lose: (reason: string) => void = () => {};
@@ -171,6 +172,7 @@ export class RedisLink {
 
   /** Ends it when all that was sent has got its answer. */
   async close(): Promise<void> {
+    this.#isClosing = true; // no sign of life after the last
     if (!this.isOver) await this.#within(this.#commands.del(keys.instance(this.instance))).catch(() => {});
     this.#lose('closed');
   }
@@ -207,7 +209,7 @@ export class RedisLink {
     try {
       for (;;) {
         await this.#sleep(BEAT_MS);
-        if (this.isOver) return;
+        if (this.isOver || this.#isClosing) return;
         await this.#beat();
       }
     } catch (error) {
