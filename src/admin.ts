@@ -1,3 +1,4 @@
+export { type GrantOptions, issueGrant, issueProvision, type ProvisionOptions } from './bootstrap/issue';
 export { isLoopback, parseHosts, portOf } from './core/authority';
 export type { KeyBackend, KeyContext } from './keys/backend';
 export { BACKENDS, findBackend } from './keys/backends';
@@ -23,11 +24,21 @@ export {
   setHosts,
 } from './trust/changes';
 export { type Device, openDevice } from './trust/device';
-export type { AllowListDocument, DeviceEntry, Tombstone } from './trust/document';
+export type {
+  AllowListDocument,
+  DeviceEntry,
+  Grant,
+  IssuedToken,
+  Lease,
+  TakenToken,
+  Tombstone,
+} from './trust/document';
 export type { DocumentStore } from './trust/document-store';
 export { FileStore } from './trust/file-store';
+export { closeGrant, findGrant, grantedDevices, revokeGrant } from './trust/grants';
 export { type Env, homeDir } from './trust/home';
 export { type DeviceIdentity, readIdentity } from './trust/identity';
 export { cleanName } from './trust/names';
 export { type CreateIdentityOptions, createIdentity, resetTrust } from './trust/setup';
+export { cancelToken, findIssued, pendingTokens } from './trust/tokens';
 export { fromTrustLine, type TrustLine, toTrustLine } from './trust/trust-line';

@@ -1,5 +1,6 @@
 import { type Middleware, toMiddleware } from './adapters/express/middleware';
 import { rawBody } from './adapters/node/raw-body';
+import { Bootstrap } from './bootstrap/bootstrap';
 import { parseHosts } from './core/authority';
 import { type ClientOptions, createClient } from './core/client/client';
 import type { ClientRejection } from './core/client/refusal';
@@ -74,6 +75,15 @@ export interface Amesh {
   readonly rawBody: typeof rawBody;
   /** This device's own public facts. */
   readonly identity: () => Promise<DeviceIdentity>;
+  /**
+   * Takes the token of AMESH_BOOTSTRAP_TOKEN, where there is one that was not taken yet. `verify()` and `fetch` do so
+   * by themselves; this is for those who want to know when, and whether.
+   *
+   * @returns whether one was taken now
+   * @throws AmeshError `token_…`, saying what is wrong with it, where the machine has no identity without it
+   * @see docs/provisioning.md
+   */
+  readonly bootstrapIfNeeded: () => Promise<boolean>;
 }
 
 /**
@@ -116,9 +126,12 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
       throw new TypeError('verify() was given a request. Mount it with its parentheses: amesh.verify().');
     }
     readVerifyOptions(verifyOptions); // as they were given: onReject is wrapped below
-    const { log, list, store } = assembled();
+    const parts = assembled();
+    const { log, list, store, bootstrap } = parts;
     const answersTo = hosts ?? hostsOf(env());
-    if (store.stamp(IDENTITY_KEY) === 'absent') {
+    const isPending = bootstrap.isPending;
+    parts.serve();
+    if (!isPending && store.stamp(IDENTITY_KEY) === 'absent') {
       log.once(
         `There is no identity in ${store.dir}. Run: amesh init --name NAME. Until then every signed request gets 503.`,
       );
@@ -152,6 +165,8 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
     rawBody,
 
     identity: async () => (await assembled().device()).identity,
+
+    bootstrapIfNeeded: () => assembled().bootstrap.asTarget(),
   };
 }
 
@@ -176,9 +191,20 @@ function assemble(options: AmeshOptions, env: Env) {
     });
     return opening;
   };
+  const log = createLog(env, dir);
+  const bootstrap = new Bootstrap({ dir, env, tell: log.once });
+  let isServing = false;
+  const serve = () => {
+    isServing = true;
+    // Not only at the first request: whoever starts a server looks at its log then.
+    bootstrap.asTarget().catch((error) => log.once(String(error.message)));
+  };
   const list = new LiveList(
-    async () => readAllowList(await device()),
+    async () => {
+      if (isServing) await bootstrap.asTarget();
+      return readAllowList(await device());
+    },
     () => trustStamp(store),
   );
-  return { device, list, log: createLog(env, dir), store };
+  return { bootstrap, device, list, log, serve, store };
 }

@@ -12,6 +12,7 @@ export const amesh: Amesh = {
   verifier: noFileSystem,
   rawBody: noFileSystem,
   identity: async () => noFileSystem(),
+  bootstrapIfNeeded: async () => noFileSystem(),
 };
 
 /** @throws AmeshError `no_file_system` */

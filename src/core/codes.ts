@@ -233,6 +233,97 @@ export const CODES = Object.freeze({
     'The other machine did not acknowledge.',
     'It is saved as unconfirmed here; the first answered request confirms it, or amesh invite again.',
   ),
+
+  // What can be wrong with a bootstrap token, for the machine that was given it.
+  token_malformed: refusal(
+    503,
+    'allow_list_unavailable',
+    'This is no bootstrap token of amesh.',
+    'Set AMESH_BOOTSTRAP_TOKEN to the whole line that amesh provision or amesh grant has printed.',
+  ),
+  token_wrong_algorithm: refusal(
+    503,
+    'allow_list_unavailable',
+    'The token is not signed with ES256.',
+    'Take one that amesh provision or amesh grant has printed, and no other.',
+  ),
+  token_wrong_type: refusal(
+    503,
+    'allow_list_unavailable',
+    'The token is not of the kind that is needed here.',
+    'A machine that is called needs a token of amesh provision, one that calls a token of amesh grant.',
+  ),
+  token_wrong_issuer: refusal(
+    503,
+    'allow_list_unavailable',
+    'The token names an issuer to whom its key does not belong.',
+    'Make a new one, and ask who has made this one.',
+  ),
+  token_invalid_signature: refusal(
+    503,
+    'allow_list_unavailable',
+    'The signature of the token does not match: it was changed, or cut short.',
+    'Copy it again, as a whole; if it stays so, make a new one.',
+  ),
+  token_lifetime_too_long: refusal(
+    503,
+    'allow_list_unavailable',
+    'The token would count for longer than a day, which none may.',
+    'Make a new one: amesh provision, or amesh grant.',
+  ),
+  token_not_yet_valid: refusal(
+    503,
+    'allow_list_unavailable',
+    'The token was issued in the future, by the clock of this machine.',
+    'Set both clocks (NTP).',
+  ),
+  token_expired: refusal(
+    503,
+    'allow_list_unavailable',
+    'The token has expired.',
+    'Make a new one: amesh provision, or amesh grant.',
+  ),
+  token_revoked: refusal(
+    503,
+    'allow_list_unavailable',
+    'The token was taken back.',
+    'Make a new one: amesh provision, or amesh grant.',
+  ),
+  token_used_twice: failure(
+    'The token was used twice: another machine has registered with it before. Only the first one is trusted.',
+    'If both are yours, provision the second with a token of its own. If not, revoke the first: amesh list',
+  ),
+
+  // How a caller that holds a grant can be turned away, for the target's log and for the caller.
+  enrolment_malformed: refusal(
+    400,
+    'enrolment_malformed',
+    'This is no enrolment of amesh.',
+    'Enrol with amesh.fetch, of the same major version.',
+  ),
+  enrolment_refused: refusal(
+    401,
+    'unauthorized',
+    'The target does not take this enrolment.',
+    'See its log. If the grant was revoked, make a new one there: amesh grant',
+  ),
+  grant_expired: refusal(
+    403,
+    'grant_expired',
+    'The grant takes no more callers: its time is over.',
+    'Make a new one on the target: amesh grant',
+  ),
+  grant_used_up: refusal(
+    403,
+    'grant_used_up',
+    'All uses of the grant are taken.',
+    'Make a new one on the target: amesh grant --uses N',
+  ),
+  enrolment_failed: failure(
+    'The target did not answer the enrolment.',
+    'It answers where it runs amesh.verify({ enroll: true }) for the path /.well-known/amesh/enroll.',
+  ),
+  unknown_token: failure('No token and no grant of this machine has this id.', 'See: amesh tokens'),
 } satisfies Record<string, CodeFacts>);
 
 interface CodeFacts {

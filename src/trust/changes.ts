@@ -58,10 +58,13 @@ export function addDevice(
   }
   const roles = [...new Set([...known.roles, device.role])];
   const hosts = [...new Set([...known.hosts, ...device.hosts])];
-  if (roles.length === known.roles.length && hosts.length === known.hosts.length) return document;
+  const isForGood = device.role === 'controller' && known.lease !== undefined; // whoever is paired needs no lease
+  if (roles.length === known.roles.length && hosts.length === known.hosts.length && !isForGood)
+    return document;
   const isNewTarget = device.role === 'target' && !known.roles.includes('target');
+  const { lease: _, ...unleased } = known;
   const entry = {
-    ...known,
+    ...(isForGood ? unleased : known),
     roles,
     hosts,
     ...(isNewTarget && device.unconfirmed && { unconfirmed: true as const }),
@@ -81,7 +84,12 @@ export function confirmDevice(document: AllowListDocument, id: string): AllowLis
   return replaceDevice(document, known, entry);
 }
 
-function replaceDevice(document: AllowListDocument, old: DeviceEntry, entry: DeviceEntry): AllowListDocument {
+/** Puts an entry in the place of another. */
+export function replaceDevice(
+  document: AllowListDocument,
+  old: DeviceEntry,
+  entry: DeviceEntry,
+): AllowListDocument {
   return { ...document, devices: document.devices.map((other) => (other === old ? entry : other)) };
 }
 
@@ -111,7 +119,8 @@ export function dismissController(
   if (known === undefined || !known.roles.includes('controller')) return document;
   const roles = known.roles.filter((role) => role !== 'controller');
   if (roles.length === 0) return revokeDevice(document, id, nowSeconds);
-  return replaceDevice(document, known, { ...known, roles });
+  const { lease: _, ...entry } = known;
+  return replaceDevice(document, known, { ...entry, roles });
 }
 
 /** Sets the authorities to which this device answers, in normal form. */

@@ -1,8 +1,8 @@
-import { type AllowList, createAllowList } from '../core/allow-list';
+import { type AllowList, createAllowList, type TrustedDevice } from '../core/allow-list';
 import type { Signer } from '../core/crypto/provider';
 import { AllowListIntegrityError, NoIdentityError } from '../core/errors';
 import { findBackend } from '../keys/backends';
-import { claimedOwner } from './document';
+import { claimedOwner, type DeviceEntry } from './document';
 import { FileStore } from './file-store';
 import type { Env } from './home';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity } from './identity';
@@ -47,7 +47,11 @@ export async function readAllowList(device: Device): Promise<AllowList> {
   if (identity === null) throw new NoIdentityError(device.store.dir);
   assertSameKey(identity, device.signer);
   const { hosts, devices } = await device.trust.read();
-  return createAllowList({ deviceId: identity.deviceId, hosts, devices });
+  return createAllowList({ deviceId: identity.deviceId, hosts, devices: devices.map(withEnd) });
+}
+
+function withEnd(entry: DeviceEntry): TrustedDevice {
+  return entry.lease === undefined ? entry : { ...entry, expiresAt: entry.lease.expiresAt };
 }
 
 async function openKey(identity: DeviceIdentity, store: FileStore, env: Env): Promise<Signer> {

@@ -19,6 +19,74 @@ export interface DeviceEntry {
   readonly addedAt: number;
   /** For a target: it has not yet shown that it trusts this device. Absent where it has. */
   readonly unconfirmed?: true;
+  /** For a controller that came by a grant: until when it may call. Absent where that has no end. */
+  readonly lease?: Lease;
+}
+
+/** For how long a controller that came by a grant may call. */
+export interface Lease {
+  /** The id of the grant. */
+  readonly grant: string;
+  /** Unix seconds; moves on with use. */
+  readonly expiresAt: number;
+  /** Unix seconds beyond which it never moves. */
+  readonly endsAt: number;
+}
+
+/** A provision token that this device has issued. */
+export interface IssuedToken {
+  readonly kind: 'issued';
+  /** 22 base64url characters. */
+  readonly id: string;
+  /** What the machine that takes it is to be called. */
+  readonly friendlyName: string;
+  /** The authorities at which that machine will be called, in normal form. */
+  readonly hosts: readonly string[];
+  /** 32 bytes in base64url, with which the machine proves that it has the token. */
+  readonly secret: string;
+  /** Unix seconds. */
+  readonly issuedAt: number;
+  /** Unix seconds. */
+  readonly expiresAt: number;
+  /** The public key of the machine that has registered with it; null until then. */
+  readonly takenBy: string | null;
+  /** Unix seconds; null where it was not. */
+  readonly cancelledAt: number | null;
+}
+
+/** A bootstrap token that this device has taken. */
+export interface TakenToken {
+  readonly kind: 'taken';
+  /** 22 base64url characters; of a grant its id. */
+  readonly id: string;
+  /** The deviceId of whoever issued it. */
+  readonly issuer: string;
+  /** Unix seconds. */
+  readonly takenAt: number;
+  /** For a grant: until when it is not to be taken again, Unix seconds. For a provision token null, which is for ever. */
+  readonly until: number | null;
+}
+
+/** Leave for callers to put themselves into the list, as many as it says. */
+export interface Grant {
+  /** 22 base64url characters. */
+  readonly id: string;
+  /** Of the key pair of which the token holds the private half: 33 bytes in base64url. */
+  readonly publicKey: string;
+  /** What the callers may be called; one `*` stands for anything. */
+  readonly names: string;
+  /** How many may enrol. */
+  readonly uses: number;
+  /** How many have, those included that are gone. */
+  readonly used: number;
+  /** How long an unused entry lasts, in seconds. */
+  readonly leaseSeconds: number;
+  /** How long an entry lasts at most, in seconds. */
+  readonly maxLeaseSeconds: number;
+  /** Unix seconds. */
+  readonly issuedAt: number;
+  /** Unix seconds after which nobody enrols any more. */
+  readonly expiresAt: number;
 }
 
 /** A key that was revoked, remembered until nothing old could bring it back. */
@@ -44,10 +112,10 @@ export interface AllowListDocument {
   /** The authorities to which the device itself answers. */
   readonly hosts: readonly string[];
   readonly devices: readonly DeviceEntry[];
-  /** Ids of bootstrap tokens taken; none before tokens exist. */
-  readonly tokens: readonly never[];
-  /** Grants given; none before grants exist. */
-  readonly grants: readonly never[];
+  /** Bootstrap tokens issued and taken. */
+  readonly tokens: readonly (IssuedToken | TakenToken)[];
+  /** Grants given. */
+  readonly grants: readonly Grant[];
   readonly tombstones: readonly Tombstone[];
 }
 
@@ -141,7 +209,10 @@ function parse(bytes: Uint8Array): Sealed {
 const KEYS = {
   document: 'devices grants hosts list owner revision tokens tombstones updatedAt version',
   device: 'addedAt deviceId friendlyName hosts publicKey roles',
-  unconfirmed: 'addedAt deviceId friendlyName hosts publicKey roles unconfirmed',
+  lease: 'endsAt expiresAt grant',
+  issued: 'cancelledAt expiresAt friendlyName hosts id issuedAt kind secret takenBy',
+  taken: 'id issuer kind takenAt until',
+  grant: 'expiresAt id issuedAt leaseSeconds maxLeaseSeconds names publicKey used uses',
   tombstone: 'deviceId revokedAt until',
 };
 
@@ -155,8 +226,8 @@ function assertShape(document: AllowListDocument): void {
     hasKeys(document, KEYS.document) &&
     Number.isSafeInteger(revision) &&
     revision >= 1 &&
-    isListOf(tokens, () => false) &&
-    isListOf(grants, () => false) &&
+    isListOf(tokens, isToken) &&
+    isListOf(grants, isGrant) &&
     isListOf(hosts, isText) &&
     isListOf(tombstones, (tombstone) => hasKeys(tombstone, KEYS.tombstone)) &&
     isListOf(devices, isDevice);
@@ -171,11 +242,52 @@ function assertShape(document: AllowListDocument): void {
 }
 
 function isDevice(device: DeviceEntry): boolean {
+  if (typeof device !== 'object' || device === null) return false;
+  const { unconfirmed, lease, ...usual } = device;
   return (
-    (hasKeys(device, KEYS.device) || (hasKeys(device, KEYS.unconfirmed) && device.unconfirmed === true)) &&
+    hasKeys(usual, KEYS.device) &&
+    (!('unconfirmed' in device) || unconfirmed === true) &&
+    (!('lease' in device) || isLease(lease)) &&
     [device.deviceId, device.publicKey, device.friendlyName].every(isText) &&
     isListOf(device.roles, isText) &&
     isListOf(device.hosts, isText)
+  );
+}
+
+function isLease(lease: Lease | undefined): boolean {
+  return (
+    lease !== undefined &&
+    hasKeys(lease, KEYS.lease) &&
+    isText(lease.grant) &&
+    [lease.expiresAt, lease.endsAt].every(isCount)
+  );
+}
+
+function isToken(token: IssuedToken | TakenToken): boolean {
+  if (hasKeys(token, KEYS.taken) && token.kind === 'taken') {
+    return (
+      [token.id, token.issuer].every(isText) &&
+      isCount(token.takenAt) &&
+      (token.until === null || isCount(token.until))
+    );
+  }
+  return (
+    hasKeys(token, KEYS.issued) &&
+    token.kind === 'issued' &&
+    [token.id, token.friendlyName, token.secret].every(isText) &&
+    isListOf(token.hosts, isText) &&
+    [token.issuedAt, token.expiresAt].every(isCount) &&
+    (token.takenBy === null || isText(token.takenBy)) &&
+    (token.cancelledAt === null || isCount(token.cancelledAt))
+  );
+}
+
+function isGrant(grant: Grant): boolean {
+  if (!hasKeys(grant, KEYS.grant)) return false;
+  const { id, publicKey, names, uses, used, leaseSeconds, maxLeaseSeconds, issuedAt, expiresAt } = grant;
+  return (
+    [id, publicKey, names].every(isText) &&
+    [uses, used, leaseSeconds, maxLeaseSeconds, issuedAt, expiresAt].every(isCount)
   );
 }
 
@@ -185,6 +297,10 @@ function hasKeys(value: object, keys: string): boolean {
 
 function isListOf<T>(value: readonly T[], isRight: (item: T) => boolean): boolean {
   return Array.isArray(value) && value.every(isRight);
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 function isText(value: unknown): value is string {

@@ -276,6 +276,7 @@ function normal(text: string): string {
     .replace(/am_[A-Za-z0-9_-]{16}/g, '<id>')
     .replace(/amesh-p256 [A-Za-z0-9_-]{44}/g, 'amesh-p256 <key>')
     .replace(/\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?Z?)?/g, '<date>')
+    .replace(/(?<=(?:cancel|--grant) )[A-Za-z0-9_-]{22}\b/g, '<token id>')
     .replace(/\b\d{3} ?\d{3}\b/g, '<code>')
     .replace(/ --relay ws:\/\/127\.0\.0\.1:\d+\/ws/g, '') // where the document means the default one
     .replace(/ws:\/\/[\w.]+:\d+\/ws/g, '<relay>')

@@ -1,6 +1,7 @@
-import type { DeviceEntry } from '@authmesh/sdk/admin';
+import { type DeviceEntry, type IssuedToken, pendingTokens } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
+import { momentText } from '../duration';
 import { here } from '../here';
 import { openMachine } from '../machine';
 import { printable } from '../printable';
@@ -14,10 +15,13 @@ export const list = defineCommand({
 
   async run(): Promise<Result> {
     const { trust } = await openMachine();
-    const { devices, revision, updatedAt } = await trust.read();
-    const json = { devices, revision, updatedAt };
-    if (devices.length > 0) {
-      return { json, data: table([HEAD, ...devices.map(toRow)]), notes: devices.flatMap(unconfirmedNote) };
+    const document = await trust.read();
+    const { devices, revision, updatedAt } = document;
+    const pending = pendingTokens(document);
+    const json = { devices, provisioned: pending.map(withoutSecret), revision, updatedAt };
+    const rows = [...devices.map(toRow), ...pending.map(toPendingRow)];
+    if (rows.length > 0) {
+      return { json, data: table([HEAD, ...rows]), notes: devices.flatMap(unconfirmedNote) };
     }
     return {
       json,
@@ -37,8 +41,39 @@ function unconfirmedNote({ friendlyName, unconfirmed }: DeviceEntry): string[] {
   ];
 }
 
-function toRow({ friendlyName, deviceId, roles, hosts, addedAt, unconfirmed }: DeviceEntry): string[] {
-  const shownRoles = roles.map((role) => (role === 'target' && unconfirmed ? 'target (unconfirmed)' : role));
-  const added = new Date(addedAt * 1000).toISOString().slice(0, 10);
-  return [printable(friendlyName), deviceId, shownRoles.join(', '), hosts.join(', ') || '-', added];
+function toRow(device: DeviceEntry): string[] {
+  const { friendlyName, deviceId, roles, hosts, addedAt } = device;
+  const shownRoles = roles.map((role) => role + (footnote(device, role) ?? ''));
+  return [
+    printable(friendlyName),
+    deviceId,
+    shownRoles.join(', '),
+    hosts.join(', ') || '-',
+    dayText(addedAt),
+  ];
+}
+
+function footnote({ unconfirmed, lease }: DeviceEntry, role: string): string | undefined {
+  if (role === 'target') return unconfirmed && ' (unconfirmed)';
+  if (lease === undefined) return undefined;
+  const isOver = lease.expiresAt * 1000 < Date.now();
+  return ` (${isOver ? 'lease over since' : 'until'} ${momentText(lease.expiresAt)})`;
+}
+
+function toPendingRow({ friendlyName, id, hosts, issuedAt }: IssuedToken): string[] {
+  return [
+    printable(friendlyName),
+    `token ${id}`,
+    'target (provisioned, not seen)',
+    hosts.join(', ') || '-',
+    dayText(issuedAt),
+  ];
+}
+
+function withoutSecret({ friendlyName, id, hosts, issuedAt, expiresAt }: IssuedToken) {
+  return { friendlyName, id, hosts, issuedAt, expiresAt };
+}
+
+function dayText(unixSeconds: number): string {
+  return new Date(unixSeconds * 1000).toISOString().slice(0, 10);
 }

@@ -9,6 +9,7 @@ export const root = defineCommand({
     listen: () => import('./listen').then(({ listen }) => listen),
     invite: () => import('./invite').then(({ invite }) => invite),
     whoami: () => import('./whoami').then(({ whoami }) => whoami),
+    provision: () => import('./provision').then(({ provision }) => provision),
     trust: () => import('./trust').then(({ trust }) => trust),
     list: () => import('./list').then(({ list }) => list),
     revoke: () => import('./revoke').then(({ revoke }) => revoke),

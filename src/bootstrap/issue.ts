@@ -1,0 +1,139 @@
+import { cryptoProvider } from '#crypto';
+import { parseHosts } from '../core/authority';
+import { toBase64Url } from '../core/encoding';
+import { toRelayUrl } from '../pairing/relay-url';
+import type { Device } from '../trust/device';
+import type { Grant, IssuedToken } from '../trust/document';
+import { addGrant } from '../trust/grants';
+import { cleanName } from '../trust/names';
+import { addIssued } from '../trust/tokens';
+import { isNamePattern } from './names';
+import { signToken } from './sign-token';
+import { TOKEN_LIMITS } from './token';
+
+export interface ProvisionOptions {
+  /** What the machine is to be called; cleaned, at most 64 code points. */
+  readonly friendlyName: string;
+  /** How long the token may be taken, in seconds, 1 to 86400; default 3600. */
+  readonly lifetimeSeconds?: number | undefined;
+  /** The authorities at which the machine will be called; default: loopback names only. */
+  readonly hosts?: readonly string[] | undefined;
+  /** A relay over which the machine tells that it has taken the token; default: none. */
+  readonly relay?: string | undefined;
+}
+
+/**
+ * Makes a token for a machine without a terminal, which will trust this device as a controller, and puts it down as
+ * pending.
+ *
+ * @returns the token, which is nowhere else, and what the list holds of it
+ * @throws TypeError for a wrong option; AmeshError `host_taken`
+ * @see docs/provisioning.md
+ */
+export async function issueProvision(
+  device: Device,
+  options: ProvisionOptions,
+): Promise<{ token: string; entry: IssuedToken }> {
+  const { signer, trust } = device;
+  const friendlyName = cleanName(options.friendlyName);
+  const hosts = readHosts(options.hosts ?? []);
+  const relay = options.relay === undefined ? {} : { relay: toRelayUrl(options.relay) };
+  const common = commonClaims(device, hosts, options.lifetimeSeconds);
+  const secret = toBase64Url(cryptoProvider.randomBytes(32));
+  const claims = { ...common, target: friendlyName, secret, ...relay };
+  const token = await signToken('provision', claims, signer);
+  const entry: IssuedToken = {
+    kind: 'issued',
+    id: common.jti,
+    friendlyName,
+    hosts,
+    secret,
+    issuedAt: common.iat,
+    expiresAt: common.exp,
+    takenBy: null,
+    cancelledAt: null,
+  };
+  await trust.update((document) => addIssued(document, entry, common.iat));
+  return { token, entry };
+}
+
+export interface GrantOptions {
+  /** What callers may be called; one `*` in it stands for anything. */
+  readonly names: string;
+  /** How long callers may enrol, in seconds, 1 to 86400; default 3600. */
+  readonly lifetimeSeconds?: number | undefined;
+  /** How many may, 1 to 100000. */
+  readonly uses: number;
+  /** How long an entry lasts that is not used, in seconds, 60 to 31536000. */
+  readonly leaseSeconds: number;
+  /** How long an entry lasts at most, in seconds, at least the lease, at most 31536000. */
+  readonly maxLeaseSeconds: number;
+  /** The authorities at which callers reach this device; default: loopback names only. */
+  readonly hosts?: readonly string[] | undefined;
+}
+
+const MAX_USES = 100_000;
+const YEAR_SECONDS = 31_536_000;
+
+/**
+ * Makes a token with which callers put themselves into this device's list, and puts its public half down.
+ *
+ * @returns the token, which is nowhere else, and what the list holds of it
+ * @throws TypeError for a wrong option
+ * @see docs/provisioning.md
+ */
+export async function issueGrant(
+  device: Device,
+  options: GrantOptions,
+): Promise<{ token: string; grant: Grant }> {
+  const { signer, trust } = device;
+  const { uses, leaseSeconds, maxLeaseSeconds } = options;
+  const names = cleanName(options.names);
+  if (!isNamePattern(names)) throw new TypeError('The names of a grant have at most one * in them.');
+  assertWithin('uses', uses, 1, MAX_USES);
+  assertWithin('leaseSeconds', leaseSeconds, 60, YEAR_SECONDS);
+  assertWithin('maxLeaseSeconds', maxLeaseSeconds, leaseSeconds, YEAR_SECONDS);
+  const common = commonClaims(device, readHosts(options.hosts ?? []), options.lifetimeSeconds);
+  const jwk = await cryptoProvider.generatePrivateKey();
+  const { publicKey } = await cryptoProvider.importPrivateKey(jwk);
+  const token = await signToken('grant', { ...common, callers: names, jwk }, signer);
+  const grant: Grant = {
+    id: common.jti,
+    publicKey: toBase64Url(publicKey),
+    names,
+    uses,
+    used: 0,
+    leaseSeconds,
+    maxLeaseSeconds,
+    issuedAt: common.iat,
+    expiresAt: common.exp,
+  };
+  await trust.update((document) => addGrant(document, grant, common.iat));
+  return { token, grant };
+}
+
+function commonClaims({ identity }: Device, hosts: readonly string[], lifetimeSeconds = 3600) {
+  assertWithin('lifetimeSeconds', lifetimeSeconds, 1, TOKEN_LIMITS.lifetimeSeconds);
+  const iat = Math.floor(Date.now() / 1000);
+  return {
+    iss: identity.deviceId,
+    key: identity.publicKey,
+    name: cleanName(identity.friendlyName), // identity.json is not sealed
+    hosts,
+    iat,
+    exp: iat + lifetimeSeconds,
+    jti: toBase64Url(cryptoProvider.randomBytes(16)),
+  };
+}
+
+function readHosts(hosts: readonly string[]): string[] {
+  const parsed = parseHosts(hosts);
+  if (parsed.length > TOKEN_LIMITS.hosts)
+    throw new TypeError(`A token names at most ${TOKEN_LIMITS.hosts} hosts.`);
+  return parsed;
+}
+
+function assertWithin(name: string, value: number, least: number, most: number): void {
+  if (Number.isSafeInteger(value) && value >= least && value <= most) return;
+  throw new TypeError(`${name} is a whole number from ${least} to ${most}.`);
+}

@@ -1,0 +1,185 @@
+import { cryptoProvider } from '#crypto';
+import { deviceIdOf } from '../core/allow-list';
+import { normalizeAuthority } from '../core/authority';
+import { isNonce } from '../core/credentials';
+import { toSpki } from '../core/crypto/points';
+import type { PrivateJwk } from '../core/crypto/provider';
+import { fromBase64Url } from '../core/encoding';
+import { AmeshError } from '../core/errors';
+import { toRelayUrl } from '../pairing/relay-url';
+import { cleanName } from '../trust/names';
+import { isNamePattern } from './names';
+import {
+  type GrantClaims,
+  type ProvisionClaims,
+  TOKEN_LIMITS,
+  TOKEN_TYPES,
+  type Token,
+  type TokenKind,
+} from './token';
+
+/**
+ * What a token says it is, which nothing has proven yet.
+ *
+ * @returns null where it says nothing that is known
+ */
+export function kindOf(text: string): TokenKind | null {
+  const typ = text.length > TOKEN_LIMITS.characters ? undefined : jsonOf(text.split('.', 1)[0] ?? '')?.typ;
+  return typ === TOKEN_TYPES.provision ? 'provision' : typ === TOKEN_TYPES.grant ? 'grant' : null;
+}
+
+/**
+ * Reads a token and verifies that it is of the device that it names. Whether it counts now is for
+ * {@link assertTimely}: a token that was taken already is none to complain about.
+ *
+ * @throws AmeshError `token_malformed`, `token_wrong_algorithm`, `token_wrong_type`, `token_wrong_issuer`,
+ *   `token_invalid_signature`; none of them shows anything of the token
+ * @see RFC 7515 section 7.1, RFC 8725
+ */
+export async function readToken(text: string): Promise<Token> {
+  if (text.length > TOKEN_LIMITS.characters)
+    throw new AmeshError(
+      'token_malformed',
+      `The token is longer than ${TOKEN_LIMITS.characters} characters.`,
+    );
+  const parts = text.split('.');
+  const header = parts.length === 3 ? jsonOf(parts[0] as string) : null;
+  if (header === null) throw new AmeshError('token_malformed');
+  if (header.alg !== 'ES256') throw new AmeshError('token_wrong_algorithm');
+  const kind = kindOf(text);
+  if (kind === null) throw new AmeshError('token_wrong_type');
+  if (!hasKeys(header, ['alg', 'typ'])) throw malformed('Its header holds more than it may.');
+  const claims = jsonOf(parts[1] as string);
+  if (claims === null) throw malformed('Its claims are no JSON object.');
+
+  const key = await readIssuer(claims);
+  await verify(text, key);
+  if (kind === 'provision' && isProvision(claims)) return { kind, claims };
+  if (kind === 'grant' && isGrant(claims)) return { kind, claims };
+  throw malformed('Its claims are not those of a token of this kind.');
+}
+
+/**
+ * @throws AmeshError `token_lifetime_too_long`, `token_not_yet_valid`, `token_expired`
+ */
+export function assertTimely({ claims }: Token, nowSeconds: number): void {
+  const { iat, exp } = claims;
+  if (exp <= iat || exp - iat > TOKEN_LIMITS.lifetimeSeconds) throw new AmeshError('token_lifetime_too_long');
+  if (iat > nowSeconds + TOKEN_LIMITS.clockSkewSeconds) {
+    throw new AmeshError(
+      'token_not_yet_valid',
+      `The token was issued ${iat - nowSeconds} s in the future, by the clock of this machine.`,
+    );
+  }
+  if (nowSeconds >= exp)
+    throw new AmeshError('token_expired', `The token has expired ${nowSeconds - exp} s ago.`);
+}
+
+/** The key of whoever claims to have issued it, which has to be the one that their id stands for. */
+async function readIssuer({ iss, key }: Record<string, unknown>): Promise<Uint8Array> {
+  const point = typeof key === 'string' && key.length === 44 ? fromBase64Url(key) : null;
+  if (point === null || typeof iss !== 'string') throw malformed('It names no issuer.');
+  try {
+    await cryptoProvider.importPublicKey(point);
+  } catch {
+    throw malformed("Its issuer's key is no point of the P-256 curve.");
+  }
+  if ((await deviceIdOf(point, cryptoProvider)) !== iss) throw new AmeshError('token_wrong_issuer');
+  return point;
+}
+
+async function verify(text: string, point: Uint8Array): Promise<void> {
+  const { compactVerify, errors } = await import('jose'); // most processes never see a token
+  const key = await crypto.subtle.importKey(
+    'spki',
+    toSpki(point),
+    { name: 'ECDSA', namedCurve: 'P-256' },
+    false,
+    ['verify'],
+  );
+  try {
+    await compactVerify(text, key, { algorithms: ['ES256'] });
+  } catch (error) {
+    if (error instanceof errors.JWSSignatureVerificationFailed)
+      throw new AmeshError('token_invalid_signature');
+    throw new AmeshError('token_malformed'); // without the error, which may know the token
+  }
+}
+
+function isProvision(claims: Record<string, unknown>): claims is Record<string, unknown> & ProvisionClaims {
+  const { target, secret, relay, ...common } = claims;
+  return (
+    isCommon(common) && isName(target) && isBytes(secret, 32) && (!('relay' in claims) || isRelay(relay))
+  );
+}
+
+function isGrant(claims: Record<string, unknown>): claims is Record<string, unknown> & GrantClaims {
+  const { callers, jwk, ...common } = claims;
+  return isCommon(common) && isNamePattern(callers) && isPrivateJwk(jwk);
+}
+
+function isCommon(claims: Record<string, unknown>): boolean {
+  const { name, hosts, iat, exp, jti } = claims;
+  return (
+    hasKeys(claims, ['exp', 'hosts', 'iat', 'iss', 'jti', 'key', 'name']) &&
+    isName(name) &&
+    Array.isArray(hosts) &&
+    hosts.length <= TOKEN_LIMITS.hosts &&
+    hosts.every((host) => typeof host === 'string' && normalizeAuthority(host) === host) &&
+    [iat, exp].every((time) => Number.isSafeInteger(time) && (time as number) >= 0) &&
+    typeof jti === 'string' &&
+    isNonce(jti)
+  );
+}
+
+function isName(value: unknown): boolean {
+  return typeof value === 'string' && cleanName(value) === value;
+}
+
+function isRelay(value: unknown): boolean {
+  try {
+    return typeof value === 'string' && toRelayUrl(value) === value;
+  } catch {
+    return false;
+  }
+}
+
+function isPrivateJwk(value: unknown): value is PrivateJwk {
+  if (typeof value !== 'object' || value === null) return false;
+  const jwk = value as Record<string, unknown>;
+  return (
+    hasKeys(jwk, ['crv', 'd', 'kty', 'x', 'y']) &&
+    jwk.kty === 'EC' &&
+    jwk.crv === 'P-256' &&
+    [jwk.x, jwk.y, jwk.d].every((part) => isBytes(part, 32))
+  );
+}
+
+function isBytes(value: unknown, length: number): boolean {
+  return (
+    typeof value === 'string' && value.length === Math.ceil((length * 4) / 3) && fromBase64Url(value) !== null
+  );
+}
+
+function hasKeys(value: object, keys: readonly string[]): boolean {
+  return Object.keys(value).sort().join(' ') === keys.join(' ');
+}
+
+/** A part of a token as the object that it is; null also where JSON says the same in more than one way. */
+function jsonOf(part: string): Record<string, unknown> | null {
+  const bytes = fromBase64Url(part);
+  if (bytes === null) return null;
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    const value: unknown = JSON.parse(text);
+    // A member that stands there twice would be another one to another reader.
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return isObject && JSON.stringify(value) === text ? (value as Record<string, unknown>) : null;
+  } catch {
+    return null;
+  }
+}
+
+function malformed(why: string): AmeshError {
+  return new AmeshError('token_malformed', `This is no bootstrap token of amesh. ${why}`);
+}

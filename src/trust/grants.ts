@@ -1,0 +1,145 @@
+import { AmeshError } from '../core/errors';
+import { addDevice, dismissController, replaceDevice, revokeDevice } from './changes';
+import type { AllowListDocument, DeviceEntry, Grant, Lease } from './document';
+import { cleanName } from './names';
+
+/** A caller that has proven that it holds the key of a grant, and its own. */
+export interface Enrollee {
+  readonly deviceId: string;
+  /** The compressed point, 33 bytes, in base64url. */
+  readonly publicKey: string;
+  readonly friendlyName: string;
+}
+
+export function findGrant(document: AllowListDocument, id: string): Grant | undefined {
+  return document.grants.find((grant) => grant.id === id);
+}
+
+/** Puts down a grant. */
+export function addGrant(document: AllowListDocument, grant: Grant, nowSeconds: number): AllowListDocument {
+  const swept = sweep(document, nowSeconds);
+  return { ...swept, grants: [...swept.grants, grant] };
+}
+
+/**
+ * Puts a caller into the list by a grant, and counts it. One that is there already is not counted again.
+ *
+ * @throws AmeshError `enrolment_refused` where the grant is gone or the caller was revoked, `grant_expired`,
+ *   `grant_used_up`; `own_key`, `key_mismatch`
+ */
+export function enrolCaller(
+  document: AllowListDocument,
+  grantId: string,
+  caller: Enrollee,
+  nowSeconds: number,
+): AllowListDocument {
+  const swept = sweep(document, nowSeconds);
+  const grant = findGrant(swept, grantId);
+  if (grant === undefined)
+    throw new AmeshError('enrolment_refused', 'There is no such grant: never given, or revoked.');
+  if (swept.tombstones.some(({ deviceId }) => deviceId === caller.deviceId))
+    throw new AmeshError(
+      'enrolment_refused',
+      `${caller.deviceId} was revoked, so it does not come back by a grant.`,
+    );
+  const known = swept.devices.find(({ deviceId }) => deviceId === caller.deviceId);
+  if (known !== undefined && known.publicKey !== caller.publicKey) throw new AmeshError('key_mismatch');
+  if (known?.roles.includes('controller')) return document;
+  if (nowSeconds >= grant.expiresAt) throw new AmeshError('grant_expired');
+  if (grant.used >= grant.uses)
+    throw new AmeshError('grant_used_up', `All ${grant.uses} uses of the grant are taken.`);
+
+  const endsAt = nowSeconds + grant.maxLeaseSeconds;
+  const lease: Lease = {
+    grant: grant.id,
+    expiresAt: Math.min(nowSeconds + grant.leaseSeconds, endsAt),
+    endsAt,
+  };
+  const friendlyName = cleanName(caller.friendlyName);
+  const added = addDevice(swept, { ...caller, friendlyName, role: 'controller', hosts: [] }, nowSeconds);
+  const entry = added.devices.find(({ deviceId }) => deviceId === caller.deviceId) as DeviceEntry;
+  const counted = added.grants.map((other) => (other === grant ? { ...grant, used: grant.used + 1 } : other));
+  return { ...replaceDevice(added, entry, { ...entry, lease }), grants: counted };
+}
+
+/** Whether a lease is so near its end that use moves it on. */
+export function isDue({ expiresAt, endsAt }: Lease, leaseSeconds: number, nowSeconds: number): boolean {
+  return expiresAt < endsAt && nowSeconds <= expiresAt && expiresAt - nowSeconds <= leaseSeconds / 2;
+}
+
+/**
+ * Moves the leases of devices on that were used. Only of those that are there and whose grant is: whoever was revoked
+ * in the meantime stays revoked, and a lease that has ended stays ended.
+ *
+ * @returns the same document where none is due
+ */
+export function renewLeases(
+  document: AllowListDocument,
+  ids: ReadonlySet<string>,
+  nowSeconds: number,
+): AllowListDocument {
+  let changed = false;
+  const devices = document.devices.map((device) => {
+    const { lease } = device;
+    const grant = lease && ids.has(device.deviceId) ? findGrant(document, lease.grant) : undefined;
+    if (lease === undefined || grant === undefined || !isDue(lease, grant.leaseSeconds, nowSeconds))
+      return device;
+    changed = true;
+    return {
+      ...device,
+      lease: { ...lease, expiresAt: Math.min(nowSeconds + grant.leaseSeconds, lease.endsAt) },
+    };
+  });
+  return changed ? sweep({ ...document, devices }, nowSeconds) : document;
+}
+
+/** The devices that came by a grant and are still there. */
+export function grantedDevices(document: AllowListDocument, id: string): DeviceEntry[] {
+  return document.devices.filter(({ lease }) => lease?.grant === id);
+}
+
+/** Ends a grant to callers that have not come yet; the others stay as long as their leases do. */
+export function closeGrant(document: AllowListDocument, id: string, nowSeconds: number): AllowListDocument {
+  const grant = findGrant(document, id);
+  if (grant === undefined || grant.expiresAt <= nowSeconds) return document;
+  const grants = document.grants.map((other) =>
+    other === grant ? { ...grant, expiresAt: nowSeconds } : other,
+  );
+  return { ...document, grants };
+}
+
+/**
+ * Takes a grant away, and everybody who came by it.
+ *
+ * @returns the same document where there is nothing of it
+ */
+export function revokeGrant(document: AllowListDocument, id: string, nowSeconds: number): AllowListDocument {
+  const devices = grantedDevices(document, id);
+  if (findGrant(document, id) === undefined && devices.length === 0) return document;
+  let left: AllowListDocument = { ...document, grants: document.grants.filter((grant) => grant.id !== id) };
+  for (const { deviceId, roles } of devices) {
+    // What it leaves behind keeps its key away, which another grant could let in again.
+    const end = roles.includes('target') ? dismissController : revokeDevice;
+    left = end(left, deviceId, nowSeconds);
+  }
+  return left;
+}
+
+/** Takes out whose lease is over, and grants that are over and have nobody left. */
+function sweep(document: AllowListDocument, nowSeconds: number): AllowListDocument {
+  const devices = document.devices.flatMap((device) => {
+    const { lease, ...entry } = device;
+    if (lease === undefined || lease.expiresAt >= nowSeconds) return [device];
+    const roles = device.roles.filter((role) => role !== 'controller');
+    return roles.length === 0 ? [] : [{ ...entry, roles }];
+  });
+  const grants = document.grants.filter(
+    ({ id, expiresAt }) => expiresAt > nowSeconds || devices.some(({ lease }) => lease?.grant === id),
+  );
+  const isSame =
+    devices.length === document.devices.length &&
+    grants.length === document.grants.length &&
+    devices.every((device, index) => device === document.devices[index]);
+  if (isSame) return document;
+  return { ...document, devices, grants };
+}

@@ -1,0 +1,158 @@
+import { AmeshError } from '../core/errors';
+import { addDevice, setHosts } from './changes';
+import type { AllowListDocument, IssuedToken, TakenToken } from './document';
+
+/** How long an issued token is remembered after its end: its machine may register late, and a second one later still. */
+const KEEP_ISSUED_SECONDS = 30 * 86_400;
+
+/** A provision token's content, as far as it changes the list of the machine that takes it. */
+export interface Provision {
+  readonly id: string;
+  /** Unix seconds. */
+  readonly issuedAt: number;
+  readonly controller: {
+    readonly deviceId: string;
+    readonly publicKey: string;
+    readonly friendlyName: string;
+  };
+  /** The authorities at which this machine is called, in normal form. */
+  readonly hosts: readonly string[];
+}
+
+/** Whether this device has taken a token, whatever has become of it. */
+export function findTaken(document: AllowListDocument, id: string): TakenToken | undefined {
+  return document.tokens.find((token): token is TakenToken => token.kind === 'taken' && token.id === id);
+}
+
+/**
+ * Takes a provision token: trusts its issuer as a controller, and remembers the token for ever, so that one that is
+ * left in the environment brings nobody back.
+ *
+ * @returns the same document where it was taken before
+ * @throws AmeshError `token_revoked` where its issuer was revoked after it was issued; `own_key`, `key_mismatch`
+ */
+export function takeProvision(
+  document: AllowListDocument,
+  { id, issuedAt, controller, hosts }: Provision,
+  nowSeconds: number,
+): AllowListDocument {
+  if (findTaken(document, id) !== undefined) return document;
+  const tombstone = document.tombstones.find(({ deviceId }) => deviceId === controller.deviceId);
+  if (tombstone !== undefined && issuedAt <= tombstone.revokedAt) {
+    throw new AmeshError(
+      'token_revoked',
+      'The issuer of the token was revoked on this machine after issuing it.',
+    );
+  }
+  const trusted = addDevice(document, { ...controller, role: 'controller', hosts: [] }, nowSeconds);
+  const answering = hosts.length === 0 ? trusted : setHosts(trusted, [...trusted.hosts, ...hosts]);
+  return withToken(answering, {
+    kind: 'taken',
+    id,
+    issuer: controller.deviceId,
+    takenAt: nowSeconds,
+    until: null,
+  });
+}
+
+/** Puts down a token that this device has taken, or takes again. */
+export function withToken(document: AllowListDocument, token: TakenToken): AllowListDocument {
+  return { ...document, tokens: [...document.tokens.filter(({ id }) => id !== token.id), token] };
+}
+
+/**
+ * Puts down a token that this device issues, and forgets the ones that are long over.
+ *
+ * @throws AmeshError `host_taken` where one of its hosts belongs to a target already
+ */
+export function addIssued(
+  document: AllowListDocument,
+  token: IssuedToken,
+  nowSeconds: number,
+): AllowListDocument {
+  for (const { hosts, friendlyName } of document.devices) {
+    const host = token.hosts.find((candidate) => hosts.includes(candidate));
+    if (host !== undefined)
+      throw new AmeshError('host_taken', `${host} belongs to "${friendlyName}" already.`);
+  }
+  const others = document.tokens.filter(
+    (other) => other.kind === 'taken' || other.expiresAt + KEEP_ISSUED_SECONDS > nowSeconds,
+  );
+  return { ...document, tokens: [...others, token] };
+}
+
+/** A token that this device has issued and still remembers. */
+export function findIssued(document: AllowListDocument, id: string): IssuedToken | undefined {
+  return document.tokens.find((token): token is IssuedToken => token.kind === 'issued' && token.id === id);
+}
+
+/** The tokens that were issued, and of which no machine has been heard yet. */
+export function pendingTokens({ tokens }: AllowListDocument): IssuedToken[] {
+  return tokens.filter(
+    (token): token is IssuedToken =>
+      token.kind === 'issued' && token.takenBy === null && token.cancelledAt === null,
+  );
+}
+
+/** The machine that says with a token's secret, and proves with its key, that it has taken it. */
+export interface Registrant {
+  readonly deviceId: string;
+  /** The compressed point, 33 bytes, in base64url. */
+  readonly publicKey: string;
+  readonly friendlyName: string;
+  /** Where it is called as far as it is to be believed, in normal form. */
+  readonly hosts: readonly string[];
+}
+
+/**
+ * Takes note of the machine that has taken a token: it is a target from now on. A host that belongs to another target
+ * stays there.
+ *
+ * @returns the same document where it is known
+ * @throws AmeshError `token_used_twice` where another machine has registered with the token, `token_revoked` where it
+ *   was cancelled, or the machine revoked since; `own_key`, `key_mismatch`
+ */
+export function registerTarget(
+  document: AllowListDocument,
+  id: string,
+  { hosts, ...machine }: Registrant,
+  nowSeconds: number,
+): AllowListDocument {
+  const token = findIssued(document, id);
+  if (token === undefined) return document;
+  if (token.cancelledAt !== null)
+    throw new AmeshError('token_revoked', 'A machine has taken a token that was cancelled.');
+  const isFirst = token.takenBy === null;
+  if (!isFirst && token.takenBy !== machine.publicKey) throw new AmeshError('token_used_twice');
+  const tombstone = document.tombstones.find(({ deviceId }) => deviceId === machine.deviceId);
+  if (isFirst && tombstone !== undefined && token.issuedAt <= tombstone.revokedAt)
+    throw new AmeshError(
+      'token_revoked',
+      'A machine that was revoked here has taken a token from before that.',
+    );
+  const known = document.devices.find(({ deviceId }) => deviceId === machine.deviceId);
+  if (!isFirst && known === undefined) return document; // revoked here since, and told so already
+  const others = new Set(document.devices.flatMap((other) => (other === known ? [] : other.hosts)));
+  const own = hosts.filter((host) => !others.has(host));
+  const added = addDevice(document, { ...machine, role: 'target', hosts: own }, nowSeconds);
+  if (!isFirst) return added;
+  const tokens = added.tokens.map((other) =>
+    other === token ? { ...token, takenBy: machine.publicKey } : other,
+  );
+  return { ...added, tokens };
+}
+
+/**
+ * Gives a token up that this device has issued: whoever registers with it is no target. It cannot be called back from
+ * where it lies.
+ *
+ * @returns the same document where there is none such, or nothing is left of it to give up
+ */
+export function cancelToken(document: AllowListDocument, id: string, nowSeconds: number): AllowListDocument {
+  const token = findIssued(document, id);
+  if (token === undefined || token.cancelledAt !== null || token.takenBy !== null) return document;
+  const tokens = document.tokens.map((other) =>
+    other === token ? { ...token, cancelledAt: nowSeconds } : other,
+  );
+  return { ...document, tokens };
+}

@@ -1,0 +1,229 @@
+import { createHmac } from 'node:crypto';
+import { access, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createAmesh } from '@authmesh/sdk';
+import { createIdentity, openDevice } from '@authmesh/sdk/admin';
+import type { AmeshCode, Rejection } from '@authmesh/sdk/core';
+import express from 'express';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { listen } from '../support/listen';
+import {
+  forge,
+  GRANT_HEADER,
+  grantClaims,
+  type Issuer,
+  newIssuer,
+  provisionClaims,
+  swapPart,
+} from '../support/tokens';
+
+let root: string;
+let issuer: Issuer;
+let logged: ReturnType<typeof vi.spyOn>;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+  issuer = await newIssuer();
+  logged = vi.spyOn(console, 'warn').mockImplementation(() => {});
+});
+afterEach(async () => {
+  logged.mockRestore();
+  await rm(root, { recursive: true });
+});
+
+type Make = () => Promise<string>;
+const right = async (change: object = {}) => forge(issuer, { ...provisionClaims(issuer), ...change });
+const unsigned = (token: string, header: object) => swapPart(token, 0, () => header).replace(/[^.]*$/, '');
+const now = () => Math.floor(Date.now() / 1000);
+
+const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string, make: Make])[] = [
+  ['not a token', 'token_malformed', 'This is no bootstrap token of amesh.', async () => 'hello'],
+  [
+    'a trust line',
+    'token_malformed',
+    'This is no bootstrap token',
+    async () => `amesh-p256 ${issuer.publicKey} x`,
+  ],
+  [
+    '100 kB',
+    'token_malformed',
+    'longer than 4096 characters',
+    async () => `${await right()}${'A'.repeat(100_000)}`,
+  ],
+  ['cut short', 'token_malformed', 'This is no bootstrap token', async () => (await right()).slice(0, -1)],
+  ['half of it', 'token_malformed', 'This is no bootstrap token', async () => (await right()).slice(0, 100)],
+  [
+    'algorithm none',
+    'token_wrong_algorithm',
+    'not signed with ES256',
+    async () => unsigned(await right(), { alg: 'none', typ: 'amesh-provision+jwt' }),
+  ],
+  [
+    'algorithm none, its signature left',
+    'token_wrong_algorithm',
+    'not signed with ES256',
+    async () => swapPart(await right(), 0, (header) => ({ ...header, alg: 'none' })),
+  ],
+  [
+    'HS256 with the public key as its secret',
+    'token_wrong_algorithm',
+    'not signed with ES256',
+    async () => {
+      const input = unsigned(await right(), { alg: 'HS256', typ: 'amesh-provision+jwt' }).slice(0, -1);
+      const key = Buffer.from(issuer.publicKey, 'base64url');
+      return `${input}.${createHmac('sha256', key).update(input).digest('base64url')}`;
+    },
+  ],
+  [
+    'another type',
+    'token_wrong_type',
+    'not of the kind',
+    async () => forge(issuer, provisionClaims(issuer), { header: { alg: 'ES256', typ: 'JWT' } }),
+  ],
+  [
+    'no type',
+    'token_wrong_type',
+    'not of the kind',
+    async () => forge(issuer, provisionClaims(issuer), { header: { alg: 'ES256' } }),
+  ],
+  [
+    'a grant',
+    'token_wrong_type',
+    'amesh.fetch takes it. A machine that is called takes a token of: amesh provision',
+    async () => forge(issuer, await grantClaims(issuer), { header: GRANT_HEADER }),
+  ],
+  [
+    'a grant under the other type',
+    'token_malformed',
+    'not those of a token of this kind',
+    async () => forge(issuer, await grantClaims(issuer)),
+  ],
+  [
+    'a key in its header',
+    'token_malformed',
+    'header holds more',
+    async () =>
+      forge(issuer, provisionClaims(issuer), {
+        header: { alg: 'ES256', typ: 'amesh-provision+jwt', jwk: {} },
+      }),
+  ],
+  [
+    'a changed claim',
+    'token_invalid_signature',
+    'signature of the token does not match',
+    async () => swapPart(await right(), 1, (claims) => ({ ...claims, target: 'mine' })),
+  ],
+  [
+    'a changed signature',
+    'token_invalid_signature',
+    'signature of the token does not match',
+    async () => {
+      const token = await right();
+      const at = token.length - 40;
+      return token.slice(0, at) + (token[at] === 'A' ? 'B' : 'A') + token.slice(at + 1);
+    },
+  ],
+  [
+    "another's signature",
+    'token_invalid_signature',
+    'signature of the token does not match',
+    async () => forge(issuer, provisionClaims(issuer), { signer: (await newIssuer()).signer }),
+  ],
+  [
+    'a key that is not that of iss',
+    'token_wrong_issuer',
+    'to whom its key does not belong',
+    async () => {
+      const mallory = await newIssuer();
+      return forge(mallory, { ...provisionClaims(mallory), iss: issuer.deviceId });
+    },
+  ],
+  [
+    'a key that is no point',
+    'token_malformed',
+    'no point of the P-256 curve',
+    async () => right({ key: `A${'_'.repeat(43)}` }),
+  ],
+  ['no key', 'token_malformed', 'names no issuer', async () => right({ key: undefined })],
+  ['a claim too many', 'token_malformed', 'not those of a token', async () => right({ admin: true })],
+  ['a claim too few', 'token_malformed', 'not those of a token', async () => right({ secret: undefined })],
+  ['a short secret', 'token_malformed', 'not those of a token', async () => right({ secret: 'AAAA' })],
+  ['a time in words', 'token_malformed', 'not those of a token', async () => right({ exp: '2099' })],
+  [
+    'a host with a path',
+    'token_malformed',
+    'not those of a token',
+    async () => right({ hosts: ['a.example/x'] }),
+  ],
+  [
+    'a name with an escape sequence',
+    'token_malformed',
+    'not those of a token',
+    async () => right({ target: '\u001b[2Jx' }),
+  ],
+  ['expired', 'token_expired', 'has expired', async () => right({ iat: now() - 3601, exp: now() - 1 })],
+  [
+    'not yet valid',
+    'token_not_yet_valid',
+    's in the future, by the clock of this machine',
+    async () => right({ iat: now() + 120, exp: now() + 3600 }),
+  ],
+  ['25 hours', 'token_lifetime_too_long', 'longer than a day', async () => right({ exp: now() + 25 * 3600 })],
+  [
+    'over before it began',
+    'token_lifetime_too_long',
+    'longer than a day',
+    async () => right({ exp: now() - 10 }),
+  ],
+];
+
+describe('a token that is wrong', () => {
+  it.each(WRONG)('%s: %s', async (_what, code, message, make) => {
+    const token = await make();
+    const dir = join(root, 'home');
+    const rejections: Rejection[] = [];
+    const amesh = createAmesh({
+      dir,
+      env: { AMESH_BOOTSTRAP_TOKEN: token },
+      onReject: (rejection) => void rejections.push(rejection as Rejection),
+    });
+    const app = express();
+    app.get('/open', (_request, response) => void response.send('open'));
+    app.use('/api', amesh.verify(), (_request, response) => void response.send('passed'));
+    const server = await listen(app);
+
+    const caller = join(root, 'caller');
+    await createIdentity(caller, {}, { friendlyName: 'caller' });
+    const refused = await createAmesh({ dir: caller, env: {} }).fetch(`${server.origin}/api`);
+    expect([refused.status, await refused.json()]).toEqual([503, { error: 'allow_list_unavailable' }]);
+    expect(rejections).toMatchObject([{ code, status: 503 }]);
+    await expect(amesh.bootstrapIfNeeded()).rejects.toMatchObject({
+      code,
+      message: expect.stringContaining(message),
+    });
+    expect(await (await fetch(`${server.origin}/open`)).text()).toBe('open');
+    await expect(access(dir)).rejects.toMatchObject({ code: 'ENOENT' });
+
+    const written = JSON.stringify([logged.mock.calls, rejections]);
+    for (const part of token.split('.')) if (part.length > 20) expect(written).not.toContain(part);
+    await server.close();
+  });
+
+  it.each([
+    ['token_expired', () => right({ iat: now() - 3601, exp: now() - 1 })],
+    ['token_malformed', async () => 'hello'],
+  ])('%s is told once on a machine that has an identity, which goes on', async (code, make) => {
+    const dir = join(root, 'home');
+    await createIdentity(dir, {}, { friendlyName: 'server' });
+    const amesh = createAmesh({ dir, env: { AMESH_BOOTSTRAP_TOKEN: await make() } });
+    amesh.verify();
+    expect(await amesh.bootstrapIfNeeded()).toBe(false);
+    expect(await amesh.bootstrapIfNeeded()).toBe(false);
+    const said = logged.mock.calls
+      .map(([line]: unknown[]) => String(line))
+      .filter((line: string) => line.includes(code));
+    expect(said).toHaveLength(1);
+    expect((await (await openDevice(dir, {})).trust.read()).devices).toEqual([]);
+    expect(await readdir(dir)).not.toContain('replaced');
+  });
+});

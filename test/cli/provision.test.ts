@@ -1,0 +1,109 @@
+import { describe, expect, it } from 'vitest';
+import { objectOf, useMachines } from './amesh';
+
+const createMachine = useMachines();
+
+const claimsOf = (token: string) =>
+  JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString());
+const now = () => Math.floor(Date.now() / 1000);
+
+describe('amesh provision', () => {
+  it('prints the token alone on stdout, everything else on stderr, and puts it down as pending', async () => {
+    const laptop = await createMachine();
+    const { deviceId, publicKey } = await laptop.init('laptop');
+    const ran = await laptop.amesh(['provision', '--name', 'prod-server', '--host', 'API.example.com:443']);
+    expect(ran.code).toBe(0);
+    expect(ran.stdout).toMatch(/^eyJ[\w-]+\.[\w-]+\.[\w-]{86}\n$/);
+    expect(ran.stderr).toMatch(
+      /^✓ A token for "prod-server", good for 1h \(until .{16} UTC\) and one machine\.\n/,
+    );
+    expect(ran.stderr).not.toContain(ran.stdout.split('.')[1]);
+
+    const token = ran.stdout.trim();
+    expect(Buffer.from(token.split('.')[0] as string, 'base64url').toString()).toBe(
+      '{"alg":"ES256","typ":"amesh-provision+jwt"}',
+    );
+    const claims = claimsOf(token);
+    expect(claims).toEqual({
+      iss: deviceId,
+      key: publicKey,
+      name: 'laptop',
+      hosts: ['api.example.com'],
+      iat: expect.any(Number),
+      exp: claims.iat + 3600,
+      jti: expect.stringMatching(/^[\w-]{22}$/),
+      target: 'prod-server',
+      secret: expect.stringMatching(/^[\w-]{43}$/),
+    });
+    expect((await laptop.allowList()).tokens).toEqual([
+      {
+        kind: 'issued',
+        id: claims.jti,
+        friendlyName: 'prod-server',
+        hosts: ['api.example.com'],
+        secret: claims.secret,
+        issuedAt: claims.iat,
+        expiresAt: claims.exp,
+        takenBy: null,
+        cancelledAt: null,
+      },
+    ]);
+
+    const listed = await laptop.amesh(['list']);
+    expect(listed.stdout).toMatch(
+      new RegExp(
+        `^prod-server +token ${claims.jti} +target \\(provisioned, not seen\\) +api.example.com`,
+        'm',
+      ),
+    );
+    const { provisioned } = objectOf(await laptop.amesh(['list', '--json']));
+    expect(provisioned).toMatchObject([{ friendlyName: 'prod-server', id: claims.jti }]);
+    expect(JSON.stringify(provisioned)).not.toContain(claims.secret);
+  });
+
+  it('says the same with --json, on one line', async () => {
+    const laptop = await createMachine();
+    await laptop.init('laptop');
+    const ran = await laptop.amesh([
+      ...['provision', '--name', 'x', '--ttl', '90s', '--relay', 'wss://relay.example/ws', '--json'],
+    ]);
+    const { token, ...rest } = objectOf(ran);
+    expect(rest).toMatchObject({ ok: true, name: 'x', hosts: [] });
+    const claims = claimsOf(String(token));
+    expect(claims).toMatchObject({ relay: 'wss://relay.example/ws' });
+    expect(claims.exp - now()).toBeLessThanOrEqual(90);
+    expect(ran.stderr).toBe('');
+  });
+
+  it.each([
+    [['provision'], '--name is missing'],
+    [['provision', '--name', 'x', '--ttl', '25h'], '--ttl is a time from 1s to 1d.'],
+    [['provision', '--name', 'x', '--ttl', '1'], '--ttl is a time from 1s to 1d.'],
+    [['provision', '--name', 'x', '--host', 'http://x'], '--host: "http://x" is not a host'],
+    [['provision', '--name', 'x', '--relay', 'http://x'], '--relay: The URL of a relay begins with'],
+  ])('%j is a usage error: %s', async (args, message) => {
+    const laptop = await createMachine();
+    await laptop.init('laptop');
+    const ran = await laptop.amesh(args);
+    expect([ran.code, ran.stdout]).toEqual([2, '']);
+    expect(ran.stderr).toContain(message);
+    expect((await laptop.allowList()).tokens).toEqual([]);
+  });
+
+  it('refuses a host that belongs to a target already', async () => {
+    const [laptop, prod] = [await createMachine(), await createMachine()];
+    await laptop.init('laptop');
+    const { publicKey } = await prod.init('prod');
+    const line = `amesh-p256 ${publicKey} prod`;
+    await laptop.amesh(['trust', 'add', '--role', 'target', '--host', 'api.example.com', line]);
+    const ran = await laptop.amesh(['provision', '--name', 'x', '--host', 'api.example.com']);
+    expect([ran.code, ran.stdout]).toEqual([1, '']);
+    expect(ran.stderr).toContain('✗ api.example.com belongs to "prod" already.');
+    expect(ran.stderr).toContain('Nothing was changed.');
+  });
+
+  it('needs an identity', async () => {
+    const ran = await (await createMachine()).amesh(['provision', '--name', 'x']);
+    expect([ran.code, ran.stdout]).toEqual([10, '']);
+  });
+});
