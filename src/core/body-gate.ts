@@ -1,5 +1,5 @@
 import type { RejectCode } from './codes';
-import type { MaybePromise, Sha256 } from './crypto/provider';
+import type { Sha256 } from './crypto/provider';
 import { equalBytes } from './encoding';
 import { AmeshError } from './errors';
 import { Fault } from './fault';
@@ -14,13 +14,15 @@ export interface BodyGate {
    * @throws AmeshError `payload_too_large`
    */
   write(chunk: Uint8Array): Uint8Array | undefined;
+  /** Resolves when the last chunk that was written is hashed, and its bytes may change. */
+  readonly hashed: unknown;
   /**
    * The client says that this was all.
    *
    * @returns the last chunk; undefined for an empty body. Then the reader may see the end
    * @throws AmeshError `content_digest_mismatch`, or what has become of the device meanwhile
    */
-  end(): MaybePromise<Uint8Array | undefined>;
+  end(): Promise<Uint8Array | undefined>;
   /** Nobody is told of what goes wrong from now on: the request was answered without its body. */
   abandon(): void;
   /** Ends it for a reason of the transport, told to the log once. The error is for the reader. */
@@ -33,7 +35,7 @@ interface Expected {
   readonly hash: Sha256;
   readonly limitBytes: number;
   /** Whether the device may still call: a body can take minutes, and a revocation counts within a second. */
-  readonly recheck: () => MaybePromise<Fault | null>;
+  readonly recheck: () => Promise<Fault | null>;
   readonly onFail: (fault: Fault) => void;
 }
 
@@ -44,6 +46,7 @@ export class DigestGate implements BodyGate {
   #held: Uint8Array | undefined;
   #error: AmeshError | undefined;
   #isAbandoned = false;
+  hashed: unknown;
 
   constructor(expected: Expected) {
     this.#expected = expected;
@@ -61,22 +64,19 @@ export class DigestGate implements BodyGate {
     this.#length += chunk.length;
     if (this.#length > this.#limitBytes)
       throw this.fail('payload_too_large', `The body is larger than ${this.#limitBytes} bytes.`);
-    this.#expected.hash.update(chunk);
+    this.hashed = this.#expected.hash.update(chunk);
     const before = this.#held;
     this.#held = chunk;
     return before;
   }
 
-  end(): MaybePromise<Uint8Array | undefined> {
+  async end(): Promise<Uint8Array | undefined> {
     if (this.#error !== undefined) throw this.#error;
-    if (!equalBytes(this.#expected.hash.digest(), this.#expected.digest))
-      throw this.fail('content_digest_mismatch');
-    const conclude = (fault: Fault | null) => {
-      if (fault !== null) throw this.#failWith(fault);
-      return this.#held;
-    };
-    const checking = this.#expected.recheck();
-    return checking instanceof Promise ? checking.then(conclude) : conclude(checking);
+    const { hash, digest, recheck } = this.#expected;
+    if (!equalBytes(await hash.digest(), digest)) throw this.fail('content_digest_mismatch');
+    const fault = await recheck();
+    if (fault !== null) throw this.#failWith(fault);
+    return this.#held;
   }
 
   abandon(): void {
@@ -111,6 +111,7 @@ export function gateStream(
             throw reason;
           });
           const chunk = done ? await gate.end() : gate.write(value);
+          await gate.hashed;
           if (chunk !== undefined) controller.enqueue(chunk as Uint8Array<ArrayBuffer>);
           if (done) controller.close();
           if (done || chunk !== undefined) return;

@@ -18,6 +18,11 @@ function write(digest: Uint8Array): string {
 
 const PLAIN = /^sha-256=:([A-Za-z0-9+/]{43}=):$/;
 
+/** Whether a caller's own `Content-Digest` has a SHA-256 digest; what a verifier makes of it is for the verifier. */
+export function hasSha256(value: string): boolean {
+  return /(?:^|,)[ \t]*sha-256=:[A-Za-z0-9+/]{43}=:/.test(value);
+}
+
 /** The SHA-256 digest, 32 bytes, in a `Content-Digest` that may name others too; null where it holds none. */
 export function readContentDigest(value: string): Uint8Array | null {
   const plain = PLAIN.exec(value);

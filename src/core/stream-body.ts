@@ -1,5 +1,5 @@
 import { type BodyGate, DigestGate } from './body-gate';
-import type { CryptoProvider, MaybePromise } from './crypto/provider';
+import type { CryptoProvider } from './crypto/provider';
 import { readContentDigest } from './digest';
 import { AmeshError } from './errors';
 import { Fault } from './fault';
@@ -12,7 +12,7 @@ interface Streaming {
   readonly maxBodyBytes: number;
   readonly crypto: CryptoProvider;
   /** Whether the device may still call. */
-  readonly recheck: () => MaybePromise<Fault | null>;
+  readonly recheck: () => Promise<Fault | null>;
   /** Told of what goes wrong when the request has been accepted already. */
   readonly report: (fault: Fault) => void;
 }
@@ -23,7 +23,8 @@ const streams = new WeakMap<RequestView, { readonly gate: DigestGate; readonly s
 /**
  * Check 9 for a body that is handed over while it arrives.
  *
- * @returns undefined where it has to be read first: it cannot be gated, or has no digest and so may have no byte
+ * @returns undefined where it has to be read first: it cannot be gated, nothing here hashes piece by piece, or it has no digest
+ *   and so may have no byte
  * @throws AmeshError where it has come already and is wrong
  */
 export async function streamBody(
@@ -38,7 +39,8 @@ export async function streamBody(
     return null;
   }
   const declared = fieldValue(view.headers, 'content-digest');
-  if (view.gateBody === undefined || declared === undefined) return undefined;
+  const hash = crypto.createSha256();
+  if (view.gateBody === undefined || declared === undefined || hash === null) return undefined;
   const digest = readContentDigest(declared);
   if (digest === null) return new Fault('content_digest_mismatch', 'Content-Digest names no SHA-256 digest.');
   if (Number(fieldValue(view.headers, 'content-length') ?? 0) > maxBodyBytes)
@@ -47,7 +49,7 @@ export async function streamBody(
   let isHandedOver = false;
   const gate = new DigestGate({
     digest,
-    hash: crypto.createSha256(),
+    hash,
     limitBytes: maxBodyBytes,
     recheck,
     onFail: (fault) => isHandedOver && report(fault),

@@ -36,13 +36,13 @@ async function bundle(program: string, external: string[] = ['hono', 'unstorage'
 const specifiers = ['@authmesh/sdk', '@authmesh/sdk/core', '@authmesh/sdk/hono', '@authmesh/sdk/workers'];
 /** Bytes behind gzip, with WebCrypto and without noble. What outgrows its budget has to have a reason. */
 const budgets: Record<string, { program: string; bytes: number }> = {
-  'a verifier': { program: `export { createVerifier } from '@authmesh/sdk/core';`, bytes: 15_360 },
-  'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 10_240 },
-  'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 19_968 },
-  'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 20_480 },
+  'a verifier': { program: `export { createVerifier } from '@authmesh/sdk/core';`, bytes: 16_384 },
+  'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 10_496 },
+  'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 20_992 },
+  'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 22_272 },
   'a protected Worker': {
     program: `export { AmeshNonces, withAmesh } from '@authmesh/sdk/workers';`,
-    bytes: 19_456,
+    bytes: 20_224,
   },
 };
 

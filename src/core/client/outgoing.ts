@@ -1,4 +1,4 @@
-import { readContentDigest } from '../digest';
+import { hasSha256 } from '../digest';
 import type { RequestView } from '../view';
 import { untilAborted } from './abort';
 import { encodeBody, toBodyStream } from './body';
@@ -50,7 +50,7 @@ export async function toOutgoing(
   if (body !== null && (method === 'GET' || method === 'HEAD'))
     throw new TypeError(`A ${method} request has no body.`);
   const redirect = options.redirect ?? source?.redirect ?? 'follow';
-  const stream = readContentDigest(declared) === null ? null : toBodyStream(body);
+  const stream = hasSha256(declared) ? toBodyStream(body) : null;
   if (stream !== null) {
     headers.set('content-digest', declared);
     return { url, method, headers, bytes: null, stream, redirect, signal, options, source };

@@ -26,9 +26,10 @@ export interface PublicKey {
 
 /** SHA-256 of bytes that come piece by piece. */
 export interface Sha256 {
+  /** Waits, if it is a promise, until the bytes are read and may change. */
   update(data: Uint8Array): unknown;
   /** 32 bytes. Nothing can be added after it. */
-  digest(): Uint8Array;
+  digest(): MaybePromise<Uint8Array>;
 }
 
 /** A P-256 private key as a JSON Web Key (RFC 7518 section 6.2). */
@@ -51,8 +52,8 @@ export interface CryptoProvider {
   randomBytes(length: number): Uint8Array;
   /** SHA-256: 32 bytes. */
   sha256(data: Uint8Array): MaybePromise<Uint8Array>;
-  /** The same, piece by piece, for bodies that are streamed. */
-  createSha256(): Sha256;
+  /** The same, piece by piece, for bodies that are streamed; null where there is none, and bodies are buffered. */
+  createSha256(): Sha256 | null;
   /**
    * @param point a compressed P-256 point, 33 bytes
    * @throws TypeError where it is not 33 bytes or no point of the curve

@@ -1,6 +1,5 @@
-import { sha256 } from '@noble/hashes/sha2.js';
 import { assertPrivateJwk, keyPartsDiffer, toPoint, toSpki } from './points';
-import type { CryptoProvider, PrivateJwk, Signer } from './provider';
+import type { CryptoProvider, PrivateJwk, Sha256, Signer } from './provider';
 
 const KEY = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 const SIGNATURE = { name: 'ECDSA', hash: 'SHA-256' } as const;
@@ -16,7 +15,7 @@ export const webCrypto: CryptoProvider = Object.freeze({
 
   sha256: async (data: Uint8Array) => new Uint8Array(await crypto.subtle.digest('SHA-256', data as Plain)),
 
-  createSha256: () => sha256.create(), // WebCrypto has none that takes pieces
+  createSha256: () => createDigestStream(),
 
   async importPublicKey(point: Uint8Array) {
     const spki = toSpki(point);
@@ -56,6 +55,25 @@ export const webCrypto: CryptoProvider = Object.freeze({
     return { kty: 'EC', crv: 'P-256', x, y, d } as const;
   },
 } satisfies CryptoProvider);
+
+/** What Workers have beside WebCrypto, which takes no pieces. */
+interface DigestStream extends WritableStream<Uint8Array> {
+  readonly digest: Promise<ArrayBuffer>;
+}
+
+function createDigestStream(): Sha256 | null {
+  const { DigestStream } = crypto as { DigestStream?: new (algorithm: string) => DigestStream };
+  if (DigestStream === undefined) return null;
+  const stream = new DigestStream('SHA-256');
+  const writer = stream.getWriter();
+  return {
+    update: (data) => writer.write(data),
+    async digest() {
+      await writer.close();
+      return new Uint8Array(await stream.digest);
+    },
+  };
+}
 
 /**
  * A signer over a CryptoKey, which may be non-extractable.

@@ -1,0 +1,49 @@
+import type { Signer } from '@authmesh/sdk/core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { signerOf } from '../support/core';
+import { type RuntimeServer, requireRuntime, startServer } from '../support/runtime-server';
+import type { Runtime } from '../support/runtimes';
+import { send, type Upload } from '../support/upload';
+
+const MIB = 1_048_576;
+
+describe.each(['workerd', 'bun', 'deno'] as const)(
+  'bodies that are streamed by a fetch handler on %s',
+  async (name) => {
+    const runtime = await requireRuntime(name);
+    describe.skipIf(runtime === null)(runtime?.version ?? 'not installed', () => {
+      let server: RuntimeServer;
+      let signer: Signer;
+      beforeAll(async () => {
+        signer = await signerOf('controller');
+        server = await startServer(runtime as Runtime, 'test/adapters/servers/stream.ts');
+      }, 60_000);
+      afterAll(() => server?.close());
+
+      const upload = (body: Upload) => send(signer, server.port, body);
+      const last = async () => (await fetch(`http://127.0.0.1:${server.port}/`)).json();
+
+      it('64 MiB pass, in chunks', async () => {
+        const response = await upload({ bytes: 64 * MIB });
+        expect(response?.status).toBe(200);
+        const seen = JSON.parse(response?.body ?? '');
+        expect(seen).toMatchObject({ bytes: 64 * MIB, outcome: 'end' });
+        expect(seen.largest).toBeLessThan(8 * MIB);
+      });
+
+      it('tampered-body: with the last byte of 64 MiB flipped the stream errors', async () => {
+        await upload({ bytes: 64 * MIB, flipsLastByte: true });
+        const seen = (await last()) as { bytes: number; outcome: string };
+        expect(seen.outcome).toBe('content_digest_mismatch');
+        expect(seen.bytes).toBeLessThan(64 * MIB);
+      });
+
+      it('a client that goes away in mid-body', async () => {
+        await upload({ bytes: 8 * MIB, sendsOnly: 3 * MIB });
+        await expect.poll(async () => ((await last()) as { outcome: string }).outcome).not.toBe('end');
+        expect((await upload({ bytes: 100_000 }))?.status).toBe(200);
+        expect(await last()).toMatchObject({ bytes: 100_000, outcome: 'end' });
+      });
+    });
+  },
+);
