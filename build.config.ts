@@ -15,6 +15,7 @@ export default defineBuildConfig({
     { input: 'src/workers.web', name: 'workers.web' },
     { input: 'src/fastify', name: 'fastify' },
     { input: 'src/redis', name: 'redis' },
+    { input: 'src/storage/index', name: 'storage' },
     { input: 'src/admin', name: 'admin' },
   ],
   clean: true,

@@ -10,13 +10,26 @@ import { createVerifier, type Verifier } from './core/verify';
 import { assertOptionNames, readVerifyOptions, type VerifyOptions } from './core/verify-options';
 import { hostsOf } from './hosts-variable';
 import { createLog, type Log } from './log';
+import { assertStorage, toDocumentStore, type UnstorageLike } from './storage/document-store';
 import { RedisUrlNonceStore } from './storage/redis-url-nonce-store';
 import { confirmTarget } from './trust/confirm';
-import { type Device, openDevice, readAllowList, trustStamp } from './trust/device';
+import {
+  assertSameIdentity,
+  type Device,
+  openDevice,
+  openTrust,
+  toAllowList,
+  trustStamp,
+} from './trust/device';
 import { FileStore } from './trust/file-store';
 import { type Env, homeDir } from './trust/home';
 import { type DeviceIdentity, IDENTITY_KEY } from './trust/identity';
 import { LiveList } from './trust/live-list';
+import { toLoader } from './trust/load-shared';
+import { readOwnerKey, toOwnerKey } from './trust/owner-key';
+import { SharedList } from './trust/shared-list';
+import { sharedStoreOf } from './trust/shared-store';
+import type { TrustStore } from './trust/trust-store';
 
 export interface AmeshOptions {
   /** The folder of the identity; default AUTH_MESH_DIR, then ~/.amesh. */
@@ -25,6 +38,12 @@ export interface AmeshOptions {
   readonly hosts?: readonly string[] | undefined;
   /** Default: one for all `verify()` of this instance, in the Redis of REDIS_URL where that is set, or in memory. */
   readonly nonceStore?: NonceStore | undefined;
+  /** A storage of unstorage that holds the allow list for several instances; default AMESH_STORE_URL, then `dir`. */
+  readonly storage?: UnstorageLike | undefined;
+  /** How long the list of a shared store counts when that cannot be read. Seconds, 1 to 86,400; default 60. */
+  readonly maxStaleSeconds?: number | undefined;
+  /** How often a shared store is read, beside what it tells by itself. Seconds, 0.05 to 60; default 1. */
+  readonly pollSeconds?: number | undefined;
   /** How `fetch` sends signatures; default `authmesh`. */
   readonly format?: ClientOptions['format'];
   /** The most bytes of a streaming body that `fetch` buffers; default 10,485,760 (10 MiB). */
@@ -41,6 +60,9 @@ const NAMES: ReadonlySet<string> = new Set<keyof AmeshOptions>([
   'dir',
   'hosts',
   'nonceStore',
+  'storage',
+  'maxStaleSeconds',
+  'pollSeconds',
   'format',
   'maxBodyBytes',
   'fetch',
@@ -93,6 +115,8 @@ export interface Amesh {
  */
 export function createAmesh(options: AmeshOptions = {}): Amesh {
   assertOptionNames('createAmesh()', options, NAMES);
+  readSharing(options);
+  if (options.storage !== undefined) assertStorage(options.storage);
   const { nonceStore, onReject } = options;
   if (onReject !== undefined && typeof onReject !== 'function')
     throw new TypeError('onReject is a function.');
@@ -126,12 +150,11 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
       throw new TypeError('verify() was given a request. Mount it with its parentheses: amesh.verify().');
     }
     readVerifyOptions(verifyOptions); // as they were given: onReject is wrapped below
-    const parts = assembled();
-    const { log, list, store, bootstrap } = parts;
+    const { log, list, store, bootstrap, needsIdentity, serve } = assembled();
     const answersTo = hosts ?? hostsOf(env());
     const isPending = bootstrap.isPending;
-    parts.serve();
-    if (!isPending && store.stamp(IDENTITY_KEY) === 'absent') {
+    if (needsIdentity) serve();
+    if (needsIdentity && !isPending && store.stamp(IDENTITY_KEY) === 'absent') {
       log.once(
         `There is no identity in ${store.dir}. Run: amesh init --name NAME. Until then every signed request gets 503.`,
       );
@@ -183,9 +206,11 @@ function defaultNonceStore(env: Env, log: Log): NonceStore {
 function assemble(options: AmeshOptions, env: Env) {
   const dir = homeDir(options.dir, env);
   const store = new FileStore(dir);
+  const shared = options.storage === undefined ? sharedStoreOf(env) : toDocumentStore(options.storage);
+  const ownerKey = readOwnerKey(env);
   let opening: Promise<Device> | undefined;
   const device = () => {
-    opening ??= openDevice(dir, env).catch((error) => {
+    opening ??= openDevice(dir, env, shared).catch((error) => {
       opening = undefined; // `amesh init` may come later
       throw error;
     });
@@ -199,12 +224,41 @@ function assemble(options: AmeshOptions, env: Env) {
     // Not only at the first request: whoever starts a server looks at its log then.
     bootstrap.asTarget().catch((error) => log.once(String(error.message)));
   };
-  const list = new LiveList(
-    async () => {
+  const trust = async () => {
+    if (ownerKey === null) {
       if (isServing) await bootstrap.asTarget();
-      return readAllowList(await device());
-    },
-    () => trustStamp(store),
-  );
-  return { bootstrap, device, list, log, serve, store };
+      const opened = await device();
+      await assertSameIdentity(opened);
+      return opened.trust;
+    }
+    owned ??= toOwnerKey(ownerKey).then((owner) => openTrust(store, owner, owner.deviceId, shared));
+    return owned;
+  };
+  let owned: Promise<TrustStore> | undefined;
+  const list =
+    shared === null
+      ? new LiveList(
+          async () => toAllowList(await (await trust()).read()),
+          () => trustStamp(store),
+        )
+      : new SharedList({
+          ...readSharing(options),
+          load: toLoader(trust),
+          watch: (changed) => {
+            trust().then(
+              (opened) => opened.watch(changed),
+              () => {}, // polling will say why, and go on when it is there
+            );
+          },
+        });
+  const needsIdentity = ownerKey === null;
+  return { bootstrap, device, list, log, needsIdentity, serve, store };
+}
+
+function readSharing({ maxStaleSeconds = 60, pollSeconds = 1 }: AmeshOptions) {
+  if (!(maxStaleSeconds >= 1 && maxStaleSeconds <= 86_400))
+    throw new TypeError('maxStaleSeconds is a number of seconds from 1 to 86400.');
+  if (!(pollSeconds >= 0.05 && pollSeconds <= 60))
+    throw new TypeError('pollSeconds is a number of seconds from 0.05 to 60.');
+  return { maxStaleSeconds, pollSeconds };
 }

@@ -2,12 +2,14 @@ import { type AllowList, createAllowList, type TrustedDevice } from '../core/all
 import type { Signer } from '../core/crypto/provider';
 import { AllowListIntegrityError, NoIdentityError } from '../core/errors';
 import { findBackend } from '../keys/backends';
-import { claimedOwner, type DeviceEntry } from './document';
+import { type AllowListDocument, claimedOwner, type DeviceEntry } from './document';
+import type { DocumentStore } from './document-store';
 import { FileStore } from './file-store';
 import type { Env } from './home';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity } from './identity';
 import { SEEN_KEY } from './seen';
-import { ALLOW_LIST_KEY, TrustStore } from './trust-store';
+import { sharedKey, sharedStoreOf } from './shared-store';
+import { ALLOW_LIST_KEY, type Owner, TrustStore } from './trust-store';
 
 /** This machine as amesh knows it: its identity, its opened key and its allow list. */
 export interface Device {
@@ -20,38 +22,56 @@ export interface Device {
 /**
  * Opens the device of a folder: reads its identity and unlocks its key, which is the slow part, once.
  *
+ * @param shared where the list lies; default the store of AMESH_STORE_URL, or the folder
  * @throws NoIdentityError where there is none; AmeshError of the key backend; AllowListIntegrityError where the key
  *   is not the one that identity.json names
  */
-export async function openDevice(dir: string, env: Env): Promise<Device> {
+export async function openDevice(
+  dir: string,
+  env: Env,
+  shared: DocumentStore | null = sharedStoreOf(env),
+): Promise<Device> {
   const store = new FileStore(dir);
   const identity = await readIdentity(store);
   if (identity === null) throw new NoIdentityError(dir);
   const signer = await openKey(identity, store, env);
   assertSameKey(identity, signer);
-  return { identity, signer, trust: new TrustStore(store, signer, identity.deviceId), store };
+  return { identity, signer, trust: openTrust(store, signer, identity.deviceId, shared), store };
 }
 
-/** What has to change before {@link readAllowList} could say something else. */
+/**
+ * The list of a target: in a store that instances share, or in the folder. What was seen of it is remembered in the
+ * folder in any case, out of reach of whoever has the store.
+ */
+export function openTrust(
+  folder: FileStore,
+  owner: Owner,
+  list: string,
+  shared: DocumentStore | null,
+): TrustStore {
+  if (shared === null) return new TrustStore(folder, owner, list);
+  return new TrustStore(shared, owner, list, { key: sharedKey(list), seen: folder });
+}
+
+/** What has to change before the list of a folder could be another one. */
 export function trustStamp(store: FileStore): string {
   return [ALLOW_LIST_KEY, IDENTITY_KEY, SEEN_KEY].map((key) => store.stamp(key)).join(' ');
 }
 
-/**
- * The allow list of an opened device.
- *
- * @throws AllowListIntegrityError also where identity.json is another one by now
- */
-export async function readAllowList(device: Device): Promise<AllowList> {
-  const identity = await readIdentity(device.store);
-  if (identity === null) throw new NoIdentityError(device.store.dir);
-  assertSameKey(identity, device.signer);
-  const { hosts, devices } = await device.trust.read();
-  return createAllowList({ deviceId: identity.deviceId, hosts, devices: devices.map(withEnd) });
+/** The allow list that a document says. */
+export function toAllowList({ list, hosts, devices }: AllowListDocument): AllowList {
+  return createAllowList({ deviceId: list, hosts, devices: devices.map(withEnd) });
 }
 
 function withEnd(entry: DeviceEntry): TrustedDevice {
   return entry.lease === undefined ? entry : { ...entry, expiresAt: entry.lease.expiresAt };
+}
+
+/** @throws AllowListIntegrityError where identity.json is another one by now */
+export async function assertSameIdentity({ store, signer }: Device): Promise<void> {
+  const identity = await readIdentity(store);
+  if (identity === null) throw new NoIdentityError(store.dir);
+  assertSameKey(identity, signer);
 }
 
 async function openKey(identity: DeviceIdentity, store: FileStore, env: Env): Promise<Signer> {

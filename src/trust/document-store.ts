@@ -17,4 +17,15 @@ export interface DocumentStore {
    * A store without it is read anew instead.
    */
   stamp?(key: string): string;
+  /**
+   * Calls back when the bytes under a key may be others. A call that is missed does no harm: the document is also
+   * read from time to time.
+   */
+  watch?(key: string, changed: () => void): void;
+  /** Notes by which revision of a document an instance goes. Not sealed: it is told to people and decides nothing. */
+  confirm?(key: string, instance: string, revision: number): Promise<void>;
+  /** The revisions of those who have confirmed one within the last half minute. */
+  confirmed?(key: string): Promise<readonly number[]>;
+  /** For a while after a swap, `read` may still give the bytes from before it. */
+  readonly isEventual?: boolean | undefined;
 }

@@ -5,14 +5,17 @@ import { cryptoProvider } from '#crypto';
 import { deviceIdOf } from '../core/allow-list';
 import { AmeshError, NoIdentityError } from '../core/errors';
 import { findBackend } from '../keys/backends';
+import { openDevice, openTrust } from './device';
 import type { AllowListDocument } from './document';
+import type { DocumentStore } from './document-store';
 import { FileStore } from './file-store';
 import type { Env } from './home';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity, writeIdentity } from './identity';
 import { cleanName } from './names';
-import { makePrivateFolder } from './private-file';
+import { makePrivateFolder, writePrivateFile } from './private-file';
 import { SEEN_KEY, SeenRevisions } from './seen';
-import { ALLOW_LIST_KEY, TrustStore } from './trust-store';
+import { sharedKey, sharedStoreOf } from './shared-store';
+import { ALLOW_LIST_KEY } from './trust-store';
 
 /** The lock under which identities are made and lists are started anew. */
 const SETUP = 'setup';
@@ -34,9 +37,15 @@ export interface Aside {
   readonly movedTo: string | null;
 }
 
+export interface Published {
+  /** Whether the list lies in the store of AMESH_STORE_URL now. */
+  readonly published: boolean;
+}
+
 /**
  * Makes this machine's key, identity and empty sealed allow list. identity.json is written last: until then there is
- * no identity, and whoever is interrupted can begin again.
+ * no identity, and whoever is interrupted can begin again. Where there is one, and the store of AMESH_STORE_URL has no
+ * list of it, the list of the folder is put there.
  *
  * @throws AmeshError `identity_exists`, `key_backend_unavailable`
  */
@@ -44,15 +53,20 @@ export async function createIdentity(
   dir: string,
   env: Env,
   options: CreateIdentityOptions,
-): Promise<DeviceIdentity & Aside> {
+): Promise<DeviceIdentity & Aside & Published> {
   const backend = findBackend(options.backend ?? 'encrypted-file');
   const context = { dir, env };
   const probe = await backend.probe(context);
   if (!probe.available) throw new AmeshError('key_backend_unavailable', probe.reason);
   const store = new FileStore(dir);
+  const shared = sharedStoreOf(env);
 
   return store.locked(SETUP, async (assertHeld) => {
     const before = await store.read(IDENTITY_KEY);
+    if (before !== null && !options.force && shared !== null) {
+      const published = await publish(store, env, shared);
+      if (published !== null) return { ...published, movedTo: null, published: true };
+    }
     if (before !== null && !options.force)
       throw new AmeshError('identity_exists', `There is an identity in ${dir} already.`);
 
@@ -68,10 +82,10 @@ export async function createIdentity(
       createdAt: Math.floor(Date.now() / 1000),
       key: { backend: backend.id, ref },
     };
-    await new TrustStore(store, signer, identity.deviceId).create(options.hosts ?? []);
+    await openTrust(store, signer, identity.deviceId, shared).create(options.hosts ?? []);
     assertHeld();
     if (!(await writeIdentity(store, null, identity))) throw new AmeshError('identity_exists');
-    return { ...identity, movedTo };
+    return { ...identity, movedTo, published: shared !== null };
   });
 }
 
@@ -87,23 +101,43 @@ export async function resetTrust(dir: string, env: Env): Promise<AllowListDocume
     if (identity === null) throw new NoIdentityError(dir);
     const signer = await findBackend(identity.key.backend).open(identity.key.ref, { dir, env });
     const list = identity.deviceId;
+    const shared = sharedStoreOf(env);
     const seen = await new SeenRevisions(store).read(list).catch(() => null);
     const damaged = seen === null ? [ALLOW_LIST_KEY, SEEN_KEY] : [ALLOW_LIST_KEY];
     assertHeld();
-    const movedTo = await moveAside(dir, damaged);
+    const broken = (await shared?.read(sharedKey(list))) ?? null;
+    const movedTo = await moveAside(dir, damaged, broken);
     // A running server may remember a newer revision than these files do. No list changes every second of its life,
     // so the time is beyond whatever that is.
     const after = Math.max(seen?.revision ?? 0, Math.floor(Date.now() / 1000));
-    return { ...(await new TrustStore(store, signer, list).create([], after)), movedTo };
+    return { ...(await openTrust(store, signer, list, shared).create([], after, broken)), movedTo };
   });
 }
 
-async function moveAside(dir: string, names: readonly string[]): Promise<string | null> {
+/** Puts the list of a folder into a store that has none; null where it has one, or the folder has not. */
+async function publish(folder: FileStore, env: Env, shared: DocumentStore): Promise<DeviceIdentity | null> {
+  const { identity, trust } = await openDevice(folder.dir, env, null);
+  const key = sharedKey(identity.deviceId);
+  if ((await shared.read(key)) !== null || (await folder.read(ALLOW_LIST_KEY)) === null) return null;
+  const opened = await trust.readChange(null); // as it was sealed, and not older than seen
+  return opened !== null && (await shared.swap(key, null, opened.bytes)) ? identity : null;
+}
+
+/** @param more the bytes of a list that lies elsewhere, to be kept beside them */
+async function moveAside(
+  dir: string,
+  names: readonly string[],
+  more: Uint8Array | null = null,
+): Promise<string | null> {
   const aside = join(dir, 'replaced', new Date().toISOString().replace(/[:.]/g, '-'));
   const there = names.filter((name) => existsSync(join(dir, name)));
   for (const name of there) {
     await makePrivateFolder(aside);
     await rename(join(dir, name), join(aside, name));
   }
-  return there.length === 0 ? null : aside;
+  if (more !== null) {
+    await makePrivateFolder(aside);
+    await writePrivateFile(join(aside, 'shared_allow_list.json'), more, 0o600);
+  }
+  return there.length === 0 && more === null ? null : aside;
 }

@@ -12,22 +12,41 @@ const ATTEMPTS = 100;
 /** Room for some 200,000 devices. Parsing more would stop a server for seconds before its seal could be looked at. */
 const MAX_BYTES = 67_108_864;
 
+/** Where a list lies, if not in a folder of its own. */
+export interface TrustPlace {
+  /** The name under which it lies; default {@link ALLOW_LIST_KEY}. */
+  readonly key?: string | undefined;
+  /** What remembers the revisions seen; default the store of the list. */
+  readonly seen?: DocumentStore | undefined;
+}
+
+/** Whose key seals a list; without `sign` it can only be read. */
+export type Owner = Signer | { readonly publicKey: Uint8Array; readonly sign?: undefined };
+
+/** A list and the bytes that it was. */
+export interface OpenedList {
+  readonly bytes: Uint8Array;
+  readonly document: AllowListDocument;
+}
+
 /** The allow list in its store: opened against the owner's key, never older than seen, changed by compare-and-swap. */
 export class TrustStore {
   readonly #seen: SeenRevisions;
   readonly #store: DocumentStore;
-  readonly #owner: Signer;
+  readonly #owner: Owner;
   readonly #list: string;
+  readonly #key: string;
 
   /**
    * @param owner whose key has sealed the list, and seals the next revision
    * @param list the deviceId for which it is
    */
-  constructor(store: DocumentStore, owner: Signer, list: string) {
+  constructor(store: DocumentStore, owner: Owner, list: string, place: TrustPlace = {}) {
     this.#store = store;
     this.#owner = owner;
     this.#list = list;
-    this.#seen = new SeenRevisions(store);
+    this.#key = place.key ?? ALLOW_LIST_KEY;
+    this.#seen = new SeenRevisions(place.seen ?? store);
   }
 
   /**
@@ -35,6 +54,36 @@ export class TrustStore {
    */
   async read(): Promise<AllowListDocument> {
     return (await this.#open()).document;
+  }
+
+  /**
+   * As {@link read}, for those who read often.
+   *
+   * @param known the bytes that were read last
+   * @returns null where they are still the same
+   */
+  async readChange(known: Uint8Array | null): Promise<OpenedList | null> {
+    return this.#open(known);
+  }
+
+  /** Notes by which revision an instance goes, where the store can keep that. */
+  async confirm(instance: string, revision: number): Promise<void> {
+    await this.#store.confirm?.(this.#key, instance, revision);
+  }
+
+  /**
+   * How many instances are at work, and how many of them go by a revision at least; null where the store cannot tell.
+   * Nothing of it is sealed.
+   */
+  async confirmations(revision: number): Promise<{ confirmed: number; instances: number } | null> {
+    const all = await this.#store.confirmed?.(this.#key);
+    if (all === undefined) return null;
+    return { confirmed: all.filter((each) => each >= revision).length, instances: all.length };
+  }
+
+  /** Calls back when the list may have changed, where the store can tell; it cannot always. */
+  watch(changed: () => void): void {
+    this.#store.watch?.(this.#key, changed);
   }
 
   /**
@@ -59,9 +108,14 @@ export class TrustStore {
    * Puts down an empty list where there is none.
    *
    * @param after the revision that it has to follow, where one was seen before
+   * @param broken what lies there and is to be replaced
    * @throws AmeshError `store_conflict` where there is one
    */
-  async create(hosts: readonly string[], after = 0): Promise<AllowListDocument> {
+  async create(
+    hosts: readonly string[],
+    after = 0,
+    broken: Uint8Array | null = null,
+  ): Promise<AllowListDocument> {
     const document: AllowListDocument = {
       version: 1,
       owner: Buffer.from(this.#owner.publicKey).toString('base64url'),
@@ -74,15 +128,18 @@ export class TrustStore {
       grants: [],
       tombstones: [],
     };
-    if (!(await this.#write(null, document)))
+    if (!(await this.#write(broken, document)))
       throw new AmeshError('store_conflict', 'There is an allow list already.');
     return document;
   }
 
-  async #open(): Promise<{ bytes: Uint8Array; document: AllowListDocument }> {
+  async #open(): Promise<OpenedList>;
+  async #open(known: Uint8Array | null): Promise<OpenedList | null>;
+  async #open(known: Uint8Array | null = null): Promise<OpenedList | null> {
     // What was seen has to be read first, see SeenRevisions.
     const seen = await this.#seen.read(this.#list);
-    const bytes = await this.#store.read(ALLOW_LIST_KEY);
+    const bytes = await this.#store.read(this.#key);
+    if (known !== null && bytes !== null && Buffer.compare(bytes, known) === 0) return null;
     if (bytes === null)
       throw new AllowListIntegrityError('The allow list is gone, though this machine has an identity.');
     if (bytes.length > MAX_BYTES)
@@ -90,6 +147,12 @@ export class TrustStore {
     const document = await openDocument(bytes, this.#owner.publicKey, this.#list);
     const hash = await hashDocument(bytes);
     if (seen !== null && document.revision < seen.revision) {
+      if (this.#store.isEventual) {
+        throw new AmeshError(
+          'allow_list_unavailable',
+          `The store still shows revision ${document.revision} of the allow list, and ${seen.revision} was seen here.`,
+        );
+      }
       throw new AllowListIntegrityError(
         `The allow list is an older copy: revision ${document.revision}, and ${seen.revision} was seen here.`,
       );
@@ -106,8 +169,10 @@ export class TrustStore {
   }
 
   async #write(expected: Uint8Array | null, document: AllowListDocument): Promise<boolean> {
+    if (this.#owner.sign === undefined)
+      throw new AmeshError('no_identity', 'Here is no key to seal an allow list with.');
     const bytes = await sealDocument(document, this.#owner);
-    if (!(await this.#store.swap(ALLOW_LIST_KEY, expected, bytes))) return false;
+    if (!(await this.#store.swap(this.#key, expected, bytes))) return false;
     await this.#seen.remember(this.#list, { revision: document.revision, hash: await hashDocument(bytes) });
     return true;
   }

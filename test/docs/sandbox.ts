@@ -65,7 +65,11 @@ export class Project {
       types: ['node'],
       preserveSymlinks: false,
     });
-    return ts.getPreEmitDiagnostics(program).map(({ file, start, messageText }) => {
+    // The types of unstorage itself do not compile without those of every service that it knows.
+    const found = ts
+      .getPreEmitDiagnostics(program)
+      .filter(({ file }) => !file?.fileName.includes('/unstorage/'));
+    return found.map(({ file, start, messageText }) => {
       const line = file === undefined ? 0 : file.getLineAndCharacterOfPosition(start ?? 0).line + 1;
       return `${file?.fileName.replace(`${this.dir}/`, '')}:${line} ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
     });

@@ -28,6 +28,7 @@ const NOT_RUN: readonly string[] = [
   'docs/guide.md: needs the package registry',
   'docs/pairing.md: needs two machines and a person',
   'docs/production.md: needs the package registry',
+  'docs/production.md: needs a Redis',
   'docs/self-hosting.md: needs the package registry',
   'docs/self-hosting.md: run by test/relay/self-hosting.test.ts',
 ];

@@ -31,6 +31,8 @@ export interface Fleet {
   call(to: Child): Promise<string>;
   /** The target as an administrator opens it. */
   open(): Promise<Device>;
+  /** The public key of the target, 44 characters. */
+  readonly ownerKey: string;
   stop(): Promise<void>;
 }
 
@@ -46,8 +48,9 @@ export async function startFleet(
   const root = await mkdtemp(join(tmpdir(), 'amesh-fleet-'));
   const [callerDir, targetDir] = [join(root, 'caller'), join(root, 'target')];
   const caller = await createIdentity(callerDir, {}, { friendlyName: 'caller' });
-  await createIdentity(targetDir, {}, { friendlyName: 'api' });
-  const target = await openDevice(targetDir, {});
+  const { AMESH_STORE_URL } = env;
+  const { publicKey } = await createIdentity(targetDir, { AMESH_STORE_URL }, { friendlyName: 'api' });
+  const target = await openDevice(targetDir, { AMESH_STORE_URL });
   await target.trust.update((list) => addDevice(list, { ...caller, role: 'controller', hosts: [] }, 0));
   const { signer } = await openDevice(callerDir, {});
   const script: Script = await toScript('test/redis/processes/server.ts', missing);
@@ -94,7 +97,8 @@ export async function startFleet(
       if (answer !== '401 {"error":"timestamp_out_of_range"}') return answer;
       return fleet.send(to, await fleet.sign());
     },
-    open: () => openDevice(targetDir, {}),
+    open: () => openDevice(targetDir, { AMESH_STORE_URL }),
+    ownerKey: publicKey,
     async stop() {
       for (const server of servers) server.kill('SIGKILL');
       await Promise.all(servers.map((server) => server.ended));

@@ -20,7 +20,7 @@ export interface RedisClient extends RedisNode {
   set(key: string, value: string, ...more: readonly (string | number)[]): Promise<unknown>;
   getBuffer(key: string): Promise<Uint8Array | null>;
   eval(script: string, keys: number, ...more: readonly (string | Uint8Array | number)[]): Promise<unknown>;
-  publish(channel: string, message: string): Promise<unknown>;
+  hgetall(key: string): Promise<Record<string, string>>;
   subscribe(...channels: string[]): Promise<unknown>;
   /** Of a cluster, as the next one. */
   nodes?(role: 'master'): RedisNode[];

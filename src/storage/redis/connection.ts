@@ -12,6 +12,8 @@ export interface ConnectionEvents {
   changed(): void;
   /** Commands fail. It connects anew by itself. */
   lost(): void;
+  /** For one that subscribes. */
+  message?(channel: string): void;
 }
 
 /**
@@ -82,11 +84,12 @@ export class RedisConnection {
     if (this.#isClosed) return;
     const client = toRedisClient(source, module, options);
     this.#client = client;
-    const { changed, lost } = this.events;
+    const { changed, lost, message } = this.events;
     client.on('error', (error: Error) => this.#fail(error));
     client.on('node error', (error: Error) => this.#fail(error));
     client.on('connect', () => client.stream?.unref?.());
     client.on('ready', () => changed());
+    if (message !== undefined) client.on('message', (channel: string) => message(channel));
     client.on('close', () => lost());
     client.on('+node', (node: RedisNode) => {
       node.on('connect', () => node.stream?.unref?.());

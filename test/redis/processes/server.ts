@@ -7,9 +7,12 @@ import { RedisNonceStore } from '@authmesh/sdk/redis';
 process.on('unhandledRejection', (error) => {
   process.stderr.write(`UNHANDLED ${error}\n`);
 });
-const { CLUSTER } = process.env;
+const { CLUSTER, STALE } = process.env;
 const nonceStore = CLUSTER === undefined ? undefined : new RedisNonceStore({ cluster: CLUSTER.split(',') });
-const verify = createAmesh({ nonceStore }).verify();
+const verify = createAmesh({
+  nonceStore,
+  maxStaleSeconds: STALE === undefined ? undefined : Number(STALE),
+}).verify();
 const server = createServer((request, response) => {
   if (request.url === '/health') response.end('ok');
   else verify(request, response, () => response.end('passed'));

@@ -33,7 +33,7 @@ export const init = defineCommand({
   async run({ args }): Promise<Result> {
     const dir = machineDir();
     const hosts = toHosts(args.host ?? '', '--host');
-    const { movedTo, ...identity } = await createIdentity(dir, process.env, {
+    const { movedTo, published, ...identity } = await createIdentity(dir, process.env, {
       friendlyName: args.name,
       backend: args.backend,
       hosts,
@@ -52,11 +52,18 @@ export const init = defineCommand({
         hosts,
         movedTo,
         line: toTrustLine(identity),
+        ...(published ? { published } : {}),
       },
       notes: [
         `✓ Device   ${friendlyName}  (${deviceId})`,
         `✓ Key      ${keyText}`,
         `  Folder   ${dir}`,
+        ...(published
+          ? [
+              '✓ The allow list is in the store of AMESH_STORE_URL.',
+              `  Instances without the key:  AMESH_OWNER_KEY=${publicKey}`,
+            ]
+          : []),
         ...(friendlyName === args.name ? [] : ['! The name was changed to one that is safe to print.']),
         ...(movedTo === null
           ? []

@@ -1,7 +1,8 @@
 import { type AllowListDocument, type DeviceEntry, findDevice, revokeDevice } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
-import { CommandError } from '../errors';
+import { confirmationsOf, confirmationText } from '../confirmations';
+import { CommandError, UsageError } from '../errors';
 import { here } from '../here';
 import { openMachine } from '../machine';
 import { confirm } from '../prompt';
@@ -11,46 +12,69 @@ export const revoke = defineCommand({
   args: {
     device: {
       type: 'positional',
-      required: true,
+      required: false,
       valueHint: 'id|name',
       description: 'Which one: see amesh list',
     },
+    'all-controllers': { type: 'boolean', description: 'Every device that may call this machine' },
     ...SHARED_ARGS,
   },
 
   async run({ args }): Promise<Result> {
+    const all = args['all-controllers'] === true;
+    if (all === (args.device !== undefined)) {
+      throw new UsageError('Which device? Give its name or id, or --all-controllers.', {
+        hint: `See: ${here('amesh list')}`,
+      });
+    }
     const { identity, trust, store } = await openMachine();
-    const device = find(await trust.read(), args.device);
-    const called = `"${device.friendlyName}" (${device.deviceId})`;
-    await confirm(`Revoke ${called}, ${device.roles.join(' and ')}?`, args.yes);
+    const before = await trust.read();
+    const devices =
+      args.device === undefined ? before.devices.filter(isController) : [find(before, args.device)];
+    if (devices.length === 0) {
+      return { json: { revoked: [] }, notes: ['✓ No device may call this machine. Nothing was changed.'] };
+    }
+    await confirm(`Revoke ${devices.map(describe).join(', ')}?`, args.yes);
 
-    let wasThere = false;
-    await trust.update((document) => {
-      const changed = revokeDevice(document, device.deviceId, Math.floor(Date.now() / 1000));
-      wasThere = changed !== document;
-      return changed;
+    let gone: readonly DeviceEntry[] = [];
+    const after = await trust.update((document) => {
+      // Those who came in meanwhile are controllers, too.
+      const wanted = all ? document.devices.filter(isController) : devices;
+      gone = wanted.filter(({ deviceId }) => document.devices.some((each) => each.deviceId === deviceId));
+      const now = Math.floor(Date.now() / 1000);
+      return gone.reduce((list, { deviceId }) => revokeDevice(list, deviceId, now), document);
     });
-    if (!wasThere) throw gone(`${called} was revoked by somebody else just now.`);
+    const [device] = devices as [DeviceEntry];
+    if (gone.length === 0) throw alreadyGone(`${called(device)} was revoked by somebody else just now.`);
+    const confirmations = await confirmationsOf(trust, after.revision);
+    const where =
+      confirmations === null
+        ? `Servers on this machine that use ${store.dir} refuse it within a second.`
+        : confirmationText(confirmations);
     return {
-      json: { revoked: device },
+      json: { revoked: all ? gone : gone[0], ...(confirmations === null ? {} : { confirmations }) },
       notes: [
-        `✓ Revoked ${called}. Servers on this machine that use ${store.dir} refuse it within a second.`,
-        ...elsewhere(device, identity.deviceId),
+        ...gone.map((each, i) => `✓ Revoked ${called(each)}.${i === gone.length - 1 ? ` ${where}` : ''}`),
+        ...(all ? [] : elsewhere(device, identity.deviceId)),
       ],
     };
   },
 });
 
+const isController = ({ roles }: DeviceEntry) => roles.includes('controller');
+const called = ({ friendlyName, deviceId }: DeviceEntry) => `"${friendlyName}" (${deviceId})`;
+const describe = (device: DeviceEntry) => `${called(device)}, ${device.roles.join(' and ')}`;
+
 function find(document: AllowListDocument, idOrName: string): DeviceEntry {
   const tombstone = document.tombstones.find(({ deviceId }) => deviceId === idOrName);
   if (tombstone !== undefined) {
     const when = new Date(tombstone.revokedAt * 1000).toISOString();
-    throw gone(`${idOrName} is not in the allow list: it was revoked at ${when}.`);
+    throw alreadyGone(`${idOrName} is not in the allow list: it was revoked at ${when}.`);
   }
   return findDevice(document, idOrName);
 }
 
-function gone(message: string): CommandError {
+function alreadyGone(message: string): CommandError {
   return new CommandError('already_revoked', message, `See who is: ${here('amesh list')}`);
 }
 

@@ -1,0 +1,33 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Device } from '@authmesh/sdk/admin';
+
+/** Instances hear of a change at once, or read it within a second. */
+const WAIT_MS = 1500;
+
+/** What the instances that share a list have said of a change. */
+export interface Confirmations {
+  readonly confirmed: number;
+  readonly instances: number;
+}
+
+/** Waits a little until all have confirmed; null where the store cannot tell. */
+export async function confirmationsOf(
+  trust: Device['trust'],
+  revision: number,
+): Promise<Confirmations | null> {
+  for (const endsAt = performance.now() + WAIT_MS; ; ) {
+    const found = await trust.confirmations(revision).catch(() => null);
+    if (found === null || found.confirmed === found.instances || performance.now() > endsAt) return found;
+    await sleep(20);
+  }
+}
+
+export function confirmationText({ confirmed, instances }: Confirmations): string {
+  if (instances === 0) return 'No instance is reading this list at the moment.';
+  if (confirmed === instances) return `Confirmed by ${all(instances)}.`;
+  return `Confirmed by ${confirmed} of ${instances} instances. Whoever cannot read the store refuses everybody before long.`;
+}
+
+function all(instances: number): string {
+  return instances === 1 ? 'the one instance' : `all ${instances} instances`;
+}

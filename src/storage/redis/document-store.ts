@@ -1,0 +1,168 @@
+import { AmeshError } from '../../core/errors';
+import type { DocumentStore } from '../../trust/document-store';
+import { INSTALL_IOREDIS, type RedisClient } from './client';
+import { RedisConnection } from './connection';
+import type { RedisSource } from './source';
+import { within } from './within';
+
+const TIMEOUT_MS = 2000;
+
+const SWAP = `local now = redis.call('GET', KEYS[1])
+if ARGV[1] == 'none' then
+  if now then return 0 end
+elseif now ~= ARGV[2] then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[3])
+redis.call('PUBLISH', KEYS[1], 'changed')
+return 1`;
+
+// By the clock of Redis: those of the instances may differ.
+const CONFIRM = `local now = redis.call('TIME')[1]
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. now)
+for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
+  local at = string.match(redis.call('HGET', KEYS[1], name), ' (%d+)$')
+  if not at or now - at > 30 then redis.call('HDEL', KEYS[1], name) end
+end
+redis.call('EXPIRE', KEYS[1], 60)`;
+
+/** Documents in a Redis, changed by a script that compares and sets in one step, and tells all who watch. */
+export class RedisDocumentStore implements DocumentStore {
+  readonly #source: RedisSource;
+  readonly #prefix: string;
+  readonly #commands: RedisConnection;
+  #subscriber: RedisConnection | undefined;
+  readonly #ready = new Set<() => void>();
+  readonly #watched = new Map<string, (() => void)[]>();
+
+  /** @param prefix before each key */
+  constructor(source: RedisSource, prefix: string) {
+    this.#source = source;
+    this.#prefix = prefix;
+    this.#commands = new RedisConnection(source, { changed: () => this.#wake(), lost: () => {} });
+  }
+
+  /** @throws AmeshError `allow_list_unavailable` where Redis does not answer */
+  async read(key: string): Promise<Uint8Array | null> {
+    const bytes = await this.#run((client) => client.getBuffer(this.#prefix + key));
+    return bytes === null ? null : new Uint8Array(bytes);
+  }
+
+  /** @throws AmeshError `allow_list_unavailable`, with nothing changed; `store_unsynced` where that is not known */
+  async swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
+    const content = Buffer.from(next);
+    const before = Buffer.from(expected ?? []);
+    let wasSent = false;
+    try {
+      const swapped = await this.#run((client) => {
+        wasSent = true;
+        return client.eval(SWAP, 1, this.#prefix + key, expected === null ? 'none' : 'some', before, content);
+      });
+      return swapped === 1;
+    } catch (error) {
+      // A script that Redis refuses has changed nothing; an answer that never came says nothing.
+      if (!wasSent || isReply((error as AmeshError).cause)) throw error;
+      const now = await this.read(key).catch(() => null);
+      if (now !== null && Buffer.compare(now, content) === 0) return true;
+      throw new AmeshError('store_unsynced', 'The change was sent, but Redis did not confirm it.', {
+        fix: 'Check Redis. See what is there now: amesh list',
+        cause: error,
+      });
+    }
+  }
+
+  watch(key: string, changed: () => void): void {
+    const channel = this.#prefix + key;
+    this.#watched.set(channel, [...(this.#watched.get(channel) ?? []), changed]);
+    this.#subscriber ??= this.#subscribe();
+    this.#subscribeNow(this.#subscriber);
+  }
+
+  async confirm(key: string, instance: string, revision: number): Promise<void> {
+    await this.#run((client) =>
+      client.eval(CONFIRM, 1, `${this.#prefix}${key}:instances`, instance, String(revision)),
+    );
+  }
+
+  async confirmed(key: string): Promise<number[]> {
+    const all = await this.#run((client) => client.hgetall(`${this.#prefix}${key}:instances`));
+    return Object.values(all).map((text) => Number(text.split(' ')[0]));
+  }
+
+  /** Ends its connections. */
+  close(): void {
+    this.#commands.close();
+    this.#subscriber?.close();
+  }
+
+  #subscribe(): RedisConnection {
+    const connection: RedisConnection = new RedisConnection(
+      this.#source,
+      {
+        changed: () => this.#subscribeNow(connection),
+        lost: () => {},
+        message: (channel) => {
+          for (const changed of this.#watched.get(channel) ?? []) changed();
+        },
+      },
+      { autoResubscribe: false },
+    );
+    return connection;
+  }
+
+  #subscribeNow(connection: RedisConnection): void {
+    if (!connection.isReady || connection.client === null) return;
+    connection.client.subscribe(...this.#watched.keys()).then(
+      () => {
+        connection.succeeded();
+        // Whatever was published while nobody listened.
+        for (const changed of [...this.#watched.values()].flat()) changed();
+      },
+      () => {}, // it is connected anew, and polled meanwhile
+    );
+  }
+
+  #wake(): void {
+    for (const wake of this.#ready) wake();
+    this.#ready.clear();
+  }
+
+  /** The timer of the deadline keeps the process alive, which the connection does not. */
+  async #run<T>(command: (client: RedisClient) => Promise<T>): Promise<T> {
+    const connection = this.#commands;
+    try {
+      return await within(
+        TIMEOUT_MS,
+        async (waiting) => {
+          while (!connection.isReady) {
+            if (waiting.isOver) throw new Error('too late');
+            await new Promise<void>((resolve) => {
+              this.#ready.add(resolve);
+              waiting.whenOver = () => {
+                this.#ready.delete(resolve);
+                resolve();
+              };
+            });
+          }
+          const answer = await command(connection.client as RedisClient);
+          connection.succeeded();
+          return answer;
+        },
+        () => connection.reason ?? new Error(`Redis did not answer within ${TIMEOUT_MS} ms`),
+      );
+    } catch (error) {
+      const { message } = error as Error;
+      // Only its text: an error of ioredis holds the command with all that was in it.
+      const cause = Object.assign(new Error(message), { isReply: (error as Error).name === 'ReplyError' });
+      if (!cause.isReply) connection.client?.disconnect(); // silent, or gone: a new connection may do better
+      throw new AmeshError('allow_list_unavailable', `The store of the allow list failed: ${message}.`, {
+        cause,
+        fix: message.includes(INSTALL_IOREDIS) ? '' : 'Check the Redis of AMESH_STORE_URL.',
+      });
+    }
+  }
+}
+
+function isReply(cause: unknown): boolean {
+  return (cause as { isReply?: boolean } | undefined)?.isReply === true;
+}

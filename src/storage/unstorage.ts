@@ -1,0 +1,35 @@
+/**
+ * A storage of unstorage, as far as it is used: types of our own, since it is an optional peer. `createStorage({
+ * driver })` and `prefixStorage()` give one.
+ */
+export interface UnstorageLike {
+  getItemRaw(key: string): Promise<unknown>;
+  setItemRaw(key: string, value: unknown, options?: { readonly ttl?: number }): Promise<void>;
+  removeItem?(key: string): Promise<void>;
+  getMount?(key: string): { readonly base: string; readonly driver: UnstorageDriver };
+}
+
+export interface UnstorageDriver {
+  readonly name?: string | undefined;
+  readonly options?: unknown;
+  getInstance?(): unknown;
+}
+
+/** @throws TypeError */
+export function assertStorage(storage: UnstorageLike): void {
+  if (typeof storage?.getItemRaw !== 'function' || typeof storage.setItemRaw !== 'function') {
+    throw new TypeError('storage is one of unstorage: createStorage({ driver }).');
+  }
+}
+
+/** The bytes of an item, never what was parsed of it; null where there is none. */
+export async function readRaw(storage: UnstorageLike, key: string): Promise<Uint8Array | null> {
+  const value = await storage.getItemRaw(key);
+  if (value === null || value === undefined) return null;
+  if (typeof value === 'string') return new TextEncoder().encode(value);
+  if (value instanceof ArrayBuffer) return new Uint8Array(value.slice(0));
+  if (ArrayBuffer.isView(value)) {
+    return Uint8Array.from(new Uint8Array(value.buffer, value.byteOffset, value.byteLength));
+  }
+  throw new TypeError(`The storage gave a ${typeof value} where bytes are expected.`);
+}

@@ -1,0 +1,32 @@
+import { randomBytes } from 'node:crypto';
+import type { AllowList } from '../core/allow-list';
+import { toAllowList } from './device';
+import type { TrustStore } from './trust-store';
+
+/** How often an instance says that it is still there; those who were silent for 30 s are not counted. */
+const CONFIRM_EVERY_MS = 10_000;
+
+/**
+ * Reads a list that lies elsewhere, and opens it only where its bytes are others than the last time. Says so, where the
+ * store keeps that, so that whoever revokes a device sees how many have heard of it.
+ */
+export function toLoader(trust: () => Promise<TrustStore>): () => Promise<AllowList | null> {
+  const instance = randomBytes(9).toString('base64url');
+  let known: Uint8Array | null = null;
+  let revision = 0;
+  let confirmedAt = Number.NEGATIVE_INFINITY;
+  return async () => {
+    const store = await trust();
+    const opened = await store.readChange(known);
+    const list = opened === null ? null : toAllowList(opened.document);
+    if (opened !== null) {
+      known = opened.bytes;
+      revision = opened.document.revision;
+    }
+    if (list !== null || performance.now() - confirmedAt > CONFIRM_EVERY_MS) {
+      confirmedAt = performance.now();
+      store.confirm(instance, revision).catch(() => {}); // people only miss a number
+    }
+    return list;
+  };
+}

@@ -1,0 +1,112 @@
+import type { AllowList, AllowListSource } from '../core/allow-list';
+import type { MaybePromise } from '../core/crypto/provider';
+import { AmeshError, isAmeshError } from '../core/errors';
+
+/** How long a request waits for a read, where none has come to an end for longer than it should. */
+const PATIENCE_MS = 250;
+
+export interface SharedListOptions {
+  /** Reads the list; null where it is the one that was read last. */
+  readonly load: () => Promise<AllowList | null>;
+  /** Calls back when the list may have changed. */
+  readonly watch: (changed: () => void) => void;
+  readonly pollSeconds: number;
+  readonly maxStaleSeconds: number;
+}
+
+/**
+ * The allow list out of a store that many instances share. It is read when the store tells of a change, and from time
+ * to time, never at a request.
+ *
+ * A store that cannot be read changes nothing for a while (`maxStaleSeconds`); a list that can be read and is wrong
+ * counts at once.
+ */
+export class SharedList implements AllowListSource {
+  readonly #options: SharedListOptions;
+  #list: AllowList | null = null;
+  /** What is wrong with the list that lies there. */
+  #broken: unknown = null;
+  /** When a read last said that the list is this one, and when one last ended; by a clock that nobody sets. */
+  #confirmedAt = Number.NEGATIVE_INFINITY;
+  #attemptedAt = Number.NEGATIVE_INFINITY;
+  #unavailable: unknown = null;
+  #reading: Promise<void> | null = null;
+  #readAgain = false;
+  #hasStarted = false;
+
+  constructor(options: SharedListOptions) {
+    this.#options = options;
+  }
+
+  /** @throws AmeshError `allow_list_integrity_failure`; `allow_list_unavailable` */
+  current(): MaybePromise<AllowList> {
+    this.#start();
+    const { pollSeconds } = this.#options;
+    // Also after a sleep, in which no timer has run.
+    const isDue = performance.now() - this.#attemptedAt > 2000 * pollSeconds;
+    if (!isDue) return this.#decide();
+    return this.#patiently(this.#read()).then(() => this.#decide());
+  }
+
+  /** Reads from now on; else from the first request on. */
+  #start(): void {
+    if (this.#hasStarted) return;
+    this.#hasStarted = true;
+    const { watch, pollSeconds } = this.#options;
+    watch(() => this.#read());
+    setInterval(() => this.#read(), 1000 * pollSeconds).unref();
+  }
+
+  #decide(): AllowList {
+    if (this.#broken !== null) throw this.#broken;
+    const staleSeconds = (performance.now() - this.#confirmedAt) / 1000;
+    if (this.#list !== null && staleSeconds <= this.#options.maxStaleSeconds) return this.#list;
+    if (this.#list === null && isAmeshError(this.#unavailable)) throw this.#unavailable;
+    throw new AmeshError(
+      'allow_list_unavailable',
+      this.#list === null
+        ? 'The store of the allow list has not answered yet.'
+        : `The store of the allow list has not answered for ${Math.floor(staleSeconds)} s.`,
+      { cause: this.#unavailable },
+    );
+  }
+
+  /** One at a time; who comes in between gets another one behind it, since theirs may be the newer list. */
+  #read(): Promise<void> {
+    if (this.#reading !== null) {
+      this.#readAgain = true;
+      return this.#reading;
+    }
+    this.#reading = this.#readNow().finally(() => {
+      this.#reading = null;
+      if (!this.#readAgain) return;
+      this.#readAgain = false;
+      void this.#read();
+    });
+    return this.#reading;
+  }
+
+  async #readNow(): Promise<void> {
+    const startedAt = performance.now();
+    try {
+      this.#list = (await this.#options.load()) ?? this.#list;
+      this.#broken = null;
+      this.#unavailable = null;
+      this.#confirmedAt = startedAt;
+    } catch (error) {
+      if (isAmeshError(error) && error.code === 'allow_list_integrity_failure') this.#broken = error;
+      else this.#unavailable = error;
+    }
+    this.#attemptedAt = performance.now();
+  }
+
+  async #patiently(reading: Promise<void>): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise<void>((resolve) => {
+      // The first list is worth waiting for: without it nobody can be let in.
+      timer = setTimeout(resolve, this.#list === null ? 10 * PATIENCE_MS : PATIENCE_MS);
+    });
+    await Promise.race([reading, patience]);
+    clearTimeout(timer);
+  }
+}

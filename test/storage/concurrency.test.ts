@@ -1,0 +1,62 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { addDevice, createIdentity, openDevice } from '@authmesh/sdk/admin';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Script, toScript } from '../support/child';
+import { describeWithRedis, startRedis } from '../support/redis';
+
+let administrator: Script;
+beforeAll(async () => {
+  administrator = await toScript('test/storage/processes/administrator.ts');
+});
+afterAll(() => administrator.remove());
+
+/** Ten processes with ten changes each, all at once. */
+async function expectEveryChange(env: Record<string, string>): Promise<void> {
+  const dir = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+  await createIdentity(dir, env, { friendlyName: 'api' });
+  const { trust } = await openDevice(dir, env);
+  const ids = Array.from({ length: 50 }, () => `am_${randomBytes(12).toString('base64url')}`);
+  await trust.update((list) =>
+    ids.reduce((before, deviceId, i) => {
+      const publicKey = Buffer.concat([Uint8Array.of(2), randomBytes(32)]).toString('base64url');
+      const device = {
+        deviceId,
+        publicKey,
+        friendlyName: `old-${i}`,
+        role: 'controller',
+        hosts: [],
+      } as const;
+      return addDevice(before, device, 0);
+    }, list),
+  );
+  const all = Array.from({ length: 10 }, (_, i) =>
+    administrator.start([dir, `process-${i}`, ids.slice(5 * i, 5 * i + 5).join(',')], { env }),
+  );
+  for (const each of all) expect(await each.ended, each.stderr()).toMatchObject({ code: 0 });
+
+  const said = all.flatMap(({ lines }) => lines);
+  const { devices, tombstones } = await trust.read();
+  const names = devices.map(({ friendlyName }) => `added ${friendlyName}`);
+  const revoked = tombstones.map(({ deviceId }) => `revoked ${deviceId}`);
+  expect(said.length).toBeGreaterThan(90); // one may give up, and says so
+  for (const line of said) expect([...names, ...revoked]).toContain(line);
+  for (const { deviceId } of tombstones) {
+    expect(devices.map((device) => device.deviceId)).not.toContain(deviceId);
+  }
+  await rm(dir, { recursive: true });
+}
+
+describe('100 changes of 10 processes at once', () => {
+  it('on one folder: each that has returned is in the list', () => expectEveryChange({}), 120_000);
+});
+
+describeWithRedis('100 changes of 10 processes at once', () => {
+  it('on one Redis: each that has returned is in the list', async () => {
+    const redis = await startRedis();
+    await expectEveryChange({ AMESH_STORE_URL: redis.url });
+    await redis.stop();
+  }, 120_000);
+});

@@ -1,0 +1,160 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { createStorage, prefixStorage } from 'unstorage';
+import fsDriver from 'unstorage/drivers/fs';
+import memoryDriver from 'unstorage/drivers/memory';
+import redisDriver from 'unstorage/drivers/redis';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { toDocumentStore } from '../../src/storage/document-store';
+import { RedisDocumentStore } from '../../src/storage/redis/document-store';
+import { documentStoreContract } from '../support/document-store-contract';
+import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+
+describeWithRedis('with Redis', () => {
+  let redis: RedisServer;
+  let admin: Redis;
+  const opened: RedisDocumentStore[] = [];
+  const storages: { dispose(): Promise<void> }[] = [];
+  beforeAll(async () => {
+    redis = await startRedis();
+    admin = new Redis(redis.url);
+  });
+  beforeEach(() => admin.flushall());
+  afterAll(async () => {
+    for (const store of opened) store.close();
+    await Promise.all(storages.map((storage) => storage.dispose()));
+    admin.disconnect();
+    await redis.stop();
+  });
+
+  function open(): RedisDocumentStore {
+    const store = new RedisDocumentStore({ kind: 'url', url: redis.url, redis: {} }, 'amesh:');
+    opened.push(store);
+    return store;
+  }
+
+  documentStoreContract('RedisDocumentStore', async () => ({ store: open(), reopen: open }));
+
+  function openDriver(base: string) {
+    const storage = createStorage({ driver: redisDriver({ url: redis.url, base }) });
+    storages.push(storage);
+    return toDocumentStore(storage);
+  }
+  documentStoreContract('the redis driver of unstorage', async () => ({
+    store: openDriver('app'),
+    reopen: () => openDriver('app'),
+  }));
+
+  it('keeps the bytes of a document as they are, under its name', async () => {
+    await openDriver('app').swap('am_x:list.json', null, bytes('{"a":1}\n'));
+    expect(await admin.get('app:am_x:list.json')).toBe('{"a":1}\n');
+    await open().swap('am_x:list.json', null, bytes('{"b":1}\n'));
+    expect(await admin.get('amesh:am_x:list.json')).toBe('{"b":1}\n');
+  });
+
+  it('tells those who watch of a change, also after its connections were cut', async () => {
+    let told = 0;
+    const watching = open();
+    watching.watch('list', () => {
+      told++;
+    });
+    await vi.waitFor(() => expect(told).toBe(1)); // listens from here on
+    await open().swap('list', null, bytes('one'));
+    await vi.waitFor(() => expect(told).toBe(2));
+    await admin.client('KILL', 'TYPE', 'pubsub');
+    await vi.waitFor(() => expect(told).toBe(3)); // may have missed one
+    await open().swap('list', bytes('one'), bytes('two'));
+    await vi.waitFor(() => expect(told).toBe(4));
+  });
+
+  it('says that it cannot be read where Redis is gone, and goes on when it is back', async () => {
+    const own = await startRedis();
+    const store = new RedisDocumentStore({ kind: 'url', url: own.url, redis: {} }, '');
+    expect(await store.swap('list', null, bytes('one'))).toBe(true);
+    await own.stop();
+    const failure = {
+      code: 'allow_list_unavailable',
+      message: expect.stringContaining('The store of the allow list'),
+    };
+    await expect(store.read('list')).rejects.toMatchObject(failure);
+    await expect(store.swap('list', null, bytes('one'))).rejects.toMatchObject(failure);
+    await own.restart();
+    expect(await store.swap('list', null, bytes('two'))).toBe(true);
+    store.close();
+    await own.stop();
+  }, 20_000);
+
+  it('says that it does not know whether a change was made where Redis falls silent', async () => {
+    const own = await startRedis();
+    const store = new RedisDocumentStore({ kind: 'url', url: own.url, redis: {} }, '');
+    await store.swap('list', null, bytes('one'));
+    own.pause();
+    await expect(store.swap('list', bytes('one'), bytes('two'))).rejects.toMatchObject({
+      code: 'store_unsynced',
+      message: expect.stringContaining('Redis did not confirm it.'),
+    });
+    own.resume();
+    store.close();
+    await own.stop();
+  }, 20_000);
+});
+
+describe('files', () => {
+  let base: string;
+  beforeEach(async () => {
+    base = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+    return () => rm(base, { recursive: true });
+  });
+  const open = () => toDocumentStore(createStorage({ driver: fsDriver({ base }) }));
+
+  documentStoreContract('the fs driver of unstorage', async () => ({ store: open(), reopen: open }));
+
+  it('lie where unstorage would put them', async () => {
+    await open().swap('am_x:list.json', null, bytes('one'));
+    expect(await readFile(join(base, 'am_x/list.json'), 'utf8')).toBe('one');
+  });
+});
+
+describe('any other storage', () => {
+  const make = () => createStorage({ driver: memoryDriver() });
+  documentStoreContract('the memory driver of unstorage', async () => {
+    const storage = make();
+    return { store: toDocumentStore(storage), reopen: () => toDocumentStore(storage) };
+  });
+  documentStoreContract('a storage with a prefix', async () => {
+    const storage = prefixStorage(make(), 'mine');
+    return { store: toDocumentStore(storage), reopen: () => toDocumentStore(storage) };
+  });
+
+  it('warns once that two processes can lose a change', async () => {
+    const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
+    const driver = { ...memoryDriver(), name: 'somewhere' };
+    toDocumentStore(createStorage({ driver }));
+    toDocumentStore(createStorage({ driver }));
+    expect(warned.mock.calls).toEqual([
+      [
+        expect.stringContaining(
+          'Two administrators who change the allow list in somewhere at the same moment',
+        ),
+      ],
+    ]);
+    warned.mockRestore();
+  });
+
+  it('that fails is unavailable', async () => {
+    const driver = { ...memoryDriver(), getItemRaw: () => Promise.reject(new Error('no')) };
+    await expect(toDocumentStore(createStorage({ driver })).read('x')).rejects.toMatchObject({
+      code: 'allow_list_unavailable',
+    });
+  });
+
+  it.each([null, undefined, {}, { getItemRaw() {} }])('is not %j', (storage) => {
+    expect(() => toDocumentStore(storage as never)).toThrow(
+      new TypeError('storage is one of unstorage: createStorage({ driver }).'),
+    );
+  });
+});

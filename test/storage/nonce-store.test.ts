@@ -1,0 +1,67 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { InMemoryNonceStore } from '@authmesh/sdk/core';
+import { StorageNonceStore } from '@authmesh/sdk/storage';
+import { createStorage } from 'unstorage';
+import fsDriver from 'unstorage/drivers/fs';
+import memoryDriver from 'unstorage/drivers/memory';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { randomNonce } from '../support/nonce-store';
+import { nonceStoreContract } from '../support/nonce-store-contract';
+
+nonceStoreContract('InMemoryNonceStore', async () => ({ store: new InMemoryNonceStore() }));
+
+nonceStoreContract('StorageNonceStore over memory', async () => ({
+  store: new StorageNonceStore(createStorage({ driver: memoryDriver() })),
+}));
+
+nonceStoreContract('StorageNonceStore over files', async () => {
+  const base = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+  onTestFinished(() => rm(base, { recursive: true }));
+  return { store: new StorageNonceStore(createStorage({ driver: fsDriver({ base }) })) };
+});
+
+describe('StorageNonceStore', () => {
+  const DEVICE = 'am_AAAAAAAAAAAAAAAA';
+
+  it('remembers what the process before it has seen', async () => {
+    const storage = createStorage({ driver: memoryDriver() });
+    const nonce = randomNonce();
+    expect(await new StorageNonceStore(storage).claim(DEVICE, nonce, Date.now() + 60_000)).toBe(true);
+    expect(await new StorageNonceStore(storage).claim(DEVICE, nonce, Date.now() + 60_000)).toBe(false);
+  });
+
+  it('removes what is over', async () => {
+    const storage = createStorage({ driver: memoryDriver() });
+    const store = new StorageNonceStore(storage);
+    for (let i = 0; i < 20; i++) await store.claim(DEVICE, randomNonce(), Date.now() - 1);
+    expect((await storage.getKeys()).length).toBeLessThan(3);
+  });
+
+  it('refuses where the storage fails or holds what is none of its own', async () => {
+    const driver = memoryDriver();
+    const storage = createStorage({ driver });
+    const store = new StorageNonceStore(storage);
+    const nonce = randomNonce();
+    await store.claim(DEVICE, nonce, Date.now() + 1);
+    for (const key of await storage.getKeys()) await storage.setItemRaw(key, 'rubbish');
+    expect(await store.claim(DEVICE, nonce, Date.now() + 60_000)).toBe(false);
+    driver.setItemRaw = () => Promise.reject(new Error('full'));
+    await expect(store.claim(DEVICE, randomNonce(), Date.now() + 60_000)).rejects.toMatchObject({
+      code: 'nonce_store_unavailable',
+    });
+  });
+
+  it('says once what it is not', async () => {
+    vi.resetModules();
+    const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
+    const { StorageNonceStore: Fresh } = await import('@authmesh/sdk/storage');
+    new Fresh(createStorage());
+    new Fresh(createStorage());
+    expect(warned.mock.calls).toEqual([
+      [expect.stringContaining('StorageNonceStore is exact for one process.')],
+    ]);
+    warned.mockRestore();
+  });
+});

@@ -1,0 +1,200 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createIdentity, openDevice, revokeDevice } from '@authmesh/sdk/admin';
+import { Redis } from 'ioredis';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { Child } from '../support/child';
+import { type Fleet, startFleet, until } from '../support/fleet';
+import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
+
+const PASSED = '200 passed';
+const REFUSED = '401 {"error":"unauthorized"}';
+const BROKEN = '500 {"error":"allow_list_integrity_failure"}';
+const UNAVAILABLE = '503 {"error":"allow_list_unavailable"}';
+
+let redis: RedisServer;
+let admin: Redis;
+let fleet: Fleet;
+let folders: string[];
+beforeEach(async () => {
+  folders = [];
+  redis = await startRedis();
+  admin = new Redis(redis.url);
+  admin.on('error', () => {});
+});
+afterEach(async () => {
+  await fleet.stop();
+  admin.disconnect();
+  await redis.stop();
+  await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
+});
+
+async function folder(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+  folders.push(path);
+  return path;
+}
+
+/** Instances without a private key: nothing but the owner's public key and the store. */
+async function startVerifiers(size: number): Promise<readonly Child[]> {
+  fleet = await startFleet(0, { AMESH_STORE_URL: redis.url, REDIS_URL: redis.url });
+  for (let i = 0; i < size; i++) await startVerifier(await folder());
+  for (const server of fleet.servers) expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
+  return fleet.servers;
+}
+
+function startVerifier(dir: string): Promise<Child> {
+  return fleet.start({ AMESH_OWNER_KEY: fleet.ownerKey, AUTH_MESH_DIR: dir });
+}
+
+const keyOf = async () => `amesh:${(await fleet.open()).identity.deviceId}:allow_list.json`;
+
+describeWithRedis('instances that share a list in Redis', () => {
+  it('with the mounted key, and without any, let in whom the owner has let in', async () => {
+    fleet = await startFleet(1, { AMESH_STORE_URL: redis.url, REDIS_URL: redis.url });
+    await startVerifier(await folder());
+    for (const server of fleet.servers) {
+      expect(await until(PASSED, () => fleet.call(server)), server.stderr()).toBe(PASSED);
+    }
+  });
+
+  it('revoke under a load of 500 requests a second: nobody is let in a second later', async () => {
+    const servers = await startVerifiers(4);
+    let isOver = false;
+    let revokedAt = Number.POSITIVE_INFINITY;
+    let accepted = 0;
+    let lateMs = Number.NEGATIVE_INFINITY;
+    const sent: Promise<void>[] = [];
+    const loading = (async () => {
+      for (let i = 0; !isOver; i++) {
+        const server = servers[i % servers.length] as Child;
+        sent.push(
+          fleet.sign().then(async (captured) => {
+            const sentAt = performance.now();
+            if ((await fleet.send(server, captured)) !== PASSED) return;
+            accepted++;
+            lateMs = Math.max(lateMs, sentAt - revokedAt);
+          }),
+        );
+        if (i % 10 === 9) await sleep(20);
+      }
+    })();
+    await sleep(1500);
+    const { trust } = await fleet.open();
+    await trust.update((list) => revokeDevice(list, fleet.callerId, Math.floor(Date.now() / 1000)));
+    revokedAt = performance.now();
+    await sleep(2000);
+    isOver = true;
+    await loading;
+    await Promise.all(sent);
+    expect(accepted).toBeGreaterThan(300);
+    expect(lateMs).toBeLessThan(1000);
+    for (const server of servers) expect(await fleet.call(server)).toBe(REFUSED);
+  }, 30_000);
+
+  it('revoked while nobody was told (no pub/sub): heard of by reading, within two rounds', async () => {
+    const [server] = (await startVerifiers(1)) as [Child];
+    const chief = new Redis(redis.url);
+    await chief.call('ACL', 'SETUSER', 'default', '-subscribe');
+    await chief.client('KILL', 'TYPE', 'pubsub');
+    chief.disconnect();
+    const { trust } = await fleet.open();
+    await trust.update((list) => revokeDevice(list, fleet.callerId, 0));
+    const revokedAt = performance.now();
+    expect(await until(REFUSED, () => fleet.call(server))).toBe(REFUSED);
+    expect(performance.now() - revokedAt).toBeLessThan(2000);
+  });
+
+  it('tampered, truncated, deleted, swapped, rolled back: everybody is refused, and well again with the list', async () => {
+    const dir = await folder();
+    fleet = await startFleet(0, { AMESH_STORE_URL: redis.url, REDIS_URL: redis.url });
+    const running = await startVerifier(dir);
+    const key = await keyOf();
+    const older = (await admin.getBuffer(key)) as Buffer;
+    const { trust } = await fleet.open();
+    await trust.update((list) => ({ ...list, hosts: ['other.example.com'] }));
+    expect(await until(PASSED, () => fleet.call(running))).toBe(PASSED);
+    const good = (await admin.getBuffer(key)) as Buffer;
+
+    const otherDir = await folder();
+    const other = await createIdentity(otherDir, { AMESH_STORE_URL: redis.url }, { friendlyName: 'other' });
+    const swapped = (await admin.getBuffer(`amesh:${other.deviceId}:allow_list.json`)) as Buffer;
+    const tampered = Buffer.from(good);
+    tampered[good.indexOf('caller')] = 0x43;
+    for (const [what, bytes] of [
+      ['tampered', tampered],
+      ['truncated', good.subarray(0, 100)],
+      ['emptied', Buffer.alloc(0)],
+      ['deleted', null],
+      ['swapped', swapped],
+      ['rolled back', older],
+    ] as const) {
+      if (bytes === null) await admin.del(key);
+      else await admin.set(key, bytes);
+      expect(await until(BROKEN, () => fleet.call(running)), what).toBe(BROKEN);
+      const fresh = await startVerifier(dir);
+      expect(await until(BROKEN, () => fleet.call(fresh)), what).toBe(BROKEN);
+      await admin.set(key, good);
+      for (const server of [running, fresh]) {
+        expect(await until(PASSED, () => fleet.call(server)), what).toBe(PASSED);
+      }
+      fresh.kill('SIGKILL');
+    }
+  }, 60_000);
+
+  it('of another type in Redis is unavailable, and nobody is let in for longer than maxStaleSeconds', async () => {
+    fleet = await startFleet(0, { AMESH_STORE_URL: redis.url, STALE: '1' });
+    const server = await startVerifier(await folder());
+    expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
+    const key = await keyOf();
+    const good = (await admin.getBuffer(key)) as Buffer;
+    await admin.del(key);
+    await admin.lpush(key, 'a list, but not such a list');
+    expect(await until(UNAVAILABLE, () => fleet.call(server))).toBe(UNAVAILABLE);
+    await admin.set(key, good);
+    expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
+  });
+
+  it('a Redis that is gone: the list counts for maxStaleSeconds, and not longer', async () => {
+    fleet = await startFleet(0, { AMESH_STORE_URL: redis.url, STALE: '3' });
+    const server = await startVerifier(await folder());
+    expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
+    const good = (await admin.getBuffer(await keyOf())) as Buffer;
+    await redis.stop();
+    const goneAt = performance.now();
+    while (performance.now() - goneAt < 1500) expect(await fleet.call(server)).toBe(PASSED);
+    expect(await until(UNAVAILABLE, () => fleet.call(server))).toBe(UNAVAILABLE);
+    expect(performance.now() - goneAt).toBeLessThan(3500);
+    const fresh = await startVerifier(await folder()); // knows no list at all
+    expect(await fleet.call(fresh)).toBe(UNAVAILABLE);
+    await redis.restart();
+    await admin.set(await keyOf(), good);
+    for (const each of [server, fresh]) expect(await until(PASSED, () => fleet.call(each))).toBe(PASSED);
+  }, 30_000);
+
+  it('an AMESH_OWNER_KEY of another target: nothing of its store is obeyed', async () => {
+    fleet = await startFleet(0, { AMESH_STORE_URL: redis.url, REDIS_URL: redis.url });
+    const stranger = await createIdentity(await folder(), {}, { friendlyName: 'stranger' });
+    const key = await keyOf();
+    await admin.copy(key, `amesh:${stranger.deviceId}:allow_list.json`);
+    const server = await fleet.start({ AMESH_OWNER_KEY: stranger.publicKey, AUTH_MESH_DIR: await folder() });
+    expect(await fleet.call(server)).toBe(BROKEN);
+    expect(server.stderr()).toContain('The allow list is sealed by another device.');
+  });
+
+  it('a list of a folder is published where the store has none', async () => {
+    fleet = await startFleet(0, {});
+    const env = { AMESH_STORE_URL: redis.url };
+    await expect((await openDevice(fleet.targetDir, env)).trust.read()).rejects.toMatchObject({
+      code: 'allow_list_integrity_failure',
+    });
+    const made = await createIdentity(fleet.targetDir, env, { friendlyName: 'api' });
+    expect(made).toMatchObject({ published: true, movedTo: null });
+    expect((await (await openDevice(fleet.targetDir, env)).trust.read()).devices).toHaveLength(1);
+    await expect(createIdentity(fleet.targetDir, env, { friendlyName: 'api' })).rejects.toMatchObject({
+      code: 'identity_exists',
+    });
+  });
+});
