@@ -24,4 +24,5 @@ export function verify(settings: ServerSettings = {}): MiddlewareHandler {
   return toHonoMiddleware((c) => source(c.env));
 }
 
+export { streamUnverifiedBody } from './core/verify-options';
 export type { ServerOptions, ServerSettings } from './verifier-source';

@@ -25,5 +25,6 @@ export function createVerifier(options: ServerOptions = {}, env: unknown = proce
 export { AmeshNonces, DurableNonceStore } from './adapters/workers/durable-nonces';
 export type { AuthenticatedRequest, HandlerResult } from './adapters/workers/handler';
 export type { WithAmesh, WorkerModule } from './adapters/workers/with-amesh';
+export { streamUnverifiedBody } from './core/verify-options';
 export type { ServerOptions, ServerSettings } from './verifier-source';
 export type { WorkerOptions } from './worker';

@@ -8,7 +8,9 @@ import { createRelay, type Relay } from '@authmesh/relay';
 import { addDevice, createIdentity, openDevice, readIdentity, toTrustLine } from '@authmesh/sdk/admin';
 import ts from 'typescript';
 import { listen } from '../support/listen';
+import { findRuntime, type Runtime } from '../support/runtimes';
 import { Terminal } from '../support/terminal';
+import { startKv, startWorker } from '../support/worker';
 import { ROOT } from './blocks';
 
 export type Role = 'target' | 'controller';
@@ -50,14 +52,18 @@ export class Project {
     return path;
   }
 
-  /** What the compiler says against these files, in its strictest mode. */
-  typeErrors(paths: readonly string[]): string[] {
+  /**
+   * What the compiler says against these files, in its strictest mode.
+   *
+   * @param isWeb with the types of the Web platform, which Hono and Workers take for granted
+   */
+  typeErrors(paths: readonly string[], isWeb: boolean): string[] {
     const program = ts.createProgram([...paths], {
       strict: true,
       noUncheckedIndexedAccess: true,
       exactOptionalPropertyTypes: true,
       target: ts.ScriptTarget.ES2023,
-      lib: ['lib.es2023.d.ts'],
+      lib: ['lib.es2023.d.ts', ...(isWeb ? ['lib.dom.d.ts', 'lib.dom.iterable.d.ts'] : [])],
       module: ts.ModuleKind.NodeNext,
       moduleResolution: ts.ModuleResolutionKind.NodeNext,
       esModuleInterop: true,
@@ -84,6 +90,7 @@ export class Project {
 export class Sandbox {
   #relay: Relay | undefined;
   #server: { child: ChildProcess; log: string } | undefined;
+  #worker: { close(): Promise<void> } | undefined;
 
   private constructor(
     readonly root: string,
@@ -138,13 +145,10 @@ export class Sandbox {
     return named.replace(new RegExp(`\\b${this.port}\\b`, 'g'), '3000').replaceAll(this.root, '');
   }
 
-  async serve(path: string): Promise<void> {
+  async serve(path: string, name: Runtime['name'] = 'node'): Promise<void> {
     await this.stop();
-    const child = spawn(process.execPath, [path], {
-      cwd: this.folder('here'),
-      env: this.#env('target'),
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const runtime = await findRuntime(name);
+    const child = runtime.spawn([path], this.#env('target'), this.folder('here'));
     const server = { child, log: '' };
     this.#server = server;
     child.stdout?.on('data', (chunk) => {
@@ -161,7 +165,29 @@ export class Sandbox {
     throw new Error(`The server does not listen:\n${server.log}`);
   }
 
+  /** A Worker that trusts whom the target trusts, in place of the target itself. */
+  async serveWorker(script: string): Promise<void> {
+    await this.stop();
+    const list = await readFile(join(this.folder('target'), 'allow_list.json'), 'utf8');
+    const [, AMESH_OWNER_KEY = ''] = (await this.#trustLine('target'))?.split(' ') ?? [];
+    const kv = await startKv(list);
+    // Only a Worker that exports the class can be bound to it.
+    const hasClass = (await readFile(script, 'utf8')).includes('AmeshNonces');
+    const worker = await startWorker(
+      { AMESH_OWNER_KEY },
+      { kv, script, isBuilt: true, port: this.port, ...(hasClass ? { nonces: 'in memory' } : {}) },
+    );
+    this.#worker = {
+      async close() {
+        await worker.close();
+        await kv.close();
+      },
+    };
+  }
+
   async stop(): Promise<void> {
+    await this.#worker?.close();
+    this.#worker = undefined;
     const server = this.#server;
     this.#server = undefined;
     if (server === undefined) return;

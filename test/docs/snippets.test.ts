@@ -26,11 +26,14 @@ const NOT_RUN: readonly string[] = [
   'README.md: needs the package registry',
   'docs/fastify.md: needs the package registry',
   'docs/guide.md: needs the package registry',
+  'docs/hono.md: needs the package registry',
   'docs/pairing.md: needs two machines and a person',
   'docs/production.md: needs the package registry',
   'docs/production.md: needs a Redis',
   'docs/self-hosting.md: needs the package registry',
   'docs/self-hosting.md: run by test/relay/self-hosting.test.ts',
+  'docs/workers.md: needs the package registry',
+  'docs/workers.md: needs an account with Cloudflare',
 ];
 
 let project: Project;
@@ -50,20 +53,29 @@ it('leaves out no block but the listed ones', () => {
   expect([...new Set(left.map((block) => `${block.page}: ${block.noRun}`))]).toEqual(NOT_RUN);
 });
 
-it('type-checks every TypeScript block', async () => {
-  const programs = all.filter((block) => block.language === 'ts');
-  const paths = await Promise.all(
-    programs.map((block) => project.write(fileOf(block, 'mts'), `${wrapped(block)}\nexport {};\n`)),
-  );
-  expect(project.typeErrors(paths)).toEqual([]);
-}, 120_000);
+/** Pages whose code is for the Web platform. */
+const WEB: readonly string[] = ['docs/hono.md', 'docs/workers.md'];
+
+it.each([false, true])(
+  'type-checks every TypeScript block (for the Web: %s)',
+  async (isWeb) => {
+    const programs = all.filter(({ language, page }) => language === 'ts' && WEB.includes(page) === isWeb);
+    const paths = await Promise.all(
+      programs.map((block) => project.write(fileOf(block, 'mts'), `${wrapped(block)}\nexport {};\n`)),
+    );
+    expect(project.typeErrors(paths, isWeb)).toEqual([]);
+  },
+  120_000,
+);
 
 describe.each(pages.filter((page) => blocksOf(page).some((block) => block.noRun === undefined)))(
   '%s',
   (page) => {
     const blocks = blocksOf(page);
     // A page that shows how to begin begins with nothing; on the others the machines know each other already.
-    const begins = blocks.some(({ language, text }) => language === 'sh' && text.includes('amesh init'));
+    const begins = blocks.some(
+      ({ language, kind, text }) => language === 'sh' && kind !== 'here' && text.includes('amesh init'),
+    );
     let sandbox: Sandbox;
     beforeAll(async () => {
       sandbox = await Sandbox.create(project, { paired: !begins });
@@ -90,6 +102,11 @@ describe.each(pages.filter((page) => blocksOf(page).some((block) => block.noRun 
       switch (`${language} ${kind}`) {
         case 'ts server':
           return sandbox.serve(await compile(block, ''));
+        case 'ts bun':
+        case 'ts deno':
+          return sandbox.serve(await compile(block, ''), kind as 'bun');
+        case 'ts worker':
+          return sandbox.serveWorker(await compile(block, ''));
         case 'ts app':
           await sandbox.serve(await compile(block, ''));
           expect(await callAs(block)).toBe(200);
@@ -268,6 +285,9 @@ const DEFAULT_APP: Block = {
 };
 
 function wrapped({ kind, text }: Block): string {
+  if (kind === 'bun') return `declare const Bun: { serve(options: object): unknown };\n${text}`;
+  if (kind === 'deno')
+    return `declare const Deno: { serve(options: object, handler: object): unknown };\n${text}`;
   return kind === 'app' ? APP_BEFORE + text + APP_AFTER : text;
 }
 

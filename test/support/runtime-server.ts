@@ -34,6 +34,8 @@ export interface WorkerdOptions {
   readonly services?: string;
   /** Takes the built packages and not the sources. */
   readonly isBuilt?: boolean;
+  /** Of workerd; default: a free one. */
+  readonly port?: number;
 }
 
 /**
@@ -49,7 +51,7 @@ export async function startServer(
   const isWorker = runtime.name === 'workerd';
   const outfile = join(folder, 'main.mjs');
   await build({
-    entryPoints: [join(ROOT, script)],
+    entryPoints: [resolve(ROOT, script)],
     outfile,
     bundle: true,
     format: 'esm',
@@ -103,7 +105,7 @@ async function portOf(child: ChildProcess, stderr: () => string): Promise<number
   throw new Error(`The server has ended: ${stderr()}`);
 }
 
-function workerdConfig({ worker = '', services = '' }: WorkerdOptions): string {
+function workerdConfig({ worker = '', services = '', port = 0 }: WorkerdOptions): string {
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
@@ -115,7 +117,7 @@ const config :Workerd.Config = (
       ${worker}
     )),
   ],
-  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
+  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")],
 );
 `;
 }

@@ -16,7 +16,7 @@ export interface Runtime {
     env: NodeJS.ProcessEnv,
   ): Promise<{ stdout: string; stderr: string }>;
   /** Starts a script, or what else its command takes, and leaves it running. */
-  spawn(args: readonly string[], env: NodeJS.ProcessEnv): ChildProcess;
+  spawn(args: readonly string[], env: NodeJS.ProcessEnv, cwd?: string): ChildProcess;
 }
 
 const require = createRequire(import.meta.url);
@@ -62,7 +62,8 @@ export async function findRuntime(name: Runtime['name']): Promise<Runtime> {
       name,
       version,
       run: (script, args, env) => execute(path, [...RUN[name], script, ...args], { env, maxBuffer: 1e8 }),
-      spawn: (args, env) => spawn(path, [...RUN[name], ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] }),
+      spawn: (args, env, cwd) =>
+        spawn(path, [...RUN[name], ...args], { env, cwd, stdio: ['ignore', 'pipe', 'pipe'] }),
     };
   }
   const missing = () => new Error(`There is no ${name} here.`);

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { RuntimeServer } from '../support/runtime-server';
-import { runtime, startWorker } from './workerd';
+import { startWorker } from '../support/worker';
+import { runtime } from './workerd';
 
 const [long, short] = ['a'.repeat(22), 'b'.repeat(22)] as const;
 

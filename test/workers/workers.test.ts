@@ -7,7 +7,8 @@ import { startRecorder } from '../support/recorder';
 import type { RuntimeServer } from '../support/runtime-server';
 import { signedRaw } from '../support/signed-raw';
 import { vectorAllowList, vectors } from '../support/vectors';
-import { type Kv, runtime, sealedList, startKv, startWorker } from './workerd';
+import { type Kv, startKv, startWorker } from '../support/worker';
+import { runtime, sealedList } from './workerd';
 
 const { controller, target } = vectors.devices;
 const owner = { AMESH_OWNER_KEY: target.publicKey };

@@ -1,0 +1,71 @@
+import { createServer } from 'node:http';
+import { listen } from './listen';
+import { type RuntimeServer, startServer } from './runtime-server';
+import { findRuntime } from './runtimes';
+
+/** What stands behind a KV binding of workerd: it reads by HTTP from a service, here one of ours. */
+export interface Kv {
+  /** What is stored under allow_list.json; null for nothing, and `down` for a store that fails. */
+  value: string | null | 'down';
+  /** How often it was asked. */
+  reads: number;
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+export async function startKv(value: string | null): Promise<Kv> {
+  const server = await listen(
+    createServer((request, response) => {
+      kv.reads++;
+      const { pathname } = new URL(request.url as string, 'http://kv');
+      if (kv.value === 'down') response.writeHead(500).end();
+      else if (kv.value === null || pathname !== '/allow_list.json') response.writeHead(404).end();
+      else response.end(kv.value);
+    }),
+  );
+  const kv: Kv = { value, reads: 0, port: server.port, close: server.close };
+  return kv;
+}
+
+export interface WorkerOptions {
+  readonly kv?: Kv;
+  readonly nonces?: 'in memory' | { readonly folder: string };
+  /** Default: the one of the tests. */
+  readonly script?: string;
+  /** Takes the built packages and not the sources. */
+  readonly isBuilt?: boolean;
+  /** Default: a free one. */
+  readonly port?: number;
+}
+
+/** Starts a Worker with variables and, where they are given, its bindings. */
+export async function startWorker(
+  variables: Readonly<Record<string, string>>,
+  { kv, nonces, script = 'test/workers/worker.ts', isBuilt = false, port = 0 }: WorkerOptions = {},
+): Promise<RuntimeServer> {
+  const onDisk = typeof nonces === 'object';
+  const hasClass = nonces !== undefined;
+  return startServer(await findRuntime('workerd'), script, {
+    isBuilt,
+    port,
+    services: [
+      ...(kv === undefined
+        ? []
+        : [`(name = "kv", external = (address = "127.0.0.1:${kv.port}", http = ())),`]),
+      ...(onDisk ? [`(name = "disk", disk = (path = "${nonces.folder}", writable = true)),`] : []),
+    ].join('\n'),
+    worker: [
+      'bindings = [',
+      ...Object.entries(variables).map(
+        ([name, text]) => `(name = "${name}", text = ${JSON.stringify(text)}),`,
+      ),
+      ...(kv === undefined ? [] : ['(name = "AMESH_ALLOW_LIST", kvNamespace = "kv"),']),
+      ...(nonces === undefined ? [] : ['(name = "AMESH_NONCES", durableObjectNamespace = "AmeshNonces"),']),
+      '],',
+      hasClass
+        ? 'durableObjectNamespaces = [(className = "AmeshNonces", uniqueKey = "amesh", enableSql = true)],'
+        : '',
+      `durableObjectStorage = (${onDisk ? 'localDisk = "disk"' : 'inMemory = void'}),`,
+    ].join('\n'),
+  });
+}
