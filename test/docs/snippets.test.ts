@@ -54,7 +54,7 @@ it('leaves out no block but the listed ones', () => {
 });
 
 /** Pages whose code is for the Web platform. */
-const WEB: readonly string[] = ['docs/hono.md', 'docs/workers.md'];
+const WEB: readonly string[] = ['docs/hono.md', 'docs/interop.md', 'docs/workers.md'];
 
 it.each([false, true])(
   'type-checks every TypeScript block (for the Web: %s)',
