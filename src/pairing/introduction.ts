@@ -55,6 +55,15 @@ export function assertIntroduction(own: Introduction, role: Introduction['role']
   }
 }
 
+/** As many of a target's hosts as an introduction has room for, the first ones first. */
+export function hostsThatFit(hosts: readonly string[]): string[] {
+  let length = 0;
+  return hosts.slice(0, MAX_HOSTS).filter((host) => {
+    length += host.length;
+    return length <= MAX_HOSTS_LENGTH;
+  });
+}
+
 function isName(name: unknown): name is string {
   // What is not well-formed would be signed as if it were another text.
   return typeof name === 'string' && name.length <= MAX_NAME && name.isWellFormed();

@@ -4,6 +4,7 @@ import { AmeshError } from '../core/errors';
 import { addDevice, confirmDevice } from '../trust/changes';
 import type { Device } from '../trust/device';
 import type { DeviceEntry } from '../trust/document';
+import { cleanName } from '../trust/names';
 import { Controller, type ControllerAction } from './controller';
 import { type Peer, toPairingError, toPeer } from './outcome';
 import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './patience';
@@ -58,7 +59,7 @@ export async function inviteTarget(options: InviteOptions): Promise<DeviceEntry>
     const own = {
       role: 'controller' as const,
       publicKey: toBase64Url(signer.publicKey),
-      name: identity.friendlyName,
+      name: cleanName(identity.friendlyName), // a person may have written into the file
       hosts: [],
     };
     return await hold(session, new Controller({ code, signer, own }), options, hosts);
@@ -90,7 +91,7 @@ async function hold(
       case undefined: {
         const patience = controller.state === 'showing' ? TYPING_MS + ANSWER_MS + MESSAGE_MS : MESSAGE_MS;
         const receive = session.receive(patience);
-        const body = await (saved === undefined ? receive : receive.catch(unacknowledged));
+        const body = await (saved === undefined ? receive : receive.catch(() => unacknowledged(saved)));
         todo.push(...(await controller.handle({ type: 'message', body })));
         break;
       }
@@ -127,12 +128,27 @@ async function hold(
         break;
       }
       case 'confirm': {
-        const { deviceId } = saved as DeviceEntry;
-        const { devices } = await device.trust.update((list) => confirmDevice(list, deviceId));
-        return devices.find((entry) => entry.deviceId === deviceId) as DeviceEntry;
+        const { deviceId, friendlyName } = saved as DeviceEntry;
+        const { devices } = await device.trust
+          .update((list) => confirmDevice(list, deviceId))
+          .catch(() => {
+            throw new AmeshError(
+              'pairing_unconfirmed',
+              `"${friendlyName}" has acknowledged; noting it down failed.`,
+            );
+          });
+        const target = devices.find((entry) => entry.deviceId === deviceId);
+        if (target !== undefined) return target;
+        throw new AmeshError(
+          'pairing_unconfirmed',
+          `"${friendlyName}" was revoked here before the pairing was over.`,
+          {
+            fix: 'It trusts this machine now. If it should not, revoke this machine there.',
+          },
+        );
       }
       case 'fail':
-        if (action.unconfirmed) return unacknowledged();
+        if (action.unconfirmed) return unacknowledged(saved);
         throw toPairingError(action.failure, 'target');
     }
   }
@@ -142,8 +158,11 @@ function now(): number {
   return Math.floor(Date.now() / 1000);
 }
 
-function unacknowledged(): never {
-  throw new AmeshError('pairing_unconfirmed');
+function unacknowledged(saved: DeviceEntry | undefined): never {
+  if (saved === undefined || saved.unconfirmed) throw new AmeshError('pairing_unconfirmed');
+  throw new AmeshError('pairing_unconfirmed', 'The other machine did not acknowledge.', {
+    fix: 'It stays trusted here, as it was before. If it refuses requests, pair again.',
+  });
 }
 
 function notAnswered(): AmeshError {

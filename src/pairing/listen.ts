@@ -4,7 +4,8 @@ import { AmeshError } from '../core/errors';
 import { addDevice, dismissController, setHosts } from '../trust/changes';
 import type { Device } from '../trust/device';
 import type { AllowListDocument, DeviceEntry } from '../trust/document';
-import { assertIntroduction } from './introduction';
+import { cleanName } from '../trust/names';
+import { hostsThatFit } from './introduction';
 import { type Peer, toPairingError, toPeer } from './outcome';
 import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './patience';
 import { RelaySession } from './relay-session';
@@ -23,8 +24,8 @@ export interface TargetPerson {
   typeCode(signal: AbortSignal): Promise<string>;
   /** What was typed is wrong. */
   wrongCode(facts: { triesLeft: number; wasPairingCode: boolean }): void;
-  /** Ask whether a controller is to be let go to make room for this one. */
-  replace(old: DeviceEntry, peer: Peer, signal: AbortSignal): Promise<boolean>;
+  /** Ask whether controllers, at least one, are to be let go to make room for this one. */
+  replace(old: readonly DeviceEntry[], peer: Peer, signal: AbortSignal): Promise<boolean>;
   /** Show that the codes are the same: the person at the controller waits for these very words. */
   verified(verificationCode: string): void;
 }
@@ -45,8 +46,8 @@ export interface ListenOptions {
 export interface ListenResult {
   /** The controller, as it stands in the allow list now. */
   readonly controller: DeviceEntry;
-  /** The one that made room for it. */
-  readonly replaced: DeviceEntry | undefined;
+  /** Those that made room for it; mostly none. */
+  readonly replaced: readonly DeviceEntry[];
   readonly document: AllowListDocument;
 }
 
@@ -55,8 +56,7 @@ export interface ListenResult {
  *
  * @throws AmeshError `relay_unreachable`, `relay_busy`, `code_expired`, `peer_gone`, `codes_differ`,
  *   `pairing_tampered`, `pairing_declined`, `pairing_version`, `own_key`: in all of them nothing has changed here;
- *   `pairing_unconfirmed` where the controller is trusted and could not be told; TypeError for a wrong option, or
- *   for more hosts than can be introduced
+ *   `pairing_unconfirmed` where the controller is trusted and could not be told; TypeError for a wrong option
  * @see docs/pairing.md
  */
 export async function listenForController(options: ListenOptions): Promise<ListenResult> {
@@ -70,10 +70,9 @@ export async function listenForController(options: ListenOptions): Promise<Liste
   const own = {
     role: 'target' as const,
     publicKey: toBase64Url(signer.publicKey),
-    name: identity.friendlyName,
-    hosts: [...new Set([...before.hosts, ...ownHosts])],
+    name: cleanName(identity.friendlyName), // a person may have written into the file
+    hosts: hostsThatFit([...new Set([...ownHosts, ...before.hosts])]),
   };
-  assertIntroduction(own, 'target', signer); // not only once somebody has used the code
 
   const onIntruder = () => person.intruder();
   const { session, code, expiresInSeconds } = await RelaySession.listen({ relay, signal, onIntruder });
@@ -96,7 +95,7 @@ async function hold(
   const todo: TargetAction[] = [];
   let typingUntil = 0;
   let admitted = true;
-  let replaced: DeviceEntry | undefined;
+  let replaced: readonly DeviceEntry[] = [];
   let result: ListenResult | undefined;
   for (;;) {
     const action = todo.shift();
@@ -121,13 +120,12 @@ async function hold(
       }
       case 'admit': {
         const peer = await toPeer(action.peer);
-        const others = otherControllers(await device.trust.read(), peer);
-        if (others.length >= maxControllers) {
-          const oldest = others.reduce((a, b) => (b.addedAt < a.addedAt ? b : a));
+        const inTheWay = controllersInTheWay(await device.trust.read(), peer, maxControllers);
+        if (inTheWay.length > 0) {
           admitted = await session.whileAsking(ANSWER_MS, notAnswered, (signal) =>
-            person.replace(oldest, peer, signal),
+            person.replace(inTheWay, peer, signal),
           );
-          replaced = admitted ? oldest : undefined;
+          if (admitted) replaced = inTheWay;
         }
         const next = await target.handle({ type: 'admitted', yes: admitted });
         for (const item of next) if (item.type === 'send') session.send(item.body);
@@ -139,9 +137,11 @@ async function hold(
         const peer = await toPeer(action.peer);
         const nowSeconds = Math.floor(Date.now() / 1000);
         const document = await device.trust.update((list) => {
-          const roomy =
-            replaced === undefined ? list : dismissController(list, replaced.deviceId, nowSeconds);
-          if (otherControllers(roomy, peer).length >= maxControllers) throw noRoom(); // somebody came meanwhile
+          const roomy = replaced.reduce(
+            (rest, { deviceId }) => dismissController(rest, deviceId, nowSeconds),
+            list,
+          );
+          if (controllersInTheWay(roomy, peer, maxControllers).length > 0) throw noRoom(); // somebody came meanwhile
           const trusted = addDevice(roomy, { ...peer, role: 'controller', hosts: [] }, nowSeconds);
           return ownHosts.length === 0 ? trusted : setHosts(trusted, [...trusted.hosts, ...ownHosts]);
         });
@@ -160,8 +160,12 @@ async function hold(
   }
 }
 
-function otherControllers({ devices }: AllowListDocument, peer: Peer): DeviceEntry[] {
-  return devices.filter(({ roles, deviceId }) => roles.includes('controller') && deviceId !== peer.deviceId);
+/** Who would have to go so that there is room for one more: those that were added first. */
+function controllersInTheWay({ devices }: AllowListDocument, peer: Peer, max: number): DeviceEntry[] {
+  const controllers = devices.filter(({ roles }) => roles.includes('controller'));
+  const tooMany = controllers.length + 1 - max;
+  if (tooMany <= 0 || controllers.some(({ deviceId }) => deviceId === peer.deviceId)) return [];
+  return controllers.sort((a, b) => a.addedAt - b.addedAt).slice(0, tooMany);
 }
 
 function noRoom(): AmeshError {

@@ -1,5 +1,6 @@
 import { AmeshError, isAmeshError } from '../core/errors';
 import { GRACE_MS, MESSAGE_MS } from './patience';
+import type { RelayFrame } from './relay-frame';
 import { RelaySocket } from './relay-socket';
 
 export interface SessionOptions {
@@ -33,10 +34,11 @@ export class RelaySession {
   static async listen(
     options: SessionOptions,
   ): Promise<{ session: RelaySession; code: string; expiresInSeconds: number }> {
-    const session = await RelaySession.#open(options, 'controller', { type: 'listen', v: 1 });
-    const frame = await session.#next(MESSAGE_MS);
-    if (frame?.type !== 'listening') throw session.#unexpected(frame === null);
-    return { session, code: frame.code, expiresInSeconds: frame.expiresIn };
+    return RelaySession.#open(options, 'controller', { type: 'listen', v: 1 }, async (session) => {
+      const frame = await session.#next(MESSAGE_MS);
+      if (frame?.type !== 'listening') throw session.#unexpected(frame === null);
+      return { session, code: frame.code, expiresInSeconds: frame.expiresIn };
+    });
   }
 
   /**
@@ -45,25 +47,33 @@ export class RelaySession {
    * @throws AmeshError `relay_unreachable`, `relay_busy`, `code_not_found`, `code_used`
    */
   static async join(options: SessionOptions, code: string): Promise<RelaySession> {
-    const session = await RelaySession.#open(options, 'target', { type: 'join', v: 1, code });
-    const frame = await session.#next(MESSAGE_MS).catch((error) => {
-      if (!isAmeshError(error) || error.code !== 'code_not_found') throw error;
-      const shown = `${code.slice(0, 3)} ${code.slice(3)}`;
-      throw new AmeshError('code_not_found', `Code ${shown} is unknown or expired on ${options.relay}.`);
+    return RelaySession.#open(options, 'target', { type: 'join', v: 1, code }, async (session) => {
+      const frame = await session.#next(MESSAGE_MS).catch((error) => {
+        if (!isAmeshError(error) || error.code !== 'code_not_found') throw error;
+        const shown = `${code.slice(0, 3)} ${code.slice(3)}`;
+        throw new AmeshError('code_not_found', `Code ${shown} is unknown or expired on ${options.relay}.`);
+      });
+      if (frame?.type !== 'peer') throw session.#unexpected(frame === null);
+      return session;
     });
-    if (frame?.type !== 'peer') throw session.#unexpected(frame === null);
-    return session;
   }
 
-  static async #open(
+  /** Connects, says the first thing, and hears the answer out. */
+  static async #open<T>(
     options: SessionOptions,
     peer: 'controller' | 'target',
     first: object,
-  ): Promise<RelaySession> {
+    hear: (session: RelaySession) => Promise<T>,
+  ): Promise<T> {
     const socket = await RelaySocket.connect(options.relay, options.signal);
     const session = new RelaySession(socket, options, peer);
     session.#socket.send(first);
-    return session;
+    try {
+      return await hear(session);
+    } catch (error) {
+      await session.end(); // a socket that stays open keeps the process alive
+      throw error;
+    }
   }
 
   /**
@@ -107,6 +117,7 @@ export class RelaySession {
     const watching = new AbortController();
     const signal = this.#options.signal;
     const onAbort = () => watching.abort(signal?.reason);
+    signal?.throwIfAborted();
     signal?.addEventListener('abort', onAbort);
     const watch = async (): Promise<never> => {
       const frame = await this.#next(ms, undefined, watching.signal);
@@ -125,7 +136,7 @@ export class RelaySession {
 
   /** Whether the peer or the relay is gone, as far as has been heard. */
   get isOver(): boolean {
-    return this.#socket.isOver;
+    return this.#socket.isOver((frame) => !this.#isNotice(frame) && isEnd(frame));
   }
 
   send(body: string): void {
@@ -145,11 +156,15 @@ export class RelaySession {
       const frame = await this.#socket.next(until - performance.now(), signal);
       if (frame?.type === 'peer_gone') throw new AmeshError('peer_gone', `The ${this.#peer} disconnected.`);
       if (frame?.type !== 'error') return frame;
-      // A joiner is told so about its own code, and that is its end.
-      if (frame.code === 'code_used' && this.#options.onIntruder !== undefined) this.#options.onIntruder();
+      if (this.#isNotice(frame)) this.#options.onIntruder?.();
       else if (frame.code === 'session_expired') throw onExpired();
       else throw toError(frame.code, frame.retryAfter, this.#options.relay);
     }
+  }
+
+  /** That somebody else has tried the code. A joiner is told so about its own, and that is its end. */
+  #isNotice(frame: RelayFrame): boolean {
+    return frame.type === 'error' && frame.code === 'code_used' && this.#peer === 'controller';
   }
 
   #unexpected(silent: boolean): AmeshError {
@@ -159,6 +174,10 @@ export class RelaySession {
       `The relay at ${this.#options.relay} ${why}. Your devices are fine.`,
     );
   }
+}
+
+function isEnd({ type }: RelayFrame): boolean {
+  return type === 'peer_gone' || type === 'error';
 }
 
 function tookTooLong(): AmeshError {

@@ -49,7 +49,7 @@ export class RelaySocket {
       const timer = setTimeout(() => give(unreachable(url, 'did not answer within 10 s')), CONNECT_MS);
       const onAbort = () => give(signal?.reason);
       signal?.addEventListener('abort', onAbort);
-      socket.addEventListener('error', (event) => give(unreachable(url, whyOf(event))));
+      socket.addEventListener('error', (event) => give(refusalOf(url, whyOf(event))));
       socket.addEventListener('close', () => give(unreachable(url, 'closed the connection')));
       socket.addEventListener('open', () => {
         clearTimeout(timer);
@@ -60,11 +60,13 @@ export class RelaySocket {
     return relay;
   }
 
-  /** Whether an end has been heard, read already or not. */
-  get isOver(): boolean {
-    return (
-      this.#failure !== undefined || this.#frames.some(({ type }) => type === 'peer_gone' || type === 'error')
-    );
+  /**
+   * Whether this connection has failed, or something has been heard that is an end and was not read yet.
+   *
+   * @param isEnd what counts as one
+   */
+  isOver(isEnd: (frame: RelayFrame) => boolean): boolean {
+    return this.#failure !== undefined || this.#frames.some(isEnd);
   }
 
   send(frame: object): void {
@@ -149,6 +151,13 @@ async function newSocket(url: string): Promise<Socket> {
     perMessageDeflate: false,
     followRedirects: false,
   }) as unknown as Socket;
+}
+
+/** What stands before a relay answers so where there is no room behind it. */
+function refusalOf(url: string, why: string): AmeshError {
+  const status = /Unexpected server response: (429|503)\b/.exec(why)?.[1];
+  if (status === undefined) return unreachable(url, why);
+  return new AmeshError('relay_busy', `The relay at ${url} is busy (${status}).`);
 }
 
 /** `did not answer (ECONNREFUSED)`, as far as the runtime says it. */

@@ -67,11 +67,9 @@ export const listen = defineCommand({
       );
       const { hosts: answers } = answersTo(document);
       return {
-        json: { controller, replaced: replaced ?? null, hosts: answers },
+        json: { controller, replaced, hosts: answers },
         notes: [
-          ...(replaced === undefined
-            ? []
-            : [`✓ "${replaced.friendlyName}" may no longer call this machine.`]),
+          ...replaced.map(({ friendlyName }) => `✓ "${friendlyName}" may no longer call this machine.`),
           `✓ "${controller.friendlyName}" may now call this machine.   Undo: ${here(`amesh revoke ${nameForCommand(controller)}`)}`,
           `  Answers to ${hostsText(answers)}.`,
           ...loopbackNotes(typed),
@@ -130,7 +128,10 @@ class AtTarget implements TargetPerson {
       this.teller.event({ event: 'type_code' }, ['  Waiting for the code on the other screen, on stdin.']);
       return this.#lines.next(signal);
     }
-    return ask('  Code on the other screen: ', signal);
+    for (;;) {
+      const text = await ask('  Code on the other screen: ', signal);
+      if (text.trim() !== '' || process.stdin.readableEnded) return text; // Enter alone is no try
+    }
   }
 
   wrongCode({ triesLeft, wasPairingCode }: { triesLeft: number; wasPairingCode: boolean }): void {
@@ -141,14 +142,15 @@ class AtTarget implements TargetPerson {
   }
 
   async replace(
-    old: { friendlyName: string },
+    old: readonly { friendlyName: string }[],
     peer: { friendlyName: string },
     signal: AbortSignal,
   ): Promise<boolean> {
     if (this.yes) return true;
     if (this.#lines !== undefined) return false;
+    const names = old.map(({ friendlyName }) => `"${friendlyName}"`);
     return askYesNo(
-      `There is no room for "${peer.friendlyName}". Let it call this machine in place of "${old.friendlyName}"?`,
+      `There is no room for "${peer.friendlyName}". Let it call this machine in place of ${names.join(' and ')}?`,
       signal,
     );
   }

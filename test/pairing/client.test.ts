@@ -1,0 +1,337 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Device, inviteTarget, listenForController } from '@authmesh/sdk/admin';
+import { isAmeshError } from '@authmesh/sdk/core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { Client, startRelay, type TestRelay } from '../relay/client';
+import { createCertificate } from '../support/certificate';
+import { listen } from '../support/listen';
+import { deferred, pair, startRoomyRelay, trustBetween, useDevices } from '../support/pairing';
+
+const createDevice = useDevices();
+let relay: TestRelay;
+let url: string;
+const endings: (() => unknown)[] = [];
+beforeAll(async () => {
+  relay = await startRoomyRelay();
+  url = `ws://127.0.0.1:${relay.port}/ws`;
+});
+afterAll(async () => {
+  await Promise.all(endings.map((end) => end()));
+  await relay.relay.close();
+});
+
+const nobody = {
+  showCode: () => {},
+  intruder: () => {},
+  connected: () => {},
+  typeCode: () => new Promise<never>(() => {}),
+  wrongCode: () => {},
+  replace: async () => false,
+  verified: () => {},
+  confirm: async () => false,
+};
+
+/** How both commands end at a relay: the same way, and without anything stored. */
+async function endsAt(at: string): Promise<{ code: string; message: string }> {
+  const device = await createDevice('alone');
+  const errors = await Promise.all([
+    listenForController({ device, relay: at, person: nobody }).catch((error) => error),
+    inviteTarget({ device, relay: at, code: '482916', person: nobody }).catch((error) => error),
+  ]);
+  expect((await device.trust.read()).devices).toEqual([]);
+  const [first, second] = errors.map((error) => {
+    if (!isAmeshError(error)) throw new Error(`Not an AmeshError: ${error}`);
+    return { code: error.code as string, message: error.message };
+  });
+  expect(second).toEqual(first);
+  return first as { code: string; message: string };
+}
+
+/** A WebSocket server that is no relay, or a hostile one. */
+async function fakeRelay(act: (socket: WebSocket) => void): Promise<string> {
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+  await once(server, 'listening');
+  server.on('connection', (socket) => {
+    socket.on('error', () => {});
+    act(socket);
+  });
+  endings.push(() => {
+    for (const client of server.clients) client.terminate();
+    server.close();
+  });
+  return `ws://127.0.0.1:${(server.address() as AddressInfo).port}/ws`;
+}
+
+describe.concurrent('a relay that cannot be reached', () => {
+  it.concurrent('because nobody listens there', async () => {
+    expect(await endsAt('ws://127.0.0.1:1/ws')).toEqual({
+      code: 'relay_unreachable',
+      message:
+        'The relay at ws://127.0.0.1:1/ws did not answer (ECONNREFUSED). Your devices are fine. ' +
+        'Another relay: --relay URL. One of your own: amesh relay. None at all: amesh trust export',
+    });
+  });
+
+  it.concurrent('because its name is none', async () => {
+    const name = `${'a'.repeat(64)}.example`; // no label is so long, so nobody is asked
+    const { code, message } = await endsAt(`ws://${name}/ws`);
+    expect(code).toBe('relay_unreachable');
+    expect(message).toMatch(/did not answer \((?:ENOTFOUND|EAI_[A-Z]+)\)/);
+  });
+
+  it.concurrent('because nobody knows its certificate', async () => {
+    const server = await listen(createTlsServer(createCertificate()) as never);
+    endings.push(() => server.close());
+    const { code, message } = await endsAt(`wss://127.0.0.1:${server.port}/ws`);
+    expect(code).toBe('relay_unreachable');
+    expect(message).toContain('did not answer (DEPTH_ZERO_SELF_SIGNED_CERT)');
+  });
+
+  it.concurrent('because it speaks no TLS', async () => {
+    const { code } = await endsAt(url.replace('ws:', 'wss:'));
+    expect(code).toBe('relay_unreachable');
+  });
+
+  it.concurrent.each([
+    [200, 'relay_unreachable', 'did not answer (Unexpected server response: 200)'],
+    [302, 'relay_unreachable', 'did not answer (Unexpected server response: 302)'],
+    [404, 'relay_unreachable', 'did not answer (Unexpected server response: 404)'],
+    [429, 'relay_busy', 'is busy (429)'],
+    [503, 'relay_busy', 'is busy (503)'],
+  ] as const)('because a web server answers with %i', async (status, code, why) => {
+    const server = await listen(
+      createServer((_, response) => {
+        response.writeHead(status, status === 302 ? { location: url.replace('ws:', 'http:') } : {}).end('hi');
+      }),
+    );
+    endings.push(() => server.close());
+    const ended = await endsAt(`ws://${server.authority}/ws`);
+    expect(ended.code).toBe(code);
+    expect(ended.message).toContain(why);
+  });
+
+  it.concurrent('because something else listens there', async () => {
+    const server = createTcpServer((socket) => {
+      socket.on('error', () => {});
+      socket.end('SSH-2.0-OpenSSH_9.2\r\n');
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    endings.push(() => server.close());
+    const { code } = await endsAt(`ws://127.0.0.1:${(server.address() as AddressInfo).port}/ws`);
+    expect(code).toBe('relay_unreachable');
+  });
+});
+
+describe.concurrent('a relay that is none', () => {
+  const NONSENSE: [string, string | Buffer][] = [
+    ['no JSON', 'hello'],
+    ['JSON that is no object', '[]'],
+    ['null', 'null'],
+    ['an unknown type', '{"type":"welcome"}'],
+    ['a binary frame', Buffer.from('{"type":"listening","code":"482916","expiresIn":60}')],
+    ['a code that is none', '{"type":"listening","code":"048291","expiresIn":60}'],
+    ['a code with an escape sequence', '{"type":"listening","code":"\\u001b[2J","expiresIn":60}'],
+    ['a code for ever', '{"type":"listening","code":"482916","expiresIn":1e12}'],
+    ['an error without a name', '{"type":"error"}'],
+    ['an error that is a screen', '{"type":"error","code":"\\u001b[2Jowned"}'],
+    ['a body that is none', '{"type":"msg","body":1}'],
+    ['a frame of more than 64 KiB', JSON.stringify({ type: 'msg', body: 'x'.repeat(65_536) })],
+  ];
+  it.concurrent.each(NONSENSE)('says %s', async (_, frame) => {
+    const { code, message } = await endsAt(await fakeRelay((socket) => socket.send(frame)));
+    expect(code).toBe('relay_unreachable');
+    expect(message).toMatch(
+      /^The relay at ws:\S+ (?:does not speak like an amesh relay|closed the connection)\. /,
+    );
+  });
+
+  it.concurrent('says what is not due', async () => {
+    const { message } = await endsAt(await fakeRelay((socket) => socket.send('{"type":"msg","body":"x"}')));
+    expect(message).toContain('says what is not due. Your devices are fine.');
+  });
+
+  it.concurrent('hangs up', async () => {
+    const { code } = await endsAt(await fakeRelay((socket) => socket.close()));
+    expect(code).toBe('relay_unreachable');
+  });
+
+  it.concurrent('is left, also where it does not hang up', async () => {
+    const left: Promise<unknown>[] = [];
+    const at = await fakeRelay((socket) => {
+      left.push(once(socket, 'close'));
+      socket.send('{"type":"error","code":"too_large"}');
+    });
+    await endsAt(at);
+    expect(await Promise.all(left)).toHaveLength(2);
+  });
+
+  it.concurrent('floods', async () => {
+    const device = await createDevice('flooded');
+    const relay = await fakeRelay((socket) => {
+      socket.send('{"type":"listening","code":"482916","expiresIn":60}');
+      const flood = setInterval(() => {
+        for (let i = 0; i < 1000; i++) socket.send('{"type":"msg","body":"x"}');
+      }, 1);
+      socket.on('close', () => clearInterval(flood));
+    });
+    const error = await listenForController({ device, relay, person: nobody }).catch((error) => error);
+    expect(error.code).toBe('relay_unreachable');
+  });
+});
+
+describe.concurrent('a relay that refuses', () => {
+  it.concurrent.each([
+    ['rate_limited', 17, 'Try again in 17 s.'],
+    ['capacity', undefined, 'Try again in a minute, or use another relay: --relay URL'],
+    ['draining', undefined, 'Try again in a minute, or use another relay: --relay URL'],
+    ['unavailable', 5, 'Try again in 5 s.'],
+  ] as const)('says when to come again: %s', async (code, retryAfter, fix) => {
+    const at = await fakeRelay((socket) => socket.send(JSON.stringify({ type: 'error', code, retryAfter })));
+    expect(await endsAt(at)).toEqual({
+      code: 'relay_busy',
+      message: `The relay at ${at} is busy (${code}). ${fix}`,
+    });
+  });
+
+  it.concurrent.each(['bad_message', 'unsupported_version', 'too_large', 'made_up'])(
+    'for %s',
+    async (code) => {
+      const at = await fakeRelay((socket) => socket.send(JSON.stringify({ type: 'error', code })));
+      expect((await endsAt(at)).message).toContain(
+        `The relay at ${at} refused (${code}). Your devices are fine.`,
+      );
+    },
+  );
+
+  it.concurrent('because a real one counts', async () => {
+    const strict = await startRelay({ limits: { listensPerMinute: 1, failedJoinsPerMinute: 1 } });
+    endings.push(() => strict.relay.close());
+    const at = `ws://127.0.0.1:${strict.port}/ws`;
+    await (await Client.open(strict.port)).listen();
+    await (await Client.open(strict.port)).join('100000').next();
+    const { code, message } = await endsAt(at);
+    expect(code).toBe('relay_busy');
+    expect(message).toMatch(/is busy \(rate_limited\)\. Try again in \d+ s\.$/);
+  });
+});
+
+describe.concurrent('a code', () => {
+  it.concurrent('that nobody has', async () => {
+    const device = await createDevice('laptop');
+    const error = await inviteTarget({ device, relay: url, code: '100000', person: nobody }).catch((e) => e);
+    expect(error.message).toBe(
+      `Code 100 000 is unknown or expired on ${url}. Ask for a fresh one, and check that both machines use the same relay.`,
+    );
+    expect(error.code).toBe('code_not_found');
+  });
+
+  it.concurrent.each(['48291', '4829167', 'abc', '048291', '48291a', '', ' 482916'])(
+    'of a form that none has: %j',
+    async (code) => {
+      const device = await createDevice('laptop');
+      await expect(inviteTarget({ device, relay: url, code, person: nobody })).rejects.toThrow(TypeError);
+    },
+  );
+
+  it.concurrent('that nobody uses in time', async () => {
+    const hasty = await startRelay({ limits: { codeMs: 1000 } });
+    endings.push(() => hasty.relay.close());
+    const device = await createDevice('prod-api');
+    const person = { ...nobody };
+    const error = await listenForController({
+      device,
+      relay: `ws://127.0.0.1:${hasty.port}/ws`,
+      person,
+    }).catch((error) => error);
+    expect(error.code).toBe('code_expired');
+    expect(error.message).toBe('No controller joined within 1 s. Run again: amesh listen');
+  });
+
+  it.concurrent('that two race for goes to one of them, and the target hears of the other', async () => {
+    const target = await createDevice('prod-api');
+    const racers = [await createDevice('a'), await createDevice('b')];
+    const [code, shown, intruder] = [deferred<string>(), deferred<string>(), deferred<void>()];
+    const listening = listenForController({
+      device: target,
+      relay: url,
+      person: {
+        ...nobody,
+        showCode: code.resolve,
+        intruder: intruder.resolve,
+        typeCode: () => intruder.promise.then(() => shown.promise), // they look who it is that is connected
+      },
+    });
+    const invite = async (device: Device) =>
+      inviteTarget({
+        device,
+        relay: url,
+        code: await code.promise,
+        person: { showCode: shown.resolve, confirm: async () => true },
+      });
+    const ended = await Promise.all(racers.map((device) => invite(device).catch((error) => error)));
+    const won = isAmeshError(ended[0]) ? 1 : 0;
+    expect(ended[1 - won]).toMatchObject({
+      code: 'code_used',
+      message:
+        'Somebody has used this code already. If it was not you, get a new one on the other machine: amesh listen',
+    });
+    expect((await listening).controller.deviceId).toBe(racers[won]?.identity.deviceId);
+    expect(await trustBetween(racers[won] as Device, target)).toBe('paired');
+    expect(await trustBetween(racers[1 - won] as Device, target)).toBe('none');
+  });
+
+  it.concurrent('that is tried again while the target writes does not cost the last message', async () => {
+    const [target, controller] = [await createDevice('prod-api'), await createDevice('laptop')];
+    const intruder = await Client.open(relay.port);
+    let code = '';
+    const { trust } = target;
+    const slow = {
+      read: () => trust.read(),
+      update: async (...args: Parameters<typeof trust.update>) => {
+        expect(await intruder.join(code).next()).toEqual({ type: 'error', code: 'code_used' });
+        await sleep(100);
+        return trust.update(...args);
+      },
+    };
+    const { errors } = await pair({
+      target: { ...target, trust: slow as never },
+      controller,
+      relay: url,
+      atTarget: {
+        showCode: (shown) => {
+          code = shown;
+        },
+      },
+    });
+    expect(errors).toEqual({});
+    expect(await trustBetween(controller, target)).toBe('paired');
+  });
+
+  it.concurrent('is used up by the first, also where nothing came of it', async () => {
+    const [target, controller] = [await createDevice('prod-api'), await createDevice('laptop')];
+    let code = '';
+    const ended = await pair({
+      target,
+      controller,
+      relay: url,
+      atTarget: {
+        showCode: (shown) => {
+          code = shown;
+        },
+      },
+      atController: { confirm: async () => false },
+    });
+    expect([ended.target, ended.controller]).toEqual(['pairing_declined', 'pairing_declined']);
+    const again = await inviteTarget({ device: controller, relay: url, code, person: nobody }).catch(
+      (e) => e,
+    );
+    expect(again.code).toBe('code_used');
+    expect(await trustBetween(controller, target)).toBe('none');
+  });
+});

@@ -1,0 +1,165 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  type AllowListDocument,
+  type ControllerPerson,
+  createIdentity,
+  type Device,
+  type DeviceEntry,
+  type InviteOptions,
+  inviteTarget,
+  type ListenOptions,
+  type ListenResult,
+  listenForController,
+  openDevice,
+  type TargetPerson,
+} from '@authmesh/sdk/admin';
+import { isAmeshError } from '@authmesh/sdk/core';
+import { afterAll } from 'vitest';
+import { startRelay, type TestRelay } from '../relay/client';
+
+/** Room for a whole test file that comes from one address. */
+export function startRoomyRelay(): Promise<TestRelay> {
+  return startRelay({
+    limits: { socketsPerAddress: 1000, listensPerMinute: 1000, failedJoinsPerMinute: 1000 },
+  });
+}
+
+/** New devices, each in a folder of its own; removed after the last test of the file. */
+export function useDevices(): (friendlyName: string) => Promise<Device> {
+  const dirs: string[] = [];
+  afterAll(() => Promise.all(dirs.map((dir) => rm(dir, { recursive: true }))));
+  return async (friendlyName) => {
+    const dir = await mkdtemp(join(tmpdir(), 'amesh-pairing-'));
+    dirs.push(dir);
+    await createIdentity(dir, {}, { friendlyName });
+    return openDevice(dir, {});
+  };
+}
+
+export interface Attempt {
+  readonly target: Device;
+  readonly controller: Device;
+  readonly relay: string;
+  /** Where the controller finds the relay; default the same. */
+  readonly otherRelay?: string;
+  readonly listen?: Partial<Omit<ListenOptions, 'person'>>;
+  readonly invite?: Partial<InviteOptions>;
+  /** The person at the target; default one who types what the controller shows. */
+  readonly atTarget?: Partial<TargetPerson>;
+  /** What the person at the target waits for before they type. */
+  readonly beforeTyping?: Promise<unknown>;
+  /** The person at the controller; default one who says yes where both screens show the same. */
+  readonly atController?: Partial<ControllerPerson>;
+}
+
+/** How a side has ended: with a result, or with the code of its error. */
+export interface Ended {
+  readonly target: ListenResult | string;
+  readonly controller: DeviceEntry | string;
+  /** Whole errors, for their messages. */
+  readonly errors: { readonly target: unknown; readonly controller: unknown };
+  readonly seen: {
+    readonly shown: string | undefined;
+    readonly verified: string | undefined;
+    readonly intruders: number;
+  };
+}
+
+/** Runs both ends over a real relay, with two attentive people. */
+export async function pair(attempt: Attempt): Promise<Ended> {
+  const { target, controller, relay, otherRelay = relay } = attempt;
+  const seen = {
+    shown: undefined as string | undefined,
+    verified: undefined as string | undefined,
+    intruders: 0,
+  };
+  const code = deferred<string>();
+  const shown = deferred<string>();
+  const listening = listenForController({
+    device: target,
+    relay,
+    ...attempt.listen,
+    person: {
+      intruder: () => void seen.intruders++,
+      connected: () => {},
+      typeCode: async () => {
+        await attempt.beforeTyping;
+        return shown.promise;
+      },
+      wrongCode: () => {},
+      replace: async () => false,
+      verified: (verificationCode) => {
+        seen.verified = verificationCode;
+      },
+      ...attempt.atTarget,
+      showCode: (...facts) => {
+        attempt.atTarget?.showCode?.(...facts);
+        code.resolve(facts[0]);
+      },
+    },
+  });
+  listening.catch(code.reject);
+  const inviting = (async () =>
+    inviteTarget({
+      device: controller,
+      relay: otherRelay,
+      code: await code.promise,
+      person: {
+        confirm: async (verificationCode) => verificationCode === seen.verified,
+        ...attempt.atController,
+        showCode: (verificationCode, peer) => {
+          seen.shown = verificationCode;
+          attempt.atController?.showCode?.(verificationCode, peer);
+          shown.resolve(verificationCode);
+        },
+      },
+      ...attempt.invite,
+    }))();
+  const [t, c] = await Promise.allSettled([listening, inviting]);
+  return {
+    target: t.status === 'fulfilled' ? t.value : codeOf(t.reason),
+    controller: c.status === 'fulfilled' ? c.value : codeOf(c.reason),
+    errors: {
+      target: t.status === 'rejected' ? t.reason : undefined,
+      controller: c.status === 'rejected' ? c.reason : undefined,
+    },
+    seen,
+  };
+}
+
+export function codeOf(error: unknown): string {
+  return isAmeshError(error) ? error.code : String(error);
+}
+
+export type Trust = 'none' | 'unconfirmed, none' | 'unconfirmed, trusted' | 'paired';
+
+/**
+ * What two machines believe of each other.
+ *
+ * @throws Error for what must never be: a target that trusts a controller which does not know it
+ */
+export async function trustBetween(controller: Device, target: Device): Promise<Trust> {
+  const row = rowOf(await controller.trust.read(), target, 'target');
+  const trusted = rowOf(await target.trust.read(), controller, 'controller') !== undefined;
+  if (row === undefined && !trusted) return 'none';
+  if (row?.unconfirmed) return trusted ? 'unconfirmed, trusted' : 'unconfirmed, none';
+  if (row !== undefined && trusted) return 'paired';
+  throw new Error(row === undefined ? 'The controller has no row.' : 'A confirmed row, and no trust.');
+}
+
+function rowOf({ devices }: AllowListDocument, { identity }: Device, role: 'controller' | 'target') {
+  return devices.find(({ deviceId, roles }) => deviceId === identity.deviceId && roles.includes(role));
+}
+
+export function deferred<T>() {
+  let resolve: (value: T) => void = () => {};
+  let reject: (error: unknown) => void = () => {};
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  promise.catch(() => {});
+  return { promise, resolve, reject };
+}
