@@ -1,5 +1,4 @@
 import type { AllowListSource } from '../core/allow-list';
-import { refusalOf } from '../core/client/refusal';
 import { confirmDevice } from './changes';
 import type { Device } from './device';
 
@@ -12,9 +11,9 @@ export async function confirmTarget(
   list: AllowListSource,
   device: () => Promise<Device>,
 ): Promise<void> {
-  if (response.url === '') return; // made by hand, so nobody answered
-  const isRefusal = response.status >= 500 || response.status === 421 || refusalOf(response) !== null;
-  if (isRefusal) return;
+  // Errors come from before the verifier, too. What follows a redirect may not have been signed; and a response without
+  // a URL was made by hand, so nobody answered.
+  if (!response.ok || response.redirected || response.url === '') return;
   try {
     const target = (await list.current()).targetOf(new URL(response.url).host);
     if (target?.unconfirmed === undefined) return;

@@ -1,0 +1,414 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createAmesh } from '@authmesh/sdk';
+import {
+  addDevice,
+  type Device,
+  type DeviceEntry,
+  inviteTarget,
+  listenForController,
+  openDevice,
+  type Peer,
+  revokeDevice,
+} from '@authmesh/sdk/admin';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Client, type TestRelay } from '../relay/client';
+import { standBetween } from '../support/between';
+import { newParty } from '../support/ceremony';
+import { hostileController, hostileTarget } from '../support/hostile-peer';
+import { type Listening, listen } from '../support/listen';
+import { deferred, pair, startRoomyRelay, trustBetween, useDevices } from '../support/pairing';
+
+const createDevice = useDevices();
+let relay: TestRelay;
+let url: string;
+beforeAll(async () => {
+  relay = await startRoomyRelay();
+  url = `ws://127.0.0.1:${relay.port}/ws`;
+});
+afterAll(() => relay.relay.close());
+
+const names = ({ devices }: { devices: readonly DeviceEntry[] }) =>
+  devices.map(({ friendlyName }) => friendlyName);
+
+/** A pairing whose last word is lost, or whose commit is: `M8` or `M7`. */
+async function leaveUnconfirmed(lost: 'M7' | 'M8', hosts: readonly string[]) {
+  const [controller, target] = [await createDevice('laptop'), await createDevice('prod-api')];
+  const between = await standBetween(relay.port, (name, frame, { pass, cut }) =>
+    name === lost ? cut() : pass(frame),
+  );
+  const { errors } = await pair({ controller, target, relay: between.url, invite: { hosts } });
+  await between.close();
+  expect((errors.controller as Error).message).toBe(
+    'The other machine did not acknowledge. It is saved as unconfirmed here; the first answered request confirms it, or amesh invite again.',
+  );
+  return { controller, target };
+}
+
+describe('a row that is unconfirmed', () => {
+  let server: Listening;
+  let other: Listening;
+  let controller: Device;
+  let target: Device;
+  beforeAll(async () => {
+    const verifies = {
+      current: undefined as ReturnType<ReturnType<typeof createAmesh>['verify']> | undefined,
+    };
+    other = await listen((_, response) => response.end('anybody'));
+    server = await listen((request, response) => {
+      const path = request.url as string;
+      if (path === '/away') return response.writeHead(302, { location: other.origin }).end();
+      if (path === '/before') return response.writeHead(404).end('a proxy');
+      if (path === '/basic') return response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
+      verifies.current?.(request, response, () => {
+        if (path === '/here') response.writeHead(302, { location: '/' }).end();
+        else response.writeHead(path === '/broken' ? 500 : 200).end('ok');
+      });
+    });
+    ({ controller, target } = await leaveUnconfirmed('M8', [server.authority]));
+    verifies.current = createAmesh({ dir: target.store.dir, env: {}, hosts: [server.authority] }).verify();
+  });
+  afterAll(() => Promise.all([server.close(), other.close()]));
+
+  const call = async (where: string) =>
+    (await createAmesh({ dir: controller.store.dir, env: {} }).fetch(where)).status;
+  const left = () => trustBetween(controller, target);
+
+  it.each([
+    ['a server error', '/broken', 500],
+    ['what a proxy says', '/before', 404],
+    ['a refusal that is not from amesh', '/basic', 401],
+    ['what a redirect leads to elsewhere', '/away', 200],
+  ])('stays so at %s', async (_, path, status) => {
+    expect(await call(server.origin + path)).toBe(status);
+    expect(await left()).toBe('unconfirmed, trusted');
+  });
+
+  it('stays so when another host answers', async () => {
+    expect(await call(other.origin)).toBe(200);
+    expect(await left()).toBe('unconfirmed, trusted');
+  });
+
+  it('stays so when another host points to this one, since nothing is signed then', async () => {
+    const open = await listen((_, response) => response.end('for everybody'));
+    const alike = await listen((_, response) => response.writeHead(302, { location: open.origin }).end());
+    const { controller, target } = await leaveUnconfirmed('M7', [open.authority]);
+    const response = await createAmesh({ dir: controller.store.dir, env: {} }).fetch(alike.origin);
+    expect(response.status).toBe(200);
+    expect(await trustBetween(controller, target)).toBe('unconfirmed, none');
+    await Promise.all([open.close(), alike.close()]);
+  });
+
+  it('stays so when the target refuses', async () => {
+    const nowhere = await leaveUnconfirmed('M7', ['127.0.0.1:1']);
+    const amesh = createAmesh({ dir: nowhere.target.store.dir, env: {} });
+    const refusing = await listen((request, response) =>
+      amesh.verify({ hosts: [refusing.authority] })(request, response, () => response.end('ok')),
+    );
+    await nowhere.controller.trust.update((list) => ({
+      ...list,
+      devices: list.devices.map((row) => ({ ...row, hosts: [refusing.authority] })),
+    }));
+    const response = await createAmesh({ dir: nowhere.controller.store.dir, env: {} }).fetch(refusing.origin);
+    expect(response.status).toBe(401);
+    expect(await trustBetween(nowhere.controller, nowhere.target)).toBe('unconfirmed, none');
+    await refusing.close();
+  });
+
+  it('is confirmed by the first request that the target answers', async () => {
+    expect(await call(`${server.origin}/`)).toBe(200);
+    expect(await left()).toBe('paired');
+  });
+
+  it('is gone when it is revoked', async () => {
+    const { controller, target } = await leaveUnconfirmed('M7', ['a.example']);
+    await controller.trust.update((list) => revokeDevice(list, target.identity.deviceId, 1));
+    expect(await trustBetween(controller, target)).toBe('none');
+  });
+});
+
+describe.concurrent('one machine at both ends', () => {
+  it.concurrent('is told so at both', async () => {
+    const device = await createDevice('alone');
+    const { errors } = await pair({ target: device, controller: device, relay: url });
+    const messages = [errors.target, errors.controller].map((error) => (error as Error).message);
+    // Whoever is told second may hear only that the other has gone.
+    expect(messages).toContain(
+      'Both ends are this machine itself. Run amesh listen on the other machine, or with another AUTH_MESH_DIR.',
+    );
+    expect((await device.trust.read()).devices).toEqual([]);
+  });
+});
+
+describe.concurrent('hosts', () => {
+  it.concurrent('are stored at both ends once it is paired', async () => {
+    const [controller, target] = [await createDevice('laptop'), await createDevice('prod-api')];
+    const listen = { hosts: ['api.example.com', 'API.example.com:443'] };
+    expect((await pair({ controller, target, relay: url, listen })).errors).toEqual({});
+    expect((await target.trust.read()).hosts).toEqual(['api.example.com']);
+    expect((await controller.trust.read()).devices[0]?.hosts).toEqual(['api.example.com']);
+  });
+
+  it.concurrent('are stored nowhere where nothing comes of it', async () => {
+    const [controller, target] = [await createDevice('laptop'), await createDevice('prod-api')];
+    const listen = { hosts: ['api.example.com'] };
+    await pair({ controller, target, relay: url, listen, atController: { confirm: async () => false } });
+    expect((await target.trust.read()).hosts).toEqual([]);
+    expect(await trustBetween(controller, target)).toBe('none');
+  });
+
+  it.concurrent('that the target names are not stored where nobody has compared the codes', async () => {
+    const [controller, target] = [await createDevice('laptop'), await createDevice('prod-api')];
+    const listen = { hosts: ['bank.example'] };
+    const seen = deferred<string>();
+    const { errors } = await pair({
+      controller,
+      target,
+      relay: url,
+      listen,
+      atTarget: { typeCode: () => seen.promise },
+      invite: { person: { showCode: seen.resolve, confirm: null } },
+    });
+    expect(errors).toEqual({});
+    expect((await controller.trust.read()).devices[0]?.hosts).toEqual([]);
+    expect(await trustBetween(controller, target)).toBe('paired');
+  });
+
+  it.concurrent.each([
+    ['with somebody who looks', undefined],
+    ['without', null],
+  ])('that are given count in place of those that it names, %s', async (_, confirm) => {
+    const [controller, target] = [await createDevice('laptop'), await createDevice('prod-api')];
+    const seen = deferred<string>();
+    await pair({
+      controller,
+      target,
+      relay: url,
+      listen: { hosts: ['bank.example'] },
+      atTarget: { typeCode: () => seen.promise },
+      atController: { showCode: seen.resolve },
+      invite: {
+        hosts: ['10.0.0.7:8080'],
+        ...(confirm === null && { person: { showCode: seen.resolve, confirm } }),
+      },
+    });
+    expect((await controller.trust.read()).devices[0]?.hosts).toEqual(['10.0.0.7:8080']);
+  });
+
+  it.concurrent('of another target are refused before anybody types', async () => {
+    const [controller, target] = [await createDevice('laptop'), await createDevice('evil')];
+    const { deviceId, publicKey } = (await createDevice('bank')).identity;
+    const bank = {
+      deviceId,
+      publicKey,
+      friendlyName: 'bank',
+      role: 'target',
+      hosts: ['bank.example'],
+    } as const;
+    await controller.trust.update((list) => addDevice(list, bank, 1));
+    let shown = 0;
+    const ended = await pair({
+      controller,
+      target,
+      relay: url,
+      listen: { hosts: ['bank.example'] },
+      atController: { showCode: () => void shown++ },
+    });
+    expect([ended.controller, ended.target, shown]).toEqual(['host_taken', 'peer_gone', 0]);
+    expect((ended.errors.controller as Error).message).toContain('bank.example belongs to "bank" already.');
+    expect(names(await controller.trust.read())).toEqual(['bank']);
+    expect(await trustBetween(controller, target)).toBe('none');
+  });
+
+  it.concurrent('in any number do not keep a target from pairing: it names those for which there is room', async () => {
+    const [controller, target] = [await createDevice('laptop'), await createDevice('prod-api')];
+    const many = Array.from({ length: 60 }, (_, i) => `${i}.${'x'.repeat(60)}.example.com`);
+    await target.trust.update((list) => ({ ...list, hosts: many }));
+    const { errors } = await pair({ controller, target, relay: url, listen: { hosts: ['new.example'] } });
+    expect(errors).toEqual({});
+    expect((await controller.trust.read()).devices[0]?.hosts).toEqual(['new.example', ...many.slice(0, 31)]);
+  });
+});
+
+describe.concurrent('maxControllers', () => {
+  async function full(count: number) {
+    const target = await createDevice('prod-api');
+    const old: Device[] = [];
+    for (let i = 0; i < count; i++) {
+      const device = await createDevice(`old-${i}`);
+      const { deviceId, publicKey, friendlyName } = device.identity;
+      await target.trust.update((list) =>
+        addDevice(list, { deviceId, publicKey, friendlyName, role: 'controller', hosts: [] }, 100 - i),
+      );
+      old.push(device);
+    }
+    return { target, old, controller: await createDevice('laptop') };
+  }
+
+  it.concurrent('keeps the one that is there, and both ends end', async () => {
+    const { target, controller } = await full(1);
+    const ended = await pair({ target, controller, relay: url, listen: { maxControllers: 1 } });
+    expect([ended.target, ended.controller]).toEqual(['pairing_declined', 'pairing_declined']);
+    expect((ended.errors.target as Error).message).toContain(
+      'This machine keeps the controllers that it has.',
+    );
+    expect((ended.errors.controller as Error).message).toContain('The target declined.');
+    expect(ended.seen.verified).toBeUndefined();
+    expect(names(await target.trust.read())).toEqual(['old-0']);
+  });
+
+  it.concurrent('asks for all who would have to go, the oldest first', async () => {
+    const { target, controller } = await full(3);
+    const asked: [string[], Peer][] = [];
+    const ended = await pair({
+      target,
+      controller,
+      relay: url,
+      listen: { maxControllers: 2 },
+      atTarget: {
+        replace: async (old, peer) => {
+          asked.push([names({ devices: old }), peer]);
+          return true;
+        },
+      },
+    });
+    expect(ended.errors).toEqual({});
+    expect(asked.map(([old, { friendlyName }]) => [old, friendlyName])).toEqual([
+      [['old-2', 'old-1'], 'laptop'],
+    ]);
+    const list = await target.trust.read();
+    expect(names(list)).toEqual(['old-0', 'laptop']);
+    expect(list.tombstones).toHaveLength(2);
+  });
+
+  it.concurrent('lets one in again that is there, however full it is', async () => {
+    const { target, old } = await full(2);
+    const ended = await pair({
+      target,
+      controller: old[0] as Device,
+      relay: url,
+      listen: { maxControllers: 1 },
+    });
+    expect(ended.errors).toEqual({});
+    expect(names(await target.trust.read())).toEqual(['old-0', 'old-1']);
+  });
+
+  it.concurrent('holds also where another came while the code was typed', async () => {
+    const { target, controller } = await full(0);
+    const { publicKey, deviceId } = (await createDevice('quicker')).identity;
+    const quicker = { deviceId, publicKey, friendlyName: 'quicker', role: 'controller', hosts: [] } as const;
+    const ended = await pair({
+      target,
+      controller,
+      relay: url,
+      listen: { maxControllers: 1 },
+      atController: {
+        confirm: async () => {
+          await target.trust.update((list) => addDevice(list, quicker, 1));
+          return true;
+        },
+      },
+    });
+    expect([ended.target, ended.controller]).toEqual(['pairing_declined', 'pairing_unconfirmed']);
+    expect(names(await target.trust.read())).toEqual(['quicker']);
+    expect(await trustBetween(controller, target)).toBe('unconfirmed, none');
+  });
+
+  it.concurrent.each([0, -1, 1.5, Number.NaN, '1'])('is no %j', async (maxControllers) => {
+    const { target, controller } = await full(0);
+    const { errors } = await pair({ target, controller, relay: url, listen: { maxControllers } as never });
+    expect(errors.target).toBeInstanceOf(TypeError);
+  });
+});
+
+/** What a peer may call itself, and what it is called here. */
+const NAMES: [attack: string, name: string, stored: string][] = [
+  ['ANSI sequences', '\u001b[2J\u001b]0;owned\u0007red\u001b[0m', 'red'],
+  ['bidirectional overrides', 'alice\u202egpj.exe\u202c', 'alicegpj.exe'],
+  [
+    'lines of its own',
+    'alice\n✓ "root" may now call this machine.',
+    'alice ✓ "root" may now call this machine.',
+  ],
+  ['what looks like an id', 'am_cOixWcOdI8-pLh4P', 'device am_cOixWcOdI8-pLh4P'],
+  ['much text', 'n'.repeat(256), 'n'.repeat(64)],
+  ['much text outside the first plane', '🚀'.repeat(128), '🚀'.repeat(64)],
+  ['the name of another', 'known', 'known-2'],
+  ['the name of another, as it seems', 'kno\u200bwn', 'known-2'],
+  ['nothing', '', 'unnamed'],
+];
+
+describe.concurrent('a peer whose name is', () => {
+  async function createVictim() {
+    const device = await createDevice('victim');
+    const { publicKey, deviceId } = (await createDevice('known')).identity;
+    const known = { deviceId, publicKey, friendlyName: 'known', role: 'controller', hosts: [] } as const;
+    await device.trust.update((list) => addDevice(list, known, 1));
+    return device;
+  }
+
+  it.concurrent.each(NAMES)('%s is harmless as a controller', async (_, name, stored) => {
+    const device = await createVictim();
+    const code = deferred<string>();
+    const typed = deferred<string>();
+    const listening = listenForController({
+      device,
+      relay: url,
+      person: {
+        showCode: code.resolve,
+        intruder: () => {},
+        connected: () => {},
+        typeCode: () => typed.promise,
+        wrongCode: () => {},
+        replace: async () => false,
+        verified: () => {},
+      },
+    });
+    const client = await Client.open(relay.port);
+    const peer = hostileController(client, await code.promise, await newParty('controller', name));
+    typed.resolve(await peer.verificationCode);
+    expect((await listening).controller.friendlyName).toBe(stored);
+  });
+
+  it.concurrent.each(NAMES)('%s is harmless as a target', async (_, name, stored) => {
+    const device = await createVictim();
+    const client = await Client.open(relay.port);
+    const code = await client.listen();
+    const typed = deferred<string>();
+    hostileTarget(client, code, await newParty('target', name), typed.promise);
+    let seen: Peer | undefined;
+    const target = await inviteTarget({
+      device,
+      relay: url,
+      code,
+      person: {
+        showCode: (shown, peer) => {
+          typed.resolve(shown);
+          seen = peer;
+        },
+        confirm: async () => true,
+      },
+    });
+    expect(target.friendlyName).toBe(stored);
+    expect(seen?.friendlyName).toBe(stored.replace(/^known-2$/, 'known'));
+  });
+
+  it.concurrent.each([
+    ['10 kB', 'n'.repeat(10_000), 'n'.repeat(64)],
+    ['half a character', 'a\ud800b', 'a\ufffdb'],
+  ])('written into its identity.json, %s, is cleaned before it goes out', async (_, name, stored) => {
+    const devices = await Promise.all(
+      ['laptop', 'prod-api'].map(async (role) => {
+        const { store } = await createDevice(role);
+        const path = join(store.dir, 'identity.json');
+        const identity = JSON.parse(await readFile(path, 'utf8'));
+        await writeFile(path, JSON.stringify({ ...identity, friendlyName: name }));
+        return openDevice(store.dir, {});
+      }),
+    );
+    const [controller, target] = devices as [Device, Device];
+    expect((await pair({ controller, target, relay: url })).errors).toEqual({});
+    expect(names(await target.trust.read())).toEqual([stored]);
+    expect(names(await controller.trust.read())).toEqual([stored]);
+  });
+});
