@@ -22,12 +22,12 @@ export class DeclinedError extends Error {
   }
 }
 
-/** A person pressed Ctrl+C at a question: exit code 130. */
+/** A person pressed Ctrl+C, or something sent SIGTERM: exit code 130. */
 export class InterruptedError extends Error {
   override readonly name = 'InterruptedError';
 
-  constructor() {
-    super('Interrupted. No changes were made.');
+  constructor(message = 'Interrupted. No changes were made.') {
+    super(message);
   }
 }
 

@@ -1,3 +1,4 @@
+import { isAmeshError } from '@authmesh/sdk/core';
 import { InterruptedError } from './errors';
 
 /**
@@ -12,6 +13,10 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
   process.on('SIGTERM', stop);
   try {
     return await work(controller.signal);
+  } catch (error) {
+    // By then something was written, and what it was is in the message.
+    const wasLate = controller.signal.aborted && isAmeshError(error) && error.code === 'pairing_unconfirmed';
+    throw wasLate ? new InterruptedError(`Interrupted. ${error.message}`) : error;
   } finally {
     process.off('SIGINT', stop);
     process.off('SIGTERM', stop);

@@ -1,3 +1,4 @@
+import type { Interface } from 'node:readline/promises';
 import { DeclinedError, InterruptedError, UsageError } from './errors';
 import { printable } from './printable';
 
@@ -10,14 +11,23 @@ const MAX_STDIN_BYTES = 65_536;
  * @param yes where the user has said so beforehand
  * @throws DeclinedError, InterruptedError; UsageError where there is no terminal to ask on
  */
-export async function confirm(question: string, yes: boolean | undefined): Promise<void> {
+export async function confirm(text: string, yes: boolean | undefined): Promise<void> {
   if (yes) return;
   if (!isAttended()) {
     throw new UsageError('This asks before it does anything, and there is no terminal to ask on.', {
       hint: 'Answer beforehand, with --yes.',
     });
   }
-  if (!(await askYesNo(question))) throw new DeclinedError();
+  if (!(await askYesNo(text))) throw new DeclinedError();
+}
+
+let question: Interface | undefined;
+
+/** Writes lines above the question that is being asked, if one is; what was typed so far stays. */
+export function aboveQuestion(write: () => void): void {
+  if (question !== undefined) process.stderr.write('\r\u001b[K');
+  write();
+  question?.prompt(true);
 }
 
 /** Whether somebody sits at a terminal, and can see what is asked. */
@@ -31,19 +41,19 @@ export function isAttended(): boolean {
  * @param signal takes the question back
  * @throws InterruptedError; what the signal says
  */
-export async function askYesNo(question: string, signal?: AbortSignal): Promise<boolean> {
-  const answer = await ask(`? ${printable(question)} [y/N] `, signal);
+export async function askYesNo(text: string, signal?: AbortSignal): Promise<boolean> {
+  const answer = await ask(`? ${printable(text)} [y/N] `, signal);
   return /^y(?:es)?$/i.test(answer.trim());
 }
 
 /**
  * One line from a terminal, or everything that comes through a pipe.
  *
- * @param question asked on a terminal only
+ * @param text asked on a terminal only
  * @throws UsageError for more than 64 KiB
  */
-export async function readText(question: string): Promise<string> {
-  if (process.stdin.isTTY) return ask(`? ${question} `);
+export async function readText(text: string): Promise<string> {
+  if (process.stdin.isTTY) return ask(`? ${text} `);
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of process.stdin) {
@@ -60,9 +70,10 @@ export async function readText(question: string): Promise<string> {
  * @param signal takes the question back
  * @throws InterruptedError; what the signal says
  */
-export async function ask(question: string, signal?: AbortSignal): Promise<string> {
+export async function ask(text: string, signal?: AbortSignal): Promise<string> {
   const { createInterface } = await import('node:readline/promises');
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  question = terminal;
   try {
     return await new Promise((resolve, reject) => {
       terminal.once('SIGINT', () => {
@@ -77,11 +88,12 @@ export async function ask(question: string, signal?: AbortSignal): Promise<strin
       if (signal?.aborted) return onAbort();
       signal?.addEventListener('abort', onAbort, { once: true });
       terminal
-        .question(question)
+        .question(text)
         .then(resolve, reject)
         .finally(() => signal?.removeEventListener('abort', onAbort));
     });
   } finally {
+    question = undefined;
     terminal.close();
   }
 }

@@ -1,4 +1,5 @@
 import { type OutputOptions, printEvent, printLines, printNotes } from './output';
+import { aboveQuestion } from './prompt';
 
 const SPINNER = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 const FRAME_MS = 100;
@@ -16,7 +17,7 @@ export class Teller {
   event(json: Readonly<Record<string, unknown>>, notes: readonly string[] = []): void {
     this.stop();
     if (this.#options.json) printEvent(json);
-    else if (!this.#options.quiet) printNotes(notes, this.#options);
+    else if (!this.#options.quiet) aboveQuestion(() => printNotes(notes, this.#options));
   }
 
   /** What the other machine needs: alone on stdout where that is no terminal, or where nothing else is printed. */

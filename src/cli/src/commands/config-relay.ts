@@ -19,6 +19,7 @@ export const configRelay = defineCommand({
       throw new UsageError('A relay and --clear are different wishes.', { hint: 'Give one of them.' });
     }
     const store = new FileStore(machineDir());
+    await chooseRelay(undefined, store); // what is wrong already is said before anything is saved
     const changed = args.url !== undefined || args.clear === true;
     if (changed) {
       const relay = args.url === undefined ? undefined : readUrl(args.url, 'The relay');
