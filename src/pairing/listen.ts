@@ -5,7 +5,7 @@ import { addDevice, dismissController, setHosts } from '../trust/changes';
 import type { Device } from '../trust/device';
 import type { AllowListDocument, DeviceEntry } from '../trust/document';
 import { cleanName } from '../trust/names';
-import { hostsThatFit } from './introduction';
+import { assertIntroduction, hostsThatFit } from './introduction';
 import { type Peer, toPairingError, toPeer } from './outcome';
 import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './patience';
 import { RelaySession } from './relay-session';
@@ -56,7 +56,8 @@ export interface ListenResult {
  *
  * @throws AmeshError `relay_unreachable`, `relay_busy`, `code_expired`, `peer_gone`, `codes_differ`,
  *   `pairing_tampered`, `pairing_declined`, `pairing_version`, `own_key`: in all of them nothing has changed here;
- *   `pairing_unconfirmed` where the controller is trusted and could not be told; TypeError for a wrong option
+ *   `pairing_unconfirmed` where the controller is trusted and could not be told; TypeError for a wrong option, or for
+ *   more hosts than can be introduced
  * @see docs/pairing.md
  */
 export async function listenForController(options: ListenOptions): Promise<ListenResult> {
@@ -67,12 +68,14 @@ export async function listenForController(options: ListenOptions): Promise<Liste
     throw new TypeError('maxControllers is a whole number, at least 1.');
   const before = await device.trust.read();
   const { identity, signer } = device;
-  const own = {
+  const introduced = {
     role: 'target' as const,
     publicKey: toBase64Url(signer.publicKey),
     name: cleanName(identity.friendlyName), // a person may have written into the file
-    hosts: hostsThatFit([...new Set([...ownHosts, ...before.hosts])]),
+    hosts: ownHosts,
   };
+  assertIntroduction(introduced, 'target', signer); // not only once somebody has used the code
+  const own = { ...introduced, hosts: hostsThatFit([...new Set([...ownHosts, ...before.hosts])]) };
 
   const onIntruder = () => person.intruder();
   const { session, code, expiresInSeconds } = await RelaySession.listen({ relay, signal, onIntruder });

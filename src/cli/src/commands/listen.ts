@@ -17,6 +17,8 @@ import { nameForCommand } from '../shell';
 import { Teller } from '../teller';
 import { TypedLines } from '../typed-lines';
 
+const MAX_HOSTS = 32;
+
 export const listen = defineCommand({
   meta: { name: 'listen', description: 'Waits for a machine that is to call this one, and pairs with it' },
   args: {
@@ -53,6 +55,11 @@ export const listen = defineCommand({
     const before = await device.trust.read();
     const typed = args.host ?? (await askForHosts(answersTo(before).hosts, options, args.yes));
     const hosts = toHosts(typed, '--host');
+    if (hosts.length > MAX_HOSTS) {
+      throw new UsageError(`--host: one pairing introduces at most ${MAX_HOSTS} hosts.`, {
+        hint: `Give the others beforehand: ${here('amesh config hosts --add HOST')}`,
+      });
+    }
 
     const teller = new Teller(options);
     const served = args.serve ? await serveRelay(port) : undefined;
