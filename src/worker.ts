@@ -5,14 +5,14 @@ import {
 } from './adapters/workers/durable-nonces';
 import type { AllowListSource } from './core/allow-list';
 import { isDeviceId } from './core/credentials';
-import { assertCompressedPoint } from './core/crypto/points';
-import { fromBase64Url, toUtf8 } from './core/encoding';
+import { toUtf8 } from './core/encoding';
 import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
 import { createVerifier, type Verifier } from './core/verify';
 import { readVerifyOptions, type VerifyOptions } from './core/verify-options';
 import { hostsOf } from './hosts-variable';
 import { createLog } from './log';
 import { isKvNamespace, type KvNamespace, readKv } from './storage/kv';
+import { readOwnerKey } from './trust/owner-key';
 import { SealedList } from './trust/sealed-list';
 
 /** The name under which the allow list lies in KV, as it does in AUTH_MESH_DIR. */
@@ -70,7 +70,7 @@ export function assertWorkerOptions(options: WorkerOptions): void {
     throw new TypeError('An object of options is expected.');
   const { allowList, ownerKey, deviceId, maxStaleSeconds, nonceStore, ...rest } = options;
   readVerifyOptions(rest);
-  if (ownerKey !== undefined) readOwnerKey(ownerKey);
+  if (ownerKey !== undefined) toOwner(ownerKey);
   if (deviceId !== undefined && !isDeviceId(deviceId))
     throw new TypeError('deviceId is not of the form am_….');
   readMaxStale(maxStaleSeconds);
@@ -86,7 +86,7 @@ function toSource(options: WorkerOptions, env: Bindings): AllowListSource {
     );
   }
   const { read, isFixed } = toReader(allowList);
-  const owner = readOwnerKey(ownerKey);
+  const owner = toOwner(ownerKey);
   const deviceId = (options.deviceId ?? env.AMESH_DEVICE_ID) as string | undefined;
   if (deviceId !== undefined && !isDeviceId(deviceId))
     throw new TypeError('AMESH_DEVICE_ID is not of the form am_….');
@@ -108,16 +108,11 @@ function toReader(allowList: unknown): { read: () => Promise<Uint8Array | null>;
   );
 }
 
-function readOwnerKey(text: unknown): Uint8Array {
-  const point = typeof text === 'string' ? fromBase64Url(text.trim()) : null;
-  try {
-    assertCompressedPoint(point ?? new Uint8Array());
-  } catch {
-    throw new TypeError(
-      'ownerKey (AMESH_OWNER_KEY) is the public key of whoever seals the list: the 44 characters behind "amesh-p256" in what amesh trust export prints there.',
-    );
-  }
-  return point as Uint8Array;
+function toOwner(ownerKey: unknown): Uint8Array {
+  const owner = readOwnerKey({ AMESH_OWNER_KEY: typeof ownerKey === 'string' ? ownerKey.trim() : undefined });
+  if (owner === null)
+    throw new TypeError('There is no ownerKey (AMESH_OWNER_KEY): the public key of whoever seals the list.');
+  return owner;
 }
 
 function readMaxStale(seconds = 60): number {

@@ -1,3 +1,4 @@
-import { contractOn } from './on-runtime';
+import { describeContract } from './contract';
+import { kinds } from './kinds';
 
-await contractOn('bun', 'hono', { removesDotSegments: true });
+await describeContract(kinds.honoBun);

@@ -1,4 +1,11 @@
-import type { AuthMeshIdentity, RejectCode, RequestView, Verifier, VerifyCall } from '@authmesh/sdk/core';
+import type {
+  AuthMeshIdentity,
+  RejectCode,
+  RequestView,
+  Role,
+  Verifier,
+  VerifyCall,
+} from '@authmesh/sdk/core';
 import { createVerifier, InMemoryNonceStore } from '@authmesh/sdk/core';
 import { vectorAllowList, vectors, vectorsStartedAt } from '../support/vectors';
 
@@ -9,6 +16,8 @@ export interface Setting {
   /** Hosts to answer to, beside those of the vectors. */
   readonly hosts?: readonly string[];
   readonly maxBodyBytes?: number;
+  /** Further controllers. */
+  readonly devices?: readonly { readonly deviceId: string; readonly publicKey: string }[];
 }
 
 /** What came of the requests since the last {@link Setting}. */
@@ -66,10 +75,21 @@ export class Subject {
     return { via, caller, method, target, sha256, length: body.length } satisfies Seen;
   }
 
-  #create({ now, hosts = [], maxBodyBytes }: Setting): Verifier {
+  #create({ now, hosts = [], maxBodyBytes, devices = [] }: Setting): Verifier {
     const clock = now === undefined ? Date.now : () => now;
     return createVerifier({
-      allowList: { ...vectorAllowList, hosts: [...vectorAllowList.hosts, ...hosts] },
+      allowList: {
+        ...vectorAllowList,
+        hosts: [...vectorAllowList.hosts, ...hosts],
+        devices: [
+          ...vectorAllowList.devices,
+          ...devices.map((device) => ({
+            ...device,
+            friendlyName: 'further',
+            roles: ['controller'] as Role[],
+          })),
+        ],
+      },
       clockSkewSeconds: vectors.clockSkewSeconds,
       nonceStore: new InMemoryNonceStore({ now: clock, startedAt: vectorsStartedAt }),
       now: clock,
