@@ -54,6 +54,8 @@ export class RedisLink {
   readonly #listener: RedisConnection;
   readonly #over = new AbortController();
   #epoch = '';
+  /** Who gave no sign of life at the last beat. */
+  #missing = new Set<string>();
   #isClosing = false;
   /** What a connection has complained of; that it has closed, or that a command has failed, only follows from it. */
   #complaint: string | undefined;
@@ -222,9 +224,11 @@ export class RedisLink {
     const watched = [keys.epoch, ...[this.instance, ...others].map(keys.instance)];
     const [epoch, ...signs] = (await this.#eval(BEAT, watched, [String(ALIVE_MS)])) as (string | null)[];
     if (epoch !== this.#epoch) throw new Error('forgotten');
-    others.forEach((instance, i) => {
-      if (signs[i] !== '1') this.#options.loseInstance(instance);
-    });
+    // At two beats: where a whole machine has stood still, the others need a moment to say that they are there.
+    const missing = others.filter((_, i) => signs[i] !== '1');
+    const lost = missing.filter((instance) => this.#missing.has(instance));
+    this.#missing = new Set(missing);
+    for (const instance of lost) this.#options.loseInstance(instance);
   }
 
   #eval(script: string, keys: string[], values: string[]): Promise<unknown> {

@@ -74,9 +74,8 @@ describeWithRedis('attacks through Redis', () => {
       letter.map((value) => JSON.stringify(value)),
       fc.uint8Array({ maxLength: 100 }).map((bytes) => Buffer.from(bytes)),
     );
-    for (const text of fc.sample(texts, 2000)) {
-      await Promise.all([attacker.publish(toA, text), attacker.publish(toB, text)]);
-    }
+    const sample = fc.sample(texts, 1000);
+    await Promise.all(sample.flatMap((text) => [attacker.publish(toA, text), attacker.publish(toB, text)]));
     await stillTalk(t, c);
   });
 
