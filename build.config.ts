@@ -8,6 +8,8 @@ export default defineBuildConfig({
     { input: 'src/core/crypto/node', name: 'crypto/node' },
     { input: 'src/core/crypto/web', name: 'crypto/web' },
     { input: 'src/core/crypto/noble', name: 'crypto/noble' },
+    { input: 'src/core/machine-codes', name: 'core/machine-codes' },
+    { input: 'src/core/machine-codes.web', name: 'core/machine-codes.web' },
     { input: 'src/express', name: 'express' },
     { input: 'src/hono', name: 'hono' },
     { input: 'src/hono.web', name: 'hono.web' },
@@ -20,7 +22,7 @@ export default defineBuildConfig({
   ],
   clean: true,
   declaration: 'node16',
-  // Chosen by the runtime's export conditions, so it has to stay an import.
-  externals: ['#crypto', 'ioredis', 'unstorage'],
+  // Chosen by the runtime's export conditions, so they have to stay imports.
+  externals: ['#crypto', '#machine-codes', 'ioredis', 'unstorage'],
   rollup: { emitCJS: false, esbuild: { target: 'es2023' } },
 });

@@ -21,8 +21,9 @@ export class AmeshError extends Error {
    * @param options `fix` replaces the general fix; `cause` as for any Error
    */
   constructor(code: AmeshCode, detail?: string, options: { fix?: string; cause?: unknown } = {}) {
-    const fix = options.fix ?? CODES[code].fix;
-    super(`${detail ?? CODES[code].cause} ${fix}`, 'cause' in options ? { cause: options.cause } : undefined);
+    const facts = CODES[code] ?? { cause: code, fix: 'See docs/errors.md.' }; // a code of another version, or place
+    const fix = options.fix ?? facts.fix;
+    super(`${detail ?? facts.cause} ${fix}`, 'cause' in options ? { cause: options.cause } : undefined);
     this.code = code;
     this.fix = fix;
     Object.defineProperty(this, BRAND, { value: true });

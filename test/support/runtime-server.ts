@@ -62,7 +62,14 @@ export async function startServer(
       ? {
           platform: 'browser',
           conditions: ['workerd', 'worker'],
-          ...(options.isBuilt ? {} : { alias: { '#crypto': join(ROOT, 'src/core/crypto/web.ts') } }),
+          ...(options.isBuilt
+            ? {}
+            : {
+                alias: {
+                  '#crypto': join(ROOT, 'src/core/crypto/web.ts'),
+                  '#machine-codes': join(ROOT, 'src/core/machine-codes.web.ts'),
+                },
+              }),
         }
       : { platform: 'node' }),
   });
