@@ -13,14 +13,7 @@ import { createLog, type Log } from './log';
 import { assertStorage, toDocumentStore, type UnstorageLike } from './storage/document-store';
 import { RedisUrlNonceStore } from './storage/redis-url-nonce-store';
 import { confirmTarget } from './trust/confirm';
-import {
-  assertSameIdentity,
-  type Device,
-  openDevice,
-  openTrust,
-  toAllowList,
-  trustStamp,
-} from './trust/device';
+import { assertSameIdentity, type Device, openDevice, openTrust, trustStamp } from './trust/device';
 import { FileStore } from './trust/file-store';
 import { type Env, homeDir } from './trust/home';
 import { type DeviceIdentity, IDENTITY_KEY } from './trust/identity';
@@ -29,6 +22,7 @@ import { toLoader } from './trust/load-shared';
 import { readOwnerKey, toOwnerKey } from './trust/owner-key';
 import { SharedList } from './trust/shared-list';
 import { sharedStoreOf } from './trust/shared-store';
+import { toAllowList } from './trust/to-allow-list';
 import type { TrustStore } from './trust/trust-store';
 
 export interface AmeshOptions {

@@ -53,30 +53,52 @@ export function createAllowList(init: {
   devices?: readonly TrustedDevice[];
 }): AllowList {
   const { deviceId = null, hosts = [], devices = [] } = init;
-  if (deviceId !== null && !isDeviceId(deviceId)) throw new TypeError('deviceId is not of the form am_….');
-  const byId = new Map<string, TrustedDevice>();
-  const byHost = new Map<string, TrustedDevice>();
-  for (const device of devices) {
+  const builder = new AllowListBuilder(deviceId, hosts);
+  for (const device of devices) builder.add(device);
+  return builder.build();
+}
+
+/** Makes an {@link AllowList} device by device, for whoever has more of them than fit into one turn. */
+export class AllowListBuilder {
+  readonly #deviceId: string | null;
+  readonly #hosts: readonly string[];
+  readonly #byId = new Map<string, TrustedDevice>();
+  readonly #byHost = new Map<string, TrustedDevice>();
+
+  /** @throws TypeError */
+  constructor(deviceId: string | null, hosts: readonly string[]) {
+    if (deviceId !== null && !isDeviceId(deviceId)) throw new TypeError('deviceId is not of the form am_….');
+    this.#deviceId = deviceId;
+    this.#hosts = parseHosts(hosts);
+  }
+
+  /** @throws TypeError where an id, key, role or host is not of its form, or stands there twice */
+  add(device: TrustedDevice): void {
     if (!isDeviceId(device.deviceId))
       throw new TypeError('The deviceId of a device is not of the form am_….');
-    if (byId.has(device.deviceId)) throw new TypeError(`${device.deviceId} stands in the list twice.`);
+    if (this.#byId.has(device.deviceId)) throw new TypeError(`${device.deviceId} stands in the list twice.`);
     assertCompressedPoint(fromBase64Url(device.publicKey) ?? new Uint8Array());
     if (!device.roles.every((role) => role === 'controller' || role === 'target')) {
       throw new TypeError('A role is "controller" or "target".');
     }
-    byId.set(device.deviceId, device);
-    if (!device.roles.includes('target')) continue;
+    this.#byId.set(device.deviceId, device);
+    if (!device.roles.includes('target')) return;
     for (const host of parseHosts(device.hosts ?? [])) {
-      if (byHost.has(host)) throw new TypeError(`${host} belongs to two targets.`);
-      byHost.set(host, device);
+      if (this.#byHost.has(host)) throw new TypeError(`${host} belongs to two targets.`);
+      this.#byHost.set(host, device);
     }
   }
-  return {
-    deviceId,
-    hosts: parseHosts(hosts),
-    find: (id) => byId.get(id),
-    targetOf: (authority) => byHost.get(normalizeAuthority(authority) ?? ''),
-  };
+
+  build(): AllowList {
+    const byId = this.#byId;
+    const byHost = this.#byHost;
+    return {
+      deviceId: this.#deviceId,
+      hosts: this.#hosts,
+      find: (id) => byId.get(id),
+      targetOf: (authority) => byHost.get(normalizeAuthority(authority) ?? ''),
+    };
+  }
 }
 
 /**

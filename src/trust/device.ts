@@ -1,8 +1,7 @@
-import { type AllowList, createAllowList, type TrustedDevice } from '../core/allow-list';
 import type { Signer } from '../core/crypto/provider';
 import { AllowListIntegrityError, NoIdentityError } from '../core/errors';
 import { findBackend } from '../keys/backends';
-import { type AllowListDocument, claimedOwner, type DeviceEntry } from './document';
+import { claimedOwner } from './document';
 import type { DocumentStore } from './document-store';
 import { FileStore } from './file-store';
 import type { Env } from './home';
@@ -56,15 +55,6 @@ export function openTrust(
 /** What has to change before the list of a folder could be another one. */
 export function trustStamp(store: FileStore): string {
   return [ALLOW_LIST_KEY, IDENTITY_KEY, SEEN_KEY].map((key) => store.stamp(key)).join(' ');
-}
-
-/** The allow list that a document says. */
-export function toAllowList({ list, hosts, devices }: AllowListDocument): AllowList {
-  return createAllowList({ deviceId: list, hosts, devices: devices.map(withEnd) });
-}
-
-function withEnd(entry: DeviceEntry): TrustedDevice {
-  return entry.lease === undefined ? entry : { ...entry, expiresAt: entry.lease.expiresAt };
 }
 
 /** @throws AllowListIntegrityError where identity.json is another one by now */

@@ -1,21 +1,30 @@
 import { randomBytes } from 'node:crypto';
 import type { AllowList } from '../core/allow-list';
-import { toAllowList } from './device';
+import { toAllowList } from './to-allow-list';
 import type { TrustStore } from './trust-store';
 
 /** How often an instance says that it is still there; those who were silent for 30 s are not counted. */
 const CONFIRM_EVERY_MS = 10_000;
 
+/** A large list is read less often, unless its store tells of a change: many instances would fill the network. */
+const BYTES_A_SECOND = 2_097_152;
+
 /**
  * Reads a list that lies elsewhere, and opens it only where its bytes are others than the last time. Says so, where the
  * store keeps that, so that whoever revokes a device sees how many have heard of it.
  */
-export function toLoader(trust: () => Promise<TrustStore>): () => Promise<AllowList | null> {
+export function toLoader(
+  trust: () => Promise<TrustStore>,
+): (wasTold: boolean) => Promise<AllowList | null | undefined> {
   const instance = randomBytes(9).toString('base64url');
   let known: Uint8Array | null = null;
   let revision = 0;
   let confirmedAt = Number.NEGATIVE_INFINITY;
-  return async () => {
+  let readAt = Number.NEGATIVE_INFINITY;
+  return async (wasTold) => {
+    const restMs = ((known?.length ?? 0) / BYTES_A_SECOND) * 1000;
+    if (!wasTold && restMs > 1000 && performance.now() - readAt < restMs) return undefined;
+    readAt = performance.now();
     const store = await trust();
     const opened = await store.readChange(known);
     const list = opened === null ? null : toAllowList(opened.document);

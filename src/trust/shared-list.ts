@@ -6,8 +6,12 @@ import { AmeshError, isAmeshError } from '../core/errors';
 const PATIENCE_MS = 250;
 
 export interface SharedListOptions {
-  /** Reads the list; null where it is the one that was read last. */
-  readonly load: () => Promise<AllowList | null>;
+  /**
+   * Reads the list; null where it is the one that was read last, undefined where it was not worth a look yet.
+   *
+   * @param wasTold whether the store has told of a change
+   */
+  readonly load: (wasTold: boolean) => Promise<AllowList | null | undefined>;
   /** Calls back when the list may have changed. */
   readonly watch: (changed: () => void) => void;
   readonly pollSeconds: number;
@@ -32,6 +36,7 @@ export class SharedList implements AllowListSource {
   #unavailable: unknown = null;
   #reading: Promise<void> | null = null;
   #readAgain = false;
+  #wasTold = true;
   #hasStarted = false;
 
   constructor(options: SharedListOptions) {
@@ -53,7 +58,10 @@ export class SharedList implements AllowListSource {
     if (this.#hasStarted) return;
     this.#hasStarted = true;
     const { watch, pollSeconds } = this.#options;
-    watch(() => this.#read());
+    watch(() => {
+      this.#wasTold = true;
+      void this.#read();
+    });
     setInterval(() => this.#read(), 1000 * pollSeconds).unref();
   }
 
@@ -88,11 +96,16 @@ export class SharedList implements AllowListSource {
 
   async #readNow(): Promise<void> {
     const startedAt = performance.now();
+    const wasTold = this.#wasTold || this.#broken !== null || this.#unavailable !== null;
+    this.#wasTold = false;
     try {
-      this.#list = (await this.#options.load()) ?? this.#list;
-      this.#broken = null;
-      this.#unavailable = null;
-      this.#confirmedAt = startedAt;
+      const found = await this.#options.load(wasTold);
+      if (found !== undefined) {
+        this.#list = found ?? this.#list;
+        this.#broken = null;
+        this.#unavailable = null;
+        this.#confirmedAt = startedAt;
+      }
     } catch (error) {
       if (isAmeshError(error) && error.code === 'allow_list_integrity_failure') this.#broken = error;
       else this.#unavailable = error;

@@ -2,12 +2,16 @@ import type { Signer } from '../core/crypto/provider';
 import { AllowListIntegrityError, AmeshError } from '../core/errors';
 import { type AllowListDocument, hashDocument, openDocument, sealDocument } from './document';
 import type { DocumentStore } from './document-store';
+import { openLarge } from './open-large';
 import { SeenRevisions } from './seen';
 
 /** The name under which the allow list lies in its store. */
 export const ALLOW_LIST_KEY = 'allow_list.json';
 
 const ATTEMPTS = 100;
+
+/** Some 1,000 devices: beyond it a list is opened in many turns, so that a server can answer in between. */
+const LARGE_BYTES = 262_144;
 
 /** Room for some 200,000 devices. Parsing more would stop a server for seconds before its seal could be looked at. */
 const MAX_BYTES = 67_108_864;
@@ -144,7 +148,8 @@ export class TrustStore {
       throw new AllowListIntegrityError('The allow list is gone, though this machine has an identity.');
     if (bytes.length > MAX_BYTES)
       throw new AllowListIntegrityError('The allow list is larger than any list can be.');
-    const document = await openDocument(bytes, this.#owner.publicKey, this.#list);
+    const open = bytes.length > LARGE_BYTES ? openLarge : openDocument;
+    const document = await open(bytes, this.#owner.publicKey, this.#list);
     const hash = await hashDocument(bytes);
     if (seen !== null && document.revision < seen.revision) {
       if (this.#store.isEventual) {

@@ -1,0 +1,168 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { AllowListBuilder } from '../core/allow-list';
+import { webCrypto } from '../core/crypto/web';
+import { fromBase64Url, toBase64Url, toUtf8 } from '../core/encoding';
+import { AllowListIntegrityError } from '../core/errors';
+import { LABELS } from '../core/labels';
+import { type AllowListDocument, assertShape, canonical, type DeviceEntry, isDevice } from './document';
+import { keepAllowList, toDevice } from './to-allow-list';
+
+/** How long it works before others may. */
+const TURN_MS = 5;
+
+const HEAD = '{"devices":[';
+
+const CODES = { quote: 0x22, comma: 0x2c, backslash: 0x5c, open: 0x7b, close: 0x7d, end: 0x5d } as const;
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/**
+ * Opens a sealed document as `openDocument` does, in many turns of the event loop: device by device, each in its
+ * canonical form, then what is around them, then the seal over all, beside the event loop.
+ *
+ * @throws AllowListIntegrityError where any byte differs from what the owner sealed
+ */
+export async function openLarge(
+  bytes: Uint8Array,
+  owner: Uint8Array,
+  list: string,
+): Promise<AllowListDocument> {
+  // `devices` is the first member of every list; another beginning is not canonical, or not known here.
+  if (decode(bytes.subarray(0, HEAD.length)) !== HEAD) throw notCanonical();
+  const { devices, end } = await readDevices(bytes);
+  const { seal, ...around } = readAround(bytes.subarray(end));
+  if (around.owner !== toBase64Url(owner))
+    throw new AllowListIntegrityError('The allow list is sealed by another device.');
+
+  const signature = typeof seal === 'string' ? fromBase64Url(seal) : null;
+  const key = await webCrypto.importPublicKey(owner);
+  const tail = canonical(around).slice(HEAD.length);
+  const message = concat(toUtf8(LABELS.allowList), bytes.subarray(0, end), toUtf8(tail));
+  if (signature === null || !(await key.verify(signature, message)))
+    throw new AllowListIntegrityError('The seal of the allow list is broken.');
+  if (around.version !== 1)
+    throw new AllowListIntegrityError('The allow list is of a version that this amesh does not know.');
+  if (around.list !== list) throw new AllowListIntegrityError('The allow list is the one of another device.');
+  assertShape(around);
+  const document = { ...around, devices };
+  await assertDevices(document);
+  return document;
+}
+
+/** The devices, and where their array ends: at its closing bracket. */
+async function readDevices(bytes: Uint8Array): Promise<{ devices: DeviceEntry[]; end: number }> {
+  const devices: DeviceEntry[] = [];
+  let at = HEAD.length;
+  const turns = new Turns();
+  if (bytes[at] === CODES.end) return { devices, end: at };
+  for (;;) {
+    const end = endOfObject(bytes, at);
+    const text = decode(bytes.subarray(at, end));
+    const device = parse(text) as DeviceEntry;
+    if (canonicalOrEmpty(device) !== text) throw notCanonical();
+    devices.push(device);
+    at = end;
+    if (bytes[at] === CODES.end) return { devices, end: at };
+    if (bytes[at] !== CODES.comma) throw notCanonical();
+    at++;
+    if (turns.isOver()) await turns.next();
+  }
+}
+
+/** All but the devices, in whose place there are none. */
+function readAround(rest: Uint8Array): AllowListDocument & { readonly seal?: unknown } {
+  const text = HEAD + decode(rest);
+  const around = parse(text.trimEnd());
+  if (`${canonicalOrEmpty(around)}\n` !== text) throw notCanonical();
+  return around as AllowListDocument & { readonly seal?: unknown };
+}
+
+async function assertDevices(document: AllowListDocument): Promise<void> {
+  const turns = new Turns();
+  try {
+    const builder = new AllowListBuilder(document.list, document.hosts);
+    for (const device of document.devices) {
+      if (!isDevice(device)) throw new TypeError('A device has members that are not known.');
+      builder.add(toDevice(device));
+      if (turns.isOver()) await turns.next();
+    }
+    keepAllowList(document, builder.build());
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new AllowListIntegrityError(
+      `The allow list holds what this amesh does not know: use a newer one. ${error.message}`,
+    );
+  }
+}
+
+/** Behind the brace that closes the object at `from`; braces in strings do not count. */
+function endOfObject(bytes: Uint8Array, from: number): number {
+  if (bytes[from] !== CODES.open) throw notCanonical();
+  let depth = 0;
+  let inString = false;
+  const limit = Math.min(bytes.length, from + MAX_DEVICE_BYTES);
+  for (let at = from; at < limit; at++) {
+    const byte = bytes[at];
+    if (inString) {
+      if (byte === CODES.backslash) at++;
+      else if (byte === CODES.quote) inString = false;
+    } else if (byte === CODES.quote) inString = true;
+    else if (byte === CODES.open) depth++;
+    else if (byte === CODES.close && --depth === 0) return at + 1;
+  }
+  throw notCanonical();
+}
+
+/** A device with thousands of hosts, and no more: one object must not take all the time there is. */
+const MAX_DEVICE_BYTES = 1_048_576;
+
+class Turns {
+  #startedAt = performance.now();
+
+  isOver(): boolean {
+    return performance.now() - this.#startedAt > TURN_MS;
+  }
+
+  async next(): Promise<void> {
+    await nextTurn();
+    this.#startedAt = performance.now();
+  }
+}
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    throw notCanonical();
+  }
+}
+
+function parse(text: string): object {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new AllowListIntegrityError('The allow list is no JSON.');
+  }
+}
+
+function canonicalOrEmpty(value: object): string {
+  try {
+    return canonical(value);
+  } catch {
+    return ''; // what JSON can say and its canonical form cannot
+  }
+}
+
+function concat(...parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+function notCanonical(): AllowListIntegrityError {
+  return new AllowListIntegrityError('The allow list is not in canonical form.');
+}

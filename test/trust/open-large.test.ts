@@ -1,0 +1,136 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createIdentity, type Device, openDevice } from '@authmesh/sdk/admin';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { toBase64Url, toUtf8 } from '../../src/core/encoding';
+import { type AllowListDocument, openDocument, sealDocument } from '../../src/trust/document';
+import { openLarge } from '../../src/trust/open-large';
+import { toAllowList } from '../../src/trust/to-allow-list';
+
+let dir: string;
+let device: Device;
+let document: AllowListDocument;
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+  await createIdentity(dir, {}, { friendlyName: 'server' });
+  device = await openDevice(dir, {});
+  document = await device.trust.read();
+});
+afterAll(() => rm(dir, { recursive: true }));
+
+const entry = (i: number) => ({
+  deviceId: `am_${randomBytes(12).toString('base64url')}`,
+  publicKey: Buffer.concat([Uint8Array.of(2), randomBytes(32)]).toString('base64url'),
+  friendlyName: `device-${i} "quoted" \\ {brace} ü 🚀`,
+  roles: ['controller'] as const,
+  hosts: [],
+  addedAt: 0,
+});
+const withDevices = (count: number): AllowListDocument => ({
+  ...document,
+  devices: Array.from({ length: count }, (_, i) => entry(i)),
+});
+
+/** The longest time for which the event loop did not turn, without the time in which other processes had the core. */
+function watchPauses() {
+  let longestMs = 0;
+  let isOver = false;
+  let cpu = process.cpuUsage();
+  let at = performance.now();
+  const turn = () => {
+    const now = performance.now();
+    const { user, system } = process.cpuUsage(cpu);
+    longestMs = Math.max(longestMs, Math.min(now - at, (user + system) / 1000));
+    cpu = process.cpuUsage();
+    at = now;
+    if (!isOver) setImmediate(turn);
+  };
+  setImmediate(turn);
+  return {
+    stop() {
+      isOver = true;
+      return longestMs;
+    },
+  };
+}
+
+describe('openLarge()', () => {
+  it.each([0, 1, 2, 50])('gives what openDocument() gives, for %d devices', async (count) => {
+    const bytes = await sealDocument(withDevices(count), device.signer);
+    const { publicKey } = device.signer;
+    const { deviceId } = device.identity;
+    expect(await openLarge(bytes, publicKey, deviceId)).toEqual(
+      await openDocument(bytes, publicKey, deviceId),
+    );
+  });
+
+  it('refuses each list of which one byte is another', async () => {
+    const bytes = await sealDocument(withDevices(3), device.signer);
+    for (let at = 0; at < bytes.length; at++) {
+      const changed = Uint8Array.from(bytes);
+      changed[at] = (changed[at] as number) ^ 1;
+      await expect(
+        openLarge(changed, device.signer.publicKey, device.identity.deviceId),
+        `byte ${at}`,
+      ).rejects.toMatchObject({ code: 'allow_list_integrity_failure' });
+    }
+  });
+
+  it.each<[string, (text: string) => string]>([
+    ['a space between devices', (text) => text.replace('},{', '}, {')],
+    ['a comma behind the last', (text) => text.replace('}],"grants"', '},],"grants"')],
+    ['a member twice', (text) => text.replace('{"devices":', '{"devices":[],"devices":')],
+    ['a device twice in one', (text) => text.replace('{"addedAt":0,', '{"addedAt":0,"addedAt":0,')],
+    ['another order of members', (text) => text.replace('{"devices":', '{"version":1,"devices":')],
+    ['no end', (text) => text.slice(0, text.length / 2)],
+    ['something behind it', (text) => `${text}x`],
+    ['a line more', (text) => `${text}\n`],
+    ['no JSON', () => 'x'.repeat(1000)],
+    ['an escape where none is needed', (text) => text.replace('device-0', '\\u0064evice-0')],
+  ])('refuses %s', async (_, change) => {
+    const bytes = await sealDocument(withDevices(3), device.signer);
+    const text = change(new TextDecoder().decode(bytes));
+    await expect(
+      openLarge(toUtf8(text), device.signer.publicKey, device.identity.deviceId),
+    ).rejects.toMatchObject({ code: 'allow_list_integrity_failure' });
+  });
+
+  it.each<[string, (list: AllowListDocument) => object]>([
+    ['an id twice', (list) => ({ ...list, devices: [list.devices[0], list.devices[0]] })],
+    ['a member that is not known', (list) => ({ ...list, devices: [{ ...list.devices[0], admin: true }] })],
+    ['no object', (list) => ({ ...list, devices: [1] })],
+    ['another version', (list) => ({ ...list, version: 2 })],
+    ['another list', (list) => ({ ...list, list: 'am_AAAAAAAAAAAAAAAA' })],
+    ['another owner', (list) => ({ ...list, owner: toBase64Url(new Uint8Array(33)) })],
+    ['a member of the list that is not known', (list) => ({ ...list, more: [] })],
+  ])('refuses a sealed list with %s', async (_, change) => {
+    const bytes = await sealDocument(change(withDevices(2)) as AllowListDocument, device.signer);
+    await expect(openLarge(bytes, device.signer.publicKey, device.identity.deviceId)).rejects.toMatchObject({
+      code: 'allow_list_integrity_failure',
+    });
+  });
+
+  it('opens 100,000 devices, and finds each, without holding anybody up for 50 ms', async () => {
+    const large = withDevices(100_000);
+    const bytes = await sealDocument({ ...large, revision: 2 }, device.signer);
+    await writeFile(join(dir, 'allow_list.json'), bytes);
+    await device.trust.read(); // warm, as a server that has opened one before
+    const again = await openDevice(dir, {});
+    const pauses = watchPauses();
+    const startedAt = performance.now();
+    const list = toAllowList(await again.trust.read());
+    const tookMs = performance.now() - startedAt;
+    const longestMs = pauses.stop();
+    console.log(
+      `100,000 devices, ${bytes.length} bytes: ${Math.round(tookMs)} ms, longest pause ${longestMs.toFixed(1)} ms`,
+    );
+    for (const i of [0, 1, 50_000, 99_999]) {
+      const { deviceId } = large.devices[i] as { deviceId: string };
+      expect(list.find(deviceId)?.friendlyName).toBe(large.devices[i]?.friendlyName);
+    }
+    expect(list.find('am_AAAAAAAAAAAAAAAA')).toBeUndefined();
+    expect(longestMs).toBeLessThan(50);
+  }, 60_000);
+});
