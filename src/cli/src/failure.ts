@@ -99,9 +99,9 @@ export async function toFailure(error: unknown, path: string, usage: string): Pr
   };
 }
 
-/** The fixes of the SDK end with the command that they mean; a shell would take `<name>` for a redirection. */
+/** The fixes of the SDK name commands behind a colon; a shell would take `<name>` for a redirection. */
 function forHere(fix: string): string {
-  return fix.replace(/(?<=: )amesh .+$/, (command) => here(command.replace('<name>', 'NAME')));
+  return fix.replace(/(?<=: )amesh [^.]+/g, (command) => here(command.replace('<name>', 'NAME')));
 }
 
 function quietly(code: string, message: string, exitCode: ExitCode): Failure {

@@ -1,0 +1,208 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WebSocketServer } from 'ws';
+import { Client, type TestRelay } from '../relay/client';
+import { standBetween } from '../support/between';
+import { Command } from '../support/command';
+import { startRoomyRelay } from '../support/pairing';
+import { type Machine, objectOf, useMachines } from './amesh';
+
+const createMachine = useMachines();
+let relay: TestRelay;
+let url: string;
+const endings: (() => unknown)[] = [];
+beforeAll(async () => {
+  relay = await startRoomyRelay();
+  url = `ws://127.0.0.1:${relay.port}/ws`;
+});
+afterAll(async () => {
+  await Promise.all(endings.map((end) => end()));
+  await relay.relay.close();
+});
+
+async function createNamed(name: string): Promise<Machine> {
+  const machine = await createMachine();
+  await machine.init(name);
+  return machine;
+}
+
+describe.concurrent('a code', () => {
+  it.concurrent.each(['48291', 'abc', '048291', '4829167', '482916x'])('that is none: %s', async (code) => {
+    const ran = await (await createNamed('laptop')).amesh(['invite', code, '--yes', '--relay', url]);
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toContain('✗ A pairing code is 6 digits.\n');
+    expect(ran.stderr).toContain('Nothing was changed.\n');
+  });
+
+  it.concurrent('that is unknown or used', async () => {
+    const laptop = await createNamed('laptop');
+    const unknown = await laptop.amesh(['invite', '100 000', '--yes', '--relay', url]);
+    expect(unknown.code).toBe(4);
+    expect(unknown.stderr).toContain(`✗ Code 100 000 is unknown or expired on ${url}.
+  Ask for a fresh one, and check that both machines use the same relay.
+  No changes were made.
+`);
+    const listener = await Client.open(relay.port);
+    const code = await listener.listen();
+    await (await Client.open(relay.port)).join(code).next();
+    const used = await laptop.amesh(['invite', code, '--yes', '--json', '--relay', url]);
+    expect(used.code).toBe(4);
+    expect(objectOf(used)).toMatchObject({
+      ok: false,
+      error: { code: 'code_used', message: 'Somebody has used this code already.' },
+    });
+  });
+
+  it.concurrent('is not used up where nobody could answer', async () => {
+    const laptop = await createNamed('laptop');
+    const listener = await Client.open(relay.port);
+    const code = await listener.listen();
+    const ran = await laptop.amesh(['invite', code, '--relay', url]);
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toContain(
+      '✗ This asks what the other screen says, and there is no terminal to ask on.\n',
+    );
+    expect(await (await Client.open(relay.port)).join(code).next()).toEqual({ type: 'peer' });
+  });
+
+  it.concurrent('is taken with a gap, as it is shown', async () => {
+    const laptop = await createNamed('laptop');
+    const listener = await Client.open(relay.port);
+    const code = await listener.listen();
+    const controller = new Command(laptop, [
+      'invite',
+      code.slice(0, 3),
+      code.slice(3),
+      '--yes',
+      '--relay',
+      url,
+    ]);
+    expect(await listener.next()).toEqual({ type: 'peer' });
+    controller.kill('SIGTERM');
+    expect(await controller.ended).toBe(130);
+  });
+});
+
+describe.concurrent('a relay', () => {
+  it.concurrent('that is not there', async () => {
+    const laptop = await createNamed('laptop');
+    const ran = await laptop.amesh(['invite', '482916', '--yes', '--relay', 'ws://127.0.0.1:1']);
+    expect(ran.code).toBe(3);
+    expect(
+      ran.stderr,
+    ).toBe(`✗ The relay at ws://127.0.0.1:1/ws did not answer (ECONNREFUSED). Your devices are fine.
+  Another relay: --relay URL. One of your own: ${laptop.here('amesh relay')}. None at all: ${laptop.here('amesh trust export')}
+  No changes were made.
+`);
+  });
+
+  it.concurrent('that is busy says when to come again, and the command ends though it does not hang up', async () => {
+    const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+    await once(server, 'listening');
+    server.on('connection', (socket) =>
+      socket.send(JSON.stringify({ type: 'error', code: 'rate_limited', retryAfter: 17 })),
+    );
+    const at = `ws://127.0.0.1:${(server.address() as AddressInfo).port}/ws`;
+    const laptop = await createNamed('laptop');
+    for (const args of [['invite', '482916', '--yes'], ['listen']]) {
+      const ran = await laptop.amesh([...args, '--relay', at]);
+      expect(ran.code).toBe(9);
+      expect(ran.stderr).toContain(`✗ The relay at ${at} is busy (rate_limited).\n  Try again in 17 s.\n`);
+    }
+    server.close();
+  });
+
+  // The wait itself is what is promised.
+  it.concurrent('that takes the connection, or the first word, and says nothing is given 10 s', async () => {
+    const deaf = createServer(() => {}).listen(0, '127.0.0.1');
+    const mute = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+    await Promise.all([once(deaf, 'listening'), once(mute, 'listening')]);
+    endings.push(
+      () => deaf.close(),
+      () => mute.close(),
+    );
+    const laptop = await createNamed('laptop');
+    const runs = [deaf, mute].flatMap((server) => {
+      const at = `ws://127.0.0.1:${(server.address() as AddressInfo).port}/ws`;
+      return [['invite', '482916', '--yes'], ['listen']].map(async (args) => {
+        const ran = await laptop.amesh([...args, '--relay', at]);
+        expect(ran.stderr).toMatch(
+          /did not answer (?:within 10 s|\(Opening handshake has timed out\))\. Your devices are fine\./,
+        );
+        return ran.code;
+      });
+    });
+    expect(await Promise.all(runs)).toEqual([3, 3, 3, 3]);
+  });
+});
+
+describe.concurrent('a pairing', () => {
+  it.concurrent('of a machine with itself', async () => {
+    const machine = await createNamed('alone');
+    const target = new Command(machine, ['listen', '--relay', url]);
+    const ran = await machine.amesh(['invite', await target.until(/^(\d{6})$/m), '--yes', '--relay', url]);
+    const codes = [await target.ended, ran.code];
+    expect(codes).toContain(1);
+    expect(target.stderr + ran.stderr).toContain('✗ Both ends are this machine itself.\n');
+    expect((await machine.allowList()).devices).toEqual([]);
+  });
+
+  it.concurrent('whose last word is lost shows as unconfirmed, also at Ctrl+C, until it is revoked', async () => {
+    const [prod, laptop] = [await createNamed('prod-api'), await createNamed('laptop')];
+    let committed: () => void = () => {};
+    const lost = new Promise<void>((resolve) => {
+      committed = resolve;
+    });
+    const between = await standBetween(relay.port, async (name, frame, { pass }) => {
+      if (name !== 'M8') return pass(frame);
+      committed();
+      await new Promise(() => {}); // neither this nor the goodbye behind it
+    });
+    endings.push(() => between.close());
+    const target = new Command(prod, ['listen', '--relay', between.url]);
+    const code = await target.until(/^(\d{6})$/m);
+    const controller = new Command(laptop, ['invite', code, '--yes', '--relay', between.url]);
+    target.type(await controller.until(/^(\d{6})$/m));
+    await lost;
+    controller.kill('SIGINT');
+    expect(await controller.ended).toBe(130);
+    expect(controller.stderr).toContain(
+      '✗ Interrupted. The other machine did not acknowledge. It is saved as unconfirmed here;',
+    );
+    expect(controller.stderr).not.toMatch(/no changes|nothing was changed/i);
+
+    const listed = await laptop.amesh(['list']);
+    expect(listed.stdout).toMatch(/^prod-api +am_\S+ +target \(unconfirmed\) /m);
+    expect(listed.stderr).toContain('! "prod-api" has not acknowledged the pairing.');
+    expect(objectOf(await laptop.amesh(['list', '--json']))).toMatchObject({
+      devices: [{ friendlyName: 'prod-api', roles: ['target'], unconfirmed: true }],
+    });
+    expect((await laptop.amesh(['revoke', 'prod-api', '--yes'])).code).toBe(0);
+    expect((await laptop.allowList()).devices).toEqual([]);
+    target.kill('SIGKILL');
+    await target.ended;
+  });
+
+  it.concurrent('with somebody who changes a message ends with 7', async () => {
+    const [prod, laptop] = [await createNamed('prod-api'), await createNamed('laptop')];
+    const between = await standBetween(relay.port, (name, frame, { pass }) =>
+      pass(name === 'M5' ? frame.replace(/"body":"..../, '"body":"AAAA') : frame),
+    );
+    endings.push(() => between.close());
+    const target = new Command(prod, ['listen', '--relay', between.url]);
+    const ran = await laptop.amesh([
+      'invite',
+      await target.until(/^(\d{6})$/m),
+      '--yes',
+      '--relay',
+      between.url,
+    ]);
+    expect([ran.code, await target.ended]).toEqual([7, 5]);
+    expect(ran.stderr).toContain(
+      `✗ STOP: someone between the devices, possibly the relay, may be intercepting.\n`,
+    );
+    expect(ran.stderr).toContain('  Try a relay that you run: ');
+    expect(ran.stderr).toMatch(/\n {2}No changes were made\.\n$/);
+  });
+});

@@ -1,0 +1,285 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startRelay, type TestRelay } from '../relay/client';
+import { Command, type CommandOptions } from '../support/command';
+import { startRoomyRelay } from '../support/pairing';
+import { type Machine, useMachines } from './amesh';
+
+const createMachine = useMachines();
+let relay: TestRelay;
+let url: string;
+beforeAll(async () => {
+  relay = await startRoomyRelay();
+  url = `ws://127.0.0.1:${relay.port}/ws`;
+});
+afterAll(() => relay.relay.close());
+
+async function createNamed(name: string): Promise<Machine> {
+  const machine = await createMachine();
+  await machine.init(name);
+  return machine;
+}
+
+/** Both commands off a terminal, until the target waits for the code. */
+async function meet({
+  listen = [],
+  invite = [],
+  stdin,
+}: {
+  listen?: string[];
+  invite?: string[];
+  stdin?: CommandOptions['stdin'];
+} = {}) {
+  const [prod, laptop] = await Promise.all([createNamed('prod-api'), createNamed('laptop')]);
+  const target = new Command(
+    prod,
+    ['listen', '--relay', url, ...listen],
+    stdin === undefined ? {} : { stdin },
+  );
+  const code = await target.until(/(?:^|"code":")(\d{6})\b/);
+  const controller = new Command(laptop, ['invite', code, '--yes', '--relay', url, ...invite]);
+  const shown = await controller.until(/(?:^|"verificationCode":")(\d{6})\b/);
+  return { prod, laptop, target, controller, code, shown };
+}
+
+const isEmpty = async (...machines: Machine[]) => {
+  for (const machine of machines) expect(await machine.allowList()).toMatchObject({ hosts: [], devices: [] });
+};
+
+describe.concurrent('off a terminal', () => {
+  it.concurrent('both codes stand alone on stdout, and stdin may stay open', async () => {
+    const { prod, laptop, target, controller, code, shown } = await meet({
+      listen: ['--host', 'bank.example'],
+    });
+    target.type(shown);
+    expect([await target.ended, await controller.ended]).toEqual([0, 0]);
+    expect([target.stdout, controller.stdout]).toEqual([`${code}\n`, `${shown}\n`]);
+    const inGroups = (digits: string) => `${digits.slice(0, 3)} ${digits.slice(3)}`;
+    expect(target.stderr).toBe(`  Code  ${inGroups(code)}        expires in 1:00
+  On the calling machine run:   amesh invite ${code} --relay ${url}
+✓ Connected. Only continue if YOU just ran \`amesh invite\` on the other device.
+  Waiting for the code on the other screen, on stdin.
+✓ VERIFIED ${inGroups(shown)}
+✓ "laptop" may now call this machine.   Undo: ${prod.here('amesh revoke laptop')}
+  Answers to bank.example.
+`);
+    expect(controller.stderr).toContain(`✓ Found "prod-api" (bank.example)
+  Type this on "prod-api":   ${inGroups(shown)}
+✓ Trusted. This machine may now call "prod-api".   Undo: ${laptop.here('amesh revoke prod-api')}
+! Nobody has compared the codes, so what it names is not stored: bank.example
+  Where is it called?  ${laptop.here('amesh trust add --role target --host bank.example')}`);
+    expect((await laptop.allowList()).devices[0]?.hosts).toEqual([]);
+    expect((await prod.allowList()).hosts).toEqual(['bank.example']);
+  });
+
+  it.concurrent('--json prints each step as an object on a line, at both ends', async () => {
+    const { prod, laptop, target, controller, code, shown } = await meet({
+      listen: ['--json'],
+      invite: ['--json', '--host', '10.0.0.7:80'],
+    });
+    target.type(`${shown.slice(0, 3)} ${shown.slice(3)}`);
+    expect([await target.ended, await controller.ended]).toEqual([0, 0]);
+    const [targetRow] = (await laptop.allowList()).devices;
+    const [controllerRow] = (await prod.allowList()).devices;
+    expect(target.objects).toEqual([
+      { event: 'code', code, expiresInSeconds: 60, commands: [`amesh invite ${code} --relay ${url}`] },
+      { event: 'connected' },
+      { event: 'type_code' },
+      { event: 'verified', verificationCode: shown },
+      { ok: true, controller: controllerRow, replaced: [], hosts: [] },
+    ]);
+    expect(controller.objects).toEqual([
+      {
+        event: 'verification_code',
+        verificationCode: shown,
+        peer: { deviceId: targetRow?.deviceId, friendlyName: 'prod-api', hosts: [] },
+      },
+      { ok: true, target: targetRow },
+    ]);
+    expect(targetRow?.hosts).toEqual(['10.0.0.7']);
+    expect(target.stderr + controller.stderr).toBe('');
+  });
+
+  it.concurrent('--quiet prints the codes and nothing else', async () => {
+    const { target, controller, code, shown } = await meet({ listen: ['--quiet'], invite: ['--quiet'] });
+    target.type(shown);
+    expect([await target.ended, await controller.ended]).toEqual([0, 0]);
+    expect([target.stdout, target.stderr]).toEqual([`${code}\n`, '']);
+    expect([controller.stdout, controller.stderr]).toEqual([`${shown}\n`, '']);
+  });
+
+  it.concurrent('three lines are three tries, and both machines say that nothing has changed', async () => {
+    const { prod, laptop, target, controller, code } = await meet({ listen: ['--host', 'api.example.com'] });
+    for (const line of [code, '1', 'not a code']) target.type(line);
+    expect([await target.ended, await controller.ended]).toEqual([6, 6]);
+    const shown = `${code.slice(0, 3)} ${code.slice(3)}`;
+    expect(target.stderr).toContain(
+      `✗ Does not match (2 tries left). Type the code on the CONTROLLER's screen, not the pairing code ${shown}.\n`,
+    );
+    expect(target.stderr).toContain(
+      "✗ Does not match (1 try left). Type the code on the CONTROLLER's screen.\n",
+    );
+    for (const { stderr } of [target, controller]) {
+      expect(stderr).toContain('✗ The codes differ: a typing mistake, or someone is in the middle.\n');
+      expect(stderr).toContain('This code is spent. Start again with:');
+      expect(stderr).toMatch(/\n {2}No changes were made\.\n$/);
+    }
+    await isEmpty(prod, laptop);
+  });
+
+  it.concurrent('the last object of a failure has its error', async () => {
+    const { target, controller } = await meet({ listen: ['--json'], invite: ['--json'] });
+    for (const line of ['1', '2', '3']) target.type(line);
+    expect([await target.ended, await controller.ended]).toEqual([6, 6]);
+    expect(target.objects.slice(2)).toMatchObject([
+      { event: 'type_code' },
+      { event: 'wrong_code', triesLeft: 2, wasPairingCode: false },
+      { event: 'type_code' },
+      { event: 'wrong_code', triesLeft: 1, wasPairingCode: false },
+      { event: 'type_code' },
+      { ok: false, error: { code: 'codes_differ' } },
+    ]);
+    expect(controller.objects.at(-1)).toMatchObject({ ok: false, error: { code: 'codes_differ' } });
+  });
+
+  it.concurrent.each([
+    ['that ends', 'pipe'],
+    ['that is empty', 'ignore'],
+  ] as const)('stdin %s ends it, and the other machine hears of it', async (_, stdin) => {
+    const { prod, laptop, target, controller } = await meet({ stdin });
+    if (stdin === 'pipe') target.end();
+    expect([await target.ended, await controller.ended]).toEqual([1, 5]);
+    expect(target.stderr).toContain('✗ stdin ended before the code of the other screen came.\n');
+    expect(target.stderr).toMatch(/\n {2}Nothing was changed\.\n$/);
+    expect(controller.stderr).toContain(
+      '✗ The target disconnected.\n  Start again, on both machines.\n  No changes were made.\n',
+    );
+    await isEmpty(prod, laptop);
+  });
+
+  it.concurrent.each(['SIGINT', 'SIGTERM'] as const)('%s ends it at each stage', async (signal) => {
+    const lonely = await createNamed('prod-api');
+    const waiting = new Command(lonely, ['listen', '--relay', url, '--host', 'api.example.com']);
+    await waiting.until(/^\d{6}$/m);
+    waiting.kill(signal);
+    expect(await waiting.ended).toBe(130);
+    expect(waiting.stderr).toMatch(/\n✗ Interrupted\. No changes were made\.\n$/);
+
+    const { prod, laptop, target, controller } = await meet();
+    target.kill(signal);
+    expect([await target.ended, await controller.ended]).toEqual([130, 5]);
+    expect(target.stderr).toMatch(/\n✗ Interrupted\. No changes were made\.\n$/);
+    expect(controller.stderr).toContain('✗ The target disconnected.\n');
+
+    const other = await meet();
+    other.controller.kill(signal);
+    expect([await other.controller.ended, await other.target.ended]).toEqual([130, 5]);
+    expect(other.controller.stderr).toMatch(/\n✗ Interrupted\. No changes were made\.\n$/);
+    expect(other.target.stderr).toContain(
+      '✗ The controller disconnected.\n  Start again, on both machines.\n  No changes were made.\n',
+    );
+    await isEmpty(lonely, prod, laptop, other.prod, other.laptop);
+  });
+
+  it.concurrent('a full machine keeps whom it has, and lets one go for --yes', async () => {
+    const [prod, old, laptop] = [
+      await createNamed('prod'),
+      await createNamed('old'),
+      await createNamed('laptop'),
+    ];
+    const { publicKey } = JSON.parse((await old.amesh(['whoami', '--json'])).stdout);
+    await prod.amesh(['trust', 'add', '--role', 'controller', `amesh-p256 ${publicKey} old`]);
+
+    async function round(more: string[]) {
+      const target = new Command(prod, ['listen', '--relay', url, '--max-controllers', '1', ...more]);
+      const code = await target.until(/^(\d{6})$/m);
+      const controller = new Command(laptop, ['invite', code, '--yes', '--relay', url]);
+      target.type(await controller.until(/^(\d{6})$/m));
+      return [await target.ended, await controller.ended, target.stderr, controller.stderr];
+    }
+    const [first, second, atTarget, atController] = await round([]);
+    expect([first, second]).toEqual([8, 8]);
+    expect(atTarget).toContain('✗ This machine keeps the controllers that it has.\n');
+    expect(atTarget).not.toContain('VERIFIED');
+    expect(atTarget).toMatch(/\n {2}No changes were made\.\n$/);
+    expect(atController).toContain('✗ The target declined.\n');
+    expect((await prod.allowList()).devices.map(({ friendlyName }) => friendlyName)).toEqual(['old']);
+
+    const replaced = await round(['--yes']);
+    expect(replaced.slice(0, 2)).toEqual([0, 0]);
+    expect(replaced[2]).toContain(
+      '✓ "old" may no longer call this machine.\n✓ "laptop" may now call this machine.',
+    );
+    expect((await prod.allowList()).devices.map(({ friendlyName }) => friendlyName)).toEqual(['laptop']);
+  });
+
+  it.concurrent('a code that nobody uses', async () => {
+    const hasty = await startRelay({ limits: { codeMs: 1000 } });
+    const prod = await createNamed('prod-api');
+    const ran = await prod.amesh([
+      'listen',
+      '--relay',
+      `ws://127.0.0.1:${hasty.port}/ws`,
+      '--host',
+      'a.example',
+    ]);
+    expect(ran.code).toBe(4);
+    expect(ran.stderr).toContain('✗ No controller joined within 1 s.\n  Run again: ');
+    expect(ran.stderr).toMatch(/\n {2}No changes were made\.\n$/);
+    await isEmpty(prod);
+    await hasty.relay.close();
+  });
+
+  it.concurrent('a port that is taken', async () => {
+    const taken = createServer().listen(0);
+    await once(taken, 'listening');
+    const { port } = taken.address() as AddressInfo;
+    const prod = await createNamed('prod-api');
+    const ran = await prod.amesh(['listen', '--serve', '--port', String(port)]);
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toBe(
+      `✗ No relay can listen on port ${port}: EADDRINUSE.\n  Give another: --port 3002\n  Nothing was changed.\n`,
+    );
+    taken.close();
+  });
+
+  it.concurrent('--serve is a relay of its own, which ends with it', async () => {
+    const [prod, laptop] = [await createNamed('prod-api'), await createNamed('laptop')];
+    const target = new Command(prod, ['listen', '--serve', '--port', '0']);
+    const code = await target.until(/^(\d{6})$/m);
+    const port = await target.until(/amesh invite \d{6} --relay ws:\/\/\S+:(\d+)\/ws/);
+    const controller = new Command(laptop, ['invite', code, '--yes', '--relay', `ws://127.0.0.1:${port}`]);
+    target.type(await controller.until(/^(\d{6})$/m));
+    expect([await target.ended, await controller.ended]).toEqual([0, 0]);
+    const late = await laptop.amesh(['invite', code, '--yes', '--relay', `ws://127.0.0.1:${port}`]);
+    expect(late.code).toBe(3);
+  });
+});
+
+describe.concurrent('what cannot be meant', () => {
+  it.concurrent.each([
+    [['--max-controllers', '0'], '--max-controllers is a whole number, at least 1.'],
+    [['--max-controllers', 'two'], '--max-controllers is a whole number, at least 1.'],
+    [['--serve', '--relay', 'wss://r.example'], '--serve and --relay are different wishes.'],
+    [['--port', '3002'], '--port is where --serve listens.'],
+    [['--relay', 'https://r.example'], '--relay: The URL of a relay begins with wss:// or ws://.'],
+    [['--host', 'a b'], '--host: '],
+    [
+      ['--host', Array.from({ length: 33 }, (_, i) => `${i}.example`).join()],
+      '--host: one pairing introduces at most 32',
+    ],
+  ])('%j', async (args, message) => {
+    const ran = await (await createNamed('prod-api')).amesh(['listen', ...args]);
+    expect(ran.stderr).toContain(`✗ ${message}`);
+    expect(ran.code).toBe(2);
+  });
+
+  it.concurrent('without an identity', async () => {
+    const machine = await createMachine();
+    for (const args of [['listen'], ['invite', '482916', '--yes']]) {
+      expect((await machine.amesh(args)).code).toBe(10);
+    }
+  });
+});

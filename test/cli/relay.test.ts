@@ -1,0 +1,73 @@
+import { describe, expect, it } from 'vitest';
+import { Client, pair } from '../relay/client';
+import { Command } from '../support/command';
+import { objectOf, useMachines } from './amesh';
+
+const createMachine = useMachines();
+
+describe.concurrent('amesh relay', () => {
+  it.concurrent('serves in the foreground, needs no identity, and ends at Ctrl+C once sessions have', async () => {
+    const command = new Command(await createMachine(), ['relay', '--port', '0', '--bind', '127.0.0.1']);
+    const port = Number(await command.until(/listening on 127\.0\.0\.1:(\d+), path \/ws/));
+    const [listener, joiner] = await pair(port);
+    command.kill('SIGINT');
+    expect(await (await Client.open(port)).next()).toEqual({ type: 'error', code: 'draining' });
+    listener.send({ type: 'msg', body: 'still there' });
+    expect(await joiner.next()).toEqual({ type: 'msg', body: 'still there' });
+    joiner.send({ type: 'bye' });
+    expect(await command.ended).toBe(0);
+    for (const line of command.stdout.trim().split('\n')) expect(JSON.parse(line)).toHaveProperty('event');
+  });
+
+  it.concurrent('says why it does not start', async () => {
+    const machine = await createMachine();
+    const first = new Command(machine, ['relay', '--port', '0', '--bind', '127.0.0.1']);
+    const port = await first.until(/listening on 127\.0\.0\.1:(\d+)/);
+    const second = await machine.amesh(['relay', '--port', port, '--bind', '127.0.0.1']);
+    expect(second.code).toBe(1);
+    expect(second.stderr).toContain('EADDRINUSE');
+    first.kill('SIGTERM');
+    expect(await first.ended).toBe(0);
+    expect((await machine.amesh(['relay', '--port', '70000'])).code).toBe(2);
+  });
+});
+
+describe.concurrent('amesh config relay', () => {
+  it.concurrent('is used where nothing else is said, and by every printed command', async () => {
+    const machine = await createMachine();
+    await machine.init('prod-api');
+    const saved = await machine.amesh(['config', 'relay', 'ws://127.0.0.1:1']);
+    expect(saved).toMatchObject({ code: 0, stdout: 'ws://127.0.0.1:1/ws\n' });
+    expect((await machine.amesh(['listen'])).stderr).toContain(
+      'The relay at ws://127.0.0.1:1/ws did not answer',
+    );
+    const other = { AMESH_RELAY_URL: 'ws://127.0.0.1:2/ws' };
+    expect((await machine.amesh(['listen'], { env: other })).stderr).toContain(
+      'The relay at ws://127.0.0.1:2/ws',
+    );
+    expect(objectOf(await machine.amesh(['config', 'relay', '--json'], { env: other }))).toEqual({
+      ok: true,
+      relay: 'ws://127.0.0.1:2/ws',
+      from: 'AMESH_RELAY_URL',
+      changed: false,
+    });
+    const cleared = await machine.amesh(['config', 'relay', '--clear', '--json']);
+    expect(objectOf(cleared)).toEqual({
+      ok: true,
+      relay: 'wss://relay.authmesh.dev/ws',
+      from: 'default',
+      changed: true,
+    });
+  });
+
+  it.concurrent('saves nothing that is wrong, nor anything while something is', async () => {
+    const machine = await createMachine();
+    await machine.init('prod-api');
+    for (const wrong of ['http://r.example', 'wss://u:p@r.example', 'wss://r.example/ws?x', 'r.example']) {
+      expect((await machine.amesh(['config', 'relay', wrong])).code).toBe(2);
+    }
+    const env = { AMESH_RELAY_URL: 'http://r.example' };
+    expect((await machine.amesh(['config', 'relay', 'wss://r.example/ws'], { env })).code).toBe(2);
+    expect((await machine.amesh(['config', 'relay'])).stdout).toBe('wss://relay.authmesh.dev/ws\n');
+  });
+});
