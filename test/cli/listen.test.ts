@@ -1,6 +1,8 @@
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startRelay, type TestRelay } from '../relay/client';
 import { Command, type CommandOptions } from '../support/command';
@@ -72,6 +74,11 @@ describe.concurrent('off a terminal', () => {
   Where is it called?  ${laptop.here('amesh trust add --role target --host bank.example')}`);
     expect((await laptop.allowList()).devices[0]?.hosts).toEqual([]);
     expect((await prod.allowList()).hosts).toEqual(['bank.example']);
+    for (const { dir } of [prod, laptop]) {
+      const passphrase = (await readFile(join(dir, '.passphrase'), 'utf8')).trim();
+      expect(passphrase.length).toBeGreaterThan(20);
+      expect(target.stderr + controller.stderr).not.toContain(passphrase);
+    }
   });
 
   it.concurrent('--json prints each step as an object on a line, at both ends', async () => {

@@ -70,7 +70,7 @@ export async function toFailure(error: unknown, path: string, usage: string): Pr
         !(MOVING.has(path) && LATE.has(code));
     return {
       code,
-      message: message.endsWith(fix) ? message.slice(0, -fix.length).trim() : message,
+      message: message.endsWith(fix) ? message.slice(0, message.length - fix.length).trim() : message,
       hint: forHere(MOVING.has(path) ? fix.replace(' Nothing was changed.', '') : fix),
       exitCode: EXIT_OF_CODE[code] ?? EXIT.failure,
       sayUnchanged: unchanged,
