@@ -1,7 +1,11 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Amesh } from '@authmesh/sdk';
+import { verify as verifyInHono } from '@authmesh/sdk/hono';
+import { getRequestListener } from '@hono/node-server';
 import express from 'express';
+import { Hono } from 'hono';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Listening, listen } from '../support/listen';
 import { createMachines, type Machines } from '../support/machines';
@@ -27,21 +31,36 @@ function writeAllThenRead(port: number, request: string, bytes: Uint8Array): Pro
   });
 }
 
-describe.each([
-  { name: 'Express 5', isExpress: true },
-  { name: 'node:http', isExpress: false },
-])('refused early by $name', ({ isExpress }) => {
+const servers: { name: string; serve: (target: Amesh) => Promise<Listening> }[] = [
+  {
+    name: 'Express 5',
+    serve: (target) =>
+      listen(express().use(target.verify(), (_request, response) => void response.end('in'))),
+  },
+  {
+    name: 'node:http',
+    serve(target) {
+      const verify = target.verify();
+      return listen((request, response) => verify(request, response, () => void response.end('in')));
+    },
+  },
+  {
+    name: 'Hono',
+    serve(target) {
+      const app = new Hono().use(verifyInHono({ amesh: target }));
+      app.all('*', (c) => c.text('in'));
+      return listen(getRequestListener(app.fetch));
+    },
+  },
+];
+
+describe.each(servers)('refused early by $name', ({ serve }) => {
   let machines: Machines;
   let server: Listening;
 
   beforeAll(async () => {
     machines = await createMachines();
-    const verify = machines.target.verify();
-    server = await listen(
-      isExpress
-        ? express().use(verify, (_request, response) => void response.end('in'))
-        : (request, response) => verify(request, response, () => void response.end('in')),
-    );
+    server = await serve(machines.target);
   });
   afterAll(async () => {
     await server.close();

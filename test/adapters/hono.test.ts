@@ -1,0 +1,253 @@
+import { once } from 'node:events';
+import { createServer as createHttp2Server } from 'node:http2';
+import type { Signer } from '@authmesh/sdk/core';
+import { verify } from '@authmesh/sdk/hono';
+import { getRequestListener } from '@hono/node-server';
+import { type Context, Hono, type MiddlewareHandler } from 'hono';
+import { cors } from 'hono/cors';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { connectHttp2, http2Exchange } from '../support/http2';
+import { type Listening, listen } from '../support/listen';
+import { createMachines, type Machines } from '../support/machines';
+import { exchange, head, RawClient } from '../support/raw-http';
+import { signedRaw } from '../support/signed-raw';
+
+let machines: Machines;
+let signer: Signer;
+beforeAll(async () => {
+  machines = await createMachines();
+  signer = machines.signer;
+});
+afterAll(() => machines.remove());
+beforeEach(() => {
+  machines.rejections.length = 0;
+});
+
+const codes = () => machines.rejections.map(({ code }) => code);
+const serve = (app: Hono, pass = app.fetch) => listen(getRequestListener(pass as typeof app.fetch));
+
+/** What may have touched the body before verify(), and whether its bytes can still be had. */
+const touches: Record<string, { touch: (c: Context) => unknown; isLost?: boolean }> = {
+  nobody: { touch: () => {} },
+  'c.req.json()': { touch: (c) => c.req.json() },
+  'c.req.text()': { touch: (c) => c.req.text() },
+  'c.req.arrayBuffer()': { touch: (c) => c.req.arrayBuffer() },
+  'c.req.blob()': { touch: (c) => c.req.blob() },
+  'c.req.raw.clone()': { touch: (c) => c.req.raw.clone().text() },
+  'c.req.raw.body, unread': { touch: (c) => void c.req.raw.body },
+  'c.req.raw.text()': { touch: (c) => c.req.raw.text(), isLost: true },
+  'c.req.formData()': { touch: (c) => c.req.formData().catch(() => {}), isLost: true },
+};
+
+describe('behind whoever has touched the body', () => {
+  const text = '{"grüße":"☃ 😀"}';
+  let server: Listening;
+
+  beforeAll(async () => {
+    const app = new Hono();
+    const protect = verify({ amesh: machines.target });
+    const names = Object.keys(touches);
+    for (const name of names) {
+      const before: MiddlewareHandler = async (c, next) => {
+        await touches[name]?.touch(c);
+        await next();
+      };
+      app.post(`/${names.indexOf(name)}/hono`, before, protect, async (c) => c.text(await c.req.text()));
+      app.post(`/${names.indexOf(name)}/raw`, before, protect, async (c) =>
+        c.text(new TextDecoder().decode(await c.req.raw.clone().arrayBuffer())),
+      );
+    }
+    server = await serve(app);
+  });
+  afterAll(() => server.close());
+
+  const cases = Object.keys(touches).flatMap((name) => ['hono', 'raw'].map((reader) => ({ name, reader })));
+  it.each(cases)('$name, read as $reader', async ({ name, reader }) => {
+    const path = `/${Object.keys(touches).indexOf(name)}/${reader}`;
+    const response = await machines.controller.fetch(server.origin + path, { method: 'POST', body: text });
+    if (touches[name]?.isLost) {
+      expect(codes()).toEqual(['body_parser_ordering_error']);
+      expect(machines.rejections[0]?.fix).toBe('Put verify() before whatever reads the body.');
+      expect(response.status).toBe(500);
+      return;
+    }
+    expect(codes()).toEqual([]);
+    expect(await response.text()).toBe(text);
+  });
+
+  it('a text that does not give the bytes back is no body', async () => {
+    const path = `/${Object.keys(touches).indexOf('c.req.text()')}/hono`;
+    const init = { method: 'POST', body: Uint8Array.of(0xef, 0xbb, 0xbf, 0x61) };
+    const response = await machines.controller.fetch(server.origin + path, init);
+    expect(response.status).toBe(500);
+    expect(codes()).toEqual(['body_parser_ordering_error']);
+  });
+});
+
+describe('in an application', () => {
+  let server: Listening;
+
+  beforeAll(async () => {
+    const inner = new Hono().use(verify({ amesh: machines.target }));
+    inner.all('/*', async (c) => c.json({ by: c.get('authMesh').friendlyName, body: await c.req.text() }));
+    const app = new Hono();
+    app.use('/cors/*', cors({ origin: 'https://example.com' }));
+    app.use('/cors/*', verify({ amesh: machines.target, maxBodyBytes: 10 }));
+    app.all('/cors/*', (c) => c.text(c.get('authMesh').deviceId));
+    app.use('/own/*', verify({ amesh: machines.target }));
+    app.all('/own/*', () => new Response('own', { headers: { vary: 'Accept' } }));
+    app.use('/next/*', verify({ amesh: machines.target }));
+    app.all('/next/*', () => {
+      throw new Error('of the handler');
+    });
+    app.onError((_error, c) => c.text('handled', 418));
+    app.mount('/mounted', inner.fetch);
+    server = await serve(app);
+  });
+  afterAll(() => server.close());
+
+  it('a mounted application sees on Node what was signed', async () => {
+    const init = { method: 'POST', body: 'abc' };
+    const response = await machines.controller.fetch(`${server.origin}/mounted/x?y=1`, init);
+    expect(codes()).toEqual([]);
+    expect(await response.json()).toEqual({ by: 'controller', body: 'abc' });
+  });
+
+  it('a refusal has the headers of the middleware before it', async () => {
+    const response = await fetch(`${server.origin}/cors/x`, { headers: { origin: 'https://example.com' } });
+    expect(response.status).toBe(401);
+    expect(response.headers.get('access-control-allow-origin')).toBe('https://example.com');
+    expect(response.headers.get('www-authenticate')).toBe('AuthMesh error="unauthorized"');
+  });
+
+  it('a Response of the handler is for no shared cache either', async () => {
+    const response = await machines.controller.fetch(`${server.origin}/own/x`);
+    expect(response.headers.get('cache-control')).toBe('private');
+    expect(response.headers.get('vary')).toBe('Accept, Authorization, Signature-Input');
+  });
+
+  it('errors of handlers are theirs', async () => {
+    const response = await machines.controller.fetch(`${server.origin}/next/x`);
+    expect(response.status).toBe(418);
+    expect(await response.text()).toBe('handled');
+  });
+
+  it('closes the connection behind a refusal that leaves a body unread', async () => {
+    const client = await RawClient.connect(server.port);
+    const host = `Host: ${server.authority}`;
+    client.write(head('POST /cors/x HTTP/1.1', [host, 'Content-Length: 10']), '12345');
+    const response = await client.response();
+    expect(response.status).toBe(401);
+    expect(response.headers.connection).toBe('close');
+    client.write('67890');
+    await client.closed();
+    expect(client.error).toBeUndefined();
+  });
+
+  it.each([[], ['Content-Length: 0']])('and keeps it where there is none: %s', async (...lines) => {
+    const client = await RawClient.connect(server.port);
+    for (let i = 0; i < 2; i++) {
+      client.write(head('POST /cors/x HTTP/1.1', [`Host: ${server.authority}`, ...lines]));
+      expect((await client.response()).status).toBe(401);
+    }
+    client.destroy();
+  });
+
+  it('refuses a second line of what is signed', async () => {
+    const { line, headers } = await signedRaw(signer, server.authority, {
+      target: '/own/x',
+      headers: { 'content-type': 'text/plain' },
+    });
+    const response = await exchange(server.port, head(line, [...headers, 'Content-Type: text/html']));
+    expect(response.status).toBe(400);
+    expect(codes()).toEqual(['malformed_header']);
+  });
+
+  it('refuses trailers, which nobody has signed', async () => {
+    const request = { method: 'POST', target: '/own/x', body: 'abc' };
+    const { line, headers } = await signedRaw(signer, server.authority, request);
+    const body = '3\r\nabc\r\n0\r\nX-Late: 1\r\n\r\n';
+    const response = await exchange(
+      server.port,
+      head(line, [...headers, 'Transfer-Encoding: chunked']),
+      body,
+    );
+    expect(response.status).toBe(400);
+    expect(codes()).toEqual(['malformed_header']);
+  });
+});
+
+it('takes HTTP/2, where the authority is in :authority', async () => {
+  const app = new Hono().use(verify({ amesh: machines.target }));
+  app.post('*', async (c) => c.json({ by: c.get('authMesh').friendlyName, body: await c.req.json() }));
+  const listener = getRequestListener(app.fetch);
+  const { session, port, close } = await connectHttp2(createHttp2Server(listener));
+  const authority = `127.0.0.1:${port}`;
+  const request = { method: 'POST', target: '/a%2Fb?x', body: '{"a":1}' };
+  const { headers, body } = await signedRaw(signer, authority, request);
+  const signed = Object.fromEntries(
+    headers
+      .slice(1)
+      .map((field) => [
+        field.slice(0, field.indexOf(':')).toLowerCase(),
+        field.slice(field.indexOf(':') + 2),
+      ]),
+  );
+  const line = { ':method': 'POST', ':path': '/a%2Fb?x', ':authority': authority };
+  const accepted = await http2Exchange(session, { ...line, ...signed }, body);
+  expect(codes()).toEqual([]);
+  expect(JSON.parse(accepted.body)).toEqual({ by: 'controller', body: { a: 1 } });
+  const again = await http2Exchange(session, { ...line, ...signed }, body);
+  expect(again.status).toBe(401);
+  expect(codes()).toEqual(['replay_detected']);
+  // The same signature at another authority of the same server.
+  const elsewhere = await http2Exchange(session, { ...line, ':authority': 'localhost', ...signed }, body);
+  expect(elsewhere.status).toBe(421);
+  await close();
+});
+
+it('without the bindings of Node it goes by the URL of the request', async () => {
+  const app = new Hono().use(verify({ amesh: machines.target }));
+  app.all('*', (c) => c.text(c.req.url));
+  const server = await serve(app, ((request: Request) => app.fetch(request)) as typeof app.fetch);
+  const response = await machines.controller.fetch(`${server.origin}/a%2Fb//c?x&&y`, {
+    method: 'POST',
+    body: 'abc',
+  });
+  expect(await response.text()).toBe(`${server.origin}/a%2Fb//c?x&&y`);
+  await server.close();
+});
+
+it('is not deceived by a binding that is called incoming', async () => {
+  const app = new Hono().use(verify({ amesh: machines.target }));
+  app.all('*', (c) => c.text('in'));
+  const response = await app.request('http://localhost/', {}, { incoming: { method: 'GET', url: '/' } });
+  expect(response.status).toBe(401);
+  expect(codes()).toEqual(['missing_header']);
+});
+
+it('throws a TypeError for wrong options where they are given', () => {
+  expect(() => verify({ maxBodyByte: 1 } as never)).toThrow(TypeError);
+  expect(() => verify({ maxStaleSeconds: 60, amesh: machines.target })).toThrow(
+    'no option "maxStaleSeconds"',
+  );
+  expect(() => verify({ allowList: 'x' })).toThrow('There is no ownerKey (AMESH_OWNER_KEY)');
+  expect(() => verify({ allowList: 1, ownerKey: `Ag${'A'.repeat(42)}` } as never)).toThrow('allowList is');
+  const context = { req: {} } as never;
+  expect(() => verify(context)).toThrow('Mount it with its parentheses: app.use(verify()).');
+});
+
+it('ends with the client', async () => {
+  const app = new Hono().use(verify({ amesh: machines.target }));
+  app.all('*', (c) => c.text('in'));
+  const server = await serve(app);
+  for (let i = 0; i < 20; i++) {
+    const client = await RawClient.connect(server.port);
+    client.write(head('POST / HTTP/1.1', [`Host: ${server.authority}`, 'Content-Length: 1000']), '12345');
+    await client.response();
+    client.destroy();
+    await once(client.socket, 'close');
+  }
+  expect(await (await machines.controller.fetch(server.origin)).text()).toBe('in');
+  await server.close();
+});
