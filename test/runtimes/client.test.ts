@@ -37,7 +37,7 @@ beforeAll(async () => {
     verifierOf(() => Date.now()),
     verifierOf(() => Date.now() + 60_000),
   );
-}, 120_000);
+}, 180_000);
 afterAll(async () => {
   await recorder.close();
   await rm(root, { recursive: true });
