@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import type { RuntimeServer } from '../support/runtime-server';
 import { startWorker } from '../support/worker';
 import { runtime } from './workerd';
@@ -19,33 +19,34 @@ async function claim(worker: RuntimeServer, nonce: string, keepMs: number): Prom
 describe.skipIf(runtime === null)('the Durable Object of nonces', () => {
   it('lets one of many claims at once win', async () => {
     const worker = await startWorker({}, { nonces: 'in memory' });
+    onTestFinished(() => worker.close());
     const answers = await Promise.all(Array.from({ length: 100 }, () => claim(worker, long, 60_000)));
     expect(answers.filter((answer) => answer === 'new')).toHaveLength(1);
     expect(answers.filter((answer) => answer === 'known')).toHaveLength(99);
     expect(await claim(worker, 'too short', 60_000)).toBe('malformed');
     expect(await claim(worker, short, Number.NaN)).toBe('malformed');
-    await worker.close();
   }, 60_000);
 
   it('remembers over a restart', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'amesh-nonces-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
     const first = await startWorker({}, { nonces: { folder } });
+    onTestFinished(() => first.close());
     expect(await claim(first, long, 3_600_000)).toBe('new');
     await first.close();
     const second = await startWorker({}, { nonces: { folder } });
+    onTestFinished(() => second.close());
     expect(await claim(second, long, 3_600_000)).toBe('known');
-    await second.close();
-    await rm(folder, { recursive: true });
   }, 60_000);
 
   it('forgets by an alarm what is over, and nothing else', async () => {
     const worker = await startWorker({}, { nonces: 'in memory' });
+    onTestFinished(() => worker.close());
     expect(await claim(worker, short, 1)).toBe('new');
     expect(await claim(worker, long, 60_000)).toBe('new');
     expect(await claim(worker, short, 1)).toBe('known'); // over, but no alarm has been yet
     await sleep(11_000); // there is at most one in ten seconds
     expect(await claim(worker, short, 1)).toBe('new');
     expect(await claim(worker, long, 60_000)).toBe('known');
-    await worker.close();
   }, 60_000);
 });
