@@ -1,9 +1,13 @@
 import { type Middleware, toMiddleware } from './adapters/express/middleware';
 import { rawBody } from './adapters/node/raw-body';
 import { Bootstrap } from './bootstrap/bootstrap';
+import { createEnroller } from './bootstrap/enroller';
+import { Leases } from './bootstrap/leases';
+import { isRepeatable, untilKnown } from './bootstrap/until-known';
 import { parseHosts } from './core/authority';
 import { type ClientOptions, createClient } from './core/client/client';
 import type { ClientRejection } from './core/client/refusal';
+import { isAmeshError } from './core/errors';
 import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
 import type { Rejection } from './core/rejection';
 import { createVerifier, type Verifier } from './core/verify';
@@ -20,6 +24,7 @@ import { type DeviceIdentity, IDENTITY_KEY } from './trust/identity';
 import { LiveList } from './trust/live-list';
 import { toLoader } from './trust/load-shared';
 import { readOwnerKey, toOwnerKey } from './trust/owner-key';
+import { createIdentity } from './trust/setup';
 import { SharedList } from './trust/shared-list';
 import { sharedStoreOf } from './trust/shared-store';
 import { toAllowList } from './trust/to-allow-list';
@@ -127,7 +132,10 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
   const toClient = () =>
     createClient({
       signer: async () => (await assembled().device()).signer,
-      targetOf: async (authority) => (await assembled().list.current()).targetOf(authority)?.deviceId,
+      targetOf: async (authority) => {
+        const { bootstrap, list } = assembled();
+        return bootstrap.targetOf(authority) ?? (await list.current()).targetOf(authority)?.deviceId;
+      },
       format: options.format,
       fetch: options.fetch,
       maxBodyBytes: options.maxBodyBytes,
@@ -144,7 +152,7 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
       throw new TypeError('verify() was given a request. Mount it with its parentheses: amesh.verify().');
     }
     readVerifyOptions(verifyOptions); // as they were given: onReject is wrapped below
-    const { log, list, store, bootstrap, needsIdentity, serve } = assembled();
+    const { log, list, store, bootstrap, needsIdentity, serve, enroller, leases } = assembled();
     const answersTo = hosts ?? hostsOf(env());
     const isPending = bootstrap.isPending;
     if (needsIdentity) serve();
@@ -163,14 +171,21 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
         return (verifyOptions.onReject ?? onReject)?.(rejection);
       },
       allowList: list,
+      enroller,
+      onAccept: ({ device }) => {
+        leases?.note(device);
+        return undefined;
+      },
     });
   };
 
   return {
     async fetch(input, init) {
       client ??= toClient();
-      const response = await client.fetch(input, init);
-      const { list, device } = assembled();
+      const { fetch: send } = client;
+      const { list, device, bootstrap } = assembled();
+      const isNew = bootstrap.isPending && (await bootstrap.asCaller(urlOf(input)));
+      const response = await untilKnown(() => send(input, init), isNew && isRepeatable(input, init));
       await confirmTarget(response, list, device);
       return response;
     },
@@ -183,7 +198,7 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
 
     identity: async () => (await assembled().device()).identity,
 
-    bootstrapIfNeeded: () => assembled().bootstrap.asTarget(),
+    bootstrapIfNeeded: () => assembled().bootstrap.take(),
   };
 }
 
@@ -211,7 +226,19 @@ function assemble(options: AmeshOptions, env: Env) {
     return opening;
   };
   const log = createLog(env, dir);
-  const bootstrap = new Bootstrap({ dir, env, tell: log.once });
+  const open = () =>
+    device().catch((error) => {
+      if (isAmeshError(error) && error.code === 'no_identity') return null;
+      throw error;
+    });
+  const create = async (friendlyName: string) => {
+    await createIdentity(dir, env, { friendlyName }, shared).catch((error) => {
+      if (!isAmeshError(error) || error.code !== 'identity_exists') throw error; // another process was faster
+    });
+    return device();
+  };
+  const send: typeof globalThis.fetch = (input, init) => (options.fetch ?? globalThis.fetch)(input, init);
+  const bootstrap = new Bootstrap({ env, open, create, tell: log.once, fetch: send });
   let isServing = false;
   const serve = () => {
     isServing = true;
@@ -246,7 +273,17 @@ function assemble(options: AmeshOptions, env: Env) {
           },
         });
   const needsIdentity = ownerKey === null;
-  return { bootstrap, device, list, log, needsIdentity, serve, store };
+  // Whoever has the owner's public key only cannot write the list.
+  const writing = needsIdentity
+    ? { enroller: createEnroller({ device, list }), leases: new Leases({ device, list }) }
+    : { enroller: undefined, leases: undefined };
+  return { bootstrap, device, list, log, needsIdentity, serve, store, ...writing };
+}
+
+/** What is called, as far as it can be told: whatever else it is, `fetch` itself will say. */
+function urlOf(input: string | URL | Request): URL | null {
+  const url = String(input instanceof Request ? input.url : input);
+  return URL.canParse(url) ? new URL(url) : null;
 }
 
 function readSharing({ maxStaleSeconds = 60, pollSeconds = 1 }: AmeshOptions) {

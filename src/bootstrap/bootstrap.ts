@@ -1,16 +1,27 @@
+import { hostname } from 'node:os';
+import { isLoopback } from '../core/authority';
 import { AmeshError, isAmeshError } from '../core/errors';
-import { FileStore } from '../trust/file-store';
 import type { Env } from '../trust/home';
-import { readIdentity } from '../trust/identity';
-import { kindOf, readToken } from './read-token';
-import { takeProvisionToken } from './take-provision';
-import type { ProvisionClaims, TokenKind } from './token';
+import { findTaken } from '../trust/tokens';
+import { enrolAt, isFor } from './enrol';
+import { nameFor } from './names';
+import { assertTimely, kindOf, readToken } from './read-token';
+import { type Taker, takeProvisionToken } from './take-provision';
+import type { GrantClaims, ProvisionClaims, TokenKind } from './token';
 
-export interface BootstrapOptions {
-  readonly dir: string;
+export interface BootstrapOptions extends Taker {
   readonly env: Env;
   /** Says a line once. */
   readonly tell: (line: string) => void;
+  /** Sends enrolments. */
+  readonly fetch: typeof globalThis.fetch;
+}
+
+/** A token out of the environment. */
+interface Found {
+  readonly text: string;
+  /** What it says it is. */
+  readonly kind: TokenKind | null;
 }
 
 /**
@@ -20,11 +31,14 @@ export interface BootstrapOptions {
 export class Bootstrap {
   readonly #options: BootstrapOptions;
   /** Out of the environment, and not yet done with. */
-  #inHand: { readonly text: string; readonly kind: TokenKind | null } | undefined;
+  #inHand: Found | undefined;
   /** What needs no second look, where an environment is not ours to change. */
   #doneWith: string | undefined;
   #taking: Promise<boolean> | undefined;
   #taken: ProvisionClaims | undefined;
+  /** The grant in hand, where this machine is ready for it and its target was not called yet. */
+  #grant: GrantClaims | undefined;
+  readonly #targets = new Map<string, string>();
 
   constructor(options: BootstrapOptions) {
     this.#options = options;
@@ -40,42 +54,57 @@ export class Bootstrap {
     return this.#taken;
   }
 
+  /** The deviceId of a target at which this process has enrolled; the list in memory may not know it yet. */
+  targetOf(authority: string): string | undefined {
+    return this.#targets.get(authority);
+  }
+
   /**
    * Takes a provision token, for a machine that is called.
    *
    * @returns whether it was taken now
    * @throws AmeshError saying what is wrong with it, where the machine has no identity without it
    */
-  asTarget(): Promise<boolean> {
-    return this.#take('provision');
+  async asTarget(): Promise<boolean> {
+    const found = this.#look('provision');
+    if (found === undefined) return false;
+    if (found.kind === 'grant') return this.#unlessSettled(wrongKind('grant'), () => {});
+    return this.#once(found, () => this.#provision(found.text));
+  }
+
+  /**
+   * Takes a grant, for a machine that calls: enrols it at the grant's target once that is called.
+   *
+   * @param url what is called; null for the target itself, wherever that is
+   * @returns whether it was taken now
+   * @throws AmeshError saying what is wrong with it, where the machine has no identity without it; as `enrolAt()`
+   */
+  async asCaller(url: URL | null): Promise<boolean> {
+    const isElsewhere = url !== null && this.#grant !== undefined && !isFor(this.#grant, url);
+    const found = this.#look('grant');
+    if (found === undefined || isElsewhere) return false;
+    if (found.kind !== 'provision') {
+      if (this.#taking === undefined) return this.#once(found, () => this.#enrol(found.text, url));
+      await this.#taking.catch(() => {}); // perhaps for another URL
+      return this.asCaller(url);
+    }
+    if (this.#inHand === found) return this.asTarget(); // verify() of the same instance has it
+    return this.#unlessSettled(wrongKind('provision'), () => {});
+  }
+
+  /** Takes a token of either kind. */
+  async take(): Promise<boolean> {
+    const { env } = this.#options;
+    const kind = (this.#inHand ?? { kind: kindOf(env.AMESH_BOOTSTRAP_TOKEN?.trim() ?? '') }).kind;
+    return kind === 'grant' ? this.asCaller(null) : this.asTarget();
   }
 
   get #text(): string | undefined {
     return this.#options.env.AMESH_BOOTSTRAP_TOKEN?.trim();
   }
 
-  #take(wanted: TokenKind): Promise<boolean> {
-    const token = this.#look(wanted);
-    if (token === undefined) return Promise.resolve(false);
-    if (token.kind !== null && token.kind !== wanted)
-      return this.#unlessSettled(wrongKind(token.kind), () => {});
-    this.#taking ??= this.#provision(token.text)
-      .catch((error) => {
-        if (!isAboutToken(error)) throw error;
-        return this.#unlessSettled(error, () => {
-          this.#doneWith = token.text;
-          this.#inHand = undefined;
-          this.#options.tell(`AMESH_BOOTSTRAP_TOKEN was not taken, ${error.code}: ${error.message}`);
-        });
-      })
-      .finally(() => {
-        this.#taking = undefined;
-      });
-    return this.#taking;
-  }
-
   /** What is in hand, or in the environment; from there only what is wanted is taken, and what nobody could want. */
-  #look(wanted: TokenKind) {
+  #look(wanted: TokenKind): Found | undefined {
     const { env } = this.#options;
     const text = this.#text;
     if (this.#inHand !== undefined || !text || text === this.#doneWith) return this.#inHand;
@@ -87,23 +116,71 @@ export class Bootstrap {
     return found;
   }
 
+  #once(found: Found, take: () => Promise<boolean>): Promise<boolean> {
+    this.#taking ??= take()
+      .catch((error) => {
+        if (!isAboutToken(error)) throw error;
+        return this.#unlessSettled(error, () => {
+          this.#settle(found.text);
+          this.#options.tell(`AMESH_BOOTSTRAP_TOKEN was not taken, ${error.code}: ${error.message}`);
+        });
+      })
+      .finally(() => {
+        this.#taking = undefined;
+      });
+    return this.#taking;
+  }
+
   async #provision(text: string): Promise<boolean> {
-    const { dir, env } = this.#options;
     const token = await readToken(text);
     if (token.kind !== 'provision') throw wrongKind(token.kind);
-    const isNew = await takeProvisionToken(token.claims, dir, env);
+    const isNew = await takeProvisionToken(token.claims, this.#options);
     this.#taken = token.claims;
-    this.#doneWith = text;
-    this.#inHand = undefined;
+    this.#settle(text);
     return isNew;
   }
 
-  /** A machine that has an identity does not need the token: its controllers must not be shut out by a wrong one. */
+  async #enrol(text: string, url: URL | null): Promise<boolean> {
+    const { open, create, fetch } = this.#options;
+    const token = await readToken(text);
+    if (token.kind !== 'grant') throw wrongKind(token.kind);
+    const { claims } = token;
+    const now = Math.floor(Date.now() / 1000);
+    const opened = await open();
+    const taken = opened === null ? undefined : findTaken(await opened.trust.read(), claims.jti);
+    // As long as it lasts, or can no longer be taken anew, it is as good as the list of the target says.
+    if (taken !== undefined && (now < (taken.until ?? 0) || now >= claims.exp)) {
+      this.#settle(text);
+      return false;
+    }
+    assertTimely(token, now); // before anything is written
+    const device = opened ?? (await create(nameFor(claims.callers, hostname())));
+    this.#grant = claims;
+    const origin = url ?? originOf(claims);
+    if (origin === null || !isFor(claims, origin)) return false;
+    await enrolAt(origin, claims, device, fetch);
+    this.#targets.set(origin.host, claims.iss);
+    this.#settle(text);
+    return true;
+  }
+
+  #settle(text: string): void {
+    this.#doneWith = text;
+    this.#inHand = undefined;
+    this.#grant = undefined;
+  }
+
+  /** A machine that has an identity does not need the token: those it knows must not be shut out by a wrong one. */
   async #unlessSettled(error: AmeshError, settle: () => void): Promise<false> {
-    if ((await readIdentity(new FileStore(this.#options.dir))) === null) throw error;
+    if ((await this.#options.open()) === null) throw error;
     settle();
     return false;
   }
+}
+
+/** Where a target is called that a grant names, as far as that can be told. */
+function originOf({ hosts: [host] }: GrantClaims): URL | null {
+  return host === undefined ? null : new URL(`${isLoopback(host) ? 'http' : 'https'}://${host}`);
 }
 
 function isAboutToken(error: unknown): error is AmeshError {
@@ -115,9 +192,7 @@ function wrongKind(kind: TokenKind): AmeshError {
     ? new AmeshError(
         'token_wrong_type',
         'The token is a grant, which is for a machine that calls: amesh.fetch takes it.',
-        {
-          fix: 'A machine that is called takes a token of: amesh provision',
-        },
+        { fix: 'A machine that is called takes a token of: amesh provision' },
       )
     : new AmeshError(
         'token_wrong_type',

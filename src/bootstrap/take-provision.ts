@@ -1,12 +1,15 @@
-import { isAmeshError } from '../core/errors';
-import { openDevice } from '../trust/device';
-import { FileStore } from '../trust/file-store';
-import type { Env } from '../trust/home';
-import { readIdentity } from '../trust/identity';
-import { createIdentity } from '../trust/setup';
+import type { Device } from '../trust/device';
 import { findTaken, takeProvision } from '../trust/tokens';
 import { assertTimely } from './read-token';
 import type { ProvisionClaims } from './token';
+
+/** The machine that takes a token. */
+export interface Taker {
+  /** null where there is no identity yet. */
+  readonly open: () => Promise<Device | null>;
+  /** Makes an identity, or finds the one that another process has made meanwhile. */
+  readonly create: (friendlyName: string) => Promise<Device>;
+}
 
 /**
  * Takes a provision token on the machine for which it is: makes an identity where there is none, and trusts the issuer.
@@ -15,18 +18,11 @@ import type { ProvisionClaims } from './token';
  * @returns false where it was taken before, by whomever and however long ago
  * @throws AmeshError as `assertTimely` and `takeProvision`, and of the key backend
  */
-export async function takeProvisionToken(claims: ProvisionClaims, dir: string, env: Env): Promise<boolean> {
-  const identity = await readIdentity(new FileStore(dir));
-  if (identity !== null) {
-    const { trust } = await openDevice(dir, env);
-    if (findTaken(await trust.read(), claims.jti) !== undefined) return false;
-  }
+export async function takeProvisionToken(claims: ProvisionClaims, taker: Taker): Promise<boolean> {
+  const opened = await taker.open();
+  if (opened !== null && findTaken(await opened.trust.read(), claims.jti) !== undefined) return false;
   assertTimely({ kind: 'provision', claims }, Math.floor(Date.now() / 1000)); // before anything is written
-  if (identity === null) {
-    await createIdentity(dir, env, { friendlyName: claims.target }).catch((error) => {
-      if (!isAmeshError(error) || error.code !== 'identity_exists') throw error; // another process was faster
-    });
-  }
+  const { trust } = opened ?? (await taker.create(claims.target));
   const provision = {
     id: claims.jti,
     issuedAt: claims.iat,
@@ -34,7 +30,6 @@ export async function takeProvisionToken(claims: ProvisionClaims, dir: string, e
     hosts: claims.hosts,
   };
   let isNew = false;
-  const { trust } = await openDevice(dir, env);
   await trust.update((document) => {
     const changed = takeProvision(document, provision, Math.floor(Date.now() / 1000));
     isNew = changed !== document;

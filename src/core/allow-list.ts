@@ -40,6 +40,8 @@ export interface AllowListSource {
    * @throws AmeshError `allow_list_integrity_failure` or `allow_list_unavailable`; the request is then refused
    */
   current(): MaybePromise<AllowList>;
+  /** Whoever has just changed the list, or misses something in it, wants it looked at again before it counts next. */
+  expire?(): void;
 }
 
 /**

@@ -1,9 +1,11 @@
 /**
  * What each string that a device key signs begins with, so that no signature can be taken for one of another kind.
- * A request's signature base begins with a quotation mark, which none of these does.
+ * A request's signature base begins with a quotation mark, and a token with `eyJ`, which none of these does.
  */
 export const LABELS = Object.freeze({
   allowList: 'amesh allow list v1\n',
+  enrolment: 'amesh enrolment v1\n',
+  registration: 'amesh registration v1\n',
   /** Behind its length in 4 bytes, as is all that follows it. */
   pairing: { controller: 'amesh-pair/1 controller', target: 'amesh-pair/1 target' },
 });

@@ -23,3 +23,9 @@ export function refusalMessage(code: RejectCode, nowMs: number): RefusalMessage 
   if (code === 'timestamp_out_of_range') headers.date = new Date(nowMs).toUTCString();
   return { status, headers, body: JSON.stringify({ error: wire }) };
 }
+
+/** What a client gets to see of what a verifier has answered itself. */
+export function answerMessage(value: object): RefusalMessage {
+  const headers = { 'content-type': 'application/json', 'cache-control': 'no-store' };
+  return { status: 200, headers, body: JSON.stringify(value) };
+}

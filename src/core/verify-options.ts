@@ -32,6 +32,11 @@ export interface VerifyOptions {
   readonly pathPrefix?: string | undefined;
   /** Takes X-Forwarded-Host for the Host header; only behind a proxy that sets it itself. Default false. */
   readonly trustForwardedHost?: boolean | undefined;
+  /**
+   * Answers `POST /.well-known/amesh/enroll`, by which callers that hold a grant put themselves into the allow list;
+   * default false. Needs the list's own key, so an instance of `createAmesh()`.
+   */
+  readonly enroll?: boolean | undefined;
   /** See {@link streamUnverifiedBody}; default false. `maxBodyBytes` counts all the same. */
   readonly [streamUnverifiedBody]?: boolean | undefined;
   /** Told of each refusal, with the precise reason that the client does not get to see. */
@@ -49,6 +54,7 @@ export interface VerifySettings {
   readonly authority: string | undefined;
   readonly pathPrefix: string | undefined;
   readonly trustForwardedHost: boolean;
+  readonly enroll: boolean;
   readonly onReject: ((rejection: Rejection) => void) | undefined;
 }
 
@@ -61,6 +67,7 @@ const NAMES: ReadonlySet<string | symbol> = new Set<keyof VerifyOptions>([
   'authority',
   'pathPrefix',
   'trustForwardedHost',
+  'enroll',
   'onReject',
   streamUnverifiedBody,
 ]);
@@ -70,7 +77,8 @@ const NAMES: ReadonlySet<string | symbol> = new Set<keyof VerifyOptions>([
  */
 export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
   assertOptionNames('verify()', options, NAMES);
-  const { nonceStore, onReject, trustForwardedHost = false, maxBodyBytes = 1_048_576 } = options;
+  const { nonceStore, onReject, trustForwardedHost = false, enroll = false } = options;
+  const { maxBodyBytes = 1_048_576 } = options;
   const clockSkewSeconds = options.clockSkewSeconds ?? 30;
   if (!(clockSkewSeconds >= 1 && clockSkewSeconds <= 300)) {
     throw new TypeError('clockSkewSeconds is a number of seconds from 1 to 300.');
@@ -88,6 +96,7 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
     throw new TypeError('nonceStore has no claim(); a NonceStore is expected.');
   }
   if (typeof trustForwardedHost !== 'boolean') throw new TypeError('trustForwardedHost is true or false.');
+  if (typeof enroll !== 'boolean') throw new TypeError('enroll is true or false.');
   if (onReject !== undefined && typeof onReject !== 'function')
     throw new TypeError('onReject is a function.');
   const streamsBody = options[streamUnverifiedBody] ?? false;
@@ -104,6 +113,7 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
     authority: options.authority === undefined ? undefined : readAuthority(options.authority),
     pathPrefix: readPathPrefix(options.pathPrefix),
     trustForwardedHost,
+    enroll,
     onReject,
   };
 }

@@ -1,5 +1,5 @@
 import { cryptoProvider } from '#crypto';
-import { type AllowListSource, createAllowList } from './allow-list';
+import { type AllowList, type AllowListSource, createAllowList, type TrustedDevice } from './allow-list';
 import type { AuthMeshIdentity } from './caller';
 import { checkBody, readBody, readyBody } from './check-body';
 import { findController, readAllowList } from './check-device';
@@ -8,20 +8,21 @@ import { claimNonce, shareClaims } from './check-nonce';
 import { checkSignature, readCovered } from './check-signature';
 import type { RejectCode } from './codes';
 import type { Credentials } from './credentials';
-import type { CryptoProvider } from './crypto/provider';
+import type { CryptoProvider, MaybePromise } from './crypto/provider';
+import { type Enroller, isEnrolment, readEnrolment } from './enrolment';
 import { Fault, toFault } from './fault';
 import { toFreshRequest, toStreamingRequest } from './fresh-request';
 import { checkFreshness } from './freshness';
 import { KeyCache } from './key-cache';
 import { InMemoryNonceStore, type NonceStore } from './nonce-memory';
 import { readCredentials } from './read-credentials';
-import { type RefusalMessage, refusalMessage } from './refusal';
+import { answerMessage, type RefusalMessage, refusalMessage } from './refusal';
 import { toRejection } from './rejection';
 import { type RequestLine, readRequestLine } from './request-line';
 import { callSafely } from './safe-call';
 import { type BodyStream, streamBody } from './stream-body';
 import { readVerifyOptions, type VerifyOptions, type VerifySettings } from './verify-options';
-import { type RequestView, toRequestView } from './view';
+import { fieldValue, type RequestView, toRequestView } from './view';
 
 export interface VerifierOptions extends VerifyOptions {
   /** Whom to trust: a source that is asked on every request, or plain values. */
@@ -30,12 +31,33 @@ export interface VerifierOptions extends VerifyOptions {
   readonly crypto?: CryptoProvider | undefined;
   /** The clock, Unix milliseconds; default `Date.now`. */
   readonly now?: (() => number) | undefined;
+  /** Answers enrolments where `enroll` is on. */
+  readonly enroller?: Enroller | undefined;
+  /** Told of each request that may pass. */
+  readonly onAccept?: ((acceptance: Acceptance) => MaybePromise<AnswerHeaders | undefined>) | undefined;
+}
+
+/** Headers by lower-case name. */
+export type AnswerHeaders = Readonly<Record<string, string>>;
+
+/** A request that may pass, for whoever keeps the books. What `onAccept` gives goes out with the answer. */
+export interface Acceptance {
+  /** As the allow list has it. */
+  readonly device: TrustedDevice;
+  /** Of this request, 22 characters. */
+  readonly nonce: string;
+  /** As it was signed, in normal form. */
+  readonly authority: string;
+  /** Whether the caller names this very device in AuthMesh-Target. */
+  readonly isNamed: boolean;
 }
 
 /** A request that may pass. */
 export interface Accepted<R> {
   readonly ok: true;
   readonly caller: AuthMeshIdentity;
+  /** What the answer has to carry besides; often absent. */
+  readonly headers?: AnswerHeaders | undefined;
   /** The request with its body, which is verified and can be read: a view has the bytes, a `Request` is a fresh one. */
   readonly request: R;
   /**
@@ -45,11 +67,11 @@ export interface Accepted<R> {
   readonly stream?: BodyStream | undefined;
 }
 
-/** A request that may not. */
+/** A request that goes no further. */
 export interface Refused {
   readonly ok: false;
-  /** The precise reason; the client may see less. */
-  readonly code: RejectCode;
+  /** The precise reason; the client may see less. `answered` for an enrolment that was taken: it is done with. */
+  readonly code: RejectCode | 'answered';
   /** The HTTP status. */
   readonly status: number;
   /** The answer for the client; made anew at each access. */
@@ -84,10 +106,12 @@ export interface Verifier {
  * @see docs/protocol.md, "The checks"
  */
 export function createVerifier(options: VerifierOptions): Verifier {
-  const { allowList, crypto = cryptoProvider, now = Date.now, ...rest } = options;
+  const { allowList, crypto = cryptoProvider, now = Date.now, enroller, onAccept, ...rest } = options;
   if (typeof allowList !== 'object' || allowList === null)
     throw new TypeError('createVerifier() needs an allowList.');
   const settings = readVerifyOptions(rest);
+  if (settings.enroll && enroller === undefined)
+    throw new TypeError('enroll needs an instance of createAmesh(), which can write its list.');
   const list = 'current' in allowList ? null : createAllowList(allowList);
   const context: Context = {
     settings,
@@ -96,6 +120,8 @@ export function createVerifier(options: VerifierOptions): Verifier {
     source: list === null ? (allowList as AllowListSource) : { current: () => list },
     nonceStore: settings.nonceStore ?? new InMemoryNonceStore({ now }),
     keys: new KeyCache(crypto),
+    enroller: settings.enroll ? enroller : undefined,
+    onAccept,
   };
   async function verify(request: Request | RequestView, call: VerifyCall = {}) {
     if (!isRequest(request)) return verifyView(context, request, call);
@@ -123,6 +149,8 @@ interface Context {
   readonly source: AllowListSource;
   readonly nonceStore: NonceStore;
   readonly keys: KeyCache;
+  readonly enroller: Enroller | undefined;
+  readonly onAccept: VerifierOptions['onAccept'];
 }
 
 // The view of a Request, so that the same one verified again is known to be the same.
@@ -141,14 +169,25 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
   const nowMs = context.now();
   let credentials: Credentials | Fault | undefined;
   let line: RequestLine | Fault | undefined;
-  try {
-    credentials = readCredentials(headers);
-    if (credentials instanceof Fault) return refuse(credentials);
-    line = readRequestLine(view, {
+  const readLine = () =>
+    readRequestLine(view, {
       authority: settings.authority,
       pathPrefix: settings.pathPrefix,
       trustForwardedHost: call.trustForwardedHost ?? settings.trustForwardedHost,
     });
+  try {
+    if (context.enroller !== undefined && isEnrolment(view)) {
+      line = readLine();
+      if (line instanceof Fault) return refuse(line);
+      const stray = checkHost(settings, view, line, await readAllowList(source));
+      if (stray !== null) return refuse(stray);
+      const { authority } = line;
+      const body = await readEnrolment(view);
+      return answer(await context.enroller({ authority, body, nowMs, settings, nonceStore }));
+    }
+    credentials = readCredentials(headers);
+    if (credentials instanceof Fault) return refuse(credentials);
+    line = readLine();
     if (line instanceof Fault) return refuse(line);
     const covered = readCovered(credentials, headers);
     if (covered instanceof Fault) return refuse(covered);
@@ -184,8 +223,11 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
         const { maxBodyBytes } = settings;
         const stream = await streamBody(view, { maxBodyBytes, crypto, recheck, report: refuse });
         if (stream instanceof Fault) return refuse(stream);
-        if (stream !== undefined)
-          return { ok: true, caller, request: { ...view, body: new Uint8Array() }, stream } as const;
+        if (stream !== undefined) {
+          const more = await context.onAccept?.(accepted(device, credentials, line, list));
+          const request = { ...view, body: new Uint8Array() };
+          return { ok: true, caller, headers: more, request, stream } as const;
+        }
       }
       bytes = await readBody(view, settings.maxBodyBytes);
       const later = await recheck();
@@ -197,7 +239,9 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
 
     const request = { ...view, body };
     shareClaims(view, request);
-    return { ok: true, caller, request } as const;
+    const telling = context.onAccept?.(accepted(device, credentials, line, list));
+    const more = telling instanceof Promise ? await telling : telling;
+    return { ok: true, caller, headers: more, request } as const;
   } catch (error) {
     // A stranger cannot get here: only the allow list, a store or a body throws, and its code says which.
     const thrown = toFault(error);
@@ -205,21 +249,39 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
     return refuse(thrown, error);
   }
 
+  function accepted(
+    device: TrustedDevice,
+    { nonce }: Credentials,
+    { authority }: RequestLine,
+    { deviceId }: AllowList,
+  ): Acceptance {
+    const isNamed = deviceId !== null && fieldValue(headers, 'authmesh-target') === deviceId;
+    return { device, nonce, authority, isNamed };
+  }
+
+  function answer(value: object): Refused {
+    return conclude('answered', answerMessage(value), false);
+  }
+
   function refuse(fault: Fault, cause?: unknown): Refused {
     const rejection = toRejection(fault, view, credentials, line, cause);
     const { onReject } = settings;
     // A request must not decide whether the user's own logging stops the server, and the refusal stands.
     if (onReject !== undefined) callSafely(() => onReject(rejection));
-    const message = refusalMessage(fault.code, nowMs);
-    return {
-      ok: false,
-      code: fault.code,
-      status: rejection.status,
-      message,
-      bodyUnread: typeof view.body === 'function' && readyBody(view) === undefined,
-      get response() {
-        return new Response(message.body, { status: message.status, headers: message.headers });
-      },
-    };
+    const bodyUnread = typeof view.body === 'function' && readyBody(view) === undefined;
+    return conclude(fault.code, refusalMessage(fault.code, nowMs), bodyUnread);
   }
+}
+
+function conclude(code: Refused['code'], message: RefusalMessage, bodyUnread: boolean): Refused {
+  return {
+    ok: false,
+    code,
+    status: message.status,
+    message,
+    bodyUnread,
+    get response() {
+      return new Response(message.body, { status: message.status, headers: message.headers });
+    },
+  };
 }

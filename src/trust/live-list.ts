@@ -38,6 +38,10 @@ export class LiveList implements AllowListSource {
     return this.#reload(stamp);
   }
 
+  expire(): void {
+    this.#checkedAt = Number.NEGATIVE_INFINITY;
+  }
+
   #reload(stamp: string): Promise<AllowList> {
     this.#list = null;
     this.#failure = null;

@@ -1,8 +1,9 @@
 import { cryptoProvider } from '#crypto';
-import { type AllowList, type AllowListSource, createAllowList, deviceIdOf } from '../core/allow-list';
+import { type AllowList, type AllowListSource, deviceIdOf } from '../core/allow-list';
 import type { MaybePromise } from '../core/crypto/provider';
 import { AllowListIntegrityError, AmeshError, isAmeshError } from '../core/errors';
 import { hashDocument, openDocument } from './document';
+import { toAllowList } from './to-allow-list';
 
 /** How long a failed read counts, so that many requests are not as many reads. */
 const RETRY_MS = 1000;
@@ -85,7 +86,8 @@ export class SealedList implements AllowListSource {
         fix: 'Put allow_list.json there, as it lies in AUTH_MESH_DIR of its owner.',
       });
     }
-    const { hosts, devices, revision } = await openDocument(bytes, owner, list);
+    const document = await openDocument(bytes, owner, list);
+    const { revision } = document;
     const hash = await hashDocument(bytes);
     if (revision < this.#revision) {
       throw new AmeshError(
@@ -96,7 +98,7 @@ export class SealedList implements AllowListSource {
     if (revision === this.#revision && hash !== this.#hash) {
       throw new AllowListIntegrityError(`There are two allow lists of revision ${revision}.`);
     }
-    if (hash !== this.#hash) this.#list = createAllowList({ deviceId: list, hosts, devices });
+    if (hash !== this.#hash) this.#list = toAllowList(document);
     this.#revision = revision;
     this.#hash = hash;
     if (nowMs > this.#readAtMs) this.#readAtMs = nowMs; // reads of two requests may end in either order

@@ -47,19 +47,20 @@ export interface Published {
  * no identity, and whoever is interrupted can begin again. Where there is one, and the store of AMESH_STORE_URL has no
  * list of it, the list of the folder is put there.
  *
+ * @param shared where the list is to lie; default the store of AMESH_STORE_URL, or the folder
  * @throws AmeshError `identity_exists`, `key_backend_unavailable`
  */
 export async function createIdentity(
   dir: string,
   env: Env,
   options: CreateIdentityOptions,
+  shared: DocumentStore | null = sharedStoreOf(env),
 ): Promise<DeviceIdentity & Aside & Published> {
   const backend = findBackend(options.backend ?? 'encrypted-file');
   const context = { dir, env };
   const probe = await backend.probe(context);
   if (!probe.available) throw new AmeshError('key_backend_unavailable', probe.reason);
   const store = new FileStore(dir);
-  const shared = sharedStoreOf(env);
 
   return store.locked(SETUP, async (assertHeld) => {
     const before = await store.read(IDENTITY_KEY);

@@ -53,6 +53,10 @@ export class SharedList implements AllowListSource {
     return this.#patiently(this.#read()).then(() => this.#decide());
   }
 
+  expire(): void {
+    this.#attemptedAt = Number.NEGATIVE_INFINITY;
+  }
+
   /** Reads from now on; else from the first request on. */
   #start(): void {
     if (this.#hasStarted) return;

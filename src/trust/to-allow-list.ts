@@ -2,11 +2,19 @@ import { type AllowList, createAllowList, type TrustedDevice } from '../core/all
 import type { AllowListDocument, DeviceEntry } from './document';
 
 const made = new WeakMap<AllowListDocument, AllowList>();
+const documents = new WeakMap<AllowList, AllowListDocument>();
 
 /** The allow list that a document says. */
 export function toAllowList(document: AllowListDocument): AllowList {
-  const { list, hosts, devices } = document;
-  return made.get(document) ?? createAllowList({ deviceId: list, hosts, devices: devices.map(toDevice) });
+  const { list: deviceId, hosts, devices } = document;
+  const list = made.get(document) ?? createAllowList({ deviceId, hosts, devices: devices.map(toDevice) });
+  documents.set(list, document);
+  return list;
+}
+
+/** The document that a list was made of by {@link toAllowList}. */
+export function documentOf(list: AllowList): AllowListDocument | undefined {
+  return documents.get(list);
 }
 
 /** Keeps the list of a document that was made on the way. */
@@ -14,6 +22,7 @@ export function keepAllowList(document: AllowListDocument, list: AllowList): voi
   made.set(document, list);
 }
 
+/** A lease is the end of its device's trust. */
 export function toDevice(entry: DeviceEntry): TrustedDevice {
   return entry.lease === undefined ? entry : { ...entry, expiresAt: entry.lease.expiresAt };
 }

@@ -178,7 +178,7 @@ const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string,
 ];
 
 describe('a token that is wrong', () => {
-  it.each(WRONG)('%s: %s', async (_what, code, message, make) => {
+  it.each(WRONG)('%s: %s', async (what, code, message, make) => {
     const token = await make();
     const dir = join(root, 'home');
     const rejections: Rejection[] = [];
@@ -197,16 +197,75 @@ describe('a token that is wrong', () => {
     const refused = await createAmesh({ dir: caller, env: {} }).fetch(`${server.origin}/api`);
     expect([refused.status, await refused.json()]).toEqual([503, { error: 'allow_list_unavailable' }]);
     expect(rejections).toMatchObject([{ code, status: 503 }]);
-    await expect(amesh.bootstrapIfNeeded()).rejects.toMatchObject({
-      code,
-      message: expect.stringContaining(message),
-    });
+    // A grant is right for fetch, and so for this.
+    if (what !== 'a grant') await expect(amesh.bootstrapIfNeeded()).rejects.toMatchObject({ code });
+    expect(`${rejections[0]?.message} ${rejections[0]?.fix}`).toContain(message);
     expect(await (await fetch(`${server.origin}/open`)).text()).toBe('open');
     await expect(access(dir)).rejects.toMatchObject({ code: 'ENOENT' });
 
     const written = JSON.stringify([logged.mock.calls, rejections]);
     for (const part of token.split('.')) if (part.length > 20) expect(written).not.toContain(part);
     await server.close();
+  });
+
+  it('a provision token for fetch: token_wrong_type', async () => {
+    const dir = join(root, 'home');
+    const env = { AMESH_BOOTSTRAP_TOKEN: await right() };
+    const amesh = createAmesh({ dir, env });
+    await expect(amesh.fetch('http://localhost:1/')).rejects.toMatchObject({
+      code: 'token_wrong_type',
+      message:
+        'The token is for a machine that is called: amesh.verify() takes it. A machine that calls takes a token of: amesh grant',
+    });
+    await expect(access(dir)).rejects.toMatchObject({ code: 'ENOENT' });
+    amesh.verify(); // whose it is
+    expect(await amesh.bootstrapIfNeeded()).toBe(true);
+  });
+
+  const HEADER = { header: GRANT_HEADER };
+  it.each<[string, AmeshCode, () => Promise<string>]>([
+    [
+      'expired',
+      'token_expired',
+      async () =>
+        forge(issuer, { ...(await grantClaims(issuer)), iat: now() - 3601, exp: now() - 1 }, HEADER),
+    ],
+    [
+      '25 hours',
+      'token_lifetime_too_long',
+      async () => forge(issuer, { ...(await grantClaims(issuer)), exp: now() + 25 * 3600 }, HEADER),
+    ],
+    [
+      'not yet valid',
+      'token_not_yet_valid',
+      async () =>
+        forge(issuer, { ...(await grantClaims(issuer)), iat: now() + 120, exp: now() + 180 }, HEADER),
+    ],
+    [
+      'a changed claim',
+      'token_invalid_signature',
+      async () =>
+        swapPart(await forge(issuer, await grantClaims(issuer), HEADER), 1, (claims) => ({
+          ...claims,
+          callers: '*',
+        })),
+    ],
+    [
+      'a private key that is no key',
+      'token_malformed',
+      async () => forge(issuer, { ...(await grantClaims(issuer)), jwk: { kty: 'EC' } }, HEADER),
+    ],
+    [
+      'two stars',
+      'token_malformed',
+      async () => forge(issuer, { ...(await grantClaims(issuer)), callers: '*-*' }, HEADER),
+    ],
+    ['not a token', 'token_malformed', async () => 'hello'],
+  ])('a grant for fetch, %s: %s', async (_what, code, make) => {
+    const dir = join(root, 'home');
+    const amesh = createAmesh({ dir, env: { AMESH_BOOTSTRAP_TOKEN: await make() } });
+    await expect(amesh.fetch('http://localhost:1/')).rejects.toMatchObject({ code });
+    await expect(access(dir)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
   it.each([

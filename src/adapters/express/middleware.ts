@@ -44,10 +44,11 @@ export function toMiddleware(verifier: Verifier): Middleware {
         request.authMesh = verdict.caller;
         // Somebody may have lost patience meanwhile.
         if (!response.headersSent) {
-          markPrivate({
-            get: (name) => response.getHeader(name),
-            set: (name, value) => response.setHeader(name, value),
-          });
+          const headers = {
+            get: (name: string) => response.getHeader(name),
+            set: (name: string, value: string) => response.setHeader(name, value),
+          };
+          markPrivate(headers, verdict.headers);
         }
         next();
       },

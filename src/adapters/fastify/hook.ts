@@ -36,9 +36,10 @@ export function toHook(verifier: Verifier): Hook {
       return;
     }
     (request as { authMesh?: AuthMeshIdentity }).authMesh = verdict.caller;
-    markPrivate({
-      get: (name) => reply.getHeader(name),
-      set: (name, value) => reply.header(name, value),
-    });
+    const headers = {
+      get: (name: string) => reply.getHeader(name),
+      set: (name: string, value: string) => reply.header(name, value),
+    };
+    markPrivate(headers, verdict.headers);
   };
 }

@@ -17,10 +17,14 @@ export function toHonoMiddleware(verifierOf: (c: Context) => Verifier): Middlewa
     if (verdict.stream === undefined) giveFreshRequest(c, view, verdict.request.body);
     else if (verdict.stream !== null) giveStream(c, view, verdict.stream);
     c.set('authMesh', verdict.caller);
-    markPrivate(c);
+    const prepare = () => {
+      markPrivate(c);
+      for (const [name, value] of Object.entries(verdict.headers ?? {})) c.header(name, value);
+    };
+    prepare();
     await next();
     // A handler that returns a Response of its own has taken the headers away that were prepared for it.
-    if (!c.res.headers.has('cache-control')) markPrivate(c);
+    if (!c.res.headers.has('cache-control')) prepare();
     return undefined;
   };
 }

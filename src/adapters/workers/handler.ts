@@ -28,17 +28,21 @@ export function toFetchHandler<A extends unknown[]>(
       configurable: true, // by another handler inside this one
       enumerable: true,
     });
-    return markPrivate(await handler(authenticated as AuthenticatedRequest, ...rest));
+    return markPrivate(await handler(authenticated as AuthenticatedRequest, ...rest), verdict.headers);
   };
 }
 
 /** What was allowed for one caller is not for a shared cache, unless the handler has said something of caches itself. */
-function markPrivate(response: Response): Response {
+function markPrivate(response: Response, more: Readonly<Record<string, string>> = {}): Response {
   // Bun has no response where a handler has upgraded the connection, and 101 is none that could be copied.
   if (!(response?.headers instanceof Headers) || response.status < 200) return response;
-  if (response.headers.has('cache-control')) return response;
+  const isMarked = response.headers.has('cache-control');
+  const added = Object.entries(more);
+  if (isMarked && added.length === 0) return response;
   // Those of `fetch()` and `Response.redirect()` cannot be changed.
   const own = new Response(response.body, response);
+  for (const [name, value] of added) own.headers.set(name, value);
+  if (isMarked) return own;
   own.headers.set('cache-control', 'private');
   own.headers.append('vary', 'Authorization, Signature-Input');
   return own;

@@ -6,6 +6,7 @@ import { CommandError, UsageError } from '../errors';
 import { here } from '../here';
 import { openMachine } from '../machine';
 import { confirm } from '../prompt';
+import { comebackNotes, revokeByGrant } from '../revoke-grant';
 
 export const revoke = defineCommand({
   meta: { name: 'revoke', description: 'Takes a device out of the allow list' },
@@ -16,17 +17,19 @@ export const revoke = defineCommand({
       valueHint: 'id|name',
       description: 'Which one: see amesh list',
     },
+    grant: { type: 'string', valueHint: 'id', description: 'A grant, and everybody who came by it' },
     'all-controllers': { type: 'boolean', description: 'Every device that may call this machine' },
     ...SHARED_ARGS,
   },
 
   async run({ args }): Promise<Result> {
     const all = args['all-controllers'] === true;
-    if (all === (args.device !== undefined)) {
+    if ([args.device, args.grant, all || undefined].filter((wish) => wish !== undefined).length !== 1) {
       throw new UsageError('Which device? Give its name or id, or --all-controllers.', {
-        hint: `See: ${here('amesh list')}`,
+        hint: `See: ${here('amesh list')}   Or all who came by a grant: --grant ID`,
       });
     }
+    if (args.grant !== undefined) return revokeByGrant(args.grant, args.yes);
     const { identity, trust, store } = await openMachine();
     const before = await trust.read();
     const devices =
@@ -55,6 +58,7 @@ export const revoke = defineCommand({
       json: { revoked: all ? gone : gone[0], ...(confirmations === null ? {} : { confirmations }) },
       notes: [
         ...gone.map((each, i) => `✓ Revoked ${called(each)}.${i === gone.length - 1 ? ` ${where}` : ''}`),
+        ...comebackNotes(gone, after),
         ...(all ? [] : elsewhere(device, identity.deviceId)),
       ],
     };

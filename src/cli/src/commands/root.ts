@@ -10,6 +10,8 @@ export const root = defineCommand({
     invite: () => import('./invite').then(({ invite }) => invite),
     whoami: () => import('./whoami').then(({ whoami }) => whoami),
     provision: () => import('./provision').then(({ provision }) => provision),
+    grant: () => import('./grant').then(({ grant }) => grant),
+    tokens: () => import('./tokens').then(({ tokens }) => tokens),
     trust: () => import('./trust').then(({ trust }) => trust),
     list: () => import('./list').then(({ list }) => list),
     revoke: () => import('./revoke').then(({ revoke }) => revoke),

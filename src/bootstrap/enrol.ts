@@ -1,0 +1,115 @@
+import { cryptoProvider } from '#crypto';
+import { isLoopback, normalizeAuthority } from '../core/authority';
+import { ServerClocks } from '../core/client/clock';
+import { refusalOf } from '../core/client/refusal';
+import { toBase64Url } from '../core/encoding';
+import { ENROLMENT_PATH } from '../core/enrolment';
+import { AmeshError } from '../core/errors';
+import { addDevice } from '../trust/changes';
+import type { Device } from '../trust/device';
+import type { AllowListDocument } from '../trust/document';
+import { withToken } from '../trust/tokens';
+import { writeEnrolment } from './enrolment';
+import { nameFor } from './names';
+import type { GrantClaims } from './token';
+
+/** Longer than any lease: what a target says of it beyond that is nothing. */
+const YEAR_SECONDS = 31_536_000;
+const ANSWER_MS = 30_000;
+const MAX_ANSWER_CHARACTERS = 4096;
+
+/** Whether a grant is for the target behind a URL. A grant that names no host is for this machine itself. */
+export function isFor({ hosts }: GrantClaims, url: URL): boolean {
+  const authority = normalizeAuthority(url.host) ?? '';
+  return hosts.length === 0 ? isLoopback(authority) : hosts.includes(authority);
+}
+
+/**
+ * Puts this device into the list of a grant's target, and the target into the list of this device.
+ *
+ * @param origin where the target is called
+ * @throws AmeshError `grant_expired`, `grant_used_up`, `enrolment_refused`, `enrolment_failed`, `clock_skew_too_large`;
+ *   whatever `fetch` throws
+ */
+export async function enrolAt(
+  origin: URL,
+  claims: GrantClaims,
+  device: Device,
+  doFetch: typeof globalThis.fetch,
+): Promise<void> {
+  const url = new URL(ENROLMENT_PATH, origin);
+  const authority = normalizeAuthority(url.host) as string;
+  const clocks = new ServerClocks(Date.now);
+  const { identity, signer } = device;
+  const grant = await cryptoProvider.importPrivateKey(claims.jwk);
+  const send = async (time: number) => {
+    const facts = {
+      grant: claims.jti,
+      key: identity.publicKey,
+      name: nameFor(claims.callers, identity.friendlyName),
+      target: claims.iss,
+      authority,
+      time,
+      nonce: toBase64Url(cryptoProvider.randomBytes(16)),
+    };
+    return doFetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/amesh-enrolment', 'authmesh-target': claims.iss },
+      body: await writeEnrolment(facts, grant, signer),
+      redirect: 'manual',
+      signal: AbortSignal.timeout(ANSWER_MS),
+    });
+  };
+  let response = await send(clocks.seconds(url.origin));
+  if (refusalOf(response) === 'timestamp_out_of_range' && clocks.mayCorrect(url, response)) {
+    await response.body?.cancel();
+    response = await send(clocks.correct(url, response));
+  }
+  const { expiresAt } = await readAnswer(response, url);
+  const now = Math.floor(Date.now() / 1000);
+  const until = Math.max(now, Math.min(expiresAt ?? now + YEAR_SECONDS, now + YEAR_SECONDS));
+  await device.trust.update((document) =>
+    withToken(withTarget(document, claims, authority, now), {
+      kind: 'taken',
+      id: claims.jti,
+      issuer: claims.iss,
+      takenAt: now,
+      until,
+    }),
+  );
+}
+
+async function readAnswer(response: Response, url: URL): Promise<{ expiresAt: number | null }> {
+  const text = (await response.text()).slice(0, MAX_ANSWER_CHARACTERS);
+  let answer: { error?: unknown; deviceId?: unknown; expiresAt?: unknown } = {};
+  try {
+    answer = Object(JSON.parse(text));
+  } catch {
+    // as below
+  }
+  const { error, deviceId, expiresAt } = answer;
+  if (response.status === 200 && typeof deviceId === 'string') {
+    return { expiresAt: Number.isSafeInteger(expiresAt) ? (expiresAt as number) : null };
+  }
+  if (response.status === 403 && (error === 'grant_expired' || error === 'grant_used_up'))
+    throw new AmeshError(error);
+  if (refusalOf(response) !== null) throw new AmeshError('enrolment_refused');
+  const said = typeof error === 'string' && /^[a-z_]{1,40}$/.test(error) ? ` ${error}` : '';
+  throw new AmeshError(
+    'enrolment_failed',
+    `${url.origin} answered the enrolment with ${response.status}${said}.`,
+  );
+}
+
+/** A host that another target has stays there. */
+function withTarget(
+  document: AllowListDocument,
+  { iss, key, name, hosts }: GrantClaims,
+  authority: string,
+  nowSeconds: number,
+): AllowListDocument {
+  const others = document.devices.filter(({ deviceId }) => deviceId !== iss).flatMap((other) => other.hosts);
+  const own = [...new Set([...hosts, authority])].filter((host) => !others.includes(host));
+  const target = { deviceId: iss, publicKey: key, friendlyName: name, role: 'target' as const, hosts: own };
+  return addDevice(document, target, nowSeconds);
+}

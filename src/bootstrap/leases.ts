@@ -1,0 +1,58 @@
+import type { AllowListSource, TrustedDevice } from '../core/allow-list';
+import type { Device } from '../trust/device';
+import type { DeviceEntry } from '../trust/document';
+import { findGrant, isDue, renewLeases } from '../trust/grants';
+import { documentOf } from '../trust/to-allow-list';
+
+/** How long renewals are gathered, so that many callers are one write. */
+const GATHER_MS = 100;
+/** How long to wait where the list could not be written. The lease has half of its time left. */
+const RETRY_MS = 5_000;
+
+/** Moves the leases of callers on that are in use, behind their requests. */
+export class Leases {
+  readonly #device: () => Promise<Device>;
+  readonly #list: AllowListSource;
+  readonly #used = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor({ device, list }: { device: () => Promise<Device>; list: AllowListSource }) {
+    this.#device = device;
+    this.#list = list;
+  }
+
+  /** A device has made a verified request. */
+  note(device: TrustedDevice): void {
+    if (device.expiresAt === undefined || this.#used.has(device.deviceId)) return;
+    const list = this.#list.current();
+    if (list instanceof Promise) return; // being read anew; there will be other requests
+    const document = documentOf(list);
+    const { lease } = device as DeviceEntry;
+    const grant = document && lease && findGrant(document, lease.grant);
+    if (!grant || !isDue(lease, grant.leaseSeconds, Math.floor(Date.now() / 1000))) return;
+    this.#used.add(device.deviceId);
+    this.#renewIn(GATHER_MS);
+  }
+
+  #renewIn(ms: number): void {
+    this.#timer ??= setTimeout(() => void this.#renew(), ms).unref();
+  }
+
+  async #renew(): Promise<void> {
+    const ids = new Set(this.#used);
+    try {
+      const { trust } = await this.#device();
+      await trust.update((document) => renewLeases(document, ids, Math.floor(Date.now() / 1000)));
+      this.#timer = undefined;
+    } catch {
+      this.#timer = undefined;
+      this.#renewIn(RETRY_MS);
+      return;
+    }
+    // Until the list in memory is the new one, its old lease would be due again.
+    setTimeout(() => {
+      for (const id of ids) this.#used.delete(id);
+    }, RETRY_MS).unref();
+    if (this.#used.size > ids.size) this.#renewIn(GATHER_MS);
+  }
+}

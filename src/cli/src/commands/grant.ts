@@ -1,0 +1,74 @@
+import { issueGrant } from '@authmesh/sdk/admin';
+import { defineCommand } from 'citty';
+import { type Result, SHARED_ARGS } from '../command';
+import { durationText, momentText, toSeconds } from '../duration';
+import { UsageError } from '../errors';
+import { here } from '../here';
+import { answersTo, hostsText, loopbackNotes, openMachine, toHosts } from '../machine';
+
+const DAY = 86_400;
+const YEAR = 365 * DAY;
+
+export const grant = defineCommand({
+  meta: {
+    name: 'grant',
+    description: 'Makes a token by which callers put themselves into the list of this machine',
+  },
+  args: {
+    name: {
+      type: 'string',
+      required: true,
+      valueHint: 'pattern',
+      description: "What callers may be called, such as 'worker-*'",
+    },
+    uses: { type: 'string', valueHint: 'n', description: 'How many callers may enrol; default 1' },
+    ttl: { type: 'string', valueHint: 'time', description: 'How long they may; default 1h, at most 24h' },
+    lease: { type: 'string', valueHint: 'time', description: 'How long an entry lasts unused; default 24h' },
+    'max-lease': { type: 'string', valueHint: 'time', description: 'How long it lasts at most; default 30d' },
+    host: {
+      type: 'string',
+      valueHint: 'a,b',
+      description: 'The hosts under which they call this machine; default those that it answers to',
+    },
+    ...SHARED_ARGS,
+  },
+
+  async run({ args }): Promise<Result> {
+    const lifetimeSeconds = toSeconds(args.ttl ?? '1h', '--ttl', 1, DAY);
+    const leaseSeconds = toSeconds(args.lease ?? '24h', '--lease', 60, YEAR);
+    const longest = args['max-lease'] ?? durationText(Math.max(30 * DAY, leaseSeconds));
+    const maxLeaseSeconds = toSeconds(longest, '--max-lease', leaseSeconds, YEAR);
+    const uses = toUses(args.uses ?? '1');
+    if (args.name.split('*').length > 2) throw new UsageError('--name has at most one * in it.');
+    const given = args.host === undefined ? undefined : toHosts(args.host, '--host');
+    const device = await openMachine();
+    const hosts = given ?? [...answersTo(await device.trust.read()).hosts];
+    const { token, grant } = await issueGrant(device, {
+      names: args.name,
+      uses,
+      lifetimeSeconds,
+      leaseSeconds,
+      maxLeaseSeconds,
+      hosts,
+    });
+    const { id, names, expiresAt } = grant;
+    return {
+      json: { token, id, names, uses, leaseSeconds, maxLeaseSeconds, expiresAt, hosts },
+      data: [token],
+      notes: [
+        `✓ A grant for ${uses === 1 ? 'one caller' : `${uses} callers`} called "${names}", open for ${durationText(lifetimeSeconds)} (until ${momentText(expiresAt)}).`,
+        `  Each stays for ${durationText(leaseSeconds)} after its last request, and ${durationText(maxLeaseSeconds)} at most. They call ${hostsText(hosts)}.`,
+        '  There, set AMESH_BOOTSTRAP_TOKEN to it: amesh.fetch enrols the machine at its first request.',
+        '  Here, the server has to run amesh.verify({ enroll: true }) for the path /.well-known/amesh/enroll.',
+        '  Whoever gets hold of it can call this machine: hand it over as a secret.',
+        ...loopbackNotes(args.host ?? ''),
+        `  To see who came:  ${here('amesh tokens')}   To end it all:  ${here(`amesh revoke --grant ${id}`)}`,
+      ],
+    };
+  },
+});
+
+function toUses(text: string): number {
+  if (/^[1-9]\d{0,4}$|^100000$/.test(text)) return Number(text);
+  throw new UsageError('--uses is a whole number from 1 to 100000.');
+}

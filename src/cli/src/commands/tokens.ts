@@ -1,0 +1,89 @@
+import {
+  type AllowListDocument,
+  type Grant,
+  grantedDevices,
+  type IssuedToken,
+  type TakenToken,
+} from '@authmesh/sdk/admin';
+import { defineCommand } from 'citty';
+import { type Result, SHARED_ARGS } from '../command';
+import { momentText } from '../duration';
+import { here } from '../here';
+import { openMachine } from '../machine';
+import { printable } from '../printable';
+import { table } from '../table';
+
+const HEAD = ['ID', 'KIND', 'NAME', 'UNTIL', 'STATE'];
+
+export const tokens = defineCommand({
+  meta: { name: 'tokens', description: 'Shows the tokens and grants of this machine, given and taken' },
+  args: SHARED_ARGS,
+  subCommands: {
+    cancel: () => import('./tokens-cancel').then(({ tokensCancel }) => tokensCancel),
+  },
+
+  async run(): Promise<Result> {
+    const { trust } = await openMachine();
+    const document = await trust.read();
+    const issued = document.tokens.filter((token) => token.kind === 'issued');
+    const taken = document.tokens.filter((token) => token.kind === 'taken');
+    const rows = [
+      ...issued.map((token) => toTokenRow(token, document)),
+      ...document.grants.map((grant) => toGrantRow(grant, document)),
+      ...taken.map((token) => toTakenRow(token, document)),
+    ];
+    return {
+      json: {
+        issued: issued.map(({ secret: _, ...token }) => ({ ...token, state: stateOf(token) })),
+        grants: document.grants.map((grant) => ({
+          ...grant,
+          present: grantedDevices(document, grant.id).map(({ deviceId }) => deviceId),
+        })),
+        taken,
+      },
+      data: rows.length === 0 ? [] : table([HEAD, ...rows]),
+      notes:
+        rows.length === 0
+          ? [
+              'There is no token here.',
+              `  For a machine that this one is to call:   ${here('amesh provision --name NAME')}`,
+              `  For machines that are to call this one:   ${here('amesh grant --name NAME')}`,
+            ]
+          : [],
+    };
+  },
+});
+
+/** Whatever is shown of a token, its secret is not. */
+type Shown = Omit<IssuedToken, 'secret'>;
+
+function stateOf({ takenBy, cancelledAt, expiresAt }: Shown): 'used' | 'cancelled' | 'expired' | 'pending' {
+  if (takenBy !== null) return 'used';
+  if (cancelledAt !== null) return 'cancelled';
+  return expiresAt * 1000 <= Date.now() ? 'expired' : 'pending';
+}
+
+function toTokenRow(token: Shown, { devices }: AllowListDocument): string[] {
+  const machine = devices.find(({ publicKey }) => publicKey === token.takenBy);
+  const states = {
+    used: machine === undefined ? 'used' : `used by ${printable(machine.friendlyName)} (${machine.deviceId})`,
+    cancelled: 'cancelled',
+    expired: 'expired; provisioned, not seen',
+    pending: 'provisioned, not seen',
+  };
+  const { id, friendlyName, expiresAt } = token;
+  return [id, 'provision', printable(friendlyName), momentText(expiresAt), states[stateOf(token)]];
+}
+
+function toGrantRow(grant: Grant, document: AllowListDocument): string[] {
+  const { id, names, uses, used, expiresAt } = grant;
+  const isOver = expiresAt * 1000 <= Date.now() || used >= uses;
+  const state = `${used} of ${uses} used, ${grantedDevices(document, id).length} here now${isOver ? '; closed' : ''}`;
+  return [id, 'grant', printable(names), momentText(expiresAt), state];
+}
+
+function toTakenRow({ id, issuer, takenAt, until }: TakenToken, { devices }: AllowListDocument): string[] {
+  const name = devices.find(({ deviceId }) => deviceId === issuer)?.friendlyName ?? issuer;
+  const kind = until === null ? 'provision, of' : 'grant, of';
+  return [id, kind, printable(name), '-', `taken here at ${momentText(takenAt)}`];
+}

@@ -1,0 +1,58 @@
+import {
+  type AllowListDocument,
+  type DeviceEntry,
+  findGrant,
+  grantedDevices,
+  revokeGrant,
+} from '@authmesh/sdk/admin';
+import { AmeshError } from '@authmesh/sdk/core';
+import type { Result } from './command';
+import { confirmationsOf, confirmationText } from './confirmations';
+import { momentText } from './duration';
+import { here } from './here';
+import { openMachine } from './machine';
+import { confirm } from './prompt';
+
+/** Ends a grant, and the trust in everybody who came by it. */
+export async function revokeByGrant(id: string, yes: boolean | undefined): Promise<Result> {
+  const { trust, store } = await openMachine();
+  const before = await trust.read();
+  const grant = findGrant(before, id);
+  if (grant === undefined && grantedDevices(before, id).length === 0) throw new AmeshError('unknown_token');
+  const count = grantedDevices(before, id).length;
+  await confirm(`Revoke the grant ${id} and ${callersText(count)} who came by it?`, yes);
+
+  let gone: readonly DeviceEntry[] = [];
+  const after = await trust.update((document) => {
+    gone = grantedDevices(document, id);
+    return revokeGrant(document, id, Math.floor(Date.now() / 1000));
+  });
+  const confirmations = await confirmationsOf(trust, after.revision);
+  const where =
+    confirmations === null
+      ? `Servers on this machine that use ${store.dir} refuse them within a second.`
+      : confirmationText(confirmations);
+  return {
+    json: { grant: id, revoked: gone, ...(confirmations === null ? {} : { confirmations }) },
+    notes: [`✓ Revoked the grant and ${callersText(gone.length)} who came by it. ${where}`],
+  };
+}
+
+/** That devices which were revoked can come back under another key, by whatever grant lets them. */
+export function comebackNotes(gone: readonly DeviceEntry[], after: AllowListDocument): string[] {
+  const now = Date.now() / 1000;
+  const ids = new Set(gone.flatMap(({ lease }) => (lease === undefined ? [] : [lease.grant])));
+  return [...ids].flatMap((id) => {
+    const grant = findGrant(after, id);
+    if (grant === undefined || grant.expiresAt <= now || grant.used >= grant.uses) return [];
+    return [
+      `! It came by a grant that is open until ${momentText(grant.expiresAt)}, for ${callersText(grant.uses - grant.used)} more: whoever has that token can come back with another key.`,
+      `  To end the grant, and everybody who came by it:  ${here(`amesh revoke --grant ${id}`)}`,
+      `  To take no more callers by it:                   ${here(`amesh tokens cancel ${id}`)}`,
+    ];
+  });
+}
+
+function callersText(count: number): string {
+  return count === 1 ? 'one caller' : `${count} callers`;
+}

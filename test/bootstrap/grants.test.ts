@@ -1,0 +1,436 @@
+import { join } from 'node:path';
+import { createAmesh } from '@authmesh/sdk';
+import { openDevice, revokeDevice, revokeGrant } from '@authmesh/sdk/admin';
+import { isAmeshError } from '@authmesh/sdk/core';
+import { nodeCrypto } from '@authmesh/sdk/crypto/node';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { writeEnrolment } from '../../src/bootstrap/enrolment';
+import { readToken } from '../../src/bootstrap/read-token';
+import type { GrantClaims } from '../../src/bootstrap/token';
+import { createEnrolling, type Enrolling, type EnrollingTarget } from '../support/enrolling';
+
+let enrolling: Enrolling;
+let logged: ReturnType<typeof vi.spyOn>;
+beforeEach(async () => {
+  logged = vi.spyOn(console, 'warn').mockImplementation(() => {});
+  enrolling = await createEnrolling();
+});
+afterEach(async () => {
+  await enrolling.remove();
+  logged.mockRestore();
+});
+
+const now = () => Math.floor(Date.now() / 1000);
+const codeOf = (error: unknown) => (isAmeshError(error) ? error.code : String(error));
+
+describe('a caller with nothing but a grant', () => {
+  it('enrols itself at its first fetch', async () => {
+    const target = await enrolling.target();
+    const { token, id } = await target.grant();
+    const caller = enrolling.caller(token);
+    const response = await caller.fetch(`${target.origin}/api`, { method: 'POST', body: 'x' });
+    expect([response.status, await response.text()]).toEqual([200, 'passed']);
+
+    const { deviceId, friendlyName } = await caller.identity();
+    expect(friendlyName).toMatch(/^worker-./);
+    const list = await target.list();
+    expect(list.devices).toMatchObject([
+      { deviceId, friendlyName, roles: ['controller'], lease: { grant: id } },
+    ]);
+    const { expiresAt = 0, endsAt = 0 } = list.devices[0]?.lease ?? {};
+    expect(expiresAt - now()).toBeGreaterThan(86_390);
+    expect(expiresAt - now()).toBeLessThanOrEqual(86_400);
+    expect(endsAt - expiresAt).toBe(2_592_000 - 86_400);
+    expect(list.grants).toMatchObject([{ id, used: 1, uses: 50 }]);
+    expect(target.rejections).toEqual([]);
+    expect(logged.mock.calls).toEqual([]);
+  });
+
+  it('knows its target from then on, and enrols only once, also after a restart', async () => {
+    const target = await enrolling.target();
+    const { token } = await target.grant();
+    const dir = join(enrolling.root, 'caller');
+    for (let start = 0; start < 3; start++) {
+      const caller = enrolling.caller(token, { dir });
+      expect((await caller.fetch(target.origin)).status).toBe(200);
+      expect((await caller.fetch(target.origin)).status).toBe(200);
+    }
+    expect(target.captured).toHaveLength(1);
+    expect((await target.list()).grants).toMatchObject([{ used: 1 }]);
+    const { devices, tokens } = await (await openDevice(dir, {})).trust.read();
+    expect(devices).toMatchObject([
+      { deviceId: target.device.identity.deviceId, roles: ['target'], hosts: [target.authority] },
+    ]);
+    expect(tokens).toMatchObject([{ kind: 'taken', issuer: target.device.identity.deviceId }]);
+  });
+
+  it('that enrols again with the same key, its own memory lost, is not counted again', async () => {
+    const target = await enrolling.target();
+    const { token, id } = await target.grant();
+    const dir = join(enrolling.root, 'caller');
+    expect((await enrolling.caller(token, { dir }).fetch(target.origin)).status).toBe(200);
+    const { trust } = await openDevice(dir, {});
+    await trust.update((list) => ({ ...list, tokens: [] }));
+    expect((await enrolling.caller(token, { dir }).fetch(target.origin)).status).toBe(200);
+    expect(target.captured).toHaveLength(2);
+    expect((await target.list()).grants).toMatchObject([{ id, used: 1 }]);
+  });
+
+  it('of several first fetches at once enrols once, and all are answered', async () => {
+    const target = await enrolling.target();
+    const { token } = await target.grant({ uses: 1 });
+    const caller = enrolling.caller(token);
+    const responses = await Promise.all(Array.from({ length: 10 }, () => caller.fetch(target.origin)));
+    expect(responses.map(({ status }) => status)).toEqual(Array(10).fill(200));
+    expect(target.captured).toHaveLength(1);
+  });
+
+  it('does not enrol anywhere else than at the hosts of the grant', async () => {
+    const [target, other] = [await enrolling.target(), await enrolling.target()];
+    const { token } = await target.grant({ hosts: [target.authority] });
+    const caller = enrolling.caller(token);
+    expect((await caller.fetch(other.origin)).status).toBe(401);
+    expect(other.captured).toEqual([]);
+    expect((await caller.fetch(target.origin)).status).toBe(200);
+  });
+
+  it('takes it at a time of its own choosing', async () => {
+    const target = await enrolling.target();
+    const { token } = await target.grant({ hosts: [target.authority] });
+    const caller = enrolling.caller(token);
+    expect(await caller.bootstrapIfNeeded()).toBe(true);
+    expect(await caller.bootstrapIfNeeded()).toBe(false);
+    expect((await target.list()).devices).toHaveLength(1);
+  });
+
+  it('gets no further where the target does not enrol', async () => {
+    const target = await enrolling.target({});
+    const { token } = await target.grant();
+    await expect(enrolling.caller(token).fetch(target.origin)).rejects.toMatchObject({
+      code: 'enrolment_refused',
+    });
+    expect((await target.list()).devices).toEqual([]);
+  });
+
+  it.each([
+    ['a page that is not there', 404, '<html>', 'enrolment_failed', 'answered the enrolment with 404.'],
+    ['a redirect', 302, '', 'enrolment_failed', 'answered the enrolment with 302.'],
+    ['a page for everything', 200, '<html>', 'enrolment_failed', 'answered the enrolment with 200.'],
+    [
+      'a limit of uses',
+      403,
+      '{"error":"grant_used_up"}',
+      'grant_used_up',
+      'All uses of the grant are taken.',
+    ],
+  ])('says so where it is answered with %s', async (_what, status, body, code, message) => {
+    const target = await enrolling.target();
+    const { token } = await target.grant({ hosts: ['api.example.com'] });
+    const fetch = async () => new Response(body, { status });
+    const caller = enrolling.caller(token, { fetch });
+    const error = await caller.fetch('https://api.example.com/').catch((thrown) => thrown);
+    expect(error).toMatchObject({ code, message: expect.stringContaining(message) });
+  });
+});
+
+describe('the limits of a grant', () => {
+  it('50 uses and 80 callers at once: exactly 50 get in', async () => {
+    const target = await enrolling.target();
+    const { token } = await target.grant({ uses: 50 });
+    const results = await Promise.all(
+      Array.from({ length: 80 }, () =>
+        enrolling
+          .caller(token)
+          .fetch(target.origin)
+          .then(({ status }) => status, codeOf),
+      ),
+    );
+    expect(results.filter((result) => result === 200)).toHaveLength(50);
+    expect(results.filter((result) => result === 'grant_used_up')).toHaveLength(30);
+    const { devices, grants } = await target.list();
+    expect(devices).toHaveLength(50);
+    expect(new Set(devices.map(({ friendlyName }) => friendlyName)).size).toBe(50);
+    expect(grants).toMatchObject([{ used: 50 }]);
+  }, 60_000);
+
+  it('a use is used up, also when its entry is gone', async () => {
+    const target = await enrolling.target();
+    const { token } = await target.grant({ uses: 1 });
+    const caller = enrolling.caller(token);
+    await caller.fetch(target.origin);
+    const { deviceId } = await caller.identity();
+    await target.device.trust.update((list) => revokeDevice(list, deviceId, now()));
+    await expect(enrolling.caller(token).fetch(target.origin)).rejects.toMatchObject({
+      code: 'grant_used_up',
+    });
+  });
+
+  it('after its time nobody enrols, and whoever has stays', async () => {
+    const target = await enrolling.target();
+    const { token, id } = await target.grant();
+    const early = enrolling.caller(token);
+    await early.fetch(target.origin);
+    await target.device.trust.update((list) => ({
+      ...list,
+      grants: list.grants.map((grant) => ({ ...grant, expiresAt: now() - 1 })),
+    }));
+    await expect(enrolling.caller(token).fetch(target.origin)).rejects.toMatchObject({
+      code: 'grant_expired',
+    });
+    expect((await early.fetch(target.origin)).status).toBe(200);
+    expect((await target.list()).grants).toMatchObject([{ id }]);
+  });
+
+  it('a revoked caller does not come back with its key', async () => {
+    const target = await enrolling.target();
+    const { token } = await target.grant();
+    const dir = join(enrolling.root, 'caller');
+    const caller = enrolling.caller(token, { dir });
+    await caller.fetch(target.origin);
+    const { deviceId } = await caller.identity();
+    await target.device.trust.update((list) => revokeDevice(list, deviceId, now()));
+    const { trust } = await openDevice(dir, {});
+    await trust.update((list) => ({ ...list, tokens: [] }));
+    await expect(enrolling.caller(token, { dir }).fetch(target.origin)).rejects.toMatchObject({
+      code: 'enrolment_refused',
+    });
+    expect(target.rejections.at(-1)?.message).toContain('was revoked, so it does not come back by a grant');
+    expect((await target.list()).devices).toEqual([]);
+  });
+
+  it('revoked, it takes everybody along who came by it, within a second', async () => {
+    const target = await enrolling.target();
+    const [one, two] = [await target.grant(), await target.grant()];
+    const callers = [one, one, one, two].map(({ token }) => enrolling.caller(token));
+    for (const caller of callers) expect((await caller.fetch(target.origin)).status).toBe(200);
+    await target.device.trust.update((list) => revokeGrant(list, one.id, now()));
+    const revokedAt = performance.now();
+    await vi.waitUntil(
+      async () => (await (callers[0] as (typeof callers)[0]).fetch(target.origin)).status === 401,
+    );
+    expect(performance.now() - revokedAt).toBeLessThan(1000);
+    const statuses = await Promise.all(
+      callers.map(async (caller) => (await caller.fetch(target.origin)).status),
+    );
+    expect(statuses).toEqual([401, 401, 401, 200]);
+    await expect(enrolling.caller(one.token).fetch(target.origin)).rejects.toMatchObject({
+      code: 'enrolment_refused',
+    });
+  });
+});
+
+describe('leases', () => {
+  async function leased(lease: (nowSeconds: number) => { expiresAt: number; endsAt: number }) {
+    const target = await enrolling.target();
+    const { token, id } = await target.grant({ leaseSeconds: 60, maxLeaseSeconds: 600 });
+    const caller = enrolling.caller(token);
+    expect((await caller.fetch(target.origin)).status).toBe(200);
+    await target.device.trust.update((list) => ({
+      ...list,
+      devices: list.devices.map((device) => ({ ...device, lease: { grant: id, ...lease(now()) } })),
+    }));
+    await new Promise((resolve) => setTimeout(resolve, 300)); // the server looks at its list at most so late
+    return { target, caller, leaseNow: async () => (await target.list()).devices[0]?.lease };
+  }
+
+  it('move on with use', async () => {
+    const { target, caller, leaseNow } = await leased((t) => ({ expiresAt: t + 10, endsAt: t + 600 }));
+    expect((await caller.fetch(target.origin)).status).toBe(200);
+    await vi.waitUntil(async () => ((await leaseNow())?.expiresAt ?? 0) > now() + 55);
+  });
+
+  it('do not move on while most of them is left', async () => {
+    const { target, caller, leaseNow } = await leased((t) => ({ expiresAt: t + 50, endsAt: t + 600 }));
+    const before = await leaseNow();
+    expect((await caller.fetch(target.origin)).status).toBe(200);
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect(await leaseNow()).toEqual(before);
+  });
+
+  it('never move beyond their absolute end', async () => {
+    const { target, caller, leaseNow } = await leased((t) => ({ expiresAt: t + 10, endsAt: t + 20 }));
+    const end = (await leaseNow())?.endsAt;
+    expect((await caller.fetch(target.origin)).status).toBe(200);
+    await vi.waitUntil(async () => (await leaseNow())?.expiresAt === end);
+  });
+
+  it('that are over are refused, and vanish at the next change', async () => {
+    const { target, caller, leaseNow } = await leased((t) => ({ expiresAt: t - 1, endsAt: t + 600 }));
+    expect((await caller.fetch(target.origin)).status).toBe(401);
+    expect(target.rejections.at(-1)?.code).toBe('device_expired');
+    expect(await leaseNow()).toBeDefined();
+    await target.grant();
+    expect((await target.list()).devices).toEqual([]);
+  });
+
+  it('a renewal that races a revocation never brings an entry back', async () => {
+    const { target, caller } = await leased((t) => ({ expiresAt: t + 10, endsAt: t + 600 }));
+    const { deviceId } = await caller.identity();
+    const again = await target.list();
+    for (let round = 0; round < 8; round++) {
+      await target.device.trust.update((list) => ({ ...again, revision: list.revision, tombstones: [] }));
+      await new Promise((resolve) => setTimeout(resolve, 260));
+      const { trust } = await openDevice(target.dir, {});
+      const using = caller.fetch(target.origin); // its renewal follows 100 ms later
+      await new Promise((resolve) => setTimeout(resolve, 80 + 5 * round));
+      await trust.update((list) => revokeDevice(list, deviceId, now()));
+      expect((await using).status).toBe(200);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      expect((await target.list()).devices).toEqual([]);
+    }
+  }, 60_000);
+});
+
+describe('an enrolment', () => {
+  let target: EnrollingTarget;
+  let claims: GrantClaims;
+  beforeEach(async () => {
+    target = await enrolling.target();
+    const token = await readToken((await target.grant()).token);
+    if (token.kind === 'grant') claims = token.claims;
+  });
+
+  const post = (origin: string, body: string) =>
+    fetch(`${origin}/.well-known/amesh/enroll`, { method: 'POST', body });
+
+  async function enrolment(change: object = {}, signers: { grant?: object; caller?: object } = {}) {
+    const key = await nodeCrypto.importPrivateKey(await nodeCrypto.generatePrivateKey());
+    const facts = {
+      grant: claims.jti,
+      key: Buffer.from(key.publicKey).toString('base64url'),
+      name: 'worker-1',
+      target: claims.iss,
+      authority: target.authority,
+      time: now(),
+      nonce: Buffer.from(nodeCrypto.randomBytes(16)).toString('base64url'),
+      ...change,
+    };
+    const grant = await nodeCrypto.importPrivateKey(claims.jwk);
+    return writeEnrolment(
+      facts,
+      (signers.grant ?? grant) as typeof grant,
+      (signers.caller ?? key) as typeof key,
+    );
+  }
+  const stranger = async () => nodeCrypto.importPrivateKey(await nodeCrypto.generatePrivateKey());
+
+  it('as it should be is taken', async () => {
+    const response = await post(target.origin, await enrolment());
+    expect([response.status, response.headers.get('cache-control')]).toEqual([200, 'no-store']);
+    expect(await response.json()).toMatchObject({ friendlyName: 'worker-1', expiresAt: expect.any(Number) });
+  });
+
+  it('captured and sent again does nothing', async () => {
+    await enrolling.caller((await target.grant()).token).fetch(target.origin);
+    const before = await target.list();
+    const response = await post(target.origin, target.captured[0] as string);
+    expect([response.status, target.rejections.at(-1)?.code]).toEqual([401, 'replay_detected']);
+    expect(await target.list()).toEqual(before);
+  });
+
+  it('captured and sent to another target does nothing, whatever host it says', async () => {
+    const other = await enrolling.target();
+    await enrolling.caller((await target.grant()).token).fetch(target.origin);
+    const response = await post(other.origin, target.captured[0] as string);
+    expect([response.status, other.rejections.at(-1)?.message]).toEqual([
+      401,
+      'The enrolment is for another target.',
+    ]);
+    expect((await other.list()).devices).toEqual([]);
+  });
+
+  it.each<[string, number, string, () => Promise<string>]>([
+    ['for another host', 401, 'for another host', () => enrolment({ authority: 'localhost' })],
+    ['for another target', 401, 'for another target', () => enrolment({ target: 'am_AAAAAAAAAAAAAAAA' })],
+    ['by an unknown grant', 401, 'no such grant', () => enrolment({ grant: 'A'.repeat(22) })],
+    ['under another name', 401, 'not for a caller of this name', () => enrolment({ name: 'admin' })],
+    [
+      'under a name with a bidi character',
+      401,
+      'not for a caller of this name',
+      () => enrolment({ name: 'worker-\u202ex' }),
+    ],
+    ['too old', 401, 'was signed 6', () => enrolment({ time: now() - 60 })],
+    ['from the future', 401, 's in the future', () => enrolment({ time: now() + 60 })],
+    [
+      'not signed with the key of the grant',
+      401,
+      'not signed with the key of the grant',
+      async () => enrolment({}, { grant: await stranger() }),
+    ],
+    [
+      "with another caller's key",
+      401,
+      'not signed with the key of the caller',
+      async () => enrolment({}, { caller: await stranger() }),
+    ],
+    [
+      "with the target's own key",
+      401,
+      'key of the caller',
+      () => enrolment({ key: target.device.identity.publicKey }),
+    ],
+    [
+      "with the target's own key, signed by it",
+      401,
+      'key of this machine itself',
+      () => enrolment({ key: target.device.identity.publicKey }, { caller: target.device.signer }),
+    ],
+    ['with a key that is no point', 400, 'no point', () => enrolment({ key: `A${'_'.repeat(43)}` })],
+    ['with a member more', 400, 'no enrolment', () => enrolment({ role: 'target' })],
+    ['without a name', 400, 'no enrolment', () => enrolment({ name: undefined })],
+    [
+      'with a changed byte',
+      401,
+      'not signed',
+      async () => (await enrolment()).replace(/.(?=.{40}$)/, (c) => (c === 'A' ? 'B' : 'A')),
+    ],
+    ['that is none', 400, 'no enrolment', async () => 'hello'],
+    ['of no bytes', 400, 'no enrolment', async () => ''],
+    ['of 5 kB', 413, 'larger than 4096 bytes', async () => 'a'.repeat(5000)],
+  ])('%s is refused', async (_what, status, message, make) => {
+    const before = await target.list();
+    const response = await post(target.origin, await make());
+    expect(response.status).toBe(status);
+    expect(`${target.rejections.at(-1)?.message}`).toContain(message);
+    expect(await target.list()).toEqual(before);
+  });
+
+  it('is one for a POST at this very path', async () => {
+    const body = await enrolment();
+    for (const path of [
+      '/.well-known/amesh/enroll?x',
+      '/.well-known/amesh/enroll/',
+      '//.well-known/amesh/enroll',
+    ]) {
+      expect((await fetch(target.origin + path, { method: 'POST', body })).status).toBe(401);
+    }
+    expect((await fetch(`${target.origin}/.well-known/amesh/enroll`, { method: 'PUT', body })).status).toBe(
+      401,
+    );
+    expect((await target.list()).devices).toEqual([]);
+  });
+
+  it('is never in a token: neither is anything that a client is told', async () => {
+    const { token } = await target.grant();
+    await enrolling.caller(token).fetch(target.origin);
+    const written = JSON.stringify([
+      target.captured,
+      target.rejections,
+      logged.mock.calls,
+      await target.list(),
+    ]);
+    const { jwk } = (await readToken(token)).claims as GrantClaims;
+    for (const part of [...token.split('.').slice(1), jwk.d]) expect(written).not.toContain(part);
+  });
+});
+
+it('a verifier without an instance does not take enroll', async () => {
+  const { createVerifier } = await import('@authmesh/sdk/core');
+  expect(() => createVerifier({ allowList: {}, enroll: true })).toThrow(
+    'enroll needs an instance of createAmesh()',
+  );
+  expect(() => createAmesh({ dir: enrolling.root, env: {} }).verify({ enroll: 1 as never })).toThrow(
+    'enroll is true or false.',
+  );
+});

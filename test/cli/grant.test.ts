@@ -1,0 +1,140 @@
+import { createAmesh } from '@authmesh/sdk';
+import { afterEach, describe, expect, it } from 'vitest';
+import { type Listening, listen } from '../support/listen';
+import { type Machine, objectOf, useMachines } from './amesh';
+
+const createMachine = useMachines();
+const servers: Listening[] = [];
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.close();
+});
+
+async function createTarget() {
+  const api = await createMachine();
+  await api.init('api');
+  const verify = createAmesh({ dir: api.dir, env: {} }).verify({ enroll: true });
+  const server = await listen((request, response) =>
+    verify(request, response, () => void response.end('passed')),
+  );
+  servers.push(server);
+  return { api, server };
+}
+
+async function enrol(token: string, server: Listening): Promise<Machine> {
+  const worker = await createMachine();
+  const amesh = createAmesh({ dir: worker.dir, env: { AMESH_BOOTSTRAP_TOKEN: token } });
+  expect((await amesh.fetch(server.origin)).status).toBe(200);
+  return worker;
+}
+
+const GRANT = ['grant', '--name', 'worker-*', '--ttl', '1h', '--uses', '2', '--lease', '24h'];
+
+describe('amesh grant', () => {
+  it('prints the token alone on stdout, and its caller is let in', async () => {
+    const { api, server } = await createTarget();
+    const ran = await api.amesh(GRANT);
+    expect([ran.code, ran.stdout]).toEqual([0, expect.stringMatching(/^eyJ[\w-]+\.[\w-]+\.[\w-]{86}\n$/)]);
+    expect(ran.stderr).toMatch(
+      /^✓ A grant for 2 callers called "worker-\*", open for 1h \(until .{16} UTC\)\.\n/,
+    );
+    expect(ran.stderr).toContain('Each stays for 1d after its last request, and 30d at most.');
+    expect(ran.stderr).not.toContain(ran.stdout.split('.')[1]);
+    await enrol(ran.stdout.trim(), server);
+    const [{ id } = { id: '' }] = (await api.allowList()).grants;
+    const listed = await api.amesh(['tokens']);
+    expect(listed.stdout).toMatch(
+      new RegExp(`^${id} +grant +worker-\\* +.{16} UTC +1 of 2 used, 1 here now$`, 'm'),
+    );
+    expect((await api.amesh(['list'])).stdout).toMatch(
+      /^worker-\S+ +am_\S+ +controller \(until .{16} UTC\)/m,
+    );
+  });
+
+  it.each([
+    [['grant'], '--name is missing'],
+    [['grant', '--name', '*-*'], '--name has at most one * in it.'],
+    [['grant', '--name', 'w', '--uses', '0'], '--uses is a whole number from 1 to 100000.'],
+    [['grant', '--name', 'w', '--ttl', '25h'], '--ttl is a time from 1s to 1d.'],
+    [['grant', '--name', 'w', '--lease', '1s'], '--lease is a time from 1m to 365d.'],
+    [
+      ['grant', '--name', 'w', '--lease', '2h', '--max-lease', '1h'],
+      '--max-lease is a time from 2h to 365d.',
+    ],
+  ])('%j is a usage error: %s', async (args, message) => {
+    const api = await createMachine();
+    await api.init('api');
+    const ran = await api.amesh(args);
+    expect([ran.code, ran.stdout]).toEqual([2, '']);
+    expect(ran.stderr).toContain(message);
+    expect((await api.allowList()).grants).toEqual([]);
+  });
+});
+
+describe('amesh revoke', () => {
+  it('says of a caller that came by an open grant that it can come back', async () => {
+    const { api, server } = await createTarget();
+    const { token, id } = objectOf(await api.amesh([...GRANT, '--json']));
+    await enrol(String(token), server);
+    const [worker] = (await api.allowList()).devices;
+    const ran = await api.amesh(['revoke', '--yes', worker?.deviceId ?? '']);
+    expect(ran.code).toBe(0);
+    expect(ran.stderr).toContain('! It came by a grant that is open until');
+    expect(ran.stderr).toContain(`amesh revoke --grant ${id}\n`);
+    expect(ran.stderr).toContain(`amesh tokens cancel ${id}\n`);
+  });
+
+  it('--grant ends the grant, and all who came by it', async () => {
+    const { api, server } = await createTarget();
+    const { token, id } = objectOf(await api.amesh([...GRANT, '--json']));
+    await enrol(String(token), server);
+    await enrol(String(token), server);
+    const ran = await api.amesh(['revoke', '--yes', '--grant', String(id)]);
+    expect(ran.code).toBe(0);
+    expect(ran.stderr).toContain('✓ Revoked the grant and 2 callers who came by it.');
+    expect(await api.allowList()).toMatchObject({ devices: [], grants: [], tombstones: [{}, {}] });
+    const again = await api.amesh(['revoke', '--yes', '--grant', String(id)]);
+    expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('No token and no grant')]);
+    expect((await api.amesh(['revoke', 'x', '--grant', 'y'])).code).toBe(2);
+  });
+});
+
+describe('amesh tokens', () => {
+  it('lists what is pending and used, and cancels it', async () => {
+    const { api, server } = await createTarget();
+    const empty = await api.amesh(['tokens']);
+    expect([empty.code, empty.stdout]).toEqual([0, '']);
+    const pending = objectOf(await api.amesh(['provision', '--name', 'prod', '--json']));
+    const grant = objectOf(await api.amesh([...GRANT, '--json']));
+    const listed = await api.amesh(['tokens']);
+    expect(listed.stdout).toMatch(
+      new RegExp(`^${pending.id} +provision +prod +.* +provisioned, not seen$`, 'm'),
+    );
+    expect((await api.amesh(['tokens', '--json'])).stdout).not.toContain('secret');
+
+    const cancelled = await api.amesh(['tokens', 'cancel', String(pending.id)]);
+    expect([cancelled.code, cancelled.stderr]).toEqual([0, expect.stringContaining('✓ Cancelled.')]);
+    expect((await api.amesh(['tokens'])).stdout).toMatch(new RegExp(`^${pending.id} .* cancelled$`, 'm'));
+    expect((await api.amesh(['list'])).stdout).not.toContain('provisioned');
+
+    const worker = await enrol(String(grant.token), server);
+    const closed = await api.amesh(['tokens', 'cancel', String(grant.id)]);
+    expect(closed.stderr).toContain('✓ Closed. Nobody else enrols by this grant.\n! One caller came by it');
+    expect((await createAmesh({ dir: worker.dir, env: {} }).fetch(server.origin)).status).toBe(200);
+    const late = await createMachine();
+    const amesh = createAmesh({ dir: late.dir, env: { AMESH_BOOTSTRAP_TOKEN: String(grant.token) } });
+    await expect(amesh.fetch(server.origin)).rejects.toMatchObject({ code: 'grant_expired' });
+    expect((await worker.amesh(['tokens'])).stdout).toMatch(
+      new RegExp(`^${grant.id} +grant, of +api +- +taken`, 'm'),
+    );
+  });
+
+  it('cancels nothing that is not there', async () => {
+    const api = await createMachine();
+    await api.init('api');
+    const ran = await api.amesh(['tokens', 'cancel', 'nothing']);
+    expect([ran.code, ran.stderr]).toEqual([
+      1,
+      expect.stringContaining('No token and no grant of this machine'),
+    ]);
+  });
+});
