@@ -29,6 +29,7 @@ export interface Fleet {
   send(to: Child, captured: Captured): Promise<string>;
   /** Signs and sends; what a client does once more where its time was refused, this does too. */
   call(to: Child): Promise<string>;
+  portOf(server: Child): number;
   /** The target as an administrator opens it. */
   open(): Promise<Device>;
   /** The public key of the target, 44 characters. */
@@ -97,6 +98,7 @@ export async function startFleet(
       if (answer !== '401 {"error":"timestamp_out_of_range"}') return answer;
       return fleet.send(to, await fleet.sign());
     },
+    portOf: (server) => ports.get(server) as number,
     open: () => openDevice(targetDir, { AMESH_STORE_URL }),
     ownerKey: publicKey,
     async stop() {

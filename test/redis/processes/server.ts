@@ -7,15 +7,15 @@ import { RedisNonceStore } from '@authmesh/sdk/redis';
 process.on('unhandledRejection', (error) => {
   process.stderr.write(`UNHANDLED ${error}\n`);
 });
-const { CLUSTER, STALE } = process.env;
+const { CLUSTER, STALE, AUTHORITY, PREFIX } = process.env;
 const nonceStore = CLUSTER === undefined ? undefined : new RedisNonceStore({ cluster: CLUSTER.split(',') });
 const verify = createAmesh({
   nonceStore,
   maxStaleSeconds: STALE === undefined ? undefined : Number(STALE),
-}).verify();
+}).verify({ authority: AUTHORITY, pathPrefix: PREFIX });
 const server = createServer((request, response) => {
   if (request.url === '/health') response.end('ok');
-  else verify(request, response, () => response.end('passed'));
+  else verify(request, response, () => request.resume().on('end', () => response.end('passed')));
 });
 server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', () => {
   process.stdout.write(`port ${(server.address() as AddressInfo).port}\n`);
