@@ -81,7 +81,8 @@ export async function signRequest(
   const source = request as Request;
   // Read again it would be taken for a body of no bytes.
   if (source.bodyUsed) throw new TypeError('The body of this Request was read already.');
-  const view = toRequestView(source);
+  const { target, ...rest } = toRequestView(source);
+  const view = { ...rest, target: target.replace(/#.*/, '') }; // a fragment is not sent
   const headers = new Headers(source.headers);
   const body =
     source.body === null ? null : await collect(source.body, options.maxBodyBytes ?? DEFAULT_SIGN_BODY_BYTES);

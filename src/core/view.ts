@@ -93,7 +93,8 @@ export function isRepeated(headers: HeaderLines, name: string): boolean {
  * A WHATWG request as a view; the body is read from the request itself.
  *
  * Line and authority are cut out of `url` as they stand there: some servers give it as it was sent, and routers go by
- * this text. Parsing it would make another one of it.
+ * this text. Parsing it would make another one of it. A fragment stays in the target, which no verifier takes: some
+ * servers let one through, and frameworks find a query in it.
  */
 export function toRequestView(request: Request): RequestView {
   const [, authority = '', target = ''] = URL_PARTS.exec(request.url) ?? [];
@@ -110,7 +111,7 @@ export function toRequestView(request: Request): RequestView {
   };
 }
 
-const URL_PARTS = /^[a-z][a-z+.-]*:\/\/([^/?#]*)([^#]*)/i;
+const URL_PARTS = /^[a-z][a-z+.-]*:\/\/([^/?#]*)(.*)/is;
 
 /** No `Request` of GET or HEAD can be made with a body, though some servers give them one. */
 function mayStream({ bodyUsed, method }: Request): boolean {

@@ -485,4 +485,11 @@ describe('a web Request', () => {
     const sent = await signRequest(new Request(url), await signer(), { created: NOW });
     expect(await codeOf(verifierAt().verify(sent))).toBe('accepted');
   });
+
+  it('is signed without its fragment, which is not sent, and not taken with one', async () => {
+    const sent = await signRequest(new Request(`${url}#?a=2`), await signer(), { created: NOW });
+    expect(await codeOf(verifierAt().verify(sent))).toBe('malformed_header');
+    const { headers } = sent;
+    expect(await codeOf(verifierAt().verify(new Request(url, { headers })))).toBe('accepted');
+  });
 });

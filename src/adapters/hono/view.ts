@@ -26,8 +26,11 @@ export function honoView(c: Context): RequestView {
   const incoming = incomingOf(c);
   const key = incoming ?? c.req.raw;
   const known = views.get(key);
-  if (known !== undefined) return known;
-  const transport = incoming === undefined ? toRequestView(c.req.raw) : nodeView(incoming, c.env.outgoing);
+  // The method is the router's: middleware can have set another one, by a header that nobody has signed.
+  const { method } = c.req;
+  if (known?.method === method) return known;
+  const sent = incoming === undefined ? toRequestView(c.req.raw) : nodeView(incoming, c.env.outgoing);
+  const transport = sent.method === method ? sent : { ...sent, method };
   const { body } = transport;
   const view = typeof body === 'function' ? { ...transport, body: bodySource(c, incoming, body) } : transport;
   views.set(key, view);

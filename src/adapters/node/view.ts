@@ -16,7 +16,7 @@ export function nodeView(request: NodeRequest, response?: NodeResponse): Request
   if (known !== undefined) return known;
   const headers = headerRecord(request.rawHeaders);
   const body = hasBody(request, headers) ? bodySource(request) : null;
-  hideUnseen(headers, request);
+  markHidden(headers, request);
   const view: RequestView = {
     method: request.method ?? '',
     target: request.originalUrl ?? request.url ?? '',
@@ -30,12 +30,15 @@ export function nodeView(request: NodeRequest, response?: NodeResponse): Request
   return view;
 }
 
+/** No line of a request holds it, so that nothing that it stands in can be signed. */
+const HIDDEN = '\0';
+
 /**
- * Takes out what the application does not see. Node leaves out of `headers` whatever stands behind the thousandth line
- * (`maxHeadersCount`), but not out of `rawHeaders`; a field that only the verifier saw would be signed and not there.
+ * Spoils what one reader of the request sees and another does not. Node leaves out of `headers` whatever stands behind the
+ * thousandth line (`maxHeadersCount`), but not out of `rawHeaders`, of which Hono and others make their own.
  */
-function hideUnseen(headers: Record<string, string[]>, request: NodeRequest): void {
-  for (const name in headers) if (!Object.hasOwn(request.headers, name)) delete headers[name];
+function markHidden(headers: Record<string, string[]>, request: NodeRequest): void {
+  for (const name in headers) if (!Object.hasOwn(request.headers, name)) headers[name]?.push(HIDDEN);
 }
 
 /** Every line by lower-case name; Node's own `headers` hides duplicates. Pseudo-headers of HTTP/2 are no headers. */

@@ -1,0 +1,57 @@
+import { getRequestListener } from '@hono/node-server';
+import { type Context, Hono } from 'hono';
+import { methodOverride } from 'hono/method-override';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { verify } from '../../src/hono';
+import { type Listening, listen } from '../support/listen';
+import { createMachines, type Machines } from '../support/machines';
+import { exchange, head } from '../support/raw-http';
+import { signedRaw } from '../support/signed-raw';
+
+/** Attacks on Hono on Node, which makes a `Request` of its own of what came over the wire. */
+
+let machines: Machines;
+let server: Listening;
+beforeAll(async () => {
+  machines = await createMachines();
+});
+afterAll(() => machines.remove());
+beforeEach(() => void machines.rejections.splice(0));
+
+const codes = () => machines.rejections.map(({ code }) => code);
+
+async function serve(prepare: (app: Hono) => unknown): Promise<void> {
+  const app = new Hono();
+  prepare(app);
+  const answer = (c: Context) => c.text(`${c.req.method} as ${c.req.header('content-type')}`);
+  app.all('*', verify({ amesh: machines.target }), answer);
+  server = await listen(getRequestListener(app.fetch));
+}
+
+describe('method override by a header that nobody has signed', () => {
+  afterAll(() => server.close());
+  beforeAll(() =>
+    serve((app) => {
+      app.use('/before/*', methodOverride({ app, header: 'x-method' }));
+      app.use('/behind/*', verify({ amesh: machines.target }), methodOverride({ app, header: 'x-method' }));
+    }),
+  );
+
+  it.each([
+    ['/before/x', ''],
+    ['/before/x', 'abc'],
+    ['/behind/x', ''],
+    ['/behind/x', 'abc'],
+  ])('%s, body "%s"', async (target, body) => {
+    const request = { method: 'POST', target, body };
+    const { line, headers, body: bytes } = await signedRaw(machines.signer, server.authority, request);
+    const lines = [...headers, `Content-Length: ${bytes.length}`];
+    const response = await exchange(server.port, head(line, [...lines, 'X-Method: DELETE']), bytes);
+    expect(response.status).toBe(401);
+    expect(codes()).toEqual(['invalid_signature']);
+
+    const again = await signedRaw(machines.signer, server.authority, request);
+    const untouched = [...again.headers, `Content-Length: ${bytes.length}`];
+    expect((await exchange(server.port, head(line, untouched), bytes)).body).toMatch(/^POST/);
+  });
+});
