@@ -41,10 +41,10 @@ export const MACHINE_CODES = Object.freeze({
     'The key backend is not available on this machine.',
     'Use: amesh init --backend encrypted-file',
   ),
-  store_busy: failure('Another process holds the lock.', 'Try again. Nothing was changed.'),
+  store_busy: failure('Another process holds the lock.', 'Try again. No changes were made.'),
   store_conflict: failure(
     'The allow list was changed by somebody else at the same moment, again and again.',
-    'Try again. Nothing was changed.',
+    'Try again. No changes were made.',
   ),
   store_unsynced: failure(
     'The change was made, but the disk did not confirm it.',
@@ -69,7 +69,7 @@ export const MACHINE_CODES = Object.freeze({
   // How pairing over a relay can end. Where it is not said otherwise, nothing has changed on either machine.
   relay_unreachable: failure(
     'The relay did not answer.',
-    'Another relay: --relay URL. One of your own: amesh relay. None at all: amesh trust export',
+    'On one network, amesh listen --serve needs none. Another relay: --relay URL. Without any: amesh trust export',
   ),
   relay_busy: failure('The relay is busy.', 'Try again in a minute, or use another relay: --relay URL'),
   code_expired: failure('No controller has used the code in time.', 'Run again: amesh listen'),

@@ -99,7 +99,7 @@ describe('a wrong command line', () => {
     expect(ran.stdout).toBe('');
     expect(ran.stderr).toContain(message);
     expect(ran.stderr).toContain(`Usage: ${usage}`);
-    expect(ran.stderr).toContain('Nothing was changed.');
+    expect(ran.stderr).toContain('No changes were made.');
     const json = await machine.amesh(['--json', ...args]);
     expect(json.stderr).toBe('');
     expect(objectOf(json)).toMatchObject({
@@ -125,7 +125,7 @@ describe('a wrong command line', () => {
     expect(ran).toEqual({
       code: 2,
       stdout: '',
-      stderr: `✗ amesh ${command} is coming in a later release.\n  Usage: amesh <command>\n  Nothing was changed.\n`,
+      stderr: `✗ amesh ${command} is coming in a later release.\n  Usage: amesh <command>\n  No changes were made.\n`,
     });
   });
 
@@ -198,7 +198,7 @@ it('exits with 9 where another process holds the lock', { timeout: 60_000 }, asy
     const ran = await machine.amesh(['trust', 'add', '--role', 'controller', line]);
     expect(ran.code).toBe(9);
     expect(ran.stderr).toContain('Another process holds the lock');
-    expect(ran.stderr.match(/Nothing was changed\./g)).toHaveLength(1);
+    expect(ran.stderr.match(/No changes were made\./g)).toHaveLength(1);
     expect((await machine.allowList()).devices).toEqual([]);
   } finally {
     lock.release();

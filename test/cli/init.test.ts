@@ -82,7 +82,7 @@ describe('amesh init', () => {
     expect(ran.code).toBe(1);
     expect(ran.stderr).toContain(`There is an identity in ${machine.dir} already.`);
     expect(ran.stderr).toContain('--force');
-    expect(ran.stderr).toContain('Nothing was changed.');
+    expect(ran.stderr).toContain('No changes were made.');
     expect(await readFile(join(machine.dir, 'identity.json'), 'utf8')).toBe(before);
     expect(await readdir(join(machine.dir, 'keys'))).toHaveLength(1);
     expect(objectOf(await machine.amesh(['init', '--name', 'second', '--json']))).toMatchObject({
@@ -124,7 +124,7 @@ describe('amesh init', () => {
     expect(ran.stdout).toBe('');
     expect(ran.stderr).toContain(message);
     expect(ran.stderr).toContain('Usage: amesh init --name <name>');
-    expect(ran.stderr).toContain('Nothing was changed.');
+    expect(ran.stderr).toContain('No changes were made.');
     await expect(stat(machine.dir)).rejects.toThrow('ENOENT');
   });
 
@@ -218,7 +218,7 @@ describe('amesh init', () => {
     const ran = await machine.amesh(['init', '--name', 'second', '--force']);
     expect(ran.code).toBe(1);
     expect(ran.stderr).toContain('What was moved already, if anything, lies in its folder replaced/.');
-    expect(ran.stderr).not.toContain('Nothing was changed.');
+    expect(ran.stderr).not.toContain('No changes were made.');
   });
 
   it('uses a supplied passphrase, which the next command needs too', async () => {

@@ -32,7 +32,7 @@ describe.concurrent('a code', () => {
     const ran = await (await createNamed('laptop')).amesh(['invite', code, '--yes', '--relay', url]);
     expect(ran.code).toBe(2);
     expect(ran.stderr).toContain('✗ A pairing code is 6 digits.\n');
-    expect(ran.stderr).toContain('Nothing was changed.\n');
+    expect(ran.stderr).toContain('No changes were made.\n');
   });
 
   it.concurrent('that is unknown or used', async () => {
@@ -92,7 +92,7 @@ describe.concurrent('a relay', () => {
     expect(
       ran.stderr,
     ).toBe(`✗ The relay at ws://127.0.0.1:1/ws did not answer (ECONNREFUSED). Your devices are fine.
-  Another relay: --relay URL. One of your own: ${laptop.here('amesh relay')}. None at all: ${laptop.here('amesh trust export')}
+  On one network, amesh listen --serve needs none. Another relay: --relay URL. Without any: ${laptop.here('amesh trust export')}
   No changes were made.
 `);
   });

@@ -159,7 +159,7 @@ describe.concurrent('off a terminal', () => {
     if (stdin === 'pipe') target.end();
     expect([await target.ended, await controller.ended]).toEqual([1, 5]);
     expect(target.stderr).toContain('✗ stdin ended before the code of the other screen came.\n');
-    expect(target.stderr).toMatch(/\n {2}Nothing was changed\.\n$/);
+    expect(target.stderr).toMatch(/\n {2}No changes were made\.\n$/);
     expect(controller.stderr).toContain(
       '✗ The target disconnected.\n  Start again, on both machines.\n  No changes were made.\n',
     );
@@ -247,7 +247,7 @@ describe.concurrent('off a terminal', () => {
     const ran = await prod.amesh(['listen', '--serve', '--port', String(port)]);
     expect(ran.code).toBe(1);
     expect(ran.stderr).toBe(
-      `✗ No relay can listen on port ${port}: EADDRINUSE.\n  Give another: --port 3002\n  Nothing was changed.\n`,
+      `✗ No relay can listen on port ${port}: EADDRINUSE.\n  Give another: --port 3002\n  No changes were made.\n`,
     );
     taken.close();
   });

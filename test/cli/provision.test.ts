@@ -99,7 +99,7 @@ describe('amesh provision', () => {
     const ran = await laptop.amesh(['provision', '--name', 'x', '--host', 'api.example.com']);
     expect([ran.code, ran.stdout]).toEqual([1, '']);
     expect(ran.stderr).toContain('✗ api.example.com belongs to "prod" already.');
-    expect(ran.stderr).toContain('Nothing was changed.');
+    expect(ran.stderr).toContain('No changes were made.');
   });
 
   it('needs an identity', async () => {

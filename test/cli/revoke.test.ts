@@ -50,7 +50,7 @@ describe('amesh revoke', () => {
     const unknown = await machine.amesh(['revoke', 'nobody', '--yes']);
     expect(unknown.code).toBe(1);
     expect(unknown.stderr).toBe(
-      `✗ No device is called "nobody".\n  See: ${machine.here('amesh list')}\n  Nothing was changed.\n`,
+      `✗ No device is called "nobody".\n  See: ${machine.here('amesh list')}\n  No changes were made.\n`,
     );
 
     await machine.amesh(['revoke', 'alice', '--yes']);
@@ -58,7 +58,7 @@ describe('amesh revoke', () => {
     expect(again.code).toBe(1);
     expect(again.stderr).toMatch(/is not in the allow list: it was revoked at 20\d\d-/);
     expect(again.stderr).toContain(`See who is: ${machine.here('amesh list')}\n`);
-    expect(again.stderr).toContain('Nothing was changed.');
+    expect(again.stderr).toContain('No changes were made.');
   });
 
   it('asks first: off a terminal it wants --yes', async () => {

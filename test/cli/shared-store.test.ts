@@ -54,7 +54,7 @@ describeWithRedis('amesh on a store that instances share', () => {
     });
     for (const server of fleet.servers) expect(await fleet.call(server)).toBe('401 {"error":"unauthorized"}');
     const none = await other.amesh(['revoke', '--all-controllers', '--yes'], { env });
-    expect(none.stderr).toContain('✓ No device may call this machine. Nothing was changed.');
+    expect(none.stderr).toContain('✓ No device may call this machine. No changes were made.');
   }, 60_000);
 
   it('a store that is not there: whose fault it is, and that nothing was changed', async () => {

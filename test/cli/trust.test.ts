@@ -106,7 +106,7 @@ describe('amesh trust add', () => {
     const { revision } = await prod.allowList();
     const ran = await prod.amesh(args);
     expect(ran.code).toBe(0);
-    expect(ran.stderr).toContain('may call this machine already. Nothing was changed.');
+    expect(ran.stderr).toContain('may call this machine already. No changes were made.');
     expect(objectOf(await prod.amesh([...args, '--json']))).toMatchObject({ ok: true, changed: false });
     expect((await prod.allowList()).revision).toBe(revision);
   });
@@ -134,7 +134,7 @@ describe('amesh trust add', () => {
     await alice.amesh(['trust', 'add', '--role', 'controller', prodLine]);
     const again = await alice.amesh(['trust', 'add', '--role', 'target', prodLine]);
     expect(again.stderr).toContain('✓ This machine may send requests to "prod-api"');
-    expect(again.stderr).toContain('already. Nothing was changed.');
+    expect(again.stderr).toContain('already. No changes were made.');
     expect(again.stderr).toContain('! --host says where "prod-api" is called');
     expect(again.stderr).not.toContain('the other role');
   });
@@ -168,7 +168,7 @@ describe('amesh trust add', () => {
     expect(ran.code).toBe(1);
     expect(ran.stderr).toBe(
       '✗ api.example.com belongs to "prod-api" already.\n' +
-        '  Revoke that one first, or use another host.\n  Nothing was changed.\n',
+        '  Revoke that one first, or use another host.\n  No changes were made.\n',
     );
     expect((await entriesOf(alice)).map(({ friendlyName }) => friendlyName)).toEqual(['prod-api']);
   });
@@ -193,7 +193,7 @@ describe('amesh trust add', () => {
     const ran = await prod.amesh(['trust', 'add', '--role', 'controller'], { input });
     expect(ran.code).toBe(2);
     expect(ran.stderr).toContain('Copy the whole line: amesh-p256 <key> <name>');
-    expect(ran.stderr).toContain('Nothing was changed.');
+    expect(ran.stderr).toContain('No changes were made.');
     expect(await entriesOf(prod)).toEqual([]);
   });
 
@@ -274,7 +274,7 @@ describe('amesh trust add with a wrong AMESH_HOSTS', () => {
       env: { AMESH_HOSTS: 'https://x' },
     });
     expect(ran.code).toBe(0);
-    expect(ran.stderr).not.toContain('Nothing was changed');
+    expect(ran.stderr).not.toContain('No changes were made');
     expect((await machine.allowList()).devices).toHaveLength(1);
   });
 });

@@ -51,7 +51,7 @@ describe('amesh whoami', () => {
     expect(ran.code).toBe(10);
     expect(ran.stdout).toBe('');
     expect(ran.stderr).toBe(
-      `✗ There is no amesh identity in ${machine.dir}.\n  Run: ${machine.here('amesh init --name NAME')}\n  Nothing was changed.\n`,
+      `✗ There is no amesh identity in ${machine.dir}.\n  Run: ${machine.here('amesh init --name NAME')}\n  No changes were made.\n`,
     );
   });
 

@@ -73,7 +73,7 @@ describe.concurrent('a relay that cannot be reached', () => {
       code: 'relay_unreachable',
       message:
         'The relay at ws://127.0.0.1:1/ws did not answer (ECONNREFUSED). Your devices are fine. ' +
-        'Another relay: --relay URL. One of your own: amesh relay. None at all: amesh trust export',
+        'On one network, amesh listen --serve needs none. Another relay: --relay URL. Without any: amesh trust export',
     });
   });
 

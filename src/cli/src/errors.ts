@@ -1,3 +1,6 @@
+/** What a failure that has changed nothing ends with. */
+export const UNCHANGED = 'No changes were made.';
+
 /** The command line is wrong: exit code 2, and nothing has been tried yet. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
@@ -18,7 +21,7 @@ export class DeclinedError extends Error {
   override readonly name = 'DeclinedError';
 
   constructor() {
-    super('Cancelled. No changes were made.');
+    super(`Cancelled. ${UNCHANGED}`);
   }
 }
 
@@ -26,7 +29,7 @@ export class DeclinedError extends Error {
 export class InterruptedError extends Error {
   override readonly name = 'InterruptedError';
 
-  constructor(message = 'Interrupted. No changes were made.') {
+  constructor(message = `Interrupted. ${UNCHANGED}`) {
     super(message);
   }
 }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { CommandError, DeclinedError, InterruptedError, UsageError } from './errors';
+import { CommandError, DeclinedError, InterruptedError, UNCHANGED, UsageError } from './errors';
 import { EXIT, EXIT_OF_CODE, type ExitCode } from './exit-codes';
 import { here } from './here';
 
@@ -13,8 +13,8 @@ export interface Failure {
   readonly hint: string;
   readonly usage?: string | undefined;
   readonly exitCode: ExitCode;
-  /** Whether nothing can have been changed, and the message does not say so itself; or what to say of it. */
-  readonly sayUnchanged: boolean | string;
+  /** Whether nothing can have been changed, and the message does not say so itself. */
+  readonly sayUnchanged: boolean;
 }
 
 /** These move files aside before they write new ones, and the disk can fill up in between. */
@@ -22,20 +22,6 @@ const MOVING: ReadonlySet<string> = new Set(['amesh init', 'amesh trust reset'])
 
 /** What can still go wrong after files were moved. */
 const LATE: ReadonlySet<string> = new Set(['store_busy', 'store_conflict']);
-
-/** Ways for a pairing to end in which neither machine has changed anything. */
-const NOT_PAIRED: ReadonlySet<string> = new Set([
-  'relay_unreachable',
-  'relay_busy',
-  'code_expired',
-  'code_not_found',
-  'code_used',
-  'peer_gone',
-  'codes_differ',
-  'pairing_tampered',
-  'pairing_declined',
-  'pairing_version',
-]);
 
 /**
  * @param path the command that failed, as it is typed
@@ -62,16 +48,15 @@ export async function toFailure(error: unknown, path: string, usage: string): Pr
   const { isAmeshError } = await import('@authmesh/sdk/core');
   if (isAmeshError(error)) {
     const { code, message, fix } = error;
-    const unchanged = NOT_PAIRED.has(code)
-      ? 'No changes were made.'
-      : !fix.includes('Nothing was changed.') &&
-        code !== 'store_unsynced' &&
-        code !== 'pairing_unconfirmed' &&
-        !(MOVING.has(path) && LATE.has(code));
+    const unchanged =
+      !fix.includes(UNCHANGED) &&
+      code !== 'store_unsynced' &&
+      code !== 'pairing_unconfirmed' &&
+      !(MOVING.has(path) && LATE.has(code));
     return {
       code,
       message: message.endsWith(fix) ? message.slice(0, message.length - fix.length).trim() : message,
-      hint: forHere(MOVING.has(path) ? fix.replace(' Nothing was changed.', '') : fix),
+      hint: forHere(MOVING.has(path) ? fix.replace(` ${UNCHANGED}`, '') : fix),
       exitCode: EXIT_OF_CODE[code] ?? EXIT.failure,
       sayUnchanged: unchanged,
     };

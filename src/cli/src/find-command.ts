@@ -7,7 +7,7 @@ import { printable } from './printable';
 import { usageLine } from './usage';
 
 /** Commands of the design that this release does not have. */
-const COMING: ReadonlySet<string> = new Set(['provision', 'doctor']);
+const COMING: ReadonlySet<string> = new Set(['doctor']);
 
 /** A command and the arguments that are its own. */
 export interface Found {

@@ -1,5 +1,6 @@
 import { styleText } from 'node:util';
 import type { Result } from './command';
+import { UNCHANGED } from './errors';
 import type { Failure } from './failure';
 import { printable, printableJson } from './printable';
 
@@ -40,9 +41,7 @@ export function printFailure(failure: Failure, options: OutputOptions): void {
     printObject({ ok: false, error: { code, message, hint: both } });
     return;
   }
-  const more = [hint, usageText, sayUnchanged === true ? 'Nothing was changed.' : sayUnchanged || ''].filter(
-    (text) => text !== '',
-  );
+  const more = [hint, usageText, sayUnchanged ? UNCHANGED : ''].filter((text) => text !== '');
   printNotes([`✗ ${message}`, ...more.map((text) => `  ${text}`)], options);
 }
 

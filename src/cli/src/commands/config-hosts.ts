@@ -67,7 +67,7 @@ function describe(hosts: readonly string[]): string[] {
 }
 
 function done(hosts: readonly string[], changed: boolean): string[] {
-  if (!changed) return [`✓ Answers to ${hostsText(hosts)} already. Nothing was changed.`];
+  if (!changed) return [`✓ Answers to ${hostsText(hosts)} already. No changes were made.`];
   return [`✓ Answers to ${hostsText(hosts)}. Running servers take it over within a second.`];
 }
 

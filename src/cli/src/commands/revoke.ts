@@ -35,7 +35,7 @@ export const revoke = defineCommand({
     const devices =
       args.device === undefined ? before.devices.filter(isController) : [find(before, args.device)];
     if (devices.length === 0) {
-      return { json: { revoked: [] }, notes: ['✓ No device may call this machine. Nothing was changed.'] };
+      return { json: { revoked: [] }, notes: ['✓ No device may call this machine. No changes were made.'] };
     }
     await confirm(`Revoke ${devices.map(describe).join(', ')}?`, args.yes);
 

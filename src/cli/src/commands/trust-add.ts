@@ -78,7 +78,7 @@ function outcome(device: DeviceEntry, role: string, changed: boolean): string[] 
     role === 'controller'
       ? `${called} may ${changed ? 'now ' : ''}call this machine`
       : `This machine may ${changed ? 'now ' : ''}send requests to ${called}${device.hosts.length > 0 ? `, at ${device.hosts.join(', ')}` : ''}`;
-  if (!changed) return [`✓ ${may} already. Nothing was changed.`];
+  if (!changed) return [`✓ ${may} already. No changes were made.`];
   const both = device.roles.length > 1 ? ' (takes both its roles)' : '';
   return [`✓ ${may}.   Undo: ${here(`amesh revoke ${nameForCommand(device)}`)}${both}`];
 }
