@@ -21,6 +21,8 @@ describe('amesh --help and --version', () => {
       'invite',
       'whoami',
       'provision',
+      'grant',
+      'tokens',
       'trust',
       'list',
       'revoke',
