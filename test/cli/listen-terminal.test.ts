@@ -96,10 +96,10 @@ describe.skipIf(!hasTerminal).concurrent('on two terminals', () => {
     await target.until(/Code on the other screen: *\n {2}Code on the other screen: /);
     target.type(`${code}\r`);
     await target.until(
-      /✗ Does not match \(2 tries left\)\. Type the code on the CONTROLLER's screen, not the pairing code [^]+other screen: $/,
+      /✗ Does not match \(2 tries left\)\. Type the code on the CONTROLLER's screen, not the pairing code [\s\S]+other screen: $/,
     );
     target.type('1\r');
-    await target.until(/1 try left[^]+other screen: $/);
+    await target.until(/1 try left[\s\S]+other screen: $/);
     target.type('2\r');
     expect([await target.ended, await controller.ended]).toEqual([6, 6]);
   });
