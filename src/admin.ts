@@ -1,4 +1,6 @@
 export { type GrantOptions, issueGrant, issueProvision, type ProvisionOptions } from './bootstrap/issue';
+export { waitForRegistration } from './bootstrap/mailbox';
+export { takeRegistration, UNASKED } from './bootstrap/registration';
 export { isLoopback, parseHosts, portOf } from './core/authority';
 export type { KeyBackend, KeyContext } from './keys/backend';
 export { BACKENDS, findBackend } from './keys/backends';

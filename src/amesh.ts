@@ -3,6 +3,8 @@ import { rawBody } from './adapters/node/raw-body';
 import { Bootstrap } from './bootstrap/bootstrap';
 import { createEnroller } from './bootstrap/enroller';
 import { Leases } from './bootstrap/leases';
+import { createRegistrar } from './bootstrap/registrar';
+import { takeAnswer } from './bootstrap/take-answer';
 import { isRepeatable, untilKnown } from './bootstrap/until-known';
 import { parseHosts } from './core/authority';
 import { type ClientOptions, createClient } from './core/client/client';
@@ -152,7 +154,7 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
       throw new TypeError('verify() was given a request. Mount it with its parentheses: amesh.verify().');
     }
     readVerifyOptions(verifyOptions); // as they were given: onReject is wrapped below
-    const { log, list, store, bootstrap, needsIdentity, serve, enroller, leases } = assembled();
+    const { log, list, store, bootstrap, needsIdentity, serve, enroller, leases, registrar } = assembled();
     const answersTo = hosts ?? hostsOf(env());
     const isPending = bootstrap.isPending;
     if (needsIdentity) serve();
@@ -172,9 +174,9 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
       },
       allowList: list,
       enroller,
-      onAccept: ({ device }) => {
-        leases?.note(device);
-        return undefined;
+      onAccept: (acceptance) => {
+        leases?.note(acceptance.device);
+        return registrar?.(acceptance);
       },
     });
   };
@@ -183,10 +185,11 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
     async fetch(input, init) {
       client ??= toClient();
       const { fetch: send } = client;
-      const { list, device, bootstrap } = assembled();
+      const { list, device, bootstrap, log } = assembled();
       const isNew = bootstrap.isPending && (await bootstrap.asCaller(urlOf(input)));
       const response = await untilKnown(() => send(input, init), isNew && isRepeatable(input, init));
       await confirmTarget(response, list, device);
+      await takeAnswer(response, device, log.once);
       return response;
     },
 
@@ -275,8 +278,12 @@ function assemble(options: AmeshOptions, env: Env) {
   const needsIdentity = ownerKey === null;
   // Whoever has the owner's public key only cannot write the list.
   const writing = needsIdentity
-    ? { enroller: createEnroller({ device, list }), leases: new Leases({ device, list }) }
-    : { enroller: undefined, leases: undefined };
+    ? {
+        enroller: createEnroller({ device, list }),
+        leases: new Leases({ device, list }),
+        registrar: createRegistrar({ bootstrap, device, list }),
+      }
+    : { enroller: undefined, leases: undefined, registrar: undefined };
   return { bootstrap, device, list, log, needsIdentity, serve, store, ...writing };
 }
 

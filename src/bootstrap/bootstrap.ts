@@ -6,6 +6,7 @@ import { findTaken } from '../trust/tokens';
 import { enrolAt, isFor } from './enrol';
 import { nameFor } from './names';
 import { assertTimely, kindOf, readToken } from './read-token';
+import { UNASKED, writeRegistration } from './registration';
 import { type Taker, takeProvisionToken } from './take-provision';
 import type { GrantClaims, ProvisionClaims, TokenKind } from './token';
 
@@ -134,10 +135,22 @@ export class Bootstrap {
   async #provision(text: string): Promise<boolean> {
     const token = await readToken(text);
     if (token.kind !== 'provision') throw wrongKind(token.kind);
-    const isNew = await takeProvisionToken(token.claims, this.#options);
-    this.#taken = token.claims;
+    const { claims } = token;
+    const isNew = await takeProvisionToken(claims, this.#options);
+    this.#taken = claims;
     this.#settle(text);
+    // Nobody waits for it: the issuer need not be there, and hears of it with the first answer otherwise.
+    if (isNew && claims.relay !== undefined) this.#register(claims, claims.relay).catch(() => {});
     return isNew;
+  }
+
+  async #register(claims: ProvisionClaims, relay: string): Promise<void> {
+    const device = await this.#options.open();
+    if (device === null) return;
+    const { hosts } = await device.trust.read();
+    const machine = { signer: device.signer, name: device.identity.friendlyName, hosts };
+    const { postRegistration } = await import('./mailbox');
+    await postRegistration(relay, claims.secret, await writeRegistration(claims, machine, UNASKED));
   }
 
   async #enrol(text: string, url: URL | null): Promise<boolean> {

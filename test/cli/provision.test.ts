@@ -1,5 +1,10 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import { createAmesh } from '@authmesh/sdk';
 import { describe, expect, it } from 'vitest';
-import { objectOf, useMachines } from './amesh';
+import { startRelay } from '../relay/client';
+import { BIN, objectOf, useMachines } from './amesh';
 
 const createMachine = useMachines();
 
@@ -106,4 +111,25 @@ describe('amesh provision', () => {
     const ran = await (await createMachine()).amesh(['provision', '--name', 'x']);
     expect([ran.code, ran.stdout]).toEqual([10, '']);
   });
+});
+
+describe('amesh provision --wait', () => {
+  it('prints the token first, and the machine once it has taken it', async () => {
+    const { relay, port } = await startRelay();
+    const [laptop, server] = [await createMachine(), await createMachine()];
+    await laptop.init('laptop');
+    const args = ['provision', '--name', 'prod', '--relay', `ws://127.0.0.1:${port}/ws`, '--wait'];
+    const child = spawn(process.execPath, [BIN, ...args], { env: laptop.env() });
+    const stderr = text(child.stderr);
+    const token = String((await once(child.stdout, 'data'))[0]).trim();
+    const amesh = createAmesh({ dir: server.dir, env: { AMESH_BOOTSTRAP_TOKEN: token } });
+    expect(await amesh.bootstrapIfNeeded()).toBe(true);
+    const [code] = await once(child, 'close');
+    const { deviceId } = await amesh.identity();
+    expect(await stderr).toContain(`✓ "prod" (${deviceId}) has taken the token.`);
+    expect(code).toBe(0);
+    expect((await laptop.allowList()).devices).toMatchObject([{ deviceId, roles: ['target'] }]);
+    expect((await laptop.amesh(['tokens'])).stdout).toContain(`used by prod (${deviceId})`);
+    await relay.close();
+  }, 90_000);
 });

@@ -1,8 +1,11 @@
 import { cryptoProvider } from '#crypto';
+import { normalizeAuthority } from '../authority';
 import type { CryptoProvider, MaybePromise, Signer } from '../crypto/provider';
+import { toBase64Url } from '../encoding';
 import { DEFAULT_SIGN_BODY_BYTES, type SignatureFormat, signatureHeaders } from '../sign';
 import { assertOptionNames } from '../verify-options';
 import { untilAborted } from './abort';
+import { noteAnswer } from './answered';
 import { ServerClocks } from './clock';
 import { openOnce } from './open-signer';
 import { type Outgoing, toOutgoing, toView } from './outgoing';
@@ -70,13 +73,14 @@ export function createClient(options: ClientOptions): Client {
   const clocks = new ServerClocks(now);
   const doFetch: typeof globalThis.fetch = (input, init) => (sender ?? globalThis.fetch)(input, init);
 
-  async function sign(request: Outgoing, created?: number): Promise<Headers> {
+  async function sign(request: Outgoing, nonce: string, created?: number): Promise<Headers> {
     const opened = await open();
     const targetDeviceId = (await targetOf?.(request.url.host)) ?? undefined;
     request.signal?.throwIfAborted(); // a key may ask somebody to touch it
     const added = await signatureHeaders(toView(request), request.bytes, opened, {
       format,
       targetDeviceId,
+      nonce,
       created: created ?? clocks.seconds(request.url.origin), // not earlier: opening a key can take its time
       crypto,
     });
@@ -85,15 +89,23 @@ export function createClient(options: ClientOptions): Client {
     return headers;
   }
 
+  async function sendOnce(request: Outgoing, created?: number): Promise<Response> {
+    const nonce = toBase64Url(crypto.randomBytes(16));
+    const headers = await untilAborted(request.signal, sign(request, nonce, created));
+    const response = await send(doFetch, request, headers);
+    noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '' });
+    return response;
+  }
+
   async function sendSigned(request: Outgoing): Promise<Response> {
-    const { url, signal } = request;
-    const response = await send(doFetch, request, await untilAborted(signal, sign(request)));
+    const { url } = request;
+    const response = await sendOnce(request);
     if (refusalOf(response) !== 'timestamp_out_of_range' || !clocks.mayCorrect(url, response))
       return response;
     if (request.stream === null) await discard(response);
     const created = clocks.correct(url, response);
     if (request.stream !== null) return response; // it cannot be sent again, but later ones have the right time
-    return send(doFetch, request, await untilAborted(signal, sign(request, created)));
+    return sendOnce(request, created);
   }
 
   return {

@@ -1,10 +1,23 @@
-import { issueProvision } from '@authmesh/sdk/admin';
+import {
+  type Device,
+  findIssued,
+  type IssuedToken,
+  issueProvision,
+  takeRegistration,
+  UNASKED,
+  waitForRegistration,
+} from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
 import { durationText, momentText, toSeconds } from '../duration';
+import { CommandError } from '../errors';
 import { here } from '../here';
-import { loopbackNotes, openMachine, toHosts } from '../machine';
-import { readUrl } from '../relay-choice';
+import { interruptible } from '../interrupt';
+import { hostsText, loopbackNotes, openMachine, toHosts } from '../machine';
+import { type OutputOptions, printLines } from '../output';
+import { chooseRelay } from '../relay-choice';
+import { nameForCommand } from '../shell';
+import { Teller } from '../teller';
 
 export const provision = defineCommand({
   meta: {
@@ -23,6 +36,10 @@ export const provision = defineCommand({
       valueHint: 'a,b',
       description: 'The hosts under which this machine calls it; default localhost',
     },
+    wait: {
+      type: 'boolean',
+      description: 'Wait until the machine says, over the relay, that it has taken it',
+    },
     relay: {
       type: 'string',
       valueHint: 'url',
@@ -31,11 +48,13 @@ export const provision = defineCommand({
     ...SHARED_ARGS,
   },
 
-  async run({ args }): Promise<Result> {
+  async run({ args, data }): Promise<Result> {
+    const options = data as OutputOptions;
     const lifetimeSeconds = toSeconds(args.ttl ?? '1h', '--ttl', 1, 86_400);
     const hosts = toHosts(args.host ?? '', '--host');
-    const relay = args.relay === undefined ? undefined : readUrl(args.relay, '--relay');
     const device = await openMachine();
+    const isWanted = args.relay !== undefined || args.wait === true;
+    const relay = isWanted ? (await chooseRelay(args.relay, device.store)).url : undefined;
     const { token, entry } = await issueProvision(device, {
       friendlyName: args.name,
       lifetimeSeconds,
@@ -43,7 +62,7 @@ export const provision = defineCommand({
       relay,
     });
     const { id, friendlyName, expiresAt } = entry;
-    return {
+    const result = {
       json: { token, id, name: friendlyName, hosts, expiresAt },
       data: [token],
       notes: [
@@ -59,5 +78,51 @@ export const provision = defineCommand({
         `  Until it is heard of:  ${here('amesh list')}   To give it up:  ${here(`amesh tokens cancel ${id}`)}`,
       ],
     };
+    return args.wait && relay !== undefined ? waitFor(device, entry, relay, result, options) : result;
   },
 });
+
+/** Says the token first: the machine cannot take it before. */
+async function waitFor(
+  device: Device,
+  entry: IssuedToken,
+  relay: string,
+  { json, data, notes }: Required<Result>,
+  options: OutputOptions,
+): Promise<Result> {
+  const teller = new Teller(options);
+  teller.event({ event: 'token', ...json }, notes);
+  if (!options.json) printLines(process.stdout, data);
+  teller.wait(() => `Waiting for "${entry.friendlyName}"…   Ctrl+C ends the waiting, the token stays good`);
+  const takenBy = async () => findIssued(await device.trust.read(), entry.id)?.takenBy ?? null;
+  try {
+    const text = await interruptible((signal) =>
+      waitForRegistration({
+        relay,
+        secret: entry.secret,
+        untilMs: entry.expiresAt * 1000,
+        signal,
+        isKnown: async () => (await takenBy()) !== null,
+      }),
+    );
+    if (text !== null) await takeRegistration(device, text, UNASKED);
+    const key = await takenBy();
+    const machine = (await device.trust.read()).devices.find(({ publicKey }) => publicKey === key);
+    if (machine === undefined) {
+      throw new CommandError(
+        'token_not_taken',
+        'No machine has said that it has taken the token.',
+        `It may still do so with its first answer: ${here('amesh list')}`,
+      );
+    }
+    const { friendlyName, deviceId, hosts } = machine;
+    return {
+      json: { device: machine },
+      notes: [
+        `✓ "${friendlyName}" (${deviceId}) has taken the token. It is called at ${hostsText(hosts)}.   Undo: ${here(`amesh revoke ${nameForCommand(machine)}`)}`,
+      ],
+    };
+  } finally {
+    teller.stop();
+  }
+}

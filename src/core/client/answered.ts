@@ -1,0 +1,18 @@
+/** The signed request that a response answers. */
+export interface AnsweredRequest {
+  /** 22 characters. */
+  readonly nonce: string;
+  /** In normal form. */
+  readonly authority: string;
+}
+
+const requests = new WeakMap<Response, AnsweredRequest>();
+
+export function noteAnswer(response: Response, request: AnsweredRequest): void {
+  requests.set(response, request);
+}
+
+/** The last signed request of ours that led to a response. */
+export function answeredBy(response: Response): AnsweredRequest | undefined {
+  return requests.get(response);
+}
