@@ -5,8 +5,10 @@ import { AllowListIntegrityError, AmeshError, isAmeshError } from '../core/error
 import { hashDocument, openDocument } from './document';
 import { toAllowList } from './to-allow-list';
 
-/** How long a failed read counts, so that many requests are not as many reads. */
+/** How long a read that has failed, or has not ended, keeps others from another, so that many requests are not as many. */
 const RETRY_MS = 1000;
+/** How long a request waits for a read. */
+const PATIENCE_MS = 5000;
 
 export interface SealedListOptions {
   /** The bytes of the document, or null where there are none; asked again while the list is in use. */
@@ -25,7 +27,8 @@ export interface SealedListOptions {
  * An allow list that another machine seals and puts where this one finds it, perhaps later than others do. It is read
  * anew six times within `maxStaleSeconds`; an older revision than one seen counts as no answer.
  *
- * No promise is shared between requests: a Worker cancels what a request has begun when that request is over.
+ * No promise is shared between requests: a Worker cancels what a request has begun when that request is over. So a read
+ * counts when it has ended: a stranger who begins them and goes away must not keep a revocation out.
  */
 export class SealedList implements AllowListSource {
   readonly #options: SealedListOptions;
@@ -66,13 +69,13 @@ export class SealedList implements AllowListSource {
 
   async #refresh(nowMs: number): Promise<AllowList> {
     const everyMs = (this.#options.maxStaleSeconds * 1000) / 6;
-    this.#nextAtMs = nowMs + everyMs;
+    this.#nextAtMs = nowMs + Math.min(everyMs, RETRY_MS);
     try {
       await this.#read(nowMs);
       this.#failure = null;
+      this.#nextAtMs = Math.max(this.#nextAtMs, nowMs + everyMs);
     } catch (error) {
       this.#failure = { error };
-      this.#nextAtMs = nowMs + Math.min(everyMs, RETRY_MS);
     }
     return this.#answer(this.#now());
   }
@@ -80,7 +83,7 @@ export class SealedList implements AllowListSource {
   async #read(nowMs: number): Promise<void> {
     const { read, owner } = this.#options;
     const list = this.#options.list ?? (await deviceIdOf(owner, cryptoProvider));
-    const bytes = await read();
+    const bytes = await answerOf(read());
     if (bytes === null) {
       throw new AmeshError('allow_list_unavailable', 'The store holds no allow list.', {
         fix: 'Put allow_list.json there, as it lies in AUTH_MESH_DIR of its owner.',
@@ -102,5 +105,19 @@ export class SealedList implements AllowListSource {
     this.#revision = revision;
     this.#hash = hash;
     if (nowMs > this.#readAtMs) this.#readAtMs = nowMs; // reads of two requests may end in either order
+  }
+}
+
+/** @throws AmeshError `allow_list_unavailable` where there is none in time */
+async function answerOf<T>(work: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    const error = new AmeshError('allow_list_unavailable', 'The store of the allow list does not answer.');
+    timer = setTimeout(() => reject(error), PATIENCE_MS);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
