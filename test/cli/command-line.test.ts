@@ -92,6 +92,7 @@ describe('a wrong command line', () => {
       '--role is missing.',
       'amesh trust add --role controller|target [--host <a,b>] ["line"]',
     ],
+    ['provision --name x --ttl 2d', 'from 1s to 1d.\n  Such as 90s, 15m or 1h.', 'amesh provision'],
     ['trust add --role boss', '--role is controller or target, and not boss.', 'amesh trust add'],
   ])('amesh %s', async (line, message, usage) => {
     const machine = await createMachine();

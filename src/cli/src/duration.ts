@@ -13,7 +13,7 @@ export function toSeconds(text: string, where: string, least: number, most: numb
   const seconds = Number(number) * SECONDS[unit as keyof typeof SECONDS];
   if (seconds >= least && seconds <= most) return seconds;
   throw new UsageError(`${where} is a time from ${durationText(least)} to ${durationText(most)}.`, {
-    hint: 'Such as 90s, 15m, 1h or 7d.',
+    hint: most < 7 * SECONDS.d ? 'Such as 90s, 15m or 1h.' : 'Such as 15m, 1h or 7d.',
   });
 }
 
