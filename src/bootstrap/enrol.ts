@@ -3,13 +3,13 @@ import { isLoopback, normalizeAuthority } from '../core/authority';
 import { ServerClocks } from '../core/client/clock';
 import { refusalOf } from '../core/client/refusal';
 import { toBase64Url } from '../core/encoding';
-import { ENROLMENT_PATH } from '../core/enrolment';
 import { AmeshError } from '../core/errors';
 import { addDevice } from '../trust/changes';
 import type { Device } from '../trust/device';
 import type { AllowListDocument } from '../trust/document';
 import { withToken } from '../trust/tokens';
 import { writeEnrolment } from './enrolment';
+import { ENROLMENT_PATH } from './enrolment-request';
 import { nameFor } from './names';
 import type { GrantClaims } from './token';
 

@@ -11,6 +11,7 @@ import { type Enrollee, enrolCaller, findGrant } from '../trust/grants';
 import { cleanName } from '../trust/names';
 import { documentOf } from '../trust/to-allow-list';
 import { type Enrolment, type EnrolmentFacts, parseEnrolment } from './enrolment';
+import { isEnrolment, readEnrolmentBody } from './enrolment-request';
 import { matchesPattern } from './names';
 
 export interface EnrollerOptions {
@@ -48,8 +49,8 @@ export function createEnroller({ device, list }: EnrollerOptions): Enroller {
     return current();
   }
 
-  return async (request) => {
-    const enrolment = parseEnrolment(request.body);
+  async function answer(request: EnrolmentRequest) {
+    const enrolment = parseEnrolment(await readEnrolmentBody(request.view));
     const caller = await verify(enrolment, request, await documentWith(enrolment.facts.grant));
     await claim(caller, enrolment.facts, request);
     const turn = last.then(() => enrol(enrolment.facts.grant, caller));
@@ -60,7 +61,9 @@ export function createEnroller({ device, list }: EnrollerOptions): Enroller {
       friendlyName: entry?.friendlyName,
       expiresAt: entry?.lease?.expiresAt ?? null,
     };
-  };
+  }
+
+  return { matches: isEnrolment, answer };
 }
 
 async function verify(

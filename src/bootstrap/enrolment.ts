@@ -2,7 +2,7 @@ import { isDeviceId, isNonce } from '../core/credentials';
 import type { Signer } from '../core/crypto/provider';
 import { fromBase64Url, toBase64Url, toUtf8 } from '../core/encoding';
 import { AmeshError } from '../core/errors';
-import { LABELS } from '../core/labels';
+import { TOKEN_LABELS } from '../core/labels';
 
 /** What a caller says when it enrols, signed with the grant's key and its own. */
 export interface EnrolmentFacts {
@@ -75,5 +75,5 @@ function parseFacts(bytes: Uint8Array | null): EnrolmentFacts | null {
 }
 
 function messageOf(payload: string): Uint8Array {
-  return toUtf8(LABELS.enrolment + payload);
+  return toUtf8(TOKEN_LABELS.enrolment + payload);
 }

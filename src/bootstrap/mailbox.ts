@@ -1,6 +1,6 @@
 import { fromBase64Url, toBase64Url, toUtf8 } from '../core/encoding';
 import { AmeshError } from '../core/errors';
-import { LABELS } from '../core/labels';
+import { TOKEN_LABELS } from '../core/labels';
 import { RelaySocket } from '../pairing/relay-socket';
 import { newCipher } from '../pairing/suite';
 import { keyOf } from './registration';
@@ -77,9 +77,9 @@ async function open(secret: string, body: string): Promise<string | null> {
 }
 
 async function cipherOf(secret: string) {
-  return newCipher(await keyOf(secret, LABELS.registrationSecret.sealKey, 32));
+  return newCipher(await keyOf(secret, TOKEN_LABELS.secret.sealKey, 32));
 }
 
 async function boxOf(secret: string): Promise<string> {
-  return toBase64Url(await keyOf(secret, LABELS.registrationSecret.mailbox, 16));
+  return toBase64Url(await keyOf(secret, TOKEN_LABELS.secret.mailbox, 16));
 }

@@ -3,7 +3,7 @@ import { deviceIdOf } from '../core/allow-list';
 import { normalizeAuthority } from '../core/authority';
 import type { Signer } from '../core/crypto/provider';
 import { equalBytes, fromBase64Url, toBase64Url, toUtf8 } from '../core/encoding';
-import { LABELS } from '../core/labels';
+import { TOKEN_LABELS } from '../core/labels';
 import { hkdf } from '../pairing/suite';
 import type { Device } from '../trust/device';
 import type { AllowListDocument, DeviceEntry, IssuedToken } from '../trust/document';
@@ -54,7 +54,7 @@ export async function writeRegistration(
     ...answered,
   };
   const payload = toBase64Url(toUtf8(JSON.stringify(statement)));
-  const signed = `${payload}.${toBase64Url(await machine.signer.sign(toUtf8(LABELS.registration + payload)))}`;
+  const signed = `${payload}.${toBase64Url(await machine.signer.sign(toUtf8(TOKEN_LABELS.registration + payload)))}`;
   return `${signed}.${toBase64Url(await macOf(token.secret, signed))}`;
 }
 
@@ -105,7 +105,7 @@ async function isProven(text: string, { secret }: IssuedToken, key: string): Pro
     const publicKey = await cryptoProvider.importPublicKey(fromBase64Url(key) ?? new Uint8Array());
     return await publicKey.verify(
       fromBase64Url(signature) ?? new Uint8Array(),
-      toUtf8(LABELS.registration + payload),
+      toUtf8(TOKEN_LABELS.registration + payload),
     );
   } catch {
     return false; // no point of the curve
@@ -113,12 +113,10 @@ async function isProven(text: string, { secret }: IssuedToken, key: string): Pro
 }
 
 async function macOf(secret: string, signed: string): Promise<Uint8Array> {
-  const bytes = await keyOf(secret, LABELS.registrationSecret.macKey, 32);
+  const bytes = await keyOf(secret, TOKEN_LABELS.secret.macKey, 32);
   const algorithm = { name: 'HMAC', hash: 'SHA-256' };
   const key = await crypto.subtle.importKey('raw', bytes, algorithm, false, ['sign']);
-  return new Uint8Array(
-    await crypto.subtle.sign('HMAC', key, toUtf8(LABELS.registrationSecret.mac + signed)),
-  );
+  return new Uint8Array(await crypto.subtle.sign('HMAC', key, toUtf8(TOKEN_LABELS.secret.mac + signed)));
 }
 
 /** A key of its own out of a token's secret, for each use that has a label. */

@@ -9,7 +9,7 @@ import { checkSignature, readCovered } from './check-signature';
 import type { RejectCode } from './codes';
 import type { Credentials } from './credentials';
 import type { CryptoProvider, MaybePromise } from './crypto/provider';
-import { type Enroller, isEnrolment, readEnrolment } from './enrolment';
+import type { Enroller } from './enrolment';
 import { Fault, toFault } from './fault';
 import { toFreshRequest, toStreamingRequest } from './fresh-request';
 import { checkFreshness } from './freshness';
@@ -176,14 +176,13 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
       trustForwardedHost: call.trustForwardedHost ?? settings.trustForwardedHost,
     });
   try {
-    if (context.enroller !== undefined && isEnrolment(view)) {
+    if (context.enroller?.matches(view)) {
       line = readLine();
       if (line instanceof Fault) return refuse(line);
       const stray = checkHost(settings, view, line, await readAllowList(source));
       if (stray !== null) return refuse(stray);
       const { authority } = line;
-      const body = await readEnrolment(view);
-      return answer(await context.enroller({ authority, body, nowMs, settings, nonceStore }));
+      return answer(await context.enroller.answer({ view, authority, nowMs, settings, nonceStore }));
     }
     credentials = readCredentials(headers);
     if (credentials instanceof Fault) return refuse(credentials);
