@@ -53,9 +53,14 @@ export class DigestGate implements BodyGate {
     this.#limitBytes = expected.limitBytes;
   }
 
-  /** Another verifier of the same request has a limit too. */
-  narrow(limitBytes: number): void {
+  /**
+   * Another verifier of the same request has a limit too.
+   *
+   * @returns whether what has come so far is within it
+   */
+  narrow(limitBytes: number): boolean {
     this.#limitBytes = Math.min(this.#limitBytes, limitBytes);
+    return this.#length <= this.#limitBytes;
   }
 
   write(chunk: Uint8Array): Uint8Array | undefined {

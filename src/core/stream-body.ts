@@ -31,20 +31,20 @@ export async function streamBody(
   view: RequestView,
   { maxBodyBytes, crypto, recheck, report }: Streaming,
 ): Promise<BodyStream | Fault | undefined> {
+  const isTooLarge = Number(fieldValue(view.headers, 'content-length') ?? 0) > maxBodyBytes;
+  const tooLarge = () => new Fault('payload_too_large', `The body is larger than ${maxBodyBytes} bytes.`);
   const known = streams.get(view);
   if (known !== undefined) {
     if (known.stream !== null)
       throw new AmeshError('body_parser_ordering_error', 'The body of this request was handed over already.');
-    known.gate.narrow(maxBodyBytes);
-    return null;
+    return !isTooLarge && known.gate.narrow(maxBodyBytes) ? null : tooLarge();
   }
   const declared = fieldValue(view.headers, 'content-digest');
   const hash = crypto.createSha256();
   if (view.gateBody === undefined || declared === undefined || hash === null) return undefined;
   const digest = readContentDigest(declared);
   if (digest === null) return new Fault('content_digest_mismatch', 'Content-Digest names no SHA-256 digest.');
-  if (Number(fieldValue(view.headers, 'content-length') ?? 0) > maxBodyBytes)
-    return new Fault('payload_too_large', `The body is larger than ${maxBodyBytes} bytes.`);
+  if (isTooLarge) return tooLarge();
 
   let isHandedOver = false;
   const gate = new DigestGate({

@@ -371,6 +371,23 @@ describe('behind a gate', () => {
     expect(await upload({ bytes: 2 * MIB, framing: 'chunked' })).toMatchObject({ body: 'payload_too_large' });
   });
 
+  it.each([
+    ['Content-Length: 6', 'abcdef'],
+    ['Transfer-Encoding: chunked', '6\r\nabcdef\r\n0\r\n\r\n'],
+  ])('the narrower limit of two counts, also for what has come already: %s', async (framing, body) => {
+    const respond = async (request: IncomingMessage, response: ServerResponse) =>
+      void response.end((await read(request)).outcome);
+    await serveWith(respond, amesh.verify(options), amesh.verify({ ...options, maxBodyBytes: 5 }));
+    const request = { method: 'POST', body: 'abcdef' };
+    const { line, headers } = await signedRaw(machines.signer, `127.0.0.1:${server.port}`, request);
+    // In one piece, so that all of it is here before the second looks.
+    expect(await exchange(server.port, head(line, [...headers, framing]) + body)).toMatchObject({
+      status: 413,
+    });
+    expect(codes()).toEqual(['payload_too_large']);
+    expect(seen).toEqual([]);
+  });
+
   it('parsers of Express work, and see an error where the body is another', async () => {
     const app = express();
     app.use(amesh.verify(options), multer().any(), express.raw({ type: '*/*', limit: '80mb' }));
