@@ -1,0 +1,119 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { createAmesh } from '@authmesh/sdk';
+import { createIdentity, issueGrant, openDevice, revokeGrant } from '@authmesh/sdk/admin';
+import { isAmeshError } from '@authmesh/sdk/core';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { type Child, type Script, toScript } from '../support/child';
+import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
+
+const HOST = 'api.example.com';
+
+describeWithRedis('four instances with one list in Redis', () => {
+  let root: string;
+  let redis: RedisServer;
+  let script: Script;
+  let ports: number[];
+  const instances: Child[] = [];
+  let env: Record<string, string>;
+  const targetDir = () => join(root, 'target');
+  beforeAll(async () => {
+    root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+    redis = await startRedis();
+    env = { AMESH_STORE_URL: redis.url };
+    script = await toScript('test/bootstrap/processes/enrolling.ts');
+    await createIdentity(targetDir(), env, { friendlyName: 'api', hosts: [HOST] });
+    for (let number = 0; number < 4; number++) {
+      instances.push(script.start([], { env: { ...env, REDIS_URL: redis.url, AUTH_MESH_DIR: targetDir() } }));
+    }
+    ports = await Promise.all(instances.map(async (instance) => Number(await instance.line('port '))));
+  }, 60_000);
+  afterAll(async () => {
+    for (const instance of instances) instance.kill('SIGKILL');
+    await Promise.all(instances.map((instance) => instance.ended));
+    script.remove();
+    await redis.stop();
+    await rm(root, { recursive: true });
+  });
+
+  /** Takes turns at the instances, as a load balancer does. */
+  let turn = 0;
+  const balanced = (input: unknown, init: RequestInit = {}) =>
+    new Promise<Response>((resolve, reject) => {
+      const url = new URL(String(input));
+      const headers = { ...Object.fromEntries(new Headers(init.headers)), host: url.host };
+      const sent = request(
+        {
+          host: '127.0.0.1',
+          port: ports[turn++ % 4],
+          path: url.pathname + url.search,
+          method: init.method ?? 'GET',
+          headers,
+        },
+        async (response) => {
+          const lines = Object.entries(response.headers).map(([name, value]) => [name, String(value)]);
+          const status = response.statusCode ?? 0;
+          resolve(new Response(await text(response), { status, headers: Object.fromEntries(lines) }));
+        },
+      );
+      sent.on('error', reject);
+      sent.end(init.body as string | undefined);
+    });
+
+  let count = 0;
+  const newCaller = (token: string) =>
+    createAmesh({
+      dir: join(root, `caller-${count++}`),
+      env: { AMESH_BOOTSTRAP_TOKEN: token },
+      fetch: balanced as typeof fetch,
+    });
+  const target = () => openDevice(targetDir(), env);
+  const grant = async (uses: number) =>
+    issueGrant(await target(), {
+      names: 'worker-*',
+      uses,
+      leaseSeconds: 3600,
+      maxLeaseSeconds: 86_400,
+      hosts: [HOST],
+    });
+  const codeOf = (error: unknown) => (isAmeshError(error) ? error.code : String(error));
+
+  it('50 uses and 80 callers at once: exactly 50 get in, and everywhere', async () => {
+    const { token, grant: given } = await grant(50);
+    const callers = Array.from({ length: 80 }, () => newCaller(token));
+    const results = await Promise.all(
+      callers.map((caller) => caller.fetch(`http://${HOST}/`).then(({ status }) => status, codeOf)),
+    );
+    expect(results.filter((result) => result === 200)).toHaveLength(50);
+    expect(results.filter((result) => result === 'grant_used_up')).toHaveLength(30);
+    const { devices, grants } = await (await target()).trust.read();
+    expect(devices.filter(({ lease }) => lease?.grant === given.id)).toHaveLength(50);
+    expect(grants).toMatchObject([{ used: 50 }]);
+
+    const [first] = callers.filter((_, index) => results[index] === 200);
+    for (let each = 0; each < 4; each++) expect((await first?.fetch(`http://${HOST}/`))?.status).toBe(200);
+    await (await target()).trust.update((list) => revokeGrant(list, given.id, Math.floor(Date.now() / 1000)));
+    const revokedAt = performance.now();
+    await vi.waitUntil(async () => {
+      const answers = await Promise.all([0, 1, 2, 3].map(() => first?.fetch(`http://${HOST}/`)));
+      return answers.every((answer) => answer?.status === 401);
+    }, 5000);
+    expect(performance.now() - revokedAt).toBeLessThan(1000);
+  }, 120_000);
+
+  it('a Redis that is started again, empty, does not begin to count anew', async () => {
+    const { token } = await grant(1);
+    expect((await newCaller(token).fetch(`http://${HOST}/`)).status).toBe(200);
+    await redis.restart();
+    const late = await newCaller(token)
+      .fetch(`http://${HOST}/`)
+      .then(({ status }) => status, codeOf);
+    expect(['enrolment_failed', 'grant_used_up']).toContain(late);
+    await expect((await target()).trust.read()).rejects.toMatchObject({
+      code: 'allow_list_integrity_failure',
+    });
+  }, 60_000);
+});
