@@ -29,6 +29,7 @@ import { readOwnerKey, toOwnerKey } from './trust/owner-key';
 import { createIdentity } from './trust/setup';
 import { SharedList } from './trust/shared-list';
 import { sharedStoreOf } from './trust/shared-store';
+import { Sightings } from './trust/sightings';
 import { toAllowList } from './trust/to-allow-list';
 import type { TrustStore } from './trust/trust-store';
 
@@ -154,7 +155,8 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
       throw new TypeError('verify() was given a request. Mount it with its parentheses: amesh.verify().');
     }
     readVerifyOptions(verifyOptions); // as they were given: onReject is wrapped below
-    const { log, list, store, bootstrap, needsIdentity, serve, enroller, leases, registrar } = assembled();
+    const { log, list, store, bootstrap, needsIdentity, serve, enroller, leases, registrar, sightings } =
+      assembled();
     const answersTo = hosts ?? hostsOf(env());
     const isPending = bootstrap.isPending;
     if (needsIdentity) serve();
@@ -175,6 +177,7 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
       allowList: list,
       enroller,
       onAccept: (acceptance) => {
+        sightings.note(acceptance.device.deviceId);
         leases?.note(acceptance.device);
         return registrar?.(acceptance);
       },
@@ -284,7 +287,8 @@ function assemble(options: AmeshOptions, env: Env) {
         registrar: createRegistrar({ bootstrap, device, list }),
       }
     : { enroller: undefined, leases: undefined, registrar: undefined };
-  return { bootstrap, device, list, log, needsIdentity, serve, store, ...writing };
+  const sightings = new Sightings({ trust, list });
+  return { bootstrap, device, list, log, needsIdentity, serve, sightings, store, ...writing };
 }
 
 /** What is called, as far as it can be told: whatever else it is, `fetch` itself will say. */

@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AllowListBuilder } from '../core/allow-list';
 import { webCrypto } from '../core/crypto/web';
 import { fromBase64Url, toBase64Url, toUtf8 } from '../core/encoding';
@@ -6,9 +5,7 @@ import { AllowListIntegrityError } from '../core/errors';
 import { LABELS } from '../core/labels';
 import { type AllowListDocument, assertShape, canonical, type DeviceEntry, isDevice } from './document';
 import { keepAllowList, toDevice } from './to-allow-list';
-
-/** How long it works before others may. */
-const TURN_MS = 5;
+import { Turns } from './turns';
 
 const HEAD = '{"devices":[';
 
@@ -115,19 +112,6 @@ function endOfObject(bytes: Uint8Array, from: number): number {
 
 /** A device with thousands of hosts, and no more: one object must not take all the time there is. */
 const MAX_DEVICE_BYTES = 1_048_576;
-
-class Turns {
-  #startedAt = performance.now();
-
-  isOver(): boolean {
-    return performance.now() - this.#startedAt > TURN_MS;
-  }
-
-  async next(): Promise<void> {
-    await nextTurn();
-    this.#startedAt = performance.now();
-  }
-}
 
 function decode(bytes: Uint8Array): string {
   try {

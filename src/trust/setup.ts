@@ -11,6 +11,7 @@ import type { DocumentStore } from './document-store';
 import { FileStore } from './file-store';
 import type { Env } from './home';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity, writeIdentity } from './identity';
+import { LAST_SEEN_KEY } from './last-seen';
 import { cleanName } from './names';
 import { makePrivateFolder, writePrivateFile } from './private-file';
 import { SEEN_KEY, SeenRevisions } from './seen';
@@ -75,7 +76,7 @@ export async function createIdentity(
     const signer = await backend.open(ref, context);
     assertHeld();
     // The identity goes first: what is left without it is no identity, and not a broken one.
-    const movedTo = await moveAside(dir, [IDENTITY_KEY, ALLOW_LIST_KEY, SEEN_KEY]);
+    const movedTo = await moveAside(dir, [IDENTITY_KEY, ALLOW_LIST_KEY, SEEN_KEY, LAST_SEEN_KEY]);
     const identity: DeviceIdentity = {
       deviceId: await deviceIdOf(publicKey, cryptoProvider),
       publicKey: Buffer.from(publicKey).toString('base64url'),

@@ -2,6 +2,7 @@ import type { Signer } from '../core/crypto/provider';
 import { AllowListIntegrityError, AmeshError } from '../core/errors';
 import { type AllowListDocument, hashDocument, openDocument, sealDocument } from './document';
 import type { DocumentStore } from './document-store';
+import { LAST_SEEN_KEY, LastSeenRecord } from './last-seen';
 import { openLarge } from './open-large';
 import { SeenRevisions } from './seen';
 
@@ -35,6 +36,8 @@ export interface OpenedList {
 
 /** The allow list in its store: opened against the owner's key, never older than seen, changed by compare-and-swap. */
 export class TrustStore {
+  /** When its devices were last seen. It lies beside the list, and is no part of it. */
+  readonly lastSeen: LastSeenRecord;
   readonly #seen: SeenRevisions;
   readonly #store: DocumentStore;
   readonly #owner: Owner;
@@ -50,6 +53,7 @@ export class TrustStore {
     this.#owner = owner;
     this.#list = list;
     this.#key = place.key ?? ALLOW_LIST_KEY;
+    this.lastSeen = new LastSeenRecord(store, this.#key.replace(ALLOW_LIST_KEY, LAST_SEEN_KEY));
     this.#seen = new SeenRevisions(place.seen ?? store);
   }
 

@@ -1,9 +1,9 @@
 import { cp } from 'node:fs/promises';
 import { createIdentity } from '@authmesh/sdk/admin';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { type Fleet, startFleet, until } from '../support/fleet';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
-import { Machine, useMachines } from './amesh';
+import { Machine, objectOf, useMachines } from './amesh';
 
 describeWithRedis('amesh on a store that instances share', () => {
   const machine = useMachines();
@@ -45,6 +45,12 @@ describeWithRedis('amesh on a store that instances share', () => {
     expect(
       JSON.parse(seen.stdout).devices.map((each: { friendlyName: string }) => each.friendlyName),
     ).toEqual(['caller', 'laptop']);
+    await vi.waitFor(async () => {
+      const { devices } = objectOf(await other.amesh(['list', '--json'], { env }));
+      const [caller, laptop] = devices as { lastSeenAt: number | null }[];
+      expect(laptop?.lastSeenAt).toBeNull();
+      expect(Math.abs(Date.now() / 1000 - (caller?.lastSeenAt ?? 0))).toBeLessThan(60);
+    }, 10_000);
     const revoked = await other.amesh(['revoke', 'laptop', '--yes'], { env });
     expect(revoked.stderr).toContain(`✓ Revoked "laptop" (${peer.deviceId}). Confirmed by all 2 instances.`);
     const all = await other.amesh(['revoke', '--all-controllers', '--yes', '--json'], { env });

@@ -7,7 +7,7 @@ import { openMachine } from '../machine';
 import { printable } from '../printable';
 import { table } from '../table';
 
-const HEAD = ['NAME', 'ID', 'ROLES', 'HOSTS', 'ADDED'];
+const HEAD = ['NAME', 'ID', 'ROLES', 'HOSTS', 'ADDED', 'SEEN'];
 
 export const list = defineCommand({
   meta: { name: 'list', description: 'Shows the devices that this machine trusts' },
@@ -18,8 +18,13 @@ export const list = defineCommand({
     const document = await trust.read();
     const { devices, revision, updatedAt } = document;
     const pending = pendingTokens(document);
-    const json = { devices, provisioned: pending.map(withoutSecret), revision, updatedAt };
-    const rows = [...devices.map(toRow), ...pending.map(toPendingRow)];
+    const seen = await trust.lastSeen.read();
+    const withSeen = devices.map((device) => ({
+      ...device,
+      lastSeenAt: seen.get(device.deviceId) ?? null,
+    }));
+    const json = { devices: withSeen, provisioned: pending.map(withoutSecret), revision, updatedAt };
+    const rows = [...withSeen.map(toRow), ...pending.map(toPendingRow)];
     if (rows.length > 0) {
       return { json, data: table([HEAD, ...rows]), notes: devices.flatMap(unconfirmedNote) };
     }
@@ -41,8 +46,8 @@ function unconfirmedNote({ friendlyName, unconfirmed }: DeviceEntry): string[] {
   ];
 }
 
-function toRow(device: DeviceEntry): string[] {
-  const { friendlyName, deviceId, roles, hosts, addedAt } = device;
+function toRow(device: DeviceEntry & { lastSeenAt: number | null }): string[] {
+  const { friendlyName, deviceId, roles, hosts, addedAt, lastSeenAt } = device;
   const shownRoles = roles.map((role) => role + (footnote(device, role) ?? ''));
   return [
     printable(friendlyName),
@@ -50,6 +55,7 @@ function toRow(device: DeviceEntry): string[] {
     shownRoles.join(', '),
     hosts.join(', ') || '-',
     dayText(addedAt),
+    lastSeenAt === null ? '-' : momentText(lastSeenAt),
   ];
 }
 
@@ -67,6 +73,7 @@ function toPendingRow({ friendlyName, id, hosts, issuedAt }: IssuedToken): strin
     'target (provisioned, not seen)',
     hosts.join(', ') || '-',
     dayText(issuedAt),
+    '-',
   ];
 }
 

@@ -1,0 +1,18 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
+/** How long work goes on before others may. */
+const TURN_MS = 5;
+
+/** Divides long work into turns of the event loop, so that a server can answer in between. */
+export class Turns {
+  #startedAt = performance.now();
+
+  isOver(): boolean {
+    return performance.now() - this.#startedAt > TURN_MS;
+  }
+
+  async next(): Promise<void> {
+    await nextTurn();
+    this.#startedAt = performance.now();
+  }
+}
