@@ -5,6 +5,8 @@ import { hasArrived, isGone, takeBuffered, trailersFault } from './transport';
 
 type Chunk = Uint8Array | string | null;
 
+const READ_AHEAD = 'Somebody before verify() has begun to read the body.';
+
 // Requests behind a gate, and whether it has let their end through.
 const gated = new WeakMap<NodeRequest, { isReleased: boolean }>();
 
@@ -20,7 +22,7 @@ export function isHeldBack(request: NodeRequest): boolean {
  * Where the gate says no, the stream is destroyed with its error, and never ends.
  *
  * @param response of the request, if the caller has it; without it nobody can answer once the gate has said no
- * @throws AmeshError where the body has come already and is wrong
+ * @throws AmeshError where the body has come already and is wrong, or somebody has begun to read it
  */
 export async function gateBody(
   request: NodeRequest,
@@ -28,6 +30,8 @@ export async function gateBody(
   gate: BodyGate,
 ): Promise<null> {
   if (isGone(request)) throw gate.fail('body_incomplete');
+  // Since the view was made, while a nonce store was asked: the gate would not see what a handler may.
+  if (request.readableDidRead) throw gate.fail('body_parser_ordering_error', READ_AHEAD);
   const early = takeBuffered(request);
   if (hasArrived(request)) {
     // Back at once: only in this tick has the stream not ended yet.
