@@ -5,10 +5,15 @@ import { hasArrived, isGone, takeBuffered, trailersFault } from './transport';
 
 type Chunk = Uint8Array | string | null;
 
-const READ_AHEAD = 'Somebody before verify() has begun to read the body.';
+export const READ_AHEAD = 'Somebody before verify() has begun to read the body.';
 
 // Requests behind a gate, and whether it has let their end through.
 const gated = new WeakMap<NodeRequest, { isReleased: boolean }>();
+
+/** Whether whoever reads a request reads behind a gate. */
+export function isGated(request: NodeRequest): boolean {
+  return gated.has(request);
+}
 
 /** Whether a gate still holds back the end of a request. */
 export function isHeldBack(request: NodeRequest): boolean {

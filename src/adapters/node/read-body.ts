@@ -1,5 +1,5 @@
 import { AmeshError } from '../../core/errors';
-import { isHeldBack } from './gate-body';
+import { isGated, isHeldBack, READ_AHEAD } from './gate-body';
 import { isHttp2, type NodeRequest } from './request';
 import { hasArrived, isGone, takeBuffered } from './transport';
 
@@ -9,7 +9,8 @@ import { hasArrived, isGone, takeBuffered } from './transport';
  *
  * The bytes go back in the same tick in which the last of them is taken: only then has the stream not ended yet.
  *
- * @throws AmeshError `payload_too_large` beyond the limit, `body_incomplete` where the client goes away
+ * @throws AmeshError `payload_too_large` beyond the limit, `body_incomplete` where the client goes away,
+ *   `body_parser_ordering_error` where somebody else has begun to read
  */
 export function readAndPutBack(request: NodeRequest, limitBytes: number): Promise<Uint8Array> {
   const announced = Number(request.headers['content-length'] ?? 0);
@@ -49,6 +50,11 @@ export function readAndPutBack(request: NodeRequest, limitBytes: number): Promis
       if (finished) return;
       if (isGone(request)) {
         onGone();
+        return;
+      }
+      // What somebody reads before us, while a nonce store is asked, is not verified; what beside us, they get twice.
+      if ((request.readableDidRead || request.listenerCount('data') > 0) && !isGated(request)) {
+        finish(() => reject(new AmeshError('body_parser_ordering_error', READ_AHEAD)));
         return;
       }
       onReadable();
