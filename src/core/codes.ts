@@ -28,8 +28,8 @@ export const CODES = Object.freeze({
   malformed_header: refusal(
     400,
     'malformed_header',
-    'The signature or a field that it covers is malformed, or stands there twice.',
-    'Compare the request with docs/protocol.md. A proxy may have added or doubled a header.',
+    'The signature or a field that it covers is malformed, or doubled.',
+    'Compare it with docs/protocol.md. A proxy may have added or doubled a header.',
   ),
   component_not_covered: refusal(
     400,
@@ -41,13 +41,13 @@ export const CODES = Object.freeze({
     421,
     'wrong_host',
     'The request is for a host that this machine does not answer to.',
-    'If it is ours, run on this machine: amesh config hosts HOST',
+    'If it is ours: amesh config hosts HOST',
   ),
   wrong_target: refusal(
     401,
     'unauthorized',
     'The request names another device in AuthMesh-Target.',
-    'On the calling machine, check which device the host belongs to: amesh list',
+    'On the caller, see which device the host belongs to: amesh list',
   ),
   timestamp_out_of_range: refusal(
     401,
@@ -59,14 +59,14 @@ export const CODES = Object.freeze({
     401,
     'unauthorized',
     'The device is not in the allow list: never paired, or revoked.',
-    'Pair it: amesh listen, or amesh trust add --role controller "<what amesh trust export prints there>"',
+    'Pair it: amesh listen',
   ),
   device_expired: refusal(401, 'unauthorized', 'The trust in this device has ended.', 'Pair it again.'),
   role_not_allowed: refusal(
     401,
     'unauthorized',
     'The device is known, but not as a controller: it may not call this machine.',
-    'If it should: amesh listen, or amesh trust add --role controller "<what amesh trust export prints there>"',
+    'If it should: amesh listen',
   ),
   invalid_signature: refusal(
     401,
@@ -96,13 +96,13 @@ export const CODES = Object.freeze({
     401,
     'unauthorized',
     'The body is not the one that was signed.',
-    'Something between the machines changes the body, or the client signed another one.',
+    'Something between the machines changes it, or the client signed another.',
   ),
   body_incomplete: refusal(
     400,
     'body_incomplete',
     'The connection ended before the body did.',
-    'Nothing to do here: the client went away.',
+    'None: the client went away.',
   ),
 
   // What is wrong with the server itself: it refuses everybody until it is mended.
@@ -116,13 +116,13 @@ export const CODES = Object.freeze({
     503,
     'allow_list_unavailable',
     'The allow list cannot be read.',
-    'Check that the folder or store is there and readable for this process.',
+    'Check that the folder or store is there and can be read.',
   ),
   nonce_store_unavailable: refusal(
     503,
     'nonce_store_unavailable',
     'The nonce store did not answer, or is full.',
-    'Check the store. Without it a replay cannot be told from a new request.',
+    'Check the store. Without it no replay can be told.',
   ),
   body_parser_ordering_error: refusal(
     500,

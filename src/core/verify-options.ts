@@ -85,22 +85,24 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
   }
   const nonceWindowSeconds = options.nonceWindowSeconds ?? Math.max(60, 2 * clockSkewSeconds);
   if (!(nonceWindowSeconds >= 2 * clockSkewSeconds && nonceWindowSeconds <= 86_400)) {
-    throw new TypeError(
-      'nonceWindowSeconds is at least twice clockSkewSeconds, and at most 86400: a shorter memory lets replays in.',
-    );
+    throw new TypeError('nonceWindowSeconds is from twice clockSkewSeconds to 86400.');
   }
   if (!Number.isSafeInteger(maxBodyBytes) || maxBodyBytes < 0) {
     throw new TypeError('maxBodyBytes is a whole number of bytes.');
   }
   if (nonceStore !== undefined && typeof nonceStore.claim !== 'function') {
-    throw new TypeError('nonceStore has no claim(); a NonceStore is expected.');
+    throw new TypeError('nonceStore has no claim().');
   }
-  if (typeof trustForwardedHost !== 'boolean') throw new TypeError('trustForwardedHost is true or false.');
-  if (typeof enroll !== 'boolean') throw new TypeError('enroll is true or false.');
   if (onReject !== undefined && typeof onReject !== 'function')
     throw new TypeError('onReject is a function.');
   const streamsBody = options[streamUnverifiedBody] ?? false;
-  if (typeof streamsBody !== 'boolean') throw new TypeError('streamUnverifiedBody is true or false.');
+  for (const [name, value] of Object.entries({
+    trustForwardedHost,
+    enroll,
+    streamUnverifiedBody: streamsBody,
+  })) {
+    if (typeof value !== 'boolean') throw new TypeError(`${name} is true or false.`);
+  }
   const hosts = options.hosts === undefined ? undefined : new Set(parseHosts(options.hosts));
   if (hosts?.size === 0) throw new TypeError('hosts is empty: leave it out, or name a host.');
   return {
@@ -120,7 +122,7 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
 
 function readAuthority(text: string): string {
   const authority = typeof text === 'string' ? normalizeAuthority(text) : null;
-  if (authority === null) throw new TypeError('authority is host or host:port, without scheme or path.');
+  if (authority === null) throw new TypeError('authority is host or host:port.');
   return authority;
 }
 

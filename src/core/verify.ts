@@ -111,7 +111,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
     throw new TypeError('createVerifier() needs an allowList.');
   const settings = readVerifyOptions(rest);
   if (settings.enroll && enroller === undefined)
-    throw new TypeError('enroll needs an instance of createAmesh(), which can write its list.');
+    throw new TypeError('enroll needs an instance of createAmesh().');
   const list = 'current' in allowList ? null : createAllowList(allowList);
   const context: Context = {
     settings,

@@ -36,7 +36,7 @@ async function bundle(program: string, external: string[] = ['hono', 'unstorage'
 const specifiers = ['@authmesh/sdk', '@authmesh/sdk/core', '@authmesh/sdk/hono', '@authmesh/sdk/workers'];
 /** Bytes behind gzip, with WebCrypto and without noble. What outgrows its budget has to have a reason: the texts of codes count, too. */
 const budgets: Record<string, { program: string; bytes: number }> = {
-  'a verifier': { program: `export { createVerifier } from '@authmesh/sdk/core';`, bytes: 15_872 },
+  'a verifier': { program: `export { createVerifier } from '@authmesh/sdk/core';`, bytes: 15_360 },
   'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 9_728 },
   'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 20_480 },
   'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 22_016 },
