@@ -41,11 +41,13 @@ export class CommandError extends Error {
   /**
    * @param code snake_case, for `--json`
    * @param hint what to do about it, one sentence
+   * @param isUnchanged whether nothing has changed
    */
   constructor(
     readonly code: string,
     message: string,
     readonly hint: string,
+    readonly isUnchanged = true,
   ) {
     super(message);
   }

@@ -42,8 +42,8 @@ export async function toFailure(error: unknown, path: string, usage: string): Pr
   if (error instanceof DeclinedError) return quietly('declined', error.message, EXIT.declined);
   if (error instanceof InterruptedError) return quietly('interrupted', error.message, EXIT.interrupted);
   if (error instanceof CommandError) {
-    const { code, message, hint } = error;
-    return { code, message, hint, exitCode: EXIT.failure, sayUnchanged: true };
+    const { code, message, hint, isUnchanged } = error;
+    return { code, message, hint, exitCode: EXIT.failure, sayUnchanged: isUnchanged };
   }
   const { isAmeshError } = await import('@authmesh/sdk/core');
   if (isAmeshError(error)) {

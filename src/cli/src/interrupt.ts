@@ -5,10 +5,14 @@ import { InterruptedError } from './errors';
  * Runs something that Ctrl+C and SIGTERM end in good order.
  *
  * @param work gets a signal whose reason is an InterruptedError
+ * @param message what it says; default: that nothing has changed
  */
-export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function interruptible<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  message?: string,
+): Promise<T> {
   const controller = new AbortController();
-  const stop = () => controller.abort(new InterruptedError());
+  const stop = () => controller.abort(new InterruptedError(message));
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
   try {

@@ -96,14 +96,16 @@ async function waitFor(
   teller.wait(() => `Waiting for "${entry.friendlyName}"…   Ctrl+C ends the waiting, the token stays good`);
   const takenBy = async () => findIssued(await device.trust.read(), entry.id)?.takenBy ?? null;
   try {
-    const text = await interruptible((signal) =>
-      waitForRegistration({
-        relay,
-        secret: entry.secret,
-        untilMs: entry.expiresAt * 1000,
-        signal,
-        isKnown: async () => (await takenBy()) !== null,
-      }),
+    const text = await interruptible(
+      (signal) =>
+        waitForRegistration({
+          relay,
+          secret: entry.secret,
+          untilMs: entry.expiresAt * 1000,
+          signal,
+          isKnown: async () => (await takenBy()) !== null,
+        }),
+      `Interrupted. The token stays good; to give it up: ${here(`amesh tokens cancel ${entry.id}`)}`,
     );
     if (text !== null) await takeRegistration(device, text, UNASKED);
     const key = await takenBy();
@@ -113,6 +115,7 @@ async function waitFor(
         'token_not_taken',
         'No machine has said that it has taken the token.',
         `It may still do so with its first answer: ${here('amesh list')}`,
+        false, // the token is pending
       );
     }
     const { friendlyName, deviceId, hosts } = machine;
