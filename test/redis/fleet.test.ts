@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Child } from '../support/child';
 import { type Fleet, startFleet, until } from '../support/fleet';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
-import { startRedisCluster } from '../support/redis-cluster';
+import { startRedisCluster, startRedisSentinel } from '../support/redis-cluster';
 import { startSlowProxy } from '../support/slow-proxy';
 
 const ROUNDS = 500;
@@ -64,9 +64,12 @@ describeWithRedis('a Redis that fails', () => {
   let server: Child;
   async function start(args: readonly string[] = [], url?: (redis: RedisServer) => Promise<string>) {
     redis = await startRedis({ args });
-    fleet = await startFleet(1, { REDIS_URL: url === undefined ? redis.url : await url(redis) });
+    await startServer({ REDIS_URL: url === undefined ? redis.url : await url(redis) });
+  }
+  async function startServer(env: Record<string, string>) {
+    fleet = await startFleet(1, env);
     [server] = fleet.servers as [Child];
-    expect(await until(PASSED, () => fleet.call(server)), server.stderr()).toBe(PASSED);
+    expect(await until(PASSED, () => fleet.call(server), 20_000), server.stderr()).toBe(PASSED);
   }
   afterEach(async () => {
     expect(server.stderr()).not.toContain('UNHANDLED');
@@ -96,9 +99,13 @@ describeWithRedis('a Redis that fails', () => {
     expect(Math.max(...tookMs)).toBeLessThan(1500);
   }
 
-  async function expectRecovery(captured: Awaited<ReturnType<typeof capture>>, old: string[]): Promise<void> {
+  async function expectRecovery(
+    captured: Awaited<ReturnType<typeof capture>>,
+    old: string[],
+    waitMs = 8000,
+  ): Promise<void> {
     // As soon as anything passes again, and before: none of the old ones ever does.
-    for (const endsAt = Date.now() + 8000; ; ) {
+    for (const endsAt = Date.now() + waitMs; ; ) {
       const answers = await Promise.all(captured.map((each) => fleet.send(server, each)));
       for (const answer of answers) expect([UNAVAILABLE, ...old]).toContain(answer);
       if ((await fleet.call(server)) === PASSED) break;
@@ -161,6 +168,32 @@ describeWithRedis('a Redis that fails', () => {
     await redis.restart();
     await expectRecovery(captured, [TOO_OLD]);
   });
+
+  it('a master that fails over to its replica, by a sentinel: replays from before are refused by nonce or time', async () => {
+    const { sentinelPort, name, master, replica, stop } = await startRedisSentinel();
+    redis = { ...replica, stop };
+    const sentinels = [{ host: '127.0.0.1', port: sentinelPort }];
+    await startServer({ NONCES: JSON.stringify({ redis: { sentinels, name } }) });
+    const captured = await capture(100);
+    await master.stop();
+    await expectRecovery(captured, [TOO_OLD, REPLAYED], 30_000);
+    expect(server.stderr()).not.toContain('UNHANDLED');
+  }, 60_000);
+
+  it('restarted empty, with strictRestart: not even a request from a clock ahead passes twice', async () => {
+    redis = await startRedis();
+    const clockSkewSeconds = 1; // with those 10 s by which instances may differ: 11 s
+    await startServer({
+      NONCES: JSON.stringify({ url: redis.url, strictRestart: true, clockSkewSeconds }),
+      SKEW: String(clockSkewSeconds),
+    });
+    const ahead = await fleet.sign(Math.floor(Date.now() / 1000) + 1);
+    expect(await fleet.send(server, ahead)).toBe(PASSED);
+    await redis.restart();
+    const restartedAt = Date.now();
+    await expectRecovery([ahead], [TOO_OLD], 30_000);
+    expect(Date.now() - restartedAt).toBeGreaterThan(10_000);
+  }, 60_000);
 
   it('restarted empty together with the server', async () => {
     await start();

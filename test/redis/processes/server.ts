@@ -7,12 +7,21 @@ import { RedisNonceStore } from '@authmesh/sdk/redis';
 process.on('unhandledRejection', (error) => {
   process.stderr.write(`UNHANDLED ${error}\n`);
 });
-const { CLUSTER, STALE, AUTHORITY, PREFIX } = process.env;
-const nonceStore = CLUSTER === undefined ? undefined : new RedisNonceStore({ cluster: CLUSTER.split(',') });
+const { CLUSTER, NONCES, SKEW, STALE, AUTHORITY, PREFIX } = process.env;
+const nonceStore =
+  CLUSTER !== undefined
+    ? new RedisNonceStore({ cluster: CLUSTER.split(',') })
+    : NONCES !== undefined
+      ? new RedisNonceStore(JSON.parse(NONCES))
+      : undefined;
 const verify = createAmesh({
   nonceStore,
   maxStaleSeconds: STALE === undefined ? undefined : Number(STALE),
-}).verify({ authority: AUTHORITY, pathPrefix: PREFIX });
+}).verify({
+  authority: AUTHORITY,
+  pathPrefix: PREFIX,
+  clockSkewSeconds: SKEW === undefined ? undefined : Number(SKEW),
+});
 const server = createServer((request, response) => {
   if (request.url === '/health') response.end('ok');
   else verify(request, response, () => request.resume().on('end', () => response.end('passed')));
