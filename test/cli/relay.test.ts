@@ -11,7 +11,11 @@ describe.concurrent('amesh relay', () => {
     const port = Number(await command.until(/listening on 127\.0\.0\.1:(\d+), path \/ws/));
     const [listener, joiner] = await pair(port);
     command.kill('SIGINT');
-    expect(await (await Client.open(port)).next()).toEqual({ type: 'error', code: 'draining' });
+    // A signal takes a moment, and whoever comes before it is none to be sent away.
+    const ready = async () => (await fetch(`http://127.0.0.1:${port}/ready`)).status;
+    await expect.poll(ready, { timeout: 5000 }).toBe(503);
+    const newcomer = (await Client.open(port)).send({ type: 'listen', v: 1 });
+    expect(await newcomer.next()).toEqual({ type: 'error', code: 'draining' });
     listener.send({ type: 'msg', body: 'still there' });
     expect(await joiner.next()).toEqual({ type: 'msg', body: 'still there' });
     joiner.send({ type: 'bye' });
