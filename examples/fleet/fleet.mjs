@@ -15,6 +15,8 @@ const isUp = (port) =>
     () => new Promise((resolve) => setTimeout(resolve, 50)).then(() => isUp(port)),
   );
 await Promise.all(ports.map(isUp));
+// With a Redis that is new nobody gets in before the next whole second: it could not know what was sent before.
+await new Promise((resolve) => setTimeout(resolve, 2000));
 
 let next = 0;
 createServer((req, res) => {
