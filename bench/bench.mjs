@@ -121,7 +121,7 @@ async function benchFetch() {
   } finally {
     server.close();
     server.closeAllConnections();
-    rmSync(dir, { recursive: true });
+    rmSync(dir, { recursive: true, maxRetries: 20 });
   }
 }
 
@@ -140,7 +140,7 @@ async function countUnlocks() {
     await Promise.all(Array.from({ length: 100 }, () => amesh.fetch('http://localhost:1/')));
     results.push({ what: 'key unlocks for 100 requests', value: opened, budget: 1 });
   } finally {
-    rmSync(dir, { recursive: true });
+    rmSync(dir, { recursive: true, maxRetries: 20 });
   }
 }
 

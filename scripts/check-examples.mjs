@@ -42,7 +42,7 @@ for (const name of names) {
     console.log(`✗ examples/${name}\n${problem}`);
   }
 }
-rmSync(work, { recursive: true, force: true });
+rmSync(work, { recursive: true, force: true, maxRetries: 20 });
 console.log(`${names.length - failed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
 

@@ -106,7 +106,7 @@ check('the demo runs with the global amesh', () => {
 });
 
 if (process.argv.includes('--keep')) console.log(`Left in ${work}`);
-else rmSync(work, { recursive: true, force: true });
+else rmSync(work, { recursive: true, force: true, maxRetries: 20 });
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
 

@@ -15,7 +15,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   warned.mockRestore();
-  await rm(root, { recursive: true });
+  await rm(root, { recursive: true, maxRetries: 20 });
 });
 
 const lines = () => warned.mock.calls.map(([line]: unknown[]) => String(line));

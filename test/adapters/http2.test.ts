@@ -47,7 +47,7 @@ async function certificate(): Promise<{ key: string; cert: string } | null> {
   } catch {
     return null;
   } finally {
-    await rm(dir, { recursive: true });
+    await rm(dir, { recursive: true, maxRetries: 20 });
   }
 }
 

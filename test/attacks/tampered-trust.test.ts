@@ -40,7 +40,7 @@ beforeAll(async () => {
   good = new Map();
   for (const name of await files()) good.set(name, await readFile(join(dir, name)));
 });
-afterAll(() => rm(root, { recursive: true }));
+afterAll(() => rm(root, { recursive: true, maxRetries: 20 }));
 
 beforeEach(async () => {
   rejections = [];

@@ -36,7 +36,7 @@ describeWithRedis('four instances with one list in Redis', () => {
     await Promise.all(instances.map((instance) => instance.ended));
     script.remove();
     await redis.stop();
-    await rm(root, { recursive: true });
+    await rm(root, { recursive: true, maxRetries: 20 });
   });
 
   /** Takes turns at the instances, as a load balancer does. */

@@ -33,7 +33,7 @@ afterEach(async () => {
     child.kill('SIGKILL');
     await child.ended;
   }
-  await rm(root, { recursive: true });
+  await rm(root, { recursive: true, maxRetries: 20 });
 });
 
 function start(script: Script, args: readonly string[], token: string): Child {

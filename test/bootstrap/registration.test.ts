@@ -37,7 +37,7 @@ beforeEach(async () => {
 afterEach(async () => {
   logged.mockRestore();
   for (const server of servers.splice(0)) await server.close();
-  await rm(root, { recursive: true });
+  await rm(root, { recursive: true, maxRetries: 20 });
 });
 
 const said = () => logged.mock.calls.map(([line]: unknown[]) => String(line)).join('\n');

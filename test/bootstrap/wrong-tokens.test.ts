@@ -28,7 +28,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   logged.mockRestore();
-  await rm(root, { recursive: true });
+  await rm(root, { recursive: true, maxRetries: 20 });
 });
 
 type Make = () => Promise<string>;

@@ -66,7 +66,7 @@ export function useMachines(): () => Promise<Machine> {
     await ensureBuilt();
     root = await mkdtemp(join(tmpdir(), 'amesh-cli-'));
   }, 180_000);
-  afterAll(() => rm(root, { recursive: true, force: true }));
+  afterAll(() => rm(root, { recursive: true, force: true, maxRetries: 20 }));
   return async () => new Machine(join(await mkdtemp(join(root, 'machine-')), 'amesh'));
 }
 

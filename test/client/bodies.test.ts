@@ -22,7 +22,7 @@ beforeEach(() => {
 });
 afterAll(async () => {
   await recorder.close();
-  await rm(folder, { recursive: true });
+  await rm(folder, { recursive: true, maxRetries: 20 });
 });
 
 const client = createClient({ signer: () => signerOf('controller') });

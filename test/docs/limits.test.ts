@@ -63,7 +63,7 @@ describe('docs/security.md, older copies', () => {
   beforeAll(async () => {
     root = await mkdtemp(join(tmpdir(), 'amesh-restore-'));
   });
-  afterAll(() => rm(root, { recursive: true }));
+  afterAll(() => rm(root, { recursive: true, maxRetries: 20 }));
 
   it('an old list alone is refused, an old folder as a whole is not', async () => {
     const [caller, server, backup] = [join(root, 'caller'), join(root, 'server'), join(root, 'backup')];

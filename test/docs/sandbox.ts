@@ -82,7 +82,7 @@ export class Project {
   }
 
   remove(): Promise<void> {
-    return rm(this.dir, { recursive: true });
+    return rm(this.dir, { recursive: true, maxRetries: 20 });
   }
 }
 
@@ -241,7 +241,7 @@ export class Sandbox {
   async remove(): Promise<void> {
     await this.stop();
     await this.#relay?.close();
-    await rm(this.root, { recursive: true });
+    await rm(this.root, { recursive: true, maxRetries: 20 });
   }
 
   #env(role: Role | 'here'): NodeJS.ProcessEnv {

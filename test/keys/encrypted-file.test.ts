@@ -17,7 +17,7 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
   dir = join(root, 'home');
 });
-afterEach(() => rm(root, { recursive: true }));
+afterEach(() => rm(root, { recursive: true, maxRetries: 20 }));
 
 keyBackendContract(backend, async () => ({
   context: { dir, env: { AUTH_MESH_PASSPHRASE: SECRET } },
@@ -271,7 +271,7 @@ describe('a key file that is not one encrypted key', () => {
     }
     await writeFile(path, real);
     expect((await backend.open(ref, { ...context })).publicKey).toHaveLength(33);
-    await rm(dir, { recursive: true });
+    await rm(dir, { recursive: true, maxRetries: 20 });
   });
 });
 
@@ -285,7 +285,7 @@ describe('AMESH_PASSPHRASE_FILE', () => {
     await createIdentity(home, { AMESH_PASSPHRASE_FILE: pipe }, { friendlyName: 'server' });
     await writing;
     await openDevice(home, { AUTH_MESH_PASSPHRASE: 'from a pipe' });
-    await rm(dir, { recursive: true });
+    await rm(dir, { recursive: true, maxRetries: 20 });
   });
 
   it('with bytes that are no UTF-8 is refused: all of them would be one passphrase', async () => {
@@ -295,6 +295,6 @@ describe('AMESH_PASSPHRASE_FILE', () => {
     await expect(backend.create({ dir, env: { AMESH_PASSPHRASE_FILE: path } })).rejects.toMatchObject({
       code: 'passphrase_required',
     });
-    await rm(dir, { recursive: true });
+    await rm(dir, { recursive: true, maxRetries: 20 });
   });
 });

@@ -250,7 +250,7 @@ describe('an introduction of our own', () => {
       await expect(listen(33)).rejects.toThrow(/^A target introduces at most 32 hosts/);
       await expect(listen(32)).rejects.toMatchObject({ code: 'relay_unreachable' });
     } finally {
-      await rm(dir, { recursive: true });
+      await rm(dir, { recursive: true, maxRetries: 20 });
     }
   });
 });

@@ -78,7 +78,7 @@ ${site} }`,
     stop = async () => {
       nginx.kill('SIGTERM');
       await ended;
-      await rm(folder, { recursive: true });
+      await rm(folder, { recursive: true, maxRetries: 20 });
     };
     const isUp = () => get(free.port, `${prefix}/health`).then(() => 'up', String);
     expect(await until('up', isUp)).toBe('up');

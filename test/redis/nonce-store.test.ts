@@ -273,7 +273,7 @@ describeWithRedis('RedisNonceStore', () => {
       await opened(store);
       expect(store.startedAt).toBeGreaterThan(claimedAt);
       await own.stop();
-      await rm(folder, { recursive: true });
+      await rm(folder, { recursive: true, maxRetries: 20 });
     });
 
     it('there all the time is known by who comes later, without a wait', async () => {

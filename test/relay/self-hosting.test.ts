@@ -44,7 +44,7 @@ async function freePorts(count: number): Promise<string[]> {
 
 function folder(): string {
   const path = mkdtempSync(join(tmpdir(), 'amesh-hosting-'));
-  onTestFinished(() => rmSync(path, { recursive: true }));
+  onTestFinished(() => rmSync(path, { recursive: true, maxRetries: 20 }));
   return path;
 }
 

@@ -40,7 +40,7 @@ beforeAll(async () => {
 }, 180_000);
 afterAll(async () => {
   await recorder.close();
-  await rm(root, { recursive: true });
+  await rm(root, { recursive: true, maxRetries: 20 });
 });
 
 function verifierOf(now: () => number): Verifier {

@@ -54,7 +54,7 @@ beforeAll(async () => {
 }, 180_000);
 afterAll(async () => {
   await Promise.all([...running.values()].map((server) => server.close()));
-  await rm(dir, { recursive: true });
+  await rm(dir, { recursive: true, maxRetries: 20 });
 });
 
 describe.each(callers.filter((caller) => caller !== null))('amesh.fetch of $name $version', (caller) => {

@@ -46,7 +46,7 @@ async function expectEveryChange(env: Record<string, string>): Promise<void> {
   for (const { deviceId } of tombstones) {
     expect(devices.map((device) => device.deviceId)).not.toContain(deviceId);
   }
-  await rm(dir, { recursive: true });
+  await rm(dir, { recursive: true, maxRetries: 20 });
 }
 
 describe('100 changes of 10 processes at once', () => {

@@ -107,7 +107,7 @@ describe('files', () => {
   let base: string;
   beforeEach(async () => {
     base = await mkdtemp(join(tmpdir(), 'amesh-test-'));
-    return () => rm(base, { recursive: true });
+    return () => rm(base, { recursive: true, maxRetries: 20 });
   });
   const open = () => toDocumentStore(createStorage({ driver: fsDriver({ base }) }));
 

@@ -18,7 +18,7 @@ nonceStoreContract('StorageNonceStore over memory', async () => ({
 
 nonceStoreContract('StorageNonceStore over files', async () => {
   const base = await mkdtemp(join(tmpdir(), 'amesh-test-'));
-  onTestFinished(() => rm(base, { recursive: true }));
+  onTestFinished(() => rm(base, { recursive: true, maxRetries: 20 }));
   return { store: new StorageNonceStore(createStorage({ driver: fsDriver({ base }) })) };
 });
 

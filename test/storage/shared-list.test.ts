@@ -28,7 +28,7 @@ afterEach(async () => {
   await fleet.stop();
   admin.disconnect();
   await redis.stop();
-  await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
+  await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true, maxRetries: 20 })));
 });
 
 async function folder(): Promise<string> {

@@ -19,6 +19,6 @@ export function createCertificate(...names: string[]): { readonly key: string; r
     );
     return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') };
   } finally {
-    rmSync(folder, { recursive: true });
+    rmSync(folder, { recursive: true, maxRetries: 20 });
   }
 }

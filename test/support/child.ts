@@ -65,7 +65,7 @@ export async function toScript(path: string, missing: string[] = []): Promise<Sc
   return {
     path: outfile,
     start: (args = [], options = {}) => start([outfile, ...args], options),
-    remove: () => rmSync(folder, { recursive: true }),
+    remove: () => rmSync(folder, { recursive: true, maxRetries: 20 }),
   };
 }
 

@@ -86,7 +86,7 @@ export async function createEnrolling(): Promise<Enrolling> {
       }),
     async remove() {
       for (const server of servers) await server.close();
-      await rm(root, { recursive: true });
+      await rm(root, { recursive: true, maxRetries: 20 });
     },
   };
 }

@@ -106,7 +106,7 @@ export async function startFleet(
       await Promise.all(servers.map((server) => server.ended));
       agent.destroy();
       script.remove();
-      await rm(root, { recursive: true });
+      await rm(root, { recursive: true, maxRetries: 20 });
     },
   };
   await Promise.all(Array.from({ length: size }, () => fleet.start()));

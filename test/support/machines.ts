@@ -44,6 +44,6 @@ export async function createMachines(): Promise<Machines> {
     rejections,
     targetWith,
     controllerWith,
-    remove: () => rm(root, { recursive: true }),
+    remove: () => rm(root, { recursive: true, maxRetries: 20 }),
   };
 }

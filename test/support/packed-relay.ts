@@ -34,6 +34,6 @@ export async function packRelay(): Promise<PackedRelay> {
       const quiet = ['--prefer-offline', '--no-audit', '--no-fund'];
       await execute('npm', ['install', ...quiet, ...packages], { cwd: dir });
     },
-    remove: () => rm(work, { recursive: true }),
+    remove: () => rm(work, { recursive: true, maxRetries: 20 }),
   };
 }

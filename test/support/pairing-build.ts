@@ -68,6 +68,6 @@ export async function buildPairing(changes: Changes = {}): Promise<Pairing> {
     await writeFile(path, (outputFiles[0] as { contents: Uint8Array }).contents);
     return await import(/* @vite-ignore */ pathToFileURL(path).href);
   } finally {
-    await rm(folder, { recursive: true });
+    await rm(folder, { recursive: true, maxRetries: 20 });
   }
 }

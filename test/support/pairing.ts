@@ -29,7 +29,7 @@ export function startRoomyRelay(): Promise<TestRelay> {
 /** New devices, each in a folder of its own; removed after the last test of the file. */
 export function useDevices(): (friendlyName: string) => Promise<Device> {
   const dirs: string[] = [];
-  afterAll(() => Promise.all(dirs.map((dir) => rm(dir, { recursive: true }))));
+  afterAll(() => Promise.all(dirs.map((dir) => rm(dir, { recursive: true, maxRetries: 20 }))));
   return async (friendlyName) => {
     const dir = await mkdtemp(join(tmpdir(), 'amesh-pairing-'));
     dirs.push(dir);

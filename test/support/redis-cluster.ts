@@ -61,7 +61,7 @@ async function startNode(): Promise<RedisServer> {
     ...server,
     stop: async () => {
       await server.stop();
-      rmSync(folder, { recursive: true, force: true });
+      rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
     },
   };
 }
@@ -116,7 +116,7 @@ export async function startRedisSentinel(): Promise<RedisSentinel> {
     replica,
     async stop() {
       await Promise.all([sentinel, master, replica].map((server) => server.stop()));
-      rmSync(folder, { recursive: true, force: true });
+      rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
     },
   };
 }

@@ -75,7 +75,7 @@ async function start(port: number, args: readonly string[], file?: string): Prom
   let printed = '';
   const ended = once(child, 'close').then(() => {
     process.off('exit', kill);
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
     throw new Error(`redis-server has ended.\n${printed}`);
   });
   ended.catch(() => {});

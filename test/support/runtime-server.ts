@@ -89,7 +89,7 @@ export async function startServer(
       child.kill('SIGKILL');
       await closed;
     }
-    await rm(folder, { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true, maxRetries: 20 });
   };
   try {
     return { port: await portOf(child, () => stderr), stderr: () => stderr, close };

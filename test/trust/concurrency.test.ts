@@ -19,7 +19,7 @@ afterAll(() => {
 beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
 });
-afterEach(() => rm(root, { recursive: true }));
+afterEach(() => rm(root, { recursive: true, maxRetries: 20 }));
 
 describe('several processes on one folder', () => {
   it('keep every one of 10 × 10 changes', async () => {

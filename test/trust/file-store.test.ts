@@ -26,7 +26,7 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
   dir = join(root, 'home');
 });
-afterEach(() => rm(root, { recursive: true }));
+afterEach(() => rm(root, { recursive: true, maxRetries: 20 }));
 
 documentStoreContract('FileStore', async () => ({
   store: new FileStore(dir),

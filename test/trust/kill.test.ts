@@ -28,7 +28,7 @@ beforeEach(async () => {
   await createIdentity(dir, {}, { friendlyName: 'shared' });
   device = await openDevice(dir, {});
 });
-afterEach(() => rm(dir, { recursive: true }));
+afterEach(() => rm(dir, { recursive: true, maxRetries: 20 }));
 
 const doneBy = (child: Child) =>
   child.lines.filter((line) => line.startsWith('done ')).map((line) => line.slice(5));

@@ -18,7 +18,7 @@ let store: FileStore;
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'amesh-test-'));
   store = new FileStore(dir);
-  return () => rm(dir, { recursive: true });
+  return () => rm(dir, { recursive: true, maxRetries: 20 });
 });
 const open = () => new LastSeenRecord(store, LAST_SEEN_KEY);
 const times = (init: Record<string, number>) => new Map(Object.entries(init));

@@ -38,7 +38,7 @@ beforeEach(async () => {
 afterEach(async () => {
   for (const child of started) child.kill('SIGKILL');
   await Promise.all(started.map((child) => child.ended));
-  await rm(root, { recursive: true });
+  await rm(root, { recursive: true, maxRetries: 20 });
 });
 
 async function startServer(port = 0, options: StartOptions = {}): Promise<{ child: Child; origin: string }> {

@@ -18,7 +18,7 @@ beforeAll(async () => {
   device = await openDevice(dir, {});
   document = await device.trust.read();
 });
-afterAll(() => rm(dir, { recursive: true }));
+afterAll(() => rm(dir, { recursive: true, maxRetries: 20 }));
 
 const entry = (i: number) => ({
   deviceId: `am_${randomBytes(12).toString('base64url')}`,

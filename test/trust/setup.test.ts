@@ -21,7 +21,7 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
   dir = join(root, 'home');
 });
-afterEach(() => rm(root, { recursive: true }));
+afterEach(() => rm(root, { recursive: true, maxRetries: 20 }));
 
 describe('createIdentity', () => {
   it('makes an identity, its key and an empty list sealed for it', async () => {

@@ -13,7 +13,7 @@ beforeEach(async () => {
   await createIdentity(dir, {}, { friendlyName: 'server' });
   device = await openDevice(dir, {});
 });
-afterEach(() => rm(dir, { recursive: true }));
+afterEach(() => rm(dir, { recursive: true, maxRetries: 20 }));
 
 const withHost = (host: string) => device.trust.update((list) => ({ ...list, hosts: [...list.hosts, host] }));
 const toTrustStore = (store: DocumentStore) => new TrustStore(store, device.signer, device.identity.deviceId);

@@ -29,7 +29,7 @@ describe.skipIf(runtime === null)('the Durable Object of nonces', () => {
 
   it('remembers over a restart', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'amesh-nonces-'));
-    onTestFinished(() => rm(folder, { recursive: true }));
+    onTestFinished(() => rm(folder, { recursive: true, maxRetries: 20 }));
     const first = await startWorker({}, { nonces: { folder } });
     onTestFinished(() => first.close());
     expect(await claim(first, long, 3_600_000)).toBe('new');
