@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 
 /** A response as it came over the wire. */
 export interface RawResponse {
@@ -63,13 +64,23 @@ export class RawClient {
         return parsed.response;
       }
       if (this.#ended) throw new Error(`The connection ended without a response. ${this.error ?? ''}`);
-      await once(this.socket, 'progress');
+      await this.#progress();
     }
   }
 
   /** Whether the server has closed the connection; waits for it. */
   async closed(): Promise<void> {
-    while (!this.#ended) await once(this.socket, 'progress');
+    while (!this.#ended) await this.#progress();
+  }
+
+  /** Whether the server has said anything yet. */
+  get isAnswered(): boolean {
+    return this.#received.length > 0;
+  }
+
+  /** The next bytes or the end; an error comes before an end, and what has arrived before it counts. */
+  #progress(): Promise<void> {
+    return new Promise((resolve) => this.socket.once('progress', resolve));
   }
 
   destroy(): void {
@@ -77,11 +88,19 @@ export class RawClient {
   }
 }
 
-/** Sends one request on a connection of its own. */
+/**
+ * Sends one request on a connection of its own. Like any good client it stops where the answer comes before the end:
+ * a server may close behind it, and what is written then breaks the connection before the answer has been read.
+ */
 export async function exchange(port: number, ...parts: (string | Uint8Array)[]): Promise<RawResponse> {
   const client = await RawClient.connect(port);
   try {
-    return await client.write(...parts).response(/^HEAD /.test(String(parts[0])) ? 'HEAD' : 'GET');
+    for (const part of parts) {
+      if (client.isAnswered) break;
+      client.write(part);
+      await setImmediate();
+    }
+    return await client.response(/^HEAD /.test(String(parts[0])) ? 'HEAD' : 'GET');
   } finally {
     client.destroy();
   }
