@@ -89,8 +89,8 @@ class StorageDocumentStore implements DocumentStore {
   }
 
   swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
-    const content = Uint8Array.from(next);
-    const before = expected === null ? null : Uint8Array.from(expected);
+    const content = new Uint8Array(next);
+    const before = expected === null ? null : new Uint8Array(expected);
     const swapping = this.#last.then(async () => {
       const now = await this.read(key);
       if (now === null || before === null ? now !== before : Buffer.compare(now, before) !== 0) return false;

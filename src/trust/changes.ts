@@ -35,7 +35,7 @@ export function addDevice(
     throw new AmeshError('own_key');
   const known = document.devices.find(({ deviceId }) => deviceId === device.deviceId);
   if (known !== undefined && known.publicKey !== device.publicKey) throw new AmeshError('key_mismatch');
-  for (const other of document.devices) {
+  for (const other of device.hosts.length === 0 ? [] : document.devices) {
     const host =
       other === known ? undefined : device.hosts.find((candidate) => other.hosts.includes(candidate));
     if (host !== undefined)

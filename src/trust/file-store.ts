@@ -19,8 +19,8 @@ export class FileStore implements DocumentStore {
 
   async swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
     const path = this.#path(key);
-    const content = Uint8Array.from(next);
-    const before = expected === null ? null : Uint8Array.from(expected);
+    const content = new Uint8Array(next);
+    const before = expected === null ? null : new Uint8Array(expected);
     if (!isSame(await this.read(key), before)) return false; // spares the disk a file that nobody needs
     await makePrivateFolder(this.dir);
     for (;;) {

@@ -127,19 +127,20 @@ export function revokeGrant(document: AllowListDocument, id: string, nowSeconds:
 
 /** Takes out whose lease is over, and grants that are over and have nobody left. */
 function sweep(document: AllowListDocument, nowSeconds: number): AllowListDocument {
-  const devices = document.devices.flatMap((device) => {
-    const { lease, ...entry } = device;
-    if (lease === undefined || lease.expiresAt >= nowSeconds) return [device];
-    const roles = device.roles.filter((role) => role !== 'controller');
-    return roles.length === 0 ? [] : [{ ...entry, roles }];
-  });
+  const isOver = ({ lease }: DeviceEntry) => lease !== undefined && lease.expiresAt < nowSeconds;
+  // Looked for first: of most lists nothing has to go, and they may be long.
+  const devices = document.devices.some(isOver)
+    ? document.devices.flatMap((device) => (isOver(device) ? withoutLease(device) : [device]))
+    : document.devices;
   const grants = document.grants.filter(
     ({ id, expiresAt }) => expiresAt > nowSeconds || devices.some(({ lease }) => lease?.grant === id),
   );
-  const isSame =
-    devices.length === document.devices.length &&
-    grants.length === document.grants.length &&
-    devices.every((device, index) => device === document.devices[index]);
-  if (isSame) return document;
-  return { ...document, devices, grants };
+  const isSame = devices === document.devices && grants.length === document.grants.length;
+  return isSame ? document : { ...document, devices, grants };
+}
+
+/** What is left of a device whose lease is over. */
+function withoutLease({ lease: _, ...entry }: DeviceEntry): DeviceEntry[] {
+  const roles = entry.roles.filter((role) => role !== 'controller');
+  return roles.length === 0 ? [] : [{ ...entry, roles }];
 }

@@ -28,9 +28,10 @@ export function cleanName(name: string): string {
 }
 
 /** A name that no other device of a list has: with a number behind it where need be. */
-export function uniqueName(name: string, taken: Iterable<string>): string {
-  const others = new Set([...taken].map((other) => other.toLowerCase()));
-  if (!others.has(name.toLowerCase())) return name;
+export function uniqueName(name: string, taken: readonly string[]): string {
+  const lower = name.toLowerCase();
+  if (!taken.some((other) => other.toLowerCase() === lower)) return name; // without a set of 100,000
+  const others = new Set(taken.map((other) => other.toLowerCase()));
   for (let number = 2; ; number++) {
     const suffix = `-${number}`;
     const candidate = [...name].slice(0, MAX_CODE_POINTS - suffix.length).join('') + suffix;

@@ -4,6 +4,7 @@ import { type AllowListDocument, hashDocument, openDocument, sealDocument } from
 import type { DocumentStore } from './document-store';
 import { LAST_SEEN_KEY, LastSeenRecord } from './last-seen';
 import { openLarge } from './open-large';
+import { sealLarge } from './seal-large';
 import { SeenRevisions } from './seen';
 
 /** The name under which the allow list lies in its store. */
@@ -11,8 +12,8 @@ export const ALLOW_LIST_KEY = 'allow_list.json';
 
 const ATTEMPTS = 100;
 
-/** Some 1,000 devices: beyond it a list is opened in many turns, so that a server can answer in between. */
-const LARGE_BYTES = 262_144;
+/** Beyond it a list is opened and sealed in many turns, so that a server can answer in between. */
+const LARGE = { bytes: 262_144, entries: 1000 };
 
 /** Room for some 200,000 devices. Parsing more would stop a server for seconds before its seal could be looked at. */
 const MAX_BYTES = 67_108_864;
@@ -152,7 +153,7 @@ export class TrustStore {
       throw new AllowListIntegrityError('The allow list is gone, though this machine has an identity.');
     if (bytes.length > MAX_BYTES)
       throw new AllowListIntegrityError('The allow list is larger than any list can be.');
-    const open = bytes.length > LARGE_BYTES ? openLarge : openDocument;
+    const open = bytes.length > LARGE.bytes ? openLarge : openDocument;
     const document = await open(bytes, this.#owner.publicKey, this.#list);
     const hash = await hashDocument(bytes);
     if (seen !== null && document.revision < seen.revision) {
@@ -180,7 +181,10 @@ export class TrustStore {
   async #write(expected: Uint8Array | null, document: AllowListDocument): Promise<boolean> {
     if (this.#owner.sign === undefined)
       throw new AmeshError('no_identity', 'Here is no key to seal an allow list with.');
-    const bytes = await sealDocument(document, this.#owner);
+    const { devices, tokens, grants, tombstones } = document;
+    const entries = devices.length + tokens.length + grants.length + tombstones.length;
+    const seal = entries > LARGE.entries ? sealLarge : sealDocument;
+    const bytes = await seal(document, this.#owner);
     if (!(await this.#store.swap(this.#key, expected, bytes))) return false;
     await this.#seen.remember(this.#list, { revision: document.revision, hash: await hashDocument(bytes) });
     return true;

@@ -8,6 +8,7 @@ import { toBase64Url, toUtf8 } from '../../src/core/encoding';
 import { type AllowListDocument, openDocument, sealDocument } from '../../src/trust/document';
 import { openLarge } from '../../src/trust/open-large';
 import { toAllowList } from '../../src/trust/to-allow-list';
+import { watchPauses } from '../support/pauses';
 
 let dir: string;
 let device: Device;
@@ -32,29 +33,6 @@ const withDevices = (count: number): AllowListDocument => ({
   ...document,
   devices: Array.from({ length: count }, (_, i) => entry(i)),
 });
-
-/** The longest time for which the event loop did not turn, without the time in which other processes had the core. */
-function watchPauses() {
-  let longestMs = 0;
-  let isOver = false;
-  let cpu = process.cpuUsage();
-  let at = performance.now();
-  const turn = () => {
-    const now = performance.now();
-    const { user, system } = process.cpuUsage(cpu);
-    longestMs = Math.max(longestMs, Math.min(now - at, (user + system) / 1000));
-    cpu = process.cpuUsage();
-    at = now;
-    if (!isOver) setImmediate(turn);
-  };
-  setImmediate(turn);
-  return {
-    stop() {
-      isOver = true;
-      return longestMs;
-    },
-  };
-}
 
 describe('openLarge()', () => {
   it.each([0, 1, 2, 50])('gives what openDocument() gives, for %d devices', async (count) => {

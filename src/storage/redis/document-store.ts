@@ -7,6 +7,9 @@ import { within } from './within';
 
 const TIMEOUT_MS = 2000;
 
+/** A large document may take longer on its way. */
+const BYTES_A_MS = 10_000;
+
 const SWAP = `local now = redis.call('GET', KEYS[1])
 if ARGV[1] == 'none' then
   if now then return 0 end
@@ -50,14 +53,19 @@ export class RedisDocumentStore implements DocumentStore {
 
   /** @throws AmeshError `allow_list_unavailable`, with nothing changed; `store_unsynced` where that is not known */
   async swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
-    const content = Buffer.from(next);
-    const before = Buffer.from(expected ?? []);
+    // One connection puts them on their way in this turn. Whoever has to wait needs copies, and those of megabytes are dear.
+    const keep = this.#commands.isReady && !this.#commands.isCluster ? toView : toCopy;
+    const [content, before] = [keep(next), keep(expected ?? new Uint8Array())];
+    const args = [this.#prefix + key, expected === null ? 'none' : 'some', before, content];
     let wasSent = false;
     try {
-      const swapped = await this.#run((client) => {
-        wasSent = true;
-        return client.eval(SWAP, 1, this.#prefix + key, expected === null ? 'none' : 'some', before, content);
-      });
+      const swapped = await this.#run(
+        (client) => {
+          wasSent = true;
+          return client.eval(SWAP, 1, ...args);
+        },
+        TIMEOUT_MS + (before.length + content.length) / BYTES_A_MS,
+      );
       return swapped === 1;
     } catch (error) {
       // A script that Redis refuses has changed nothing; an answer that never came says nothing.
@@ -128,11 +136,11 @@ export class RedisDocumentStore implements DocumentStore {
   }
 
   /** The timer of the deadline keeps the process alive, which the connection does not. */
-  async #run<T>(command: (client: RedisClient) => Promise<T>): Promise<T> {
+  async #run<T>(command: (client: RedisClient) => Promise<T>, timeoutMs = TIMEOUT_MS): Promise<T> {
     const connection = this.#commands;
     try {
       return await within(
-        TIMEOUT_MS,
+        timeoutMs,
         async (waiting) => {
           while (!connection.isReady) {
             if (waiting.isOver) throw new Error('too late');
@@ -148,7 +156,7 @@ export class RedisDocumentStore implements DocumentStore {
           connection.succeeded();
           return answer;
         },
-        () => connection.reason ?? new Error(`Redis did not answer within ${TIMEOUT_MS} ms`),
+        () => connection.reason ?? new Error(`Redis did not answer within ${Math.round(timeoutMs)} ms`),
       );
     } catch (error) {
       const { message } = error as Error;
@@ -161,6 +169,14 @@ export class RedisDocumentStore implements DocumentStore {
       });
     }
   }
+}
+
+function toView({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+
+function toCopy(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes);
 }
 
 function isReply(cause: unknown): boolean {
