@@ -178,7 +178,7 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
       enroller,
       onAccept: (acceptance) => {
         sightings.note(acceptance.device.deviceId);
-        leases?.note(acceptance.device);
+        leases?.note(acceptance.device, acceptance.list);
         return registrar?.(acceptance);
       },
     });
@@ -283,7 +283,7 @@ function assemble(options: AmeshOptions, env: Env) {
   const writing = needsIdentity
     ? {
         enroller: createEnroller({ device, list }),
-        leases: new Leases({ device, list }),
+        leases: new Leases(device),
         registrar: createRegistrar({ bootstrap, device, list }),
       }
     : { enroller: undefined, leases: undefined, registrar: undefined };

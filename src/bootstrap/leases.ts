@@ -1,4 +1,4 @@
-import type { AllowListSource, TrustedDevice } from '../core/allow-list';
+import type { AllowList, TrustedDevice } from '../core/allow-list';
 import type { Device } from '../trust/device';
 import type { DeviceEntry } from '../trust/document';
 import { findGrant, isDue, renewLeases } from '../trust/grants';
@@ -12,20 +12,20 @@ const RETRY_MS = 5_000;
 /** Moves the leases of callers on that are in use, behind their requests. */
 export class Leases {
   readonly #device: () => Promise<Device>;
-  readonly #list: AllowListSource;
   readonly #used = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor({ device, list }: { device: () => Promise<Device>; list: AllowListSource }) {
+  constructor(device: () => Promise<Device>) {
     this.#device = device;
-    this.#list = list;
   }
 
-  /** A device has made a verified request. */
-  note(device: TrustedDevice): void {
+  /**
+   * A device has made a verified request.
+   *
+   * @param list by which it was let in
+   */
+  note(device: TrustedDevice, list: AllowList): void {
     if (device.expiresAt === undefined || this.#used.has(device.deviceId)) return;
-    const list = this.#list.current();
-    if (list instanceof Promise) return; // being read anew; there will be other requests
     const document = documentOf(list);
     const { lease } = device as DeviceEntry;
     const grant = document && lease && findGrant(document, lease.grant);

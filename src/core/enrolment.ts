@@ -7,8 +7,8 @@ export interface EnrolmentRequest {
   readonly view: RequestView;
   /** The host of this machine under which it came, which is checked and in normal form. */
   readonly authority: string;
-  /** Unix milliseconds. */
-  readonly nowMs: number;
+  /** The clock, Unix milliseconds. An enrolment is as old as it is when its last byte has come. */
+  readonly now: () => number;
   readonly settings: FreshnessOptions;
   readonly nonceStore: NonceStore;
 }

@@ -48,6 +48,8 @@ export interface Acceptance {
   readonly nonce: string;
   /** As it was signed, in normal form. */
   readonly authority: string;
+  /** By which the device was let in. */
+  readonly list: AllowList;
   /** Whether the caller names this very device in AuthMesh-Target. */
   readonly isNamed: boolean;
 }
@@ -182,7 +184,8 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
       const stray = checkHost(settings, view, line, await readAllowList(source));
       if (stray !== null) return refuse(stray);
       const { authority } = line;
-      return answer(await context.enroller.answer({ view, authority, nowMs, settings, nonceStore }));
+      const { now, enroller } = context;
+      return answer(await enroller.answer({ view, authority, now, settings, nonceStore }));
     }
     credentials = readCredentials(headers);
     if (credentials instanceof Fault) return refuse(credentials);
@@ -252,10 +255,10 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
     device: TrustedDevice,
     { nonce }: Credentials,
     { authority }: RequestLine,
-    { deviceId }: AllowList,
+    list: AllowList,
   ): Acceptance {
-    const isNamed = deviceId !== null && fieldValue(headers, 'authmesh-target') === deviceId;
-    return { device, nonce, authority, isNamed };
+    const isNamed = list.deviceId !== null && fieldValue(headers, 'authmesh-target') === list.deviceId;
+    return { device, nonce, authority, list, isNamed };
   }
 
   function answer(value: object): Refused {

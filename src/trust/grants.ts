@@ -15,6 +15,13 @@ export function findGrant(document: AllowListDocument, id: string): Grant | unde
   return document.grants.find((grant) => grant.id === id);
 }
 
+/** @throws AmeshError `enrolment_refused` where there is none such */
+export function expectGrant(document: AllowListDocument, id: string): Grant {
+  const grant = findGrant(document, id);
+  if (grant !== undefined) return grant;
+  throw new AmeshError('enrolment_refused', 'There is no such grant: never given, or revoked.');
+}
+
 /** Puts down a grant. */
 export function addGrant(document: AllowListDocument, grant: Grant, nowSeconds: number): AllowListDocument {
   const swept = sweep(document, nowSeconds);
@@ -34,9 +41,7 @@ export function enrolCaller(
   nowSeconds: number,
 ): AllowListDocument {
   const swept = sweep(document, nowSeconds);
-  const grant = findGrant(swept, grantId);
-  if (grant === undefined)
-    throw new AmeshError('enrolment_refused', 'There is no such grant: never given, or revoked.');
+  const grant = expectGrant(swept, grantId);
   if (swept.tombstones.some(({ deviceId }) => deviceId === caller.deviceId))
     throw new AmeshError(
       'enrolment_refused',

@@ -2,12 +2,19 @@ import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import { openDevice, revokeDevice, revokeGrant } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
-import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { writeEnrolment } from '../../src/bootstrap/enrolment';
 import { readToken } from '../../src/bootstrap/read-token';
 import type { GrantClaims } from '../../src/bootstrap/token';
-import { createEnrolling, type Enrolling, type EnrollingTarget } from '../support/enrolling';
+import {
+  createEnrolling,
+  type Enrolling,
+  type EnrollingTarget,
+  forgeEnrolment,
+  sendEnrolment,
+  stranger,
+} from '../support/enrolling';
+
+type Rest = Parameters<typeof forgeEnrolment> extends [string, string, ...infer R] ? R : never;
 
 let enrolling: Enrolling;
 let logged: ReturnType<typeof vi.spyOn>;
@@ -283,36 +290,14 @@ describe('leases', () => {
 
 describe('an enrolment', () => {
   let target: EnrollingTarget;
-  let claims: GrantClaims;
+  let token: string;
   beforeEach(async () => {
     target = await enrolling.target();
-    const token = await readToken((await target.grant()).token);
-    if (token.kind === 'grant') claims = token.claims;
+    token = (await target.grant()).token;
   });
 
-  const post = (origin: string, body: string) =>
-    fetch(`${origin}/.well-known/amesh/enroll`, { method: 'POST', body });
-
-  async function enrolment(change: object = {}, signers: { grant?: object; caller?: object } = {}) {
-    const key = await nodeCrypto.importPrivateKey(await nodeCrypto.generatePrivateKey());
-    const facts = {
-      grant: claims.jti,
-      key: Buffer.from(key.publicKey).toString('base64url'),
-      name: 'worker-1',
-      target: claims.iss,
-      authority: target.authority,
-      time: now(),
-      nonce: Buffer.from(nodeCrypto.randomBytes(16)).toString('base64url'),
-      ...change,
-    };
-    const grant = await nodeCrypto.importPrivateKey(claims.jwk);
-    return writeEnrolment(
-      facts,
-      (signers.grant ?? grant) as typeof grant,
-      (signers.caller ?? key) as typeof key,
-    );
-  }
-  const stranger = async () => nodeCrypto.importPrivateKey(await nodeCrypto.generatePrivateKey());
+  const post = sendEnrolment;
+  const enrolment = (...[change, signers]: Rest) => forgeEnrolment(token, target.authority, change, signers);
 
   it('as it should be is taken', async () => {
     const response = await post(target.origin, await enrolment());

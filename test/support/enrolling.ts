@@ -3,8 +3,52 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Amesh, type AmeshOptions, createAmesh, type VerifyOptions } from '@authmesh/sdk';
 import { createIdentity, type Device, type GrantOptions, issueGrant, openDevice } from '@authmesh/sdk/admin';
-import type { Rejection } from '@authmesh/sdk/core';
+import { type Rejection, type Signer, toBase64Url } from '@authmesh/sdk/core';
+import { nodeCrypto } from '@authmesh/sdk/crypto/node';
+import { type EnrolmentFacts, writeEnrolment } from '../../src/bootstrap/enrolment';
+import { readToken } from '../../src/bootstrap/read-token';
+import type { GrantClaims } from '../../src/bootstrap/token';
 import { type Listening, listen } from './listen';
+
+export const ENROLMENT_PATH = '/.well-known/amesh/enroll';
+
+/** A key that nobody knows. */
+export async function stranger(): Promise<Signer> {
+  return nodeCrypto.importPrivateKey(await nodeCrypto.generatePrivateKey());
+}
+
+/**
+ * The body of an enrolment by a grant, as right as its caller's own client would make it, but for what is changed.
+ *
+ * @param authority where it is to be sent
+ * @param signers who signs in the place of the grant and of the caller
+ */
+export async function forgeEnrolment(
+  token: string,
+  authority: string,
+  change: Partial<Record<keyof EnrolmentFacts, unknown>> & Record<string, unknown> = {},
+  signers: { readonly grant?: Signer; readonly caller?: Signer } = {},
+): Promise<string> {
+  const claims = (await readToken(token)).claims as GrantClaims;
+  const key = await stranger();
+  const facts = {
+    grant: claims.jti,
+    key: toBase64Url(key.publicKey),
+    name: 'worker-1',
+    target: claims.iss,
+    authority,
+    time: Math.floor(Date.now() / 1000),
+    nonce: toBase64Url(nodeCrypto.randomBytes(16)),
+    ...change,
+  };
+  const grant = signers.grant ?? (await nodeCrypto.importPrivateKey(claims.jwk));
+  return writeEnrolment(facts as EnrolmentFacts, grant, signers.caller ?? key);
+}
+
+/** Sends an enrolment as it is. */
+export function sendEnrolment(origin: string, body: string): Promise<Response> {
+  return fetch(origin + ENROLMENT_PATH, { method: 'POST', body });
+}
 
 /** A target that enrols callers, with a real server in front of it. */
 export interface EnrollingTarget extends Listening {
@@ -21,7 +65,8 @@ export interface EnrollingTarget extends Listening {
 
 export interface Enrolling {
   readonly root: string;
-  target(verify?: VerifyOptions): Promise<EnrollingTarget>;
+  /** @param options of its instance, beside its folder and log */
+  target(verify?: VerifyOptions, options?: AmeshOptions): Promise<EnrollingTarget>;
   /** A machine with an empty folder and nothing but a token. */
   caller(token: string, options?: AmeshOptions): Amesh;
   remove(): Promise<void>;
@@ -33,20 +78,22 @@ export async function createEnrolling(): Promise<Enrolling> {
   let count = 0;
   return {
     root,
-    async target(verifyOptions = { enroll: true }) {
+    async target(verifyOptions = { enroll: true }, options = {}) {
       const dir = join(root, `target-${count++}`);
-      await createIdentity(dir, {}, { friendlyName: 'api' });
-      const device = await openDevice(dir, {});
+      const env = (options.env ?? {}) as Record<string, string>;
+      await createIdentity(dir, env, { friendlyName: 'api' });
+      const device = await openDevice(dir, env);
       const rejections: Rejection[] = [];
       const captured: string[] = [];
       const amesh = createAmesh({
         dir,
-        env: {},
+        env,
         onReject: (rejection) => void rejections.push(rejection as Rejection),
+        ...options,
       });
       const verify = amesh.verify(verifyOptions);
       const server = await listen((request, response) => {
-        if (request.url === '/.well-known/amesh/enroll') {
+        if (request.url === ENROLMENT_PATH) {
           const chunks: Buffer[] = [];
           const { push } = request;
           request.push = (chunk, encoding) => {

@@ -6,7 +6,7 @@ export interface RedisNode {
   readonly status: string;
   readonly stream?: { unref?(): void } | undefined;
   info(): Promise<string>;
-  getrange(key: string, start: number, end: number): Promise<string>;
+  get(key: string): Promise<string | null>;
   set(key: string, value: string): Promise<unknown>;
   connect(): Promise<void>;
   disconnect(): void;

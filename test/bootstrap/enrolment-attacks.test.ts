@@ -1,0 +1,232 @@
+import { chmod, chown, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { closeGrant, createIdentity, issueGrant, openDevice } from '@authmesh/sdk/admin';
+import { InMemoryNonceStore, type NonceStore } from '@authmesh/sdk/core';
+import { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { toScript } from '../support/child';
+import {
+  createEnrolling,
+  ENROLMENT_PATH,
+  type Enrolling,
+  forgeEnrolment,
+  sendEnrolment,
+} from '../support/enrolling';
+import { head, RawClient } from '../support/raw-http';
+import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
+
+let enrolling: Enrolling;
+let logged: ReturnType<typeof vi.spyOn>;
+beforeEach(async () => {
+  logged = vi.spyOn(console, 'warn').mockImplementation(() => {});
+  enrolling = await createEnrolling();
+});
+afterEach(async () => {
+  await enrolling.remove();
+  logged.mockRestore();
+});
+
+const now = () => Math.floor(Date.now() / 1000);
+
+describe('who sends the body late', () => {
+  it('does not stretch the time for which an enrolment counts', async () => {
+    const target = await enrolling.target({ enroll: true, clockSkewSeconds: 1 });
+    const { token } = await target.grant();
+    const client = await RawClient.connect(target.port);
+    const body = await forgeEnrolment(token, target.authority);
+    const length = `Content-Length: ${body.length}`;
+    client.write(head(`POST ${ENROLMENT_PATH} HTTP/1.1`, [`Host: ${target.authority}`, length]));
+    await sleep(2100);
+    const { status } = await client.write(body).response();
+    client.destroy();
+    expect([status, target.rejections.at(-1)?.code]).toEqual([401, 'timestamp_out_of_range']);
+    expect((await target.list()).devices).toEqual([]);
+  });
+});
+
+describe('a nonce store', () => {
+  it('that loses its memory while it is asked lets no enrolment pass from before', async () => {
+    const memory = { startedAt: now() - 100 };
+    const forgetful: NonceStore = {
+      get startedAt() {
+        return memory.startedAt;
+      },
+      async claim() {
+        memory.startedAt = now() + 2; // as Redis does where it was started anew
+        return true;
+      },
+    };
+    const target = await enrolling.target({ enroll: true, nonceStore: forgetful });
+    const { token } = await target.grant();
+    const response = await sendEnrolment(target.origin, await forgeEnrolment(token, target.authority));
+    expect([response.status, target.rejections.at(-1)?.code]).toEqual([401, 'timestamp_out_of_range']);
+    expect((await target.list()).devices).toEqual([]);
+  });
+
+  it.each(['used up', 'closed'])('is not filled by who holds a grant that is %s', async (state) => {
+    const nonceStore = new InMemoryNonceStore({ capacity: 20 });
+    const target = await enrolling.target({ enroll: true, nonceStore });
+    const { token, id } = await target.grant({ uses: state === 'closed' ? 100 : 1 });
+    const caller = enrolling.caller(token);
+    expect((await caller.fetch(target.origin)).status).toBe(200);
+    if (state === 'closed') await target.device.trust.update((list) => closeGrant(list, id, now()));
+    await sleep(300); // the server looks at its list at most so late
+    const before = await target.list();
+    for (let each = 0; each < 30; each++) {
+      const response = await sendEnrolment(target.origin, await forgeEnrolment(token, target.authority));
+      const error = state === 'closed' ? 'grant_expired' : 'grant_used_up';
+      expect([response.status, await response.json()]).toEqual([403, { error }]);
+    }
+    expect((await caller.fetch(target.origin)).status).toBe(200);
+    expect(await target.list()).toEqual(before);
+    expect(before.grants).toMatchObject([{ id, used: 1 }]);
+  });
+});
+
+describeWithRedis('strangers, where the list lies in Redis', () => {
+  let root: string;
+  let redis: RedisServer;
+  let client: Redis;
+  beforeAll(async () => {
+    root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+    redis = await startRedis();
+    client = new Redis(redis.url);
+  }, 60_000);
+  afterAll(async () => {
+    client?.disconnect();
+    await redis.stop();
+    await rm(root, { recursive: true, maxRetries: 10 });
+  });
+
+  /** How often Redis was asked for something. */
+  const reads = async () => Number(/cmdstat_get:calls=(\d+)/.exec(await client.info('commandstats'))?.[1]);
+
+  const target = () =>
+    enrolling.target(
+      { enroll: true, nonceStore: new InMemoryNonceStore() },
+      { env: { AMESH_STORE_URL: redis.url }, pollSeconds: 60 },
+    );
+
+  it.each([
+    [
+      'by grants that are none',
+      () => ({ grant: Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('base64url') }),
+    ],
+    ['by a grant that is none', () => ({ grant: 'A'.repeat(22) })],
+  ])('enrolments %s do not make the server read its list for each', async (_what, change) => {
+    const api = await target();
+    const { token } = await api.grant();
+    expect((await enrolling.caller(token).fetch(api.origin)).status).toBe(200);
+    const bodies = await Promise.all(
+      Array.from({ length: 100 }, () => forgeEnrolment(token, api.authority, change())),
+    );
+    const [before, startedAt] = [await reads(), performance.now()];
+    for (let at = 0; at < bodies.length; at += 10) {
+      const answers = bodies.slice(at, at + 10).map((body) => sendEnrolment(api.origin, body));
+      for (const { status } of await Promise.all(answers)) expect(status).toBe(401);
+    }
+    const seconds = (performance.now() - startedAt) / 1000;
+    expect((await reads()) - before).toBeLessThanOrEqual(5 * seconds + 5);
+  });
+
+  it.each<[string, (authority: string) => Record<string, unknown>]>([
+    ['for another target', () => ({ target: 'am_AAAAAAAAAAAAAAAA' })],
+    ['for another host', () => ({ authority: 'api.example.com' })],
+    ['that are too old', () => ({ time: now() - 60 })],
+  ])('enrolments %s do not make it read at all', async (_what, change) => {
+    const api = await target();
+    const { token } = await api.grant();
+    expect((await enrolling.caller(token).fetch(api.origin)).status).toBe(200);
+    const before = await reads();
+    for (let each = 0; each < 10; each++) {
+      const facts = { grant: 'A'.repeat(22), ...change(api.authority) };
+      expect(
+        (await sendEnrolment(api.origin, await forgeEnrolment(token, api.authority, facts))).status,
+      ).toBe(401);
+    }
+    expect((await reads()) - before).toBeLessThanOrEqual(1);
+  });
+
+  it('a grant that was given a moment ago counts at once all the same', async () => {
+    const api = await target();
+    await sendEnrolment(api.origin, 'x');
+    const { token } = await api.grant();
+    expect((await enrolling.caller(token).fetch(api.origin)).status).toBe(200);
+  });
+});
+
+it('a list that breaks beside a request by lease does not end the server', async () => {
+  const rejected: unknown[] = [];
+  const note = (reason: unknown) => void rejected.push(reason);
+  let meanwhile: (() => Promise<void>) | undefined;
+  const memory = new InMemoryNonceStore();
+  const nonceStore: NonceStore = {
+    startedAt: memory.startedAt,
+    async claim(...claim) {
+      await meanwhile?.();
+      return memory.claim(...claim);
+    },
+  };
+  const target = await enrolling.target({ enroll: true, nonceStore });
+  const caller = enrolling.caller((await target.grant()).token);
+  expect((await caller.fetch(target.origin)).status).toBe(200);
+  process.on('unhandledRejection', note);
+  try {
+    meanwhile = async () => {
+      await writeFile(join(target.dir, 'allow_list.json'), 'x');
+      await sleep(300); // the server looks at its list at most so late
+    };
+    await caller.fetch(target.origin);
+    await sleep(100);
+    expect(rejected).toEqual([]);
+  } finally {
+    process.off('unhandledRejection', note);
+  }
+});
+
+it('an enrolment that cannot be written down is the fault of the server, and says so', async () => {
+  const script = await toScript('test/bootstrap/processes/enrolling.ts');
+  const root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+  const dir = join(root, 'target');
+  const nobody = 65_534;
+  const isRoot = process.getuid?.() === 0;
+  try {
+    await chmod(root, 0o755);
+    await createIdentity(dir, {}, { friendlyName: 'api' });
+    const device = await openDevice(dir, {});
+    const { token } = await issueGrant(device, {
+      names: '*',
+      uses: 9,
+      leaseSeconds: 60,
+      maxLeaseSeconds: 60,
+    });
+    if (isRoot) await own(dir, nobody);
+    const server = script.start([], {
+      env: { AUTH_MESH_DIR: dir },
+      ...(isRoot ? { uid: nobody } : {}),
+    });
+    const authority = `127.0.0.1:${await server.line('port ')}`;
+    await chmod(dir, 0o500);
+    const response = await sendEnrolment(`http://${authority}`, await forgeEnrolment(token, authority));
+    expect([response.status, await response.text()]).toEqual([503, '{"error":"allow_list_unavailable"}']);
+    expect(server.stderr()).toContain('503 allow_list_unavailable');
+    expect(server.stderr()).toContain('cannot be written');
+    server.kill('SIGKILL');
+    await server.ended;
+  } finally {
+    await chmod(dir, 0o700);
+    script.remove();
+    await rm(root, { recursive: true, maxRetries: 10 });
+  }
+});
+
+async function own(path: string, uid: number): Promise<void> {
+  const { readdir } = await import('node:fs/promises');
+  await chown(path, uid, uid);
+  for (const entry of await readdir(path, { withFileTypes: true })) {
+    if (entry.isDirectory()) await own(join(path, entry.name), uid);
+    else await chown(join(path, entry.name), uid, uid);
+  }
+}
