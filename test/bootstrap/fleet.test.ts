@@ -85,7 +85,13 @@ describeWithRedis('four instances with one list in Redis', () => {
     const { token, grant: given } = await grant(50);
     const callers = Array.from({ length: 80 }, () => newCaller(token));
     const results = await Promise.all(
-      callers.map((caller) => caller.fetch(`http://${HOST}/`).then(({ status }) => status, codeOf)),
+      callers.map(async (caller) => {
+        for (;;) {
+          const result = await caller.fetch(`http://${HOST}/`).then(({ status }) => status, codeOf);
+          // On a machine that is busy with other things Redis may answer too late, which is a 503 and no verdict.
+          if (result !== 'enrolment_failed' && result !== 503) return result;
+        }
+      }),
     );
     expect(results.filter((result) => result === 200)).toHaveLength(50);
     expect(results.filter((result) => result === 'grant_used_up')).toHaveLength(30);
