@@ -1,0 +1,4 @@
+import { serve } from '../../../contract/servers/serve';
+import { dispatch, honoApps } from '../apps';
+
+serve(dispatch(honoApps()));
