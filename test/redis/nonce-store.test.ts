@@ -191,7 +191,7 @@ describeWithRedis('RedisNonceStore', () => {
       const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
       const own = await startRedis();
       const chief = new Redis(own.url);
-      await chief.call('ACL', 'SETUSER', 'limited', 'on', '>pw', '~amesh:nonce:*', '+set', '+get');
+      await chief.call('ACL', 'SETUSER', 'limited', 'on', '>pw', '~amesh:nonce:*', '+set', '+getrange');
       chief.disconnect();
       const store = await opened(open(`redis://limited:pw@127.0.0.1:${own.port}`));
       expect(warned.mock.calls.flat().join('\n')).toContain('This Redis does not say its maxmemory-policy.');

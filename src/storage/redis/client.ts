@@ -6,7 +6,7 @@ export interface RedisNode {
   readonly status: string;
   readonly stream?: { unref?(): void } | undefined;
   info(): Promise<string>;
-  get(key: string): Promise<string | null>;
+  getrange(key: string, start: number, end: number): Promise<string>;
   set(key: string, value: string): Promise<unknown>;
   connect(): Promise<void>;
   disconnect(): void;

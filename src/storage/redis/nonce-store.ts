@@ -3,7 +3,7 @@ import type { NonceStore } from '../../core/nonce-memory';
 import { warnOnce } from '../../log';
 import type { IoRedis, RedisNode } from './client';
 import { RedisConnection } from './connection';
-import { type RedisNonceStoreOptions, readRedisNonceOptions } from './options';
+import { INSTANCE_SKEW_SECONDS, type RedisNonceStoreOptions, readRedisNonceOptions } from './options';
 import { askRedis, mark, type RedisFacts } from './remembers';
 import { type Waiting, within } from './within';
 
@@ -38,8 +38,8 @@ export class RedisNonceStore implements NonceStore {
   #since = 0;
   /** Those that were asked and may be trusted to remember. */
   #masters: readonly RedisNode[] = [];
-  /** Every run of a Redis that this process has counted on. */
-  #runs: Set<string> | null = null;
+  /** Every run of a Redis that this process has counted on, with what its marker said last. */
+  #runs: Map<string, number | undefined> | null = null;
   /** Why it is closed, where Redis itself is not what is missing. */
   #problem: string | null = null;
   #isChecking = false;
@@ -180,7 +180,7 @@ export class RedisNonceStore implements NonceStore {
     }
     if (generation !== this.#generation || !isSame(masters, this.#connection.masters())) return 0;
     this.#connection.succeeded();
-    this.#runs = new Set([...(this.#runs ?? []), ...facts.map(({ runId }) => runId)]);
+    this.#runs = new Map([...(this.#runs ?? []), ...facts.map(({ run, since }) => [run, since] as const)]);
     const waitMs = startedAt * 1000 - Date.now();
     if (waitMs <= 0) {
       this.#open(masters, startedAt);
@@ -198,12 +198,18 @@ export class RedisNonceStore implements NonceStore {
     const next = Math.floor(Date.now() / 1000) + 1;
     for (const [index, fact] of facts.entries()) {
       if (fact.since === undefined) await markInTime(masters[index] as RedisNode, fact, next);
-      // Where this process has lived through the change its own clock counts: those of others may be behind.
-      const isKnown = this.#runs === null ? fact.runId !== '' : this.#runs.has(fact.runId);
-      const since = fact.since !== undefined && isKnown ? fact.since : next;
-      this.#since = Math.max(this.#since, since + this.#waitSeconds);
+      this.#since = Math.max(this.#since, this.#sinceOf(fact, next) + this.#waitSeconds);
     }
     return this.#since;
+  }
+
+  #sinceOf({ run, since }: RedisFacts, next: number): number {
+    // Where this process has lived through the change its own clock counts: those of others may be behind.
+    const isKnown = this.#runs === null ? run !== '' : this.#runs.has(run);
+    if (since === undefined || !isKnown) return next;
+    if (since <= next + INSTANCE_SKEW_SECONDS) return since;
+    // By a clock that is far ahead, or nonsense: it locks nobody out. That it came counts as a change.
+    return this.#runs?.get(run) === since ? 0 : next;
   }
 
   #unavailable(otherwise: string, cause = this.#connection.reason): NonceStoreUnavailableError {

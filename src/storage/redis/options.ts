@@ -33,7 +33,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof RedisNonceStoreOptions>([
 ]);
 
 /** How far the clocks of a target's instances may differ; as in docs/protocol.md. */
-const INSTANCE_SKEW_SECONDS = 10;
+export const INSTANCE_SKEW_SECONDS = 10;
 
 /** @throws TypeError */
 export function readRedisNonceOptions(
