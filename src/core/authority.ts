@@ -1,5 +1,6 @@
-// host[:port]; a host is a name, an IPv4 address or a bracketed IPv6 address. No userinfo, no path, no empty port.
-const AUTHORITY = /^(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,255})(?::([1-9]\d{0,4}))?$/;
+// host[:port]; a host is a name, an IPv4 address or a bracketed IPv6 address. No userinfo, no path, no empty port, and
+// between two dots of a name there is something.
+const AUTHORITY = /^(\[[0-9a-f:.]{2,45}\]|[\w-]{1,63}(?:\.[\w-]{1,63})*\.?)(?::([1-9]\d{0,4}))?$/;
 
 /**
  * An authority in the one form in which amesh compares and signs it: lower case, `:80` and `:443` dropped whatever
