@@ -1,11 +1,12 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { readFile, rename, rm } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toSigner } from '../core/crypto/node';
 import { AmeshError } from '../core/errors';
 import { newToken } from '../trust/file-lock';
 import { isMissing } from '../trust/file-store';
 import { makePrivateFolder, writePrivateFile } from '../trust/private-file';
+import { readRegularFile } from '../trust/regular-file';
 import type { KeyBackend, KeyContext } from './backend';
 import {
   generatedPassphrase,
@@ -76,7 +77,7 @@ function assertRef(ref: string): void {
 async function readKeyFile(ref: string, context: KeyContext): Promise<string> {
   assertRef(ref);
   try {
-    return await readFile(join(context.dir, ref), 'utf8');
+    return new TextDecoder().decode(await readRegularFile(join(context.dir, ref)));
   } catch (error) {
     const why = isMissing(error) ? 'is not there' : 'cannot be read';
     throw new AmeshError('identity_unreadable', `The key file ${join(context.dir, ref)} ${why}.`);

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AmeshError } from '../core/errors';
 import { isMissing } from '../trust/file-store';
+import { readRegularFile } from '../trust/regular-file';
 import type { KeyContext } from './backend';
 
 /** A passphrase and where it came from. */
@@ -69,11 +70,12 @@ async function readSupplied(context: KeyContext): Promise<Passphrase | null> {
 
 /** The passphrase that `init` generated into the folder, where it did. */
 export async function generatedPassphrase({ dir }: KeyContext): Promise<Passphrase | null> {
-  const text = await readFile(join(dir, PASSPHRASE_FILE), 'utf8').catch((error) => {
+  const bytes = await readRegularFile(join(dir, PASSPHRASE_FILE)).catch((error) => {
     if (isMissing(error)) return null;
     throw unreadable(PASSPHRASE_FILE);
   });
-  if (text === null) return null;
+  if (bytes === null) return null;
+  const text = new TextDecoder().decode(bytes);
   if (!GENERATED.test(text)) throw unreadable(PASSPHRASE_FILE);
   return { text: text.trim(), source: 'generated' };
 }

@@ -1,10 +1,11 @@
-import { readFileSync, statSync } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
+import { statSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AmeshError } from '../core/errors';
 import type { DocumentStore } from './document-store';
 import { FileLock, removeRests } from './file-lock';
 import { makePrivateFolder } from './private-file';
+import { readRegularFile, readRegularFileSync } from './regular-file';
 
 /** Documents as files of one folder, 0600 in a folder of 0700. */
 export class FileStore implements DocumentStore {
@@ -14,7 +15,7 @@ export class FileStore implements DocumentStore {
   /** @throws AmeshError `allow_list_unavailable` for a file that is there and cannot be read */
   async read(key: string): Promise<Uint8Array | null> {
     const path = this.#path(key);
-    return readFile(path).catch((error) => absentOrThrow(path, error));
+    return readRegularFile(path).catch((error) => absentOrThrow(path, error));
   }
 
   async swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
@@ -80,7 +81,7 @@ export class FileStore implements DocumentStore {
 
 function readNow(path: string): Uint8Array | null {
   try {
-    return readFileSync(path);
+    return readRegularFileSync(path);
   } catch (error) {
     return absentOrThrow(path, error);
   }
@@ -89,6 +90,10 @@ function readNow(path: string): Uint8Array | null {
 function absentOrThrow(path: string, error: unknown): null {
   if (isMissing(error)) return null;
   const code = (error as { code?: string }).code ?? 'unknown error';
+  if (code === 'ENOTFILE')
+    throw new AmeshError('allow_list_unavailable', `${path} is no regular file.`, {
+      fix: 'Put the file back that belongs there.',
+    });
   throw new AmeshError('allow_list_unavailable', `${path} cannot be read (${code}).`, { cause: error });
 }
 

@@ -3,9 +3,30 @@ import { dirname } from 'node:path';
 
 /** Makes a folder that is its owner's alone, whatever the umask; one that is there stays as it is. */
 export async function makePrivateFolder(path: string): Promise<void> {
-  const made = await mkdir(path, { recursive: true, mode: 0o700 });
-  if (made === undefined || ((await lstat(path)).mode & 0o777) === 0o700) return;
+  if (!(await makeFolder(path)) || ((await lstat(path)).mode & 0o777) === 0o700) return;
   await chmod(path, 0o700);
+}
+
+/**
+ * With all above it. The `recursive` of Node tries for ever where a file system says that nothing can be in a folder,
+ * as /proc does.
+ *
+ * @returns whether it was made
+ */
+async function makeFolder(path: string): Promise<boolean> {
+  const make = () => mkdir(path, { mode: 0o700 });
+  try {
+    await make().catch(async (error) => {
+      const parent = dirname(path);
+      if (error.code !== 'ENOENT' || parent === path) throw error;
+      await makeFolder(parent);
+      await make();
+    });
+    return true;
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'EEXIST' || !(await stat(path)).isDirectory()) throw error;
+    return false;
+  }
 }
 
 /**

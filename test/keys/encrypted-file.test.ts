@@ -298,3 +298,16 @@ describe('AMESH_PASSPHRASE_FILE', () => {
     await rm(dir, { recursive: true, maxRetries: 20 });
   });
 });
+
+describe('a pipe', () => {
+  it.each(['.passphrase', 'keys/'])('in place of %s keeps nobody waiting', async (name) => {
+    const context = { dir, env: {} };
+    const { ref } = await backend.create(context);
+    const path = join(dir, name === 'keys/' ? ref : name);
+    await rm(path);
+    execFileSync('mkfifo', [path]);
+    await expect(backend.open(ref, context)).rejects.toMatchObject({
+      code: name === 'keys/' ? 'identity_unreadable' : 'passphrase_required',
+    });
+  });
+});

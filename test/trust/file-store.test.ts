@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   chmod,
   chown,
@@ -89,6 +90,21 @@ describe('FileStore', () => {
       code: 'allow_list_unavailable',
       message: expect.stringContaining(`${join(dir, 'a.json')} cannot be read (EISDIR).`),
     });
+  });
+});
+
+describe('what is no file', () => {
+  it.each(['a pipe', 'a device'])('does not keep it waiting: %s', async (what) => {
+    await mkdir(dir);
+    const path = join(dir, 'a.json');
+    if (what === 'a pipe') execFileSync('mkfifo', [path]);
+    else await symlink('/dev/zero', path);
+    const refusal = {
+      code: 'allow_list_unavailable',
+      message: `${path} is no regular file. Put the file back that belongs there.`,
+    };
+    await expect(new FileStore(dir).read('a.json')).rejects.toMatchObject(refusal);
+    await expect(new FileStore(dir).swap('a.json', null, bytes('two'))).rejects.toMatchObject(refusal);
   });
 });
 
