@@ -231,7 +231,8 @@ function assemble(options: AmeshOptions, env: Env) {
     });
     return opening;
   };
-  const log = createLog(env, dir);
+  const isFromVariable = options.dir === undefined && Boolean(env.AUTH_MESH_DIR);
+  const log = createLog(env, `${isFromVariable ? 'AUTH_MESH_DIR' : 'folder'} ${dir}`);
   const open = () =>
     device().catch((error) => {
       if (isAmeshError(error) && error.code === 'no_identity') return null;

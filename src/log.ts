@@ -25,12 +25,12 @@ export function warnOnce(line: string, write: (line: string) => void = (text) =>
 }
 
 /**
- * @param dir the folder of the identity, named where the wrong one is the usual cause; null where there is none
+ * @param home where the identity lies, in words, said where another place is the usual cause; null where there is none
  * @param write where the lines go
  */
 export function createLog(
   env: Env,
-  dir: string | null,
+  home: string | null,
   write: (line: string) => void = (line) => console.warn(line),
 ): Log {
   const debug = /(?:^|[\s,])(?:amesh|\*)(?:$|[\s,*:])/.test(env.DEBUG ?? '');
@@ -45,7 +45,7 @@ export function createLog(
         return;
       }
       last.set(rejection.code, { atMs: nowMs, more: 0 });
-      write(describe(rejection, dir, debug) + (state?.more ? ` (${state.more} more like it since)` : ''));
+      write(describe(rejection, home, debug) + (state?.more ? ` (${state.more} more like it since)` : ''));
     },
     clientRejection({ status, code, url, message, fix }) {
       if (debug) write(`amesh: ${status} ${code} from ${visible(url)}: ${message} ${fix}`);
@@ -64,11 +64,11 @@ const ABOUT_THE_LIST: ReadonlySet<string> = new Set([
 
 function describe(
   { status, code, message, fix, request, cause }: Rejection,
-  dir: string | null,
+  home: string | null,
   debug: boolean,
 ): string {
   const { method, authority, target, deviceId, covered } = request;
-  const where = dir !== null && ABOUT_THE_LIST.has(code) ? ` (AUTH_MESH_DIR ${visible(dir)})` : '';
+  const where = home !== null && ABOUT_THE_LIST.has(code) ? ` (${visible(home)})` : '';
   const parts = [
     `amesh: refused ${status} ${code}: ${visible(message)} ${fix}${where}`,
     `[${visible(method)} ${visible(authority)}${debug ? visible(target) : withoutQuery(target)}`,

@@ -57,11 +57,16 @@ describe('verify()', () => {
     const [server, caller] = [join(root, 'server'), join(root, 'caller')];
     await createIdentity(server, {}, { friendlyName: 'server' });
     await createIdentity(caller, {}, { friendlyName: 'caller' });
-    const verify = createAmesh({ dir: server, env: {} }).verify();
-    const target = await listen((req, res) => verify(req, res, () => void res.end()));
-    expect((await createAmesh({ dir: caller, env: {} }).fetch(target.origin)).status).toBe(401);
-    expect(lines().at(-1)).toContain(`(AUTH_MESH_DIR ${server})`);
-    await target.close();
+    for (const [options, shown] of [
+      [{ dir: server, env: { AUTH_MESH_DIR: caller } }, `folder ${server}`],
+      [{ env: { AUTH_MESH_DIR: server } }, `AUTH_MESH_DIR ${server}`],
+    ] as const) {
+      const verify = createAmesh(options).verify();
+      const target = await listen((req, res) => verify(req, res, () => void res.end()));
+      expect((await createAmesh({ dir: caller, env: {} }).fetch(target.origin)).status).toBe(401);
+      expect(lines().at(-1)).toContain(` (${shown}) [`);
+      await target.close();
+    }
   });
 
   it('prints a query only with DEBUG=amesh', async () => {

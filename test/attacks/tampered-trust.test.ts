@@ -207,7 +207,7 @@ describe.each(Object.entries(ATTACKS))('%s', (_, attack) => {
     );
     expect(warnings).toEqual([
       expect.stringMatching(
-        /^amesh: refused 500 allow_list_integrity_failure: .* amesh trust reset \(AUTH_MESH_DIR [^)]+\) \[GET /,
+        /^amesh: refused 500 allow_list_integrity_failure: .* amesh trust reset \(folder [^)]+\) \[GET /,
       ),
     ]);
   });
