@@ -11,7 +11,7 @@ export interface Introduction {
   readonly role: 'controller' | 'target';
   /** The compressed point, 33 bytes, in base64url. */
   readonly publicKey: string;
-  /** As the peer gives it, well-formed and at most 256 UTF-16 code units: to be cleaned before it is shown. */
+  /** As the peer gives it, well-formed and as long as a message may be: to be cut and cleaned before it is shown. */
   readonly name: string;
   /**
    * Of a target: the authorities at which it is called, as it says, in normal form, each once, at most 32 of 4,096
@@ -20,7 +20,7 @@ export interface Introduction {
   readonly hosts: readonly string[];
 }
 
-// Sealed and in base64url, the largest introduction still fits into the 8 KiB that a relay passes on.
+// Sealed and in base64url, the largest introduction of ours still fits into the 8 KiB that a relay passes on.
 const MAX_NAME = 256;
 const MAX_HOSTS = 32;
 const MAX_HOSTS_LENGTH = 4096;
@@ -42,7 +42,7 @@ export function assertIntroduction(own: Introduction, role: Introduction['role']
   if (own.role !== role) throw new TypeError(`A ${role} introduces itself as a ${role}.`);
   if (own.publicKey !== toBase64Url(signer.publicKey))
     throw new TypeError('A device introduces itself with the public key of its signer.');
-  if (!isName(own.name)) {
+  if (!isName(own.name) || own.name.length > MAX_NAME) {
     throw new TypeError(`The name of a device is well-formed text of at most ${MAX_NAME} characters.`);
   }
   if (!areHosts(own.hosts, role)) {
@@ -66,7 +66,7 @@ export function hostsThatFit(hosts: readonly string[]): string[] {
 
 function isName(name: unknown): name is string {
   // What is not well-formed would be signed as if it were another text.
-  return typeof name === 'string' && name.length <= MAX_NAME && name.isWellFormed();
+  return typeof name === 'string' && name.isWellFormed();
 }
 
 function areHosts(hosts: unknown, role: Introduction['role']): hosts is string[] {

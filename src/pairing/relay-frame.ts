@@ -9,6 +9,9 @@ export type RelayFrame =
 /** The most that a frame can have: a body of 8 KiB, each byte of it escaped as six characters. */
 export const MAX_FRAME_BYTES = 64 * 1024;
 
+/** A code counts for a minute, whatever a relay says: the longer it does, the more can be tried. */
+const CODE_SECONDS = 60;
+
 /** @returns null for what no relay says */
 export function readRelayFrame(text: string): RelayFrame | null {
   let value: unknown;
@@ -22,7 +25,9 @@ export function readRelayFrame(text: string): RelayFrame | null {
   switch (type) {
     case 'listening': {
       const isCode = typeof code === 'string' && /^[1-9][0-9]{5}$/.test(code);
-      return isCode && isSeconds(expiresIn) ? { type, code, expiresIn } : null;
+      return isCode && isSeconds(expiresIn)
+        ? { type, code, expiresIn: Math.min(expiresIn, CODE_SECONDS) }
+        : null;
     }
     case 'peer':
     case 'peer_gone':

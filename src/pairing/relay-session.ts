@@ -8,7 +8,7 @@ export interface SessionOptions {
   readonly relay: string;
   /** Ends it from outside; whatever waits throws its reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Somebody else has tried the code. */
+  /** Somebody else has tried the code. Called once, however often the relay says so. */
   readonly onIntruder?: (() => void) | undefined;
 }
 
@@ -19,6 +19,7 @@ export class RelaySession {
 
   /** What the other machine is. */
   readonly #peer: 'controller' | 'target';
+  #isWarned = false;
 
   private constructor(socket: RelaySocket, options: SessionOptions, peer: 'controller' | 'target') {
     this.#socket = socket;
@@ -149,6 +150,11 @@ export class RelaySession {
     await this.#socket.close();
   }
 
+  #warn(): void {
+    if (!this.#isWarned) this.#options.onIntruder?.();
+    this.#isWarned = true;
+  }
+
   /** The next frame but notices; throws what is an end. */
   async #next(ms: number, onExpired: () => AmeshError = tookTooLong, signal = this.#options.signal) {
     const until = performance.now() + ms;
@@ -156,7 +162,7 @@ export class RelaySession {
       const frame = await this.#socket.next(until - performance.now(), signal);
       if (frame?.type === 'peer_gone') throw new AmeshError('peer_gone', `The ${this.#peer} disconnected.`);
       if (frame?.type !== 'error') return frame;
-      if (this.#isNotice(frame)) this.#options.onIntruder?.();
+      if (this.#isNotice(frame)) this.#warn();
       else if (frame.code === 'session_expired') throw onExpired();
       else throw toError(frame.code, frame.retryAfter, this.#options.relay);
     }

@@ -153,11 +153,23 @@ async function newSocket(url: string): Promise<Socket> {
   }) as unknown as Socket;
 }
 
-/** What stands before a relay answers so where there is no room behind it. */
+/** What stands before a relay answers 429 or 503 where there is no room behind it; any other answer is a web server's. */
 function refusalOf(url: string, why: string): AmeshError {
-  const status = /Unexpected server response: (429|503)\b/.exec(why)?.[1];
+  const status = /Unexpected server response: (\d{3})\b/.exec(why)?.[1];
   if (status === undefined) return unreachable(url, why);
-  return new AmeshError('relay_busy', `The relay at ${url} is busy (${status}).`);
+  if (status === '429' || status === '503')
+    return new AmeshError('relay_busy', `The relay at ${url} is busy (${status}).`);
+  const usual = new URL('/ws', url).href;
+  return new AmeshError(
+    'relay_unreachable',
+    `A web server answers at ${url}, and no relay (HTTP ${status}). Your devices are fine.`,
+    {
+      fix:
+        url === usual
+          ? 'Check the name, the port and ws:// or wss://. A proxy before the relay has to pass on WebSockets.'
+          : `Check the path: the one of a relay is /ws, where nobody has changed it. Try: --relay ${usual}`,
+    },
+  );
 }
 
 /** `did not answer (ECONNREFUSED)`, as far as the runtime says it. */

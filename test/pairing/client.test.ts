@@ -98,9 +98,9 @@ describe.concurrent('a relay that cannot be reached', () => {
   });
 
   it.concurrent.each([
-    [200, 'relay_unreachable', 'did not answer (Unexpected server response: 200)'],
-    [302, 'relay_unreachable', 'did not answer (Unexpected server response: 302)'],
-    [404, 'relay_unreachable', 'did not answer (Unexpected server response: 404)'],
+    [200, 'relay_unreachable', ' and no relay (HTTP 200). Your devices are fine. Check the name, the port'],
+    [302, 'relay_unreachable', ' and no relay (HTTP 302). Your devices are fine. Check the name, the port'],
+    [404, 'relay_unreachable', ' and no relay (HTTP 404). Your devices are fine. Check the name, the port'],
     [429, 'relay_busy', 'is busy (429)'],
     [503, 'relay_busy', 'is busy (503)'],
   ] as const)('because a web server answers with %i', async (status, code, why) => {
@@ -113,6 +113,16 @@ describe.concurrent('a relay that cannot be reached', () => {
     const ended = await endsAt(`ws://${server.authority}/ws`);
     expect(ended.code).toBe(code);
     expect(ended.message).toContain(why);
+  });
+
+  it.concurrent('because the path is not the one of the relay', async () => {
+    const at = url.replace(/ws$/, 'relay');
+    expect(await endsAt(at)).toEqual({
+      code: 'relay_unreachable',
+      message:
+        `A web server answers at ${at}, and no relay (HTTP 404). Your devices are fine. ` +
+        `Check the path: the one of a relay is /ws, where nobody has changed it. Try: --relay ${url}`,
+    });
   });
 
   it.concurrent('because something else listens there', async () => {
@@ -169,6 +179,35 @@ describe.concurrent('a relay that is none', () => {
     });
     await endsAt(at);
     expect(await Promise.all(left)).toHaveLength(2);
+  });
+
+  it.concurrent('lets a code count for an hour: it counts for a minute here', async () => {
+    const device = await createDevice('patient');
+    const relay = await fakeRelay((socket) => {
+      socket.send('{"type":"listening","code":"482916","expiresIn":3600}');
+      socket.send('{"type":"error","code":"session_expired"}');
+    });
+    const shown: unknown[] = [];
+    const person = { ...nobody, showCode: (...facts: unknown[]) => void shown.push(...facts) };
+    const error = await listenForController({ device, relay, person }).catch((error) => error);
+    expect(shown).toEqual(['482916', 60]);
+    expect(error).toMatchObject({
+      code: 'code_expired',
+      message: 'No controller joined within 60 s. Run again: amesh listen',
+    });
+  });
+
+  it.concurrent('says again and again that somebody has tried the code: it is told once', async () => {
+    const device = await createDevice('warned');
+    const relay = await fakeRelay((socket) => {
+      socket.send('{"type":"listening","code":"482916","expiresIn":60}');
+      for (let i = 0; i < 50; i++) socket.send('{"type":"error","code":"code_used"}');
+      socket.send('{"type":"error","code":"session_expired"}');
+    });
+    let warnings = 0;
+    const person = { ...nobody, intruder: () => void warnings++ };
+    const error = await listenForController({ device, relay, person }).catch((error) => error);
+    expect([error.code, warnings]).toEqual(['code_expired', 1]);
   });
 
   it.concurrent('floods', async () => {

@@ -5,6 +5,7 @@ import { createIdentity, listenForController, openDevice, type TargetPerson } fr
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Controller } from '../../src/pairing/controller';
 import type { Introduction } from '../../src/pairing/introduction';
+import { toPeer } from '../../src/pairing/outcome';
 import { Target } from '../../src/pairing/target';
 import { holdCeremony, newParty, type Party } from '../support/ceremony';
 import { type Leg, meetController, meetTarget } from '../support/mallory';
@@ -55,6 +56,22 @@ describe('a peer that has the keys', () => {
     expect(actions).toMatchObject([{ type: 'send' }, { type: 'ask_code' }]);
   });
 
+  it('may have a name as long as a message, all of it signed and 64 code points of it kept', async () => {
+    const name = '🚀'.repeat(1000);
+    const [action] = await fromTarget((leg) => introduce(leg, { name }));
+    expect(action).toMatchObject({ type: 'show', peer: { name } });
+    const peer = await toPeer((action as { peer: Introduction }).peer);
+    expect(peer.friendlyName).toBe('🚀'.repeat(64));
+    const cut = async (leg: Leg) => ({ ...(await introduce(leg, { name })), name: '🚀'.repeat(64) });
+    expect(await fromTarget(cut)).toMatchObject(REFUSED);
+    const controller = { role: 'controller', hosts: [], name: 'x'.repeat(3000) };
+    expect(await fromController((leg) => introduce(leg, controller))).toMatchObject([
+      { type: 'send' },
+      { type: 'ask_code' },
+    ]);
+    expect(await fromTarget((leg) => introduce(leg, { name: 'x'.repeat(6000) }))).toMatchObject(REFUSED);
+  });
+
   it.each<[string, object]>([
     ['another role', { role: 'controller' }],
     ['no role', { role: undefined }],
@@ -62,17 +79,17 @@ describe('a peer that has the keys', () => {
     ['a key that is no point', { publicKey: `A${'_'.repeat(43)}` }],
     ['a key that is no base64url', { publicKey: '*'.repeat(44) }],
     ['a name that is no text', { name: ['laptop'] }],
-    ['a name of 257 characters', { name: 'x'.repeat(257) }],
     ['half a surrogate pair as its name', { name: '\ud83d' }],
     ['hosts that are no list', { hosts: { length: 0 } }],
     ['33 hosts', { hosts: Array.from({ length: 33 }, (_, i) => `${i}.example.com`) }],
     [
       'hosts of 4,200 characters',
-      { hosts: Array.from({ length: 20 }, (_, i) => `${'x'.repeat(208)}${10 + i}`) },
+      { hosts: Array.from({ length: 20 }, (_, i) => `${`${'x'.repeat(50)}.`.repeat(4)}xxxx${10 + i}`) },
     ],
     ['one host twice', { hosts: ['api.example.com', 'api.example.com'] }],
     ['one host in two spellings', { hosts: ['api.example.com', 'API.example.com'] }],
     ['a host with a port that says nothing', { hosts: ['api.example.com:443'] }],
+    ['a host with nothing between its dots', { hosts: ['api..example.com'] }],
     ['a host with a path', { hosts: ['api.example.com/v1'] }],
     ['a host that writes on the terminal', { hosts: ['\u001b[2Japi.example.com'] }],
     ['a host that reads from right to left', { hosts: ['\u202emoc.elpmaxe'] }],
@@ -206,7 +223,9 @@ describe('an introduction of our own', () => {
   it('fits a message of 8 KiB whatever is in it', async () => {
     const party = async (role: 'controller' | 'target') => {
       const hosts =
-        role === 'target' ? Array.from({ length: 32 }, (_, i) => `${'x'.repeat(126)}${10 + i}`) : [];
+        role === 'target'
+          ? Array.from({ length: 32 }, (_, i) => `${`${'x'.repeat(60)}.`.repeat(2)}xxxx${10 + i}`)
+          : [];
       return newParty(role, '\u0001'.repeat(256), hosts); // six characters each in JSON
     };
     let longest = 0;
