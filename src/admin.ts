@@ -17,6 +17,7 @@ export {
 } from './pairing/listen';
 export type { Peer } from './pairing/outcome';
 export { DEFAULT_RELAY_URL, toRelayUrl } from './pairing/relay-url';
+export type { WrongCode } from './pairing/target';
 export {
   addDevice,
   confirmDevice,

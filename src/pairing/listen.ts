@@ -10,20 +10,20 @@ import { type Peer, toPairingError, toPeer } from './outcome';
 import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './patience';
 import { RelaySession } from './relay-session';
 import { toRelayUrl } from './relay-url';
-import { Target, type TargetAction } from './target';
+import { Target, type TargetAction, type WrongCode } from './target';
 
 /** The person at the target, and what they see. Every promise may be left alone once its signal is aborted. */
 export interface TargetPerson {
   /** Show the pairing code, which is six digits. */
   showCode(code: string, expiresInSeconds: number): void;
-  /** Somebody else has tried the code. */
+  /** Somebody else has tried the code; told once. */
   intruder(): void;
   /** A machine has used the code. */
   connected(): void;
   /** Ask for the code on the controller's screen. */
   typeCode(signal: AbortSignal): Promise<string>;
   /** What was typed is wrong. */
-  wrongCode(facts: { triesLeft: number; wasPairingCode: boolean }): void;
+  wrongCode(facts: WrongCode): void;
   /** Ask whether controllers, at least one, are to be let go to make room for this one. */
   replace(old: readonly DeviceEntry[], peer: Peer, signal: AbortSignal): Promise<boolean>;
   /** Show that the codes are the same: the person at the controller waits for these very words. */

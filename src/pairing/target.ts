@@ -15,7 +15,7 @@ import { AGREED, type Refusal, readVerdict, refused } from './verdict';
  *   greeted     M3               → (checks the commitment)
  *   revealed    M4               → sends M5, and asks for the code on the controller's screen
  *   typing      typed            → right: asks whether there is room for the controller; wrong: asks again, three in all,
- *                                  then sends M6 as a no
+ *                                  then sends M6 as a no; no code at all: asks again, and counts it from the 11th on
  *   verified    admitted yes     → sends M6 (verified); no: sends M6 as a no
  *   waiting     M7 (commit)      → has the controller saved: the only commit point
  *   saving      saved            → sends M8 (done); the end
@@ -44,13 +44,22 @@ export type TargetAction =
   /** Ask for the code on the controller's screen. */
   | { readonly type: 'ask_code' }
   /** The text was wrong. */
-  | { readonly type: 'again'; readonly triesLeft: number; readonly wasPairingCode: boolean }
+  | ({ readonly type: 'again' } & WrongCode)
   /** The text was right: decide whether there is room for this controller, and answer `admitted`. */
   | { readonly type: 'admit'; readonly verificationCode: string; readonly peer: Introduction }
   /** Write the controller into the allow list. */
   | { readonly type: 'save'; readonly peer: Introduction }
   | { readonly type: 'done'; readonly peer: Introduction }
   | { readonly type: 'fail'; readonly failure: PairingFailure };
+
+/** What is known of a text that was typed in place of the code. */
+export interface WrongCode {
+  readonly triesLeft: number;
+  /** The other code was typed, by which the machines have met. */
+  readonly wasPairingCode: boolean;
+  /** Whether it has six digits; what has not is a slip, and no try. */
+  readonly isCode: boolean;
+}
 
 export interface TargetOptions {
   /** The pairing code, six digits. */
@@ -65,6 +74,8 @@ export interface TargetOptions {
 }
 
 const TRIES = 3;
+/** Slips that cost nothing. They cannot be right, but what types them may be no person. */
+const SLIPS = 10;
 
 export class Target {
   #state: TargetState = 'idle';
@@ -76,6 +87,7 @@ export class Target {
   #th: Uint8Array<ArrayBuffer> = new Uint8Array();
   #verificationCode = '';
   #tries = 0;
+  #slips = 0;
   #peer: Introduction | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -183,15 +195,11 @@ export class Target {
       this.#state = 'verified';
       return [{ type: 'admit', verificationCode: this.#verificationCode, peer: this.#peer as Introduction }];
     }
-    this.#tries++;
+    const isCode = /^\d{6}$/.test(digits);
+    if (isCode || this.#slips++ >= SLIPS) this.#tries++;
     if (this.#tries >= TRIES) return this.#refuse('codes_differ');
-    return [
-      {
-        type: 'again',
-        triesLeft: TRIES - this.#tries,
-        wasPairingCode: equalBytes(toUtf8(digits), toUtf8(this.#options.code)),
-      },
-    ];
+    const wasPairingCode = equalBytes(toUtf8(digits), toUtf8(this.#options.code));
+    return [{ type: 'again', triesLeft: TRIES - this.#tries, wasPairingCode, isCode }];
   }
 
   /** M6 as a no, so that the other side need not guess why nothing comes. */

@@ -58,6 +58,14 @@ describe('amesh --help and --version', () => {
     expect((await machine.amesh(['help', ...command.split(' ')])).stdout).toBe(ran.stdout);
   });
 
+  it('prints one object with --json', async () => {
+    const machine = await createMachine();
+    const ran = await machine.amesh(['list', '--help', '--json']);
+    expect(ran).toMatchObject({ code: 0, stderr: '' });
+    const { stdout } = await machine.amesh(['list', '--help']);
+    expect(objectOf(ran)).toEqual({ ok: true, usage: 'amesh list', help: stdout.trimEnd() });
+  });
+
   it('prints the version of the package', async () => {
     const machine = await createMachine();
     const { version } = JSON.parse(

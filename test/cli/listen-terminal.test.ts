@@ -98,10 +98,30 @@ describe.skipIf(!hasTerminal).concurrent('on two terminals', () => {
     await target.until(
       /✗ Does not match \(2 tries left\)\. Type the code on the CONTROLLER's screen, not the pairing code [\s\S]+other screen: $/,
     );
-    target.type('1\r');
+    target.type('abc\r');
+    await target.until(/✗ The code is 6 digits \(2 tries left\)[\s\S]+other screen: $/);
+    target.type('100000\r');
     await target.until(/1 try left[\s\S]+other screen: $/);
-    target.type('2\r');
+    target.type('200000\r');
     expect([await target.ended, await controller.ended]).toEqual([6, 6]);
+  });
+
+  it.concurrent('a URL does where a host is asked for, and what is none is asked for again', async () => {
+    const prod = await createNamed('prod-api');
+    const asked = /\? Under which host will callers reach this machine\? \([^)]+\) $/;
+    const listening = run(prod, 'listen');
+    await listening.until(asked);
+    listening.type('http://localhost:3000/api\r');
+    await listening.until(
+      /✗ The answer: "http:\/\/localhost:3000\/api" is not a host\.[^\n]+\n\? Under which host [^)]+\) $/,
+    );
+    listening.type('http://localhost:3000, API.example.com\r');
+    const code = await listening.until(/amesh invite (\d{6})/);
+    const laptop = await createNamed('laptop');
+    const controller = run(laptop, 'invite', code);
+    await controller.until(/✓ Found "prod-api" \(localhost:3000, api\.example\.com\)/);
+    controller.type('\u0003');
+    await Promise.all([controller.ended, listening.ended]);
   });
 
   it.concurrent('a full machine asks before it says VERIFIED', async () => {

@@ -24,6 +24,9 @@ async function createNamed(name: string): Promise<Machine> {
   return machine;
 }
 
+/** Codes that are right once in a million runs. */
+const OTHERS = ['100000', '200000'];
+
 /** Both commands off a terminal, until the target waits for the code. */
 async function meet({
   listen = [],
@@ -119,30 +122,40 @@ describe.concurrent('off a terminal', () => {
 
   it.concurrent('three lines are three tries, and both machines say that nothing has changed', async () => {
     const { prod, laptop, target, controller, code } = await meet({ listen: ['--host', 'api.example.com'] });
-    for (const line of [code, '1', 'not a code']) target.type(line);
+    for (const line of [code, 'not a code', ...OTHERS]) target.type(line);
     expect([await target.ended, await controller.ended]).toEqual([6, 6]);
     const shown = `${code.slice(0, 3)} ${code.slice(3)}`;
     expect(target.stderr).toContain(
       `✗ Does not match (2 tries left). Type the code on the CONTROLLER's screen, not the pairing code ${shown}.\n`,
     );
     expect(target.stderr).toContain(
+      "✗ The code is 6 digits (2 tries left). Type the code on the CONTROLLER's screen.\n",
+    );
+    expect(target.stderr).toContain(
       "✗ Does not match (1 try left). Type the code on the CONTROLLER's screen.\n",
     );
     for (const { stderr } of [target, controller]) {
       expect(stderr).toContain('✗ The codes differ: a typing mistake, or someone is in the middle.\n');
-      expect(stderr).toContain('This code is spent. Start again with:');
       expect(stderr).toMatch(/\n {2}No changes were made\.\n$/);
     }
+    expect(target.stderr).toContain(
+      `  This code is spent. Start again with: ${prod.here(`amesh listen --relay ${url} --host api.example.com`)}\n`,
+    );
+    expect(controller.stderr).toContain(
+      `  This code is spent. Start again on the other machine: amesh listen, and then here: ${laptop.here(`amesh invite CODE --yes --relay ${url}`)}\n`,
+    );
     await isEmpty(prod, laptop);
   });
 
   it.concurrent('the last object of a failure has its error', async () => {
     const { target, controller } = await meet({ listen: ['--json'], invite: ['--json'] });
-    for (const line of ['1', '2', '3']) target.type(line);
+    for (const line of ['abc', ...OTHERS, '300000']) target.type(line);
     expect([await target.ended, await controller.ended]).toEqual([6, 6]);
     expect(target.objects.slice(2)).toMatchObject([
       { event: 'type_code' },
-      { event: 'wrong_code', triesLeft: 2, wasPairingCode: false },
+      { event: 'wrong_code', triesLeft: 3, wasPairingCode: false, isCode: false },
+      { event: 'type_code' },
+      { event: 'wrong_code', triesLeft: 2, wasPairingCode: false, isCode: true },
       { event: 'type_code' },
       { event: 'wrong_code', triesLeft: 1, wasPairingCode: false },
       { event: 'type_code' },
@@ -233,7 +246,8 @@ describe.concurrent('off a terminal', () => {
       'a.example',
     ]);
     expect(ran.code).toBe(4);
-    expect(ran.stderr).toContain('✗ No controller joined within 1 s.\n  Run again: ');
+    const again = prod.here(`amesh listen --relay ws://127.0.0.1:${hasty.port}/ws --host a.example`);
+    expect(ran.stderr).toContain(`✗ No controller joined within 1 s.\n  Run again: ${again}\n`);
     expect(ran.stderr).toMatch(/\n {2}No changes were made\.\n$/);
     await isEmpty(prod);
     await hasty.relay.close();
@@ -273,6 +287,9 @@ describe.concurrent('what cannot be meant', () => {
     [['--port', '3002'], '--port is where --serve listens.'],
     [['--relay', 'https://r.example'], '--relay: The URL of a relay begins with wss:// or ws://.'],
     [['--host', 'a b'], '--host: '],
+    [['--host', 'a..b'], '--host: "a..b" is not a host.'],
+    [['--host', '1.2.3'], '--host: no URL names a host as "1.2.3".'],
+    [['--host', '[0:0::1]'], '--host: no URL names a host as "[0:0::1]".'],
     [
       ['--host', Array.from({ length: 33 }, (_, i) => `${i}.example`).join()],
       '--host: one pairing introduces at most 32',
@@ -285,7 +302,7 @@ describe.concurrent('what cannot be meant', () => {
 
   it.concurrent('without an identity', async () => {
     const machine = await createMachine();
-    for (const args of [['listen'], ['invite', '482916', '--yes']]) {
+    for (const args of [['listen'], ['invite', '482916', '--yes'], ['invite', '482916']]) {
       expect((await machine.amesh(args)).code).toBe(10);
     }
   });

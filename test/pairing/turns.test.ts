@@ -33,6 +33,11 @@ async function newMeeting() {
   return { controller, target, text: show.verificationCode };
 }
 
+/** Three codes that are not the right one. */
+function wrongCodes(right: string): string[] {
+  return ['100000', '200000', '300000', '400000'].filter((code) => code !== right).slice(0, 3);
+}
+
 describe('the target', () => {
   it('takes no message between a right code and the answer whether there is room', async () => {
     const { target, text } = await newMeeting();
@@ -53,11 +58,35 @@ describe('the target', () => {
 
   it('counts three tries, however fast they come', async () => {
     const { target, text } = await newMeeting();
-    const steps = ['0', '1', '2', text].map((typed) => target.handle({ type: 'typed', text: typed }));
+    const steps = [...wrongCodes(text), text].map((typed) => target.handle({ type: 'typed', text: typed }));
     const actions = (await Promise.all(steps)).flat();
     expect(actions.filter(({ type }) => type === 'again')).toHaveLength(2);
     expect(actions.filter(({ type }) => type === 'admit')).toHaveLength(0);
     expect(actions.at(-1)).toEqual({ type: 'fail', failure: 'codes_differ' });
+  });
+
+  it('takes ten slips that are no code at all for no tries, and every one after them for a try', async () => {
+    const slips = ['abc', '', '12345', '1234567', '12345x', '１２３４５６', '-', '0', '1e5', '+12345'];
+    const { target, text } = await newMeeting();
+    for (const slip of slips) {
+      const again = { type: 'again', triesLeft: 3, wasPairingCode: false, isCode: false };
+      expect(await target.handle({ type: 'typed', text: slip })).toEqual([again]);
+    }
+    const tries = [];
+    for (const typed of ['abc', 'abc', 'abc', text])
+      tries.push(await target.handle({ type: 'typed', text: typed }));
+    expect(tries).toMatchObject([
+      [{ type: 'again', triesLeft: 2 }],
+      [{ type: 'again', triesLeft: 1 }],
+      [{ type: 'send' }, { type: 'fail', failure: 'codes_differ' }],
+      [],
+    ]);
+  });
+
+  it('takes the right code after slips', async () => {
+    const { target, text } = await newMeeting();
+    await target.handle({ type: 'typed', text: 'abc' });
+    expect(await target.handle({ type: 'typed', text })).toMatchObject([{ type: 'admit' }]);
   });
 });
 

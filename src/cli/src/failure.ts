@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { pairAgain } from './again';
 import { CommandError, DeclinedError, InterruptedError, UNCHANGED, UsageError } from './errors';
 import { EXIT, EXIT_OF_CODE, type ExitCode } from './exit-codes';
+import type { Found } from './find-command';
 import { here } from './here';
 
 /** A failure as it is told, in JSON and on a terminal. */
@@ -25,9 +27,14 @@ const LATE: ReadonlySet<string> = new Set(['store_busy', 'store_conflict']);
 
 /**
  * @param path the command that failed, as it is typed
+ * @param rawArgs what was behind it
  * @param usage its usage line
  */
-export async function toFailure(error: unknown, path: string, usage: string): Promise<Failure> {
+export async function toFailure(
+  error: unknown,
+  { path, rawArgs }: Pick<Found, 'path' | 'rawArgs'>,
+  usage: string,
+): Promise<Failure> {
   if (error instanceof UsageError) {
     const { message, hint = '' } = error;
     return {
@@ -56,7 +63,8 @@ export async function toFailure(error: unknown, path: string, usage: string): Pr
     return {
       code,
       message: message.endsWith(fix) ? message.slice(0, message.length - fix.length).trim() : message,
-      hint: forHere(MOVING.has(path) ? fix.replace(` ${UNCHANGED}`, '') : fix),
+      hint:
+        pairAgain(fix, path, rawArgs) ?? forHere(MOVING.has(path) ? fix.replace(` ${UNCHANGED}`, '') : fix),
       exitCode: EXIT_OF_CODE[code] ?? EXIT.failure,
       sayUnchanged: unchanged,
     };

@@ -24,7 +24,8 @@ export async function run(root: Command, argv: readonly string[]): Promise<ExitC
     const { path, command, rawArgs } = found;
     const flags = rawArgs.slice(0, rawArgs.includes('--') ? rawArgs.indexOf('--') : undefined);
     if (flags.some((flag) => flag === '--help' || /^-[A-Za-z]*h[A-Za-z]*$/.test(flag))) {
-      printLines(process.stdout, await helpText(path, command));
+      const help = await helpText(path, command);
+      printResult({ json: { usage: usageLine(path, command), help: help.join('\n') }, data: help }, options);
       return EXIT.ok;
     }
     if (flags.includes('--version')) {
@@ -43,7 +44,7 @@ export async function run(root: Command, argv: readonly string[]): Promise<ExitC
     printResult(result as Result, options);
     return EXIT.ok;
   } catch (error) {
-    const failure = await toFailure(error, found.path, usageLine(found.path, found.command));
+    const failure = await toFailure(error, found, usageLine(found.path, found.command));
     printFailure(failure, options);
     return failure.exitCode;
   }

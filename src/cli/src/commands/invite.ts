@@ -44,12 +44,12 @@ export const invite = defineCommand({
     const options = data as OutputOptions;
     const code = toPairingCode(args.code + (args.gap ?? ''));
     const hosts = args.host === undefined ? undefined : toHosts(args.host, '--host');
+    const device = await openMachine(); // without an identity no terminal helps
     if (!args.yes && !isAttended()) {
       throw new UsageError('This asks what the other screen says, and there is no terminal to ask on.', {
         hint: 'Answer beforehand, with --yes: then give its hosts yourself, with --host.',
       });
     }
-    const device = await openMachine();
     const { url: relay } = await chooseRelay(args.relay, device.store);
 
     const teller = new Teller(options);

@@ -1,4 +1,4 @@
-import { listenForController, type TargetPerson } from '@authmesh/sdk/admin';
+import { listenForController, type TargetPerson, type WrongCode } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { ownAddresses } from '../addresses';
 import { clockText } from '../clock';
@@ -7,7 +7,7 @@ import { UsageError } from '../errors';
 import { here } from '../here';
 import { interruptible } from '../interrupt';
 import { answersTo, hostsText, loopbackNotes, openMachine, toHosts } from '../machine';
-import type { OutputOptions } from '../output';
+import { type OutputOptions, printNotes } from '../output';
 import { inGroups } from '../pairing-code';
 import { PORT_ARG, toPort } from '../port';
 import { ask, askYesNo, isAttended } from '../prompt';
@@ -18,6 +18,8 @@ import { Teller } from '../teller';
 import { TypedLines } from '../typed-lines';
 
 const MAX_HOSTS = 32;
+/** How often the one about hosts is asked, at most. */
+const QUESTIONS = 5;
 
 export const listen = defineCommand({
   meta: { name: 'listen', description: 'Waits for a machine that is to call this one, and pairs with it' },
@@ -141,10 +143,11 @@ class AtTarget implements TargetPerson {
     }
   }
 
-  wrongCode({ triesLeft, wasPairingCode }: { triesLeft: number; wasPairingCode: boolean }): void {
+  wrongCode({ triesLeft, wasPairingCode, isCode }: WrongCode): void {
     const tries = triesLeft === 1 ? '1 try left' : `${triesLeft} tries left`;
-    this.teller.event({ event: 'wrong_code', triesLeft, wasPairingCode }, [
-      `✗ Does not match (${tries}). Type the code on the CONTROLLER's screen${wasPairingCode ? `, not the pairing code ${inGroups(this.#code)}` : ''}.`,
+    const what = isCode ? 'Does not match' : 'The code is 6 digits';
+    this.teller.event({ event: 'wrong_code', triesLeft, wasPairingCode, isCode }, [
+      `✗ ${what} (${tries}). Type the code on the CONTROLLER's screen${wasPairingCode ? `, not the pairing code ${inGroups(this.#code)}` : ''}.`,
     ]);
   }
 
@@ -176,11 +179,32 @@ class AtTarget implements TargetPerson {
 /** Once: afterwards the machine knows, and says so. */
 async function askForHosts(
   known: readonly string[],
-  { json, quiet }: OutputOptions,
+  options: OutputOptions,
   yes: boolean | undefined,
 ): Promise<string> {
+  const { json, quiet } = options;
   if (known.length > 0 || json || quiet || yes || !isAttended()) return '';
-  return ask('? Under which host will callers reach this machine? (api.example.com; Enter: localhost only) ');
+  for (let left = QUESTIONS; ; left--) {
+    const answer = await ask(
+      '? Under which host will callers reach this machine? (api.example.com; Enter: localhost only) ',
+    );
+    const hosts = withoutScheme(answer);
+    try {
+      toHosts(hosts, 'The answer');
+      return hosts;
+    } catch (error) {
+      if (left <= 1) throw error;
+      printNotes([`✗ ${(error as Error).message}`], options);
+    }
+  }
+}
+
+/** Of URLs their hosts, where nothing else in them could be meant. */
+function withoutScheme(answer: string): string {
+  return answer
+    .split(',')
+    .map((text) => text.trim().replace(/^https?:\/\/([^/?#@\s]+)\/?$/i, '$1'))
+    .join(',');
 }
 
 function toMaxControllers(text: string | undefined): number | undefined {
