@@ -24,6 +24,9 @@ describe('amesh init', () => {
       `Callers use another name?  ${machine.here('amesh config hosts --add api.example.com')}\n`,
     );
     expect(stderr).toContain(`that will RECEIVE requests   ${machine.here('amesh listen')}\n`);
+    expect(stderr).toContain(
+      `          where both are on one network             ${machine.here('amesh listen --serve')}\n`,
+    );
     expect(stderr).toContain(`that will SEND them          ${machine.here('amesh invite CODE')}\n`);
     expect(stderr).toContain(
       `without a relay                             ${machine.here('amesh trust export')}\n`,
@@ -207,6 +210,15 @@ describe('amesh init', () => {
     expect(ran.stderr).toContain('AUTH_MESH_DIR');
     expect(ran.stderr).not.toContain('replaced');
     expect(ran.stderr).not.toContain('    at ');
+  });
+
+  it.skipIf(process.platform !== 'linux')('ends where a file system has no room for folders', async () => {
+    const machine = new Machine('/proc/amesh/here');
+    const ran = await machine.amesh(['init', '--name', 'a']);
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toContain(
+      "✗ The operating system refused: ENOENT: no such file or directory, mkdir '/proc/amesh'.\n",
+    );
   });
 
   it('says where the old files are when the new ones cannot be written', async () => {

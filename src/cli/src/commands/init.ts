@@ -78,6 +78,7 @@ export const init = defineCommand({
           : `  Answers to localhost only. Callers use another name?  ${here('amesh config hosts --add api.example.com')}`,
         ...loopbackNotes(args.host ?? ''),
         `  Next: on the machine that will RECEIVE requests   ${here('amesh listen')}`,
+        `          where both are on one network             ${here('amesh listen --serve')}`,
         `        on the machine that will SEND them          ${here('amesh invite CODE')}`,
         `        without a relay                             ${here('amesh trust export')}`,
       ],
