@@ -2,10 +2,11 @@ import { type Middleware, toMiddleware } from './adapters/express/middleware';
 import { rawBody } from './adapters/node/raw-body';
 import { Bootstrap } from './bootstrap/bootstrap';
 import { createEnroller } from './bootstrap/enroller';
-import { Leases } from './bootstrap/leases';
+import { isLeaseDue, Leases } from './bootstrap/leases';
 import { createRegistrar } from './bootstrap/registrar';
 import { takeAnswer } from './bootstrap/take-answer';
 import { isRepeatable, untilKnown } from './bootstrap/until-known';
+import type { AllowList, TrustedDevice } from './core/allow-list';
 import { parseHosts } from './core/authority';
 import { type ClientOptions, createClient } from './core/client/client';
 import type { ClientRejection } from './core/client/refusal';
@@ -155,11 +156,15 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
       throw new TypeError('verify() was given a request. Mount it with its parentheses: amesh.verify().');
     }
     readVerifyOptions(verifyOptions); // as they were given: onReject is wrapped below
-    const { log, list, store, bootstrap, needsIdentity, serve, enroller, leases, registrar, sightings } =
+    const { log, list, store, bootstrap, needsIdentity, serve, enroller, noteLease, registrar, sightings } =
       assembled();
     const answersTo = hosts ?? hostsOf(env());
     const isPending = bootstrap.isPending;
-    if (needsIdentity) serve();
+    if (verifyOptions.enroll && enroller === undefined)
+      throw new TypeError(
+        'enroll needs the private key that seals the allow list. With AMESH_OWNER_KEY an instance can only read it: enrol at one that has the folder of the identity.',
+      );
+    serve();
     if (needsIdentity && !isPending && store.stamp(IDENTITY_KEY) === 'absent') {
       log.once(
         `There is no identity in ${store.dir}. Run: amesh init --name NAME. Until then every signed request gets 503.`,
@@ -178,7 +183,7 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
       enroller,
       onAccept: (acceptance) => {
         sightings.note(acceptance.device.deviceId);
-        leases?.note(acceptance.device, acceptance.list);
+        noteLease(acceptance.device, acceptance.list);
         return registrar?.(acceptance);
       },
     });
@@ -218,6 +223,9 @@ function defaultNonceStore(env: Env, log: Log): NonceStore {
   return new InMemoryNonceStore();
 }
 
+const CANNOT_RENEW =
+  'A lease of a grant is about to end, and this instance has no key to move it on (AMESH_OWNER_KEY). It ends unless its caller also calls an instance that has the folder of the identity. See docs/provisioning.md.';
+
 function assemble(options: AmeshOptions, env: Env) {
   const dir = homeDir(options.dir, env);
   const store = new FileStore(dir);
@@ -245,7 +253,14 @@ function assemble(options: AmeshOptions, env: Env) {
     return device();
   };
   const send: typeof globalThis.fetch = (input, init) => (options.fetch ?? globalThis.fetch)(input, init);
-  const bootstrap = new Bootstrap({ env, open, create, tell: log.once, fetch: send });
+  const bootstrap = new Bootstrap({
+    env,
+    isReader: ownerKey !== null,
+    open,
+    create,
+    tell: log.once,
+    fetch: send,
+  });
   let isServing = false;
   const serve = () => {
     isServing = true;
@@ -280,14 +295,21 @@ function assemble(options: AmeshOptions, env: Env) {
           },
         });
   const needsIdentity = ownerKey === null;
+  const leases = new Leases(device);
   // Whoever has the owner's public key only cannot write the list.
   const writing = needsIdentity
     ? {
         enroller: createEnroller({ device, list }),
-        leases: new Leases(device),
+        noteLease: leases.note.bind(leases),
         registrar: createRegistrar({ bootstrap, device, list }),
       }
-    : { enroller: undefined, leases: undefined, registrar: undefined };
+    : {
+        enroller: undefined,
+        noteLease(caller: TrustedDevice, known: AllowList) {
+          if (isLeaseDue(caller, known)) log.once(CANNOT_RENEW);
+        },
+        registrar: undefined,
+      };
   const sightings = new Sightings({ trust, list });
   return { bootstrap, device, list, log, needsIdentity, serve, sightings, store, ...writing };
 }

@@ -38,6 +38,9 @@ export interface WorkerOptions extends Omit<VerifyOptions, 'nonceStore'> {
   readonly nonceStore?: NonceStore | DurableObjectNamespace | undefined;
 }
 
+const CANNOT_ENROL =
+  'enroll needs the private key that seals the allow list, and a list that is bound or given can only be read: enrol at a server with the folder of the identity. See docs/workers.md.';
+
 /** Variables and bindings, as `fetch(request, env)` has them. */
 export type Bindings = Readonly<Record<string, unknown>>;
 
@@ -69,7 +72,7 @@ export function assertWorkerOptions(options: WorkerOptions): void {
   if (typeof options !== 'object' || options === null)
     throw new TypeError('An object of options is expected.');
   const { allowList, ownerKey, deviceId, maxStaleSeconds, nonceStore, ...rest } = options;
-  readVerifyOptions(rest);
+  if (readVerifyOptions(rest).enroll) throw new TypeError(CANNOT_ENROL);
   if (ownerKey !== undefined) toOwner(ownerKey);
   if (deviceId !== undefined && !isDeviceId(deviceId))
     throw new TypeError('deviceId is not of the form am_….');

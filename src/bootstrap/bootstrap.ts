@@ -12,6 +12,8 @@ import type { GrantClaims, ProvisionClaims, TokenKind } from './token';
 
 export interface BootstrapOptions extends Taker {
   readonly env: Env;
+  /** Goes by the list of another key (AMESH_OWNER_KEY), so nothing that this machine takes would count when it is called. */
+  readonly isReader: boolean;
   /** Says a line once. */
   readonly tell: (line: string) => void;
   /** Sends enrolments. */
@@ -64,11 +66,16 @@ export class Bootstrap {
    * Takes a provision token, for a machine that is called.
    *
    * @returns whether it was taken now
-   * @throws AmeshError saying what is wrong with it, where the machine has no identity without it
+   * @throws AmeshError saying what is wrong with it, where the machine has no identity without it, or no list of its own
    */
   async asTarget(): Promise<boolean> {
     const found = this.#look('provision');
     if (found === undefined) return false;
+    if (this.#options.isReader) {
+      if (found.kind === 'grant') return false; // for fetch
+      this.#settle(found.text);
+      throw noListOfItsOwn();
+    }
     if (found.kind === 'grant') return this.#unlessSettled(wrongKind('grant'), () => {});
     return this.#once(found, () => this.#provision(found.text));
   }
@@ -198,6 +205,14 @@ function originOf({ hosts: [host] }: GrantClaims): URL | null {
 
 function isAboutToken(error: unknown): error is AmeshError {
   return isAmeshError(error) && /^(?:token_|own_key$|key_mismatch$)/.test(error.code);
+}
+
+function noListOfItsOwn(): AmeshError {
+  return new AmeshError(
+    'token_wrong_type',
+    'AMESH_BOOTSTRAP_TOKEN is for a machine with a list of its own, and this instance goes by the list of AMESH_OWNER_KEY.',
+    { fix: 'Leave one of the two variables out.' },
+  );
 }
 
 function wrongKind(kind: TokenKind): AmeshError {

@@ -1,6 +1,6 @@
 import type { AllowList, TrustedDevice } from '../core/allow-list';
 import type { Device } from '../trust/device';
-import type { DeviceEntry } from '../trust/document';
+import type { DeviceEntry, Lease } from '../trust/document';
 import { findGrant, isDue, renewLeases } from '../trust/grants';
 import { documentOf } from '../trust/to-allow-list';
 
@@ -8,6 +8,18 @@ import { documentOf } from '../trust/to-allow-list';
 const GATHER_MS = 100;
 /** How long to wait where the list could not be written. The lease has half of its time left. */
 const RETRY_MS = 5_000;
+
+/**
+ * Whether the lease of a device is to be moved on.
+ *
+ * @param list by which it was let in
+ */
+export function isLeaseDue(device: TrustedDevice, list: AllowList): boolean {
+  const { lease } = device as DeviceEntry;
+  const document = lease && documentOf(list);
+  const grant = document && findGrant(document, lease.grant);
+  return grant !== undefined && isDue(lease as Lease, grant.leaseSeconds, Math.floor(Date.now() / 1000));
+}
 
 /** Moves the leases of callers on that are in use, behind their requests. */
 export class Leases {
@@ -25,11 +37,8 @@ export class Leases {
    * @param list by which it was let in
    */
   note(device: TrustedDevice, list: AllowList): void {
-    if (device.expiresAt === undefined || this.#used.has(device.deviceId)) return;
-    const document = documentOf(list);
-    const { lease } = device as DeviceEntry;
-    const grant = document && lease && findGrant(document, lease.grant);
-    if (!grant || !isDue(lease, grant.leaseSeconds, Math.floor(Date.now() / 1000))) return;
+    if (device.expiresAt === undefined || this.#used.has(device.deviceId) || !isLeaseDue(device, list))
+      return;
     this.#used.add(device.deviceId);
     this.#renewIn(GATHER_MS);
   }

@@ -10,9 +10,10 @@ interface Env {
   readonly AMESH_NONCES: DurableObjectNamespace;
   readonly DEVICE_KEY: string;
   readonly MAX_STALE: string;
+  readonly ENROLL?: string;
 }
 
-const settings = (env: Env) => ({ maxStaleSeconds: Number(env.MAX_STALE) });
+const settings = (env: Env) => ({ maxStaleSeconds: Number(env.MAX_STALE), enroll: env.ENROLL !== undefined });
 
 const plain = withAmesh<Env>(
   {

@@ -195,6 +195,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
   it.each([
     ['no list', {}, 'There is no allow list: bind a KV namespace as AMESH_ALLOW_LIST.'],
     ['no owner', { AMESH_ALLOW_LIST: '{}' }, 'There is no ownerKey (AMESH_OWNER_KEY)'],
+    ['enroll', { AMESH_ALLOW_LIST: '{}', ...owner, ENROLL: '1' }, 'enroll needs the private key'],
     ['a wrong host', { AMESH_ALLOW_LIST: '{}', ...owner, AMESH_HOSTS: 'https://x' }, 'AMESH_HOSTS is wrong'],
   ])(
     'lets nobody in where there is %s, and says so',

@@ -1,0 +1,101 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createAmesh } from '@authmesh/sdk';
+import { createIdentity, issueProvision, openDevice } from '@authmesh/sdk/admin';
+import { verify as honoVerify } from '@authmesh/sdk/hono';
+import { createVerifier, withAmesh } from '@authmesh/sdk/workers';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { withAmesh as withAmeshOnWorkers } from '../../src/workers.web';
+import { createEnrolling, type Enrolling } from '../support/enrolling';
+import { listen } from '../support/listen';
+
+// Instances that have the public key of a list's owner, and nothing else.
+
+const CANNOT = 'enroll needs the private key that seals the allow list';
+
+let enrolling: Enrolling;
+let logged: ReturnType<typeof vi.spyOn>;
+beforeEach(async () => {
+  logged = vi.spyOn(console, 'warn').mockImplementation(() => {});
+  enrolling = await createEnrolling();
+});
+afterEach(async () => {
+  await enrolling.remove();
+  logged.mockRestore();
+});
+
+const said = () => logged.mock.calls.map(([line]: unknown[]) => String(line)).join('\n');
+const now = () => Math.floor(Date.now() / 1000);
+
+it('cannot enrol, and say so where that is asked for', async () => {
+  const { device, dir } = await enrolling.target();
+  const ownerKey = device.identity.publicKey;
+  const reader = createAmesh({ dir, env: { AMESH_OWNER_KEY: ownerKey } });
+  expect(() => reader.verify({ enroll: true })).toThrow(TypeError);
+  expect(() => reader.verify({ enroll: true })).toThrow(
+    `${CANNOT}. With AMESH_OWNER_KEY an instance can only`,
+  );
+  const options = { allowList: '{}', ownerKey, enroll: true };
+  const handler = () => new Response();
+  for (const join of [
+    () => withAmesh(handler, options),
+    () => withAmeshOnWorkers(handler, options),
+    () => withAmeshOnWorkers(handler, { enroll: true }),
+    () => createVerifier(options),
+    () => honoVerify(options),
+  ])
+    expect(join).toThrow(`${CANNOT}, and a list that is bound or given can only be read`);
+});
+
+it('do not move leases on, and say so once one is about to end', async () => {
+  const target = await enrolling.target();
+  const { token, id } = await target.grant({ leaseSeconds: 3600, maxLeaseSeconds: 36_000 });
+  const caller = enrolling.caller(token);
+  expect((await caller.fetch(target.origin)).status).toBe(200);
+  const { dir, device } = target;
+  const reader = createAmesh({ dir, env: { AMESH_OWNER_KEY: device.identity.publicKey } });
+  const verify = reader.verify();
+  const server = await listen((request, response) => verify(request, response, () => response.end('passed')));
+  expect((await caller.fetch(server.origin)).status).toBe(200);
+  expect(said()).not.toContain('lease');
+
+  const lease = { grant: id, expiresAt: now() + 600, endsAt: now() + 36_000 };
+  await device.trust.update((list) => ({
+    ...list,
+    devices: list.devices.map((entry) => ({ ...entry, lease })),
+  }));
+  await vi.waitUntil(async () => {
+    expect((await caller.fetch(server.origin)).status).toBe(200);
+    return said().includes('lease');
+  });
+  expect(said()).toContain('this instance has no key to move it on (AMESH_OWNER_KEY)');
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect((await target.list()).devices).toMatchObject([{ lease }]);
+  await server.close();
+});
+
+it('take no provision token, say so, and go on', async () => {
+  const target = await enrolling.target();
+  const { token } = await target.grant();
+  const caller = enrolling.caller(token);
+  await caller.fetch(target.origin);
+  const other = join(enrolling.root, 'issuer');
+  await createIdentity(other, {}, { friendlyName: 'issuer' });
+  const provision = await issueProvision(await openDevice(other, {}), { friendlyName: 'x' });
+
+  const { dir, device } = target;
+  const [list, files] = [await target.list(), await readdir(dir)];
+  const env = { AMESH_OWNER_KEY: device.identity.publicKey, AMESH_BOOTSTRAP_TOKEN: provision.token };
+  const reader = createAmesh({ dir, env });
+  const verify = reader.verify();
+  const server = await listen((request, response) => verify(request, response, () => response.end('passed')));
+  expect((await caller.fetch(server.origin)).status).toBe(200);
+  expect(said()).toContain(
+    'this instance goes by the list of AMESH_OWNER_KEY. Leave one of the two variables out.',
+  );
+  expect([await target.list(), await readdir(dir)]).toEqual([list, files]);
+  await expect(createAmesh({ dir, env }).bootstrapIfNeeded()).rejects.toMatchObject({
+    code: 'token_wrong_type',
+  });
+  await server.close();
+});
