@@ -1,7 +1,11 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import { RedisNonceStore } from '@authmesh/sdk/redis';
 import { Redis } from 'ioredis';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { sharedStoreOf } from '../../src/trust/shared-store';
 import { opened, randomNonce } from '../support/nonce-store';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 
@@ -86,6 +90,75 @@ describeWithRedis('somebody who can write to the Redis of the nonces', () => {
     expect(await admin.type(MARKER)).toBe('string');
   });
 });
+
+describe('an address with a mistake in it', () => {
+  it.each([
+    ['redis://localhost/cache', 'names a database that is no number, as the 0 in redis://localhost:6379/0.'],
+    [
+      'redis://localhost?db=cache',
+      'names a database that is no number, as the 0 in redis://localhost:6379/0.',
+    ],
+    ['redis://localhost/0/1', 'names a database that is no number, as the 0 in redis://localhost:6379/0.'],
+    [
+      'redis://user:100%secret@localhost',
+      'holds a user or a password with a % that is none of an escape: write %25.',
+    ],
+  ])('%s is a TypeError, and no rejection that nobody can catch', (url, message) => {
+    expect(() => new RedisNonceStore(url)).toThrow(new TypeError(`REDIS_URL ${message}`));
+  });
+});
+
+describeWithRedis('a database that cannot be selected', () => {
+  it.each([
+    ['because there is none of that number', 'default', '999', 'ERR DB index is out of range'],
+    ['because the user may not', 'limited', '1', 'NOPERM'],
+  ])('%s: nobody is let in, and no other one is used', async (_, user, database, reason) => {
+    const redis = await startRedis();
+    const admin = new Redis(redis.url);
+    await admin.call('ACL', 'SETUSER', 'default', '>pw', '+@all');
+    await admin.call('ACL', 'SETUSER', 'limited', 'on', '>pw', '~*', '+set', '+getrange', '+info');
+    const store = new RedisNonceStore(`redis://${user}:pw@127.0.0.1:${redis.port}/${database}`);
+    for (let i = 0; i < 3; i++) {
+      await expect(claim(store)).rejects.toMatchObject({
+        code: 'nonce_store_unavailable',
+        cause: { message: expect.stringContaining(reason) },
+      });
+    }
+    expect(await admin.dbsize()).toBe(0);
+    await store.close();
+    admin.disconnect();
+    await redis.stop();
+  });
+});
+
+it('a server that repeats the password in its refusal: no message, cause or log has it', async () => {
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.on('data', () =>
+      socket.write("-ERR unknown command 'auth', with args beginning with: 's3cret' \r\n"),
+    );
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const url = `redis://:s3cret@127.0.0.1:${port}`;
+  const store = new RedisNonceStore(url);
+  const documents = sharedStoreOf({ AMESH_STORE_URL: url });
+  const failures = [
+    await claim(store).catch(inspectWithCause),
+    await documents?.read('x').catch(inspectWithCause),
+  ];
+  for (const failure of failures) {
+    expect(failure).toContain("ERR unknown command 'auth'");
+    expect(failure).not.toContain('s3cret');
+  }
+  await store.close();
+  server.close();
+});
+
+function inspectWithCause(error: Error): string {
+  return inspect(error, { depth: 10, showHidden: true });
+}
 
 describeWithRedis('a Redis that has forgotten, and says the same run id', () => {
   it('because a policy of eviction was on for a moment: says since when it remembers', async () => {

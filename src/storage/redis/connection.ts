@@ -1,7 +1,11 @@
 import { INSTALL_IOREDIS, loadIoRedis, type RedisClient, type RedisNode } from './client';
+import { toReason } from './reason';
 import { type RedisSource, toRedisClient } from './source';
 
 const RETRY_MS = { first: 50, most: 1000 };
+
+/** What ioredis says to whoever asks while there is no connection. */
+const CLOSED = /^Connection is closed|^Stream isn't writeable/;
 
 /** While keys move, the answer may be the same for a while. */
 const RELEARN_PAUSE_MS = 10;
@@ -21,9 +25,8 @@ export interface ConnectionEvents {
  * error at anybody who is not asking, and keeps no process alive (a cluster does, until it is closed).
  */
 export class RedisConnection {
-  /** Why there is no connection, where there is none. */
-  reason: Error | null = null;
   #client: RedisClient | null = null;
+  #reason: Error | null = null;
   #retryMs = RETRY_MS.first;
   #retry: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -33,12 +36,17 @@ export class RedisConnection {
     private readonly events: ConnectionEvents,
     options: object = {},
   ) {
-    this.#open(source, options).catch((error) => this.#fail(error));
+    this.#open(source, options).catch((error) => this.failed(error));
   }
 
   /** Null until ioredis is loaded, and where it is not installed. */
   get client(): RedisClient | null {
     return this.#client;
+  }
+
+  /** Why there is no connection, where there is none. */
+  get reason(): Error | null {
+    return this.#reason;
   }
 
   get isReady(): boolean {
@@ -67,8 +75,16 @@ export class RedisConnection {
 
   /** The connection answered as it should. */
   succeeded(): void {
-    this.reason = null;
+    this.#reason = null;
     this.#retryMs = RETRY_MS.first;
+  }
+
+  /** Something is wrong with it, or with what is behind it. */
+  failed(error: Error): void {
+    // That it is closed says nothing where something before has said why.
+    if (this.#reason === null || !CLOSED.test(error.message)) this.#reason = toReason(error);
+    // It would go on, in the database 0.
+    if ((error as { command?: { name?: unknown } }).command?.name === 'select') this.#client?.disconnect();
   }
 
   /** Ends it for good. What is on its way fails. */
@@ -85,8 +101,8 @@ export class RedisConnection {
     const client = toRedisClient(source, module, options);
     this.#client = client;
     const { changed, lost, message } = this.events;
-    client.on('error', (error: Error) => this.#fail(error));
-    client.on('node error', (error: Error) => this.#fail(error));
+    client.on('error', (error: Error) => this.failed(error));
+    client.on('node error', (error: Error) => this.failed(error));
     client.on('connect', () => client.stream?.unref?.());
     client.on('ready', () => changed());
     if (message !== undefined) client.on('message', (channel: string) => message(channel));
@@ -101,9 +117,7 @@ export class RedisConnection {
   }
 
   #connect(): void {
-    this.#client?.connect().catch((error) => {
-      this.reason ??= error; // it says that it is closed; the event before it has said why
-    });
+    this.#client?.connect().catch((error) => this.failed(error));
   }
 
   #later(): void {
@@ -111,9 +125,5 @@ export class RedisConnection {
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.#connect(), this.#retryMs).unref();
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS.most);
-  }
-
-  #fail(error: Error): void {
-    this.reason = error;
   }
 }

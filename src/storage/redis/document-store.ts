@@ -2,6 +2,7 @@ import { AmeshError } from '../../core/errors';
 import type { DocumentStore } from '../../trust/document-store';
 import { INSTALL_IOREDIS, type RedisClient } from './client';
 import { RedisConnection } from './connection';
+import { toReason } from './reason';
 import type { RedisSource } from './source';
 import { within } from './within';
 
@@ -159,8 +160,7 @@ export class RedisDocumentStore implements DocumentStore {
         () => connection.reason ?? new Error(`Redis did not answer within ${Math.round(timeoutMs)} ms`),
       );
     } catch (error) {
-      const { message } = error as Error;
-      // Only its text: an error of ioredis holds the command with all that was in it.
+      const { message } = toReason(error as Error);
       const cause = Object.assign(new Error(message), { isReply: (error as Error).name === 'ReplyError' });
       if (!cause.isReply) connection.client?.disconnect(); // silent, or gone: a new connection may do better
       throw new AmeshError('allow_list_unavailable', `The store of the allow list failed: ${message}.`, {

@@ -4,6 +4,7 @@ import { warnOnce } from '../../log';
 import type { IoRedis, RedisNode } from './client';
 import { RedisConnection } from './connection';
 import { INSTANCE_SKEW_SECONDS, type RedisNonceStoreOptions, readRedisNonceOptions } from './options';
+import { toReason } from './reason';
 import { askRedis, mark, type RedisFacts } from './remembers';
 import { type Waiting, within } from './within';
 
@@ -175,7 +176,7 @@ export class RedisNonceStore implements NonceStore {
       startedAt = await this.#rememberedSince(masters, facts);
     } catch (error) {
       this.#shut();
-      this.#connection.reason = error as Error;
+      this.#connection.failed(error as Error);
       return CHECK_AGAIN_MS;
     }
     if (generation !== this.#generation || !isSame(masters, this.#connection.masters())) return 0;
@@ -213,8 +214,7 @@ export class RedisNonceStore implements NonceStore {
   }
 
   #unavailable(otherwise: string, cause = this.#connection.reason): NonceStoreUnavailableError {
-    // Only its text: an error of ioredis holds the command, which may be one with a password.
-    const reason = cause === null ? undefined : new Error(cause.message);
+    const reason = cause === null ? undefined : toReason(cause);
     const about = this.#isOpen || reason === undefined ? otherwise : `${otherwise} ${reason.message}`;
     return new NonceStoreUnavailableError(this.#problem ?? about, reason);
   }

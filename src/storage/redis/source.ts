@@ -61,7 +61,28 @@ export function readRedisUrl(url: unknown, variable: string): string {
   if (typeof url !== 'string' || !/^rediss?:\/\/./.test(url) || !URL.canParse(url)) {
     throw new TypeError(`${variable} is no URL of a Redis: it begins with redis:// or rediss://.`);
   }
+  const { username, password, pathname, searchParams } = new URL(url);
+  if (!isDecodable(username) || !isDecodable(password)) {
+    throw new TypeError(
+      `${variable} holds a user or a password with a % that is none of an escape: write %25.`,
+    );
+  }
+  // ioredis would ask for the database NaN, and reject where nobody can catch it.
+  if (![pathname.slice(1), searchParams.get('db') ?? ''].every((database) => /^\d{0,9}$/.test(database))) {
+    throw new TypeError(
+      `${variable} names a database that is no number, as the 0 in redis://localhost:6379/0.`,
+    );
+  }
   return url;
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function isClusterNode(node: ClusterNode): boolean {

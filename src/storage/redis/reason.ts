@@ -1,0 +1,7 @@
+/**
+ * What an error of ioredis says, without what was sent: it holds the command, and a server that does not know that
+ * command repeats its arguments. Those of AUTH are a password.
+ */
+export function toReason(error: Error): Error {
+  return new Error(error.message.replace(/, with args beginning with: .*/s, ''));
+}
