@@ -16,7 +16,10 @@ import { cleanName } from './names';
 import { makePrivateFolder, writePrivateFile } from './private-file';
 import { SEEN_KEY, SeenRevisions } from './seen';
 import { sharedKey, sharedStoreOf } from './shared-store';
-import { ALLOW_LIST_KEY } from './trust-store';
+import { ALLOW_LIST_KEY, TrustStore } from './trust-store';
+
+/** What is seen of a list that is only just made, whoever reads it first will remember. */
+const NOWHERE: DocumentStore = { read: async () => null, swap: async () => true };
 
 /** The lock under which identities are made and lists are started anew. */
 const SETUP = 'setup';
@@ -75,8 +78,6 @@ export async function createIdentity(
     const { ref, publicKey } = await backend.create(context);
     const signer = await backend.open(ref, context);
     assertHeld();
-    // The identity goes first: what is left without it is no identity, and not a broken one.
-    const movedTo = await moveAside(dir, [IDENTITY_KEY, ALLOW_LIST_KEY, SEEN_KEY, LAST_SEEN_KEY]);
     const identity: DeviceIdentity = {
       deviceId: await deviceIdOf(publicKey, cryptoProvider),
       publicKey: Buffer.from(publicKey).toString('base64url'),
@@ -84,7 +85,22 @@ export async function createIdentity(
       createdAt: Math.floor(Date.now() / 1000),
       key: { backend: backend.id, ref },
     };
-    await openTrust(store, signer, identity.deviceId, shared).create(options.hosts ?? []);
+    const { hosts = [] } = options;
+    if (shared !== null) {
+      // It may fail, or be silent until somebody presses Ctrl+C: then the identity that is here has to be here still.
+      const trust = new TrustStore(shared, signer, identity.deviceId, {
+        key: sharedKey(identity.deviceId),
+        seen: NOWHERE,
+      });
+      await trust.create(hosts).catch(async (error) => {
+        await backend.remove(ref, context);
+        throw error;
+      });
+      assertHeld();
+    }
+    // The identity goes first: what is left without it is no identity, and not a broken one.
+    const movedTo = await moveAside(dir, [IDENTITY_KEY, ALLOW_LIST_KEY, SEEN_KEY, LAST_SEEN_KEY]);
+    if (shared === null) await openTrust(store, signer, identity.deviceId, null).create(hosts);
     assertHeld();
     if (!(await writeIdentity(store, null, identity))) throw new AmeshError('identity_exists');
     return { ...identity, movedTo, published: shared !== null };
@@ -105,9 +121,10 @@ export async function resetTrust(dir: string, env: Env): Promise<AllowListDocume
     const list = identity.deviceId;
     const shared = sharedStoreOf(env);
     const seen = await new SeenRevisions(store).read(list).catch(() => null);
-    const damaged = seen === null ? [ALLOW_LIST_KEY, SEEN_KEY] : [ALLOW_LIST_KEY];
-    assertHeld();
+    const damaged = seen === null ? [SEEN_KEY] : [];
+    if (shared === null) damaged.push(ALLOW_LIST_KEY); // one that lies elsewhere is replaced there
     const broken = (await shared?.read(sharedKey(list))) ?? null;
+    assertHeld();
     const movedTo = await moveAside(dir, damaged, broken);
     // A running server may remember a newer revision than these files do. No list changes every second of its life,
     // so the time is beyond whatever that is.

@@ -22,6 +22,9 @@ export interface Failure {
 /** These move files aside before they write new ones, and the disk can fill up in between. */
 const MOVING: ReadonlySet<string> = new Set(['amesh init', 'amesh trust reset']);
 
+/** How the SDK begins what it says of an environment variable that it cannot read. */
+const VARIABLE = /^AMESH_[A-Z_]+ /;
+
 /** What can still go wrong after files were moved. */
 const LATE: ReadonlySet<string> = new Set(['store_busy', 'store_conflict']);
 
@@ -70,6 +73,9 @@ export async function toFailure(
     };
   }
   const text = error instanceof Error ? error.message : String(error);
+  if (error instanceof TypeError && VARIABLE.test(text)) {
+    return { code: 'usage', message: text, hint: '', exitCode: EXIT.usage, sayUnchanged: true };
+  }
   if (error instanceof Error && 'syscall' in error) {
     const moving = MOVING.has(path);
     const { homeDir } = await import('@authmesh/sdk/admin');
