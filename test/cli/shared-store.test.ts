@@ -1,9 +1,10 @@
-import { cp } from 'node:fs/promises';
-import { createIdentity } from '@authmesh/sdk/admin';
-import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { cp, readdir } from 'node:fs/promises';
+import { addDevice, createIdentity } from '@authmesh/sdk/admin';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Fleet, startFleet, until } from '../support/fleet';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
-import { Machine, objectOf, useMachines } from './amesh';
+import { Machine, objectOf, type Ran, useMachines } from './amesh';
 
 describeWithRedis('amesh on a store that instances share', () => {
   const machine = useMachines();
@@ -69,6 +70,68 @@ describeWithRedis('amesh on a store that instances share', () => {
     });
     expect(ran.code).toBe(1);
     expect(ran.stderr).toContain('The store of the allow list failed: connect ECONNREFUSED 127.0.0.1:1.');
+  });
+
+  it.each(['localhost:6379', 'redis://user:s3cret@localhost/cache'])(
+    'AMESH_STORE_URL=%s is the mistake of whoever wrote it, and no secret is printed',
+    async (url) => {
+      const ran = await new Machine(fleet.targetDir).amesh(['list', '--json'], {
+        env: { AMESH_STORE_URL: url },
+      });
+      expect(ran.code).toBe(2);
+      expect(objectOf(ran)).toMatchObject({ ok: false, error: { code: 'usage' } });
+      expect(ran.stdout).toContain('AMESH_STORE_URL');
+      expect(ran.stdout + ran.stderr).not.toMatch(/s3cret|bug/);
+    },
+  );
+
+  it('init --force for a store that is not there: the identity that is here stays', async () => {
+    const here = await machine();
+    const { deviceId } = await here.init('api');
+    const before = await readdir(here.dir, { recursive: true });
+    const ran = await here.amesh(['init', '--name', 'new-api', '--force', '--yes'], {
+      env: { AMESH_STORE_URL: 'redis://127.0.0.1:1' },
+    });
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toContain('No changes were made.');
+    expect((await readdir(here.dir, { recursive: true })).sort()).toEqual(before.sort());
+    expect((await here.allowList()).list).toBe(deviceId);
+  });
+
+  describe('revoke', () => {
+    it('counts no instance that is none: in the future, long ago, or rubbish', async () => {
+      const admin = new Redis(redis.url);
+      const key = await recordKey();
+      await vi.waitFor(async () => expect(await admin.hlen(key)).toBe(2), 15_000);
+      const now = Math.floor(Date.now() / 1000);
+      await admin.hset(key, { a: `999999999 ${now + 86_400}`, b: `1 ${now - 31}`, c: 'rubbish', d: '1' });
+      const [ran, peer] = await revokeOne();
+      expect(ran.stderr).toContain(`✓ Revoked "peer" (${peer}). Confirmed by all 2 instances.`);
+      await vi.waitFor(async () => expect(await admin.hlen(key)).toBe(2), 15_000);
+      admin.disconnect();
+    }, 60_000);
+
+    it('says that it does not know, where the record of instances is nothing that can be read', async () => {
+      const admin = new Redis(redis.url);
+      await admin.set(await recordKey(), 'no record');
+      const [ran, peer] = await revokeOne();
+      expect(ran.stderr).toContain(
+        `✓ Revoked "peer" (${peer}). Who has heard of it is not known: the store did not say.`,
+      );
+      await admin.del(await recordKey());
+      admin.disconnect();
+    }, 60_000);
+
+    async function recordKey(): Promise<string> {
+      return `amesh:${(await fleet.open()).identity.deviceId}:allow_list.json:instances`;
+    }
+
+    async function revokeOne(): Promise<[Ran, string]> {
+      const peer = await createIdentity((await machine()).dir, {}, { friendlyName: 'peer' });
+      const { trust } = await fleet.open();
+      await trust.update((list) => addDevice(list, { ...peer, role: 'controller', hosts: [] }, 0));
+      return [await new Machine(fleet.targetDir).amesh(['revoke', 'peer', '--yes'], { env }), peer.deviceId];
+    }
   });
 
   it.each([

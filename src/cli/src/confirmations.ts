@@ -10,19 +10,32 @@ export interface Confirmations {
   readonly instances: number;
 }
 
-/** Waits a little until all have confirmed; null where the store cannot tell. */
+/**
+ * Waits a little until all have confirmed.
+ *
+ * @returns undefined where the list is in a folder; null where its store did not say
+ */
 export async function confirmationsOf(
   trust: Device['trust'],
   revision: number,
-): Promise<Confirmations | null> {
+): Promise<Confirmations | null | undefined> {
   for (const endsAt = performance.now() + WAIT_MS; ; ) {
-    const found = await trust.confirmations(revision).catch(() => null);
-    if (found === null || found.confirmed === found.instances || performance.now() > endsAt) return found;
+    try {
+      const found = await trust.confirmations(revision);
+      if (found === null) return undefined;
+      if (found.confirmed === found.instances || performance.now() > endsAt) return found;
+    } catch {
+      return null; // the change was made, whatever comes of the question
+    }
     await sleep(20);
   }
 }
 
-export function confirmationText({ confirmed, instances }: Confirmations): string {
+export function confirmationText(confirmations: Confirmations | null): string {
+  if (confirmations === null) {
+    return 'Who has heard of it is not known: the store did not say. Whoever cannot read it refuses everybody before long.';
+  }
+  const { confirmed, instances } = confirmations;
   if (instances === 0) return 'No instance is reading this list at the moment.';
   if (confirmed === instances) return `Confirmed by ${all(instances)}.`;
   return `Confirmed by ${confirmed} of ${instances} instances. Whoever cannot read the store refuses everybody before long.`;

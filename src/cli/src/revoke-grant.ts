@@ -29,11 +29,11 @@ export async function revokeByGrant(id: string, yes: boolean | undefined): Promi
   });
   const confirmations = await confirmationsOf(trust, after.revision);
   const where =
-    confirmations === null
+    confirmations === undefined
       ? `Servers on this machine that use ${store.dir} refuse them within a second.`
       : confirmationText(confirmations);
   return {
-    json: { grant: id, revoked: gone, ...(confirmations === null ? {} : { confirmations }) },
+    json: { grant: id, revoked: gone, ...(confirmations === undefined ? {} : { confirmations }) },
     notes: [`✓ Revoked the grant and ${callersText(gone.length)} who came by it. ${where}`],
   };
 }

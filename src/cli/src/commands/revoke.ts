@@ -51,11 +51,11 @@ export const revoke = defineCommand({
     if (gone.length === 0) throw alreadyGone(`${called(device)} was revoked by somebody else just now.`);
     const confirmations = await confirmationsOf(trust, after.revision);
     const where =
-      confirmations === null
+      confirmations === undefined
         ? `Servers on this machine that use ${store.dir} refuse it within a second.`
         : confirmationText(confirmations);
     return {
-      json: { revoked: all ? gone : gone[0], ...(confirmations === null ? {} : { confirmations }) },
+      json: { revoked: all ? gone : gone[0], ...(confirmations === undefined ? {} : { confirmations }) },
       notes: [
         ...gone.map((each, i) => `✓ Revoked ${called(each)}.${i === gone.length - 1 ? ` ${where}` : ''}`),
         ...comebackNotes(gone, after),
