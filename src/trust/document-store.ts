@@ -3,8 +3,12 @@
  * Every store passes the contract in test/support/document-store-contract.ts.
  */
 export interface DocumentStore {
-  /** The bytes under a key, or null where there are none. */
-  read(key: string): Promise<Uint8Array | null>;
+  /**
+   * The bytes under a key, or null where there are none.
+   *
+   * @param atMost nobody wants more bytes than these; a store that can leaves the others where they are
+   */
+  read(key: string, atMost?: number): Promise<Uint8Array | null>;
   /**
    * Compare-and-swap: writes `next` if, and only if, the bytes are still `expected` (null: there are none).
    * Atomic and durable once it has returned; a crash leaves either the old bytes or the new.

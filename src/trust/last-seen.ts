@@ -8,8 +8,15 @@ export const LAST_SEEN_KEY = 'last_seen.txt';
 
 const ATTEMPTS = 10;
 
+/** Room for twice the devices that a list can have. What is larger was not written by any of us, and stays unread. */
+const MAX_BYTES = 16_777_216;
+
 /** Lines between two looks at the clock. */
 const LINES = 500;
+
+/** A line, and more characters than any has. */
+const LINE = /^(\S+) (\d{1,12})(?: |$)/;
+const MAX_LINE = 64;
 
 /** Some time in the year 9999: what is beyond it is no time. */
 const MAX_SECONDS = 253_370_764_800;
@@ -27,26 +34,28 @@ export class LastSeenRecord {
 
   /** Unix seconds by deviceId. Never throws. */
   async read(): Promise<ReadonlyMap<string, number>> {
-    return parse(await this.store.read(this.key).catch(() => null));
+    const bytes = await this.store.read(this.key, MAX_BYTES + 1).catch(() => null);
+    return parse(isTooLarge(bytes) ? null : bytes, () => true);
   }
 
   /**
    * Adds times; of two for one device the later stays.
    *
    * @param isKnown whether a device is still in the list; others are left out
-   * @returns how many devices the record has
+   * @returns how many devices the record has; 0 where one lies there that is too large to be one
    * @throws what the store throws; Error where others were faster again and again
    */
   async add(times: ReadonlyMap<string, number>, isKnown: (deviceId: string) => boolean): Promise<number> {
     // Such a store counts each write, and another instance would overwrite it with what it still reads.
     if (this.store.isEventual) return 0;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const before = await this.store.read(this.key);
-      const all = await parse(before);
+      const before = await this.store.read(this.key, MAX_BYTES + 1);
+      if (isTooLarge(before)) return 0;
+      const all = await parse(before, isKnown);
       for (const [deviceId, seconds] of times) {
-        all.set(deviceId, Math.max(seconds, all.get(deviceId) ?? 0));
+        if (isKnown(deviceId)) all.set(deviceId, Math.max(seconds, all.get(deviceId) ?? 0));
       }
-      const after = await format(all, isKnown);
+      const after = await format(all);
       if (await this.store.swap(this.key, before, after)) return all.size;
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 100 * (attempt + 1)));
     }
@@ -54,29 +63,36 @@ export class LastSeenRecord {
   }
 }
 
-async function parse(bytes: Uint8Array | null): Promise<Map<string, number>> {
+function isTooLarge(bytes: Uint8Array | null): boolean {
+  return bytes !== null && bytes.length > MAX_BYTES;
+}
+
+async function parse(
+  bytes: Uint8Array | null,
+  isKnown: (deviceId: string) => boolean,
+): Promise<Map<string, number>> {
   const times = new Map<string, number>();
-  const lines = new TextDecoder().decode(bytes ?? new Uint8Array()).split('\n');
+  const text = new TextDecoder().decode(bytes ?? new Uint8Array());
   const turns = new Turns();
-  for (const [i, line] of lines.entries()) {
-    const [deviceId = '', seconds = ''] = line.split(' ');
-    if (isDeviceId(deviceId) && /^\d{1,12}$/.test(seconds) && Number(seconds) < MAX_SECONDS) {
+  for (let from = 0, count = 1; from < text.length; count++) {
+    const end = text.indexOf('\n', from);
+    const to = end === -1 ? text.length : end;
+    const [, deviceId = '', seconds = ''] = LINE.exec(text.slice(from, Math.min(to, from + MAX_LINE))) ?? [];
+    if (isDeviceId(deviceId) && Number(seconds) < MAX_SECONDS && isKnown(deviceId)) {
       times.set(deviceId, Number(seconds));
     }
-    if (i % LINES === 0 && turns.isOver()) await turns.next();
+    from = to + 1;
+    if (count % LINES === 0 && turns.isOver()) await turns.next();
   }
   return times;
 }
 
-async function format(
-  times: ReadonlyMap<string, number>,
-  isKnown: (deviceId: string) => boolean,
-): Promise<Uint8Array> {
+async function format(times: ReadonlyMap<string, number>): Promise<Uint8Array> {
   const turns = new Turns();
   let text = '';
   let count = 0;
   for (const [deviceId, seconds] of times) {
-    if (isKnown(deviceId)) text += `${deviceId} ${seconds}\n`;
+    text += `${deviceId} ${seconds}\n`;
     if (++count % LINES === 0 && turns.isOver()) await turns.next();
   }
   return toUtf8(text);

@@ -5,6 +5,12 @@ import { AmeshError, isAmeshError } from '../core/errors';
 /** How long a request waits for a read, where none has come to an end for longer than it should. */
 const PATIENCE_MS = 250;
 
+/**
+ * The least time between two reads, however often the store tells of a change: whoever can write to it can tell without
+ * end. A read that took longer is followed by as long a rest.
+ */
+const REST_MS = 50;
+
 export interface SharedListOptions {
   /**
    * Reads the list; null where it is the one that was read last, undefined where it was not worth a look yet.
@@ -36,6 +42,8 @@ export class SharedList implements AllowListSource {
   #unavailable: unknown = null;
   #reading: Promise<void> | null = null;
   #readAgain = false;
+  #restMs = REST_MS;
+  #soon: NodeJS.Timeout | undefined;
   #wasTold = true;
   #hasStarted = false;
 
@@ -64,7 +72,7 @@ export class SharedList implements AllowListSource {
     const { watch, pollSeconds } = this.#options;
     watch(() => {
       this.#wasTold = true;
-      void this.#read();
+      this.#readSoon();
     });
     setInterval(() => this.#read(), 1000 * pollSeconds).unref();
   }
@@ -93,9 +101,22 @@ export class SharedList implements AllowListSource {
       this.#reading = null;
       if (!this.#readAgain) return;
       this.#readAgain = false;
-      void this.#read();
+      this.#readSoon();
     });
     return this.#reading;
+  }
+
+  /** At once, where there was a rest since the last one. */
+  #readSoon(): void {
+    const restMs = this.#attemptedAt + this.#restMs - performance.now();
+    if (this.#reading !== null) this.#readAgain = true;
+    else if (restMs <= 0) void this.#read();
+    else {
+      this.#soon ??= setTimeout(() => {
+        this.#soon = undefined;
+        void this.#read();
+      }, restMs).unref();
+    }
   }
 
   async #readNow(): Promise<void> {
@@ -115,6 +136,7 @@ export class SharedList implements AllowListSource {
       else this.#unavailable = error;
     }
     this.#attemptedAt = performance.now();
+    this.#restMs = Math.max(REST_MS, this.#attemptedAt - startedAt);
   }
 
   async #patiently(reading: Promise<void>): Promise<void> {

@@ -147,7 +147,7 @@ export class TrustStore {
   async #open(known: Uint8Array | null = null): Promise<OpenedList | null> {
     // What was seen has to be read first, see SeenRevisions.
     const seen = await this.#seen.read(this.#list);
-    const bytes = await this.#store.read(this.#key);
+    const bytes = await this.#store.read(this.#key, MAX_BYTES + 1);
     if (known !== null && bytes !== null && Buffer.compare(bytes, known) === 0) return null;
     if (bytes === null)
       throw new AllowListIntegrityError('The allow list is gone, though this machine has an identity.');

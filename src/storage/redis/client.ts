@@ -19,8 +19,8 @@ export interface RedisClient extends RedisNode {
   readonly options: object;
   set(key: string, value: string, ...more: readonly (string | number)[]): Promise<unknown>;
   getBuffer(key: string): Promise<Uint8Array | null>;
+  getrangeBuffer(key: string, start: number, end: number): Promise<Uint8Array>;
   eval(script: string, keys: number, ...more: readonly (string | Uint8Array | number)[]): Promise<unknown>;
-  hgetall(key: string): Promise<Record<string, string>>;
   subscribe(...channels: string[]): Promise<unknown>;
   /** Of a cluster, as the next one. */
   nodes?(role: 'master'): RedisNode[];

@@ -21,14 +21,24 @@ redis.call('SET', KEYS[1], ARGV[3])
 redis.call('PUBLISH', KEYS[1], 'changed')
 return 1`;
 
-// By the clock of Redis: those of the instances may differ.
-const CONFIRM = `local now = redis.call('TIME')[1]
+// By the clock of Redis: those of the instances may differ. What no instance has written is thrown away.
+const CONFIRM = `if redis.call('HLEN', KEYS[1]) > 10000 then redis.call('DEL', KEYS[1]) end
+local now = redis.call('TIME')[1]
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. now)
 for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
-  local at = string.match(redis.call('HGET', KEYS[1], name), ' (%d+)$')
-  if not at or now - at > 30 then redis.call('HDEL', KEYS[1], name) end
+  local at = string.match(redis.call('HGET', KEYS[1], name), '^%d+ (%d+)$')
+  if not at or math.abs(now - at) > 30 then redis.call('HDEL', KEYS[1], name) end
 end
 redis.call('EXPIRE', KEYS[1], 60)`;
+
+const CONFIRMED = `if redis.call('HLEN', KEYS[1]) > 10000 then return redis.error_reply('ERR more than instances are') end
+local now = redis.call('TIME')[1]
+local revisions = {}
+for _, text in ipairs(redis.call('HVALS', KEYS[1])) do
+  local revision, at = string.match(text, '^(%d+) (%d+)$')
+  if at and math.abs(now - at) <= 30 then revisions[#revisions + 1] = revision end
+end
+return revisions`;
 
 /** Documents in a Redis, changed by a script that compares and sets in one step, and tells all who watch. */
 export class RedisDocumentStore implements DocumentStore {
@@ -47,8 +57,12 @@ export class RedisDocumentStore implements DocumentStore {
   }
 
   /** @throws AmeshError `allow_list_unavailable` where Redis does not answer */
-  async read(key: string): Promise<Uint8Array | null> {
-    const bytes = await this.#run((client) => client.getBuffer(this.#prefix + key));
+  async read(key: string, atMost?: number): Promise<Uint8Array | null> {
+    const name = this.#prefix + key;
+    const bytes = await this.#run(async (client) => {
+      const some = atMost === undefined ? null : await client.getrangeBuffer(name, 0, atMost - 1);
+      return some?.length ? some : client.getBuffer(name); // absent, or really empty
+    });
     return bytes === null ? null : new Uint8Array(bytes);
   }
 
@@ -94,8 +108,8 @@ export class RedisDocumentStore implements DocumentStore {
   }
 
   async confirmed(key: string): Promise<number[]> {
-    const all = await this.#run((client) => client.hgetall(`${this.#prefix}${key}:instances`));
-    return Object.values(all).map((text) => Number(text.split(' ')[0]));
+    const all = await this.#run((client) => client.eval(CONFIRMED, 1, `${this.#prefix}${key}:instances`));
+    return (all as string[]).map(Number);
   }
 
   /** Ends its connections. */
