@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { AllowList } from '../core/allow-list';
+import type { SharedListOptions } from './shared-list';
 import { toAllowList } from './to-allow-list';
 import type { TrustStore } from './trust-store';
 
@@ -13,20 +13,19 @@ const BYTES_A_SECOND = 2_097_152;
  * Reads a list that lies elsewhere, and opens it only where its bytes are others than the last time. Says so, where the
  * store keeps that, so that whoever revokes a device sees how many have heard of it.
  */
-export function toLoader(
-  trust: () => Promise<TrustStore>,
-): (wasTold: boolean) => Promise<AllowList | null | undefined> {
+export function toLoader(trust: () => Promise<TrustStore>): SharedListOptions['load'] {
   const instance = randomBytes(9).toString('base64url');
   let known: Uint8Array | null = null;
   let revision = 0;
   let confirmedAt = Number.NEGATIVE_INFINITY;
   let readAt = Number.NEGATIVE_INFINITY;
-  return async (wasTold) => {
+  return async (wasTold, asked) => {
     const restMs = ((known?.length ?? 0) / BYTES_A_SECOND) * 1000;
     if (!wasTold && restMs > 1000 && performance.now() - readAt < restMs) return undefined;
     readAt = performance.now();
     const store = await trust();
-    const opened = await store.readChange(known);
+    asked(true);
+    const opened = await store.readChange(known, () => asked(false));
     const list = opened === null ? null : toAllowList(opened.document);
     if (opened !== null) {
       known = opened.bytes;

@@ -2,8 +2,13 @@ import type { AllowList, AllowListSource } from '../core/allow-list';
 import type { MaybePromise } from '../core/crypto/provider';
 import { AmeshError, isAmeshError } from '../core/errors';
 
-/** How long a request waits for a read, where none has come to an end for longer than it should. */
-const PATIENCE_MS = 250;
+/**
+ * How long a request waits for a read, where none has come to an end for longer than it should; and for how long of it
+ * the store may say nothing. The first list is worth waiting for, since without it nobody can be let in. With any other
+ * the nonce store comes next, which has 250 ms of its own.
+ */
+const PATIENCE_MS = { first: 2500, next: 250 };
+const SILENCE_MS = { first: 250, next: 75 };
 
 /**
  * The least time between two reads, however often the store tells of a change: whoever can write to it can tell without
@@ -16,8 +21,12 @@ export interface SharedListOptions {
    * Reads the list; null where it is the one that was read last, undefined where it was not worth a look yet.
    *
    * @param wasTold whether the store has told of a change
+   * @param asked to be called when the store is asked, and with false when it has answered
    */
-  readonly load: (wasTold: boolean) => Promise<AllowList | null | undefined>;
+  readonly load: (
+    wasTold: boolean,
+    asked: (isAsked: boolean) => void,
+  ) => Promise<AllowList | null | undefined>;
   /** Calls back when the list may have changed. */
   readonly watch: (changed: () => void) => void;
   readonly pollSeconds: number;
@@ -41,6 +50,8 @@ export class SharedList implements AllowListSource {
   #attemptedAt = Number.NEGATIVE_INFINITY;
   #unavailable: unknown = null;
   #reading: Promise<void> | null = null;
+  /** Resolves when the store has said nothing for too long to the read that is on its way. */
+  #silence: Promise<void> = Promise.resolve();
   #readAgain = false;
   #restMs = REST_MS;
   #soon: NodeJS.Timeout | undefined;
@@ -123,8 +134,17 @@ export class SharedList implements AllowListSource {
     const startedAt = performance.now();
     const wasTold = this.#wasTold || this.#broken !== null || this.#unavailable !== null;
     this.#wasTold = false;
+    let timer: NodeJS.Timeout | undefined;
+    let giveUp: () => void;
+    this.#silence = new Promise((resolve) => {
+      giveUp = resolve;
+    });
+    const asked = (isAsked: boolean) => {
+      clearTimeout(timer);
+      if (isAsked) timer = setTimeout(giveUp, SILENCE_MS[this.#waited]);
+    };
     try {
-      const found = await this.#options.load(wasTold);
+      const found = await this.#options.load(wasTold, asked);
       if (found !== undefined) {
         this.#list = found ?? this.#list;
         this.#broken = null;
@@ -135,17 +155,21 @@ export class SharedList implements AllowListSource {
       if (isAmeshError(error) && error.code === 'allow_list_integrity_failure') this.#broken = error;
       else this.#unavailable = error;
     }
+    clearTimeout(timer);
     this.#attemptedAt = performance.now();
     this.#restMs = Math.max(REST_MS, this.#attemptedAt - startedAt);
+  }
+
+  get #waited(): 'first' | 'next' {
+    return this.#list === null ? 'first' : 'next';
   }
 
   async #patiently(reading: Promise<void>): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<void>((resolve) => {
-      // The first list is worth waiting for: without it nobody can be let in.
-      timer = setTimeout(resolve, this.#list === null ? 10 * PATIENCE_MS : PATIENCE_MS);
+      timer = setTimeout(resolve, PATIENCE_MS[this.#waited]);
     });
-    await Promise.race([reading, patience]);
+    await Promise.race([reading, this.#silence, patience]);
     clearTimeout(timer);
   }
 }

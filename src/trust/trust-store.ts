@@ -69,10 +69,11 @@ export class TrustStore {
    * As {@link read}, for those who read often.
    *
    * @param known the bytes that were read last
+   * @param answered called when the store has given its bytes, which have yet to be opened
    * @returns null where they are still the same
    */
-  async readChange(known: Uint8Array | null): Promise<OpenedList | null> {
-    return this.#open(known);
+  async readChange(known: Uint8Array | null, answered?: () => void): Promise<OpenedList | null> {
+    return this.#open(known, answered);
   }
 
   /** Notes by which revision an instance goes, where the store can keep that. */
@@ -143,11 +144,12 @@ export class TrustStore {
   }
 
   async #open(): Promise<OpenedList>;
-  async #open(known: Uint8Array | null): Promise<OpenedList | null>;
-  async #open(known: Uint8Array | null = null): Promise<OpenedList | null> {
+  async #open(known: Uint8Array | null, answered?: () => void): Promise<OpenedList | null>;
+  async #open(known: Uint8Array | null = null, answered?: () => void): Promise<OpenedList | null> {
     // What was seen has to be read first, see SeenRevisions.
     const seen = await this.#seen.read(this.#list);
     const bytes = await this.#store.read(this.#key, MAX_BYTES + 1);
+    answered?.();
     if (known !== null && bytes !== null && Buffer.compare(bytes, known) === 0) return null;
     if (bytes === null)
       throw new AllowListIntegrityError('The allow list is gone, though this machine has an identity.');

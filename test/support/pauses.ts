@@ -35,3 +35,30 @@ export function watchPauses(): { stop(): number } {
     },
   };
 }
+
+/** Tells how long other processes have had the core while this one wanted it. */
+export class StolenTime {
+  #totalMs = 0;
+  #at = performance.now();
+  #cpu = cpuMs();
+  readonly #timer = setInterval(() => this.#look(), TICK_MS).unref();
+
+  /** Milliseconds since it was made. */
+  get ms(): number {
+    this.#look();
+    return this.#totalMs;
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  #look(): void {
+    const [now, cpu] = [performance.now(), cpuMs()];
+    const lateMs = now - this.#at - TICK_MS - (cpu - this.#cpu);
+    if (lateMs > TICK_MS) this.#totalMs += lateMs; // less is what any timer is
+    [this.#at, this.#cpu] = [now, cpu];
+  }
+}
+
+const TICK_MS = 5;
