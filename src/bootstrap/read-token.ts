@@ -55,7 +55,7 @@ export async function readToken(text: string): Promise<Token> {
   const key = await readIssuer(claims);
   await verify(text, key);
   if (kind === 'provision' && isProvision(claims)) return { kind, claims };
-  if (kind === 'grant' && isGrant(claims)) return { kind, claims };
+  if (kind === 'grant' && isGrant(claims) && (await isKeyPair(claims.jwk))) return { kind, claims };
   throw malformed('Its claims are not those of a token of this kind.');
 }
 
@@ -153,6 +153,15 @@ function isPrivateJwk(value: unknown): value is PrivateJwk {
     jwk.crv === 'P-256' &&
     [jwk.x, jwk.y, jwk.d].every((part) => isBytes(part, 32))
   );
+}
+
+async function isKeyPair(jwk: PrivateJwk): Promise<boolean> {
+  try {
+    await cryptoProvider.importPrivateKey(jwk);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function isBytes(value: unknown, length: number): boolean {

@@ -57,7 +57,9 @@ export function takeProvision(
 
 /** Puts down a token that this device has taken, or takes again. */
 export function withToken(document: AllowListDocument, token: TakenToken): AllowListDocument {
-  return { ...document, tokens: [...document.tokens.filter(({ id }) => id !== token.id), token] };
+  // Its id is of somebody else's making, and may be that of one which this device has issued.
+  const others = document.tokens.filter(({ id, kind }) => id !== token.id || kind !== token.kind);
+  return { ...document, tokens: [...others, token] };
 }
 
 /**

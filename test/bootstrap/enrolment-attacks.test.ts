@@ -6,6 +6,7 @@ import { closeGrant, createIdentity, issueGrant, openDevice } from '@authmesh/sd
 import { InMemoryNonceStore, type NonceStore } from '@authmesh/sdk/core';
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { renewLeases } from '../../src/trust/grants';
 import { toScript } from '../support/child';
 import {
   createEnrolling,
@@ -230,3 +231,31 @@ async function own(path: string, uid: number): Promise<void> {
     else await chown(join(path, entry.name), uid, uid);
   }
 }
+
+describe('leases, where the clock is set back', () => {
+  const lease = { grant: 'A'.repeat(22), expiresAt: 10_000, endsAt: 50_000 };
+  const grant = { id: lease.grant, leaseSeconds: 3600, maxLeaseSeconds: 50_000, expiresAt: 9000 };
+  const document = { devices: [{ deviceId: 'am_x', roles: ['controller'], lease }], grants: [grant] };
+  const renewed = (at: number, of = document) =>
+    renewLeases(of as never, new Set(['am_x']), at) as unknown as typeof document;
+
+  it('are neither cut nor stretched', () => {
+    for (const at of [0, 1000, 8000]) expect(renewed(at)).toBe(document);
+  });
+
+  it('never move beyond their end, however often they move', () => {
+    let current = document;
+    for (let at = 9000; at < 60_000; at += 1000) current = renewed(at, current);
+    expect(current.devices.every((device) => device.lease.expiresAt <= lease.endsAt)).toBe(true);
+  });
+
+  it('move on by a grant that is closed, and not by one that is gone', () => {
+    expect(renewed(9500).devices[0]?.lease).toEqual({ ...lease, expiresAt: 13_100 });
+    const gone = { ...document, grants: [] };
+    expect(renewed(9500, gone)).toBe(gone);
+  });
+
+  it('that are over stay over for whoever uses them', () => {
+    expect(renewed(10_001)).toBe(document);
+  });
+});

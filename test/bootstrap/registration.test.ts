@@ -252,6 +252,26 @@ describe('over the mailbox of a relay', () => {
     spy.close();
   });
 
+  it('a relay that ends the waiting at once is not asked again and again', async () => {
+    let waits = 0;
+    const hostile = new WebSocketServer({ port: 0, host: '127.0.0.1', path: '/ws' });
+    hostile.on('connection', (socket) =>
+      socket.on('message', () => {
+        waits++;
+        socket.send('{"type":"error","code":"session_expired"}');
+      }),
+    );
+    await new Promise((resolve) => hostile.once('listening', resolve));
+    const { entry } = await issue();
+    const relayUrl = `ws://127.0.0.1:${(hostile.address() as { port: number }).port}/ws`;
+    await expect(wait(entry.secret, relayUrl)).rejects.toMatchObject({
+      code: 'relay_busy',
+      message: expect.stringContaining('does not let us wait (session_expired)'),
+    });
+    expect(waits).toBe(1);
+    hostile.close();
+  });
+
   it('what somebody else puts into the mailbox is nothing', async () => {
     const { entry } = await issue();
     const waiting = wait(entry.secret);
