@@ -36,6 +36,8 @@ export interface WorkerdOptions {
   readonly isBuilt?: boolean;
   /** Of workerd; default: a free one. */
   readonly port?: number;
+  /** What workerd has itself, or the script never comes to. */
+  readonly external?: string[];
 }
 
 /**
@@ -57,6 +59,7 @@ export async function startServer(
     format: 'esm',
     target: 'es2022',
     logLevel: 'error',
+    external: options.external ?? [],
     ...(options.isBuilt ? { tsconfigRaw: '{}' } : { tsconfig: join(ROOT, 'tsconfig.json') }),
     ...(isWorker
       ? {

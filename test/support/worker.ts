@@ -1,9 +1,10 @@
 import { createServer } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { listen } from './listen';
 import { type RuntimeServer, startServer } from './runtime-server';
 import { findRuntime } from './runtimes';
 
-/** What stands behind a KV binding of workerd: it reads by HTTP from a service, here one of ours. */
+/** What stands behind a KV binding of workerd: it reads and writes by HTTP, here at a service of ours. */
 export interface Kv {
   /** What is stored under allow_list.json; null for nothing, and `down` for a store that fails. */
   value: string | null | 'down';
@@ -15,9 +16,14 @@ export interface Kv {
 
 export async function startKv(value: string | null): Promise<Kv> {
   const server = await listen(
-    createServer((request, response) => {
-      kv.reads++;
+    createServer(async (request, response) => {
       const { pathname } = new URL(request.url as string, 'http://kv');
+      if (request.method === 'PUT' && kv.value !== 'down' && pathname === '/allow_list.json') {
+        kv.value = await text(request);
+        response.end();
+        return;
+      }
+      kv.reads++;
       if (kv.value === 'down') response.writeHead(500).end();
       else if (kv.value === null || pathname !== '/allow_list.json') response.writeHead(404).end();
       else response.end(kv.value);
@@ -36,18 +42,28 @@ export interface WorkerOptions {
   readonly isBuilt?: boolean;
   /** Default: a free one. */
   readonly port?: number;
+  /** With the modules of Node that workerd has. */
+  readonly hasNode?: boolean;
 }
 
 /** Starts a Worker with variables and, where they are given, its bindings. */
 export async function startWorker(
   variables: Readonly<Record<string, string>>,
-  { kv, nonces, script = 'test/workers/worker.ts', isBuilt = false, port = 0 }: WorkerOptions = {},
+  {
+    kv,
+    nonces,
+    script = 'test/workers/worker.ts',
+    isBuilt = false,
+    port = 0,
+    hasNode = false,
+  }: WorkerOptions = {},
 ): Promise<RuntimeServer> {
   const onDisk = typeof nonces === 'object';
   const hasClass = nonces !== undefined;
   return startServer(await findRuntime('workerd'), script, {
     isBuilt,
     port,
+    external: hasNode ? ['node:*', 'ioredis'] : [],
     services: [
       ...(kv === undefined
         ? []
@@ -55,6 +71,7 @@ export async function startWorker(
       ...(onDisk ? [`(name = "disk", disk = (path = "${nonces.folder}", writable = true)),`] : []),
     ].join('\n'),
     worker: [
+      hasNode ? 'compatibilityFlags = ["nodejs_compat"],' : '',
       'bindings = [',
       ...Object.entries(variables).map(
         ([name, text]) => `(name = "${name}", text = ${JSON.stringify(text)}),`,

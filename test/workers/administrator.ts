@@ -1,0 +1,49 @@
+// A Worker that changes the allow list in its KV namespace, as an administrator's machine does in any other store.
+import { addDevice, revokeDevice } from '@authmesh/sdk/admin';
+import { webCrypto } from '@authmesh/sdk/crypto/web';
+import { createStorage } from 'unstorage';
+import kvDriver from 'unstorage/drivers/cloudflare-kv-binding';
+import { toDocumentStore } from '../../src/storage/document-store';
+import type { DocumentStore } from '../../src/trust/document-store';
+import { TrustStore } from '../../src/trust/trust-store';
+
+interface Env {
+  readonly AMESH_ALLOW_LIST: object;
+  readonly OWNER: string;
+  readonly OWNER_KEY: string;
+}
+
+/** What was seen lies elsewhere: KV may show it later than the list. */
+function memoryStore(): DocumentStore {
+  const documents = new Map<string, Uint8Array>();
+  return {
+    read: async (key) => documents.get(key) ?? null,
+    swap: async (key, _expected, next) => documents.set(key, next).size > 0,
+  };
+}
+const seen = memoryStore();
+
+export default {
+  async fetch(request: Request, env: Env): Promise<Response> {
+    const binding = env.AMESH_ALLOW_LIST as never;
+    // A storage for each request, as whoever makes it out of the bindings does.
+    const store = toDocumentStore(createStorage({ driver: kvDriver({ binding }) }));
+    const owner = await webCrypto.importPrivateKey(JSON.parse(env.OWNER_KEY));
+    const trust = new TrustStore(store, owner, env.OWNER, { seen });
+    const { pathname, searchParams } = new URL(request.url);
+    const { name = '', publicKey = '', deviceId = '' } = Object.fromEntries(searchParams);
+    try {
+      if (pathname === '/create') await trust.create([]);
+      if (pathname === '/add') {
+        const device = { deviceId, publicKey, friendlyName: name, role: 'controller', hosts: [] } as const;
+        await trust.update((list) => addDevice(list, device, 0));
+      }
+      if (pathname === '/revoke') await trust.update((list) => revokeDevice(list, deviceId, 0));
+      const { revision, devices } = await trust.read();
+      return Response.json({ revision, names: devices.map(({ friendlyName }) => friendlyName) });
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string };
+      return Response.json({ code, message });
+    }
+  },
+};
