@@ -5,6 +5,7 @@ import { InMemoryNonceStore } from '@authmesh/sdk/core';
 import { StorageNonceStore } from '@authmesh/sdk/storage';
 import { createStorage } from 'unstorage';
 import fsDriver from 'unstorage/drivers/fs';
+import lruDriver from 'unstorage/drivers/lru-cache';
 import memoryDriver from 'unstorage/drivers/memory';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { randomNonce } from '../support/nonce-store';
@@ -44,13 +45,52 @@ describe('StorageNonceStore', () => {
     const storage = createStorage({ driver });
     const store = new StorageNonceStore(storage);
     const nonce = randomNonce();
-    await store.claim(DEVICE, nonce, Date.now() + 1);
-    for (const key of await storage.getKeys()) await storage.setItemRaw(key, 'rubbish');
-    expect(await store.claim(DEVICE, nonce, Date.now() + 60_000)).toBe(false);
+    await store.claim(DEVICE, nonce, Date.now() + 60_000);
+    for (const rubbish of ['rubbish', '', ' 1', '-1']) {
+      for (const key of await storage.getKeys()) await storage.setItemRaw(key, rubbish);
+      expect(await new StorageNonceStore(storage).claim(DEVICE, nonce, Date.now() + 60_000)).toBe(false);
+    }
     driver.setItemRaw = () => Promise.reject(new Error('full'));
     await expect(store.claim(DEVICE, randomNonce(), Date.now() + 60_000)).rejects.toMatchObject({
       code: 'nonce_store_unavailable',
     });
+  });
+
+  it('a replay over a store that still shows what was before', async () => {
+    const driver = memoryDriver();
+    driver.getItemRaw = () => null; // as Cloudflare KV does for a while
+    const store = new StorageNonceStore(createStorage({ driver }));
+    const nonce = randomNonce();
+    expect(await store.claim(DEVICE, nonce, Date.now() + 60_000)).toBe(true);
+    expect(await store.claim(DEVICE, nonce, Date.now() + 60_000)).toBe(false);
+  });
+
+  it('a replay over a store that throws away what was not asked for', async () => {
+    const store = new StorageNonceStore(createStorage({ driver: lruDriver({ max: 10 }) }));
+    const nonce = randomNonce();
+    expect(await store.claim(DEVICE, nonce, Date.now() + 60_000)).toBe(true);
+    for (let i = 0; i < 50; i++) await store.claim(DEVICE, randomNonce(), Date.now() + 60_000);
+    expect(await store.claim(DEVICE, nonce, Date.now() + 60_000)).toBe(false);
+  });
+
+  it.each([
+    ['memory', memoryDriver()],
+    ['lru-cache', lruDriver({})],
+  ])('a replay after a restart, over the driver %s that forgets with the process', async (_, driver) => {
+    const before = Math.floor(Date.now() / 1000);
+    expect(new StorageNonceStore(createStorage({ driver })).startedAt).toBeGreaterThanOrEqual(before);
+    expect(new StorageNonceStore(createStorage({ driver: fsDriver({ base: tmpdir() }) })).startedAt).toBe(
+      undefined,
+    );
+  });
+
+  it('lets in where what is over cannot be removed', async () => {
+    const driver = memoryDriver();
+    driver.removeItem = () => Promise.reject(new Error('read-only'));
+    const store = new StorageNonceStore(createStorage({ driver }));
+    for (let i = 0; i < 3; i++) {
+      expect(await store.claim(DEVICE, randomNonce(), Date.now() - 1)).toBe(true);
+    }
   });
 
   it('says once what it is not', async () => {
