@@ -59,6 +59,9 @@ export interface AmeshOptions {
   readonly env?: Env | undefined;
 }
 
+/** An instance may be started before its identity is there. */
+const WATCH_AGAIN_MS = 1000;
+
 const NAMES: ReadonlySet<string> = new Set<keyof AmeshOptions>([
   'dir',
   'hosts',
@@ -278,6 +281,12 @@ function assemble(options: AmeshOptions, env: Env) {
     return owned;
   };
   let owned: Promise<TrustStore> | undefined;
+  const watchList = (changed: () => void): void => {
+    trust().then(
+      (opened) => opened.watch(changed),
+      () => void setTimeout(watchList, WATCH_AGAIN_MS, changed).unref(), // reading will say why
+    );
+  };
   const list =
     shared === null
       ? new LiveList(
@@ -287,12 +296,7 @@ function assemble(options: AmeshOptions, env: Env) {
       : new SharedList({
           ...readSharing(options),
           load: toLoader(trust),
-          watch: (changed) => {
-            trust().then(
-              (opened) => opened.watch(changed),
-              () => {}, // polling will say why, and go on when it is there
-            );
-          },
+          watch: watchList,
         });
   const needsIdentity = ownerKey === null;
   const leases = new Leases(device);

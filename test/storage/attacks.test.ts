@@ -1,10 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createIdentity, openDevice, revokeDevice } from '@authmesh/sdk/admin';
 import { Redis } from 'ioredis';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { startFleet, until } from '../support/fleet';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 
@@ -84,5 +84,51 @@ describeWithRedis('somebody who can write to the store of the list', () => {
     isOver = true;
     await flooding;
     await fleet.stop();
+  }, 30_000);
+});
+
+describeWithRedis('an instance', () => {
+  it('that is started before its identity is there hears of changes all the same', async () => {
+    const redis = await startRedis();
+    const admin = new Redis(redis.url);
+    const fleet = await startFleet(0, { AMESH_STORE_URL: redis.url });
+    const dir = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+    const server = await fleet.start({ AUTH_MESH_DIR: dir });
+    expect(await fleet.call(server)).toContain('503');
+    await cp(fleet.targetDir, dir, { recursive: true });
+    expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
+    const channel = `amesh:${(await fleet.open()).identity.deviceId}:allow_list.json`;
+    await vi.waitFor(async () => expect(await admin.pubsub('NUMSUB', channel)).toEqual([channel, 1]), 10_000);
+    await fleet.stop();
+    admin.disconnect();
+    await redis.stop();
+    await rm(dir, { recursive: true, maxRetries: 5 });
+  }, 30_000);
+
+  it('and an administrator need no more of Redis than docs/production.md says', async () => {
+    const docs = await readFile(new URL('../../docs/production.md', import.meta.url), 'utf8');
+    const [, rules = ''] = /for all of this needs `([^`]+)`/.exec(docs) ?? [];
+    const [, nonceRules = ''] = /A user of\s+Redis with `([^`]+)`/.exec(docs) ?? [];
+    const redis = await startRedis();
+    const admin = new Redis(redis.url);
+    await admin.call('ACL', 'SETUSER', 'list', 'reset', 'on', '>pw', ...rules.split(/\s+/));
+    await admin.call('ACL', 'SETUSER', 'nonces', 'reset', 'on', '>pw', ...nonceRules.split(/\s+/));
+    const as = (user: string) => `redis://${user}:pw@127.0.0.1:${redis.port}`;
+    const fleet = await startFleet(1, { AMESH_STORE_URL: as('list'), REDIS_URL: as('nonces') });
+    const [server] = fleet.servers;
+    if (server === undefined) throw new Error('There is no server.');
+    expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
+    const { trust } = await fleet.open();
+    const { revision } = await trust.update((list) => ({ ...list, hosts: ['a.example'] }));
+    await vi.waitFor(
+      async () => expect(await trust.confirmations(revision)).toEqual({ confirmed: 1, instances: 1 }),
+      10_000,
+    );
+    await vi.waitFor(async () => expect((await trust.lastSeen.read()).size).toBe(1), 10_000);
+    const denied = (await admin.call('ACL', 'LOG')) as unknown[][];
+    expect(denied.map((entry) => entry[5])).toEqual([]);
+    await fleet.stop();
+    admin.disconnect();
+    await redis.stop();
   }, 30_000);
 });
