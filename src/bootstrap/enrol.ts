@@ -65,7 +65,7 @@ export async function enrolAt(
     await response.body?.cancel();
     response = await send(clocks.correct(url, response));
   }
-  const { expiresAt } = await readAnswer(response, url);
+  const { expiresAt } = await readAnswer(response, url, identity.deviceId);
   const now = Math.floor(Date.now() / 1000);
   const until = Math.max(now, Math.min(expiresAt ?? now + YEAR_SECONDS, now + YEAR_SECONDS));
   await device.trust.update((document) =>
@@ -79,7 +79,12 @@ export async function enrolAt(
   );
 }
 
-async function readAnswer(response: Response, url: URL): Promise<{ expiresAt: number | null }> {
+/** Whatever has answered, which on plain HTTP nothing proves: a page for everything is no yes. */
+async function readAnswer(
+  response: Response,
+  url: URL,
+  ownId: string,
+): Promise<{ expiresAt: number | null }> {
   const text = (await response.text()).slice(0, MAX_ANSWER_CHARACTERS);
   let answer: { error?: unknown; deviceId?: unknown; expiresAt?: unknown } = {};
   try {
@@ -88,7 +93,7 @@ async function readAnswer(response: Response, url: URL): Promise<{ expiresAt: nu
     // as below
   }
   const { error, deviceId, expiresAt } = answer;
-  if (response.status === 200 && typeof deviceId === 'string') {
+  if (response.status === 200 && deviceId === ownId) {
     return { expiresAt: Number.isSafeInteger(expiresAt) ? (expiresAt as number) : null };
   }
   if (response.status === 403 && (error === 'grant_expired' || error === 'grant_used_up'))

@@ -124,6 +124,13 @@ describe('a caller with nothing but a grant', () => {
     ['a redirect', 302, '', 'enrolment_failed', 'answered the enrolment with 302.'],
     ['a page for everything', 200, '<html>', 'enrolment_failed', 'answered the enrolment with 200.'],
     [
+      'a yes for another',
+      200,
+      '{"deviceId":"am_AAAAAAAAAAAAAAAA","expiresAt":null}',
+      'enrolment_failed',
+      'answered the enrolment with 200.',
+    ],
+    [
       'a limit of uses',
       403,
       '{"error":"grant_used_up"}',

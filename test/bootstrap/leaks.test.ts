@@ -7,6 +7,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { type Child, type Script, toScript } from '../support/child';
 import { createEnrolling, type Enrolling } from '../support/enrolling';
 import { expectNone, filesBelow, processTable, secretsOf } from '../support/leaks';
+import { requireRuntime } from '../support/runtime-server';
+import type { Runtime } from '../support/runtimes';
 import { swapPart } from '../support/tokens';
 
 let script: Script;
@@ -55,6 +57,34 @@ async function traces(child: Child, dir: string): Promise<string> {
   const seen = await child.line('seen ');
   expect(JSON.parse(seen)).toMatchObject({ child: expect.stringContaining('DEBUG=amesh') }); // it was let look
   return [child.lines.join('\n'), child.stderr(), await processTable(), await filesBelow(dir)].join('\n');
+}
+
+for (const name of ['bun', 'deno'] as const) {
+  const runtime = await requireRuntime(name);
+  it.skipIf(runtime === null)(
+    `a token is taken on ${name}, and out of its environment`,
+    async () => {
+      const bundle = await toScript('test/bootstrap/processes/taker.ts');
+      const { token } = await issueProvision(issuer, { friendlyName: 'prod-server' });
+      const env = {
+        PATH: process.env.PATH,
+        HOME: root,
+        AUTH_MESH_DIR: join(root, 'home'),
+        AMESH_BOOTSTRAP_TOKEN: token,
+      };
+      for (const wasTaken of [true, false]) {
+        const { stdout, stderr } = await (runtime as Runtime).run(bundle.path, [], env);
+        expect(JSON.parse(stdout)).toMatchObject({
+          wasTaken,
+          friendlyName: 'prod-server',
+          child: expect.stringContaining('AUTH_MESH_DIR'),
+        });
+        expectNone(stdout + stderr, await secretsOf(token));
+      }
+      bundle.remove();
+    },
+    60_000,
+  );
 }
 
 describe.skipIf(process.platform !== 'linux')('a token shows nowhere', () => {
