@@ -10,7 +10,7 @@ import { type Fault, toFault } from '../core/fault';
 import { checkFreshness, checkStart, keepUntilMs } from '../core/freshness';
 import type { Device } from '../trust/device';
 import type { AllowListDocument, Grant } from '../trust/document';
-import { type Enrollee, enrolCaller, expectGrant, findGrant } from '../trust/grants';
+import { admit, type Enrollee, enrolCaller, expectGrant, findGrant } from '../trust/grants';
 import { cleanName } from '../trust/names';
 import { documentOf } from '../trust/to-allow-list';
 import { type Enrolment, type EnrolmentFacts, parseEnrolment } from './enrolment';
@@ -116,7 +116,7 @@ async function verify(
 /** Before its nonce is remembered: who holds a grant that is over must not fill the nonce store with keys of their own. */
 function assertRoom(document: AllowListDocument, grantId: string, caller: Enrollee): void {
   try {
-    enrolCaller(document, grantId, caller, nowSeconds());
+    admit(document, grantId, caller, nowSeconds());
   } catch (error) {
     refuseOnly(error);
   }

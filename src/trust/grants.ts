@@ -29,10 +29,37 @@ export function addGrant(document: AllowListDocument, grant: Grant, nowSeconds: 
 }
 
 /**
+ * Looks whether a caller may come by a grant, which costs less than to let it.
+ *
+ * @returns the grant; null where the caller is there already
+ * @throws AmeshError `enrolment_refused` where the grant is gone or the caller was revoked, `grant_expired`,
+ *   `grant_used_up`; `key_mismatch`
+ */
+export function admit(
+  document: AllowListDocument,
+  grantId: string,
+  caller: Enrollee,
+  nowSeconds: number,
+): Grant | null {
+  const grant = expectGrant(document, grantId);
+  if (document.tombstones.some(({ deviceId }) => deviceId === caller.deviceId))
+    throw new AmeshError(
+      'enrolment_refused',
+      `${caller.deviceId} was revoked, so it does not come back by a grant.`,
+    );
+  const known = document.devices.find(({ deviceId }) => deviceId === caller.deviceId);
+  if (known !== undefined && known.publicKey !== caller.publicKey) throw new AmeshError('key_mismatch');
+  if (known?.roles.includes('controller')) return null;
+  if (nowSeconds >= grant.expiresAt) throw new AmeshError('grant_expired');
+  if (grant.used >= grant.uses)
+    throw new AmeshError('grant_used_up', `All ${grant.uses} uses of the grant are taken.`);
+  return grant;
+}
+
+/**
  * Puts a caller into the list by a grant, and counts it. One that is there already is not counted again.
  *
- * @throws AmeshError `enrolment_refused` where the grant is gone or the caller was revoked, `grant_expired`,
- *   `grant_used_up`; `own_key`, `key_mismatch`
+ * @throws AmeshError as {@link admit}; `own_key`
  */
 export function enrolCaller(
   document: AllowListDocument,
@@ -41,18 +68,8 @@ export function enrolCaller(
   nowSeconds: number,
 ): AllowListDocument {
   const swept = sweep(document, nowSeconds);
-  const grant = expectGrant(swept, grantId);
-  if (swept.tombstones.some(({ deviceId }) => deviceId === caller.deviceId))
-    throw new AmeshError(
-      'enrolment_refused',
-      `${caller.deviceId} was revoked, so it does not come back by a grant.`,
-    );
-  const known = swept.devices.find(({ deviceId }) => deviceId === caller.deviceId);
-  if (known !== undefined && known.publicKey !== caller.publicKey) throw new AmeshError('key_mismatch');
-  if (known?.roles.includes('controller')) return document;
-  if (nowSeconds >= grant.expiresAt) throw new AmeshError('grant_expired');
-  if (grant.used >= grant.uses)
-    throw new AmeshError('grant_used_up', `All ${grant.uses} uses of the grant are taken.`);
+  const grant = admit(swept, grantId, caller, nowSeconds);
+  if (grant === null) return document;
 
   const endsAt = nowSeconds + grant.maxLeaseSeconds;
   const lease: Lease = {
