@@ -16,8 +16,10 @@ export {
   type TargetPerson,
 } from './pairing/listen';
 export type { Peer } from './pairing/outcome';
+export { probeRelay } from './pairing/probe-relay';
 export { DEFAULT_RELAY_URL, toRelayUrl } from './pairing/relay-url';
 export type { WrongCode } from './pairing/target';
+export { probeRedis } from './storage/redis/probe';
 export {
   addDevice,
   confirmDevice,
@@ -41,7 +43,9 @@ export { FileStore } from './trust/file-store';
 export { closeGrant, findGrant, grantedDevices, revokeGrant } from './trust/grants';
 export { type Env, homeDir } from './trust/home';
 export { type DeviceIdentity, readIdentity } from './trust/identity';
+export { type Inspected, inspectTrust } from './trust/inspect';
 export { cleanName } from './trust/names';
+export { readOwnerKey } from './trust/owner-key';
 export { type CreateIdentityOptions, createIdentity, resetTrust } from './trust/setup';
 export { cancelToken, findIssued, pendingTokens } from './trust/tokens';
 export { fromTrustLine, type TrustLine, toTrustLine } from './trust/trust-line';

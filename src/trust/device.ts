@@ -43,7 +43,7 @@ export async function openDevice(
  * folder in any case, out of reach of whoever has the store.
  */
 export function openTrust(
-  folder: FileStore,
+  folder: DocumentStore,
   owner: Owner,
   list: string,
   shared: DocumentStore | null,

@@ -1,4 +1,5 @@
 import type { ArgsDef, CommandDef } from 'citty';
+import type { ExitCode } from './exit-codes';
 
 // biome-ignore lint/suspicious/noExplicitAny: how citty itself says "whatever its arguments are"
 export type Command = CommandDef<any>;
@@ -11,6 +12,8 @@ export interface Result {
   readonly data?: readonly string[];
   /** What happened and what comes next, line by line, for stderr. */
   readonly notes?: readonly string[];
+  /** Of a command that has done its work and found something wrong; default 0. */
+  readonly exitCode?: ExitCode;
 }
 
 /** The flags that every command takes. */

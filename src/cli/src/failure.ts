@@ -57,7 +57,7 @@ export async function toFailure(
   }
   const { isAmeshError } = await import('@authmesh/sdk/core');
   if (isAmeshError(error)) {
-    const { code, message, fix } = error;
+    const { code, fix } = error;
     const unchanged =
       !fix.includes(UNCHANGED) &&
       code !== 'store_unsynced' &&
@@ -65,7 +65,7 @@ export async function toFailure(
       !(MOVING.has(path) && LATE.has(code));
     return {
       code,
-      message: message.endsWith(fix) ? message.slice(0, message.length - fix.length).trim() : message,
+      message: causeOf(error),
       hint:
         pairAgain(fix, path, rawArgs) ?? forHere(MOVING.has(path) ? fix.replace(` ${UNCHANGED}`, '') : fix),
       exitCode: EXIT_OF_CODE[code] ?? EXIT.failure,
@@ -98,8 +98,13 @@ export async function toFailure(
   };
 }
 
+/** What an error says without its fix. */
+export function causeOf({ message, fix }: { readonly message: string; readonly fix: string }): string {
+  return message.endsWith(fix) ? message.slice(0, message.length - fix.length).trim() : message;
+}
+
 /** The fixes of the SDK name commands behind a colon; a shell would take `<name>` for a redirection. */
-function forHere(fix: string): string {
+export function forHere(fix: string): string {
   return fix.replace(/(?<=: )amesh [^.]+/g, (command) => here(command.replace('<name>', 'NAME')));
 }
 

@@ -6,9 +6,6 @@ import { nearest } from './nearest';
 import { printable } from './printable';
 import { usageLine } from './usage';
 
-/** Commands of the design that this release does not have. */
-const COMING: ReadonlySet<string> = new Set(['doctor']);
-
 /** A command and the arguments that are its own. */
 export interface Found {
   /** As it is typed: `amesh trust add`. */
@@ -64,11 +61,6 @@ function assertShared(flags: readonly string[], command: Command, path: string):
 }
 
 function unknownCommand(word: string, path: string, command: Command, known: readonly string[]): UsageError {
-  if (path === 'amesh' && COMING.has(word)) {
-    return new UsageError(`amesh ${word} is coming in a later release.`, {
-      usage: usageLine(path, command),
-    });
-  }
   const meant = nearest(word, known);
   const shown = printable(word.length > 60 ? `${word.slice(0, 59)}…` : word);
   return new UsageError(`There is no command ${path} ${shown}.`, {

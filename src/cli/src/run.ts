@@ -42,7 +42,7 @@ export async function run(root: Command, argv: readonly string[]): Promise<ExitC
     }
     const { result } = await runCommand(command, { rawArgs, data: options });
     printResult(result as Result, options);
-    return EXIT.ok;
+    return (result as Result).exitCode ?? EXIT.ok;
   } catch (error) {
     const failure = await toFailure(error, found, usageLine(found.path, found.command));
     printFailure(failure, options);

@@ -4,6 +4,7 @@ import { warnOnce } from '../../log';
 import type { IoRedis, RedisNode } from './client';
 import { RedisConnection } from './connection';
 import { INSTANCE_SKEW_SECONDS, type RedisNonceStoreOptions, readRedisNonceOptions } from './options';
+import { problemOf } from './problem';
 import { toReason } from './reason';
 import { askRedis, mark, type RedisFacts } from './remembers';
 import { type Waiting, within } from './within';
@@ -167,7 +168,7 @@ export class RedisNonceStore implements NonceStore {
     try {
       facts = await Promise.all(masters.map(askInTime));
       for (const fact of facts) {
-        const problem = problemOf(fact, this.#connection.isCluster);
+        const problem = problemOf(fact, this.#connection.isCluster, warnOnce);
         if (problem === null) continue;
         this.#shut(problem);
         warnOnce(`No signed request is let in. ${problem}`);
@@ -236,21 +237,6 @@ function markInTime(node: RedisNode, facts: RedisFacts, since: number): Promise<
 
 function inTime<T>(run: () => Promise<T>): Promise<T> {
   return within(CHECK_TIMEOUT_MS, run, () => new Error('It does not answer.'));
-}
-
-/** Why a Redis must not be counted on; null where it may. */
-function problemOf({ maxmemoryPolicy, isCluster }: RedisFacts, viaCluster: boolean): string | null {
-  if (isCluster && !viaCluster) {
-    return 'This Redis is one node of a cluster: use new RedisNonceStore({ cluster: [process.env.REDIS_URL] }).';
-  }
-  if (maxmemoryPolicy === undefined) {
-    warnOnce(
-      'This Redis does not say its maxmemory-policy. See to it that it is noeviction: any other may throw nonces away that could still be replayed.',
-    );
-    return null;
-  }
-  if (maxmemoryPolicy === 'noeviction') return null;
-  return `This Redis has the maxmemory-policy ${maxmemoryPolicy}, and may throw nonces away that could still be replayed. Run: redis-cli CONFIG SET maxmemory-policy noeviction`;
 }
 
 function isSame(a: readonly RedisNode[], b: readonly RedisNode[]): boolean {

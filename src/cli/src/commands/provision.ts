@@ -87,7 +87,7 @@ async function waitFor(
   device: Device,
   entry: IssuedToken,
   relay: string,
-  { json, data, notes }: Required<Result>,
+  { json, data, notes }: Required<Omit<Result, 'exitCode'>>,
   options: OutputOptions,
 ): Promise<Result> {
   const teller = new Teller(options);

@@ -16,6 +16,7 @@ export const root = defineCommand({
     list: () => import('./list').then(({ list }) => list),
     revoke: () => import('./revoke').then(({ revoke }) => revoke),
     config: () => import('./config').then(({ config }) => config),
+    doctor: () => import('./doctor').then(({ doctor }) => doctor),
     relay: () => import('./relay').then(({ relay }) => relay),
   },
 });

@@ -1,0 +1,123 @@
+import { readOwnerKey } from '@authmesh/sdk/admin';
+import { defineCommand } from 'citty';
+import { type Result, SHARED_ARGS } from '../command';
+import { checkClock } from '../doctor/clock';
+import { checkFolder } from '../doctor/files';
+import { bounded, type Finding } from '../doctor/finding';
+import { checkHosts, checkList, checkSeen, type FoundList } from '../doctor/list';
+import { checkIdentity, checkKey, checkVersions, type FoundIdentity, type FoundKey } from '../doctor/machine';
+import { checkNonces, checkRelay, checkStore, type FoundRelay } from '../doctor/network';
+import { checkTarget, type FoundTarget } from '../doctor/target';
+import { UNCHANGED, UsageError } from '../errors';
+import { EXIT, type ExitCode } from '../exit-codes';
+import { machineDir } from '../machine';
+import type { OutputOptions } from '../output';
+import { Teller } from '../teller';
+
+type Check = readonly [name: string, finding: Finding];
+
+const MARKS = Object.freeze({ ok: '✓', warning: '!', failed: '✗', skipped: '-' });
+
+export const doctor = defineCommand({
+  meta: { name: 'doctor', description: 'Looks for what is wrong on this machine; changes nothing' },
+  args: {
+    url: {
+      type: 'positional',
+      required: false,
+      description: 'A server to call with a signed GET, such as https://api.example.com/health',
+    },
+    ...SHARED_ARGS,
+  },
+
+  async run({ args, data }): Promise<Result> {
+    const url = args.url === undefined ? null : toUrl(args.url);
+    const teller = new Teller(data as OutputOptions);
+    teller.wait(() => 'Looking…');
+    try {
+      return toResult(await examine(machineDir(), url));
+    } finally {
+      teller.stop();
+    }
+  },
+});
+
+async function examine(dir: string, url: URL | null): Promise<Check[]> {
+  const elsewhere = Promise.all([
+    bounded(checkStore),
+    bounded(checkNonces),
+    bounded(() => checkRelay(dir)) as Promise<FoundRelay>,
+  ]);
+  const versions = await bounded(checkVersions);
+  const folder = [await bounded(() => checkFolder(dir))].flat();
+  const found: FoundIdentity = await bounded(() => checkIdentity(dir));
+  const { identity } = found;
+  const key: FoundKey = await bounded(() => checkKey(dir, identity));
+  const list: FoundList = await bounded(async () => checkList(dir, key.signer?.publicKey ?? ownerKey()));
+  const { inspected } = list;
+  const document = inspected?.document;
+  const seen = await bounded(() => checkSeen(dir, inspected));
+  const hosts = await bounded(() => checkHosts(document));
+  const target: FoundTarget | null =
+    url === null ? null : await bounded((signal) => checkTarget(url, key.signer, document, signal));
+  const [store, nonces, relay] = await elsewhere;
+  const clock = await bounded(() => checkClock([relay.clock, target?.clock], identity, inspected));
+  return [
+    ['versions', versions],
+    ...folder.map((finding) => ['folder', finding] as const),
+    ['identity', found],
+    ['key', key],
+    ['list', list],
+    ['seen', seen],
+    ['hosts', hosts],
+    ['store', store],
+    ['nonces', nonces],
+    ['relay', relay],
+    ['clock', clock],
+    ...(target === null ? [] : [['target', target] as const]),
+  ];
+}
+
+/** Of an instance that has no key of its own. @throws TypeError where it is none */
+function ownerKey(): Uint8Array | undefined {
+  return readOwnerKey(process.env) ?? undefined;
+}
+
+function toResult(all: readonly Check[]): Result {
+  const of = (state: Finding['state']) => all.filter(([, finding]) => finding.state === state);
+  const [broken, doubtful] = [of('failed'), of('warning')];
+  const checks = all.map(([check, { state, message, fix }]) => ({ check, state, message, fix }));
+  const data = all.flatMap(([check, { state, message, fix }]) => [
+    `${MARKS[state]} ${check.padEnd(8)}  ${message}`,
+    ...(fix === null ? [] : [`            Fix: ${fix}`]),
+  ]);
+  if (broken.length === 0) {
+    const more = doubtful.length === 0 ? '' : ` To look at: ${namesOf(doubtful)}.`;
+    return { json: { checks }, data, notes: [`✓ Nothing is broken.${more}`] };
+  }
+  const message = `Something is wrong: ${namesOf(broken)}.`;
+  const hint = broken.map(([, { fix }]) => fix).find((fix) => fix !== null) ?? '';
+  return {
+    json: { ok: false, error: { code: 'checks_failed', message, hint }, checks },
+    data,
+    notes: [`✗ ${message} ${UNCHANGED}`],
+    exitCode: exitCodeOf(broken),
+  };
+}
+
+function namesOf(checks: readonly Check[]): string {
+  return [...new Set(checks.map(([name]) => name))].join(', ');
+}
+
+/** A code of its own only where it says all: nothing else has failed, or follows from it. */
+function exitCodeOf(broken: readonly Check[]): ExitCode {
+  const [first, ...others] = broken.map(([, { exitCode = EXIT.failure }]) => exitCode) as [ExitCode];
+  if (first === EXIT.noIdentity) return first;
+  return others.length === 0 ? first : EXIT.failure;
+}
+
+function toUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '')
+    return url;
+  throw new UsageError('The server is a URL such as https://api.example.com/health.');
+}

@@ -1,0 +1,61 @@
+import type { DeviceIdentity, Inspected } from '@authmesh/sdk/admin';
+import { isLoopback } from '@authmesh/sdk/admin';
+import { momentText } from '../duration';
+import { type Finding, failed, ok, skipped, warning } from './finding';
+
+/** A Date header has whole seconds, and takes its time: a smaller difference is none. */
+const NOISE_SECONDS = 2;
+/** What instances behind one address may differ by, and what a server refuses beyond. */
+const LIMITS = Object.freeze({ instances: 10, requests: 30 });
+
+const SET_CLOCK = 'sudo timedatectl set-ntp true';
+
+/** The clock of somebody else. */
+export interface SeenClock {
+  readonly host: string;
+  /** Theirs minus ours. */
+  readonly aheadSeconds: number;
+}
+
+/** What a server says that the time is; null where it does not say, or could not be believed. */
+export async function clockOf(url: URL, signal: AbortSignal): Promise<SeenClock | null> {
+  try {
+    const response = await fetch(url, { signal, redirect: 'manual' });
+    await response.body?.cancel();
+    return clockIn(url, response);
+  } catch {
+    return null;
+  }
+}
+
+export function clockIn(url: URL, { headers }: Response): SeenClock | null {
+  const dateMs = Date.parse(headers.get('date') ?? '');
+  const isPrivate = url.protocol === 'https:' || isLoopback(url.host);
+  if (Number.isNaN(dateMs) || headers.has('age') || !isPrivate) return null;
+  return { host: url.host, aheadSeconds: Math.round((dateMs + 500 - Date.now()) / 1000) };
+}
+
+/** By the clocks of others, and by what this machine itself has written down. */
+export async function checkClock(
+  clocks: readonly (SeenClock | null | undefined)[],
+  identity: DeviceIdentity | undefined,
+  inspected: Inspected | undefined,
+): Promise<Finding> {
+  const written = Math.max(identity?.createdAt ?? 0, inspected?.document.updatedAt ?? 0);
+  const nowSeconds = Date.now() / 1000;
+  if (written > nowSeconds + LIMITS.requests) {
+    return failed(`It is behind: something was written here at ${momentText(written)}.`, SET_CLOCK);
+  }
+  const seen = clocks.filter((clock) => clock !== null && clock !== undefined);
+  const worst = seen.sort((a, b) => Math.abs(b.aheadSeconds) - Math.abs(a.aheadSeconds))[0];
+  if (worst === undefined) return skipped('Nobody is there to compare it with.');
+  const difference = Math.abs(worst.aheadSeconds);
+  const text = `${difference} s ${worst.aheadSeconds > 0 ? 'behind' : 'ahead of'} the clock of ${worst.host}.`;
+  if (difference > LIMITS.requests) {
+    return failed(`${text} Servers refuse what differs by more than ${LIMITS.requests} s.`, SET_CLOCK);
+  }
+  if (difference > LIMITS.instances) {
+    return warning(`${text} Instances that share nonces may differ by ${LIMITS.instances} s.`, SET_CLOCK);
+  }
+  return ok(difference <= NOISE_SECONDS ? `The same as the clock of ${worst.host}.` : text);
+}

@@ -1,0 +1,66 @@
+import { access, constants } from 'node:fs/promises';
+import {
+  type AllowListDocument,
+  FileStore,
+  type Inspected,
+  inspectTrust,
+  parseHosts,
+} from '@authmesh/sdk/admin';
+import { here } from '../here';
+import { answersTo, hostsText } from '../machine';
+import { type Finding, failed, ok, skipped, warning } from './finding';
+
+export interface FoundList extends Finding {
+  readonly inspected?: Inspected;
+}
+
+/** @param owner whose key has to have sealed it; undefined where that is not known for sure */
+export async function checkList(dir: string, owner: Uint8Array | undefined): Promise<FoundList> {
+  if (owner === undefined) return skipped('Not looked at: only the key can tell whether its seal is right.');
+  const inspected = await inspectTrust(new FileStore(dir), owner, process.env);
+  const { devices, revision } = inspected.document;
+  const count = (role: 'controller' | 'target') => devices.filter(({ roles }) => roles.includes(role)).length;
+  const where = process.env.AMESH_STORE_URL ? 'in the store of AMESH_STORE_URL, ' : '';
+  return {
+    ...ok(
+      `Sealed, ${where}revision ${revision}: ${count('controller')} may call this machine, it may call ${count('target')}.`,
+    ),
+    inspected,
+  };
+}
+
+/** The record that shows an older copy of the list for what it is. */
+export async function checkSeen(dir: string, inspected: Inspected | undefined): Promise<Finding> {
+  if (inspected === undefined) return skipped('Without a list there is nothing to compare.');
+  const { seen } = inspected;
+  if (seen !== null) return ok(`Revision ${seen.revision} is the newest that was seen here.`);
+  const isWritable = await access(dir, constants.W_OK).then(
+    () => true,
+    () => false,
+  );
+  return isWritable
+    ? skipped('Nothing was seen here yet.')
+    : skipped('The folder cannot be written: only running servers notice an older list.');
+}
+
+/** @param document undefined where it cannot be read */
+export async function checkHosts(document: AllowListDocument | undefined): Promise<Finding> {
+  const { AMESH_HOSTS } = process.env;
+  try {
+    parseHosts(AMESH_HOSTS ?? '');
+  } catch (error) {
+    return failed(
+      `AMESH_HOSTS is wrong, and a server would not start with it: ${(error as Error).message}`,
+      'export AMESH_HOSTS=api.example.com',
+    );
+  }
+  if (document === undefined && !AMESH_HOSTS) return skipped('They are in the list, which is not there.');
+  const { hosts, from } = answersTo(document ?? { hosts: [] });
+  if (hosts.length > 0) return ok(`${hostsText(hosts)} (${from === 'AMESH_HOSTS' ? from : 'the list'}).`);
+  const callers = document?.devices.filter(({ roles }) => roles.includes('controller')).length ?? 0;
+  if (callers === 0) return ok('localhost only.');
+  return warning(
+    `localhost only, though ${callers === 1 ? '1 machine' : `${callers} machines`} may call this one. Do they use another name?`,
+    here('amesh config hosts --add api.example.com'),
+  );
+}

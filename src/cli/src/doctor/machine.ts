@@ -1,0 +1,64 @@
+import { createRequire } from 'node:module';
+import { type DeviceIdentity, FileStore, findBackend, readIdentity } from '@authmesh/sdk/admin';
+import type { Signer } from '@authmesh/sdk/core';
+import { version } from '../../package.json';
+import { EXIT } from '../exit-codes';
+import { here } from '../here';
+import { isPipe } from './files';
+import { type Finding, failed, ok, skipped, warning } from './finding';
+
+const OLDEST_NODE = [20, 19] as const;
+
+export async function checkVersions(): Promise<Finding> {
+  const sdk = createRequire(import.meta.url)('@authmesh/sdk/package.json').version as string;
+  const { node } = process.versions;
+  const text = `@authmesh/cli ${version}, @authmesh/sdk ${sdk}, Node ${node} on ${process.platform} ${process.arch}.`;
+  const [major = 0, minor = 0] = node.split('.').map(Number);
+  if (major < OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor < OLDEST_NODE[1]))
+    return failed(text, `Use Node ${OLDEST_NODE.join('.')} or newer.`);
+  return sdk === version ? ok(text) : warning(text, `npm install --global @authmesh/cli@${sdk}`);
+}
+
+export interface FoundIdentity extends Finding {
+  readonly identity?: DeviceIdentity;
+}
+
+export async function checkIdentity(dir: string): Promise<FoundIdentity> {
+  const identity = await readIdentity(new FileStore(dir));
+  if (identity !== null)
+    return { ...ok(`${JSON.stringify(identity.friendlyName)} (${identity.deviceId}).`), identity };
+  const { AMESH_OWNER_KEY, AMESH_BOOTSTRAP_TOKEN } = process.env;
+  if (AMESH_OWNER_KEY) return skipped('There is none, and none is needed: AMESH_OWNER_KEY is set.');
+  if (AMESH_BOOTSTRAP_TOKEN) {
+    return warning(
+      'There is none yet. The first verify() or fetch makes one with AMESH_BOOTSTRAP_TOKEN.',
+      null,
+    );
+  }
+  return {
+    ...failed(`There is none in ${dir}.`, here('amesh init --name NAME')),
+    exitCode: EXIT.noIdentity,
+  };
+}
+
+export interface FoundKey extends Finding {
+  readonly signer?: Signer;
+}
+
+/** @param identity undefined where there is none */
+export async function checkKey(dir: string, identity: DeviceIdentity | undefined): Promise<FoundKey> {
+  if (identity === undefined) return skipped('Without an identity there is none.');
+  const { AUTH_MESH_PASSPHRASE, AMESH_PASSPHRASE_FILE } = process.env;
+  if (!AUTH_MESH_PASSPHRASE && AMESH_PASSPHRASE_FILE && (await isPipe(AMESH_PASSPHRASE_FILE))) {
+    return warning('Not opened: AMESH_PASSPHRASE_FILE is a pipe, which can be read only once.', null);
+  }
+  const context = { dir, env: process.env };
+  const backend = findBackend(identity.key.backend);
+  const { available, reason } = await backend.probe(context);
+  if (!available) return failed(reason ?? 'Its backend is not available here.', null);
+  const signer = await backend.open(identity.key.ref, context);
+  if (Buffer.from(signer.publicKey).toString('base64url') !== identity.publicKey) {
+    return failed('It is another one than identity.json names.', 'Put the right identity.json back.');
+  }
+  return { ...ok(await backend.describe(context)), signer };
+}

@@ -1,0 +1,71 @@
+import { FileStore, probeRedis, probeRelay } from '@authmesh/sdk/admin';
+import { EXIT } from '../exit-codes';
+import { here } from '../here';
+import { chooseRelay, type RelayChoice } from '../relay-choice';
+import { clockOf, type SeenClock } from './clock';
+import { type Finding, failed, ok, PATIENCE_MS, skipped, toFinding, warning } from './finding';
+
+/** Less than a check may take, so that it can say what has not answered. */
+const RELAY_MS = PATIENCE_MS - 1000;
+
+const FORGETFUL = 'redis-cli CONFIG SET maxmemory-policy noeviction';
+
+export async function checkStore(): Promise<Finding> {
+  const { AMESH_STORE_URL } = process.env;
+  if (!AMESH_STORE_URL) return skipped('AMESH_STORE_URL is not set: the list lies in the folder.');
+  return askRedis(AMESH_STORE_URL, 'AMESH_STORE_URL');
+}
+
+export async function checkNonces(): Promise<Finding> {
+  const { REDIS_URL } = process.env;
+  if (REDIS_URL) return askRedis(REDIS_URL, 'REDIS_URL');
+  return skipped('REDIS_URL is not set: nonces are kept in memory, which is exact for one process.');
+}
+
+async function askRedis(url: string, variable: string): Promise<Finding> {
+  const startedAt = performance.now();
+  const fix = `Check that Redis runs, and the address in ${variable}.`;
+  try {
+    const problem = await probeRedis(url, variable);
+    if (problem !== null) return failed(problem, problem.includes('maxmemory') ? FORGETFUL : null);
+  } catch (error) {
+    const { message } = error as Error;
+    if (error instanceof TypeError) return failed(message, `export ${variable}=redis://localhost:6379`);
+    const [text = '', install] = message.split(' Run: ');
+    if (install !== undefined)
+      return warning(`Not asked: ${text} beside this command.`, `npm install --global ioredis`);
+    return failed(`The Redis of ${variable} does not answer: ${message}`, fix);
+  }
+  return ok(`The Redis of ${variable} answers, in ${Math.ceil(performance.now() - startedAt)} ms.`);
+}
+
+export interface FoundRelay extends Finding {
+  readonly clock?: SeenClock | null;
+}
+
+/** Only pairing needs one: the default one may be out of reach. */
+export async function checkRelay(dir: string): Promise<FoundRelay> {
+  const signal = AbortSignal.timeout(RELAY_MS);
+  let relay: RelayChoice;
+  try {
+    relay = await chooseRelay(undefined, new FileStore(dir));
+  } catch (error) {
+    return failed((error as Error).message, here('amesh config relay wss://relay.example.com/ws'));
+  }
+  const { url, from } = relay;
+  const health = new URL('/health', url.replace(/^ws/, 'http'));
+  const clock = clockOf(health, signal);
+  try {
+    await probeRelay(url, signal);
+  } catch (error) {
+    const { message, fix } = signal.aborted
+      ? failed(`The relay at ${url} did not answer within ${RELAY_MS / 1000} s.`, null)
+      : toFinding(error);
+    if (from === 'default')
+      return warning(`${message} Only pairing by a code needs it.`, here('amesh listen --serve'));
+    const better = /--relay (\S+\/ws)$/.exec(fix ?? '')?.[1] ?? 'wss://relay.example.com/ws';
+    const command = from === 'config' ? here(`amesh config relay ${better}`) : `export ${from}=${better}`;
+    return { ...failed(message, command), exitCode: EXIT.relayUnreachable };
+  }
+  return { ...ok(`${url} takes connections (${from}).`), clock: await clock };
+}

@@ -1,0 +1,12 @@
+import { RelaySocket } from './relay-socket';
+import { toRelayUrl } from './relay-url';
+
+/**
+ * Connects to a relay and leaves it, without asking for anything.
+ *
+ * @throws AmeshError `relay_unreachable`, `relay_busy`; the signal's reason; TypeError for a URL that no relay has
+ */
+export async function probeRelay(relay: string, signal?: AbortSignal): Promise<void> {
+  const socket = await RelaySocket.connect(toRelayUrl(relay), signal);
+  await socket.close();
+}

@@ -1,0 +1,38 @@
+import { openTrust } from './device';
+import type { AllowListDocument } from './document';
+import type { DocumentStore } from './document-store';
+import type { FileStore } from './file-store';
+import type { Env } from './home';
+import { toOwnerKey } from './owner-key';
+import { type Seen, SeenRevisions } from './seen';
+import { sharedStoreOf } from './shared-store';
+
+/** A list as it lies there, and what was seen of it here. */
+export interface Inspected {
+  readonly document: AllowListDocument;
+  /** Null where nothing was seen here yet. */
+  readonly seen: Seen | null;
+}
+
+/**
+ * Opens the allow list of a folder, or of the store of AMESH_STORE_URL, and writes nothing: not even that it was seen.
+ *
+ * @param owner whose key has to have sealed it: a compressed point, 33 bytes
+ * @throws AmeshError `allow_list_integrity_failure`, `allow_list_unavailable`
+ */
+export async function inspectTrust(folder: FileStore, owner: Uint8Array, env: Env): Promise<Inspected> {
+  const { deviceId, publicKey } = await toOwnerKey(owner);
+  const kept = readOnly(folder);
+  const seen = await new SeenRevisions(kept).read(deviceId);
+  const shared = sharedStoreOf(env);
+  const trust = openTrust(kept, { publicKey }, deviceId, shared === null ? null : readOnly(shared));
+  return { document: await trust.read(), seen };
+}
+
+function readOnly(store: DocumentStore): DocumentStore {
+  return {
+    read: (key, atMost) => store.read(key, atMost),
+    swap: async () => false,
+    isEventual: store.isEventual,
+  };
+}

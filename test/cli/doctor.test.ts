@@ -1,0 +1,528 @@
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { chmod, readdir, readFile, rm, stat, symlink, unlink, writeFile } from 'node:fs/promises';
+import { createServer, type RequestListener } from 'node:http';
+import { join } from 'node:path';
+import { createAmesh } from '@authmesh/sdk';
+import { addDevice, type DeviceIdentity, openDevice, setHosts } from '@authmesh/sdk/admin';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { TestRelay } from '../relay/client';
+import { listen } from '../support/listen';
+import { startRoomyRelay } from '../support/pairing';
+import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
+import { type Machine, objectOf, type Ran, type RunOptions, useMachines } from './amesh';
+
+const createMachine = useMachines();
+let relay: TestRelay;
+let url: string;
+const endings: (() => unknown)[] = [];
+beforeAll(async () => {
+  relay = await startRoomyRelay();
+  url = `ws://127.0.0.1:${relay.port}/ws`;
+});
+afterAll(async () => {
+  await Promise.all(endings.map((end) => end()));
+  await relay.relay.close();
+});
+
+async function createNamed(name: string): Promise<Machine> {
+  const machine = await createMachine();
+  await machine.init(name);
+  return machine;
+}
+
+interface Finding {
+  readonly check: string;
+  readonly state: string;
+  readonly message: string;
+  readonly fix: string | null;
+}
+
+/** What it says for programs; checks that appear twice as the last one. */
+interface Examined extends Ran {
+  readonly all: readonly Finding[];
+  readonly of: Readonly<Record<string, Finding>>;
+  readonly json: Readonly<Record<string, unknown>>;
+}
+
+const env = (more: RunOptions['env'] = {}) => ({
+  AMESH_RELAY_URL: url,
+  REDIS_URL: '',
+  AMESH_STORE_URL: '',
+  ...more,
+});
+
+async function examine(machine: Machine, more: RunOptions['env'] = {}, ...args: string[]): Promise<Examined> {
+  const ran = await machine.amesh(['doctor', '--json', ...args], { env: env(more) });
+  const json = objectOf(ran);
+  const all = json.checks as Finding[];
+  return { ...ran, json, all, of: Object.fromEntries(all.map((finding) => [finding.check, finding])) };
+}
+
+const statesOf = (all: readonly Finding[]) =>
+  Object.fromEntries(
+    all.filter(({ state }) => state !== 'ok' && state !== 'skipped').map((f) => [f.check, f.state]),
+  );
+
+/** Every file with its bytes, mode and time. */
+async function fingerprintOf(dir: string): Promise<string> {
+  const hash = createHash('sha256');
+  for (const name of (await readdir(dir, { recursive: true })).sort()) {
+    const { mode, mtimeMs } = await stat(join(dir, name));
+    hash.update(`${name} ${mode} ${mtimeMs} `);
+    hash.update(await readFile(join(dir, name)).catch(() => ''));
+  }
+  return hash.digest('hex');
+}
+
+async function trust(
+  machine: Machine,
+  { deviceId, publicKey, friendlyName }: DeviceIdentity,
+  role: 'controller' | 'target',
+  hosts: string[] = [],
+) {
+  const { trust } = await openDevice(machine.dir, {});
+  await trust.update((list) => addDevice(list, { deviceId, publicKey, friendlyName, role, hosts }, 0));
+}
+
+async function serve(handler: RequestListener) {
+  const server = await listen(createServer(handler));
+  endings.push(() => server.close());
+  return server;
+}
+
+describe.concurrent('a machine where all is well', () => {
+  it.concurrent('gets a line for each check, and is as it was', async () => {
+    const machine = await createNamed('prod-api');
+    const { deviceId } = JSON.parse(await readFile(join(machine.dir, 'identity.json'), 'utf8'));
+    const before = await fingerprintOf(machine.dir);
+    const ran = await machine.amesh(['doctor'], { env: env() });
+    expect(ran.code).toBe(0);
+    expect(ran.stderr).toBe('✓ Nothing is broken.\n');
+    const lines = ran.stdout.split('\n');
+    expect(lines[0]).toMatch(
+      /^✓ versions {2}@authmesh\/cli \S+, @authmesh\/sdk \S+, Node \d+\.\d+\.\d+ on \w+ \w+\.$/,
+    );
+    expect(lines.slice(1)).toEqual([
+      `✓ folder    ${machine.dir} (0700).`,
+      `✓ identity  "prod-api" (${deviceId}).`,
+      "✓ key       Encrypted file; its passphrase was generated and lies beside it. Whoever can read this account's files can copy the key.",
+      '✓ list      Sealed, revision 1: 0 may call this machine, it may call 0.',
+      '✓ seen      Revision 1 is the newest that was seen here.',
+      '✓ hosts     localhost only.',
+      '- store     AMESH_STORE_URL is not set: the list lies in the folder.',
+      '- nonces    REDIS_URL is not set: nonces are kept in memory, which is exact for one process.',
+      `✓ relay     ${url} takes connections (AMESH_RELAY_URL).`,
+      `✓ clock     The same as the clock of 127.0.0.1:${relay.port}.`,
+      '',
+    ]);
+    expect(await fingerprintOf(machine.dir)).toBe(before);
+  });
+
+  it.concurrent('is told for programs with --json', async () => {
+    const { code, json, all, stderr } = await examine(await createNamed('prod-api'));
+    expect([code, stderr]).toEqual([0, '']);
+    expect(Object.keys(json)).toEqual(['ok', 'checks']);
+    expect(json.ok).toBe(true);
+    for (const finding of all) expect(Object.keys(finding)).toEqual(['check', 'state', 'message', 'fix']);
+  });
+
+  it.concurrent('does not note that a list was seen which nobody had seen', async () => {
+    const machine = await createNamed('prod-api');
+    await unlink(join(machine.dir, 'seen.json'));
+    const before = await fingerprintOf(machine.dir);
+    const { code, of } = await examine(machine);
+    expect(code).toBe(0);
+    expect(of.seen).toMatchObject({ state: 'skipped', message: 'Nothing was seen here yet.' });
+    expect(await fingerprintOf(machine.dir)).toBe(before);
+  });
+});
+
+describe.concurrent('the identity', () => {
+  it.concurrent('is not there', async () => {
+    const machine = await createMachine();
+    const { code, of, json } = await examine(machine);
+    expect(code).toBe(10);
+    const fix = machine.here('amesh init --name NAME');
+    expect(of.identity).toEqual({
+      check: 'identity',
+      state: 'failed',
+      message: `There is none in ${machine.dir}.`,
+      fix,
+    });
+    expect(json).toMatchObject({
+      ok: false,
+      error: { code: 'checks_failed', message: 'Something is wrong: identity.', hint: fix },
+    });
+    await expect(stat(machine.dir)).rejects.toThrow('ENOENT');
+    const ran = await machine.amesh(['doctor'], { env: env() });
+    expect(ran.stderr).toBe('✗ Something is wrong: identity. No changes were made.\n');
+    expect(ran.stdout).toContain(`✗ identity  There is none in ${machine.dir}.\n            Fix: ${fix}\n`);
+  });
+
+  it.concurrent('is still to come, by a token that is not printed', async () => {
+    const { code, of, stdout } = await examine(await createMachine(), { AMESH_BOOTSTRAP_TOKEN: 'eyJSECRET' });
+    expect(code).toBe(0);
+    expect(of.identity?.state).toBe('warning');
+    expect(stdout).not.toContain('eyJSECRET');
+  });
+
+  it.concurrent('is damaged', async () => {
+    const machine = await createNamed('prod-api');
+    await writeFile(join(machine.dir, 'identity.json'), '{');
+    const { code, of } = await examine(machine);
+    expect(code).toBe(1);
+    expect(of.identity).toMatchObject({
+      state: 'failed',
+      message: 'identity.json is not an identity of this version of amesh.',
+      fix: 'Check the files of AUTH_MESH_DIR and who may read them.',
+    });
+    expect([of.key?.state, of.list?.state]).toEqual(['skipped', 'skipped']);
+  });
+});
+
+describe.concurrent('the key', () => {
+  it.concurrent('is not there', async () => {
+    const machine = await createNamed('prod-api');
+    await rm(join(machine.dir, 'keys'), { recursive: true });
+    const { code, of } = await examine(machine);
+    expect(code).toBe(1);
+    expect(of.key?.state).toBe('failed');
+    expect(of.key?.message).toMatch(/^The key file \S+ is not there\.$/);
+    expect(of.list?.message).toBe('Not looked at: only the key can tell whether its seal is right.');
+  });
+
+  it.concurrent('does not open with the passphrase, and that is not printed', async () => {
+    const machine = await createNamed('prod-api');
+    const { code, of, stdout } = await examine(machine, { AUTH_MESH_PASSPHRASE: 'SECRET horse' });
+    expect(code).toBe(1);
+    expect(of.key).toMatchObject({
+      state: 'failed',
+      fix: 'Unset AUTH_MESH_PASSPHRASE and AMESH_PASSPHRASE_FILE, or take the credential away.',
+    });
+    expect(stdout).not.toContain('SECRET');
+    expect(stdout).not.toContain((await readFile(join(machine.dir, '.passphrase'), 'utf8')).trim());
+  });
+
+  it.concurrent('stays shut where its passphrase comes through a pipe', async () => {
+    const machine = await createNamed('prod-api');
+    const pipe = join(machine.dir, '..', 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const { code, of } = await examine(machine, { AMESH_PASSPHRASE_FILE: pipe });
+    expect(code).toBe(0);
+    expect(of.key).toMatchObject({
+      state: 'warning',
+      message: 'Not opened: AMESH_PASSPHRASE_FILE is a pipe, which can be read only once.',
+    });
+  });
+});
+
+describe.concurrent('files that others get at', () => {
+  it.concurrent('are told with the commands that close them', async () => {
+    const machine = await createNamed('prod-api');
+    const [key = ''] = await readdir(join(machine.dir, 'keys'));
+    await chmod(machine.dir, 0o777);
+    await chmod(join(machine.dir, '.passphrase'), 0o444);
+    await chmod(join(machine.dir, 'keys', key), 0o640);
+    await chmod(join(machine.dir, 'allow_list.json'), 0o666);
+    const { code, all, json } = await examine(machine);
+    expect([code, json.ok]).toEqual([0, true]);
+    const folder = all.filter(({ check }) => check === 'folder');
+    expect(folder.map(({ state, message, fix }) => [state, message, fix])).toEqual([
+      ['warning', `${machine.dir} can be written by others (0777).`, `chmod 700 ${machine.dir}`],
+      [
+        'warning',
+        `${machine.dir}/.passphrase is open to others (0444).`,
+        `chmod 400 ${machine.dir}/.passphrase`,
+      ],
+      [
+        'warning',
+        `${machine.dir}/keys/${key} is open to others (0640).`,
+        `chmod 600 ${machine.dir}/keys/${key}`,
+      ],
+      [
+        'warning',
+        `${machine.dir}/allow_list.json can be written by others (0666).`,
+        `chmod 600 ${machine.dir}/allow_list.json`,
+      ],
+    ]);
+    for (const { fix } of folder) execFileSync('sh', ['-c', fix as string]);
+    expect((await examine(machine)).of.folder).toMatchObject({
+      state: 'ok',
+      message: `${machine.dir} (0700).`,
+    });
+  });
+
+  it.concurrent('and a folder that is none', async () => {
+    const machine = await createMachine();
+    await writeFile(machine.dir, '');
+    const { code, of } = await examine(machine);
+    expect(code).toBe(1);
+    expect(of.folder).toMatchObject({ state: 'failed', message: `${machine.dir} is no folder.` });
+  });
+});
+
+describe.concurrent('the list', () => {
+  it.concurrent('has a broken seal', async () => {
+    const machine = await createNamed('prod-api');
+    const path = join(machine.dir, 'allow_list.json');
+    await writeFile(path, (await readFile(path, 'utf8')).replace('"hosts":[]', '"hosts":["evil.example"]'));
+    const { code, of } = await examine(machine);
+    expect(code).toBe(1);
+    expect(of.list).toMatchObject({
+      state: 'failed',
+      message: 'The seal of the allow list is broken.',
+      fix: `Put the right allow_list.json back, or start anew with: ${machine.here('amesh trust reset')}`,
+    });
+    expect(of.seen?.state).toBe('skipped');
+  });
+
+  it.concurrent('is an older copy', async () => {
+    const machine = await createNamed('prod-api');
+    const path = join(machine.dir, 'allow_list.json');
+    const older = await readFile(path);
+    await (await openDevice(machine.dir, {})).trust.update((list) => setHosts(list, ['a.example']));
+    await writeFile(path, older);
+    const { code, of } = await examine(machine);
+    expect(code).toBe(1);
+    expect(of.list?.message).toBe('The allow list is an older copy: revision 1, and 2 was seen here.');
+  });
+
+  it.concurrent('lies beside a record that is damaged', async () => {
+    const machine = await createNamed('prod-api');
+    await writeFile(join(machine.dir, 'seen.json'), '[');
+    const { code, of } = await examine(machine);
+    expect(code).toBe(1);
+    expect(of.list?.message).toBe('seen.json, which remembers the newest allow list, is damaged.');
+  });
+
+  it.concurrent('is a pipe, or a device', async () => {
+    for (const what of ['pipe', 'device']) {
+      const machine = await createNamed('prod-api');
+      const path = join(machine.dir, 'allow_list.json');
+      await unlink(path);
+      if (what === 'pipe') execFileSync('mkfifo', [path]);
+      else await symlink('/dev/zero', path);
+      const { code, of } = await examine(machine);
+      expect(code).toBe(1);
+      expect(of.list).toMatchObject({ state: 'failed', message: `${path} is no regular file.` });
+    }
+  });
+
+  it.concurrent('has callers, and no host but localhost', async () => {
+    const [machine, caller] = [await createNamed('prod-api'), await createMachine()];
+    await trust(machine, await caller.init('laptop'), 'controller');
+    const { code, of } = await examine(machine);
+    expect(code).toBe(0);
+    expect(of.list?.message).toBe('Sealed, revision 2: 1 may call this machine, it may call 0.');
+    expect(of.hosts).toMatchObject({
+      state: 'warning',
+      message: 'localhost only, though 1 machine may call this one. Do they use another name?',
+      fix: machine.here('amesh config hosts --add api.example.com'),
+    });
+    const named = await examine(machine, { AMESH_HOSTS: 'a.example' });
+    expect(named.of.hosts).toMatchObject({ state: 'ok', message: 'a.example (AMESH_HOSTS).' });
+    const wrong = await machine.amesh(['doctor', '--json'], { env: env({ AMESH_HOSTS: 'a..example' }) });
+    expect(wrong.code).toBe(1);
+    expect(wrong.stdout).toContain('AMESH_HOSTS is wrong, and a server would not start with it');
+  });
+});
+
+describe.concurrent('the relay', () => {
+  it.concurrent('is not there', async () => {
+    const { code, of } = await examine(await createNamed('a'), { AMESH_RELAY_URL: 'ws://127.0.0.1:1' });
+    expect(code).toBe(3);
+    expect(of.relay).toEqual({
+      check: 'relay',
+      state: 'failed',
+      message: 'The relay at ws://127.0.0.1:1/ws did not answer (ECONNREFUSED). Your devices are fine.',
+      fix: 'export AMESH_RELAY_URL=wss://relay.example.com/ws',
+    });
+    expect(of.clock).toMatchObject({ state: 'skipped', message: 'Nobody is there to compare it with.' });
+  });
+
+  it.concurrent('has another path', async () => {
+    const machine = await createNamed('a');
+    await machine.amesh(['config', 'relay', url.replace(/ws$/, 'pair')]);
+    const { code, of } = await examine(machine, { AMESH_RELAY_URL: '' });
+    expect(code).toBe(3);
+    expect(of.relay?.fix).toBe(machine.here(`amesh config relay ${url}`));
+  });
+
+  it.concurrent('has a URL that no relay has', async () => {
+    const { code, of } = await examine(await createNamed('a'), { AMESH_RELAY_URL: 'https://r.example' });
+    expect(code).toBe(1);
+    expect(of.relay?.message).toBe('AMESH_RELAY_URL: The URL of a relay begins with wss:// or ws://.');
+  });
+
+  it.concurrent('takes the connection and says nothing: it is given 4 s', async () => {
+    const server = createServer();
+    server.on('upgrade', (_, socket) => endings.push(() => socket.destroy()));
+    const deaf = await listen(server);
+    endings.push(() => deaf.close());
+    const startedAt = performance.now();
+    const { code, of } = await examine(await createNamed('a'), { AMESH_RELAY_URL: `ws://${deaf.authority}` });
+    expect(code).toBe(3);
+    const message = `The relay at ws://${deaf.authority}/ws did not answer within 4 s.`;
+    expect(of.relay).toMatchObject({ state: 'failed', message });
+    expect(performance.now() - startedAt).toBeLessThan(20_000);
+  });
+});
+
+describe.concurrent('the clock', () => {
+  it.concurrent.each([
+    [0, 'ok', /^The same as the clock of /],
+    [
+      20,
+      'warning',
+      /^(?:19|20|21) s behind the clock of .* Instances that share nonces may differ by 10 s\.$/,
+    ],
+    [-120, 'failed', /^1\d\d s ahead of the clock of .* Servers refuse what differs by more than 30 s\.$/],
+  ] as const)('of a server differs by %i s', async (seconds, state, message) => {
+    const server = await serve((_, response) => {
+      response.setHeader('date', new Date(Date.now() + seconds * 1000).toUTCString()).end();
+    });
+    const examined = await examine(await createNamed('a'), {}, `${server.origin}/`);
+    expect(examined.of.clock).toMatchObject({ state, message: expect.stringMatching(message) });
+    expect(examined.code).toBe(state === 'failed' ? 1 : 0);
+  });
+
+  it.concurrent('is behind what was written here', async () => {
+    const machine = await createNamed('a');
+    const path = join(machine.dir, 'identity.json');
+    const identity = JSON.parse(await readFile(path, 'utf8'));
+    await writeFile(path, JSON.stringify({ ...identity, createdAt: identity.createdAt + 86_400 }));
+    const { code, of } = await examine(machine);
+    expect(code).toBe(1);
+    expect(of.clock?.message).toMatch(/^It is behind: something was written here at \d{4}-/);
+    expect(of.clock?.fix).toBe('sudo timedatectl set-ntp true');
+  });
+});
+
+describe.concurrent('a server that is named', () => {
+  /** A target with amesh in front of it, and a machine that may call it or not. */
+  async function meet(isTrusted: boolean) {
+    const [prod, laptop] = [await createMachine(), await createMachine()];
+    const [target, caller] = [await prod.init('prod-api'), await laptop.init('laptop')];
+    if (isTrusted) await trust(prod, caller, 'controller');
+    const verify = createAmesh({ dir: prod.dir, env: {}, onReject: () => {} }).verify();
+    const server = await serve((request, response) =>
+      verify(request, response, () => {
+        response.statusCode = request.url?.startsWith('/missing') ? 404 : 200;
+        response.end();
+      }),
+    );
+    await trust(laptop, target, 'target', [server.authority]);
+    return { laptop, server };
+  }
+
+  it.concurrent('answers what was signed for it, and nothing is noted down', async () => {
+    const { laptop, server } = await meet(true);
+    const before = await fingerprintOf(laptop.dir);
+    const { code, of, stdout } = await examine(laptop, {}, `${server.origin}/health?token=SECRET`);
+    expect(code).toBe(0);
+    expect(of.target).toMatchObject({
+      state: 'ok',
+      message: `${server.origin}/health answers 200. The request was signed for "prod-api".`,
+    });
+    expect(stdout).not.toContain('SECRET');
+    expect(await fingerprintOf(laptop.dir)).toBe(before);
+    const missing = await examine(laptop, {}, `${server.origin}/missing`);
+    expect(missing.of.target).toMatchObject({ state: 'warning' });
+  });
+
+  it.concurrent('refuses', async () => {
+    const { laptop, server } = await meet(false);
+    const { code, of } = await examine(laptop, {}, `${server.origin}/health`);
+    expect(code).toBe(1);
+    expect(of.target?.message).toBe(
+      `${server.origin}/health: The server did not accept the signature of this device.`,
+    );
+    expect(of.target?.fix).toContain('On the server: amesh list');
+  });
+
+  it.concurrent('is not there', async () => {
+    const { code, of } = await examine(await createNamed('a'), {}, 'http://127.0.0.1:1/');
+    expect(code).toBe(1);
+    expect(of.target?.message).toMatch(/^http:\/\/127\.0\.0\.1:1\/ does not answer: /);
+  });
+
+  it.concurrent.each(['api.example.com', 'ftp://a.example/', 'http://me:secret@a.example/'])(
+    'is no URL: %s',
+    async (text) => {
+      const ran = await (await createMachine()).amesh(['doctor', text]);
+      expect(ran.code).toBe(2);
+      expect(ran.stderr).toContain('✗ The server is a URL such as https://api.example.com/health.\n');
+      expect(ran.stderr).not.toContain('secret');
+    },
+  );
+});
+
+describeWithRedis('Redis', () => {
+  let redis: RedisServer;
+  beforeAll(async () => {
+    redis = await startRedis();
+  });
+  afterAll(() => redis.stop());
+  const cli = (...args: string[]) =>
+    execFileSync('redis-cli', ['-p', String(redis.port), ...args], { encoding: 'utf8' }).trim();
+
+  it('answers for the nonces and for the list, and nothing is written to it', async () => {
+    const machine = await createMachine();
+    const both = { REDIS_URL: redis.url, AMESH_STORE_URL: redis.url };
+    await machine.amesh(['init', '--name', 'prod-api'], { env: { AMESH_STORE_URL: redis.url } });
+    const keys = cli('KEYS', '*');
+    const { code, of } = await examine(machine, both);
+    expect(statesOf(Object.values(of))).toEqual({});
+    expect(code).toBe(0);
+    expect(of.store?.message).toMatch(/^The Redis of AMESH_STORE_URL answers, in \d+ ms\.$/);
+    expect(of.nonces?.message).toMatch(/^The Redis of REDIS_URL answers, in \d+ ms\.$/);
+    expect(of.list?.message).toBe(
+      'Sealed, in the store of AMESH_STORE_URL, revision 1: 0 may call this machine, it may call 0.',
+    );
+    expect(cli('KEYS', '*')).toBe(keys);
+    const { publicKey } = JSON.parse(await readFile(join(machine.dir, 'identity.json'), 'utf8'));
+    const edge = await examine(await createMachine(), {
+      AMESH_STORE_URL: redis.url,
+      AMESH_OWNER_KEY: publicKey,
+    });
+    expect(edge.code).toBe(0);
+    expect(edge.of.identity?.state).toBe('skipped');
+    expect(edge.of.list?.message).toMatch(/^Sealed, /);
+  });
+
+  it('may throw nonces away', async () => {
+    cli('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru');
+    const { code, of } = await examine(await createNamed('a'), { REDIS_URL: redis.url });
+    cli('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
+    expect(code).toBe(1);
+    expect(of.nonces).toMatchObject({
+      state: 'failed',
+      fix: 'redis-cli CONFIG SET maxmemory-policy noeviction',
+    });
+  });
+
+  it('is silent, or not there, or no Redis at all: it ends in time and tells no password', async () => {
+    const machine = await createNamed('a');
+    const withPassword = redis.url.replace('://', '://:SECRET@');
+    redis.pause();
+    const startedAt = performance.now();
+    const silent = await examine(machine, { REDIS_URL: withPassword, AMESH_STORE_URL: withPassword });
+    expect(performance.now() - startedAt).toBeLessThan(20_000);
+    redis.resume();
+    expect(silent.code).toBe(1);
+    expect(statesOf(silent.all)).toEqual({ list: 'failed', store: 'failed', nonces: 'failed' });
+    const gone = await examine(machine, { REDIS_URL: 'redis://:SECRET@127.0.0.1:1' });
+    expect(gone.of.nonces).toMatchObject({
+      message: 'The Redis of REDIS_URL does not answer: connect ECONNREFUSED 127.0.0.1:1',
+      fix: 'Check that Redis runs, and the address in REDIS_URL.',
+    });
+    const none = await examine(machine, { AMESH_STORE_URL: 'https://:SECRET@127.0.0.1' });
+    expect(none.of.store).toMatchObject({
+      state: 'failed',
+      message: 'AMESH_STORE_URL is no URL of a Redis: it begins with redis:// or rediss://.',
+      fix: 'export AMESH_STORE_URL=redis://localhost:6379',
+    });
+    for (const { stdout, stderr } of [silent, gone, none]) expect(stdout + stderr).not.toContain('SECRET');
+  });
+});
