@@ -372,12 +372,8 @@ describe.concurrent('the relay', () => {
 describe.concurrent('the clock', () => {
   it.concurrent.each([
     [0, 'ok', /^The same as the clock of /],
-    [
-      20,
-      'warning',
-      /^(?:19|20|21) s behind the clock of .* Instances that share nonces may differ by 10 s\.$/,
-    ],
-    [-120, 'failed', /^1\d\d s ahead of the clock of .* Servers refuse what differs by more than 30 s\.$/],
+    [20, 'warning', /^\d+ s behind the clock of .* Instances that share nonces may differ by 10 s\.$/],
+    [-120, 'failed', /^\d+ s ahead of the clock of .* Servers refuse what differs by more than 30 s\.$/],
   ] as const)('of a server differs by %i s', async (seconds, state, message) => {
     const server = await serve((_, response) => {
       response.setHeader('date', new Date(Date.now() + seconds * 1000).toUTCString()).end();

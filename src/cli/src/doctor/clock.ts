@@ -3,8 +3,6 @@ import { isLoopback } from '@authmesh/sdk/admin';
 import { momentText } from '../duration';
 import { type Finding, failed, ok, skipped, warning } from './finding';
 
-/** A Date header has whole seconds, and takes its time: a smaller difference is none. */
-const NOISE_SECONDS = 2;
 /** What instances behind one address may differ by, and what a server refuses beyond. */
 const LIMITS = Object.freeze({ instances: 10, requests: 30 });
 
@@ -13,26 +11,30 @@ const SET_CLOCK = 'sudo timedatectl set-ntp true';
 /** The clock of somebody else. */
 export interface SeenClock {
   readonly host: string;
-  /** Theirs minus ours. */
+  /** Theirs minus ours, at least; 0 where they may be the same. */
   readonly aheadSeconds: number;
 }
 
 /** What a server says that the time is; null where it does not say, or could not be believed. */
 export async function clockOf(url: URL, signal: AbortSignal): Promise<SeenClock | null> {
+  const askedAtMs = Date.now();
   try {
     const response = await fetch(url, { signal, redirect: 'manual' });
     await response.body?.cancel();
-    return clockIn(url, response);
+    return clockIn(url, response, askedAtMs);
   } catch {
     return null;
   }
 }
 
-export function clockIn(url: URL, { headers }: Response): SeenClock | null {
+/** @param askedAtMs when it was asked, Unix milliseconds: the answer was written between then and now */
+export function clockIn(url: URL, { headers }: Response, askedAtMs: number): SeenClock | null {
   const dateMs = Date.parse(headers.get('date') ?? '');
   const isPrivate = url.protocol === 'https:' || isLoopback(url.host);
   if (Number.isNaN(dateMs) || headers.has('age') || !isPrivate) return null;
-  return { host: url.host, aheadSeconds: Math.round((dateMs + 500 - Date.now()) / 1000) };
+  const [least, most] = [dateMs - Date.now(), dateMs + 1000 - askedAtMs]; // a Date header has whole seconds
+  const aheadMs = least > 0 ? least : Math.min(most, 0);
+  return { host: url.host, aheadSeconds: Math.round(aheadMs / 1000) };
 }
 
 /** By the clocks of others, and by what this machine itself has written down. */
@@ -57,5 +59,5 @@ export async function checkClock(
   if (difference > LIMITS.instances) {
     return warning(`${text} Instances that share nonces may differ by ${LIMITS.instances} s.`, SET_CLOCK);
   }
-  return ok(difference <= NOISE_SECONDS ? `The same as the clock of ${worst.host}.` : text);
+  return ok(difference === 0 ? `The same as the clock of ${worst.host}.` : text);
 }

@@ -27,6 +27,7 @@ export async function checkTarget(
     onReject: (refusal) => void refusals.push(refusal),
   });
   const shown = url.origin + url.pathname; // a query may hold secrets
+  const askedAtMs = Date.now();
   let response: Response;
   try {
     response = await fetch(url, { signal });
@@ -37,7 +38,7 @@ export async function checkTarget(
     return failed(`${shown} does not answer: ${why}.`, 'Check that the server runs, and the address.');
   }
   await response.body?.cancel();
-  const clock = clockIn(url, response);
+  const clock = clockIn(url, response, askedAtMs);
   const [refusal] = refusals;
   if (refusal !== undefined) return { ...failed(`${shown}: ${refusal.message}`, refusal.fix), clock };
   const text = `${shown} answers ${response.status}.`;
