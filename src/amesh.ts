@@ -243,7 +243,11 @@ function assemble(options: AmeshOptions, env: Env) {
     return opening;
   };
   const isFromVariable = options.dir === undefined && Boolean(env.AUTH_MESH_DIR);
-  const log = createLog(env, `${isFromVariable ? 'AUTH_MESH_DIR' : 'folder'} ${dir}`);
+  const folder = `${isFromVariable ? 'AUTH_MESH_DIR' : 'folder'} ${dir}`;
+  // Whoever has the owner's public key only has a folder in which nobody can pair anything.
+  const home = ownerKey === null ? folder : 'where the identity is';
+  const isByUrl = shared !== null && options.storage === undefined;
+  const log = createLog(env, isByUrl ? `${home}, with the same AMESH_STORE_URL` : home);
   const open = () =>
     device().catch((error) => {
       if (isAmeshError(error) && error.code === 'no_identity') return null;

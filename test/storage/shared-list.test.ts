@@ -60,6 +60,18 @@ describeWithRedis('instances that share a list in Redis', () => {
     }
   });
 
+  it('say where the list is changed, when they refuse whom it does not have', async () => {
+    fleet = await startFleet(1, { AMESH_STORE_URL: redis.url, REDIS_URL: redis.url });
+    await startVerifier(await folder());
+    const { trust } = await fleet.open();
+    await trust.update((list) => revokeDevice(list, fleet.callerId, 0));
+    for (const [index, home] of [`AUTH_MESH_DIR ${fleet.targetDir}`, 'where the identity is'].entries()) {
+      const server = fleet.servers[index] as Child;
+      expect(await until(REFUSED, () => fleet.call(server)), server.stderr()).toBe(REFUSED);
+      expect(server.stderr()).toContain(`Pair it: amesh listen (${home}, with the same AMESH_STORE_URL)`);
+    }
+  });
+
   it('revoke under a load of 500 requests a second: nobody is let in a second later', async () => {
     const servers = await startVerifiers(4);
     let isOver = false;
