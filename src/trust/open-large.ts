@@ -9,13 +9,18 @@ import { Turns } from './turns';
 
 const HEAD = '{"devices":[';
 
+const OWNER = ',"owner":"';
+const SEAL = ',"seal":"';
+/** 64 bytes in base64url. */
+const SEAL_CHARACTERS = 86;
+
 const CODES = { quote: 0x22, comma: 0x2c, backslash: 0x5c, open: 0x7b, close: 0x7d, end: 0x5d } as const;
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Opens a sealed document as `openDocument` does, in many turns of the event loop: device by device, each in its
- * canonical form, then what is around them, then the seal over all, beside the event loop.
+ * Opens a sealed document as `openDocument` does, in many turns of the event loop: the seal over all, beside the event
+ * loop; then device by device, each in its canonical form; then what is around them.
  *
  * @throws AllowListIntegrityError where any byte differs from what the owner sealed
  */
@@ -26,17 +31,12 @@ export async function openLarge(
 ): Promise<AllowListDocument> {
   // `devices` is the first member of every list; another beginning is not canonical, or not known here.
   if (decode(bytes.subarray(0, HEAD.length)) !== HEAD) throw notCanonical();
+  // First of all: megabytes of a stranger's JSON can take half a minute and gigabytes to parse.
+  const found = await verifySeal(bytes, owner);
   const { devices, end } = await readDevices(bytes);
   const { seal, ...around } = readAround(bytes.subarray(end));
-  if (around.owner !== toBase64Url(owner))
-    throw new AllowListIntegrityError('The allow list is sealed by another device.');
-
-  const signature = typeof seal === 'string' ? fromBase64Url(seal) : null;
-  const key = await webCrypto.importPublicKey(owner);
-  const tail = canonical(around).slice(HEAD.length);
-  const message = concat(toUtf8(LABELS.allowList), bytes.subarray(0, end), toUtf8(tail));
-  if (signature === null || !(await key.verify(signature, message)))
-    throw new AllowListIntegrityError('The seal of the allow list is broken.');
+  if (seal !== found) throw notCanonical();
+  if (around.owner !== toBase64Url(owner)) throw anotherOwner();
   if (around.version !== 1)
     throw new AllowListIntegrityError('The allow list is of a version that this amesh does not know.');
   if (around.list !== list) throw new AllowListIntegrityError('The allow list is the one of another device.');
@@ -44,6 +44,28 @@ export async function openLarge(
   const document = { ...around, devices };
   await assertDevices(document);
   return document;
+}
+
+/**
+ * What is sealed is all that is not the seal, to the byte. No string can hold what the seal begins with: its quotation
+ * marks would be escaped.
+ *
+ * @returns the seal
+ */
+async function verifySeal(bytes: Uint8Array, owner: Uint8Array): Promise<string> {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const at = view.lastIndexOf(SEAL);
+  const end = at + SEAL.length + SEAL_CHARACTERS + 1;
+  const seal = at === -1 ? '' : view.toString('latin1', at + SEAL.length, end - 1);
+  const signature = fromBase64Url(seal);
+  const key = await webCrypto.importPublicKey(owner);
+  const message = concat(toUtf8(LABELS.allowList), view.subarray(0, at), view.subarray(end, -1));
+  if (signature !== null && (await key.verify(signature, message))) return seal;
+  const ownerAt = view.lastIndexOf(OWNER) + OWNER.length;
+  const claimed = view.toString('latin1', ownerAt, ownerAt + toBase64Url(owner).length);
+  throw claimed === toBase64Url(owner)
+    ? new AllowListIntegrityError('The seal of the allow list is broken.')
+    : anotherOwner();
 }
 
 /** The devices, and where their array ends: at its closing bracket. */
@@ -145,6 +167,10 @@ function concat(...parts: readonly Uint8Array[]): Uint8Array {
     at += part.length;
   }
   return all;
+}
+
+function anotherOwner(): AllowListIntegrityError {
+  return new AllowListIntegrityError('The allow list is sealed by another device.');
 }
 
 function notCanonical(): AllowListIntegrityError {

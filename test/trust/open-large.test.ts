@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto';
+import { createECDH, randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createIdentity, type Device, openDevice } from '@authmesh/sdk/admin';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { toBase64Url, toUtf8 } from '../../src/core/encoding';
 import { type AllowListDocument, openDocument, sealDocument } from '../../src/trust/document';
 import { openLarge } from '../../src/trust/open-large';
@@ -88,6 +88,43 @@ describe('openLarge()', () => {
     await expect(openLarge(bytes, device.signer.publicKey, device.identity.deviceId)).rejects.toMatchObject({
       code: 'allow_list_integrity_failure',
     });
+  });
+
+  it.each<[string, string]>([
+    ['behind its devices', `{"devices":[],"grants":[${'[],'.repeat(2_000_000)}[]]`],
+    ['in a device', `{"devices":[{"a":[${'[],'.repeat(300_000)}[]]}]`],
+  ])("parses no megabytes of a stranger's %s", async (_, text) => {
+    const owner = toBase64Url(device.signer.publicKey);
+    const seal = toBase64Url(randomBytes(64));
+    const bytes = toUtf8(`${text},"owner":"${owner}","seal":"${seal}"}\n`);
+    const parsed = vi.spyOn(JSON, 'parse');
+    await expect(openLarge(bytes, device.signer.publicKey, device.identity.deviceId)).rejects.toThrow(
+      'The seal of the allow list is broken.',
+    );
+    expect(parsed).not.toHaveBeenCalled();
+    parsed.mockRestore();
+  });
+
+  it("says so where it is sealed with another's key", async () => {
+    const bytes = await sealDocument(withDevices(2), device.signer);
+    const other = createECDH('prime256v1');
+    other.generateKeys();
+    const owner = new Uint8Array(other.getPublicKey(null, 'compressed'));
+    await expect(openLarge(bytes, owner, device.identity.deviceId)).rejects.toThrow(
+      'The allow list is sealed by another device.',
+    );
+  });
+
+  it('refuses a seal in another place than its own', async () => {
+    const bytes = await sealDocument(withDevices(2), device.signer);
+    const text = new TextDecoder().decode(bytes);
+    const [seal = ''] = /,"seal":"[^"]+"/.exec(text) ?? [];
+    for (const place of [/(?=\}\n$)/, /(?=,"friendlyName")/, /(?=,"revision")/]) {
+      const moved = toUtf8(text.replace(seal, '').replace(place, seal));
+      await expect(openLarge(moved, device.signer.publicKey, device.identity.deviceId)).rejects.toMatchObject(
+        { code: 'allow_list_integrity_failure' },
+      );
+    }
   });
 
   it('opens 100,000 devices, and finds each, without holding anybody up for 50 ms', async () => {
