@@ -13,6 +13,7 @@ import {
   sendEnrolment,
   stranger,
 } from '../support/enrolling';
+import { lastOtherwise, SOON } from '../support/waiting';
 
 type Rest = Parameters<typeof forgeEnrolment> extends [string, string, ...infer R] ? R : never;
 
@@ -219,10 +220,10 @@ describe('the limits of a grant', () => {
     for (const caller of callers) expect((await caller.fetch(target.origin)).status).toBe(200);
     await target.device.trust.update((list) => revokeGrant(list, one.id, now()));
     const revokedAt = performance.now();
-    await vi.waitUntil(
+    const lastAt = await lastOtherwise(
       async () => (await (callers[0] as (typeof callers)[0]).fetch(target.origin)).status === 401,
     );
-    expect(performance.now() - revokedAt).toBeLessThan(1000);
+    expect(lastAt - revokedAt).toBeLessThan(1000);
     const statuses = await Promise.all(
       callers.map(async (caller) => (await caller.fetch(target.origin)).status),
     );
@@ -250,7 +251,7 @@ describe('leases', () => {
   it('move on with use', async () => {
     const { target, caller, leaseNow } = await leased((t) => ({ expiresAt: t + 10, endsAt: t + 600 }));
     expect((await caller.fetch(target.origin)).status).toBe(200);
-    await vi.waitUntil(async () => ((await leaseNow())?.expiresAt ?? 0) > now() + 55);
+    await vi.waitUntil(async () => ((await leaseNow())?.expiresAt ?? 0) > now() + 55, SOON);
   });
 
   it('do not move on while most of them is left', async () => {
@@ -265,7 +266,7 @@ describe('leases', () => {
     const { target, caller, leaseNow } = await leased((t) => ({ expiresAt: t + 10, endsAt: t + 20 }));
     const end = (await leaseNow())?.endsAt;
     expect((await caller.fetch(target.origin)).status).toBe(200);
-    await vi.waitUntil(async () => (await leaseNow())?.expiresAt === end);
+    await vi.waitUntil(async () => (await leaseNow())?.expiresAt === end, SOON);
   });
 
   it('that are over are refused, and vanish at the next change', async () => {

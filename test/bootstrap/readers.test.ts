@@ -8,6 +8,7 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { withAmesh as withAmeshOnWorkers } from '../../src/workers.web';
 import { createEnrolling, type Enrolling } from '../support/enrolling';
 import { listen } from '../support/listen';
+import { SOON } from '../support/waiting';
 
 // Instances that have the public key of a list's owner, and nothing else.
 
@@ -67,7 +68,7 @@ it('do not move leases on, and say so once one is about to end', async () => {
   await vi.waitUntil(async () => {
     expect((await caller.fetch(server.origin)).status).toBe(200);
     return said().includes('lease');
-  });
+  }, SOON);
   expect(said()).toContain('this instance has no key to move it on (AMESH_OWNER_KEY)');
   await new Promise((resolve) => setTimeout(resolve, 300));
   expect((await target.list()).devices).toMatchObject([{ lease }]);

@@ -21,6 +21,7 @@ import { postRegistration } from '../../src/bootstrap/mailbox';
 import { writeRegistration } from '../../src/bootstrap/registration';
 import { startRelay, type TestRelay } from '../relay/client';
 import { type Listening, listen } from '../support/listen';
+import { SOON } from '../support/waiting';
 
 let root: string;
 let controller: Device;
@@ -205,8 +206,9 @@ describe('over the mailbox of a relay', () => {
     const { token, entry } = await issue({ relay: url });
     const target = await startTarget('a', token);
     expect(await target.amesh.bootstrapIfNeeded()).toBe(true);
-    await vi.waitUntil(() =>
-      relay.log.some(({ event, outcome }) => event === 'post' && outcome === 'stored'),
+    await vi.waitUntil(
+      () => relay.log.some(({ event, outcome }) => event === 'post' && outcome === 'stored'),
+      SOON,
     );
     expect(await takeRegistration(controller, (await wait(entry.secret)) ?? '', UNASKED)).not.toBeNull();
   });

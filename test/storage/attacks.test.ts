@@ -7,6 +7,7 @@ import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { startFleet, until } from '../support/fleet';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
+import { lastOtherwise } from '../support/waiting';
 
 const PASSED = '200 passed';
 
@@ -77,10 +78,10 @@ describeWithRedis('somebody who can write to the store of the list', () => {
     expect((await counter('commandstats', 'cmdstat_get(?:range)?')) - before).toBeLessThan(20 * seconds);
     await trust.update((list) => revokeDevice(list, fleet.callerId, 0));
     const revokedAt = performance.now();
-    expect(await until('401 {"error":"unauthorized"}', () => fleet.call(server))).toBe(
-      '401 {"error":"unauthorized"}',
+    const lastAt = await lastOtherwise(
+      async () => (await fleet.call(server)) === '401 {"error":"unauthorized"}',
     );
-    expect(performance.now() - revokedAt).toBeLessThan(1000);
+    expect(lastAt - revokedAt).toBeLessThan(1000);
     isOver = true;
     await flooding;
     await fleet.stop();

@@ -11,6 +11,7 @@ import { toDocumentStore } from '../../src/storage/document-store';
 import { RedisDocumentStore } from '../../src/storage/redis/document-store';
 import { documentStoreContract } from '../support/document-store-contract';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
+import { SOON } from '../support/waiting';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -62,13 +63,13 @@ describeWithRedis('with Redis', () => {
     watching.watch('list', () => {
       told++;
     });
-    await vi.waitFor(() => expect(told).toBe(1)); // listens from here on
+    await vi.waitFor(() => expect(told).toBe(1), SOON); // listens from here on
     await open().swap('list', null, bytes('one'));
-    await vi.waitFor(() => expect(told).toBe(2));
+    await vi.waitFor(() => expect(told).toBe(2), SOON);
     await admin.client('KILL', 'TYPE', 'pubsub');
-    await vi.waitFor(() => expect(told).toBe(3)); // may have missed one
+    await vi.waitFor(() => expect(told).toBe(3), SOON); // may have missed one
     await open().swap('list', bytes('one'), bytes('two'));
-    await vi.waitFor(() => expect(told).toBe(4));
+    await vi.waitFor(() => expect(told).toBe(4), SOON);
   });
 
   it('says that it cannot be read where Redis is gone, and goes on when it is back', async () => {

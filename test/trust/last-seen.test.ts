@@ -9,6 +9,7 @@ import { FileStore } from '../../src/trust/file-store';
 import { LAST_SEEN_KEY, LastSeenRecord } from '../../src/trust/last-seen';
 import { Sightings } from '../../src/trust/sightings';
 import type { TrustStore } from '../../src/trust/trust-store';
+import { SOON } from '../support/waiting';
 
 const [ALICE, BOB, CAROL] = ['am_AAAAAAAAAAAAAAAA', 'am_BBBBBBBBBBBBBBBB', 'am_CCCCCCCCCCCCCCCC'] as const;
 const all = () => true;
@@ -107,9 +108,9 @@ describe('sightings', () => {
     for (let i = 0; i < 1000; i++) sightings.note(ALICE);
     sightings.note(CAROL); // revoked meanwhile
     expect(writtenAt).toHaveLength(0);
-    await vi.waitFor(async () => expect([...(await open().read()).keys()]).toEqual([ALICE]));
+    await vi.waitFor(async () => expect([...(await open().read()).keys()]).toEqual([ALICE]), SOON);
     sightings.note(BOB);
-    await vi.waitFor(async () => expect([...(await open().read()).keys()]).toEqual([ALICE, BOB]));
+    await vi.waitFor(async () => expect([...(await open().read()).keys()]).toEqual([ALICE, BOB]), SOON);
     expect(writtenAt).toHaveLength(2);
     const [first = 0, second = 0] = writtenAt;
     expect(second - first).toBeGreaterThan(398); // timers round
@@ -119,7 +120,7 @@ describe('sightings', () => {
     const swap = vi.spyOn(store, 'swap').mockRejectedValueOnce(new AmeshError('allow_list_unavailable'));
     const sightings = new Sightings({ trust, list, restMs: 50 });
     sightings.note(ALICE);
-    await vi.waitFor(async () => expect([...(await open().read()).keys()]).toEqual([ALICE]));
+    await vi.waitFor(async () => expect([...(await open().read()).keys()]).toEqual([ALICE]), SOON);
     expect(swap).toHaveBeenCalledTimes(2);
   });
 });

@@ -7,6 +7,7 @@ import { startRecorder } from '../support/recorder';
 import type { RuntimeServer } from '../support/runtime-server';
 import { signedRaw } from '../support/signed-raw';
 import { vectorAllowList, vectors } from '../support/vectors';
+import { SOON } from '../support/waiting';
 import { type Kv, startKv, startWorker } from '../support/worker';
 import { runtime, sealedList } from './workerd';
 
@@ -75,7 +76,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
         expect(response.status).toBe(401);
         expect(await response.json()).toEqual({ error: 'unauthorized' });
       }
-      await vi.waitFor(() => expect(worker.stderr()).toContain('amesh: refused 401 unknown_device'));
+      await vi.waitFor(() => expect(worker.stderr()).toContain('amesh: refused 401 unknown_device'), SOON);
       expect(worker.stderr()).not.toContain('AUTH_MESH_DIR');
     });
 
@@ -202,7 +203,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
     async (_what, variables, line) => {
       const worker = await started(startWorker({ ...variables, MAX_STALE: '60' }));
       expect((await call(at(worker, '/'))).status).toBe(500);
-      await vi.waitFor(() => expect(worker.stderr()).toContain(line));
+      await vi.waitFor(() => expect(worker.stderr()).toContain(line), SOON);
     },
     60_000,
   );
