@@ -75,9 +75,9 @@ function describe(
     ...(deviceId === undefined ? [] : [`from ${deviceId}`]),
     ...(covered === undefined ? [] : [`covering ${covered.map((name) => visible(name)).join(' ')}`]),
   ];
-  const reason =
-    cause instanceof Error && cause.cause instanceof Error ? ` (${visible(cause.cause.message)})` : '';
-  return `${parts.join(' ')}]${reason}`;
+  const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : '';
+  const isSaid = `${message} ${fix}`.includes(reason);
+  return `${parts.join(' ')}]${isSaid ? '' : ` (${visible(reason)})`}`;
 }
 
 /** A query may hold secrets. That there is one, and how long, is enough to see whether a proxy changes it. */

@@ -19,5 +19,9 @@ export function malformed(detail: string): Fault {
 /** An error that stands for a refusal as a fault; null for any other. */
 export function toFault(error: unknown): Fault | null {
   if (!isAmeshError(error) || !('status' in (CODES[error.code] ?? {}))) return null;
-  return new Fault(error.code as RejectCode, error.message.slice(0, -error.fix.length).trim(), error.fix);
+  return new Fault(
+    error.code as RejectCode,
+    error.message.slice(0, error.message.length - error.fix.length).trim(),
+    error.fix,
+  );
 }

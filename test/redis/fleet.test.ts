@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Child } from '../support/child';
 import { type Captured, type Fleet, startFleet, until } from '../support/fleet';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
@@ -218,6 +218,27 @@ describe('REDIS_URL', () => {
     expect(await fleet.send(server, captured)).toBe(PASSED);
     expect(await fleet.send(server, captured)).toBe(REPLAYED);
     expect(server.stderr().match(/ioredis is not installed\. Run: npm install ioredis/g)).toHaveLength(1);
+    await fleet.stop();
+  });
+
+  it('is one of two: AMESH_STORE_URL without ioredis refuses everybody, with the line that installs it', async () => {
+    const fleet = await startFleet(0, {}, ['ioredis']);
+    const server = await fleet.start({ AMESH_STORE_URL: 'redis://127.0.0.1:1', DEBUG: 'amesh' });
+    await vi.waitFor(async () => {
+      expect(await fleet.call(server)).toBe('503 {"error":"allow_list_unavailable"}');
+      expect(server.stderr()).toContain(
+        'refused 503 allow_list_unavailable: The store of the allow list failed: ioredis is not installed. Run: npm install ioredis [',
+      );
+    }, 10_000);
+    await fleet.stop();
+  }, 30_000);
+
+  it('that does not answer is one reason in the log, said once', async () => {
+    const fleet = await startFleet(1, { REDIS_URL: 'redis://127.0.0.1:1' });
+    const [server] = fleet.servers as [Child];
+    expect(await fleet.call(server)).toBe('503 {"error":"nonce_store_unavailable"}');
+    expect(server.stderr()).toMatch(/: connect ECONNREFUSED 127\.0\.0\.1:1\. Check the store\./);
+    expect(server.stderr().match(/ECONNREFUSED/g)).toHaveLength(1);
     await fleet.stop();
   });
 

@@ -1,6 +1,6 @@
 import { AmeshError } from '../../core/errors';
 import type { DocumentStore } from '../../trust/document-store';
-import { INSTALL_IOREDIS, type RedisClient } from './client';
+import type { RedisClient } from './client';
 import { RedisConnection } from './connection';
 import { toReason } from './reason';
 import type { RedisSource } from './source';
@@ -177,9 +177,10 @@ export class RedisDocumentStore implements DocumentStore {
       const { message } = toReason(error as Error);
       const cause = Object.assign(new Error(message), { isReply: (error as Error).name === 'ReplyError' });
       if (!cause.isReply) connection.client?.disconnect(); // silent, or gone: a new connection may do better
-      throw new AmeshError('allow_list_unavailable', `The store of the allow list failed: ${message}.`, {
+      const [why, install] = message.split('. Run: '); // of ioredis, where it is not installed
+      throw new AmeshError('allow_list_unavailable', `The store of the allow list failed: ${why}.`, {
         cause,
-        fix: message.includes(INSTALL_IOREDIS) ? '' : 'Check the Redis of AMESH_STORE_URL.',
+        fix: install === undefined ? 'Check the Redis of AMESH_STORE_URL.' : `Run: ${install}`,
       });
     }
   }

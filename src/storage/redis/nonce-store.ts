@@ -216,7 +216,8 @@ export class RedisNonceStore implements NonceStore {
 
   #unavailable(otherwise: string, cause = this.#connection.reason): NonceStoreUnavailableError {
     const reason = cause === null ? undefined : toReason(cause);
-    const about = this.#isOpen || reason === undefined ? otherwise : `${otherwise} ${reason.message}`;
+    const about =
+      this.#isOpen || reason === undefined ? otherwise : `${otherwise.slice(0, -1)}: ${reason.message}.`;
     return new NonceStoreUnavailableError(this.#problem ?? about, reason);
   }
 }
