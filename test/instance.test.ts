@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import { createIdentity } from '@authmesh/sdk/admin';
 import express from 'express';
+import { createStorage } from 'unstorage';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { listen } from './support/listen';
 
@@ -65,6 +66,34 @@ describe('verify()', () => {
       const target = await listen((req, res) => verify(req, res, () => void res.end()));
       expect((await createAmesh({ dir: caller, env: {} }).fetch(target.origin)).status).toBe(401);
       expect(lines().at(-1)).toContain(` (${shown}) [`);
+      await target.close();
+    }
+  });
+
+  it('says where no list is, and what usually is the cause', async () => {
+    const [dir, empty] = [join(root, 'server'), join(root, 'empty')];
+    const { deviceId, publicKey } = await createIdentity(dir, {}, { friendlyName: 'server' });
+    await createIdentity(join(root, 'caller'), {}, { friendlyName: 'caller' });
+    await rm(join(dir, 'allow_list.json'));
+    const caller = createAmesh({ dir: join(root, 'caller'), env: {} });
+    const env = { AMESH_OWNER_KEY: publicKey };
+    const folder =
+      'There is no allow_list.json in the folder. If the list lies in a store, set AMESH_STORE_URL.';
+    const store = `The store holds no allow list of ${deviceId}. Check AMESH_STORE_URL, and AMESH_OWNER_KEY where`;
+    for (const [options, cause, place] of [
+      [{ dir, env: {} }, folder, `folder ${dir}`],
+      [{ dir: empty, env }, folder, 'where the identity is'],
+      [{ dir, env: {}, storage: createStorage() }, store, `folder ${dir}`],
+      [{ dir: empty, env, storage: createStorage() }, store, 'where the identity is'],
+    ] as const) {
+      const verify = createAmesh(options).verify();
+      const target = await listen((req, res) => verify(req, res, () => void res.end()));
+      const { status } = await caller.fetch(target.origin);
+      expect([status, lines().at(-1)]).toEqual([
+        500,
+        expect.stringContaining(`allow_list_integrity_failure: ${cause}`),
+      ]);
+      expect(lines().at(-1)).toContain(` (${place}) [`);
       await target.close();
     }
   });

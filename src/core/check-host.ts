@@ -54,5 +54,5 @@ function howToAdd({ hosts }: VerifySettings, view: RequestView, seen: string, li
   }
   const local = view.localPort === undefined || isLoopback(seen) ? [] : [`localhost:${view.localPort}`];
   const others = list.hosts.length > 0 ? list.hosts : local;
-  return `If it is ours, run on this machine: amesh config hosts ${[seen, ...others].join(',')}`;
+  return `If it is ours: amesh config hosts ${[seen, ...others].join(',')}`;
 }

@@ -49,7 +49,11 @@ export function openTrust(
   shared: DocumentStore | null,
 ): TrustStore {
   if (shared === null) return new TrustStore(folder, owner, list);
-  return new TrustStore(shared, owner, list, { key: sharedKey(list), seen: folder });
+  const absent = {
+    detail: `The store holds no allow list of ${list}.`,
+    fix: 'Check AMESH_STORE_URL, and AMESH_OWNER_KEY where it is set. If the list was lost there, put the right one back, or start anew with: amesh trust reset',
+  };
+  return new TrustStore(shared, owner, list, { key: sharedKey(list), seen: folder, absent });
 }
 
 /** What has to change before the list of a folder could be another one. */

@@ -18,12 +18,20 @@ const LARGE = { bytes: 262_144, entries: 1000 };
 /** Room for some 200,000 devices. Parsing more would stop a server for seconds before its seal could be looked at. */
 const MAX_BYTES = 67_108_864;
 
+/** More often than it is lost it lies elsewhere, and whoever resets it then has two. */
+const ABSENT = {
+  detail: 'There is no allow_list.json in the folder.',
+  fix: 'If the list lies in a store, set AMESH_STORE_URL. If not, put the right one back, or start anew with: amesh trust reset',
+};
+
 /** Where a list lies, if not in a folder of its own. */
 export interface TrustPlace {
   /** The name under which it lies; default {@link ALLOW_LIST_KEY}. */
   readonly key?: string | undefined;
   /** What remembers the revisions seen; default the store of the list. */
   readonly seen?: DocumentStore | undefined;
+  /** What to say where no list is there; default {@link ABSENT}. */
+  readonly absent?: typeof ABSENT | undefined;
 }
 
 /** Whose key seals a list; without `sign` it can only be read. */
@@ -44,6 +52,7 @@ export class TrustStore {
   readonly #owner: Owner;
   readonly #list: string;
   readonly #key: string;
+  readonly #absent: typeof ABSENT;
 
   /**
    * @param owner whose key has sealed the list, and seals the next revision
@@ -54,6 +63,7 @@ export class TrustStore {
     this.#owner = owner;
     this.#list = list;
     this.#key = place.key ?? ALLOW_LIST_KEY;
+    this.#absent = place.absent ?? ABSENT;
     this.lastSeen = new LastSeenRecord(store, this.#key.replace(ALLOW_LIST_KEY, LAST_SEEN_KEY));
     this.#seen = new SeenRevisions(place.seen ?? store);
   }
@@ -151,8 +161,7 @@ export class TrustStore {
     const bytes = await this.#store.read(this.#key, MAX_BYTES + 1);
     answered?.();
     if (known !== null && bytes !== null && Buffer.compare(bytes, known) === 0) return null;
-    if (bytes === null)
-      throw new AllowListIntegrityError('The allow list is gone, though this machine has an identity.');
+    if (bytes === null) throw new AllowListIntegrityError(this.#absent.detail, this.#absent.fix);
     if (bytes.length > MAX_BYTES)
       throw new AllowListIntegrityError('The allow list is larger than any list can be.');
     const open = bytes.length > LARGE.bytes ? openLarge : openDocument;
