@@ -9,7 +9,7 @@ import { isRepeatable, untilKnown } from './bootstrap/until-known';
 import type { AllowList, TrustedDevice } from './core/allow-list';
 import { parseHosts } from './core/authority';
 import { type ClientOptions, createClient } from './core/client/client';
-import type { ClientRejection } from './core/client/refusal';
+import { type ClientRejection, refusalOf } from './core/client/refusal';
 import { isAmeshError } from './core/errors';
 import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
 import type { Rejection } from './core/rejection';
@@ -169,8 +169,9 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
       );
     serve();
     if (needsIdentity && !isPending && store.stamp(IDENTITY_KEY) === 'absent') {
+      const isEmpty = env().AMESH_BOOTSTRAP_TOKEN?.trim() === '';
       log.once(
-        `There is no identity in ${store.dir}. Run: amesh init --name NAME. Until then every signed request gets 503.`,
+        `There is no identity in ${store.dir}${isEmpty ? ', and AMESH_BOOTSTRAP_TOKEN is empty' : ''}. Run: amesh init --name NAME. Until then every signed request gets 503.`,
       );
     }
     if (verifyOptions.nonceStore === undefined) ownNonces ??= defaultNonceStore(env(), log);
@@ -199,6 +200,8 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
       const { list, device, bootstrap, log } = assembled();
       const isNew = bootstrap.isPending && (await bootstrap.asCaller(urlOf(input)));
       const response = await untilKnown(() => send(input, init), isNew && isRepeatable(input, init));
+      const unused = refusalOf(response) === 'unauthorized' ? bootstrap.grantElsewhere : undefined;
+      if (unused !== undefined) log.once(unused);
       await confirmTarget(response, list, device);
       await takeAnswer(response, device, log.once);
       return response;
@@ -272,7 +275,11 @@ function assemble(options: AmeshOptions, env: Env) {
   const serve = () => {
     isServing = true;
     // Not only at the first request: whoever starts a server looks at its log then.
-    bootstrap.asTarget().catch((error) => log.once(String(error.message)));
+    bootstrap.asTarget().catch((error) => {
+      const why = `${isAmeshError(error) ? `, ${error.code}` : ''}: ${error.message.replace(/\.$/, '')}.`;
+      const until = ownerKey === null ? ' Until then every signed request gets 503.' : '';
+      log.once(`AMESH_BOOTSTRAP_TOKEN was not taken${why}${until}`);
+    });
   };
   const trust = async () => {
     if (ownerKey === null) {

@@ -29,6 +29,13 @@ describe('verify()', () => {
     expect(lines()).toEqual([expect.stringContaining(`There is no identity in ${root}. Run: amesh init`)]);
   });
 
+  it('says that the token is empty, where that is why there is no identity', () => {
+    createAmesh({ dir: root, env: { AMESH_BOOTSTRAP_TOKEN: '' } }).verify();
+    expect(lines()).toEqual([
+      expect.stringContaining(`There is no identity in ${root}, and AMESH_BOOTSTRAP_TOKEN is empty. Run: `),
+    ]);
+  });
+
   it('mounted without its parentheses says so', async () => {
     const app = express();
     app.use(createAmesh({ dir: root, env: {} }).verify as never);

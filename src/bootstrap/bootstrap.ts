@@ -57,6 +57,13 @@ export class Bootstrap {
     return this.#taken;
   }
 
+  /** That there is a grant for another target than the one that was called; undefined where there is none. */
+  get grantElsewhere(): string | undefined {
+    if (this.#grant === undefined) return undefined;
+    const hosts = this.#grant.hosts.join(', ') || 'localhost';
+    return `The grant of AMESH_BOOTSTRAP_TOKEN is for ${hosts}. Another host was called and has refused, and the grant was not taken.`;
+  }
+
   /** The deviceId of a target at which this process has enrolled; the list in memory may not know it yet. */
   targetOf(authority: string): string | undefined {
     return this.#targets.get(authority);

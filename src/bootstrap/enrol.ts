@@ -98,7 +98,11 @@ async function readAnswer(
   }
   if (response.status === 403 && (error === 'grant_expired' || error === 'grant_used_up'))
     throw new AmeshError(error);
-  if (refusalOf(response) !== null) throw new AmeshError('enrolment_refused');
+  if (refusalOf(response) !== null) {
+    throw new AmeshError('enrolment_refused', undefined, {
+      fix: 'Its log says why. It enrols callers only with verify({ enroll: true }), and not by a grant that was revoked or closed: amesh grant',
+    });
+  }
   const said = typeof error === 'string' && /^[a-z_]{1,40}$/.test(error) ? ` ${error}` : '';
   throw new AmeshError(
     'enrolment_failed',

@@ -171,7 +171,7 @@ export const MACHINE_CODES = Object.freeze({
     401,
     'unauthorized',
     'The target does not take this enrolment.',
-    'See its log. It enrols callers only with verify({ enroll: true }), and not by a grant that was revoked: amesh grant',
+    'If this caller is welcome, give it a new grant: amesh grant',
   ),
   grant_expired: refusal(
     403,

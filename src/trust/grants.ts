@@ -19,7 +19,7 @@ export function findGrant(document: AllowListDocument, id: string): Grant | unde
 export function expectGrant(document: AllowListDocument, id: string): Grant {
   const grant = findGrant(document, id);
   if (grant !== undefined) return grant;
-  throw new AmeshError('enrolment_refused', 'There is no such grant: never given, or revoked.');
+  throw new AmeshError('enrolment_refused', 'There is no such grant: never given, revoked, or long over.');
 }
 
 /** Puts down a grant. */

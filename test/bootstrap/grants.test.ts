@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
-import { openDevice, revokeDevice, revokeGrant } from '@authmesh/sdk/admin';
+import { closeGrant, openDevice, revokeDevice, revokeGrant } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { readToken } from '../../src/bootstrap/read-token';
@@ -99,7 +99,14 @@ describe('a caller with nothing but a grant', () => {
     const caller = enrolling.caller(token);
     expect((await caller.fetch(other.origin)).status).toBe(401);
     expect(other.captured).toEqual([]);
+    const unused = expect.stringContaining(
+      `The grant of AMESH_BOOTSTRAP_TOKEN is for ${target.authority}. Another host was called and has refused`,
+    );
+    expect(logged).toHaveBeenCalledWith(unused);
+    logged.mockClear();
     expect((await caller.fetch(target.origin)).status).toBe(200);
+    expect((await caller.fetch(other.origin)).status).toBe(401);
+    expect(logged).not.toHaveBeenCalledWith(unused);
   });
 
   it('takes it at a time of its own choosing', async () => {
@@ -230,6 +237,21 @@ describe('the limits of a grant', () => {
     expect(statuses).toEqual([401, 401, 401, 200]);
     await expect(enrolling.caller(one.token).fetch(target.origin)).rejects.toMatchObject({
       code: 'enrolment_refused',
+      message: expect.stringContaining('Its log says why.'),
+    });
+    // For those who read that log.
+    expect(target.rejections.at(-1)).toMatchObject({
+      message: 'There is no such grant: never given, revoked, or long over.',
+      fix: 'If this caller is welcome, give it a new grant: amesh grant',
+    });
+  });
+
+  it('closed before anybody came, it says that it is over', async () => {
+    const target = await enrolling.target();
+    const { token, id } = await target.grant();
+    await target.device.trust.update((list) => closeGrant(list, id, now()));
+    await expect(enrolling.caller(token).fetch(target.origin)).rejects.toMatchObject({
+      code: 'grant_expired',
     });
   });
 });

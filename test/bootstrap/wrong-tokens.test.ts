@@ -208,6 +208,19 @@ describe('a token that is wrong', () => {
     await server.close();
   });
 
+  it('is told when the server starts, with the name of the variable', async () => {
+    const env = { AMESH_BOOTSTRAP_TOKEN: await right({ iat: now() - 7000, exp: now() - 5000 }) };
+    createAmesh({ dir: join(root, 'home'), env }).verify();
+    await vi.waitFor(() => expect(logged).toHaveBeenCalled(), 10_000);
+    expect(logged.mock.calls).toEqual([
+      [
+        expect.stringMatching(
+          /^amesh: AMESH_BOOTSTRAP_TOKEN was not taken, token_expired: The token has expired 50\d\d s ago\. .* Until then every signed request gets 503\.$/,
+        ),
+      ],
+    ]);
+  });
+
   it('a provision token for fetch: token_wrong_type', async () => {
     const dir = join(root, 'home');
     const env = { AMESH_BOOTSTRAP_TOKEN: await right() };
