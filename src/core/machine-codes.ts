@@ -63,7 +63,7 @@ export const MACHINE_CODES = Object.freeze({
   own_key: failure('This is the key of this machine itself.', 'Paste the line of the other machine.'),
   host_taken: failure(
     'The host belongs to another target already.',
-    'Revoke that one first, or use another host.',
+    'Use another host, or revoke that one first: amesh revoke NAME',
   ),
 
   // How pairing over a relay can end. Where it is not said otherwise, nothing has changed on either machine.

@@ -124,7 +124,7 @@ describe('amesh tokens', () => {
     const amesh = createAmesh({ dir: late.dir, env: { AMESH_BOOTSTRAP_TOKEN: String(grant.token) } });
     await expect(amesh.fetch(server.origin)).rejects.toMatchObject({ code: 'grant_expired' });
     expect((await worker.amesh(['tokens'])).stdout).toMatch(
-      new RegExp(`^${grant.id} +grant, of +api +- +taken`, 'm'),
+      new RegExp(`^${grant.id} +grant +- +- +from api \\(am_.{16}\\), taken here `, 'm'),
     );
   });
 

@@ -114,6 +114,21 @@ describe('amesh provision', () => {
 });
 
 describe('amesh provision --wait', () => {
+  it('says that the token counts where there is no relay, and not that nothing has changed', async () => {
+    const laptop = await createMachine();
+    await laptop.init('laptop');
+    const ran = await laptop.amesh([
+      ...['provision', '--name', 'prod', '--wait', '--relay', 'ws://127.0.0.1:1/ws'],
+    ]);
+    expect([ran.code, ran.stdout]).toEqual([3, expect.stringMatching(/^eyJ.*\n$/)]);
+    expect(ran.stderr).toContain('✗ The relay at ws://127.0.0.1:1/ws did not answer (ECONNREFUSED).');
+    expect(ran.stderr).toContain(
+      `The token counts all the same; the first answer of its machine tells of it, too: ${laptop.here('amesh list')}\n`,
+    );
+    expect(ran.stderr).not.toContain('No changes were made');
+    expect((await laptop.allowList()).tokens).toMatchObject([{ friendlyName: 'prod', cancelledAt: null }]);
+  });
+
   it('prints the token first, and the machine once it has taken it', async () => {
     const { relay, port } = await startRelay();
     const [laptop, server] = [await createMachine(), await createMachine()];

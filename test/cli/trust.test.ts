@@ -168,7 +168,7 @@ describe('amesh trust add', () => {
     expect(ran.code).toBe(1);
     expect(ran.stderr).toBe(
       '✗ api.example.com belongs to "prod-api" already.\n' +
-        '  Revoke that one first, or use another host.\n  No changes were made.\n',
+        `  Use another host, or revoke that one first: ${alice.here('amesh revoke NAME')}\n  No changes were made.\n`,
     );
     expect((await entriesOf(alice)).map(({ friendlyName }) => friendlyName)).toEqual(['prod-api']);
   });

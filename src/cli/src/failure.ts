@@ -53,7 +53,8 @@ export async function toFailure(
   if (error instanceof InterruptedError) return quietly('interrupted', error.message, EXIT.interrupted);
   if (error instanceof CommandError) {
     const { code, message, hint, isUnchanged } = error;
-    return { code, message, hint, exitCode: EXIT.failure, sayUnchanged: isUnchanged };
+    const exitCode = EXIT_OF_CODE[code] ?? EXIT.failure;
+    return { code, message, hint, exitCode, sayUnchanged: isUnchanged };
   }
   const { isAmeshError } = await import('@authmesh/sdk/core');
   if (isAmeshError(error)) {

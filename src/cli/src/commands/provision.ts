@@ -7,6 +7,7 @@ import {
   UNASKED,
   waitForRegistration,
 } from '@authmesh/sdk/admin';
+import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
 import { durationText, momentText, toSeconds } from '../duration';
@@ -75,7 +76,7 @@ export const provision = defineCommand({
             ]
           : []),
         ...loopbackNotes(args.host ?? ''),
-        `  Until it is heard of:  ${here('amesh list')}   To give it up:  ${here(`amesh tokens cancel ${id}`)}`,
+        `  To see whether it was taken:  ${here('amesh list')}   To give it up:  ${here(`amesh tokens cancel ${id}`)}`,
       ],
     };
     return args.wait && relay !== undefined ? waitFor(device, entry, relay, result, options) : result;
@@ -125,7 +126,21 @@ async function waitFor(
         `✓ "${friendlyName}" (${deviceId}) has taken the token. It is called at ${hostsText(hosts)}.   Undo: ${here(`amesh revoke ${nameForCommand(machine)}`)}`,
       ],
     };
+  } catch (error) {
+    throw afterwards(error);
   } finally {
     teller.stop();
   }
+}
+
+/** What goes wrong at the relay comes after the token was made, and takes nothing of it back. */
+function afterwards(error: unknown): unknown {
+  if (!isAmeshError(error) || !['relay_unreachable', 'relay_busy'].includes(error.code)) return error;
+  const { code, message, fix } = error;
+  return new CommandError(
+    code,
+    message.slice(0, message.length - fix.length).trim(),
+    `The token counts all the same; the first answer of its machine tells of it, too: ${here('amesh list')}`,
+    false,
+  );
 }

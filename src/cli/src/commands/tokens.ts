@@ -83,7 +83,8 @@ function toGrantRow(grant: Grant, document: AllowListDocument): string[] {
 }
 
 function toTakenRow({ id, issuer, takenAt, until }: TakenToken, { devices }: AllowListDocument): string[] {
-  const name = devices.find(({ deviceId }) => deviceId === issuer)?.friendlyName ?? issuer;
-  const kind = until === null ? 'provision, of' : 'grant, of';
-  return [id, kind, printable(name), '-', `taken here at ${momentText(takenAt)}`];
+  const machine = devices.find(({ deviceId }) => deviceId === issuer);
+  const from = machine === undefined ? issuer : `${printable(machine.friendlyName)} (${issuer})`;
+  const kind = until === null ? 'provision' : 'grant';
+  return [id, kind, '-', '-', `from ${from}, taken here ${momentText(takenAt)}`];
 }
