@@ -323,6 +323,7 @@ describe.each([
       const stream = other.request(await signedHeaders('POST', target, body));
       stream.on('error', () => {});
       stream.write(body.subarray(0, 50_000));
+      await expect.poll(() => streams.length).toBe(1);
       await sleep(50);
       socket.destroy();
       await expect.poll(codes).toEqual(['body_incomplete']);

@@ -7,7 +7,7 @@ import {
   type Http2Server,
   type OutgoingHttpHeaders,
 } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { RawResponse } from './raw-http';
 
 /** A server of node:http2 on a free loopback port, and a session with it. */
@@ -19,6 +19,8 @@ export interface Http2Pair {
 }
 
 export async function connectHttp2(server: Http2Server | Http2SecureServer, ca?: string): Promise<Http2Pair> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => sockets.add(socket));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
@@ -39,6 +41,7 @@ export async function connectHttp2(server: Http2Server | Http2SecureServer, ca?:
       session.destroy();
       const closed = once(server, 'close');
       server.close();
+      for (const socket of sockets) socket.destroy(); // who was flooded has much to read until it hears of an end
       await closed;
     },
   };
