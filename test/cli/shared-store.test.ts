@@ -64,6 +64,23 @@ describeWithRedis('amesh on a store that instances share', () => {
     expect(none.stderr).toContain('✓ No device may call this machine. No changes were made.');
   }, 60_000);
 
+  it('without ioredis: the line that installs it beside the command', async () => {
+    const hooks = `export async function resolve(name, context, next) {
+      if (name !== 'ioredis') return next(name, context);
+      throw Object.assign(new Error('not here'), { code: 'ERR_MODULE_NOT_FOUND' });
+    }`;
+    const url = (code: string) => `data:text/javascript,${encodeURIComponent(code)}`;
+    const loader = `import { register } from 'node:module'; register(${JSON.stringify(url(hooks))});`;
+    const ran = await new Machine(fleet.targetDir).amesh(['list'], {
+      env: { ...env, NODE_OPTIONS: `--import=${url(loader)}` },
+    });
+    expect([ran.code, ran.stderr]).toEqual([
+      1,
+      '✗ The store of the allow list failed: ioredis is not installed.\n' +
+        '  Run: npm install --global ioredis\n  No changes were made.\n',
+    ]);
+  });
+
   it('a store that is not there: whose fault it is, and that nothing was changed', async () => {
     const ran = await new Machine(fleet.targetDir).amesh(['list'], {
       env: { AMESH_STORE_URL: 'redis://127.0.0.1:1' },

@@ -104,9 +104,14 @@ export function causeOf({ message, fix }: { readonly message: string; readonly f
   return message.endsWith(fix) ? message.slice(0, message.length - fix.length).trim() : message;
 }
 
-/** The fixes of the SDK name commands behind a colon; a shell would take `<name>` for a redirection. */
+/**
+ * The fixes of the SDK name commands behind a colon; a shell would take `<name>` for a redirection. What is missing has
+ * to lie beside this command, which is mostly global.
+ */
 export function forHere(fix: string): string {
-  return fix.replace(/(?<=: )amesh [^.]+/g, (command) => here(command.replace('<name>', 'NAME')));
+  return fix
+    .replace(/(?<=: npm install )(?=ioredis)/, '--global ')
+    .replace(/(?<=: )amesh [^.]+/g, (command) => here(command.replace('<name>', 'NAME')));
 }
 
 function quietly(code: string, message: string, exitCode: ExitCode): Failure {

@@ -12,6 +12,7 @@ import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
 import { durationText, momentText, toSeconds } from '../duration';
 import { CommandError } from '../errors';
+import { causeOf } from '../failure';
 import { here } from '../here';
 import { interruptible } from '../interrupt';
 import { hostsText, loopbackNotes, openMachine, toHosts } from '../machine';
@@ -136,10 +137,9 @@ async function waitFor(
 /** What goes wrong at the relay comes after the token was made, and takes nothing of it back. */
 function afterwards(error: unknown): unknown {
   if (!isAmeshError(error) || !['relay_unreachable', 'relay_busy'].includes(error.code)) return error;
-  const { code, message, fix } = error;
   return new CommandError(
-    code,
-    message.slice(0, message.length - fix.length).trim(),
+    error.code,
+    causeOf(error),
     `The token counts all the same; the first answer of its machine tells of it, too: ${here('amesh list')}`,
     false,
   );
