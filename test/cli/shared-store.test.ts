@@ -1,10 +1,12 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { cp, readdir } from 'node:fs/promises';
 import { addDevice, createIdentity } from '@authmesh/sdk/admin';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Fleet, startFleet, until } from '../support/fleet';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
-import { Machine, objectOf, type Ran, useMachines } from './amesh';
+import { BIN, Machine, objectOf, type Ran, useMachines } from './amesh';
 
 describeWithRedis('amesh on a store that instances share', () => {
   const machine = useMachines();
@@ -101,6 +103,22 @@ describeWithRedis('amesh on a store that instances share', () => {
       expect(ran.stdout + ran.stderr).not.toMatch(/s3cret|bug/);
     },
   );
+
+  it.each(['gone', 'asleep'])('a Redis that is %s: the command ends when it has said so', async (how) => {
+    const own = await startRedis();
+    const here = await machine();
+    await here.init('api');
+    if (how === 'gone') await own.stop();
+    else own.pause();
+    const child = spawn(process.execPath, [BIN, 'list'], { env: here.env({ AMESH_STORE_URL: own.url }) });
+    let saidAt = 0;
+    child.stderr.on('data', () => {
+      saidAt = performance.now();
+    });
+    expect(await once(child, 'close')).toEqual([1, null]);
+    expect(performance.now() - saidAt).toBeLessThan(1000); // 2000 where ioredis is waited for
+    await own.stop();
+  });
 
   it('init --force for a store that is not there: the identity that is here stays', async () => {
     const here = await machine();

@@ -91,7 +91,8 @@ function isClusterNode(node: ClusterNode): boolean {
 }
 
 // Commands are never kept for later and never sent twice: a claim whose answer was lost would find itself. Connecting
-// anew is ours to do, since the timers of ioredis would keep a process alive. The ready check is, too: see RedisMemory.
+// anew is ours to do, since the timers of ioredis would keep a process alive; so would its wait for the end of a
+// connection that has ended already. The ready check is ours, too: see RedisMemory.
 const OURS = {
   lazyConnect: true,
   enableOfflineQueue: false,
@@ -100,6 +101,7 @@ const OURS = {
   enableReadyCheck: false,
   disableClientInfo: true,
   connectTimeout: 2000,
+  disconnectTimeout: 100,
 } as const;
 
 /** A client of its own for a source, with options that are ours; not connected yet. */
