@@ -91,8 +91,8 @@ async function serve(handler: RequestListener) {
   return server;
 }
 
-describe.concurrent('a machine where all is well', () => {
-  it.concurrent('gets a line for each check, and is as it was', async () => {
+describe('a machine where all is well', () => {
+  it('gets a line for each check, and is as it was', async () => {
     const machine = await createNamed('prod-api');
     const { deviceId } = JSON.parse(await readFile(join(machine.dir, 'identity.json'), 'utf8'));
     const before = await fingerprintOf(machine.dir);
@@ -119,7 +119,7 @@ describe.concurrent('a machine where all is well', () => {
     expect(await fingerprintOf(machine.dir)).toBe(before);
   });
 
-  it.concurrent('is told for programs with --json', async () => {
+  it('is told for programs with --json', async () => {
     const { code, json, all, stderr } = await examine(await createNamed('prod-api'));
     expect([code, stderr]).toEqual([0, '']);
     expect(Object.keys(json)).toEqual(['ok', 'checks']);
@@ -127,7 +127,7 @@ describe.concurrent('a machine where all is well', () => {
     for (const finding of all) expect(Object.keys(finding)).toEqual(['check', 'state', 'message', 'fix']);
   });
 
-  it.concurrent('does not note that a list was seen which nobody had seen', async () => {
+  it('does not note that a list was seen which nobody had seen', async () => {
     const machine = await createNamed('prod-api');
     await unlink(join(machine.dir, 'seen.json'));
     const before = await fingerprintOf(machine.dir);
@@ -138,8 +138,8 @@ describe.concurrent('a machine where all is well', () => {
   });
 });
 
-describe.concurrent('the identity', () => {
-  it.concurrent('is not there', async () => {
+describe('the identity', () => {
+  it('is not there', async () => {
     const machine = await createMachine();
     const { code, of, json } = await examine(machine);
     expect(code).toBe(10);
@@ -160,14 +160,14 @@ describe.concurrent('the identity', () => {
     expect(ran.stdout).toContain(`✗ identity  There is none in ${machine.dir}.\n            Fix: ${fix}\n`);
   });
 
-  it.concurrent('is still to come, by a token that is not printed', async () => {
+  it('is still to come, by a token that is not printed', async () => {
     const { code, of, stdout } = await examine(await createMachine(), { AMESH_BOOTSTRAP_TOKEN: 'eyJSECRET' });
     expect(code).toBe(0);
     expect(of.identity?.state).toBe('warning');
     expect(stdout).not.toContain('eyJSECRET');
   });
 
-  it.concurrent('is damaged', async () => {
+  it('is damaged', async () => {
     const machine = await createNamed('prod-api');
     await writeFile(join(machine.dir, 'identity.json'), '{');
     const { code, of } = await examine(machine);
@@ -181,8 +181,8 @@ describe.concurrent('the identity', () => {
   });
 });
 
-describe.concurrent('the key', () => {
-  it.concurrent('is not there', async () => {
+describe('the key', () => {
+  it('is not there', async () => {
     const machine = await createNamed('prod-api');
     await rm(join(machine.dir, 'keys'), { recursive: true });
     const { code, of } = await examine(machine);
@@ -192,7 +192,7 @@ describe.concurrent('the key', () => {
     expect(of.list?.message).toBe('Not looked at: only the key can tell whether its seal is right.');
   });
 
-  it.concurrent('does not open with the passphrase, and that is not printed', async () => {
+  it('does not open with the passphrase, and that is not printed', async () => {
     const machine = await createNamed('prod-api');
     const { code, of, stdout } = await examine(machine, { AUTH_MESH_PASSPHRASE: 'SECRET horse' });
     expect(code).toBe(1);
@@ -204,7 +204,7 @@ describe.concurrent('the key', () => {
     expect(stdout).not.toContain((await readFile(join(machine.dir, '.passphrase'), 'utf8')).trim());
   });
 
-  it.concurrent('stays shut where its passphrase comes through a pipe', async () => {
+  it('stays shut where its passphrase comes through a pipe', async () => {
     const machine = await createNamed('prod-api');
     const pipe = join(machine.dir, '..', 'pipe');
     execFileSync('mkfifo', [pipe]);
@@ -217,8 +217,8 @@ describe.concurrent('the key', () => {
   });
 });
 
-describe.concurrent('files that others get at', () => {
-  it.concurrent('are told with the commands that close them', async () => {
+describe('files that others get at', () => {
+  it('are told with the commands that close them', async () => {
     const machine = await createNamed('prod-api');
     const [key = ''] = await readdir(join(machine.dir, 'keys'));
     await chmod(machine.dir, 0o777);
@@ -253,7 +253,7 @@ describe.concurrent('files that others get at', () => {
     });
   });
 
-  it.concurrent('and a folder that is none', async () => {
+  it('and a folder that is none', async () => {
     const machine = await createMachine();
     await writeFile(machine.dir, '');
     const { code, of } = await examine(machine);
@@ -262,8 +262,8 @@ describe.concurrent('files that others get at', () => {
   });
 });
 
-describe.concurrent('the list', () => {
-  it.concurrent('has a broken seal', async () => {
+describe('the list', () => {
+  it('has a broken seal', async () => {
     const machine = await createNamed('prod-api');
     const path = join(machine.dir, 'allow_list.json');
     await writeFile(path, (await readFile(path, 'utf8')).replace('"hosts":[]', '"hosts":["evil.example"]'));
@@ -277,7 +277,7 @@ describe.concurrent('the list', () => {
     expect(of.seen?.state).toBe('skipped');
   });
 
-  it.concurrent('is an older copy', async () => {
+  it('is an older copy', async () => {
     const machine = await createNamed('prod-api');
     const path = join(machine.dir, 'allow_list.json');
     const older = await readFile(path);
@@ -288,7 +288,7 @@ describe.concurrent('the list', () => {
     expect(of.list?.message).toBe('The allow list is an older copy: revision 1, and 2 was seen here.');
   });
 
-  it.concurrent('lies beside a record that is damaged', async () => {
+  it('lies beside a record that is damaged', async () => {
     const machine = await createNamed('prod-api');
     await writeFile(join(machine.dir, 'seen.json'), '[');
     const { code, of } = await examine(machine);
@@ -296,7 +296,7 @@ describe.concurrent('the list', () => {
     expect(of.list?.message).toBe('seen.json, which remembers the newest allow list, is damaged.');
   });
 
-  it.concurrent('is a pipe, or a device', async () => {
+  it('is a pipe, or a device', async () => {
     for (const what of ['pipe', 'device']) {
       const machine = await createNamed('prod-api');
       const path = join(machine.dir, 'allow_list.json');
@@ -309,7 +309,7 @@ describe.concurrent('the list', () => {
     }
   });
 
-  it.concurrent('has callers, and no host but localhost', async () => {
+  it('has callers, and no host but localhost', async () => {
     const [machine, caller] = [await createNamed('prod-api'), await createMachine()];
     await trust(machine, await caller.init('laptop'), 'controller');
     const { code, of } = await examine(machine);
@@ -328,8 +328,8 @@ describe.concurrent('the list', () => {
   });
 });
 
-describe.concurrent('the relay', () => {
-  it.concurrent('is not there', async () => {
+describe('the relay', () => {
+  it('is not there', async () => {
     const { code, of } = await examine(await createNamed('a'), { AMESH_RELAY_URL: 'ws://127.0.0.1:1' });
     expect(code).toBe(3);
     expect(of.relay).toEqual({
@@ -341,7 +341,7 @@ describe.concurrent('the relay', () => {
     expect(of.clock).toMatchObject({ state: 'skipped', message: 'Nobody is there to compare it with.' });
   });
 
-  it.concurrent('has another path', async () => {
+  it('has another path', async () => {
     const machine = await createNamed('a');
     await machine.amesh(['config', 'relay', url.replace(/ws$/, 'pair')]);
     const { code, of } = await examine(machine, { AMESH_RELAY_URL: '' });
@@ -349,13 +349,13 @@ describe.concurrent('the relay', () => {
     expect(of.relay?.fix).toBe(machine.here(`amesh config relay ${url}`));
   });
 
-  it.concurrent('has a URL that no relay has', async () => {
+  it('has a URL that no relay has', async () => {
     const { code, of } = await examine(await createNamed('a'), { AMESH_RELAY_URL: 'https://r.example' });
     expect(code).toBe(1);
     expect(of.relay?.message).toBe('AMESH_RELAY_URL: The URL of a relay begins with wss:// or ws://.');
   });
 
-  it.concurrent('takes the connection and says nothing: it is given 4 s', async () => {
+  it('takes the connection and says nothing: it is given 4 s', async () => {
     const server = createServer();
     server.on('upgrade', (_, socket) => endings.push(() => socket.destroy()));
     const deaf = await listen(server);
@@ -369,8 +369,8 @@ describe.concurrent('the relay', () => {
   });
 });
 
-describe.concurrent('the clock', () => {
-  it.concurrent.each([
+describe('the clock', () => {
+  it.each([
     [0, 'ok', /^The same as the clock of /],
     [20, 'warning', /^\d+ s behind the clock of .* Instances that share nonces may differ by 10 s\.$/],
     [-120, 'failed', /^\d+ s ahead of the clock of .* Servers refuse what differs by more than 30 s\.$/],
@@ -383,7 +383,7 @@ describe.concurrent('the clock', () => {
     expect(examined.code).toBe(state === 'failed' ? 1 : 0);
   });
 
-  it.concurrent('is behind what was written here', async () => {
+  it('is behind what was written here', async () => {
     const machine = await createNamed('a');
     const path = join(machine.dir, 'identity.json');
     const identity = JSON.parse(await readFile(path, 'utf8'));
@@ -395,7 +395,7 @@ describe.concurrent('the clock', () => {
   });
 });
 
-describe.concurrent('a server that is named', () => {
+describe('a server that is named', () => {
   /** A target with amesh in front of it, and a machine that may call it or not. */
   async function meet(isTrusted: boolean) {
     const [prod, laptop] = [await createMachine(), await createMachine()];
@@ -412,7 +412,7 @@ describe.concurrent('a server that is named', () => {
     return { laptop, server };
   }
 
-  it.concurrent('answers what was signed for it, and nothing is noted down', async () => {
+  it('answers what was signed for it, and nothing is noted down', async () => {
     const { laptop, server } = await meet(true);
     const before = await fingerprintOf(laptop.dir);
     const { code, of, stdout } = await examine(laptop, {}, `${server.origin}/health?token=SECRET`);
@@ -427,7 +427,7 @@ describe.concurrent('a server that is named', () => {
     expect(missing.of.target).toMatchObject({ state: 'warning' });
   });
 
-  it.concurrent('refuses', async () => {
+  it('refuses', async () => {
     const { laptop, server } = await meet(false);
     const { code, of } = await examine(laptop, {}, `${server.origin}/health`);
     expect(code).toBe(1);
@@ -437,13 +437,13 @@ describe.concurrent('a server that is named', () => {
     expect(of.target?.fix).toContain('On the server: amesh list');
   });
 
-  it.concurrent('is not there', async () => {
+  it('is not there', async () => {
     const { code, of } = await examine(await createNamed('a'), {}, 'http://127.0.0.1:1/');
     expect(code).toBe(1);
     expect(of.target?.message).toMatch(/^http:\/\/127\.0\.0\.1:1\/ does not answer: /);
   });
 
-  it.concurrent.each(['api.example.com', 'ftp://a.example/', 'http://me:secret@a.example/'])(
+  it.each(['api.example.com', 'ftp://a.example/', 'http://me:secret@a.example/'])(
     'is no URL: %s',
     async (text) => {
       const ran = await (await createMachine()).amesh(['doctor', text]);

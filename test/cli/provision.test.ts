@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { createAmesh } from '@authmesh/sdk';
+import { openDevice } from '@authmesh/sdk/admin';
 import { describe, expect, it } from 'vitest';
 import { startRelay } from '../relay/client';
 import { BIN, objectOf, useMachines } from './amesh';
@@ -64,6 +65,13 @@ describe('amesh provision', () => {
     const { provisioned } = objectOf(await laptop.amesh(['list', '--json']));
     expect(provisioned).toMatchObject([{ friendlyName: 'prod-server', id: claims.jti }]);
     expect(JSON.stringify(provisioned)).not.toContain(claims.secret);
+
+    const { trust } = await openDevice(laptop.dir, {});
+    await trust.update((list) => ({
+      ...list,
+      tokens: list.tokens.map((entry) => ({ ...entry, issuedAt: now() - 120, expiresAt: now() - 60 })),
+    }));
+    expect((await laptop.amesh(['list'])).stdout).toContain('target (provisioned, not seen, expired)');
   });
 
   it('says the same with --json, on one line', async () => {

@@ -1,3 +1,4 @@
+import { loadIoRedis } from './client';
 import { RedisConnection } from './connection';
 import { problemOf } from './problem';
 import { toReason } from './reason';
@@ -17,6 +18,7 @@ const TIMEOUT_MS = 3000;
  */
 export async function probeRedis(url: string | undefined, variable: string): Promise<string | null> {
   const source = { kind: 'url', url: readRedisUrl(url, variable), redis: {} } as const;
+  await loadIoRedis(); // takes its time on a busy machine, which is none of Redis' silence
   let wake = () => {};
   const connection = new RedisConnection(source, { changed: () => wake(), lost: () => {} });
   try {

@@ -66,11 +66,12 @@ function footnote({ unconfirmed, lease }: DeviceEntry, role: string): string | u
   return ` (${isOver ? 'lease over since' : 'until'} ${momentText(lease.expiresAt)})`;
 }
 
-function toPendingRow({ friendlyName, id, hosts, issuedAt }: IssuedToken): string[] {
+function toPendingRow({ friendlyName, id, hosts, issuedAt, expiresAt }: IssuedToken): string[] {
+  const isOver = expiresAt * 1000 < Date.now();
   return [
     printable(friendlyName),
     `token ${id}`,
-    'target (provisioned, not seen)',
+    `target (provisioned, not seen${isOver ? ', expired' : ''})`,
     hosts.join(', ') || '-',
     dayText(issuedAt),
     '-',
