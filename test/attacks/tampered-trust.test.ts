@@ -203,7 +203,7 @@ describe.each(Object.entries(ATTACKS))('%s', (_, attack) => {
     expect(rejections).toHaveLength(1);
     expect(rejections[0]).toMatchObject({ status: 500, code: 'allow_list_integrity_failure' });
     expect(rejections[0]?.fix).toMatch(
-      /^Put the right (?:allow_list|identity)\.json back.*amesh trust reset$/,
+      /^(?:Put the right (?:allow_list|identity)\.json back|If the list lies in a store.* put the right one back).*amesh trust reset$/,
     );
     expect(warnings).toEqual([
       expect.stringMatching(
