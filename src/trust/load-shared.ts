@@ -19,12 +19,15 @@ export function toLoader(trust: () => Promise<TrustStore>): SharedListOptions['l
   let revision = 0;
   let confirmedAt = Number.NEGATIVE_INFINITY;
   let readAt = Number.NEGATIVE_INFINITY;
+  let isOpen = false;
   return async (wasTold, asked) => {
     const restMs = ((known?.length ?? 0) / BYTES_A_SECOND) * 1000;
     if (!wasTold && restMs > 1000 && performance.now() - readAt < restMs) return undefined;
     readAt = performance.now();
+    if (!isOpen) await trust(); // unlocks the key, which may take its time, once
+    isOpen = true;
+    asked(true); // its files, too: a disk can fall silent, and so can all threads that would read it
     const store = await trust();
-    asked(true);
     const opened = await store.readChange(known, () => asked(false));
     const list = opened === null ? null : toAllowList(opened.document);
     if (opened !== null) {

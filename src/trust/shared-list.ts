@@ -21,7 +21,7 @@ export interface SharedListOptions {
    * Reads the list; null where it is the one that was read last, undefined where it was not worth a look yet.
    *
    * @param wasTold whether the store has told of a change
-   * @param asked to be called when the store is asked, and with false when it has answered
+   * @param asked to be called when files and store are asked, and with false when they have answered
    */
   readonly load: (
     wasTold: boolean,

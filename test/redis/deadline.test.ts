@@ -1,4 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { mkdtemp, open, rm } from 'node:fs/promises';
 import { createServer, get, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +13,7 @@ import { RedisNonceStore, type RedisNonceStoreOptions } from '@authmesh/sdk/redi
 import { Redis } from 'ioredis';
 import { afterAll, expect, it, type TestContext } from 'vitest';
 import { type Listening, listen } from '../support/listen';
-import { SlowFiles, StolenTime } from '../support/pauses';
+import { StolenTime } from '../support/pauses';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { startRedisSentinel } from '../support/redis-cluster';
 import { type SlowProxy, startSlowProxy } from '../support/slow-proxy';
@@ -22,19 +24,14 @@ const REST_MS = 100;
 const EVERY_MS = 60;
 
 const stolen = new StolenTime();
-const files = new SlowFiles();
-afterAll(() => {
-  stolen.stop();
-  files.stop();
-});
-const lostMs = () => stolen.ms + files.ms;
+afterAll(() => stolen.stop());
 
 /** One request that is new, by a device that is trusted. */
 interface Sample {
   readonly status: number;
   readonly body: string;
   readonly tookMs: number;
-  /** For how much of it other processes had the core, or the disk. */
+  /** For how much of it other processes had the core. */
   readonly stolenMs: number;
 }
 
@@ -73,13 +70,13 @@ async function makeTarget(later: Later, env: Record<string, string> = {}) {
 }
 
 async function ask({ port }: Listening, headers: Record<string, string>): Promise<Sample> {
-  const [startedAt, stolenBefore] = [performance.now(), lostMs()];
+  const [startedAt, stolenBefore] = [performance.now(), stolen.ms];
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     get({ port, host: '127.0.0.1', headers, agent: false }, resolve).on('error', reject);
   });
   const body = await text(response);
   const tookMs = performance.now() - startedAt;
-  return { status: response.statusCode ?? 0, body, tookMs, stolenMs: lostMs() - stolenBefore };
+  return { status: response.statusCode ?? 0, body, tookMs, stolenMs: stolen.ms - stolenBefore };
 }
 
 /** Calls again and again, whatever has become of those before. */
@@ -121,6 +118,20 @@ function expectInTime(what: string, samples: readonly Sample[], answers = /unava
     .map(({ body, tookMs, stolenMs }) => `${body} ${Math.round(tookMs)} ms, ${Math.round(stolenMs)} stolen`);
   expect(late).toEqual([]);
   for (const { body } of refused) expect(body).toMatch(answers);
+}
+
+/** Has the threads of this process, which read its files, wait for pipes into which nobody writes. */
+async function takeThreads(later: Later): Promise<void> {
+  const root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+  const pipes = Array.from({ length: 16 }, (_, index) => join(root, `pipe${index}`));
+  execFileSync('mkfifo', pipes);
+  const opening = pipes.map((pipe) => open(pipe));
+  later(async () => {
+    const ends = pipes.map((pipe) => openSync(pipe, 'r+'));
+    for (const file of await Promise.all(opening)) await file.close();
+    for (const end of ends) closeSync(end);
+    await rm(root, { recursive: true, maxRetries: 20 });
+  });
 }
 
 /** Nonces and list in one Redis. */
@@ -207,4 +218,22 @@ describeWithRedis.concurrent('a refusal comes within the deadline and 100 ms', {
       if (how === 'asleep') redis.resume();
     },
   );
+});
+
+describeWithRedis('a refusal comes in time with no thread left to read a file', () => {
+  it('where Redis is stopped', async ({ onTestFinished }) => {
+    const { redis, call } = await startBoth(onTestFinished);
+    await redis.stop();
+    await takeThreads(onTestFinished);
+    expectInTime('no thread', await callFor(5000, call));
+  });
+
+  it('of an instance that has started while Redis is stopped', async ({ onTestFinished }) => {
+    const { redis, start } = await startBoth(onTestFinished);
+    await redis.stop();
+    const cold = await start({ AMESH_STORE_URL: redis.url.replace('127.0.0.1', '127.0.0.2') });
+    await cold();
+    await takeThreads(onTestFinished);
+    expectInTime('no thread at the start', await callFor(5000, cold));
+  });
 });

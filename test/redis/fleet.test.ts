@@ -12,18 +12,25 @@ const REPLAYED = '401 {"error":"unauthorized"}';
 const TOO_OLD = '401 {"error":"timestamp_out_of_range"}';
 const UNAVAILABLE = '503 {"error":"nonce_store_unavailable"}';
 
-/** Each captured request is sent to all instances at once. A Redis that a busy machine holds up gives no verdict. */
+/**
+ * Each captured request is sent to all instances at once. Where a busy machine holds Redis up beyond the deadline, some
+ * of them refuse it unasked: no two have accepted it then, and the round is run again with another request.
+ */
 async function expectOneEach(fleet: Fleet): Promise<void> {
-  let verdicts = 0;
-  for (let round = 0; round < ROUNDS; round++) {
+  let again = 0;
+  for (let round = 0; round < ROUNDS; ) {
     const captured = await fleet.sign();
     const answers = await Promise.all(fleet.servers.map((server) => fleet.send(server, captured)));
     const told = answers.filter((answer) => answer !== UNAVAILABLE).sort();
-    if (told.length === 4) expect(told).toEqual([PASSED, REPLAYED, REPLAYED, REPLAYED]);
-    else expect(told.filter((answer) => answer !== REPLAYED).length).toBeLessThan(2);
-    if (told.length === 4) verdicts++;
+    const accepted = told[0] === PASSED ? [PASSED] : [];
+    const replayed = told.slice(accepted.length).map(() => REPLAYED);
+    expect(told).toEqual([...accepted, ...replayed]);
+    if (told.length === 4) {
+      expect(accepted).toEqual([PASSED]);
+      round++;
+    } else if (++again > ROUNDS) throw new Error('Redis answers too late each second time.');
   }
-  expect(verdicts).toBeGreaterThan(ROUNDS * 0.8);
+  console.log(`${ROUNDS} rounds of exactly one, and ${again} that were run again`);
 }
 
 describeWithRedis('four processes with one Redis', () => {

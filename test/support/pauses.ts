@@ -1,6 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 /** How long the main thread has had a core, in milliseconds; of a machine that does not say so, the whole process. */
 function cpuMs(): number {
@@ -63,39 +61,4 @@ export class StolenTime {
   }
 }
 
-/**
- * Tells how long the files of this machine, or the threads that read them, have kept waiting whoever asked: a disk that
- * writes down what others have left to it can be silent for seconds.
- */
-export class SlowFiles {
-  #totalMs = 0;
-  #askedAt: number | null = null;
-  #isOver = false;
-
-  constructor() {
-    void this.#watch();
-  }
-
-  /** Milliseconds since it was made. */
-  get ms(): number {
-    return this.#totalMs + (this.#askedAt === null ? 0 : beyondTick(performance.now() - this.#askedAt));
-  }
-
-  stop(): void {
-    this.#isOver = true;
-  }
-
-  async #watch(): Promise<void> {
-    while (!this.#isOver) {
-      this.#askedAt = performance.now();
-      await stat(import.meta.dirname);
-      this.#totalMs = this.ms;
-      this.#askedAt = null;
-      await sleep(TICK_MS);
-    }
-  }
-}
-
 const TICK_MS = 5;
-
-const beyondTick = (ms: number) => (ms > TICK_MS ? ms : 0);
