@@ -280,6 +280,8 @@ function assemble(options: AmeshOptions, env: Env) {
       const until = ownerKey === null ? ' Until then every signed request gets 503.' : '';
       log.once(`AMESH_BOOTSTRAP_TOKEN was not taken${why}${until}`);
     });
+    // Nor does the first request have to wait for a list that lies far away. What fails will be told to it.
+    if (shared !== null) void (async () => list.current())().catch(() => {});
   };
   const trust = async () => {
     if (ownerKey === null) {

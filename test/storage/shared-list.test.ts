@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createIdentity, openDevice, revokeDevice } from '@authmesh/sdk/admin';
 import { Redis } from 'ioredis';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { Child } from '../support/child';
 import { type Fleet, startFleet, until } from '../support/fleet';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
-import { lastOtherwise } from '../support/waiting';
+import { lastOtherwise, SOON } from '../support/waiting';
 
 const PASSED = '200 passed';
 const REFUSED = '401 {"error":"unauthorized"}';
@@ -59,6 +59,14 @@ describeWithRedis('instances that share a list in Redis', () => {
     for (const server of fleet.servers) {
       expect(await until(PASSED, () => fleet.call(server)), server.stderr()).toBe(PASSED);
     }
+  });
+
+  it('read it before anybody has called them', async () => {
+    fleet = await startFleet(0, { AMESH_STORE_URL: redis.url });
+    const server = await startVerifier(await folder());
+    const key = `${await keyOf()}:instances`;
+    await vi.waitFor(async () => expect(await admin.hlen(key)).toBe(1), SOON);
+    expect(await fleet.call(server)).toBe(PASSED);
   });
 
   it('say where the list is changed, when they refuse whom it does not have', async () => {
