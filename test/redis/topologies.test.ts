@@ -61,8 +61,8 @@ describeWithRedis('RedisNonceStore over a cluster of three', () => {
   const seeds = () => cluster.masters.map(({ url }) => url);
 
   nonceStoreContract('RedisNonceStore over a cluster', async () => ({
-    store: await opened(open({ cluster: seeds(), timeoutMs: 1000 })),
-    reopen: () => open({ cluster: seeds().slice(0, 1), timeoutMs: 1000 }),
+    store: await opened(open({ cluster: seeds(), timeoutMs: 10_000 })),
+    reopen: () => open({ cluster: seeds().slice(0, 1), timeoutMs: 10_000 }),
   }));
 
   it.each([
@@ -70,7 +70,7 @@ describeWithRedis('RedisNonceStore over a cluster of three', () => {
     ['ioredis 6', Cluster6],
   ])('works with a client of %s', async (_, Class) => {
     const client = new Class(seeds());
-    const store = await opened(open({ client, timeoutMs: 1000 }));
+    const store = await opened(open({ client, timeoutMs: 10_000 }));
     expect(await claimMany(store, 300)).toHaveLength(300);
     client.disconnect();
   });
@@ -87,7 +87,7 @@ describeWithRedis('RedisNonceStore over a cluster of three', () => {
   });
 
   it('notices that one of three has lost its memory', async () => {
-    const store = await opened(open({ cluster: seeds(), timeoutMs: 1000 }));
+    const store = await opened(open({ cluster: seeds(), timeoutMs: 10_000 }));
     const claims = await claimMany(store, 300);
     const createdAt = Math.floor(Date.now() / 1000);
     await cluster.masters[1]?.restart();
@@ -100,7 +100,7 @@ describeWithRedis('RedisNonceStore over a cluster of three', () => {
 describeWithRedis('RedisNonceStore in a failover', () => {
   it('of a cluster counts from when the replica has taken over', async () => {
     const cluster = await startRedisCluster({ replica: true });
-    const store = await opened(open({ cluster: cluster.masters.map(({ url }) => url), timeoutMs: 1000 }));
+    const store = await opened(open({ cluster: cluster.masters.map(({ url }) => url), timeoutMs: 10_000 }));
     const claims = await claimMany(store, 300);
     const createdAt = Math.floor(Date.now() / 1000);
     await cluster.masters[0]?.stop();
@@ -113,7 +113,7 @@ describeWithRedis('RedisNonceStore in a failover', () => {
   it('of a master behind a sentinel counts from when the replica has taken over', async () => {
     const { sentinelPort, name, master, stop } = await startRedisSentinel();
     const redis = { sentinels: [{ host: '127.0.0.1', port: sentinelPort }], name };
-    const store = await opened(open({ redis, timeoutMs: 1000 }));
+    const store = await opened(open({ redis, timeoutMs: 10_000 }));
     const claims = await claimMany(store, 300);
     const createdAt = Math.floor(Date.now() / 1000);
     await master.stop();
