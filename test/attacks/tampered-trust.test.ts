@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Amesh, createAmesh, type Rejection } from '@authmesh/sdk';
 import { addDevice, createIdentity, type Device, openDevice, resetTrust } from '@authmesh/sdk/admin';
+import type { Signer } from '@authmesh/sdk/core';
 import express from 'express';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type AllowListDocument, openDocument, sealDocument } from '../../src/trust/document';
@@ -95,13 +96,16 @@ const put = (bytes: Uint8Array | string) => writeFile(join(dir, LIST), bytes);
 const text = () => (good.get(LIST) as Buffer).toString();
 
 /** Another list with a right seal of the right owner, as a newer or older amesh on this machine may have made it. */
-async function putSealed(change: (document: AllowListDocument) => object): Promise<void> {
+async function putSealed(
+  change: (document: AllowListDocument) => object,
+  signer: Signer = device.signer,
+): Promise<void> {
   const document = await openDocument(
     good.get(LIST) as Buffer,
     device.signer.publicKey,
     device.identity.deviceId,
   );
-  await put(await sealDocument(change(document) as AllowListDocument, device.signer));
+  await put(await sealDocument(change(document) as AllowListDocument, signer));
 }
 
 const firstDevice = (document: AllowListDocument, more: object) => ({
@@ -132,6 +136,12 @@ const ATTACKS: Readonly<Record<string, () => Promise<unknown>>> = {
   'a list that is null': () => put('null\n'),
   'a list without its seal': () => put(text().replace(/"seal":"[^"]*",/, '')),
   'a list with another role': () => put(text().replace('controller', 'target')),
+  // Newer than any that was seen, so that nothing but the seal tells.
+  'a newer list with the seal of the one before': () => put(text().replace('"revision":2', '"revision":3')),
+  'a newer list in the name of its owner, sealed by another device': async () => {
+    const { signer } = await openDevice(other, {});
+    await putSealed((document) => firstDevice(document, { friendlyName: 'mallory' }), signer);
+  },
   'an older copy put back': () => put(older),
   'the list of another device': () => copyFile(join(other, LIST), join(dir, LIST)),
   'another list of the same owner': () =>

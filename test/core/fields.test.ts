@@ -66,6 +66,43 @@ describe('bounds on what a stranger may make us parse', () => {
     ).toBe('read');
   });
 
+  it.each([
+    ['a parameter of the signature', 'signature-input', (text: string) => `${text};nonsense="1"`],
+    ['a parameter of its value', 'signature', (text: string) => `${text};nonsense="1"`],
+    ['a flag of its value', 'signature', (text: string) => `${text};nonsense`],
+    ['a list in the place of its value', 'signature', (text: string) => text.replace(/=(:.*:)/, '=($1)')],
+    [
+      'a text in the place of its value',
+      'signature',
+      (text: string) => text.replace(/=:.*:/, `="${'A'.repeat(64)}"`),
+    ],
+    ['no list of components', 'signature-input', (text: string) => text.replace(/\(.*\)/, '"@method"')],
+    ['a component as a token', 'signature-input', (text: string) => text.replace('"@method"', 'method')],
+    [
+      'a parameter of a component',
+      'signature-input',
+      (text: string) => text.replace('"@path"', '"@path";sf'),
+    ],
+    [
+      'a keyid that is a token',
+      'signature-input',
+      (text: string) => text.replace(/keyid="(\w+)"/, 'keyid=$1'),
+    ],
+    [
+      'a created that is negative',
+      'signature-input',
+      (text: string) => text.replace(/created=/, 'created=-'),
+    ],
+    ['an expires that is a decimal', 'signature-input', (text: string) => `${text};expires=1764000000.5`],
+    ['an expires that is true', 'signature-input', (text: string) => `${text};expires`],
+  ])('%s is not passed over', async (_, name, change) => {
+    const headers = await ours();
+    expect(codeOf(headers)).toBe('read');
+    const changed = change(String(headers[name]));
+    expect(changed).not.toBe(headers[name]);
+    expect(codeOf({ ...headers, [name]: changed })).toBe('malformed_header');
+  });
+
   it('any text in any header is an answer and never a throw', async () => {
     const verifier = verifierAt();
     const part = fc.constantFrom(
