@@ -5,9 +5,9 @@ const MAX_CODE_POINTS = 64;
 const ANSI =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   /(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|[\x1b\x9b]\[?[0-?]*[ -/]*[@-~]/g;
-// Control, format (bidi and zero-width characters among them), surrogate, private, unassigned, and letters that show
-// as nothing, such as the Hangul filler.
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Default_Ignorable_Code_Point}\u2028\u2029]/gu;
+// Control, format (bidi and zero-width characters among them), surrogate, private, unassigned, and what shows as
+// nothing, such as the Hangul filler and the Braille pattern without dots.
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Default_Ignorable_Code_Point}\u2028\u2029\u2800]/gu;
 
 /**
  * A name that a peer gave, made safe to print and store: well-formed Unicode, without control, ANSI and bidi

@@ -144,6 +144,11 @@ const ATTACKS: Readonly<Record<string, () => Promise<unknown>>> = {
   },
   'an older copy put back': () => put(older),
   'the list of another device': () => copyFile(join(other, LIST), join(dir, LIST)),
+  'a list that names another owner than the one who has sealed it': async () => {
+    const { signer } = await openDevice(other, {});
+    const owner = Buffer.from(signer.publicKey).toString('base64url');
+    await putSealed((document) => ({ ...document, owner, revision: 9 }));
+  },
   'another list of the same owner': () =>
     putSealed((document) => ({ ...document, list: 'am_AAAAAAAAAAAAAAAA', revision: 9 })),
   'another list of the same revision': () =>

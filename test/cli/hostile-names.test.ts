@@ -17,7 +17,7 @@ const NAMES: [attack: string, name: string, stored: string][] = [
   ['bidirectional overrides', 'alice\u202egpj.exe\u202c', 'alicegpj.exe'],
   ['bidirectional isolates', '\u2066a\u2069', 'a'],
   ['characters of no width', 'a\u200bl\u200di\ufeffce', 'alice'],
-  ['letters that show as nothing', '\u3164\u115f\u2800x', '\u2800x'],
+  ['letters that show as nothing', '\u3164\u115f\u2800x', 'x'],
   ['a carriage return', 'alice\rroot', 'malformed'],
   ['a line separator', 'alice\u2028✓ Paired', 'alice✓ Paired'],
   ['a tab', 'a\tb', 'a b'],

@@ -20,6 +20,14 @@ describe('bounds on what a stranger may make us parse', () => {
     );
   });
 
+  it('1024 characters of an AuthMesh header', async () => {
+    const authorization = String((await signed({}, {})).headers.authorization);
+    const padded = (length: number) =>
+      authorization.replace(',', `,${' '.repeat(length - authorization.length)}`);
+    expect(codeOf({ authorization: padded(1024) })).toBe('read');
+    expect(codeOf({ authorization: padded(1025) })).toBe('malformed_header');
+  });
+
   it('many small items, which cost the parser as much as dozens of signatures', async () => {
     const { signature, 'signature-input': input } = await ours();
     const items = Array.from({ length: 500 }, () => 'a').join(' ');

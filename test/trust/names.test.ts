@@ -24,6 +24,7 @@ const hostile = fc
           '\udc00',
           '\u2028',
           '\u3164',
+          '\u2800',
           '\ufe0f',
           'e\u0301',
         ],
@@ -48,6 +49,8 @@ describe('cleanName', () => {
     ['user\u202etxt.exe', 'usertxt.exe'],
     ['zero\u200bwidth', 'zerowidth'],
     ['blank\u3164', 'blank'],
+    ['alice\u2800', 'alice'],
+    ['\u2800', 'unnamed'],
     ['nul\0', 'nul'],
     ['half \ud800', 'half \ufffd'],
     ['am_cOixWcOdI8-pLh4P', 'device am_cOixWcOdI8-pLh4P'],
@@ -69,7 +72,7 @@ describe('cleanName', () => {
         expect(lengthOf(clean)).toBeGreaterThan(0);
         expect(lengthOf(clean)).toBeLessThanOrEqual(64);
         expect(clean.isWellFormed()).toBe(true);
-        expect(clean).not.toMatch(/[\p{C}\p{Default_Ignorable_Code_Point}\p{Zl}\p{Zp}]/u);
+        expect(clean).not.toMatch(/[\p{C}\p{Default_Ignorable_Code_Point}\p{Zl}\p{Zp}\u2800]/u);
         expect(clean).not.toMatch(/^am_/i);
         expect(clean).toBe(clean.trim());
         expect(clean).toBe(clean.normalize('NFC'));
