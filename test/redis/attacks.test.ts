@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sharedStoreOf } from '../../src/trust/shared-store';
 import { opened, randomNonce } from '../support/nonce-store';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
+import { startSlowProxy } from '../support/slow-proxy';
 
 const DEVICE = 'am_AAAAAAAAAAAAAAAA';
 const MARKER = 'amesh:nonce:since:0';
@@ -80,6 +81,17 @@ describeWithRedis('somebody who can write to the Redis of the nonces', () => {
   async function sentBytes(): Promise<number> {
     return Number(/^total_net_output_bytes:(\d+)/m.exec(await admin.info('stats'))?.[1]);
   }
+
+  it('what was claimed while Redis turned out to be one that forgets lets nobody in', async () => {
+    const proxy = await startSlowProxy(redis.port);
+    const store = new RedisNonceStore({ url: `redis://127.0.0.1:${proxy.port}`, timeoutMs: 10_000 });
+    stores.push(await opened(store));
+    proxy.delayMs = 600;
+    await admin.config('SET', 'maxmemory-policy', 'allkeys-lru');
+    await checked(1); // that is: it was asked, and its answer is on the way
+    await expect(claim(store)).rejects.toMatchObject({ code: 'nonce_store_unavailable' });
+    await proxy.close();
+  });
 
   it('a marker of another type is replaced', async () => {
     const store = await opened(open());
