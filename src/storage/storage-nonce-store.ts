@@ -1,6 +1,7 @@
 import { NonceStoreUnavailableError } from '../core/errors';
 import type { NonceStore } from '../core/nonce-memory';
 import { warnOnce } from '../log';
+import { ClockWatch } from './clock-watch';
 import { assertStorage, readRaw, type UnstorageLike } from './unstorage';
 
 /** Drivers that know nothing of what the process before this one has claimed. */
@@ -21,6 +22,7 @@ export class StorageNonceStore implements NonceStore {
    * what it has no room for.
    */
   readonly #claimed = new Map<string, number>();
+  readonly #clock = new ClockWatch();
 
   /** Unix seconds: what was created earlier may have been claimed by a process before. Undefined where that would show. */
   readonly startedAt: number | undefined;
@@ -36,7 +38,7 @@ export class StorageNonceStore implements NonceStore {
     );
   }
 
-  /** @throws NonceStoreUnavailableError where the storage fails */
+  /** @throws NonceStoreUnavailableError where the storage fails, or after the clock was set back */
   async claim(deviceId: string, nonce: string, keepUntilMs: number): Promise<boolean> {
     if (nonce.length !== 22) throw new TypeError('A nonce is of 22 base64url characters.');
     // Hexadecimal: some file systems take `a` and `A` for one name.
@@ -53,6 +55,7 @@ export class StorageNonceStore implements NonceStore {
   }
 
   async #claim(key: string, keepUntilMs: number): Promise<boolean> {
+    this.#clock.note(Date.now(), keepUntilMs);
     if ((this.#claimed.get(key) ?? 0) > Date.now()) return false;
     try {
       const found = await readRaw(this.#storage, key);

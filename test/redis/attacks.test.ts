@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { RedisNonceStore } from '@authmesh/sdk/redis';
 import { Redis } from 'ioredis';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { sharedStoreOf } from '../../src/trust/shared-store';
 import { opened, randomNonce } from '../support/nonce-store';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
@@ -91,6 +91,26 @@ describeWithRedis('somebody who can write to the Redis of the nonces', () => {
     await checked(1); // that is: it was asked, and its answer is on the way
     await expect(claim(store)).rejects.toMatchObject({ code: 'nonce_store_unavailable' });
     await proxy.close();
+  });
+
+  it('a replay after the clock of an instance was set back, when Redis has let go of its nonce', async () => {
+    await opened(open()); // has marked since when this Redis remembers, by the right clock
+    const realNow = Date.now;
+    let aheadMs = 300_000;
+    const now = vi.spyOn(Date, 'now').mockImplementation(() => realNow() + aheadMs);
+    onTestFinished(() => now.mockRestore());
+    const store = await opened(open());
+    const nonce = randomNonce();
+    expect(await store.claim(DEVICE, nonce, Date.now() + 200)).toBe(true);
+    for (const endsAt = realNow() + 5000; realNow() < endsAt && (await admin.keys(`*${nonce}`)).length > 0; )
+      await sleep(20);
+    aheadMs = 0;
+    await expect(store.claim(DEVICE, nonce, Date.now() + 60_000)).rejects.toMatchObject({
+      code: 'nonce_store_unavailable',
+      message: expect.stringContaining('The clock was set back'),
+    });
+    aheadMs = 400_000;
+    expect(await claim(store)).toBe(true);
   });
 
   it('a marker of another type is replaced', async () => {

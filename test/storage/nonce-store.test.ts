@@ -73,6 +73,28 @@ describe('StorageNonceStore', () => {
     expect(await store.claim(DEVICE, nonce, Date.now() + 60_000)).toBe(false);
   });
 
+  it('a replay after the clock was set back, into a time whose nonces were removed', async () => {
+    const now = vi.spyOn(Date, 'now');
+    onTestFinished(() => now.mockRestore());
+    const store = new StorageNonceStore(createStorage({ driver: memoryDriver() }));
+    const start = 1_764_000_000_000;
+    const claimAt = (ms: number, nonce = randomNonce()) => {
+      now.mockReturnValue(start + ms);
+      return store.claim(DEVICE, nonce, start + ms + 60_000);
+    };
+    const nonce = randomNonce();
+    expect(await claimAt(0, nonce)).toBe(true);
+    for (const ahead of [60_001, 60_002, 60_003]) expect(await claimAt(ahead)).toBe(true);
+    expect(await claimAt(60_003 - 10_000)).toBe(true); // as much as each is kept longer for
+    for (const back of [15_000, 1000, 30_000]) {
+      await expect(claimAt(back, nonce)).rejects.toMatchObject({
+        code: 'nonce_store_unavailable',
+        message: expect.stringContaining('The clock was set back'),
+      });
+    }
+    expect(await claimAt(120_004)).toBe(true);
+  });
+
   it.each([
     ['memory', memoryDriver()],
     ['lru-cache', lruDriver({})],

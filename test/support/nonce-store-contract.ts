@@ -58,10 +58,14 @@ export function nonceStoreContract(name: string, makeStore: () => Promise<NonceS
 
     it('keeps it as long as it has to', async () => {
       const nonce = randomNonce();
-      const until = Date.now() + 700;
+      const until = Date.now() + 1000;
       expect(await store.claim(DEVICES[0], nonce, until)).toBe(true);
-      await sleep(500);
-      expect(await store.claim(DEVICES[0], nonce, until)).toBe(false);
+      for (;;) {
+        await sleep(300);
+        const answer = await store.claim(DEVICES[0], nonce, until);
+        if (Date.now() >= until) break; // which says nothing
+        expect(answer).toBe(false);
+      }
     });
 
     it('takes one that has to be kept no longer, and goes on', async () => {

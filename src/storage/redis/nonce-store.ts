@@ -1,6 +1,7 @@
 import { NonceStoreUnavailableError } from '../../core/errors';
 import type { NonceStore } from '../../core/nonce-memory';
 import { warnOnce } from '../../log';
+import { ClockWatch } from '../clock-watch';
 import type { IoRedis, RedisNode } from './client';
 import { RedisConnection } from './connection';
 import { INSTANCE_SKEW_SECONDS, type RedisNonceStoreOptions, readRedisNonceOptions } from './options';
@@ -32,6 +33,7 @@ export class RedisNonceStore implements NonceStore {
   readonly #timeoutMs: number;
   readonly #waitSeconds: number;
   readonly #connection: RedisConnection;
+  readonly #clock = new ClockWatch();
   /** Counted up whenever what was known of Redis does not hold any more. */
   #generation = 0;
   #isOpen = false;
@@ -70,7 +72,7 @@ export class RedisNonceStore implements NonceStore {
     return this.#startedAt;
   }
 
-  /** @throws NonceStoreUnavailableError where Redis does not answer in time, is full, or may have forgotten */
+  /** @throws NonceStoreUnavailableError where Redis does not answer in time, is full, or may have forgotten; after the clock was set back */
   claim(deviceId: string, nonce: string, keepUntilMs: number): Promise<boolean> {
     if (nonce.length !== 22) throw new TypeError('A nonce is of 22 base64url characters.');
     return within(
@@ -90,6 +92,7 @@ export class RedisNonceStore implements NonceStore {
   }
 
   async #claim(key: string, keepUntilMs: number, waiting: Waiting): Promise<boolean> {
+    this.#clock.note(Date.now(), keepUntilMs);
     if (!this.#isOpen || waiting.isOver) await this.#opening(waiting);
     const generation = this.#generation;
     let answer: unknown;
