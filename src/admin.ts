@@ -46,6 +46,12 @@ export { type DeviceIdentity, readIdentity } from './trust/identity';
 export { type Inspected, inspectTrust } from './trust/inspect';
 export { cleanName } from './trust/names';
 export { readOwnerKey } from './trust/owner-key';
-export { type CreateIdentityOptions, createIdentity, resetTrust } from './trust/setup';
+export {
+  type CreateIdentityOptions,
+  createIdentity,
+  type ResetOptions,
+  readOlderList,
+  resetTrust,
+} from './trust/setup';
 export { cancelToken, findIssued, pendingTokens } from './trust/tokens';
 export { fromTrustLine, type TrustLine, toTrustLine } from './trust/trust-line';

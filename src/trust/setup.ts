@@ -3,9 +3,10 @@ import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cryptoProvider } from '#crypto';
 import { deviceIdOf } from '../core/allow-list';
+import type { Signer } from '../core/crypto/provider';
 import { AmeshError, NoIdentityError } from '../core/errors';
 import { findBackend } from '../keys/backends';
-import { openDevice, openTrust } from './device';
+import { type Device, openDevice, openTrust } from './device';
 import type { AllowListDocument } from './document';
 import type { DocumentStore } from './document-store';
 import { FileStore } from './file-store';
@@ -16,9 +17,9 @@ import { cleanName } from './names';
 import { makePrivateFolder, writePrivateFile } from './private-file';
 import { SEEN_KEY, SeenRevisions } from './seen';
 import { sharedKey, sharedStoreOf } from './shared-store';
-import { ALLOW_LIST_KEY, TrustStore } from './trust-store';
+import { ALLOW_LIST_KEY, type OpenedList, TrustStore } from './trust-store';
 
-/** What is seen of a list that is only just made, whoever reads it first will remember. */
+/** Remembers nothing: of a list that is only just made, whoever reads it first will. */
 const NOWHERE: DocumentStore = { read: async () => null, swap: async () => true };
 
 /** The lock under which identities are made and lists are started anew. */
@@ -92,7 +93,7 @@ export async function createIdentity(
         key: sharedKey(identity.deviceId),
         seen: NOWHERE,
       });
-      await trust.create(hosts).catch(async (error) => {
+      await trust.create({ hosts }).catch(async (error) => {
         await backend.remove(ref, context);
         throw error;
       });
@@ -100,19 +101,29 @@ export async function createIdentity(
     }
     // The identity goes first: what is left without it is no identity, and not a broken one.
     const movedTo = await moveAside(dir, [IDENTITY_KEY, ALLOW_LIST_KEY, SEEN_KEY, LAST_SEEN_KEY]);
-    if (shared === null) await openTrust(store, signer, identity.deviceId, null).create(hosts);
+    if (shared === null) await openTrust(store, signer, identity.deviceId, null).create({ hosts });
     assertHeld();
     if (!(await writeIdentity(store, null, identity))) throw new AmeshError('identity_exists');
     return { ...identity, movedTo, published: shared !== null };
   });
 }
 
+export interface ResetOptions {
+  /** Goes on from the list that lies there, which is an older one than was seen; default: from an empty one. */
+  readonly keep?: boolean | undefined;
+}
+
 /**
- * Moves a broken allow list aside and starts an empty one in its place. Every pairing has to be made again.
+ * Moves an allow list aside that is not as it should be, and starts another in its place: an empty one, after which every
+ * pairing has to be made again, or with `keep` one that holds what an older one held, out of a backup for example.
  *
- * @throws NoIdentityError; AmeshError of the key backend
+ * @throws NoIdentityError; AmeshError of the key backend; with `keep` as {@link readOlderList}
  */
-export async function resetTrust(dir: string, env: Env): Promise<AllowListDocument & Aside> {
+export async function resetTrust(
+  dir: string,
+  env: Env,
+  { keep = false }: ResetOptions = {},
+): Promise<AllowListDocument & Aside> {
   const store = new FileStore(dir);
   return store.locked(SETUP, async (assertHeld) => {
     const identity = await readIdentity(store);
@@ -120,17 +131,40 @@ export async function resetTrust(dir: string, env: Env): Promise<AllowListDocume
     const signer = await findBackend(identity.key.backend).open(identity.key.ref, { dir, env });
     const list = identity.deviceId;
     const shared = sharedStoreOf(env);
+    const older = keep ? await openAnyRevision(store, signer, list, shared) : null;
     const seen = await new SeenRevisions(store).read(list).catch(() => null);
     const damaged = seen === null ? [SEEN_KEY] : [];
     if (shared === null) damaged.push(ALLOW_LIST_KEY); // one that lies elsewhere is replaced there
-    const broken = (await shared?.read(sharedKey(list))) ?? null;
+    const broken = shared === null ? null : (older?.bytes ?? (await shared.read(sharedKey(list))));
     assertHeld();
     const movedTo = await moveAside(dir, damaged, broken);
     // A running server may remember a newer revision than these files do. No list changes every second of its life,
     // so the time is beyond whatever that is.
     const after = Math.max(seen?.revision ?? 0, Math.floor(Date.now() / 1000));
-    return { ...(await openTrust(store, signer, list, shared).create([], after, broken)), movedTo };
+    const trust = openTrust(store, signer, list, shared);
+    return { ...(await trust.create(older?.document ?? {}, after, broken)), movedTo };
   });
+}
+
+/**
+ * The allow list of a device, however old it is.
+ *
+ * @throws AllowListIntegrityError where it is absent, or not what the device has sealed
+ */
+export async function readOlderList(device: Device, env: Env): Promise<AllowListDocument> {
+  const { identity, signer, store } = device;
+  return (await openAnyRevision(store, signer, identity.deviceId, sharedStoreOf(env))).document;
+}
+
+async function openAnyRevision(
+  folder: DocumentStore,
+  { publicKey }: Signer,
+  list: string,
+  shared: DocumentStore | null,
+): Promise<OpenedList> {
+  const key = shared === null ? undefined : sharedKey(list);
+  const trust = new TrustStore(shared ?? folder, { publicKey }, list, { key, seen: NOWHERE });
+  return (await trust.readChange(null)) as OpenedList; // since nothing is known of it
 }
 
 /** Puts the list of a folder into a store that has none; null where it has one, or the folder has not. */

@@ -24,6 +24,9 @@ const ABSENT = {
   fix: 'If the list lies in a store, set AMESH_STORE_URL. If not, put the right one back, or start anew with: amesh trust reset',
 };
 
+const OLDER =
+  'Put the newer one back. If that is lost, go on from this one, with what was changed since undone: amesh trust reset --keep';
+
 /** Where a list lies, if not in a folder of its own. */
 export interface TrustPlace {
   /** The name under which it lies; default {@link ALLOW_LIST_KEY}. */
@@ -36,6 +39,11 @@ export interface TrustPlace {
 
 /** Whose key seals a list; without `sign` it can only be read. */
 export type Owner = Signer | { readonly publicKey: Uint8Array; readonly sign?: undefined };
+
+/** What a list says, beside what it is. */
+export type ListContent = Partial<
+  Pick<AllowListDocument, 'hosts' | 'devices' | 'tokens' | 'grants' | 'tombstones'>
+>;
 
 /** A list and the bytes that it was. */
 export interface OpenedList {
@@ -125,17 +133,19 @@ export class TrustStore {
   }
 
   /**
-   * Puts down an empty list where there is none.
+   * Puts down a list where there is none.
    *
+   * @param content what it holds; default: nothing
    * @param after the revision that it has to follow, where one was seen before
    * @param broken what lies there and is to be replaced
    * @throws AmeshError `store_conflict` where there is one
    */
   async create(
-    hosts: readonly string[],
+    content: ListContent,
     after = 0,
     broken: Uint8Array | null = null,
   ): Promise<AllowListDocument> {
+    const { hosts = [], devices = [], tokens = [], grants = [], tombstones = [] } = content;
     const document: AllowListDocument = {
       version: 1,
       owner: Buffer.from(this.#owner.publicKey).toString('base64url'),
@@ -143,10 +153,10 @@ export class TrustStore {
       revision: after + 1,
       updatedAt: Math.floor(Date.now() / 1000),
       hosts,
-      devices: [],
-      tokens: [],
-      grants: [],
-      tombstones: [],
+      devices,
+      tokens,
+      grants,
+      tombstones,
     };
     if (!(await this.#write(broken, document)))
       throw new AmeshError('store_conflict', 'There is an allow list already.');
@@ -176,6 +186,7 @@ export class TrustStore {
       }
       throw new AllowListIntegrityError(
         `The allow list is an older copy: revision ${document.revision}, and ${seen.revision} was seen here.`,
+        OLDER,
       );
     }
     if (seen?.revision === document.revision && seen.hash !== hash) {

@@ -218,11 +218,11 @@ describe.each(Object.entries(ATTACKS))('%s', (_, attack) => {
     expect(rejections).toHaveLength(1);
     expect(rejections[0]).toMatchObject({ status: 500, code: 'allow_list_integrity_failure' });
     expect(rejections[0]?.fix).toMatch(
-      /^(?:Put the right (?:allow_list|identity)\.json back|If the list lies in a store.* put the right one back).*amesh trust reset$/,
+      /^(?:Put the right (?:allow_list|identity)\.json back|Put the newer one back|If the list lies in a store.* put the right one back).*amesh trust reset(?: --keep)?$/,
     );
     expect(warnings).toEqual([
       expect.stringMatching(
-        /^amesh: refused 500 allow_list_integrity_failure: .* amesh trust reset \(folder [^)]+\) \[GET /,
+        /^amesh: refused 500 allow_list_integrity_failure: .* amesh trust reset(?: --keep)? \(folder [^)]+\) \[GET /,
       ),
     ]);
   });
@@ -278,6 +278,33 @@ describe('amesh trust reset', () => {
     const { movedTo } = await resetTrust(dir, {});
     expect((await readdir(movedTo as string)).sort()).toEqual([LIST, 'seen.json']);
     await (await openDevice(dir, {})).trust.read();
+  });
+
+  it('with keep goes on from the older one, also in a server that has seen the newer', async () => {
+    const { trust } = await openDevice(dir, {});
+    await trust.update((list) => ({ ...list, hosts: ['api.example.com'] }));
+    expect((await call('/running')).status).toBe(421);
+    await put(good.get(LIST) as Buffer);
+    await sleep(300);
+    expect(await call('/running')).toEqual(REFUSED);
+    await resetTrust(dir, {}, { keep: true });
+    await sleep(300);
+    expect(await call('/running')).toEqual(PASSED);
+    expect(await call('/fresh')).toEqual(PASSED);
+  });
+
+  it.each([
+    ['is broken', 'broken'],
+    ['is gone', null],
+  ])('with keep moves nothing where the list %s', async (_, text) => {
+    if (text === null) await rm(join(dir, LIST));
+    else await put(text);
+    const moved = () => readdir(join(dir, 'replaced')).catch(() => []);
+    const before = await moved();
+    await expect(resetTrust(dir, {}, { keep: true })).rejects.toMatchObject({
+      code: 'allow_list_integrity_failure',
+    });
+    expect(await moved()).toEqual(before);
   });
 
   it('cannot be undone by putting the old list back', async () => {

@@ -2,10 +2,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, readdir } from 'node:fs/promises';
 import { addDevice, createIdentity } from '@authmesh/sdk/admin';
+import { toBase64Url } from '@authmesh/sdk/core';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Fleet, startFleet, until } from '../support/fleet';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
+import { SOON } from '../support/waiting';
 import { BIN, Machine, objectOf, type Ran, useMachines } from './amesh';
 
 describeWithRedis('amesh on a store that instances share', () => {
@@ -65,6 +67,41 @@ describeWithRedis('amesh on a store that instances share', () => {
     const none = await other.amesh(['revoke', '--all-controllers', '--yes'], { env });
     expect(none.stderr).toContain('✓ No device may call this machine. No changes were made.');
   }, 60_000);
+
+  it('trust reset --keep goes on from a list that a failover has set back', async () => {
+    const { trust, identity } = await fleet.open();
+    const caller = {
+      deviceId: fleet.callerId,
+      publicKey: toBase64Url(fleet.signer.publicKey),
+      friendlyName: 'caller',
+    };
+    await trust.update((list) => addDevice(list, { ...caller, role: 'controller', hosts: [] }, 0));
+    const admin = new Redis(redis.url);
+    const key = `amesh:${identity.deviceId}:allow_list.json`;
+    const before = (await admin.getBuffer(key)) as Buffer;
+    const { revision } = await trust.update((list) => ({ ...list, hosts: ['other.example.com'] }));
+    await vi.waitFor(
+      async () => expect(await trust.confirmations(revision)).toEqual({ confirmed: 2, instances: 2 }),
+      SOON,
+    );
+    await admin.set(key, before);
+    admin.disconnect();
+    const broken = '500 {"error":"allow_list_integrity_failure"}';
+    for (const server of fleet.servers) {
+      expect(await until(broken, () => fleet.call(server))).toBe(broken);
+    }
+    const administrator = new Machine(fleet.targetDir);
+    const ran = await administrator.amesh(['trust', 'reset', '--keep', '--yes'], { env });
+    expect(ran).toMatchObject({ code: 0 });
+    expect(ran.stderr).toMatch(/A copy of it as it was is in \S+/);
+    for (const server of fleet.servers) {
+      expect(await until('200 passed', () => fleet.call(server))).toBe('200 passed');
+    }
+    const { devices } = objectOf(await administrator.amesh(['list', '--json'], { env }));
+    expect((devices as { friendlyName: string }[]).map(({ friendlyName }) => friendlyName)).toEqual([
+      'caller',
+    ]);
+  });
 
   it('without ioredis: the line that installs it beside the command', async () => {
     const hooks = `export async function resolve(name, context, next) {

@@ -254,6 +254,58 @@ describe('amesh trust reset', () => {
     await expect(stat(join(prod.dir, 'replaced'))).rejects.toThrow('ENOENT');
   });
 
+  async function putOlderBack() {
+    const { prod, aliceLine } = await createPair();
+    await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);
+    const path = join(prod.dir, 'allow_list.json');
+    const older = await readFile(path);
+    await prod.amesh(['config', 'hosts', 'api.example.com']);
+    await writeFile(path, older);
+    return { prod, path };
+  }
+
+  it('--keep goes on from a list that is only too old, with all that it holds', async () => {
+    const { prod } = await putOlderBack();
+    const broken = await prod.amesh(['list']);
+    expect(broken.code).toBe(1);
+    expect(broken.stderr).toContain('✗ The allow list is an older copy: revision 2, and 3 was seen here.');
+    expect(broken.stderr).toContain(prod.here('amesh trust reset --keep\n'));
+
+    const ran = await prod.amesh(['trust', 'reset', '--keep', '--yes']);
+    expect(ran.code).toBe(0);
+    expect(ran.stderr).toMatch(/^✓ Went on from the list of [\d: -]+ UTC, with 1 device\.$/m);
+    expect(ran.stderr).toContain('! What was changed since is undone');
+    expect((await entriesOf(prod)).map(({ friendlyName }) => friendlyName)).toEqual(['alice-laptop']);
+    expect((await prod.amesh(['config', 'hosts', '--json'])).stdout).toContain('"hosts":[]');
+  });
+
+  it('--keep does nothing off a terminal without --yes, nor where the list is in order', async () => {
+    const { prod, path } = await putOlderBack();
+    const before = await readFile(path);
+    const asked = await prod.amesh(['trust', 'reset', '--keep'], { input: 'y\n' });
+    expect(asked.code).toBe(2);
+    expect(asked.stderr).toContain('Answer beforehand, with --yes.');
+    expect(await readFile(path)).toEqual(before);
+
+    await prod.amesh(['trust', 'reset', '--keep', '--yes']);
+    const mended = await readFile(path);
+    const again = await prod.amesh(['trust', 'reset', '--keep', '--yes', '--json']);
+    expect(objectOf(again)).toEqual({ ok: true, changed: false });
+    expect(await readFile(path)).toEqual(mended);
+  });
+
+  it('--keep keeps nothing of a list whose seal is broken', async () => {
+    const { prod, aliceLine } = await createPair();
+    await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);
+    await breakList(prod);
+    const before = await readFile(join(prod.dir, 'allow_list.json'));
+    const ran = await prod.amesh(['trust', 'reset', '--keep', '--yes']);
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toContain('✗ The seal of the allow list is broken.');
+    expect(ran.stderr).toContain('No changes were made.');
+    expect(await readFile(join(prod.dir, 'allow_list.json'))).toEqual(before);
+  });
+
   it('starts a list where there is none, and where seen.json is damaged', async () => {
     const { prod } = await createPair();
     await writeFile(join(prod.dir, 'seen.json'), 'x');

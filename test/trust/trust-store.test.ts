@@ -79,7 +79,7 @@ describe('TrustStore', () => {
   }, 30_000);
 
   it('makes no list where there is one', async () => {
-    await expect(device.trust.create([])).rejects.toMatchObject({
+    await expect(device.trust.create({})).rejects.toMatchObject({
       code: 'store_conflict',
       message: expect.stringContaining('There is an allow list already.'),
     });

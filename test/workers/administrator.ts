@@ -33,7 +33,7 @@ export default {
     const { pathname, searchParams } = new URL(request.url);
     const { name = '', publicKey = '', deviceId = '' } = Object.fromEntries(searchParams);
     try {
-      if (pathname === '/create') await trust.create([]);
+      if (pathname === '/create') await trust.create({});
       if (pathname === '/add') {
         const device = { deviceId, publicKey, friendlyName: name, role: 'controller', hosts: [] } as const;
         await trust.update((list) => addDevice(list, device, 0));

@@ -1,17 +1,26 @@
-import { type Device, resetTrust } from '@authmesh/sdk/admin';
+import { type AllowListDocument, type Device, readOlderList, resetTrust } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
+import { momentText } from '../duration';
+import { causeOf } from '../failure';
 import { here } from '../here';
 import { openMachine } from '../machine';
 import { confirm } from '../prompt';
 
 export const trustReset = defineCommand({
   meta: { name: 'reset', description: 'Moves a broken allow list aside and starts an empty one' },
-  args: SHARED_ARGS,
+  args: {
+    keep: {
+      type: 'boolean',
+      description: 'Go on from a list that is only too old, as one out of a backup, with all it holds',
+    },
+    ...SHARED_ARGS,
+  },
 
   async run({ args }): Promise<Result> {
     const device = await openMachine();
+    if (args.keep) return goOn(device, args.yes);
     await confirm(`${await describe(device)} Move it aside and start an empty one?`, args.yes);
     const { movedTo, revision } = await resetTrust(device.store.dir, process.env);
     return {
@@ -30,13 +39,43 @@ export const trustReset = defineCommand({
 });
 
 /** What is about to be lost: a list that is fine deserves another answer than a broken one. */
-async function describe({ trust }: Device): Promise<string> {
+async function describe(device: Device): Promise<string> {
+  const found = await look(device);
+  if (typeof found === 'string') return found;
+  return `The allow list is in order, with ${devicesText(found.devices)}.`;
+}
+
+async function goOn(device: Device, yes: boolean | undefined): Promise<Result> {
+  if (typeof (await look(device)) !== 'string') {
+    return { json: { changed: false }, notes: ['✓ The allow list is in order. No changes were made.'] };
+  }
+  const { revision, updatedAt, devices } = await readOlderList(device, process.env);
+  await confirm(
+    `Go on from revision ${revision} of ${momentText(updatedAt)}, with ${devicesText(devices)}? Whoever was revoked since is trusted again.`,
+    yes,
+  );
+  const after = await resetTrust(device.store.dir, process.env, { keep: true });
+  return {
+    json: { changed: true, movedTo: after.movedTo, from: revision, revision: after.revision },
+    notes: [
+      `✓ Went on from the list of ${momentText(updatedAt)}, with ${devicesText(after.devices)}.`,
+      ...(after.movedTo === null ? [] : [`  A copy of it as it was is in ${after.movedTo}`]),
+      '! What was changed since is undone: who was added is not trusted, and who was revoked is trusted again.',
+      `  Next: look who is in it, and change it again   ${here('amesh list')}`,
+    ],
+  };
+}
+
+/** The list, or what is wrong with it. */
+async function look({ trust }: Device): Promise<AllowListDocument | string> {
   try {
-    const { devices } = await trust.read();
-    return `The allow list is in order, with ${devices.length === 1 ? '1 device' : `${devices.length} devices`}.`;
+    return await trust.read();
   } catch (error) {
-    if (isAmeshError(error) && error.code === 'allow_list_integrity_failure')
-      return error.message.slice(0, -error.fix.length).trim();
+    if (isAmeshError(error) && error.code === 'allow_list_integrity_failure') return causeOf(error);
     throw error;
   }
+}
+
+function devicesText({ length }: readonly unknown[]): string {
+  return length === 1 ? '1 device' : `${length} devices`;
 }
