@@ -5,7 +5,7 @@ import type { DocumentStore } from './document-store';
 import { LAST_SEEN_KEY, LastSeenRecord } from './last-seen';
 import { openLarge } from './open-large';
 import { sealLarge } from './seal-large';
-import { SeenRevisions } from './seen';
+import { type Seen, SeenRevisions } from './seen';
 
 /** The name under which the allow list lies in its store. */
 export const ALLOW_LIST_KEY = 'allow_list.json';
@@ -49,6 +49,10 @@ export type ListContent = Partial<
 export interface OpenedList {
   readonly bytes: Uint8Array;
   readonly document: AllowListDocument;
+}
+
+interface LookedAt extends OpenedList {
+  readonly news: Seen | null;
 }
 
 /** The allow list in its store: opened against the owner's key, never older than seen, changed by compare-and-swap. */
@@ -121,15 +125,28 @@ export class TrustStore {
    * @throws what `change` throws; AmeshError `store_conflict` or `store_busy`, with nothing changed
    */
   async update(change: (document: AllowListDocument) => AllowListDocument): Promise<AllowListDocument> {
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const { bytes, document } = await this.#open();
-      const changed = change(document);
-      if (changed === document) return document;
-      const next = { ...changed, revision: document.revision + 1, updatedAt: Math.floor(Date.now() / 1000) };
-      if (await this.#write(bytes, next)) return next;
-      await pause(Math.random() * 5 * Math.min(attempt + 1, 20)); // or the same ones would meet again
+    let unseen: Seen | null = null;
+    try {
+      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+        const { bytes, document, news } = await this.#look();
+        unseen = news;
+        const changed = change(document);
+        if (changed === document) return document;
+        const next = {
+          ...changed,
+          revision: document.revision + 1,
+          updatedAt: Math.floor(Date.now() / 1000),
+        };
+        if (await this.#write(bytes, next)) {
+          unseen = null; // the revision behind it is remembered
+          return next;
+        }
+        await pause(Math.random() * 5 * Math.min(attempt + 1, 20)); // or the same ones would meet again
+      }
+      throw new AmeshError('store_conflict');
+    } finally {
+      if (unseen !== null) await this.#seen.remember(this.#list, unseen);
     }
-    throw new AmeshError('store_conflict');
   }
 
   /**
@@ -166,6 +183,17 @@ export class TrustStore {
   async #open(): Promise<OpenedList>;
   async #open(known: Uint8Array | null, answered?: () => void): Promise<OpenedList | null>;
   async #open(known: Uint8Array | null = null, answered?: () => void): Promise<OpenedList | null> {
+    const looked = await this.#look(known, answered);
+    if (looked === null) return null;
+    const { news, ...opened } = looked;
+    if (news !== null) await this.#seen.remember(this.#list, news);
+    return opened;
+  }
+
+  /** Opens what lies there; `news` is what is yet to be remembered of it. */
+  async #look(): Promise<LookedAt>;
+  async #look(known: Uint8Array | null, answered?: () => void): Promise<LookedAt | null>;
+  async #look(known: Uint8Array | null = null, answered?: () => void): Promise<LookedAt | null> {
     // What was seen has to be read first, see SeenRevisions.
     const seen = await this.#seen.read(this.#list);
     const bytes = await this.#store.read(this.#key, MAX_BYTES + 1);
@@ -194,10 +222,8 @@ export class TrustStore {
         `There are two different allow lists of revision ${document.revision}.`,
       );
     }
-    if (seen?.revision !== document.revision) {
-      await this.#seen.remember(this.#list, { revision: document.revision, hash });
-    }
-    return { bytes, document };
+    const isNews = seen?.revision !== document.revision;
+    return { bytes, document, news: isNews ? { revision: document.revision, hash } : null };
   }
 
   async #write(expected: Uint8Array | null, document: AllowListDocument): Promise<boolean> {

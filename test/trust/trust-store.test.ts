@@ -1,7 +1,13 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createIdentity, type Device, type DocumentStore, openDevice } from '@authmesh/sdk/admin';
+import {
+  type AllowListDocument,
+  createIdentity,
+  type Device,
+  type DocumentStore,
+  openDevice,
+} from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SEEN_KEY } from '../../src/trust/seen';
 import { ALLOW_LIST_KEY, TrustStore } from '../../src/trust/trust-store';
@@ -108,6 +114,55 @@ describe('what was seen', () => {
     await rm(join(dir, SEEN_KEY));
     await writeFile(join(dir, ALLOW_LIST_KEY), before);
     await expect(reader.trust.read()).rejects.toMatchObject({ code: 'allow_list_integrity_failure' });
+  });
+
+  /** The store of the device, and what was written to it in its order. */
+  function watched(): { readonly store: DocumentStore; readonly written: string[] } {
+    const { store } = device;
+    const written: string[] = [];
+    return {
+      written,
+      store: {
+        read: (key) => store.read(key),
+        swap: (key, expected, next) => {
+          written.push(key);
+          return store.swap(key, expected, next);
+        },
+      },
+    };
+  }
+
+  it('is written once for a change, also where the list was changed elsewhere before', async () => {
+    const { store, written } = watched();
+    const seenBefore = await readFile(join(dir, SEEN_KEY));
+    await withHost('a.example.com');
+    await writeFile(join(dir, SEEN_KEY), seenBefore); // as where that was on another machine
+    const changed = await toTrustStore(store).update((list) => ({ ...list, hosts: [] }));
+    expect(written).toEqual([ALLOW_LIST_KEY, SEEN_KEY]);
+    expect(JSON.parse(await readFile(join(dir, SEEN_KEY), 'utf8'))).toMatchObject({
+      [device.identity.deviceId]: { revision: changed.revision },
+    });
+  });
+
+  it.each<[string, (list: AllowListDocument) => AllowListDocument]>([
+    ['has nothing to do', (list) => list],
+    [
+      'throws',
+      () => {
+        throw new Error('no');
+      },
+    ],
+  ])('is caught up with by a change that %s', async (_, change) => {
+    const { store, written } = watched();
+    const seenBefore = await readFile(join(dir, SEEN_KEY));
+    await withHost('a.example.com');
+    const seenAfter = await readFile(join(dir, SEEN_KEY), 'utf8');
+    await writeFile(join(dir, SEEN_KEY), seenBefore);
+    await toTrustStore(store)
+      .update(change)
+      .catch(() => {});
+    expect(written).toEqual([SEEN_KEY]);
+    expect(await readFile(join(dir, SEEN_KEY), 'utf8')).toBe(seenAfter);
   });
 
   it('is caught up with where a writer was killed between the list and seen.json', async () => {
