@@ -27,14 +27,29 @@ export function cleanName(name: string): string {
   return short === '' ? 'unnamed' : short;
 }
 
-/** A name that no other device of a list has: with a number behind it where need be. */
+/** How many numbers are tried in one look through the list. */
+const NUMBERS = 63;
+
+/**
+ * A name that no other device of a list has: with a number behind it where need be. The smallest that is free, up to
+ * 64; where all of those are taken it is one beyond the length of the list, which is found in one more look.
+ */
 export function uniqueName(name: string, taken: readonly string[]): string {
   const lower = name.toLowerCase();
-  if (!taken.some((other) => other.toLowerCase() === lower)) return name; // without a set of 100,000
-  const others = new Set(taken.map((other) => other.toLowerCase()));
-  for (let number = 2; ; number++) {
+  if (!taken.some((other) => other.toLowerCase() === lower)) return name;
+  const characters = [...name];
+  const toName = (number: number) => {
     const suffix = `-${number}`;
-    const candidate = [...name].slice(0, MAX_CODE_POINTS - suffix.length).join('') + suffix;
-    if (!others.has(candidate.toLowerCase())) return candidate;
+    return characters.slice(0, MAX_CODE_POINTS - suffix.length).join('') + suffix;
+  };
+  let [first, count] = [2, NUMBERS];
+  for (;;) {
+    const names = Array.from({ length: count }, (_, i) => toName(first + i));
+    const free = new Map(names.map((candidate) => [candidate.toLowerCase(), candidate]));
+    for (const other of taken) free.delete(other.toLowerCase());
+    const [found] = free.values();
+    if (found !== undefined) return found;
+    first = Math.max(first + count, taken.length + 1);
+    count *= 2; // or whoever chooses names could make it look again and again
   }
 }

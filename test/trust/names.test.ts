@@ -1,6 +1,6 @@
 import { cleanName } from '@authmesh/sdk/admin';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { uniqueName } from '../../src/trust/names';
 
 const lengthOf = (text: string) => [...text].length;
@@ -101,6 +101,29 @@ describe('uniqueName', () => {
     ['🦊'.repeat(64), ['🦊'.repeat(64)], `${'🦊'.repeat(62)}-2`],
   ])('makes %j beside %j into %j', (name, taken, expected) => {
     expect(uniqueName(name, taken)).toBe(expected);
+  });
+
+  const named = (numbers: Iterable<number>) => ['web', ...Array.from(numbers, (number) => `web-${number}`)];
+  const upTo = (last: number, first = 2) => Array.from({ length: last - first + 1 }, (_, i) => first + i);
+
+  it.each([
+    ['the gap that somebody has left', [...upTo(40), ...upTo(64, 42)], 'web-41'],
+    ['the last of the small ones', upTo(63), 'web-64'],
+    ['the next one, where all of them are taken', upTo(64), 'web-65'],
+    ['the next one, of very many', upTo(1000), 'web-1001'],
+    ['one that is free, where those to come are taken, too', [...upTo(64), ...upTo(400, 66)], 'web-401'],
+  ])('takes %s', (_, numbers, expected) => {
+    expect(uniqueName('web', named(numbers))).toBe(expected);
+  });
+
+  it('tries a few names beside 100,000 of one name, not all that are taken', () => {
+    const taken = named(upTo(100_000));
+    const joined = vi.spyOn(Array.prototype, 'join'); // each name that is tried is put together
+    const unique = uniqueName('Web', taken);
+    const tried = joined.mock.calls.length;
+    joined.mockRestore();
+    expect(unique).toBe('Web-100001');
+    expect(tried).toBeLessThan(1000);
   });
 
   it('gives what nobody else has, whatever the case, and stays clean', () => {
