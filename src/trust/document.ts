@@ -224,15 +224,16 @@ const KEYS = {
  * it does not know may limit the trust in a device, so it must not be passed over.
  */
 export function assertShape(document: AllowListDocument): void {
-  const { revision, list, tokens, grants, hosts, devices, tombstones } = document;
+  const { revision, updatedAt, list, tokens, grants, hosts, devices, tombstones } = document;
   const known =
     hasKeys(document, KEYS.document) &&
     Number.isSafeInteger(revision) &&
     revision >= 1 &&
+    isCount(updatedAt) &&
     isListOf(tokens, isToken) &&
     isListOf(grants, isGrant) &&
     isListOf(hosts, isText) &&
-    isListOf(tombstones, (tombstone) => hasKeys(tombstone, KEYS.tombstone)) &&
+    isListOf(tombstones, isTombstone) &&
     isListOf(devices, isDevice);
   if (!known)
     throw new AllowListIntegrityError('The allow list holds what this amesh does not know: use a newer one.');
@@ -255,6 +256,10 @@ export function isDevice(device: DeviceEntry): boolean {
     isListOf(device.roles, isText) &&
     isListOf(device.hosts, isText)
   );
+}
+
+export function isTombstone(tombstone: Tombstone): boolean {
+  return hasKeys(tombstone, KEYS.tombstone);
 }
 
 function isLease(lease: Lease | undefined): boolean {

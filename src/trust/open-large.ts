@@ -3,14 +3,25 @@ import { webCrypto } from '../core/crypto/web';
 import { fromBase64Url, toBase64Url, toUtf8 } from '../core/encoding';
 import { AllowListIntegrityError } from '../core/errors';
 import { LABELS } from '../core/labels';
-import { type AllowListDocument, assertShape, canonical, type DeviceEntry, isDevice } from './document';
+import {
+  type AllowListDocument,
+  assertShape,
+  canonical,
+  type DeviceEntry,
+  isDevice,
+  isTombstone,
+  type Tombstone,
+} from './document';
 import { keepAllowList, toDevice } from './to-allow-list';
 import { Turns } from './turns';
 
 const HEAD = '{"devices":[';
 
+// In the order in which they stand. What comes behind the seal is searched first: two searches are sooner done than one
+// through millions of bytes for so few.
 const OWNER = ',"owner":"';
 const SEAL = ',"seal":"';
+const TOMBSTONES = ',"tombstones":[';
 /** 64 bytes in base64url. */
 const SEAL_CHARACTERS = 86;
 
@@ -20,7 +31,7 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * Opens a sealed document as `openDocument` does, in many turns of the event loop: the seal over all, beside the event
- * loop; then device by device, each in its canonical form; then what is around them.
+ * loop; then device by device and tombstone by tombstone, each in its canonical form; then what is around them.
  *
  * @throws AllowListIntegrityError where any byte differs from what the owner sealed
  */
@@ -33,16 +44,19 @@ export async function openLarge(
   if (decode(bytes.subarray(0, HEAD.length)) !== HEAD) throw notCanonical();
   // First of all: megabytes of a stranger's JSON can take half a minute and gigabytes to parse.
   const found = await verifySeal(bytes, owner);
-  const { devices, end } = await readDevices(bytes);
-  const { seal, ...around } = readAround(bytes.subarray(end));
+  const { entries: devices, end } = await readEntries<DeviceEntry>(bytes, HEAD.length);
+  const from = viewOf(bytes).lastIndexOf(TOMBSTONES) + TOMBSTONES.length;
+  if (from < end) throw notCanonical();
+  const { entries: tombstones, end: rest } = await readEntries<Tombstone>(bytes, from);
+  const { seal, ...around } = readAround(bytes.subarray(end, from), bytes.subarray(rest));
   if (seal !== found) throw notCanonical();
   if (around.owner !== toBase64Url(owner)) throw anotherOwner();
   if (around.version !== 1)
     throw new AllowListIntegrityError('The allow list is of a version that this amesh does not know.');
   if (around.list !== list) throw new AllowListIntegrityError('The allow list is the one of another device.');
   assertShape(around);
-  const document = { ...around, devices };
-  await assertDevices(document);
+  const document = { ...around, devices, tombstones };
+  await assertEntries(document);
   return document;
 }
 
@@ -53,56 +67,61 @@ export async function openLarge(
  * @returns the seal
  */
 async function verifySeal(bytes: Uint8Array, owner: Uint8Array): Promise<string> {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const at = view.lastIndexOf(SEAL);
+  const view = viewOf(bytes);
+  const at = view.lastIndexOf(SEAL, view.lastIndexOf(TOMBSTONES));
   const end = at + SEAL.length + SEAL_CHARACTERS + 1;
   const seal = at === -1 ? '' : view.toString('latin1', at + SEAL.length, end - 1);
   const signature = fromBase64Url(seal);
   const key = await webCrypto.importPublicKey(owner);
   const message = concat(toUtf8(LABELS.allowList), view.subarray(0, at), view.subarray(end, -1));
   if (signature !== null && (await key.verify(signature, message))) return seal;
-  const ownerAt = view.lastIndexOf(OWNER) + OWNER.length;
+  const ownerAt = view.lastIndexOf(OWNER, at) + OWNER.length;
   const claimed = view.toString('latin1', ownerAt, ownerAt + toBase64Url(owner).length);
   throw claimed === toBase64Url(owner)
     ? new AllowListIntegrityError('The seal of the allow list is broken.')
     : anotherOwner();
 }
 
-/** The devices, and where their array ends: at its closing bracket. */
-async function readDevices(bytes: Uint8Array): Promise<{ devices: DeviceEntry[]; end: number }> {
-  const devices: DeviceEntry[] = [];
-  let at = HEAD.length;
+/** The entries of the array whose first one is at `at`, and where it ends: at its closing bracket. */
+async function readEntries<T>(bytes: Uint8Array, at: number): Promise<{ entries: T[]; end: number }> {
+  const entries: T[] = [];
   const turns = new Turns();
-  if (bytes[at] === CODES.end) return { devices, end: at };
-  for (;;) {
-    const end = endOfObject(bytes, at);
-    const text = decode(bytes.subarray(at, end));
-    const device = parse(text) as DeviceEntry;
-    if (canonicalOrEmpty(device) !== text) throw notCanonical();
-    devices.push(device);
-    at = end;
-    if (bytes[at] === CODES.end) return { devices, end: at };
-    if (bytes[at] !== CODES.comma) throw notCanonical();
-    at++;
+  if (bytes[at] === CODES.end) return { entries, end: at };
+  for (let from = at; ; from++) {
+    const end = endOfObject(bytes, from);
+    const text = decode(bytes.subarray(from, end));
+    const entry = parse(text);
+    if (canonicalOrEmpty(entry) !== text) throw notCanonical();
+    entries.push(entry as T);
+    from = end;
+    if (bytes[from] === CODES.end) return { entries, end: from };
+    if (bytes[from] !== CODES.comma) throw notCanonical();
     if (turns.isOver()) await turns.next();
   }
 }
 
-/** All but the devices, in whose place there are none. */
-function readAround(rest: Uint8Array): AllowListDocument & { readonly seal?: unknown } {
-  const text = HEAD + decode(rest);
+/** All but the devices and tombstones, in whose place there are none. */
+function readAround(
+  between: Uint8Array,
+  behind: Uint8Array,
+): AllowListDocument & { readonly seal?: unknown } {
+  const text = HEAD + decode(between) + decode(behind);
   const around = parse(text.trimEnd());
   if (`${canonicalOrEmpty(around)}\n` !== text) throw notCanonical();
   return around as AllowListDocument & { readonly seal?: unknown };
 }
 
-async function assertDevices(document: AllowListDocument): Promise<void> {
+async function assertEntries(document: AllowListDocument): Promise<void> {
   const turns = new Turns();
   try {
     const builder = new AllowListBuilder(document.list, document.hosts);
     for (const device of document.devices) {
       if (!isDevice(device)) throw new TypeError('A device has members that are not known.');
       builder.add(toDevice(device));
+      if (turns.isOver()) await turns.next();
+    }
+    for (const tombstone of document.tombstones) {
+      if (!isTombstone(tombstone)) throw new TypeError('A tombstone has members that are not known.');
       if (turns.isOver()) await turns.next();
     }
     keepAllowList(document, builder.build());
@@ -119,7 +138,7 @@ function endOfObject(bytes: Uint8Array, from: number): number {
   if (bytes[from] !== CODES.open) throw notCanonical();
   let depth = 0;
   let inString = false;
-  const limit = Math.min(bytes.length, from + MAX_DEVICE_BYTES);
+  const limit = Math.min(bytes.length, from + MAX_ENTRY_BYTES);
   for (let at = from; at < limit; at++) {
     const byte = bytes[at];
     if (inString) {
@@ -133,7 +152,11 @@ function endOfObject(bytes: Uint8Array, from: number): number {
 }
 
 /** A device with thousands of hosts, and no more: one object must not take all the time there is. */
-const MAX_DEVICE_BYTES = 1_048_576;
+const MAX_ENTRY_BYTES = 1_048_576;
+
+function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
 
 function decode(bytes: Uint8Array): string {
   try {
