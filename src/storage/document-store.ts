@@ -49,14 +49,19 @@ function make(storage: UnstorageLike): DocumentStore {
 class FolderStore implements DocumentStore {
   constructor(readonly base: string) {}
 
-  read(key: string): Promise<Uint8Array | null> {
+  read(key: string, atMost?: number): Promise<Uint8Array | null> {
     const [store, name] = this.#place(key);
-    return store.read(name);
+    return store.read(name, atMost);
   }
 
   swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
     const [store, name] = this.#place(key);
     return store.swap(name, expected, next);
+  }
+
+  discard(key: string, moreThan: number): Promise<void> {
+    const [store, name] = this.#place(key);
+    return store.discard(name, moreThan);
   }
 
   #place(key: string): [FileStore, string] {

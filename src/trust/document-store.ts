@@ -17,6 +17,11 @@ export interface DocumentStore {
    */
   swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean>;
   /**
+   * Takes away what lies under a key, where it is of more than so many bytes. For those who did not read all of it, and
+   * so cannot swap it; a store without it has given all that there is.
+   */
+  discard?(key: string, moreThan: number): Promise<void>;
+  /**
    * A token that differs whenever the bytes may: cheap and synchronous, so that it can be asked for often.
    * A store without it is read anew instead.
    */

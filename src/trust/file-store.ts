@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AmeshError } from '../core/errors';
 import type { DocumentStore } from './document-store';
@@ -13,9 +13,9 @@ export class FileStore implements DocumentStore {
   constructor(readonly dir: string) {}
 
   /** @throws AmeshError `allow_list_unavailable` for a file that is there and cannot be read */
-  async read(key: string): Promise<Uint8Array | null> {
+  async read(key: string, atMost?: number): Promise<Uint8Array | null> {
     const path = this.#path(key);
-    return readRegularFile(path).catch((error) => absentOrThrow(path, error));
+    return readRegularFile(path, atMost).catch((error) => absentOrThrow(path, error));
   }
 
   async swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
@@ -45,6 +45,14 @@ export class FileStore implements DocumentStore {
       await removeRests(path).catch(() => {}); // nobody's change depends on it
       return true;
     }
+  }
+
+  async discard(key: string, moreThan: number): Promise<void> {
+    await this.locked(key, async (assertHeld) => {
+      const { size } = await stat(this.#path(key));
+      assertHeld();
+      if (size > moreThan) await rm(this.#path(key));
+    });
   }
 
   /**

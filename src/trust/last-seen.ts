@@ -8,7 +8,7 @@ export const LAST_SEEN_KEY = 'last_seen.txt';
 
 const ATTEMPTS = 10;
 
-/** Room for twice the devices that a list can have. What is larger was not written by any of us, and stays unread. */
+/** Room for twice the devices that a list can have. What is larger was not written by any of us: it is not read, and goes. */
 const MAX_BYTES = 16_777_216;
 
 /** Lines between two looks at the clock. */
@@ -42,7 +42,7 @@ export class LastSeenRecord {
    * Adds times; of two for one device the later stays.
    *
    * @param isKnown whether a device is still in the list; others are left out
-   * @returns how many devices the record has; 0 where one lies there that is too large to be one
+   * @returns how many devices the record has
    * @throws what the store throws; Error where others were faster again and again
    */
   async add(times: ReadonlyMap<string, number>, isKnown: (deviceId: string) => boolean): Promise<number> {
@@ -50,8 +50,11 @@ export class LastSeenRecord {
     if (this.store.isEventual) return 0;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const before = await this.store.read(this.key, MAX_BYTES + 1);
-      if (isTooLarge(before)) return 0;
-      const all = await parse(before, isKnown);
+      if (isTooLarge(before) && this.store.discard !== undefined) {
+        await this.store.discard(this.key, MAX_BYTES);
+        continue;
+      }
+      const all = await parse(isTooLarge(before) ? null : before, isKnown);
       for (const [deviceId, seconds] of times) {
         if (isKnown(deviceId)) all.set(deviceId, Math.max(seconds, all.get(deviceId) ?? 0));
       }

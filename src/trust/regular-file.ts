@@ -7,13 +7,17 @@ const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 /**
  * Reads a file that has an end: a pipe, a socket or a device under its name may have none.
  *
+ * @param atMost nobody wants more bytes than these
  * @throws NodeJS.ErrnoException; `ENOTFILE` for what is no regular file
  */
-export async function readRegularFile(path: string): Promise<Uint8Array> {
+export async function readRegularFile(path: string, atMost = Number.POSITIVE_INFINITY): Promise<Uint8Array> {
   const file = await open(path, FLAGS);
   try {
-    assertNoStream(await file.stat(), path);
-    return await file.readFile();
+    const stats = await file.stat();
+    assertNoStream(stats, path);
+    if (stats.size <= atMost) return await file.readFile();
+    const { buffer, bytesRead } = await file.read(new Uint8Array(atMost), 0, atMost, 0);
+    return buffer.subarray(0, bytesRead);
   } finally {
     await file.close();
   }

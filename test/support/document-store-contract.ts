@@ -118,6 +118,19 @@ export function documentStoreContract(name: string, makeStore: () => Promise<Sto
       expect(await read()).toBe(`writer ${won.indexOf(true)}`);
     });
 
+    it('discards what is of more bytes than were asked for, and nothing else', async () => {
+      if (store.discard === undefined) return;
+      await store.swap(KEY, null, bytes('12345'));
+      await store.swap(`${KEY}.2`, null, bytes('12345'));
+      expect((await store.read(KEY, 5))?.length).toBe(5);
+      await store.discard(KEY, 5);
+      expect(await read(reopen())).toBe('12345');
+      await store.discard(KEY, 4);
+      expect(await store.read(KEY, 5)).toBeNull();
+      expect(await store.swap(KEY, null, bytes('new'))).toBe(true);
+      expect(new TextDecoder().decode((await store.read(`${KEY}.2`)) ?? undefined)).toBe('12345');
+    });
+
     it('has a stamp that differs when the bytes do, and stays when they do', async () => {
       const { stamp } = store;
       if (stamp === undefined) return;

@@ -1,7 +1,7 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createIdentity, openDevice } from '@authmesh/sdk/admin';
+import { createIdentity, type DocumentStore, openDevice } from '@authmesh/sdk/admin';
 import { createAllowList } from '@authmesh/sdk/core';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { AmeshError } from '../../src/core/errors';
@@ -58,6 +58,31 @@ describe('the record of when devices were last seen', () => {
     expect(await open().read()).toEqual(times({ [BOB]: 100 }));
     await open().add(times({ [CAROL]: 1 }), all);
     expect(await readFile(join(dir, LAST_SEEN_KEY), 'utf8')).toBe(`${BOB} 100\n${CAROL} 1\n`);
+  });
+
+  it.each([
+    ['17 MB', 17_000_000],
+    ['3 GB, which nobody can read at once', 3_000_000_000],
+  ])('is written anew where the file is no record of ours, but %s', async (_, size) => {
+    await writeFile(join(dir, LAST_SEEN_KEY), `${ALICE} 100\n`);
+    await truncate(join(dir, LAST_SEEN_KEY), size); // with a hole, which takes no room
+    expect(await open().read()).toEqual(new Map());
+    expect(await open().add(times({ [BOB]: 1 }), all)).toBe(1);
+    expect(await readFile(join(dir, LAST_SEEN_KEY), 'utf8')).toBe(`${BOB} 1\n`);
+  });
+
+  it('is written anew in a store that has given all of it', async () => {
+    let content: Uint8Array = new Uint8Array(17_000_000);
+    const whole: DocumentStore = {
+      read: async () => content,
+      swap: async (_key, expected, next) => {
+        if (expected !== content) return false;
+        content = next;
+        return true;
+      },
+    };
+    expect(await new LastSeenRecord(whole, LAST_SEEN_KEY).add(times({ [BOB]: 1 }), all)).toBe(1);
+    expect(new TextDecoder().decode(content)).toBe(`${BOB} 1\n`);
   });
 
   it('is empty where the store cannot be read', async () => {

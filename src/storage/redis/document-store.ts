@@ -21,6 +21,8 @@ redis.call('SET', KEYS[1], ARGV[3])
 redis.call('PUBLISH', KEYS[1], 'changed')
 return 1`;
 
+const DISCARD = `if redis.call('GETRANGE', KEYS[1], ARGV[1], ARGV[1]) ~= '' then redis.call('DEL', KEYS[1]) end`;
+
 // By the clock of Redis: those of the instances may differ. What no instance has written is thrown away.
 const CONFIRM = `if redis.call('HLEN', KEYS[1]) > 10000 then redis.call('DEL', KEYS[1]) end
 local now = redis.call('TIME')[1]
@@ -92,6 +94,10 @@ export class RedisDocumentStore implements DocumentStore {
         cause: error,
       });
     }
+  }
+
+  async discard(key: string, moreThan: number): Promise<void> {
+    await this.#run((client) => client.eval(DISCARD, 1, this.#prefix + key, String(moreThan)));
   }
 
   watch(key: string, changed: () => void): void {
