@@ -16,7 +16,7 @@ import {
   suppliedBy,
   suppliedPassphrase,
 } from './passphrase';
-import { isEncryptedPem, toEncryptedPem } from './pkcs8';
+import { roundsOf, toEncryptedPem } from './pkcs8';
 
 // A human's passphrase is stretched as OWASP advises; 256 random bits cannot be guessed anyway.
 const HUMAN_ROUNDS = 600_000;
@@ -58,7 +58,8 @@ export const encryptedFile: KeyBackend = Object.freeze({
   async open(ref: string, context: KeyContext) {
     const pem = await readKeyFile(ref, context);
     const passphrase = (await suppliedPassphrase(context)) ?? (await generatedPassphrase(context));
-    if (passphrase === null) throw new AmeshError('passphrase_required');
+    if (passphrase === null)
+      throw roundsOf(pem) === GENERATED_ROUNDS ? lost(context) : new AmeshError('passphrase_required');
     return toSigner(await decrypt(pem, passphrase, context));
   },
 
@@ -85,7 +86,7 @@ async function readKeyFile(ref: string, context: KeyContext): Promise<string> {
 }
 
 async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext): Promise<KeyObject> {
-  if (!isEncryptedPem(pem)) {
+  if (roundsOf(pem) === null) {
     throw new AmeshError('identity_unreadable', 'The key file is no encrypted PKCS#8 key of PBES2.');
   }
   let key: KeyObject;
@@ -105,6 +106,16 @@ async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext)
     throw new AmeshError('identity_unreadable', 'The key file holds no P-256 key.');
   }
   return key;
+}
+
+function lost({ dir }: KeyContext): AmeshError {
+  return new AmeshError(
+    'passphrase_required',
+    `The passphrase of the private key was generated, and the file that held it is gone: ${join(dir, PASSPHRASE_FILE)}.`,
+    {
+      fix: 'Nothing was changed. Put it back from a backup. If there is none the key is lost, too: amesh init --force, and pair again.',
+    },
+  );
 }
 
 async function writeGenerated({ dir }: KeyContext): Promise<Passphrase> {

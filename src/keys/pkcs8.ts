@@ -73,23 +73,26 @@ const PEM =
 const MAX_ROUNDS = 2_000_000;
 
 /**
- * Whether a text is an encrypted key as {@link toEncryptedPem} or openssl writes it: PBES2 in one PEM block. A key in
- * clear would open with any passphrase, and somebody else may have put it there.
+ * The rounds of PBKDF2 of an encrypted key as {@link toEncryptedPem} or openssl writes it: PBES2 in one PEM block. A key
+ * in clear would open with any passphrase, and somebody else may have put it there.
+ *
+ * @returns null where the text is none such
  */
-export function isEncryptedPem(pem: string): boolean {
+export function roundsOf(pem: string): number | null {
   const body = PEM.exec(pem)?.[1];
-  if (body === undefined) return false;
+  if (body === undefined) return null;
   const outer = elements(Buffer.from(body, 'base64'))[0];
   const [scheme, encrypted] = outer === undefined ? [] : elements(outer.content);
-  if (outer?.tag !== 0x30 || scheme?.tag !== 0x30 || encrypted?.tag !== 0x04) return false;
+  if (outer?.tag !== 0x30 || scheme?.tag !== 0x30 || encrypted?.tag !== 0x04) return null;
   const [oid, parameters] = elements(scheme.content);
-  if (oid === undefined || !OID.pbes2.subarray(2).equals(oid.content)) return false;
+  if (oid === undefined || !OID.pbes2.subarray(2).equals(oid.content)) return null;
   const [kdf] = elements(parameters?.content ?? EMPTY);
   const [, settings] = elements(kdf?.content ?? EMPTY);
   const [, rounds] = elements(settings?.content ?? EMPTY);
   const { length } = rounds?.content ?? EMPTY;
-  if (rounds?.tag !== 0x02 || length < 1 || length > 4) return false;
-  return rounds.content.readUIntBE(0, length) <= MAX_ROUNDS;
+  if (rounds?.tag !== 0x02 || length < 1 || length > 4) return null;
+  const count = rounds.content.readUIntBE(0, length);
+  return count <= MAX_ROUNDS ? count : null;
 }
 
 const EMPTY = Buffer.alloc(0);

@@ -155,6 +155,17 @@ describe('the passphrase', () => {
     });
   });
 
+  it('is said to be gone where it was generated, and nothing is made in its place', async () => {
+    const { ref } = await backend.create({ dir, env: {} });
+    await rm(join(dir, '.passphrase'));
+    const before = await everyFile();
+    await expect(backend.open(ref, { dir, env: {} })).rejects.toMatchObject({
+      code: 'passphrase_required',
+      message: `The passphrase of the private key was generated, and the file that held it is gone: ${join(dir, '.passphrase')}. Nothing was changed. Put it back from a backup. If there is none the key is lost, too: amesh init --force, and pair again.`,
+    });
+    expect(await everyFile()).toEqual(before);
+  });
+
   it('is not left out silently where its file is missing or empty', async () => {
     await writeFile(join(root, 'empty'), '\n');
     for (const name of ['missing', 'empty']) {
