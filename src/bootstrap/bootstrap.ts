@@ -150,12 +150,16 @@ export class Bootstrap {
     const token = await readToken(text);
     if (token.kind !== 'provision') throw wrongKind(token.kind);
     const { claims } = token;
-    const isNew = await takeProvisionToken(claims, this.#options);
+    const issuer = await takeProvisionToken(claims, this.#options);
     this.#taken = claims;
     this.#settle(text);
+    if (issuer === null) return false;
+    this.#options.tell(
+      `AMESH_BOOTSTRAP_TOKEN was taken: ${JSON.stringify(issuer)} (${claims.iss}) may now call this machine. Undo: amesh revoke ${claims.iss}`,
+    );
     // Nobody waits for it: the issuer need not be there, and hears of it with the first answer otherwise.
-    if (isNew && claims.relay !== undefined) this.#register(claims, claims.relay).catch(() => {});
-    return isNew;
+    if (claims.relay !== undefined) this.#register(claims, claims.relay).catch(() => {});
+    return true;
   }
 
   async #register(claims: ProvisionClaims, relay: string): Promise<void> {
@@ -188,6 +192,10 @@ export class Bootstrap {
     await enrolAt(origin, claims, device, fetch);
     this.#targets.set(origin.host, claims.iss);
     this.#settle(text);
+    const { friendlyName, deviceId } = device.identity;
+    this.#options.tell(
+      `AMESH_BOOTSTRAP_TOKEN was taken: this machine, ${JSON.stringify(friendlyName)} (${deviceId}), may now call ${JSON.stringify(claims.name)} (${claims.iss}) at ${origin.host}.`,
+    );
     return true;
   }
 

@@ -15,12 +15,12 @@ export interface Taker {
  * Takes a provision token on the machine for which it is: makes an identity where there is none, and trusts the issuer.
  * As many processes as like may do so at once; one of them does it.
  *
- * @returns false where it was taken before, by whomever and however long ago
+ * @returns what its issuer is called in the list; null where it was taken before, by whomever and however long ago
  * @throws AmeshError as `assertTimely` and `takeProvision`, and of the key backend
  */
-export async function takeProvisionToken(claims: ProvisionClaims, taker: Taker): Promise<boolean> {
+export async function takeProvisionToken(claims: ProvisionClaims, taker: Taker): Promise<string | null> {
   const opened = await taker.open();
-  if (opened !== null && findTaken(await opened.trust.read(), claims.jti) !== undefined) return false;
+  if (opened !== null && findTaken(await opened.trust.read(), claims.jti) !== undefined) return null;
   assertTimely({ kind: 'provision', claims }, Math.floor(Date.now() / 1000)); // before anything is written
   const { trust } = opened ?? (await taker.create(claims.target));
   const provision = {
@@ -30,10 +30,11 @@ export async function takeProvisionToken(claims: ProvisionClaims, taker: Taker):
     hosts: claims.hosts,
   };
   let isNew = false;
-  await trust.update((document) => {
+  const { devices } = await trust.update((document) => {
     const changed = takeProvision(document, provision, Math.floor(Date.now() / 1000));
     isNew = changed !== document;
     return changed;
   });
-  return isNew;
+  if (!isNew) return null;
+  return devices.find(({ deviceId }) => deviceId === claims.iss)?.friendlyName ?? claims.name;
 }

@@ -51,7 +51,11 @@ describe('a caller with nothing but a grant', () => {
     expect(endsAt - expiresAt).toBe(2_592_000 - 86_400);
     expect(list.grants).toMatchObject([{ id, used: 1, uses: 50 }]);
     expect(target.rejections).toEqual([]);
-    expect(logged.mock.calls).toEqual([]);
+    expect(logged.mock.calls).toEqual([
+      [
+        `amesh: AMESH_BOOTSTRAP_TOKEN was taken: this machine, "${friendlyName}" (${deviceId}), may now call "${target.device.identity.friendlyName}" (${target.device.identity.deviceId}) at ${target.authority}.`,
+      ],
+    ]);
   });
 
   it('knows its target from then on, and enrols only once, also after a restart', async () => {
@@ -64,6 +68,7 @@ describe('a caller with nothing but a grant', () => {
       expect((await caller.fetch(target.origin)).status).toBe(200);
     }
     expect(target.captured).toHaveLength(1);
+    expect(logged).toHaveBeenCalledTimes(1); // and says so once
     expect((await target.list()).grants).toMatchObject([{ used: 1 }]);
     const { devices, tokens } = await (await openDevice(dir, {})).trust.read();
     expect(devices).toMatchObject([

@@ -56,7 +56,7 @@ const listOf = async (folder: string) => (await openDevice(folder, {})).trust.re
 const bytesOf = (folder: string) => readFile(join(folder, 'allow_list.json'), 'utf8');
 
 describe('a target with a provision token and an empty folder', () => {
-  it('lets its issuer in at the first request, and says nothing', async () => {
+  it('lets its issuer in at the first request, and says once whom', async () => {
     const { token } = await issueProvision(controller, { friendlyName: 'prod-server' });
     const child = start(target, [], token);
     const response = await call(child);
@@ -65,7 +65,10 @@ describe('a target with a provision token and an empty folder', () => {
       { deviceId: controller.identity.deviceId, friendlyName: 'laptop', verifiedAt: expect.any(Number) },
     ]);
     expect(child.lines[0]).toBe('token gone');
-    expect(child.stderr()).toBe('');
+    const { deviceId } = controller.identity;
+    expect(child.stderr()).toBe(
+      `amesh: AMESH_BOOTSTRAP_TOKEN was taken: "laptop" (${deviceId}) may now call this machine. Undo: amesh revoke ${deviceId}\n`,
+    );
     const { identity } = await openDevice(dir, {});
     expect(identity.friendlyName).toBe('prod-server');
     expect(await listOf(dir)).toMatchObject({
