@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { createStorage, prefixStorage } from 'unstorage';
 import fsDriver from 'unstorage/drivers/fs';
@@ -11,6 +12,7 @@ import { toDocumentStore } from '../../src/storage/document-store';
 import { RedisDocumentStore } from '../../src/storage/redis/document-store';
 import { documentStoreContract } from '../support/document-store-contract';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
+import { startSlowProxy } from '../support/slow-proxy';
 import { SOON } from '../support/waiting';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -71,6 +73,26 @@ describeWithRedis('with Redis', () => {
     await open().swap('list', bytes('one'), bytes('two'));
     await vi.waitFor(() => expect(told).toBe(4), SOON);
   });
+
+  it('tells those who watch of a change, also after Redis was gone without a word', async () => {
+    const proxy = await startSlowProxy(Number(new URL(redis.url).port));
+    const url = `redis://127.0.0.1:${proxy.port}`;
+    const watching = new RedisDocumentStore({ kind: 'url', url, redis: {} }, 'amesh:', 100);
+    opened.push(watching);
+    let told = 0;
+    watching.watch('list', () => {
+      told++;
+    });
+    await vi.waitFor(() => expect(told).toBe(1), SOON); // listens from here on
+    await sleep(500);
+    expect(told).toBe(1); // its answers are none of the messages, and the connection stays
+    proxy.freeze();
+    await open().swap('list', null, bytes('one'));
+    await vi.waitFor(() => expect(told).toBe(2), SOON); // it listens anew, and may have missed one
+    await open().swap('list', bytes('one'), bytes('two'));
+    await vi.waitFor(() => expect(told).toBe(3), SOON);
+    await proxy.close();
+  }, 60_000);
 
   it('says that it cannot be read where Redis is gone, and goes on when it is back', async () => {
     const own = await startRedis();

@@ -6,11 +6,14 @@ export interface SlowProxy {
   readonly port: number;
   /** How much later, from now on. */
   delayMs: number;
+  /** Nothing more comes through the connections that there are, and neither side is told. New ones work. */
+  freeze(): void;
   close(): Promise<void>;
 }
 
 export async function startSlowProxy(toPort: number): Promise<SlowProxy> {
   const sockets = new Set<Socket>();
+  const frozen = new WeakSet<Socket>();
   const server = createServer((near) => {
     const far = connect(toPort, '127.0.0.1');
     for (const [socket, other] of [
@@ -24,18 +27,21 @@ export async function startSlowProxy(toPort: number): Promise<SlowProxy> {
         other.destroy();
       });
     }
-    near.on('data', (chunk) => far.write(chunk));
+    near.on('data', (chunk) => frozen.has(near) || far.write(chunk));
     let sent = Promise.resolve();
     far.on('data', (chunk) => {
       const pause = new Promise((resolve) => setTimeout(resolve, proxy.delayMs));
       // In their order, also when the delay has become shorter.
-      sent = sent.then(() => pause).then(() => void near.write(chunk));
+      sent = sent.then(() => pause).then(() => void (frozen.has(near) || near.write(chunk)));
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const proxy: SlowProxy = {
     port: (server.address() as AddressInfo).port,
     delayMs: 0,
+    freeze() {
+      for (const socket of sockets) frozen.add(socket);
+    },
     async close() {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));

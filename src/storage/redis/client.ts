@@ -22,6 +22,8 @@ export interface RedisClient extends RedisNode {
   getrangeBuffer(key: string, start: number, end: number): Promise<Uint8Array>;
   eval(script: string, keys: number, ...more: readonly (string | Uint8Array | number)[]): Promise<unknown>;
   subscribe(...channels: string[]): Promise<unknown>;
+  /** Also while it subscribes. */
+  ping(): Promise<unknown>;
   /** Of a cluster, as the next one. */
   nodes?(role: 'master'): RedisNode[];
   /** Asks anew which master has which slots. */

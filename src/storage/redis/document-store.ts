@@ -8,6 +8,9 @@ import { within } from './within';
 
 const TIMEOUT_MS = 2000;
 
+/** A connection that only listens does not notice where its peer has gone without a word. */
+const PING_EVERY_MS = 10_000;
+
 /** A large document may take longer on its way. */
 const BYTES_A_MS = 10_000;
 
@@ -47,14 +50,20 @@ export class RedisDocumentStore implements DocumentStore {
   readonly #source: RedisSource;
   readonly #prefix: string;
   readonly #commands: RedisConnection;
+  readonly #pingEveryMs: number;
   #subscriber: RedisConnection | undefined;
+  #pinging: NodeJS.Timeout | undefined;
   readonly #ready = new Set<() => void>();
   readonly #watched = new Map<string, (() => void)[]>();
 
-  /** @param prefix before each key */
-  constructor(source: RedisSource, prefix: string) {
+  /**
+   * @param prefix before each key
+   * @param pingEveryMs how often the connection that hears of changes is asked whether it is still there
+   */
+  constructor(source: RedisSource, prefix: string, pingEveryMs = PING_EVERY_MS) {
     this.#source = source;
     this.#prefix = prefix;
+    this.#pingEveryMs = pingEveryMs;
     this.#commands = new RedisConnection(source, { changed: () => this.#wake(), lost: () => {} });
   }
 
@@ -120,6 +129,7 @@ export class RedisDocumentStore implements DocumentStore {
 
   /** Ends its connections. */
   close(): void {
+    clearInterval(this.#pinging);
     this.#commands.close();
     this.#subscriber?.close();
   }
@@ -136,7 +146,18 @@ export class RedisDocumentStore implements DocumentStore {
       },
       { autoResubscribe: false },
     );
+    this.#pinging = setInterval(() => this.#ping(connection), this.#pingEveryMs).unref();
     return connection;
+  }
+
+  /** Whatever it answers, it is there. */
+  #ping({ client, isReady, isCluster }: RedisConnection): void {
+    if (client === null || !isReady || isCluster) return; // a cluster subscribes by a connection of its own
+    const silent = () => {
+      client.disconnect(); // it connects anew by itself
+      return new Error('It does not answer.');
+    };
+    within(TIMEOUT_MS, () => client.ping(), silent).catch(() => {});
   }
 
   #subscribeNow(connection: RedisConnection): void {
