@@ -1,4 +1,4 @@
 #!/usr/bin/env node
 import { main } from '../dist/index.mjs';
 
-await main(process.env);
+await main(process.argv.slice(2), process.env);

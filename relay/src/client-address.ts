@@ -16,8 +16,13 @@ export type ClientAddress = (request: Pick<IncomingMessage, 'socket' | 'headers'
 export function readTrustedProxies(text: string | undefined): TrustedProxies | undefined {
   const trimmed = text?.trim() ?? '';
   if (trimmed === '') return undefined;
-  if (/^\d+$/.test(trimmed)) return Number(trimmed);
-  return trimmed.split(',').map((part) => part.trim());
+  const trusted = /^\d+$/.test(trimmed) ? Number(trimmed) : trimmed.split(',').map((part) => part.trim());
+  try {
+    createClientAddress(trusted);
+  } catch (error) {
+    throw new TypeError(`AMESH_TRUSTED_PROXIES: ${(error as Error).message}`);
+  }
+  return trusted;
 }
 
 /**

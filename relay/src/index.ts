@@ -4,3 +4,4 @@ export type { Limits } from './limits';
 export { main } from './main';
 export type { RedisClient } from './redis-client';
 export { createRelay, type Relay, type RelayEnv, type RelayLogEntry, type RelayOptions } from './relay';
+export { type StartedRelay, startRelay } from './start';

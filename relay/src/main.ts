@@ -1,39 +1,40 @@
-import { readTrustedProxies } from './client-address';
-import { createRelay } from './relay';
+import { version } from '../package.json';
+import { startRelay } from './start';
+
+const HELP = `Runs a relay, over which two machines pair by a code.
+
+Usage: amesh-relay
+
+Variables:
+  PORT                   The port on which it listens; default 3001, 0 for any that is free.
+  HOST                   The address to listen on; default all.
+  AMESH_TRUSTED_PROXIES  Whose X-Forwarded-For is believed: how many proxies, or their networks.
+  REDIS_URL              The Redis through which several instances act as one.
+
+Flags:
+  --help     Print this.
+  --version  Print the version.`;
 
 /**
- * Starts a relay from the environment, for `amesh-relay`: PORT (default 3001), HOST (default: all addresses),
- * AMESH_TRUSTED_PROXIES and REDIS_URL. Writes one line of JSON an event on stdout. SIGTERM and SIGINT drain it.
+ * The command `amesh-relay`. All settings are variables, so whatever stands behind it is a mistake: a flag that is
+ * not known would else start a relay on another port than somebody has asked for.
+ *
+ * @param argv without the program's own name
+ * @see {@link startRelay}
  */
-export async function main(env: NodeJS.ProcessEnv): Promise<void> {
-  const relay = await start(env).catch((error: Error) => {
+export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
+  const [first, ...others] = argv;
+  if (first !== undefined && others.length === 0) {
+    if (first === '--help' || first === '-h') return console.log(HELP);
+    if (first === '--version') return console.log(version);
+  }
+  if (first !== undefined) {
+    console.error(`amesh-relay: takes no arguments, only variables such as PORT. See: amesh-relay --help`);
+    process.exitCode = 2;
+    return;
+  }
+  await startRelay(env).catch((error: Error) => {
     console.error(`amesh-relay: ${error.message}`);
     process.exitCode = error instanceof TypeError ? 2 : 1;
   });
-  if (relay === undefined) return;
-  // A second signal is from somebody who does not want to wait.
-  let signals = 0;
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => void (signals++ === 0 ? relay.drain() : relay.close()));
-  }
-}
-
-async function start(env: NodeJS.ProcessEnv) {
-  const relay = createRelay({
-    trustedProxies: readTrustedProxies(env.AMESH_TRUSTED_PROXIES),
-    redis: env.REDIS_URL === '' ? undefined : env.REDIS_URL,
-    log: (entry) => console.log(JSON.stringify(entry)),
-  });
-  const { address, port } = await relay.listen(readPort(env.PORT), env.HOST === '' ? undefined : env.HOST);
-  console.error(
-    `amesh-relay: listening on ${address.includes(':') ? `[${address}]` : address}:${port}, path /ws`,
-  );
-  return relay;
-}
-
-function readPort(text: string | undefined): number {
-  if (text === undefined || text === '') return 3001;
-  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
-  if (!(port <= 65_535)) throw new TypeError(`PORT is a number from 0 to 65535, not "${text}".`);
-  return port;
 }

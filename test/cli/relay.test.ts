@@ -28,11 +28,28 @@ describe.concurrent('amesh relay', () => {
     const first = new Command(machine, ['relay', '--port', '0', '--bind', '127.0.0.1']);
     const port = await first.until(/listening on 127\.0\.0\.1:(\d+)/);
     const second = await machine.amesh(['relay', '--port', port, '--bind', '127.0.0.1']);
-    expect(second.code).toBe(1);
-    expect(second.stderr).toContain('EADDRINUSE');
+    expect(second).toMatchObject({
+      code: 1,
+      stderr: `✗ No relay can listen on port ${port} of 127.0.0.1: EADDRINUSE.\n  Give another: --port 3002\n  No changes were made.\n`,
+    });
+    expect(first.stderr).toContain(`amesh listen --relay ws://127.0.0.1:${port}/ws\n`);
     first.kill('SIGTERM');
     expect(await first.ended).toBe(0);
     expect((await machine.amesh(['relay', '--port', '70000'])).code).toBe(2);
+  });
+
+  it.concurrent.each([
+    [{ PORT: 'abc' }, 'PORT is a number from 0 to 65535, not "abc".'],
+    [
+      { AMESH_TRUSTED_PROXIES: 'x' },
+      'AMESH_TRUSTED_PROXIES: "x" is no network such as 10.0.0.0/8 or fd00::/8.',
+    ],
+  ])('takes a wrong variable for a wrong command line: %j', async (env, message) => {
+    const ran = await (await createMachine()).amesh(['relay', '--json'], { env });
+    expect([ran.code, objectOf(ran).error]).toEqual([
+      2,
+      { code: 'usage', message, hint: 'Usage: amesh relay [--port <n>] [--bind <address>]' },
+    ]);
   });
 });
 
@@ -52,14 +69,14 @@ describe.concurrent('amesh config relay', () => {
     expect(objectOf(await machine.amesh(['config', 'relay', '--json'], { env: other }))).toEqual({
       ok: true,
       relay: 'ws://127.0.0.1:2/ws',
-      from: 'AMESH_RELAY_URL',
+      relayFrom: 'AMESH_RELAY_URL',
       changed: false,
     });
     const cleared = await machine.amesh(['config', 'relay', '--clear', '--json']);
     expect(objectOf(cleared)).toEqual({
       ok: true,
       relay: 'wss://relay.authmesh.dev/ws',
-      from: 'default',
+      relayFrom: 'default',
       changed: true,
     });
   });

@@ -1,8 +1,12 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ensureBuilt } from '../support/built';
 import { findRuntime } from '../support/runtimes';
 import { Client, pair } from './client';
-import { type RelayProcess, startProcess } from './process';
+import { BIN, type RelayProcess, startProcess } from './process';
 
 beforeAll(ensureBuilt, 180_000);
 
@@ -15,6 +19,19 @@ async function start(command: string, env: Record<string, string> = {}): Promise
   const relay = await startProcess(command, env);
   started.push(relay);
   return relay;
+}
+
+async function run(args: readonly string[]) {
+  const child = spawn(process.execPath, [BIN, ...args], {
+    env: { PORT: '0', HOST: '127.0.0.1' },
+    timeout: 20_000,
+  });
+  const [stdout, stderr, [code]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'close'),
+  ]);
+  return { code, stdout, stderr };
 }
 
 const bun = await findRuntime('bun');
@@ -74,7 +91,11 @@ describe('amesh-relay says what is wrong, and exits', () => {
   it.each([
     [{ PORT: 'x' }, 2, 'PORT is a number from 0 to 65535, not "x".'],
     [{ PORT: '65536' }, 2, 'PORT is a number from 0 to 65535, not "65536".'],
-    [{ AMESH_TRUSTED_PROXIES: 'yes' }, 2, '"yes" is no network such as 10.0.0.0/8 or fd00::/8.'],
+    [
+      { AMESH_TRUSTED_PROXIES: 'yes' },
+      2,
+      'AMESH_TRUSTED_PROXIES: "yes" is no network such as 10.0.0.0/8 or fd00::/8.',
+    ],
     [{ HOST: '192.0.2.1' }, 1, 'EADDRNOTAVAIL'],
     [{ REDIS_URL: '127.0.0.1:6379' }, 2, 'REDIS_URL is a URL such as redis://127.0.0.1:6379'],
   ])('%j', async (env, code, message) => {
@@ -83,5 +104,27 @@ describe('amesh-relay says what is wrong, and exits', () => {
     expect(end.code).toBe(code);
     expect(end.stderr).toContain(`amesh-relay: `);
     expect(end.stderr).toContain(message);
+  });
+});
+
+describe('amesh-relay takes no arguments', () => {
+  it.each([['--port', '3002'], ['start'], ['--help', 'x'], ['-p']])('%s %s', async (...args) => {
+    const ran = await run(args);
+    expect(ran).toMatchObject({ code: 2, stdout: '' });
+    expect(ran.stderr).toBe(
+      'amesh-relay: takes no arguments, only variables such as PORT. See: amesh-relay --help\n',
+    );
+  });
+
+  it('but those that explain it', async () => {
+    const { version } = JSON.parse(
+      await readFile(new URL('../../relay/package.json', import.meta.url), 'utf8'),
+    );
+    expect(await run(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+    const help = await run(['--help']);
+    expect(help).toMatchObject({ code: 0, stderr: '' });
+    for (const name of ['PORT', 'HOST', 'AMESH_TRUSTED_PROXIES', 'REDIS_URL'])
+      expect(help.stdout).toContain(`\n  ${name} `);
+    expect(await run(['-h'])).toEqual(help);
   });
 });

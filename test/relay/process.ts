@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 
-const BIN = new URL('../../relay/bin/amesh-relay.mjs', import.meta.url).pathname;
+export const BIN = new URL('../../relay/bin/amesh-relay.mjs', import.meta.url).pathname;
 
 /** A relay as a process of its own. */
 export interface RelayProcess {

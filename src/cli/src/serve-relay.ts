@@ -13,15 +13,25 @@ export async function serveRelay(port: number): Promise<ServedRelay> {
   const { createRelay } = await import('@authmesh/relay');
   const relay = createRelay();
   const address = await relay.listen(port).catch((error: NodeJS.ErrnoException) => {
-    throw new CommandError(
-      'port_unavailable',
-      `No relay can listen on port ${port}: ${error.code}.`,
-      'Give another: --port 3002',
-    );
+    throw portUnavailable(error);
   });
   return {
     url: `ws://127.0.0.1:${address.port}/ws`,
     port: address.port,
     close: () => relay.close(),
   };
+}
+
+/** @param error what Node says where it cannot listen */
+export function portUnavailable({
+  code,
+  address,
+  port,
+}: NodeJS.ErrnoException & { address?: string; port?: number }) {
+  const where = address === undefined || ['::', '0.0.0.0'].includes(address) ? '' : ` of ${address}`;
+  return new CommandError(
+    'port_unavailable',
+    `No relay can listen on port ${port}${where}: ${code}.`,
+    'Give another: --port 3002',
+  );
 }

@@ -9,7 +9,11 @@ import { changeSettings } from '../settings';
 export const configRelay = defineCommand({
   meta: { name: 'relay', description: 'Shows or sets the relay over which this machine pairs' },
   args: {
-    url: { type: 'positional', required: false, description: 'wss://relay.example.com/ws' },
+    url: {
+      type: 'positional',
+      required: false,
+      description: 'The relay from now on, such as wss://relay.example.com/ws',
+    },
     clear: { type: 'boolean', description: `Use ${DEFAULT_RELAY_URL} again` },
     ...SHARED_ARGS,
   },
@@ -29,7 +33,7 @@ export const configRelay = defineCommand({
     }
     const { url, from } = await chooseRelay(undefined, store);
     return {
-      json: { relay: url, from, changed },
+      json: { relay: url, relayFrom: from, changed },
       data: [url],
       notes: [
         ...(changed ? ['✓ Saved. The relay decides nothing about whom this machine trusts.'] : []),

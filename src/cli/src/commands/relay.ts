@@ -1,8 +1,10 @@
+import type { AddressInfo } from 'node:net';
 import { defineCommand } from 'citty';
 import { ownAddresses } from '../addresses';
 import { type Result, SHARED_ARGS } from '../command';
-import { CommandError } from '../errors';
+import { CommandError, UsageError } from '../errors';
 import { PORT_ARG, toPort } from '../port';
+import { portUnavailable } from '../serve-relay';
 
 export const relay = defineCommand({
   meta: { name: 'relay', description: 'Runs a relay in the foreground, over which other machines pair' },
@@ -17,24 +19,35 @@ export const relay = defineCommand({
   },
 
   async run({ args }): Promise<Result> {
-    const port = toPort(args.port, toPort(process.env.PORT || undefined));
-    const { main } = await import('@authmesh/relay');
-    await main({
+    const { startRelay } = await import('@authmesh/relay');
+    const listening = await startRelay({
       ...process.env,
-      PORT: String(port),
+      ...(args.port === undefined ? {} : { PORT: String(toPort(args.port)) }),
       ...(args.bind === undefined ? {} : { HOST: args.bind }),
+    }).catch((error: NodeJS.ErrnoException) => {
+      throw notStarted(error);
     });
-    // It has said why on stderr.
-    if (process.exitCode) throw new CommandError('relay_not_started', 'The relay did not start.', '');
-    const shown = port === 0 ? 'PORT' : port;
+    const { address, port } = listening;
     return {
-      json: { event: 'relay', port },
+      json: { event: 'relay', address, port },
       notes: [
-        ...ownAddresses().flatMap((address) => [
-          `  On a machine that is to be called:   amesh listen --relay ws://${address}:${shown}/ws`,
-        ]),
+        ...hostsOf(listening).map(
+          (host) => `  On a machine that is to be called:   amesh listen --relay ws://${host}:${port}/ws`,
+        ),
         '  It logs one line of JSON for each event, and keeps nothing. Ctrl+C lets sessions end, and ends it.',
       ],
     };
   },
 });
+
+/** Under which addresses others reach what listens there. */
+function hostsOf({ address, family }: AddressInfo): string[] {
+  if (address === '::' || address === '0.0.0.0') return ownAddresses();
+  return [family === 'IPv6' ? `[${address}]` : address];
+}
+
+function notStarted(error: NodeJS.ErrnoException): Error {
+  if (error instanceof TypeError) return new UsageError(error.message);
+  if (error.syscall === 'listen') return portUnavailable(error);
+  return new CommandError('relay_not_started', `The relay did not start. ${error.message}`, '');
+}

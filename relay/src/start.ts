@@ -1,0 +1,41 @@
+import type { AddressInfo } from 'node:net';
+import { readTrustedProxies } from './client-address';
+import { createRelay, type Relay } from './relay';
+
+/** A relay that has been started, and where it listens. */
+export interface StartedRelay extends AddressInfo {
+  readonly relay: Relay;
+}
+
+/**
+ * Starts a relay from the environment: PORT (default 3001), HOST (default: all addresses), AMESH_TRUSTED_PROXIES and
+ * REDIS_URL. Writes one line of JSON an event on stdout, and where it listens on stderr. SIGTERM and SIGINT drain it.
+ *
+ * @throws TypeError naming the variable that is wrong; Error with the code of the system, such as `EADDRINUSE`, where it
+ * cannot listen; Error where REDIS_URL needs ioredis and that is not installed
+ */
+export async function startRelay(env: NodeJS.ProcessEnv): Promise<StartedRelay> {
+  const relay = createRelay({
+    trustedProxies: readTrustedProxies(env.AMESH_TRUSTED_PROXIES),
+    redis: env.REDIS_URL === '' ? undefined : env.REDIS_URL,
+    log: (entry) => console.log(JSON.stringify(entry)),
+  });
+  const listening = await relay.listen(readPort(env.PORT), env.HOST === '' ? undefined : env.HOST);
+  const { address, port } = listening;
+  console.error(
+    `amesh-relay: listening on ${address.includes(':') ? `[${address}]` : address}:${port}, path /ws`,
+  );
+  // A second signal is from somebody who does not want to wait.
+  let signals = 0;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => void (signals++ === 0 ? relay.drain() : relay.close()));
+  }
+  return { ...listening, relay };
+}
+
+function readPort(text: string | undefined): number {
+  if (text === undefined || text === '') return 3001;
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(port <= 65_535)) throw new TypeError(`PORT is a number from 0 to 65535, not "${text}".`);
+  return port;
+}
