@@ -38,6 +38,10 @@ describe('amesh --help and --version', () => {
     'init',
     'listen',
     'invite',
+    'provision',
+    'grant',
+    'tokens',
+    'tokens cancel',
     'relay',
     'whoami',
     'list',
@@ -58,6 +62,23 @@ describe('amesh --help and --version', () => {
     expect(ran.stdout).toContain('--no-color');
     expect(ran.stdout).not.toContain('undefined');
     expect((await machine.amesh(['help', ...command.split(' ')])).stdout).toBe(ran.stdout);
+  });
+
+  it('says what a flag means for the command, where that is more than for others', async () => {
+    const machine = await createMachine();
+    const help = async (command: string) => (await machine.amesh([command, '--help'])).stdout;
+    expect(await help('invite')).toMatch(
+      /^ {2}--yes +Ask nothing, and store no host that the other machine names\.$/m,
+    );
+    expect(await help('listen')).toMatch(/^ {2}--yes +Answer yes where it would ask\.$/m);
+  });
+
+  it('says that a command has others below it, also where it does something itself', async () => {
+    const machine = await createMachine();
+    for (const command of ['config', 'tokens'])
+      expect((await machine.amesh([command, 'nothing'])).stderr).toContain(
+        `Usage: amesh ${command} [command]\n`,
+      );
   });
 
   it('prints one object with --json', async () => {

@@ -31,6 +31,7 @@ describe('amesh init', () => {
     expect(stderr).toContain(
       `without a relay                             ${machine.here('amesh trust export')}\n`,
     );
+    expect(stderr).toContain('no terminal on the one that receives?       amesh provision --help\n');
     expect(stderr).not.toContain('\u001b');
     expect((await stat(machine.dir)).mode & 0o777).toBe(0o700);
   });

@@ -19,7 +19,10 @@ describe.skipIf(!hasTerminal)('two people at two terminals', () => {
     );
     expect([await controller.ended, await target.ended]).toEqual([0, 0]);
     expect(controller.raw).toMatch(/ . waiting (?:2:00|1:5\d)/);
-    expect(controller.screen).toContain("Try:  await amesh.fetch('https://api.example.com/')\n");
+    const url = 'https://api.example.com/';
+    expect(controller.screen).toContain(
+      `  Try:  ${laptop.here(`amesh doctor ${url}`)}\n        await amesh.fetch('${url}')\n`,
+    );
     expect(target.screen).toContain('  Answers to api.example.com.\n');
 
     const [{ friendlyName, hosts, roles, unconfirmed } = {}] = (await laptop.allowList()).devices;

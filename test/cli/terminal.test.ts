@@ -48,7 +48,7 @@ describe.skipIf(!hasScript)('on a terminal', () => {
   it.each(['\r', 'n\r', 'yeah\r', 'ny\r', '\u0004'])('takes %j for no', async (typed) => {
     const { machine } = await createPaired();
     const { code, screen } = await onTerminal(machine, ['revoke', 'alice'], typed);
-    expect(screen).toContain('Cancelled. No changes were made.');
+    expect(screen).toMatch(/^\S*✗\S* Cancelled\. No changes were made\./m); // on a line of its own
     expect(code).toBe(8);
     expect(await countOf(machine)).toBe(1);
   });

@@ -80,7 +80,11 @@ export async function ask(text: string, signal?: AbortSignal): Promise<string> {
         process.stderr.write('\n');
         reject(new InterruptedError());
       });
-      terminal.once('close', () => resolve('')); // Ctrl+D
+      terminal.once('close', () => {
+        if (question !== terminal) return; // closed below
+        process.stderr.write('\n');
+        resolve(''); // Ctrl+D
+      });
       const onAbort = () => {
         process.stderr.write('\n');
         reject(signal?.reason);

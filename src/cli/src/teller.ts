@@ -34,7 +34,8 @@ export class Teller {
     let turn = 0;
     const draw = () => {
       const line = `  ${SPINNER[turn++ % SPINNER.length]} ${text()}`;
-      process.stderr.write(`\r${line.slice(0, (process.stderr.columns || 80) - 1)}\u001b[K`);
+      const room = (process.stderr.columns || 80) - 1;
+      process.stderr.write(`\r${line.length > room ? `${line.slice(0, room - 1)}…` : line}\u001b[K`);
     };
     draw();
     const timer = setInterval(draw, FRAME_MS);

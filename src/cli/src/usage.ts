@@ -5,6 +5,7 @@ import { table } from './table';
 /** One line: `amesh revoke <device> [--force]`. The flags that every command takes are left out. */
 export function usageLine(path: string, command: Command): string {
   if (command.run === undefined) return `${path} <command>`;
+  if (command.subCommands !== undefined) return `${path} [command]`;
   const parts = Object.entries(ownArgs(command)).map(([name, arg]) => {
     const text = arg.type === 'positional' ? `<${arg.valueHint ?? name}>` : flagOf(name, arg);
     if (arg.required) return text;
@@ -26,7 +27,9 @@ export async function helpText(path: string, command: Command): Promise<string[]
   }
   lines.push(...section('Arguments:', ownArgs(command), (arg) => arg.type === 'positional'));
   lines.push(...section('Flags:', ownArgs(command), (arg) => arg.type !== 'positional'));
-  lines.push(...section('Flags of every command:', SHARED_ARGS, () => true));
+  // A command may have more to say of one of them than what holds for all.
+  const shared = { ...SHARED_ARGS, ...pick(command.args as ArgsDef | undefined, SHARED_ARGS) };
+  lines.push(...section('Flags of every command:', shared, () => true));
   return lines;
 }
 
@@ -48,6 +51,10 @@ function flagOf(name: string, arg: ArgDef): string {
   if (arg.type === 'enum') return `--${name} ${arg.options?.join('|')}`;
   if (arg.type === 'string') return `--${name} <${arg.valueHint ?? name}>`;
   return arg.default === true ? `--no-${name}` : `--${name}`;
+}
+
+function pick(args: ArgsDef = {}, names: ArgsDef): ArgsDef {
+  return Object.fromEntries(Object.entries(args).filter(([name]) => name in names));
 }
 
 function ownArgs(command: Command): ArgsDef {

@@ -81,6 +81,7 @@ export const init = defineCommand({
         `          where both are on one network             ${here('amesh listen --serve')}`,
         `        on the machine that will SEND them          ${here('amesh invite CODE')}`,
         `        without a relay                             ${here('amesh trust export')}`,
+        '        no terminal on the one that receives?       amesh provision --help',
       ],
     };
   },

@@ -110,8 +110,8 @@ class AtController implements ControllerPerson {
 function next(target: DeviceEntry, named: readonly string[], isUnseen: boolean): string[] {
   const [host] = target.hosts;
   if (host !== undefined) {
-    const scheme = isLoopback(host) ? 'http' : 'https';
-    return [`  Try:  await amesh.fetch('${scheme}://${host}/')`];
+    const url = `${isLoopback(host) ? 'http' : 'https'}://${host}/`;
+    return [`  Try:  ${here(`amesh doctor ${url}`)}`, `        await amesh.fetch('${url}')`];
   }
   const dropped = isUnseen && named.length > 0;
   return [
