@@ -189,5 +189,5 @@ export const MACHINE_CODES = Object.freeze({
     'The target did not answer the enrolment.',
     'It answers where it runs amesh.verify({ enroll: true }) for the path /.well-known/amesh/enroll.',
   ),
-  unknown_token: failure('No token and no grant of this machine has this id.', 'See: amesh tokens'),
+  unknown_token: failure('No token and no grant of this machine has this id or name.', 'See: amesh tokens'),
 } satisfies Record<string, CodeFacts>);

@@ -128,6 +128,31 @@ describe('amesh tokens', () => {
     );
   });
 
+  it('takes a name where it takes an id, and asks for the id where several have the name', async () => {
+    const api = await createMachine();
+    await api.init('api');
+    const first = objectOf(await api.amesh(['provision', '--name', 'prod', '--json']));
+    expect((await api.amesh(['tokens', 'cancel', 'prod'])).code).toBe(0);
+    const second = objectOf(await api.amesh(['provision', '--name', 'prod', '--json']));
+    // The first can be taken no more, so it is not the one that is meant.
+    expect(objectOf(await api.amesh(['tokens', 'cancel', 'prod', '--json']))).toMatchObject({
+      cancelled: second.id,
+    });
+    expect(first.id).not.toBe(second.id);
+    for (let i = 0; i < 2; i++) await api.amesh([...GRANT]);
+    for (const args of [
+      ['tokens', 'cancel', 'worker-*'],
+      ['revoke', '--yes', '--grant', 'worker-*'],
+    ]) {
+      const ran = await api.amesh(args);
+      expect([ran.code, ran.stderr]).toEqual([
+        2,
+        `✗ 2 of them are called "worker-*".\n  Use the id: ${api.here('amesh tokens')}\n  No changes were made.\n`,
+      ]);
+    }
+    expect((await api.allowList()).grants).toHaveLength(2);
+  });
+
   it('cancels nothing that is not there', async () => {
     const api = await createMachine();
     await api.init('api');

@@ -33,7 +33,7 @@ describe('amesh revoke', () => {
   it('takes a device out by id, and in whatever case its name is typed', async () => {
     const { machine, ids } = await createPaired('alice', 'Bob');
     const ran = await machine.amesh(['revoke', ids[0] as string, '--yes', '--json']);
-    expect(objectOf(ran)).toMatchObject({ ok: true, revoked: { deviceId: ids[0], friendlyName: 'alice' } });
+    expect(objectOf(ran)).toMatchObject({ ok: true, revoked: [{ deviceId: ids[0], friendlyName: 'alice' }] });
     expect((await machine.amesh(['revoke', 'bob', '--yes'])).code).toBe(0);
     expect(await namesOf(machine)).toEqual([]);
   });

@@ -5,20 +5,20 @@ import {
   grantedDevices,
   revokeGrant,
 } from '@authmesh/sdk/admin';
-import { AmeshError } from '@authmesh/sdk/core';
 import type { Result } from './command';
 import { confirmationsOf, confirmationText } from './confirmations';
 import { momentText } from './duration';
+import { findGrantByName } from './find-token';
 import { here } from './here';
 import { openMachine } from './machine';
 import { confirm } from './prompt';
 
 /** Ends a grant, and the trust in everybody who came by it. */
-export async function revokeByGrant(id: string, yes: boolean | undefined): Promise<Result> {
+export async function revokeByGrant(idOrName: string, yes: boolean | undefined): Promise<Result> {
   const { trust, store } = await openMachine();
   const before = await trust.read();
-  const grant = findGrant(before, id);
-  if (grant === undefined && grantedDevices(before, id).length === 0) throw new AmeshError('unknown_token');
+  // Of a grant that is long over, those who came by it may be all that is left.
+  const id = grantedDevices(before, idOrName).length > 0 ? idOrName : findGrantByName(before, idOrName).id;
   const count = grantedDevices(before, id).length;
   await confirm(`Revoke the grant ${id} and ${callersText(count)} who came by it?`, yes);
 

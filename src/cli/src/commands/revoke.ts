@@ -17,7 +17,7 @@ export const revoke = defineCommand({
       valueHint: 'id|name',
       description: 'Which one: see amesh list',
     },
-    grant: { type: 'string', valueHint: 'id', description: 'A grant, and everybody who came by it' },
+    grant: { type: 'string', valueHint: 'id|name', description: 'A grant, and everybody who came by it' },
     'all-controllers': { type: 'boolean', description: 'Every device that may call this machine' },
     ...SHARED_ARGS,
   },
@@ -26,7 +26,7 @@ export const revoke = defineCommand({
     const all = args['all-controllers'] === true;
     if ([args.device, args.grant, all || undefined].filter((wish) => wish !== undefined).length !== 1) {
       throw new UsageError('Which device? Give its name or id, or --all-controllers.', {
-        hint: `See: ${here('amesh list')}   Or all who came by a grant: --grant ID`,
+        hint: `See: ${here('amesh list')}   Or all who came by a grant: --grant ID|NAME`,
       });
     }
     if (args.grant !== undefined) return revokeByGrant(args.grant, args.yes);
@@ -55,7 +55,7 @@ export const revoke = defineCommand({
         ? `Servers on this machine that use ${store.dir} refuse it within a second.`
         : confirmationText(confirmations);
     return {
-      json: { revoked: all ? gone : gone[0], ...(confirmations === undefined ? {} : { confirmations }) },
+      json: { revoked: gone, ...(confirmations === undefined ? {} : { confirmations }) },
       notes: [
         ...gone.map((each, i) => `✓ Revoked ${called(each)}.${i === gone.length - 1 ? ` ${where}` : ''}`),
         ...comebackNotes(gone, after),

@@ -1,8 +1,8 @@
-import { cancelToken, closeGrant, findGrant, findIssued, grantedDevices } from '@authmesh/sdk/admin';
-import { AmeshError } from '@authmesh/sdk/core';
+import { cancelToken, closeGrant, findIssued, grantedDevices } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
 import { CommandError } from '../errors';
+import { findToken } from '../find-token';
 import { here } from '../here';
 import { openMachine } from '../machine';
 import { nameForCommand } from '../shell';
@@ -10,22 +10,24 @@ import { nameForCommand } from '../shell';
 export const tokensCancel = defineCommand({
   meta: { name: 'cancel', description: 'Gives a token up that was not used, or closes a grant' },
   args: {
-    id: { type: 'positional', required: true, description: 'Which one: see amesh tokens' },
+    token: {
+      type: 'positional',
+      required: true,
+      valueHint: 'id|name',
+      description: 'Which one: see amesh tokens',
+    },
     ...SHARED_ARGS,
   },
 
   async run({ args }): Promise<Result> {
     const { trust } = await openMachine();
-    const { id } = args;
-    const before = await trust.read();
-    const token = findIssued(before, id);
-    const grant = findGrant(before, id);
-    if (token === undefined && grant === undefined) throw new AmeshError('unknown_token');
+    const token = findToken(await trust.read(), args.token);
+    const { id } = token;
     const now = Math.floor(Date.now() / 1000);
     const after = await trust.update((document) =>
-      token === undefined ? closeGrant(document, id, now) : cancelToken(document, id, now),
+      'names' in token ? closeGrant(document, id, now) : cancelToken(document, id, now),
     );
-    if (token !== undefined) {
+    if (!('names' in token)) {
       const { takenBy, friendlyName } = findIssued(after, id) ?? token;
       if (takenBy !== null) {
         const machine = after.devices.find(({ publicKey }) => publicKey === takenBy);
@@ -38,16 +40,17 @@ export const tokensCancel = defineCommand({
         );
       }
       return {
-        json: { cancelled: id },
+        json: { cancelled: id, present: [] },
         notes: [
           `✓ Cancelled. No machine becomes "${friendlyName}" by this token.`,
           '! A machine that has it may take it still, and trusts this one then. Take it away there, too.',
         ],
       };
     }
-    const left = grantedDevices(after, id).length;
+    const present = grantedDevices(after, id).map(({ deviceId }) => deviceId);
+    const left = present.length;
     return {
-      json: { cancelled: id, present: left },
+      json: { cancelled: id, present },
       notes: [
         '✓ Closed. Nobody else enrols by this grant.',
         ...(left === 0

@@ -1,0 +1,45 @@
+import type { AllowListDocument, Grant, IssuedToken } from '@authmesh/sdk/admin';
+import { AmeshError } from '@authmesh/sdk/core';
+
+/**
+ * The token of this machine that a user means by an id or a name. An id wins over a name; where several have the name,
+ * the one that can still be taken.
+ *
+ * @throws AmeshError `unknown_token`, `ambiguous_name`
+ */
+export function findToken(document: AllowListDocument, idOrName: string): IssuedToken | Grant {
+  const issued = document.tokens.filter((token) => token.kind === 'issued');
+  return theOne([...issued, ...document.grants], idOrName);
+}
+
+/**
+ * The same among grants alone.
+ *
+ * @throws AmeshError `unknown_token`, `ambiguous_name`
+ */
+export function findGrantByName(document: AllowListDocument, idOrName: string): Grant {
+  return theOne(document.grants, idOrName);
+}
+
+function theOne<T extends IssuedToken | Grant>(all: readonly T[], idOrName: string): T {
+  const name = idOrName.normalize('NFC');
+  const byId = all.filter(({ id }) => id === idOrName);
+  const called = byId.length > 0 ? byId : all.filter((token) => nameOf(token) === name);
+  const open = called.filter(isOpen);
+  const [found, ...others] = open.length > 0 ? open : called;
+  if (found === undefined) throw new AmeshError('unknown_token');
+  if (others.length === 0) return found;
+  throw new AmeshError('ambiguous_name', `${others.length + 1} of them are called ${JSON.stringify(name)}.`, {
+    fix: 'Use the id: amesh tokens',
+  });
+}
+
+function nameOf(token: IssuedToken | Grant): string {
+  return 'names' in token ? token.names : token.friendlyName;
+}
+
+/** Whether somebody could still come by it. */
+function isOpen(token: IssuedToken | Grant): boolean {
+  if (token.expiresAt * 1000 <= Date.now()) return false;
+  return 'names' in token ? token.used < token.uses : token.takenBy === null && token.cancelledAt === null;
+}
