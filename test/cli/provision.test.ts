@@ -81,7 +81,7 @@ describe('amesh provision', () => {
       ...['provision', '--name', 'x', '--ttl', '90s', '--relay', 'wss://relay.example/ws', '--json'],
     ]);
     const { token, ...rest } = objectOf(ran);
-    expect(rest).toMatchObject({ ok: true, name: 'x', hosts: [] });
+    expect(rest).toMatchObject({ ok: true, friendlyName: 'x', hosts: [] });
     const claims = claimsOf(String(token));
     expect(claims).toMatchObject({ relay: 'wss://relay.example/ws' });
     expect(claims.exp - now()).toBeLessThanOrEqual(90);

@@ -1,5 +1,6 @@
 import { CODES } from '@authmesh/sdk/core';
 import { describe, expect, it } from 'vitest';
+import { COMMAND_CODES } from '../../src/cli/src/codes';
 import { vectors } from '../support/vectors';
 import { headingsOf, readPage } from './blocks';
 
@@ -31,6 +32,16 @@ describe(PAGE, () => {
     }
     expect(entry).toMatch(/^\*\*Cause:\*\* \S/m);
     expect(entry).toMatch(/^\*\*Fix:\*\* \S/m);
+  });
+});
+
+describe(`${PAGE}, of the command line alone`, () => {
+  const [, section = ''] = readPage(PAGE).split('\n## Of the command line alone\n');
+  const rows = [...section.matchAll(/^\| `(\w+)` \| [\d, ]+ \| \S.* \| \S.* \|$/gm)];
+
+  it('has every code of its own once, in their order, and none of the SDK', () => {
+    expect(rows.map(([, code]) => code)).toEqual(COMMAND_CODES);
+    for (const code of COMMAND_CODES) expect(CODES).not.toHaveProperty(code);
   });
 });
 

@@ -17,9 +17,11 @@ function rowsBelow(title: string): { names: string[]; text: string }[] {
 
 /** The variables that the sources read: `env.NAME`, `process.env.NAME`, `{ NAME } = process.env`. */
 function variablesRead(): string[] {
-  const sources = readdirSync(`${ROOT}src`, { recursive: true, encoding: 'utf8' })
-    .filter((path) => path.endsWith('.ts') && !/(?:^|\/)(?:dist|node_modules)\//.test(path))
-    .map((path) => readFileSync(`${ROOT}src/${path}`, 'utf8'));
+  const sources = ['src', 'relay/src'].flatMap((folder) =>
+    readdirSync(`${ROOT}${folder}`, { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.ts') && !/(?:^|\/)(?:dist|node_modules)\//.test(path))
+      .map((path) => readFileSync(`${ROOT}${folder}/${path}`, 'utf8')),
+  );
   const names = sources.flatMap((source) => [...source.matchAll(/\benv(?:\(\))?\.([A-Z_]{4,})\b/g)]);
   const unpacked = sources.flatMap((source) => [...source.matchAll(/\{ ([A-Z_, ]+) \} = process\.env\b/g)]);
   const all = [

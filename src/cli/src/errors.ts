@@ -1,3 +1,6 @@
+import type { AmeshCode } from '@authmesh/sdk/core';
+import type { CommandCode } from './codes';
+
 /** What a failure that has changed nothing ends with. */
 export const UNCHANGED = 'No changes were made.';
 
@@ -39,12 +42,12 @@ export class CommandError extends Error {
   override readonly name = 'CommandError';
 
   /**
-   * @param code snake_case, for `--json`
+   * @param code for `--json`
    * @param hint what to do about it, one sentence
    * @param isUnchanged whether nothing has changed
    */
   constructor(
-    readonly code: string,
+    readonly code: CommandCode | AmeshCode,
     message: string,
     readonly hint: string,
     readonly isUnchanged = true,

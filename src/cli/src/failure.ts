@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { AmeshCode } from '@authmesh/sdk/core';
 import { pairAgain } from './again';
+import type { CommandCode } from './codes';
 import { CommandError, DeclinedError, InterruptedError, UNCHANGED, UsageError } from './errors';
 import { EXIT, EXIT_OF_CODE, type ExitCode } from './exit-codes';
 import type { Found } from './find-command';
@@ -8,7 +10,7 @@ import { here } from './here';
 
 /** A failure as it is told, in JSON and on a terminal. */
 export interface Failure {
-  readonly code: string;
+  readonly code: CommandCode | AmeshCode;
   /** Whose fault it is and what it is. */
   readonly message: string;
   /** What to do about it; empty where there is nothing to do. */
@@ -114,6 +116,6 @@ export function forHere(fix: string): string {
     .replace(/(?<=: )amesh [^.]+/g, (command) => here(command.replace('<name>', 'NAME')));
 }
 
-function quietly(code: string, message: string, exitCode: ExitCode): Failure {
+function quietly(code: CommandCode, message: string, exitCode: ExitCode): Failure {
   return { code, message, hint: '', exitCode, sayUnchanged: false };
 }

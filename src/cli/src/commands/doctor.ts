@@ -1,5 +1,6 @@
 import { readOwnerKey } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
+import type { CommandCode } from '../codes';
 import { type Result, SHARED_ARGS } from '../command';
 import { checkClock } from '../doctor/clock';
 import { checkFolder } from '../doctor/files';
@@ -97,7 +98,7 @@ function toResult(all: readonly Check[]): Result {
   const message = `Something is wrong: ${namesOf(broken)}.`;
   const hint = broken.map(([, { fix }]) => fix).find((fix) => fix !== null) ?? '';
   return {
-    json: { ok: false, error: { code: 'checks_failed', message, hint }, checks },
+    json: { ok: false, error: { code: 'checks_failed' satisfies CommandCode, message, hint }, checks },
     data,
     notes: [`✗ ${message} ${UNCHANGED}`],
     exitCode: exitCodeOf(broken),

@@ -65,7 +65,7 @@ export const provision = defineCommand({
     });
     const { id, friendlyName, expiresAt } = entry;
     const result = {
-      json: { token, id, name: friendlyName, hosts, expiresAt },
+      json: { token, id, friendlyName, hosts, expiresAt },
       data: [token],
       notes: [
         `✓ A token for "${friendlyName}", good for ${durationText(lifetimeSeconds)} (until ${momentText(expiresAt)}) and one machine.`,

@@ -1,0 +1,22 @@
+/**
+ * The codes that only the command line has, beside those of the SDK: what `error.code` of `--json` can be.
+ *
+ * @see docs/errors.md
+ */
+export const COMMAND_CODES = Object.freeze([
+  'usage',
+  'declined',
+  'interrupted',
+  'already_revoked',
+  'token_used',
+  'token_not_taken',
+  'no_code_typed',
+  'port_unavailable',
+  'relay_not_started',
+  'checks_failed',
+  'config_unreadable',
+  'file_system_error',
+  'internal_error',
+] as const);
+
+export type CommandCode = (typeof COMMAND_CODES)[number];

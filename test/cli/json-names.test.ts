@@ -1,0 +1,108 @@
+import { describe, expect, it } from 'vitest';
+import { readPage } from '../docs/blocks';
+import { Command } from '../support/command';
+import { objectOf, useMachines } from './amesh';
+
+const createMachine = useMachines();
+
+/** The rows of the table in the README of the command line: the names beside `ok` of each command. */
+const [, rest = ''] = readPage('src/cli/README.md').split('| command | beside `ok` |');
+const [table = ''] = rest.split('\n\n');
+const documented = new Map(
+  [...table.matchAll(/^\| `([a-z ]+)` \| (.*) \|$/gm)].map(([, command = '', cell = '']) => [
+    command,
+    [...cell.matchAll(/`(\w+)`/g)].map(([, name = '']) => name),
+  ]),
+);
+
+describe('the names of --json', () => {
+  it('are those of the README, for each command that needs no other machine', async () => {
+    const machine = await createMachine();
+    const { publicKey } = await (await createMachine()).init('peer');
+    const line = `amesh-p256 ${publicKey} peer`;
+    const run = async (args: string[]) => objectOf(await machine.amesh([...args, '--json']));
+    const seen: Record<string, string[]> = {};
+    const see = async (command: string, ...more: string[]) => {
+      const { ok, ...rest } = await run([...command.split(' '), ...more]);
+      expect([command, ok]).toEqual([command, true]);
+      seen[command] = Object.keys(rest);
+      return rest;
+    };
+
+    await see('init', '--name', 'api');
+    await see('whoami');
+    await see('list');
+    await see('trust export');
+    await see('trust add', '--role', 'controller', line);
+    await see('config');
+    await see('config hosts', 'api.example.com');
+    await see('config relay', 'wss://relay.example.com/ws');
+    await see('provision', '--name', 'server');
+    const { id } = await see('grant', '--name', 'worker-*');
+    await see('tokens');
+    expect(await see('tokens cancel', 'server')).toMatchObject({ present: [] });
+    expect(await see('tokens cancel', 'worker-*')).toEqual({ cancelled: id, present: [] });
+    expect(await run(['revoke', '--grant', String(id), '--yes'])).toEqual({
+      ok: true,
+      grant: id,
+      revoked: [],
+    });
+    expect(await see('revoke', 'peer', '--yes')).toMatchObject({ revoked: [{ friendlyName: 'peer' }] });
+    await see('trust reset', '--yes');
+
+    const always: Record<string, string[]> = {
+      init: documented.get('init')?.filter((name) => name !== 'published') ?? [],
+      revoke: ['revoked'],
+      provision: documented.get('provision')?.filter((name) => name !== 'device') ?? [],
+    };
+    for (const [command, names] of Object.entries(seen)) {
+      const expected = always[command] ?? documented.get(command);
+      expect([command, names.toSorted()]).toEqual([command, expected?.toSorted()]);
+    }
+  });
+
+  it('are those of the README for a relay, which says where it listens', async () => {
+    const relay = new Command(await createMachine(), [
+      'relay',
+      '--port',
+      '0',
+      '--bind',
+      '127.0.0.1',
+      '--json',
+    ]);
+    const port = Number(await relay.until(/listening on 127\.0\.0\.1:(\d+)/));
+    await relay.until(/"ok":true/);
+    relay.kill('SIGTERM');
+    expect(await relay.ended).toBe(0);
+    const { ok: _, ...rest } = relay.objects.find(({ ok }) => ok) ?? {};
+    expect(rest).toEqual({ event: 'relay', address: '127.0.0.1', port });
+    expect(Object.keys(rest)).toEqual(documented.get('relay'));
+  });
+
+  it('have a row for every command', () => {
+    expect([...documented.keys()]).toEqual([
+      ...[
+        'init',
+        'whoami',
+        'list',
+        'revoke',
+        'listen',
+        'invite',
+        'provision',
+        'grant',
+        'tokens',
+        'tokens cancel',
+      ],
+      ...[
+        'doctor',
+        'relay',
+        'trust export',
+        'trust add',
+        'trust reset',
+        'config',
+        'config relay',
+        'config hosts',
+      ],
+    ]);
+  });
+});
