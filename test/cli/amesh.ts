@@ -59,15 +59,23 @@ export class Machine {
   }
 }
 
-/** Builds the command first, and removes every folder after the last test of the file. */
-export function useMachines(): () => Promise<Machine> {
+/**
+ * Builds the command first, and removes every folder after the last test of the file.
+ *
+ * @returns makes a machine: with an identity of the name given, or with nothing
+ */
+export function useMachines(): (friendlyName?: string) => Promise<Machine> {
   let root = '';
   beforeAll(async () => {
     await ensureBuilt();
     root = await mkdtemp(join(tmpdir(), 'amesh-cli-'));
   }, 180_000);
   afterAll(() => rm(root, { recursive: true, force: true, maxRetries: 20 }));
-  return async () => new Machine(join(await mkdtemp(join(root, 'machine-')), 'amesh'));
+  return async (friendlyName) => {
+    const machine = new Machine(join(await mkdtemp(join(root, 'machine-')), 'amesh'));
+    if (friendlyName !== undefined) await machine.init(friendlyName);
+    return machine;
+  };
 }
 
 /** The one object that `--json` prints. */

@@ -6,30 +6,15 @@ import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import { addDevice, type DeviceIdentity, openDevice, setHosts } from '@authmesh/sdk/admin';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { TestRelay } from '../relay/client';
 import { listen } from '../support/listen';
-import { startRoomyRelay } from '../support/pairing';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
+import { useRelay } from '../support/use-relay';
 import { type Machine, objectOf, type Ran, type RunOptions, useMachines } from './amesh';
 
 const createMachine = useMachines();
-let relay: TestRelay;
-let url: string;
+const relay = useRelay();
 const endings: (() => unknown)[] = [];
-beforeAll(async () => {
-  relay = await startRoomyRelay();
-  url = `ws://127.0.0.1:${relay.port}/ws`;
-});
-afterAll(async () => {
-  await Promise.all(endings.map((end) => end()));
-  await relay.relay.close();
-});
-
-async function createNamed(name: string): Promise<Machine> {
-  const machine = await createMachine();
-  await machine.init(name);
-  return machine;
-}
+afterAll(() => Promise.all(endings.map((end) => end())));
 
 interface Finding {
   readonly check: string;
@@ -46,7 +31,7 @@ interface Examined extends Ran {
 }
 
 const env = (more: RunOptions['env'] = {}) => ({
-  AMESH_RELAY_URL: url,
+  AMESH_RELAY_URL: relay.url,
   REDIS_URL: '',
   AMESH_STORE_URL: '',
   ...more,
@@ -93,7 +78,7 @@ async function serve(handler: RequestListener) {
 
 describe('a machine where all is well', () => {
   it('gets a line for each check, and is as it was', async () => {
-    const machine = await createNamed('prod-api');
+    const machine = await createMachine('prod-api');
     const { deviceId } = JSON.parse(await readFile(join(machine.dir, 'identity.json'), 'utf8'));
     const before = await fingerprintOf(machine.dir);
     const ran = await machine.amesh(['doctor'], { env: env() });
@@ -112,7 +97,7 @@ describe('a machine where all is well', () => {
       '✓ hosts     localhost only.',
       '- store     AMESH_STORE_URL is not set: the list lies in the folder.',
       '- nonces    REDIS_URL is not set: nonces are kept in memory, which is exact for one process.',
-      `✓ relay     ${url} takes connections (AMESH_RELAY_URL).`,
+      `✓ relay     ${relay.url} takes connections (AMESH_RELAY_URL).`,
       `✓ clock     The same as the clock of 127.0.0.1:${relay.port}.`,
       '',
     ]);
@@ -120,7 +105,7 @@ describe('a machine where all is well', () => {
   });
 
   it('is told for programs with --json', async () => {
-    const { code, json, all, stderr } = await examine(await createNamed('prod-api'));
+    const { code, json, all, stderr } = await examine(await createMachine('prod-api'));
     expect([code, stderr]).toEqual([0, '']);
     expect(Object.keys(json)).toEqual(['ok', 'checks']);
     expect(json.ok).toBe(true);
@@ -128,7 +113,7 @@ describe('a machine where all is well', () => {
   });
 
   it('does not note that a list was seen which nobody had seen', async () => {
-    const machine = await createNamed('prod-api');
+    const machine = await createMachine('prod-api');
     await unlink(join(machine.dir, 'seen.json'));
     const before = await fingerprintOf(machine.dir);
     const { code, of } = await examine(machine);
@@ -168,7 +153,7 @@ describe('the identity', () => {
   });
 
   it('is damaged', async () => {
-    const machine = await createNamed('prod-api');
+    const machine = await createMachine('prod-api');
     await writeFile(join(machine.dir, 'identity.json'), '{');
     const { code, of } = await examine(machine);
     expect(code).toBe(1);
@@ -183,7 +168,7 @@ describe('the identity', () => {
 
 describe('the key', () => {
   it('is not there', async () => {
-    const machine = await createNamed('prod-api');
+    const machine = await createMachine('prod-api');
     await rm(join(machine.dir, 'keys'), { recursive: true });
     const { code, of } = await examine(machine);
     expect(code).toBe(1);
@@ -193,7 +178,7 @@ describe('the key', () => {
   });
 
   it('does not open with the passphrase, and that is not printed', async () => {
-    const machine = await createNamed('prod-api');
+    const machine = await createMachine('prod-api');
     const { code, of, stdout } = await examine(machine, { AUTH_MESH_PASSPHRASE: 'SECRET horse' });
     expect(code).toBe(1);
     expect(of.key).toMatchObject({
@@ -205,7 +190,7 @@ describe('the key', () => {
   });
 
   it('stays shut where its passphrase comes through a pipe', async () => {
-    const machine = await createNamed('prod-api');
+    const machine = await createMachine('prod-api');
     const pipe = join(machine.dir, '..', 'pipe');
     execFileSync('mkfifo', [pipe]);
     const { code, of } = await examine(machine, { AMESH_PASSPHRASE_FILE: pipe });
@@ -219,7 +204,7 @@ describe('the key', () => {
 
 describe('files that others get at', () => {
   it('are told with the commands that close them', async () => {
-    const machine = await createNamed('prod-api');
+    const machine = await createMachine('prod-api');
     const [key = ''] = await readdir(join(machine.dir, 'keys'));
     await chmod(machine.dir, 0o777);
     await chmod(join(machine.dir, '.passphrase'), 0o444);
@@ -264,7 +249,7 @@ describe('files that others get at', () => {
 
 describe('the list', () => {
   it('has a broken seal', async () => {
-    const machine = await createNamed('prod-api');
+    const machine = await createMachine('prod-api');
     const path = join(machine.dir, 'allow_list.json');
     await writeFile(path, (await readFile(path, 'utf8')).replace('"hosts":[]', '"hosts":["evil.example"]'));
     const { code, of } = await examine(machine);
@@ -278,7 +263,7 @@ describe('the list', () => {
   });
 
   it('is an older copy', async () => {
-    const machine = await createNamed('prod-api');
+    const machine = await createMachine('prod-api');
     const path = join(machine.dir, 'allow_list.json');
     const older = await readFile(path);
     await (await openDevice(machine.dir, {})).trust.update((list) => setHosts(list, ['a.example']));
@@ -289,7 +274,7 @@ describe('the list', () => {
   });
 
   it('lies beside a record that is damaged', async () => {
-    const machine = await createNamed('prod-api');
+    const machine = await createMachine('prod-api');
     await writeFile(join(machine.dir, 'seen.json'), '[');
     const { code, of } = await examine(machine);
     expect(code).toBe(1);
@@ -298,7 +283,7 @@ describe('the list', () => {
 
   it('is a pipe, or a device', async () => {
     for (const what of ['pipe', 'device']) {
-      const machine = await createNamed('prod-api');
+      const machine = await createMachine('prod-api');
       const path = join(machine.dir, 'allow_list.json');
       await unlink(path);
       if (what === 'pipe') execFileSync('mkfifo', [path]);
@@ -310,7 +295,7 @@ describe('the list', () => {
   });
 
   it('has callers, and no host but localhost', async () => {
-    const [machine, caller] = [await createNamed('prod-api'), await createMachine()];
+    const [machine, caller] = [await createMachine('prod-api'), await createMachine()];
     await trust(machine, await caller.init('laptop'), 'controller');
     const { code, of } = await examine(machine);
     expect(code).toBe(0);
@@ -330,7 +315,7 @@ describe('the list', () => {
 
 describe('the relay', () => {
   it('is not there', async () => {
-    const { code, of } = await examine(await createNamed('a'), { AMESH_RELAY_URL: 'ws://127.0.0.1:1' });
+    const { code, of } = await examine(await createMachine('a'), { AMESH_RELAY_URL: 'ws://127.0.0.1:1' });
     expect(code).toBe(3);
     expect(of.relay).toEqual({
       check: 'relay',
@@ -342,15 +327,15 @@ describe('the relay', () => {
   });
 
   it('has another path', async () => {
-    const machine = await createNamed('a');
-    await machine.amesh(['config', 'relay', url.replace(/ws$/, 'pair')]);
+    const machine = await createMachine('a');
+    await machine.amesh(['config', 'relay', relay.url.replace(/ws$/, 'pair')]);
     const { code, of } = await examine(machine, { AMESH_RELAY_URL: '' });
     expect(code).toBe(3);
-    expect(of.relay?.fix).toBe(machine.here(`amesh config relay ${url}`));
+    expect(of.relay?.fix).toBe(machine.here(`amesh config relay ${relay.url}`));
   });
 
   it('has a URL that no relay has', async () => {
-    const { code, of } = await examine(await createNamed('a'), { AMESH_RELAY_URL: 'https://r.example' });
+    const { code, of } = await examine(await createMachine('a'), { AMESH_RELAY_URL: 'https://r.example' });
     expect(code).toBe(1);
     expect(of.relay?.message).toBe('AMESH_RELAY_URL: The URL of a relay begins with wss:// or ws://.');
   });
@@ -361,7 +346,9 @@ describe('the relay', () => {
     const deaf = await listen(server);
     endings.push(() => deaf.close());
     const startedAt = performance.now();
-    const { code, of } = await examine(await createNamed('a'), { AMESH_RELAY_URL: `ws://${deaf.authority}` });
+    const { code, of } = await examine(await createMachine('a'), {
+      AMESH_RELAY_URL: `ws://${deaf.authority}`,
+    });
     expect(code).toBe(3);
     const message = `The relay at ws://${deaf.authority}/ws did not answer within 4 s.`;
     expect(of.relay).toMatchObject({ state: 'failed', message });
@@ -378,13 +365,13 @@ describe('the clock', () => {
     const server = await serve((_, response) => {
       response.setHeader('date', new Date(Date.now() + seconds * 1000).toUTCString()).end();
     });
-    const examined = await examine(await createNamed('a'), {}, `${server.origin}/`);
+    const examined = await examine(await createMachine('a'), {}, `${server.origin}/`);
     expect(examined.of.clock).toMatchObject({ state, message: expect.stringMatching(message) });
     expect(examined.code).toBe(state === 'failed' ? 1 : 0);
   });
 
   it('is behind what was written here', async () => {
-    const machine = await createNamed('a');
+    const machine = await createMachine('a');
     const path = join(machine.dir, 'identity.json');
     const identity = JSON.parse(await readFile(path, 'utf8'));
     await writeFile(path, JSON.stringify({ ...identity, createdAt: identity.createdAt + 86_400 }));
@@ -438,7 +425,7 @@ describe('a server that is named', () => {
   });
 
   it('is not there', async () => {
-    const { code, of } = await examine(await createNamed('a'), {}, 'http://127.0.0.1:1/');
+    const { code, of } = await examine(await createMachine('a'), {}, 'http://127.0.0.1:1/');
     expect(code).toBe(1);
     expect(of.target?.message).toMatch(/^http:\/\/127\.0\.0\.1:1\/ does not answer: /);
   });
@@ -489,7 +476,7 @@ describeWithRedis('Redis', () => {
 
   it('may throw nonces away', async () => {
     cli('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru');
-    const { code, of } = await examine(await createNamed('a'), { REDIS_URL: redis.url });
+    const { code, of } = await examine(await createMachine('a'), { REDIS_URL: redis.url });
     cli('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
     expect(code).toBe(1);
     expect(of.nonces).toMatchObject({
@@ -499,7 +486,7 @@ describeWithRedis('Redis', () => {
   });
 
   it('is silent, or not there, or no Redis at all: it ends in time and tells no password', async () => {
-    const machine = await createNamed('a');
+    const machine = await createMachine('a');
     const withPassword = redis.url.replace('://', '://:SECRET@');
     redis.pause();
     const startedAt = performance.now();

@@ -1,52 +1,38 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { WebSocketServer } from 'ws';
-import { Client, type TestRelay } from '../relay/client';
+import { Client } from '../relay/client';
 import { standBetween } from '../support/between';
 import { Command } from '../support/command';
-import { startRoomyRelay } from '../support/pairing';
-import { type Machine, objectOf, useMachines } from './amesh';
+import { useRelay } from '../support/use-relay';
+import { objectOf, useMachines } from './amesh';
 
 const createMachine = useMachines();
-let relay: TestRelay;
-let url: string;
+const relay = useRelay();
 const endings: (() => unknown)[] = [];
-beforeAll(async () => {
-  relay = await startRoomyRelay();
-  url = `ws://127.0.0.1:${relay.port}/ws`;
-});
-afterAll(async () => {
-  await Promise.all(endings.map((end) => end()));
-  await relay.relay.close();
-});
-
-async function createNamed(name: string): Promise<Machine> {
-  const machine = await createMachine();
-  await machine.init(name);
-  return machine;
-}
+afterAll(() => Promise.all(endings.map((end) => end())));
 
 describe.concurrent('a code', () => {
   it.concurrent.each(['48291', 'abc', '048291', '4829167', '482916x'])('that is none: %s', async (code) => {
-    const ran = await (await createNamed('laptop')).amesh(['invite', code, '--yes', '--relay', url]);
+    const ran = await (await createMachine('laptop')).amesh(['invite', code, '--yes', '--relay', relay.url]);
     expect(ran.code).toBe(2);
     expect(ran.stderr).toContain('✗ A pairing code is 6 digits.\n');
     expect(ran.stderr).toContain('No changes were made.\n');
   });
 
   it.concurrent('that is unknown or used', async () => {
-    const laptop = await createNamed('laptop');
-    const unknown = await laptop.amesh(['invite', '100 000', '--yes', '--relay', url]);
+    const laptop = await createMachine('laptop');
+    const unknown = await laptop.amesh(['invite', '100 000', '--yes', '--relay', relay.url]);
     expect(unknown.code).toBe(4);
-    expect(unknown.stderr).toContain(`✗ Code 100 000 is unknown or expired on ${url}.
+    expect(unknown.stderr).toContain(`✗ Code 100 000 is unknown or expired on ${relay.url}.
   Ask for a fresh one, and check that both machines use the same relay.
   No changes were made.
 `);
     const listener = await Client.open(relay.port);
     const code = await listener.listen();
     await (await Client.open(relay.port)).join(code).next();
-    const used = await laptop.amesh(['invite', code, '--yes', '--json', '--relay', url]);
+    const used = await laptop.amesh(['invite', code, '--yes', '--json', '--relay', relay.url]);
     expect(used.code).toBe(4);
     expect(objectOf(used)).toMatchObject({
       ok: false,
@@ -55,10 +41,10 @@ describe.concurrent('a code', () => {
   });
 
   it.concurrent('is not used up where nobody could answer', async () => {
-    const laptop = await createNamed('laptop');
+    const laptop = await createMachine('laptop');
     const listener = await Client.open(relay.port);
     const code = await listener.listen();
-    const ran = await laptop.amesh(['invite', code, '--relay', url]);
+    const ran = await laptop.amesh(['invite', code, '--relay', relay.url]);
     expect(ran.code).toBe(2);
     expect(ran.stderr).toContain(
       '✗ This asks what the other screen says, and there is no terminal to ask on.\n',
@@ -67,7 +53,7 @@ describe.concurrent('a code', () => {
   });
 
   it.concurrent('is taken with a gap, as it is shown', async () => {
-    const laptop = await createNamed('laptop');
+    const laptop = await createMachine('laptop');
     const listener = await Client.open(relay.port);
     const code = await listener.listen();
     const controller = new Command(laptop, [
@@ -76,7 +62,7 @@ describe.concurrent('a code', () => {
       code.slice(3),
       '--yes',
       '--relay',
-      url,
+      relay.url,
     ]);
     expect(await listener.next()).toEqual({ type: 'peer' });
     controller.kill('SIGTERM');
@@ -86,7 +72,7 @@ describe.concurrent('a code', () => {
 
 describe.concurrent('a relay', () => {
   it.concurrent('that is not there', async () => {
-    const laptop = await createNamed('laptop');
+    const laptop = await createMachine('laptop');
     const ran = await laptop.amesh(['invite', '482916', '--yes', '--relay', 'ws://127.0.0.1:1']);
     expect(ran.code).toBe(3);
     expect(
@@ -104,7 +90,7 @@ describe.concurrent('a relay', () => {
       socket.send(JSON.stringify({ type: 'error', code: 'rate_limited', retryAfter: 17 })),
     );
     const at = `ws://127.0.0.1:${(server.address() as AddressInfo).port}/ws`;
-    const laptop = await createNamed('laptop');
+    const laptop = await createMachine('laptop');
     for (const args of [['invite', '482916', '--yes'], ['listen']]) {
       const ran = await laptop.amesh([...args, '--relay', at]);
       expect(ran.code).toBe(9);
@@ -122,7 +108,7 @@ describe.concurrent('a relay', () => {
       () => deaf.close(),
       () => mute.close(),
     );
-    const laptop = await createNamed('laptop');
+    const laptop = await createMachine('laptop');
     const runs = [deaf, mute].flatMap((server) => {
       const at = `ws://127.0.0.1:${(server.address() as AddressInfo).port}/ws`;
       return [['invite', '482916', '--yes'], ['listen']].map(async (args) => {
@@ -139,9 +125,15 @@ describe.concurrent('a relay', () => {
 
 describe.concurrent('a pairing', () => {
   it.concurrent('of a machine with itself', async () => {
-    const machine = await createNamed('alone');
-    const target = new Command(machine, ['listen', '--relay', url]);
-    const ran = await machine.amesh(['invite', await target.until(/^(\d{6})$/m), '--yes', '--relay', url]);
+    const machine = await createMachine('alone');
+    const target = new Command(machine, ['listen', '--relay', relay.url]);
+    const ran = await machine.amesh([
+      'invite',
+      await target.until(/^(\d{6})$/m),
+      '--yes',
+      '--relay',
+      relay.url,
+    ]);
     const codes = [await target.ended, ran.code];
     expect(codes).toContain(1);
     expect(target.stderr + ran.stderr).toContain('✗ Both ends are this machine itself.\n');
@@ -149,7 +141,7 @@ describe.concurrent('a pairing', () => {
   });
 
   it.concurrent('whose last word is lost shows as unconfirmed, also at Ctrl+C, until it is revoked', async () => {
-    const [prod, laptop] = [await createNamed('prod-api'), await createNamed('laptop')];
+    const [prod, laptop] = [await createMachine('prod-api'), await createMachine('laptop')];
     let committed: () => void = () => {};
     const lost = new Promise<void>((resolve) => {
       committed = resolve;
@@ -185,7 +177,7 @@ describe.concurrent('a pairing', () => {
   });
 
   it.concurrent('with somebody who changes a message ends with 7', async () => {
-    const [prod, laptop] = [await createNamed('prod-api'), await createNamed('laptop')];
+    const [prod, laptop] = [await createMachine('prod-api'), await createMachine('laptop')];
     const between = await standBetween(relay.port, (name, frame, { pass }) =>
       pass(name === 'M5' ? frame.replace(/"body":"..../, '"body":"AAAA') : frame),
     );

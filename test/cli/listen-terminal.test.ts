@@ -1,32 +1,21 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Client, type TestRelay } from '../relay/client';
+import { describe, expect, it } from 'vitest';
+import { Client } from '../relay/client';
 import { newParty } from '../support/ceremony';
 import { hostileController, hostileTarget } from '../support/hostile-peer';
-import { deferred, startRoomyRelay } from '../support/pairing';
+import { deferred } from '../support/pairing';
 import { hasTerminal, Terminal } from '../support/terminal';
+import { useRelay } from '../support/use-relay';
 import { BIN, type Machine, useMachines } from './amesh';
 
 const createMachine = useMachines();
-let relay: TestRelay;
-let url: string;
-beforeAll(async () => {
-  relay = await startRoomyRelay();
-  url = `ws://127.0.0.1:${relay.port}/ws`;
-});
-afterAll(() => relay.relay.close());
-
-async function createNamed(name: string): Promise<Machine> {
-  const machine = await createMachine();
-  await machine.init(name);
-  return machine;
-}
+const relay = useRelay();
 
 const run = (machine: Machine, ...args: string[]) =>
-  new Terminal([process.execPath, BIN, ...args, '--relay', url], machine.env());
+  new Terminal([process.execPath, BIN, ...args, '--relay', relay.url], machine.env());
 
 /** Two people, until the one at the target is to type the code that the other one sees. */
 async function meet({ listen = [] as string[], old = [] as string[] } = {}) {
-  const [prod, laptop] = await Promise.all([createNamed('prod-api'), createNamed('laptop')]);
+  const [prod, laptop] = await Promise.all([createMachine('prod-api'), createMachine('laptop')]);
   for (const name of old) {
     const { publicKey } = await (await createMachine()).init(name);
     await prod.amesh(['trust', 'add', '--role', 'controller', `amesh-p256 ${publicKey} ${name}`]);
@@ -107,7 +96,7 @@ describe.skipIf(!hasTerminal).concurrent('on two terminals', () => {
   });
 
   it.concurrent('a URL does where a host is asked for, and what is none is asked for again', async () => {
-    const prod = await createNamed('prod-api');
+    const prod = await createMachine('prod-api');
     const asked = /\? Under which host will callers reach this machine\? \([^)]+\) $/;
     const listening = run(prod, 'listen');
     await listening.until(asked);
@@ -117,7 +106,7 @@ describe.skipIf(!hasTerminal).concurrent('on two terminals', () => {
     );
     listening.type('http://localhost:3000, API.example.com\r');
     const code = await listening.until(/amesh invite (\d{6})/);
-    const laptop = await createNamed('laptop');
+    const laptop = await createMachine('laptop');
     const controller = run(laptop, 'invite', code);
     await controller.until(/✓ Found "prod-api" \(localhost:3000, api\.example\.com\)/);
     controller.type('\u0003');
@@ -162,7 +151,7 @@ describe.skipIf(!hasTerminal).concurrent('a peer with a hostile name', () => {
   const OBEYED = /\u001b\[2J|\u001b\]|\u0007|\u202e|\u009b|\u001b\[31m/;
 
   it.concurrent('is harmless on the screen of a target', async () => {
-    const prod = await createNamed('prod-api');
+    const prod = await createMachine('prod-api');
     const target = run(prod, 'listen', '--host', 'api.example.com');
     const code = await target.until(/amesh invite (\d{6})/);
     const client = await Client.open(relay.port);
@@ -175,7 +164,7 @@ describe.skipIf(!hasTerminal).concurrent('a peer with a hostile name', () => {
   });
 
   it.concurrent('is harmless on the screen of a controller', async () => {
-    const laptop = await createNamed('laptop');
+    const laptop = await createMachine('laptop');
     const client = await Client.open(relay.port);
     const code = await client.listen();
     const typed = deferred<string>();

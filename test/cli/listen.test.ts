@@ -3,26 +3,14 @@ import { readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startRelay, type TestRelay } from '../relay/client';
+import { describe, expect, it } from 'vitest';
+import { startRelay } from '../relay/client';
 import { Command, type CommandOptions } from '../support/command';
-import { startRoomyRelay } from '../support/pairing';
+import { useRelay } from '../support/use-relay';
 import { type Machine, useMachines } from './amesh';
 
 const createMachine = useMachines();
-let relay: TestRelay;
-let url: string;
-beforeAll(async () => {
-  relay = await startRoomyRelay();
-  url = `ws://127.0.0.1:${relay.port}/ws`;
-});
-afterAll(() => relay.relay.close());
-
-async function createNamed(name: string): Promise<Machine> {
-  const machine = await createMachine();
-  await machine.init(name);
-  return machine;
-}
+const relay = useRelay();
 
 /** Codes that are right once in a million runs. */
 const OTHERS = ['100000', '200000'];
@@ -37,14 +25,14 @@ async function meet({
   invite?: string[];
   stdin?: CommandOptions['stdin'];
 } = {}) {
-  const [prod, laptop] = await Promise.all([createNamed('prod-api'), createNamed('laptop')]);
+  const [prod, laptop] = await Promise.all([createMachine('prod-api'), createMachine('laptop')]);
   const target = new Command(
     prod,
-    ['listen', '--relay', url, ...listen],
+    ['listen', '--relay', relay.url, ...listen],
     stdin === undefined ? {} : { stdin },
   );
   const code = await target.until(/(?:^|"code":")(\d{6})\b/);
-  const controller = new Command(laptop, ['invite', code, '--yes', '--relay', url, ...invite]);
+  const controller = new Command(laptop, ['invite', code, '--yes', '--relay', relay.url, ...invite]);
   const shown = await controller.until(/(?:^|"verificationCode":")(\d{6})\b/);
   return { prod, laptop, target, controller, code, shown };
 }
@@ -63,7 +51,7 @@ describe.concurrent('off a terminal', () => {
     expect([target.stdout, controller.stdout]).toEqual([`${code}\n`, `${shown}\n`]);
     const inGroups = (digits: string) => `${digits.slice(0, 3)} ${digits.slice(3)}`;
     expect(target.stderr).toBe(`  Code  ${inGroups(code)}        expires in 1:00
-  On the calling machine run:   amesh invite ${code} --relay ${url}
+  On the calling machine run:   amesh invite ${code} --relay ${relay.url}
 ✓ Connected. Only continue if YOU just ran \`amesh invite\` on the other device.
   Waiting for the code on the other screen, on stdin.
 ✓ VERIFIED ${inGroups(shown)}
@@ -94,7 +82,7 @@ describe.concurrent('off a terminal', () => {
     const [targetRow] = (await laptop.allowList()).devices;
     const [controllerRow] = (await prod.allowList()).devices;
     expect(target.objects).toEqual([
-      { event: 'code', code, expiresInSeconds: 60, commands: [`amesh invite ${code} --relay ${url}`] },
+      { event: 'code', code, expiresInSeconds: 60, commands: [`amesh invite ${code} --relay ${relay.url}`] },
       { event: 'connected' },
       { event: 'type_code' },
       { event: 'verified', verificationCode: shown },
@@ -139,10 +127,10 @@ describe.concurrent('off a terminal', () => {
       expect(stderr).toMatch(/\n {2}No changes were made\.\n$/);
     }
     expect(target.stderr).toContain(
-      `  This code is spent. Start again with: ${prod.here(`amesh listen --relay ${url} --host api.example.com`)}\n`,
+      `  This code is spent. Start again with: ${prod.here(`amesh listen --relay ${relay.url} --host api.example.com`)}\n`,
     );
     expect(controller.stderr).toContain(
-      `  This code is spent. Start again on the other machine: amesh listen, and then here: ${laptop.here(`amesh invite CODE --yes --relay ${url}`)}\n`,
+      `  This code is spent. Start again on the other machine: amesh listen, and then here: ${laptop.here(`amesh invite CODE --yes --relay ${relay.url}`)}\n`,
     );
     await isEmpty(prod, laptop);
   });
@@ -180,8 +168,8 @@ describe.concurrent('off a terminal', () => {
   });
 
   it.concurrent.each(['SIGINT', 'SIGTERM'] as const)('%s ends it at each stage', async (signal) => {
-    const lonely = await createNamed('prod-api');
-    const waiting = new Command(lonely, ['listen', '--relay', url, '--host', 'api.example.com']);
+    const lonely = await createMachine('prod-api');
+    const waiting = new Command(lonely, ['listen', '--relay', relay.url, '--host', 'api.example.com']);
     await waiting.until(/^\d{6}$/m);
     waiting.kill(signal);
     expect(await waiting.ended).toBe(130);
@@ -205,17 +193,17 @@ describe.concurrent('off a terminal', () => {
 
   it.concurrent('a full machine keeps whom it has, and lets one go for --yes', async () => {
     const [prod, old, laptop] = [
-      await createNamed('prod'),
-      await createNamed('old'),
-      await createNamed('laptop'),
+      await createMachine('prod'),
+      await createMachine('old'),
+      await createMachine('laptop'),
     ];
     const { publicKey } = JSON.parse((await old.amesh(['whoami', '--json'])).stdout);
     await prod.amesh(['trust', 'add', '--role', 'controller', `amesh-p256 ${publicKey} old`]);
 
     async function round(more: string[]) {
-      const target = new Command(prod, ['listen', '--relay', url, '--max-controllers', '1', ...more]);
+      const target = new Command(prod, ['listen', '--relay', relay.url, '--max-controllers', '1', ...more]);
       const code = await target.until(/^(\d{6})$/m);
-      const controller = new Command(laptop, ['invite', code, '--yes', '--relay', url]);
+      const controller = new Command(laptop, ['invite', code, '--yes', '--relay', relay.url]);
       target.type(await controller.until(/^(\d{6})$/m));
       return [await target.ended, await controller.ended, target.stderr, controller.stderr];
     }
@@ -237,7 +225,7 @@ describe.concurrent('off a terminal', () => {
 
   it.concurrent('a code that nobody uses', async () => {
     const hasty = await startRelay({ limits: { codeMs: 1000 } });
-    const prod = await createNamed('prod-api');
+    const prod = await createMachine('prod-api');
     const ran = await prod.amesh([
       'listen',
       '--relay',
@@ -257,7 +245,7 @@ describe.concurrent('off a terminal', () => {
     const taken = createServer().listen(0);
     await once(taken, 'listening');
     const { port } = taken.address() as AddressInfo;
-    const prod = await createNamed('prod-api');
+    const prod = await createMachine('prod-api');
     const ran = await prod.amesh(['listen', '--serve', '--port', String(port)]);
     expect(ran.code).toBe(1);
     expect(ran.stderr).toBe(
@@ -267,7 +255,7 @@ describe.concurrent('off a terminal', () => {
   });
 
   it.concurrent('--serve is a relay of its own, which ends with it', async () => {
-    const [prod, laptop] = [await createNamed('prod-api'), await createNamed('laptop')];
+    const [prod, laptop] = [await createMachine('prod-api'), await createMachine('laptop')];
     const target = new Command(prod, ['listen', '--serve', '--port', '0']);
     const code = await target.until(/^(\d{6})$/m);
     const port = await target.until(/amesh invite \d{6} --relay ws:\/\/\S+:(\d+)\/ws/);
@@ -295,7 +283,7 @@ describe.concurrent('what cannot be meant', () => {
       '--host: one pairing introduces at most 32',
     ],
   ])('%j', async (args, message) => {
-    const ran = await (await createNamed('prod-api')).amesh(['listen', ...args]);
+    const ran = await (await createMachine('prod-api')).amesh(['listen', ...args]);
     expect(ran.stderr).toContain(`✗ ${message}`);
     expect(ran.code).toBe(2);
   });

@@ -12,21 +12,17 @@ import {
   revokeDevice,
 } from '@authmesh/sdk/admin';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Client, type TestRelay } from '../relay/client';
+import { Client } from '../relay/client';
 import { standBetween } from '../support/between';
 import { newParty } from '../support/ceremony';
 import { hostileController, hostileTarget } from '../support/hostile-peer';
 import { type Listening, listen } from '../support/listen';
-import { deferred, pair, startRoomyRelay, trustBetween, useDevices } from '../support/pairing';
+import { deferred, pair, trustBetween } from '../support/pairing';
+import { useDevices } from '../support/use-devices';
+import { useRelay } from '../support/use-relay';
 
 const createDevice = useDevices();
-let relay: TestRelay;
-let url: string;
-beforeAll(async () => {
-  relay = await startRoomyRelay();
-  url = `ws://127.0.0.1:${relay.port}/ws`;
-});
-afterAll(() => relay.relay.close());
+const relay = useRelay();
 
 const names = ({ devices }: { devices: readonly DeviceEntry[] }) =>
   devices.map(({ friendlyName }) => friendlyName);
@@ -130,7 +126,7 @@ describe('a row that is unconfirmed', () => {
 describe.concurrent('one machine at both ends', () => {
   it.concurrent('is told so at both', async () => {
     const device = await createDevice('alone');
-    const { errors } = await pair({ target: device, controller: device, relay: url });
+    const { errors } = await pair({ target: device, controller: device, relay: relay.url });
     const messages = [errors.target, errors.controller].map((error) => (error as Error).message);
     // Whoever is told second may hear only that the other has gone.
     expect(messages).toContain(
@@ -144,7 +140,7 @@ describe.concurrent('hosts', () => {
   it.concurrent('are stored at both ends once it is paired', async () => {
     const [controller, target] = [await createDevice('laptop'), await createDevice('prod-api')];
     const listen = { hosts: ['api.example.com', 'API.example.com:443'] };
-    expect((await pair({ controller, target, relay: url, listen })).errors).toEqual({});
+    expect((await pair({ controller, target, relay: relay.url, listen })).errors).toEqual({});
     expect((await target.trust.read()).hosts).toEqual(['api.example.com']);
     expect((await controller.trust.read()).devices[0]?.hosts).toEqual(['api.example.com']);
   });
@@ -152,7 +148,13 @@ describe.concurrent('hosts', () => {
   it.concurrent('are stored nowhere where nothing comes of it', async () => {
     const [controller, target] = [await createDevice('laptop'), await createDevice('prod-api')];
     const listen = { hosts: ['api.example.com'] };
-    await pair({ controller, target, relay: url, listen, atController: { confirm: async () => false } });
+    await pair({
+      controller,
+      target,
+      relay: relay.url,
+      listen,
+      atController: { confirm: async () => false },
+    });
     expect((await target.trust.read()).hosts).toEqual([]);
     expect(await trustBetween(controller, target)).toBe('none');
   });
@@ -164,7 +166,7 @@ describe.concurrent('hosts', () => {
     const { errors } = await pair({
       controller,
       target,
-      relay: url,
+      relay: relay.url,
       listen,
       atTarget: { typeCode: () => seen.promise },
       invite: { person: { showCode: seen.resolve, confirm: null } },
@@ -183,7 +185,7 @@ describe.concurrent('hosts', () => {
     await pair({
       controller,
       target,
-      relay: url,
+      relay: relay.url,
       listen: { hosts: ['bank.example'] },
       atTarget: { typeCode: () => seen.promise },
       atController: { showCode: seen.resolve },
@@ -210,7 +212,7 @@ describe.concurrent('hosts', () => {
     const ended = await pair({
       controller,
       target,
-      relay: url,
+      relay: relay.url,
       listen: { hosts: ['bank.example'] },
       atController: { showCode: () => void shown++ },
     });
@@ -224,7 +226,12 @@ describe.concurrent('hosts', () => {
     const [controller, target] = [await createDevice('laptop'), await createDevice('prod-api')];
     const many = Array.from({ length: 60 }, (_, i) => `${i}.${'x'.repeat(60)}.example.com`);
     await target.trust.update((list) => ({ ...list, hosts: many }));
-    const { errors } = await pair({ controller, target, relay: url, listen: { hosts: ['new.example'] } });
+    const { errors } = await pair({
+      controller,
+      target,
+      relay: relay.url,
+      listen: { hosts: ['new.example'] },
+    });
     expect(errors).toEqual({});
     expect((await controller.trust.read()).devices[0]?.hosts).toEqual(['new.example', ...many.slice(0, 31)]);
   });
@@ -247,7 +254,7 @@ describe.concurrent('maxControllers', () => {
 
   it.concurrent('keeps the one that is there, and both ends end', async () => {
     const { target, controller } = await full(1);
-    const ended = await pair({ target, controller, relay: url, listen: { maxControllers: 1 } });
+    const ended = await pair({ target, controller, relay: relay.url, listen: { maxControllers: 1 } });
     expect([ended.target, ended.controller]).toEqual(['pairing_declined', 'pairing_declined']);
     expect((ended.errors.target as Error).message).toContain(
       'This machine keeps the controllers that it has.',
@@ -263,7 +270,7 @@ describe.concurrent('maxControllers', () => {
     const ended = await pair({
       target,
       controller,
-      relay: url,
+      relay: relay.url,
       listen: { maxControllers: 2 },
       atTarget: {
         replace: async (old, peer) => {
@@ -286,7 +293,7 @@ describe.concurrent('maxControllers', () => {
     const ended = await pair({
       target,
       controller: old[0] as Device,
-      relay: url,
+      relay: relay.url,
       listen: { maxControllers: 1 },
     });
     expect(ended.errors).toEqual({});
@@ -300,7 +307,7 @@ describe.concurrent('maxControllers', () => {
     const ended = await pair({
       target,
       controller,
-      relay: url,
+      relay: relay.url,
       listen: { maxControllers: 1 },
       atController: {
         confirm: async () => {
@@ -316,7 +323,12 @@ describe.concurrent('maxControllers', () => {
 
   it.concurrent.each([0, -1, 1.5, Number.NaN, '1'])('is no %j', async (maxControllers) => {
     const { target, controller } = await full(0);
-    const { errors } = await pair({ target, controller, relay: url, listen: { maxControllers } as never });
+    const { errors } = await pair({
+      target,
+      controller,
+      relay: relay.url,
+      listen: { maxControllers } as never,
+    });
     expect(errors.target).toBeInstanceOf(TypeError);
   });
 });
@@ -353,7 +365,7 @@ describe.concurrent('a peer whose name is', () => {
     const typed = deferred<string>();
     const listening = listenForController({
       device,
-      relay: url,
+      relay: relay.url,
       person: {
         showCode: code.resolve,
         intruder: () => {},
@@ -379,7 +391,7 @@ describe.concurrent('a peer whose name is', () => {
     let seen: Peer | undefined;
     const target = await inviteTarget({
       device,
-      relay: url,
+      relay: relay.url,
       code,
       person: {
         showCode: (shown, peer) => {
@@ -407,7 +419,7 @@ describe.concurrent('a peer whose name is', () => {
       }),
     );
     const [controller, target] = devices as [Device, Device];
-    expect((await pair({ controller, target, relay: url })).errors).toEqual({});
+    expect((await pair({ controller, target, relay: relay.url })).errors).toEqual({});
     expect(names(await target.trust.read())).toEqual([stored]);
     expect(names(await controller.trust.read())).toEqual([stored]);
   });

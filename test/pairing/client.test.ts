@@ -5,25 +5,19 @@ import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Device, inviteTarget, listenForController } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { Client, startRelay, type TestRelay } from '../relay/client';
+import { Client, startRelay } from '../relay/client';
 import { createCertificate } from '../support/certificate';
 import { listen } from '../support/listen';
-import { deferred, pair, startRoomyRelay, trustBetween, useDevices } from '../support/pairing';
+import { deferred, pair, trustBetween } from '../support/pairing';
+import { useDevices } from '../support/use-devices';
+import { useRelay } from '../support/use-relay';
 
 const createDevice = useDevices();
-let relay: TestRelay;
-let url: string;
+const relay = useRelay();
 const endings: (() => unknown)[] = [];
-beforeAll(async () => {
-  relay = await startRoomyRelay();
-  url = `ws://127.0.0.1:${relay.port}/ws`;
-});
-afterAll(async () => {
-  await Promise.all(endings.map((end) => end()));
-  await relay.relay.close();
-});
+afterAll(() => Promise.all(endings.map((end) => end())));
 
 const nobody = {
   showCode: () => {},
@@ -93,7 +87,7 @@ describe.concurrent('a relay that cannot be reached', () => {
   });
 
   it.concurrent('because it speaks no TLS', async () => {
-    const { code } = await endsAt(url.replace('ws:', 'wss:'));
+    const { code } = await endsAt(relay.url.replace('ws:', 'wss:'));
     expect(code).toBe('relay_unreachable');
   });
 
@@ -106,7 +100,9 @@ describe.concurrent('a relay that cannot be reached', () => {
   ] as const)('because a web server answers with %i', async (status, code, why) => {
     const server = await listen(
       createServer((_, response) => {
-        response.writeHead(status, status === 302 ? { location: url.replace('ws:', 'http:') } : {}).end('hi');
+        response
+          .writeHead(status, status === 302 ? { location: relay.url.replace('ws:', 'http:') } : {})
+          .end('hi');
       }),
     );
     endings.push(() => server.close());
@@ -116,12 +112,12 @@ describe.concurrent('a relay that cannot be reached', () => {
   });
 
   it.concurrent('because the path is not the one of the relay', async () => {
-    const at = url.replace(/ws$/, 'relay');
+    const at = relay.url.replace(/ws$/, 'relay');
     expect(await endsAt(at)).toEqual({
       code: 'relay_unreachable',
       message:
         `A web server answers at ${at}, and no relay (HTTP 404). Your devices are fine. ` +
-        `Check the path: the one of a relay is /ws, where nobody has changed it. Try: --relay ${url}`,
+        `Check the path: the one of a relay is /ws, where nobody has changed it. Try: --relay ${relay.url}`,
     });
   });
 
@@ -263,9 +259,11 @@ describe.concurrent('a relay that refuses', () => {
 describe.concurrent('a code', () => {
   it.concurrent('that nobody has', async () => {
     const device = await createDevice('laptop');
-    const error = await inviteTarget({ device, relay: url, code: '100000', person: nobody }).catch((e) => e);
+    const error = await inviteTarget({ device, relay: relay.url, code: '100000', person: nobody }).catch(
+      (e) => e,
+    );
     expect(error.message).toBe(
-      `Code 100 000 is unknown or expired on ${url}. Ask for a fresh one, and check that both machines use the same relay.`,
+      `Code 100 000 is unknown or expired on ${relay.url}. Ask for a fresh one, and check that both machines use the same relay.`,
     );
     expect(error.code).toBe('code_not_found');
   });
@@ -274,7 +272,9 @@ describe.concurrent('a code', () => {
     'of a form that none has: %j',
     async (code) => {
       const device = await createDevice('laptop');
-      await expect(inviteTarget({ device, relay: url, code, person: nobody })).rejects.toThrow(TypeError);
+      await expect(inviteTarget({ device, relay: relay.url, code, person: nobody })).rejects.toThrow(
+        TypeError,
+      );
     },
   );
 
@@ -298,7 +298,7 @@ describe.concurrent('a code', () => {
     const [code, shown, intruder] = [deferred<string>(), deferred<string>(), deferred<void>()];
     const listening = listenForController({
       device: target,
-      relay: url,
+      relay: relay.url,
       person: {
         ...nobody,
         showCode: code.resolve,
@@ -309,7 +309,7 @@ describe.concurrent('a code', () => {
     const invite = async (device: Device) =>
       inviteTarget({
         device,
-        relay: url,
+        relay: relay.url,
         code: await code.promise,
         person: { showCode: shown.resolve, confirm: async () => true },
       });
@@ -341,7 +341,7 @@ describe.concurrent('a code', () => {
     const { errors } = await pair({
       target: { ...target, trust: slow as never },
       controller,
-      relay: url,
+      relay: relay.url,
       atTarget: {
         showCode: (shown) => {
           code = shown;
@@ -358,7 +358,7 @@ describe.concurrent('a code', () => {
     const ended = await pair({
       target,
       controller,
-      relay: url,
+      relay: relay.url,
       atTarget: {
         showCode: (shown) => {
           code = shown;
@@ -367,7 +367,7 @@ describe.concurrent('a code', () => {
       atController: { confirm: async () => false },
     });
     expect([ended.target, ended.controller]).toEqual(['pairing_declined', 'pairing_declined']);
-    const again = await inviteTarget({ device: controller, relay: url, code, person: nobody }).catch(
+    const again = await inviteTarget({ device: controller, relay: relay.url, code, person: nobody }).catch(
       (e) => e,
     );
     expect(again.code).toBe('code_used');

@@ -1,38 +1,24 @@
 import { type Device, inviteTarget, listenForController, openDevice } from '@authmesh/sdk/admin';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { useMachines } from '../cli/amesh';
-import type { TestRelay } from '../relay/client';
 import { Command } from '../support/command';
-import {
-  codeOf,
-  deferred,
-  pair,
-  startRoomyRelay,
-  type Trust,
-  trustBetween,
-  useDevices,
-} from '../support/pairing';
+import { codeOf, deferred, pair, type Trust, trustBetween } from '../support/pairing';
+import { useDevices } from '../support/use-devices';
+import { useRelay } from '../support/use-relay';
 
 const createDevice = useDevices();
 const createMachine = useMachines();
 const preload = new URL('kill-at-write.mjs', import.meta.url).href;
-let relay: TestRelay;
-let url: string;
-beforeAll(async () => {
-  relay = await startRoomyRelay();
-  url = `ws://127.0.0.1:${relay.port}/ws`;
-});
-afterAll(() => relay.relay.close());
+const relay = useRelay();
 
 async function createNamed(name: string) {
-  const machine = await createMachine();
-  await machine.init(name);
+  const machine = await createMachine(name);
   return { machine, device: await openDevice(machine.dir, {}) };
 }
 
 /** Whatever a crash has left, the next pairing works, and a lock that was left behind does not keep it long. */
 async function heals(controller: Device, target: Device) {
-  expect((await pair({ controller, target, relay: url })).errors).toEqual({});
+  expect((await pair({ controller, target, relay: relay.url })).errors).toEqual({});
   expect(await trustBetween(controller, target)).toBe('paired');
 }
 
@@ -48,7 +34,7 @@ describe.concurrent('a controller that is killed', () => {
     const [code, typed] = [deferred<string>(), deferred<string>()];
     const listening = listenForController({
       device: target,
-      relay: url,
+      relay: relay.url,
       person: {
         showCode: code.resolve,
         intruder: () => {},
@@ -59,7 +45,7 @@ describe.concurrent('a controller that is killed', () => {
         verified: () => {},
       },
     }).then(() => 'ok', codeOf);
-    const args = ['invite', await code.promise, '--yes', '--relay', url];
+    const args = ['invite', await code.promise, '--yes', '--relay', relay.url];
     const command = new Command(machine, args, { preload, env: { KILL } });
     typed.resolve(await command.until(/^(\d{6})$/m));
     expect(await command.ended).toBeNull();
@@ -76,7 +62,7 @@ describe.concurrent('a target that is killed', () => {
   ])('%s. write of its list', async (KILL, left) => {
     const { machine, device: target } = await createNamed('prod-api');
     const controller = await createDevice('laptop');
-    const args = ['listen', '--relay', url, '--host', 'api.example.com'];
+    const args = ['listen', '--relay', relay.url, '--host', 'api.example.com'];
     const command = new Command(machine, args, { preload, env: { KILL } });
     const code = await command.until(/^(\d{6})$/m);
     const person = {
@@ -84,7 +70,10 @@ describe.concurrent('a target that is killed', () => {
       confirm: async (shown: string) =>
         (await command.until(/VERIFIED (\d{3} \d{3})/)).replace(' ', '') === shown,
     };
-    const inviting = inviteTarget({ device: controller, relay: url, code, person }).then(() => 'ok', codeOf);
+    const inviting = inviteTarget({ device: controller, relay: relay.url, code, person }).then(
+      () => 'ok',
+      codeOf,
+    );
     expect(await command.ended).toBeNull();
     expect(await inviting).toBe('pairing_unconfirmed');
     expect(await trustBetween(controller, target)).toBe(left);

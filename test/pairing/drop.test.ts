@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ControllerPerson, Device } from '@authmesh/sdk/admin';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { TestRelay } from '../relay/client';
+import { describe, expect, it, vi } from 'vitest';
 import { type MessageName, standBetween, type Tamper } from '../support/between';
-import { pair, startRoomyRelay, type Trust, trustBetween, useDevices } from '../support/pairing';
+import { pair, type Trust, trustBetween } from '../support/pairing';
+import { useDevices } from '../support/use-devices';
+import { useRelay } from '../support/use-relay';
 
 // The same waits, shorter: nothing else of the clients is another here.
 vi.mock('../../src/pairing/patience', () => ({
@@ -14,11 +15,7 @@ vi.mock('../../src/pairing/patience', () => ({
 }));
 
 const createDevice = useDevices();
-let relay: TestRelay;
-beforeAll(async () => {
-  relay = await startRoomyRelay();
-});
-afterAll(() => relay.relay.close());
+const relay = useRelay();
 
 const slowly = { confirm: () => new Promise<never>(() => {}) };
 
@@ -35,7 +32,7 @@ async function attack(
     const ended = await pair({ controller, target, relay: between.url, atController });
     const left = await trustBetween(controller, target);
     if (left !== 'none') {
-      const again = await pair({ controller, target, relay: `ws://127.0.0.1:${relay.port}/ws` });
+      const again = await pair({ controller, target, relay: relay.url });
       expect(again.errors).toEqual({});
       expect(await trustBetween(controller, target)).toBe('paired');
     }
@@ -182,7 +179,7 @@ describe.concurrent('a message that is late', () => {
 
 it('leaves a target that was confirmed before as it was', async () => {
   const devices = { controller: await createDevice('laptop'), target: await createDevice('prod-api') };
-  await pair({ ...devices, relay: `ws://127.0.0.1:${relay.port}/ws` });
+  await pair({ ...devices, relay: relay.url });
   for (const name of ['M5', 'M7', 'M8'] as const) {
     const { left, ended } = await attack(
       only(name, (_, __, { cut }) => cut()),

@@ -1,10 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import {
   type AllowListDocument,
   type ControllerPerson,
-  createIdentity,
   type Device,
   type DeviceEntry,
   type InviteOptions,
@@ -12,31 +8,9 @@ import {
   type ListenOptions,
   type ListenResult,
   listenForController,
-  openDevice,
   type TargetPerson,
 } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
-import { afterAll } from 'vitest';
-import { startRelay, type TestRelay } from '../relay/client';
-
-/** Room for a whole test file that comes from one address. */
-export function startRoomyRelay(): Promise<TestRelay> {
-  return startRelay({
-    limits: { socketsPerAddress: 1000, listensPerMinute: 1000, failedJoinsPerMinute: 1000 },
-  });
-}
-
-/** New devices, each in a folder of its own; removed after the last test of the file. */
-export function useDevices(): (friendlyName: string) => Promise<Device> {
-  const dirs: string[] = [];
-  afterAll(() => Promise.all(dirs.map((dir) => rm(dir, { recursive: true, maxRetries: 20 }))));
-  return async (friendlyName) => {
-    const dir = await mkdtemp(join(tmpdir(), 'amesh-pairing-'));
-    dirs.push(dir);
-    await createIdentity(dir, {}, { friendlyName });
-    return openDevice(dir, {});
-  };
-}
 
 export interface Attempt {
   readonly target: Device;
