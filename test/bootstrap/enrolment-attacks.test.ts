@@ -5,29 +5,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { closeGrant, createIdentity, issueGrant, openDevice } from '@authmesh/sdk/admin';
 import { InMemoryNonceStore, type NonceStore } from '@authmesh/sdk/core';
 import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { renewLeases } from '../../src/trust/grants';
 import { toScript } from '../support/child';
-import {
-  createEnrolling,
-  ENROLMENT_PATH,
-  type Enrolling,
-  forgeEnrolment,
-  sendEnrolment,
-} from '../support/enrolling';
+import { ENROLMENT_PATH, forgeEnrolment, sendEnrolment } from '../support/enrolling';
 import { head, RawClient } from '../support/raw-http';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
+import { useEnrolling } from '../support/use-enrolling';
 
-let enrolling: Enrolling;
-let logged: ReturnType<typeof vi.spyOn>;
-beforeEach(async () => {
-  logged = vi.spyOn(console, 'warn').mockImplementation(() => {});
-  enrolling = await createEnrolling();
-});
-afterEach(async () => {
-  await enrolling.remove();
-  logged.mockRestore();
-});
+const enrolling = useEnrolling();
 
 const now = () => Math.floor(Date.now() / 1000);
 

@@ -2,31 +2,16 @@ import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import { closeGrant, openDevice, revokeDevice, revokeGrant } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { readToken } from '../../src/bootstrap/read-token';
 import type { GrantClaims } from '../../src/bootstrap/token';
-import {
-  createEnrolling,
-  type Enrolling,
-  type EnrollingTarget,
-  forgeEnrolment,
-  sendEnrolment,
-  stranger,
-} from '../support/enrolling';
+import { type EnrollingTarget, forgeEnrolment, sendEnrolment, stranger } from '../support/enrolling';
+import { useEnrolling } from '../support/use-enrolling';
 import { lastOtherwise, SOON } from '../support/waiting';
 
 type Rest = Parameters<typeof forgeEnrolment> extends [string, string, ...infer R] ? R : never;
 
-let enrolling: Enrolling;
-let logged: ReturnType<typeof vi.spyOn>;
-beforeEach(async () => {
-  logged = vi.spyOn(console, 'warn').mockImplementation(() => {});
-  enrolling = await createEnrolling();
-});
-afterEach(async () => {
-  await enrolling.remove();
-  logged.mockRestore();
-});
+const enrolling = useEnrolling();
 
 const now = () => Math.floor(Date.now() / 1000);
 const codeOf = (error: unknown) => (isAmeshError(error) ? error.code : String(error));
@@ -51,7 +36,7 @@ describe('a caller with nothing but a grant', () => {
     expect(endsAt - expiresAt).toBe(2_592_000 - 86_400);
     expect(list.grants).toMatchObject([{ id, used: 1, uses: 50 }]);
     expect(target.rejections).toEqual([]);
-    expect(logged.mock.calls).toEqual([
+    expect(enrolling.logged.mock.calls).toEqual([
       [
         `amesh: AMESH_BOOTSTRAP_TOKEN was taken: this machine, "${friendlyName}" (${deviceId}), may now call "${target.device.identity.friendlyName}" (${target.device.identity.deviceId}) at ${target.authority}.`,
       ],
@@ -68,7 +53,7 @@ describe('a caller with nothing but a grant', () => {
       expect((await caller.fetch(target.origin)).status).toBe(200);
     }
     expect(target.captured).toHaveLength(1);
-    expect(logged).toHaveBeenCalledTimes(1); // and says so once
+    expect(enrolling.logged).toHaveBeenCalledTimes(1); // and says so once
     expect((await target.list()).grants).toMatchObject([{ used: 1 }]);
     const { devices, tokens } = await (await openDevice(dir, {})).trust.read();
     expect(devices).toMatchObject([
@@ -107,11 +92,11 @@ describe('a caller with nothing but a grant', () => {
     const unused = expect.stringContaining(
       `The grant of AMESH_BOOTSTRAP_TOKEN is for ${target.authority}. Another host was called and has refused`,
     );
-    expect(logged).toHaveBeenCalledWith(unused);
-    logged.mockClear();
+    expect(enrolling.logged).toHaveBeenCalledWith(unused);
+    enrolling.logged.mockClear();
     expect((await caller.fetch(target.origin)).status).toBe(200);
     expect((await caller.fetch(other.origin)).status).toBe(401);
-    expect(logged).not.toHaveBeenCalledWith(unused);
+    expect(enrolling.logged).not.toHaveBeenCalledWith(unused);
   });
 
   it('takes it at a time of its own choosing', async () => {
@@ -437,7 +422,7 @@ describe('an enrolment', () => {
     const written = JSON.stringify([
       target.captured,
       target.rejections,
-      logged.mock.calls,
+      enrolling.logged.mock.calls,
       await target.list(),
     ]);
     const { jwk } = (await readToken(token)).claims as GrantClaims;

@@ -4,28 +4,19 @@ import { createAmesh } from '@authmesh/sdk';
 import { createIdentity, issueProvision, openDevice } from '@authmesh/sdk/admin';
 import { verify as honoVerify } from '@authmesh/sdk/hono';
 import { createVerifier, withAmesh } from '@authmesh/sdk/workers';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { withAmesh as withAmeshOnWorkers } from '../../src/workers.web';
-import { createEnrolling, type Enrolling } from '../support/enrolling';
 import { listen } from '../support/listen';
+import { useEnrolling } from '../support/use-enrolling';
 import { SOON } from '../support/waiting';
 
 // Instances that have the public key of a list's owner, and nothing else.
 
 const CANNOT = 'enroll needs the private key that seals the allow list';
 
-let enrolling: Enrolling;
-let logged: ReturnType<typeof vi.spyOn>;
-beforeEach(async () => {
-  logged = vi.spyOn(console, 'warn').mockImplementation(() => {});
-  enrolling = await createEnrolling();
-});
-afterEach(async () => {
-  await enrolling.remove();
-  logged.mockRestore();
-});
+const enrolling = useEnrolling();
 
-const said = () => logged.mock.calls.map(([line]: unknown[]) => String(line)).join('\n');
+const said = () => enrolling.logged.mock.calls.map(([line]: unknown[]) => String(line)).join('\n');
 const now = () => Math.floor(Date.now() / 1000);
 
 it('cannot enrol, and say so where that is asked for', async () => {
