@@ -1,38 +1,24 @@
 import { createECDH, randomBytes } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createIdentity, type Device, openDevice } from '@authmesh/sdk/admin';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { type Device, openDevice } from '@authmesh/sdk/admin';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { toBase64Url, toUtf8 } from '../../src/core/encoding';
 import { type AllowListDocument, openDocument, sealDocument } from '../../src/trust/document';
 import { openLarge } from '../../src/trust/open-large';
 import { toAllowList } from '../../src/trust/to-allow-list';
+import { withDevices } from '../support/large-list';
 import { watchPauses } from '../support/pauses';
+import { useDevices } from '../support/use-devices';
 
-let dir: string;
+const createDevice = useDevices();
 let device: Device;
 let document: AllowListDocument;
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'amesh-test-'));
-  await createIdentity(dir, {}, { friendlyName: 'server' });
-  device = await openDevice(dir, {});
+  device = await createDevice('server');
   document = await device.trust.read();
 });
-afterAll(() => rm(dir, { recursive: true, maxRetries: 20 }));
 
-const entry = (i: number) => ({
-  deviceId: `am_${randomBytes(12).toString('base64url')}`,
-  publicKey: Buffer.concat([Uint8Array.of(2), randomBytes(32)]).toString('base64url'),
-  friendlyName: `device-${i} "quoted" \\ {brace} ü 🚀`,
-  roles: ['controller'] as const,
-  hosts: [],
-  addedAt: 0,
-});
-const withDevices = (count: number): AllowListDocument => ({
-  ...document,
-  devices: Array.from({ length: count }, (_, i) => entry(i)),
-});
 const tombstones = (count: number) =>
   Array.from({ length: count }, () => ({
     deviceId: `am_${randomBytes(12).toString('base64url')}`,
@@ -42,12 +28,12 @@ const tombstones = (count: number) =>
 /** A list in a file as a server finds it, opened by one that has opened such a list before. */
 async function openAgain(list: AllowListDocument): Promise<{ opened: AllowListDocument; longestMs: number }> {
   const bytes = await sealDocument(list, device.signer);
-  await writeFile(join(dir, 'allow_list.json'), bytes);
+  await writeFile(join(device.store.dir, 'allow_list.json'), bytes);
   let opened = await device.trust.read();
   let longestMs = Number.POSITIVE_INFINITY;
   // A pause of ours comes each time, one of a machine that is busy does not.
   for (let attempt = 0; attempt < 3 && longestMs >= 50; attempt++) {
-    const again = await openDevice(dir, {});
+    const again = await openDevice(device.store.dir, {});
     const pauses = watchPauses();
     const startedAt = performance.now();
     opened = await again.trust.read();
@@ -61,7 +47,7 @@ async function openAgain(list: AllowListDocument): Promise<{ opened: AllowListDo
 
 describe('openLarge()', () => {
   it.each([0, 1, 2, 50])('gives what openDocument() gives, for %d devices and tombstones', async (count) => {
-    const list = { ...withDevices(count), tombstones: tombstones(count) };
+    const list = { ...withDevices(document, count), tombstones: tombstones(count) };
     const bytes = await sealDocument(list, device.signer);
     const { publicKey } = device.signer;
     const { deviceId } = device.identity;
@@ -71,7 +57,7 @@ describe('openLarge()', () => {
   });
 
   it('refuses each list of which one byte is another', async () => {
-    const list = { ...withDevices(2), tombstones: tombstones(2) };
+    const list = { ...withDevices(document, 2), tombstones: tombstones(2) };
     const bytes = await sealDocument(list, device.signer);
     for (let at = 0; at < bytes.length; at++) {
       const changed = Uint8Array.from(bytes);
@@ -100,7 +86,10 @@ describe('openLarge()', () => {
     ['no tombstones', (text) => text.replace(/,"tombstones":\[.*?\]/, '')],
     ['tombstones before tokens', (text) => text.replace(/(,"tokens":\[\])(,"tombstones":\[.*?\])/, '$2$1')],
   ])('refuses %s', async (_, change) => {
-    const bytes = await sealDocument({ ...withDevices(3), tombstones: tombstones(3) }, device.signer);
+    const bytes = await sealDocument(
+      { ...withDevices(document, 3), tombstones: tombstones(3) },
+      device.signer,
+    );
     expect(change(new TextDecoder().decode(bytes))).not.toBe(new TextDecoder().decode(bytes));
     const text = change(new TextDecoder().decode(bytes));
     await expect(
@@ -120,7 +109,7 @@ describe('openLarge()', () => {
     ['tombstones elsewhere', (list) => ({ ...list, updatedAt: { a: 0, tombstones: tombstones(1) } })],
     ['no list of tombstones', (list) => ({ ...list, tombstones: 0 })],
   ])('refuses a sealed list with %s', async (_, change) => {
-    const bytes = await sealDocument(change(withDevices(2)) as AllowListDocument, device.signer);
+    const bytes = await sealDocument(change(withDevices(document, 2)) as AllowListDocument, device.signer);
     await expect(openLarge(bytes, device.signer.publicKey, device.identity.deviceId)).rejects.toMatchObject({
       code: 'allow_list_integrity_failure',
     });
@@ -142,7 +131,7 @@ describe('openLarge()', () => {
   });
 
   it("says so where it is sealed with another's key", async () => {
-    const bytes = await sealDocument(withDevices(2), device.signer);
+    const bytes = await sealDocument(withDevices(document, 2), device.signer);
     const other = createECDH('prime256v1');
     other.generateKeys();
     const owner = new Uint8Array(other.getPublicKey(null, 'compressed'));
@@ -152,7 +141,7 @@ describe('openLarge()', () => {
   });
 
   it('refuses a seal in another place than its own', async () => {
-    const bytes = await sealDocument(withDevices(2), device.signer);
+    const bytes = await sealDocument(withDevices(document, 2), device.signer);
     const text = new TextDecoder().decode(bytes);
     const [seal = ''] = /,"seal":"[^"]+"/.exec(text) ?? [];
     for (const place of [/(?=\}\n$)/, /(?=,"friendlyName")/, /(?=,"revision")/]) {
@@ -164,7 +153,7 @@ describe('openLarge()', () => {
   });
 
   it('opens 100,000 devices, and finds each, without holding anybody up for 50 ms', async () => {
-    const large = withDevices(100_000);
+    const large = withDevices(document, 100_000);
     const { opened, longestMs } = await openAgain({ ...large, revision: 2 });
     const list = toAllowList(opened);
     for (const i of [0, 1, 50_000, 99_999]) {
@@ -176,7 +165,7 @@ describe('openLarge()', () => {
   }, 60_000);
 
   it('opens 200,000 tombstones without holding anybody up for 50 ms', async () => {
-    const large = { ...withDevices(1), tombstones: tombstones(200_000) };
+    const large = { ...withDevices(document, 1), tombstones: tombstones(200_000) };
     const { opened, longestMs } = await openAgain({ ...large, revision: 3 });
     expect(opened.tombstones).toHaveLength(200_000);
     expect(opened.tombstones.at(-1)).toEqual(large.tombstones.at(-1));

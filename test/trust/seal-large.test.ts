@@ -1,43 +1,23 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { addDevice, createIdentity, type Device, openDevice } from '@authmesh/sdk/admin';
+import { createHash } from 'node:crypto';
+import { addDevice, type Device } from '@authmesh/sdk/admin';
 import type { Signer } from '@authmesh/sdk/core';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { type AllowListDocument, openDocument, sealDocument } from '../../src/trust/document';
 import type { DocumentStore } from '../../src/trust/document-store';
 import { openLarge } from '../../src/trust/open-large';
 import { sealLarge } from '../../src/trust/seal-large';
 import { TrustStore } from '../../src/trust/trust-store';
+import { newDevice, withDevices } from '../support/large-list';
 import { watchPauses } from '../support/pauses';
+import { useDevices } from '../support/use-devices';
 
-let dir: string;
+const createDevice = useDevices();
 let device: Device;
 let document: AllowListDocument;
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'amesh-test-'));
-  await createIdentity(dir, {}, { friendlyName: 'server' });
-  device = await openDevice(dir, {});
+  device = await createDevice('server');
   document = await device.trust.read();
-});
-afterAll(() => rm(dir, { recursive: true, maxRetries: 5 }));
-
-const newDevice = (friendlyName: string) => ({
-  deviceId: `am_${randomBytes(12).toString('base64url')}`,
-  publicKey: Buffer.concat([Uint8Array.of(2), randomBytes(32)]).toString('base64url'),
-  friendlyName,
-  hosts: [],
-});
-const entry = (friendlyName: string) => ({
-  ...newDevice(friendlyName),
-  roles: ['controller'] as const,
-  addedAt: 0,
-});
-const withDevices = (count: number): AllowListDocument => ({
-  ...document,
-  devices: Array.from({ length: count }, (_, i) => entry(`device-${i} "quoted" \\ {brace} ü 🚀`)),
 });
 
 /** Signs the same message in the same way each time, which ECDSA does not. */
@@ -64,7 +44,7 @@ function memoryStore(): DocumentStore {
 
 describe('sealLarge()', () => {
   it.each([0, 1, 2, 49, 50, 51, 3000])('gives the bytes of sealDocument(), for %d devices', async (count) => {
-    const list = withDevices(count);
+    const list = withDevices(document, count);
     expect(text(await sealLarge(list, sameEachTime))).toBe(text(await sealDocument(list, sameEachTime)));
   });
 
@@ -99,7 +79,7 @@ describe('sealLarge()', () => {
     ));
 
   it('is opened by either way', async () => {
-    const list = withDevices(2000);
+    const list = withDevices(document, 2000);
     const bytes = await sealLarge(list, device.signer);
     const { publicKey } = device.signer;
     expect(await openDocument(bytes, publicKey, list.list)).toEqual(list);
@@ -118,7 +98,7 @@ describe('update()', () => {
     [900, 'in one turn'],
     [3000, 'in many'],
   ])('of %d devices seals %s', async (count, how) => {
-    const { trust } = await storeOf(withDevices(count));
+    const { trust } = await storeOf(withDevices(document, count));
     let turns = 0;
     let isOver = false;
     const turn = () => {
@@ -148,7 +128,7 @@ describe('update()', () => {
         return device.signer.sign(message);
       },
     };
-    const { store, trust } = await storeOf(withDevices(1100), slow);
+    const { store, trust } = await storeOf(withDevices(document, 1100), slow);
     let runs = 0;
     const written = await trust.update((list) => {
       runs++;
@@ -162,7 +142,7 @@ describe('update()', () => {
   });
 
   it('of 100,000 devices holds nobody up for 50 ms', async () => {
-    const { devices } = withDevices(100_000);
+    const { devices } = withDevices(document, 100_000);
     await device.trust.update((list) => ({ ...list, devices }));
     let longestMs = Number.POSITIVE_INFINITY;
     // A pause of ours comes each time, one of a machine that is busy does not.
