@@ -3,25 +3,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Amesh } from '@authmesh/sdk';
 import { InMemoryNonceStore } from '@authmesh/sdk/core';
 import type { Express, RequestHandler } from 'express';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { frameworks } from '../support/frameworks';
 import { type Listening, listen } from '../support/listen';
-import { createMachines, type Machines } from '../support/machines';
+import { createMachines } from '../support/machines';
 import { exchange, head } from '../support/raw-http';
 import { signedRaw } from '../support/signed-raw';
+import { usePair } from '../support/use-pair';
 
-let machines: Machines;
-let amesh: Amesh;
+const machines = usePair();
 let server: Listening | undefined;
 
-beforeAll(async () => {
-  machines = await createMachines();
-  amesh = machines.target;
-});
-afterAll(() => machines.remove());
-beforeEach(() => {
-  machines.rejections.length = 0;
-});
 afterEach(async () => {
   await server?.close();
   server = undefined;
@@ -38,7 +30,7 @@ describe.each(frameworks)('$name', ({ express }) => {
   it('runs the server of the README', async () => {
     const app = express();
     app.use(express.text({ type: '*/*' }));
-    app.use('/api', amesh.verify());
+    app.use('/api', machines.target.verify());
     app.post('/api/orders', (req, res) => {
       res.json({ from: req.authMesh.friendlyName, order: JSON.parse(req.body) });
     });
@@ -56,7 +48,7 @@ describe.each(frameworks)('$name', ({ express }) => {
 
   it('says who called, and when', async () => {
     const app = express();
-    app.get('/', amesh.verify(), (req, res) => void res.json(req.authMesh));
+    app.get('/', machines.target.verify(), (req, res) => void res.json(req.authMesh));
     const { origin } = await serve(app);
     const before = Math.floor(Date.now() / 1000);
     const caller = (await (await machines.controller.fetch(origin)).json()) as { verifiedAt: number };
@@ -74,7 +66,7 @@ describe.each(frameworks)('$name', ({ express }) => {
     'verifies the whole target behind sub-apps and routers: %s',
     async (target) => {
       const router = express.Router();
-      router.use('/v1', amesh.verify(), (req, res) => void res.json([req.url, req.originalUrl]));
+      router.use('/v1', machines.target.verify(), (req, res) => void res.json([req.url, req.originalUrl]));
       const sub = express();
       sub.use(router);
       const app = express();
@@ -92,7 +84,7 @@ describe.each(frameworks)('$name', ({ express }) => {
       req.url = '/elsewhere';
       next();
     });
-    app.use(amesh.verify());
+    app.use(machines.target.verify());
     app.get('/elsewhere', (req, res) => void res.end(req.originalUrl));
     const { origin } = await serve(app);
     expect(await (await machines.controller.fetch(`${origin}/here`)).text()).toBe('/here');
@@ -116,7 +108,7 @@ describe.each(frameworks)('$name', ({ express }) => {
   ])('path-confusion: no unsigned way past the mount path: %s', async (target) => {
     let reached = 0;
     const app = express();
-    app.use('/api', amesh.verify());
+    app.use('/api', machines.target.verify());
     app.get('/api/orders', (_req, res) => {
       reached++;
       res.end();
@@ -129,7 +121,7 @@ describe.each(frameworks)('$name', ({ express }) => {
 
   it.each(['GET', 'HEAD', 'OPTIONS', 'DELETE', 'PATCH'])('verifies %s', async (method) => {
     const app = express();
-    app.use(amesh.verify());
+    app.use(machines.target.verify());
     app.use((req, res) => void res.setHeader('x-method', req.method).end());
     const { origin, port, authority } = await serve(app);
     const response = await machines.controller.fetch(origin, { method });
@@ -164,7 +156,7 @@ describe.each(frameworks)('$name', ({ express }) => {
     function appWith(options: Parameters<Amesh['verify']>[0], trust?: unknown) {
       const app = express();
       if (trust !== undefined) app.set('trust proxy', trust);
-      app.use(amesh.verify(options));
+      app.use(machines.target.verify(options));
       app.use((_req, res) => void res.end('in'));
       return app;
     }
@@ -258,7 +250,7 @@ describe.each(frameworks)('$name', ({ express }) => {
       const app = express();
       const [before, after] = handlers;
       if (before) app.use(before);
-      app.use(amesh.verify());
+      app.use(machines.target.verify());
       if (after) app.use(after);
       app.use((_req, res) => void res.end());
       const { origin } = await serve(app);
@@ -313,7 +305,7 @@ describe.each(frameworks)('$name', ({ express }) => {
       setTimeout(() => res.status(504).end('late'), 10);
       next();
     });
-    app.use(amesh.verify({ nonceStore: slow }), () => {});
+    app.use(machines.target.verify({ nonceStore: slow }), () => {});
     const { origin } = await serve(app);
     expect((await machines.controller.fetch(origin)).status).toBe(504);
     await sleep(100);
@@ -326,7 +318,7 @@ describe.each(frameworks)('$name', ({ express }) => {
 
   it('hands errors that are no refusal to next()', async () => {
     const app = express();
-    app.use(amesh.verify());
+    app.use(machines.target.verify());
     app.use((_req, _res) => {
       throw new Error('the handler');
     });
@@ -348,7 +340,7 @@ describe.each(frameworks)('$name', ({ express }) => {
 
 describe('without Express', () => {
   it('verifies in front of a handler of node:http', async () => {
-    const verify = amesh.verify();
+    const verify = machines.target.verify();
     const { origin } = await serve(
       createServer((req, res) =>
         verify(req, res, async () => {
@@ -364,7 +356,7 @@ describe('without Express', () => {
 
   it('verifies in a stack like that of Connect, which shortens url and keeps originalUrl', async () => {
     type Request = Parameters<Parameters<typeof createServer>[1] & object>[0] & { originalUrl?: string };
-    const verify = amesh.verify();
+    const verify = machines.target.verify();
     const { origin } = await serve(
       createServer((req: Request, res) => {
         req.originalUrl = req.url as string;
@@ -377,7 +369,7 @@ describe('without Express', () => {
 
   it('trusts X-Forwarded-Host only with the option', async () => {
     for (const trustForwardedHost of [false, true]) {
-      const verify = amesh.verify({ hosts: ['api.example.com'], trustForwardedHost });
+      const verify = machines.target.verify({ hosts: ['api.example.com'], trustForwardedHost });
       const { port } = await serve((req, res) => verify(req, res, () => void res.end('in')));
       const { line, headers } = await signedRaw(machines.signer, 'api.example.com');
       const lines = ['Host: internal', ...headers.slice(1), 'X-Forwarded-Host: api.example.com'];

@@ -1,27 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Amesh } from '@authmesh/sdk';
 import { signRequest } from '@authmesh/sdk/core';
 import { authMesh, verify } from '@authmesh/sdk/fastify';
 import type { FastifyInstance, FastifyServerOptions } from 'fastify';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { fastifies, type Serving, serve } from '../support/fastify';
 import { connectHttp2, type Http2Pair, http2Exchange } from '../support/http2';
-import { createMachines, type Machines } from '../support/machines';
 import { exchange, head, RawClient } from '../support/raw-http';
 import { signedRaw } from '../support/signed-raw';
+import { usePair } from '../support/use-pair';
 
-let machines: Machines;
-let amesh: Amesh;
+const machines = usePair();
 let serving: Serving | undefined;
 
-beforeAll(async () => {
-  machines = await createMachines();
-  amesh = machines.target;
-});
-afterAll(() => machines.remove());
-beforeEach(() => {
-  machines.rejections.length = 0;
-});
 afterEach(async () => {
   await serving?.app.close();
   serving = undefined;
@@ -43,7 +33,7 @@ async function unsigned(path: string, method = 'GET') {
 describe.each(fastifies)('$name', ({ fastify }) => {
   const withAuth = async (options: FastifyServerOptions = {}): Promise<FastifyInstance> => {
     const app = fastify(options) as FastifyInstance;
-    await app.register(authMesh, { amesh });
+    await app.register(authMesh, { amesh: machines.target });
     return app;
   };
 
@@ -68,7 +58,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
   it('adds to Vary, and lets the handler say otherwise of the cache', async () => {
     const app = fastify() as FastifyInstance;
     app.addHook('onRequest', async (_request, reply) => void reply.header('vary', 'Accept-Encoding'));
-    await app.register(authMesh, { amesh });
+    await app.register(authMesh, { amesh: machines.target });
     app.get('/', async (_request, reply) => reply.header('cache-control', 'public, max-age=60').send('ok'));
     const { origin } = await up(app);
     const { headers } = await machines.controller.fetch(origin);
@@ -84,7 +74,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
       app.setReplySerializer(() => 'serialised');
       app.addHook('onSend', async () => 'replaced');
       app.addHook('onResponse', async () => void told++);
-      await app.register(authMesh, { amesh });
+      await app.register(authMesh, { amesh: machines.target });
       app.post('/', async () => 'in');
       const { port, authority } = await up(app);
       const client = await RawClient.connect(port);
@@ -118,7 +108,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
       app.addHook('onRequest', async (_request, reply) => {
         reply.header('access-control-allow-origin', '*').header('set-cookie', ['a=1', 'b=2']);
       });
-      await app.register(authMesh, { amesh });
+      await app.register(authMesh, { amesh: machines.target });
       const { origin } = await up(app);
       const response = await fetch(origin);
       expect(response.status).toBe(401);
@@ -130,7 +120,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
       let parsed = 0;
       const app = fastify() as FastifyInstance;
       app.addHook('preParsing', async () => void parsed++);
-      await app.register(authMesh, { amesh });
+      await app.register(authMesh, { amesh: machines.target });
       app.post('/', async () => 'in');
       const { port, authority } = await up(app);
       const client = await RawClient.connect(port);
@@ -177,7 +167,10 @@ describe.each(fastifies)('$name', ({ fastify }) => {
         app.addHook('onRequest', async (_request, reply) => {
           setTimeout(() => void reply.code(504).send('late'), 10);
         });
-        await app.register(authMesh, { amesh, nonceStore: { claim: () => sleep(60, isNew) } });
+        await app.register(authMesh, {
+          amesh: machines.target,
+          nonceStore: { claim: () => sleep(60, isNew) },
+        });
         app.get('/', async () => 'in');
         const { origin } = await up(app);
         const response = await machines.controller.fetch(origin);
@@ -246,7 +239,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
   describe('behind a proxy', () => {
     async function viaProxy(options: object, server: FastifyServerOptions = {}) {
       const app = fastify(server) as FastifyInstance;
-      await app.register(authMesh, { amesh, ...options });
+      await app.register(authMesh, { amesh: machines.target, ...options });
       app.get('/*', async () => 'in');
       const { port } = await up(app);
       const { headers } = await signedRaw(machines.signer, 'api.example.com', { target: '/orders' });
@@ -284,7 +277,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
       await app.register(
         async (api) => {
           api.get('/before', async () => 'before');
-          await api.register(authMesh, { amesh });
+          await api.register(authMesh, { amesh: machines.target });
           api.get('/after', async () => 'after');
           await api.register(async (inner) => void inner.get('/inner', async () => 'inner'));
         },
@@ -302,7 +295,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
     it('at the root it is for all, also within a plugin of the fastify-plugin kind', async () => {
       const app = fastify() as FastifyInstance;
       const plugin = async (root: FastifyInstance) => {
-        await root.register(authMesh, { amesh });
+        await root.register(authMesh, { amesh: machines.target });
       };
       await app.register(Object.assign(plugin, { [Symbol.for('skip-override')]: true }));
       app.get('/', async () => 'in');
@@ -314,7 +307,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
     it('scopes have options of their own, and one within another verifies the same request once', async () => {
       const app = await withAuth();
       await app.register(async (scope) => {
-        await scope.register(authMesh, { amesh, maxBodyBytes: 3 });
+        await scope.register(authMesh, { amesh: machines.target, maxBodyBytes: 3 });
         scope.post('/small', async () => 'in');
       });
       app.post('/large', async () => 'in');
@@ -330,7 +323,11 @@ describe.each(fastifies)('$name', ({ fastify }) => {
     it('single routes', async () => {
       const app = fastify() as FastifyInstance;
       app.get('/open', async () => 'open');
-      app.get('/closed', { onRequest: verify({ amesh }) }, async (request) => request.authMesh.friendlyName);
+      app.get(
+        '/closed',
+        { onRequest: verify({ amesh: machines.target }) },
+        async (request) => request.authMesh.friendlyName,
+      );
       const { origin } = await up(app);
       expect((await unsigned('/open')).status).toBe(200);
       expect((await unsigned('/closed')).status).toBe(401);
@@ -342,7 +339,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
       const app = fastify() as FastifyInstance;
       await app.register(
         async (api) => {
-          await api.register(authMesh, { amesh });
+          await api.register(authMesh, { amesh: machines.target });
           api.setNotFoundHandler((_request, reply) => void reply.code(404).send('none'));
         },
         { prefix: '/api' },
@@ -361,14 +358,18 @@ describe.each(fastifies)('$name', ({ fastify }) => {
       [{ prefix: '/api' }, /^authMesh takes no prefix: .* Register it within that scope\.$/],
     ])('%j is a TypeError at once', async (options, message) => {
       const app = fastify() as FastifyInstance;
-      const failed = Promise.resolve(app.register(authMesh, { amesh, ...options } as never).ready()).then(
+      const failed = Promise.resolve(
+        app.register(authMesh, { amesh: machines.target, ...options } as never).ready(),
+      ).then(
         () => null,
         (error) => error,
       );
       const error = await failed;
       expect(error).toBeInstanceOf(TypeError);
       expect(error.message).toMatch(message);
-      expect(() => verify({ amesh, ...options, prefix: undefined } as never)).toThrow(TypeError);
+      expect(() => verify({ amesh: machines.target, ...options, prefix: undefined } as never)).toThrow(
+        TypeError,
+      );
     });
 
     it('verify without its parentheses fails closed, and says so', async () => {
@@ -384,7 +385,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
 
     it("Express's middleware as a hook fails closed, and says so", async () => {
       const app = fastify() as FastifyInstance;
-      app.addHook('onRequest', amesh.verify() as never);
+      app.addHook('onRequest', machines.target.verify() as never);
       app.get('/', async () => 'in');
       const { origin } = await up(app);
       const response = await fetch(origin);
@@ -432,7 +433,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
 
     it('verifies, parses and refuses', async () => {
       const app = fastify({ http2: true }) as unknown as FastifyInstance;
-      await app.register(authMesh, { amesh });
+      await app.register(authMesh, { amesh: machines.target });
       app.post('/orders', async (request) => ({ from: request.authMesh.friendlyName, body: request.body }));
       await app.ready();
       pair = await connectHttp2(app.server as never);

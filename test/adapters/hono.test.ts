@@ -1,27 +1,17 @@
 import { once } from 'node:events';
 import { createServer as createHttp2Server } from 'node:http2';
-import type { Signer } from '@authmesh/sdk/core';
 import { verify } from '@authmesh/sdk/hono';
 import { getRequestListener } from '@hono/node-server';
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectHttp2, http2Exchange } from '../support/http2';
 import { type Listening, listen } from '../support/listen';
-import { createMachines, type Machines } from '../support/machines';
 import { exchange, head, RawClient } from '../support/raw-http';
 import { signedRaw } from '../support/signed-raw';
+import { usePair } from '../support/use-pair';
 
-let machines: Machines;
-let signer: Signer;
-beforeAll(async () => {
-  machines = await createMachines();
-  signer = machines.signer;
-});
-afterAll(() => machines.remove());
-beforeEach(() => {
-  machines.rejections.length = 0;
-});
+const machines = usePair();
 
 const codes = () => machines.rejections.map(({ code }) => code);
 const serve = (app: Hono, pass = app.fetch) => listen(getRequestListener(pass as typeof app.fetch));
@@ -154,7 +144,7 @@ describe('in an application', () => {
   });
 
   it('refuses a second line of what is signed', async () => {
-    const { line, headers } = await signedRaw(signer, server.authority, {
+    const { line, headers } = await signedRaw(machines.signer, server.authority, {
       target: '/own/x',
       headers: { 'content-type': 'text/plain' },
     });
@@ -165,7 +155,7 @@ describe('in an application', () => {
 
   it('refuses trailers, which nobody has signed', async () => {
     const request = { method: 'POST', target: '/own/x', body: 'abc' };
-    const { line, headers } = await signedRaw(signer, server.authority, request);
+    const { line, headers } = await signedRaw(machines.signer, server.authority, request);
     const body = '3\r\nabc\r\n0\r\nX-Late: 1\r\n\r\n';
     const response = await exchange(
       server.port,
@@ -184,7 +174,7 @@ it('takes HTTP/2, where the authority is in :authority', async () => {
   const { session, port, close } = await connectHttp2(createHttp2Server(listener));
   const authority = `127.0.0.1:${port}`;
   const request = { method: 'POST', target: '/a%2Fb?x', body: '{"a":1}' };
-  const { headers, body } = await signedRaw(signer, authority, request);
+  const { headers, body } = await signedRaw(machines.signer, authority, request);
   const signed = Object.fromEntries(
     headers
       .slice(1)

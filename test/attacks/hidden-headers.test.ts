@@ -4,11 +4,11 @@ import { getRequestListener } from '@hono/node-server';
 import express from 'express';
 import express4 from 'express4';
 import { Hono } from 'hono';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { verify as verifyHono } from '../../src/hono';
 import { listen } from '../support/listen';
-import { createMachines, type Machines } from '../support/machines';
 import { exchange, head } from '../support/raw-http';
+import { usePair } from '../support/use-pair';
 
 /**
  * Node puts the first thousand lines of a request into `headers` and all of them into `rawHeaders`, and its parser goes
@@ -16,12 +16,7 @@ import { exchange, head } from '../support/raw-http';
  * first to its handlers, Hono the second.
  */
 
-let machines: Machines;
-beforeAll(async () => {
-  machines = await createMachines();
-});
-afterAll(() => machines.remove());
-beforeEach(() => void machines.rejections.splice(0));
+const machines = usePair();
 
 /** What newer Nodes answer by themselves; older ones hide what is too much. */
 const TOO_MANY = 431;

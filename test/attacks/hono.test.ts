@@ -3,22 +3,17 @@ import { streamUnverifiedBody } from '@authmesh/sdk';
 import { getRequestListener } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import { methodOverride } from 'hono/method-override';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { verify } from '../../src/hono';
 import { type Listening, listen } from '../support/listen';
-import { createMachines, type Machines } from '../support/machines';
 import { exchange, head, RawClient } from '../support/raw-http';
 import { signedRaw } from '../support/signed-raw';
+import { usePair } from '../support/use-pair';
 
 /** Attacks on Hono on Node, which makes a `Request` of its own of what came over the wire. */
 
-let machines: Machines;
+const machines = usePair();
 let server: Listening;
-beforeAll(async () => {
-  machines = await createMachines();
-});
-afterAll(() => machines.remove());
-beforeEach(() => void machines.rejections.splice(0));
 
 const codes = () => machines.rejections.map(({ code }) => code);
 

@@ -1,20 +1,13 @@
 import { createClient, signRequest } from '@authmesh/sdk/core';
-import { afterAll, beforeAll, beforeEach, describe, expect, expectTypeOf, it } from 'vitest';
+import { describe, expect, expectTypeOf, it } from 'vitest';
 import { signerOf } from '../support/core';
 import { createLoopbackDispatcher, createRecordingDispatcher, fetchWith } from '../support/dispatcher';
 import { exchange } from '../support/raw-http';
-import { type Recorded, type Recorder, startRecorder } from '../support/recorder';
+import type { Recorded } from '../support/recorder';
+import { useRecorder } from '../support/use-recorder';
 import { verdictOn } from '../support/verdict';
 
-let recorder: Recorder;
-beforeAll(async () => {
-  recorder = await startRecorder();
-});
-beforeEach(() => {
-  recorder.requests.length = 0;
-  recorder.answer = (_request, response) => void response.end('ok');
-});
-afterAll(() => recorder.close());
+const recorder = useRecorder();
 
 const client = createClient({ signer: () => signerOf('controller') });
 const last = () => recorder.requests.at(-1) as Recorded;

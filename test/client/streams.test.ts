@@ -1,24 +1,17 @@
 import { createHash } from 'node:crypto';
 import { createClient, streamUnverifiedBody } from '@authmesh/sdk/core';
 import express from 'express';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { NOW, signerOf } from '../support/core';
 import { listen } from '../support/listen';
 import { createMachines } from '../support/machines';
-import { type Recorder, startRecorder } from '../support/recorder';
+import { startRecorder } from '../support/recorder';
+import { useRecorder } from '../support/use-recorder';
 import { digestOf, verdictOn } from '../support/verdict';
 
 const MIB = 1_048_576;
 
-let recorder: Recorder;
-beforeAll(async () => {
-  recorder = await startRecorder();
-});
-beforeEach(() => {
-  recorder.requests.length = 0;
-  recorder.answer = (_request, response) => void response.end('ok');
-});
-afterAll(() => recorder.close());
+const recorder = useRecorder();
 
 /** More than five bytes do not fit into its memory. */
 const client = createClient({ signer: () => signerOf('controller'), maxBodyBytes: 5 });

@@ -5,24 +5,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { RedisNonceStore, type RedisNonceStoreOptions } from '@authmesh/sdk/redis';
 import { Redis } from 'ioredis';
 import { Redis as Redis6 } from 'ioredis6';
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { opened, randomNonce } from '../support/nonce-store';
 import { nonceStoreContract } from '../support/nonce-store-contract';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
+import { useRedisNonceStores } from '../support/use-redis-nonce-stores';
 
 const DEVICE = 'am_AAAAAAAAAAAAAAAA';
 const claim = (store: RedisNonceStore, nonce = randomNonce()) =>
   store.claim(DEVICE, nonce, Date.now() + 60_000);
 
-const stores: RedisNonceStore[] = [];
-function open(from: ConstructorParameters<typeof RedisNonceStore>[0]): RedisNonceStore {
-  const store = new RedisNonceStore(from);
-  stores.push(store);
-  return store;
-}
-afterEach(async () => {
-  await Promise.all(stores.splice(0).map((store) => store.close()));
-});
+const open = useRedisNonceStores();
 
 describe('new RedisNonceStore()', () => {
   it.each([undefined, ''])('names REDIS_URL where the URL is %j', (url) => {

@@ -1,23 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { RedisNonceStore } from '@authmesh/sdk/redis';
+import type { RedisNonceStore } from '@authmesh/sdk/redis';
 import { Cluster } from 'ioredis';
 import { Cluster as Cluster6 } from 'ioredis6';
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { opened, randomNonce } from '../support/nonce-store';
 import { nonceStoreContract } from '../support/nonce-store-contract';
 import { describeWithRedis } from '../support/redis';
 import { type RedisCluster, startRedisCluster, startRedisSentinel } from '../support/redis-cluster';
+import { useRedisNonceStores } from '../support/use-redis-nonce-stores';
 
-const stores: RedisNonceStore[] = [];
-function open(from: ConstructorParameters<typeof RedisNonceStore>[0]): RedisNonceStore {
-  const store = new RedisNonceStore(from);
-  stores.push(store);
-  return store;
-}
-afterEach(async () => {
-  await Promise.all(stores.splice(0).map((store) => store.close()));
-});
+const open = useRedisNonceStores();
 
 const randomDevice = () => `am_${randomBytes(12).toString('base64url')}`;
 
