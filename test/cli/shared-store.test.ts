@@ -147,13 +147,18 @@ describeWithRedis('amesh on a store that instances share', () => {
     await here.init('api');
     if (how === 'gone') await own.stop();
     else own.pause();
-    const child = spawn(process.execPath, [BIN, 'list'], { env: here.env({ AMESH_STORE_URL: own.url }) });
-    let saidAt = 0;
-    child.stderr.on('data', () => {
-      saidAt = performance.now();
-    });
-    expect(await once(child, 'close')).toEqual([1, null]);
-    expect(performance.now() - saidAt).toBeLessThan(1000); // 2000 where ioredis is waited for
+    // A command that waits for ioredis does it each time, for 2 s; a machine that is busy is not late each time.
+    let restMs = Number.POSITIVE_INFINITY;
+    for (let attempt = 0; attempt < 3 && restMs >= 1000; attempt++) {
+      const child = spawn(process.execPath, [BIN, 'list'], { env: here.env({ AMESH_STORE_URL: own.url }) });
+      let saidAt = 0;
+      child.stderr.on('data', () => {
+        saidAt = performance.now();
+      });
+      expect(await once(child, 'close')).toEqual([1, null]);
+      restMs = performance.now() - saidAt;
+    }
+    expect(restMs).toBeLessThan(1000);
     await own.stop();
   });
 

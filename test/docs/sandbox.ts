@@ -157,7 +157,7 @@ export class Sandbox {
     child.stderr?.on('data', (chunk) => {
       server.log += chunk;
     });
-    for (let tries = 0; tries < 200; tries++) {
+    for (let tries = 0; tries < 1200; tries++) {
       if (child.exitCode !== null) throw new Error(`The server has ended:\n${server.log}`);
       if (await answers(this.port)) return;
       await new Promise((resolve) => setTimeout(resolve, 50));

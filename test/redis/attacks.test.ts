@@ -174,7 +174,7 @@ it('a server that repeats the password in its refusal: no message, cause or log 
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const url = `redis://:s3cret@127.0.0.1:${port}`;
-  const store = new RedisNonceStore(url);
+  const store = new RedisNonceStore({ url, timeoutMs: 10_000 });
   const documents = sharedStoreOf({ AMESH_STORE_URL: url });
   const failures = [
     await claim(store).catch(inspectWithCause),

@@ -10,6 +10,7 @@ import { opened, randomNonce } from '../support/nonce-store';
 import { nonceStoreContract } from '../support/nonce-store-contract';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { useRedisNonceStores } from '../support/use-redis-nonce-stores';
+import { SOON } from '../support/waiting';
 
 const DEVICE = 'am_AAAAAAAAAAAAAAAA';
 const claim = (store: RedisNonceStore, nonce = randomNonce()) =>
@@ -145,12 +146,15 @@ describeWithRedis('RedisNonceStore', () => {
     const own = await startRedis();
     await own.stop();
     const store = open(own.url);
-    const startedAt = performance.now();
-    await expect(claim(store)).rejects.toMatchObject({
-      code: 'nonce_store_unavailable',
-      message: expect.stringContaining(`ECONNREFUSED 127.0.0.1:${own.port}`),
-    });
-    expect(performance.now() - startedAt).toBeLessThan(350);
+    // Again where a busy machine is late: a store that waits too long does it each time.
+    await vi.waitFor(async () => {
+      const startedAt = performance.now();
+      await expect(claim(store)).rejects.toMatchObject({
+        code: 'nonce_store_unavailable',
+        message: expect.stringContaining(`ECONNREFUSED 127.0.0.1:${own.port}`),
+      });
+      expect(performance.now() - startedAt).toBeLessThan(350);
+    }, SOON);
     await own.restart();
     await opened(store);
     await own.stop();

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { addDevice, createIdentity, type Device, openDevice } from '@authmesh/sdk/admin';
 import { type Signer, signRequest } from '@authmesh/sdk/core';
 import { type Child, type Script, toScript } from './child';
+import { SOON } from './waiting';
 
 /** The name under which all instances are called, whatever their ports. */
 export const HOST = 'api.example.com';
@@ -114,7 +115,7 @@ export async function startFleet(
 }
 
 /** Asks again until the answer is this one, for some seconds at most; gives the last answer. */
-export async function until(expected: string, ask: () => Promise<string>, waitMs = 5000): Promise<string> {
+export async function until(expected: string, ask: () => Promise<string>, waitMs = SOON): Promise<string> {
   for (const endsAt = Date.now() + waitMs; ; ) {
     const answer = await ask();
     if (answer === expected || Date.now() > endsAt) return answer;

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NonceStore } from '@authmesh/sdk/core';
+import { SOON } from './waiting';
 
 export const randomNonce = () => randomBytes(16).toString('base64url');
 
-/** Waits until a store lets somebody in, for some seconds at most. */
-export async function opened<T extends NonceStore>(store: T, waitMs = 5000): Promise<T> {
+/** Waits until a store lets somebody in, for a while at most. */
+export async function opened<T extends NonceStore>(store: T, waitMs = SOON): Promise<T> {
   for (const endsAt = Date.now() + waitMs; ; ) {
     try {
       await store.claim('am_OOOOOOOOOOOOOOOO', randomNonce(), Date.now() + 1000);
