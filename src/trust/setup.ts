@@ -45,12 +45,16 @@ export interface Aside {
 export interface Published {
   /** Whether the list lies in the store of AMESH_STORE_URL now. */
   readonly published: boolean;
+  /** Whether the identity was there before, and stays as it was. */
+  readonly wasThere: boolean;
+  /** The authorities to which it answers. */
+  readonly hosts: readonly string[];
 }
 
 /**
  * Makes this machine's key, identity and empty sealed allow list. identity.json is written last: until then there is
  * no identity, and whoever is interrupted can begin again. Where there is one, and the store of AMESH_STORE_URL has no
- * list of it, the list of the folder is put there.
+ * list of it, the list of the folder is put there, and moved aside here.
  *
  * @param shared where the list is to lie; default the store of AMESH_STORE_URL, or the folder
  * @throws AmeshError `identity_exists`, `key_backend_unavailable`
@@ -71,7 +75,7 @@ export async function createIdentity(
     const before = await store.read(IDENTITY_KEY);
     if (before !== null && !options.force && shared !== null) {
       const published = await publish(store, env, shared);
-      if (published !== null) return { ...published, movedTo: null, published: true };
+      if (published !== null) return { ...published, published: true, wasThere: true };
     }
     if (before !== null && !options.force)
       throw new AmeshError('identity_exists', `There is an identity in ${dir} already.`);
@@ -104,7 +108,7 @@ export async function createIdentity(
     if (shared === null) await openTrust(store, signer, identity.deviceId, null).create({ hosts });
     assertHeld();
     if (!(await writeIdentity(store, null, identity))) throw new AmeshError('identity_exists');
-    return { ...identity, movedTo, published: shared !== null };
+    return { ...identity, movedTo, hosts, published: shared !== null, wasThere: false };
   });
 }
 
@@ -168,12 +172,17 @@ async function openAnyRevision(
 }
 
 /** Puts the list of a folder into a store that has none; null where it has one, or the folder has not. */
-async function publish(folder: FileStore, env: Env, shared: DocumentStore): Promise<DeviceIdentity | null> {
+async function publish(folder: FileStore, env: Env, shared: DocumentStore) {
   const { identity, trust } = await openDevice(folder.dir, env, null);
   const key = sharedKey(identity.deviceId);
   if ((await shared.read(key)) !== null || (await folder.read(ALLOW_LIST_KEY)) === null) return null;
   const opened = await trust.readChange(null); // as it was sealed, and not older than seen
-  return opened !== null && (await shared.swap(key, null, opened.bytes)) ? identity : null;
+  if (opened === null || !(await shared.swap(key, null, opened.bytes))) return null;
+  // Whoever then changed it here, without AMESH_STORE_URL, would have revoked somebody in no instance.
+  const movedTo = await moveAside(folder.dir, [ALLOW_LIST_KEY]);
+  const last = movedTo === null ? null : await new FileStore(movedTo).read(ALLOW_LIST_KEY);
+  if (last !== null) await shared.swap(key, opened.bytes, last); // somebody was at it until just now
+  return { ...identity, movedTo, hosts: opened.document.hosts };
 }
 
 /** @param more the bytes of a list that lies elsewhere, to be kept beside them */

@@ -35,6 +35,22 @@ describeWithRedis('amesh on a store that instances share', () => {
     expect(made.stderr).toMatch(/Instances without the key: {2}AMESH_OWNER_KEY=[A-Za-z0-9_-]{44}\n/);
   });
 
+  it('init of a machine that is there says what stays, and that its folder is not enough any more', async () => {
+    const here = await machine();
+    await here.amesh(['init', '--name', 'api', '--host', 'api.example.com']);
+    const made = await here.amesh(['init', '--name', 'other', '--host', 'b.example'], { env });
+    expect(made).toMatchObject({ code: 0 });
+    expect(made.stderr).toContain('✓ Device   api  (');
+    expect(made.stderr).toContain('stays as it was: no other name, and no other hosts.\n');
+    expect(made.stderr).toContain(`The list of this folder has moved to ${here.dir}`);
+    expect(made.stderr).toContain('use this folder need AMESH_STORE_URL from now on.\n');
+    expect(made.stderr).toContain('  Answers to api.example.com.\n');
+    expect(made.stderr).not.toMatch(/safe to print|old identity/);
+    const revoked = await here.amesh(['revoke', 'laptop', '--yes']);
+    expect(revoked.code).toBe(1);
+    expect(revoked.stderr).toContain('If the list lies in a store, set AMESH_STORE_URL.');
+  });
+
   it('another administrator with the owner key adds, sees and revokes, and hears how many have confirmed', async () => {
     const other = await machine();
     await cp(fleet.targetDir, other.dir, { recursive: true });

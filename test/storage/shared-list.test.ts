@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -164,15 +164,15 @@ describeWithRedis('instances that share a list in Redis', () => {
     }
   }, 60_000);
 
-  it('of another type in Redis is unavailable, and nobody is let in for longer than maxStaleSeconds', async () => {
-    fleet = await startFleet(0, { AMESH_STORE_URL: redis.url, STALE: '1' });
+  it('of another type in Redis is as broken as any other, and not a store that is silent for maxStaleSeconds', async () => {
+    fleet = await startFleet(0, { AMESH_STORE_URL: redis.url });
     const server = await startVerifier(await folder());
     expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
     const key = await keyOf();
     const good = (await admin.getBuffer(key)) as Buffer;
     await admin.del(key);
     await admin.lpush(key, 'a list, but not such a list');
-    expect(await until(UNAVAILABLE, () => fleet.call(server))).toBe(UNAVAILABLE);
+    expect(await until(BROKEN, () => fleet.call(server))).toBe(BROKEN);
     await admin.set(key, good);
     expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
   });
@@ -205,17 +205,55 @@ describeWithRedis('instances that share a list in Redis', () => {
     expect(server.stderr()).toContain('The allow list is sealed by another device.');
   });
 
-  it('a list of a folder is published where the store has none', async () => {
+  it('a list of a folder is published where the store has none, and can then be changed nowhere else', async () => {
     fleet = await startFleet(0, {});
     const env = { AMESH_STORE_URL: redis.url };
     await expect((await openDevice(fleet.targetDir, env)).trust.read()).rejects.toMatchObject({
       code: 'allow_list_integrity_failure',
     });
-    const made = await createIdentity(fleet.targetDir, env, { friendlyName: 'api' });
-    expect(made).toMatchObject({ published: true, movedTo: null });
-    expect((await (await openDevice(fleet.targetDir, env)).trust.read()).devices).toHaveLength(1);
+    const before = await (await openDevice(fleet.targetDir, {})).trust.read();
+    const made = await createIdentity(fleet.targetDir, env, { friendlyName: 'api', hosts: ['b.example'] });
+    expect(made).toMatchObject({ published: true, wasThere: true, hosts: before.hosts });
+    expect(JSON.parse(await readFile(join(made.movedTo as string, 'allow_list.json'), 'utf8'))).toMatchObject(
+      {
+        revision: before.revision,
+      },
+    );
+    // The instances would not hear of it, and the administrator would think they had.
+    const alone = await openDevice(fleet.targetDir, {});
+    await expect(alone.trust.update((list) => revokeDevice(list, fleet.callerId, 0))).rejects.toMatchObject({
+      code: 'allow_list_integrity_failure',
+      fix: expect.stringContaining('set AMESH_STORE_URL'),
+    });
+    const { trust } = await openDevice(fleet.targetDir, env);
+    expect((await trust.read()).devices).toHaveLength(1);
+    await trust.update((list) => revokeDevice(list, fleet.callerId, 0));
     await expect(createIdentity(fleet.targetDir, env, { friendlyName: 'api' })).rejects.toMatchObject({
       code: 'identity_exists',
     });
+  });
+
+  it('a change of the folder while its list is published is in the store, or was refused', async () => {
+    fleet = await startFleet(0, {});
+    const env = { AMESH_STORE_URL: redis.url };
+    for (let round = 0; round < 5; round++) {
+      const dir = await folder();
+      await createIdentity(dir, {}, { friendlyName: 'api' });
+      const alone = await openDevice(dir, {});
+      const names = Array.from({ length: 20 }, (_, i) => `host${i}.example`);
+      const [, ...changes] = await Promise.all([
+        createIdentity(dir, env, { friendlyName: 'api' }),
+        ...names.map((name) =>
+          alone.trust
+            .update((list) => ({ ...list, hosts: [...list.hosts, name] }))
+            .then(
+              () => [name],
+              () => [],
+            ),
+        ),
+      ]);
+      const { hosts } = await (await openDevice(dir, env)).trust.read();
+      expect(hosts).toEqual(expect.arrayContaining(changes.flat()));
+    }
   });
 });

@@ -32,11 +32,11 @@ export const init = defineCommand({
 
   async run({ args }): Promise<Result> {
     const dir = machineDir();
-    const hosts = toHosts(args.host ?? '', '--host');
-    const { movedTo, published, ...identity } = await createIdentity(dir, process.env, {
+    const wanted = toHosts(args.host ?? '', '--host');
+    const { movedTo, published, wasThere, hosts, ...identity } = await createIdentity(dir, process.env, {
       friendlyName: args.name,
       backend: args.backend,
-      hosts,
+      hosts: wanted,
       force: args.force,
     });
     const { deviceId, friendlyName, publicKey, createdAt, key } = identity;
@@ -64,19 +64,20 @@ export const init = defineCommand({
               `  Instances without the key:  AMESH_OWNER_KEY=${publicKey}`,
             ]
           : []),
-        ...(friendlyName === args.name ? [] : ['! The name was changed to one that is safe to print.']),
-        ...(movedTo === null
-          ? []
+        ...(wasThere
+          ? [
+              '! The identity was here before, and stays as it was: no other name, and no other hosts.',
+              `  The list of this folder has moved to ${movedTo}`,
+              '  Servers and programs that use this folder need AMESH_STORE_URL from now on.',
+            ]
           : [
-              `! The old identity and its allow list are in ${movedTo}`,
-              `  Its key stays in ${join(dir, 'keys')}`,
-              '  Restart the servers and programs that use this folder.',
-              `  On each machine that trusted the old one:  amesh revoke ${await oldId(movedTo)}   and pair it again, as follows`,
+              ...(friendlyName === args.name ? [] : ['! The name was changed to one that is safe to print.']),
+              ...(movedTo === null ? [] : await replacedNotes(dir, movedTo)),
             ]),
         hosts.length > 0
           ? `  Answers to ${hostsText(hosts)}.`
           : `  Answers to localhost only. Callers use another name?  ${here('amesh config hosts --add api.example.com')}`,
-        ...loopbackNotes(args.host ?? ''),
+        ...(wasThere ? [] : loopbackNotes(args.host ?? '')),
         `  Next: on the machine that will RECEIVE requests   ${here('amesh listen')}`,
         `          where both are on one network             ${here('amesh listen --serve')}`,
         `        on the machine that will SEND them          ${here('amesh invite CODE')}`,
@@ -86,6 +87,15 @@ export const init = defineCommand({
     };
   },
 });
+
+async function replacedNotes(dir: string, movedTo: string): Promise<string[]> {
+  return [
+    `! The old identity and its allow list are in ${movedTo}`,
+    `  Its key stays in ${join(dir, 'keys')}`,
+    '  Restart the servers and programs that use this folder.',
+    `  On each machine that trusted the old one:  amesh revoke ${await oldId(movedTo)}   and pair it again, as follows`,
+  ];
+}
 
 /** For a command on other machines, where it may go by another name. */
 async function oldId(movedTo: string): Promise<string> {
