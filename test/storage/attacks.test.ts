@@ -2,7 +2,7 @@ import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createIdentity, openDevice, revokeDevice } from '@authmesh/sdk/admin';
+import { createIdentity, openDevice, resetTrust, revokeDevice } from '@authmesh/sdk/admin';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { startFleet, until } from '../support/fleet';
@@ -39,6 +39,23 @@ describeWithRedis('somebody who can write to the store of the list', () => {
     const before = await sentBytes();
     await expect(trust.read()).rejects.toMatchObject({ code: expect.stringMatching(/^allow_list_/) });
     expect((await sentBytes()) - before).toBeLessThan(70_000_000);
+  });
+
+  it('something that is no document in its place: nobody is let in, and the list can be started anew', async () => {
+    const { deviceId } = await createIdentity(dir, env, { friendlyName: 'api' });
+    const { trust } = await openDevice(dir, env);
+    const key = `amesh:${deviceId}:allow_list.json`;
+    await admin.del(key);
+    await admin.hset(key, 'a', 'b');
+    // Not `allow_list_unavailable`: then whoever was just revoked would count for another minute.
+    await expect(trust.read()).rejects.toMatchObject({ code: 'allow_list_integrity_failure' });
+    await resetTrust(dir, env);
+    expect((await trust.read()).devices).toEqual([]);
+    const lastSeen = `amesh:${deviceId}:last_seen.txt`;
+    await admin.hset(lastSeen, 'a', 'b');
+    const times = new Map([['am_BBBBBBBBBBBBBBBB', 1000]]);
+    expect(await trust.lastSeen.add(times, () => true)).toBe(1);
+    expect([...(await trust.lastSeen.read())]).toEqual([...times]);
   });
 
   it('a record of last-seen times of many megabytes ends no process, is not fetched, and makes room at the next time', async () => {

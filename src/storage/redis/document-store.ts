@@ -14,7 +14,12 @@ const PING_EVERY_MS = 10_000;
 /** A large document may take longer on its way. */
 const BYTES_A_MS = 10_000;
 
-const SWAP = `local now = redis.call('GET', KEYS[1])
+// A hash or a list in its place is no document, and has to give way to one: it reads as empty.
+const SWAP = `local now = redis.pcall('GET', KEYS[1])
+if type(now) == 'table' then
+  if not string.find(now.err, 'WRONGTYPE', 1, true) then return now end
+  now = ''
+end
 if ARGV[1] == 'none' then
   if now then return 0 end
 elseif now ~= ARGV[2] then
@@ -71,8 +76,13 @@ export class RedisDocumentStore implements DocumentStore {
   async read(key: string, atMost?: number): Promise<Uint8Array | null> {
     const name = this.#prefix + key;
     const bytes = await this.#run(async (client) => {
-      const some = atMost === undefined ? null : await client.getrangeBuffer(name, 0, atMost - 1);
-      return some?.length ? some : client.getBuffer(name); // absent, or really empty
+      try {
+        const some = atMost === undefined ? null : await client.getrangeBuffer(name, 0, atMost - 1);
+        return some?.length ? some : await client.getBuffer(name); // absent, or really empty
+      } catch (error) {
+        if ((error as Error).message.startsWith('WRONGTYPE ')) return new Uint8Array();
+        throw error;
+      }
     });
     return bytes === null ? null : new Uint8Array(bytes);
   }
