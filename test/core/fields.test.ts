@@ -165,3 +165,33 @@ describe('bounds on what a stranger may make us parse', () => {
     );
   });
 });
+
+describe('an AuthMesh header says what it says in one way only', () => {
+  it.each([
+    ['a ts with a zero in front', (text: string) => text.replace('ts="', 'ts="0')],
+    ['a ts of 13 digits', (text: string) => text.replace('ts="1', 'ts="1000')],
+    ['a ts with an exponent', (text: string) => text.replace(/ts="\d+"/, 'ts="1e9"')],
+    ['a ts with a sign', (text: string) => text.replace('ts="', 'ts="+')],
+    ['a ts of other digits', (text: string) => text.replace(/ts="\d/, 'ts="\u0661')],
+    ['no ts', (text: string) => text.replace(/ts="\d+"/, 'ts=""')],
+    ['a nonce of 23 characters', (text: string) => text.replace('nonce="', 'nonce="A')],
+    ['a nonce of another alphabet', (text: string) => text.replace(/nonce=".../, 'nonce="+/=')],
+    ['an id of another length', (text: string) => text.replace('id="am_', 'id="am_A')],
+    ['bits behind the signature', (text: string) => text.replace(/.""?$/, 'B"')],
+    ['a signature in standard base64', (text: string) => text.replace(/sig=".../, 'sig="+/A')],
+    ['an escaped quotation mark', (text: string) => text.replace('nonce="', 'nonce="\\"')],
+    ['single quotation marks', (text: string) => text.replaceAll('"', "'")],
+    ['a name in upper case', (text: string) => text.replace('ts=', 'TS=')],
+    ['a space before the equals sign', (text: string) => text.replace('ts=', 'ts =')],
+    ['a space behind a value', (text: string) => text.replace('",ts', '" ,ts')],
+    ['a tab behind a comma', (text: string) => text.replace(',ts', ',\tts')],
+    ['a comma at the end', (text: string) => `${text},`],
+    ['a member of every object', (text: string) => text.replace('ts=', '__proto__=')],
+  ])('%s', async (_, change) => {
+    const authorization = String((await signed()).headers.authorization);
+    expect(codeOf({ authorization })).toBe('read');
+    const changed = change(authorization);
+    expect(changed).not.toBe(authorization);
+    expect(codeOf({ authorization: changed })).toBe('malformed_header');
+  });
+});

@@ -346,6 +346,20 @@ describe('check 8: the nonce', () => {
     expect(kept).toEqual([60, 70, 600, 610]);
   });
 
+  it('a store that loses its memory while it is asked lets in nothing from before', async () => {
+    const nonceStore = {
+      startedAt: NOW - 60,
+      async claim() {
+        nonceStore.startedAt = NOW + 1;
+        return true;
+      },
+    };
+    expect(await codeOf(verifierAt({ nonceStore }).verify(await signed()))).toBe('timestamp_out_of_range');
+    expect(await codeOf(verifierAt({ nonceStore }).verify(await signed({}, { created: NOW + 1 })))).toBe(
+      'accepted',
+    );
+  });
+
   it('a store that fails lets nobody in', async () => {
     for (const claim of [
       () => {
