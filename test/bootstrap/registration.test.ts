@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Amesh, createAmesh } from '@authmesh/sdk';
 import {
+  addDevice,
   cancelToken,
   createIdentity,
   type Device,
+  type IssuedToken,
   issueProvision,
   openDevice,
   type ProvisionOptions,
@@ -129,6 +131,27 @@ describe('in the first answer', () => {
     await caller.fetch(target.origin);
     expect(target.sent[1]).toBeDefined();
     expect(await targets()).toEqual([]);
+  });
+
+  it('does not bring a machine back that was revoked before it has taken a token from before that', async () => {
+    const { deviceId, publicKey } = await createIdentity(join(root, 'b'), {}, { friendlyName: 'b' });
+    const { signer } = await openDevice(join(root, 'b'), {});
+    const register = async ({ id, secret }: IssuedToken) => {
+      const machine = { signer, name: 'b', hosts: [] };
+      const text = await writeRegistration({ jti: id, secret }, machine, UNASKED);
+      return takeRegistration(controller, text, UNASKED);
+    };
+    const old = (await issue()).entry;
+    const revokeAt = (seconds: number) =>
+      controller.trust.update((list) => {
+        const known = { deviceId, publicKey, friendlyName: 'b', role: 'controller', hosts: [] } as const;
+        return revokeDevice(addDevice(list, known, 0), deviceId, seconds);
+      });
+    await revokeAt(old.issuedAt);
+    await expect(register(old)).rejects.toMatchObject({ code: 'token_revoked' });
+    expect(await targets()).toEqual([]);
+    await revokeAt(old.issuedAt - 1);
+    expect(await register(old)).toMatchObject({ deviceId, roles: ['target'] });
   });
 
   it('names hosts of the token only, and where that was called', async () => {

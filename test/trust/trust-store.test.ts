@@ -9,7 +9,7 @@ import {
   openDevice,
 } from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { SEEN_KEY } from '../../src/trust/seen';
+import { SEEN_KEY, SeenRevisions } from '../../src/trust/seen';
 import { ALLOW_LIST_KEY, TrustStore } from '../../src/trust/trust-store';
 
 let dir: string;
@@ -193,6 +193,13 @@ describe('what was seen', () => {
     });
     expect((await trust.read()).revision).toBe(2);
     expect(reads.slice(0, 2)).toEqual([SEEN_KEY, ALLOW_LIST_KEY]);
+  });
+
+  it('is not taken back by a reader that was slower', async () => {
+    const { deviceId } = device.identity;
+    await new SeenRevisions(device.store).remember(deviceId, { revision: 9, hash: 'newer' });
+    await new SeenRevisions(device.store).remember(deviceId, { revision: 8, hash: 'older' });
+    expect(await new SeenRevisions(device.store).read(deviceId)).toEqual({ revision: 9, hash: 'newer' });
   });
 
   it('is refused beyond what any list comes to', async () => {
