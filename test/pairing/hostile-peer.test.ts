@@ -4,8 +4,11 @@ import { join } from 'node:path';
 import { createIdentity, listenForController, openDevice, type TargetPerson } from '@authmesh/sdk/admin';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Controller } from '../../src/pairing/controller';
+import { writeM1, writeM2, writeM3 } from '../../src/pairing/hello';
 import type { Introduction } from '../../src/pairing/introduction';
+import { commitment } from '../../src/pairing/key-schedule';
 import { toPeer } from '../../src/pairing/outcome';
+import { newEphemeral } from '../../src/pairing/suite';
 import { Target } from '../../src/pairing/target';
 import { holdCeremony, newParty, type Party } from '../support/ceremony';
 import { type Leg, meetController, meetTarget } from '../support/mallory';
@@ -216,6 +219,32 @@ describe('a peer that has the keys', () => {
     });
     const done = await channel.channel.seal('m8', {});
     expect(await other.handle({ type: 'message', body: done })).toMatchObject(REFUSED);
+  });
+});
+
+describe('a share of the key agreement', () => {
+  const nonce = new Uint8Array(32);
+
+  async function toController(share: Uint8Array, ephemeral = newEphemeral()) {
+    const controller = new Controller({ code: CODE, ...laptop, ephemeral: await ephemeral });
+    await controller.handle({ type: 'start' });
+    return controller.handle({ type: 'message', body: writeM2({ eT: share, nT: nonce }) });
+  }
+
+  async function toTarget(share: Uint8Array, ephemeral = newEphemeral()) {
+    const target = new Target({ code: CODE, ...server, ephemeral: await ephemeral });
+    await target.handle({ type: 'message', body: writeM1({ com: await commitment(share, nonce) }) });
+    return target.handle({ type: 'message', body: writeM3({ eC: share, nC: nonce }) });
+  }
+
+  it('that is sent back to whoever made it is refused by either side', async () => {
+    const own = await newEphemeral();
+    expect(await toController(own.publicKey)).toMatchObject([{ type: 'send' }, { type: 'send' }]);
+    expect(await toController(own.publicKey, Promise.resolve(own))).toEqual([
+      expect.objectContaining(REFUSED[0]),
+    ]);
+    expect(await toTarget(own.publicKey)).toEqual([]);
+    expect(await toTarget(own.publicKey, Promise.resolve(own))).toEqual(REFUSED);
   });
 });
 
