@@ -266,6 +266,17 @@ describe('checks 5 to 7: the device', () => {
     );
   });
 
+  it('a key that has verified is not kept for an id that has another one by now', async () => {
+    const own = { ...controller, friendlyName: 'c', roles: ['controller' as const] };
+    const listWith = (publicKey: string) =>
+      createAllowList({ hosts: ['api.example.com'], devices: [{ ...own, publicKey }] });
+    let list = listWith(own.publicKey);
+    const verifier = verifierAt({ allowList: { current: () => list } });
+    expect(await codeOf(verifier.verify(await signed()))).toBe('accepted');
+    list = listWith(vectors.devices.stranger.publicKey);
+    expect(await codeOf(verifier.verify(await signed()))).toBe('allow_list_integrity_failure');
+  });
+
   it('a signature by another key in the name of a device is refused', async () => {
     const good = await signed();
     const forged = await signRequest(
@@ -292,6 +303,15 @@ describe('check 8: the nonce', () => {
     expect(await codeOf(verifier.verify(request))).toBe('accepted');
     if (first.ok) expect(await codeOf(verifier.verify(first.request))).toBe('accepted');
     expect(await codeOf(verifier.verify({ ...request }))).toBe('replay_detected');
+  });
+
+  it('a replay in the view of another request is refused', async () => {
+    const verifier = verifierAt();
+    const [view, captured] = [await signed(), await signed()];
+    expect(await codeOf(verifier.verify(view))).toBe('accepted');
+    expect(await codeOf(verifier.verify({ ...captured }))).toBe('accepted');
+    Object.assign(view, captured); // as whoever keeps such objects for later requests would do
+    expect(await codeOf(verifier.verify(view))).toBe('replay_detected');
   });
 
   it('one request at once a hundred times is accepted once', async () => {
@@ -394,6 +414,8 @@ describe('check 9: the body', () => {
       [`${digest}, ${digest}`, 'content_digest_mismatch'],
       ['sha-256=:AAAA:', 'content_digest_mismatch'],
       ['rubbish', 'content_digest_mismatch'],
+      [`x="${'x'.repeat(1024 - digest.length - 6)}", ${digest}`, 'accepted'],
+      [`x="${'x'.repeat(1024 - digest.length - 5)}", ${digest}`, 'content_digest_mismatch'],
     ] as const) {
       const view = {
         method: 'POST',
