@@ -108,6 +108,12 @@ async function putSealed(
   await put(await sealDocument(change(document) as AllowListDocument, signer));
 }
 
+/** The next list, rightly sealed, and then written down in another way. */
+async function putNewer(rewrite: (text: string) => string): Promise<void> {
+  await putSealed((document) => ({ ...document, revision: document.revision + 1 }));
+  await put(rewrite(await readFile(join(dir, LIST), 'utf8')));
+}
+
 const firstDevice = (document: AllowListDocument, more: object) => ({
   ...document,
   revision: document.revision + 1,
@@ -142,6 +148,10 @@ const ATTACKS: Readonly<Record<string, () => Promise<unknown>>> = {
     const { signer } = await openDevice(other, {});
     await putSealed((document) => firstDevice(document, { friendlyName: 'mallory' }), signer);
   },
+  'a newer list with a right seal and spaces': () => putNewer((list) => list.replaceAll(',', ', ')),
+  'a newer list with a right seal and a key twice': () =>
+    putNewer((list) => list.replace('{', '{"hosts":["evil.example.com"],')),
+  'a newer list with a right seal and something behind it': () => putNewer((list) => `${list}\n`),
   'an older copy put back': () => put(older),
   'the list of another device': () => copyFile(join(other, LIST), join(dir, LIST)),
   'a list that names another owner than the one who has sealed it': async () => {
