@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { BlockList, isIP } from 'node:net';
+import { BlockList, isIP, type Socket } from 'node:net';
 
 /** Which proxies in front of the relay are believed: how many, or from which networks. */
 export type TrustedProxies = number | readonly string[];
@@ -37,7 +37,7 @@ export function createClientAddress(trusted: TrustedProxies | undefined): Client
   return ({ socket, headers }) => {
     const forwarded = headers['x-forwarded-for'];
     const list = trusted === undefined || forwarded === undefined ? [] : String(forwarded).split(',');
-    let address = toPlain(socket.remoteAddress ?? '') ?? 'unknown';
+    let address = peerOf(socket);
     for (let hop = 0; isTrusted(address, hop); hop++) {
       const next = list.pop();
       const before = next === undefined ? null : toPlain(next);
@@ -46,6 +46,15 @@ export function createClientAddress(trusted: TrustedProxies | undefined): Client
     }
     return address;
   };
+}
+
+/** Tells whether a connection is from a trusted proxy, over which come the clients of any number of addresses. */
+export function createProxyTest(
+  trusted: TrustedProxies | undefined,
+): (socket: Pick<Socket, 'remoteAddress'>) => boolean {
+  if (trusted === undefined) return () => false;
+  const isTrusted = toTrust(trusted);
+  return (socket) => isTrusted(peerOf(socket), 0);
 }
 
 /** By what limits count: an IPv4 address, or the /64 of an IPv6 one, since a home has that many to itself. */
@@ -74,6 +83,10 @@ function toTrust(trusted: TrustedProxies): (address: string, hop: number) => boo
     networks.addSubnet(address, bits, version === 4 ? 'ipv4' : 'ipv6');
   }
   return (address) => isIP(address) !== 0 && networks.check(address, isIP(address) === 4 ? 'ipv4' : 'ipv6');
+}
+
+function peerOf({ remoteAddress }: Pick<Socket, 'remoteAddress'>): string {
+  return toPlain(remoteAddress ?? '') ?? 'unknown';
 }
 
 /** An address without port, brackets and zone, an IPv4 one in IPv6 as IPv4; null where it is none. */

@@ -14,7 +14,7 @@ export interface Limits {
   readonly sessionMs: number;
   /** Milliseconds for which a code rests before it is given out again; default 10 minutes. */
   readonly codeRestMs: number;
-  /** Open sockets of one address; default 20. */
+  /** Open sockets of one address; default 20. It may have twice as many connections, until they are sockets. */
   readonly socketsPerAddress: number;
   /** Codes and mailboxes that one address may open in a minute; default 10. */
   readonly listensPerMinute: number;

@@ -5,7 +5,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import { createAdaptorServer, upgradeWebSocket } from '@hono/node-server';
 import { Hono } from 'hono';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { createClientAddress, type TrustedProxies, toLimitKey } from './client-address';
+import { AddressCount } from './address-limits';
+import { createClientAddress, createProxyTest, type TrustedProxies, toLimitKey } from './client-address';
 import { Deadlines } from './deadlines';
 import type { Effect } from './effects';
 import { Fleet } from './fleet';
@@ -96,6 +97,8 @@ export function createRelay(options: RelayOptions = {}): Relay {
   if (redis !== undefined) checkRedis(redis);
   const limits = readLimits(options.limits);
   const clientAddress = createClientAddress(options.trustedProxies);
+  const isProxy = createProxyTest(options.trustedProxies);
+  const connections = new AddressCount();
   const room = new Room<WebSocket>({
     limits,
     randomCode: () => randomInt(100_000, 1_000_000),
@@ -161,6 +164,19 @@ export function createRelay(options: RelayOptions = {}): Relay {
     return undefined;
   }
 
+  /** Most that connect become sockets at once. Those of one address that never do must not shut out all others. */
+  function admit(connection: Socket): void {
+    if (isProxy(connection)) return;
+    const address = toLimitKey(clientAddress({ socket: connection, headers: {} }));
+    // As many again as may stay, so that those too many are told why.
+    if (connections.of(address) >= 2 * limits.socketsPerAddress) {
+      connection.destroy();
+      return;
+    }
+    connections.add(address);
+    connection.on('close', () => connections.remove(address));
+  }
+
   function attach(socket: WebSocket, address: string): void {
     let pings = 0;
     socket.on('message', (data, isBinary) => {
@@ -224,7 +240,7 @@ export function createRelay(options: RelayOptions = {}): Relay {
     async listen(port, host) {
       if (running !== undefined) throw new Error('This relay listens already, or has closed.');
       await fleet?.start();
-      const server = new Running(app, limits.sockets + 2 * SPARE_SOCKETS, sweep);
+      const server = new Running(app, limits.sockets + 2 * SPARE_SOCKETS, sweep, admit);
       const address = await server.listen(port, host).catch(async (error) => {
         await fleet?.close();
         throw error;
@@ -283,7 +299,12 @@ class Running {
   readonly #timer: NodeJS.Timeout;
   isOpen = false;
 
-  constructor(app: Hono<RelayEnv>, maxConnections: number, sweep: () => void) {
+  constructor(
+    app: Hono<RelayEnv>,
+    maxConnections: number,
+    sweep: () => void,
+    admit: (connection: Socket) => void,
+  ) {
     this.#sockets = new WebSocketServer({
       noServer: true,
       clientTracking: false,
@@ -302,6 +323,7 @@ class Running {
       connection.on('close', () => this.#connections.delete(connection));
       // Also for one that asks to upgrade to something that nobody answers. A WebSocket takes it off again.
       connection.setTimeout(HANDSHAKE_MS, () => connection.destroy());
+      admit(connection);
     });
     this.#timer = setInterval(sweep, SWEEP_MS);
   }

@@ -232,6 +232,38 @@ describe('limits', () => {
       .toBe('listening');
   });
 
+  it('connections of an address that never become sockets leave room for others', async () => {
+    const { port } = await start({ limits: { sockets: 10 } });
+    const silent = Array.from({ length: 1200 }, () =>
+      connect({ port, host: '127.0.0.1', localAddress: '127.0.0.7' }).on('error', () => {}),
+    );
+    await Promise.all(
+      silent.map(
+        (socket) => new Promise((resolve) => socket.once('connect', resolve).once('close', resolve)),
+      ),
+    );
+    const client = await Client.open(port, { from: '127.0.0.8' });
+    expect((await client.send(LISTEN).next())?.type).toBe('listening');
+    for (const socket of silent) socket.destroy();
+  });
+
+  it('forty connections of an address, and any number over a trusted proxy', async () => {
+    const { port } = await start({ trustedProxies: ['127.0.0.9'] });
+    const served = async (localAddress: string) => {
+      const answers = Array.from({ length: 60 }, async () => {
+        const socket = connect({ port, host: '127.0.0.1', localAddress }).on('error', () => {});
+        socket.write('GET /health HTTP/1.1\r\nHost: relay\r\n\r\n');
+        const first = await new Promise((resolve) => socket.once('data', resolve).once('close', resolve));
+        return { socket, isServed: String(first).startsWith('HTTP/1.1 200') };
+      });
+      const all = await Promise.all(answers);
+      for (const { socket } of all) socket.destroy();
+      return all.filter(({ isServed }) => isServed).length;
+    };
+    expect(await served('127.0.0.10')).toBe(40);
+    expect(await served('127.0.0.9')).toBe(60);
+  });
+
   it('ten wrong codes of an address, over new sockets', async () => {
     const { port } = await start();
     const got = [];
