@@ -1,0 +1,25 @@
+import type { Socket } from 'node:net';
+import { AddressCount } from './address-limits';
+import { createClientAddress, createProxyTest, type TrustedProxies, toLimitKey } from './client-address';
+import type { Limits } from './limits';
+
+/** Lets a connection in, or destroys it. */
+export type Gate = (connection: Socket) => void;
+
+/** Most that connect become sockets at once. Those of one address that never do must not shut out all others. */
+export function createGate(trustedProxies: TrustedProxies | undefined, limits: Limits): Gate {
+  const clientAddress = createClientAddress(trustedProxies);
+  const isProxy = createProxyTest(trustedProxies);
+  const connections = new AddressCount();
+  return (connection) => {
+    if (isProxy(connection)) return;
+    const address = toLimitKey(clientAddress({ socket: connection, headers: {} }));
+    // As many again as may stay, so that those too many are told why.
+    if (connections.of(address) >= 2 * limits.socketsPerAddress) {
+      connection.destroy();
+      return;
+    }
+    connections.add(address);
+    connection.on('close', () => connections.remove(address));
+  };
+}
