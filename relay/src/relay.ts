@@ -44,6 +44,7 @@ export interface Relay {
    * Says `draining` to all who come, and closes when the last session has ended.
    *
    * @param graceMs after how many milliseconds it ends the sessions that are left; default 60,000
+   * @throws TypeError where that is no number, or a negative one
    */
   drain(graceMs?: number): Promise<void>;
   /** Ends everything now. */
@@ -133,37 +134,48 @@ export function createRelay(options: RelayOptions = {}): Relay {
     sockets.sweep();
   }
 
-  let running: RelayServer | undefined;
+  let server: RelayServer | undefined;
+  let closed: Promise<void> | undefined;
+
+  function close(): Promise<void> {
+    closed ??= shut();
+    return closed;
+  }
+
+  async function shut(): Promise<void> {
+    perform(room.shut(now()));
+    await server?.close();
+    await fleet?.close();
+    if (server !== undefined) log('stopped', 'closed');
+  }
+
   return {
     app,
     async listen(port, host) {
-      if (running !== undefined) throw new Error('This relay listens already, or has closed.');
-      await fleet?.start();
-      const server = new RelayServer(app, limits.sockets + 2 * SPARE_SOCKETS, sweep, gate);
-      const address = await server.listen(port, host).catch(async (error) => {
+      if (server !== undefined || closed !== undefined)
+        throw new Error('This relay listens already, or has closed.');
+      server = new RelayServer(app, limits.sockets + 2 * SPARE_SOCKETS, sweep, gate);
+      try {
+        await fleet?.start();
+        const address = await server.listen(port, host);
+        log('started', 'ready');
+        return address;
+      } catch (error) {
         await fleet?.close();
+        server = undefined;
         throw error;
-      });
-      running = server;
-      log('started', 'ready');
-      return address;
+      }
     },
     async drain(graceMs = 60_000) {
+      if (!(graceMs >= 0)) throw new TypeError('graceMs is a number of milliseconds, 0 or more.');
       if (!room.isDraining) log('draining', 'started');
       perform(room.drain());
       const untilMs = now() + graceMs;
-      while (running !== undefined && room.isBusy && now() < untilMs) {
+      while (closed === undefined && server !== undefined && room.isBusy && now() < untilMs) {
         await new Promise((resolve) => setTimeout(resolve, Math.min(50, graceMs)));
       }
-      await this.close();
+      await close();
     },
-    async close() {
-      perform(room.shut(now()));
-      if (running?.isOpen === true) {
-        await running.close();
-        await fleet?.close();
-        log('stopped', 'closed');
-      }
-    },
+    close,
   };
 }

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ensureBuilt } from '../support/built';
 import { findRuntime } from '../support/runtimes';
@@ -66,6 +67,14 @@ describe.each(['node', 'bun'])('amesh-relay on %s', (runtime) => {
         await client.end();
       }
       expect(got).toEqual([...Array(10).fill('listening'), 'error']);
+    });
+
+    it('leaves a WebSocket open for longer than a connection may take to become one', async () => {
+      const { port } = await start(command);
+      const [t, c] = await pair(port);
+      await sleep(5500);
+      t.send({ type: 'msg', body: 'still here' });
+      expect(await c.next()).toEqual({ type: 'msg', body: 'still here' });
     });
 
     it('on SIGTERM lets the session end, says draining to newcomers, and exits with 0', async () => {

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
+import { createRelay } from '@authmesh/relay';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Client, metric, pair, startRelay, type TestRelay } from './client';
 
@@ -12,6 +13,17 @@ afterEach(async () => {
   await running?.relay.close();
   running = undefined;
 });
+
+const UPGRADE = `Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${'A'.repeat(22)}==\r\n\r\n`;
+
+/** A WebSocket whose bytes are ours to choose. */
+async function upgradeByHand(port: number): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1').setNoDelay();
+  socket.on('error', () => {});
+  socket.write(`GET /ws HTTP/1.1\r\n${UPGRADE}`);
+  await once(socket, 'data');
+  return socket.resume();
+}
 
 const LISTEN = { type: 'listen', v: 1 };
 const error = (code: string) => ({ type: 'error', code });
@@ -117,6 +129,30 @@ describe('hostile frames', () => {
     expect(await metric(port, 'amesh_relay_sockets')).toBe(0);
   });
 
+  it('a message in many fragments is cut: each would hold on to what came with it', async () => {
+    const { port } = await start();
+    const client = await Client.open(port);
+    for (let i = 0; i < 33; i++) client.socket.send('a', { fin: false });
+    expect(await client.closed).toBe(1008);
+    const some = await Client.open(port);
+    for (const part of ['{"type":', '"listen",']) some.socket.send(part, { fin: false });
+    expect(await some.send('"v":1}').next()).toMatchObject({ type: 'listening' });
+  });
+
+  it('a frame in thousands of pieces is cut: each takes more than its byte', async () => {
+    const { port } = await start();
+    const socket = await upgradeByHand(port);
+    const isClosed = new Promise((resolve) => socket.on('close', () => resolve(true)));
+    socket.write(Buffer.from('81ff000000000000ea6000000000', 'hex')); // a text frame of 60,000 bytes
+    let sent = 0;
+    for (; sent < 59_999 && !socket.destroyed; sent++) {
+      socket.write('a');
+      await new Promise((resolve) => setImmediate(resolve)); // so that it travels alone
+    }
+    expect(await isClosed).toBe(true);
+    expect(sent).toBeLessThan(59_999);
+  });
+
   it('what is said after the error is not heard', async () => {
     const { port } = await start();
     const client = (await Client.open(port)).send('x').send(LISTEN).send(LISTEN);
@@ -160,11 +196,18 @@ describe('upgrades', () => {
     expect(String(failure)).toContain('404');
   });
 
-  it('to something else do not hold a connection for ever', async () => {
-    const { port } = await start();
-    const socket = connect(port, '127.0.0.1');
-    socket.write('GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n');
-    await once(socket.resume(), 'close');
+  it.concurrent.each([
+    ['to something else', 'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n'],
+    ['that are refused', `GET /other HTTP/1.1\r\n${UPGRADE}`],
+    ['that never end', 'GET /ws HTTP/1.1\r\n'],
+  ])('%s do not hold a connection for ever, whatever else is said', async (_, request) => {
+    const { port, relay } = await startRelay();
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true }, () => socket.write(request));
+    const more = setInterval(() => socket.write('a'), 500);
+    socket.on('error', () => {});
+    await new Promise((resolve) => socket.resume().on('close', resolve));
+    clearInterval(more);
+    await relay.close();
   });
 });
 
@@ -332,6 +375,39 @@ describe('a forged X-Forwarded-For', () => {
   });
 });
 
+describe('an end', () => {
+  it('that is asked for twice is one, and both hear of it', async () => {
+    const { port, relay, log } = await start();
+    const client = await Client.open(port);
+    client.socket.pause(); // so that it takes its time
+    const ended: string[] = [];
+    const first = relay.close().then(() => ended.push('first'));
+    await relay.close().then(() => ended.push('second'));
+    expect(ended).toEqual(['first', 'second']);
+    await first;
+    expect(log.filter(({ event }) => event === 'stopped')).toHaveLength(1);
+    client.socket.resume();
+  });
+
+  it('that comes before the start has ended leaves nothing that listens', async () => {
+    const relay = createRelay();
+    const listening = relay.listen(0, '127.0.0.1');
+    await relay.close();
+    const address = await listening.catch(() => undefined);
+    if (address !== undefined) await expect(Client.open(address.port)).rejects.toThrow('ECONNREFUSED');
+    await expect(relay.listen(0, '127.0.0.1')).rejects.toThrow('This relay listens already, or has closed.');
+  });
+
+  it('a port that is taken leaves it free to take another', async () => {
+    const { port } = await start();
+    const relay = createRelay();
+    await expect(relay.listen(port, '127.0.0.1')).rejects.toThrow('EADDRINUSE');
+    const other = await relay.listen(0, '127.0.0.1');
+    await (await Client.open(other.port)).listen();
+    await relay.close();
+  });
+});
+
 describe('drain', () => {
   it('says draining to newcomers, lets the session end, and closes', async () => {
     const { port, relay } = await start();
@@ -346,6 +422,12 @@ describe('drain', () => {
     c.send({ type: 'bye' });
     await drained;
     await expect(Client.open(port)).rejects.toThrow('ECONNREFUSED');
+  });
+
+  it.each([-1, Number.NaN, 'SIGTERM'])('takes no %j for a time', async (graceMs) => {
+    const { relay, port } = await start();
+    await expect(relay.drain(graceMs as number)).rejects.toThrow(TypeError);
+    await (await Client.open(port)).listen();
   });
 
   it('ends the sessions that are left after the time given', async () => {
