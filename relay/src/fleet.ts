@@ -24,7 +24,7 @@ export class Fleet<P> {
   readonly #options: FleetOptions<P>;
   #link: RedisLink | undefined;
   #running: Promise<void> | undefined;
-  readonly #closed = new AbortController();
+  #closed = new AbortController();
 
   constructor(options: FleetOptions<P>) {
     this.#options = options;
@@ -35,11 +35,12 @@ export class Fleet<P> {
   }
 
   /**
-   * Resolves when Redis is there, or after a few seconds without it.
+   * Resolves when Redis is there, after a few seconds without it, or when it is closed meanwhile.
    *
    * @throws Error where ioredis is not installed
    */
   async start(): Promise<void> {
+    this.#closed = new AbortController();
     const connect = await loadConnect(this.#options.redis);
     let connected = () => {};
     const first = new Promise<void>((resolve) => {
@@ -47,7 +48,7 @@ export class Fleet<P> {
     });
     this.#running = this.#run(connect, connected);
     const waited = new AbortController();
-    await Promise.race([first, sleep(START_MS, undefined, waited)]);
+    await Promise.race([first, this.#running, sleep(START_MS, undefined, waited)]);
     waited.abort();
   }
 
@@ -61,7 +62,6 @@ export class Fleet<P> {
 
   async close(): Promise<void> {
     this.#closed.abort();
-    await this.#link?.close();
     await this.#running;
   }
 
@@ -69,6 +69,7 @@ export class Fleet<P> {
     const { room, log, perform, now, limits } = this.#options;
     const options: LinkOptions = {
       connect,
+      closed: this.#closed.signal,
       limits,
       restingCodes: () => room.restingCodes(now()),
       instances: () => room.instances,

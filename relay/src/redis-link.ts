@@ -31,6 +31,8 @@ const BATCH = 500;
 /** What a link is told to do beside what is asked of it. */
 export interface LinkOptions {
   readonly connect: Connect;
+  /** Aborts when it is to close, whatever it is at. */
+  readonly closed: AbortSignal;
   readonly limits: Limits;
   /** Codes to be kept from the others. */
   readonly restingCodes: () => Iterable<RestingCode>;
@@ -73,6 +75,7 @@ export class RedisLink {
       };
     });
     [this.#commands, this.#listener] = [options.connect(), options.connect()];
+    options.closed.addEventListener('abort', () => void this.#close(), { signal: this.#over.signal });
     for (const connection of [this.#commands, this.#listener]) {
       connection.on('error', (error) => {
         this.#complaint ??= reasonOf(error);
@@ -173,7 +176,7 @@ export class RedisLink {
   }
 
   /** Ends it when all that was sent has got its answer. */
-  async close(): Promise<void> {
+  async #close(): Promise<void> {
     this.#isClosing = true; // no sign of life after the last
     if (!this.isOver) await this.#within(this.#commands.del(keys.instance(this.instance))).catch(() => {});
     this.#lose('closed');

@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createRelay } from '@authmesh/relay';
 import { Redis } from 'ioredis';
 import { beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { ensureBuilt } from '../support/built';
@@ -26,8 +28,12 @@ async function within<T>(promise: Promise<T>, ms = TEN_SECONDS): Promise<T> {
 }
 
 const readiness = async (port: number) => (await fetch(`http://127.0.0.1:${port}/ready`)).status;
-const untilReady = (port: number, status = 200) =>
-  expect.poll(() => readiness(port), { timeout: TEN_SECONDS, interval: 50 }).toBe(status);
+async function untilReady(port: number): Promise<void> {
+  const ready = async () => {
+    while ((await readiness(port)) !== 200) await sleep(50);
+  };
+  await within(ready());
+}
 
 async function answerTo(port: number, frame: object) {
   const client = await Client.open(port);
@@ -42,6 +48,13 @@ async function pairAcross(a: number, b: number): Promise<[Client, Client, string
   c.join(code);
   expect(await Promise.all([t.next(), c.next()])).toEqual([{ type: 'peer' }, { type: 'peer' }]);
   return [t, c, code];
+}
+
+/** A connection of the test's own. */
+function open(url: string, { onTestFinished }: TestContext): Redis {
+  const client = new Redis(url);
+  onTestFinished(() => client.disconnect());
+  return client;
 }
 
 /** A Redis for one test, and what runs with it. */
@@ -125,7 +138,7 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
       const open = await waiting.listen();
       const waiter = await Client.open(b.port);
       waiter.send({ type: 'wait', v: 1, box: 'a-mailbox-of-its-own' });
-      await expect.poll(() => metric(b.port, 'amesh_relay_sessions{state="mailbox"}')).toBe(1);
+      await test.expect.poll(() => metric(b.port, 'amesh_relay_sessions{state="mailbox"}')).toBe(1);
 
       const waits = [t.next(), c.next(), waiting.next(), waiter.next()];
       if (how === 'killed') await redis.stop();
@@ -230,6 +243,40 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
     const [a] = await startTwo();
     expect(a.log[0]).toMatchObject({ event: 'redis', outcome: 'away', reason: 'OOM' });
     expect(await answerTo(a.port, { type: 'listen', v: 1 })).toEqual(error('unavailable'));
+  });
+
+  it('a shutdown while Redis is coming back ends all the same', async (test) => {
+    const { redis, startTwo } = await stage(test);
+    const [a, b] = await startTwo();
+    const client = open(redis.url, test);
+    await client.flushall();
+    // It has lost its memory, and all wait for 2 seconds.
+    await test.expect.poll(() => client.exists('amesh:relay:epoch'), { interval: 20 }).toBe(1);
+    await within(Promise.all([a.relay.close(), b.relay.drain(0)]));
+  });
+
+  it('a shutdown while it starts: nothing is left, and nothing listens', async (test) => {
+    const { redis } = await stage(test);
+    const relay = createRelay({ redis: redis.url });
+    const listening = relay.listen(0, '127.0.0.1');
+    const client = open(redis.url, test);
+    await test.expect.poll(() => client.exists('amesh:relay:epoch'), { interval: 20 }).toBe(1);
+    await within(Promise.all([relay.close(), expect(listening).rejects.toThrow('This relay has closed.')]));
+    const connections = async () =>
+      String(await client.client('LIST'))
+        .trim()
+        .split('\n');
+    await test.expect.poll(connections).toHaveLength(1);
+  });
+
+  it('a port that is taken leaves it free to take another', async (test) => {
+    const { redis, startTwo } = await stage(test);
+    const [a] = await startTwo();
+    const relay = createRelay({ redis: redis.url });
+    await expect(relay.listen(a.port, '127.0.0.1')).rejects.toThrow('EADDRINUSE');
+    const { port } = await relay.listen(0, '127.0.0.1');
+    await untilReady(port);
+    await relay.close();
   });
 
   it('a shutdown while Redis hangs ends all the same', async (test) => {
