@@ -6,7 +6,9 @@ import { objectOf, useMachines } from './amesh';
 const createMachine = useMachines();
 
 describe.concurrent('amesh relay', () => {
-  it.concurrent('serves in the foreground, needs no identity, and ends at Ctrl+C once sessions have', async () => {
+  it.concurrent('serves in the foreground, needs no identity, and ends at Ctrl+C once sessions have', async ({
+    expect,
+  }) => {
     const command = new Command(await createMachine(), ['relay', '--port', '0', '--bind', '127.0.0.1']);
     const port = Number(await command.until(/listening on 127\.0\.0\.1:(\d+), path \/ws/));
     const [listener, joiner] = await pair(port);
