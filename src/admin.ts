@@ -1,6 +1,6 @@
 export { type GrantOptions, issueGrant, issueProvision, type ProvisionOptions } from './bootstrap/issue';
-export { waitForRegistration } from './bootstrap/mailbox';
-export { takeRegistration, UNASKED } from './bootstrap/registration';
+export { type WaitOptions, waitForRegistration } from './bootstrap/mailbox';
+export { type Answered, takeRegistration, UNASKED } from './bootstrap/registration';
 export { isLoopback, parseHosts, portOf } from './core/authority';
 export type { KeyBackend, KeyContext } from './keys/backend';
 export { BACKENDS, findBackend } from './keys/backends';
@@ -44,14 +44,19 @@ export { closeGrant, findGrant, grantedDevices, revokeGrant } from './trust/gran
 export { type Env, homeDir } from './trust/home';
 export { type DeviceIdentity, readIdentity } from './trust/identity';
 export { type Inspected, inspectTrust } from './trust/inspect';
+export type { LastSeenRecord } from './trust/last-seen';
 export { cleanName } from './trust/names';
 export { readOwnerKey } from './trust/owner-key';
+export type { Seen } from './trust/seen';
 export {
+  type Aside,
   type CreateIdentityOptions,
   createIdentity,
+  type Published,
   type ResetOptions,
   readOlderList,
   resetTrust,
 } from './trust/setup';
 export { cancelToken, findIssued, pendingTokens } from './trust/tokens';
 export { fromTrustLine, type TrustLine, toTrustLine } from './trust/trust-line';
+export type { ListContent, OpenedList, Owner, TrustPlace, TrustStore } from './trust/trust-store';

@@ -34,6 +34,7 @@ import { Sightings } from './trust/sightings';
 import { toAllowList } from './trust/to-allow-list';
 import type { TrustStore } from './trust/trust-store';
 
+/** Where an instance has its identity, its list and its nonces. Every option may be left out; a wrong one is a TypeError. */
 export interface AmeshOptions {
   /** The folder of the identity; default AUTH_MESH_DIR, then ~/.amesh. */
   readonly dir?: string | undefined;

@@ -22,9 +22,20 @@ export function createVerifier(options: ServerOptions = {}, env: unknown = proce
   return toVerifierSource(options)(env);
 }
 
-export { AmeshNonces, DurableNonceStore } from './adapters/workers/durable-nonces';
+export {
+  AmeshNonces,
+  DurableNonceStore,
+  type DurableObjectNamespace,
+  type DurableObjectState,
+} from './adapters/workers/durable-nonces';
 export type { AuthenticatedRequest, HandlerResult } from './adapters/workers/handler';
-export type { WithAmesh, WorkerModule } from './adapters/workers/with-amesh';
+export type {
+  ExecutionContext,
+  ProtectedModule,
+  WithAmesh,
+  WorkerModule,
+} from './adapters/workers/with-amesh';
 export { streamUnverifiedBody } from './core/verify-options';
+export type { KvNamespace } from './storage/kv';
 export type { ServerOptions, ServerSettings } from './verifier-source';
 export type { WorkerOptions } from './worker';

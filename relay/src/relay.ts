@@ -15,6 +15,7 @@ import { Room } from './room';
 import { RelayServer } from './server';
 import { Sockets } from './sockets';
 
+/** How a relay counts, and whom it tells. Every option may be left out; a wrong one is a TypeError. */
 export interface RelayOptions {
   /** Whose X-Forwarded-For is believed: a number of proxies, 1 to 10, or networks; default: nobody's. */
   readonly trustedProxies?: TrustedProxies | undefined;
@@ -29,6 +30,7 @@ export interface RelayOptions {
   readonly log?: ((entry: RelayLogEntry) => void) | undefined;
 }
 
+/** A relay that listens once it is told to. */
 export interface Relay {
   /** `GET /ws`, `/health`, `/ready` and `/metrics`; to be mounted or called in tests. Sockets need {@link listen}. */
   readonly app: Hono<RelayEnv>;

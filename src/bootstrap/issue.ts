@@ -11,6 +11,7 @@ import { isNamePattern } from './names';
 import { signToken } from './sign-token';
 import { TOKEN_LIMITS } from './token';
 
+/** For which machine a token is, and for how long it may be taken. */
 export interface ProvisionOptions {
   /** What the machine is to be called; cleaned, at most 64 code points. */
   readonly friendlyName: string;
@@ -57,6 +58,7 @@ export async function issueProvision(
   return { token, entry };
 }
 
+/** How many callers may come by a grant, what they may be called, and how long they stay. */
 export interface GrantOptions {
   /** What callers may be called; one `*` in it stands for anything. */
   readonly names: string;

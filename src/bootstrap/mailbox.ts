@@ -28,6 +28,7 @@ export async function postRegistration(relay: string, secret: string, text: stri
   }
 }
 
+/** Where to wait for a machine that takes a token, and until when. */
 export interface WaitOptions {
   readonly relay: string;
   readonly secret: string;

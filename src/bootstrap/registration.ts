@@ -24,6 +24,7 @@ export interface Answered {
   readonly authority: string;
 }
 
+/** Of a registration that answers no request, but lay in a mailbox. */
 export const UNASKED: Answered = Object.freeze({ nonce: '', authority: '' });
 
 interface Statement extends Answered {

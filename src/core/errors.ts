@@ -20,7 +20,7 @@ export class AmeshError extends Error {
    * @param detail replaces the general cause by a more precise one
    * @param options `fix` replaces the general fix; `cause` as for any Error
    */
-  constructor(code: AmeshCode, detail?: string, options: { fix?: string; cause?: unknown } = {}) {
+  constructor(code: AmeshCode, detail?: string, options: { fix?: string | undefined; cause?: unknown } = {}) {
     const facts = CODES[code] ?? { cause: code, fix: 'See docs/errors.md.' }; // a code of another version, or place
     const fix = options.fix ?? facts.fix;
     super(`${detail ?? facts.cause} ${fix}`, 'cause' in options ? { cause: options.cause } : undefined);

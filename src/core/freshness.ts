@@ -3,6 +3,7 @@ import { Fault } from './fault';
 /** How far the clocks of a target's instances may differ: what a nonce is kept beyond the last moment it could count. */
 const INSTANCE_SKEW_MS = 10_000;
 
+/** The settings of a verifier by which time is judged, with their defaults filled in. */
 export interface FreshnessOptions {
   readonly clockSkewSeconds: number;
   readonly nonceWindowSeconds: number;

@@ -14,6 +14,7 @@ export type { ClientRejection } from './client/refusal';
 export { type AmeshCode, CODES, type RejectCode } from './codes';
 export type { CryptoProvider, MaybePromise, PrivateJwk, PublicKey, Sha256, Signer } from './crypto/provider';
 export { fromBase64Url, toBase64Url } from './encoding';
+export type { Enroller, EnrolmentRequest } from './enrolment';
 export {
   AllowListIntegrityError,
   AmeshError,
@@ -23,12 +24,16 @@ export {
   NonceStoreUnavailableError,
   RedirectRefusedError,
 } from './errors';
+export type { FreshnessOptions } from './freshness';
 export { InMemoryNonceStore, type InMemoryNonceStoreOptions, type NonceStore } from './nonce-memory';
 export type { RefusalMessage } from './refusal';
 export type { Rejection } from './rejection';
 export { type SignatureFormat, type SignOptions, signRequest } from './sign';
+export type { BodyStream } from './stream-body';
 export {
+  type Acceptance,
   type Accepted,
+  type AnswerHeaders,
   createVerifier,
   type Refused,
   type Verifier,

@@ -24,13 +24,14 @@ export interface NonceStore {
   readonly startedAt?: number | undefined;
 }
 
+/** How much a memory store holds. */
 export interface InMemoryNonceStoreOptions {
   /** The most live nonces it holds, 2 to 10,000,000; default 1,000,000, which take some 50 MB. */
-  readonly capacity?: number;
+  readonly capacity?: number | undefined;
   /** Unix seconds; default: now, rounded down. For tests under a fixed clock. */
-  readonly startedAt?: number;
+  readonly startedAt?: number | undefined;
   /** The clock, Unix milliseconds; default `Date.now`. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 /** Nonces of one span of time. It is dropped as a whole, so that nothing ever scans a million entries. */

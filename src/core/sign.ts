@@ -14,6 +14,7 @@ import { collect, fieldValue, type RequestView, toRequestView } from './view';
 /** How a signature travels: `Authorization: AuthMesh …`, or `Signature-Input` and `Signature`. */
 export type SignatureFormat = 'authmesh' | 'rfc9421';
 
+/** How one request is signed. Every option may be left out; a wrong one is a TypeError. */
 export interface SignOptions {
   /** Default `authmesh`; a request with an `Authorization` of its own is signed as `rfc9421` whatever this says. */
   readonly format?: SignatureFormat | undefined;

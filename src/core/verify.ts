@@ -24,6 +24,7 @@ import { type BodyStream, streamBody } from './stream-body';
 import { readVerifyOptions, type VerifyOptions, type VerifySettings } from './verify-options';
 import { fieldValue, type RequestView, toRequestView } from './view';
 
+/** How a verifier of your own verifies: as `verify()` does, with a list that you bring. */
 export interface VerifierOptions extends VerifyOptions {
   /** Whom to trust: a source that is asked on every request, or plain values. */
   readonly allowList: AllowListSource | Parameters<typeof createAllowList>[0];
@@ -84,11 +85,13 @@ export interface Refused {
   readonly bodyUnread: boolean;
 }
 
+/** What a framework knows of one request besides. */
 export interface VerifyCall {
   /** Overrides the option of the same name for one request, where a framework decides it by the peer's address. */
   readonly trustForwardedHost?: boolean | undefined;
 }
 
+/** Lets requests through, or says why not. Made once, and asked for each request. */
 export interface Verifier {
   /**
    * Verifies one request by the checks of docs/protocol.md, in their order. Never throws for anything that a

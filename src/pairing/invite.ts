@@ -19,6 +19,7 @@ export interface ControllerPerson {
   confirm(verificationCode: string, peer: Peer, signal: AbortSignal): Promise<boolean>;
 }
 
+/** One attempt of a controller to be paired with the target that shows a code. */
 export interface InviteOptions {
   readonly device: Device;
   /** `ws://` or `wss://`. */

@@ -30,6 +30,7 @@ export interface TargetPerson {
   verified(verificationCode: string): void;
 }
 
+/** One attempt of a target to be paired with a controller. */
 export interface ListenOptions {
   readonly device: Device;
   /** `ws://` or `wss://`. */
@@ -43,6 +44,7 @@ export interface ListenOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What has come of it. */
 export interface ListenResult {
   /** The controller, as it stands in the allow list now. */
   readonly controller: DeviceEntry;

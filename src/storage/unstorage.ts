@@ -9,6 +9,7 @@ export interface UnstorageLike {
   getMount?(key: string): { readonly base: string; readonly driver: UnstorageDriver };
 }
 
+/** A driver of unstorage, as far as it is looked at: its name tells whether it can compare and write in one step. */
 export interface UnstorageDriver {
   readonly name?: string | undefined;
   readonly options?: unknown;

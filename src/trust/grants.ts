@@ -11,6 +11,7 @@ export interface Enrollee {
   readonly friendlyName: string;
 }
 
+/** A grant that this device has given and still remembers. */
 export function findGrant(document: AllowListDocument, id: string): Grant | undefined {
   return document.grants.find((grant) => grant.id === id);
 }

@@ -25,6 +25,7 @@ const NOWHERE: DocumentStore = { read: async () => null, swap: async () => true 
 /** The lock under which identities are made and lists are started anew. */
 const SETUP = 'setup';
 
+/** What a new identity is like. */
 export interface CreateIdentityOptions {
   /** How others will call this machine; cleaned, at most 64 code points. */
   readonly friendlyName: string;
@@ -42,6 +43,7 @@ export interface Aside {
   readonly movedTo: string | null;
 }
 
+/** Where a new list has gone. */
 export interface Published {
   /** Whether the list lies in the store of AMESH_STORE_URL now. */
   readonly published: boolean;
@@ -112,6 +114,7 @@ export async function createIdentity(
   });
 }
 
+/** What becomes of a list that is reset. */
 export interface ResetOptions {
   /** Goes on from the list that lies there, which is an older one than was seen; default: from an empty one. */
   readonly keep?: boolean | undefined;

@@ -13,6 +13,7 @@ import { followRedirect, isRedirect } from './redirect';
 import { type ClientRejection, explainRefusal, refusalOf } from './refusal';
 import { discard, send } from './send';
 
+/** Whose key a client signs with, and how. All but the signer may be left out; a wrong option is a TypeError. */
 export interface ClientOptions {
   /** Whose key signs: a signer, or a function that opens it at the first request; it is asked once. */
   readonly signer: Signer | (() => MaybePromise<Signer>);
@@ -46,6 +47,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof ClientOptions>([
   'now',
 ]);
 
+/** What signs and sends. */
 export interface Client {
   /**
    * `fetch`, signing. Every option passes through; streams are buffered to `maxBodyBytes`; a `Host` or

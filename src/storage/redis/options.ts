@@ -2,6 +2,7 @@ import { assertOptionNames } from '../../core/verify-options';
 import { type IoRedis, isIoRedis } from './client';
 import { type RedisSource, type RedisSourceOptions, readRedisSource } from './source';
 
+/** Which Redis remembers nonces, and how long a request waits for it. Exactly one of `url`, `cluster`, `redis` and `client`. */
 export interface RedisNonceStoreOptions extends RedisSourceOptions {
   /** How long a request waits for Redis before it is refused with 503. Milliseconds, 10 to 10,000; default 250. */
   readonly timeoutMs?: number | undefined;

@@ -10,6 +10,7 @@ export type RedisSource =
 /** A node of a Redis Cluster to begin with. */
 export type ClusterNode = string | { readonly host: string; readonly port: number };
 
+/** Which Redis: exactly one of these. */
 export interface RedisSourceOptions {
   /** `redis://` or `rediss://` (TLS), with user, password and number of the database where need be. */
   readonly url?: string | undefined;
