@@ -41,7 +41,7 @@ export const CODES = Object.freeze({
     421,
     'wrong_host',
     'The request is for a host that this machine does not answer to.',
-    'If it is ours: amesh config hosts HOST',
+    'If it is ours: amesh config hosts',
   ),
   wrong_target: refusal(
     401,

@@ -58,7 +58,7 @@ describe('a refusal by an amesh server', () => {
     const response = await client.fetch(strict.origin);
     expect([response.status, await response.json()]).toEqual([421, { error: 'wrong_host' }]);
     expect(told).toMatchObject([
-      { code: 'wrong_host', fix: `On the server, run: amesh config hosts ${strict.authority}` },
+      { code: 'wrong_host', fix: `On the server, run: amesh config hosts --add ${strict.authority}` },
     ]);
   });
 
@@ -123,7 +123,7 @@ describe('DEBUG=amesh', () => {
       .split('\n')
       .find((text) => text.includes(' from '));
     expect(line).toBe(
-      `amesh: 421 wrong_host from ${strict.origin}/path: The server does not answer to this host. On the server, run: amesh config hosts ${strict.authority}`,
+      `amesh: 421 wrong_host from ${strict.origin}/path: The server does not answer to this host. On the server, run: amesh config hosts --add ${strict.authority}`,
     );
     expect(printed()).not.toContain('secret');
   });
