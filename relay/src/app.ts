@@ -4,6 +4,7 @@ import { Hono } from 'hono';
 import type { WebSocket } from 'ws';
 import { type ClientAddress, toLimitKey } from './client-address';
 
+/** What a handler of {@link Relay.app} finds in its context: the request as Node has it. */
 export interface RelayEnv {
   Bindings: { incoming: IncomingMessage };
 }
