@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import { createIdentity, openDevice } from '@authmesh/sdk/admin';
-import type { AmeshCode, Rejection } from '@authmesh/sdk/core';
+import type { AmeshCode, AmeshError, Rejection } from '@authmesh/sdk/core';
 import express from 'express';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { assertTimely } from '../../src/bootstrap/read-token';
+import type { Token } from '../../src/bootstrap/token';
 import { listen } from '../support/listen';
 import {
   forge,
@@ -297,5 +299,26 @@ describe('a token that is wrong', () => {
     expect(said).toHaveLength(1);
     expect((await (await openDevice(dir, {})).trust.read()).devices).toEqual([]);
     expect(await readdir(dir)).not.toContain('replaced');
+  });
+});
+
+describe('the times of a token', () => {
+  const token = (iat: number, exp: number) => ({ kind: 'provision', claims: { iat, exp } }) as Token;
+  const codeAt = (nowSeconds: number, iat = 10_000, exp = iat + 86_400) => {
+    try {
+      assertTimely(token(iat, exp), nowSeconds);
+      return 'taken';
+    } catch (error) {
+      return (error as AmeshError).code;
+    }
+  };
+
+  it('count to the second', () => {
+    expect(codeAt(10_000 + 86_399)).toBe('taken');
+    expect(codeAt(10_000 + 86_400)).toBe('token_expired');
+    expect(codeAt(10_000 - 60)).toBe('taken');
+    expect(codeAt(10_000 - 61)).toBe('token_not_yet_valid');
+    expect(codeAt(10_000, 10_000, 96_401)).toBe('token_lifetime_too_long');
+    expect(codeAt(10_000, 10_000, 10_000)).toBe('token_lifetime_too_long');
   });
 });
