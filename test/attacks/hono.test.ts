@@ -53,6 +53,44 @@ describe('method override by a header that nobody has signed', () => {
   });
 });
 
+describe('dot segments, which the server takes out before it routes', () => {
+  afterAll(() => server.close());
+  beforeAll(() =>
+    serve((app) => app.all('/admin', verify({ amesh: machines.target }), (c) => c.text(c.req.url))),
+  );
+
+  const send = async (signedTarget: string, sentTarget: string, authority = server.authority) => {
+    const { headers } = await signedRaw(machines.signer, server.authority, { target: signedTarget });
+    const sent = headers.map((line) => (line.startsWith('Host: ') ? `Host: ${authority}` : line));
+    return exchange(server.port, head(`GET ${sentTarget} HTTP/1.1`, sent));
+  };
+
+  it.each([
+    '/users/../admin',
+    '/users/%2e%2E/admin',
+    '/./admin',
+    '/users/x/.././../admin',
+    '/users/..//..//admin',
+  ])('%s leads nowhere but to what was signed', async (target) => {
+    expect((await send(target, target)).status).toBe(401);
+    expect(codes()).toEqual(['invalid_signature']);
+    expect((await send('/users', target)).status).toBe(401);
+  });
+
+  it('lead to what was signed', async () => {
+    expect((await send('/admin', '/users/../admin')).body).toBe(`${server.origin}/admin`);
+    expect((await send('/admin?x=/../y', '/admin?x=/../y')).body).toBe(`${server.origin}/admin?x=/../y`);
+    expect((await send('/admin?x="/../', '/admin?x="/../')).status).toBe(200);
+  });
+
+  it.each(['http://evil.example/../admin', '/users/../admin#x', '*/../admin'])(
+    '%s is refused',
+    async (target) => {
+      expect((await send('/admin', target)).status).toBe(400);
+    },
+  );
+});
+
 describe('bytes before the signed ones, read while a nonce store in the network is asked', () => {
   afterAll(() => server.close());
   let read: string[];

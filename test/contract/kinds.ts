@@ -43,6 +43,7 @@ export const kinds = {
     name: 'Hono on node',
     runtime: 'node',
     start: () => listen(getRequestListener(honoApp(new Subject()).fetch)),
+    removesDotSegments: true,
   },
   honoBun: on('bun', 'hono', { removesDotSegments: true }),
   honoDeno: on('deno', 'hono'),

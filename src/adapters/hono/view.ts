@@ -20,7 +20,8 @@ export function incomingOf(c: Context): NodeRequest | undefined {
 
 /**
  * A Hono request as a view. On Node line and headers are those of the transport, since a `Request` has them normalised;
- * on other runtimes the `Request` is all there is.
+ * on other runtimes the `Request` is all there is. Dot segments the server on Node takes out before it routes, and
+ * what counts is where it routes to.
  */
 export function honoView(c: Context): RequestView {
   const incoming = incomingOf(c);
@@ -30,7 +31,8 @@ export function honoView(c: Context): RequestView {
   const { method } = c.req;
   if (known?.method === method) return known;
   const sent = incoming === undefined ? toRequestView(c.req.raw) : nodeView(incoming, c.env.outgoing);
-  const transport = sent.method === method ? sent : { ...sent, method };
+  const target = DOT_SEGMENT.test(sent.target) ? toRequestView(c.req.raw).target : sent.target;
+  const transport = sent.method === method && sent.target === target ? sent : { ...sent, method, target };
   const { body } = transport;
   const view = typeof body === 'function' ? { ...transport, body: bodySource(c, incoming, body) } : transport;
   views.set(key, view);
@@ -56,6 +58,8 @@ export function giveStream(c: Context, view: RequestView, stream: ReadableStream
   c.req.raw = toStreamingRequest(c.req.raw, stream);
   shareClaims(view, honoView(c)); // whoever verifies it again reads, and checks, what comes through the gate
 }
+
+const DOT_SEGMENT = /^\/(?:[^?]*\/)?(?:\.|%2e){1,2}(?:[/?]|$)/i;
 
 function bodySource(c: Context, incoming: NodeRequest | undefined, readTransport: ReadBody): ReadBody {
   return async (limitBytes) => {
