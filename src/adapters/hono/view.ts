@@ -30,9 +30,9 @@ export function honoView(c: Context): RequestView {
   // The method is the router's: middleware can have set another one, by a header that nobody has signed.
   const { method } = c.req;
   if (known?.method === method) return known;
-  const sent = incoming === undefined ? toRequestView(c.req.raw) : nodeView(incoming, c.env.outgoing);
-  const target = DOT_SEGMENT.test(sent.target) ? toRequestView(c.req.raw).target : sent.target;
-  const transport = sent.method === method && sent.target === target ? sent : { ...sent, method, target };
+  let sent = incoming === undefined ? toRequestView(c.req.raw) : nodeView(incoming, c.env.outgoing);
+  if (DOT_SEGMENT.test(sent.target)) sent = { ...sent, target: toRequestView(c.req.raw).target };
+  const transport = sent.method === method ? sent : { ...sent, method };
   const { body } = transport;
   const view = typeof body === 'function' ? { ...transport, body: bodySource(c, incoming, body) } : transport;
   views.set(key, view);
@@ -59,7 +59,7 @@ export function giveStream(c: Context, view: RequestView, stream: ReadableStream
   shareClaims(view, honoView(c)); // whoever verifies it again reads, and checks, what comes through the gate
 }
 
-const DOT_SEGMENT = /^\/(?:[^?]*\/)?(?:\.|%2e){1,2}(?:[/?]|$)/i;
+const DOT_SEGMENT = /^\/([^?]*\/)?(\.|%2e){1,2}([/?]|$)/i;
 
 function bodySource(c: Context, incoming: NodeRequest | undefined, readTransport: ReadBody): ReadBody {
   return async (limitBytes) => {
