@@ -1,9 +1,10 @@
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Amesh } from '@authmesh/sdk';
-import { InMemoryNonceStore } from '@authmesh/sdk/core';
-import type { Express, RequestHandler } from 'express';
+import { createVerifier, InMemoryNonceStore } from '@authmesh/sdk/core';
+import type { ErrorRequestHandler, Express, RequestHandler } from 'express';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { toMiddleware } from '../../src/adapters/express/middleware';
 import { frameworks } from '../support/frameworks';
 import { type Listening, listen } from '../support/listen';
 import { createMachines } from '../support/machines';
@@ -376,6 +377,38 @@ describe('without Express', () => {
       expect((await exchange(port, head(line, lines))).status).toBe(trustForwardedHost ? 200 : 421);
       await server?.close();
     }
+  });
+});
+
+describe('a verifier that fails', () => {
+  const verify = toMiddleware(
+    createVerifier({
+      allowList: {},
+      nonceStore: new InMemoryNonceStore(),
+      now() {
+        throw new Error('There is no time.');
+      },
+    }),
+  );
+
+  it('lets nobody in without Express either, where a callback may take no error', async () => {
+    const logged = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const { origin } = await serve((req, res) => verify(req, res, () => void res.end('in')));
+    const response = await machines.controller.fetch(origin, { method: 'POST', body: 'x' });
+    expect([response.status, await response.text()]).toEqual([500, '']);
+    expect(logged.mock.calls).toEqual([
+      ['amesh: a request could not be verified', expect.objectContaining({ message: 'There is no time.' })],
+    ]);
+    logged.mockRestore();
+  });
+
+  it.each(frameworks)('is an error for $name', async ({ express }) => {
+    const app = express();
+    app.use(verify as RequestHandler, (_req, res) => void res.end('in'));
+    const handler: ErrorRequestHandler = (error, _req, res, _next) => res.status(500).end(error.message);
+    app.use(handler);
+    const response = await machines.controller.fetch((await serve(app)).origin);
+    expect([response.status, await response.text()]).toEqual([500, 'There is no time.']);
   });
 });
 
