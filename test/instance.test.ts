@@ -6,7 +6,9 @@ import { createIdentity } from '@authmesh/sdk/admin';
 import express from 'express';
 import { createStorage } from 'unstorage';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createLog } from '../src/log';
 import { listen } from './support/listen';
+import { head, RawClient } from './support/raw-http';
 
 let root: string;
 let warned: ReturnType<typeof vi.spyOn>;
@@ -117,6 +119,41 @@ describe('verify()', () => {
       expect(lines().at(-1)?.includes('SECRET')).toBe(DEBUG === 'amesh');
       await target.close();
     }
+  });
+});
+
+describe('the log', () => {
+  it('is not filled by a stranger: the first refusal of a code, then one each 10 s', async () => {
+    const now = vi.spyOn(Date, 'now').mockReturnValue(1_764_000_000_000);
+    const written: string[] = [];
+    const log = createLog({}, null, (line) => void written.push(line));
+    const request = { method: 'GET', authority: 'a', target: '/' };
+    const refuse = (code: 'missing_header' | 'wrong_host') =>
+      log.rejection({ code, status: 401, message: code, fix: '', request });
+    for (let i = 0; i < 1000; i++) refuse('missing_header');
+    refuse('wrong_host');
+    now.mockReturnValue(1_764_000_009_999);
+    refuse('missing_header');
+    expect(written.map((line) => line.split(' ')[3])).toEqual(['missing_header:', 'wrong_host:']);
+    now.mockReturnValue(1_764_000_010_000);
+    refuse('missing_header');
+    now.mockRestore();
+    expect(written).toHaveLength(3);
+    expect(written[2]).toMatch(/ \(1000 more like it since\)$/);
+  });
+
+  it('has nothing that a terminal obeys, whatever a stranger sends', async () => {
+    const verify = createAmesh({ dir: root, env: { DEBUG: 'amesh' } }).verify();
+    const target = await listen((req, res) => verify(req, res, () => void res.end()));
+    const client = await RawClient.connect(target.port);
+    // What begins a control sequence in eight bits; those in seven no parser lets through.
+    client.write(head('GET /a HTTP/1.1', ['Host: \x9b2J\x9d0;owned\x9c', 'Authorization: AuthMesh \x9b31m']));
+    expect((await client.response()).status).toBe(400);
+    client.destroy();
+    const line = lines().at(-1);
+    expect(line).toContain('\\u009b2J\\u009d0;owned\\u009c');
+    expect(line).toMatch(/^[\x20-\x7e]+$/);
+    await target.close();
   });
 });
 

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { RateLimit } from '../../relay/src/address-limits';
 import type { Effect } from '../../relay/src/effects';
 import type { ClientFrame, RelayFrame } from '../../relay/src/frames';
 import { type Limits, readLimits } from '../../relay/src/limits';
@@ -267,6 +268,20 @@ describe('a mailbox', () => {
 });
 
 describe('limits of an address', () => {
+  it('are remembered for so many addresses and no more: the one that was quiet for longest is forgotten', () => {
+    const limit = new RateLimit(1, 3);
+    for (const [i, address] of ['a', 'b', 'c', 'a', 'd'].entries()) limit.add(address, i);
+    expect(limit.size).toBe(3);
+    expect(['a', 'b', 'c', 'd'].map((address) => limit.retryAfter(address, 5) > 0)).toEqual([
+      true,
+      false,
+      true,
+      true,
+    ]);
+    limit.sweep(MINUTE + 4);
+    expect(limit.size).toBe(0);
+  });
+
   it('20 sockets, free again when one closes', () => {
     for (let i = 0; i < 20; i++) scene.connect(`${i}`, 'a');
     scene.connect('21', 'a');
