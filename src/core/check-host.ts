@@ -16,7 +16,7 @@ export function checkHost(
   if (!answersTo(settings, view, line.authority, list, named)) {
     return new Fault(
       'wrong_host',
-      `The request is for ${line.authority}, which is none of the hosts of this machine.`,
+      `The request is for ${line.authority}, a host that this machine does not answer to.`,
       howToAdd(settings, view, line.authority, list),
     );
   }
@@ -48,11 +48,12 @@ function answersTo(
 
 /** The whole list that would do: to name only the new host would shut out those that work now. */
 function howToAdd({ hosts }: VerifySettings, view: RequestView, seen: string, list: AllowList): string {
-  if (hosts !== undefined) {
-    const given = [...hosts].join(',');
-    return `If it is ours, add it to the hosts that verify() or AMESH_HOSTS gives, which count before the sealed list. They are: ${given}`;
-  }
+  const own = [...(hosts ?? list.hosts)];
+  // To add a name that nobody has signed would only lead to `invalid_signature`.
+  const proxied = own[0] ? `If a proxy put it in: verify({ authority: '${own[0]}' }). ` : '';
   const local = view.localPort === undefined || isLoopback(seen) ? [] : [`localhost:${view.localPort}`];
-  const others = list.hosts.length > 0 ? list.hosts : local;
-  return `If it is ours: amesh config hosts ${[seen, ...others].join(',')}`;
+  const line = hosts
+    ? `add it to verify({ hosts }) or AMESH_HOSTS, now ${own}`
+    : `amesh config hosts ${[seen, ...(own[0] ? own : local)]}`;
+  return `${proxied}If callers use it: ${line}`;
 }

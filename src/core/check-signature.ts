@@ -33,5 +33,5 @@ export function checkSignature(
 
 function conclude(verified: boolean): Fault | null {
   if (verified === true) return null;
-  return new Fault('invalid_signature', 'The signature does not match the request as this server saw it.');
+  return new Fault('invalid_signature');
 }

@@ -41,7 +41,7 @@ export const CODES = Object.freeze({
     421,
     'wrong_host',
     'The request is for a host that this machine does not answer to.',
-    'If it is ours: amesh config hosts',
+    'If callers use it: amesh config hosts',
   ),
   wrong_target: refusal(
     401,
@@ -71,7 +71,7 @@ export const CODES = Object.freeze({
   invalid_signature: refusal(
     401,
     'unauthorized',
-    'The signature does not match the request.',
+    'The signature does not match the request as this server saw it.',
     'A proxy that rewrites host, path, query or a covered field is the usual cause: see "authority" and "pathPrefix" in docs/guide.md.',
   ),
   replay_detected: refusal(

@@ -184,7 +184,7 @@ describe.each(frameworks)('$name', ({ express }) => {
       expect(response.body).toBe('{"error":"wrong_host"}');
       expect(codes()).toEqual(['wrong_host']);
       expect(machines.rejections[0]?.fix).toBe(
-        'If it is ours, add it to the hosts that verify() or AMESH_HOSTS gives, which count before the sealed list. They are: api.example.com',
+        "If a proxy put it in: verify({ authority: 'api.example.com' }). If callers use it: add it to verify({ hosts }) or AMESH_HOSTS, now api.example.com",
       );
     });
 
