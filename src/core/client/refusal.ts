@@ -17,7 +17,10 @@ const TEXTS: Readonly<Record<string, readonly [message: string, fix: string]>> =
     'On the server: amesh list shows whether this device is a controller there, and its log has the precise reason. Here: amesh whoami.',
   ],
   timestamp_out_of_range: ['The clocks of the two machines differ.', 'Set both (NTP).'],
-  wrong_host: ['The server does not answer to this host.', 'On the server, run: amesh config hosts --add {host}'],
+  wrong_host: [
+    'The server does not answer to this host.',
+    'On the server, run: amesh config hosts --add {host}',
+  ],
 };
 
 const UNSIGNED = [
