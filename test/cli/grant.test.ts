@@ -147,7 +147,7 @@ describe('amesh tokens', () => {
       const ran = await api.amesh(args);
       expect([ran.code, ran.stderr]).toEqual([
         2,
-        `✗ 2 of them are called "worker-*".\n  Use the id: ${api.here('amesh tokens')}\n  No changes were made.\n`,
+        `✗ 2 tokens or grants are called "worker-*".\n  Use the id: ${api.here('amesh tokens')}\n  No changes were made.\n`,
       ]);
     }
     expect((await api.allowList()).grants).toHaveLength(2);

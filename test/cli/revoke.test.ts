@@ -45,6 +45,16 @@ describe('amesh revoke', () => {
     expect((await machine.amesh(['revoke', 'db', '--yes'])).stderr).toContain(`amesh revoke ${ownId}`);
   });
 
+  it('says what a name is that is no device yet', async () => {
+    const { machine } = await createPaired();
+    const { id } = objectOf(await machine.amesh(['provision', '--name', 'prod', '--json']));
+    expect(await machine.amesh(['revoke', 'prod', '--yes'])).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: `✗ No machine has taken the token for "prod" yet.\n  To give it up: ${machine.here(`amesh tokens cancel ${id}`)}\n  No changes were made.\n`,
+    });
+  });
+
   it('is honest where the device was not there', async () => {
     const { machine, ids } = await createPaired('alice');
     const unknown = await machine.amesh(['revoke', 'nobody', '--yes']);

@@ -29,9 +29,13 @@ function theOne<T extends IssuedToken | Grant>(all: readonly T[], idOrName: stri
   const [found, ...others] = open.length > 0 ? open : called;
   if (found === undefined) throw new AmeshError('unknown_token');
   if (others.length === 0) return found;
-  throw new AmeshError('ambiguous_name', `${others.length + 1} of them are called ${JSON.stringify(name)}.`, {
-    fix: 'Use the id: amesh tokens',
-  });
+  throw new AmeshError(
+    'ambiguous_name',
+    `${others.length + 1} tokens or grants are called ${JSON.stringify(name)}.`,
+    {
+      fix: 'Use the id: amesh tokens',
+    },
+  );
 }
 
 function nameOf(token: IssuedToken | Grant): string {

@@ -1,4 +1,11 @@
-import { type AllowListDocument, type DeviceEntry, findDevice, revokeDevice } from '@authmesh/sdk/admin';
+import {
+  type AllowListDocument,
+  type DeviceEntry,
+  findDevice,
+  pendingTokens,
+  revokeDevice,
+} from '@authmesh/sdk/admin';
+import { AmeshError, isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
 import { confirmationsOf, confirmationText } from '../confirmations';
@@ -75,7 +82,16 @@ function find(document: AllowListDocument, idOrName: string): DeviceEntry {
     const when = new Date(tombstone.revokedAt * 1000).toISOString();
     throw alreadyGone(`${idOrName} is not in the allow list: it was revoked at ${when}.`);
   }
-  return findDevice(document, idOrName);
+  try {
+    return findDevice(document, idOrName);
+  } catch (error) {
+    // amesh list shows those that are awaited, too.
+    const token = pendingTokens(document).find(({ friendlyName }) => friendlyName === idOrName);
+    if (token === undefined || !isAmeshError(error) || error.code !== 'unknown_name') throw error;
+    throw new AmeshError('unknown_name', `No machine has taken the token for "${idOrName}" yet.`, {
+      fix: `To give it up: amesh tokens cancel ${token.id}`,
+    });
+  }
 }
 
 function alreadyGone(message: string): CommandError {
