@@ -42,11 +42,12 @@ describeWithRedis('with Redis', () => {
 
   documentStoreContract('RedisDocumentStore', async () => ({ store: open(), reopen: open }));
 
-  function openDriver(base: string) {
+  function storageAt(base: string) {
     const storage = createStorage({ driver: redisDriver({ url: redis.url, base }) });
     storages.push(storage);
-    return toDocumentStore(storage);
+    return storage;
   }
+  const openDriver = (base: string) => toDocumentStore(storageAt(base));
   documentStoreContract('the redis driver of unstorage', async () => ({
     store: openDriver('app'),
     reopen: () => openDriver('app'),
@@ -57,6 +58,11 @@ describeWithRedis('with Redis', () => {
     expect(await admin.get('app:am_x:list.json')).toBe('{"a":1}\n');
     await open().swap('am_x:list.json', null, bytes('{"b":1}\n'));
     expect(await admin.get('amesh:am_x:list.json')).toBe('{"b":1}\n');
+  });
+
+  it('reads what somebody has put there as text', async () => {
+    await storageAt('app').setItem('am_x:list.json', '{"a":1}\n');
+    expect(await openDriver('app').read('am_x:list.json')).toEqual(bytes('{"a":1}\n'));
   });
 
   it('tells those who watch of a change, also after its connections were cut', async () => {
@@ -151,6 +157,12 @@ describe('any other storage', () => {
   documentStoreContract('a storage with a prefix', async () => {
     const storage = prefixStorage(make(), 'mine');
     return { store: toDocumentStore(storage), reopen: () => toDocumentStore(storage) };
+  });
+
+  it('reads what somebody has put there as text', async () => {
+    const storage = make();
+    await storage.setItem('am_x:list.json', '{"a":1}\n');
+    expect(await toDocumentStore(storage).read('am_x:list.json')).toEqual(bytes('{"a":1}\n'));
   });
 
   it('warns once that two processes can lose a change', async () => {
