@@ -49,6 +49,9 @@ describe('bounds on what a stranger may make us parse', () => {
     });
     expect(codeOf(withOthers(7))).toBe('read');
     expect(codeOf(withOthers(8))).toBe('malformed_header');
+    const valuesOnly = (count: number) => ({ ...withOthers(count), 'signature-input': String(input) });
+    expect(codeOf(valuesOnly(7))).toBe('read');
+    expect(codeOf(valuesOnly(8))).toBe('malformed_header');
   });
 
   it('32 components', async () => {
