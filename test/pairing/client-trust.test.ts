@@ -17,7 +17,7 @@ import { standBetween } from '../support/between';
 import { newParty } from '../support/ceremony';
 import { hostileController, hostileTarget } from '../support/hostile-peer';
 import { type Listening, listen } from '../support/listen';
-import { deferred, pair, trustBetween } from '../support/pairing';
+import { deferred, pair, trustBetween, typist } from '../support/pairing';
 import { useDevices } from '../support/use-devices';
 import { useRelay } from '../support/use-relay';
 
@@ -366,15 +366,7 @@ describe.concurrent('a peer whose name is', () => {
     const listening = listenForController({
       device,
       relay: relay.url,
-      person: {
-        showCode: code.resolve,
-        intruder: () => {},
-        connected: () => {},
-        typeCode: () => typed.promise,
-        wrongCode: () => {},
-        replace: async () => false,
-        verified: () => {},
-      },
+      person: typist(code.resolve, typed.promise),
     });
     const client = await Client.open(relay.port);
     const peer = hostileController(client, await code.promise, await newParty('controller', name));

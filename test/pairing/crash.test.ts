@@ -2,7 +2,7 @@ import { type Device, inviteTarget, listenForController, openDevice } from '@aut
 import { describe, expect, it } from 'vitest';
 import { useMachines } from '../cli/amesh';
 import { Command } from '../support/command';
-import { codeOf, deferred, pair, type Trust, trustBetween } from '../support/pairing';
+import { codeOf, deferred, pair, type Trust, trustBetween, typist } from '../support/pairing';
 import { useDevices } from '../support/use-devices';
 import { useRelay } from '../support/use-relay';
 
@@ -35,15 +35,7 @@ describe.concurrent('a controller that is killed', () => {
     const listening = listenForController({
       device: target,
       relay: relay.url,
-      person: {
-        showCode: code.resolve,
-        intruder: () => {},
-        connected: () => {},
-        typeCode: () => typed.promise,
-        wrongCode: () => {},
-        replace: async () => false,
-        verified: () => {},
-      },
+      person: typist(code.resolve, typed.promise),
     }).then(() => 'ok', codeOf);
     const args = ['invite', await code.promise, '--yes', '--relay', relay.url];
     const command = new Command(machine, args, { preload, env: { KILL } });

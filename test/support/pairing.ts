@@ -103,6 +103,19 @@ export async function pair(attempt: Attempt): Promise<Ended> {
   };
 }
 
+/** Somebody at the target who is told what to type, and refuses whatever else they are asked. */
+export function typist(showCode: (code: string) => void, typed: Promise<string>): TargetPerson {
+  return {
+    showCode,
+    intruder: () => {},
+    connected: () => {},
+    typeCode: () => typed,
+    wrongCode: () => {},
+    replace: async () => false,
+    verified: () => {},
+  };
+}
+
 export function codeOf(error: unknown): string {
   return isAmeshError(error) ? error.code : String(error);
 }
