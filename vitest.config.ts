@@ -17,8 +17,8 @@ export default defineConfig({
     hookTimeout: 60_000,
     expect: { poll: { timeout: 15_000 } },
     silent: 'passed-only',
-    // Many tests wait for real processes and sockets: more at once than there are cores.
-    maxWorkers: 3,
+    // Half of the time they wait for real processes and sockets: twice as many at once as CI has cores.
+    maxWorkers: 4,
     coverage: { include: ['src/**/*.ts'] },
   },
 });
