@@ -65,9 +65,12 @@ describe('a writer killed with SIGKILL', () => {
       }
     }
 
+    /** Then nothing was tested: on a busy machine more of them are killed before they are done. */
+    const tooFewAreDone = () => children.flatMap(doneBy).length <= KILLS / 20;
+
     async function kill(lane: number) {
       let withinMs = 300; // as long as makes some finish and some not, on a busy machine too
-      for (let round = 0; round < KILLS / LANES; round++) {
+      for (let round = 0; round < KILLS / LANES || tooFewAreDone(); round++) {
         const child = writer.start([dir, `writer-${lane}-${round}`]);
         children.push(child);
         await child.line('ready');
@@ -88,9 +91,8 @@ describe('a writer killed with SIGKILL', () => {
 
     const done = children.flatMap(doneBy);
     const there = await names();
-    expect(children).toHaveLength(KILLS);
+    expect(children.length).toBeGreaterThanOrEqual(KILLS);
     expect(done.filter((name) => !there.has(name))).toEqual([]);
-    expect(done.length).toBeGreaterThan(KILLS / 20); // or nothing was tested
     expect(reads).toBeGreaterThan(KILLS);
 
     expect(await write('after.example.com')).toBeLessThan(3000);
