@@ -1,6 +1,7 @@
+import type { Admission } from './admission';
 import { Deadlines } from './deadlines';
-import type { Effect, Post, PostAnswer, RoomEvent, Wait, WaitAnswer } from './effects';
-import type { RelayErrorCode, RelayFrame } from './frames';
+import type { Post, PostAnswer, Wait, WaitAnswer } from './effects';
+import type { Hall } from './hall';
 import type { Client } from './session';
 
 /** A mailbox: somebody waits at it, or a message lies in it, or its one message has been there. */
@@ -11,44 +12,26 @@ export interface Box<P> {
   body: string | undefined;
 }
 
-/** What mailboxes need of the room that they are in. */
-export interface Hall<P> {
-  now(): number;
-  /** Whether a client may open `needed` more of what is limited; refuses it where it may not. */
-  mayOpen(client: Client<P>, needed: number): boolean;
-  send(client: Client<P>, frame: RelayFrame): void;
-  close(client: Client<P>): void;
-  refuse(client: Client<P>, code: RelayErrorCode): void;
-  emit(effect: Effect<P>): void;
-}
-
-export interface MailboxesOptions {
-  /** For how long a message is kept, and waited for. */
-  readonly keepMs: number;
-  /** Whether other instances have to be asked. Then a box stands for what this one has to do with it. */
-  readonly isShared: boolean;
-  readonly randomId: () => string;
-}
-
 /** All bodies that lie in mailboxes, in bytes. */
 const MAX_STORED_BYTES = 16 * 1024 * 1024;
 
 /** The mailboxes of a room: one message each, for one who waits. */
 export class Mailboxes<P> {
   readonly #hall: Hall<P>;
+  readonly #admission: Admission<P>;
+  /** Whether other instances have to be asked. Then a box stands for what this one has to do with it. */
   readonly #isShared: boolean;
-  readonly #randomId: () => string;
   /** By name; by id where other instances have to be asked, since only they know what a name is. */
   readonly #boxes = new Map<string, Box<P>>();
   readonly #due: Deadlines<Box<P>>;
   readonly #posting = new Map<string, Client<P>>();
   #storedBytes = 0;
 
-  constructor(hall: Hall<P>, { keepMs, isShared, randomId }: MailboxesOptions) {
+  constructor(hall: Hall<P>, admission: Admission<P>) {
     this.#hall = hall;
-    this.#isShared = isShared;
-    this.#randomId = randomId;
-    this.#due = new Deadlines(keepMs);
+    this.#admission = admission;
+    this.#isShared = hall.isShared;
+    this.#due = new Deadlines(hall.limits.sessionMs);
   }
 
   get size(): number {
@@ -66,20 +49,20 @@ export class Mailboxes<P> {
   wait(client: Client<P>, name: string) {
     const box = this.#isShared ? undefined : this.#boxes.get(name);
     if (box !== undefined && box.body === undefined) return this.#hall.refuse(client, 'code_used');
-    if (!this.#hall.mayOpen(client, box === undefined ? 1 : 0)) return;
+    if (!this.#admission.mayOpen(client, box === undefined ? 1 : 0)) return;
     if (box?.body !== undefined) return this.#deliver(box, client, box.body);
     const opened = this.#open(name);
     opened.waiter = client;
     client.state = 'waiting';
     client.box = opened;
-    if (this.#isShared) this.#hall.emit({ type: 'wait', session: opened.id, box: name });
-    else this.#event({ event: 'wait', session: opened.id, outcome: 'waiting' });
+    if (this.#isShared) this.#hall.ask({ type: 'wait', session: opened.id, box: name });
+    else this.#hall.event({ event: 'wait', session: opened.id, outcome: 'waiting' });
   }
 
   waited({ session }: Wait, answer: WaitAnswer) {
     const box = this.#boxes.get(session);
     if (box?.waiter === undefined) return;
-    if (answer === 'waiting') this.#event({ event: 'wait', session, outcome: answer });
+    if (answer === 'waiting') this.#hall.event({ event: 'wait', session, outcome: answer });
     else if (answer === 'used') this.#hall.refuse(box.waiter, 'code_used');
     else if (answer === 'unavailable') this.#hall.refuse(box.waiter, answer);
     else this.#deliver(box, box.waiter, answer.body);
@@ -88,7 +71,7 @@ export class Mailboxes<P> {
   post(client: Client<P>, name: string, body: string) {
     const box = this.#isShared ? undefined : this.#boxes.get(name);
     if (box !== undefined && box.waiter === undefined) return this.#hall.refuse(client, 'code_used');
-    if (!this.#hall.mayOpen(client, box === undefined ? 1 : 0)) return;
+    if (!this.#admission.mayOpen(client, box === undefined ? 1 : 0)) return;
     if (box?.waiter !== undefined) {
       this.#deliver(box, box.waiter, body);
       return this.#hall.close(client);
@@ -99,12 +82,12 @@ export class Mailboxes<P> {
     opened.body = body;
     this.#storedBytes += bytes;
     if (!this.#isShared) {
-      this.#event({ event: 'post', session: opened.id, outcome: 'stored' });
+      this.#hall.event({ event: 'post', session: opened.id, outcome: 'stored' });
       return this.#hall.close(client);
     }
     client.state = 'posting';
     this.#posting.set(opened.id, client);
-    this.#hall.emit({ type: 'post', session: opened.id, box: name, body });
+    this.#hall.ask({ type: 'post', session: opened.id, box: name, body });
   }
 
   posted({ session }: Post, answer: PostAnswer): void {
@@ -114,7 +97,7 @@ export class Mailboxes<P> {
     // What is stored elsewhere counts here until its time is over.
     if (box !== undefined && answer !== 'stored') this.#remove(box);
     if (answer === 'stored' || answer === 'delivered') {
-      this.#event({ event: 'post', session, outcome: answer });
+      this.#hall.event({ event: 'post', session, outcome: answer });
       if (client !== undefined) this.#hall.close(client);
     } else if (client !== undefined) {
       this.#hall.refuse(client, answer === 'used' ? 'code_used' : answer);
@@ -133,7 +116,7 @@ export class Mailboxes<P> {
     if (box === undefined) return;
     client.box = undefined;
     this.#remove(box);
-    if (this.#isShared) this.#hall.emit({ type: 'leave', session: box.id, box: box.name });
+    if (this.#isShared) this.#hall.ask({ type: 'leave', session: box.id, box: box.name });
   }
 
   /** The other instances cannot be asked any more, and nothing that is posted would come here. */
@@ -143,17 +126,17 @@ export class Mailboxes<P> {
     }
   }
 
-  sweep(nowMs: number): void {
-    for (const box of this.#due.take(nowMs)) {
+  sweep(): void {
+    for (const box of this.#due.take(this.#hall.nowMs)) {
       if (box.waiter !== undefined) this.#hall.refuse(box.waiter, 'session_expired');
       this.#remove(box);
     }
   }
 
   #open(name: string): Box<P> {
-    const box: Box<P> = { id: this.#randomId(), name, waiter: undefined, body: undefined };
+    const box: Box<P> = { id: this.#hall.randomId(), name, waiter: undefined, body: undefined };
     this.#boxes.set(this.#keyOf(box), box);
-    this.#due.add(box, this.#hall.now());
+    this.#due.add(box, this.#hall.nowMs);
     return box;
   }
 
@@ -164,7 +147,7 @@ export class Mailboxes<P> {
     waiter.box = undefined;
     this.#hall.send(waiter, { type: 'msg', body });
     this.#hall.close(waiter);
-    this.#event({ event: this.#isShared ? 'wait' : 'post', session: box.id, outcome: 'delivered' });
+    this.#hall.event({ event: this.#isShared ? 'wait' : 'post', session: box.id, outcome: 'delivered' });
   }
 
   #empty(box: Box<P>): void {
@@ -181,9 +164,5 @@ export class Mailboxes<P> {
 
   #keyOf({ id, name }: Box<P>): string {
     return this.#isShared ? id : name;
-  }
-
-  #event(event: RoomEvent): void {
-    this.#hall.emit({ type: 'event', event });
   }
 }

@@ -23,10 +23,11 @@ export class Metrics {
   /**
    * In the text format 0.0.4 of Prometheus.
    *
+   * @param counts what the room holds
    * @param hasRedis whether Redis is there; undefined where none is used
    */
-  toText(room: Room<unknown>, hasRedis?: boolean): string {
-    const { clients, listening, paired, boxes, deadlines, rememberedAddresses } = room.counts;
+  toText({ counts }: Pick<Room<unknown>, 'counts'>, hasRedis?: boolean): string {
+    const { clients, listening, paired, boxes, deadlines, rememberedAddresses } = counts;
     const { user, system } = process.cpuUsage();
     const lines: string[] = [];
     const add = (name: string, type: string, help: string, values: Iterable<[string, number]>) => {

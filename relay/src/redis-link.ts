@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { RestingCode } from './codes';
 import type {
   Burn,
   BurnAnswer,
@@ -16,7 +17,6 @@ import type { Limits } from './limits';
 import { isId, type Letter, type Message, readLetter, writeLetter } from './messages';
 import type { Connect, RedisConnection } from './redis-client';
 import { BEAT, BURN, CLAIM, EPOCH, keys, LEAVE, POST, REST, WAIT } from './redis-scripts';
-import type { RestingCode } from './room';
 
 /** After how long without an answer Redis counts as gone. */
 const COMMAND_MS = 3_000;

@@ -1,7 +1,5 @@
 import type { Box } from './mailboxes';
-
-/** Listed, with the ways between them, above the room. */
-export type State = 'new' | 'opening' | 'listening' | 'joining' | 'paired' | 'posting' | 'waiting' | 'over';
+import type { State } from './states';
 
 /** How much one side of a session has sent. */
 export interface Meter {
@@ -26,6 +24,7 @@ export interface Far extends Meter {
 /** A code that waits, and what becomes of it. One of the two sides may be far. */
 export interface Session<P> {
   readonly id: string;
+  /** Empty until it has one. */
   code: string;
   listener: Client<P> | undefined;
   joiner: Client<P> | undefined;
