@@ -37,6 +37,11 @@ export class Joining<P> {
     return this.#failed.size;
   }
 
+  /** Whether other instances have been asked for a code, and have not answered. */
+  get isAsking(): boolean {
+    return this.#attempts.size > 0;
+  }
+
   join(client: Client<P>, code: string) {
     const { nowMs, isShared } = this.#hall;
     const retryAfter = this.#failed.retryAfter(client.address, nowMs);

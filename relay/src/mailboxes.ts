@@ -46,10 +46,15 @@ export class Mailboxes<P> {
     return this.#storedBytes;
   }
 
+  /** Whether other instances have been asked to take a message, and have not answered. */
+  get isPosting(): boolean {
+    return this.#posting.size > 0;
+  }
+
   wait(client: Client<P>, name: string) {
     const box = this.#isShared ? undefined : this.#boxes.get(name);
-    if (box !== undefined && box.body === undefined) return this.#hall.refuse(client, 'code_used');
     if (!this.#admission.mayOpen(client, box === undefined ? 1 : 0)) return;
+    if (box !== undefined && box.body === undefined) return this.#hall.refuse(client, 'code_used');
     if (box?.body !== undefined) return this.#deliver(box, client, box.body);
     const opened = this.#open(name);
     opened.waiter = client;
@@ -70,8 +75,8 @@ export class Mailboxes<P> {
 
   post(client: Client<P>, name: string, body: string) {
     const box = this.#isShared ? undefined : this.#boxes.get(name);
-    if (box !== undefined && box.waiter === undefined) return this.#hall.refuse(client, 'code_used');
     if (!this.#admission.mayOpen(client, box === undefined ? 1 : 0)) return;
+    if (box !== undefined && box.waiter === undefined) return this.#hall.refuse(client, 'code_used');
     if (box?.waiter !== undefined) {
       this.#deliver(box, box.waiter, body);
       return this.#hall.close(client);

@@ -99,7 +99,7 @@ export class Room<P> {
 
   /** Whether a client is at something that a shutdown should let end. */
   get isBusy(): boolean {
-    return this.#sessions.size > 0;
+    return this.#sessions.size > 0 || this.#joining.isAsking || this.#mailboxes.isPosting;
   }
 
   /** The instances that have one side of a session of ours. */

@@ -258,6 +258,24 @@ describe('a mailbox', () => {
     expect(wait('w3')).toEqual([]);
   });
 
+  it('that is used is no way to ask for names without an end, nor answered while it drains', () => {
+    wait('w');
+    post('p', 'hello');
+    for (let i = 0; i < 10; i++) {
+      const name = scene.connect(`${i}`, 'a');
+      const frame = {
+        box: 'b',
+        ...(i % 2 === 0 ? { type: 'wait' as const } : { type: 'post' as const, body: '' }),
+      };
+      expect(scene.say(name, frame)).toEqual([error('code_used')]);
+    }
+    expect(scene.say(scene.connect('x', 'a'), { type: 'wait', box: 'b' })).toEqual([
+      error('rate_limited', { retryAfter: 60 }),
+    ]);
+    scene.drain();
+    expect(wait('y')).toEqual([error('draining')]);
+  });
+
   it('stored bytes are bounded', () => {
     scene = new Scene({ messageBytes: 8 * 1024 * 1024 });
     const big = 'a'.repeat(8 * 1024 * 1024);

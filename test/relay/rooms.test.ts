@@ -119,6 +119,49 @@ class World {
   }
 }
 
+/** A room that shares its codes, a client in it, and the question that follows from what it says. */
+function askedBy(frame: ClientFrame) {
+  const [randomCode, limits] = [() => 123_456, readLimits()];
+  const room = new Room<string>({ limits, randomCode, randomId: randomUUID, isShared: true });
+  room.connectOthers();
+  room.connect('client', 'address', 0);
+  const [question] = room.receive('client', frame, 0);
+  return { room, question };
+}
+
+it('a shutdown lets a join end that is under way', () => {
+  const { room, question } = askedBy({ type: 'join', code: '123456' });
+  room.drain();
+  expect(room.isBusy).toBe(true);
+  expect(question).toMatchObject({ type: 'burn' });
+  if (question?.type === 'burn') room.burnt(question, { state: 'unknown' }, 0);
+  expect(room.isBusy).toBe(false);
+});
+
+it('a shutdown lets a post end that is under way: what is kept was not refused', () => {
+  const { room, question } = askedBy({ type: 'post', box: 'b', body: '' });
+  room.drain();
+  expect(room.isBusy).toBe(true);
+  expect(question).toMatchObject({ type: 'post' });
+  if (question?.type === 'post') {
+    expect(room.posted(question, 'stored', 0)).toContainEqual({ type: 'close', to: 'client' });
+  }
+  expect(room.isBusy).toBe(false);
+});
+
+it('a listener for whom no code is free gives none up that another instance has', () => {
+  let { room, question } = askedBy({ type: 'listen' });
+  const asked = [];
+  while (question?.type === 'claim') {
+    asked.push(question.code);
+    const effects = room.claimed(question, 'taken', 0);
+    expect(effects.filter(({ type }) => type === 'rest')).toEqual([]);
+    question = effects[0];
+  }
+  expect(asked).toHaveLength(16);
+  expect(question).toMatchObject({ type: 'send', frame: { type: 'error', code: 'capacity' } });
+});
+
 const NAMES = ['a', 'b', 'c'];
 const client = fc.nat(3);
 const room = fc.constantFrom(...NAMES);
