@@ -5,6 +5,7 @@ import { signerOf } from '../support/core';
 import { type Listening, listen } from '../support/listen';
 import { createMachines, type Machines } from '../support/machines';
 import { type Recorder, startRecorder } from '../support/recorder';
+import { SOON } from '../support/waiting';
 
 let machines: Machines;
 let server: Listening;
@@ -71,6 +72,58 @@ describe('a refusal by an amesh server', () => {
     expect(told).toMatchObject([{ code: 'timestamp_out_of_range', fix: 'Set both (NTP).' }]);
   });
 
+  it.each([
+    [500, 'allow_list_integrity_failure', 'The allow list is not as its owner sealed it.'],
+    [500, 'body_parser_ordering_error', 'A body parser before amesh.verify() kept no copy of the bytes.'],
+    [503, 'allow_list_unavailable', 'The allow list cannot be read.'],
+    [503, 'nonce_store_unavailable', 'The nonce store did not answer, or is full.'],
+  ])('%d %s is explained, and its body stays to be read', async (status, code, cause) => {
+    const body = JSON.stringify({ error: code });
+    other.answer = (_request, response) => {
+      response.writeHead(status, { 'content-type': 'application/json', 'content-length': body.length });
+      response.end(body);
+    };
+    const response = await stranger.fetch(`${other.origin}/path?token=secret-query`);
+    expect([response.status, await response.json()]).toEqual([status, { error: code }]);
+    await vi.waitFor(() => expect(told).toHaveLength(1), SOON);
+    expect(told).toEqual([
+      {
+        code,
+        status,
+        url: `${other.origin}/path`,
+        message: `The server itself is at fault. ${cause}`,
+        fix: expect.stringMatching(/^On the server: its log has the reason\. [A-Z]/),
+      },
+    ]);
+  });
+
+  it.each<[string, number, string, boolean?]>([
+    ['a code with another status', 503, '{"error":"allow_list_integrity_failure"}'],
+    ['a code that never goes over the wire', 503, '{"error":"passphrase_required"}'],
+    ['a refusal', 500, '{"error":"malformed_header"}'],
+    ['what every object has', 500, '{"error":"constructor"}'],
+    ['other JSON', 500, 'null'],
+    ['no JSON', 503, 'Service Unavailable'],
+    ['more than ours', 503, `{"error":"allow_list_unavailable"}${' '.repeat(100)}`],
+    ['a body without a length', 503, '{"error":"allow_list_unavailable"}', true],
+  ])('is not seen in a fault of somebody else: %s', async (_, status, body, isChunked = false) => {
+    other.answer = (_request, response) => {
+      response.writeHead(status, isChunked ? {} : { 'content-length': body.length }).end(body);
+    };
+    const response = await stranger.fetch(other.origin);
+    expect([response.status, await response.text()]).toEqual([status, body]);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(told).toEqual([]);
+  });
+
+  it('with a body that never comes keeps nobody waiting', async () => {
+    other.answer = (_request, response) => void response.writeHead(503, { 'content-length': 34 }).write('{');
+    const response = await stranger.fetch(other.origin);
+    expect(response.status).toBe(503);
+    await response.body?.cancel();
+    expect(told).toEqual([]);
+  });
+
   it('is known beside the challenge of a proxy', async () => {
     other.answer = (_request, response) => {
       const challenges = ['Basic realm="x"', 'AuthMesh error="unauthorized"'];
@@ -121,11 +174,22 @@ describe('DEBUG=amesh', () => {
     await client.fetch(`${strict.origin}/path?token=secret-query`, { headers: SECRETS });
     const line = printed()
       .split('\n')
-      .find((text) => text.includes(' from '));
+      .find((text) => text.includes(` from ${strict.origin}`));
     expect(line).toBe(
       `amesh: 421 wrong_host from ${strict.origin}/path: The server does not answer to this host. On the server, run: amesh config hosts --add ${strict.authority}`,
     );
     expect(printed()).not.toContain('secret');
+  });
+
+  it('prints why a server is at fault', async () => {
+    const printed = captureConsole('warn');
+    const verify = createAmesh({ dir: '/nonexistent/amesh', env: {} }).verify();
+    const broken = await listen((request, response) => verify(request, response, () => response.end('in')));
+    const response = await machines.controllerWith({ env: { DEBUG: 'amesh' } }).fetch(broken.origin);
+    expect(response.status).toBe(503);
+    const line = `amesh: 503 allow_list_unavailable from ${broken.origin}/: The server itself is at fault. The allow list cannot be read. On the server: its log has the reason. Check that the folder or store is there and can be read.`;
+    await vi.waitFor(() => expect(printed().split('\n')).toContain(line), SOON);
+    await broken.close();
   });
 
   it.each([undefined, '', 'express', 'ameshed'])('%j prints nothing of it', async (DEBUG) => {

@@ -1,3 +1,4 @@
+import { CODES } from '../codes';
 import { callSafely } from '../safe-call';
 
 /** That an amesh server has refused a request, as far as it says why. */
@@ -28,6 +29,11 @@ const UNSIGNED = [
   'Call this URL itself.',
 ] as const;
 
+/** A fault of a server is named by its body alone. The longest has 40 bytes, and nobody waits for more. */
+const FAULT_BYTES = 64;
+/** Who cancels a body waits for all who read it. */
+const FAULT_MS = 1000;
+
 /** The challenge of ours, alone or beside that of a proxy. */
 const CHALLENGE = /(?:^|, *)AuthMesh error="([a-z_]{1,40})"(?=$| *,)/;
 
@@ -38,7 +44,8 @@ export function refusalOf(response: Response): string | null {
 }
 
 /**
- * Tells the caller's `onReject` what a refusal means. 421 has no header of ours, but no other use in practice.
+ * Tells the caller's `onReject` what a refusal means: before the response is given, or behind it where the server is at
+ * fault (500, 503), since the body says so. 421 has no header of ours, but no other use in practice.
  *
  * @param signed whether the request that was refused carried a signature
  */
@@ -48,16 +55,36 @@ export function explainRefusal(
   signed: boolean,
   onReject: (rejection: ClientRejection) => void,
 ): void {
-  const code = response.status === 421 ? 'wrong_host' : refusalOf(response);
+  const { status } = response;
+  const tell = (code: string, [message, fix]: readonly [message: string, fix: string]) => {
+    const rejection = { code, status, url: url.origin + url.pathname, message, fix };
+    // The response is there all the same, and is what the caller asked for.
+    callSafely(() => onReject(rejection));
+  };
+  if (status >= 500) {
+    readFault(response).then(
+      (fault) => fault && tell(...fault),
+      () => {}, // no body, or none of ours
+    );
+    return;
+  }
+  const code = status === 421 ? 'wrong_host' : refusalOf(response);
   if (code === null || !Object.hasOwn(TEXTS, code)) return;
   const [message, fix] = signed ? (TEXTS[code] as readonly [string, string]) : UNSIGNED;
-  const rejection = {
-    code,
-    status: response.status,
-    url: url.origin + url.pathname,
-    message,
-    fix: fix.replace('{host}', () => url.host),
-  };
-  // The response is there all the same, and is what the caller asked for.
-  callSafely(() => onReject(rejection));
+  tell(code, [message, fix.replace('{host}', () => url.host)]);
+}
+
+/** The code of a server that is at fault, and what to say of it. The body stays to be read. */
+async function readFault(response: Response) {
+  if (!(Number(response.headers.get('content-length') ?? Number.NaN) <= FAULT_BYTES)) return null;
+  const reader = (response.clone().body as ReadableStream<Uint8Array>).getReader();
+  AbortSignal.timeout(FAULT_MS).onabort = () => reader.cancel().catch(() => {});
+  const { value } = await reader.read(); // so few bytes come at once
+  void reader.cancel().catch(() => {});
+  const { error } = JSON.parse(new TextDecoder().decode(value)) as { error?: unknown };
+  const facts = Object.entries(CODES).find(([code]) => code === error)?.[1];
+  if (facts === undefined || !('wire' in facts) || facts.wire !== error || facts.status !== response.status)
+    return null;
+  const message = `The server itself is at fault. ${facts.cause}`;
+  return [facts.wire, [message, `On the server: its log has the reason. ${facts.fix}`]] as const;
 }
