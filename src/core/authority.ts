@@ -1,5 +1,5 @@
-// host[:port]; a host is a name, an IPv4 address or a bracketed IPv6 address. No userinfo, no path, no empty port, and
-// between two dots of a name there is something.
+// host[:port]; a host is a name, an IPv4 address or a bracketed IPv6 address, which isInUrls() looks at. No userinfo, no
+// path, no empty port, and between two dots of a name there is something.
 const AUTHORITY = /^(\[[0-9a-f:.]{2,45}\]|[\w-]{1,63}(?:\.[\w-]{1,63})*\.?)(?::([1-9]\d{0,4}))?$/;
 
 /**
@@ -12,21 +12,28 @@ export function normalizeAuthority(text: string): string | null {
   const match = AUTHORITY.exec(text.toLowerCase());
   if (match === null) return null;
   const [, host, port] = match;
-  if (port !== undefined && Number(port) > 65535) return null;
+  if (Number(port) > 65535 || !isInUrls(host as string)) return null;
   return port === undefined || port === '80' || port === '443' ? (host as string) : `${host}:${port}`;
+}
+
+/**
+ * Whether a URL names a host so: `1.2.3` is 1.2.0.3 there, `[....]` nothing, and an address has one text only. Most names
+ * are told without a URL, which is dear for each request.
+ */
+function isInUrls(host: string): boolean {
+  const url = `http://${host}`;
+  return !/\d\.?$|\[|0x|xn--/.test(host) || (URL.canParse(url) && new URL(url).host === host);
 }
 
 /** Whether a normalised authority names this machine itself: localhost, *.localhost, 127.0.0.0/8 or [::1]. */
 export function isLoopback(authority: string): boolean {
   const host = authority.replace(/:\d+$/, '');
-  return /^(?:(?:[a-z0-9_-]+\.)*localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(host);
+  return /^((.+\.)?localhost|127\.[\d.]+|\[::1\])$/.test(host);
 }
 
 /** The port of a normalised authority; null stands for 80 or 443. */
 export function portOf(authority: string): number | null {
-  const match = /:(\d+)$/.exec(
-    authority.startsWith('[') ? authority.slice(authority.indexOf(']')) : authority,
-  );
+  const match = /:(\d+)$/.exec(authority); // a bracket ends an IPv6 address
   return match === null ? null : Number(match[1]);
 }
 

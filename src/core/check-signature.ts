@@ -32,6 +32,5 @@ export function checkSignature(
 }
 
 function conclude(verified: boolean): Fault | null {
-  if (verified === true) return null;
-  return new Fault('invalid_signature');
+  return verified === true ? null : new Fault('invalid_signature');
 }

@@ -104,7 +104,7 @@ function readMember(member: InnerList, signature: Uint8Array): Credentials | Fau
 }
 
 function isUnixSeconds(value: unknown): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value < 1e12;
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < 1e12;
 }
 
 /**

@@ -276,8 +276,8 @@ describe.concurrent('what cannot be meant', () => {
     [['--relay', 'https://r.example'], '--relay: The URL of a relay begins with wss:// or ws://.'],
     [['--host', 'a b'], '--host: '],
     [['--host', 'a..b'], '--host: "a..b" is not a host.'],
-    [['--host', '1.2.3'], '--host: no URL names a host as "1.2.3".'],
-    [['--host', '[0:0::1]'], '--host: no URL names a host as "[0:0::1]".'],
+    [['--host', '1.2.3'], '--host: "1.2.3" is not a host.'],
+    [['--host', '[0:0::1]'], '--host: "[0:0::1]" is not a host.'],
     [
       ['--host', Array.from({ length: 33 }, (_, i) => `${i}.example`).join()],
       '--host: one pairing introduces at most 32',

@@ -1,4 +1,5 @@
 import type { Context } from 'hono';
+import { toUtf8 } from '../../core/encoding';
 import type { Refused } from '../../core/verify';
 import { discardRest } from '../node/refuse';
 import { isHttp2 } from '../node/request';
@@ -18,7 +19,7 @@ export function refusalResponse(c: Context, { message, bodyUnread }: Refused): R
   let isGone = false;
   const stream = new ReadableStream<Uint8Array>({
     start(controller) {
-      controller.enqueue(new TextEncoder().encode(body));
+      controller.enqueue(toUtf8(body));
       discardRest(incoming, () => isGone || controller.close());
     },
     cancel() {

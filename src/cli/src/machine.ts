@@ -51,24 +51,16 @@ function hostsOrNone(text: string): string[] {
  * @throws UsageError naming the first that is no host
  */
 export function toHosts(text: string, where: string): string[] {
-  let hosts: string[];
   try {
-    hosts = parseHosts(text);
+    return parseHosts(text);
   } catch (error) {
-    throw new UsageError(`${where}: ${(error as Error).message}`);
+    const { message } = error as Error;
+    const isAddress = /^"[[\d]/.test(message);
+    throw new UsageError(`${where}: ${message}`, isAddress ? { hint: ADDRESSES } : undefined);
   }
-  const strange = hosts.find((host) => !isInUrls(host));
-  if (strange === undefined) return hosts;
-  throw new UsageError(`${where}: no URL names a host as "${strange}".`, {
-    hint: 'An IPv4 address has four numbers up to 255, an IPv6 address is as short as it can be.',
-  });
 }
 
-/** Whether a URL can name it so: a client writes an address in one way only. */
-function isInUrls(host: string): boolean {
-  const url = `http://${host}`;
-  return URL.canParse(url) && new URL(url).host === host;
-}
+const ADDRESSES = 'An IPv4 address has four numbers up to 255, an IPv6 address is as short as it can be.';
 
 /**
  * Says so where a name of this machine is given without a port: on 80 and 443 alone it seldom answers.

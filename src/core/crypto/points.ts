@@ -2,34 +2,7 @@ import { fromBase64Url, toBase64Url } from '../encoding';
 import type { PrivateJwk } from './provider';
 
 // SubjectPublicKeyInfo of a compressed P-256 point, up to the point itself (RFC 5480). Every runtime imports it.
-const SPKI_PREFIX = Uint8Array.of(
-  0x30,
-  0x39,
-  0x30,
-  0x13,
-  0x06,
-  0x07,
-  0x2a,
-  0x86,
-  0x48,
-  0xce,
-  0x3d,
-  0x02,
-  0x01,
-  0x06,
-  0x08,
-  0x2a,
-  0x86,
-  0x48,
-  0xce,
-  0x3d,
-  0x03,
-  0x01,
-  0x07,
-  0x03,
-  0x22,
-  0x00,
-);
+const SPKI_PREFIX = fromBase64Url('MDkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDIgA') as Uint8Array;
 
 /** Throws a TypeError unless the bytes have the form of a compressed point; whether it is on the curve is for the provider. */
 export function assertCompressedPoint(point: Uint8Array): void {

@@ -1,3 +1,4 @@
+import { toUtf8 } from '../encoding';
 import { assertPrivateJwk, keyPartsDiffer, toPoint, toSpki } from './points';
 import type { CryptoProvider, PrivateJwk, Sha256, Signer } from './provider';
 
@@ -43,7 +44,7 @@ export const webCrypto: CryptoProvider = Object.freeze({
     }
     const signer = toSigner(key, toPoint(jwk));
     // Not every runtime compares the two parts on import, and a wrong one would only show as refused requests.
-    const probe = new TextEncoder().encode('amesh key check');
+    const probe = toUtf8('amesh key check');
     const publicKey = await webCrypto.importPublicKey(signer.publicKey);
     if (!(await publicKey.verify(await signer.sign(probe), probe))) throw keyPartsDiffer();
     return signer;
