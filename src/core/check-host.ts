@@ -1,5 +1,6 @@
 import type { AllowList } from './allow-list';
 import { isLoopback, portOf } from './authority';
+import { isDeviceId } from './credentials';
 import { Fault } from './fault';
 import type { RequestLine } from './request-line';
 import type { VerifySettings } from './verify-options';
@@ -21,7 +22,10 @@ export function checkHost(
     );
   }
   if (named !== undefined && named !== list.deviceId) {
-    return new Fault('wrong_target', 'AuthMesh-Target names another device than this one.');
+    return new Fault(
+      'wrong_target',
+      `This device is ${list.deviceId ?? 'none'}, and the request is for ${isDeviceId(named) ? named : 'none'}.`,
+    );
   }
   return null;
 }

@@ -46,7 +46,7 @@ export const CODES = Object.freeze({
   wrong_target: refusal(
     401,
     'unauthorized',
-    'The request names another device in AuthMesh-Target.',
+    'The request is for another device.',
     'On the caller, see which device the host belongs to: amesh list',
   ),
   timestamp_out_of_range: refusal(

@@ -418,10 +418,23 @@ describe('a server that is named', () => {
     const { laptop, server } = await meet(false);
     const { code, of } = await examine(laptop, {}, `${server.origin}/health`);
     expect(code).toBe(1);
-    expect(of.target?.message).toBe(
-      `${server.origin}/health: The server did not accept the signature of this device.`,
+    expect(of.target?.message).toMatch(
+      /\/health: The server did not accept the signature of this device\. The request was signed for am_[\w-]{16}\.$/,
     );
     expect(of.target?.fix).toContain('On the server: amesh list');
+  });
+
+  it('is at fault', async () => {
+    const server = await serve((_request, response) => {
+      const body = '{"error":"nonce_store_unavailable"}';
+      response.writeHead(503, { 'content-length': body.length }).end(body);
+    });
+    const { code, of } = await examine(await createMachine('laptop'), {}, `${server.origin}/health`);
+    expect(code).toBe(1);
+    expect(of.target).toMatchObject({
+      message: `${server.origin}/health: The server itself is at fault. The nonce store did not answer, or is full.`,
+      fix: 'On the server: its log has the reason. Check the store. Without it no replay can be told.',
+    });
   });
 
   it('is not there', async () => {

@@ -54,6 +54,25 @@ describe('a refusal by an amesh server', () => {
     expect(JSON.stringify(told)).not.toContain('secret');
   });
 
+  it('says for whom the request was signed, where it named a target, and the server tells nobody who it is', async () => {
+    const { deviceId } = await machines.target.identity();
+    const other = 'am_AAAAAAAAAAAAAAAA';
+    const naming = createClient({ signer: machines.signer, targetOf: () => other, onReject });
+    machines.rejections.length = 0;
+    const response = await naming.fetch(server.origin);
+    expect([response.status, await response.text()]).toEqual([401, '{"error":"unauthorized"}']);
+    expect([...response.headers].join()).not.toContain('am_');
+    expect(machines.rejections).toMatchObject([
+      { code: 'wrong_target', message: `This device is ${deviceId}, and the request is for ${other}.` },
+    ]);
+    expect(told).toMatchObject([
+      {
+        code: 'unauthorized',
+        message: `The server did not accept the signature of this device. The request was signed for ${other}.`,
+      },
+    ]);
+  });
+
   it('of the host names the line that sets it', async () => {
     const client = machines.controllerWith({ onReject });
     const response = await client.fetch(strict.origin);

@@ -157,7 +157,22 @@ describe('check 3: hosts', () => {
 
   it('refuses the name of another target', async () => {
     const request = await signed({}, { targetDeviceId: vectors.devices.stranger.deviceId });
-    expect(await codeOf(verifierAt().verify(request))).toBe('wrong_target');
+    const rejections: Rejection[] = [];
+    const verifier = verifierAt({ onReject: (it) => rejections.push(it) });
+    expect(await codeOf(verifier.verify(request))).toBe('wrong_target');
+    const { target, stranger } = vectors.devices;
+    expect(rejections[0]?.message).toBe(
+      `This device is ${target.deviceId}, and the request is for ${stranger.deviceId}.`,
+    );
+  });
+
+  it('quotes nothing that is no name of a target', async () => {
+    const rejections: Rejection[] = [];
+    const verifier = verifierAt({ onReject: (it) => rejections.push(it) });
+    const { headers, ...request } = await signed();
+    const named = { ...request, headers: { ...headers, 'authmesh-target': '\x9b31m'.repeat(1000) } };
+    expect(await codeOf(verifier.verify(named))).toBe('wrong_target');
+    expect(rejections[0]?.message).toMatch(/, and the request is for none\.$/);
   });
 
   it('believes X-Forwarded-Host only where it is told to', async () => {

@@ -4,6 +4,8 @@ export interface AnsweredRequest {
   readonly nonce: string;
   /** In normal form. */
   readonly authority: string;
+  /** The deviceId in AuthMesh-Target, where it had one. */
+  readonly target?: string | undefined;
 }
 
 const requests = new WeakMap<Response, AnsweredRequest>();

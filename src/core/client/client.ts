@@ -95,7 +95,8 @@ export function createClient(options: ClientOptions): Client {
     const nonce = toBase64Url(crypto.randomBytes(16));
     const headers = await untilAborted(request.signal, sign(request, nonce, created));
     const response = await send(doFetch, request, headers);
-    noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '' });
+    const target = headers.get('authmesh-target') ?? undefined;
+    noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target });
     return response;
   }
 

@@ -1,5 +1,6 @@
 import { CODES } from '../codes';
 import { callSafely } from '../safe-call';
+import { answeredBy } from './answered';
 
 /** That an amesh server has refused a request, as far as it says why. */
 export interface ClientRejection {
@@ -71,7 +72,9 @@ export function explainRefusal(
   const code = status === 421 ? 'wrong_host' : refusalOf(response);
   if (code === null || !Object.hasOwn(TEXTS, code)) return;
   const [message, fix] = signed ? (TEXTS[code] as readonly [string, string]) : UNSIGNED;
-  tell(code, [message, fix.replace('{host}', () => url.host)]);
+  const target = signed && code === 'unauthorized' ? answeredBy(response)?.target : undefined;
+  const whose = target === undefined ? '' : ` The request was signed for ${target}.`;
+  tell(code, [message + whose, fix.replace('{host}', () => url.host)]);
 }
 
 /** The code of a server that is at fault, and what to say of it. The body stays to be read. */
