@@ -78,7 +78,10 @@ describe('a refusal by an amesh server', () => {
     const response = await client.fetch(strict.origin);
     expect([response.status, await response.json()]).toEqual([421, { error: 'wrong_host' }]);
     expect(told).toMatchObject([
-      { code: 'wrong_host', fix: `On the server, run: amesh config hosts --add ${strict.authority}` },
+      {
+        code: 'wrong_host',
+        fix: `On the server, run: amesh config hosts --add ${strict.authority}. If it has that host, a proxy sets another: see "authority" in docs/guide.md.`,
+      },
     ]);
   });
 
@@ -195,7 +198,7 @@ describe('DEBUG=amesh', () => {
       .split('\n')
       .find((text) => text.includes(` from ${strict.origin}`));
     expect(line).toBe(
-      `amesh: 421 wrong_host from ${strict.origin}/path: The server does not answer to this host. On the server, run: amesh config hosts --add ${strict.authority}`,
+      `amesh: 421 wrong_host from ${strict.origin}/path: The server does not answer to this host. On the server, run: amesh config hosts --add ${strict.authority}. If it has that host, a proxy sets another: see "authority" in docs/guide.md.`,
     );
     expect(printed()).not.toContain('secret');
   });

@@ -41,11 +41,15 @@ describe.skipIf((NGINX === undefined || !hasRedis) && !process.env.CI)('two inst
     await redis.stop();
   });
 
-  /** @param change of the documented configuration */
+  /**
+   * @param change of the documented configuration
+   * @param answer to a request that is as it should be
+   */
   async function start(
     env: Record<string, string> = {},
     change = (text: string) => text,
     prefix = '',
+    answer = PASSED,
   ): Promise<number> {
     redis = await startRedis();
     fleet = await startFleet(2, { REDIS_URL: redis.url, ...env });
@@ -82,7 +86,7 @@ ${site} }`,
     };
     const isUp = () => get(free.port, `${prefix}/health`).then(() => 'up', String);
     expect(await until('up', isUp)).toBe('up');
-    expect(await until(PASSED, () => call(free.port, `${prefix}/`))).toBe(PASSED);
+    expect(await until(answer, () => call(free.port, `${prefix}/`))).toBe(answer);
     return free.port;
   }
 
@@ -150,8 +154,17 @@ ${site} }`,
     await expectAll(port, PATHS.slice(0, 2));
   });
 
+  const rewrite = (text: string) => text.replace('proxy_set_header Host $http_host;', '');
+
+  it('with Host rewritten: the log leads to authority first, and not into another refusal', async () => {
+    await start({}, rewrite, '', '421 {"error":"wrong_host"}');
+    const said = fleet.servers.map((server) => server.stderr()).join('');
+    expect(said).toContain(
+      `The request is for orders, a host that this machine does not answer to. If a proxy put it in: verify({ authority: '${HOST}' }). If`,
+    );
+  });
+
   it('with Host rewritten: authority', async () => {
-    const rewrite = (text: string) => text.replace('proxy_set_header Host $http_host;', '');
     await expectAll(await start({ AUTHORITY: HOST }, rewrite), PATHS.slice(0, 2));
   });
 
