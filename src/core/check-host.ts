@@ -24,7 +24,7 @@ export function checkHost(
   if (named !== undefined && named !== list.deviceId) {
     return new Fault(
       'wrong_target',
-      `This device is ${list.deviceId ?? 'none'}, and the request is for ${isDeviceId(named) ? named : 'none'}.`,
+      `The request is for ${isDeviceId(named) ? named : 'none'}, and this device is ${list.deviceId ?? 'none'}.`,
     );
   }
   return null;

@@ -85,8 +85,7 @@ function isBlank(code: number): boolean {
 
 /** Whether a header stands there in more than one line. */
 export function isRepeated(headers: HeaderLines, name: string): boolean {
-  const value = Object.hasOwn(headers, name) ? headers[name] : undefined;
-  return typeof value === 'object' && value.length > 1;
+  return headerLines(headers, name).length > 1;
 }
 
 /**

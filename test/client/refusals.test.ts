@@ -63,7 +63,7 @@ describe('a refusal by an amesh server', () => {
     expect([response.status, await response.text()]).toEqual([401, '{"error":"unauthorized"}']);
     expect([...response.headers].join()).not.toContain('am_');
     expect(machines.rejections).toMatchObject([
-      { code: 'wrong_target', message: `This device is ${deviceId}, and the request is for ${other}.` },
+      { code: 'wrong_target', message: `The request is for ${other}, and this device is ${deviceId}.` },
     ]);
     expect(told).toMatchObject([
       {
