@@ -10,7 +10,7 @@ import type { AllowList, TrustedDevice } from './core/allow-list';
 import { parseHosts } from './core/authority';
 import { type ClientOptions, createClient } from './core/client/client';
 import { type ClientRejection, refusalOf } from './core/client/refusal';
-import { isAmeshError } from './core/errors';
+import { AmeshError, isAmeshError } from './core/errors';
 import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
 import type { Rejection } from './core/rejection';
 import { createVerifier, type Verifier } from './core/verify';
@@ -233,6 +233,15 @@ function defaultNonceStore(env: Env, log: Log): NonceStore {
 const CANNOT_RENEW =
   'A lease of a grant is about to end, and this instance has no key to move it on (AMESH_OWNER_KEY). It ends unless its caller also calls an instance that has the folder of the identity. See docs/provisioning.md.';
 
+/** Whoever followed the usual advice would have a second target beside the one that is verified for. */
+function keyless(dir: string): AmeshError {
+  return new AmeshError(
+    'no_identity',
+    `There is no private key in ${dir}: with AMESH_OWNER_KEY alone this instance verifies, and calls nobody.`,
+    { fix: 'To call others, give it the folder of an identity (AUTH_MESH_DIR). See docs/production.md.' },
+  );
+}
+
 function assemble(options: AmeshOptions, env: Env) {
   const dir = homeDir(options.dir, env);
   const store = new FileStore(dir);
@@ -242,6 +251,7 @@ function assemble(options: AmeshOptions, env: Env) {
   const device = () => {
     opening ??= openDevice(dir, env, shared).catch((error) => {
       opening = undefined; // `amesh init` may come later
+      if (ownerKey !== null && isAmeshError(error) && error.code === 'no_identity') throw keyless(dir);
       throw error;
     });
     return opening;

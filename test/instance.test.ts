@@ -107,6 +107,18 @@ describe('verify()', () => {
     }
   });
 
+  it('advises nobody who has the public key only to make another identity', async () => {
+    const dir = join(root, 'nothing');
+    const owner = await createIdentity(join(root, 'owner'), {}, { friendlyName: 'owner' });
+    const instance = createAmesh({ dir, env: { AMESH_OWNER_KEY: owner.publicKey } });
+    for (const failing of [instance.fetch('http://127.0.0.1:1/'), instance.identity()]) {
+      await expect(failing).rejects.toMatchObject({
+        code: 'no_identity',
+        message: `There is no private key in ${dir}: with AMESH_OWNER_KEY alone this instance verifies, and calls nobody. To call others, give it the folder of an identity (AUTH_MESH_DIR). See docs/production.md.`,
+      });
+    }
+  });
+
   it('prints a query only with DEBUG=amesh', async () => {
     for (const [DEBUG, shown] of [
       [undefined, '/a?… (12 characters)'],
