@@ -1,11 +1,11 @@
 import type { Signer } from '../core/crypto/provider';
 import { AllowListIntegrityError, NoIdentityError } from '../core/errors';
 import { findBackend } from '../keys/backends';
-import { claimedOwner } from './document';
 import type { DocumentStore } from './document-store';
 import { FileStore } from './file-store';
 import type { Env } from './home';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity } from './identity';
+import { claimedOwner } from './seal';
 import { SEEN_KEY } from './seen';
 import { sharedKey, sharedStoreOf } from './shared-store';
 import { ALLOW_LIST_KEY, type Owner, TrustStore } from './trust-store';

@@ -3,15 +3,9 @@ import { webCrypto } from '../core/crypto/web';
 import { fromBase64Url, toBase64Url, toUtf8 } from '../core/encoding';
 import { AllowListIntegrityError } from '../core/errors';
 import { LABELS } from '../core/labels';
-import {
-  type AllowListDocument,
-  assertShape,
-  canonical,
-  type DeviceEntry,
-  isDevice,
-  isTombstone,
-  type Tombstone,
-} from './document';
+import type { AllowListDocument, DeviceEntry, Tombstone } from './document';
+import { canonical } from './seal';
+import { assertShape, isDevice, isTombstone } from './shape';
 import { keepAllowList, toDevice } from './to-allow-list';
 import { Turns } from './turns';
 

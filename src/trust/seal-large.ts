@@ -1,7 +1,8 @@
 import type { Signer } from '../core/crypto/provider';
 import { toBase64Url, toUtf8 } from '../core/encoding';
 import { LABELS } from '../core/labels';
-import { type AllowListDocument, canonical } from './document';
+import type { AllowListDocument } from './document';
+import { canonical } from './seal';
 import { Turns } from './turns';
 
 /** Entries between two looks at the clock. */

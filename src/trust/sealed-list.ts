@@ -2,7 +2,7 @@ import { cryptoProvider } from '#crypto';
 import { type AllowList, type AllowListSource, deviceIdOf } from '../core/allow-list';
 import type { MaybePromise } from '../core/crypto/provider';
 import { AllowListIntegrityError, AmeshError, isAmeshError } from '../core/errors';
-import { hashDocument, openDocument } from './document';
+import { hashDocument, openDocument } from './seal';
 import { toAllowList } from './to-allow-list';
 
 /** How long a read that has failed, or has not ended, keeps others from another, so that many requests are not as many. */

@@ -1,9 +1,10 @@
 import type { Signer } from '../core/crypto/provider';
 import { AllowListIntegrityError, AmeshError } from '../core/errors';
-import { type AllowListDocument, hashDocument, openDocument, sealDocument } from './document';
+import type { AllowListDocument } from './document';
 import type { DocumentStore } from './document-store';
 import { LAST_SEEN_KEY, LastSeenRecord } from './last-seen';
 import { openLarge } from './open-large';
+import { hashDocument, openDocument, sealDocument } from './seal';
 import { sealLarge } from './seal-large';
 import { type Seen, SeenRevisions } from './seen';
 

@@ -10,7 +10,7 @@ import type { Credentials } from '../../src/core/credentials';
 import { readCredentials } from '../../src/core/read-credentials';
 import { type RequestLine, readRequestLine } from '../../src/core/request-line';
 import { createSignatureBase, requiredComponents, signatureParameters } from '../../src/core/signature-base';
-import { openDocument } from '../../src/trust/document';
+import { openDocument } from '../../src/trust/seal';
 import { ensureBuilt } from '../support/built';
 import { isAbsent, languageOf } from '../support/languages';
 import { exchange, head } from '../support/raw-http';

@@ -1,4 +1,5 @@
-import { type AllowListDocument, sealDocument } from '../../src/trust/document';
+import type { AllowListDocument } from '../../src/trust/document';
+import { sealDocument } from '../../src/trust/seal';
 import { signerOf } from '../support/core';
 import { requireRuntime } from '../support/runtime-server';
 import { vectors } from '../support/vectors';
