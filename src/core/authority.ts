@@ -17,12 +17,12 @@ export function normalizeAuthority(text: string): string | null {
 }
 
 /**
- * Whether a URL names a host so: `1.2.3` is 1.2.0.3 there, `[....]` nothing, and an address has one text only. Most names
- * are told without a URL, which is dear for each request.
+ * Whether a URL names an address so: `1.2.3` is 1.2.0.3 there, `[....]` nothing, and each has one text only. Names are
+ * not asked about: runtimes differ in which `xn--` they take, and a URL is dear for each request.
  */
 function isInUrls(host: string): boolean {
   const url = `http://${host}`;
-  return !/\d\.?$|\[|0x|xn--/.test(host) || (URL.canParse(url) && new URL(url).host === host);
+  return !/\b(\d+|0x[\da-f]*)\.?$|\[/.test(host) || (URL.canParse(url) && new URL(url).host === host);
 }
 
 /** Whether a normalised authority names this machine itself: localhost, *.localhost, 127.0.0.0/8 or [::1]. */
