@@ -17,8 +17,9 @@ export default defineConfig({
     hookTimeout: 60_000,
     expect: { poll: { timeout: 15_000 } },
     silent: 'passed-only',
-    // Half of the time they wait for real processes and sockets: twice as many at once as CI has cores.
-    maxWorkers: 4,
+    // Many tests wait for real processes and sockets: more at once than there are cores. With still more the processes
+    // that tests start have too little of them.
+    maxWorkers: 3,
     coverage: { include: ['src/**/*.ts'] },
   },
 });
