@@ -40,7 +40,8 @@ export function createLog(
     rejection(rejection) {
       const state = last.get(rejection.code);
       const nowMs = Date.now();
-      if (!debug && state !== undefined && nowMs - state.atMs < EVERY_MS) {
+      // Either way: a clock that was set back must not keep the log silent until its old time comes again.
+      if (!debug && state !== undefined && Math.abs(nowMs - state.atMs) < EVERY_MS) {
         state.more++;
         return;
       }

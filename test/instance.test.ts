@@ -154,6 +154,20 @@ describe('the log', () => {
     expect(written[2]).toMatch(/ \(1000 more like it since\)$/);
   });
 
+  it('does not fall silent when the clock is set back', () => {
+    const now = vi.spyOn(Date, 'now').mockReturnValue(1_764_003_600_000);
+    const written: string[] = [];
+    const log = createLog({}, null, (line) => void written.push(line));
+    const request = { method: 'GET', authority: 'a', target: '/' };
+    const refuse = () =>
+      log.rejection({ code: 'nonce_store_unavailable', status: 503, message: '', fix: '', request });
+    refuse();
+    now.mockReturnValue(1_764_000_000_000);
+    refuse();
+    now.mockRestore();
+    expect(written).toHaveLength(2);
+  });
+
   it('has nothing that a terminal obeys, whatever a stranger sends', async () => {
     const verify = createAmesh({ dir: root, env: { DEBUG: 'amesh' } }).verify();
     const target = await listen((req, res) => verify(req, res, () => void res.end()));

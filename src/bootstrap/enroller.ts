@@ -136,11 +136,11 @@ async function claim(
     throw isAmeshError(cause) ? cause : new AmeshError('nonce_store_unavailable', undefined, { cause });
   }
   if (isNew !== true) throw new AmeshError('replay_detected');
-  throwIf(checkStart(time, nonceStore.startedAt)); // it may have lost its memory meanwhile
+  throwIf(checkStart(time, nonceStore.startedAt, nowMs)); // it may have lost its memory meanwhile
 }
 
 function throwIf(stale: Fault | null): void {
-  if (stale !== null) throw new AmeshError('timestamp_out_of_range', stale.detail);
+  if (stale !== null) throw new AmeshError('timestamp_out_of_range', stale.detail, { fix: stale.fix });
 }
 
 async function importKey(text: string): Promise<PublicKey> {

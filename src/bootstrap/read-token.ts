@@ -6,6 +6,7 @@ import { toSpki } from '../core/crypto/points';
 import type { PrivateJwk } from '../core/crypto/provider';
 import { fromBase64Url } from '../core/encoding';
 import { AmeshError } from '../core/errors';
+import { momentText } from '../core/moment';
 import { toRelayUrl } from '../pairing/relay-url';
 import { cleanName } from '../trust/names';
 import { isNamePattern } from './names';
@@ -66,9 +67,10 @@ export function assertTimely({ claims }: Token, nowSeconds: number): void {
   const { iat, exp } = claims;
   if (exp <= iat || exp - iat > TOKEN_LIMITS.lifetimeSeconds) throw new AmeshError('token_lifetime_too_long');
   if (iat > nowSeconds + TOKEN_LIMITS.clockSkewSeconds) {
+    const from = momentText((iat - TOKEN_LIMITS.clockSkewSeconds) * 1000);
     throw new AmeshError(
       'token_not_yet_valid',
-      `The token was issued ${iat - nowSeconds} s in the future, by the clock of this machine.`,
+      `The token was issued ${iat - nowSeconds} s in the future, by the clock of this machine; it counts from ${from} on.`,
     );
   }
   if (nowSeconds >= exp)

@@ -33,7 +33,7 @@ export function claimNonce(
     // Strictly true: what a store that is written wrongly says is no permission.
     if (isNew !== true) return new Fault('replay_detected');
     claims.set(view, { store, deviceId, nonce, before });
-    return checkStart(created, store.startedAt); // it may have lost its memory since check 4
+    return checkStart(created, store.startedAt, nowMs); // it may have lost its memory since check 4
   };
   try {
     const answer = store.claim(deviceId, nonce, keepUntilMs(created, nowMs, settings));

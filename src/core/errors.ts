@@ -1,4 +1,5 @@
 import { type AmeshCode, CODES } from './codes';
+import { momentText } from './moment';
 
 const BRAND = Symbol.for('amesh.error');
 
@@ -73,9 +74,23 @@ export class AllowListIntegrityError extends AmeshError {
 export class NonceStoreUnavailableError extends AmeshError {
   override readonly name = 'NonceStoreUnavailableError';
 
-  constructor(detail?: string, cause?: unknown) {
-    super('nonce_store_unavailable', detail, { cause });
+  /** @param fix where looking at the store is not what helps */
+  constructor(detail?: string, cause?: unknown, fix?: string) {
+    super('nonce_store_unavailable', detail, { cause, fix });
   }
+}
+
+/**
+ * The clock was set back, into a time whose nonces are forgotten.
+ *
+ * @param untilMs the last moment of that time, Unix milliseconds
+ */
+export function clockSetBack(untilMs: number): NonceStoreUnavailableError {
+  return new NonceStoreUnavailableError(
+    `The clock was set back, into a time whose nonces are forgotten: it ends at ${momentText(untilMs)}.`,
+    undefined,
+    'Wait until then, or restart: see "A clock that was set back" in docs/protocol.md.',
+  );
 }
 
 /** `no_identity`: this machine has no device identity yet. */

@@ -1,4 +1,5 @@
 import { Fault } from './fault';
+import { momentText } from './moment';
 
 /** How far the clocks of a target's instances may differ: what a nonce is kept beyond the last moment it could count. */
 const INSTANCE_SKEW_MS = 10_000;
@@ -27,15 +28,19 @@ export function checkFreshness(
   if (times.expires !== undefined && nowMs > times.expires * 1000) {
     return new Fault('timestamp_out_of_range', 'The signature has expired.');
   }
-  return checkStart(times.created, startedAt);
+  return checkStart(times.created, startedAt, nowMs);
 }
 
 /** Its nonce may have been claimed where the store does not know of it any more. */
-export function checkStart(created: number, startedAt: number | undefined): Fault | null {
+export function checkStart(created: number, startedAt: number | undefined, nowMs: number): Fault | null {
   if (startedAt === undefined || created >= startedAt) return null;
   return new Fault(
     'timestamp_out_of_range',
-    "The request was signed before the memory of this server's nonce store begins.",
+    `The request was signed before the memory of this server's nonce store begins, at ${momentText(startedAt * 1000)}.`,
+    // A shared store may begin with the next second.
+    startedAt * 1000 > nowMs + 2000
+      ? 'The clock of this server was set back: wait until then, or restart it.'
+      : undefined,
   );
 }
 

@@ -1,4 +1,4 @@
-import { NonceStoreUnavailableError } from './errors';
+import { clockSetBack, NonceStoreUnavailableError } from './errors';
 import { MAX_DEVICE_NUMBER, NonceTable, packEntry } from './nonce-table';
 
 /**
@@ -96,7 +96,7 @@ export class InMemoryNonceStore implements NonceStore {
     this.#rotate(nowMs);
     // Only after the clock was set back: what was dropped was over by then, and is not over now.
     if (nowMs <= this.#forgottenUntilMs) {
-      throw new NonceStoreUnavailableError('The clock was set back, into a time whose nonces are forgotten.');
+      throw clockSetBack(this.#forgottenUntilMs);
     }
     const earlier = this.#previous.devices.get(deviceId);
     if (earlier !== undefined) {

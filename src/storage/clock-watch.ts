@@ -1,4 +1,4 @@
-import { NonceStoreUnavailableError } from '../core/errors';
+import { clockSetBack } from '../core/errors';
 
 /** How much longer a claim is kept than its request could count. */
 const SLACK_MS = 10_000;
@@ -21,7 +21,7 @@ export class ClockWatch {
       this.#latestMs = nowMs;
     }
     if (nowMs <= this.#forgottenUntilMs) {
-      throw new NonceStoreUnavailableError('The clock was set back, into a time whose nonces are forgotten.');
+      throw clockSetBack(this.#forgottenUntilMs);
     }
     this.#latestMs = Math.max(this.#latestMs, nowMs);
     this.#untilMs = Math.max(this.#untilMs, keepUntilMs);

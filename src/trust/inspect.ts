@@ -12,6 +12,8 @@ export interface Inspected {
   readonly document: AllowListDocument;
   /** Null where nothing was seen here yet. */
   readonly seen: Seen | null;
+  /** When a device of it was last let in, Unix seconds; null where that is not known. */
+  readonly lastSeenAt: number | null;
 }
 
 /**
@@ -26,7 +28,11 @@ export async function inspectTrust(folder: FileStore, owner: Uint8Array, env: En
   const seen = await new SeenRevisions(kept).read(deviceId);
   const shared = sharedStoreOf(env);
   const trust = openTrust(kept, { publicKey }, deviceId, shared === null ? null : readOnly(shared));
-  return { document: await trust.read(), seen };
+  const document = await trust.read();
+  const times = await trust.lastSeen.read();
+  const known = document.devices.flatMap(({ deviceId }) => times.get(deviceId) ?? []);
+  const lastSeenAt = known.length === 0 ? null : known.reduce((a, b) => Math.max(a, b));
+  return { document, seen, lastSeenAt };
 }
 
 function readOnly(store: DocumentStore): DocumentStore {

@@ -167,7 +167,7 @@ const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string,
   [
     'not yet valid',
     'token_not_yet_valid',
-    's in the future, by the clock of this machine',
+    's in the future, by the clock of this machine; it counts from 20',
     async () => right({ iat: now() + 120, exp: now() + 3600 }),
   ],
   ['25 hours', 'token_lifetime_too_long', 'longer than a day', async () => right({ exp: now() + 25 * 3600 })],

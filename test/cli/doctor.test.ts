@@ -382,6 +382,22 @@ describe('the clock', () => {
   });
 });
 
+describe('a clock that was set back under a running server', () => {
+  it('is told by when a device was last let in, with the ways out', async () => {
+    const [machine, peer] = [await createMachine('a'), await createMachine('b')];
+    const { trust } = await openDevice(machine.dir, {});
+    const other = await openDevice(peer.dir, {});
+    await trust.update((list) => addDevice(list, { ...other.identity, role: 'controller', hosts: [] }, 0));
+    const ahead = Math.floor(Date.now() / 1000) + 3600;
+    await trust.lastSeen.add(new Map([[other.identity.deviceId, ahead]]), () => true);
+    const { code, of } = await examine(machine);
+    expect(code).toBe(1);
+    expect(of.clock?.message).toMatch(
+      /^It is behind: a device was let in here at [\d-]+ [\d:]+ UTC\. If it was set back while a server ran, .* or until it is restarted; its log says when\.$/,
+    );
+  });
+});
+
 describe('a server that is named', () => {
   /** A target with amesh in front of it, and a machine that may call it or not. */
   async function meet(isTrusted: boolean) {

@@ -72,7 +72,12 @@ describe('InMemoryNonceStore', () => {
     }
     for (const back of [15_000, 60_000, -1000]) {
       clock.ms = start + back;
-      expect(() => claim(1)).toThrow(expect.objectContaining({ code: 'nonce_store_unavailable' }));
+      expect(() => claim(1)).toThrow(
+        expect.objectContaining({
+          code: 'nonce_store_unavailable',
+          message: `The clock was set back, into a time whose nonces are forgotten: it ends at ${new Date(start + 60_000).toISOString()}. Wait until then, or restart: see "A clock that was set back" in docs/protocol.md.`,
+        }),
+      );
     }
     clock.ms = start + 60_001; // nothing that was claimed at the start could be replayed any more
     expect(claim(2)).toBe(true);

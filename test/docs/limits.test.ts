@@ -2,17 +2,18 @@ import { copyFile, cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { addDevice, createIdentity, openDevice, revokeDevice } from '@authmesh/sdk/admin';
-import { createVerifier, InMemoryNonceStore, type RequestView } from '@authmesh/sdk/core';
+import { createVerifier, InMemoryNonceStore, type Rejection, type RequestView } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NOW, signed } from '../support/core';
 import { vectorAllowList } from '../support/vectors';
 
 // What the documents admit. Whoever closes one of these gaps finds here that a page has to change.
 
-const processAt = (now: () => number, startedAt?: number) =>
+const processAt = (now: () => number, startedAt?: number, onReject?: (rejection: Rejection) => void) =>
   createVerifier({
     allowList: { ...vectorAllowList, hosts: ['api.example.com'] },
     now,
+    onReject,
     nonceStore: new InMemoryNonceStore({ now, ...(startedAt === undefined ? {} : { startedAt }) }),
   });
 
@@ -55,6 +56,44 @@ describe('docs/protocol.md, "What clocks and restarts leave open"', () => {
       ok: false,
       code: 'nonce_store_unavailable',
     });
+  });
+});
+
+describe('docs/protocol.md, "A clock that was set back"', () => {
+  it('a server that has started at a time that is still to come says when that is, and that a restart ends it', async () => {
+    const rejections: Rejection[] = [];
+    const running = processAt(
+      () => NOW * 1000,
+      NOW + 3600,
+      (rejection) => void rejections.push(rejection),
+    );
+    expect(await running.verify(await signed())).toMatchObject({ ok: false, code: 'timestamp_out_of_range' });
+    expect(rejections).toMatchObject([
+      {
+        message: `The request was signed before the memory of this server's nonce store begins, at ${new Date((NOW + 3600) * 1000).toISOString()}.`,
+        fix: 'The clock of this server was set back: wait until then, or restart it.',
+      },
+    ]);
+    expect(await processAt(() => NOW * 1000).verify(await signed())).toMatchObject({ ok: true });
+  });
+
+  it('after a restart, what lies ahead of the new clock is refused, and counts once more when its time comes', async () => {
+    const request = await signed({}, { created: NOW + 3600 });
+    expect(await processAt(() => (NOW + 3600) * 1000).verify(request)).toMatchObject({ ok: true });
+    let nowMs = NOW * 1000;
+    const restarted = processAt(() => nowMs);
+    expect(await restarted.verify(replay(request))).toMatchObject({
+      ok: false,
+      code: 'timestamp_out_of_range',
+    });
+    nowMs = (NOW + 3600) * 1000;
+    expect(await restarted.verify(replay(request))).toMatchObject({ ok: true });
+  });
+
+  it('a second restart when the old time has come again refuses it for good', async () => {
+    const request = await signed({}, { created: NOW + 3600 });
+    const again = processAt(() => (NOW + 3601) * 1000);
+    expect(await again.verify(replay(request))).toMatchObject({ ok: false, code: 'timestamp_out_of_range' });
   });
 });
 

@@ -44,9 +44,14 @@ export async function checkClock(
   inspected: Inspected | undefined,
 ): Promise<Finding> {
   const written = Math.max(identity?.createdAt ?? 0, inspected?.document.updatedAt ?? 0);
+  const lastSeen = inspected?.lastSeenAt ?? 0;
   const nowSeconds = Date.now() / 1000;
-  if (written > nowSeconds + LIMITS.requests) {
-    return failed(`It is behind: something was written here at ${momentText(written)}.`, SET_CLOCK);
+  if (Math.max(written, lastSeen) > nowSeconds + LIMITS.requests) {
+    const what = written >= lastSeen ? 'something was written' : 'a device was let in';
+    return failed(
+      `It is behind: ${what} here at ${momentText(Math.max(written, lastSeen))}. If it was set back while a server ran, that server refuses signed requests until the old time has come again, or until it is restarted; its log says when.`,
+      SET_CLOCK,
+    );
   }
   const seen = clocks.filter((clock) => clock !== null && clock !== undefined);
   const worst = seen.sort((a, b) => Math.abs(b.aheadSeconds) - Math.abs(a.aheadSeconds))[0];
