@@ -131,7 +131,7 @@ async function claim(
 ): Promise<void> {
   let isNew: boolean;
   try {
-    isNew = await nonceStore.claim(deviceId, nonce, keepUntilMs(time, nowMs, settings));
+    isNew = await nonceStore.claim(deviceId, nonce, keepUntilMs(nonceStore, time, nowMs, settings));
   } catch (cause) {
     throw isAmeshError(cause) ? cause : new AmeshError('nonce_store_unavailable', undefined, { cause });
   }

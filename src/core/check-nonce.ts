@@ -36,7 +36,7 @@ export function claimNonce(
     return checkStart(created, store.startedAt, nowMs); // it may have lost its memory since check 4
   };
   try {
-    const answer = store.claim(deviceId, nonce, keepUntilMs(created, nowMs, settings));
+    const answer = store.claim(deviceId, nonce, keepUntilMs(store, created, nowMs, settings));
     return answer instanceof Promise ? answer.then(conclude, storeFailed) : conclude(answer);
   } catch (error) {
     return storeFailed(error);

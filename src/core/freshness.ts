@@ -1,8 +1,12 @@
 import { Fault } from './fault';
 import { momentText } from './moment';
+import type { NonceStore } from './nonce-memory';
 
 /** How far the clocks of a target's instances may differ: what a nonce is kept beyond the last moment it could count. */
-const INSTANCE_SKEW_MS = 10_000;
+export const INSTANCE_SKEW_MS = 10_000;
+
+/** The most that `clockSkewSeconds` may be. */
+export const MAX_CLOCK_SKEW_SECONDS = 300;
 
 /** The settings of a verifier by which time is judged, with their defaults filled in. */
 export interface FreshnessOptions {
@@ -44,8 +48,17 @@ export function checkStart(created: number, startedAt: number | undefined, nowMs
   );
 }
 
-/** Until when a nonce has to be remembered, in Unix milliseconds. */
-export function keepUntilMs(created: number, nowMs: number, options: FreshnessOptions): number {
-  const replayable = (created + options.clockSkewSeconds) * 1000 + INSTANCE_SKEW_MS;
-  return Math.max(replayable, nowMs + options.nonceWindowSeconds * 1000);
+/**
+ * Until when a store has to remember a nonce, in Unix milliseconds: until no verifier that shares the store can take it
+ * any more. One of another process may allow for more than this one does.
+ */
+export function keepUntilMs(
+  store: NonceStore,
+  created: number,
+  nowMs: number,
+  { clockSkewSeconds, nonceWindowSeconds }: FreshnessOptions,
+): number {
+  const skewSeconds = store.widestSkew?.(clockSkewSeconds) ?? MAX_CLOCK_SKEW_SECONDS;
+  const replayable = (created + skewSeconds) * 1000 + INSTANCE_SKEW_MS;
+  return Math.max(replayable, nowMs + nonceWindowSeconds * 1000);
 }

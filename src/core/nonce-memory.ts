@@ -1,4 +1,5 @@
 import { clockSetBack, NonceStoreUnavailableError } from './errors';
+import { INSTANCE_SKEW_MS } from './freshness';
 import { MAX_DEVICE_NUMBER, NonceTable, packEntry } from './nonce-table';
 
 /**
@@ -22,6 +23,15 @@ export interface NonceStore {
    * so that a restart opens no hole. Read before each claim and after it, so it may move on.
    */
   readonly startedAt?: number | undefined;
+  /**
+   * Only for a store that lives in this one process. Each verifier tells it `clockSkewSeconds`, when it is made and
+   * before each claim, and keeps its claims for the largest value that any has told. Without this method claims are
+   * kept for 300 s, since a verifier elsewhere may allow as much.
+   *
+   * @param nowMs the time by the clock of the verifier that has just been made, Unix milliseconds
+   * @returns the largest value so far, seconds
+   */
+  widestSkew?(clockSkewSeconds: number, nowMs?: number): number;
 }
 
 /** How much a memory store holds. */
@@ -58,6 +68,8 @@ export class InMemoryNonceStore implements NonceStore {
   #previous: Generation;
   /** The latest moment until which a nonce that was dropped had to be kept. */
   #forgottenUntilMs = 0;
+  /** The largest `clockSkewSeconds` of the verifiers that share this store. */
+  #skewSeconds = 0;
   // One for all calls: it is filled anew in each, and nothing keeps it.
   readonly #entry = new Uint32Array(5);
 
@@ -82,6 +94,23 @@ export class InMemoryNonceStore implements NonceStore {
   get startedAt(): number {
     this.#startedAt ??= Math.floor(this.#now() / 1000);
     return this.#startedAt;
+  }
+
+  /** See {@link NonceStore}. What it holds when the value grows is kept longer, and what it has dropped is refused. */
+  widestSkew(clockSkewSeconds: number, nowMs?: number): number {
+    const before = this.#skewSeconds;
+    // By a clock that is behind the one of this store, requests count for longer.
+    const behindMs = nowMs === undefined ? 0 : this.#now() - nowMs;
+    const skewSeconds = clockSkewSeconds + (behindMs > INSTANCE_SKEW_MS ? behindMs / 1000 : 0);
+    if (!(skewSeconds > before)) return before;
+    this.#skewSeconds = skewSeconds;
+    for (const generation of [this.#current, this.#previous]) {
+      if (generation.untilMs > 0) generation.untilMs += (skewSeconds - before) * 1000;
+    }
+    // Whoever has allowed for less refuses by its age what was dropped.
+    const dropped = Math.floor((this.#forgottenUntilMs - INSTANCE_SKEW_MS) / 1000 - before);
+    if (this.#forgottenUntilMs > 0) this.#startedAt = Math.max(this.startedAt, dropped + 1);
+    return skewSeconds;
   }
 
   /** How many nonces it holds, expired ones that are not dropped yet included. */

@@ -1,4 +1,5 @@
 import { normalizeAuthority, parseHosts } from './authority';
+import { MAX_CLOCK_SKEW_SECONDS } from './freshness';
 import type { NonceStore } from './nonce-memory';
 import type { Rejection } from './rejection';
 
@@ -80,7 +81,7 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
   const { nonceStore, onReject, trustForwardedHost = false, enroll = false } = options;
   const { maxBodyBytes = 1_048_576 } = options;
   const clockSkewSeconds = options.clockSkewSeconds ?? 30;
-  if (!(clockSkewSeconds >= 1 && clockSkewSeconds <= 300)) {
+  if (!(clockSkewSeconds >= 1 && clockSkewSeconds <= MAX_CLOCK_SKEW_SECONDS)) {
     throw new TypeError('clockSkewSeconds is a number of seconds from 1 to 300.');
   }
   const nonceWindowSeconds = options.nonceWindowSeconds ?? Math.max(60, 2 * clockSkewSeconds);

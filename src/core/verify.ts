@@ -128,6 +128,8 @@ export function createVerifier(options: VerifierOptions): Verifier {
     enroller: settings.enroll ? enroller : undefined,
     onAccept,
   };
+  // Told before the first request, since others that share the store may be claiming already.
+  context.nonceStore.widestSkew?.(settings.clockSkewSeconds, now());
   async function verify(request: Request | RequestView, call: VerifyCall = {}) {
     if (!isRequest(request)) return verifyView(context, request, call);
     const view = views.get(request) ?? toRequestView(request);
