@@ -1,4 +1,5 @@
 import { defineBuildConfig } from 'unbuild';
+import { declarations } from './scripts/declarations';
 
 export default defineBuildConfig({
   entries: [
@@ -21,7 +22,7 @@ export default defineBuildConfig({
     { input: 'src/admin', name: 'admin' },
   ],
   clean: true,
-  declaration: 'node16',
+  ...declarations(),
   // Chosen by the runtime's export conditions, so they have to stay imports.
   externals: ['#crypto', '#machine-codes', 'ioredis', 'unstorage'],
   rollup: { emitCJS: false, esbuild: { target: 'es2023' } },

@@ -1,8 +1,9 @@
 import { defineBuildConfig } from 'unbuild';
+import { declarations } from '../scripts/declarations';
 
 export default defineBuildConfig({
   entries: [{ input: 'src/index', name: 'index' }],
   clean: true,
-  declaration: 'node16',
+  ...declarations(),
   rollup: { emitCJS: false, esbuild: { target: 'es2023' } },
 });

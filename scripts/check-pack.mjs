@@ -5,6 +5,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writ
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { compareExports } from './declared-exports.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const work = mkdtempSync(join(tmpdir(), 'amesh-pack-'));
@@ -64,6 +65,13 @@ check('unstorage, ioredis and frameworks other than the one asked for do not com
 
 check('every subpath is imported', () => {
   run(process.execPath, ['--input-type=module', '-e', imports()], project);
+});
+
+check('what the types declare is what the modules export, in every condition', () => {
+  const differences = ['sdk', 'relay', 'cli'].flatMap((name) =>
+    compareExports(join(project, 'node_modules/@authmesh', name)),
+  );
+  if (differences.length > 0) throw new Error(differences.join('\n'));
 });
 
 check("the types of every subpath resolve, and the user's code compiles", () => {

@@ -1,3 +1,6 @@
+import type { LastSeenRecord as LastSeen } from './trust/last-seen';
+import type { TrustStore as Store } from './trust/trust-store';
+
 export { type GrantOptions, issueGrant, issueProvision, type ProvisionOptions } from './bootstrap/issue';
 export { type WaitOptions, waitForRegistration } from './bootstrap/mailbox';
 export { type Answered, takeRegistration, UNASKED } from './bootstrap/registration';
@@ -44,7 +47,6 @@ export { closeGrant, findGrant, grantedDevices, revokeGrant } from './trust/gran
 export { type Env, homeDir } from './trust/home';
 export { type DeviceIdentity, readIdentity } from './trust/identity';
 export { type Inspected, inspectTrust } from './trust/inspect';
-export type { LastSeenRecord } from './trust/last-seen';
 export { cleanName } from './trust/names';
 export { readOwnerKey } from './trust/owner-key';
 export type { Seen } from './trust/seen';
@@ -59,4 +61,10 @@ export {
 } from './trust/setup';
 export { cancelToken, findIssued, pendingTokens } from './trust/tokens';
 export { fromTrustLine, type TrustLine, toTrustLine } from './trust/trust-line';
-export type { ListContent, OpenedList, Owner, TrustPlace, TrustStore } from './trust/trust-store';
+export type { ListContent, OpenedList, Owner, TrustPlace } from './trust/trust-store';
+
+// As types alone: what bundles the declarations would export a class, which this module does not have.
+/** When each device was last let in. */
+export type LastSeenRecord = LastSeen;
+/** The allow list of a machine: reads, checks, changes and seals it. */
+export type TrustStore = Store;

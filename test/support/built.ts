@@ -20,7 +20,9 @@ export function ensureBuilt(): Promise<void> {
 async function build(): Promise<void> {
   await takeLock();
   try {
-    await promisify(execFile)(process.execPath, ['scripts/build.mjs', '--if-needed'], { cwd: ROOT });
+    await promisify(execFile)(process.execPath, ['scripts/build.mjs', '--if-needed', '--javascript'], {
+      cwd: ROOT,
+    });
   } finally {
     await rm(LOCK, { force: true });
   }
