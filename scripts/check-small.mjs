@@ -39,11 +39,11 @@ function clone() {
 
 /** @returns whether it ended well and kept to its size */
 function measure({ command, heapMb, processMb = Number.POSITIVE_INFINITY }) {
-  const join = group === null ? '' : `echo $$ > ${group}/cgroup.procs; `;
+  const enter = group === null ? '' : `echo $$ > ${group}/cgroup.procs; `;
   const env = { ...process.env, NODE_OPTIONS: `--max-old-space-size=${heapMb}` };
   const startedAt = performance.now();
   // `time` tells of the largest process below it.
-  const { status, stdout, stderr } = spawnSync('/usr/bin/time', ['-f', '%M KB', 'sh', '-c', join + command], {
+  const { status, stdout, stderr } = spawnSync('/usr/bin/time', ['-f', '%M KB', 'sh', '-c', enter + command], {
     cwd: work,
     env,
     encoding: 'utf8',
