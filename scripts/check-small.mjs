@@ -43,11 +43,15 @@ function measure({ command, heapMb, processMb = Number.POSITIVE_INFINITY }) {
   const env = { ...process.env, NODE_OPTIONS: `--max-old-space-size=${heapMb}` };
   const startedAt = performance.now();
   // `time` tells of the largest process below it.
-  const { status, stdout, stderr } = spawnSync('/usr/bin/time', ['-f', '%M KB', 'sh', '-c', enter + command], {
-    cwd: work,
-    env,
-    encoding: 'utf8',
-  });
+  const { status, stdout, stderr } = spawnSync(
+    '/usr/bin/time',
+    ['-f', '%M KB', 'sh', '-c', enter + command],
+    {
+      cwd: work,
+      env,
+      encoding: 'utf8',
+    },
+  );
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   const largestMb = Math.round(Number(/(\d+) KB\s*$/.exec(stderr)?.[1]) / 1024);
   const isGood = status === 0 && largestMb <= processMb;
