@@ -14,7 +14,7 @@ import { AmeshError, isAmeshError } from './core/errors';
 import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
 import type { Rejection } from './core/rejection';
 import { createVerifier, type Verifier } from './core/verify';
-import { assertOptionNames, readVerifyOptions, type VerifyOptions } from './core/verify-options';
+import { assertOptionNames, isWithin, readVerifyOptions, type VerifyOptions } from './core/verify-options';
 import { hostsOf } from './hosts-variable';
 import { createLog, type Log } from './log';
 import { assertStorage, toDocumentStore, type UnstorageLike } from './storage/document-store';
@@ -124,9 +124,12 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
   assertOptionNames('createAmesh()', options, NAMES);
   readSharing(options);
   if (options.storage !== undefined) assertStorage(options.storage);
-  const { nonceStore, onReject } = options;
-  if (onReject !== undefined && typeof onReject !== 'function')
-    throw new TypeError('onReject is a function.');
+  const { nonceStore, onReject, dir } = options;
+  readVerifyOptions({ nonceStore, onReject });
+  if (dir !== undefined && (typeof dir !== 'string' || dir === ''))
+    throw new TypeError('dir is the path of a folder.');
+  if (options.env !== undefined && (typeof options.env !== 'object' || options.env === null))
+    throw new TypeError('env is an object of variables.');
   const hosts = options.hosts === undefined ? undefined : parseHosts(options.hosts);
   const env = () => options.env ?? process.env;
   let parts: ReturnType<typeof assemble> | undefined;
@@ -349,9 +352,9 @@ function urlOf(input: string | URL | Request): URL | null {
 }
 
 function readSharing({ maxStaleSeconds = 60, pollSeconds = 1 }: AmeshOptions) {
-  if (!(maxStaleSeconds >= 1 && maxStaleSeconds <= 86_400))
+  if (!isWithin(maxStaleSeconds, 1, 86_400))
     throw new TypeError('maxStaleSeconds is a number of seconds from 1 to 86400.');
-  if (!(pollSeconds >= 0.05 && pollSeconds <= 60))
+  if (!isWithin(pollSeconds, 0.05, 60))
     throw new TypeError('pollSeconds is a number of seconds from 0.05 to 60.');
   return { maxStaleSeconds, pollSeconds };
 }

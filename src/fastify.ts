@@ -2,6 +2,7 @@ import { type Hook, toHook } from './adapters/fastify/hook';
 import { toPlugin } from './adapters/fastify/plugin';
 import type { AuthMeshIdentity } from './core/caller';
 import type { Verifier } from './core/verify';
+import { assertOptions } from './core/verify-options';
 import { type Amesh, amesh, type VerifyOptions } from './index';
 
 declare module 'fastify' {
@@ -35,7 +36,9 @@ export function verify(options: AuthMeshOptions = {}): Hook {
   return toHook(toVerifier(options));
 }
 
-function toVerifier({ amesh: instance = amesh, ...options }: AuthMeshOptions): Verifier {
+function toVerifier(given: AuthMeshOptions): Verifier {
+  assertOptions('verify()', given);
+  const { amesh: instance = amesh, ...options } = given;
   if ('raw' in options)
     throw new TypeError(
       'verify() was given a request. Name it with its parentheses: { onRequest: verify() }.',

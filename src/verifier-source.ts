@@ -1,5 +1,5 @@
 import type { Verifier } from './core/verify';
-import type { VerifyOptions } from './core/verify-options';
+import { assertOptions, type VerifyOptions } from './core/verify-options';
 import { amesh } from './index';
 import { type Bindings, createWorkerVerifier, type WorkerOptions } from './worker';
 
@@ -34,7 +34,9 @@ export function toVerifierSource(settings: ServerSettings = {}): VerifierSource 
   return () => verifier;
 }
 
-function create({ amesh: instance = amesh, ...options }: ServerOptions, env: Bindings): Verifier {
+function create(settings: ServerOptions, env: Bindings): Verifier {
+  assertOptions('verify()', settings);
+  const { amesh: instance = amesh, ...options } = settings;
   if (options.allowList !== undefined) return createWorkerVerifier(options, env);
   return instance.verifier(options as VerifyOptions);
 }

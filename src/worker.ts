@@ -8,7 +8,7 @@ import { isDeviceId } from './core/credentials';
 import { toUtf8 } from './core/encoding';
 import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
 import { createVerifier, type Verifier } from './core/verify';
-import { readVerifyOptions, type VerifyOptions } from './core/verify-options';
+import { assertOptions, isWithin, readVerifyOptions, type VerifyOptions } from './core/verify-options';
 import { hostsOf } from './hosts-variable';
 import { createLog } from './log';
 import { isKvNamespace, type KvNamespace, readKv } from './storage/kv';
@@ -69,8 +69,7 @@ export function createWorkerVerifier(options: WorkerOptions, env: Bindings): Ver
 
 /** @throws TypeError for an unknown name or a value out of range */
 export function assertWorkerOptions(options: WorkerOptions): void {
-  if (typeof options !== 'object' || options === null)
-    throw new TypeError('An object of options is expected.');
+  assertOptions('verify()', options);
   const { allowList, ownerKey, deviceId, maxStaleSeconds, nonceStore, ...rest } = options;
   if (readVerifyOptions(rest).enroll) throw new TypeError(CANNOT_ENROL);
   if (ownerKey !== undefined) toOwner(ownerKey);
@@ -119,7 +118,7 @@ function toOwner(ownerKey: unknown): Uint8Array {
 }
 
 function readMaxStale(seconds = 60): number {
-  if (!(seconds >= 1 && seconds <= 86_400))
+  if (!isWithin(seconds, 1, 86_400))
     throw new TypeError('maxStaleSeconds is a number of seconds from 1 to 86400.');
   return seconds;
 }

@@ -3,6 +3,7 @@ import { isDeviceId } from './credentials';
 import { assertCompressedPoint } from './crypto/points';
 import type { CryptoProvider, MaybePromise } from './crypto/provider';
 import { fromBase64Url, toBase64Url } from './encoding';
+import { assertOptionNames, isWithin } from './verify-options';
 
 /** What a device may do towards this one: call it, or be called by it. A device can hold both. */
 export type Role = 'controller' | 'target';
@@ -44,20 +45,56 @@ export interface AllowListSource {
   expire?(): void;
 }
 
+const NAMES: ReadonlySet<string> = new Set(['deviceId', 'hosts', 'devices']);
+
+/** The latest end of a trust, Unix seconds: in the year 5138. A time in milliseconds is beyond it. */
+const LATEST = 1e11;
+
 /**
- * An allow list out of plain values.
+ * An allow list out of plain values. One that was made before is given back as it is.
  *
- * @throws TypeError where an id, key, role or host is not of its form, or stands there twice
+ * @throws TypeError where an id, key, role, host or end is not of its form, or stands there twice; for another member
  */
-export function createAllowList(init: {
-  deviceId?: string | null;
-  hosts?: readonly string[];
-  devices?: readonly TrustedDevice[];
-}): AllowList {
+export function createAllowList(
+  init:
+    | {
+        deviceId?: string | null;
+        hosts?: readonly string[];
+        devices?: readonly TrustedDevice[];
+      }
+    | AllowList,
+): AllowList {
+  if (isAllowList(init)) return init;
+  assertOptionNames('createAllowList()', init, NAMES);
   const { deviceId = null, hosts = [], devices = [] } = init;
+  if (!Array.isArray(devices)) throw new TypeError('devices is an array.');
   const builder = new AllowListBuilder(deviceId, hosts);
   for (const device of devices) builder.add(device);
   return builder.build();
+}
+
+/** Whether this is a list to be asked, and not the values of one. An array has a `find` of another kind. */
+export function isAllowList(value: unknown): value is AllowList {
+  const { find, targetOf } = Object(value) as AllowList;
+  return typeof find === 'function' && typeof targetOf === 'function';
+}
+
+/**
+ * The source that an option `allowList` stands for.
+ *
+ * @throws TypeError where it stands for none
+ */
+export function toSource(
+  given: AllowListSource | AllowList | Parameters<typeof createAllowList>[0],
+): AllowListSource {
+  if (typeof given !== 'object' || given === null)
+    throw new TypeError('createVerifier() needs an allowList.');
+  if ('current' in given) {
+    if (typeof given.current !== 'function') throw new TypeError('current is a function.');
+    return given;
+  }
+  const list = createAllowList(given);
+  return { current: () => list };
 }
 
 /** Makes an {@link AllowList} device by device, for whoever has more of them than fit into one turn. */
@@ -80,11 +117,13 @@ export class AllowListBuilder {
       throw new TypeError('The deviceId of a device is not of the form am_….');
     if (this.#byId.has(device.deviceId)) throw new TypeError(`${device.deviceId} stands in the list twice.`);
     assertCompressedPoint(fromBase64Url(device.publicKey) ?? new Uint8Array());
-    if (!device.roles.every((role) => role === 'controller' || role === 'target')) {
-      throw new TypeError('A role is "controller" or "target".');
+    const { roles, expiresAt = 0 } = device;
+    if (!Array.isArray(roles) || !roles.every((role) => role === 'controller' || role === 'target')) {
+      throw new TypeError('roles is an array of "controller" and "target".');
     }
+    if (!isWithin(expiresAt, 0, LATEST)) throw new TypeError('expiresAt is Unix seconds.');
     this.#byId.set(device.deviceId, device);
-    if (!device.roles.includes('target')) return;
+    if (!roles.includes('target')) return;
     for (const host of parseHosts(device.hosts ?? [])) {
       if (this.#byHost.has(host)) throw new TypeError(`${host} belongs to two targets.`);
       this.#byHost.set(host, device);

@@ -22,7 +22,7 @@ export function checkFreshness(
   startedAt: number | undefined,
 ): Fault | null {
   const ageMs = nowMs - times.created * 1000;
-  if (Math.abs(ageMs) > options.clockSkewSeconds * 1000) {
+  if (!(Math.abs(ageMs) <= options.clockSkewSeconds * 1000)) {
     const direction = ageMs > 0 ? 'ago' : 'in the future';
     return new Fault(
       'timestamp_out_of_range',

@@ -81,11 +81,11 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
   const { nonceStore, onReject, trustForwardedHost = false, enroll = false } = options;
   const { maxBodyBytes = 1_048_576 } = options;
   const clockSkewSeconds = options.clockSkewSeconds ?? 30;
-  if (!(clockSkewSeconds >= 1 && clockSkewSeconds <= MAX_CLOCK_SKEW_SECONDS)) {
+  if (!isWithin(clockSkewSeconds, 1, MAX_CLOCK_SKEW_SECONDS)) {
     throw new TypeError('clockSkewSeconds is a number of seconds from 1 to 300.');
   }
   const nonceWindowSeconds = options.nonceWindowSeconds ?? Math.max(60, 2 * clockSkewSeconds);
-  if (!(nonceWindowSeconds >= 2 * clockSkewSeconds && nonceWindowSeconds <= 86_400)) {
+  if (!isWithin(nonceWindowSeconds, 2 * clockSkewSeconds, 86_400)) {
     throw new TypeError('nonceWindowSeconds is from twice clockSkewSeconds to 86400.');
   }
   if (!Number.isSafeInteger(maxBodyBytes) || maxBodyBytes < 0) {
@@ -135,10 +135,37 @@ function readPathPrefix(prefix: string | undefined): string | undefined {
   return prefix;
 }
 
+/**
+ * `Date` itself gives a text, by which nothing is ever too old.
+ *
+ * @throws TypeError for a clock that does not give a time
+ */
+export function assertClock(now: () => number): void {
+  if (typeof now !== 'function' || !isWithin(now(), 0, Number.MAX_SAFE_INTEGER))
+    throw new TypeError('now is a function. It gives Unix milliseconds.');
+}
+
+/** Whether a value is a number in a range: text such as `'30'` would count as one until it is added to another. */
+export function isWithin(value: unknown, least: number, most: number): boolean {
+  return typeof value === 'number' && value >= least && value <= most;
+}
+
+/**
+ * A promise, a Map or an empty array has no member of its own, and would count as an object that leaves everything out.
+ *
+ * @throws TypeError
+ */
+export function assertOptions(where: string, options: object): void {
+  const isObject = typeof options === 'object' && options !== null;
+  const parent = isObject ? Object.getPrototypeOf(options) : null;
+  const isPlain = parent === null || Object.getPrototypeOf(parent) === null; // of another realm, too
+  if (!isObject || (!isPlain && Object.keys(options).length === 0))
+    throw new TypeError(`${where} takes an object of options.`);
+}
+
 /** A misspelt option that is silently ignored weakens what its owner believes to have set. */
 export function assertOptionNames(where: string, options: object, names: ReadonlySet<string | symbol>): void {
-  if (typeof options !== 'object' || options === null)
-    throw new TypeError(`${where} takes an object of options.`);
+  assertOptions(where, options);
   const known = [...names].filter((name) => typeof name === 'string');
   for (const name of [...Object.keys(options), ...Object.getOwnPropertySymbols(options)]) {
     if (names.has(name)) continue;

@@ -1,5 +1,11 @@
 import { cryptoProvider } from '#crypto';
-import { type AllowList, type AllowListSource, createAllowList, type TrustedDevice } from './allow-list';
+import {
+  type AllowList,
+  type AllowListSource,
+  type createAllowList,
+  type TrustedDevice,
+  toSource,
+} from './allow-list';
 import type { AuthMeshIdentity } from './caller';
 import { checkBody, readBody, readyBody } from './check-body';
 import { findController, readAllowList } from './check-device';
@@ -21,12 +27,12 @@ import { toRejection } from './rejection';
 import { type RequestLine, readRequestLine } from './request-line';
 import { callSafely } from './safe-call';
 import { type BodyStream, streamBody } from './stream-body';
-import { readVerifyOptions, type VerifyOptions, type VerifySettings } from './verify-options';
+import { assertClock, readVerifyOptions, type VerifyOptions, type VerifySettings } from './verify-options';
 import { fieldValue, type RequestView, toRequestView } from './view';
 
 /** How a verifier of your own verifies: as `verify()` does, with a list that you bring. */
 export interface VerifierOptions extends VerifyOptions {
-  /** Whom to trust: a source that is asked on every request, or plain values. */
+  /** Whom to trust: a source that is asked on every request, a list of `createAllowList()`, or its values. */
   readonly allowList: AllowListSource | Parameters<typeof createAllowList>[0];
   /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
   readonly crypto?: CryptoProvider | undefined;
@@ -112,17 +118,17 @@ export interface Verifier {
  */
 export function createVerifier(options: VerifierOptions): Verifier {
   const { allowList, crypto = cryptoProvider, now = Date.now, enroller, onAccept, ...rest } = options;
-  if (typeof allowList !== 'object' || allowList === null)
-    throw new TypeError('createVerifier() needs an allowList.');
+  const source = toSource(allowList);
   const settings = readVerifyOptions(rest);
   if (settings.enroll && enroller === undefined)
     throw new TypeError('enroll needs an instance of createAmesh().');
-  const list = 'current' in allowList ? null : createAllowList(allowList);
+  assertClock(now);
+  if (typeof crypto.importPublicKey !== 'function') throw new TypeError('crypto is a CryptoProvider.');
   const context: Context = {
     settings,
     crypto,
     now,
-    source: list === null ? (allowList as AllowListSource) : { current: () => list },
+    source,
     nonceStore: settings.nonceStore ?? new InMemoryNonceStore({ now }),
     keys: new KeyCache(crypto),
     enroller: settings.enroll ? enroller : undefined,

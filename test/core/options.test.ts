@@ -1,10 +1,15 @@
+import { createAmesh } from '@authmesh/sdk';
 import {
   createAllowList,
   createClient,
   createVerifier,
+  InMemoryNonceStore,
   signRequest,
   type VerifyOptions,
 } from '@authmesh/sdk/core';
+import { verify as verifyOfFastify } from '@authmesh/sdk/fastify';
+import { verify as verifyOfHono } from '@authmesh/sdk/hono';
+import { createVerifier as createVerifierOfWorkers, withAmesh } from '@authmesh/sdk/workers';
 import { describe, expect, it } from 'vitest';
 import { signerOf } from '../support/core';
 import { vectorAllowList, vectors } from '../support/vectors';
@@ -34,6 +39,17 @@ describe('a wrong option is a TypeError where it is given', () => {
     ['a prefix with a query', { pathPrefix: '/v1?a' }],
     ['trust in text', { trustForwardedHost: 'yes' }],
     ['an onReject that is none', { onReject: 'log' }],
+    ['a skew in text that looks like a number', { clockSkewSeconds: '30' }],
+    ['a skew in an array', { clockSkewSeconds: [30] }],
+    ['a window in text that looks like a number', { nonceWindowSeconds: '60' }],
+    ['the class of a nonce store', { nonceStore: InMemoryNonceStore }],
+    ['a promise of a nonce store', { nonceStore: Promise.resolve(new InMemoryNonceStore()) }],
+    ['a Set of hosts', { hosts: new Set(['a.example']) }],
+    ['a URL for a host', { hosts: [new URL('https://a.example')] }],
+    ['a clock that gives a text', { now: Date }],
+    ['a clock that gives nothing', { now: () => {} }],
+    ['a time for a clock', { now: 1_764_000_000_000 }],
+    ['WebCrypto itself', { crypto: globalThis.crypto }],
   ])('createVerifier(): %s', (_, options) => {
     expect(() => createVerifier({ allowList: vectorAllowList, ...(options as VerifyOptions) })).toThrow(
       TypeError,
@@ -57,6 +73,12 @@ describe('a wrong option is a TypeError where it is given', () => {
     ['an unknown name', { signer: signerOf, timeout: 1 }],
     ['another format', { signer: signerOf, format: 'jwt' }],
     ['a limit in text', { signer: signerOf, maxBodyBytes: '1mb' }],
+    ['a promise of a signer', { signer: Promise.resolve(signerOf('controller')) }],
+    ['a signer without its public key', { signer: { sign: async () => new Uint8Array(64) } }],
+    ['a public key in text', { signer: { sign: async () => new Uint8Array(64), publicKey } }],
+    ['a Map of targets', { signer: signerOf, targetOf: new Map() }],
+    ['a clock that gives a text', { signer: signerOf, now: Date }],
+    ['WebCrypto itself', { signer: signerOf, crypto: globalThis.crypto }],
   ])('createClient(): %s', (_, options) => {
     expect(() => createClient(options as unknown as Parameters<typeof createClient>[0])).toThrow(TypeError);
   });
@@ -71,8 +93,63 @@ describe('a wrong option is a TypeError where it is given', () => {
     ],
     ['a role that is none', { devices: [{ ...device, roles: ['admin' as 'target'] }] }],
     ['a key that is none', { devices: [{ ...device, publicKey: 'AAAA' }] }],
-  ])('createAllowList(): %s', (_, init) => {
+    ['a Map of devices', { devices: new Map() as never }],
+    ['a text for devices', { devices: '' as never }],
+    ['a text for roles', { devices: [{ ...device, roles: 'target' as never }] }],
+    ['an end that is a Date', { devices: [{ ...device, expiresAt: new Date() as never }] }],
+    ['an end in milliseconds', { devices: [{ ...device, expiresAt: 1_764_000_000_000 }] }],
+    ['an end of NaN', { devices: [{ ...device, expiresAt: Number.NaN }] }],
+    ['an end in text', { devices: [{ ...device, expiresAt: '2026-01-01' as never }] }],
+    ['a misspelt member', { device: [device] } as never],
+    ['an array of devices', [device] as never],
+    ['no device in an array', [] as never],
+    ['a Map', new Map([[deviceId, device]]) as never],
+    ['a promise', Promise.resolve({ devices: [device] }) as never],
+    ['a function', (() => ({ devices: [device] })) as never],
+    ['a text', JSON.stringify({ devices: [device] }) as never],
+  ])('createAllowList() and allowList: %s', (_, init) => {
     expect(() => createAllowList(init)).toThrow(TypeError);
+    expect(() => createVerifier({ allowList: init })).toThrow(TypeError);
+  });
+
+  it.each<[string, unknown]>([
+    ['nothing', undefined],
+    ['a current that is no function', { current: createAllowList({}) }],
+  ])('allowList: %s', (_, allowList) => {
+    expect(() => createVerifier({ allowList } as never)).toThrow(TypeError);
+  });
+
+  it.each<[string, object]>([
+    ['a promise', Promise.resolve({ hosts: ['a.example'] })],
+    ['an empty array', []],
+    ['an empty Map', new Map()],
+    ['a text', 'hosts' as never],
+  ])('options that are %s are none that leave everything out', (_, options) => {
+    const given = options as never;
+    expect(() => createAmesh(given)).toThrow(TypeError);
+    const instance = createAmesh({ dir: '/nonexistent/amesh', env: {} });
+    expect(() => instance.verify(given)).toThrow(TypeError);
+    expect(() => instance.verifier(given)).toThrow(TypeError);
+    expect(() => verifyOfFastify(given)).toThrow(TypeError);
+    expect(() => verifyOfHono(given)).toThrow(TypeError);
+    expect(() => withAmesh(() => new Response(), given)).toThrow(TypeError);
+    expect(() => createVerifierOfWorkers(given)).toThrow(TypeError);
+    // A function is asked at the first request.
+    expect(() => createVerifierOfWorkers((() => given) as never, {})).toThrow(TypeError);
+  });
+
+  it.each<[string, object]>([
+    ['a URL for dir', { dir: new URL('file:///tmp/amesh') }],
+    ['no dir', { dir: '' }],
+    ['the class of a nonce store', { nonceStore: InMemoryNonceStore }],
+    ['a promise of a nonce store', { nonceStore: Promise.resolve(new InMemoryNonceStore()) }],
+    ['a function for storage', { storage: () => ({}) }],
+    ['a promise of a storage', { storage: Promise.resolve({}) }],
+    ['a text for env', { env: 'PATH=/bin' }],
+    ['seconds in text', { pollSeconds: '1' }],
+    ['seconds of staleness in text', { maxStaleSeconds: '60' }],
+  ])('createAmesh(): %s', (_, options) => {
+    expect(() => createAmesh(options as never)).toThrow(TypeError);
   });
 
   it('signing what no verifier would accept is one too', async () => {
@@ -86,5 +163,37 @@ describe('a wrong option is a TypeError where it is given', () => {
     ]) {
       await expect(signRequest(view, signer)).rejects.toThrow(TypeError);
     }
+  });
+});
+
+describe('an allowList', () => {
+  const devices = [{ deviceId, publicKey, friendlyName: 'c', roles: ['controller' as const] }];
+  const view = { method: 'GET', target: '/', authority: 'a.example', headers: {} };
+  const verdictBy = async (allowList: Parameters<typeof createVerifier>[0]['allowList']) => {
+    const verifier = createVerifier({ allowList });
+    const verdict = await verifier.verify(await signRequest(view, await signerOf('controller')));
+    return verdict.ok ? verdict.caller.deviceId : verdict.code;
+  };
+
+  it.each<[string, Parameters<typeof createVerifier>[0]['allowList']]>([
+    ['of values', { hosts: ['a.example'], devices }],
+    ['of values without a prototype', Object.assign(Object.create(null), { hosts: 'a.example', devices })],
+    ['that createAllowList() has made', createAllowList({ hosts: ['a.example'], devices })],
+    [
+      'that createAllowList() has made of one that it has made',
+      createAllowList(createAllowList({ hosts: ['a.example'], devices })),
+    ],
+    ['of a source', { current: () => createAllowList({ hosts: ['a.example'], devices }) }],
+  ])('%s knows its devices', async (_, allowList) => {
+    expect(await verdictBy(allowList)).toBe(deviceId);
+  });
+
+  it.each<[string, () => unknown]>([
+    ['an array of devices', () => devices],
+    ['the values of a list', () => ({ hosts: ['a.example'], devices })],
+    ['a promise of values', async () => ({ hosts: ['a.example'], devices })],
+    ['nothing', () => undefined],
+  ])('of a source that gives %s is none, and nobody gets in', async (_, current) => {
+    expect(await verdictBy({ current } as never)).toBe('allow_list_unavailable');
   });
 });

@@ -3,7 +3,7 @@ import { normalizeAuthority } from '../authority';
 import type { CryptoProvider, MaybePromise, Signer } from '../crypto/provider';
 import { toBase64Url } from '../encoding';
 import { DEFAULT_SIGN_BODY_BYTES, type SignatureFormat, signatureHeaders } from '../sign';
-import { assertOptionNames } from '../verify-options';
+import { assertClock, assertOptionNames } from '../verify-options';
 import { untilAborted } from './abort';
 import { noteAnswer } from './answered';
 import { ServerClocks } from './clock';
@@ -141,12 +141,17 @@ function readOptions(options: ClientOptions) {
   const { signer, targetOf, onReject, fetch: sender } = options;
   if (format !== 'authmesh' && format !== 'rfc9421')
     throw new TypeError('format is "authmesh" or "rfc9421".');
-  if (typeof signer !== 'function' && typeof signer?.sign !== 'function')
+  if (
+    typeof signer !== 'function' &&
+    !(typeof signer?.sign === 'function' && signer.publicKey?.length === 33)
+  )
     throw new TypeError('createClient() needs a signer.');
   if (!Number.isSafeInteger(maxBodyBytes) || maxBodyBytes < 0)
     throw new TypeError('maxBodyBytes is a whole number of bytes.');
-  for (const [name, value] of Object.entries({ targetOf, fetch: sender, onReject, now })) {
+  for (const [name, value] of Object.entries({ targetOf, fetch: sender, onReject })) {
     if (value !== undefined && typeof value !== 'function') throw new TypeError(`${name} is a function.`);
   }
+  if (typeof crypto.randomBytes !== 'function') throw new TypeError('crypto is a CryptoProvider.');
+  assertClock(now);
   return { signer, format, targetOf, maxBodyBytes, onReject, crypto, now, sender };
 }
