@@ -63,7 +63,7 @@ export async function enrolAt(
   let response = await send(clocks.seconds(url.origin));
   if (refusalOf(response) === 'timestamp_out_of_range' && clocks.mayCorrect(url, response)) {
     await response.body?.cancel();
-    response = await send(clocks.correct(url, response));
+    response = await send(clocks.seconds(url.origin, clocks.correct(url, response)));
   }
   const { expiresAt } = await readAnswer(response, url, identity.deviceId);
   const now = Math.floor(Date.now() / 1000);

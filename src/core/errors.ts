@@ -44,17 +44,18 @@ export class RedirectRefusedError extends AmeshError {
   }
 }
 
-/** `clock_skew_too_large`: the server's clock and ours differ by more than the 300 s that are corrected silently. */
+/** `clock_skew_too_large`: the server's clock is more than 30 s ahead of ours, or more than 300 s behind it. */
 export class ClockSkewTooLargeError extends AmeshError {
   override readonly name = 'ClockSkewTooLargeError';
-  /** The server's time minus ours, in whole seconds. */
+  /** The server's time minus ours, in whole seconds away from zero. */
   readonly differenceSeconds: number;
 
   constructor(authority: string, differenceSeconds: number) {
-    const direction = differenceSeconds > 0 ? 'ahead of' : 'behind';
+    const isAhead = differenceSeconds > 0;
     super(
       'clock_skew_too_large',
-      `The clock of ${authority} is ${Math.abs(differenceSeconds)} s ${direction} the clock of this machine.`,
+      `${authority} says that its clock is ${Math.abs(differenceSeconds)} s ${isAhead ? 'ahead of' : 'behind'} the clock of this machine.`,
+      isAhead ? { fix: 'Set the clock of this machine (NTP): it signs at most 30 s ahead of it.' } : {},
     );
     this.differenceSeconds = differenceSeconds;
   }

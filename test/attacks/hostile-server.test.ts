@@ -427,8 +427,9 @@ describe('the clock', () => {
     Number(/ts="(\d+)"/.exec(request.header('authorization') ?? '')?.[1]);
 
   /** A server that verifies under a clock of its own. */
-  function verifying(recorder: Recorder, now: () => number, startedAt = 0): void {
+  function verifying(recorder: Recorder, now: () => number, startedAt = 0, clockSkewSeconds = 30): void {
     const verifier = createVerifier({
+      clockSkewSeconds,
       allowList: {
         ...vectorAllowList,
         deviceId: TARGET,
@@ -445,10 +446,16 @@ describe('the clock', () => {
     };
   }
 
-  it.each([60, -60, 31, 299])(
-    '%i s off, over loopback: signed once more, and right from then on',
-    async (offset) => {
-      verifying(first, () => Date.now() + offset * 1000);
+  it.each([
+    [-60, 30],
+    [-31, 30],
+    [-299, 30],
+    [20, 10],
+    [29, 10],
+  ])(
+    '%i s off, where %i s are tolerated, over loopback: signed once more, and right from then on',
+    async (offset, skew) => {
+      verifying(first, () => Date.now() + offset * 1000, 0, skew);
       const client = clientWith();
       const init = { method: 'POST', body: BODY, headers: { 'content-type': 'application/json' } };
       expect((await client.fetch(`${first.origin}/a`, init)).status).toBe(200);
@@ -460,26 +467,26 @@ describe('the clock', () => {
   );
 
   it('off over https: the same, whatever the name', async () => {
-    verifying(secure, () => Date.now() + 60_000);
+    verifying(secure, () => Date.now() - 60_000);
     expect((await clientWith().fetch(`https://device.test:${secure.port}/`)).status).toBe(200);
     expect(arrived).toHaveLength(2);
   });
 
   it('a stream is sent once more too', async () => {
-    verifying(first, () => Date.now() + 60_000);
+    verifying(first, () => Date.now() - 60_000);
     const body = new Blob([BODY]).stream();
     expect((await clientWith().fetch(first.origin, { method: 'POST', body })).status).toBe(200);
     expect(arrived.map((request) => request.body.toString())).toEqual([BODY, BODY]);
   });
 
   it('a Request is sent once more too, though its body is read only once', async () => {
-    verifying(first, () => Date.now() + 60_000);
+    verifying(first, () => Date.now() - 60_000);
     const request = new Request(first.origin, { method: 'PUT', body: BODY });
     expect((await clientWith().fetch(request)).status).toBe(200);
     expect(arrived.map(({ body }) => body.toString())).toEqual([BODY, BODY]);
   });
 
-  it('exactly 300 s are corrected, 301 are not', async () => {
+  it('exactly 300 s back are corrected, 301 are not', async () => {
     const now = () => T * 1000;
     script(first, { '/300': once(dated(T - 300)), '/301': dated(T - 301) });
     expect((await clientWith({ now }).fetch(`${first.origin}/300`)).status).toBe(200);
@@ -490,6 +497,87 @@ describe('the clock', () => {
     expect(isAmeshError(error) && error.code).toBe('clock_skew_too_large');
   });
 
+  it.each([
+    ['over loopback', () => first, () => first.origin],
+    ['over https, by whoever ends TLS', () => secure, () => `https://device.test:${secure.port}`],
+  ])('%s a forged Date makes nobody sign more than 30 s ahead', async (_name, recorderOf, originOf) => {
+    const [recorder, origin] = [recorderOf(), originOf()];
+    const client = clientWith({ now: () => T * 1000 });
+    for (const ahead of [31, 60, 290, 299, 300]) {
+      script(recorder, { '/': dated(T + ahead) });
+      const error = await client.fetch(`${origin}/`).catch((thrown) => thrown);
+      expect(error).toMatchObject({ code: 'clock_skew_too_large', differenceSeconds: ahead });
+    }
+    expect(arrived.map(createdOf)).toEqual([T, T, T, T, T]);
+    script(recorder, { '/': once(dated(T + 30)) });
+    expect((await client.fetch(`${origin}/`)).status).toBe(200);
+    expect(createdOf(arrived.at(-1) as Recorded)).toBe(T + 30);
+  });
+
+  it('small steps ahead do not add up', async () => {
+    const client = clientWith({ now: () => T * 1000 + 999 });
+    for (const ahead of [15, 30, 15, 30, 45, 60]) {
+      script(first, { '/': dated(T + ahead) });
+      await client.fetch(first.origin).catch(() => {});
+    }
+    expect(Math.max(...arrived.map(createdOf))).toBe(T + 30);
+  });
+
+  it.each([0, 1, 200, 500, 999])('30 s ahead are 30 s, %i ms into a second', async (ms) => {
+    const now = () => T * 1000 + ms;
+    const client = clientWith({ now });
+    for (const ahead of [30, 31, 30]) {
+      script(first, { '/': dated(T + ahead) });
+      await client.fetch(first.origin).catch(() => {});
+    }
+    for (const created of arrived.map(createdOf)) expect(created * 1000 - now()).toBeLessThanOrEqual(30_000);
+  });
+
+  it('a clock that is set back leaves nobody more than 30 s ahead of it', async () => {
+    let nowMs = T * 1000;
+    const signer = await signerOf('controller');
+    const sign = async (message: Uint8Array) => {
+      signatures.push(new TextDecoder().decode(message));
+      return signer.sign(message);
+    };
+    const client = clientWith({
+      now: () => nowMs,
+      signer: { publicKey: signer.publicKey, sign },
+      targetOf: () => {
+        if (arrived.length === 1) nowMs -= 100_000; // while the second try is signed
+        return TARGET;
+      },
+    });
+    script(first, { '/': once(dated(T + 28)) });
+    await client.fetch(first.origin);
+    nowMs -= 100_000; // and once more
+    await client.fetch(first.origin);
+    expect(arrived.map(createdOf)).toEqual([T, T - 72, T - 172]);
+  });
+
+  it('a forged Date is forgotten at the first answer that has the right one', async () => {
+    const client = clientWith({ now: () => T * 1000 });
+    script(first, { '/': once(dated(T + 28)) });
+    await client.fetch(first.origin);
+    script(first, {
+      '/': (response) => void response.writeHead(200, { date: new Date(T * 1000).toUTCString() }).end('ok'),
+    });
+    for (let i = 0; i < 3; i++) await client.fetch(first.origin);
+    expect(arrived.map(createdOf)).toEqual([T, T + 28, T + 28, T, T]);
+  });
+
+  it('a client that is really slow learns it from every server, and says what to do', async () => {
+    verifying(first, () => Date.now() + 45_000);
+    const error = await clientWith()
+      .fetch(first.origin)
+      .catch((thrown) => thrown);
+    expect(isAmeshError(error) && error.code).toBe('clock_skew_too_large');
+    expect(error.message).toMatch(
+      /is 4[45] s ahead of the clock of this machine\. Set the clock of this machine/,
+    );
+    expect(signatures).toHaveLength(1);
+  });
+
   it('a year off: an error that names the difference, and nothing more is signed', async () => {
     const now = () => T * 1000;
     script(first, { '/ahead': dated(T + 31_536_000), '/behind': dated(T - 31_536_000) });
@@ -498,7 +586,7 @@ describe('the clock', () => {
       .catch((thrown) => thrown);
     expect(ahead).toMatchObject({ code: 'clock_skew_too_large', differenceSeconds: 31_536_000 });
     expect(ahead.message).toContain(
-      `The clock of ${first.authority} is 31536000 s ahead of the clock of this machine. Set the clock`,
+      `${first.authority} says that its clock is 31536000 s ahead of the clock of this machine. Set the clock of this machine (NTP): it signs at most 30 s ahead of it.`,
     );
     const behind = await clientWith({ now })
       .fetch(`${first.origin}/behind`)
@@ -509,8 +597,8 @@ describe('the clock', () => {
   });
 
   it.each([
-    ['over plain http to another machine', () => `http://device.test:${first.port}`, dated(T + 60)],
-    ['out of a cache', () => first.origin, dated(T + 60, { age: '0' })],
+    ['over plain http to another machine', () => `http://device.test:${first.port}`, dated(T - 60)],
+    ['out of a cache', () => first.origin, dated(T - 60, { age: '0' })],
     ['with a Date that is none', () => first.origin, dated(T, { date: 'yesterday' })],
     [
       'without a Date',
@@ -522,17 +610,17 @@ describe('the clock', () => {
         void request;
       }) as Step,
     ],
-    ['of another scheme', () => first.origin, dated(T + 60, { 'www-authenticate': 'Basic realm="x"' })],
+    ['of another scheme', () => first.origin, dated(T - 60, { 'www-authenticate': 'Basic realm="x"' })],
     [
       'for another reason',
       () => first.origin,
-      dated(T + 60, { 'www-authenticate': 'AuthMesh error="unauthorized"' }),
+      dated(T - 60, { 'www-authenticate': 'AuthMesh error="unauthorized"' }),
     ],
     [
       'with another status',
       () => first.origin,
       ((response) => {
-        const date = new Date((T + 60) * 1000).toUTCString();
+        const date = new Date((T - 60) * 1000).toUTCString();
         response
           .writeHead(403, { 'www-authenticate': 'AuthMesh error="timestamp_out_of_range"', date })
           .end();
@@ -555,40 +643,40 @@ describe('the clock', () => {
   );
 
   it('a server that refuses again gets no third signature', async () => {
-    script(first, { '/': dated(T + 60) });
+    script(first, { '/': dated(T - 60) });
     const response = await clientWith({ now: () => T * 1000 }).fetch(first.origin);
     expect(response.status).toBe(401);
     expect(await response.json()).toEqual({ error: 'timestamp_out_of_range' });
-    expect(arrived.map(createdOf)).toEqual([T, T + 60]);
+    expect(arrived.map(createdOf)).toEqual([T, T - 60]);
   });
 
   it('of one origin is not used for another', async () => {
-    script(first, { '/': once(dated(T + 60)) });
+    script(first, { '/': once(dated(T - 60)) });
     const client = clientWith({ now: () => T * 1000 });
     await client.fetch(first.origin);
     await client.fetch(other.origin);
     await client.fetch(`http://localhost:${first.port}`);
     await client.fetch(first.origin);
-    expect(arrived.map(createdOf)).toEqual([T, T + 60, T, T, T + 60]);
+    expect(arrived.map(createdOf)).toEqual([T, T - 60, T, T, T - 60]);
   });
 
   it('of one client is not used for another', async () => {
-    script(first, { '/': once(dated(T + 60)) });
+    script(first, { '/': once(dated(T - 60)) });
     await clientWith({ now: () => T * 1000 }).fetch(first.origin);
     await clientWith({ now: () => T * 1000 }).fetch(first.origin);
-    expect(arrived.map(createdOf)).toEqual([T, T + 60, T]);
+    expect(arrived.map(createdOf)).toEqual([T, T - 60, T]);
   });
 
   it('is corrected behind a redirect in the same origin, and not behind one out of it', async () => {
     script(first, {
       '/in': redirect(302, '/next'),
-      '/next': once(dated(T + 60)),
+      '/next': once(dated(T - 60)),
       '/out': redirect(302, `${other.origin}/`),
     });
-    script(other, { '/': dated(T + 60) });
+    script(other, { '/': dated(T - 60) });
     const now = () => T * 1000;
     expect((await clientWith({ now }).fetch(`${first.origin}/in`)).status).toBe(200);
-    expect(arrived.map(createdOf)).toEqual([T, T, T + 60]);
+    expect(arrived.map(createdOf)).toEqual([T, T, T - 60]);
     signatures.length = 0;
     expect((await clientWith({ now }).fetch(`${first.origin}/out`)).status).toBe(401);
     expect(signedFor()).toEqual([`GET ${first.authority} /out ?`]);

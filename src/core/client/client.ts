@@ -75,7 +75,7 @@ export function createClient(options: ClientOptions): Client {
   const clocks = new ServerClocks(now);
   const doFetch: typeof globalThis.fetch = (input, init) => (sender ?? globalThis.fetch)(input, init);
 
-  async function sign(request: Outgoing, nonce: string, created?: number): Promise<Headers> {
+  async function sign(request: Outgoing, nonce: string, offsetMs?: number): Promise<Headers> {
     const opened = await open();
     const targetDeviceId = (await targetOf?.(request.url.host)) ?? undefined;
     request.signal?.throwIfAborted(); // a key may ask somebody to touch it
@@ -83,7 +83,7 @@ export function createClient(options: ClientOptions): Client {
       format,
       targetDeviceId,
       nonce,
-      created: created ?? clocks.seconds(request.url.origin), // not earlier: opening a key can take its time
+      created: clocks.seconds(request.url.origin, offsetMs), // not earlier: opening a key can take its time
       crypto,
     });
     const headers = new Headers(request.headers);
@@ -91,9 +91,9 @@ export function createClient(options: ClientOptions): Client {
     return headers;
   }
 
-  async function sendOnce(request: Outgoing, created?: number): Promise<Response> {
+  async function sendOnce(request: Outgoing, offsetMs?: number): Promise<Response> {
     const nonce = toBase64Url(crypto.randomBytes(16));
-    const headers = await untilAborted(request.signal, sign(request, nonce, created));
+    const headers = await untilAborted(request.signal, sign(request, nonce, offsetMs));
     const response = await send(doFetch, request, headers);
     const target = headers.get('authmesh-target') ?? undefined;
     noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target });
@@ -103,12 +103,14 @@ export function createClient(options: ClientOptions): Client {
   async function sendSigned(request: Outgoing): Promise<Response> {
     const { url } = request;
     const response = await sendOnce(request);
-    if (refusalOf(response) !== 'timestamp_out_of_range' || !clocks.mayCorrect(url, response))
+    if (refusalOf(response) !== 'timestamp_out_of_range' || !clocks.mayCorrect(url, response)) {
+      clocks.confirm(url, response);
       return response;
+    }
     if (request.stream === null) await discard(response);
-    const created = clocks.correct(url, response);
+    const offsetMs = clocks.correct(url, response);
     if (request.stream !== null) return response; // it cannot be sent again, but later ones have the right time
-    return sendOnce(request, created);
+    return sendOnce(request, offsetMs);
   }
 
   return {
