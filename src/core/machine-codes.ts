@@ -75,7 +75,7 @@ export const MACHINE_CODES = Object.freeze({
   code_expired: failure('No controller has used the code in time.', 'Run again: amesh listen'),
   code_not_found: failure(
     'The relay knows no such code, or no longer.',
-    'Ask for a fresh one, and check that both machines use the same relay.',
+    'Ask for a fresh one, and check that both machines use the same relay: if `amesh listen` shows a line with --relay, run all of it.',
   ),
   code_used: failure(
     'Somebody has used this code already.',

@@ -110,6 +110,18 @@ describe('amesh config hosts', () => {
     expect(objectOf(same)).toEqual({ ok: true, hosts: ['vm:3000', 'api.example.com'], changed: false });
   });
 
+  it('takes hosts out of the sealed list with --remove', async () => {
+    const machine = await createMachine();
+    await machine.init('prod-api');
+    await machine.amesh(['config', 'hosts', 'a.example,b.example,localhost:3000']);
+    const one = await machine.amesh(['config', 'hosts', '--remove', 'B.example:443']);
+    expect(one).toMatchObject({ code: 0, stdout: 'a.example\nlocalhost:3000\n' });
+    expect(one.stderr).not.toContain('To keep them');
+    const all = await machine.amesh(['config', 'hosts', '--remove', 'a.example,localhost:3000']);
+    expect(all.stderr).toContain('✓ Answers to localhost only.');
+    expect((await machine.allowList()).hosts).toEqual([]);
+  });
+
   it('says that a loopback name without a port means two ports only', async () => {
     const machine = await createMachine();
     await machine.init('prod-api');
@@ -126,9 +138,11 @@ describe('amesh config hosts', () => {
   });
 
   it.each([
-    [['a', '--clear'], 'Hosts, --add and --clear are different wishes.'],
-    [['a', '--add', 'b'], 'Hosts, --add and --clear are different wishes.'],
-    [['--clear', '--add', 'b'], 'Hosts, --add and --clear are different wishes.'],
+    [['a', '--clear'], 'Hosts, --add, --remove and --clear are different wishes.'],
+    [['a', '--add', 'b'], 'Hosts, --add, --remove and --clear are different wishes.'],
+    [['--clear', '--add', 'b'], 'Hosts, --add, --remove and --clear are different wishes.'],
+    [['--remove', 'a', '--add', 'b'], 'Hosts, --add, --remove and --clear are different wishes.'],
+    [['--remove', 'a.example'], 'This machine does not answer to a.example, so there is nothing to remove.'],
     [['--add', ','], 'There is no host in this.'],
     [['--add', 'https://a.example'], '"https://a.example" is not a host.'],
     [[','], 'There is no host in this.'],

@@ -1,34 +1,20 @@
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { chmod, readdir, readFile, rm, stat, symlink, unlink, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
 import { join } from 'node:path';
-import { createAmesh } from '@authmesh/sdk';
-import { addDevice, type DeviceIdentity, openDevice, setHosts } from '@authmesh/sdk/admin';
+import { addDevice, openDevice, setHosts } from '@authmesh/sdk/admin';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { listen } from '../support/listen';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { useRelay } from '../support/use-relay';
-import { type Machine, objectOf, type Ran, type RunOptions, useMachines } from './amesh';
+import { type Machine, type RunOptions, useMachines } from './amesh';
+import { examineWith, type Finding, trust } from './examine';
+import { fingerprintOf } from './fingerprint';
 
 const createMachine = useMachines();
 const relay = useRelay();
 const endings: (() => unknown)[] = [];
 afterAll(() => Promise.all(endings.map((end) => end())));
-
-interface Finding {
-  readonly check: string;
-  readonly state: string;
-  readonly message: string;
-  readonly fix: string | null;
-}
-
-/** What it says for programs; checks that appear twice as the last one. */
-interface Examined extends Ran {
-  readonly all: readonly Finding[];
-  readonly of: Readonly<Record<string, Finding>>;
-  readonly json: Readonly<Record<string, unknown>>;
-}
 
 const env = (more: RunOptions['env'] = {}) => ({
   AMESH_RELAY_URL: relay.url,
@@ -37,38 +23,13 @@ const env = (more: RunOptions['env'] = {}) => ({
   ...more,
 });
 
-async function examine(machine: Machine, more: RunOptions['env'] = {}, ...args: string[]): Promise<Examined> {
-  const ran = await machine.amesh(['doctor', '--json', ...args], { env: env(more) });
-  const json = objectOf(ran);
-  const all = json.checks as Finding[];
-  return { ...ran, json, all, of: Object.fromEntries(all.map((finding) => [finding.check, finding])) };
-}
+const examine = (machine: Machine, more: RunOptions['env'] = {}, ...args: string[]) =>
+  examineWith(machine, env(more), ...args);
 
 const statesOf = (all: readonly Finding[]) =>
   Object.fromEntries(
     all.filter(({ state }) => state !== 'ok' && state !== 'skipped').map((f) => [f.check, f.state]),
   );
-
-/** Every file with its bytes, mode and time. */
-async function fingerprintOf(dir: string): Promise<string> {
-  const hash = createHash('sha256');
-  for (const name of (await readdir(dir, { recursive: true })).sort()) {
-    const { mode, mtimeMs } = await stat(join(dir, name));
-    hash.update(`${name} ${mode} ${mtimeMs} `);
-    hash.update(await readFile(join(dir, name)).catch(() => ''));
-  }
-  return hash.digest('hex');
-}
-
-async function trust(
-  machine: Machine,
-  { deviceId, publicKey, friendlyName }: DeviceIdentity,
-  role: 'controller' | 'target',
-  hosts: string[] = [],
-) {
-  const { trust } = await openDevice(machine.dir, {});
-  await trust.update((list) => addDevice(list, { deviceId, publicKey, friendlyName, role, hosts }, 0));
-}
 
 async function serve(handler: RequestListener) {
   const server = await listen(createServer(handler));
@@ -396,78 +357,6 @@ describe('a clock that was set back under a running server', () => {
       /^It is behind: a device was let in here at [\d-]+ [\d:]+ UTC\. If it was set back while a server ran, .* or until it is restarted; its log says when\.$/,
     );
   });
-});
-
-describe('a server that is named', () => {
-  /** A target with amesh in front of it, and a machine that may call it or not. */
-  async function meet(isTrusted: boolean) {
-    const [prod, laptop] = [await createMachine(), await createMachine()];
-    const [target, caller] = [await prod.init('prod-api'), await laptop.init('laptop')];
-    if (isTrusted) await trust(prod, caller, 'controller');
-    const verify = createAmesh({ dir: prod.dir, env: {}, onReject: () => {} }).verify();
-    const server = await serve((request, response) =>
-      verify(request, response, () => {
-        response.statusCode = request.url?.startsWith('/missing') ? 404 : 200;
-        response.end();
-      }),
-    );
-    await trust(laptop, target, 'target', [server.authority]);
-    return { laptop, server };
-  }
-
-  it('answers what was signed for it, and nothing is noted down', async () => {
-    const { laptop, server } = await meet(true);
-    const before = await fingerprintOf(laptop.dir);
-    const { code, of, stdout } = await examine(laptop, {}, `${server.origin}/health?token=SECRET`);
-    expect(code).toBe(0);
-    expect(of.target).toMatchObject({
-      state: 'ok',
-      message: `${server.origin}/health answers 200. The request was signed for "prod-api".`,
-    });
-    expect(stdout).not.toContain('SECRET');
-    expect(await fingerprintOf(laptop.dir)).toBe(before);
-    const missing = await examine(laptop, {}, `${server.origin}/missing`);
-    expect(missing.of.target).toMatchObject({ state: 'warning' });
-  });
-
-  it('refuses', async () => {
-    const { laptop, server } = await meet(false);
-    const { code, of } = await examine(laptop, {}, `${server.origin}/health`);
-    expect(code).toBe(1);
-    expect(of.target?.message).toMatch(
-      /\/health: The server did not accept the signature of this device\. The request was signed for am_[\w-]{16}\.$/,
-    );
-    expect(of.target?.fix).toContain('On the server: amesh list');
-  });
-
-  it('is at fault', async () => {
-    const server = await serve((_request, response) => {
-      const body = '{"error":"nonce_store_unavailable"}';
-      response.writeHead(503, { 'content-length': body.length }).end(body);
-    });
-    const { code, of } = await examine(await createMachine('laptop'), {}, `${server.origin}/health`);
-    expect(code).toBe(1);
-    expect(of.target).toMatchObject({
-      message: `${server.origin}/health: The server itself is at fault. The nonce store did not answer, or is full.`,
-      fix: 'On the server: its log has the reason. Check the store. Without it no replay can be told.',
-    });
-  });
-
-  it('is not there', async () => {
-    const { code, of } = await examine(await createMachine('a'), {}, 'http://127.0.0.1:1/');
-    expect(code).toBe(1);
-    expect(of.target?.message).toMatch(/^http:\/\/127\.0\.0\.1:1\/ does not answer: /);
-  });
-
-  it.each(['api.example.com', 'ftp://a.example/', 'http://me:secret@a.example/'])(
-    'is no URL: %s',
-    async (text) => {
-      const ran = await (await createMachine()).amesh(['doctor', text]);
-      expect(ran.code).toBe(2);
-      expect(ran.stderr).toContain('✗ The server is a URL such as https://api.example.com/health.\n');
-      expect(ran.stderr).not.toContain('secret');
-    },
-  );
 });
 
 describeWithRedis('Redis', () => {

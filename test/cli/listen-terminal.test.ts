@@ -147,6 +147,7 @@ describe.skipIf(!hasTerminal).concurrent('on two terminals', () => {
 describe.skipIf(!hasTerminal).concurrent('a peer with a hostile name', () => {
   const NAME = '\u001b[2J\u001b]0;owned\u0007evil\u202egpj.\n✓ VERIFIED 000 000\r\u009b31m';
   const STORED = 'evilgpj. ✓ VERIFIED 000 000';
+  const SHOWN = 'evilgpj. ? VERIFIED ### ###';
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they must not be there
   const OBEYED = /\u001b\[2J|\u001b\]|\u0007|\u202e|\u009b|\u001b\[31m/;
 
@@ -175,6 +176,11 @@ describe.skipIf(!hasTerminal).concurrent('a peer with a hostile name', () => {
     controller.type('y\r');
     expect(await controller.ended).toBe(0);
     expect(controller.raw).not.toMatch(OBEYED);
-    expect(controller.screen).toContain(`✓ Found "${STORED}"\n`);
+    expect(controller.screen).toContain(`✓ Found "${SHOWN}"\n! That is what the other machine calls itself.`);
+    const beforeTheAnswer = controller.screen.slice(0, controller.screen.indexOf('[y/N]'));
+    expect(beforeTheAnswer).not.toContain('000 000');
+    // Of the three that the screen shows only one is of this program: the question itself.
+    const verdicts = beforeTheAnswer.match(/VERIFIED [\d#]{3} [\d#]{3}/g);
+    expect(verdicts).toEqual(['VERIFIED ### ###', 'VERIFIED ### ###', `VERIFIED ${await typed.promise}`]);
   });
 });

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { ownAddresses } from '../../src/cli/src/addresses';
 import { startRelay } from '../relay/client';
 import { Command, type CommandOptions } from '../support/command';
 import { useRelay } from '../support/use-relay';
@@ -41,6 +42,20 @@ const isEmpty = async (...machines: Machine[]) => {
   for (const machine of machines) expect(await machine.allowList()).toMatchObject({ hosts: [], devices: [] });
 };
 
+/** The relay of these tests has a loopback name, which from another machine leads to that one. */
+const otherAddresses = ownAddresses().filter((address) => address !== 'localhost');
+const commandsFor = (code: string) =>
+  ['127.0.0.1', ...otherAddresses].map(
+    (address) => `amesh invite ${code} --relay ${relay.url.replace('127.0.0.1', address)}`,
+  );
+
+function linesFor(code: string): string {
+  const [own, other, ...more] = commandsFor(code);
+  if (other === undefined) return `  On the calling machine run this whole line:   ${own}`;
+  const lines = [`  On this machine run:          ${own}`, `  On another machine run:       ${other}`];
+  return [...lines, ...more.map((command) => `                          or:   ${command}`)].join('\n');
+}
+
 describe.concurrent('off a terminal', () => {
   it.concurrent('both codes stand alone on stdout, and stdin may stay open', async () => {
     const { prod, laptop, target, controller, code, shown } = await meet({
@@ -51,12 +66,14 @@ describe.concurrent('off a terminal', () => {
     expect([target.stdout, controller.stdout]).toEqual([`${code}\n`, `${shown}\n`]);
     const inGroups = (digits: string) => `${digits.slice(0, 3)} ${digits.slice(3)}`;
     expect(target.stderr).toBe(`  Code  ${inGroups(code)}        expires in 1:00
-  On the calling machine run:   amesh invite ${code} --relay ${relay.url}
+${linesFor(code)}
 ✓ Connected. Only continue if YOU just ran \`amesh invite\` on the other device.
   Waiting for the code on the other screen, on stdin.
 ✓ VERIFIED ${inGroups(shown)}
 ✓ "laptop" may now call this machine.   Undo: ${prod.here('amesh revoke laptop')}
   Answers to bank.example.
+! No longer answers to: localhost and other loopback names
+  To keep them: ${prod.here('amesh config hosts bank.example,localhost:PORT')}
 `);
     expect(controller.stderr).toContain(`✓ Found "prod-api" (bank.example)
   Type this on "prod-api":   ${inGroups(shown)}
@@ -82,7 +99,7 @@ describe.concurrent('off a terminal', () => {
     const [targetRow] = (await laptop.allowList()).devices;
     const [controllerRow] = (await prod.allowList()).devices;
     expect(target.objects).toEqual([
-      { event: 'code', code, expiresInSeconds: 60, commands: [`amesh invite ${code} --relay ${relay.url}`] },
+      { event: 'code', code, expiresInSeconds: 60, commands: commandsFor(code) },
       { event: 'connected' },
       { event: 'type_code' },
       { event: 'verified', verificationCode: shown },

@@ -300,16 +300,27 @@ function wrapped({ kind, text }: Block): string {
 
 /** What differs from run to run, as one word each. */
 function normal(text: string): string {
-  return text
-    .replace(/am_[A-Za-z0-9_-]{16}/g, '<id>')
-    .replace(/amesh-p256 [A-Za-z0-9_-]{44}/g, 'amesh-p256 <key>')
-    .replace(/\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?Z?)?/g, '<date>')
-    .replace(/(?<=(?:cancel|--grant) )[A-Za-z0-9_-]{22}\b/g, '<token id>')
-    .replace(/\b\d{3} ?\d{3}\b/g, '<code>')
-    .replace(/ --relay ws:\/\/127\.0\.0\.1:\d+\/ws/g, '') // where the document means the default one
-    .replace(/ws:\/\/[\w.]+:\d+\/ws/g, '<relay>')
-    .replace(/[ \t]+$/gm, '')
-    .trim();
+  return (
+    text
+      .replace(/am_[A-Za-z0-9_-]{16}/g, '<id>')
+      .replace(/amesh-p256 [A-Za-z0-9_-]{44}/g, 'amesh-p256 <key>')
+      .replace(/\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?Z?)?/g, '<date>')
+      .replace(/(?<=(?:cancel|--grant) )[A-Za-z0-9_-]{22}\b/g, '<token id>')
+      .replace(/\b\d{3} ?\d{3}\b/g, '<code>')
+      // The relay of the sandbox has a loopback name, for which a line for other machines is printed besides.
+      .replace(
+        /^ +On this machine run: +(amesh invite .+)\n(?:.*amesh invite .*--relay .*\n)+/gm,
+        '  On the calling machine run:   $1\n',
+      )
+      .replace(
+        /^( +On the calling machine run) this whole line(: +amesh invite <code> --relay ws:\/\/127)/gm,
+        '$1$2',
+      )
+      .replace(/ --relay ws:\/\/127\.0\.0\.1:\d+\/ws/g, '') // where the document means the default one
+      .replace(/ws:\/\/[\w.]+:\d+\/ws/g, '<relay>')
+      .replace(/[ \t]+$/gm, '')
+      .trim()
+  );
 }
 
 /** An HTTP/1.1 request out of a document: the last line's end is not part of its body. */

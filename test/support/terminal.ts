@@ -82,7 +82,9 @@ export async function pairOnTerminals(
   target: Terminal,
   invite: (command: string) => Terminal,
 ): Promise<Terminal> {
-  const controller = invite(await target.until(/On the calling machine run: +(amesh invite .+)/));
+  const controller = invite(
+    await target.until(/On (?:the calling|this) machine run(?: this whole line)?: +(amesh invite .+)/),
+  );
   const code = await controller.until(/Type this on ".+": +(\d{3} \d{3})/);
   await target.until(/Code on the other screen: /);
   target.type(`${code}\r`);

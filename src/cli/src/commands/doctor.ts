@@ -35,14 +35,15 @@ export const doctor = defineCommand({
     const teller = new Teller(data as OutputOptions);
     teller.wait(() => 'Looking…');
     try {
-      return toResult(await examine(machineDir(), url));
+      const [checks, target] = await examine(machineDir(), url);
+      return toResult(checks, target !== null && target.isVerified !== true ? url : null);
     } finally {
       teller.stop();
     }
   },
 });
 
-async function examine(dir: string, url: URL | null): Promise<Check[]> {
+async function examine(dir: string, url: URL | null): Promise<[Check[], FoundTarget | null]> {
   const elsewhere = Promise.all([
     bounded(checkStore),
     bounded(checkNonces),
@@ -62,7 +63,7 @@ async function examine(dir: string, url: URL | null): Promise<Check[]> {
     url === null ? null : await bounded((signal) => checkTarget(url, key.signer, document, signal));
   const [store, nonces, relay] = await elsewhere;
   const clock = await bounded(() => checkClock([relay.clock, target?.clock], identity, inspected));
-  return [
+  const checks: Check[] = [
     ['versions', versions],
     ...folder.map((finding) => ['folder', finding] as const),
     ['identity', found],
@@ -76,6 +77,7 @@ async function examine(dir: string, url: URL | null): Promise<Check[]> {
     ['clock', clock],
     ...(target === null ? [] : [['target', target] as const]),
   ];
+  return [checks, target];
 }
 
 /** Of an instance that has no key of its own. @throws TypeError where it is none */
@@ -83,7 +85,8 @@ function ownerKey(): Uint8Array | undefined {
   return readOwnerKey(process.env) ?? undefined;
 }
 
-function toResult(all: readonly Check[]): Result {
+/** @param unproven the server that was named, where nothing has shown that it lets this machine in */
+function toResult(all: readonly Check[], unproven: URL | null): Result {
   const of = (state: Finding['state']) => all.filter(([, finding]) => finding.state === state);
   const [broken, doubtful] = [of('failed'), of('warning')];
   const checks = all.map(([check, { state, message, fix }]) => ({ check, state, message, fix }));
@@ -93,7 +96,9 @@ function toResult(all: readonly Check[]): Result {
   ]);
   if (broken.length === 0) {
     const more = doubtful.length === 0 ? '' : ` To look at: ${namesOf(doubtful)}.`;
-    return { json: { checks }, data, notes: [`✓ Nothing is broken.${more}`] };
+    if (unproven === null) return { json: { checks }, data, notes: [`✓ Nothing is broken.${more}`] };
+    const note = `! Nothing is broken on this machine, but nothing shows that ${unproven.host} lets it in.${more}`;
+    return { json: { checks }, data, notes: [note] };
   }
   const message = `Something is wrong: ${namesOf(broken)}.`;
   const hint = broken.map(([, { fix }]) => fix).find((fix) => fix !== null) ?? '';

@@ -1,19 +1,15 @@
-import {
-  type ControllerPerson,
-  type DeviceEntry,
-  inviteTarget,
-  isLoopback,
-  type Peer,
-} from '@authmesh/sdk/admin';
+import { type ControllerPerson, type DeviceEntry, inviteTarget, type Peer } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { clockText } from '../clock';
 import { type Result, SHARED_ARGS } from '../command';
 import { UsageError } from '../errors';
 import { here } from '../here';
 import { interruptible } from '../interrupt';
+import { likelyUrl } from '../likely-url';
 import { loopbackNotes, openMachine, toHosts, trustAsTarget } from '../machine';
 import type { OutputOptions } from '../output';
 import { inGroups, toPairingCode } from '../pairing-code';
+import { misleadingNote, peerName } from '../peer-name';
 import { askYesNo, isAttended } from '../prompt';
 import { chooseRelay } from '../relay-choice';
 import { nameForCommand } from '../shell';
@@ -21,6 +17,8 @@ import { Teller } from '../teller';
 
 /** How long somebody may take to type the code at the target, in seconds. */
 const TYPING_SECONDS = 120;
+
+const MAX_SHOWN_HOSTS = 3;
 
 export const invite = defineCommand({
   meta: {
@@ -89,11 +87,13 @@ class AtController implements ControllerPerson {
 
   showCode(verificationCode: string, { deviceId, friendlyName, hosts }: Peer): void {
     this.named = hosts;
+    const name = peerName(friendlyName);
     this.teller.event(
       { event: 'verification_code', verificationCode, peer: { deviceId, friendlyName, hosts } },
       [
-        `✓ Found "${friendlyName}"${hosts.length === 0 ? '' : ` (${hosts.join(', ')})`}`,
-        `  Type this on "${friendlyName}":   ${inGroups(verificationCode)}`,
+        `✓ Found ${name.shown}${toShownHosts(hosts)}`,
+        ...misleadingNote(name),
+        `  Type this on ${name.shown}:   ${inGroups(verificationCode)}`,
       ],
     );
     this.teller.data(verificationCode);
@@ -107,10 +107,17 @@ class AtController implements ControllerPerson {
   }
 }
 
+/** As many as fit on a line: a target may name 32. */
+function toShownHosts(hosts: readonly string[]): string {
+  if (hosts.length === 0) return '';
+  const more = hosts.length > MAX_SHOWN_HOSTS ? ` and ${hosts.length - MAX_SHOWN_HOSTS} more` : '';
+  return ` (${hosts.slice(0, MAX_SHOWN_HOSTS).join(', ')}${more})`;
+}
+
 function next(target: DeviceEntry, named: readonly string[], isUnseen: boolean): string[] {
   const [host] = target.hosts;
   if (host !== undefined) {
-    const url = `${isLoopback(host) ? 'http' : 'https'}://${host}/`;
+    const url = likelyUrl(host);
     return [`  Try:  ${here(`amesh doctor ${url}`)}`, `        await amesh.fetch('${url}')`];
   }
   const dropped = isUnseen && named.length > 0;

@@ -1,14 +1,16 @@
-import { listenForController, type TargetPerson, type WrongCode } from '@authmesh/sdk/admin';
+import { isLoopback, listenForController, type TargetPerson, type WrongCode } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { ownAddresses } from '../addresses';
 import { clockText } from '../clock';
 import { type Result, SHARED_ARGS } from '../command';
+import { droppedHosts } from '../dropped-hosts';
 import { UsageError } from '../errors';
 import { here } from '../here';
 import { interruptible } from '../interrupt';
 import { answersTo, hostsText, loopbackNotes, openMachine, toHosts } from '../machine';
 import { type OutputOptions, printNotes } from '../output';
 import { inGroups } from '../pairing-code';
+import { peerName } from '../peer-name';
 import { PORT_ARG, toPort } from '../port';
 import { ask, askYesNo, isAttended } from '../prompt';
 import { chooseRelay, relayFlag } from '../relay-choice';
@@ -66,9 +68,11 @@ export const listen = defineCommand({
     const teller = new Teller(options);
     const served = args.serve ? await serveRelay(port) : undefined;
     const relay = served?.url ?? (await chooseRelay(args.relay, device.store)).url;
-    const elsewhere =
-      served === undefined ? [relay] : ownAddresses().map((a) => `ws://${a}:${served.port}/ws`);
-    const person = new AtTarget(teller, elsewhere, args.yes === true);
+    const relays =
+      served === undefined
+        ? { here: relay, elsewhere: elsewhere(relay) }
+        : { here: null, elsewhere: ownAddresses().map((address) => `ws://${address}:${served.port}/ws`) };
+    const person = new AtTarget(teller, relays, args.yes === true);
     try {
       teller.wait(() => `Asking ${relay} for a code…`);
       const { controller, replaced, document } = await interruptible((signal) =>
@@ -81,6 +85,7 @@ export const listen = defineCommand({
           ...replaced.map(({ friendlyName }) => `✓ "${friendlyName}" may no longer call this machine.`),
           `✓ "${controller.friendlyName}" may now call this machine.   Undo: ${here(`amesh revoke ${nameForCommand(controller)}`)}`,
           `  Answers to ${hostsText(answers)}.`,
+          ...droppedHosts(before.hosts, document.hosts),
           ...loopbackNotes(typed),
         ],
       };
@@ -92,6 +97,37 @@ export const listen = defineCommand({
   },
 });
 
+/** Where the two machines meet, as URLs of a relay. */
+interface Relays {
+  /** For a caller on this very machine: a loopback name, which leads elsewhere from any other. */
+  readonly here: string | null;
+  readonly elsewhere: readonly string[];
+}
+
+/** The same relay as another machine may reach it, where its name means this machine alone. */
+function elsewhere(relay: string): string[] {
+  const url = new URL(relay);
+  if (!isLoopback(url.host)) return [];
+  return ownAddresses()
+    .filter((address) => address !== 'localhost')
+    .map((address) => Object.assign(new URL(relay), { hostname: address }).href);
+}
+
+function whatToRun({ here, elsewhere }: Relays, toCommand: (relay: string) => string): string[] {
+  const [first = '', ...others] = elsewhere.map(toCommand);
+  const more = others.map((other) => `                          or:   ${other}`);
+  if (here === null) return [`  On the calling machine run this whole line:   ${first}`, ...more];
+  if (elsewhere.length > 0) {
+    return [
+      `  On this machine run:          ${toCommand(here)}`,
+      `  On another machine run:       ${first}`,
+      ...more,
+    ];
+  }
+  const whole = toCommand(here).includes(' --') ? ' this whole line' : '';
+  return [`  On the calling machine run${whole}:   ${toCommand(here)}`];
+}
+
 /** What the person at the target sees and types. */
 class AtTarget implements TargetPerson {
   readonly #lines = isAttended() ? undefined : new TypedLines();
@@ -99,18 +135,18 @@ class AtTarget implements TargetPerson {
 
   constructor(
     private readonly teller: Teller,
-    private readonly relays: readonly string[],
+    private readonly relays: Relays,
     private readonly yes: boolean,
   ) {}
 
   showCode(code: string, expiresInSeconds: number): void {
     this.#code = code;
-    const commands = this.relays.map((relay) => `amesh invite ${code}${relayFlag(relay)}`);
-    const [command, ...others] = commands;
+    const { here: onThis, elsewhere: others } = this.relays;
+    const toCommand = (relay: string) => `amesh invite ${code}${relayFlag(relay)}`;
+    const commands = [...(onThis === null ? [] : [onThis]), ...others].map(toCommand);
     this.teller.event({ event: 'code', code, expiresInSeconds, commands }, [
       `  Code  ${inGroups(code)}        expires in ${clockText(expiresInSeconds)}`,
-      `  On the calling machine run:   ${command}`,
-      ...others.map((other) => `                          or:   ${other}`),
+      ...whatToRun(this.relays, toCommand),
     ]);
     this.teller.data(code);
     const until = performance.now() + expiresInSeconds * 1000;
@@ -160,7 +196,7 @@ class AtTarget implements TargetPerson {
     if (this.#lines !== undefined) return false;
     const names = old.map(({ friendlyName }) => `"${friendlyName}"`);
     return askYesNo(
-      `There is no room for "${peer.friendlyName}". Let it call this machine in place of ${names.join(' and ')}?`,
+      `There is no room for ${peerName(peer.friendlyName).shown}. Let it call this machine in place of ${names.join(' and ')}?`,
       signal,
     );
   }

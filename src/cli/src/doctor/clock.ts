@@ -6,7 +6,7 @@ import { type Finding, failed, ok, skipped, warning } from './finding';
 /** What instances behind one address may differ by, and what a server refuses beyond. */
 const LIMITS = Object.freeze({ instances: 10, requests: 30 });
 
-const SET_CLOCK = 'sudo timedatectl set-ntp true';
+export const SET_CLOCK = 'sudo timedatectl set-ntp true';
 
 /** The clock of somebody else. */
 export interface SeenClock {
@@ -28,13 +28,22 @@ export async function clockOf(url: URL, signal: AbortSignal): Promise<SeenClock 
 }
 
 /** @param askedAtMs when it was asked, Unix milliseconds: the answer was written between then and now */
-export function clockIn(url: URL, { headers }: Response, askedAtMs: number): SeenClock | null {
-  const dateMs = Date.parse(headers.get('date') ?? '');
+export function clockIn(url: URL, response: Response, askedAtMs: number): SeenClock | null {
   const isPrivate = url.protocol === 'https:' || isLoopback(url.host);
-  if (Number.isNaN(dateMs) || headers.has('age') || !isPrivate) return null;
+  const difference = isPrivate ? differenceIn(response, askedAtMs) : null;
+  return difference === null ? null : { host: url.host, ...difference };
+}
+
+/** What an answer says of the clock that wrote it, believed or not; null where it says nothing. */
+export function differenceIn(
+  { headers }: Response,
+  askedAtMs: number,
+): Pick<SeenClock, 'aheadSeconds'> | null {
+  const dateMs = Date.parse(headers.get('date') ?? '');
+  if (Number.isNaN(dateMs) || headers.has('age')) return null;
   const [least, most] = [dateMs - Date.now(), dateMs + 1000 - askedAtMs]; // a Date header has whole seconds
   const aheadMs = least > 0 ? least : Math.min(most, 0);
-  return { host: url.host, aheadSeconds: Math.round(aheadMs / 1000) };
+  return { aheadSeconds: Math.round(aheadMs / 1000) };
 }
 
 /** By the clocks of others, and by what this machine itself has written down. */

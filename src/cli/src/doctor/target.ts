@@ -1,14 +1,21 @@
 import type { AllowListDocument } from '@authmesh/sdk/admin';
-import { createClient, type Signer } from '@authmesh/sdk/core';
+import { type ClientRejection, createClient, isAmeshError, type Signer } from '@authmesh/sdk/core';
 import { here } from '../here';
-import { clockIn, type SeenClock } from './clock';
-import { type Finding, failed, ok, skipped, warning } from './finding';
+import { clockIn, differenceIn, SET_CLOCK, type SeenClock } from './clock';
+import { type Finding, failed, ok, skipped, toFinding, warning } from './finding';
+import { noAnswer, otherScheme, speaksTls } from './no-answer';
+import { callUnsigned, findProtectedPath, type UnsignedAnswer } from './unsigned';
 
 export interface FoundTarget extends Finding {
   readonly clock?: SeenClock | null;
+  /** Whether it was shown that the server lets this machine in. */
+  readonly isVerified?: boolean;
 }
 
-/** Calls a server as `amesh.fetch` does, with one signed GET, and notes nothing of what it answers. */
+/**
+ * Calls a server as `amesh.fetch` does, with one signed GET, and with an unsigned one beside it: only the difference shows
+ * that `verify()` has looked at the first. Notes nothing of what it answers.
+ */
 export async function checkTarget(
   url: URL,
   signer: Signer | undefined,
@@ -20,7 +27,7 @@ export async function checkTarget(
   const target = document.devices.find(
     ({ roles, hosts }) => roles.includes('target') && hosts.includes(url.host),
   );
-  const refusals: { message: string; fix: string }[] = [];
+  const refusals: ClientRejection[] = [];
   const { fetch } = createClient({
     signer,
     targetOf: () => target?.deviceId,
@@ -33,22 +40,83 @@ export async function checkTarget(
     response = await fetch(url, { signal });
   } catch (error) {
     if (signal.aborted) throw error;
-    const { message, cause } = error as Error & { cause?: { code?: string } };
-    const why = cause?.code ?? message;
-    return failed(`${shown} does not answer: ${why}.`, 'Check that the server runs, and the address.');
+    if (isAmeshError(error)) return toFinding(error);
+    return noAnswer(url, shown, error);
   }
   await response.body?.cancel();
   const clock = clockIn(url, response, askedAtMs);
   const [refusal] = refusals;
-  if (refusal !== undefined) return { ...failed(`${shown}: ${refusal.message}`, refusal.fix), clock };
-  const text = `${shown} answers ${response.status}.`;
-  if (!response.ok)
-    return { ...warning(`${text} This comes from the server behind amesh, or another.`, null), clock };
-  if (target !== undefined)
-    return { ...ok(`${text} The request was signed for "${target.friendlyName}".`), clock };
+  if (refusal !== undefined) return { ...explain(refusal, shown, url, response, askedAtMs), clock };
+  if (response.status === 400 && url.protocol === 'http:' && (await speaksTls(url)))
+    return { ...otherScheme(url, `${shown} expects TLS.`, 'https:'), clock };
+  const unsigned = await callUnsigned(url, signal);
+  if (!unsigned?.isRefusedByAmesh)
+    return { ...(await unproven(url, shown, response, unsigned, signal)), clock };
+
+  const text = `${shown} answers ${response.status}, and refuses the same request unsigned: verify() let this machine in.`;
+  if (target !== undefined) {
+    return { ...ok(`${text} The request was signed for "${target.friendlyName}".`), clock, isVerified: true };
+  }
   const command = here(`amesh trust add --role target --host ${url.host}`);
   return {
     ...warning(`${text} No target in the list has this host, so the request did not name one.`, command),
     clock,
+    isVerified: true,
   };
+}
+
+/** What the server has told, with what can be told here besides. */
+function explain(
+  { code, message, fix }: ClientRejection,
+  shown: string,
+  url: URL,
+  response: Response,
+  askedAtMs: number,
+): Finding {
+  const difference = code === 'timestamp_out_of_range' ? differenceIn(response, askedAtMs) : null;
+  if (difference === null) return failed(`${shown}: ${message}`, fix);
+  const { aheadSeconds } = difference;
+  const side = aheadSeconds > 0 ? 'behind' : 'ahead of';
+  const proof = url.protocol === 'https:' ? '' : ' Over plain http nobody proves that.';
+  return failed(
+    `${shown}: the clocks differ. This one is ${Math.abs(aheadSeconds)} s ${side} the one that the server shows.${proof}`,
+    `Set the clock that is wrong, here or there: ${SET_CLOCK}`,
+  );
+}
+
+/** An answer that says nothing about trust, and where to ask instead. */
+async function unproven(
+  url: URL,
+  shown: string,
+  { status }: Response,
+  unsigned: UnsignedAnswer | null,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const login = toLogin(unsigned);
+  if (login !== null) {
+    return failed(
+      `${shown} answers ${status}, and asks for a login that is not amesh (${login}).`,
+      'Name a path that verify() protects. Where there is one already, another login stands before it.',
+    );
+  }
+  const elsewhere = await findProtectedPath(url, signal);
+  const same = unsigned?.status === status;
+  const what = same
+    ? `${shown} answers ${status} to everybody: verify() is not in front of this path.`
+    : `${shown} answers ${status} to the signed request and ${unsigned?.status ?? 'nothing'} to the unsigned one, and neither comes from verify().`;
+  if (elsewhere !== null) {
+    return warning(
+      `${what} It says nothing about this machine.`,
+      here(`amesh doctor ${elsewhere.origin}${elsewhere.pathname}`),
+    );
+  }
+  return warning(
+    `${what} No amesh answers at ${url.host} as far as was looked: here, above this path, and at /api.`,
+    'Name a path that verify() protects. If there is none, the server does not use amesh.',
+  );
+}
+
+function toLogin(unsigned: UnsignedAnswer | null): string | null {
+  if (unsigned === null || (unsigned.status !== 401 && unsigned.status !== 403)) return null;
+  return unsigned.otherLogin ?? String(unsigned.status);
 }

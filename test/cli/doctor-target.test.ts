@@ -1,0 +1,232 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { createServer, type RequestListener } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import { join } from 'node:path';
+import { createAmesh } from '@authmesh/sdk';
+import { openDevice } from '@authmesh/sdk/admin';
+import { createVerifier } from '@authmesh/sdk/core';
+import { afterAll, describe, expect, it } from 'vitest';
+import { createCertificate } from '../support/certificate';
+import { listen } from '../support/listen';
+import { useRelay } from '../support/use-relay';
+import { type Machine, useMachines } from './amesh';
+import { examineWith, trust } from './examine';
+import { fingerprintOf } from './fingerprint';
+
+const createMachine = useMachines();
+const relay = useRelay();
+const endings: (() => unknown)[] = [];
+afterAll(() => Promise.all(endings.map((end) => end())));
+
+const examine = (machine: Machine, ...args: string[]) =>
+  examineWith(machine, { AMESH_RELAY_URL: relay.url }, ...args);
+
+async function serve(handler: RequestListener) {
+  const server = await listen(createServer(handler));
+  endings.push(() => server.close());
+  return server;
+}
+
+/** A target that answers `/health` to everybody and has `verify()` in front of `/api`, and a machine that may call it or not. */
+async function meet(isTrusted: boolean) {
+  const [prod, laptop] = [await createMachine(), await createMachine()];
+  const [target, caller] = [await prod.init('prod-api'), await laptop.init('laptop')];
+  if (isTrusted) await trust(prod, caller, 'controller');
+  const verify = createAmesh({ dir: prod.dir, env: {}, onReject: () => {} }).verify();
+  const server = await serve((request, response) => {
+    const { pathname } = new URL(request.url ?? '', 'http://x');
+    const answer = () => {
+      response.statusCode = pathname === '/api/missing' ? 404 : 200;
+      response.end();
+    };
+    if (pathname.startsWith('/api')) verify(request, response, answer);
+    else answer();
+  });
+  await trust(laptop, target, 'target', [server.authority]);
+  return { prod, laptop, server };
+}
+
+describe('a server that lets this machine in', () => {
+  it('is shown by an unsigned request that it refuses, and nothing is noted down', async () => {
+    const { laptop, server } = await meet(true);
+    const before = await fingerprintOf(laptop.dir);
+    const { code, of, stdout } = await examine(laptop, `${server.origin}/api/orders?token=SECRET`);
+    expect(code).toBe(0);
+    expect(of.target).toMatchObject({
+      state: 'ok',
+      message: `${server.origin}/api/orders answers 200, and refuses the same request unsigned: verify() let this machine in. The request was signed for "prod-api".`,
+    });
+    expect(stdout).not.toContain('SECRET');
+    expect(await fingerprintOf(laptop.dir)).toBe(before);
+    const ran = await laptop.amesh(['doctor', `${server.origin}/api/orders`], {
+      env: { AMESH_RELAY_URL: relay.url },
+    });
+    expect(ran.stderr).toMatch(/^✓ Nothing is broken\./);
+  });
+
+  it('lets it in on a path where nothing is, too', async () => {
+    const { laptop, server } = await meet(true);
+    const { of } = await examine(laptop, `${server.origin}/api/missing`);
+    expect(of.target).toMatchObject({
+      state: 'ok',
+      message: expect.stringContaining('/api/missing answers 404'),
+    });
+  });
+});
+
+describe('a server that does not know this machine', () => {
+  it('refuses it', async () => {
+    const { laptop, server } = await meet(false);
+    const { code, of } = await examine(laptop, `${server.origin}/api/orders`);
+    expect(code).toBe(1);
+    expect(of.target).toMatchObject({
+      state: 'failed',
+      message: expect.stringMatching(
+        /\/api\/orders: The server did not accept the signature of this device\. The request was signed for am_[\w-]{16}\.$/,
+      ),
+      fix: expect.stringContaining('On the server: amesh list'),
+    });
+  });
+
+  it('answers a path in front of verify() all the same, which is not taken for trust', async () => {
+    const { laptop, server } = await meet(false);
+    const ran = await laptop.amesh(['doctor', `${server.origin}/health`], {
+      env: { AMESH_RELAY_URL: relay.url },
+    });
+    expect(ran.stdout).toContain(
+      `! target    ${server.origin}/health answers 200 to everybody: verify() is not in front of this path. It says nothing about this machine.\n`,
+    );
+    expect(ran.stdout).toContain(`            Fix: ${laptop.here(`amesh doctor ${server.origin}/api`)}\n`);
+    expect(ran.stderr).not.toContain('✓ Nothing is broken');
+    expect(ran.stderr).toContain(
+      `! Nothing is broken on this machine, but nothing shows that ${server.authority} lets it in.`,
+    );
+  });
+});
+
+describe('a server without amesh', () => {
+  it('answers everybody', async () => {
+    const server = await serve((_, response) => response.end());
+    const { of } = await examine(await createMachine('a'), `${server.origin}/health`);
+    expect(of.target).toEqual({
+      check: 'target',
+      state: 'warning',
+      message: `${server.origin}/health answers 200 to everybody: verify() is not in front of this path. No amesh answers at ${server.authority} as far as was looked: here, above this path, and at /api.`,
+      fix: 'Name a path that verify() protects. If there is none, the server does not use amesh.',
+    });
+  });
+
+  it('asks for another login', async () => {
+    const server = await serve((_, response) =>
+      response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end(),
+    );
+    const { code, of } = await examine(await createMachine('a'), `${server.origin}/health`);
+    expect(code).toBe(1);
+    expect(of.target?.message).toBe(
+      `${server.origin}/health answers 401, and asks for a login that is not amesh (Basic).`,
+    );
+  });
+});
+
+describe('the wrong scheme', () => {
+  it('is https where the server speaks http', async () => {
+    const server = await serve((_, response) => response.end());
+    const machine = await createMachine('a');
+    const { code, of } = await examine(machine, `https://${server.authority}/health`);
+    expect(code).toBe(1);
+    expect(of.target).toMatchObject({
+      message: `https://${server.authority}/health speaks no TLS: it is a server of plain http.`,
+      fix: machine.here(`amesh doctor http://${server.authority}/health`),
+    });
+  });
+
+  it('is http where the server speaks https', async () => {
+    const { key, cert } = await createCertificate();
+    const server = await listen(createTlsServer({ key, cert }, (_, response) => response.end()));
+    endings.push(() => server.close());
+    const machine = await createMachine('a');
+    const { code, of } = await examine(machine, `http://${server.authority}/health`);
+    expect(code).toBe(1);
+    expect(of.target).toMatchObject({
+      message: `http://${server.authority}/health expects TLS.`,
+      fix: machine.here(`amesh doctor https://${server.authority}/health`),
+    });
+    const untrusted = await examine(machine, `https://${server.authority}/health`);
+    expect(untrusted.of.target?.message).toMatch(
+      /shows a certificate that this machine does not accept: \w+\.$/,
+    );
+    expect(untrusted.of.target?.fix).toContain('NODE_EXTRA_CA_CERTS');
+  });
+});
+
+it('tells a clock that is 45 s off over plain http, and that nobody proves it', async () => {
+  const machine = await createMachine('a');
+  const { identity } = await openDevice(machine.dir, {});
+  const server = await serve(async (request, response) => {
+    const hosts = [String(request.headers.host)];
+    const verifier = createVerifier({
+      allowList: { deviceId: identity.deviceId, hosts, devices: [] },
+      now: () => Date.now() + 45_000,
+    });
+    const headers = Object.entries(request.headers) as [string, string][];
+    const verdict = await verifier.verify(
+      new Request(`http://${request.headers.host}${request.url}`, { headers }),
+    );
+    if (!verdict.ok) response.writeHead(verdict.status, verdict.message.headers).end(verdict.message.body);
+  });
+  const { code, of } = await examine(machine, `http://0.0.0.0:${server.port}/`);
+  expect(code).toBe(1);
+  expect(of.target?.message).toMatch(
+    /: the clocks differ\. This one is 4[456] s behind the one that the server shows\. Over plain http nobody proves that\.$/,
+  );
+  expect(of.target?.fix).toBe('Set the clock that is wrong, here or there: sudo timedatectl set-ntp true');
+});
+
+describe('a server at fault', () => {
+  it('has a folder that was restored from a copy', async () => {
+    const { prod, laptop, server } = await meet(true);
+    const list = join(prod.dir, 'allow_list.json');
+    const copy = await readFile(list);
+    expect((await examine(laptop, `${server.origin}/api/`)).of.target?.state).toBe('ok');
+    await prod.amesh(['config', 'hosts', server.authority]);
+    expect((await examine(laptop, `${server.origin}/api/`)).of.target?.state).toBe('ok');
+    await writeFile(list, copy);
+    const { code, of } = await examine(laptop, `${server.origin}/api/`);
+    expect(code).toBe(1);
+    expect(of.target?.message).toContain('The server itself is at fault.');
+    expect(of.target?.fix).toContain('On the server: its log has the reason.');
+    const there = await examine(prod);
+    expect(there.of.list?.state).toBe('failed');
+  });
+
+  it('cannot reach its nonce store', async () => {
+    const server = await serve((_request, response) => {
+      const body = '{"error":"nonce_store_unavailable"}';
+      response.writeHead(503, { 'content-length': body.length }).end(body);
+    });
+    const { code, of } = await examine(await createMachine('laptop'), `${server.origin}/health`);
+    expect(code).toBe(1);
+    expect(of.target).toMatchObject({
+      message: `${server.origin}/health: The server itself is at fault. The nonce store did not answer, or is full.`,
+      fix: 'On the server: its log has the reason. Check the store. Without it no replay can be told.',
+    });
+  });
+});
+
+describe('no server', () => {
+  it('is where nobody listens', async () => {
+    const { code, of } = await examine(await createMachine('a'), 'http://127.0.0.1:1/');
+    expect(code).toBe(1);
+    expect(of.target?.message).toMatch(/^http:\/\/127\.0\.0\.1:1\/ does not answer: /);
+  });
+
+  it.each(['api.example.com', 'ftp://a.example/', 'http://me:secret@a.example/'])(
+    'is no URL: %s',
+    async (text) => {
+      const ran = await (await createMachine()).amesh(['doctor', text]);
+      expect(ran.code).toBe(2);
+      expect(ran.stderr).toContain('✗ The server is a URL such as https://api.example.com/health.\n');
+      expect(ran.stderr).not.toContain('secret');
+    },
+  );
+});
