@@ -3,10 +3,10 @@ import { readContentDigest } from './digest';
 import { equalBytes } from './encoding';
 import { AmeshError, isAmeshError } from './errors';
 import { Fault } from './fault';
-import { fieldValue, type ReadBody, type RequestView } from './view';
+import { fieldValue, type ReadBody, type RequestView, sourceOf } from './view';
 
 // A body can be read once; the bytes stay with the request for whoever verifies it again.
-const bodies = new WeakMap<RequestView, Uint8Array>();
+const bodies = new WeakMap<object, Uint8Array>();
 
 const EMPTY = new Uint8Array();
 
@@ -14,7 +14,7 @@ const EMPTY = new Uint8Array();
 export function readyBody(view: RequestView): Uint8Array | undefined {
   const { body } = view;
   if (body === null || body === undefined) return EMPTY;
-  return typeof body === 'function' ? bodies.get(view) : body;
+  return typeof body === 'function' ? bodies.get(sourceOf(view)) : body;
 }
 
 /**
@@ -28,7 +28,7 @@ export async function readBody(view: RequestView, maxBodyBytes: number): Promise
   const hasDigest = fieldValue(view.headers, 'content-digest') !== undefined;
   try {
     const bytes = await (view.body as ReadBody)(hasDigest ? maxBodyBytes : Math.min(maxBodyBytes, 1));
-    bodies.set(view, bytes);
+    bodies.set(sourceOf(view), bytes);
     return bytes;
   } catch (error) {
     if (!isAmeshError(error)) throw new AmeshError('body_incomplete', undefined, { cause: error });

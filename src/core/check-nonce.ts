@@ -4,7 +4,7 @@ import { NonceStoreUnavailableError } from './errors';
 import { Fault, toFault } from './fault';
 import { checkStart, type FreshnessOptions, keepUntilMs } from './freshness';
 import type { NonceStore } from './nonce-memory';
-import type { RequestView } from './view';
+import { type RequestView, sourceOf } from './view';
 
 interface Claim {
   readonly store: NonceStore;
@@ -14,8 +14,8 @@ interface Claim {
   readonly before: Claim | undefined;
 }
 
-// What was claimed for a request already. It names the nonce, so that a view that its owner changes is a new request.
-const claims = new WeakMap<RequestView, Claim>();
+// What was claimed for a request already. It names the nonce, so that a request that was changed to another one is new.
+const claims = new WeakMap<object, Claim>();
 
 /** Check 8. The same request again, in the same store, needs no second claim. */
 export function claimNonce(
@@ -25,14 +25,15 @@ export function claimNonce(
   nowMs: number,
   settings: FreshnessOptions,
 ): MaybePromise<Fault | null> {
-  const before = claims.get(view);
+  const source = sourceOf(view);
+  const before = claims.get(source);
   for (let claim = before; claim !== undefined; claim = claim.before) {
     if (claim.store === store && claim.deviceId === deviceId && claim.nonce === nonce) return null;
   }
   const conclude = (isNew: boolean) => {
     // Strictly true: what a store that is written wrongly says is no permission.
     if (isNew !== true) return new Fault('replay_detected');
-    claims.set(view, { store, deviceId, nonce, before });
+    claims.set(source, { store, deviceId, nonce, before });
     return checkStart(created, store.startedAt, nowMs); // it may have lost its memory since check 4
   };
   try {
@@ -43,10 +44,15 @@ export function claimNonce(
   }
 }
 
-/** Lets a view that was made of another one pass as the same request. */
+/** Whether a verifier has let this request in already. */
+export function isClaimed(view: RequestView): boolean {
+  return claims.has(sourceOf(view));
+}
+
+/** Lets a request whose body is another stream pass as the same one. */
 export function shareClaims(from: RequestView, to: RequestView): void {
-  const claim = claims.get(from);
-  if (claim !== undefined) claims.set(to, claim);
+  const claim = claims.get(sourceOf(from));
+  if (claim !== undefined) claims.set(sourceOf(to), claim);
 }
 
 function storeFailed(error: unknown): never {

@@ -24,14 +24,20 @@ export interface RequestLineOptions {
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/;
 const TARGET = /^\/[\x21\x22\x24-\x7e]*$/; // printable ASCII but the space and "#"
 
+export const CHANGE_FIX =
+  'Put verify() in front of what changes it. Where that takes a prefix off the path: pathPrefix.';
+
 /** Reads a view's method, target and authority strictly: what one part of a server could read otherwise is refused. */
 export function readRequestLine(view: RequestView, options: RequestLineOptions = {}): RequestLine | Fault {
   if (!METHOD.test(view.method)) return malformed('The method is not a token.');
   if (view.method === 'TRACE' || view.method === 'CONNECT') return malformed(`${view.method} is not signed.`);
 
-  if (!TARGET.test(view.target))
+  const { conflict, target: sent, routed = sent } = view;
+  if (conflict !== undefined) return changed(conflict);
+  if (!TARGET.test(sent))
     return malformed('The target is not in origin form, or holds a character that it may not.');
-  const target = (options.pathPrefix ?? '') + view.target;
+  const target = (options.pathPrefix ?? '') + routed;
+  if (routed !== sent && target !== sent) return changed('path or query');
   const mark = target.indexOf('?');
 
   const authority = readAuthority(view, options);
@@ -43,6 +49,10 @@ export function readRequestLine(view: RequestView, options: RequestLineOptions =
     path: mark === -1 ? target : target.slice(0, mark),
     query: mark === -1 ? '?' : target.slice(mark),
   };
+}
+
+function changed(what: string): Fault {
+  return new Fault('invalid_signature', `The ${what} was changed in front of verify().`, CHANGE_FIX);
 }
 
 function readAuthority(view: RequestView, options: RequestLineOptions): string | Fault {

@@ -48,7 +48,8 @@ export function createSignatureBase(
     const value = componentValue(line, headers, name);
     if (value === undefined)
       return new Fault('invalid_signature', `The signature covers "${name}", which is not there.`);
-    if (!VISIBLE.test(value)) return malformed(`The field "${name}" is not plain ASCII.`);
+    if (!VISIBLE.test(value))
+      return malformed(`The field "${name}" is not plain ASCII, or was changed in front of verify().`);
     base += `"${name}": ${value}\n`;
   }
   return `${base}"@signature-params": ${parameters}`;

@@ -3,7 +3,7 @@ import type { CryptoProvider } from './crypto/provider';
 import { readContentDigest } from './digest';
 import { AmeshError } from './errors';
 import { Fault } from './fault';
-import { fieldValue, type RequestView } from './view';
+import { fieldValue, type RequestView, sourceOf } from './view';
 
 /** Where the body goes: a new stream to read, or null for the transport's own. */
 export type BodyStream = ReadableStream<Uint8Array> | null;
@@ -18,7 +18,7 @@ interface Streaming {
 }
 
 // A body goes through one gate, however many verifiers its request has.
-const streams = new WeakMap<RequestView, { readonly gate: DigestGate; readonly stream: BodyStream }>();
+const streams = new WeakMap<object, { readonly gate: DigestGate; readonly stream: BodyStream }>();
 
 /**
  * Check 9 for a body that is handed over while it arrives.
@@ -33,7 +33,7 @@ export async function streamBody(
 ): Promise<BodyStream | Fault | undefined> {
   const isTooLarge = Number(fieldValue(view.headers, 'content-length') ?? 0) > maxBodyBytes;
   const tooLarge = () => new Fault('payload_too_large', `The body is larger than ${maxBodyBytes} bytes.`);
-  const known = streams.get(view);
+  const known = streams.get(sourceOf(view));
   if (known !== undefined) {
     if (known.stream !== null)
       throw new AmeshError('body_parser_ordering_error', 'The body of this request was handed over already.');
@@ -56,6 +56,6 @@ export async function streamBody(
   });
   const stream = await view.gateBody(gate satisfies BodyGate);
   isHandedOver = true;
-  streams.set(view, { gate, stream });
+  streams.set(sourceOf(view), { gate, stream });
   return stream;
 }

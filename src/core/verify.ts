@@ -10,7 +10,7 @@ import type { AuthMeshIdentity } from './caller';
 import { checkBody, readBody, readyBody } from './check-body';
 import { findController, readAllowList } from './check-device';
 import { checkHost } from './check-host';
-import { claimNonce, shareClaims } from './check-nonce';
+import { claimNonce, isClaimed, shareClaims } from './check-nonce';
 import { checkSignature, readCovered } from './check-signature';
 import type { RejectCode } from './codes';
 import type { Credentials } from './credentials';
@@ -24,11 +24,11 @@ import { InMemoryNonceStore, type NonceStore } from './nonce-memory';
 import { readCredentials } from './read-credentials';
 import { answerMessage, type RefusalMessage, refusalMessage } from './refusal';
 import { toRejection } from './rejection';
-import { type RequestLine, readRequestLine } from './request-line';
+import { CHANGE_FIX, type RequestLine, readRequestLine } from './request-line';
 import { callSafely } from './safe-call';
 import { type BodyStream, streamBody } from './stream-body';
 import { assertClock, readVerifyOptions, type VerifyOptions, type VerifySettings } from './verify-options';
-import { fieldValue, type RequestView, toRequestView } from './view';
+import { fieldValue, type RequestView, sourceOf, standFor, toRequestView } from './view';
 
 /** How a verifier of your own verifies: as `verify()` does, with a list that you bring. */
 export interface VerifierOptions extends VerifyOptions {
@@ -138,8 +138,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
   context.nonceStore.widestSkew?.(settings.clockSkewSeconds, now());
   async function verify(request: Request | RequestView, call: VerifyCall = {}) {
     if (!isRequest(request)) return verifyView(context, request, call);
-    const view = views.get(request) ?? toRequestView(request);
-    views.set(request, view);
+    const view = toRequestView(request);
     const verdict = await verifyView(context, view, call);
     if (!verdict.ok) return verdict;
     if (request.body === null) return { ...verdict, request };
@@ -148,8 +147,8 @@ export function createVerifier(options: VerifierOptions): Verifier {
       ? toStreamingRequest(request, stream)
       : toFreshRequest(request, verdict.request.body);
     // Whoever verifies a stream again reads, and checks, what comes through its gate.
-    views.set(fresh, stream ? toRequestView(fresh) : view);
-    shareClaims(view, views.get(fresh) as RequestView);
+    if (stream) shareClaims(view, toRequestView(fresh));
+    else standFor(fresh, view);
     return { ...verdict, request: fresh };
   }
   return { verify } as Verifier;
@@ -166,14 +165,17 @@ interface Context {
   readonly onAccept: VerifierOptions['onAccept'];
 }
 
-// The view of a Request, so that the same one verified again is known to be the same.
-const views = new WeakMap<Request, RequestView>();
-
 function isRequest(request: Request | RequestView): request is Request {
   return (
     typeof (request as Request).url === 'string' && typeof (request as Request).headers?.get === 'function'
   );
 }
+
+const CHANGED = new Fault(
+  'invalid_signature',
+  'The request was changed after a first verify() had let it in.',
+  CHANGE_FIX,
+);
 
 /** The checks of docs/protocol.md in their order. Each waits only where it has to: most need no other turn. */
 async function verifyView(context: Context, view: RequestView, call: VerifyCall) {
@@ -218,7 +220,7 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
     const key = importing instanceof Promise ? await importing : importing;
     const checking = checkSignature(key, line, headers, credentials, covered);
     const wrong = checking instanceof Promise ? await checking : checking;
-    if (wrong !== null) return refuse(wrong);
+    if (wrong !== null) return refuse(isClaimed(view) ? CHANGED : wrong);
     const claiming = claimNonce(nonceStore, view, credentials, nowMs, settings);
     const replayed = claiming instanceof Promise ? await claiming : claiming;
     if (replayed !== null) return refuse(replayed);
@@ -250,8 +252,7 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
     const body = digesting instanceof Promise ? await digesting : digesting;
     if (body instanceof Fault) return refuse(body);
 
-    const request = { ...view, body };
-    shareClaims(view, request);
+    const request = { ...view, body, source: sourceOf(view) };
     const telling = context.onAccept?.(accepted(device, credentials, line, list));
     const more = telling instanceof Promise ? await telling : telling;
     return { ok: true, caller, headers: more, request } as const;

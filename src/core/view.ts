@@ -45,6 +45,20 @@ export interface RequestView {
    * counts only with this port, so that two servers of one machine do not accept each other's requests.
    */
   readonly localPort?: number | undefined;
+  /**
+   * The request that this view was made of. What was claimed and read for it counts for every other view of it, so a view can be
+   * made anew for each verifier. Left out, the view stands for itself.
+   */
+  readonly source?: object | undefined;
+  /** The path and query by which handlers are chosen, where that is not the target: some part of the server has rewritten it. */
+  readonly routed?: string | undefined;
+  /** What the transport has in another way than handlers see it, such as `method`; the request is refused. */
+  readonly conflict?: string | undefined;
+}
+
+/** What a view was made of, or the view itself. */
+export function sourceOf(view: RequestView): object {
+  return view.source ?? view;
 }
 
 const NO_LINES: readonly string[] = Object.freeze([]);
@@ -107,7 +121,21 @@ export function toRequestView(request: Request): RequestView {
     headers,
     body: body === null ? null : (limit) => readStream(request, limit),
     gateBody: body === null || !mayStream(request) ? undefined : (gate) => gateStream(body, gate),
+    source: sources.get(request) ?? request,
   };
+}
+
+// What a Request that was made here stands for.
+const sources = new WeakMap<Request, object>();
+
+/** Lets a request that was made of another one, with its verified bytes, pass as the same. */
+export function standFor(fresh: Request, view: RequestView): void {
+  sources.set(fresh, sourceOf(view));
+}
+
+/** The target of a `Request`, as its URL has it. */
+export function targetOf(url: string): string {
+  return URL_PARTS.exec(url)?.[2] ?? '';
 }
 
 const URL_PARTS = /^[a-z][a-z+.-]*:\/\/([^/?#]*)(.*)/is;

@@ -23,7 +23,9 @@ export function toHook(verifier: Verifier): Hook {
   return async (request, reply) => {
     const raw = request.raw as NodeRequest;
     const response = reply.raw as NodeResponse;
-    const verdict = await verifier.verify(nodeView(raw, response));
+    // Fastify mounts nothing: the URL that it routes by is the whole one.
+    const seen = { headers: request.headers, baseUrl: '' };
+    const verdict = await verifier.verify(nodeView(raw, response, seen));
     if (reply.sent) return; // somebody may have lost patience meanwhile
     if (!verdict.ok) {
       // Not by reply.send(): hooks and serialisers of the application would have a say in it, and the connection may

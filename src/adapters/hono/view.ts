@@ -2,15 +2,12 @@ import type { Context } from 'hono';
 import { shareClaims } from '../../core/check-nonce';
 import { AmeshError } from '../../core/errors';
 import { toFreshRequest, toStreamingRequest } from '../../core/fresh-request';
-import { collect, type ReadBody, type RequestView, toRequestView } from '../../core/view';
-import type { NodeRequest } from '../node/request';
+import { collect, type ReadBody, type RequestView, standFor, targetOf, toRequestView } from '../../core/view';
+import type { NodeRequest, NodeResponse } from '../node/request';
 import { textBytes } from '../node/text-body';
-import { nodeView } from '../node/view';
+import { isEndOf, nodeView, spoilChanged } from '../node/view';
 
 const FIX = 'Put verify() before whatever reads the body.';
-
-// By the request of Node, or the one that the application has now: another verifier of the same sees the same.
-const views = new WeakMap<object, RequestView>();
 
 /** The request of Node below a context; undefined on other runtimes. Bindings of Workers may have any name. */
 export function incomingOf(c: Context): NodeRequest | undefined {
@@ -19,24 +16,32 @@ export function incomingOf(c: Context): NodeRequest | undefined {
 }
 
 /**
- * A Hono request as a view. On Node line and headers are those of the transport, since a `Request` has them normalised;
- * on other runtimes the `Request` is all there is. Dot segments the server on Node takes out before it routes, and
- * what counts is where it routes to.
+ * A Hono request as a view: what it is now. On Node line and headers are those of the transport, since a `Request` has them
+ * normalised; on other runtimes the `Request` is all there is.
  */
 export function honoView(c: Context): RequestView {
   const incoming = incomingOf(c);
-  const key = incoming ?? c.req.raw;
-  const known = views.get(key);
-  // The method is the router's: middleware can have set another one, by a header that nobody has signed.
-  const { method } = c.req;
-  if (known?.method === method) return known;
-  let sent = incoming === undefined ? toRequestView(c.req.raw) : nodeView(incoming, c.env.outgoing);
-  if (DOT_SEGMENT.test(sent.target)) sent = { ...sent, target: toRequestView(c.req.raw).target };
-  const transport = sent.method === method ? sent : { ...sent, method };
-  const { body } = transport;
-  const view = typeof body === 'function' ? { ...transport, body: bodySource(c, incoming, body) } : transport;
-  views.set(key, view);
-  return view;
+  const sent =
+    incoming === undefined ? toRequestView(c.req.raw) : viewOfBoth(c.req.raw, incoming, c.env.outgoing);
+  const { body } = sent;
+  return typeof body === 'function' ? { ...sent, body: bodySource(c, incoming, body) } : sent;
+}
+
+/** What came over the wire, and where that is not what handlers see: middleware can have made another `Request` of it. */
+function viewOfBoth(raw: Request, incoming: NodeRequest, outgoing: NodeResponse): RequestView {
+  const view = nodeView(incoming, outgoing);
+  const changed = spoilChanged(view.headers as Record<string, string[]>, Object.fromEntries(raw.headers));
+  const { url = '' } = incoming;
+  const target = targetOf(raw.url);
+  const isSame = target === url || target === targetOf(new URL(`http://h${url}`).href);
+  return {
+    ...view,
+    method: raw.method,
+    // Dot segments the server takes out before it routes, and what counts is where it routes to.
+    target: isSame && DOT_SEGMENT.test(url) ? target : view.target,
+    routed: isSame || isEndOf(url, target) ? view.routed : target, // app.mount() does not say what it took off
+    conflict: raw.method === incoming.method ? (view.conflict ?? changed) : 'method',
+  };
 }
 
 /** Puts the verified bytes where handlers, and libraries that know nothing of Hono, look for them. */
@@ -50,7 +55,7 @@ export function giveFreshRequest(c: Context, view: RequestView, bytes: Uint8Arra
     const { method, headers, signal } = raw;
     c.req.raw = new Request(raw.url, { method, headers, signal, body: bytes as Uint8Array<ArrayBuffer> });
   }
-  views.set(c.req.raw, view);
+  standFor(c.req.raw, view);
 }
 
 /** Puts the body behind its gate where handlers look for it. On Node it is the same stream as before. */

@@ -1,5 +1,6 @@
 import { AmeshError } from '../../core/errors';
 import { type HeaderLines, headerLines, type ReadBody } from '../../core/view';
+import { isGated } from './gate-body';
 import { keptBytes } from './raw-body';
 import { readAndPutBack } from './read-body';
 import { isHttp2, type NodeRequest } from './request';
@@ -55,8 +56,12 @@ function bytesSource(request: NodeRequest): ReadBody {
   };
 }
 
-/** Whether anybody has read the stream. A parser that left it alone has not; one that found no byte in it has. */
+/**
+ * Whether anybody has read the stream. A parser that left it alone has not; one that found no byte in it has. Behind a gate nobody
+ * reads what is not verified.
+ */
 function wasRead(request: NodeRequest): boolean {
+  if (isGated(request)) return false;
   return request.readableDidRead || request.readableEnded || request.readableEncoding !== null;
 }
 

@@ -5,6 +5,10 @@ import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 export type NodeRequest = (IncomingMessage | Http2ServerRequest) & {
   /** Express and Connect keep the target as sent here, while mounted apps see a shorter `url`. */
   readonly originalUrl?: string;
+  /** What the mounts of Express have taken off `url`. */
+  readonly baseUrl?: string;
+  /** Where method-override keeps the method as sent. */
+  readonly originalMethod?: string;
   /** What a parser has made of the body. */
   readonly body?: unknown;
 };
