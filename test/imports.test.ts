@@ -69,3 +69,14 @@ describe('who may import whom', () => {
     },
   );
 });
+
+describe("Yarn's Plug'n'Play", () => {
+  // Its file handles throw "Method not implemented" for these.
+  it.each([...sources('src'), ...sources('relay')])(
+    '%s calls no method that its file handles lack',
+    (path) => {
+      const text = readFileSync(join(root, path), 'utf8');
+      expect(text).not.toMatch(/\.(?:sync|datasync|utimes|readv)\(/);
+    },
+  );
+});

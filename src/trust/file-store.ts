@@ -6,6 +6,7 @@ import type { DocumentStore } from './document-store';
 import { FileLock, removeRests } from './file-lock';
 import { makePrivateFolder } from './private-file';
 import { readRegularFile, readRegularFileSync } from './regular-file';
+import { syncFile } from './sync-file';
 
 /** Documents as files of one folder, 0600 in a folder of 0700. */
 export class FileStore implements DocumentStore {
@@ -116,9 +117,9 @@ const CANNOT_SYNC = new Set<unknown>(['EINVAL', 'ENOTSUP']);
 async function syncFolder(dir: string): Promise<void> {
   const folder = await open(dir, 'r').catch(() => null); // Windows opens no folders
   try {
-    await folder?.sync().catch((error) => {
-      if (!CANNOT_SYNC.has((error as { code?: unknown }).code)) throw error;
-    });
+    if (folder !== null) await syncFile(folder);
+  } catch (error) {
+    if (!CANNOT_SYNC.has((error as { code?: unknown }).code)) throw error;
   } finally {
     await folder?.close();
   }

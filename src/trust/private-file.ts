@@ -1,5 +1,6 @@
 import { chmod, type FileHandle, lstat, mkdir, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { syncFile } from './sync-file';
 
 /** Makes a folder that is its owner's alone, whatever the umask; one that is there stays as it is. */
 export async function makePrivateFolder(path: string): Promise<void> {
@@ -47,7 +48,7 @@ export async function writePrivateFile(
     await file.writeFile(bytes);
     await file.chmod(mode);
     if (replaces !== undefined && process.geteuid?.() === 0) await keepOwner(file, replaces);
-    await file.sync();
+    await syncFile(file);
   } finally {
     await file.close();
   }

@@ -1,8 +1,8 @@
 import type { Signer } from '../core/crypto/provider';
 import { toBase64Url, toUtf8 } from '../core/encoding';
 import { LABELS } from '../core/labels';
+import { canonical } from './canonical';
 import type { AllowListDocument } from './document';
-import { canonical } from './seal';
 import { Turns } from './turns';
 
 /** Entries between two looks at the clock. */

@@ -1,10 +1,10 @@
-import canonicalize from 'canonicalize';
 import { cryptoProvider } from '#crypto';
 import type { PublicKey, Signer } from '../core/crypto/provider';
 import { webCrypto } from '../core/crypto/web';
 import { equalBytes, fromBase64Url, toBase64Url, toUtf8 } from '../core/encoding';
 import { AllowListIntegrityError } from '../core/errors';
 import { LABELS } from '../core/labels';
+import { canonical } from './canonical';
 import type { AllowListDocument } from './document';
 import { assertShape } from './shape';
 
@@ -73,10 +73,6 @@ async function importOwner(owner: Uint8Array, text: string): Promise<PublicKey> 
 
 function sealedBytes(document: object): Uint8Array {
   return toUtf8(LABELS.allowList + canonical(document));
-}
-
-export function canonical(value: object): string {
-  return canonicalize(value) as string;
 }
 
 function parse(bytes: Uint8Array): Sealed {

@@ -20,7 +20,7 @@ export function ensureBuilt(): Promise<void> {
 async function build(): Promise<void> {
   await takeLock();
   try {
-    await promisify(execFile)(process.execPath, ['scripts/build.mjs', '--if-needed', '--javascript'], {
+    await promisify(execFile)(process.execPath, ['scripts/build.mjs', '--if-needed'], {
       cwd: ROOT,
     });
   } finally {

@@ -21,7 +21,7 @@ export interface PackedRelay {
 export async function packRelay(): Promise<PackedRelay> {
   await ensureBuilt();
   const work = await mkdtemp(join(tmpdir(), 'amesh-relay-'));
-  // Without the script that builds whatever is stale: the declarations are, and other tests use what lies there.
+  // Without the script that builds what is stale: other tests use what lies there.
   const pack = ['pack', '--ignore-scripts', '--workspace', 'relay', '--pack-destination', work];
   await execute('npm', pack, { cwd: ROOT });
   const [tarball = ''] = await readdir(work);
