@@ -224,7 +224,12 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
 }
 
 function defaultNonceStore(env: Env, log: Log): NonceStore {
-  if (env.REDIS_URL) return new RedisUrlNonceStore(env.REDIS_URL, log.once);
+  if (env.REDIS_URL?.trim() === '') {
+    throw new TypeError(
+      'REDIS_URL is set, and empty. Set it to the address of a Redis, or unset it to remember nonces in this process alone.',
+    );
+  }
+  if (env.REDIS_URL !== undefined) return new RedisUrlNonceStore(env.REDIS_URL, log.once);
   if (env.NODE_ENV === 'production') {
     log.once(
       'Using in-memory nonce store. It is exact for one process; with several behind one address a request can be replayed to another. Set REDIS_URL, see docs/production.md.',

@@ -48,7 +48,8 @@ export type Bindings = Readonly<Record<string, unknown>>;
  * A verifier for a place without files.
  *
  * @param env where to look for what the options leave out
- * @throws TypeError for a wrong option or variable, and for a missing list or owner
+ * @throws TypeError for a wrong option or variable, for a missing list or owner, and where REDIS_URL is set and no nonce
+ *   store is given
  */
 export function createWorkerVerifier(options: WorkerOptions, env: Bindings): Verifier {
   assertWorkerOptions(options);
@@ -59,7 +60,7 @@ export function createWorkerVerifier(options: WorkerOptions, env: Bindings): Ver
     ...rest,
     hosts: options.hosts ?? hostsOf(env),
     allowList: toSource(options, env),
-    nonceStore: toNonceStore(options.nonceStore ?? env.AMESH_NONCES, log.once),
+    nonceStore: toNonceStore(options.nonceStore ?? env.AMESH_NONCES, env, log.once),
     onReject: (rejection) => {
       log.rejection(rejection);
       return onReject?.(rejection);
@@ -123,9 +124,14 @@ function readMaxStale(seconds = 60): number {
   return seconds;
 }
 
-function toNonceStore(given: unknown, warn: (line: string) => void): NonceStore {
+function toNonceStore(given: unknown, env: Bindings, warn: (line: string) => void): NonceStore {
   if (isDurableObjectNamespace(given)) return new DurableNonceStore(given);
   if (given !== undefined) return given as NonceStore;
+  // Somebody wants nonces to be shared, and here nothing reads this variable.
+  if (env.REDIS_URL !== undefined)
+    throw new TypeError(
+      'REDIS_URL is set, and no nonce store is given: bind AMESH_NONCES on Workers, or give nonceStore: new RedisNonceStore(REDIS_URL).',
+    );
   warn(
     'Using in-memory nonce store. It is exact for one isolate; with several a request can be replayed to another. See docs/workers.md.',
   );

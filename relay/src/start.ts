@@ -17,7 +17,7 @@ export interface StartedRelay extends AddressInfo {
 export async function startRelay(env: NodeJS.ProcessEnv): Promise<StartedRelay> {
   const relay = createRelay({
     trustedProxies: readTrustedProxies(env.AMESH_TRUSTED_PROXIES),
-    redis: env.REDIS_URL === '' ? undefined : env.REDIS_URL,
+    redis: env.REDIS_URL,
     log: (entry) => console.log(JSON.stringify(entry)),
   });
   const listening = await relay.listen(readPort(env.PORT), env.HOST === '' ? undefined : env.HOST);

@@ -1,18 +1,22 @@
-import { InMemoryNonceStore, type NonceStore } from '../core/nonce-memory';
-import { INSTALL_IOREDIS, loadIoRedis } from './redis/client';
+import { NonceStoreUnavailableError } from '../core/errors';
+import type { NonceStore } from '../core/nonce-memory';
+import { type IoRedisProblem, ioRedisProblem, loadIoRedis, toProblem } from './redis/load';
 import { readRedisUrl } from './redis/source';
 
-/** The store for those who only set REDIS_URL: Redis, or memory where ioredis is not installed. */
+/** The store for those who only set REDIS_URL. Redis was asked for, so nothing weaker takes its place. */
 export class RedisUrlNonceStore implements NonceStore {
   #store: NonceStore | null = null;
   readonly #opening: Promise<NonceStore>;
 
   /**
    * @param say prints a line
-   * @throws TypeError for a URL that is none of a Redis
+   * @throws TypeError for a URL that is none of a Redis; NonceStoreUnavailableError where ioredis is not installed
    */
   constructor(url: string, say: (line: string) => void) {
-    this.#opening = open(readRedisUrl(url, 'REDIS_URL'), say).then((store) => {
+    const checked = readRedisUrl(url, 'REDIS_URL');
+    const problem = ioRedisProblem();
+    if (problem !== null) throw unavailable(problem);
+    this.#opening = open(checked, say).then((store) => {
       this.#store = store;
       return store;
     });
@@ -30,13 +34,18 @@ export class RedisUrlNonceStore implements NonceStore {
 }
 
 async function open(url: string, say: (line: string) => void): Promise<NonceStore> {
-  if ((await loadIoRedis()) === null) {
-    say(
-      `REDIS_URL is set, but ioredis is not installed. Run: ${INSTALL_IOREDIS}. Until then nonces are remembered in this process alone: with several behind one address a request can be replayed to another.`,
-    );
-    return new InMemoryNonceStore();
+  try {
+    await loadIoRedis();
+  } catch (error) {
+    const problem = toProblem((error as Error).message);
+    say(`REDIS_URL is set, but ${problem.why} ${problem.fix}. Until then every signed request gets 503.`);
+    throw unavailable(problem);
   }
   const { RedisNonceStore } = await import('./redis/nonce-store');
   say('Nonces are remembered in the Redis of REDIS_URL.');
   return new RedisNonceStore(url);
+}
+
+function unavailable({ why, fix }: IoRedisProblem): NonceStoreUnavailableError {
+  return new NonceStoreUnavailableError(`REDIS_URL is set, but ${why}`, undefined, fix);
 }

@@ -1,4 +1,6 @@
+import { AmeshError } from '../core/errors';
 import { RedisDocumentStore } from '../storage/redis/document-store';
+import { ioRedisProblem } from '../storage/redis/load';
 import { readRedisUrl } from '../storage/redis/source';
 import type { DocumentStore } from './document-store';
 import type { Env } from './home';
@@ -9,11 +11,17 @@ const stores = new Map<string, DocumentStore>();
 /**
  * The store of AMESH_STORE_URL, one for all in this process; null where it is not set.
  *
- * @throws TypeError where it is no `redis://` or `rediss://` URL
+ * @throws TypeError where it is no `redis://` or `rediss://` URL; AmeshError `allow_list_unavailable` where ioredis is
+ * not installed
  */
 export function sharedStoreOf(env: Env): DocumentStore | null {
   if (!env.AMESH_STORE_URL) return null;
   const url = readRedisUrl(env.AMESH_STORE_URL, 'AMESH_STORE_URL');
+  const problem = ioRedisProblem();
+  if (problem !== null) {
+    const { why, fix } = problem;
+    throw new AmeshError('allow_list_unavailable', `The store of the allow list failed: ${why}`, { fix });
+  }
   const store = stores.get(url) ?? new RedisDocumentStore({ kind: 'url', url, redis: {} }, 'amesh:');
   stores.set(url, store);
   return store;

@@ -218,14 +218,62 @@ describeWithRedis('a Redis that fails', () => {
 });
 
 describe('REDIS_URL', () => {
-  it('without ioredis prints the line that installs it, once, and remembers in memory', async () => {
-    const fleet = await startFleet(1, { REDIS_URL: 'redis://127.0.0.1:1' }, ['ioredis']);
-    const [server] = fleet.servers as [Child];
+  it('without ioredis, in a bundle: prints the line that installs it, once, and refuses everybody', async () => {
+    const fleet = await startFleet(2, { REDIS_URL: 'redis://127.0.0.1:1', DEBUG: 'amesh' }, ['ioredis']);
     const captured = await fleet.sign();
-    expect(await fleet.send(server, captured)).toBe(PASSED);
-    expect(await fleet.send(server, captured)).toBe(REPLAYED);
-    expect(server.stderr().match(/ioredis is not installed\. Run: npm install ioredis/g)).toHaveLength(1);
+    for (const server of fleet.servers) {
+      expect(await fleet.send(server, captured)).toBe(UNAVAILABLE);
+      const said = server.stderr();
+      expect(
+        said.match(/^amesh: REDIS_URL is set, but ioredis is not installed\. Run: npm install ioredis\. /gm),
+      ).toHaveLength(1);
+      expect(said).toContain(
+        'refused 503 nonce_store_unavailable: REDIS_URL is set, but ioredis is not installed. Run: npm install ioredis [',
+      );
+    }
     await fleet.stop();
+  });
+
+  it('without ioredis, in a bundle: new RedisNonceStore() says why it refuses', async () => {
+    const NONCES = JSON.stringify({ url: 'redis://127.0.0.1:1' });
+    const fleet = await startFleet(1, { NONCES, DEBUG: 'amesh' }, ['ioredis']);
+    const [server] = fleet.servers as [Child];
+    expect(await fleet.call(server)).toBe(UNAVAILABLE);
+    expect(server.stderr()).toMatch(
+      /503 nonce_store_unavailable: .*ioredis is not installed\. Run: npm install ioredis/,
+    );
+    await fleet.stop();
+  });
+
+  it.each(['', ' ', '\t'])('set to %j is a mistake, and no wish for memory', async (url) => {
+    const { createAmesh } = await import('@authmesh/sdk');
+    const amesh = createAmesh({ env: { REDIS_URL: url }, dir: '/nonexistent' });
+    for (const verify of [amesh.verify, amesh.verifier]) {
+      expect(() => verify()).toThrow(
+        new TypeError(
+          'REDIS_URL is set, and empty. Set it to the address of a Redis, or unset it to remember nonces in this process alone.',
+        ),
+      );
+    }
+  });
+
+  it.each(['$'.concat('{REDIS_URL}'), '$REDIS_URL', 'undefined', 'null'])(
+    'that is the text %s, which nobody has filled in, is a TypeError',
+    async (url) => {
+      const { createAmesh } = await import('@authmesh/sdk');
+      const amesh = createAmesh({ env: { REDIS_URL: url }, dir: '/nonexistent' });
+      expect(() => amesh.verify()).toThrow(
+        new TypeError('REDIS_URL is no URL of a Redis: it begins with redis:// or rediss://.'),
+      );
+    },
+  );
+
+  it('where a list is given and no nonce store: a TypeError, since nothing reads it there', async () => {
+    const { createWorkerVerifier } = await import('../../src/worker');
+    const options = { allowList: '{}', ownerKey: 'Au9fpYt6nyAHfOwXr4ZvPuO1Srar4TX1Ai3lzLTCJU0H' };
+    expect(() => createWorkerVerifier(options, { REDIS_URL: 'redis://127.0.0.1:1' })).toThrow(
+      'REDIS_URL is set, and no nonce store is given: bind AMESH_NONCES on Workers, or give nonceStore:',
+    );
   });
 
   it('is one of two: AMESH_STORE_URL without ioredis refuses everybody, with the line that installs it', async () => {

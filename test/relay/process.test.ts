@@ -107,6 +107,7 @@ describe('amesh-relay says what is wrong, and exits', () => {
     ],
     [{ HOST: '192.0.2.1' }, 1, 'EADDRNOTAVAIL'],
     [{ REDIS_URL: '127.0.0.1:6379' }, 2, 'REDIS_URL is a URL such as redis://127.0.0.1:6379'],
+    [{ REDIS_URL: '' }, 2, 'REDIS_URL is a URL such as redis://127.0.0.1:6379'],
   ])('%j', async (env, code, message) => {
     const { ended } = await start(process.execPath, env);
     const end = await ended;

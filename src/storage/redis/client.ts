@@ -43,20 +43,6 @@ export interface IoRedisModule {
   readonly Cluster: new (...args: never[]) => unknown;
 }
 
-/** The line that installs the optional peer. */
-export const INSTALL_IOREDIS = 'npm install ioredis';
-
-/** @returns null where it is not installed */
-export async function loadIoRedis(): Promise<IoRedisModule | null> {
-  try {
-    return (await import('ioredis')) as unknown as IoRedisModule;
-  } catch (error) {
-    const code = (error as { code?: unknown } | null)?.code;
-    if (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') return null;
-    throw error;
-  }
-}
-
 export function isIoRedis(value: object): value is IoRedis {
   const client = value as Partial<IoRedis>;
   return typeof client.duplicate === 'function' && typeof client.status === 'string' && 'options' in client;

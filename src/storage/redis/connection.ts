@@ -1,4 +1,5 @@
-import { INSTALL_IOREDIS, loadIoRedis, type RedisClient, type RedisNode } from './client';
+import type { RedisClient, RedisNode } from './client';
+import { loadIoRedis } from './load';
 import { toReason } from './reason';
 import { type RedisSource, toRedisClient } from './source';
 
@@ -95,8 +96,7 @@ export class RedisConnection {
   }
 
   async #open(source: RedisSource, options: object): Promise<void> {
-    const module = await loadIoRedis();
-    if (module === null) throw new Error(`ioredis is not installed. Run: ${INSTALL_IOREDIS}`);
+    const module = source.kind === 'client' ? null : await loadIoRedis();
     if (this.#isClosed) return;
     const client = toRedisClient(source, module, options);
     this.#client = client;

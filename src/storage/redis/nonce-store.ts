@@ -4,6 +4,7 @@ import { warnOnce } from '../../log';
 import { ClockWatch } from '../clock-watch';
 import type { IoRedis, RedisNode } from './client';
 import { RedisConnection } from './connection';
+import { ioRedisProblem } from './load';
 import { INSTANCE_SKEW_SECONDS, type RedisNonceStoreOptions, readRedisNonceOptions } from './options';
 import { problemOf } from './problem';
 import { toReason } from './reason';
@@ -54,10 +55,13 @@ export class RedisNonceStore implements NonceStore {
   /**
    * @param from the URL of a Redis (`redis://`, `rediss://`), options, or a client of ioredis 5 or 6, which is
    *   duplicated and stays yours
+   * @throws NonceStoreUnavailableError where ioredis is not installed, or of another major
    * @throws TypeError for a URL that is undefined, empty or no such URL, naming REDIS_URL; for a wrong option
    */
   constructor(from: string | undefined | IoRedis | RedisNonceStoreOptions) {
     const { source, timeoutMs, waitSeconds } = readRedisNonceOptions(from);
+    const problem = source.kind === 'client' ? null : ioRedisProblem();
+    if (problem !== null) throw new NonceStoreUnavailableError(problem.why, undefined, problem.fix);
     this.#timeoutMs = timeoutMs;
     this.#waitSeconds = waitSeconds;
     const events = { changed: () => this.#changed(), lost: () => this.#shut() };

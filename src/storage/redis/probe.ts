@@ -1,5 +1,5 @@
-import { loadIoRedis } from './client';
 import { RedisConnection } from './connection';
+import { loadIoRedis } from './load';
 import { problemOf } from './problem';
 import { toReason } from './reason';
 import { askRedis } from './remembers';
@@ -18,7 +18,7 @@ const TIMEOUT_MS = 3000;
  */
 export async function probeRedis(url: string | undefined, variable: string): Promise<string | null> {
   const source = { kind: 'url', url: readRedisUrl(url, variable), redis: {} } as const;
-  await loadIoRedis(); // takes its time on a busy machine, which is none of Redis' silence
+  await loadIoRedis().catch(() => {}); // the connection says so; it takes its time on a busy machine, which is none of Redis' silence
   let wake = () => {};
   const connection = new RedisConnection(source, { changed: () => wake(), lost: () => {} });
   try {

@@ -105,22 +105,22 @@ const OURS = {
   disconnectTimeout: 100,
 } as const;
 
-/** A client of its own for a source, with options that are ours; not connected yet. */
-export function toRedisClient(
-  source: RedisSource,
-  { Redis, Cluster }: IoRedisModule,
-  more: object,
-): RedisClient {
+/**
+ * A client of its own for a source, with options that are ours; not connected yet.
+ *
+ * @param module null where the source is a client, which brings it
+ */
+export function toRedisClient(source: RedisSource, module: IoRedisModule | null, more: object): RedisClient {
   const make = (Class: unknown, ...args: unknown[]) =>
     new (Class as new (...args: unknown[]) => RedisClient)(...args);
   const single = { ...OURS, ...more };
   switch (source.kind) {
     case 'url':
-      return make(Redis, source.url, { ...source.redis, ...single });
+      return make(module?.Redis, source.url, { ...source.redis, ...single });
     case 'options':
-      return make(Redis, { ...source.redis, ...single });
+      return make(module?.Redis, { ...source.redis, ...single });
     case 'cluster':
-      return make(Cluster, source.nodes, clusterOptions(source.redis, more));
+      return make(module?.Cluster, source.nodes, clusterOptions(source.redis, more));
     case 'client': {
       const { client } = source;
       const duplicate = client.duplicate.bind(client) as (...args: unknown[]) => RedisClient;
