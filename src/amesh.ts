@@ -15,6 +15,7 @@ import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
 import type { Rejection } from './core/rejection';
 import { createVerifier, type Verifier } from './core/verify';
 import { assertOptionNames, isWithin, readVerifyOptions, type VerifyOptions } from './core/verify-options';
+import { isRequest } from './core/view';
 import { hostsOf } from './hosts-variable';
 import { createLog, type Log } from './log';
 import { assertStorage, toDocumentStore, type UnstorageLike } from './storage/document-store';
@@ -352,7 +353,7 @@ function assemble(options: AmeshOptions, env: Env) {
 
 /** What is called, as far as it can be told: whatever else it is, `fetch` itself will say. */
 function urlOf(input: string | URL | Request): URL | null {
-  const url = String(input instanceof Request ? input.url : input);
+  const url = String(isRequest(input) ? input.url : input);
   return URL.canParse(url) ? new URL(url) : null;
 }
 

@@ -1,30 +1,55 @@
-/**
- * A request like one whose body was read, with the bytes for whoever reads it next. It is of the same class, since
- * frameworks have their own.
- *
- * @param bytes the body, of any length
- */
-export function toFreshRequest(request: Request, bytes: Uint8Array): Request {
-  if (request.method !== 'GET' && request.method !== 'HEAD') {
-    const Same = request.constructor as typeof Request;
-    return new Same(request, { body: bytes as Uint8Array<ArrayBuffer> });
-  }
-  // Some servers give these methods a body, and no `Request` can be made with one: the application never sees it.
-  const { method, headers, signal, redirect, cf } = request as Request & { cf?: unknown };
-  return new Request(request.url, {
-    method,
-    headers,
-    signal,
-    redirect,
-    ...(cf === undefined ? {} : { cf }), // what Cloudflare knows of the connection
-  } as RequestInit);
+/** Whether the platform makes a `Request` of this method with a body. Some servers give one to any method. */
+export function takesBody(method: string): boolean {
+  return !/^(get|head)$/i.test(method);
 }
 
 /**
- * The same request, with a stream in the place of its body.
+ * A request with another body in the place of one that was read or is read elsewhere. It is of the platform's own class,
+ * and shows whatever else was on the first one.
  *
- * @param request of another method than GET and HEAD
+ * @param body not used for GET and HEAD
  */
-export function toStreamingRequest(request: Request, stream: ReadableStream<Uint8Array>): Request {
-  return new Request(request, { body: stream, duplex: 'half' } as RequestInit);
+export function toFreshRequest(request: Request, body: Uint8Array | ReadableStream<Uint8Array>): Request {
+  const init = takesBody(request.method) ? { body, duplex: 'half' } : null;
+  const fresh = init === null ? copyOf(request) : renewed(request, init as RequestInit);
+  return keepOthers(fresh, request);
+}
+
+/** A request like another one, but for what `init` says. */
+export function renewed(request: Request, init: RequestInit): Request {
+  try {
+    return new Request(request, init);
+  } catch {
+    return copyOf(request, init); // it is of another class or realm, or a Proxy, whose private fields nobody reaches
+  }
+}
+
+/** Made of what everybody can read. */
+function copyOf(request: Request, init: RequestInit = {}): Request {
+  const { url, method, headers, redirect, signal, cf } = request as Request & { cf?: unknown };
+  const own = signal instanceof AbortSignal ? signal : null;
+  // cf: what Cloudflare knows of the connection
+  return new Request(url, {
+    method,
+    headers: [...headers],
+    redirect,
+    signal: own,
+    cf,
+    ...init,
+  } as RequestInit);
+}
+
+/** What a framework has put on a request (`cookies`, `params`, `nextUrl`) is read there, and called there. */
+export function keepOthers(fresh: Request, request: Request): Request {
+  for (let from: object | null = request; from !== null; from = Object.getPrototypeOf(from)) {
+    for (const name of Object.getOwnPropertyNames(from)) {
+      if (name in fresh) continue;
+      const get = () => {
+        const value = (request as unknown as Record<string, unknown>)[name];
+        return typeof value === 'function' ? value.bind(request) : value;
+      };
+      Object.defineProperty(fresh, name, { configurable: true, get });
+    }
+  }
+  return fresh;
 }

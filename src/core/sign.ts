@@ -5,11 +5,12 @@ import type { CryptoProvider, Signer } from './crypto/provider';
 import { contentDigest } from './digest';
 import { toBase64, toBase64Url, toUtf8 } from './encoding';
 import { Fault } from './fault';
+import { renewed } from './fresh-request';
 import { writeAuthMeshHeader } from './header';
 import { readRequestLine } from './request-line';
 import { createSignatureBase, requiredComponents, signatureParameters } from './signature-base';
 import { assertOptionNames } from './verify-options';
-import { collect, fieldValue, type RequestView, toRequestView } from './view';
+import { collect, fieldValue, isRequest, type RequestView, toRequestView } from './view';
 
 /** How a signature travels: `Authorization: AuthMesh …`, or `Signature-Input` and `Signature`. */
 export type SignatureFormat = 'authmesh' | 'rfc9421';
@@ -67,7 +68,7 @@ export async function signRequest(
   options: SignOptions = {},
 ): Promise<Request | RequestView> {
   readSignOptions(options);
-  if (!('url' in request && request.headers instanceof Headers)) {
+  if (!isRequest(request)) {
     const view = { ...request, headers: { ...request.headers } } as RequestView; // before the first await
     const body =
       typeof view.body === 'function'
@@ -79,17 +80,17 @@ export async function signRequest(
       headers: { ...view.headers, ...(await signatureHeaders(view, body, signer, options)) },
     };
   }
-  const source = request as Request;
+  const source = request;
   // Read again it would be taken for a body of no bytes.
   if (source.bodyUsed) throw new TypeError('The body of this Request was read already.');
   const { target, ...rest } = toRequestView(source);
   const view = { ...rest, target: target.replace(/#.*/, '') }; // a fragment is not sent
-  const headers = new Headers(source.headers);
+  const headers = new Headers([...source.headers]);
   const body =
     source.body === null ? null : await collect(source.body, options.maxBodyBytes ?? DEFAULT_SIGN_BODY_BYTES);
   const added = await signatureHeaders(view, body, signer, options);
   for (const [name, value] of Object.entries(added)) headers.set(name, value);
-  return new Request(source, body === null ? { headers } : { headers, body });
+  return renewed(source, body === null ? { headers } : { headers, body });
 }
 
 /**

@@ -17,7 +17,7 @@ import type { Credentials } from './credentials';
 import type { CryptoProvider, MaybePromise } from './crypto/provider';
 import type { Enroller } from './enrolment';
 import { Fault, toFault } from './fault';
-import { toFreshRequest, toStreamingRequest } from './fresh-request';
+import { toFreshRequest } from './fresh-request';
 import { checkFreshness } from './freshness';
 import { KeyCache } from './key-cache';
 import { InMemoryNonceStore, type NonceStore } from './nonce-memory';
@@ -28,7 +28,7 @@ import { CHANGE_FIX, type RequestLine, readRequestLine } from './request-line';
 import { callSafely } from './safe-call';
 import { type BodyStream, streamBody } from './stream-body';
 import { assertClock, readVerifyOptions, type VerifyOptions, type VerifySettings } from './verify-options';
-import { fieldValue, type RequestView, sourceOf, standFor, toRequestView } from './view';
+import { fieldValue, isRequest, type RequestView, sourceOf, standFor, toRequestView } from './view';
 
 /** How a verifier of your own verifies: as `verify()` does, with a list that you bring. */
 export interface VerifierOptions extends VerifyOptions {
@@ -67,7 +67,10 @@ export interface Accepted<R> {
   readonly caller: AuthMeshIdentity;
   /** What the answer has to carry besides; often absent. */
   readonly headers?: AnswerHeaders | undefined;
-  /** The request with its body, which is verified and can be read: a view has the bytes, a `Request` is a fresh one. */
+  /**
+   * The request with its body, which is verified and can be read: a view with the bytes, or the `Request` itself. A fresh
+   * `Request` takes its place where the body was read already, or comes as a `stream`; it shows what was on the first.
+   */
   readonly request: R;
   /**
    * Only with `streamUnverifiedBody`, where the body is not verified yet: the stream to read, which a `Request` has as
@@ -143,9 +146,8 @@ export function createVerifier(options: VerifierOptions): Verifier {
     if (!verdict.ok) return verdict;
     if (request.body === null) return { ...verdict, request };
     const { stream } = verdict;
-    const fresh = stream
-      ? toStreamingRequest(request, stream)
-      : toFreshRequest(request, verdict.request.body);
+    if (!stream && !request.bodyUsed) return { ...verdict, request };
+    const fresh = toFreshRequest(request, stream ?? verdict.request.body);
     // Whoever verifies a stream again reads, and checks, what comes through its gate.
     if (stream) shareClaims(view, toRequestView(fresh));
     else standFor(fresh, view);
@@ -163,12 +165,6 @@ interface Context {
   readonly keys: KeyCache;
   readonly enroller: Enroller | undefined;
   readonly onAccept: VerifierOptions['onAccept'];
-}
-
-function isRequest(request: Request | RequestView): request is Request {
-  return (
-    typeof (request as Request).url === 'string' && typeof (request as Request).headers?.get === 'function'
-  );
 }
 
 const CHANGED = new Fault(

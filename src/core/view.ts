@@ -1,6 +1,7 @@
 import { type BodyGate, gateStream } from './body-gate';
 import type { MaybePromise } from './crypto/provider';
 import { AmeshError } from './errors';
+import { takesBody } from './fresh-request';
 
 /**
  * Header lines by lower-case name, as they came from the transport. A string is one line; an array holds a line
@@ -102,8 +103,15 @@ export function isRepeated(headers: HeaderLines, name: string): boolean {
   return headerLines(headers, name).length > 1;
 }
 
+/** Whether something is a `Request`, of whatever class, library or realm. */
+export function isRequest(value: unknown): value is Request {
+  const { url, headers } = Object(value) as Partial<Request>;
+  return typeof url === 'string' && typeof headers?.get === 'function';
+}
+
 /**
- * A WHATWG request as a view; the body is read from the request itself.
+ * A WHATWG request as a view. The body is read from a clone, so that the request itself stays as it is, with whatever a
+ * framework has put on it, and with its body to be read.
  *
  * Line and authority are cut out of `url` as they stand there: some servers give it as it was sent, and routers go by
  * this text. Parsing it would make another one of it. A fragment stays in the target, which no verifier takes: some
@@ -140,15 +148,19 @@ export function targetOf(url: string): string {
 
 const URL_PARTS = /^[a-z][a-z+.-]*:\/\/([^/?#]*)(.*)/is;
 
-/** No `Request` of GET or HEAD can be made with a body, though some servers give them one. */
 function mayStream({ bodyUsed, method }: Request): boolean {
-  return !bodyUsed && method !== 'GET' && method !== 'HEAD';
+  return !bodyUsed && takesBody(method);
 }
 
 async function readStream(request: Request, limitBytes: number): Promise<Uint8Array> {
-  if (request.bodyUsed)
+  if (request.bodyUsed || request.body?.locked)
     throw new AmeshError('body_parser_ordering_error', 'The body of this request was read already.');
-  return collect(request.body as ReadableStream<Uint8Array>, limitBytes);
+  try {
+    return await collect(request.clone().body as ReadableStream<Uint8Array>, limitBytes);
+  } catch (error) {
+    void request.body?.cancel().catch(() => {}); // both have to let go of it
+    throw error;
+  }
 }
 
 /**
@@ -166,13 +178,13 @@ export async function collect(
   for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
-    if (!(value instanceof Uint8Array)) {
-      await reader.cancel().catch(() => {});
+    if (Object.prototype.toString.call(value) !== '[object Uint8Array]') {
+      void reader.cancel().catch(() => {}); // waits for every reader of the same
       throw new TypeError('A body stream gives Uint8Array chunks.');
     }
     length += value.length;
     if (length > limitBytes) {
-      await reader.cancel().catch(() => {});
+      void reader.cancel().catch(() => {});
       throw new AmeshError('payload_too_large', `The body is larger than ${limitBytes} bytes.`);
     }
     chunks.push(value);

@@ -1,7 +1,7 @@
 import type { Context } from 'hono';
 import { shareClaims } from '../../core/check-nonce';
 import { AmeshError } from '../../core/errors';
-import { toFreshRequest, toStreamingRequest } from '../../core/fresh-request';
+import { keepOthers, takesBody, toFreshRequest } from '../../core/fresh-request';
 import { collect, type ReadBody, type RequestView, standFor, targetOf, toRequestView } from '../../core/view';
 import type { NodeRequest, NodeResponse } from '../node/request';
 import { textBytes } from '../node/text-body';
@@ -44,23 +44,28 @@ function viewOfBoth(raw: Request, incoming: NodeRequest, outgoing: NodeResponse)
   };
 }
 
-/** Puts the verified bytes where handlers, and libraries that know nothing of Hono, look for them. */
+/**
+ * Puts the verified bytes where handlers, and libraries that know nothing of Hono, look for them. Not on Node, and not read
+ * by anybody else, the request has them still.
+ */
 export function giveFreshRequest(c: Context, view: RequestView, bytes: Uint8Array): void {
   if (typeof view.body !== 'function') return;
   const { raw } = c.req;
   if (incomingOf(c) === undefined) {
+    if (!raw.bodyUsed) return;
     c.req.raw = toFreshRequest(raw, bytes);
-  } else if (raw.method !== 'GET' && raw.method !== 'HEAD') {
+  } else if (takesBody(raw.method)) {
     // The request of Node's server is a light one; to copy it would build a whole one only to throw it away.
     const { method, headers, signal } = raw;
-    c.req.raw = new Request(raw.url, { method, headers, signal, body: bytes as Uint8Array<ArrayBuffer> });
+    const init = { method, headers, signal, body: bytes as Uint8Array<ArrayBuffer> };
+    c.req.raw = keepOthers(new Request(raw.url, init), raw);
   }
   standFor(c.req.raw, view);
 }
 
 /** Puts the body behind its gate where handlers look for it. On Node it is the same stream as before. */
 export function giveStream(c: Context, view: RequestView, stream: ReadableStream<Uint8Array>): void {
-  c.req.raw = toStreamingRequest(c.req.raw, stream);
+  c.req.raw = toFreshRequest(c.req.raw, stream);
   shareClaims(view, honoView(c)); // whoever verifies it again reads, and checks, what comes through the gate
 }
 

@@ -35,15 +35,23 @@ export function toFetchHandler<A extends unknown[]>(
 /** What was allowed for one caller is not for a shared cache, unless the handler has said something of caches itself. */
 function markPrivate(response: Response, more: Readonly<Record<string, string>> = {}): Response {
   // Bun has no response where a handler has upgraded the connection, and 101 is none that could be copied.
-  if (!(response?.headers instanceof Headers) || response.status < 200) return response;
+  if (typeof response?.headers?.set !== 'function' || response.status < 200) return response;
   const isMarked = response.headers.has('cache-control');
   const added = Object.entries(more);
   if (isMarked && added.length === 0) return response;
-  // Those of `fetch()` and `Response.redirect()` cannot be changed.
-  const own = new Response(response.body, response);
-  for (const [name, value] of added) own.headers.set(name, value);
-  if (isMarked) return own;
-  own.headers.set('cache-control', 'private');
-  own.headers.append('vary', 'Authorization, Signature-Input');
-  return own;
+  const mark = (own: Response) => {
+    for (const [name, value] of added) own.headers.set(name, value);
+    if (isMarked) return own;
+    own.headers.set('cache-control', 'private');
+    own.headers.append('vary', 'Authorization, Signature-Input');
+    return own;
+  };
+  const copy = () => mark(new Response(response.body, response));
+  // A handler may give one of its own again and again. Of another class or realm it is no other to be made.
+  if (response.constructor === Response) return copy();
+  try {
+    return mark(response);
+  } catch {
+    return copy(); // those of `fetch()` and `Response.redirect()` cannot be changed
+  }
 }
