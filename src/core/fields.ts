@@ -1,6 +1,7 @@
 import {
   type Dictionary,
   type InnerList,
+  type Parameters,
   parseDictionary,
   serializeDictionary,
   serializeInnerList,
@@ -16,6 +17,7 @@ const MAX_COMPONENTS = 32;
 /** What separates items; 8 signatures with 32 components and 6 parameters each have 310. */
 const MAX_SEPARATORS = 400;
 
+const UNPAIRED = 'A label stands in only one of Signature and Signature-Input.';
 const PARAMETERS = new Set(['created', 'expires', 'nonce', 'alg', 'keyid', 'tag']);
 const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 
@@ -38,21 +40,26 @@ export function readSignatureFields(
     return malformed('Signature-Input or Signature is not a strict RFC 9651 dictionary.');
   if (input.size > MAX_SIGNATURES || values.size > MAX_SIGNATURES)
     return malformed('There are more than 8 signatures.');
+  // Of the others nothing is wanted, but a field that one reader may understand in another way is none to go by.
+  for (const [label, member] of input) {
+    if (!values.has(label)) return malformed(UNPAIRED);
+    if (!isInnerList(member)) return malformed('A member of Signature-Input is not a list of components.');
+  }
+  for (const [label, [value]] of values) {
+    if (!input.has(label)) return malformed(UNPAIRED);
+    if (!(value instanceof ArrayBuffer)) return malformed('A member of Signature is not a byte sequence.');
+  }
 
   const ours = [...input].filter(([, member]) => member[1].get('tag') === TAG);
   const [first] = ours;
   if (first === undefined) return null;
   if (ours.length > 1) return malformed('Several signatures are tagged amesh.');
   const [label, member] = first;
-  const value = values.get(label);
-  if (value === undefined)
-    return malformed('The signature tagged amesh has no value of its label in Signature.');
-  const signature = value[0];
-  if (!(signature instanceof ArrayBuffer) || value[1].size > 0 || signature.byteLength !== 64) {
+  const [signature, parameters] = values.get(label) as [ArrayBuffer, Parameters];
+  if (parameters.size > 0 || signature.byteLength !== 64) {
     return malformed('A P-256 signature is r‖s, 64 bytes.');
   }
-  if (!isInnerList(member)) return malformed('A member of Signature-Input is not a list of components.');
-  return readMember(member, new Uint8Array(signature));
+  return readMember(member as InnerList, new Uint8Array(signature));
 }
 
 function isInnerList(member: unknown): member is InnerList {

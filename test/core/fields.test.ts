@@ -49,9 +49,6 @@ describe('bounds on what a stranger may make us parse', () => {
     });
     expect(codeOf(withOthers(7))).toBe('read');
     expect(codeOf(withOthers(8))).toBe('malformed_header');
-    const valuesOnly = (count: number) => ({ ...withOthers(count), 'signature-input': String(input) });
-    expect(codeOf(valuesOnly(7))).toBe('read');
-    expect(codeOf(valuesOnly(8))).toBe('malformed_header');
   });
 
   it('32 components', async () => {
@@ -196,5 +193,40 @@ describe('an AuthMesh header says what it says in one way only', () => {
     const changed = change(authorization);
     expect(changed).not.toBe(authorization);
     expect(codeOf({ authorization: changed })).toBe('malformed_header');
+  });
+});
+
+describe('labels, of which each has a member in either field (RFC 9421 section 4)', () => {
+  const input = 'x=("@method");created=1';
+
+  it.each([
+    ['in Signature alone', input, 'x=:AAAA:, y=:AAAA:'],
+    ['in Signature-Input alone', `${input}, y=("@method")`, 'x=:AAAA:'],
+    ['in either alone', input, 'y=:AAAA:'],
+    ['beside an empty Signature', input, ''],
+    ['beside an empty Signature-Input', '', 'x=:AAAA:'],
+    ['in another case', input, 'X=:AAAA:'],
+    ['with a string for a signature', input, 'x="AAAA"'],
+    ['with a token for a signature', input, 'x=AAAA'],
+    ['with no value for a signature', input, 'x'],
+    ['with a list for a signature', input, 'x=(:AAAA:)'],
+    ['with a string for components', 'x="@method";created=1', 'x=:AAAA:'],
+    ['with no value for components', 'x;created=1', 'x=:AAAA:'],
+    ['twice', `${input}, ${input}`, 'x=:AAAA:'],
+    ['twice in Signature', input, 'x=:AAAA:, x=:AAAA:'],
+  ])('%s', (_, signatureInput, signature) => {
+    const headers = { 'signature-input': signatureInput, signature };
+    expect(codeOf(headers)).toBe('malformed_header');
+    // The compact form beside it makes it no better.
+    const authorization = 'AuthMesh v="2",id="am_JcilCdVPFver17J0"';
+    expect(codeOf({ ...headers, authorization })).toBe('malformed_header');
+  });
+
+  it('that are in order, and none of them ours, are no signature for us', () => {
+    expect(codeOf({ 'signature-input': input, signature: 'x=:AAAA:' })).toBe('missing_header');
+    expect(codeOf({ 'signature-input': `${input}, y=();a`, signature: 'y=:AAAA:;b=1, x=::' })).toBe(
+      'missing_header',
+    );
+    expect(codeOf({ 'signature-input': '', signature: '' })).toBe('missing_header');
   });
 });
