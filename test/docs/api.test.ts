@@ -32,11 +32,18 @@ const exported: Exported[] = entries.flatMap(({ name: entry, path }) => {
   if (module === undefined) throw new Error(`${path} exports nothing.`);
   return checker
     .getExportsOfModule(module)
-    .map((symbol) => ({ entry, name: symbol.name, symbol: resolve(symbol) }));
+    .map((symbol) => ({ entry, name: symbol.name, symbol: classOf(resolve(symbol)) }));
 });
 
 function resolve(symbol: ts.Symbol): ts.Symbol {
   return symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
+}
+
+/** The class for which a type stands that is exported in its place. */
+function classOf(symbol: ts.Symbol): ts.Symbol {
+  if (!(symbol.flags & ts.SymbolFlags.TypeAlias)) return symbol;
+  const target = checker.getDeclaredTypeOfSymbol(symbol).getSymbol();
+  return target && target.flags & ts.SymbolFlags.Class ? target : symbol;
 }
 
 function isOurs(symbol: ts.Symbol): boolean {
