@@ -31,7 +31,7 @@ export function toMiddleware(verifier: Verifier): Middleware {
   return (incoming, outgoing, next) => {
     const request = incoming as ExpressRequest;
     const response = outgoing as NodeResponse;
-    if (!Array.isArray(request.rawHeaders)) {
+    if (typeof request.on !== 'function' || typeof request.headers !== 'object' || request.headers === null) {
       // Such as a hook of Fastify gets: whoever called this takes an error, and there is nothing to answer on.
       next(
         new TypeError('verify() was given no request of Node. For Fastify there is @authmesh/sdk/fastify.'),

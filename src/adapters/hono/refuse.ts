@@ -3,6 +3,7 @@ import { toUtf8 } from '../../core/encoding';
 import type { Refused } from '../../core/verify';
 import { discardRest } from '../node/refuse';
 import { isHttp2 } from '../node/request';
+import { isFromParser } from '../node/transport';
 import { incomingOf } from './view';
 
 /**
@@ -12,7 +13,7 @@ import { incomingOf } from './view';
 export function refusalResponse(c: Context, { message, bodyUnread }: Refused): Response {
   const { status, headers, body } = message;
   const incoming = incomingOf(c);
-  const isOurs = incoming !== undefined && !isHttp2(incoming);
+  const isOurs = incoming !== undefined && !isHttp2(incoming) && isFromParser(incoming);
   if (!isOurs || !bodyUnread || incoming.complete) return new Response(body, { status, headers });
   const closing = { ...headers, connection: 'close', 'content-length': String(body.length) };
   // Node closes the connection with the end of the body, so that end waits for the client: see node/refuse.ts.

@@ -15,7 +15,7 @@ export function breakOff(request: NodeRequest, response: NodeResponse | undefine
   }
   const cut = () => {
     if (isHttp2(request)) request.stream?.close();
-    else request.socket?.destroy();
+    else request.socket?.destroy?.(); // what stands in for a socket need not have it
   };
   let discarded = 0;
   request.push = (chunk: Uint8Array | string | null) => {

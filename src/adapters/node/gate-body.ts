@@ -1,9 +1,12 @@
 import type { BodyGate } from '../../core/body-gate';
+import type { HeaderLines } from '../../core/view';
 import { breakOff } from './break-off';
 import type { NodeRequest, NodeResponse } from './request';
-import { hasArrived, isGone, takeBuffered, trailersFault } from './transport';
+import { isAtEnd, isFromParser, isGone, lengthFault, takeBuffered, trailersFault } from './transport';
 
 type Chunk = Uint8Array | string | null;
+
+const EMPTY = new Uint8Array();
 
 export const READ_AHEAD = 'Somebody before verify() has begun to read the body.';
 
@@ -33,24 +36,43 @@ export async function gateBody(
   request: NodeRequest,
   response: NodeResponse | undefined,
   gate: BodyGate,
+  headers: HeaderLines,
 ): Promise<null> {
   if (isGone(request)) throw gate.fail('body_incomplete');
   // Since the view was made, while a nonce store was asked: the gate would not see what a handler may.
   if (request.readableDidRead) throw gate.fail('body_parser_ordering_error', READ_AHEAD);
   const early = takeBuffered(request);
-  if (hasArrived(request)) {
-    // Back at once: only in this tick has the stream not ended yet.
-    if (early.length > 0) request.unshift(Buffer.concat(early));
-    for (const chunk of early) gate.write(chunk);
+  let lengthBytes = 0;
+  const write = (chunk: Uint8Array) => {
+    lengthBytes += chunk.length;
+    return gate.write(chunk);
+  };
+  const end = () => {
+    const fault = lengthFault(request, headers, lengthBytes);
+    if (fault !== undefined) throw gate.fail(fault.code, fault.detail);
     const trailers = trailersFault(request);
     if (trailers !== undefined) throw gate.fail('malformed_header', trailers);
-    await gate.end();
+    return gate.end();
+  };
+  if (isAtEnd(request)) {
+    // Back at once: only in this tick has the stream not ended yet.
+    if (early.length > 0) request.unshift(Buffer.concat(early));
+    for (const chunk of early) write(chunk);
+    await end();
     return null;
   }
 
   const push = request.push;
-  const pass = (chunk: Uint8Array | undefined) => (chunk === undefined ? true : push.call(request, chunk));
-  const open = early.map((chunk) => gate.write(chunk));
+  const isPushed = isFromParser(request);
+  const pass = (chunk: Uint8Array | undefined) => {
+    if (chunk !== undefined) return push.call(request, chunk);
+    if (isPushed) return true;
+    // A connection gives what it has; another source has to be asked again after a chunk that is held back.
+    push.call(request, EMPTY);
+    process.nextTick(() => request.read(0));
+    return true;
+  };
+  const open = early.map(write);
   const state = { isReleased: false };
   gated.set(request, state);
   for (const chunk of open) pass(chunk);
@@ -64,9 +86,7 @@ export async function gateBody(
     isOver = true;
     if (response?.writableEnded) gate.abandon(); // answered without it, so there is nothing to complain of
     if (isGone(request)) throw gate.fail('body_incomplete');
-    const trailers = trailersFault(request);
-    if (trailers !== undefined) throw gate.fail('malformed_header', trailers);
-    const last = await gate.end();
+    const last = await end();
     state.isReleased = true;
     pass(last);
     push.call(request, null);
@@ -80,7 +100,7 @@ export async function gateBody(
     }
     let open: Uint8Array | undefined;
     try {
-      open = gate.write(typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk);
+      open = write(typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk);
     } catch (error) {
       stop(error as Error);
       return true;

@@ -1,7 +1,7 @@
 import { AmeshError } from '../../core/errors';
 import { isGated, isHeldBack, READ_AHEAD } from './gate-body';
-import { isHttp2, type NodeRequest } from './request';
-import { hasArrived, isGone, takeBuffered } from './transport';
+import type { NodeRequest } from './request';
+import { isAtEnd, isGone, takeBuffered } from './transport';
 
 /**
  * Reads a request's body to its end and puts the bytes back on its own stream, so that any parser after this finds
@@ -9,20 +9,26 @@ import { hasArrived, isGone, takeBuffered } from './transport';
  *
  * The bytes go back in the same tick in which the last of them is taken: only then has the stream not ended yet.
  *
+ * @param patienceMs how long to wait for the end; without it, as long as the connection lasts
  * @throws AmeshError `payload_too_large` beyond the limit, `body_incomplete` where the client goes away,
  *   `body_parser_ordering_error` where somebody else has begun to read
  */
-export function readAndPutBack(request: NodeRequest, limitBytes: number): Promise<Uint8Array> {
+export function readAndPutBack(
+  request: NodeRequest,
+  limitBytes: number,
+  patienceMs?: number,
+): Promise<Uint8Array> {
   const announced = Number(request.headers['content-length'] ?? 0);
   if (announced > limitBytes) return Promise.reject(tooLarge(limitBytes));
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;
     let finished = false;
-    const isComplete = arrivalOf(request);
+    const timer = patienceMs === undefined ? undefined : setTimeout(onGone, patienceMs);
 
     function finish(settle: () => void): void {
       finished = true;
+      clearTimeout(timer);
       request.off('readable', onReadable);
       request.off('error', onGone);
       request.off('close', onGone);
@@ -40,7 +46,7 @@ export function readAndPutBack(request: NodeRequest, limitBytes: number): Promis
         finish(() => reject(tooLarge(limitBytes)));
         return;
       }
-      if (!isComplete()) return;
+      if (!isAtEnd(request) || isHeldBack(request)) return;
       const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
       if (length > 0) request.unshift(bytes);
       finish(() => resolve(bytes));
@@ -48,13 +54,13 @@ export function readAndPutBack(request: NodeRequest, limitBytes: number): Promis
 
     function start(): void {
       if (finished) return;
-      if (isGone(request)) {
-        onGone();
-        return;
-      }
       // What somebody reads before us, while a nonce store is asked, is not verified; what beside us, they get twice.
       if ((request.readableDidRead || request.listenerCount('data') > 0) && !isGated(request)) {
         finish(() => reject(new AmeshError('body_parser_ordering_error', READ_AHEAD)));
+        return;
+      }
+      if (isGone(request)) {
+        onGone();
         return;
       }
       onReadable();
@@ -66,20 +72,6 @@ export function readAndPutBack(request: NodeRequest, limitBytes: number): Promis
     // end of an empty body to come in between, that reading would end it.
     process.nextTick(start);
   });
-}
-
-/** Tells whether the last byte is here, and through the gate where there is one. */
-function arrivalOf(request: NodeRequest): () => boolean {
-  if (isHttp2(request) || typeof request.complete === 'boolean')
-    return () => hasArrived(request) && !isHeldBack(request);
-  // Came over no socket, as with inject() of Fastify: its end is told to its own push() alone.
-  let ended = false;
-  const push = request.push;
-  request.push = (chunk, encoding) => {
-    ended ||= chunk === null;
-    return push.call(request, chunk, encoding);
-  };
-  return () => ended;
 }
 
 function tooLarge(limitBytes: number): AmeshError {

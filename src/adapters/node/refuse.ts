@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { RefusalMessage } from '../../core/refusal';
 import { isHttp2, type NodeRequest, type NodeResponse } from './request';
+import { isFromParser } from './transport';
 
 /** How long a refusal waits for the rest of a body, and for how many bytes of it. */
 export const LINGER_MS = 1000;
@@ -12,7 +13,8 @@ export const LINGER_BYTES = 16_777_216;
  *
  * Not at once: what is closed on top of unread bytes is reset, and a client that writes its whole body before it reads
  * then sees a broken pipe in place of the 401 or 413. The price is a connection that stays for a second at most;
- * nothing is kept in memory meanwhile. Who sends more, or more slowly, may still be cut off.
+ * nothing is kept in memory meanwhile. Who sends more, or more slowly, may still be cut off. A request that came over no
+ * connection is answered, and that is all.
  */
 export function refuse(
   request: NodeRequest,
@@ -24,7 +26,7 @@ export function refuse(
   response.statusCode = message.status;
   for (const [name, value] of Object.entries(message.headers)) response.setHeader(name, value);
   response.setHeader('content-length', Buffer.byteLength(message.body));
-  const unread = bodyUnread && !request.complete;
+  const unread = bodyUnread && !request.complete && isFromParser(request);
   if (unread && !isHttp2(request)) {
     // The client has its answer with the last byte of it; but Node closes the connection with end().
     const http1 = response as ServerResponse;

@@ -11,6 +11,8 @@ export type NodeRequest = (IncomingMessage | Http2ServerRequest) & {
   readonly originalMethod?: string;
   /** What a parser has made of the body. */
   readonly body?: unknown;
+  /** The bytes, where what has read them has kept them so: Cloud Functions, Firebase, NestJS, many a hook of a parser. */
+  readonly rawBody?: unknown;
 };
 
 export type NodeResponse = ServerResponse | Http2ServerResponse;

@@ -36,7 +36,8 @@ function mayBeLossy(headers: Headers, text: string): boolean {
   return text.includes('\ufffd') || (charset !== undefined && !/^(?:utf-?8|us-ascii)$/i.test(charset));
 }
 
-async function matches(headers: Headers, bytes: Uint8Array): Promise<boolean> {
+/** Whether bytes are those of the signed digest. */
+export async function matches(headers: Headers, bytes: Uint8Array): Promise<boolean> {
   const header = headers['content-digest'];
   const expected = typeof header === 'string' ? readContentDigest(header) : null;
   return expected !== null && equalBytes(await cryptoProvider.sha256(bytes), expected);

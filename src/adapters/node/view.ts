@@ -2,6 +2,7 @@ import { headerLines, type RequestView } from '../../core/view';
 import { bodySource, hasBody, isUnread } from './body';
 import { gateBody } from './gate-body';
 import { isHttp2, type NodeRequest, type NodeResponse } from './request';
+import { isFromParser } from './transport';
 
 /** What handlers see of a request, where that is not on the request itself. */
 export type HandlersView = Pick<NodeRequest, 'headers' | 'baseUrl'>;
@@ -18,8 +19,8 @@ export function nodeView(
   seen: HandlersView = request,
 ): RequestView {
   const { method = '', originalUrl, originalMethod = method, url = '' } = request;
-  const headers = headerRecord(request.rawHeaders);
-  const body = hasBody(request, headers) ? bodySource(request) : null;
+  const headers = headerRecord(linesOf(request));
+  const body = hasBody(request, headers) ? bodySource(request, headers) : null;
   const authority = isHttp2(request) ? (request.authority ?? '') : (headers.host?.[0] ?? '');
   const changed = spoilChanged(headers, seen.headers);
   return {
@@ -28,7 +29,8 @@ export function nodeView(
     authority,
     headers,
     body,
-    gateBody: body !== null && isUnread(request) ? (gate) => gateBody(request, response, gate) : undefined,
+    gateBody:
+      body !== null && isUnread(request) ? (gate) => gateBody(request, response, gate, headers) : undefined,
     localPort: request.socket?.localPort,
     source: request,
     routed: originalUrl === undefined ? undefined : routedOf(originalUrl, seen.baseUrl, url),
@@ -65,7 +67,7 @@ export function spoilChanged(
   for (const name in lines) {
     const came = lines[name] as string[];
     const value = Object.hasOwn(seen, name) ? seen[name] : undefined;
-    const text = typeof value === 'object' ? value.join(', ') : value;
+    const text = typeof value === 'object' ? value.join(', ') : value && String(value); // some put a number there
     // Which headers Node joins, and how, depends on the name.
     if (text === came[0] || (came.length > 1 && (text === came.join(', ') || text === came.join('; '))))
       continue;
@@ -98,6 +100,18 @@ export function isEndOf(sent: string, url: string): boolean {
   return sent.endsWith(url) || (ADDED_SLASH.test(url) && sent.endsWith(url.slice(1)));
 }
 
+/**
+ * Every line with its name before it. Some adapters, such as serverless-http, fill in `headers` alone: then they are all that
+ * anybody sees, and lines that the adapter has joined or left out are joined or left out for everybody.
+ */
+function linesOf(request: NodeRequest): readonly string[] {
+  const { rawHeaders = [], headers } = request;
+  if (rawHeaders.length > 0 || isFromParser(request)) return rawHeaders;
+  return Object.entries(headers).flatMap(([name, value]) =>
+    value === undefined || value === null ? [] : [value].flat().flatMap((line) => [name, line]),
+  );
+}
+
 /** Every line by lower-case name; Node's own `headers` hides duplicates. Pseudo-headers of HTTP/2 are no headers. */
 function headerRecord(raw: readonly string[]): Record<string, string[]> {
   const record: Record<string, string[]> = Object.create(null);
@@ -105,8 +119,9 @@ function headerRecord(raw: readonly string[]): Record<string, string[]> {
     const name = (raw[i] as string).toLowerCase();
     if (name.startsWith(':')) continue;
     const lines = record[name];
-    if (lines === undefined) record[name] = [raw[i + 1] as string];
-    else lines.push(raw[i + 1] as string);
+    const line = String(raw[i + 1]);
+    if (lines === undefined) record[name] = [line];
+    else lines.push(line);
   }
   return record;
 }
