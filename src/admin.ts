@@ -20,9 +20,12 @@ export {
 } from './pairing/listen';
 export type { Peer } from './pairing/outcome';
 export { probeRelay } from './pairing/probe-relay';
+export { loadWebSocket } from './pairing/relay-socket';
 export { DEFAULT_RELAY_URL, toRelayUrl } from './pairing/relay-url';
 export type { WrongCode } from './pairing/target';
+export { loadIoRedis } from './storage/redis/load';
 export { probeRedis } from './storage/redis/probe';
+export { userText } from './trust/accounts';
 export {
   addDevice,
   confirmDevice,
@@ -43,12 +46,14 @@ export type {
 } from './trust/document';
 export type { DocumentStore } from './trust/document-store';
 export { FileStore } from './trust/file-store';
+export { assertFolder, type FolderFinding, inspectFolder } from './trust/folder-safety';
 export { closeGrant, findGrant, grantedDevices, revokeGrant } from './trust/grants';
 export { type Env, homeDir } from './trust/home';
 export { type DeviceIdentity, readIdentity } from './trust/identity';
 export { type Inspected, inspectTrust } from './trust/inspect';
 export { cleanName } from './trust/names';
 export { readOwnerKey } from './trust/owner-key';
+export { nearestStep, type Step } from './trust/path-steps';
 export type { Seen } from './trust/seen';
 export {
   type Aside,

@@ -23,6 +23,7 @@ import { RedisUrlNonceStore } from './storage/redis-url-nonce-store';
 import { confirmTarget } from './trust/confirm';
 import { assertSameIdentity, type Device, openDevice, openTrust, trustStamp } from './trust/device';
 import { FileStore } from './trust/file-store';
+import { inspectFolder } from './trust/folder-safety';
 import { type Env, homeDir } from './trust/home';
 import { type DeviceIdentity, IDENTITY_KEY } from './trust/identity';
 import { LiveList } from './trust/live-list';
@@ -239,6 +240,19 @@ function defaultNonceStore(env: Env, log: Log): NonceStore {
   return new InMemoryNonceStore();
 }
 
+/** Once, and at the start: whoever starts a server looks at its log then. */
+function tellOfFolder(dir: string, env: Env, isReader: boolean, log: Log): void {
+  for (const { kind, message, fix } of inspectFolder(dir, env)) {
+    // The list of a reader is sealed by somebody else, and the folder only remembers how new it was.
+    if (isReader && kind === 'open') continue;
+    const until =
+      isReader || kind === 'open'
+        ? ''
+        : ' Until then this machine refuses every signed request and signs none.';
+    log.once(`${message} ${fix}${/[.!]$/.test(fix) ? '' : '.'}${until}`);
+  }
+}
+
 const CANNOT_RENEW =
   'A lease of a grant is about to end, and this instance has no key to move it on (AMESH_OWNER_KEY). It ends unless its caller also calls an instance that has the folder of the identity. See docs/provisioning.md.';
 
@@ -257,7 +271,13 @@ function assemble(options: AmeshOptions, env: Env) {
   const shared = options.storage === undefined ? sharedStoreOf(env) : toDocumentStore(options.storage);
   const ownerKey = readOwnerKey(env);
   let opening: Promise<Device> | undefined;
+  let isFolderTold = false;
+  const tellFolder = () => {
+    if (!isFolderTold) tellOfFolder(dir, env, ownerKey !== null, log);
+    isFolderTold = true;
+  };
   const device = () => {
+    if (opening === undefined) tellFolder();
     opening ??= openDevice(dir, env, shared).catch((error) => {
       opening = undefined; // `amesh init` may come later
       if (ownerKey !== null && isAmeshError(error) && error.code === 'no_identity') throw keyless(dir);
@@ -294,6 +314,7 @@ function assemble(options: AmeshOptions, env: Env) {
   let isServing = false;
   const serve = () => {
     isServing = true;
+    tellFolder();
     // Not only at the first request: whoever starts a server looks at its log then.
     bootstrap.asTarget().catch((error) => {
       const why = `${isAmeshError(error) ? `, ${error.code}` : ''}: ${error.message.replace(/\.$/, '')}.`;

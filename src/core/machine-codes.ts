@@ -23,6 +23,12 @@ export const MACHINE_CODES = Object.freeze({
     'The identity on this machine cannot be read.',
     'Check the files of AUTH_MESH_DIR and who may read them.',
   ),
+  folder_unsafe: refusal(
+    503,
+    'allow_list_unavailable',
+    'Another user can replace the identity of this machine.',
+    'Use a folder that belongs to this user, in folders that nobody else can write: AUTH_MESH_DIR.',
+  ),
   passphrase_required: refusal(
     503,
     'allow_list_unavailable',

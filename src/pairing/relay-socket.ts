@@ -139,12 +139,20 @@ function unreachable(url: string, why: string): AmeshError {
   return new AmeshError('relay_unreachable', `The relay at ${url} ${why}. Your devices are fine.`);
 }
 
+let loading: Promise<typeof import('ws')> | undefined;
+
+/** Loaded once: a process that has given up root may no longer be able to read its own packages. */
+export function loadWebSocket(): Promise<typeof import('ws')> {
+  loading ??= import('ws');
+  return loading;
+}
+
 async function newSocket(url: string): Promise<Socket> {
   // Node has one of its own from version 22 on, which can neither limit a frame nor say why it failed.
   const isNode =
     globalThis.process?.versions?.node !== undefined && !('Bun' in globalThis || 'Deno' in globalThis);
   if (!isNode) return new WebSocket(url);
-  const { WebSocket: NodeWebSocket } = await import('ws');
+  const { WebSocket: NodeWebSocket } = await loadWebSocket();
   return new NodeWebSocket(url, {
     handshakeTimeout: CONNECT_MS,
     maxPayload: MAX_FRAME_BYTES,

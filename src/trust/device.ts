@@ -3,6 +3,7 @@ import { AllowListIntegrityError, NoIdentityError } from '../core/errors';
 import { findBackend } from '../keys/backends';
 import type { DocumentStore } from './document-store';
 import { FileStore } from './file-store';
+import { assertFolder } from './folder-safety';
 import type { Env } from './home';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity } from './identity';
 import { claimedOwner } from './seal';
@@ -22,7 +23,8 @@ export interface Device {
  * Opens the device of a folder: reads its identity and unlocks its key, which is the slow part, once.
  *
  * @param shared where the list lies; default the store of AMESH_STORE_URL, or the folder
- * @throws NoIdentityError where there is none; AmeshError of the key backend; AllowListIntegrityError where the key
+ * @throws NoIdentityError where there is none; AmeshError of the key backend, and `folder_unsafe` where another user
+ *   could replace it; AllowListIntegrityError where the key
  *   is not the one that identity.json names
  */
 export async function openDevice(
@@ -30,6 +32,7 @@ export async function openDevice(
   env: Env,
   shared: DocumentStore | null = sharedStoreOf(env),
 ): Promise<Device> {
+  assertFolder(dir, env, 'read');
   const store = new FileStore(dir);
   const identity = await readIdentity(store);
   if (identity === null) throw new NoIdentityError(dir);

@@ -10,6 +10,7 @@ import { type Device, openDevice, openTrust } from './device';
 import type { AllowListDocument } from './document';
 import type { DocumentStore } from './document-store';
 import { FileStore } from './file-store';
+import { assertFolder } from './folder-safety';
 import type { Env } from './home';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity, writeIdentity } from './identity';
 import { LAST_SEEN_KEY } from './last-seen';
@@ -59,7 +60,7 @@ export interface Published {
  * list of it, the list of the folder is put there, and moved aside here.
  *
  * @param shared where the list is to lie; default the store of AMESH_STORE_URL, or the folder
- * @throws AmeshError `identity_exists`, `key_backend_unavailable`
+ * @throws AmeshError `identity_exists`, `key_backend_unavailable`, `folder_unsafe`
  */
 export async function createIdentity(
   dir: string,
@@ -71,9 +72,11 @@ export async function createIdentity(
   const context = { dir, env };
   const probe = await backend.probe(context);
   if (!probe.available) throw new AmeshError('key_backend_unavailable', probe.reason);
+  assertFolder(dir, env, 'read');
   const store = new FileStore(dir);
 
   return store.locked(SETUP, async (assertHeld) => {
+    assertFolder(dir, env, 'read'); // in /tmp somebody else may have made it just before us
     const before = await store.read(IDENTITY_KEY);
     if (before !== null && !options.force && shared !== null) {
       const published = await publish(store, env, shared);
@@ -131,6 +134,7 @@ export async function resetTrust(
   env: Env,
   { keep = false }: ResetOptions = {},
 ): Promise<AllowListDocument & Aside> {
+  assertFolder(dir, env, 'read');
   const store = new FileStore(dir);
   return store.locked(SETUP, async (assertHeld) => {
     const identity = await readIdentity(store);

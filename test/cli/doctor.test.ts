@@ -175,7 +175,7 @@ describe('files that others get at', () => {
     expect([code, json.ok]).toEqual([0, true]);
     const folder = all.filter(({ check }) => check === 'folder');
     expect(folder.map(({ state, message, fix }) => [state, message, fix])).toEqual([
-      ['warning', `${machine.dir} can be written by others (0777).`, `chmod 700 ${machine.dir}`],
+      ['warning', `${machine.dir} can be written by everybody (0777).`, `chmod 700 ${machine.dir}`],
       [
         'warning',
         `${machine.dir}/.passphrase is open to others (0444).`,

@@ -7,6 +7,8 @@ export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** A file that node loads first. */
   readonly preload?: string;
+  /** What node runs, with its own flags; default the command where it was built. */
+  readonly bin?: readonly string[];
 }
 
 /** The real command off a terminal, while it runs. */
@@ -20,8 +22,8 @@ export class Command {
   readonly ended: Promise<number | null>;
 
   constructor(machine: Machine, args: readonly string[], options: CommandOptions = {}) {
-    const { stdin = 'pipe', env, preload } = options;
-    const words = [...(preload === undefined ? [] : ['--import', preload]), BIN, ...args];
+    const { stdin = 'pipe', env, preload, bin = [BIN] } = options;
+    const words = [...(preload === undefined ? [] : ['--import', preload]), ...bin, ...args];
     this.#child = spawn(process.execPath, words, { env: machine.env(env), stdio: [stdin, 'pipe', 'pipe'] });
     this.#child.stdin?.on('error', () => {});
     for (const name of ['stdout', 'stderr'] as const) {
@@ -37,6 +39,10 @@ export class Command {
         resolve(code);
       });
     });
+  }
+
+  get pid(): number {
+    return this.#child.pid as number;
   }
 
   /** Waits for a text on either stream, and gives what its first group has matched. */

@@ -16,6 +16,7 @@ export const COMMAND_CODES = Object.freeze([
   'checks_failed',
   'config_unreadable',
   'file_system_error',
+  'cannot_become_owner',
   'internal_error',
 ] as const);
 

@@ -1,3 +1,5 @@
+import { loadAdmin } from './load';
+
 /** Variables that nothing reads, and those that were probably meant. The prefixes are easy to mix up. */
 const MISTAKEN: Readonly<Record<string, string>> = Object.freeze({
   AMESH_DIR: 'AUTH_MESH_DIR',
@@ -25,7 +27,7 @@ export async function environmentNotes(env: Readonly<Record<string, string | und
 }
 
 async function hostsNotes(hosts: string): Promise<string[]> {
-  const { parseHosts } = await import('@authmesh/sdk/admin');
+  const { parseHosts } = await loadAdmin();
   try {
     parseHosts(hosts);
     return [];

@@ -7,6 +7,7 @@ import { CommandError, DeclinedError, InterruptedError, UNCHANGED, UsageError } 
 import { EXIT, EXIT_OF_CODE, type ExitCode } from './exit-codes';
 import type { Found } from './find-command';
 import { here } from './here';
+import { loadAdmin, loadCore } from './load';
 
 /** A failure as it is told, in JSON and on a terminal. */
 export interface Failure {
@@ -58,7 +59,7 @@ export async function toFailure(
     const exitCode = EXIT_OF_CODE[code] ?? EXIT.failure;
     return { code, message, hint, exitCode, sayUnchanged: isUnchanged };
   }
-  const { isAmeshError } = await import('@authmesh/sdk/core');
+  const { isAmeshError } = await loadCore();
   if (isAmeshError(error)) {
     const { code, fix } = error;
     const unchanged =
@@ -81,7 +82,7 @@ export async function toFailure(
   }
   if (error instanceof Error && 'syscall' in error) {
     const moving = MOVING.has(path);
-    const { homeDir } = await import('@authmesh/sdk/admin');
+    const { homeDir } = await loadAdmin();
     const anyMoved = moving && existsSync(join(homeDir(undefined, process.env), 'replaced'));
     const moved = anyMoved ? ' What was moved already, if anything, lies in its folder replaced/.' : '';
     return {

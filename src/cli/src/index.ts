@@ -1,6 +1,5 @@
 import { root } from './commands/root';
 import { EXIT } from './exit-codes';
-import { becomeOwner } from './owner';
 import { run } from './run';
 
 /**
@@ -19,7 +18,6 @@ export async function main(argv: readonly string[] = process.argv.slice(2)): Pro
         process.stderr.write(`✗ The output could not be written: ${error.message}\n`);
     });
   }
-  becomeOwner();
   const exitCode = await run(root, argv);
   if (!isCut) process.exitCode = exitCode;
 }

@@ -2,6 +2,7 @@ import { type ArgsDef, runCommand } from 'citty';
 import { version } from '../package.json';
 import { checkArguments } from './arguments';
 import type { Command, Result } from './command';
+import { enterFolder } from './enter-folder';
 import { environmentNotes } from './environment';
 import { UsageError } from './errors';
 import { EXIT, type ExitCode } from './exit-codes';
@@ -40,6 +41,8 @@ export async function run(root: Command, argv: readonly string[]): Promise<ExitC
     if (command.run === undefined) {
       throw new UsageError('Which command?', { hint: `See: ${path} --help` });
     }
+    const notes = await enterFolder(path);
+    if (!options.quiet) printNotes(notes, options);
     const { result } = await runCommand(command, { rawArgs, data: options });
     printResult(result as Result, options);
     return (result as Result).exitCode ?? EXIT.ok;

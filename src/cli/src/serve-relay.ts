@@ -1,4 +1,5 @@
 import { CommandError } from './errors';
+import { loadRelay } from './load';
 
 /** A relay within this process. */
 export interface ServedRelay {
@@ -10,7 +11,7 @@ export interface ServedRelay {
 
 /** @throws CommandError where the port is taken */
 export async function serveRelay(port: number): Promise<ServedRelay> {
-  const { createRelay } = await import('@authmesh/relay');
+  const { createRelay } = await loadRelay();
   const relay = createRelay();
   const address = await relay.listen(port).catch((error: NodeJS.ErrnoException) => {
     throw portUnavailable(error);

@@ -12,8 +12,15 @@ export interface IoRedisProblem {
 
 const MISSING = 'ioredis is not installed. Run: npm install ioredis';
 
-/** @throws Error with the line to type where it is not installed, or of a major that is not known here */
+let loaded: IoRedisModule | undefined;
+
+/**
+ * Loads it once: a process that has given up root may no longer be able to read its own packages.
+ *
+ * @throws Error with the line to type where it is not installed, or of a major that is not known here
+ */
 export async function loadIoRedis(): Promise<IoRedisModule> {
+  if (loaded !== undefined) return loaded;
   let module: IoRedisModule;
   try {
     module = (await import('ioredis')) as unknown as IoRedisModule;
@@ -23,6 +30,7 @@ export async function loadIoRedis(): Promise<IoRedisModule> {
     throw error;
   }
   if (typeof module.Redis !== 'function') throw new Error(wrong('of this version'));
+  loaded = module;
   return module;
 }
 

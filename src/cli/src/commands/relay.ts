@@ -3,6 +3,7 @@ import { defineCommand } from 'citty';
 import { ownAddresses } from '../addresses';
 import { type Result, SHARED_ARGS } from '../command';
 import { CommandError, UsageError } from '../errors';
+import { loadRelay } from '../load';
 import { PORT_ARG, toPort } from '../port';
 import { portUnavailable } from '../serve-relay';
 
@@ -19,7 +20,7 @@ export const relay = defineCommand({
   },
 
   async run({ args }): Promise<Result> {
-    const { startRelay } = await import('@authmesh/relay');
+    const { startRelay } = await loadRelay();
     const listening = await startRelay({
       ...process.env,
       ...(args.port === undefined ? {} : { PORT: String(toPort(args.port)) }),

@@ -1,6 +1,7 @@
 import type { Stats } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type FolderFinding, inspectFolder } from '@authmesh/sdk/admin';
 import { shellWord } from '../shell';
 import { type Finding, failed, ok, skipped, warning } from './finding';
 
@@ -8,18 +9,31 @@ const MAX_FILES = 100;
 
 /** The folder and what lies in it: whose it is, and who else gets at it. One finding for each thing that is wrong. */
 export async function checkFolder(dir: string): Promise<Finding[]> {
+  const unsafe = inspectFolder(dir, process.env); // also before there is one
   const folder = await look(dir);
-  if (folder === null) return [skipped(`There is no ${dir}.`)];
+  if (folder === null) return unsafe.length > 0 ? unsafe.map(toFinding) : [skipped(`There is no ${dir}.`)];
   if (!folder.isDirectory()) return [failed(`${dir} is no folder.`, 'Set AUTH_MESH_DIR, or move that file.')];
   if (process.platform === 'win32') return [ok(dir)]; // modes say nothing there
 
-  const findings = [...belongsToUs(dir, folder), ...isOpen(dir, folder)];
+  const inside: Finding[] = [];
+  const told = new Set<string>();
+  const tell = (path: string, found: Finding[]) => {
+    if (found.length > 0) told.add(path);
+    inside.push(...found);
+  };
+  if (!unsafe.some(({ path }) => path === dir))
+    tell(dir, [...belongsToRoot(dir, folder), ...isOpen(dir, folder)]);
   const keys = await readdir(join(dir, 'keys')).catch(() => []);
   const secrets = ['.passphrase', ...keys.slice(0, MAX_FILES).map((name) => join('keys', name))];
-  for (const name of secrets) findings.push(...isReadable(join(dir, name), await look(join(dir, name))));
-  for (const name of ['identity.json', 'allow_list.json', 'seen.json'])
-    findings.push(...isWritable(join(dir, name), await look(join(dir, name))));
+  for (const path of secrets.map((name) => join(dir, name))) tell(path, isReadable(path, await look(path)));
+  for (const path of ['identity.json', 'allow_list.json', 'seen.json'].map((name) => join(dir, name)))
+    tell(path, isWritable(path, await look(path)));
+  const findings = [...unsafe.filter(({ path }) => !told.has(path)).map(toFinding), ...inside];
   return findings.length > 0 ? findings : [ok(`${dir} (${modeText(folder)}).`)];
+}
+
+function toFinding({ kind, message, fix }: FolderFinding): Finding {
+  return kind === 'foreign' ? failed(message, fix) : warning(message, fix);
 }
 
 /** Whether a path leads to something that can be read only once, or may never end. */
@@ -32,12 +46,12 @@ async function look(path: string): Promise<Stats | null> {
   return stat(path).catch(() => null); // what cannot be seen is told by whoever needs it
 }
 
-function belongsToUs(dir: string, { uid }: Stats): Finding[] {
-  if (uid === process.geteuid?.()) return [];
+function belongsToRoot(dir: string, { uid }: Stats): Finding[] {
+  if (uid !== 0 || process.geteuid?.() === 0) return [];
   return [
     warning(
-      `${dir} belongs to another user (${uid}).`,
-      'Run amesh and the server as that user, or give each its own AUTH_MESH_DIR.',
+      `${dir} belongs to root.`,
+      'Run amesh and the server as root, or use another folder: AUTH_MESH_DIR.',
     ),
   ];
 }

@@ -7,16 +7,20 @@ import { here } from '../here';
 import { isPipe } from './files';
 import { type Finding, failed, ok, skipped, warning } from './finding';
 
+// Read at once: root that has become another user may not be able to later.
+const SDK_VERSION = createRequire(import.meta.url)('@authmesh/sdk/package.json').version as string;
+
 const OLDEST_NODE = [20, 19] as const;
 
 export async function checkVersions(): Promise<Finding> {
-  const sdk = createRequire(import.meta.url)('@authmesh/sdk/package.json').version as string;
   const { node } = process.versions;
-  const text = `@authmesh/cli ${version}, @authmesh/sdk ${sdk}, Node ${node} on ${process.platform} ${process.arch}.`;
+  const text = `@authmesh/cli ${version}, @authmesh/sdk ${SDK_VERSION}, Node ${node} on ${process.platform} ${process.arch}.`;
   const [major = 0, minor = 0] = node.split('.').map(Number);
   if (major < OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor < OLDEST_NODE[1]))
     return failed(text, `Use Node ${OLDEST_NODE.join('.')} or newer.`);
-  return sdk === version ? ok(text) : warning(text, `npm install --global @authmesh/cli@${sdk}`);
+  return SDK_VERSION === version
+    ? ok(text)
+    : warning(text, `npm install --global @authmesh/cli@${SDK_VERSION}`);
 }
 
 export interface FoundIdentity extends Finding {

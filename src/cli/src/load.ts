@@ -1,0 +1,21 @@
+/**
+ * What is imported only when it is needed, and kept: a process that has given up root may no longer be able to read the
+ * packages that it consists of, not even to find out where they lie.
+ */
+const loaded = new Map<string, Promise<unknown>>();
+
+function once<T>(name: string, load: () => Promise<T>): Promise<T> {
+  const known = loaded.get(name) ?? load();
+  loaded.set(name, known);
+  return known as Promise<T>;
+}
+
+export const loadCore = () => once('core', () => import('@authmesh/sdk/core'));
+export const loadAdmin = () => once('admin', () => import('@authmesh/sdk/admin'));
+export const loadRelay = () => once('relay', () => import('@authmesh/relay'));
+
+/** Loads all that a command may still need, beside its own file. */
+export async function loadAll(): Promise<void> {
+  const { loadIoRedis, loadWebSocket } = await loadAdmin();
+  await Promise.all([loadCore(), loadRelay(), loadWebSocket(), loadIoRedis().catch(() => {})]);
+}

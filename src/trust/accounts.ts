@@ -1,0 +1,57 @@
+import { readFileSync } from 'node:fs';
+
+/** The users of this machine that /etc/passwd names. Those of a directory service are not among them. */
+interface Account {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly home: string;
+}
+
+/** A user as a person knows them: `deploy (uid 1000)`, or `uid 1000` where /etc/passwd has no name for it. */
+export function userText(uid: number): string {
+  if (uid === 0) return 'root';
+  const name = nameOf(uid);
+  return name === null ? `uid ${uid}` : `${name} (uid ${uid})`;
+}
+
+/** The name of a user; null where /etc/passwd has none. */
+export function nameOf(uid: number): string | null {
+  return accounts().find((account) => account.uid === uid)?.name ?? null;
+}
+
+/** The home folder of a user; null where /etc/passwd names none that could hold anything. */
+export function homeOf(uid: number): string | null {
+  const home = accounts().find((account) => account.uid === uid)?.home;
+  return home === undefined || !/^\/./.test(home) || home === '/nonexistent' ? null : home;
+}
+
+/**
+ * Whether nobody but a user, and root, is in a group, as where each user has a group of their own and umask 002.
+ * A group about which these files do not say all counts as shared.
+ */
+export function isPrivateGroup(gid: number, uid: number): boolean {
+  const all = accounts();
+  const own = all.filter((account) => account.uid === uid || account.uid === 0).map(({ name }) => name);
+  const users = all.filter((account) => account.gid === gid).map(({ name }) => name);
+  const group = linesOf('/etc/group').find(([, , id]) => Number(id) === gid && id !== '');
+  if (group === undefined || !all.some((account) => account.uid === uid && account.gid === gid)) return false;
+  const members = (group[3] ?? '').split(',').filter((name) => name !== '');
+  return [...users, ...members].every((name) => own.includes(name));
+}
+
+function accounts(): Account[] {
+  return linesOf('/etc/passwd')
+    .filter(([name = '', , uid = '', gid = '']) => name !== '' && /^\d+$/.test(uid) && /^\d+$/.test(gid))
+    .map(([name = '', , uid, gid, , home = '']) => ({ name, uid: Number(uid), gid: Number(gid), home }));
+}
+
+function linesOf(path: string): string[][] {
+  try {
+    return readFileSync(path, 'utf8')
+      .split('\n')
+      .map((line) => line.split(':'));
+  } catch {
+    return []; // then nothing is known of anybody
+  }
+}
