@@ -80,7 +80,8 @@ export function assertFolder(dir: string, env: Env, use: 'read' | 'change'): voi
 }
 
 /** @throws TypeError */
-function readFolderOwners({ AMESH_FOLDER_OWNERS: text }: Env): readonly number[] | 'any' {
+function readFolderOwners(env: Env): readonly number[] | 'any' {
+  const text = env.AMESH_FOLDER_OWNERS;
   if (!text) return [];
   if (text === 'any') return text;
   const ids = text.split(',').map((id) => id.trim());
