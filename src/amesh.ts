@@ -5,17 +5,16 @@ import { createEnroller } from './bootstrap/enroller';
 import { isLeaseDue, Leases } from './bootstrap/leases';
 import { createRegistrar } from './bootstrap/registrar';
 import { takeAnswer } from './bootstrap/take-answer';
-import { isRepeatable, untilKnown } from './bootstrap/until-known';
+import { untilKnown } from './bootstrap/until-known';
 import type { AllowList, TrustedDevice } from './core/allow-list';
 import { parseHosts } from './core/authority';
-import { type ClientOptions, createClient } from './core/client/client';
+import { type ClientOptions, createPreparer } from './core/client/client';
 import { type ClientRejection, refusalOf } from './core/client/refusal';
 import { AmeshError, isAmeshError } from './core/errors';
 import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
 import type { Rejection } from './core/rejection';
 import { createVerifier, type Verifier } from './core/verify';
 import { assertOptionNames, isWithin, readVerifyOptions, type VerifyOptions } from './core/verify-options';
-import { isRequest } from './core/view';
 import { hostsOf } from './hosts-variable';
 import { createLog, type Log } from './log';
 import { assertStorage, toDocumentStore, type UnstorageLike } from './storage/document-store';
@@ -139,15 +138,15 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
     parts ??= assemble(options, env());
     return parts;
   };
-  let client: ReturnType<typeof createClient> | undefined;
+  let prepare: ReturnType<typeof createPreparer> | undefined;
   let ownNonces: NonceStore | undefined = nonceStore;
 
-  const toClient = () =>
-    createClient({
+  const toPreparer = () =>
+    createPreparer({
       signer: async () => (await assembled().device()).signer,
       targetOf: async (authority) => {
         const { bootstrap, list } = assembled();
-        return bootstrap.targetOf(authority) ?? (await list.current()).targetOf(authority)?.deviceId;
+        return bootstrap.held?.targetOf(authority) ?? (await list.current()).targetOf(authority)?.deviceId;
       },
       format: options.format,
       fetch: options.fetch,
@@ -157,7 +156,7 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
         return onReject?.(rejection); // a promise of theirs is looked after by the caller
       },
     });
-  toClient(); // a wrong option is a TypeError here and not at the first request
+  toPreparer(); // a wrong option is a TypeError here and not at the first request
 
   const toVerifier = (verifyOptions: VerifyOptions = {}): Verifier => {
     // Mounted as `amesh.verify`, without its parentheses, it is called with the request itself.
@@ -201,11 +200,12 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
 
   return {
     async fetch(input, init) {
-      client ??= toClient();
-      const { fetch: send } = client;
+      prepare ??= toPreparer();
+      const request = await prepare(input, init); // before anything else: the caller may change what it gave
       const { list, device, bootstrap, log } = assembled();
-      const isNew = bootstrap.isPending && (await bootstrap.asCaller(urlOf(input)));
-      const response = await untilKnown(() => send(input, init), isNew && isRepeatable(input, init));
+      const isNew = bootstrap.isPending && (await bootstrap.asCaller(request.url));
+      const response = await untilKnown(request, { isNew, grant: bootstrap.held, tell: log.once });
+      await bootstrap.held?.confirm(response);
       const unused = refusalOf(response) === 'unauthorized' ? bootstrap.grantElsewhere : undefined;
       if (unused !== undefined) log.once(unused);
       await confirmTarget(response, list, device);
@@ -370,12 +370,6 @@ function assemble(options: AmeshOptions, env: Env) {
       };
   const sightings = new Sightings({ trust, list });
   return { bootstrap, device, list, log, needsIdentity, serve, sightings, store, ...writing };
-}
-
-/** What is called, as far as it can be told: whatever else it is, `fetch` itself will say. */
-function urlOf(input: string | URL | Request): URL | null {
-  const url = String(isRequest(input) ? input.url : input);
-  return URL.canParse(url) ? new URL(url) : null;
 }
 
 function readSharing({ maxStaleSeconds = 60, pollSeconds = 1 }: AmeshOptions) {

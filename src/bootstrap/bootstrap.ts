@@ -1,9 +1,11 @@
 import { hostname } from 'node:os';
 import { isLoopback } from '../core/authority';
 import { AmeshError, isAmeshError } from '../core/errors';
+import type { Device } from '../trust/device';
 import type { Env } from '../trust/home';
 import { findTaken } from '../trust/tokens';
-import { enrolAt, isFor } from './enrol';
+import { isFor } from './enrol';
+import { HeldGrant } from './held-grant';
 import { nameFor } from './names';
 import { assertTimely, kindOf, readToken } from './read-token';
 import { UNASKED, writeRegistration } from './registration';
@@ -41,7 +43,7 @@ export class Bootstrap {
   #taken: ProvisionClaims | undefined;
   /** The grant in hand, where this machine is ready for it and its target was not called yet. */
   #grant: GrantClaims | undefined;
-  readonly #targets = new Map<string, string>();
+  #held: HeldGrant | undefined;
 
   constructor(options: BootstrapOptions) {
     this.#options = options;
@@ -64,9 +66,9 @@ export class Bootstrap {
     return `The grant of AMESH_BOOTSTRAP_TOKEN is for ${hosts}. Another host was called and has refused, and the grant was not taken.`;
   }
 
-  /** The deviceId of a target at which this process has enrolled; the list in memory may not know it yet. */
-  targetOf(authority: string): string | undefined {
-    return this.#targets.get(authority);
+  /** The grant by which this machine has enrolled, now or before. */
+  get held(): HeldGrant | undefined {
+    return this.#held;
   }
 
   /**
@@ -88,10 +90,10 @@ export class Bootstrap {
   }
 
   /**
-   * Takes a grant, for a machine that calls: enrols it at the grant's target once that is called.
+   * Enrols a machine that calls by a grant, once the grant's target is called.
    *
    * @param url what is called; null for the target itself, wherever that is
-   * @returns whether it was taken now
+   * @returns whether it has enrolled now
    * @throws AmeshError saying what is wrong with it, where the machine has no identity without it; as `enrolAt()`
    */
   async asCaller(url: URL | null): Promise<boolean> {
@@ -172,15 +174,17 @@ export class Bootstrap {
   }
 
   async #enrol(text: string, url: URL | null): Promise<boolean> {
-    const { open, create, fetch } = this.#options;
+    const { open, create, fetch, tell } = this.#options;
     const token = await readToken(text);
     if (token.kind !== 'grant') throw wrongKind(token.kind);
     const { claims } = token;
     const now = Math.floor(Date.now() / 1000);
     const opened = await open();
     const taken = opened === null ? undefined : findTaken(await opened.trust.read(), claims.jti);
+    const hold = (device: Device) => new HeldGrant({ claims, device, fetch, tell });
     // As long as it lasts, or can no longer be taken anew, it is as good as the list of the target says.
-    if (taken !== undefined && (now < (taken.until ?? 0) || now >= claims.exp)) {
+    if (opened !== null && taken !== undefined && (now < (taken.until ?? 0) || now >= claims.exp)) {
+      this.#held = hold(opened);
       this.#settle(text);
       return false;
     }
@@ -189,13 +193,10 @@ export class Bootstrap {
     this.#grant = claims;
     const origin = url ?? originOf(claims);
     if (origin === null || !isFor(claims, origin)) return false;
-    await enrolAt(origin, claims, device, fetch);
-    this.#targets.set(origin.host, claims.iss);
+    const held = hold(device);
+    await held.enrol(origin);
+    this.#held = held;
     this.#settle(text);
-    const { friendlyName, deviceId } = device.identity;
-    this.#options.tell(
-      `AMESH_BOOTSTRAP_TOKEN was taken: this machine, ${JSON.stringify(friendlyName)} (${deviceId}), may now call ${JSON.stringify(claims.name)} (${claims.iss}) at ${origin.host}.`,
-    );
     return true;
   }
 

@@ -4,10 +4,10 @@ import { ServerClocks } from '../core/client/clock';
 import { refusalOf } from '../core/client/refusal';
 import { toBase64Url } from '../core/encoding';
 import { AmeshError } from '../core/errors';
+import { collect } from '../core/view';
 import { addDevice } from '../trust/changes';
 import type { Device } from '../trust/device';
 import type { AllowListDocument } from '../trust/document';
-import { withToken } from '../trust/tokens';
 import { writeEnrolment } from './enrolment';
 import { ENROLMENT_PATH } from './enrolment-request';
 import { nameFor } from './names';
@@ -16,7 +16,7 @@ import type { GrantClaims } from './token';
 /** Longer than any lease: what a target says of it beyond that is nothing. */
 const YEAR_SECONDS = 31_536_000;
 const ANSWER_MS = 30_000;
-const MAX_ANSWER_CHARACTERS = 4096;
+const MAX_ANSWER_BYTES = 4096;
 
 /** Whether a grant is for the target behind a URL. A grant that names no host is for this machine itself. */
 export function isFor({ hosts }: GrantClaims, url: URL): boolean {
@@ -25,9 +25,10 @@ export function isFor({ hosts }: GrantClaims, url: URL): boolean {
 }
 
 /**
- * Puts this device into the list of a grant's target, and the target into the list of this device.
+ * Puts this device into the list of a grant's target. Nothing proves the answer.
  *
  * @param origin where the target is called
+ * @returns until when it says that this device may call, Unix seconds; at most a year from now
  * @throws AmeshError `grant_expired`, `grant_used_up`, `enrolment_refused`, `enrolment_failed`, `clock_skew_too_large`;
  *   whatever `fetch` throws
  */
@@ -36,7 +37,7 @@ export async function enrolAt(
   claims: GrantClaims,
   device: Device,
   doFetch: typeof globalThis.fetch,
-): Promise<void> {
+): Promise<number> {
   const url = new URL(ENROLMENT_PATH, origin);
   const authority = normalizeAuthority(url.host) as string;
   const clocks = new ServerClocks(Date.now);
@@ -66,17 +67,8 @@ export async function enrolAt(
     response = await send(clocks.seconds(url.origin, clocks.correct(url, response)));
   }
   const { expiresAt } = await readAnswer(response, url, identity.deviceId);
-  const now = Math.floor(Date.now() / 1000);
-  const until = Math.max(now, Math.min(expiresAt ?? now + YEAR_SECONDS, now + YEAR_SECONDS));
-  await device.trust.update((document) =>
-    withToken(withTarget(document, claims, authority, now), {
-      kind: 'taken',
-      id: claims.jti,
-      issuer: claims.iss,
-      takenAt: now,
-      until,
-    }),
-  );
+  const most = Math.floor(Date.now() / 1000) + YEAR_SECONDS;
+  return Math.min(expiresAt ?? most, most);
 }
 
 /** Whatever has answered, which on plain HTTP nothing proves: a page for everything is no yes. */
@@ -85,10 +77,10 @@ async function readAnswer(
   url: URL,
   ownId: string,
 ): Promise<{ expiresAt: number | null }> {
-  const text = (await response.text()).slice(0, MAX_ANSWER_CHARACTERS);
   let answer: { error?: unknown; deviceId?: unknown; expiresAt?: unknown } = {};
   try {
-    answer = Object(JSON.parse(text));
+    const bytes = response.body === null ? new Uint8Array() : await collect(response.body, MAX_ANSWER_BYTES);
+    answer = Object(JSON.parse(new TextDecoder().decode(bytes)));
   } catch {
     // as below
   }
@@ -110,8 +102,8 @@ async function readAnswer(
   );
 }
 
-/** A host that another target has stays there. */
-function withTarget(
+/** Puts the target of a grant into the list of this device. A host that another target has stays there. */
+export function withTarget(
   document: AllowListDocument,
   { iss, key, name, hosts }: GrantClaims,
   authority: string,

@@ -1,7 +1,9 @@
+import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { createClient, isAmeshError } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { signerOf } from '../support/core';
@@ -287,3 +289,84 @@ async function read(body: ReadableStream<Uint8Array<ArrayBuffer>>) {
   await new Response(body).text();
   return body;
 }
+
+describe('a body that was read before is a TypeError, and nothing is sent', () => {
+  const generator = async function* () {
+    yield Buffer.from('once');
+  };
+  const drain = async (stream: unknown) => {
+    for await (const _ of stream as AsyncIterable<unknown>);
+  };
+  const used: Record<string, () => unknown> = {
+    'a file stream that has ended': async () => {
+      const stream = createReadStream(join(folder, 'file.txt'));
+      await drain(stream);
+      return stream;
+    },
+    'a file stream that was destroyed': () => createReadStream(join(folder, 'file.txt')).destroy(),
+    'a Readable of which a part was read': async () => {
+      const stream = Readable.from([Buffer.from('a'), Buffer.from('b')]);
+      await once(stream, 'readable');
+      stream.read();
+      return stream;
+    },
+    'a ReadableStream that was read to its end': async () => {
+      const stream = new Blob(['x']).stream();
+      await drain(stream);
+      return stream;
+    },
+    'a ReadableStream of which a part was read': async () => {
+      const stream = new Blob(['x']).stream();
+      const reader = stream.getReader();
+      await reader.read();
+      reader.releaseLock();
+      return stream;
+    },
+    'a ReadableStream that was locked': () => {
+      const stream = new Blob(['x']).stream();
+      stream.getReader();
+      return stream;
+    },
+    'a ReadableStream that was teed': () => {
+      const stream = new Blob(['x']).stream();
+      stream.tee();
+      return stream;
+    },
+    'a generator that was sent before': async () => {
+      const body = generator();
+      await client.fetch(recorder.origin, { method: 'POST', body: body as unknown as BodyInit });
+      recorder.requests.length = 0;
+      return body;
+    },
+    'an object with one iterator for all, sent before': async () => {
+      const iterator = generator();
+      const body = { [Symbol.asyncIterator]: () => iterator };
+      await client.fetch(recorder.origin, { method: 'POST', body: body as unknown as BodyInit });
+      recorder.requests.length = 0;
+      return body;
+    },
+  };
+
+  it.each(Object.entries(used))('%s', async (_name, make) => {
+    const body = (await make()) as BodyInit;
+    for (const headers of [{}, { 'content-digest': digestOf(Buffer.from('once')) }]) {
+      const call = client.fetch(recorder.origin, {
+        method: 'POST',
+        headers,
+        body,
+        duplex: 'half',
+      } as RequestInit);
+      await expect(call).rejects.toThrow(TypeError);
+    }
+    expect(recorder.requests).toEqual([]);
+  });
+
+  it('a branch of one that was teed, and an object with an iterator for each, are sent', async () => {
+    const [body] = new Blob(['branch']).stream().tee();
+    await client.fetch(recorder.origin, { method: 'POST', body });
+    const again = { [Symbol.asyncIterator]: generator } as unknown as BodyInit;
+    await client.fetch(recorder.origin, { method: 'POST', body: again });
+    await client.fetch(recorder.origin, { method: 'POST', body: again });
+    expect(recorder.requests.map((request) => request.body.toString())).toEqual(['branch', 'once', 'once']);
+  });
+});

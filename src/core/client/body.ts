@@ -17,7 +17,7 @@ export interface EncodedBody {
  * @param limitBytes the most that is buffered of a stream
  * @param signal ends the reading of a stream
  * @throws AmeshError `payload_too_large` for a stream beyond the limit; TypeError for a stream of something else
- *   than bytes
+ *   than bytes, or one that was read before
  */
 export async function encodeBody(
   body: BodyInit | null | undefined,
@@ -34,10 +34,8 @@ export async function encodeBody(
     const view = new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
     return { bytes: new Uint8Array(view), contentType: null };
   }
-  if (body instanceof ReadableStream)
-    return { bytes: await buffer(body, limitBytes, signal), contentType: null };
-  if (isAsyncIterable(body))
-    return { bytes: await buffer(toStream(body), limitBytes, signal), contentType: null };
+  const stream = toBodyStream(body);
+  if (stream !== null) return { bytes: await buffer(stream, limitBytes, signal), contentType: null };
   if (body instanceof FormData) {
     const boundary = newBoundary();
     const bytes = await toMultipart(body, boundary).arrayBuffer();
@@ -49,9 +47,14 @@ export async function encodeBody(
   return { bytes: new Uint8Array(await response.arrayBuffer()), contentType };
 }
 
-/** A body that comes as a stream, as one that can be sent; null for any other. */
+/**
+ * A body that comes as a stream, as one that can be sent; null for any other. What is gone out of it would be missing in
+ * what is signed, and nobody would notice.
+ *
+ * @throws TypeError for one that was read before, or is being read
+ */
 export function toBodyStream(body: BodyInit | null): ReadableStream<Uint8Array> | null {
-  if (body instanceof ReadableStream) return body;
+  if (body instanceof ReadableStream) return new Response(body).body; // which looks at that
   return typeof body === 'object' && body !== null && isAsyncIterable(body) ? toStream(body) : null;
 }
 
@@ -86,8 +89,14 @@ function isAsyncIterable(body: object): body is AsyncIterable<Uint8Array | strin
   return Symbol.asyncIterator in body;
 }
 
+/** Iterators that were taken for a body: each gives its bytes once. */
+const spent = new WeakSet<AsyncIterator<unknown>>();
+
 function toStream(source: AsyncIterable<Uint8Array | string>): ReadableStream<Uint8Array> {
+  const { readableDidRead, destroyed } = source as { readableDidRead?: boolean; destroyed?: boolean }; // Node's
   const iterator = source[Symbol.asyncIterator]();
+  if (readableDidRead || destroyed || spent.has(iterator)) throw new TypeError('The body was read already.');
+  spent.add(iterator);
   return new ReadableStream({
     async pull(controller) {
       const { done, value } = await iterator.next();

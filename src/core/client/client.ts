@@ -64,12 +64,35 @@ export interface Client {
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
 }
 
+/** A request that was taken over from its caller and can be sent. */
+export interface PreparedRequest {
+  /** Without fragment. */
+  readonly url: URL;
+  /** Whether it can be sent a second time: a stream with a Content-Digest of the caller is gone after the first. */
+  readonly isRepeatable: boolean;
+  /** Signs it anew and sends it, with the same bytes each time. Throws as {@link Client.fetch}. */
+  send(): Promise<Response>;
+}
+
 /**
  * A client with a key of its own.
  *
  * @throws TypeError for a wrong option
  */
 export function createClient(options: ClientOptions): Client {
+  const prepare = createPreparer(options);
+  return { fetch: async (input, init) => (await prepare(input, init)).send() };
+}
+
+/**
+ * What {@link createClient} stands on, for whoever may have to send a request more than once.
+ *
+ * @returns a function of the arguments of `fetch`, which the caller may change once it was called
+ * @throws TypeError for a wrong option
+ */
+export function createPreparer(
+  options: ClientOptions,
+): (input: string | URL | Request, init?: RequestInit) => Promise<PreparedRequest> {
   const { signer, format, targetOf, maxBodyBytes, onReject, crypto, now, sender } = readOptions(options);
   const open = openOnce(signer);
   const clocks = new ServerClocks(now);
@@ -113,22 +136,25 @@ export function createClient(options: ClientOptions): Client {
     return sendOnce(request, offsetMs);
   }
 
-  return {
-    async fetch(input, init) {
-      let request = await toOutgoing(input, init, maxBodyBytes);
-      let signed = true;
-      let response = await sendSigned(request);
-      for (let hops = 0; request.redirect === 'follow' && isRedirect(response); hops++) {
-        await discard(response);
-        const next = followRedirect(request, response, { signed, hops });
-        request = next.request;
-        signed = next.signed;
-        response = await (signed ? sendSigned(request) : send(doFetch, request, request.headers));
-        Object.defineProperty(response, 'redirected', { value: true });
-      }
-      if (onReject !== undefined) explainRefusal(request.url, response, signed, onReject);
-      return response;
-    },
+  async function sendAll(first: Outgoing): Promise<Response> {
+    let request = first;
+    let signed = true;
+    let response = await sendSigned(request);
+    for (let hops = 0; request.redirect === 'follow' && isRedirect(response); hops++) {
+      await discard(response);
+      const next = followRedirect(request, response, { signed, hops });
+      request = next.request;
+      signed = next.signed;
+      response = await (signed ? sendSigned(request) : send(doFetch, request, request.headers));
+      Object.defineProperty(response, 'redirected', { value: true });
+    }
+    if (onReject !== undefined) explainRefusal(request.url, response, signed, onReject);
+    return response;
+  }
+
+  return async (input, init) => {
+    const request = await toOutgoing(input, init, maxBodyBytes);
+    return { url: request.url, isRepeatable: request.stream === null, send: () => sendAll(request) };
   };
 }
 
