@@ -12,6 +12,16 @@ export interface RequestLine {
   readonly query: string;
 }
 
+const AMBIGUOUS = /\\|(?:\/|%2f|%5c)(?:\.|%2e){1,2}(?:[/;]|%2f|%5c|$)/i;
+
+/**
+ * Whether some reader makes another path of this one. No client that parses URLs as browsers do sends such a path, and what a
+ * caller may do can depend on the path: `/public/..%2fadmin` may be one thing to a router and another to a file server.
+ */
+export function isAmbiguous(path: string): boolean {
+  return AMBIGUOUS.test(path);
+}
+
 export interface RequestLineOptions {
   /** Replaces the authority seen. */
   readonly authority?: string | undefined;

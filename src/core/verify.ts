@@ -16,7 +16,7 @@ import type { RejectCode } from './codes';
 import type { Credentials } from './credentials';
 import type { CryptoProvider, MaybePromise } from './crypto/provider';
 import type { Enroller } from './enrolment';
-import { Fault, toFault } from './fault';
+import { Fault, malformed, toFault } from './fault';
 import { toFreshRequest } from './fresh-request';
 import { checkFreshness } from './freshness';
 import { KeyCache } from './key-cache';
@@ -24,7 +24,7 @@ import { InMemoryNonceStore, type NonceStore } from './nonce-memory';
 import { readCredentials } from './read-credentials';
 import { answerMessage, type RefusalMessage, refusalMessage } from './refusal';
 import { toRejection } from './rejection';
-import { CHANGE_FIX, type RequestLine, readRequestLine } from './request-line';
+import { CHANGE_FIX, isAmbiguous, type RequestLine, readRequestLine } from './request-line';
 import { callSafely } from './safe-call';
 import { type BodyStream, streamBody } from './stream-body';
 import { assertClock, readVerifyOptions, type VerifyOptions, type VerifySettings } from './verify-options';
@@ -173,6 +173,8 @@ const CHANGED = new Fault(
   CHANGE_FIX,
 );
 
+const AMBIGUOUS = malformed('The path has a dot segment or a backslash, and some read another path there.');
+
 /** The checks of docs/protocol.md in their order. Each waits only where it has to: most need no other turn. */
 async function verifyView(context: Context, view: RequestView, call: VerifyCall) {
   const { settings, source, nonceStore, crypto } = context;
@@ -217,6 +219,7 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
     const checking = checkSignature(key, line, headers, credentials, covered);
     const wrong = checking instanceof Promise ? await checking : checking;
     if (wrong !== null) return refuse(isClaimed(view) ? CHANGED : wrong);
+    if (isAmbiguous(line.path)) return refuse(AMBIGUOUS);
     const claiming = claimNonce(nonceStore, view, credentials, nowMs, settings);
     const replayed = claiming instanceof Promise ? await claiming : claiming;
     if (replayed !== null) return refuse(replayed);
