@@ -31,6 +31,7 @@ export {
   confirmDevice,
   findDevice,
   type NewDevice,
+  renameDevice,
   revokeDevice,
   setHosts,
 } from './trust/changes';
@@ -49,7 +50,7 @@ export { FileStore } from './trust/file-store';
 export { assertFolder, type FolderFinding, inspectFolder } from './trust/folder-safety';
 export { closeGrant, findGrant, grantedDevices, revokeGrant } from './trust/grants';
 export { type Env, homeDir } from './trust/home';
-export { type DeviceIdentity, readIdentity } from './trust/identity';
+export { type DeviceIdentity, readIdentity, renameIdentity } from './trust/identity';
 export { type Inspected, inspectTrust } from './trust/inspect';
 export { cleanName } from './trust/names';
 export { readOwnerKey } from './trust/owner-key';

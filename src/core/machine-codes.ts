@@ -57,6 +57,10 @@ export const MACHINE_CODES = Object.freeze({
     'Check the disk. See what is there now: amesh list',
   ),
   unknown_name: failure('No device in the allow list has this name or id.', 'See: amesh list'),
+  name_taken: failure(
+    'Another device has this name.',
+    'Choose another name, or rename that one: amesh rename',
+  ),
   ambiguous_name: failure('Several devices match.', 'Use the id: amesh list'),
   malformed_trust_line: failure(
     'This is not a line of amesh trust export.',

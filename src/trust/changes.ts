@@ -84,6 +84,29 @@ export function confirmDevice(document: AllowListDocument, id: string): AllowLis
   return replaceDevice(document, known, entry);
 }
 
+/**
+ * Gives a device another name, cleaned here.
+ *
+ * @returns the same document where it has that name
+ * @throws AmeshError `unknown_name` where the device is not there, `name_taken` where another one has the name
+ */
+export function renameDevice(document: AllowListDocument, id: string, name: string): AllowListDocument {
+  const known = document.devices.find(({ deviceId }) => deviceId === id);
+  if (known === undefined) throw new AmeshError('unknown_name', `${id} is not in the allow list.`);
+  const friendlyName = cleanName(name);
+  if (friendlyName === known.friendlyName) return document;
+  const lower = friendlyName.toLowerCase();
+  const other = document.devices.find(
+    (device) => device !== known && device.friendlyName.toLowerCase() === lower,
+  );
+  if (other !== undefined)
+    throw new AmeshError(
+      'name_taken',
+      `${other.deviceId} is called ${JSON.stringify(other.friendlyName)} already.`,
+    );
+  return replaceDevice(document, known, { ...known, friendlyName });
+}
+
 /** Puts an entry in the place of another. */
 export function replaceDevice(
   document: AllowListDocument,

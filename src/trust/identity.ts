@@ -4,6 +4,7 @@ import { isDeviceId } from '../core/credentials';
 import { fromBase64Url } from '../core/encoding';
 import { AllowListIntegrityError, AmeshError } from '../core/errors';
 import type { DocumentStore } from './document-store';
+import { cleanName } from './names';
 
 /** This device's own public facts. */
 export interface DeviceIdentity {
@@ -47,6 +48,23 @@ export async function writeIdentity(
     expected,
     new TextEncoder().encode(`${JSON.stringify({ version: 1, ...identity }, null, 2)}\n`),
   );
+}
+
+/**
+ * Gives this device another name, cleaned here. What others call it is theirs to say.
+ *
+ * @returns the identity as it is now
+ * @throws AmeshError `no_identity`, and what {@link readIdentity} throws
+ */
+export async function renameIdentity(store: DocumentStore, name: string): Promise<DeviceIdentity> {
+  for (;;) {
+    const bytes = await store.read(IDENTITY_KEY);
+    const identity = await readIdentity(store);
+    if (bytes === null || identity === null) throw new AmeshError('no_identity');
+    const renamed = { ...identity, friendlyName: cleanName(name) };
+    if (renamed.friendlyName === identity.friendlyName) return identity;
+    if (await writeIdentity(store, bytes, renamed)) return renamed;
+  }
 }
 
 function parse(bytes: Uint8Array): DeviceIdentity {

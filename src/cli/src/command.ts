@@ -23,5 +23,5 @@ export const SHARED_ARGS = {
   quiet: { type: 'boolean', description: 'Print data and failures only' },
   color: { type: 'boolean', default: true, negativeDescription: 'Print without colours, as NO_COLOR does' },
   help: { type: 'boolean', alias: 'h', description: 'Print this' },
-  version: { type: 'boolean', description: 'Print the version' },
+  version: { type: 'boolean', alias: 'v', description: 'Print the version' },
 } as const satisfies ArgsDef;

@@ -19,6 +19,7 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 /** The codes of the SDK that do not exit with {@link EXIT.failure}. */
 export const EXIT_OF_CODE: Readonly<Record<string, ExitCode>> = Object.freeze({
   ambiguous_name: EXIT.usage,
+  name_taken: EXIT.usage,
   malformed_trust_line: EXIT.usage,
   no_identity: EXIT.noIdentity,
   store_busy: EXIT.busy,

@@ -10,6 +10,7 @@ import { toFailure } from './failure';
 import { type Found, findCommand } from './find-command';
 import { printFailure, printLines, printNotes, printResult, toOutputOptions } from './output';
 import { helpText, usageLine } from './usage';
+import { widthOfTerminal } from './wrap';
 
 /**
  * Runs one command line. Prints all there is to print; whoever calls it sets the exit code.
@@ -17,6 +18,12 @@ import { helpText, usageLine } from './usage';
  * @param argv without the program's own name
  */
 export async function run(root: Command, argv: readonly string[]): Promise<ExitCode> {
+  if (argv[0] === 'complete' && argv[1] === '--') {
+    // A shell asks this at each press of Tab: whatever stands behind it is a line that is not finished yet.
+    const { completionsOf } = await import('./commands/complete');
+    printLines(process.stdout, await completionsOf(root, argv.slice(2)));
+    return EXIT.ok;
+  }
   const options = toOutputOptions(argv);
   if (!options.quiet) printNotes(await environmentNotes(process.env), options);
   let found: Found = { path: 'amesh', command: root, rawArgs: [] };
@@ -25,17 +32,17 @@ export async function run(root: Command, argv: readonly string[]): Promise<ExitC
     const { path, command, rawArgs } = found;
     const flags = rawArgs.slice(0, rawArgs.includes('--') ? rawArgs.indexOf('--') : undefined);
     if (flags.some((flag) => flag === '--help' || /^-[A-Za-z]*h[A-Za-z]*$/.test(flag))) {
-      const help = await helpText(path, command);
+      const help = await helpText(path, command, widthOfTerminal());
       printResult({ json: { usage: usageLine(path, command), help: help.join('\n') }, data: help }, options);
       return EXIT.ok;
     }
-    if (flags.includes('--version')) {
+    if (flags.some((flag) => flag === '--version' || /^-[A-Za-z]*v[A-Za-z]*$/.test(flag))) {
       printResult({ json: { version }, data: [version] }, options);
       return EXIT.ok;
     }
     checkArguments(rawArgs, command.args as ArgsDef, path);
     if (command === root && !options.json) {
-      printLines(process.stderr, await helpText(path, command));
+      printLines(process.stderr, await helpText(path, command, widthOfTerminal()));
       return EXIT.usage;
     }
     if (command.run === undefined) {

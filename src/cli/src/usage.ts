@@ -1,6 +1,7 @@
 import type { ArgDef, ArgsDef, CommandMeta } from 'citty';
 import { type Command, SHARED_ARGS } from './command';
 import { table } from './table';
+import { wrap } from './wrap';
 
 /** One line: `amesh revoke <device> [--force]`. The flags that every command takes are left out. */
 export function usageLine(path: string, command: Command): string {
@@ -14,8 +15,16 @@ export function usageLine(path: string, command: Command): string {
   return [path, ...parts].join(' ');
 }
 
-/** What `--help` prints, line by line. */
-export async function helpText(path: string, command: Command): Promise<string[]> {
+/**
+ * What `--help` prints, line by line.
+ *
+ * @param width of the terminal, in characters
+ */
+export async function helpText(
+  path: string,
+  command: Command,
+  width: number = Number.POSITIVE_INFINITY,
+): Promise<string[]> {
   const lines = [`${metaOf(command).description}.`, '', `Usage: ${usageLine(path, command)}`];
   const subCommands = Object.entries(command.subCommands ?? {}) as [string, () => Promise<Command>][];
   if (subCommands.length > 0) {
@@ -30,7 +39,7 @@ export async function helpText(path: string, command: Command): Promise<string[]
   // A command may have more to say of one of them than what holds for all.
   const shared = { ...SHARED_ARGS, ...pick(command.args as ArgsDef | undefined, SHARED_ARGS) };
   lines.push(...section('Flags of every command:', shared, () => true));
-  return lines;
+  return lines.flatMap((line) => wrap(line, width));
 }
 
 function section(title: string, args: ArgsDef, wanted: (arg: ArgDef) => boolean): string[] {
@@ -50,7 +59,8 @@ function textOf(arg: ArgDef): string | undefined {
 function flagOf(name: string, arg: ArgDef): string {
   if (arg.type === 'enum') return `--${name} ${arg.options?.join('|')}`;
   if (arg.type === 'string') return `--${name} <${arg.valueHint ?? name}>`;
-  return arg.default === true ? `--no-${name}` : `--${name}`;
+  const short = 'alias' in arg && typeof arg.alias === 'string' ? `, -${arg.alias}` : '';
+  return arg.default === true ? `--no-${name}` : `--${name}${short}`;
 }
 
 function pick(args: ArgsDef = {}, names: ArgsDef): ArgsDef {

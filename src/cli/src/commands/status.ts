@@ -1,0 +1,127 @@
+import { type AllowListDocument, type DeviceEntry, findBackend, pendingTokens } from '@authmesh/sdk/admin';
+import { defineCommand } from 'citty';
+import { type Result, SHARED_ARGS } from '../command';
+import { momentText } from '../duration';
+import { here } from '../here';
+import { answersTo, hostsText, openMachine } from '../machine';
+import { printable } from '../printable';
+import { table } from '../table';
+
+/** As many as fit on one screen beside all else. */
+const MAX_NAMES = 12;
+
+/** What ends within this time is due. */
+const DUE_SECONDS = 14 * 86_400;
+
+export const status = defineCommand({
+  meta: {
+    name: 'status',
+    description: 'Shows who this machine is, who may call it, whom it calls, and what is due',
+  },
+  args: SHARED_ARGS,
+
+  async run(): Promise<Result> {
+    const { identity, trust, store } = await openMachine();
+    const document = await trust.read();
+    const seen = await trust.lastSeen.read();
+    const { hosts, from } = answersTo(document);
+    const controllers = document.devices.filter(({ roles }) => roles.includes('controller'));
+    const targets = document.devices.filter(({ roles }) => roles.includes('target'));
+    const due = dueOf(document, Math.floor(Date.now() / 1000));
+    const { deviceId, friendlyName, key } = identity;
+    const keyText = await findBackend(key.backend).describe({ dir: store.dir, env: process.env });
+    return {
+      json: {
+        deviceId,
+        friendlyName,
+        backend: key.backend,
+        dir: store.dir,
+        hosts,
+        hostsFrom: from,
+        controllers: controllers.map((device) => withSeen(device, seen)),
+        targets: targets.map((device) => withSeen(device, seen)),
+        due,
+      },
+      data: table([
+        ['I am', `${printable(friendlyName)}  (${deviceId})`],
+        ['key', keyText],
+        ['answers to', hostsText(hosts) + (from === 'AMESH_HOSTS' ? '  (AMESH_HOSTS)' : '')],
+        ...rowsOf('may call me', controllers, (device) => seenText(seen.get(device.deviceId))),
+        ...rowsOf('I may call', targets, (device) => device.hosts.join(', ') || 'no host'),
+        ...(due.length === 0
+          ? [['due', 'nothing']]
+          : due.map((each, i) => [i === 0 ? 'due' : '', dueText(each)])),
+      ]),
+      notes: document.devices.length > MAX_NAMES ? [`  All of them:  ${here('amesh list')}`] : [],
+    };
+  },
+});
+
+/** What needs somebody to do something. */
+interface Due {
+  readonly kind: 'unconfirmed' | 'lease' | 'token' | 'grant';
+  /** As it is called, or its id. */
+  readonly name: string;
+  /** Unix seconds; null where it has no end. */
+  readonly at: number | null;
+}
+
+function dueOf(document: AllowListDocument, now: number): Due[] {
+  const isNear = (at: number) => at < now + DUE_SECONDS;
+  return [
+    ...document.devices.flatMap(({ friendlyName, unconfirmed, lease }): Due[] => [
+      ...(unconfirmed ? [{ kind: 'unconfirmed' as const, name: friendlyName, at: null }] : []),
+      // A lease is moved on by its caller's requests: only one that is over tells of a caller that is gone.
+      ...(lease !== undefined && lease.expiresAt < now
+        ? [{ kind: 'lease' as const, name: friendlyName, at: lease.expiresAt }]
+        : []),
+    ]),
+    ...pendingTokens(document).map(({ friendlyName, expiresAt }) => ({
+      kind: 'token' as const,
+      name: friendlyName,
+      at: expiresAt,
+    })),
+    ...document.grants
+      .filter(({ expiresAt, used, uses }) => used < uses && expiresAt > now && isNear(expiresAt))
+      .map(({ names, expiresAt }) => ({ kind: 'grant' as const, name: names, at: expiresAt })),
+  ];
+}
+
+function dueText({ kind, name, at }: Due): string {
+  const shown = JSON.stringify(printable(name));
+  const until = at === null ? '' : momentText(at);
+  const isOver = at !== null && at * 1000 < Date.now();
+  switch (kind) {
+    case 'unconfirmed':
+      return `${shown} has not acknowledged the pairing; the first request that it answers does`;
+    case 'lease':
+      return `the lease of ${shown} is over since ${until}`;
+    case 'token':
+      return `no machine has taken the token for ${shown}, which ${isOver ? 'ended' : 'ends'} ${until}`;
+    case 'grant':
+      return `the grant ${shown} ends ${until}`;
+  }
+}
+
+function rowsOf(
+  title: string,
+  devices: readonly DeviceEntry[],
+  about: (device: DeviceEntry) => string,
+): string[][] {
+  if (devices.length === 0) return [[title, 'nobody']];
+  const shown = devices.slice(0, MAX_NAMES);
+  const rows = shown.map((device, i) => [
+    i === 0 ? title : '',
+    `${printable(device.friendlyName)}  (${device.deviceId})  ${about(device)}`,
+  ]);
+  const more = devices.length - shown.length;
+  return more === 0 ? rows : [...rows, ['', `and ${more} more`]];
+}
+
+function seenText(lastSeenAt: number | undefined): string {
+  return lastSeenAt === undefined ? 'not seen yet' : `seen ${momentText(lastSeenAt)}`;
+}
+
+function withSeen(device: DeviceEntry, seen: ReadonlyMap<string, number>) {
+  return { ...device, lastSeenAt: seen.get(device.deviceId) ?? null };
+}

@@ -1,0 +1,34 @@
+/** Narrower than this, wrapping makes a text harder to read and not easier. */
+const MIN_WIDTH = 40;
+
+/** The columns of the terminal that output goes to; infinite where it goes somewhere else. */
+export function widthOfTerminal(stream: { isTTY?: boolean; columns?: number } = process.stdout): number {
+  const { isTTY, columns = 0 } = stream;
+  return isTTY === true && columns >= MIN_WIDTH ? columns : Number.POSITIVE_INFINITY;
+}
+
+/**
+ * A line of a table or of prose, wrapped between words. What continues stands below the last column, or a step further in.
+ *
+ * @param width in characters
+ */
+export function wrap(line: string, width: number): string[] {
+  if (line.length <= width) return [line];
+  const column = /^(?:.*\S)? {2,}(?=\S)/.exec(line)?.[0].length ?? 0;
+  const indent = ' '.repeat(column > 0 && column <= width / 2 ? column : leading(line) + 2);
+  const lines: string[] = [];
+  let rest = line;
+  while (rest.length > width) {
+    // Not within the indent, or the same words would come again and again.
+    const space = rest.lastIndexOf(' ', width);
+    const cut = space > indent.length ? space : rest.indexOf(' ', width);
+    if (cut === -1) break;
+    lines.push(rest.slice(0, cut).trimEnd());
+    rest = indent + rest.slice(cut).trimStart();
+  }
+  return [...lines, rest];
+}
+
+function leading(line: string): number {
+  return line.length - line.trimStart().length;
+}
