@@ -30,6 +30,7 @@ describe('the names of --json', () => {
     };
 
     await see('init', '--name', 'api');
+    await see('status');
     await see('whoami');
     await see('list');
     await see('trust export');
@@ -47,6 +48,9 @@ describe('the names of --json', () => {
       grant: id,
       revoked: [],
     });
+    await see('rename', 'peer', 'other-peer');
+    await see('complete', 'bash');
+    await run(['rename', 'other-peer', 'peer']);
     expect(await see('revoke', 'peer', '--yes')).toMatchObject({ revoked: [{ friendlyName: 'peer' }] });
     await see('trust reset', '--yes');
 
@@ -59,7 +63,7 @@ describe('the names of --json', () => {
       const expected = always[command] ?? documented.get(command);
       expect([command, names.toSorted()]).toEqual([command, expected?.toSorted()]);
     }
-  });
+  }, 120_000); // two dozen processes
 
   it('are those of the README for a relay, which says where it listens', async () => {
     const relay = new Command(await createMachine(), [
@@ -84,7 +88,9 @@ describe('the names of --json', () => {
       ...[
         'init',
         'whoami',
+        'status',
         'list',
+        'rename',
         'revoke',
         'listen',
         'invite',
@@ -95,6 +101,7 @@ describe('the names of --json', () => {
       ],
       ...[
         'doctor',
+        'complete',
         'relay',
         'trust export',
         'trust add',
