@@ -27,6 +27,7 @@ const NOT_RUN: readonly string[] = [
   'docs/fastify.md: needs the package registry',
   'docs/guide.md: needs the package registry',
   'docs/hono.md: needs the package registry',
+  'docs/loaders.md: run by scripts/check-toolchains.mjs',
   'docs/pairing.md: needs two machines and a person',
   'docs/production.md: needs the package registry',
   'docs/production.md: needs a Redis',

@@ -1,0 +1,248 @@
+// Installs the packed packages with each loader, compiler, package manager and bundler that people have, and sends a
+// signed request through the server of docs/loaders.md there. What a tool needs beside them is what that page says.
+// Arguments: names of tools, to run those alone; --keep leaves the folder where it is.
+import { execFile, execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const OUTPUT = '200 {"caller":"laptop","got":{"item":"tea"}}';
+const NEWER_NODES = ['22.23.3', '24.21.0'];
+const AT_ONCE = 3;
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const work = mkdtempSync(join(tmpdir(), 'amesh-toolchains-'));
+const page = readFileSync(join(root, 'docs/loaders.md'), 'utf8');
+const { devDependencies, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+
+const registry = execFileSync('npm', ['config', 'get', 'registry'], { encoding: 'utf8' }).trim();
+const installedNodes = {};
+
+const server = block('The server', 'ts');
+const modules = server
+  .replace("import type { AddressInfo } from 'node:net';\n", '')
+  .replace(' as AddressInfo', '');
+const commonjs = modules.replace(/^import (.+) from ('.+');$/gm, 'const $1 = require($2);');
+const jestTest = `test('the server', (done) => {
+  const log = jest.spyOn(console, 'log').mockImplementation((...args) => {
+    process.stdout.write(args.join(' ') + '\\n');
+    setImmediate(() => { log.mockRestore(); done(); });
+  });
+  require('./server.ts');
+});
+`;
+const webpack = `require('webpack')({ mode: 'production', target: 'node20', entry: './server.mjs', output: { path: __dirname, filename: 'bundle.cjs' } },
+  (error, stats) => { if (error || stats.hasErrors()) throw error ?? new Error(stats.toString()); });
+`;
+
+const pinned = (...names) => names.map((name) => `${name}@${devDependencies[name]}`);
+const types = pinned('typescript', '@types/node', '@types/express');
+const compile = (module, resolution, ...options) =>
+  `tsc --strict --target es2023 --skipLibCheck --esModuleInterop --types node --module ${module} --moduleResolution ${resolution} ${options.join(' ')} server.ts`;
+const yarn = 'node ../node_modules/@yarnpkg/cli-dist/bin/yarn.js';
+
+/** What each needs beside the packages and Express, its files, and its commands: each `run` prints OUTPUT. */
+const tools = [
+  {
+    name: 'tsx',
+    packages: ['tsx@4.23.15'],
+    files: { 'server.ts': server },
+    run: ['tsx server.ts'],
+    isEverywhere: true,
+  },
+  {
+    name: 'require() and import',
+    files: { 'server.cjs': commonjs, 'server.mjs': modules },
+    run: ['node server.cjs', 'node server.mjs'],
+    isEverywhere: true,
+  },
+  {
+    name: 'TypeScript and ts-node',
+    packages: [...types, 'ts-node@10.9.2'],
+    files: {
+      'server.ts': server,
+      'tsconfig.json':
+        '{"compilerOptions":{"module":"nodenext","target":"es2023","strict":true,"skipLibCheck":true}}',
+      'esm/package.json': '{"type":"module"}',
+      'esm/server.ts': server,
+    },
+    prepare: [
+      compile('commonjs', 'node10', '--outDir node10'),
+      compile('nodenext', 'nodenext', '--outDir nodenext'),
+      compile('preserve', 'bundler', '--noEmit'),
+      `cd esm && ${compile('node16', 'node16', '--outDir node16')}`,
+    ],
+    run: [
+      'node node10/server.js',
+      'node nodenext/server.js',
+      'node esm/node16/server.js',
+      'ts-node server.ts',
+    ],
+  },
+  {
+    name: 'NestJS',
+    packages: [
+      ...types,
+      'reflect-metadata@0.2.2',
+      'rxjs@7.8.2',
+      ...['common', 'core', 'platform-express'].map((part) => `@nestjs/${part}@11.2.10`),
+    ],
+    files: { 'main.ts': block('NestJS', 'ts'), 'tsconfig.json': block('NestJS', 'json') },
+    prepare: ['tsc -p tsconfig.json'],
+    run: ['node out/main.js'],
+    isEverywhere: true,
+  },
+  {
+    name: 'Jest',
+    packages: ['jest@30.5.2', '@swc/jest@0.2.39', '@swc/core@1.16.22'],
+    files: { 'server.ts': server, 'jest.config.cjs': block('Jest', 'js'), 'server.test.cjs': jestTest },
+    run: ['jest --silent=false 2>/dev/null'],
+  },
+  {
+    name: 'esbuild and webpack',
+    packages: [...pinned('esbuild'), 'webpack@5.113.0'],
+    files: { 'server.ts': server, 'server.mjs': modules, 'webpack.cjs': webpack },
+    prepare: [
+      `${block('Bundlers', 'sh').trim().replace('npx ', '')} --log-level=error`,
+      'esbuild server.ts --bundle --platform=node --format=esm --packages=external --outfile=out/server.mjs --log-level=error',
+      'node webpack.cjs',
+    ],
+    run: ['node out/server.cjs', 'node out/server.mjs', 'node bundle.cjs'],
+  },
+  {
+    name: 'pnpm',
+    packages: ['pnpm@10.34.9'],
+    files: { 'linked/package.json': '{"private":true}', 'linked/server.cjs': commonjs },
+    prepare: [`cd linked && pnpm add ${work}/packs/authmesh-sdk-*.tgz express@${devDependencies.express}`],
+    run: ['node linked/server.cjs'],
+  },
+  {
+    name: "Yarn Plug'n'Play",
+    packages: ['@yarnpkg/cli-dist@4.18.1'],
+    files: { 'pnp/package.json': pnpManifest(), 'pnp/yarn.lock': '', 'pnp/server.mjs': modules },
+    prepare: [`cd pnp && ${yarn} install`, `cd pnp && AUTH_MESH_DIR=$PWD/own ${yarn} amesh init --name yarn`],
+    run: [
+      `cd pnp && ${yarn} node server.mjs`,
+      // The same with a list that was written under its file system, and what else writes there.
+      `cd pnp && export AUTH_MESH_DIR=$PWD/own && LINE=$(AUTH_MESH_DIR=$CALLER_DIR ${yarn} amesh trust export --quiet) && \
+        ${yarn} amesh trust add --role controller --quiet "$LINE" >&2 && ${yarn} node server.mjs && ${yarn} amesh revoke laptop --yes >&2`,
+    ],
+  },
+];
+
+const wanted = process.argv.slice(2).filter((name) => name !== '--keep');
+const chosen = tools.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
+let failed = 0;
+try {
+  await sh(`npm pack --workspaces --include-workspace-root --pack-destination ${mkdir('packs')}`, root);
+  await sh('npm init -y && npm install --no-audit --no-fund ../packs/*.tgz', mkdir('machines'));
+  await pair();
+  const todo = [...chosen];
+  await Promise.all(Array.from({ length: AT_ONCE }, () => drain(todo)));
+} finally {
+  if (process.argv.includes('--keep')) console.log(`Left in ${work}`);
+  else rmSync(work, { recursive: true, force: true, maxRetries: 20 });
+}
+console.log(`${chosen.length - failed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;
+
+async function drain(todo) {
+  for (let tool = todo.shift(); tool !== undefined; tool = todo.shift()) {
+    const startedAt = performance.now();
+    const problem = await check(tool).catch((error) => `${error.message}\n${error.stdout ?? ''}`);
+    const seconds = ((performance.now() - startedAt) / 1000).toFixed(0);
+    console.log(
+      `${problem === undefined ? '✓' : '✗'} ${tool.name} (${seconds} s)${problem ? `\n${problem}` : ''}`,
+    );
+    if (problem !== undefined) failed++;
+  }
+}
+
+/** In the folder that `npm init -y` makes. @returns what went wrong */
+async function check({ name, packages = [], files, prepare = [], run, isEverywhere = false }) {
+  const dir = mkdir(name.replace(/\W+/g, '-'));
+  await sh('npm init -y', dir);
+  const npm = 'npm install --no-audit --no-fund --prefer-offline';
+  await sh(
+    [npm, '../packs/authmesh-sdk-*.tgz', `express@${devDependencies.express}`, ...packages].join(' '),
+    dir,
+  );
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(dir, path)), { recursive: true });
+    writeFileSync(join(dir, path), text);
+  }
+  for (const command of prepare) await sh(command, dir);
+  const nodes = [undefined, ...(isEverywhere ? NEWER_NODES : [])];
+  for (const node of nodes) {
+    for (const command of run) {
+      const printed = (await sh(command, dir, await binOf(node))).trim();
+      if (!printed.split('\n').includes(OUTPUT))
+        return `${command} (Node ${node ?? process.version}) printed:\n${printed}`;
+    }
+  }
+}
+
+/** Two machines: a server, and a caller that it trusts. */
+async function pair() {
+  const dir = join(work, 'machines');
+  await sh('amesh init --name orders-api && AUTH_MESH_DIR=$CALLER_DIR amesh init --name laptop', dir);
+  await sh(
+    'LINE=$(AUTH_MESH_DIR=$CALLER_DIR amesh trust export --quiet) && amesh trust add --role controller "$LINE"',
+    dir,
+  );
+}
+
+/** The folder of another Node's binary, which comes as a package. */
+function binOf(nodeVersion) {
+  if (nodeVersion === undefined) return undefined;
+  installedNodes[nodeVersion] ??= install(nodeVersion);
+  return installedNodes[nodeVersion];
+}
+
+async function install(nodeVersion) {
+  const dir = mkdir(`node-${nodeVersion}`);
+  const name = `node-${process.platform}-${process.arch}`;
+  await sh(`npm init -y && npm install --no-audit --no-fund --prefer-offline ${name}@${nodeVersion}`, dir);
+  return join(dir, 'node_modules', name, 'bin');
+}
+
+async function sh(command, cwd, bin) {
+  const path = [bin, join(cwd, 'node_modules/.bin'), process.env.PATH].filter((each) => each !== undefined);
+  const env = {
+    ...process.env,
+    PATH: path.join(':'),
+    AUTH_MESH_DIR: join(work, 'server'),
+    CALLER_DIR: join(work, 'caller'),
+    // Yarn reads none of npm's configuration.
+    YARN_NPM_REGISTRY_SERVER: registry,
+    YARN_UNSAFE_HTTP_WHITELIST: '*',
+    YARN_ENABLE_TELEMETRY: '0',
+    YARN_ENABLE_IMMUTABLE_INSTALLS: 'false',
+  };
+  const { stdout } = await promisify(execFile)('sh', ['-c', command], { cwd, env, timeout: 300_000 });
+  return stdout;
+}
+
+function mkdir(name) {
+  const dir = join(work, name);
+  mkdirSync(dir);
+  return dir;
+}
+
+function pnpManifest() {
+  const file = (name) => `file:../../packs/authmesh-${name}-${version}.tgz`;
+  const own = Object.fromEntries(['sdk', 'cli', 'relay'].map((name) => [`@authmesh/${name}`, file(name)]));
+  return JSON.stringify({
+    private: true,
+    dependencies: { ...own, express: devDependencies.express },
+    resolutions: own,
+  });
+}
+
+/** The first block of a language below a heading of the page. */
+function block(heading, language) {
+  const section = page.split(/^## /m).find((text) => text.startsWith(`${heading}\n`));
+  return new RegExp(`^\`\`\`${language} .*\\n([\\s\\S]*?)^\`\`\`$`, 'm').exec(section)[1];
+}
