@@ -7,7 +7,8 @@ export interface RedisNode {
   readonly stream?: { unref?(): void } | undefined;
   info(): Promise<string>;
   getrange(key: string, start: number, end: number): Promise<string>;
-  set(key: string, value: string): Promise<unknown>;
+  set(key: string, value: string, ...more: readonly (string | number)[]): Promise<unknown>;
+  pexpire(key: string, ms: number): Promise<number>;
   connect(): Promise<void>;
   disconnect(): void;
   on(event: string, listener: (...args: never[]) => void): unknown;
@@ -17,7 +18,6 @@ export interface RedisNode {
 export interface RedisClient extends RedisNode {
   readonly isCluster?: boolean | undefined;
   readonly options: object;
-  set(key: string, value: string, ...more: readonly (string | number)[]): Promise<unknown>;
   getBuffer(key: string): Promise<Uint8Array | null>;
   getrangeBuffer(key: string, start: number, end: number): Promise<Uint8Array>;
   eval(script: string, keys: number, ...more: readonly (string | Uint8Array | number)[]): Promise<unknown>;

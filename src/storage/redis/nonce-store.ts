@@ -2,20 +2,28 @@ import { NonceStoreUnavailableError } from '../../core/errors';
 import type { NonceStore } from '../../core/nonce-memory';
 import { warnOnce } from '../../log';
 import { ClockWatch } from '../clock-watch';
+import { askAddress } from './address';
 import type { IoRedis, RedisNode } from './client';
 import { RedisConnection } from './connection';
 import { ioRedisProblem } from './load';
-import { INSTANCE_SKEW_SECONDS, type RedisNonceStoreOptions, readRedisNonceOptions } from './options';
+import { MARK_LASTS_MS, readMarker } from './mark';
+import { type RedisNonceStoreOptions, readRedisNonceOptions } from './options';
 import { problemOf } from './problem';
 import { toReason } from './reason';
-import { askRedis, mark, type RedisFacts } from './remembers';
+import { askRedis, type RedisFacts } from './remembers';
+import type { RedisSource } from './source';
+import { type Settled, Tenure } from './tenure';
 import { type Waiting, within } from './within';
 
-/** How often a Redis is asked whether it is still the one that it was. */
-const CHECK_EVERY_MS = 1000;
+/** How often a Redis is asked whether it is still the one that it was, and its mark is renewed. */
+const CHECK_EVERY_MS = 500;
 const CHECK_AGAIN_MS = 100;
 /** One that does not answer for so long gets a new connection. */
 const CHECK_TIMEOUT_MS = 2000;
+/** An answer that took longer says too little of now: a mark renewed by it could outlive the wait for it. */
+const CHECK_WITHIN_MS = 750;
+/** For how long an answer counts. */
+const SURE_MS = MARK_LASTS_MS;
 
 /** What a cluster says of keys that another node has, or nobody has yet: the command was not carried out. */
 const ELSEWHERE = /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN) |same slots allocation group/;
@@ -25,26 +33,29 @@ const ELSEWHERE = /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN) |same slots allocation gr
  * time is refused.
  *
  * States: closed (no connection, or not known since when that Redis remembers, or it may forget), waiting (it may have
- * forgotten just now: until the next whole second, so that `startedAt` divides what was before from what comes), open.
- * Only in the last one anybody is let in, and an answer counts only if it was open from the question to the answer.
+ * missed claims until just now: until a whole second, so that `startedAt` divides what was before from what comes), open.
+ * Only in the last one anybody is let in, and an answer counts only if it was open from the question to the answer, and if
+ * the mark of that Redis was read behind the claim. Open ends by itself where nothing confirms it.
  *
  * @see docs/production.md
  */
 export class RedisNonceStore implements NonceStore {
   readonly #timeoutMs: number;
-  readonly #waitSeconds: number;
+  readonly #source: RedisSource;
+  readonly #tenure: Tenure;
   readonly #connection: RedisConnection;
   readonly #clock = new ClockWatch();
   /** Counted up whenever what was known of Redis does not hold any more. */
   #generation = 0;
-  #isOpen = false;
+  #isSure = false;
+  /** Until when it is, by `performance.now()`. */
+  #sureUntil = 0;
   #startedAt: number | undefined;
-  /** What `startedAt` will be when it opens. */
-  #since = 0;
+  /** The text of the mark, where one Redis has all keys. */
+  #mark: string | undefined;
+  #reading: Promise<boolean> | undefined;
   /** Those that were asked and may be trusted to remember. */
   #masters: readonly RedisNode[] = [];
-  /** Every run of a Redis that this process has counted on, with what its marker said last. */
-  #runs: Map<string, number | undefined> | null = null;
   /** Why it is closed, where Redis itself is not what is missing. */
   #problem: string | null = null;
   #isChecking = false;
@@ -63,7 +74,8 @@ export class RedisNonceStore implements NonceStore {
     const problem = source.kind === 'client' ? null : ioRedisProblem();
     if (problem !== null) throw new NonceStoreUnavailableError(problem.why, undefined, problem.fix);
     this.#timeoutMs = timeoutMs;
-    this.#waitSeconds = waitSeconds;
+    this.#source = source;
+    this.#tenure = new Tenure(waitSeconds);
     const events = { changed: () => this.#changed(), lost: () => this.#shut() };
     this.#connection = new RedisConnection(source, events, { enableAutoPipelining: true });
   }
@@ -99,6 +111,7 @@ export class RedisNonceStore implements NonceStore {
     this.#clock.note(Date.now(), keepUntilMs);
     if (!this.#isOpen || waiting.isOver) await this.#opening(waiting);
     const generation = this.#generation;
+    const reading = this.#readMark();
     let answer: unknown;
     try {
       const ttlMs = Math.max(1, Math.ceil(keepUntilMs - Date.now()));
@@ -110,11 +123,39 @@ export class RedisNonceStore implements NonceStore {
       await this.#connection.relearn();
       return this.#claim(key, keepUntilMs, waiting);
     }
-    if (!isSame(this.#connection.masters(), this.#masters)) this.#changed();
-    if (generation !== this.#generation) throw this.#unavailable('Redis changed while it was asked.');
-    if (answer === 'OK') return true;
+    if (!(await reading) || !isSame(this.#connection.masters(), this.#masters)) this.#changed();
+    if (generation !== this.#generation || !this.#isOpen)
+      throw this.#unavailable('Redis changed while it was asked.');
+    if (answer === 'OK') {
+      this.#tenure.accepted();
+      return true;
+    }
     if (answer === null) return false;
     throw this.#unavailable('Redis gave an answer that is none.');
+  }
+
+  get #isOpen(): boolean {
+    return this.#isSure && performance.now() < this.#sureUntil;
+  }
+
+  /**
+   * Whether what has the claims of this moment has the mark, too: databases can be swapped, and emptied, behind an open
+   * connection. It is read once for all of them, and behind them: this comes before what sends them.
+   */
+  #readMark(): Promise<boolean> {
+    const [node] = this.#masters;
+    if (node === undefined || this.#connection.isCluster) return Promise.resolve(true);
+    this.#reading ??= new Promise((resolve) => {
+      setImmediate(() => {
+        const mark = this.#mark;
+        this.#reading = undefined;
+        readMarker(node).then(
+          (text) => resolve(text === mark),
+          () => resolve(false),
+        );
+      });
+    });
+    return this.#reading;
   }
 
   /** @throws NonceStoreUnavailableError where nobody waits for the answer any more, or none will ever come */
@@ -133,21 +174,24 @@ export class RedisNonceStore implements NonceStore {
 
   /** Whatever is behind the connection, nothing is known of it yet. */
   #changed(): void {
-    this.#runs?.delete(''); // one that does not say who it is may be another one each time
+    this.#tenure.reconnected();
     this.#shut();
     this.#check();
   }
 
   #shut(problem: string | null = null): void {
     this.#generation++;
-    this.#isOpen = false;
+    this.#isSure = false;
     this.#problem = problem;
   }
 
-  #open(masters: readonly RedisNode[], startedAt: number): void {
+  #open(masters: readonly RedisNode[], { since, texts }: Settled, sureUntil: number): void {
     this.#masters = masters;
-    this.#startedAt = startedAt;
-    this.#isOpen = true;
+    this.#startedAt = since;
+    this.#mark = texts[0];
+    this.#tenure.opened();
+    this.#isSure = true;
+    this.#sureUntil = sureUntil;
     this.#problem = null;
     const waiting = [...this.#waiting];
     this.#waiting.clear();
@@ -168,57 +212,45 @@ export class RedisNonceStore implements NonceStore {
   /** @returns after how many milliseconds to ask again */
   async #checkOnce(): Promise<number> {
     const generation = this.#generation;
+    const askedAt = performance.now();
     const masters = this.#connection.masters();
-    if (!this.#connection.isReady || masters.length === 0) return CHECK_EVERY_MS; // it will say when
-    let facts: RedisFacts[];
-    let startedAt: number;
+    const [first] = masters;
+    if (!this.#connection.isReady || first === undefined) return CHECK_EVERY_MS; // it will say when
+    const asking = this.#connection.isCluster ? null : askAddress(this.#source, first, CHECK_WITHIN_MS);
+    asking?.catch(() => {}); // it is waited for below
+    let settled: Settled;
     try {
-      facts = await Promise.all(masters.map(askInTime));
-      for (const fact of facts) {
-        const problem = problemOf(fact, this.#connection.isCluster, warnOnce);
-        if (problem === null) continue;
+      const facts = await Promise.all(masters.map(askInTime));
+      const problem = facts
+        .map((fact) => problemOf(fact, this.#connection.isCluster, warnOnce))
+        .find(Boolean);
+      if (problem) {
         this.#shut(problem);
         warnOnce(`No signed request is let in. ${problem}`);
         return CHECK_EVERY_MS;
       }
-      startedAt = await this.#rememberedSince(masters, facts);
+      if (asking !== null && (await asking) !== facts[0]?.run) {
+        this.#shut('The address of Redis leads to another one than before.');
+        first.disconnect(); // it connects anew by itself
+        return CHECK_AGAIN_MS;
+      }
+      if (performance.now() - askedAt > CHECK_WITHIN_MS) throw new Error('It answers too late.');
+      settled = await inTime(() => this.#tenure.settle(masters, facts));
     } catch (error) {
-      this.#shut();
+      // What was sure stays so until it ends, or until a claim finds something else.
       this.#connection.failed(error as Error);
       return CHECK_AGAIN_MS;
     }
     if (generation !== this.#generation || !isSame(masters, this.#connection.masters())) return 0;
     this.#connection.succeeded();
-    this.#runs = new Map([...(this.#runs ?? []), ...facts.map(({ run, since }) => [run, since] as const)]);
-    const waitMs = startedAt * 1000 - Date.now();
-    if (waitMs <= 0) {
-      this.#open(masters, startedAt);
-      return CHECK_EVERY_MS;
+    if (settled.waitMs <= 0) {
+      this.#open(masters, settled, askedAt + SURE_MS);
+      return Math.max(0, CHECK_EVERY_MS - (performance.now() - askedAt));
     }
     this.#shut(
-      `Redis may have forgotten nonces; from ${new Date(startedAt * 1000).toISOString()} on it counts.`,
+      `Redis may have forgotten nonces; from ${new Date(settled.since * 1000).toISOString()} on it counts.`,
     );
-    return Math.min(waitMs, CHECK_EVERY_MS);
-  }
-
-  /** Since when all of them remember together, Unix seconds; marks those that did not know. */
-  async #rememberedSince(masters: readonly RedisNode[], facts: readonly RedisFacts[]): Promise<number> {
-    // A whole second: what was created in the one that runs may have been forgotten.
-    const next = Math.floor(Date.now() / 1000) + 1;
-    for (const [index, fact] of facts.entries()) {
-      if (fact.since === undefined) await markInTime(masters[index] as RedisNode, fact, next);
-      this.#since = Math.max(this.#since, this.#sinceOf(fact, next) + this.#waitSeconds);
-    }
-    return this.#since;
-  }
-
-  #sinceOf({ run, since }: RedisFacts, next: number): number {
-    // Where this process has lived through the change its own clock counts: those of others may be behind.
-    const isKnown = this.#runs === null ? run !== '' : this.#runs.has(run);
-    if (since === undefined || !isKnown) return next;
-    if (since <= next + INSTANCE_SKEW_SECONDS) return since;
-    // By a clock that is far ahead, or nonsense: it locks nobody out. That it came counts as a change.
-    return this.#runs?.get(run) === since ? 0 : next;
+    return Math.min(settled.waitMs, CHECK_EVERY_MS);
   }
 
   #unavailable(otherwise: string, cause = this.#connection.reason): NonceStoreUnavailableError {
@@ -237,10 +269,6 @@ async function askInTime(node: RedisNode): Promise<RedisFacts> {
     node.disconnect();
     throw error;
   }
-}
-
-function markInTime(node: RedisNode, facts: RedisFacts, since: number): Promise<void> {
-  return inTime(() => mark(node, facts, since));
 }
 
 function inTime<T>(run: () => Promise<T>): Promise<T> {

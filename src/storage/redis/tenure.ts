@@ -1,0 +1,99 @@
+import type { RedisNode } from './client';
+import { type Mark, renewMark, writeMark } from './mark';
+import { INSTANCE_SKEW_SECONDS } from './options';
+import type { RedisFacts } from './remembers';
+
+/**
+ * How long a Redis that may have missed claims is not counted on. By then the mark of the one that had them is gone, and
+ * every process that was there has noticed that it is the wrong one.
+ */
+export const SETTLE_MS = 3000;
+
+/** From when on Redis may be counted on. */
+export interface Settled {
+  /** Unix seconds: what was created earlier may have been claimed elsewhere. */
+  readonly since: number;
+  /** For how long nobody may be let in yet; not positive where that is over. */
+  readonly waitMs: number;
+  /** The texts of the marks. */
+  readonly texts: readonly string[];
+}
+
+/**
+ * What a process knows of the marks that it meets. While a mark is there, all claims went to the Redis that has it: where
+ * they went elsewhere nobody has renewed it. So a mark that is gone is a gap, and so is one that this process does not
+ * know, after it has let somebody in by another one.
+ */
+export class Tenure {
+  readonly #waitSeconds: number;
+  #since = 0;
+  /** The marks of the last look, with when they were first seen; null before the first one. */
+  #seen: ReadonlyMap<string, number> | null = null;
+  /** Those by which somebody was let in last. */
+  #counted: ReadonlySet<string> = new Set();
+  #acceptedMs = Number.NEGATIVE_INFINITY;
+  #isReconnected = true;
+
+  /** @param waitSeconds how much longer to wait after a gap */
+  constructor(waitSeconds: number) {
+    this.#waitSeconds = waitSeconds;
+  }
+
+  /** Somebody was let in. */
+  accepted(): void {
+    this.#acceptedMs = Date.now();
+  }
+
+  /** From now on somebody may be let in by the marks of the last look. */
+  opened(): void {
+    this.#counted = new Set(this.#seen?.keys());
+  }
+
+  /** A Redis that does not say who it is may be another one now. */
+  reconnected(): void {
+    this.#isReconnected = true;
+  }
+
+  /** Renews the marks of all masters, and writes those that are gone or do not show a gap that this process knows of. */
+  async settle(masters: readonly RedisNode[], facts: readonly RedisFacts[]): Promise<Settled> {
+    const next = Math.ceil((Date.now() + SETTLE_MS) / 1000);
+    const isNew = this.#isReconnected;
+    const marks = await Promise.all(
+      facts.map((fact, index) => this.#markOf(masters[index] as RedisNode, fact, next)),
+    );
+    const seen = new Map<string, number>();
+    let waitMs = 0;
+    for (const [index, { mark, since }] of marks.entries()) {
+      const { run, nowMs } = facts[index] as RedisFacts;
+      this.#since = Math.max(this.#since, (run === '' && isNew ? next : since) + this.#waitSeconds);
+      const seenAt = this.#seen?.get(mark.id) ?? performance.now();
+      seen.set(mark.id, seenAt);
+      // By the clock of Redis, since those of the instances may differ.
+      const isToldAge = nowMs !== undefined && mark.bornMs !== undefined && nowMs >= mark.bornMs;
+      const ageMs = isToldAge ? nowMs - mark.bornMs : performance.now() - seenAt;
+      waitMs = Math.max(waitMs, SETTLE_MS - ageMs);
+    }
+    this.#seen = seen;
+    if (isNew) this.#isReconnected = false;
+    return {
+      since: this.#since,
+      waitMs: Math.max(waitMs, this.#since * 1000 - Date.now()),
+      texts: marks.map(({ mark }) => mark.text),
+    };
+  }
+
+  async #markOf(node: RedisNode, fact: RedisFacts, next: number): Promise<{ mark: Mark; since: number }> {
+    const { mark } = fact;
+    // By a clock that is far ahead, or nonsense: it locks nobody out.
+    const isSane = mark !== null && mark.since <= next + INSTANCE_SKEW_SECONDS;
+    if (!isSane || !(await renewMark(node, mark))) {
+      return { mark: await writeMark(node, fact, next), since: next };
+    }
+    if (this.#seen === null || this.#seen.has(mark.id) || this.#counted.has(mark.id)) {
+      return { mark, since: mark.since };
+    }
+    // What this process has let in since then lies elsewhere, and nobody here would know.
+    const isMissing = mark.since * 1000 <= this.#acceptedMs;
+    return { mark: isMissing ? await writeMark(node, fact, next) : mark, since: next };
+  }
+}
