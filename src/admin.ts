@@ -55,15 +55,13 @@ export { type Inspected, inspectTrust } from './trust/inspect';
 export { cleanName } from './trust/names';
 export { readOwnerKey } from './trust/owner-key';
 export { nearestStep, type Step } from './trust/path-steps';
+export { type ResetOptions, readOlderList, resetTrust } from './trust/reset';
 export type { Seen } from './trust/seen';
 export {
   type Aside,
   type CreateIdentityOptions,
   createIdentity,
   type Published,
-  type ResetOptions,
-  readOlderList,
-  resetTrust,
 } from './trust/setup';
 export { cancelToken, findIssued, pendingTokens } from './trust/tokens';
 export { fromTrustLine, type TrustLine, toTrustLine } from './trust/trust-line';

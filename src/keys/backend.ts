@@ -6,6 +6,8 @@ export interface KeyContext {
   /** The folder of this machine's identity, an absolute path. */
   readonly dir: string;
   readonly env: Env;
+  /** Where a key is made: what is damaged may be replaced, since the identity that was here is. Default false. */
+  readonly isForced?: boolean | undefined;
 }
 
 /** Where private keys live. Every backend passes the contract in test/support/key-backend-contract.ts. */

@@ -4,12 +4,15 @@ import { join } from 'node:path';
 import { toSigner } from '../core/crypto/node';
 import { AmeshError } from '../core/errors';
 import { newToken } from '../trust/file-lock';
-import { isMissing } from '../trust/file-store';
+import { isMissing, syncFolder } from '../trust/file-store';
 import { makePrivateFolder, writePrivateFile } from '../trust/private-file';
 import { readRegularFile } from '../trust/regular-file';
+import { ReplacedFiles } from '../trust/replaced-files';
 import type { KeyBackend, KeyContext } from './backend';
 import {
+  DamagedPassphraseError,
   generatedPassphrase,
+  NO_BACKUP,
   newPassphrase,
   PASSPHRASE_FILE,
   type Passphrase,
@@ -41,7 +44,7 @@ export const encryptedFile: KeyBackend = Object.freeze({
 
   async create(context: KeyContext) {
     const supplied = await suppliedPassphrase(context);
-    const passphrase = supplied ?? (await generatedPassphrase(context)) ?? (await writeGenerated(context));
+    const passphrase = supplied ?? (await usablePassphrase(context)) ?? (await writeGenerated(context));
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const { publicKey } = toSigner(privateKey);
     const ref = `keys/${Buffer.from(publicKey).toString('base64url').slice(0, 16)}.pem`;
@@ -52,6 +55,7 @@ export const encryptedFile: KeyBackend = Object.freeze({
     );
     await makePrivateFolder(join(context.dir, 'keys'));
     await writePrivateFile(join(context.dir, ref), Buffer.from(pem), 0o600);
+    await syncFolder(join(context.dir, 'keys'));
     return { ref, publicKey };
   },
 
@@ -80,22 +84,31 @@ async function readKeyFile(ref: string, context: KeyContext): Promise<string> {
   try {
     return new TextDecoder().decode(await readRegularFile(join(context.dir, ref)));
   } catch (error) {
-    const why = isMissing(error) ? 'is not there' : 'cannot be read';
-    throw new AmeshError('identity_unreadable', `The key file ${join(context.dir, ref)} ${why}.`);
+    const path = join(context.dir, ref);
+    if (isMissing(error)) throw lostKey(`The key file ${path} is not there.`);
+    throw new AmeshError('identity_unreadable', `The key file ${path} cannot be read.`, { cause: error });
   }
 }
 
 async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext): Promise<KeyObject> {
   if (roundsOf(pem) === null) {
-    throw new AmeshError('identity_unreadable', 'The key file is no encrypted PKCS#8 key of PBES2.');
+    throw lostKey('The key file is no encrypted PKCS#8 key of PBES2.');
   }
   let key: KeyObject;
   try {
     key = createPrivateKey({ key: pem, passphrase: passphrase.text });
   } catch {
-    if (passphrase.source === 'generated' || (await generatedPassphrase(context)) === null) {
-      throw new AmeshError('passphrase_wrong');
+    if (passphrase.source === 'generated') {
+      throw new AmeshError(
+        'passphrase_wrong',
+        `${PASSPHRASE_FILE} does not open the private key beside it.`,
+        {
+          fix: `Put back the two that belong together. ${NO_BACKUP}`,
+        },
+      );
     }
+    if ((await generatedPassphrase(context).catch(() => null)) === null)
+      throw new AmeshError('passphrase_wrong');
     throw new AmeshError(
       'passphrase_wrong',
       `The passphrase of this key was generated and lies in ${PASSPHRASE_FILE}, but another one is supplied and goes before it.`,
@@ -103,7 +116,7 @@ async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext)
     );
   }
   if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
-    throw new AmeshError('identity_unreadable', 'The key file holds no P-256 key.');
+    throw lostKey('The key file holds no P-256 key.');
   }
   return key;
 }
@@ -112,14 +125,27 @@ function lost({ dir }: KeyContext): AmeshError {
   return new AmeshError(
     'passphrase_required',
     `The passphrase of the private key was generated, and the file that held it is gone: ${join(dir, PASSPHRASE_FILE)}.`,
-    {
-      fix: 'Nothing was changed. Put it back from a backup. If there is none the key is lost, too: amesh init --force, and pair again.',
-    },
+    { fix: `Nothing was changed. Put it back from a backup. ${NO_BACKUP}` },
   );
+}
+
+function lostKey(detail: string): AmeshError {
+  return new AmeshError('identity_unreadable', detail, { fix: `Put it back from a backup. ${NO_BACKUP}` });
+}
+
+/** One that is damaged opens nothing, and must not keep the next key from being made. */
+async function usablePassphrase(context: KeyContext): Promise<Passphrase | null> {
+  return generatedPassphrase(context).catch((error) => {
+    if (context.isForced && error instanceof DamagedPassphraseError) return null;
+    throw error;
+  });
 }
 
 async function writeGenerated({ dir }: KeyContext): Promise<Passphrase> {
   const passphrase = newPassphrase();
+  const aside = new ReplacedFiles(dir); // somebody may be able to mend it by hand
+  await aside.keep([PASSPHRASE_FILE]);
+  await aside.clear(PASSPHRASE_FILE);
   const path = join(dir, PASSPHRASE_FILE);
   const written = `${path}.${newToken()}.tmp`;
   await makePrivateFolder(dir);

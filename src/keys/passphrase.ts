@@ -68,15 +68,35 @@ async function readSupplied(context: KeyContext): Promise<Passphrase | null> {
   }
 }
 
+/** What is left where a generated passphrase or a key is lost. */
+export const NO_BACKUP = 'If there is none the key is lost: amesh init --name NAME --force, and pair again.';
+
+/** `passphrase_required`: what lies where the generated passphrase belongs is none. */
+export class DamagedPassphraseError extends AmeshError {
+  constructor(path: string) {
+    super('passphrase_required', `${path}, which holds the generated passphrase, is damaged.`, {
+      fix: `Put it back from a backup. ${NO_BACKUP}`,
+    });
+  }
+}
+
 /** The passphrase that `init` generated into the folder, where it did. */
 export async function generatedPassphrase({ dir }: KeyContext): Promise<Passphrase | null> {
-  const bytes = await readRegularFile(join(dir, PASSPHRASE_FILE)).catch((error) => {
+  const path = join(dir, PASSPHRASE_FILE);
+  const bytes = await readRegularFile(path).catch((error) => {
     if (isMissing(error)) return null;
-    throw unreadable(PASSPHRASE_FILE);
+    if (error.code === 'EISDIR' || error.code === 'ENOTFILE') throw new DamagedPassphraseError(path);
+    throw new AmeshError(
+      'passphrase_required',
+      `The passphrase cannot be read from ${path} (${error.code}).`,
+      {
+        fix: 'It was generated, and only its owner may read it: run this as that user.',
+      },
+    );
   });
   if (bytes === null) return null;
   const text = new TextDecoder().decode(bytes);
-  if (!GENERATED.test(text)) throw unreadable(PASSPHRASE_FILE);
+  if (!GENERATED.test(text)) throw new DamagedPassphraseError(path);
   return { text: text.trim(), source: 'generated' };
 }
 

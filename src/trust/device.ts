@@ -9,6 +9,7 @@ import { type DeviceIdentity, IDENTITY_KEY, readIdentity } from './identity';
 import { claimedOwner } from './seal';
 import { SEEN_KEY } from './seen';
 import { sharedKey, sharedStoreOf } from './shared-store';
+import { placeStagedList } from './staged-list';
 import { ALLOW_LIST_KEY, type Owner, TrustStore } from './trust-store';
 
 /** This machine as amesh knows it: its identity, its opened key and its allow list. */
@@ -36,6 +37,7 @@ export async function openDevice(
   const store = new FileStore(dir);
   const identity = await readIdentity(store);
   if (identity === null) throw new NoIdentityError(dir);
+  await placeStagedList(store, identity);
   const signer = await openKey(identity, store, env);
   assertSameKey(identity, signer);
   return { identity, signer, trust: openTrust(store, signer, identity.deviceId, shared), store };

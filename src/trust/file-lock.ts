@@ -56,6 +56,7 @@ export class FileLock {
           renameSync(folder, `${path}.lock`);
           return new FileLock(path, token);
         } catch (error) {
+          if (codeOf(error) === 'ENOTDIR') throw noFolder(`${path}.lock`);
           if (!TAKEN.has(codeOf(error))) throw error;
         }
         const now = performance.now(); // the wall clock may jump, and the file server's may differ
@@ -158,6 +159,13 @@ async function mtimeOf(path: string): Promise<number> {
 /** 16 random bytes in base64url. */
 export function newToken(): string {
   return randomBytes(16).toString('base64url');
+}
+
+/** Somebody else's, and it never goes by itself. */
+function noFolder(lock: string): AmeshError {
+  return new AmeshError('store_busy', `${lock} is where a lock belongs, and is no folder.`, {
+    fix: 'Remove it, and try again. No changes were made.',
+  });
 }
 
 /** Who holds a lock, and their last sign of life. */

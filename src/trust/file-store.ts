@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { open, rm, stat } from 'node:fs/promises';
+import { open, rm, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AmeshError } from '../core/errors';
 import type { DocumentStore } from './document-store';
@@ -57,6 +57,21 @@ export class FileStore implements DocumentStore {
   }
 
   /**
+   * Removes a file, where its bytes are still `expected`.
+   *
+   * @returns false where they are not; nothing has changed then
+   */
+  async remove(key: string, expected: Uint8Array): Promise<boolean> {
+    return this.locked(key, async (assertHeld) => {
+      if (!isSame(await this.read(key), expected)) return false;
+      assertHeld();
+      await unlink(this.#path(key));
+      await syncFolder(this.dir);
+      return true;
+    });
+  }
+
+  /**
    * Runs `action` while no other process is inside the same lock.
    *
    * @param name a file name of this folder; `<name>.lock` is the lock, the one under which `swap` writes that file
@@ -99,9 +114,10 @@ function readNow(path: string): Uint8Array | null {
 function absentOrThrow(path: string, error: unknown): null {
   if (isMissing(error)) return null;
   const code = (error as { code?: string }).code ?? 'unknown error';
-  if (code === 'ENOTFILE')
+  if (code === 'ENOTFILE' || code === 'EISDIR')
     throw new AmeshError('allow_list_unavailable', `${path} is no regular file.`, {
       fix: 'Put the file back that belongs there.',
+      cause: error,
     });
   throw new AmeshError('allow_list_unavailable', `${path} cannot be read (${code}).`, { cause: error });
 }
@@ -114,7 +130,7 @@ function isSame(a: Uint8Array | null, b: Uint8Array | null): boolean {
 const CANNOT_SYNC = new Set<unknown>(['EINVAL', 'ENOTSUP']);
 
 /** Without it a power cut can undo the rename, though the file itself is on the disk. */
-async function syncFolder(dir: string): Promise<void> {
+export async function syncFolder(dir: string): Promise<void> {
   const folder = await open(dir, 'r').catch(() => null); // Windows opens no folders
   try {
     if (folder !== null) await syncFile(folder);

@@ -21,6 +21,9 @@ export interface DeviceIdentity {
 
 export const IDENTITY_KEY = 'identity.json';
 
+const PUT_BACK =
+  'Put the right identity.json back. If there is no backup: amesh init --name NAME --force, and pair again.';
+
 /**
  * @returns null where this machine has none
  * @throws AmeshError `identity_unreadable` for a file that is no identity, `allow_list_integrity_failure` where its
@@ -33,7 +36,10 @@ export async function readIdentity(store: DocumentStore): Promise<DeviceIdentity
   const point = fromBase64Url(identity.publicKey);
   if (point?.length !== 33) throw unreadable();
   if ((await deviceIdOf(point, cryptoProvider)) !== identity.deviceId) {
-    throw new AllowListIntegrityError('identity.json names a key that its deviceId does not stand for.');
+    throw new AllowListIntegrityError(
+      'identity.json names a key that its deviceId does not stand for.',
+      PUT_BACK,
+    );
   }
   return identity;
 }
@@ -97,5 +103,7 @@ function parse(bytes: Uint8Array): DeviceIdentity {
 }
 
 function unreadable(): AmeshError {
-  return new AmeshError('identity_unreadable', 'identity.json is not an identity of this version of amesh.');
+  return new AmeshError('identity_unreadable', 'identity.json is not an identity of this version of amesh.', {
+    fix: PUT_BACK,
+  });
 }

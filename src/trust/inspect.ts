@@ -6,6 +6,8 @@ import type { Env } from './home';
 import { toOwnerKey } from './owner-key';
 import { type Seen, SeenRevisions } from './seen';
 import { sharedStoreOf } from './shared-store';
+import { readPlacedList } from './staged-list';
+import { ALLOW_LIST_KEY } from './trust-store';
 
 /** A list as it lies there, and what was seen of it here. */
 export interface Inspected {
@@ -24,7 +26,12 @@ export interface Inspected {
  */
 export async function inspectTrust(folder: FileStore, owner: Uint8Array, env: Env): Promise<Inspected> {
   const { deviceId, publicKey } = await toOwnerKey(owner);
-  const kept = readOnly(folder);
+  const named = { deviceId, publicKey: Buffer.from(publicKey).toString('base64url') };
+  const asItWillLie = (key: string, atMost?: number) =>
+    key === ALLOW_LIST_KEY
+      ? readPlacedList((name) => folder.read(name, atMost), named)
+      : folder.read(key, atMost);
+  const kept = { ...readOnly(folder), read: asItWillLie };
   const seen = await new SeenRevisions(kept).read(deviceId);
   const shared = sharedStoreOf(env);
   const trust = openTrust(kept, { publicKey }, deviceId, shared === null ? null : readOnly(shared));

@@ -6,7 +6,7 @@ import { AllowListIntegrityError } from '../core/errors';
 import { LABELS } from '../core/labels';
 import { canonical } from './canonical';
 import type { AllowListDocument } from './document';
-import { assertShape } from './shape';
+import { assertShape, NEWER_AMESH } from './shape';
 
 type Sealed = AllowListDocument & { readonly seal: string };
 
@@ -43,7 +43,10 @@ export async function openDocument(
     throw new AllowListIntegrityError('The seal of the allow list is broken.');
   }
   if (document.version !== 1)
-    throw new AllowListIntegrityError('The allow list is of a version that this amesh does not know.');
+    throw new AllowListIntegrityError(
+      'The allow list is of a version that this amesh does not know.',
+      NEWER_AMESH,
+    );
   if (document.list !== list)
     throw new AllowListIntegrityError('The allow list is the one of another device.');
   assertShape(document);

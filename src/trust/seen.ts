@@ -1,4 +1,4 @@
-import { AllowListIntegrityError, isAmeshError } from '../core/errors';
+import { AllowListIntegrityError, AmeshError, isAmeshError } from '../core/errors';
 import type { DocumentStore } from './document-store';
 
 /** The highest revision of a list that was ever seen here, and the hash of its bytes. */
@@ -10,6 +10,9 @@ export interface Seen {
 
 /** The name under which it lies beside the list. */
 export const SEEN_KEY = 'seen.json';
+
+/** Remembers nothing: of a list that is only just made, whoever reads it first will. */
+export const NOWHERE: DocumentStore = { read: async () => null, swap: async () => true };
 
 /**
  * Remembers the highest revision seen per list, so that an older copy of a sealed document is noticed.
@@ -37,12 +40,11 @@ export class SeenRevisions {
     this.#note(list, seen);
     try {
       for (let attempt = 0; attempt < 5; attempt++) {
-        const bytes = await this.#store.read(SEEN_KEY);
+        const bytes = await this.#store.read(SEEN_KEY).catch(throwDamaged);
         const all = parse(bytes);
         const known = all[list];
         if (known !== undefined && known.revision >= seen.revision) return;
-        const next = new TextEncoder().encode(`${JSON.stringify({ ...all, [list]: seen }, null, 2)}\n`);
-        if (await this.#store.swap(SEEN_KEY, bytes, next)) return;
+        if (await this.#store.swap(SEEN_KEY, bytes, format({ ...all, [list]: seen }))) return;
       }
     } catch (error) {
       // A read-only folder is a fair way to run a server. What this process has seen it still knows.
@@ -56,9 +58,39 @@ export class SeenRevisions {
     if (own === undefined || own.revision < seen.revision) this.#inMemory.set(list, seen);
   }
 
-  async #readAll(): Promise<Record<string, Seen>> {
-    return parse(await this.#store.read(SEEN_KEY));
+  /**
+   * Starts anew with this one revision, in place of whatever lies there.
+   *
+   * @throws what the store throws; AmeshError `store_conflict`
+   */
+  async startAnew(list: string, seen: Seen): Promise<void> {
+    const before = await this.#store.read(SEEN_KEY);
+    if (!(await this.#store.swap(SEEN_KEY, before, format({ [list]: seen }))))
+      throw new AmeshError('store_conflict');
+    this.#note(list, seen);
   }
+
+  async #readAll(): Promise<Record<string, Seen>> {
+    return parse(await this.#store.read(SEEN_KEY).catch(throwDamaged));
+  }
+}
+
+/** What is no file at all can remember nothing, and mends itself as little as a damaged one. */
+function throwDamaged(error: unknown): never {
+  const { cause } = error as { cause?: { code?: unknown } };
+  if (cause?.code === 'EISDIR' || cause?.code === 'ENOTFILE') throw damaged();
+  throw error;
+}
+
+function damaged(): AllowListIntegrityError {
+  return new AllowListIntegrityError(
+    'seen.json, which remembers the newest allow list, is damaged.',
+    'Put it back from a backup, or go on from the list that lies there, if it is the newest: amesh trust reset --keep',
+  );
+}
+
+function format(all: Record<string, Seen>): Uint8Array {
+  return new TextEncoder().encode(`${JSON.stringify(all, null, 2)}\n`);
 }
 
 function parse(bytes: Uint8Array | null): Record<string, Seen> {
@@ -72,7 +104,7 @@ function parse(bytes: Uint8Array | null): Record<string, Seen> {
   } catch {
     // as below
   }
-  throw new AllowListIntegrityError('seen.json, which remembers the newest allow list, is damaged.');
+  throw damaged();
 }
 
 /** A number that no list comes to would leave no room for the next one. */

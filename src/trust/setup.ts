@@ -1,30 +1,26 @@
-import { existsSync } from 'node:fs';
-import { rename } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cryptoProvider } from '#crypto';
 import { deviceIdOf } from '../core/allow-list';
 import type { Signer } from '../core/crypto/provider';
-import { AmeshError, NoIdentityError } from '../core/errors';
+import { AmeshError, isAmeshError } from '../core/errors';
 import { findBackend } from '../keys/backends';
-import { type Device, openDevice, openTrust } from './device';
-import type { AllowListDocument } from './document';
+import { openDevice, openTrust } from './device';
 import type { DocumentStore } from './document-store';
 import { FileStore } from './file-store';
 import { assertFolder } from './folder-safety';
 import type { Env } from './home';
-import { type DeviceIdentity, IDENTITY_KEY, readIdentity, writeIdentity } from './identity';
+import { type DeviceIdentity, IDENTITY_KEY, writeIdentity } from './identity';
 import { LAST_SEEN_KEY } from './last-seen';
 import { cleanName } from './names';
-import { makePrivateFolder, writePrivateFile } from './private-file';
-import { SEEN_KEY, SeenRevisions } from './seen';
+import { isFile, ReplacedFiles } from './replaced-files';
+import { NOWHERE, SEEN_KEY, SeenRevisions } from './seen';
 import { sharedKey, sharedStoreOf } from './shared-store';
+import { isStaged, placeStagedList, stagedKey } from './staged-list';
 import { ALLOW_LIST_KEY, type OpenedList, TrustStore } from './trust-store';
 
-/** Remembers nothing: of a list that is only just made, whoever reads it first will. */
-const NOWHERE: DocumentStore = { read: async () => null, swap: async () => true };
-
 /** The lock under which identities are made and lists are started anew. */
-const SETUP = 'setup';
+export const SETUP = 'setup';
 
 /** What a new identity is like. */
 export interface CreateIdentityOptions {
@@ -69,7 +65,7 @@ export async function createIdentity(
   shared: DocumentStore | null = sharedStoreOf(env),
 ): Promise<DeviceIdentity & Aside & Published> {
   const backend = findBackend(options.backend ?? 'encrypted-file');
-  const context = { dir, env };
+  const context = { dir, env, isForced: options.force };
   const probe = await backend.probe(context);
   if (!probe.available) throw new AmeshError('key_backend_unavailable', probe.reason);
   assertFolder(dir, env, 'read');
@@ -77,136 +73,121 @@ export async function createIdentity(
 
   return store.locked(SETUP, async (assertHeld) => {
     assertFolder(dir, env, 'read'); // in /tmp somebody else may have made it just before us
-    const before = await store.read(IDENTITY_KEY);
-    if (before !== null && !options.force && shared !== null) {
+    // What is no file is an identity that cannot be read, and may be replaced as any other.
+    const isThere = store.stamp(IDENTITY_KEY) !== 'absent';
+    const before = (await isFile(join(dir, IDENTITY_KEY))) ? await store.read(IDENTITY_KEY) : null;
+    if (isThere && !options.force && shared !== null) {
       const published = await publish(store, env, shared);
       if (published !== null) return { ...published, published: true, wasThere: true };
     }
-    if (before !== null && !options.force)
+    if (isThere && !options.force)
       throw new AmeshError('identity_exists', `There is an identity in ${dir} already.`);
 
-    const { ref, publicKey } = await backend.create(context);
-    const signer = await backend.open(ref, context);
+    const made = await backend.create(context);
+    const signer = await backend.open(made.ref, context);
     assertHeld();
     const identity: DeviceIdentity = {
-      deviceId: await deviceIdOf(publicKey, cryptoProvider),
-      publicKey: Buffer.from(publicKey).toString('base64url'),
+      deviceId: await deviceIdOf(made.publicKey, cryptoProvider),
+      publicKey: Buffer.from(made.publicKey).toString('base64url'),
       friendlyName: cleanName(options.friendlyName),
       createdAt: Math.floor(Date.now() / 1000),
-      key: { backend: backend.id, ref },
+      key: { backend: backend.id, ref: made.ref },
     };
     const { hosts = [] } = options;
-    if (shared !== null) {
-      // It may fail, or be silent until somebody presses Ctrl+C: then the identity that is here has to be here still.
-      const trust = new TrustStore(shared, signer, identity.deviceId, {
-        key: sharedKey(identity.deviceId),
-        seen: NOWHERE,
-      });
-      await trust.create({ hosts }).catch(async (error) => {
-        await backend.remove(ref, context);
-        throw error;
-      });
-      assertHeld();
+    const aside = new ReplacedFiles(dir);
+    try {
+      await replaceIdentity({ store, shared, signer, identity, hosts, before, aside, assertHeld });
+    } catch (error) {
+      if (!isAmeshError(error) || error.code !== 'store_unsynced') {
+        await aside.forget();
+        await rm(join(dir, stagedKey(identity.deviceId)), { force: true }).catch(() => {});
+        await backend.remove(made.ref, context).catch(() => {});
+      }
+      throw error;
     }
-    // The identity goes first: what is left without it is no identity, and not a broken one.
-    const movedTo = await moveAside(dir, [IDENTITY_KEY, ALLOW_LIST_KEY, SEEN_KEY, LAST_SEEN_KEY]);
-    if (shared === null) await openTrust(store, signer, identity.deviceId, null).create({ hosts });
-    assertHeld();
-    if (!(await writeIdentity(store, null, identity))) throw new AmeshError('identity_exists');
-    return { ...identity, movedTo, hosts, published: shared !== null, wasThere: false };
+    await settle(store, identity, aside, shared !== null);
+    if (shared === null) await openTrust(store, signer, identity.deviceId, null).read(); // so that it was seen
+    return { ...identity, movedTo: aside.movedTo, hosts, published: shared !== null, wasThere: false };
   });
 }
 
-/** What becomes of a list that is reset. */
-export interface ResetOptions {
-  /** Goes on from the list that lies there, which is an older one than was seen; default: from an empty one. */
-  readonly keep?: boolean | undefined;
+interface Replacing {
+  readonly store: FileStore;
+  readonly shared: DocumentStore | null;
+  readonly signer: Signer;
+  readonly identity: DeviceIdentity;
+  readonly hosts: readonly string[];
+  /** The bytes of the identity that is here; null where there is none. */
+  readonly before: Uint8Array | null;
+  readonly aside: ReplacedFiles;
+  readonly assertHeld: () => void;
 }
 
 /**
- * Moves an allow list aside that is not as it should be, and starts another in its place: an empty one, after which every
- * pairing has to be made again, or with `keep` one that holds what an older one held, out of a backup for example.
- *
- * @throws NoIdentityError; AmeshError of the key backend; with `keep` as {@link readOlderList}
+ * Puts an identity and its list down. Everything new lies on the disk, and a copy of everything old, before the one step
+ * in which all changes: whose list counts is said by identity.json.
  */
-export async function resetTrust(
-  dir: string,
-  env: Env,
-  { keep = false }: ResetOptions = {},
-): Promise<AllowListDocument & Aside> {
-  assertFolder(dir, env, 'read');
-  const store = new FileStore(dir);
-  return store.locked(SETUP, async (assertHeld) => {
-    const identity = await readIdentity(store);
-    if (identity === null) throw new NoIdentityError(dir);
-    const signer = await findBackend(identity.key.backend).open(identity.key.ref, { dir, env });
-    const list = identity.deviceId;
-    const shared = sharedStoreOf(env);
-    const older = keep ? await openAnyRevision(store, signer, list, shared) : null;
-    const seen = await new SeenRevisions(store).read(list).catch(() => null);
-    const damaged = seen === null ? [SEEN_KEY] : [];
-    if (shared === null) damaged.push(ALLOW_LIST_KEY); // one that lies elsewhere is replaced there
-    const broken = shared === null ? null : (older?.bytes ?? (await shared.read(sharedKey(list))));
-    assertHeld();
-    const movedTo = await moveAside(dir, damaged, broken);
-    // A running server may remember a newer revision than these files do. No list changes every second of its life,
-    // so the time is beyond whatever that is.
-    const after = Math.max(seen?.revision ?? 0, Math.floor(Date.now() / 1000));
-    const trust = openTrust(store, signer, list, shared);
-    return { ...(await trust.create(older?.document ?? {}, after, broken)), movedTo };
-  });
+async function replaceIdentity(replacing: Replacing): Promise<void> {
+  const { store, shared, signer, identity, hosts, before, aside, assertHeld } = replacing;
+  // A store may be silent until somebody presses Ctrl+C: then the identity that is here has to be here still.
+  const key = shared === null ? stagedKey(identity.deviceId) : sharedKey(identity.deviceId);
+  const trust = new TrustStore(shared ?? store, signer, identity.deviceId, { key, seen: NOWHERE });
+  await trust.create({ hosts });
+  await aside.keep([IDENTITY_KEY, ALLOW_LIST_KEY, SEEN_KEY, LAST_SEEN_KEY]);
+  assertHeld();
+  await aside.clear(IDENTITY_KEY);
+  if (!(await writeIdentity(store, before, identity))) throw new AmeshError('identity_exists');
 }
 
-/**
- * The allow list of a device, however old it is.
- *
- * @throws AllowListIntegrityError where it is absent, or not what the device has sealed
- */
-export async function readOlderList(device: Device, env: Env): Promise<AllowListDocument> {
-  const { identity, signer, store } = device;
-  return (await openAnyRevision(store, signer, identity.deviceId, sharedStoreOf(env))).document;
+/** What is left to do once an identity has taken the place of another. Whoever opens it does the first part, too. */
+async function settle(
+  store: FileStore,
+  identity: DeviceIdentity,
+  aside: ReplacedFiles,
+  isShared: boolean,
+): Promise<void> {
+  const { dir } = store;
+  await aside.clear(ALLOW_LIST_KEY);
+  if (isShared)
+    await rm(join(dir, ALLOW_LIST_KEY), { force: true }); // the list of the identity that was here
+  else await placeStagedList(store, identity);
+  // One that is damaged says nothing of the old list, and of the new one there is nothing to say yet.
+  const isDamaged = await new SeenRevisions(store).read(identity.deviceId).then(
+    () => false,
+    () => true,
+  );
+  if (isDamaged) {
+    await aside.clear(SEEN_KEY);
+    await rm(join(dir, SEEN_KEY), { force: true });
+  }
+  await aside.clear(LAST_SEEN_KEY);
+  await rm(join(dir, LAST_SEEN_KEY), { force: true });
+  // Of identities that never came to count.
+  for (const name of await readdir(dir)) if (isStaged(name)) await rm(join(dir, name), { force: true });
 }
 
-async function openAnyRevision(
-  folder: DocumentStore,
-  { publicKey }: Signer,
-  list: string,
-  shared: DocumentStore | null,
-): Promise<OpenedList> {
-  const key = shared === null ? undefined : sharedKey(list);
-  const trust = new TrustStore(shared ?? folder, { publicKey }, list, { key, seen: NOWHERE });
-  return (await trust.readChange(null)) as OpenedList; // since nothing is known of it
-}
-
-/** Puts the list of a folder into a store that has none; null where it has one, or the folder has not. */
+/** Puts the list of a folder into a store that has none; null where it has another one, or the folder has none. */
 async function publish(folder: FileStore, env: Env, shared: DocumentStore) {
   const { identity, trust } = await openDevice(folder.dir, env, null);
   const key = sharedKey(identity.deviceId);
-  if ((await shared.read(key)) !== null || (await folder.read(ALLOW_LIST_KEY)) === null) return null;
-  const opened = await trust.readChange(null); // as it was sealed, and not older than seen
-  if (opened === null || !(await shared.swap(key, null, opened.bytes))) return null;
+  const there = await shared.read(key);
+  if ((await folder.read(ALLOW_LIST_KEY)) === null) return null;
+  let opened = await readSealed(trust);
+  // The same one: somebody has begun this before, and was interrupted.
+  if (there !== null && Buffer.compare(there, opened.bytes) !== 0) return null;
+  if (there === null && !(await shared.swap(key, null, opened.bytes))) return null;
+  const aside = new ReplacedFiles(folder.dir);
+  await aside.keep([ALLOW_LIST_KEY]);
   // Whoever then changed it here, without AMESH_STORE_URL, would have revoked somebody in no instance.
-  const movedTo = await moveAside(folder.dir, [ALLOW_LIST_KEY]);
-  const last = movedTo === null ? null : await new FileStore(movedTo).read(ALLOW_LIST_KEY);
-  if (last !== null) await shared.swap(key, opened.bytes, last); // somebody was at it until just now
-  return { ...identity, movedTo, hosts: opened.document.hosts };
+  while (!(await folder.remove(ALLOW_LIST_KEY, opened.bytes))) {
+    const last = await readSealed(trust); // somebody was at it until just now
+    if (!(await shared.swap(key, opened.bytes, last.bytes))) throw new AmeshError('store_conflict');
+    opened = last;
+  }
+  return { ...identity, movedTo: aside.movedTo, hosts: opened.document.hosts };
 }
 
-/** @param more the bytes of a list that lies elsewhere, to be kept beside them */
-async function moveAside(
-  dir: string,
-  names: readonly string[],
-  more: Uint8Array | null = null,
-): Promise<string | null> {
-  const aside = join(dir, 'replaced', new Date().toISOString().replace(/[:.]/g, '-'));
-  const there = names.filter((name) => existsSync(join(dir, name)));
-  for (const name of there) {
-    await makePrivateFolder(aside);
-    await rename(join(dir, name), join(aside, name));
-  }
-  if (more !== null) {
-    await makePrivateFolder(aside);
-    await writePrivateFile(join(aside, 'shared_allow_list.json'), more, 0o600);
-  }
-  return there.length === 0 && more === null ? null : aside;
+/** As it was sealed, and not older than seen. */
+async function readSealed(trust: TrustStore): Promise<OpenedList> {
+  return (await trust.readChange(null)) as OpenedList; // since nothing is known of it
 }

@@ -10,6 +10,9 @@ import type {
   Tombstone,
 } from './document';
 
+/** It is sealed, so nothing is wrong with it, and nothing of it should be lost. */
+export const NEWER_AMESH = 'Use the version of amesh that has written it, or a newer one.';
+
 const KEYS = {
   document: 'devices grants hosts list owner revision tokens tombstones updatedAt version',
   device: 'addedAt deviceId friendlyName hosts publicKey roles',
@@ -37,12 +40,15 @@ export function assertShape(document: AllowListDocument): void {
     isListOf(tombstones, isTombstone) &&
     isListOf(devices, isDevice);
   if (!known)
-    throw new AllowListIntegrityError('The allow list holds what this amesh does not know: use a newer one.');
+    throw new AllowListIntegrityError('The allow list holds what this amesh does not know.', NEWER_AMESH);
   try {
     createAllowList({ deviceId: list, hosts, devices });
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    throw new AllowListIntegrityError(`The allow list holds what this amesh does not know. ${error.message}`);
+    throw new AllowListIntegrityError(
+      `The allow list holds what this amesh does not know. ${error.message}`,
+      NEWER_AMESH,
+    );
   }
 }
 

@@ -28,6 +28,9 @@ const ABSENT = {
 const OLDER =
   'Put the newer one back. If that is lost, go on from this one, with what was changed since undone: amesh trust reset --keep';
 
+const OTHER =
+  'Put the other one back. If that is lost, go on from this one, with what the other one has changed undone: amesh trust reset --keep';
+
 /** Where a list lies, if not in a folder of its own. */
 export interface TrustPlace {
   /** The name under which it lies; default {@link ALLOW_LIST_KEY}. */
@@ -221,6 +224,7 @@ export class TrustStore {
     if (seen?.revision === document.revision && seen.hash !== hash) {
       throw new AllowListIntegrityError(
         `There are two different allow lists of revision ${document.revision}.`,
+        OTHER,
       );
     }
     const isNews = seen?.revision !== document.revision;

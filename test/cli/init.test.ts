@@ -230,7 +230,7 @@ describe('amesh init', () => {
     await writeFile(join(machine.dir, 'keys'), 'a file where the folder should be');
     const ran = await machine.amesh(['init', '--name', 'second', '--force']);
     expect(ran.code).toBe(1);
-    expect(ran.stderr).toContain('What was moved already, if anything, lies in its folder replaced/.');
+    expect(ran.stderr).toContain('A copy of what was replaced, if anything, lies in its folder replaced/.');
     expect(ran.stderr).not.toContain('No changes were made.');
   });
 

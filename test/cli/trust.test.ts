@@ -238,7 +238,7 @@ describe('amesh trust reset', () => {
     expect(ran.stderr).toContain('every machine must be paired again');
     expect(ran.stderr).toContain(prod.here('amesh trust add --role controller "LINE"\n'));
     expect(ran.stderr).not.toMatch(/<\w+>/);
-    const [, movedTo = ''] = /The old one is in (\S+)/.exec(ran.stderr) ?? [];
+    const [, movedTo = ''] = /A copy of the old one is in (\S+)/.exec(ran.stderr) ?? [];
     expect(await readFile(join(movedTo, 'allow_list.json'), 'utf8')).toContain('alice_laptop');
     expect(await entriesOf(prod)).toEqual([]);
     expect((await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine])).code).toBe(0);

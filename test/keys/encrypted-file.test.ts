@@ -161,7 +161,7 @@ describe('the passphrase', () => {
     const before = await everyFile();
     await expect(backend.open(ref, { dir, env: {} })).rejects.toMatchObject({
       code: 'passphrase_required',
-      message: `The passphrase of the private key was generated, and the file that held it is gone: ${join(dir, '.passphrase')}. Nothing was changed. Put it back from a backup. If there is none the key is lost, too: amesh init --force, and pair again.`,
+      message: `The passphrase of the private key was generated, and the file that held it is gone: ${join(dir, '.passphrase')}. Nothing was changed. Put it back from a backup. If there is none the key is lost: amesh init --name NAME --force, and pair again.`,
     });
     expect(await everyFile()).toEqual(before);
   });
@@ -197,8 +197,12 @@ describe('the passphrase', () => {
       await writeFile(join(dir, '.passphrase'), text);
       await expect(backend.create({ dir, env: {} })).rejects.toMatchObject({
         code: 'passphrase_required',
-        message: expect.stringContaining('cannot be read from .passphrase'),
+        message: `${join(dir, '.passphrase')}, which holds the generated passphrase, is damaged. Put it back from a backup. If there is none the key is lost: amesh init --name NAME --force, and pair again.`,
       });
+      const { ref } = await backend.create({ dir, env: {}, isForced: true });
+      await backend.open(ref, { dir, env: {} });
+      const [kept = ''] = await readdir(join(dir, 'replaced'));
+      expect(await readFile(join(dir, 'replaced', kept, '.passphrase'), 'utf8')).toBe(text);
     },
   );
 

@@ -22,13 +22,13 @@ export interface Failure {
   readonly sayUnchanged: boolean;
 }
 
-/** These move files aside before they write new ones, and the disk can fill up in between. */
+/** These replace several files, and the disk can fill up in between. */
 const MOVING: ReadonlySet<string> = new Set(['amesh init', 'amesh trust reset']);
 
 /** How the SDK begins what it says of an environment variable that it cannot read. */
 const VARIABLE = /^AMESH_[A-Z_]+ /;
 
-/** What can still go wrong after files were moved. */
+/** What can still go wrong after the first of them was replaced. */
 const LATE: ReadonlySet<string> = new Set(['store_busy', 'store_conflict']);
 
 /**
@@ -84,7 +84,7 @@ export async function toFailure(
     const moving = MOVING.has(path);
     const { homeDir } = await loadAdmin();
     const anyMoved = moving && existsSync(join(homeDir(undefined, process.env), 'replaced'));
-    const moved = anyMoved ? ' What was moved already, if anything, lies in its folder replaced/.' : '';
+    const moved = anyMoved ? ' A copy of what was replaced, if anything, lies in its folder replaced/.' : '';
     return {
       code: 'file_system_error',
       message: `The operating system refused: ${text}.`,

@@ -1,5 +1,6 @@
 import { type FileStore, toRelayUrl } from '@authmesh/sdk/admin';
 import { CommandError } from './errors';
+import { causeOf } from './failure';
 
 const KEY = 'config.json';
 
@@ -10,7 +11,7 @@ export interface Settings {
 
 /** @throws CommandError where the file is none of ours */
 export async function readSettings(store: FileStore): Promise<Settings> {
-  const bytes = await store.read(KEY);
+  const bytes = await read(store);
   return bytes === null ? {} : parse(bytes, store.dir);
 }
 
@@ -19,11 +20,21 @@ export async function changeSettings(
   change: (settings: Settings) => Settings,
 ): Promise<Settings> {
   for (;;) {
-    const bytes = await store.read(KEY);
+    const bytes = await read(store);
     const next = change(bytes === null ? {} : parse(bytes, store.dir));
     const text = `${JSON.stringify(next, null, 2)}\n`;
     if (await store.swap(KEY, bytes, new TextEncoder().encode(text))) return next;
   }
+}
+
+async function read(store: FileStore): Promise<Uint8Array | null> {
+  return store.read(KEY).catch((error) => {
+    throw wrong(causeOf(error));
+  });
+}
+
+function wrong(why: string): CommandError {
+  return new CommandError('config_unreadable', why, 'Mend it or remove it: it holds preferences only.');
 }
 
 function parse(bytes: Uint8Array, dir: string): Settings {
@@ -32,10 +43,6 @@ function parse(bytes: Uint8Array, dir: string): Settings {
     if (relay === undefined) return others;
     return { ...others, relay: toRelayUrl(String(relay)) };
   } catch (error) {
-    throw new CommandError(
-      'config_unreadable',
-      `config.json in ${dir} is wrong: ${(error as Error).message}`,
-      'Mend it or remove it: it holds preferences only.',
-    );
+    throw wrong(`config.json in ${dir} is wrong: ${(error as Error).message}`);
   }
 }

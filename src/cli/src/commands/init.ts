@@ -26,7 +26,7 @@ export const init = defineCommand({
       valueHint: 'a,b',
       description: 'The hosts under which it is called, as host or host:port',
     },
-    force: { type: 'boolean', description: 'Replace an identity; its files are moved aside' },
+    force: { type: 'boolean', description: 'Replace an identity; copies of its files are kept' },
     ...SHARED_ARGS,
   },
 
@@ -90,7 +90,7 @@ export const init = defineCommand({
 
 async function replacedNotes(dir: string, movedTo: string): Promise<string[]> {
   return [
-    `! The old identity and its allow list are in ${movedTo}`,
+    `! Copies of the old identity and its allow list are in ${movedTo}`,
     `  Its key stays in ${join(dir, 'keys')}`,
     '  Restart the servers and programs that use this folder.',
     `  On each machine that trusted the old one:  amesh revoke ${await oldId(movedTo)}   and pair it again, as follows`,

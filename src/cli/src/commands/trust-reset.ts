@@ -9,11 +9,11 @@ import { openMachine } from '../machine';
 import { confirm } from '../prompt';
 
 export const trustReset = defineCommand({
-  meta: { name: 'reset', description: 'Moves a broken allow list aside and starts an empty one' },
+  meta: { name: 'reset', description: 'Starts an empty allow list in place of a broken one' },
   args: {
     keep: {
       type: 'boolean',
-      description: 'Go on from a list that is only too old, as one out of a backup, with all it holds',
+      description: 'Go on from the list that lies there, where it is only too old or seen.json is damaged',
     },
     ...SHARED_ARGS,
   },
@@ -21,13 +21,13 @@ export const trustReset = defineCommand({
   async run({ args }): Promise<Result> {
     const device = await openMachine();
     if (args.keep) return goOn(device, args.yes);
-    await confirm(`${await describe(device)} Move it aside and start an empty one?`, args.yes);
+    await confirm(`${await describe(device)} Start an empty one in its place?`, args.yes);
     const { movedTo, revision } = await resetTrust(device.store.dir, process.env);
     return {
       json: { movedTo, revision },
       notes: [
         '✓ Started an empty allow list.',
-        movedTo === null ? '  There was no old one.' : `  The old one is in ${movedTo}`,
+        movedTo === null ? '  There was no old one.' : `  A copy of the old one is in ${movedTo}`,
         '  Nobody is trusted now: every machine must be paired again, and hosts set again.',
         `  Next: each machine that calls this one   ${here('amesh trust add --role controller "LINE"')}`,
         `        each one that this one calls       ${here('amesh trust add --role target --host HOST:PORT "LINE"')}`,
