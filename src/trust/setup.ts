@@ -30,7 +30,7 @@ export interface CreateIdentityOptions {
   readonly backend?: string | undefined;
   /** The authorities to which it answers, in normal form. */
   readonly hosts?: readonly string[] | undefined;
-  /** Replaces an identity that is there. Its files are moved aside, and every pairing is lost. */
+  /** Replaces an identity that is there. Copies of its files are kept, and every pairing is lost. */
   readonly force?: boolean | undefined;
 }
 
