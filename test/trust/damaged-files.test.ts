@@ -1,0 +1,146 @@
+import { chmod, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { addDevice, createIdentity, openDevice, resetTrust } from '@authmesh/sdk/admin';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+let root: string;
+let dir: string;
+let peerId: string;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+  dir = join(root, 'server');
+  await createIdentity(dir, {}, { friendlyName: 'server' });
+  const peer = await createIdentity(join(root, 'peer'), {}, { friendlyName: 'peer' });
+  peerId = peer.deviceId;
+  const { trust } = await openDevice(dir, {});
+  await trust.update((list) => addDevice(list, { ...peer, role: 'controller', hosts: [] }, 0));
+});
+afterEach(() => rm(root, { recursive: true, maxRetries: 20 }));
+
+const path = (name: string) => join(dir, name);
+const devices = async () => (await (await openDevice(dir, {})).trust.read()).devices;
+
+/** Something in the place of a file, by what is wrong with it. */
+const DAMAGES: Record<string, (file: string) => Promise<unknown>> = {
+  truncated: (file) => truncate(file, 5),
+  empty: (file) => writeFile(file, ''),
+  garbage: (file) => writeFile(file, Buffer.from([0, 255, 254, 10])),
+  'a directory': async (file) => {
+    await rm(file);
+    await mkdir(file);
+    await writeFile(join(file, 'x'), 'x');
+  },
+};
+
+describe('a seen.json that is damaged', () => {
+  const FIX = /if it is the newest: amesh trust reset --keep$/;
+
+  it.each(Object.entries(DAMAGES))(
+    '%s: names the fix that keeps every pairing, and it works',
+    async (_, damage) => {
+      await damage(path('seen.json'));
+      await expect(devices()).rejects.toMatchObject({
+        code: 'allow_list_integrity_failure',
+        fix: expect.stringMatching(FIX),
+      });
+      await resetTrust(dir, {}, { keep: true });
+      expect((await devices()).map(({ deviceId }) => deviceId)).toEqual([peerId]);
+      expect(JSON.parse(await readFile(path('seen.json'), 'utf8'))).toBeTypeOf('object');
+    },
+  );
+
+  it.each([
+    ['from the future', 2 ** 40],
+    ['at the end of all revisions', 2 ** 48 - 1],
+  ])('%s: --keep goes beyond it', async (_, revision) => {
+    const { identity } = await openDevice(dir, {});
+    await writeFile(path('seen.json'), JSON.stringify({ [identity.deviceId]: { revision, hash: 'x' } }));
+    await expect(devices()).rejects.toMatchObject({
+      fix: expect.stringMatching(/: amesh trust reset --keep$/),
+    });
+    await resetTrust(dir, {}, { keep: true });
+    expect(await devices()).toHaveLength(1);
+    expect(await devices()).toHaveLength(1); // and it can be read again
+  });
+
+  it('of another list says nothing of this one', async () => {
+    await writeFile(path('seen.json'), JSON.stringify({ am_AAAAAAAAAAAAAAAA: { revision: 99, hash: 'x' } }));
+    expect(await devices()).toHaveLength(1);
+  });
+
+  it.skipIf(process.geteuid?.() === 0)('unreadable: says so, and nothing is to be reset', async () => {
+    await chmod(path('seen.json'), 0);
+    await expect(devices()).rejects.toMatchObject({ code: 'allow_list_unavailable' });
+  });
+
+  it('keeps an older list away until a person has said that it counts', async () => {
+    await writeFile(path('seen.json'), '{');
+    for (let i = 0; i < 2; i++)
+      await expect(devices()).rejects.toMatchObject({ code: 'allow_list_integrity_failure' });
+  });
+});
+
+describe.each(['identity.json', 'allow_list.json', 'seen.json', '.passphrase'])(
+  'init --force where %s is',
+  (name) => {
+    it.each(Object.entries(DAMAGES))('%s', async (_, damage) => {
+      await chmod(path(name), 0o600);
+      await damage(path(name));
+      const { movedTo } = await createIdentity(dir, {}, { friendlyName: 'new', force: true });
+      expect(movedTo).toMatch(/replaced/);
+      const { identity, trust } = await openDevice(dir, {});
+      expect(identity.friendlyName).toBe('new');
+      expect((await trust.read()).devices).toEqual([]);
+    });
+  },
+);
+
+describe('what the fix says of a damaged file', () => {
+  it.each([
+    [
+      'identity.json',
+      'garbage',
+      /^Put the right identity\.json back\. .*: amesh init --name NAME --force, and pair again\.$/,
+    ],
+    [
+      '.passphrase',
+      'garbage',
+      /^Put it back from a backup\. .*: amesh init --name NAME --force, and pair again\.$/,
+    ],
+    ['.passphrase', 'a directory', /^Put it back from a backup\. /],
+    [
+      'allow_list.json',
+      'truncated',
+      /^Put the right allow_list\.json back, or start anew with: amesh trust reset$/,
+    ],
+    ['allow_list.json', 'a directory', /^Put the file back that belongs there\.$/],
+  ] as const)('%s, %s', async (name, damage, fix) => {
+    await chmod(path(name), 0o600);
+    await (DAMAGES[damage] as (typeof DAMAGES)[string])(path(name));
+    await expect(devices()).rejects.toMatchObject({ fix: expect.stringMatching(fix) });
+  });
+
+  it('a key file that is truncated, or gone', async () => {
+    const { identity } = await openDevice(dir, {});
+    const fix = expect.stringMatching(/^Put it back from a backup\. .*--force, and pair again\.$/);
+    await truncate(path(identity.key.ref), 20);
+    await expect(devices()).rejects.toMatchObject({ code: 'identity_unreadable', fix });
+    await rm(path(identity.key.ref));
+    await expect(devices()).rejects.toMatchObject({ code: 'identity_unreadable', fix });
+  });
+
+  it('a last_seen.txt that is damaged stops nobody', async () => {
+    await writeFile(path('last_seen.txt'), Buffer.from([0, 255]));
+    expect(await devices()).toHaveLength(1);
+  });
+
+  it('a file where the lock belongs: which one to remove, and that nothing was changed', async () => {
+    await writeFile(path('allow_list.json.lock'), '');
+    const { trust } = await openDevice(dir, {});
+    await expect(trust.update((list) => ({ ...list, hosts: ['a.example'] }))).rejects.toMatchObject({
+      code: 'store_busy',
+      message: `${path('allow_list.json.lock')} is where a lock belongs, and is no folder. Remove it, and try again. No changes were made.`,
+    });
+  });
+});
