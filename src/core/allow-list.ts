@@ -64,19 +64,12 @@ export function createAllowList(
       }
     | AllowList,
 ): AllowList {
-  if (isAllowList(init)) return init;
-  assertOptionNames('createAllowList()', init, NAMES);
-  const { deviceId = null, hosts = [], devices = [] } = init;
-  if (!Array.isArray(devices)) throw new TypeError('devices is an array.');
+  if (typeof (init as AllowList)?.targetOf === 'function') return init as AllowList;
+  assertOptionNames('allowList', init, NAMES);
+  const { deviceId = null, hosts = [], devices = [] } = init as Exclude<typeof init, AllowList>;
   const builder = new AllowListBuilder(deviceId, hosts);
   for (const device of devices) builder.add(device);
   return builder.build();
-}
-
-/** Whether this is a list to be asked, and not the values of one. An array has a `find` of another kind. */
-export function isAllowList(value: unknown): value is AllowList {
-  const { find, targetOf } = Object(value) as AllowList;
-  return typeof find === 'function' && typeof targetOf === 'function';
 }
 
 /**
@@ -87,13 +80,8 @@ export function isAllowList(value: unknown): value is AllowList {
 export function toSource(
   given: AllowListSource | AllowList | Parameters<typeof createAllowList>[0],
 ): AllowListSource {
-  if (typeof given !== 'object' || given === null)
-    throw new TypeError('createVerifier() needs an allowList.');
-  if ('current' in given) {
-    if (typeof given.current !== 'function') throw new TypeError('current is a function.');
-    return given;
-  }
-  const list = createAllowList(given);
+  if (typeof (given as AllowListSource)?.current === 'function') return given as AllowListSource;
+  const list = createAllowList(given as AllowList);
   return { current: () => list };
 }
 
@@ -118,8 +106,8 @@ export class AllowListBuilder {
     if (this.#byId.has(device.deviceId)) throw new TypeError(`${device.deviceId} stands in the list twice.`);
     assertCompressedPoint(fromBase64Url(device.publicKey) ?? new Uint8Array());
     const { roles, expiresAt = 0 } = device;
-    if (!Array.isArray(roles) || !roles.every((role) => role === 'controller' || role === 'target')) {
-      throw new TypeError('roles is an array of "controller" and "target".');
+    if (!roles.every((role) => role === 'controller' || role === 'target')) {
+      throw new TypeError('A role is "controller" or "target".');
     }
     if (!isWithin(expiresAt, 0, LATEST)) throw new TypeError('expiresAt is Unix seconds.');
     this.#byId.set(device.deviceId, device);

@@ -22,6 +22,7 @@ export function checkFreshness(
   startedAt: number | undefined,
 ): Fault | null {
   const ageMs = nowMs - times.created * 1000;
+  // A clock that gives no number, such as `Date` itself, lets nobody in.
   if (!(Math.abs(ageMs) <= options.clockSkewSeconds * 1000)) {
     const direction = ageMs > 0 ? 'ago' : 'in the future';
     return new Fault(

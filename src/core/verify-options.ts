@@ -135,31 +135,19 @@ function readPathPrefix(prefix: string | undefined): string | undefined {
   return prefix;
 }
 
-/**
- * `Date` itself gives a text, by which nothing is ever too old.
- *
- * @throws TypeError for a clock that does not give a time
- */
-export function assertClock(now: () => number): void {
-  if (typeof now !== 'function' || !isWithin(now(), 0, Number.MAX_SAFE_INTEGER))
-    throw new TypeError('now is a function. It gives Unix milliseconds.');
-}
-
 /** Whether a value is a number in a range: text such as `'30'` would count as one until it is added to another. */
 export function isWithin(value: unknown, least: number, most: number): boolean {
   return typeof value === 'number' && value >= least && value <= most;
 }
 
 /**
- * A promise, a Map or an empty array has no member of its own, and would count as an object that leaves everything out.
+ * A promise, a Map or an array has none of the names, and would count as an object that leaves everything out.
  *
  * @throws TypeError
  */
 export function assertOptions(where: string, options: object): void {
   const isObject = typeof options === 'object' && options !== null;
-  const parent = isObject ? Object.getPrototypeOf(options) : null;
-  const isPlain = parent === null || Object.getPrototypeOf(parent) === null; // of another realm, too
-  if (!isObject || (!isPlain && Object.keys(options).length === 0))
+  if (!isObject || Symbol.iterator in options || 'then' in options)
     throw new TypeError(`${where} takes an object of options.`);
 }
 

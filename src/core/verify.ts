@@ -27,7 +27,7 @@ import { toRejection } from './rejection';
 import { CHANGE_FIX, isAmbiguous, type RequestLine, readRequestLine } from './request-line';
 import { callSafely } from './safe-call';
 import { type BodyStream, streamBody } from './stream-body';
-import { assertClock, readVerifyOptions, type VerifyOptions, type VerifySettings } from './verify-options';
+import { readVerifyOptions, type VerifyOptions, type VerifySettings } from './verify-options';
 import { fieldValue, isRequest, type RequestView, sourceOf, standFor, toRequestView } from './view';
 
 /** How a verifier of your own verifies: as `verify()` does, with a list that you bring. */
@@ -125,8 +125,6 @@ export function createVerifier(options: VerifierOptions): Verifier {
   const settings = readVerifyOptions(rest);
   if (settings.enroll && enroller === undefined)
     throw new TypeError('enroll needs an instance of createAmesh().');
-  assertClock(now);
-  if (typeof crypto.importPublicKey !== 'function') throw new TypeError('crypto is a CryptoProvider.');
   const context: Context = {
     settings,
     crypto,

@@ -46,10 +46,6 @@ describe('a wrong option is a TypeError where it is given', () => {
     ['a promise of a nonce store', { nonceStore: Promise.resolve(new InMemoryNonceStore()) }],
     ['a Set of hosts', { hosts: new Set(['a.example']) }],
     ['a URL for a host', { hosts: [new URL('https://a.example')] }],
-    ['a clock that gives a text', { now: Date }],
-    ['a clock that gives nothing', { now: () => {} }],
-    ['a time for a clock', { now: 1_764_000_000_000 }],
-    ['WebCrypto itself', { crypto: globalThis.crypto }],
   ])('createVerifier(): %s', (_, options) => {
     expect(() => createVerifier({ allowList: vectorAllowList, ...(options as VerifyOptions) })).toThrow(
       TypeError,
@@ -77,7 +73,6 @@ describe('a wrong option is a TypeError where it is given', () => {
     ['a signer without its public key', { signer: { sign: async () => new Uint8Array(64) } }],
     ['a public key in text', { signer: { sign: async () => new Uint8Array(64), publicKey } }],
     ['a Map of targets', { signer: signerOf, targetOf: new Map() }],
-    ['a clock that gives a text', { signer: signerOf, now: Date }],
     ['WebCrypto itself', { signer: signerOf, crypto: globalThis.crypto }],
   ])('createClient(): %s', (_, options) => {
     expect(() => createClient(options as unknown as Parameters<typeof createClient>[0])).toThrow(TypeError);
@@ -93,8 +88,8 @@ describe('a wrong option is a TypeError where it is given', () => {
     ],
     ['a role that is none', { devices: [{ ...device, roles: ['admin' as 'target'] }] }],
     ['a key that is none', { devices: [{ ...device, publicKey: 'AAAA' }] }],
-    ['a Map of devices', { devices: new Map() as never }],
-    ['a text for devices', { devices: '' as never }],
+    ['a Map of devices', { devices: new Map([[deviceId, device]]) as never }],
+    ['a text for devices', { devices: deviceId as never }],
     ['a text for roles', { devices: [{ ...device, roles: 'target' as never }] }],
     ['an end that is a Date', { devices: [{ ...device, expiresAt: new Date() as never }] }],
     ['an end in milliseconds', { devices: [{ ...device, expiresAt: 1_764_000_000_000 }] }],
@@ -188,12 +183,27 @@ describe('an allowList', () => {
     expect(await verdictBy(allowList)).toBe(deviceId);
   });
 
+  it.each([Date, () => {}, () => new Date().toISOString()])(
+    'by a clock that gives no number lets nobody in',
+    async (now) => {
+      const options = {
+        allowList: { hosts: ['a.example'], devices },
+        now,
+        nonceStore: new InMemoryNonceStore(),
+      };
+      const request = await signRequest(view, await signerOf('controller'), { created: 1_500_000_000 });
+      expect(await createVerifier(options as never).verify(request)).toMatchObject({
+        code: 'timestamp_out_of_range',
+      });
+    },
+  );
+
   it.each<[string, () => unknown]>([
     ['an array of devices', () => devices],
     ['the values of a list', () => ({ hosts: ['a.example'], devices })],
     ['a promise of values', async () => ({ hosts: ['a.example'], devices })],
     ['nothing', () => undefined],
-  ])('of a source that gives %s is none, and nobody gets in', async (_, current) => {
-    expect(await verdictBy({ current } as never)).toBe('allow_list_unavailable');
+  ])('of a source that gives %s lets nobody in', async (_, current) => {
+    await expect(verdictBy({ current } as never)).rejects.toThrow(TypeError);
   });
 });

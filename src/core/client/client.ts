@@ -3,7 +3,7 @@ import { normalizeAuthority } from '../authority';
 import type { CryptoProvider, MaybePromise, Signer } from '../crypto/provider';
 import { toBase64Url } from '../encoding';
 import { DEFAULT_SIGN_BODY_BYTES, type SignatureFormat, signatureHeaders } from '../sign';
-import { assertClock, assertOptionNames } from '../verify-options';
+import { assertOptionNames } from '../verify-options';
 import { untilAborted } from './abort';
 import { noteAnswer } from './answered';
 import { ServerClocks } from './clock';
@@ -176,10 +176,9 @@ function readOptions(options: ClientOptions) {
     throw new TypeError('createClient() needs a signer.');
   if (!Number.isSafeInteger(maxBodyBytes) || maxBodyBytes < 0)
     throw new TypeError('maxBodyBytes is a whole number of bytes.');
-  for (const [name, value] of Object.entries({ targetOf, fetch: sender, onReject })) {
+  for (const [name, value] of Object.entries({ targetOf, fetch: sender, onReject, now })) {
     if (value !== undefined && typeof value !== 'function') throw new TypeError(`${name} is a function.`);
   }
   if (typeof crypto.randomBytes !== 'function') throw new TypeError('crypto is a CryptoProvider.');
-  assertClock(now);
   return { signer, format, targetOf, maxBodyBytes, onReject, crypto, now, sender };
 }
