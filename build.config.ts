@@ -17,6 +17,7 @@ export default defineBuildConfig({
     { input: 'src/workers', name: 'workers' },
     { input: 'src/workers.web', name: 'workers.web' },
     { input: 'src/fastify', name: 'fastify' },
+    { input: 'src/lambda', name: 'lambda' },
     { input: 'src/redis', name: 'redis' },
     { input: 'src/storage/index', name: 'storage' },
     { input: 'src/admin', name: 'admin' },

@@ -8,6 +8,11 @@ import { createMachines, type Machines } from '../support/machines';
 import { exchange, head } from '../support/raw-http';
 import { signedRaw } from '../support/signed-raw';
 
+/** What Cloud Functions, Firebase, NestJS and many an application do in the hook of their parser. */
+const leave =
+  (toRawBody: (bytes: Buffer) => unknown) => (request: object, _response: unknown, bytes: Buffer) =>
+    void Object.assign(request, { rawBody: toRawBody(bytes) });
+
 const NO_BYTES = 'Put amesh.verify() before it, or use express.json({ verify: amesh.rawBody }).';
 const NO_TEXT = 'Put amesh.verify() before it, or use express.raw().';
 const INFLATED = 'Put amesh.verify() before the parser.';
@@ -34,6 +39,20 @@ describe.each(frameworks)('parsers and verify() in $name', ({ express }) => {
       '/raw-first': [express.raw({ type: '*/*' }), verify],
       '/rawbody-first': [express.json({ verify: rawBody }), verify],
       '/rawbody-urlencoded-first': [express.urlencoded({ extended: true, verify: rawBody }), verify],
+      '/left-by-cloud-functions': [express.json({ verify: leave((bytes) => bytes) }), verify],
+      '/left-as-text': [express.json({ verify: leave(String) }), verify],
+      '/left-another': [express.json({ verify: leave(() => Buffer.from('{"a":2}')) }), verify],
+      '/left-empty': [express.json({ verify: leave(() => Buffer.of()) }), verify],
+      '/left-an-object': [express.json({ verify: leave(() => ({ a: 1 })) }), verify],
+      '/left-as-sent': [
+        ((request, _response, next) => {
+          request.toArray().then((chunks) => {
+            Object.assign(request, { rawBody: Buffer.concat(chunks), body: { a: 1 } });
+            next();
+          });
+        }) satisfies RequestHandler,
+        verify,
+      ],
       '/json-after': [verify, express.json()],
       '/twice': [verify, verify, express.json()],
       '/twice-around-a-parser': [verify, express.json(), verify],
@@ -188,6 +207,62 @@ describe.each(frameworks)('parsers and verify() in $name', ({ express }) => {
         chunked,
       });
       expect(JSON.parse(form.body).body).toEqual({ a: '1' });
+    });
+
+    it.each(['/left-by-cloud-functions', '/left-as-text', '/left-as-sent'])(
+      '%s: takes the bytes of rawBody, and the digest decides',
+      async (target) => {
+        const raw = await signedRaw(machines.signer, server.authority, {
+          method: 'POST',
+          target,
+          headers: { 'content-type': 'application/json; charset=utf-8' },
+          body: ' { "a" : 1 } ',
+        });
+        // A text proves nothing of JSON where no length says how long it was.
+        const isKnown = target !== '/left-as-text' || !chunked;
+        if (isKnown) expectBody(await sendAgain(raw, chunked), { a: 1 });
+        handled = 0;
+        machines.rejections.length = 0;
+        await sendAgain({ ...raw, body: Buffer.from(' { "a" : 2 } ') }, chunked);
+        expect(codes()).toHaveLength(1);
+        expect(handled).toBe(0);
+      },
+    );
+
+    it.each([
+      ['/left-another', 'content_digest_mismatch'],
+      ['/left-empty', 'body_parser_ordering_error'],
+      ['/left-an-object', 'body_parser_ordering_error'],
+    ])('%s: %s', async (target, code) => {
+      await send(target, 'application/json', '{"a":1}', { chunked });
+      expect(codes()).toEqual([code]);
+      expect(handled).toBe(0);
+    });
+
+    it('an empty rawBody is no proof of an empty body', async () => {
+      const headers = {
+        'content-type': 'application/json',
+        'content-digest': 'sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:',
+      };
+      const raw = await signedRaw(machines.signer, server.authority, {
+        method: 'POST',
+        target: '/left-empty',
+        headers,
+      });
+      await sendAgain({ ...raw, body: Buffer.from('{"a":1}') }, chunked);
+      expect(codes()).toEqual(['body_parser_ordering_error']);
+      expect(handled).toBe(0);
+    });
+
+    it('a rawBody with Content-Encoding is taken as it was sent, and not where it was inflated', async () => {
+      const body = gzipSync('{"a":1}');
+      const options = { chunked, encoding: 'gzip' };
+      expectBody(await send('/left-as-sent', 'application/json', body, options), { a: 1 });
+      handled = 0;
+      expectOrderingError(
+        await send('/left-by-cloud-functions', 'application/json', body, options),
+        INFLATED,
+      );
     });
 
     it('a gzip body is verified as sent and inflated after it', async () => {

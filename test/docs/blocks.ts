@@ -12,6 +12,7 @@ import { readdirSync, readFileSync } from 'node:fs';
  * | `ts program` | runs to its end by itself, as the controller |
  * | `ts app` | lines of an Express app, between {@link APP_BEFORE} and {@link APP_AFTER}; a signed request has to pass. `sign=<url>` and `host=<Host header>` where a proxy stands between; `forwarded=<host>` is the X-Forwarded-Host |
  * | `ts h2` | as `server`, called over HTTP/2 |
+ * | `ts lambda` | a `handler`, called as the target with the event of a signed request to api.example.com; has to answer 200 |
  * | `ts bun`, `ts deno` | as `server`, on that runtime |
  * | `ts worker` | as `server`, a Worker in workerd, with the target's list in KV and the Durable Objects of nonces |
  * | `sh target`, `sh controller` | runs in bash on that machine, with the built `amesh` |
@@ -66,7 +67,7 @@ app.listen(3000);
 `;
 
 const KINDS: Readonly<Record<string, readonly string[]>> = {
-  ts: ['server', 'client', 'program', 'app', 'h2', 'bun', 'deno', 'worker'],
+  ts: ['server', 'client', 'program', 'app', 'h2', 'lambda', 'bun', 'deno', 'worker'],
   sh: ['target', 'controller', 'here'],
   text: ['output', 'log', 'base', 'target-screen', 'controller-screen'],
   json: ['response', 'allow-list'],

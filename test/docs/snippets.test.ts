@@ -12,6 +12,7 @@ import { type RequestLine, readRequestLine } from '../../src/core/request-line';
 import { createSignatureBase, requiredComponents, signatureParameters } from '../../src/core/signature-base';
 import { openDocument } from '../../src/trust/seal';
 import { ensureBuilt } from '../support/built';
+import { toEvent } from '../support/lambda';
 import { isAbsent, languageOf } from '../support/languages';
 import { exchange, head } from '../support/raw-http';
 import { pairOnTerminals } from '../support/terminal';
@@ -27,6 +28,7 @@ const NOT_RUN: readonly string[] = [
   'docs/fastify.md: needs the package registry',
   'docs/guide.md: needs the package registry',
   'docs/hono.md: needs the package registry',
+  'docs/lambda.md: needs an account with AWS',
   'docs/loaders.md: run by scripts/check-toolchains.mjs',
   'docs/pairing.md: needs two machines and a person',
   'docs/production.md: needs the package registry',
@@ -123,6 +125,9 @@ describe.each(pages.filter((page) => blocksOf(page).some((block) => block.noRun 
           await sandbox.serve(await compile(block, ''));
           expect(await callHttp2()).toBe(200);
           return;
+        case 'ts lambda':
+          ran(block, await sandbox.run(process.execPath, [await compile(block, callOfHandler())], 'target'));
+          return expect(output.get(block)).toBe('200\n');
         case 'ts client':
         case 'ts program': {
           // What the reader would look at next: the answer that the block has got.
@@ -242,6 +247,29 @@ describe.each(pages.filter((page) => blocksOf(page).some((block) => block.noRun 
       const [response] = await once(request, 'response');
       response.resume();
       return response.statusCode;
+    }
+
+    /**
+     * Calls a handler with the event that an HTTP API makes of a request whose path has to come back as it was sent. Signed
+     * when the program is up, since a busy machine takes its time for that.
+     */
+    function callOfHandler(): string {
+      const path = '/orders/a%40b%2Fc';
+      const headers = { 'content-type': 'application/json', 'authmesh-path': path };
+      const init = { method: 'POST', headers, body: '{"amount":100}' };
+      const lines = [['host', 'api.example.com']] as const;
+      const event = toEvent({ ...init, target: path, headers: lines }, 'HTTP API 2.0');
+      return `
+const event = ${JSON.stringify(event)};
+const { createAmesh: create } = await import('@authmesh/sdk');
+const caller = create({ dir: ${JSON.stringify(sandbox.folder('controller'))}, env: {}, fetch: async (_, { headers }) => {
+  Object.assign(event.headers, Object.fromEntries(new Headers(headers)));
+  return new Response();
+} });
+await caller.fetch('https://api.example.com${path}', ${JSON.stringify(init)});
+console.log((await handler(event, {})).statusCode);
+process.exit();
+`;
     }
 
     async function callHttp2(): Promise<number> {

@@ -87,6 +87,10 @@ export const lambdaSources = [
 ] as const;
 export type LambdaSource = (typeof lambdaSources)[number];
 
+/** The host of a request from there; function URLs have no other. */
+export const hostOf = (source: LambdaSource): string =>
+  source === 'function URL 2.0' ? 'abc123.lambda-url.us-west-2.on.aws' : 'api.example.com';
+
 /** Sends one request through a handler, as an event of that source. */
 export async function invoke(
   handler: LambdaHandler,
@@ -107,7 +111,6 @@ export function toEvent(request: LambdaRequest, source: LambdaSource = 'function
   const identity = { sourceIp: '192.0.2.1' };
   const stage = '$default';
   if (source === 'HTTP API 2.0' || source === 'function URL 2.0') {
-    const domainName = source === 'HTTP API 2.0' ? host : 'abc123.lambda-url.us-west-2.on.aws';
     const lines = linesOf(request);
     const { cookie, ...others } = lines;
     return {
@@ -122,7 +125,7 @@ export function toEvent(request: LambdaRequest, source: LambdaSource = 'function
         : { queryStringParameters: mapValues(pairsOf(query, plain), (all) => all.join(',')) }),
       requestContext: {
         stage,
-        domainName,
+        domainName: host,
         requestId: 'request',
         http: { method, path: decoded(path), protocol: 'HTTP/1.1', ...identity, userAgent: 'test' },
       },

@@ -61,8 +61,9 @@ function bytesSource(request: NodeRequest, headers: HeaderLines): ReadBody {
   const isEmpty = !request.readableDidRead && request.readableEnded;
   if (isEmpty && isFromParser(request)) return async () => new Uint8Array();
   const { body, rawBody } = request;
-  if (rawBody instanceof Uint8Array) return () => unlessChanged(request, rawBody);
-  if (body instanceof Uint8Array) return async () => unlessInflated(request, body);
+  // None of the bytes that somebody has read is no proof that there were none.
+  if (rawBody instanceof Uint8Array && rawBody.length > 0) return () => unlessChanged(request, rawBody);
+  if (body instanceof Uint8Array && body.length > 0) return async () => unlessInflated(request, body);
   // What is no stream, or an empty one, and has nothing else, gives nothing to anybody.
   if ((isEmpty || !isStream(request)) && isNothing(body) && isNothing(rawBody))
     return async () => new Uint8Array();
