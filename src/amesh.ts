@@ -16,6 +16,7 @@ import type { Rejection } from './core/rejection';
 import { createVerifier, type Verifier } from './core/verify';
 import { assertOptionNames, isWithin, readVerifyOptions, type VerifyOptions } from './core/verify-options';
 import { hostsOf } from './hosts-variable';
+import { onceListening } from './listening';
 import { createLog, type Log } from './log';
 import { assertStorage, toDocumentStore, type UnstorageLike } from './storage/document-store';
 import { RedisUrlNonceStore } from './storage/redis-url-nonce-store';
@@ -312,17 +313,21 @@ function assemble(options: AmeshOptions, env: Env) {
     fetch: send,
   });
   let isServing = false;
-  const serve = () => {
-    isServing = true;
-    tellFolder();
-    // Not only at the first request: whoever starts a server looks at its log then.
+  const takeToken = () =>
     bootstrap.asTarget().catch((error) => {
       const why = `${isAmeshError(error) ? `, ${error.code}` : ''}: ${error.message.replace(/\.$/, '')}.`;
       const until = ownerKey === null ? ' Until then every signed request gets 503.' : '';
       log.once(`AMESH_BOOTSTRAP_TOKEN was not taken${why}${until}`);
     });
+  const serve = () => {
+    if (isServing) return;
+    isServing = true;
+    tellFolder();
+    // At the start of the server and not at the first request: that is when somebody looks at the log. But not before:
+    // builds load the modules of a server too, and a token can be taken once.
+    if (bootstrap.isPending) onceListening(takeToken);
     // Nor does the first request have to wait for a list that lies far away. What fails will be told to it.
-    if (shared !== null) void (async () => list.current())().catch(() => {});
+    else if (shared !== null) void (async () => list.current())().catch(() => {});
   };
   const trust = async () => {
     if (ownerKey === null) {

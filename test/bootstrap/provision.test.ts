@@ -56,6 +56,21 @@ const listOf = async (folder: string) => (await openDevice(folder, {})).trust.re
 const bytesOf = (folder: string) => readFile(join(folder, 'allow_list.json'), 'utf8');
 
 describe('a target with a provision token and an empty folder', () => {
+  it('takes nothing while a build only loads the server', async () => {
+    const { token } = await issueProvision(controller, { friendlyName: 'prod-server' });
+    const child = start(target, ['none'], token);
+    expect(await child.line('token ')).toBe('left');
+    expect(child.stderr()).toBe('');
+    await expect(readdir(dir)).rejects.toThrow('ENOENT');
+  });
+
+  it('takes it when the server listens, before anybody calls', async () => {
+    const { token } = await issueProvision(controller, { friendlyName: 'prod-server' });
+    const child = start(target, [], token);
+    await child.line('port ');
+    await expect.poll(() => child.stderr()).toContain('AMESH_BOOTSTRAP_TOKEN was taken');
+  });
+
   it('lets its issuer in at the first request, and says once whom', async () => {
     const { token } = await issueProvision(controller, { friendlyName: 'prod-server' });
     const child = start(target, [], token);
@@ -64,7 +79,7 @@ describe('a target with a provision token and an empty folder', () => {
       200,
       { deviceId: controller.identity.deviceId, friendlyName: 'laptop', verifiedAt: expect.any(Number) },
     ]);
-    expect(child.lines[0]).toBe('token gone');
+    expect(response.headers.get('x-token')).toBe('gone');
     const { deviceId } = controller.identity;
     expect(child.stderr()).toBe(
       `amesh: AMESH_BOOTSTRAP_TOKEN was taken: "laptop" (${deviceId}) may now call this machine. Undo: amesh revoke ${deviceId}\n`,

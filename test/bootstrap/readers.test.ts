@@ -82,9 +82,9 @@ it('take no provision token, say so, and go on', async () => {
   const verify = reader.verify();
   const server = await listen((request, response) => verify(request, response, () => response.end('passed')));
   expect((await caller.fetch(server.origin)).status).toBe(200);
-  expect(said()).toContain(
-    'this instance goes by the list of AMESH_OWNER_KEY. Leave one of the two variables out.',
-  );
+  await expect
+    .poll(said)
+    .toContain('this instance goes by the list of AMESH_OWNER_KEY. Leave one of the two variables out.');
   expect([await target.list(), await readdir(dir)]).toEqual([list, files]);
   await expect(createAmesh({ dir, env }).bootstrapIfNeeded()).rejects.toMatchObject({
     code: 'token_wrong_type',
