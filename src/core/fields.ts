@@ -17,7 +17,6 @@ const MAX_COMPONENTS = 32;
 /** What separates items; 8 signatures with 32 components and 6 parameters each have 310. */
 const MAX_SEPARATORS = 400;
 
-const UNPAIRED = 'A label stands in only one of Signature and Signature-Input.';
 const PARAMETERS = new Set(['created', 'expires', 'nonce', 'alg', 'keyid', 'tag']);
 const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 
@@ -31,24 +30,16 @@ export function readSignatureFields(
   inputs: readonly string[],
   signatures: readonly string[],
 ): Credentials | Fault | null {
-  if (inputs.length === 0) return malformed('There is a Signature without a Signature-Input.');
-  if (signatures.length === 0) return malformed('There is a Signature-Input without a Signature.');
-
   const input = readDictionary(inputs);
   const values = readDictionary(signatures);
   if (input === null || values === null)
     return malformed('Signature-Input or Signature is not a strict RFC 9651 dictionary.');
-  if (input.size > MAX_SIGNATURES || values.size > MAX_SIGNATURES)
-    return malformed('There are more than 8 signatures.');
-  // Of the others nothing is wanted, but a field that one reader may understand in another way is none to go by.
-  for (const [label, member] of input) {
-    if (!values.has(label)) return malformed(UNPAIRED);
-    if (!isInnerList(member)) return malformed('A member of Signature-Input is not a list of components.');
-  }
-  for (const [label, [value]] of values) {
-    if (!input.has(label)) return malformed(UNPAIRED);
-    if (!(value instanceof ArrayBuffer)) return malformed('A member of Signature is not a byte sequence.');
-  }
+  if (input.size > MAX_SIGNATURES) return malformed('There are more than 8 signatures.');
+  // Also those of others: a field that one reader understands in another way than the next is none to go by.
+  const isPair = ([label, member]: [string, unknown[]]) =>
+    Array.isArray(member[0]) && values.get(label)?.[0] instanceof ArrayBuffer;
+  if (input.size !== values.size || ![...input].every(isPair))
+    return malformed('Each label has a list in Signature-Input and a byte sequence in Signature.');
 
   const ours = [...input].filter(([, member]) => member[1].get('tag') === TAG);
   const [first] = ours;
@@ -62,42 +53,31 @@ export function readSignatureFields(
   return readMember(member as InnerList, new Uint8Array(signature));
 }
 
-function isInnerList(member: unknown): member is InnerList {
-  return Array.isArray((member as InnerList)[0]);
-}
-
 function readMember(member: InnerList, signature: Uint8Array): Credentials | Fault {
   const [items, parameters] = member;
-  if (items.length > MAX_COMPONENTS) return malformed('The signature covers more than 32 components.');
+  if (items.length > MAX_COMPONENTS) return malformed('There are more than 32 components.');
   const covered: string[] = [];
   for (const [name, itemParameters] of items) {
-    if (typeof name !== 'string') return malformed('A covered component is not a string.');
     // A component with a parameter is another one, and whoever skips the parameter accepts less than was checked.
-    if (itemParameters.size > 0)
-      return malformed('A covered component has a parameter; none is implemented.');
-    if (name.startsWith('@') ? !(DERIVED as readonly string[]).includes(name) : !FIELD_NAME.test(name)) {
-      return malformed('A covered component is not implemented, or not in lower case.');
-    }
-    if (covered.includes(name)) return malformed('A component is covered twice.');
+    const isTaken =
+      typeof name === 'string' &&
+      itemParameters.size === 0 &&
+      !covered.includes(name) &&
+      (name.startsWith('@') ? (DERIVED as readonly string[]).includes(name) : FIELD_NAME.test(name));
+    if (!isTaken) return malformed('A component is doubled, or not implemented.');
     covered.push(name);
   }
-  for (const name of parameters.keys()) {
-    if (!PARAMETERS.has(name)) return malformed('A signature parameter is not implemented.');
-  }
+  for (const name of parameters.keys()) if (!PARAMETERS.has(name)) return badParameter(name);
   const created = parameters.get('created');
   const expires = parameters.get('expires');
   const nonce = parameters.get('nonce');
   const keyid = parameters.get('keyid');
   const alg = parameters.get('alg');
-  if (!isUnixSeconds(created)) return malformed('The parameter created is not in Unix seconds.');
-  if (expires !== undefined && !isUnixSeconds(expires))
-    return malformed('The parameter expires is not in Unix seconds.');
-  if (typeof nonce !== 'string' || !isNonce(nonce))
-    return malformed('The parameter nonce is not of 22 base64url characters.');
-  if (typeof keyid !== 'string' || !isDeviceId(keyid))
-    return malformed('The parameter keyid is no device id.');
-  if (alg !== undefined && alg !== 'ecdsa-p256-sha256')
-    return malformed('The parameter alg is not ecdsa-p256-sha256.');
+  if (!isUnixSeconds(created)) return badParameter('created');
+  if (expires !== undefined && !isUnixSeconds(expires)) return badParameter('expires');
+  if (typeof nonce !== 'string' || !isNonce(nonce)) return badParameter('nonce');
+  if (typeof keyid !== 'string' || !isDeviceId(keyid)) return badParameter('keyid');
+  if (alg !== undefined && alg !== 'ecdsa-p256-sha256') return badParameter('alg');
   return {
     form: 'rfc9421',
     deviceId: keyid,
@@ -108,6 +88,10 @@ function readMember(member: InnerList, signature: Uint8Array): Credentials | Fau
     covered,
     parameters: serializeInnerList(member),
   };
+}
+
+function badParameter(name: string): Fault {
+  return malformed(`The parameter ${name} is missing, malformed, or not implemented.`);
 }
 
 function isUnixSeconds(value: unknown): value is number {

@@ -12,14 +12,12 @@ export interface RequestLine {
   readonly query: string;
 }
 
-const AMBIGUOUS = /\\|(?:\/|%2f|%5c)(?:\.|%2e){1,2}(?:[/;]|%2f|%5c|$)/i;
-
 /**
  * Whether some reader makes another path of this one. No client that parses URLs as browsers do sends such a path, and what a
  * caller may do can depend on the path: `/public/..%2fadmin` may be one thing to a router and another to a file server.
  */
 export function isAmbiguous(path: string): boolean {
-  return AMBIGUOUS.test(path);
+  return /\\|(\/|%2f|%5c)(\.|%2e){1,2}([/;]|%2f|%5c|$)/i.test(path);
 }
 
 export interface RequestLineOptions {
@@ -34,9 +32,6 @@ export interface RequestLineOptions {
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/;
 const TARGET = /^\/[\x21\x22\x24-\x7e]*$/; // printable ASCII but the space and "#"
 
-export const CHANGE_FIX =
-  'Put verify() in front of what changes it. Where that takes a prefix off the path: pathPrefix.';
-
 /** Reads a view's method, target and authority strictly: what one part of a server could read otherwise is refused. */
 export function readRequestLine(view: RequestView, options: RequestLineOptions = {}): RequestLine | Fault {
   if (!METHOD.test(view.method)) return malformed('The method is not a token.');
@@ -44,8 +39,7 @@ export function readRequestLine(view: RequestView, options: RequestLineOptions =
 
   const { conflict, target: sent, routed = sent } = view;
   if (conflict !== undefined) return changed(conflict);
-  if (!TARGET.test(sent))
-    return malformed('The target is not in origin form, or holds a character that it may not.');
+  if (!TARGET.test(sent)) return malformed('The target is not in origin form, or not plain ASCII.');
   const target = (options.pathPrefix ?? '') + routed;
   if (routed !== sent && target !== sent) return changed('path or query');
   const mark = target.indexOf('?');
@@ -61,8 +55,13 @@ export function readRequestLine(view: RequestView, options: RequestLineOptions =
   };
 }
 
-function changed(what: string): Fault {
-  return new Fault('invalid_signature', `The ${what} was changed in front of verify().`, CHANGE_FIX);
+/** The fault of a request that is another one for handlers than for whoever signed it. */
+export function changed(what: string): Fault {
+  return new Fault(
+    'invalid_signature',
+    `The ${what} was changed in front of verify().`,
+    'Put verify() in front of that, or see "pathPrefix" in docs/guide.md.',
+  );
 }
 
 function readAuthority(view: RequestView, options: RequestLineOptions): string | Fault {

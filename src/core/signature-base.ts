@@ -49,7 +49,7 @@ export function createSignatureBase(
     if (value === undefined)
       return new Fault('invalid_signature', `The signature covers "${name}", which is not there.`);
     if (!VISIBLE.test(value))
-      return malformed(`The field "${name}" is not plain ASCII, or was changed in front of verify().`);
+      return malformed(`The field "${name}" was changed here, or is not plain ASCII.`);
     base += `"${name}": ${value}\n`;
   }
   return `${base}"@signature-params": ${parameters}`;

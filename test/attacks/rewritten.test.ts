@@ -52,7 +52,7 @@ function expectRefused(response: { status: number }, detail: RegExp) {
   expect(machines.rejections.map(({ code }) => code)).toEqual(['invalid_signature']);
   expect(machines.rejections[0]?.message).toMatch(detail);
 }
-const FIX = /^Put verify\(\) in front of what changes it\./;
+const FIX = /^Put verify\(\) in front of that, or see "pathPrefix"/;
 
 /** The lines of a GET of /pay whose signature covers X-Amount, too. */
 async function coveringAmount(authority: string): Promise<string[]> {
