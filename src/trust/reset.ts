@@ -67,7 +67,11 @@ export async function resetTrust(
         key: shared === null ? undefined : sharedKey(list),
         seen: NOWHERE,
       });
-      document = await trust.create(older?.document ?? {}, Math.max(...revisions), broken);
+      document = await trust.create(
+        keep && older !== null ? older.document : {},
+        Math.max(...revisions),
+        broken,
+      );
     } catch (error) {
       if (!(isAmeshError(error) && error.code === 'store_unsynced')) await aside.forget();
       throw error;

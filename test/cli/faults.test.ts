@@ -42,6 +42,8 @@ interface Case {
   readonly prepare?: (dir: string) => Promise<void>;
   /** What `prepare` leaves refuses everybody, and so may an interrupted command. */
   readonly isBrokenBefore?: true;
+  /** What it is for: who calls afterwards. */
+  readonly after: State;
   /** The codes that the command may end with when it is run again, where it had done everything the first time. */
   readonly again?: RegExp;
 }
@@ -65,18 +67,19 @@ beforeAll(async () => {
 afterAll(() => (root === '' ? undefined : rm(root, { recursive: true, maxRetries: 20 })));
 
 const cases: Record<string, Case> = {
-  'trust reset': { args: ['trust', 'reset', '--yes'] },
+  'trust reset': { args: ['trust', 'reset', '--yes'], after: 'refuses' },
   'trust reset --keep, seen.json damaged': {
     args: ['trust', 'reset', '--keep', '--yes'],
     prepare: (dir) => writeFile(join(dir, 'seen.json'), '{'),
     isBrokenBefore: true,
+    after: 'lets in',
   },
-  'init --force': { args: ['init', '--name', 'new', '--force'] },
-  revoke: { args: ['revoke', 'caller', '--yes'], again: /already_revoked|unknown_name/ },
-  'trust add': { args: ['trust', 'add', '--role', 'controller'] },
-  'config hosts': { args: ['config', 'hosts', '--add', 'b.example.com'] },
-  'config relay': { args: ['config', 'relay', 'wss://relay.example.com/ws'] },
-  grant: { args: ['grant', '--name', 'job-*', '--uses', '2', '--host', 'api.example.com'] },
+  'init --force': { args: ['init', '--name', 'new', '--force'], after: 'refuses' },
+  revoke: { args: ['revoke', 'caller', '--yes'], again: /already_revoked|unknown_name/, after: 'refuses' },
+  'trust add': { args: ['trust', 'add', '--role', 'controller'], after: 'lets in' },
+  'config hosts': { args: ['config', 'hosts', '--add', 'b.example.com'], after: 'lets in' },
+  'config relay': { args: ['config', 'relay', 'wss://relay.example.com/ws'], after: 'lets in' },
+  grant: { args: ['grant', '--name', 'job-*', '--uses', '2', '--host', 'api.example.com'], after: 'lets in' },
 };
 
 /** Runs the real command under strace, with one thread for files so that its calls have an order. */
@@ -161,7 +164,7 @@ describe.skipIf(!hasStrace && process.env.CI !== 'true')(
         const before = await stateOf(await fresh(`${slug}-before`, one));
         const steps = await stepsOf(dir, one);
         const states = [before, await stateOf(dir)];
-        expect(states[1]).not.toBe('broken');
+        expect(states).toEqual([one.isBrokenBefore ? 'broken' : 'lets in', one.after]);
         const chosen = IS_FULL ? steps : steps.filter((step) => step.isSwitch);
         const faults = chosen.flatMap((step) =>
           ['signal=SIGKILL', `error=${step.call === 'fsync' ? 'EIO' : 'ENOSPC'}`].map((fault) => ({

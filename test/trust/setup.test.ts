@@ -1,7 +1,14 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createIdentity, openDevice, readIdentity, resetTrust, toTrustLine } from '@authmesh/sdk/admin';
+import {
+  addDevice,
+  createIdentity,
+  openDevice,
+  readIdentity,
+  resetTrust,
+  toTrustLine,
+} from '@authmesh/sdk/admin';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Script, toScript } from '../support/child';
 
@@ -133,6 +140,15 @@ describe('resetTrust', () => {
     const again = await resetTrust(dir, {});
     expect(again.revision).toBeGreaterThan(reset.revision);
     expect((await (await openDevice(dir, {})).trust.read()).revision).toBe(again.revision);
+  });
+
+  it('trusts nobody afterwards, also where the list was in order', async () => {
+    await createIdentity(dir, {}, { friendlyName: 'server', hosts: ['api.example.com'] });
+    const peer = await createIdentity(join(root, 'peer'), {}, { friendlyName: 'peer' });
+    const { trust } = await openDevice(dir, {});
+    await trust.update((list) => addDevice(list, { ...peer, role: 'controller', hosts: [] }, 0));
+    expect(await resetTrust(dir, {})).toMatchObject({ devices: [], hosts: [] });
+    expect(await trust.read()).toMatchObject({ devices: [], hosts: [] });
   });
 
   it('keeps identity and key', async () => {
