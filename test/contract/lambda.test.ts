@@ -160,6 +160,19 @@ describe.each(lambdaAdapters)('$name', (adapter) => {
     expect(outcome().handled).toBeLessThanOrEqual(1);
   });
 
+  it('parsers behind it find the bytes', async () => {
+    const json = { method: 'POST', target: '/read/json', headers: { 'content-type': 'application/json' } };
+    const read = await invoke(handler, await signed({ ...json, body: '{"text":"grüße"}' }));
+    expect(JSON.parse(read.body)).toEqual({ text: 'grüße' });
+    const raw = {
+      method: 'POST',
+      target: '/read/raw',
+      headers: { 'content-type': 'application/octet-stream' },
+    };
+    const bytes = await invoke(handler, await signed({ ...raw, body: binary }));
+    expect(JSON.parse(bytes.body)).toBe(sha256(binary));
+  });
+
   it('verifies a request twice', async () => {
     for (const body of ['', 'abc']) {
       const request = await signed({ method: 'POST', target: '/twice/x', body });

@@ -103,6 +103,8 @@ async function readStandIn(
 ): Promise<Uint8Array> {
   const { body, rawBody } = request;
   const bytes = await readAndPutBack(request, limitBytes, isAnnounced(headers) ? undefined : PATIENCE_MS);
+  // serverless-express calls it over as soon as a middleware has to wait, and parsers would go past the bytes.
+  (request as { readable: boolean }).readable = true;
   if (isMadeOf(body, bytes) && isMadeOf(rawBody, bytes)) return bytes;
   throw new AmeshError(
     'body_parser_ordering_error',
