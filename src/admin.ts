@@ -7,6 +7,7 @@ export { type Answered, takeRegistration, UNASKED } from './bootstrap/registrati
 export { isLoopback, parseHosts, portOf } from './core/authority';
 export type { KeyBackend, KeyContext } from './keys/backend';
 export { BACKENDS, findBackend } from './keys/backends';
+export { loadLate } from './load-late';
 export {
   type ControllerPerson,
   type InviteOptions,
@@ -20,10 +21,8 @@ export {
 } from './pairing/listen';
 export type { Peer } from './pairing/outcome';
 export { probeRelay } from './pairing/probe-relay';
-export { loadWebSocket } from './pairing/relay-socket';
 export { DEFAULT_RELAY_URL, toRelayUrl } from './pairing/relay-url';
 export type { WrongCode } from './pairing/target';
-export { loadIoRedis } from './storage/redis/load';
 export { probeRedis } from './storage/redis/probe';
 export { userText } from './trust/accounts';
 export {

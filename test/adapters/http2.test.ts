@@ -1,8 +1,5 @@
-import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
 import {
   connect,
   constants,
@@ -16,12 +13,11 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Authenticated } from '../../src/index';
+import { createCertificate } from '../support/certificate';
 import { connectHttp2, type Http2Pair, http2Exchange, http2Response } from '../support/http2';
 import { createMachines, type Machines } from '../support/machines';
 import { head } from '../support/raw-http';
@@ -29,41 +25,18 @@ import { signedRaw } from '../support/signed-raw';
 
 const MAX = 300_000;
 
-/** Key and certificate for 127.0.0.1, or null where there is no openssl to make them. */
-async function certificate(): Promise<{ key: string; cert: string } | null> {
-  const dir = await mkdtemp(join(tmpdir(), 'amesh-test-'));
-  const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
-  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'];
-  try {
-    execFileSync(
-      'openssl',
-      ['req', '-x509', ...curve, '-keyout', key, '-out', cert, '-days', '2', ...subject],
-      {
-        stdio: 'ignore',
-      },
-    );
-    return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') };
-  } catch {
-    return null;
-  } finally {
-    await rm(dir, { recursive: true, maxRetries: 20 });
-  }
-}
-
-const tls = await certificate();
+const tls = createCertificate();
 
 type Handler = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
 
 describe.each([
-  { name: 'cleartext', isAvailable: true, create: (handler: Handler): Http2Server => createServer(handler) },
+  { name: 'cleartext', create: (handler: Handler): Http2Server => createServer(handler) },
   {
     name: 'TLS',
-    isAvailable: tls !== null,
     create: (handler: Handler): Http2SecureServer => createSecureServer({ ...tls }, handler),
   },
-])('HTTP/2, $name', ({ name, isAvailable, create }) => {
-  describe.skipIf(!isAvailable)('through the compatibility API', () => {
+])('HTTP/2, $name', ({ name, create }) => {
+  describe('through the compatibility API', () => {
     let machines: Machines;
     let pair: Http2Pair;
     let authority: string;
@@ -103,7 +76,7 @@ describe.each([
         }),
       );
       server.on('stream', (stream) => streams.push(stream as ServerHttp2Stream));
-      pair = await connectHttp2(server, name === 'TLS' ? tls?.cert : undefined);
+      pair = await connectHttp2(server, name === 'TLS' ? tls.cert : undefined);
       authority = `127.0.0.1:${pair.port}`;
     });
     afterAll(async () => {
@@ -317,7 +290,7 @@ describe.each([
       const body = randomBytes(100_000);
       const to = { port: pair.port, host: '127.0.0.1' };
       const socket =
-        name === 'TLS' ? connectTls({ ...to, ca: tls?.cert, ALPNProtocols: ['h2'] }) : connectTcp(to);
+        name === 'TLS' ? connectTls({ ...to, ca: tls.cert, ALPNProtocols: ['h2'] }) : connectTcp(to);
       const other = connect(`http://${authority}`, { createConnection: () => socket });
       other.on('error', () => {});
       const stream = other.request(await signedHeaders('POST', target, body));
@@ -341,7 +314,7 @@ describe.each([
   });
 });
 
-describe.skipIf(tls === null)('HTTP/1.1 on a server of node:http2', () => {
+describe('HTTP/1.1 on a server of node:http2', () => {
   it('is verified like any other', async () => {
     const machines = await createMachines();
     const verify = machines.target.verify();
@@ -350,9 +323,9 @@ describe.skipIf(tls === null)('HTTP/1.1 on a server of node:http2', () => {
         response.end(`${request.httpVersion} ${Buffer.concat(await request.toArray())}`);
       }),
     );
-    const { port, close } = await connectHttp2(server, tls?.cert);
+    const { port, close } = await connectHttp2(server, tls.cert);
     const raw = await signedRaw(machines.signer, `127.0.0.1:${port}`, { method: 'POST', body: 'grüße' });
-    const socket = connectTls({ port, host: '127.0.0.1', ca: tls?.cert, ALPNProtocols: ['http/1.1'] });
+    const socket = connectTls({ port, host: '127.0.0.1', ca: tls.cert, ALPNProtocols: ['http/1.1'] });
     await once(socket, 'secureConnect');
     socket.write(head(raw.line, [...raw.headers, `Content-Length: ${raw.body.length}`, 'Connection: close']));
     socket.write(raw.body);

@@ -3,10 +3,16 @@ import { machineDir } from './machine';
 import { becomeOwner, ownerToBecome } from './owner';
 
 /** These have nothing to do with the folder. */
-const ELSEWHERE: ReadonlySet<string> = new Set(['amesh', 'amesh relay']);
+const ELSEWHERE: ReadonlySet<string> = new Set(['amesh', 'amesh complete', 'amesh relay']);
 
 /** These only look, and so may in a container where everybody can write the folder, and nobody else is. */
-const LOOKING: ReadonlySet<string> = new Set(['amesh list', 'amesh whoami', 'amesh tokens', 'amesh config']);
+const LOOKING: ReadonlySet<string> = new Set([
+  'amesh list',
+  'amesh status',
+  'amesh whoami',
+  'amesh tokens',
+  'amesh config',
+]);
 
 /**
  * Sees to it that a command acts on the folder of this machine as the user whose it is, and that nobody else can put

@@ -16,6 +16,6 @@ export const loadRelay = () => once('relay', () => import('@authmesh/relay'));
 
 /** Loads all that a command may still need, beside its own file. */
 export async function loadAll(): Promise<void> {
-  const { loadIoRedis, loadWebSocket } = await loadAdmin();
-  await Promise.all([loadCore(), loadRelay(), loadWebSocket(), loadIoRedis().catch(() => {})]);
+  const { loadLate } = await loadAdmin();
+  await Promise.all([loadCore(), loadRelay(), loadLate()]);
 }

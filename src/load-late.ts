@@ -1,0 +1,10 @@
+import { loadWebSocket } from './pairing/relay-socket';
+import { loadIoRedis } from './storage/redis/load';
+
+/**
+ * Loads the packages that are otherwise loaded when they are first needed: ws, and ioredis where it is installed. For a
+ * process that is about to give up the right to read them.
+ */
+export async function loadLate(): Promise<void> {
+  await Promise.all([loadWebSocket(), loadIoRedis().catch(() => {})]); // whoever needs it says that it is not there
+}
