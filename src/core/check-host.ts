@@ -45,9 +45,7 @@ function answersTo(
   if (!isLoopback(seen)) return false;
   const port = portOf(seen);
   const { localPort } = view;
-  return (
-    localPort === undefined || (port === null ? localPort === 80 || localPort === 443 : localPort === port)
-  );
+  return port === null ? localPort === 80 || localPort === 443 : localPort === port;
 }
 
 /** The whole list that would do: to name only the new host would shut out those that work now. */
@@ -59,5 +57,9 @@ function howToAdd({ hosts }: VerifySettings, view: RequestView, seen: string, li
   const line = hosts
     ? `add it to verify({ hosts }) or AMESH_HOSTS, now ${own}`
     : `amesh config hosts ${[seen, ...(own[0] ? own : local)]}`;
-  return `${proxied}If callers use it: ${line}`;
+  const unseen =
+    !own[0] && view.localPort === undefined && isLoopback(seen)
+      ? ', or AMESH_HOSTS, since this server does not see its own port. Or pair, so that callers name this device'
+      : '';
+  return `${proxied}If callers use it: ${line}${unseen}`;
 }

@@ -98,6 +98,8 @@ export interface Refused {
 export interface VerifyCall {
   /** Overrides the option of the same name for one request, where a framework decides it by the peer's address. */
   readonly trustForwardedHost?: boolean | undefined;
+  /** For a `Request`, which does not say it: the port on which this server took the connection. */
+  readonly localPort?: number | undefined;
 }
 
 /** Lets requests through, or says why not. Made once, and asked for each request. */
@@ -139,7 +141,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
   context.nonceStore.widestSkew?.(settings.clockSkewSeconds, now());
   async function verify(request: Request | RequestView, call: VerifyCall = {}) {
     if (!isRequest(request)) return verifyView(context, request, call);
-    const view = toRequestView(request);
+    const view = { ...toRequestView(request), localPort: call.localPort };
     const verdict = await verifyView(context, view, call);
     if (!verdict.ok) return verdict;
     if (request.body === null) return { ...verdict, request };

@@ -43,7 +43,8 @@ export interface RequestView {
   readonly gateBody?: ((gate: BodyGate) => MaybePromise<ReadableStream<Uint8Array> | null>) | undefined;
   /**
    * The port on which this server took the connection, where known. Without configured hosts a loopback name
-   * counts only with this port, so that two servers of one machine do not accept each other's requests.
+   * counts only with this port, so that two servers of one machine do not accept each other's requests. Without a port it
+   * does not count.
    */
   readonly localPort?: number | undefined;
   /**

@@ -31,9 +31,12 @@ async function unsigned(path: string, method = 'GET') {
 }
 
 describe.each(fastifies)('$name', ({ fastify }) => {
-  const withAuth = async (options: FastifyServerOptions = {}): Promise<FastifyInstance> => {
+  const withAuth = async (
+    options: FastifyServerOptions = {},
+    hosts?: readonly string[],
+  ): Promise<FastifyInstance> => {
     const app = fastify(options) as FastifyInstance;
-    await app.register(authMesh, { amesh: machines.target });
+    await app.register(authMesh, { amesh: machines.target, hosts });
     return app;
   };
 
@@ -397,7 +400,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
       const view = { method, target: url, authority: 'localhost', headers: { 'content-type': 'text/plain' } };
       const bytes = body === undefined ? null : Buffer.from(body);
       const { headers } = await signRequest({ ...view, body: bytes }, machines.signer);
-      const app = await withAuth();
+      const app = await withAuth({}, ['localhost']); // no socket says a port
       app.all('/', async (request) => ({ from: request.authMesh.friendlyName, body: request.body ?? null }));
       return app.inject({
         method: method as 'GET',

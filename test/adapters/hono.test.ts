@@ -197,9 +197,10 @@ it('takes HTTP/2, where the authority is in :authority', async () => {
 });
 
 it('without the bindings of Node it goes by the URL of the request', async () => {
-  const app = new Hono().use(verify({ amesh: machines.target }));
-  app.all('*', (c) => c.text(c.req.url));
+  const app = new Hono();
   const server = await serve(app, ((request: Request) => app.fetch(request)) as typeof app.fetch);
+  app.use(verify({ amesh: machines.target, hosts: [server.authority] }));
+  app.all('*', (c) => c.text(c.req.url));
   const response = await machines.controller.fetch(`${server.origin}/a%2Fb//c?x&&y`, {
     method: 'POST',
     body: 'abc',

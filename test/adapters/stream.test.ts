@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createHttp2Server } from 'node:http2';
+import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -164,8 +165,9 @@ const servers: Record<string, (options: VerifyOptions) => Promise<Server>> = {
     const verifier = amesh.verifier(options);
     return listen(
       getRequestListener(
-        async (request: globalThis.Request) => {
-          const verdict = await verifier.verify(request);
+        async (request: globalThis.Request, { incoming }) => {
+          const { localPort } = incoming.socket as Socket;
+          const verdict = await verifier.verify(request, { localPort });
           if (!verdict.ok) return verdict.response;
           const { outcome } = await read(verdict.request.body as unknown as AsyncIterable<Uint8Array>);
           return new globalThis.Response(outcome, { status: outcome === 'end' ? 200 : 422 });

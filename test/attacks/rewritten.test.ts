@@ -420,6 +420,7 @@ describe('Hono', () => {
         if (c.req.header('x-change') !== undefined) c.req.raw = make(c.req.raw);
         await next();
       };
+      const verify = () => verifyHono({ amesh: machines.target, hosts: ['localhost:1'] });
       const app = answer(new Hono().use(verify(), middle, verify()) as Hono);
       expect((await app.fetch(await signedRequest({ 'x-change': '1' }))).status).toBe(401);
       expect(reached).toEqual([]);
@@ -448,7 +449,7 @@ async function signedRequest(unsigned: Record<string, string> = {}): Promise<glo
 }
 
 describe('a fetch handler in another one', () => {
-  const verifier = () => machines.target.verifier();
+  const verifier = () => machines.target.verifier({ hosts: ['localhost:1'] });
   async function call(
     make: (request: globalThis.Request) => globalThis.Request | Promise<globalThis.Request>,
   ) {

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
-import { createIdentity, type Device, issueGrant, openDevice } from '@authmesh/sdk/admin';
+import { createIdentity, type Device, issueGrant, openDevice, setHosts } from '@authmesh/sdk/admin';
 import { getRequestListener } from '@hono/node-server';
 import express5 from 'express';
 import express4 from 'express4';
@@ -19,6 +19,7 @@ import { expressApps, fastifyApps } from './everywhere/node-apps';
 interface Kind {
   readonly name: string;
   readonly runtime: Runtime['name'];
+  readonly needsHosts?: boolean;
   /** @param dir the folder of the target */
   start(dir: string): Promise<{ port: number; close(): Promise<void> }>;
 }
@@ -37,6 +38,7 @@ const fastify = (kind: (typeof fastifies)[number]): Kind => ({
 const on = (runtime: Runtime['name'], server: 'hono' | 'fetch'): Kind => ({
   name: `${server === 'hono' ? 'Hono' : 'a fetch handler'} on ${runtime}`,
   runtime,
+  needsHosts: true,
   start: async (dir) =>
     startServer(await findRuntime(runtime), `test/bootstrap/everywhere/servers/${server}.ts`, {
       env: { AUTH_MESH_DIR: dir },
@@ -56,6 +58,7 @@ const KINDS: readonly Kind[] = [
   {
     name: 'a fetch handler on node',
     runtime: 'node',
+    needsHosts: true,
     start: (dir) => listen(getRequestListener(dispatch(fetchApps(instance(dir))))),
   },
   on('bun', 'hono'),
@@ -81,6 +84,8 @@ function enrolmentsAt(kind: Kind): void {
     target = await openDevice(dir, {});
     server = await kind.start(dir);
     authority = `127.0.0.1:${server.port}`;
+    // A handler that gets a Request alone does not know its port.
+    if (kind.needsHosts) await target.trust.update((list) => setHosts(list, [authority]));
   }, 60_000);
   afterAll(async () => {
     await server?.close();

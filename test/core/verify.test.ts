@@ -108,7 +108,11 @@ describe('check 3: hosts', () => {
   it('without hosts answers to loopback names and to its own id', async () => {
     const verifier = verifierAt(without);
     for (const name of ['localhost:3000', 'api.localhost', '127.0.0.1:1', '127.9.9.9', '[::1]:3000']) {
-      expect(await codeOf(verifier.verify(await requestTo(name))), name).toBe('accepted');
+      const request = await requestTo(name);
+      const localPort = Number(/:(\d+)$/.exec(name)?.[1] ?? 80);
+      expect(await codeOf(verifier.verify({ ...request, localPort })), name).toBe('accepted');
+      const unseen = await requestTo(name);
+      expect(await codeOf(verifier.verify(unseen)), `${name}, where no port is seen`).toBe('wrong_host');
     }
     for (const name of [
       'api.example.com',

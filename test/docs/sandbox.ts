@@ -174,7 +174,7 @@ export class Sandbox {
     // Only a Worker that exports the class can be bound to it.
     const hasClass = (await readFile(script, 'utf8')).includes('AmeshNonces');
     const worker = await startWorker(
-      { AMESH_OWNER_KEY },
+      { AMESH_OWNER_KEY, AMESH_HOSTS: `localhost:${this.port}` },
       { kv, script, isBuilt: true, port: this.port, ...(hasClass ? { nonces: 'in memory' } : {}) },
     );
     this.#worker = {

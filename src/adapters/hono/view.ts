@@ -1,4 +1,5 @@
 import type { Context } from 'hono';
+import { bunPort } from '../../core/bun-port';
 import { shareClaims } from '../../core/check-nonce';
 import { AmeshError } from '../../core/errors';
 import { keepOthers, takesBody, toFreshRequest } from '../../core/fresh-request';
@@ -22,7 +23,9 @@ export function incomingOf(c: Context): NodeRequest | undefined {
 export function honoView(c: Context): RequestView {
   const incoming = incomingOf(c);
   const sent =
-    incoming === undefined ? toRequestView(c.req.raw) : viewOfBoth(c.req.raw, incoming, c.env.outgoing);
+    incoming === undefined
+      ? { ...toRequestView(c.req.raw), localPort: bunPort(c.env) }
+      : viewOfBoth(c.req.raw, incoming, c.env.outgoing);
   const { body } = sent;
   return typeof body === 'function' ? { ...sent, body: bodySource(c, incoming, body) } : sent;
 }

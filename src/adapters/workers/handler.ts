@@ -1,3 +1,4 @@
+import { bunPort } from '../../core/bun-port';
 import type { AuthMeshIdentity } from '../../core/caller';
 import type { Verifier } from '../../core/verify';
 
@@ -21,7 +22,7 @@ export function toFetchHandler<A extends unknown[]>(
   handler: (request: AuthenticatedRequest, ...rest: A) => HandlerResult,
 ): (request: Request, ...rest: A) => Promise<Response> {
   return async (request, ...rest) => {
-    const verdict = await verifierOf(rest).verify(request);
+    const verdict = await verifierOf(rest).verify(request, { localPort: bunPort(rest[0]) });
     if (!verdict.ok) return verdict.response;
     const authenticated = Object.defineProperty(verdict.request, 'authMesh', {
       value: verdict.caller,

@@ -1,10 +1,17 @@
-import { createVerifier, InMemoryNonceStore, streamUnverifiedBody } from '@authmesh/sdk/core';
+import {
+  type AllowList,
+  createAllowList,
+  createVerifier,
+  InMemoryNonceStore,
+  streamUnverifiedBody,
+} from '@authmesh/sdk/core';
 import { toFetchHandler } from '../../../src/adapters/workers/handler';
 import { serve } from '../../contract/servers/serve';
 import { vectorAllowList } from '../../support/vectors';
 
+let list: AllowList;
 const verifier = createVerifier({
-  allowList: { ...vectorAllowList, hosts: [] },
+  allowList: { current: () => list },
   nonceStore: new InMemoryNonceStore({ startedAt: 0 }),
   [streamUnverifiedBody]: true,
   maxBodyBytes: 64 * 1_048_576,
@@ -34,4 +41,7 @@ const upload = toFetchHandler(
 );
 
 /** Streams what is posted, and says to a GET how the last one went. */
-export default serve((request) => (request.method === 'GET' ? Response.json(last) : upload(request)));
+export default serve((request) => {
+  list ??= createAllowList({ ...vectorAllowList, hosts: [new URL(request.url).host] });
+  return request.method === 'GET' ? Response.json(last) : upload(request);
+});

@@ -1,4 +1,5 @@
-type Fetch = (request: Request) => Response | Promise<Response>;
+/** @param server what the runtime passes on: the server of Bun, what Deno knows of the connection, a Worker's bindings */
+export type Fetch = (request: Request, server?: unknown) => Response | Promise<Response>;
 
 /** What this needs of the runtimes, none of which brings its types here. */
 declare const Bun: { serve(options: { port: number; hostname: string; fetch: Fetch }): { port: number } };
