@@ -4,6 +4,7 @@ import { verify } from '@authmesh/sdk/hono';
 import { getRequestListener } from '@hono/node-server';
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
+import { HTTPException } from 'hono/http-exception';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectHttp2, http2Exchange } from '../support/http2';
 import { type Listening, listen } from '../support/listen';
@@ -90,7 +91,9 @@ describe('in an application', () => {
     app.all('/next/*', () => {
       throw new Error('of the handler');
     });
-    app.onError((_error, c) => c.text('handled', 418));
+    app.onError((error, c) =>
+      error instanceof HTTPException ? error.getResponse() : c.text('handled', 418),
+    );
     app.mount('/mounted', inner.fetch);
     server = await serve(app);
   });

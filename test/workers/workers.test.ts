@@ -70,7 +70,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
     });
 
     it('refuses everybody else, and says why in its log', async () => {
-      const stranger = createClient({ signer: await signerOf('stranger') });
+      const stranger = createClient({ signer: await signerOf('stranger'), targetOf: () => target.deviceId });
       for (const fetch of [stranger.fetch, globalThis.fetch]) {
         const response = await fetch(at(worker, '/orders'));
         expect(response.status).toBe(401);
@@ -81,7 +81,12 @@ describe.skipIf(runtime === null)('a Worker', () => {
     });
 
     it('lets exactly one of 100 copies at once through', async () => {
-      const { line, headers } = await signedRaw(signer, `127.0.0.1:${worker.port}`);
+      const { line, headers } = await signedRaw(
+        signer,
+        `127.0.0.1:${worker.port}`,
+        {},
+        { targetDeviceId: target },
+      );
       const copies = Array.from({ length: 100 }, () => exchange(worker.port, head(line, headers)));
       const statuses = (await Promise.all(copies)).map(({ status }) => status);
       expect(statuses.filter((status) => status === 200)).toHaveLength(1);

@@ -1,11 +1,11 @@
 import type { Context, MiddlewareHandler } from 'hono';
 import type { Verifier } from '../../core/verify';
-import { refusalResponse } from './refuse';
+import { refusal } from './refuse';
 import { giveFreshRequest, giveStream, honoView } from './view';
 
 /**
  * Verifies, then sets `authMesh` in the context, puts a fresh request with the verified bytes in the place of
- * `c.req.raw`, and goes on; or answers with the refusal.
+ * `c.req.raw`, and goes on; or throws the refusal, as an HTTPException with its `res`.
  *
  * @param verifierOf makes the verdicts; asked on every request, since on some runtimes the settings come with it
  */
@@ -13,7 +13,7 @@ export function toHonoMiddleware(verifierOf: (c: Context) => Verifier): Middlewa
   return async (c, next) => {
     const view = honoView(c);
     const verdict = await verifierOf(c).verify(view);
-    if (!verdict.ok) return refusalResponse(c, verdict);
+    if (!verdict.ok) throw refusal(c, verdict);
     if (verdict.stream === undefined) giveFreshRequest(c, view, verdict.request.body);
     else if (verdict.stream !== null) giveStream(c, view, verdict.stream);
     c.set('authMesh', verdict.caller);

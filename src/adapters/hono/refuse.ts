@@ -1,31 +1,52 @@
 import type { Context } from 'hono';
+import { HTTPException } from 'hono/http-exception';
 import { toUtf8 } from '../../core/encoding';
 import type { Refused } from '../../core/verify';
 import { discardRest } from '../node/refuse';
-import { isHttp2 } from '../node/request';
+import { isHttp2, type NodeRequest } from '../node/request';
 import { isFromParser } from '../node/transport';
 import { incomingOf } from './view';
 
 /**
- * The answer to a request that may not pass. On Node the connection ends behind it where the body is still on the way.
+ * What Hono's own middleware throws for a request that may not pass: `some()` of hono/combine then asks the next one, and
+ * whatever sends it calls `getResponse()`. On Node the connection ends behind the answer where the body is still on the way.
  * The other runtimes see to that by themselves, and told to close they reset it before the client has read the answer.
  */
-export function refusalResponse(c: Context, { message, bodyUnread }: Refused): Response {
+export function refusal(c: Context, { message, bodyUnread }: Refused): HTTPException {
   const { status, headers, body } = message;
   const incoming = incomingOf(c);
   const isOurs = incoming !== undefined && !isHttp2(incoming) && isFromParser(incoming);
-  if (!isOurs || !bodyUnread || incoming.complete) return new Response(body, { status, headers });
-  const closing = { ...headers, connection: 'close', 'content-length': String(body.length) };
-  // Node closes the connection with the end of the body, so that end waits for the client: see node/refuse.ts.
+  const res =
+    isOurs && bodyUnread && !incoming.complete
+      ? new Response(closingBody(incoming, body), {
+          status,
+          headers: { ...headers, connection: 'close', 'content-length': String(body.length) },
+        })
+      : new Response(body, { status, headers });
+  return new HTTPException(status as 401, { res, message: body });
+}
+
+/**
+ * Node closes the connection with the end of the body, so that end waits for the client: see node/refuse.ts. Nothing is
+ * thrown away before the answer is sent, since somebody else may let the request in.
+ */
+function closingBody(incoming: NodeRequest, text: string): ReadableStream<Uint8Array> {
   let isGone = false;
-  const stream = new ReadableStream<Uint8Array>({
-    start(controller) {
-      controller.enqueue(toUtf8(body));
-      discardRest(incoming, () => isGone || controller.close());
+  return new ReadableStream<Uint8Array>(
+    {
+      pull(controller) {
+        controller.enqueue(toUtf8(text));
+        return new Promise((resolve) => {
+          discardRest(incoming, () => {
+            if (!isGone) controller.close();
+            resolve();
+          });
+        });
+      },
+      cancel() {
+        isGone = true;
+      },
     },
-    cancel() {
-      isGone = true;
-    },
-  });
-  return new Response(stream, { status, headers: closing });
+    { highWaterMark: 0 },
+  );
 }
