@@ -59,7 +59,7 @@ function howToAdd({ hosts }: VerifySettings, view: RequestView, seen: string, li
     : `amesh config hosts ${[seen, ...(own[0] ? own : local)]}`;
   const unseen =
     !own[0] && view.localPort === undefined && isLoopback(seen)
-      ? ', or AMESH_HOSTS, since this server does not see its own port. Or pair, so that callers name this device'
+      ? ', or AMESH_HOSTS, or pair: this server does not see its own port'
       : '';
   return `${proxied}If callers use it: ${line}${unseen}`;
 }

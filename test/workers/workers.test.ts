@@ -85,7 +85,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
         signer,
         `127.0.0.1:${worker.port}`,
         {},
-        { targetDeviceId: target },
+        { targetDeviceId: target.deviceId },
       );
       const copies = Array.from({ length: 100 }, () => exchange(worker.port, head(line, headers)));
       const statuses = (await Promise.all(copies)).map(({ status }) => status);
