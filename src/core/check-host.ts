@@ -53,13 +53,12 @@ function howToAdd({ hosts }: VerifySettings, view: RequestView, seen: string, li
   const own = [...(hosts ?? list.hosts)];
   // To add a name that nobody has signed would only lead to `invalid_signature`.
   const proxied = own[0] ? `If a proxy put it in: verify({ authority: '${own[0]}' }). ` : '';
-  const local = view.localPort === undefined || isLoopback(seen) ? [] : [`localhost:${view.localPort}`];
+  const { localPort } = view;
+  const loopback = isLoopback(seen);
+  const local = localPort && !loopback ? [`localhost:${localPort}`] : [];
   const line = hosts
     ? `add it to verify({ hosts }) or AMESH_HOSTS, now ${own}`
     : `amesh config hosts ${[seen, ...(own[0] ? own : local)]}`;
-  const unseen =
-    !own[0] && view.localPort === undefined && isLoopback(seen)
-      ? ', or AMESH_HOSTS, or pair: this server does not see its own port'
-      : '';
+  const unseen = own[0] || localPort || !loopback ? '' : ', or AMESH_HOSTS, or pair: no port is seen here';
   return `${proxied}If callers use it: ${line}${unseen}`;
 }

@@ -10,9 +10,8 @@ export function takesBody(method: string): boolean {
  * @param body not used for GET and HEAD
  */
 export function toFreshRequest(request: Request, body: Uint8Array | ReadableStream<Uint8Array>): Request {
-  const init = takesBody(request.method) ? { body, duplex: 'half' } : null;
-  const fresh = init === null ? copyOf(request) : renewed(request, init as RequestInit);
-  return keepOthers(fresh, request);
+  const init = { body, duplex: 'half' } as RequestInit;
+  return keepOthers(takesBody(request.method) ? renewed(request, init) : copyOf(request), request);
 }
 
 /** A request like another one, but for what `init` says. */
@@ -26,13 +25,12 @@ export function renewed(request: Request, init: RequestInit): Request {
 
 /** Made of what everybody can read. */
 function copyOf(request: Request, init: RequestInit = {}): Request {
-  const { url, method, headers, redirect, signal, cf } = request as Request & { cf?: unknown };
+  const { url, method, headers, signal, cf } = request as Request & { cf?: unknown };
   const own = signal instanceof AbortSignal ? signal : null;
   // cf: what Cloudflare knows of the connection
   return new Request(url, {
     method,
     headers: [...headers],
-    redirect,
     signal: own,
     cf,
     ...init,

@@ -179,7 +179,7 @@ export async function collect(
   for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
-    if (Object.prototype.toString.call(value) !== '[object Uint8Array]') {
+    if ((value as Uint8Array | undefined)?.BYTES_PER_ELEMENT !== 1) {
       void reader.cancel().catch(() => {}); // waits for every reader of the same
       throw new TypeError('A body stream gives Uint8Array chunks.');
     }

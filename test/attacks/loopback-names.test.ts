@@ -87,7 +87,7 @@ describe('without hosts on Node', () => {
     }
     expect(machines.rejections[0]).toMatchObject({ code: 'wrong_host' });
     expect(machines.rejections[0]?.fix).toBe(
-      `If callers use it: amesh config hosts ${authority}, or AMESH_HOSTS, or pair: this server does not see its own port`,
+      `If callers use it: amesh config hosts ${authority}, or AMESH_HOSTS, or pair: no port is seen here`,
     );
   });
 
