@@ -1,7 +1,9 @@
 import { cryptoProvider } from '#crypto';
 import { isLoopback, normalizeAuthority } from '../core/authority';
+import { toBodyStream } from '../core/client/body';
 import { ServerClocks } from '../core/client/clock';
 import { refusalOf } from '../core/client/refusal';
+import { discard } from '../core/client/send';
 import { toBase64Url } from '../core/encoding';
 import { AmeshError } from '../core/errors';
 import { collect } from '../core/view';
@@ -63,7 +65,7 @@ export async function enrolAt(
   };
   let response = await send(clocks.seconds(url.origin));
   if (refusalOf(response) === 'timestamp_out_of_range' && clocks.mayCorrect(url, response)) {
-    await response.body?.cancel();
+    await discard(response);
     response = await send(clocks.seconds(url.origin, clocks.correct(url, response)));
   }
   const { expiresAt } = await readAnswer(response, url, identity.deviceId);
@@ -79,7 +81,8 @@ async function readAnswer(
 ): Promise<{ expiresAt: number | null }> {
   let answer: { error?: unknown; deviceId?: unknown; expiresAt?: unknown } = {};
   try {
-    const bytes = response.body === null ? new Uint8Array() : await collect(response.body, MAX_ANSWER_BYTES);
+    const body = toBodyStream(response.body);
+    const bytes = body === null ? new Uint8Array() : await collect(body, MAX_ANSWER_BYTES);
     answer = Object(JSON.parse(new TextDecoder().decode(bytes)));
   } catch {
     // as below

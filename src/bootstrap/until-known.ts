@@ -1,5 +1,6 @@
 import type { PreparedRequest } from '../core/client/client';
 import { refusalOf } from '../core/client/refusal';
+import { discard } from '../core/client/send';
 import type { HeldGrant } from './held-grant';
 
 /** Instances of a target look at their common list once a second at least. */
@@ -43,7 +44,7 @@ async function sendTo(request: PreparedRequest, first: Response, isNew: boolean)
 }
 
 async function again(request: PreparedRequest, refused: Response): Promise<Response> {
-  await refused.body?.cancel();
+  await discard(refused);
   return request.send();
 }
 

@@ -4,9 +4,18 @@
 export function untilAborted<T>(signal: AbortSignal | null, work: Promise<T>): Promise<T> {
   if (signal === null) return work;
   return new Promise((resolve, reject) => {
-    const stop = () => reject(signal.reason);
+    const stop = () => reject(reasonOf(signal));
     if (signal.aborted) stop();
     else signal.addEventListener('abort', stop, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
   });
+}
+
+export function throwIfAborted(signal: AbortSignal | null): void {
+  if (signal?.aborted) throw reasonOf(signal);
+}
+
+/** Those of libraries have none. */
+function reasonOf({ reason }: AbortSignal): unknown {
+  return reason ?? new DOMException('This call was aborted.', 'AbortError');
 }

@@ -1,6 +1,7 @@
 import { AmeshError, isAmeshError } from '../errors';
 import { collect } from '../view';
 import { newBoundary, toMultipart } from './multipart';
+import { toOwnSignal } from './own-signal';
 
 /** A body as bytes, and the content-type that `fetch` gives a body of this kind. */
 export interface EncodedBody {
@@ -26,23 +27,31 @@ export async function encodeBody(
 ): Promise<EncodedBody> {
   if (body === null || body === undefined) return { bytes: null, contentType: null };
   if (typeof body !== 'object') return { bytes: utf8(String(body)), contentType: 'text/plain;charset=UTF-8' };
-  if (body instanceof URLSearchParams) {
+  const kind = kindOf(body);
+  if (kind === 'URLSearchParams') {
     return { bytes: utf8(body.toString()), contentType: 'application/x-www-form-urlencoded;charset=UTF-8' };
   }
-  if (body instanceof ArrayBuffer) return { bytes: new Uint8Array(body.slice(0)), contentType: null };
+  if (kind === 'ArrayBuffer')
+    return { bytes: new Uint8Array((body as ArrayBuffer).slice(0)), contentType: null };
   if (ArrayBuffer.isView(body)) {
     const view = new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
     return { bytes: new Uint8Array(view), contentType: null };
   }
   const stream = toBodyStream(body);
-  if (stream !== null) return { bytes: await buffer(stream, limitBytes, signal), contentType: null };
-  if (body instanceof FormData) {
-    const boundary = newBoundary();
-    const bytes = await toMultipart(body, boundary).arrayBuffer();
-    return { bytes: new Uint8Array(bytes), contentType: `multipart/form-data; boundary=${boundary}` };
+  if (stream !== null) {
+    const { getBoundary } = body as { getBoundary?: () => string }; // of the package form-data
+    const contentType = getBoundary ? multipart(getBoundary.call(body)) : null;
+    return { bytes: await buffer(stream, limitBytes, signal), contentType };
   }
-  // A Blob, or what only the runtime knows. Bun forgets the type once the bytes are read.
-  const response = new Response(body);
+  if (kind === 'FormData') {
+    const boundary = newBoundary();
+    return { bytes: await toMultipart(body as FormData, boundary), contentType: multipart(boundary) };
+  }
+  if (kind === 'Blob' || kind === 'File') {
+    const { type } = body as Blob; // which Bun forgets once the bytes are read
+    return { bytes: new Uint8Array(await (body as Blob).arrayBuffer()), contentType: type || null };
+  }
+  const response = new Response(body); // what only the runtime knows
   const contentType = response.headers.get('content-type');
   return { bytes: new Uint8Array(await response.arrayBuffer()), contentType };
 }
@@ -55,7 +64,56 @@ export async function encodeBody(
  */
 export function toBodyStream(body: BodyInit | null): ReadableStream<Uint8Array> | null {
   if (body instanceof ReadableStream) return new Response(body).body; // which looks at that
-  return typeof body === 'object' && body !== null && isAsyncIterable(body) ? toStream(body) : null;
+  if (typeof body !== 'object' || body === null) return null;
+  if (isAsyncIterable(body)) return toStream(body);
+  const other = body as Partial<ReadableStream<Uint8Array> & OldStream>;
+  if (typeof other.getReader === 'function') return toStream(readerOf(other as ReadableStream<Uint8Array>));
+  return typeof other.pipe === 'function' && typeof other.on === 'function'
+    ? fromEvents(other as OldStream)
+    : null;
+}
+
+/** A stream of Node from before they were iterable, such as that of the package form-data. */
+interface OldStream {
+  on(event: string, listener: (value: never) => void): unknown;
+  pipe: unknown;
+  resume?(): void;
+  destroy?(): void;
+}
+
+function fromEvents(stream: OldStream): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    start(controller) {
+      stream.on('data', (chunk: Uint8Array | string) => controller.enqueue(bytesOf(chunk)));
+      stream.on('end', () => controller.close());
+      stream.on('error', (reason: unknown) => controller.error(reason));
+      stream.resume?.();
+    },
+    cancel: () => stream.destroy?.(),
+  });
+}
+
+/** Of another class than ours, of which nobody knows whether it can be iterated. */
+async function* readerOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const reader = stream.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    yield value;
+  }
+}
+
+/** By the name that every realm and library gives its class. */
+function kindOf(body: object): string {
+  return Object.prototype.toString.call(body).slice(8, -1);
+}
+
+function multipart(boundary: string): string {
+  return `multipart/form-data; boundary=${boundary}`;
+}
+
+function bytesOf(chunk: Uint8Array | string): Uint8Array {
+  return typeof chunk === 'string' ? utf8(chunk) : chunk;
 }
 
 async function buffer(
@@ -77,7 +135,9 @@ async function buffer(
 
 /** The same stream, which a signal cancels while somebody waits for it. */
 function endedBy(stream: ReadableStream<Uint8Array>, signal: AbortSignal | null): ReadableStream<Uint8Array> {
-  return signal === null ? stream : stream.pipeThrough(new TransformStream(), { signal });
+  return signal === null
+    ? stream
+    : stream.pipeThrough(new TransformStream(), { signal: toOwnSignal(signal) });
 }
 
 function utf8(text: string): Uint8Array<ArrayBuffer> {
@@ -101,7 +161,7 @@ function toStream(source: AsyncIterable<Uint8Array | string>): ReadableStream<Ui
     async pull(controller) {
       const { done, value } = await iterator.next();
       if (done) controller.close();
-      else controller.enqueue(typeof value === 'string' ? utf8(value) : value);
+      else controller.enqueue(bytesOf(value));
     },
     async cancel() {
       await iterator.return?.();

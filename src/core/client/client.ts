@@ -4,7 +4,7 @@ import type { CryptoProvider, MaybePromise, Signer } from '../crypto/provider';
 import { toBase64Url } from '../encoding';
 import { DEFAULT_SIGN_BODY_BYTES, type SignatureFormat, signatureHeaders } from '../sign';
 import { assertOptionNames } from '../verify-options';
-import { untilAborted } from './abort';
+import { throwIfAborted, untilAborted } from './abort';
 import { noteAnswer } from './answered';
 import { ServerClocks } from './clock';
 import { openOnce } from './open-signer';
@@ -101,7 +101,7 @@ export function createPreparer(
   async function sign(request: Outgoing, nonce: string, offsetMs?: number): Promise<Headers> {
     const opened = await open();
     const targetDeviceId = (await targetOf?.(request.url.host)) ?? undefined;
-    request.signal?.throwIfAborted(); // a key may ask somebody to touch it
+    throwIfAborted(request.signal); // a key may ask somebody to touch it
     const added = await signatureHeaders(toView(request), request.bytes, opened, {
       format,
       targetDeviceId,
@@ -153,7 +153,7 @@ export function createPreparer(
   }
 
   return async (input, init) => {
-    const request = await toOutgoing(input, init, maxBodyBytes);
+    const request = await toOutgoing(input, init, maxBodyBytes, sender === undefined);
     return { url: request.url, isRepeatable: request.stream === null, send: () => sendAll(request) };
   };
 }

@@ -4,8 +4,8 @@
  *
  * @see https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data
  */
-export function toMultipart(form: FormData, boundary: string): Blob {
-  const parts: (string | Blob)[] = [];
+export async function toMultipart(form: FormData, boundary: string): Promise<Uint8Array<ArrayBuffer>> {
+  const parts: (string | Promise<ArrayBuffer>)[] = [];
   for (const [name, value] of form) {
     parts.push(`--${boundary}\r\nContent-Disposition: form-data; name="${escapeName(toCrlf(name))}"`);
     if (typeof value === 'string') {
@@ -14,9 +14,14 @@ export function toMultipart(form: FormData, boundary: string): Blob {
     }
     const filename = value.name ?? 'blob'; // the standard's own name for a Blob, which Bun leaves out
     const type = value.type || 'application/octet-stream';
-    parts.push(`; filename="${escapeName(filename)}"\r\nContent-Type: ${type}\r\n\r\n`, value, '\r\n');
+    parts.push(
+      `; filename="${escapeName(filename)}"\r\nContent-Type: ${type}\r\n\r\n`,
+      value.arrayBuffer(),
+      '\r\n',
+    );
   }
-  return new Blob([...parts, `--${boundary}--\r\n`]);
+  const whole = new Blob([...(await Promise.all(parts)), `--${boundary}--\r\n`]);
+  return new Uint8Array(await whole.arrayBuffer());
 }
 
 /** A boundary of the runtime's making, which nobody can guess and put into a field. */

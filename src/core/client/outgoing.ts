@@ -1,5 +1,5 @@
 import { hasSha256 } from '../digest';
-import type { RequestView } from '../view';
+import { isRequest, type RequestView } from '../view';
 import { untilAborted } from './abort';
 import { encodeBody, toBodyStream } from './body';
 
@@ -28,28 +28,33 @@ const NORMALIZED = /^(?:delete|get|head|options|post|put)$/i;
  * Takes over the arguments of `fetch`. Whatever the caller changes after the call changes nothing here.
  *
  * @param limitBytes the most that is buffered of a stream
+ * @param isOwnFetch whether the platform's own `fetch` sends it
  * @throws TypeError where `fetch` would throw one; AmeshError `payload_too_large`
  */
 export async function toOutgoing(
   input: string | URL | Request,
   init: RequestInit | null | undefined,
   limitBytes: number,
+  isOwnFetch = true,
 ): Promise<Outgoing> {
-  const source = input instanceof Request ? input : null;
-  const options = copyOptions(init ?? {});
-  const url = readUrl(source === null ? String(input) : source.url);
-  const method = normalizeMethod(options.method ?? source?.method ?? 'GET');
-  const headers = new Headers(options.headers === undefined ? source?.headers : options.headers);
+  const from = isRequest(input) ? input : null;
+  // Another fetch knows no Request of ours, and ours none of another class: either takes a URL and options.
+  const source = isOwnFetch && from !== null && isOurs(from) ? from : null;
+  let options = copyOptions(init ?? {});
+  const url = readUrl(from === null ? String(input) : from.url);
+  const method = normalizeMethod(options.method ?? from?.method ?? 'GET');
+  const headers = toHeaders(options.headers === undefined ? from?.headers : options.headers);
   headers.delete('host'); // ignored by some runtimes and sent by others; the URL says it
   const declared = headers.get('content-digest') ?? '';
   headers.delete('content-digest'); // ours is of the bytes that are sent
-  const signal = (options.signal === undefined ? source?.signal : options.signal) ?? null;
+  const signal = (options.signal === undefined ? from?.signal : options.signal) ?? null;
 
   const given = options.body ?? null;
-  const body = given ?? bodyOf(source);
+  const body = given ?? bodyOf(from);
   if (body !== null && (method === 'GET' || method === 'HEAD'))
     throw new TypeError(`A ${method} request has no body.`);
-  const redirect = options.redirect ?? source?.redirect ?? 'follow';
+  const redirect = options.redirect ?? from?.redirect ?? 'follow';
+  if (from !== source) options = { ...copyOptions(from as Request), ...options };
   const stream = hasSha256(declared) ? toBodyStream(body) : null;
   if (stream !== null) {
     headers.set('content-digest', declared);
@@ -60,6 +65,21 @@ export async function toOutgoing(
   if (given !== null && contentType !== null && !headers.has('content-type'))
     headers.set('content-type', contentType);
   return { url, method, headers, bytes, stream, redirect, signal, options, source };
+}
+
+/** Whether native code takes it: a Proxy and a class of another library look the same, and have no state of ours. */
+function isOurs(request: Request): boolean {
+  try {
+    return Reflect.get(Request.prototype, 'method', request) === request.method;
+  } catch {
+    return false;
+  }
+}
+
+/** Of headers of any class, which `Headers` of some runtimes takes for an object without members. */
+function toHeaders(headers: HeadersInit | undefined): Headers {
+  const isIterable = typeof headers === 'object' && headers !== null && Symbol.iterator in headers;
+  return new Headers(isIterable ? [...(headers as Iterable<[string, string]>)] : headers);
 }
 
 /** The options of a request by their values now, inherited ones too, since a `Request` can stand for options. */

@@ -1,6 +1,7 @@
 import { CODES } from '../codes';
 import { callSafely } from '../safe-call';
 import { answeredBy } from './answered';
+import { toBodyStream } from './body';
 
 /** That an amesh server has refused a request, as far as it says why. */
 export interface ClientRejection {
@@ -80,7 +81,7 @@ export function explainRefusal(
 /** The code of a server that is at fault, and what to say of it. The body stays to be read. */
 async function readFault(response: Response) {
   if (!(Number(response.headers.get('content-length') ?? Number.NaN) <= FAULT_BYTES)) return null;
-  const reader = (response.clone().body as ReadableStream<Uint8Array>).getReader();
+  const reader = (toBodyStream(response.clone().body) as ReadableStream<Uint8Array>).getReader();
   AbortSignal.timeout(FAULT_MS).onabort = () => reader.cancel().catch(() => {});
   const { value } = await reader.read(); // so few bytes come at once
   void reader.cancel().catch(() => {});

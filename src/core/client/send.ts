@@ -18,5 +18,8 @@ export function send(
 
 /** Lets a response go of which nobody will read the body. */
 export async function discard(response: Response): Promise<void> {
-  await response.body?.cancel().catch(() => {}); // it may have broken off already
+  const body = response.body as (ReadableStream & { destroy?(): void }) | null; // that of node-fetch is one of Node
+  if (body?.cancel)
+    await body.cancel().catch(() => {}); // it may have broken off already
+  else body?.destroy?.();
 }

@@ -1,0 +1,10 @@
+/** A signal that the platform takes for its own: one of another library or realm is followed by a new one. */
+export function toOwnSignal(signal: AbortSignal): AbortSignal {
+  if (signal instanceof AbortSignal) return signal;
+  const other = signal as AbortSignal;
+  const own = new AbortController();
+  const abort = () => own.abort(other.reason);
+  if (other.aborted) abort();
+  else other.addEventListener('abort', abort, { once: true });
+  return own.signal;
+}
