@@ -89,7 +89,7 @@ const tools = [
       'rxjs@7.8.2',
       ...['common', 'core', 'platform-express'].map((part) => `@nestjs/${part}@11.2.10`),
     ],
-    files: { 'main.ts': block('NestJS', 'ts'), 'tsconfig.json': block('NestJS', 'json') },
+    files: { 'main.ts': block('NestJS', 'typescript'), 'tsconfig.json': block('NestJS', 'json') },
     prepare: ['tsc -p tsconfig.json'],
     run: ['node out/main.js'],
     isEverywhere: true,
