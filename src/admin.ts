@@ -5,8 +5,10 @@ export { type GrantOptions, issueGrant, issueProvision, type ProvisionOptions } 
 export { type WaitOptions, waitForRegistration } from './bootstrap/mailbox';
 export { type Answered, takeRegistration, UNASKED } from './bootstrap/registration';
 export { isLoopback, parseHosts, portOf } from './core/authority';
+export { readVariable } from './environment';
 export type { KeyBackend, KeyContext } from './keys/backend';
 export { BACKENDS, findBackend } from './keys/backends';
+export { assertPassphraseVariables } from './keys/passphrase';
 export { loadLate } from './load-late';
 export {
   type ControllerPerson,

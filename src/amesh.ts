@@ -15,7 +15,9 @@ import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
 import type { Rejection } from './core/rejection';
 import { createVerifier, type Verifier } from './core/verify';
 import { assertOptionNames, isWithin, readVerifyOptions, type VerifyOptions } from './core/verify-options';
+import { assertPath, readVariable } from './environment';
 import { hostsOf } from './hosts-variable';
+import { assertPassphraseVariables } from './keys/passphrase';
 import { onceListening } from './listening';
 import { createLog, type Log } from './log';
 import { assertStorage, toDocumentStore, type UnstorageLike } from './storage/document-store';
@@ -130,6 +132,7 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
   readVerifyOptions({ nonceStore, onReject });
   if (dir !== undefined && (typeof dir !== 'string' || dir === ''))
     throw new TypeError('dir is the path of a folder.');
+  if (dir !== undefined) assertPath('dir', dir);
   if (options.env !== undefined && (typeof options.env !== 'object' || options.env === null))
     throw new TypeError('env is an object of variables.');
   const hosts = options.hosts === undefined ? undefined : parseHosts(options.hosts);
@@ -227,12 +230,9 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
 }
 
 function defaultNonceStore(env: Env, log: Log): NonceStore {
-  if (env.REDIS_URL?.trim() === '') {
-    throw new TypeError(
-      'REDIS_URL is set, and empty. Set it to the address of a Redis, or unset it to remember nonces in this process alone.',
-    );
-  }
-  if (env.REDIS_URL !== undefined) return new RedisUrlNonceStore(env.REDIS_URL, log.once);
+  // With an empty one nonces would be remembered in this process alone.
+  const url = readVariable(env, 'REDIS_URL', 'wrong');
+  if (url !== undefined) return new RedisUrlNonceStore(url, log.once);
   if (env.NODE_ENV === 'production') {
     log.once(
       'Using in-memory nonce store. It is exact for one process; with several behind one address a request can be replayed to another. Set REDIS_URL, see docs/production.md.',
@@ -271,6 +271,7 @@ function assemble(options: AmeshOptions, env: Env) {
   const store = new FileStore(dir);
   const shared = options.storage === undefined ? sharedStoreOf(env) : toDocumentStore(options.storage);
   const ownerKey = readOwnerKey(env);
+  assertPassphraseVariables(env); // a wrong variable is a TypeError here, and not at the first request
   let opening: Promise<Device> | undefined;
   let isFolderTold = false;
   const tellFolder = () => {

@@ -33,7 +33,7 @@ export function createLog(
   home: string | null,
   write: (line: string) => void = (line) => console.warn(line),
 ): Log {
-  const debug = /(?:^|[\s,])(?:amesh|\*)(?:$|[\s,*:])/.test(env.DEBUG ?? '');
+  const debug = /(?:^|[\s,"'])(?:amesh|\*)(?:$|[\s,*:"'])/.test(env.DEBUG ?? '');
   const last = new Map<string, { atMs: number; more: number }>();
 
   return {

@@ -9,6 +9,7 @@ import { toUtf8 } from './core/encoding';
 import { InMemoryNonceStore, type NonceStore } from './core/nonce-memory';
 import { createVerifier, type Verifier } from './core/verify';
 import { assertOptions, isWithin, readVerifyOptions, type VerifyOptions } from './core/verify-options';
+import { readVariable } from './environment';
 import { hostsOf } from './hosts-variable';
 import { createLog } from './log';
 import { isKvNamespace, type KvNamespace, readKv } from './storage/kv';
@@ -90,7 +91,7 @@ function toSource(options: WorkerOptions, env: Bindings): AllowListSource {
   }
   const { read, isFixed } = toReader(allowList);
   const owner = toOwner(ownerKey);
-  const deviceId = (options.deviceId ?? env.AMESH_DEVICE_ID) as string | undefined;
+  const deviceId = options.deviceId ?? readVariable(env, 'AMESH_DEVICE_ID', 'wrong');
   if (deviceId !== undefined && !isDeviceId(deviceId))
     throw new TypeError('AMESH_DEVICE_ID is not of the form am_….');
   const maxStaleSeconds = isFixed ? Number.POSITIVE_INFINITY : readMaxStale(options.maxStaleSeconds);
@@ -100,7 +101,12 @@ function toSource(options: WorkerOptions, env: Bindings): AllowListSource {
 function toReader(allowList: unknown): { read: () => Promise<Uint8Array | null>; isFixed: boolean } {
   if (typeof allowList === 'string') {
     // Whoever pastes it, or reads it with $(cat …), loses the newline at its end.
-    const bytes = toUtf8(`${allowList.trim()}\n`);
+    const text = allowList.trim();
+    if (!text.startsWith('{'))
+      throw new TypeError(
+        'The allow list (AMESH_ALLOW_LIST) is the text of allow_list.json: it begins with {.',
+      );
+    const bytes = toUtf8(`${text}\n`);
     return { read: async () => bytes, isFixed: true };
   }
   if (isKvNamespace(allowList)) return { read: () => readKv(allowList, KEY), isFixed: false };

@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import { readTrustedProxies } from './client-address';
+import { readVariable } from './environment';
 import { createRelay, type Relay } from './relay';
 
 /** A relay that has been started, and where it listens. */
@@ -15,12 +16,13 @@ export interface StartedRelay extends AddressInfo {
  * cannot listen; Error where REDIS_URL needs ioredis and that is not installed
  */
 export async function startRelay(env: NodeJS.ProcessEnv): Promise<StartedRelay> {
+  const host = readVariable(env, 'HOST') || undefined;
   const relay = createRelay({
-    trustedProxies: readTrustedProxies(env.AMESH_TRUSTED_PROXIES),
-    redis: env.REDIS_URL,
+    trustedProxies: readTrustedProxies(readVariable(env, 'AMESH_TRUSTED_PROXIES')),
+    redis: readVariable(env, 'REDIS_URL'),
     log: (entry) => console.log(JSON.stringify(entry)),
   });
-  const listening = await relay.listen(readPort(env.PORT), env.HOST === '' ? undefined : env.HOST);
+  const listening = await relay.listen(readPort(readVariable(env, 'PORT')), host);
   const { address, port } = listening;
   console.error(
     `amesh-relay: listening on ${address.includes(':') ? `[${address}]` : address}:${port}, path /ws`,

@@ -7,6 +7,7 @@ import type { PrivateJwk } from '../core/crypto/provider';
 import { fromBase64Url } from '../core/encoding';
 import { AmeshError } from '../core/errors';
 import { momentText } from '../core/moment';
+import { flawOf } from '../environment';
 import { toRelayUrl } from '../pairing/relay-url';
 import { cleanName } from '../trust/names';
 import { isNamePattern } from './names';
@@ -43,6 +44,8 @@ export async function readToken(text: string): Promise<Token> {
       'token_malformed',
       `The token is longer than ${TOKEN_LIMITS.characters} characters.`,
     );
+  const flaw = flawOf(text);
+  if (flaw !== null) throw malformed(`It ${flaw}.`);
   const parts = text.split('.');
   const header = parts.length === 3 ? jsonOf(parts[0] as string) : null;
   if (header === null) throw new AmeshError('token_malformed');

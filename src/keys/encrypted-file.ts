@@ -38,7 +38,8 @@ export const encryptedFile: KeyBackend = Object.freeze({
       : `Encrypted file, opened by ${source}. Every command and program needs it from now on.`;
   },
 
-  async probe() {
+  async probe(context: KeyContext) {
+    suppliedBy(context); // a wrong variable is told before anything is made
     return { available: true, hardware: false };
   },
 

@@ -3,7 +3,9 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AmeshError } from '../core/errors';
+import { flawOf, readPath, refuse } from '../environment';
 import { isMissing } from '../trust/file-store';
+import type { Env } from '../trust/home';
 import { readRegularFile } from '../trust/regular-file';
 import type { KeyContext } from './backend';
 
@@ -22,15 +24,39 @@ const MAX_BYTES = 1024;
 const CREDENTIAL = 'amesh-passphrase';
 const CREDENTIAL_SOURCE = `the systemd credential ${CREDENTIAL}` as const;
 
-/** What supplies the passphrase in this environment; nothing is read, since a pipe can be read only once. */
-export function suppliedBy({ env }: KeyContext): Exclude<Passphrase['source'], 'generated'> | null {
-  if (env.AUTH_MESH_PASSPHRASE) return 'AUTH_MESH_PASSPHRASE';
-  if (env.AMESH_PASSPHRASE_FILE) return 'AMESH_PASSPHRASE_FILE';
-  const { CREDENTIALS_DIRECTORY } = env;
+/**
+ * What supplies the passphrase in this environment; nothing is read, since a pipe can be read only once.
+ *
+ * @throws TypeError where a variable holds what nobody means, or nothing, and no other one supplies it
+ */
+export function suppliedBy({
+  env,
+}: Pick<KeyContext, 'env'>): Exclude<Passphrase['source'], 'generated'> | null {
+  const { AUTH_MESH_PASSPHRASE: text, AMESH_PASSPHRASE_FILE: path, CREDENTIALS_DIRECTORY } = env;
+  if (text) {
+    assertPassphrase(text);
+    return 'AUTH_MESH_PASSPHRASE';
+  }
+  if (path) {
+    readPath(env, 'AMESH_PASSPHRASE_FILE', 'wrong');
+    return 'AMESH_PASSPHRASE_FILE';
+  }
   // A unit may have other credentials only.
-  return CREDENTIALS_DIRECTORY && existsSync(join(CREDENTIALS_DIRECTORY, CREDENTIAL))
-    ? CREDENTIAL_SOURCE
-    : null;
+  if (CREDENTIALS_DIRECTORY && existsSync(join(CREDENTIALS_DIRECTORY, CREDENTIAL))) return CREDENTIAL_SOURCE;
+  // The passphrase would be generated, and lie beside the key.
+  if (text === '') refuse('AUTH_MESH_PASSPHRASE', flawOf(text));
+  if (path === '') refuse('AMESH_PASSPHRASE_FILE', flawOf(path));
+  return null;
+}
+
+/** @throws TypeError for a variable that {@link suppliedBy} refuses */
+export function assertPassphraseVariables(env: Env): void {
+  suppliedBy({ env });
+}
+
+/** Quotes and blanks are characters of a passphrase like others. The end of a line, or blanks alone, nobody chooses. */
+function assertPassphrase(text: string): void {
+  if (/[\r\n]$|^\s*$/.test(text)) refuse('AUTH_MESH_PASSPHRASE', flawOf(text));
 }
 
 const read = new WeakMap<KeyContext, Promise<Passphrase | null>>();

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { AmeshError } from '../core/errors';
+import { readVariable } from '../environment';
 import { homeOf, isPrivateGroup, nameOf, userText } from './accounts';
 import type { Env } from './home';
 import { IDENTITY_KEY } from './identity';
@@ -81,8 +82,8 @@ export function assertFolder(dir: string, env: Env, use: 'read' | 'change'): voi
 
 /** @throws TypeError */
 function readFolderOwners(env: Env): readonly number[] | 'any' {
-  const text = env.AMESH_FOLDER_OWNERS;
-  if (!text) return [];
+  const text = readVariable(env, 'AMESH_FOLDER_OWNERS', 'unset');
+  if (text === undefined) return [];
   if (text === 'any') return text;
   const ids = text.split(',').map((id) => id.trim());
   if (ids.every((id) => /^\d{1,10}$/.test(id))) return ids.map(Number);

@@ -1,6 +1,7 @@
 import { cryptoProvider } from '#crypto';
 import { deviceIdOf } from '../core/allow-list';
 import { fromBase64Url } from '../core/encoding';
+import { readVariable } from '../environment';
 import type { Env } from './home';
 
 /** The target whose list an instance without a private key goes by. */
@@ -13,11 +14,13 @@ export interface OwnerKey {
 /**
  * The key of AMESH_OWNER_KEY; null where it is not set.
  *
- * @throws TypeError where it is no compressed point in base64url
+ * @throws TypeError where it is empty, or no compressed point in base64url
  */
 export function readOwnerKey(env: Env): Uint8Array | null {
-  if (!env.AMESH_OWNER_KEY) return null;
-  const point = fromBase64Url(env.AMESH_OWNER_KEY);
+  // An empty one would give the list to whoever owns the folder.
+  const text = readVariable(env, 'AMESH_OWNER_KEY', 'wrong');
+  if (text === undefined) return null;
+  const point = fromBase64Url(text);
   if (point?.length === 33 && (point[0] === 2 || point[0] === 3)) return point;
   throw new TypeError(
     'AMESH_OWNER_KEY is no public key: 44 characters of base64url, as amesh trust export prints them behind amesh-p256.',

@@ -1,4 +1,5 @@
 import { AmeshError } from '../core/errors';
+import { readVariable } from '../environment';
 import { RedisDocumentStore } from '../storage/redis/document-store';
 import { ioRedisProblem } from '../storage/redis/load';
 import { readRedisUrl } from '../storage/redis/source';
@@ -11,12 +12,14 @@ const stores = new Map<string, DocumentStore>();
 /**
  * The store of AMESH_STORE_URL, one for all in this process; null where it is not set.
  *
- * @throws TypeError where it is no `redis://` or `rediss://` URL; AmeshError `allow_list_unavailable` where ioredis is
+ * @throws TypeError where it is empty, or no `redis://` or `rediss://` URL; AmeshError `allow_list_unavailable` where ioredis is
  * not installed
  */
 export function sharedStoreOf(env: Env): DocumentStore | null {
-  if (!env.AMESH_STORE_URL) return null;
-  const url = readRedisUrl(env.AMESH_STORE_URL, 'AMESH_STORE_URL');
+  // An empty one would put the list of the folder in its place, which has not heard of what was revoked.
+  const text = readVariable(env, 'AMESH_STORE_URL', 'wrong');
+  if (text === undefined) return null;
+  const url = readRedisUrl(text, 'AMESH_STORE_URL');
   const problem = ioRedisProblem();
   if (problem !== null) {
     const { why, fix } = problem;

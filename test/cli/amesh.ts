@@ -21,6 +21,8 @@ export interface RunOptions {
   /** What comes through stdin; default nothing. */
   readonly input?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Where it runs; default here. */
+  readonly cwd?: string;
 }
 
 /** A machine with a folder of its own, and the real command on it. */
@@ -30,7 +32,7 @@ export class Machine {
   /** The environment in which the command runs: nothing of amesh in it but this folder. */
   env(more: Readonly<Record<string, string>> = {}): Record<string, string | undefined> {
     const own = Object.entries(process.env).filter(
-      ([name]) => !/^(?:AUTH_MESH|AMESH)_|^NO_COLOR$/.test(name),
+      ([name]) => !/^(?:AUTH_MESH|AMESH)_|^(?:NO_COLOR|REDIS_URL)$/.test(name),
     );
     return { ...Object.fromEntries(own), AUTH_MESH_DIR: this.dir, ...more };
   }
@@ -40,8 +42,8 @@ export class Machine {
     return `AUTH_MESH_DIR=${this.dir} ${command}`;
   }
 
-  async amesh(args: readonly string[], { input = '', env }: RunOptions = {}): Promise<Ran> {
-    const child = spawn(process.execPath, [BIN, ...args], { env: this.env(env) });
+  async amesh(args: readonly string[], { input = '', env, cwd }: RunOptions = {}): Promise<Ran> {
+    const child = spawn(process.execPath, [BIN, ...args], { env: this.env(env), cwd });
     child.stdin.on('error', () => {}); // most commands never read it
     child.stdin.end(input);
     const closed = new Promise<number | null>((resolve) => child.on('close', resolve));

@@ -186,8 +186,6 @@ describe('the environment', () => {
       'AUTH_MESH_PASSPHRASE_FILE means nothing. Did you mean AMESH_PASSPHRASE_FILE?',
     ],
     ['AUTH_MESH_HOSTS', 'a.example', 'AUTH_MESH_HOSTS means nothing. Did you mean AMESH_HOSTS?'],
-    ['AUTH_MESH_PASSPHRASE', '', 'AUTH_MESH_PASSPHRASE is empty, so it counts as not set.'],
-    ['AMESH_PASSPHRASE_FILE', '', 'AMESH_PASSPHRASE_FILE is empty, so it counts as not set.'],
   ])('has %s=%j in it, which does nothing', async (name, value, warning) => {
     const machine = await createMachine();
     await machine.init('a');

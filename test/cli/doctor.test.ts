@@ -18,8 +18,6 @@ afterAll(() => Promise.all(endings.map((end) => end())));
 
 const env = (more: RunOptions['env'] = {}) => ({
   AMESH_RELAY_URL: relay.url,
-  REDIS_URL: '',
-  AMESH_STORE_URL: '',
   ...more,
 });
 

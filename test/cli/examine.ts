@@ -21,9 +21,7 @@ export async function examineWith(
   env: RunOptions['env'],
   ...args: string[]
 ): Promise<Examined> {
-  const ran = await machine.amesh(['doctor', '--json', ...args], {
-    env: { REDIS_URL: '', AMESH_STORE_URL: '', ...env },
-  });
+  const ran = await machine.amesh(['doctor', '--json', ...args], env === undefined ? {} : { env });
   const json = objectOf(ran);
   const all = json.checks as Finding[];
   return { ...ran, json, all, of: Object.fromEntries(all.map((finding) => [finding.check, finding])) };

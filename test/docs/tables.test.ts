@@ -15,7 +15,7 @@ function rowsBelow(title: string): { names: string[]; text: string }[] {
   }));
 }
 
-/** The variables that the sources read: `env.NAME`, `process.env.NAME`, `{ NAME } = process.env`. */
+/** The variables that the sources read: `env.NAME`, `process.env.NAME`, `{ NAME } = process.env`, `readVariable(env, 'NAME')`. */
 function variablesRead(): string[] {
   const sources = ['src', 'relay/src'].flatMap((folder) =>
     readdirSync(`${ROOT}${folder}`, { recursive: true, encoding: 'utf8' })
@@ -24,8 +24,11 @@ function variablesRead(): string[] {
   );
   const names = sources.flatMap((source) => [...source.matchAll(/\benv(?:\(\))?\.([A-Z_]{4,})\b/g)]);
   const unpacked = sources.flatMap((source) => [...source.matchAll(/\{ ([A-Z_, ]+) \} = process\.env\b/g)]);
+  const read = sources.flatMap((source) => [
+    ...source.matchAll(/\bread(?:Variable|Path)\((?:process\.)?env, '([A-Z_]{4,})'/g),
+  ]);
   const all = [
-    ...names.map(([, name = '']) => name),
+    ...[...names, ...read].map(([, name = '']) => name),
     ...unpacked.flatMap(([, list = '']) => list.split(', ')),
   ];
   return [...new Set(all)].filter((name) => name !== 'TERM').sort(); // the terminal's own, and not for users to set

@@ -1,4 +1,5 @@
 import { assertFolder } from '@authmesh/sdk/admin';
+import { assertVariables } from './environment';
 import { machineDir } from './machine';
 import { becomeOwner, ownerToBecome } from './owner';
 
@@ -20,10 +21,11 @@ const LOOKING: ReadonlySet<string> = new Set([
  *
  * @param path the command, as it is typed
  * @returns what a person should know, line by line
- * @throws CommandError `cannot_become_owner`; AmeshError `folder_unsafe`
+ * @throws CommandError `cannot_become_owner`; AmeshError `folder_unsafe`; TypeError for a wrong variable
  */
 export async function enterFolder(path: string): Promise<string[]> {
   if (ELSEWHERE.has(path)) return [];
+  if (path !== 'amesh doctor') await assertVariables(process.env); // doctor tells of each
   const dir = machineDir();
   const owner = ownerToBecome(dir);
   const acting = owner === null ? null : await becomeOwner(owner);

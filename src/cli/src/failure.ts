@@ -26,7 +26,7 @@ export interface Failure {
 const MOVING: ReadonlySet<string> = new Set(['amesh init', 'amesh trust reset']);
 
 /** How the SDK begins what it says of an environment variable that it cannot read. */
-const VARIABLE = /^AMESH_[A-Z_]+ /;
+const VARIABLE = /^((?:AMESH|AUTH_MESH)_[A-Z_]+ .+?)(?:\. (?=[A-Z])(.+))?$/s;
 
 /** What can still go wrong after the first of them was replaced. */
 const LATE: ReadonlySet<string> = new Set(['store_busy', 'store_conflict']);
@@ -77,8 +77,10 @@ export async function toFailure(
     };
   }
   const text = error instanceof Error ? error.message : String(error);
-  if (error instanceof TypeError && VARIABLE.test(text)) {
-    return { code: 'usage', message: text, hint: '', exitCode: EXIT.usage, sayUnchanged: true };
+  const [, wrong, hint = ''] = (error instanceof TypeError && VARIABLE.exec(text)) || [];
+  if (wrong !== undefined) {
+    const message = hint === '' ? wrong : `${wrong}.`;
+    return { code: 'usage', message, hint, exitCode: EXIT.usage, sayUnchanged: true };
   }
   if (error instanceof Error && 'syscall' in error) {
     const moving = MOVING.has(path);

@@ -1,4 +1,4 @@
-import { DEFAULT_RELAY_URL, type FileStore, toRelayUrl } from '@authmesh/sdk/admin';
+import { DEFAULT_RELAY_URL, type FileStore, readVariable, toRelayUrl } from '@authmesh/sdk/admin';
 import { UsageError } from './errors';
 import { readSettings } from './settings';
 
@@ -11,8 +11,8 @@ export interface RelayChoice {
 /** @throws UsageError for a URL that no relay has */
 export async function chooseRelay(flag: string | undefined, store: FileStore): Promise<RelayChoice> {
   if (flag !== undefined) return { url: readUrl(flag, '--relay'), from: '--relay' };
-  const { AMESH_RELAY_URL } = process.env;
-  if (AMESH_RELAY_URL) return { url: readUrl(AMESH_RELAY_URL, 'AMESH_RELAY_URL'), from: 'AMESH_RELAY_URL' };
+  const text = readVariable(process.env, 'AMESH_RELAY_URL', 'unset');
+  if (text !== undefined) return { url: readUrl(text, 'AMESH_RELAY_URL'), from: 'AMESH_RELAY_URL' };
   const { relay } = await readSettings(store);
   return relay === undefined ? { url: DEFAULT_RELAY_URL, from: 'default' } : { url: relay, from: 'config' };
 }

@@ -5,6 +5,7 @@ import {
   type Inspected,
   inspectTrust,
   parseHosts,
+  readVariable,
 } from '@authmesh/sdk/admin';
 import { here } from '../here';
 import { answersTo, hostsText } from '../machine';
@@ -47,7 +48,7 @@ export async function checkSeen(dir: string, inspected: Inspected | undefined): 
 export async function checkHosts(document: AllowListDocument | undefined): Promise<Finding> {
   const { AMESH_HOSTS } = process.env;
   try {
-    parseHosts(AMESH_HOSTS ?? '');
+    parseHosts(readVariable(process.env, 'AMESH_HOSTS', 'unset') ?? '');
   } catch (error) {
     return failed(
       `AMESH_HOSTS is wrong, and a server would not start with it: ${(error as Error).message}`,

@@ -1,4 +1,4 @@
-import { FileStore, probeRedis, probeRelay } from '@authmesh/sdk/admin';
+import { FileStore, probeRedis, probeRelay, readVariable } from '@authmesh/sdk/admin';
 import { EXIT } from '../exit-codes';
 import { here } from '../here';
 import { chooseRelay, type RelayChoice } from '../relay-choice';
@@ -12,13 +12,14 @@ const FORGETFUL = 'redis-cli CONFIG SET maxmemory-policy noeviction';
 
 export async function checkStore(): Promise<Finding> {
   const { AMESH_STORE_URL } = process.env;
-  if (!AMESH_STORE_URL) return skipped('AMESH_STORE_URL is not set: the list lies in the folder.');
+  if (AMESH_STORE_URL === undefined)
+    return skipped('AMESH_STORE_URL is not set: the list lies in the folder.');
   return askRedis(AMESH_STORE_URL, 'AMESH_STORE_URL');
 }
 
 export async function checkNonces(): Promise<Finding> {
   const { REDIS_URL } = process.env;
-  if (REDIS_URL) return askRedis(REDIS_URL, 'REDIS_URL');
+  if (REDIS_URL !== undefined) return askRedis(REDIS_URL, 'REDIS_URL');
   return skipped('REDIS_URL is not set: nonces are kept in memory, which is exact for one process.');
 }
 
@@ -26,6 +27,7 @@ async function askRedis(url: string, variable: string): Promise<Finding> {
   const startedAt = performance.now();
   const fix = `Check that Redis runs, and the address in ${variable}.`;
   try {
+    readVariable({ [variable]: url }, variable, 'wrong');
     const problem = await probeRedis(url, variable);
     if (problem !== null) return failed(problem, problem.includes('maxmemory') ? FORGETFUL : null);
   } catch (error) {

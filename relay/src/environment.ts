@@ -1,0 +1,19 @@
+/** In files that no shell has read, these stay in the value. In order: the first that fits is told. */
+const FLAWS: readonly (readonly [RegExp, string])[] = [
+  [/^\s+$/, 'holds nothing but blanks. Set it, or unset it.'],
+  [/\r$/, 'ends with a carriage return. Save the file that it stands in with LF line ends.'],
+  [/^\s|\s$/, 'begins or ends with a blank or a line end. Remove it.'],
+  [/^["'`“”‘’]|["'`“”‘’]$/, 'has quotes around it, which only a shell takes away. Leave them out.'],
+];
+
+/**
+ * A variable as it was meant; undefined where it is not set, and empty where it is empty.
+ *
+ * @throws TypeError that names the variable, and never its value
+ */
+export function readVariable(env: NodeJS.ProcessEnv, name: string): string | undefined {
+  const text = env[name];
+  const flaw = FLAWS.find(([pattern]) => text !== undefined && pattern.test(text));
+  if (flaw !== undefined) throw new TypeError(`${name} ${flaw[1]}`);
+  return text;
+}
