@@ -48,6 +48,11 @@ export interface RequestView {
    */
   readonly localPort?: number | undefined;
   /**
+   * Whether the runtime shows an apostrophe of a query as `%27`, as Bun does. Which of the two was sent nobody can tell there,
+   * and no handler sees a difference: a signature of either counts.
+   */
+  readonly hidesApostrophe?: boolean | undefined;
+  /**
    * The request that this view was made of. What was claimed and read for it counts for every other view of it, so a view can be
    * made anew for each verifier. Left out, the view stands for itself.
    */
@@ -131,6 +136,7 @@ export function toRequestView(request: Request): RequestView {
     body: body === null ? null : (limit) => readStream(request, limit),
     gateBody: body === null || !mayStream(request) ? undefined : (gate) => gateStream(body, gate),
     source: sources.get(request) ?? request,
+    hidesApostrophe: 'Bun' in globalThis,
   };
 }
 

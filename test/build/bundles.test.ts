@@ -38,7 +38,7 @@ const specifiers = ['@authmesh/sdk', '@authmesh/sdk/core', '@authmesh/sdk/hono',
 const budgets: Record<string, { program: string; bytes: number }> = {
   'a verifier': { program: `export { createVerifier } from '@authmesh/sdk/core';`, bytes: 16_384 },
   'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 10_624 },
-  'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 22_016 },
+  'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 22_144 },
   'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 24_320 },
   'a protected Worker': {
     program: `export { AmeshNonces, withAmesh } from '@authmesh/sdk/workers';`,

@@ -9,6 +9,7 @@ import type { Runtime } from '../support/runtimes';
 import { sendVector } from '../support/send-vector';
 import { signedRaw } from '../support/signed-raw';
 import { expectedCode, nowOf, vectors } from '../support/vectors';
+import { PROBES, rowOf, wordOf } from './sights';
 import { CONTROL, type Outcome, type Seen, type Setting } from './subject';
 
 /** A server of one framework on one runtime, which has the application of apps/ and listens on loopback. */
@@ -22,6 +23,8 @@ export interface ServerKind {
   readonly runtime: Runtime['name'];
   /** @throws where the runtime is not installed */
   start(): Promise<ContractServer>;
+  /** Of the table in docs/protocol.md, "What each runtime lets us see". */
+  readonly column: string;
   /** Whether the runtime takes dot segments out of a target before anybody sees it. */
   readonly removesDotSegments?: boolean;
 }
@@ -220,6 +223,11 @@ function contractOf(kind: ServerKind): void {
           handled: 2,
         });
       });
+    });
+
+    it.each(PROBES)('sees as docs/protocol.md says: $name', async (probe) => {
+      const response = await probe.send(signer, authority, server.port);
+      expect(rowOf(probe)[kind.column]?.split(' or ')).toContain(wordOf(probe, response));
     });
 
     describe('refuses before it has read the body', () => {

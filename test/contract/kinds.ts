@@ -13,12 +13,14 @@ import { Subject } from './subject';
 
 const express = (name: string, framework: unknown): ServerKind => ({
   name,
+  column: 'Express, Node',
   runtime: 'node',
   start: () => listen(expressApp(framework as typeof express5, new Subject())),
 });
 
 const fastify = (kind: (typeof fastifies)[number]): ServerKind => ({
   name: kind.name,
+  column: 'Fastify',
   runtime: 'node',
   async start() {
     const { app, port } = await serve(await fastifyApp(kind, new Subject()));
@@ -28,6 +30,7 @@ const fastify = (kind: (typeof fastifies)[number]): ServerKind => ({
 
 const on = (runtime: Runtime['name'], server: 'hono' | 'fetch', quirks = {}): ServerKind => ({
   name: `${server === 'hono' ? 'Hono' : 'a fetch handler'} on ${runtime}`,
+  column: { node: '', bun: 'Bun', deno: 'Deno', workerd: 'Workers' }[runtime],
   runtime,
   start: async () => startServer(await findRuntime(runtime), `test/contract/servers/${server}.ts`),
   ...quirks,
@@ -41,6 +44,7 @@ export const kinds = {
   fastify5: fastify(fastifies[1]),
   honoNode: {
     name: 'Hono on node',
+    column: 'Hono on Node',
     runtime: 'node',
     start: () => listen(getRequestListener(honoApp(new Subject()).fetch)),
     removesDotSegments: true,

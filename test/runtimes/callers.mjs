@@ -24,7 +24,10 @@ for (const origin of process.argv.slice(2)) {
     // A stream can be sent once.
     const once = body instanceof ReadableStream ? new Blob([bytes]).stream() : body;
     try {
-      const response = await amesh.fetch(`${origin}/a%2Fb//c?x=1&&y=%20`, { ...init, body: once });
+      const response = await amesh.fetch(`${origin}/a%2Fb//c/it's^|{"}\`?x=1&&y=%20&n=O'Brien"<^|{}\`>`, {
+        ...init,
+        body: once,
+      });
       const seen = init.method === 'HEAD' ? {} : await response.json();
       const { method, target, sha256, caller, error } = seen;
       results[origin][name] = {

@@ -71,7 +71,7 @@ describe.each(callers.filter((caller) => caller !== null))('amesh.fetch of $name
     const seen = results[`http://127.0.0.1:${running.get(name)?.port}`];
     const { 'a HEAD': head, ...rest } = seen ?? {};
     expect(head).toEqual({ status: 200 });
-    const target = '/a%2Fb//c?x=1&&y=%20';
+    const target = "/a%2Fb//c/it's%5E|%7B%22%7D%60?x=1&&y=%20&n=O%27Brien%22%3C^|{}`%3E";
     const by = identity.deviceId;
     expect(rest).toEqual(
       Object.fromEntries(

@@ -39,7 +39,8 @@ export async function toOutgoing(
 ): Promise<Outgoing> {
   const from = isRequest(input) ? input : null;
   // Another fetch knows no Request of ours, and ours none of another class: either takes a URL and options.
-  const source = isOwnFetch && from !== null && isOurs(from) ? from : null;
+  const isKept = isOwnFetch && !/\^/.test(from?.url ?? '') && from !== null && isOurs(from);
+  const source = isKept ? from : null;
   let options = copyOptions(init ?? {});
   const url = readUrl(from === null ? String(input) : from.url);
   const method = normalizeMethod(options.method ?? from?.method ?? 'GET');
@@ -103,6 +104,12 @@ function readUrl(text: string): URL {
   if (url.username !== '' || url.password !== '')
     throw new TypeError('A URL with a user name or password in it is not fetched.');
   url.hash = '';
+  return toSettledUrl(url);
+}
+
+/** As every runtime writes it: some escape a circumflex in a path, and others send and show it as it is. */
+export function toSettledUrl(url: URL): URL {
+  if (url.pathname.includes('^')) url.pathname = url.pathname.replaceAll('^', '%5E');
   return url;
 }
 

@@ -1,5 +1,5 @@
 import { RedirectRefusedError } from '../errors';
-import { copyOptions, type Outgoing } from './outgoing';
+import { copyOptions, type Outgoing, toSettledUrl } from './outgoing';
 import { isPrivateChannel } from './private-channel';
 
 const MAX_REDIRECTS = 20; // as the Fetch standard has it
@@ -71,7 +71,7 @@ function parseLocation(from: URL, value: string): URL {
   if (url.username !== '' || url.password !== '')
     throw new TypeError(`${from.host} redirects to a URL with a password in it.`);
   url.hash = '';
-  return url;
+  return toSettledUrl(url);
 }
 
 /** Some servers send UTF-8 unescaped, which `Headers` shows as a character for each byte. Browsers read it as UTF-8. */
