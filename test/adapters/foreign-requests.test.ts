@@ -4,6 +4,10 @@ import { verify } from '@authmesh/sdk/hono';
 import { type AuthenticatedRequest, createVerifier, withAmesh } from '@authmesh/sdk/workers';
 import { Hono } from 'hono';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { signerOf } from '../support/core';
+import { exchange, head } from '../support/raw-http';
+import { requireRuntime, startServer } from '../support/runtime-server';
+import { signedRaw } from '../support/signed-raw';
 import { usePair } from '../support/use-pair';
 
 const machines = usePair();
@@ -231,3 +235,30 @@ describe('a response of the handler', () => {
     expect(response.headers.get('cache-control')).toBe('private');
   });
 });
+
+const bun = await requireRuntime('bun');
+it.skipIf(bun === null)(
+  'a route of Bun has its params and cookies, and its server knows the request',
+  async () => {
+    if (bun === null) return;
+    const server = await startServer(bun, 'test/adapters/servers/bun-routes.ts');
+    const authority = `127.0.0.1:${server.port}`;
+    const request = {
+      method: 'POST',
+      target: '/orders/7',
+      body: 'hello',
+      headers: { cookie: 'session=abc' },
+    };
+    const { line, headers } = await signedRaw(await signerOf('controller'), authority, request);
+    const response = await exchange(server.port, head(line, [...headers, 'Content-Length: 5']), 'hello');
+    expect(response.status).toBe(200);
+    expect(response.headers['set-cookie']).toContain('seen=yes');
+    expect(JSON.parse(response.body)).toEqual({
+      id: '7',
+      session: 'abc',
+      address: '127.0.0.1',
+      body: 'hello',
+    });
+    await server.close();
+  },
+);
