@@ -210,9 +210,10 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
     const key = importing instanceof Promise ? await importing : importing;
     const checking = checkSignature(key, line, headers, credentials, covered);
     let wrong = checking instanceof Promise ? await checking : checking;
-    const query = line.query.replaceAll('%27', "'");
-    if (wrong !== null && view.hidesApostrophe && query !== line.query)
+    if (wrong !== null && view.hidesApostrophe && line.query.includes('%27')) {
+      const query = line.query.replaceAll('%27', "'");
       wrong = await checkSignature(key, { ...line, query }, headers, credentials, covered);
+    }
     if (wrong !== null) return refuse(isClaimed(view) ? changed('request') : wrong);
     // Who makes a view by hand knows who reads its path.
     if (view.source !== undefined && isAmbiguous(line.path))
