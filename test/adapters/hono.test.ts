@@ -225,7 +225,7 @@ it('throws a TypeError for wrong options where they are given', () => {
   expect(() => verify({ maxStaleSeconds: 60, amesh: machines.target })).toThrow(
     'no option "maxStaleSeconds"',
   );
-  expect(() => verify({ allowList: 'x' })).toThrow('There is no ownerKey (AMESH_OWNER_KEY)');
+  expect(() => verify({ allowList: '{}' })).toThrow('There is no ownerKey (AMESH_OWNER_KEY)');
   expect(() => verify({ allowList: 1, ownerKey: `Ag${'A'.repeat(42)}` } as never)).toThrow('allowList is');
   const context = { req: {} } as never;
   expect(() => verify(context)).toThrow('Mount it with its parentheses: app.use(verify()).');

@@ -50,6 +50,7 @@ const TARGET = 'am_0123456789abcdef';
 const TOKEN_HEADERS = {
   Authorization: 'Bearer caller',
   'Proxy-Authorization': 'Basic caller',
+  'Signature-Input': 'b=()',
   Signature: 'b=:AAAA:',
 };
 const HEADERS = { Cookie: 'session=1', 'X-Own': 'kept', 'Content-Language': 'de', 'AuthMesh-Extra': '1' };

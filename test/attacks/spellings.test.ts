@@ -365,10 +365,14 @@ describe('node:http', () => {
 
 describe('a fetch handler', () => {
   const file = async (request: Request) => new Response(await looseFile(request.url));
+  let authority = ''; // a fetch handler does not see the port of its server
   const protect = (handler: (request: Request) => Promise<Response>) =>
-    toFetchHandler(() => machines.target.verifier(), handler);
-  const place = (handler: (request: Request) => Promise<Response>) => () =>
-    listen(getRequestListener(handler as never));
+    toFetchHandler(() => machines.target.verifier({ hosts: [authority] }), handler);
+  const place = (handler: (request: Request) => Promise<Response>) => async () => {
+    const server = await listen(getRequestListener(handler as never));
+    authority = server.authority;
+    return server;
+  };
 
   it('unsafe: withAmesh() behind a look at the URL', async () => {
     const inner = protect(file);

@@ -119,7 +119,7 @@ describe('the identity', () => {
     expect(of.identity).toMatchObject({
       state: 'failed',
       message: 'identity.json is not an identity of this version of amesh.',
-      fix: 'Check the files of AUTH_MESH_DIR and who may read them.',
+      fix: `Put the right identity.json back. If there is no backup: ${machine.here('amesh init --name NAME --force')}, and pair again.`,
     });
     expect([of.key?.state, of.list?.state]).toEqual(['skipped', 'skipped']);
   });

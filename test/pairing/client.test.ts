@@ -271,7 +271,7 @@ describe.concurrent('a code', () => {
       (e) => e,
     );
     expect(error.message).toBe(
-      `Code 100 000 is unknown or expired on ${relay.url}. Ask for a fresh one, and check that both machines use the same relay.`,
+      `Code 100 000 is unknown or expired on ${relay.url}. Ask for a fresh one, and check that both machines use the same relay: if \`amesh listen\` shows a line with --relay, run all of it.`,
     );
     expect(error.code).toBe('code_not_found');
   });

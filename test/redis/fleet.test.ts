@@ -245,11 +245,15 @@ describe('REDIS_URL', () => {
     await fleet.stop();
   });
 
-  it.each(['', ' ', '\t'])('set to %j is a mistake, and no wish for memory', async (url) => {
+  it.each([
+    ['', 'REDIS_URL is empty.'],
+    [' ', 'REDIS_URL holds nothing but blanks.'],
+    ['\t', 'REDIS_URL holds nothing but blanks.'],
+  ])('set to %j is a mistake, and no wish for memory', async (url, cause) => {
     const { createAmesh } = await import('@authmesh/sdk');
     const amesh = createAmesh({ env: { REDIS_URL: url }, dir: '/nonexistent' });
     for (const verify of [amesh.verify, amesh.verifier]) {
-      expect(() => verify()).toThrow(new TypeError('REDIS_URL is empty. Set it, or unset it.'));
+      expect(() => verify()).toThrow(new TypeError(`${cause} Set it, or unset it.`));
     }
   });
 
