@@ -76,7 +76,7 @@ await run('redirect: manual', async (headers) => {
 });
 // No case of its own: Node sends again by itself what got a 421, as the Fetch standard allows.
 await run('a refusal', () => amesh.fetch(`${origin}/refused?secret`));
-await run('a clock that is 60 s behind', (headers) => amesh.fetch(`${origin}/clock`, { headers }));
+await run('a clock that is 60 s ahead', (headers) => amesh.fetch(`${origin}/clock`, { headers }));
 await run('a clock that is right again, and a Request', (headers) =>
   amesh.fetch(new Request(`${origin}/right`, { method: 'PUT', body: Uint8Array.of(1), headers })),
 );
