@@ -76,8 +76,10 @@ export function suppliedPassphrase(context: KeyContext): Promise<Passphrase | nu
 }
 
 async function readSupplied(context: KeyContext): Promise<Passphrase | null> {
-  const { env } = context;
-  const source = suppliedBy(context);
+  // Read once: what is checked is what is used.
+  const { AUTH_MESH_PASSPHRASE, AMESH_PASSPHRASE_FILE, CREDENTIALS_DIRECTORY } = context.env;
+  const env = { AUTH_MESH_PASSPHRASE, AMESH_PASSPHRASE_FILE, CREDENTIALS_DIRECTORY };
+  const source = suppliedBy({ env });
   switch (source) {
     case null:
       return null;
