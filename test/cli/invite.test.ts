@@ -26,7 +26,7 @@ describe.concurrent('a code', () => {
     const unknown = await laptop.amesh(['invite', '100 000', '--yes', '--relay', relay.url]);
     expect(unknown.code).toBe(4);
     expect(unknown.stderr).toContain(`✗ Code 100 000 is unknown or expired on ${relay.url}.
-  Ask for a fresh one, and check that both machines use the same relay.
+  Ask for a fresh one, and check that both machines use the same relay: if \`amesh listen\` shows a line with --relay, run all of it.
   No changes were made.
 `);
     const listener = await Client.open(relay.port);
