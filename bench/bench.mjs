@@ -130,14 +130,18 @@ async function countUnlocks() {
   const dir = mkdtempSync(join(tmpdir(), 'amesh-bench-'));
   try {
     await createIdentity(dir, {}, { friendlyName: 'bench' });
-    let opened = 0;
-    // Every opening of the key looks for the passphrase first.
-    const env = new Proxy(
-      {},
-      { get: (_, name) => (name === 'AUTH_MESH_PASSPHRASE' ? void opened++ : undefined) },
-    );
-    const amesh = createAmesh({ dir, env, fetch: async () => new Response('ok') });
-    await Promise.all(Array.from({ length: 100 }, () => amesh.fetch('http://localhost:1/')));
+    // An instance looks for the passphrase once when it is made, and again at each opening of the key.
+    const looksFor = async (requests) => {
+      let looks = 0;
+      const env = new Proxy(
+        {},
+        { get: (_, name) => (name === 'AUTH_MESH_PASSPHRASE' ? void looks++ : undefined) },
+      );
+      const amesh = createAmesh({ dir, env, fetch: async () => new Response('ok') });
+      await Promise.all(Array.from({ length: requests }, () => amesh.fetch('http://localhost:1/')));
+      return looks;
+    };
+    const opened = 1 + (await looksFor(100)) - (await looksFor(1));
     results.push({ what: 'key unlocks for 100 requests', value: opened, budget: 1 });
   } finally {
     rmSync(dir, { recursive: true, maxRetries: 20 });
