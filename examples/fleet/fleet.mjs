@@ -15,8 +15,8 @@ const isUp = (port) =>
     () => new Promise((resolve) => setTimeout(resolve, 50)).then(() => isUp(port)),
   );
 await Promise.all(ports.map(isUp));
-// With a Redis that is new nobody gets in before the next whole second: it could not know what was sent before.
-await new Promise((resolve) => setTimeout(resolve, 2000));
+// A Redis that is new could not know what was sent before, so nobody gets in for the first 3 to 4 s.
+await new Promise((resolve) => setTimeout(resolve, 6000));
 
 let next = 0;
 createServer((req, res) => {
