@@ -189,7 +189,7 @@ function overHttp2(authority: string, fields: IncomingHttpHeaders, body: Buffer)
       resolve(isWhole ? { status, body: text } : { status: null, body: '' });
     };
     const timer = setTimeout(done, PATIENCE_MS * 4);
-    session.on('error', done);
+    session.on('error', done).on('close', done);
     try {
       const stream = session.request(fields, { endStream: body.length === 0 });
       stream.on('response', (head) => {
