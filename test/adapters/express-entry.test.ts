@@ -1,9 +1,28 @@
 import { amesh } from '@authmesh/sdk';
 import * as entry from '@authmesh/sdk/express';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
-it('@authmesh/sdk/express names what amesh has, and nothing else', () => {
-  expect(Object.keys(entry).sort()).toEqual(['rawBody', 'streamUnverifiedBody', 'verify']);
-  expect(entry.verify).toBe(amesh.verify);
-  expect(entry.rawBody).toBe(amesh.rawBody);
+describe('@authmesh/sdk/express', () => {
+  it('names what amesh has, and nothing else', () => {
+    expect(Object.keys(entry).sort()).toEqual(['rawBody', 'streamUnverifiedBody', 'verify']);
+    expect(entry.rawBody).toBe(amesh.rawBody);
+  });
+
+  it('asks the instance that it is given, with the other options', () => {
+    const asked: unknown[] = [];
+    const instance = {
+      verifier(options: unknown) {
+        asked.push(options);
+        return amesh.verifier();
+      },
+    };
+    expect(entry.verify({ amesh: instance as never, maxBodyBytes: 5 })).toBeTypeOf('function');
+    expect(asked).toEqual([{ maxBodyBytes: 5 }]);
+  });
+
+  it('refuses what is no option, and a request in place of them', () => {
+    expect(() => entry.verify({ maxBodyBites: 5 } as never)).toThrow('has no option "maxBodyBites"');
+    expect(() => entry.verify({ socket: {} } as never)).toThrow('was given a request');
+    expect(() => entry.verify(null as never)).toThrow('takes an object of options');
+  });
 });

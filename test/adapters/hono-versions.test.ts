@@ -1,7 +1,7 @@
+import { verify } from '@authmesh/sdk/hono';
 import { getRequestListener } from '@hono/node-server';
 import type { Context, Hono, MiddlewareHandler } from 'hono';
 import { afterEach, describe, expect, it } from 'vitest';
-import { verify } from '../../src/hono';
 import { type Listening, listen } from '../support/listen';
 import { exchange, head, RawClient } from '../support/raw-http';
 import { usePair } from '../support/use-pair';

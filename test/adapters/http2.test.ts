@@ -15,8 +15,8 @@ import {
 import { connect as connectTcp } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
+import type { Authenticated } from '@authmesh/sdk';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { Authenticated } from '../../src/index';
 import { createCertificate } from '../support/certificate';
 import { connectHttp2, type Http2Pair, http2Exchange, http2Response } from '../support/http2';
 import { createMachines, type Machines } from '../support/machines';

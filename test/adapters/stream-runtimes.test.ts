@@ -16,7 +16,10 @@ describe.each(['workerd', 'bun', 'deno'] as const)(
       let signer: Signer;
       beforeAll(async () => {
         signer = await signerOf('controller');
-        server = await startServer(runtime as Runtime, 'test/adapters/servers/stream.ts');
+        server = await startServer(
+          runtime as Runtime,
+          `test/adapters/servers/${name === 'workerd' ? 'worker-' : ''}stream.ts`,
+        );
       }, 60_000);
       afterAll(() => server?.close());
 

@@ -13,15 +13,15 @@ import {
   type VerifyOptions,
 } from '@authmesh/sdk';
 import { type AllowListSource, createAllowList, createVerifier } from '@authmesh/sdk/core';
+import { verify as verifyExpress } from '@authmesh/sdk/express';
 import { authMesh } from '@authmesh/sdk/fastify';
+import { verify as verifyHono } from '@authmesh/sdk/hono';
 import { getRequestListener } from '@hono/node-server';
 import express, { type ErrorRequestHandler, type Request, type Response } from 'express';
 import type { FastifyInstance } from 'fastify';
 import { Hono } from 'hono';
 import multer from 'multer';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { toMiddleware } from '../../src/adapters/express/middleware';
-import { toHonoMiddleware } from '../../src/adapters/hono/middleware';
 import { fastifies } from '../support/fastify';
 import { frameworks } from '../support/frameworks';
 import { connectHttp2, http2Exchange } from '../support/http2';
@@ -154,7 +154,7 @@ const servers: Record<string, (options: VerifyOptions) => Promise<Server>> = {
   ),
   'Hono on Node': (options) => {
     const app = new Hono();
-    app.use(toHonoMiddleware(() => amesh.verifier(options)));
+    app.use(verifyHono({ amesh, ...options }));
     app.post('/', async (c) => {
       const { outcome } = await read(c.req.raw.body as unknown as AsyncIterable<Uint8Array>);
       return c.text(outcome, outcome === 'end' ? 200 : 422);
@@ -342,7 +342,7 @@ describe('behind a gate', () => {
     });
     await serveWith(
       async (request, response) => void response.end((await read(request)).outcome),
-      toMiddleware(verifier),
+      verifyExpress({ amesh: { verifier: () => verifier } }),
     );
     expect(await upload({ bytes: 4 * MIB })).toMatchObject({ body: 'unknown_device' });
     expect(codes()).toEqual(['unknown_device']);

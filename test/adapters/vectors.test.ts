@@ -12,8 +12,9 @@ import {
   type RejectCode,
   type Rejection,
 } from '@authmesh/sdk/core';
+import type { Authenticated, Middleware } from '@authmesh/sdk/express';
+import { verify as verifyExpress } from '@authmesh/sdk/express';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Authenticated, type Middleware, toMiddleware } from '../../src/adapters/express/middleware';
 import { connectHttp2, http2Exchange } from '../support/http2';
 import { listen } from '../support/listen';
 import type { RawResponse } from '../support/raw-http';
@@ -95,15 +96,14 @@ describe.each(servers)('wire vectors through $name on a real socket', ({ serve }
     const now = () => nowOf(vector);
     rejections = [];
     handled = 0;
-    verify = toMiddleware(
-      createVerifier({
-        allowList: vectorAllowList,
-        clockSkewSeconds: vectors.clockSkewSeconds,
-        nonceStore: new InMemoryNonceStore({ now, startedAt: vectorsStartedAt }),
-        now,
-        onReject: (rejection) => rejections.push(rejection),
-      }),
-    );
+    const verifier = createVerifier({
+      allowList: vectorAllowList,
+      clockSkewSeconds: vectors.clockSkewSeconds,
+      nonceStore: new InMemoryNonceStore({ now, startedAt: vectorsStartedAt }),
+      now,
+      onReject: (rejection) => rejections.push(rejection),
+    });
+    verify = verifyExpress({ amesh: { verifier: () => verifier } });
     const response = await server.send(vector);
     const code = expectedCode(vector) as RejectCode | undefined;
     expect(rejections.map((rejection) => rejection.code)).toEqual(code === undefined ? [] : [code]);

@@ -1,11 +1,11 @@
 import type { Server } from 'node:http';
 import { signRequest } from '@authmesh/sdk/core';
+import { verify as verifyHono } from '@authmesh/sdk/hono';
 import { getRequestListener } from '@hono/node-server';
 import express from 'express';
 import express4 from 'express4';
 import { Hono } from 'hono';
 import { describe, expect, it } from 'vitest';
-import { verify as verifyHono } from '../../src/hono';
 import { listen } from '../support/listen';
 import { exchange, head } from '../support/raw-http';
 import { usePair } from '../support/use-pair';

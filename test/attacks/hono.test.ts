@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { streamUnverifiedBody } from '@authmesh/sdk';
+import { verify } from '@authmesh/sdk/hono';
 import { getRequestListener } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import { methodOverride } from 'hono/method-override';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { verify } from '../../src/hono';
 import { type Listening, listen } from '../support/listen';
 import { exchange, head, RawClient } from '../support/raw-http';
 import { signedRaw } from '../support/signed-raw';

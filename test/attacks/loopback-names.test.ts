@@ -6,12 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Signer } from '@authmesh/sdk/core';
+import { verify } from '@authmesh/sdk/hono';
 import { withAmesh } from '@authmesh/sdk/workers';
 import { getRequestListener } from '@hono/node-server';
 import express from 'express';
 import { Hono } from 'hono';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { verify } from '../../src/hono';
 import { signerOf } from '../support/core';
 import { connectHttp2, http2Exchange } from '../support/http2';
 import { listen } from '../support/listen';
@@ -50,7 +50,11 @@ for (const name of ['bun', 'deno', 'workerd'] as const) {
     let signer: Signer;
     beforeAll(async () => {
       signer = await signerOf('controller');
-      if (runtime !== null) server = await startServer(runtime, 'test/adapters/servers/loopback.ts');
+      if (runtime !== null)
+        server = await startServer(
+          runtime,
+          `test/adapters/servers/${name === 'workerd' ? 'worker-' : ''}loopback.ts`,
+        );
       return () => server?.close();
     }, 60_000);
 

@@ -2,8 +2,8 @@ import { createHash, randomInt } from 'node:crypto';
 import { createServer as createHttp1 } from 'node:http';
 import { connect as connectHttp2, createServer as createHttp2, type IncomingHttpHeaders } from 'node:http2';
 import { connect } from 'node:net';
+import { verify as verifyExpress } from '@authmesh/sdk/express';
 import { describe, expect, it } from 'vitest';
-import { toMiddleware } from '../../src/adapters/express/middleware';
 import { kinds } from '../contract/kinds';
 import { CONTROL, Subject } from '../contract/subject';
 import { signerOf } from '../support/core';
@@ -90,7 +90,7 @@ function answerIn(received: string): FuzzAnswer | null {
 
 /** A handler of Node, of either version. */
 function nodeHandler(subject: Subject) {
-  const verify = toMiddleware(subject.verifier);
+  const verify = verifyExpress({ amesh: subject });
   // biome-ignore lint/suspicious/noExplicitAny: the two versions' classes have nothing in common
   return (request: any, response: any) =>
     verify(request, response, async (error) => {

@@ -2,15 +2,15 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { createServer as createHttp2Server, type Http2ServerRequest } from 'node:http2';
 import { signRequest, toBase64Url } from '@authmesh/sdk/core';
+import { authMesh } from '@authmesh/sdk/fastify';
+import { verify as verifyHono } from '@authmesh/sdk/hono';
+import { withAmesh } from '@authmesh/sdk/workers';
 import { getRequestListener } from '@hono/node-server';
 import type { Request, RequestHandler } from 'express';
 import type { FastifyRequest } from 'fastify';
 import { Hono, type MiddlewareHandler } from 'hono';
 import { methodOverride } from 'hono/method-override';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { toFetchHandler } from '../../src/adapters/workers/handler';
-import { authMesh } from '../../src/fastify';
-import { verify as verifyHono } from '../../src/hono';
 import { fastifies, serve } from '../support/fastify';
 import { frameworks } from '../support/frameworks';
 import { connectHttp2, http2Response } from '../support/http2';
@@ -449,15 +449,15 @@ async function signedRequest(unsigned: Record<string, string> = {}): Promise<glo
 }
 
 describe('a fetch handler in another one', () => {
-  const verifier = () => machines.target.verifier({ hosts: ['localhost:1'] });
+  const settings = () => ({ amesh: machines.target, hosts: ['localhost:1'] });
   async function call(
     make: (request: globalThis.Request) => globalThis.Request | Promise<globalThis.Request>,
   ) {
-    const inner = toFetchHandler(verifier, async (request) => {
+    const inner = withAmesh(async (request) => {
       reached.push(request.method);
       return new Response(await request.text());
-    });
-    const outer = toFetchHandler(verifier, async (request) => inner(await make(request)));
+    }, settings);
+    const outer = withAmesh(async (request) => inner(await make(request)), settings);
     return outer(await signedRequest());
   }
   const codes = () => machines.rejections.map(({ code }) => code);

@@ -2,14 +2,14 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, posix } from 'node:path';
+import { authMesh } from '@authmesh/sdk/fastify';
+import { verify as verifyHono } from '@authmesh/sdk/hono';
+import { withAmesh } from '@authmesh/sdk/workers';
 import { getRequestListener } from '@hono/node-server';
 import { serveStatic } from '@hono/node-server/serve-static';
 import type { FastifyInstance } from 'fastify';
 import { Hono } from 'hono';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { toFetchHandler } from '../../src/adapters/workers/handler';
-import { authMesh } from '../../src/fastify';
-import { verify as verifyHono } from '../../src/hono';
 import { fastifies, serve } from '../support/fastify';
 import { frameworks } from '../support/frameworks';
 import { listen } from '../support/listen';
@@ -367,7 +367,8 @@ describe('a fetch handler', () => {
   const file = async (request: Request) => new Response(await looseFile(request.url));
   let authority = ''; // a fetch handler does not see the port of its server
   const protect = (handler: (request: Request) => Promise<Response>) =>
-    toFetchHandler(() => machines.target.verifier({ hosts: [authority] }), handler);
+    // Its hosts are known at the first request.
+    withAmesh(handler, () => ({ amesh: machines.target, hosts: [authority] }));
   const place = (handler: (request: Request) => Promise<Response>) => async () => {
     const server = await listen(getRequestListener(handler as never));
     authority = server.authority;

@@ -3,21 +3,20 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
 import { createVerifier, InMemoryNonceStore } from '@authmesh/sdk/core';
-import { toMiddleware } from '../../src/adapters/express/middleware';
+import { verify as verifyExpress } from '@authmesh/sdk/express';
 
 // A server in a process of its own, whose memory is looked at from outside. It says what it has to say in lines.
 process.on('unhandledRejection', (reason) => console.log(`unhandled ${reason}`));
 
 const refused: Record<string, number> = {};
-const verify = toMiddleware(
-  createVerifier({
-    allowList: { hosts: ['127.0.0.1'] },
-    nonceStore: new InMemoryNonceStore({ capacity: 1000 }),
-    onReject: ({ code }) => {
-      refused[code] = (refused[code] ?? 0) + 1;
-    },
-  }),
-);
+const verifier = createVerifier({
+  allowList: { hosts: ['127.0.0.1'] },
+  nonceStore: new InMemoryNonceStore({ capacity: 1000 }),
+  onReject: ({ code }) => {
+    refused[code] = (refused[code] ?? 0) + 1;
+  },
+});
+const verify = verifyExpress({ amesh: { verifier: () => verifier } });
 let handled = 0;
 const server = createServer((request, response) =>
   verify(request, response, () => {

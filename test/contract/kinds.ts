@@ -1,3 +1,4 @@
+import { verify } from '@authmesh/sdk/hono';
 import { getRequestListener } from '@hono/node-server';
 import express5 from 'express';
 import express4 from 'express4';
@@ -32,7 +33,11 @@ const on = (runtime: Runtime['name'], server: 'hono' | 'fetch', quirks = {}): Se
   name: `${server === 'hono' ? 'Hono' : 'a fetch handler'} on ${runtime}`,
   column: { node: '', bun: 'Bun', deno: 'Deno', workerd: 'Workers' }[runtime],
   runtime,
-  start: async () => startServer(await findRuntime(runtime), `test/contract/servers/${server}.ts`),
+  start: async () =>
+    startServer(
+      await findRuntime(runtime),
+      `test/contract/servers/${runtime === 'workerd' ? 'worker-' : ''}${server}.ts`,
+    ),
   ...quirks,
 });
 
@@ -46,7 +51,10 @@ export const kinds = {
     name: 'Hono on node',
     column: 'Hono on Node',
     runtime: 'node',
-    start: () => listen(getRequestListener(honoApp(new Subject()).fetch)),
+    start() {
+      const subject = new Subject();
+      return listen(getRequestListener(honoApp(subject, verify({ amesh: subject })).fetch));
+    },
     removesDotSegments: true,
   },
   honoBun: on('bun', 'hono', { removesDotSegments: true }),

@@ -52,10 +52,11 @@ export class Subject {
   #rejections: RejectCode[] = [];
   #handled = 0;
 
-  /** For the adapter under test. */
-  readonly verifier = {
-    verify: (request: RequestView, call?: VerifyCall) => this.#verifier.verify(request, call),
-  } as Verifier;
+  /** Stands for an instance, so that an adapter takes it as its option `amesh`. */
+  readonly verifier = (): Verifier =>
+    ({
+      verify: (request: RequestView, call?: VerifyCall) => this.#verifier.verify(request, call),
+    }) as Verifier;
 
   /** What a server answers on {@link CONTROL}. */
   control(method: string, body: string): string {

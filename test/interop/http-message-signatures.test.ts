@@ -7,6 +7,7 @@ import {
   toBase64Url,
 } from '@authmesh/sdk/core';
 import { nodeCrypto, toSigner } from '@authmesh/sdk/crypto/node';
+import { verify as verifyExpress } from '@authmesh/sdk/express';
 import express from 'express';
 import {
   createSigner,
@@ -15,7 +16,6 @@ import {
   type SignatureParameters,
 } from 'http-message-signatures';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { toMiddleware } from '../../src/adapters/express/middleware';
 import { type Listening, listen } from '../support/listen';
 import { type Recorded, type Recorder, startRecorder } from '../support/recorder';
 
@@ -39,7 +39,7 @@ beforeAll(async () => {
     onReject: ({ code }) => void codes.push(code),
   });
   const app = express();
-  app.use(toMiddleware(verifier));
+  app.use(verifyExpress({ amesh: { verifier: () => verifier } }));
   app.all('/*path', express.json(), (req, res) => {
     res.json({ from: req.authMesh.friendlyName, target: req.originalUrl, body: req.body ?? null });
   });

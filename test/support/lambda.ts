@@ -1,3 +1,4 @@
+import { verify } from '@authmesh/sdk/hono';
 import serverlessExpress from '@codegenie/serverless-express';
 import awsLambdaFastify from '@fastify/aws-lambda';
 import express from 'express';
@@ -71,7 +72,7 @@ export const lambdaAdapters: readonly LambdaAdapter[] = [
   {
     name: 'hono/aws-lambda',
     async create(subject) {
-      const handler = handle(honoApp(subject) as Any);
+      const handler = handle(honoApp(subject, verify({ amesh: subject })) as Any);
       return async (event) => handler(event as Any, context as Any);
     },
   },

@@ -1,5 +1,5 @@
 import { createVerifier, InMemoryNonceStore } from '@authmesh/sdk/core';
-import { toFetchHandler } from '../../../src/adapters/workers/handler';
+import { withAmesh } from '@authmesh/sdk/workers';
 import { vectorAllowList } from '../../support/vectors';
 
 interface BunRequest extends Request {
@@ -21,9 +21,8 @@ const verifier = createVerifier({
 });
 
 /** A route of Bun, whose request has what no other one has. */
-const route: Handler = toFetchHandler<[BunServer]>(
-  () => verifier,
-  async (request, server) => {
+const route: Handler = withAmesh(
+  async (request, server: BunServer) => {
     const { params, cookies } = request as unknown as BunRequest;
     cookies.set('seen', 'yes');
     return Response.json({
@@ -33,6 +32,7 @@ const route: Handler = toFetchHandler<[BunServer]>(
       body: await request.text(),
     });
   },
+  { amesh: { verifier: () => verifier } },
 );
 
 const { port } = Bun.serve({ port: 0, hostname: '127.0.0.1', routes: { '/orders/:id': route } });

@@ -1,8 +1,8 @@
 import type { RequestListener } from 'node:http';
+import { verify as verifyExpress } from '@authmesh/sdk/express';
 import type express from 'express';
 import type { Request, RequestHandler } from 'express';
 import multer from 'multer';
-import { toMiddleware } from '../../../src/adapters/express/middleware';
 import { CONTROL, formValues, hash, type Subject } from '../subject';
 
 /** What multer makes of a file. */
@@ -15,7 +15,7 @@ interface Upload {
 /** The contract's application in Express. */
 export function expressApp(framework: typeof express, subject: Subject): RequestListener {
   const app = framework();
-  const verify = toMiddleware(subject.verifier);
+  const verify = verifyExpress({ amesh: subject }) as RequestHandler;
   app.use(CONTROL, framework.text({ type: '*/*' }), (request, response) => {
     response.send(subject.control(request.method, String(request.body)));
   });

@@ -1,6 +1,5 @@
+import { authMesh, verify as verifyFastify } from '@authmesh/sdk/fastify';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { toHook } from '../../../src/adapters/fastify/hook';
-import { toPlugin } from '../../../src/adapters/fastify/plugin';
 import type { fastifies } from '../../support/fastify';
 import { CONTROL, formValues, hash, type Subject } from '../subject';
 
@@ -21,10 +20,10 @@ export async function fastifyApp(
   app.all(CONTROL, async ({ method, body }) => subject.control(method, String(body)));
 
   await app.register(async (signed) => {
-    await signed.register(toPlugin(() => subject.verifier));
+    await signed.register(authMesh, { amesh: subject });
     signed.all('/own/', async (_request, reply) => reply.header('cache-control', 'public').send(''));
     signed.all('/mounted/deep/*', answer('mounted'));
-    const verify = toHook(subject.verifier);
+    const verify = verifyFastify({ amesh: subject });
     signed.all('/twice/*', { onRequest: [verify, verify] }, answer('twice'));
     signed.all('/*', answer('app'));
     signed.setNotFoundHandler(answer('app')); // for methods that Fastify does not route
@@ -33,7 +32,7 @@ export async function fastifyApp(
   await app.register(
     async (read) => {
       read.removeAllContentTypeParsers();
-      await read.register(toPlugin(() => subject.verifier));
+      await read.register(authMesh, { amesh: subject });
       await read.register(multipart as never);
       const string = { parseAs: 'string' } as const;
       read.addContentTypeParser('application/json', string, read.getDefaultJsonParser('error', 'error'));

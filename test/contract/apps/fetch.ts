@@ -1,10 +1,13 @@
-import { type AuthenticatedRequest, toFetchHandler } from '../../../src/adapters/workers/handler';
+import type { AuthenticatedRequest } from '@authmesh/sdk/workers';
 import { CONTROL, formValues, hash, type Subject, targetOf } from '../subject';
 
+/** `withAmesh()` of the runtime, over the subject's verifier. */
+type Protect = (
+  handler: (request: AuthenticatedRequest) => Promise<Response>,
+) => (request: Request) => Promise<Response>;
+
 /** The contract's application as a plain `fetch` handler, for any runtime that has such. */
-export function fetchApp(subject: Subject): (request: Request) => Promise<Response> {
-  const verify = (handler: (request: AuthenticatedRequest) => Promise<Response>) =>
-    toFetchHandler(() => subject.verifier, handler);
+export function fetchApp(subject: Subject, verify: Protect): (request: Request) => Promise<Response> {
   const thrice = verify((request) => verify(verify((again) => answer('twice', again)))(request));
   const app = verify(async (request) => {
     const path = targetOf(request.url);

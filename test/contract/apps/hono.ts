@@ -1,11 +1,9 @@
-import { Hono } from 'hono';
-import { toHonoMiddleware } from '../../../src/adapters/hono/middleware';
+import { Hono, type MiddlewareHandler } from 'hono';
 import { CONTROL, formValues, hash, type Subject, targetOf } from '../subject';
 
-/** The contract's application in Hono, for any runtime. */
-export function honoApp(subject: Subject) {
+/** The contract's application in Hono, for any runtime; `verify` is that of the runtime, over the subject's verifier. */
+export function honoApp(subject: Subject, verify: MiddlewareHandler) {
   const app = new Hono();
-  const verify = toHonoMiddleware(() => subject.verifier);
   app.all(CONTROL, async (c) => c.body(subject.control(c.req.method, await c.req.text())));
 
   const sub = new Hono();

@@ -1,5 +1,7 @@
+import { withAmesh } from '@authmesh/sdk/workers';
 import { fetchApp } from '../apps/fetch';
 import { Subject } from '../subject';
 import { serve } from './serve';
 
-export default serve(fetchApp(new Subject()));
+const subject = new Subject();
+export default serve(fetchApp(subject, (handler) => withAmesh(handler, { amesh: subject })));

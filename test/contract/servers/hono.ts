@@ -1,6 +1,8 @@
+import { verify } from '@authmesh/sdk/hono';
 import { honoApp } from '../apps/hono';
 import { Subject } from '../subject';
 import { serve } from './serve';
 
-const app = honoApp(new Subject());
+const subject = new Subject();
+const app = honoApp(subject, verify({ amesh: subject }));
 export default serve((request) => app.fetch(request));
