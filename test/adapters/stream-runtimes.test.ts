@@ -1,13 +1,13 @@
 import type { Signer } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { signerOf } from '../support/core';
-import { type RuntimeServer, requireRuntime, startServer } from '../support/runtime-server';
+import { type RuntimeServer, requireRuntime, serverRuntimes, startServer } from '../support/runtime-server';
 import type { Runtime } from '../support/runtimes';
 import { send, type Upload } from '../support/upload';
 
 const MIB = 1_048_576;
 
-describe.each(['workerd', 'bun', 'deno'] as const)(
+describe.each(serverRuntimes.filter((runtime) => runtime !== 'node'))(
   'bodies that are streamed by a fetch handler on %s',
   async (name) => {
     const runtime = await requireRuntime(name);

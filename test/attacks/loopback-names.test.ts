@@ -16,7 +16,7 @@ import { signerOf } from '../support/core';
 import { connectHttp2, http2Exchange } from '../support/http2';
 import { listen } from '../support/listen';
 import { exchange, head } from '../support/raw-http';
-import { requireRuntime, startServer } from '../support/runtime-server';
+import { requireRuntime, serverRuntimes, startServer } from '../support/runtime-server';
 import { signedRaw } from '../support/signed-raw';
 import { usePair } from '../support/use-pair';
 import { vectors } from '../support/vectors';
@@ -43,7 +43,7 @@ async function statusAt(
   return (await exchange(port, head(signed.line, signed.headers))).status;
 }
 
-for (const name of ['bun', 'deno', 'workerd'] as const) {
+for (const name of serverRuntimes.filter((runtime) => runtime !== 'node')) {
   const runtime = await requireRuntime(name);
   describe.skipIf(runtime === null)(`without hosts on ${name}`, () => {
     let server: Awaited<ReturnType<typeof startServer>>;

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { isPacked } from './packed';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 const LOCK = `${ROOT}node_modules/.amesh-build.lock`;
@@ -13,6 +14,7 @@ let built: Promise<void> | undefined;
  * them builds and the others wait for it.
  */
 export function ensureBuilt(): Promise<void> {
+  if (isPacked) return Promise.resolve();
   built ??= build();
   return built;
 }

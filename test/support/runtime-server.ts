@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { build } from 'esbuild';
+import { isPacked } from './packed';
 import { findRuntime, type Runtime } from './runtimes';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -25,6 +26,14 @@ export async function requireRuntime(name: Runtime['name']): Promise<Runtime | n
   console.warn(`${name} is not installed: its tests are skipped.`);
   return null;
 }
+
+/**
+ * Where the servers of test/** run. On Workers the adapters take a sealed list alone, so the vectors' list needs the sources
+ * there; test/workers has a sealed one, and the packages.
+ */
+export const serverRuntimes: readonly Runtime['name'][] = isPacked
+  ? ['node', 'bun', 'deno']
+  : ['node', 'bun', 'deno', 'workerd'];
 
 /** What a Worker is bundled with and bound to. */
 export interface WorkerdOptions {
@@ -65,7 +74,7 @@ export async function startServer(
       ? {
           platform: 'browser',
           conditions: ['workerd', 'worker'],
-          ...(options.isBuilt
+          ...(options.isBuilt || isPacked
             ? {}
             : {
                 alias: {
