@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Child } from '../support/child';
 import { type Captured, type Fleet, startFleet, until } from '../support/fleet';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
@@ -269,9 +269,11 @@ describe('REDIS_URL', () => {
   );
 
   it('where a list is given and no nonce store: a TypeError, since nothing reads it there', async () => {
-    const { createWorkerVerifier } = await import('../../src/worker');
+    const { createVerifier } = await import('@authmesh/sdk/workers');
     const options = { allowList: '{}', ownerKey: 'Au9fpYt6nyAHfOwXr4ZvPuO1Srar4TX1Ai3lzLTCJU0H' };
-    expect(() => createWorkerVerifier(options, { REDIS_URL: 'redis://127.0.0.1:1' })).toThrow(
+    vi.stubEnv('REDIS_URL', 'redis://127.0.0.1:1');
+    onTestFinished(() => void vi.unstubAllEnvs());
+    expect(() => createVerifier(options)).toThrow(
       'REDIS_URL is set, and no nonce store is given: bind AMESH_NONCES on Workers, or give nonceStore:',
     );
   });

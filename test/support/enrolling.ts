@@ -5,10 +5,8 @@ import { type Amesh, type AmeshOptions, createAmesh, type VerifyOptions } from '
 import { createIdentity, type Device, type GrantOptions, issueGrant, openDevice } from '@authmesh/sdk/admin';
 import { type Rejection, type Signer, toBase64Url } from '@authmesh/sdk/core';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
-import { type EnrolmentFacts, writeEnrolment } from '../../src/bootstrap/enrolment';
-import { readToken } from '../../src/bootstrap/read-token';
-import type { GrantClaims } from '../../src/bootstrap/token';
 import { type Listening, listen } from './listen';
+import { claimsOf } from './tokens';
 
 export const ENROLMENT_PATH = '/.well-known/amesh/enroll';
 
@@ -26,10 +24,10 @@ export async function stranger(): Promise<Signer> {
 export async function forgeEnrolment(
   token: string,
   authority: string,
-  change: Partial<Record<keyof EnrolmentFacts, unknown>> & Record<string, unknown> = {},
+  change: Record<string, unknown> = {},
   signers: { readonly grant?: Signer; readonly caller?: Signer } = {},
 ): Promise<string> {
-  const claims = (await readToken(token)).claims as GrantClaims;
+  const claims = claimsOf(token);
   const key = await stranger();
   const facts = {
     grant: claims.jti,
@@ -42,7 +40,11 @@ export async function forgeEnrolment(
     ...change,
   };
   const grant = signers.grant ?? (await nodeCrypto.importPrivateKey(claims.jwk));
-  return writeEnrolment(facts as EnrolmentFacts, grant, signers.caller ?? key);
+  // "Enrolments" in docs/protocol.md: the facts, and two signatures of them.
+  const payload = Buffer.from(JSON.stringify(facts)).toString('base64url');
+  const message = Buffer.from(`amesh enrolment v1\n${payload}`);
+  const signatures = await Promise.all([grant, signers.caller ?? key].map((signer) => signer.sign(message)));
+  return [payload, ...signatures.map(toBase64Url)].join('.');
 }
 
 /** Sends an enrolment as it is. */

@@ -1,11 +1,11 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readToken } from '../../src/bootstrap/read-token';
+import { claimsOf } from './tokens';
 
 /** What nobody may see of a token: all but its header, which is the same in all of them. */
 export async function secretsOf(token: string): Promise<string[]> {
-  const { claims } = await readToken(token);
-  return [...token.split('.').slice(1), 'jwk' in claims ? claims.jwk.d : claims.secret];
+  const { jwk, secret } = claimsOf(token);
+  return [...token.split('.').slice(1), jwk?.d ?? secret];
 }
 
 /** What `ps` shows of every process on this machine. */
