@@ -7,7 +7,10 @@ const EVERY_MS = 10_000;
 
 /** What amesh prints by itself, all of it on stderr. */
 export interface Log {
-  /** Why a request was refused: the first of each code, and then one each 10 s; all of them with `DEBUG=amesh`. */
+  /**
+   * Why a request was refused: the first of each code, and then one each 10 s, which says how many more there were; all of
+   * them with `DEBUG=amesh`.
+   */
   rejection(rejection: Rejection): void;
   /** Why a server has refused us; only with `DEBUG=amesh`, since the response says it too. */
   clientRejection(rejection: ClientRejection): void;
@@ -15,12 +18,30 @@ export interface Log {
   once(line: string): void;
 }
 
-const printed = new Set<string>();
+/** What became of the refusals of one code. */
+interface Printed {
+  /** When the last line was written, Unix milliseconds. */
+  readonly atMs: number;
+  /** How many there were since. */
+  more: number;
+  /** The newest of those. */
+  latest?: Rejection;
+  /** Prints it at the end of the 10 s. */
+  timer?: ReturnType<typeof setTimeout>;
+}
+
+/** Numbers, in runtimes without a process to keep alive. */
+function unref<T>(timer: T): T {
+  (timer as { unref?(): void }).unref?.();
+  return timer;
+}
+
+const once = new Set<string>();
 
 /** Prints a line, on stderr and once in a process. */
 export function warnOnce(line: string, write: (line: string) => void = (text) => console.warn(text)): void {
-  if (printed.has(line)) return;
-  printed.add(line);
+  if (once.has(line)) return;
+  once.add(line);
   write(`amesh: ${line}`);
 }
 
@@ -34,19 +55,26 @@ export function createLog(
   write: (line: string) => void = (line) => console.warn(line),
 ): Log {
   const debug = /(?:^|[\s,"'])(?:amesh|\*)(?:$|[\s,*:"'])/.test(env.DEBUG ?? '');
-  const last = new Map<string, { atMs: number; more: number }>();
+  const printed = new Map<string, Printed>();
+  const print = (rejection: Rejection, more: number) => {
+    clearTimeout(printed.get(rejection.code)?.timer);
+    printed.set(rejection.code, { atMs: Date.now(), more: 0 });
+    write(describe(rejection, home, debug) + (more > 0 ? ` (${more} more like it since)` : ''));
+  };
 
   return {
     rejection(rejection) {
-      const state = last.get(rejection.code);
-      const nowMs = Date.now();
+      const state = printed.get(rejection.code);
       // Either way: a clock that was set back must not keep the log silent until its old time comes again.
-      if (!debug && state !== undefined && Math.abs(nowMs - state.atMs) < EVERY_MS) {
-        state.more++;
+      const waitMs = state === undefined ? 0 : EVERY_MS - Math.abs(Date.now() - state.atMs);
+      if (debug || state === undefined || waitMs <= 0) {
+        print(rejection, state?.more ?? 0);
         return;
       }
-      last.set(rejection.code, { atMs: nowMs, more: 0 });
-      write(describe(rejection, home, debug) + (state?.more ? ` (${state.more} more like it since)` : ''));
+      state.more++;
+      state.latest = rejection;
+      // The last of a series is told too, also when no other one follows.
+      state.timer ??= unref(setTimeout(() => print(state.latest as Rejection, state.more - 1), waitMs));
     },
     clientRejection({ status, code, url, message, fix }) {
       if (debug) write(`amesh: ${status} ${code} from ${visible(url)}: ${message} ${fix}`);

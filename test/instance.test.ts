@@ -154,6 +154,44 @@ describe('the log', () => {
     expect(written[2]).toMatch(/ \(1000 more like it since\)$/);
   });
 
+  it('tells how many it has held back, when no other refusal follows', () => {
+    vi.useFakeTimers({ toFake: ['Date', 'setTimeout', 'clearTimeout'] });
+    try {
+      const written: string[] = [];
+      const log = createLog({}, null, (line) => void written.push(line));
+      const refuse = (target: string) =>
+        log.rejection({
+          ...{ code: 'unknown_device', status: 401, message: '', fix: '' },
+          request: { method: 'GET', authority: 'a', target },
+        });
+      refuse('/first');
+      vi.advanceTimersByTime(4000);
+      for (let i = 1; i <= 13; i++) refuse(`/${i}`);
+      vi.advanceTimersByTime(5999);
+      expect(written).toHaveLength(1);
+      vi.advanceTimersByTime(1);
+      expect(written).toHaveLength(2);
+      expect(written[1]).toMatch(/\[GET a\/13\] \(12 more like it since\)$/);
+      vi.advanceTimersByTime(60_000);
+      expect(written).toHaveLength(2);
+      refuse('/later');
+      expect(written[2]).toMatch(/\/later\]$/);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('keeps no process alive for a count', () => {
+    const timers = vi.spyOn(globalThis, 'setTimeout');
+    const log = createLog({}, null, () => {});
+    const request = { method: 'GET', authority: 'a', target: '/' };
+    for (let i = 0; i < 3; i++)
+      log.rejection({ code: 'wrong_host', status: 421, message: '', fix: '', request });
+    expect(timers.mock.results.map(({ value }) => value.hasRef())).toEqual([false]);
+    for (const { value } of timers.mock.results) clearTimeout(value);
+    timers.mockRestore();
+  });
+
   it('does not fall silent when the clock is set back', () => {
     const now = vi.spyOn(Date, 'now').mockReturnValue(1_764_003_600_000);
     const written: string[] = [];
