@@ -11,6 +11,8 @@ export default defineBuildConfig({
     { input: 'src/core/crypto/noble', name: 'crypto/noble' },
     { input: 'src/core/machine-codes', name: 'core/machine-codes' },
     { input: 'src/core/machine-codes.web', name: 'core/machine-codes.web' },
+    { input: 'src/core/hints', name: 'core/hints' },
+    { input: 'src/core/hints.web', name: 'core/hints.web' },
     { input: 'src/express', name: 'express' },
     { input: 'src/hono', name: 'hono' },
     { input: 'src/hono.web', name: 'hono.web' },
@@ -25,6 +27,6 @@ export default defineBuildConfig({
   clean: true,
   ...declarations(),
   // Chosen by the runtime's export conditions, so they have to stay imports.
-  externals: ['#crypto', '#machine-codes', 'ioredis', 'unstorage'],
+  externals: ['#crypto', '#machine-codes', '#hints', 'ioredis', 'unstorage'],
   rollup: { emitCJS: false, esbuild: { target: 'es2023' } },
 });

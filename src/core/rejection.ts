@@ -1,3 +1,4 @@
+import { hintFor } from '#hints';
 import { CODES, type RejectCode } from './codes';
 import type { Credentials } from './credentials';
 import { Fault } from './fault';
@@ -35,6 +36,7 @@ export interface Rejection {
  * @param credentials undefined where they were not reached
  * @param line undefined where it was not reached
  * @param cause what was thrown, undefined where nothing was
+ * @param nowMs Unix milliseconds
  */
 export function toRejection(
   fault: Fault,
@@ -42,16 +44,18 @@ export function toRejection(
   credentials: Credentials | Fault | undefined,
   line: RequestLine | Fault | undefined,
   cause: unknown,
+  nowMs: number,
 ): Rejection {
   const { status, cause: message, fix } = CODES[fault.code];
   const claimed = credentials instanceof Fault ? undefined : credentials;
+  const hint = hintFor(fault, nowMs, claimed);
   const read = line instanceof Fault ? undefined : line;
   const hasCovered = fault.code === 'invalid_signature' && claimed !== undefined;
   return {
     code: fault.code,
     status,
-    message: fault.detail ?? message,
-    fix: fault.fix ?? fix,
+    message: hint.message ?? fault.detail ?? message,
+    fix: fault.fix ?? hint.fix ?? fix,
     request: {
       method: String(view.method),
       authority: read?.authority ?? String(view.authority),

@@ -1,4 +1,5 @@
 import { cryptoProvider } from '#crypto';
+import { createExplain } from '#hints';
 import {
   type AllowList,
   type AllowListSource,
@@ -136,6 +137,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
     keys: new KeyCache(crypto),
     enroller: settings.enroll ? enroller : undefined,
     onAccept,
+    explain: createExplain(),
   };
   // Told before the first request, since others that share the store may be claiming already.
   context.nonceStore.widestSkew?.(settings.clockSkewSeconds, now());
@@ -165,6 +167,8 @@ interface Context {
   readonly keys: KeyCache;
   readonly enroller: Enroller | undefined;
   readonly onAccept: VerifierOptions['onAccept'];
+  /** Undefined where bytes count more than what the log says. */
+  readonly explain: ReturnType<typeof createExplain> | undefined;
 }
 
 /** The checks of docs/protocol.md in their order. Each waits only where it has to: most need no other turn. */
@@ -214,7 +218,12 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
       const query = line.query.replaceAll('%27', "'");
       wrong = await checkSignature(key, { ...line, query }, headers, credentials, covered);
     }
-    if (wrong !== null) return refuse(isClaimed(view) ? changed('request') : wrong);
+    if (wrong !== null) {
+      if (isClaimed(view)) return refuse(changed('request'));
+      const attempt = (other: RequestLine) =>
+        checkSignature(key, other, headers, credentials as Credentials, covered);
+      return refuse((await context.explain?.(attempt, line, view, settings.hosts ?? list.hosts)) ?? wrong);
+    }
     // Who makes a view by hand knows who reads its path.
     if (view.source !== undefined && isAmbiguous(line.path))
       return refuse(malformed('The path has a dot segment or a backslash.'));
@@ -275,7 +284,7 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
   }
 
   function refuse(fault: Fault, cause?: unknown): Refused {
-    const rejection = toRejection(fault, view, credentials, line, cause);
+    const rejection = toRejection(fault, view, credentials, line, cause, nowMs);
     const { onReject } = settings;
     // A request must not decide whether the user's own logging stops the server, and the refusal stands.
     if (onReject !== undefined) callSafely(() => onReject(rejection));

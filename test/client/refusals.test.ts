@@ -95,6 +95,57 @@ describe('a refusal by an amesh server', () => {
   });
 
   it.each([
+    [45_000, 'behind'],
+    [-45_000, 'ahead of'],
+  ])('for the time, over plain http, says how far the clocks are apart: %d ms', async (aheadMs, side) => {
+    other.requests.length = 0;
+    other.answer = (_request, response) => {
+      response.setHeader('date', new Date(Date.now() + aheadMs).toUTCString());
+      response.writeHead(401, { 'www-authenticate': 'AuthMesh error="timestamp_out_of_range"' }).end();
+    };
+    const response = await stranger.fetch(`http://0.0.0.0:${other.port}/`);
+    expect(response.status).toBe(401); // nothing is thrown, and nothing is signed by that time
+    expect(other.requests).toHaveLength(1);
+    expect(told).toMatchObject([
+      {
+        code: 'timestamp_out_of_range',
+        message: expect.stringMatching(
+          new RegExp(`^The clock of this machine is 4[456] s ${side} the one that the server shows\\.$`),
+        ),
+        fix: 'Set the clock that is wrong (NTP). Over plain http nobody proves what an answer says, so amesh.fetch does not correct itself by it: use https.',
+      },
+    ]);
+  });
+
+  it('for a request that something below amesh.fetch has sent twice', async () => {
+    let calls = 0;
+    const verify = machines.target.verify();
+    const busy = await listen((request, response) =>
+      verify(request, response, () => response.writeHead(calls++ === 0 ? 503 : 200).end()),
+    );
+    onTestFinished(() => busy.close());
+    // What fetch-retry and the interceptors of undici do.
+    const retrying = async (input: string | URL | Request, init?: RequestInit) => {
+      const response = await fetch(input, init);
+      return response.status === 503 ? fetch(input, init) : response;
+    };
+    machines.rejections.length = 0;
+    const client = machines.controllerWith({ fetch: retrying, onReject });
+    expect((await client.fetch(`${busy.origin}/`)).status).toBe(401);
+    expect(machines.rejections).toMatchObject([
+      {
+        code: 'replay_detected',
+        message: expect.stringMatching(/^This request has been seen before\. It was signed \d+ s ago\.$/),
+        fix: expect.stringContaining('a fetch with retries below amesh.fetch'),
+      },
+    ]);
+    expect(told[0]?.fix).toMatch(
+      /If that says replay_detected, the fetch or dispatcher below amesh\.fetch repeats requests: turn its retries off, and repeat amesh\.fetch\.$/,
+    );
+    expect(calls).toBe(1);
+  });
+
+  it.each([
     [500, 'allow_list_integrity_failure', 'The allow list is not as its owner sealed it.'],
     [500, 'body_parser_ordering_error', 'A body parser before amesh.verify() kept no copy of the bytes.'],
     [503, 'allow_list_unavailable', 'The allow list cannot be read.'],

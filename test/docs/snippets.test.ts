@@ -34,6 +34,7 @@ const NOT_RUN: readonly string[] = [
   'docs/production.md: needs the package registry',
   'docs/production.md: needs a Redis',
   'docs/production.md: run by test/proxy/nginx.test.ts',
+  'docs/production.md: run by test/proxy/apache.test.ts',
   'docs/production.md: needs a container runtime',
   'docs/production.md: needs a cluster',
   'docs/provisioning.md: needs systemd',

@@ -80,6 +80,7 @@ export async function startServer(
                 alias: {
                   '#crypto': join(ROOT, 'src/core/crypto/web.ts'),
                   '#machine-codes': join(ROOT, 'src/core/machine-codes.web.ts'),
+                  '#hints': join(ROOT, 'src/core/hints.web.ts'),
                 },
               }),
         }

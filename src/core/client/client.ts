@@ -148,7 +148,10 @@ export function createPreparer(
       response = await (signed ? sendSigned(request) : send(doFetch, request, request.headers));
       Object.defineProperty(response, 'redirected', { value: true });
     }
-    if (onReject !== undefined) explainRefusal(request.url, response, signed, onReject);
+    if (onReject !== undefined) {
+      const mayRepeat = sender !== undefined || 'dispatcher' in first.options;
+      explainRefusal(request.url, response, { signed, mayRepeat, nowMs: now() }, onReject);
+    }
     return response;
   }
 

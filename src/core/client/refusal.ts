@@ -1,3 +1,4 @@
+import { clockHint, retryHint } from '#hints';
 import { CODES } from '../codes';
 import { callSafely } from '../safe-call';
 import { answeredBy } from './answered';
@@ -50,11 +51,12 @@ export function refusalOf(response: Response): string | null {
  * fault (500, 503), since the body says so. 421 has no header of ours, but no other use in practice.
  *
  * @param signed whether the request that was refused carried a signature
+ * @param mayRepeat whether something below may send requests a second time
  */
 export function explainRefusal(
   url: URL,
   response: Response,
-  signed: boolean,
+  { signed, mayRepeat, nowMs }: { signed: boolean; mayRepeat: boolean; nowMs: number },
   onReject: (rejection: ClientRejection) => void,
 ): void {
   const { status } = response;
@@ -72,10 +74,12 @@ export function explainRefusal(
   }
   const code = status === 421 ? 'wrong_host' : refusalOf(response);
   if (code === null || !Object.hasOwn(TEXTS, code)) return;
-  const [message, fix] = signed ? (TEXTS[code] as readonly [string, string]) : UNSIGNED;
+  const clock = code === 'timestamp_out_of_range' ? clockHint(url, response, nowMs) : null;
+  const [message, fix] = signed ? (clock ?? (TEXTS[code] as readonly [string, string])) : UNSIGNED;
   const target = signed && code === 'unauthorized' ? answeredBy(response)?.target : undefined;
   const whose = target === undefined ? '' : ` The request was signed for ${target}.`;
-  tell(code, [message + whose, fix.replace('{host}', () => url.host)]);
+  const repeats = signed && mayRepeat && code === 'unauthorized' ? retryHint() : '';
+  tell(code, [message + whose, fix.replace('{host}', () => url.host) + repeats]);
 }
 
 /** The code of a server that is at fault, and what to say of it. The body stays to be read. */

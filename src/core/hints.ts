@@ -1,0 +1,133 @@
+import { isPrivateChannel } from './client/private-channel';
+import type { Credentials } from './credentials';
+import type { MaybePromise } from './crypto/provider';
+import { Fault } from './fault';
+import type { RequestLine } from './request-line';
+import { type Change, type Spelling, spellingsOf } from './spellings';
+import type { RequestView } from './view';
+
+/** Whether the signature of a request is right for another line than that with which it came. */
+export type Try = (line: RequestLine) => MaybePromise<unknown>;
+
+/** Finds what was done to a request with a wrong signature; null where nothing is found. */
+export type Explain = (
+  attempt: Try,
+  line: RequestLine,
+  view: RequestView,
+  hosts: Iterable<string>,
+) => MaybePromise<Fault | null>;
+
+/**
+ * The most that strangers can make a server do: each attempt costs up to 64 verifications, some 4 ms. Ten at once, and then
+ * one a second.
+ */
+const [MAX_TRIES, MAX_ATTEMPTS, REFILL_MS] = [64, 10, 1000];
+
+/** Explains for one verifier; within its limits, and for the log alone. */
+export function createExplain(): Explain {
+  let left = MAX_ATTEMPTS;
+  let filledAtMs = performance.now();
+  return async (attempt, line, view, hosts) => {
+    const gained = Math.floor((performance.now() - filledAtMs) / REFILL_MS);
+    left = Math.min(MAX_ATTEMPTS, left + gained);
+    filledAtMs += gained * REFILL_MS;
+    if (left === 0) return null;
+    left--;
+    let tries = 0;
+    for (const spelling of spellingsOf(line, view, [...hosts])) {
+      if ((await attempt(spelling.line)) === null) return toFault(line, spelling);
+      if (++tries === MAX_TRIES) break;
+    }
+    return null;
+  };
+}
+
+function toFault(seen: RequestLine, { line: signed, changes }: Spelling): Fault {
+  const what = changes.map((change) => `${signedText(change, signed)}.`).join(' ');
+  const fixes = changes.map((change) => mend(change, seen, signed));
+  return new Fault('invalid_signature', what, `${fixes.join(' ')} See invalid_signature in docs/errors.md.`);
+}
+
+function signedText(change: Change, { authority, method, path }: RequestLine): string {
+  if (change === 'authority') return `The signature is right for the host ${authority}`;
+  if (change === 'method') return `The signature is right for the method ${method}`;
+  // It may hold secrets.
+  if (change === 'query') return 'The signature is right for another spelling of the query';
+  return `The signature is right for the path ${path}`;
+}
+
+const isOnLambda = () => Boolean(globalThis.process?.env?.AWS_LAMBDA_FUNCTION_NAME);
+
+function mend(change: Change, seen: RequestLine, signed: RequestLine): string {
+  switch (change) {
+    case 'authority':
+      return `A proxy has put ${seen.authority} in its place. Let it pass Host on (Apache: ProxyPreserveHost On; nginx: proxy_set_header Host $http_host), or: verify({ authority: '${signed.authority}' }).`;
+    case 'escapes':
+      return isOnLambda()
+        ? 'The event has a decoded path: put asSent() around it, and let the caller send AuthMesh-Path, as docs/lambda.md says.'
+        : 'A proxy unescapes paths, or escapes them anew. Apache: ProxyPass … nocanon, and AllowEncodedSlashes NoDecode. nginx: proxy_pass without a path, and no rewrite.';
+    case 'slashes':
+      return 'A proxy has made one slash of two. Apache: MergeSlashes Off. nginx: proxy_pass without a path, or merge_slashes off.';
+    case 'slash':
+      return 'Something on the way adds or takes away the slash at the end: call the other form, or turn that off.';
+    case 'cut': {
+      const prefix = signed.path.slice(0, signed.path.length - seen.path.length);
+      return `${prefix} was cut off on the way: verify({ pathPrefix: '${prefix}' }).`;
+    }
+    case 'prefix':
+      return `${seen.path.slice(0, seen.path.length - signed.path.length)} was put in front of it on the way: let the proxy pass paths on as they come.`;
+    case 'query':
+      return isOnLambda()
+        ? 'The event has the query taken apart: use a function URL or format 2.0, as docs/lambda.md says.'
+        : 'Something on the way drops, sorts or escapes queries: let it pass them on as they come.';
+    case 'method':
+      return 'A proxy has made a GET of it (nginx: proxy_cache_convert_head off).';
+  }
+}
+
+/** What the log says of a fault beside its code: more than the general text, where the request shows it. */
+export function hintFor(
+  { code, detail, fix }: Fault,
+  nowMs: number,
+  credentials: Credentials | undefined,
+): { readonly message?: string; readonly fix?: string } {
+  if (fix !== undefined) return {};
+  const ageSeconds = Math.round(nowMs / 1000 - (credentials?.created ?? Number.NaN));
+  if (code === 'replay_detected') {
+    return {
+      message: `This request has been seen before. It was signed ${ageSeconds} s ago.`,
+      fix: 'Look for something that sends requests a second time: a fetch with retries below amesh.fetch (fetch-retry, RetryAgent of undici), or a proxy that retries. Repeat amesh.fetch itself: it signs each attempt anew. Where there is none, somebody has recorded the request.',
+    };
+  }
+  if (code === 'timestamp_out_of_range' && /^The request was signed \d/.test(detail ?? '')) {
+    return {
+      fix:
+        ageSeconds < 0
+          ? "The caller's clock is ahead, or this one is behind: set it (NTP)."
+          : "The caller's clock is behind, this one is ahead, or the request was held up on the way: set the clock (NTP). Over plain http amesh.fetch does not correct it.",
+    };
+  }
+  if (code === 'malformed_header' && detail?.startsWith('The target') && isOnLambda())
+    return { fix: 'The event has a decoded path: put asSent() around it, as docs/lambda.md says.' };
+  return {};
+}
+
+/** What a caller is told of clocks; null where the answer does not say what time it is there. */
+export function clockHint(url: URL, { headers }: Response, nowMs: number): readonly [string, string] | null {
+  const aheadMs = headers.has('age') ? Number.NaN : Date.parse(headers.get('date') ?? '') - nowMs;
+  const seconds = Math.round(Math.abs(aheadMs) / 1000);
+  if (Number.isNaN(seconds) || seconds < 2) return null;
+  const message = `The clock of this machine is ${seconds} s ${aheadMs > 0 ? 'behind' : 'ahead of'} the one that the server shows.`;
+  const set = 'Set the clock that is wrong (NTP).';
+  return [
+    message,
+    isPrivateChannel(url)
+      ? set
+      : `${set} Over plain http nobody proves what an answer says, so amesh.fetch does not correct itself by it: use https.`,
+  ];
+}
+
+/** What a caller is told where something below amesh.fetch may repeat requests. */
+export function retryHint(): string {
+  return ' If that says replay_detected, the fetch or dispatcher below amesh.fetch repeats requests: turn its retries off, and repeat amesh.fetch.';
+}
