@@ -25,6 +25,11 @@ export type { Peer } from './pairing/outcome';
 export { probeRelay } from './pairing/probe-relay';
 export { DEFAULT_RELAY_URL, toRelayUrl } from './pairing/relay-url';
 export type { WrongCode } from './pairing/target';
+export { uselessEntries } from './proxy/no-proxy';
+export { ProxyError } from './proxy/proxy-error';
+export { type HttpProxy, proxyVariables, type Route, readNoProxy, routeTo } from './proxy/route';
+export { openTunnel, type TunnelOptions } from './proxy/tunnel';
+export { fetchUsesProxy } from './proxy/unused-proxy';
 export { probeRedis } from './storage/redis/probe';
 export { userText } from './trust/accounts';
 export {

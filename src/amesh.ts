@@ -20,6 +20,7 @@ import { hostsOf } from './hosts-variable';
 import { assertPassphraseVariables } from './keys/passphrase';
 import { onceListening } from './listening';
 import { createLog, type Log } from './log';
+import { unusedProxy } from './proxy/unused-proxy';
 import { assertStorage, toDocumentStore, type UnstorageLike } from './storage/document-store';
 import { RedisUrlNonceStore } from './storage/redis-url-nonce-store';
 import { confirmTarget } from './trust/confirm';
@@ -207,8 +208,15 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
       prepare ??= toPreparer();
       const request = await prepare(input, init); // before anything else: the caller may change what it gave
       const { list, device, bootstrap, log } = assembled();
-      const isNew = bootstrap.isPending && (await bootstrap.asCaller(request.url));
-      const response = await untilKnown(request, { isNew, grant: bootstrap.held, tell: log.once });
+      let response: Response;
+      try {
+        const isNew = bootstrap.isPending && (await bootstrap.asCaller(request.url));
+        response = await untilKnown(request, { isNew, grant: bootstrap.held, tell: log.once });
+      } catch (error) {
+        const why = options.fetch === undefined ? unusedProxy(request.url, error, process.env) : null;
+        if (why !== null) log.once(why);
+        throw error;
+      }
       await bootstrap.held?.confirm(response);
       const unused = refusalOf(response) === 'unauthorized' ? bootstrap.grantElsewhere : undefined;
       if (unused !== undefined) log.once(unused);

@@ -1,4 +1,6 @@
 import { AmeshError } from '../core/errors';
+import { isCertificateError, ProxyError } from '../proxy/proxy-error';
+import { type HttpProxy, routeTo } from '../proxy/route';
 import { MAX_FRAME_BYTES, type RelayFrame, readRelayFrame } from './relay-frame';
 
 /** What is used of a WebSocket, which the one of `ws` and that of every other runtime have. */
@@ -12,15 +14,15 @@ const MAX_WAITING_FRAMES = 64;
 
 /** A connection to a relay: what it says comes out one by one. */
 export class RelaySocket {
-  readonly #url: string;
+  readonly #place: Place;
   readonly #socket: Socket;
   readonly #frames: RelayFrame[] = [];
   #failure: AmeshError | undefined;
   #wake: () => void = () => {};
   readonly #closed: Promise<void>;
 
-  private constructor(url: string, socket: Socket) {
-    this.#url = url;
+  private constructor(place: Place, socket: Socket) {
+    this.#place = place;
     this.#socket = socket;
     socket.addEventListener('message', ({ data }) => this.#take(data));
     socket.addEventListener('error', () => {}); // 'close' follows
@@ -33,12 +35,18 @@ export class RelaySocket {
   }
 
   /**
-   * @throws AmeshError `relay_unreachable`; the signal's reason where it is aborted
+   * Through the proxy that the environment names for it, on Node.
+   *
+   * @param ms how long it may take, the way through the proxy included; default 10,000
+   * @throws AmeshError `relay_unreachable`; the signal's reason where it is aborted; TypeError for a variable that names
+   *   no proxy
    */
-  static async connect(url: string, signal?: AbortSignal): Promise<RelaySocket> {
+  static async connect(url: string, signal?: AbortSignal, ms: number = CONNECT_MS): Promise<RelaySocket> {
     signal?.throwIfAborted();
-    const socket = await newSocket(url);
-    const relay = new RelaySocket(url, socket);
+    const until = performance.now() + ms;
+    const place: Place = { url, proxy: proxyOf(url) };
+    const socket = await newSocket(place, ms, signal);
+    const relay = new RelaySocket(place, socket);
     await new Promise<void>((resolve, reject) => {
       const give = (error: unknown) => {
         clearTimeout(timer);
@@ -46,11 +54,13 @@ export class RelaySocket {
         socket.close();
         reject(error);
       };
-      const timer = setTimeout(() => give(unreachable(url, 'did not answer within 10 s')), CONNECT_MS);
+      const late = () => give(unreachable(place, `did not answer within ${ms / 1000} s`));
+      const timer = setTimeout(late, until - performance.now());
       const onAbort = () => give(signal?.reason);
       signal?.addEventListener('abort', onAbort);
-      socket.addEventListener('error', (event) => give(refusalOf(url, whyOf(event))));
-      socket.addEventListener('close', () => give(unreachable(url, 'closed the connection')));
+      if (signal?.aborted) onAbort(); // while the proxy was asked
+      socket.addEventListener('error', (event) => give(refusalOf(place, whyOf(event))));
+      socket.addEventListener('close', () => give(unreachable(place, 'closed the connection')));
       socket.addEventListener('open', () => {
         clearTimeout(timer);
         signal?.removeEventListener('abort', onAbort);
@@ -107,7 +117,7 @@ export class RelaySocket {
 
   /** Ends it, after all that was sent has been taken or two seconds are over. */
   async close(): Promise<void> {
-    this.#failure ??= unreachable(this.#url, 'is not connected any more');
+    this.#failure ??= unreachable(this.#place, 'is not connected any more');
     this.#socket.close();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const patience = new Promise<void>((resolve) => {
@@ -130,13 +140,24 @@ export class RelaySocket {
   }
 
   #fail(why: string): void {
-    this.#failure ??= unreachable(this.#url, why);
+    this.#failure ??= unreachable(this.#place, why);
     this.#wake();
   }
 }
 
-function unreachable(url: string, why: string): AmeshError {
-  return new AmeshError('relay_unreachable', `The relay at ${url} ${why}. Your devices are fine.`);
+/** Where a relay is, and what stands on the way. */
+interface Place {
+  readonly url: string;
+  readonly proxy: HttpProxy | null;
+}
+
+/** `The relay at wss://relay.example.com/ws, through the proxy …,` */
+function nameOf({ url, proxy }: Place): string {
+  return `The relay at ${url}${proxy === null ? '' : `, through the proxy ${proxy.shown} (${proxy.variable}),`}`;
+}
+
+function unreachable(place: Place, why: string, fix?: string): AmeshError {
+  return new AmeshError('relay_unreachable', `${nameOf(place)} ${why}. Your devices are fine.`, { fix });
 }
 
 let loading: Promise<typeof import('ws')> | undefined;
@@ -147,26 +168,65 @@ export function loadWebSocket(): Promise<typeof import('ws')> {
   return loading;
 }
 
-async function newSocket(url: string): Promise<Socket> {
-  // Node has one of its own from version 22 on, which can neither limit a frame nor say why it failed.
-  const isNode =
-    globalThis.process?.versions?.node !== undefined && !('Bun' in globalThis || 'Deno' in globalThis);
-  if (!isNode) return new WebSocket(url);
+let loadingTunnel: Promise<typeof import('../proxy/tunnel')> | undefined;
+
+/** As {@link loadWebSocket}; it needs modules of Node. */
+export function loadTunnel(): Promise<typeof import('../proxy/tunnel')> {
+  loadingTunnel ??= import('../proxy/tunnel');
+  return loadingTunnel;
+}
+
+/** Node has a WebSocket of its own from version 22 on, which can neither limit a frame nor say why it failed. */
+function isNode(): boolean {
+  return globalThis.process?.versions?.node !== undefined && !('Bun' in globalThis || 'Deno' in globalThis);
+}
+
+function proxyOf(url: string): HttpProxy | null {
+  const route = isNode() ? routeTo(new URL(url), process.env) : null;
+  return route?.by === 'proxy' ? route.proxy : null;
+}
+
+async function newSocket(place: Place, ms: number, signal: AbortSignal | undefined): Promise<Socket> {
+  const { url, proxy } = place;
+  if (!isNode()) return new WebSocket(url);
   const { WebSocket: NodeWebSocket } = await loadWebSocket();
+  const tunnel = proxy === null ? null : await dig(place, proxy, ms, signal);
   return new NodeWebSocket(url, {
-    handshakeTimeout: CONNECT_MS,
+    handshakeTimeout: ms,
     maxPayload: MAX_FRAME_BYTES,
     perMessageDeflate: false,
     followRedirects: false,
+    ...(tunnel === null ? {} : { createConnection: () => tunnel as import('node:net').Socket }),
   }) as unknown as Socket;
 }
 
+async function dig(place: Place, proxy: HttpProxy, ms: number, signal: AbortSignal | undefined) {
+  const { openTunnel } = await loadTunnel();
+  try {
+    return await openTunnel(proxy, new URL(place.url), { ms, signal });
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (error instanceof ProxyError)
+      throw new AmeshError('relay_unreachable', `${error.message} Your devices are fine.`, {
+        fix: error.fix,
+        cause: error,
+      });
+    const { code } = error as { code?: unknown };
+    const isForged = typeof code === 'string' && isCertificateError(code);
+    throw unreachable(place, whyOf({ error }), isForged ? TRUST_PROXY : undefined);
+  }
+}
+
+const TRUST_PROXY =
+  'Where the proxy looks into TLS, trust the authority of your company: export NODE_EXTRA_CA_CERTS=/path/to/ca.pem';
+
 /** What stands before a relay answers 429 or 503 where there is no room behind it; any other answer is a web server's. */
-function refusalOf(url: string, why: string): AmeshError {
+function refusalOf(place: Place, why: string): AmeshError {
+  const { url } = place;
   const status = /Unexpected server response: (\d{3})\b/.exec(why)?.[1];
-  if (status === undefined) return unreachable(url, why);
+  if (status === undefined) return unreachable(place, why);
   if (status === '429' || status === '503')
-    return new AmeshError('relay_busy', `The relay at ${url} is busy (${status}).`);
+    return new AmeshError('relay_busy', `${nameOf(place)} is busy (${status}).`);
   const usual = new URL('/ws', url).href;
   return new AmeshError(
     'relay_unreachable',
@@ -181,7 +241,7 @@ function refusalOf(url: string, why: string): AmeshError {
 }
 
 /** `did not answer (ECONNREFUSED)`, as far as the runtime says it. */
-function whyOf(event: Event): string {
+function whyOf(event: object): string {
   const { error, message } = event as { error?: { code?: unknown; message?: unknown }; message?: unknown };
   const why = [error?.code, error?.message, message].find((text) => typeof text === 'string' && text !== '');
   return why === undefined ? 'did not answer' : `did not answer (${String(why).slice(0, 100)})`;

@@ -32,7 +32,7 @@ export class Machine {
   /** The environment in which the command runs: nothing of amesh in it but this folder. */
   env(more: Readonly<Record<string, string>> = {}): Record<string, string | undefined> {
     const own = Object.entries(process.env).filter(
-      ([name]) => !/^(?:AUTH_MESH|AMESH)_|^(?:NO_COLOR|REDIS_URL)$/.test(name),
+      ([name]) => !/^(?:AUTH_MESH|AMESH)_|^(?:NO_COLOR|REDIS_URL)$|^(?:https?|all|no)_proxy$/i.test(name),
     );
     return { ...Object.fromEntries(own), AUTH_MESH_DIR: this.dir, ...more };
   }

@@ -56,6 +56,7 @@ describe('a machine where all is well', () => {
       '✓ hosts     localhost only.',
       '- store     AMESH_STORE_URL is not set: the list lies in the folder.',
       '- nonces    REDIS_URL is not set: nonces are kept in memory, which is exact for one process.',
+      '- proxy     HTTPS_PROXY, HTTP_PROXY and ALL_PROXY are not set: every connection goes straight out.',
       `✓ relay     ${relay.url} takes connections (AMESH_RELAY_URL).`,
       `✓ clock     The same as the clock of 127.0.0.1:${relay.port}.`,
       '',
@@ -309,7 +310,7 @@ describe('the relay', () => {
       AMESH_RELAY_URL: `ws://${deaf.authority}`,
     });
     expect(code).toBe(3);
-    const message = `The relay at ws://${deaf.authority}/ws did not answer within 4 s.`;
+    const message = `The relay at ws://${deaf.authority}/ws did not answer within 4 s. Your devices are fine.`;
     expect(of.relay).toMatchObject({ state: 'failed', message });
     expect(performance.now() - startedAt).toBeLessThan(20_000);
   });

@@ -26,7 +26,14 @@ export interface Failure {
 const MOVING: ReadonlySet<string> = new Set(['amesh init', 'amesh trust reset']);
 
 /** How the SDK begins what it says of an environment variable that it cannot read. */
-const VARIABLE = /^((?:AMESH|AUTH_MESH)_[A-Z_]+ .+?)(?:\. (?=[A-Z])(.+))?$/s;
+const VARIABLE =
+  /^((?:(?:AMESH|AUTH_MESH)_[A-Z_]+|(?:HTTPS?|ALL|NO)_PROXY|(?:https?|all|no)_proxy) .+?)(?:\. (?=[A-Z])(.+))?$/s;
+
+/** What is wrong with a variable and what to do, as the SDK says it in one text; null where it is no such text. */
+export function splitVariable(text: string): { wrong: string; hint: string } | null {
+  const [, wrong, hint = ''] = VARIABLE.exec(text) ?? [];
+  return wrong === undefined ? null : { wrong: hint === '' ? wrong : `${wrong}.`, hint };
+}
 
 /** What can still go wrong after the first of them was replaced. */
 const LATE: ReadonlySet<string> = new Set(['store_busy', 'store_conflict']);
@@ -77,9 +84,9 @@ export async function toFailure(
     };
   }
   const text = error instanceof Error ? error.message : String(error);
-  const [, wrong, hint = ''] = (error instanceof TypeError && VARIABLE.exec(text)) || [];
-  if (wrong !== undefined) {
-    const message = hint === '' ? wrong : `${wrong}.`;
+  const variable = error instanceof TypeError ? splitVariable(text) : null;
+  if (variable !== null) {
+    const { wrong: message, hint } = variable;
     return { code: 'usage', message, hint, exitCode: EXIT.usage, sayUnchanged: true };
   }
   if (error instanceof Error && 'syscall' in error) {

@@ -1,6 +1,7 @@
 import { DEFAULT_RELAY_URL, type FileStore, readVariable, toRelayUrl } from '@authmesh/sdk/admin';
 import { UsageError } from './errors';
 import { readSettings } from './settings';
+import { shellWord } from './shell';
 
 /** Which relay, and who says so. */
 export interface RelayChoice {
@@ -27,5 +28,5 @@ export function readUrl(text: string, where: string): string {
 
 /** What the other machine has to add to its command to use the same relay. */
 export function relayFlag(url: string): string {
-  return url === DEFAULT_RELAY_URL ? '' : ` --relay ${url}`;
+  return url === DEFAULT_RELAY_URL ? '' : ` --relay ${shellWord(url)}`;
 }

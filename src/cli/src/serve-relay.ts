@@ -1,3 +1,4 @@
+import { loopbackAddress } from './addresses';
 import { CommandError } from './errors';
 import { loadRelay } from './load';
 
@@ -17,7 +18,7 @@ export async function serveRelay(port: number): Promise<ServedRelay> {
     throw portUnavailable(error);
   });
   return {
-    url: `ws://127.0.0.1:${address.port}/ws`,
+    url: `ws://${loopbackAddress()}:${address.port}/ws`,
     port: address.port,
     close: () => relay.close(),
   };

@@ -8,6 +8,7 @@ import { bounded, type Finding } from '../doctor/finding';
 import { checkHosts, checkList, checkSeen, type FoundList } from '../doctor/list';
 import { checkIdentity, checkKey, checkVersions, type FoundIdentity, type FoundKey } from '../doctor/machine';
 import { checkNonces, checkRelay, checkStore, type FoundRelay } from '../doctor/network';
+import { checkProxy } from '../doctor/proxy';
 import { checkTarget, type FoundTarget } from '../doctor/target';
 import { UNCHANGED, UsageError } from '../errors';
 import { EXIT, type ExitCode } from '../exit-codes';
@@ -73,6 +74,7 @@ async function examine(dir: string, url: URL | null): Promise<[Check[], FoundTar
     ['hosts', hosts],
     ['store', store],
     ['nonces', nonces],
+    ['proxy', await bounded(() => checkProxy(relay.relay ?? null, url))],
     ['relay', relay],
     ['clock', clock],
     ...(target === null ? [] : [['target', target] as const]),

@@ -12,7 +12,7 @@ import { inGroups, toPairingCode } from '../pairing-code';
 import { misleadingNote, peerName } from '../peer-name';
 import { askYesNo, isAttended } from '../prompt';
 import { chooseRelay } from '../relay-choice';
-import { nameForCommand } from '../shell';
+import { nameForCommand, shellWord } from '../shell';
 import { Teller } from '../teller';
 
 /** How long somebody may take to type the code at the target, in seconds. */
@@ -118,7 +118,7 @@ function next(target: DeviceEntry, named: readonly string[], isUnseen: boolean):
   const [host] = target.hosts;
   if (host !== undefined) {
     const url = likelyUrl(host);
-    return [`  Try:  ${here(`amesh doctor ${url}`)}`, `        await amesh.fetch('${url}')`];
+    return [`  Try:  ${here(`amesh doctor ${shellWord(url)}`)}`, `        await amesh.fetch('${url}')`];
   }
   const dropped = isUnseen && named.length > 0;
   return [

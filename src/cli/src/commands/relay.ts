@@ -5,6 +5,7 @@ import { type Result, SHARED_ARGS } from '../command';
 import { CommandError, UsageError } from '../errors';
 import { loadRelay } from '../load';
 import { PORT_ARG, toPort } from '../port';
+import { relayFlag } from '../relay-choice';
 import { portUnavailable } from '../serve-relay';
 
 export const relay = defineCommand({
@@ -33,7 +34,8 @@ export const relay = defineCommand({
       json: { event: 'relay', address, port },
       notes: [
         ...hostsOf(listening).map(
-          (host) => `  On a machine that is to be called:   amesh listen --relay ws://${host}:${port}/ws`,
+          (host) =>
+            `  On a machine that is to be called:   amesh listen${relayFlag(`ws://${host}:${port}/ws`)}`,
         ),
         '  It logs one line of JSON for each event, and keeps nothing. Ctrl+C lets sessions end, and ends it.',
       ],

@@ -1,6 +1,7 @@
 import type { DeviceIdentity, Inspected } from '@authmesh/sdk/admin';
 import { isLoopback } from '@authmesh/sdk/admin';
 import { momentText } from '../duration';
+import { fetchFromHere } from './fetch';
 import { type Finding, failed, ok, skipped, warning } from './finding';
 
 /** What instances behind one address may differ by, and what a server refuses beyond. */
@@ -19,7 +20,7 @@ export interface SeenClock {
 export async function clockOf(url: URL, signal: AbortSignal): Promise<SeenClock | null> {
   const askedAtMs = Date.now();
   try {
-    const response = await fetch(url, { signal, redirect: 'manual' });
+    const response = await fetchFromHere(url, { signal, redirect: 'manual' });
     await response.body?.cancel();
     return clockIn(url, response, askedAtMs);
   } catch {

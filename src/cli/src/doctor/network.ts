@@ -1,7 +1,9 @@
-import { FileStore, probeRedis, probeRelay, readVariable } from '@authmesh/sdk/admin';
+import { FileStore, ProxyError, probeRedis, probeRelay, readVariable } from '@authmesh/sdk/admin';
+import { isAmeshError } from '@authmesh/sdk/core';
 import { EXIT } from '../exit-codes';
 import { here } from '../here';
 import { chooseRelay, type RelayChoice } from '../relay-choice';
+import { shellWord } from '../shell';
 import { clockOf, type SeenClock } from './clock';
 import { type Finding, failed, ok, PATIENCE_MS, skipped, toFinding, warning } from './finding';
 
@@ -43,6 +45,8 @@ async function askRedis(url: string, variable: string): Promise<Finding> {
 
 export interface FoundRelay extends Finding {
   readonly clock?: SeenClock | null;
+  /** Where it was looked for. */
+  readonly relay?: URL;
 }
 
 /** Only pairing needs one: the default one may be out of reach. */
@@ -58,16 +62,24 @@ export async function checkRelay(dir: string): Promise<FoundRelay> {
   const health = new URL('/health', url.replace(/^ws/, 'http'));
   const clock = clockOf(health, signal);
   try {
-    await probeRelay(url, signal);
+    await probeRelay(url, undefined, RELAY_MS); // so that it says itself who has not answered
   } catch (error) {
-    const { message, fix } = signal.aborted
-      ? failed(`The relay at ${url} did not answer within ${RELAY_MS / 1000} s.`, null)
-      : toFinding(error);
-    if (from === 'default')
-      return warning(`${message} Only pairing by a code needs it.`, here('amesh listen --serve'));
+    const { message, fix } = toFinding(error);
+    const seen = { relay: new URL(url), exitCode: EXIT.relayUnreachable };
+    const isProxy = isAmeshError(error) && error.cause instanceof ProxyError;
+    if (isProxy) return { ...(from === 'default' ? warning(message, fix) : failed(message, fix)), ...seen };
+    if (error instanceof TypeError)
+      return { ...skipped('Not asked: the variable that names a proxy is wrong.'), relay: seen.relay };
+    if (from === 'default') {
+      const offer = warning(`${message} Only pairing by a code needs it.`, here('amesh listen --serve'));
+      return { ...offer, relay: seen.relay };
+    }
     const better = /--relay (\S+\/ws)$/.exec(fix ?? '')?.[1] ?? 'wss://relay.example.com/ws';
-    const command = from === 'config' ? here(`amesh config relay ${better}`) : `export ${from}=${better}`;
-    return { ...failed(message, command), exitCode: EXIT.relayUnreachable };
+    const command =
+      from === 'config'
+        ? here(`amesh config relay ${shellWord(better)}`)
+        : `export ${from}=${shellWord(better)}`;
+    return { ...failed(message, command), ...seen };
   }
-  return { ...ok(`${url} takes connections (${from}).`), clock: await clock };
+  return { ...ok(`${url} takes connections (${from}).`), clock: await clock, relay: new URL(url) };
 }

@@ -1,5 +1,8 @@
 import { connect } from 'node:tls';
+import { ProxyError } from '@authmesh/sdk/admin';
 import { here } from '../here';
+import { shellWord } from '../shell';
+import { proxyTo, tunnelTo } from './fetch';
 import { type Finding, failed } from './finding';
 
 const PROBE_MS = 1500;
@@ -17,6 +20,7 @@ const CERTIFICATE =
  * @param error what `fetch` has thrown
  */
 export async function noAnswer(url: URL, shown: string, error: unknown): Promise<Finding> {
+  if (error instanceof ProxyError) return failed(error.message, error.fix);
   const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
   const code = cause?.code ?? '';
   if (url.protocol === 'https:' && NO_TLS.test(code))
@@ -26,7 +30,7 @@ export async function noAnswer(url: URL, shown: string, error: unknown): Promise
       `${shown} shows a certificate that this machine does not accept: ${code}.`,
       code === 'ERR_TLS_CERT_ALTNAME_INVALID'
         ? 'Call the server by a name that its certificate holds.'
-        : 'For a private authority: export NODE_EXTRA_CA_CERTS=/path/to/ca.pem',
+        : `For a private authority${proxyTo(url) === null ? '' : ', or where the proxy looks into TLS'}: export NODE_EXTRA_CA_CERTS=/path/to/ca.pem`,
     );
   }
   if (url.protocol === 'http:' && code !== 'ECONNREFUSED' && code !== 'ENOTFOUND' && (await speaksTls(url)))
@@ -41,14 +45,19 @@ export async function noAnswer(url: URL, shown: string, error: unknown): Promise
 
 /** What to say to somebody who has called a port of the other scheme. */
 export function otherScheme({ host, pathname }: URL, message: string, scheme: 'http:' | 'https:'): Finding {
-  return failed(message, here(`amesh doctor ${scheme}//${host}${pathname}`));
+  return failed(message, here(`amesh doctor ${shellWord(`${scheme}//${host}${pathname}`)}`));
 }
 
 /** Whether a TLS handshake succeeds there, whatever the certificate. */
-export function speaksTls({ hostname, port }: URL): Promise<boolean> {
+export async function speaksTls(url: URL): Promise<boolean> {
+  const { hostname, port } = url;
+  const proxy = proxyTo(url);
+  const tunnel = proxy === null ? undefined : await tunnelTo(proxy, url).catch(() => null);
+  if (tunnel === null) return false;
   return new Promise((resolve) => {
     const host = hostname.replace(/^\[|\]$/g, '');
-    const socket = connect({ host, port: Number(port || 80), rejectUnauthorized: false });
+    const way = tunnel === undefined ? {} : { socket: tunnel };
+    const socket = connect({ host, port: Number(port || 80), rejectUnauthorized: false, ...way });
     const conclude = (speaks: boolean) => {
       socket.destroy();
       resolve(speaks);

@@ -1,7 +1,9 @@
 import type { AllowListDocument } from '@authmesh/sdk/admin';
 import { type ClientRejection, createClient, isAmeshError, type Signer } from '@authmesh/sdk/core';
 import { here } from '../here';
+import { shellWord } from '../shell';
 import { clockIn, differenceIn, SET_CLOCK, type SeenClock } from './clock';
+import { fetchFromHere } from './fetch';
 import { type Finding, failed, ok, skipped, toFinding, warning } from './finding';
 import { noAnswer, otherScheme, speaksTls } from './no-answer';
 import { callUnsigned, findProtectedPath, type UnsignedAnswer } from './unsigned';
@@ -30,6 +32,7 @@ export async function checkTarget(
   const refusals: ClientRejection[] = [];
   const { fetch } = createClient({
     signer,
+    fetch: fetchFromHere,
     targetOf: () => target?.deviceId,
     onReject: (refusal) => void refusals.push(refusal),
   });
@@ -57,7 +60,7 @@ export async function checkTarget(
   if (target !== undefined) {
     return { ...ok(`${text} The request was signed for "${target.friendlyName}".`), clock, isVerified: true };
   }
-  const command = here(`amesh trust add --role target --host ${url.host}`);
+  const command = here(`amesh trust add --role target --host ${shellWord(url.host)}`);
   return {
     ...warning(`${text} No target in the list has this host, so the request did not name one.`, command),
     clock,
@@ -107,7 +110,7 @@ async function unproven(
   if (elsewhere !== null) {
     return warning(
       `${what} It says nothing about this machine.`,
-      here(`amesh doctor ${elsewhere.origin}${elsewhere.pathname}`),
+      here(`amesh doctor ${shellWord(elsewhere.origin + elsewhere.pathname)}`),
     );
   }
   return warning(

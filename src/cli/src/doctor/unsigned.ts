@@ -1,3 +1,5 @@
+import { fetchFromHere } from './fetch';
+
 /** The challenge of `verify()`, which no other server sends. */
 const CHALLENGE = /(?:^|, *)AuthMesh error="/;
 
@@ -17,7 +19,7 @@ export interface UnsignedAnswer {
  */
 export async function callUnsigned(url: URL, signal: AbortSignal): Promise<UnsignedAnswer | null> {
   try {
-    const response = await fetch(url, { signal, redirect: 'manual' });
+    const response = await fetchFromHere(url, { signal, redirect: 'manual' });
     await response.body?.cancel();
     return toUnsignedAnswer(response);
   } catch (error) {

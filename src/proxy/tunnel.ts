@@ -1,0 +1,108 @@
+import * as http from 'node:http';
+import * as https from 'node:https';
+import { isIP, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { connect as connectTls } from 'node:tls';
+import { portOfUrl } from './no-proxy';
+import { type Destination, explainAnswer, explainPatience, explainSilence } from './proxy-error';
+import type { HttpProxy } from './route';
+
+/** How long a tunnel may take to open. */
+export interface TunnelOptions {
+  /** Milliseconds, for the proxy's answer and for the TLS handshake behind it together. */
+  readonly ms: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * A connection to the host of a URL through a proxy, by CONNECT, with TLS on it for `https:` and `wss:`.
+ *
+ * @throws ProxyError where the proxy is at fault; the signal's reason; what TLS says of the server behind the proxy
+ */
+export async function openTunnel(proxy: HttpProxy, url: URL, { ms, signal }: TunnelOptions): Promise<Duplex> {
+  signal?.throwIfAborted();
+  const to: Destination = {
+    authority: `${url.hostname}:${portOfUrl(url)}`,
+    host: url.hostname,
+    port: portOfUrl(url),
+  };
+  const ending = new AbortController();
+  const late = explainPatience(proxy, to, ms);
+  const onAbort = () => ending.abort(signal?.reason);
+  signal?.addEventListener('abort', onAbort);
+  const timer = setTimeout(() => ending.abort(late), ms);
+  try {
+    const socket = await askProxy(proxy, to, ending.signal);
+    const isSecure = url.protocol === 'https:' || url.protocol === 'wss:';
+    return isSecure ? await secure(socket, url, ending.signal) : socket;
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+function askProxy(proxy: HttpProxy, to: Destination, signal: AbortSignal): Promise<Socket> {
+  const { url } = proxy;
+  const { request: ask } = url.protocol === 'https:' ? https : http;
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  return new Promise((resolve, reject) => {
+    const request = ask({
+      host,
+      port: portOfUrl(url),
+      ...(isIP(host) === 0 && url.protocol === 'https:' ? { servername: host } : {}),
+      method: 'CONNECT',
+      path: to.authority,
+      headers: { host: to.authority, ...authorization(url) },
+      agent: false, // that of Node may itself use the proxy of the environment
+      signal,
+    });
+    request.once('connect', ({ statusCode = 0, headers }, socket: Socket, head) => {
+      if (statusCode < 200 || statusCode > 299) {
+        socket.destroy();
+        const challenges = String(headers['proxy-authenticate'] ?? '');
+        reject(explainAnswer(proxy, to, statusCode, challenges));
+        return;
+      }
+      if (head.length > 0) socket.unshift(head);
+      resolve(socket);
+    });
+    request.on('error', (error) => {
+      reject(signal.aborted ? signal.reason : explainSilence(proxy, to, error));
+    });
+    request.end();
+  });
+}
+
+function authorization({ username, password }: URL): { 'proxy-authorization'?: string } {
+  if (username === '' && password === '') return {};
+  const login = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return { 'proxy-authorization': `Basic ${Buffer.from(login).toString('base64')}` };
+}
+
+/** TLS with the server behind the proxy, who sees none of what is said. */
+function secure(socket: Socket, { hostname }: URL, signal: AbortSignal): Promise<Duplex> {
+  const host = hostname.replace(/^\[|\]$/g, '');
+  return new Promise((resolve, reject) => {
+    const secured = connectTls({
+      socket,
+      host,
+      ...(isIP(host) === 0 ? { servername: host } : {}),
+      ALPNProtocols: ['http/1.1'],
+    });
+    const onAbort = () => secured.destroy(signal.reason);
+    const settle = () => signal.removeEventListener('abort', onAbort);
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort);
+    secured.once('secureConnect', () => {
+      settle();
+      secured.off('error', fail);
+      resolve(secured);
+    });
+    const fail = (error: Error) => {
+      settle();
+      socket.destroy();
+      reject(error);
+    };
+    secured.once('error', fail);
+  });
+}
