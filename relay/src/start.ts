@@ -1,4 +1,4 @@
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, isIP } from 'node:net';
 import { readTrustedProxies } from './client-address';
 import { readVariable } from './environment';
 import { createRelay, type Relay } from './relay';
@@ -16,7 +16,7 @@ export interface StartedRelay extends AddressInfo {
  * cannot listen; Error where REDIS_URL needs ioredis and that is not installed
  */
 export async function startRelay(env: NodeJS.ProcessEnv): Promise<StartedRelay> {
-  const host = readVariable(env, 'HOST') || undefined;
+  const host = readHost(readVariable(env, 'HOST'));
   const relay = createRelay({
     trustedProxies: readTrustedProxies(readVariable(env, 'AMESH_TRUSTED_PROXIES')),
     redis: readVariable(env, 'REDIS_URL'),
@@ -33,6 +33,17 @@ export async function startRelay(env: NodeJS.ProcessEnv): Promise<StartedRelay> 
     process.on(signal, () => void (signals++ === 0 ? relay.drain() : relay.close()));
   }
   return { ...listening, relay };
+}
+
+/** An address, or a name that has one. Others would be asked of DNS, which says only that there is none. */
+function readHost(text: string | undefined): string | undefined {
+  if (text === undefined || text === '') return undefined;
+  const host = /^\[(.*)\]$/.exec(text)?.[1] ?? text;
+  const isName = host === text && /^[\w-]{1,63}(?:\.[\w-]{1,63})*\.?$/.test(host);
+  if (isIP(host) !== 0 || isName) return host;
+  throw new TypeError(
+    'HOST is an address of this machine, such as 127.0.0.1 or ::1, without scheme, port or path.',
+  );
 }
 
 function readPort(text: string | undefined): number {

@@ -142,7 +142,7 @@ async function readPassphrase(path: string, name: string, source: Passphrase['so
     throw unreadable(name);
   }
   const passphrase = text.replace(/\r?\n$/, ''); // the newline is the editor's, every other character is the user's
-  if (passphrase === '') throw unreadable(name);
+  if (passphrase.trim() === '') throw unreadable(name, 'it is empty, or blank'); // nobody chooses blanks
   return supplied(passphrase, source);
 }
 
@@ -153,6 +153,7 @@ function supplied(text: string, source: Passphrase['source']): Passphrase {
   });
 }
 
-function unreadable(name: string): AmeshError {
-  return new AmeshError('passphrase_required', `The passphrase cannot be read from ${name}.`);
+function unreadable(name: string, why?: string): AmeshError {
+  const reason = why === undefined ? '' : `: ${why}`;
+  return new AmeshError('passphrase_required', `The passphrase cannot be read from ${name}${reason}.`);
 }

@@ -27,7 +27,10 @@ function variablesRead(): string[] {
   const read = sources.flatMap((source) => [
     ...source.matchAll(/\bread(?:Variable|Path)\((?:process\.)?env, '([A-Z_]{4,})'/g),
   ]);
+  // These are read in lower case, too.
+  const proxies = sources.flatMap((source) => [...source.matchAll(/'((?:https?|all|no)_proxy)'/g)]);
   const all = [
+    ...proxies.map(([, name = '']) => name.toUpperCase()),
     ...[...names, ...read].map(([, name = '']) => name),
     ...unpacked.flatMap(([, list = '']) => list.split(', ')),
   ];

@@ -178,9 +178,10 @@ describe('the passphrase', () => {
     expect(await everyFile()).toEqual(before);
   });
 
-  it('is not left out silently where its file is missing or empty', async () => {
+  it('is not left out silently where its file is missing, empty or blank', async () => {
     await writeFile(join(root, 'empty'), '\n');
-    for (const name of ['missing', 'empty']) {
+    await writeFile(join(root, 'blank'), ' \t \r\n');
+    for (const name of ['missing', 'empty', 'blank']) {
       const env = { AMESH_PASSPHRASE_FILE: join(root, name) };
       await expect(backend.create({ dir, env })).rejects.toMatchObject({
         code: 'passphrase_required',

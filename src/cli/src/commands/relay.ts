@@ -27,7 +27,8 @@ export const relay = defineCommand({
       ...(args.port === undefined ? {} : { PORT: String(toPort(args.port)) }),
       ...(args.bind === undefined ? {} : { HOST: args.bind }),
     }).catch((error: NodeJS.ErrnoException) => {
-      throw notStarted(error);
+      const isFlag = args.bind !== undefined && /^HOST\b/.test(error.message);
+      throw isFlag ? new UsageError(error.message.replace('HOST', '--bind')) : notStarted(error);
     });
     const { address, port } = listening;
     return {
