@@ -1,10 +1,13 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RedisNonceStore, type RedisNonceStoreOptions } from '@authmesh/sdk/redis';
 import { Redis } from 'ioredis';
 import { expect, it, type TestContext } from 'vitest';
 import { hasHaproxy, startHaproxy } from '../support/haproxy';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
-import { startRedisSentinel } from '../support/redis-cluster';
+import { startRedisCluster, startRedisSentinel } from '../support/redis-cluster';
 import { type Replayer, startReplayer } from '../support/replayer';
 import { startTcpSwitch } from '../support/tcp-switch';
 
@@ -239,6 +242,59 @@ describeWithRedis.concurrent(
         }
         await instances.expectExact();
       }
+    });
+
+    it('a cluster whose slots move to another node, and back', async ({ onTestFinished }) => {
+      const cluster = await startRedisCluster();
+      onTestFinished(cluster.stop);
+      const [a, b] = cluster.masters as [RedisServer, RedisServer];
+      const nodes = cluster.masters.map(({ url }) => url);
+      const instances = await startInstances(onTestFinished, { cluster: nodes }, 2);
+      for (const [from, to] of [
+        [a, b],
+        [b, a],
+      ] as const) {
+        await cluster.moveSlots(from, to, 1500);
+        instances.start();
+        await instances.expectExact();
+      }
+      expect(instances.replayer.recorded).toBeGreaterThan(50);
+    });
+
+    it('a cluster that fails over to a replica, and back', async ({ onTestFinished }) => {
+      const cluster = await startRedisCluster({ replica: true });
+      onTestFinished(cluster.stop);
+      const nodes = cluster.masters.map(({ url }) => url);
+      const instances = await startInstances(onTestFinished, { cluster: nodes }, 2);
+      for (const { url } of [cluster.replica, cluster.masters[0]] as RedisServer[]) {
+        const next = new Redis(url);
+        onTestFinished(() => next.disconnect());
+        for (
+          const endsAt = Date.now() + 60_000;
+          !/role:master/.test(await next.info('replication'));
+          await sleep(200)
+        ) {
+          await next.call('CLUSTER', 'FAILOVER').catch(() => {}); // one may be on its way
+          if (Date.now() > endsAt) throw new Error('The cluster did not fail over in 60 s.');
+        }
+        instances.start();
+        await instances.expectExact();
+      }
+    });
+
+    it('a Redis that starts anew with an older copy of its data', async ({ onTestFinished }) => {
+      const folder = mkdtempSync(join(tmpdir(), 'amesh-copy-'));
+      onTestFinished(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20 }));
+      const redis = await startRedis({ args: ['--dir', folder] });
+      onTestFinished(() => redis.stop());
+      const instances = await startInstances(onTestFinished, { url: redis.url }, 2);
+      const admin = new Redis(redis.url);
+      await admin.save();
+      admin.disconnect();
+      await used(redis); // so that the copy lacks what was let in since
+      await redis.restart();
+      instances.start();
+      await instances.expectExact();
     });
   },
 );

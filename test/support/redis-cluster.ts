@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { Redis } from 'ioredis';
 import { listen } from './listen';
 import { type RedisServer, startRedis } from './redis';
@@ -12,6 +14,8 @@ const SLOTS = 16_384;
 export interface RedisCluster {
   readonly masters: readonly RedisServer[];
   readonly replica: RedisServer | undefined;
+  /** Moves slots of one master, with their keys, as an administrator does. */
+  moveSlots(from: RedisServer, to: RedisServer, count: number): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -43,8 +47,41 @@ export async function startRedisCluster({ replica = false } = {}): Promise<Redis
   return {
     masters: servers.slice(0, 3),
     replica: servers[3],
+    moveSlots,
     stop: async () => void (await Promise.all(servers.map((server) => server.stop()))),
   };
+}
+
+async function moveSlots(from: RedisServer, to: RedisServer, count: number): Promise<void> {
+  const [source, target] = await Promise.all(
+    [from, to].map(async ({ port }) => {
+      const admin = new Redis(port, '127.0.0.1');
+      const id = String(await admin.call('CLUSTER', 'MYID'));
+      admin.disconnect();
+      return id;
+    }),
+  );
+  const reshard = [
+    '--cluster',
+    'reshard',
+    `127.0.0.1:${from.port}`,
+    '--cluster-yes',
+    '--cluster-slots',
+    String(count),
+  ];
+  await promisify(execFile)(
+    'redis-cli',
+    [
+      ...reshard,
+      '--cluster-from',
+      source as string,
+      '--cluster-to',
+      target as string,
+      '--cluster-timeout',
+      '5000',
+    ],
+    { maxBuffer: 16 * 1_048_576 },
+  );
 }
 
 async function startNode(): Promise<RedisServer> {
