@@ -5,21 +5,23 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import type { Signer } from '@authmesh/sdk/core';
+import { createVerifier, InMemoryNonceStore, type Signer } from '@authmesh/sdk/core';
 import { verify } from '@authmesh/sdk/hono';
 import { withAmesh } from '@authmesh/sdk/workers';
 import { getRequestListener } from '@hono/node-server';
 import express from 'express';
 import { Hono } from 'hono';
 import { beforeAll, describe, expect, it } from 'vitest';
+import type { Subject } from '../contract/subject';
 import { signerOf } from '../support/core';
 import { connectHttp2, http2Exchange } from '../support/http2';
+import { invoke, type LambdaSource, lambdaAdapters, lambdaSources } from '../support/lambda';
 import { listen } from '../support/listen';
 import { exchange, head } from '../support/raw-http';
 import { requireRuntime, serverRuntimes, startServer } from '../support/runtime-server';
 import { signedRaw } from '../support/signed-raw';
 import { usePair } from '../support/use-pair';
-import { vectors } from '../support/vectors';
+import { vectorAllowList, vectors } from '../support/vectors';
 
 /** Names of the machine itself, none of which is where these servers listen. */
 const ELSEWHERE = [
@@ -139,5 +141,32 @@ describe('without hosts on Node', () => {
       expect((await http2Exchange(session, { ...line, ...fields })).status).toBe(status);
     }
     await close();
+  });
+});
+
+describe.each(lambdaAdapters)('without hosts, behind $name on Lambda', ({ create }) => {
+  const verifier = createVerifier({
+    allowList: { ...vectorAllowList, hosts: [] },
+    nonceStore: new InMemoryNonceStore({ startedAt: 0 }),
+  });
+  // The contract's application over this verifier; of the rest of a subject only what a handler calls is there.
+  const handler = create({
+    verifier: () => verifier,
+    control: () => '',
+    seen: async () => ({}),
+  } as unknown as Subject);
+  async function statusOf(source: LambdaSource, authority: string, extra: Record<string, string> = {}) {
+    const { headers } = await signedRaw(await signerOf('controller'), authority, { headers: extra });
+    const fields = headers.map((field) => field.split(/: (.*)/s).slice(0, 2) as [string, string]);
+    const request = { method: 'GET', target: '/', headers: fields };
+    return (await invoke(await handler, request, source)).status;
+  }
+
+  it.each(lambdaSources)('no loopback name is taken from the event of a %s', async (source) => {
+    for (const authority of ELSEWHERE) expect(await statusOf(source, authority), authority).toBe(421);
+  });
+
+  it('a request that names this device is let in', async () => {
+    expect(await statusOf('function URL 2.0', 'localhost:3000', WHO)).toBe(200);
   });
 });
