@@ -10,12 +10,15 @@ import { serveStatic } from '@hono/node-server/serve-static';
 import type { FastifyInstance } from 'fastify';
 import { Hono } from 'hono';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { signerOf } from '../support/core';
 import { fastifies, serve } from '../support/fastify';
 import { frameworks } from '../support/frameworks';
 import { listen } from '../support/listen';
 import { exchange, head } from '../support/raw-http';
+import { requireRuntime, serverRuntimes, startServer } from '../support/runtime-server';
 import { signedRaw } from '../support/signed-raw';
 import { usePair } from '../support/use-pair';
+import { vectors } from '../support/vectors';
 
 /**
  * Other spellings of a protected path, sent as they stand and unsigned. Where verify() is on a path and the handler behind it
@@ -77,16 +80,21 @@ async function reaching(start: () => Promise<Place> | Place): Promise<string[]> 
     const authority = `127.0.0.1:${place.port}`;
     const { line, headers } = await signedRaw(machines.signer, authority, { target: '/api/x' });
     expect((await exchange(place.port, head(line, headers))).body).toContain(SECRET);
-    const found: string[] = [];
-    for (const target of spellings) {
-      const request = head(`GET ${target} HTTP/1.1`, [`Host: ${authority}`, 'Connection: close']);
-      const { body } = await exchange(place.port, request);
-      if (body.includes(SECRET)) found.push(target);
-    }
-    return found;
+    return await unsignedAt(place.port);
   } finally {
     await place.close();
   }
+}
+
+/** Sends each spelling unsigned, and gives those that were answered with the secret. */
+async function unsignedAt(port: number, more: string[] = []): Promise<string[]> {
+  const found: string[] = [];
+  for (const target of spellings) {
+    const headers = [`Host: 127.0.0.1:${port}`, 'Connection: close', ...more];
+    const { body } = await exchange(port, head(`GET ${target} HTTP/1.1`, headers));
+    if (body.includes(SECRET)) found.push(target);
+  }
+  return found;
 }
 
 /** A handler that reads a path as loosely as any may: decoded twice, in one case, by the rules of Windows, without dot segments. */
@@ -453,3 +461,40 @@ describe('a path of a caller that others read as another one', () => {
     expect((await send(target)).body).toBe('in');
   });
 });
+
+for (const name of serverRuntimes.filter((runtime) => runtime !== 'node')) {
+  const runtime = await requireRuntime(name);
+  describe.skipIf(runtime === null)(name, () => {
+    let server: Awaited<ReturnType<typeof startServer>>;
+    beforeAll(async () => {
+      if (runtime === null) return;
+      const script = `test/adapters/servers/${name === 'workerd' ? 'worker-' : ''}spellings.ts`;
+      server = await startServer(runtime, script);
+      return () => server.close();
+    }, 60_000);
+
+    /** What gets in unsigned at a place; a signed request does, too. */
+    async function reachingPlace(place: string): Promise<string[]> {
+      const extra = { 'authmesh-target': vectors.devices.target.deviceId };
+      const signer = await signerOf('controller');
+      const authority = `127.0.0.1:${server.port}`;
+      const { line, headers } = await signedRaw(signer, authority, { target: '/api/x', headers: extra });
+      const chosen = `X-Place: ${place}`;
+      expect((await exchange(server.port, head(line, [...headers, chosen]))).body).toContain(SECRET);
+      return unsignedAt(server.port, [chosen]);
+    }
+
+    it.each([
+      'Hono: verify() for the whole app',
+      'Hono: a sub-app that has both',
+      'Hono: verify() on the route itself',
+      'withAmesh() around the handler',
+    ])('safe: %s', async (place) => {
+      expect(await reachingPlace(place)).toEqual([]);
+    });
+
+    it('unsafe: verify() on a path, and a loose handler', async () => {
+      expect(await reachingPlace('Hono: verify() on a path, and a loose handler')).toContain('/API/x');
+    });
+  });
+}
