@@ -1,5 +1,5 @@
 import type { Signer } from '../core/crypto/provider';
-import { AllowListIntegrityError, NoIdentityError } from '../core/errors';
+import { AllowListIntegrityError, AmeshError, NoIdentityError } from '../core/errors';
 import { findBackend } from '../keys/backends';
 import type { DocumentStore } from './document-store';
 import { FileStore } from './file-store';
@@ -69,7 +69,15 @@ export function trustStamp(store: FileStore): string {
 /** @throws AllowListIntegrityError where identity.json is another one by now */
 export async function assertSameIdentity({ store, signer }: Device): Promise<void> {
   const identity = await readIdentity(store);
-  if (identity === null) throw new NoIdentityError(store.dir);
+  if (identity === null) {
+    throw new AmeshError(
+      'no_identity',
+      `The identity is gone from ${store.dir}, where this process has found it before.`,
+      {
+        fix: 'Put the folder back, or mount it again. Do not run amesh init: it makes another identity, which nobody trusts.',
+      },
+    );
+  }
   assertSameKey(identity, signer);
 }
 

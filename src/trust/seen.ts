@@ -35,6 +35,15 @@ export class SeenRevisions {
     return this.#inMemory.get(list) ?? null;
   }
 
+  /** Whether only this process remembers what it has seen: the record beside the list is older, or agrees with `hash`. */
+  async isSetBack(list: string, hash: string): Promise<boolean> {
+    const stored = (await this.#readAll())[list];
+    const own = this.#inMemory.get(list);
+    return (
+      own !== undefined && (stored === undefined || stored.revision < own.revision || stored.hash === hash)
+    );
+  }
+
   /** Remembers a revision, in this process and, where the store can be written, for the ones after it. */
   async remember(list: string, seen: Seen): Promise<void> {
     this.#note(list, seen);

@@ -31,6 +31,9 @@ const OLDER =
 const OTHER =
   'Put the other one back. If that is lost, go on from this one, with what the other one has changed undone: amesh trust reset --keep';
 
+const SET_BACK =
+  'Put the newer folder back. If that is lost, restart this process: it then goes on from this older list, with what was changed since undone.';
+
 /** Where a list lies, if not in a folder of its own. */
 export interface TrustPlace {
   /** The name under which it lies; default {@link ALLOW_LIST_KEY}. */
@@ -216,12 +219,14 @@ export class TrustStore {
           `The store still shows revision ${document.revision} of the allow list, and ${seen.revision} was seen here.`,
         );
       }
+      await this.#assertNotSetBack(document, hash, seen);
       throw new AllowListIntegrityError(
         `The allow list is an older copy: revision ${document.revision}, and ${seen.revision} was seen here.`,
         OLDER,
       );
     }
     if (seen?.revision === document.revision && seen.hash !== hash) {
+      await this.#assertNotSetBack(document, hash, seen);
       throw new AllowListIntegrityError(
         `There are two different allow lists of revision ${document.revision}.`,
         OTHER,
@@ -229,6 +234,15 @@ export class TrustStore {
     }
     const isNews = seen?.revision !== document.revision;
     return { bytes, document, news: isNews ? { revision: document.revision, hash } : null };
+  }
+
+  /** A folder that was restored as a whole is in order for every process but those that have seen more of it. */
+  async #assertNotSetBack({ revision }: AllowListDocument, hash: string, seen: Seen): Promise<void> {
+    if (!(await this.#seen.isSetBack(this.#list, hash))) return;
+    throw new AllowListIntegrityError(
+      `The folder was set back while this process ran: its list is an older copy of revision ${revision}, and this process has seen ${seen.revision}.`,
+      SET_BACK,
+    );
   }
 
   async #write(expected: Uint8Array | null, document: AllowListDocument): Promise<boolean> {

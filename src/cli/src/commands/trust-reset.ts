@@ -47,7 +47,13 @@ async function describe(device: Device): Promise<string> {
 
 async function goOn(device: Device, yes: boolean | undefined): Promise<Result> {
   if (typeof (await look(device)) !== 'string') {
-    return { json: { changed: false }, notes: ['✓ The allow list is in order. No changes were made.'] };
+    return {
+      json: { changed: false },
+      notes: [
+        '✓ The allow list is in order. No changes were made.',
+        '  If a server says that it is older: the folder was set back while that ran. Restart the server.',
+      ],
+    };
   }
   const { revision, updatedAt, devices } = await readOlderList(device, process.env);
   await confirm(

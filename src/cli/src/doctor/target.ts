@@ -68,6 +68,9 @@ export async function checkTarget(
   };
 }
 
+const RESTORED =
+  'On the server: its log has the reason. Put the newer allow_list.json back, or go on from the older one: amesh trust reset --keep';
+
 /** What the server has told, with what can be told here besides. */
 function explain(
   { code, message, fix }: ClientRejection,
@@ -76,6 +79,8 @@ function explain(
   response: Response,
   askedAtMs: number,
 ): Finding {
+  if (code === 'allow_list_integrity_failure')
+    return failed(`${shown}: ${message} Most often its folder was restored from an older copy.`, RESTORED);
   const difference = code === 'timestamp_out_of_range' ? differenceIn(response, askedAtMs) : null;
   if (difference === null) return failed(`${shown}: ${message}`, fix);
   const { aheadSeconds } = difference;

@@ -1,0 +1,107 @@
+import { cp, mkdtemp, rename, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Amesh, createAmesh } from '@authmesh/sdk';
+import { addDevice, createIdentity, openDevice } from '@authmesh/sdk/admin';
+import type { Rejection } from '@authmesh/sdk/core';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { type Listening, listen } from '../support/listen';
+import { SOON } from '../support/waiting';
+
+let root: string;
+let dir: string;
+let backup: string;
+let caller: Amesh;
+let server: Listening;
+const told: Rejection[] = [];
+
+async function serve(): Promise<void> {
+  const amesh = createAmesh({
+    dir,
+    env: {},
+    onReject: (rejection) => void told.push(rejection as Rejection),
+  });
+  const verify = amesh.verify();
+  server = await listen((request, response) => verify(request, response, () => response.end('in')));
+}
+
+const change = async (host: string) => {
+  const { trust } = await openDevice(dir, {});
+  await trust.update((list) => ({ ...list, hosts: [host, server.authority] }));
+};
+
+const untilAnswer = (status: number) =>
+  vi.waitFor(async () => expect((await caller.fetch(server.origin)).status).toBe(status), SOON);
+
+beforeEach(async () => {
+  told.length = 0;
+  root = await mkdtemp(join(tmpdir(), 'amesh-restored-'));
+  [dir, backup] = [join(root, 'target'), join(root, 'backup')];
+  const { deviceId, publicKey, friendlyName } = await createIdentity(
+    join(root, 'caller'),
+    {},
+    { friendlyName: 'c' },
+  );
+  await createIdentity(dir, {}, { friendlyName: 'target' });
+  const { trust } = await openDevice(dir, {});
+  await trust.update((list) =>
+    addDevice(list, { deviceId, publicKey, friendlyName, role: 'controller', hosts: [] }, 0),
+  );
+  caller = createAmesh({ dir: join(root, 'caller'), env: {} });
+  await serve();
+  await cp(dir, backup, { recursive: true });
+  await change('newer.example');
+  await untilAnswer(200);
+});
+afterEach(async () => {
+  await server.close();
+  await rm(root, { recursive: true, maxRetries: 20 });
+});
+
+const restore = async () => {
+  await rename(dir, join(root, 'lost'));
+  await cp(backup, dir, { recursive: true });
+};
+
+it('restored as a whole under a running server: it says that a restart is what helps, and that is so', async () => {
+  await restore();
+  await untilAnswer(500);
+  expect(told.at(-1)).toMatchObject({
+    code: 'allow_list_integrity_failure',
+    message:
+      'The folder was set back while this process ran: its list is an older copy of revision 2, and this process has seen 3.',
+    fix: expect.stringMatching(/^Put the newer folder back\. If that is lost, restart this process: /),
+  });
+  await server.close();
+  await serve();
+  await change('again.example');
+  await untilAnswer(200);
+});
+
+it('restored, and changed since: two lists of one revision are no reason to reset either', async () => {
+  await restore();
+  await change('other.example');
+  await untilAnswer(500);
+  expect(told.at(-1)?.fix).toContain('restart this process');
+});
+
+it('with the list alone restored, still says what goes on from it', async () => {
+  await cp(join(backup, 'allow_list.json'), join(dir, 'allow_list.json'));
+  await untilAnswer(500);
+  expect(told.at(-1)).toMatchObject({
+    message: 'The allow list is an older copy: revision 2, and 3 was seen here.',
+    fix: expect.stringContaining('amesh trust reset --keep'),
+  });
+});
+
+it('gone from a running server: nobody is told to make another identity', async () => {
+  await rename(dir, join(root, 'unmounted'));
+  await untilAnswer(503);
+  expect(told.at(-1)).toMatchObject({
+    code: 'no_identity',
+    message: `The identity is gone from ${dir}, where this process has found it before.`,
+    fix: expect.stringMatching(/^Put the folder back, or mount it again\. Do not run amesh init/),
+  });
+  await rename(join(root, 'unmounted'), dir);
+  await untilAnswer(200);
+});
