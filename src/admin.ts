@@ -58,6 +58,7 @@ export { closeGrant, findGrant, grantedDevices, revokeGrant } from './trust/gran
 export { type Env, homeDir } from './trust/home';
 export { type DeviceIdentity, readIdentity, renameIdentity } from './trust/identity';
 export { type Inspected, inspectTrust } from './trust/inspect';
+export { modelessText } from './trust/modeless-volume';
 export { cleanName } from './trust/names';
 export { readOwnerKey } from './trust/owner-key';
 export { nearestStep, type Step } from './trust/path-steps';

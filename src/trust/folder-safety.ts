@@ -4,6 +4,7 @@ import { readVariable } from '../environment';
 import { homeOf, isPrivateGroup, nameOf, userText } from './accounts';
 import type { Env } from './home';
 import { IDENTITY_KEY } from './identity';
+import { modelessText } from './modeless-volume';
 import { type Step, stepsTo } from './path-steps';
 import { ALLOW_LIST_KEY } from './trust-store';
 
@@ -126,7 +127,9 @@ function judge(step: Step, look: Look, isInside = false): FolderFinding | null {
     return { kind: 'open', path, message: `${written}, before this user does.`, fix };
   }
   const mode700 = stats.isDirectory() ? '700' : 'go-w';
-  const fix = `${sudo}chmod ${isEnd ? mode700 : stats.uid === 0 ? '+t' : 'go-w'} ${quoted(path)}`;
+  const chmod = `${sudo}chmod ${isEnd ? mode700 : stats.uid === 0 ? '+t' : 'go-w'} ${quoted(path)}`;
+  const modeless = modelessText(path);
+  const fix = modeless === null ? chmod : `${chmod}   ${modeless}`;
   const what = isEnd ? '.' : `, who can put another folder in the place of ${dir}.`;
   return { kind: 'open', path, message: written + what, fix };
 }

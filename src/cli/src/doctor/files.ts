@@ -1,7 +1,7 @@
 import type { Stats } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type FolderFinding, inspectFolder } from '@authmesh/sdk/admin';
+import { type FolderFinding, inspectFolder, modelessText } from '@authmesh/sdk/admin';
 import { shellWord } from '../shell';
 import { type Finding, failed, ok, skipped, warning } from './finding';
 
@@ -59,18 +59,24 @@ function belongsToRoot(dir: string, { uid }: Stats): Finding[] {
 function isOpen(dir: string, folder: Stats): Finding[] {
   if ((folder.mode & 0o077) === 0) return [];
   const what = (folder.mode & 0o022) === 0 ? 'can be looked into' : 'can be written';
-  return [warning(`${dir} ${what} by others (${modeText(folder)}).`, `chmod 700 ${shellWord(dir)}`)];
+  return [warning(`${dir} ${what} by others (${modeText(folder)}).`, chmodFix('700', dir))];
 }
 
 function isReadable(path: string, file: Stats | null): Finding[] {
   if (file === null || (file.mode & 0o077) === 0) return [];
   const mode = path.endsWith('.passphrase') ? '400' : '600';
-  return [warning(`${path} is open to others (${modeText(file)}).`, `chmod ${mode} ${shellWord(path)}`)];
+  return [warning(`${path} is open to others (${modeText(file)}).`, chmodFix(mode, path))];
 }
 
 function isWritable(path: string, file: Stats | null): Finding[] {
   if (file === null || (file.mode & 0o022) === 0) return [];
-  return [warning(`${path} can be written by others (${modeText(file)}).`, `chmod 600 ${shellWord(path)}`)];
+  return [warning(`${path} can be written by others (${modeText(file)}).`, chmodFix('600', path))];
+}
+
+/** Or why that would change nothing. */
+function chmodFix(mode: string, path: string): string {
+  const modeless = modelessText(path);
+  return `chmod ${mode} ${shellWord(path)}${modeless === null ? '' : `   ${modeless}`}`;
 }
 
 function modeText({ mode }: Stats): string {

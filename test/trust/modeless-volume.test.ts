@@ -1,0 +1,68 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createIdentity, inspectFolder, modelessText } from '@authmesh/sdk/admin';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+let root: string;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'amesh-modeless-'));
+});
+afterEach(() => rm(root, { recursive: true, maxRetries: 20 }));
+
+describe('a volume', () => {
+  it.each([
+    ['cifs', 0xff534d42, /^The volume \(SMB\) keeps no modes.*uid=USER,dir_mode=0700,file_mode=0600/],
+    ['smb2', 0xfe534d42, /^The volume \(SMB\)/],
+    ['vfat', 0x4d44, /^The volume \(FAT or NTFS\) keeps no modes.*umask=077/],
+    ['exfat', 0x2011bab0, /^The volume \(FAT or NTFS\)/],
+    ['ntfs3', 0x7366746e, /^The volume \(FAT or NTFS\)/],
+    ['vboxsf', 0x786f4256, /^The volume \(shared by the host/],
+    ['FUSE', 0x65735546, /^If chmod changes nothing, the volume \(FUSE\) keeps no modes.*named volume/],
+    ['9p', 0x01021997, /^If chmod changes nothing.*metadata/],
+  ])('of type %s is named', (_name, type, text) => {
+    expect(modelessText('/x', () => type)).toMatch(text);
+  });
+
+  it.each([
+    ['ext4', 0xef53],
+    ['tmpfs', 0x01021994],
+    ['xfs', 0x58465342],
+    ['nfs', 0x6969],
+    ['overlay', 0x794c7630],
+  ])('of type %s is not', (_name, type) => {
+    expect(modelessText('/x', () => type)).toBeNull();
+  });
+
+  it('of another kind leaves the advice as it was', async () => {
+    await chmod(root, 0o777);
+    expect(inspectFolder(root, {})[0]?.fix).toBe(`chmod 700 ${root}`);
+  });
+});
+
+const canMount = existsSync('/usr/bin/bindfs') && existsSync('/dev/fuse') && process.getuid?.() === 0;
+if (!canMount)
+  console.warn('Tests with a real volume without modes are skipped: no bindfs, /dev/fuse or root.');
+
+describe.skipIf(!canMount)('a real volume on which chmod changes nothing', () => {
+  it('is said to be one, with the way out, which works', async () => {
+    const [below, volume] = [join(root, 'below'), join(root, 'volume')];
+    await Promise.all([mkdir(below), mkdir(volume)]);
+    execFileSync('bindfs', ['--chmod-ignore', '--perms=0777', below, volume]);
+    try {
+      const dir = join(volume, 'amesh');
+      const [found] = inspectFolder(dir, {});
+      expect(found?.kind).toBe('open');
+      expect(found?.fix).toMatch(
+        /If chmod changes nothing, the volume \(FUSE\) keeps no modes: use a folder on another one/,
+      );
+      expect(inspectFolder(dir, { AMESH_FOLDER_OWNERS: 'any' })).toEqual([]);
+      await createIdentity(dir, { AMESH_FOLDER_OWNERS: 'any' }, { friendlyName: 'a' });
+      expect((await stat(join(dir, 'identity.json'))).mode & 0o777).toBe(0o777);
+    } finally {
+      execFileSync('umount', [volume]);
+    }
+  });
+});
