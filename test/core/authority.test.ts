@@ -40,6 +40,8 @@ describe('an authority', () => {
     'me@a.example',
     'a.example/x',
     '[::1',
+    '[fe80::1%eth0]:3000',
+    '[fe80::1%25eth0]',
     'é.example',
     '1.2.3',
     '1',

@@ -9,6 +9,8 @@ export interface CommandOptions {
   readonly preload?: string;
   /** What node runs, with its own flags; default the command where it was built. */
   readonly bin?: readonly string[];
+  /** What starts node, such as a program that enters a network first; default nothing. */
+  readonly by?: readonly string[];
 }
 
 /** The real command off a terminal, while it runs. */
@@ -22,9 +24,10 @@ export class Command {
   readonly ended: Promise<number | null>;
 
   constructor(machine: Machine, args: readonly string[], options: CommandOptions = {}) {
-    const { stdin = 'pipe', env, preload, bin = [BIN] } = options;
+    const { stdin = 'pipe', env, preload, bin = [BIN], by = [] } = options;
     const words = [...(preload === undefined ? [] : ['--import', preload]), ...bin, ...args];
-    this.#child = spawn(process.execPath, words, { env: machine.env(env), stdio: [stdin, 'pipe', 'pipe'] });
+    const [file = '', ...rest] = [...by, process.execPath, ...words];
+    this.#child = spawn(file, rest, { env: machine.env(env), stdio: [stdin, 'pipe', 'pipe'] });
     this.#child.stdin?.on('error', () => {});
     for (const name of ['stdout', 'stderr'] as const) {
       this.#child[name]?.setEncoding('utf8').on('data', (text: string) => {

@@ -56,9 +56,19 @@ export function toHosts(text: string, where: string): string[] {
   } catch (error) {
     const { message } = error as Error;
     const isAddress = /^"[[\d]/.test(message);
-    throw new UsageError(`${where}: ${message}`, isAddress ? { hint: ADDRESSES } : undefined);
+    const hint = isZoned(message) ? ZONE : ADDRESSES;
+    throw new UsageError(`${where}: ${message}`, isAddress ? { hint } : undefined);
   }
 }
+
+/** Whether a text holds an IPv6 address with a zone, such as `[fe80::1%eth0]`. */
+export function isZoned(text: string): boolean {
+  return /\[[\da-f:.]*%[^\]]*\]/i.test(text);
+}
+
+/** What to say of an address with a zone. */
+export const ZONE =
+  'A zone (%eth0) means a link of one machine alone, and no URL holds it. Give a name, or an address without one.';
 
 const ADDRESSES = 'An IPv4 address has four numbers up to 255, an IPv6 address is as short as it can be.';
 

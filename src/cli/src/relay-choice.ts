@@ -1,5 +1,6 @@
 import { DEFAULT_RELAY_URL, type FileStore, readVariable, toRelayUrl } from '@authmesh/sdk/admin';
 import { UsageError } from './errors';
+import { isZoned, ZONE } from './machine';
 import { readSettings } from './settings';
 import { shellWord } from './shell';
 
@@ -22,7 +23,8 @@ export function readUrl(text: string, where: string): string {
   try {
     return toRelayUrl(text);
   } catch (error) {
-    throw new UsageError(`${where}: ${(error as Error).message}`);
+    const hint = isZoned(text) ? { hint: ZONE } : undefined;
+    throw new UsageError(`${where}: ${(error as Error).message}`, hint);
   }
 }
 

@@ -12,7 +12,7 @@ import { checkProxy } from '../doctor/proxy';
 import { checkTarget, type FoundTarget } from '../doctor/target';
 import { UNCHANGED, UsageError } from '../errors';
 import { EXIT, type ExitCode } from '../exit-codes';
-import { machineDir } from '../machine';
+import { isZoned, machineDir, ZONE } from '../machine';
 import type { OutputOptions } from '../output';
 import { Teller } from '../teller';
 
@@ -127,5 +127,6 @@ function toUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '')
     return url;
-  throw new UsageError('The server is a URL such as https://api.example.com/health.');
+  const hint = isZoned(text) ? { hint: ZONE } : undefined;
+  throw new UsageError('The server is a URL such as https://api.example.com/health.', hint);
 }
