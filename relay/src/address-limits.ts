@@ -1,3 +1,4 @@
+import { networksOf } from './client-address';
 import { Deadlines } from './deadlines';
 
 const MINUTE_MS = 60_000;
@@ -60,6 +61,60 @@ export class RateLimit {
   /** Forgets the addresses that did nothing for a minute. */
   sweep(nowMs: number): void {
     for (const address of this.#quiet.take(nowMs)) this.#times.delete(address);
+  }
+}
+
+/** How many times what an IPv6 /64 may, all of a /56 and of a /48 may: they cost their holder no more than that one. */
+const NETWORK_FACTORS: readonly (readonly [RegExp, number])[] = [
+  [/\/56$/, 4],
+  [/\/48$/, 16],
+];
+
+/** At most so many events of one address in any 60 seconds, and not many more of all the addresses of one customer. */
+export class NetworkRateLimit {
+  readonly #ofAddresses: RateLimit;
+  readonly #ofNetworks: readonly (readonly [RegExp, RateLimit])[];
+
+  constructor(perMinute: number) {
+    this.#ofAddresses = new RateLimit(perMinute);
+    this.#ofNetworks = NETWORK_FACTORS.map(([of, factor]) => [of, new RateLimit(factor * perMinute)]);
+  }
+
+  /** How many addresses and networks it remembers. */
+  get size(): number {
+    return this.#limits.reduce((sum, { size }) => sum + size, 0);
+  }
+
+  /** Whole seconds until the address may do it again; 0 where it may now. */
+  retryAfter(address: string, nowMs: number): number {
+    return Math.max(...this.#of(address).map(([limit, key]) => limit.retryAfter(key, nowMs)));
+  }
+
+  add(address: string, nowMs: number): void {
+    for (const [limit, key] of this.#of(address)) limit.add(key, nowMs);
+  }
+
+  /** Makes the latest event of an address one that was none. */
+  takeBack(address: string): void {
+    for (const [limit, key] of this.#of(address)) limit.takeBack(key);
+  }
+
+  sweep(nowMs: number): void {
+    for (const limit of this.#limits) limit.sweep(nowMs);
+  }
+
+  get #limits(): RateLimit[] {
+    return [this.#ofAddresses, ...this.#ofNetworks.map(([, limit]) => limit)];
+  }
+
+  #of(address: string): (readonly [RateLimit, string])[] {
+    const networks = networksOf(address).slice(0, -1);
+    return [
+      [this.#ofAddresses, address],
+      ...networks.flatMap((network) =>
+        this.#ofNetworks.flatMap(([of, limit]) => (of.test(network) ? [[limit, network] as const] : [])),
+      ),
+    ];
   }
 }
 

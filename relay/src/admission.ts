@@ -1,6 +1,10 @@
-import { RateLimit } from './address-limits';
+import { NetworkRateLimit } from './address-limits';
+import type { RelayErrorCode } from './frames';
 import type { Hall } from './hall';
 import type { Client } from './session';
+
+/** When an address that holds all that it may should try again, in seconds. */
+const FULL_ADDRESS_SECONDS = 60;
 
 /** Whether somebody may open a code or a mailbox. */
 export class Admission<P> {
@@ -9,14 +13,11 @@ export class Admission<P> {
   /** Whether the other instances can be asked now. */
   hasOthers = false;
   readonly #hall: Hall<P>;
-  readonly #inUse: () => number;
-  readonly #opened: RateLimit;
+  readonly #opened: NetworkRateLimit;
 
-  /** @param inUse how many codes, sessions and mailboxes there are */
-  constructor(hall: Hall<P>, inUse: () => number) {
+  constructor(hall: Hall<P>) {
     this.#hall = hall;
-    this.#inUse = inUse;
-    this.#opened = new RateLimit(hall.limits.listensPerMinute);
+    this.#opened = new NetworkRateLimit(hall.limits.listensPerMinute);
   }
 
   get rememberedAddresses(): number {
@@ -28,19 +29,25 @@ export class Admission<P> {
     return this.hasOthers || !this.#hall.isShared;
   }
 
-  /** Whether a client may open `needed` of them, which counts as an attempt; refuses it where it may not. */
-  mayOpen(client: Client<P>, needed = 1): boolean {
-    const { limits, nowMs } = this.#hall;
+  /**
+   * Whether a client may open one, which counts as an attempt; refuses it where it may not.
+   *
+   * @param makeRoom asked last; gives why there is none
+   */
+  mayOpen(client: Client<P>, makeRoom?: () => 'capacity' | 'rate_limited' | undefined): boolean {
+    const { nowMs } = this.#hall;
     const retryAfter = this.#opened.retryAfter(client.address, nowMs);
-    if (this.isDraining) this.#hall.refuse(client, 'draining');
-    else if (retryAfter > 0) this.#hall.refuse(client, 'rate_limited', retryAfter);
-    else if (!this.isComplete) this.#hall.refuse(client, 'unavailable');
-    else if (this.#inUse() + needed > limits.sessions) this.#hall.refuse(client, 'capacity');
-    else {
-      this.#opened.add(client.address, nowMs);
-      return true;
-    }
-    return false;
+    const refuse = (code: RelayErrorCode, seconds?: number) => {
+      this.#hall.refuse(client, code, seconds);
+      return false;
+    };
+    if (this.isDraining) return refuse('draining');
+    if (retryAfter > 0) return refuse('rate_limited', retryAfter);
+    if (!this.isComplete) return refuse('unavailable');
+    const full = makeRoom?.();
+    if (full !== undefined) return refuse(full, full === 'rate_limited' ? FULL_ADDRESS_SECONDS : undefined);
+    this.#opened.add(client.address, nowMs);
+    return true;
   }
 
   sweep(): void {

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { upgradeWebSocket } from '@hono/node-server';
 import { Hono } from 'hono';
 import type { WebSocket } from 'ws';
@@ -21,7 +22,7 @@ export interface AppOptions {
   readonly isOverfull: () => boolean;
   readonly countRefusedUpgrade: () => void;
   /** @param address what limits count by */
-  readonly attach: (socket: WebSocket, address: string) => void;
+  readonly attach: (socket: WebSocket, connection: Socket, address: string) => void;
 }
 
 /** What a relay answers over HTTP: `GET /ws`, `/health`, `/ready` and `/metrics`. */
@@ -45,6 +46,7 @@ export function createApp(options: AppOptions): RelayApp {
     },
     upgradeWebSocket((c) => {
       const address = toLimitKey(options.clientAddress(c.env.incoming));
+      const connection = c.env.incoming.socket;
       return {
         onOpen(_, { raw }) {
           const socket = raw as unknown as WebSocket;
@@ -52,7 +54,7 @@ export function createApp(options: AppOptions): RelayApp {
           // as its socket is open: 3 KB, ten thousand times.
           queueMicrotask(() => {
             socket.removeAllListeners();
-            options.attach(socket, address);
+            options.attach(socket, connection, address);
           });
         },
       };

@@ -63,6 +63,21 @@ export function toLimitKey(address: string): string {
   return `${groupsOf(address).slice(0, 4).join(':')}::/64`;
 }
 
+/**
+ * The networks that an address is in, the widest first, and the address itself: /24 for IPv4, /48 and /56 for IPv6. Those
+ * are what one customer is given and can move about in; a /24 and a /48 are also the smallest that can be routed.
+ *
+ * @param key an address as {@link toLimitKey} gives it
+ */
+export function networksOf(key: string): string[] {
+  const [, site, subnet] = /^((?:[0-9a-f]+:){3})([0-9a-f]+)::\/64$/.exec(key) ?? [];
+  if (site !== undefined) {
+    const customer = (Number.parseInt(subnet as string, 16) >> 8).toString(16);
+    return [`${site}:/48`, `${site}${customer}00::/56`, key];
+  }
+  return isIP(key) === 4 ? [key.replace(/\d+$/, '0/24'), key] : [key];
+}
+
 function toTrust(trusted: TrustedProxies): (address: string, hop: number) => boolean {
   if (typeof trusted === 'number') {
     if (!Number.isInteger(trusted) || trusted < 1 || trusted > 10) {

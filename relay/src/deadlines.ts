@@ -23,6 +23,13 @@ export class Deadlines<T> {
     this.#due.delete(item);
   }
 
+  /** Gives what is due next, and forgets it. */
+  takeFirst(): T | undefined {
+    const [first] = this.#due.keys();
+    if (first !== undefined) this.#due.delete(first);
+    return first;
+  }
+
   /** Gives what is due, and forgets it. */
   *take(nowMs: number): Generator<T> {
     for (const [item, dueMs] of this.#due) {

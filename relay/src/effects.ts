@@ -17,8 +17,8 @@ export interface RoomEvent {
   readonly outcome: string;
 }
 
-/** What only all instances together can tell. Each but the last two has to get an answer, within seconds. */
-export type Question = Claim | Burn | Post | Wait | Rest | Leave;
+/** What only all instances together can tell. Each but the last three has to get an answer, within seconds. */
+export type Question = Claim | Burn | Post | Wait | Rest | Leave | Withdraw;
 
 /** May this code be given out, for this session? */
 export interface Claim {
@@ -71,4 +71,13 @@ export interface Leave {
   readonly type: 'leave';
   readonly session: string;
   readonly box: string;
+}
+
+/** What was put into this mailbox gives way to others. */
+export interface Withdraw {
+  readonly type: 'withdraw';
+  readonly session: string;
+  readonly box: string;
+  /** Undefined: it is known to have been taken. */
+  readonly body: string | undefined;
 }

@@ -125,6 +125,8 @@ export class Fleet<P> {
       }
       case 'rest':
         return void (await get((link) => link.rest(question)));
+      case 'withdraw':
+        return void (await get((link) => link.withdraw(question)));
       case 'leave':
         return void (await get((link) => link.leave(question)));
     }

@@ -2,12 +2,22 @@ import type { Socket } from 'node:net';
 import { AddressCount } from './address-limits';
 import { createClientAddress, createProxyTest, type TrustedProxies, toLimitKey } from './client-address';
 import type { Limits } from './limits';
+import type { Share } from './share';
 
 /** Lets a connection in, or destroys it. */
 export type Gate = (connection: Socket) => void;
 
-/** Most that connect become sockets at once. Those of one address that never do must not shut out all others. */
-export function createGate(trustedProxies: TrustedProxies | undefined, limits: Limits): Gate {
+/**
+ * Most that connect become sockets at once. Those of one address, or of one network, that never do must not shut out all
+ * others.
+ *
+ * @param share the places of connections that come over no proxy
+ */
+export function createGate(
+  trustedProxies: TrustedProxies | undefined,
+  limits: Limits,
+  share: Share<Socket>,
+): Gate {
   const clientAddress = createClientAddress(trustedProxies);
   const isProxy = createProxyTest(trustedProxies);
   const connections = new AddressCount();
@@ -19,7 +29,15 @@ export function createGate(trustedProxies: TrustedProxies | undefined, limits: L
       connection.destroy();
       return;
     }
+    if (share.makeRoom(address) !== undefined) {
+      connection.destroy();
+      return;
+    }
+    share.add(connection, address);
     connections.add(address);
-    connection.on('close', () => connections.remove(address));
+    connection.on('close', () => {
+      share.remove(connection);
+      connections.remove(address);
+    });
   };
 }

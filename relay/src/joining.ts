@@ -1,4 +1,4 @@
-import { RateLimit } from './address-limits';
+import { NetworkRateLimit } from './address-limits';
 import type { Admission } from './admission';
 import type { Codes } from './codes';
 import type { Burn, BurnAnswer } from './effects';
@@ -14,7 +14,7 @@ export class Joining<P> {
   readonly #codes: Codes<P>;
   readonly #sessions: Sessions<P>;
   readonly #farSides: FarSides<P>;
-  readonly #failed: RateLimit;
+  readonly #failed: NetworkRateLimit;
   /** Who waits to hear whether a code was burnt for them. */
   readonly #attempts = new Map<string, Client<P>>();
 
@@ -30,7 +30,7 @@ export class Joining<P> {
     this.#codes = codes;
     this.#sessions = sessions;
     this.#farSides = farSides;
-    this.#failed = new RateLimit(hall.limits.failedJoinsPerMinute);
+    this.#failed = new NetworkRateLimit(hall.limits.failedJoinsPerMinute);
   }
 
   get rememberedAddresses(): number {

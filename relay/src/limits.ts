@@ -16,14 +16,24 @@ export interface Limits {
   readonly codeRestMs: number;
   /** Open sockets of one address; default 20. It may have twice as many connections, until they are sockets. */
   readonly socketsPerAddress: number;
-  /** Codes and mailboxes that one address may open in a minute; default 10. */
+  /** Codes and mailboxes that one address may open in a minute; default 10. An IPv6 /56 may 4, a /48 16 times that. */
   readonly listensPerMinute: number;
-  /** Wrong or used codes that one address may try in a minute; default 10. */
+  /** Wrong or used codes that one address may try in a minute; default 10. An IPv6 /56 may 4, a /48 16 times that. */
   readonly failedJoinsPerMinute: number;
   /** Open sockets in all; default 10,000. */
   readonly sockets: number;
-  /** Sessions, waiting codes and mailboxes in all; default 5,000. */
+  /** Bytes that all sockets together may hold here: messages that are not whole, or not read; default 64 MiB. */
+  readonly socketBytes: number;
+  /** Waiting codes and sessions in all; default 5,000. Mailboxes take none of these places. */
   readonly sessions: number;
+  /** Mailboxes in all; default 5,000. Codes and sessions take none of these places. */
+  readonly mailboxes: number;
+  /** Bytes of all messages that lie in mailboxes; default 16 MiB. */
+  readonly mailboxBytes: number;
+  /** Mailboxes of one address; default 32. */
+  readonly mailboxesPerAddress: number;
+  /** Bytes of the messages of one address that lie in mailboxes; default 64 KiB. */
+  readonly mailboxBytesPerAddress: number;
 }
 
 export const DEFAULT_LIMITS: Limits = Object.freeze({
@@ -38,7 +48,12 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   listensPerMinute: 10,
   failedJoinsPerMinute: 10,
   sockets: 10_000,
+  socketBytes: 64 * 1024 * 1024,
   sessions: 5_000,
+  mailboxes: 5_000,
+  mailboxBytes: 16 * 1024 * 1024,
+  mailboxesPerAddress: 32,
+  mailboxBytesPerAddress: 64 * 1024,
 });
 
 /** @throws TypeError for a name that is no limit, or a value that is no whole number from 1 to 1e9 */

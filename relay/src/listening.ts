@@ -23,7 +23,7 @@ export class Listening<P> {
   }
 
   listen(client: Client<P>): void {
-    if (!this.#admission.mayOpen(client)) return;
+    if (!this.#admission.mayOpen(client, () => this.#sessions.makeRoom(client.address))) return;
     const session = this.#sessions.begin(this.#hall.randomId(), { listener: client });
     client.state = 'opening';
     this.#claim(client, session, 0);

@@ -3,6 +3,7 @@ import { Deadlines } from './deadlines';
 import type { Post, PostAnswer, Wait, WaitAnswer } from './effects';
 import type { Hall } from './hall';
 import type { Client } from './session';
+import { Share } from './share';
 
 /** A mailbox: somebody waits at it, or a message lies in it, or its one message has been there. */
 export interface Box<P> {
@@ -11,9 +12,6 @@ export interface Box<P> {
   waiter: Client<P> | undefined;
   body: string | undefined;
 }
-
-/** All bodies that lie in mailboxes, in bytes. */
-const MAX_STORED_BYTES = 16 * 1024 * 1024;
 
 /** The mailboxes of a room: one message each, for one who waits. */
 export class Mailboxes<P> {
@@ -25,13 +23,25 @@ export class Mailboxes<P> {
   readonly #boxes = new Map<string, Box<P>>();
   readonly #due: Deadlines<Box<P>>;
   readonly #posting = new Map<string, Client<P>>();
-  #storedBytes = 0;
+  /** The places that they take, and the bytes of the messages that lie in them. */
+  readonly share: Share<Box<P>>;
 
   constructor(hall: Hall<P>, admission: Admission<P>) {
     this.#hall = hall;
     this.#admission = admission;
     this.#isShared = hall.isShared;
     this.#due = new Deadlines(hall.limits.sessionMs);
+    const { mailboxes, mailboxBytes, mailboxesPerAddress, mailboxBytesPerAddress } = hall.limits;
+    this.share = new Share({
+      places: mailboxes,
+      bytes: mailboxBytes,
+      placesPerAddress: mailboxesPerAddress,
+      bytesPerAddress: mailboxBytesPerAddress,
+      evict: (box) => this.#evict(box),
+      // First those that had their message, then those whose sender has gone, as it has as soon as it is stored.
+      rankOf: ({ body, waiter }) => (waiter !== undefined ? 2 : body !== undefined ? 1 : 0),
+      isIdle: ({ waiter }) => waiter === undefined,
+    });
   }
 
   get size(): number {
@@ -42,10 +52,6 @@ export class Mailboxes<P> {
     return this.#due.size;
   }
 
-  get storedBytes(): number {
-    return this.#storedBytes;
-  }
-
   /** Whether other instances have been asked to take a message, and have not answered. */
   get isPosting(): boolean {
     return this.#posting.size > 0;
@@ -53,10 +59,11 @@ export class Mailboxes<P> {
 
   wait(client: Client<P>, name: string) {
     const box = this.#isShared ? undefined : this.#boxes.get(name);
-    if (!this.#admission.mayOpen(client, box === undefined ? 1 : 0)) return;
+    const makeRoom = () => (box === undefined ? this.share.makeRoom(client.address) : undefined);
+    if (!this.#admission.mayOpen(client, makeRoom)) return;
     if (box !== undefined && box.body === undefined) return this.#hall.refuse(client, 'code_used');
     if (box?.body !== undefined) return this.#deliver(box, client, box.body);
-    const opened = this.#open(name);
+    const opened = this.#open(name, client, undefined);
     opened.waiter = client;
     client.state = 'waiting';
     client.box = opened;
@@ -75,17 +82,15 @@ export class Mailboxes<P> {
 
   post(client: Client<P>, name: string, body: string) {
     const box = this.#isShared ? undefined : this.#boxes.get(name);
-    if (!this.#admission.mayOpen(client, box === undefined ? 1 : 0)) return;
+    const bytes = Buffer.byteLength(body);
+    const makeRoom = () => (box === undefined ? this.share.makeRoom(client.address, bytes) : undefined);
+    if (!this.#admission.mayOpen(client, makeRoom)) return;
     if (box !== undefined && box.waiter === undefined) return this.#hall.refuse(client, 'code_used');
     if (box?.waiter !== undefined) {
       this.#deliver(box, box.waiter, body);
       return this.#hall.close(client);
     }
-    const bytes = Buffer.byteLength(body);
-    if (this.#storedBytes + bytes > MAX_STORED_BYTES) return this.#hall.refuse(client, 'capacity');
-    const opened = this.#open(name);
-    opened.body = body;
-    this.#storedBytes += bytes;
+    const opened = this.#open(name, client, body);
     if (!this.#isShared) {
       this.#hall.event({ event: 'post', session: opened.id, outcome: 'stored' });
       return this.#hall.close(client);
@@ -99,8 +104,9 @@ export class Mailboxes<P> {
     const client = this.#posting.get(session);
     const box = this.#boxes.get(session);
     this.#posting.delete(session);
-    // What is stored elsewhere counts here until its time is over.
-    if (box !== undefined && answer !== 'stored') this.#remove(box);
+    // What is kept elsewhere counts here until its time is over, as does that a message has been there.
+    if (box !== undefined && answer === 'delivered') this.#empty(box);
+    else if (box !== undefined && answer !== 'stored') this.#remove(box);
     if (answer === 'stored' || answer === 'delivered') {
       this.#hall.event({ event: 'post', session, outcome: answer });
       if (client !== undefined) this.#hall.close(client);
@@ -138,9 +144,10 @@ export class Mailboxes<P> {
     }
   }
 
-  #open(name: string): Box<P> {
-    const box: Box<P> = { id: this.#hall.randomId(), name, waiter: undefined, body: undefined };
+  #open(name: string, { address }: Client<P>, body: string | undefined): Box<P> {
+    const box: Box<P> = { id: this.#hall.randomId(), name, waiter: undefined, body };
     this.#boxes.set(this.#keyOf(box), box);
+    this.share.add(box, address, body === undefined ? 0 : Buffer.byteLength(body));
     this.#due.add(box, this.#hall.nowMs);
     return box;
   }
@@ -156,7 +163,7 @@ export class Mailboxes<P> {
   }
 
   #empty(box: Box<P>): void {
-    if (box.body !== undefined) this.#storedBytes -= Buffer.byteLength(box.body);
+    this.share.resize(box, 0);
     box.body = undefined;
     box.waiter = undefined;
   }
@@ -165,6 +172,19 @@ export class Mailboxes<P> {
     this.#empty(box);
     this.#boxes.delete(this.#keyOf(box));
     this.#due.delete(box);
+    this.share.remove(box);
+  }
+
+  /** It has to give way. */
+  #evict(box: Box<P>) {
+    const { id, name, waiter, body } = box;
+    if (waiter !== undefined) return this.#hall.refuse(waiter, 'capacity');
+    const sender = this.#posting.get(id);
+    this.#posting.delete(id);
+    this.#remove(box);
+    if (this.#isShared) this.#hall.ask({ type: 'withdraw', session: id, box: name, body });
+    if (sender !== undefined) this.#hall.refuse(sender, 'capacity');
+    else if (body !== undefined) this.#hall.event({ event: 'post', session: id, outcome: 'gave_way' });
   }
 
   #keyOf({ id, name }: Box<P>): string {

@@ -1,5 +1,6 @@
 import type { RoomEvent } from './effects';
 import type { Room } from './room';
+import type { Shared } from './share';
 
 /** Counts what happens, for Prometheus. Its labels come from fixed lists, so it does not grow. */
 export class Metrics {
@@ -24,9 +25,14 @@ export class Metrics {
    * In the text format 0.0.4 of Prometheus.
    *
    * @param counts what the room holds
+   * @param shares by name; those without bytes have a limit of 0 for them
    * @param hasRedis whether Redis is there; undefined where none is used
    */
-  toText({ counts }: Pick<Room<unknown>, 'counts'>, hasRedis?: boolean): string {
+  toText(
+    { counts }: Pick<Room<unknown>, 'counts'>,
+    shares: Readonly<Record<string, Shared>>,
+    hasRedis?: boolean,
+  ): string {
     const { clients, listening, paired, boxes, deadlines, rememberedAddresses } = counts;
     const { user, system } = process.cpuUsage();
     const lines: string[] = [];
@@ -40,6 +46,42 @@ export class Metrics {
       ['state="paired"', paired],
       ['state="mailbox"', boxes],
     ]);
+    const ofShares = (value: (share: Shared) => number, all = Object.entries(shares)) =>
+      all.map(([name, share]): [string, number] => [`share="${name}"`, value(share)]);
+    const withBytes = Object.entries(shares).filter(([, { limits }]) => limits.bytes > 0);
+    const places = 'amesh_relay_share_places';
+    add(
+      places,
+      'gauge',
+      'Places that are taken.',
+      ofShares(({ size }) => size),
+    );
+    add(
+      `${places}_limit`,
+      'gauge',
+      'Places that there are.',
+      ofShares(({ limits }) => limits.places),
+    );
+    const bytes = 'amesh_relay_share_bytes';
+    add(
+      bytes,
+      'gauge',
+      'Bytes that are held.',
+      ofShares((share) => share.bytes, withBytes),
+    );
+    add(
+      `${bytes}_limit`,
+      'gauge',
+      'Bytes that may be held.',
+      ofShares(({ limits }) => limits.bytes, withBytes),
+    );
+    const evicted = 'amesh_relay_share_evicted_total';
+    add(
+      evicted,
+      'counter',
+      'What gave way to somebody who held less.',
+      ofShares((share) => share.evicted),
+    );
     add('amesh_relay_deadlines', 'gauge', 'What a deadline is watched for.', [['', deadlines]]);
     add('amesh_relay_remembered_addresses', 'gauge', 'Addresses that limits are counted for.', [
       ['', rememberedAddresses],

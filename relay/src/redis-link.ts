@@ -12,11 +12,12 @@ import type {
   Rest,
   Wait,
   WaitAnswer,
+  Withdraw,
 } from './effects';
 import type { Limits } from './limits';
 import { isId, type Letter, type Message, readLetter, writeLetter } from './messages';
 import type { Connect, RedisConnection } from './redis-client';
-import { BEAT, BURN, CLAIM, EPOCH, keys, LEAVE, POST, REST, WAIT } from './redis-scripts';
+import { BEAT, BURN, CLAIM, EPOCH, keys, LEAVE, POST, REST, WAIT, WITHDRAW } from './redis-scripts';
 
 /** After how long without an answer Redis counts as gone. */
 const COMMAND_MS = 3_000;
@@ -167,6 +168,14 @@ export class RedisLink {
 
   async leave({ box, session }: Leave): Promise<void> {
     await this.#eval(LEAVE, [keys.box(box)], [`wait ${this.instance} ${session}`]);
+  }
+
+  async withdraw({ box, body }: Withdraw): Promise<void> {
+    await this.#eval(
+      WITHDRAW,
+      [keys.box(box)],
+      [body === undefined ? 'done' : `full ${JSON.stringify(body)}`],
+    );
   }
 
   /** @returns whether there is such an instance */

@@ -84,3 +84,8 @@ return 'waiting'`;
 /** KEYS box; ARGV value if nothing has come. */
 export const LEAVE = `
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end`;
+
+/** KEYS box; ARGV value if nobody has taken it. What was taken leaves as well: its place is somebody else's now. */
+export const WITHDRAW = `
+local value = redis.call('GET', KEYS[1])
+if value == ARGV[1] or value == 'done' then redis.call('DEL', KEYS[1]) end`;

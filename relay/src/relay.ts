@@ -1,5 +1,5 @@
 import { randomInt, randomUUID } from 'node:crypto';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Hono } from 'hono';
 import type { WebSocket } from 'ws';
 import { createApp, type RelayEnv } from './app';
@@ -13,6 +13,7 @@ import { Metrics } from './metrics';
 import { checkRedis, type RedisClient } from './redis-client';
 import { Room } from './room';
 import { RelayServer } from './server';
+import { Share } from './share';
 import { Sockets } from './sockets';
 
 /** How a relay counts, and whom it tells. Every option may be left out; a wrong one is a TypeError. */
@@ -72,7 +73,11 @@ export function createRelay(options: RelayOptions = {}): Relay {
   if (redis !== undefined) checkRedis(redis);
   const limits = readLimits(options.limits);
   const clientAddress = createClientAddress(options.trustedProxies);
-  const gate = createGate(options.trustedProxies, limits);
+  const connections = new Share<Socket>({
+    places: limits.sockets + SPARE_SOCKETS,
+    evict: (connection) => connection.destroy(),
+  });
+  const gate = createGate(options.trustedProxies, limits, connections);
   const room = new Room<WebSocket>({
     limits,
     randomCode: () => randomInt(100_000, 1_000_000),
@@ -86,6 +91,7 @@ export function createRelay(options: RelayOptions = {}): Relay {
   const sockets = new Sockets({
     now,
     maxBodyBytes: limits.messageBytes,
+    maxHeldBytes: limits.socketBytes,
     receive: (socket, frame) => perform(room.receive(socket, frame, now())),
     disconnect: (socket) => perform(room.disconnect(socket, now())),
     countCut: () => metrics.countCutSocket(),
@@ -100,11 +106,17 @@ export function createRelay(options: RelayOptions = {}): Relay {
   const app = createApp({
     clientAddress,
     status: () => (room.isDraining ? 'draining' : fleet?.isConnected === false ? 'unavailable' : 'ready'),
-    metrics: () => metrics.toText(room, fleet?.isConnected),
-    isOverfull: () => room.counts.clients >= limits.sockets + SPARE_SOCKETS,
+    metrics: () => {
+      const { size, evicted } = room.shares.sockets;
+      const bound = { places: limits.sockets, bytes: limits.socketBytes };
+      const clients = { size, evicted, bytes: sockets.heldBytes, limits: bound };
+      return metrics.toText(room, { connections, ...room.shares, sockets: clients }, fleet?.isConnected);
+    },
+    // Those that were told to go have heard it by now.
+    isOverfull: () => room.counts.clients >= limits.sockets + SPARE_SOCKETS && !sockets.cutOldest(),
     countRefusedUpgrade: () => metrics.countRefusedUpgrade(),
-    attach(socket, address) {
-      sockets.attach(socket);
+    attach(socket, connection, address) {
+      sockets.attach(socket, connection);
       perform(room.connect(socket, address, now()));
     },
   });

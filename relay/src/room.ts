@@ -24,6 +24,7 @@ import type { Letter } from './messages';
 import { Passing } from './passing';
 import type { Client } from './session';
 import { Sessions } from './sessions';
+import { Share, type Shared } from './share';
 import { STATE_FOR } from './states';
 
 export interface RoomOptions {
@@ -46,6 +47,8 @@ export class Room<P> {
   readonly #limits: Limits;
   readonly #clients = new Map<P, Client<P>>();
   readonly #addresses = new AddressCount();
+  /** The places of clients that may stay. */
+  readonly #sockets: Share<Client<P>>;
   /** Those that have said nothing yet. */
   readonly #silent: Deadlines<Client<P>>;
   readonly #hall: Hall<P>;
@@ -63,11 +66,16 @@ export class Room<P> {
     this.#silent = new Deadlines(limits.firstMessageMs);
     const leave = (client: Client<P>, outcome: string) => this.#leave(client, outcome);
     const hall = new Hall<P>({ limits, randomId, isShared, leave });
-    const admission = new Admission(hall, () => this.#codes.size + this.#mailboxes.size);
+    const admission = new Admission(hall);
     const codes = new Codes(hall, randomCode);
     const sessions = new Sessions(hall, codes);
     const passing = new Passing(hall, sessions);
     const farSides = new FarSides(hall, sessions, passing);
+    this.#sockets = new Share({
+      places: limits.sockets,
+      evict: (client) => hall.refuse(client, 'capacity'),
+      rankOf: ({ state }) => (state === 'over' ? 0 : state === 'paired' ? 2 : 1),
+    });
     this.#hall = hall;
     this.#admission = admission;
     this.#codes = codes;
@@ -86,11 +94,16 @@ export class Room<P> {
       listening: this.#sessions.listening,
       paired: this.#sessions.paired,
       boxes: this.#mailboxes.size,
-      storedBytes: this.#mailboxes.storedBytes,
+      storedBytes: this.#mailboxes.share.bytes,
       deadlines: this.#silent.size + this.#sessions.deadlines + this.#mailboxes.deadlines,
       addresses: this.#addresses.size,
       rememberedAddresses: this.#admission.rememberedAddresses + this.#joining.rememberedAddresses,
     };
+  }
+
+  /** What strangers have places of here. */
+  get shares(): Readonly<Record<'sockets' | 'sessions' | 'mailboxes', Shared>> {
+    return { sockets: this.#sockets, sessions: this.#sessions.share, mailboxes: this.#mailboxes.share };
   }
 
   get isDraining(): boolean {
@@ -121,13 +134,14 @@ export class Room<P> {
     return this.#hall.at(nowMs, () => {
       const nothing = { session: undefined, box: undefined, messages: 0, bytes: 0 };
       const client: Client<P> = { peer, address, state: 'new', ...nothing };
-      const isFull = this.#clients.size >= this.#limits.sockets;
       const hasTooMany = this.#addresses.of(address) >= this.#limits.socketsPerAddress;
       this.#clients.set(peer, client);
       this.#addresses.add(address);
-      if (isFull) this.#hall.refuse(client, 'capacity');
-      else if (hasTooMany) this.#hall.refuse(client, 'rate_limited', 60);
-      else this.#silent.add(client, nowMs);
+      if (hasTooMany) return this.#hall.refuse(client, 'rate_limited', 60);
+      const full = this.#sockets.makeRoom(address);
+      if (full !== undefined) return this.#hall.refuse(client, full);
+      this.#sockets.add(client, address);
+      this.#silent.add(client, nowMs);
     });
   }
 
@@ -150,6 +164,7 @@ export class Room<P> {
       this.#leave(client, 'gone');
       client.state = 'over';
       this.#clients.delete(peer);
+      this.#sockets.remove(client);
       this.#addresses.remove(client.address);
     });
   }

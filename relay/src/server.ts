@@ -15,6 +15,8 @@ const MAX_FRAGMENTS = 32;
 const MAX_CHUNKS = 1024;
 /** How long a connection may take for a request, the one to be a WebSocket included, whatever it says meanwhile. */
 const HANDSHAKE_MS = 5_000;
+/** How many requests a connection may make: enough to ask for the metrics, too few to keep the relay busy with it. */
+const MAX_REQUESTS = 100;
 /** How long all connections together may take to close. */
 const CLOSE_MS = 2_000;
 /** How often deadlines are looked at. */
@@ -48,6 +50,7 @@ export class RelayServer {
       serverOptions: { headersTimeout: HANDSHAKE_MS, requestTimeout: HANDSHAKE_MS, maxHeaderSize: 8192 },
     }) as Server;
     this.#server.maxConnections = maxConnections;
+    this.#server.maxRequestsPerSocket = MAX_REQUESTS;
     this.#server.on('request', ({ socket }) => this.#early.add(socket, performance.now()));
     this.#server.on('connection', (connection: Socket) => {
       this.#connections.add(connection);

@@ -4,6 +4,7 @@ import type { RelayErrorCode } from './frames';
 import type { Hall } from './hall';
 import type { Message } from './messages';
 import { type Client, clientsOf, otherOf, type Session } from './session';
+import { Share } from './share';
 
 /** How long another instance has to say that its listener is still there. */
 const JOINED_MS = 5_000;
@@ -16,6 +17,8 @@ export class Sessions<P> {
   readonly #unused: Deadlines<Session<P>>;
   readonly #joining: Deadlines<Session<P>>;
   readonly #running: Deadlines<Session<P>>;
+  /** The places of those whose listener is here. The others have a socket each, and nothing else. */
+  readonly share: Share<Session<P>>;
 
   constructor(hall: Hall<P>, codes: Codes<P>) {
     this.#hall = hall;
@@ -23,6 +26,11 @@ export class Sessions<P> {
     this.#unused = new Deadlines(hall.limits.codeMs);
     this.#joining = new Deadlines(JOINED_MS);
     this.#running = new Deadlines(hall.limits.sessionMs);
+    this.share = new Share({
+      places: hall.limits.sessions,
+      evict: (session) => this.#refuse(session, 'capacity'),
+      rankOf: ({ isRunning }) => (isRunning ? 2 : 1),
+    });
   }
 
   get size(): number {
@@ -54,8 +62,14 @@ export class Sessions<P> {
     const { code = '', listener, joiner, far } = sides;
     const session = { id, code, listener, joiner, far, isRunning: false, wasTried: false };
     this.#byId.set(id, session);
+    if (listener !== undefined) this.share.add(session, listener.address);
     for (const client of clientsOf(session)) client.session = session;
     return session;
+  }
+
+  /** @returns why there is none for a listener of this address */
+  makeRoom(address: string): 'capacity' | 'rate_limited' | undefined {
+    return this.share.makeRoom(address);
   }
 
   /** Its code is out, and has to be used in time. */
@@ -143,14 +157,16 @@ export class Sessions<P> {
     for (const session of this.#running.take(nowMs)) this.expire(session, 'session_expired');
   }
 
-  /** One that does not run has one client. */
+  /** The other side, where there is one, hears that this one has gone. */
   #refuse(session: Session<P>, code: RelayErrorCode): void {
-    for (const client of clientsOf(session)) this.#hall.refuse(client, code);
+    const [client] = clientsOf(session);
+    if (client !== undefined) this.#hall.refuse(client, code);
   }
 
   #end(session: Session<P>, outcome: string): void {
     const { id, listener, isRunning } = session;
     this.#byId.delete(id);
+    this.share.remove(session);
     this.#unused.delete(session);
     this.#joining.delete(session);
     this.#running.delete(session);

@@ -1,15 +1,25 @@
+import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import { Deadlines } from './deadlines';
 import { type ClientFrame, type Fault, type RelayFrame, readFrame } from './frames';
+import { HeldBytes } from './held-bytes';
 
 /** What may wait for a client that does not read, in bytes. All of a session fits in, however it is escaped. */
 const MAX_BUFFERED_BYTES = 512 * 1024;
 const MAX_PINGS = 64;
+/** What may have come from a client that is no whole message yet: the largest frame, and as much again. */
+const MAX_UNFINISHED_BYTES = 128 * 1024;
+/** What a part of a message takes beside its own bytes, for each read in which it came. */
+const BYTES_PER_READ = 256;
+/** The header of a frame, at most. */
+const HEADER_BYTES = 14;
 /** How long a closing client may take. */
 const CLOSE_MS = 2_000;
 
 export interface SocketsOptions {
   readonly maxBodyBytes: number;
+  /** What all clients together may hold here: what they have not read, and what they have not finished. */
+  readonly maxHeldBytes: number;
   readonly now: () => number;
   /** A client has said something; a {@link Fault} where it could not be read. */
   readonly receive: (socket: WebSocket, frame: ClientFrame | Fault) => void;
@@ -23,14 +33,26 @@ export interface SocketsOptions {
 export class Sockets {
   readonly #options: SocketsOptions;
   readonly #closing = new Deadlines<WebSocket>(CLOSE_MS);
+  readonly #unfinished = new WeakMap<WebSocket, number>();
+  readonly #held = new HeldBytes<WebSocket>();
 
   constructor(options: SocketsOptions) {
     this.#options = options;
   }
 
-  /** Hears what a socket says from now on. */
-  attach(socket: WebSocket): void {
+  /** What all of them hold here, in bytes. */
+  get heldBytes(): number {
+    return this.#held.total;
+  }
+
+  /**
+   * Hears what a socket says from now on.
+   *
+   * @param connection that it goes over
+   */
+  attach(socket: WebSocket, connection: Socket): void {
     const { maxBodyBytes, receive, disconnect } = this.#options;
+    this.#watch(socket, connection);
     let pings = 0;
     socket.on('message', (data, isBinary) => {
       receive(socket, isBinary ? { fault: 'bad_message' } : readFrame(String(data), maxBodyBytes));
@@ -44,14 +66,16 @@ export class Sockets {
     socket.on('error', () => {}); // 'close' follows
     socket.on('close', () => {
       this.#closing.delete(socket);
+      this.#held.set(socket, 0);
       disconnect(socket);
     });
   }
 
   send(socket: WebSocket, frame: RelayFrame): void {
     if (socket.readyState !== socket.OPEN) return;
-    socket.send(JSON.stringify(frame));
+    socket.send(JSON.stringify(frame), () => this.#count(socket));
     if (socket.bufferedAmount > MAX_BUFFERED_BYTES) this.#cut(socket);
+    else this.#count(socket);
   }
 
   /** After all that was sent to it. */
@@ -65,8 +89,41 @@ export class Sockets {
     for (const socket of this.#closing.take(this.#options.now())) this.#cut(socket);
   }
 
+  /** Cuts the one that has been closing for longest. @returns whether there was one */
+  cutOldest(): boolean {
+    const oldest = this.#closing.takeFirst();
+    if (oldest !== undefined) this.#cut(oldest);
+    return oldest !== undefined;
+  }
+
+  /** Counts what comes in parts. A part holds on to all that came in one read with it, pings and pongs included. */
+  #watch(socket: WebSocket, connection: Socket): void {
+    const set = (bytes: number) => {
+      this.#unfinished.set(socket, bytes);
+      if (bytes > MAX_UNFINISHED_BYTES) this.#cut(socket);
+      else this.#count(socket);
+    };
+    const unfinished = () => this.#unfinished.get(socket) ?? 0;
+    // Before the WebSocket reads it, and says what it was.
+    connection.prependListener('data', (chunk) => set(unfinished() + chunk.length + BYTES_PER_READ));
+    const read = ({ length }: { length: number }) =>
+      set(Math.max(0, unfinished() - length - HEADER_BYTES - BYTES_PER_READ));
+    socket.on('message', (data) => read(data as Buffer));
+    socket.on('ping', read);
+  }
+
+  #count(socket: WebSocket): void {
+    const isGone = socket.readyState === socket.CLOSED;
+    this.#held.set(socket, isGone ? 0 : socket.bufferedAmount + (this.#unfinished.get(socket) ?? 0));
+    if (this.#held.total <= this.#options.maxHeldBytes) return;
+    const largest = this.#held.largest();
+    if (largest !== undefined) this.#cut(largest);
+  }
+
   #cut(socket: WebSocket): void {
+    if (socket.readyState === socket.CLOSED) return;
     this.#options.countCut();
+    this.#held.set(socket, 0);
     socket.terminate();
   }
 }

@@ -277,11 +277,50 @@ describe('a mailbox', () => {
   });
 
   it('stored bytes are bounded', () => {
-    scene = new Scene({ messageBytes: 8 * 1024 * 1024 });
-    const big = 'a'.repeat(8 * 1024 * 1024);
-    for (const [i, answer] of [[], [], [error('capacity')]].entries()) {
-      expect(scene.say(scene.connect(`p${i}`), { type: 'post', box: `${i}`, body: big })).toEqual(answer);
+    scene = new Scene({ mailboxBytes: 20_000 });
+    for (const [i, stored] of [8000, 16_000, 16_000, 16_000].entries()) {
+      expect(
+        scene.say(scene.connect(`p${i}`), { type: 'post', box: `${i}`, body: 'a'.repeat(8000) }),
+      ).toEqual([]);
+      expect(scene.room.counts.storedBytes).toBe(stored);
     }
+    // The sender of the first two has gone, and with them their messages.
+    expect(scene.outcomes.filter((outcome) => outcome === 'post gave_way')).toHaveLength(2);
+  });
+
+  it('a sender that is gone keeps no place from others, and one who waits keeps it', () => {
+    scene = new Scene({ mailboxes: 2 });
+    post('p', 'hello');
+    scene.say(scene.connect('w'), { type: 'wait', box: 'other' });
+    expect(scene.say(scene.connect('w2'), { type: 'wait', box: 'third' })).toEqual([]);
+    expect(scene.outcomes).toContain('post gave_way');
+    expect(scene.say(scene.connect('w3'), { type: 'wait', box: 'fourth' })).toEqual([error('capacity')]);
+    scene.leave('w');
+    expect(scene.say(scene.connect('w4'), { type: 'wait', box: 'fourth' })).toEqual([]);
+  });
+
+  it('32 of an address, 64 KiB in all; those that had their message give way first', () => {
+    scene = new Scene({ listensPerMinute: 1000 });
+    const postFrom = (name: string, bytes: number) =>
+      scene.say(scene.connect(name, 'a'), { type: 'post', box: name, body: 'x'.repeat(bytes) });
+    const waitFrom = (name: string) => scene.say(scene.connect(name, 'a'), { type: 'wait', box: name });
+    for (let i = 0; i < 16; i++) {
+      waitFrom(`${i}`);
+      scene.leave(`${i}`);
+      postFrom(`${i}`, 10);
+      scene.leave(`${i}`);
+    }
+    for (let i = 0; i < 8; i++) {
+      expect(postFrom(`p${i}`, 8000)).toEqual([]);
+      scene.leave(`p${i}`);
+    }
+    expect(postFrom('q', 8000)).toEqual([error('rate_limited', { retryAfter: 60 })]);
+    scene.leave('q');
+    for (let i = 0; i < 8; i++) {
+      postFrom(`r${i}`, 1);
+      scene.leave(`r${i}`);
+    }
+    expect(postFrom('s', 1)).toEqual([error('rate_limited', { retryAfter: 60 })]);
   });
 });
 
@@ -366,15 +405,29 @@ describe('limits in all', () => {
     expect(scene.closed).toEqual(new Set(['d']));
   });
 
-  it('sessions and mailboxes together', () => {
-    scene = new Scene({ sessions: 2 });
+  it('sessions and mailboxes, each by themselves', () => {
+    scene = new Scene({ sessions: 1, mailboxes: 1 });
     scene.listen('a');
-    scene.say(scene.connect('w'), { type: 'wait', box: 'b' });
     expect(scene.say(scene.connect('c'), { type: 'listen' })).toEqual([error('capacity')]);
+    scene.say(scene.connect('w'), { type: 'wait', box: 'b' });
     expect(scene.say(scene.connect('d'), { type: 'post', box: 'other', body: '' })).toEqual([
       error('capacity'),
     ]);
     expect(scene.say(scene.connect('p'), { type: 'post', box: 'b', body: '' })).toEqual([]);
+  });
+
+  it('who holds most gives way: a waiting code before a session, and never to one who would hold more', () => {
+    scene = new Scene({ sessions: 3 });
+    const code = scene.listen('t', 'a');
+    scene.say(scene.connect('c', 'b'), { type: 'join', code });
+    scene.listen('t2', 'a');
+    scene.listen('t3', 'a');
+    expect(scene.say(scene.connect('t4', 'a'), { type: 'listen' })).toEqual([error('capacity')]);
+    scene.listen('d', 'b');
+    expect(scene.of('t2').at(-1)).toEqual(error('capacity'));
+    expect(scene.say(scene.connect('e', 'b'), { type: 'listen' })).toEqual([error('capacity')]);
+    scene.say('c', { type: 'msg', body: 'still here' });
+    expect(scene.of('t').at(-1)).toEqual({ type: 'msg', body: 'still here' });
   });
 });
 

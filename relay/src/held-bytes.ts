@@ -1,0 +1,25 @@
+/** How many bytes each of many holds, and all of them together. It knows none that holds nothing. */
+export class HeldBytes<T> {
+  readonly #held = new Map<T, number>();
+  #total = 0;
+
+  get total(): number {
+    return this.#total;
+  }
+
+  set(item: T, bytes: number): void {
+    this.#total += bytes - (this.#held.get(item) ?? 0);
+    if (bytes > 0) this.#held.set(item, bytes);
+    else this.#held.delete(item);
+  }
+
+  /** The one that holds most; undefined where nothing is held. */
+  largest(): T | undefined {
+    let largest: T | undefined;
+    let most = 0;
+    for (const [item, bytes] of this.#held) {
+      if (bytes > most) [largest, most] = [item, bytes];
+    }
+    return largest;
+  }
+}
