@@ -135,6 +135,7 @@ describe('a relay', () => {
       PORT: '0',
       HOST: '127.0.0.1',
       AMESH_TRUSTED_PROXIES: '127.0.0.1',
+      AMESH_RELAY_LIMITS: 'sessions=500',
       REDIS_URL: 'redis://:word@127.0.0.1:6379',
     }).flatMap(([name, right]) =>
       WRONG_VALUES.filter(([what]) => what !== 'empty').map(
@@ -149,8 +150,8 @@ describe('a relay', () => {
     );
   });
 
-  it.each(['~', '~/x'])('PORT, AMESH_TRUSTED_PROXIES and REDIS_URL are refused as %s', async (value) => {
-    for (const name of ['PORT', 'AMESH_TRUSTED_PROXIES', 'REDIS_URL'])
+  it.each(['~', '~/x'])('all but HOST are refused as %s', async (value) => {
+    for (const name of ['PORT', 'AMESH_TRUSTED_PROXIES', 'AMESH_RELAY_LIMITS', 'REDIS_URL'])
       await expect(startRelay({ HOST: '127.0.0.1', PORT: '0', [name]: value })).rejects.toThrow(name);
   });
 });

@@ -66,3 +66,28 @@ export function readLimits(options: Partial<Limits> = {}): Limits {
   }
   return Object.freeze({ ...DEFAULT_LIMITS, ...options });
 }
+
+/**
+ * Reads `AMESH_RELAY_LIMITS`: names of {@link Limits} with numbers, such as `sessions=500, mailboxes=200`.
+ *
+ * @throws TypeError for anything else
+ */
+export function parseLimits(text: string | undefined): Partial<Limits> {
+  const limits: Record<string, number> = {};
+  for (const part of text === undefined || text === '' ? [] : text.split(',')) {
+    const [, name, number] = /^\s*([A-Za-z]+)=(\d{1,10})\s*$/.exec(part) ?? [];
+    if (name === undefined) {
+      throw new TypeError(
+        'AMESH_RELAY_LIMITS: write name=number, with commas between, such as sessions=500.',
+      );
+    }
+    if (Object.hasOwn(limits, name)) throw new TypeError(`AMESH_RELAY_LIMITS: ${name} is there twice.`);
+    limits[name] = Number(number);
+  }
+  try {
+    readLimits(limits);
+  } catch (error) {
+    throw new TypeError(`AMESH_RELAY_LIMITS: ${(error as Error).message}`);
+  }
+  return limits;
+}

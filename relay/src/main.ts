@@ -9,6 +9,7 @@ Variables:
   PORT                   The port on which it listens; default 3001, 0 for any that is free.
   HOST                   The address to listen on; default all.
   AMESH_TRUSTED_PROXIES  Whose X-Forwarded-For is believed: how many proxies, or their networks.
+  AMESH_RELAY_LIMITS     Other limits than the usual ones, such as sessions=500,mailboxes=200.
   REDIS_URL              The Redis through which several instances act as one.
 
 Flags:

@@ -1,6 +1,7 @@
 import { type AddressInfo, isIP } from 'node:net';
 import { readTrustedProxies } from './client-address';
 import { readVariable } from './environment';
+import { parseLimits } from './limits';
 import { createRelay, type Relay } from './relay';
 
 /** A relay that has been started, and where it listens. */
@@ -9,8 +10,8 @@ export interface StartedRelay extends AddressInfo {
 }
 
 /**
- * Starts a relay from the environment: PORT (default 3001), HOST (default: all addresses), AMESH_TRUSTED_PROXIES and
- * REDIS_URL. Writes one line of JSON an event on stdout, and where it listens on stderr. SIGTERM and SIGINT drain it.
+ * Starts a relay from the environment: PORT (default 3001), HOST (default: all addresses), AMESH_TRUSTED_PROXIES,
+ * AMESH_RELAY_LIMITS and REDIS_URL. Writes one line of JSON an event on stdout, and where it listens on stderr. SIGTERM and SIGINT drain it.
  *
  * @throws TypeError naming the variable that is wrong; Error with the code of the system, such as `EADDRINUSE`, where it
  * cannot listen; Error where REDIS_URL needs ioredis and that is not installed
@@ -19,6 +20,7 @@ export async function startRelay(env: NodeJS.ProcessEnv): Promise<StartedRelay> 
   const host = readHost(readVariable(env, 'HOST'));
   const relay = createRelay({
     trustedProxies: readTrustedProxies(readVariable(env, 'AMESH_TRUSTED_PROXIES')),
+    limits: parseLimits(readVariable(env, 'AMESH_RELAY_LIMITS')),
     redis: readVariable(env, 'REDIS_URL'),
     log: (entry) => console.log(JSON.stringify(entry)),
   });

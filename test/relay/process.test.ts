@@ -141,7 +141,7 @@ describe('amesh-relay takes no arguments', () => {
     expect(await run(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
     const help = await run(['--help']);
     expect(help).toMatchObject({ code: 0, stderr: '' });
-    for (const name of ['PORT', 'HOST', 'AMESH_TRUSTED_PROXIES', 'REDIS_URL'])
+    for (const name of ['PORT', 'HOST', 'AMESH_TRUSTED_PROXIES', 'AMESH_RELAY_LIMITS', 'REDIS_URL'])
       expect(help.stdout).toContain(`\n  ${name} `);
     expect(await run(['-h'])).toEqual(help);
   });

@@ -2,6 +2,8 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { createRelay } from '@authmesh/relay';
 import { afterEach, describe, expect, it } from 'vitest';
+import { parseLimits } from '../../relay/src/limits';
+import { RelaySession } from '../../src/pairing/relay-session';
 import { Client, metric, startRelay } from './client';
 
 /** The limits of a relay with fifty places where a real one has five thousand. */
@@ -90,6 +92,49 @@ describe.each(ATTACKERS)('a siege from sixty /64s of %s', (_, address) => {
     const [t, c] = [await from(HONEST), await from(HONEST)];
     c.join(await t.listen());
     expect(await c.next()).toEqual({ type: 'peer' });
+  });
+});
+
+describe('at the terminal of the one who is refused', () => {
+  const message = () =>
+    `The relay at ws://127.0.0.1:${port}/ws is busy (capacity). Try again in a minute, or use another relay: --relay URL`;
+
+  it('stands why, and what to do: before there is a code, and when it has to give way', async () => {
+    await start({ sessions: 2 });
+    const options = { relay: `ws://127.0.0.1:${port}/ws` };
+    const first = await RelaySession.listen(options);
+    const second = await RelaySession.listen(options);
+    await expect(RelaySession.listen(options)).rejects.toMatchObject({
+      code: 'relay_busy',
+      message: message(),
+    });
+    const evicted = expect(first.session.peer(60)).rejects.toMatchObject({ message: message() });
+    await (await from(HONEST)).listen();
+    await evicted;
+    await Promise.all([first.session.end(), second.session.end()]);
+  });
+});
+
+describe('AMESH_RELAY_LIMITS', () => {
+  it.each([
+    [undefined, {}],
+    ['', {}],
+    ['sessions=500', { sessions: 500 }],
+    ['sessions=500, mailboxes=200', { sessions: 500, mailboxes: 200 }],
+  ])('%j', (text, limits) => expect(parseLimits(text)).toEqual(limits));
+
+  it.each([
+    ['500', 'write name=number'],
+    ['sessions=', 'write name=number'],
+    ['sessions=500,', 'write name=number'],
+    ['sessions = 500', 'write name=number'],
+    ['sessions=5e3', 'write name=number'],
+    ['sessions=0', 'sessions is a whole number from 1'],
+    ['sessions=1,sessions=2', 'sessions is there twice'],
+    ['toString=1', 'There is no limit "toString"'],
+  ])('%j is refused', (text, message) => {
+    expect(() => parseLimits(text)).toThrow(TypeError);
+    expect(() => parseLimits(text)).toThrow(`AMESH_RELAY_LIMITS: ${message}`);
   });
 });
 
