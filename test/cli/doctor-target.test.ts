@@ -1,5 +1,5 @@
 import { readFile, writeFile } from 'node:fs/promises';
-import { createServer, type RequestListener } from 'node:http';
+import { createServer, type RequestListener, request } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
@@ -101,6 +101,60 @@ describe('a server that does not know this machine', () => {
     expect(ran.stderr).toContain(
       `! Nothing is broken on this machine, but nothing shows that ${server.authority} lets it in.`,
     );
+  });
+});
+
+describe('a proxy that rewrites what it passes on', () => {
+  /** As nginx does where its proxy_pass has a path, and as Apache does with a slash that is escaped. */
+  async function behindProxy(server: { port: number }) {
+    return serve((incoming, outgoing) => {
+      const [path = '', query] = (incoming.url ?? '').split('?');
+      if (/%2f/i.test(path)) return void outgoing.writeHead(404).end();
+      const target = decodeURIComponent(path) + (query === undefined ? '' : `?${query}&via=proxy`);
+      const passed = request(
+        { host: '127.0.0.1', port: server.port, path: target, headers: incoming.headers },
+        (answer) => {
+          outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
+          answer.pipe(outgoing);
+        },
+      );
+      passed.end();
+    });
+  }
+
+  it.each([
+    ['/api/%7Euser', 'the path'],
+    ['/api/orders?token=SECRET', 'the query'],
+  ])('%s', async (target, what) => {
+    const { prod, laptop, server } = await meet(true);
+    const proxy = await behindProxy(server);
+    await prod.amesh(['config', 'hosts', proxy.authority]);
+    const { code, of, stdout } = await examine(laptop, `${proxy.origin}${target}`);
+    expect(code).toBe(1);
+    expect(of.target?.message).toMatch(
+      new RegExp(
+        `: the server lets this machine in at /api/\\w*, and does not accept the signature for this URL\\. Something in front of it rewrites ${what}\\.$`,
+      ),
+    );
+    expect(of.target?.fix).toContain('nocanon');
+    expect(stdout).not.toContain('SECRET');
+  });
+
+  it('answers an escaped slash by itself', async () => {
+    const { laptop, server } = await meet(true);
+    const proxy = await behindProxy(server);
+    const { of } = await examine(laptop, `${proxy.origin}/api/a%2Fb`);
+    expect(of.target).toMatchObject({
+      state: 'warning',
+      message: expect.stringContaining('Apache does so by itself for each path with %2F'),
+      fix: expect.stringContaining('AllowEncodedSlashes NoDecode'),
+    });
+  });
+
+  it('is not blamed by a server that does not know this machine', async () => {
+    const { laptop, server } = await meet(false);
+    const { of } = await examine(laptop, `${server.origin}/api/%7Euser?x=1`);
+    expect(of.target?.message).toContain('The server did not accept the signature of this device.');
   });
 });
 

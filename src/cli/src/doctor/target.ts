@@ -6,6 +6,7 @@ import { clockIn, differenceIn, SET_CLOCK, type SeenClock } from './clock';
 import { fetchFromHere } from './fetch';
 import { type Finding, failed, ok, skipped, toFinding, warning } from './finding';
 import { noAnswer, otherScheme, speaksTls } from './no-answer';
+import { checkPlainPath, escapedSlash } from './rewriting';
 import { callUnsigned, findProtectedPath, type UnsignedAnswer } from './unsigned';
 
 export interface FoundTarget extends Finding {
@@ -30,7 +31,7 @@ export async function checkTarget(
     ({ roles, hosts }) => roles.includes('target') && hosts.includes(url.host),
   );
   const refusals: ClientRejection[] = [];
-  const { fetch } = createClient({
+  const client = createClient({
     signer,
     fetch: fetchFromHere,
     targetOf: () => target?.deviceId,
@@ -40,7 +41,7 @@ export async function checkTarget(
   const askedAtMs = Date.now();
   let response: Response;
   try {
-    response = await fetch(url, { signal });
+    response = await client.fetch(url, { signal });
   } catch (error) {
     if (signal.aborted) throw error;
     if (isAmeshError(error)) return toFinding(error);
@@ -49,6 +50,11 @@ export async function checkTarget(
   await response.body?.cancel();
   const clock = clockIn(url, response, askedAtMs);
   const [refusal] = refusals;
+  if (refusal?.code === 'unauthorized') {
+    refusals.length = 0;
+    const found = await checkPlainPath(url, client, () => refusals.length > 0, signal);
+    if (found !== null) return { ...found, clock };
+  }
   if (refusal !== undefined) return { ...explain(refusal, shown, url, response, askedAtMs), clock };
   if (response.status === 400 && url.protocol === 'http:' && (await speaksTls(url)))
     return { ...otherScheme(url, `${shown} expects TLS.`, 'https:'), clock };
@@ -107,6 +113,8 @@ async function unproven(
       'Name a path that verify() protects. Where there is one already, another login stands before it.',
     );
   }
+  const slash = escapedSlash(url, shown, status);
+  if (slash !== null) return slash;
   const elsewhere = await findProtectedPath(url, signal);
   const same = unsigned?.status === status;
   const what = same
