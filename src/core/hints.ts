@@ -129,5 +129,5 @@ export function clockHint(url: URL, { headers }: Response, nowMs: number): reado
 
 /** What a caller is told where something below amesh.fetch may repeat requests. */
 export function retryHint(): string {
-  return ' If that says replay_detected, the fetch or dispatcher below amesh.fetch repeats requests: turn its retries off, and repeat amesh.fetch.';
+  return " Where the server's log says replay_detected, the fetch or dispatcher below amesh.fetch repeats requests: turn its retries off, and repeat amesh.fetch.";
 }

@@ -84,7 +84,7 @@ describe('a server that does not know this machine', () => {
       message: expect.stringMatching(
         /\/api\/orders: The server did not accept the signature of this device\. The request was signed for am_[\w-]{16}\.$/,
       ),
-      fix: expect.stringContaining('On the server: amesh list'),
+      fix: expect.stringMatching(/^On the server: amesh list .* Here: amesh whoami\.$/),
     });
   });
 
@@ -251,7 +251,7 @@ describe('a server at fault', () => {
       /The server itself is at fault\. .* Most often its folder was restored from an older copy\.$/,
     );
     expect(of.target?.fix).toBe(
-      'On the server: its log has the reason. Put the newer allow_list.json back, or go on from the older one: amesh trust reset --keep',
+      'On the server: its log has the reason. Put the newer allow_list.json back, or go on from the older one: amesh trust reset --keep. Where the whole folder was restored, restart the server.',
     );
     const there = await examine(prod);
     expect(there.of.list?.state).toBe('failed');

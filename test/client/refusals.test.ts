@@ -140,7 +140,7 @@ describe('a refusal by an amesh server', () => {
       },
     ]);
     expect(told[0]?.fix).toMatch(
-      /If that says replay_detected, the fetch or dispatcher below amesh\.fetch repeats requests: turn its retries off, and repeat amesh\.fetch\.$/,
+      /Where the server's log says replay_detected, the fetch or dispatcher below amesh\.fetch repeats requests: turn its retries off, and repeat amesh\.fetch\.$/,
     );
     expect(calls).toBe(1);
   });

@@ -75,7 +75,7 @@ export async function checkTarget(
 }
 
 const RESTORED =
-  'On the server: its log has the reason. Put the newer allow_list.json back, or go on from the older one: amesh trust reset --keep';
+  'On the server: its log has the reason. Put the newer allow_list.json back, or go on from the older one: amesh trust reset --keep. Where the whole folder was restored, restart the server.';
 
 /** What the server has told, with what can be told here besides. */
 function explain(
@@ -88,7 +88,9 @@ function explain(
   if (code === 'allow_list_integrity_failure')
     return failed(`${shown}: ${message} Most often its folder was restored from an older copy.`, RESTORED);
   const difference = code === 'timestamp_out_of_range' ? differenceIn(response, askedAtMs) : null;
-  if (difference === null) return failed(`${shown}: ${message}`, fix);
+  // The fetch of this command sends nothing twice.
+  if (difference === null)
+    return failed(`${shown}: ${message}`, fix.replace(/ Where the server's log .*/, ''));
   const { aheadSeconds } = difference;
   const side = aheadSeconds > 0 ? 'behind' : 'ahead of';
   const proof = url.protocol === 'https:' ? '' : ' Over plain http nobody proves that.';
