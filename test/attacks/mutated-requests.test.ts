@@ -2,6 +2,7 @@ import { createHash, randomInt } from 'node:crypto';
 import { createServer as createHttp1 } from 'node:http';
 import { connect as connectHttp2, createServer as createHttp2, type IncomingHttpHeaders } from 'node:http2';
 import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { verify as verifyExpress } from '@authmesh/sdk/express';
 import { describe, expect, it } from 'vitest';
 import { kinds } from '../contract/kinds';
@@ -148,12 +149,15 @@ describe('mutated requests are not let in with another meaning', () => {
     await run('api.example.com', async (draft, random) => {
       const { method, target, headers } = structured(draft);
       const request = { method, target, headers, body: draft.body };
-      const answer: FuzzAnswer = await invoke(handler, request, random.pick(lambdaSources)).catch(
-        (error) => ({
-          status: null,
-          body: String(error),
+      const source = random.pick(lambdaSources);
+      const answer: FuzzAnswer = await Promise.race([
+        invoke(handler, request, source).catch((error) => ({ status: null, body: String(error) })),
+        sleep(30_000, null, { ref: false }).then(() => {
+          throw new Error(
+            `No answer in 30 s: ${source} ${JSON.stringify({ ...request, body: String(request.body) })}`,
+          );
         }),
-      );
+      ]);
       return { answer, sent: headers.map(([name, value]) => `${name}: ${value}`) };
     });
   });

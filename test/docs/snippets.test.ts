@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { request as httpRequest } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
@@ -15,7 +16,7 @@ import { ensureBuilt } from '../support/built';
 import { toEvent } from '../support/lambda';
 import { isAbsent, languageOf } from '../support/languages';
 import { exchange, head } from '../support/raw-http';
-import { pairOnTerminals } from '../support/terminal';
+import { hasTerminal, pairOnTerminals } from '../support/terminal';
 import { vectorAllowList, vectors } from '../support/vectors';
 import { APP_AFTER, APP_BEFORE, type Block, blocksOf, pages } from './blocks';
 import { Project, Sandbox } from './sandbox';
@@ -66,6 +67,18 @@ it('leaves out no block but the listed ones', () => {
   expect([...new Set(left.map((block) => `${block.page}: ${block.noRun}`))]).toEqual(NOT_RUN);
 });
 
+/** Commands of the blocks that a machine may not have. A terminal is played by util-linux's `script`. */
+const TOOLS = ['openssl', 'curl'].filter((tool) => spawnSync(tool, ['--version']).error !== undefined);
+
+/** What is not here and this block needs; in CI everything is, so that what is missing there fails. */
+function missingTool({ language, kind, text }: Block): string | undefined {
+  if (process.env.CI === 'true') return undefined;
+  if (kind === 'target-screen') return hasTerminal ? undefined : 'script';
+  return language === 'sh'
+    ? TOOLS.find((tool) => new RegExp(`(?:^|[\\s|(])${tool}\\s`, 'm').test(text))
+    : undefined;
+}
+
 /** Pages whose code is for the Web platform. */
 const WEB: readonly string[] = ['docs/hono.md', 'docs/interop.md', 'docs/workers.md'];
 // Hono's types take that for granted on every page.
@@ -91,6 +104,10 @@ describe.each(pages.filter((page) => blocksOf(page).some((block) => block.noRun 
     const begins = blocks.some(
       ({ language, kind, text }) => language === 'sh' && kind !== 'here' && text.includes('amesh init'),
     );
+    // What stands below one that cannot run builds on it.
+    const stopsAt = blocks.findIndex(
+      (block) => block.noRun === undefined && missingTool(block) !== undefined,
+    );
     let sandbox: Sandbox;
     beforeAll(async () => {
       sandbox = await Sandbox.create(project, { paired: !begins });
@@ -106,6 +123,9 @@ describe.each(pages.filter((page) => blocksOf(page).some((block) => block.noRun 
       const absent = language !== undefined && isAbsent(language) ? language.needs : undefined;
       it(`line ${block.line}: ${block.language} ${block.kind}`, { timeout: 120_000 }, (context) => {
         if (absent !== undefined) context.skip(`There is no ${absent} here.`);
+        const stop = stopsAt === -1 || index < stopsAt ? undefined : (blocks[stopsAt] as Block);
+        if (stop !== undefined)
+          context.skip(`There is no ${missingTool(stop)} here, which line ${stop.line} needs.`);
         return check(block, previous, next);
       });
     });
