@@ -98,18 +98,29 @@ export class Sockets {
 
   /** Counts what comes in parts. A part holds on to all that came in one read with it, pings and pongs included. */
   #watch(socket: WebSocket, connection: Socket): void {
-    const set = (bytes: number) => {
-      this.#unfinished.set(socket, bytes);
-      if (bytes > MAX_UNFINISHED_BYTES) this.#cut(socket);
+    let [bytes, reads, lastBytes] = [0, 0, 0];
+    const count = () => {
+      const held = bytes + reads * BYTES_PER_READ;
+      this.#unfinished.set(socket, held);
+      if (held > MAX_UNFINISHED_BYTES) this.#cut(socket);
       else this.#count(socket);
     };
-    const unfinished = () => this.#unfinished.get(socket) ?? 0;
     // Before the WebSocket reads it, and says what it was.
-    connection.prependListener('data', (chunk) => set(unfinished() + chunk.length + BYTES_PER_READ));
-    const read = ({ length }: { length: number }) =>
-      set(Math.max(0, unfinished() - length - HEADER_BYTES - BYTES_PER_READ));
-    socket.on('message', (data) => read(data as Buffer));
-    socket.on('ping', read);
+    connection.prependListener('data', (chunk) => {
+      [bytes, reads, lastBytes] = [bytes + chunk.length, reads + 1, chunk.length];
+      count();
+    });
+    socket.on('message', (data) => {
+      // What came after a whole message came in one read with its end.
+      bytes = Math.min(Math.max(0, bytes - (data as Buffer).length - HEADER_BYTES), lastBytes);
+      reads = bytes === 0 ? 0 : 1;
+      count();
+    });
+    socket.on('ping', ({ length }) => {
+      bytes = Math.max(0, bytes - length - HEADER_BYTES);
+      if (bytes === 0) reads = 0;
+      count();
+    });
   }
 
   #count(socket: WebSocket): void {

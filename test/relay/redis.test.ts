@@ -284,6 +284,22 @@ describeWithRedis('several instances with one Redis', () => {
       }
     });
 
+    it('leaves Redis with its place: what gave way, taken or not, keeps no key', async () => {
+      const [a, b] = (await start({ mailboxes: 2, listensPerMinute: 100 })) as [TestRelay, TestRelay];
+      const boxes = async () =>
+        (await client.keys(`amesh:relay:box:${BOX}way*`)).map((key) => key.slice(-1)).sort();
+      const box = (n: number) => `${BOX}way${n}`;
+      for (const n of [1, 2]) expect(await refused(a.port, post(box(n), HARD))).toBeNull();
+      expect(await refused(b.port, wait(box(2)))).toEqual({ type: 'msg', body: HARD });
+      const waiting = (await Client.open(b.port)).send(wait(box(3)));
+      await expect.poll(boxes).toEqual(['1', '2', '3']);
+      expect(await refused(a.port, post(box(3), HARD))).toBeNull();
+      expect(await waiting.next()).toEqual({ type: 'msg', body: HARD });
+      await expect.poll(boxes).toEqual(['2', '3']);
+      for (const n of [4, 5, 6]) expect(await refused(a.port, post(box(n), HARD))).toBeNull();
+      await expect.poll(boxes).toEqual(['5', '6']);
+    });
+
     it('race: of many who post at two instances exactly one is taken', async () => {
       const [a, b] = (await start()) as [TestRelay, TestRelay];
       const clients = await Promise.all(

@@ -221,6 +221,24 @@ describe('bytes that sockets hold', () => {
     await expect.poll(() => metric(port, 'amesh_relay_share_bytes{share="sockets"}')).toBe(0);
   });
 
+  it('are few of a client that sends each message in parts', async () => {
+    await start();
+    const [t, c] = [await from(HONEST), await from(HONEST)];
+    c.join(await t.listen());
+    await Promise.all([t.next(), c.next()]);
+    const message = JSON.stringify({ type: 'msg', body: 'x'.repeat(1900) });
+    for (let i = 0; i < 32; i++) {
+      for (let at = 0; at < 30; at++) {
+        await new Promise<void>((resolve) =>
+          t.socket.send(message.slice(at * 60, at * 60 + 60), { fin: false }, () => resolve()),
+        );
+      }
+      t.socket.send(message.slice(1800));
+      expect(await c.next()).toMatchObject({ type: 'msg' });
+    }
+    expect(await metric(port, 'amesh_relay_share_bytes{share="sockets"}')).toBeLessThan(10_000);
+  });
+
   it('are bounded for all that do not read', async () => {
     await start({ ...BIG, messageBytes: 60_000, bytesPerDirection: 1e9, messagesPerDirection: 10_000 });
     const [t, c] = [await from('192.0.2.1'), await from('192.0.2.1')];
