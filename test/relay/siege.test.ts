@@ -86,6 +86,20 @@ describe.each(ATTACKERS)('a siege from sixty /64s of %s', (_, address) => {
     expect(await hears).toEqual(error('capacity'));
   });
 
+  it('a message of somebody who holds less stays where it is', async () => {
+    await start();
+    await from(HONEST).then((client) => client.send(post('before', 'still here')).closed);
+    for (let round = 0; round < 4; round++) {
+      const clients = await Promise.all(Array.from({ length: 25 }, (_, i) => from(address(i))));
+      for (const [i, client] of clients.entries()) client.send(post(`${round}-${i}`));
+      await Promise.all(clients.map(({ closed }) => closed));
+    }
+    expect(await (await from(HONEST)).send(wait('before')).next()).toEqual({
+      type: 'msg',
+      body: 'still here',
+    });
+  });
+
   it('those that wait at mailboxes: listen and join pass', async () => {
     await start();
     await besiege((i) => wait(`${i}`), 50);
