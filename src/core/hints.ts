@@ -4,7 +4,7 @@ import type { MaybePromise } from './crypto/provider';
 import { Fault } from './fault';
 import type { RequestLine } from './request-line';
 import { type Change, type Spelling, spellingsOf } from './spellings';
-import type { RequestView } from './view';
+import { headerLines, type RequestView } from './view';
 
 /** Whether the signature of a request is right for another line than that with which it came. */
 export type Try = (line: RequestLine) => MaybePromise<unknown>;
@@ -90,8 +90,10 @@ export function hintFor(
   { code, detail, fix }: Fault,
   nowMs: number,
   credentials: Credentials | undefined,
+  view: RequestView,
 ): { readonly message?: string; readonly fix?: string } {
   if (fix !== undefined) return {};
+  if (code === 'missing_header') return unsignedHint(view);
   const ageSeconds = Math.round(nowMs / 1000 - (credentials?.created ?? Number.NaN));
   if (code === 'replay_detected') {
     return {
@@ -107,16 +109,50 @@ export function hintFor(
           : "The caller's clock is behind, this one is ahead, or the request was held up on the way: set the clock (NTP). Over plain http amesh.fetch does not correct it.",
     };
   }
+  if (code === 'timestamp_out_of_range') {
+    return detail === 'The signature has expired.'
+      ? { fix: 'Send it sooner, or sign it with a later "expires".' }
+      : {
+          fix: 'The clocks are not to blame: this server, or the Redis of its nonces, has started since. Sign it again; amesh.fetch does so by itself, over https and loopback.',
+        };
+  }
   if (code === 'malformed_header' && detail?.startsWith('The target') && isOnLambda())
     return { fix: 'The event has a decoded path: put asSent() around it, as docs/lambda.md says.' };
   return {};
 }
 
+/** What was taken away, or put in its place, where a request was signed once. */
+function unsignedHint({ headers }: RequestView): { readonly message?: string; readonly fix?: string } {
+  const [authorization] = headerLines(headers, 'authorization');
+  const scheme = /^[\w-]{1,20}(?= )/.exec(authorization ?? '')?.[0];
+  const isOurs = headerLines(headers, 'authmesh-target').length > 0;
+  if (scheme !== undefined) {
+    return {
+      message: `The request has an Authorization of another kind (${scheme}), and no signature.`,
+      fix: "Call with amesh.fetch, without an Authorization of your own. Where a proxy puts one in, sign with createAmesh({ format: 'rfc9421' }), which needs no Authorization.",
+    };
+  }
+  if (authorization !== undefined || !isOurs) return {};
+  return {
+    message: 'The request was signed, and its Authorization header was dropped on the way.',
+    fix: "Let the proxy or gateway pass Authorization on, or sign with createAmesh({ format: 'rfc9421' }), which needs none.",
+  };
+}
+
+/** As far as clocks may differ without a refusal, and a Date that has whole seconds. */
+const FAIR_SECONDS = 25;
+
 /** What a caller is told of clocks; null where the answer does not say what time it is there. */
 export function clockHint(url: URL, { headers }: Response, nowMs: number): readonly [string, string] | null {
   const aheadMs = headers.has('age') ? Number.NaN : Date.parse(headers.get('date') ?? '') - nowMs;
   const seconds = Math.round(Math.abs(aheadMs) / 1000);
-  if (Number.isNaN(seconds) || seconds < 2) return null;
+  if (Number.isNaN(seconds)) return null;
+  if (seconds < FAIR_SECONDS) {
+    return [
+      `The server does not take the time of the request, though the clocks are only ${seconds} s apart.`,
+      'It, or its Redis, has probably started just now: send the request again.',
+    ];
+  }
   const message = `The clock of this machine is ${seconds} s ${aheadMs > 0 ? 'behind' : 'ahead of'} the one that the server shows.`;
   const set = 'Set the clock that is wrong (NTP).';
   return [

@@ -48,7 +48,7 @@ export function toRejection(
 ): Rejection {
   const { status, cause: message, fix } = CODES[fault.code];
   const claimed = credentials instanceof Fault ? undefined : credentials;
-  const hint = hintFor(fault, nowMs, claimed);
+  const hint = hintFor(fault, nowMs, claimed, view);
   const read = line instanceof Fault ? undefined : line;
   const hasCovered = fault.code === 'invalid_signature' && claimed !== undefined;
   return {

@@ -117,6 +117,19 @@ describe('a refusal by an amesh server', () => {
     ]);
   });
 
+  it('for the time, by a server that has just started, does not blame the clocks', async () => {
+    other.answer = (_request, response) => {
+      response.writeHead(401, { 'www-authenticate': 'AuthMesh error="timestamp_out_of_range"' }).end();
+    };
+    await stranger.fetch(`http://0.0.0.0:${other.port}/`);
+    expect(told).toMatchObject([
+      {
+        message: expect.stringMatching(/though the clocks are only \d+ s apart\.$/),
+        fix: expect.stringContaining('started just now: send the request again'),
+      },
+    ]);
+  });
+
   it('for a request that something below amesh.fetch has sent twice', async () => {
     let calls = 0;
     const verify = machines.target.verify();

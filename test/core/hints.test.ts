@@ -1,10 +1,47 @@
-import { describe, expect, it } from 'vitest';
-import { createExplain } from '../../src/core/hints';
+import { describe, expect, it, vi } from 'vitest';
+import type { RejectCode } from '../../src/core/codes';
+import type { Credentials } from '../../src/core/credentials';
+import { Fault } from '../../src/core/fault';
+import { createExplain, hintFor } from '../../src/core/hints';
 import type { RequestLine } from '../../src/core/request-line';
 import { spellingsOf } from '../../src/core/spellings';
 
 const VIEW = { method: 'GET', target: '/', authority: 'a', headers: {} };
 const lineOf = (path: string, query = '?'): RequestLine => ({ method: 'GET', authority: 'a', path, query });
+
+describe('what the log says of', () => {
+  const credentials = { created: 1000 } as Credentials;
+  const hint = (code: RejectCode, detail?: string, headers = {}) =>
+    hintFor(new Fault(code, detail), 1_010_000, credentials, { ...VIEW, headers });
+
+  it('a signed request whose Authorization was dropped, or replaced', () => {
+    const target = { 'authmesh-target': ['am_AAAAAAAAAAAAAAAA'] };
+    expect(hint('missing_header', undefined, target).message).toContain('was dropped on the way');
+    const replaced = hint('missing_header', undefined, { ...target, authorization: ['Bearer SECRET'] });
+    expect(replaced.message).toContain('of another kind (Bearer)');
+    expect(JSON.stringify(replaced)).not.toContain('SECRET');
+    expect(hint('missing_header')).toEqual({});
+  });
+
+  it.each([
+    ['The request was signed 45 s ago.', 'Over plain http amesh.fetch does not correct it'],
+    ['The signature has expired.', 'a later "expires"'],
+    [
+      "The request was signed before the memory of this server's nonce store begins, at x.",
+      'The clocks are not to blame',
+    ],
+  ])('a time: %s', (detail, fix) => {
+    expect(hint('timestamp_out_of_range', detail).fix).toContain(fix);
+  });
+
+  it('an event of Lambda with a decoded path', () => {
+    const detail = 'The target is not in origin form, or not plain ASCII.';
+    expect(hint('malformed_header', detail)).toEqual({});
+    vi.stubEnv('AWS_LAMBDA_FUNCTION_NAME', 'orders');
+    expect(hint('malformed_header', detail).fix).toContain('put asSent() around it');
+    vi.unstubAllEnvs();
+  });
+});
 
 describe('what is tried for a wrong signature', () => {
   it('is bounded for one request, whatever is in it', async () => {

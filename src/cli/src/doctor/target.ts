@@ -74,6 +74,9 @@ export async function checkTarget(
   };
 }
 
+/** Closer than that, the clocks are not why a server refuses the time of a request. */
+const FAIR_SECONDS = 25;
+
 const RESTORED =
   'On the server: its log has the reason. Put the newer allow_list.json back, or go on from the older one: amesh trust reset --keep. Where the whole folder was restored, restart the server.';
 
@@ -92,6 +95,7 @@ function explain(
   if (difference === null)
     return failed(`${shown}: ${message}`, fix.replace(/ Where the server's log .*/, ''));
   const { aheadSeconds } = difference;
+  if (Math.abs(aheadSeconds) < FAIR_SECONDS) return failed(`${shown}: ${message}`, fix);
   const side = aheadSeconds > 0 ? 'behind' : 'ahead of';
   const proof = url.protocol === 'https:' ? '' : ' Over plain http nobody proves that.';
   return failed(
