@@ -87,9 +87,12 @@ export class Metrics {
       ['', rememberedAddresses],
     ]);
     add('amesh_relay_events_total', 'counter', 'What happened, and how it came out.', this.#events);
-    add('amesh_relay_cut_sockets_total', 'counter', 'Sockets cut because they did not drain or close.', [
-      ['', this.#cutSockets],
-    ]);
+    add(
+      'amesh_relay_cut_sockets_total',
+      'counter',
+      'Sockets cut because they did not read, finish or close.',
+      [['', this.#cutSockets]],
+    );
     add('amesh_relay_refused_upgrades_total', 'counter', 'Upgrades refused before there was a socket.', [
       ['', this.#refusedUpgrades],
     ]);
