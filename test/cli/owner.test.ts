@@ -96,6 +96,21 @@ describe.skipIf(!isRoot)('root in the folder of another user', () => {
     }
   }, 120_000);
 
+  it('asks a proxy as that user', async () => {
+    const machine = await createTheirs();
+    await run(process.execPath, [...bin, 'init', '--name', 'a'], machine.env());
+    const env = machine.env({ HTTP_PROXY: 'http://127.0.0.1:1' });
+    for (const command of [
+      ['listen', '--relay', 'ws://relay.corp.example/ws'],
+      ['doctor', 'http://api.corp.example/'],
+    ]) {
+      const ran = await run(process.execPath, [...bin, ...command], env);
+      expect(`${ran.stdout}${ran.stderr}`).toContain(
+        'The proxy 127.0.0.1:1, from HTTP_PROXY, does not answer (ECONNREFUSED).',
+      );
+    }
+  }, 60_000);
+
   it('never keeps the group of root, where only the user of the folder was changed', async () => {
     const machine = await createTheirs();
     await chown(machine.dir, OWNER, 0);
