@@ -163,7 +163,24 @@ export function clockHint(url: URL, { headers }: Response, nowMs: number): reado
   ];
 }
 
-/** What a caller is told where something below amesh.fetch may repeat requests. */
-export function retryHint(): string {
+/** Where undici keeps the one of `fetch`, also that of Node. */
+const DISPATCHER = Symbol.for('undici.globalDispatcher.1');
+/** Of these it is known that they send nothing twice. */
+const PLAIN = ['Agent', 'EnvHttpProxyAgent', 'ProxyAgent', 'Pool', 'Client'];
+
+/** What is composed with interceptors stands for another one, with a dispatch() of its own. */
+function isPlain(dispatcher: { dispatch?: unknown }): boolean {
+  const { dispatch } = Object.getPrototypeOf(dispatcher) ?? {};
+  return PLAIN.includes(dispatcher.constructor?.name) && dispatcher.dispatch === dispatch;
+}
+
+/**
+ * What a caller is told where something below amesh.fetch may repeat requests; empty where nothing is known of it.
+ *
+ * @param isForeign whether a `fetch` or dispatcher was given
+ */
+export function retryHint(isForeign: boolean): string {
+  const { [DISPATCHER]: dispatcher } = globalThis as { [DISPATCHER]?: { dispatch?: unknown } };
+  if (!isForeign && (dispatcher === undefined || isPlain(dispatcher))) return '';
   return " Where the server's log says replay_detected, the fetch or dispatcher below amesh.fetch repeats requests: turn its retries off, and repeat amesh.fetch.";
 }

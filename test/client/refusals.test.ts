@@ -1,5 +1,13 @@
 import { amesh, createAmesh } from '@authmesh/sdk';
 import { type ClientRejection, createClient } from '@authmesh/sdk/core';
+import {
+  Agent,
+  EnvHttpProxyAgent,
+  getGlobalDispatcher,
+  interceptors,
+  RetryAgent,
+  setGlobalDispatcher,
+} from 'undici';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { signerOf } from '../support/core';
 import { type Listening, listen } from '../support/listen';
@@ -156,6 +164,22 @@ describe('a refusal by an amesh server', () => {
       /Where the server's log says replay_detected, the fetch or dispatcher below amesh\.fetch repeats requests: turn its retries off, and repeat amesh\.fetch\.$/,
     );
     expect(calls).toBe(1);
+  });
+
+  it('names a global dispatcher that may repeat requests, and none that does not', async () => {
+    const before = getGlobalDispatcher();
+    onTestFinished(() => setGlobalDispatcher(before));
+    for (const [dispatcher, says] of [
+      [new Agent(), false],
+      [new EnvHttpProxyAgent(), false],
+      [new RetryAgent(new Agent()), true],
+      [new Agent().compose(interceptors.retry()), true],
+    ] as const) {
+      setGlobalDispatcher(dispatcher);
+      told.length = 0;
+      await stranger.fetch(server.origin);
+      expect(told[0]?.fix.includes('replay_detected'), dispatcher.constructor.name).toBe(says);
+    }
   });
 
   it.each([

@@ -78,7 +78,7 @@ export function explainRefusal(
   const [message, fix] = signed ? (clock ?? (TEXTS[code] as readonly [string, string])) : UNSIGNED;
   const target = signed && code === 'unauthorized' ? answeredBy(response)?.target : undefined;
   const whose = target === undefined ? '' : ` The request was signed for ${target}.`;
-  const repeats = signed && mayRepeat && code === 'unauthorized' ? retryHint() : '';
+  const repeats = signed && code === 'unauthorized' ? retryHint(mayRepeat) : '';
   tell(code, [message + whose, fix.replace('{host}', () => url.host) + repeats]);
 }
 
