@@ -33,8 +33,9 @@ export function explainAnswer(
   const { variable } = proxy;
   const who = named(proxy);
   const exempt = `If this machine reaches ${host} without a proxy, add ${host} to NO_PROXY.`;
-  if (status === 407) return explainLogin(proxy, challenges, exempt);
-  if (status === 403 || status === 401 || status === 451) {
+  // tinyproxy answers 401 to a wrong password.
+  if (status === 407 || status === 401) return explainLogin(proxy, status, challenges, exempt);
+  if (status === 403 || status === 451) {
     const ports = port === 443 ? '' : ' Many proxies allow port 443 alone.';
     return new ProxyError(
       `${who} does not allow a connection to ${authority} (HTTP ${status}).${ports}`,
@@ -52,18 +53,18 @@ export function explainAnswer(
   );
 }
 
-function explainLogin(proxy: HttpProxy, challenges: string, exempt: string): ProxyError {
+function explainLogin(proxy: HttpProxy, status: number, challenges: string, exempt: string): ProxyError {
   const { url, variable } = proxy;
   const schemes = challenges.match(/\b(?:Basic|Digest|NTLM|Negotiate|Kerberos|Bearer)\b/gi) ?? [];
   if (schemes.length > 0 && !schemes.some((scheme) => /^basic$/i.test(scheme))) {
     return new ProxyError(
-      `${named(proxy)} asks for a login by ${[...new Set(schemes)].join(' or ')} (HTTP 407), and amesh knows Basic alone.`,
+      `${named(proxy)} asks for a login by ${[...new Set(schemes)].join(' or ')} (HTTP ${status}), and amesh knows Basic alone.`,
       `Run a local proxy that logs in there, such as px or cntlm, and name it in ${variable}. ${exempt}`,
     );
   }
   const hasLogin = url.username !== '' || url.password !== '';
   return new ProxyError(
-    `${named(proxy)} ${hasLogin ? 'does not accept the user name and the password that stand there' : 'asks for a user name and a password'} (HTTP 407).`,
+    `${named(proxy)} ${hasLogin ? 'does not accept the user name and the password that stand there' : 'asks for a user name and a password'} (HTTP ${status}).`,
     `Set them, percent-encoded: ${variable}=${url.protocol}//USER:PASSWORD@${proxy.shown}. ${exempt}`,
   );
 }

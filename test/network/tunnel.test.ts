@@ -117,6 +117,7 @@ describe('a proxy that opens no way', () => {
       'asks for a login by NTLM or Negotiate (HTTP 407), and amesh knows Basic alone.',
       'Run a local proxy that logs in there, such as px or cntlm, and name it in HTTP_PROXY.',
     ],
+    [[401], 'asks for a user name and a password (HTTP 401).', 'Set them, percent-encoded: HTTP_PROXY='],
     [
       [403],
       `does not allow a connection to ${HOST}:3001 (HTTP 403). Many proxies allow port 443 alone.`,
