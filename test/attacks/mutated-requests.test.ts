@@ -1,5 +1,5 @@
 import { createHash, randomInt } from 'node:crypto';
-import { createServer as createHttp1 } from 'node:http';
+import { createServer as createHttp1, METHODS } from 'node:http';
 import { connect as connectHttp2, createServer as createHttp2, type IncomingHttpHeaders } from 'node:http2';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -149,6 +149,8 @@ describe('mutated requests are not let in with another meaning', () => {
     await run('api.example.com', async (draft, random) => {
       const { method, target, headers } = structured(draft);
       const request = { method, target, headers, body: draft.body };
+      // AWS answers for itself where a method is none of HTTP; @fastify/aws-lambda throws out of its promise then.
+      if (!METHODS.includes(method)) return { answer: { status: 400, body: '' }, sent: [] };
       const source = random.pick(lambdaSources);
       const answer: FuzzAnswer = await Promise.race([
         invoke(handler, request, source).catch((error) => ({ status: null, body: String(error) })),
