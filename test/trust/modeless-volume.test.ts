@@ -42,27 +42,33 @@ describe('a volume', () => {
   });
 });
 
-const canMount = existsSync('/usr/bin/bindfs') && existsSync('/dev/fuse') && process.getuid?.() === 0;
-if (!canMount)
-  console.warn('Tests with a real volume without modes are skipped: no bindfs, /dev/fuse or root.');
+// What the kernel does not let anybody do here is no missing component, so that it is no failure in CI.
+const mayMount = existsSync('/dev/fuse') && process.getuid?.() === 0;
+const hasBindfs = existsSync('/usr/bin/bindfs') || Boolean(process.env.CI);
+if (!mayMount || !hasBindfs)
+  console.warn(
+    'A test with a real volume without modes is left out: there is no bindfs, no /dev/fuse, or no root.',
+  );
 
-describe.skipIf(!canMount)('a real volume on which chmod changes nothing', () => {
-  it('is said to be one, with the way out, which works', async () => {
-    const [below, volume] = [join(root, 'below'), join(root, 'volume')];
-    await Promise.all([mkdir(below), mkdir(volume)]);
-    execFileSync('bindfs', ['--chmod-ignore', '--perms=0777', below, volume]);
-    try {
-      const dir = join(volume, 'amesh');
-      const [found] = inspectFolder(dir, {});
-      expect(found?.kind).toBe('open');
-      expect(found?.fix).toMatch(
-        /If chmod changes nothing, the volume \(FUSE\) keeps no modes: use a folder on another one/,
-      );
-      expect(inspectFolder(dir, { AMESH_FOLDER_OWNERS: 'any' })).toEqual([]);
-      await createIdentity(dir, { AMESH_FOLDER_OWNERS: 'any' }, { friendlyName: 'a' });
-      expect((await stat(join(dir, 'identity.json'))).mode & 0o777).toBe(0o777);
-    } finally {
-      execFileSync('umount', [volume]);
-    }
+if (mayMount) {
+  describe.skipIf(!hasBindfs)('a real volume on which chmod changes nothing', () => {
+    it('is said to be one, with the way out, which works', async () => {
+      const [below, volume] = [join(root, 'below'), join(root, 'volume')];
+      await Promise.all([mkdir(below), mkdir(volume)]);
+      execFileSync('bindfs', ['--chmod-ignore', '--perms=0777', below, volume]);
+      try {
+        const dir = join(volume, 'amesh');
+        const [found] = inspectFolder(dir, {});
+        expect(found?.kind).toBe('open');
+        expect(found?.fix).toMatch(
+          /If chmod changes nothing, the volume \(FUSE\) keeps no modes: use a folder on another one/,
+        );
+        expect(inspectFolder(dir, { AMESH_FOLDER_OWNERS: 'any' })).toEqual([]);
+        await createIdentity(dir, { AMESH_FOLDER_OWNERS: 'any' }, { friendlyName: 'a' });
+        expect((await stat(join(dir, 'identity.json'))).mode & 0o777).toBe(0o777);
+      } finally {
+        execFileSync('umount', [volume]);
+      }
+    });
   });
-});
+}
