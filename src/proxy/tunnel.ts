@@ -17,7 +17,7 @@ export interface TunnelOptions {
 /**
  * A connection to the host of a URL through a proxy, by CONNECT, with TLS on it for `https:` and `wss:`.
  *
- * @throws ProxyError where the proxy is at fault; the signal's reason; what TLS says of the server behind the proxy
+ * @throws ProxyError where the proxy is at fault, or where the signal is one of a timeout; the signal's reason; what TLS says of the server behind the proxy
  */
 export async function openTunnel(proxy: HttpProxy, url: URL, { ms, signal }: TunnelOptions): Promise<Duplex> {
   signal?.throwIfAborted();
@@ -28,7 +28,8 @@ export async function openTunnel(proxy: HttpProxy, url: URL, { ms, signal }: Tun
   };
   const ending = new AbortController();
   const late = explainPatience(proxy, to, ms);
-  const onAbort = () => ending.abort(signal?.reason);
+  // Whose time is over wants to know who has not answered.
+  const onAbort = () => ending.abort(signal?.reason?.name === 'TimeoutError' ? late : signal?.reason);
   signal?.addEventListener('abort', onAbort);
   const timer = setTimeout(() => ending.abort(late), ms);
   try {

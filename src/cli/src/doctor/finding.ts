@@ -4,6 +4,8 @@ import { causeOf, forHere } from '../failure';
 
 /** How long one check may take, in milliseconds. */
 export const PATIENCE_MS = 5000;
+/** How long it may take to say why it was not in time, in milliseconds. */
+const GRACE_MS = 100;
 
 /** `skipped`: there is nothing to look at, or it could not be told because of something else. */
 export type State = 'ok' | 'warning' | 'failed' | 'skipped';
@@ -32,9 +34,10 @@ export const failed = (message: string, fix: string | null): Finding => ({ state
 export async function bounded<T>(look: (signal: AbortSignal) => Promise<T>): Promise<T | Finding> {
   const signal = AbortSignal.timeout(PATIENCE_MS);
   const late = new Promise<Finding>((resolve) => {
-    signal.addEventListener('abort', () =>
-      resolve(failed(`No answer within ${PATIENCE_MS / 1000} s.`, null)),
-    );
+    signal.addEventListener('abort', () => {
+      // What has been asked may know better, now that it was told to end.
+      setTimeout(() => resolve(failed(`No answer within ${PATIENCE_MS / 1000} s.`, null)), GRACE_MS);
+    });
   });
   const keptAlive = setTimeout(() => {}, PATIENCE_MS); // the signal's own timer keeps nothing alive
   try {

@@ -1,4 +1,4 @@
-import type { AllowListDocument } from '@authmesh/sdk/admin';
+import { type AllowListDocument, ProxyError } from '@authmesh/sdk/admin';
 import { type ClientRejection, createClient, isAmeshError, type Signer } from '@authmesh/sdk/core';
 import { here } from '../here';
 import { shellWord } from '../shell';
@@ -43,7 +43,7 @@ export async function checkTarget(
   try {
     response = await client.fetch(url, { signal });
   } catch (error) {
-    if (signal.aborted) throw error;
+    if (signal.aborted && !(error instanceof ProxyError)) throw error;
     if (isAmeshError(error)) return toFinding(error);
     return noAnswer(url, shown, error);
   }
