@@ -157,7 +157,9 @@ describe.skipIf(!hasTerminal).concurrent('a peer with a hostile name', () => {
     const code = await target.until(/amesh invite (\d{6})/);
     const client = await Client.open(relay.port);
     const peer = hostileController(client, code, await newParty('controller', NAME));
-    target.type(`${await peer.verificationCode}\r`);
+    const shown = await peer.verificationCode;
+    await target.until(/Code on the other screen: /);
+    target.type(`${shown}\r`);
     expect(await target.ended).toBe(0);
     expect(target.raw).not.toMatch(OBEYED);
     expect(target.screen).toContain(`✓ "${STORED}" may now call this machine.   Undo: `);

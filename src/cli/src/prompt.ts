@@ -1,6 +1,7 @@
 import type { Interface } from 'node:readline/promises';
 import { DeclinedError, InterruptedError, UsageError } from './errors';
 import { printable } from './printable';
+import { dropTypedAhead } from './typed-ahead';
 
 /** The longest text that stdin is read for: a line of `amesh trust export` has some 120 bytes. */
 const MAX_STDIN_BYTES = 65_536;
@@ -65,13 +66,15 @@ export async function readText(text: string): Promise<string> {
 }
 
 /**
- * One line from the terminal; empty at Ctrl+D.
+ * One line from the terminal; empty at Ctrl+D. What was typed before the question is shown does not count.
  *
  * @param signal takes the question back
  * @throws InterruptedError; what the signal says
  */
 export async function ask(text: string, signal?: AbortSignal): Promise<string> {
   const { createInterface } = await import('node:readline/promises');
+  if (process.stdin.isTTY) await dropTypedAhead();
+  if (process.stdin.readableEnded) return '';
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   question = terminal;
   try {

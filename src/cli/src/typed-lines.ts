@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline';
 import { CommandError } from './errors';
 
-/** Lines that come through stdin where it is no terminal, one by one. */
+/** Lines that come through stdin where nobody sees a question, one by one. */
 export class TypedLines {
   readonly #lines: string[] = [];
   readonly #reader = createInterface({ input: process.stdin });
@@ -17,6 +17,13 @@ export class TypedLines {
       this.#isOver = true;
       this.#wake();
     });
+  }
+
+  /**
+   * Throws away what was typed so far, where a terminal is what they come from. A script may write its lines beforehand.
+   */
+  forgetTyped(): void {
+    if (process.stdin.isTTY) this.#lines.length = 0;
   }
 
   /** @throws CommandError where there is none any more; the signal's reason */

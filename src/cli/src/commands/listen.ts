@@ -170,6 +170,7 @@ class AtTarget implements TargetPerson {
 
   async typeCode(signal: AbortSignal): Promise<string> {
     if (this.#lines !== undefined) {
+      this.#lines.forgetTyped();
       this.teller.event({ event: 'type_code' }, ['  Waiting for the code on the other screen, on stdin.']);
       return this.#lines.next(signal);
     }
