@@ -23,28 +23,53 @@ export type Explain = (
  */
 const [MAX_TRIES, MAX_ATTEMPTS, REFILL_MS] = [64, 10, 1000];
 
-/** Explains for one verifier; within its limits, and for the log alone. */
-export function createExplain(): Explain {
-  let left = MAX_ATTEMPTS;
-  let filledAtMs = performance.now();
+/** How many attempts are left. */
+class Attempts {
+  #left = MAX_ATTEMPTS;
+  #filledAtMs = performance.now();
+
+  /** @returns whether there was one */
+  take(): boolean {
+    const gained = Math.floor((performance.now() - this.#filledAtMs) / REFILL_MS);
+    this.#left = Math.min(MAX_ATTEMPTS, this.#left + gained);
+    this.#filledAtMs += gained * REFILL_MS;
+    if (this.#left === 0) return false;
+    this.#left--;
+    return true;
+  }
+}
+
+/** By allow list: an application may have a verifier for each of a hundred routes. */
+const attemptsOf = new WeakMap<object, Attempts>();
+
+/**
+ * Explains within its limits, and for the log alone.
+ *
+ * @param allowList all verifiers that were given this one share the limits
+ */
+export function createExplain(allowList: object): Explain {
+  const attempts = attemptsOf.get(allowList) ?? new Attempts();
+  attemptsOf.set(allowList, attempts);
   return async (attempt, line, view, hosts) => {
-    const gained = Math.floor((performance.now() - filledAtMs) / REFILL_MS);
-    left = Math.min(MAX_ATTEMPTS, left + gained);
-    filledAtMs += gained * REFILL_MS;
-    if (left === 0) return null;
-    left--;
+    if (!attempts.take()) return null;
+    const known = [...hosts];
     let tries = 0;
-    for (const spelling of spellingsOf(line, view, [...hosts])) {
-      if ((await attempt(spelling.line)) === null) return toFault(line, spelling);
+    for (const spelling of spellingsOf(line, view, known)) {
+      if ((await attempt(spelling.line)) === null) return toFault(line, spelling, known);
       if (++tries === MAX_TRIES) break;
     }
     return null;
   };
 }
 
-function toFault(seen: RequestLine, { line: signed, changes }: Spelling): Fault {
+function toFault(seen: RequestLine, { line: signed, changes }: Spelling, hosts: readonly string[]): Fault {
   const what = changes.map((change) => `${signedText(change, signed)}.`).join(' ');
-  const fixes = changes.map((change) => mend(change, seen, signed));
+  const fixes = changes.map((change) =>
+    // A header has named it, which anybody can have written.
+    change === 'authority' && !hosts.includes(signed.authority)
+      ? `If ${signed.authority} is another server, somebody has sent on a request that was meant for it: change nothing here. If it is a name of this one: ${mend(change, seen, signed)}`
+      : mend(change, seen, signed),
+  );
   return new Fault('invalid_signature', what, `${fixes.join(' ')} See invalid_signature in docs/errors.md.`);
 }
 

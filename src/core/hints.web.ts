@@ -6,7 +6,7 @@ import type {
 } from './hints';
 
 /** Without a log of its own there is nobody to tell, and these bytes would count. */
-export const createExplain: () => ReturnType<typeof Create> | undefined = () => undefined;
+export const createExplain: (allowList: object) => ReturnType<typeof Create> | undefined = () => undefined;
 export const hintFor: typeof Hint = () => ({});
 export const clockHint: typeof Clock = () => null;
 export const retryHint: typeof Retry = () => '';

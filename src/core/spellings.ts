@@ -90,6 +90,9 @@ function slashesOf(path: string): number[] {
     .slice(-MAX_SLASHES);
 }
 
+/** The log quotes it as code to be copied: nothing ends the quotes. */
+const PREFIX = /^\/[\x21\x24-\x26\x28-\x3e\x40-\x5b\x5d-\x5f\x61-\x7e]{0,200}$/;
+
 /** What proxies say that they have cut off, and what they are often told to. */
 function prefixesOf(path: string, { headers }: RequestView): string[] {
   const full = ['x-forwarded-uri', 'x-original-uri', 'x-original-url', 'x-envoy-original-path'].flatMap(
@@ -98,7 +101,7 @@ function prefixesOf(path: string, { headers }: RequestView): string[] {
   const cut = full.filter((uri) => uri.endsWith(path)).map((uri) => uri.slice(0, uri.length - path.length));
   const said = headerLines(headers, 'x-forwarded-prefix').map((prefix) => prefix.replace(/\/$/, ''));
   const prefixes = [...cut.slice(0, 2), ...said.slice(0, 2), '/api', '/v1', '/api/v1'];
-  return [...new Set(prefixes)].filter((prefix) => /^\/[\x21\x22\x24-\x3e\x40-\x7e]{0,200}$/.test(prefix));
+  return [...new Set(prefixes)].filter((prefix) => PREFIX.test(prefix));
 }
 
 function queriesOf(query: string): string[] {

@@ -137,7 +137,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
     keys: new KeyCache(crypto),
     enroller: settings.enroll ? enroller : undefined,
     onAccept,
-    explain: createExplain(),
+    explain: createExplain(allowList),
   };
   // Told before the first request, since others that share the store may be claiming already.
   context.nonceStore.widestSkew?.(settings.clockSkewSeconds, now());

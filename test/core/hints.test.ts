@@ -60,7 +60,7 @@ describe('what is tried for a wrong signature', () => {
     const hosts = Array.from({ length: 500 }, (_, i) => `host${i}`);
     for (const line of hostile) {
       let tries = 0;
-      const explain = createExplain();
+      const explain = createExplain({});
       const count = () => {
         tries++;
         return false;
@@ -75,7 +75,7 @@ describe('what is tried for a wrong signature', () => {
   });
 
   it('is limited for all requests together: ten at once', async () => {
-    const explain = createExplain();
+    const explain = createExplain({});
     let asked = 0;
     const attempt = () => {
       asked++;

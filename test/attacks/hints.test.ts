@@ -1,0 +1,82 @@
+import type { RequestView } from '@authmesh/sdk/core';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { spellingsOf } from '../../src/core/spellings';
+import { createMachines, type Machines } from '../support/machines';
+import { signedRaw } from '../support/signed-raw';
+
+const HOST = 'api.example.com';
+const OTHER = 'other.example.com';
+
+let machines: Machines;
+beforeAll(async () => {
+  machines = await createMachines();
+});
+beforeEach(() => void machines.rejections.splice(0));
+afterAll(() => machines?.remove());
+
+/** A request that was signed for one place and has come to another. */
+async function sentOn(
+  from: { authority: string; target: string },
+  to: { authority: string; target: string },
+  headers: Readonly<Record<string, string>> = {},
+): Promise<RequestView> {
+  const { headers: lines, body } = await signedRaw(machines.signer, from.authority, from);
+  const signed = lines.slice(1).map((line) => {
+    const colon = line.indexOf(': ');
+    return [line.slice(0, colon).toLowerCase(), line.slice(colon + 2)];
+  });
+  return { ...to, method: 'GET', headers: { ...Object.fromEntries(signed), ...headers, host: HOST }, body };
+}
+
+describe('what strangers make of the hints in the log', () => {
+  it('a server that sends on what it was sent: its host is not recommended', async () => {
+    const verifier = machines.targetWith({ hosts: [HOST] }).verifier();
+    const view = await sentOn(
+      { authority: OTHER, target: '/orders' },
+      { authority: HOST, target: '/orders' },
+      { 'x-forwarded-host': OTHER },
+    );
+    expect((await verifier.verify(view)).ok).toBe(false);
+    const [rejection] = machines.rejections;
+    expect(rejection?.message).toBe(`The signature is right for the host ${OTHER}.`);
+    expect(rejection?.fix).toMatch(/^If other\.example\.com is another server, .* change nothing here\./);
+  });
+
+  it('a host of this server is recommended as it was', async () => {
+    const verifier = machines.targetWith({ hosts: [HOST, OTHER] }).verifier();
+    const view = await sentOn(
+      { authority: OTHER, target: '/orders' },
+      { authority: HOST, target: '/orders' },
+    );
+    expect((await verifier.verify(view)).ok).toBe(false);
+    expect(machines.rejections[0]?.fix).toMatch(/^A proxy has put api\.example\.com in its place\./);
+  });
+
+  it('many verifiers, as routes have them, are no way around the ten at once', async () => {
+    const amesh = machines.targetWith({ hosts: [HOST] });
+    const startedAt = performance.now();
+    for (let i = 0; i < 40; i++) {
+      const at = { authority: HOST, target: '/orders' };
+      expect((await amesh.verifier().verify(await sentOn(at, { ...at, target: '/orders/' }))).ok).toBe(false);
+    }
+    const explained = machines.rejections.filter(({ message }) => message.includes('is right for'));
+    expect(machines.rejections).toHaveLength(40);
+    const seconds = Math.ceil((performance.now() - startedAt) / 1000);
+    expect(explained.length).toBeLessThanOrEqual(10 + seconds);
+  });
+
+  it('a prefix that would end the quotes of the code to be copied is not tried', () => {
+    const line = { method: 'GET', authority: HOST, path: '/orders', query: '?' };
+    for (const prefix of ["/x',evil:'", '/x`', '/x\\']) {
+      const view = {
+        method: 'GET',
+        target: '/orders',
+        authority: HOST,
+        headers: { 'x-forwarded-prefix': prefix },
+      };
+      const paths = [...spellingsOf(line, view, [])].map((spelling) => spelling.line.path);
+      expect(paths).not.toContain(`${prefix}/orders`);
+      expect(paths).toContain('/api/orders');
+    }
+  });
+});
