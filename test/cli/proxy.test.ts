@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:https';
-import { connect } from 'node:net';
+import { connect, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer as createTlsServer } from 'node:tls';
@@ -201,6 +201,28 @@ describe.concurrent('a proxy that opens no way', { timeout: 120_000 }, () => {
       fix: listening.hint,
     });
     expect(found.of.relay?.state).toBe('skipped');
+  });
+
+  it.concurrent.each([999, 600])('behind which somebody answers HTTP %i: doctor goes on', async (status) => {
+    const odd = createTcpServer((socket) => {
+      socket.on('error', () => {});
+      socket.once('data', () => socket.write(`HTTP/1.1 ${status} X\r\n\r\n`));
+    });
+    await new Promise<void>((resolve) => odd.listen(0, '127.0.0.1', resolve));
+    endings.push(() => odd.close());
+    const { port } = odd.address() as { port: number };
+    const through = await startProxy({ names: { [RELAY_HOST]: port, [API_HOST]: port } });
+    const found = await examineWith(
+      await createMachine('a'),
+      { HTTP_PROXY: `http://127.0.0.1:${through.port}`, AMESH_RELAY_URL: `ws://${RELAY_HOST}/ws` },
+      `http://${API_HOST}/`,
+    );
+    expect(found.stderr).toBe('');
+    expect(found.of.relay?.state).toBe('failed');
+    expect(found.of.target).toMatchObject({
+      state: 'failed',
+      message: expect.stringMatching(/^http:\/\/api\.corp\.example\/ does not answer: /),
+    });
   });
 
   it.concurrent('an entry of NO_PROXY that no host can match is told by doctor', async () => {

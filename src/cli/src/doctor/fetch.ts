@@ -1,4 +1,4 @@
-import { request as httpRequest } from 'node:http';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type HttpProxy, openTunnel, ProxyError, routeTo } from '@authmesh/sdk/admin';
 import { PATIENCE_MS } from './finding';
@@ -47,12 +47,21 @@ function send({ method, headers, signal }: Request, url: URL, socket: Duplex): P
     });
     asked.once('error', reject);
     asked.once('response', (answer) => {
-      const seen = new Headers();
-      for (const [name, values = []] of Object.entries(answer.headersDistinct))
-        for (const value of values) seen.append(name, value);
       socket.destroy();
-      resolve(new Response(null, { status: answer.statusCode ?? 0, headers: seen }));
+      try {
+        resolve(toResponse(answer));
+      } catch {
+        reject(new Error(`HTTP ${answer.statusCode}, which cannot be read`));
+      }
     });
     asked.end();
   });
+}
+
+/** @throws RangeError for a status that HTTP does not have, which node:http takes; TypeError for such a header */
+function toResponse({ headersDistinct, statusCode = 0 }: IncomingMessage): Response {
+  const headers = new Headers();
+  for (const [name, values = []] of Object.entries(headersDistinct))
+    for (const value of values) headers.append(name, value);
+  return new Response(null, { status: statusCode, headers });
 }
