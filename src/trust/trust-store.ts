@@ -72,6 +72,8 @@ export class TrustStore {
   readonly #list: string;
   readonly #key: string;
   readonly #absent: typeof ABSENT;
+  /** Whether both go back where the folder does. In a store a list can go back alone, and a restart must not make it count. */
+  readonly #liesBesideSeen: boolean;
 
   /**
    * @param owner whose key has sealed the list, and seals the next revision
@@ -85,6 +87,7 @@ export class TrustStore {
     this.#absent = place.absent ?? ABSENT;
     this.lastSeen = new LastSeenRecord(store, this.#key.replace(ALLOW_LIST_KEY, LAST_SEEN_KEY));
     this.#seen = new SeenRevisions(place.seen ?? store);
+    this.#liesBesideSeen = place.seen === undefined;
   }
 
   /**
@@ -238,7 +241,7 @@ export class TrustStore {
 
   /** A folder that was restored as a whole is in order for every process but those that have seen more of it. */
   async #assertNotSetBack({ revision }: AllowListDocument, hash: string, seen: Seen): Promise<void> {
-    if (!(await this.#seen.isSetBack(this.#list, hash))) return;
+    if (!this.#liesBesideSeen || !(await this.#seen.isSetBack(this.#list, hash))) return;
     throw new AllowListIntegrityError(
       `The folder was set back while this process ran: its list is an older copy of revision ${revision}, and this process has seen ${seen.revision}.`,
       SET_BACK,

@@ -5,6 +5,9 @@ import { type Amesh, createAmesh } from '@authmesh/sdk';
 import { addDevice, createIdentity, openDevice } from '@authmesh/sdk/admin';
 import type { Rejection } from '@authmesh/sdk/core';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { FileStore } from '../../src/trust/file-store';
+import { NOWHERE } from '../../src/trust/seen';
+import { TrustStore } from '../../src/trust/trust-store';
 import { type Listening, listen } from '../support/listen';
 import { SOON } from '../support/waiting';
 
@@ -104,4 +107,17 @@ it('gone from a running server: nobody is told to make another identity', async 
   });
   await rename(join(root, 'unmounted'), dir);
   await untilAnswer(200);
+});
+
+it('a store that was set back, with no record in the folder: nobody is told that a restart makes it count', async () => {
+  const { signer, identity } = await openDevice(dir, {});
+  const store = new FileStore(dir); // another place than that of the record
+  const reader = new TrustStore(store, { publicKey: signer.publicKey }, identity.deviceId, { seen: NOWHERE });
+  await reader.read();
+  await cp(join(backup, 'allow_list.json'), join(dir, 'allow_list.json'));
+  await expect(reader.read()).rejects.toMatchObject({
+    code: 'allow_list_integrity_failure',
+    message: expect.stringContaining('The allow list is an older copy: revision 2, and 3 was seen here.'),
+    fix: expect.not.stringContaining('restart'),
+  });
 });
