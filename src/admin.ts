@@ -54,6 +54,7 @@ export type {
 export type { DocumentStore } from './trust/document-store';
 export { FileStore } from './trust/file-store';
 export { assertFolder, type FolderFinding, inspectFolder } from './trust/folder-safety';
+export { workTreeOf } from './trust/git-ignore';
 export { closeGrant, findGrant, grantedDevices, revokeGrant } from './trust/grants';
 export { type Env, homeDir } from './trust/home';
 export { type DeviceIdentity, readIdentity, renameIdentity } from './trust/identity';

@@ -9,6 +9,7 @@ import { openDevice, openTrust } from './device';
 import type { DocumentStore } from './document-store';
 import { FileStore } from './file-store';
 import { assertFolder } from './folder-safety';
+import { ignoreInGit } from './git-ignore';
 import type { Env } from './home';
 import { type DeviceIdentity, IDENTITY_KEY, writeIdentity } from './identity';
 import { LAST_SEEN_KEY } from './last-seen';
@@ -51,7 +52,8 @@ export interface Published {
 }
 
 /**
- * Makes this machine's key, identity and empty sealed allow list. identity.json is written last: until then there is
+ * Makes this machine's key, identity and empty sealed allow list, and inside a git work tree a .gitignore that keeps them
+ * out of it. identity.json is written last: until then there is
  * no identity, and whoever is interrupted can begin again. Where there is one, and the store of AMESH_STORE_URL has no
  * list of it, the list of the folder is put there, and moved aside here.
  *
@@ -83,6 +85,7 @@ export async function createIdentity(
     if (isThere && !options.force)
       throw new AmeshError('identity_exists', `There is an identity in ${dir} already.`);
 
+    await ignoreInGit(dir); // before there is a key
     const made = await backend.create(context);
     const signer = await backend.open(made.ref, context);
     assertHeld();

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type FolderFinding, inspectFolder, modelessText } from '@authmesh/sdk/admin';
 import { shellWord } from '../shell';
 import { type Finding, failed, ok, skipped, warning } from './finding';
+import { checkGit } from './git';
 
 const MAX_FILES = 100;
 
@@ -13,9 +14,9 @@ export async function checkFolder(dir: string): Promise<Finding[]> {
   const folder = await look(dir);
   if (folder === null) return unsafe.length > 0 ? unsafe.map(toFinding) : [skipped(`There is no ${dir}.`)];
   if (!folder.isDirectory()) return [failed(`${dir} is no folder.`, 'Set AUTH_MESH_DIR, or move that file.')];
-  if (process.platform === 'win32') return [ok(dir)]; // modes say nothing there
+  const inside: Finding[] = await checkGit(dir);
+  if (process.platform === 'win32') return inside.length > 0 ? inside : [ok(dir)]; // modes say nothing there
 
-  const inside: Finding[] = [];
   const told = new Set<string>();
   const tell = (path: string, found: Finding[]) => {
     if (found.length > 0) told.add(path);

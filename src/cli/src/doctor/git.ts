@@ -1,0 +1,57 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { workTreeOf } from '@authmesh/sdk/admin';
+import { shellWord } from '../shell';
+import { type Finding, warning } from './finding';
+
+const GIT_MS = 2000;
+
+/** What must not get into git, and stands for the rest of its folder. */
+const SECRETS = ['.passphrase', 'keys/key.json'];
+
+/** Whether git takes the keys of a folder with it, where the folder lies in a work tree. */
+export async function checkGit(dir: string): Promise<Finding[]> {
+  const tree = workTreeOf(dir);
+  if (tree === null) return [];
+  const tracked = await git(dir, 'ls-files', '-z', '--', '.');
+  const names = tracked?.split('\0').filter((name) => name !== '') ?? [];
+  if (names.length > 0) {
+    return [
+      warning(
+        `${dir} is in the git work tree ${tree}, which has ${names.length} of its files, such as ${names.find((name) => name.startsWith('keys/')) ?? names[0]}.`,
+        `git -C ${shellWord(dir)} rm -r --cached .   What was committed stays in the history: where a key and .passphrase were, make a new identity: amesh init --force`,
+      ),
+    ];
+  }
+  const ignored = await git(dir, 'check-ignore', '--no-index', ...SECRETS);
+  const isIgnored =
+    ignored === null ? await ignoresAll(dir) : SECRETS.every((name) => ignored.split('\n').includes(name));
+  if (isIgnored) return [];
+  return [
+    warning(
+      `${dir} is in the git work tree ${tree}, and not ignored: git add would take its keys.`,
+      `echo '*' > ${shellWord(join(dir, '.gitignore'))}`,
+    ),
+  ];
+}
+
+/** What git says; empty where it answers no, null where it cannot be asked. */
+async function git(dir: string, ...args: string[]): Promise<string | null> {
+  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('GIT_'));
+  const env = { ...Object.fromEntries(own), GIT_OPTIONAL_LOCKS: '0' };
+  try {
+    // A work tree can name programs that git starts when it looks at files.
+    const words = ['-c', 'core.fsmonitor=false', ...args];
+    return (await promisify(execFile)('git', words, { cwd: dir, env, timeout: GIT_MS })).stdout;
+  } catch (error) {
+    return (error as { code?: unknown }).code === 1 ? '' : null;
+  }
+}
+
+/** As this program writes it. */
+async function ignoresAll(dir: string): Promise<boolean> {
+  const text = await readFile(join(dir, '.gitignore'), 'utf8').catch(() => '');
+  return text.split('\n').some((line) => line.trim() === '*');
+}
