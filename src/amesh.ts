@@ -274,6 +274,15 @@ function keyless(dir: string): AmeshError {
   );
 }
 
+/** A server that was started with another folder than its owner believes is another device. */
+function withFolder(rejection: Rejection, folder: string): Rejection {
+  if (rejection.code !== 'wrong_target') return rejection;
+  return {
+    ...rejection,
+    fix: `${rejection.fix} This server runs from ${folder}: started with another AUTH_MESH_DIR, it is another device.`,
+  };
+}
+
 function assemble(options: AmeshOptions, env: Env) {
   const dir = homeDir(options.dir, env);
   const store = new FileStore(dir);
@@ -300,7 +309,8 @@ function assemble(options: AmeshOptions, env: Env) {
   // Whoever has the owner's public key only has a folder in which nobody can pair anything.
   const home = ownerKey === null ? folder : 'where the identity is';
   const isByUrl = shared !== null && options.storage === undefined;
-  const log = createLog(env, isByUrl ? `${home}, with the same AMESH_STORE_URL` : home);
+  const printed = createLog(env, isByUrl ? `${home}, with the same AMESH_STORE_URL` : home);
+  const log: Log = { ...printed, rejection: (rejection) => printed.rejection(withFolder(rejection, folder)) };
   const open = () =>
     device().catch((error) => {
       if (isAmeshError(error) && error.code === 'no_identity') return null;

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
-import { createIdentity } from '@authmesh/sdk/admin';
+import { addDevice, createIdentity, type DeviceIdentity, openDevice } from '@authmesh/sdk/admin';
 import express from 'express';
 import { createStorage } from 'unstorage';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -77,6 +77,22 @@ describe('verify()', () => {
       expect(lines().at(-1)).toContain(` (${shown}) [`);
       await target.close();
     }
+  });
+
+  it('names the folder from which it runs, where a caller means another device', async () => {
+    const dirs = ['one', 'two', 'caller'].map((name) => join(root, name)) as [string, string, string];
+    const [one] = await Promise.all(dirs.map((dir) => createIdentity(dir, {}, { friendlyName: 'x' })));
+    // Started with another folder than the one that the caller was paired with.
+    const verify = createAmesh({ env: { AUTH_MESH_DIR: dirs[1] } }).verify();
+    const target = await listen((req, res) => verify(req, res, () => void res.end()));
+    const { trust } = await openDevice(dirs[2], {});
+    const known = { ...(one as DeviceIdentity), role: 'target' as const, hosts: [target.authority] };
+    await trust.update((list) => addDevice(list, known, 0));
+    expect((await createAmesh({ dir: dirs[2], env: {} }).fetch(target.origin)).status).toBe(401);
+    expect(lines().at(-1)).toContain(
+      ` This server runs from AUTH_MESH_DIR ${dirs[1]}: started with another AUTH_MESH_DIR, it is another device. [`,
+    );
+    await target.close();
   });
 
   it('says where no list is, and what usually is the cause', async () => {

@@ -59,14 +59,14 @@ export const CODES = Object.freeze({
     401,
     'unauthorized',
     'The device is not in the allow list: never paired, or revoked.',
-    'Pair it: amesh listen',
+    'Pair it: amesh listen here, and amesh invite on the caller',
   ),
   device_expired: refusal(401, 'unauthorized', 'The trust in this device has ended.', 'Pair it again.'),
   role_not_allowed: refusal(
     401,
     'unauthorized',
     'The device is known, but not as a controller: it may not call this machine.',
-    'If it should: amesh listen',
+    'If it should: amesh listen here, and amesh invite on the caller',
   ),
   invalid_signature: refusal(
     401,

@@ -77,7 +77,9 @@ describeWithRedis('instances that share a list in Redis', () => {
     for (const [index, home] of [`AUTH_MESH_DIR ${fleet.targetDir}`, 'where the identity is'].entries()) {
       const server = fleet.servers[index] as Child;
       expect(await until(REFUSED, () => fleet.call(server)), server.stderr()).toBe(REFUSED);
-      expect(server.stderr()).toContain(`Pair it: amesh listen (${home}, with the same AMESH_STORE_URL)`);
+      expect(server.stderr()).toContain(
+        `Pair it: amesh listen here, and amesh invite on the caller (${home}, with the same AMESH_STORE_URL)`,
+      );
     }
   });
 
