@@ -38,8 +38,7 @@ export function addDevice(
   for (const other of device.hosts.length === 0 ? [] : document.devices) {
     const host =
       other === known ? undefined : device.hosts.find((candidate) => other.hosts.includes(candidate));
-    if (host !== undefined)
-      throw new AmeshError('host_taken', `${host} belongs to "${other.friendlyName}" already.`);
+    if (host !== undefined) throw hostTaken(host, other);
   }
 
   if (known === undefined) {
@@ -105,6 +104,14 @@ export function renameDevice(document: AllowListDocument, id: string, name: stri
       `${other.deviceId} is called ${JSON.stringify(other.friendlyName)} already.`,
     );
   return replaceDevice(document, known, { ...known, friendlyName });
+}
+
+/** `host_taken`, with the device that has the host. */
+export function hostTaken(host: string, { friendlyName, deviceId }: DeviceEntry): AmeshError {
+  const name = /^[A-Za-z0-9][\w.-]*$/.test(friendlyName) ? friendlyName : deviceId;
+  return new AmeshError('host_taken', `${host} belongs to "${friendlyName}" already.`, {
+    fix: `Use another host, or revoke that one first: amesh revoke ${name}`,
+  });
 }
 
 /** Puts an entry in the place of another. */

@@ -1,5 +1,5 @@
 import { AmeshError } from '../core/errors';
-import { addDevice, setHosts } from './changes';
+import { addDevice, hostTaken, setHosts } from './changes';
 import type { AllowListDocument, IssuedToken, TakenToken } from './document';
 
 /** How long an issued token is remembered after its end: its machine may register late, and a second one later still. */
@@ -72,10 +72,9 @@ export function addIssued(
   token: IssuedToken,
   nowSeconds: number,
 ): AllowListDocument {
-  for (const { hosts, friendlyName } of document.devices) {
-    const host = token.hosts.find((candidate) => hosts.includes(candidate));
-    if (host !== undefined)
-      throw new AmeshError('host_taken', `${host} belongs to "${friendlyName}" already.`);
+  for (const device of document.devices) {
+    const host = token.hosts.find((candidate) => device.hosts.includes(candidate));
+    if (host !== undefined) throw hostTaken(host, device);
   }
   const others = document.tokens.filter(
     (other) => other.kind === 'taken' || other.expiresAt + KEEP_ISSUED_SECONDS > nowSeconds,

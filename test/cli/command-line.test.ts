@@ -101,6 +101,8 @@ describe('amesh --help and --version', () => {
       await readFile(new URL('../../src/cli/package.json', import.meta.url), 'utf8'),
     );
     expect(await machine.amesh(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+    expect((await machine.amesh(['version'])).stdout).toBe(`${version}\n`);
+    expect((await machine.amesh(['help', 'list'])).stdout).toContain('Usage: amesh list\n');
     expect(objectOf(await machine.amesh(['list', '--version', '--json']))).toEqual({ ok: true, version });
   });
 });

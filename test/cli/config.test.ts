@@ -110,6 +110,28 @@ describe('amesh config hosts', () => {
     expect(objectOf(same)).toEqual({ ok: true, hosts: ['vm:3000', 'api.example.com'], changed: false });
   });
 
+  it('says beforehand that localhost would not count for machines that call this one', async () => {
+    const machine = await createMachine();
+    await machine.init('prod-api');
+    const { publicKey } = await (await createMachine()).init('alice');
+    await machine.amesh(['trust', 'add', '--role', 'controller', `amesh-p256 ${publicKey} alice`]);
+    for (const args of [['--add', 'api.example.com'], ['api.example.com']]) {
+      const refused = await machine.amesh(['config', 'hosts', ...args]);
+      expect(refused.code).toBe(2);
+      expect(refused.stderr).toContain(
+        '✗ Until now this machine answers to localhost. With a list it answers to api.example.com only, also for the machine that may call this one.\n' +
+          `  To keep localhost: ${machine.here('amesh config hosts api.example.com,localhost:PORT')}   To do without it: --yes\n`,
+      );
+      expect((await machine.allowList()).hosts).toEqual([]);
+    }
+    const kept = await machine.amesh(['config', 'hosts', 'api.example.com,localhost:3000']);
+    expect(kept.code).toBe(0);
+    await machine.amesh(['config', 'hosts', '--clear']);
+    const done = await machine.amesh(['config', 'hosts', '--add', 'api.example.com', '--yes']);
+    expect([done.code, (await machine.allowList()).hosts]).toEqual([0, ['api.example.com']]);
+    expect((await machine.amesh(['config', 'hosts', '--add', 'b.example'])).code).toBe(0);
+  });
+
   it('takes hosts out of the sealed list with --remove', async () => {
     const machine = await createMachine();
     await machine.init('prod-api');

@@ -234,6 +234,39 @@ it('tells a clock that is 45 s off over plain http, and that nobody proves it', 
     /: the clocks differ\. This one is 4[456] s behind the one that the server shows\. Over plain http nobody proves that\.$/,
   );
   expect(of.target?.fix).toBe('Set the clock that is wrong, here or there: sudo timedatectl set-ntp true');
+  // The relay of this test is on loopback, and believed.
+  const alone = await examineWith(
+    machine,
+    { AMESH_RELAY_URL: 'ws://127.0.0.1:1' },
+    `http://0.0.0.0:${server.port}/`,
+  );
+  expect(alone.of.clock).toMatchObject({
+    state: 'warning',
+    message: expect.stringMatching(/^4[4-6] s behind the clock of .* Over plain http nobody proves that\.$/),
+  });
+});
+
+it('tells of a clock in the same way in both rows', async () => {
+  const machine = await createMachine('a');
+  const server = await serve((_request, response) => {
+    const date = new Date(Date.now() - 1_201_000).toUTCString();
+    response.writeHead(401, { date, 'www-authenticate': 'AuthMesh error="timestamp_out_of_range"' }).end();
+  });
+  const { code, of } = await examineWith(
+    machine,
+    { AMESH_RELAY_URL: 'ws://127.0.0.1:1' },
+    `${server.origin}/`,
+  );
+  expect(code).toBe(1);
+  expect(of.target?.message).toMatch(
+    / says that its clock is 120[0-3] s behind the clock of this machine\.$/,
+  );
+  expect(of.clock).toMatchObject({
+    state: 'failed',
+    message: expect.stringMatching(
+      new RegExp(`^120[0-3] s ahead of the clock of ${server.authority}\\. Servers refuse `),
+    ),
+  });
 });
 
 describe('a server at fault', () => {
@@ -283,7 +316,7 @@ describe('no server', () => {
     async (text) => {
       const ran = await (await createMachine()).amesh(['doctor', text]);
       expect(ran.code).toBe(2);
-      expect(ran.stderr).toContain('✗ The server is a URL such as https://api.example.com/health.\n');
+      expect(ran.stderr).toContain('✗ The server is a URL such as https://api.example.com/api/orders.\n');
       expect(ran.stderr).not.toContain('secret');
     },
   );

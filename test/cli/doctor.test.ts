@@ -286,6 +286,21 @@ describe('the relay', () => {
     expect(of.clock).toMatchObject({ state: 'skipped', message: 'Nobody is there to compare it with.' });
   });
 
+  it('is not there, which a paired machine can do without', async () => {
+    for (const role of ['target', 'controller'] as const) {
+      const machine = await createMachine('a');
+      const other = await (await createMachine()).init('b');
+      await trust(machine, other, role, role === 'target' ? ['b.example'] : []);
+      await machine.amesh(['config', 'hosts', 'a.example', '--yes']);
+      const ran = await machine.amesh(['doctor'], { env: env({ AMESH_RELAY_URL: 'ws://127.0.0.1:1' }) });
+      expect(ran.stdout).toContain(
+        '- relay     The relay at ws://127.0.0.1:1/ws did not answer (ECONNREFUSED). Your devices are fine. Pairing alone needs it, and this machine is paired.\n- clock',
+      );
+      expect(ran.stdout).not.toContain('Fix: ');
+      expect([ran.code, ran.stderr]).toEqual([0, '✓ Nothing is broken.\n']);
+    }
+  });
+
   it('has another path', async () => {
     const machine = await createMachine('a');
     await machine.amesh(['config', 'relay', relay.url.replace(/ws$/, 'pair')]);

@@ -77,7 +77,7 @@ const cases: Record<string, Case> = {
   'init --force': { args: ['init', '--name', 'new', '--force'], after: 'refuses' },
   revoke: { args: ['revoke', 'caller', '--yes'], again: /already_revoked|unknown_name/, after: 'refuses' },
   'trust add': { args: ['trust', 'add', '--role', 'controller'], after: 'lets in' },
-  'config hosts': { args: ['config', 'hosts', '--add', 'b.example.com'], after: 'lets in' },
+  'config hosts': { args: ['config', 'hosts', '--add', 'b.example.com', '--yes'], after: 'lets in' },
   'config relay': { args: ['config', 'relay', 'wss://relay.example.com/ws'], after: 'lets in' },
   grant: { args: ['grant', '--name', 'job-*', '--uses', '2', '--host', 'api.example.com'], after: 'lets in' },
 };

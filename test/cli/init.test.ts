@@ -85,6 +85,9 @@ describe('amesh init', () => {
     const ran = await machine.amesh(['init', '--name', 'second']);
     expect(ran.code).toBe(1);
     expect(ran.stderr).toContain(`There is an identity in ${machine.dir} already.`);
+    expect(ran.stderr).toContain(
+      `Or keep both, such as a caller and a server on one machine: AUTH_MESH_DIR=${machine.dir}-2 amesh init --name second\n`,
+    );
     expect(ran.stderr).toContain('--force');
     expect(ran.stderr).toContain('No changes were made.');
     expect(await readFile(join(machine.dir, 'identity.json'), 'utf8')).toBe(before);

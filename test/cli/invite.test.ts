@@ -14,11 +14,42 @@ const endings: (() => unknown)[] = [];
 afterAll(() => Promise.all(endings.map((end) => end())));
 
 describe.concurrent('a code', () => {
-  it.concurrent.each(['48291', 'abc', '048291', '4829167', '482916x'])('that is none: %s', async (code) => {
-    const ran = await (await createMachine('laptop')).amesh(['invite', code, '--yes', '--relay', relay.url]);
+  const LETTERS = 'A pairing code is 6 digits, and this has letters that look like them: 0 and O, 1 and l.';
+  const OTHER = 'A pairing code is 6 digits, and nothing else but a gap or a hyphen.';
+  it.concurrent.each([
+    ['48291', 'A pairing code is 6 digits, and this has 5.'],
+    ['4829167', 'A pairing code is 6 digits, and this has 7.'],
+    ['012345', 'A pairing code does not begin with 0.'],
+    ['012-345', 'A pairing code does not begin with 0.'],
+    ['48O9l6', LETTERS],
+    ['abc', OTHER],
+    ['482916x', OTHER],
+  ])('that is none: %s', async (code, message) => {
+    const ran = await (await createMachine()).amesh(['invite', code, '--yes', '--relay', relay.url]);
     expect(ran.code).toBe(2);
-    expect(ran.stderr).toContain('✗ A pairing code is 6 digits.\n');
+    expect(ran.stderr).toContain(
+      `✗ ${message}\n  Read it again: it is what amesh listen shows on the other machine.\n`,
+    );
     expect(ran.stderr).toContain('No changes were made.\n');
+  });
+
+  it.concurrent.each([
+    [['listen', '482916'], 'A code goes to the machine that calls: '],
+    [['listen', '482', '916'], 'A code goes to the machine that calls: '],
+    [['482916'], 'Did you mean: '],
+    [['482', '916'], 'Did you mean: '],
+    [['invite', '48', '29', '16'], 'Write the code as one word: '],
+    [['invite', '4', '8', '2', '9', '1', '6'], 'Write the code as one word: '],
+  ])('given as %j is told where it goes', async (args, hint) => {
+    const machine = await createMachine();
+    const ran = await machine.amesh(args);
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toContain(`  ${hint}${machine.here('amesh invite 482916')}\n`);
+  });
+
+  it.concurrent('that is a line for trust add', async () => {
+    const ran = await (await createMachine()).amesh(['invite', 'amesh-p256 AkT9 prod-api']);
+    expect(ran.stderr).toContain('  A line of amesh trust export goes to: amesh trust add\n');
   });
 
   it.concurrent('that is unknown or used', async () => {
@@ -78,9 +109,19 @@ describe.concurrent('a relay', () => {
     expect(
       ran.stderr,
     ).toBe(`✗ The relay at ws://127.0.0.1:1/ws did not answer (ECONNREFUSED). Your devices are fine.
-  On one network, amesh listen --serve needs none. Another relay: --relay URL. Without any: ${laptop.here('amesh trust export')}
+  On one network the other machine needs none: amesh listen --serve there. Another relay: --relay URL. Without any: ${laptop.here('amesh trust export')}
   No changes were made.
 `);
+    // Without --relay, and on the other side.
+    const env = { AMESH_RELAY_URL: 'ws://127.0.0.1:1' };
+    const bare = await laptop.amesh(['invite', '482916', '--yes'], { env });
+    expect(bare.stderr).toContain(
+      '  Mostly the line on the other screen has a --relay, and was not run as a whole. On one network the other machine needs none: amesh listen --serve there.',
+    );
+    const listening = await laptop.amesh(['listen', '--relay', 'ws://127.0.0.1:1', '--host', 'a.example']);
+    expect(listening.stderr).toContain(
+      `  On one network, this needs none: ${laptop.here('amesh listen --serve --host a.example')} Another relay: --relay URL. Without any: ${laptop.here('amesh trust export')}\n`,
+    );
   });
 
   it.concurrent('that is busy says when to come again, and the command ends though it does not hang up', async () => {
@@ -137,6 +178,9 @@ describe.concurrent('a pairing', () => {
     const codes = [await target.ended, ran.code];
     expect(codes).toContain(1);
     expect(target.stderr + ran.stderr).toContain('✗ Both ends are this machine itself.\n');
+    expect(target.stderr + ran.stderr).toContain(
+      `Where both are to be on this one, each needs a folder of its own: AUTH_MESH_DIR=${machine.dir}-2 amesh init --name NAME, and then`,
+    );
     expect((await machine.allowList()).devices).toEqual([]);
   });
 

@@ -59,9 +59,8 @@ describeWithRedis('amesh on a store that instances share', () => {
     expect(await other.amesh(['trust', 'add', '--role', 'controller', line], { env })).toMatchObject({
       code: 0,
     });
-    expect(await other.amesh(['config', 'hosts', '--add', 'b.example.com'], { env })).toMatchObject({
-      code: 0,
-    });
+    const add = ['config', 'hosts', '--add', 'b.example.com', '--yes'];
+    expect(await other.amesh(add, { env })).toMatchObject({ code: 0 });
     const seen = await new Machine(fleet.targetDir).amesh(['list', '--json'], { env });
     expect(
       JSON.parse(seen.stdout).devices.map((each: { friendlyName: string }) => each.friendlyName),

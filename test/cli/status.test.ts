@@ -16,7 +16,7 @@ describe('amesh status', () => {
       'answers to   localhost only',
       'may call me  nobody',
       'I may call   nobody',
-      'due          nothing',
+      'due          nothing: every pairing is acknowledged, and no lease, token or grant is over or ends soon',
       '',
     ]);
 

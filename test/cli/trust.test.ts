@@ -168,7 +168,7 @@ describe('amesh trust add', () => {
     expect(ran.code).toBe(1);
     expect(ran.stderr).toBe(
       '✗ api.example.com belongs to "prod-api" already.\n' +
-        `  Use another host, or revoke that one first: ${alice.here('amesh revoke NAME')}\n  No changes were made.\n`,
+        `  Use another host, or revoke that one first: ${alice.here('amesh revoke prod-api')}\n  No changes were made.\n`,
     );
     expect((await entriesOf(alice)).map(({ friendlyName }) => friendlyName)).toEqual(['prod-api']);
   });
@@ -259,7 +259,7 @@ describe('amesh trust reset', () => {
     await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);
     const path = join(prod.dir, 'allow_list.json');
     const older = await readFile(path);
-    await prod.amesh(['config', 'hosts', 'api.example.com']);
+    await prod.amesh(['config', 'hosts', 'api.example.com', '--yes']);
     await writeFile(path, older);
     return { prod, path };
   }

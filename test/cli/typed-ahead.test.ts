@@ -66,6 +66,16 @@ describe.skipIf(!hasTerminal)('what is typed ahead on a terminal', () => {
     },
   );
 
+  it('does not do without localhost', async () => {
+    const machine = await createPaired();
+    const terminal = typedAhead(machine, ['config', 'hosts', '--add', 'api.example.com'], 'y\r');
+    await terminal.until(/To keep localhost: .* amesh config hosts api\.example\.com,localhost:PORT/);
+    await terminal.until(/\? Do without localhost\? \[y\/N\] /);
+    terminal.type('\r');
+    expect(await terminal.ended).toBe(8);
+    expect((await machine.allowList()).hosts).toEqual([]);
+  });
+
   it('is no line for trust add, and no host for listen', async () => {
     const machine = await createMachine('prod-api');
     const { publicKey } = await (await createMachine()).init('mallory');

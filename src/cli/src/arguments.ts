@@ -3,6 +3,7 @@ import type { ArgDef, ArgsDef } from 'citty';
 import { UsageError } from './errors';
 import { here } from './here';
 import { nearest } from './nearest';
+import { inviteFor } from './pairing-code';
 import { printable } from './printable';
 import { shellWord } from './shell';
 
@@ -58,7 +59,7 @@ export function checkArguments(rawArgs: readonly string[], args: ArgsDef, path: 
       hint: meant ? `Did you mean: ${here(`${path} ${command.map(shellWord).join(' ')}`)}` : undefined,
     });
   }
-  checkWords(words, args);
+  checkWords(words, args, path);
 }
 
 /** With the flag that was probably meant. */
@@ -104,15 +105,26 @@ function checkValue(
   }
 }
 
-function checkWords(words: readonly string[], args: ArgsDef): void {
+function checkWords(words: readonly string[], args: ArgsDef, path: string): void {
   const places = Object.entries(args).filter(([, arg]) => arg.type === 'positional');
   const missing = places.slice(words.length).find(([, arg]) => arg.required);
   if (missing !== undefined) throw new UsageError(`<${missing[1].valueHint ?? missing[0]}> is missing.`);
   const extra = words[places.length];
   if (extra === undefined) return;
   throw new UsageError(`${shorten(JSON.stringify(extra))} is one argument too many.`, {
-    hint: places.length === 0 ? undefined : 'Something with spaces in it goes in quotes.',
+    hint:
+      hintFor(words, path) ??
+      (places.length === 0 ? undefined : 'Something with spaces in it goes in quotes.'),
   });
+}
+
+/** Where the words are a pairing code: in more than two parts, or given to the machine that shows it. */
+function hintFor(words: readonly string[], path: string): string | undefined {
+  const invite = inviteFor(words);
+  if (invite === null) return undefined;
+  const where =
+    path === 'amesh invite' ? 'Write the code as one word' : 'A code goes to the machine that calls';
+  return `${where}: ${here(invite)}`;
 }
 
 function takesWords(args: ArgsDef): boolean {

@@ -1,4 +1,4 @@
-import { isLoopback, portOf } from '@authmesh/sdk/admin';
+import { type AllowListDocument, isLoopback, portOf } from '@authmesh/sdk/admin';
 import { here } from './here';
 import { shellWord } from './shell';
 
@@ -14,6 +14,31 @@ export function droppedHosts(before: readonly string[], after: readonly string[]
   const ports = new Set(after.map(portOf).filter((port) => port !== null));
   const [port] = ports.size === 1 ? ports : ['PORT'];
   return noLonger('localhost and other loopback names', [...after, `localhost:${port}`]);
+}
+
+/**
+ * What somebody who calls this machine as localhost loses by a first list of hosts: said before it is set.
+ *
+ * @returns null where nobody loses anything: there was a list, it names a loopback name, or nobody may call this machine
+ */
+export function losesLocalhost(
+  { hosts, devices }: Pick<AllowListDocument, 'hosts' | 'devices'>,
+  after: readonly string[],
+): { readonly message: string; readonly keep: string } | null {
+  const callers = devices.filter(({ roles }) => roles.includes('controller')).length;
+  if (hosts.length > 0 || after.length === 0 || after.some(isLoopback) || callers === 0) return null;
+  const who =
+    callers === 1 ? 'the machine that may call this one' : `the ${callers} machines that may call this one`;
+  return {
+    message: `Until now this machine answers to localhost. With a list it answers to ${after.join(', ')} only, also for ${who}.`,
+    keep: keeping(after),
+  };
+}
+
+function keeping(after: readonly string[]): string {
+  const ports = new Set(after.map(portOf).filter((port) => port !== null));
+  const [port] = ports.size === 1 ? ports : ['PORT'];
+  return here(`amesh config hosts ${shellWord([...after, `localhost:${port}`].join(','))}`);
 }
 
 function noLonger(names: string, all: readonly string[]): string[] {

@@ -6,6 +6,7 @@ import type { CommandCode } from './codes';
 import { CommandError, DeclinedError, InterruptedError, UNCHANGED, UsageError } from './errors';
 import { EXIT, EXIT_OF_CODE, type ExitCode } from './exit-codes';
 import type { Found } from './find-command';
+import { fixOf } from './fixes';
 import { here } from './here';
 import { loadAdmin, loadCore } from './load';
 
@@ -78,7 +79,9 @@ export async function toFailure(
       code,
       message: causeOf(error),
       hint:
-        pairAgain(fix, path, rawArgs) ?? forHere(MOVING.has(path) ? fix.replace(` ${UNCHANGED}`, '') : fix),
+        pairAgain(fix, path, rawArgs) ??
+        fixOf(error, path, rawArgs) ??
+        forHere(MOVING.has(path) ? fix.replace(` ${UNCHANGED}`, '') : fix),
       exitCode: EXIT_OF_CODE[code] ?? EXIT.failure,
       sayUnchanged: unchanged,
     };

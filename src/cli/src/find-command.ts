@@ -2,7 +2,9 @@ import type { ArgsDef } from 'citty';
 import { checkArguments } from './arguments';
 import type { Command } from './command';
 import { UsageError } from './errors';
+import { here } from './here';
 import { nearest } from './nearest';
+import { inviteFor } from './pairing-code';
 import { printable } from './printable';
 import { usageLine } from './usage';
 
@@ -33,15 +35,15 @@ export async function findCommand(root: Command, argv: readonly string[]): Promi
     }
     if (word.startsWith('-')) {
       rawArgs.push(word);
-    } else if (command === root && word === 'help') {
-      rawArgs.push('--help');
+    } else if (command === root && (word === 'help' || word === 'version')) {
+      rawArgs.push(`--${word}`);
     } else if (Object.hasOwn(subCommands, word)) {
       assertShared(rawArgs, command, path);
       command = await (subCommands[word] as () => Promise<Command>)();
       path = `${path} ${word}`;
     } else {
       assertShared(rawArgs, command, path);
-      throw unknownCommand(word, path, command, Object.keys(subCommands));
+      throw unknownCommand([word, ...words], path, command, Object.keys(subCommands));
     }
   }
   return { path, command, rawArgs: [...rawArgs, ...words] };
@@ -60,7 +62,17 @@ function assertShared(flags: readonly string[], command: Command, path: string):
   }
 }
 
-function unknownCommand(word: string, path: string, command: Command, known: readonly string[]): UsageError {
+function unknownCommand(
+  words: readonly string[],
+  path: string,
+  command: Command,
+  known: readonly string[],
+): UsageError {
+  const [word = ''] = words;
+  const invite = inviteFor(words.filter((each) => !each.startsWith('-')));
+  if (invite !== null) {
+    throw new UsageError(`There is no command ${path} ${word}.`, { hint: `Did you mean: ${here(invite)}` });
+  }
   const meant = nearest(word, known);
   const shown = printable(word.length > 60 ? `${word.slice(0, 59)}…` : word);
   return new UsageError(`There is no command ${path} ${shown}.`, {

@@ -1,10 +1,11 @@
 import { setHosts } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
-import { droppedHosts } from '../dropped-hosts';
-import { UsageError } from '../errors';
+import { droppedHosts, losesLocalhost } from '../dropped-hosts';
+import { DeclinedError, UsageError } from '../errors';
 import { here } from '../here';
 import { answersTo, hostsText, loopbackNotes, openMachine, toHosts, trustAsTarget } from '../machine';
+import { askYesNo, isAttended } from '../prompt';
 
 export const configHosts = defineCommand({
   meta: { name: 'hosts', description: 'Shows or sets the hosts that this machine answers to' },
@@ -33,6 +34,8 @@ export const configHosts = defineCommand({
 
     const { identity, trust } = await openMachine();
     let before = await trust.read();
+    if (wanted !== null && args.remove === undefined && !args.yes)
+      await askBefore(losesLocalhost(before, wanted));
     const after =
       wanted === null
         ? before
@@ -63,6 +66,15 @@ export const configHosts = defineCommand({
     };
   },
 });
+
+/** @throws DeclinedError; UsageError where there is no terminal to ask on */
+async function askBefore(loss: ReturnType<typeof losesLocalhost>): Promise<void> {
+  if (loss === null) return;
+  const keep = `To keep localhost: ${loss.keep}`;
+  if (!isAttended()) throw new UsageError(loss.message, { hint: `${keep}   To do without it: --yes` });
+  process.stderr.write(`! ${loss.message}\n  ${keep}\n`);
+  if (!(await askYesNo('Do without localhost?'))) throw new DeclinedError();
+}
 
 /** @throws UsageError for one that is not there: a slip would leave a host in force that its owner believes gone */
 function without(hosts: readonly string[], wanted: readonly string[]): string[] {

@@ -7,7 +7,7 @@ import { checkFolder } from '../doctor/files';
 import { bounded, type Finding } from '../doctor/finding';
 import { checkHosts, checkList, checkSeen, type FoundList } from '../doctor/list';
 import { checkIdentity, checkKey, checkVersions, type FoundIdentity, type FoundKey } from '../doctor/machine';
-import { checkNonces, checkRelay, checkStore, type FoundRelay } from '../doctor/network';
+import { asNeeded, checkNonces, checkRelay, checkStore, type FoundRelay } from '../doctor/network';
 import { checkProxy } from '../doctor/proxy';
 import { checkTarget, type FoundTarget } from '../doctor/target';
 import { UNCHANGED, UsageError } from '../errors';
@@ -26,7 +26,8 @@ export const doctor = defineCommand({
     url: {
       type: 'positional',
       required: false,
-      description: 'A server to call with a signed GET, such as https://api.example.com/health',
+      description:
+        'A server to call with a signed GET, with a path that verify() protects, such as https://api.example.com/api/orders',
     },
     ...SHARED_ARGS,
   },
@@ -75,7 +76,7 @@ async function examine(dir: string, url: URL | null): Promise<[Check[], FoundTar
     ['store', store],
     ['nonces', nonces],
     ['proxy', await bounded(() => checkProxy(relay.relay ?? null, url))],
-    ['relay', relay],
+    ['relay', asNeeded(relay, document)],
     ['clock', clock],
     ...(target === null ? [] : [['target', target] as const]),
   ];
@@ -128,5 +129,5 @@ function toUrl(text: string): URL {
   if (url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '')
     return url;
   const hint = isZoned(text) ? { hint: ZONE } : undefined;
-  throw new UsageError('The server is a URL such as https://api.example.com/health.', hint);
+  throw new UsageError('The server is a URL such as https://api.example.com/api/orders.', hint);
 }

@@ -3,7 +3,7 @@ import { defineCommand } from 'citty';
 import { ownAddresses } from '../addresses';
 import { clockText } from '../clock';
 import { type Result, SHARED_ARGS } from '../command';
-import { droppedHosts } from '../dropped-hosts';
+import { droppedHosts, losesLocalhost } from '../dropped-hosts';
 import { UsageError } from '../errors';
 import { here } from '../here';
 import { interruptible } from '../interrupt';
@@ -15,7 +15,7 @@ import { PORT_ARG, toPort } from '../port';
 import { ask, askYesNo, isAttended } from '../prompt';
 import { chooseRelay, relayFlag } from '../relay-choice';
 import { serveRelay } from '../serve-relay';
-import { nameForCommand } from '../shell';
+import { nameForCommand, shellWord } from '../shell';
 import { Teller } from '../teller';
 import { TypedLines } from '../typed-lines';
 
@@ -61,9 +61,19 @@ export const listen = defineCommand({
     const hosts = toHosts(typed, '--host');
     if (hosts.length > MAX_HOSTS) {
       throw new UsageError(`--host: one pairing introduces at most ${MAX_HOSTS} hosts.`, {
-        hint: `Give the others beforehand: ${here('amesh config hosts --add HOST')}`,
+        hint: `Give the others beforehand: ${here(`amesh config hosts --add ${shellWord(hosts.slice(MAX_HOSTS).join(','))}`)}`,
       });
     }
+
+    const loss = losesLocalhost(before, hosts);
+    if (loss !== null && !options.json && !options.quiet)
+      printNotes(
+        [
+          `! ${loss.message}`,
+          `  To keep localhost, name it in --host, too: ${hosts.join(',')},localhost:PORT`,
+        ],
+        options,
+      );
 
     const teller = new Teller(options);
     const served = args.serve ? await serveRelay(port) : undefined;
@@ -223,7 +233,7 @@ async function askForHosts(
   if (known.length > 0 || json || quiet || yes || !isAttended()) return '';
   for (let left = QUESTIONS; ; left--) {
     const answer = await ask(
-      '? Under which host will callers reach this machine? (api.example.com; Enter: localhost only) ',
+      '? Under which host will callers reach this machine? (for example api.example.com; Enter: localhost only) ',
     );
     const hosts = withoutScheme(answer);
     try {

@@ -49,7 +49,12 @@ export const status = defineCommand({
         ...rowsOf('may call me', controllers, (device) => seenText(seen.get(device.deviceId))),
         ...rowsOf('I may call', targets, (device) => device.hosts.join(', ') || 'no host'),
         ...(due.length === 0
-          ? [['due', 'nothing']]
+          ? [
+              [
+                'due',
+                'nothing: every pairing is acknowledged, and no lease, token or grant is over or ends soon',
+              ],
+            ]
           : due.map((each, i) => [i === 0 ? 'due' : '', dueText(each)])),
       ]),
       notes: document.devices.length > MAX_NAMES ? [`  All of them:  ${here('amesh list')}`] : [],

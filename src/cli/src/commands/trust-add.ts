@@ -5,7 +5,7 @@ import { UsageError } from '../errors';
 import { here } from '../here';
 import { answersTo, loopbackNotes, openMachine, toHosts, trustAsController, trustAsTarget } from '../machine';
 import { readText } from '../prompt';
-import { nameForCommand } from '../shell';
+import { nameForCommand, shellWord } from '../shell';
 
 export const trustAdd = defineCommand({
   meta: {
@@ -42,7 +42,7 @@ export const trustAdd = defineCommand({
     }
     const hosts = toHosts(args.host ?? '', '--host');
     const { identity, trust } = await openMachine(); // without one there is no need to ask for a line
-    const peer = await fromTrustLine(await givenLine(args.line));
+    const peer = await fromTrustLine(await givenLine(args.line, role, args.host));
 
     const before = await trust.read();
     const now = Math.floor(Date.now() / 1000);
@@ -63,12 +63,12 @@ export const trustAdd = defineCommand({
   },
 });
 
-async function givenLine(line: string | undefined): Promise<string> {
+async function givenLine(line: string | undefined, role: string, host: string | undefined): Promise<string> {
   if (line !== undefined && line !== '-') return line;
   const text = await readText('Line of the other machine:');
   if (text.trim() !== '') return text;
   throw new UsageError('No line was given.', {
-    hint: 'Pass it in quotes, or pipe it in: amesh trust export | amesh trust add …',
+    hint: `It is what amesh trust export prints on the other machine. Pass it in quotes: ${here(`amesh trust add --role ${role}${host === undefined ? '' : ` --host ${shellWord(host)}`} "LINE"`)}`,
   });
 }
 

@@ -14,9 +14,11 @@ export interface SeenClock {
   readonly host: string;
   /** Theirs minus ours, at least; 0 where they may be the same. */
   readonly aheadSeconds: number;
+  /** Whether it came over plain http from another machine, so that somebody on the way may have written it. */
+  readonly isUnproven?: boolean;
 }
 
-/** What a server says that the time is; null where it does not say, or could not be believed. */
+/** What a server says that the time is; null where it does not say. */
 export async function clockOf(url: URL, signal: AbortSignal): Promise<SeenClock | null> {
   const askedAtMs = Date.now();
   try {
@@ -31,8 +33,8 @@ export async function clockOf(url: URL, signal: AbortSignal): Promise<SeenClock 
 /** @param askedAtMs when it was asked, Unix milliseconds: the answer was written between then and now */
 export function clockIn(url: URL, response: Response, askedAtMs: number): SeenClock | null {
   const isPrivate = url.protocol === 'https:' || isLoopback(url.host);
-  const difference = isPrivate ? differenceIn(response, askedAtMs) : null;
-  return difference === null ? null : { host: url.host, ...difference };
+  const difference = differenceIn(response, askedAtMs);
+  return difference === null ? null : { host: url.host, ...difference, isUnproven: !isPrivate };
 }
 
 /** What an answer says of the clock that wrote it, believed or not; null where it says nothing. */
@@ -64,10 +66,17 @@ export async function checkClock(
     );
   }
   const seen = clocks.filter((clock) => clock !== null && clock !== undefined);
-  const worst = seen.sort((a, b) => Math.abs(b.aheadSeconds) - Math.abs(a.aheadSeconds))[0];
+  // What nobody proves counts only where there is nothing else.
+  const proven = seen.filter(({ isUnproven }) => !isUnproven);
+  const asked = proven.length > 0 ? proven : seen;
+  const worst = asked.sort((a, b) => Math.abs(b.aheadSeconds) - Math.abs(a.aheadSeconds))[0];
   if (worst === undefined) return skipped('Nobody is there to compare it with.');
   const difference = Math.abs(worst.aheadSeconds);
   const text = `${difference} s ${worst.aheadSeconds > 0 ? 'behind' : 'ahead of'} the clock of ${worst.host}.`;
+  if (worst.isUnproven) {
+    const unproven = `${difference === 0 ? `The same as the clock of ${worst.host}.` : text} Over plain http nobody proves that.`;
+    return difference > LIMITS.requests ? warning(unproven, SET_CLOCK) : skipped(unproven);
+  }
   if (difference > LIMITS.requests) {
     return failed(`${text} Servers refuse what differs by more than ${LIMITS.requests} s.`, SET_CLOCK);
   }

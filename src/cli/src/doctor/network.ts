@@ -1,4 +1,11 @@
-import { FileStore, ProxyError, probeRedis, probeRelay, readVariable } from '@authmesh/sdk/admin';
+import {
+  type AllowListDocument,
+  FileStore,
+  ProxyError,
+  probeRedis,
+  probeRelay,
+  readVariable,
+} from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { EXIT } from '../exit-codes';
 import { here } from '../here';
@@ -47,7 +54,23 @@ export interface FoundRelay extends Finding {
   readonly clock?: SeenClock | null;
   /** Where it was looked for. */
   readonly relay?: URL;
+  /** Whether it, and no proxy before it, did not answer. */
+  readonly isSilent?: boolean;
 }
+
+/** Where the two machines that are to be paired can do without it. */
+const WITHOUT_RELAY =
+  'On one network: amesh listen --serve on the machine that is to be called. Without any relay: amesh trust export';
+
+/** Once a machine is paired, it does all that it is there for without a relay. */
+export function asNeeded(found: FoundRelay, document: AllowListDocument | undefined): FoundRelay {
+  if (!found.isSilent || document === undefined || document.devices.length === 0) return found;
+  const { relay } = found;
+  const text = `${found.message.replace(ONLY_PAIRING, '')} Pairing alone needs it, and this machine is paired.`;
+  return { ...skipped(text), ...(relay === undefined ? {} : { relay }) };
+}
+
+const ONLY_PAIRING = ' Only pairing by a code needs it.';
 
 /** Only pairing needs one: the default one may be out of reach. */
 export async function checkRelay(dir: string): Promise<FoundRelay> {
@@ -71,15 +94,15 @@ export async function checkRelay(dir: string): Promise<FoundRelay> {
     if (error instanceof TypeError)
       return { ...skipped('Not asked: the variable that names a proxy is wrong.'), relay: seen.relay };
     if (from === 'default') {
-      const offer = warning(`${message} Only pairing by a code needs it.`, here('amesh listen --serve'));
-      return { ...offer, relay: seen.relay };
+      const offer = warning(message + ONLY_PAIRING, WITHOUT_RELAY);
+      return { ...offer, relay: seen.relay, isSilent: true };
     }
     const better = /--relay (\S+\/ws)$/.exec(fix ?? '')?.[1] ?? 'wss://relay.example.com/ws';
     const command =
       from === 'config'
         ? here(`amesh config relay ${shellWord(better)}`)
         : `export ${from}=${shellWord(better)}`;
-    return { ...failed(message, command), ...seen };
+    return { ...failed(message, command), ...seen, isSilent: true };
   }
   return { ...ok(`${url} takes connections (${from}).`), clock: await clock, relay: new URL(url) };
 }

@@ -1,5 +1,11 @@
 import { type AllowListDocument, ProxyError } from '@authmesh/sdk/admin';
-import { type ClientRejection, createClient, isAmeshError, type Signer } from '@authmesh/sdk/core';
+import {
+  type ClientRejection,
+  ClockSkewTooLargeError,
+  createClient,
+  isAmeshError,
+  type Signer,
+} from '@authmesh/sdk/core';
 import { here } from '../here';
 import { shellWord } from '../shell';
 import { clockIn, differenceIn, SET_CLOCK, type SeenClock } from './clock';
@@ -44,6 +50,8 @@ export async function checkTarget(
     response = await client.fetch(url, { signal });
   } catch (error) {
     if (signal.aborted && !(error instanceof ProxyError)) throw error;
+    if (error instanceof ClockSkewTooLargeError)
+      return { ...toFinding(error), clock: { host: url.host, aheadSeconds: error.differenceSeconds } };
     if (isAmeshError(error)) return toFinding(error);
     return noAnswer(url, shown, error);
   }
@@ -66,7 +74,7 @@ export async function checkTarget(
   if (target !== undefined) {
     return { ...ok(`${text} The request was signed for "${target.friendlyName}".`), clock, isVerified: true };
   }
-  const command = here(`amesh trust add --role target --host ${shellWord(url.host)}`);
+  const command = `${here(`amesh trust add --role target --host ${shellWord(url.host)} "LINE"`)}   LINE is what amesh trust export prints on that server.`;
   return {
     ...warning(`${text} No target in the list has this host, so the request did not name one.`, command),
     clock,

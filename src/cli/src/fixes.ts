@@ -1,0 +1,50 @@
+import type { AmeshCode } from '@authmesh/sdk/core';
+import { here } from './here';
+import { machineDir } from './machine';
+import { shellWord } from './shell';
+
+const OTHER_RELAY = 'Another relay: --relay URL. Without any: ';
+
+/**
+ * A fix that depends on which command has failed, in place of the one of the SDK.
+ *
+ * @param fix that of the SDK
+ * @param path the command that failed, as it is typed
+ * @param rawArgs what was behind it
+ * @returns null where that of the SDK does
+ */
+export function fixOf(
+  { code, fix }: { readonly code: AmeshCode; readonly fix: string },
+  path: string,
+  rawArgs: readonly string[],
+): string | null {
+  if (code === 'relay_unreachable' && fix.startsWith('On one network')) return withoutRelay(path, rawArgs);
+  if (code === 'identity_exists' && path === 'amesh init') {
+    const again = [`amesh init`, ...rawArgs.filter((word) => word !== '--force').map(shellWord)].join(' ');
+    return `${fix} Or keep both, such as a caller and a server on one machine: ${elsewhere(again)}`;
+  }
+  if (code !== 'own_key' || (path !== 'amesh invite' && path !== 'amesh listen')) return null;
+  const other = path === 'amesh invite' ? 'amesh listen' : 'amesh invite';
+  return `Run ${other} on the other machine. Where both are to be on this one, each needs a folder of its own: ${elsewhere('amesh init --name NAME')}, and then ${elsewhere(path === 'amesh invite' ? 'amesh invite CODE' : 'amesh listen')}`;
+}
+
+function withoutRelay(path: string, rawArgs: readonly string[]): string | null {
+  const exported = `${OTHER_RELAY}${here('amesh trust export')}`;
+  if (path === 'amesh listen') {
+    const serving = ['amesh listen --serve', ...withoutOption(rawArgs, '--relay').map(shellWord)].join(' ');
+    return `On one network, this needs none: ${here(serving)} ${exported}`;
+  }
+  if (path !== 'amesh invite') return null;
+  const isGiven = rawArgs.some((word) => /^--relay(?:=|$)/.test(word));
+  const cause = 'Mostly the line on the other screen has a --relay, and was not run as a whole.';
+  return `${isGiven ? '' : `${cause} `}On one network the other machine needs none: amesh listen --serve there. ${exported}`;
+}
+
+/** A command that acts on a second folder of this machine. */
+function elsewhere(command: string): string {
+  return `AUTH_MESH_DIR=${shellWord(`${machineDir()}-2`)} ${command}`;
+}
+
+function withoutOption(words: readonly string[], name: string): string[] {
+  return words.filter((word, i) => word !== name && words[i - 1] !== name && !word.startsWith(`${name}=`));
+}
