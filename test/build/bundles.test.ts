@@ -37,8 +37,8 @@ const specifiers = ['@authmesh/sdk', '@authmesh/sdk/core', '@authmesh/sdk/hono',
 /** Bytes behind gzip, with WebCrypto and without noble. What outgrows its budget has to have a reason: the texts of codes count, too. */
 const budgets: Record<string, { program: string; bytes: number }> = {
   'a verifier': { program: `export { createVerifier } from '@authmesh/sdk/core';`, bytes: 16_384 },
-  'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 10_688 },
-  'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 22_208 },
+  'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 10_880 },
+  'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 22_400 },
   'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 24_576 },
   'a protected Worker': {
     program: `export { AmeshNonces, withAmesh } from '@authmesh/sdk/workers';`,

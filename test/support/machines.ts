@@ -12,6 +12,7 @@ export interface Machines {
   /** The controller's own, for requests that no client would send. */
   readonly signer: Signer;
   readonly controllerId: string;
+  readonly controllerDir: string;
   /** Why the target has refused, oldest first; empty it between tests. */
   readonly rejections: Rejection[];
   /** Another instance of the target's folder, with its own nonces. */
@@ -41,6 +42,7 @@ export async function createMachines(): Promise<Machines> {
     target: targetWith({}),
     signer: (await openDevice(controllerDir, {})).signer,
     controllerId: deviceId,
+    controllerDir,
     rejections,
     targetWith,
     controllerWith,

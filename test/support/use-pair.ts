@@ -24,6 +24,9 @@ export function usePair(): Omit<Machines, 'remove'> {
     get controllerId() {
       return machines.controllerId;
     },
+    get controllerDir() {
+      return machines.controllerDir;
+    },
     get rejections() {
       return machines.rejections;
     },

@@ -31,6 +31,10 @@ export function refuse(
     // The client has its answer with the last byte of it; but Node closes the connection with end().
     const http1 = response as ServerResponse;
     http1.setHeader('connection', 'close');
+    if (isRepeated(message.status)) {
+      discardRest(request, () => http1.end(message.body));
+      return;
+    }
     http1.flushHeaders(); // the answer to HEAD has nothing else
     http1.write(message.body);
     discardRest(request, () => http1.end());
@@ -38,6 +42,14 @@ export function refuse(
   }
   (response.end as (body: string) => void)(message.body);
   if (unread && isHttp2(request)) discardRest(request, () => request.stream.close());
+}
+
+/**
+ * Whether clients send a request once more by themselves at this answer: the `fetch` of Node does at a 421, and fails with a
+ * mismatch of the content-length where the answer begins in mid-body. So that answer waits for the body.
+ */
+export function isRepeated(status: number): boolean {
+  return status === 421;
 }
 
 /** Throws away what still comes of a body, within the bounds above, then calls `done`. */

@@ -11,7 +11,7 @@ import { openOnce } from './open-signer';
 import { type Outgoing, toOutgoing, toView } from './outgoing';
 import { followRedirect, isRedirect } from './redirect';
 import { type ClientRejection, explainRefusal, refusalOf } from './refusal';
-import { discard, send } from './send';
+import { discard, send, withoutRepeat } from './send';
 
 /** Whose key a client signs with, and how. All but the signer may be left out; a wrong option is a TypeError. */
 export interface ClientOptions {
@@ -117,7 +117,14 @@ export function createPreparer(
   async function sendOnce(request: Outgoing, offsetMs?: number): Promise<Response> {
     const nonce = toBase64Url(crypto.randomBytes(16));
     const headers = await untilAborted(request.signal, sign(request, nonce, offsetMs));
-    const response = await send(doFetch, request, headers);
+    let response: Response;
+    try {
+      response = await send(doFetch, request, headers);
+    } catch (error) {
+      const again = withoutRepeat(request, error);
+      if (again === null) throw error;
+      return sendOnce(again, offsetMs);
+    }
     const target = headers.get('authmesh-target') ?? undefined;
     noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target });
     return response;
