@@ -61,8 +61,10 @@ function read(env: Env, names: readonly string[]) {
 /** The spellings of a variable that are set, that in lower case first. */
 function spellings(name: string, env: Env): string[] {
   const both = [name, name.toUpperCase()];
-  // Under CGI a request sets HTTP_PROXY: it is what its header Proxy says.
-  return both.filter((spelling) => env[spelling] && !(spelling === 'HTTP_PROXY' && env.REQUEST_METHOD));
+  // Under CGI a request sets HTTP_PROXY: it is what its header Proxy says. On Windows http_proxy is the same variable.
+  const isSent = (spelling: string) =>
+    name === 'http_proxy' && env.REQUEST_METHOD && env[spelling] === env.HTTP_PROXY;
+  return both.filter((spelling) => env[spelling] && !isSent(spelling));
 }
 
 function isHere({ hostname }: URL): boolean {

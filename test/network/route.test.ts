@@ -31,6 +31,14 @@ describe('the variable that counts', () => {
   ])('%s with %j: %s', (url, env, expected) => {
     expect(by(url, env)).toBe(expected);
   });
+
+  it('on Windows, where both spellings are one variable, none that a request sets under CGI', () => {
+    const sent = { HTTP_PROXY: P, REQUEST_METHOD: 'GET' };
+    const env = new Proxy<Record<string, string>>(sent, {
+      get: (target, name) => target[String(name).toUpperCase()],
+    });
+    expect(by('http://api.example.com/', env)).toBe('default');
+  });
 });
 
 describe('what stays on this machine goes through no proxy', () => {
