@@ -274,8 +274,13 @@ function keyless(dir: string): AmeshError {
   );
 }
 
-/** A server that was started with another folder than its owner believes is another device. */
-function withFolder(rejection: Rejection, folder: string): Rejection {
+/** What helps where there are files and the command: a server that was started with another folder is another device. */
+function withFix(rejection: Rejection, folder: string): Rejection {
+  if (rejection.code === 'device_expired') {
+    const fix =
+      'Pair it again: amesh listen here, and amesh invite on the caller. Or give it the token of a new grant: amesh grant';
+    return { ...rejection, fix };
+  }
   if (rejection.code !== 'wrong_target') return rejection;
   return {
     ...rejection,
@@ -310,7 +315,7 @@ function assemble(options: AmeshOptions, env: Env) {
   const home = ownerKey === null ? folder : 'where the identity is';
   const isByUrl = shared !== null && options.storage === undefined;
   const printed = createLog(env, isByUrl ? `${home}, with the same AMESH_STORE_URL` : home);
-  const log: Log = { ...printed, rejection: (rejection) => printed.rejection(withFolder(rejection, folder)) };
+  const log: Log = { ...printed, rejection: (rejection) => printed.rejection(withFix(rejection, folder)) };
   const open = () =>
     device().catch((error) => {
       if (isAmeshError(error) && error.code === 'no_identity') return null;

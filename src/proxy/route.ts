@@ -1,5 +1,6 @@
 import { isLoopback } from '../core/authority';
 import { readVariable } from '../environment';
+import type { Env } from '../trust/home';
 import { isExempt, portOfUrl } from './no-proxy';
 
 /** A proxy that takes CONNECT, and the variable that names it. */
@@ -20,8 +21,6 @@ export type Route =
   | { readonly by: 'exempt'; readonly variable: string }
   /** No variable names a proxy. */
   | { readonly by: 'default' };
-
-type Env = Readonly<Record<string, string | undefined>>;
 
 const EXAMPLE = 'Write http://proxy.example.com:3128';
 

@@ -34,7 +34,10 @@ export function addDevice(
   if (device.publicKey === document.owner || device.deviceId === document.list)
     throw new AmeshError('own_key');
   const known = document.devices.find(({ deviceId }) => deviceId === device.deviceId);
-  if (known !== undefined && known.publicKey !== device.publicKey) throw new AmeshError('key_mismatch');
+  if (known !== undefined && known.publicKey !== device.publicKey) {
+    const fix = `Revoke it first if you are sure: amesh revoke ${known.deviceId}`;
+    throw new AmeshError('key_mismatch', undefined, { fix });
+  }
   for (const other of device.hosts.length === 0 ? [] : document.devices) {
     const host =
       other === known ? undefined : device.hosts.find((candidate) => other.hosts.includes(candidate));
@@ -102,6 +105,7 @@ export function renameDevice(document: AllowListDocument, id: string, name: stri
     throw new AmeshError(
       'name_taken',
       `${other.deviceId} is called ${JSON.stringify(other.friendlyName)} already.`,
+      { fix: `Choose another name, or rename that one: amesh rename ${other.deviceId} NEW-NAME` },
     );
   return replaceDevice(document, known, { ...known, friendlyName });
 }

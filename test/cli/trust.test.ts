@@ -244,6 +244,13 @@ describe('amesh trust reset', () => {
     expect((await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine])).code).toBe(0);
   });
 
+  it('prints the hosts that were there', async () => {
+    const { prod } = await createPair();
+    await prod.amesh(['config', 'hosts', 'a.example,b.example:8080']);
+    const ran = await prod.amesh(['trust', 'reset', '--yes']);
+    expect(ran.stderr).toContain(`${prod.here('amesh config hosts a.example,b.example:8080')}\n`);
+  });
+
   it('does nothing off a terminal without --yes', async () => {
     const { prod, aliceLine } = await createPair();
     await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);

@@ -96,6 +96,19 @@ describe('addDevice', () => {
     expect(() => addDevice(list, device({ publicKey: KEY_B }), NOW)).toThrowError(
       withCode('key_mismatch', 'A device with this id is in the allow list with another key.'),
     );
+    expect(() => addDevice(list, device({ publicKey: KEY_B }), NOW)).toThrowError(
+      `Revoke it first if you are sure: amesh revoke ${device().deviceId}`,
+    );
+  });
+
+  it('names the device to revoke where a host is taken: by its id where its name is no plain word', () => {
+    for (const friendlyName of ['prod-api', 'prod api', "x'; rm -rf ~", '-x']) {
+      const list = addDevice(empty, device({ friendlyName, role: 'target', hosts: ['a.example'] }), NOW);
+      const name = friendlyName === 'prod-api' ? friendlyName : device().deviceId;
+      expect(() => addDevice(list, other({ role: 'target', hosts: ['a.example'] }), NOW)).toThrowError(
+        `Use another host, or revoke that one first: amesh revoke ${name}`,
+      );
+    }
   });
 
   it('refuses its own key', () => {

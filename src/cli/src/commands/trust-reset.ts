@@ -7,6 +7,7 @@ import { causeOf } from '../failure';
 import { here } from '../here';
 import { openMachine } from '../machine';
 import { confirm } from '../prompt';
+import { shellWord } from '../shell';
 
 export const trustReset = defineCommand({
   meta: { name: 'reset', description: 'Starts an empty allow list in place of a broken one' },
@@ -21,7 +22,9 @@ export const trustReset = defineCommand({
   async run({ args }): Promise<Result> {
     const device = await openMachine();
     if (args.keep) return goOn(device, args.yes);
-    await confirm(`${await describe(device)} Start an empty one in its place?`, args.yes);
+    const found = await look(device);
+    const hosts = typeof found === 'string' ? [] : found.hosts;
+    await confirm(`${describe(found)} Start an empty one in its place?`, args.yes);
     const { movedTo, revision } = await resetTrust(device.store.dir, process.env);
     return {
       json: { movedTo, revision },
@@ -31,7 +34,7 @@ export const trustReset = defineCommand({
         '  Nobody is trusted now: every machine must be paired again, and hosts set again.',
         `  Next: each machine that calls this one   ${here('amesh trust add --role controller "LINE"')}`,
         `        each one that this one calls       ${here('amesh trust add --role target --host HOST:PORT "LINE"')}`,
-        `        the hosts, if it had any           ${here('amesh config hosts api.example.com')}`,
+        `        the hosts, if it had any           ${here(`amesh config hosts ${shellWord(hosts.join(',') || 'api.example.com')}`)}`,
         '        LINE is what amesh trust export prints on the other machine.',
       ],
     };
@@ -39,8 +42,7 @@ export const trustReset = defineCommand({
 });
 
 /** What is about to be lost: a list that is fine deserves another answer than a broken one. */
-async function describe(device: Device): Promise<string> {
-  const found = await look(device);
+function describe(found: AllowListDocument | string): string {
   if (typeof found === 'string') return found;
   return `The allow list is in order, with ${devicesText(found.devices)}.`;
 }
