@@ -223,6 +223,12 @@ const TRUST_PROXY =
 /** What stands before a relay answers 429 or 503 where there is no room behind it; any other answer is a web server's. */
 function refusalOf(place: Place, why: string): AmeshError {
   const { url } = place;
+  if (url.startsWith('wss:') && /\b(?:EPROTO|ERR_SSL_WRONG_VERSION_NUMBER)\b/.test(why))
+    return unreachable(
+      place,
+      'answers without TLS',
+      `Where that relay is yours: --relay ${url.replace('wss:', 'ws:')}`,
+    );
   const status = /Unexpected server response: (\d{3})\b/.exec(why)?.[1];
   if (status === undefined) return unreachable(place, why);
   if (status === '429' || status === '503')

@@ -312,7 +312,9 @@ describe('the relay', () => {
   it('has a URL that no relay has', async () => {
     const { code, of } = await examine(await createMachine('a'), { AMESH_RELAY_URL: 'https://r.example' });
     expect(code).toBe(1);
-    expect(of.relay?.message).toBe('AMESH_RELAY_URL: The URL of a relay begins with wss:// or ws://.');
+    expect(of.relay?.message).toBe(
+      'AMESH_RELAY_URL: The URL of a relay begins with wss:// or ws://. Perhaps: wss://r.example/ws',
+    );
   });
 
   it('takes the connection and says nothing: it is given 4 s', async () => {

@@ -290,7 +290,27 @@ describe.concurrent('what cannot be meant', () => {
     [['--max-controllers', 'two'], '--max-controllers is a whole number, at least 1.'],
     [['--serve', '--relay', 'wss://r.example'], '--serve and --relay are different wishes.'],
     [['--port', '3002'], '--port is where --serve listens.'],
-    [['--relay', 'https://r.example'], '--relay: The URL of a relay begins with wss:// or ws://.'],
+    [
+      ['--relay', 'https://r.example'],
+      '--relay: The URL of a relay begins with wss:// or ws://. Perhaps: wss://r.example/ws\n',
+    ],
+    [
+      ['--relay', '10.0.0.3:3001'],
+      '--relay: A relay is a URL such as wss://relay.example.com/ws. Perhaps: ws://10.0.0.3:3001/ws\n',
+    ],
+    [
+      ['--relay', 'localhost:3001'],
+      '--relay: The URL of a relay begins with wss:// or ws://. Perhaps: ws://localhost:3001/ws\n',
+    ],
+    [
+      ['--relay', '[fd00::3]:3001'],
+      '--relay: A relay is a URL such as wss://relay.example.com/ws. Perhaps: ws://[fd00::3]:3001/ws\n',
+    ],
+    [
+      ['--relay', 'r.example'],
+      '--relay: A relay is a URL such as wss://relay.example.com/ws. Perhaps: wss://r.example/ws\n',
+    ],
+    [['--relay', 'wss//r'], '--relay: A relay is a URL such as wss://relay.example.com/ws.\n'],
     [['--host', 'a b'], '--host: '],
     [['--host', 'a..b'], '--host: "a..b" is not a host.'],
     [['--host', '1.2.3'], '--host: "1.2.3" is not a host.'],

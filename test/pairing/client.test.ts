@@ -128,6 +128,13 @@ describe.concurrent('a relay that cannot be reached', () => {
     });
   });
 
+  it.concurrent('because it speaks no TLS', async () => {
+    expect(await endsAt(relay.url.replace('ws:', 'wss:'))).toEqual({
+      code: 'relay_unreachable',
+      message: `The relay at ${relay.url.replace('ws:', 'wss:')} answers without TLS. Your devices are fine. Where that relay is yours: --relay ${relay.url}`,
+    });
+  });
+
   it.concurrent('because something else listens there', async () => {
     const server = createTcpServer((socket) => {
       socket.on('error', () => {});
