@@ -26,7 +26,7 @@ export function toRelayUrl(text: string): string {
 /** What was meant by a host without a scheme, or with that of the Web; a port of one's own mostly speaks no TLS. */
 function suggestion(text: string): string {
   const [, web, host, port = ''] =
-    /^(?:(https?):\/\/)?([a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(:\d{1,5})?(?:\/[\w./-]{0,100})?$/i.exec(
+    /^(?:(https?):\/\/)?([a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(:\d{1,5})?(?:\/(?!\/)[\w./-]{0,100})?$/i.exec(
       text.trim(),
     ) ?? [];
   if (host === undefined) return '';
