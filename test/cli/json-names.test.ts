@@ -36,7 +36,7 @@ describe('the names of --json', () => {
     await see('trust export');
     await see('trust add', '--role', 'controller', line);
     await see('config');
-    await see('config hosts', 'api.example.com');
+    await see('config hosts', 'api.example.com,localhost:3000');
     await see('config relay', 'wss://relay.example.com/ws');
     await see('provision', '--name', 'server');
     const { id } = await see('grant', '--name', 'worker-*');
