@@ -158,6 +158,22 @@ describe('a proxy that rewrites what it passes on', () => {
   });
 });
 
+describe('a server that the list knows', () => {
+  it('answers everybody where neither this path nor one above it is protected', async () => {
+    const server = await serve((_, response) => response.end());
+    const [laptop, orders] = [await createMachine('laptop'), await createMachine('orders-api')];
+    const line = (await orders.amesh(['trust', 'export', '--quiet'])).stdout.trim();
+    await laptop.amesh(['trust', 'add', '--role', 'target', '--host', server.authority, line]);
+    const { of } = await examine(laptop, `${server.origin}/health`);
+    expect(of.target).toEqual({
+      check: 'target',
+      state: 'warning',
+      message: `${server.origin}/health answers 200 to everybody: verify() is not in front of this path. The list has this host as that of "orders-api", so another path there has it.`,
+      fix: laptop.here(`amesh doctor ${server.origin}/PATH   PATH is one that verify() protects.`),
+    });
+  });
+});
+
 describe('a server without amesh', () => {
   it('answers everybody', async () => {
     const server = await serve((_, response) => response.end());

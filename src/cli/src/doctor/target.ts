@@ -68,7 +68,7 @@ export async function checkTarget(
     return { ...otherScheme(url, `${shown} expects TLS.`, 'https:'), clock };
   const unsigned = await callUnsigned(url, signal);
   if (!unsigned?.isRefusedByAmesh)
-    return { ...(await unproven(url, shown, response, unsigned, signal)), clock };
+    return { ...(await unproven(url, shown, response, unsigned, target?.friendlyName, signal)), clock };
 
   const text = `${shown} answers ${response.status}, and refuses the same request unsigned: verify() let this machine in.`;
   if (target !== undefined) {
@@ -118,6 +118,7 @@ async function unproven(
   shown: string,
   { status }: Response,
   unsigned: UnsignedAnswer | null,
+  knownAs: string | undefined,
   signal: AbortSignal,
 ): Promise<Finding> {
   const login = toLogin(unsigned);
@@ -138,6 +139,12 @@ async function unproven(
     return warning(
       `${what} It says nothing about this machine.`,
       here(`amesh doctor ${shellWord(elsewhere.origin + elsewhere.pathname)}`),
+    );
+  }
+  if (knownAs !== undefined) {
+    return warning(
+      `${what} The list has this host as that of "${knownAs}", so another path there has it.`,
+      here(`amesh doctor ${shellWord(`${url.origin}/PATH`)}   PATH is one that verify() protects.`),
     );
   }
   return warning(
