@@ -47,7 +47,8 @@ const frame = fc.oneof(
 
 let running: TestRelay;
 beforeAll(async () => {
-  const huge = { listensPerMinute: 1e6, failedJoinsPerMinute: 1e6 };
+  // The pair beside lives for as long as a busy machine needs.
+  const huge = { listensPerMinute: 1e6, failedJoinsPerMinute: 1e6, sessionMs: 3_600_000 };
   running = await startRelay({ limits: huge });
 });
 afterAll(() => running.relay.close());

@@ -74,7 +74,9 @@ describe('a writer killed with SIGKILL', () => {
       const tooFewAreDone = () => children.flatMap(doneBy).length <= KILLS / 20;
 
       async function kill(lane: number) {
-        let withinMs = 300; // as long as makes some finish and some not, on a busy machine too
+        // As long as makes some finish and some not, on a busy machine too: behind one that was killed with the lock in its hand, the
+        // next one waits for 3 s.
+        let withinMs = 300;
         for (let round = 0; round < KILLS / LANES || tooFewAreDone(); round++) {
           const child = writer.start([dir, `writer-${lane}-${round}`]);
           children.push(child);
@@ -82,7 +84,7 @@ describe('a writer killed with SIGKILL', () => {
           await sleep(Math.random() * withinMs);
           child.kill('SIGKILL');
           expect(await child.ended).toEqual({ code: null, signal: 'SIGKILL' });
-          withinMs = doneBy(child).length > 0 ? Math.max(200, withinMs / 2) : Math.min(800, withinMs * 1.2);
+          withinMs = doneBy(child).length > 0 ? Math.max(200, withinMs / 2) : Math.min(5000, withinMs * 1.2);
         }
       }
 
