@@ -6,5 +6,5 @@ import { loadIoRedis } from './storage/redis/load';
  * process that is about to give up the right to read them.
  */
 export async function loadLate(): Promise<void> {
-  await Promise.all([loadWebSocket(), loadTunnel(), loadIoRedis().catch(() => {})]); // whoever needs it says that it is not there
+  await Promise.all([loadWebSocket(), loadTunnel(), loadIoRedis().catch(() => {})]); // its first use says that it is not there
 }

@@ -2,7 +2,7 @@ import type { PrivateJwk } from '../core/crypto/provider';
 
 /** The two kinds of bootstrap token, by the `typ` of their header. */
 export const TOKEN_TYPES = Object.freeze({
-  /** For a machine that is to be called: it trusts the issuer. */
+  /** For a machine that receives requests: it trusts the issuer. */
   provision: 'amesh-provision+jwt',
   /** For machines that are to call: they put themselves into the issuer's list. */
   grant: 'amesh-grant+jwt',

@@ -39,7 +39,7 @@ export function explainAnswer(
     const ports = port === 443 ? '' : ' Many proxies allow port 443 alone.';
     return new ProxyError(
       `${who} does not allow a connection to ${authority} (HTTP ${status}).${ports}`,
-      `Ask whoever runs it to allow CONNECT to ${authority}. ${exempt}`,
+      `Ask its administrator to allow CONNECT to ${authority}. ${exempt}`,
     );
   }
   if (status >= 500 && status !== 501)

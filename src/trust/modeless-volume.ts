@@ -44,6 +44,6 @@ function fileSystemType(path: string): number | null {
   try {
     return statfsSync(path).type >>> 0;
   } catch {
-    return null; // whoever reads it says why
+    return null; // reading it will say why
   }
 }

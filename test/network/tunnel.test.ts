@@ -121,7 +121,7 @@ describe('a proxy that opens no way', () => {
     [
       [403],
       `does not allow a connection to ${HOST}:3001 (HTTP 403). Many proxies allow port 443 alone.`,
-      `Ask whoever runs it to allow CONNECT to ${HOST}:3001.`,
+      `Ask its administrator to allow CONNECT to ${HOST}:3001.`,
     ],
     [[502], `does not reach ${HOST}:3001 (HTTP 502).`, 'Check that name and port.'],
     [[503], `does not reach ${HOST}:3001 (HTTP 503).`, 'Check that name and port.'],

@@ -70,7 +70,8 @@ export async function toScript(path: string, missing: string[] = []): Promise<Sc
 }
 
 function start(args: readonly string[], { env = {}, uid, preload }: StartOptions): Child {
-  // Node itself may lie where that user may not go, as in /root/.nvm; a running process is its own way to its program.
+  // Node itself may lie where that user may not go, as in the home of another one; a running process is its own way to its
+  // program.
   const node = uid !== undefined && process.platform === 'linux' ? '/proc/self/exe' : process.execPath;
   const child = spawn(node, [...(preload === undefined ? [] : ['--import', preload]), ...args], {
     env,

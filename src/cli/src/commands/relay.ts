@@ -36,7 +36,7 @@ export const relay = defineCommand({
       notes: [
         ...hostsOf(listening).map(
           (host) =>
-            `  On a machine that is to be called:   amesh listen${relayFlag(`ws://${host}:${port}/ws`)}`,
+            `  On a machine that receives requests:   amesh listen${relayFlag(`ws://${host}:${port}/ws`)}`,
         ),
         '  It logs one line of JSON for each event, and keeps nothing. Ctrl+C lets sessions end, and ends it.',
       ],

@@ -60,7 +60,7 @@ export interface FoundRelay extends Finding {
 
 /** Where the two machines that are to be paired can do without it. */
 const WITHOUT_RELAY =
-  'On one network: amesh listen --serve on the machine that is to be called. Without any relay: amesh trust export';
+  'On one network: amesh listen --serve on the machine that receives requests. Without any relay: amesh trust export';
 
 /** Once a machine is paired, it does all that it is there for without a relay. */
 export function asNeeded(found: FoundRelay, document: AllowListDocument | undefined): FoundRelay {
