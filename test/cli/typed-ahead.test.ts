@@ -42,8 +42,9 @@ describe.skipIf(!hasTerminal)('what is typed ahead on a terminal', () => {
     await target.until(/111111/);
     const controller = onTerminal(laptop, [process.execPath, BIN, ...command.split(' ')]);
     const code = await controller.until(/Type this on ".+": +(\d{3} \d{3})/);
+    await controller.until(/waiting \d:\d\d/); // what is typed shows behind it
     controller.type('y\ry\ry');
-    await controller.until(/waiting \d:\d\dy/);
+    await controller.until(/waiting \d:\d\d(?:y\n.*)+y\n/);
     await target.until(/Code on the other screen: /);
     target.type(`${code}\r`);
     await target.until(/VERIFIED \d{3} \d{3}/);
