@@ -1,6 +1,6 @@
-import { NetworkRateLimit } from './address-limits';
 import type { RelayErrorCode } from './frames';
 import type { Hall } from './hall';
+import { NetworkRateLimit } from './limits/rate-limit';
 import type { Client } from './session';
 
 /** When an address that holds all that it may should try again, in seconds. */

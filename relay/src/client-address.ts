@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP, type Socket } from 'node:net';
+import { groupsOf } from './limits/address';
 
 /** Which proxies in front of the relay are believed: how many, or from which networks. */
 export type TrustedProxies = number | readonly string[];
@@ -57,27 +58,6 @@ export function createProxyTest(
   return (socket) => isTrusted(peerOf(socket), 0);
 }
 
-/** By what limits count: an IPv4 address, or the /64 of an IPv6 one, since a home has that many to itself. */
-export function toLimitKey(address: string): string {
-  if (isIP(address) !== 6) return address;
-  return `${groupsOf(address).slice(0, 4).join(':')}::/64`;
-}
-
-/**
- * The networks that an address is in, the widest first, and the address itself: /24 for IPv4, /48 and /56 for IPv6. Those
- * are what one customer is given and can move about in; a /24 and a /48 are also the smallest that can be routed.
- *
- * @param key an address as {@link toLimitKey} gives it
- */
-export function networksOf(key: string): string[] {
-  const [, site, subnet] = /^((?:[0-9a-f]+:){3})([0-9a-f]+)::\/64$/.exec(key) ?? [];
-  if (site !== undefined) {
-    const customer = (Number.parseInt(subnet as string, 16) >> 8).toString(16);
-    return [`${site}:/48`, `${site}${customer}00::/56`, key];
-  }
-  return isIP(key) === 4 ? [key.replace(/\d+$/, '0/24'), key] : [key];
-}
-
 function toTrust(trusted: TrustedProxies): (address: string, hop: number) => boolean {
   if (typeof trusted === 'number') {
     if (!Number.isInteger(trusted) || trusted < 1 || trusted > 10) {
@@ -115,13 +95,4 @@ function toPlain(text: string): string | null {
   if (groups.slice(0, 5).some((group) => group !== '0') || groups[5] !== 'ffff') return address;
   const [high, low] = groups.slice(6).map((group) => Number.parseInt(group, 16)) as [number, number];
   return [high >> 8, high & 255, low >> 8, low & 255].join('.');
-}
-
-/** The eight groups of an IPv6 address, without leading zeros. */
-function groupsOf(address: string): string[] {
-  // URL knows all ways to write one, and writes it in a single one.
-  const [left = '', right] = new URL(`http://[${address}]/`).hostname.slice(1, -1).split('::');
-  const before = left === '' ? [] : left.split(':');
-  const after = right === undefined || right === '' ? [] : right.split(':');
-  return [...before, ...Array<string>(8 - before.length - after.length).fill('0'), ...after];
 }

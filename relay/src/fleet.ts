@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Effect, Question } from './effects';
-import type { Limits } from './limits';
+import type { Limits } from './limits/limits';
 import type { Message } from './messages';
 import { type Connect, loadConnect, type RedisClient } from './redis-client';
 import { type LinkOptions, RedisLink, reasonOf } from './redis-link';

@@ -1,6 +1,6 @@
 import type { Effect, Question, RoomEvent } from './effects';
 import type { RelayErrorCode, RelayFrame } from './frames';
-import type { Limits } from './limits';
+import type { Limits } from './limits/limits';
 import type { Message } from './messages';
 import type { Client } from './session';
 

@@ -1,7 +1,7 @@
 export type { RelayEnv } from './app';
 export type { TrustedProxies } from './client-address';
 export type { ClientFrame, RelayErrorCode, RelayFrame } from './frames';
-export type { Limits } from './limits';
+export type { Limits } from './limits/limits';
 export type { RelayLogEntry } from './log';
 export { main } from './main';
 export type { RedisClient } from './redis-client';

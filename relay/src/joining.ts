@@ -1,9 +1,9 @@
-import { NetworkRateLimit } from './address-limits';
 import type { Admission } from './admission';
 import type { Codes } from './codes';
 import type { Burn, BurnAnswer } from './effects';
 import type { FarSides } from './far-sides';
 import type { Hall } from './hall';
+import { NetworkRateLimit } from './limits/rate-limit';
 import type { Client, Session } from './session';
 import type { Sessions } from './sessions';
 

@@ -1,9 +1,9 @@
 import type { Admission } from './admission';
-import { Deadlines } from './deadlines';
 import type { Post, PostAnswer, Wait, WaitAnswer } from './effects';
 import type { Hall } from './hall';
+import { Deadlines } from './limits/deadlines';
+import { Share } from './limits/fair-share';
 import type { Client } from './session';
-import { Share } from './share';
 
 /** A mailbox: somebody waits at it, or a message lies in it, or its one message has been there. */
 export interface Box<P> {

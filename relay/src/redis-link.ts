@@ -14,7 +14,7 @@ import type {
   WaitAnswer,
   Withdraw,
 } from './effects';
-import type { Limits } from './limits';
+import type { Limits } from './limits/limits';
 import { isId, type Letter, type Message, readLetter, writeLetter } from './messages';
 import type { Connect, RedisConnection } from './redis-client';
 import { BEAT, BURN, CLAIM, EPOCH, keys, LEAVE, POST, REST, WAIT, WITHDRAW } from './redis-scripts';

@@ -7,13 +7,13 @@ import { createClientAddress, type TrustedProxies } from './client-address';
 import type { Effect } from './effects';
 import { Fleet } from './fleet';
 import { createGate } from './gate';
-import { type Limits, readLimits } from './limits';
+import { Share } from './limits/fair-share';
+import { type Limits, readLimits } from './limits/limits';
 import { createLog, type RelayLogEntry } from './log';
 import { Metrics } from './metrics';
 import { checkRedis, type RedisClient } from './redis-client';
 import { Room } from './room';
 import { RelayServer } from './server';
-import { Share } from './share';
 import { Sockets } from './sockets';
 
 /** How a relay counts, and whom it tells. Every option may be left out; a wrong one is a TypeError. */

@@ -1,7 +1,5 @@
-import { AddressCount } from './address-limits';
 import { Admission } from './admission';
 import { Codes, type RestingCode } from './codes';
-import { Deadlines } from './deadlines';
 import type {
   Burn,
   BurnAnswer,
@@ -17,14 +15,16 @@ import { FarSides } from './far-sides';
 import type { ClientFrame, Fault } from './frames';
 import { Hall } from './hall';
 import { Joining } from './joining';
-import type { Limits } from './limits';
+import { AddressCount } from './limits/address-count';
+import { Deadlines } from './limits/deadlines';
+import { Share, type Shared } from './limits/fair-share';
+import type { Limits } from './limits/limits';
 import { Listening } from './listening';
 import { Mailboxes } from './mailboxes';
 import type { Letter } from './messages';
 import { Passing } from './passing';
 import type { Client } from './session';
 import { Sessions } from './sessions';
-import { Share, type Shared } from './share';
 import { STATE_FOR } from './states';
 
 export interface RoomOptions {

@@ -4,8 +4,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import { WebSocketServer } from 'ws';
 import type { RelayApp } from './app';
-import { Deadlines } from './deadlines';
 import type { Gate } from './gate';
+import { Deadlines } from './limits/deadlines';
 
 /** A frame may take six bytes for each byte of its body, where all are escaped. */
 const MAX_FRAME_BYTES = 64 * 1024;

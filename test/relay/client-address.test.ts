@@ -1,10 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import {
-  createClientAddress,
-  readTrustedProxies,
-  type TrustedProxies,
-  toLimitKey,
-} from '../../relay/src/client-address';
+import { createClientAddress, readTrustedProxies, type TrustedProxies } from '../../relay/src/client-address';
+import { toLimitKey } from '../../relay/src/limits/address';
 
 function addressOf(trusted: TrustedProxies | undefined, remoteAddress: string, forwarded?: string): string {
   const request = { socket: { remoteAddress }, headers: { 'x-forwarded-for': forwarded } };

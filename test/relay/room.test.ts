@@ -1,10 +1,10 @@
 import { randomInt } from 'node:crypto';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { RateLimit } from '../../relay/src/address-limits';
 import type { Effect } from '../../relay/src/effects';
 import type { ClientFrame, RelayFrame } from '../../relay/src/frames';
-import { type Limits, readLimits } from '../../relay/src/limits';
+import { type Limits, readLimits } from '../../relay/src/limits/limits';
+import { RateLimit } from '../../relay/src/limits/rate-limit';
 import { Room } from '../../relay/src/room';
 
 const SECOND = 1000;

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { BurnAnswer, Effect } from '../../relay/src/effects';
 import type { ClientFrame, RelayFrame } from '../../relay/src/frames';
-import { readLimits } from '../../relay/src/limits';
+import { readLimits } from '../../relay/src/limits/limits';
 import { Room } from '../../relay/src/room';
 
 type Task = () => void;

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { NetworkRateLimit } from '../../relay/src/address-limits';
-import { networksOf } from '../../relay/src/client-address';
-import { Share } from '../../relay/src/share';
+import { networksOf } from '../../relay/src/limits/address';
+import { Share } from '../../relay/src/limits/fair-share';
+import { NetworkRateLimit } from '../../relay/src/limits/rate-limit';
 
 /** A share whose items are their own names, and those that had to go. */
 function shareOf(options: { places: number; bytes?: number }, isIdle = false) {

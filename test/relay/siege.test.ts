@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { createRelay } from '@authmesh/relay';
 import { afterEach, describe, expect, it } from 'vitest';
-import { parseLimits } from '../../relay/src/limits';
+import { parseLimits } from '../../relay/src/limits/limits';
 import { RelaySession } from '../../src/pairing/relay-session';
 import { Client, metric, startRelay } from './client';
 

@@ -1,4 +1,4 @@
-import { networksOf } from './client-address';
+import { networksOf } from './address';
 
 export interface ShareOptions<T> {
   /** How many there may be at once. */

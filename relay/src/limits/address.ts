@@ -1,0 +1,31 @@
+import { isIP } from 'node:net';
+
+/** By what limits count: an IPv4 address, or the /64 of an IPv6 one, since a home has that many to itself. */
+export function toLimitKey(address: string): string {
+  if (isIP(address) !== 6) return address;
+  return `${groupsOf(address).slice(0, 4).join(':')}::/64`;
+}
+
+/**
+ * The networks that an address is in, the widest first, and the address itself: /24 for IPv4, /48 and /56 for IPv6. Those
+ * are what one customer is given and can move about in; a /24 and a /48 are also the smallest that can be routed.
+ *
+ * @param key an address as {@link toLimitKey} gives it
+ */
+export function networksOf(key: string): string[] {
+  const [, site, subnet] = /^((?:[0-9a-f]+:){3})([0-9a-f]+)::\/64$/.exec(key) ?? [];
+  if (site !== undefined) {
+    const customer = (Number.parseInt(subnet as string, 16) >> 8).toString(16);
+    return [`${site}:/48`, `${site}${customer}00::/56`, key];
+  }
+  return isIP(key) === 4 ? [key.replace(/\d+$/, '0/24'), key] : [key];
+}
+
+/** The eight groups of an IPv6 address, without leading zeros. */
+export function groupsOf(address: string): string[] {
+  // URL knows all ways to write one, and writes it in a single one.
+  const [left = '', right] = new URL(`http://[${address}]/`).hostname.slice(1, -1).split('::');
+  const before = left === '' ? [] : left.split(':');
+  const after = right === undefined || right === '' ? [] : right.split(':');
+  return [...before, ...Array<string>(8 - before.length - after.length).fill('0'), ...after];
+}
