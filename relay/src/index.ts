@@ -1,9 +1,9 @@
 export type { RelayEnv } from './app';
 export type { TrustedProxies } from './client-address';
-export type { ClientFrame, RelayErrorCode, RelayFrame } from './frames';
 export type { Limits } from './limits/limits';
 export type { RelayLogEntry } from './log';
 export { main } from './main';
 export type { RedisClient } from './redis-client';
 export { createRelay, type Relay, type RelayOptions } from './relay';
 export { type StartedRelay, startRelay } from './start';
+export type { ClientFrame, RelayErrorCode, RelayFrame } from './wire/frames';

@@ -15,9 +15,9 @@ import type {
   Withdraw,
 } from './effects';
 import type { Limits } from './limits/limits';
-import { isId, type Letter, type Message, readLetter, writeLetter } from './messages';
 import type { Connect, RedisConnection } from './redis-client';
 import { BEAT, BURN, CLAIM, EPOCH, keys, LEAVE, POST, REST, WAIT, WITHDRAW } from './redis-scripts';
+import { isId, type Letter, type Message, readLetter, writeLetter } from './wire/instance-message';
 
 /** After how long without an answer Redis counts as gone. */
 const COMMAND_MS = 3_000;

@@ -12,7 +12,6 @@ import type {
   WaitAnswer,
 } from './effects';
 import { FarSides } from './far-sides';
-import type { ClientFrame, Fault } from './frames';
 import { Hall } from './hall';
 import { Joining } from './joining';
 import { AddressCount } from './limits/address-count';
@@ -21,11 +20,12 @@ import { Share, type Shared } from './limits/fair-share';
 import type { Limits } from './limits/limits';
 import { Listening } from './listening';
 import { Mailboxes } from './mailboxes';
-import type { Letter } from './messages';
 import { Passing } from './passing';
 import type { Client } from './session';
 import { Sessions } from './sessions';
 import { STATE_FOR } from './states';
+import type { ClientFrame, Fault } from './wire/frames';
+import type { Letter } from './wire/instance-message';
 
 export interface RoomOptions {
   readonly limits: Limits;

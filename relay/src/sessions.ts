@@ -1,10 +1,10 @@
 import type { Codes } from './codes';
-import type { RelayErrorCode } from './frames';
 import type { Hall } from './hall';
 import { Deadlines } from './limits/deadlines';
 import { Share } from './limits/fair-share';
-import type { Message } from './messages';
 import { type Client, clientsOf, otherOf, type Session } from './session';
+import type { RelayErrorCode } from './wire/frames';
+import type { Message } from './wire/instance-message';
 
 /** How long another instance has to say that its listener is still there. */
 const JOINED_MS = 5_000;

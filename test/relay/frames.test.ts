@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { readFrame } from '../../relay/src/frames';
+import { readFrame } from '../../relay/src/wire/frames';
 
 const BOX = 'abcdefghijklmnop';
 const GOOD = [

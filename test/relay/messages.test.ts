@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Letter, readLetter, writeLetter } from '../../relay/src/messages';
+import { type Letter, readLetter, writeLetter } from '../../relay/src/wire/instance-message';
 
 const from = '11111111-2222-4333-8444-555555555555';
 const session = 'aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee';
