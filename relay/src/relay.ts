@@ -5,16 +5,16 @@ import type { WebSocket } from 'ws';
 import { createApp, type RelayEnv } from './app';
 import { createClientAddress, type TrustedProxies } from './client-address';
 import type { Effect } from './effects';
-import { Fleet } from './fleet';
 import { createGate } from './gate';
 import { Share } from './limits/fair-share';
 import { type Limits, readLimits } from './limits/limits';
 import { createLog, type RelayLogEntry } from './log';
 import { Metrics } from './metrics';
-import { checkRedis, type RedisClient } from './redis-client';
 import { Room } from './room';
 import { RelayServer } from './server';
 import { Sockets } from './sockets';
+import { Fleet } from './store/cluster';
+import { checkRedis, type RedisClient } from './store/redis-client';
 
 /** How a relay counts, and whom it tells. Every option may be left out; a wrong one is a TypeError. */
 export interface RelayOptions {

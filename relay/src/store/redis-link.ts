@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { RestingCode } from './codes';
+import type { RestingCode } from '../codes';
 import type {
   Burn,
   BurnAnswer,
@@ -13,11 +13,11 @@ import type {
   Wait,
   WaitAnswer,
   Withdraw,
-} from './effects';
-import type { Limits } from './limits/limits';
+} from '../effects';
+import type { Limits } from '../limits/limits';
+import { isId, type Letter, type Message, readLetter, writeLetter } from '../wire/instance-message';
 import type { Connect, RedisConnection } from './redis-client';
 import { BEAT, BURN, CLAIM, EPOCH, keys, LEAVE, POST, REST, WAIT, WITHDRAW } from './redis-scripts';
-import { isId, type Letter, type Message, readLetter, writeLetter } from './wire/instance-message';
 
 /** After how long without an answer Redis counts as gone. */
 const COMMAND_MS = 3_000;

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Effect, Question } from './effects';
-import type { Limits } from './limits/limits';
+import type { Effect, Question } from '../effects';
+import type { Limits } from '../limits/limits';
+import type { Room } from '../room';
+import type { Message } from '../wire/instance-message';
 import { type Connect, loadConnect, type RedisClient } from './redis-client';
 import { type LinkOptions, RedisLink, reasonOf } from './redis-link';
-import type { Room } from './room';
-import type { Message } from './wire/instance-message';
 
 /** How long a start waits for Redis before it goes on without. */
 const START_MS = 5_000;
