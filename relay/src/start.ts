@@ -1,7 +1,7 @@
 import { type AddressInfo, isIP } from 'node:net';
-import { readTrustedProxies } from './client-address';
 import { readVariable } from './environment';
 import { parseLimits } from './limits/limits';
+import { readTrustedProxies } from './net/client-address';
 import { createRelay, type Relay } from './relay';
 
 /** A relay that has been started, and where it listens. */

@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { createClientAddress, readTrustedProxies, type TrustedProxies } from '../../relay/src/client-address';
 import { toLimitKey } from '../../relay/src/limits/address';
+import {
+  createClientAddress,
+  readTrustedProxies,
+  type TrustedProxies,
+} from '../../relay/src/net/client-address';
 
 function addressOf(trusted: TrustedProxies | undefined, remoteAddress: string, forwarded?: string): string {
   const request = { socket: { remoteAddress }, headers: { 'x-forwarded-for': forwarded } };

@@ -3,8 +3,8 @@ import type { Socket } from 'node:net';
 import { upgradeWebSocket } from '@hono/node-server';
 import { Hono } from 'hono';
 import type { WebSocket } from 'ws';
+import { toLimitKey } from '../limits/address';
 import type { ClientAddress } from './client-address';
-import { toLimitKey } from './limits/address';
 
 /** What a handler of {@link Relay.app} finds in its context: the request as Node has it. */
 export interface RelayEnv {

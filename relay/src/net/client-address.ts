@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP, type Socket } from 'node:net';
-import { groupsOf } from './limits/address';
+import { groupsOf } from '../limits/address';
 
 /** Which proxies in front of the relay are believed: how many, or from which networks. */
 export type TrustedProxies = number | readonly string[];

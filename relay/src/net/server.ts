@@ -3,9 +3,9 @@ import type { Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import { WebSocketServer } from 'ws';
+import { Deadlines } from '../limits/deadlines';
 import type { RelayApp } from './app';
-import type { Gate } from './gate';
-import { Deadlines } from './limits/deadlines';
+import type { Gate } from './connection-limit';
 
 /** A frame may take six bytes for each byte of its body, where all are escaped. */
 const MAX_FRAME_BYTES = 64 * 1024;

@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
+import { toLimitKey } from '../limits/address';
+import { AddressCount } from '../limits/address-count';
+import type { Share } from '../limits/fair-share';
+import type { Limits } from '../limits/limits';
 import { createClientAddress, createProxyTest, type TrustedProxies } from './client-address';
-import { toLimitKey } from './limits/address';
-import { AddressCount } from './limits/address-count';
-import type { Share } from './limits/fair-share';
-import type { Limits } from './limits/limits';
 
 /** Lets a connection in, or destroys it. */
 export type Gate = (connection: Socket) => void;

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
-import { Deadlines } from './limits/deadlines';
-import { HeldBytes } from './limits/held-bytes';
-import { type ClientFrame, type Fault, type RelayFrame, readFrame } from './wire/frames';
+import { Deadlines } from '../limits/deadlines';
+import { HeldBytes } from '../limits/held-bytes';
+import { type ClientFrame, type Fault, type RelayFrame, readFrame } from '../wire/frames';
 
 /** What may wait for a client that does not read, in bytes. All of a session fits in, however it is escaped. */
 const MAX_BUFFERED_BYTES = 512 * 1024;
