@@ -2,7 +2,6 @@ import { randomInt, randomUUID } from 'node:crypto';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Hono } from 'hono';
 import type { WebSocket } from 'ws';
-import type { Effect } from './effects';
 import { Share } from './limits/fair-share';
 import { type Limits, readLimits } from './limits/limits';
 import { createLog, type RelayLogEntry } from './log';
@@ -12,7 +11,8 @@ import { createGate } from './net/connection-limit';
 import { Metrics } from './net/metrics';
 import { RelayServer } from './net/server';
 import { Sockets } from './net/sockets';
-import { Room } from './room';
+import type { Effect } from './room/effects';
+import { Room } from './room/room';
 import { Fleet } from './store/cluster';
 import { checkRedis, type RedisClient } from './store/redis-client';
 

@@ -1,10 +1,10 @@
 import { randomInt } from 'node:crypto';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Effect } from '../../relay/src/effects';
 import { type Limits, readLimits } from '../../relay/src/limits/limits';
 import { RateLimit } from '../../relay/src/limits/rate-limit';
-import { Room } from '../../relay/src/room';
+import type { Effect } from '../../relay/src/room/effects';
+import { Room } from '../../relay/src/room/room';
 import type { ClientFrame, RelayFrame } from '../../relay/src/wire/frames';
 
 const SECOND = 1000;

@@ -1,9 +1,9 @@
 import { randomInt, randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import type { BurnAnswer, Effect } from '../../relay/src/effects';
 import { readLimits } from '../../relay/src/limits/limits';
-import { Room } from '../../relay/src/room';
+import type { BurnAnswer, Effect } from '../../relay/src/room/effects';
+import { Room } from '../../relay/src/room/room';
 import type { ClientFrame, RelayFrame } from '../../relay/src/wire/frames';
 
 type Task = () => void;

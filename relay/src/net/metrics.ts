@@ -1,6 +1,6 @@
-import type { RoomEvent } from '../effects';
 import type { Shared } from '../limits/fair-share';
-import type { Room } from '../room';
+import type { RoomEvent } from '../room/effects';
+import type { Room } from '../room/room';
 
 /** Counts what happens, for Prometheus. Its labels come from fixed lists, so it does not grow. */
 export class Metrics {

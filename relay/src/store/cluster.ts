@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Effect, Question } from '../effects';
 import type { Limits } from '../limits/limits';
-import type { Room } from '../room';
+import type { Effect, Question } from '../room/effects';
+import type { Room } from '../room/room';
 import type { Message } from '../wire/instance-message';
 import { type Connect, loadConnect, type RedisClient } from './redis-client';
 import { type LinkOptions, RedisLink, reasonOf } from './redis-link';

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { RestingCode } from '../codes';
+import type { Limits } from '../limits/limits';
+import type { RestingCode } from '../room/codes';
 import type {
   Burn,
   BurnAnswer,
@@ -13,8 +14,7 @@ import type {
   Wait,
   WaitAnswer,
   Withdraw,
-} from '../effects';
-import type { Limits } from '../limits/limits';
+} from '../room/effects';
 import { isId, type Letter, type Message, readLetter, writeLetter } from '../wire/instance-message';
 import type { Connect, RedisConnection } from './redis-client';
 import { BEAT, BURN, CLAIM, EPOCH, keys, LEAVE, POST, REST, WAIT, WITHDRAW } from './redis-scripts';

@@ -1,5 +1,12 @@
+import { AddressCount } from '../limits/address-count';
+import { Deadlines } from '../limits/deadlines';
+import { Share, type Shared } from '../limits/fair-share';
+import type { Limits } from '../limits/limits';
+import type { ClientFrame, Fault } from '../wire/frames';
+import type { Letter } from '../wire/instance-message';
 import { Admission } from './admission';
 import { Codes, type RestingCode } from './codes';
+import { Hall } from './context';
 import type {
   Burn,
   BurnAnswer,
@@ -11,21 +18,14 @@ import type {
   Wait,
   WaitAnswer,
 } from './effects';
-import { FarSides } from './far-sides';
-import { Hall } from './hall';
-import { Joining } from './joining';
-import { AddressCount } from './limits/address-count';
-import { Deadlines } from './limits/deadlines';
-import { Share, type Shared } from './limits/fair-share';
-import type { Limits } from './limits/limits';
-import { Listening } from './listening';
+import { Passing } from './forwarder';
+import { Joining } from './join-handler';
+import { Listening } from './listen-handler';
 import { Mailboxes } from './mailboxes';
-import { Passing } from './passing';
+import { FarSides } from './remote-sides';
 import type { Client } from './session';
 import { Sessions } from './sessions';
 import { STATE_FOR } from './states';
-import type { ClientFrame, Fault } from './wire/frames';
-import type { Letter } from './wire/instance-message';
 
 export interface RoomOptions {
   readonly limits: Limits;

@@ -1,7 +1,7 @@
-import type { Hall } from './hall';
-import { NetworkRateLimit } from './limits/rate-limit';
+import { NetworkRateLimit } from '../limits/rate-limit';
+import type { RelayErrorCode } from '../wire/frames';
+import type { Hall } from './context';
 import type { Client } from './session';
-import type { RelayErrorCode } from './wire/frames';
 
 /** When an address that holds all that it may should try again, in seconds. */
 const FULL_ADDRESS_SECONDS = 60;

@@ -1,8 +1,8 @@
-import type { Hall } from './hall';
-import type { Passing } from './passing';
+import type { Letter, Message } from '../wire/instance-message';
+import type { Hall } from './context';
+import type { Passing } from './forwarder';
 import type { Client, Session } from './session';
 import type { Sessions } from './sessions';
-import type { Letter, Message } from './wire/instance-message';
 
 /** What other instances say of sessions that have a side here and a side there. */
 export class FarSides<P> {

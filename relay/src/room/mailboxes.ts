@@ -1,8 +1,8 @@
+import { Deadlines } from '../limits/deadlines';
+import { Share } from '../limits/fair-share';
 import type { Admission } from './admission';
+import type { Hall } from './context';
 import type { Post, PostAnswer, Wait, WaitAnswer } from './effects';
-import type { Hall } from './hall';
-import { Deadlines } from './limits/deadlines';
-import { Share } from './limits/fair-share';
 import type { Client } from './session';
 
 /** A mailbox: somebody waits at it, or a message lies in it, or its one message has been there. */

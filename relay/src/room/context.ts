@@ -1,8 +1,8 @@
+import type { Limits } from '../limits/limits';
+import type { RelayErrorCode, RelayFrame } from '../wire/frames';
+import type { Message } from '../wire/instance-message';
 import type { Effect, Question, RoomEvent } from './effects';
-import type { Limits } from './limits/limits';
 import type { Client } from './session';
-import type { RelayErrorCode, RelayFrame } from './wire/frames';
-import type { Message } from './wire/instance-message';
 
 export interface HallOptions<P> {
   readonly limits: Limits;

@@ -1,9 +1,9 @@
+import { NetworkRateLimit } from '../limits/rate-limit';
 import type { Admission } from './admission';
 import type { Codes } from './codes';
+import type { Hall } from './context';
 import type { Burn, BurnAnswer } from './effects';
-import type { FarSides } from './far-sides';
-import type { Hall } from './hall';
-import { NetworkRateLimit } from './limits/rate-limit';
+import type { FarSides } from './remote-sides';
 import type { Client, Session } from './session';
 import type { Sessions } from './sessions';
 

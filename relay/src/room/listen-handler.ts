@@ -1,7 +1,7 @@
 import type { Admission } from './admission';
 import type { Codes } from './codes';
+import type { Hall } from './context';
 import type { Claim, ClaimAnswer } from './effects';
-import type { Hall } from './hall';
 import type { Client, Session } from './session';
 import type { Sessions } from './sessions';
 

@@ -1,4 +1,4 @@
-import type { Hall } from './hall';
+import type { Hall } from './context';
 import { type Client, clientsOf, type Meter, otherOf, type Session } from './session';
 import type { Sessions } from './sessions';
 

@@ -21,7 +21,7 @@
  * What leads from one to the next is in listening.ts, joining.ts, far-sides.ts, passing.ts and mailboxes.ts; what leads
  * to `over` in hall.ts and sessions.ts.
  */
-import type { ClientFrame } from './wire/frames';
+import type { ClientFrame } from '../wire/frames';
 
 export type State = 'new' | 'opening' | 'listening' | 'joining' | 'paired' | 'posting' | 'waiting' | 'over';
 

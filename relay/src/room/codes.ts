@@ -1,6 +1,6 @@
 import { CodePool } from './code-pool';
+import type { Hall } from './context';
 import type { BurnAnswer } from './effects';
-import type { Hall } from './hall';
 import type { Session } from './session';
 
 /** A code that has been given out here and is not to be given out again. */

@@ -1,10 +1,10 @@
+import { Deadlines } from '../limits/deadlines';
+import { Share } from '../limits/fair-share';
+import type { RelayErrorCode } from '../wire/frames';
+import type { Message } from '../wire/instance-message';
 import type { Codes } from './codes';
-import type { Hall } from './hall';
-import { Deadlines } from './limits/deadlines';
-import { Share } from './limits/fair-share';
+import type { Hall } from './context';
 import { type Client, clientsOf, otherOf, type Session } from './session';
-import type { RelayErrorCode } from './wire/frames';
-import type { Message } from './wire/instance-message';
 
 /** How long another instance has to say that its listener is still there. */
 const JOINED_MS = 5_000;

@@ -1,5 +1,5 @@
-import type { RelayFrame } from './wire/frames';
-import type { Message } from './wire/instance-message';
+import type { RelayFrame } from '../wire/frames';
+import type { Message } from '../wire/instance-message';
 
 /** What the room wants to be done, in this order. */
 export type Effect<P> =
