@@ -6,7 +6,12 @@ import { type Bindings, createWorkerVerifier, type WorkerOptions } from './worke
 /** {@link WorkerOptions}, and whose allow list counts where they name none. */
 export interface ServerOptions extends WorkerOptions {
   /** Default: the instance of this machine's own folder. Workers have none. */
-  readonly amesh?: { readonly verifier: (options?: VerifyOptions) => Verifier } | undefined;
+  readonly amesh?:
+    | {
+        /** As `Amesh.verifier()`. */
+        readonly verifier: (options?: VerifyOptions) => Verifier;
+      }
+    | undefined;
 }
 
 /** Options, or a function that makes them of the variables and bindings of the first request. */

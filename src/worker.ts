@@ -33,7 +33,7 @@ export interface WorkerOptions extends Omit<VerifyOptions, 'nonceStore'> {
   /** For how long a list counts that cannot be read anew. Seconds, 1 to 86,400; default 60. */
   readonly maxStaleSeconds?: number | undefined;
   /**
-   * A nonce store, or the namespace of {@link AmeshNonces} (`AMESH_NONCES`). Default: a memory store, which is exact for
+   * A nonce store, or the namespace of `AmeshNonces` (`AMESH_NONCES`). Default: a memory store, which is exact for
    * one isolate only, and says so once.
    */
   readonly nonceStore?: NonceStore | DurableObjectNamespace | undefined;

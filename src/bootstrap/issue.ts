@@ -34,7 +34,12 @@ export interface ProvisionOptions {
 export async function issueProvision(
   device: Device,
   options: ProvisionOptions,
-): Promise<{ token: string; entry: IssuedToken }> {
+): Promise<{
+  /** The token, for its machine alone. A secret, which is kept nowhere else. */
+  token: string;
+  /** What the list holds of it. */
+  entry: IssuedToken;
+}> {
   const { signer, trust } = device;
   const friendlyName = cleanName(options.friendlyName);
   const hosts = readHosts(options.hosts ?? []);
@@ -87,7 +92,12 @@ const YEAR_SECONDS = 31_536_000;
 export async function issueGrant(
   device: Device,
   options: GrantOptions,
-): Promise<{ token: string; grant: Grant }> {
+): Promise<{
+  /** The token, for the callers. A secret, which is kept nowhere else. */
+  token: string;
+  /** What the list holds of it. */
+  grant: Grant;
+}> {
   const { signer, trust } = device;
   const { uses, leaseSeconds, maxLeaseSeconds } = options;
   const names = cleanName(options.names);

@@ -30,10 +30,13 @@ export async function postRegistration(relay: string, secret: string, text: stri
 
 /** Where to wait for a machine that takes a token, and until when. */
 export interface WaitOptions {
+  /** The relay that the token names, `ws://` or `wss://`. */
   readonly relay: string;
+  /** The `secret` of the token: 32 bytes in base64url. */
   readonly secret: string;
   /** When to give up, Unix milliseconds. */
   readonly untilMs: number;
+  /** Ends it from outside. */
   readonly signal?: AbortSignal | undefined;
   /** Asked every few seconds: whether it is known by another way. */
   readonly isKnown: () => Promise<boolean>;
@@ -44,7 +47,7 @@ const LOOK_EVERY_MS = 3_000;
 /**
  * Waits at the mailbox of a token.
  *
- * @returns what {@link postRegistration} was given; null where it is over or known by another way
+ * @returns the registration that the machine has posted, for `takeRegistration()`; null where it is over or known by another way
  * @throws AmeshError `relay_unreachable`, `relay_busy`; the signal's reason
  */
 export async function waitForRegistration(options: WaitOptions): Promise<string | null> {

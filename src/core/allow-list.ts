@@ -14,7 +14,9 @@ export interface TrustedDevice {
   readonly deviceId: string;
   /** The compressed P-256 point, 33 bytes, in base64url: 44 characters. */
   readonly publicKey: string;
+  /** For people; it decides nothing. */
   readonly friendlyName: string;
+  /** What it may do; at least one role. */
   readonly roles: readonly Role[];
   /** For a target: the authorities at which it is called. */
   readonly hosts?: readonly string[] | undefined;
@@ -30,6 +32,7 @@ export interface AllowList {
   readonly deviceId: string | null;
   /** The authorities to which this device answers. */
   readonly hosts: readonly string[];
+  /** The device with this id, whatever its roles; undefined where the list has none. */
   find(deviceId: string): TrustedDevice | undefined;
   /** The target that an authority belongs to. */
   targetOf(authority: string): TrustedDevice | undefined;
@@ -58,8 +61,11 @@ const LATEST = 1e11;
 export function createAllowList(
   init:
     | {
+        /** This device's own id; default null, and requests that name a target are then refused. */
         deviceId?: string | null;
+        /** The authorities to which this device answers, `host[:port]`; default none: loopback names only. */
         hosts?: readonly string[];
+        /** Whom to trust; default nobody. */
         devices?: readonly TrustedDevice[];
       }
     | AllowList,

@@ -7,9 +7,23 @@ export interface CodeFacts {
 }
 
 export function refusal<S extends number, W extends string>(status: S, wire: W, cause: string, fix: string) {
-  return Object.freeze({ status, wire, cause, fix });
+  return Object.freeze({
+    /** The HTTP status of the refusal. */
+    status,
+    /** The code that the client sees; often less than the code itself. */
+    wire,
+    /** The cause in general, one sentence. */
+    cause,
+    /** What to do about it in general, one sentence. */
+    fix,
+  });
 }
 
 export function failure(cause: string, fix: string) {
-  return Object.freeze({ cause, fix });
+  return Object.freeze({
+    /** The cause in general, one sentence. */
+    cause,
+    /** What to do about it in general, one sentence. */
+    fix,
+  });
 }

@@ -149,5 +149,10 @@ export type AmeshCode = keyof typeof CODES;
 
 /** The codes for which a verifier refuses a request: the ones with a status. */
 export type RejectCode = {
-  [C in AmeshCode]: (typeof CODES)[C] extends { status: number } ? C : never;
+  [C in AmeshCode]: (typeof CODES)[C] extends {
+    /** The HTTP status. */
+    status: number;
+  }
+    ? C
+    : never;
 }[AmeshCode];

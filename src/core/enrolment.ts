@@ -4,12 +4,15 @@ import type { RequestView } from './view';
 
 /** An enrolment as it came, from whomever. */
 export interface EnrolmentRequest {
+  /** The request itself. Nothing of it is verified yet. */
   readonly view: RequestView;
   /** The host of this machine under which it came, which is checked and in normal form. */
   readonly authority: string;
   /** The clock, Unix milliseconds. An enrolment is as old as it is when its last byte has come. */
   readonly now: () => number;
+  /** The settings of the verifier by which time is judged. */
   readonly settings: FreshnessOptions;
+  /** Where the nonce of the enrolment is claimed. */
   readonly nonceStore: NonceStore;
 }
 

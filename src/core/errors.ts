@@ -10,6 +10,7 @@ const BRAND = Symbol.for('amesh.error');
  * @see docs/errors.md
  */
 export class AmeshError extends Error {
+  /** The name of the class. */
   override readonly name: string = 'AmeshError';
   /** From the list in {@link CODES}; compare this, not the message. */
   readonly code: AmeshCode;
@@ -33,6 +34,7 @@ export class AmeshError extends Error {
 
 /** `redirect_refused`: following the redirect would mean signing something the caller did not ask for. */
 export class RedirectRefusedError extends AmeshError {
+  /** The name of the class. */
   override readonly name = 'RedirectRefusedError';
   /** Where the server pointed to: an absolute URL, with its query, which the message leaves out. */
   readonly location: string;
@@ -46,6 +48,7 @@ export class RedirectRefusedError extends AmeshError {
 
 /** `clock_skew_too_large`: the server's clock is more than 30 s ahead of ours, or more than 300 s behind it. */
 export class ClockSkewTooLargeError extends AmeshError {
+  /** The name of the class. */
   override readonly name = 'ClockSkewTooLargeError';
   /** The server's time minus ours, in whole seconds away from zero. */
   readonly differenceSeconds: number;
@@ -63,6 +66,7 @@ export class ClockSkewTooLargeError extends AmeshError {
 
 /** `allow_list_integrity_failure`: the allow list is not what its owner sealed. Nothing is repaired silently. */
 export class AllowListIntegrityError extends AmeshError {
+  /** The name of the class. */
   override readonly name = 'AllowListIntegrityError';
 
   /** @param fix where putting the list back is not what helps */
@@ -73,6 +77,7 @@ export class AllowListIntegrityError extends AmeshError {
 
 /** `nonce_store_unavailable`: a nonce store could not say whether a nonce is new. */
 export class NonceStoreUnavailableError extends AmeshError {
+  /** The name of the class. */
   override readonly name = 'NonceStoreUnavailableError';
 
   /** @param fix where looking at the store is not what helps */
@@ -96,6 +101,7 @@ export function clockSetBack(untilMs: number): NonceStoreUnavailableError {
 
 /** `no_identity`: this machine has no device identity yet. */
 export class NoIdentityError extends AmeshError {
+  /** The name of the class. */
   override readonly name = 'NoIdentityError';
 
   constructor(where: string) {

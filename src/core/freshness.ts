@@ -10,7 +10,9 @@ export const MAX_CLOCK_SKEW_SECONDS = 300;
 
 /** The settings of a verifier by which time is judged, with their defaults filled in. */
 export interface FreshnessOptions {
+  /** How far `created` may be from the clock, in seconds, 1 to 300; default 30. */
   readonly clockSkewSeconds: number;
+  /** How long a nonce is remembered at least, in seconds. */
   readonly nonceWindowSeconds: number;
 }
 

@@ -2,9 +2,11 @@ import { CODES, type RejectCode } from './codes';
 
 /** A refusal as plain values, for adapters that do not speak `Response`. */
 export interface RefusalMessage {
+  /** The HTTP status. */
   readonly status: number;
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
+  /** JSON, in ASCII. */
   readonly body: string;
 }
 

@@ -18,8 +18,11 @@ export interface Rejection {
   readonly fix: string;
   /** What the request was, as this server saw it. Strings of a stranger: escape them where they are shown. */
   readonly request: {
+    /** As sent. */
     readonly method: string;
+    /** `host[:port]`, in normal form where it has one. */
     readonly authority: string;
+    /** Path and query. */
     readonly target: string;
     /** The id that the request claims; proven only from check 7 on. */
     readonly deviceId?: string | undefined;

@@ -61,7 +61,12 @@ export async function signRequest(
   request: RequestView,
   signer: Signer,
   options?: SignOptions,
-): Promise<RequestView & { headers: Record<string, string | readonly string[]> }>;
+): Promise<
+  RequestView & {
+    /** By lower-case name: those that were there, and those of the signature. */
+    headers: Record<string, string | readonly string[]>;
+  }
+>;
 export async function signRequest(
   request: Request | RequestView,
   signer: Signer,

@@ -21,7 +21,7 @@ export interface VerifyOptions {
   readonly clockSkewSeconds?: number | undefined;
   /** How long a nonce is remembered at least. Seconds, at least twice `clockSkewSeconds`; default 60 or that. */
   readonly nonceWindowSeconds?: number | undefined;
-  /** Default: one {@link InMemoryNonceStore} for all verifiers of an instance. */
+  /** Default: one `InMemoryNonceStore` for all verifiers of an instance. */
   readonly nonceStore?: NonceStore | undefined;
   /** The largest body that is accepted, in bytes; default 1,048,576 (1 MiB). */
   readonly maxBodyBytes?: number | undefined;

@@ -64,7 +64,9 @@ export interface Acceptance {
 
 /** A request that may pass. */
 export interface Accepted<R> {
+  /** True: an acceptance. */
   readonly ok: true;
+  /** The device that has signed the request. */
   readonly caller: AuthMeshIdentity;
   /** What the answer has to carry besides; often absent. */
   readonly headers?: AnswerHeaders | undefined;
@@ -82,6 +84,7 @@ export interface Accepted<R> {
 
 /** A request that goes no further. */
 export interface Refused {
+  /** False: a refusal, or the answer to an enrolment. */
   readonly ok: false;
   /** The precise reason; the client may see less. `answered` for an enrolment that was taken: it is done with. */
   readonly code: RejectCode | 'answered';
@@ -110,10 +113,19 @@ export interface Verifier {
    * client can send. The same request verified again passes without a second claim of its nonce.
    */
   verify(request: Request, call?: VerifyCall): Promise<Accepted<Request> | Refused>;
+  /** The same for a view, which comes back with the bytes of its body. */
   verify(
     request: RequestView,
     call?: VerifyCall,
-  ): Promise<Accepted<RequestView & { body: Uint8Array }> | Refused>;
+  ): Promise<
+    | Accepted<
+        RequestView & {
+          /** The verified bytes; none where `stream` is set, or where the request has no body. */
+          body: Uint8Array;
+        }
+      >
+    | Refused
+  >;
 }
 
 /**

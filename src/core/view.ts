@@ -31,6 +31,7 @@ export interface RequestView {
   readonly target: string;
   /** The Host header's value, or HTTP/2's `:authority`. */
   readonly authority: string;
+  /** All of them, before anything was joined or decoded. */
   readonly headers: HeaderLines;
   /** The bytes, a function that reads them, or nothing for a request without a body. */
   readonly body?: Uint8Array | ReadBody | null | undefined;

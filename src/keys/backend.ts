@@ -5,6 +5,7 @@ import type { Env } from '../trust/home';
 export interface KeyContext {
   /** The folder of this machine's identity, an absolute path. */
   readonly dir: string;
+  /** The variables of the process: AUTH_MESH_PASSPHRASE and the like are read from here. */
   readonly env: Env;
   /** Where a key is made: what is damaged may be replaced, since the identity that was here is. Default false. */
   readonly isForced?: boolean | undefined;
@@ -21,13 +22,25 @@ export interface KeyBackend {
    */
   describe(context: KeyContext): Promise<string>;
   /** Whether it can be used here, found out by using it; `reason` says why not. */
-  probe(context: KeyContext): Promise<{ available: boolean; reason?: string; hardware: boolean }>;
+  probe(context: KeyContext): Promise<{
+    /** Whether a key can be made or opened here. */
+    available: boolean;
+    /** Why not, in one sentence. */
+    reason?: string;
+    /** Whether the private key lives in hardware that does not give it out. */
+    hardware: boolean;
+  }>;
   /**
    * Makes a key.
    *
    * @returns `ref`, which opens it later and holds no secret, and the compressed point, 33 bytes
    */
-  create(context: KeyContext): Promise<{ ref: string; publicKey: Uint8Array }>;
+  create(context: KeyContext): Promise<{
+    /** Opens the key later; no secret. */
+    ref: string;
+    /** The compressed point, 33 bytes. */
+    publicKey: Uint8Array;
+  }>;
   /**
    * @throws AmeshError `identity_unreadable`, `passphrase_required`, `passphrase_wrong`, `key_backend_unavailable`
    */

@@ -49,7 +49,11 @@ export function suppliedBy({
   return null;
 }
 
-/** @throws TypeError for a variable that {@link suppliedBy} refuses */
+/**
+ * Checks the variables that supply a passphrase, without reading what they name.
+ *
+ * @throws TypeError where one of them holds what cannot be meant
+ */
 export function assertPassphraseVariables(env: Env): void {
   suppliedBy({ env });
 }

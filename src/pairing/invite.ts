@@ -21,6 +21,7 @@ export interface ControllerPerson {
 
 /** One attempt of a controller to be paired with the target that shows a code. */
 export interface InviteOptions {
+  /** This machine: the controller. */
   readonly device: Device;
   /** `ws://` or `wss://`. */
   readonly relay: string;
@@ -30,7 +31,12 @@ export interface InviteOptions {
    * The person who looks at both screens; null where nobody does. Then no host that the target names is stored: a
    * hostile relay could have put a target of its own in its place, though never a controller.
    */
-  readonly person: ControllerPerson | (Omit<ControllerPerson, 'confirm'> & { readonly confirm: null });
+  readonly person:
+    | ControllerPerson
+    | (Omit<ControllerPerson, 'confirm'> & {
+        /** Nobody is asked. */
+        readonly confirm: null;
+      });
   /** The authorities at which the target is called, in place of those that it names. */
   readonly hosts?: readonly string[] | undefined;
   /** Ends it from outside. */

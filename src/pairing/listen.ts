@@ -32,9 +32,11 @@ export interface TargetPerson {
 
 /** One attempt of a target to be paired with a controller. */
 export interface ListenOptions {
+  /** This machine: the target. */
   readonly device: Device;
   /** `ws://` or `wss://`. */
   readonly relay: string;
+  /** Who sits at it. */
   readonly person: TargetPerson;
   /** Under which authorities callers reach this device, beside those of the list; stored once it is paired. */
   readonly hosts?: readonly string[] | undefined;
@@ -50,6 +52,7 @@ export interface ListenResult {
   readonly controller: DeviceEntry;
   /** Those that made room for it; mostly none. */
   readonly replaced: readonly DeviceEntry[];
+  /** The allow list, with both. */
   readonly document: AllowListDocument;
 }
 

@@ -9,9 +9,11 @@ import type { Introduction } from './introduction';
 
 /** The other machine, as it says of itself, made safe to show and to store. */
 export interface Peer {
+  /** `am_` and 16 base64url characters of the SHA-256 of the public key. */
   readonly deviceId: string;
   /** The compressed point, 33 bytes, in base64url. */
   readonly publicKey: string;
+  /** For people: at most 64 code points. */
   readonly friendlyName: string;
   /** Of a target: the authorities at which it is called, in normal form. */
   readonly hosts: readonly string[];

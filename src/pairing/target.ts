@@ -54,6 +54,7 @@ export type TargetAction =
 
 /** What is known of a text that was typed in place of the code. */
 export interface WrongCode {
+  /** How many more tries there are. */
   readonly triesLeft: number;
   /** The other code was typed, by which the machines have met. */
   readonly wasPairingCode: boolean;

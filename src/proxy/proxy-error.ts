@@ -2,6 +2,7 @@ import type { HttpProxy } from './route';
 
 /** A proxy did not open the way. Neither text holds the user name or the password of the proxy. */
 export class ProxyError extends Error {
+  /** The name of the class. */
   override readonly name = 'ProxyError';
 
   /**

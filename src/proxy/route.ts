@@ -9,18 +9,32 @@ export interface HttpProxy {
   readonly url: URL;
   /** `host:port`, as it may be printed. */
   readonly shown: string;
+  /** The name of that variable, as it is spelt in the environment. */
   readonly variable: string;
 }
 
 /** How a connection goes out. */
 export type Route =
-  | { readonly by: 'proxy'; readonly proxy: HttpProxy }
-  /** It stays on this machine. */
-  | { readonly by: 'loopback' }
-  /** The variable that takes it out of the proxy. */
-  | { readonly by: 'exempt'; readonly variable: string }
-  /** No variable names a proxy. */
-  | { readonly by: 'default' };
+  | {
+      /** Through a proxy. */
+      readonly by: 'proxy';
+      /** Which one. */
+      readonly proxy: HttpProxy;
+    }
+  | {
+      /** It stays on this machine. */
+      readonly by: 'loopback';
+    }
+  | {
+      /** Straight, since a variable takes the host out of the proxy. */
+      readonly by: 'exempt';
+      /** That variable: `NO_PROXY` or `no_proxy`. */
+      readonly variable: string;
+    }
+  | {
+      /** Straight, since no variable names a proxy. */
+      readonly by: 'default';
+    };
 
 const EXAMPLE = 'Write http://proxy.example.com:3128';
 
@@ -47,7 +61,12 @@ export function proxyVariables(env: Env): string[] {
 }
 
 /** The text of NO_PROXY and the name under which it is set; null where it is not. @throws TypeError that names it */
-export function readNoProxy(env: Env): { readonly variable: string; readonly value: string } | null {
+export function readNoProxy(env: Env): {
+  /** The name, as it is spelt in the environment. */
+  readonly variable: string;
+  /** The text, which is not empty. */
+  readonly value: string;
+} | null {
   return read(env, ['no_proxy']);
 }
 

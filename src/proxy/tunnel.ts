@@ -11,6 +11,7 @@ import type { HttpProxy } from './route';
 export interface TunnelOptions {
   /** Milliseconds, for the proxy's answer and for the TLS handshake behind it together. */
   readonly ms: number;
+  /** Ends it from outside. */
   readonly signal?: AbortSignal | undefined;
 }
 

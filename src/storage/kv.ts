@@ -3,7 +3,9 @@ import { AmeshError } from '../core/errors';
 
 /** A KV namespace of Cloudflare as far as it is used here. */
 export interface KvNamespace {
+  /** The text of a key; null where there is none. */
   get(key: string): Promise<string | null>;
+  /** The same, with what is known of it. A KV namespace is recognised by this method. */
   getWithMetadata(key: string): Promise<unknown>;
 }
 

@@ -3,16 +3,28 @@
  * driver })` and `prefixStorage()` give one.
  */
 export interface UnstorageLike {
+  /** The bytes or the text of an item; null where there is none. */
   getItemRaw(key: string): Promise<unknown>;
+  /** Writes an item. `ttl` is in seconds. */
   setItemRaw(key: string, value: unknown, options?: { readonly ttl?: number }): Promise<void>;
+  /** Removes an item; one that is not there is no error. */
   removeItem?(key: string): Promise<void>;
-  getMount?(key: string): { readonly base: string; readonly driver: UnstorageDriver };
+  /** The driver that is responsible for a key. */
+  getMount?(key: string): {
+    /** What the keys of this driver begin with. */
+    readonly base: string;
+    /** The driver itself. */
+    readonly driver: UnstorageDriver;
+  };
 }
 
 /** A driver of unstorage, as far as it is looked at: its name tells whether it can compare and write in one step. */
 export interface UnstorageDriver {
+  /** Such as `redis`. */
   readonly name?: string | undefined;
+  /** With which it was made. */
   readonly options?: unknown;
+  /** The client below it. */
   getInstance?(): unknown;
 }
 

@@ -8,11 +8,13 @@ const TOMBSTONE_SECONDS = 25 * 3600;
 
 /** A peer that is to be trusted. */
 export interface NewDevice {
+  /** `am_` and 16 base64url characters of the SHA-256 of the public key. */
   readonly deviceId: string;
   /** The compressed point, 33 bytes, in base64url. */
   readonly publicKey: string;
   /** As the peer gave it; cleaned here. */
   readonly friendlyName: string;
+  /** Whether it may call this machine, or is called by it. */
   readonly role: Role;
   /** For a target: the authorities at which it is called, in normal form. */
   readonly hosts: readonly string[];

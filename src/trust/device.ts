@@ -14,9 +14,13 @@ import { ALLOW_LIST_KEY, type Owner, TrustStore } from './trust-store';
 
 /** This machine as amesh knows it: its identity, its opened key and its allow list. */
 export interface Device {
+  /** Its public facts. */
   readonly identity: DeviceIdentity;
+  /** Its private key, opened. */
   readonly signer: Signer;
+  /** Its allow list. */
   readonly trust: TrustStore;
+  /** Its folder. */
   readonly store: FileStore;
 }
 

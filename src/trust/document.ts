@@ -2,10 +2,13 @@ import type { Role } from '../core/allow-list';
 
 /** A device in the allow list. */
 export interface DeviceEntry {
+  /** `am_` and 16 base64url characters of the SHA-256 of the public key. */
   readonly deviceId: string;
   /** The compressed point, 33 bytes, in base64url. */
   readonly publicKey: string;
+  /** For people: at most 64 code points. */
   readonly friendlyName: string;
+  /** What it may do; at least one role. */
   readonly roles: readonly Role[];
   /** For a target: the authorities at which it is called. */
   readonly hosts: readonly string[];
@@ -29,6 +32,7 @@ export interface Lease {
 
 /** A provision token that this device has issued. */
 export interface IssuedToken {
+  /** Tells it from a token that was taken. */
   readonly kind: 'issued';
   /** 22 base64url characters. */
   readonly id: string;
@@ -50,6 +54,7 @@ export interface IssuedToken {
 
 /** A bootstrap token that this device has taken. */
 export interface TakenToken {
+  /** Tells it from a token that was issued. */
   readonly kind: 'taken';
   /** 22 base64url characters; of a grant its id. */
   readonly id: string;
@@ -85,6 +90,7 @@ export interface Grant {
 
 /** A key that was revoked, remembered until nothing old could bring it back. */
 export interface Tombstone {
+  /** The device that was revoked. */
   readonly deviceId: string;
   /** Unix seconds. */
   readonly revokedAt: number;
@@ -94,6 +100,7 @@ export interface Tombstone {
 
 /** The allow list as it is sealed; see docs/protocol.md, "The allow list". */
 export interface AllowListDocument {
+  /** Of the format. */
   readonly version: 1;
   /** The public key that seals it, 33 bytes in base64url. */
   readonly owner: string;
@@ -105,10 +112,12 @@ export interface AllowListDocument {
   readonly updatedAt: number;
   /** The authorities to which the device itself answers. */
   readonly hosts: readonly string[];
+  /** Whom this device trusts. */
   readonly devices: readonly DeviceEntry[];
   /** Bootstrap tokens issued and taken. */
   readonly tokens: readonly (IssuedToken | TakenToken)[];
   /** Grants given. */
   readonly grants: readonly Grant[];
+  /** What was revoked. */
   readonly tombstones: readonly Tombstone[];
 }

@@ -12,11 +12,17 @@ export interface DeviceIdentity {
   readonly deviceId: string;
   /** The compressed P-256 point, 33 bytes, in base64url. */
   readonly publicKey: string;
+  /** For people: at most 64 code points. */
   readonly friendlyName: string;
   /** Unix seconds. */
   readonly createdAt: number;
   /** Where the private key lives; no secret. */
-  readonly key: { readonly backend: string; readonly ref: string };
+  readonly key: {
+    /** The name of the key backend, such as `encrypted-file`. */
+    readonly backend: string;
+    /** By which the backend finds the key: of `encrypted-file` the name of a file. */
+    readonly ref: string;
+  };
 }
 
 export const IDENTITY_KEY = 'identity.json';

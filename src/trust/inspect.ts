@@ -11,6 +11,7 @@ import { ALLOW_LIST_KEY } from './trust-store';
 
 /** A list as it lies there, and what was seen of it here. */
 export interface Inspected {
+  /** The list, which its owner has sealed. */
   readonly document: AllowListDocument;
   /** Null where nothing was seen here yet. */
   readonly seen: Seen | null;

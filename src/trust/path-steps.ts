@@ -3,6 +3,7 @@ import { join, parse, sep } from 'node:path';
 
 /** A folder, a link or a file on the way to a path. */
 export interface Step {
+  /** Its absolute path. */
   readonly path: string;
   /** Of itself, and not of what a link points to. */
   readonly stats: Stats;

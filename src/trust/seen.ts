@@ -3,6 +3,7 @@ import type { DocumentStore } from './document-store';
 
 /** The highest revision of a list that was ever seen here, and the hash of its bytes. */
 export interface Seen {
+  /** The `revision` of that list. */
   readonly revision: number;
   /** base64url SHA-256, 43 characters. */
   readonly hash: string;

@@ -10,9 +10,11 @@ const MAX_LENGTH = 1024;
 
 /** A peer as its line says: the id follows from the key. */
 export interface TrustLine {
+  /** `am_` and 16 base64url characters of the SHA-256 of the public key. */
   readonly deviceId: string;
   /** The compressed point, 33 bytes, in base64url. */
   readonly publicKey: string;
+  /** For people: at most 64 code points. */
   readonly friendlyName: string;
 }
 

@@ -21,7 +21,9 @@ const MAX_BYTES = 67_108_864;
 
 /** More often than it is lost it lies elsewhere, and whoever resets it then has two. */
 const ABSENT = {
+  /** What is missing, in one sentence. */
   detail: 'There is no allow_list.json in the folder.',
+  /** What to do about it. */
   fix: 'If the list lies in a store, set AMESH_STORE_URL. If not, put the right one back, or start anew with: amesh trust reset',
 };
 
@@ -36,16 +38,23 @@ const SET_BACK =
 
 /** Where a list lies, if not in a folder of its own. */
 export interface TrustPlace {
-  /** The name under which it lies; default {@link ALLOW_LIST_KEY}. */
+  /** The name under which it lies; default `allow_list.json`. */
   readonly key?: string | undefined;
   /** What remembers the revisions seen; default the store of the list. */
   readonly seen?: DocumentStore | undefined;
-  /** What to say where no list is there; default {@link ABSENT}. */
+  /** What to say where no list is there; default what fits a folder. */
   readonly absent?: typeof ABSENT | undefined;
 }
 
 /** Whose key seals a list; without `sign` it can only be read. */
-export type Owner = Signer | { readonly publicKey: Uint8Array; readonly sign?: undefined };
+export type Owner =
+  | Signer
+  | {
+      /** The compressed point, 33 bytes. */
+      readonly publicKey: Uint8Array;
+      /** Absent: the list can only be read. */
+      readonly sign?: undefined;
+    };
 
 /** What a list says, beside what it is. */
 export type ListContent = Partial<
@@ -54,7 +63,9 @@ export type ListContent = Partial<
 
 /** A list and the bytes that it was. */
 export interface OpenedList {
+  /** As they lie in the store, seal and all. */
   readonly bytes: Uint8Array;
+  /** What they say; the seal was right. */
   readonly document: AllowListDocument;
 }
 

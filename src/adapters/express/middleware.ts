@@ -15,7 +15,10 @@ export type Middleware = (
 ) => void;
 
 /** A request behind `amesh.verify()`, for servers without Express, whose types do not know it. */
-export type Authenticated<R> = R & { authMesh: AuthMeshIdentity };
+export type Authenticated<R> = R & {
+  /** The verified caller. */
+  authMesh: AuthMeshIdentity;
+};
 
 type ExpressRequest = NodeRequest & {
   authMesh?: AuthMeshIdentity;

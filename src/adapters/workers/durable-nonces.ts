@@ -2,18 +2,30 @@ import type { NonceStore } from '../../core/nonce-memory';
 
 /** A namespace of Durable Objects as far as it is used here. */
 export interface DurableObjectNamespace {
+  /** The id of the object with this name; the same name has always the same. */
   idFromName(name: string): unknown;
-  get(id: unknown): { fetch(input: string, init?: RequestInit): Promise<Response> };
+  /** The object of an id, which is made where there is none. */
+  get(id: unknown): {
+    /** Sends a request to the object. */
+    fetch(input: string, init?: RequestInit): Promise<Response>;
+  };
 }
 
 /** The state of a Durable Object as far as it is used here. */
 export interface DurableObjectState {
+  /** What the object keeps. */
   readonly storage: {
+    /** The value of a key; undefined where there is none. */
     get(key: string): Promise<unknown>;
+    /** Writes a value. */
     put(key: string, value: number): Promise<void>;
+    /** Removes keys, at most 128 at once. Returns how many there were. */
     delete(keys: string[]): Promise<number>;
+    /** Some keys with their values, in the order of their bytes, from behind `startAfter`. */
     list(options: { limit: number; startAfter?: string }): Promise<Map<string, unknown>>;
+    /** When the object wakes up by itself, Unix milliseconds; null where it does not. */
     getAlarm(): Promise<number | null>;
+    /** Sets that time. */
     setAlarm(atMs: number): Promise<void>;
   };
 }

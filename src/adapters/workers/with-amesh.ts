@@ -3,12 +3,15 @@ import { type AuthenticatedRequest, type HandlerResult, toFetchHandler } from '.
 
 /** The context of a Worker's request. */
 export interface ExecutionContext {
+  /** Keeps the Worker running until a promise is settled, also behind the answer. */
   waitUntil(promise: Promise<unknown>): void;
+  /** Lets the origin answer where the Worker throws. */
   passThroughOnException(): void;
 }
 
 /** The default export of a Worker: `fetch`, and whatever else it handles, which stays as it is. */
 export interface WorkerModule<Env = unknown> {
+  /** Handles a request that was verified, with `authMesh` on it. */
   fetch(request: AuthenticatedRequest, env: Env, ctx: ExecutionContext): HandlerResult;
   // biome-ignore lint/suspicious/noExplicitAny: scheduled, queue, email and the like, none of which matters here
   [handler: string]: any;
@@ -16,6 +19,7 @@ export interface WorkerModule<Env = unknown> {
 
 /** A {@link WorkerModule} that takes any request. */
 export type ProtectedModule<M extends WorkerModule<never>> = Omit<M, 'fetch'> & {
+  /** Verifies a request and hands it on, or answers with the refusal. */
   fetch(request: Request, env: Parameters<M['fetch']>[1], ctx: Parameters<M['fetch']>[2]): Promise<Response>;
 };
 

@@ -8,10 +8,13 @@ import { toBodyStream } from './body';
 export interface ClientRejection {
   /** The code on the wire; `unauthorized` hides the precise reason, which is in the server's log. */
   readonly code: string;
+  /** The HTTP status of the answer: 401, 421, 500 or 503. */
   readonly status: number;
   /** Without query, which may hold secrets. */
   readonly url: string;
+  /** The cause, in one or two sentences. */
   readonly message: string;
+  /** What to do about it, and on which machine. */
   readonly fix: string;
 }
 

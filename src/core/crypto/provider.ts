@@ -34,10 +34,15 @@ export interface Sha256 {
 
 /** A P-256 private key as a JSON Web Key (RFC 7518 section 6.2). */
 export interface PrivateJwk {
+  /** The kind of key: an elliptic curve. */
   readonly kty: 'EC';
+  /** The curve. */
   readonly crv: 'P-256';
+  /** The x coordinate of the public point, 32 bytes in base64url: 43 characters. */
   readonly x: string;
+  /** Its y coordinate, likewise. */
   readonly y: string;
+  /** The private key, 32 bytes in base64url. A secret. */
   readonly d: string;
 }
 
@@ -47,6 +52,7 @@ export interface PrivateJwk {
  * JavaScript, for places that have neither).
  */
 export interface CryptoProvider {
+  /** Which one it is: `node`, `web` or `noble`. */
   readonly id: string;
   /** Random bytes from the system's generator. */
   randomBytes(length: number): Uint8Array;

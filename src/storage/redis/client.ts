@@ -32,8 +32,11 @@ export interface RedisClient extends RedisNode {
 
 /** Anything of ioredis 5 or 6 that can be duplicated: `Redis` or `Cluster`. */
 export interface IoRedis {
+  /** The state of its connection, such as `ready`. */
   readonly status: string;
+  /** The options with which it was made. */
   readonly options: object;
+  /** A new client with the same options. */
   duplicate(...args: never[]): unknown;
 }
 

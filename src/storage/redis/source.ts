@@ -8,7 +8,14 @@ export type RedisSource =
   | { readonly kind: 'client'; readonly client: IoRedis };
 
 /** A node of a Redis Cluster to begin with. */
-export type ClusterNode = string | { readonly host: string; readonly port: number };
+export type ClusterNode =
+  | string
+  | {
+      /** A name or an IP address. */
+      readonly host: string;
+      /** Of its TCP port. */
+      readonly port: number;
+    };
 
 /** Which Redis: exactly one of these. */
 export interface RedisSourceOptions {
