@@ -26,6 +26,7 @@ import { readdirSync, readFileSync } from 'node:fs';
  * | `json allow-list` | opens with the seal of the vectors' target |
  * | `http accept now=<seconds>` | passes a verifier at that time |
  * | `http response` | what the running server says to an unsigned request |
+ * | `when=paired` behind any of these | is run after the pairing that the page shows further down |
  * | `no-run: <reason>` after any language | is not run; the list in snippets.test.ts has to have it |
  *
  * In all that runs, port 3000 is another one that is free, and 3999 one where nobody listens.
@@ -95,6 +96,15 @@ export function blocksOf(page: string): Block[] {
     });
   }
   return blocks;
+}
+
+/** The blocks in the order in which a reader can run them: what is shown before the pairing and needs it comes after it. */
+export function inOrder(blocks: readonly Block[]): Block[] {
+  const early = blocks.filter(({ options }) => options.when === 'paired');
+  const rest = blocks.filter((block) => !early.includes(block));
+  const paired = rest.findIndex(({ kind }) => kind === 'controller-screen') + 1;
+  if (early.length > 0 && paired === 0) throw new Error(`${early[0]?.page} shows no pairing.`);
+  return rest.toSpliced(paired, 0, ...early);
 }
 
 function readInfo(info: string, where: string): Pick<Block, 'language' | 'kind' | 'options' | 'noRun'> {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { blocksOf, headingsOf, proseOf, ROOT } from './blocks';
+import { drawPairing, screensOf } from '../../scripts/draw-pairing.mjs';
+import { blocksOf, headingsOf, proseOf, ROOT, readPage } from './blocks';
 
 const { dependencies, scripts } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
 
@@ -15,8 +16,28 @@ it('opens with one sentence that says what amesh is', () => {
   expect(first.match(/[.!?](?:\s|$)/g)).toHaveLength(1);
 });
 
-it('then says in two lines what to run', () => {
-  expect(blocksOf('README.md')[0]?.text).toBe('npm install && npm run demo\nnpm test\n');
+it('then shows a server and a client of at most ten lines each', () => {
+  const [server, client] = blocksOf('README.md');
+  expect([server?.kind, client?.kind]).toEqual(['server', 'client']);
+  for (const block of [server, client]) expect(block?.text.trim().split('\n').length).toBeLessThanOrEqual(10);
+});
+
+it('shows in its picture what both terminals print, which the snippets prove', () => {
+  const [target = '', controller = ''] = screensOf(readPage('README.md'));
+  const picture = readFileSync(`${ROOT}docs/images/pairing.svg`, 'utf8');
+  expect(picture, 'run node scripts/draw-pairing.mjs').toBe(drawPairing(target, controller));
+  expect(proseOf('README.md')).toContain('](docs/images/pairing.svg)');
+});
+
+it('has a picture of plain SVG, which every site shows', () => {
+  const picture = readFileSync(`${ROOT}docs/images/pairing.svg`, 'utf8');
+  expect(picture).not.toMatch(/<script|<foreignObject|<image|@import|@font-face|url\(|xlink:|href=/);
+  expect(picture.match(/https?:[^\s<']+/g)?.every((url) => /w3\.org|localhost/.test(url))).toBe(true);
+  expect(Number(/<svg [^>]*\bwidth="(\d+)"/.exec(picture)?.[1])).toBeLessThanOrEqual(900);
+});
+
+it('says in two lines what to run in a clone', () => {
+  expect(blocksOf('README.md').map(({ text }) => text)).toContain('npm install && npm run demo\nnpm test\n');
   expect(Object.keys(scripts)).toEqual(expect.arrayContaining(['demo', 'test']));
 });
 

@@ -18,14 +18,14 @@ import { isAbsent, languageOf } from '../support/languages';
 import { exchange, head } from '../support/raw-http';
 import { hasTerminal, pairOnTerminals } from '../support/terminal';
 import { vectorAllowList, vectors } from '../support/vectors';
-import { APP_AFTER, APP_BEFORE, type Block, blocksOf, pages } from './blocks';
+import { APP_AFTER, APP_BEFORE, type Block, blocksOf, inOrder, pages } from './blocks';
 import { Project, Sandbox } from './sandbox';
 
 /** The only blocks that are not run here: what they say, and why. */
 const NOT_RUN: readonly string[] = [
   'CONTRIBUTING.md: installs packages and runs the whole suite',
-  'README.md: installs packages and runs the whole suite',
   'README.md: needs the package registry',
+  'README.md: installs packages and runs the whole suite',
   'docs/fastify.md: needs the package registry',
   'docs/guide.md: needs the package registry',
   'docs/hono.md: needs the package registry',
@@ -99,7 +99,7 @@ it.each([false, true])(
 describe.each(pages.filter((page) => blocksOf(page).some((block) => block.noRun === undefined)))(
   '%s',
   (page) => {
-    const blocks = blocksOf(page);
+    const blocks = inOrder(blocksOf(page));
     // A page that shows how to begin begins with nothing; on the others the machines know each other already.
     const begins = blocks.some(
       ({ language, kind, text }) => language === 'sh' && kind !== 'here' && text.includes('amesh init'),
