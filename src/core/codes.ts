@@ -72,7 +72,7 @@ export const CODES = Object.freeze({
     401,
     'unauthorized',
     'The signature does not match the request as this server saw it.',
-    'A proxy that rewrites host, path, query or a covered field is the usual cause: see "authority" and "pathPrefix" in docs/guide.md.',
+    'A proxy that rewrites host, path, query or a covered field is the usual cause: see "authority" and "pathPrefix" in docs/configuration.md.',
   ),
   replay_detected: refusal(
     401,

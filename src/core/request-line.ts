@@ -60,7 +60,7 @@ export function changed(what: string): Fault {
   return new Fault(
     'invalid_signature',
     `The ${what} was changed in front of verify().`,
-    'Put verify() in front of that, or see "pathPrefix" in docs/guide.md.',
+    'Put verify() in front of that, or see "pathPrefix" in docs/configuration.md.',
   );
 }
 

@@ -11,7 +11,7 @@ import type { Rejection } from './rejection';
  * The last chunk is held back until the digest is right. A body that is another, too long, or broken off ends in an
  * error, never cleanly.
  *
- * @see docs/guide.md, "Large bodies"
+ * @see docs/server.md, "Large bodies"
  */
 export const streamUnverifiedBody: unique symbol = Symbol('streamUnverifiedBody');
 

@@ -88,7 +88,7 @@ describe('a refusal by an amesh server', () => {
     expect(told).toMatchObject([
       {
         code: 'wrong_host',
-        fix: `On the server, run: amesh config hosts --add ${strict.authority}. If it has that host, a proxy sets another: see "authority" in docs/guide.md.`,
+        fix: `On the server, run: amesh config hosts --add ${strict.authority}. If it has that host, a proxy sets another: see "authority" in docs/configuration.md.`,
       },
     ]);
   });
@@ -286,7 +286,7 @@ describe('DEBUG=amesh', () => {
       .split('\n')
       .find((text) => text.includes(` from ${strict.origin}`));
     expect(line).toBe(
-      `amesh: 421 wrong_host from ${strict.origin}/path: The server does not answer to this host. On the server, run: amesh config hosts --add ${strict.authority}. If it has that host, a proxy sets another: see "authority" in docs/guide.md.`,
+      `amesh: 421 wrong_host from ${strict.origin}/path: The server does not answer to this host. On the server, run: amesh config hosts --add ${strict.authority}. If it has that host, a proxy sets another: see "authority" in docs/configuration.md.`,
     );
     expect(printed()).not.toContain('secret');
   });

@@ -28,6 +28,42 @@ describe('links', () => {
   );
 });
 
+describe('links of a package', () => {
+  const { files } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8')) as { files: string[] };
+  /** Whether the SDK's package has this file, or a file in this folder. */
+  const isPacked = (path: string): boolean =>
+    files.some((entry) => {
+      const pattern = entry.replaceAll('.', '\\.').replaceAll('*', '[^/]*');
+      return (
+        new RegExp(`^${pattern}(?:/|$)`).test(path) || entry.startsWith(`${path}/`) || isFolderOf(entry, path)
+      );
+    });
+  const isFolderOf = (entry: string, path: string): boolean =>
+    path.split('/').length < entry.split('/').length &&
+    path
+      .split('/')
+      .every((part, i) => new RegExp(`^${entry.split('/')[i]?.replaceAll('*', '[^/]*')}$`).test(part));
+
+  // CONTRIBUTING.md speaks of a clone.
+  const own = links.filter(
+    ({ page, target }) => page !== 'CONTRIBUTING.md' && !/^(?:https?:|#)/.test(target),
+  );
+  it.each(own)('the SDK has $target of $page', ({ page, target }) => {
+    expect(isPacked(page), page).toBe(true);
+    expect(isPacked(normalize(join(dirname(page), target.split('#')[0] as string)).replace(/\/$/, ''))).toBe(
+      true,
+    );
+  });
+
+  it.each(['src/cli/README.md', 'relay/README.md'])('%s needs no other file', (page) => {
+    const targets = [...proseOf(page).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target);
+    expect(targets.filter((target) => !target.startsWith('#'))).toEqual([]);
+    const named = [...readFileSync(`${ROOT}${page}`, 'utf8').matchAll(/`(docs\/[\w-]+\.md)`/g)];
+    expect(named.length).toBeGreaterThan(0);
+    for (const [, path = ''] of named) expect(existsSync(join(ROOT, path)), path).toBe(true);
+  });
+});
+
 describe('references from the sources', () => {
   const references = readdirSync(`${ROOT}src`, { recursive: true, encoding: 'utf8' })
     .filter((path) => path.endsWith('.ts') && !/(?:^|\/)(?:dist|node_modules)\//.test(path))

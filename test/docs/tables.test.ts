@@ -1,13 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { amesh } from '@authmesh/sdk';
+import { amesh, createAmesh } from '@authmesh/sdk';
 import { describe, expect, it } from 'vitest';
 import { proseOf, ROOT } from './blocks';
 
-const guide = proseOf('docs/guide.md');
-
-/** The rows of the table below a heading of the guide: the first cell, and the rest. */
-function rowsBelow(title: string): { names: string[]; text: string }[] {
-  const [, section = ''] = guide.split(`\n## ${title}\n`);
+/** The rows of the table below a heading of a page: the first cell, and the rest. */
+function rowsBelow(page: string, title: string): { names: string[]; text: string }[] {
+  const [, section = ''] = proseOf(page).split(`\n## ${title}\n`);
   const [table = ''] = section.split('\n## ');
   return [...table.matchAll(/^\| (`[^|]+`) \| (.+) \|$/gm)].map(([, cell = '', text = '']) => ({
     names: [...cell.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name),
@@ -37,19 +35,36 @@ function variablesRead(): string[] {
   return [...new Set(all)].filter((name) => name !== 'TERM').sort(); // the terminal's own, and not for users to set
 }
 
-describe('docs/guide.md', () => {
+describe('docs/configuration.md', () => {
   it('has every environment variable that the sources read, and says of no other that it works', () => {
-    const rows = rowsBelow('Environment variables').filter(({ text }) => !text.startsWith('*coming*'));
+    const rows = rowsBelow('docs/configuration.md', 'Environment variables').filter(
+      ({ text }) => !text.startsWith('*coming*'),
+    );
     expect(rows.flatMap(({ names }) => names).sort()).toEqual(variablesRead());
   });
+});
 
+describe('docs/server.md', () => {
   it('has every option of verify(), in their order', () => {
-    let names = '';
-    try {
-      amesh.verify({ noSuchOption: true } as never);
-    } catch (error) {
-      names = /It has: (.+)\.$/.exec((error as Error).message)?.[1] ?? '';
-    }
-    expect(rowsBelow('Options').flatMap((row) => row.names)).toEqual(names.split(', '));
+    const names = optionsOf(() => amesh.verify({ noSuchOption: true } as never));
+    expect(rowsBelow('docs/server.md', 'Options').flatMap((row) => row.names)).toEqual(names);
   });
 });
+
+describe('docs/client.md', () => {
+  it('has every option of createAmesh(), in their order', () => {
+    const names = optionsOf(() => createAmesh({ noSuchOption: true } as never));
+    const rows = rowsBelow('docs/client.md', 'Options of createAmesh');
+    expect(rows.flatMap((row) => row.names)).toEqual(names);
+  });
+});
+
+/** The options that are listed where one is not known. */
+function optionsOf(call: () => unknown): string[] {
+  try {
+    call();
+  } catch (error) {
+    return /It has: (.+)\.$/.exec((error as Error).message)?.[1]?.split(', ') ?? [];
+  }
+  return [];
+}
