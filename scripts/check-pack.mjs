@@ -1,9 +1,9 @@
 // Packs the three packages, installs the tarballs as a user would, and looks at what came out.
-// The argument --keep leaves the folder where it is.
+// The argument --keep leaves the folder where it is. --from FOLDER takes the tarballs that lie there in place of packing.
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compareExports } from './declared-exports.mjs';
 
@@ -17,12 +17,15 @@ let passed = 0;
 let failed = 0;
 const tarballs = [];
 
+const from = process.argv.indexOf('--from');
+const packed = from === -1 ? work : resolve(process.argv[from + 1] ?? '');
 check('the three packages pack', () => {
-  run('npm', ['pack', '--workspaces', '--include-workspace-root', '--pack-destination', work], root);
+  if (from === -1)
+    run('npm', ['pack', '--workspaces', '--include-workspace-root', '--pack-destination', packed], root);
   tarballs.push(
-    ...readdirSync(work)
+    ...readdirSync(packed)
       .filter((name) => name.endsWith('.tgz'))
-      .map((name) => join(work, name)),
+      .map((name) => join(packed, name)),
   );
   if (tarballs.length !== 3) throw new Error(`packed ${tarballs.length} packages`);
 });
@@ -103,8 +106,10 @@ app.listen(3000);
 });
 
 const prefix = join(work, 'prefix');
-check('amesh installs globally and shows its help', () => {
+check('amesh installs globally, has the version of the packages, and shows its help', () => {
   run('npm', ['install', '--global', '--prefix', prefix, ...tarballs], work);
+  const version = run(join(prefix, 'bin/amesh'), ['--version'], work).trim();
+  if (version !== manifest.version) throw new Error(`amesh --version says ${version}`);
   const help = run(join(prefix, 'bin/amesh'), ['--help'], work);
   if (!help.includes('init')) throw new Error(help);
 });

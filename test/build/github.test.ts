@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 
 const folder = new URL('../../.github/', import.meta.url).pathname;
-const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.yml'));
+const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((path) =>
+  path.endsWith('.yml'),
+);
 const workflows = files.filter((path) => path.startsWith('workflows/'));
 const read = (path: string) => readFileSync(`${folder}${path}`, 'utf8');
 
