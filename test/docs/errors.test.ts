@@ -1,8 +1,9 @@
 import { CODES } from '@authmesh/sdk/core';
 import { describe, expect, it } from 'vitest';
+import { errorsPage } from '../../scripts/errors-page';
 import { COMMAND_CODES } from '../../src/cli/src/codes';
 import { vectors } from '../support/vectors';
-import { headingsOf, readPage } from './blocks';
+import { headingsOf, ROOT, readPage } from './blocks';
 
 const PAGE = 'docs/errors.md';
 
@@ -17,6 +18,11 @@ const entries = new Map(
 );
 
 describe(PAGE, () => {
+  // `npm run docs:errors` writes it anew.
+  it('is what the code tables make of it', async () => {
+    await expect(errorsPage(CODES, COMMAND_CODES, readPage(PAGE))).toMatchFileSnapshot(`${ROOT}${PAGE}`);
+  });
+
   it('has every code once, in the order of the list', () => {
     const documented = headingsOf(PAGE).filter(({ level }) => level === 3);
     expect(documented.map(({ text }) => text)).toEqual(Object.keys(CODES));
@@ -32,6 +38,38 @@ describe(PAGE, () => {
     }
     expect(entry).toMatch(/^\*\*Cause:\*\* \S/m);
     expect(entry).toMatch(/^\*\*Fix:\*\* \S/m);
+  });
+});
+
+describe('what makes the page', () => {
+  const facts = { cause: 'It is wrong.', fix: 'Mend it.' };
+  const page = (...entries: string[]) =>
+    `# Codes\n\n- [Old](#old)\n\n## All\n\n${entries.join('')}## Of the command line alone\n\n| code |\n| \`b\` |\n| \`a\` |\n`;
+  const make = (codes: Record<string, object>, text: string) =>
+    errorsPage(codes as Parameters<typeof errorsPage>[0], ['a', 'b'], text);
+  const first = '### first\n\nHTTP 401, the client sees `first`.\n\n**Cause:** written.\n\n';
+
+  it('keeps what was written, and takes order, status and what is seen from the tables', () => {
+    const codes = { first: { ...facts, status: 400, wire: 'seen' }, second: facts };
+    expect(
+      make(codes, page('### second\n\nHTTP 500, the client sees `second`.\n\n**Cause:** own.\n\n', first)),
+    ).toBe(
+      `# Codes\n\n- [All](#all)\n- [Of the command line alone](#of-the-command-line-alone)\n\n## All\n\n${first.replace('401, the client sees `first`', '400, the client sees `seen`')}### second\n\nNever on the wire.\n\n**Cause:** own.\n\n## Of the command line alone\n\n| code |\n| \`a\` |\n| \`b\` |\n`,
+    );
+  });
+
+  it('gives a new code the texts of the table, behind the one before it', () => {
+    const made = make({ first: { ...facts, status: 401, wire: 'first' }, added: facts }, page(first));
+    expect(made).toContain(
+      `${first}### added\n\nNever on the wire.\n\n**Cause:** It is wrong.\n\n**Fix:** Mend it.\n\n## Of`,
+    );
+  });
+
+  it('drops no text in silence', () => {
+    expect(() => make({}, page(first))).toThrow('docs/errors.md describes first twice, or it is no code.');
+    expect(() => make({ first: facts }, page(first).replace('| `a` |\n', ''))).toThrow(
+      'does not fit its codes: a.',
+    );
   });
 });
 
