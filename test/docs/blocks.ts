@@ -48,9 +48,11 @@ export const ROOT = new URL('../../', import.meta.url).pathname;
 /** Every document of the project, as paths from its root. */
 export const pages: readonly string[] = [
   ...readdirSync(ROOT),
-  ...readdirSync(`${ROOT}docs`, { recursive: true }).map((path) => `docs/${path}`),
+  ...['docs', 'skills'].flatMap((folder) =>
+    readdirSync(`${ROOT}${folder}`, { recursive: true }).map((path) => `${folder}/${path}`),
+  ),
 ]
-  .filter((path) => path.endsWith('.md'))
+  .filter((path) => path.endsWith('.md') || path === 'llms.txt')
   .sort();
 
 export function readPage(page: string): string {

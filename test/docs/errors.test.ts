@@ -83,6 +83,14 @@ describe(`${PAGE}, of the command line alone`, () => {
   });
 });
 
+describe('skills/authmesh/SKILL.md', () => {
+  it('says what each 401 means', () => {
+    const refusals = Object.entries(CODES).filter(([, facts]) => 'status' in facts && facts.status === 401);
+    const rows = [...readPage('skills/authmesh/SKILL.md').matchAll(/^\| `(\w+)` \| \S.* \| \S.* \|$/gm)];
+    expect(rows.map(([, code]) => code)).toEqual(refusals.map(([code]) => code));
+  });
+});
+
 describe('docs/protocol.md', () => {
   it('says how many vectors there are', () => {
     expect(readPage('docs/protocol.md')).toContain(`which has ${vectors.cases.length} cases`);
