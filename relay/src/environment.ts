@@ -1,4 +1,4 @@
-/** In files that no shell has read, these stay in the value. In order: the first that fits is told. */
+/** What can be wrong with a value that no shell has read. The first that matches is reported. */
 const FLAWS: readonly (readonly [RegExp, string])[] = [
   [/^\s+$/, 'holds nothing but blanks. Set it, or unset it.'],
   [/\r$/, 'ends with a carriage return. Save the file that it stands in with LF line ends.'],
@@ -7,9 +7,9 @@ const FLAWS: readonly (readonly [RegExp, string])[] = [
 ];
 
 /**
- * A variable as it was meant; undefined where it is not set, and empty where it is empty.
+ * Reads a variable; undefined where it is not set.
  *
- * @throws TypeError that names the variable, and never its value
+ * @throws TypeError with the name of the variable, and never with its value
  */
 export function readVariable(env: NodeJS.ProcessEnv, name: string): string | undefined {
   const text = env[name];

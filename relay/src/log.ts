@@ -1,4 +1,4 @@
-/** One thing that happened. Never has codes, bodies, names, keys or addresses. */
+/** An event of the relay. It never has codes, message bodies, names, keys or addresses in it. */
 export interface RelayLogEntry {
   /** ISO 8601, UTC. */
   readonly time: string;
@@ -6,27 +6,27 @@ export interface RelayLogEntry {
   /** A random id of the session. */
   readonly session?: string;
   readonly outcome: string;
-  /** Why Redis is away: what the system or Redis calls it, such as `ECONNREFUSED`, `WRONGPASS` or `timeout`. */
+  /** Why Redis is away, as the system or Redis calls it: `ECONNREFUSED`, `WRONGPASS` or `timeout`, for example. */
   readonly reason?: string;
-  /** Of `suppressed`: how many entries were left out since the last one of this kind. */
+  /** Of `suppressed`: how many entries of this kind were left out since the last such entry. */
   readonly count?: number;
 }
 
 export type Log = (event: string, outcome: string, session?: string, reason?: string) => void;
 
-/** Entries that strangers cause, a second. They must not be able to fill a disk; the metrics count them all. */
+/** Entries a second that strangers may cause, so that they cannot fill a disk. The metrics count all events. */
 const MAX_REFUSALS = 10;
 const MAX_OTHERS = 100;
-/** What the relay does itself, and no stranger can repeat at will. */
-const OWN: ReadonlySet<string> = new Set(['started', 'stopped', 'draining', 'redis']);
+/** Events of the relay itself, which no stranger can repeat at will. */
+const UNLIMITED: ReadonlySet<string> = new Set(['started', 'stopped', 'draining', 'redis']);
 
-/** @param write gets each entry; where there is none, nothing is logged */
+/** @param write called with each entry; undefined: nothing is logged */
 export function createLog(write: ((entry: RelayLogEntry) => void) | undefined): Log {
   if (write === undefined) return () => {};
   const refusals = new Quota(MAX_REFUSALS);
   const others = new Quota(MAX_OTHERS);
   return (event, outcome, session, reason) => {
-    // Every message would be a line, and says nothing.
+    // One line for every message would say nothing.
     if (event === 'message') return;
     const now = new Date();
     const time = now.toISOString();
@@ -35,7 +35,7 @@ export function createLog(write: ((entry: RelayLogEntry) => void) | undefined): 
       const count = quota.begin(second);
       if (count > 0) write({ time, event: 'suppressed', outcome: kind, count });
     }
-    if (!OWN.has(event) && !(event === 'refused' ? refusals : others).take()) return;
+    if (!UNLIMITED.has(event) && !(event === 'refused' ? refusals : others).take()) return;
     const more = {
       ...(session === undefined ? {} : { session }),
       ...(reason === undefined ? {} : { reason }),
@@ -44,7 +44,7 @@ export function createLog(write: ((entry: RelayLogEntry) => void) | undefined): 
   };
 }
 
-/** So many a second. */
+/** Allows a number of entries a second. */
 class Quota {
   readonly #perSecond: number;
   #second = 0;
@@ -54,13 +54,13 @@ class Quota {
     this.#perSecond = perSecond;
   }
 
-  /** @returns how many there were too many before this second, where it is a new one */
+  /** @returns where this second is a new one, how many entries were left out before it; else 0 */
   begin(second: number): number {
     if (second === this.#second) return 0;
-    const tooMany = Math.max(0, this.#taken - this.#perSecond);
+    const leftOut = Math.max(0, this.#taken - this.#perSecond);
     this.#second = second;
     this.#taken = 0;
-    return tooMany;
+    return leftOut;
   }
 
   take(): boolean {

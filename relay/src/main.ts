@@ -1,26 +1,26 @@
 import { version } from '../package.json';
 import { startRelay } from './start';
 
-const HELP = `Runs a relay, over which two machines pair by a code.
+const HELP = `Runs a relay, through which two machines pair by a code.
 
 Usage: amesh-relay
 
 Variables:
-  PORT                   The port on which it listens; default 3001, 0 for any that is free.
+  PORT                   The port to listen on; default 3001, 0 for any free one.
   HOST                   The address to listen on; default all.
-  AMESH_TRUSTED_PROXIES  Whose X-Forwarded-For is believed: how many proxies, or their networks.
-  AMESH_RELAY_LIMITS     Other limits than the usual ones, such as sessions=500,mailboxes=200.
+  AMESH_TRUSTED_PROXIES  The proxies whose X-Forwarded-For is believed: their number or networks.
+  AMESH_RELAY_LIMITS     Limits that differ from the defaults, such as sessions=500,mailboxes=200.
   REDIS_URL              The Redis through which several instances act as one.
 
 Flags:
-  --help     Print this.
+  --help     Print this help.
   --version  Print the version.`;
 
 /**
- * The command `amesh-relay`. All settings are variables, so whatever stands behind it is a mistake: a flag that is
- * not known would else start a relay on another port than somebody has asked for.
+ * The command `amesh-relay`. All settings are environment variables, so any other argument is a mistake and is refused:
+ * a relay that ignored `--port 3002` would listen on another port than was asked for.
  *
- * @param argv without the program's own name
+ * @param argv the arguments, without the name of the program
  * @see {@link startRelay}
  */
 export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {

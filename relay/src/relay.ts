@@ -1,67 +1,63 @@
-import { randomInt, randomUUID } from 'node:crypto';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Hono } from 'hono';
-import type { WebSocket } from 'ws';
-import { Share } from './limits/fair-share';
+import { FairShare } from './limits/fair-share';
 import { type Limits, readLimits } from './limits/limits';
-import { createLog, type RelayLogEntry } from './log';
+import { createLog, type Log, type RelayLogEntry } from './log';
 import { createApp, type RelayEnv } from './net/app';
 import { createClientAddress, type TrustedProxies } from './net/client-address';
-import { createGate } from './net/connection-limit';
-import { Metrics } from './net/metrics';
+import { createConnectionLimit } from './net/connection-limit';
 import { RelayServer } from './net/server';
-import { Sockets } from './net/sockets';
-import type { Effect } from './room/effects';
-import { Room } from './room/room';
-import { Fleet } from './store/cluster';
+import { RoomHost, SPARE_SOCKETS } from './room-host';
 import { checkRedis, type RedisClient } from './store/redis-client';
 
-/** How a relay counts, and whom it tells. Every option may be left out; a wrong one is a TypeError. */
+/** The options of a relay. Every one may be left out; a wrong one is a TypeError. */
 export interface RelayOptions {
-  /** Whose X-Forwarded-For is believed: a number of proxies, 1 to 10, or networks; default: nobody's. */
+  /** The proxies whose X-Forwarded-For is believed: their number, 1 to 10, or their networks; default: none. */
   readonly trustedProxies?: TrustedProxies | undefined;
-  /** Other limits than the usual ones. */
+  /** Limits that differ from the defaults. */
   readonly limits?: Partial<Limits> | undefined;
   /**
-   * Through which several instances act as one: a URL (`redis://`, `rediss://`), which needs the package ioredis, or an
-   * ioredis client, whose settings are used for connections of the relay's own. Default: this instance is the only one.
+   * The Redis through which several instances act as one: a URL (`redis://`, `rediss://`), which needs the package
+   * ioredis, or an ioredis client, whose settings the relay uses for connections of its own. Default: this is the only
+   * instance.
    */
   readonly redis?: string | RedisClient | undefined;
-  /** Gets what happens; default: nothing is logged. */
+  /** Called with each log entry; default: nothing is logged. */
   readonly log?: ((entry: RelayLogEntry) => void) | undefined;
 }
 
-/** A relay that listens once it is told to. */
+/** A relay, which does not listen yet. */
 export interface Relay {
-  /** `GET /ws`, `/health`, `/ready` and `/metrics`; to be mounted or called in tests. Sockets need {@link listen}. */
+  /** `GET /ws`, `/health`, `/ready` and `/metrics`, to mount or to call in tests. Sockets need {@link listen}. */
   readonly app: Hono<RelayEnv>;
   /**
    * @param port 0 for any that is free
    * @param host an address of this machine; default: all
-   * @returns where it listens
-   * @throws Error with the code of the system where it cannot, such as `EADDRINUSE`; where Redis needs ioredis and that
-   * is not installed. A Redis that does not answer is waited for 5 seconds, and then expected to come.
+   * @returns the address and the port
+   * @throws Error with the code of the system where it cannot listen, such as `EADDRINUSE`; Error where Redis needs
+   * ioredis and that is not installed. It waits up to 5 seconds for Redis, then listens and connects to Redis later.
    */
   listen(port: number, host?: string): Promise<AddressInfo>;
   /**
-   * Says `draining` to all who come, and closes when the last session has ended.
+   * Sends `draining` to all new clients, and closes when the last session has ended.
    *
    * @param graceMs after how many milliseconds it ends the sessions that are left; default 60,000
-   * @throws TypeError where that is no number, or a negative one
+   * @throws TypeError where that is not a number, or negative
    */
   drain(graceMs?: number): Promise<void>;
-  /** Ends everything now. */
+  /** Ends all sessions and closes now. */
   close(): Promise<void>;
 }
 
-/** How many may be told at once that there is no room, beyond those for whom there is. */
-const SPARE_SOCKETS = 500;
 const OPTIONS = ['trustedProxies', 'limits', 'redis', 'log'];
+/** How often a drain looks whether the last session has ended. */
+const DRAIN_POLL_MS = 50;
 
 /**
- * A relay for pairing: routes two machines to each other by a code of six digits, and knows nothing else.
+ * Creates a relay for pairing. It connects two machines by a six-digit code and forwards their messages; it cannot read
+ * them, and keeps nothing.
  *
- * @throws TypeError for an option out of range
+ * @throws TypeError for an option that it does not know, or a wrong value
  * @see docs/self-hosting.md
  */
 export function createRelay(options: RelayOptions = {}): Relay {
@@ -69,127 +65,98 @@ export function createRelay(options: RelayOptions = {}): Relay {
     if (!OPTIONS.includes(name))
       throw new TypeError(`There is no option "${name}". It has: ${OPTIONS.join(', ')}.`);
   }
-  const { redis } = options;
+  const { trustedProxies, redis } = options;
   if (redis !== undefined) checkRedis(redis);
   const limits = readLimits(options.limits);
-  const clientAddress = createClientAddress(options.trustedProxies);
-  const connections = new Share<Socket>({
+  const connections = new FairShare<Socket>({
     places: limits.sockets + SPARE_SOCKETS,
     evict: (connection) => connection.destroy(),
   });
-  const gate = createGate(options.trustedProxies, limits, connections);
-  const room = new Room<WebSocket>({
-    limits,
-    randomCode: () => randomInt(100_000, 1_000_000),
-    randomId: randomUUID,
-    isShared: redis !== undefined,
-  });
-  const metrics = new Metrics();
+  const clientAddress = createClientAddress(trustedProxies);
+  const limitConnection = createConnectionLimit(trustedProxies, limits, connections);
   const log = createLog(options.log);
-  // Deadlines must not move when somebody sets the clock.
-  const now = () => performance.now();
-  const sockets = new Sockets({
-    now,
-    maxBodyBytes: limits.messageBytes,
-    maxHeldBytes: limits.socketBytes,
-    receive: (socket, frame) => perform(room.receive(socket, frame, now())),
-    disconnect: (socket) => perform(room.disconnect(socket, now())),
-    countCut: () => metrics.countCutSocket(),
-  });
-  const fleet =
-    redis === undefined
-      ? undefined
-      : new Fleet<WebSocket>({
-          ...{ redis, room, limits, now, perform },
-          log: (outcome, reason) => log('redis', outcome, undefined, reason),
-        });
+  const host = new RoomHost({ limits, redis, log });
   const app = createApp({
     clientAddress,
-    status: () => (room.isDraining ? 'draining' : fleet?.isConnected === false ? 'unavailable' : 'ready'),
-    metrics: () => {
-      const { size, evicted } = room.shares.sockets;
-      const bound = { places: limits.sockets, bytes: limits.socketBytes };
-      const clients = { size, evicted, bytes: sockets.heldBytes, limits: bound };
-      return metrics.toText(room, { connections, ...room.shares, sockets: clients }, fleet?.isConnected);
-    },
-    // Those that were told to go have heard it by now.
-    isOverfull: () => room.counts.clients >= limits.sockets + SPARE_SOCKETS && !sockets.cutOldest(),
-    countRefusedUpgrade: () => metrics.countRefusedUpgrade(),
-    attach(socket, connection, address) {
-      sockets.attach(socket, connection);
-      perform(room.connect(socket, address, now()));
-    },
+    status: () => host.status,
+    metrics: () => host.metricsText(connections),
+    makeSpace: () => host.makeSpace(),
+    countRefusedUpgrade: () => host.metrics.countRefusedUpgrade(),
+    attach: (socket, connection, address) => host.attach(socket, connection, address),
   });
+  const createServer = () =>
+    new RelayServer({
+      app,
+      maxConnections: limits.sockets + 2 * SPARE_SOCKETS,
+      limitConnection,
+      sweep: () => host.sweep(),
+    });
+  const lifecycle = new Lifecycle(host, createServer, log);
+  return {
+    app,
+    listen: (port, host) => lifecycle.listen(port, host),
+    drain: (graceMs) => lifecycle.drain(graceMs),
+    close: () => lifecycle.close(),
+  };
+}
 
-  function perform(effects: readonly Effect<WebSocket>[]): void {
-    for (const effect of effects) {
-      switch (effect.type) {
-        case 'send':
-          sockets.send(effect.to, effect.frame);
-          break;
-        case 'close':
-          sockets.close(effect.to);
-          break;
-        case 'event':
-          metrics.count(effect.event);
-          log(effect.event.event, effect.event.outcome, effect.event.session);
-          break;
-        case 'tell':
-          fleet?.tell(effect.instance, effect.message);
-          break;
-        default:
-          fleet?.ask(effect);
-      }
+/** Starts a relay and shuts it down, in this order and once each. */
+class Lifecycle {
+  readonly #host: RoomHost;
+  readonly #createServer: () => RelayServer;
+  readonly #log: Log;
+  #server: RelayServer | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(host: RoomHost, createServer: () => RelayServer, log: Log) {
+    this.#host = host;
+    this.#createServer = createServer;
+    this.#log = log;
+  }
+
+  async listen(port: number, host: string | undefined): Promise<AddressInfo> {
+    if (this.#server !== undefined || this.#closed !== undefined) {
+      throw new Error('This relay listens already, or has closed.');
+    }
+    const server = this.#createServer();
+    this.#server = server;
+    try {
+      await this.#host.start();
+      const address = await server.listen(port, host);
+      this.#log('started', 'ready');
+      return address;
+    } catch (error) {
+      await this.#host.stop();
+      this.#server = undefined;
+      throw error;
     }
   }
 
-  function sweep(): void {
-    perform(room.sweep(now()));
-    sockets.sweep();
+  async drain(graceMs = 60_000): Promise<void> {
+    if (!(graceMs >= 0)) throw new TypeError('graceMs is a number of milliseconds, 0 or more.');
+    if (this.#host.status !== 'draining') this.#log('draining', 'started');
+    this.#host.drain();
+    const untilMs = performance.now() + graceMs;
+    while (this.#mustWait(untilMs)) {
+      await new Promise((resolve) => setTimeout(resolve, Math.min(DRAIN_POLL_MS, graceMs)));
+    }
+    await this.close();
   }
 
-  let server: RelayServer | undefined;
-  let closed: Promise<void> | undefined;
-
-  function close(): Promise<void> {
-    closed ??= shut();
-    return closed;
+  close(): Promise<void> {
+    this.#closed ??= this.#shutDown();
+    return this.#closed;
   }
 
-  async function shut(): Promise<void> {
-    perform(room.shut(now()));
-    await server?.close();
-    await fleet?.close();
-    if (server !== undefined) log('stopped', 'closed');
+  #mustWait(untilMs: number): boolean {
+    const isOpen = this.#server !== undefined && this.#closed === undefined;
+    return isOpen && this.#host.isBusy && performance.now() < untilMs;
   }
 
-  return {
-    app,
-    async listen(port, host) {
-      if (server !== undefined || closed !== undefined)
-        throw new Error('This relay listens already, or has closed.');
-      server = new RelayServer(app, limits.sockets + 2 * SPARE_SOCKETS, sweep, gate);
-      try {
-        await fleet?.start();
-        const address = await server.listen(port, host);
-        log('started', 'ready');
-        return address;
-      } catch (error) {
-        await fleet?.close();
-        server = undefined;
-        throw error;
-      }
-    },
-    async drain(graceMs = 60_000) {
-      if (!(graceMs >= 0)) throw new TypeError('graceMs is a number of milliseconds, 0 or more.');
-      if (!room.isDraining) log('draining', 'started');
-      perform(room.drain());
-      const untilMs = now() + graceMs;
-      while (closed === undefined && server !== undefined && room.isBusy && now() < untilMs) {
-        await new Promise((resolve) => setTimeout(resolve, Math.min(50, graceMs)));
-      }
-      await close();
-    },
-    close,
-  };
+  async #shutDown(): Promise<void> {
+    this.#host.endSessions();
+    await this.#server?.close();
+    await this.#host.stop();
+    if (this.#server !== undefined) this.#log('stopped', 'closed');
+  }
 }

@@ -4,14 +4,15 @@ import { parseLimits } from './limits/limits';
 import { readTrustedProxies } from './net/client-address';
 import { createRelay, type Relay } from './relay';
 
-/** A relay that has been started, and where it listens. */
+/** A relay that listens, with its address and port. */
 export interface StartedRelay extends AddressInfo {
   readonly relay: Relay;
 }
 
 /**
  * Starts a relay from the environment: PORT (default 3001), HOST (default: all addresses), AMESH_TRUSTED_PROXIES,
- * AMESH_RELAY_LIMITS and REDIS_URL. Writes one line of JSON an event on stdout, and where it listens on stderr. SIGTERM and SIGINT drain it.
+ * AMESH_RELAY_LIMITS and REDIS_URL. It writes each event as a line of JSON to stdout, and its address to stderr. SIGTERM
+ * and SIGINT drain it; a second signal ends it at once.
  *
  * @throws TypeError naming the variable that is wrong; Error with the code of the system, such as `EADDRINUSE`, where it
  * cannot listen; Error where REDIS_URL needs ioredis and that is not installed
@@ -29,7 +30,6 @@ export async function startRelay(env: NodeJS.ProcessEnv): Promise<StartedRelay> 
   console.error(
     `amesh-relay: listening on ${address.includes(':') ? `[${address}]` : address}:${port}, path /ws`,
   );
-  // A second signal is from somebody who does not want to wait.
   let signals = 0;
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => void (signals++ === 0 ? relay.drain() : relay.close()));
@@ -37,7 +37,7 @@ export async function startRelay(env: NodeJS.ProcessEnv): Promise<StartedRelay> 
   return { ...listening, relay };
 }
 
-/** An address, or a name that has one. Others would be asked of DNS, which says only that there is none. */
+/** An address or a name. Anything else is refused here, since DNS would only say that it does not know it. */
 function readHost(text: string | undefined): string | undefined {
   if (text === undefined || text === '') return undefined;
   const host = /^\[(.*)\]$/.exec(text)?.[1] ?? text;

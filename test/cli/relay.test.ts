@@ -44,7 +44,7 @@ describe.concurrent('amesh relay', () => {
     [{ PORT: 'abc' }, 'PORT is a number from 0 to 65535, not "abc".'],
     [
       { AMESH_TRUSTED_PROXIES: 'x' },
-      'AMESH_TRUSTED_PROXIES: "x" is no network such as 10.0.0.0/8 or fd00::/8.',
+      'AMESH_TRUSTED_PROXIES: "x" is not a network such as 10.0.0.0/8 or fd00::/8.',
     ],
   ])('takes a wrong variable for a wrong command line: %j', async (env, message) => {
     const ran = await (await createMachine()).amesh(['relay', '--json'], { env });

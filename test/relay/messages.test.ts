@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Letter, readLetter, writeLetter } from '../../relay/src/wire/instance-message';
+import { type Envelope, readEnvelope, writeEnvelope } from '../../relay/src/wire/instance-message';
 
 const from = '11111111-2222-4333-8444-555555555555';
 const session = 'aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee';
-const GOOD: Letter['message'][] = [
+const GOOD: Envelope['message'][] = [
   ...(['join', 'joined', 'gone', 'expired', 'tried'] as const).map((type) => ({ type, session })),
   { type: 'msg', session, number: 1, body: 'é\u0000\ud800' },
   { type: 'mail', session, body: '' },
@@ -12,19 +12,19 @@ const GOOD: Letter['message'][] = [
 
 describe('a letter between instances', () => {
   it.each(GOOD)('is read as it was written: $type', (message) => {
-    expect(readLetter(writeLetter({ from, message }), 8192)).toEqual({ from, message });
+    expect(readEnvelope(writeEnvelope({ from, message }), 8192)).toEqual({ from, message });
   });
 
   it.each(GOOD)(
     'is none with another member, without one of its own, or with one of another type: $type',
     (message) => {
       const letter = { ...message, from };
-      expect(readLetter(JSON.stringify({ ...letter, more: 1 }), 8192)).toBeNull();
+      expect(readEnvelope(JSON.stringify({ ...letter, more: 1 }), 8192)).toBeNull();
       for (const name of Object.keys(letter)) {
         const { [name as 'type']: _, ...rest } = letter;
-        expect(readLetter(JSON.stringify(rest), 8192), name).toBeNull();
+        expect(readEnvelope(JSON.stringify(rest), 8192), name).toBeNull();
         for (const value of [null, true, 1.5, -1, 0, 'x'.repeat(8193), [], {}]) {
-          expect(readLetter(JSON.stringify({ ...letter, [name]: value }), 8192), name).toBeNull();
+          expect(readEnvelope(JSON.stringify({ ...letter, [name]: value }), 8192), name).toBeNull();
         }
       }
     },
@@ -48,8 +48,8 @@ describe('a letter between instances', () => {
     );
     fc.assert(
       fc.property(texts, (text) => {
-        const letter = readLetter(text, 8192);
-        if (letter !== null) expect(readLetter(writeLetter(letter), 8192)).toEqual(letter);
+        const letter = readEnvelope(text, 8192);
+        if (letter !== null) expect(readEnvelope(writeEnvelope(letter), 8192)).toEqual(letter);
       }),
       { numRuns: 3000 },
     );

@@ -103,7 +103,7 @@ describe('amesh-relay says what is wrong, and exits', () => {
     [
       { AMESH_TRUSTED_PROXIES: 'yes' },
       2,
-      'AMESH_TRUSTED_PROXIES: "yes" is no network such as 10.0.0.0/8 or fd00::/8.',
+      'AMESH_TRUSTED_PROXIES: "yes" is not a network such as 10.0.0.0/8 or fd00::/8.',
     ],
     [{ HOST: '192.0.2.1' }, 1, 'EADDRNOTAVAIL'],
     [{ HOST: '~/x' }, 2, 'HOST is an address of this machine, such as 127.0.0.1 or ::1'],

@@ -248,7 +248,7 @@ describe('a mailbox', () => {
     scene.pass(300 * SECOND);
     expect(scene.of('w')).toEqual([error('session_expired')]);
     expect(wait('w2')).toEqual([]);
-    expect(scene.room.counts).toMatchObject({ boxes: 1, storedBytes: 0 });
+    expect(scene.room.counts).toMatchObject({ mailboxes: 1, storedBytes: 0 });
   });
 
   it('has one who waits, and is free when that one goes', () => {
@@ -329,7 +329,7 @@ describe('limits of an address', () => {
     const limit = new RateLimit(1, 3);
     for (const [i, address] of ['a', 'b', 'c', 'a', 'd'].entries()) limit.add(address, i);
     expect(limit.size).toBe(3);
-    expect(['a', 'b', 'c', 'd'].map((address) => limit.retryAfter(address, 5) > 0)).toEqual([
+    expect(['a', 'b', 'c', 'd'].map((address) => limit.retryAfterSeconds(address, 5) > 0)).toEqual([
       true,
       false,
       true,
@@ -537,7 +537,7 @@ describe('whatever clients do', () => {
           clients: 0,
           listening: 0,
           paired: 0,
-          boxes: 0,
+          mailboxes: 0,
           storedBytes: 0,
           deadlines: 0,
           addresses: 0,

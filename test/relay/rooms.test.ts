@@ -25,9 +25,9 @@ class World {
         limits: readLimits(),
         randomCode: () => randomInt(100_000, 100_010), // so few that they collide
         randomId: randomUUID,
-        isShared: true,
+        isClustered: true,
       });
-      room.connectOthers();
+      room.connectCluster();
       this.rooms.set(name, room);
     }
   }
@@ -49,8 +49,8 @@ class World {
 
   /** A room loses the others, and comes back; the others miss its sign of life. */
   cut(instance: string): void {
-    this.do(instance, (room) => room.loseOthers(this.now));
-    this.rooms.get(instance)?.connectOthers();
+    this.do(instance, (room) => room.loseCluster(this.now));
+    this.rooms.get(instance)?.connectCluster();
     for (const other of this.rooms.keys()) {
       const miss = () => this.do(other, (room) => room.loseInstance(instance, this.now));
       if (other !== instance) this.#later(`letters ${other}`, miss);
@@ -78,11 +78,11 @@ class World {
         break;
       case 'tell':
         this.#later(`asks ${instance}`, () => {
-          const letter = { from: instance, message: effect.message };
+          const envelope = { from: instance, message: effect.message };
           const luck = this.isBad ? randomInt(10) : 9;
           for (let i = 0; i < (luck === 0 ? 0 : luck === 1 ? 2 : 1); i++) {
             this.#later(`letters ${effect.instance}`, () =>
-              this.do(effect.instance, (room) => room.hear(letter, this.now)),
+              this.do(effect.instance, (room) => room.receiveFromInstance(envelope, this.now)),
             );
           }
         });
@@ -122,8 +122,8 @@ class World {
 /** A room that shares its codes, a client in it, and the question that follows from what it says. */
 function askedBy(frame: ClientFrame) {
   const [randomCode, limits] = [() => 123_456, readLimits()];
-  const room = new Room<string>({ limits, randomCode, randomId: randomUUID, isShared: true });
-  room.connectOthers();
+  const room = new Room<string>({ limits, randomCode, randomId: randomUUID, isClustered: true });
+  room.connectCluster();
   room.connect('client', 'address', 0);
   const [question] = room.receive('client', frame, 0);
   return { room, question };

@@ -1,19 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { networksOf } from '../../relay/src/limits/address';
-import { Share } from '../../relay/src/limits/fair-share';
+import { FairShare } from '../../relay/src/limits/fair-share';
 import { NetworkRateLimit } from '../../relay/src/limits/rate-limit';
 
 /** A share whose items are their own names, and those that had to go. */
 function shareOf(options: { places: number; bytes?: number }, isIdle = false) {
   const gone: string[] = [];
-  const share = new Share<string>({
+  const share = new FairShare<string>({
     ...options,
     evict: (item) => gone.push(item),
     isIdle: () => isIdle,
   });
   const take = (item: string, address: string, bytes = 0) => {
-    const full = share.makeRoom(address, bytes);
+    const full = share.makeSpace(address, bytes);
     if (full === undefined) share.add(item, address, bytes);
     return full;
   };
@@ -104,7 +104,7 @@ describe('so many a minute', () => {
       const limit = new NetworkRateLimit(10);
       return subnets.filter((subnet) => {
         const address = `2001:db8:1:${subnet.toString(16)}::/64`;
-        if (limit.retryAfter(address, 0) > 0) return false;
+        if (limit.retryAfterSeconds(address, 0) > 0) return false;
         limit.add(address, 0);
         return true;
       }).length;
@@ -117,7 +117,7 @@ describe('so many a minute', () => {
   it('of each IPv4 address by itself, and nothing is remembered after a minute', () => {
     const limit = new NetworkRateLimit(1);
     for (let i = 0; i < 200; i++) {
-      expect(limit.retryAfter(`192.0.2.${i}`, 0)).toBe(0);
+      expect(limit.retryAfterSeconds(`192.0.2.${i}`, 0)).toBe(0);
       limit.add(`192.0.2.${i}`, 0);
     }
     limit.add('2001:db8:1:1::/64', 0);

@@ -1,4 +1,4 @@
-/** How many of something each address has now. It holds none that has nothing. */
+/** How many of something each address has now. It keeps no entry for an address that has none. */
 export class AddressCount {
   readonly #counts = new Map<string, number>();
 

@@ -1,14 +1,14 @@
 import { isIP } from 'node:net';
 
-/** By what limits count: an IPv4 address, or the /64 of an IPv6 one, since a home has that many to itself. */
+/** The key that limits count by: an IPv4 address, or the /64 of an IPv6 address, since one home has a whole /64. */
 export function toLimitKey(address: string): string {
   if (isIP(address) !== 6) return address;
   return `${groupsOf(address).slice(0, 4).join(':')}::/64`;
 }
 
 /**
- * The networks that an address is in, the widest first, and the address itself: /24 for IPv4, /48 and /56 for IPv6. Those
- * are what one customer is given and can move about in; a /24 and a /48 are also the smallest that can be routed.
+ * The networks of an address, the widest first, and the address itself: /24 for IPv4, /48 and /56 for IPv6. One customer
+ * is given a network of these sizes and can use all its addresses. No smaller network than a /24 or a /48 is routed.
  *
  * @param key an address as {@link toLimitKey} gives it
  */
@@ -23,7 +23,7 @@ export function networksOf(key: string): string[] {
 
 /** The eight groups of an IPv6 address, without leading zeros. */
 export function groupsOf(address: string): string[] {
-  // URL knows all ways to write one, and writes it in a single one.
+  // URL reads every spelling of an address and always writes the same one.
   const [left = '', right] = new URL(`http://[${address}]/`).hostname.slice(1, -1).split('::');
   const before = left === '' ? [] : left.split(':');
   const after = right === undefined || right === '' ? [] : right.split(':');

@@ -1,9 +1,9 @@
 /**
- * Things that are due some fixed time after they were added. Since the time is the same for all, they are due in the
- * order in which they came: what is due stands in front, and nothing is ever searched.
+ * Items that are due a fixed time after they were added. Since that time is the same for all, they are due in the order
+ * in which they were added: those that are due come first, and nothing is ever searched.
  */
 export class Deadlines<T> {
-  readonly #due = new Map<T, number>();
+  readonly #dueAtMs = new Map<T, number>();
   readonly #afterMs: number;
 
   constructor(afterMs: number) {
@@ -11,30 +11,31 @@ export class Deadlines<T> {
   }
 
   get size(): number {
-    return this.#due.size;
+    return this.#dueAtMs.size;
   }
 
+  /** Adds an item, or starts its time anew. */
   add(item: T, nowMs: number): void {
-    this.#due.delete(item);
-    this.#due.set(item, nowMs + this.#afterMs);
+    this.#dueAtMs.delete(item);
+    this.#dueAtMs.set(item, nowMs + this.#afterMs);
   }
 
   delete(item: T): void {
-    this.#due.delete(item);
+    this.#dueAtMs.delete(item);
   }
 
-  /** Gives what is due next, and forgets it. */
+  /** Removes and returns the item that is due next. */
   takeFirst(): T | undefined {
-    const [first] = this.#due.keys();
-    if (first !== undefined) this.#due.delete(first);
+    const [first] = this.#dueAtMs.keys();
+    if (first !== undefined) this.#dueAtMs.delete(first);
     return first;
   }
 
-  /** Gives what is due, and forgets it. */
+  /** Removes and returns the items that are due. */
   *take(nowMs: number): Generator<T> {
-    for (const [item, dueMs] of this.#due) {
-      if (dueMs > nowMs) return;
-      this.#due.delete(item);
+    for (const [item, dueAtMs] of this.#dueAtMs) {
+      if (dueAtMs > nowMs) return;
+      this.#dueAtMs.delete(item);
       yield item;
     }
   }

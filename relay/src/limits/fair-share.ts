@@ -1,49 +1,52 @@
 import { networksOf } from './address';
 
-export interface ShareOptions<T> {
-  /** How many there may be at once. */
+export interface FairShareOptions<T> {
+  /** How many items there may be at once. */
   readonly places: number;
-  /** How many bytes all of them may hold; default: they are not counted. */
+  /** How many bytes all items together may hold; default: bytes are not limited. */
   readonly bytes?: number;
-  /** What one address may have of it; default: no less than all. */
+  /** How many items one address may have; default: as many as there are places. */
   readonly placesPerAddress?: number;
+  /** How many bytes the items of one address may hold; default: as many as all together. */
   readonly bytesPerAddress?: number;
-  /** Takes it away from its owner. */
+  /** Ends an item whose place was given to another. */
   readonly evict: (item: T) => void;
-  /** Which goes first among those of one address: the lowest rank, then the oldest; default: all have the same. */
+  /** The order in which the items of one address are evicted: lowest rank first, then oldest; default: all the same. */
   readonly rankOf?: (item: T) => number;
-  /** Whether nobody is connected who waits for it. It then goes before others are refused; default: there is none such. */
+  /** Whether no client waits for this item. Such an item is evicted before a newcomer is refused; default: never. */
   readonly isIdle?: (item: T) => boolean;
 }
 
-/** What is told of a share. */
-export type Shared = Pick<Share<unknown>, 'size' | 'bytes' | 'evicted' | 'limits'>;
+/** What metrics read of a share. */
+export type ShareUsage = Pick<FairShare<unknown>, 'size' | 'bytes' | 'evicted' | 'limits'>;
+
+/** Why there is no place: all are taken, or the address has all that it may have. */
+export type LimitReached = 'capacity' | 'rate_limited';
 
 type Measure = 'places' | 'bytes';
 
-/** A network or an address, and what it holds. */
+/** A network or an address, and how much it holds. */
 interface Holder<T> {
   readonly key: string;
   readonly parent: Holder<T> | undefined;
   places: number;
   bytes: number;
-  /** The networks or addresses in it. An address has none. */
+  /** The networks or addresses in a network. An address has none. */
   readonly parts: Map<string, Holder<T>>;
   readonly items: Set<T>;
 }
 
 /**
- * Places that strangers take, a limited number, and bytes that they may hold. When all are taken, a newcomer gets the
- * place of the network that holds most, where that one still has as much as the newcomer afterwards. See
- * docs/decisions/032-who-gives-way.md.
+ * A limited number of places, and of bytes, for strangers. When all are taken, a newcomer gets a place of the network
+ * that holds most, if that network then still holds as much as the newcomer. See docs/decisions/032-who-gives-way.md.
  */
-export class Share<T> {
-  readonly #options: ShareOptions<T>;
+export class FairShare<T> {
+  readonly #options: FairShareOptions<T>;
   readonly #root: Holder<T> = newHolder('', undefined);
   readonly #held = new Map<T, { readonly holder: Holder<T>; readonly bytes: number }>();
   #evicted = 0;
 
-  constructor(options: ShareOptions<T>) {
+  constructor(options: FairShareOptions<T>) {
     this.#options = options;
   }
 
@@ -65,17 +68,19 @@ export class Share<T> {
   }
 
   /**
-   * Makes room for one more of this address, at the cost of others where it must be.
+   * Makes space for one more item of this address, and evicts others where it must.
    *
    * @param address what limits count by
-   * @returns why there is none
+   * @returns the reason where there is no space
    */
-  makeRoom(address: string, bytes = 0): 'capacity' | 'rate_limited' | undefined {
+  makeSpace(address: string, bytes = 0): LimitReached | undefined {
     const { places, bytes: maxBytes = Number.POSITIVE_INFINITY } = this.#options;
-    if (!this.#makeOwnRoom(address, bytes)) return 'rate_limited';
-    while (this.size + 1 > places) if (!this.#evict(this.#rivalOf(address, 'places', 1))) return 'capacity';
+    if (!this.#makeOwnSpace(address, bytes)) return 'rate_limited';
+    while (this.size + 1 > places) {
+      if (!this.#evict(this.#victimFor(address, 'places', 1))) return 'capacity';
+    }
     while (this.bytes + bytes > maxBytes) {
-      if (!this.#evict(this.#rivalOf(address, 'bytes', bytes))) return 'capacity';
+      if (!this.#evict(this.#victimFor(address, 'bytes', bytes))) return 'capacity';
     }
     return undefined;
   }
@@ -95,7 +100,7 @@ export class Share<T> {
     count(holder, 1, bytes);
   }
 
-  /** It holds this many bytes from now on. */
+  /** Sets how many bytes an item holds from now on. */
   resize(item: T, bytes: number): void {
     const held = this.#held.get(item);
     if (held === undefined) return;
@@ -103,7 +108,7 @@ export class Share<T> {
     this.#held.set(item, { holder: held.holder, bytes });
   }
 
-  /** Frees its place; nothing where it has none. */
+  /** Frees the place of an item, if it has one. */
   remove(item: T): void {
     const held = this.#held.get(item);
     if (held === undefined) return;
@@ -112,8 +117,8 @@ export class Share<T> {
     count(held.holder, -1, -held.bytes);
   }
 
-  /** An address that has all that it may have gives up what is of no use to it. */
-  #makeOwnRoom(address: string, bytes: number): boolean {
+  /** Where an address has all that it may have, evicts its items of rank 0. @returns whether that was enough */
+  #makeOwnSpace(address: string, bytes: number): boolean {
     const { placesPerAddress = Number.POSITIVE_INFINITY, bytesPerAddress = Number.POSITIVE_INFINITY } =
       this.#options;
     const own = this.#find(address);
@@ -124,18 +129,18 @@ export class Share<T> {
     return (own?.bytes ?? 0) + bytes <= bytesPerAddress;
   }
 
-  /** What has to go for a newcomer of this address; undefined where the newcomer has to. */
-  #rivalOf(address: string, measure: Measure, amount: number): T | undefined {
+  /** The item to evict for a newcomer of this address; undefined where the newcomer has to be refused. */
+  #victimFor(address: string, measure: Measure, amount: number): T | undefined {
     let holder = this.#root;
     for (const key of networksOf(address)) {
       const own = holder.parts.get(key);
       const largest = largestOf(holder, measure);
       if (largest !== undefined && largest !== own) {
         const most = largest[measure];
-        const later = (own?.[measure] ?? 0) + amount;
+        const ownAfterwards = (own?.[measure] ?? 0) + amount;
         const first = this.#firstIn(largest, measure);
-        if (most > later) return first;
-        if (most === later && first !== undefined && this.#isIdle(first)) return first;
+        if (most > ownAfterwards) return first;
+        if (most === ownAfterwards && first !== undefined && this.#isIdle(first)) return first;
       }
       if (own === undefined) return undefined;
       holder = own;
@@ -144,12 +149,14 @@ export class Share<T> {
     return first !== undefined && this.#isIdle(first) ? first : undefined;
   }
 
+  /** The first item to evict in a network. */
   #firstIn(holder: Holder<T>, measure: Measure): T | undefined {
     let largest: Holder<T> | undefined = holder;
     while (largest !== undefined && largest.parts.size > 0) largest = largestOf(largest, measure);
     return largest === undefined ? undefined : this.#firstOf(largest);
   }
 
+  /** The first item to evict of an address. */
   #firstOf({ items }: Holder<T>): T | undefined {
     let first: T | undefined;
     for (const item of items) {
@@ -185,7 +192,7 @@ function newHolder<T>(key: string, parent: Holder<T> | undefined): Holder<T> {
   return { key, parent, places: 0, bytes: 0, parts: new Map(), items: new Set() };
 }
 
-/** Counts for an address and all networks that it is in, and forgets those that hold nothing. */
+/** Adds to what an address and its networks hold, and forgets those that hold nothing. */
 function count<T>(address: Holder<T>, places: number, bytes: number): void {
   for (let holder: Holder<T> | undefined = address; holder !== undefined; holder = holder.parent) {
     holder.places += places;

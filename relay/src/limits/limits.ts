@@ -1,4 +1,4 @@
-/** What one stranger, and all of them together, may take of a relay. */
+/** How much of a relay one stranger may use, and how much all strangers together. */
 export interface Limits {
   /** Bytes of a message's body as UTF-8; default 8 KiB. */
   readonly messageBytes: number;
@@ -6,33 +6,33 @@ export interface Limits {
   readonly messagesPerDirection: number;
   /** Bytes of all bodies that one side of a session may send; default 64 KiB. */
   readonly bytesPerDirection: number;
-  /** Milliseconds in which a new socket has to say what it wants; default 5 s. */
+  /** Milliseconds within which a new socket has to send its first frame; default 5 s. */
   readonly firstMessageMs: number;
-  /** Milliseconds in which a code has to be used; default 60 s. */
+  /** Milliseconds within which a code has to be used; default 60 s. */
   readonly codeMs: number;
-  /** Milliseconds from the join to the end of a session, and for which a mailbox waits or keeps; default 300 s. */
+  /** Milliseconds from the join to the end of a session, and from the start to the end of a mailbox; default 300 s. */
   readonly sessionMs: number;
   /** Milliseconds for which a code rests before it is given out again; default 10 minutes. */
   readonly codeRestMs: number;
-  /** Open sockets of one address; default 20. It may have twice as many connections, until they are sockets. */
+  /** Open sockets of one address; default 20. It may have twice as many connections that are not sockets yet. */
   readonly socketsPerAddress: number;
-  /** Codes and mailboxes that one address may open in a minute; default 10. An IPv6 /56 may 4, a /48 16 times that. */
+  /** Codes and mailboxes that one address may open in a minute; default 10. An IPv6 /56 has 4 times that, a /48 16 times. */
   readonly listensPerMinute: number;
-  /** Wrong or used codes that one address may try in a minute; default 10. An IPv6 /56 may 4, a /48 16 times that. */
+  /** Wrong or used codes that one address may try in a minute; default 10. An IPv6 /56 has 4 times that, a /48 16 times. */
   readonly failedJoinsPerMinute: number;
   /** Open sockets in all; default 10,000. */
   readonly sockets: number;
-  /** Bytes that all sockets together may hold here: messages that are not whole, or not read; default 64 MiB. */
+  /** Bytes that all sockets together may hold: messages not whole yet, or not read yet; default 64 MiB. */
   readonly socketBytes: number;
-  /** Waiting codes and sessions in all; default 5,000. Mailboxes take none of these places. */
+  /** Waiting codes and sessions in all; default 5,000. Mailboxes do not count. */
   readonly sessions: number;
-  /** Mailboxes in all; default 5,000. Codes and sessions take none of these places. */
+  /** Mailboxes in all; default 5,000. Codes and sessions do not count. */
   readonly mailboxes: number;
-  /** Bytes of all messages that lie in mailboxes; default 16 MiB. */
+  /** Bytes of all messages in mailboxes; default 16 MiB. */
   readonly mailboxBytes: number;
   /** Mailboxes of one address; default 32. */
   readonly mailboxesPerAddress: number;
-  /** Bytes of the messages of one address that lie in mailboxes; default 64 KiB. */
+  /** Bytes of the messages of one address in mailboxes; default 64 KiB. */
   readonly mailboxBytesPerAddress: number;
 }
 
@@ -56,7 +56,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   mailboxBytesPerAddress: 64 * 1024,
 });
 
-/** @throws TypeError for a name that is no limit, or a value that is no whole number from 1 to 1e9 */
+/** @throws TypeError for a name that is not a limit, or a value that is not a whole number from 1 to 1e9 */
 export function readLimits(options: Partial<Limits> = {}): Limits {
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(DEFAULT_LIMITS, name)) throw new TypeError(`There is no limit "${name}".`);
@@ -78,7 +78,7 @@ export function parseLimits(text: string | undefined): Partial<Limits> {
     const [, name, number] = /^\s*([A-Za-z]+)=(\d{1,10})\s*$/.exec(part) ?? [];
     if (name === undefined) {
       throw new TypeError(
-        'AMESH_RELAY_LIMITS: write name=number, with commas between, such as sessions=500.',
+        'AMESH_RELAY_LIMITS: write name=number, separated by commas, such as sessions=500,mailboxes=200.',
       );
     }
     if (Object.hasOwn(limits, name)) throw new TypeError(`AMESH_RELAY_LIMITS: ${name} is there twice.`);

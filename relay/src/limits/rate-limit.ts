@@ -2,19 +2,19 @@ import { networksOf } from './address';
 import { Deadlines } from './deadlines';
 
 const MINUTE_MS = 60_000;
-/** As many addresses as are remembered. Beyond, the one that was quiet for longest is forgotten. */
+/** How many addresses are remembered. Beyond that, the one that was quiet for longest is forgotten. */
 const MAX_ADDRESSES = 100_000;
 
 /**
- * At most so many events of one address in any 60 seconds.
+ * Allows each address a number of events in any 60 seconds.
  *
- * When more addresses are about than it holds, it forgets the oldest: whoever has so many to spare has that many times
- * the limit anyway, and to refuse all others would be a gift to them.
+ * When there are more addresses than it can hold, it forgets the oldest. An attacker with so many addresses has that
+ * many times the limit anyway, and to refuse everybody else would only help the attacker.
  */
 export class RateLimit {
   readonly #perMinute: number;
   readonly #maxAddresses: number;
-  readonly #times = new Map<string, number[]>();
+  readonly #timesMs = new Map<string, number[]>();
   readonly #quiet = new Deadlines<string>(MINUTE_MS);
 
   constructor(perMinute: number, maxAddresses = MAX_ADDRESSES) {
@@ -24,53 +24,53 @@ export class RateLimit {
 
   /** How many addresses it remembers. */
   get size(): number {
-    return this.#times.size;
+    return this.#timesMs.size;
   }
 
-  /** Whole seconds until the address may do it again; 0 where it may now. */
-  retryAfter(address: string, nowMs: number): number {
-    const times = this.#times.get(address);
-    if (times === undefined || times.length < this.#perMinute) return 0;
-    return Math.max(0, Math.ceil(((times[0] as number) + MINUTE_MS - nowMs) / 1000));
+  /** Whole seconds until the address is allowed another event; 0: now. */
+  retryAfterSeconds(address: string, nowMs: number): number {
+    const timesMs = this.#timesMs.get(address);
+    if (timesMs === undefined || timesMs.length < this.#perMinute) return 0;
+    return Math.max(0, Math.ceil(((timesMs[0] as number) + MINUTE_MS - nowMs) / 1000));
   }
 
   add(address: string, nowMs: number): void {
-    const times = this.#times.get(address) ?? [];
-    times.push(nowMs);
-    if (times.length > this.#perMinute) times.shift();
-    // As the newest again, so that the first is the one to forget.
-    this.#times.delete(address);
-    this.#times.set(address, times);
+    const timesMs = this.#timesMs.get(address) ?? [];
+    timesMs.push(nowMs);
+    if (timesMs.length > this.#perMinute) timesMs.shift();
+    // Deleted and set again, so that the map stays in the order of the latest event.
+    this.#timesMs.delete(address);
+    this.#timesMs.set(address, timesMs);
     this.#quiet.add(address, nowMs);
-    if (this.#times.size > this.#maxAddresses) {
-      const [oldest] = this.#times.keys();
-      this.#times.delete(oldest as string);
+    if (this.#timesMs.size > this.#maxAddresses) {
+      const [oldest] = this.#timesMs.keys();
+      this.#timesMs.delete(oldest as string);
       this.#quiet.delete(oldest as string);
     }
   }
 
-  /** Makes the latest event of an address one that was none. */
+  /** Does not count the latest event of an address after all. */
   takeBack(address: string): void {
-    const times = this.#times.get(address);
-    times?.pop();
-    if (times?.length !== 0) return;
-    this.#times.delete(address);
+    const timesMs = this.#timesMs.get(address);
+    timesMs?.pop();
+    if (timesMs?.length !== 0) return;
+    this.#timesMs.delete(address);
     this.#quiet.delete(address);
   }
 
-  /** Forgets the addresses that did nothing for a minute. */
+  /** Forgets the addresses without an event for a minute. */
   sweep(nowMs: number): void {
-    for (const address of this.#quiet.take(nowMs)) this.#times.delete(address);
+    for (const address of this.#quiet.take(nowMs)) this.#timesMs.delete(address);
   }
 }
 
-/** How many times what an IPv6 /64 may, all of a /56 and of a /48 may: they cost their holder no more than that one. */
+/** How many times the limit of a /64 an IPv6 /56 and a /48 have in all. One of them costs its holder as much as a /64. */
 const NETWORK_FACTORS: readonly (readonly [RegExp, number])[] = [
   [/\/56$/, 4],
   [/\/48$/, 16],
 ];
 
-/** At most so many events of one address in any 60 seconds, and not many more of all the addresses of one customer. */
+/** A rate limit for each address, and a wider one for all addresses of one customer. */
 export class NetworkRateLimit {
   readonly #ofAddresses: RateLimit;
   readonly #ofNetworks: readonly (readonly [RegExp, RateLimit])[];
@@ -85,16 +85,16 @@ export class NetworkRateLimit {
     return this.#limits.reduce((sum, { size }) => sum + size, 0);
   }
 
-  /** Whole seconds until the address may do it again; 0 where it may now. */
-  retryAfter(address: string, nowMs: number): number {
-    return Math.max(...this.#of(address).map(([limit, key]) => limit.retryAfter(key, nowMs)));
+  /** Whole seconds until the address is allowed another event; 0: now. */
+  retryAfterSeconds(address: string, nowMs: number): number {
+    return Math.max(...this.#of(address).map(([limit, key]) => limit.retryAfterSeconds(key, nowMs)));
   }
 
   add(address: string, nowMs: number): void {
     for (const [limit, key] of this.#of(address)) limit.add(key, nowMs);
   }
 
-  /** Makes the latest event of an address one that was none. */
+  /** Does not count the latest event of an address after all. */
   takeBack(address: string): void {
     for (const [limit, key] of this.#of(address)) limit.takeBack(key);
   }
@@ -107,6 +107,7 @@ export class NetworkRateLimit {
     return [this.#ofAddresses, ...this.#ofNetworks.map(([, limit]) => limit)];
   }
 
+  /** The limits that apply to an address, each with the key that it counts by. */
   #of(address: string): (readonly [RateLimit, string])[] {
     const networks = networksOf(address).slice(0, -1);
     return [

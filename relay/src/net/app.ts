@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { upgradeWebSocket } from '@hono/node-server';
-import { Hono } from 'hono';
+import { Hono, type MiddlewareHandler } from 'hono';
 import type { WebSocket } from 'ws';
 import { toLimitKey } from '../limits/address';
 import type { ClientAddress } from './client-address';
 
-/** What a handler of {@link Relay.app} finds in its context: the request as Node has it. */
+/** What a handler of {@link Relay.app} finds in its context: the request of Node. */
 export interface RelayEnv {
   Bindings: { incoming: IncomingMessage };
 }
@@ -15,18 +15,18 @@ export type RelayApp = Hono<RelayEnv>;
 
 export interface AppOptions {
   readonly clientAddress: ClientAddress;
-  /** Whether newcomers are served, or why not. */
+  /** `ready`, or why new clients are not served. */
   readonly status: () => 'ready' | 'draining' | 'unavailable';
   /** In the text format of Prometheus. */
   readonly metrics: () => string;
-  /** Whether there is a limit to how many can be told in a frame, and it is reached. */
-  readonly isOverfull: () => boolean;
+  /** Makes space for one more socket. @returns false where there are too many even to send refusals to */
+  readonly makeSpace: () => boolean;
   readonly countRefusedUpgrade: () => void;
   /** @param address what limits count by */
   readonly attach: (socket: WebSocket, connection: Socket, address: string) => void;
 }
 
-/** What a relay answers over HTTP: `GET /ws`, `/health`, `/ready` and `/metrics`. */
+/** What the relay serves over HTTP: `GET /ws`, `/health`, `/ready` and `/metrics`. */
 export function createApp(options: AppOptions): RelayApp {
   const app: RelayApp = new Hono();
   app.get('/health', (c) => c.json({ status: 'ok' }));
@@ -39,20 +39,15 @@ export function createApp(options: AppOptions): RelayApp {
   );
   app.get(
     '/ws',
-    async (c, next) => {
-      const status = refusalOf(c.req.header('origin'));
-      if (status === undefined) return next();
-      options.countRefusedUpgrade();
-      return new Response(null, { status });
-    },
+    refuseUpgrades(options),
     upgradeWebSocket((c) => {
       const address = toLimitKey(options.clientAddress(c.env.incoming));
       const connection = c.env.incoming.socket;
       return {
         onOpen(_, { raw }) {
           const socket = raw as unknown as WebSocket;
-          // The listeners that are added after this one would keep the request of each upgrade in memory for as long
-          // as its socket is open: 3 KB, ten thousand times.
+          // The listeners that are added after this one would keep the request of the upgrade in memory for as long as
+          // the socket is open: 3 KB, for each of ten thousand sockets.
           queueMicrotask(() => {
             socket.removeAllListeners();
             options.attach(socket, connection, address);
@@ -60,14 +55,18 @@ export function createApp(options: AppOptions): RelayApp {
         },
       };
     }),
-    // Somebody who looks at it with a browser or curl.
+    // For a browser or curl.
     (c) => c.text('This is a WebSocket.', 426, { upgrade: 'websocket' }),
   );
   return app;
+}
 
-  function refusalOf(origin: string | undefined): number | undefined {
-    // Only browsers send it, and no page has any business here.
-    if (origin !== undefined) return 403;
-    return options.isOverfull() ? 503 : undefined;
-  }
+function refuseUpgrades(options: AppOptions): MiddlewareHandler<RelayEnv> {
+  return async (c, next) => {
+    // Only browsers send Origin, and no web page may use the relay.
+    const isBrowser = c.req.header('origin') !== undefined;
+    if (!isBrowser && options.makeSpace()) return next();
+    options.countRefusedUpgrade();
+    return new Response(null, { status: isBrowser ? 403 : 503 });
+  };
 }

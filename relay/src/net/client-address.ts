@@ -2,15 +2,15 @@ import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP, type Socket } from 'node:net';
 import { groupsOf } from '../limits/address';
 
-/** Which proxies in front of the relay are believed: how many, or from which networks. */
+/** The proxies in front of the relay whose X-Forwarded-For is believed: how many, or their networks. */
 export type TrustedProxies = number | readonly string[];
 
-/** Finds out who a request is from. */
+/** Finds the address of the client that has sent a request. */
 export type ClientAddress = (request: Pick<IncomingMessage, 'socket' | 'headers'>) => string;
 
 /**
- * Reads `AMESH_TRUSTED_PROXIES`: a number of proxies (`1`), or networks (`10.0.0.0/8, fd00::/8, 127.0.0.1`). Nothing or
- * an empty text: no proxy is believed.
+ * Reads `AMESH_TRUSTED_PROXIES`: a number of proxies (`1`), or networks (`10.0.0.0/8, fd00::/8, 127.0.0.1`). Where it is
+ * not set or empty, no proxy is trusted.
  *
  * @throws TypeError for anything else
  */
@@ -27,11 +27,11 @@ export function readTrustedProxies(text: string | undefined): TrustedProxies | u
 }
 
 /**
- * The address of a client as the trusted proxies tell it. X-Forwarded-For is walked from the right, from proxy to proxy,
- * and what stands left of the first one that is not trusted is never looked at: anybody can have written it.
+ * Finds client addresses with the help of the trusted proxies. X-Forwarded-For is read from the right, one proxy at a
+ * time. What is left of the first address that is not trusted is never read, since the client can have written it.
  *
  * @param trusted undefined: X-Forwarded-For is ignored
- * @throws TypeError for a network that is none, for one that trusts everybody, or a number other than 1 to 10
+ * @throws TypeError for a text that is not a network, a network of all addresses, or a number other than 1 to 10
  */
 export function createClientAddress(trusted: TrustedProxies | undefined): ClientAddress {
   const isTrusted = trusted === undefined ? () => false : toTrust(trusted);
@@ -49,7 +49,7 @@ export function createClientAddress(trusted: TrustedProxies | undefined): Client
   };
 }
 
-/** Tells whether a connection is from a trusted proxy, over which come the clients of any number of addresses. */
+/** Tells whether a connection comes from a trusted proxy, and so may carry clients of any number of addresses. */
 export function createProxyTest(
   trusted: TrustedProxies | undefined,
 ): (socket: Pick<Socket, 'remoteAddress'>) => boolean {
@@ -66,25 +66,29 @@ function toTrust(trusted: TrustedProxies): (address: string, hop: number) => boo
     return (_, hop) => hop < trusted;
   }
   const networks = new BlockList();
-  for (const text of trusted) {
-    const [, address = '', prefix] = /^([0-9A-Fa-f.:]+)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
-    const version = isIP(address);
-    const most = version === 4 ? 32 : 128;
-    const bits = prefix === undefined ? most : Number(prefix);
-    if (version === 0 || bits > most)
-      throw new TypeError(`"${text}" is no network such as 10.0.0.0/8 or fd00::/8.`);
-    if (bits === 0)
-      throw new TypeError(`"${text}" would trust everybody. Name the networks of your proxies.`);
-    networks.addSubnet(address, bits, version === 4 ? 'ipv4' : 'ipv6');
-  }
+  for (const text of trusted) addNetwork(networks, text);
   return (address) => isIP(address) !== 0 && networks.check(address, isIP(address) === 4 ? 'ipv4' : 'ipv6');
+}
+
+function addNetwork(networks: BlockList, text: string): void {
+  const [, address = '', prefix] = /^([0-9A-Fa-f.:]+)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
+  const version = isIP(address);
+  const maxBits = version === 4 ? 32 : 128;
+  const bits = prefix === undefined ? maxBits : Number(prefix);
+  if (version === 0 || bits > maxBits) {
+    throw new TypeError(`"${text}" is not a network such as 10.0.0.0/8 or fd00::/8.`);
+  }
+  if (bits === 0) {
+    throw new TypeError(`"${text}" would trust every address. Name the networks of your proxies.`);
+  }
+  networks.addSubnet(address, bits, version === 4 ? 'ipv4' : 'ipv6');
 }
 
 function peerOf({ remoteAddress }: Pick<Socket, 'remoteAddress'>): string {
   return toPlain(remoteAddress ?? '') ?? 'unknown';
 }
 
-/** An address without port, brackets and zone, an IPv4 one in IPv6 as IPv4; null where it is none. */
+/** An address without port, brackets and zone, with IPv4 in IPv6 as IPv4; null where the text is not an address. */
 function toPlain(text: string): string | null {
   const trimmed = text.trim();
   const [, bracketed, withPort] = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/.exec(trimmed) ?? [];

@@ -1,36 +1,33 @@
 import type { Socket } from 'node:net';
 import { toLimitKey } from '../limits/address';
 import { AddressCount } from '../limits/address-count';
-import type { Share } from '../limits/fair-share';
+import type { FairShare } from '../limits/fair-share';
 import type { Limits } from '../limits/limits';
 import { createClientAddress, createProxyTest, type TrustedProxies } from './client-address';
 
-/** Lets a connection in, or destroys it. */
-export type Gate = (connection: Socket) => void;
+/** Admits a new connection, or destroys it. */
+export type ConnectionLimit = (connection: Socket) => void;
 
 /**
- * Most that connect become sockets at once. Those of one address, or of one network, that never do must not shut out all
- * others.
+ * Limits the connections of one address and one network. Most connections become WebSockets at once; those that never
+ * do must not shut out other clients.
  *
- * @param share the places of connections that come over no proxy
+ * @param share the places of connections that do not come through a trusted proxy
  */
-export function createGate(
+export function createConnectionLimit(
   trustedProxies: TrustedProxies | undefined,
   limits: Limits,
-  share: Share<Socket>,
-): Gate {
+  share: FairShare<Socket>,
+): ConnectionLimit {
   const clientAddress = createClientAddress(trustedProxies);
   const isProxy = createProxyTest(trustedProxies);
   const connections = new AddressCount();
+  // Twice as many as may stay, so that the client of one too many is told why.
+  const perAddress = 2 * limits.socketsPerAddress;
   return (connection) => {
     if (isProxy(connection)) return;
     const address = toLimitKey(clientAddress({ socket: connection, headers: {} }));
-    // As many again as may stay, so that those too many are told why.
-    if (connections.of(address) >= 2 * limits.socketsPerAddress) {
-      connection.destroy();
-      return;
-    }
-    if (share.makeRoom(address) !== undefined) {
+    if (connections.of(address) >= perAddress || share.makeSpace(address) !== undefined) {
       connection.destroy();
       return;
     }

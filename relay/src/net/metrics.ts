@@ -1,8 +1,25 @@
-import type { Shared } from '../limits/fair-share';
+import type { ShareUsage } from '../limits/fair-share';
 import type { RoomEvent } from '../room/effects';
 import type { Room } from '../room/room';
 
-/** Counts what happens, for Prometheus. Its labels come from fixed lists, so it does not grow. */
+/** A metric: its type, its help, and its values by labels. */
+interface Metric {
+  readonly name: string;
+  readonly type: 'gauge' | 'counter';
+  readonly help: string;
+  readonly values: Iterable<readonly [labels: string, value: number]>;
+}
+
+/** What metrics are made of, besides the events that were counted. */
+export interface MetricsSource {
+  readonly counts: Room<unknown>['counts'];
+  /** By name. A share that does not count bytes has a limit of 0 for them. */
+  readonly shares: Readonly<Record<string, ShareUsage>>;
+  /** Whether Redis is connected; undefined where none is used. */
+  readonly hasRedis: boolean | undefined;
+}
+
+/** Counts events for Prometheus. All labels come from fixed lists, so strangers cannot make it grow. */
 export class Metrics {
   readonly #events = new Map<string, number>();
   #cutSockets = 0;
@@ -21,90 +38,123 @@ export class Metrics {
     this.#refusedUpgrades++;
   }
 
-  /**
-   * In the text format 0.0.4 of Prometheus.
-   *
-   * @param counts what the room holds
-   * @param shares by name; those without bytes have a limit of 0 for them
-   * @param hasRedis whether Redis is there; undefined where none is used
-   */
-  toText(
-    { counts }: Pick<Room<unknown>, 'counts'>,
-    shares: Readonly<Record<string, Shared>>,
-    hasRedis?: boolean,
-  ): string {
-    const { clients, listening, paired, boxes, deadlines, rememberedAddresses } = counts;
-    const { user, system } = process.cpuUsage();
-    const lines: string[] = [];
-    const add = (name: string, type: string, help: string, values: Iterable<[string, number]>) => {
-      lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
-      for (const [labels, value] of values) lines.push(`${name}${labels && `{${labels}}`} ${value}`);
-    };
-    add('amesh_relay_sockets', 'gauge', 'Open sockets.', [['', clients]]);
-    add('amesh_relay_sessions', 'gauge', 'Codes that wait, sessions and mailboxes.', [
+  /** In the text format 0.0.4 of Prometheus. */
+  toText({ counts, shares, hasRedis }: MetricsSource): string {
+    const metrics = [
+      ...roomMetrics(counts),
+      ...shareMetrics(Object.entries(shares)),
+      ...limitMetrics(counts),
+      ...this.#eventMetrics(),
+      ...redisMetrics(hasRedis),
+      ...processMetrics(),
+    ];
+    return `${metrics.flatMap(linesOf).join('\n')}\n`;
+  }
+
+  #eventMetrics(): Metric[] {
+    return [
+      counter('amesh_relay_events_total', 'Events, by their outcome.', this.#events),
+      counter(
+        'amesh_relay_cut_sockets_total',
+        'Sockets cut because their clients did not read, finish or close.',
+        single(this.#cutSockets),
+      ),
+      counter(
+        'amesh_relay_refused_upgrades_total',
+        'Upgrades refused before there was a socket.',
+        single(this.#refusedUpgrades),
+      ),
+    ];
+  }
+}
+
+function roomMetrics({ clients, listening, paired, mailboxes }: MetricsSource['counts']): Metric[] {
+  return [
+    gauge('amesh_relay_sockets', 'Open sockets.', single(clients)),
+    gauge('amesh_relay_sessions', 'Codes that wait, sessions and mailboxes.', [
       ['state="listening"', listening],
       ['state="paired"', paired],
-      ['state="mailbox"', boxes],
-    ]);
-    const ofShares = (value: (share: Shared) => number, all = Object.entries(shares)) =>
-      all.map(([name, share]): [string, number] => [`share="${name}"`, value(share)]);
-    const withBytes = Object.entries(shares).filter(([, { limits }]) => limits.bytes > 0);
-    const places = 'amesh_relay_share_places';
-    add(
+      ['state="mailbox"', mailboxes],
+    ]),
+  ];
+}
+
+function shareMetrics(shares: readonly (readonly [string, ShareUsage])[]): Metric[] {
+  const withBytes = shares.filter(([, { limits }]) => limits.bytes > 0);
+  const valuesOf = (of: typeof shares, value: (share: ShareUsage) => number) =>
+    of.map(([name, share]) => [`share="${name}"`, value(share)] as const);
+  const [places, bytes] = ['amesh_relay_share_places', 'amesh_relay_share_bytes'];
+  return [
+    gauge(
       places,
-      'gauge',
       'Places that are taken.',
-      ofShares(({ size }) => size),
-    );
-    add(
+      valuesOf(shares, ({ size }) => size),
+    ),
+    gauge(
       `${places}_limit`,
-      'gauge',
-      'Places that there are.',
-      ofShares(({ limits }) => limits.places),
-    );
-    const bytes = 'amesh_relay_share_bytes';
-    add(
+      'Places in all.',
+      valuesOf(shares, ({ limits }) => limits.places),
+    ),
+    gauge(
       bytes,
-      'gauge',
       'Bytes that are held.',
-      ofShares((share) => share.bytes, withBytes),
-    );
-    add(
+      valuesOf(withBytes, (share) => share.bytes),
+    ),
+    gauge(
       `${bytes}_limit`,
-      'gauge',
       'Bytes that may be held.',
-      ofShares(({ limits }) => limits.bytes, withBytes),
-    );
-    const evicted = 'amesh_relay_share_evicted_total';
-    add(
-      evicted,
-      'counter',
-      'What gave way to somebody who held less.',
-      ofShares((share) => share.evicted),
-    );
-    add('amesh_relay_deadlines', 'gauge', 'What a deadline is watched for.', [['', deadlines]]);
-    add('amesh_relay_remembered_addresses', 'gauge', 'Addresses that limits are counted for.', [
-      ['', rememberedAddresses],
-    ]);
-    add('amesh_relay_events_total', 'counter', 'What happened, and how it came out.', this.#events);
-    add(
-      'amesh_relay_cut_sockets_total',
-      'counter',
-      'Sockets cut because they did not read, finish or close.',
-      [['', this.#cutSockets]],
-    );
-    add('amesh_relay_refused_upgrades_total', 'counter', 'Upgrades refused before there was a socket.', [
-      ['', this.#refusedUpgrades],
-    ]);
-    if (hasRedis !== undefined) {
-      add('amesh_relay_redis_up', 'gauge', 'Whether Redis is there.', [['', Number(hasRedis)]]);
-    }
-    add('process_cpu_seconds_total', 'counter', 'User and system time of the process.', [
-      ['', (user + system) / 1e6],
-    ]);
-    add('process_resident_memory_bytes', 'gauge', 'Memory of the process.', [
-      ['', process.memoryUsage.rss()],
-    ]);
-    return `${lines.join('\n')}\n`;
-  }
+      valuesOf(withBytes, ({ limits }) => limits.bytes),
+    ),
+    counter(
+      'amesh_relay_share_evicted_total',
+      'Places given to a client that held less.',
+      valuesOf(shares, ({ evicted }) => evicted),
+    ),
+  ];
+}
+
+function limitMetrics({ deadlines, rememberedAddresses }: MetricsSource['counts']): Metric[] {
+  return [
+    gauge('amesh_relay_deadlines', 'Deadlines that are watched.', single(deadlines)),
+    gauge(
+      'amesh_relay_remembered_addresses',
+      'Addresses and networks that rate limits remember.',
+      single(rememberedAddresses),
+    ),
+  ];
+}
+
+function redisMetrics(hasRedis: boolean | undefined): Metric[] {
+  if (hasRedis === undefined) return [];
+  return [gauge('amesh_relay_redis_up', 'Whether Redis is connected.', single(Number(hasRedis)))];
+}
+
+function processMetrics(): Metric[] {
+  const { user, system } = process.cpuUsage();
+  return [
+    counter(
+      'process_cpu_seconds_total',
+      'User and system time of the process.',
+      single((user + system) / 1e6),
+    ),
+    gauge('process_resident_memory_bytes', 'Memory of the process.', single(process.memoryUsage.rss())),
+  ];
+}
+
+function gauge(name: string, help: string, values: Metric['values']): Metric {
+  return { name, type: 'gauge', help, values };
+}
+
+function counter(name: string, help: string, values: Metric['values']): Metric {
+  return { name, type: 'counter', help, values };
+}
+
+function single(value: number): Metric['values'] {
+  return [['', value]];
+}
+
+function linesOf({ name, type, help, values }: Metric): string[] {
+  const lines = [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`];
+  for (const [labels, value] of values) lines.push(`${name}${labels && `{${labels}}`} ${value}`);
+  return lines;
 }

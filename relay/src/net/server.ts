@@ -5,45 +5,44 @@ import { createAdaptorServer } from '@hono/node-server';
 import { WebSocketServer } from 'ws';
 import { Deadlines } from '../limits/deadlines';
 import type { RelayApp } from './app';
-import type { Gate } from './connection-limit';
+import type { ConnectionLimit } from './connection-limit';
 
-/** A frame may take six bytes for each byte of its body, where all are escaped. */
+/** A frame may have six bytes for each byte of its body, if every byte is escaped. */
 const MAX_FRAME_BYTES = 64 * 1024;
-/** Of a message, however small: each holds on to all that came in one read with it, which may be 64 KiB. */
+/** Fragments of a message. Each one, however small, keeps all that came in one read with it, which may be 64 KiB. */
 const MAX_FRAGMENTS = 32;
-/** In how many reads a frame may come: each takes some hundred bytes beside its own. */
+/** Reads in which a frame may come. Each takes some hundred bytes besides its own. */
 const MAX_CHUNKS = 1024;
-/** How long a connection may take for a request, the one to be a WebSocket included, whatever it says meanwhile. */
+/** How long a connection may take for a request, also for the upgrade, whatever it sends meanwhile. */
 const HANDSHAKE_MS = 5_000;
-/** How many requests a connection may make: enough to ask for the metrics, too few to keep the relay busy with it. */
+/** Requests of one connection: enough to read the metrics, too few to keep the relay busy. */
 const MAX_REQUESTS = 100;
 /** How long all connections together may take to close. */
 const CLOSE_MS = 2_000;
 /** How often deadlines are looked at. */
 const SWEEP_MS = 250;
 
-/** The server of a relay that listens. */
+export interface RelayServerOptions {
+  readonly app: RelayApp;
+  readonly maxConnections: number;
+  readonly limitConnection: ConnectionLimit;
+  /** Ends what has had its time. Called a few times a second. */
+  readonly sweep: () => void;
+}
+
+/** The HTTP server of a relay. */
 export class RelayServer {
   readonly #server: Server;
-  readonly #sweepAll: () => void;
+  readonly #sweep: () => void;
   readonly #connections = new Set<Socket>();
-  /** Those that are no WebSockets, since their last whole request. */
-  readonly #early = new Deadlines<Socket>(HANDSHAKE_MS);
+  /** Connections that are not WebSockets, since they opened or last sent a whole request. */
+  readonly #handshaking = new Deadlines<Socket>(HANDSHAKE_MS);
   #listening: Promise<unknown> | undefined;
   #isClosed = false;
 
-  /** @param sweep ends what is over, a few times a second */
-  constructor(app: RelayApp, maxConnections: number, sweep: () => void, gate: Gate) {
-    const sockets = new WebSocketServer({
-      noServer: true,
-      clientTracking: false,
-      perMessageDeflate: false,
-      autoPong: false,
-      maxPayload: MAX_FRAME_BYTES,
-      maxFragments: MAX_FRAGMENTS,
-      maxBufferedChunks: MAX_CHUNKS,
-    });
-    sockets.on('connection', (_, { socket }) => this.#early.delete(socket));
+  constructor({ app, maxConnections, limitConnection, sweep }: RelayServerOptions) {
+    const sockets = createWebSocketServer();
+    sockets.on('connection', (_, { socket }) => this.#handshaking.delete(socket));
     this.#server = createAdaptorServer({
       fetch: app.fetch as never,
       websocket: { server: sockets as never },
@@ -51,31 +50,32 @@ export class RelayServer {
     }) as Server;
     this.#server.maxConnections = maxConnections;
     this.#server.maxRequestsPerSocket = MAX_REQUESTS;
-    this.#server.on('request', ({ socket }) => this.#early.add(socket, performance.now()));
+    this.#server.on('request', ({ socket }) => this.#handshaking.add(socket, performance.now()));
     this.#server.on('connection', (connection: Socket) => {
       this.#connections.add(connection);
-      this.#early.add(connection, performance.now());
+      this.#handshaking.add(connection, performance.now());
       connection.on('close', () => {
         this.#connections.delete(connection);
-        this.#early.delete(connection);
+        this.#handshaking.delete(connection);
       });
-      gate(connection);
+      limitConnection(connection);
     });
-    this.#sweepAll = () => {
+    this.#sweep = () => {
       sweep();
-      for (const connection of this.#early.take(performance.now())) connection.destroy();
+      for (const connection of this.#handshaking.take(performance.now())) connection.destroy();
     };
   }
 
   /**
-   * @throws Error with the code of the system where it cannot, such as `EADDRINUSE`; where it was closed before
+   * @throws Error with the code of the system where it cannot listen, such as `EADDRINUSE`; Error where it was closed
+   * before
    */
   async listen(port: number, host: string | undefined): Promise<AddressInfo> {
     if (this.#isClosed) throw new Error('This relay has closed.');
     this.#server.listen(port, host);
     this.#listening = once(this.#server, 'listening');
     await this.#listening;
-    const timer = setInterval(this.#sweepAll, SWEEP_MS);
+    const timer = setInterval(this.#sweep, SWEEP_MS);
     this.#server.once('close', () => clearInterval(timer));
     return this.#server.address() as AddressInfo;
   }
@@ -86,14 +86,26 @@ export class RelayServer {
     if (!this.#server.listening) return;
     const closed = once(this.#server, 'close');
     this.#server.close();
-    // What was told to a client has to reach it before its connection ends.
-    const patience = setTimeout(() => this.#destroyAll(), CLOSE_MS);
+    // What was sent to a client has to reach it before its connection ends.
+    const timer = setTimeout(() => this.#destroyAll(), CLOSE_MS);
     this.#server.closeIdleConnections?.();
     await closed;
-    clearTimeout(patience);
+    clearTimeout(timer);
   }
 
   #destroyAll(): void {
     for (const connection of this.#connections) connection.destroy();
   }
+}
+
+function createWebSocketServer(): WebSocketServer {
+  return new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    autoPong: false,
+    maxPayload: MAX_FRAME_BYTES,
+    maxFragments: MAX_FRAGMENTS,
+    maxBufferedChunks: MAX_CHUNKS,
+  });
 }

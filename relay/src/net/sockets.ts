@@ -2,34 +2,34 @@ import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import { Deadlines } from '../limits/deadlines';
 import { HeldBytes } from '../limits/held-bytes';
-import { type ClientFrame, type Fault, type RelayFrame, readFrame } from '../wire/frames';
+import { type ClientFrame, type FrameFault, type RelayFrame, readFrame } from '../wire/frames';
 
-/** What may wait for a client that does not read, in bytes. All of a session fits in, however it is escaped. */
+/** What may wait for a client that does not read, in bytes: all messages of a session, even if every byte is escaped. */
 const MAX_BUFFERED_BYTES = 512 * 1024;
 const MAX_PINGS = 64;
-/** What may have come from a client that is no whole message yet: the largest frame, and as much again. */
+/** What a client may have sent of a message that is not whole yet: the largest frame, and as much again. */
 const MAX_UNFINISHED_BYTES = 128 * 1024;
-/** What a part of a message takes beside its own bytes, for each read in which it came. */
+/** What each read of such a message takes besides its own bytes. */
 const BYTES_PER_READ = 256;
-/** The header of a frame, at most. */
+/** The most bytes of a frame's header. */
 const HEADER_BYTES = 14;
-/** How long a closing client may take. */
+/** How long a client may take to close. */
 const CLOSE_MS = 2_000;
 
 export interface SocketsOptions {
   readonly maxBodyBytes: number;
-  /** What all clients together may hold here: what they have not read, and what they have not finished. */
+  /** The most bytes that all sockets together may hold: of messages that are not whole, and of those not read. */
   readonly maxHeldBytes: number;
   readonly now: () => number;
-  /** A client has said something; a {@link Fault} where it could not be read. */
-  readonly receive: (socket: WebSocket, frame: ClientFrame | Fault) => void;
-  /** A client has gone, whoever closed it. */
+  /** A client has sent a frame, or one that could not be read. */
+  readonly receive: (socket: WebSocket, frame: ClientFrame | FrameFault) => void;
+  /** A socket has closed, from either end. */
   readonly disconnect: (socket: WebSocket) => void;
-  /** One had to be cut, since it did not drain or close. */
+  /** A socket was cut, since its client did not read, finish or close. */
   readonly countCut: () => void;
 }
 
-/** The clients' WebSockets, none of which holds more than its share, or stays when it has been closed. */
+/** The WebSockets of the clients. None holds more bytes than it may, and none stays open after it was closed. */
 export class Sockets {
   readonly #options: SocketsOptions;
   readonly #closing = new Deadlines<WebSocket>(CLOSE_MS);
@@ -40,24 +40,24 @@ export class Sockets {
     this.#options = options;
   }
 
-  /** What all of them hold here, in bytes. */
+  /** How many bytes all sockets hold. */
   get heldBytes(): number {
     return this.#held.total;
   }
 
   /**
-   * Hears what a socket says from now on.
+   * Reads a socket from now on.
    *
-   * @param connection that it goes over
+   * @param connection the connection of the socket
    */
   attach(socket: WebSocket, connection: Socket): void {
     const { maxBodyBytes, receive, disconnect } = this.#options;
-    this.#watch(socket, connection);
+    this.#watchReads(socket, connection);
     let pings = 0;
     socket.on('message', (data, isBinary) => {
       receive(socket, isBinary ? { fault: 'bad_message' } : readFrame(String(data), maxBodyBytes));
     });
-    // By hand, since answers to pings pile up where nobody reads them.
+    // Not by ws itself, since pongs pile up where the client does not read them.
     socket.on('ping', (data) => {
       if (socket.readyState !== socket.OPEN) return;
       if (++pings > MAX_PINGS || socket.bufferedAmount > MAX_BUFFERED_BYTES) this.#cut(socket);
@@ -73,59 +73,59 @@ export class Sockets {
 
   send(socket: WebSocket, frame: RelayFrame): void {
     if (socket.readyState !== socket.OPEN) return;
-    socket.send(JSON.stringify(frame), () => this.#count(socket));
+    socket.send(JSON.stringify(frame), () => this.#updateHeld(socket));
     if (socket.bufferedAmount > MAX_BUFFERED_BYTES) this.#cut(socket);
-    else this.#count(socket);
+    else this.#updateHeld(socket);
   }
 
-  /** After all that was sent to it. */
+  /** Closes a socket after everything that was sent to it. */
   close(socket: WebSocket): void {
     socket.close(1000);
     this.#closing.add(socket, this.#options.now());
   }
 
-  /** Cuts those that do not close. */
+  /** Cuts the sockets that take too long to close. */
   sweep(): void {
     for (const socket of this.#closing.take(this.#options.now())) this.#cut(socket);
   }
 
-  /** Cuts the one that has been closing for longest. @returns whether there was one */
+  /** Cuts the socket that has been closing for longest. @returns whether there was one */
   cutOldest(): boolean {
     const oldest = this.#closing.takeFirst();
     if (oldest !== undefined) this.#cut(oldest);
     return oldest !== undefined;
   }
 
-  /** Counts what comes in parts. A part holds on to all that came in one read with it, pings and pongs included. */
-  #watch(socket: WebSocket, connection: Socket): void {
+  /** Counts the bytes of unfinished messages. A part keeps all that came in one read with it, also pings and pongs. */
+  #watchReads(socket: WebSocket, connection: Socket): void {
     let [bytes, reads, lastBytes] = [0, 0, 0];
-    const count = () => {
-      const held = bytes + reads * BYTES_PER_READ;
-      this.#unfinished.set(socket, held);
-      if (held > MAX_UNFINISHED_BYTES) this.#cut(socket);
-      else this.#count(socket);
+    const update = () => {
+      const unfinished = bytes + reads * BYTES_PER_READ;
+      this.#unfinished.set(socket, unfinished);
+      if (unfinished > MAX_UNFINISHED_BYTES) this.#cut(socket);
+      else this.#updateHeld(socket);
     };
-    // Before the WebSocket reads it, and says what it was.
+    // Before the WebSocket reads the chunk and emits what was in it.
     connection.prependListener('data', (chunk) => {
       [bytes, reads, lastBytes] = [bytes + chunk.length, reads + 1, chunk.length];
-      count();
+      update();
     });
     socket.on('message', (data) => {
       // What came after a whole message came in one read with its end.
       bytes = Math.min(Math.max(0, bytes - (data as Buffer).length - HEADER_BYTES), lastBytes);
       reads = bytes === 0 ? 0 : 1;
-      count();
+      update();
     });
     socket.on('ping', ({ length }) => {
       bytes = Math.max(0, bytes - length - HEADER_BYTES);
       if (bytes === 0) reads = 0;
-      count();
+      update();
     });
   }
 
-  #count(socket: WebSocket): void {
-    const isGone = socket.readyState === socket.CLOSED;
-    this.#held.set(socket, isGone ? 0 : socket.bufferedAmount + (this.#unfinished.get(socket) ?? 0));
+  #updateHeld(socket: WebSocket): void {
+    const isClosed = socket.readyState === socket.CLOSED;
+    this.#held.set(socket, isClosed ? 0 : socket.bufferedAmount + (this.#unfinished.get(socket) ?? 0));
     if (this.#held.total <= this.#options.maxHeldBytes) return;
     const largest = this.#held.largest();
     if (largest !== undefined) this.#cut(largest);

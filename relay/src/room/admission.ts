@@ -1,56 +1,74 @@
 import { NetworkRateLimit } from '../limits/rate-limit';
 import type { RelayErrorCode } from '../wire/frames';
-import type { Hall } from './context';
-import type { Client } from './session';
+import type { RoomContext } from './context';
+import type { Client } from './states';
 
-/** When an address that holds all that it may should try again, in seconds. */
-const FULL_ADDRESS_SECONDS = 60;
+/** After how many seconds an address that has all it may have should try again. */
+export const ADDRESS_RETRY_SECONDS = 60;
 
-/** Whether somebody may open a code or a mailbox. */
-export class Admission<P> {
-  /** From then on nobody may. */
-  isDraining = false;
-  /** Whether the other instances can be asked now. */
-  hasOthers = false;
-  readonly #hall: Hall<P>;
+/** Decides whether a client may open a code or a mailbox. */
+export class Admission<S> {
+  readonly #context: RoomContext<S>;
   readonly #opened: NetworkRateLimit;
+  #isDraining = false;
+  #isClusterConnected = false;
 
-  constructor(hall: Hall<P>) {
-    this.#hall = hall;
-    this.#opened = new NetworkRateLimit(hall.limits.listensPerMinute);
+  constructor(context: RoomContext<S>) {
+    this.#context = context;
+    this.#opened = new NetworkRateLimit(context.limits.listensPerMinute);
   }
 
   get rememberedAddresses(): number {
     return this.#opened.size;
   }
 
-  /** Whether it is known, here or by asking, what codes and mailboxes there are. */
-  get isComplete(): boolean {
-    return this.hasOthers || !this.#hall.isShared;
+  get isDraining(): boolean {
+    return this.#isDraining;
+  }
+
+  /** Whether codes and mailboxes can be looked up: always without a cluster, else while it is connected. */
+  get isAvailable(): boolean {
+    return this.#isClusterConnected || !this.#context.isClustered;
+  }
+
+  /** Admits nobody from now on. */
+  drain(): void {
+    this.#isDraining = true;
+  }
+
+  connectCluster(): void {
+    this.#isClusterConnected = true;
+  }
+
+  loseCluster(): void {
+    this.#isClusterConnected = false;
   }
 
   /**
-   * Whether a client may open one, which counts as an attempt; refuses it where it may not.
+   * Counts the attempt and admits the client, or refuses it.
    *
-   * @param makeRoom asked last; gives why there is none
+   * @param makeSpace called last; returns the reason where there is no place
+   * @returns whether the client was admitted
    */
-  mayOpen(client: Client<P>, makeRoom?: () => 'capacity' | 'rate_limited' | undefined): boolean {
-    const { nowMs } = this.#hall;
-    const retryAfter = this.#opened.retryAfter(client.address, nowMs);
-    const refuse = (code: RelayErrorCode, seconds?: number) => {
-      this.#hall.refuse(client, code, seconds);
-      return false;
-    };
-    if (this.isDraining) return refuse('draining');
-    if (retryAfter > 0) return refuse('rate_limited', retryAfter);
-    if (!this.isComplete) return refuse('unavailable');
-    const full = makeRoom?.();
-    if (full !== undefined) return refuse(full, full === 'rate_limited' ? FULL_ADDRESS_SECONDS : undefined);
+  admit(client: Client<S>, makeSpace: () => 'capacity' | 'rate_limited' | undefined): boolean {
+    const { nowMs } = this.#context;
+    const retryAfterSeconds = this.#opened.retryAfterSeconds(client.address, nowMs);
+    if (this.#isDraining) return this.#refuse(client, 'draining');
+    if (retryAfterSeconds > 0) return this.#refuse(client, 'rate_limited', retryAfterSeconds);
+    if (!this.isAvailable) return this.#refuse(client, 'unavailable');
+    const full = makeSpace();
+    if (full === 'rate_limited') return this.#refuse(client, full, ADDRESS_RETRY_SECONDS);
+    if (full !== undefined) return this.#refuse(client, full);
     this.#opened.add(client.address, nowMs);
     return true;
   }
 
   sweep(): void {
-    this.#opened.sweep(this.#hall.nowMs);
+    this.#opened.sweep(this.#context.nowMs);
+  }
+
+  #refuse(client: Client<S>, code: RelayErrorCode, retryAfterSeconds?: number): false {
+    this.#context.refuse(client, code, retryAfterSeconds);
+    return false;
   }
 }

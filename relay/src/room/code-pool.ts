@@ -3,11 +3,11 @@ const COUNT = 900_000;
 const TRIES = 64;
 
 /**
- * The codes 100000 to 999999, and until when each of them rests. Always of one size, 4.5 MB: no stranger can make it
- * grow, and nothing has to be swept.
+ * The codes 100000 to 999999, and the time until which each of them rests. It always takes 4.5 MB: no stranger can make
+ * it grow, and it needs no sweep.
  */
 export class CodePool {
-  readonly #restsUntil = new Uint32Array(COUNT); // in seconds
+  readonly #restsUntilSeconds = new Uint32Array(COUNT);
   readonly #wasUsed = new Uint8Array(COUNT);
   readonly #randomCode: () => number;
 
@@ -16,12 +16,12 @@ export class CodePool {
     this.#randomCode = randomCode;
   }
 
-  /** A code that nobody has had within its rest, which begins anew; null where so many rest that none was found. */
-  take(nowMs: number, restMs: number): string | null {
+  /** Finds a code that does not rest, and lets it rest from now on; null where no try found one. */
+  allocate(nowMs: number, restMs: number): string | null {
     for (let tries = 0; tries < TRIES; tries++) {
       const code = this.#randomCode();
       const index = code - FIRST;
-      if ((this.#restsUntil[index] as number) * 1000 > nowMs) continue;
+      if (this.#restsUntilMs(index) > nowMs) continue;
       this.#wasUsed[index] = 0;
       this.rest(String(code), nowMs, restMs);
       return String(code);
@@ -29,31 +29,35 @@ export class CodePool {
     return null;
   }
 
-  /** From now on nobody gets this code for a while. */
+  /** Keeps the code from being given out for this long. */
   rest(code: string, nowMs: number, restMs: number): void {
-    this.#restsUntil[Number(code) - FIRST] = Math.ceil((nowMs + restMs) / 1000);
+    this.#restsUntilSeconds[Number(code) - FIRST] = Math.ceil((nowMs + restMs) / 1000);
   }
 
-  /** Somebody else has had it, so it is not ours to keep from anybody. */
+  /** Ends the rest of a code that another instance has given out. */
   giveBack(code: string): void {
-    this.#restsUntil[Number(code) - FIRST] = 0;
+    this.#restsUntilSeconds[Number(code) - FIRST] = 0;
   }
 
   burn(code: string): void {
     this.#wasUsed[Number(code) - FIRST] = 1;
   }
 
-  /** Whether somebody has joined with it and it rests since. */
+  /** Whether a client has joined with the code, and the code still rests. */
   isBurnt(code: string, nowMs: number): boolean {
     const index = Number(code) - FIRST;
-    return this.#wasUsed[index] === 1 && (this.#restsUntil[index] as number) * 1000 > nowMs;
+    return this.#wasUsed[index] === 1 && this.#restsUntilMs(index) > nowMs;
   }
 
-  /** All codes that rest, for how many milliseconds yet, and whether somebody has joined with them. */
+  /** All codes that rest, how long they still do, and whether a client has joined with them. */
   *resting(nowMs: number): Generator<{ code: string; restMs: number; isBurnt: boolean }> {
     for (let index = 0; index < COUNT; index++) {
-      const restMs = Math.ceil((this.#restsUntil[index] as number) * 1000 - nowMs);
+      const restMs = Math.ceil(this.#restsUntilMs(index) - nowMs);
       if (restMs > 0) yield { code: String(FIRST + index), restMs, isBurnt: this.#wasUsed[index] === 1 };
     }
+  }
+
+  #restsUntilMs(index: number): number {
+    return (this.#restsUntilSeconds[index] as number) * 1000;
   }
 }

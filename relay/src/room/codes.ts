@@ -1,79 +1,80 @@
 import { CodePool } from './code-pool';
-import type { Hall } from './context';
+import type { RoomContext } from './context';
 import type { BurnAnswer } from './effects';
-import type { Session } from './session';
+import type { Session } from './states';
 
-/** A code that has been given out here and is not to be given out again. */
+/** A code of this instance that must not be given out again yet. */
 export interface RestingCode {
   readonly code: string;
   readonly restMs: number;
   readonly isBurnt: boolean;
-  /** The session that it has led to, while that runs. */
+  /** The session that the code leads to, while there is one. */
   readonly session: string | undefined;
 }
 
-/** The codes that were given out here: which session each leads to, and which of them rest. */
-export class Codes<P> {
-  readonly #hall: Hall<P>;
+/** The codes that this instance has given out: the session each leads to, and which of them rest. */
+export class Codes<S> {
+  readonly #context: RoomContext<S>;
   readonly #pool: CodePool;
-  readonly #sessions = new Map<string, Session<P>>();
+  readonly #sessions = new Map<string, Session<S>>();
 
   /** @param randomCode a whole number from 100000 to 999999 out of a CSPRNG */
-  constructor(hall: Hall<P>, randomCode: () => number) {
-    this.#hall = hall;
+  constructor(context: RoomContext<S>, randomCode: () => number) {
+    this.#context = context;
     this.#pool = new CodePool(randomCode);
   }
 
-  /** How many lead to a session. */
-  get size(): number {
-    return this.#sessions.size;
-  }
-
-  /** Gives a session a code. @returns whether one was found */
-  take(session: Session<P>): boolean {
-    const { codeMs, codeRestMs } = this.#hall.limits;
-    const code = this.#pool.take(this.#hall.nowMs, codeMs + codeRestMs);
-    if (code === null) return false;
+  /** Gives a session a code. @returns the code; null where no free one was found */
+  allocate(session: Session<S>): string | null {
+    const { codeMs, codeRestMs } = this.#context.limits;
+    const code = this.#pool.allocate(this.#context.nowMs, codeMs + codeRestMs);
+    if (code === null) return null;
     session.code = code;
     this.#sessions.set(code, session);
-    return true;
+    return code;
   }
 
-  /** Another instance has given it out before. */
-  giveBack(session: Session<P>): void {
-    this.#sessions.delete(session.code);
-    this.#pool.giveBack(session.code);
-    session.code = '';
+  /** Takes the code of a session back, since another instance has given it out. */
+  giveBack(session: Session<S>): void {
+    const { code } = session;
+    if (code === undefined) return;
+    this.#sessions.delete(code);
+    this.#pool.giveBack(code);
+    session.code = undefined;
   }
 
-  /** Whose is this code? As other instances are asked, only that here nobody can come in between. */
+  /** Answers for this instance what a `Burn` request answers for all. */
   find(code: string): BurnAnswer {
     const session = this.#sessions.get(code);
     if (session === undefined) {
-      return { state: this.#pool.isBurnt(code, this.#hall.nowMs) ? 'used' : 'unknown' };
+      return { state: this.#pool.isBurnt(code, this.#context.nowMs) ? 'used' : 'unknown' };
     }
-    return { state: session.isRunning ? 'used' : 'burnt', instance: null, session: session.id };
+    const isPaired = session.state.name === 'paired';
+    return { state: isPaired ? 'used' : 'burnt', instance: null, session: session.id };
   }
 
-  /** Somebody has joined with it. */
-  burn({ code }: Session<P>): void {
+  /** A client has joined with the code of this session. */
+  burn({ code }: Session<S>): void {
+    if (code === undefined) return;
     this.#pool.burn(code);
     this.#rest(code);
   }
 
-  /** Nobody will join with it any more. */
-  giveUp({ id, code }: Session<P>): void {
-    if (code === '') return;
+  /** Nobody can join with the code of this session any more. */
+  retire({ id, code }: Session<S>): void {
+    if (code === undefined) return;
     this.#rest(code);
-    if (this.#hall.isShared) this.#hall.ask({ type: 'rest', session: id, code });
+    if (this.#context.isClustered) this.#context.ask({ type: 'rest', session: id, code });
   }
 
-  /** It leads to this session no longer. */
-  forget(session: Session<P>): void {
-    if (this.#sessions.get(session.code) === session) this.#sessions.delete(session.code);
+  /** The code does not lead to this session any more. */
+  forget(session: Session<S>): void {
+    const { code } = session;
+    // A code may rest for less time than a session lasts, and then it leads to a newer session by now.
+    if (code !== undefined && this.#sessions.get(code) === session) this.#sessions.delete(code);
   }
 
-  /** All that nobody may get again yet. */
+  /** All codes that must not be given out again yet. */
   *resting(nowMs: number): Generator<RestingCode> {
     for (const resting of this.#pool.resting(nowMs)) {
       yield { ...resting, session: this.#sessions.get(resting.code)?.id };
@@ -81,6 +82,6 @@ export class Codes<P> {
   }
 
   #rest(code: string): void {
-    this.#pool.rest(code, this.#hall.nowMs, this.#hall.limits.codeRestMs);
+    this.#pool.rest(code, this.#context.nowMs, this.#context.limits.codeRestMs);
   }
 }

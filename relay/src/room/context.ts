@@ -1,78 +1,83 @@
 import type { Limits } from '../limits/limits';
 import type { RelayErrorCode, RelayFrame } from '../wire/frames';
-import type { Message } from '../wire/instance-message';
-import type { Effect, Question, RoomEvent } from './effects';
-import type { Client } from './session';
+import type { InstanceMessage } from '../wire/instance-message';
+import type { ClusterRequest, Effect, RoomEvent } from './effects';
+import type { Client } from './states';
 
-export interface HallOptions<P> {
+export interface ContextOptions<S> {
   readonly limits: Limits;
-  /** An id for logs that says nothing. */
+  /** Makes a random id for logs. */
   readonly randomId: () => string;
-  /** Whether there are other instances to be asked. */
-  readonly isShared: boolean;
-  /** Takes a client out of what it is part of. */
-  readonly leave: (client: Client<P>, outcome: string) => void;
+  /** Whether this instance shares its codes with others. */
+  readonly isClustered: boolean;
+  /** Takes a client out of its session or mailbox. */
+  readonly leave: (client: Client<S>, outcome: string) => void;
 }
 
-/** What all parts of a room stand in: its limits, the time, and what is to be done by whoever has the sockets. */
-export class Hall<P> {
+/** What all parts of a room share: the limits, the time of the current call, and the effects of that call. */
+export class RoomContext<S> {
   readonly limits: Limits;
   readonly randomId: () => string;
-  readonly isShared: boolean;
-  readonly #leave: HallOptions<P>['leave'];
+  readonly isClustered: boolean;
+  readonly #leave: ContextOptions<S>['leave'];
   #nowMs = 0;
-  #effects: Effect<P>[] = [];
+  #effects: Effect<S>[] = [];
 
-  constructor({ limits, randomId, isShared, leave }: HallOptions<P>) {
+  constructor({ limits, randomId, isClustered, leave }: ContextOptions<S>) {
     this.limits = limits;
     this.randomId = randomId;
-    this.isShared = isShared;
+    this.isClustered = isClustered;
     this.#leave = leave;
   }
 
-  /** The time of the call that is being worked on. */
+  /** The time of the current call. */
   get nowMs(): number {
     return this.#nowMs;
   }
 
-  /** Lets something happen at this time, and gives what is to be done for it. */
-  at(nowMs: number, happen: () => void): Effect<P>[] {
+  /** Does some work at this time. @returns the effects of the work, in their order */
+  run(nowMs: number, work: () => void): Effect<S>[] {
     this.#nowMs = nowMs;
-    happen();
+    work();
     const effects = this.#effects;
     this.#effects = [];
     return effects;
   }
 
-  send(client: Client<P>, frame: RelayFrame): void {
-    if (client.state !== 'over') this.#effects.push({ type: 'send', to: client.peer, frame });
+  send(client: Client<S>, frame: RelayFrame): void {
+    if (client.state.name !== 'closed') this.#effects.push({ type: 'send', to: client.socket, frame });
   }
 
-  close(client: Client<P>): void {
-    if (client.state === 'over') return;
-    client.state = 'over';
-    this.#effects.push({ type: 'close', to: client.peer });
+  close(client: Client<S>): void {
+    if (client.state.name === 'closed') return;
+    client.state = { name: 'closed' };
+    this.#effects.push({ type: 'close', to: client.socket });
   }
 
-  /** Tells a client why it has to go, and whoever it was with that it is gone. */
-  refuse(client: Client<P>, code: RelayErrorCode, retryAfter?: number): void {
-    if (client.state === 'over') return;
-    this.send(client, { type: 'error', code, ...(retryAfter === undefined ? {} : { retryAfter }) });
-    const session = client.session?.id;
-    this.event({ event: 'refused', outcome: code, ...(session === undefined ? {} : { session }) });
+  /** Sends a client the reason, takes it out of its session or mailbox, and closes it. */
+  refuse(client: Client<S>, code: RelayErrorCode, retryAfterSeconds?: number): void {
+    const { state } = client;
+    if (state.name === 'closed') return;
+    const retry = retryAfterSeconds === undefined ? {} : { retryAfter: retryAfterSeconds };
+    this.send(client, { type: 'error', code, ...retry });
+    const session = 'session' in state ? { session: state.session.id } : {};
+    this.report({ event: 'refused', outcome: code, ...session });
     this.#leave(client, code);
     this.close(client);
   }
 
-  ask(question: Question): void {
-    this.#effects.push(question);
+  /** Asks all instances. */
+  ask(request: ClusterRequest): void {
+    this.#effects.push(request);
   }
 
-  tell(instance: string, message: Message): void {
+  /** Sends a message to one other instance. */
+  tell(instance: string, message: InstanceMessage): void {
     this.#effects.push({ type: 'tell', instance, message });
   }
 
-  event(event: RoomEvent): void {
+  /** For log and metrics. */
+  report(event: RoomEvent): void {
     this.#effects.push({ type: 'event', event });
   }
 }

@@ -1,48 +1,48 @@
 import type { RelayFrame } from '../wire/frames';
-import type { Message } from '../wire/instance-message';
+import type { InstanceMessage } from '../wire/instance-message';
 
-/** What the room wants to be done, in this order. */
-export type Effect<P> =
-  | { readonly type: 'send'; readonly to: P; readonly frame: RelayFrame }
-  /** After all that was sent to it. */
-  | { readonly type: 'close'; readonly to: P }
+/** What the caller of a room has to do, in the order in which it is listed. */
+export type Effect<S> =
+  | { readonly type: 'send'; readonly to: S; readonly frame: RelayFrame }
+  /** Close the socket after everything that was sent to it. */
+  | { readonly type: 'close'; readonly to: S }
   | { readonly type: 'event'; readonly event: RoomEvent }
-  | Question
-  | { readonly type: 'tell'; readonly instance: string; readonly message: Message };
+  | ClusterRequest
+  | { readonly type: 'tell'; readonly instance: string; readonly message: InstanceMessage };
 
-/** For log and metrics. Names nobody: `session` is random. */
+/** For log and metrics. It identifies nobody: `session` is random. */
 export interface RoomEvent {
   readonly event: 'listen' | 'join' | 'message' | 'end' | 'post' | 'wait' | 'refused';
   readonly session?: string;
   readonly outcome: string;
 }
 
-/** What only all instances together can tell. Each but the last three has to get an answer, within seconds. */
-export type Question = Claim | Burn | Post | Wait | Rest | Leave | Withdraw;
+/** What one instance cannot decide alone. `Claim`, `Burn`, `Post` and `Wait` must be answered within seconds. */
+export type ClusterRequest = Claim | Burn | Post | Wait | Rest | Leave | Withdraw;
 
-/** May this code be given out, for this session? */
+/** Reserve this code for this session, unless another instance has it. */
 export interface Claim {
   readonly type: 'claim';
   readonly session: string;
   readonly code: string;
-  /** How many codes were asked for before. */
+  /** How many codes were tried before this one. */
   readonly tries: number;
 }
 export type ClaimAnswer = 'claimed' | 'taken' | 'unavailable';
 
-/** Whose is this code? From now on nobody else may join with it. `attempt` is an id for the answer. */
+/** Find the listener of this code. From now on no other client can join with the code. `attempt` identifies the answer. */
 export interface Burn {
   readonly type: 'burn';
   readonly attempt: string;
   readonly code: string;
 }
 export type BurnAnswer =
-  /** Used: so long ago that nobody knows any more by whom. */
+  /** `used` without a session: the session was forgotten long ago. */
   | { readonly state: 'unknown' | 'unavailable' | 'used'; readonly session?: undefined }
-  /** `instance`: where its listener is; null: here. */
+  /** `instance`: where the listener is; null: at this instance. */
   | { readonly state: 'burnt' | 'used'; readonly instance: string | null; readonly session: string };
 
-/** Puts a message into a mailbox. */
+/** Put a message into a mailbox. */
 export interface Post {
   readonly type: 'post';
   readonly session: string;
@@ -51,7 +51,7 @@ export interface Post {
 }
 export type PostAnswer = 'stored' | 'delivered' | 'used' | 'unavailable';
 
-/** Takes the message out of a mailbox, or waits at it. */
+/** Take the message out of a mailbox, or wait for it. */
 export interface Wait {
   readonly type: 'wait';
   readonly session: string;
@@ -59,25 +59,25 @@ export interface Wait {
 }
 export type WaitAnswer = 'waiting' | 'used' | 'unavailable' | { readonly body: string };
 
-/** Nobody will join with this code any more. */
+/** Nobody can join with this code any more. It is not given out again until it has rested. */
 export interface Rest {
   readonly type: 'rest';
   readonly session: string;
   readonly code: string;
 }
 
-/** Nobody waits at this mailbox any more. */
+/** The client that waited at this mailbox has left. */
 export interface Leave {
   readonly type: 'leave';
   readonly session: string;
   readonly box: string;
 }
 
-/** What was put into this mailbox gives way to others. */
+/** Remove this mailbox, whose place was given to another client. */
 export interface Withdraw {
   readonly type: 'withdraw';
   readonly session: string;
   readonly box: string;
-  /** Undefined: it is known to have been taken. */
+  /** The message that was posted; undefined: it has been delivered. */
   readonly body: string | undefined;
 }

@@ -1,45 +1,54 @@
-import type { Hall } from './context';
-import { type Client, clientsOf, type Meter, otherOf, type Session } from './session';
+import type { RoomContext } from './context';
 import type { Sessions } from './sessions';
+import {
+  type Client,
+  clientsOf,
+  otherClientOf,
+  type PairedState,
+  type Session,
+  type Traffic,
+} from './states';
 
-/** Passes the messages of sessions from one side to the other, and counts them. */
-export class Passing<P> {
-  readonly #hall: Hall<P>;
-  readonly #sessions: Sessions<P>;
+/** Forwards the messages of a session from one side to the other, and limits how many there may be. */
+export class Forwarder<S> {
+  readonly #context: RoomContext<S>;
+  readonly #sessions: Sessions<S>;
 
-  constructor(hall: Hall<P>, sessions: Sessions<P>) {
-    this.#hall = hall;
+  constructor(context: RoomContext<S>, sessions: Sessions<S>) {
+    this.#context = context;
     this.#sessions = sessions;
   }
 
-  /** From a client here, which is paired. */
-  pass(client: Client<P>, body: string) {
-    const session = client.session as Session<P>;
-    if (!this.#count(client, body)) return this.#hall.refuse(client, 'too_large');
-    const other = otherOf(session, client);
-    if (other !== undefined) this.#hall.send(other, { type: 'msg', body });
-    else this.#sessions.tellFar(session, { type: 'msg', session: session.id, number: client.messages, body });
-    this.#hall.event({ event: 'message', session: session.id, outcome: 'passed' });
+  /** Forwards a message of a client here. */
+  forward(client: Client<S>, { session, sent }: PairedState<S>, body: string) {
+    if (!this.#count(sent, body)) return this.#context.refuse(client, 'too_large');
+    const { id } = session;
+    const other = otherClientOf(session, client);
+    if (other !== undefined) this.#context.send(other, { type: 'msg', body });
+    else this.#sessions.tellRemote(session, { type: 'msg', session: id, number: sent.messages, body });
+    this.#context.report({ event: 'message', session: id, outcome: 'passed' });
   }
 
-  /** From the far side of a session. */
-  receive(session: Session<P>, number: number, body: string) {
-    const far = session.far as Meter;
-    if (!session.isRunning || number <= far.messages) return; // said twice
-    // One that is missing will not come any more, and without it the rest is worth nothing.
-    if (number > far.messages + 1 || !this.#count(far, body)) {
-      this.#sessions.tellFar(session, { type: 'gone', session: session.id });
-      return this.#sessions.loseFar(session, 'code_not_found');
+  /** Forwards a message of the remote side. */
+  receive(session: Session<S>, number: number, body: string) {
+    const { id, remote, state } = session;
+    if (remote === undefined || state.name !== 'paired') return;
+    const { sent } = remote;
+    if (number <= sent.messages) return; // the message came twice
+    // A message that is missing will not come any more, and the peers can do nothing with the rest.
+    if (number > sent.messages + 1 || !this.#count(sent, body)) {
+      this.#sessions.tellRemote(session, { type: 'gone', session: id });
+      return this.#sessions.loseRemote(session, 'code_not_found');
     }
-    for (const client of clientsOf(session)) this.#hall.send(client, { type: 'msg', body });
-    this.#hall.event({ event: 'message', session: session.id, outcome: 'passed' });
+    for (const client of clientsOf(session)) this.#context.send(client, { type: 'msg', body });
+    this.#context.report({ event: 'message', session: id, outcome: 'passed' });
   }
 
-  /** @returns whether that is still within what a side may send */
-  #count(side: Meter, body: string): boolean {
-    side.messages++;
-    side.bytes += Buffer.byteLength(body);
-    const { messagesPerDirection, bytesPerDirection } = this.#hall.limits;
-    return side.messages <= messagesPerDirection && side.bytes <= bytesPerDirection;
+  /** @returns whether the side may send this message, too */
+  #count(sent: Traffic, body: string): boolean {
+    sent.messages++;
+    sent.bytes += Buffer.byteLength(body);
+    const { messagesPerDirection, bytesPerDirection } = this.#context.limits;
+    return sent.messages <= messagesPerDirection && sent.bytes <= bytesPerDirection;
   }
 }

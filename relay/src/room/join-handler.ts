@@ -1,97 +1,93 @@
 import { NetworkRateLimit } from '../limits/rate-limit';
 import type { Admission } from './admission';
 import type { Codes } from './codes';
-import type { Hall } from './context';
+import type { RoomContext } from './context';
 import type { Burn, BurnAnswer } from './effects';
-import type { FarSides } from './remote-sides';
-import type { Client, Session } from './session';
+import type { RemoteSides } from './remote-sides';
 import type { Sessions } from './sessions';
+import type { Client, Session } from './states';
 
-/** Brings whoever joins to the one who listens, and counts the tries. */
-export class Joining<P> {
-  readonly #hall: Hall<P>;
-  readonly #admission: Admission<P>;
-  readonly #codes: Codes<P>;
-  readonly #sessions: Sessions<P>;
-  readonly #farSides: FarSides<P>;
+/** The parts of a room that a join goes through. */
+export interface JoinHandlerParts<S> {
+  readonly admission: Admission<S>;
+  readonly codes: Codes<S>;
+  readonly sessions: Sessions<S>;
+  readonly remoteSides: RemoteSides<S>;
+}
+
+/** Handles `join`: pairs the client with the listener of its code, and limits how many wrong codes an address may try. */
+export class JoinHandler<S> {
+  readonly #context: RoomContext<S>;
+  readonly #parts: JoinHandlerParts<S>;
   readonly #failed: NetworkRateLimit;
-  /** Who waits to hear whether a code was burnt for them. */
-  readonly #attempts = new Map<string, Client<P>>();
+  /** The clients whose code the cluster is asked for, by the id of the attempt. */
+  readonly #attempts = new Map<string, Client<S>>();
 
-  constructor(
-    hall: Hall<P>,
-    admission: Admission<P>,
-    codes: Codes<P>,
-    sessions: Sessions<P>,
-    farSides: FarSides<P>,
-  ) {
-    this.#hall = hall;
-    this.#admission = admission;
-    this.#codes = codes;
-    this.#sessions = sessions;
-    this.#farSides = farSides;
-    this.#failed = new NetworkRateLimit(hall.limits.failedJoinsPerMinute);
+  constructor(context: RoomContext<S>, parts: JoinHandlerParts<S>) {
+    this.#context = context;
+    this.#parts = parts;
+    this.#failed = new NetworkRateLimit(context.limits.failedJoinsPerMinute);
   }
 
   get rememberedAddresses(): number {
     return this.#failed.size;
   }
 
-  /** Whether other instances have been asked for a code, and have not answered. */
+  /** Whether the cluster still has to answer for a code. */
   get isAsking(): boolean {
     return this.#attempts.size > 0;
   }
 
-  join(client: Client<P>, code: string) {
-    const { nowMs, isShared } = this.#hall;
-    const retryAfter = this.#failed.retryAfter(client.address, nowMs);
-    if (retryAfter > 0) return this.#hall.refuse(client, 'rate_limited', retryAfter);
-    if (!this.#admission.isComplete) return this.#hall.refuse(client, 'unavailable');
-    // A failed one until it turns out otherwise, so that many at once are no way around the limit.
+  join(client: Client<S>, code: string) {
+    const { nowMs, isClustered } = this.#context;
+    const retryAfterSeconds = this.#failed.retryAfterSeconds(client.address, nowMs);
+    if (retryAfterSeconds > 0) return this.#context.refuse(client, 'rate_limited', retryAfterSeconds);
+    if (!this.#parts.admission.isAvailable) return this.#context.refuse(client, 'unavailable');
+    // It counts as failed until it has succeeded, so that many joins at once cannot pass the limit.
     this.#failed.add(client.address, nowMs);
-    client.state = 'joining';
-    if (!isShared) return this.#finish(client, code, this.#codes.find(code));
-    const attempt = this.#hall.randomId();
+    client.state = { name: 'joining' };
+    if (!isClustered) return this.#finish(client, this.#parts.codes.find(code));
+    const attempt = this.#context.randomId();
     this.#attempts.set(attempt, client);
-    this.#hall.ask({ type: 'burn', attempt, code });
+    this.#context.ask({ type: 'burn', attempt, code });
   }
 
-  burnt({ attempt, code }: Burn, answer: BurnAnswer): void {
+  /** The cluster has answered a `Burn` request. */
+  burnt({ attempt }: Burn, answer: BurnAnswer): void {
     const client = this.#attempts.get(attempt);
     this.#attempts.delete(attempt);
-    if (client !== undefined) this.#finish(client, code, answer);
+    if (client !== undefined) this.#finish(client, answer);
   }
 
   sweep(): void {
-    this.#failed.sweep(this.#hall.nowMs);
+    this.#failed.sweep(this.#context.nowMs);
   }
 
-  /** The client may have left by now, and then whoever listens hears that it came and went. */
-  #finish(client: Client<P>, code: string, answer: BurnAnswer) {
+  /** The client may have left by now. Then the listener hears that a peer came and went. */
+  #finish(client: Client<S>, answer: BurnAnswer) {
+    const { admission, sessions, remoteSides } = this.#parts;
     switch (answer.state) {
       case 'unavailable':
         this.#failed.takeBack(client.address);
-        return this.#hall.refuse(client, 'unavailable');
+        return this.#context.refuse(client, 'unavailable');
       case 'unknown':
-        return this.#hall.refuse(client, this.#admission.isDraining ? 'draining' : 'code_not_found');
+        return this.#context.refuse(client, admission.isDraining ? 'draining' : 'code_not_found');
       case 'used':
-        this.#hall.refuse(client, 'code_used');
+        this.#context.refuse(client, 'code_used');
         if (answer.session === undefined) return;
-        if (answer.instance === null) return this.#sessions.try(this.#sessions.get(answer.session));
-        return this.#hall.tell(answer.instance, { type: 'tried', session: answer.session });
+        if (answer.instance === null) return sessions.warnListener(sessions.get(answer.session));
+        return this.#context.tell(answer.instance, { type: 'tried', session: answer.session });
       case 'burnt':
         this.#failed.takeBack(client.address);
-        if (answer.instance !== null)
-          return this.#farSides.join(client, answer.session, code, answer.instance);
-        return this.#joinHere(client, this.#sessions.get(answer.session));
+        if (answer.instance === null) return this.#joinHere(client, sessions.get(answer.session));
+        return remoteSides.join(client, answer.session, answer.instance);
     }
   }
 
-  #joinHere(client: Client<P>, session: Session<P> | undefined) {
-    if (session?.listener?.state !== 'listening') return this.#hall.refuse(client, 'code_not_found');
+  #joinHere(client: Client<S>, session: Session<S> | undefined) {
+    if (session?.listener?.state.name !== 'listening') return this.#context.refuse(client, 'code_not_found');
     session.joiner = client;
-    client.session = session;
-    this.#sessions.run(session);
-    if (client.state === 'over') this.#sessions.leave(client, 'gone');
+    this.#parts.sessions.pair(session);
+    if (client.state.name === 'closed') this.#parts.sessions.leave(session, client, 'gone');
   }
 }

@@ -1,57 +1,54 @@
 import type { Admission } from './admission';
 import type { Codes } from './codes';
-import type { Hall } from './context';
+import type { RoomContext } from './context';
 import type { Claim, ClaimAnswer } from './effects';
-import type { Client, Session } from './session';
 import type { Sessions } from './sessions';
+import type { Client, Session } from './states';
 
-/** How many codes are asked for, where other instances have what we have thought of. */
+/** How many codes are tried, where other instances have given out the ones before. */
 const MAX_CLAIMS = 16;
 
-/** Gives whoever listens a code that nobody else has. */
-export class Listening<P> {
-  readonly #hall: Hall<P>;
-  readonly #admission: Admission<P>;
-  readonly #codes: Codes<P>;
-  readonly #sessions: Sessions<P>;
+/** Handles `listen`: gives the client a code that no other client has. */
+export class ListenHandler<S> {
+  readonly #context: RoomContext<S>;
+  readonly #admission: Admission<S>;
+  readonly #codes: Codes<S>;
+  readonly #sessions: Sessions<S>;
 
-  constructor(hall: Hall<P>, admission: Admission<P>, codes: Codes<P>, sessions: Sessions<P>) {
-    this.#hall = hall;
+  constructor(context: RoomContext<S>, admission: Admission<S>, codes: Codes<S>, sessions: Sessions<S>) {
+    this.#context = context;
     this.#admission = admission;
     this.#codes = codes;
     this.#sessions = sessions;
   }
 
-  listen(client: Client<P>): void {
-    if (!this.#admission.mayOpen(client, () => this.#sessions.makeRoom(client.address))) return;
-    const session = this.#sessions.begin(this.#hall.randomId(), { listener: client });
-    client.state = 'opening';
-    this.#claim(client, session, 0);
+  listen(client: Client<S>): void {
+    if (!this.#admission.admit(client, () => this.#sessions.makeSpace(client.address))) return;
+    this.#claim(client, this.#sessions.open(this.#context.randomId(), client), 0);
   }
 
-  claimed({ session: id, tries }: Claim, answer: ClaimAnswer): void {
+  /** The cluster has answered a `Claim` request. */
+  claimed({ session: id, code, tries }: Claim, answer: ClaimAnswer) {
     const session = this.#sessions.get(id);
     const listener = session?.listener;
-    if (session === undefined || listener?.state !== 'opening') return; // it has left meanwhile
-    if (answer === 'claimed') this.#open(listener, session);
-    else if (answer === 'unavailable') this.#hall.refuse(listener, answer);
-    else {
-      this.#codes.giveBack(session);
-      this.#claim(listener, session, tries + 1);
-    }
+    if (session === undefined || listener?.state.name !== 'opening') return; // it has left meanwhile
+    if (answer === 'claimed') return this.#open(listener, session, code);
+    if (answer === 'unavailable') return this.#context.refuse(listener, answer);
+    this.#codes.giveBack(session);
+    this.#claim(listener, session, tries + 1);
   }
 
-  #claim(listener: Client<P>, session: Session<P>, tries: number): void {
-    if (tries >= MAX_CLAIMS || !this.#codes.take(session)) this.#hall.refuse(listener, 'capacity');
-    else if (!this.#hall.isShared) this.#open(listener, session);
-    else this.#hall.ask({ type: 'claim', session: session.id, code: session.code, tries });
+  #claim(listener: Client<S>, session: Session<S>, tries: number): void {
+    const code = tries < MAX_CLAIMS ? this.#codes.allocate(session) : null;
+    if (code === null) this.#context.refuse(listener, 'capacity');
+    else if (!this.#context.isClustered) this.#open(listener, session, code);
+    else this.#context.ask({ type: 'claim', session: session.id, code, tries });
   }
 
-  #open(listener: Client<P>, session: Session<P>): void {
-    listener.state = 'listening';
-    this.#sessions.awaitJoin(session);
-    const expiresIn = Math.floor(this.#hall.limits.codeMs / 1000);
-    this.#hall.send(listener, { type: 'listening', code: session.code, expiresIn });
-    this.#hall.event({ event: 'listen', session: session.id, outcome: 'listening' });
+  #open(listener: Client<S>, session: Session<S>, code: string): void {
+    this.#sessions.awaitJoiner(session, listener);
+    const expiresIn = Math.floor(this.#context.limits.codeMs / 1000);
+    this.#context.send(listener, { type: 'listening', code, expiresIn });
+    this.#context.report({ event: 'listen', session: session.id, outcome: 'listening' });
   }
 }

@@ -1,193 +1,194 @@
 import { Deadlines } from '../limits/deadlines';
-import { Share } from '../limits/fair-share';
+import { FairShare } from '../limits/fair-share';
 import type { Admission } from './admission';
-import type { Hall } from './context';
+import type { RoomContext } from './context';
 import type { Post, PostAnswer, Wait, WaitAnswer } from './effects';
-import type { Client } from './session';
+import type { Client, Mailbox, MailboxState } from './states';
 
-/** A mailbox: somebody waits at it, or a message lies in it, or its one message has been there. */
-export interface Box<P> {
-  readonly id: string;
-  readonly name: string;
-  waiter: Client<P> | undefined;
-  body: string | undefined;
-}
+/** The order in which the mailboxes of one address give way: first used ones, last those at which a client waits. */
+const EVICTION_RANK: Readonly<Record<MailboxState<unknown>['name'], number>> = {
+  used: 0,
+  full: 1,
+  awaited: 2,
+};
 
-/** The mailboxes of a room: one message each, for one who waits. */
-export class Mailboxes<P> {
-  readonly #hall: Hall<P>;
-  readonly #admission: Admission<P>;
-  /** Whether other instances have to be asked. Then a box stands for what this one has to do with it. */
-  readonly #isShared: boolean;
-  /** By name; by id where other instances have to be asked, since only they know what a name is. */
-  readonly #boxes = new Map<string, Box<P>>();
-  readonly #due: Deadlines<Box<P>>;
-  readonly #posting = new Map<string, Client<P>>();
-  /** The places that they take, and the bytes of the messages that lie in them. */
-  readonly share: Share<Box<P>>;
+/** The mailboxes of a room. Each takes one message for one client. */
+export class Mailboxes<S> {
+  readonly #context: RoomContext<S>;
+  readonly #admission: Admission<S>;
+  /** In a cluster, only Redis knows the state of a name, and a mailbox here is one client's use of that name. */
+  readonly #isClustered: boolean;
+  /** By name; in a cluster by id. */
+  readonly #mailboxes = new Map<string, Mailbox<S>>();
+  readonly #deadlines: Deadlines<Mailbox<S>>;
+  /** The clients whose message the cluster has not taken yet, by the id of the mailbox. */
+  readonly #posting = new Map<string, Client<S>>();
+  /** The places of the mailboxes, and the bytes of the messages in them. */
+  readonly share: FairShare<Mailbox<S>>;
 
-  constructor(hall: Hall<P>, admission: Admission<P>) {
-    this.#hall = hall;
+  constructor(context: RoomContext<S>, admission: Admission<S>) {
+    const { mailboxes, mailboxBytes, mailboxesPerAddress, mailboxBytesPerAddress } = context.limits;
+    this.#context = context;
     this.#admission = admission;
-    this.#isShared = hall.isShared;
-    this.#due = new Deadlines(hall.limits.sessionMs);
-    const { mailboxes, mailboxBytes, mailboxesPerAddress, mailboxBytesPerAddress } = hall.limits;
-    this.share = new Share({
+    this.#isClustered = context.isClustered;
+    this.#deadlines = new Deadlines(context.limits.sessionMs);
+    this.share = new FairShare({
       places: mailboxes,
       bytes: mailboxBytes,
       placesPerAddress: mailboxesPerAddress,
       bytesPerAddress: mailboxBytesPerAddress,
-      evict: (box) => this.#evict(box),
-      // First those that had their message, then those whose sender has gone, as it has as soon as it is stored.
-      rankOf: ({ body, waiter }) => (waiter !== undefined ? 2 : body !== undefined ? 1 : 0),
-      isIdle: ({ waiter }) => waiter === undefined,
+      evict: (mailbox) => this.#evict(mailbox),
+      rankOf: ({ state }) => EVICTION_RANK[state.name],
+      isIdle: ({ state }) => state.name !== 'awaited',
     });
   }
 
   get size(): number {
-    return this.#boxes.size;
+    return this.#mailboxes.size;
   }
 
   get deadlines(): number {
-    return this.#due.size;
+    return this.#deadlines.size;
   }
 
-  /** Whether other instances have been asked to take a message, and have not answered. */
+  /** Whether the cluster still has to take a message. */
   get isPosting(): boolean {
     return this.#posting.size > 0;
   }
 
-  wait(client: Client<P>, name: string) {
-    const box = this.#isShared ? undefined : this.#boxes.get(name);
-    const makeRoom = () => (box === undefined ? this.share.makeRoom(client.address) : undefined);
-    if (!this.#admission.mayOpen(client, makeRoom)) return;
-    if (box !== undefined && box.body === undefined) return this.#hall.refuse(client, 'code_used');
-    if (box?.body !== undefined) return this.#deliver(box, client, box.body);
-    const opened = this.#open(name, client, undefined);
-    opened.waiter = client;
-    client.state = 'waiting';
-    client.box = opened;
-    if (this.#isShared) this.#hall.ask({ type: 'wait', session: opened.id, box: name });
-    else this.#hall.event({ event: 'wait', session: opened.id, outcome: 'waiting' });
+  wait(client: Client<S>, name: string) {
+    const known = this.#find(name);
+    const makeSpace = () => (known === undefined ? this.share.makeSpace(client.address) : undefined);
+    if (!this.#admission.admit(client, makeSpace)) return;
+    if (known?.state.name === 'full') return this.#deliver(known, client, known.state.body);
+    if (known !== undefined) return this.#context.refuse(client, 'code_used');
+    const mailbox = this.#open(name, client.address, { name: 'awaited', client });
+    client.state = { name: 'waiting', mailbox };
+    if (this.#isClustered) this.#context.ask({ type: 'wait', session: mailbox.id, box: name });
+    else this.#context.report({ event: 'wait', session: mailbox.id, outcome: 'waiting' });
   }
 
-  waited({ session }: Wait, answer: WaitAnswer) {
-    const box = this.#boxes.get(session);
-    if (box?.waiter === undefined) return;
-    if (answer === 'waiting') this.#hall.event({ event: 'wait', session, outcome: answer });
-    else if (answer === 'used') this.#hall.refuse(box.waiter, 'code_used');
-    else if (answer === 'unavailable') this.#hall.refuse(box.waiter, answer);
-    else this.#deliver(box, box.waiter, answer.body);
+  /** The cluster has answered a `Wait` request. */
+  waited({ session }: Wait, answer: WaitAnswer): void {
+    const mailbox = this.#mailboxes.get(session);
+    if (mailbox?.state.name !== 'awaited') return;
+    const { client } = mailbox.state;
+    if (answer === 'waiting') this.#context.report({ event: 'wait', session, outcome: answer });
+    else if (answer === 'used') this.#context.refuse(client, 'code_used');
+    else if (answer === 'unavailable') this.#context.refuse(client, answer);
+    else this.#deliver(mailbox, client, answer.body);
   }
 
-  post(client: Client<P>, name: string, body: string) {
-    const box = this.#isShared ? undefined : this.#boxes.get(name);
+  post(client: Client<S>, name: string, body: string) {
+    const known = this.#find(name);
     const bytes = Buffer.byteLength(body);
-    const makeRoom = () => (box === undefined ? this.share.makeRoom(client.address, bytes) : undefined);
-    if (!this.#admission.mayOpen(client, makeRoom)) return;
-    if (box !== undefined && box.waiter === undefined) return this.#hall.refuse(client, 'code_used');
-    if (box?.waiter !== undefined) {
-      this.#deliver(box, box.waiter, body);
-      return this.#hall.close(client);
+    const makeSpace = () => (known === undefined ? this.share.makeSpace(client.address, bytes) : undefined);
+    if (!this.#admission.admit(client, makeSpace)) return;
+    if (known?.state.name === 'awaited') {
+      this.#deliver(known, known.state.client, body);
+      return this.#context.close(client);
     }
-    const opened = this.#open(name, client, body);
-    if (!this.#isShared) {
-      this.#hall.event({ event: 'post', session: opened.id, outcome: 'stored' });
-      return this.#hall.close(client);
+    if (known !== undefined) return this.#context.refuse(client, 'code_used');
+    const { id } = this.#open(name, client.address, { name: 'full', body });
+    if (!this.#isClustered) {
+      this.#context.report({ event: 'post', session: id, outcome: 'stored' });
+      return this.#context.close(client);
     }
-    client.state = 'posting';
-    this.#posting.set(opened.id, client);
-    this.#hall.ask({ type: 'post', session: opened.id, box: name, body });
+    client.state = { name: 'posting' };
+    this.#posting.set(id, client);
+    this.#context.ask({ type: 'post', session: id, box: name, body });
   }
 
+  /** The cluster has answered a `Post` request. */
   posted({ session }: Post, answer: PostAnswer): void {
     const client = this.#posting.get(session);
-    const box = this.#boxes.get(session);
+    const mailbox = this.#mailboxes.get(session);
     this.#posting.delete(session);
-    // What is kept elsewhere counts here until its time is over, as does that a message has been there.
-    if (box !== undefined && answer === 'delivered') this.#empty(box);
-    else if (box !== undefined && answer !== 'stored') this.#remove(box);
+    // A message in Redis takes a place here until its time is over, and so does a mailbox that has had its message.
+    if (mailbox !== undefined && answer === 'delivered') this.#empty(mailbox);
+    else if (mailbox !== undefined && answer !== 'stored') this.#remove(mailbox);
     if (answer === 'stored' || answer === 'delivered') {
-      this.#hall.event({ event: 'post', session, outcome: answer });
-      if (client !== undefined) this.#hall.close(client);
+      this.#context.report({ event: 'post', session, outcome: answer });
+      if (client !== undefined) this.#context.close(client);
     } else if (client !== undefined) {
-      this.#hall.refuse(client, answer === 'used' ? 'code_used' : answer);
+      this.#context.refuse(client, answer === 'used' ? 'code_used' : answer);
     }
   }
 
-  /** A message that another instance has taken, for somebody who waits here. */
+  /** A message that another instance has taken for a client that waits here. */
   receive(session: string, body: string): void {
-    const box = this.#boxes.get(session);
-    if (box?.waiter !== undefined) this.#deliver(box, box.waiter, body);
+    const mailbox = this.#mailboxes.get(session);
+    if (mailbox?.state.name === 'awaited') this.#deliver(mailbox, mailbox.state.client, body);
   }
 
-  /** Whoever waits goes. */
-  leave(client: Client<P>): void {
-    const { box } = client;
-    if (box === undefined) return;
-    client.box = undefined;
-    this.#remove(box);
-    if (this.#isShared) this.#hall.ask({ type: 'leave', session: box.id, box: box.name });
+  /** The client that waits at this mailbox leaves. */
+  leave(mailbox: Mailbox<S>): void {
+    this.#remove(mailbox);
+    if (this.#isClustered) this.#context.ask({ type: 'leave', session: mailbox.id, box: mailbox.name });
   }
 
-  /** The other instances cannot be asked any more, and nothing that is posted would come here. */
-  cutOff(): void {
-    for (const { waiter } of [...this.#boxes.values()]) {
-      if (waiter !== undefined) this.#hall.refuse(waiter, 'unavailable');
+  /** Refuses the clients that wait: without the cluster, no message could reach them. */
+  loseCluster(): void {
+    for (const { state } of [...this.#mailboxes.values()]) {
+      if (state.name === 'awaited') this.#context.refuse(state.client, 'unavailable');
     }
   }
 
   sweep(): void {
-    for (const box of this.#due.take(this.#hall.nowMs)) {
-      if (box.waiter !== undefined) this.#hall.refuse(box.waiter, 'session_expired');
-      this.#remove(box);
+    for (const mailbox of this.#deadlines.take(this.#context.nowMs)) {
+      if (mailbox.state.name === 'awaited') this.#context.refuse(mailbox.state.client, 'session_expired');
+      else this.#remove(mailbox);
     }
   }
 
-  #open(name: string, { address }: Client<P>, body: string | undefined): Box<P> {
-    const box: Box<P> = { id: this.#hall.randomId(), name, waiter: undefined, body };
-    this.#boxes.set(this.#keyOf(box), box);
-    this.share.add(box, address, body === undefined ? 0 : Buffer.byteLength(body));
-    this.#due.add(box, this.#hall.nowMs);
-    return box;
+  /** The mailbox of this name; undefined in a cluster, where Redis has to be asked. */
+  #find(name: string): Mailbox<S> | undefined {
+    return this.#isClustered ? undefined : this.#mailboxes.get(name);
   }
 
-  #deliver(box: Box<P>, waiter: Client<P>, body: string): void {
-    // The box itself stays until its time is over, so that it never takes a second message.
-    if (this.#isShared) this.#remove(box);
-    else this.#empty(box);
-    waiter.box = undefined;
-    this.#hall.send(waiter, { type: 'msg', body });
-    this.#hall.close(waiter);
-    this.#hall.event({ event: this.#isShared ? 'wait' : 'post', session: box.id, outcome: 'delivered' });
+  #open(name: string, address: string, state: MailboxState<S>): Mailbox<S> {
+    const mailbox: Mailbox<S> = { id: this.#context.randomId(), name, state };
+    this.#mailboxes.set(this.#keyOf(mailbox), mailbox);
+    this.share.add(mailbox, address, state.name === 'full' ? Buffer.byteLength(state.body) : 0);
+    this.#deadlines.add(mailbox, this.#context.nowMs);
+    return mailbox;
   }
 
-  #empty(box: Box<P>): void {
-    this.share.resize(box, 0);
-    box.body = undefined;
-    box.waiter = undefined;
+  #deliver(mailbox: Mailbox<S>, client: Client<S>, body: string): void {
+    // Without a cluster, the mailbox stays until its time is over, so that it never takes a second message.
+    if (this.#isClustered) this.#remove(mailbox);
+    else this.#empty(mailbox);
+    this.#context.send(client, { type: 'msg', body });
+    this.#context.close(client);
+    const event = this.#isClustered ? 'wait' : 'post';
+    this.#context.report({ event, session: mailbox.id, outcome: 'delivered' });
   }
 
-  #remove(box: Box<P>): void {
-    this.#empty(box);
-    this.#boxes.delete(this.#keyOf(box));
-    this.#due.delete(box);
-    this.share.remove(box);
+  #empty(mailbox: Mailbox<S>): void {
+    this.share.resize(mailbox, 0);
+    mailbox.state = { name: 'used' };
   }
 
-  /** It has to give way. */
-  #evict(box: Box<P>) {
-    const { id, name, waiter, body } = box;
-    if (waiter !== undefined) return this.#hall.refuse(waiter, 'capacity');
+  #remove(mailbox: Mailbox<S>): void {
+    this.#mailboxes.delete(this.#keyOf(mailbox));
+    this.#deadlines.delete(mailbox);
+    this.share.remove(mailbox);
+  }
+
+  /** Removes a mailbox whose place is given to another client. */
+  #evict(mailbox: Mailbox<S>) {
+    const { id, name, state } = mailbox;
+    if (state.name === 'awaited') return this.#context.refuse(state.client, 'capacity');
+    const body = state.name === 'full' ? state.body : undefined;
     const sender = this.#posting.get(id);
     this.#posting.delete(id);
-    this.#remove(box);
-    if (this.#isShared) this.#hall.ask({ type: 'withdraw', session: id, box: name, body });
-    if (sender !== undefined) this.#hall.refuse(sender, 'capacity');
-    else if (body !== undefined) this.#hall.event({ event: 'post', session: id, outcome: 'gave_way' });
+    this.#remove(mailbox);
+    if (this.#isClustered) this.#context.ask({ type: 'withdraw', session: id, box: name, body });
+    if (sender !== undefined) this.#context.refuse(sender, 'capacity');
+    else if (body !== undefined) this.#context.report({ event: 'post', session: id, outcome: 'gave_way' });
   }
 
-  #keyOf({ id, name }: Box<P>): string {
-    return this.#isShared ? id : name;
+  #keyOf({ id, name }: Mailbox<S>): string {
+    return this.#isClustered ? id : name;
   }
 }

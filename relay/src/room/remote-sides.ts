@@ -1,81 +1,85 @@
-import type { Letter, Message } from '../wire/instance-message';
-import type { Hall } from './context';
-import type { Passing } from './forwarder';
-import type { Client, Session } from './session';
+import type { Envelope, InstanceMessage } from '../wire/instance-message';
+import type { RoomContext } from './context';
+import type { Forwarder } from './forwarder';
 import type { Sessions } from './sessions';
+import type { Client, Session } from './states';
 
-/** What other instances say of sessions that have a side here and a side there. */
-export class FarSides<P> {
-  readonly #hall: Hall<P>;
-  readonly #sessions: Sessions<P>;
-  readonly #passing: Passing<P>;
+/** A message about a session that is paired, or about to be. */
+type SessionMessage = Exclude<InstanceMessage, { type: 'join' | 'tried' | 'mail' }>;
 
-  constructor(hall: Hall<P>, sessions: Sessions<P>, passing: Passing<P>) {
-    this.#hall = hall;
+/** Handles what other instances say about sessions that have one side here and one there. */
+export class RemoteSides<S> {
+  readonly #context: RoomContext<S>;
+  readonly #sessions: Sessions<S>;
+  readonly #forwarder: Forwarder<S>;
+
+  constructor(context: RoomContext<S>, sessions: Sessions<S>, forwarder: Forwarder<S>) {
+    this.#context = context;
     this.#sessions = sessions;
-    this.#passing = passing;
+    this.#forwarder = forwarder;
   }
 
-  /** The instances at which they are. */
+  /** The instances that have a side of a session of this room. */
   get instances(): Set<string> {
-    const instances = this.#sessions.all().map(({ far }) => far?.instance);
+    const instances = this.#sessions.all().map(({ remote }) => remote?.instance);
     return new Set(instances.filter((instance) => instance !== undefined));
   }
 
-  /** The code of a listener there was burnt for a client here. */
-  join(client: Client<P>, id: string, code: string, instance: string) {
-    this.#hall.tell(instance, { type: 'join', session: id });
-    if (client.state === 'over') return this.#hall.tell(instance, { type: 'gone', session: id });
-    if (this.#sessions.get(id) !== undefined) return this.#hall.refuse(client, 'code_not_found');
-    const far = { instance, messages: 0, bytes: 0 };
-    this.#sessions.awaitJoined(this.#sessions.begin(id, { code, joiner: client, far }));
+  /** The code of a listener at that instance was burnt for a client here. */
+  join(client: Client<S>, id: string, instance: string) {
+    this.#context.tell(instance, { type: 'join', session: id });
+    if (client.state.name === 'closed') return this.#context.tell(instance, { type: 'gone', session: id });
+    if (this.#sessions.get(id) !== undefined) return this.#context.refuse(client, 'code_not_found');
+    this.#sessions.awaitConfirmation(id, client, instance);
   }
 
-  /** Nothing is believed but what this room knows to be possible. */
-  hear({ from, message }: Letter): void {
+  /** Believes a message only where it fits a session and the instance of its remote side. */
+  receive({ from, message }: Envelope) {
     const session = this.#sessions.get(message.session);
-    if (message.type === 'tried') this.#sessions.try(session);
-    else if (message.type === 'join') this.#welcome(session, message.session, from);
-    else if (session?.far?.instance === from) this.#hearOf(session, message);
-    // Whoever sends it holds a session for running that does not.
-    else if (message.type === 'joined' || message.type === 'msg') {
-      this.#hall.tell(from, { type: 'gone', session: message.session });
+    if (message.type === 'mail') return;
+    if (message.type === 'tried') return this.#sessions.warnListener(session);
+    if (message.type === 'join') return this.#accept(session, message.session, from);
+    if (session?.remote?.instance === from) return this.#handle(session, message);
+    // The sender takes the session for paired, and it is not.
+    if (message.type === 'joined' || message.type === 'msg') {
+      this.#context.tell(from, { type: 'gone', session: message.session });
     }
   }
 
-  /** An instance shows no sign of life any more. */
-  lose(instance: string): void {
+  /** An instance gives no heartbeat any more. */
+  loseInstance(instance: string): void {
     for (const session of this.#sessions.all()) {
-      if (session.far?.instance !== instance) continue;
-      this.#sessions.tellFar(session, { type: 'gone', session: session.id }); // it may come back to life
-      this.#sessions.loseFar(session, 'code_not_found');
+      if (session.remote?.instance !== instance) continue;
+      this.#sessions.tellRemote(session, { type: 'gone', session: session.id }); // it may come back
+      this.#sessions.loseRemote(session, 'code_not_found');
     }
   }
 
-  /** Another instance has burnt the code of this session for somebody there. */
-  #welcome(session: Session<P> | undefined, id: string, from: string) {
-    if (session?.far?.instance === from) return; // said twice
-    if (session?.listener?.state !== 'listening') return this.#hall.tell(from, { type: 'gone', session: id });
-    session.far = { instance: from, messages: 0, bytes: 0 };
-    this.#hall.tell(from, { type: 'joined', session: id });
-    this.#sessions.run(session);
+  /** Another instance has burnt the code of this session for a client there. */
+  #accept(session: Session<S> | undefined, id: string, from: string) {
+    if (session?.remote?.instance === from) return; // the message came twice
+    if (session?.listener?.state.name !== 'listening') {
+      return this.#context.tell(from, { type: 'gone', session: id });
+    }
+    session.remote = { instance: from, sent: { messages: 0, bytes: 0 } };
+    this.#context.tell(from, { type: 'joined', session: id });
+    this.#sessions.pair(session);
   }
 
-  /** The instance of the other side says something of a session. */
-  #hearOf(session: Session<P>, message: Exclude<Message, { type: 'join' | 'tried' }>): void {
+  #handle(session: Session<S>, message: SessionMessage): void {
     switch (message.type) {
       case 'joined':
-        if (!session.isRunning) this.#sessions.run(session);
+        if (session.state.name !== 'paired') this.#sessions.pair(session);
         break;
       case 'gone':
-        this.#sessions.loseFar(session, 'code_not_found');
+        this.#sessions.loseRemote(session, 'code_not_found');
         break;
       case 'expired':
-        session.far = undefined;
+        session.remote = undefined;
         this.#sessions.expire(session, 'session_expired');
         break;
       case 'msg':
-        this.#passing.receive(session, message.number, message.body);
+        this.#forwarder.receive(session, message.number, message.body);
     }
   }
 }

@@ -1,35 +1,35 @@
 import { Deadlines } from '../limits/deadlines';
-import { Share } from '../limits/fair-share';
+import { FairShare, type LimitReached } from '../limits/fair-share';
 import type { RelayErrorCode } from '../wire/frames';
-import type { Message } from '../wire/instance-message';
+import type { InstanceMessage } from '../wire/instance-message';
 import type { Codes } from './codes';
-import type { Hall } from './context';
-import { type Client, clientsOf, otherOf, type Session } from './session';
+import type { RoomContext } from './context';
+import { type Client, clientsOf, otherClientOf, type Session } from './states';
 
-/** How long another instance has to say that its listener is still there. */
-const JOINED_MS = 5_000;
+/** How long another instance may take to confirm that its listener is still there. */
+const CONFIRM_MS = 5_000;
 
-/** The sessions of a room, from the code that waits to the end, and how long each may take. */
-export class Sessions<P> {
-  readonly #hall: Hall<P>;
-  readonly #codes: Codes<P>;
-  readonly #byId = new Map<string, Session<P>>();
-  readonly #unused: Deadlines<Session<P>>;
-  readonly #joining: Deadlines<Session<P>>;
-  readonly #running: Deadlines<Session<P>>;
-  /** The places of those whose listener is here. The others have a socket each, and nothing else. */
-  readonly share: Share<Session<P>>;
+/** The sessions of a room, from the listener's first code to the end, and how long each state of them may last. */
+export class Sessions<S> {
+  readonly #context: RoomContext<S>;
+  readonly #codes: Codes<S>;
+  readonly #byId = new Map<string, Session<S>>();
+  readonly #waiting: Deadlines<Session<S>>;
+  readonly #confirming: Deadlines<Session<S>>;
+  readonly #paired: Deadlines<Session<S>>;
+  /** The places of sessions whose listener is here. Other sessions take the place of their joiner's socket only. */
+  readonly share: FairShare<Session<S>>;
 
-  constructor(hall: Hall<P>, codes: Codes<P>) {
-    this.#hall = hall;
+  constructor(context: RoomContext<S>, codes: Codes<S>) {
+    this.#context = context;
     this.#codes = codes;
-    this.#unused = new Deadlines(hall.limits.codeMs);
-    this.#joining = new Deadlines(JOINED_MS);
-    this.#running = new Deadlines(hall.limits.sessionMs);
-    this.share = new Share({
-      places: hall.limits.sessions,
+    this.#waiting = new Deadlines(context.limits.codeMs);
+    this.#confirming = new Deadlines(CONFIRM_MS);
+    this.#paired = new Deadlines(context.limits.sessionMs);
+    this.share = new FairShare({
+      places: context.limits.sessions,
       evict: (session) => this.#refuse(session, 'capacity'),
-      rankOf: ({ isRunning }) => (isRunning ? 2 : 1),
+      rankOf: ({ state }) => (state.name === 'paired' ? 2 : 1),
     });
   }
 
@@ -38,141 +38,161 @@ export class Sessions<P> {
   }
 
   get listening(): number {
-    return this.#unused.size;
+    return this.#waiting.size;
   }
 
   get paired(): number {
-    return this.#running.size;
+    return this.#paired.size;
   }
 
   get deadlines(): number {
-    return this.#unused.size + this.#joining.size + this.#running.size;
+    return this.#waiting.size + this.#confirming.size + this.#paired.size;
   }
 
-  get(id: string): Session<P> | undefined {
+  get(id: string): Session<S> | undefined {
     return this.#byId.get(id);
   }
 
-  /** All of them now, whatever becomes of them meanwhile. */
-  all(): Session<P>[] {
+  /** A copy of the list, so that sessions may end while it is read. */
+  all(): Session<S>[] {
     return [...this.#byId.values()];
   }
 
-  begin(id: string, sides: Partial<Pick<Session<P>, 'code' | 'listener' | 'joiner' | 'far'>>): Session<P> {
-    const { code = '', listener, joiner, far } = sides;
-    const session = { id, code, listener, joiner, far, isRunning: false, wasTried: false };
+  /** Makes space for the session of one more listener. @returns the reason where there is none */
+  makeSpace(address: string): LimitReached | undefined {
+    return this.share.makeSpace(address);
+  }
+
+  /** Starts a session for a listener, who has no code yet. */
+  open(id: string, listener: Client<S>): Session<S> {
+    const session: Session<S> = {
+      id,
+      code: undefined,
+      listener,
+      joiner: undefined,
+      remote: undefined,
+      state: { name: 'waiting', wasTried: false },
+    };
     this.#byId.set(id, session);
-    if (listener !== undefined) this.share.add(session, listener.address);
-    for (const client of clientsOf(session)) client.session = session;
+    this.share.add(session, listener.address);
+    listener.state = { name: 'opening', session };
     return session;
   }
 
-  /** @returns why there is none for a listener of this address */
-  makeRoom(address: string): 'capacity' | 'rate_limited' | undefined {
-    return this.share.makeRoom(address);
+  /** The session has a code, with which somebody has to join in time. */
+  awaitJoiner(session: Session<S>, listener: Client<S>): void {
+    listener.state = { name: 'listening', session };
+    this.#waiting.add(session, this.#context.nowMs);
   }
 
-  /** Its code is out, and has to be used in time. */
-  awaitJoin(session: Session<P>): void {
-    this.#unused.add(session, this.#hall.nowMs);
-  }
-
-  /** Another instance has been told that its code was burnt, and has to answer. */
-  awaitJoined(session: Session<P>): void {
-    this.#joining.add(session, this.#hall.nowMs);
+  /** Starts a session for a joiner whose listener is at another instance, which has to confirm it in time. */
+  awaitConfirmation(id: string, joiner: Client<S>, instance: string): void {
+    const session: Session<S> = {
+      id,
+      code: undefined,
+      listener: undefined,
+      joiner,
+      remote: { instance, sent: { messages: 0, bytes: 0 } },
+      state: { name: 'confirming' },
+    };
+    this.#byId.set(id, session);
+    joiner.state = { name: 'confirming', session };
+    this.#confirming.add(session, this.#context.nowMs);
   }
 
   /** Both sides are there. */
-  run(session: Session<P>): void {
-    session.isRunning = true;
-    this.#unused.delete(session);
-    this.#joining.delete(session);
-    this.#running.add(session, this.#hall.nowMs);
-    if (session.listener !== undefined) this.#codes.burn(session);
+  pair(session: Session<S>): void {
+    const { id, state, listener } = session;
+    session.state = { name: 'paired' };
+    this.#waiting.delete(session);
+    this.#confirming.delete(session);
+    this.#paired.add(session, this.#context.nowMs);
+    if (listener !== undefined) this.#codes.burn(session);
     for (const client of clientsOf(session)) {
-      if (client.state !== 'over') client.state = 'paired';
-      this.#hall.send(client, { type: 'peer' });
+      // A joiner may have left before the cluster has answered.
+      if (client.state.name !== 'closed') {
+        client.state = { name: 'paired', session, sent: { messages: 0, bytes: 0 } };
+      }
+      this.#context.send(client, { type: 'peer' });
     }
-    this.#hall.event({ event: 'join', session: session.id, outcome: 'paired' });
-    if (session.wasTried) this.try(session);
+    this.#context.report({ event: 'join', session: id, outcome: 'paired' });
+    if (state.name === 'waiting' && state.wasTried) this.warnListener(session);
   }
 
-  /** Somebody else has come for its code: whoever listens may be talking to a stranger who was quicker. */
-  try(session: Session<P> | undefined): void {
+  /** Another client has tried the code too late. The listener hears of it, since the first may have been a stranger. */
+  warnListener(session: Session<S> | undefined): void {
     if (session?.listener === undefined) return;
-    if (session.isRunning) this.#hall.send(session.listener, { type: 'error', code: 'code_used' });
-    else session.wasTried = true;
+    if (session.state.name === 'waiting') session.state = { name: 'waiting', wasTried: true };
+    else this.#context.send(session.listener, { type: 'error', code: 'code_used' });
   }
 
-  tellFar({ far }: Session<P>, message: Message): void {
-    if (far !== undefined) this.#hall.tell(far.instance, message);
+  tellRemote({ remote }: Session<S>, message: InstanceMessage): void {
+    if (remote !== undefined) this.#context.tell(remote.instance, message);
   }
 
-  /** One side goes, and the other one hears of it. */
-  leave(client: Client<P>, outcome: string): void {
-    const { session } = client;
-    if (session === undefined) return;
-    const other = otherOf(session, client);
-    this.tellFar(session, { type: 'gone', session: session.id });
+  /** Ends the session because one of its clients leaves. The other side hears of it. */
+  leave(session: Session<S>, client: Client<S>, outcome: string): void {
+    const other = otherClientOf(session, client);
+    this.tellRemote(session, { type: 'gone', session: session.id });
     this.#end(session, outcome);
     if (other === undefined) return;
-    this.#hall.send(other, { type: 'peer_gone' });
-    this.#hall.close(other);
+    this.#context.send(other, { type: 'peer_gone' });
+    this.#context.close(other);
   }
 
-  /** The far side is out of reach. @param code what a joiner hears that was not told of it yet */
-  loseFar(session: Session<P>, code: RelayErrorCode) {
-    session.far = undefined;
-    if (!session.isRunning) return this.#refuse(session, code);
+  /** The remote side is gone or out of reach. @param code what a joiner hears who was not paired yet */
+  loseRemote(session: Session<S>, code: RelayErrorCode) {
+    session.remote = undefined;
+    if (session.state.name !== 'paired') return this.#refuse(session, code);
     this.#end(session, 'gone');
     for (const client of clientsOf(session)) {
-      this.#hall.send(client, { type: 'peer_gone' });
-      this.#hall.close(client);
+      this.#context.send(client, { type: 'peer_gone' });
+      this.#context.close(client);
     }
   }
 
-  /** The other instances cannot be asked any more. Those with both sides here go on. */
-  cutOff(): void {
+  /** Ends what needs the cluster. Sessions with both clients here go on. */
+  loseCluster(): void {
     for (const session of this.all()) {
-      if (session.far !== undefined) this.loseFar(session, 'unavailable');
-      else if (!session.isRunning) this.#refuse(session, 'unavailable');
+      if (session.remote !== undefined) this.loseRemote(session, 'unavailable');
+      else if (session.state.name !== 'paired') this.#refuse(session, 'unavailable');
     }
   }
 
-  /** Ends for both sides alike. */
-  expire(session: Session<P>, code: 'session_expired' | 'draining'): void {
+  /** Ends the session for both sides in the same way. */
+  expire(session: Session<S>, code: 'session_expired' | 'draining'): void {
     const type = code === 'session_expired' ? 'expired' : 'gone';
-    this.tellFar(session, { type, session: session.id });
+    this.tellRemote(session, { type, session: session.id });
     this.#end(session, code);
     for (const client of clientsOf(session)) {
-      this.#hall.send(client, { type: 'error', code });
-      this.#hall.close(client);
+      this.#context.send(client, { type: 'error', code });
+      this.#context.close(client);
     }
   }
 
   sweep(): void {
-    const { nowMs } = this.#hall;
-    for (const session of this.#unused.take(nowMs)) this.#refuse(session, 'session_expired');
-    for (const session of this.#joining.take(nowMs)) this.#refuse(session, 'code_not_found');
-    for (const session of this.#running.take(nowMs)) this.expire(session, 'session_expired');
+    const { nowMs } = this.#context;
+    for (const session of this.#waiting.take(nowMs)) this.#refuse(session, 'session_expired');
+    for (const session of this.#confirming.take(nowMs)) this.#refuse(session, 'code_not_found');
+    for (const session of this.#paired.take(nowMs)) this.expire(session, 'session_expired');
   }
 
-  /** The other side, where there is one, hears that this one has gone. */
-  #refuse(session: Session<P>, code: RelayErrorCode): void {
+  /** Refuses one client of the session, which ends it for the other side too. */
+  #refuse(session: Session<S>, code: RelayErrorCode): void {
     const [client] = clientsOf(session);
-    if (client !== undefined) this.#hall.refuse(client, code);
+    if (client !== undefined) this.#context.refuse(client, code);
   }
 
-  #end(session: Session<P>, outcome: string): void {
-    const { id, listener, isRunning } = session;
+  /** Forgets the session. The caller closes its clients. */
+  #end(session: Session<S>, outcome: string): void {
+    const { id, listener, state } = session;
     this.#byId.delete(id);
     this.share.remove(session);
-    this.#unused.delete(session);
-    this.#joining.delete(session);
-    this.#running.delete(session);
-    for (const client of clientsOf(session)) client.session = undefined;
+    this.#waiting.delete(session);
+    this.#confirming.delete(session);
+    this.#paired.delete(session);
     this.#codes.forget(session);
-    if (listener !== undefined && !isRunning) this.#codes.giveUp(session);
-    this.#hall.event({ event: 'end', session: id, outcome });
+    if (listener !== undefined && state.name !== 'paired') this.#codes.retire(session);
+    this.#context.report({ event: 'end', session: id, outcome });
   }
 }

@@ -1,36 +1,110 @@
 /*
- * A client of the relay is in one of these states:
+ * The state machine of a client. Each row is one way out of a state: the event, and the state it leads to.
  *
- *   new ──listen──▶ listening ──somebody joins──▶ paired ──bye, or the other goes──▶ over
- *    ├───join, with a code that waits ──────────▶ paired
- *    ├───wait──▶ waiting ──its message comes──▶ over
- *    ├───post──▶ over
- *    └───nothing for firstMessageMs──▶ over
+ *   state       event                                            next state
+ *   ---------   ----------------------------------------------   ----------
+ *   new         frame `listen`                                   opening
+ *               frame `join`                                     joining
+ *               frame `wait`, the mailbox is empty               waiting
+ *               frame `wait`, the mailbox holds a message        closed
+ *               frame `post`                                     posting
+ *               no frame for firstMessageMs                      closed
+ *   opening     a free code was found                            listening
+ *   listening   another client joins with the code               paired
+ *               nobody joins for codeMs                          closed
+ *   joining     the code is burnt for it, the listener is here   paired
+ *               the same, the listener is at another instance    confirming
+ *   confirming  message `joined` of that instance                paired
+ *               no such message for CONFIRM_MS                   closed
+ *   paired      frame `msg`                                      paired
+ *               the other side goes, or sessionMs have passed    closed
+ *   posting     the message is stored or delivered               closed
+ *   waiting     a message comes, or sessionMs have passed        closed
  *
- * Where instances share their codes, others have to be asked first, and the client is in between meanwhile:
+ * In every state, `bye`, a frame not listed for the state, and any error lead to `closed`. Only one error does not:
+ * `code_used` tells a paired listener that somebody else has tried its code. Frames that come after `closed` are
+ * ignored; the client is forgotten when its socket has closed.
  *
- *   new ──listen──▶ opening ──nobody else has the code──▶ listening
- *    ├───join──▶ joining ──it was burnt for us──▶ paired, or where the listener is at another instance,
- *    │                                            joining ──joined──▶ paired
- *    └───post──▶ posting ──it is stored, or taken──▶ over
+ * Without a cluster, `opening`, `joining` and `posting` last no longer than the call that leads to them. With one, they
+ * last until the cluster has answered.
  *
- * Any error leads to `over`, from everywhere, with one exception: a listener that is told `code_used`, because somebody
- * else has tried its code, stays where it is. In `over` nothing is heard any more; the client is forgotten when its
- * socket has closed. A session lasts sessionMs from the join, a code codeMs, a mailbox sessionMs.
- *
- * What leads from one to the next is in listening.ts, joining.ts, far-sides.ts, passing.ts and mailboxes.ts; what leads
- * to `over` in hall.ts and sessions.ts.
+ * Transitions are in listen-handler.ts, join-handler.ts, remote-sides.ts, forwarder.ts and mailboxes.ts; those to
+ * `closed` are in context.ts and sessions.ts.
  */
-import type { ClientFrame } from '../wire/frames';
 
-export type State = 'new' | 'opening' | 'listening' | 'joining' | 'paired' | 'posting' | 'waiting' | 'over';
+/** How much one side of a session has sent. */
+export interface Traffic {
+  messages: number;
+  bytes: number;
+}
 
-/** In which state each frame may come; null: in any. */
-export const STATE_FOR: Readonly<Record<ClientFrame['type'], State | null>> = {
-  listen: 'new',
-  join: 'new',
-  wait: 'new',
-  post: 'new',
-  msg: 'paired',
-  bye: null,
-};
+/** The state of a client, with the data that it has in this state. */
+export type ClientState<S> =
+  | { readonly name: 'new' | 'joining' | 'posting' | 'closed' }
+  | { readonly name: 'opening' | 'listening' | 'confirming'; readonly session: Session<S> }
+  | PairedState<S>
+  | { readonly name: 'waiting'; readonly mailbox: Mailbox<S> };
+
+export interface PairedState<S> {
+  readonly name: 'paired';
+  readonly session: Session<S>;
+  readonly sent: Traffic;
+}
+
+/** A client that is connected to this instance. */
+export interface Client<S> {
+  readonly socket: S;
+  /** What limits count by, as `toLimitKey` gives it. */
+  readonly address: string;
+  state: ClientState<S>;
+}
+
+/** The side of a session whose client is connected to another instance. */
+export interface RemoteSide {
+  readonly instance: string;
+  readonly sent: Traffic;
+}
+
+/**
+ * A session has a listener, then also a joiner. At most one of the two is the remote side.
+ *
+ * - `waiting`: the listener is here and there is no joiner yet. `wasTried`: another client has come too late for the code,
+ *   before this instance knew who was first.
+ * - `confirming`: the joiner is here, and the listener's instance has not answered yet.
+ * - `paired`: both sides are there.
+ */
+export type SessionState =
+  | { readonly name: 'waiting'; readonly wasTried: boolean }
+  | { readonly name: 'confirming' | 'paired' };
+
+export interface Session<S> {
+  readonly id: string;
+  /** The code that leads to it. Undefined until one is found, and where the listener is remote. */
+  code: string | undefined;
+  listener: Client<S> | undefined;
+  joiner: Client<S> | undefined;
+  remote: RemoteSide | undefined;
+  state: SessionState;
+}
+
+/** A mailbox is awaited by a client, or holds a message, or has had its one message. */
+export type MailboxState<S> =
+  | { readonly name: 'awaited'; readonly client: Client<S> }
+  | { readonly name: 'full'; readonly body: string }
+  | { readonly name: 'used' };
+
+export interface Mailbox<S> {
+  readonly id: string;
+  readonly name: string;
+  state: MailboxState<S>;
+}
+
+/** The clients of a session that are connected to this instance. */
+export function clientsOf<S>({ listener, joiner }: Session<S>): Client<S>[] {
+  return [listener, joiner].filter((client) => client !== undefined);
+}
+
+/** The other client of a session; undefined where it is remote or there is none. */
+export function otherClientOf<S>({ listener, joiner }: Session<S>, client: Client<S>): Client<S> | undefined {
+  return listener === client ? joiner : listener;
+}

@@ -1,32 +1,36 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Limits } from '../limits/limits';
-import type { Effect, Question } from '../room/effects';
+import type { ClusterRequest, Effect } from '../room/effects';
 import type { Room } from '../room/room';
-import type { Message } from '../wire/instance-message';
+import type { InstanceMessage } from '../wire/instance-message';
 import { type Connect, loadConnect, type RedisClient } from './redis-client';
-import { type LinkOptions, RedisLink, reasonOf } from './redis-link';
+import { RedisLink, type RedisLinkOptions, reasonOf } from './redis-link';
 
 /** How long a start waits for Redis before it goes on without. */
 const START_MS = 5_000;
 const RETRY_MS = 250;
 
-export interface FleetOptions<P> {
+/** Messages that need an instance to receive them. If there is none, the session is over. */
+const NEEDS_RECEIVER: ReadonlySet<InstanceMessage['type']> = new Set(['join', 'joined', 'msg']);
+
+export interface ClusterOptions<S> {
   readonly redis: string | RedisClient;
-  readonly room: Room<P>;
+  readonly room: Room<S>;
   readonly limits: Limits;
   readonly now: () => number;
-  readonly perform: (effects: readonly Effect<P>[]) => void;
+  /** Carries out what the room returns. */
+  readonly perform: (effects: readonly Effect<S>[]) => void;
   readonly log: (outcome: 'connected' | 'away', reason?: string) => void;
 }
 
-/** Connects a room to the other instances: asks what it asks, tells what it tells, and reports what they say. */
-export class Fleet<P> {
-  readonly #options: FleetOptions<P>;
+/** Connects a room to the other instances: carries out its requests, sends its messages, and hands it theirs. */
+export class Cluster<S> {
+  readonly #options: ClusterOptions<S>;
   #link: RedisLink | undefined;
   #running: Promise<void> | undefined;
   #closed = new AbortController();
 
-  constructor(options: FleetOptions<P>) {
+  constructor(options: ClusterOptions<S>) {
     this.#options = options;
   }
 
@@ -35,28 +39,26 @@ export class Fleet<P> {
   }
 
   /**
-   * Resolves when Redis is there, after a few seconds without it, or when it is closed meanwhile.
+   * Resolves when Redis is connected, after a few seconds without it, or when the cluster is closed meanwhile.
    *
    * @throws Error where ioredis is not installed
    */
   async start(): Promise<void> {
     this.#closed = new AbortController();
     const connect = await loadConnect(this.#options.redis);
-    let connected = () => {};
-    const first = new Promise<void>((resolve) => {
-      connected = resolve;
+    const connected = new Promise<void>((resolve) => {
+      this.#running = this.#run(connect, resolve);
     });
-    this.#running = this.#run(connect, connected);
     const waited = new AbortController();
-    await Promise.race([first, this.#running, sleep(START_MS, undefined, waited)]);
+    await Promise.race([connected, this.#running, sleep(START_MS, undefined, { signal: waited.signal })]);
     waited.abort();
   }
 
-  ask(question: Question): void {
-    void this.#answer(question, this.#link);
+  ask(request: ClusterRequest): void {
+    void this.#answer(request, this.#link);
   }
 
-  tell(instance: string, message: Message): void {
+  tell(instance: string, message: InstanceMessage): void {
     void this.#deliver(instance, message, this.#link);
   }
 
@@ -65,80 +67,94 @@ export class Fleet<P> {
     await this.#running;
   }
 
-  async #run(connect: Connect, connected: () => void): Promise<void> {
-    const { room, log, perform, now, limits } = this.#options;
-    const options: LinkOptions = {
+  /** Keeps a link to Redis until the cluster is closed. */
+  async #run(connect: Connect, onConnected: () => void): Promise<void> {
+    const options = this.#linkOptions(connect);
+    const { signal } = this.#closed;
+    let lastReason = '';
+    while (!signal.aborted) {
+      let reason: string;
+      try {
+        const link = await RedisLink.open(options);
+        lastReason = '';
+        reason = await this.#use(link, onConnected);
+      } catch (error) {
+        reason = reasonOf(error);
+      }
+      // Logged once, and not for each attempt.
+      if (reason !== lastReason && !signal.aborted) this.#options.log('away', reason);
+      lastReason = reason;
+      await sleep(RETRY_MS, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  /** Uses a link until it is lost. @returns the reason of the loss */
+  async #use(link: RedisLink, onConnected: () => void): Promise<string> {
+    const { room, log, perform, now } = this.#options;
+    this.#link = link;
+    room.connectCluster();
+    log('connected');
+    onConnected();
+    const reason = await link.lost;
+    this.#link = undefined;
+    perform(room.loseCluster(now()));
+    return reason;
+  }
+
+  #linkOptions(connect: Connect): RedisLinkOptions {
+    const { room, perform, now, limits } = this.#options;
+    return {
       connect,
       closed: this.#closed.signal,
       limits,
       restingCodes: () => room.restingCodes(now()),
       instances: () => room.instances,
-      hear: (letter) => perform(room.hear(letter, now())),
+      receive: (envelope) => perform(room.receiveFromInstance(envelope, now())),
       loseInstance: (instance) => perform(room.loseInstance(instance, now())),
     };
-    let last = '';
-    while (!this.#closed.signal.aborted) {
-      let reason: string;
-      try {
-        const link = await RedisLink.open(options);
-        this.#link = link;
-        room.connectOthers();
-        log('connected');
-        last = '';
-        connected();
-        reason = await link.lost;
-        this.#link = undefined;
-        perform(room.loseOthers(now()));
-      } catch (error) {
-        reason = reasonOf(error);
-      }
-      // Once, and not each time that it is tried again.
-      if (reason !== last && !this.#closed.signal.aborted) log('away', reason);
-      last = reason;
-      await sleep(RETRY_MS, undefined, this.#closed).catch(() => {});
-    }
   }
 
-  async #answer(question: Question, link: RedisLink | undefined): Promise<void> {
+  async #answer(request: ClusterRequest, link: RedisLink | undefined): Promise<void> {
     const { room, perform, now } = this.#options;
-    const get = <T>(work: (link: RedisLink) => Promise<T>) =>
-      link === undefined
-        ? Promise.resolve('unavailable' as const)
-        : work(link).catch(() => 'unavailable' as const);
-    switch (question.type) {
+    switch (request.type) {
       case 'claim': {
-        const answer = await get((link) => link.claim(question));
-        return perform(room.claimed(question, answer, now()));
+        const answer = await orUnavailable(link?.claim(request));
+        return perform(room.claimed(request, answer, now()));
       }
       case 'burn': {
-        const answer = await get((link) => link.burn(question));
+        const answer = await orUnavailable(link?.requests.burn(request));
         const state = answer === 'unavailable' ? ({ state: answer } as const) : answer;
-        return perform(room.burnt(question, state, now()));
+        return perform(room.burnt(request, state, now()));
       }
       case 'post': {
-        const answer = await get((link) => link.post(question));
-        return perform(room.posted(question, answer, now()));
+        const answer = await orUnavailable(link?.requests.post(request));
+        return perform(room.posted(request, answer, now()));
       }
       case 'wait': {
-        const answer = await get((link) => link.wait(question));
-        return perform(room.waited(question, answer, now()));
+        const answer = await orUnavailable(link?.requests.wait(request));
+        return perform(room.waited(request, answer, now()));
       }
       case 'rest':
-        return void (await get((link) => link.rest(question)));
+        return void (await orUnavailable(link?.requests.rest(request)));
       case 'withdraw':
-        return void (await get((link) => link.withdraw(question)));
+        return void (await orUnavailable(link?.requests.withdraw(request)));
       case 'leave':
-        return void (await get((link) => link.leave(question)));
+        return void (await orUnavailable(link?.requests.leave(request)));
     }
   }
 
-  async #deliver(instance: string, message: Message, link: RedisLink | undefined): Promise<void> {
+  async #deliver(instance: string, message: InstanceMessage, link: RedisLink | undefined): Promise<void> {
     const { room, perform, now } = this.#options;
     const { type, session } = message;
-    const isThere = await link?.tell(instance, message).catch(() => false);
-    const needsAnEar = type === 'join' || type === 'joined' || type === 'msg';
+    const isReceived = await link?.tell(instance, message).catch(() => false);
     // Where the link itself is lost, the room hears of that.
-    if (isThere !== false || !needsAnEar || link?.isOver === true) return;
-    perform(room.hear({ from: instance, message: { type: 'gone', session } }, now()));
+    if (isReceived !== false || !NEEDS_RECEIVER.has(type) || link?.isOver === true) return;
+    perform(room.receiveFromInstance({ from: instance, message: { type: 'gone', session } }, now()));
   }
+}
+
+/** The answer of Redis, or `unavailable` where there is no link or it has failed. */
+async function orUnavailable<T>(answer: Promise<T> | undefined): Promise<T | 'unavailable'> {
+  if (answer === undefined) return 'unavailable';
+  return answer.catch(() => 'unavailable' as const);
 }

@@ -1,4 +1,4 @@
-/** An ioredis client. The relay makes connections of its own with its settings, and leaves the client itself alone. */
+/** An ioredis client. The relay uses its settings for connections of its own, and does not use the client itself. */
 export interface RedisClient {
   duplicate(override?: object): unknown;
 }
@@ -19,8 +19,8 @@ export interface RedisConnection {
 export type Connect = () => RedisConnection;
 
 /**
- * A connection lives until its first failure, and then another one is made: nothing is sent twice, and nothing waits for
- * Redis to come back.
+ * A connection ends with its first failure, and the relay makes a new one. So no command is sent twice, and none waits
+ * for Redis to come back.
  */
 const SETTINGS = {
   lazyConnect: true,
@@ -31,7 +31,7 @@ const SETTINGS = {
   maxRetriesPerRequest: null,
   retryStrategy: () => null,
   connectTimeout: 3_000,
-  // Whatever the client given has: keys are named in scripts, too, and the deadlines are the relay's own.
+  // These override the client that was given: the scripts name whole keys, and the relay has its own deadlines.
   keyPrefix: '',
   commandTimeout: undefined,
   stringNumbers: false,
@@ -42,7 +42,7 @@ const SETTINGS = {
  * @throws TypeError for anything else
  */
 export function checkRedis(redis: unknown): asserts redis is string | RedisClient {
-  // Never with what was given in the message: there may be a password in it.
+  // No error shows the URL, since there may be a password in it.
   if (typeof redis === 'string') {
     const { protocol, hostname } = URL.canParse(redis) ? new URL(redis) : {};
     if (/^rediss?:$/.test(protocol ?? '') && hostname !== '') return;
@@ -54,7 +54,7 @@ export function checkRedis(redis: unknown): asserts redis is string | RedisClien
   }
 }
 
-/** @throws Error with the line to type, where ioredis is needed and not installed */
+/** @throws Error with the command to type, where ioredis is needed and not installed */
 export async function loadConnect(redis: string | RedisClient): Promise<Connect> {
   if (typeof redis !== 'string') return () => redis.duplicate(SETTINGS) as RedisConnection;
   const { Redis } = await import('ioredis').catch((error: { code?: string }) => {

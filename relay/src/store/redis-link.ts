@@ -2,90 +2,78 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Limits } from '../limits/limits';
 import type { RestingCode } from '../room/codes';
-import type {
-  Burn,
-  BurnAnswer,
-  Claim,
-  ClaimAnswer,
-  Leave,
-  Post,
-  PostAnswer,
-  Rest,
-  Wait,
-  WaitAnswer,
-  Withdraw,
-} from '../room/effects';
-import { isId, type Letter, type Message, readLetter, writeLetter } from '../wire/instance-message';
+import type { Claim, ClaimAnswer } from '../room/effects';
+import { type Envelope, type InstanceMessage, readEnvelope, writeEnvelope } from '../wire/instance-message';
 import type { Connect, RedisConnection } from './redis-client';
-import { BEAT, BURN, CLAIM, EPOCH, keys, LEAVE, POST, REST, WAIT, WITHDRAW } from './redis-scripts';
+import { RedisRequests } from './redis-requests';
+import { EPOCH, HEARTBEAT, keys } from './redis-scripts';
 
-/** After how long without an answer Redis counts as gone. */
+/** How long Redis may take to answer before it counts as gone. */
 const COMMAND_MS = 3_000;
-/** How often an instance gives a sign of life, and how long one holds: for a beat that takes as long as it may. */
-const BEAT_MS = 1_000;
+const HEARTBEAT_MS = 1_000;
+/** How long a heartbeat is kept: longer than the slowest next one can take. */
 const ALIVE_MS = 5_000;
-/** How long all wait where Redis has lost its memory, so that each can say first which codes it gave out: two beats. */
-const SETTLE_MS = 2_000;
-/** How many codes are sent at once. */
+/** How long all instances wait after Redis has lost its keys, so that each can write which codes it gave out. */
+const SETTLE_MS = 2 * HEARTBEAT_MS;
+/** How many codes are written at once. */
 const BATCH = 500;
 
-/** What a link is told to do beside what is asked of it. */
-export interface LinkOptions {
+export interface RedisLinkOptions {
   readonly connect: Connect;
-  /** Aborts when it is to close, whatever it is at. */
+  /** Ends the link, whatever it does at the time. */
   readonly closed: AbortSignal;
   readonly limits: Limits;
-  /** Codes to be kept from the others. */
+  /** The codes that no other instance may give out. */
   readonly restingCodes: () => Iterable<RestingCode>;
-  /** Whose signs of life are watched. */
+  /** The instances whose heartbeat is watched. */
   readonly instances: () => Iterable<string>;
-  readonly hear: (letter: Letter) => void;
+  readonly receive: (envelope: Envelope) => void;
   readonly loseInstance: (instance: string) => void;
 }
 
 /**
- * One connection to Redis, or rather two, one of which only listens. It lives until something fails or takes too long,
- * and never comes back; the next one is another instance to all others, so nothing that was under way is mistaken for
- * something new.
+ * A pair of connections to Redis, one for commands and one that listens. It ends with the first failure or timeout. The
+ * next link has a new instance id, so that nobody takes what was under way for something new.
  */
 export class RedisLink {
   readonly instance = randomUUID();
-  /** Resolves when it does not work any more, with what the system or Redis calls the reason. */
+  readonly requests: RedisRequests;
+  /** Resolves when the link has ended, with the reason as the system or Redis calls it. */
   readonly lost: Promise<string>;
-  readonly #options: LinkOptions;
+  readonly #options: RedisLinkOptions;
   readonly #commands: RedisConnection;
   readonly #listener: RedisConnection;
+  /** Aborts with the reason when the link ends. */
   readonly #over = new AbortController();
   #epoch = '';
-  /** Who gave no sign of life at the last beat. */
+  /** The instances that had no heartbeat last time. */
   #missing = new Set<string>();
   #isClosing = false;
-  /** What a connection has complained of; that it has closed, or that a command has failed, only follows from it. */
-  #complaint: string | undefined;
-  #lose: (reason: string) => void = () => {};
+  /** The first error of a connection. Failed commands and the end of the connection only follow from it. */
+  #firstError: string | undefined;
 
-  private constructor(options: LinkOptions) {
+  private constructor(options: RedisLinkOptions) {
     this.#options = options;
+    const { signal } = this.#over;
     this.lost = new Promise((resolve) => {
-      this.#lose = (reason) => {
-        if (this.isOver) return;
-        this.#over.abort();
-        this.#commands.disconnect();
-        this.#listener.disconnect();
-        resolve(this.#complaint ?? reason);
-      };
+      signal.addEventListener('abort', () => resolve(String(signal.reason)), { once: true });
+    });
+    this.requests = new RedisRequests({
+      instance: this.instance,
+      limits: options.limits,
+      run: (script, keys, values) => this.#run(script, keys, values),
     });
     [this.#commands, this.#listener] = [options.connect(), options.connect()];
-    options.closed.addEventListener('abort', () => void this.#close(), { signal: this.#over.signal });
+    options.closed.addEventListener('abort', () => void this.#close(), { signal });
     for (const connection of [this.#commands, this.#listener]) {
       connection.on('error', (error) => {
-        this.#complaint ??= reasonOf(error);
+        this.#firstError ??= reasonOf(error);
       });
       connection.on('end', () => this.#lose('closed'));
     }
     this.#listener.on('message', (_, text) => {
-      const letter = this.isOver ? null : readLetter(String(text), options.limits.messageBytes);
-      if (letter !== null) options.hear(letter);
+      const envelope = this.isOver ? null : readEnvelope(String(text), options.limits.messageBytes);
+      if (envelope !== null) options.receive(envelope);
     });
   }
 
@@ -94,11 +82,11 @@ export class RedisLink {
   }
 
   /**
-   * Resolves when the others know which codes this instance has given out, and it may ask for more.
+   * Resolves when the codes of this instance are in Redis, and requests may be made.
    *
-   * @throws Error where that fails, of which {@link reasonOf} knows the reason
+   * @throws Error where that fails; {@link reasonOf} gives the reason
    */
-  static async open(options: LinkOptions): Promise<RedisLink> {
+  static async open(options: RedisLinkOptions): Promise<RedisLink> {
     const link = new RedisLink(options);
     try {
       await link.#open();
@@ -109,120 +97,64 @@ export class RedisLink {
     }
   }
 
-  async claim({ code, session }: Claim): Promise<ClaimAnswer> {
-    const { codeMs, codeRestMs } = this.#options.limits;
-    const value = `open ${this.instance} ${session}`;
-    const answer = await this.#eval(
-      CLAIM,
-      [keys.code(code), keys.epoch],
-      [this.#epoch, value, String(codeMs + codeRestMs)],
-    );
-    if (answer === 'claimed' || answer === 'taken') return answer;
-    this.#lose('forgotten');
+  async claim(claim: Claim): Promise<ClaimAnswer> {
+    const answer = await this.requests.claim(claim, this.#epoch);
+    if (answer !== 'forgotten') return answer;
+    this.#lose(answer);
     return 'unavailable';
   }
 
-  async burn({ code }: Burn): Promise<BurnAnswer> {
-    const value = await this.#eval(BURN, [keys.code(code)], [String(this.#options.limits.codeRestMs)]);
-    const [state, owner, session] = String(value).split(' ');
-    if (state !== 'open' && state !== 'used') return { state: 'unknown' };
-    if (isId(owner) && isId(session)) {
-      const instance = owner === this.instance ? null : owner;
-      return { state: state === 'open' ? 'burnt' : 'used', instance, session };
-    }
-    return { state: state === 'open' ? 'unknown' : 'used' };
+  /** @returns whether that instance receives messages */
+  async tell(instance: string, message: InstanceMessage): Promise<boolean> {
+    const text = writeEnvelope({ from: this.instance, message });
+    return (await this.#inTime(this.#commands.publish(keys.channel(instance), text))) > 0;
   }
 
-  async rest({ code, session }: Rest): Promise<void> {
-    const value = `open ${this.instance} ${session}`;
-    await this.#eval(REST, [keys.code(code)], [value, String(this.#options.limits.codeRestMs)]);
-  }
-
-  async post({ box, body }: Post): Promise<PostAnswer> {
-    // A letter with a gap, since only Redis knows who waits.
-    const before = '{"type":"mail","session":"';
-    const after = `","body":${JSON.stringify(body)},"from":"${this.instance}"}`;
-    const answer = await this.#eval(
-      POST,
-      [keys.box(box)],
-      [
-        `full ${JSON.stringify(body)}`,
-        String(this.#options.limits.sessionMs),
-        keys.channel(''),
-        before,
-        after,
-      ],
-    );
-    return answer === 'stored' || answer === 'delivered' ? answer : 'used';
-  }
-
-  async wait({ box, session }: Wait): Promise<WaitAnswer> {
-    const value = `wait ${this.instance} ${session}`;
-    const { sessionMs, messageBytes } = this.#options.limits;
-    const answer = await this.#eval(WAIT, [keys.box(box)], [value, String(sessionMs), keys.instance('')]);
-    if (answer === 'waiting' || answer === 'used') return answer;
-    const body: unknown = JSON.parse(String(answer).slice('full '.length));
-    if (typeof body !== 'string' || Buffer.byteLength(body) > messageBytes) return 'used';
-    return { body };
-  }
-
-  async leave({ box, session }: Leave): Promise<void> {
-    await this.#eval(LEAVE, [keys.box(box)], [`wait ${this.instance} ${session}`]);
-  }
-
-  async withdraw({ box, body }: Withdraw): Promise<void> {
-    await this.#eval(
-      WITHDRAW,
-      [keys.box(box)],
-      [body === undefined ? 'done' : `full ${JSON.stringify(body)}`],
-    );
-  }
-
-  /** @returns whether there is such an instance */
-  async tell(instance: string, message: Message): Promise<boolean> {
-    const text = writeLetter({ from: this.instance, message });
-    return (await this.#within(this.#commands.publish(keys.channel(instance), text))) > 0;
-  }
-
-  /** Ends it when all that was sent has got its answer. */
+  /** Ends the link when all commands so far have been answered. */
   async #close(): Promise<void> {
-    this.#isClosing = true; // no sign of life after the last
-    if (!this.isOver) await this.#within(this.#commands.del(keys.instance(this.instance))).catch(() => {});
+    this.#isClosing = true; // so that no heartbeat comes after the last one is deleted
+    if (!this.isOver) await this.#inTime(this.#commands.del(keys.instance(this.instance))).catch(() => {});
     this.#lose('closed');
   }
 
+  #lose(reason: string): void {
+    if (this.isOver) return;
+    this.#over.abort(this.#firstError ?? reason);
+    this.#commands.disconnect();
+    this.#listener.disconnect();
+  }
+
   async #open(): Promise<void> {
-    await this.#within(Promise.all([this.#commands.connect(), this.#listener.connect()]));
-    await this.#within(this.#listener.subscribe(keys.channel(this.instance)));
-    const ids = [randomUUID(), String(SETTLE_MS)];
-    const answer = await this.#eval(EPOCH, [keys.epoch, keys.settling], ids);
+    await this.#inTime(Promise.all([this.#commands.connect(), this.#listener.connect()]));
+    await this.#inTime(this.#listener.subscribe(keys.channel(this.instance)));
+    const answer = await this.#run(EPOCH, [keys.epoch, keys.settling], [randomUUID(), String(SETTLE_MS)]);
     const [epoch, settleMs] = answer as [string, number];
     this.#epoch = String(epoch);
     await this.#beat();
-    void this.#beatOn();
+    void this.#keepBeating();
+    await this.#writeRestingCodes();
+    if (settleMs > 0) await this.#sleep(Math.min(settleMs, SETTLE_MS));
+    if (this.isOver) throw new Error('closed');
+  }
+
+  /** Keeps the other instances from giving out the codes of this one, also where Redis has forgotten them. */
+  async #writeRestingCodes(): Promise<void> {
     let batch: Promise<unknown>[] = [];
-    for (const resting of this.#options.restingCodes()) {
-      batch.push(this.#keep(resting));
+    for (const { code, restMs, isBurnt, session } of this.#options.restingCodes()) {
+      const unowned = isBurnt ? 'used' : 'over';
+      const value = session === undefined ? unowned : `used ${this.instance} ${session}`;
+      batch.push(this.#inTime(this.#commands.set(keys.code(code), value, 'PX', String(restMs))));
       if (batch.length < BATCH) continue;
       await Promise.all(batch);
       batch = [];
     }
     await Promise.all(batch);
-    if (settleMs > 0) await this.#sleep(Math.min(settleMs, SETTLE_MS));
-    if (this.isOver) throw new Error('closed');
   }
 
-  /** Keeps a code from being given out, whatever Redis still knows of it. */
-  #keep({ code, restMs, isBurnt, session }: RestingCode): Promise<unknown> {
-    const unowned = isBurnt ? 'used' : 'over';
-    const value = session === undefined ? unowned : `used ${this.instance} ${session}`;
-    return this.#within(this.#commands.set(keys.code(code), value, 'PX', String(restMs)));
-  }
-
-  async #beatOn(): Promise<void> {
+  async #keepBeating(): Promise<void> {
     try {
       for (;;) {
-        await this.#sleep(BEAT_MS);
+        await this.#sleep(HEARTBEAT_MS);
         if (this.isOver || this.#isClosing) return;
         await this.#beat();
       }
@@ -231,24 +163,26 @@ export class RedisLink {
     }
   }
 
+  /** Writes the heartbeat of this instance, and looks for those of the others. */
   async #beat(): Promise<void> {
     const others = [...this.#options.instances()];
     const watched = [keys.epoch, ...[this.instance, ...others].map(keys.instance)];
-    const [epoch, ...signs] = (await this.#eval(BEAT, watched, [String(ALIVE_MS)])) as (string | null)[];
+    const answer = (await this.#run(HEARTBEAT, watched, [String(ALIVE_MS)])) as (string | null)[];
+    const [epoch, ...heartbeats] = answer;
     if (epoch !== this.#epoch) throw new Error('forgotten');
-    // At two beats: where a whole machine has stood still, the others need a moment to say that they are there.
-    const missing = others.filter((_, i) => signs[i] !== '1');
+    // Lost is who is missing twice: after a whole machine has stood still, the others need a moment for their heartbeat.
+    const missing = others.filter((_, i) => heartbeats[i] !== '1');
     const lost = missing.filter((instance) => this.#missing.has(instance));
     this.#missing = new Set(missing);
     for (const instance of lost) this.#options.loseInstance(instance);
   }
 
-  #eval(script: string, keys: string[], values: string[]): Promise<unknown> {
-    return this.#within(this.#commands.eval(script, keys.length, ...keys, ...values));
+  #run(script: string, keys: readonly string[], values: readonly string[]): Promise<unknown> {
+    return this.#inTime(this.#commands.eval(script, keys.length, ...keys, ...values));
   }
 
-  /** Whoever asks gets an answer in time, or an error. */
-  async #within<T>(work: Promise<T>): Promise<T> {
+  /** Gives an answer of Redis, or rejects when it takes too long. Any failure but a refusal by Redis ends the link. */
+  async #inTime<T>(work: Promise<T>): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(new Error('timeout')), COMMAND_MS);
@@ -256,7 +190,6 @@ export class RedisLink {
     try {
       return await Promise.race([work, late]);
     } catch (error) {
-      // What Redis refuses is an answer.
       if ((error as Error).name !== 'ReplyError') this.#lose(reasonOf(error));
       throw error;
     } finally {
@@ -264,13 +197,13 @@ export class RedisLink {
     }
   }
 
-  /** Until then, or until it is lost. */
+  /** Resolves after this time, or when the link ends. */
   #sleep(ms: number): Promise<void> {
     return sleep(ms, undefined, { signal: this.#over.signal }).catch(() => {});
   }
 }
 
-/** What the system or Redis calls it, such as ECONNREFUSED or WRONGPASS, and never a host or a name. */
+/** What the system or Redis calls an error, such as ECONNREFUSED or WRONGPASS. It never has a host or a name in it. */
 export function reasonOf(error: unknown): string {
   const { code, message } = error as { code?: unknown; message?: unknown };
   if (typeof code === 'string' && /^[A-Z_]+$/.test(code)) return code;

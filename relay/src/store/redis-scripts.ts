@@ -1,12 +1,12 @@
 /*
- * What instances share in Redis. Each script is one step for all of them.
+ * What the instances of a relay share in Redis. Each script runs as one atomic step.
  *
  * | key | value | kept |
  * | --- | --- | --- |
  * | `amesh:relay:code:<code>` | `open <instance> <session>`, `used <instance> <session>`, `used` or `over` | until the code may be given out again |
  * | `amesh:relay:box:<box>` | `wait <instance> <session>`, `full <message as JSON>` or `done` | sessionMs |
- * | `amesh:relay:instance:<instance>` | `1` | a few seconds, as a sign of life |
- * | `amesh:relay:epoch` | a random id, lost with everything else | for good |
+ * | `amesh:relay:instance:<instance>` | `1`, the heartbeat of the instance | a few seconds |
+ * | `amesh:relay:epoch` | a random id, which Redis loses only with all other keys | for good |
  * | `amesh:relay:settling` | `1` | a moment after a new epoch |
  *
  * Messages to an instance go to the channel `amesh:relay:to:<instance>`.
@@ -22,7 +22,7 @@ export const keys = {
   settling: `${PREFIX}settling`,
 } as const;
 
-/** KEYS epoch, settling; ARGV a new epoch, ms to settle. Gives the epoch, and how many ms are left of its settling. */
+/** KEYS epoch, settling; ARGV a new epoch, ms to settle. Returns the epoch, and how many ms of its settling are left. */
 export const EPOCH = `
 local epoch = redis.call('GET', KEYS[1])
 if not epoch then
@@ -32,28 +32,28 @@ if not epoch then
 end
 return {epoch, redis.call('PTTL', KEYS[2])}`;
 
-/** KEYS epoch, own instance, other instances; ARGV ms to live. Gives the epoch, and for each other whether it lives. */
-export const BEAT = `
+/** KEYS epoch, own instance, other instances; ARGV ms to live. Returns the epoch, and `1` for each other that lives. */
+export const HEARTBEAT = `
 redis.call('SET', KEYS[2], '1', 'PX', ARGV[1])
 return redis.call('MGET', KEYS[1], unpack(KEYS, 3))`;
 
-/** KEYS code, epoch; ARGV epoch, value, ms. An instance that has missed an epoch has not yet said what it gave out. */
+/** KEYS code, epoch; ARGV epoch, value, ms. An instance with an older epoch has not written yet which codes it gave out. */
 export const CLAIM = `
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 'forgotten' end
 return redis.call('SET', KEYS[1], ARGV[2], 'NX', 'PX', ARGV[3]) and 'claimed' or 'taken'`;
 
-/** KEYS code; ARGV ms. Gives what it was before. */
+/** KEYS code; ARGV ms. Returns the value before. */
 export const BURN = `
 local value = redis.call('GET', KEYS[1])
 local owner = value and value:match('^open (.+)$')
 if owner then redis.call('SET', KEYS[1], 'used ' .. owner, 'PX', ARGV[1]) end
 return value`;
 
-/** KEYS code; ARGV value if nobody has joined, ms. */
+/** KEYS code; ARGV the value if nobody has joined, ms. */
 export const REST = `
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], 'over', 'PX', ARGV[2]) end`;
 
-/** KEYS box; ARGV value if stored, ms, channel prefix, message before and after the session's id. */
+/** KEYS box; ARGV the value to store, ms, the channel prefix, the message before and after the id of the session. */
 export const POST = `
 local value = redis.call('GET', KEYS[1])
 if value then
@@ -67,7 +67,7 @@ end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 'stored'`;
 
-/** KEYS box; ARGV value if it waits, ms, prefix of instances' keys. */
+/** KEYS box; ARGV the value while it waits, ms, the prefix of the instances' keys. */
 export const WAIT = `
 local value = redis.call('GET', KEYS[1])
 if value then
@@ -81,11 +81,11 @@ end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 'waiting'`;
 
-/** KEYS box; ARGV value if nothing has come. */
+/** KEYS box; ARGV the value if no message has come. */
 export const LEAVE = `
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end`;
 
-/** KEYS box; ARGV value if nobody has taken it. What was taken leaves as well: its place is somebody else's now. */
+/** KEYS box; ARGV the value if nobody has taken the message. The key of a taken message goes too: its place is lost. */
 export const WITHDRAW = `
 local value = redis.call('GET', KEYS[1])
 if value == ARGV[1] or value == 'done' then redis.call('DEL', KEYS[1]) end`;

@@ -1,4 +1,6 @@
-/** Why a relay refuses or ends something. */
+import { hasExactly, readTypedObject } from './typed-object';
+
+/** Why the relay refuses or ends something. */
 export type RelayErrorCode =
   | 'bad_message'
   | 'unsupported_version'
@@ -11,7 +13,7 @@ export type RelayErrorCode =
   | 'draining'
   | 'unavailable';
 
-/** What a client may say, one JSON text frame each. */
+/** What a client sends, one JSON text frame each. */
 export type ClientFrame =
   | { readonly type: 'listen' }
   | { readonly type: 'join'; readonly code: string }
@@ -20,7 +22,7 @@ export type ClientFrame =
   | { readonly type: 'post'; readonly box: string; readonly body: string }
   | { readonly type: 'wait'; readonly box: string };
 
-/** What a relay says. Times are in whole seconds. */
+/** What the relay sends, one JSON text frame each. `expiresIn` and `retryAfter` are whole seconds. */
 export type RelayFrame =
   | { readonly type: 'listening'; readonly code: string; readonly expiresIn: number }
   | { readonly type: 'peer' }
@@ -28,15 +30,15 @@ export type RelayFrame =
   | { readonly type: 'peer_gone' }
   | { readonly type: 'error'; readonly code: RelayErrorCode; readonly retryAfter?: number };
 
-/** A frame that could not be taken, and what to say about it. */
-export interface Fault {
+/** In place of a frame that could not be read: the error that the client gets. */
+export interface FrameFault {
   readonly fault: RelayErrorCode;
 }
 
-const BAD: Fault = { fault: 'bad_message' };
+const BAD: FrameFault = { fault: 'bad_message' };
 
-/** The members of each frame beside `type`; no other may be there. */
-const MEMBERS: Readonly<Record<string, readonly string[]>> = {
+/** The members of each frame beside `type`. A frame with any other member is refused. */
+const MEMBERS: Readonly<Record<ClientFrame['type'], readonly string[]>> = {
   listen: ['v'],
   join: ['v', 'code'],
   msg: ['body'],
@@ -49,31 +51,23 @@ const CODE = /^[1-9][0-9]{5}$/;
 const BOX = /^[A-Za-z0-9_-]{16,128}$/;
 
 /**
- * Takes a frame apart, and takes no other than the six that there are.
+ * Reads a frame of a client, and refuses all that is not exactly one of {@link ClientFrame}.
  *
  * @param text one whole text frame
  * @param maxBodyBytes the most bytes of a body as UTF-8
  */
-export function readFrame(text: string, maxBodyBytes: number): ClientFrame | Fault {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return BAD;
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return BAD;
-  const frame = value as Record<string, unknown>;
-  const { type, v, code, box, body } = frame;
-  if (typeof type !== 'string' || !Object.hasOwn(MEMBERS, type)) return BAD;
-  const members = MEMBERS[type] as readonly string[];
+export function readFrame(text: string, maxBodyBytes: number): ClientFrame | FrameFault {
+  const frame = readTypedObject(text, MEMBERS);
+  if (frame === null) return BAD;
+  const members = MEMBERS[frame.type];
+  const { v, code, box, body } = frame;
 
-  // Before the other members: another version may have others.
+  // The version comes first, since another version may have other members.
   if (members.includes('v')) {
     if (typeof v !== 'number' || !Number.isSafeInteger(v)) return BAD;
     if (v !== 1) return { fault: 'unsupported_version' };
   }
-  if (Object.keys(frame).length !== members.length + 1) return BAD;
-  if (!members.every((name) => Object.hasOwn(frame, name))) return BAD;
+  if (!hasExactly(frame, members)) return BAD;
   if (members.includes('code') && !(typeof code === 'string' && CODE.test(code))) return BAD;
   if (members.includes('box') && !(typeof box === 'string' && BOX.test(box))) return BAD;
   if (members.includes('body')) {
