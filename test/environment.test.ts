@@ -5,7 +5,7 @@ import { startRelay } from '@authmesh/relay';
 import { createAmesh } from '@authmesh/sdk';
 import { createIdentity } from '@authmesh/sdk/admin';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createWorkerVerifier } from '../src/worker';
+import { createWorkerVerifier } from '../src/machine/worker';
 import { isNonePassphrase, WRONG_FOLDERS, WRONG_VALUES } from './support/variables';
 
 let root = '';

@@ -26,9 +26,9 @@ const folderOf = (path: string) => path.replace(/\/[^/]*$/, '');
 
 describe('who may import whom', () => {
   it('finds the imports at all', () => {
-    expect(imports('src/core/verify.ts')).toContain('src/core/fault');
-    expect(imports('src/core/verify.ts')).toContain('#crypto');
-    expect(imports('src/trust/file-store.ts')).toContain('node:fs/promises');
+    expect(imports('src/core/verify/verify.ts')).toContain('src/core/errors/fault');
+    expect(imports('src/core/verify/verify.ts')).toContain('#crypto');
+    expect(imports('src/storage/files/file-store.ts')).toContain('node:fs/promises');
   });
 
   it.each(sources('src/core'))('%s imports only noble, structured-headers and the core', (path) => {

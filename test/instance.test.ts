@@ -6,7 +6,7 @@ import { addDevice, createIdentity, type DeviceIdentity, openDevice } from '@aut
 import express from 'express';
 import { createStorage } from 'unstorage';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createLog } from '../src/log';
+import { createLog } from '../src/process/log';
 import { listen } from './support/listen';
 import { head, RawClient } from './support/raw-http';
 

@@ -1,15 +1,15 @@
 import { hostname } from 'node:os';
-import { isLoopback } from '../core/authority';
-import { AmeshError, isAmeshError } from '../core/errors';
-import type { Device } from '../trust/device';
-import type { Env } from '../trust/home';
+import { AmeshError, isAmeshError } from '../core/errors/amesh-error';
+import { isLoopback } from '../core/wire/authority';
+import type { Device } from '../machine/device';
+import type { Env } from '../process/home';
 import { findTaken } from '../trust/tokens';
-import { isFor } from './enrol';
-import { HeldGrant } from './held-grant';
+import { isFor } from './grants/enrol';
+import { HeldGrant } from './grants/held-grant';
 import { nameFor } from './names';
+import { UNASKED, writeRegistration } from './provision/registration';
+import { type Taker, takeProvisionToken } from './provision/take-provision';
 import { assertTimely, kindOf, readToken } from './read-token';
-import { UNASKED, writeRegistration } from './registration';
-import { type Taker, takeProvisionToken } from './take-provision';
 import type { GrantClaims, ProvisionClaims, TokenKind } from './token';
 
 export interface BootstrapOptions extends Taker {
@@ -169,7 +169,7 @@ export class Bootstrap {
     if (device === null) return;
     const { hosts } = await device.trust.read();
     const machine = { signer: device.signer, name: device.identity.friendlyName, hosts };
-    const { postRegistration } = await import('./mailbox');
+    const { postRegistration } = await import('./provision/mailbox');
     await postRegistration(relay, claims.secret, await writeRegistration(claims, machine, UNASKED));
   }
 

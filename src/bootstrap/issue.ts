@@ -1,10 +1,10 @@
 import { cryptoProvider } from '#crypto';
-import { parseHosts } from '../core/authority';
 import { toBase64Url } from '../core/encoding';
-import { toRelayUrl } from '../pairing/relay-url';
-import type { Device } from '../trust/device';
-import type { Grant, IssuedToken } from '../trust/document';
+import { parseHosts } from '../core/wire/authority';
+import type { Device } from '../machine/device';
+import { toRelayUrl } from '../pairing/relay/url';
 import { addGrant } from '../trust/grants';
+import type { Grant, IssuedToken } from '../trust/list/document';
 import { cleanName } from '../trust/names';
 import { addIssued } from '../trust/tokens';
 import { isNamePattern } from './names';

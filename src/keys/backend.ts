@@ -1,5 +1,5 @@
 import type { Signer } from '../core/crypto/provider';
-import type { Env } from '../trust/home';
+import type { Env } from '../process/home';
 
 /** What a backend may need to open a key. */
 export interface KeyContext {

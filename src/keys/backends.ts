@@ -1,4 +1,4 @@
-import { AmeshError } from '../core/errors';
+import { AmeshError } from '../core/errors/amesh-error';
 import type { KeyBackend } from './backend';
 import { encryptedFile } from './encrypted-file';
 

@@ -2,12 +2,12 @@ import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:cryp
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toSigner } from '../core/crypto/node';
-import { AmeshError } from '../core/errors';
-import { newToken } from '../trust/file-lock';
-import { isMissing, syncFolder } from '../trust/file-store';
-import { makePrivateFolder, writePrivateFile } from '../trust/private-file';
-import { readRegularFile } from '../trust/regular-file';
-import { ReplacedFiles } from '../trust/replaced-files';
+import { AmeshError } from '../core/errors/amesh-error';
+import { newToken } from '../storage/files/file-lock';
+import { isMissing, syncFolder } from '../storage/files/file-store';
+import { makePrivateFolder, writePrivateFile } from '../storage/files/private-file';
+import { readRegularFile } from '../storage/files/regular-file';
+import { ReplacedFiles } from '../storage/files/replaced-files';
 import type { KeyBackend, KeyContext } from './backend';
 import {
   DamagedPassphraseError,

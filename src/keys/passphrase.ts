@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AmeshError } from '../core/errors';
-import { flawOf, readPath, refuse } from '../environment';
-import { isMissing } from '../trust/file-store';
-import type { Env } from '../trust/home';
-import { readRegularFile } from '../trust/regular-file';
+import { AmeshError } from '../core/errors/amesh-error';
+import { flawOf, readPath, refuse } from '../process/environment';
+import type { Env } from '../process/home';
+import { isMissing } from '../storage/files/file-store';
+import { readRegularFile } from '../storage/files/regular-file';
 import type { KeyContext } from './backend';
 
 /** A passphrase and where it came from. */

@@ -1,15 +1,15 @@
-import { parseHosts } from '../core/authority';
 import { toBase64Url } from '../core/encoding';
-import { AmeshError } from '../core/errors';
+import { AmeshError } from '../core/errors/amesh-error';
+import { parseHosts } from '../core/wire/authority';
+import type { Device } from '../machine/device';
 import { addDevice, confirmDevice } from '../trust/changes';
-import type { Device } from '../trust/device';
-import type { DeviceEntry } from '../trust/document';
+import type { DeviceEntry } from '../trust/list/document';
 import { cleanName } from '../trust/names';
 import { Controller, type ControllerAction } from './controller';
 import { type Peer, toPairingError, toPeer } from './outcome';
 import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './patience';
-import { RelaySession } from './relay-session';
-import { toRelayUrl } from './relay-url';
+import { RelaySession } from './relay/session';
+import { toRelayUrl } from './relay/url';
 
 /** The person at the controller, and what they see. */
 export interface ControllerPerson {

@@ -1,8 +1,8 @@
-import { deviceIdOf } from '../core/allow-list';
-import { parseHosts } from '../core/authority';
 import { webCrypto } from '../core/crypto/web';
+import { deviceIdOf } from '../core/devices/allow-list';
 import { fromBase64Url } from '../core/encoding';
-import { AmeshError } from '../core/errors';
+import { AmeshError } from '../core/errors/amesh-error';
+import { parseHosts } from '../core/wire/authority';
 import { cleanName } from '../trust/names';
 import type { PairingFailure } from './failure';
 import type { Introduction } from './introduction';

@@ -1,6 +1,6 @@
-import { isLoopback } from '../core/authority';
-import { readVariable } from '../environment';
-import type { Env } from '../trust/home';
+import { isLoopback } from '../core/wire/authority';
+import { readVariable } from '../process/environment';
+import type { Env } from '../process/home';
 import { isExempt, portOfUrl } from './no-proxy';
 
 /** A proxy that takes CONNECT, and the variable that names it. */

@@ -1,4 +1,4 @@
-import { clockSetBack } from '../core/errors';
+import { clockSetBack } from '../core/errors/amesh-error';
 
 /** How much longer a claim is kept than its request could count. */
 const SLACK_MS = 10_000;

@@ -1,117 +1,40 @@
-import { join } from 'node:path';
-import { AmeshError, isAmeshError } from '../core/errors';
-import { warnOnce } from '../log';
-import type { DocumentStore } from '../trust/document-store';
-import { FileStore } from '../trust/file-store';
-import { isIoRedis } from './redis/client';
-import { RedisDocumentStore } from './redis/document-store';
-import { assertStorage, readRaw, type UnstorageLike } from './unstorage';
-
-export { assertStorage, type UnstorageLike } from './unstorage';
-
-const stores = new WeakMap<UnstorageLike, DocumentStore>();
-
 /**
- * A storage of unstorage as a store of documents. With the drivers `redis`, `fs` and `fs-lite` changes are exact for
- * any number of processes; with any other they are exact in one, which it warns of once.
- *
- * @throws TypeError for a storage that is none
+ * Where documents lie. Small on purpose: files, a database or a key-value store can all be one.
+ * Every store passes the contract in test/support/document-store-contract.ts.
  */
-export function toDocumentStore(storage: UnstorageLike): DocumentStore {
-  assertStorage(storage);
-  const store = stores.get(storage) ?? make(storage);
-  stores.set(storage, store);
-  return store;
-}
-
-function make(storage: UnstorageLike): DocumentStore {
-  const { base: mountedAt = '', driver = undefined } = storage.getMount?.('amesh') ?? {};
-  const options = (driver?.options ?? {}) as { base?: unknown };
-  const base = typeof options.base === 'string' ? options.base : '';
-  // Anything mounted deeper, or with a prefix, is read and written as whoever made it wants.
-  if (mountedAt === '' && driver?.name === 'redis') {
-    const client = driver.getInstance?.();
-    if (typeof client === 'object' && client !== null && isIoRedis(client)) {
-      const prefix = base.replace(/:$/, '');
-      return new RedisDocumentStore({ kind: 'client', client }, prefix === '' ? '' : `${prefix}:`);
-    }
-  }
-  if (mountedAt === '' && base !== '' && (driver?.name === 'fs' || driver?.name === 'fs-lite')) {
-    return new FolderStore(base);
-  }
-  warnOnce(
-    `Two administrators who change the allow list in ${driver?.name ?? 'this storage'} at the same moment can lose a change: it has no compare-and-swap.`,
-  );
-  return new StorageDocumentStore(storage, driver?.name ?? '');
-}
-
-/** The files of unstorage: a colon in a key is a folder. */
-class FolderStore implements DocumentStore {
-  constructor(readonly base: string) {}
-
-  read(key: string, atMost?: number): Promise<Uint8Array | null> {
-    const [store, name] = this.#place(key);
-    return store.read(name, atMost);
-  }
-
-  swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
-    const [store, name] = this.#place(key);
-    return store.swap(name, expected, next);
-  }
-
-  discard(key: string, moreThan: number): Promise<void> {
-    const [store, name] = this.#place(key);
-    return store.discard(name, moreThan);
-  }
-
-  #place(key: string): [FileStore, string] {
-    const parts = key.split(':');
-    const name = parts.pop() as string;
-    return [new FileStore(join(this.base, ...parts)), name];
-  }
-}
-
-/** Drivers that may show what was there before for some time. */
-const EVENTUAL = /^cloudflare-kv|^netlify-blobs|^vercel-kv/;
-
-/** Any storage at all: changes are exact among those of this process. */
-class StorageDocumentStore implements DocumentStore {
-  readonly isEventual: boolean;
-  readonly #storage: UnstorageLike;
-  #last: Promise<unknown> = Promise.resolve();
-
-  constructor(storage: UnstorageLike, driver: string) {
-    this.#storage = storage;
-    this.isEventual = EVENTUAL.test(driver);
-  }
-
-  async read(key: string): Promise<Uint8Array | null> {
-    try {
-      return await readRaw(this.#storage, key);
-    } catch (error) {
-      throw unavailable(error);
-    }
-  }
-
-  swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
-    const content = new Uint8Array(next);
-    const before = expected === null ? null : new Uint8Array(expected);
-    const swapping = this.#last.then(async () => {
-      const now = await this.read(key);
-      if (now === null || before === null ? now !== before : Buffer.compare(now, before) !== 0) return false;
-      try {
-        await this.#storage.setItemRaw(key, content);
-      } catch (error) {
-        throw unavailable(error);
-      }
-      return true;
-    });
-    this.#last = swapping.catch(() => {});
-    return swapping;
-  }
-}
-
-function unavailable(error: unknown): AmeshError {
-  if (isAmeshError(error)) return error;
-  return new AmeshError('allow_list_unavailable', 'The storage of the allow list failed.', { cause: error });
+export interface DocumentStore {
+  /**
+   * The bytes under a key, or null where there are none.
+   *
+   * @param atMost nobody wants more bytes than these; a store that can leaves the others where they are
+   */
+  read(key: string, atMost?: number): Promise<Uint8Array | null>;
+  /**
+   * Compare-and-swap: writes `next` if, and only if, the bytes are still `expected` (null: there are none).
+   * Atomic and durable once it has returned; a crash leaves either the old bytes or the new.
+   *
+   * @returns false where somebody else was faster; nothing has changed then
+   */
+  swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean>;
+  /**
+   * Takes away what lies under a key, where it is of more than so many bytes. For those who did not read all of it, and
+   * so cannot swap it; a store without it has given all that there is.
+   */
+  discard?(key: string, moreThan: number): Promise<void>;
+  /**
+   * A token that differs whenever the bytes may: cheap and synchronous, so that it can be asked for often.
+   * A store without it is read anew instead.
+   */
+  stamp?(key: string): string;
+  /**
+   * Calls back when the bytes under a key may be others. A call that is missed does no harm: the document is also
+   * read from time to time.
+   */
+  watch?(key: string, changed: () => void): void;
+  /** Notes by which revision of a document an instance goes. Not sealed: it is told to people and decides nothing. */
+  confirm?(key: string, instance: string, revision: number): Promise<void>;
+  /** The revisions of those who have confirmed one within the last half minute. */
+  confirmed?(key: string): Promise<readonly number[]>;
+  /** For a while after a swap, `read` may still give the bytes from before it. */
+  readonly isEventual?: boolean | undefined;
 }

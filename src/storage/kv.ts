@@ -1,5 +1,5 @@
 import { toUtf8 } from '../core/encoding';
-import { AmeshError } from '../core/errors';
+import { AmeshError } from '../core/errors/amesh-error';
 
 /** A KV namespace of Cloudflare as far as it is used here. */
 export interface KvNamespace {

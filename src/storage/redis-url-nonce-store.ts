@@ -1,5 +1,5 @@
-import { NonceStoreUnavailableError } from '../core/errors';
-import type { NonceStore } from '../core/nonce-memory';
+import { NonceStoreUnavailableError } from '../core/errors/amesh-error';
+import type { NonceStore } from '../core/nonces/memory';
 import { type IoRedisProblem, ioRedisProblem, loadIoRedis, toProblem } from './redis/load';
 import { readRedisUrl } from './redis/source';
 

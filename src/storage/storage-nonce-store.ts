@@ -1,6 +1,6 @@
-import { NonceStoreUnavailableError } from '../core/errors';
-import type { NonceStore } from '../core/nonce-memory';
-import { warnOnce } from '../log';
+import { NonceStoreUnavailableError } from '../core/errors/amesh-error';
+import type { NonceStore } from '../core/nonces/memory';
+import { warnOnce } from '../process/log';
 import { ClockWatch } from './clock-watch';
 import { assertStorage, readRaw, type UnstorageLike } from './unstorage';
 

@@ -1,6 +1,6 @@
-import type { Role } from '../core/allow-list';
-import { AmeshError } from '../core/errors';
-import type { AllowListDocument, DeviceEntry, Tombstone } from './document';
+import type { Role } from '../core/devices/allow-list';
+import { AmeshError } from '../core/errors/amesh-error';
+import type { AllowListDocument, DeviceEntry, Tombstone } from './list/document';
 import { cleanName, uniqueName } from './names';
 
 /** The longest that a token or statement made before a revocation can live, and an hour for clocks. */

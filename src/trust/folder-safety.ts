@@ -1,12 +1,12 @@
 import { join } from 'node:path';
-import { AmeshError } from '../core/errors';
-import { readVariable } from '../environment';
-import { homeOf, isPrivateGroup, nameOf, userText } from './accounts';
-import type { Env } from './home';
+import { AmeshError } from '../core/errors/amesh-error';
+import { readVariable } from '../process/environment';
+import type { Env } from '../process/home';
+import { homeOf, isPrivateGroup, nameOf, userText } from '../storage/files/accounts';
+import { modelessText } from '../storage/files/modeless-volume';
+import { type Step, stepsTo } from '../storage/files/path-steps';
 import { IDENTITY_KEY } from './identity';
-import { modelessText } from './modeless-volume';
-import { type Step, stepsTo } from './path-steps';
-import { ALLOW_LIST_KEY } from './trust-store';
+import { ALLOW_LIST_KEY } from './list/trust-store';
 
 /** One reason for which another user could replace what lies in the folder of an identity. */
 export interface FolderFinding {

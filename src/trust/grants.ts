@@ -1,6 +1,6 @@
-import { AmeshError } from '../core/errors';
+import { AmeshError } from '../core/errors/amesh-error';
 import { addDevice, dismissController, replaceDevice, revokeDevice } from './changes';
-import type { AllowListDocument, DeviceEntry, Grant, Lease } from './document';
+import type { AllowListDocument, DeviceEntry, Grant, Lease } from './list/document';
 import { cleanName } from './names';
 
 /** A caller that has proven that it holds the key of a grant, and its own. */

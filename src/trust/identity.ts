@@ -1,9 +1,9 @@
 import { cryptoProvider } from '#crypto';
-import { deviceIdOf } from '../core/allow-list';
-import { isDeviceId } from '../core/credentials';
+import { deviceIdOf } from '../core/devices/allow-list';
 import { fromBase64Url } from '../core/encoding';
-import { AllowListIntegrityError, AmeshError } from '../core/errors';
-import type { DocumentStore } from './document-store';
+import { AllowListIntegrityError, AmeshError } from '../core/errors/amesh-error';
+import { isDeviceId } from '../core/wire/credentials';
+import type { DocumentStore } from '../storage/document-store';
 import { cleanName } from './names';
 
 /** This device's own public facts. */

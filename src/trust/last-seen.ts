@@ -1,7 +1,7 @@
-import { isDeviceId } from '../core/credentials';
 import { toUtf8 } from '../core/encoding';
-import type { DocumentStore } from './document-store';
-import { Turns } from './turns';
+import { isDeviceId } from '../core/wire/credentials';
+import type { DocumentStore } from '../storage/document-store';
+import { Turns } from './list/turns';
 
 /** The name under which it lies beside the list. */
 export const LAST_SEEN_KEY = 'last_seen.txt';

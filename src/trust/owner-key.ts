@@ -1,8 +1,8 @@
 import { cryptoProvider } from '#crypto';
-import { deviceIdOf } from '../core/allow-list';
+import { deviceIdOf } from '../core/devices/allow-list';
 import { fromBase64Url } from '../core/encoding';
-import { readVariable } from '../environment';
-import type { Env } from './home';
+import { readVariable } from '../process/environment';
+import type { Env } from '../process/home';
 
 /** The target whose list an instance without a private key goes by. */
 export interface OwnerKey {

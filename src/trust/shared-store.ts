@@ -1,11 +1,11 @@
-import { AmeshError } from '../core/errors';
-import { readVariable } from '../environment';
+import { AmeshError } from '../core/errors/amesh-error';
+import { readVariable } from '../process/environment';
+import type { Env } from '../process/home';
+import type { DocumentStore } from '../storage/document-store';
 import { RedisDocumentStore } from '../storage/redis/document-store';
 import { ioRedisProblem } from '../storage/redis/load';
 import { readRedisUrl } from '../storage/redis/source';
-import type { DocumentStore } from './document-store';
-import type { Env } from './home';
-import { ALLOW_LIST_KEY } from './trust-store';
+import { ALLOW_LIST_KEY } from './list/trust-store';
 
 const stores = new Map<string, DocumentStore>();
 

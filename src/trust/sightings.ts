@@ -1,5 +1,5 @@
-import type { AllowListSource } from '../core/allow-list';
-import type { TrustStore } from './trust-store';
+import type { AllowListSource } from '../core/devices/allow-list';
+import type { TrustStore } from './list/trust-store';
 
 /** From the first request to the first write: a person who tries it out looks soon. */
 const FIRST_MS = 1000;

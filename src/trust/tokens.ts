@@ -1,6 +1,6 @@
-import { AmeshError } from '../core/errors';
+import { AmeshError } from '../core/errors/amesh-error';
 import { addDevice, hostTaken, setHosts } from './changes';
-import type { AllowListDocument, IssuedToken, TakenToken } from './document';
+import type { AllowListDocument, IssuedToken, TakenToken } from './list/document';
 
 /** How long an issued token is remembered after its end: its machine may register late, and a second one later still. */
 const KEEP_ISSUED_SECONDS = 30 * 86_400;

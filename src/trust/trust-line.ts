@@ -1,7 +1,7 @@
 import { cryptoProvider } from '#crypto';
-import { deviceIdOf } from '../core/allow-list';
+import { deviceIdOf } from '../core/devices/allow-list';
 import { fromBase64Url } from '../core/encoding';
-import { AmeshError } from '../core/errors';
+import { AmeshError } from '../core/errors/amesh-error';
 import type { DeviceIdentity } from './identity';
 import { cleanName } from './names';
 

@@ -1,6 +1,6 @@
 import type { RequestView } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { spellingsOf } from '../../src/core/spellings';
+import { spellingsOf } from '../../src/core/hints/spellings';
 import { createMachines, type Machines } from '../support/machines';
 import { signedRaw } from '../support/signed-raw';
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { fromBase64Url, toUtf8 } from '../../src/core/encoding';
-import { SealedList } from '../../src/trust/sealed-list';
+import { SealedList } from '../../src/trust/list/sealed-list';
 import { vectors } from '../support/vectors';
 import { sealedList } from '../workers/workerd';
 

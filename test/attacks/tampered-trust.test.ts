@@ -7,8 +7,8 @@ import { addDevice, createIdentity, type Device, openDevice, resetTrust } from '
 import type { Signer } from '@authmesh/sdk/core';
 import express from 'express';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { AllowListDocument } from '../../src/trust/document';
-import { openDocument, sealDocument } from '../../src/trust/seal';
+import type { AllowListDocument } from '../../src/trust/list/document';
+import { openDocument, sealDocument } from '../../src/trust/list/seal';
 import { type Listening, listen } from '../support/listen';
 
 const LIST = 'allow_list.json';

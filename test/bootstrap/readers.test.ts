@@ -5,7 +5,7 @@ import { createIdentity, issueProvision, openDevice } from '@authmesh/sdk/admin'
 import { verify as honoVerify } from '@authmesh/sdk/hono';
 import { createVerifier, withAmesh } from '@authmesh/sdk/workers';
 import { expect, it, vi } from 'vitest';
-import { withAmesh as withAmeshOnWorkers } from '../../src/workers.web';
+import { withAmesh as withAmeshOnWorkers } from '../../src/entries/workers.web';
 import { listen } from '../support/listen';
 import { useEnrolling } from '../support/use-enrolling';
 import { SOON } from '../support/waiting';

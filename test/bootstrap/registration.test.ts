@@ -19,8 +19,8 @@ import {
 } from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
-import { postRegistration } from '../../src/bootstrap/mailbox';
-import { writeRegistration } from '../../src/bootstrap/registration';
+import { postRegistration } from '../../src/bootstrap/provision/mailbox';
+import { writeRegistration } from '../../src/bootstrap/provision/registration';
 import { startRelay, type TestRelay } from '../relay/client';
 import { type Listening, listen } from '../support/listen';
 import { SOON } from '../support/waiting';

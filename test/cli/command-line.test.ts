@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { EXIT } from '../../src/cli/src/exit-codes';
-import { FileLock } from '../../src/trust/file-lock';
+import { FileLock } from '../../src/storage/files/file-lock';
 import { BIN, objectOf, useMachines } from './amesh';
 
 const createMachine = useMachines();

@@ -1,7 +1,7 @@
 import { normalizeAuthority } from '@authmesh/sdk/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseHosts } from '../../src/core/authority';
+import { parseHosts } from '../../src/core/wire/authority';
 
 describe('an authority', () => {
   it.each([

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Fault } from '../../src/core/fault';
-import { readCredentials } from '../../src/core/read-credentials';
+import { Fault } from '../../src/core/errors/fault';
+import { readCredentials } from '../../src/core/verify/read';
 import { signed, verifierAt } from '../support/core';
 
 const codeOf = (headers: Parameters<typeof readCredentials>[0]) => {

@@ -1,10 +1,10 @@
 import { describe, expect, it, vi } from 'vitest';
-import type { RejectCode } from '../../src/core/codes';
-import type { Credentials } from '../../src/core/credentials';
-import { Fault } from '../../src/core/fault';
-import { createExplain, hintFor } from '../../src/core/hints';
-import type { RequestLine } from '../../src/core/request-line';
-import { spellingsOf } from '../../src/core/spellings';
+import type { RejectCode } from '../../src/core/errors/codes';
+import { Fault } from '../../src/core/errors/fault';
+import { createExplain, hintFor } from '../../src/core/hints/hints';
+import { spellingsOf } from '../../src/core/hints/spellings';
+import type { Credentials } from '../../src/core/wire/credentials';
+import type { RequestLine } from '../../src/core/wire/line';
 
 const VIEW = { method: 'GET', target: '/', authority: 'a', headers: {} };
 const lineOf = (path: string, query = '?'): RequestLine => ({ method: 'GET', authority: 'a', path, query });

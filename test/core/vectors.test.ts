@@ -1,12 +1,12 @@
 import { createVerifier, InMemoryNonceStore } from '@authmesh/sdk/core';
 import { describe, expect, it } from 'vitest';
-import type { Credentials } from '../../src/core/credentials';
-import { Fault } from '../../src/core/fault';
-import { readCredentials } from '../../src/core/read-credentials';
-import type { RequestLine } from '../../src/core/request-line';
-import { readRequestLine } from '../../src/core/request-line';
-import { signRequest } from '../../src/core/sign';
-import { createSignatureBase, requiredComponents, signatureParameters } from '../../src/core/signature-base';
+import { Fault } from '../../src/core/errors/fault';
+import { signRequest } from '../../src/core/sign/sign-request';
+import { readCredentials } from '../../src/core/verify/read';
+import { createSignatureBase, requiredComponents, signatureParameters } from '../../src/core/wire/base';
+import type { Credentials } from '../../src/core/wire/credentials';
+import type { RequestLine } from '../../src/core/wire/line';
+import { readRequestLine } from '../../src/core/wire/line';
 import { providers } from '../support/providers';
 import {
   expectedCode,

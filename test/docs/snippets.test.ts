@@ -7,11 +7,11 @@ import { createVerifier, InMemoryNonceStore, signRequest } from '@authmesh/sdk/c
 import canonicalize from 'canonicalize';
 import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Credentials } from '../../src/core/credentials';
-import { readCredentials } from '../../src/core/read-credentials';
-import { type RequestLine, readRequestLine } from '../../src/core/request-line';
-import { createSignatureBase, requiredComponents, signatureParameters } from '../../src/core/signature-base';
-import { openDocument } from '../../src/trust/seal';
+import { readCredentials } from '../../src/core/verify/read';
+import { createSignatureBase, requiredComponents, signatureParameters } from '../../src/core/wire/base';
+import type { Credentials } from '../../src/core/wire/credentials';
+import { type RequestLine, readRequestLine } from '../../src/core/wire/line';
+import { openDocument } from '../../src/trust/list/seal';
 import { ensureBuilt } from '../support/built';
 import { toEvent } from '../support/lambda';
 import { isAbsent, languageOf } from '../support/languages';

@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { createRelay } from '@authmesh/relay';
 import { afterEach, describe, expect, it } from 'vitest';
 import { parseLimits } from '../../relay/src/limits/limits';
-import { RelaySession } from '../../src/pairing/relay-session';
+import { RelaySession } from '../../src/pairing/relay/session';
 import { Client, metric, startRelay } from './client';
 
 /** The limits of a relay with fifty places where a real one has five thousand. */

@@ -8,7 +8,7 @@ import fsDriver from 'unstorage/drivers/fs';
 import memoryDriver from 'unstorage/drivers/memory';
 import redisDriver from 'unstorage/drivers/redis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { toDocumentStore } from '../../src/storage/document-store';
+import { toDocumentStore } from '../../src/storage/open-store';
 import { RedisDocumentStore } from '../../src/storage/redis/document-store';
 import { documentStoreContract } from '../support/document-store-contract';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';

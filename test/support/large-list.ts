@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { AllowListDocument } from '../../src/trust/document';
+import type { AllowListDocument } from '../../src/trust/list/document';
 
 /** What a list has to know of a device. No real key is needed to be in it: only one who calls has to prove it. */
 export const newDevice = (friendlyName: string) => ({

@@ -79,8 +79,8 @@ export async function startServer(
             : {
                 alias: {
                   '#crypto': join(ROOT, 'src/core/crypto/web.ts'),
-                  '#machine-codes': join(ROOT, 'src/core/machine-codes.web.ts'),
-                  '#hints': join(ROOT, 'src/core/hints.web.ts'),
+                  '#machine-codes': join(ROOT, 'src/core/errors/machine-codes.web.ts'),
+                  '#hints': join(ROOT, 'src/core/hints/hints.web.ts'),
                 },
               }),
         }

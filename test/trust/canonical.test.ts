@@ -1,7 +1,7 @@
 import canonicalize from 'canonicalize';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { canonical } from '../../src/trust/canonical';
+import { canonical } from '../../src/trust/list/canonical';
 
 describe('the canonical form of JSON', () => {
   it('is what the reference implementation of RFC 8785 writes', () => {

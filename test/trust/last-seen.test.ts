@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { createIdentity, type DocumentStore, openDevice } from '@authmesh/sdk/admin';
 import { createAllowList } from '@authmesh/sdk/core';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { AmeshError } from '../../src/core/errors';
-import { FileStore } from '../../src/trust/file-store';
+import { AmeshError } from '../../src/core/errors/amesh-error';
+import { FileStore } from '../../src/storage/files/file-store';
 import { LAST_SEEN_KEY, LastSeenRecord } from '../../src/trust/last-seen';
+import type { TrustStore } from '../../src/trust/list/trust-store';
 import { Sightings } from '../../src/trust/sightings';
-import type { TrustStore } from '../../src/trust/trust-store';
 import { SOON } from '../support/waiting';
 
 const [ALICE, BOB, CAROL] = ['am_AAAAAAAAAAAAAAAA', 'am_BBBBBBBBBBBBBBBB', 'am_CCCCCCCCCCCCCCCC'] as const;

@@ -1,6 +1,6 @@
 import { type AllowList, createAllowList } from '@authmesh/sdk/core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { LiveList } from '../../src/trust/live-list';
+import { LiveList } from '../../src/trust/list/live-list';
 
 /** A source that the tests turn: what it gives, how often it was asked, and when it answers. */
 function createSource() {

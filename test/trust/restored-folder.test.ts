@@ -5,9 +5,9 @@ import { type Amesh, createAmesh } from '@authmesh/sdk';
 import { addDevice, createIdentity, openDevice } from '@authmesh/sdk/admin';
 import type { Rejection } from '@authmesh/sdk/core';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { FileStore } from '../../src/trust/file-store';
-import { NOWHERE } from '../../src/trust/seen';
-import { TrustStore } from '../../src/trust/trust-store';
+import { FileStore } from '../../src/storage/files/file-store';
+import { NOWHERE } from '../../src/trust/list/seen';
+import { TrustStore } from '../../src/trust/list/trust-store';
 import { type Listening, listen } from '../support/listen';
 import { SOON } from '../support/waiting';
 

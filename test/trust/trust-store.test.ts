@@ -9,8 +9,8 @@ import {
   openDevice,
 } from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { SEEN_KEY, SeenRevisions } from '../../src/trust/seen';
-import { ALLOW_LIST_KEY, TrustStore } from '../../src/trust/trust-store';
+import { SEEN_KEY, SeenRevisions } from '../../src/trust/list/seen';
+import { ALLOW_LIST_KEY, TrustStore } from '../../src/trust/list/trust-store';
 
 let dir: string;
 let device: Device;

@@ -3,9 +3,9 @@ import { addDevice, revokeDevice } from '@authmesh/sdk/admin';
 import { webCrypto } from '@authmesh/sdk/crypto/web';
 import { createStorage } from 'unstorage';
 import kvDriver from 'unstorage/drivers/cloudflare-kv-binding';
-import { toDocumentStore } from '../../src/storage/document-store';
-import type { DocumentStore } from '../../src/trust/document-store';
-import { TrustStore } from '../../src/trust/trust-store';
+import type { DocumentStore } from '../../src/storage/document-store';
+import { toDocumentStore } from '../../src/storage/open-store';
+import { TrustStore } from '../../src/trust/list/trust-store';
 
 interface Env {
   readonly AMESH_ALLOW_LIST: object;

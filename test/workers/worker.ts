@@ -3,8 +3,8 @@ import { createClient } from '@authmesh/sdk/core';
 import { toSigner, webCrypto } from '@authmesh/sdk/crypto/web';
 import { Hono } from 'hono';
 import type { DurableObjectNamespace } from '../../src/adapters/workers/durable-nonces';
-import { verify } from '../../src/hono.web';
-import { AmeshNonces, withAmesh } from '../../src/workers.web';
+import { verify } from '../../src/entries/hono.web';
+import { AmeshNonces, withAmesh } from '../../src/entries/workers.web';
 
 interface Env {
   readonly AMESH_NONCES: DurableObjectNamespace;

@@ -1,5 +1,5 @@
-import type { AllowListDocument } from '../../src/trust/document';
-import { sealDocument } from '../../src/trust/seal';
+import type { AllowListDocument } from '../../src/trust/list/document';
+import { sealDocument } from '../../src/trust/list/seal';
 import { signerOf } from '../support/core';
 import { requireRuntime } from '../support/runtime-server';
 import { vectors } from '../support/vectors';

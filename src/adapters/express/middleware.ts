@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
-import type { AuthMeshIdentity } from '../../core/caller';
-import type { Verifier } from '../../core/verify';
+import type { AuthMeshIdentity } from '../../core/verify/caller';
+import type { Verifier } from '../../core/verify/verify';
 import { markPrivate } from '../node/mark-private';
 import { refuse } from '../node/refuse';
 import type { NodeRequest, NodeResponse } from '../node/request';

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { AuthMeshIdentity } from '../../core/caller';
-import type { Verifier } from '../../core/verify';
+import type { AuthMeshIdentity } from '../../core/verify/caller';
+import type { Verifier } from '../../core/verify/verify';
 import { markPrivate } from '../node/mark-private';
 import { refuse } from '../node/refuse';
 import type { NodeRequest, NodeResponse } from '../node/request';

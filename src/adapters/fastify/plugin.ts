@@ -1,5 +1,5 @@
 import type { FastifyPluginAsync } from 'fastify';
-import type { Verifier } from '../../core/verify';
+import type { Verifier } from '../../core/verify/verify';
 import { toHook } from './hook';
 
 // What the package fastify-plugin sets, too: names that Fastify reads, and nothing more.

@@ -1,5 +1,5 @@
 import type { Context, MiddlewareHandler } from 'hono';
-import type { Verifier } from '../../core/verify';
+import type { Verifier } from '../../core/verify/verify';
 import { refusal } from './refuse';
 import { giveFreshRequest, giveStream, honoView } from './view';
 

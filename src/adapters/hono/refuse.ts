@@ -1,7 +1,7 @@
 import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { toUtf8 } from '../../core/encoding';
-import type { Refused } from '../../core/verify';
+import type { Refused } from '../../core/verify/verify';
 import { discardRest } from '../node/refuse';
 import { isHttp2, type NodeRequest } from '../node/request';
 import { isFromParser } from '../node/transport';

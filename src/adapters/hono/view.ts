@@ -1,9 +1,16 @@
 import type { Context } from 'hono';
-import { bunPort } from '../../core/bun-port';
-import { shareClaims } from '../../core/check-nonce';
-import { AmeshError } from '../../core/errors';
-import { keepOthers, takesBody, toFreshRequest } from '../../core/fresh-request';
-import { collect, type ReadBody, type RequestView, standFor, targetOf, toRequestView } from '../../core/view';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { shareClaims } from '../../core/verify/nonce';
+import { bunPort } from '../../core/wire/bun-port';
+import { keepOthers, takesBody, toFreshRequest } from '../../core/wire/fresh-request';
+import {
+  collect,
+  type ReadBody,
+  type RequestView,
+  standFor,
+  targetOf,
+  toRequestView,
+} from '../../core/wire/view';
 import type { NodeRequest, NodeResponse } from '../node/request';
 import { textBytes } from '../node/text-body';
 import { isEndOf, nodeView, spoilChanged } from '../node/view';

@@ -1,6 +1,6 @@
 import { equalBytes, toUtf8 } from '../../core/encoding';
-import { AmeshError } from '../../core/errors';
-import { type HeaderLines, headerLines, type ReadBody } from '../../core/view';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { type HeaderLines, headerLines, type ReadBody } from '../../core/wire/view';
 import { isGated } from './gate-body';
 import { keptBytes } from './raw-body';
 import { readAndPutBack } from './read-body';

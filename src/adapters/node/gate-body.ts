@@ -1,5 +1,5 @@
-import type { BodyGate } from '../../core/body-gate';
-import type { HeaderLines } from '../../core/view';
+import type { BodyGate } from '../../core/wire/body-gate';
+import type { HeaderLines } from '../../core/wire/view';
 import { breakOff } from './break-off';
 import type { NodeRequest, NodeResponse } from './request';
 import { isAtEnd, isFromParser, isGone, lengthFault, takeBuffered, trailersFault } from './transport';

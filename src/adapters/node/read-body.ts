@@ -1,4 +1,4 @@
-import { AmeshError } from '../../core/errors';
+import { AmeshError } from '../../core/errors/amesh-error';
 import { isGated, isHeldBack, READ_AHEAD } from './gate-body';
 import type { NodeRequest } from './request';
 import { isAtEnd, isGone, takeBuffered } from './transport';

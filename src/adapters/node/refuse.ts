@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { RefusalMessage } from '../../core/refusal';
+import type { RefusalMessage } from '../../core/verify/refusal';
 import { isHttp2, type NodeRequest, type NodeResponse } from './request';
 import { isFromParser } from './transport';
 

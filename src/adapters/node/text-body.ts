@@ -1,7 +1,7 @@
 import { cryptoProvider } from '#crypto';
-import { readContentDigest } from '../../core/digest';
 import { equalBytes, toUtf8 } from '../../core/encoding';
-import { AmeshError } from '../../core/errors';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { readContentDigest } from '../../core/wire/digest';
 
 const LOST = 'A parser before amesh.verify() has made a text of the body that does not give its bytes back.';
 

@@ -1,5 +1,5 @@
-import { Fault, malformed } from '../../core/fault';
-import { type HeaderLines, headerLines } from '../../core/view';
+import { Fault, malformed } from '../../core/errors/fault';
+import { type HeaderLines, headerLines } from '../../core/wire/view';
 import { isHttp2, type NodeRequest } from './request';
 
 /**

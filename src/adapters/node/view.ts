@@ -1,4 +1,4 @@
-import { headerLines, type RequestView } from '../../core/view';
+import { headerLines, type RequestView } from '../../core/wire/view';
 import { bodySource, hasBody, isUnread } from './body';
 import { gateBody } from './gate-body';
 import { isHttp2, type NodeRequest, type NodeResponse } from './request';

@@ -1,4 +1,4 @@
-import type { NonceStore } from '../../core/nonce-memory';
+import type { NonceStore } from '../../core/nonces/memory';
 
 /** A namespace of Durable Objects as far as it is used here. */
 export interface DurableObjectNamespace {

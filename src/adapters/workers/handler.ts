@@ -1,6 +1,6 @@
-import { bunPort } from '../../core/bun-port';
-import type { AuthMeshIdentity } from '../../core/caller';
-import type { Verifier } from '../../core/verify';
+import type { AuthMeshIdentity } from '../../core/verify/caller';
+import type { Verifier } from '../../core/verify/verify';
+import { bunPort } from '../../core/wire/bun-port';
 
 /** A request behind `withAmesh()`: it knows its caller, and its body can be read. */
 export type AuthenticatedRequest<R extends Request = Request> = R & {

@@ -1,4 +1,4 @@
-import type { Verifier } from '../../core/verify';
+import type { Verifier } from '../../core/verify/verify';
 import { type AuthenticatedRequest, type HandlerResult, toFetchHandler } from './handler';
 
 /** The context of a Worker's request. */

@@ -1,5 +1,5 @@
-import { AmeshError } from '../../core/errors';
-import type { DocumentStore } from '../../trust/document-store';
+import { AmeshError } from '../../core/errors/amesh-error';
+import type { DocumentStore } from '../document-store';
 import type { RedisClient } from './client';
 import { RedisConnection } from './connection';
 import { toReason } from './reason';

@@ -1,0 +1,119 @@
+import { cryptoProvider } from '#crypto';
+import { toBase64Url } from '../../core/encoding';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { toBodyStream } from '../../core/sign/body';
+import { ServerClocks } from '../../core/sign/clock';
+import { refusalOf } from '../../core/sign/refusal';
+import { discard } from '../../core/sign/send';
+import { isLoopback, normalizeAuthority } from '../../core/wire/authority';
+import { collect } from '../../core/wire/view';
+import type { Device } from '../../machine/device';
+import { addDevice } from '../../trust/changes';
+import type { AllowListDocument } from '../../trust/list/document';
+import { nameFor } from '../names';
+import type { GrantClaims } from '../token';
+import { writeEnrolment } from './enrolment';
+import { ENROLMENT_PATH } from './enrolment-request';
+
+/** Longer than any lease: what a target says of it beyond that is nothing. */
+const YEAR_SECONDS = 31_536_000;
+const ANSWER_MS = 30_000;
+const MAX_ANSWER_BYTES = 4096;
+
+/** Whether a grant is for the target behind a URL. A grant that names no host is for this machine itself. */
+export function isFor({ hosts }: GrantClaims, url: URL): boolean {
+  const authority = normalizeAuthority(url.host) ?? '';
+  return hosts.length === 0 ? isLoopback(authority) : hosts.includes(authority);
+}
+
+/**
+ * Puts this device into the list of a grant's target. Nothing proves the answer.
+ *
+ * @param origin where the target is called
+ * @returns until when it says that this device may call, Unix seconds; at most a year from now
+ * @throws AmeshError `grant_expired`, `grant_used_up`, `enrolment_refused`, `enrolment_failed`, `clock_skew_too_large`;
+ *   whatever `fetch` throws
+ */
+export async function enrolAt(
+  origin: URL,
+  claims: GrantClaims,
+  device: Device,
+  doFetch: typeof globalThis.fetch,
+): Promise<number> {
+  const url = new URL(ENROLMENT_PATH, origin);
+  const authority = normalizeAuthority(url.host) as string;
+  const clocks = new ServerClocks(Date.now);
+  const { identity, signer } = device;
+  const grant = await cryptoProvider.importPrivateKey(claims.jwk);
+  const send = async (time: number) => {
+    const facts = {
+      grant: claims.jti,
+      key: identity.publicKey,
+      name: nameFor(claims.callers, identity.friendlyName),
+      target: claims.iss,
+      authority,
+      time,
+      nonce: toBase64Url(cryptoProvider.randomBytes(16)),
+    };
+    return doFetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/amesh-enrolment', 'authmesh-target': claims.iss },
+      body: await writeEnrolment(facts, grant, signer),
+      redirect: 'manual',
+      signal: AbortSignal.timeout(ANSWER_MS),
+    });
+  };
+  let response = await send(clocks.seconds(url.origin));
+  if (refusalOf(response) === 'timestamp_out_of_range' && clocks.mayCorrect(url, response)) {
+    await discard(response);
+    response = await send(clocks.seconds(url.origin, clocks.correct(url, response)));
+  }
+  const { expiresAt } = await readAnswer(response, url, identity.deviceId);
+  const most = Math.floor(Date.now() / 1000) + YEAR_SECONDS;
+  return Math.min(expiresAt ?? most, most);
+}
+
+/** Whatever has answered, which on plain HTTP nothing proves: a page for everything is no yes. */
+async function readAnswer(
+  response: Response,
+  url: URL,
+  ownId: string,
+): Promise<{ expiresAt: number | null }> {
+  let answer: { error?: unknown; deviceId?: unknown; expiresAt?: unknown } = {};
+  try {
+    const body = toBodyStream(response.body);
+    const bytes = body === null ? new Uint8Array() : await collect(body, MAX_ANSWER_BYTES);
+    answer = Object(JSON.parse(new TextDecoder().decode(bytes)));
+  } catch {
+    // as below
+  }
+  const { error, deviceId, expiresAt } = answer;
+  if (response.status === 200 && deviceId === ownId) {
+    return { expiresAt: Number.isSafeInteger(expiresAt) ? (expiresAt as number) : null };
+  }
+  if (response.status === 403 && (error === 'grant_expired' || error === 'grant_used_up'))
+    throw new AmeshError(error);
+  if (refusalOf(response) !== null) {
+    throw new AmeshError('enrolment_refused', undefined, {
+      fix: 'Its log says why. It enrols callers only with verify({ enroll: true }), and not by a grant that was revoked or closed: amesh grant',
+    });
+  }
+  const said = typeof error === 'string' && /^[a-z_]{1,40}$/.test(error) ? ` ${error}` : '';
+  throw new AmeshError(
+    'enrolment_failed',
+    `${url.origin} answered the enrolment with ${response.status}${said}.`,
+  );
+}
+
+/** Puts the target of a grant into the list of this device. A host that another target has stays there. */
+export function withTarget(
+  document: AllowListDocument,
+  { iss, key, name, hosts }: GrantClaims,
+  authority: string,
+  nowSeconds: number,
+): AllowListDocument {
+  const others = document.devices.filter(({ deviceId }) => deviceId !== iss).flatMap((other) => other.hosts);
+  const own = [...new Set([...hosts, authority])].filter((host) => !others.includes(host));
+  const target = { deviceId: iss, publicKey: key, friendlyName: name, role: 'target' as const, hosts: own };
+  return addDevice(document, target, nowSeconds);
+}

@@ -1,0 +1,79 @@
+import type { Signer } from '../../core/crypto/provider';
+import { fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { isDeviceId, isNonce } from '../../core/wire/credentials';
+import { TOKEN_LABELS } from '../../core/wire/labels';
+
+/** What a caller says when it enrols, signed with the grant's key and its own. */
+export interface EnrolmentFacts {
+  /** The id of the grant. */
+  readonly grant: string;
+  /** The caller's public key, 33 bytes in base64url. */
+  readonly key: string;
+  /** What it wants to be called. */
+  readonly name: string;
+  /** The deviceId of the target. */
+  readonly target: string;
+  /** The host under which the target is called, in normal form. */
+  readonly authority: string;
+  /** Unix seconds. */
+  readonly time: number;
+  /** 16 random bytes in base64url. */
+  readonly nonce: string;
+}
+
+/** An enrolment of the right form, of which nothing is proven yet. */
+export interface Enrolment {
+  readonly facts: EnrolmentFacts;
+  /** What both have signed. */
+  readonly message: Uint8Array;
+  /** 64 bytes. */
+  readonly grantSignature: Uint8Array;
+  /** 64 bytes. */
+  readonly callerSignature: Uint8Array;
+}
+
+const MEMBERS = 'authority grant key name nonce target time';
+
+/** The body of an enrolment: the facts in base64url and the two signatures of them, with dots between. */
+export async function writeEnrolment(facts: EnrolmentFacts, grant: Signer, caller: Signer): Promise<string> {
+  const payload = toBase64Url(toUtf8(JSON.stringify(facts)));
+  const message = messageOf(payload);
+  const signatures = [await grant.sign(message), await caller.sign(message)].map(toBase64Url);
+  return [payload, ...signatures].join('.');
+}
+
+/**
+ * Reads what {@link writeEnrolment} writes.
+ *
+ * @throws AmeshError `enrolment_malformed`
+ */
+export function parseEnrolment(body: Uint8Array): Enrolment {
+  const text = new TextDecoder().decode(body);
+  const [, payload = '', ...signatures] = /^([\w-]+)\.([\w-]{86})\.([\w-]{86})$/.exec(text) ?? [];
+  const [grantSignature, callerSignature] = signatures.map(fromBase64Url);
+  const facts = parseFacts(fromBase64Url(payload));
+  if (facts === null || !grantSignature || !callerSignature) throw new AmeshError('enrolment_malformed');
+  return { facts, message: messageOf(payload), grantSignature, callerSignature };
+}
+
+function parseFacts(bytes: Uint8Array | null): EnrolmentFacts | null {
+  if (bytes === null) return null;
+  let facts: EnrolmentFacts;
+  try {
+    facts = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch {
+    return null;
+  }
+  if (typeof facts !== 'object' || facts === null || Object.keys(facts).sort().join(' ') !== MEMBERS)
+    return null;
+  const { grant, key, name, target, authority, time, nonce } = facts;
+  const texts = [grant, key, name, target, authority, nonce].every((text) => typeof text === 'string');
+  return texts && [grant, nonce].every(isNonce) && isDeviceId(target) && Number.isSafeInteger(time)
+    ? facts
+    : null;
+}
+
+function messageOf(payload: string): Uint8Array {
+  return toUtf8(TOKEN_LABELS.enrolment + payload);
+}

@@ -1,0 +1,67 @@
+import type { AllowList, TrustedDevice } from '../../core/devices/allow-list';
+import type { Device } from '../../machine/device';
+import { findGrant, isDue, renewLeases } from '../../trust/grants';
+import type { DeviceEntry, Lease } from '../../trust/list/document';
+import { documentOf } from '../../trust/list/to-allow-list';
+
+/** How long renewals are gathered, so that many callers are one write. */
+const GATHER_MS = 100;
+/** How long to wait where the list could not be written. The lease has half of its time left. */
+const RETRY_MS = 5_000;
+
+/**
+ * Whether the lease of a device is to be moved on.
+ *
+ * @param list by which it was let in
+ */
+export function isLeaseDue(device: TrustedDevice, list: AllowList): boolean {
+  const { lease } = device as DeviceEntry;
+  const document = lease && documentOf(list);
+  const grant = document && findGrant(document, lease.grant);
+  return grant !== undefined && isDue(lease as Lease, grant.leaseSeconds, Math.floor(Date.now() / 1000));
+}
+
+/** Moves the leases of callers on that are in use, behind their requests. */
+export class Leases {
+  readonly #device: () => Promise<Device>;
+  readonly #used = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(device: () => Promise<Device>) {
+    this.#device = device;
+  }
+
+  /**
+   * A device has made a verified request.
+   *
+   * @param list by which it was let in
+   */
+  note(device: TrustedDevice, list: AllowList): void {
+    if (device.expiresAt === undefined || this.#used.has(device.deviceId) || !isLeaseDue(device, list))
+      return;
+    this.#used.add(device.deviceId);
+    this.#renewIn(GATHER_MS);
+  }
+
+  #renewIn(ms: number): void {
+    this.#timer ??= setTimeout(() => void this.#renew(), ms).unref();
+  }
+
+  async #renew(): Promise<void> {
+    const ids = new Set(this.#used);
+    try {
+      const { trust } = await this.#device();
+      await trust.update((document) => renewLeases(document, ids, Math.floor(Date.now() / 1000)));
+      this.#timer = undefined;
+    } catch {
+      this.#timer = undefined;
+      this.#renewIn(RETRY_MS);
+      return;
+    }
+    // Until the list in memory is the new one, its old lease would be due again.
+    setTimeout(() => {
+      for (const id of ids) this.#used.delete(id);
+    }, RETRY_MS).unref();
+    if (this.#used.size > ids.size) this.#renewIn(GATHER_MS);
+  }
+}

@@ -1,0 +1,35 @@
+import type { AllowListSource } from '../../core/devices/allow-list';
+import type { Acceptance, AnswerHeaders } from '../../core/verify/verify';
+import type { Device } from '../../machine/device';
+import type { Bootstrap } from '../bootstrap';
+import { REGISTRATION_HEADER, writeRegistration } from './registration';
+
+export interface RegistrarOptions {
+  readonly bootstrap: Pick<Bootstrap, 'taken'>;
+  readonly device: () => Promise<Device>;
+  readonly list: AllowListSource;
+}
+
+/**
+ * Tells the issuer of the token that was taken here who has taken it, in the answers to its requests, until they name
+ * this device: then it knows.
+ */
+export function createRegistrar({ bootstrap, device, list }: RegistrarOptions) {
+  async function register(token: { jti: string; secret: string }, { nonce, authority }: Acceptance) {
+    try {
+      const { signer, identity } = await device();
+      const { hosts } = await list.current();
+      const machine = { signer, name: identity.friendlyName, hosts };
+      return { [REGISTRATION_HEADER]: await writeRegistration(token, machine, { nonce, authority }) };
+    } catch {
+      return undefined; // the request is verified all the same
+    }
+  }
+
+  return (acceptance: Acceptance): Promise<AnswerHeaders | undefined> | undefined => {
+    const token = bootstrap.taken;
+    if (token === undefined || acceptance.isNamed || acceptance.device.deviceId !== token.iss)
+      return undefined;
+    return register(token, acceptance);
+  };
+}

@@ -1,0 +1,147 @@
+import { cryptoProvider } from '#crypto';
+import type { Signer } from '../../core/crypto/provider';
+import { deviceIdOf } from '../../core/devices/allow-list';
+import { equalBytes, fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
+import { normalizeAuthority } from '../../core/wire/authority';
+import { TOKEN_LABELS } from '../../core/wire/labels';
+import type { Device } from '../../machine/device';
+import { hkdf } from '../../pairing/suite';
+import type { AllowListDocument, DeviceEntry, IssuedToken } from '../../trust/list/document';
+import { cleanName } from '../../trust/names';
+import { findIssued, registerTarget } from '../../trust/tokens';
+import { TOKEN_LIMITS } from '../token';
+
+/** The header of an answer in which a machine says that it has taken a token. */
+export const REGISTRATION_HEADER = 'authmesh-registration';
+
+const MAX_CHARACTERS = 8192;
+
+/** The request to which a registration is the answer; empty where it goes to a mailbox. */
+export interface Answered {
+  /** 22 base64url characters, or none. */
+  readonly nonce: string;
+  /** In normal form, or empty. */
+  readonly authority: string;
+}
+
+/** Of a registration that answers no request, but lay in a mailbox. */
+export const UNASKED: Answered = Object.freeze({ nonce: '', authority: '' });
+
+interface Statement extends Answered {
+  /** The id of the token. */
+  readonly jti: string;
+  /** The public key of the machine, 33 bytes in base64url. */
+  readonly key: string;
+  readonly name: string;
+  readonly hosts: readonly string[];
+}
+
+const MEMBERS = 'authority hosts jti key name nonce';
+
+/**
+ * What a machine tells the issuer of its token: who it is, signed with its key, and authenticated with the token's
+ * secret. Three parts with dots between: statement, signature, MAC.
+ */
+export async function writeRegistration(
+  token: { readonly jti: string; readonly secret: string },
+  machine: { readonly signer: Signer; readonly name: string; readonly hosts: readonly string[] },
+  answered: Answered,
+): Promise<string> {
+  const statement: Statement = {
+    jti: token.jti,
+    key: toBase64Url(machine.signer.publicKey),
+    name: cleanName(machine.name),
+    hosts: machine.hosts.slice(0, TOKEN_LIMITS.hosts),
+    ...answered,
+  };
+  const payload = toBase64Url(toUtf8(JSON.stringify(statement)));
+  const signed = `${payload}.${toBase64Url(await machine.signer.sign(toUtf8(TOKEN_LABELS.registration + payload)))}`;
+  return `${signed}.${toBase64Url(await macOf(token.secret, signed))}`;
+}
+
+/**
+ * Takes note of the machine that a registration proves to have taken a token of this device. What proves nothing is
+ * passed over: anybody can send it.
+ *
+ * @returns the machine as it stands in the list now; null where there was nothing to take note of
+ * @throws AmeshError `token_used_twice`, `token_revoked`
+ */
+export async function takeRegistration(
+  device: Device,
+  text: string,
+  answered: Answered,
+): Promise<DeviceEntry | null> {
+  const statement = text.length > MAX_CHARACTERS ? null : parse(text);
+  if (statement === null) return null;
+  const { jti, key, name, nonce, authority } = statement;
+  if (nonce !== answered.nonce || authority !== answered.authority) return null;
+  const token = findIssued(await device.trust.read(), jti);
+  if (token === undefined || !(await isProven(text, token, key))) return null;
+  const deviceId = await deviceIdOf(fromBase64Url(key) as Uint8Array, cryptoProvider);
+  const machine = {
+    deviceId,
+    publicKey: key,
+    friendlyName: cleanName(name),
+    hosts: hostsOf(token, statement),
+  };
+  const entryIn = (document: AllowListDocument) =>
+    document.devices.find((entry) => entry.deviceId === deviceId) ?? null;
+  const document = await device.trust.update((current) =>
+    registerTarget(current, jti, machine, Math.floor(Date.now() / 1000)),
+  );
+  return entryIn(document);
+}
+
+/** The hosts that the issuer has named; what the machine says of itself only where it has named none. */
+function hostsOf(token: IssuedToken, { hosts, authority }: Statement): string[] {
+  const named = token.hosts.length > 0 ? token.hosts : hosts;
+  return [...new Set([...named, ...(authority === '' ? [] : [authority])])];
+}
+
+async function isProven(text: string, { secret }: IssuedToken, key: string): Promise<boolean> {
+  const [payload = '', signature = '', mac = ''] = text.split('.');
+  const given = fromBase64Url(mac) ?? new Uint8Array();
+  if (!equalBytes(given, await macOf(secret, `${payload}.${signature}`))) return false;
+  try {
+    const publicKey = await cryptoProvider.importPublicKey(fromBase64Url(key) ?? new Uint8Array());
+    return await publicKey.verify(
+      fromBase64Url(signature) ?? new Uint8Array(),
+      toUtf8(TOKEN_LABELS.registration + payload),
+    );
+  } catch {
+    return false; // no point of the curve
+  }
+}
+
+async function macOf(secret: string, signed: string): Promise<Uint8Array> {
+  const bytes = await keyOf(secret, TOKEN_LABELS.secret.macKey, 32);
+  const algorithm = { name: 'HMAC', hash: 'SHA-256' };
+  const key = await crypto.subtle.importKey('raw', bytes, algorithm, false, ['sign']);
+  return new Uint8Array(await crypto.subtle.sign('HMAC', key, toUtf8(TOKEN_LABELS.secret.mac + signed)));
+}
+
+/** A key of its own out of a token's secret, for each use that has a label. */
+export function keyOf(secret: string, label: string, length: number): Promise<Uint8Array<ArrayBuffer>> {
+  return hkdf(fromBase64Url(secret) ?? new Uint8Array(), new Uint8Array(), label, length);
+}
+
+function parse(text: string): Statement | null {
+  const [, payload = ''] = /^([\w-]+)\.[\w-]{86}\.[\w-]{43}$/.exec(text) ?? [];
+  let value: Statement;
+  try {
+    value = JSON.parse(
+      new TextDecoder('utf-8', { fatal: true }).decode(fromBase64Url(payload) ?? new Uint8Array()),
+    );
+  } catch {
+    return null;
+  }
+  if (typeof value !== 'object' || value === null || Object.keys(value).sort().join(' ') !== MEMBERS)
+    return null;
+  const { jti, key, name, hosts, nonce, authority } = value;
+  const isRight =
+    [jti, key, name, nonce, authority].every((part) => typeof part === 'string') &&
+    Array.isArray(hosts) &&
+    hosts.length <= TOKEN_LIMITS.hosts &&
+    hosts.every((host) => typeof host === 'string' && normalizeAuthority(host) === host);
+  return isRight ? value : null;
+}

@@ -1,0 +1,170 @@
+import { AmeshError, isAmeshError } from '../errors/amesh-error';
+import { collect } from '../wire/view';
+import { newBoundary, toMultipart } from './multipart';
+import { toOwnSignal } from './own-signal';
+
+/** A body as bytes, and the content-type that `fetch` gives a body of this kind. */
+export interface EncodedBody {
+  /** null where the request has no body at all. */
+  readonly bytes: Uint8Array<ArrayBuffer> | null;
+  /** null where `fetch` would send none. */
+  readonly contentType: string | null;
+}
+
+/**
+ * Turns any body that `fetch` takes into bytes, once, so that what is hashed is what is sent. The content-type is
+ * the one of the Fetch standard on every runtime; some leave it out for strings. Bytes are copied before this returns.
+ *
+ * @param limitBytes the most that is buffered of a stream
+ * @param signal ends the reading of a stream
+ * @throws AmeshError `payload_too_large` for a stream beyond the limit; TypeError for a stream of something else
+ *   than bytes, or one that was read before
+ */
+export async function encodeBody(
+  body: BodyInit | null | undefined,
+  limitBytes: number,
+  signal: AbortSignal | null,
+): Promise<EncodedBody> {
+  if (body === null || body === undefined) return { bytes: null, contentType: null };
+  if (typeof body !== 'object') return { bytes: utf8(String(body)), contentType: 'text/plain;charset=UTF-8' };
+  const kind = kindOf(body);
+  if (kind === 'URLSearchParams') {
+    return { bytes: utf8(body.toString()), contentType: 'application/x-www-form-urlencoded;charset=UTF-8' };
+  }
+  if (kind === 'ArrayBuffer')
+    return { bytes: new Uint8Array((body as ArrayBuffer).slice(0)), contentType: null };
+  if (ArrayBuffer.isView(body)) {
+    const view = new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
+    return { bytes: new Uint8Array(view), contentType: null };
+  }
+  const stream = toBodyStream(body);
+  if (stream !== null) {
+    const { getBoundary } = body as { getBoundary?: () => string }; // of the package form-data
+    const contentType = getBoundary ? multipart(getBoundary.call(body)) : null;
+    return { bytes: await buffer(stream, limitBytes, signal), contentType };
+  }
+  if (kind === 'FormData') {
+    const boundary = newBoundary();
+    return { bytes: await toMultipart(body as FormData, boundary), contentType: multipart(boundary) };
+  }
+  if (kind === 'Blob' || kind === 'File') {
+    const { type } = body as Blob; // which Bun forgets once the bytes are read
+    return { bytes: new Uint8Array(await (body as Blob).arrayBuffer()), contentType: type || null };
+  }
+  const response = new Response(body); // what only the runtime knows
+  const contentType = response.headers.get('content-type');
+  return { bytes: new Uint8Array(await response.arrayBuffer()), contentType };
+}
+
+/**
+ * A body that comes as a stream, as one that can be sent; null for any other. What is gone out of it would be missing in
+ * what is signed, and nobody would notice.
+ *
+ * @throws TypeError for one that was read before, or is being read
+ */
+export function toBodyStream(body: BodyInit | null): ReadableStream<Uint8Array> | null {
+  if (body instanceof ReadableStream) return new Response(body).body; // which looks at that
+  if (typeof body !== 'object' || body === null) return null;
+  if (isAsyncIterable(body)) return toStream(body);
+  const other = body as Partial<ReadableStream<Uint8Array> & OldStream>;
+  if (typeof other.getReader === 'function') return toStream(readerOf(other as ReadableStream<Uint8Array>));
+  return typeof other.pipe === 'function' && typeof other.on === 'function'
+    ? fromEvents(other as OldStream)
+    : null;
+}
+
+/** A stream of Node from before they were iterable, such as that of the package form-data. */
+interface OldStream {
+  on(event: string, listener: (value: never) => void): unknown;
+  pipe: unknown;
+  resume?(): void;
+  destroy?(): void;
+}
+
+function fromEvents(stream: OldStream): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    start(controller) {
+      stream.on('data', (chunk: Uint8Array | string) => controller.enqueue(bytesOf(chunk)));
+      stream.on('end', () => controller.close());
+      stream.on('error', (reason: unknown) => controller.error(reason));
+      stream.resume?.();
+    },
+    cancel: () => stream.destroy?.(),
+  });
+}
+
+/** Of another class than ours, of which nobody knows whether it can be iterated. */
+async function* readerOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const reader = stream.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    yield value;
+  }
+}
+
+/** By the name that every realm and library gives its class. */
+function kindOf(body: object): string {
+  return Object.prototype.toString.call(body).slice(8, -1);
+}
+
+function multipart(boundary: string): string {
+  return `multipart/form-data; boundary=${boundary}`;
+}
+
+function bytesOf(chunk: Uint8Array | string): Uint8Array {
+  return typeof chunk === 'string' ? utf8(chunk) : chunk;
+}
+
+async function buffer(
+  stream: ReadableStream<Uint8Array>,
+  limitBytes: number,
+  signal: AbortSignal | null,
+): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    return await collect(endedBy(stream, signal), limitBytes);
+  } catch (error) {
+    if (!isAmeshError(error) || error.code !== 'payload_too_large') throw error;
+    throw new AmeshError(
+      'payload_too_large',
+      `The body is a stream of more than ${limitBytes} bytes, and has to be in memory to be signed.`,
+      { fix: 'Raise it with the option maxBodyBytes of createAmesh() or createClient().' },
+    );
+  }
+}
+
+/** The same stream, which a signal cancels while somebody waits for it. */
+function endedBy(stream: ReadableStream<Uint8Array>, signal: AbortSignal | null): ReadableStream<Uint8Array> {
+  return signal === null
+    ? stream
+    : stream.pipeThrough(new TransformStream(), { signal: toOwnSignal(signal) });
+}
+
+function utf8(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text) as Uint8Array<ArrayBuffer>;
+}
+
+// Node's fetch takes any async iterable of bytes as a body, such as a file's read stream.
+function isAsyncIterable(body: object): body is AsyncIterable<Uint8Array | string> {
+  return Symbol.asyncIterator in body;
+}
+
+/** Iterators that were taken for a body: each gives its bytes once. */
+const spent = new WeakSet<AsyncIterator<unknown>>();
+
+function toStream(source: AsyncIterable<Uint8Array | string>): ReadableStream<Uint8Array> {
+  const { readableDidRead, destroyed } = source as { readableDidRead?: boolean; destroyed?: boolean }; // Node's
+  const iterator = source[Symbol.asyncIterator]();
+  if (readableDidRead || destroyed || spent.has(iterator)) throw new TypeError('The body was read already.');
+  spent.add(iterator);
+  return new ReadableStream({
+    async pull(controller) {
+      const { done, value } = await iterator.next();
+      if (done) controller.close();
+      else controller.enqueue(bytesOf(value));
+    },
+    async cancel() {
+      await iterator.return?.();
+    },
+  });
+}

@@ -1,0 +1,88 @@
+import { RedirectRefusedError } from '../errors/amesh-error';
+import { isPrivateChannel } from '../wire/private-channel';
+import { copyOptions, type Outgoing, toSettledUrl } from './outgoing';
+
+const MAX_REDIRECTS = 20; // as the Fetch standard has it
+
+/** Whether a response points elsewhere. */
+export function isRedirect(response: Response): boolean {
+  return [301, 302, 303, 307, 308].includes(response.status) && response.headers.has('location');
+}
+
+/** What must not go to another origin, besides what begins with `signature` or `authmesh-`. */
+const CREDENTIALS = /^(?:authorization|cookie|proxy-authorization|signature.*|authmesh-.*)$/;
+
+/**
+ * The request that follows a redirect. Once a chain has left its first origin nothing in it is signed again: the
+ * server that points somewhere must not choose what this machine signs.
+ *
+ * @returns the next request, and whether it is to be signed
+ * @throws RedirectRefusedError where it would need a signature that is not given; TypeError after 20 redirects, or
+ *   where the location is no http URL
+ */
+export function followRedirect(
+  request: Outgoing,
+  response: Response,
+  { signed, hops }: { signed: boolean; hops: number },
+): { request: Outgoing; signed: boolean } {
+  if (hops >= MAX_REDIRECTS)
+    throw new TypeError(`${request.url.host} redirects more than ${MAX_REDIRECTS} times.`);
+  const url = parseLocation(request.url, response.headers.get('location') as string);
+  const method = methodAfter(response.status, request.method);
+  const sameOrigin = url.origin === request.url.origin;
+
+  const headers = new Headers(request.headers);
+  let { bytes, stream } = request;
+  if (method !== request.method) {
+    bytes = null;
+    stream = null;
+    for (const name of [...headers.keys()]) if (name.startsWith('content-')) headers.delete(name);
+  }
+  if (!sameOrigin) {
+    for (const name of [...headers.keys()]) if (CREDENTIALS.test(name)) headers.delete(name);
+  }
+  if (signed && sameOrigin) {
+    if (method !== 'GET' && method !== 'HEAD') {
+      throw new RedirectRefusedError(url.href, `A ${method} request is not signed again for another URL.`);
+    }
+    if (!isPrivateChannel(url)) {
+      throw new RedirectRefusedError(
+        url.href,
+        'Over plain http anybody on the way could have written this redirect.',
+      );
+    }
+  }
+  if (stream !== null)
+    throw new TypeError(`${request.url.host} redirects, and a streamed body cannot be sent a second time.`);
+  const { source } = request;
+  const options = source === null ? request.options : { ...copyOptions(source), ...request.options };
+  return {
+    request: { ...request, url, method, headers, bytes, stream, options, source: null },
+    signed: signed && sameOrigin,
+  };
+}
+
+function parseLocation(from: URL, value: string): URL {
+  const location = fromHeader(value);
+  const url = URL.canParse(location, from) ? new URL(location, from) : null;
+  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
+    throw new TypeError(`${from.host} redirects to something that is no http URL.`);
+  }
+  if (url.username !== '' || url.password !== '')
+    throw new TypeError(`${from.host} redirects to a URL with a password in it.`);
+  url.hash = '';
+  return toSettledUrl(url);
+}
+
+/** Some servers send UTF-8 unescaped, which `Headers` shows as a character for each byte. Browsers read it as UTF-8. */
+function fromHeader(value: string): string {
+  if (!/[\x80-\xff]/.test(value) || /[^\0-\xff]/.test(value)) return value;
+  return new TextDecoder().decode(Uint8Array.from(value, (character) => character.charCodeAt(0)));
+}
+
+/** @see RFC 9110 section 15.4, and step 12 of HTTP-redirect fetch */
+function methodAfter(status: number, method: string): string {
+  if ((status === 301 || status === 302) && method === 'POST') return 'GET';
+  if (status === 303 && method !== 'GET' && method !== 'HEAD') return 'GET';
+  return method;
+}

@@ -1,0 +1,186 @@
+import { cryptoProvider } from '#crypto';
+import type { CryptoProvider, Signer } from '../crypto/provider';
+import { deviceIdOf } from '../devices/allow-list';
+import { toBase64, toBase64Url, toUtf8 } from '../encoding';
+import { Fault } from '../errors/fault';
+import { assertOptionNames } from '../verify/options';
+import { createSignatureBase, requiredComponents, signatureParameters } from '../wire/base';
+import { isDeviceId, isNonce } from '../wire/credentials';
+import { contentDigest } from '../wire/digest';
+import { renewed } from '../wire/fresh-request';
+import { writeAuthMeshHeader } from '../wire/header';
+import { readRequestLine } from '../wire/line';
+import { collect, fieldValue, isRequest, type RequestView, toRequestView } from '../wire/view';
+
+/** How a signature travels: `Authorization: AuthMesh …`, or `Signature-Input` and `Signature`. */
+export type SignatureFormat = 'authmesh' | 'rfc9421';
+
+/** How one request is signed. Every option may be left out; a wrong one is a TypeError. */
+export interface SignOptions {
+  /** Default `authmesh`; a request with an `Authorization` of its own is signed as `rfc9421` whatever this says. */
+  readonly format?: SignatureFormat | undefined;
+  /** The deviceId of the target, sent and signed as AuthMesh-Target. */
+  readonly targetDeviceId?: string | undefined;
+  /** When the request is signed, Unix seconds; default now. */
+  readonly created?: number | undefined;
+  /** Only in the RFC 9421 form: until when it counts, Unix seconds. */
+  readonly expires?: number | undefined;
+  /** 22 base64url characters; default 16 new random bytes. Reuse is a replay. */
+  readonly nonce?: string | undefined;
+  /** The most bytes of a streaming body that are buffered to hash them; default 10,485,760 (10 MiB). */
+  readonly maxBodyBytes?: number | undefined;
+  /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
+  readonly crypto?: CryptoProvider | undefined;
+}
+
+const NAMES: ReadonlySet<string> = new Set<keyof SignOptions>([
+  'format',
+  'targetDeviceId',
+  'created',
+  'expires',
+  'nonce',
+  'maxBodyBytes',
+  'crypto',
+]);
+
+/** The most bytes of a stream that are buffered to be signed, where nothing else is said. */
+export const DEFAULT_SIGN_BODY_BYTES = 10_485_760;
+
+/**
+ * Signs a request: hashes its body, if it has any byte, into `Content-Digest`, and adds the signature.
+ *
+ * @param request a `Request`, whose body is read, or a view; neither is changed
+ * @param signer whose key signs
+ * @returns a new request of the same kind with the headers added
+ * @throws TypeError for a wrong option or a request that no verifier would accept, AmeshError `payload_too_large`
+ *   for a stream beyond `maxBodyBytes`
+ * @see docs/protocol.md, "Signing"
+ */
+export async function signRequest(request: Request, signer: Signer, options?: SignOptions): Promise<Request>;
+export async function signRequest(
+  request: RequestView,
+  signer: Signer,
+  options?: SignOptions,
+): Promise<
+  RequestView & {
+    /** By lower-case name: those that were there, and those of the signature. */
+    headers: Record<string, string | readonly string[]>;
+  }
+>;
+export async function signRequest(
+  request: Request | RequestView,
+  signer: Signer,
+  options: SignOptions = {},
+): Promise<Request | RequestView> {
+  readSignOptions(options);
+  if (!isRequest(request)) {
+    const view = { ...request, headers: { ...request.headers } } as RequestView; // before the first await
+    const body =
+      typeof view.body === 'function'
+        ? await view.body(options.maxBodyBytes ?? DEFAULT_SIGN_BODY_BYTES)
+        : view.body;
+    return {
+      ...view,
+      body,
+      headers: { ...view.headers, ...(await signatureHeaders(view, body, signer, options)) },
+    };
+  }
+  const source = request;
+  // Read again it would be taken for a body of no bytes.
+  if (source.bodyUsed) throw new TypeError('The body of this Request was read already.');
+  const { target, ...rest } = toRequestView(source);
+  const view = { ...rest, target: target.replace(/#.*/, '') }; // a fragment is not sent
+  const headers = new Headers([...source.headers]);
+  const body =
+    source.body === null ? null : await collect(source.body, options.maxBodyBytes ?? DEFAULT_SIGN_BODY_BYTES);
+  const added = await signatureHeaders(view, body, signer, options);
+  for (const [name, value] of Object.entries(added)) headers.set(name, value);
+  return renewed(source, body === null ? { headers } : { headers, body });
+}
+
+/**
+ * The headers that signing adds to a request, by lower-case name.
+ *
+ * @param body the bytes that will be sent
+ */
+export async function signatureHeaders(
+  view: RequestView,
+  body: Uint8Array | null | undefined,
+  signer: Signer,
+  options: SignOptions,
+): Promise<Record<string, string>> {
+  const { crypto = cryptoProvider, targetDeviceId } = options;
+  const line = readRequestLine(view);
+  if (line instanceof Fault) throw new TypeError(`This request cannot be signed: ${line.detail}`);
+
+  const added: Record<string, string> = {};
+  if (body && body.length > 0) added['content-digest'] = await contentDigest(body, crypto);
+  if (targetDeviceId !== undefined) added['authmesh-target'] = targetDeviceId;
+  const headers = { ...view.headers, ...added };
+  const authorization = fieldValue(view.headers, 'authorization');
+  const format = authorization === undefined ? (options.format ?? 'authmesh') : 'rfc9421';
+
+  const covered = requiredComponents(headers, format);
+  const parameters = {
+    created: options.created ?? Math.floor(Date.now() / 1000),
+    expires: format === 'rfc9421' ? options.expires : undefined,
+    nonce: options.nonce ?? toBase64Url(crypto.randomBytes(16)),
+    deviceId: await ownId(signer, crypto),
+  };
+  const value = signatureParameters(covered, parameters);
+  const base = createSignatureBase(line, headers, covered, value);
+  if (base instanceof Fault) throw new TypeError(`This request cannot be signed: ${base.detail}`);
+  const signature = await signer.sign(toUtf8(base));
+  if (signature.length !== 64) throw new TypeError('The signer gave no signature of 64 bytes.');
+
+  if (format === 'authmesh') {
+    added.authorization = writeAuthMeshHeader(
+      parameters.deviceId,
+      parameters.created,
+      parameters.nonce,
+      toBase64Url(signature),
+    );
+  } else {
+    added['signature-input'] = append(view, 'signature-input', `amesh=${value}`);
+    added.signature = append(view, 'signature', `amesh=:${toBase64(signature)}:`);
+  }
+  return added;
+}
+
+/** A signature that somebody else has made of the request already stays beside ours. */
+function append(view: RequestView, name: string, member: string): string {
+  const present = fieldValue(view.headers, name);
+  if (present === undefined) return member;
+  if (/(?:^|[, ])amesh=/.test(present))
+    throw new TypeError('This request carries a signature labelled amesh already.');
+  return `${present}, ${member}`;
+}
+
+const ids = new WeakMap<Signer, string>();
+
+async function ownId(signer: Signer, crypto: CryptoProvider): Promise<string> {
+  const known = ids.get(signer);
+  if (known !== undefined) return known;
+  const deviceId = await deviceIdOf(signer.publicKey, crypto);
+  ids.set(signer, deviceId);
+  return deviceId;
+}
+
+function readSignOptions(options: SignOptions): void {
+  assertOptionNames('signRequest()', options, NAMES);
+  const { format, targetDeviceId, created, expires, nonce, maxBodyBytes } = options;
+  if (format !== undefined && format !== 'authmesh' && format !== 'rfc9421') {
+    throw new TypeError('format is "authmesh" or "rfc9421".');
+  }
+  if (targetDeviceId !== undefined && !isDeviceId(targetDeviceId))
+    throw new TypeError('targetDeviceId is not of the form am_….');
+  if (nonce !== undefined && !isNonce(nonce)) throw new TypeError('nonce is of 22 base64url characters.');
+  for (const time of [created, expires]) {
+    if (time !== undefined && !(Number.isSafeInteger(time) && time >= 0)) {
+      throw new TypeError('created and expires are in whole Unix seconds.');
+    }
+  }
+  if (maxBodyBytes !== undefined && !(Number.isSafeInteger(maxBodyBytes) && maxBodyBytes >= 0)) {
+    throw new TypeError('maxBodyBytes is a whole number of bytes.');
+  }
+}

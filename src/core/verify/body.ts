@@ -1,0 +1,61 @@
+import type { CryptoProvider, MaybePromise } from '../crypto/provider';
+import { equalBytes } from '../encoding';
+import { AmeshError, isAmeshError } from '../errors/amesh-error';
+import { Fault } from '../errors/fault';
+import { readContentDigest } from '../wire/digest';
+import { fieldValue, type ReadBody, type RequestView, sourceOf } from '../wire/view';
+
+// A body can be read once; the bytes stay with the request for whoever verifies it again.
+const bodies = new WeakMap<object, Uint8Array>();
+
+const EMPTY = new Uint8Array();
+
+/** The bytes of a body that need no reading. */
+export function readyBody(view: RequestView): Uint8Array | undefined {
+  const { body } = view;
+  if (body === null || body === undefined) return EMPTY;
+  return typeof body === 'function' ? bodies.get(sourceOf(view)) : body;
+}
+
+/**
+ * Reads a body.
+ *
+ * @returns null for more bytes than were wanted where no digest allows any
+ * @throws AmeshError `payload_too_large`, `body_incomplete`, and what the reader throws
+ */
+export async function readBody(view: RequestView, maxBodyBytes: number): Promise<Uint8Array | null> {
+  // With no digest a single byte is too much: no need to wait for the others.
+  const hasDigest = fieldValue(view.headers, 'content-digest') !== undefined;
+  try {
+    const bytes = await (view.body as ReadBody)(hasDigest ? maxBodyBytes : Math.min(maxBodyBytes, 1));
+    bodies.set(sourceOf(view), bytes);
+    return bytes;
+  } catch (error) {
+    if (!isAmeshError(error)) throw new AmeshError('body_incomplete', undefined, { cause: error });
+    if (!hasDigest && error.code === 'payload_too_large') return null;
+    throw error;
+  }
+}
+
+/** Check 9, of what {@link readyBody} or {@link readBody} gave. */
+export function checkBody(
+  view: RequestView,
+  body: Uint8Array | null,
+  maxBodyBytes: number,
+  crypto: CryptoProvider,
+): MaybePromise<Uint8Array | Fault> {
+  if (body === null) return new Fault('content_digest_missing');
+  if (body.length > maxBodyBytes) {
+    return new Fault('payload_too_large', `The body is larger than ${maxBodyBytes} bytes.`);
+  }
+  const declared = fieldValue(view.headers, 'content-digest');
+  if (declared === undefined) return body.length === 0 ? body : new Fault('content_digest_missing');
+  const expected = readContentDigest(declared);
+  if (expected === null) {
+    return new Fault('content_digest_mismatch', 'Content-Digest names no SHA-256 digest.');
+  }
+  const compare = (digest: Uint8Array) =>
+    equalBytes(digest, expected) ? body : new Fault('content_digest_mismatch');
+  const digest = crypto.sha256(body);
+  return digest instanceof Promise ? digest.then(compare) : compare(digest);
+}

@@ -1,0 +1,64 @@
+import type { AllowList } from '../devices/allow-list';
+import { Fault } from '../errors/fault';
+import { isLoopback, portOf } from '../wire/authority';
+import { isDeviceId } from '../wire/credentials';
+import type { RequestLine } from '../wire/line';
+import { fieldValue, type RequestView } from '../wire/view';
+import type { VerifySettings } from './options';
+
+/** Check 3: the host is ours, and AuthMesh-Target, where it is there, is us. */
+export function checkHost(
+  settings: VerifySettings,
+  view: RequestView,
+  line: RequestLine,
+  list: AllowList,
+): Fault | null {
+  const named = fieldValue(view.headers, 'authmesh-target');
+  if (!answersTo(settings, view, line.authority, list, named)) {
+    return new Fault(
+      'wrong_host',
+      `The request is for ${line.authority}, a host that this machine does not answer to.`,
+      howToAdd(settings, view, line.authority, list),
+    );
+  }
+  if (named !== undefined && named !== list.deviceId) {
+    return new Fault(
+      'wrong_target',
+      `The request is for ${isDeviceId(named) ? named : 'none'}, and this device is ${list.deviceId ?? 'none'}.`,
+    );
+  }
+  return null;
+}
+
+/** @see docs/protocol.md, "Authority and hosts" */
+function answersTo(
+  { hosts, authority }: VerifySettings,
+  view: RequestView,
+  seen: string,
+  list: AllowList,
+  named: string | undefined,
+): boolean {
+  if (authority !== undefined) return true;
+  if (hosts !== undefined) return hosts.has(seen);
+  if (list.hosts.length > 0) return list.hosts.includes(seen);
+  if (named !== undefined && named === list.deviceId) return true;
+  if (!isLoopback(seen)) return false;
+  const port = portOf(seen);
+  const { localPort } = view;
+  return port === null ? localPort === 80 || localPort === 443 : localPort === port;
+}
+
+/** The whole list that would do: to name only the new host would shut out those that work now. */
+function howToAdd({ hosts }: VerifySettings, view: RequestView, seen: string, list: AllowList): string {
+  const own = [...(hosts ?? list.hosts)];
+  // To add a name that nobody has signed would only lead to `invalid_signature`.
+  const proxied = own[0] ? `If a proxy put it in: verify({ authority: '${own[0]}' }). ` : '';
+  const { localPort } = view;
+  const loopback = isLoopback(seen);
+  const local = localPort && !loopback ? [`localhost:${localPort}`] : [];
+  const line = hosts
+    ? `add it to verify({ hosts }) or AMESH_HOSTS, now ${own}`
+    : `amesh config hosts ${[seen, ...(own[0] ? own : local)]}`;
+  const unseen = own[0] || localPort || !loopback ? '' : ', or AMESH_HOSTS, or pair: no port is seen here';
+  return `${proxied}If callers use it: ${line}${unseen}`;
+}

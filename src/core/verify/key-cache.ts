@@ -1,0 +1,36 @@
+import type { CryptoProvider, MaybePromise, PublicKey } from '../crypto/provider';
+import { deviceIdOf, type TrustedDevice } from '../devices/allow-list';
+import { fromBase64Url } from '../encoding';
+import { AllowListIntegrityError } from '../errors/amesh-error';
+
+// Only devices of the allow list get in, so this is a bound on memory and not on trust.
+const MAX_KEYS = 10_000;
+
+/** The imported keys of devices: importing one costs more than a verify. */
+export class KeyCache {
+  readonly #crypto: CryptoProvider;
+  readonly #keys = new Map<string, { readonly text: string; readonly key: PublicKey }>();
+
+  constructor(crypto: CryptoProvider) {
+    this.#crypto = crypto;
+  }
+
+  /**
+   * @throws AllowListIntegrityError where the key is not the one that the device's id stands for
+   */
+  keyOf(device: TrustedDevice): MaybePromise<PublicKey> {
+    const known = this.#keys.get(device.deviceId);
+    return known?.text === device.publicKey ? known.key : this.#import(device);
+  }
+
+  async #import({ deviceId, publicKey: text }: TrustedDevice): Promise<PublicKey> {
+    const point = fromBase64Url(text);
+    if (point === null || (await deviceIdOf(point, this.#crypto)) !== deviceId) {
+      throw new AllowListIntegrityError(`The key of ${deviceId} is not the one that its id stands for.`);
+    }
+    const key = await this.#crypto.importPublicKey(point);
+    if (this.#keys.size >= MAX_KEYS) this.#keys.delete(this.#keys.keys().next().value as string);
+    this.#keys.set(deviceId, { text, key });
+    return key;
+  }
+}

@@ -1,0 +1,36 @@
+import type { MaybePromise, PublicKey } from '../crypto/provider';
+import { toSlab } from '../encoding';
+import { Fault } from '../errors/fault';
+import { createSignatureBase, requiredComponents, signatureParameters } from '../wire/base';
+import type { Credentials } from '../wire/credentials';
+import type { RequestLine } from '../wire/line';
+import type { HeaderLines } from '../wire/view';
+
+/** The end of check 2: the components that the signature covers, which have to be all that are required. */
+export function readCovered(credentials: Credentials, headers: HeaderLines): readonly string[] | Fault {
+  const required = requiredComponents(headers, credentials.form);
+  const { covered } = credentials;
+  if (covered === null) return required;
+  const missing = required.find((name) => !covered.includes(name));
+  if (missing === undefined) return covered;
+  return new Fault('component_not_covered', `The signature does not cover "${missing}".`);
+}
+
+/** Check 7. */
+export function checkSignature(
+  key: PublicKey,
+  line: RequestLine,
+  headers: HeaderLines,
+  credentials: Credentials,
+  covered: readonly string[],
+): MaybePromise<Fault | null> {
+  const parameters = credentials.parameters ?? signatureParameters(covered, credentials);
+  const base = createSignatureBase(line, headers, covered, parameters);
+  if (base instanceof Fault) return base;
+  const verified = key.verify(credentials.signature, toSlab(base));
+  return typeof verified === 'boolean' ? conclude(verified) : verified.then(conclude);
+}
+
+function conclude(verified: boolean): Fault | null {
+  return verified === true ? null : new Fault('invalid_signature');
+}

@@ -1,0 +1,84 @@
+import { Fault, malformed } from '../errors/fault';
+import { normalizeAuthority } from './authority';
+import { headerLines, type RequestView } from './view';
+
+/** The parts of a request that every signature covers, in the form in which the signature base has them. */
+export interface RequestLine {
+  readonly method: string;
+  /** Normalised, see {@link normalizeAuthority}. */
+  readonly authority: string;
+  readonly path: string;
+  /** With its question mark; `?` alone where the target has none (RFC 9421 section 2.2.7). */
+  readonly query: string;
+}
+
+/**
+ * Whether some reader makes another path of this one. No client that parses URLs as browsers do sends such a path, and what a
+ * caller may do can depend on the path: `/public/..%2fadmin` may be one thing to a router and another to a file server.
+ */
+export function isAmbiguous(path: string): boolean {
+  return /\\|(\/|%2f|%5c)(\.|%2e){1,2}([/;]|%2f|%5c|$)/i.test(path);
+}
+
+export interface RequestLineOptions {
+  /** Replaces the authority seen. */
+  readonly authority?: string | undefined;
+  /** Put in front of the target. */
+  readonly pathPrefix?: string | undefined;
+  /** Takes X-Forwarded-Host for the Host header where it is there. */
+  readonly trustForwardedHost?: boolean | undefined;
+}
+
+const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/;
+const TARGET = /^\/[\x21\x22\x24-\x7e]*$/; // printable ASCII but the space and "#"
+
+/** Reads a view's method, target and authority strictly: what one part of a server could read otherwise is refused. */
+export function readRequestLine(view: RequestView, options: RequestLineOptions = {}): RequestLine | Fault {
+  if (!METHOD.test(view.method)) return malformed('The method is not a token.');
+  if (view.method === 'TRACE' || view.method === 'CONNECT') return malformed(`${view.method} is not signed.`);
+
+  const { conflict, target: sent, routed = sent } = view;
+  if (conflict !== undefined) return changed(conflict);
+  if (!TARGET.test(sent)) return malformed('The target is not in origin form, or not plain ASCII.');
+  const target = (options.pathPrefix ?? '') + routed;
+  if (routed !== sent && target !== sent) return changed('path or query');
+  const mark = target.indexOf('?');
+
+  const authority = readAuthority(view, options);
+  if (authority instanceof Fault) return authority;
+
+  return {
+    method: view.method,
+    authority,
+    path: mark === -1 ? target : target.slice(0, mark),
+    query: mark === -1 ? '?' : target.slice(mark),
+  };
+}
+
+/** The fault of a request that is another one for handlers than for whoever signed it. */
+export function changed(what: string): Fault {
+  return new Fault(
+    'invalid_signature',
+    `The ${what} was changed in front of verify().`,
+    'Put verify() in front of that, or see "pathPrefix" in docs/configuration.md.',
+  );
+}
+
+function readAuthority(view: RequestView, options: RequestLineOptions): string | Fault {
+  const seen = normalizeAuthority(view.authority);
+  if (seen === null) return malformed('The Host header is missing, or is not host[:port].');
+  const hosts = headerLines(view.headers, 'host');
+  if (hosts.length > 1) return malformed('There are several Host headers.');
+  if (hosts.length === 1 && normalizeAuthority((hosts[0] as string).trim()) !== seen) {
+    return malformed('The Host header differs from the authority of the request.');
+  }
+  if (options.authority !== undefined) return options.authority;
+  if (options.trustForwardedHost) {
+    // The left-most, which is what Express calls the host too: the outermost proxy's view.
+    const forwarded = headerLines(view.headers, 'x-forwarded-host').join(',').split(',')[0] as string;
+    if (forwarded.trim() !== '') {
+      return normalizeAuthority(forwarded.trim()) ?? malformed('X-Forwarded-Host is not host[:port].');
+    }
+  }
+  return seen;
+}

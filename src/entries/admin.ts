@@ -1,0 +1,82 @@
+import type { LastSeenRecord as LastSeen } from '../trust/last-seen';
+import type { TrustStore as Store } from '../trust/list/trust-store';
+
+export { type GrantOptions, issueGrant, issueProvision, type ProvisionOptions } from '../bootstrap/issue';
+export { type WaitOptions, waitForRegistration } from '../bootstrap/provision/mailbox';
+export { type Answered, takeRegistration, UNASKED } from '../bootstrap/provision/registration';
+export { isLoopback, parseHosts, portOf } from '../core/wire/authority';
+export type { KeyBackend, KeyContext } from '../keys/backend';
+export { BACKENDS, findBackend } from '../keys/backends';
+export { assertPassphraseVariables } from '../keys/passphrase';
+export { type Device, openDevice } from '../machine/device';
+export { workTreeOf } from '../machine/git-ignore';
+export { type Inspected, inspectTrust } from '../machine/inspect';
+export { loadLate } from '../machine/load-late';
+export { type ResetOptions, readOlderList, resetTrust } from '../machine/reset';
+export {
+  type Aside,
+  type CreateIdentityOptions,
+  createIdentity,
+  type Published,
+} from '../machine/setup';
+export {
+  type ControllerPerson,
+  type InviteOptions,
+  inviteTarget,
+} from '../pairing/invite';
+export {
+  type ListenOptions,
+  type ListenResult,
+  listenForController,
+  type TargetPerson,
+} from '../pairing/listen';
+export type { Peer } from '../pairing/outcome';
+export { probeRelay } from '../pairing/relay/probe';
+export { DEFAULT_RELAY_URL, toRelayUrl } from '../pairing/relay/url';
+export type { WrongCode } from '../pairing/target';
+export { readVariable } from '../process/environment';
+export { type Env, homeDir } from '../process/home';
+export { uselessEntries } from '../proxy/no-proxy';
+export { ProxyError } from '../proxy/proxy-error';
+export { type HttpProxy, proxyVariables, type Route, readNoProxy, routeTo } from '../proxy/route';
+export { openTunnel, type TunnelOptions } from '../proxy/tunnel';
+export { fetchUsesProxy } from '../proxy/unused-proxy';
+export type { DocumentStore } from '../storage/document-store';
+export { userText } from '../storage/files/accounts';
+export { FileStore } from '../storage/files/file-store';
+export { modelessText } from '../storage/files/modeless-volume';
+export { nearestStep, type Step } from '../storage/files/path-steps';
+export { probeRedis } from '../storage/redis/probe';
+export {
+  addDevice,
+  confirmDevice,
+  findDevice,
+  type NewDevice,
+  renameDevice,
+  revokeDevice,
+  setHosts,
+} from '../trust/changes';
+export { assertFolder, type FolderFinding, inspectFolder } from '../trust/folder-safety';
+export { closeGrant, findGrant, grantedDevices, revokeGrant } from '../trust/grants';
+export { type DeviceIdentity, readIdentity, renameIdentity } from '../trust/identity';
+export type {
+  AllowListDocument,
+  DeviceEntry,
+  Grant,
+  IssuedToken,
+  Lease,
+  TakenToken,
+  Tombstone,
+} from '../trust/list/document';
+export type { Seen } from '../trust/list/seen';
+export type { ListContent, OpenedList, Owner, TrustPlace } from '../trust/list/trust-store';
+export { cleanName } from '../trust/names';
+export { readOwnerKey } from '../trust/owner-key';
+export { cancelToken, findIssued, pendingTokens } from '../trust/tokens';
+export { fromTrustLine, type TrustLine, toTrustLine } from '../trust/trust-line';
+
+// As types alone: what bundles the declarations would export a class, which this module does not have.
+/** When each device was last let in. */
+export type LastSeenRecord = LastSeen;
+/** The allow list of a machine: reads, checks, changes and seals it. */
+export type TrustStore = Store;

@@ -1,0 +1,51 @@
+export type {
+  CryptoProvider,
+  MaybePromise,
+  PrivateJwk,
+  PublicKey,
+  Sha256,
+  Signer,
+} from '../core/crypto/provider';
+export {
+  type AllowList,
+  type AllowListSource,
+  createAllowList,
+  deviceIdOf,
+  type Role,
+  type TrustedDevice,
+} from '../core/devices/allow-list';
+export { fromBase64Url, toBase64Url } from '../core/encoding';
+export {
+  AllowListIntegrityError,
+  AmeshError,
+  ClockSkewTooLargeError,
+  isAmeshError,
+  NoIdentityError,
+  NonceStoreUnavailableError,
+  RedirectRefusedError,
+} from '../core/errors/amesh-error';
+export { type AmeshCode, CODES, type RejectCode } from '../core/errors/codes';
+export { InMemoryNonceStore, type InMemoryNonceStoreOptions, type NonceStore } from '../core/nonces/memory';
+export { type Client, type ClientOptions, createClient } from '../core/sign/client';
+export type { ClientRejection } from '../core/sign/refusal';
+export { type SignatureFormat, type SignOptions, signRequest } from '../core/sign/sign-request';
+export type { AuthMeshIdentity } from '../core/verify/caller';
+export type { Enroller, EnrolmentRequest } from '../core/verify/enroller';
+export type { FreshnessOptions } from '../core/verify/freshness';
+export { streamUnverifiedBody, type VerifyOptions } from '../core/verify/options';
+export type { RefusalMessage } from '../core/verify/refusal';
+export type { Rejection } from '../core/verify/rejection';
+export type { BodyStream } from '../core/verify/stream-body';
+export {
+  type Acceptance,
+  type Accepted,
+  type AnswerHeaders,
+  createVerifier,
+  type Refused,
+  type Verifier,
+  type VerifierOptions,
+  type VerifyCall,
+} from '../core/verify/verify';
+export { isLoopback, normalizeAuthority } from '../core/wire/authority';
+export type { BodyGate } from '../core/wire/body-gate';
+export { type HeaderLines, type ReadBody, type RequestView, toRequestView } from '../core/wire/view';

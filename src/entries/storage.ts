@@ -1,0 +1,2 @@
+export { StorageNonceStore } from '../storage/storage-nonce-store';
+export type { UnstorageDriver, UnstorageLike } from '../storage/unstorage';

@@ -1,0 +1,52 @@
+import type { Env } from '../process/home';
+import type { DocumentStore } from '../storage/document-store';
+import type { FileStore } from '../storage/files/file-store';
+import type { AllowListDocument } from '../trust/list/document';
+import { type Seen, SeenRevisions } from '../trust/list/seen';
+import { readPlacedList } from '../trust/list/staged-list';
+import { ALLOW_LIST_KEY } from '../trust/list/trust-store';
+import { toOwnerKey } from '../trust/owner-key';
+import { sharedStoreOf } from '../trust/shared-store';
+import { openTrust } from './device';
+
+/** A list as it lies there, and what was seen of it here. */
+export interface Inspected {
+  /** The list, which its owner has sealed. */
+  readonly document: AllowListDocument;
+  /** Null where nothing was seen here yet. */
+  readonly seen: Seen | null;
+  /** When a device of it was last let in, Unix seconds; null where that is not known. */
+  readonly lastSeenAt: number | null;
+}
+
+/**
+ * Opens the allow list of a folder, or of the store of AMESH_STORE_URL, and writes nothing: not even that it was seen.
+ *
+ * @param owner whose key has to have sealed it: a compressed point, 33 bytes
+ * @throws AmeshError `allow_list_integrity_failure`, `allow_list_unavailable`
+ */
+export async function inspectTrust(folder: FileStore, owner: Uint8Array, env: Env): Promise<Inspected> {
+  const { deviceId, publicKey } = await toOwnerKey(owner);
+  const named = { deviceId, publicKey: Buffer.from(publicKey).toString('base64url') };
+  const asItWillLie = (key: string, atMost?: number) =>
+    key === ALLOW_LIST_KEY
+      ? readPlacedList((name) => folder.read(name, atMost), named)
+      : folder.read(key, atMost);
+  const kept = { ...readOnly(folder), read: asItWillLie };
+  const seen = await new SeenRevisions(kept).read(deviceId);
+  const shared = sharedStoreOf(env);
+  const trust = openTrust(kept, { publicKey }, deviceId, shared === null ? null : readOnly(shared));
+  const document = await trust.read();
+  const times = await trust.lastSeen.read();
+  const known = document.devices.flatMap(({ deviceId }) => times.get(deviceId) ?? []);
+  const lastSeenAt = known.length === 0 ? null : known.reduce((a, b) => Math.max(a, b));
+  return { document, seen, lastSeenAt };
+}
+
+function readOnly(store: DocumentStore): DocumentStore {
+  return {
+    read: (key, atMost) => store.read(key, atMost),
+    swap: async () => false,
+    isEventual: store.isEventual,
+  };
+}

@@ -1,0 +1,130 @@
+import { join } from 'node:path';
+import type { Signer } from '../core/crypto/provider';
+import { isAmeshError, NoIdentityError } from '../core/errors/amesh-error';
+import { findBackend } from '../keys/backends';
+import type { Env } from '../process/home';
+import type { DocumentStore } from '../storage/document-store';
+import { FileStore } from '../storage/files/file-store';
+import { isFile, ReplacedFiles } from '../storage/files/replaced-files';
+import { assertFolder } from '../trust/folder-safety';
+import { readIdentity } from '../trust/identity';
+import type { AllowListDocument } from '../trust/list/document';
+import { hashDocument } from '../trust/list/seal';
+import { NOWHERE, SEEN_KEY, type Seen, SeenRevisions } from '../trust/list/seen';
+import { placeStagedList } from '../trust/list/staged-list';
+import { ALLOW_LIST_KEY, type OpenedList, TrustStore } from '../trust/list/trust-store';
+import { sharedKey, sharedStoreOf } from '../trust/shared-store';
+import type { Device } from './device';
+import { type Aside, SETUP } from './setup';
+
+/** Beyond it a list would have no room for its next revisions. None of ours has come to it. */
+const MAX_SEEN = 2 ** 47;
+
+/** What becomes of a list that is reset. */
+export interface ResetOptions {
+  /** Goes on from the list that lies there, which is an older one than was seen; default: from an empty one. */
+  readonly keep?: boolean | undefined;
+}
+
+/**
+ * Replaces an allow list that is not as it should be: by an empty one, after which every pairing has to be made again,
+ * or with `keep` by one that holds what an older one held, out of a backup for example. A copy of the old one is kept.
+ * The new one takes its place in one step, so that a server never finds none.
+ *
+ * @throws NoIdentityError; AmeshError of the key backend; with `keep` as {@link readOlderList}
+ */
+export async function resetTrust(
+  dir: string,
+  env: Env,
+  { keep = false }: ResetOptions = {},
+): Promise<AllowListDocument & Aside> {
+  assertFolder(dir, env, 'read');
+  const store = new FileStore(dir);
+  return store.locked(SETUP, async (assertHeld) => {
+    const identity = await readIdentity(store);
+    if (identity === null) throw new NoIdentityError(dir);
+    const list = identity.deviceId;
+    const signer = await findBackend(identity.key.backend).open(identity.key.ref, { dir, env });
+    const shared = sharedStoreOf(env);
+    if (shared === null) await placeStagedList(store, identity).catch(() => {}); // what is broken is replaced below
+    const opening = openAnyRevision(store, signer, list, shared);
+    const older = await (keep ? opening : opening.catch(() => null));
+    const seen = await readSeen(store, list);
+    const broken = older?.bytes ?? (await readBroken(store, shared, list));
+    // A running server may remember a newer revision than these files do. No list changes every second of its life,
+    // so the time is beyond whatever that is; unless the clock was set back.
+    const revisions = [seen?.revision ?? 0, older?.document.revision ?? 0, Math.floor(Date.now() / 1000)];
+
+    const aside = new ReplacedFiles(dir);
+    let document: AllowListDocument;
+    try {
+      const damaged = seen === null ? [SEEN_KEY] : [];
+      await aside.keep(shared === null ? [ALLOW_LIST_KEY, ...damaged] : damaged);
+      if (shared !== null && broken !== null) await aside.keepBytes('shared_allow_list.json', broken);
+      assertHeld();
+      if (shared === null) await aside.clear(ALLOW_LIST_KEY);
+      const trust = new TrustStore(shared ?? store, signer, list, {
+        key: shared === null ? undefined : sharedKey(list),
+        seen: NOWHERE,
+      });
+      document = await trust.create(
+        keep && older !== null ? older.document : {},
+        Math.max(...revisions),
+        broken,
+      );
+    } catch (error) {
+      if (!(isAmeshError(error) && error.code === 'store_unsynced')) await aside.forget();
+      throw error;
+    }
+    // Only now: until the new list is there, whatever was seen has to keep an older one away.
+    const opened = await openAnyRevision(store, signer, list, shared);
+    const newest = { revision: opened.document.revision, hash: await hashDocument(opened.bytes) };
+    if (seen !== null) await new SeenRevisions(store).remember(list, newest);
+    else {
+      await aside.clear(SEEN_KEY);
+      await new SeenRevisions(store).startAnew(list, newest);
+    }
+    return { ...document, movedTo: aside.movedTo };
+  });
+}
+
+/**
+ * The allow list of a device, however old it is.
+ *
+ * @throws AllowListIntegrityError where it is absent, or not what the device has sealed
+ */
+export async function readOlderList(device: Device, env: Env): Promise<AllowListDocument> {
+  const { identity, signer, store } = device;
+  return (await openAnyRevision(store, signer, identity.deviceId, sharedStoreOf(env))).document;
+}
+
+async function openAnyRevision(
+  folder: DocumentStore,
+  { publicKey }: Signer,
+  list: string,
+  shared: DocumentStore | null,
+): Promise<OpenedList> {
+  const key = shared === null ? undefined : sharedKey(list);
+  const trust = new TrustStore(shared ?? folder, { publicKey }, list, { key, seen: NOWHERE });
+  return (await trust.readChange(null)) as OpenedList; // since nothing is known of it
+}
+
+/** Null where it is damaged, or so high that no list could follow. */
+async function readSeen(store: FileStore, list: string): Promise<Seen | { readonly revision: 0 } | null> {
+  try {
+    const seen = await new SeenRevisions(store).read(list);
+    return seen === null ? { revision: 0 } : seen.revision < MAX_SEEN ? seen : null;
+  } catch {
+    return null;
+  }
+}
+
+/** What is to be replaced; null where it is none that a store could compare, and has to go first. */
+async function readBroken(
+  store: FileStore,
+  shared: DocumentStore | null,
+  list: string,
+): Promise<Uint8Array | null> {
+  if (shared !== null) return shared.read(sharedKey(list));
+  return (await isFile(join(store.dir, ALLOW_LIST_KEY))) ? store.read(ALLOW_LIST_KEY) : null;
+}

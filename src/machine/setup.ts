@@ -1,0 +1,196 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cryptoProvider } from '#crypto';
+import type { Signer } from '../core/crypto/provider';
+import { deviceIdOf } from '../core/devices/allow-list';
+import { AmeshError, isAmeshError } from '../core/errors/amesh-error';
+import { findBackend } from '../keys/backends';
+import type { Env } from '../process/home';
+import type { DocumentStore } from '../storage/document-store';
+import { FileStore } from '../storage/files/file-store';
+import { isFile, ReplacedFiles } from '../storage/files/replaced-files';
+import { assertFolder } from '../trust/folder-safety';
+import { type DeviceIdentity, IDENTITY_KEY, writeIdentity } from '../trust/identity';
+import { LAST_SEEN_KEY } from '../trust/last-seen';
+import { NOWHERE, SEEN_KEY, SeenRevisions } from '../trust/list/seen';
+import { isStaged, placeStagedList, stagedKey } from '../trust/list/staged-list';
+import { ALLOW_LIST_KEY, type OpenedList, TrustStore } from '../trust/list/trust-store';
+import { cleanName } from '../trust/names';
+import { sharedKey, sharedStoreOf } from '../trust/shared-store';
+import { openDevice, openTrust } from './device';
+import { ignoreInGit } from './git-ignore';
+
+/** The lock under which identities are made and lists are started anew. */
+export const SETUP = 'setup';
+
+/** What a new identity is like. */
+export interface CreateIdentityOptions {
+  /** How others will call this machine; cleaned, at most 64 code points. */
+  readonly friendlyName: string;
+  /** The key backend; default `encrypted-file`. */
+  readonly backend?: string | undefined;
+  /** The authorities to which it answers, in normal form. */
+  readonly hosts?: readonly string[] | undefined;
+  /** Replaces an identity that is there. Copies of its files are kept, and every pairing is lost. */
+  readonly force?: boolean | undefined;
+}
+
+/** What was moved out of the way, and where to. */
+export interface Aside {
+  /** An absolute path, or null where there was nothing to move. */
+  readonly movedTo: string | null;
+}
+
+/** Where a new list has gone. */
+export interface Published {
+  /** Whether the list lies in the store of AMESH_STORE_URL now. */
+  readonly published: boolean;
+  /** Whether the identity was there before, and stays as it was. */
+  readonly wasThere: boolean;
+  /** The authorities to which it answers. */
+  readonly hosts: readonly string[];
+}
+
+/**
+ * Makes this machine's key, identity and empty sealed allow list, and inside a git work tree a .gitignore that keeps them
+ * out of it. identity.json is written last: until then there is
+ * no identity, and whoever is interrupted can begin again. Where there is one, and the store of AMESH_STORE_URL has no
+ * list of it, the list of the folder is put there, and moved aside here.
+ *
+ * @param shared where the list is to lie; default the store of AMESH_STORE_URL, or the folder
+ * @throws AmeshError `identity_exists`, `key_backend_unavailable`, `folder_unsafe`
+ */
+export async function createIdentity(
+  dir: string,
+  env: Env,
+  options: CreateIdentityOptions,
+  shared: DocumentStore | null = sharedStoreOf(env),
+): Promise<DeviceIdentity & Aside & Published> {
+  const backend = findBackend(options.backend ?? 'encrypted-file');
+  const context = { dir, env, isForced: options.force };
+  const probe = await backend.probe(context);
+  if (!probe.available) throw new AmeshError('key_backend_unavailable', probe.reason);
+  assertFolder(dir, env, 'read');
+  const store = new FileStore(dir);
+
+  return store.locked(SETUP, async (assertHeld) => {
+    assertFolder(dir, env, 'read'); // in /tmp somebody else may have made it just before us
+    // What is no file is an identity that cannot be read, and may be replaced as any other.
+    const isThere = store.stamp(IDENTITY_KEY) !== 'absent';
+    const before = (await isFile(join(dir, IDENTITY_KEY))) ? await store.read(IDENTITY_KEY) : null;
+    if (isThere && !options.force && shared !== null) {
+      const published = await publish(store, env, shared);
+      if (published !== null) return { ...published, published: true, wasThere: true };
+    }
+    if (isThere && !options.force)
+      throw new AmeshError('identity_exists', `There is an identity in ${dir} already.`);
+
+    await ignoreInGit(dir); // before there is a key
+    const made = await backend.create(context);
+    const signer = await backend.open(made.ref, context);
+    assertHeld();
+    const identity: DeviceIdentity = {
+      deviceId: await deviceIdOf(made.publicKey, cryptoProvider),
+      publicKey: Buffer.from(made.publicKey).toString('base64url'),
+      friendlyName: cleanName(options.friendlyName),
+      createdAt: Math.floor(Date.now() / 1000),
+      key: { backend: backend.id, ref: made.ref },
+    };
+    const { hosts = [] } = options;
+    const aside = new ReplacedFiles(dir);
+    try {
+      await replaceIdentity({ store, shared, signer, identity, hosts, before, aside, assertHeld });
+    } catch (error) {
+      if (!isAmeshError(error) || error.code !== 'store_unsynced') {
+        await aside.forget();
+        await rm(join(dir, stagedKey(identity.deviceId)), { force: true }).catch(() => {});
+        await backend.remove(made.ref, context).catch(() => {});
+      }
+      throw error;
+    }
+    await settle(store, identity, aside, shared !== null);
+    if (shared === null) await openTrust(store, signer, identity.deviceId, null).read(); // so that it was seen
+    return { ...identity, movedTo: aside.movedTo, hosts, published: shared !== null, wasThere: false };
+  });
+}
+
+interface Replacing {
+  readonly store: FileStore;
+  readonly shared: DocumentStore | null;
+  readonly signer: Signer;
+  readonly identity: DeviceIdentity;
+  readonly hosts: readonly string[];
+  /** The bytes of the identity that is here; null where there is none. */
+  readonly before: Uint8Array | null;
+  readonly aside: ReplacedFiles;
+  readonly assertHeld: () => void;
+}
+
+/**
+ * Puts an identity and its list down. Everything new lies on the disk, and a copy of everything old, before the one step
+ * in which all changes: whose list counts is said by identity.json.
+ */
+async function replaceIdentity(replacing: Replacing): Promise<void> {
+  const { store, shared, signer, identity, hosts, before, aside, assertHeld } = replacing;
+  // A store may be silent until somebody presses Ctrl+C: then the identity that is here has to be here still.
+  const key = shared === null ? stagedKey(identity.deviceId) : sharedKey(identity.deviceId);
+  const trust = new TrustStore(shared ?? store, signer, identity.deviceId, { key, seen: NOWHERE });
+  await trust.create({ hosts });
+  await aside.keep([IDENTITY_KEY, ALLOW_LIST_KEY, SEEN_KEY, LAST_SEEN_KEY]);
+  assertHeld();
+  await aside.clear(IDENTITY_KEY);
+  if (!(await writeIdentity(store, before, identity))) throw new AmeshError('identity_exists');
+}
+
+/** What is left to do once an identity has taken the place of another. Whoever opens it does the first part, too. */
+async function settle(
+  store: FileStore,
+  identity: DeviceIdentity,
+  aside: ReplacedFiles,
+  isShared: boolean,
+): Promise<void> {
+  const { dir } = store;
+  await aside.clear(ALLOW_LIST_KEY);
+  if (isShared)
+    await rm(join(dir, ALLOW_LIST_KEY), { force: true }); // the list of the identity that was here
+  else await placeStagedList(store, identity);
+  // One that is damaged says nothing of the old list, and of the new one there is nothing to say yet.
+  const isDamaged = await new SeenRevisions(store).read(identity.deviceId).then(
+    () => false,
+    () => true,
+  );
+  if (isDamaged) {
+    await aside.clear(SEEN_KEY);
+    await rm(join(dir, SEEN_KEY), { force: true });
+  }
+  await aside.clear(LAST_SEEN_KEY);
+  await rm(join(dir, LAST_SEEN_KEY), { force: true });
+  // Of identities that never came to count.
+  for (const name of await readdir(dir)) if (isStaged(name)) await rm(join(dir, name), { force: true });
+}
+
+/** Puts the list of a folder into a store that has none; null where it has another one, or the folder has none. */
+async function publish(folder: FileStore, env: Env, shared: DocumentStore) {
+  const { identity, trust } = await openDevice(folder.dir, env, null);
+  const key = sharedKey(identity.deviceId);
+  const there = await shared.read(key);
+  if ((await folder.read(ALLOW_LIST_KEY)) === null) return null;
+  let opened = await readSealed(trust);
+  // The same one: somebody has begun this before, and was interrupted.
+  if (there !== null && Buffer.compare(there, opened.bytes) !== 0) return null;
+  if (there === null && !(await shared.swap(key, null, opened.bytes))) return null;
+  const aside = new ReplacedFiles(folder.dir);
+  await aside.keep([ALLOW_LIST_KEY]);
+  // Whoever then changed it here, without AMESH_STORE_URL, would have revoked somebody in no instance.
+  while (!(await folder.remove(ALLOW_LIST_KEY, opened.bytes))) {
+    const last = await readSealed(trust); // somebody was at it until just now
+    if (!(await shared.swap(key, opened.bytes, last.bytes))) throw new AmeshError('store_conflict');
+    opened = last;
+  }
+  return { ...identity, movedTo: aside.movedTo, hosts: opened.document.hosts };
+}
+
+/** As it was sealed, and not older than seen. */
+async function readSealed(trust: TrustStore): Promise<OpenedList> {
+  return (await trust.readChange(null)) as OpenedList; // since nothing is known of it
+}

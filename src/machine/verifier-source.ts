@@ -1,0 +1,47 @@
+import { assertOptions, type VerifyOptions } from '../core/verify/options';
+import type { Verifier } from '../core/verify/verify';
+import { amesh } from '../entries/index';
+import { type Bindings, createWorkerVerifier, type WorkerOptions } from './worker';
+
+/** {@link WorkerOptions}, and whose allow list counts where they name none. */
+export interface ServerOptions extends WorkerOptions {
+  /** Default: the instance of this machine's own folder. Workers have none. */
+  readonly amesh?:
+    | {
+        /** As `Amesh.verifier()`. */
+        readonly verifier: (options?: VerifyOptions) => Verifier;
+      }
+    | undefined;
+}
+
+/** Options, or a function that makes them of the variables and bindings of the first request. */
+// biome-ignore lint/suspicious/noExplicitAny: whoever writes the function knows what is bound
+export type ServerSettings<Env = any> = ServerOptions | ((env: Env) => ServerOptions);
+
+/** Gives the one verifier that some settings stand for. */
+export type VerifierSource = (env: unknown) => Verifier;
+
+/**
+ * Where there are files, the verifier is that of an instance, unless the options name a list of their own.
+ *
+ * @throws TypeError for a wrong option
+ */
+export function toVerifierSource(settings: ServerSettings = {}): VerifierSource {
+  const env: Bindings = process.env;
+  if (typeof settings === 'function') {
+    let verifier: Verifier | undefined;
+    return () => {
+      verifier ??= create(settings(env), env);
+      return verifier;
+    };
+  }
+  const verifier = create(settings, env);
+  return () => verifier;
+}
+
+function create(settings: ServerOptions, env: Bindings): Verifier {
+  assertOptions('verify()', settings);
+  const { amesh: instance = amesh, ...options } = settings;
+  if (options.allowList !== undefined) return createWorkerVerifier(options, env);
+  return instance.verifier(options as VerifyOptions);
+}

@@ -1,0 +1,145 @@
+import {
+  DurableNonceStore,
+  type DurableObjectNamespace,
+  isDurableObjectNamespace,
+} from '../adapters/workers/durable-nonces';
+import type { AllowListSource } from '../core/devices/allow-list';
+import { toUtf8 } from '../core/encoding';
+import { InMemoryNonceStore, type NonceStore } from '../core/nonces/memory';
+import { assertOptions, isWithin, readVerifyOptions, type VerifyOptions } from '../core/verify/options';
+import { createVerifier, type Verifier } from '../core/verify/verify';
+import { isDeviceId } from '../core/wire/credentials';
+import { readVariable } from '../process/environment';
+import { hostsOf } from '../process/hosts-variable';
+import { createLog } from '../process/log';
+import { isKvNamespace, type KvNamespace, readKv } from '../storage/kv';
+import { SealedList } from '../trust/list/sealed-list';
+import { readOwnerKey } from '../trust/owner-key';
+
+/** The name under which the allow list lies in KV, as it does in AUTH_MESH_DIR. */
+const KEY = 'allow_list.json';
+
+/** How a place without files verifies. What is left out is looked for in the environment, under the name in brackets. */
+export interface WorkerOptions extends Omit<VerifyOptions, 'nonceStore'> {
+  /**
+   * The sealed allow list (`AMESH_ALLOW_LIST`): a KV namespace that holds it as `allow_list.json`, the text of that
+   * file, or a function that reads it, and gives null where there is none.
+   */
+  readonly allowList?: KvNamespace | string | (() => Promise<Uint8Array | null>) | undefined;
+  /** The public key of whoever seals the list (`AMESH_OWNER_KEY`): 33 bytes in base64url, 44 characters. */
+  readonly ownerKey?: string | undefined;
+  /** Whose list it has to be (`AMESH_DEVICE_ID`): the id that callers know as their target. Default: the owner's. */
+  readonly deviceId?: string | undefined;
+  /** For how long a list counts that cannot be read anew. Seconds, 1 to 86,400; default 60. */
+  readonly maxStaleSeconds?: number | undefined;
+  /**
+   * A nonce store, or the namespace of `AmeshNonces` (`AMESH_NONCES`). Default: a memory store, which is exact for
+   * one isolate only, and says so once.
+   */
+  readonly nonceStore?: NonceStore | DurableObjectNamespace | undefined;
+}
+
+const CANNOT_ENROL =
+  'enroll needs the private key that seals the allow list, and a list that is bound or given can only be read: enrol at a server with the folder of the identity. See docs/workers.md.';
+
+/** Variables and bindings, as `fetch(request, env)` has them. */
+export type Bindings = Readonly<Record<string, unknown>>;
+
+/**
+ * A verifier for a place without files.
+ *
+ * @param env where to look for what the options leave out
+ * @throws TypeError for a wrong option or variable, for a missing list or owner, and where REDIS_URL is set and no nonce
+ *   store is given
+ */
+export function createWorkerVerifier(options: WorkerOptions, env: Bindings): Verifier {
+  assertWorkerOptions(options);
+  const { allowList: _list, ownerKey: _owner, deviceId: _id, maxStaleSeconds: _stale, ...rest } = options;
+  const log = createLog(env as Record<string, string>, null);
+  const { onReject } = options;
+  return createVerifier({
+    ...rest,
+    hosts: options.hosts ?? hostsOf(env),
+    allowList: toSource(options, env),
+    nonceStore: toNonceStore(options.nonceStore ?? env.AMESH_NONCES, env, log.once),
+    onReject: (rejection) => {
+      log.rejection(rejection);
+      return onReject?.(rejection);
+    },
+  });
+}
+
+/** @throws TypeError for an unknown name or a value out of range */
+export function assertWorkerOptions(options: WorkerOptions): void {
+  assertOptions('verify()', options);
+  const { allowList, ownerKey, deviceId, maxStaleSeconds, nonceStore, ...rest } = options;
+  if (readVerifyOptions(rest).enroll) throw new TypeError(CANNOT_ENROL);
+  if (ownerKey !== undefined) toOwner(ownerKey);
+  if (deviceId !== undefined && !isDeviceId(deviceId))
+    throw new TypeError('deviceId is not of the form am_….');
+  readMaxStale(maxStaleSeconds);
+  if (nonceStore !== undefined && !isDurableObjectNamespace(nonceStore)) readVerifyOptions({ nonceStore });
+  if (allowList !== undefined) toReader(allowList);
+}
+
+function toSource(options: WorkerOptions, env: Bindings): AllowListSource {
+  const { allowList = env.AMESH_ALLOW_LIST, ownerKey = env.AMESH_OWNER_KEY } = options;
+  if (allowList === undefined) {
+    throw new TypeError(
+      'There is no allow list: bind a KV namespace as AMESH_ALLOW_LIST. See docs/workers.md.',
+    );
+  }
+  const { read, isFixed } = toReader(allowList);
+  const owner = toOwner(ownerKey);
+  const deviceId = options.deviceId ?? readVariable(env, 'AMESH_DEVICE_ID', 'wrong');
+  if (deviceId !== undefined && !isDeviceId(deviceId))
+    throw new TypeError('AMESH_DEVICE_ID is not of the form am_….');
+  const maxStaleSeconds = isFixed ? Number.POSITIVE_INFINITY : readMaxStale(options.maxStaleSeconds);
+  return new SealedList({ read, owner, list: deviceId, maxStaleSeconds });
+}
+
+function toReader(allowList: unknown): { read: () => Promise<Uint8Array | null>; isFixed: boolean } {
+  if (typeof allowList === 'string') {
+    // Whoever pastes it, or reads it with $(cat …), loses the newline at its end.
+    const text = allowList.trim();
+    if (!text.startsWith('{'))
+      throw new TypeError(
+        'The allow list (AMESH_ALLOW_LIST) is the text of allow_list.json: it begins with {.',
+      );
+    const bytes = toUtf8(`${text}\n`);
+    return { read: async () => bytes, isFixed: true };
+  }
+  if (isKvNamespace(allowList)) return { read: () => readKv(allowList, KEY), isFixed: false };
+  if (typeof allowList === 'function')
+    return { read: allowList as () => Promise<Uint8Array | null>, isFixed: false };
+  throw new TypeError(
+    'allowList is a KV namespace, the text of allow_list.json, or a function that reads it.',
+  );
+}
+
+function toOwner(ownerKey: unknown): Uint8Array {
+  const owner = readOwnerKey({ AMESH_OWNER_KEY: typeof ownerKey === 'string' ? ownerKey.trim() : undefined });
+  if (owner === null)
+    throw new TypeError('There is no ownerKey (AMESH_OWNER_KEY): the public key of whoever seals the list.');
+  return owner;
+}
+
+function readMaxStale(seconds = 60): number {
+  if (!isWithin(seconds, 1, 86_400))
+    throw new TypeError('maxStaleSeconds is a number of seconds from 1 to 86400.');
+  return seconds;
+}
+
+function toNonceStore(given: unknown, env: Bindings, warn: (line: string) => void): NonceStore {
+  if (isDurableObjectNamespace(given)) return new DurableNonceStore(given);
+  if (given !== undefined) return given as NonceStore;
+  // Somebody wants nonces to be shared, and here nothing reads this variable.
+  if (env.REDIS_URL !== undefined)
+    throw new TypeError(
+      'REDIS_URL is set, and no nonce store is given: bind AMESH_NONCES on Workers, or give nonceStore: new RedisNonceStore(REDIS_URL).',
+    );
+  warn(
+    'Using in-memory nonce store. It is exact for one isolate; with several a request can be replayed to another. See docs/workers.md.',
+  );
+  return new InMemoryNonceStore();
+}

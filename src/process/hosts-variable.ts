@@ -1,0 +1,17 @@
+import { parseHosts } from '../core/wire/authority';
+import { readVariable } from './environment';
+
+/**
+ * The hosts that AMESH_HOSTS names; undefined where it names none.
+ *
+ * @throws TypeError for what is no host
+ */
+export function hostsOf(env: { readonly AMESH_HOSTS?: unknown }): string[] | undefined {
+  const text = readVariable({ AMESH_HOSTS: String(env.AMESH_HOSTS ?? '') }, 'AMESH_HOSTS', 'unset');
+  try {
+    const hosts = parseHosts(text ?? '');
+    return hosts.length === 0 ? undefined : hosts;
+  } catch (error) {
+    throw new TypeError(`AMESH_HOSTS is wrong: ${(error as Error).message}`);
+  }
+}

@@ -1,0 +1,124 @@
+import type { ClientRejection } from '../core/sign/refusal';
+import type { Rejection } from '../core/verify/rejection';
+import type { Env } from './home';
+
+/** A code is printed at most this often; a stranger must not be able to fill the disk. */
+const EVERY_MS = 10_000;
+
+/** What amesh prints by itself, all of it on stderr. */
+export interface Log {
+  /**
+   * Why a request was refused: the first of each code, and then one each 10 s, which says how many more there were; all of
+   * them with `DEBUG=amesh`.
+   */
+  rejection(rejection: Rejection): void;
+  /** Why a server has refused us; only with `DEBUG=amesh`, since the response says it too. */
+  clientRejection(rejection: ClientRejection): void;
+  /** A line that is printed once in a process. */
+  once(line: string): void;
+}
+
+/** What became of the refusals of one code. */
+interface Printed {
+  /** When the last line was written, Unix milliseconds. */
+  readonly atMs: number;
+  /** How many there were since. */
+  more: number;
+  /** The newest of those. */
+  latest?: Rejection;
+  /** Prints it at the end of the 10 s. */
+  timer?: ReturnType<typeof setTimeout>;
+}
+
+/** Numbers, in runtimes without a process to keep alive. */
+function unref<T>(timer: T): T {
+  (timer as { unref?(): void }).unref?.();
+  return timer;
+}
+
+const once = new Set<string>();
+
+/** Prints a line, on stderr and once in a process. */
+export function warnOnce(line: string, write: (line: string) => void = (text) => console.warn(text)): void {
+  if (once.has(line)) return;
+  once.add(line);
+  write(`amesh: ${line}`);
+}
+
+/**
+ * @param home where the identity lies, in words, said where another place is the usual cause; null where there is none
+ * @param write where the lines go
+ */
+export function createLog(
+  env: Env,
+  home: string | null,
+  write: (line: string) => void = (line) => console.warn(line),
+): Log {
+  const debug = /(?:^|[\s,"'])(?:amesh|\*)(?:$|[\s,*:"'])/.test(env.DEBUG ?? '');
+  const printed = new Map<string, Printed>();
+  const print = (rejection: Rejection, more: number) => {
+    clearTimeout(printed.get(rejection.code)?.timer);
+    printed.set(rejection.code, { atMs: Date.now(), more: 0 });
+    write(describe(rejection, home, debug) + (more > 0 ? ` (${more} more like it since)` : ''));
+  };
+
+  return {
+    rejection(rejection) {
+      const state = printed.get(rejection.code);
+      // Either way: a clock that was set back must not keep the log silent until its old time comes again.
+      const waitMs = state === undefined ? 0 : EVERY_MS - Math.abs(Date.now() - state.atMs);
+      if (debug || state === undefined || waitMs <= 0) {
+        print(rejection, state?.more ?? 0);
+        return;
+      }
+      state.more++;
+      state.latest = rejection;
+      // The last of a series is told too, also when no other one follows.
+      state.timer ??= unref(setTimeout(() => print(state.latest as Rejection, state.more - 1), waitMs));
+    },
+    clientRejection({ status, code, url, message, fix }) {
+      if (debug) write(`amesh: ${status} ${code} from ${visible(url)}: ${message} ${fix}`);
+    },
+    once: (line) => warnOnce(line, write),
+  };
+}
+
+/** What is said of a list is said of one folder, and `amesh` in a shell may be looking at another. */
+const ABOUT_THE_LIST: ReadonlySet<string> = new Set([
+  'unknown_device',
+  'role_not_allowed',
+  'wrong_host',
+  'allow_list_integrity_failure',
+]);
+
+function describe(
+  { status, code, message, fix, request, cause }: Rejection,
+  home: string | null,
+  debug: boolean,
+): string {
+  const { method, authority, target, deviceId, covered } = request;
+  const where = home !== null && ABOUT_THE_LIST.has(code) ? ` (${visible(home)})` : '';
+  const parts = [
+    `amesh: refused ${status} ${code}: ${visible(message)} ${fix}${where}`,
+    `[${visible(method)} ${visible(authority)}${debug ? visible(target) : withoutQuery(target)}`,
+    ...(deviceId === undefined ? [] : [`from ${deviceId}`]),
+    ...(covered === undefined ? [] : [`covering ${covered.map((name) => visible(name)).join(' ')}`]),
+  ];
+  const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : '';
+  const isSaid = `${message} ${fix}`.includes(reason);
+  return `${parts.join(' ')}]${isSaid ? '' : ` (${visible(reason)})`}`;
+}
+
+/** A query may hold secrets. That there is one, and how long, is enough to see whether a proxy changes it. */
+function withoutQuery(target: string): string {
+  const mark = target.indexOf('?');
+  if (mark === -1) return visible(target);
+  return `${visible(target.slice(0, mark))}?… (${target.length - mark - 1} characters)`;
+}
+
+/** A stranger's text on one line, short, and without anything that a terminal obeys. */
+function visible(text: string): string {
+  return text
+    .slice(0, 300)
+    .replace(/[^\x20-\x7e]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}

@@ -1,0 +1,199 @@
+import { randomBytes } from 'node:crypto';
+import { readdirSync, renameSync, rmdirSync, statSync, unlinkSync, utimesSync } from 'node:fs';
+import { readdir, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { makePrivateFolder, writePrivateFile } from './private-file';
+
+/** A lock that shows no sign of life for so long belongs to nobody. */
+const STALE_MS = 2000;
+const ALIVE_EVERY_MS = 500;
+const WAIT_MS = 20_000;
+/** Nobody waits for a lock for so long: what is older was left by somebody who is dead. */
+const REST_MS = 60_000;
+
+// What rename says of a folder that is there and not empty; the last one on Windows.
+const TAKEN = new Set<unknown>(['ENOTEMPTY', 'EEXIST', 'EPERM']);
+
+const REST = /\.[A-Za-z0-9_-]{22}\.tmp$/;
+
+/**
+ * A lock between processes: the folder `<path>.lock` with one file in it, which belongs to the holder.
+ *
+ * The folder is made elsewhere and moved here, which only one can do. Whoever finds it without a sign of life moves
+ * it away, and the holder's file goes along. So a holder that was stopped and goes on later, believing that the lock
+ * is still theirs, finds nothing to move where they meant to: a late {@link FileLock.commit} changes nothing.
+ */
+export class FileLock {
+  readonly #lock: string;
+  readonly #file: string;
+  readonly #alive: NodeJS.Timeout;
+
+  private constructor(path: string, token: string) {
+    this.#lock = `${path}.lock`;
+    this.#file = join(this.#lock, token);
+    this.#alive = setInterval(() => this.#touch(), ALIVE_EVERY_MS).unref();
+  }
+
+  /**
+   * Waits for the lock and takes it, in the last turn before it resolves.
+   *
+   * @param content what {@link FileLock.commit} will put in place; already on the disk when the lock is taken
+   * @throws AmeshError `store_busy` where others hold it for 20 s
+   */
+  static async take(path: string, content: Uint8Array): Promise<FileLock> {
+    const token = newToken();
+    const folder = `${path}.${token}.tmp`;
+    try {
+      await makePrivateFolder(folder);
+      await writePrivateFile(join(folder, token), content, 0o600, path);
+      const startedAt = performance.now();
+      let holder: string | null = null;
+      let holderSince = startedAt;
+      for (;;) {
+        try {
+          renameSync(folder, `${path}.lock`);
+          return new FileLock(path, token);
+        } catch (error) {
+          if (codeOf(error) === 'ENOTDIR') throw noFolder(`${path}.lock`);
+          if (!TAKEN.has(codeOf(error))) throw error;
+        }
+        const now = performance.now(); // the wall clock may jump, and the file server's may differ
+        const current = holderOf(`${path}.lock`);
+        if (current !== holder) {
+          holder = current;
+          holderSince = now;
+        } else if (now - holderSince > STALE_MS) {
+          await evict(path);
+        }
+        if (now - startedAt > WAIT_MS)
+          throw new AmeshError('store_busy', `Another process holds the lock ${path}.lock.`);
+        await sleep(2 + Math.random() * 20);
+      }
+    } catch (error) {
+      await removeQuietly(folder);
+      throw error;
+    }
+  }
+
+  /**
+   * Moves the content to `path` and gives the lock back, in one step.
+   *
+   * @returns false where the lock was lost meanwhile; nothing has changed then
+   */
+  commit(path: string): boolean {
+    clearInterval(this.#alive);
+    try {
+      renameSync(this.#file, path);
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return false;
+      this.release();
+      throw error;
+    }
+    this.#removeFolder();
+    return true;
+  }
+
+  /** Gives the lock back; one that was lost is left to its new holder. */
+  release(): void {
+    clearInterval(this.#alive);
+    try {
+      unlinkSync(this.#file);
+    } catch {
+      return;
+    }
+    this.#removeFolder();
+  }
+
+  /** @throws AmeshError `store_busy` where somebody else has taken the lock over; they may be writing now */
+  assertHeld(): void {
+    try {
+      statSync(this.#file);
+    } catch {
+      throw new AmeshError('store_busy', `The lock ${this.#lock} was lost.`);
+    }
+  }
+
+  #touch(): void {
+    const now = new Date();
+    try {
+      utimesSync(this.#file, now, now);
+    } catch {
+      // Lost; commit() and assertHeld() will say so.
+    }
+  }
+
+  #removeFolder(): void {
+    try {
+      rmdirSync(this.#lock);
+    } catch {
+      // Another holder has moved theirs over the empty one.
+    }
+  }
+}
+
+/**
+ * Removes what processes that were killed have left in a folder.
+ *
+ * @param newest a file there that was written just now: the clock of a file server is not ours
+ */
+export async function removeRests(newest: string): Promise<void> {
+  const dir = dirname(newest);
+  const now = await mtimeOf(newest);
+  for (const name of await readdir(dir)) {
+    if (!REST.test(name)) continue;
+    const path = join(dir, name);
+    if (now - (await mtimeOf(path)) > REST_MS) await removeQuietly(path);
+  }
+}
+
+/** Unix milliseconds; NaN where it is gone. */
+async function mtimeOf(path: string): Promise<number> {
+  return stat(path).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => Number.NaN,
+  );
+}
+
+/** 16 random bytes in base64url. */
+export function newToken(): string {
+  return randomBytes(16).toString('base64url');
+}
+
+/** Somebody else's, and it never goes by itself. */
+function noFolder(lock: string): AmeshError {
+  return new AmeshError('store_busy', `${lock} is where a lock belongs, and is no folder.`, {
+    fix: 'Remove it, and try again. No changes were made.',
+  });
+}
+
+/** Who holds a lock, and their last sign of life. */
+function holderOf(lock: string): string {
+  try {
+    const [token = ''] = readdirSync(lock);
+    return `${token} ${statSync(join(lock, token), { bigint: true }).mtimeNs}`;
+  } catch {
+    return ''; // gone, or going at this moment
+  }
+}
+
+async function evict(path: string): Promise<void> {
+  const away = `${path}.${newToken()}.tmp`;
+  try {
+    await rename(`${path}.lock`, away);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return; // somebody else was faster
+    throw error;
+  }
+  await removeQuietly(away);
+}
+
+/** Another user's rests may have to stay, and are no reason to call a write that is done a failure. */
+async function removeQuietly(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true }).catch(() => {});
+}
+
+function codeOf(error: unknown): unknown {
+  return (error as { code?: unknown } | null)?.code;
+}

@@ -1,0 +1,147 @@
+import { statSync } from 'node:fs';
+import { open, rm, stat, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AmeshError } from '../../core/errors/amesh-error';
+import type { DocumentStore } from '../document-store';
+import { FileLock, removeRests } from './file-lock';
+import { makePrivateFolder } from './private-file';
+import { readRegularFile, readRegularFileSync } from './regular-file';
+import { syncFile } from './sync-file';
+
+/** Documents as files of one folder, 0600 in a folder of 0700. */
+export class FileStore implements DocumentStore {
+  /** @param dir an absolute path; made at the first write */
+  constructor(readonly dir: string) {}
+
+  /** @throws AmeshError `allow_list_unavailable` for a file that is there and cannot be read */
+  async read(key: string, atMost?: number): Promise<Uint8Array | null> {
+    const path = this.#path(key);
+    return readRegularFile(path, atMost).catch((error) => absentOrThrow(path, error));
+  }
+
+  async swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
+    const path = this.#path(key);
+    const content = new Uint8Array(next);
+    const before = expected === null ? null : new Uint8Array(expected);
+    if (!isSame(await this.read(key), before)) return false; // spares the disk a file that nobody needs
+    await makePrivateFolder(this.dir);
+    for (;;) {
+      const lock = await FileLock.take(path, content);
+      // From here to the commit in one turn, so that a kill hardly ever leaves a lock behind.
+      let changed: boolean;
+      try {
+        changed = !isSame(readNow(path), before);
+      } catch (error) {
+        lock.release();
+        throw error;
+      }
+      if (changed) {
+        lock.release();
+        return false;
+      }
+      if (!lock.commit(path)) continue;
+      await syncFolder(this.dir).catch((cause) => {
+        throw new AmeshError('store_unsynced', undefined, { cause });
+      });
+      await removeRests(path).catch(() => {}); // nobody's change depends on it
+      return true;
+    }
+  }
+
+  async discard(key: string, moreThan: number): Promise<void> {
+    await this.locked(key, async (assertHeld) => {
+      const { size } = await stat(this.#path(key));
+      assertHeld();
+      if (size > moreThan) await rm(this.#path(key));
+    });
+  }
+
+  /**
+   * Removes a file, where its bytes are still `expected`.
+   *
+   * @returns false where they are not; nothing has changed then
+   */
+  async remove(key: string, expected: Uint8Array): Promise<boolean> {
+    return this.locked(key, async (assertHeld) => {
+      if (!isSame(await this.read(key), expected)) return false;
+      assertHeld();
+      await unlink(this.#path(key));
+      await syncFolder(this.dir);
+      return true;
+    });
+  }
+
+  /**
+   * Runs `action` while no other process is inside the same lock.
+   *
+   * @param name a file name of this folder; `<name>.lock` is the lock, the one under which `swap` writes that file
+   * @param action gets a function that throws where the lock was lost (a laptop that slept), to be called right
+   *   before something is changed
+   * @throws AmeshError `store_busy` where the lock stays taken for 20 s
+   */
+  async locked<T>(name: string, action: (assertHeld: () => void) => Promise<T>): Promise<T> {
+    await makePrivateFolder(this.dir);
+    const lock = await FileLock.take(this.#path(name), new Uint8Array());
+    try {
+      return await action(() => lock.assertHeld());
+    } finally {
+      lock.release();
+    }
+  }
+
+  stamp(key: string): string {
+    try {
+      const { ino, size, mtimeNs, ctimeNs } = statSync(this.#path(key), { bigint: true });
+      return `${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+    } catch (error) {
+      return isMissing(error) ? 'absent' : `unreadable ${(error as { code?: string }).code}`;
+    }
+  }
+
+  #path(key: string): string {
+    return join(this.dir, key);
+  }
+}
+
+function readNow(path: string): Uint8Array | null {
+  try {
+    return readRegularFileSync(path);
+  } catch (error) {
+    return absentOrThrow(path, error);
+  }
+}
+
+function absentOrThrow(path: string, error: unknown): null {
+  if (isMissing(error)) return null;
+  const code = (error as { code?: string }).code ?? 'unknown error';
+  if (code === 'ENOTFILE' || code === 'EISDIR')
+    throw new AmeshError('allow_list_unavailable', `${path} is no regular file.`, {
+      fix: 'Put the file back that belongs there.',
+      cause: error,
+    });
+  throw new AmeshError('allow_list_unavailable', `${path} cannot be read (${code}).`, { cause: error });
+}
+
+function isSame(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  return a === null || b === null ? a === b : Buffer.compare(a, b) === 0;
+}
+
+// What file systems say that sync no folders, as some network ones.
+const CANNOT_SYNC = new Set<unknown>(['EINVAL', 'ENOTSUP']);
+
+/** Without it a power cut can undo the rename, though the file itself is on the disk. */
+export async function syncFolder(dir: string): Promise<void> {
+  const folder = await open(dir, 'r').catch(() => null); // Windows opens no folders
+  try {
+    if (folder !== null) await syncFile(folder);
+  } catch (error) {
+    if (!CANNOT_SYNC.has((error as { code?: unknown }).code)) throw error;
+  } finally {
+    await folder?.close();
+  }
+}
+
+export function isMissing(error: unknown): boolean {
+  const code = (error as { code?: string } | null)?.code;
+  return code === 'ENOENT' || code === 'ENOTDIR';
+}

@@ -1,2 +1,0 @@
-export { StorageNonceStore } from './storage-nonce-store';
-export type { UnstorageDriver, UnstorageLike } from './unstorage';

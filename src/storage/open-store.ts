@@ -1,0 +1,117 @@
+import { join } from 'node:path';
+import { AmeshError, isAmeshError } from '../core/errors/amesh-error';
+import { warnOnce } from '../process/log';
+import type { DocumentStore } from './document-store';
+import { FileStore } from './files/file-store';
+import { isIoRedis } from './redis/client';
+import { RedisDocumentStore } from './redis/document-store';
+import { assertStorage, readRaw, type UnstorageLike } from './unstorage';
+
+export { assertStorage, type UnstorageLike } from './unstorage';
+
+const stores = new WeakMap<UnstorageLike, DocumentStore>();
+
+/**
+ * A storage of unstorage as a store of documents. With the drivers `redis`, `fs` and `fs-lite` changes are exact for
+ * any number of processes; with any other they are exact in one, which it warns of once.
+ *
+ * @throws TypeError for a storage that is none
+ */
+export function toDocumentStore(storage: UnstorageLike): DocumentStore {
+  assertStorage(storage);
+  const store = stores.get(storage) ?? make(storage);
+  stores.set(storage, store);
+  return store;
+}
+
+function make(storage: UnstorageLike): DocumentStore {
+  const { base: mountedAt = '', driver = undefined } = storage.getMount?.('amesh') ?? {};
+  const options = (driver?.options ?? {}) as { base?: unknown };
+  const base = typeof options.base === 'string' ? options.base : '';
+  // Anything mounted deeper, or with a prefix, is read and written as whoever made it wants.
+  if (mountedAt === '' && driver?.name === 'redis') {
+    const client = driver.getInstance?.();
+    if (typeof client === 'object' && client !== null && isIoRedis(client)) {
+      const prefix = base.replace(/:$/, '');
+      return new RedisDocumentStore({ kind: 'client', client }, prefix === '' ? '' : `${prefix}:`);
+    }
+  }
+  if (mountedAt === '' && base !== '' && (driver?.name === 'fs' || driver?.name === 'fs-lite')) {
+    return new FolderStore(base);
+  }
+  warnOnce(
+    `Two administrators who change the allow list in ${driver?.name ?? 'this storage'} at the same moment can lose a change: it has no compare-and-swap.`,
+  );
+  return new StorageDocumentStore(storage, driver?.name ?? '');
+}
+
+/** The files of unstorage: a colon in a key is a folder. */
+class FolderStore implements DocumentStore {
+  constructor(readonly base: string) {}
+
+  read(key: string, atMost?: number): Promise<Uint8Array | null> {
+    const [store, name] = this.#place(key);
+    return store.read(name, atMost);
+  }
+
+  swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
+    const [store, name] = this.#place(key);
+    return store.swap(name, expected, next);
+  }
+
+  discard(key: string, moreThan: number): Promise<void> {
+    const [store, name] = this.#place(key);
+    return store.discard(name, moreThan);
+  }
+
+  #place(key: string): [FileStore, string] {
+    const parts = key.split(':');
+    const name = parts.pop() as string;
+    return [new FileStore(join(this.base, ...parts)), name];
+  }
+}
+
+/** Drivers that may show what was there before for some time. */
+const EVENTUAL = /^cloudflare-kv|^netlify-blobs|^vercel-kv/;
+
+/** Any storage at all: changes are exact among those of this process. */
+class StorageDocumentStore implements DocumentStore {
+  readonly isEventual: boolean;
+  readonly #storage: UnstorageLike;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(storage: UnstorageLike, driver: string) {
+    this.#storage = storage;
+    this.isEventual = EVENTUAL.test(driver);
+  }
+
+  async read(key: string): Promise<Uint8Array | null> {
+    try {
+      return await readRaw(this.#storage, key);
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+
+  swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
+    const content = new Uint8Array(next);
+    const before = expected === null ? null : new Uint8Array(expected);
+    const swapping = this.#last.then(async () => {
+      const now = await this.read(key);
+      if (now === null || before === null ? now !== before : Buffer.compare(now, before) !== 0) return false;
+      try {
+        await this.#storage.setItemRaw(key, content);
+      } catch (error) {
+        throw unavailable(error);
+      }
+      return true;
+    });
+    this.#last = swapping.catch(() => {});
+    return swapping;
+  }
+}
+
+function unavailable(error: unknown): AmeshError {
+  if (isAmeshError(error)) return error;
+  return new AmeshError('allow_list_unavailable', 'The storage of the allow list failed.', { cause: error });
+}

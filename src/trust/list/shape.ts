@@ -1,0 +1,123 @@
+import { createAllowList } from '../../core/devices/allow-list';
+import { AllowListIntegrityError } from '../../core/errors/amesh-error';
+import type {
+  AllowListDocument,
+  DeviceEntry,
+  Grant,
+  IssuedToken,
+  Lease,
+  TakenToken,
+  Tombstone,
+} from './document';
+
+/** It is sealed, so nothing is wrong with it, and nothing of it should be lost. */
+export const NEWER_AMESH = 'Use the version of amesh that has written it, or a newer one.';
+
+const KEYS = {
+  document: 'devices grants hosts list owner revision tokens tombstones updatedAt version',
+  device: 'addedAt deviceId friendlyName hosts publicKey roles',
+  lease: 'endsAt expiresAt grant',
+  issued: 'cancelledAt expiresAt friendlyName hosts id issuedAt kind secret takenBy',
+  taken: 'id issuer kind takenAt until',
+  grant: 'expiresAt id issuedAt leaseSeconds maxLeaseSeconds names publicKey used uses',
+  tombstone: 'deviceId revokedAt until',
+};
+
+/**
+ * The seal says that the owner wrote it; this says that it is of a form which this version understands. A member that
+ * it does not know may limit the trust in a device, so it must not be passed over.
+ */
+export function assertShape(document: AllowListDocument): void {
+  const { revision, updatedAt, list, tokens, grants, hosts, devices, tombstones } = document;
+  const known =
+    hasKeys(document, KEYS.document) &&
+    Number.isSafeInteger(revision) &&
+    revision >= 1 &&
+    isCount(updatedAt) &&
+    isListOf(tokens, isToken) &&
+    isListOf(grants, isGrant) &&
+    isListOf(hosts, isText) &&
+    isListOf(tombstones, isTombstone) &&
+    isListOf(devices, isDevice);
+  if (!known)
+    throw new AllowListIntegrityError('The allow list holds what this amesh does not know.', NEWER_AMESH);
+  try {
+    createAllowList({ deviceId: list, hosts, devices });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new AllowListIntegrityError(
+      `The allow list holds what this amesh does not know. ${error.message}`,
+      NEWER_AMESH,
+    );
+  }
+}
+
+export function isDevice(device: DeviceEntry): boolean {
+  if (typeof device !== 'object' || device === null) return false;
+  const { unconfirmed, lease, ...usual } = device;
+  return (
+    hasKeys(usual, KEYS.device) &&
+    (!('unconfirmed' in device) || unconfirmed === true) &&
+    (!('lease' in device) || isLease(lease)) &&
+    [device.deviceId, device.publicKey, device.friendlyName].every(isText) &&
+    isListOf(device.roles, isText) &&
+    isListOf(device.hosts, isText)
+  );
+}
+
+export function isTombstone(tombstone: Tombstone): boolean {
+  return hasKeys(tombstone, KEYS.tombstone);
+}
+
+function isLease(lease: Lease | undefined): boolean {
+  return (
+    lease !== undefined &&
+    hasKeys(lease, KEYS.lease) &&
+    isText(lease.grant) &&
+    [lease.expiresAt, lease.endsAt].every(isCount)
+  );
+}
+
+function isToken(token: IssuedToken | TakenToken): boolean {
+  if (hasKeys(token, KEYS.taken) && token.kind === 'taken') {
+    return (
+      [token.id, token.issuer].every(isText) &&
+      isCount(token.takenAt) &&
+      (token.until === null || isCount(token.until))
+    );
+  }
+  return (
+    hasKeys(token, KEYS.issued) &&
+    token.kind === 'issued' &&
+    [token.id, token.friendlyName, token.secret].every(isText) &&
+    isListOf(token.hosts, isText) &&
+    [token.issuedAt, token.expiresAt].every(isCount) &&
+    (token.takenBy === null || isText(token.takenBy)) &&
+    (token.cancelledAt === null || isCount(token.cancelledAt))
+  );
+}
+
+function isGrant(grant: Grant): boolean {
+  if (!hasKeys(grant, KEYS.grant)) return false;
+  const { id, publicKey, names, uses, used, leaseSeconds, maxLeaseSeconds, issuedAt, expiresAt } = grant;
+  return (
+    [id, publicKey, names].every(isText) &&
+    [uses, used, leaseSeconds, maxLeaseSeconds, issuedAt, expiresAt].every(isCount)
+  );
+}
+
+function hasKeys(value: object, keys: string): boolean {
+  return typeof value === 'object' && value !== null && Object.keys(value).sort().join(' ') === keys;
+}
+
+function isListOf<T>(value: readonly T[], isRight: (item: T) => boolean): boolean {
+  return Array.isArray(value) && value.every(isRight);
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string';
+}

@@ -1,0 +1,175 @@
+import type { MaybePromise } from '../../core/crypto/provider';
+import type { AllowList, AllowListSource } from '../../core/devices/allow-list';
+import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
+
+/**
+ * How long a request waits for a read, where none has come to an end for longer than it should; and for how long of it
+ * the store may say nothing. The first list is worth waiting for, since without it nobody can be let in. With any other
+ * the nonce store comes next, which has 250 ms of its own.
+ */
+const PATIENCE_MS = { first: 2500, next: 250 };
+const SILENCE_MS = { first: 250, next: 75 };
+
+/**
+ * The least time between two reads, however often the store tells of a change: whoever can write to it can tell without
+ * end. A read that took longer is followed by as long a rest.
+ */
+const REST_MS = 50;
+
+export interface SharedListOptions {
+  /**
+   * Reads the list; null where it is the one that was read last, undefined where it was not worth a look yet.
+   *
+   * @param wasTold whether the store has told of a change
+   * @param asked to be called when files and store are asked, and with false when they have answered
+   */
+  readonly load: (
+    wasTold: boolean,
+    asked: (isAsked: boolean) => void,
+  ) => Promise<AllowList | null | undefined>;
+  /** Calls back when the list may have changed. */
+  readonly watch: (changed: () => void) => void;
+  readonly pollSeconds: number;
+  readonly maxStaleSeconds: number;
+}
+
+/**
+ * The allow list out of a store that many instances share. It is read when the store tells of a change, and from time
+ * to time, never at a request.
+ *
+ * A store that cannot be read changes nothing for a while (`maxStaleSeconds`); a list that can be read and is wrong
+ * counts at once.
+ */
+export class SharedList implements AllowListSource {
+  readonly #options: SharedListOptions;
+  #list: AllowList | null = null;
+  /** What is wrong with the list that lies there. */
+  #broken: unknown = null;
+  /** When a read last said that the list is this one, and when one last ended; by a clock that nobody sets. */
+  #confirmedAt = Number.NEGATIVE_INFINITY;
+  #attemptedAt = Number.NEGATIVE_INFINITY;
+  #unavailable: unknown = null;
+  #reading: Promise<void> | null = null;
+  /** Resolves when the store has said nothing for too long to the read that is on its way. */
+  #silence: Promise<void> = Promise.resolve();
+  #readAgain = false;
+  #restMs = REST_MS;
+  #soon: NodeJS.Timeout | undefined;
+  #wasTold = true;
+  #hasStarted = false;
+
+  constructor(options: SharedListOptions) {
+    this.#options = options;
+  }
+
+  /** @throws AmeshError `allow_list_integrity_failure`; `allow_list_unavailable` */
+  current(): MaybePromise<AllowList> {
+    this.#start();
+    const { pollSeconds } = this.#options;
+    // Also after a sleep, in which no timer has run.
+    const isDue = performance.now() - this.#attemptedAt > 2000 * pollSeconds;
+    if (!isDue) return this.#decide();
+    return this.#patiently(this.#read()).then(() => this.#decide());
+  }
+
+  expire(): void {
+    this.#attemptedAt = Number.NEGATIVE_INFINITY;
+  }
+
+  /** Reads from now on; else from the first request on. */
+  #start(): void {
+    if (this.#hasStarted) return;
+    this.#hasStarted = true;
+    const { watch, pollSeconds } = this.#options;
+    watch(() => {
+      this.#wasTold = true;
+      this.#readSoon();
+    });
+    setInterval(() => this.#read(), 1000 * pollSeconds).unref();
+  }
+
+  #decide(): AllowList {
+    if (this.#broken !== null) throw this.#broken;
+    const staleSeconds = (performance.now() - this.#confirmedAt) / 1000;
+    if (this.#list !== null && staleSeconds <= this.#options.maxStaleSeconds) return this.#list;
+    if (this.#list === null && isAmeshError(this.#unavailable)) throw this.#unavailable;
+    throw new AmeshError(
+      'allow_list_unavailable',
+      this.#list === null
+        ? 'The store of the allow list has not answered yet.'
+        : `The store of the allow list has not answered for ${Math.floor(staleSeconds)} s.`,
+      { cause: this.#unavailable },
+    );
+  }
+
+  /** One at a time; who comes in between gets another one behind it, since theirs may be the newer list. */
+  #read(): Promise<void> {
+    if (this.#reading !== null) {
+      this.#readAgain = true;
+      return this.#reading;
+    }
+    this.#reading = this.#readNow().finally(() => {
+      this.#reading = null;
+      if (!this.#readAgain) return;
+      this.#readAgain = false;
+      this.#readSoon();
+    });
+    return this.#reading;
+  }
+
+  /** At once, where there was a rest since the last one. */
+  #readSoon(): void {
+    const restMs = this.#attemptedAt + this.#restMs - performance.now();
+    if (this.#reading !== null) this.#readAgain = true;
+    else if (restMs <= 0) void this.#read();
+    else {
+      this.#soon ??= setTimeout(() => {
+        this.#soon = undefined;
+        void this.#read();
+      }, restMs).unref();
+    }
+  }
+
+  async #readNow(): Promise<void> {
+    const startedAt = performance.now();
+    const wasTold = this.#wasTold || this.#broken !== null || this.#unavailable !== null;
+    this.#wasTold = false;
+    let timer: NodeJS.Timeout | undefined;
+    let giveUp: () => void;
+    this.#silence = new Promise((resolve) => {
+      giveUp = resolve;
+    });
+    const asked = (isAsked: boolean) => {
+      clearTimeout(timer);
+      if (isAsked) timer = setTimeout(giveUp, SILENCE_MS[this.#waited]);
+    };
+    try {
+      const found = await this.#options.load(wasTold, asked);
+      if (found !== undefined) {
+        this.#list = found ?? this.#list;
+        this.#broken = null;
+        this.#unavailable = null;
+        this.#confirmedAt = startedAt;
+      }
+    } catch (error) {
+      if (isAmeshError(error) && error.code === 'allow_list_integrity_failure') this.#broken = error;
+      else this.#unavailable = error;
+    }
+    clearTimeout(timer);
+    this.#attemptedAt = performance.now();
+    this.#restMs = Math.max(REST_MS, this.#attemptedAt - startedAt);
+  }
+
+  get #waited(): 'first' | 'next' {
+    return this.#list === null ? 'first' : 'next';
+  }
+
+  async #patiently(reading: Promise<void>): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, PATIENCE_MS[this.#waited]);
+    });
+    await Promise.race([reading, this.#silence, patience]);
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,47 @@
+import type { FileStore } from '../../storage/files/file-store';
+import type { DeviceIdentity } from '../identity';
+import { claimedOwner } from './seal';
+import { ALLOW_LIST_KEY } from './trust-store';
+
+type Named = Pick<DeviceIdentity, 'deviceId' | 'publicKey'>;
+
+/**
+ * Where the list of an identity lies until that identity counts. Two files cannot be replaced in one step, so
+ * `identity.json` decides: before it is replaced this list is nobody's, and from then on it is the list, wherever the
+ * command that has put it there was interrupted.
+ */
+export function stagedKey(deviceId: string): string {
+  return `allow_list.${deviceId}.new`;
+}
+
+const STAGED = /^allow_list\.am_[A-Za-z0-9_-]{16}\.new$/;
+
+export function isStaged(name: string): boolean {
+  return STAGED.test(name);
+}
+
+/** Puts the list of this identity into its place, where whoever has made them could not do it any more. */
+export async function placeStagedList(store: FileStore, identity: Named): Promise<void> {
+  const key = stagedKey(identity.deviceId);
+  for (;;) {
+    const staged = await store.read(key);
+    if (staged === null) return;
+    const there = await store.read(ALLOW_LIST_KEY);
+    if (!isPlaced(there, identity) && !(await store.swap(ALLOW_LIST_KEY, there, staged))) continue;
+    await store.remove(key, staged).catch(() => {}); // it counts for nothing any more
+    return;
+  }
+}
+
+/** The list of an identity as it will lie there, for those who only read; null where there is none. */
+export async function readPlacedList(
+  read: (key: string) => Promise<Uint8Array | null>,
+  identity: Named,
+): Promise<Uint8Array | null> {
+  const there = await read(ALLOW_LIST_KEY);
+  return isPlaced(there, identity) ? there : ((await read(stagedKey(identity.deviceId))) ?? there);
+}
+
+function isPlaced(bytes: Uint8Array | null, { publicKey }: Named): boolean {
+  return claimedOwner(bytes) === publicKey;
+}
