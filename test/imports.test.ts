@@ -24,6 +24,119 @@ function imports(path: string): string[] {
 
 const folderOf = (path: string) => path.replace(/\/[^/]*$/, '');
 
+/** What package.json's `imports` choose between, as the file with all of it. */
+const CHOSEN: Readonly<Record<string, string>> = {
+  '#crypto': 'src/core/crypto/provider',
+  '#machine-codes': 'src/core/errors/machine-codes',
+  '#hints': 'src/core/hints/hints',
+};
+
+/** The rooms of the SDK: each may import itself and those before it that it names. Types count as all else. */
+const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  core: [],
+  process: ['core'],
+  proxy: ['core', 'process'],
+  storage: ['core', 'process'],
+  trust: ['core', 'process', 'storage'],
+  keys: ['core', 'process', 'storage'],
+  pairing: ['core', 'proxy', 'trust'],
+  bootstrap: ['core', 'process', 'trust', 'pairing'],
+  adapters: ['core'],
+  machine: ['core', 'process', 'proxy', 'storage', 'trust', 'keys', 'pairing', 'bootstrap', 'adapters'],
+  entries: [
+    'core',
+    'process',
+    'proxy',
+    'storage',
+    'trust',
+    'keys',
+    'pairing',
+    'bootstrap',
+    'adapters',
+    'machine',
+  ],
+};
+
+const SDK = sources('src').filter((path) => !path.startsWith('src/cli/'));
+
+/** A circle among files or among folders, as the way around it; undefined where there is none. */
+function circleOf(edges: ReadonlyMap<string, ReadonlySet<string>>): string[] | undefined {
+  const done = new Set<string>();
+  const walk = (node: string, way: readonly string[]): string[] | undefined => {
+    if (way.includes(node)) return [...way.slice(way.indexOf(node)), node];
+    if (done.has(node)) return undefined;
+    for (const next of edges.get(node) ?? []) {
+      const circle = walk(next, [...way, node]);
+      if (circle !== undefined) return circle;
+    }
+    done.add(node);
+    return undefined;
+  };
+  for (const node of edges.keys()) {
+    const circle = walk(node, []);
+    if (circle !== undefined) return circle;
+  }
+  return undefined;
+}
+
+/** The imports among some sources. `nameOf` makes files of paths, or folders. */
+function edgesAmong(paths: readonly string[], nameOf: (path: string) => string) {
+  const edges = new Map<string, Set<string>>();
+  for (const path of paths) {
+    const from = nameOf(path);
+    const targets = edges.get(from) ?? new Set();
+    for (const name of imports(path)) {
+      const target = `${CHOSEN[name] ?? name}.ts`;
+      if (paths.includes(target) && nameOf(target) !== from) targets.add(nameOf(target));
+    }
+    edges.set(from, targets);
+  }
+  return edges;
+}
+
+describe('the rooms of the SDK', () => {
+  it('are all named here', () => {
+    expect([...new Set(SDK.map((path) => path.split('/')[1]))].sort()).toEqual(Object.keys(ROOMS).sort());
+  });
+
+  it.each(SDK)('%s imports only the rooms below its own', (path) => {
+    const own = path.split('/')[1] as string;
+    for (const name of imports(path)) {
+      const room = (CHOSEN[name] ?? name).split('/')[1] as string;
+      if (!(CHOSEN[name] ?? name).startsWith('src/')) continue;
+      expect([own, ...(ROOMS[own] ?? [])], `${path} imports ${name}`).toContain(room);
+    }
+  });
+
+  it('have no circle among their files', () => {
+    expect(circleOf(edgesAmong(SDK, (path) => path))).toBeUndefined();
+  });
+
+  it('have no circle among their folders', () => {
+    expect(circleOf(edgesAmong(SDK, folderOf))).toBeUndefined();
+  });
+
+  it('tells a circle', () => {
+    const edges = new Map([
+      ['a', new Set(['b'])],
+      ['b', new Set(['c'])],
+      ['c', new Set(['b'])],
+    ]);
+    expect(circleOf(edges)).toEqual(['b', 'c', 'b']);
+  });
+
+  it('have at most 15 files beside each other, but for one command a file', () => {
+    const counts = new Map<string, number>();
+    for (const path of SDK) counts.set(folderOf(path), (counts.get(folderOf(path)) ?? 0) + 1);
+    expect([...counts].filter(([, count]) => count > 15)).toEqual([]);
+  });
+
+  it.each(sources('src/entries'))('%s only exports what others have made', (path) => {
+    const text = readFileSync(join(root, path), 'utf8').replace(/\/\*\*.*?\*\//gs, '');
+    expect(text.replace(/export (?:type )?\{[^}]*\} from '[^']+';/g, '').trim()).toBe('');
+  });
+});
+
 describe('who may import whom', () => {
   it('finds the imports at all', () => {
     expect(imports('src/core/verify/verify.ts')).toContain('src/core/errors/fault');

@@ -1,16 +1,16 @@
 import { hostname } from 'node:os';
 import { AmeshError, isAmeshError } from '../core/errors/amesh-error';
 import { isLoopback } from '../core/wire/authority';
-import type { Device } from '../machine/device';
 import type { Env } from '../process/home';
+import type { Device } from '../trust/device';
 import { findTaken } from '../trust/tokens';
 import { isFor } from './grants/enrol';
 import { HeldGrant } from './grants/held-grant';
-import { nameFor } from './names';
 import { UNASKED, writeRegistration } from './provision/registration';
 import { type Taker, takeProvisionToken } from './provision/take-provision';
-import { assertTimely, kindOf, readToken } from './read-token';
-import type { GrantClaims, ProvisionClaims, TokenKind } from './token';
+import { nameFor } from './tokens/names';
+import { assertTimely, kindOf, readToken } from './tokens/read-token';
+import type { GrantClaims, ProvisionClaims, TokenKind } from './tokens/token';
 
 export interface BootstrapOptions extends Taker {
   readonly env: Env;

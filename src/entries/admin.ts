@@ -1,17 +1,20 @@
-import type { LastSeenRecord as LastSeen } from '../trust/last-seen';
-import type { TrustStore as Store } from '../trust/list/trust-store';
-
-export { type GrantOptions, issueGrant, issueProvision, type ProvisionOptions } from '../bootstrap/issue';
 export { type WaitOptions, waitForRegistration } from '../bootstrap/provision/mailbox';
 export { type Answered, takeRegistration, UNASKED } from '../bootstrap/provision/registration';
+export {
+  type GrantOptions,
+  issueGrant,
+  issueProvision,
+  type ProvisionOptions,
+} from '../bootstrap/tokens/issue';
 export { isLoopback, parseHosts, portOf } from '../core/wire/authority';
 export type { KeyBackend, KeyContext } from '../keys/backend';
 export { BACKENDS, findBackend } from '../keys/backends';
 export { assertPassphraseVariables } from '../keys/passphrase';
-export { type Device, openDevice } from '../machine/device';
+export type { LastSeenRecord, TrustStore } from '../machine/admin-types';
 export { workTreeOf } from '../machine/git-ignore';
 export { type Inspected, inspectTrust } from '../machine/inspect';
 export { loadLate } from '../machine/load-late';
+export { openDevice } from '../machine/open-device';
 export { type ResetOptions, readOlderList, resetTrust } from '../machine/reset';
 export {
   type Aside,
@@ -56,6 +59,7 @@ export {
   revokeDevice,
   setHosts,
 } from '../trust/changes';
+export type { Device } from '../trust/device';
 export { assertFolder, type FolderFinding, inspectFolder } from '../trust/folder-safety';
 export { closeGrant, findGrant, grantedDevices, revokeGrant } from '../trust/grants';
 export { type DeviceIdentity, readIdentity, renameIdentity } from '../trust/identity';
@@ -74,9 +78,3 @@ export { cleanName } from '../trust/names';
 export { readOwnerKey } from '../trust/owner-key';
 export { cancelToken, findIssued, pendingTokens } from '../trust/tokens';
 export { fromTrustLine, type TrustLine, toTrustLine } from '../trust/trust-line';
-
-// As types alone: what bundles the declarations would export a class, which this module does not have.
-/** When each device was last let in. */
-export type LastSeenRecord = LastSeen;
-/** The allow list of a machine: reads, checks, changes and seals it. */
-export type TrustStore = Store;

@@ -25,7 +25,8 @@ export {
   RedirectRefusedError,
 } from '../core/errors/amesh-error';
 export { type AmeshCode, CODES, type RejectCode } from '../core/errors/codes';
-export { InMemoryNonceStore, type InMemoryNonceStoreOptions, type NonceStore } from '../core/nonces/memory';
+export { InMemoryNonceStore, type InMemoryNonceStoreOptions } from '../core/nonces/memory';
+export type { NonceStore } from '../core/nonces/nonce-store';
 export { type Client, type ClientOptions, createClient } from '../core/sign/client';
 export type { ClientRejection } from '../core/sign/refusal';
 export { type SignatureFormat, type SignOptions, signRequest } from '../core/sign/sign-request';

@@ -1,27 +1,5 @@
-import { type Middleware, toMiddleware } from '../adapters/express/middleware';
-import { assertOptions } from '../core/verify/options';
-import { type Amesh, amesh, type VerifyOptions } from './index';
-
-/** The options of `amesh.verify()`, and whose allow list counts. */
-export interface AuthMeshOptions extends VerifyOptions {
-  /** Default: the instance of this machine's own folder. */
-  readonly amesh?: Pick<Amesh, 'verifier'> | undefined;
-}
-
-/**
- * The same as `amesh.verify()`, for those who import by name, and for another instance: `verify({ amesh })`.
- *
- * @throws TypeError for a wrong option
- * @see docs/express.md
- */
-export function verify(options: AuthMeshOptions = {}): Middleware {
-  assertOptions('verify()', options);
-  const { amesh: instance = amesh, ...rest } = options;
-  return toMiddleware(instance.verifier(rest));
-}
-
 export type { Authenticated, Middleware } from '../adapters/express/middleware';
 /** The same as `amesh.rawBody`. */
 export { rawBody } from '../adapters/node/raw-body';
-export { streamUnverifiedBody } from './core';
-export type { VerifyOptions } from './index';
+export { streamUnverifiedBody, type VerifyOptions } from '../core/verify/options';
+export { type AuthMeshOptions, verify } from '../machine/default/express';

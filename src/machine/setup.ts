@@ -9,16 +9,17 @@ import type { Env } from '../process/home';
 import type { DocumentStore } from '../storage/document-store';
 import { FileStore } from '../storage/files/file-store';
 import { isFile, ReplacedFiles } from '../storage/files/replaced-files';
+import { openTrust } from '../trust/device';
 import { assertFolder } from '../trust/folder-safety';
 import { type DeviceIdentity, IDENTITY_KEY, writeIdentity } from '../trust/identity';
-import { LAST_SEEN_KEY } from '../trust/last-seen';
+import { LAST_SEEN_KEY } from '../trust/list/last-seen';
 import { NOWHERE, SEEN_KEY, SeenRevisions } from '../trust/list/seen';
-import { isStaged, placeStagedList, stagedKey } from '../trust/list/staged-list';
 import { ALLOW_LIST_KEY, type OpenedList, TrustStore } from '../trust/list/trust-store';
 import { cleanName } from '../trust/names';
 import { sharedKey, sharedStoreOf } from '../trust/shared-store';
-import { openDevice, openTrust } from './device';
+import { isStaged, placeStagedList, stagedKey } from '../trust/staged-list';
 import { ignoreInGit } from './git-ignore';
+import { openDevice } from './open-device';
 
 /** The lock under which identities are made and lists are started anew. */
 export const SETUP = 'setup';

@@ -5,8 +5,10 @@ import {
 } from '../adapters/workers/durable-nonces';
 import type { AllowListSource } from '../core/devices/allow-list';
 import { toUtf8 } from '../core/encoding';
-import { InMemoryNonceStore, type NonceStore } from '../core/nonces/memory';
-import { assertOptions, isWithin, readVerifyOptions, type VerifyOptions } from '../core/verify/options';
+import { InMemoryNonceStore } from '../core/nonces/memory';
+import type { NonceStore } from '../core/nonces/nonce-store';
+import { assertOptions, isWithin } from '../core/options';
+import { readVerifyOptions, type VerifyOptions } from '../core/verify/options';
 import { createVerifier, type Verifier } from '../core/verify/verify';
 import { isDeviceId } from '../core/wire/credentials';
 import { readVariable } from '../process/environment';

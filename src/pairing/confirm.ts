@@ -1,6 +1,6 @@
 import type { AllowListSource } from '../core/devices/allow-list';
-import type { Device } from '../machine/device';
 import { confirmDevice } from '../trust/changes';
+import type { Device } from '../trust/device';
 
 /**
  * Takes note that a target trusts this device, where the last message of their pairing had been lost: it has answered

@@ -1,13 +1,13 @@
 import { toBase64Url } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
 import { parseHosts } from '../core/wire/authority';
-import type { Device } from '../machine/device';
 import { addDevice, confirmDevice } from '../trust/changes';
+import type { Device } from '../trust/device';
 import type { DeviceEntry } from '../trust/list/document';
 import { cleanName } from '../trust/names';
 import { Controller, type ControllerAction } from './controller';
 import { type Peer, toPairingError, toPeer } from './outcome';
-import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './patience';
+import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './relay/patience';
 import { RelaySession } from './relay/session';
 import { toRelayUrl } from './relay/url';
 

@@ -6,7 +6,7 @@ import { openDevice } from '@authmesh/sdk/admin';
 import { toBase64Url } from '@authmesh/sdk/core';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readToken } from '../../src/bootstrap/read-token';
+import { readToken } from '../../src/bootstrap/tokens/read-token';
 import { toDer } from '../../src/core/crypto/der';
 import { withToken } from '../../src/trust/tokens';
 import { forge, GRANT_HEADER, grantClaims, type Issuer, newIssuer, provisionClaims } from '../support/tokens';

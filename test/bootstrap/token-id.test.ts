@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { expect, it } from 'vitest';
-import { newTokenId } from '../../src/bootstrap/issue';
+import { newTokenId } from '../../src/bootstrap/tokens/issue';
 
 it('no id of a token begins with a hyphen: behind a command it would be a flag', () => {
   let left = 3;

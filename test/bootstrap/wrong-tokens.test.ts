@@ -7,8 +7,8 @@ import { createIdentity, openDevice } from '@authmesh/sdk/admin';
 import type { AmeshCode, AmeshError, Rejection } from '@authmesh/sdk/core';
 import express from 'express';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { assertTimely } from '../../src/bootstrap/read-token';
-import type { Token } from '../../src/bootstrap/token';
+import { assertTimely } from '../../src/bootstrap/tokens/read-token';
+import type { Token } from '../../src/bootstrap/tokens/token';
 import { listen } from '../support/listen';
 import {
   forge,

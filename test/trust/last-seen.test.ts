@@ -6,7 +6,7 @@ import { createAllowList } from '@authmesh/sdk/core';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { AmeshError } from '../../src/core/errors/amesh-error';
 import { FileStore } from '../../src/storage/files/file-store';
-import { LAST_SEEN_KEY, LastSeenRecord } from '../../src/trust/last-seen';
+import { LAST_SEEN_KEY, LastSeenRecord } from '../../src/trust/list/last-seen';
 import type { TrustStore } from '../../src/trust/list/trust-store';
 import { Sightings } from '../../src/trust/sightings';
 import { SOON } from '../support/waiting';

@@ -4,7 +4,7 @@ import { webCrypto } from '@authmesh/sdk/crypto/web';
 import { createStorage } from 'unstorage';
 import kvDriver from 'unstorage/drivers/cloudflare-kv-binding';
 import type { DocumentStore } from '../../src/storage/document-store';
-import { toDocumentStore } from '../../src/storage/open-store';
+import { toDocumentStore } from '../../src/storage/unstorage/document-store';
 import { TrustStore } from '../../src/trust/list/trust-store';
 
 interface Env {

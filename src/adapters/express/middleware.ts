@@ -7,6 +7,15 @@ import { refuse } from '../node/refuse';
 import type { NodeRequest, NodeResponse } from '../node/request';
 import { nodeView } from '../node/view';
 
+declare global {
+  namespace Express {
+    interface Request {
+      /** The verified caller, behind `amesh.verify()`. */
+      authMesh: AuthMeshIdentity;
+    }
+  }
+}
+
 /** A middleware for Express 4 and 5, Connect, and handlers of node:http or the compatibility API of node:http2. */
 export type Middleware = (
   request: IncomingMessage | Http2ServerRequest,

@@ -7,12 +7,13 @@ import { giveFreshRequest, giveStream, honoView } from './view';
  * Verifies, then sets `authMesh` in the context, puts a fresh request with the verified bytes in the place of
  * `c.req.raw`, and goes on; or throws the refusal, as an HTTPException with its `res`.
  *
- * @param verifierOf makes the verdicts; asked on every request, since on some runtimes the settings come with it
+ * @param verifierOf gives what makes the verdicts, by the variables and bindings of each request: on some runtimes the
+ *   settings come with it
  */
-export function toHonoMiddleware(verifierOf: (c: Context) => Verifier): MiddlewareHandler {
+export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): MiddlewareHandler {
   return async (c, next) => {
     const view = honoView(c);
-    const verdict = await verifierOf(c).verify(view);
+    const verdict = await verifierOf(c.env).verify(view);
     if (!verdict.ok) throw refusal(c, verdict);
     if (verdict.stream === undefined) giveFreshRequest(c, view, verdict.request.body);
     else if (verdict.stream !== null) giveStream(c, view, verdict.stream);

@@ -1,4 +1,4 @@
-import type { NonceStore } from '../../core/nonces/memory';
+import type { NonceStore } from '../../core/nonces/nonce-store';
 
 /** A namespace of Durable Objects as far as it is used here. */
 export interface DurableObjectNamespace {

@@ -7,11 +7,11 @@ import { refusalOf } from '../../core/sign/refusal';
 import { discard } from '../../core/sign/send';
 import { isLoopback, normalizeAuthority } from '../../core/wire/authority';
 import { collect } from '../../core/wire/view';
-import type { Device } from '../../machine/device';
 import { addDevice } from '../../trust/changes';
+import type { Device } from '../../trust/device';
 import type { AllowListDocument } from '../../trust/list/document';
-import { nameFor } from '../names';
-import type { GrantClaims } from '../token';
+import { nameFor } from '../tokens/names';
+import type { GrantClaims } from '../tokens/token';
 import { writeEnrolment } from './enrolment';
 import { ENROLMENT_PATH } from './enrolment-request';
 

@@ -8,12 +8,12 @@ import { type Fault, toFault } from '../../core/errors/fault';
 import { readAllowList } from '../../core/verify/device';
 import type { Enroller, EnrolmentRequest } from '../../core/verify/enroller';
 import { checkFreshness, checkStart, keepUntilMs } from '../../core/verify/freshness';
-import type { Device } from '../../machine/device';
+import type { Device } from '../../trust/device';
 import { admit, type Enrollee, enrolCaller, expectGrant, findGrant } from '../../trust/grants';
 import type { AllowListDocument, Grant } from '../../trust/list/document';
 import { documentOf } from '../../trust/list/to-allow-list';
 import { cleanName } from '../../trust/names';
-import { matchesPattern } from '../names';
+import { matchesPattern } from '../tokens/names';
 import { type Enrolment, type EnrolmentFacts, parseEnrolment } from './enrolment';
 import { isEnrolment, readEnrolmentBody } from './enrolment-request';
 

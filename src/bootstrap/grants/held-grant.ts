@@ -1,8 +1,8 @@
 import { isAmeshError } from '../../core/errors/amesh-error';
 import { answeredBy } from '../../core/sign/answered';
-import type { Device } from '../../machine/device';
+import type { Device } from '../../trust/device';
 import { withToken } from '../../trust/tokens';
-import type { GrantClaims } from '../token';
+import type { GrantClaims } from '../tokens/token';
 import { enrolAt, isFor, withTarget } from './enrol';
 
 /** How long to wait between two enrolments by one grant: twice as long each time, whatever the answers are. */

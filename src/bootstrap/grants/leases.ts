@@ -1,5 +1,5 @@
 import type { AllowList, TrustedDevice } from '../../core/devices/allow-list';
-import type { Device } from '../../machine/device';
+import type { Device } from '../../trust/device';
 import { findGrant, isDue, renewLeases } from '../../trust/grants';
 import type { DeviceEntry, Lease } from '../../trust/list/document';
 import { documentOf } from '../../trust/list/to-allow-list';

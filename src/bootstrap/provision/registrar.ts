@@ -1,11 +1,11 @@
 import type { AllowListSource } from '../../core/devices/allow-list';
 import type { Acceptance, AnswerHeaders } from '../../core/verify/verify';
-import type { Device } from '../../machine/device';
-import type { Bootstrap } from '../bootstrap';
+import type { Device } from '../../trust/device';
+import type { ProvisionClaims } from '../tokens/token';
 import { REGISTRATION_HEADER, writeRegistration } from './registration';
 
 export interface RegistrarOptions {
-  readonly bootstrap: Pick<Bootstrap, 'taken'>;
+  readonly bootstrap: { readonly taken: ProvisionClaims | undefined };
   readonly device: () => Promise<Device>;
   readonly list: AllowListSource;
 }

@@ -4,12 +4,12 @@ import { deviceIdOf } from '../../core/devices/allow-list';
 import { equalBytes, fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
 import { normalizeAuthority } from '../../core/wire/authority';
 import { TOKEN_LABELS } from '../../core/wire/labels';
-import type { Device } from '../../machine/device';
 import { hkdf } from '../../pairing/suite';
+import type { Device } from '../../trust/device';
 import type { AllowListDocument, DeviceEntry, IssuedToken } from '../../trust/list/document';
 import { cleanName } from '../../trust/names';
 import { findIssued, registerTarget } from '../../trust/tokens';
-import { TOKEN_LIMITS } from '../token';
+import { TOKEN_LIMITS } from '../tokens/token';
 
 /** The header of an answer in which a machine says that it has taken a token. */
 export const REGISTRATION_HEADER = 'authmesh-registration';

@@ -1,6 +1,6 @@
 import { isAmeshError } from '../../core/errors/amesh-error';
 import { answeredBy } from '../../core/sign/answered';
-import type { Device } from '../../machine/device';
+import type { Device } from '../../trust/device';
 import { REGISTRATION_HEADER, takeRegistration } from './registration';
 
 /**

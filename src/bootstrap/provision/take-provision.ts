@@ -1,7 +1,7 @@
-import type { Device } from '../../machine/device';
+import type { Device } from '../../trust/device';
 import { findTaken, takeProvision } from '../../trust/tokens';
-import { assertTimely } from '../read-token';
-import type { ProvisionClaims } from '../token';
+import { assertTimely } from '../tokens/read-token';
+import type { ProvisionClaims } from '../tokens/token';
 
 /** The machine that takes a token. */
 export interface Taker {

@@ -1,7 +1,7 @@
 import { assertCompressedPoint } from '../crypto/points';
 import type { CryptoProvider, MaybePromise } from '../crypto/provider';
 import { fromBase64Url, toBase64Url } from '../encoding';
-import { assertOptionNames, isWithin } from '../verify/options';
+import { assertOptionNames, isWithin } from '../options';
 import { normalizeAuthority, parseHosts } from '../wire/authority';
 import { isDeviceId } from '../wire/credentials';
 

@@ -1,7 +1,7 @@
 import { cryptoProvider } from '#crypto';
 import type { CryptoProvider, MaybePromise, Signer } from '../crypto/provider';
 import { toBase64Url } from '../encoding';
-import { assertOptionNames } from '../verify/options';
+import { assertOptionNames } from '../options';
 import { normalizeAuthority } from '../wire/authority';
 import { throwIfAborted, untilAborted } from './abort';
 import { noteAnswer } from './answered';

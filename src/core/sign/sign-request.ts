@@ -3,7 +3,7 @@ import type { CryptoProvider, Signer } from '../crypto/provider';
 import { deviceIdOf } from '../devices/allow-list';
 import { toBase64, toBase64Url, toUtf8 } from '../encoding';
 import { Fault } from '../errors/fault';
-import { assertOptionNames } from '../verify/options';
+import { assertOptionNames } from '../options';
 import { createSignatureBase, requiredComponents, signatureParameters } from '../wire/base';
 import { isDeviceId, isNonce } from '../wire/credentials';
 import { contentDigest } from '../wire/digest';

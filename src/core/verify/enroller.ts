@@ -1,4 +1,4 @@
-import type { NonceStore } from '../nonces/memory';
+import type { NonceStore } from '../nonces/nonce-store';
 import type { RequestView } from '../wire/view';
 import type { FreshnessOptions } from './freshness';
 

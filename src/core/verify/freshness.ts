@@ -1,12 +1,6 @@
 import { Fault } from '../errors/fault';
 import { momentText } from '../moment';
-import type { NonceStore } from '../nonces/memory';
-
-/** How far the clocks of a target's instances may differ: what a nonce is kept beyond the last moment it could count. */
-export const INSTANCE_SKEW_MS = 10_000;
-
-/** The most that `clockSkewSeconds` may be. */
-export const MAX_CLOCK_SKEW_SECONDS = 300;
+import { INSTANCE_SKEW_MS, MAX_CLOCK_SKEW_SECONDS, type NonceStore } from '../nonces/nonce-store';
 
 /** The settings of a verifier by which time is judged, with their defaults filled in. */
 export interface FreshnessOptions {

@@ -1,7 +1,7 @@
 import type { MaybePromise } from '../crypto/provider';
 import { NonceStoreUnavailableError } from '../errors/amesh-error';
 import { Fault, toFault } from '../errors/fault';
-import type { NonceStore } from '../nonces/memory';
+import type { NonceStore } from '../nonces/nonce-store';
 import type { Credentials } from '../wire/credentials';
 import { type RequestView, sourceOf } from '../wire/view';
 import { checkStart, type FreshnessOptions, keepUntilMs } from './freshness';

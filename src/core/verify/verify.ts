@@ -11,7 +11,8 @@ import {
 import { callSafely } from '../errors/call-safely';
 import type { RejectCode } from '../errors/codes';
 import { Fault, malformed, toFault } from '../errors/fault';
-import { InMemoryNonceStore, type NonceStore } from '../nonces/memory';
+import { InMemoryNonceStore } from '../nonces/memory';
+import type { NonceStore } from '../nonces/nonce-store';
 import type { Credentials } from '../wire/credentials';
 import { toFreshRequest } from '../wire/fresh-request';
 import { changed, isAmbiguous, type RequestLine, readRequestLine } from '../wire/line';

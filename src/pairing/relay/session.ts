@@ -1,6 +1,6 @@
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
-import { GRACE_MS, MESSAGE_MS } from '../patience';
 import type { RelayFrame } from './frame';
+import { GRACE_MS, MESSAGE_MS } from './patience';
 import { RelaySocket } from './socket';
 
 export interface SessionOptions {

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import { within } from '../within';
 import type { RedisClient, RedisNode } from './client';
 import { loadIoRedis } from './load';
 import { askRun } from './remembers';
 import { type RedisSource, toRedisClient } from './source';
-import { within } from './within';
 
 /** Longer than it is needed. */
 const WORD_LASTS_MS = 5000;

@@ -1,10 +1,10 @@
 import { AmeshError } from '../../core/errors/amesh-error';
 import type { DocumentStore } from '../document-store';
+import { within } from '../within';
 import type { RedisClient } from './client';
 import { RedisConnection } from './connection';
 import { toReason } from './reason';
 import type { RedisSource } from './source';
-import { within } from './within';
 
 const TIMEOUT_MS = 2000;
 

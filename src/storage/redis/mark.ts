@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import type { RedisNode } from './client';
-import type { RedisFacts } from './remembers';
 
 /** Under this name a Redis keeps since when it remembers; in a cluster each master has one that falls to it. */
 const MARKER = 'amesh:nonce:since:';
@@ -37,7 +36,11 @@ export function toMark(text: string, run: string): Mark | null {
  *
  * @param since Unix seconds
  */
-export async function writeMark(node: RedisNode, { run, nowMs }: RedisFacts, since: number): Promise<Mark> {
+export async function writeMark(
+  node: RedisNode,
+  { run, nowMs }: { readonly run: string; readonly nowMs: number | undefined },
+  since: number,
+): Promise<Mark> {
   const id = randomBytes(9).toString('base64url');
   const text = `${run} ${since} ${id} ${nowMs ?? ''}`;
   // A moment where that is known: what was held up on its way does not bring a mark back.

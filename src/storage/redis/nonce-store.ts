@@ -1,7 +1,8 @@
 import { NonceStoreUnavailableError } from '../../core/errors/amesh-error';
-import type { NonceStore } from '../../core/nonces/memory';
+import type { NonceStore } from '../../core/nonces/nonce-store';
 import { warnOnce } from '../../process/log';
 import { ClockWatch } from '../clock-watch';
+import { type Waiting, within } from '../within';
 import { askAddress } from './address';
 import type { IoRedis, RedisNode } from './client';
 import { RedisConnection } from './connection';
@@ -13,7 +14,6 @@ import { toReason } from './reason';
 import { askRedis, type RedisFacts } from './remembers';
 import type { RedisSource } from './source';
 import { type Settled, Tenure } from './tenure';
-import { type Waiting, within } from './within';
 
 /** How often a Redis is asked whether it is still the one that it was, and its mark is renewed. */
 const CHECK_EVERY_MS = 500;

@@ -1,4 +1,4 @@
-import { assertOptionNames } from '../../core/verify/options';
+import { assertOptionNames } from '../../core/options';
 import { type IoRedis, isIoRedis } from './client';
 import { type RedisSource, type RedisSourceOptions, readRedisSource } from './source';
 

@@ -1,10 +1,10 @@
+import { within } from '../within';
 import { RedisConnection } from './connection';
 import { loadIoRedis } from './load';
 import { problemOf } from './problem';
 import { toReason } from './reason';
 import { askRedis } from './remembers';
 import { readRedisUrl } from './source';
-import { within } from './within';
 
 const TIMEOUT_MS = 3000;
 

@@ -1,8 +1,8 @@
 import type { Signer } from '../../core/crypto/provider';
 import { AllowListIntegrityError, AmeshError } from '../../core/errors/amesh-error';
 import type { DocumentStore } from '../../storage/document-store';
-import { LAST_SEEN_KEY, LastSeenRecord } from '../last-seen';
 import type { AllowListDocument } from './document';
+import { LAST_SEEN_KEY, LastSeenRecord } from './last-seen';
 import { openLarge } from './open-large';
 import { hashDocument, openDocument, sealDocument } from './seal';
 import { sealLarge } from './seal-large';

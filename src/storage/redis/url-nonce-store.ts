@@ -1,7 +1,7 @@
-import { NonceStoreUnavailableError } from '../core/errors/amesh-error';
-import type { NonceStore } from '../core/nonces/memory';
-import { type IoRedisProblem, ioRedisProblem, loadIoRedis, toProblem } from './redis/load';
-import { readRedisUrl } from './redis/source';
+import { NonceStoreUnavailableError } from '../../core/errors/amesh-error';
+import type { NonceStore } from '../../core/nonces/nonce-store';
+import { type IoRedisProblem, ioRedisProblem, loadIoRedis, toProblem } from './load';
+import { readRedisUrl } from './source';
 
 /** The store for those who only set REDIS_URL. Redis was asked for, so nothing weaker takes its place. */
 export class RedisUrlNonceStore implements NonceStore {
@@ -41,7 +41,7 @@ async function open(url: string, say: (line: string) => void): Promise<NonceStor
     say(`REDIS_URL is set, but ${problem.why} ${problem.fix}. Until then every signed request gets 503.`);
     throw unavailable(problem);
   }
-  const { RedisNonceStore } = await import('./redis/nonce-store');
+  const { RedisNonceStore } = await import('./nonce-store');
   say('Nonces are remembered in the Redis of REDIS_URL.');
   return new RedisNonceStore(url);
 }

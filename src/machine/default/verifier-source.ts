@@ -1,7 +1,8 @@
-import { assertOptions, type VerifyOptions } from '../core/verify/options';
-import type { Verifier } from '../core/verify/verify';
-import { amesh } from '../entries/index';
-import { type Bindings, createWorkerVerifier, type WorkerOptions } from './worker';
+import { assertOptions } from '../../core/options';
+import type { VerifyOptions } from '../../core/verify/options';
+import type { Verifier } from '../../core/verify/verify';
+import { type Bindings, createWorkerVerifier, type WorkerOptions } from '../worker';
+import { amesh } from './instance';
 
 /** {@link WorkerOptions}, and whose allow list counts where they name none. */
 export interface ServerOptions extends WorkerOptions {

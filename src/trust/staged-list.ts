@@ -1,7 +1,7 @@
-import type { FileStore } from '../../storage/files/file-store';
-import type { DeviceIdentity } from '../identity';
-import { claimedOwner } from './seal';
-import { ALLOW_LIST_KEY } from './trust-store';
+import type { FileStore } from '../storage/files/file-store';
+import type { DeviceIdentity } from './identity';
+import { claimedOwner } from './list/seal';
+import { ALLOW_LIST_KEY } from './list/trust-store';
 
 type Named = Pick<DeviceIdentity, 'deviceId' | 'publicKey'>;
 

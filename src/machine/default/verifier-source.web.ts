@@ -1,6 +1,6 @@
-import type { Verifier } from '../core/verify/verify';
+import type { Verifier } from '../../core/verify/verify';
+import { assertWorkerOptions, type Bindings, createWorkerVerifier } from '../worker';
 import type { ServerSettings, VerifierSource } from './verifier-source';
-import { assertWorkerOptions, type Bindings, createWorkerVerifier } from './worker';
 
 /**
  * Where there are no files, options and bindings say everything. The bindings come with the first request, and with

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import { AmeshError, isAmeshError } from '../core/errors/amesh-error';
-import { warnOnce } from '../process/log';
-import type { DocumentStore } from './document-store';
-import { FileStore } from './files/file-store';
-import { isIoRedis } from './redis/client';
-import { RedisDocumentStore } from './redis/document-store';
+import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
+import { warnOnce } from '../../process/log';
+import type { DocumentStore } from '../document-store';
+import { FileStore } from '../files/file-store';
+import { isIoRedis } from '../redis/client';
+import { RedisDocumentStore } from '../redis/document-store';
 import { assertStorage, readRaw, type UnstorageLike } from './unstorage';
 
 export { assertStorage, type UnstorageLike } from './unstorage';

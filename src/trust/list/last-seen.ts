@@ -1,7 +1,7 @@
-import { toUtf8 } from '../core/encoding';
-import { isDeviceId } from '../core/wire/credentials';
-import type { DocumentStore } from '../storage/document-store';
-import { Turns } from './list/turns';
+import { toUtf8 } from '../../core/encoding';
+import { isDeviceId } from '../../core/wire/credentials';
+import type { DocumentStore } from '../../storage/document-store';
+import { Turns } from './turns';
 
 /** The name under which it lies beside the list. */
 export const LAST_SEEN_KEY = 'last_seen.txt';

@@ -1,7 +1,7 @@
-import { NonceStoreUnavailableError } from '../core/errors/amesh-error';
-import type { NonceStore } from '../core/nonces/memory';
-import { warnOnce } from '../process/log';
-import { ClockWatch } from './clock-watch';
+import { NonceStoreUnavailableError } from '../../core/errors/amesh-error';
+import type { NonceStore } from '../../core/nonces/nonce-store';
+import { warnOnce } from '../../process/log';
+import { ClockWatch } from '../clock-watch';
 import { assertStorage, readRaw, type UnstorageLike } from './unstorage';
 
 /** Drivers that know nothing of what the process before this one has claimed. */

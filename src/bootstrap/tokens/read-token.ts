@@ -1,15 +1,15 @@
 import { cryptoProvider } from '#crypto';
-import { toSpki } from '../core/crypto/points';
-import type { PrivateJwk } from '../core/crypto/provider';
-import { deviceIdOf } from '../core/devices/allow-list';
-import { fromBase64Url } from '../core/encoding';
-import { AmeshError } from '../core/errors/amesh-error';
-import { momentText } from '../core/moment';
-import { normalizeAuthority } from '../core/wire/authority';
-import { isNonce } from '../core/wire/credentials';
-import { toRelayUrl } from '../pairing/relay/url';
-import { flawOf } from '../process/environment';
-import { cleanName } from '../trust/names';
+import { toSpki } from '../../core/crypto/points';
+import type { PrivateJwk } from '../../core/crypto/provider';
+import { deviceIdOf } from '../../core/devices/allow-list';
+import { fromBase64Url } from '../../core/encoding';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { momentText } from '../../core/moment';
+import { normalizeAuthority } from '../../core/wire/authority';
+import { isNonce } from '../../core/wire/credentials';
+import { toRelayUrl } from '../../pairing/relay/url';
+import { flawOf } from '../../process/environment';
+import { cleanName } from '../../trust/names';
 import { isNamePattern } from './names';
 import {
   type GrantClaims,

@@ -1,4 +1,4 @@
-import type { PrivateJwk } from '../core/crypto/provider';
+import type { PrivateJwk } from '../../core/crypto/provider';
 
 /** The two kinds of bootstrap token, by the `typ` of their header. */
 export const TOKEN_TYPES = Object.freeze({

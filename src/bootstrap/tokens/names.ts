@@ -1,4 +1,4 @@
-import { cleanName } from '../trust/names';
+import { cleanName } from '../../trust/names';
 
 /** Whether this may stand for the names of callers: a name with at most one `*` in it. */
 export function isNamePattern(value: unknown): value is string {

@@ -1,16 +1,11 @@
 import type { Signer } from '../core/crypto/provider';
-import { AllowListIntegrityError, AmeshError, NoIdentityError } from '../core/errors/amesh-error';
-import { findBackend } from '../keys/backends';
-import type { Env } from '../process/home';
+import { AllowListIntegrityError, AmeshError } from '../core/errors/amesh-error';
 import type { DocumentStore } from '../storage/document-store';
-import { FileStore } from '../storage/files/file-store';
-import { assertFolder } from '../trust/folder-safety';
-import { type DeviceIdentity, IDENTITY_KEY, readIdentity } from '../trust/identity';
-import { claimedOwner } from '../trust/list/seal';
-import { SEEN_KEY } from '../trust/list/seen';
-import { placeStagedList } from '../trust/list/staged-list';
-import { ALLOW_LIST_KEY, type Owner, TrustStore } from '../trust/list/trust-store';
-import { sharedKey, sharedStoreOf } from '../trust/shared-store';
+import type { FileStore } from '../storage/files/file-store';
+import { type DeviceIdentity, IDENTITY_KEY, readIdentity } from './identity';
+import { SEEN_KEY } from './list/seen';
+import { ALLOW_LIST_KEY, type Owner, TrustStore } from './list/trust-store';
+import { sharedKey } from './shared-store';
 
 /** This machine as amesh knows it: its identity, its opened key and its allow list. */
 export interface Device {
@@ -22,29 +17,6 @@ export interface Device {
   readonly trust: TrustStore;
   /** Its folder. */
   readonly store: FileStore;
-}
-
-/**
- * Opens the device of a folder: reads its identity and unlocks its key, which is the slow part, once.
- *
- * @param shared where the list lies; default the store of AMESH_STORE_URL, or the folder
- * @throws NoIdentityError where there is none; AmeshError of the key backend, and `folder_unsafe` where another user
- *   could replace it; AllowListIntegrityError where the key
- *   is not the one that identity.json names
- */
-export async function openDevice(
-  dir: string,
-  env: Env,
-  shared: DocumentStore | null = sharedStoreOf(env),
-): Promise<Device> {
-  assertFolder(dir, env, 'read');
-  const store = new FileStore(dir);
-  const identity = await readIdentity(store);
-  if (identity === null) throw new NoIdentityError(dir);
-  await placeStagedList(store, identity);
-  const signer = await openKey(identity, store, env);
-  assertSameKey(identity, signer);
-  return { identity, signer, trust: openTrust(store, signer, identity.deviceId, shared), store };
 }
 
 /**
@@ -85,24 +57,13 @@ export async function assertSameIdentity({ store, signer }: Device): Promise<voi
   assertSameKey(identity, signer);
 }
 
-async function openKey(identity: DeviceIdentity, store: FileStore, env: Env): Promise<Signer> {
-  const { backend, ref } = identity.key;
-  try {
-    return await findBackend(backend).open(ref, { dir: store.dir, env });
-  } catch (error) {
-    // A key that does not open says little; an identity beside the list of another says why.
-    const owner = claimedOwner(await store.read(ALLOW_LIST_KEY));
-    if (owner === null || owner === identity.publicKey) throw error;
-    throw anotherIdentity('identity.json is of another device than the allow list beside it.');
-  }
-}
-
-function assertSameKey(identity: DeviceIdentity, signer: Signer): void {
+/** @throws AllowListIntegrityError where the opened key is not the one that identity.json names */
+export function assertSameKey(identity: DeviceIdentity, signer: Signer): void {
   if (identity.publicKey === Buffer.from(signer.publicKey).toString('base64url')) return;
   throw anotherIdentity('identity.json names another key than the one this machine has opened.');
 }
 
-function anotherIdentity(detail: string): AllowListIntegrityError {
+export function anotherIdentity(detail: string): AllowListIntegrityError {
   return new AllowListIntegrityError(
     detail,
     'Put the right identity.json back. If it was replaced on purpose, restart this process, and start an empty list where need be: amesh trust reset',

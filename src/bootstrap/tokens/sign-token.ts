@@ -1,5 +1,5 @@
-import type { Signer } from '../core/crypto/provider';
-import { toBase64Url, toUtf8 } from '../core/encoding';
+import type { Signer } from '../../core/crypto/provider';
+import { toBase64Url, toUtf8 } from '../../core/encoding';
 import { type GrantClaims, type ProvisionClaims, TOKEN_LIMITS, TOKEN_TYPES, type TokenKind } from './token';
 
 /**

@@ -1,0 +1,26 @@
+import type { MiddlewareHandler } from 'hono';
+import type { AuthMeshIdentity } from '../../core/verify/caller';
+import type { Verifier } from '../../core/verify/verify';
+import { toHonoMiddleware } from './middleware';
+
+declare module 'hono' {
+  interface ContextVariableMap {
+    /** The verified caller, behind `verify()`. */
+    authMesh: AuthMeshIdentity;
+  }
+}
+
+/**
+ * The `verify()` of one kind of runtime.
+ *
+ * @param toSource what gives the verifier that some settings stand for, with the variables and bindings of a request
+ */
+export function createVerify<Settings extends object>(
+  toSource: (settings: Settings) => (env: unknown) => Verifier,
+): (settings?: Settings) => MiddlewareHandler {
+  return (settings = {} as Settings) => {
+    if ('req' in settings)
+      throw new TypeError('verify() was given a context. Mount it with its parentheses: app.use(verify()).');
+    return toHonoMiddleware(toSource(settings));
+  };
+}

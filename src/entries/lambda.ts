@@ -1,0 +1,1 @@
+export { asSent } from '../adapters/lambda/as-sent';

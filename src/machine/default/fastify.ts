@@ -1,0 +1,49 @@
+import { type Hook, toHook } from '../../adapters/fastify/hook';
+import { toPlugin } from '../../adapters/fastify/plugin';
+import { assertOptions } from '../../core/options';
+import type { AuthMeshIdentity } from '../../core/verify/caller';
+import type { VerifyOptions } from '../../core/verify/options';
+import type { Verifier } from '../../core/verify/verify';
+import type { Amesh } from '../amesh';
+import { amesh } from './instance';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The verified caller, in a scope of `authMesh` and behind `verify()`. */
+    authMesh: AuthMeshIdentity;
+  }
+}
+
+/** The options of `amesh.verify()`, and whose allow list counts. */
+export interface AuthMeshOptions extends VerifyOptions {
+  /** Default: the instance of this machine's own folder. */
+  readonly amesh?: Pick<Amesh, 'verifier'> | undefined;
+}
+
+/**
+ * A plugin for Fastify 4 and 5: `await app.register(authMesh)`. It verifies the requests of every route in the scope
+ * that registers it, and in the scopes registered within it later, the answers to unknown paths included.
+ *
+ * @throws TypeError for a wrong option, out of `register` or `ready`
+ * @see docs/fastify.md
+ */
+export const authMesh = toPlugin<AuthMeshOptions>(toVerifier);
+
+/**
+ * The same for single routes: `app.get('/orders', { onRequest: verify() }, handler)`.
+ *
+ * @throws TypeError for a wrong option
+ */
+export function verify(options: AuthMeshOptions = {}): Hook {
+  return toHook(toVerifier(options));
+}
+
+function toVerifier(given: AuthMeshOptions): Verifier {
+  assertOptions('verify()', given);
+  const { amesh: instance = amesh, ...options } = given;
+  if ('raw' in options)
+    throw new TypeError(
+      'verify() was given a request. Name it with its parentheses: { onRequest: verify() }.',
+    );
+  return instance.verifier(options);
+}

@@ -1,0 +1,12 @@
+import type { MiddlewareHandler } from 'hono';
+import { createVerify } from '../../adapters/hono/verify';
+import { type ServerSettings, toVerifierSource } from './verifier-source';
+
+/**
+ * A middleware for Hono on any runtime: `app.use('/api/*', verify())`. Behind it `c.get('authMesh')` is the caller, and
+ * the body can be read in every way.
+ *
+ * @throws TypeError for a wrong option
+ * @see docs/hono.md
+ */
+export const verify: (settings?: ServerSettings) => MiddlewareHandler = createVerify(toVerifierSource);

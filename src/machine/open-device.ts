@@ -1,0 +1,48 @@
+import type { Signer } from '../core/crypto/provider';
+import { NoIdentityError } from '../core/errors/amesh-error';
+import { findBackend } from '../keys/backends';
+import type { Env } from '../process/home';
+import type { DocumentStore } from '../storage/document-store';
+import { FileStore } from '../storage/files/file-store';
+import { anotherIdentity, assertSameKey, type Device, openTrust } from '../trust/device';
+import { assertFolder } from '../trust/folder-safety';
+import { type DeviceIdentity, readIdentity } from '../trust/identity';
+import { claimedOwner } from '../trust/list/seal';
+import { ALLOW_LIST_KEY } from '../trust/list/trust-store';
+import { sharedStoreOf } from '../trust/shared-store';
+import { placeStagedList } from '../trust/staged-list';
+
+/**
+ * Opens the device of a folder: reads its identity and unlocks its key, which is the slow part, once.
+ *
+ * @param shared where the list lies; default the store of AMESH_STORE_URL, or the folder
+ * @throws NoIdentityError where there is none; AmeshError of the key backend, and `folder_unsafe` where another user
+ *   could replace it; AllowListIntegrityError where the key
+ *   is not the one that identity.json names
+ */
+export async function openDevice(
+  dir: string,
+  env: Env,
+  shared: DocumentStore | null = sharedStoreOf(env),
+): Promise<Device> {
+  assertFolder(dir, env, 'read');
+  const store = new FileStore(dir);
+  const identity = await readIdentity(store);
+  if (identity === null) throw new NoIdentityError(dir);
+  await placeStagedList(store, identity);
+  const signer = await openKey(identity, store, env);
+  assertSameKey(identity, signer);
+  return { identity, signer, trust: openTrust(store, signer, identity.deviceId, shared), store };
+}
+
+async function openKey(identity: DeviceIdentity, store: FileStore, env: Env): Promise<Signer> {
+  const { backend, ref } = identity.key;
+  try {
+    return await findBackend(backend).open(ref, { dir: store.dir, env });
+  } catch (error) {
+    // A key that does not open says little; an identity beside the list of another says why.
+    const owner = claimedOwner(await store.read(ALLOW_LIST_KEY));
+    if (owner === null || owner === identity.publicKey) throw error;
+    throw anotherIdentity('identity.json is of another device than the allow list beside it.');
+  }
+}
