@@ -38,7 +38,7 @@ interface Holder<T> {
 
 /**
  * A limited number of places, and of bytes, for strangers. When all are taken, a newcomer gets a place of the network
- * that holds most, if that network then still holds as much as the newcomer. See docs/decisions/032-who-gives-way.md.
+ * that holds most, if that network then still holds as much as the newcomer. See docs/decisions/032-relay-eviction.md.
  */
 export class FairShare<T> {
   readonly #options: FairShareOptions<T>;
