@@ -94,6 +94,13 @@ function edgesAmong(paths: readonly string[], nameOf: (path: string) => string) 
   return edges;
 }
 
+/** The folders with more than 15 files beside each other, and how many they have. */
+function crowded(paths: readonly string[]): [string, number][] {
+  const counts = new Map<string, number>();
+  for (const path of paths) counts.set(folderOf(path), (counts.get(folderOf(path)) ?? 0) + 1);
+  return [...counts].filter(([, count]) => count > 15);
+}
+
 describe('the rooms of the SDK', () => {
   it('are all named here', () => {
     expect([...new Set(SDK.map((path) => path.split('/')[1]))].sort()).toEqual(Object.keys(ROOMS).sort());
@@ -126,9 +133,7 @@ describe('the rooms of the SDK', () => {
   });
 
   it('have at most 15 files beside each other, but for one command a file', () => {
-    const counts = new Map<string, number>();
-    for (const path of SDK) counts.set(folderOf(path), (counts.get(folderOf(path)) ?? 0) + 1);
-    expect([...counts].filter(([, count]) => count > 15)).toEqual([]);
+    expect(crowded(SDK)).toEqual([]);
   });
 
   it.each(sources('src/entries'))('%s only exports what others have made', (path) => {
@@ -181,6 +186,53 @@ describe('who may import whom', () => {
         expect(name).not.toMatch(/^(?:src\/cli|relay|@authmesh\/(?:cli|relay))/);
     },
   );
+});
+
+describe('the rooms of the relay', () => {
+  const RELAY = sources('relay/src');
+  /** Each room, and the rooms that it may import besides itself. The files beside the rooms may import all of them. */
+  const RELAY_ROOMS: Readonly<Record<string, readonly string[]>> = {
+    limits: [],
+    wire: [],
+    room: ['limits', 'wire'],
+    net: ['limits', 'wire', 'room'],
+    store: ['limits', 'wire', 'room'],
+  };
+  const inPure = ['limits', 'wire', 'room'].flatMap((room) => sources(`relay/src/${room}`));
+
+  it.each(Object.entries(RELAY_ROOMS))('%s imports itself and %j, and no other room', (room, others) => {
+    const allowed = [room, ...others].map((name) => `relay/src/${name}/`);
+    for (const path of sources(`relay/src/${room}`)) {
+      for (const name of imports(path).filter((name) => name.startsWith('relay/'))) {
+        const isAllowed = allowed.some((folder) => name.startsWith(folder));
+        expect(isAllowed, `${path} imports ${name}`).toBe(true);
+      }
+    }
+  });
+
+  it.each(inPure)('%s has no sockets, no timers and no clock', (path) => {
+    const text = readFileSync(join(root, path), 'utf8');
+    const others = imports(path).filter((name) => !name.startsWith('relay/src/'));
+    if (others.length > 0) expect(text).toContain("import { isIP } from 'node:net';"); // which only reads a text
+    expect(others.filter((name) => name !== 'node:net')).toEqual([]);
+    expect(text).not.toMatch(/\b(?:set(?:Timeout|Interval|Immediate)|performance|Date|process)\b[.(]/);
+  });
+
+  it('are all named here', () => {
+    const rooms = RELAY.map((path) => path.split('/').slice(2, -1).join('/')).filter((room) => room !== '');
+    expect([...new Set(rooms)].sort()).toEqual(Object.keys(RELAY_ROOMS).sort());
+  });
+
+  it('have no circle among their files', () => {
+    expect(circleOf(edgesAmong(RELAY, (path) => path))).toBeUndefined();
+  });
+
+  it('have no circle among their folders', () => {
+    const inRooms = RELAY.filter((path) => folderOf(path) !== 'relay/src');
+    expect(circleOf(edgesAmong(inRooms, folderOf))).toBeUndefined();
+  });
+
+  it('have at most 15 files beside each other', () => expect(crowded(RELAY)).toEqual([]));
 });
 
 describe("Yarn's Plug'n'Play", () => {
