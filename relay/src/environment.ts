@@ -1,7 +1,7 @@
 /** What can be wrong with a value that no shell has read. The first that matches is reported. */
 const FLAWS: readonly (readonly [RegExp, string])[] = [
   [/^\s+$/, 'holds nothing but blanks. Set it, or unset it.'],
-  [/\r$/, 'ends with a carriage return. Save the file that it stands in with LF line ends.'],
+  [/\r$/, 'ends with a carriage return. Save its file with LF line ends.'],
   [/^\s|\s$/, 'begins or ends with a blank or a line end. Remove it.'],
   [/^["'`“”‘’]|["'`“”‘’]$/, 'has quotes around it, which only a shell takes away. Leave them out.'],
 ];

@@ -81,7 +81,7 @@ export class RoomHost {
     });
   }
 
-  /** Makes space for one more socket, if need be in place of one that was told to close. @returns false where none is left */
+  /** Makes space for one more socket, where it must by cutting one that does not close. @returns whether there is space */
   makeSpace(): boolean {
     const isFull = this.#room.counts.clients >= this.#limits.sockets + SPARE_SOCKETS;
     return !isFull || this.#sockets.cutOldest();

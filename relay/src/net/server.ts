@@ -13,7 +13,7 @@ const MAX_FRAME_BYTES = 64 * 1024;
 const MAX_FRAGMENTS = 32;
 /** Reads in which a frame may come. Each takes some hundred bytes besides its own. */
 const MAX_CHUNKS = 1024;
-/** How long a connection may take for a request, also for the upgrade, whatever it sends meanwhile. */
+/** How long a connection may take for a request or an upgrade, even if it sends something all the time. */
 const HANDSHAKE_MS = 5_000;
 /** Requests of one connection: enough to read the metrics, too few to keep the relay busy. */
 const MAX_REQUESTS = 100;

@@ -79,7 +79,7 @@ export class Sessions<S> {
     return session;
   }
 
-  /** The session has a code, with which somebody has to join in time. */
+  /** The session has a code, and a client has to join with it in time. */
   awaitJoiner(session: Session<S>, listener: Client<S>): void {
     listener.state = { name: 'listening', session };
     this.#waiting.add(session, this.#context.nowMs);
@@ -119,7 +119,7 @@ export class Sessions<S> {
     if (state.name === 'waiting' && state.wasTried) this.warnListener(session);
   }
 
-  /** Another client has tried the code too late. The listener hears of it, since the first may have been a stranger. */
+  /** Another client has tried the code too late. The listener is warned, since the first may have been a stranger. */
   warnListener(session: Session<S> | undefined): void {
     if (session?.listener === undefined) return;
     if (session.state.name === 'waiting') session.state = { name: 'waiting', wasTried: true };
@@ -130,7 +130,7 @@ export class Sessions<S> {
     if (remote !== undefined) this.#context.tell(remote.instance, message);
   }
 
-  /** Ends the session because one of its clients leaves. The other side hears of it. */
+  /** Ends the session because one of its clients leaves, and tells the other side. */
   leave(session: Session<S>, client: Client<S>, outcome: string): void {
     const other = otherClientOf(session, client);
     this.tellRemote(session, { type: 'gone', session: session.id });
@@ -140,7 +140,7 @@ export class Sessions<S> {
     this.#context.close(other);
   }
 
-  /** The remote side is gone or out of reach. @param code what a joiner hears who was not paired yet */
+  /** The remote side is gone or out of reach. @param code the error for a client that was not paired yet */
   loseRemote(session: Session<S>, code: RelayErrorCode) {
     session.remote = undefined;
     if (session.state.name !== 'paired') return this.#refuse(session, code);

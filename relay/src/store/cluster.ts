@@ -147,7 +147,7 @@ export class Cluster<S> {
     const { room, perform, now } = this.#options;
     const { type, session } = message;
     const isReceived = await link?.tell(instance, message).catch(() => false);
-    // Where the link itself is lost, the room hears of that.
+    // Where the link itself is lost, the room is told so already.
     if (isReceived !== false || !NEEDS_RECEIVER.has(type) || link?.isOver === true) return;
     perform(room.receiveFromInstance({ from: instance, message: { type: 'gone', session } }, now()));
   }
