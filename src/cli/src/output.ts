@@ -1,7 +1,7 @@
 import { styleText } from 'node:util';
 import type { Result } from './command';
 import { UNCHANGED } from './errors';
-import type { Failure } from './failure';
+import type { Failure } from './failures/failure';
 import { printable, printableJson } from './printable';
 
 /** How the user wants to be told. */

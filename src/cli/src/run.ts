@@ -6,7 +6,7 @@ import { enterFolder } from './enter-folder';
 import { environmentNotes } from './environment';
 import { UsageError } from './errors';
 import { EXIT, type ExitCode } from './exit-codes';
-import { toFailure } from './failure';
+import { toFailure } from './failures/failure';
 import { type Found, findCommand } from './find-command';
 import { printFailure, printLines, printNotes, printResult, toOutputOptions } from './output';
 import { helpText, usageLine } from './usage';

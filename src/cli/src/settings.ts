@@ -1,6 +1,6 @@
 import { type FileStore, toRelayUrl } from '@authmesh/sdk/admin';
 import { CommandError } from './errors';
-import { causeOf } from './failure';
+import { causeOf } from './failures/failure';
 
 const KEY = 'config.json';
 

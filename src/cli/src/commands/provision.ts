@@ -12,7 +12,7 @@ import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
 import { durationText, momentText, toSeconds } from '../duration';
 import { CommandError } from '../errors';
-import { causeOf } from '../failure';
+import { causeOf } from '../failures/failure';
 import { here } from '../here';
 import { interruptible } from '../interrupt';
 import { hostsText, loopbackNotes, openMachine, toHosts } from '../machine';

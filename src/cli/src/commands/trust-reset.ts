@@ -3,7 +3,7 @@ import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command';
 import { momentText } from '../duration';
-import { causeOf } from '../failure';
+import { causeOf } from '../failures/failure';
 import { here } from '../here';
 import { openMachine } from '../machine';
 import { confirm } from '../prompt';

@@ -1,6 +1,6 @@
 import { isAmeshError } from '@authmesh/sdk/core';
 import type { ExitCode } from '../exit-codes';
-import { causeOf, forHere } from '../failure';
+import { causeOf, forHere } from '../failures/failure';
 
 /** How long one check may take, in milliseconds. */
 export const PATIENCE_MS = 5000;

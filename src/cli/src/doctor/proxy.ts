@@ -6,7 +6,7 @@ import {
   routeTo,
   uselessEntries,
 } from '@authmesh/sdk/admin';
-import { splitVariable } from '../failure';
+import { splitVariable } from '../failures/failure';
 import { type Finding, failed, ok, skipped, warning } from './finding';
 
 const RECIPE =

@@ -1,7 +1,7 @@
 import type { AmeshCode } from '@authmesh/sdk/core';
-import { here } from './here';
-import { machineDir } from './machine';
-import { shellWord } from './shell';
+import { here } from '../here';
+import { machineDir } from '../machine';
+import { shellWord } from '../shell';
 
 const OTHER_RELAY = 'Another relay: --relay URL. Without any: ';
 

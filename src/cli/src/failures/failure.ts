@@ -1,14 +1,14 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AmeshCode } from '@authmesh/sdk/core';
-import { pairAgain } from './again';
-import type { CommandCode } from './codes';
-import { CommandError, DeclinedError, InterruptedError, UNCHANGED, UsageError } from './errors';
-import { EXIT, EXIT_OF_CODE, type ExitCode } from './exit-codes';
-import type { Found } from './find-command';
+import { pairAgain } from '../again';
+import type { CommandCode } from '../codes';
+import { CommandError, DeclinedError, InterruptedError, UNCHANGED, UsageError } from '../errors';
+import { EXIT, EXIT_OF_CODE, type ExitCode } from '../exit-codes';
+import type { Found } from '../find-command';
+import { here } from '../here';
+import { loadAdmin, loadCore } from '../load';
 import { fixOf } from './fixes';
-import { here } from './here';
-import { loadAdmin, loadCore } from './load';
 
 /** A failure as it is told, in JSON and on a terminal. */
 export interface Failure {
