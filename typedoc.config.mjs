@@ -21,6 +21,10 @@ export default {
   disableSources: true, // a link to a source would name a repository
   plugin: [nameEntries, documentCodes],
   validation: { notExported: true, invalidLink: true, invalidPath: true, notDocumented: true },
+  requiredToBeDocumented: [
+    ...['Variable', 'Function', 'Class', 'Interface', 'TypeAlias', 'Enum', 'EnumMember'],
+    ...['Constructor', 'Property', 'Method', 'Accessor'],
+  ],
   treatWarningsAsErrors: true,
   treatValidationWarningsAsErrors: true,
   // Of /admin, which exports them as types alone: the bundled declarations would export the classes, which are not there.

@@ -20,6 +20,10 @@ export default defineConfig({
     // Many tests wait for real processes and sockets: more at once than there are cores. With still more the processes
     // that tests start have too little of them.
     maxWorkers: 3,
-    coverage: { include: ['src/**/*.ts'] },
+    coverage: {
+      include: ['src/**/*.ts', 'relay/src/**/*.ts'],
+      exclude: ['**/dist/**', '**/node_modules/**', '**/build.config.ts'],
+      reporter: ['text-summary', 'html', 'json-summary'],
+    },
   },
 });

@@ -6,6 +6,8 @@ export class ProxyError extends Error {
   override readonly name = 'ProxyError';
 
   /**
+   * An error of one proxy.
+   *
    * @param message whose fault it is and what it is, one sentence
    * @param fix what to do about it
    */

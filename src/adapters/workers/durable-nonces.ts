@@ -74,6 +74,11 @@ const MIN_PAUSE_MS = 10_000;
 export class AmeshNonces {
   readonly #storage: DurableObjectState['storage'];
 
+  /**
+   * The runtime calls it.
+   *
+   * @param state what the object keeps
+   */
   constructor(state: DurableObjectState) {
     this.#storage = state.storage;
   }

@@ -18,6 +18,8 @@ export class AmeshError extends Error {
   readonly fix: string;
 
   /**
+   * An error with this code.
+   *
    * @param code which failure; gives the texts where none are passed
    * @param detail replaces the general cause by a more precise one
    * @param options `fix` replaces the general fix; `cause` as for any Error
@@ -39,6 +41,12 @@ export class RedirectRefusedError extends AmeshError {
   /** Where the server pointed to: an absolute URL, with its query, which the message leaves out. */
   readonly location: string;
 
+  /**
+   * The error for one redirect.
+   *
+   * @param location an absolute URL
+   * @param why it is not followed, one sentence
+   */
   constructor(location: string, why: string) {
     const [shown] = location.split('?', 1); // the query may hold secrets, and messages end up in logs
     super('redirect_refused', `${why} The server points to ${shown}.`);
@@ -53,6 +61,12 @@ export class ClockSkewTooLargeError extends AmeshError {
   /** The server's time minus ours, in whole seconds away from zero. */
   readonly differenceSeconds: number;
 
+  /**
+   * The error for one server.
+   *
+   * @param authority of that server
+   * @param differenceSeconds its time minus ours
+   */
   constructor(authority: string, differenceSeconds: number) {
     const isAhead = differenceSeconds > 0;
     super(
@@ -69,7 +83,12 @@ export class AllowListIntegrityError extends AmeshError {
   /** The name of the class. */
   override readonly name = 'AllowListIntegrityError';
 
-  /** @param fix where putting the list back is not what helps */
+  /**
+   * The error for one list.
+   *
+   * @param detail what is wrong with it, one sentence
+   * @param fix where putting the list back is not what helps
+   */
   constructor(detail: string, fix?: string) {
     super('allow_list_integrity_failure', detail, fix === undefined ? {} : { fix });
   }
@@ -80,7 +99,13 @@ export class NonceStoreUnavailableError extends AmeshError {
   /** The name of the class. */
   override readonly name = 'NonceStoreUnavailableError';
 
-  /** @param fix where looking at the store is not what helps */
+  /**
+   * The error for one store.
+   *
+   * @param detail what is wrong with it, one sentence
+   * @param cause what was thrown
+   * @param fix where looking at the store is not what helps
+   */
   constructor(detail?: string, cause?: unknown, fix?: string) {
     super('nonce_store_unavailable', detail, { cause, fix });
   }
@@ -104,6 +129,11 @@ export class NoIdentityError extends AmeshError {
   /** The name of the class. */
   override readonly name = 'NoIdentityError';
 
+  /**
+   * The error for one folder.
+   *
+   * @param where the folder, or what else holds no identity
+   */
   constructor(where: string) {
     super('no_identity', `There is no amesh identity in ${where}.`);
   }

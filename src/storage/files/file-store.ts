@@ -10,7 +10,11 @@ import { syncFile } from './sync-file';
 
 /** Documents as files of one folder, 0600 in a folder of 0700. */
 export class FileStore implements DocumentStore {
-  /** @param dir an absolute path; made at the first write */
+  /**
+   * Reads and writes nothing yet.
+   *
+   * @param dir an absolute path; made at the first write
+   */
   constructor(readonly dir: string) {}
 
   /** @throws AmeshError `allow_list_unavailable` for a file that is there and cannot be read */
