@@ -21,7 +21,7 @@ async function follow(section: string, ...before: string[]): Promise<string> {
   return home;
 }
 
-describe('who follows docs/upkeep.md', () => {
+describe('a user who follows docs/upkeep.md', () => {
   it('has a backup that no other user reads, since the key and its passphrase are in it', async () => {
     const home = await follow('Back up');
     expect((await stat(join(home, 'amesh-backup.tgz'))).mode & 0o777).toBe(0o600);
