@@ -11,17 +11,17 @@ export type { KeyBackend, KeyContext } from '../keys/backend';
 export { BACKENDS, findBackend } from '../keys/backends';
 export { assertPassphraseVariables } from '../keys/passphrase';
 export type { LastSeenRecord, TrustStore } from '../machine/admin-types';
-export { workTreeOf } from '../machine/git-ignore';
-export { type Inspected, inspectTrust } from '../machine/inspect';
 export { loadLate } from '../machine/load-late';
-export { openDevice } from '../machine/open-device';
-export { type ResetOptions, readOlderList, resetTrust } from '../machine/reset';
+export { workTreeOf } from '../machine/setup/git-ignore';
+export { type Inspected, inspectTrust } from '../machine/setup/inspect';
+export { openDevice } from '../machine/setup/open-device';
+export { type ResetOptions, readOlderList, resetTrust } from '../machine/setup/reset';
 export {
   type Aside,
   type CreateIdentityOptions,
   createIdentity,
   type Published,
-} from '../machine/setup';
+} from '../machine/setup/setup';
 export {
   type ControllerPerson,
   type InviteOptions,

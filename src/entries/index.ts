@@ -1,6 +1,7 @@
 export type { Authenticated, Middleware } from '../adapters/express/middleware';
-export { type Amesh, type AmeshOptions, createAmesh } from '../machine/amesh';
+export { type Amesh, createAmesh } from '../machine/amesh';
 export { amesh } from '../machine/default/instance';
+export type { AmeshOptions } from '../machine/options';
 export type { DeviceIdentity } from '../trust/identity';
 export {
   AllowListIntegrityError,

@@ -1,20 +1,20 @@
 import { join } from 'node:path';
-import type { Signer } from '../core/crypto/provider';
-import { isAmeshError, NoIdentityError } from '../core/errors/amesh-error';
-import { findBackend } from '../keys/backends';
-import type { Env } from '../process/home';
-import type { DocumentStore } from '../storage/document-store';
-import { FileStore } from '../storage/files/file-store';
-import { isFile, ReplacedFiles } from '../storage/files/replaced-files';
-import type { Device } from '../trust/device';
-import { assertFolder } from '../trust/folder-safety';
-import { readIdentity } from '../trust/identity';
-import type { AllowListDocument } from '../trust/list/document';
-import { hashDocument } from '../trust/list/seal';
-import { NOWHERE, SEEN_KEY, type Seen, SeenRevisions } from '../trust/list/seen';
-import { ALLOW_LIST_KEY, type OpenedList, TrustStore } from '../trust/list/trust-store';
-import { sharedKey, sharedStoreOf } from '../trust/shared-store';
-import { placeStagedList } from '../trust/staged-list';
+import type { Signer } from '../../core/crypto/provider';
+import { isAmeshError, NoIdentityError } from '../../core/errors/amesh-error';
+import { findBackend } from '../../keys/backends';
+import type { Env } from '../../process/home';
+import type { DocumentStore } from '../../storage/document-store';
+import { FileStore } from '../../storage/files/file-store';
+import { isFile, ReplacedFiles } from '../../storage/files/replaced-files';
+import type { Device } from '../../trust/device';
+import { assertFolder } from '../../trust/folder-safety';
+import { readIdentity } from '../../trust/identity';
+import type { AllowListDocument } from '../../trust/list/document';
+import { hashDocument } from '../../trust/list/seal';
+import { NOWHERE, SEEN_KEY, type Seen, SeenRevisions } from '../../trust/list/seen';
+import { ALLOW_LIST_KEY, type OpenedList, TrustStore } from '../../trust/list/trust-store';
+import { sharedKey, sharedStoreOf } from '../../trust/shared-store';
+import { placeStagedList } from '../../trust/staged-list';
 import { type Aside, SETUP } from './setup';
 
 /** Beyond it a list would have no room for its next revisions. None of ours has come to it. */

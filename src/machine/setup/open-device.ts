@@ -1,16 +1,16 @@
-import type { Signer } from '../core/crypto/provider';
-import { NoIdentityError } from '../core/errors/amesh-error';
-import { findBackend } from '../keys/backends';
-import type { Env } from '../process/home';
-import type { DocumentStore } from '../storage/document-store';
-import { FileStore } from '../storage/files/file-store';
-import { anotherIdentity, assertSameKey, type Device, openTrust } from '../trust/device';
-import { assertFolder } from '../trust/folder-safety';
-import { type DeviceIdentity, readIdentity } from '../trust/identity';
-import { claimedOwner } from '../trust/list/seal';
-import { ALLOW_LIST_KEY } from '../trust/list/trust-store';
-import { sharedStoreOf } from '../trust/shared-store';
-import { placeStagedList } from '../trust/staged-list';
+import type { Signer } from '../../core/crypto/provider';
+import { NoIdentityError } from '../../core/errors/amesh-error';
+import { findBackend } from '../../keys/backends';
+import type { Env } from '../../process/home';
+import type { DocumentStore } from '../../storage/document-store';
+import { FileStore } from '../../storage/files/file-store';
+import { anotherIdentity, assertSameKey, type Device, openTrust } from '../../trust/device';
+import { assertFolder } from '../../trust/folder-safety';
+import { type DeviceIdentity, readIdentity } from '../../trust/identity';
+import { claimedOwner } from '../../trust/list/seal';
+import { ALLOW_LIST_KEY } from '../../trust/list/trust-store';
+import { sharedStoreOf } from '../../trust/shared-store';
+import { placeStagedList } from '../../trust/staged-list';
 
 /**
  * Opens the device of a folder: reads its identity and unlocks its key, which is the slow part, once.

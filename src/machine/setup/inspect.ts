@@ -1,13 +1,13 @@
-import type { Env } from '../process/home';
-import type { DocumentStore } from '../storage/document-store';
-import type { FileStore } from '../storage/files/file-store';
-import { openTrust } from '../trust/device';
-import type { AllowListDocument } from '../trust/list/document';
-import { type Seen, SeenRevisions } from '../trust/list/seen';
-import { ALLOW_LIST_KEY } from '../trust/list/trust-store';
-import { toOwnerKey } from '../trust/owner-key';
-import { sharedStoreOf } from '../trust/shared-store';
-import { readPlacedList } from '../trust/staged-list';
+import type { Env } from '../../process/home';
+import type { DocumentStore } from '../../storage/document-store';
+import type { FileStore } from '../../storage/files/file-store';
+import { openTrust } from '../../trust/device';
+import type { AllowListDocument } from '../../trust/list/document';
+import { type Seen, SeenRevisions } from '../../trust/list/seen';
+import { ALLOW_LIST_KEY } from '../../trust/list/trust-store';
+import { toOwnerKey } from '../../trust/owner-key';
+import { sharedStoreOf } from '../../trust/shared-store';
+import { readPlacedList } from '../../trust/staged-list';
 
 /** A list as it lies there, and what was seen of it here. */
 export interface Inspected {

@@ -1,0 +1,37 @@
+import type { AllowListSource } from '../core/devices/allow-list';
+import { trustStamp } from '../trust/device';
+import { LiveList } from '../trust/list/live-list';
+import { toLoader } from '../trust/list/load-shared';
+import { SharedList } from '../trust/list/shared-list';
+import { toAllowList } from '../trust/list/to-allow-list';
+import type { TrustStore } from '../trust/list/trust-store';
+import type { Sharing } from './options';
+import type { Place } from './place';
+
+/** An instance may be started before its identity is there. */
+const WATCH_AGAIN_MS = 1000;
+
+/**
+ * The allow list of an instance, kept in memory and read anew when it changes.
+ *
+ * @param trust opens what reads it
+ */
+export function listSource(
+  { store, shared }: Place,
+  sharing: Sharing,
+  trust: () => Promise<TrustStore>,
+): AllowListSource {
+  if (shared === null) {
+    return new LiveList(
+      async () => toAllowList(await (await trust()).read()),
+      () => trustStamp(store),
+    );
+  }
+  const watch = (changed: () => void): void => {
+    trust().then(
+      (opened) => opened.watch(changed),
+      () => void setTimeout(watch, WATCH_AGAIN_MS, changed).unref(), // reading will say why
+    );
+  };
+  return new SharedList({ ...sharing, load: toLoader(trust), watch });
+}

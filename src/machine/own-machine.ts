@@ -1,0 +1,68 @@
+import type { Bootstrap } from '../bootstrap/bootstrap';
+import { createEnroller } from '../bootstrap/grants/enroller';
+import { Leases } from '../bootstrap/grants/leases';
+import { createRegistrar } from '../bootstrap/provision/registrar';
+import type { AllowListSource } from '../core/devices/allow-list';
+import type { Enroller } from '../core/verify/enroller';
+import type { Acceptance } from '../core/verify/verify';
+import type { Log } from '../process/log';
+import { assertSameIdentity, type Device } from '../trust/device';
+import { IDENTITY_KEY } from '../trust/identity';
+import type { TrustStore } from '../trust/list/trust-store';
+import { Sightings } from '../trust/sightings';
+import { listSource } from './list-source';
+import { bootstrapOf, type Machine, startServing } from './machine';
+import { tellNoIdentity } from './notices';
+import type { AmeshSettings } from './options';
+import { deviceOf, type Place } from './place';
+
+/** A machine whose own key seals the list that it goes by. */
+export class OwnMachine implements Machine {
+  readonly log: Log;
+  readonly device: () => Promise<Device>;
+  readonly bootstrap: Bootstrap;
+  readonly list: AllowListSource;
+  readonly enroller: Enroller;
+  readonly #place: Place;
+  readonly #leases: Leases;
+  readonly #register: ReturnType<typeof createRegistrar>;
+  readonly #sightings: Sightings;
+  #isServing = false;
+
+  constructor(place: Place, settings: AmeshSettings) {
+    const device = deviceOf(place);
+    const trust = () => this.#trust();
+    this.#place = place;
+    this.log = place.log;
+    this.device = device;
+    this.bootstrap = bootstrapOf(place, settings, { device, isReader: false });
+    const list = listSource(place, settings.sharing, trust);
+    this.list = list;
+    this.enroller = createEnroller({ device, list });
+    this.#leases = new Leases(device);
+    this.#register = createRegistrar({ bootstrap: this.bootstrap, device, list });
+    this.#sightings = new Sightings({ trust, list });
+  }
+
+  serve(): void {
+    const { bootstrap, list } = this;
+    const isFirst = !this.#isServing;
+    this.#isServing = true;
+    if (isFirst) startServing(this.#place, { bootstrap, list, isReader: false });
+    const { dir, env, store, log } = this.#place;
+    if (!bootstrap.isPending && store.stamp(IDENTITY_KEY) === 'absent') tellNoIdentity(dir, env, log);
+  }
+
+  noteAccepted(acceptance: Acceptance): ReturnType<Machine['noteAccepted']> {
+    this.#sightings.note(acceptance.device.deviceId);
+    this.#leases.note(acceptance.device, acceptance.list);
+    return this.#register(acceptance);
+  }
+
+  async #trust(): Promise<TrustStore> {
+    if (this.#isServing) await this.bootstrap.asTarget();
+    const opened = await this.device();
+    await assertSameIdentity(opened);
+    return opened.trust;
+  }
+}

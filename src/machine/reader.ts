@@ -1,0 +1,65 @@
+import type { Bootstrap } from '../bootstrap/bootstrap';
+import { isLeaseDue } from '../bootstrap/grants/leases';
+import type { AllowListSource } from '../core/devices/allow-list';
+import { isAmeshError } from '../core/errors/amesh-error';
+import type { Acceptance } from '../core/verify/verify';
+import type { Log } from '../process/log';
+import { type Device, openTrust } from '../trust/device';
+import type { TrustStore } from '../trust/list/trust-store';
+import { toOwnerKey } from '../trust/owner-key';
+import { Sightings } from '../trust/sightings';
+import { listSource } from './list-source';
+import { bootstrapOf, type Machine, startServing } from './machine';
+import { CANNOT_RENEW, noKeyToCallWith } from './notices';
+import type { AmeshSettings } from './options';
+import { deviceOf, type Place } from './place';
+
+/** A machine that goes by the list of another, of which it has the public key (AMESH_OWNER_KEY). It cannot change the list. */
+export class Reader implements Machine {
+  readonly log: Log;
+  readonly device: () => Promise<Device>;
+  readonly bootstrap: Bootstrap;
+  readonly list: AllowListSource;
+  readonly enroller = undefined;
+  readonly #place: Place;
+  readonly #ownerKey: Uint8Array;
+  readonly #sightings: Sightings;
+  #opening: Promise<TrustStore> | undefined;
+  #isServing = false;
+
+  /** @param ownerKey 33 bytes, a compressed point of P-256 */
+  constructor(place: Place, ownerKey: Uint8Array, settings: AmeshSettings) {
+    const open = deviceOf(place);
+    const trust = () => this.#trust();
+    this.#place = place;
+    this.#ownerKey = ownerKey;
+    this.log = place.log;
+    this.device = () =>
+      open().catch((error) => {
+        const isKeyless = isAmeshError(error) && error.code === 'no_identity';
+        throw isKeyless ? noKeyToCallWith(place.dir) : error;
+      });
+    this.list = listSource(place, settings.sharing, trust);
+    this.bootstrap = bootstrapOf(place, settings, { device: this.device, isReader: true });
+    this.#sightings = new Sightings({ trust, list: this.list });
+  }
+
+  serve(): void {
+    const { bootstrap, list } = this;
+    if (!this.#isServing) startServing(this.#place, { bootstrap, list, isReader: true });
+    this.#isServing = true;
+  }
+
+  noteAccepted({ device, list }: Acceptance): undefined {
+    this.#sightings.note(device.deviceId);
+    if (isLeaseDue(device, list)) this.log.once(CANNOT_RENEW);
+  }
+
+  #trust(): Promise<TrustStore> {
+    const { store, shared } = this.#place;
+    this.#opening ??= toOwnerKey(this.#ownerKey).then((owner) =>
+      openTrust(store, owner, owner.deviceId, shared),
+    );
+    return this.#opening;
+  }
+}
