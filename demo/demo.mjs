@@ -1,5 +1,5 @@
 // Two machines on one: pairs them with the real `amesh` command, runs a real server and attacks it.
-// Exits with 0 only if every request came out as it should.
+// Exits with 0 only if every request had the expected result.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -17,12 +17,12 @@ const AMESH =
   process.env.AMESH_BIN ??
   fileURLToPath(new URL('bin/amesh.mjs', import.meta.resolve('@authmesh/cli/package.json')));
 
-// Whatever this shell has set for amesh is none of the demo's business.
+// The demo ignores what this shell has set for amesh.
 const env = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^(?:AUTH_MESH|AMESH)_/.test(name)),
 );
 
-/** Whether each request came out as it should, in their order. */
+/** Whether each request had the expected result, in order. */
 const outcomes = [];
 
 /** The server: what an application would write, and a line on stdout for each refusal. */
@@ -49,14 +49,14 @@ async function demo() {
 
   const servers = [];
   try {
-    title('Two machines get a key each');
+    title('Each machine gets a key');
     await cli(dirs.alice, ['init', '--name', 'alice-laptop']);
     await cli(dirs.prod, ['init', '--name', 'prod-api']);
     await cli(dirs.mallory, ['init', '--name', 'mallory']);
     const prod = await startServer(dirs.prod, servers);
     const host = `127.0.0.1:${prod.port}`;
 
-    title('They pair by a code, over a relay of our own');
+    title('Two machines pair by a code, over a local relay');
     const relay = await startRelay(servers);
     await pair(dirs, relay, host);
 
@@ -68,8 +68,8 @@ async function demo() {
   const failed = outcomes.filter((good) => !good).length;
   title(
     failed === 0
-      ? `All ${outcomes.length} requests came out as they should.`
-      : `${failed} of ${outcomes.length} requests did NOT come out as they should.`,
+      ? `All ${outcomes.length} requests had the expected result.`
+      : `${failed} of ${outcomes.length} requests did NOT have the expected result.`,
   );
   process.exitCode = failed === 0 ? 0 : 1;
 }
@@ -79,12 +79,12 @@ async function attack(dirs, prod, host, servers) {
   const url = `http://${host}/orders`;
   const order = { method: 'POST', body: '{"item":"tea"}', headers: { 'content-type': 'application/json' } };
 
-  title('What alice-laptop signs gets through');
+  title('The server accepts what alice-laptop signs');
   await expect('GET', alice.fetch(url), { status: 200, body: '{"caller":"alice-laptop"}' });
   const answer = '{"caller":"alice-laptop","got":{"item":"tea"}}';
   await expect('POST, read by express.json()', alice.fetch(url, order), { status: 200, body: answer });
 
-  title('What an attacker makes of it does not');
+  title('The server refuses what an attacker makes of it');
   const sent = alice.last();
   await expect('the same POST once more', send(prod, sent), refusal(prod, 401, 'replay_detected'));
 
@@ -113,7 +113,7 @@ async function attack(dirs, prod, host, servers) {
     refusal(aliceServer, 401, 'role_not_allowed'),
   );
 
-  title('A revoked device is out within a second, without a restart');
+  title('The server refuses a revoked device within a second, without a restart');
   await cli(dirs.prod, ['revoke', 'alice-laptop', '--yes']);
   const revokedAt = performance.now();
   let response = await alice.fetch(url);
@@ -125,11 +125,11 @@ async function attack(dirs, prod, host, servers) {
   await expect(after, response, refusal(prod, 401, 'unknown_device'));
 }
 
-/** What two people would do at two terminals: each reads a code on one screen and brings it to the other. */
+/** What two people do at two terminals: each reads a code on one screen and types it at the other. */
 async function pair({ alice, prod }, relay, host) {
   const listening = start(prod, ['listen', '--relay', relay, '--host', host]);
   const code = await listening.line();
-  // Nobody sits here who could be asked, so the host is not taken from the other side.
+  // Nobody can answer a question here, so the host is not taken from the other side.
   const inviting = start(alice, ['invite', code, '--relay', relay, '--host', host, '--yes']);
   listening.type(await inviting.line());
   await Promise.all([listening.ended, inviting.ended]);
@@ -148,7 +148,7 @@ async function startRelay(servers) {
   throw new Error(`The relay did not start:\n${said}`);
 }
 
-/** A command that goes on while another runs; what it says is shown as it comes. */
+/** A command that continues while another runs; its output is shown as it comes. */
 function start(dir, args) {
   const name = basename(dir).padEnd(12);
   console.log(`  ${name} $ ${style('cyan', `amesh ${args.join(' ')}`)}`);
@@ -172,7 +172,7 @@ function start(dir, args) {
   };
 }
 
-/** A client of a folder's identity that keeps what it sends, and can keep it from being sent. */
+/** A client with a folder's identity that records what it sends, and can hold it back. */
 async function createRecorded(dir) {
   const { createAmesh } = await import('@authmesh/sdk');
   let sending = true;
@@ -200,7 +200,7 @@ async function createRecorded(dir) {
   };
 }
 
-/** Sends bytes that no client would, to a server of ours whatever its Host header says. */
+/** Sends bytes that no client would send to one of our servers, whatever the Host header says. */
 async function send(server, { method, path, headers, body }) {
   const outgoing = request({ host: '127.0.0.1', port: server.port, method, path, headers });
   outgoing.end(body);
@@ -244,7 +244,7 @@ function refusal(server, status, reason) {
   return { status, reason, server };
 }
 
-/** One line: what was tried, what came back, and why the server says so in its own log. */
+/** Prints one line: what was tried, what came back, and the reason in the server's log. */
 async function expect(what, answer, { status, body, reason, server }) {
   const response = await answer;
   const got = await response.text();
