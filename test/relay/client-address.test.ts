@@ -54,7 +54,7 @@ describe('AMESH_TRUSTED_PROXIES', () => {
     (text) => expect(() => createClientAddress(readTrustedProxies(text))).toThrow(TypeError),
   );
 
-  it.each(['0.0.0.0/0', '::/0'])('refuses to trust everybody: %s', (text) =>
+  it.each(['0.0.0.0/0', '::/0'])('refuses to trust every address: %s', (text) =>
     expect(() => createClientAddress([text])).toThrow(/would trust every address/),
   );
 });

@@ -4,7 +4,7 @@ import { Client, metric, pair, startRelay, type TestRelay } from './client';
 
 /** How many frames are sent; AMESH_FUZZ_FRAMES for more than `npm test` has time for. */
 const FRAMES = Number(process.env.AMESH_FUZZ_FRAMES ?? 3000);
-// The first that is wrong ends a connection, so more would not be heard.
+// The first wrong frame ends a connection, so frames after it would not be read.
 const PER_CLIENT = 2;
 
 const ERRORS = [

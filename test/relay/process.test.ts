@@ -47,7 +47,7 @@ describe.each(['node', 'bun'])('amesh-relay on %s', (runtime) => {
   describe.skipIf(runtime === 'bun' && bun.version === null)('', () => {
     const command = runtime === 'node' ? process.execPath : bunPath;
 
-    it('pairs, refuses what is wrong, and keeps to its limits', async () => {
+    it('pairs, refuses what is wrong, and applies its limits', async () => {
       const { port } = await start(command, { AMESH_TRUSTED_PROXIES: '1' });
       const [t, c] = await pair(port);
       t.send({ type: 'msg', body: 'é\u0000' });
@@ -77,7 +77,7 @@ describe.each(['node', 'bun'])('amesh-relay on %s', (runtime) => {
       expect(await c.next()).toEqual({ type: 'msg', body: 'still here' });
     });
 
-    it('on SIGTERM lets the session end, says draining to newcomers, and exits with 0', async () => {
+    it('on SIGTERM lets the session end, sends draining to new clients, and exits with 0', async () => {
       const { port, child, log, ended } = await start(command);
       const [t, c] = await pair(port);
       child.kill('SIGTERM');
@@ -134,7 +134,7 @@ describe('amesh-relay takes no arguments', () => {
     );
   });
 
-  it('but those that explain it', async () => {
+  it('except those that explain it', async () => {
     const { version } = JSON.parse(
       await readFile(new URL('../../relay/package.json', import.meta.url), 'utf8'),
     );

@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 
 export const BIN = new URL('../../relay/bin/amesh-relay.mjs', import.meta.url).pathname;
 
-/** A relay as a process of its own. */
+/** A relay in a separate process. */
 export interface RelayProcess {
   readonly child: ChildProcessByStdio<null, Readable, Readable>;
   /** 0 where it has ended without listening. */

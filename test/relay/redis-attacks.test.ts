@@ -8,8 +8,8 @@ const error = (code: string) => ({ type: 'error', code });
 const BOX = 'a-mailbox-of-its-own-';
 const CHANNEL = 'amesh:relay:to:';
 
-// Whoever can write to Redis can spoil pairings, as whoever runs a relay can. They must not crash an instance, get
-// anything past a limit, or have a message said twice.
+// An attacker who can write to Redis can spoil pairings, as the operator of a relay can. The attacker must not crash an
+// instance, pass a limit, or have a message delivered twice.
 describeWithRedis('attacks through Redis', () => {
   let redis: RedisServer;
   let attacker: Redis;
@@ -79,14 +79,14 @@ describeWithRedis('attacks through Redis', () => {
     await stillTalk(t, c);
   });
 
-  it('every message sent a second time: nothing is heard twice', async () => {
+  it('every message is sent twice: no client gets one twice', async () => {
     const { t, c } = await pairAcross();
     for (let i = 0; i < 3; i++) await stillTalk(t, c);
     for (const { channel, text } of [...heard]) await attacker.publish(channel, text);
     await stillTalk(t, c);
   });
 
-  it('messages in the name of another instance: not believed', async () => {
+  it('messages in the name of another instance are ignored', async () => {
     const { t, c, toA, toB, session } = await pairAcross();
     const from = '11111111-2222-4333-8444-555555555555';
     for (const type of ['joined', 'gone', 'expired', 'join']) {
@@ -98,7 +98,7 @@ describeWithRedis('attacks through Redis', () => {
     await stillTalk(t, c);
   });
 
-  it('a message that is lost: both hear that it is over, and nothing that came after it', async () => {
+  it('a message is lost: both clients get peer_gone, and no later message', async () => {
     const { t, c, toA, session, fromB } = await pairAcross();
     await attacker.publish(
       toA,
@@ -107,7 +107,7 @@ describeWithRedis('attacks through Redis', () => {
     expect(await Promise.all([t.next(), c.next()])).toEqual([{ type: 'peer_gone' }, { type: 'peer_gone' }]);
   });
 
-  it('more than a side may send: the receiving instance counts, too', async () => {
+  it('more messages than a side may send: the receiving instance counts them, too', async () => {
     const { t, toA, session, fromB } = await pairAcross();
     for (let number = 1; number <= 33; number++) {
       const body = 'a'.repeat(number < 9 ? 8192 : 0);
@@ -118,7 +118,7 @@ describeWithRedis('attacks through Redis', () => {
     expect(frames.at(-1)).toEqual({ type: 'peer_gone' });
   });
 
-  it('values of codes and mailboxes that are none', async () => {
+  it('invalid values of codes and mailboxes', async () => {
     const id = '11111111-2222-4333-8444-555555555555';
     const values = ['', 'open', 'open x y', `open ${id}`, `open ${id} ${id} ${id}`, 'open\n', 'full', 'null'];
     for (const [i, value] of values.entries()) {
@@ -137,7 +137,7 @@ describeWithRedis('attacks through Redis', () => {
       await attacker.set(`amesh:relay:box:${BOX}${i}`, value);
       const from = `127.0.7.${i + 1}`;
       const w = (await Client.open(a.port, { from })).send({ type: 'wait', v: 1, box: `${BOX}${i}` });
-      // One whose waiter is nobody is free; whatever else cannot be read is not.
+      // A mailbox awaited by an unknown instance is free; one with an unreadable value is not.
       if (value !== 'wait x y') {
         const answer = await w.next();
         expect(['code_used', 'unavailable'], value).toContain(answer?.type === 'error' && answer.code);
@@ -147,7 +147,7 @@ describeWithRedis('attacks through Redis', () => {
     expect((await fetch(`http://127.0.0.1:${a.port}/ready`)).status).toBe(200);
   });
 
-  it('and after all of that nothing is left', async () => {
+  it('after all of this nothing is left', async () => {
     for (const { port } of [a, b]) {
       for (const state of ['listening', 'mailbox']) {
         await expect.poll(() => metric(port, `amesh_relay_sessions{state="${state}"}`)).toBe(0);

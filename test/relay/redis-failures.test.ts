@@ -16,7 +16,7 @@ const NEWCOMERS = [
   { type: 'post', v: 1, box: 'a-mailbox-of-its-own', body: '' },
   { type: 'wait', v: 1, box: 'a-mailbox-of-its-own' },
 ];
-/** Whatever fails, everybody hears of it within this time. */
+/** Within this time all clients are told of any failure. */
 const TEN_SECONDS = 10_000;
 
 async function within<T>(promise: Promise<T>, ms = TEN_SECONDS): Promise<T> {
@@ -88,7 +88,7 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
 
   describe('an instance', () => {
     it.for(['listener', 'joiner'])(
-      'that is killed: the %s at another gets peer_gone',
+      'that is killed: the %s at another instance gets peer_gone',
       async (stays, test) => {
         const { startOneProcess, startTwo } = await stage(test);
         const [killed, [other]] = await Promise.all([startOneProcess(), startTwo()]);
@@ -103,7 +103,7 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
       },
     );
 
-    it('that is killed is noticed at once by whoever says something', async (test) => {
+    it('that is killed is noticed at once by a client that sends a message', async (test) => {
       const { startOneProcess, startTwo } = await stage(test);
       const [killed, [other]] = await Promise.all([startOneProcess(), startTwo()]);
       const [, c] = await pairAcross(killed.port, other.port);
@@ -129,7 +129,7 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
   });
 
   describe.for(['killed', 'stopped'])('a Redis that is %s', (how) => {
-    it('unavailable for whatever needs it, peer_gone across; sessions here go on; all is well again after', async (test) => {
+    it('unavailable for what needs it, peer_gone across instances; sessions at one instance go on; all works again afterwards', async (test) => {
       const { redis, startTwo } = await stage(test);
       const [a, b] = await startTwo();
       const [t, c, burnt] = await pairAcross(a.port, b.port);
@@ -169,7 +169,7 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
       t2.send({ type: 'msg', body: 'again' });
       expect(await c2.next()).toEqual({ type: 'msg', body: 'again' });
 
-      // No code is good twice, whatever Redis has forgotten; and who listens to one still hears of a second try.
+      // No code can be used twice, even if Redis has lost it, and its listener is still told of a second try.
       for (const { port } of [a, b]) {
         for (const code of [burnt, burntHere]) {
           expect(await answerTo(port, { type: 'join', v: 1, code })).toEqual(error('code_used'));
@@ -183,7 +183,7 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
     });
   });
 
-  it('a Redis that forgets everything while it runs: the codes that are out end, and none is good twice', async (test) => {
+  it('a Redis that loses all keys while it runs: the codes that are out end, and none can be used twice', async (test) => {
     const { redis, startTwo } = await stage(test);
     const [a, b] = await startTwo();
     const [, c, burnt] = await pairAcross(a.port, b.port);
@@ -216,7 +216,7 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
     await slow.close();
   });
 
-  it('a start without Redis: not ready, unavailable, and well when it comes', async (test) => {
+  it('a start without Redis: not ready and unavailable, until Redis comes', async (test) => {
     const { redis, startTwo } = await stage(test);
     await redis.stop();
     const [a] = await startTwo();
@@ -269,7 +269,7 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
     await test.expect.poll(connections).toHaveLength(1);
   });
 
-  it('a port that is taken leaves it free to take another', async (test) => {
+  it('a port that is taken: the relay can listen on another one', async (test) => {
     const { redis, startTwo } = await stage(test);
     const [a] = await startTwo();
     const relay = createRelay({ redis: redis.url });

@@ -45,7 +45,7 @@ describeWithRedis('several instances with one Redis', () => {
   const refused = async (port: number, frame: object, from = '127.0.0.1') =>
     (await Client.open(port, { from })).send(frame).next();
 
-  describe('a pairing across', () => {
+  describe('a pairing across instances', () => {
     it('passes messages both ways, in order, and ends for both', async () => {
       const [t, c] = await pairAcross(await start());
       const bodies = Array.from({ length: 32 }, (_, i) => `${i} é\u0000\ud83d\ude00"\\ \ud800`);
@@ -62,7 +62,7 @@ describeWithRedis('several instances with one Redis', () => {
       expect(await Promise.all([t.closed, c.closed])).toEqual([1000, 1000]);
     });
 
-    it.each(['listener', 'joiner'])('says peer_gone where the %s dies', async (which) => {
+    it.each(['listener', 'joiner'])('sends peer_gone when the %s dies', async (which) => {
       const [t, c] = await pairAcross(await start());
       const [dies, stays] = which === 'listener' ? [t, c] : [c, t];
       await dies.end();
@@ -83,7 +83,7 @@ describeWithRedis('several instances with one Redis', () => {
       expect(JSON.stringify([a.log, b.log])).not.toMatch(new RegExp(`[^0-9]${code}[^0-9]|secret|127\\.`));
     });
 
-    it('takes 32 messages in a direction and no more', async () => {
+    it('takes 32 messages in one direction and no more', async () => {
       const [t, c] = await pairAcross(await start());
       for (let i = 0; i < 33; i++) c.send({ type: 'msg', body: '' });
       expect(await c.next()).toEqual(error('too_large'));
@@ -93,7 +93,7 @@ describeWithRedis('several instances with one Redis', () => {
       ]);
     });
 
-    it('takes 64 KiB in a direction, 8 KiB at a time, and no byte more', async () => {
+    it('takes 64 KiB in one direction, 8 KiB at a time, and no byte more', async () => {
       const [t, c] = await pairAcross(await start());
       const body = '\u0001'.repeat(8192);
       for (let i = 0; i < 8; i++) t.send({ type: 'msg', body });
@@ -107,7 +107,7 @@ describeWithRedis('several instances with one Redis', () => {
       expect(await t2.next()).toEqual({ type: 'peer_gone' });
     });
 
-    it('ends when its time is over, for both alike', async () => {
+    it('ends for both when its time is over', async () => {
       const [t, c] = await pairAcross(await start({ sessionMs: 700 }));
       expect(await Promise.all([t.next(), c.next()])).toEqual([
         error('session_expired'),
@@ -133,7 +133,7 @@ describeWithRedis('several instances with one Redis', () => {
       }
     });
 
-    it('race: of 50 who join at two instances exactly one gets it', async () => {
+    it('race: of 50 joins at two instances exactly one succeeds', async () => {
       const [a, b] = (await start()) as [TestRelay, TestRelay];
       const t = await Client.open(a.port);
       // From an address each, so that no limit comes in between.
@@ -156,7 +156,7 @@ describeWithRedis('several instances with one Redis', () => {
       expect(await t.next()).toEqual({ type: 'msg', body: 'me' });
     });
 
-    it('race: two who join at once, one at each instance', async () => {
+    it('race: two joins at once, one at each instance', async () => {
       const [a, b] = (await start()) as [TestRelay, TestRelay];
       for (let round = 0; round < 20; round++) {
         const from = `127.0.3.${round + 1}`;
@@ -230,7 +230,7 @@ describeWithRedis('several instances with one Redis', () => {
       await t.closed;
     });
 
-    it('guessing: ten wrong ones of an address, however many at once', async () => {
+    it('guessing: ten wrong codes of one address, even when all are sent at once', async () => {
       const [a] = (await start()) as [TestRelay];
       const clients = await Promise.all(
         Array.from({ length: 20 }, () => Client.open(a.port, { from: '127.0.4.1' })),
@@ -247,7 +247,7 @@ describeWithRedis('several instances with one Redis', () => {
     const wait = (box: string) => ({ type: 'wait', v: 1, box });
     const HARD = `wait x y\n full \u0000 <> \ud800 ${'é'.repeat(100)}`;
 
-    it('gives a message to who waits at another instance, and takes no second', async () => {
+    it('gives its message to a client at another instance, and takes no second one', async () => {
       const [a, b] = (await start()) as [TestRelay, TestRelay];
       const w = (await Client.open(a.port)).send(wait(`${BOX}1`));
       await expect.poll(() => client.get(`amesh:relay:box:${BOX}1`)).toMatch(/^wait /);
@@ -262,7 +262,7 @@ describeWithRedis('several instances with one Redis', () => {
       }
     });
 
-    it('keeps a message until somebody waits, at whatever instance', async () => {
+    it('keeps a message until a client waits, at any instance', async () => {
       const [a, b] = (await start()) as [TestRelay, TestRelay];
       expect(await refused(a.port, post(`${BOX}2`, HARD))).toBeNull();
       expect(await refused(b.port, post(`${BOX}2`, 'another'))).toEqual(error('code_used'));
@@ -271,7 +271,7 @@ describeWithRedis('several instances with one Redis', () => {
       expect(await refused(a.port, wait(`${BOX}2`))).toEqual(error('code_used'));
     });
 
-    it('is free when who waits goes, and when its time is over', async () => {
+    it('is free when the client that waits leaves, and when its time is over', async () => {
       const [a, b] = (await start({ sessionMs: 500 })) as [TestRelay, TestRelay];
       const w = (await Client.open(a.port)).send(wait(`${BOX}3`));
       await expect.poll(() => client.get(`amesh:relay:box:${BOX}3`)).toMatch(/^wait /);
@@ -284,7 +284,7 @@ describeWithRedis('several instances with one Redis', () => {
       }
     });
 
-    it('leaves Redis with its place: what gave way, taken or not, keeps no key', async () => {
+    it('has no key in Redis after it gave way, with its message or without', async () => {
       const [a, b] = (await start({ mailboxes: 2, listensPerMinute: 100 })) as [TestRelay, TestRelay];
       const boxes = async () =>
         (await client.keys(`amesh:relay:box:${BOX}way*`)).map((key) => key.slice(-1)).sort();
@@ -300,7 +300,7 @@ describeWithRedis('several instances with one Redis', () => {
       await expect.poll(boxes).toEqual(['5', '6']);
     });
 
-    it('race: of many who post at two instances exactly one is taken', async () => {
+    it('race: of many posts at two instances exactly one is accepted', async () => {
       const [a, b] = (await start()) as [TestRelay, TestRelay];
       const clients = await Promise.all(
         Array.from({ length: 10 }, (_, i) => Client.open((i % 2 === 0 ? a : b).port)),
@@ -316,7 +316,7 @@ describeWithRedis('several instances with one Redis', () => {
   });
 
   describe('draining one of them', () => {
-    it('lets a session across end, a code that is out be joined elsewhere, and leaves the other alone', async () => {
+    it('lets a session across instances end and a code be joined elsewhere, and does not touch the other instance', async () => {
       const [a, b] = (await start()) as [TestRelay, TestRelay];
       const [t, c] = await pairAcross([a, b]);
       const waits = await Client.open(a.port);
@@ -346,7 +346,7 @@ describeWithRedis('several instances with one Redis', () => {
     });
   });
 
-  it('an ioredis client is taken instead of a URL, and stays as it is', async () => {
+  it('an ioredis client is accepted in place of a URL, and stays as it is', async () => {
     const own = new Redis(redis.url, { keyPrefix: 'mine:' });
     const [a, b] = await Promise.all([startRelay({ redis: own }), startRelay({ redis: redis.url })]);
     running.push(a, b);
@@ -371,7 +371,7 @@ describe('a wrong Redis', () => {
     await expect(startRelay({ redis: secret })).rejects.toThrow(/^(?!.*hunter2).*REDIS_URL is a URL such as/);
   });
 
-  it('and a wrong option are told apart from right ones', async () => {
+  it('that is an unknown option is named, with the options that there are', async () => {
     await expect(startRelay({ redisUrl: 'redis://127.0.0.1' } as never)).rejects.toThrow(
       'There is no option "redisUrl". It has: trustedProxies, limits, redis, log.',
     );

@@ -85,7 +85,7 @@ beforeEach(() => {
 });
 
 describe('a code', () => {
-  it('brings two together, whose messages go both ways until one says bye', () => {
+  it('pairs two clients, whose messages go both ways until one sends bye', () => {
     const code = scene.listen('t');
     expect(code).toMatch(/^[1-9]\d{5}$/);
     scene.say(scene.connect('c'), { type: 'join', code });
@@ -117,7 +117,7 @@ describe('a code', () => {
     expect(scene.say(scene.connect('m'), { type: 'join', code })).toEqual([error('code_used')]);
   });
 
-  it('that nobody has is not found', () => {
+  it('that was not given out is not found', () => {
     const code = scene.listen('t') === '100000' ? '100001' : '100000';
     expect(scene.say(scene.connect('c'), { type: 'join', code })).toEqual([error('code_not_found')]);
   });
@@ -132,7 +132,7 @@ describe('a code', () => {
     expect(scene.say(scene.connect('c2'), { type: 'join', code: second })).toEqual([error('code_not_found')]);
   });
 
-  it('goes with its listener', () => {
+  it('ends with its listener', () => {
     const code = scene.listen('t');
     scene.leave('t');
     expect(scene.say(scene.connect('c'), { type: 'join', code })).toEqual([error('code_not_found')]);
@@ -157,7 +157,7 @@ describe('a code', () => {
     },
   );
 
-  it('is refused with capacity where all that the generator finds rest', () => {
+  it('is refused with capacity where every code that the generator finds still rests', () => {
     scene = new Scene({}, () => 123_456);
     expect(scene.listen('t')).toBe('123456');
     expect(scene.say(scene.connect('u'), { type: 'listen' })).toEqual([error('capacity')]);
@@ -165,7 +165,7 @@ describe('a code', () => {
 });
 
 describe('deadlines', () => {
-  it('a client says something within 5 s', () => {
+  it('a client has to send its first frame within 5 s', () => {
     scene.connect('a');
     scene.pass(5 * SECOND - 1);
     expect(scene.closed.size).toBe(0);
@@ -184,7 +184,7 @@ describe('deadlines', () => {
 });
 
 describe('messages', () => {
-  it.each(['t', 'c'])('32 in a direction and no more, from %s', (from) => {
+  it.each(['t', 'c'])('32 in one direction and no more, from %s', (from) => {
     scene.pair('t', 'c');
     const to = from === 't' ? 'c' : 't';
     for (let i = 0; i < 32; i++) scene.say(from, { type: 'msg', body: '' });
@@ -193,7 +193,7 @@ describe('messages', () => {
     expect(scene.of(to).at(-1)).toEqual({ type: 'peer_gone' });
   });
 
-  it('64 KiB in a direction and no byte more', () => {
+  it('64 KiB in one direction and no byte more', () => {
     scene.pair('t', 'c');
     for (let i = 0; i < 8; i++) expect(scene.say('t', { type: 'msg', body: 'é'.repeat(4096) })).toEqual([]);
     expect(scene.say('t', { type: 'msg', body: 'a' })).toEqual([error('too_large')]);
@@ -225,7 +225,7 @@ describe('a mailbox', () => {
     scene.say(scene.connect(name), { type: 'post', box: 'b', body });
   const wait = (name: string) => scene.say(scene.connect(name), { type: 'wait', box: 'b' });
 
-  it('gives a message to who waits, and takes no second', () => {
+  it('gives its message to the client that waits, and takes no second one', () => {
     wait('w');
     expect(post('p', 'hello')).toEqual([]);
     expect(scene.of('w')).toEqual([{ type: 'msg', body: 'hello' }]);
@@ -234,7 +234,7 @@ describe('a mailbox', () => {
     expect(wait('w2')).toEqual([error('code_used')]);
   });
 
-  it('keeps a message until somebody waits', () => {
+  it('keeps a message until a client waits', () => {
     expect(post('p', 'hello')).toEqual([]);
     expect(post('p2', 'another')).toEqual([error('code_used')]);
     scene.pass(300 * SECOND - 1);
@@ -242,7 +242,7 @@ describe('a mailbox', () => {
     expect(scene.room.counts.storedBytes).toBe(0);
   });
 
-  it('forgets after 300 s, and tells who waits', () => {
+  it('forgets its message after 300 s, and tells the client that waits', () => {
     post('p', 'hello');
     scene.say(scene.connect('w'), { type: 'wait', box: 'other' });
     scene.pass(300 * SECOND);
@@ -251,14 +251,14 @@ describe('a mailbox', () => {
     expect(scene.room.counts).toMatchObject({ mailboxes: 1, storedBytes: 0 });
   });
 
-  it('has one who waits, and is free when that one goes', () => {
+  it('has one client that waits, and is free when that client leaves', () => {
     wait('w');
     expect(wait('w2')).toEqual([error('code_used')]);
     scene.leave('w');
     expect(wait('w3')).toEqual([]);
   });
 
-  it('that is used is no way to ask for names without an end, nor answered while it drains', () => {
+  it('that is used counts against the rate limit, and is refused while the relay drains', () => {
     wait('w');
     post('p', 'hello');
     for (let i = 0; i < 10; i++) {
@@ -288,7 +288,7 @@ describe('a mailbox', () => {
     expect(scene.outcomes.filter((outcome) => outcome === 'post gave_way')).toHaveLength(2);
   });
 
-  it('a sender that is gone keeps no place from others, and one who waits keeps it', () => {
+  it('gives way to others when its sender has gone, and keeps its place while a client waits', () => {
     scene = new Scene({ mailboxes: 2 });
     post('p', 'hello');
     scene.say(scene.connect('w'), { type: 'wait', box: 'other' });
@@ -299,7 +299,7 @@ describe('a mailbox', () => {
     expect(scene.say(scene.connect('w4'), { type: 'wait', box: 'fourth' })).toEqual([]);
   });
 
-  it('32 of an address, 64 KiB in all; those that had their message give way first', () => {
+  it('an address has 32, with 64 KiB in all; used ones give way first', () => {
     scene = new Scene({ listensPerMinute: 1000 });
     const postFrom = (name: string, bytes: number) =>
       scene.say(scene.connect(name, 'a'), { type: 'post', box: name, body: 'x'.repeat(bytes) });
@@ -325,7 +325,7 @@ describe('a mailbox', () => {
 });
 
 describe('limits of an address', () => {
-  it('are remembered for so many addresses and no more: the one that was quiet for longest is forgotten', () => {
+  it('are remembered for a limited number of addresses: the one that was quiet for longest is forgotten', () => {
     const limit = new RateLimit(1, 3);
     for (const [i, address] of ['a', 'b', 'c', 'a', 'd'].entries()) limit.add(address, i);
     expect(limit.size).toBe(3);
@@ -366,7 +366,7 @@ describe('limits of an address', () => {
     scene.listen('elsewhere', 'b');
   });
 
-  it('10 failed joins in any minute, then not even a right code', () => {
+  it('10 failed joins in any minute, then not even the right code', () => {
     const code = scene.listen('t');
     const wrong = code === '100000' ? '100001' : '100000';
     for (let i = 0; i < 10; i++) {
@@ -381,7 +381,7 @@ describe('limits of an address', () => {
     expect(scene.say(scene.connect('y', 'b'), { type: 'join', code })).toEqual([{ type: 'peer' }]);
   });
 
-  it('tries of a used code count as failed ones', () => {
+  it('a join with a used code counts as failed', () => {
     const code = scene.pair('t', 'c');
     for (let i = 0; i < 10; i++) scene.say(scene.connect(`${i}`, 'a'), { type: 'join', code });
     expect(scene.say(scene.connect('x', 'a'), { type: 'join', code })[0]).toMatchObject({
@@ -397,7 +397,7 @@ describe('limits of an address', () => {
   });
 });
 
-describe('limits in all', () => {
+describe('limits of all clients together', () => {
   it('sockets', () => {
     scene = new Scene({ sockets: 3 });
     for (const name of ['a', 'b', 'c', 'd']) scene.connect(name);
@@ -405,7 +405,7 @@ describe('limits in all', () => {
     expect(scene.closed).toEqual(new Set(['d']));
   });
 
-  it('sessions and mailboxes, each by themselves', () => {
+  it('sessions and mailboxes are counted separately', () => {
     scene = new Scene({ sessions: 1, mailboxes: 1 });
     scene.listen('a');
     expect(scene.say(scene.connect('c'), { type: 'listen' })).toEqual([error('capacity')]);
@@ -416,7 +416,7 @@ describe('limits in all', () => {
     expect(scene.say(scene.connect('p'), { type: 'post', box: 'b', body: '' })).toEqual([]);
   });
 
-  it('who holds most gives way: a waiting code before a session, and never to one who would hold more', () => {
+  it('the address that holds most gives way: a waiting code before a session, and never to an address that would hold more', () => {
     scene = new Scene({ sessions: 3 });
     const code = scene.listen('t', 'a');
     scene.say(scene.connect('c', 'b'), { type: 'join', code });
@@ -432,7 +432,7 @@ describe('limits in all', () => {
 });
 
 describe('draining', () => {
-  it('refuses newcomers, and lets a code be joined and a session end', () => {
+  it('refuses new clients, and lets a code be joined and a session end', () => {
     const code = scene.listen('t');
     scene.connect('idle');
     scene.say(scene.connect('w'), { type: 'wait', box: 'b' });
@@ -450,7 +450,7 @@ describe('draining', () => {
   });
 });
 
-describe('whatever clients do', () => {
+describe('any sequence of frames', () => {
   const NAMES = ['a', 'b', 'c', 'd', 'e'];
   const name = fc.constantFrom(...NAMES);
   const step = fc.oneof(
@@ -466,7 +466,7 @@ describe('whatever clients do', () => {
     fc.record({ do: fc.constant('pass' as const), ms: fc.nat(100_000) }),
   );
 
-  it('messages reach the one partner, nothing is said after a close, and nothing is left', () => {
+  it('messages reach only the partner, nothing is sent after a close, and nothing is left', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
         const scene = new Scene();

@@ -14,7 +14,7 @@ import { type PackedRelay, packRelay } from '../support/packed-relay';
 import { describeWithRedis, startRedis } from '../support/redis';
 import { Client, type ClientOptions, startRelay } from './client';
 
-// What docs/self-hosting.md shows and what needs more than a shell, as it stands there; only ports and paths are others.
+// The configurations of docs/self-hosting.md that need more than a shell. Only ports and paths are replaced.
 
 const PAGE = 'docs/self-hosting.md';
 const NAME = 'relay.example.com';
@@ -27,7 +27,7 @@ function blocks(language: string): string[] {
     .map(({ text }) => text);
 }
 
-/** `describe` for what needs a program of Debian: skipped where there is none, but not in CI, where it then fails. */
+/** `describe` for tests that need a Debian package: without it they are skipped, and fail in CI. */
 function describeWith(program: string, argument: string) {
   const isHere = spawnSync(program, [argument], { env: ENV }).error === undefined;
   if (!isHere) console.warn(`Tests with ${program} are skipped: there is none in the PATH.`);
@@ -153,7 +153,7 @@ describeWith('nginx', '-v')('behind nginx', () => {
   });
 
   describeWithRedis('and two instances', () => {
-    it('with both blocks of the document: it does not matter who gets to which', async () => {
+    it('with both blocks of the document: clients may reach different instances', async () => {
       const redis = await startRedis();
       onTestFinished(() => redis.stop());
       const options = { trustedProxies: 1, redis: redis.url };
@@ -183,7 +183,7 @@ describeWith('caddy', 'version')('behind Caddy', () => {
     onTestFinished(() => relay.close());
     const dir = folder();
     const [port = '', httpPort] = await freePorts(2);
-    // A certificate of its own, where the document's Caddy would ask for one.
+    // A certificate made here, where the document's Caddy would request one.
     const options = `{\n\tlocal_certs\n\tskip_install_trust\n\tadmin off\n\thttps_port ${port}\n\thttp_port ${httpPort}\n}\n`;
     const [config = ''] = blocks('text');
     writeFileSync(join(dir, 'Caddyfile'), options + config.replace('3001', String(relayPort)));
@@ -199,7 +199,7 @@ describeWith('caddy', 'version')('behind Caddy', () => {
 });
 
 describeWith('systemd-analyze', '--version')('the systemd unit', () => {
-  it('is one that systemd takes', async () => {
+  it('is accepted by systemd', async () => {
     const unit = join(folder(), 'amesh-relay.service');
     const [text = ''] = blocks('ini');
     expect(text).toContain(

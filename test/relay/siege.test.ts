@@ -59,7 +59,7 @@ describe.each(ATTACKERS)('a siege from sixty /64s of %s', (_, address) => {
     ['of one byte', 1],
     ['of 8 KB', 8000],
   ])(
-    'posts %s whose senders have gone: listen, join, wait and post pass from elsewhere',
+    'posts %s whose senders have gone: listen, join, wait and post succeed from elsewhere',
     async (_, bytes) => {
       await start();
       const clients = await besiege((i) => post(`${i}`, 'x'.repeat(bytes)));
@@ -75,7 +75,7 @@ describe.each(ATTACKERS)('a siege from sixty /64s of %s', (_, address) => {
     },
   );
 
-  it('listeners: the same passes, and one of them hears that the relay is full', async () => {
+  it('listeners: the same succeeds, and one of them is told that the relay is full', async () => {
     await start();
     // Two of each: networks that have one place each would be as good as the newcomer.
     const clients = await Promise.all(Array.from({ length: 50 }, (_, i) => from(address(i % 25))));
@@ -86,7 +86,7 @@ describe.each(ATTACKERS)('a siege from sixty /64s of %s', (_, address) => {
     expect(await hears).toEqual(error('capacity'));
   });
 
-  it('a message of somebody who holds less stays where it is', async () => {
+  it('a message of an address that holds less stays', async () => {
     await start();
     await from(HONEST).then((client) => client.send(post('before', 'still here')).closed);
     for (let round = 0; round < 4; round++) {
@@ -100,7 +100,7 @@ describe.each(ATTACKERS)('a siege from sixty /64s of %s', (_, address) => {
     });
   });
 
-  it('those that wait at mailboxes: listen and join pass', async () => {
+  it('clients that wait at mailboxes: listen and join succeed', async () => {
     await start();
     await besiege((i) => wait(`${i}`), 50);
     const [t, c] = [await from(HONEST), await from(HONEST)];
@@ -109,11 +109,11 @@ describe.each(ATTACKERS)('a siege from sixty /64s of %s', (_, address) => {
   });
 });
 
-describe('at the terminal of the one who is refused', () => {
+describe('the terminal of a client that is refused', () => {
   const message = () =>
     `The relay at ws://127.0.0.1:${port}/ws is busy (capacity). Try again in a minute, or use another relay: --relay URL`;
 
-  it('stands why, and what to do: before there is a code, and when it has to give way', async () => {
+  it('shows why and what to do, before there is a code and when it gives way', async () => {
     await start({ sessions: 2 });
     const options = { relay: `ws://127.0.0.1:${port}/ws` };
     const first = await RelaySession.listen(options);
@@ -163,7 +163,7 @@ describe('places of sockets', () => {
     expect(await metric(port, 'amesh_relay_share_evicted_total{share="sockets"}')).toBeGreaterThan(0);
   });
 
-  it('are not kept by those that were told to go and do not: the oldest is cut', async () => {
+  it('are not kept by sockets that do not close when told to: the oldest is cut', async () => {
     await start({ sockets: 1, socketsPerAddress: 1000 });
     await from('192.0.2.1');
     const upgrade = `GET /ws HTTP/1.1\r\nHost: relay\r\nX-Forwarded-For: 192.0.2.2\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${'A'.repeat(22)}==\r\n\r\n`;
@@ -175,7 +175,7 @@ describe('places of sockets', () => {
     for (const socket of deaf) socket.destroy();
   });
 
-  it('connections of a network that never become sockets leave room for another', async () => {
+  it('connections of a network that never become sockets leave space for another network', async () => {
     const relay = createRelay({ limits: { sockets: 100, socketsPerAddress: 10 } });
     ({ port } = await relay.listen(0, '127.0.0.1'));
     close = () => relay.close();
@@ -212,7 +212,7 @@ describe('bytes that sockets hold', () => {
     await expectRoomForOthers();
   });
 
-  it('a part of a message holds on to what came with it: pongs that fill it up are counted', async () => {
+  it('count pongs that come with a part of a message, which keeps them in memory', async () => {
     await start();
     const client = await from('192.0.2.1');
     await client.listen();
@@ -222,7 +222,7 @@ describe('bytes that sockets hold', () => {
     expect(await metric(port, 'amesh_relay_cut_sockets_total')).toBe(1);
   });
 
-  it('are none of a client that has said something whole, however often and with pings between', async () => {
+  it('are none for a client that sends whole messages, however many, with pings between', async () => {
     await start(BIG);
     const [t, c] = [await from(HONEST), await from(HONEST)];
     c.join(await t.listen());
@@ -235,7 +235,7 @@ describe('bytes that sockets hold', () => {
     await expect.poll(() => metric(port, 'amesh_relay_share_bytes{share="sockets"}')).toBe(0);
   });
 
-  it('are few of a client that sends each message in parts', async () => {
+  it('are few for a client that sends each message in parts', async () => {
     await start();
     const [t, c] = [await from(HONEST), await from(HONEST)];
     c.join(await t.listen());
@@ -253,7 +253,7 @@ describe('bytes that sockets hold', () => {
     expect(await metric(port, 'amesh_relay_share_bytes{share="sockets"}')).toBeLessThan(10_000);
   });
 
-  it('are bounded for all that do not read', async () => {
+  it('are bounded for clients that do not read', async () => {
     await start({ ...BIG, messageBytes: 60_000, bytesPerDirection: 1e9, messagesPerDirection: 10_000 });
     const [t, c] = [await from('192.0.2.1'), await from('192.0.2.1')];
     c.join(await t.listen());
@@ -283,7 +283,7 @@ describe('what else a stranger can repeat', () => {
     await expectRoomForOthers();
   });
 
-  it('requests over one connection: a hundred are answered, and it is closed', async () => {
+  it('requests over one connection: a hundred are answered, then it is closed', async () => {
     await start();
     const socket = connect(port, '127.0.0.1').setEncoding('latin1');
     let answers = '';

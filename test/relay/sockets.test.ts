@@ -46,14 +46,14 @@ describe('a pairing over real sockets', () => {
     expect(await Promise.all([t.closed, c.closed])).toEqual([1000, 1000]);
   });
 
-  it('says peer_gone where the other dies', async () => {
+  it('sends peer_gone when the other dies', async () => {
     const { port } = await start();
     const [t, c] = await pair(port);
     await t.end();
     expect(await c.next()).toEqual({ type: 'peer_gone' });
   });
 
-  it('takes the largest body however it is escaped', async () => {
+  it('accepts the largest body, however it is escaped', async () => {
     const { port } = await start();
     const [t, c] = await pair(port);
     const body = '\u0001'.repeat(8192);
@@ -129,7 +129,7 @@ describe('hostile frames', () => {
     expect(await metric(port, 'amesh_relay_sockets')).toBe(0);
   });
 
-  it('a message in many fragments is cut: each would hold on to what came with it', async () => {
+  it('a message in many fragments is cut: each would keep what came with it in memory', async () => {
     const { port } = await start();
     const client = await Client.open(port);
     for (let i = 0; i < 33; i++) client.socket.send('a', { fin: false });
@@ -153,7 +153,7 @@ describe('hostile frames', () => {
     expect(sent).toBeLessThan(59_999);
   });
 
-  it('what is said after the error is not heard', async () => {
+  it('frames after the error are ignored', async () => {
     const { port } = await start();
     const client = (await Client.open(port)).send('x').send(LISTEN).send(LISTEN);
     expect(await client.rest()).toEqual([error('bad_message')]);
@@ -184,7 +184,7 @@ describe('upgrades', () => {
     expect(client.socket.extensions).toBe('');
   });
 
-  it('on another path, and requests that are none, get an answer', async () => {
+  it('on another path, and requests that are not upgrades, get an answer', async () => {
     const { port } = await start();
     const at = (path: string) => fetch(`http://127.0.0.1:${port}${path}`).then(({ status }) => status);
     expect(await Promise.all(['/ws', '/', '/health', '/ready', '/metrics'].map(at))).toEqual([
@@ -200,7 +200,7 @@ describe('upgrades', () => {
     ['to something else', 'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n'],
     ['that are refused', `GET /other HTTP/1.1\r\n${UPGRADE}`],
     ['that never end', 'GET /ws HTTP/1.1\r\n'],
-  ])('%s do not hold a connection for ever, whatever else is said', async (_, request) => {
+  ])('%s do not hold a connection for ever, even if more bytes come', async (_, request) => {
     const { port, relay } = await startRelay();
     const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true }, () => socket.write(request));
     const more = setInterval(() => socket.write('a'), 500);
@@ -229,7 +229,7 @@ describe('a slow reader', () => {
     await t.closed;
   });
 
-  it('that does not even take the close is cut', async () => {
+  it('that does not even read the close is cut', async () => {
     const { port } = await start();
     const client = await Client.open(port);
     client.socket.pause();
@@ -247,7 +247,7 @@ describe('limits', () => {
     return frame?.type === 'error' ? frame.code : frame?.type;
   };
 
-  it('count each source address by itself', async () => {
+  it('count each source address separately', async () => {
     const { port } = await start();
     for (const from of ['127.0.0.2', '127.0.0.3']) {
       const got = [];
@@ -256,7 +256,7 @@ describe('limits', () => {
     }
   });
 
-  it('twenty sockets of an address', async () => {
+  it('twenty sockets of one address', async () => {
     const { port } = await start();
     const clients = await Promise.all(
       Array.from({ length: 20 }, () => Client.open(port, { from: '127.0.0.4' })),
@@ -275,7 +275,7 @@ describe('limits', () => {
       .toBe('listening');
   });
 
-  it('connections of an address that never become sockets leave room for others', async () => {
+  it('connections of an address that never become sockets leave space for others', async () => {
     const { port } = await start({ limits: { sockets: 10 } });
     const silent = Array.from({ length: 1200 }, () =>
       connect({ port, host: '127.0.0.1', localAddress: '127.0.0.7' }).on('error', () => {}),
@@ -290,7 +290,7 @@ describe('limits', () => {
     for (const socket of silent) socket.destroy();
   });
 
-  it('forty connections of an address, and any number over a trusted proxy', async () => {
+  it('forty connections of one address, and any number through a trusted proxy', async () => {
     const { port } = await start({ trustedProxies: ['127.0.0.9'] });
     const served = async (localAddress: string) => {
       const answers = Array.from({ length: 60 }, async () => {
@@ -307,7 +307,7 @@ describe('limits', () => {
     expect(await served('127.0.0.9')).toBe(60);
   });
 
-  it('ten wrong codes of an address, over new sockets', async () => {
+  it('ten wrong codes of one address, over new sockets', async () => {
     const { port } = await start();
     const got = [];
     for (let i = 0; i < 11; i++) {
@@ -318,7 +318,7 @@ describe('limits', () => {
     expect(got).toEqual([...Array(10).fill('code_not_found'), 'rate_limited']);
   });
 
-  it('sockets in all', async () => {
+  it('sockets of all clients together', async () => {
     const { port } = await start({ limits: { sockets: 2 } });
     await Client.open(port);
     await Client.open(port);
@@ -359,14 +359,14 @@ describe('a forged X-Forwarded-For', () => {
     );
   });
 
-  it('from one who is not a trusted proxy is ignored', async () => {
+  it('from a client that is not a trusted proxy is ignored', async () => {
     const { port } = await start({ trustedProxies: ['127.0.0.1'] });
     expect(await tenListens(port, (i) => ({ 'x-forwarded-for': `192.0.2.${i}` }), '127.0.0.9')).toEqual(
       LIMITED,
     );
   });
 
-  it('with addresses of one /64 is one', async () => {
+  it('with addresses of one /64 counts as one address', async () => {
     const { port } = await start({ trustedProxies: 1 });
     expect(await tenListens(port, (i) => ({ 'x-forwarded-for': `2001:db8::${i}:1` }))).toEqual(LIMITED);
     expect(await tenListens(port, (i) => ({ 'x-forwarded-for': `2001:db8:0:${i + 1}::1` }))).toEqual(
@@ -375,8 +375,8 @@ describe('a forged X-Forwarded-For', () => {
   });
 });
 
-describe('an end', () => {
-  it('that is asked for twice is one, and both hear of it', async () => {
+describe('a shutdown', () => {
+  it('that is asked for twice happens once, and both calls wait for it', async () => {
     const { port, relay, log } = await start();
     const client = await Client.open(port);
     client.socket.pause(); // so that it takes its time
@@ -389,7 +389,7 @@ describe('an end', () => {
     client.socket.resume();
   });
 
-  it('that comes before the start has ended leaves nothing that listens', async () => {
+  it('that comes before the start has ended leaves nothing listening', async () => {
     const relay = createRelay();
     const listening = relay.listen(0, '127.0.0.1');
     await relay.close();
@@ -398,7 +398,7 @@ describe('an end', () => {
     await expect(relay.listen(0, '127.0.0.1')).rejects.toThrow('This relay listens already, or has closed.');
   });
 
-  it('a port that is taken leaves it free to take another', async () => {
+  it('a port that is taken: the relay can listen on another one', async () => {
     const { port } = await start();
     const relay = createRelay();
     await expect(relay.listen(port, '127.0.0.1')).rejects.toThrow('EADDRINUSE');
@@ -409,7 +409,7 @@ describe('an end', () => {
 });
 
 describe('drain', () => {
-  it('says draining to newcomers, lets the session end, and closes', async () => {
+  it('sends draining to new clients, lets the session end, and closes', async () => {
     const { port, relay } = await start();
     const [t, c] = await pair(port);
     const drained = relay.drain();
@@ -424,7 +424,7 @@ describe('drain', () => {
     await expect(Client.open(port)).rejects.toThrow('ECONNREFUSED');
   });
 
-  it.each([-1, Number.NaN, 'SIGTERM'])('takes no %j for a time', async (graceMs) => {
+  it.each([-1, Number.NaN, 'SIGTERM'])('refuses %j as a time', async (graceMs) => {
     const { relay, port } = await start();
     await expect(relay.drain(graceMs as number)).rejects.toThrow(TypeError);
     await (await Client.open(port)).listen();

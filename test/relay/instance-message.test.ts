@@ -10,27 +10,27 @@ const GOOD: Envelope['message'][] = [
   { type: 'mail', session, body: '' },
 ];
 
-describe('a letter between instances', () => {
+describe('a message between instances', () => {
   it.each(GOOD)('is read as it was written: $type', (message) => {
     expect(readEnvelope(writeEnvelope({ from, message }), 8192)).toEqual({ from, message });
   });
 
   it.each(GOOD)(
-    'is none with another member, without one of its own, or with one of another type: $type',
+    'is ignored with another member, without one of its own, or with one of another type: $type',
     (message) => {
-      const letter = { ...message, from };
-      expect(readEnvelope(JSON.stringify({ ...letter, more: 1 }), 8192)).toBeNull();
-      for (const name of Object.keys(letter)) {
-        const { [name as 'type']: _, ...rest } = letter;
+      const envelope = { ...message, from };
+      expect(readEnvelope(JSON.stringify({ ...envelope, more: 1 }), 8192)).toBeNull();
+      for (const name of Object.keys(envelope)) {
+        const { [name as 'type']: _, ...rest } = envelope;
         expect(readEnvelope(JSON.stringify(rest), 8192), name).toBeNull();
         for (const value of [null, true, 1.5, -1, 0, 'x'.repeat(8193), [], {}]) {
-          expect(readEnvelope(JSON.stringify({ ...letter, [name]: value }), 8192), name).toBeNull();
+          expect(readEnvelope(JSON.stringify({ ...envelope, [name]: value }), 8192), name).toBeNull();
         }
       }
     },
   );
 
-  it('is none, or a good one, whatever the text', () => {
+  it('is read out of any text as a valid one, or not at all', () => {
     const almost = fc.record(
       {
         type: fc.constantFrom('join', 'msg', 'mail', '__proto__', 'toString'),
@@ -48,8 +48,8 @@ describe('a letter between instances', () => {
     );
     fc.assert(
       fc.property(texts, (text) => {
-        const letter = readEnvelope(text, 8192);
-        if (letter !== null) expect(readEnvelope(writeEnvelope(letter), 8192)).toEqual(letter);
+        const envelope = readEnvelope(text, 8192);
+        if (envelope !== null) expect(readEnvelope(writeEnvelope(envelope), 8192)).toEqual(envelope);
       }),
       { numRuns: 3000 },
     );

@@ -15,7 +15,7 @@ class World {
   readonly codes = new Map<string, { state: 'open' | 'used' | 'over'; instance: string; session: string }>();
   readonly got = new Map<string, RelayFrame[]>();
   readonly closed = new Set<string>();
-  /** Whether letters get lost, and come twice. */
+  /** Whether messages get lost and come twice. */
   isBad = false;
   readonly #lanes = new Map<string, Task[]>();
 
@@ -53,7 +53,7 @@ class World {
     this.rooms.get(instance)?.connectCluster();
     for (const other of this.rooms.keys()) {
       const miss = () => this.do(other, (room) => room.loseInstance(instance, this.now));
-      if (other !== instance) this.#later(`letters ${other}`, miss);
+      if (other !== instance) this.#later(`messages ${other}`, miss);
     }
   }
 
@@ -81,7 +81,7 @@ class World {
           const envelope = { from: instance, message: effect.message };
           const luck = this.isBad ? randomInt(10) : 9;
           for (let i = 0; i < (luck === 0 ? 0 : luck === 1 ? 2 : 1); i++) {
-            this.#later(`letters ${effect.instance}`, () =>
+            this.#later(`messages ${effect.instance}`, () =>
               this.do(effect.instance, (room) => room.receiveFromInstance(envelope, this.now)),
             );
           }
@@ -119,7 +119,7 @@ class World {
   }
 }
 
-/** A room that shares its codes, a client in it, and the question that follows from what it says. */
+/** A room in a cluster with one client, and the request that follows from the client's frame. */
 function askedBy(frame: ClientFrame) {
   const [randomCode, limits] = [() => 123_456, readLimits()];
   const room = new Room<string>({ limits, randomCode, randomId: randomUUID, isClustered: true });
@@ -129,7 +129,7 @@ function askedBy(frame: ClientFrame) {
   return { room, question };
 }
 
-it('a shutdown lets a join end that is under way', () => {
+it('a shutdown waits for a join that is under way', () => {
   const { room, question } = askedBy({ type: 'join', code: '123456' });
   room.drain();
   expect(room.isBusy).toBe(true);
@@ -138,7 +138,7 @@ it('a shutdown lets a join end that is under way', () => {
   expect(room.isBusy).toBe(false);
 });
 
-it('a shutdown lets a post end that is under way: what is kept was not refused', () => {
+it('a shutdown waits for a post that is under way, so that no stored message is refused', () => {
   const { room, question } = askedBy({ type: 'post', box: 'b', body: '' });
   room.drain();
   expect(room.isBusy).toBe(true);
@@ -149,7 +149,7 @@ it('a shutdown lets a post end that is under way: what is kept was not refused',
   expect(room.isBusy).toBe(false);
 });
 
-it('a listener for whom no code is free gives none up that another instance has', () => {
+it('a listener that finds no free code does not retire the codes of other instances', () => {
   let { room, question } = askedBy({ type: 'listen' });
   const asked = [];
   while (question?.type === 'claim') {
@@ -166,7 +166,7 @@ const NAMES = ['a', 'b', 'c'];
 const client = fc.nat(3);
 const room = fc.constantFrom(...NAMES);
 const step = fc.oneof(
-  // Each by somebody who has just come; what is said in a wrong state is for other tests.
+  // Each is the first frame of a new client. Frames in a wrong state are for other tests.
   { weight: 4, arbitrary: fc.record({ do: fc.constant('listen' as const), client, room }) },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('join' as const), client, room, of: client }) },
   { weight: 30, arbitrary: fc.record({ do: fc.constant('msg' as const), client }) },
@@ -177,7 +177,7 @@ const step = fc.oneof(
   { weight: 60, arbitrary: fc.record({ do: fc.constant('step' as const), which: fc.nat(20) }) },
 );
 
-it.each([false, true])('rooms that share codes, letters lost and doubled: %s', (isBad) => {
+it.each([false, true])('rooms that share codes, with messages lost and doubled: %s', (isBad) => {
   const reached = { peers: 0, messages: 0 };
   fc.assert(
     fc.property(fc.array(step, { minLength: 100, maxLength: 400, size: 'max' }), (steps) => {
@@ -234,7 +234,7 @@ it.each([false, true])('rooms that share codes, letters lost and doubled: %s', (
       }
       world.settle();
 
-      // Whoever was heard, was heard in order, from one other, and without a gap.
+      // Each client got the messages of one other client, in order and without a gap.
       const partners = new Map<string, string>();
       for (const [name, frames] of world.got) {
         const bodies = frames.flatMap((frame) => (frame.type === 'msg' ? [frame.body.split(' ')] : []));
@@ -251,7 +251,7 @@ it.each([false, true])('rooms that share codes, letters lost and doubled: %s', (
         if (!isBad) expect(world.closed.has(name), `${name} and ${partner}`).toBe(world.closed.has(partner));
       }
 
-      // And nothing is left, whatever was lost, once all have gone.
+      // Nothing is left when all clients have gone, even if messages were lost.
       for (const number of [...at.keys()]) leave(number);
       world.settle();
       world.now += 700_000;
@@ -270,5 +270,5 @@ it.each([false, true])('rooms that share codes, letters lost and doubled: %s', (
     }),
     { numRuns: 300 },
   );
-  expect(reached.messages).toBeGreaterThan(100); // or this says nothing
+  expect(reached.messages).toBeGreaterThan(100); // or the test shows nothing
 });

@@ -39,7 +39,7 @@ describe('a full share', () => {
     expect(take('a6', '2001:db8:1:6::/64')).toBe('capacity');
   });
 
-  it('does so within a network: first between its /56s, then between its /64s', () => {
+  it('does the same within a network: first between its /56s, then between its /64s', () => {
     const { gone, take } = shareOf({ places: 4 });
     for (const [i, subnet] of ['101', '101', '102', '201'].entries())
       take(`${i}`, `2001:db8:1:${subnet}::/64`);
@@ -48,19 +48,19 @@ describe('a full share', () => {
     expect(take('same /56, other /64', '2001:db8:1:103::/64')).toBe('capacity');
   });
 
-  it('never lets two take turns: who would hold as much as the other is refused', () => {
+  it('never lets two addresses take turns: one that would hold as much as the other is refused', () => {
     const { gone, take } = shareOf({ places: 4 });
     for (let i = 0; i < 100; i++) take(`${i}`, i % 2 === 0 ? '192.0.2.1' : '198.51.100.1');
     expect(gone).toEqual([]);
   });
 
-  it('but what nobody waits for gives way at the same height, too', () => {
+  it('evicts an item that nobody waits for, also where both would hold the same', () => {
     const { gone, take } = shareOf({ places: 2 }, true);
     for (let i = 0; i < 4; i++) expect(take(`${i}`, `192.0.${i}.1`)).toBeUndefined();
     expect(gone).toEqual(['0', '1']);
   });
 
-  it('counts bytes by themselves', () => {
+  it('counts bytes separately', () => {
     const { share, gone, take } = shareOf({ places: 100, bytes: 100 });
     for (let i = 0; i < 10; i++) take(`a${i}`, '192.0.2.1', 10);
     expect(take('b', '198.51.100.1', 30)).toBeUndefined();
@@ -69,7 +69,7 @@ describe('a full share', () => {
     expect(take('c', '203.0.113.1', 80)).toBe('capacity');
   });
 
-  it('keeps within its bounds whatever comes, and holds nothing at the end', () => {
+  it('stays within its bounds in any sequence, and holds nothing at the end', () => {
     const address = fc.oneof(
       fc.nat(0xffff).map((n) => `2001:db8:${(n >> 12).toString(16)}:${(n & 0xfff).toString(16)}::/64`),
       fc.nat(1023).map((n) => `192.0.${n >> 8}.${n & 255}`),
@@ -98,8 +98,8 @@ describe('a full share', () => {
   });
 });
 
-describe('so many a minute', () => {
-  it('of a /64, four times that of a /56, and sixteen times that of a /48', () => {
+describe('a rate limit', () => {
+  it('allows a /56 four times, and a /48 sixteen times, what it allows a /64', () => {
     const taken = (subnets: readonly number[]) => {
       const limit = new NetworkRateLimit(10);
       return subnets.filter((subnet) => {
@@ -114,7 +114,7 @@ describe('so many a minute', () => {
     expect(taken(Array.from({ length: 505 }, (_, i) => i * 100))).toBe(160);
   });
 
-  it('of each IPv4 address by itself, and nothing is remembered after a minute', () => {
+  it('counts each IPv4 address separately, and remembers nothing after a minute', () => {
     const limit = new NetworkRateLimit(1);
     for (let i = 0; i < 200; i++) {
       expect(limit.retryAfterSeconds(`192.0.2.${i}`, 0)).toBe(0);
