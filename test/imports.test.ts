@@ -59,6 +59,33 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
 
 const SDK = sources('src').filter((path) => !path.startsWith('src/cli/'));
 
+/** The rooms of the command line, likewise. What stands in none of them is the program itself. */
+const CLI_ROOMS: Readonly<Record<string, readonly string[]>> = {
+  errors: [],
+  words: ['errors'],
+  'command-line': ['errors', 'words'],
+  machine: ['errors', 'words'],
+  failures: ['errors', 'words', 'command-line', 'machine'],
+  relay: ['errors', 'words', 'machine', 'failures'],
+  terminal: ['errors', 'words', 'command-line', 'failures'],
+  'allow-list': ['errors', 'words', 'command-line', 'machine', 'terminal'],
+  doctor: ['errors', 'words', 'machine', 'failures', 'relay'],
+  commands: [
+    'errors',
+    'words',
+    'command-line',
+    'machine',
+    'failures',
+    'relay',
+    'terminal',
+    'allow-list',
+    'doctor',
+  ],
+};
+
+const CLI = sources('src/cli/src');
+const cliRoomOf = (path: string) => /^src\/cli\/src\/([^/]+)\//.exec(path)?.[1];
+
 /** A circle among files or among folders, as the way around it; undefined where there is none. */
 function circleOf(edges: ReadonlyMap<string, ReadonlySet<string>>): string[] | undefined {
   const done = new Set<string>();
@@ -139,6 +166,39 @@ describe('the rooms of the SDK', () => {
   it.each(sources('src/entries'))('%s only exports what others have made', (path) => {
     const text = readFileSync(join(root, path), 'utf8').replace(/\/\*\*.*?\*\//gs, '');
     expect(text.replace(/export (?:type )?\{[^}]*\} from '[^']+';/g, '').trim()).toBe('');
+  });
+});
+
+describe('the rooms of the command line', () => {
+  it('are all named here', () => {
+    const rooms = new Set(CLI.map(cliRoomOf).filter((room) => room !== undefined));
+    expect([...rooms].sort()).toEqual(Object.keys(CLI_ROOMS).sort());
+  });
+
+  it.each(CLI.filter((path) => cliRoomOf(path) !== undefined))(
+    '%s imports only the rooms below its own',
+    (path) => {
+      const own = cliRoomOf(path) as string;
+      for (const name of imports(path)) {
+        if (!name.startsWith('src/cli/src/')) continue;
+        expect([own, ...(CLI_ROOMS[own] ?? [])], `${path} imports ${name}`).toContain(cliRoomOf(name));
+      }
+    },
+  );
+
+  it('have no circle among their files', () => {
+    expect(circleOf(edgesAmong(CLI, (path) => path))).toBeUndefined();
+  });
+
+  it('have no circle among their folders', () => {
+    expect(circleOf(edgesAmong(CLI, folderOf))).toBeUndefined();
+  });
+
+  it('have at most 15 files beside each other, but for one command a file', () => {
+    const counts = new Map<string, number>();
+    for (const path of CLI) counts.set(folderOf(path), (counts.get(folderOf(path)) ?? 0) + 1);
+    counts.delete('src/cli/src/commands');
+    expect([...counts].filter(([, count]) => count > 15)).toEqual([]);
   });
 });
 

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
-import { EXIT } from '../../src/cli/src/exit-codes';
+import { EXIT } from '../../src/cli/src/errors/exit-codes';
 import { FileLock } from '../../src/storage/files/file-lock';
 import { BIN, objectOf, useMachines } from './amesh';
 

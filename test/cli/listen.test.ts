@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ownAddresses } from '../../src/cli/src/addresses';
+import { ownAddresses } from '../../src/cli/src/relay/addresses';
 import { startRelay } from '../relay/client';
 import { Command, type CommandOptions } from '../support/command';
 import { useRelay } from '../support/use-relay';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { likelyUrl } from '../../src/cli/src/likely-url';
-import { misleadingNote, peerName } from '../../src/cli/src/peer-name';
+import { likelyUrl } from '../../src/cli/src/words/likely-url';
+import { misleadingNote, peerName } from '../../src/cli/src/words/peer-name';
 
 describe('what a machine calls itself', () => {
   it.each([

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { wrap } from '../../src/cli/src/wrap';
+import { wrap } from '../../src/cli/src/words/wrap';
 import { objectOf, useMachines } from './amesh';
 
 const createMachine = useMachines();

@@ -1,6 +1,6 @@
 import type { ArgsDef } from 'citty';
 import { describe, expect, it } from 'vitest';
-import { type Command, SHARED_ARGS } from '../../src/cli/src/command';
+import { type Command, SHARED_ARGS } from '../../src/cli/src/command-line/command';
 import { root } from '../../src/cli/src/commands/root';
 import { readPage } from './blocks';
 

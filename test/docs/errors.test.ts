@@ -1,7 +1,7 @@
 import { CODES } from '@authmesh/sdk/core';
 import { describe, expect, it } from 'vitest';
 import { errorsPage } from '../../scripts/errors-page';
-import { COMMAND_CODES } from '../../src/cli/src/codes';
+import { COMMAND_CODES } from '../../src/cli/src/errors/codes';
 import { vectors } from '../support/vectors';
 import { headingsOf, ROOT, readPage } from './blocks';
 

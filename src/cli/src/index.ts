@@ -1,5 +1,5 @@
 import { root } from './commands/root';
-import { EXIT } from './exit-codes';
+import { EXIT } from './errors/exit-codes';
 import { run } from './run';
 
 /**

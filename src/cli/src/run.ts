@@ -1,16 +1,16 @@
 import { type ArgsDef, runCommand } from 'citty';
 import { version } from '../package.json';
-import { checkArguments } from './arguments';
-import type { Command, Result } from './command';
-import { enterFolder } from './enter-folder';
-import { environmentNotes } from './environment';
-import { UsageError } from './errors';
-import { EXIT, type ExitCode } from './exit-codes';
+import { checkArguments } from './command-line/arguments';
+import type { Command, Result } from './command-line/command';
+import { type Found, findCommand } from './command-line/find-command';
+import { helpText, usageLine } from './command-line/usage';
+import { UsageError } from './errors/errors';
+import { EXIT, type ExitCode } from './errors/exit-codes';
 import { toFailure } from './failures/failure';
-import { type Found, findCommand } from './find-command';
-import { printFailure, printLines, printNotes, printResult, toOutputOptions } from './output';
-import { helpText, usageLine } from './usage';
-import { widthOfTerminal } from './wrap';
+import { enterFolder } from './machine/enter-folder';
+import { environmentNotes } from './machine/environment';
+import { printFailure, printLines, printNotes, printResult, toOutputOptions } from './terminal/output';
+import { widthOfTerminal } from './words/wrap';
 
 /**
  * Runs one command line. Prints all there is to print; whoever calls it sets the exit code.

@@ -1,30 +1,32 @@
 import { defineCommand } from 'citty';
-import { type Command, type Result, SHARED_ARGS } from '../command';
-import { UsageError } from '../errors';
+import { type Command, type Result, SHARED_ARGS } from '../command-line/command';
+import { UsageError } from '../errors/errors';
 
 export const SHELLS = ['bash', 'zsh', 'fish', 'powershell'] as const;
 
-export const complete = defineCommand({
-  meta: {
-    name: 'complete',
-    description: 'Prints what makes a shell complete the commands and flags of amesh',
-  },
-  args: {
-    shell: { type: 'positional', required: true, valueHint: SHELLS.join('|'), description: 'Which shell' },
-    ...SHARED_ARGS,
-  },
+/** The command, for the command line whose words it completes. */
+export function completeFor(root: Command): Command {
+  return defineCommand({
+    meta: {
+      name: 'complete',
+      description: 'Prints what makes a shell complete the commands and flags of amesh',
+    },
+    args: {
+      shell: { type: 'positional', required: true, valueHint: SHELLS.join('|'), description: 'Which shell' },
+      ...SHARED_ARGS,
+    },
 
-  async run({ args }): Promise<Result> {
-    const { shell } = args;
-    if (!SHELLS.some((known) => known === shell)) {
-      throw new UsageError(`There is no completion for ${JSON.stringify(shell)}.`, {
-        hint: `There is one for ${SHELLS.join(', ')}.`,
-      });
-    }
-    const { root } = await import('./root');
-    return { json: { shell }, data: await printed(root, [shell]) };
-  },
-});
+    async run({ args }): Promise<Result> {
+      const { shell } = args;
+      if (!SHELLS.some((known) => known === shell)) {
+        throw new UsageError(`There is no completion for ${JSON.stringify(shell)}.`, {
+          hint: `There is one for ${SHELLS.join(', ')}.`,
+        });
+      }
+      return { json: { shell }, data: await printed(root, [shell]) };
+    },
+  });
+}
 
 /**
  * What the scripts of the shells ask for at each press of Tab.

@@ -1,11 +1,11 @@
 import { setHosts } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { type Result, SHARED_ARGS } from '../command';
-import { droppedHosts, losesLocalhost } from '../dropped-hosts';
-import { DeclinedError, UsageError } from '../errors';
-import { here } from '../here';
-import { answersTo, hostsText, loopbackNotes, openMachine, toHosts, trustAsTarget } from '../machine';
-import { askYesNo, isAttended } from '../prompt';
+import { droppedHosts, losesLocalhost } from '../allow-list/dropped-hosts';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { DeclinedError, UsageError } from '../errors/errors';
+import { answersTo, hostsText, loopbackNotes, openMachine, toHosts, trustAsTarget } from '../machine/machine';
+import { askYesNo, isAttended } from '../terminal/prompt';
+import { here } from '../words/here';
 
 export const configHosts = defineCommand({
   meta: { name: 'hosts', description: 'Shows or sets the hosts that this machine answers to' },

@@ -1,10 +1,10 @@
 import { DEFAULT_RELAY_URL, FileStore } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { type Result, SHARED_ARGS } from '../command';
-import { UsageError } from '../errors';
-import { machineDir } from '../machine';
-import { chooseRelay, readUrl } from '../relay-choice';
-import { changeSettings } from '../settings';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { UsageError } from '../errors/errors';
+import { machineDir } from '../machine/machine';
+import { chooseRelay, readUrl } from '../relay/relay-choice';
+import { changeSettings } from '../relay/settings';
 
 export const configRelay = defineCommand({
   meta: { name: 'relay', description: 'Shows or sets the relay over which this machine pairs' },

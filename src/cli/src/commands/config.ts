@@ -1,9 +1,9 @@
 import { defineCommand } from 'citty';
-import { type Result, SHARED_ARGS } from '../command';
-import { here } from '../here';
-import { type AnswersTo, answersTo, hostsText, openMachine } from '../machine';
-import { chooseRelay } from '../relay-choice';
-import { table } from '../table';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { type AnswersTo, answersTo, hostsText, openMachine } from '../machine/machine';
+import { chooseRelay } from '../relay/relay-choice';
+import { here } from '../words/here';
+import { table } from '../words/table';
 
 const FROM: Record<AnswersTo['from'], string> = {
   AMESH_HOSTS: 'AMESH_HOSTS of this shell',

@@ -1,7 +1,6 @@
 import { readOwnerKey } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import type { CommandCode } from '../codes';
-import { type Result, SHARED_ARGS } from '../command';
+import { type Result, SHARED_ARGS } from '../command-line/command';
 import { checkClock } from '../doctor/clock';
 import { checkFolder } from '../doctor/files';
 import { bounded, type Finding } from '../doctor/finding';
@@ -10,11 +9,12 @@ import { checkIdentity, checkKey, checkVersions, type FoundIdentity, type FoundK
 import { asNeeded, checkNonces, checkRelay, checkStore, type FoundRelay } from '../doctor/network';
 import { checkProxy } from '../doctor/proxy';
 import { checkTarget, type FoundTarget } from '../doctor/target';
-import { UNCHANGED, UsageError } from '../errors';
-import { EXIT, type ExitCode } from '../exit-codes';
-import { isZoned, machineDir, ZONE } from '../machine';
-import type { OutputOptions } from '../output';
-import { Teller } from '../teller';
+import type { CommandCode } from '../errors/codes';
+import { UNCHANGED, UsageError } from '../errors/errors';
+import { EXIT, type ExitCode } from '../errors/exit-codes';
+import { isZoned, machineDir, ZONE } from '../machine/machine';
+import type { OutputOptions } from '../terminal/output';
+import { Teller } from '../terminal/teller';
 
 type Check = readonly [name: string, finding: Finding];
 

@@ -1,10 +1,10 @@
 import { issueGrant } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { type Result, SHARED_ARGS } from '../command';
-import { durationText, momentText, toSeconds } from '../duration';
-import { UsageError } from '../errors';
-import { here } from '../here';
-import { answersTo, hostsText, loopbackNotes, openMachine, toHosts } from '../machine';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { UsageError } from '../errors/errors';
+import { answersTo, hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
+import { durationText, momentText, toSeconds } from '../words/duration';
+import { here } from '../words/here';
 
 const DAY = 86_400;
 const YEAR = 365 * DAY;

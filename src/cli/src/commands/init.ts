@@ -8,9 +8,9 @@ import {
   toTrustLine,
 } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { type Result, SHARED_ARGS } from '../command';
-import { here } from '../here';
-import { hostsText, loopbackNotes, machineDir, toHosts } from '../machine';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { hostsText, loopbackNotes, machineDir, toHosts } from '../machine/machine';
+import { here } from '../words/here';
 
 export const init = defineCommand({
   meta: { name: 'init', description: 'Makes the key and the identity of this machine' },

@@ -1,19 +1,19 @@
 import { type ControllerPerson, type DeviceEntry, inviteTarget, type Peer } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { clockText } from '../clock';
-import { type Result, SHARED_ARGS } from '../command';
-import { UsageError } from '../errors';
-import { here } from '../here';
-import { interruptible } from '../interrupt';
-import { likelyUrl } from '../likely-url';
-import { loopbackNotes, openMachine, toHosts, trustAsTarget } from '../machine';
-import type { OutputOptions } from '../output';
-import { inGroups, toPairingCode } from '../pairing-code';
-import { misleadingNote, peerName } from '../peer-name';
-import { askYesNo, isAttended } from '../prompt';
-import { chooseRelay } from '../relay-choice';
-import { nameForCommand, shellWord } from '../shell';
-import { Teller } from '../teller';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { UsageError } from '../errors/errors';
+import { loopbackNotes, openMachine, toHosts, trustAsTarget } from '../machine/machine';
+import { chooseRelay } from '../relay/relay-choice';
+import { interruptible } from '../terminal/interrupt';
+import type { OutputOptions } from '../terminal/output';
+import { askYesNo, isAttended } from '../terminal/prompt';
+import { Teller } from '../terminal/teller';
+import { clockText } from '../words/clock';
+import { here } from '../words/here';
+import { likelyUrl } from '../words/likely-url';
+import { inGroups, toPairingCode } from '../words/pairing-code';
+import { misleadingNote, peerName } from '../words/peer-name';
+import { nameForCommand, shellWord } from '../words/shell';
 
 /** How long somebody may take to type the code at the target, in seconds. */
 const TYPING_SECONDS = 120;

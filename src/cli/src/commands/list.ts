@@ -1,11 +1,11 @@
 import { type DeviceEntry, type IssuedToken, pendingTokens } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { type Result, SHARED_ARGS } from '../command';
-import { momentText } from '../duration';
-import { here } from '../here';
-import { openMachine } from '../machine';
-import { printable } from '../printable';
-import { table } from '../table';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { openMachine } from '../machine/machine';
+import { momentText } from '../words/duration';
+import { here } from '../words/here';
+import { printable } from '../words/printable';
+import { table } from '../words/table';
 
 const HEAD = ['NAME', 'ID', 'ROLES', 'HOSTS', 'ADDED', 'SEEN'];
 

@@ -9,17 +9,17 @@ import {
 } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
-import { type Result, SHARED_ARGS } from '../command';
-import { durationText, momentText, toSeconds } from '../duration';
-import { CommandError } from '../errors';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { CommandError } from '../errors/errors';
 import { causeOf } from '../failures/failure';
-import { here } from '../here';
-import { interruptible } from '../interrupt';
-import { hostsText, loopbackNotes, openMachine, toHosts } from '../machine';
-import { type OutputOptions, printLines } from '../output';
-import { chooseRelay } from '../relay-choice';
-import { nameForCommand } from '../shell';
-import { Teller } from '../teller';
+import { hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
+import { chooseRelay } from '../relay/relay-choice';
+import { interruptible } from '../terminal/interrupt';
+import { type OutputOptions, printLines } from '../terminal/output';
+import { Teller } from '../terminal/teller';
+import { durationText, momentText, toSeconds } from '../words/duration';
+import { here } from '../words/here';
+import { nameForCommand } from '../words/shell';
 
 export const provision = defineCommand({
   meta: {

@@ -1,12 +1,12 @@
 import type { AddressInfo } from 'node:net';
 import { defineCommand } from 'citty';
-import { ownAddresses } from '../addresses';
-import { type Result, SHARED_ARGS } from '../command';
-import { CommandError, UsageError } from '../errors';
-import { loadRelay } from '../load';
-import { PORT_ARG, toPort } from '../port';
-import { relayFlag } from '../relay-choice';
-import { portUnavailable } from '../serve-relay';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { CommandError, UsageError } from '../errors/errors';
+import { loadRelay } from '../machine/load';
+import { ownAddresses } from '../relay/addresses';
+import { PORT_ARG, toPort } from '../relay/port';
+import { relayFlag } from '../relay/relay-choice';
+import { portUnavailable } from '../relay/serve-relay';
 
 export const relay = defineCommand({
   meta: { name: 'relay', description: 'Runs a relay in the foreground, over which other machines pair' },

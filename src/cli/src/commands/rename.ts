@@ -1,9 +1,9 @@
 import { findDevice, renameDevice, renameIdentity } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { type Result, SHARED_ARGS } from '../command';
-import { UsageError } from '../errors';
-import { here } from '../here';
-import { openMachine } from '../machine';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { UsageError } from '../errors/errors';
+import { openMachine } from '../machine/machine';
+import { here } from '../words/here';
 
 export const rename = defineCommand({
   meta: { name: 'rename', description: 'Gives a device of the list, or this machine, another name' },

@@ -7,13 +7,13 @@ import {
 } from '@authmesh/sdk/admin';
 import { AmeshError, isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
-import { type Result, SHARED_ARGS } from '../command';
-import { confirmationsOf, confirmationText } from '../confirmations';
-import { CommandError, UsageError } from '../errors';
-import { here } from '../here';
-import { openMachine } from '../machine';
-import { confirm } from '../prompt';
-import { comebackNotes, revokeByGrant } from '../revoke-grant';
+import { confirmationsOf, confirmationText } from '../allow-list/confirmations';
+import { comebackNotes, revokeByGrant } from '../allow-list/revoke-grant';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { CommandError, UsageError } from '../errors/errors';
+import { openMachine } from '../machine/machine';
+import { confirm } from '../terminal/prompt';
+import { here } from '../words/here';
 
 export const revoke = defineCommand({
   meta: { name: 'revoke', description: 'Takes a device out of the allow list' },

@@ -1,7 +1,7 @@
 import { defineCommand } from 'citty';
-import { SHARED_ARGS } from '../command';
+import { type Command, SHARED_ARGS } from '../command-line/command';
 
-export const root = defineCommand({
+export const root: Command = defineCommand({
   meta: { name: 'amesh', description: 'Gives this machine a key, and pairs it with the machines it trusts' },
   args: SHARED_ARGS,
   subCommands: {
@@ -19,7 +19,7 @@ export const root = defineCommand({
     revoke: () => import('./revoke').then(({ revoke }) => revoke),
     config: () => import('./config').then(({ config }) => config),
     doctor: () => import('./doctor').then(({ doctor }) => doctor),
-    complete: () => import('./complete').then(({ complete }) => complete),
+    complete: () => import('./complete').then(({ completeFor }) => completeFor(root)),
     relay: () => import('./relay').then(({ relay }) => relay),
   },
 });

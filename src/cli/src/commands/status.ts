@@ -1,11 +1,11 @@
 import { type AllowListDocument, type DeviceEntry, findBackend, pendingTokens } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { type Result, SHARED_ARGS } from '../command';
-import { momentText } from '../duration';
-import { here } from '../here';
-import { answersTo, hostsText, openMachine } from '../machine';
-import { printable } from '../printable';
-import { table } from '../table';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { answersTo, hostsText, openMachine } from '../machine/machine';
+import { momentText } from '../words/duration';
+import { here } from '../words/here';
+import { printable } from '../words/printable';
+import { table } from '../words/table';
 
 /** As many as fit on one screen beside all else. */
 const MAX_NAMES = 12;

@@ -1,11 +1,11 @@
 import { cancelToken, closeGrant, findIssued, grantedDevices } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { type Result, SHARED_ARGS } from '../command';
-import { CommandError } from '../errors';
-import { findToken } from '../find-token';
-import { here } from '../here';
-import { openMachine } from '../machine';
-import { nameForCommand } from '../shell';
+import { findToken } from '../allow-list/find-token';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { CommandError } from '../errors/errors';
+import { openMachine } from '../machine/machine';
+import { here } from '../words/here';
+import { nameForCommand } from '../words/shell';
 
 export const tokensCancel = defineCommand({
   meta: { name: 'cancel', description: 'Gives a token up that was not used, or closes a grant' },

@@ -1,11 +1,18 @@
 import { addDevice, type DeviceEntry, type DeviceIdentity, fromTrustLine } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { type Result, SHARED_ARGS } from '../command';
-import { UsageError } from '../errors';
-import { here } from '../here';
-import { answersTo, loopbackNotes, openMachine, toHosts, trustAsController, trustAsTarget } from '../machine';
-import { readText } from '../prompt';
-import { nameForCommand, shellWord } from '../shell';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { UsageError } from '../errors/errors';
+import {
+  answersTo,
+  loopbackNotes,
+  openMachine,
+  toHosts,
+  trustAsController,
+  trustAsTarget,
+} from '../machine/machine';
+import { readText } from '../terminal/prompt';
+import { here } from '../words/here';
+import { nameForCommand, shellWord } from '../words/shell';
 
 export const trustAdd = defineCommand({
   meta: {

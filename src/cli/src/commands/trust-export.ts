@@ -1,7 +1,7 @@
 import { toTrustLine } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { type Result, SHARED_ARGS } from '../command';
-import { answersTo, openMachine, trustAsController, trustAsTarget } from '../machine';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { answersTo, openMachine, trustAsController, trustAsTarget } from '../machine/machine';
 
 export const trustExport = defineCommand({
   meta: { name: 'export', description: 'Prints the line by which other machines trust this one; no secret' },

@@ -1,13 +1,13 @@
 import { type AllowListDocument, type Device, readOlderList, resetTrust } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
-import { type Result, SHARED_ARGS } from '../command';
-import { momentText } from '../duration';
+import { type Result, SHARED_ARGS } from '../command-line/command';
 import { causeOf } from '../failures/failure';
-import { here } from '../here';
-import { openMachine } from '../machine';
-import { confirm } from '../prompt';
-import { shellWord } from '../shell';
+import { openMachine } from '../machine/machine';
+import { confirm } from '../terminal/prompt';
+import { momentText } from '../words/duration';
+import { here } from '../words/here';
+import { shellWord } from '../words/shell';
 
 export const trustReset = defineCommand({
   meta: { name: 'reset', description: 'Starts an empty allow list in place of a broken one' },

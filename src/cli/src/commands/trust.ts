@@ -1,5 +1,5 @@
 import { defineCommand } from 'citty';
-import { SHARED_ARGS } from '../command';
+import { SHARED_ARGS } from '../command-line/command';
 
 export const trust = defineCommand({
   meta: { name: 'trust', description: 'Pairs machines by one pasted line, without a relay' },

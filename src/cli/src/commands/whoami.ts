@@ -1,8 +1,8 @@
 import { findBackend } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { type Result, SHARED_ARGS } from '../command';
-import { answersTo, hostsText, openMachine } from '../machine';
-import { table } from '../table';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { answersTo, hostsText, openMachine } from '../machine/machine';
+import { table } from '../words/table';
 
 export const whoami = defineCommand({
   meta: { name: 'whoami', description: 'Shows the identity of this machine' },

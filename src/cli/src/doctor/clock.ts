@@ -1,6 +1,6 @@
 import type { DeviceIdentity, Inspected } from '@authmesh/sdk/admin';
 import { isLoopback } from '@authmesh/sdk/admin';
-import { momentText } from '../duration';
+import { momentText } from '../words/duration';
 import { fetchFromHere } from './fetch';
 import { type Finding, failed, ok, skipped, warning } from './finding';
 

@@ -1,5 +1,5 @@
 import { isAmeshError } from '@authmesh/sdk/core';
-import type { ExitCode } from '../exit-codes';
+import type { ExitCode } from '../errors/exit-codes';
 import { causeOf, forHere } from '../failures/failure';
 
 /** How long one check may take, in milliseconds. */

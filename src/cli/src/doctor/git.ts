@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { workTreeOf } from '@authmesh/sdk/admin';
-import { shellWord } from '../shell';
+import { shellWord } from '../words/shell';
 import { type Finding, warning } from './finding';
 
 const GIT_MS = 2000;

@@ -7,8 +7,8 @@ import {
   parseHosts,
   readVariable,
 } from '@authmesh/sdk/admin';
-import { here } from '../here';
-import { answersTo, hostsText } from '../machine';
+import { answersTo, hostsText } from '../machine/machine';
+import { here } from '../words/here';
 import { type Finding, failed, ok, skipped, warning } from './finding';
 
 export interface FoundList extends Finding {

@@ -2,8 +2,8 @@ import { createRequire } from 'node:module';
 import { type DeviceIdentity, FileStore, findBackend, readIdentity } from '@authmesh/sdk/admin';
 import type { Signer } from '@authmesh/sdk/core';
 import { version } from '../../package.json';
-import { EXIT } from '../exit-codes';
-import { here } from '../here';
+import { EXIT } from '../errors/exit-codes';
+import { here } from '../words/here';
 import { isPipe } from './files';
 import { type Finding, failed, ok, skipped, warning } from './finding';
 

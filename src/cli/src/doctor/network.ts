@@ -7,10 +7,10 @@ import {
   readVariable,
 } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
-import { EXIT } from '../exit-codes';
-import { here } from '../here';
-import { chooseRelay, type RelayChoice } from '../relay-choice';
-import { shellWord } from '../shell';
+import { EXIT } from '../errors/exit-codes';
+import { chooseRelay, type RelayChoice } from '../relay/relay-choice';
+import { here } from '../words/here';
+import { shellWord } from '../words/shell';
 import { clockOf, type SeenClock } from './clock';
 import { type Finding, failed, ok, PATIENCE_MS, skipped, toFinding, warning } from './finding';
 

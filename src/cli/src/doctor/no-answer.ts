@@ -1,7 +1,7 @@
 import { connect } from 'node:tls';
 import { ProxyError } from '@authmesh/sdk/admin';
-import { here } from '../here';
-import { shellWord } from '../shell';
+import { here } from '../words/here';
+import { shellWord } from '../words/shell';
 import { proxyTo, tunnelTo } from './fetch';
 import { type Finding, failed } from './finding';
 

@@ -6,8 +6,8 @@ import {
   isAmeshError,
   type Signer,
 } from '@authmesh/sdk/core';
-import { here } from '../here';
-import { shellWord } from '../shell';
+import { here } from '../words/here';
+import { shellWord } from '../words/shell';
 import { clockIn, differenceIn, SET_CLOCK, type SeenClock } from './clock';
 import { fetchFromHere } from './fetch';
 import { type Finding, failed, ok, skipped, toFinding, warning } from './finding';

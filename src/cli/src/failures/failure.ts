@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AmeshCode } from '@authmesh/sdk/core';
-import { pairAgain } from '../again';
-import type { CommandCode } from '../codes';
-import { CommandError, DeclinedError, InterruptedError, UNCHANGED, UsageError } from '../errors';
-import { EXIT, EXIT_OF_CODE, type ExitCode } from '../exit-codes';
-import type { Found } from '../find-command';
-import { here } from '../here';
-import { loadAdmin, loadCore } from '../load';
+import type { Found } from '../command-line/find-command';
+import type { CommandCode } from '../errors/codes';
+import { CommandError, DeclinedError, InterruptedError, UNCHANGED, UsageError } from '../errors/errors';
+import { EXIT, EXIT_OF_CODE, type ExitCode } from '../errors/exit-codes';
+import { loadAdmin, loadCore } from '../machine/load';
+import { here } from '../words/here';
+import { pairAgain } from './again';
 import { fixOf } from './fixes';
 
 /** A failure as it is told, in JSON and on a terminal. */

@@ -1,7 +1,7 @@
 import type { AmeshCode } from '@authmesh/sdk/core';
-import { here } from '../here';
-import { machineDir } from '../machine';
-import { shellWord } from '../shell';
+import { machineDir } from '../machine/machine';
+import { here } from '../words/here';
+import { shellWord } from '../words/shell';
 
 const OTHER_RELAY = 'Another relay: --relay URL. Without any: ';
 

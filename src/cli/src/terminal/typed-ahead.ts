@@ -1,4 +1,4 @@
-import { InterruptedError } from './errors';
+import { InterruptedError } from '../errors/errors';
 
 /** How long nothing may come before a question is shown, and how long that is waited for at most, in milliseconds. */
 const QUIET_MS = 40;

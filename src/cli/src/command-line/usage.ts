@@ -1,7 +1,7 @@
 import type { ArgDef, ArgsDef, CommandMeta } from 'citty';
+import { table } from '../words/table';
+import { wrap } from '../words/wrap';
 import { type Command, SHARED_ARGS } from './command';
-import { table } from './table';
-import { wrap } from './wrap';
 
 /** One line: `amesh revoke <device> [--force]`. The flags that every command takes are left out. */
 export function usageLine(path: string, command: Command): string {

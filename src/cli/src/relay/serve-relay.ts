@@ -1,6 +1,6 @@
+import { CommandError } from '../errors/errors';
+import { loadRelay } from '../machine/load';
 import { loopbackAddress } from './addresses';
-import { CommandError } from './errors';
-import { loadRelay } from './load';
 
 /** A relay within this process. */
 export interface ServedRelay {

@@ -1,8 +1,8 @@
 import { styleText } from 'node:util';
-import type { Result } from './command';
-import { UNCHANGED } from './errors';
-import type { Failure } from './failures/failure';
-import { printable, printableJson } from './printable';
+import type { Result } from '../command-line/command';
+import { UNCHANGED } from '../errors/errors';
+import type { Failure } from '../failures/failure';
+import { printable, printableJson } from '../words/printable';
 
 /** How the user wants to be told. */
 export interface OutputOptions {

@@ -1,11 +1,11 @@
 import type { ArgsDef } from 'citty';
+import { UsageError } from '../errors/errors';
+import { here } from '../words/here';
+import { nearest } from '../words/nearest';
+import { inviteFor } from '../words/pairing-code';
+import { printable } from '../words/printable';
 import { checkArguments } from './arguments';
 import type { Command } from './command';
-import { UsageError } from './errors';
-import { here } from './here';
-import { nearest } from './nearest';
-import { inviteFor } from './pairing-code';
-import { printable } from './printable';
 import { usageLine } from './usage';
 
 /** A command and the arguments that are its own. */

@@ -1,11 +1,11 @@
 import { parseArgs } from 'node:util';
 import type { ArgDef, ArgsDef } from 'citty';
-import { UsageError } from './errors';
-import { here } from './here';
-import { nearest } from './nearest';
-import { inviteFor } from './pairing-code';
-import { printable } from './printable';
-import { shellWord } from './shell';
+import { UsageError } from '../errors/errors';
+import { here } from '../words/here';
+import { nearest } from '../words/nearest';
+import { inviteFor } from '../words/pairing-code';
+import { printable } from '../words/printable';
+import { shellWord } from '../words/shell';
 
 /**
  * What citty lets pass: unknown flags, flags given twice, values of a wrong form, arguments too many or missing.

@@ -1,8 +1,8 @@
 import { DEFAULT_RELAY_URL, type FileStore, readVariable, toRelayUrl } from '@authmesh/sdk/admin';
-import { UsageError } from './errors';
-import { isZoned, ZONE } from './machine';
+import { UsageError } from '../errors/errors';
+import { isZoned, ZONE } from '../machine/machine';
+import { shellWord } from '../words/shell';
 import { readSettings } from './settings';
-import { shellWord } from './shell';
 
 /** Which relay, and who says so. */
 export interface RelayChoice {

@@ -9,8 +9,8 @@ import {
   portOf,
   toTrustLine,
 } from '@authmesh/sdk/admin';
-import { UsageError } from './errors';
-import { shellWord } from './shell';
+import { UsageError } from '../errors/errors';
+import { shellWord } from '../words/shell';
 
 /** The folder of this machine's identity, an absolute path. */
 export function machineDir(): string {

@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline';
-import { CommandError } from './errors';
+import { CommandError } from '../errors/errors';
 
 /** Lines that come through stdin where nobody sees a question, one by one. */
 export class TypedLines {

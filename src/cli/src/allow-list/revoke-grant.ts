@@ -5,13 +5,13 @@ import {
   grantedDevices,
   revokeGrant,
 } from '@authmesh/sdk/admin';
-import type { Result } from './command';
+import type { Result } from '../command-line/command';
+import { openMachine } from '../machine/machine';
+import { confirm } from '../terminal/prompt';
+import { momentText } from '../words/duration';
+import { here } from '../words/here';
 import { confirmationsOf, confirmationText } from './confirmations';
-import { momentText } from './duration';
 import { findGrantByName } from './find-token';
-import { here } from './here';
-import { openMachine } from './machine';
-import { confirm } from './prompt';
 
 /** Ends a grant, and the trust in everybody who came by it. */
 export async function revokeByGrant(idOrName: string, yes: boolean | undefined): Promise<Result> {

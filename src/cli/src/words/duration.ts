@@ -1,4 +1,4 @@
-import { UsageError } from './errors';
+import { UsageError } from '../errors/errors';
 
 const SECONDS = Object.freeze({ s: 1, m: 60, h: 3600, d: 86_400 });
 

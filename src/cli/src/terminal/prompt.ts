@@ -1,6 +1,6 @@
 import type { Interface } from 'node:readline/promises';
-import { DeclinedError, InterruptedError, UsageError } from './errors';
-import { printable } from './printable';
+import { DeclinedError, InterruptedError, UsageError } from '../errors/errors';
+import { printable } from '../words/printable';
 import { dropTypedAhead } from './typed-ahead';
 
 /** The longest text that stdin is read for: a line of `amesh trust export` has some 120 bytes. */

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { isatty } from 'node:tty';
 import { nearestStep, userText } from '@authmesh/sdk/admin';
-import { CommandError } from './errors';
+import { CommandError } from '../errors/errors';
 import { loadAll } from './load';
 
 /** A user for whom root acts. */

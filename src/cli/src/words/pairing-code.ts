@@ -1,4 +1,4 @@
-import { UsageError } from './errors';
+import { UsageError } from '../errors/errors';
 
 /** Six digits in two groups of three, as they are easy to read out. */
 export function inGroups(code: string): string {

@@ -1,5 +1,5 @@
-import { here } from './here';
-import { shellWord } from './shell';
+import { here } from '../words/here';
+import { shellWord } from '../words/shell';
 
 const LISTEN = 'amesh listen';
 const INVITE = 'amesh invite';

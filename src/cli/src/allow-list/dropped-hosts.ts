@@ -1,6 +1,6 @@
 import { type AllowListDocument, isLoopback, portOf } from '@authmesh/sdk/admin';
-import { here } from './here';
-import { shellWord } from './shell';
+import { here } from '../words/here';
+import { shellWord } from '../words/shell';
 
 /** The names that have just stopped counting, and the command that keeps them. */
 export function droppedHosts(before: readonly string[], after: readonly string[]): string[] {

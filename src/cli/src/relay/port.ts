@@ -1,4 +1,4 @@
-import { UsageError } from './errors';
+import { UsageError } from '../errors/errors';
 
 export const PORT_ARG = {
   type: 'string',

@@ -1,5 +1,5 @@
 import { isAmeshError } from '@authmesh/sdk/core';
-import { InterruptedError } from './errors';
+import { InterruptedError } from '../errors/errors';
 
 /**
  * Runs something that Ctrl+C and SIGTERM end in good order.

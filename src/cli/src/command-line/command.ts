@@ -1,5 +1,5 @@
 import type { ArgsDef, CommandDef } from 'citty';
-import type { ExitCode } from './exit-codes';
+import type { ExitCode } from '../errors/exit-codes';
 
 // biome-ignore lint/suspicious/noExplicitAny: how citty itself says "whatever its arguments are"
 export type Command = CommandDef<any>;

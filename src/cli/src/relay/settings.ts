@@ -1,6 +1,6 @@
 import { type FileStore, toRelayUrl } from '@authmesh/sdk/admin';
-import { CommandError } from './errors';
-import { causeOf } from './failures/failure';
+import { CommandError } from '../errors/errors';
+import { causeOf } from '../failures/failure';
 
 const KEY = 'config.json';
 
