@@ -3,6 +3,7 @@ import {
   addDevice,
   findDevice,
   type NewDevice,
+  renameDevice,
   revokeDevice,
   setHosts,
 } from '@authmesh/sdk/admin';
@@ -234,5 +235,30 @@ describe('any sequence of changes', () => {
         }
       }),
     );
+  });
+});
+
+describe('renameDevice', () => {
+  const both = addDevice(addDevice(empty, device(), NOW), other(), NOW);
+
+  it('gives a device another name, which is cleaned, and changes nothing else', () => {
+    const renamed = renameDevice(both, ID_A, ' \x1b[31mcarol ');
+    expect(renamed.devices).toEqual([{ ...both.devices[0], friendlyName: 'carol' }, both.devices[1]]);
+  });
+
+  it('changes nothing where the device has that name', () => {
+    expect(renameDevice(both, ID_A, 'alice')).toBe(both);
+  });
+
+  it('lets a device change the case of its own name', () => {
+    expect(renameDevice(both, ID_A, 'Alice').devices[0]?.friendlyName).toBe('Alice');
+  });
+
+  it('refuses a name that another device has, in upper or lower case, and names that device', () => {
+    expect(() => renameDevice(both, ID_A, 'BOB')).toThrow(withCode('name_taken', `${ID_B} is called "bob"`));
+  });
+
+  it('refuses a device that is not in the list', () => {
+    expect(() => renameDevice(empty, ID_A, 'carol')).toThrow(withCode('unknown_name', ID_A));
   });
 });
