@@ -127,8 +127,9 @@ describeWithRedis('an instance', () => {
 
   it('and an administrator need no more of Redis than docs/production.md says', async () => {
     const docs = await readFile(new URL('../../docs/production.md', import.meta.url), 'utf8');
-    const [, rules = ''] = /for all of this needs `([^`]+)`/.exec(docs) ?? [];
-    const [, nonceRules = ''] = /A user of\s+Redis with `([^`]+)`/.exec(docs) ?? [];
+    const [, rules = ''] = /For all of this, the Redis user needs `([^`]+)`/.exec(docs) ?? [];
+    const [, nonceRules = ''] = /The Redis user needs only `([^`]+)`/.exec(docs) ?? [];
+    expect([rules, nonceRules]).not.toContain('');
     const redis = await startRedis();
     const admin = new Redis(redis.url);
     await admin.call('ACL', 'SETUSER', 'list', 'reset', 'on', '>pw', ...rules.split(/\s+/));
