@@ -1,8 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import config from '../../vitest.config';
 
-const folder = new URL('../../.github/', import.meta.url).pathname;
+const root = new URL('../../', import.meta.url).pathname;
+const folder = `${root}.github/`;
 const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((path) =>
   path.endsWith('.yml'),
 );
@@ -32,4 +34,21 @@ describe('.github', () => {
     expect(used).not.toEqual([]);
     for (const action of used) expect(action).toMatch(/^[\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
   });
+});
+
+describe('the floors of coverage', () => {
+  const globs = Object.keys(config.test?.coverage?.thresholds ?? {});
+
+  // Vitest says nothing of a floor below which there is no file.
+  it.each(globs)('%s is a folder that is there', (glob) => {
+    expect(glob).toMatch(/^(?:src|relay\/src)\/(?:.+\/)?\*\*$/);
+    expect(existsSync(`${root}${glob.replace('**', '')}`)).toBe(true);
+  });
+
+  it.each(['src/core', 'src/trust', 'src/bootstrap', 'src/pairing', 'relay/src/room'])(
+    '%s is at 95 %',
+    (path) => {
+      expect(config.test?.coverage?.thresholds).toMatchObject({ [`${path}/**`]: { lines: 95 } });
+    },
+  );
 });

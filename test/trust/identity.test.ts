@@ -1,0 +1,61 @@
+import {
+  addDevice,
+  cancelToken,
+  issueProvision,
+  pendingTokens,
+  readIdentity,
+  renameIdentity,
+} from '@authmesh/sdk/admin';
+import { expect, it } from 'vitest';
+import { useDevices } from '../support/use-devices';
+
+const device = useDevices();
+const NOWHERE = { read: async () => null, swap: async () => false };
+
+it('a device gets another name, which is cleaned, and stays who it is', async () => {
+  const { store, identity } = await device('laptop');
+  const renamed = await renameIdentity(store, ' \x1b[31mold laptop ');
+  expect(renamed).toEqual({ ...identity, friendlyName: 'old laptop' });
+  expect(await readIdentity(store)).toEqual(renamed);
+  expect(await renameIdentity(store, 'old laptop')).toEqual(renamed);
+});
+
+it('a device that was renamed by another process in the meantime gets the later name', async () => {
+  const { store, identity } = await device('laptop');
+  let isFirst = true;
+  const contended = {
+    read: (key: string) => store.read(key),
+    async swap(key: string, expected: Uint8Array | null, bytes: Uint8Array) {
+      if (isFirst) await renameIdentity(store, 'from elsewhere');
+      isFirst = false;
+      return store.swap(key, expected, bytes);
+    },
+  };
+  expect(await renameIdentity(contended, 'from here')).toEqual({ ...identity, friendlyName: 'from here' });
+  expect((await readIdentity(store))?.friendlyName).toBe('from here');
+});
+
+it('a machine without an identity cannot be renamed', async () => {
+  await expect(renameIdentity(NOWHERE, 'laptop')).rejects.toMatchObject({ code: 'no_identity' });
+});
+
+it('a token that was issued is pending until it is cancelled', async () => {
+  const issuer = await device('laptop');
+  const { entry } = await issueProvision(issuer, { friendlyName: 'orders-api', hosts: ['api.example.com'] });
+  const list = await issuer.trust.read();
+  expect(pendingTokens(list)).toEqual([entry]);
+  const cancelled = cancelToken(list, entry.id, entry.issuedAt + 1);
+  expect(pendingTokens(cancelled)).toEqual([]);
+  expect(cancelToken(cancelled, entry.id, entry.issuedAt + 2)).toBe(cancelled);
+  expect(cancelToken(list, 'another', entry.issuedAt)).toBe(list);
+});
+
+it('no token is issued for a host that belongs to a target already', async () => {
+  const [issuer, target] = await Promise.all([device('laptop'), device('orders-api')]);
+  const { deviceId, publicKey, friendlyName } = target.identity;
+  const known = { deviceId, publicKey, friendlyName, role: 'target', hosts: ['api.example.com'] } as const;
+  await issuer.trust.update((list) => addDevice(list, known, 1_764_000_000));
+  const again = issueProvision(issuer, { friendlyName: 'another', hosts: ['api.example.com'] });
+  await expect(again).rejects.toMatchObject({ code: 'host_taken' });
+  expect((await issuer.trust.read()).tokens).toEqual([]);
+});
