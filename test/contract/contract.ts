@@ -23,7 +23,7 @@ export interface ServerKind {
   readonly runtime: Runtime['name'];
   /** @throws where the runtime is not installed */
   start(): Promise<ContractServer>;
-  /** Of the table in docs/protocol.md, "What each runtime lets us see". */
+  /** Of the table in docs/protocol.md, "What each runtime shows". */
   readonly column: string;
   /** Whether the runtime takes dot segments out of a target before anybody sees it. */
   readonly removesDotSegments?: boolean;

@@ -4,7 +4,7 @@ import { exchange, head, type RawResponse } from '../support/raw-http';
 import { signedRaw } from '../support/signed-raw';
 import type { Seen } from './subject';
 
-/** What is sent, and what has come of it in the words of the table in docs/protocol.md, "What each runtime lets us see". */
+/** What is sent, and the outcome in the words of the table in docs/protocol.md, "What each runtime shows". */
 export interface Probe {
   readonly name: string;
   send(signer: Signer, authority: string, port: number): Promise<RawResponse>;
@@ -36,20 +36,20 @@ const second = (authorization: string) => (headers: readonly string[]) => {
 };
 
 export const PROBES: readonly Probe[] = [
-  { name: "`?name=O'Brien`, signed so", send: bent({ target: "/a?name=O'Brien" }) },
+  { name: "`?name=O'Brien`, signed like that", send: bent({ target: "/a?name=O'Brien" }) },
   {
     name: '`%27`, signed as an apostrophe',
     send: bent({ target: "/a?name=O'Brien" }, { line: () => 'GET /a?name=O%27Brien HTTP/1.1' }),
   },
   {
-    name: '`%27` and an apostrophe, signed so',
+    name: '`%27` and an apostrophe, signed like that',
     send: bent({ target: "/a?name=O'Brien%27s" }),
   },
-  { name: '`?x="<>`, signed so', send: bent({ target: '/a?x="<>' }) },
-  { name: '`/a^b`, signed so', send: bent({ target: '/a^b' }) },
-  { name: '`/a{b}`, signed so', send: bent({ target: '/a{b}' }) },
+  { name: '`?x="<>`, signed like that', send: bent({ target: '/a?x="<>' }) },
+  { name: '`/a^b`, signed like that', send: bent({ target: '/a^b' }) },
+  { name: '`/a{b}`, signed like that', send: bent({ target: '/a{b}' }) },
   { name: '`?`, signed without', send: bent({ target: '/a' }, { line: () => 'GET /a? HTTP/1.1' }) },
-  { name: '`#x` behind the target', send: bent({ target: '/a' }, { line: () => 'GET /a#x HTTP/1.1' }) },
+  { name: '`#x` after the target', send: bent({ target: '/a' }, { line: () => 'GET /a#x HTTP/1.1' }) },
   {
     name: 'absolute form',
     send: bent({ target: '/a' }, { line: (_, authority) => `GET http://${authority}/a HTTP/1.1` }),
@@ -67,7 +67,7 @@ export const PROBES: readonly Probe[] = [
     send: bent({ target: '/a' }, { headers: (headers) => [...headers, 'Host: other.example'] }),
   },
   {
-    name: 'a second `Authorization` in front of ours',
+    name: 'a second `Authorization` before ours',
     send: bent({ target: '/a' }, { headers: second('Bearer x') }),
   },
   {
@@ -93,22 +93,22 @@ export const PROBES: readonly Probe[] = [
   },
 ];
 
-/** What has come of it: `let in`, and what the handler sees otherwise than it was sent; or the status. */
+/** The outcome: `accepted`, with what the handler sees differently from what was sent; or the status. */
 export function wordOf(probe: Probe, response: RawResponse): string {
   if (response.status !== 200) {
     const isOurs = response.body.startsWith('{"error":');
     return isOurs ? String(response.status) : `${response.status} by the runtime`;
   }
   const { target, length } = JSON.parse(response.body) as Seen;
-  if (target.includes('%27') && !target.includes("'")) return 'let in, as `%27`';
-  if (probe.name.startsWith('a body on GET')) return length === 0 ? 'let in, without it' : 'let in';
-  if (probe.name === 'trailers') return 'let in, without them';
-  return 'let in';
+  if (target.includes('%27') && !target.includes("'")) return 'accepted, as `%27`';
+  if (probe.name.startsWith('a body on GET')) return length === 0 ? 'accepted, without it' : 'accepted';
+  if (probe.name === 'trailers') return 'accepted, without them';
+  return 'accepted';
 }
 
 /** The row of the table for a probe: what it says of each column. */
 export function rowOf(probe: Probe): Readonly<Record<string, string>> {
-  const [, section = ''] = proseOf('docs/protocol.md').split('\n## What each runtime lets us see\n');
+  const [, section = ''] = proseOf('docs/protocol.md').split('\n## What each runtime shows\n');
   const lines = section.split('\n').filter((line) => line.startsWith('|'));
   const cells = (line = '') => line.split(' | ').map((cell) => cell.replace(/^\| | \|$/g, '').trim());
   const row = lines.find((line) => line.startsWith(`| ${probe.name} |`));

@@ -127,8 +127,8 @@ describeWithRedis('an instance', () => {
 
   it('and an administrator need no more of Redis than docs/production.md says', async () => {
     const docs = await readFile(new URL('../../docs/production.md', import.meta.url), 'utf8');
-    const [, rules = ''] = /For all of this, the Redis user needs `([^`]+)`/.exec(docs) ?? [];
-    const [, nonceRules = ''] = /The Redis user needs only `([^`]+)`/.exec(docs) ?? [];
+    const [, rules = ''] = /For all of this, the\s+Redis\s+user\s+needs\s+`([^`]+)`/.exec(docs) ?? [];
+    const [, nonceRules = ''] = /The\s+Redis\s+user\s+needs\s+only\s+`([^`]+)`/.exec(docs) ?? [];
     expect([rules, nonceRules]).not.toContain('');
     const redis = await startRedis();
     const admin = new Redis(redis.url);
