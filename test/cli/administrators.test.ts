@@ -30,7 +30,7 @@ async function expectEveryChange(env: Record<string, string>): Promise<void> {
   const failed: string[] = [];
   const work = async () => {
     for (let args = commands.shift(); args !== undefined; args = commands.shift()) {
-      const { code, stdout } = await machine.amesh(args, { env });
+      const { code, stdout } = await machine.amesh(args, { env, isProcess: true });
       const name = (args.at(-1) as string).split(' ').at(-1) as string;
       if (code === 0) changed.push(name);
       else failed.push(`${name} ${stdout}`);

@@ -1,14 +1,20 @@
 import { spawn } from 'node:child_process';
+import { statSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { compileFunction, constants } from 'node:vm';
 import { type AllowListDocument, createIdentity, type DeviceIdentity, openDevice } from '@authmesh/sdk/admin';
 import { afterAll, beforeAll } from 'vitest';
 import { ensureBuilt } from '../support/built';
+import { runInProcess } from '../support/in-process';
 
 export const BIN = fileURLToPath(new URL('../../src/cli/bin/amesh.mjs', import.meta.url));
+
+/** `AMESH_CLI=process` starts a process for each command, as CI does; without it most of them run in this one. */
+const isEachAProcess = process.env.AMESH_CLI === 'process';
 
 /** What a run of the command has left behind. */
 export interface Ran {
@@ -23,6 +29,8 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Where it runs; default here. */
   readonly cwd?: string;
+  /** A real process in each run of the tests: for what a process has alone, such as its end. */
+  readonly isProcess?: boolean;
 }
 
 /** A machine with a folder of its own, and the real command on it. */
@@ -42,7 +50,20 @@ export class Machine {
     return `AUTH_MESH_DIR=${this.dir} ${command}`;
   }
 
-  async amesh(args: readonly string[], { input = '', env, cwd }: RunOptions = {}): Promise<Ran> {
+  async amesh(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
+    const { input = '', env = {} } = options;
+    if (isEachAProcess || this.#needsProcess(options)) return this.#start(args, options);
+    return runInProcess(await builtMain(), args, this.env(env), input);
+  }
+
+  /** Some things are the whole process's: its working directory, its user, and what Node itself reads. */
+  #needsProcess({ env = {}, cwd, isProcess = false }: RunOptions): boolean {
+    if (isProcess || cwd !== undefined) return true;
+    if (Object.keys(env).some((name) => /^(?:NODE_.*|HOME|TZ)$/.test(name))) return true;
+    return ownerOf(env.AUTH_MESH_DIR ?? this.dir) !== process.geteuid?.();
+  }
+
+  async #start(args: readonly string[], { input = '', env, cwd }: RunOptions): Promise<Ran> {
     const child = spawn(process.execPath, [BIN, ...args], { env: this.env(env), cwd });
     child.stdin.on('error', () => {}); // most commands never read it
     child.stdin.end(input);
@@ -60,6 +81,30 @@ export class Machine {
     return (await openDevice(this.dir, {})).trust.read();
   }
 }
+
+/** The user whose is a folder, or the one in which it would be made. */
+function ownerOf(dir: string): number {
+  try {
+    return statSync(dir).uid;
+  } catch {
+    return dir === dirname(dir) ? -1 : ownerOf(dirname(dir));
+  }
+}
+
+type Main = (argv: readonly string[]) => Promise<number>;
+
+let main: Promise<Main> | undefined;
+
+/** What the binary runs: from the files that were built, and not from their sources. */
+function builtMain(): Promise<Main> {
+  main ??= importBuilt(pathToFileURL(join(dirname(BIN), '../dist/index.mjs')).href).then((it) => it.main);
+  return main;
+}
+
+/** Node's own import: that of Vitest would transform each file. */
+const importBuilt = compileFunction('return import(url)', ['url'], {
+  importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+}) as (url: string) => Promise<{ main: Main }>;
 
 /**
  * Builds the command first, and removes every folder after the last test of the file.

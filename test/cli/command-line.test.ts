@@ -62,7 +62,7 @@ describe('amesh --help and --version', () => {
     'trust reset',
   ])('explains amesh %s', async (command) => {
     const machine = await createMachine();
-    const ran = await machine.amesh([...command.split(' '), '--help']);
+    const ran = await machine.amesh([...command.split(' '), '--help'], { isProcess: true });
     expect(ran).toMatchObject({ code: 0, stderr: '' });
     expect(ran.stdout).toContain(`Usage: amesh ${command}`);
     expect(ran.stdout).toContain('--no-color');
@@ -226,7 +226,7 @@ it('exits with 9 where another process holds the lock', { timeout: 60_000 }, asy
   const lock = await FileLock.take(join(machine.dir, 'allow_list.json'), new Uint8Array());
   try {
     const line = `amesh-p256 ${publicKey} b`;
-    const ran = await machine.amesh(['trust', 'add', '--role', 'controller', line]);
+    const ran = await machine.amesh(['trust', 'add', '--role', 'controller', line], { isProcess: true });
     expect(ran.code).toBe(9);
     expect(ran.stderr).toContain('Another process holds the lock');
     expect(ran.stderr.match(/No changes were made\./g)).toHaveLength(1);

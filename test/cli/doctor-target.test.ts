@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import { openDevice } from '@authmesh/sdk/admin';
 import { createVerifier } from '@authmesh/sdk/core';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { createCertificate } from '../support/certificate';
 import { listen } from '../support/listen';
 import { useRelay } from '../support/use-relay';
@@ -294,8 +294,12 @@ describe('a server at fault', () => {
     await prod.amesh(['config', 'hosts', server.authority]);
     expect((await examine(laptop, `${server.origin}/api/`)).of.target?.state).toBe('ok');
     await writeFile(list, copy);
-    const { code, of } = await examine(laptop, `${server.origin}/api/`);
-    expect(code).toBe(1);
+    // The server looks at its files some times a second.
+    const { of } = await vi.waitFor(async () => {
+      const examined = await examine(laptop, `${server.origin}/api/`);
+      expect(examined.code).toBe(1);
+      return examined;
+    }, 15_000);
     expect(of.target?.message).toMatch(
       /The server itself is at fault\. .* Most often its folder was restored from an older copy\.$/,
     );

@@ -84,11 +84,12 @@ describe('amesh complete', () => {
 
   it('knows the commands and the flags', async () => {
     const machine = await createMachine();
-    const commands = await machine.amesh(['complete', '--', '']);
+    const complete = (...words: string[]) => machine.amesh(['complete', '--', ...words], { isProcess: true });
+    const commands = await complete('');
     for (const name of ['init', 'listen', 'invite', 'revoke', 'trust'])
       expect(commands.stdout).toMatch(new RegExp(`^${name}\\b`, 'm'));
-    expect((await machine.amesh(['complete', '--', 'trust', ''])).stdout).toMatch(/^add\b/m);
-    expect((await machine.amesh(['complete', '--', 'init', '--'])).stdout).toMatch(/^--name\b/m);
+    expect((await complete('trust', '')).stdout).toMatch(/^add\b/m);
+    expect((await complete('init', '--')).stdout).toMatch(/^--name\b/m);
   });
 
   it('refuses another shell', async () => {

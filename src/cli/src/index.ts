@@ -1,13 +1,14 @@
 import { root } from './commands/root';
-import { EXIT } from './errors/exit-codes';
+import { EXIT, type ExitCode } from './errors/exit-codes';
 import { run } from './run';
 
 /**
  * Runs the command line and sets the exit code of the process, which then ends by itself once all is written.
  *
  * @param argv the arguments; default those of the process
+ * @returns the exit code
  */
-export async function main(argv: readonly string[] = process.argv.slice(2)): Promise<void> {
+export async function main(argv: readonly string[] = process.argv.slice(2)): Promise<ExitCode> {
   let isCut = false;
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
@@ -19,5 +20,7 @@ export async function main(argv: readonly string[] = process.argv.slice(2)): Pro
     });
   }
   const exitCode = await run(root, argv);
-  if (!isCut) process.exitCode = exitCode;
+  if (isCut) return EXIT.failure;
+  process.exitCode = exitCode;
+  return exitCode;
 }

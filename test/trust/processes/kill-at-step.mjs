@@ -1,8 +1,10 @@
-// Kills its process right before the nth thing that it does to its files; n is in KILL_AT.
+// Kills its process right before the nth thing that it does to its files; n is in KILL_AT. A process that lives to its end
+// says how many there were.
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 
-let left = Number(process.env.KILL_AT);
+const AT = Number(process.env.KILL_AT);
+let left = AT;
 const step = () => {
   if (--left < 0) process.kill(process.pid, 'SIGKILL');
 };
@@ -23,7 +25,7 @@ for (const [object, names] of [
 const probe = await fs.promises.open(process.execPath, 'r');
 const handle = Object.getPrototypeOf(probe);
 await probe.close();
-left = Number(process.env.KILL_AT);
+left = AT;
 for (const name of ['writeFile', 'chmod', 'sync']) {
   const original = handle[name];
   handle[name] = function (...args) {
@@ -32,3 +34,4 @@ for (const name of ['writeFile', 'chmod', 'sync']) {
   };
 }
 syncBuiltinESMExports();
+process.on('exit', () => process.stdout.write(`steps ${AT - left}\n`));
