@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NOW, signed } from '../support/core';
 import { vectorAllowList } from '../support/vectors';
 
-// What the documents admit. Whoever closes one of these gaps finds here that a page has to change.
+// The gaps that the documents admit. If one is closed, a test here fails, and the page has to change.
 
 const processAt = (now: () => number, startedAt?: number, onReject?: (rejection: Rejection) => void) =>
   createVerifier({
