@@ -187,7 +187,8 @@ describe('a release', () => {
     checkPack('process.exitCode = 1');
     commit();
     const before = git('rev-parse', 'HEAD');
-    expect(release('0.4.0')).toEqual({ status: 1, output: expect.stringContaining('No release was made') });
+    // The version that package.json has may be the first that is released: it comes as far as the check.
+    expect(release('0.3.0')).toEqual({ status: 1, output: expect.stringContaining('No release was made') });
     expect([git('status', '--porcelain'), git('rev-parse', 'HEAD'), git('tag')]).toEqual(['', before, '']);
   }, 120_000);
 });
