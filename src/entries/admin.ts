@@ -33,7 +33,7 @@ export {
   listenForController,
   type TargetPerson,
 } from '../pairing/listen';
-export type { Peer } from '../pairing/outcome';
+export type { Peer } from '../pairing/peer';
 export { probeRelay } from '../pairing/relay/probe';
 export { DEFAULT_RELAY_URL, toRelayUrl } from '../pairing/relay/url';
 export type { WrongCode } from '../pairing/target';

@@ -1,4 +1,4 @@
-import { loadTunnel, loadWebSocket } from '../pairing/relay/socket';
+import { loadTunnel, loadWebSocket } from '../pairing/relay/dial';
 import { loadIoRedis } from '../storage/redis/load';
 
 /**

@@ -1,7 +1,7 @@
 import { fromBase64Url, toBase64Url, toUtf8 } from '../core/encoding';
 import { tampered } from './failure';
-import { lp } from './fields';
 import type { KeySchedule } from './key-schedule';
+import { lp } from './length-prefix';
 import { type Cipher, newCipher } from './suite';
 
 /** The messages that go sealed, and which way. */

@@ -4,7 +4,7 @@ import { fromBase64Url, toBase64Url } from '../core/encoding';
 import { normalizeAuthority } from '../core/wire/authority';
 import { LABELS } from '../core/wire/labels';
 import { tampered } from './failure';
-import { lp } from './fields';
+import { lp } from './length-prefix';
 
 /** How a side introduces itself in M4 or M5: a device key, and that it holds it. */
 export interface Introduction {

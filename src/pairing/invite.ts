@@ -3,19 +3,20 @@ import { AmeshError } from '../core/errors/amesh-error';
 import { parseHosts } from '../core/wire/authority';
 import { addDevice, confirmDevice } from '../trust/changes';
 import type { Device } from '../trust/device';
-import type { DeviceEntry } from '../trust/list/document';
+import type { AllowListDocument, DeviceEntry } from '../trust/list/document';
 import { cleanName } from '../trust/names';
-import { Controller, type ControllerAction } from './controller';
-import { type Peer, toPairingError, toPeer } from './outcome';
-import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './relay/patience';
+import { Controller } from './controller';
+import { Conversation } from './conversation';
+import { type Peer, toPeer } from './peer';
 import { RelaySession } from './relay/session';
+import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './relay/timeouts';
 import { toRelayUrl } from './relay/url';
 
 /** The person at the controller, and what they see. */
 export interface ControllerPerson {
-  /** A machine was found; it is who it says once the codes are the same. Show the code, to be typed there. */
+  /** Show the code, for a person to type at the target. The target is not verified until the codes are the same. */
   showCode(verificationCode: string, peer: Peer): void;
-  /** Ask whether the target says VERIFIED with this code. May be left alone once the signal is aborted. */
+  /** Ask whether the target says VERIFIED with this code. The promise may stay pending once the signal is aborted. */
   confirm(verificationCode: string, peer: Peer, signal: AbortSignal): Promise<boolean>;
 }
 
@@ -28,8 +29,8 @@ export interface InviteOptions {
   /** What `amesh listen` shows: six digits. */
   readonly code: string;
   /**
-   * The person who looks at both screens; null where nobody does. Then no host that the target names is stored: a
-   * hostile relay could have put a target of its own in its place, though never a controller.
+   * The person who looks at both screens. With `confirm: null` nobody compares the codes, so no host that the target
+   * names is stored: a hostile relay could have put a target of its own in its place, though never a controller.
    */
   readonly person:
     | ControllerPerson
@@ -69,105 +70,83 @@ export async function inviteTarget(options: InviteOptions): Promise<DeviceEntry>
       name: cleanName(identity.friendlyName), // a person may have written into the file
       hosts: [],
     };
-    return await hold(session, new Controller({ code, signer, own }), options, hosts);
+    return await pair(session, new Controller({ code, signer, own }), options, hosts);
   } finally {
     await session.end();
   }
 }
 
-async function hold(
+/** The ceremony, from M1 to M8. */
+async function pair(
   session: RelaySession,
   controller: Controller,
   { device, person }: InviteOptions,
   ownHosts: readonly string[] | undefined,
 ): Promise<DeviceEntry> {
-  const todo: ControllerAction[] = [...(await controller.handle({ type: 'start' }))];
-  let saved: DeviceEntry | undefined;
+  const conversation = new Conversation(session, controller, 'target');
+  await conversation.take({ type: 'start' });
 
-  /** As it is to be stored, if it can be. */
-  async function accept(action: ControllerAction & { peer: Parameters<typeof toPeer>[0] }) {
-    const peer = await toPeer(action.peer);
-    const hosts = ownHosts ?? (person.confirm === null ? [] : peer.hosts);
-    const entry = { ...peer, hosts, role: 'target' as const, unconfirmed: true as const };
-    return { peer, change: (list: Parameters<typeof addDevice>[0]) => addDevice(list, entry, now()) };
-  }
+  const shown = await conversation.until('show', MESSAGE_MS);
+  const peer = await toPeer(shown.peer);
+  const hosts = ownHosts ?? (person.confirm === null ? [] : peer.hosts);
+  const add = (list: AllowListDocument) =>
+    addDevice(list, { ...peer, hosts, role: 'target', unconfirmed: true }, nowSeconds());
+  add(await device.trust.read()); // a host that is taken is found before anybody types
+  person.showCode(shown.verificationCode, peer);
 
-  for (;;) {
-    const action = todo.shift();
-    switch (action?.type) {
-      case undefined: {
-        const patience = controller.state === 'showing' ? TYPING_MS + ANSWER_MS + MESSAGE_MS : MESSAGE_MS;
-        const receive = session.receive(patience);
-        const body = await (saved === undefined ? receive : receive.catch(() => unacknowledged(saved)));
-        todo.push(...(await controller.handle({ type: 'message', body })));
-        break;
-      }
-      case 'send':
-        session.send(action.body);
-        break;
-      case 'show': {
-        const { peer, change } = await accept(action);
-        change(await device.trust.read()); // a host that is taken is found before anybody types
-        person.showCode(action.verificationCode, peer);
-        break;
-      }
-      case 'ask': {
-        const { peer } = await accept(action);
-        const { confirm } = person;
-        const yes =
-          confirm === null ||
-          (await session.whileAsking(ANSWER_MS, notAnswered, (signal) =>
-            confirm.call(person, action.verificationCode, peer, signal),
-          ));
-        const next = await controller.handle({ type: 'answer', yes });
-        if (!yes) {
-          for (const item of next) if (item.type === 'send') session.send(item.body);
-          throw new AmeshError('pairing_declined', 'Cancelled.', { fix: '' });
-        }
-        todo.push(...next);
-        break;
-      }
-      case 'save': {
-        const { peer, change } = await accept(action);
-        const { devices } = await device.trust.update(change);
-        saved = devices.find(({ deviceId }) => deviceId === peer.deviceId) as DeviceEntry;
-        todo.push(...(await controller.handle({ type: 'saved' })));
-        break;
-      }
-      case 'confirm': {
-        const { deviceId, friendlyName } = saved as DeviceEntry;
-        const { devices } = await device.trust
-          .update((list) => confirmDevice(list, deviceId))
-          .catch(() => {
-            throw new AmeshError(
-              'pairing_unconfirmed',
-              `"${friendlyName}" has acknowledged; noting it down failed.`,
-            );
-          });
-        const target = devices.find((entry) => entry.deviceId === deviceId);
-        if (target !== undefined) return target;
-        throw new AmeshError(
-          'pairing_unconfirmed',
-          `"${friendlyName}" was revoked here before the pairing was over.`,
-          {
-            fix: 'It trusts this machine now. If it should not, revoke this machine there.',
-          },
-        );
-      }
-      case 'fail':
-        if (action.unconfirmed) return unacknowledged(saved);
-        throw toPairingError(action.failure, 'target');
-    }
-  }
+  const { verificationCode } = await conversation.until('ask', TYPING_MS + ANSWER_MS + MESSAGE_MS);
+  const { confirm } = person;
+  const isConfirmed =
+    confirm === null ||
+    (await session.whileAsking(ANSWER_MS, notAnswered, (signal) =>
+      confirm.call(person, verificationCode, peer, signal),
+    ));
+  if (!isConfirmed) return conversation.decline({ type: 'answer', yes: false }, cancelled());
+
+  await conversation.take({ type: 'answer', yes: true });
+  const { devices } = await device.trust.update(add);
+  const saved = entryOf(devices, peer.deviceId);
+  await conversation.take({ type: 'saved' });
+  await conversation.until('confirm', MESSAGE_MS).catch(() => {
+    throw unacknowledged(saved);
+  });
+  return confirmEntry(device, peer);
 }
 
-function now(): number {
+/** Both sides have written their lists: the target is no longer unconfirmed. */
+async function confirmEntry({ trust }: Device, { deviceId, friendlyName }: Peer): Promise<DeviceEntry> {
+  const { devices } = await trust
+    .update((list) => confirmDevice(list, deviceId))
+    .catch(() => {
+      throw new AmeshError(
+        'pairing_unconfirmed',
+        `"${friendlyName}" has acknowledged; noting it down failed.`,
+      );
+    });
+  const target = entryOf(devices, deviceId);
+  if (target !== undefined) return target;
+  throw new AmeshError(
+    'pairing_unconfirmed',
+    `"${friendlyName}" was revoked here before the pairing was over.`,
+    { fix: 'It trusts this machine now. If it should not, revoke this machine there.' },
+  );
+}
+
+function entryOf(devices: readonly DeviceEntry[], deviceId: string): DeviceEntry | undefined {
+  return devices.find((entry) => entry.deviceId === deviceId);
+}
+
+function nowSeconds(): number {
   return Math.floor(Date.now() / 1000);
 }
 
-function unacknowledged(saved: DeviceEntry | undefined): never {
-  if (saved === undefined || saved.unconfirmed) throw new AmeshError('pairing_unconfirmed');
-  throw new AmeshError('pairing_unconfirmed', 'The other machine did not acknowledge.', {
+function cancelled(): AmeshError {
+  return new AmeshError('pairing_declined', 'Cancelled.', { fix: '' });
+}
+
+function unacknowledged(saved: DeviceEntry | undefined): AmeshError {
+  if (saved === undefined || saved.unconfirmed) return new AmeshError('pairing_unconfirmed');
+  return new AmeshError('pairing_unconfirmed', 'The other machine did not acknowledge.', {
     fix: 'It stays trusted here, as it was before. If it refuses requests, pair again.',
   });
 }

@@ -1,5 +1,5 @@
-import { lp } from './fields';
-import { helloBytes } from './hello';
+import { helloBytes } from './key-exchange';
+import { lp } from './length-prefix';
 import { hkdf, sha256 } from './suite';
 
 const LABEL = 'amesh-pair/1';

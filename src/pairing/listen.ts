@@ -5,14 +5,15 @@ import { addDevice, dismissController, setHosts } from '../trust/changes';
 import type { Device } from '../trust/device';
 import type { AllowListDocument, DeviceEntry } from '../trust/list/document';
 import { cleanName } from '../trust/names';
+import { Conversation } from './conversation';
 import { assertIntroduction, hostsThatFit } from './introduction';
-import { type Peer, toPairingError, toPeer } from './outcome';
-import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './relay/patience';
+import { type Peer, toPeer } from './peer';
 import { RelaySession } from './relay/session';
+import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './relay/timeouts';
 import { toRelayUrl } from './relay/url';
-import { Target, type TargetAction, type WrongCode } from './target';
+import { Target, type TargetAction, type TargetEvent, type WrongCode } from './target';
 
-/** The person at the target, and what they see. Every promise may be left alone once its signal is aborted. */
+/** The person at the target, and what they see. A promise may stay pending once its signal is aborted. */
 export interface TargetPerson {
   /** Show the pairing code, which is six digits. */
   showCode(code: string, expiresInSeconds: number): void;
@@ -24,7 +25,7 @@ export interface TargetPerson {
   typeCode(signal: AbortSignal): Promise<string>;
   /** What was typed is wrong. */
   wrongCode(facts: WrongCode): void;
-  /** Ask whether controllers, at least one, are to be let go to make room for this one. */
+  /** Ask whether these controllers, at least one, may go to make room for this one. */
   replace(old: readonly DeviceEntry[], peer: Peer, signal: AbortSignal): Promise<boolean>;
   /** Show that the codes are the same: the person at the controller waits for these very words. */
   verified(verificationCode: string): void;
@@ -36,7 +37,7 @@ export interface ListenOptions {
   readonly device: Device;
   /** `ws://` or `wss://`. */
   readonly relay: string;
-  /** Who sits at it. */
+  /** The person who sits at it. */
   readonly person: TargetPerson;
   /** Under which authorities callers reach this device, beside those of the list; stored once it is paired. */
   readonly hosts?: readonly string[] | undefined;
@@ -46,11 +47,11 @@ export interface ListenOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What has come of it. */
+/** What a pairing has changed here. */
 export interface ListenResult {
   /** The controller, as it stands in the allow list now. */
   readonly controller: DeviceEntry;
-  /** Those that made room for it; mostly none. */
+  /** The controllers that made room for it; mostly none. */
   readonly replaced: readonly DeviceEntry[];
   /** The allow list, with both. */
   readonly document: AllowListDocument;
@@ -79,7 +80,7 @@ export async function listenForController(options: ListenOptions): Promise<Liste
     name: cleanName(identity.friendlyName), // a person may have written into the file
     hosts: ownHosts,
   };
-  assertIntroduction(introduced, 'target', signer); // not only once somebody has used the code
+  assertIntroduction(introduced, 'target', signer); // before anybody uses the code
   const own = { ...introduced, hosts: hostsThatFit([...new Set([...ownHosts, ...before.hosts])]) };
 
   const onIntruder = () => person.intruder();
@@ -88,88 +89,99 @@ export async function listenForController(options: ListenOptions): Promise<Liste
     person.showCode(code, expiresInSeconds);
     await session.peer(expiresInSeconds);
     person.connected();
-    return await hold(session, new Target({ code, signer, own }), options, ownHosts);
+    return await pair(session, new Target({ code, signer, own }), options, ownHosts);
   } finally {
     await session.end();
   }
 }
 
-async function hold(
+/** The ceremony, from M1 to M8. */
+async function pair(
   session: RelaySession,
   target: Target,
-  { device, person, maxControllers = Number.POSITIVE_INFINITY }: ListenOptions,
+  options: ListenOptions,
   ownHosts: readonly string[],
 ): Promise<ListenResult> {
-  const todo: TargetAction[] = [];
-  let typingUntil = 0;
-  let admitted = true;
-  let replaced: readonly DeviceEntry[] = [];
-  let result: ListenResult | undefined;
+  const { person } = options;
+  const conversation = new Conversation(session, target, 'controller');
+
+  await conversation.until('ask_code', MESSAGE_MS);
+  const admit = await readCode(session, conversation, person);
+  const peer = await toPeer(admit.peer);
+  const replaced = await makeRoom(session, options, peer);
+  if (replaced === null) return conversation.decline({ type: 'admitted', yes: false }, noRoom());
+  await conversation.take({ type: 'admitted', yes: true });
+  person.verified(admit.verificationCode);
+
+  await conversation.until('save', ANSWER_MS + MESSAGE_MS);
+  const result = await save(options, peer, replaced, ownHosts);
+  await conversation.take({ type: 'saved' });
+  if (session.isOver) throw unacknowledged(result.controller);
+  return result;
+}
+
+/** Has the code typed until it is right. */
+async function readCode(
+  session: RelaySession,
+  conversation: Conversation<TargetEvent, TargetAction>,
+  person: TargetPerson,
+): Promise<Extract<TargetAction, { type: 'admit' }>> {
+  const endsAt = performance.now() + TYPING_MS;
   for (;;) {
-    const action = todo.shift();
-    switch (action?.type) {
-      case undefined: {
-        // Until the verdict is sent every message is due at once; then the person at the controller answers.
-        const patience = target.state === 'waiting' ? ANSWER_MS + MESSAGE_MS : MESSAGE_MS;
-        todo.push(...(await target.handle({ type: 'message', body: await session.receive(patience) })));
-        break;
-      }
-      case 'send':
-        session.send(action.body);
-        break;
-      case 'again':
-      case 'ask_code': {
-        if (action.type === 'again') person.wrongCode(action);
-        else typingUntil = performance.now() + TYPING_MS;
-        const left = typingUntil - performance.now();
-        const text = await session.whileAsking(left, notTyped, (signal) => person.typeCode(signal));
-        todo.push(...(await target.handle({ type: 'typed', text })));
-        break;
-      }
-      case 'admit': {
-        const peer = await toPeer(action.peer);
-        const inTheWay = controllersInTheWay(await device.trust.read(), peer, maxControllers);
-        if (inTheWay.length > 0) {
-          admitted = await session.whileAsking(ANSWER_MS, notAnswered, (signal) =>
-            person.replace(inTheWay, peer, signal),
-          );
-          if (admitted) replaced = inTheWay;
-        }
-        const next = await target.handle({ type: 'admitted', yes: admitted });
-        for (const item of next) if (item.type === 'send') session.send(item.body);
-        if (admitted) person.verified(action.verificationCode);
-        todo.push(...next.filter(({ type }) => type !== 'send'));
-        break;
-      }
-      case 'save': {
-        const peer = await toPeer(action.peer);
-        const nowSeconds = Math.floor(Date.now() / 1000);
-        const document = await device.trust.update((list) => {
-          const roomy = replaced.reduce(
-            (rest, { deviceId }) => dismissController(rest, deviceId, nowSeconds),
-            list,
-          );
-          if (controllersInTheWay(roomy, peer, maxControllers).length > 0) throw noRoom(); // somebody came meanwhile
-          const trusted = addDevice(roomy, { ...peer, role: 'controller', hosts: [] }, nowSeconds);
-          return ownHosts.length === 0 ? trusted : setHosts(trusted, [...trusted.hosts, ...ownHosts]);
-        });
-        const controller = document.devices.find(({ deviceId }) => deviceId === peer.deviceId) as DeviceEntry;
-        result = { controller, replaced, document };
-        todo.push(...(await target.handle({ type: 'saved' })));
-        if (session.isOver) throw unacknowledged(controller);
-        break;
-      }
-      case 'done':
-        return result as ListenResult;
-      case 'fail':
-        if (action.failure === 'declined' && !admitted) throw noRoom();
-        throw toPairingError(action.failure, 'controller');
+    const left = endsAt - performance.now();
+    const text = await session.whileAsking(left, notTyped, (signal) => person.typeCode(signal));
+    for (const action of await conversation.take({ type: 'typed', text })) {
+      if (action.type === 'admit') return action;
+      if (action.type === 'again') person.wrongCode(action);
     }
   }
 }
 
-/** Who would have to go so that there is room for one more: those that were added first. */
-function controllersInTheWay({ devices }: AllowListDocument, peer: Peer, max: number): DeviceEntry[] {
+/**
+ * Asks whether controllers may go where there is no room for one more.
+ *
+ * @returns those that go, mostly none; null where the answer is no
+ */
+async function makeRoom(
+  session: RelaySession,
+  { device, person, maxControllers }: ListenOptions,
+  peer: Peer,
+): Promise<readonly DeviceEntry[] | null> {
+  const inTheWay = controllersInTheWay(await device.trust.read(), peer, maxControllers);
+  if (inTheWay.length === 0) return [];
+  const isYes = await session.whileAsking(ANSWER_MS, notAnswered, (signal) =>
+    person.replace(inTheWay, peer, signal),
+  );
+  return isYes ? inTheWay : null;
+}
+
+/** Writes the controller into the allow list, in place of those that go. */
+async function save(
+  { device, maxControllers }: ListenOptions,
+  peer: Peer,
+  replaced: readonly DeviceEntry[],
+  ownHosts: readonly string[],
+): Promise<ListenResult> {
+  const nowSeconds = Math.floor(Date.now() / 1000);
+  const document = await device.trust.update((list) => {
+    const roomy = replaced.reduce(
+      (rest, { deviceId }) => dismissController(rest, deviceId, nowSeconds),
+      list,
+    );
+    if (controllersInTheWay(roomy, peer, maxControllers).length > 0) throw noRoom(); // another one came meanwhile
+    const trusted = addDevice(roomy, { ...peer, role: 'controller', hosts: [] }, nowSeconds);
+    return ownHosts.length === 0 ? trusted : setHosts(trusted, [...trusted.hosts, ...ownHosts]);
+  });
+  const controller = document.devices.find(({ deviceId }) => deviceId === peer.deviceId) as DeviceEntry;
+  return { controller, replaced, document };
+}
+
+/** The controllers that have to go to make room for one more: those that were added first. */
+function controllersInTheWay(
+  { devices }: AllowListDocument,
+  peer: Peer,
+  max = Number.POSITIVE_INFINITY,
+): DeviceEntry[] {
   const controllers = devices.filter(({ roles }) => roles.includes('controller'));
   const tooMany = controllers.length + 1 - max;
   if (tooMany <= 0 || controllers.some(({ deviceId }) => deviceId === peer.deviceId)) return [];

@@ -1,41 +1,74 @@
 import type { Signer } from '../core/crypto/provider';
 import { equalBytes, toUtf8 } from '../core/encoding';
-import { Channel } from './channel';
+import type { Channel } from './channel';
 import { PairingError, type PairingFailure, tampered } from './failure';
-import { type M1, readM1, readM3, writeM2 } from './hello';
 import { assertIntroduction, type Introduction, readIntroduction, writeIntroduction } from './introduction';
-import { commitment, deriveKeys } from './key-schedule';
-import { type Ephemeral, newEphemeral } from './suite';
+import {
+  agreeOnKeys,
+  type KeyShare,
+  type KeyShareOptions,
+  newKeyShare,
+  type SharedSecrets,
+} from './key-agreement';
+import { readM1, readM3, writeM2 } from './key-exchange';
+import { commitment } from './key-schedule';
+import { type Ended, StateMachine, type Step } from './state-machine';
 import { AGREED, type Refusal, readVerdict, refused } from './verdict';
 
 /*
  * The target's side of amesh-pair/1. No sockets, no clock, no disk: events go in, actions come out.
  *
- *   idle        M1               → sends M2
- *   greeted     M3               → (checks the commitment)
- *   revealed    M4               → sends M5, and asks for the code on the controller's screen
- *   typing      typed            → right: asks whether there is room for the controller; wrong: asks again, three in all,
- *                                  then sends M6 as a no; no code at all: asks again, and counts it from the 11th on
- *   verified    admitted yes     → sends M6 (verified); no: sends M6 as a no
- *   waiting     M7 (commit)      → has the controller saved: the only commit point
- *   saving      saved            → sends M8 (done); the end
- *   paired, failed                 nothing more is taken
+ *   state       event                action                                                        next state
+ *   idle        message M1           send M2                                                       greeted
+ *   greeted     message M3           none: it opens the commitment                                 revealed
+ *   revealed    message M4           send M5, ask for the code on the controller's screen          typing
+ *   typing      typed, right         ask whether there is room for the controller                  verified
+ *   typing      typed, wrong         ask again: 3 tries in all; 10 texts that are no code are free  typing
+ *   typing      typed, the 3rd try   send M6 (no), fail                                            failed
+ *   verified    admitted yes         send M6 (verified)                                            waiting
+ *   verified    admitted no          send M6 (no), fail                                            failed
+ *   waiting     message M7 (commit)  save the controller: the only commit point                    saving
+ *   saving      message              none: the commit has come, and nothing changes it             saving
+ *   saving      saved                send M8 (done)                                                paired
+ *
+ * Any other event, and any message that is not the one that is due, fails. `paired` and `failed` take nothing more.
  */
 export type TargetState =
-  | 'idle'
-  | 'greeted'
-  | 'revealed'
-  | 'typing'
-  | 'verified'
-  | 'waiting'
-  | 'saving'
-  | 'paired'
-  | 'failed';
+  | { readonly name: 'idle' }
+  | {
+      readonly name: 'greeted';
+      readonly share: KeyShare;
+      /** The commitment in M1, 32 bytes. */
+      readonly com: Uint8Array;
+      readonly m1: string;
+      readonly m2: string;
+    }
+  | ({ readonly name: 'revealed' } & SharedSecrets)
+  | ({
+      readonly name: 'typing';
+      readonly verificationCode: string;
+      /** Codes that were wrong. */
+      readonly tries: number;
+      /** Texts that were no code. */
+      readonly slips: number;
+    } & Met)
+  | ({ readonly name: 'verified' } & Met)
+  | ({ readonly name: 'waiting' } & Met)
+  | ({ readonly name: 'saving' } & Met)
+  | Ended;
+
+/** The controller has introduced itself. */
+interface Met {
+  readonly channel: Channel;
+  readonly peer: Introduction;
+}
+
+type In<Name extends TargetState['name']> = Extract<TargetState, { readonly name: Name }>;
 
 export type TargetEvent =
   | { readonly type: 'message'; readonly body: string }
   | { readonly type: 'typed'; readonly text: string }
-  /** Whether the controller is to be taken; false keeps what is there. */
+  /** Whether to take the controller; false keeps what is there. */
   | { readonly type: 'admitted'; readonly yes: boolean }
   | { readonly type: 'saved' };
 
@@ -43,7 +76,7 @@ export type TargetAction =
   | { readonly type: 'send'; readonly body: string }
   /** Ask for the code on the controller's screen. */
   | { readonly type: 'ask_code' }
-  /** The text was wrong. */
+  /** The text was wrong: ask again. */
   | ({ readonly type: 'again' } & WrongCode)
   /** The text was right: decide whether there is room for this controller, and answer `admitted`. */
   | { readonly type: 'admit'; readonly verificationCode: string; readonly peer: Introduction }
@@ -54,162 +87,155 @@ export type TargetAction =
 
 /** What is known of a text that was typed in place of the code. */
 export interface WrongCode {
-  /** How many more tries there are. */
+  /** How many tries are left. */
   readonly triesLeft: number;
-  /** The other code was typed, by which the machines have met. */
+  /** The person typed the pairing code, by which the machines have met. */
   readonly wasPairingCode: boolean;
-  /** Whether it has six digits; what has not is a slip, and no try. */
+  /** Whether it has six digits. A text that has not is a slip, and no try. */
   readonly isCode: boolean;
 }
 
-export interface TargetOptions {
+export interface TargetOptions extends KeyShareOptions {
   /** The pairing code, six digits. */
   readonly code: string;
   readonly signer: Signer;
-  /** What the controller gets to know. */
+  /** How this device introduces itself to the controller. */
   readonly own: Introduction;
-  /** Default: new ones. For tests with fixed keys. */
-  readonly ephemeral?: Ephemeral | undefined;
-  /** 32 bytes; default: new ones. For tests with fixed keys. */
-  readonly nonce?: Uint8Array | undefined;
 }
 
-const TRIES = 3;
-/** Slips that cost nothing. They cannot be right, but what types them may be no person. */
-const SLIPS = 10;
+const MAX_TRIES = 3;
+/** Slips that cost nothing. They cannot be right, but a program may be what types them. */
+const FREE_SLIPS = 10;
 
-export class Target {
-  #state: TargetState = 'idle';
-  readonly #options: TargetOptions;
-  #ephemeral: Ephemeral | undefined;
-  #m1: M1 | undefined;
-  #clear: [string, string] = ['', ''];
-  #channel: Channel | undefined;
-  #th: Uint8Array<ArrayBuffer> = new Uint8Array();
-  #verificationCode = '';
-  #tries = 0;
-  #slips = 0;
-  #peer: Introduction | undefined;
-  #turn: Promise<unknown> = Promise.resolve();
+type TargetStep = Step<TargetState, TargetAction>;
 
-  /** @throws TypeError where the introduction is one that the peer would refuse */
+export class Target extends StateMachine<TargetState, TargetEvent, TargetAction> {
+  /** @throws TypeError for an introduction that the peer would refuse */
   constructor(options: TargetOptions) {
     assertIntroduction(options.own, 'target', options.signer);
-    this.#options = options;
+    super(
+      { name: 'idle' },
+      {
+        step: (state, event) => step(state, event, options),
+        failed: { name: 'failed' },
+        fail: (_state, failure) => ({ type: 'fail', failure }),
+      },
+    );
   }
+}
 
-  get state(): TargetState {
-    return this.#state;
-  }
-
-  /** Takes one event after the other, and gives what is to be done about it. Never throws for what a peer sends. */
-  handle(event: TargetEvent): Promise<readonly TargetAction[]> {
-    const step = this.#turn.then(() => this.#step(event));
-    this.#turn = step.catch(() => {}); // whoever asked for that step is told, and the next one starts afresh
-    return step;
-  }
-
-  async #step(event: TargetEvent): Promise<readonly TargetAction[]> {
-    if (this.#state === 'paired' || this.#state === 'failed') return [];
-    try {
-      return await this.#next(event);
-    } catch (error) {
-      this.#state = 'failed';
-      if (error instanceof PairingError) return [{ type: 'fail', failure: error.failure }];
-      throw error;
-    }
-  }
-
-  async #next(event: TargetEvent): Promise<readonly TargetAction[]> {
-    switch (`${this.#state} ${event.type}`) {
-      case 'idle message':
-        return this.#greet((event as { body: string }).body);
-      case 'greeted message':
-        return this.#checkCommitment((event as { body: string }).body);
-      case 'revealed message':
-        return this.#meet((event as { body: string }).body);
-      case 'typing typed':
-        return this.#compare((event as { text: string }).text);
-      case 'verified admitted':
-        if (!(event as { yes: boolean }).yes) return this.#refuse('declined');
-        this.#state = 'waiting';
-        return [{ type: 'send', body: (await this.#channel?.seal('m6', AGREED)) as string }];
-      case 'waiting message':
-        readVerdict(await (this.#channel as Channel).open('m7', (event as { body: string }).body));
-        this.#state = 'saving';
-        return [{ type: 'save', peer: this.#peer as Introduction }];
-      case 'saving message':
-        return []; // the commit has come, and whatever follows it changes nothing
-      case 'saving saved': {
-        const body = (await this.#channel?.seal('m8', {})) as string;
-        this.#state = 'paired';
-        return [
-          { type: 'send', body },
-          { type: 'done', peer: this.#peer as Introduction },
-        ];
-      }
-      default:
-        throw tampered(); // a message when none is due
-    }
-  }
-
-  async #greet(m1: string): Promise<readonly TargetAction[]> {
-    this.#m1 = readM1(m1);
-    this.#ephemeral = this.#options.ephemeral ?? (await newEphemeral());
-    const nonce = this.#options.nonce ?? crypto.getRandomValues(new Uint8Array(32));
-    const m2 = writeM2({ eT: this.#ephemeral.publicKey, nT: nonce });
-    this.#clear = [m1, m2];
-    this.#state = 'greeted';
-    return [{ type: 'send', body: m2 }];
-  }
-
-  async #checkCommitment(m3: string): Promise<readonly TargetAction[]> {
-    const { eC, nC } = readM3(m3);
-    const ephemeral = this.#ephemeral as Ephemeral;
-    if (!equalBytes(await commitment(eC, nC), (this.#m1 as M1).com)) throw tampered();
-    if (equalBytes(eC, ephemeral.publicKey)) throw tampered(); // our own, sent back
-    const z = await ephemeral.agree(eC).catch(() => {
+async function step(state: TargetState, event: TargetEvent, options: TargetOptions): Promise<TargetStep> {
+  switch (state.name) {
+    case 'idle':
+      if (event.type === 'message') return greet(event.body, options);
       throw tampered();
-    });
-    const keys = await deriveKeys(z, this.#options.code, [...this.#clear, m3]);
-    this.#th = keys.th;
-    this.#verificationCode = keys.verificationCode;
-    this.#channel = await Channel.create(keys, 'target');
-    this.#state = 'revealed';
-    return [];
+    case 'greeted':
+      if (event.type === 'message') return checkCommitment(state, event.body, options);
+      throw tampered();
+    case 'revealed':
+      if (event.type === 'message') return meet(state, event.body, options);
+      throw tampered();
+    case 'typing':
+      if (event.type === 'typed') return compare(state, event.text, options);
+      throw tampered();
+    case 'verified':
+      if (event.type === 'admitted') return event.yes ? sendVerified(state) : refuse(state, 'declined');
+      throw tampered();
+    case 'waiting':
+      if (event.type === 'message') return hearCommit(state, event.body);
+      throw tampered();
+    case 'saving':
+      if (event.type === 'saved') return sendDone(state);
+      if (event.type === 'message') return [state, []];
+      throw tampered();
+    case 'paired':
+    case 'failed':
+      return [state, []];
   }
+}
 
-  async #meet(m4: string): Promise<readonly TargetAction[]> {
-    const channel = this.#channel as Channel;
-    const peer = await readIntroduction(this.#th, await channel.open('m4', m4), 'controller');
-    if (peer.publicKey === this.#options.own.publicKey) throw new PairingError('own_key');
-    this.#peer = peer;
-    const introduction = await writeIntroduction(this.#th, this.#options.own, this.#options.signer);
-    const m5 = await channel.seal('m5', introduction);
-    this.#state = 'typing';
-    return [{ type: 'send', body: m5 }, { type: 'ask_code' }];
-  }
+/** M1 has come: M2 is chosen without knowing what is in the commitment. */
+async function greet(m1: string, options: TargetOptions): Promise<TargetStep> {
+  const { com } = readM1(m1);
+  const share = await newKeyShare(options);
+  const m2 = writeM2({ eT: share.ephemeral.publicKey, nT: share.nonce });
+  return [{ name: 'greeted', share, com, m1, m2 }, [{ type: 'send', body: m2 }]];
+}
 
-  async #compare(text: string): Promise<readonly TargetAction[]> {
-    const digits = text.replace(/[\s-]/g, '');
-    if (equalBytes(toUtf8(digits), toUtf8(this.#verificationCode))) {
-      this.#state = 'verified';
-      return [{ type: 'admit', verificationCode: this.#verificationCode, peer: this.#peer as Introduction }];
-    }
-    const isCode = /^\d{6}$/.test(digits);
-    if (isCode || this.#slips++ >= SLIPS) this.#tries++;
-    if (this.#tries >= TRIES) return this.#refuse('codes_differ');
-    const wasPairingCode = equalBytes(toUtf8(digits), toUtf8(this.#options.code));
-    return [{ type: 'again', triesLeft: TRIES - this.#tries, wasPairingCode, isCode }];
-  }
+/** M3 opens the commitment. */
+async function checkCommitment(
+  { share, com, m1, m2 }: In<'greeted'>,
+  m3: string,
+  { code }: TargetOptions,
+): Promise<TargetStep> {
+  const { eC, nC } = readM3(m3);
+  if (!equalBytes(await commitment(eC, nC), com)) throw tampered();
+  return [{ name: 'revealed', ...(await agreeOnKeys('target', share, eC, code, [m1, m2, m3])) }, []];
+}
 
-  /** M6 as a no, so that the other side need not guess why nothing comes. */
-  async #refuse(why: Refusal): Promise<readonly TargetAction[]> {
-    const body = (await this.#channel?.seal('m6', refused(why))) as string;
-    this.#state = 'failed';
-    return [
+/** M4: the controller introduces itself, and M5 introduces this device. */
+async function meet(
+  { channel, th, verificationCode }: In<'revealed'>,
+  m4: string,
+  { own, signer }: TargetOptions,
+): Promise<TargetStep> {
+  const peer = await readIntroduction(th, await channel.open('m4', m4), 'controller');
+  if (peer.publicKey === own.publicKey) throw new PairingError('own_key');
+  const body = await channel.seal('m5', await writeIntroduction(th, own, signer));
+  return [
+    { name: 'typing', channel, peer, verificationCode, tries: 0, slips: 0 },
+    [{ type: 'send', body }, { type: 'ask_code' }],
+  ];
+}
+
+async function compare(state: In<'typing'>, text: string, { code }: TargetOptions): Promise<TargetStep> {
+  const { channel, peer, verificationCode } = state;
+  const typed = text.replace(/[\s-]/g, '');
+  if (equalBytes(toUtf8(typed), toUtf8(verificationCode)))
+    return [{ name: 'verified', channel, peer }, [{ type: 'admit', verificationCode, peer }]];
+  const isCode = /^\d{6}$/.test(typed);
+  const isTry = isCode || state.slips >= FREE_SLIPS;
+  const tries = state.tries + (isTry ? 1 : 0);
+  if (tries >= MAX_TRIES) return refuse(state, 'codes_differ');
+  const wasPairingCode = equalBytes(toUtf8(typed), toUtf8(code));
+  return [
+    { ...state, tries, slips: state.slips + (isCode ? 0 : 1) },
+    [{ type: 'again', triesLeft: MAX_TRIES - tries, wasPairingCode, isCode }],
+  ];
+}
+
+/** M6 as a yes. */
+async function sendVerified({ channel, peer }: In<'verified'>): Promise<TargetStep> {
+  const body = await channel.seal('m6', AGREED);
+  return [{ name: 'waiting', channel, peer }, [{ type: 'send', body }]];
+}
+
+/** M6 as a no, so that the controller need not guess why nothing comes. */
+async function refuse({ channel }: In<'typing' | 'verified'>, why: Refusal): Promise<TargetStep> {
+  const body = await channel.seal('m6', refused(why));
+  return [
+    { name: 'failed' },
+    [
       { type: 'send', body },
       { type: 'fail', failure: why },
-    ];
-  }
+    ],
+  ];
+}
+
+/** M7: the controller commits, or says why not. */
+async function hearCommit({ channel, peer }: In<'waiting'>, m7: string): Promise<TargetStep> {
+  readVerdict(await channel.open('m7', m7));
+  return [{ name: 'saving', channel, peer }, [{ type: 'save', peer }]];
+}
+
+/** M8: this device has written its list. */
+async function sendDone({ channel, peer }: In<'saving'>): Promise<TargetStep> {
+  const body = await channel.seal('m8', {});
+  return [
+    { name: 'paired' },
+    [
+      { type: 'send', body },
+      { type: 'done', peer },
+    ],
+  ];
 }

@@ -171,9 +171,9 @@ describe.concurrent('a relay that is none', () => {
     );
   });
 
-  it.concurrent('says what is not due', async () => {
+  it.concurrent('sends a frame that is not due', async () => {
     const { message } = await endsAt(await fakeRelay((socket) => socket.send('{"type":"msg","body":"x"}')));
-    expect(message).toContain('says what is not due. Your devices are fine.');
+    expect(message).toContain('sent a frame that is not due. Your devices are fine.');
   });
 
   it.concurrent('hangs up', async () => {

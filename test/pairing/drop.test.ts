@@ -7,7 +7,7 @@ import { useDevices } from '../support/use-devices';
 import { useRelay } from '../support/use-relay';
 
 // The same waits, shorter: nothing else of the clients is another here.
-vi.mock('../../src/pairing/relay/patience', () => ({
+vi.mock('../../src/pairing/relay/timeouts', () => ({
   MESSAGE_MS: 1500,
   TYPING_MS: 4000,
   ANSWER_MS: 1000,

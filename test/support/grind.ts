@@ -1,5 +1,5 @@
 import { createHash, createHmac } from 'node:crypto';
-import { lp } from '../../src/pairing/fields';
+import { lp } from '../../src/pairing/length-prefix';
 import type { Party } from './ceremony';
 import type { Revealing } from './mallory';
 import type { Changes } from './pairing-build';
@@ -12,26 +12,26 @@ import type { Changes } from './pairing-build';
 
 /** Whatever M1 says, any M3 will do. */
 export const NO_COMMITMENT: Changes = {
-  'target.ts': [['!equalBytes(await commitment(eC, nC), (this.#m1 as M1).com)', 'false']],
+  'target.ts': [['!equalBytes(await commitment(eC, nC), com)', 'false']],
 };
 
-const KEYS = "import { commitment, deriveKeys } from './key-schedule';";
-const ALSO_NAMED = "import { codeOf, commitment, deriveKeys } from './key-schedule';";
+const KEYS = "import { commitment } from './key-schedule';";
+const ALSO_NAMED = "import { codeOf, commitment } from './key-schedule';";
 
 /** The code is also one of who the two are, which is said after the keys are settled. */
 export const IDENTITIES_IN_CODE: Changes = {
   'controller.ts': [
     [KEYS, ALSO_NAMED],
     [
-      'this.#peer = peer;',
-      'this.#verificationCode = await codeOf(this.#th, this.#options.own, peer); this.#peer = peer;',
+      "return [{ name: 'showing',",
+      "verificationCode = await codeOf(th, own, peer); return [{ name: 'showing',",
     ],
   ],
   'target.ts': [
     [KEYS, ALSO_NAMED],
     [
-      'this.#peer = peer;',
-      'this.#verificationCode = await codeOf(this.#th, peer, this.#options.own); this.#peer = peer;',
+      "const body = await channel.seal('m5'",
+      "verificationCode = await codeOf(th, peer, own); const body = await channel.seal('m5'",
     ],
   ],
   'key-schedule.ts': [

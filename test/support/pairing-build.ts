@@ -5,15 +5,15 @@ import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import type { Channel } from '../../src/pairing/channel';
 import type { Controller } from '../../src/pairing/controller';
-import type * as hello from '../../src/pairing/hello';
 import type * as introduction from '../../src/pairing/introduction';
+import type * as keyExchange from '../../src/pairing/key-exchange';
 import type * as schedule from '../../src/pairing/key-schedule';
 import type * as suite from '../../src/pairing/suite';
 import type { Target } from '../../src/pairing/target';
 
 /** All of amesh-pair/1: the two machines, and the parts with which somebody else speaks to them. */
 export interface Pairing
-  extends Pick<typeof hello, 'readM2' | 'readM3' | 'writeM1' | 'writeM2' | 'writeM3'>,
+  extends Pick<typeof keyExchange, 'readM2' | 'readM3' | 'writeM1' | 'writeM2' | 'writeM3'>,
     Pick<typeof introduction, 'writeIntroduction'>,
     Pick<typeof schedule, 'commitment' | 'deriveKeys'>,
     Pick<typeof suite, 'newEphemeral'> {
@@ -26,7 +26,7 @@ export interface Pairing
 export type Changes = Readonly<Record<string, readonly (readonly [find: string, replacement: string])[]>>;
 
 const FOLDER = resolve(import.meta.dirname, '../../src/pairing');
-const MODULES = ['channel', 'controller', 'hello', 'introduction', 'key-schedule', 'suite', 'target'];
+const MODULES = ['channel', 'controller', 'key-exchange', 'introduction', 'key-schedule', 'suite', 'target'];
 
 /**
  * The ceremony as it is, but for a few changes of its text, each of which must find its place exactly once: so a

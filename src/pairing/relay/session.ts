@@ -1,23 +1,23 @@
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import type { RelayFrame } from './frame';
-import { GRACE_MS, MESSAGE_MS } from './patience';
 import { RelaySocket } from './socket';
+import { GRACE_MS, MESSAGE_MS } from './timeouts';
 
 export interface SessionOptions {
   /** The relay's URL, as `toRelayUrl` gives it. */
   readonly relay: string;
-  /** Ends it from outside; whatever waits throws its reason. */
+  /** Ends it from outside: what waits throws its reason. */
   readonly signal?: AbortSignal | undefined;
   /** Somebody else has tried the code. Called once, however often the relay says so. */
   readonly onIntruder?: (() => void) | undefined;
 }
 
-/** One attempt over a relay: one code, one peer. Nothing of it is ever repeated by itself. */
+/** One attempt over a relay, with one code and one peer. It never tries anything again. */
 export class RelaySession {
   readonly #socket: RelaySocket;
   readonly #options: SessionOptions;
 
-  /** What the other machine is. */
+  /** The role of the other machine. */
   readonly #peer: 'controller' | 'target';
   #isWarned = false;
 
@@ -37,13 +37,13 @@ export class RelaySession {
   ): Promise<{ session: RelaySession; code: string; expiresInSeconds: number }> {
     return RelaySession.#open(options, 'controller', { type: 'listen', v: 1 }, async (session) => {
       const frame = await session.#next(MESSAGE_MS);
-      if (frame?.type !== 'listening') throw session.#unexpected(frame === null);
+      if (frame?.type !== 'listening') throw session.#unexpected(frame);
       return { session, code: frame.code, expiresInSeconds: frame.expiresIn };
     });
   }
 
   /**
-   * Uses a code, and with it up.
+   * Uses a code, which nobody can use again.
    *
    * @throws AmeshError `relay_unreachable`, `relay_busy`, `code_not_found`, `code_used`
    */
@@ -54,12 +54,12 @@ export class RelaySession {
         const shown = `${code.slice(0, 3)} ${code.slice(3)}`;
         throw new AmeshError('code_not_found', `Code ${shown} is unknown or expired on ${options.relay}.`);
       });
-      if (frame?.type !== 'peer') throw session.#unexpected(frame === null);
+      if (frame?.type !== 'peer') throw session.#unexpected(frame);
       return session;
     });
   }
 
-  /** Connects, says the first thing, and hears the answer out. */
+  /** Connects, sends the first frame, and reads the answer. */
   static async #open<T>(
     options: SessionOptions,
     peer: 'controller' | 'target',
@@ -87,13 +87,13 @@ export class RelaySession {
       new AmeshError('code_expired', `No controller joined within ${expiresInSeconds} s.`);
     const frame = await this.#next(expiresInSeconds * 1000 + GRACE_MS, expired);
     if (frame === null) throw expired();
-    if (frame.type !== 'peer') throw this.#unexpected(false);
+    if (frame.type !== 'peer') throw this.#unexpected(frame);
   }
 
   /**
    * The peer's next message.
    *
-   * @throws AmeshError `peer_gone`, also where nothing has come until then; `relay_unreachable`
+   * @throws AmeshError `peer_gone`, also where no message has come in that time; `relay_unreachable`
    */
   async receive(ms: number): Promise<string> {
     const frame = await this.#next(ms);
@@ -101,17 +101,18 @@ export class RelaySession {
       const seconds = Math.round(ms / 1000);
       throw new AmeshError('peer_gone', `The ${this.#peer} did not answer within ${seconds} s.`);
     }
-    if (frame.type !== 'msg') throw this.#unexpected(false);
+    if (frame.type !== 'msg') throw this.#unexpected(frame);
     return frame.body;
   }
 
   /**
-   * Asks a person while the peer has nothing to say.
+   * Asks a person while no message of the peer is due.
    *
    * @param ms how long they may take
+   * @param late the error where they take longer
    * @param ask gets a signal that is aborted when the answer is no longer wanted
-   * @throws AmeshError `peer_gone` where the peer goes meanwhile, `pairing_tampered` where it says something;
-   *   what `late` gives; what `ask` throws
+   * @throws AmeshError `peer_gone` where the peer goes meanwhile, `pairing_tampered` where it sends a message; what
+   *   `late` gives; what `ask` throws
    */
   async whileAsking<T>(ms: number, late: () => Error, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const asking = new AbortController();
@@ -124,7 +125,7 @@ export class RelaySession {
       const frame = await this.#next(ms, undefined, watching.signal);
       if (frame === null) throw late();
       if (frame.type === 'msg') throw new AmeshError('pairing_tampered');
-      throw this.#unexpected(false);
+      throw this.#unexpected(frame);
     };
     try {
       return await Promise.race([ask(asking.signal), watch()]);
@@ -135,7 +136,7 @@ export class RelaySession {
     }
   }
 
-  /** Whether the peer or the relay is gone, as far as has been heard. */
+  /** Whether the peer or the relay has said that it is gone. */
   get isOver(): boolean {
     return this.#socket.isOver((frame) => !this.#isNotice(frame) && isEnd(frame));
   }
@@ -144,7 +145,7 @@ export class RelaySession {
     this.#socket.send({ type: 'msg', body });
   }
 
-  /** Says goodbye. */
+  /** Says goodbye and closes the connection. */
   async end(): Promise<void> {
     this.#socket.send({ type: 'bye' });
     await this.#socket.close();
@@ -155,7 +156,7 @@ export class RelaySession {
     this.#isWarned = true;
   }
 
-  /** The next frame but notices; throws what is an end. */
+  /** The next frame that is no notice. Throws where the frame ends the session. */
   async #next(ms: number, onExpired: () => AmeshError = tookTooLong, signal = this.#options.signal) {
     const until = performance.now() + ms;
     for (;;) {
@@ -168,13 +169,13 @@ export class RelaySession {
     }
   }
 
-  /** That somebody else has tried the code. A joiner is told so about its own, and that is its end. */
+  /** Whether somebody else has tried the code. A joiner gets the same frame about its own code, and it ends the session. */
   #isNotice(frame: RelayFrame): boolean {
     return frame.type === 'error' && frame.code === 'code_used' && this.#peer === 'controller';
   }
 
-  #unexpected(silent: boolean): AmeshError {
-    const why = silent ? 'did not answer within 10 s' : 'says what is not due';
+  #unexpected(frame: RelayFrame | null): AmeshError {
+    const why = frame === null ? 'did not answer within 10 s' : 'sent a frame that is not due';
     return new AmeshError(
       'relay_unreachable',
       `The relay at ${this.#options.relay} ${why}. Your devices are fine.`,

@@ -4,10 +4,9 @@ import { fromBase64Url } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
 import { parseHosts } from '../core/wire/authority';
 import { cleanName } from '../trust/names';
-import type { PairingFailure } from './failure';
 import type { Introduction } from './introduction';
 
-/** The other machine, as it says of itself, made safe to show and to store. */
+/** The other machine, as it introduces itself, made safe to show and to store. */
 export interface Peer {
   /** `am_` and 16 base64url characters of the SHA-256 of the public key. */
   readonly deviceId: string;
@@ -35,25 +34,4 @@ function toHosts(hosts: readonly string[]): string[] {
   } catch {
     throw new AmeshError('pairing_tampered', 'The target names hosts that are none.');
   }
-}
-
-const CODE_OF = {
-  unsupported_version: 'pairing_version',
-  tampered: 'pairing_tampered',
-  codes_differ: 'codes_differ',
-  declined: 'pairing_declined',
-  own_key: 'own_key',
-} as const satisfies Record<PairingFailure, string>;
-
-/**
- * The error that a failed machine ends with.
- *
- * @param peer what the other machine is
- */
-export function toPairingError(failure: PairingFailure, peer: Introduction['role']): AmeshError {
-  if (failure === 'declined') return new AmeshError('pairing_declined', `The ${peer} declined.`);
-  if (failure !== 'own_key') return new AmeshError(CODE_OF[failure]);
-  return new AmeshError('own_key', 'Both ends are this machine itself.', {
-    fix: 'Run amesh listen on the other machine, or with another AUTH_MESH_DIR.',
-  });
 }

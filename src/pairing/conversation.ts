@@ -1,0 +1,94 @@
+import type { AmeshError } from '../core/errors/amesh-error';
+import { type PairingFailure, toPairingError } from './failure';
+import type { RelaySession } from './relay/session';
+
+interface Typed {
+  readonly type: string;
+}
+
+interface Message extends Typed {
+  readonly type: 'message';
+  readonly body: string;
+}
+
+interface Send extends Typed {
+  readonly type: 'send';
+  readonly body: string;
+}
+
+interface Fail extends Typed {
+  readonly type: 'fail';
+  readonly failure: PairingFailure;
+}
+
+interface Machine<Event, Action> {
+  handle(event: Event | Message): Promise<readonly Action[]>;
+}
+
+/** One side of the ceremony on its session: it sends what the machine says, and hands over what the peer says. */
+export class Conversation<Event, Action extends Typed> {
+  readonly #session: RelaySession;
+  readonly #machine: Machine<Event, Action>;
+  readonly #peer: 'controller' | 'target';
+
+  /** @param peer the role of the other machine, for errors */
+  constructor(session: RelaySession, machine: Machine<Event, Action>, peer: 'controller' | 'target') {
+    this.#session = session;
+    this.#machine = machine;
+    this.#peer = peer;
+  }
+
+  /**
+   * Takes an event of this side.
+   *
+   * @returns what else there is to do
+   * @throws AmeshError where the ceremony has failed
+   */
+  async take(event: Event | Message): Promise<readonly Action[]> {
+    const rest: Action[] = [];
+    for (const action of await this.#machine.handle(event)) {
+      if (isA<Send>(action, 'send')) this.#session.send(action.body);
+      else if (isA<Fail>(action, 'fail')) throw toPairingError(action.failure, this.#peer);
+      else rest.push(action);
+    }
+    return rest;
+  }
+
+  /**
+   * Takes messages of the peer until one of them leads to an action.
+   *
+   * @param ms how long each message may take
+   * @throws AmeshError where the ceremony has failed; as `session.receive()`
+   */
+  async until<Type extends Action['type']>(
+    type: Type,
+    ms: number,
+  ): Promise<Extract<Action, { readonly type: Type }>> {
+    for (;;) {
+      const actions = await this.take({ type: 'message', body: await this.#session.receive(ms) });
+      for (const action of actions) if (isOf(action, type)) return action;
+    }
+  }
+
+  /**
+   * Ends the ceremony by a no of this side. The peer gets to know it.
+   *
+   * @param why what is thrown
+   */
+  async decline(event: Event, why: AmeshError): Promise<never> {
+    for (const action of await this.#machine.handle(event))
+      if (isA<Send>(action, 'send')) this.#session.send(action.body);
+    throw why;
+  }
+}
+
+function isA<Known extends Typed>(action: Typed, type: Known['type']): action is Known {
+  return action.type === type;
+}
+
+function isOf<Action extends Typed, Type extends string>(
+  action: Action,
+  type: Type,
+): action is Extract<Action, { readonly type: Type }> {
+  return action.type === type;
+}

@@ -1,0 +1,65 @@
+import { equalBytes } from '../core/encoding';
+import { Channel } from './channel';
+import { tampered } from './failure';
+import { deriveKeys } from './key-schedule';
+import { type Ephemeral, newEphemeral } from './suite';
+
+/** What a side chooses for one ceremony. */
+export interface KeyShare {
+  readonly ephemeral: Ephemeral;
+  /** 32 bytes. */
+  readonly nonce: Uint8Array;
+}
+
+/** New ones, but for those that are given. */
+export async function newKeyShare({ ephemeral, nonce }: KeyShareOptions): Promise<KeyShare> {
+  return {
+    ephemeral: ephemeral ?? (await newEphemeral()),
+    nonce: nonce ?? crypto.getRandomValues(new Uint8Array(32)),
+  };
+}
+
+/** For tests with fixed keys. */
+export interface KeyShareOptions {
+  /** Default: a new key pair. */
+  readonly ephemeral?: Ephemeral | undefined;
+  /** 32 bytes; default: new ones. */
+  readonly nonce?: Uint8Array | undefined;
+}
+
+/** What both sides have once M3 is sent. */
+export interface SharedSecrets {
+  /** It counts the messages, so it belongs to one state at a time. */
+  readonly channel: Channel;
+  /** The hash of the transcript, 32 bytes. */
+  readonly th: Uint8Array<ArrayBuffer>;
+  /** Six digits. */
+  readonly verificationCode: string;
+}
+
+/**
+ * ECDH, and all keys that follow from it.
+ *
+ * @param point the ephemeral key of the peer, 33 bytes
+ * @param code the pairing code, six digits
+ * @param clear M1, M2 and M3, exactly as they were sent
+ * @throws PairingError `tampered` for our own point, or for what is no point of the curve
+ */
+export async function agreeOnKeys(
+  role: 'controller' | 'target',
+  { ephemeral }: KeyShare,
+  point: Uint8Array,
+  code: string,
+  clear: readonly [string, string, string],
+): Promise<SharedSecrets> {
+  if (equalBytes(point, ephemeral.publicKey)) throw tampered(); // the peer sent our own key back
+  const z = await ephemeral.agree(point).catch(() => {
+    throw tampered();
+  });
+  const keys = await deriveKeys(z, code, clear);
+  return {
+    channel: await Channel.create(keys, role),
+    th: keys.th,
+    verificationCode: keys.verificationCode,
+  };
+}
