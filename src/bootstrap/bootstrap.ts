@@ -3,10 +3,11 @@ import { AmeshError, isAmeshError } from '../core/errors/amesh-error';
 import { isLoopback } from '../core/wire/authority';
 import type { Env } from '../process/home';
 import type { Device } from '../trust/device';
+import type { AllowListDocument } from '../trust/list/document';
 import { findTaken } from '../trust/tokens';
-import { isFor } from './grants/enrol';
 import { HeldGrant } from './grants/held-grant';
-import { UNASKED, writeRegistration } from './provision/registration';
+import { isFor } from './grants/request-enrolment';
+import { registerAtRelay } from './provision/register-at-relay';
 import { type Taker, takeProvisionToken } from './provision/take-provision';
 import { nameFor } from './tokens/names';
 import { assertTimely, kindOf, readToken } from './tokens/read-token';
@@ -14,7 +15,7 @@ import type { GrantClaims, ProvisionClaims, TokenKind } from './tokens/token';
 
 export interface BootstrapOptions extends Taker {
   readonly env: Env;
-  /** Goes by the list of another key (AMESH_OWNER_KEY), so nothing that this machine takes would count when it is called. */
+  /** Whether it reads the list of another key (AMESH_OWNER_KEY). A provision token would change nothing there. */
   readonly isReader: boolean;
   /** Says a line once. */
   readonly tell: (line: string) => void;
@@ -23,26 +24,40 @@ export interface BootstrapOptions extends Taker {
 }
 
 /** A token out of the environment. */
-interface Found {
+interface Token {
   readonly text: string;
-  /** What it says it is. */
+  /** What it says it is; null where it is no token. */
   readonly kind: TokenKind | null;
+  /** The claims of a grant for which this machine is ready. It enrols once its target is called. */
+  readonly readyFor?: GrantClaims;
 }
+
+/*
+ * The states of the token of one instance:
+ *
+ *   none       a token is needed, and one is there     → pending
+ *   pending    an instance takes it                    → taking
+ *   taking     it was taken, or is wrong               → settled
+ *   taking     the machine failed, and not the token   → pending: the next call tries again
+ *   taking     a grant, and another host was called    → pending, ready for its target
+ *   settled    the environment has another token       → pending
+ */
+type TokenState =
+  | { readonly name: 'none' }
+  /** Out of the environment, and not yet done with. */
+  | { readonly name: 'pending'; readonly token: Token }
+  | { readonly name: 'taking'; readonly token: Token; readonly result: Promise<boolean> }
+  /** Needs no second look, where an environment is not ours to change. */
+  | { readonly name: 'settled'; readonly text: string };
 
 /**
  * The token in the environment of one instance: found when it is first needed, taken once, and tried again where the
- * machine and not the token is what failed.
+ * machine has failed and not the token.
  */
 export class Bootstrap {
   readonly #options: BootstrapOptions;
-  /** Out of the environment, and not yet done with. */
-  #inHand: Found | undefined;
-  /** What needs no second look, where an environment is not ours to change. */
-  #doneWith: string | undefined;
-  #taking: Promise<boolean> | undefined;
+  #state: TokenState = { name: 'none' };
   #taken: ProvisionClaims | undefined;
-  /** The grant in hand, where this machine is ready for it and its target was not called yet. */
-  #grant: GrantClaims | undefined;
   #held: HeldGrant | undefined;
 
   constructor(options: BootstrapOptions) {
@@ -51,7 +66,7 @@ export class Bootstrap {
 
   /** Whether there is a token to be taken, or being taken. */
   get isPending(): boolean {
-    return this.#inHand !== undefined || ![undefined, '', this.#doneWith].includes(this.#text);
+    return this.#pending !== undefined || this.#unseen() !== undefined;
   }
 
   /** The provision token that this process has taken, or found to be taken. */
@@ -61,8 +76,9 @@ export class Bootstrap {
 
   /** That there is a grant for another target than the one that was called; undefined where there is none. */
   get grantElsewhere(): string | undefined {
-    if (this.#grant === undefined) return undefined;
-    const hosts = this.#grant.hosts.join(', ') || 'localhost';
+    const claims = this.#pending?.readyFor;
+    if (claims === undefined) return undefined;
+    const hosts = claims.hosts.join(', ') || 'localhost';
     return `The grant of AMESH_BOOTSTRAP_TOKEN is for ${hosts}. Another host was called and has refused, and the grant was not taken.`;
   }
 
@@ -78,15 +94,16 @@ export class Bootstrap {
    * @throws AmeshError saying what is wrong with it, where the machine has no identity without it, or no list of its own
    */
   async asTarget(): Promise<boolean> {
-    const found = this.#look('provision');
-    if (found === undefined) return false;
+    const token = this.#find('provision');
+    if (token === undefined) return false;
     if (this.#options.isReader) {
-      if (found.kind === 'grant') return false; // for fetch
-      this.#settle(found.text);
+      if (token.kind === 'grant') return false; // for fetch
+      this.#settle(token);
       throw noListOfItsOwn();
     }
-    if (found.kind === 'grant') return this.#unlessSettled(wrongKind('grant'), () => {});
-    return this.#once(found, () => this.#provision(found.text));
+    if (token.kind !== 'grant') return this.#take(token, () => this.#provision(token));
+    await this.#assertIdentity(wrongKind('grant'));
+    return false;
   }
 
   /**
@@ -97,124 +114,135 @@ export class Bootstrap {
    * @throws AmeshError saying what is wrong with it, where the machine has no identity without it; as `enrolAt()`
    */
   async asCaller(url: URL | null): Promise<boolean> {
-    const isElsewhere = url !== null && this.#grant !== undefined && !isFor(this.#grant, url);
-    const found = this.#look('grant');
-    if (found === undefined || isElsewhere) return false;
-    if (found.kind !== 'provision') {
-      if (this.#taking === undefined) return this.#once(found, () => this.#enrol(found.text, url));
-      await this.#taking.catch(() => {}); // perhaps for another URL
-      return this.asCaller(url);
+    for (;;) {
+      const token = this.#find('grant');
+      if (token === undefined) return false;
+      if (url !== null && token.readyFor !== undefined && !isFor(token.readyFor, url)) return false;
+      if (token.kind === 'provision') {
+        if (this.#pending !== undefined) return this.asTarget(); // verify() of the same instance has it
+        await this.#assertIdentity(wrongKind('provision'));
+        return false;
+      }
+      if (this.#state.name !== 'taking') return this.#take(token, () => this.#enrol(token, url));
+      await this.#state.result.catch(() => {}); // perhaps for another URL: look again
     }
-    if (this.#inHand === found) return this.asTarget(); // verify() of the same instance has it
-    return this.#unlessSettled(wrongKind('provision'), () => {});
   }
 
   /** Takes a token of either kind. */
   async take(): Promise<boolean> {
-    const { env } = this.#options;
-    const kind = (this.#inHand ?? { kind: kindOf(env.AMESH_BOOTSTRAP_TOKEN?.trim() ?? '') }).kind;
-    return kind === 'grant' ? this.asCaller(null) : this.asTarget();
+    const token = this.#pending ?? this.#unseen();
+    return token?.kind === 'grant' ? this.asCaller(null) : this.asTarget();
   }
 
-  get #text(): string | undefined {
-    return this.#options.env.AMESH_BOOTSTRAP_TOKEN?.trim();
+  /** The token that was found and is not done with. */
+  get #pending(): Token | undefined {
+    return this.#state.name === 'pending' || this.#state.name === 'taking' ? this.#state.token : undefined;
   }
 
-  /** What is in hand, or in the environment; from there only what is wanted is taken, and what nobody could want. */
-  #look(wanted: TokenKind): Found | undefined {
+  /** The token in the environment, unless it is done with. */
+  #unseen(): Token | undefined {
+    const text = this.#options.env.AMESH_BOOTSTRAP_TOKEN?.trim();
+    if (!text || (this.#state.name === 'settled' && this.#state.text === text)) return undefined;
+    return { text, kind: kindOf(text) };
+  }
+
+  /** The token, out of the environment where it is of the kind that is wanted, or of none. */
+  #find(wanted: TokenKind): Token | undefined {
+    if (this.#pending !== undefined) return this.#pending;
+    const token = this.#unseen();
+    if (token === undefined || (token.kind !== null && token.kind !== wanted)) return token;
     const { env } = this.#options;
-    const text = this.#text;
-    if (this.#inHand !== undefined || !text || text === this.#doneWith) return this.#inHand;
-    const found = { text, kind: kindOf(text) };
-    if (found.kind !== null && found.kind !== wanted) return found;
-    // For the programs that this one starts, and whatever prints its environment.
+    // The programs that this one starts do not get it, nor does anything that prints the environment.
     if (env === process.env) delete process.env.AMESH_BOOTSTRAP_TOKEN;
-    this.#inHand = found;
-    return found;
+    this.#state = { name: 'pending', token };
+    return token;
   }
 
-  #once(found: Found, take: () => Promise<boolean>): Promise<boolean> {
-    this.#taking ??= take()
-      .catch((error) => {
-        if (!isAboutToken(error)) throw error;
-        return this.#unlessSettled(error, () => {
-          this.#settle(found.text);
-          this.#options.tell(`AMESH_BOOTSTRAP_TOKEN was not taken, ${error.code}: ${error.message}`);
-        });
-      })
-      .finally(() => {
-        this.#taking = undefined;
-      });
-    return this.#taking;
+  /** Takes a token once for all who ask at the same time. */
+  #take(token: Token, take: () => Promise<boolean>): Promise<boolean> {
+    if (this.#state.name === 'taking') return this.#state.result;
+    const result = this.#attempt(token, take);
+    this.#state = { name: 'taking', token, result };
+    return result;
   }
 
-  async #provision(text: string): Promise<boolean> {
-    const token = await readToken(text);
-    if (token.kind !== 'provision') throw wrongKind(token.kind);
-    const { claims } = token;
+  async #attempt(token: Token, take: () => Promise<boolean>): Promise<boolean> {
+    try {
+      return await take();
+    } catch (error) {
+      if (!isAboutToken(error)) throw error;
+      await this.#assertIdentity(error);
+      this.#settle(token);
+      this.#options.tell(`AMESH_BOOTSTRAP_TOKEN was not taken, ${error.code}: ${error.message}`);
+      return false;
+    } finally {
+      if (this.#state.name === 'taking') this.#state = { name: 'pending', token: this.#state.token };
+    }
+  }
+
+  async #provision(token: Token): Promise<boolean> {
+    const read = await readToken(token.text);
+    if (read.kind !== 'provision') throw wrongKind(read.kind);
+    const { claims } = read;
     const issuer = await takeProvisionToken(claims, this.#options);
     this.#taken = claims;
-    this.#settle(text);
+    this.#settle(token);
     if (issuer === null) return false;
     this.#options.tell(
       `AMESH_BOOTSTRAP_TOKEN was taken: ${JSON.stringify(issuer)} (${claims.iss}) may now call this machine. Undo: amesh revoke ${claims.iss}`,
     );
-    // Nobody waits for it: the issuer need not be there, and hears of it with the first answer otherwise.
-    if (claims.relay !== undefined) this.#register(claims, claims.relay).catch(() => {});
+    // Nothing waits for it: the issuer need not be there, and else hears of it with the first answer.
+    registerAtRelay(claims, this.#options.open).catch(() => {});
     return true;
   }
 
-  async #register(claims: ProvisionClaims, relay: string): Promise<void> {
-    const device = await this.#options.open();
-    if (device === null) return;
-    const { hosts } = await device.trust.read();
-    const machine = { signer: device.signer, name: device.identity.friendlyName, hosts };
-    const { postRegistration } = await import('./provision/mailbox');
-    await postRegistration(relay, claims.secret, await writeRegistration(claims, machine, UNASKED));
-  }
-
-  async #enrol(text: string, url: URL | null): Promise<boolean> {
+  async #enrol(token: Token, url: URL | null): Promise<boolean> {
     const { open, create, fetch, tell } = this.#options;
-    const token = await readToken(text);
-    if (token.kind !== 'grant') throw wrongKind(token.kind);
-    const { claims } = token;
-    const now = Math.floor(Date.now() / 1000);
+    const read = await readToken(token.text);
+    if (read.kind !== 'grant') throw wrongKind(read.kind);
+    const { claims } = read;
+    const nowSeconds = Math.floor(Date.now() / 1000);
     const opened = await open();
-    const taken = opened === null ? undefined : findTaken(await opened.trust.read(), claims.jti);
     const hold = (device: Device) => new HeldGrant({ claims, device, fetch, tell });
-    // As long as it lasts, or can no longer be taken anew, it is as good as the list of the target says.
-    if (opened !== null && taken !== undefined && (now < (taken.until ?? 0) || now >= claims.exp)) {
+    if (opened !== null && isStillGood(await opened.trust.read(), claims, nowSeconds)) {
       this.#held = hold(opened);
-      this.#settle(text);
+      this.#settle(token);
       return false;
     }
-    assertTimely(token, now); // before anything is written
+    assertTimely(read, nowSeconds); // before anything is written
     const device = opened ?? (await create(nameFor(claims.callers, hostname())));
-    this.#grant = claims;
+    if (this.#state.name === 'taking')
+      this.#state = { ...this.#state, token: { ...token, readyFor: claims } };
     const origin = url ?? originOf(claims);
     if (origin === null || !isFor(claims, origin)) return false;
     const held = hold(device);
     await held.enrol(origin);
     this.#held = held;
-    this.#settle(text);
+    this.#settle(token);
     return true;
   }
 
-  #settle(text: string): void {
-    this.#doneWith = text;
-    this.#inHand = undefined;
-    this.#grant = undefined;
+  #settle({ text }: Token): void {
+    this.#state = { name: 'settled', text };
   }
 
-  /** A machine that has an identity does not need the token: those it knows must not be shut out by a wrong one. */
-  async #unlessSettled(error: AmeshError, settle: () => void): Promise<false> {
+  /**
+   * A machine that has an identity does not need the token: a wrong one must not shut out those that it knows.
+   *
+   * @throws the error, where there is no identity
+   */
+  async #assertIdentity(error: AmeshError): Promise<void> {
     if ((await this.#options.open()) === null) throw error;
-    settle();
-    return false;
   }
 }
 
-/** Where a target is called that a grant names, as far as that can be told. */
+/** A grant that was taken is as good as the list of the target says while it lasts, or can no longer be taken anew. */
+function isStillGood(list: AllowListDocument, { jti, exp }: GrantClaims, nowSeconds: number): boolean {
+  const taken = findTaken(list, jti);
+  return taken !== undefined && (nowSeconds < (taken.until ?? 0) || nowSeconds >= exp);
+}
+
+/** The URL at which a grant's target is called; null for a grant that names no host. */
 function originOf({ hosts: [host] }: GrantClaims): URL | null {
   return host === undefined ? null : new URL(`${isLoopback(host) ? 'http' : 'https'}://${host}`);
 }

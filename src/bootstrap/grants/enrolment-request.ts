@@ -1,28 +1,79 @@
-import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
-import type { RequestView } from '../../core/wire/view';
+import type { Signer } from '../../core/crypto/provider';
+import { fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { isDeviceId, isNonce } from '../../core/wire/credentials';
+import { TOKEN_LABELS } from '../../core/wire/labels';
 
-/** Where a caller that holds a grant puts itself into a target's list. */
-export const ENROLMENT_PATH = '/.well-known/amesh/enroll';
+/** What a caller says when it enrols, signed with the grant's key and its own. */
+export interface EnrolmentFacts {
+  /** The id of the grant. */
+  readonly grant: string;
+  /** The caller's public key, 33 bytes in base64url. */
+  readonly key: string;
+  /** What it wants to be called. */
+  readonly name: string;
+  /** The deviceId of the target. */
+  readonly target: string;
+  /** The host under which the target is called, in normal form. */
+  readonly authority: string;
+  /** Unix seconds. */
+  readonly time: number;
+  /** 16 random bytes in base64url. */
+  readonly nonce: string;
+}
 
-/** A usual one has some 600. */
-const MAX_BYTES = 4096;
+/** An enrolment of the right form, of which nothing is proven yet. */
+export interface Enrolment {
+  readonly facts: EnrolmentFacts;
+  /** What both have signed. */
+  readonly message: Uint8Array;
+  /** 64 bytes. */
+  readonly grantSignature: Uint8Array;
+  /** 64 bytes. */
+  readonly callerSignature: Uint8Array;
+}
 
-export function isEnrolment({ method, target }: RequestView): boolean {
-  return method === 'POST' && target === ENROLMENT_PATH;
+const MEMBERS = 'authority grant key name nonce target time';
+
+/** The body of an enrolment: the facts in base64url and the two signatures of them, with dots between. */
+export async function writeEnrolment(facts: EnrolmentFacts, grant: Signer, caller: Signer): Promise<string> {
+  const payload = toBase64Url(toUtf8(JSON.stringify(facts)));
+  const message = messageOf(payload);
+  const signatures = [await grant.sign(message), await caller.sign(message)].map(toBase64Url);
+  return [payload, ...signatures].join('.');
 }
 
 /**
- * The body of an enrolment. A stranger's, so it is short.
+ * Reads what {@link writeEnrolment} writes.
  *
- * @throws AmeshError `payload_too_large`, `body_incomplete`, `body_parser_ordering_error`
+ * @throws AmeshError `enrolment_malformed`
  */
-export async function readEnrolmentBody({ body }: RequestView): Promise<Uint8Array> {
+export function parseEnrolment(body: Uint8Array): Enrolment {
+  const text = new TextDecoder().decode(body);
+  const [, payload = '', ...signatures] = /^([\w-]+)\.([\w-]{86})\.([\w-]{86})$/.exec(text) ?? [];
+  const [grantSignature, callerSignature] = signatures.map(fromBase64Url);
+  const facts = parseFacts(fromBase64Url(payload));
+  if (facts === null || !grantSignature || !callerSignature) throw new AmeshError('enrolment_malformed');
+  return { facts, message: messageOf(payload), grantSignature, callerSignature };
+}
+
+function parseFacts(bytes: Uint8Array | null): EnrolmentFacts | null {
+  if (bytes === null) return null;
+  let facts: EnrolmentFacts;
   try {
-    const bytes = typeof body === 'function' ? await body(MAX_BYTES) : (body ?? new Uint8Array());
-    if (bytes.length <= MAX_BYTES) return bytes;
-  } catch (error) {
-    if (isAmeshError(error)) throw error;
-    throw new AmeshError('body_incomplete', undefined, { cause: error });
+    facts = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch {
+    return null;
   }
-  throw new AmeshError('payload_too_large', `The body is larger than ${MAX_BYTES} bytes.`);
+  if (typeof facts !== 'object' || facts === null || Object.keys(facts).sort().join(' ') !== MEMBERS)
+    return null;
+  const { grant, key, name, target, authority, time, nonce } = facts;
+  const texts = [grant, key, name, target, authority, nonce].every((text) => typeof text === 'string');
+  return texts && [grant, nonce].every(isNonce) && isDeviceId(target) && Number.isSafeInteger(time)
+    ? facts
+    : null;
+}
+
+function messageOf(payload: string): Uint8Array {
+  return toUtf8(TOKEN_LABELS.enrolment + payload);
 }

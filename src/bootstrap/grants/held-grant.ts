@@ -3,7 +3,7 @@ import { answeredBy } from '../../core/sign/answered';
 import type { Device } from '../../trust/device';
 import { withToken } from '../../trust/tokens';
 import type { GrantClaims } from '../tokens/token';
-import { enrolAt, isFor, withTarget } from './enrol';
+import { enrolAt, isFor, withTarget } from './request-enrolment';
 
 /** How long to wait between two enrolments by one grant: twice as long each time, whatever the answers are. */
 const PAUSE_MS = Object.freeze({ first: 1000, most: 60_000 });

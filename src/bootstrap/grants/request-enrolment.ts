@@ -1,24 +1,21 @@
 import { cryptoProvider } from '#crypto';
 import { toBase64Url } from '../../core/encoding';
-import { AmeshError } from '../../core/errors/amesh-error';
-import { toBodyStream } from '../../core/sign/body';
 import { ServerClocks } from '../../core/sign/clock';
 import { refusalOf } from '../../core/sign/refusal';
 import { discard } from '../../core/sign/send';
 import { isLoopback, normalizeAuthority } from '../../core/wire/authority';
-import { collect } from '../../core/wire/view';
 import { addDevice } from '../../trust/changes';
 import type { Device } from '../../trust/device';
 import type { AllowListDocument } from '../../trust/list/document';
 import { nameFor } from '../tokens/names';
 import type { GrantClaims } from '../tokens/token';
-import { writeEnrolment } from './enrolment';
-import { ENROLMENT_PATH } from './enrolment-request';
+import { ENROLMENT_PATH } from './enrolment-endpoint';
+import { writeEnrolment } from './enrolment-request';
+import { readEnrolmentResponse } from './enrolment-response';
 
-/** Longer than any lease: what a target says of it beyond that is nothing. */
+/** No lease is longer, whatever a target says. */
 const YEAR_SECONDS = 31_536_000;
 const ANSWER_MS = 30_000;
-const MAX_ANSWER_BYTES = 4096;
 
 /** Whether a grant is for the target behind a URL. A grant that names no host is for this machine itself. */
 export function isFor({ hosts }: GrantClaims, url: URL): boolean {
@@ -32,7 +29,7 @@ export function isFor({ hosts }: GrantClaims, url: URL): boolean {
  * @param origin where the target is called
  * @returns until when it says that this device may call, Unix seconds; at most a year from now
  * @throws AmeshError `grant_expired`, `grant_used_up`, `enrolment_refused`, `enrolment_failed`, `clock_skew_too_large`;
- *   whatever `fetch` throws
+ *   what `fetch` throws
  */
 export async function enrolAt(
   origin: URL,
@@ -68,44 +65,12 @@ export async function enrolAt(
     await discard(response);
     response = await send(clocks.seconds(url.origin, clocks.correct(url, response)));
   }
-  const { expiresAt } = await readAnswer(response, url, identity.deviceId);
+  const expiresAt = await readEnrolmentResponse(response, url, identity.deviceId);
   const most = Math.floor(Date.now() / 1000) + YEAR_SECONDS;
   return Math.min(expiresAt ?? most, most);
 }
 
-/** Whatever has answered, which on plain HTTP nothing proves: a page for everything is no yes. */
-async function readAnswer(
-  response: Response,
-  url: URL,
-  ownId: string,
-): Promise<{ expiresAt: number | null }> {
-  let answer: { error?: unknown; deviceId?: unknown; expiresAt?: unknown } = {};
-  try {
-    const body = toBodyStream(response.body);
-    const bytes = body === null ? new Uint8Array() : await collect(body, MAX_ANSWER_BYTES);
-    answer = Object(JSON.parse(new TextDecoder().decode(bytes)));
-  } catch {
-    // as below
-  }
-  const { error, deviceId, expiresAt } = answer;
-  if (response.status === 200 && deviceId === ownId) {
-    return { expiresAt: Number.isSafeInteger(expiresAt) ? (expiresAt as number) : null };
-  }
-  if (response.status === 403 && (error === 'grant_expired' || error === 'grant_used_up'))
-    throw new AmeshError(error);
-  if (refusalOf(response) !== null) {
-    throw new AmeshError('enrolment_refused', undefined, {
-      fix: 'Its log says why. It enrols callers only with verify({ enroll: true }), and not by a grant that was revoked or closed: amesh grant',
-    });
-  }
-  const said = typeof error === 'string' && /^[a-z_]{1,40}$/.test(error) ? ` ${error}` : '';
-  throw new AmeshError(
-    'enrolment_failed',
-    `${url.origin} answered the enrolment with ${response.status}${said}.`,
-  );
-}
-
-/** Puts the target of a grant into the list of this device. A host that another target has stays there. */
+/** Puts the target of a grant into the list of this device. A host that another target has stays with that target. */
 export function withTarget(
   document: AllowListDocument,
   { iss, key, name, hosts }: GrantClaims,

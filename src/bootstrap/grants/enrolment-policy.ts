@@ -1,0 +1,116 @@
+import { cryptoProvider } from '#crypto';
+import type { PublicKey } from '../../core/crypto/provider';
+import { deviceIdOf } from '../../core/devices/allow-list';
+import { fromBase64Url } from '../../core/encoding';
+import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
+import { type Fault, toFault } from '../../core/errors/fault';
+import type { EnrolmentRequest } from '../../core/verify/enroller';
+import { checkFreshness, checkStart, keepUntilMs } from '../../core/verify/freshness';
+import { admit, type Enrollee } from '../../trust/grants';
+import type { AllowListDocument, Grant } from '../../trust/list/document';
+import { cleanName } from '../../trust/names';
+import { matchesPattern } from '../tokens/names';
+import type { Enrolment, EnrolmentFacts } from './enrolment-request';
+
+/**
+ * Refuses what is not for this target, or not of this time. It costs nothing to look at.
+ *
+ * @throws AmeshError `enrolment_refused`, `timestamp_out_of_range`
+ */
+export function assertForTarget(
+  { target, authority, time }: EnrolmentFacts,
+  ownId: string,
+  request: EnrolmentRequest,
+  nowMs: number,
+): void {
+  if (target !== ownId) throw refused('The enrolment is for another target.');
+  if (authority !== request.authority) throw refused('The enrolment is for another host.');
+  throwIf(checkFreshness({ created: time }, nowMs, request.settings, request.nonceStore.startedAt));
+}
+
+/**
+ * Verifies the two signatures of an enrolment.
+ *
+ * @throws AmeshError `enrolment_refused`, `enrolment_malformed`
+ */
+export async function verifyEnrolment(
+  { facts, message, grantSignature, callerSignature }: Enrolment,
+  grant: Grant,
+): Promise<Enrollee> {
+  if (!matchesPattern(grant.names, facts.name) || cleanName(facts.name) !== facts.name)
+    throw refused('The grant is not for a caller of this name.');
+  if (!(await (await importKey(grant.publicKey)).verify(grantSignature, message)))
+    throw refused('It is not signed with the key of the grant.');
+  if (!(await (await importKey(facts.key)).verify(callerSignature, message)))
+    throw refused('It is not signed with the key of the caller that it names.');
+  const deviceId = await deviceIdOf(fromBase64Url(facts.key) as Uint8Array, cryptoProvider);
+  return { deviceId, publicKey: facts.key, friendlyName: facts.name };
+}
+
+/**
+ * Refuses a caller that the grant does not admit. It comes before the nonce is remembered: the holder of a grant that is
+ * over must not fill the nonce store with keys of their own.
+ */
+export function assertAdmitted(document: AllowListDocument, grantId: string, caller: Enrollee): void {
+  try {
+    admit(document, grantId, caller, nowSeconds());
+  } catch (error) {
+    refuseOnly(error);
+  }
+}
+
+/**
+ * Remembers the nonce, once per caller as for any request. It comes after the signatures, so that nobody can use up the
+ * nonce of another caller.
+ *
+ * @throws AmeshError `replay_detected`, `nonce_store_unavailable`, `timestamp_out_of_range`
+ */
+export async function claimNonce(
+  { deviceId }: Enrollee,
+  { nonce, time }: EnrolmentFacts,
+  { nonceStore, settings }: EnrolmentRequest,
+  nowMs: number,
+): Promise<void> {
+  let isNew: boolean;
+  try {
+    isNew = await nonceStore.claim(deviceId, nonce, keepUntilMs(nonceStore, time, nowMs, settings));
+  } catch (cause) {
+    throw isAmeshError(cause) ? cause : new AmeshError('nonce_store_unavailable', undefined, { cause });
+  }
+  if (isNew !== true) throw new AmeshError('replay_detected');
+  throwIf(checkStart(time, nonceStore.startedAt, nowMs)); // it may have lost its memory meanwhile
+}
+
+function throwIf(stale: Fault | null): void {
+  if (stale !== null) throw new AmeshError('timestamp_out_of_range', stale.detail, { fix: stale.fix });
+}
+
+async function importKey(text: string): Promise<PublicKey> {
+  try {
+    return await cryptoProvider.importPublicKey(fromBase64Url(text) ?? new Uint8Array());
+  } catch {
+    throw new AmeshError('enrolment_malformed', 'The key of the caller is no point of the P-256 curve.');
+  }
+}
+
+/**
+ * The error of a list that was not changed, as the caller may see it: a list that does not take this caller refuses it, and
+ * a list that cannot be written is a fault of the server.
+ */
+export function refuseOnly(error: unknown): never {
+  if (isAmeshError(error) && (error.code === 'own_key' || error.code === 'key_mismatch'))
+    throw refused(error.message);
+  if (toFault(error) !== null) throw error;
+  throw new AmeshError('allow_list_unavailable', 'The allow list cannot be written, so nobody enrols.', {
+    fix: 'Check that the folder or store of the list can be written by this process.',
+    cause: error,
+  });
+}
+
+function nowSeconds(): number {
+  return Math.floor(Date.now() / 1000);
+}
+
+function refused(why: string): AmeshError {
+  return new AmeshError('enrolment_refused', why);
+}

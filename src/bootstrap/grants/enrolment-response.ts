@@ -1,0 +1,46 @@
+import { AmeshError } from '../../core/errors/amesh-error';
+import { toBodyStream } from '../../core/sign/body';
+import { refusalOf } from '../../core/sign/refusal';
+import { collect } from '../../core/wire/view';
+
+/** A usual answer has some 100. */
+const MAX_ANSWER_BYTES = 4096;
+
+/**
+ * Reads the answer to an enrolment. On plain HTTP nothing proves who has answered, and a page that answers everything is
+ * no yes.
+ *
+ * @param url where the enrolment was sent
+ * @param ownId the deviceId that it has to name
+ * @returns until when the device may call, as the target says; null where it says nothing
+ * @throws AmeshError `grant_expired`, `grant_used_up`, `enrolment_refused`, `enrolment_failed`
+ */
+export async function readEnrolmentResponse(
+  response: Response,
+  url: URL,
+  ownId: string,
+): Promise<number | null> {
+  let answer: { error?: unknown; deviceId?: unknown; expiresAt?: unknown } = {};
+  try {
+    const body = toBodyStream(response.body);
+    const bytes = body === null ? new Uint8Array() : await collect(body, MAX_ANSWER_BYTES);
+    answer = Object(JSON.parse(new TextDecoder().decode(bytes)));
+  } catch {
+    // as below
+  }
+  const { error, deviceId, expiresAt } = answer;
+  if (response.status === 200 && deviceId === ownId)
+    return Number.isSafeInteger(expiresAt) ? (expiresAt as number) : null;
+  if (response.status === 403 && (error === 'grant_expired' || error === 'grant_used_up'))
+    throw new AmeshError(error);
+  if (refusalOf(response) !== null) {
+    throw new AmeshError('enrolment_refused', undefined, {
+      fix: 'Its log says why. It enrols callers only with verify({ enroll: true }), and not by a grant that was revoked or closed: amesh grant',
+    });
+  }
+  const said = typeof error === 'string' && /^[a-z_]{1,40}$/.test(error) ? ` ${error}` : '';
+  throw new AmeshError(
+    'enrolment_failed',
+    `${url.origin} answered the enrolment with ${response.status}${said}.`,
+  );
+}

@@ -1,0 +1,14 @@
+import type { ProvisionClaims } from '../tokens/token';
+import { UNASKED, writeRegistration } from './registration';
+import type { Taker } from './take-provision';
+
+/** Puts a registration of this machine into the mailbox of its token, at the relay that the token names, if any. */
+export async function registerAtRelay(claims: ProvisionClaims, open: Taker['open']): Promise<void> {
+  if (claims.relay === undefined) return;
+  const device = await open();
+  if (device === null) return;
+  const { hosts } = await device.trust.read();
+  const machine = { signer: device.signer, name: device.identity.friendlyName, hosts };
+  const { postRegistration } = await import('./mailbox');
+  await postRegistration(claims.relay, claims.secret, await writeRegistration(claims, machine, UNASKED));
+}
