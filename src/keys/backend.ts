@@ -45,6 +45,6 @@ export interface KeyBackend {
    * @throws AmeshError `identity_unreadable`, `passphrase_required`, `passphrase_wrong`, `key_backend_unavailable`
    */
   open(ref: string, context: KeyContext): Promise<Signer>;
-  /** Removes a key for good; one that is not there is no error. */
+  /** Removes a key for good. A key that is not there is no error. */
   remove(ref: string, context: KeyContext): Promise<void>;
 }

@@ -34,7 +34,7 @@ export const encryptedFile: KeyBackend = Object.freeze({
   async describe(context: KeyContext) {
     const source = suppliedBy(context);
     return source === null
-      ? "Encrypted file; its passphrase was generated and lies beside it. Whoever can read this account's files can copy the key."
+      ? "Encrypted file; its passphrase was generated and lies beside it. Anybody who can read this account's files can copy the key."
       : `Encrypted file, opened by ${source}. Every command and program needs it from now on.`;
   },
 
@@ -77,7 +77,7 @@ export const encryptedFile: KeyBackend = Object.freeze({
 /** identity.json is not sealed: a path in it must not lead anywhere else. */
 function assertRef(ref: string): void {
   if (!REF.test(ref))
-    throw new AmeshError('identity_unreadable', 'identity.json names a key file that is none of ours.');
+    throw new AmeshError('identity_unreadable', 'identity.json names a key file that amesh does not write.');
 }
 
 async function readKeyFile(ref: string, context: KeyContext): Promise<string> {

@@ -27,7 +27,7 @@ const CREDENTIAL_SOURCE = `the systemd credential ${CREDENTIAL}` as const;
 /**
  * What supplies the passphrase in this environment; nothing is read, since a pipe can be read only once.
  *
- * @throws TypeError where a variable holds what nobody means, or nothing, and no other one supplies it
+ * @throws TypeError where a variable is empty or holds what nobody means, and no other one supplies it
  */
 export function suppliedBy({
   env,

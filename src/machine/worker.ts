@@ -28,7 +28,7 @@ export interface WorkerOptions extends Omit<VerifyOptions, 'nonceStore'> {
    * file, or a function that reads it, and gives null where there is none.
    */
   readonly allowList?: KvNamespace | string | (() => Promise<Uint8Array | null>) | undefined;
-  /** The public key of whoever seals the list (`AMESH_OWNER_KEY`): 33 bytes in base64url, 44 characters. */
+  /** The public key of the device that seals the list (`AMESH_OWNER_KEY`): 33 bytes in base64url, 44 characters. */
   readonly ownerKey?: string | undefined;
   /** Whose list it has to be (`AMESH_DEVICE_ID`): the id that callers know as their target. Default: the owner's. */
   readonly deviceId?: string | undefined;
@@ -102,7 +102,7 @@ function toSource(options: WorkerOptions, env: Bindings): AllowListSource {
 
 function toReader(allowList: unknown): { read: () => Promise<Uint8Array | null>; isFixed: boolean } {
   if (typeof allowList === 'string') {
-    // Whoever pastes it, or reads it with $(cat …), loses the newline at its end.
+    // A list that was pasted, or read with $(cat …), has lost the newline at its end.
     const text = allowList.trim();
     if (!text.startsWith('{'))
       throw new TypeError(
@@ -122,7 +122,7 @@ function toReader(allowList: unknown): { read: () => Promise<Uint8Array | null>;
 function toOwner(ownerKey: unknown): Uint8Array {
   const owner = readOwnerKey({ AMESH_OWNER_KEY: typeof ownerKey === 'string' ? ownerKey.trim() : undefined });
   if (owner === null)
-    throw new TypeError('There is no ownerKey (AMESH_OWNER_KEY): the public key of whoever seals the list.');
+    throw new TypeError('There is no ownerKey (AMESH_OWNER_KEY): the public key of the device that seals the list.');
   return owner;
 }
 

@@ -8,7 +8,7 @@ const FLAWS: readonly (readonly [RegExp, string])[] = [
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   [/[\x00-\x1f\x7f]/, 'holds a control character. Type it anew'],
 ];
-/** No folder is meant by these. The name of a real one that looks so can be written as ./~x. */
+/** Only a shell makes a folder of these. A real folder with such a name can be written as ./~x. */
 const PATH_FLAWS: readonly (readonly [RegExp, string])[] = [
   [/^~/, 'begins with ~, which only a shell replaces. Write the whole path'],
   [/^\$|\$\{|^%\w+%/, 'names a variable, which only a shell replaces. Write the whole path'],
@@ -31,7 +31,7 @@ export function assertPath(name: string, value: string): void {
 }
 
 /**
- * A variable as it was meant, or not at all.
+ * The value of a variable; undefined where it is not set.
  *
  * @param empty whether an empty one counts as not set, which only suits where nothing becomes weaker by it
  * @throws TypeError that names the variable, and never its value

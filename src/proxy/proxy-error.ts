@@ -26,7 +26,7 @@ export interface Destination {
   readonly port: number;
 }
 
-/** An answer to CONNECT that is none of success. */
+/** An answer to CONNECT that is no success. */
 export function explainAnswer(
   proxy: HttpProxy,
   { authority, host, port }: Destination,

@@ -29,7 +29,7 @@ export async function openTunnel(proxy: HttpProxy, url: URL, { ms, signal }: Tun
   };
   const ending = new AbortController();
   const late = explainPatience(proxy, to, ms);
-  // Whose time is over wants to know who has not answered.
+  // After a timeout the error says which side has not answered.
   const onAbort = () => ending.abort(signal?.reason?.name === 'TimeoutError' ? late : signal?.reason);
   signal?.addEventListener('abort', onAbort);
   const timer = setTimeout(() => ending.abort(late), ms);
@@ -55,7 +55,7 @@ function askProxy(proxy: HttpProxy, to: Destination, signal: AbortSignal): Promi
       method: 'CONNECT',
       path: to.authority,
       headers: { host: to.authority, ...authorization(url) },
-      agent: false, // that of Node may itself use the proxy of the environment
+      agent: false, // Node's own agent may use the proxy of the environment
       signal,
     });
     request.once('connect', ({ statusCode = 0, headers }, socket: Socket, head) => {

@@ -62,7 +62,7 @@ export function addDevice(
   }
   const roles = [...new Set([...known.roles, device.role])];
   const hosts = [...new Set([...known.hosts, ...device.hosts])];
-  const isForGood = device.role === 'controller' && known.lease !== undefined; // whoever is paired needs no lease
+  const isForGood = device.role === 'controller' && known.lease !== undefined; // a paired device needs no lease
   if (roles.length === known.roles.length && hosts.length === known.hosts.length && !isForGood)
     return document;
   const isNewTarget = device.role === 'target' && !known.roles.includes('target');
@@ -130,7 +130,7 @@ export function replaceDevice(
 }
 
 /**
- * Takes a device out, whatever its roles, and remembers its key for as long as something old could bring it back.
+ * Removes a device with all its roles, and remembers its key for as long as an old request or token could bring it back.
  *
  * @returns the same document where it is not there
  */

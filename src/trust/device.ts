@@ -20,8 +20,8 @@ export interface Device {
 }
 
 /**
- * The list of a target: in a store that instances share, or in the folder. What was seen of it is remembered in the
- * folder in any case, out of reach of whoever has the store.
+ * The list of a target: in a store that instances share, or in the folder. The revisions that were seen are always
+ * remembered in the folder, where a client of the store cannot change them.
  */
 export function openTrust(
   folder: DocumentStore,

@@ -24,7 +24,7 @@ export interface FolderFinding {
 interface Look {
   readonly dir: string;
   readonly own: number;
-  /** Who may own what: root, this user, and those of AMESH_FOLDER_OWNERS. */
+  /** The users who may own a folder: root, this user, and those of AMESH_FOLDER_OWNERS. */
   readonly trusted: ReadonlySet<number>;
   /** Who owns the root of the file system, and so could replace everything. In a user namespace that may be nobody. */
   readonly top: number;
@@ -36,7 +36,7 @@ const [GROUP_WRITES, OTHERS_WRITE, STICKY] = [0o020, 0o002, 0o1000];
 const DECIDING: readonly string[] = [IDENTITY_KEY, ALLOW_LIST_KEY, 'keys', '.passphrase'];
 
 /**
- * Whoever can write a folder can rename what lies in it. So each folder from the root of the file system down to this
+ * A user who can write to a folder can rename what is in it. So each folder from the root of the file system down to this
  * one has to belong to root or to the user of this process, and nobody else may write there. In a folder such as /tmp,
  * where each user renames only what is theirs, the name that leads on has to be theirs, too. Links are followed one by one.
  *
@@ -99,7 +99,7 @@ function lookInside(look: Look, seen: Map<string, FolderFinding | null>): void {
         if (!seen.has(step.path)) seen.set(step.path, judge(step, look, true));
       }
     } catch {
-      // Whoever reads it says why it cannot be read.
+      // The code that reads the file says why it cannot.
     }
   }
 }

@@ -16,21 +16,21 @@ export function findGrant(document: AllowListDocument, id: string): Grant | unde
   return document.grants.find((grant) => grant.id === id);
 }
 
-/** @throws AmeshError `enrolment_refused` where there is none such */
+/** @throws AmeshError `enrolment_refused` where it has given no such grant */
 export function expectGrant(document: AllowListDocument, id: string): Grant {
   const grant = findGrant(document, id);
   if (grant !== undefined) return grant;
   throw new AmeshError('enrolment_refused', 'There is no such grant: never given, revoked, or long over.');
 }
 
-/** Puts down a grant. */
+/** Adds a grant. */
 export function addGrant(document: AllowListDocument, grant: Grant, nowSeconds: number): AllowListDocument {
   const swept = sweep(document, nowSeconds);
   return { ...swept, grants: [...swept.grants, grant] };
 }
 
 /**
- * Looks whether a caller may come by a grant, which costs less than to let it.
+ * Checks whether a grant admits a caller, which costs less than to put the caller into the list.
  *
  * @returns the grant; null where the caller is there already
  * @throws AmeshError `enrolment_refused` where the grant is gone or the caller was revoked, `grant_expired`,
@@ -91,8 +91,8 @@ export function isDue({ expiresAt, endsAt }: Lease, leaseSeconds: number, nowSec
 }
 
 /**
- * Moves the leases of devices on that were used. Only of those that are there and whose grant is: whoever was revoked
- * in the meantime stays revoked, and a lease that has ended stays ended.
+ * Extends the leases that were used. It passes over devices and grants that are gone: a device that was revoked in the
+ * meantime stays revoked, and a lease that has ended stays ended.
  *
  * @returns the same document where none is due
  */
@@ -132,23 +132,23 @@ export function closeGrant(document: AllowListDocument, id: string, nowSeconds: 
 }
 
 /**
- * Takes a grant away, and everybody who came by it.
+ * Revokes a grant, and every device that came by it.
  *
- * @returns the same document where there is nothing of it
+ * @returns the same document where it holds neither the grant nor such a device
  */
 export function revokeGrant(document: AllowListDocument, id: string, nowSeconds: number): AllowListDocument {
   const devices = grantedDevices(document, id);
   if (findGrant(document, id) === undefined && devices.length === 0) return document;
   let left: AllowListDocument = { ...document, grants: document.grants.filter((grant) => grant.id !== id) };
   for (const { deviceId, roles } of devices) {
-    // What it leaves behind keeps its key away, which another grant could let in again.
+    // The tombstone keeps its key out, which another grant could let in again.
     const end = roles.includes('target') ? dismissController : revokeDevice;
     left = end(left, deviceId, nowSeconds);
   }
   return left;
 }
 
-/** Takes out whose lease is over, and grants that are over and have nobody left. */
+/** Removes devices whose lease is over, and grants that are over and have no device left. */
 function sweep(document: AllowListDocument, nowSeconds: number): AllowListDocument {
   const isOver = ({ lease }: DeviceEntry) => lease !== undefined && lease.expiresAt < nowSeconds;
   // Looked for first: of most lists nothing has to go, and they may be long.

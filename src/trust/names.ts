@@ -50,6 +50,6 @@ export function uniqueName(name: string, taken: readonly string[]): string {
     const [found] = free.values();
     if (found !== undefined) return found;
     first = Math.max(first + count, taken.length + 1);
-    count *= 2; // or whoever chooses names could make it look again and again
+    count *= 2; // a caller that chooses names must not make it look again and again
   }
 }

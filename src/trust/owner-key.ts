@@ -4,7 +4,7 @@ import { fromBase64Url } from '../core/encoding';
 import { readVariable } from '../process/environment';
 import type { Env } from '../process/home';
 
-/** The target whose list an instance without a private key goes by. */
+/** The target whose list an instance without a private key reads. */
 export interface OwnerKey {
   readonly deviceId: string;
   /** The compressed point, 33 bytes. */
@@ -17,7 +17,7 @@ export interface OwnerKey {
  * @throws TypeError where it is empty, or no compressed point in base64url
  */
 export function readOwnerKey(env: Env): Uint8Array | null {
-  // An empty one would give the list to whoever owns the folder.
+  // With an empty one the owner of the folder would own the list.
   const text = readVariable(env, 'AMESH_OWNER_KEY', 'wrong');
   if (text === undefined) return null;
   const point = fromBase64Url(text);

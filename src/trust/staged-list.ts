@@ -7,8 +7,8 @@ type Named = Pick<DeviceIdentity, 'deviceId' | 'publicKey'>;
 
 /**
  * Where the list of an identity lies until that identity counts. Two files cannot be replaced in one step, so
- * `identity.json` decides: before it is replaced this list is nobody's, and from then on it is the list, wherever the
- * command that has put it there was interrupted.
+ * `identity.json` decides: before it is replaced this list does not count, and from then on it is the list, even where the
+ * command that wrote it was interrupted.
  */
 export function stagedKey(deviceId: string): string {
   return `allow_list.${deviceId}.new`;
@@ -20,7 +20,7 @@ export function isStaged(name: string): boolean {
   return STAGED.test(name);
 }
 
-/** Puts the list of this identity into its place, where whoever has made them could not do it any more. */
+/** Moves the list of this identity into its place, where the command that made both was interrupted before that. */
 export async function placeStagedList(store: FileStore, identity: Named): Promise<void> {
   const key = stagedKey(identity.deviceId);
   for (;;) {
@@ -33,7 +33,7 @@ export async function placeStagedList(store: FileStore, identity: Named): Promis
   }
 }
 
-/** The list of an identity as it will lie there, for those who only read; null where there is none. */
+/** The list of an identity as {@link placeStagedList} would place it, without a write; null where there is none. */
 export async function readPlacedList(
   read: (key: string) => Promise<Uint8Array | null>,
   identity: Named,

@@ -19,7 +19,7 @@ export interface Provision {
   readonly hosts: readonly string[];
 }
 
-/** Whether this device has taken a token, whatever has become of it. */
+/** What this device remembers of a token that it has taken; undefined where it has not taken it. */
 export function findTaken(document: AllowListDocument, id: string): TakenToken | undefined {
   return document.tokens.find((token): token is TakenToken => token.kind === 'taken' && token.id === id);
 }
@@ -55,15 +55,15 @@ export function takeProvision(
   });
 }
 
-/** Puts down a token that this device has taken, or takes again. */
+/** Adds a token that this device has taken, or takes again. */
 export function withToken(document: AllowListDocument, token: TakenToken): AllowListDocument {
-  // Its id is of somebody else's making, and may be that of one which this device has issued.
+  // Another device has chosen its id, which may be the id of a token that this device has issued.
   const others = document.tokens.filter(({ id, kind }) => id !== token.id || kind !== token.kind);
   return { ...document, tokens: [...others, token] };
 }
 
 /**
- * Puts down a token that this device issues, and forgets the ones that are long over.
+ * Adds a token that this device issues, and forgets those that ended long ago.
  *
  * @throws AmeshError `host_taken` where one of its hosts belongs to a target already
  */
@@ -144,10 +144,10 @@ export function registerTarget(
 }
 
 /**
- * Gives a token up that this device has issued: whoever registers with it is no target. It cannot be called back from
- * where it lies.
+ * Cancels a token that this device has issued: a machine that registers with it does not become a target. The token
+ * itself cannot be called back from where it is.
  *
- * @returns the same document where there is none such, or nothing is left of it to give up
+ * @returns the same document where there is no such token, or it was taken or cancelled before
  */
 export function cancelToken(document: AllowListDocument, id: string, nowSeconds: number): AllowListDocument {
   const token = findIssued(document, id);

@@ -50,7 +50,7 @@ describe('a machine where all is well', () => {
     expect(lines.slice(1)).toEqual([
       `✓ folder    ${machine.dir} (0700).`,
       `✓ identity  "prod-api" (${deviceId}).`,
-      "✓ key       Encrypted file; its passphrase was generated and lies beside it. Whoever can read this account's files can copy the key.",
+      "✓ key       Encrypted file; its passphrase was generated and lies beside it. Anybody who can read this account's files can copy the key.",
       '✓ list      Sealed, revision 1: 0 may call this machine, it may call 0.',
       '✓ seen      Revision 1 is the newest that was seen here.',
       '✓ hosts     localhost only.',

@@ -17,7 +17,7 @@ describe('amesh init', () => {
     const { deviceId } = await createAmesh({ dir: machine.dir, env: {} }).identity();
     expect(stderr).toContain(`✓ Device   prod-api  (${deviceId})`);
     expect(stderr).toContain(
-      "✓ Key      Encrypted file; its passphrase was generated and lies beside it. Whoever can read this account's files can copy the key.\n",
+      "✓ Key      Encrypted file; its passphrase was generated and lies beside it. Anybody who can read this account's files can copy the key.\n",
     );
     expect(stderr).toContain(machine.dir);
     expect(stderr).toContain(

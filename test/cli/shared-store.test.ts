@@ -208,7 +208,7 @@ describeWithRedis('amesh on a store that instances share', () => {
       await admin.set(await recordKey(), 'no record');
       const [ran, peer] = await revokeOne();
       expect(ran.stderr).toContain(
-        `✓ Revoked "peer" (${peer}). Who has heard of it is not known: the store did not say.`,
+        `✓ Revoked "peer" (${peer}). The store did not say which instances have heard of it.`,
       );
       await admin.del(await recordKey());
       admin.disconnect();

@@ -22,7 +22,7 @@ describe('new RedisNonceStore()', () => {
   it.each([undefined, ''])('names REDIS_URL where the URL is %j', (url) => {
     for (const from of [url, { url }]) {
       expect(() => new RedisNonceStore(from as string)).toThrow(
-        new TypeError('There is no address of a Redis. Set REDIS_URL, such as redis://localhost:6379.'),
+        new TypeError('No Redis address is set. Set REDIS_URL, such as redis://localhost:6379.'),
       );
     }
   });
@@ -45,7 +45,7 @@ describe('new RedisNonceStore()', () => {
     [{ cluster: [] }, 'cluster is a list of redis:// URLs or { host, port }.'],
     [{ client: {} }, 'client is no client of ioredis.'],
     [{ redis: 'x' }, 'redis is an object of options of ioredis.'],
-    [{}, 'There is no address of a Redis. Set REDIS_URL'],
+    [{}, 'No Redis address is set. Set REDIS_URL'],
     [42, 'RedisNonceStore takes a URL, options, or a client of ioredis.'],
     [null, 'RedisNonceStore takes a URL, options, or a client of ioredis.'],
   ])('refuses %j', (options, message) => {

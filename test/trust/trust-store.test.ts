@@ -236,7 +236,7 @@ describe('openDevice', () => {
     await writeFile(join(dir, 'identity.json'), text.replace(/keys\/[^"]+/, '../keys/x.pem'));
     await expect(openDevice(dir, {})).rejects.toMatchObject({
       code: 'identity_unreadable',
-      message: expect.stringContaining('identity.json names a key file that is none of ours.'),
+      message: expect.stringContaining('identity.json names a key file that amesh does not write.'),
     });
   });
 });

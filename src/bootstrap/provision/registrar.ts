@@ -11,8 +11,8 @@ export interface RegistrarOptions {
 }
 
 /**
- * Tells the issuer of the token that was taken here who has taken it, in the answers to its requests, until they name
- * this device: then it knows.
+ * Tells the issuer of a token which machine has taken it, in the answers to the issuer's requests. It stops once these
+ * requests name this device: then the issuer knows it.
  */
 export function createRegistrar({ bootstrap, device, list }: RegistrarOptions) {
   async function register(token: { jti: string; secret: string }, { nonce, authority }: Acceptance) {

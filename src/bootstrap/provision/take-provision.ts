@@ -12,10 +12,10 @@ export interface Taker {
 }
 
 /**
- * Takes a provision token on the machine for which it is: makes an identity where there is none, and trusts the issuer.
- * As many processes as like may do so at once; one of them does it.
+ * Takes a provision token on the machine that it is for: makes an identity where there is none, and trusts the issuer.
+ * Any number of processes may do so at once: one of them takes it.
  *
- * @returns what its issuer is called in the list; null where it was taken before, by whomever and however long ago
+ * @returns the issuer's name in the list; null where this machine has taken the token before
  * @throws AmeshError as `assertTimely` and `takeProvision`, and of the key backend
  */
 export async function takeProvisionToken(claims: ProvisionClaims, taker: Taker): Promise<string | null> {

@@ -80,7 +80,7 @@ export function assertTimely({ claims }: Token, nowSeconds: number): void {
     throw new AmeshError('token_expired', `The token has expired ${nowSeconds - exp} s ago.`);
 }
 
-/** The key of whoever claims to have issued it, which has to be the one that their id stands for. */
+/** The key of the issuer, as the token names it. It has to be the key that the issuer's id is made from. */
 async function readIssuer({ iss, key }: Record<string, unknown>): Promise<Uint8Array> {
   const point = typeof key === 'string' && key.length === 44 ? fromBase64Url(key) : null;
   if (point === null || typeof iss !== 'string') throw malformed('It names no issuer.');

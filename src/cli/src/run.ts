@@ -13,7 +13,7 @@ import { printFailure, printLines, printNotes, printResult, toOutputOptions } fr
 import { widthOfTerminal } from './words/wrap';
 
 /**
- * Runs one command line. Prints all there is to print; whoever calls it sets the exit code.
+ * Runs one command line and prints everything. The caller sets the exit code.
  *
  * @param argv without the program's own name
  */

@@ -17,7 +17,7 @@ import { sharedKey, sharedStoreOf } from '../../trust/shared-store';
 import { placeStagedList } from '../../trust/staged-list';
 import { type Aside, SETUP } from './setup';
 
-/** Beyond it a list would have no room for its next revisions. None of ours has come to it. */
+/** A list beyond it would have no room for its next revisions. No list of amesh comes near it. */
 const MAX_SEEN = 2 ** 47;
 
 /** What becomes of a list that is reset. */
@@ -76,7 +76,7 @@ export async function resetTrust(
       if (!(isAmeshError(error) && error.code === 'store_unsynced')) await aside.forget();
       throw error;
     }
-    // Only now: until the new list is there, whatever was seen has to keep an older one away.
+    // Only now: until the new list is there, the record of what was seen has to keep an older list out.
     const opened = await openAnyRevision(store, signer, list, shared);
     const newest = { revision: opened.document.revision, hash: await hashDocument(opened.bytes) };
     if (seen !== null) await new SeenRevisions(store).remember(list, newest);
@@ -119,7 +119,7 @@ async function readSeen(store: FileStore, list: string): Promise<Seen | { readon
   }
 }
 
-/** What is to be replaced; null where it is none that a store could compare, and has to go first. */
+/** The bytes that the new list replaces; null where they are no file, so that they have to be moved away first. */
 async function readBroken(
   store: FileStore,
   shared: DocumentStore | null,

@@ -55,7 +55,7 @@ export interface Published {
 /**
  * Makes this machine's key, identity and empty sealed allow list, and inside a git work tree a .gitignore that keeps them
  * out of it. identity.json is written last: until then there is
- * no identity, and whoever is interrupted can begin again. Where there is one, and the store of AMESH_STORE_URL has no
+ * no identity, so a command that was interrupted can run again. Where there is one, and the store of AMESH_STORE_URL has no
  * list of it, the list of the folder is put there, and moved aside here.
  *
  * @param shared where the list is to lie; default the store of AMESH_STORE_URL, or the folder
@@ -143,7 +143,7 @@ async function replaceIdentity(replacing: Replacing): Promise<void> {
   if (!(await writeIdentity(store, before, identity))) throw new AmeshError('identity_exists');
 }
 
-/** What is left to do once an identity has taken the place of another. Whoever opens it does the first part, too. */
+/** Finishes the replacement of an identity. Opening the identity does the first part, too. */
 async function settle(
   store: FileStore,
   identity: DeviceIdentity,
@@ -155,7 +155,7 @@ async function settle(
   if (isShared)
     await rm(join(dir, ALLOW_LIST_KEY), { force: true }); // the list of the identity that was here
   else await placeStagedList(store, identity);
-  // One that is damaged says nothing of the old list, and of the new one there is nothing to say yet.
+  // A damaged record says nothing of the old list, and of the new list nothing was seen yet.
   const isDamaged = await new SeenRevisions(store).read(identity.deviceId).then(
     () => false,
     () => true,
@@ -182,7 +182,7 @@ async function publish(folder: FileStore, env: Env, shared: DocumentStore) {
   if (there === null && !(await shared.swap(key, null, opened.bytes))) return null;
   const aside = new ReplacedFiles(folder.dir);
   await aside.keep([ALLOW_LIST_KEY]);
-  // Whoever then changed it here, without AMESH_STORE_URL, would have revoked somebody in no instance.
+  // A change of the copy here, without AMESH_STORE_URL, would revoke a device in no instance.
   while (!(await folder.remove(ALLOW_LIST_KEY, opened.bytes))) {
     const last = await readSealed(trust); // somebody was at it until just now
     if (!(await shared.swap(key, opened.bytes, last.bytes))) throw new AmeshError('store_conflict');

@@ -6,11 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { makePrivateFolder, writePrivateFile } from './private-file';
 
-/** A lock that shows no sign of life for so long belongs to nobody. */
+/** A lock without a sign of life for so long was left by a process that has died. */
 const STALE_MS = 2000;
 const ALIVE_EVERY_MS = 500;
 const WAIT_MS = 20_000;
-/** Nobody waits for a lock for so long: what is older was left by somebody who is dead. */
+/** No process waits for a lock for so long: an older file was left by a process that has died. */
 const REST_MS = 60_000;
 
 // What rename says of a folder that is there and not empty; the last one on Windows.
@@ -21,9 +21,9 @@ const REST = /\.[A-Za-z0-9_-]{22}\.tmp$/;
 /**
  * A lock between processes: the folder `<path>.lock` with one file in it, which belongs to the holder.
  *
- * The folder is made elsewhere and moved here, which only one can do. Whoever finds it without a sign of life moves
- * it away, and the holder's file goes along. So a holder that was stopped and goes on later, believing that the lock
- * is still theirs, finds nothing to move where they meant to: a late {@link FileLock.commit} changes nothing.
+ * The folder is made elsewhere and moved here, which only one process can do. A process that finds it without a sign of
+ * life moves it away, and the holder's file with it. So a holder that was stopped and goes on later, as if the lock were
+ * still its own, finds no file to move: a late {@link FileLock.commit} changes nothing.
  */
 export class FileLock {
   readonly #lock: string;

@@ -47,7 +47,7 @@ export class FileStore implements DocumentStore {
       await syncFolder(this.dir).catch((cause) => {
         throw new AmeshError('store_unsynced', undefined, { cause });
       });
-      await removeRests(path).catch(() => {}); // nobody's change depends on it
+      await removeRests(path).catch(() => {}); // no change depends on it
       return true;
     }
   }

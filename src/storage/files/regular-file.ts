@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs';
 import { open } from 'node:fs/promises';
 
-// A pipe without a writer would keep whoever opens it waiting for ever. Windows has neither.
+// Without these flags, opening a pipe that has no writer would wait for ever. Windows has neither.
 const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 /**

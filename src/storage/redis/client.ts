@@ -1,5 +1,5 @@
 /**
- * What is used of ioredis, as types of our own: it is an optional peer, in two majors, and whoever has not installed it
+ * What is used of ioredis, as types of our own: it is an optional peer, in two majors, and an app that has not installed it
  * must be able to compile against this package.
  */
 export interface RedisNode {

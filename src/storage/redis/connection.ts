@@ -5,7 +5,7 @@ import { type RedisSource, toRedisClient } from './source';
 
 const RETRY_MS = { first: 50, most: 1000 };
 
-/** What ioredis says to whoever asks while there is no connection. */
+/** The errors of ioredis for a command without a connection. */
 const CLOSED = /^Connection is closed|^Stream isn't writeable/;
 
 /** While keys move, the answer may be the same for a while. */
@@ -23,7 +23,7 @@ export interface ConnectionEvents {
 
 /**
  * A connection of our own to a Redis, its master behind sentinels, or a cluster. Connects anew by itself, throws no
- * error at anybody who is not asking, and keeps no process alive (a cluster does, until it is closed).
+ * error outside of a command, and keeps no process alive (a cluster does, until it is closed).
  */
 export class RedisConnection {
   #client: RedisClient | null = null;

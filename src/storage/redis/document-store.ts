@@ -89,7 +89,7 @@ export class RedisDocumentStore implements DocumentStore {
 
   /** @throws AmeshError `allow_list_unavailable`, with nothing changed; `store_unsynced` where that is not known */
   async swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
-    // One connection puts them on their way in this turn. Whoever has to wait needs copies, and those of megabytes are dear.
+    // A single connection sends them in this turn. A command that has to wait needs copies, which cost time for megabytes.
     const keep = this.#commands.isReady && !this.#commands.isCluster ? toView : toCopy;
     const [content, before] = [keep(next), keep(expected ?? new Uint8Array())];
     const args = [this.#prefix + key, expected === null ? 'none' : 'some', before, content];
@@ -160,7 +160,7 @@ export class RedisDocumentStore implements DocumentStore {
     return connection;
   }
 
-  /** Whatever it answers, it is there. */
+  /** Any answer shows that the connection works. */
   #ping({ client, isReady, isCluster }: RedisConnection): void {
     if (client === null || !isReady || isCluster) return; // a cluster subscribes by a connection of its own
     const silent = () => {
@@ -175,7 +175,7 @@ export class RedisDocumentStore implements DocumentStore {
     connection.client.subscribe(...this.#watched.keys()).then(
       () => {
         connection.succeeded();
-        // Whatever was published while nobody listened.
+        // Something may have been published before this subscription.
         for (const changed of [...this.#watched.values()].flat()) changed();
       },
       () => {}, // it is connected anew, and polled meanwhile

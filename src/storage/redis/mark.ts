@@ -4,7 +4,7 @@ import type { RedisNode } from './client';
 /** Under this name a Redis keeps since when it remembers; in a cluster each master has one that falls to it. */
 const MARKER = 'amesh:nonce:since:';
 
-/** Longer than any marker: what somebody else has put there is not fetched. */
+/** Longer than any marker, so that a large value of another client is not fetched. */
 const MAX_MARKER = 250;
 
 /** More masters than this times a few are no cluster that anybody has. */
@@ -16,7 +16,7 @@ export const MARK_LASTS_MS = 2000;
 /** What a Redis keeps beside its nonces for as long as they are all there. */
 export interface Mark {
   readonly text: string;
-  /** Since when it remembers, Unix seconds by the clock of whoever has written it. */
+  /** Since when it remembers, Unix seconds by the clock of the writer. */
   readonly since: number;
   /** Another one for each time that somebody has begun anew. */
   readonly id: string;
@@ -60,7 +60,7 @@ export async function renewMark(node: RedisNode, { text }: Mark): Promise<boolea
   try {
     return (await node.pexpire(key, MARK_LASTS_MS)) === 1;
   } catch (error) {
-    // A user of Redis who may only do what a claim needs.
+    // The ACL of this Redis user allows only what a claim needs.
     if (!/^NOPERM/.test((error as Error).message)) throw error;
     return (await node.set(key, text, 'PX', MARK_LASTS_MS, 'XX')) === 'OK';
   }

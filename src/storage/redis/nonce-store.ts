@@ -172,7 +172,7 @@ export class RedisNonceStore implements NonceStore {
     if (waiting.isOver || this.#isClosed) throw this.#unavailable('There is no connection to Redis.');
   }
 
-  /** Whatever is behind the connection, nothing is known of it yet. */
+  /** The connection is new, and may lead to another Redis than before. */
   #changed(): void {
     this.#tenure.reconnected();
     this.#shut();

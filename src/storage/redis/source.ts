@@ -64,7 +64,7 @@ export function readRedisSource(options: RedisSourceOptions, variable: string): 
  */
 export function readRedisUrl(url: unknown, variable: string): string {
   if (url === undefined || url === '') {
-    throw new TypeError(`There is no address of a Redis. Set ${variable}, such as redis://localhost:6379.`);
+    throw new TypeError(`No Redis address is set. Set ${variable}, such as redis://localhost:6379.`);
   }
   if (typeof url !== 'string' || !/^rediss?:\/\/./.test(url) || !URL.canParse(url)) {
     throw new TypeError(`${variable} is no URL of a Redis: it begins with redis:// or rediss://.`);

@@ -28,7 +28,7 @@ function make(storage: UnstorageLike): DocumentStore {
   const { base: mountedAt = '', driver = undefined } = storage.getMount?.('amesh') ?? {};
   const options = (driver?.options ?? {}) as { base?: unknown };
   const base = typeof options.base === 'string' ? options.base : '';
-  // Anything mounted deeper, or with a prefix, is read and written as whoever made it wants.
+  // A storage that is mounted deeper, or that has a prefix, decides by itself how it reads and writes.
   if (mountedAt === '' && driver?.name === 'redis') {
     const client = driver.getInstance?.();
     if (typeof client === 'object' && client !== null && isIoRedis(client)) {

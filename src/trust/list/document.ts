@@ -58,7 +58,7 @@ export interface TakenToken {
   readonly kind: 'taken';
   /** 22 base64url characters; of a grant its id. */
   readonly id: string;
-  /** The deviceId of whoever issued it. */
+  /** The deviceId of the issuer. */
   readonly issuer: string;
   /** Unix seconds. */
   readonly takenAt: number;

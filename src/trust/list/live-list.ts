@@ -6,7 +6,7 @@ const CHECK_EVERY_MS = 250;
 
 /**
  * The allow list in memory, read anew when its store has changed. A failure counts as long as any other answer, so
- * that many requests are not as many reads, and no longer: whoever mends the list need not restart the server.
+ * that many requests are not as many reads, and no longer: once the list is repaired, the server goes on without a restart.
  */
 export class LiveList implements AllowListSource {
   #list: AllowList | null = null;

@@ -10,8 +10,8 @@ const CONFIRM_EVERY_MS = 10_000;
 const BYTES_A_SECOND = 2_097_152;
 
 /**
- * Reads a list that lies elsewhere, and opens it only where its bytes are others than the last time. Says so, where the
- * store keeps that, so that whoever revokes a device sees how many have heard of it.
+ * Reads a list from a store, and opens it only where its bytes have changed. It notes the revision in the store, where the
+ * store can keep that, so that an administrator who revokes a device sees how many instances have heard of it.
  */
 export function toLoader(trust: () => Promise<TrustStore>): SharedListOptions['load'] {
   const instance = randomBytes(9).toString('base64url');

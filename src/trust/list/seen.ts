@@ -12,7 +12,7 @@ export interface Seen {
 /** The name under which it lies beside the list. */
 export const SEEN_KEY = 'seen.json';
 
-/** Remembers nothing: of a list that is only just made, whoever reads it first will. */
+/** Remembers nothing. The first reader of a new list remembers its revision. */
 export const NOWHERE: DocumentStore = { read: async () => null, swap: async () => true };
 
 /**
@@ -31,7 +31,7 @@ export class SeenRevisions {
 
   async read(list: string): Promise<Seen | null> {
     const stored = (await this.#readAll())[list];
-    // Into the memory too: whoever takes the file away does not take it from a process that is running.
+    // In memory too: a process that is running must not forget it when the file is removed.
     if (stored !== undefined) this.#note(list, stored);
     return this.#inMemory.get(list) ?? null;
   }

@@ -11,8 +11,8 @@ const PATIENCE_MS = { first: 2500, next: 250 };
 const SILENCE_MS = { first: 250, next: 75 };
 
 /**
- * The least time between two reads, however often the store tells of a change: whoever can write to it can tell without
- * end. A read that took longer is followed by as long a rest.
+ * The least time between two reads, however often the store tells of a change: a client that can write to it can do so
+ * without end. After a read that took longer, the pause is as long as the read.
  */
 const REST_MS = 50;
 

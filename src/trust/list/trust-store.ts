@@ -19,7 +19,7 @@ const LARGE = { bytes: 262_144, entries: 1000 };
 /** Room for some 200,000 devices. Parsing more would stop a server for seconds before its seal could be looked at. */
 const MAX_BYTES = 67_108_864;
 
-/** More often than it is lost it lies elsewhere, and whoever resets it then has two. */
+/** A list that is not in the folder is mostly in a store, and seldom lost. A reset would then make a second list. */
 const ABSENT = {
   /** What is missing, in one sentence. */
   detail: 'There is no allow_list.json in the folder.',
@@ -140,7 +140,7 @@ export class TrustStore {
   }
 
   /**
-   * Changes the list: reads it, applies the change, seals it and swaps it in; again where somebody else was faster.
+   * Changes the list: reads it, applies the change, seals it and swaps it in; again where another process was faster.
    *
    * @param change gives the new document, or the one it was given where nothing is to be done; may run several times
    * @throws what `change` throws; AmeshError `store_conflict` or `store_busy`, with nothing changed
@@ -171,7 +171,7 @@ export class TrustStore {
   }
 
   /**
-   * Puts down a list where there is none.
+   * Creates the list.
    *
    * @param content what it holds; default: nothing
    * @param after the revision that it has to follow, where one was seen before
@@ -261,7 +261,7 @@ export class TrustStore {
 
   async #write(expected: Uint8Array | null, document: AllowListDocument): Promise<boolean> {
     if (this.#owner.sign === undefined)
-      throw new AmeshError('no_identity', 'Here is no key to seal an allow list with.');
+      throw new AmeshError('no_identity', 'This instance has no private key, so it cannot change the allow list.');
     const { devices, tokens, grants, tombstones } = document;
     const entries = devices.length + tokens.length + grants.length + tombstones.length;
     const seal = entries > LARGE.entries ? sealLarge : sealDocument;

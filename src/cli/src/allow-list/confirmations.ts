@@ -4,7 +4,7 @@ import type { Device } from '@authmesh/sdk/admin';
 /** Instances hear of a change at once, or read it within a second. */
 const WAIT_MS = 1500;
 
-/** What the instances that share a list have said of a change. */
+/** How many of the instances that share a list have confirmed a change. */
 export interface Confirmations {
   readonly confirmed: number;
   readonly instances: number;
@@ -33,12 +33,12 @@ export async function confirmationsOf(
 
 export function confirmationText(confirmations: Confirmations | null): string {
   if (confirmations === null) {
-    return 'Who has heard of it is not known: the store did not say. Whoever cannot read it refuses everybody before long.';
+    return 'The store did not say which instances have heard of it. An instance that cannot read the store soon refuses everybody.';
   }
   const { confirmed, instances } = confirmations;
   if (instances === 0) return 'No instance is reading this list at the moment.';
   if (confirmed === instances) return `Confirmed by ${all(instances)}.`;
-  return `Confirmed by ${confirmed} of ${instances} instances. Whoever cannot read the store refuses everybody before long.`;
+  return `Confirmed by ${confirmed} of ${instances} instances. An instance that cannot read the store soon refuses everybody.`;
 }
 
 function all(instances: number): string {

@@ -10,16 +10,16 @@ export function droppedHosts(before: readonly string[], after: readonly string[]
     const gone = before.filter((host) => !after.includes(host) && !(after.length === 0 && isLoopback(host)));
     return gone.length === 0 ? [] : noLonger(gone.join(', '), [...new Set([...after, ...before])]);
   }
-  if (after.some(isLoopback)) return []; // whoever names one has thought of them
+  if (after.some(isLoopback)) return []; // the user has thought of them
   const ports = new Set(after.map(portOf).filter((port) => port !== null));
   const [port] = ports.size === 1 ? ports : ['PORT'];
   return noLonger('localhost and other loopback names', [...after, `localhost:${port}`]);
 }
 
 /**
- * What somebody who calls this machine as localhost loses by a first list of hosts: said before it is set.
+ * Warns, before a first list of hosts is set, that callers can no longer reach this machine as localhost.
  *
- * @returns null where nobody loses anything: there was a list, it names a loopback name, or nobody may call this machine
+ * @returns null where no caller is affected: there was a list, it names a loopback name, or no device may call this machine
  */
 export function losesLocalhost(
   { hosts, devices }: Pick<AllowListDocument, 'hosts' | 'devices'>,

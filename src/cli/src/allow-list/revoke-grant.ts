@@ -13,7 +13,7 @@ import { here } from '../words/here';
 import { confirmationsOf, confirmationText } from './confirmations';
 import { findGrantByName } from './find-token';
 
-/** Ends a grant, and the trust in everybody who came by it. */
+/** Revokes a grant, and every device that came by it. */
 export async function revokeByGrant(idOrName: string, yes: boolean | undefined): Promise<Result> {
   const { trust, store } = await openMachine();
   const before = await trust.read();
@@ -38,7 +38,7 @@ export async function revokeByGrant(idOrName: string, yes: boolean | undefined):
   };
 }
 
-/** That devices which were revoked can come back under another key, by whatever grant lets them. */
+/** Warns of grants by which devices that were just revoked can come back with another key. */
 export function comebackNotes(gone: readonly DeviceEntry[], after: AllowListDocument): string[] {
   const now = Date.now() / 1000;
   const ids = new Set(gone.flatMap(({ lease }) => (lease === undefined ? [] : [lease.grant])));
@@ -46,7 +46,7 @@ export function comebackNotes(gone: readonly DeviceEntry[], after: AllowListDocu
     const grant = findGrant(after, id);
     if (grant === undefined || grant.expiresAt <= now || grant.used >= grant.uses) return [];
     return [
-      `! It came by a grant that is open until ${momentText(grant.expiresAt)}, for ${callersText(grant.uses - grant.used)} more: whoever has that token can come back with another key.`,
+      `! It came by a grant that is open until ${momentText(grant.expiresAt)}, for ${callersText(grant.uses - grant.used)} more: anybody who has that token can come back with another key.`,
       `  To end the grant, and everybody who came by it:  ${here(`amesh revoke --grant ${id}`)}`,
       `  To take no more callers by it:                   ${here(`amesh tokens cancel ${id}`)}`,
     ];

@@ -27,7 +27,7 @@ export const configHosts = defineCommand({
     }
     const wanted = args.clear ? [] : typed === undefined ? null : toHosts(typed, 'Hosts');
     if (wanted?.length === 0 && !args.clear) {
-      throw new UsageError('There is no host in this.', {
+      throw new UsageError('No host is given.', {
         hint: `To answer to localhost only: ${here('amesh config hosts --clear')}`,
       });
     }

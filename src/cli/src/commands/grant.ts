@@ -60,7 +60,7 @@ export const grant = defineCommand({
         `  Each stays for ${durationText(leaseSeconds)} after its last request, and ${durationText(maxLeaseSeconds)} at most. They call ${hostsText(hosts)}.`,
         '  There, set AMESH_BOOTSTRAP_TOKEN to it: amesh.fetch enrols the machine at its first request.',
         '  Here, the server has to run amesh.verify({ enroll: true }) for the path /.well-known/amesh/enroll.',
-        '  Whoever gets hold of it can call this machine: hand it over as a secret.',
+        '  Anybody who gets it can call this machine: hand it over as a secret.',
         ...loopbackNotes(args.host ?? ''),
         `  To see who came:  ${here('amesh tokens')}   To end it all:  ${here(`amesh revoke --grant ${id}`)}`,
       ],

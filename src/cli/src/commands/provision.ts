@@ -70,7 +70,7 @@ export const provision = defineCommand({
       notes: [
         `✓ A token for "${friendlyName}", good for ${durationText(lifetimeSeconds)} (until ${momentText(expiresAt)}) and one machine.`,
         `  There, set AMESH_BOOTSTRAP_TOKEN to it: amesh.verify() takes it and trusts this machine (${device.identity.deviceId}).`,
-        '  Whoever else gets hold of it can pose as that machine: hand it over as a secret.',
+        '  Anybody else who gets it can pose as that machine: hand it over as a secret.',
         ...(hosts.length === 0
           ? [
               '! It names no host, so that machine answers to localhost only. Called by another name?  --host api.example.com',

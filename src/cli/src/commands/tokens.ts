@@ -54,7 +54,7 @@ export const tokens = defineCommand({
   },
 });
 
-/** Whatever is shown of a token, its secret is not. */
+/** A token without its secret, which is never shown. */
 type Shown = Omit<IssuedToken, 'secret'>;
 
 function stateOf({ takenBy, cancelledAt, expiresAt }: Shown): 'used' | 'cancelled' | 'expired' | 'pending' {

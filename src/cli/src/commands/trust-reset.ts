@@ -59,7 +59,7 @@ async function goOn(device: Device, yes: boolean | undefined): Promise<Result> {
   }
   const { revision, updatedAt, devices } = await readOlderList(device, process.env);
   await confirm(
-    `Go on from revision ${revision} of ${momentText(updatedAt)}, with ${devicesText(devices)}? Whoever was revoked since is trusted again.`,
+    `Go on from revision ${revision} of ${momentText(updatedAt)}, with ${devicesText(devices)}? Devices that were revoked since are trusted again.`,
     yes,
   );
   const after = await resetTrust(device.store.dir, process.env, { keep: true });
@@ -68,8 +68,8 @@ async function goOn(device: Device, yes: boolean | undefined): Promise<Result> {
     notes: [
       `✓ Went on from the list of ${momentText(updatedAt)}, with ${devicesText(after.devices)}.`,
       ...(after.movedTo === null ? [] : [`  A copy of it as it was is in ${after.movedTo}`]),
-      '! What was changed since is undone: who was added is not trusted, and who was revoked is trusted again.',
-      `  Next: look who is in it, and change it again   ${here('amesh list')}`,
+      '! Changes since then are undone: devices that were added are not trusted, and devices that were revoked are trusted again.',
+      `  Next: check the list, and make the changes again   ${here('amesh list')}`,
     ],
   };
 }

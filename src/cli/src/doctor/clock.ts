@@ -66,7 +66,7 @@ export async function checkClock(
     );
   }
   const seen = clocks.filter((clock) => clock !== null && clock !== undefined);
-  // What nobody proves counts only where there is nothing else.
+  // A clock that nothing proves counts only where there is no other.
   const proven = seen.filter(({ isUnproven }) => !isUnproven);
   const asked = proven.length > 0 ? proven : seen;
   const worst = asked.sort((a, b) => Math.abs(b.aheadSeconds) - Math.abs(a.aheadSeconds))[0];

@@ -44,7 +44,7 @@ export async function isPipe(path: string): Promise<boolean> {
 }
 
 async function look(path: string): Promise<Stats | null> {
-  return stat(path).catch(() => null); // what cannot be seen is told by whoever needs it
+  return stat(path).catch(() => null); // the check that needs the file says that it cannot be seen
 }
 
 function belongsToRoot(dir: string, { uid }: Stats): Finding[] {

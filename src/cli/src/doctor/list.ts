@@ -32,7 +32,7 @@ export async function checkList(dir: string, owner: Uint8Array | undefined): Pro
 
 /** The record that shows an older copy of the list for what it is. */
 export async function checkSeen(dir: string, inspected: Inspected | undefined): Promise<Finding> {
-  if (inspected === undefined) return skipped('Without a list there is nothing to compare.');
+  if (inspected === undefined) return skipped('There is no list to compare.');
   const { seen } = inspected;
   if (seen !== null) return ok(`Revision ${seen.revision} is the newest that was seen here.`);
   const isWritable = await access(dir, constants.W_OK).then(

@@ -43,7 +43,7 @@ export async function noAnswer(url: URL, shown: string, error: unknown): Promise
   );
 }
 
-/** What to say to somebody who has called a port of the other scheme. */
+/** The finding for a port that speaks the other scheme. */
 export function otherScheme({ host, pathname }: URL, message: string, scheme: 'http:' | 'https:'): Finding {
   return failed(message, here(`amesh doctor ${shellWord(`${scheme}//${host}${pathname}`)}`));
 }

@@ -3,7 +3,7 @@ import { fetchFromHere } from './fetch';
 /** The challenge of `verify()`, which no other server sends. */
 const CHALLENGE = /(?:^|, *)AuthMesh error="/;
 
-/** What a server answers to somebody who has signed nothing. */
+/** The answer of a server to a request without a signature. */
 export interface UnsignedAnswer {
   readonly status: number;
   /** Whether `verify()` has refused it. */

@@ -5,8 +5,8 @@ const LISTEN = 'amesh listen';
 const INVITE = 'amesh invite';
 
 /**
- * A fix of the SDK that ends with `amesh listen`, for whoever has run one of the two commands: with the options that
- * were given, or it would be another attempt than the one that failed.
+ * A fix of the SDK that ends with `amesh listen`, with the options of the command that failed. Without them it would be
+ * another attempt.
  *
  * @param path the command that failed, as it is typed
  * @param rawArgs what was behind it

@@ -18,7 +18,7 @@ interface WithInitGroups {
   initgroups?(user: string, extraGroup: number): void;
 }
 
-/** Who owns a folder that is not root's, or the folder in which it would be made; null for whoever is not root. */
+/** The owner of a folder, or of the folder in which it would be made, for root to become; null for root's own, or without root. */
 export function ownerToBecome(dir: string): Owner | null {
   if (process.geteuid?.() !== 0) return null;
   const step = nearestStep(dir);
@@ -28,8 +28,8 @@ export function ownerToBecome(dir: string): Owner | null {
 }
 
 /**
- * Makes this process one of another user, for good. What it writes is theirs then, so that their server can read it; and
- * whoever owns the folder cannot lead root elsewhere by a link, since root is no longer here.
+ * Makes this process one of another user, for good. That user owns what it writes, so that their server can read it. The
+ * owner of the folder cannot lead root elsewhere by a link, since the process is no longer root.
  *
  * @returns the user, as they are told
  * @throws CommandError where root may not do so, or has not lost all its rights

@@ -9,7 +9,7 @@ export interface Settings {
   readonly relay?: string;
 }
 
-/** @throws CommandError where the file is none of ours */
+/** @throws CommandError where the file is not one that amesh writes */
 export async function readSettings(store: FileStore): Promise<Settings> {
   const bytes = await read(store);
   return bytes === null ? {} : parse(bytes, store.dir);

@@ -4,7 +4,7 @@ import { aboveQuestion } from './prompt';
 const SPINNER = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 const FRAME_MS = 100;
 
-/** Tells of a command that takes its time while it runs: what each kind of listener can use of it. */
+/** Reports the progress of a command that takes time, in the form that the output can use. */
 export class Teller {
   readonly #options: OutputOptions;
   #stopLine: () => void = () => {};

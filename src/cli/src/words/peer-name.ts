@@ -18,7 +18,7 @@ export interface PeerName {
 }
 
 /**
- * A name that nobody has vouched for, so that it cannot speak with the voice of the screen.
+ * A name that is not verified, in a form that cannot be taken for the program's own words.
  *
  * @param name as it was cleaned and stored
  */

@@ -1,6 +1,6 @@
 const UNSEEN = /[\p{C}\p{Default_Ignorable_Code_Point}\u2028\u2029]/gu;
 
-/** Text on one line without anything that a terminal obeys or hides: such characters show as `\u{…}`. */
+/** Text on one line. Characters that a terminal obeys or hides show as `\u{…}`. */
 export function printable(text: string): string {
   return text.replace(UNSEEN, (character) => `\\u{${(character.codePointAt(0) as number).toString(16)}}`);
 }
