@@ -22,6 +22,7 @@ export {
   createIdentity,
   type Published,
 } from '../machine/setup/setup';
+export type { WrongCode } from '../pairing/ceremony/target';
 export {
   type ControllerPerson,
   type InviteOptions,
@@ -36,7 +37,6 @@ export {
 export type { Peer } from '../pairing/peer';
 export { probeRelay } from '../pairing/relay/probe';
 export { DEFAULT_RELAY_URL, toRelayUrl } from '../pairing/relay/url';
-export type { WrongCode } from '../pairing/target';
 export { readVariable } from '../process/environment';
 export { type Env, homeDir } from '../process/home';
 export { uselessEntries } from '../proxy/no-proxy';

@@ -122,7 +122,9 @@ function toReader(allowList: unknown): { read: () => Promise<Uint8Array | null>;
 function toOwner(ownerKey: unknown): Uint8Array {
   const owner = readOwnerKey({ AMESH_OWNER_KEY: typeof ownerKey === 'string' ? ownerKey.trim() : undefined });
   if (owner === null)
-    throw new TypeError('There is no ownerKey (AMESH_OWNER_KEY): the public key of the device that seals the list.');
+    throw new TypeError(
+      'There is no ownerKey (AMESH_OWNER_KEY): the public key of the device that seals the list.',
+    );
   return owner;
 }
 

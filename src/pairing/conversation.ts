@@ -1,5 +1,5 @@
 import type { AmeshError } from '../core/errors/amesh-error';
-import { type PairingFailure, toPairingError } from './failure';
+import { type PairingFailure, toPairingError } from './ceremony/failure';
 import type { RelaySession } from './relay/session';
 
 interface Typed {

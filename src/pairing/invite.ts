@@ -5,7 +5,7 @@ import { addDevice, confirmDevice } from '../trust/changes';
 import type { Device } from '../trust/device';
 import type { AllowListDocument, DeviceEntry } from '../trust/list/document';
 import { cleanName } from '../trust/names';
-import { Controller } from './controller';
+import { Controller } from './ceremony/controller';
 import { Conversation } from './conversation';
 import { type Peer, toPeer } from './peer';
 import { RelaySession } from './relay/session';

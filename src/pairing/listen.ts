@@ -5,13 +5,13 @@ import { addDevice, dismissController, setHosts } from '../trust/changes';
 import type { Device } from '../trust/device';
 import type { AllowListDocument, DeviceEntry } from '../trust/list/document';
 import { cleanName } from '../trust/names';
+import { assertIntroduction, hostsThatFit } from './ceremony/introduction';
+import { Target, type TargetAction, type TargetEvent, type WrongCode } from './ceremony/target';
 import { Conversation } from './conversation';
-import { assertIntroduction, hostsThatFit } from './introduction';
 import { type Peer, toPeer } from './peer';
 import { RelaySession } from './relay/session';
 import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './relay/timeouts';
 import { toRelayUrl } from './relay/url';
-import { Target, type TargetAction, type TargetEvent, type WrongCode } from './target';
 
 /** The person at the target, and what they see. A promise may stay pending once its signal is aborted. */
 export interface TargetPerson {

@@ -4,7 +4,7 @@ import { fromBase64Url } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
 import { parseHosts } from '../core/wire/authority';
 import { cleanName } from '../trust/names';
-import type { Introduction } from './introduction';
+import type { Introduction } from './ceremony/introduction';
 
 /** The other machine, as it introduces itself, made safe to show and to store. */
 export interface Peer {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { type Ephemeral, newEphemeral } from '../../src/pairing/suite';
+import { type Ephemeral, newEphemeral } from '../../src/pairing/ceremony/suite';
 import { keyOf, newParty } from '../support/ceremony';
 import { withDigits } from '../support/grind';
 import { type BetweenOptions, holdBetween } from '../support/mallory';

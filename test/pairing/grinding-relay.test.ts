@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { newEphemeral } from '../../src/pairing/suite';
+import { newEphemeral } from '../../src/pairing/ceremony/suite';
 import { keyOf, newParty } from '../support/ceremony';
 import {
   codeWithIdentities,

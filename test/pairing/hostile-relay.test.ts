@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { Controller } from '../../src/pairing/controller';
-import { commitment } from '../../src/pairing/key-schedule';
-import { newEphemeral } from '../../src/pairing/suite';
-import { Target } from '../../src/pairing/target';
+import { Controller } from '../../src/pairing/ceremony/controller';
+import { commitment } from '../../src/pairing/ceremony/key-schedule';
+import { newEphemeral } from '../../src/pairing/ceremony/suite';
+import { Target } from '../../src/pairing/ceremony/target';
 import { holdCeremony, newParty, type Outcome, type Relay, type Side } from '../support/ceremony';
 import { type BetweenOptions, holdBetween, meetController, meetTarget, sent } from '../support/mallory';
 import { buildPairing, type Pairing } from '../support/pairing-build';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Controller } from '../../src/pairing/controller';
-import { Target } from '../../src/pairing/target';
+import { Controller } from '../../src/pairing/ceremony/controller';
+import { Target } from '../../src/pairing/ceremony/target';
 import { newParty } from '../support/ceremony';
 import { sent } from '../support/mallory';
 

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import type { PrivateJwk } from '@authmesh/sdk/core';
 import { nobleCrypto } from '@authmesh/sdk/crypto/noble';
 import { describe, expect, it } from 'vitest';
-import type { Introduction } from '../../src/pairing/introduction';
-import { newEphemeral } from '../../src/pairing/suite';
+import type { Introduction } from '../../src/pairing/ceremony/introduction';
+import { newEphemeral } from '../../src/pairing/ceremony/suite';
 import { holdCeremony, type Side } from '../support/ceremony';
 
 interface PartyVector {

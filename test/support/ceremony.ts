@@ -3,9 +3,13 @@ import type { PrivateJwk, Signer } from '@authmesh/sdk/core';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { p256 } from '@noble/curves/nist.js';
 import { toPrivateJwk } from '../../src/core/crypto/points';
-import { Controller, type ControllerAction, type ControllerOptions } from '../../src/pairing/controller';
-import type { Introduction } from '../../src/pairing/introduction';
-import { Target, type TargetAction, type TargetOptions } from '../../src/pairing/target';
+import {
+  Controller,
+  type ControllerAction,
+  type ControllerOptions,
+} from '../../src/pairing/ceremony/controller';
+import type { Introduction } from '../../src/pairing/ceremony/introduction';
+import { Target, type TargetAction, type TargetOptions } from '../../src/pairing/ceremony/target';
 
 export type Side = 'controller' | 'target';
 

@@ -1,5 +1,5 @@
 import { createHash, createHmac } from 'node:crypto';
-import { lp } from '../../src/pairing/length-prefix';
+import { lp } from '../../src/pairing/ceremony/length-prefix';
 import type { Party } from './ceremony';
 import type { Revealing } from './mallory';
 import type { Changes } from './pairing-build';

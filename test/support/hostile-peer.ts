@@ -1,5 +1,5 @@
-import { Controller, type ControllerAction } from '../../src/pairing/controller';
-import { Target, type TargetAction } from '../../src/pairing/target';
+import { Controller, type ControllerAction } from '../../src/pairing/ceremony/controller';
+import { Target, type TargetAction } from '../../src/pairing/ceremony/target';
 import type { Client } from '../relay/client';
 import type { Party } from './ceremony';
 

@@ -1,7 +1,7 @@
-import type { ControllerAction } from '../../src/pairing/controller';
-import type { KeySchedule } from '../../src/pairing/key-schedule';
-import type { Ephemeral } from '../../src/pairing/suite';
-import type { TargetAction } from '../../src/pairing/target';
+import type { ControllerAction } from '../../src/pairing/ceremony/controller';
+import type { KeySchedule } from '../../src/pairing/ceremony/key-schedule';
+import type { Ephemeral } from '../../src/pairing/ceremony/suite';
+import type { TargetAction } from '../../src/pairing/ceremony/target';
 import type { Party, Side } from './ceremony';
 import type { Pairing } from './pairing-build';
 

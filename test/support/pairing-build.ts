@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
-import type { Channel } from '../../src/pairing/channel';
-import type { Controller } from '../../src/pairing/controller';
-import type * as introduction from '../../src/pairing/introduction';
-import type * as keyExchange from '../../src/pairing/key-exchange';
-import type * as schedule from '../../src/pairing/key-schedule';
-import type * as suite from '../../src/pairing/suite';
-import type { Target } from '../../src/pairing/target';
+import type { Channel } from '../../src/pairing/ceremony/channel';
+import type { Controller } from '../../src/pairing/ceremony/controller';
+import type * as introduction from '../../src/pairing/ceremony/introduction';
+import type * as keyExchange from '../../src/pairing/ceremony/key-exchange';
+import type * as schedule from '../../src/pairing/ceremony/key-schedule';
+import type * as suite from '../../src/pairing/ceremony/suite';
+import type { Target } from '../../src/pairing/ceremony/target';
 
 /** All of amesh-pair/1: the two machines, and the parts with which somebody else speaks to them. */
 export interface Pairing
@@ -25,7 +25,7 @@ export interface Pairing
 /** What stands in a file of src/pairing, and what is to stand there instead. */
 export type Changes = Readonly<Record<string, readonly (readonly [find: string, replacement: string])[]>>;
 
-const FOLDER = resolve(import.meta.dirname, '../../src/pairing');
+const FOLDER = resolve(import.meta.dirname, '../../src/pairing/ceremony');
 const MODULES = ['channel', 'controller', 'key-exchange', 'introduction', 'key-schedule', 'suite', 'target'];
 
 /**
@@ -47,7 +47,7 @@ export async function buildPairing(changes: Changes = {}): Promise<Pairing> {
       {
         name: 'changes',
         setup({ onLoad }) {
-          onLoad({ filter: /[\\/]src[\\/]pairing[\\/][^\\/]+\.ts$/ }, async ({ path }) => {
+          onLoad({ filter: /[\\/]src[\\/]pairing[\\/]ceremony[\\/][^\\/]+\.ts$/ }, async ({ path }) => {
             let contents = await readFile(path, 'utf8');
             left.delete(basename(path));
             for (const [find, replacement] of changes[basename(path)] ?? []) {

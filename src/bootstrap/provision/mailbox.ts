@@ -1,8 +1,8 @@
 import { fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { TOKEN_LABELS } from '../../core/wire/labels';
+import { newCipher } from '../../pairing/ceremony/suite';
 import { RelaySocket } from '../../pairing/relay/socket';
-import { newCipher } from '../../pairing/suite';
 import { keyOf } from './registration';
 
 const ANSWER_MS = 10_000;

@@ -4,7 +4,7 @@ import { deviceIdOf } from '../../core/devices/allow-list';
 import { equalBytes, fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
 import { normalizeAuthority } from '../../core/wire/authority';
 import { TOKEN_LABELS } from '../../core/wire/labels';
-import { hkdf } from '../../pairing/suite';
+import { hkdf } from '../../pairing/ceremony/suite';
 import type { Device } from '../../trust/device';
 import type { AllowListDocument, DeviceEntry, IssuedToken } from '../../trust/list/document';
 import { cleanName } from '../../trust/names';

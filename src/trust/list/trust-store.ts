@@ -261,7 +261,10 @@ export class TrustStore {
 
   async #write(expected: Uint8Array | null, document: AllowListDocument): Promise<boolean> {
     if (this.#owner.sign === undefined)
-      throw new AmeshError('no_identity', 'This instance has no private key, so it cannot change the allow list.');
+      throw new AmeshError(
+        'no_identity',
+        'This instance has no private key, so it cannot change the allow list.',
+      );
     const { devices, tokens, grants, tombstones } = document;
     const entries = devices.length + tokens.length + grants.length + tombstones.length;
     const seal = entries > LARGE.entries ? sealLarge : sealDocument;

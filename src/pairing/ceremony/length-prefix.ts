@@ -1,4 +1,4 @@
-import { toUtf8 } from '../core/encoding';
+import { toUtf8 } from '../../core/encoding';
 
 /** Fields one after the other, each behind its length in 4 bytes: no two lists of fields give the same bytes. */
 export function lp(...fields: (string | Uint8Array)[]): Uint8Array<ArrayBuffer> {

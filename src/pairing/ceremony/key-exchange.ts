@@ -1,4 +1,4 @@
-import { fromBase64Url, toBase64Url, toUtf8 } from '../core/encoding';
+import { fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
 import { PairingError, tampered } from './failure';
 import { SUITE } from './suite';
 

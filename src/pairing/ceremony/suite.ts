@@ -1,5 +1,5 @@
-import { assertCompressedPoint, toPoint, toSpki } from '../core/crypto/points';
-import type { PrivateJwk } from '../core/crypto/provider';
+import { assertCompressedPoint, toPoint, toSpki } from '../../core/crypto/points';
+import type { PrivateJwk } from '../../core/crypto/provider';
 
 /**
  * The one cipher suite of amesh-pair/1: ECDH over P-256, HKDF and SHA-256, AES-256-GCM. WebCrypto has all of it on

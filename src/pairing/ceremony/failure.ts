@@ -1,4 +1,4 @@
-import { AmeshError } from '../core/errors/amesh-error';
+import { AmeshError } from '../../core/errors/amesh-error';
 
 /** Why a ceremony ended without trust. Neither allow list has changed. */
 export type PairingFailure =

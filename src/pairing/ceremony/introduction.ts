@@ -1,8 +1,8 @@
-import type { Signer } from '../core/crypto/provider';
-import { webCrypto } from '../core/crypto/web';
-import { fromBase64Url, toBase64Url } from '../core/encoding';
-import { normalizeAuthority } from '../core/wire/authority';
-import { LABELS } from '../core/wire/labels';
+import type { Signer } from '../../core/crypto/provider';
+import { webCrypto } from '../../core/crypto/web';
+import { fromBase64Url, toBase64Url } from '../../core/encoding';
+import { normalizeAuthority } from '../../core/wire/authority';
+import { LABELS } from '../../core/wire/labels';
 import { tampered } from './failure';
 import { lp } from './length-prefix';
 

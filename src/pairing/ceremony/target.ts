@@ -1,5 +1,5 @@
-import type { Signer } from '../core/crypto/provider';
-import { equalBytes, toUtf8 } from '../core/encoding';
+import type { Signer } from '../../core/crypto/provider';
+import { equalBytes, toUtf8 } from '../../core/encoding';
 import type { Channel } from './channel';
 import { PairingError, type PairingFailure, tampered } from './failure';
 import { assertIntroduction, type Introduction, readIntroduction, writeIntroduction } from './introduction';

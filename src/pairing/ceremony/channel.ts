@@ -1,4 +1,4 @@
-import { fromBase64Url, toBase64Url, toUtf8 } from '../core/encoding';
+import { fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
 import { tampered } from './failure';
 import type { KeySchedule } from './key-schedule';
 import { lp } from './length-prefix';

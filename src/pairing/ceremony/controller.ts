@@ -1,4 +1,4 @@
-import type { Signer } from '../core/crypto/provider';
+import type { Signer } from '../../core/crypto/provider';
 import type { Channel } from './channel';
 import { PairingError, type PairingFailure, tampered } from './failure';
 import { assertIntroduction, type Introduction, readIntroduction, writeIntroduction } from './introduction';

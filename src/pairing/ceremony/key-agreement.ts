@@ -1,4 +1,4 @@
-import { equalBytes } from '../core/encoding';
+import { equalBytes } from '../../core/encoding';
 import { Channel } from './channel';
 import { tampered } from './failure';
 import { deriveKeys } from './key-schedule';
