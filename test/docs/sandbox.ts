@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createRelay, type Relay } from '@authmesh/relay';
 import { addDevice, createIdentity, openDevice, readIdentity, toTrustLine } from '@authmesh/sdk/admin';
 import ts from 'typescript';
+import { isFull } from '../support/full';
 import { listen } from '../support/listen';
 import { findRuntime, type Runtime } from '../support/runtimes';
 import { Terminal } from '../support/terminal';
@@ -58,7 +59,7 @@ export class Project {
    * @param isWeb with the types of the Web platform, which Hono and Workers take for granted
    */
   typeErrors(paths: readonly string[], isWeb: boolean): string[] {
-    const program = ts.createProgram([...paths], {
+    const options: ts.CompilerOptions = {
       strict: true,
       noUncheckedIndexedAccess: true,
       exactOptionalPropertyTypes: true,
@@ -70,11 +71,19 @@ export class Project {
       noEmit: true,
       types: ['node'],
       preserveSymlinks: false,
-    });
-    // The types of unstorage itself do not compile without those of every service that it knows.
-    const found = ts
-      .getPreEmitDiagnostics(program)
-      .filter(({ file }) => !file?.fileName.includes('/unstorage/'));
+    };
+    const program = ts.createProgram([...paths], options);
+    const found = [
+      ...program.getOptionsDiagnostics(),
+      ...program.getGlobalDiagnostics(),
+      ...program
+        .getSourceFiles()
+        .filter(({ fileName }) => isChecked(fileName))
+        .flatMap((file) => [
+          ...program.getSyntacticDiagnostics(file),
+          ...program.getSemanticDiagnostics(file),
+        ]),
+    ];
     return found.map(({ file, start, messageText }) => {
       const line = file === undefined ? 0 : file.getLineAndCharacterOfPosition(start ?? 0).line + 1;
       return `${file?.fileName.replace(`${this.dir}/`, '')}:${line} ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
@@ -84,6 +93,13 @@ export class Project {
   remove(): Promise<void> {
     return rm(this.dir, { recursive: true, maxRetries: 20 });
   }
+}
+
+/** The blocks and our own declarations; with AMESH_FULL those of every dependency, too. */
+function isChecked(path: string): boolean {
+  // The types of unstorage itself do not compile without those of every service that it knows.
+  if (isFull) return !path.includes('/unstorage/');
+  return !path.includes('/node_modules/') || path.includes('/node_modules/@authmesh/');
 }
 
 /** The two machines of a page, and what runs on them. */
