@@ -8,10 +8,24 @@ const alias = Object.entries(tsconfig.compilerOptions.paths)
   .sort(([a], [b]) => b.length - a.length)
   .map(([find, [path]]) => ({ find, replacement: source(path as string) }));
 
+/** Tests that change nothing of their process: they share one, and load each module once. */
+const SHARING = [
+  'test/imports.test.ts',
+  'test/core/**/*.test.ts',
+  'test/interop/**/*.test.ts',
+  'test/docs/{agents,commands,errors,limits,links,readme,tables}.test.ts',
+  'test/pairing/{ceremony,relay-url,turns,vectors}.test.ts',
+  'test/relay/{client-address,cluster,fair-share,frames,instance-message}.test.ts',
+  'test/trust/{canonical,changes,identity,trust-line,trust-store}.test.ts',
+];
+
 export default defineConfig({
   resolve: { alias },
   test: {
-    include: ['test/**/*.test.ts'],
+    projects: [
+      { extends: true, test: { name: 'alone', include: ['test/**/*.test.ts'], exclude: SHARING } },
+      { extends: true, test: { name: 'sharing', include: SHARING, isolate: false } },
+    ],
     testTimeout: 30_000,
     // For a machine with much else to do; what has to be quick is measured where it is tested.
     hookTimeout: 60_000,

@@ -8,6 +8,7 @@ import { describe, expect, it } from 'vitest';
 import { kinds } from '../contract/kinds';
 import { CONTROL, Subject } from '../contract/subject';
 import { signerOf } from '../support/core';
+import { times } from '../support/full';
 import { type FuzzAnswer, fuzz, type Send } from '../support/fuzz';
 import { connectHttp2 as startHttp2 } from '../support/http2';
 import { invoke, lambdaAdapters, lambdaSources } from '../support/lambda';
@@ -16,8 +17,8 @@ import { toBytes } from '../support/mutations';
 import { requireRuntime, serverRuntimes } from '../support/runtime-server';
 import { vectors } from '../support/vectors';
 
-/** How many requests each server gets; AMESH_FUZZ_REQUESTS for more than `npm test` has time for. */
-const REQUESTS = Number(process.env.AMESH_FUZZ_REQUESTS ?? 200);
+/** How many requests each server gets; AMESH_FUZZ_REQUESTS for more than CI has time for. */
+const REQUESTS = Number(process.env.AMESH_FUZZ_REQUESTS ?? times(100, 1000));
 /** AMESH_FUZZ_SEED sends the same ones again. */
 const SEED = Number(process.env.AMESH_FUZZ_SEED ?? randomInt(2 ** 31));
 const TIMEOUT_MS = 120_000 + REQUESTS * 100;

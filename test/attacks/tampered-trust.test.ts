@@ -9,6 +9,7 @@ import express from 'express';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { AllowListDocument } from '../../src/trust/list/document';
 import { openDocument, sealDocument } from '../../src/trust/list/seal';
+import { times } from '../support/full';
 import { type Listening, listen } from '../support/listen';
 
 const LIST = 'allow_list.json';
@@ -244,7 +245,7 @@ describe.each(Object.entries(ATTACKS))('%s', (_, attack) => {
 describe('any changed byte of the list', () => {
   it('stops a server, at each of its positions', async () => {
     const bytes = good.get(LIST) as Buffer;
-    for (let position = 0; position < bytes.length; position++) {
+    for (let position = 0; position < bytes.length; position += times(5, 1)) {
       const changed = Buffer.from(bytes);
       changed[position] = (changed[position] as number) ^ (1 << (position % 8));
       await put(changed);
@@ -256,7 +257,7 @@ describe('any changed byte of the list', () => {
 
   it('stops a server, wherever the list is cut off', async () => {
     const bytes = good.get(LIST) as Buffer;
-    for (let length = 0; length < bytes.length; length += 7) {
+    for (let length = 0; length < bytes.length; length += times(21, 7)) {
       await put(bytes.subarray(0, length));
       expect(await call('/fresh'), `${length} bytes`).toEqual(REFUSED);
     }

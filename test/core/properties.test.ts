@@ -2,6 +2,7 @@ import type { RequestView } from '@authmesh/sdk/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { signed, verifierAt } from '../support/core';
+import { isFull, times } from '../support/full';
 
 const token = fc.string({ unit: fc.constantFrom(...'ABCxyz019!#$%&*+.^_|~-'), minLength: 1, maxLength: 12 });
 const method = fc
@@ -49,12 +50,13 @@ describe('properties', () => {
         expect(verdict).toMatchObject({ ok: true, caller: { friendlyName: 'controller' } });
         if (verdict.ok) expect(verdict.request.body).toEqual(view.body);
       }),
-      { numRuns: 500 },
+      { numRuns: times(200, 500) },
     );
   });
 
   it('any changed byte of method, target, host, covered header or body does not', async () => {
     const verifier = verifierAt();
+    const runs = times(1000, 3000);
     let refused = 0;
     await fc.assert(
       fc.asyncProperty(
@@ -72,10 +74,10 @@ describe('properties', () => {
           expect(await verifier.verify(changed)).toMatchObject({ ok: false });
         },
       ),
-      { numRuns: 3000 },
+      { numRuns: runs },
     );
-    expect(refused).toBeGreaterThan(1500);
-  });
+    expect(refused).toBeGreaterThan(runs / 2);
+  }, 120_000);
 
   it('every single byte of one request counts', async () => {
     const good = await signed({
@@ -84,8 +86,8 @@ describe('properties', () => {
       headers: { 'content-type': 'text/plain', 'content-encoding': 'identity' },
       body: new TextEncoder().encode('hello'),
     });
-    for (const place of bytesOf(good)) {
-      for (const mask of [1, 2, 4, 8, 16, 32, 64, 128]) {
+    for (const [at, place] of bytesOf(good).entries()) {
+      for (const mask of isFull ? [1, 2, 4, 8, 16, 32, 64, 128] : [1 << (at % 8)]) {
         const changed = place.change(mask);
         if (changed === null || meansTheSame(good, changed)) continue;
         // A verifier of its own for each: a changed body is found out after the nonce was claimed.
@@ -93,7 +95,7 @@ describe('properties', () => {
       }
     }
     expect(await verifierAt().verify(good)).toMatchObject({ ok: true });
-  });
+  }, 120_000);
 });
 
 interface Place {

@@ -4,6 +4,7 @@ import { commitment } from '../../src/pairing/ceremony/key-schedule';
 import { newEphemeral } from '../../src/pairing/ceremony/suite';
 import { Target } from '../../src/pairing/ceremony/target';
 import { holdCeremony, newParty, type Outcome, type Relay, type Side } from '../support/ceremony';
+import { times } from '../support/full';
 import { type BetweenOptions, holdBetween, meetController, meetTarget, sent } from '../support/mallory';
 import { buildPairing, type Pairing } from '../support/pairing-build';
 
@@ -92,8 +93,9 @@ describe.each(MESSAGES)('%s', (name, side, index) => {
       expectHarmless(name, other);
       expectNoticed(other);
     };
-    for (let at = 0; at < length; at += 32)
-      await Promise.all(Array.from({ length: Math.min(32, length - at) }, (_, i) => attackAt(at + i)));
+    const every = times(4, 1);
+    const positions = Array.from({ length: Math.ceil(length / every) }, (_, i) => i * every);
+    while (positions.length > 0) await Promise.all(positions.splice(0, 32).map(attackAt));
   }, 120_000);
 
   it('replayed', async () => {

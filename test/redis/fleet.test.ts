@@ -2,11 +2,12 @@ import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Child } from '../support/child';
 import { type Captured, type Fleet, startFleet, until } from '../support/fleet';
+import { times } from '../support/full';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { startRedisCluster, startRedisSentinel } from '../support/redis-cluster';
 import { startSlowProxy } from '../support/slow-proxy';
 
-const ROUNDS = 500;
+const ROUNDS = times(100, 500);
 const PASSED = '200 passed';
 const REPLAYED = '401 {"error":"unauthorized"}';
 const TOO_OLD = '401 {"error":"timestamp_out_of_range"}';

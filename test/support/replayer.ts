@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createVerifier, type NonceStore, type RequestView, type Verifier } from '@authmesh/sdk/core';
 import { signed } from './core';
+import { times } from './full';
 import { vectorAllowList } from './vectors';
 import { SOON } from './waiting';
 
@@ -45,7 +46,7 @@ export function startReplayer(): Replayer {
         ...records.slice(-10),
         ...records.filter((_, i) => (i + round) % 50 === 0).slice(-10),
       ]);
-      await sleep(20);
+      await sleep(times(60, 20));
     }
   }
 

@@ -8,6 +8,7 @@ import type { AllowListDocument } from '../../src/trust/list/document';
 import { openLarge } from '../../src/trust/list/open-large';
 import { openDocument, sealDocument } from '../../src/trust/list/seal';
 import { toAllowList } from '../../src/trust/list/to-allow-list';
+import { times } from '../support/full';
 import { withDevices } from '../support/large-list';
 import { watchPauses } from '../support/pauses';
 import { useDevices } from '../support/use-devices';
@@ -60,7 +61,7 @@ describe('openLarge()', () => {
   it('refuses each list of which one byte is another', async () => {
     const list = { ...withDevices(document, 2), tombstones: tombstones(2) };
     const bytes = await sealDocument(list, device.signer);
-    for (let at = 0; at < bytes.length; at++) {
+    for (let at = 0; at < bytes.length; at += times(5, 1)) {
       const changed = Uint8Array.from(bytes);
       changed[at] = (changed[at] as number) ^ 1;
       await expect(
