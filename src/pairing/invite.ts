@@ -1,12 +1,11 @@
-import { toBase64Url } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
 import { parseHosts } from '../core/wire/authority';
 import { addDevice, confirmDevice } from '../trust/changes';
 import type { Device } from '../trust/device';
 import type { AllowListDocument, DeviceEntry } from '../trust/list/document';
-import { cleanName } from '../trust/names';
 import { Controller } from './ceremony/controller';
 import { Conversation } from './conversation';
+import { ownIntroduction } from './own-introduction';
 import { type Peer, toPeer } from './peer';
 import { RelaySession } from './relay/session';
 import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './relay/timeouts';
@@ -63,13 +62,8 @@ export async function inviteTarget(options: InviteOptions): Promise<DeviceEntry>
 
   const session = await RelaySession.join({ relay, signal }, code);
   try {
-    const { identity, signer } = device;
-    const own = {
-      role: 'controller' as const,
-      publicKey: toBase64Url(signer.publicKey),
-      name: cleanName(identity.friendlyName), // a person may have written into the file
-      hosts: [],
-    };
+    const own = ownIntroduction(device, 'controller', []);
+    const { signer } = device;
     return await pair(session, new Controller({ code, signer, own }), options, hosts);
   } finally {
     await session.end();

@@ -1,13 +1,12 @@
-import { toBase64Url } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
 import { parseHosts } from '../core/wire/authority';
 import { addDevice, dismissController, setHosts } from '../trust/changes';
 import type { Device } from '../trust/device';
 import type { AllowListDocument, DeviceEntry } from '../trust/list/document';
-import { cleanName } from '../trust/names';
 import { assertIntroduction, hostsThatFit } from './ceremony/introduction';
 import { Target, type TargetAction, type TargetEvent, type WrongCode } from './ceremony/target';
 import { Conversation } from './conversation';
+import { ownIntroduction } from './own-introduction';
 import { type Peer, toPeer } from './peer';
 import { RelaySession } from './relay/session';
 import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './relay/timeouts';
@@ -73,13 +72,8 @@ export async function listenForController(options: ListenOptions): Promise<Liste
   if (maxControllers !== undefined && !(Number.isSafeInteger(maxControllers) && maxControllers >= 1))
     throw new TypeError('maxControllers is a whole number, at least 1.');
   const before = await device.trust.read();
-  const { identity, signer } = device;
-  const introduced = {
-    role: 'target' as const,
-    publicKey: toBase64Url(signer.publicKey),
-    name: cleanName(identity.friendlyName), // a person may have written into the file
-    hosts: ownHosts,
-  };
+  const { signer } = device;
+  const introduced = ownIntroduction(device, 'target', ownHosts);
   assertIntroduction(introduced, 'target', signer); // before anybody uses the code
   const own = { ...introduced, hosts: hostsThatFit([...new Set([...ownHosts, ...before.hosts])]) };
 

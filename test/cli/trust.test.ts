@@ -281,7 +281,7 @@ describe('amesh trust reset', () => {
     const ran = await prod.amesh(['trust', 'reset', '--keep', '--yes']);
     expect(ran.code).toBe(0);
     expect(ran.stderr).toMatch(/^✓ Went on from the list of [\d: -]+ UTC, with 1 device\.$/m);
-    expect(ran.stderr).toContain('! What was changed since is undone');
+    expect(ran.stderr).toContain('! Changes since then are undone');
     expect((await entriesOf(prod)).map(({ friendlyName }) => friendlyName)).toEqual(['alice-laptop']);
     expect((await prod.amesh(['config', 'hosts', '--json'])).stdout).toContain('"hosts":[]');
   });

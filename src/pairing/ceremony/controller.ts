@@ -1,16 +1,9 @@
-import type { Signer } from '../../core/crypto/provider';
-import type { Channel } from './channel';
 import { PairingError, type PairingFailure, tampered } from './failure';
 import { assertIntroduction, type Introduction, readIntroduction, writeIntroduction } from './introduction';
-import {
-  agreeOnKeys,
-  type KeyShare,
-  type KeyShareOptions,
-  newKeyShare,
-  type SharedSecrets,
-} from './key-agreement';
+import { agreeOnKeys, type KeyShare, newKeyShare, type SharedSecrets } from './key-agreement';
 import { readM2, writeM1, writeM3 } from './key-exchange';
 import { commitment } from './key-schedule';
+import type { Met, SideOptions } from './side';
 import { type Ended, StateMachine, type Step } from './state-machine';
 import { AGREED, readDone, readVerdict, refused } from './verdict';
 
@@ -43,12 +36,6 @@ export type ControllerState =
   | ({ readonly name: 'committing' } & Met)
   | Ended;
 
-/** The target has introduced itself. */
-interface Met {
-  readonly channel: Channel;
-  readonly peer: Introduction;
-}
-
 type In<Name extends ControllerState['name']> = Extract<ControllerState, { readonly name: Name }>;
 
 export type ControllerEvent =
@@ -70,13 +57,7 @@ export type ControllerAction =
   /** Nothing has changed, unless the target was saved already: then its entry stays, unconfirmed. */
   | { readonly type: 'fail'; readonly failure: PairingFailure; readonly unconfirmed: boolean };
 
-export interface ControllerOptions extends KeyShareOptions {
-  /** The pairing code, six digits. */
-  readonly code: string;
-  readonly signer: Signer;
-  /** How this device introduces itself to the target. */
-  readonly own: Introduction;
-}
+export type ControllerOptions = SideOptions;
 
 type ControllerStep = Step<ControllerState, ControllerAction>;
 

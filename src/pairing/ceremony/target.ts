@@ -1,17 +1,10 @@
-import type { Signer } from '../../core/crypto/provider';
 import { equalBytes, toUtf8 } from '../../core/encoding';
-import type { Channel } from './channel';
 import { PairingError, type PairingFailure, tampered } from './failure';
 import { assertIntroduction, type Introduction, readIntroduction, writeIntroduction } from './introduction';
-import {
-  agreeOnKeys,
-  type KeyShare,
-  type KeyShareOptions,
-  newKeyShare,
-  type SharedSecrets,
-} from './key-agreement';
+import { agreeOnKeys, type KeyShare, newKeyShare, type SharedSecrets } from './key-agreement';
 import { readM1, readM3, writeM2 } from './key-exchange';
 import { commitment } from './key-schedule';
+import type { Met, SideOptions } from './side';
 import { type Ended, StateMachine, type Step } from './state-machine';
 import { AGREED, type Refusal, readVerdict, refused } from './verdict';
 
@@ -57,12 +50,6 @@ export type TargetState =
   | ({ readonly name: 'saving' } & Met)
   | Ended;
 
-/** The controller has introduced itself. */
-interface Met {
-  readonly channel: Channel;
-  readonly peer: Introduction;
-}
-
 type In<Name extends TargetState['name']> = Extract<TargetState, { readonly name: Name }>;
 
 export type TargetEvent =
@@ -95,13 +82,7 @@ export interface WrongCode {
   readonly isCode: boolean;
 }
 
-export interface TargetOptions extends KeyShareOptions {
-  /** The pairing code, six digits. */
-  readonly code: string;
-  readonly signer: Signer;
-  /** How this device introduces itself to the controller. */
-  readonly own: Introduction;
-}
+export type TargetOptions = SideOptions;
 
 const MAX_TRIES = 3;
 /** Slips that cost nothing. They cannot be right, but a program may be what types them. */

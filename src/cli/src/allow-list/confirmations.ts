@@ -31,6 +31,22 @@ export async function confirmationsOf(
   }
 }
 
+/**
+ * When a revocation counts.
+ *
+ * @param dir the folder of this machine
+ * @param whom `it` or `them`
+ */
+export function refusalText(
+  confirmations: Confirmations | null | undefined,
+  dir: string,
+  whom: 'it' | 'them',
+): string {
+  return confirmations === undefined
+    ? `Servers on this machine that use ${dir} refuse ${whom} within a second.`
+    : confirmationText(confirmations);
+}
+
 export function confirmationText(confirmations: Confirmations | null): string {
   if (confirmations === null) {
     return 'The store did not say which instances have heard of it. An instance that cannot read the store soon refuses everybody.';

@@ -10,7 +10,7 @@ import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';
-import { confirmationsOf, confirmationText } from './confirmations';
+import { confirmationsOf, refusalText } from './confirmations';
 import { findGrantByName } from './find-token';
 
 /** Revokes a grant, and every device that came by it. */
@@ -28,10 +28,7 @@ export async function revokeByGrant(idOrName: string, yes: boolean | undefined):
     return revokeGrant(document, id, Math.floor(Date.now() / 1000));
   });
   const confirmations = await confirmationsOf(trust, after.revision);
-  const where =
-    confirmations === undefined
-      ? `Servers on this machine that use ${store.dir} refuse them within a second.`
-      : confirmationText(confirmations);
+  const where = refusalText(confirmations, store.dir, 'them');
   return {
     json: { grant: id, revoked: gone, ...(confirmations === undefined ? {} : { confirmations }) },
     notes: [`✓ Revoked the grant and ${callersText(gone.length)} who came by it. ${where}`],

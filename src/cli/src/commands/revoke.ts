@@ -7,7 +7,7 @@ import {
 } from '@authmesh/sdk/admin';
 import { AmeshError, isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
-import { confirmationsOf, confirmationText } from '../allow-list/confirmations';
+import { confirmationsOf, refusalText } from '../allow-list/confirmations';
 import { comebackNotes, revokeByGrant } from '../allow-list/revoke-grant';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { CommandError, UsageError } from '../errors/errors';
@@ -57,10 +57,7 @@ export const revoke = defineCommand({
     const [device] = devices as [DeviceEntry];
     if (gone.length === 0) throw alreadyGone(`${called(device)} was revoked by somebody else just now.`);
     const confirmations = await confirmationsOf(trust, after.revision);
-    const where =
-      confirmations === undefined
-        ? `Servers on this machine that use ${store.dir} refuse it within a second.`
-        : confirmationText(confirmations);
+    const where = refusalText(confirmations, store.dir, 'it');
     return {
       json: { revoked: gone, ...(confirmations === undefined ? {} : { confirmations }) },
       notes: [
