@@ -112,7 +112,7 @@ async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext)
       throw new AmeshError('passphrase_wrong');
     throw new AmeshError(
       'passphrase_wrong',
-      `The passphrase of this key was generated and lies in ${PASSPHRASE_FILE}, but another one is supplied and goes before it.`,
+      `The passphrase of this key was generated and lies in ${PASSPHRASE_FILE}, but another one is supplied and used in its place.`,
       { fix: 'Unset AUTH_MESH_PASSPHRASE and AMESH_PASSPHRASE_FILE, or take the credential away.' },
     );
   }

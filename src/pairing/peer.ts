@@ -18,7 +18,7 @@ export interface Peer {
   readonly hosts: readonly string[];
 }
 
-/** @throws AmeshError `pairing_tampered` for hosts that are none */
+/** @throws AmeshError `pairing_tampered` for a host that is not valid */
 export async function toPeer({ publicKey, name, hosts }: Introduction): Promise<Peer> {
   return {
     deviceId: await deviceIdOf(fromBase64Url(publicKey) as Uint8Array, webCrypto),
@@ -32,6 +32,6 @@ function toHosts(hosts: readonly string[]): string[] {
   try {
     return parseHosts(hosts);
   } catch {
-    throw new AmeshError('pairing_tampered', 'The target names hosts that are none.');
+    throw new AmeshError('pairing_tampered', 'The target names a host that is not valid.');
   }
 }

@@ -33,9 +33,13 @@ async function loadUnstorage() {
     const { default: driver } = await import('unstorage/drivers/cloudflare-kv-binding');
     return { createStorage, driver };
   } catch (cause) {
-    throw new AmeshError('allow_list_unavailable', 'A list in KV is read by unstorage, which is not here.', {
-      fix: 'npm install unstorage',
-      cause,
-    });
+    throw new AmeshError(
+      'allow_list_unavailable',
+      'A list in KV needs the package unstorage, which is not installed.',
+      {
+        fix: 'npm install unstorage',
+        cause,
+      },
+    );
   }
 }

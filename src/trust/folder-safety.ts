@@ -88,7 +88,7 @@ function readFolderOwners(env: Env): readonly number[] | 'any' {
   if (text === 'any') return text;
   const ids = text.split(',').map((id) => id.trim());
   if (ids.every((id) => /^\d{1,10}$/.test(id))) return ids.map(Number);
-  throw new TypeError('AMESH_FOLDER_OWNERS is the ids of users, with commas between them, or any.');
+  throw new TypeError('AMESH_FOLDER_OWNERS takes user ids with commas between them, or any.');
 }
 
 /** The files that decide, each through its own links: a mounted secret is made of those. */

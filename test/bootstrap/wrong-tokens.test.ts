@@ -163,7 +163,7 @@ const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string,
     'not those of a token',
     async () => right({ target: '\u001b[2Jx' }),
   ],
-  ['expired', 'token_expired', 'has expired', async () => right({ iat: now() - 3601, exp: now() - 1 })],
+  ['expired', 'token_expired', 'expired', async () => right({ iat: now() - 3601, exp: now() - 1 })],
   [
     'not yet valid',
     'token_not_yet_valid',
@@ -216,7 +216,7 @@ describe('a token that is wrong', () => {
     const server = await listen((request, response) => verify(request, response, () => response.end()));
     // Instances of other tests here wait for a server of this process, too.
     const line = expect.stringMatching(
-      /^amesh: AMESH_BOOTSTRAP_TOKEN was not taken, token_expired: The token has expired 50\d\d s ago\. .* Until then every signed request gets 503\.$/,
+      /^amesh: AMESH_BOOTSTRAP_TOKEN was not taken, token_expired: The token expired 50\d\d s ago\. .* Until then every signed request gets 503\.$/,
     );
     await vi.waitFor(() => expect(logged.mock.calls).toContainEqual([line]), 10_000);
     await server.close();

@@ -201,6 +201,6 @@ describe('AMESH_FOLDER_OWNERS', () => {
   it.each(['deploy', '-1', '1;2', '1,,2', 'Any', '0x10'])('is a TypeError: %s', (text) => {
     expect(() => inspectFolder(dir, { AMESH_FOLDER_OWNERS: text })).toThrow(TypeError);
     const amesh = createAmesh({ dir, env: { AMESH_FOLDER_OWNERS: text } });
-    expect(() => amesh.verify()).toThrow('AMESH_FOLDER_OWNERS is the ids of users');
+    expect(() => amesh.verify()).toThrow('AMESH_FOLDER_OWNERS takes user ids');
   });
 });

@@ -64,7 +64,10 @@ export async function waitForRegistration(options: WaitOptions): Promise<string 
         if (frame?.type === 'error') {
           // A mailbox lasts five minutes. A relay that ends it at once would keep us busy with nothing else.
           if (frame.code === 'session_expired' && performance.now() - startedAt > LOOK_EVERY_MS) break;
-          throw new AmeshError('relay_busy', `The relay at ${relay} does not let us wait (${frame.code}).`);
+          throw new AmeshError(
+            'relay_busy',
+            `The relay at ${relay} did not let this machine wait (${frame.code}).`,
+          );
         }
         if (Date.now() >= untilMs || (await isKnown())) return null;
       }

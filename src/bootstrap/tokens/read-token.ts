@@ -77,7 +77,7 @@ export function assertTimely({ claims }: Token, nowSeconds: number): void {
     );
   }
   if (nowSeconds >= exp)
-    throw new AmeshError('token_expired', `The token has expired ${nowSeconds - exp} s ago.`);
+    throw new AmeshError('token_expired', `The token expired ${nowSeconds - exp} s ago.`);
 }
 
 /** The key of the issuer, as the token names it. It has to be the key that the issuer's id is made from. */

@@ -44,8 +44,8 @@ export function comebackNotes(gone: readonly DeviceEntry[], after: AllowListDocu
     if (grant === undefined || grant.expiresAt <= now || grant.used >= grant.uses) return [];
     return [
       `! It came by a grant that is open until ${momentText(grant.expiresAt)}, for ${callersText(grant.uses - grant.used)} more: anybody who has that token can come back with another key.`,
-      `  To end the grant, and everybody who came by it:  ${here(`amesh revoke --grant ${id}`)}`,
-      `  To take no more callers by it:                   ${here(`amesh tokens cancel ${id}`)}`,
+      `  To end the grant, and every device that enrolled by it:  ${here(`amesh revoke --grant ${id}`)}`,
+      `  To take no more callers by it:                           ${here(`amesh tokens cancel ${id}`)}`,
     ];
   });
 }

@@ -9,7 +9,7 @@ export function completeFor(root: Command): Command {
   return defineCommand({
     meta: {
       name: 'complete',
-      description: 'Prints what makes a shell complete the commands and flags of amesh',
+      description: 'Prints a script by which a shell completes the commands and flags of amesh',
     },
     args: {
       shell: { type: 'positional', required: true, valueHint: SHELLS.join('|'), description: 'Which shell' },

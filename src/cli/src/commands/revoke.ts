@@ -24,7 +24,11 @@ export const revoke = defineCommand({
       valueHint: 'id|name',
       description: 'Which one: see amesh list',
     },
-    grant: { type: 'string', valueHint: 'id|name', description: 'A grant, and everybody who came by it' },
+    grant: {
+      type: 'string',
+      valueHint: 'id|name',
+      description: 'A grant, and every device that enrolled by it',
+    },
     'all-controllers': { type: 'boolean', description: 'Every device that may call this machine' },
     ...SHARED_ARGS,
   },
