@@ -53,8 +53,11 @@ describeWithRedis('four processes with one Redis', () => {
     }
   });
 
-  it(`one captured request sent to all at once, ${ROUNDS} times: exactly one accepts it`, () =>
-    expectOneEach(fleet));
+  it(
+    `one captured request sent to all at once, ${ROUNDS} times: exactly one accepts it`,
+    () => expectOneEach(fleet),
+    180_000,
+  );
 });
 
 describeWithRedis('four processes with a cluster of three', () => {
@@ -68,10 +71,10 @@ describeWithRedis('four processes with a cluster of three', () => {
       await fleet.stop();
       await cluster.stop();
     }
-  }, 60_000);
+  }, 180_000);
 });
 
-describeWithRedis('a Redis that fails', () => {
+describeWithRedis('a Redis that fails', { timeout: 120_000 }, () => {
   let redis: RedisServer;
   let fleet: Fleet;
   let server: Child;
@@ -115,7 +118,7 @@ describeWithRedis('a Redis that fails', () => {
   async function expectRecovery(
     captured: Awaited<ReturnType<typeof capture>>,
     old: string[],
-    waitMs = 8000,
+    waitMs = 60_000, // deadline.test.ts says how soon
   ): Promise<void> {
     // As soon as anything passes again, and before: none of the old ones ever does.
     for (const endsAt = Date.now() + waitMs; ; ) {

@@ -236,7 +236,9 @@ describeWithRedis('instances that share a list in Redis', () => {
     });
   });
 
-  it('a change of the folder while its list is published is in the store, or was refused', async () => {
+  it('a change of the folder while its list is published is in the store, or was refused', {
+    timeout: 120_000,
+  }, async () => {
     fleet = await startFleet(0, {});
     const env = { AMESH_STORE_URL: redis.url };
     for (let round = 0; round < 5; round++) {
