@@ -1,0 +1,46 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { AllowListSource } from '../../core/devices/allow-list';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { readAllowList } from '../../core/verify/device';
+import { findGrant } from '../../trust/grants';
+import type { AllowListDocument } from '../../trust/list/document';
+import { documentOf } from '../../trust/list/to-allow-list';
+
+/** How often strangers who name invented grants can make this server read its list anew. */
+const LOOK_EVERY_MS = 250;
+
+/** Finds grants in the list in memory, and reads the list anew where a grant may have been given a moment ago. */
+export class GrantLookup {
+  readonly #list: AllowListSource;
+  #look: Promise<void> | undefined;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(list: AllowListSource) {
+    this.#list = list;
+  }
+
+  /** The list in memory. @throws AmeshError `allow_list_unavailable`, and as the list */
+  async current(): Promise<AllowListDocument> {
+    const document = documentOf(await readAllowList(this.#list));
+    if (document === undefined) throw new AmeshError('allow_list_unavailable');
+    return document;
+  }
+
+  /** The list, read anew where the one in memory does not hold the grant. */
+  async documentWith(grantId: string): Promise<AllowListDocument> {
+    const known = await this.current();
+    if (findGrant(known, grantId) !== undefined) return known;
+    this.#look ??= this.#lookAgain();
+    await this.#look;
+    return this.current();
+  }
+
+  /** Reads the list once for all that wait for it, and not again for a while. */
+  async #lookAgain(): Promise<void> {
+    await sleep(Math.max(0, this.#lookedAtMs + LOOK_EVERY_MS - performance.now()));
+    this.#lookedAtMs = performance.now();
+    this.#look = undefined;
+    this.#list.expire?.();
+    await this.current();
+  }
+}
