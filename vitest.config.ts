@@ -23,7 +23,11 @@ export default defineConfig({
   resolve: { alias },
   test: {
     projects: [
-      { extends: true, test: { name: 'alone', include: ['test/**/*.test.ts'], exclude: SHARING } },
+      // Not by `exclude`: that would undo the one of a command line.
+      {
+        extends: true,
+        test: { name: 'alone', include: ['test/**/*.test.ts', ...SHARING.map((path) => `!${path}`)] },
+      },
       { extends: true, test: { name: 'sharing', include: SHARING, isolate: false } },
     ],
     testTimeout: 30_000,
