@@ -3,8 +3,8 @@ import { confirmDevice } from '../trust/changes';
 import type { Device } from '../trust/device';
 
 /**
- * Takes note that a target trusts this device, where the last message of their pairing had been lost: it has answered
- * a request that only a device it trusts gets past.
+ * Confirms a target whose last message of the pairing was lost: it has accepted a request, which it does only for devices
+ * that it trusts.
  */
 export async function confirmTarget(
   response: Response,

@@ -120,10 +120,10 @@ async function readCode(
   conversation: Conversation<TargetEvent, TargetAction>,
   person: TargetPerson,
 ): Promise<Extract<TargetAction, { type: 'admit' }>> {
-  const endsAt = performance.now() + TYPING_MS;
+  const endsAtMs = performance.now() + TYPING_MS;
   for (;;) {
-    const left = endsAt - performance.now();
-    const text = await session.whileAsking(left, notTyped, (signal) => person.typeCode(signal));
+    const leftMs = endsAtMs - performance.now();
+    const text = await session.whileAsking(leftMs, notTyped, (signal) => person.typeCode(signal));
     for (const action of await conversation.take({ type: 'typed', text })) {
       if (action.type === 'admit') return action;
       if (action.type === 'again') person.wrongCode(action);

@@ -19,7 +19,7 @@ export interface HeldGrantOptions {
 }
 
 /**
- * A grant by which this machine has enrolled, or is believed to have. Nothing proves an answer: so the grant is kept for
+ * A grant by which this machine has enrolled, as far as an answer that nothing proves can show. So the grant is kept for
  * as long as it counts, and used again where its target refuses this machine. Enrolling again with the same key takes no
  * second use of a grant.
  */
@@ -27,7 +27,7 @@ export class HeldGrant {
   readonly #options: HeldGrantOptions;
   readonly #hosts = new Set<string>();
   /** An enrolment that was answered with yes, and is not written down yet. */
-  #answered: { readonly url: URL; readonly until: number } | undefined;
+  #answered: { readonly url: URL; readonly untilSeconds: number } | undefined;
   #again: Promise<boolean> | undefined;
   #notBeforeMs = 0;
   #pauseMs: number = PAUSE_MS.first;
@@ -44,13 +44,13 @@ export class HeldGrant {
   /** @throws AmeshError as `enrolAt()` */
   async enrol(url: URL): Promise<void> {
     const { claims, device, fetch } = this.#options;
-    const until = await enrolAt(url, claims, device, fetch);
+    const untilSeconds = await enrolAt(url, claims, device, fetch);
     this.#hosts.add(url.host);
-    this.#answered = { url, until };
+    this.#answered = { url, untilSeconds };
   }
 
   /**
-   * Enrols once more, since the target has refused a signed request. At most once in a while, and once for all who ask at
+   * Enrols once more, since the target has refused a signed request. At most once in a while, and once for all calls at
    * the same time.
    *
    * @returns whether it was answered with yes
@@ -87,13 +87,21 @@ export class HeldGrant {
     if (answered === undefined || !response.ok) return;
     const { claims, device, tell } = this.#options;
     const { iss, jti, name } = claims;
-    const { url, until } = answered;
+    const { url, untilSeconds } = answered;
     const request = answeredBy(response);
     if (request?.target !== iss || !isFor(claims, new URL(`${url.protocol}//${request.authority}`))) return;
-    const now = Math.floor(Date.now() / 1000);
-    const token = { kind: 'taken', id: jti, issuer: iss, takenAt: now, until: Math.max(now, until) } as const;
+    const nowSeconds = Math.floor(Date.now() / 1000);
+    const token = {
+      kind: 'taken',
+      id: jti,
+      issuer: iss,
+      takenAt: nowSeconds,
+      until: Math.max(nowSeconds, untilSeconds),
+    } as const;
     try {
-      await device.trust.update((list) => withToken(withTarget(list, claims, request.authority, now), token));
+      await device.trust.update((list) =>
+        withToken(withTarget(list, claims, request.authority, nowSeconds), token),
+      );
     } catch {
       return; // a folder that cannot be written, say. The response is what was asked for, and the next one tries again.
     }

@@ -10,7 +10,7 @@ const GATHER_MS = 100;
 const RETRY_MS = 5_000;
 
 /**
- * Whether the lease of a device is to be moved on.
+ * Whether the lease of a device is to be extended.
  *
  * @param list by which it was let in
  */
@@ -21,7 +21,7 @@ export function isLeaseDue(device: TrustedDevice, list: AllowList): boolean {
   return grant !== undefined && isDue(lease as Lease, grant.leaseSeconds, Math.floor(Date.now() / 1000));
 }
 
-/** Moves the leases of callers on that are in use, behind their requests. */
+/** Extends the leases of callers that are in use, after their requests. */
 export class Leases {
   readonly #device: () => Promise<Device>;
   readonly #used = new Set<string>();

@@ -15,9 +15,9 @@ export interface UntilKnownOptions {
 }
 
 /**
- * Sends a request of a machine that has enrolled. It is sent again where it meets an instance of the target that has not
- * heard of that yet, and once more where the enrolment has to be made anew: such a refusal comes before any handler. Each
- * time the same bytes are sent; a stream, which is gone after the first time, is not.
+ * Sends a request of a machine that has enrolled. It sends the request again where an instance of the target has not
+ * heard of the enrolment yet, and once more after a new enrolment: such a refusal comes before any handler. Each time the
+ * same bytes are sent. A body that is a stream can be sent only once.
  */
 export async function untilKnown(request: PreparedRequest, options: UntilKnownOptions): Promise<Response> {
   const { isNew, grant, tell } = options;
@@ -48,7 +48,7 @@ async function again(request: PreparedRequest, refused: Response): Promise<Respo
   return request.send();
 }
 
-/** What a redirect has led to was perhaps refused behind a handler. */
+/** A refusal after a redirect may have come from behind a handler. */
 function isUnknown(response: Response): boolean {
   return refusalOf(response) === 'unauthorized' && !response.redirected;
 }

@@ -55,7 +55,7 @@ export async function waitForRegistration(options: WaitOptions): Promise<string 
   const box = await boxOf(secret);
   while (Date.now() < untilMs) {
     const socket = await RelaySocket.connect(relay, signal);
-    const startedAt = performance.now();
+    const startedAtMs = performance.now();
     try {
       socket.send({ type: 'wait', v: 1, box });
       for (;;) {
@@ -63,7 +63,7 @@ export async function waitForRegistration(options: WaitOptions): Promise<string 
         if (frame?.type === 'msg') return open(secret, frame.body);
         if (frame?.type === 'error') {
           // A mailbox lasts five minutes. A relay that ends it at once would keep us busy with nothing else.
-          if (frame.code === 'session_expired' && performance.now() - startedAt > LOOK_EVERY_MS) break;
+          if (frame.code === 'session_expired' && performance.now() - startedAtMs > LOOK_EVERY_MS) break;
           throw new AmeshError(
             'relay_busy',
             `The relay at ${relay} did not let this machine wait (${frame.code}).`,

@@ -9,7 +9,7 @@ export type SealedType = 'm4' | 'm5' | 'm6' | 'm7' | 'm8';
 
 type Direction = 'c2t' | 't2c';
 
-/** What a relay passes on at most: nobody who keeps to the protocol sends more. */
+/** The most that a relay passes on. A peer that follows the protocol sends no more. */
 const MAX_LENGTH = 8192;
 
 /** Seals what one side sends and opens what it receives. Each direction has its key and its counter. */
@@ -42,7 +42,7 @@ export class Channel {
   }
 
   /**
-   * @throws PairingError `tampered` for anything but the very message that is expected
+   * @throws PairingError `tampered` for anything but the message that is due
    */
   async open(type: SealedType, body: string): Promise<Record<string, unknown>> {
     if (typeof body !== 'string' || body.length > MAX_LENGTH) throw tampered();

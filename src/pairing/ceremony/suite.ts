@@ -45,7 +45,7 @@ interface KeyPair {
   readonly publicKey: Uint8Array;
 }
 
-/** Nobody can take the private key out again: it ends with the ceremony. */
+/** The private key cannot be exported: it ends with the ceremony. */
 async function generate(): Promise<KeyPair> {
   const { privateKey, publicKey } = await subtle.generateKey(ECDH, false, ['deriveBits']);
   return { privateKey, publicKey: toPoint(await subtle.exportKey('jwk', publicKey)) };

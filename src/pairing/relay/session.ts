@@ -158,9 +158,9 @@ export class RelaySession {
 
   /** The next frame that is no notice. Throws where the frame ends the session. */
   async #next(ms: number, onExpired: () => AmeshError = tookTooLong, signal = this.#options.signal) {
-    const until = performance.now() + ms;
+    const untilMs = performance.now() + ms;
     for (;;) {
-      const frame = await this.#socket.next(until - performance.now(), signal);
+      const frame = await this.#socket.next(untilMs - performance.now(), signal);
       if (frame?.type === 'peer_gone') throw new AmeshError('peer_gone', `The ${this.#peer} disconnected.`);
       if (frame?.type !== 'error') return frame;
       if (this.#isNotice(frame)) this.#warn();

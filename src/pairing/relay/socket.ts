@@ -39,11 +39,11 @@ export class RelaySocket {
    */
   static async connect(url: string, signal?: AbortSignal, ms: number = CONNECT_MS): Promise<RelaySocket> {
     signal?.throwIfAborted();
-    const until = performance.now() + ms;
+    const untilMs = performance.now() + ms;
     const endpoint = endpointOf(url);
     const socket = await newSocket(endpoint, ms, signal);
     const relay = new RelaySocket(endpoint, socket); // before it is open, so that no frame is missed
-    await waitForOpen(socket, endpoint, { ms: until - performance.now(), shownSeconds: ms / 1000 }, signal);
+    await waitForOpen(socket, endpoint, { ms: untilMs - performance.now(), shownSeconds: ms / 1000 }, signal);
     return relay;
   }
 
@@ -71,16 +71,16 @@ export class RelaySocket {
    * @throws AmeshError `relay_unreachable` once the connection is gone and all frames were read; the signal's reason
    */
   async next(ms: number, signal?: AbortSignal): Promise<RelayFrame | null> {
-    const until = performance.now() + ms;
+    const untilMs = performance.now() + ms;
     for (;;) {
       signal?.throwIfAborted();
       const frame = this.#frames.shift();
       if (frame !== undefined) return frame;
       if (this.#failure !== undefined) throw this.#failure;
-      const left = until - performance.now();
-      if (left <= 0) return null;
+      const leftMs = untilMs - performance.now();
+      if (leftMs <= 0) return null;
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, left);
+        const timer = setTimeout(resolve, leftMs);
         this.#wake = () => {
           clearTimeout(timer);
           signal?.removeEventListener('abort', this.#wake);
