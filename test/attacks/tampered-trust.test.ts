@@ -243,7 +243,7 @@ describe.each(Object.entries(ATTACKS))('%s', (_, attack) => {
 });
 
 describe('any changed byte of the list', () => {
-  it('stops a server, at each of its positions', async () => {
+  it('stops a server, at each of its positions', { timeout: 120_000 }, async () => {
     const bytes = good.get(LIST) as Buffer;
     for (let position = 0; position < bytes.length; position += times(5, 1)) {
       const changed = Buffer.from(bytes);
@@ -255,7 +255,7 @@ describe('any changed byte of the list', () => {
     expect(await call('/fresh')).toEqual(PASSED);
   });
 
-  it('stops a server, wherever the list is cut off', async () => {
+  it('stops a server, wherever the list is cut off', { timeout: 120_000 }, async () => {
     const bytes = good.get(LIST) as Buffer;
     for (let length = 0; length < bytes.length; length += times(21, 7)) {
       await put(bytes.subarray(0, length));

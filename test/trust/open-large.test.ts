@@ -58,7 +58,7 @@ describe('openLarge()', () => {
     );
   });
 
-  it('refuses each list of which one byte is another', async () => {
+  it('refuses each list of which one byte is another', { timeout: 120_000 }, async () => {
     const list = { ...withDevices(document, 2), tombstones: tombstones(2) };
     const bytes = await sealDocument(list, device.signer);
     for (let at = 0; at < bytes.length; at += times(5, 1)) {
