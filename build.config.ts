@@ -9,8 +9,6 @@ export default defineBuildConfig({
     { input: 'src/core/crypto/node', name: 'crypto/node' },
     { input: 'src/core/crypto/web', name: 'crypto/web' },
     { input: 'src/core/crypto/noble', name: 'crypto/noble' },
-    { input: 'src/core/errors/machine-codes', name: 'core/machine-codes' },
-    { input: 'src/core/errors/machine-codes.web', name: 'core/machine-codes.web' },
     { input: 'src/core/hints/hints', name: 'core/hints' },
     { input: 'src/core/hints/hints.web', name: 'core/hints.web' },
     { input: 'src/entries/express', name: 'express' },
@@ -27,6 +25,6 @@ export default defineBuildConfig({
   clean: true,
   ...declarations(),
   // Chosen by the runtime's export conditions, so they have to stay imports.
-  externals: ['#crypto', '#machine-codes', '#hints', 'ioredis', 'unstorage'],
+  externals: ['#crypto', '#hints', 'ioredis', 'unstorage'],
   rollup: { emitCJS: false, esbuild: { target: 'es2023' } },
 });

@@ -27,7 +27,7 @@ const folderOf = (path: string) => path.replace(/\/[^/]*$/, '');
 /** What package.json's `imports` choose between, as the file with all of it. */
 const CHOSEN: Readonly<Record<string, string>> = {
   '#crypto': 'src/core/crypto/provider',
-  '#machine-codes': 'src/core/errors/machine-codes',
+
   '#hints': 'src/core/hints/hints',
 };
 

@@ -157,7 +157,7 @@ describe('the log', () => {
     const log = createLog({}, null, (line) => void written.push(line));
     const request = { method: 'GET', authority: 'a', target: '/' };
     const refuse = (code: 'missing_header' | 'wrong_host') =>
-      log.rejection({ code, status: 401, message: code, fix: '', request });
+      log.rejection({ code, status: 401, detail: code, fix: '', request });
     for (let i = 0; i < 1000; i++) refuse('missing_header');
     refuse('wrong_host');
     now.mockReturnValue(1_764_000_009_999);
@@ -177,7 +177,7 @@ describe('the log', () => {
       const log = createLog({}, null, (line) => void written.push(line));
       const refuse = (target: string) =>
         log.rejection({
-          ...{ code: 'unknown_device', status: 401, message: '', fix: '' },
+          ...{ code: 'unknown_device', status: 401, detail: '', fix: '' },
           request: { method: 'GET', authority: 'a', target },
         });
       refuse('/first');
@@ -202,7 +202,7 @@ describe('the log', () => {
     const log = createLog({}, null, () => {});
     const request = { method: 'GET', authority: 'a', target: '/' };
     for (let i = 0; i < 3; i++)
-      log.rejection({ code: 'wrong_host', status: 421, message: '', fix: '', request });
+      log.rejection({ code: 'wrong_host', status: 421, detail: '', fix: '', request });
     expect(timers.mock.results.map(({ value }) => value.hasRef())).toEqual([false]);
     for (const { value } of timers.mock.results) clearTimeout(value);
     timers.mockRestore();
@@ -214,7 +214,7 @@ describe('the log', () => {
     const log = createLog({}, null, (line) => void written.push(line));
     const request = { method: 'GET', authority: 'a', target: '/' };
     const refuse = () =>
-      log.rejection({ code: 'nonce_store_unavailable', status: 503, message: '', fix: '', request });
+      log.rejection({ code: 'nonce_store_unavailable', status: 503, detail: '', fix: '', request });
     refuse();
     now.mockReturnValue(1_764_000_000_000);
     refuse();

@@ -5,6 +5,7 @@ import type { Env } from '../process/home';
 import type { Device } from '../trust/device';
 import type { AllowListDocument } from '../trust/list/document';
 import { findTaken } from '../trust/tokens';
+import { BOOTSTRAP_CODES } from './errors/codes';
 import { HeldGrant } from './grants/held-grant';
 import { isFor } from './grants/request-enrolment';
 import { registerAtRelay } from './provision/register-at-relay';
@@ -253,7 +254,7 @@ function isAboutToken(error: unknown): error is AmeshError {
 
 function noListOfItsOwn(): AmeshError {
   return new AmeshError(
-    'token_wrong_type',
+    BOOTSTRAP_CODES.token_wrong_type,
     'AMESH_BOOTSTRAP_TOKEN is for a machine with a list of its own, and this instance goes by the list of AMESH_OWNER_KEY.',
     { fix: 'Leave one of the two variables out.' },
   );
@@ -262,12 +263,12 @@ function noListOfItsOwn(): AmeshError {
 function wrongKind(kind: TokenKind): AmeshError {
   return kind === 'grant'
     ? new AmeshError(
-        'token_wrong_type',
+        BOOTSTRAP_CODES.token_wrong_type,
         'The token is a grant, which is for a machine that calls: amesh.fetch takes it.',
         { fix: 'A machine that is called takes a token of: amesh provision' },
       )
     : new AmeshError(
-        'token_wrong_type',
+        BOOTSTRAP_CODES.token_wrong_type,
         'The token is for a machine that is called: amesh.verify() takes it.',
         { fix: 'A machine that calls takes a token of: amesh grant' },
       );

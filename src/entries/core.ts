@@ -18,13 +18,15 @@ export { fromBase64Url, toBase64Url } from '../core/encoding';
 export {
   AllowListIntegrityError,
   AmeshError,
+  type AmeshErrorOptions,
   ClockSkewTooLargeError,
+  fixWith,
   isAmeshError,
-  NoIdentityError,
   NonceStoreUnavailableError,
   RedirectRefusedError,
 } from '../core/errors/amesh-error';
-export { type AmeshCode, CODES, type RejectCode } from '../core/errors/codes';
+export type { AmeshCode, RejectCode } from '../core/errors/code-names';
+export type { CodeFacts, Fix, RejectFacts } from '../core/errors/define-codes';
 export { InMemoryNonceStore, type InMemoryNonceStoreOptions } from '../core/nonces/memory';
 export type { NonceStore } from '../core/nonces/nonce-store';
 export { type Client, type ClientOptions, createClient } from '../core/sign/client';
@@ -50,3 +52,5 @@ export {
 export { isLoopback, normalizeAuthority } from '../core/wire/authority';
 export type { BodyGate } from '../core/wire/body-gate';
 export { type HeaderLines, type ReadBody, type RequestView, toRequestView } from '../core/wire/view';
+export { CODES } from '../machine/all-codes';
+export { NoIdentityError } from '../trust/errors/no-identity';

@@ -1,6 +1,7 @@
 import { AmeshError } from '../core/errors/amesh-error';
 import type { KeyBackend } from './backend';
 import { encryptedFile } from './encrypted-file';
+import { KEY_CODES } from './errors/codes';
 
 /** Every key backend there is, the default first. */
 export const BACKENDS: readonly KeyBackend[] = Object.freeze([encryptedFile]);
@@ -9,5 +10,5 @@ export const BACKENDS: readonly KeyBackend[] = Object.freeze([encryptedFile]);
 export function findBackend(id: string): KeyBackend {
   const backend = BACKENDS.find((candidate) => candidate.id === id);
   if (backend !== undefined) return backend;
-  throw new AmeshError('key_backend_unavailable', `There is no key backend ${JSON.stringify(id)}.`);
+  throw new AmeshError(KEY_CODES.key_backend_unavailable, `There is no key backend ${JSON.stringify(id)}.`);
 }

@@ -3,15 +3,18 @@ import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toSigner } from '../core/crypto/node';
 import { AmeshError } from '../core/errors/amesh-error';
+import { PROCESS_CODES } from '../process/errors/codes';
 import { newToken } from '../storage/files/file-lock';
 import { isMissing, syncFolder } from '../storage/files/file-store';
 import { makePrivateFolder, writePrivateFile } from '../storage/files/private-file';
 import { readRegularFile } from '../storage/files/regular-file';
 import { ReplacedFiles } from '../storage/files/replaced-files';
 import type { KeyBackend, KeyContext } from './backend';
+import { KEY_CODES } from './errors/codes';
 import {
   DamagedPassphraseError,
   generatedPassphrase,
+  NEW_IDENTITY,
   NO_BACKUP,
   newPassphrase,
   PASSPHRASE_FILE,
@@ -64,7 +67,9 @@ export const encryptedFile: KeyBackend = Object.freeze({
     const pem = await readKeyFile(ref, context);
     const passphrase = (await suppliedPassphrase(context)) ?? (await generatedPassphrase(context));
     if (passphrase === null)
-      throw roundsOf(pem) === GENERATED_ROUNDS ? lost(context) : new AmeshError('passphrase_required');
+      throw roundsOf(pem) === GENERATED_ROUNDS
+        ? lost(context)
+        : new AmeshError(KEY_CODES.passphrase_required);
     return toSigner(await decrypt(pem, passphrase, context));
   },
 
@@ -77,7 +82,10 @@ export const encryptedFile: KeyBackend = Object.freeze({
 /** identity.json is not sealed: a path in it must not lead anywhere else. */
 function assertRef(ref: string): void {
   if (!REF.test(ref))
-    throw new AmeshError('identity_unreadable', 'identity.json names a key file that amesh does not write.');
+    throw new AmeshError(
+      PROCESS_CODES.identity_unreadable,
+      'identity.json names a key file that amesh does not write.',
+    );
 }
 
 async function readKeyFile(ref: string, context: KeyContext): Promise<string> {
@@ -87,7 +95,9 @@ async function readKeyFile(ref: string, context: KeyContext): Promise<string> {
   } catch (error) {
     const path = join(context.dir, ref);
     if (isMissing(error)) throw lostKey(`The key file ${path} is not there.`);
-    throw new AmeshError('identity_unreadable', `The key file ${path} cannot be read.`, { cause: error });
+    throw new AmeshError(PROCESS_CODES.identity_unreadable, `The key file ${path} cannot be read.`, {
+      cause: error,
+    });
   }
 }
 
@@ -101,17 +111,15 @@ async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext)
   } catch {
     if (passphrase.source === 'generated') {
       throw new AmeshError(
-        'passphrase_wrong',
+        KEY_CODES.passphrase_wrong,
         `${PASSPHRASE_FILE} does not open the private key beside it.`,
-        {
-          fix: `Put back the two that belong together. ${NO_BACKUP}`,
-        },
+        { fix: `Put back the two that belong together. ${NO_BACKUP}`, command: NEW_IDENTITY },
       );
     }
     if ((await generatedPassphrase(context).catch(() => null)) === null)
-      throw new AmeshError('passphrase_wrong');
+      throw new AmeshError(KEY_CODES.passphrase_wrong);
     throw new AmeshError(
-      'passphrase_wrong',
+      KEY_CODES.passphrase_wrong,
       `The passphrase of this key was generated and lies in ${PASSPHRASE_FILE}, but another one is supplied and used in its place.`,
       { fix: 'Unset AUTH_MESH_PASSPHRASE and AMESH_PASSPHRASE_FILE, or take the credential away.' },
     );
@@ -124,14 +132,17 @@ async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext)
 
 function lost({ dir }: KeyContext): AmeshError {
   return new AmeshError(
-    'passphrase_required',
+    KEY_CODES.passphrase_required,
     `The passphrase of the private key was generated, and the file that held it is gone: ${join(dir, PASSPHRASE_FILE)}.`,
-    { fix: `Nothing was changed. Put it back from a backup. ${NO_BACKUP}` },
+    { fix: `Nothing was changed. Put it back from a backup. ${NO_BACKUP}`, command: NEW_IDENTITY },
   );
 }
 
 function lostKey(detail: string): AmeshError {
-  return new AmeshError('identity_unreadable', detail, { fix: `Put it back from a backup. ${NO_BACKUP}` });
+  return new AmeshError(PROCESS_CODES.identity_unreadable, detail, {
+    fix: `Put it back from a backup. ${NO_BACKUP}`,
+    command: NEW_IDENTITY,
+  });
 }
 
 /** One that is damaged opens nothing, and must not keep the next key from being made. */

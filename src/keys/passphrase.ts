@@ -8,6 +8,7 @@ import type { Env } from '../process/home';
 import { isMissing } from '../storage/files/file-store';
 import { readRegularFile } from '../storage/files/regular-file';
 import type { KeyContext } from './backend';
+import { KEY_CODES } from './errors/codes';
 
 /** A passphrase and where it came from. */
 export interface Passphrase {
@@ -101,13 +102,17 @@ async function readSupplied(context: KeyContext): Promise<Passphrase | null> {
 }
 
 /** What is left where a generated passphrase or a key is lost. */
-export const NO_BACKUP = 'If there is none the key is lost: amesh init --name NAME --force, and pair again.';
+export const NEW_IDENTITY = ['amesh', 'init', '--name', 'NAME', '--force'];
+
+/** Said with {@link NEW_IDENTITY}. */
+export const NO_BACKUP = 'If there is none the key is lost: make a new identity, and pair again';
 
 /** `passphrase_required`: what lies where the generated passphrase belongs is none. */
 export class DamagedPassphraseError extends AmeshError {
   constructor(path: string) {
-    super('passphrase_required', `${path}, which holds the generated passphrase, is damaged.`, {
+    super(KEY_CODES.passphrase_required, `${path}, which holds the generated passphrase, is damaged.`, {
       fix: `Put it back from a backup. ${NO_BACKUP}`,
+      command: NEW_IDENTITY,
     });
   }
 }
@@ -119,7 +124,7 @@ export async function generatedPassphrase({ dir }: KeyContext): Promise<Passphra
     if (isMissing(error)) return null;
     if (error.code === 'EISDIR' || error.code === 'ENOTFILE') throw new DamagedPassphraseError(path);
     throw new AmeshError(
-      'passphrase_required',
+      KEY_CODES.passphrase_required,
       `The passphrase cannot be read from ${path} (${error.code}).`,
       {
         fix: 'It was generated, and only its owner may read it: run this as that user.',
@@ -152,12 +157,15 @@ async function readPassphrase(path: string, name: string, source: Passphrase['so
 
 function supplied(text: string, source: Passphrase['source']): Passphrase {
   if (Buffer.byteLength(text) <= MAX_BYTES) return { text, source };
-  throw new AmeshError('passphrase_required', `The passphrase is longer than ${MAX_BYTES} bytes.`, {
+  throw new AmeshError(KEY_CODES.passphrase_required, `The passphrase is longer than ${MAX_BYTES} bytes.`, {
     fix: 'Set a shorter one in AUTH_MESH_PASSPHRASE or AMESH_PASSPHRASE_FILE.',
   });
 }
 
 function unreadable(name: string, why?: string): AmeshError {
   const reason = why === undefined ? '' : `: ${why}`;
-  return new AmeshError('passphrase_required', `The passphrase cannot be read from ${name}${reason}.`);
+  return new AmeshError(
+    KEY_CODES.passphrase_required,
+    `The passphrase cannot be read from ${name}${reason}.`,
+  );
 }

@@ -2,6 +2,7 @@ import { AmeshError, isAmeshError } from '../core/errors/amesh-error';
 import type { Rejection } from '../core/verify/rejection';
 import type { Env } from '../process/home';
 import type { Log } from '../process/log';
+import { TRUST_CODES } from '../trust/errors/codes';
 import { inspectFolder } from '../trust/folder-safety';
 
 // What an instance tells the people who run it, beside the refusals: each line once in a process.
@@ -46,7 +47,7 @@ export function tellMemoryNonces(log: Log): void {
 /** A reader that is asked to call others. The usual advice would make a second target beside the one it verifies for. */
 export function noKeyToCallWith(dir: string): AmeshError {
   return new AmeshError(
-    'no_identity',
+    TRUST_CODES.no_identity,
     `There is no private key in ${dir}: with AMESH_OWNER_KEY alone this instance verifies, and calls nobody.`,
     { fix: 'To call others, give it the folder of an identity (AUTH_MESH_DIR). See docs/production.md.' },
   );

@@ -5,6 +5,7 @@ import type { Device } from '../trust/device';
 import type { AllowListDocument, DeviceEntry } from '../trust/list/document';
 import { Controller } from './ceremony/controller';
 import { Conversation } from './conversation';
+import { PAIRING_CODES } from './errors/codes';
 import { ownIntroduction } from './own-introduction';
 import { type Peer, toPeer } from './peer';
 import { RelaySession } from './relay/session';
@@ -113,14 +114,14 @@ async function confirmEntry({ trust }: Device, { deviceId, friendlyName }: Peer)
     .update((list) => confirmDevice(list, deviceId))
     .catch(() => {
       throw new AmeshError(
-        'pairing_unconfirmed',
+        PAIRING_CODES.pairing_unconfirmed,
         `"${friendlyName}" has acknowledged; noting it down failed.`,
       );
     });
   const target = entryOf(devices, deviceId);
   if (target !== undefined) return target;
   throw new AmeshError(
-    'pairing_unconfirmed',
+    PAIRING_CODES.pairing_unconfirmed,
     `"${friendlyName}" was revoked here before the pairing was over.`,
     { fix: 'It trusts this machine now. If it should not, revoke this machine there.' },
   );
@@ -135,18 +136,18 @@ function nowSeconds(): number {
 }
 
 function cancelled(): AmeshError {
-  return new AmeshError('pairing_declined', 'Cancelled.', { fix: '' });
+  return new AmeshError(PAIRING_CODES.pairing_declined, 'Cancelled.', { fix: '' });
 }
 
 function unacknowledged(saved: DeviceEntry | undefined): AmeshError {
-  if (saved === undefined || saved.unconfirmed) return new AmeshError('pairing_unconfirmed');
-  return new AmeshError('pairing_unconfirmed', 'The other machine did not acknowledge.', {
+  if (saved === undefined || saved.unconfirmed) return new AmeshError(PAIRING_CODES.pairing_unconfirmed);
+  return new AmeshError(PAIRING_CODES.pairing_unconfirmed, 'The other machine did not acknowledge.', {
     fix: 'It stays trusted here, as it was before. If it refuses requests, pair again.',
   });
 }
 
 function notAnswered(): AmeshError {
-  return new AmeshError('pairing_declined', 'Nobody answered within 60 s.', {
+  return new AmeshError(PAIRING_CODES.pairing_declined, 'Nobody answered within 60 s.', {
     fix: 'Start again, on both machines.',
   });
 }

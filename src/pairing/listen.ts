@@ -6,6 +6,7 @@ import type { AllowListDocument, DeviceEntry } from '../trust/list/document';
 import { assertIntroduction, hostsThatFit } from './ceremony/introduction';
 import { Target, type TargetAction, type TargetEvent, type WrongCode } from './ceremony/target';
 import { Conversation } from './conversation';
+import { PAIRING_CODES } from './errors/codes';
 import { ownIntroduction } from './own-introduction';
 import { type Peer, toPeer } from './peer';
 import { RelaySession } from './relay/session';
@@ -183,27 +184,29 @@ function controllersInTheWay(
 }
 
 function noRoom(): AmeshError {
-  return new AmeshError('pairing_declined', 'This machine keeps the controllers that it has.', {
+  return new AmeshError(PAIRING_CODES.pairing_declined, 'This machine keeps the controllers that it has.', {
     fix: 'Make room with amesh revoke, or allow more with --max-controllers.',
   });
 }
 
 function unacknowledged({ friendlyName }: DeviceEntry): AmeshError {
   return new AmeshError(
-    'pairing_unconfirmed',
+    PAIRING_CODES.pairing_unconfirmed,
     `Paired with "${friendlyName}", which went away before it could be told.`,
     { fix: 'It may show this machine as unconfirmed; its first answered request confirms it.' },
   );
 }
 
 function notTyped(): AmeshError {
-  return new AmeshError('pairing_declined', 'No code was typed within 120 s.', {
-    fix: 'Start again with: amesh listen',
+  return new AmeshError(PAIRING_CODES.pairing_declined, 'No code was typed within 120 s.', {
+    fix: 'Start again with',
+    command: ['amesh', 'listen'],
   });
 }
 
 function notAnswered(): AmeshError {
-  return new AmeshError('pairing_declined', 'Nobody answered within 60 s.', {
-    fix: 'Start again with: amesh listen',
+  return new AmeshError(PAIRING_CODES.pairing_declined, 'Nobody answered within 60 s.', {
+    fix: 'Start again with',
+    command: ['amesh', 'listen'],
   });
 }

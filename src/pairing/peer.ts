@@ -5,6 +5,7 @@ import { AmeshError } from '../core/errors/amesh-error';
 import { parseHosts } from '../core/wire/authority';
 import { cleanName } from '../trust/names';
 import type { Introduction } from './ceremony/introduction';
+import { PAIRING_CODES } from './errors/codes';
 
 /** The other machine, as it introduces itself, made safe to show and to store. */
 export interface Peer {
@@ -32,6 +33,6 @@ function toHosts(hosts: readonly string[]): string[] {
   try {
     return parseHosts(hosts);
   } catch {
-    throw new AmeshError('pairing_tampered', 'The target names a host that is not valid.');
+    throw new AmeshError(PAIRING_CODES.pairing_tampered, 'The target names a host that is not valid.');
   }
 }

@@ -2,6 +2,7 @@ import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { AmeshError } from '../core/errors/amesh-error';
 import { readPath } from './environment';
+import { PROCESS_CODES } from './errors/codes';
 
 /** The environment as far as amesh reads it. */
 export type Env = Readonly<Record<string, string | undefined>>;
@@ -17,7 +18,7 @@ export function homeDir(dir: string | undefined, env: Env): string {
   if (chosen !== undefined) return resolve(chosen);
   const home = homedir();
   if (isAbsolute(home)) return join(home, '.amesh');
-  throw new AmeshError('identity_unreadable', 'There is no home folder: HOME is empty.', {
+  throw new AmeshError(PROCESS_CODES.identity_unreadable, 'There is no home folder: HOME is empty.', {
     fix: 'Set AUTH_MESH_DIR.',
   });
 }

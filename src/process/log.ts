@@ -76,8 +76,8 @@ export function createLog(
       // The last of a series is told too, also when no other one follows.
       state.timer ??= unref(setTimeout(() => print(state.latest as Rejection, state.more - 1), waitMs));
     },
-    clientRejection({ status, code, url, message, fix }) {
-      if (debug) write(`amesh: ${status} ${code} from ${visible(url)}: ${message} ${fix}`);
+    clientRejection({ status, code, url, detail, fix }) {
+      if (debug) write(`amesh: ${status} ${code} from ${visible(url)}: ${detail} ${fix}`);
     },
     once: (line) => warnOnce(line, write),
   };
@@ -92,20 +92,20 @@ const ABOUT_THE_LIST: ReadonlySet<string> = new Set([
 ]);
 
 function describe(
-  { status, code, message, fix, request, cause }: Rejection,
+  { status, code, detail, fix, request, cause }: Rejection,
   home: string | null,
   debug: boolean,
 ): string {
   const { method, authority, target, deviceId, covered } = request;
   const where = home !== null && ABOUT_THE_LIST.has(code) ? ` (${visible(home)})` : '';
   const parts = [
-    `amesh: refused ${status} ${code}: ${visible(message)} ${fix}${where}`,
+    `amesh: refused ${status} ${code}: ${visible(detail)} ${fix}${where}`,
     `[${visible(method)} ${visible(authority)}${debug ? visible(target) : withoutQuery(target)}`,
     ...(deviceId === undefined ? [] : [`from ${deviceId}`]),
     ...(covered === undefined ? [] : [`covering ${covered.map((name) => visible(name)).join(' ')}`]),
   ];
   const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : '';
-  const isSaid = `${message} ${fix}`.includes(reason);
+  const isSaid = `${detail} ${fix}`.includes(reason);
   return `${parts.join(' ')}]${isSaid ? '' : ` (${visible(reason)})`}`;
 }
 

@@ -1,5 +1,6 @@
 import { toUtf8 } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
+import { SERVER_CODES } from '../core/errors/codes';
 
 /** A KV namespace of Cloudflare as far as it is used here. */
 export interface KvNamespace {
@@ -34,7 +35,7 @@ async function loadUnstorage() {
     return { createStorage, driver };
   } catch (cause) {
     throw new AmeshError(
-      'allow_list_unavailable',
+      SERVER_CODES.allow_list_unavailable,
       'A list in KV needs the package unstorage, which is not installed.',
       {
         fix: 'npm install unstorage',

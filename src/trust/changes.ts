@@ -1,5 +1,6 @@
 import type { Role } from '../core/devices/allow-list';
 import { AmeshError } from '../core/errors/amesh-error';
+import { TRUST_CODES } from './errors/codes';
 import type { AllowListDocument, DeviceEntry, Tombstone } from './list/document';
 import { cleanName, uniqueName } from './names';
 
@@ -34,11 +35,13 @@ export function addDevice(
   nowSeconds: number,
 ): AllowListDocument {
   if (device.publicKey === document.owner || device.deviceId === document.list)
-    throw new AmeshError('own_key');
+    throw new AmeshError(TRUST_CODES.own_key);
   const known = document.devices.find(({ deviceId }) => deviceId === device.deviceId);
   if (known !== undefined && known.publicKey !== device.publicKey) {
-    const fix = `Revoke it first if you are sure: amesh revoke ${known.deviceId}`;
-    throw new AmeshError('key_mismatch', undefined, { fix });
+    throw new AmeshError(TRUST_CODES.key_mismatch, undefined, {
+      fix: 'Revoke it first if you are sure',
+      command: ['amesh', 'revoke', known.deviceId],
+    });
   }
   for (const other of device.hosts.length === 0 ? [] : document.devices) {
     const host =
@@ -96,7 +99,7 @@ export function confirmDevice(document: AllowListDocument, id: string): AllowLis
  */
 export function renameDevice(document: AllowListDocument, id: string, name: string): AllowListDocument {
   const known = document.devices.find(({ deviceId }) => deviceId === id);
-  if (known === undefined) throw new AmeshError('unknown_name', `${id} is not in the allow list.`);
+  if (known === undefined) throw new AmeshError(TRUST_CODES.unknown_name, `${id} is not in the allow list.`);
   const friendlyName = cleanName(name);
   if (friendlyName === known.friendlyName) return document;
   const lower = friendlyName.toLowerCase();
@@ -105,9 +108,12 @@ export function renameDevice(document: AllowListDocument, id: string, name: stri
   );
   if (other !== undefined)
     throw new AmeshError(
-      'name_taken',
+      TRUST_CODES.name_taken,
       `${other.deviceId} is called ${JSON.stringify(other.friendlyName)} already.`,
-      { fix: `Choose another name, or rename that one: amesh rename ${other.deviceId} NEW-NAME` },
+      {
+        fix: 'Choose another name, or rename that one',
+        command: ['amesh', 'rename', other.deviceId, 'NEW-NAME'],
+      },
     );
   return replaceDevice(document, known, { ...known, friendlyName });
 }
@@ -115,8 +121,9 @@ export function renameDevice(document: AllowListDocument, id: string, name: stri
 /** `host_taken`, with the device that has the host. */
 export function hostTaken(host: string, { friendlyName, deviceId }: DeviceEntry): AmeshError {
   const name = /^[A-Za-z0-9][\w.-]*$/.test(friendlyName) ? friendlyName : deviceId;
-  return new AmeshError('host_taken', `${host} belongs to "${friendlyName}" already.`, {
-    fix: `Use another host, or revoke that one first: amesh revoke ${name}`,
+  return new AmeshError(TRUST_CODES.host_taken, `${host} belongs to "${friendlyName}" already.`, {
+    fix: 'Use another host, or revoke that one first',
+    command: ['amesh', 'revoke', name],
   });
 }
 
@@ -181,10 +188,10 @@ export function findDevice(document: AllowListDocument, idOrName: string): Devic
     devices.filter(({ friendlyName }) => friendlyName.toLowerCase() === lower),
   ].find((found) => found.length > 0);
   if (matches === undefined)
-    throw new AmeshError('unknown_name', `No device is called ${JSON.stringify(idOrName)}.`);
+    throw new AmeshError(TRUST_CODES.unknown_name, `No device is called ${JSON.stringify(idOrName)}.`);
   if (matches.length > 1)
     throw new AmeshError(
-      'ambiguous_name',
+      TRUST_CODES.ambiguous_name,
       `${matches.length} devices are called ${JSON.stringify(idOrName)}.`,
     );
   return matches[0] as DeviceEntry;

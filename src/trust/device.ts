@@ -2,6 +2,7 @@ import type { Signer } from '../core/crypto/provider';
 import { AllowListIntegrityError, AmeshError } from '../core/errors/amesh-error';
 import type { DocumentStore } from '../storage/document-store';
 import type { FileStore } from '../storage/files/file-store';
+import { TRUST_CODES } from './errors/codes';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity } from './identity';
 import { SEEN_KEY } from './list/seen';
 import { ALLOW_LIST_KEY, type Owner, TrustStore } from './list/trust-store';
@@ -32,7 +33,8 @@ export function openTrust(
   if (shared === null) return new TrustStore(folder, owner, list);
   const absent = {
     detail: `The store holds no allow list of ${list}.`,
-    fix: 'Check AMESH_STORE_URL, and AMESH_OWNER_KEY where it is set. If the list was lost there, put the right one back, or start anew with: amesh trust reset',
+    fix: 'Check AMESH_STORE_URL, and AMESH_OWNER_KEY where it is set. If the list was lost there, put the right one back, or start anew with',
+    command: ['amesh', 'trust', 'reset'],
   };
   return new TrustStore(shared, owner, list, { key: sharedKey(list), seen: folder, absent });
 }
@@ -47,7 +49,7 @@ export async function assertSameIdentity({ store, signer }: Device): Promise<voi
   const identity = await readIdentity(store);
   if (identity === null) {
     throw new AmeshError(
-      'no_identity',
+      TRUST_CODES.no_identity,
       `The identity is gone from ${store.dir}, where this process has found it before.`,
       {
         fix: 'Put the folder back, or mount it again. Do not run amesh init: it makes another identity, which nobody trusts.',
@@ -64,8 +66,8 @@ export function assertSameKey(identity: DeviceIdentity, signer: Signer): void {
 }
 
 export function anotherIdentity(detail: string): AllowListIntegrityError {
-  return new AllowListIntegrityError(
-    detail,
-    'Put the right identity.json back. If it was replaced on purpose, restart this process, and start an empty list where need be: amesh trust reset',
-  );
+  return new AllowListIntegrityError(detail, {
+    fix: 'Put the right identity.json back. If it was replaced on purpose, restart this process, and start an empty list where need be',
+    command: ['amesh', 'trust', 'reset'],
+  });
 }

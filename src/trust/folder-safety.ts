@@ -5,6 +5,7 @@ import type { Env } from '../process/home';
 import { homeOf, isPrivateGroup, nameOf, userText } from '../storage/files/accounts';
 import { modelessText } from '../storage/files/modeless-volume';
 import { type Step, stepsTo } from '../storage/files/path-steps';
+import { TRUST_CODES } from './errors/codes';
 import { IDENTITY_KEY } from './identity';
 import { ALLOW_LIST_KEY } from './list/trust-store';
 
@@ -78,7 +79,7 @@ export function inspectFolder(dir: string, env: Env): FolderFinding[] {
  */
 export function assertFolder(dir: string, env: Env, use: 'read' | 'change'): void {
   const worst = inspectFolder(dir, env).find(({ kind }) => kind === 'foreign' || use === 'change');
-  if (worst !== undefined) throw new AmeshError('folder_unsafe', worst.message, { fix: worst.fix });
+  if (worst !== undefined) throw new AmeshError(TRUST_CODES.folder_unsafe, worst.message, { fix: worst.fix });
 }
 
 /** @throws TypeError */

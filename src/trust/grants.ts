@@ -1,5 +1,6 @@
 import { AmeshError } from '../core/errors/amesh-error';
 import { addDevice, dismissController, replaceDevice, revokeDevice } from './changes';
+import { TRUST_CODES } from './errors/codes';
 import type { AllowListDocument, DeviceEntry, Grant, Lease } from './list/document';
 import { cleanName } from './names';
 
@@ -20,7 +21,10 @@ export function findGrant(document: AllowListDocument, id: string): Grant | unde
 export function expectGrant(document: AllowListDocument, id: string): Grant {
   const grant = findGrant(document, id);
   if (grant !== undefined) return grant;
-  throw new AmeshError('enrolment_refused', 'There is no such grant: never given, revoked, or long over.');
+  throw new AmeshError(
+    TRUST_CODES.enrolment_refused,
+    'There is no such grant: never given, revoked, or long over.',
+  );
 }
 
 /** Adds a grant. */
@@ -45,15 +49,16 @@ export function admit(
   const grant = expectGrant(document, grantId);
   if (document.tombstones.some(({ deviceId }) => deviceId === caller.deviceId))
     throw new AmeshError(
-      'enrolment_refused',
+      TRUST_CODES.enrolment_refused,
       `${caller.deviceId} was revoked, so it does not come back by a grant.`,
     );
   const known = document.devices.find(({ deviceId }) => deviceId === caller.deviceId);
-  if (known !== undefined && known.publicKey !== caller.publicKey) throw new AmeshError('key_mismatch');
+  if (known !== undefined && known.publicKey !== caller.publicKey)
+    throw new AmeshError(TRUST_CODES.key_mismatch);
   if (known?.roles.includes('controller')) return null;
-  if (nowSeconds >= grant.expiresAt) throw new AmeshError('grant_expired');
+  if (nowSeconds >= grant.expiresAt) throw new AmeshError(TRUST_CODES.grant_expired);
   if (grant.used >= grant.uses)
-    throw new AmeshError('grant_used_up', `All ${grant.uses} uses of the grant are taken.`);
+    throw new AmeshError(TRUST_CODES.grant_used_up, `All ${grant.uses} uses of the grant are taken.`);
   return grant;
 }
 

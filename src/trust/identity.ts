@@ -2,8 +2,11 @@ import { cryptoProvider } from '#crypto';
 import { deviceIdOf } from '../core/devices/allow-list';
 import { fromBase64Url } from '../core/encoding';
 import { AllowListIntegrityError, AmeshError } from '../core/errors/amesh-error';
+import type { Fix } from '../core/errors/define-codes';
 import { isDeviceId } from '../core/wire/credentials';
+import { PROCESS_CODES } from '../process/errors/codes';
 import type { DocumentStore } from '../storage/document-store';
+import { TRUST_CODES } from './errors/codes';
 import { cleanName } from './names';
 
 /** This device's own public facts. */
@@ -27,8 +30,10 @@ export interface DeviceIdentity {
 
 export const IDENTITY_KEY = 'identity.json';
 
-const PUT_BACK =
-  'Put the right identity.json back. If there is no backup: amesh init --name NAME --force, and pair again.';
+const PUT_BACK: Fix = {
+  fix: 'Put the right identity.json back. If there is no backup, make a new identity, and pair again',
+  command: ['amesh', 'init', '--name', 'NAME', '--force'],
+};
 
 /**
  * @returns null where this machine has none
@@ -72,7 +77,7 @@ export async function renameIdentity(store: DocumentStore, name: string): Promis
   for (;;) {
     const bytes = await store.read(IDENTITY_KEY);
     const identity = await readIdentity(store);
-    if (bytes === null || identity === null) throw new AmeshError('no_identity');
+    if (bytes === null || identity === null) throw new AmeshError(TRUST_CODES.no_identity);
     const renamed = { ...identity, friendlyName: cleanName(name) };
     if (renamed.friendlyName === identity.friendlyName) return identity;
     if (await writeIdentity(store, bytes, renamed)) return renamed;
@@ -109,7 +114,9 @@ function parse(bytes: Uint8Array): DeviceIdentity {
 }
 
 function unreadable(): AmeshError {
-  return new AmeshError('identity_unreadable', 'identity.json is not an identity of this version of amesh.', {
-    fix: PUT_BACK,
-  });
+  return new AmeshError(
+    PROCESS_CODES.identity_unreadable,
+    'identity.json is not an identity of this version of amesh.',
+    PUT_BACK,
+  );
 }

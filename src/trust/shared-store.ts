@@ -1,4 +1,5 @@
 import { AmeshError } from '../core/errors/amesh-error';
+import { SERVER_CODES } from '../core/errors/codes';
 import { readVariable } from '../process/environment';
 import type { Env } from '../process/home';
 import type { DocumentStore } from '../storage/document-store';
@@ -22,8 +23,12 @@ export function sharedStoreOf(env: Env): DocumentStore | null {
   const url = readRedisUrl(text, 'AMESH_STORE_URL');
   const problem = ioRedisProblem();
   if (problem !== null) {
-    const { why, fix } = problem;
-    throw new AmeshError('allow_list_unavailable', `The store of the allow list failed: ${why}`, { fix });
+    const { why, advice } = problem;
+    throw new AmeshError(
+      SERVER_CODES.allow_list_unavailable,
+      `The store of the allow list failed: ${why}`,
+      advice,
+    );
   }
   const store = stores.get(url) ?? new RedisDocumentStore({ kind: 'url', url, redis: {} }, 'amesh:');
   stores.set(url, store);

@@ -1,5 +1,6 @@
 import { AmeshError } from '../core/errors/amesh-error';
 import { addDevice, hostTaken, setHosts } from './changes';
+import { TRUST_CODES } from './errors/codes';
 import type { AllowListDocument, IssuedToken, TakenToken } from './list/document';
 
 /** How long an issued token is remembered after its end: its machine may register late, and a second one later still. */
@@ -40,7 +41,7 @@ export function takeProvision(
   const tombstone = document.tombstones.find(({ deviceId }) => deviceId === controller.deviceId);
   if (tombstone !== undefined && issuedAt <= tombstone.revokedAt) {
     throw new AmeshError(
-      'token_revoked',
+      TRUST_CODES.token_revoked,
       'The issuer of the token was revoked on this machine after issuing it.',
     );
   }
@@ -122,13 +123,13 @@ export function registerTarget(
   const token = findIssued(document, id);
   if (token === undefined) return document;
   if (token.cancelledAt !== null)
-    throw new AmeshError('token_revoked', 'A machine has taken a token that was cancelled.');
+    throw new AmeshError(TRUST_CODES.token_revoked, 'A machine has taken a token that was cancelled.');
   const isFirst = token.takenBy === null;
-  if (!isFirst && token.takenBy !== machine.publicKey) throw new AmeshError('token_used_twice');
+  if (!isFirst && token.takenBy !== machine.publicKey) throw new AmeshError(TRUST_CODES.token_used_twice);
   const tombstone = document.tombstones.find(({ deviceId }) => deviceId === machine.deviceId);
   if (isFirst && tombstone !== undefined && token.issuedAt <= tombstone.revokedAt)
     throw new AmeshError(
-      'token_revoked',
+      TRUST_CODES.token_revoked,
       'A machine that was revoked here has taken a token from before that.',
     );
   const known = document.devices.find(({ deviceId }) => deviceId === machine.deviceId);

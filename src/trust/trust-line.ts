@@ -2,6 +2,7 @@ import { cryptoProvider } from '#crypto';
 import { deviceIdOf } from '../core/devices/allow-list';
 import { fromBase64Url } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
+import { TRUST_CODES } from './errors/codes';
 import type { DeviceIdentity } from './identity';
 import { cleanName } from './names';
 
@@ -34,11 +35,14 @@ export async function fromTrustLine(text: string): Promise<TrustLine> {
     line.length > MAX_LENGTH ? null : /^amesh-p256 +([A-Za-z0-9_-]{44})(?: +([^\r\n]+))?$/.exec(line);
   const publicKey = match?.[1] ?? '';
   const point = fromBase64Url(publicKey);
-  if (match === null || point === null) throw new AmeshError('malformed_trust_line');
+  if (match === null || point === null) throw new AmeshError(TRUST_CODES.malformed_trust_line);
   try {
     await cryptoProvider.importPublicKey(point);
   } catch {
-    throw new AmeshError('malformed_trust_line', 'The key in this line is no point of the P-256 curve.');
+    throw new AmeshError(
+      TRUST_CODES.malformed_trust_line,
+      'The key in this line is no point of the P-256 curve.',
+    );
   }
   return {
     deviceId: await deviceIdOf(point, cryptoProvider),

@@ -38,7 +38,7 @@ describe('what strangers make of the hints in the log', () => {
     );
     expect((await verifier.verify(view)).ok).toBe(false);
     const [rejection] = machines.rejections;
-    expect(rejection?.message).toBe(`The signature is right for the host ${OTHER}.`);
+    expect(rejection?.detail).toBe(`The signature is right for the host ${OTHER}.`);
     expect(rejection?.fix).toMatch(/^If other\.example\.com is another server, .* change nothing here\./);
   });
 
@@ -59,7 +59,7 @@ describe('what strangers make of the hints in the log', () => {
       const at = { authority: HOST, target: '/orders' };
       expect((await amesh.verifier().verify(await sentOn(at, { ...at, target: '/orders/' }))).ok).toBe(false);
     }
-    const explained = machines.rejections.filter(({ message }) => message.includes('is right for'));
+    const explained = machines.rejections.filter(({ detail }) => detail.includes('is right for'));
     expect(machines.rejections).toHaveLength(40);
     const seconds = Math.ceil((performance.now() - startedAt) / 1000);
     expect(explained.length).toBeLessThanOrEqual(10 + seconds);

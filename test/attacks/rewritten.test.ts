@@ -50,7 +50,7 @@ function expectRefused(response: { status: number }, detail: RegExp) {
   expect(reached).toEqual([]);
   expect(response.status).toBe(401);
   expect(machines.rejections.map(({ code }) => code)).toEqual(['invalid_signature']);
-  expect(machines.rejections[0]?.message).toMatch(detail);
+  expect(machines.rejections[0]?.detail).toMatch(detail);
 }
 const FIX = /^Put verify\(\) in front of that, or see "pathPrefix"/;
 

@@ -205,7 +205,7 @@ describe('the limits of a grant', () => {
     await expect(enrolling.caller(token, { dir }).fetch(target.origin)).rejects.toMatchObject({
       code: 'enrolment_refused',
     });
-    expect(target.rejections.at(-1)?.message).toContain('was revoked, so it does not come back by a grant');
+    expect(target.rejections.at(-1)?.detail).toContain('was revoked, so it does not come back by a grant');
     expect((await target.list()).devices).toEqual([]);
   });
 
@@ -346,7 +346,7 @@ describe('an enrolment', () => {
     const other = await enrolling.target();
     await enrolling.caller((await target.grant()).token).fetch(target.origin);
     const response = await post(other.origin, target.captured[0] as string);
-    expect([response.status, other.rejections.at(-1)?.message]).toEqual([
+    expect([response.status, other.rejections.at(-1)?.detail]).toEqual([
       401,
       'The enrolment is for another target.',
     ]);
@@ -406,7 +406,7 @@ describe('an enrolment', () => {
     const before = await target.list();
     const response = await post(target.origin, await make());
     expect(response.status).toBe(status);
-    expect(`${target.rejections.at(-1)?.message}`).toContain(message);
+    expect(`${target.rejections.at(-1)?.detail}`).toContain(message);
     expect(await target.list()).toEqual(before);
   });
 

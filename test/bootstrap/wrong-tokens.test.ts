@@ -39,7 +39,7 @@ const unsigned = (token: string, header: object) => swapPart(token, 0, () => hea
 const now = () => Math.floor(Date.now() / 1000);
 
 const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string, make: Make])[] = [
-  ['not a token', 'token_malformed', 'This is no bootstrap token of amesh.', async () => 'hello'],
+  ['not a token', 'token_malformed', 'This is not an amesh bootstrap token.', async () => 'hello'],
   [
     'a trust line',
     'token_malformed',
@@ -201,7 +201,7 @@ describe('a token that is wrong', () => {
     expect(rejections).toMatchObject([{ code, status: 503 }]);
     // A grant is right for fetch, and so for this.
     if (what !== 'a grant') await expect(amesh.bootstrapIfNeeded()).rejects.toMatchObject({ code });
-    expect(`${rejections[0]?.message} ${rejections[0]?.fix}`).toContain(message);
+    expect(`${rejections[0]?.detail} ${rejections[0]?.fix}`).toContain(message);
     expect(await (await fetch(`${server.origin}/open`)).text()).toBe('open');
     await expect(access(dir)).rejects.toMatchObject({ code: 'ENOENT' });
 

@@ -37,9 +37,10 @@ const specifiers = ['@authmesh/sdk', '@authmesh/sdk/core', '@authmesh/sdk/hono',
 /** Bytes behind gzip, with WebCrypto and without noble. What outgrows its budget has to have a reason: the texts of codes count, too. */
 const budgets: Record<string, { program: string; bytes: number }> = {
   'a verifier': { program: `export { createVerifier } from '@authmesh/sdk/core';`, bytes: 16_384 },
-  'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 10_880 },
-  'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 22_400 },
-  'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 24_576 },
+  'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 11_008 },
+  // With CODES, which holds the texts of every room and is the same in every runtime.
+  'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 24_704 },
+  'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 24_704 },
   'a protected Worker': {
     program: `export { AmeshNonces, withAmesh } from '@authmesh/sdk/workers';`,
     bytes: 21_376,

@@ -319,7 +319,7 @@ describe('a server at fault', () => {
     expect(code).toBe(1);
     expect(of.target).toMatchObject({
       message: `${server.origin}/health: The server itself is at fault. The nonce store did not answer, or is full.`,
-      fix: 'On the server: its log has the reason. Check the store. Without it no replay can be told.',
+      fix: 'On the server: its log has the reason. Check the store. Without it amesh cannot tell whether a request is a replay.',
     });
   });
 });

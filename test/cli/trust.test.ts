@@ -177,7 +177,7 @@ describe('amesh trust add', () => {
     const { prod, prodLine } = await createPair();
     const ran = await prod.amesh(['trust', 'add', '--role', 'controller', prodLine]);
     expect(ran.code).toBe(1);
-    expect(ran.stderr).toContain('This is the key of this machine itself.');
+    expect(ran.stderr).toContain("This is this machine's own key.");
   });
 
   it.each([

@@ -55,7 +55,7 @@ describe('a refusal by an amesh server', () => {
         code: 'unauthorized',
         status: 401,
         url: `${server.origin}/path`,
-        message: 'The server did not accept the signature of this device.',
+        detail: 'The server did not accept the signature of this device.',
         fix: expect.stringMatching(/On the server: amesh list .* Here: amesh whoami\.$/),
       },
     ]);
@@ -71,12 +71,12 @@ describe('a refusal by an amesh server', () => {
     expect([response.status, await response.text()]).toEqual([401, '{"error":"unauthorized"}']);
     expect([...response.headers].join()).not.toContain('am_');
     expect(machines.rejections).toMatchObject([
-      { code: 'wrong_target', message: `The request is for ${other}, and this device is ${deviceId}.` },
+      { code: 'wrong_target', detail: `The request is for ${other}, and this device is ${deviceId}.` },
     ]);
     expect(told).toMatchObject([
       {
         code: 'unauthorized',
-        message: `The server did not accept the signature of this device. The request was signed for ${other}.`,
+        detail: `The server did not accept the signature of this device. The request was signed for ${other}.`,
       },
     ]);
   });
@@ -117,7 +117,7 @@ describe('a refusal by an amesh server', () => {
     expect(told).toMatchObject([
       {
         code: 'timestamp_out_of_range',
-        message: expect.stringMatching(
+        detail: expect.stringMatching(
           new RegExp(`^The clock of this machine is 4[456] s ${side} the one that the server shows\\.$`),
         ),
         fix: 'Set the clock that is wrong (NTP). Over plain http nobody proves what an answer says, so amesh.fetch does not correct itself by it: use https.',
@@ -132,7 +132,7 @@ describe('a refusal by an amesh server', () => {
     await stranger.fetch(`http://0.0.0.0:${other.port}/`);
     expect(told).toMatchObject([
       {
-        message: expect.stringMatching(/though the clocks are only \d+ s apart\.$/),
+        detail: expect.stringMatching(/though the clocks are only \d+ s apart\.$/),
         fix: expect.stringContaining('started just now: send the request again'),
       },
     ]);
@@ -156,7 +156,7 @@ describe('a refusal by an amesh server', () => {
     expect(machines.rejections).toMatchObject([
       {
         code: 'replay_detected',
-        message: expect.stringMatching(/^This request has been seen before\. It was signed \d+ s ago\.$/),
+        detail: expect.stringMatching(/^This request has been seen before\. It was signed \d+ s ago\.$/),
         fix: expect.stringContaining('a fetch with retries below amesh.fetch'),
       },
     ]);
@@ -201,7 +201,7 @@ describe('a refusal by an amesh server', () => {
         code,
         status,
         url: `${other.origin}/path`,
-        message: `The server itself is at fault. ${cause}`,
+        detail: `The server itself is at fault. ${cause}`,
         fix: expect.stringMatching(/^On the server: its log has the reason\. [A-Z]/),
       },
     ]);
@@ -248,7 +248,7 @@ describe('a refusal by an amesh server', () => {
     const response = await machines.controllerWith({ onReject }).fetch(`${other.origin}/?q`);
     expect(response.status).toBe(401);
     expect(told).toMatchObject([{ code: 'unauthorized', url: `${server.origin}/` }]);
-    expect(`${told[0]?.message} ${told[0]?.fix}`).toMatch(/A redirect led .* Call this URL itself\.$/);
+    expect(`${told[0]?.detail} ${told[0]?.fix}`).toMatch(/A redirect led .* Call this URL itself\.$/);
   });
 
   it.each([

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
-import type { RejectCode } from '../../src/core/errors/codes';
+import { REQUEST_CODES } from '../../src/core/errors/codes';
 import { Fault } from '../../src/core/errors/fault';
 import { createExplain, hintFor } from '../../src/core/hints/hints';
 import { spellingsOf } from '../../src/core/hints/spellings';
@@ -11,14 +11,14 @@ const lineOf = (path: string, query = '?'): RequestLine => ({ method: 'GET', aut
 
 describe('what the log says of', () => {
   const credentials = { created: 1000 } as Credentials;
-  const hint = (code: RejectCode, detail?: string, headers = {}) =>
-    hintFor(new Fault(code, detail), 1_010_000, credentials, { ...VIEW, headers });
+  const hint = (code: keyof typeof REQUEST_CODES, detail?: string, headers = {}) =>
+    hintFor(new Fault(REQUEST_CODES[code], detail), 1_010_000, credentials, { ...VIEW, headers });
 
   it('a signed request whose Authorization was dropped, or replaced', () => {
     const target = { 'authmesh-target': ['am_AAAAAAAAAAAAAAAA'] };
-    expect(hint('missing_header', undefined, target).message).toContain('was dropped on the way');
+    expect(hint('missing_header', undefined, target).detail).toContain('was dropped on the way');
     const replaced = hint('missing_header', undefined, { ...target, authorization: ['Bearer SECRET'] });
-    expect(replaced.message).toContain('of another kind (Bearer)');
+    expect(replaced.detail).toContain('of another kind (Bearer)');
     expect(JSON.stringify(replaced)).not.toContain('SECRET');
     expect(hint('missing_header')).toEqual({});
   });

@@ -1,5 +1,6 @@
 import {
   AmeshError,
+  CODES,
   createAllowList,
   createVerifier,
   InMemoryNonceStore,
@@ -165,7 +166,7 @@ describe('check 3: hosts', () => {
     const verifier = verifierAt({ onReject: (it) => rejections.push(it) });
     expect(await codeOf(verifier.verify(request))).toBe('wrong_target');
     const { target, stranger } = vectors.devices;
-    expect(rejections[0]?.message).toBe(
+    expect(rejections[0]?.detail).toBe(
       `The request is for ${stranger.deviceId}, and this device is ${target.deviceId}.`,
     );
   });
@@ -176,7 +177,7 @@ describe('check 3: hosts', () => {
     const { headers, ...request } = await signed();
     const named = { ...request, headers: { ...headers, 'authmesh-target': '\x9b31m'.repeat(1000) } };
     expect(await codeOf(verifier.verify(named))).toBe('wrong_target');
-    expect(rejections[0]?.message).toMatch(/^The request is for none, and this device is am_/);
+    expect(rejections[0]?.detail).toMatch(/^The request is for none, and this device is am_/);
   });
 
   it('believes X-Forwarded-Host only where it is told to', async () => {
@@ -486,7 +487,7 @@ describe('the allow list', () => {
     ['allow_list_integrity_failure', 500, 'allow_list_integrity_failure'],
     ['no_identity', 503, 'allow_list_unavailable'],
   ] as const)('that fails with %s is a %i', async (code, status, wire) => {
-    const verdict = await verifierAt(failing(new AmeshError(code))).verify(await signed());
+    const verdict = await verifierAt(failing(new AmeshError(CODES[code]))).verify(await signed());
     if (verdict.ok) throw new Error('accepted');
     expect(verdict).toMatchObject({ code, status });
     expect(verdict.message.body).toBe(JSON.stringify({ error: wire }));

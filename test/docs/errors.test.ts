@@ -23,9 +23,10 @@ describe(PAGE, () => {
     await expect(errorsPage(CODES, COMMAND_CODES, readPage(PAGE))).toMatchFileSnapshot(`${ROOT}${PAGE}`);
   });
 
-  it('has every code once, in the order of the list', () => {
+  // The order within a section is that of the list, which the test above compares.
+  it('has every code once', () => {
     const documented = headingsOf(PAGE).filter(({ level }) => level === 3);
-    expect(documented.map(({ text }) => text)).toEqual(Object.keys(CODES));
+    expect(documented.map(({ text }) => text).sort()).toEqual(Object.keys(CODES).sort());
   });
 
   it.each(Object.entries(CODES))('%s says status, what the client sees, cause and fix', (code, facts) => {

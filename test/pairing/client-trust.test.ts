@@ -36,7 +36,7 @@ async function leaveUnconfirmed(lost: 'M7' | 'M8', hosts: readonly string[]) {
   const { errors } = await pair({ controller, target, relay: between.url, invite: { hosts } });
   await between.close();
   expect((errors.controller as Error).message).toBe(
-    'The other machine did not acknowledge. It is saved as unconfirmed here; the first answered request confirms it, or amesh invite again.',
+    'The other machine did not acknowledge. The pairing is saved here as unconfirmed. The first request that is answered confirms it; or run amesh invite again.',
   );
   return { controller, target };
 }

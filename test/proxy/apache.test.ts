@@ -83,7 +83,7 @@ describe.skipIf(!hasApache)('a server behind Apache', () => {
     expect(await call(site, target)).toBe(401);
     const [found] = machines.rejections as [Rejection];
     expect(found.code).toBe('invalid_signature');
-    expect(found.message).toContain(`The signature is right for the ${message}.`);
+    expect(found.detail).toContain(`The signature is right for the ${message}.`);
     expect(found.fix).toContain(fix);
   });
 

@@ -98,7 +98,7 @@ http { access_log off; ${temporary} server { listen 127.0.0.1:${own}; ${site('/'
     ['/v1/orders', 'path /v1/orders', "verify({ pathPrefix: '/v1' })"],
   ])('%s', async (target, message, fix) => {
     const found = await refused(port, target);
-    expect(found.message).toBe(`The signature is right for the ${message}.`);
+    expect(found.detail).toBe(`The signature is right for the ${message}.`);
     expect(found.fix).toContain(fix);
   });
 });
@@ -132,9 +132,9 @@ listen all
     ['/q?token=SECRET&b=1', 'another spelling of the query', 'drops, sorts or escapes queries'],
   ])('%s', async (target, message, fix) => {
     const found = await refused(port, target);
-    expect(found.message).toContain(message);
+    expect(found.detail).toContain(message);
     expect(found.fix).toContain(fix);
-    expect(`${found.message} ${found.fix}`).not.toContain('SECRET');
+    expect(`${found.detail} ${found.fix}`).not.toContain('SECRET');
   });
 });
 
@@ -179,7 +179,7 @@ describe('a proxy that says what it has changed', () => {
 
   it('says nothing more than before of a signature that is right for none of it', async () => {
     const found = await behind('/orders', '/elsewhere', []);
-    expect(found.message).toBe('The signature does not match the request as this server saw it.');
+    expect(found.detail).toBe('The signature does not match the request as this server saw it.');
     expect(found.fix).toContain(
       'A proxy that rewrites host, path, query or a covered field is the usual cause',
     );

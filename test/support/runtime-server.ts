@@ -79,7 +79,6 @@ export async function startServer(
             : {
                 alias: {
                   '#crypto': join(ROOT, 'src/core/crypto/web.ts'),
-                  '#machine-codes': join(ROOT, 'src/core/errors/machine-codes.web.ts'),
                   '#hints': join(ROOT, 'src/core/hints/hints.web.ts'),
                 },
               }),

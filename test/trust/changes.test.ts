@@ -115,7 +115,7 @@ describe('addDevice', () => {
   it('refuses its own key', () => {
     expect(() => addDevice(empty, device({ publicKey: empty.owner }), NOW)).toThrowError(withCode('own_key'));
     expect(() => addDevice(empty, device({ deviceId: empty.list }), NOW)).toThrowError(
-      withCode('own_key', 'This is the key of this machine itself.'),
+      withCode('own_key', "This is this machine's own key."),
     );
   });
 

@@ -5,6 +5,7 @@ import { createIdentity, type DocumentStore, openDevice } from '@authmesh/sdk/ad
 import { createAllowList } from '@authmesh/sdk/core';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { AmeshError } from '../../src/core/errors/amesh-error';
+import { SERVER_CODES } from '../../src/core/errors/codes';
 import { FileStore } from '../../src/storage/files/file-store';
 import { LAST_SEEN_KEY, LastSeenRecord } from '../../src/trust/list/last-seen';
 import type { TrustStore } from '../../src/trust/list/trust-store';
@@ -87,7 +88,10 @@ describe('the record of when devices were last seen', () => {
 
   it('is empty where the store cannot be read', async () => {
     const record = new LastSeenRecord(
-      { read: () => Promise.reject(new AmeshError('allow_list_unavailable')), swap: async () => false },
+      {
+        read: () => Promise.reject(new AmeshError(SERVER_CODES.allow_list_unavailable)),
+        swap: async () => false,
+      },
       LAST_SEEN_KEY,
     );
     expect(await record.read()).toEqual(new Map());
@@ -142,7 +146,9 @@ describe('sightings', () => {
   });
 
   it('are kept where they cannot be written, until they can', async () => {
-    const swap = vi.spyOn(store, 'swap').mockRejectedValueOnce(new AmeshError('allow_list_unavailable'));
+    const swap = vi
+      .spyOn(store, 'swap')
+      .mockRejectedValueOnce(new AmeshError(SERVER_CODES.allow_list_unavailable));
     const sightings = new Sightings({ trust, list, restMs: 50 });
     sightings.note(ALICE);
     await vi.waitFor(async () => expect([...(await open().read()).keys()]).toEqual([ALICE]), SOON);

@@ -92,7 +92,7 @@ it('with the list alone restored, still says what goes on from it', async () => 
   await cp(join(backup, 'allow_list.json'), join(dir, 'allow_list.json'));
   await untilAnswer(500);
   expect(told.at(-1)).toMatchObject({
-    message: 'The allow list is an older copy: revision 2, and 3 was seen here.',
+    detail: 'The allow list is an older copy: revision 2, and 3 was seen here.',
     fix: expect.stringContaining('amesh trust reset --keep'),
   });
 });
@@ -102,7 +102,7 @@ it('gone from a running server: nobody is told to make another identity', async 
   await untilAnswer(503);
   expect(told.at(-1)).toMatchObject({
     code: 'no_identity',
-    message: `The identity is gone from ${dir}, where this process has found it before.`,
+    detail: `The identity is gone from ${dir}, where this process has found it before.`,
     fix: expect.stringMatching(/^Put the folder back, or mount it again\. Do not run amesh init/),
   });
   await rename(join(root, 'unmounted'), dir);
@@ -117,7 +117,7 @@ it('a store that was set back, with no record in the folder: nobody is told that
   await cp(join(backup, 'allow_list.json'), join(dir, 'allow_list.json'));
   await expect(reader.read()).rejects.toMatchObject({
     code: 'allow_list_integrity_failure',
-    message: expect.stringContaining('The allow list is an older copy: revision 2, and 3 was seen here.'),
+    detail: expect.stringContaining('The allow list is an older copy: revision 2, and 3 was seen here.'),
     fix: expect.not.stringContaining('restart'),
   });
 });

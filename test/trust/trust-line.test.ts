@@ -60,7 +60,8 @@ describe('a trust line', () => {
   ])('is not %s', async (_, line) => {
     await expect(fromTrustLine(line)).rejects.toMatchObject({
       code: 'malformed_trust_line',
-      message: 'This is not a line of amesh trust export. Copy the whole line: amesh-p256 <key> <name>',
+      message:
+        'This is not a line that amesh trust export prints. Copy the whole line: amesh-p256 <key> <name>',
     });
   });
 

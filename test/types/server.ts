@@ -62,9 +62,9 @@ amesh.verify({
   authority: 'api.example.com',
   pathPrefix: '/v1',
   trustForwardedHost: true,
-  onReject: ({ code, status, message, fix, request }: Rejection) => {
+  onReject: ({ code, status, detail, fix, request }: Rejection) => {
     const known: boolean = code === 'invalid_signature';
-    console.error(known, status, message, fix, request.target, request.deviceId?.length);
+    console.error(known, status, detail, fix, request.target, request.deviceId?.length);
   },
 });
 createAmesh({ dir: '/srv/amesh', env: process.env }).verify({ nonceStore: { claim: async () => true } });

@@ -1,5 +1,6 @@
 import type { Context } from 'hono';
 import { AmeshError } from '../../core/errors/amesh-error';
+import { SERVER_CODES } from '../../core/errors/codes';
 import { shareClaims } from '../../core/verify/nonce';
 import { bunPort } from '../../core/wire/bun-port';
 import { keepOthers, takesBody, toFreshRequest } from '../../core/wire/fresh-request';
@@ -98,7 +99,7 @@ function bodySource(c: Context, incoming: NodeRequest | undefined, readTransport
 
 function taken(): AmeshError {
   return new AmeshError(
-    'body_parser_ordering_error',
+    SERVER_CODES.body_parser_ordering_error,
     'Somebody before verify() has read the body and kept no bytes of it.',
     { fix: FIX },
   );

@@ -1,5 +1,6 @@
 import { equalBytes, toUtf8 } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
+import { REQUEST_CODES, SERVER_CODES } from '../../core/errors/codes';
 import { type HeaderLines, headerLines, type ReadBody } from '../../core/wire/view';
 import { isGated } from './gate-body';
 import { keptBytes } from './raw-body';
@@ -38,9 +39,9 @@ export function bodySource(request: NodeRequest, headers: HeaderLines): ReadBody
   return async (limitBytes) => {
     const bytes = await read(limitBytes);
     const trailers = trailersFault(request);
-    if (trailers !== undefined) throw new AmeshError('malformed_header', trailers);
+    if (trailers !== undefined) throw new AmeshError(REQUEST_CODES.malformed_header, trailers);
     const fault = lengthFault(request, headers, bytes.length);
-    if (fault !== undefined) throw new AmeshError(fault.code, fault.detail);
+    if (fault !== undefined) throw new AmeshError(fault.facts, fault.detail);
     return bytes;
   };
 }
@@ -72,7 +73,7 @@ function bytesSource(request: NodeRequest, headers: HeaderLines): ReadBody {
     return async () => textBytes(request.headers, unlessInflated(request, text), USE_RAW);
   return async () => {
     throw new AmeshError(
-      'body_parser_ordering_error',
+      SERVER_CODES.body_parser_ordering_error,
       'A parser before amesh.verify() has read the body and kept no bytes of it.',
     );
   };
@@ -107,7 +108,7 @@ async function readStandIn(
   (request as { readable: boolean }).readable = true;
   if (isMadeOf(body, bytes) && isMadeOf(rawBody, bytes)) return bytes;
   throw new AmeshError(
-    'body_parser_ordering_error',
+    SERVER_CODES.body_parser_ordering_error,
     'The adapter that made this request gives it another body than its stream has.',
     { fix: 'See docs/lambda.md for adapters that are known to work.' },
   );
@@ -131,7 +132,7 @@ function isNothing(body: unknown): boolean {
 function unlessInflated<T>(request: NodeRequest, body: T): T {
   if (!isEncoded(request)) return body;
   throw new AmeshError(
-    'body_parser_ordering_error',
+    SERVER_CODES.body_parser_ordering_error,
     'A parser before amesh.verify() has inflated the body.',
     { fix: 'Put amesh.verify() before the parser.' },
   );

@@ -1,3 +1,4 @@
+import { BODY_CODES, REQUEST_CODES, SERVER_CODES } from '../../core/errors/codes';
 import type { BodyGate } from '../../core/wire/body-gate';
 import type { HeaderLines } from '../../core/wire/view';
 import { breakOff } from './break-off';
@@ -38,9 +39,9 @@ export async function gateBody(
   gate: BodyGate,
   headers: HeaderLines,
 ): Promise<null> {
-  if (isGone(request)) throw gate.fail('body_incomplete');
+  if (isGone(request)) throw gate.fail(BODY_CODES.body_incomplete);
   // Since the view was made, while a nonce store was asked: the gate would not see what a handler may.
-  if (request.readableDidRead) throw gate.fail('body_parser_ordering_error', READ_AHEAD);
+  if (request.readableDidRead) throw gate.fail(SERVER_CODES.body_parser_ordering_error, READ_AHEAD);
   const early = takeBuffered(request);
   let lengthBytes = 0;
   const write = (chunk: Uint8Array) => {
@@ -49,9 +50,9 @@ export async function gateBody(
   };
   const end = () => {
     const fault = lengthFault(request, headers, lengthBytes);
-    if (fault !== undefined) throw gate.fail(fault.code, fault.detail);
+    if (fault !== undefined) throw gate.fail(fault.facts, fault.detail);
     const trailers = trailersFault(request);
-    if (trailers !== undefined) throw gate.fail('malformed_header', trailers);
+    if (trailers !== undefined) throw gate.fail(REQUEST_CODES.malformed_header, trailers);
     return gate.end();
   };
   if (isAtEnd(request)) {
@@ -85,7 +86,7 @@ export async function gateBody(
   const finish = async () => {
     isOver = true;
     if (response?.writableEnded) gate.abandon(); // answered without it, so there is nothing to complain of
-    if (isGone(request)) throw gate.fail('body_incomplete');
+    if (isGone(request)) throw gate.fail(BODY_CODES.body_incomplete);
     const last = await end();
     state.isReleased = true;
     pass(last);
@@ -115,7 +116,7 @@ export async function gateBody(
     if (isOver) return;
     isOver = true;
     if (response?.writableEnded) gate.abandon();
-    gate.fail('body_incomplete');
+    gate.fail(BODY_CODES.body_incomplete);
   });
   return null;
 }

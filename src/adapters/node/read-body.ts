@@ -1,4 +1,5 @@
 import { AmeshError } from '../../core/errors/amesh-error';
+import { BODY_CODES, SERVER_CODES } from '../../core/errors/codes';
 import { isGated, isHeldBack, READ_AHEAD } from './gate-body';
 import type { NodeRequest } from './request';
 import { isAtEnd, isGone, takeBuffered } from './transport';
@@ -35,7 +36,7 @@ export function readAndPutBack(
       settle();
     }
     function onGone(): void {
-      finish(() => reject(new AmeshError('body_incomplete')));
+      finish(() => reject(new AmeshError(BODY_CODES.body_incomplete)));
     }
     function onReadable(): void {
       for (const chunk of takeBuffered(request)) {
@@ -56,7 +57,7 @@ export function readAndPutBack(
       if (finished) return;
       // What somebody reads before us, while a nonce store is asked, is not verified; what beside us, they get twice.
       if ((request.readableDidRead || request.listenerCount('data') > 0) && !isGated(request)) {
-        finish(() => reject(new AmeshError('body_parser_ordering_error', READ_AHEAD)));
+        finish(() => reject(new AmeshError(SERVER_CODES.body_parser_ordering_error, READ_AHEAD)));
         return;
       }
       if (isGone(request)) {
@@ -75,5 +76,5 @@ export function readAndPutBack(
 }
 
 function tooLarge(limitBytes: number): AmeshError {
-  return new AmeshError('payload_too_large', `The body is larger than ${limitBytes} bytes.`);
+  return new AmeshError(BODY_CODES.payload_too_large, `The body is larger than ${limitBytes} bytes.`);
 }

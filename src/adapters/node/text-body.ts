@@ -1,6 +1,7 @@
 import { cryptoProvider } from '#crypto';
 import { equalBytes, toUtf8 } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
+import { SERVER_CODES } from '../../core/errors/codes';
 import { readContentDigest } from '../../core/wire/digest';
 
 const LOST = 'A parser before amesh.verify() has made a text of the body that does not give its bytes back.';
@@ -15,7 +16,7 @@ type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
  * @throws AmeshError `body_parser_ordering_error` where the text does not give the bytes back
  */
 export async function textBytes(headers: Headers, text: string, fix: string): Promise<Uint8Array> {
-  const lost = () => new AmeshError('body_parser_ordering_error', LOST, { fix });
+  const lost = () => new AmeshError(SERVER_CODES.body_parser_ordering_error, LOST, { fix });
   const bytes = toUtf8(text);
   const length = headers['content-length'];
   if (length !== undefined && Number(length) !== bytes.length) throw lost();

@@ -1,3 +1,4 @@
+import { BODY_CODES } from '../../core/errors/codes';
 import { Fault, malformed } from '../../core/errors/fault';
 import { type HeaderLines, headerLines } from '../../core/wire/view';
 import { isHttp2, type NodeRequest } from './request';
@@ -70,7 +71,7 @@ export function lengthFault(
   if (isFromParser(request)) return undefined;
   for (const text of headerLines(headers, 'content-length')) {
     if (!/^\d+$/.test(text)) return malformed('Content-Length is no number of bytes.');
-    if (Number(text) > lengthBytes) return new Fault('body_incomplete');
+    if (Number(text) > lengthBytes) return new Fault(BODY_CODES.body_incomplete);
     if (Number(text) < lengthBytes) return malformed('The body has more bytes than Content-Length says.');
   }
   return undefined;

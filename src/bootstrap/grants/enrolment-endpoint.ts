@@ -1,4 +1,5 @@
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
+import { BODY_CODES } from '../../core/errors/codes';
 import type { RequestView } from '../../core/wire/view';
 
 /** Where a caller that holds a grant puts itself into a target's list. */
@@ -22,7 +23,7 @@ export async function readEnrolmentBody({ body }: RequestView): Promise<Uint8Arr
     if (bytes.length <= MAX_BYTES) return bytes;
   } catch (error) {
     if (isAmeshError(error)) throw error;
-    throw new AmeshError('body_incomplete', undefined, { cause: error });
+    throw new AmeshError(BODY_CODES.body_incomplete, undefined, { cause: error });
   }
-  throw new AmeshError('payload_too_large', `The body is larger than ${MAX_BYTES} bytes.`);
+  throw new AmeshError(BODY_CODES.payload_too_large, `The body is larger than ${MAX_BYTES} bytes.`);
 }

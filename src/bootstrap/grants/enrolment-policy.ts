@@ -3,12 +3,15 @@ import type { PublicKey } from '../../core/crypto/provider';
 import { deviceIdOf } from '../../core/devices/allow-list';
 import { fromBase64Url } from '../../core/encoding';
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
+import { REQUEST_CODES, SERVER_CODES } from '../../core/errors/codes';
 import { type Fault, toFault } from '../../core/errors/fault';
 import type { EnrolmentRequest } from '../../core/verify/enroller';
 import { checkFreshness, checkStart, keepUntilMs } from '../../core/verify/freshness';
+import { TRUST_CODES } from '../../trust/errors/codes';
 import { admit, type Enrollee } from '../../trust/grants';
 import type { AllowListDocument, Grant } from '../../trust/list/document';
 import { cleanName } from '../../trust/names';
+import { BOOTSTRAP_CODES } from '../errors/codes';
 import { matchesPattern } from '../tokens/names';
 import type { Enrolment, EnrolmentFacts } from './enrolment-request';
 
@@ -75,21 +78,26 @@ export async function claimNonce(
   try {
     isNew = await nonceStore.claim(deviceId, nonce, keepUntilMs(nonceStore, time, nowMs, settings));
   } catch (cause) {
-    throw isAmeshError(cause) ? cause : new AmeshError('nonce_store_unavailable', undefined, { cause });
+    throw isAmeshError(cause)
+      ? cause
+      : new AmeshError(SERVER_CODES.nonce_store_unavailable, undefined, { cause });
   }
-  if (isNew !== true) throw new AmeshError('replay_detected');
+  if (isNew !== true) throw new AmeshError(REQUEST_CODES.replay_detected);
   throwIf(checkStart(time, nonceStore.startedAt, nowMs)); // it may have lost its memory meanwhile
 }
 
 function throwIf(stale: Fault | null): void {
-  if (stale !== null) throw new AmeshError('timestamp_out_of_range', stale.detail, { fix: stale.fix });
+  if (stale !== null) throw new AmeshError(stale.facts, stale.detail, stale.advice);
 }
 
 async function importKey(text: string): Promise<PublicKey> {
   try {
     return await cryptoProvider.importPublicKey(fromBase64Url(text) ?? new Uint8Array());
   } catch {
-    throw new AmeshError('enrolment_malformed', 'The key of the caller is no point of the P-256 curve.');
+    throw new AmeshError(
+      BOOTSTRAP_CODES.enrolment_malformed,
+      'The key of the caller is no point of the P-256 curve.',
+    );
   }
 }
 
@@ -99,12 +107,16 @@ async function importKey(text: string): Promise<PublicKey> {
  */
 export function refuseOnly(error: unknown): never {
   if (isAmeshError(error) && (error.code === 'own_key' || error.code === 'key_mismatch'))
-    throw refused(error.message);
+    throw refused(error.detail);
   if (toFault(error) !== null) throw error;
-  throw new AmeshError('allow_list_unavailable', 'The allow list cannot be written, so nobody enrols.', {
-    fix: 'Check that the folder or store of the list can be written by this process.',
-    cause: error,
-  });
+  throw new AmeshError(
+    SERVER_CODES.allow_list_unavailable,
+    'The allow list cannot be written, so nobody enrols.',
+    {
+      fix: 'Check that the folder or store of the list can be written by this process.',
+      cause: error,
+    },
+  );
 }
 
 function nowSeconds(): number {
@@ -112,5 +124,5 @@ function nowSeconds(): number {
 }
 
 function refused(why: string): AmeshError {
-  return new AmeshError('enrolment_refused', why);
+  return new AmeshError(TRUST_CODES.enrolment_refused, why);
 }

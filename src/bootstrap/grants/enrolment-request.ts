@@ -3,6 +3,7 @@ import { fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { isDeviceId, isNonce } from '../../core/wire/credentials';
 import { TOKEN_LABELS } from '../../core/wire/labels';
+import { BOOTSTRAP_CODES } from '../errors/codes';
 
 /** What a caller says when it enrols, signed with the grant's key and its own. */
 export interface EnrolmentFacts {
@@ -53,7 +54,8 @@ export function parseEnrolment(body: Uint8Array): Enrolment {
   const [, payload = '', ...signatures] = /^([\w-]+)\.([\w-]{86})\.([\w-]{86})$/.exec(text) ?? [];
   const [grantSignature, callerSignature] = signatures.map(fromBase64Url);
   const facts = parseFacts(fromBase64Url(payload));
-  if (facts === null || !grantSignature || !callerSignature) throw new AmeshError('enrolment_malformed');
+  if (facts === null || !grantSignature || !callerSignature)
+    throw new AmeshError(BOOTSTRAP_CODES.enrolment_malformed);
   return { facts, message: messageOf(payload), grantSignature, callerSignature };
 }
 

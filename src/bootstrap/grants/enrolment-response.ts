@@ -2,6 +2,8 @@ import { AmeshError } from '../../core/errors/amesh-error';
 import { toBodyStream } from '../../core/sign/body';
 import { refusalOf } from '../../core/sign/refusal';
 import { collect } from '../../core/wire/view';
+import { TRUST_CODES } from '../../trust/errors/codes';
+import { BOOTSTRAP_CODES } from '../errors/codes';
 
 /** A usual answer has some 100. */
 const MAX_ANSWER_BYTES = 4096;
@@ -32,15 +34,15 @@ export async function readEnrolmentResponse(
   if (response.status === 200 && deviceId === ownId)
     return Number.isSafeInteger(expiresAt) ? (expiresAt as number) : null;
   if (response.status === 403 && (error === 'grant_expired' || error === 'grant_used_up'))
-    throw new AmeshError(error);
+    throw new AmeshError(TRUST_CODES[error]);
   if (refusalOf(response) !== null) {
-    throw new AmeshError('enrolment_refused', undefined, {
+    throw new AmeshError(TRUST_CODES.enrolment_refused, undefined, {
       fix: 'Its log says why. It enrols callers only with verify({ enroll: true }), and not by a grant that was revoked or closed: amesh grant',
     });
   }
   const said = typeof error === 'string' && /^[a-z_]{1,40}$/.test(error) ? ` ${error}` : '';
   throw new AmeshError(
-    'enrolment_failed',
+    BOOTSTRAP_CODES.enrolment_failed,
     `${url.origin} answered the enrolment with ${response.status}${said}.`,
   );
 }

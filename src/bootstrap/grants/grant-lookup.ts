@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AllowListSource } from '../../core/devices/allow-list';
 import { AmeshError } from '../../core/errors/amesh-error';
+import { SERVER_CODES } from '../../core/errors/codes';
 import { readAllowList } from '../../core/verify/device';
 import { findGrant } from '../../trust/grants';
 import type { AllowListDocument } from '../../trust/list/document';
@@ -22,7 +23,7 @@ export class GrantLookup {
   /** The list in memory. @throws AmeshError `allow_list_unavailable`, and as the list */
   async current(): Promise<AllowListDocument> {
     const document = documentOf(await readAllowList(this.#list));
-    if (document === undefined) throw new AmeshError('allow_list_unavailable');
+    if (document === undefined) throw new AmeshError(SERVER_CODES.allow_list_unavailable);
     return document;
   }
 

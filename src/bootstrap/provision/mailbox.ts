@@ -2,6 +2,7 @@ import { fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { TOKEN_LABELS } from '../../core/wire/labels';
 import { newCipher } from '../../pairing/ceremony/suite';
+import { PAIRING_CODES } from '../../pairing/errors/codes';
 import { RelaySocket } from '../../pairing/relay/socket';
 import { keyOf } from './registration';
 
@@ -65,7 +66,7 @@ export async function waitForRegistration(options: WaitOptions): Promise<string 
           // A mailbox lasts five minutes. A relay that ends it at once would keep us busy with nothing else.
           if (frame.code === 'session_expired' && performance.now() - startedAtMs > LOOK_EVERY_MS) break;
           throw new AmeshError(
-            'relay_busy',
+            PAIRING_CODES.relay_busy,
             `The relay at ${relay} did not let this machine wait (${frame.code}).`,
           );
         }

@@ -10,6 +10,7 @@ import { isNonce } from '../../core/wire/credentials';
 import { toRelayUrl } from '../../pairing/relay/url';
 import { flawOf } from '../../process/environment';
 import { cleanName } from '../../trust/names';
+import { BOOTSTRAP_CODES } from '../errors/codes';
 import { isNamePattern } from './names';
 import {
   type GrantClaims,
@@ -41,17 +42,17 @@ export function kindOf(text: string): TokenKind | null {
 export async function readToken(text: string): Promise<Token> {
   if (text.length > TOKEN_LIMITS.characters)
     throw new AmeshError(
-      'token_malformed',
+      BOOTSTRAP_CODES.token_malformed,
       `The token is longer than ${TOKEN_LIMITS.characters} characters.`,
     );
   const flaw = flawOf(text);
   if (flaw !== null) throw malformed(`It ${flaw}.`);
   const parts = text.split('.');
   const header = parts.length === 3 ? jsonOf(parts[0] as string) : null;
-  if (header === null) throw new AmeshError('token_malformed');
-  if (header.alg !== 'ES256') throw new AmeshError('token_wrong_algorithm');
+  if (header === null) throw new AmeshError(BOOTSTRAP_CODES.token_malformed);
+  if (header.alg !== 'ES256') throw new AmeshError(BOOTSTRAP_CODES.token_wrong_algorithm);
   const kind = kindOf(text);
-  if (kind === null) throw new AmeshError('token_wrong_type');
+  if (kind === null) throw new AmeshError(BOOTSTRAP_CODES.token_wrong_type);
   if (!hasKeys(header, ['alg', 'typ'])) throw malformed('Its header holds more than it may.');
   const claims = jsonOf(parts[1] as string);
   if (claims === null) throw malformed('Its claims are no JSON object.');
@@ -68,16 +69,17 @@ export async function readToken(text: string): Promise<Token> {
  */
 export function assertTimely({ claims }: Token, nowSeconds: number): void {
   const { iat, exp } = claims;
-  if (exp <= iat || exp - iat > TOKEN_LIMITS.lifetimeSeconds) throw new AmeshError('token_lifetime_too_long');
+  if (exp <= iat || exp - iat > TOKEN_LIMITS.lifetimeSeconds)
+    throw new AmeshError(BOOTSTRAP_CODES.token_lifetime_too_long);
   if (iat > nowSeconds + TOKEN_LIMITS.clockSkewSeconds) {
     const from = momentText((iat - TOKEN_LIMITS.clockSkewSeconds) * 1000);
     throw new AmeshError(
-      'token_not_yet_valid',
+      BOOTSTRAP_CODES.token_not_yet_valid,
       `The token was issued ${iat - nowSeconds} s in the future, by the clock of this machine; it counts from ${from} on.`,
     );
   }
   if (nowSeconds >= exp)
-    throw new AmeshError('token_expired', `The token expired ${nowSeconds - exp} s ago.`);
+    throw new AmeshError(BOOTSTRAP_CODES.token_expired, `The token expired ${nowSeconds - exp} s ago.`);
 }
 
 /** The key of the issuer, as the token names it. It has to be the key that the issuer's id is made from. */
@@ -89,7 +91,8 @@ async function readIssuer({ iss, key }: Record<string, unknown>): Promise<Uint8A
   } catch {
     throw malformed("Its issuer's key is no point of the P-256 curve.");
   }
-  if ((await deviceIdOf(point, cryptoProvider)) !== iss) throw new AmeshError('token_wrong_issuer');
+  if ((await deviceIdOf(point, cryptoProvider)) !== iss)
+    throw new AmeshError(BOOTSTRAP_CODES.token_wrong_issuer);
   return point;
 }
 
@@ -106,8 +109,8 @@ async function verify(text: string, point: Uint8Array): Promise<void> {
     await compactVerify(text, key, { algorithms: ['ES256'] });
   } catch (error) {
     if (error instanceof errors.JWSSignatureVerificationFailed)
-      throw new AmeshError('token_invalid_signature');
-    throw new AmeshError('token_malformed'); // without the error, which may know the token
+      throw new AmeshError(BOOTSTRAP_CODES.token_invalid_signature);
+    throw new AmeshError(BOOTSTRAP_CODES.token_malformed); // without the error, which may know the token
   }
 }
 
@@ -195,5 +198,5 @@ function jsonOf(part: string): Record<string, unknown> | null {
 }
 
 function malformed(why: string): AmeshError {
-  return new AmeshError('token_malformed', `This is no bootstrap token of amesh. ${why}`);
+  return new AmeshError(BOOTSTRAP_CODES.token_malformed, `This is not an amesh bootstrap token. ${why}`);
 }

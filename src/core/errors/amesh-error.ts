@@ -1,10 +1,22 @@
 import { momentText } from '../moment';
-import { type AmeshCode, CODES } from './codes';
+import type { AmeshCode } from './code-names';
+import { CLIENT_CODES, SERVER_CODES } from './codes';
+import { type CodeFacts, type Fix, writeFix } from './define-codes';
 
 const BRAND = Symbol.for('amesh.error');
 
+/** What an {@link AmeshError} is made with, where the table of its code does not say it well enough. */
+export interface AmeshErrorOptions {
+  /** What to do about it; where a `command` follows, what stands before that, without a colon. */
+  readonly fix?: string | undefined;
+  /** The command to type, an argument a word. */
+  readonly command?: readonly string[] | undefined;
+  /** As for any Error. */
+  readonly cause?: unknown;
+}
+
 /**
- * The one error that amesh throws on purpose. `message` says the cause and then the fix; neither it nor `cause`
+ * The one error that amesh throws on purpose. `message` is `detail` and then `fix`; neither it nor `cause`
  * ever holds a key, a token, a header or a body. A wrong option is a plain `TypeError` instead.
  *
  * @see docs/errors.md
@@ -12,26 +24,47 @@ const BRAND = Symbol.for('amesh.error');
 export class AmeshError extends Error {
   /** The name of the class. */
   override readonly name: string = 'AmeshError';
-  /** From the list in {@link CODES}; compare this, not the message. */
+  /** From the list in `CODES`; compare this, not the message. */
   readonly code: AmeshCode;
-  /** What to do about it, in one sentence. */
+  /** The cause, in one sentence. */
+  readonly detail: string;
+  /** What to do about it, in one sentence; empty where there is nothing to do. It ends with the command, if there is one. */
   readonly fix: string;
+  /** The command to type, an argument a word, where that is the fix: `['amesh', 'list']`. */
+  readonly command?: readonly string[];
 
   /**
    * An error with this code.
    *
-   * @param code which failure; gives the texts where none are passed
+   * @param facts which error, as `CODES` has it; gives the texts where none are passed
    * @param detail replaces the general cause by a more precise one
-   * @param options `fix` replaces the general fix; `cause` as for any Error
+   * @param options `fix` replaces the general fix and its command
    */
-  constructor(code: AmeshCode, detail?: string, options: { fix?: string | undefined; cause?: unknown } = {}) {
-    const facts = CODES[code] ?? { cause: code, fix: 'See docs/errors.md.' }; // a code of another version, or place
-    const fix = options.fix ?? facts.fix;
-    super(`${detail ?? facts.cause} ${fix}`, 'cause' in options ? { cause: options.cause } : undefined);
-    this.code = code;
-    this.fix = fix;
-    Object.defineProperty(this, BRAND, { value: true });
+  constructor(facts: CodeFacts, detail: string = facts.cause, options: AmeshErrorOptions = {}) {
+    const { fix = facts.fix, command = options.fix === undefined ? facts.command : undefined } = options;
+    const advice: Fix = { fix, command };
+    const text = writeFix(advice);
+    super(
+      text === '' ? detail : `${detail} ${text}`,
+      'cause' in options ? { cause: options.cause } : undefined,
+    );
+    this.code = facts.code;
+    this.detail = detail;
+    this.fix = text;
+    if (command !== undefined) this.command = command;
+    Object.defineProperty(this, BRAND, { value: { facts, advice } satisfies Parts });
   }
+}
+
+/** What an error was made of. */
+interface Parts {
+  readonly facts: CodeFacts;
+  readonly advice: Fix;
+}
+
+/** For what goes on as another value: a frame, a fault. */
+export function partsOf(error: AmeshError): Parts {
+  return Reflect.get(error, BRAND);
 }
 
 /** `redirect_refused`: following the redirect would mean signing something the caller did not ask for. */
@@ -49,7 +82,7 @@ export class RedirectRefusedError extends AmeshError {
    */
   constructor(location: string, why: string) {
     const [shown] = location.split('?', 1); // the query may hold secrets, and messages end up in logs
-    super('redirect_refused', `${why} The server points to ${shown}.`);
+    super(CLIENT_CODES.redirect_refused, `${why} The server points to ${shown}.`);
     this.location = location;
   }
 }
@@ -70,7 +103,7 @@ export class ClockSkewTooLargeError extends AmeshError {
   constructor(authority: string, differenceSeconds: number) {
     const isAhead = differenceSeconds > 0;
     super(
-      'clock_skew_too_large',
+      CLIENT_CODES.clock_skew_too_large,
       `${authority} says that its clock is ${Math.abs(differenceSeconds)} s ${isAhead ? 'ahead of' : 'behind'} the clock of this machine.`,
       isAhead ? { fix: 'Set the clock of this machine (NTP): it signs at most 30 s ahead of it.' } : {},
     );
@@ -87,10 +120,10 @@ export class AllowListIntegrityError extends AmeshError {
    * The error for one list.
    *
    * @param detail what is wrong with it, one sentence
-   * @param fix where putting the list back is not what helps
+   * @param options `fix` and `command`, where putting the list back is not what helps
    */
-  constructor(detail: string, fix?: string) {
-    super('allow_list_integrity_failure', detail, fix === undefined ? {} : { fix });
+  constructor(detail: string, options?: AmeshErrorOptions) {
+    super(SERVER_CODES.allow_list_integrity_failure, detail, options);
   }
 }
 
@@ -103,11 +136,11 @@ export class NonceStoreUnavailableError extends AmeshError {
    * The error for one store.
    *
    * @param detail what is wrong with it, one sentence
-   * @param cause what was thrown
-   * @param fix where looking at the store is not what helps
+   * @param cause what the store has thrown
+   * @param advice `fix` and `command`, where looking at the store is not what helps
    */
-  constructor(detail?: string, cause?: unknown, fix?: string) {
-    super('nonce_store_unavailable', detail, { cause, fix });
+  constructor(detail?: string, cause?: unknown, advice?: Fix) {
+    super(SERVER_CODES.nonce_store_unavailable, detail, { cause, ...advice });
   }
 }
 
@@ -120,26 +153,22 @@ export function clockSetBack(untilMs: number): NonceStoreUnavailableError {
   return new NonceStoreUnavailableError(
     `The clock was set back, into a time whose nonces are forgotten: it ends at ${momentText(untilMs)}.`,
     undefined,
-    'Wait until then, or restart: see "A clock that was set back" in docs/protocol.md.',
+    { fix: 'Wait until then, or restart: see "A clock that was set back" in docs/protocol.md.' },
   );
 }
 
-/** `no_identity`: this machine has no device identity yet. */
-export class NoIdentityError extends AmeshError {
-  /** The name of the class. */
-  override readonly name = 'NoIdentityError';
-
-  /**
-   * The error for one folder.
-   *
-   * @param where the folder, or what else holds no identity
-   */
-  constructor(where: string) {
-    super('no_identity', `There is no amesh identity in ${where}.`);
-  }
+/**
+ * The fix of an error with its command as it has to be where it is shown.
+ *
+ * @param write makes text of the command
+ */
+export function fixWith(error: AmeshError, write: (command: readonly string[]) => string): string {
+  return writeFix(partsOf(error).advice, write);
 }
 
 /** Whether a value is an {@link AmeshError}, also one of another copy or realm of this package. */
 export function isAmeshError(value: unknown): value is AmeshError {
-  return typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[BRAND] === true;
+  return (
+    typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[BRAND] !== undefined
+  );
 }

@@ -1,158 +1,149 @@
-import { MACHINE_CODES } from '#machine-codes';
-import { type CodeFacts, failure, refusal } from './code-facts';
+import { defineCodes } from './define-codes';
 
-/**
- * Every reason for which amesh refuses or fails: one list for the wire, the log, `AmeshError.code` and the docs.
- *
- * `status` and `wire` say what a client sees of it (`wire` hides from strangers what is none of their business);
- * an entry without them never goes over the wire.
- *
- * Those that only a machine with files can come to have no texts on Workers, where their bytes would count.
- *
- * @see docs/errors.md
- */
-export const CODES = Object.freeze({
-  // What a verifier finds, in the order of its checks.
-  missing_header: refusal(
-    401,
-    'unauthorized',
-    'The request is not signed.',
-    'Call with amesh.fetch, or see docs/protocol.md for other languages.',
-  ),
-  unsupported_version: refusal(
-    400,
-    'unsupported_version',
-    'The AuthMesh header is of another version.',
-    'Use the same major version of amesh on both machines.',
-  ),
-  malformed_header: refusal(
-    400,
-    'malformed_header',
-    'The signature or a field that it covers is malformed, or doubled.',
-    'Compare it with docs/protocol.md. A proxy may have added or doubled a header.',
-  ),
-  component_not_covered: refusal(
-    400,
-    'component_not_covered',
-    'The signature leaves out a part of the request that it has to cover.',
-    'Cover every component that docs/protocol.md names.',
-  ),
-  wrong_host: refusal(
-    421,
-    'wrong_host',
-    'The request is for a host that this machine does not answer to.',
-    'If callers use it: amesh config hosts',
-  ),
-  wrong_target: refusal(
-    401,
-    'unauthorized',
-    'The request is for another device.',
-    'On the caller, see which device the host belongs to: amesh list',
-  ),
-  timestamp_out_of_range: refusal(
-    401,
-    'timestamp_out_of_range',
-    'The request was signed too long ago, or in the future.',
-    'Set both clocks (NTP). A request signed before this server or its Redis started is refused too.',
-  ),
-  unknown_device: refusal(
-    401,
-    'unauthorized',
-    'The device is not in the allow list: never paired, or revoked.',
-    'Pair it: amesh listen here, and amesh invite on the caller',
-  ),
-  device_expired: refusal(401, 'unauthorized', 'The trust in this device has ended.', 'Pair it again.'),
-  role_not_allowed: refusal(
-    401,
-    'unauthorized',
-    'The device is known, but not as a controller: it may not call this machine.',
-    'If it should: amesh listen here, and amesh invite on the caller',
-  ),
-  invalid_signature: refusal(
-    401,
-    'unauthorized',
-    'The signature does not match the request as this server saw it.',
-    'A proxy that rewrites host, path, query or a covered field is the usual cause: see "authority" and "pathPrefix" in docs/configuration.md.',
-  ),
-  replay_detected: refusal(
-    401,
-    'unauthorized',
-    'This request has been seen before.',
-    'Sign each attempt anew; amesh.fetch does.',
-  ),
-  payload_too_large: refusal(
-    413,
-    'payload_too_large',
-    'The body is larger than allowed.',
-    'Raise maxBodyBytes where such bodies are expected.',
-  ),
-  content_digest_missing: refusal(
-    401,
-    'unauthorized',
-    'The request has a body, but no Content-Digest.',
-    'Send Content-Digest: sha-256=:…: and sign it; amesh.fetch does.',
-  ),
-  content_digest_mismatch: refusal(
-    401,
-    'unauthorized',
-    'The body is not the one that was signed.',
-    'Something between the machines changes it, or the client signed another.',
-  ),
-  body_incomplete: refusal(
-    400,
-    'body_incomplete',
-    'The connection ended before the body did.',
-    'None: the client went away.',
-  ),
+// One table for each part of the core, so that a bundle holds no texts that its program cannot need.
 
-  // What is wrong with the server itself: it refuses everybody until it is mended.
-  allow_list_integrity_failure: refusal(
-    500,
-    'allow_list_integrity_failure',
-    'The allow list is not as its owner sealed it.',
-    'Put the right allow_list.json back, or start anew with: amesh trust reset',
-  ),
-  allow_list_unavailable: refusal(
-    503,
-    'allow_list_unavailable',
-    'The allow list cannot be read.',
-    'Check that the folder or store is there and can be read.',
-  ),
-  nonce_store_unavailable: refusal(
-    503,
-    'nonce_store_unavailable',
-    'The nonce store did not answer, or is full.',
-    'Check the store. Without it no replay can be told.',
-  ),
-  body_parser_ordering_error: refusal(
-    500,
-    'body_parser_ordering_error',
-    'A body parser before amesh.verify() kept no copy of the bytes.',
-    'Put amesh.verify() before it, or use express.json({ verify: amesh.rawBody }).',
-  ),
+/** What a verifier finds wrong with a request, in the order of its checks. */
+export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
+  missing_header: {
+    status: 401,
+    wire: 'unauthorized',
+    cause: 'The request is not signed.',
+    fix: 'Call with amesh.fetch, or see docs/protocol.md for other languages.',
+  },
+  unsupported_version: {
+    status: 400,
+    wire: 'unsupported_version',
+    cause: 'The AuthMesh header has another version.',
+    fix: 'Use the same major version of amesh on both machines.',
+  },
+  malformed_header: {
+    status: 400,
+    wire: 'malformed_header',
+    cause: 'The signature, or a field that it covers, is malformed or occurs twice.',
+    fix: 'Compare the request with docs/protocol.md. A proxy may have added or repeated a header.',
+  },
+  component_not_covered: {
+    status: 400,
+    wire: 'component_not_covered',
+    cause: 'The signature does not cover a part of the request that it must cover.',
+    fix: 'Cover every component that docs/protocol.md names.',
+  },
+  wrong_host: {
+    status: 421,
+    wire: 'wrong_host',
+    cause: 'The request is for a host that this machine does not answer to.',
+    fix: 'If callers use it',
+    command: ['amesh', 'config', 'hosts', '--add', 'HOST'],
+  },
+  wrong_target: {
+    status: 401,
+    wire: 'unauthorized',
+    cause: 'The request is for another device.',
+    fix: 'On the caller, see which device the host belongs to: amesh list',
+  },
+  timestamp_out_of_range: {
+    status: 401,
+    wire: 'timestamp_out_of_range',
+    cause: 'The request was signed too long ago, or in the future.',
+    fix: 'Set both clocks (NTP). A request signed before this server or its Redis started is refused too.',
+  },
+  unknown_device: {
+    status: 401,
+    wire: 'unauthorized',
+    cause: 'The device is not in the allow list: never paired, or revoked.',
+    fix: 'Pair it: amesh listen here, and amesh invite on the caller',
+  },
+  device_expired: {
+    status: 401,
+    wire: 'unauthorized',
+    cause: 'The trust in this device has ended.',
+    fix: 'Pair it again.',
+  },
+  role_not_allowed: {
+    status: 401,
+    wire: 'unauthorized',
+    cause: 'The device is known, but not as a controller: it may not call this machine.',
+    fix: 'If it should: amesh listen here, and amesh invite on the caller',
+  },
+  invalid_signature: {
+    status: 401,
+    wire: 'unauthorized',
+    cause: 'The signature does not match the request as this server saw it.',
+    fix: 'A proxy that rewrites host, path, query or a covered field is the usual cause: see "authority" and "pathPrefix" in docs/configuration.md.',
+  },
+  replay_detected: {
+    status: 401,
+    wire: 'unauthorized',
+    cause: 'This request has been seen before.',
+    fix: 'Sign each attempt anew; amesh.fetch does.',
+  },
+});
 
-  // What a client finds.
-  redirect_refused: failure(
-    'The server answered with a redirect that would need a new signature.',
-    'Call the final URL.',
-  ),
-  clock_skew_too_large: failure(
-    'The clocks of the two machines are too far apart.',
-    'Set the clock of the wrong one (NTP).',
-  ),
+/** What is wrong with a body. A client has such a limit too. */
+export const BODY_CODES = /* @__PURE__ */ defineCodes({
+  payload_too_large: {
+    status: 413,
+    wire: 'payload_too_large',
+    cause: 'The body is larger than allowed.',
+    fix: 'Raise maxBodyBytes where such bodies are expected.',
+  },
+  content_digest_missing: {
+    status: 401,
+    wire: 'unauthorized',
+    cause: 'The request has a body, but no Content-Digest.',
+    fix: 'Send Content-Digest: sha-256=:…: and sign it; amesh.fetch does.',
+  },
+  content_digest_mismatch: {
+    status: 401,
+    wire: 'unauthorized',
+    cause: 'The body is not the one that was signed.',
+    fix: 'Look for a proxy that changes bodies, and check that the client sends the body that it signs.',
+  },
+  body_incomplete: {
+    status: 400,
+    wire: 'body_incomplete',
+    cause: 'The connection ended before the body did.',
+    fix: 'Look at the client, or at the network between: one of them closed the connection early.',
+  },
+});
 
-  ...MACHINE_CODES,
-} satisfies Record<string, CodeFacts>);
+/** What is wrong with the server itself: it refuses everybody until that is mended. */
+export const SERVER_CODES = /* @__PURE__ */ defineCodes({
+  allow_list_integrity_failure: {
+    status: 500,
+    wire: 'allow_list_integrity_failure',
+    cause: 'The allow list is not as its owner sealed it.',
+    fix: 'Put the right allow_list.json back, or start anew with',
+    command: ['amesh', 'trust', 'reset'],
+  },
+  allow_list_unavailable: {
+    status: 503,
+    wire: 'allow_list_unavailable',
+    cause: 'The allow list cannot be read.',
+    fix: 'Check that the folder or store is there and can be read.',
+  },
+  nonce_store_unavailable: {
+    status: 503,
+    wire: 'nonce_store_unavailable',
+    cause: 'The nonce store did not answer, or is full.',
+    fix: 'Check the store. Without it amesh cannot tell whether a request is a replay.',
+  },
+  body_parser_ordering_error: {
+    status: 500,
+    wire: 'body_parser_ordering_error',
+    cause: 'A body parser before amesh.verify() kept no copy of the bytes.',
+    fix: 'Put amesh.verify() before it, or use express.json({ verify: amesh.rawBody }).',
+  },
+});
 
-/** A code of {@link CODES}: stable, snake_case, the same in logs, errors and docs. */
-export type AmeshCode = keyof typeof CODES;
-
-/** The codes for which a verifier refuses a request: the ones with a status. */
-export type RejectCode = {
-  [C in AmeshCode]: (typeof CODES)[C] extends {
-    /** The HTTP status. */
-    status: number;
-  }
-    ? C
-    : never;
-}[AmeshCode];
+/** What a client finds. */
+export const CLIENT_CODES = /* @__PURE__ */ defineCodes({
+  redirect_refused: {
+    cause: 'The server answered with a redirect that would need a new signature.',
+    fix: 'Call the final URL.',
+  },
+  clock_skew_too_large: {
+    cause: 'The clocks of the two machines are too far apart.',
+    fix: 'Set the clock of the wrong one (NTP).',
+  },
+});

@@ -1,4 +1,5 @@
 import type { MaybePromise } from '../crypto/provider';
+import { REQUEST_CODES } from '../errors/codes';
 import { Fault } from '../errors/fault';
 import type { Credentials } from '../wire/credentials';
 import type { RequestLine } from '../wire/line';
@@ -70,7 +71,9 @@ function toFault(seen: RequestLine, { line: signed, changes }: Spelling, hosts: 
       ? `If ${signed.authority} is another server, somebody has sent on a request that was meant for it: change nothing here. If it is a name of this one: ${mend(change, seen, signed)}`
       : mend(change, seen, signed),
   );
-  return new Fault('invalid_signature', what, `${fixes.join(' ')} See invalid_signature in docs/errors.md.`);
+  return new Fault(REQUEST_CODES.invalid_signature, what, {
+    fix: `${fixes.join(' ')} See invalid_signature in docs/errors.md.`,
+  });
 }
 
 function signedText(change: Change, { authority, method, path }: RequestLine): string {
@@ -112,17 +115,17 @@ function mend(change: Change, seen: RequestLine, signed: RequestLine): string {
 
 /** What the log says of a fault beside its code: more than the general text, where the request shows it. */
 export function hintFor(
-  { code, detail, fix }: Fault,
+  { code, detail, advice }: Fault,
   nowMs: number,
   credentials: Credentials | undefined,
   view: RequestView,
-): { readonly message?: string; readonly fix?: string } {
-  if (fix !== undefined) return {};
+): { readonly detail?: string; readonly fix?: string } {
+  if (advice !== undefined) return {};
   if (code === 'missing_header') return unsignedHint(view);
   const ageSeconds = Math.round(nowMs / 1000 - (credentials?.created ?? Number.NaN));
   if (code === 'replay_detected') {
     return {
-      message: `This request has been seen before. It was signed ${ageSeconds} s ago.`,
+      detail: `This request has been seen before. It was signed ${ageSeconds} s ago.`,
       fix: 'Look for something that sends requests a second time: a fetch with retries below amesh.fetch (fetch-retry, RetryAgent of undici), or a proxy that retries. Repeat amesh.fetch itself: it signs each attempt anew. Where there is none, somebody has recorded the request.',
     };
   }
@@ -147,19 +150,19 @@ export function hintFor(
 }
 
 /** What was taken away, or put in its place, where a request was signed once. */
-function unsignedHint({ headers }: RequestView): { readonly message?: string; readonly fix?: string } {
+function unsignedHint({ headers }: RequestView): { readonly detail?: string; readonly fix?: string } {
   const [authorization] = headerLines(headers, 'authorization');
   const scheme = /^[\w-]{1,20}(?= )/.exec(authorization ?? '')?.[0];
   const isOurs = headerLines(headers, 'authmesh-target').length > 0;
   if (scheme !== undefined) {
     return {
-      message: `The request has an Authorization of another kind (${scheme}), and no signature.`,
+      detail: `The request has an Authorization of another kind (${scheme}), and no signature.`,
       fix: "Call with amesh.fetch, without an Authorization of your own. Where a proxy puts one in, sign with createAmesh({ format: 'rfc9421' }), which needs no Authorization.",
     };
   }
   if (authorization !== undefined || !isOurs) return {};
   return {
-    message: 'The request was signed, and its Authorization header was dropped on the way.',
+    detail: 'The request was signed, and its Authorization header was dropped on the way.',
     fix: "Let the proxy or gateway pass Authorization on, or sign with createAmesh({ format: 'rfc9421' }), which needs none.",
   };
 }
@@ -178,10 +181,10 @@ export function clockHint(url: URL, { headers }: Response, nowMs: number): reado
       'It, or its Redis, has probably started just now: send the request again.',
     ];
   }
-  const message = `The clock of this machine is ${seconds} s ${aheadMs > 0 ? 'behind' : 'ahead of'} the one that the server shows.`;
+  const detail = `The clock of this machine is ${seconds} s ${aheadMs > 0 ? 'behind' : 'ahead of'} the one that the server shows.`;
   const set = 'Set the clock that is wrong (NTP).';
   return [
-    message,
+    detail,
     isPrivateChannel(url)
       ? set
       : `${set} Over plain http nobody proves what an answer says, so amesh.fetch does not correct itself by it: use https.`,

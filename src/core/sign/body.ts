@@ -1,4 +1,5 @@
 import { AmeshError, isAmeshError } from '../errors/amesh-error';
+import { BODY_CODES } from '../errors/codes';
 import { collect } from '../wire/view';
 import { newBoundary, toMultipart } from './multipart';
 import { toOwnSignal } from './own-signal';
@@ -126,7 +127,7 @@ async function buffer(
   } catch (error) {
     if (!isAmeshError(error) || error.code !== 'payload_too_large') throw error;
     throw new AmeshError(
-      'payload_too_large',
+      BODY_CODES.payload_too_large,
       `The body is a stream of more than ${limitBytes} bytes, and has to be in memory to be signed.`,
       { fix: 'Raise it with the option maxBodyBytes of createAmesh() or createClient().' },
     );

@@ -1,6 +1,7 @@
 import { clockHint, retryHint } from '#hints';
 import { callSafely } from '../errors/call-safely';
-import { CODES } from '../errors/codes';
+import { SERVER_CODES } from '../errors/codes';
+import { type CodeFacts, writeFix } from '../errors/define-codes';
 import { answeredBy } from './answered';
 import { toBodyStream } from './body';
 
@@ -13,12 +14,12 @@ export interface ClientRejection {
   /** Without query, which may hold secrets. */
   readonly url: string;
   /** The cause, in one or two sentences. */
-  readonly message: string;
+  readonly detail: string;
   /** What to do about it, and on which machine. */
   readonly fix: string;
 }
 
-const TEXTS: Readonly<Record<string, readonly [message: string, fix: string]>> = {
+const TEXTS: Readonly<Record<string, readonly [detail: string, fix: string]>> = {
   unauthorized: [
     'The server did not accept the signature of this device.',
     'On the server: amesh list shows whether this device is a controller there, and its log has the precise reason. Here: amesh whoami.',
@@ -63,8 +64,8 @@ export function explainRefusal(
   onReject: (rejection: ClientRejection) => void,
 ): void {
   const { status } = response;
-  const tell = (code: string, [message, fix]: readonly [message: string, fix: string]) => {
-    const rejection = { code, status, url: url.origin + url.pathname, message, fix };
+  const tell = (code: string, [detail, fix]: readonly [detail: string, fix: string]) => {
+    const rejection = { code, status, url: url.origin + url.pathname, detail, fix };
     // The response is there all the same, and is what the caller asked for.
     callSafely(() => onReject(rejection));
   };
@@ -78,11 +79,11 @@ export function explainRefusal(
   const code = status === 421 ? 'wrong_host' : refusalOf(response);
   if (code === null || !Object.hasOwn(TEXTS, code)) return;
   const clock = code === 'timestamp_out_of_range' ? clockHint(url, response, nowMs) : null;
-  const [message, fix] = signed ? (clock ?? (TEXTS[code] as readonly [string, string])) : UNSIGNED;
+  const [detail, fix] = signed ? (clock ?? (TEXTS[code] as readonly [string, string])) : UNSIGNED;
   const target = signed && code === 'unauthorized' ? answeredBy(response)?.target : undefined;
   const whose = target === undefined ? '' : ` The request was signed for ${target}.`;
   const repeats = signed && code === 'unauthorized' ? retryHint(mayRepeat) : '';
-  tell(code, [message + whose, fix.replace('{host}', () => url.host) + repeats]);
+  tell(code, [detail + whose, fix.replace('{host}', () => url.host) + repeats]);
 }
 
 /** The code of a server that is at fault, and what to say of it. The body stays to be read. */
@@ -93,9 +94,8 @@ async function readFault(response: Response) {
   const { value } = await reader.read(); // so few bytes come at once
   void reader.cancel().catch(() => {});
   const { error } = JSON.parse(new TextDecoder().decode(value)) as { error?: unknown };
-  const facts = Object.entries(CODES).find(([code]) => code === error)?.[1];
-  if (facts === undefined || !('wire' in facts) || facts.wire !== error || facts.status !== response.status)
-    return null;
-  const message = `The server itself is at fault. ${facts.cause}`;
-  return [facts.wire, [message, `On the server: its log has the reason. ${facts.fix}`]] as const;
+  const facts = Object.values<CodeFacts>(SERVER_CODES).find(({ code }) => code === error);
+  if (facts?.wire === undefined || facts.wire !== error || facts.status !== response.status) return null;
+  const detail = `The server itself is at fault. ${facts.cause}`;
+  return [facts.wire, [detail, `On the server: its log has the reason. ${writeFix(facts)}`]] as const;
 }

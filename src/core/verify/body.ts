@@ -1,6 +1,7 @@
 import type { CryptoProvider, MaybePromise } from '../crypto/provider';
 import { equalBytes } from '../encoding';
 import { AmeshError, isAmeshError } from '../errors/amesh-error';
+import { BODY_CODES } from '../errors/codes';
 import { Fault } from '../errors/fault';
 import { readContentDigest } from '../wire/digest';
 import { fieldValue, type ReadBody, type RequestView, sourceOf } from '../wire/view';
@@ -31,7 +32,7 @@ export async function readBody(view: RequestView, maxBodyBytes: number): Promise
     bodies.set(sourceOf(view), bytes);
     return bytes;
   } catch (error) {
-    if (!isAmeshError(error)) throw new AmeshError('body_incomplete', undefined, { cause: error });
+    if (!isAmeshError(error)) throw new AmeshError(BODY_CODES.body_incomplete, undefined, { cause: error });
     if (!hasDigest && error.code === 'payload_too_large') return null;
     throw error;
   }
@@ -44,18 +45,18 @@ export function checkBody(
   maxBodyBytes: number,
   crypto: CryptoProvider,
 ): MaybePromise<Uint8Array | Fault> {
-  if (body === null) return new Fault('content_digest_missing');
+  if (body === null) return new Fault(BODY_CODES.content_digest_missing);
   if (body.length > maxBodyBytes) {
-    return new Fault('payload_too_large', `The body is larger than ${maxBodyBytes} bytes.`);
+    return new Fault(BODY_CODES.payload_too_large, `The body is larger than ${maxBodyBytes} bytes.`);
   }
   const declared = fieldValue(view.headers, 'content-digest');
-  if (declared === undefined) return body.length === 0 ? body : new Fault('content_digest_missing');
+  if (declared === undefined) return body.length === 0 ? body : new Fault(BODY_CODES.content_digest_missing);
   const expected = readContentDigest(declared);
   if (expected === null) {
-    return new Fault('content_digest_mismatch', 'Content-Digest names no SHA-256 digest.');
+    return new Fault(BODY_CODES.content_digest_mismatch, 'Content-Digest names no SHA-256 digest.');
   }
   const compare = (digest: Uint8Array) =>
-    equalBytes(digest, expected) ? body : new Fault('content_digest_mismatch');
+    equalBytes(digest, expected) ? body : new Fault(BODY_CODES.content_digest_mismatch);
   const digest = crypto.sha256(body);
   return digest instanceof Promise ? digest.then(compare) : compare(digest);
 }

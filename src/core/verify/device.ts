@@ -1,6 +1,7 @@
 import type { MaybePromise } from '../crypto/provider';
 import type { AllowList, AllowListSource, TrustedDevice } from '../devices/allow-list';
 import { AmeshError } from '../errors/amesh-error';
+import { REQUEST_CODES, SERVER_CODES } from '../errors/codes';
 import { Fault, toFault } from '../errors/fault';
 
 /** @throws AmeshError whose code is a refusal, whatever the source fails with */
@@ -16,16 +17,20 @@ export function readAllowList(source: AllowListSource): MaybePromise<AllowList> 
 function listFailed(error: unknown): never {
   // Also for a lock that is held too long and the like: they have codes, but none that a client may see.
   if (toFault(error) !== null) throw error;
-  throw new AmeshError('allow_list_unavailable', undefined, { cause: error });
+  throw new AmeshError(SERVER_CODES.allow_list_unavailable, undefined, { cause: error });
 }
 
 /** Checks 5 and 6: the device is in the list, its trust has not ended, and it may call. */
 export function findController(list: AllowList, deviceId: string, nowMs: number): TrustedDevice | Fault {
   const device = list.find(deviceId);
   if (device === undefined) {
-    return new Fault('unknown_device', `${deviceId} is not in the allow list: never paired, or revoked.`);
+    return new Fault(
+      REQUEST_CODES.unknown_device,
+      `${deviceId} is not in the allow list: never paired, or revoked.`,
+    );
   }
-  if (device.expiresAt !== undefined && nowMs > device.expiresAt * 1000) return new Fault('device_expired');
-  if (!device.roles.includes('controller')) return new Fault('role_not_allowed');
+  if (device.expiresAt !== undefined && nowMs > device.expiresAt * 1000)
+    return new Fault(REQUEST_CODES.device_expired);
+  if (!device.roles.includes('controller')) return new Fault(REQUEST_CODES.role_not_allowed);
   return device;
 }

@@ -1,3 +1,4 @@
+import { REQUEST_CODES } from '../errors/codes';
 import { Fault } from '../errors/fault';
 import { momentText } from '../moment';
 import { INSTANCE_SKEW_MS, MAX_CLOCK_SKEW_SECONDS, type NonceStore } from '../nonces/nonce-store';
@@ -22,12 +23,12 @@ export function checkFreshness(
   if (!(Math.abs(ageMs) <= options.clockSkewSeconds * 1000)) {
     const direction = ageMs > 0 ? 'ago' : 'in the future';
     return new Fault(
-      'timestamp_out_of_range',
+      REQUEST_CODES.timestamp_out_of_range,
       `The request was signed ${Math.round(Math.abs(ageMs) / 1000)} s ${direction}.`,
     );
   }
   if (times.expires !== undefined && nowMs > times.expires * 1000) {
-    return new Fault('timestamp_out_of_range', 'The signature has expired.');
+    return new Fault(REQUEST_CODES.timestamp_out_of_range, 'The signature has expired.');
   }
   return checkStart(times.created, startedAt, nowMs);
 }
@@ -36,11 +37,11 @@ export function checkFreshness(
 export function checkStart(created: number, startedAt: number | undefined, nowMs: number): Fault | null {
   if (startedAt === undefined || created >= startedAt) return null;
   return new Fault(
-    'timestamp_out_of_range',
+    REQUEST_CODES.timestamp_out_of_range,
     `The request was signed before the memory of this server's nonce store begins, at ${momentText(startedAt * 1000)}.`,
     // A shared store may begin with the next second.
     startedAt * 1000 > nowMs + 2000
-      ? 'The clock of this server was set back: wait until then, or restart it.'
+      ? { fix: 'The clock of this server was set back: wait until then, or restart it.' }
       : undefined,
   );
 }

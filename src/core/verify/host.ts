@@ -1,4 +1,6 @@
 import type { AllowList } from '../devices/allow-list';
+import { REQUEST_CODES } from '../errors/codes';
+import type { Fix } from '../errors/define-codes';
 import { Fault } from '../errors/fault';
 import { isLoopback, portOf } from '../wire/authority';
 import { isDeviceId } from '../wire/credentials';
@@ -16,14 +18,14 @@ export function checkHost(
   const named = fieldValue(view.headers, 'authmesh-target');
   if (!answersTo(settings, view, line.authority, list, named)) {
     return new Fault(
-      'wrong_host',
+      REQUEST_CODES.wrong_host,
       `The request is for ${line.authority}, a host that this machine does not answer to.`,
       howToAdd(settings, view, line.authority, list),
     );
   }
   if (named !== undefined && named !== list.deviceId) {
     return new Fault(
-      'wrong_target',
+      REQUEST_CODES.wrong_target,
       `The request is for ${isDeviceId(named) ? named : 'none'}, and this device is ${list.deviceId ?? 'none'}.`,
     );
   }
@@ -49,16 +51,16 @@ function answersTo(
 }
 
 /** The whole list that would do: to name only the new host would shut out those that work now. */
-function howToAdd({ hosts }: VerifySettings, view: RequestView, seen: string, list: AllowList): string {
+function howToAdd({ hosts }: VerifySettings, view: RequestView, seen: string, list: AllowList): Fix {
   const own = [...(hosts ?? list.hosts)];
   // To add a name that nobody has signed would only lead to `invalid_signature`.
   const proxied = own[0] ? `If a proxy put it in: verify({ authority: '${own[0]}' }). ` : '';
   const { localPort } = view;
   const loopback = isLoopback(seen);
   const local = localPort && !loopback ? [`localhost:${localPort}`] : [];
-  const line = hosts
-    ? `add it to verify({ hosts }) or AMESH_HOSTS, now ${own}`
-    : `amesh config hosts ${[seen, ...(own[0] ? own : local)]}`;
-  const unseen = own[0] || localPort || !loopback ? '' : ', or AMESH_HOSTS, or pair: no port is seen here';
-  return `${proxied}If callers use it: ${line}${unseen}`;
+  const fix = `${proxied}If callers use it`;
+  if (hosts) return { fix: `${fix}: add it to verify({ hosts }) or AMESH_HOSTS, now ${own}` };
+  if (own[0] || localPort || !loopback)
+    return { fix, command: ['amesh', 'config', 'hosts', `${[seen, ...(own[0] ? own : local)]}`] };
+  return { fix: `${fix}: amesh config hosts ${seen}, or AMESH_HOSTS, or pair: no port is seen here` };
 }

@@ -1,5 +1,6 @@
 import type { MaybePromise } from '../crypto/provider';
 import { NonceStoreUnavailableError } from '../errors/amesh-error';
+import { REQUEST_CODES } from '../errors/codes';
 import { Fault, toFault } from '../errors/fault';
 import type { NonceStore } from '../nonces/nonce-store';
 import type { Credentials } from '../wire/credentials';
@@ -32,7 +33,7 @@ export function claimNonce(
   }
   const conclude = (isNew: boolean) => {
     // Strictly true: what a store that is written wrongly says is no permission.
-    if (isNew !== true) return new Fault('replay_detected');
+    if (isNew !== true) return new Fault(REQUEST_CODES.replay_detected);
     claims.set(source, { store, deviceId, nonce, before });
     return checkStart(created, store.startedAt, nowMs); // it may have lost its memory since check 4
   };

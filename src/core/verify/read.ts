@@ -1,3 +1,4 @@
+import { REQUEST_CODES } from '../errors/codes';
 import { Fault, malformed } from '../errors/fault';
 import type { Credentials } from '../wire/credentials';
 import { readSignatureFields } from '../wire/fields';
@@ -15,13 +16,14 @@ export function readCredentials(headers: HeaderLines): Credentials | Fault {
   const header = authorization.find((line) => /^authmesh(?: |$)/i.test(line.trim()));
 
   if (header === undefined && inputs.length === 0 && signatures.length === 0)
-    return new Fault('missing_header');
+    return new Fault(REQUEST_CODES.missing_header);
   for (const name of SINGLE) {
     if (isRepeated(headers, name)) return malformed(`There are several ${name} headers.`);
   }
   const fields =
     inputs.length === 0 && signatures.length === 0 ? null : readSignatureFields(inputs, signatures);
-  if (header === undefined) return fields ?? new Fault('missing_header', 'No signature is tagged amesh.');
+  if (header === undefined)
+    return fields ?? new Fault(REQUEST_CODES.missing_header, 'No signature is tagged amesh.');
   if (fields !== null) {
     return fields instanceof Fault ? fields : malformed('The request is signed in both forms at once.');
   }

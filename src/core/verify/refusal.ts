@@ -1,4 +1,4 @@
-import { CODES, type RejectCode } from '../errors/codes';
+import type { RejectFacts } from '../errors/define-codes';
 
 /** A refusal as plain values, for adapters that do not speak `Response`. */
 export interface RefusalMessage {
@@ -15,8 +15,7 @@ export interface RefusalMessage {
  *
  * @param nowMs Unix milliseconds; a client may set its clock by it where the time was the reason
  */
-export function refusalMessage(code: RejectCode, nowMs: number): RefusalMessage {
-  const { status, wire } = CODES[code];
+export function refusalMessage({ code, status, wire }: RejectFacts, nowMs: number): RefusalMessage {
   const headers: Record<string, string> = {
     'content-type': 'application/json',
     'cache-control': 'no-store',

@@ -1,5 +1,6 @@
 import { hintFor } from '#hints';
-import { CODES, type RejectCode } from '../errors/codes';
+import type { RejectCode } from '../errors/code-names';
+import { writeFix } from '../errors/define-codes';
 import { Fault } from '../errors/fault';
 import { requiredComponents } from '../wire/base';
 import type { Credentials } from '../wire/credentials';
@@ -13,9 +14,11 @@ export interface Rejection {
   /** The HTTP status the client gets. */
   readonly status: number;
   /** The cause, in one sentence. */
-  readonly message: string;
-  /** What to do about it. */
+  readonly detail: string;
+  /** What to do about it. It ends with the command, if there is one. */
   readonly fix: string;
+  /** The command to type on this machine, an argument a word, where that is the fix: `['amesh', 'list']`. */
+  readonly command?: readonly string[] | undefined;
   /** What the request was, as this server saw it. Strings of a stranger: escape them where they are shown. */
   readonly request: {
     /** As sent. */
@@ -49,16 +52,18 @@ export function toRejection(
   cause: unknown,
   nowMs: number,
 ): Rejection {
-  const { status, cause: message, fix } = CODES[fault.code];
+  const { facts } = fault;
   const claimed = credentials instanceof Fault ? undefined : credentials;
   const hint = hintFor(fault, nowMs, claimed, view);
+  const advice = fault.advice ?? (hint.fix === undefined ? facts : { fix: hint.fix });
   const read = line instanceof Fault ? undefined : line;
   const hasCovered = fault.code === 'invalid_signature' && claimed !== undefined;
   return {
     code: fault.code,
-    status,
-    message: hint.message ?? fault.detail ?? message,
-    fix: fault.fix ?? hint.fix ?? fix,
+    status: facts.status,
+    detail: hint.detail ?? fault.detail ?? facts.cause,
+    fix: writeFix(advice),
+    command: advice.command,
     request: {
       method: String(view.method),
       authority: read?.authority ?? String(view.authority),

@@ -1,5 +1,6 @@
 import type { MaybePromise, PublicKey } from '../crypto/provider';
 import { toSlab } from '../encoding';
+import { REQUEST_CODES } from '../errors/codes';
 import { Fault } from '../errors/fault';
 import { createSignatureBase, requiredComponents, signatureParameters } from '../wire/base';
 import type { Credentials } from '../wire/credentials';
@@ -13,7 +14,7 @@ export function readCovered(credentials: Credentials, headers: HeaderLines): rea
   if (covered === null) return required;
   const missing = required.find((name) => !covered.includes(name));
   if (missing === undefined) return covered;
-  return new Fault('component_not_covered', `The signature does not cover "${missing}".`);
+  return new Fault(REQUEST_CODES.component_not_covered, `The signature does not cover "${missing}".`);
 }
 
 /** Check 7. */
@@ -32,5 +33,5 @@ export function checkSignature(
 }
 
 function conclude(verified: boolean): Fault | null {
-  return verified === true ? null : new Fault('invalid_signature');
+  return verified === true ? null : new Fault(REQUEST_CODES.invalid_signature);
 }

@@ -1,5 +1,6 @@
 import type { CryptoProvider } from '../crypto/provider';
 import { AmeshError } from '../errors/amesh-error';
+import { BODY_CODES, SERVER_CODES } from '../errors/codes';
 import { Fault } from '../errors/fault';
 import { type BodyGate, DigestGate } from '../wire/body-gate';
 import { readContentDigest } from '../wire/digest';
@@ -32,18 +33,23 @@ export async function streamBody(
   { maxBodyBytes, crypto, recheck, report }: Streaming,
 ): Promise<BodyStream | Fault | undefined> {
   const isTooLarge = Number(fieldValue(view.headers, 'content-length') ?? 0) > maxBodyBytes;
-  const tooLarge = () => new Fault('payload_too_large', `The body is larger than ${maxBodyBytes} bytes.`);
+  const tooLarge = () =>
+    new Fault(BODY_CODES.payload_too_large, `The body is larger than ${maxBodyBytes} bytes.`);
   const known = streams.get(sourceOf(view));
   if (known !== undefined) {
     if (known.stream !== null)
-      throw new AmeshError('body_parser_ordering_error', 'The body of this request was handed over already.');
+      throw new AmeshError(
+        SERVER_CODES.body_parser_ordering_error,
+        'The body of this request was handed over already.',
+      );
     return !isTooLarge && known.gate.narrow(maxBodyBytes) ? null : tooLarge();
   }
   const declared = fieldValue(view.headers, 'content-digest');
   const hash = crypto.createSha256();
   if (view.gateBody === undefined || declared === undefined || hash === null) return undefined;
   const digest = readContentDigest(declared);
-  if (digest === null) return new Fault('content_digest_mismatch', 'Content-Digest names no SHA-256 digest.');
+  if (digest === null)
+    return new Fault(BODY_CODES.content_digest_mismatch, 'Content-Digest names no SHA-256 digest.');
   if (isTooLarge) return tooLarge();
 
   let isHandedOver = false;

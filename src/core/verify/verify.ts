@@ -9,7 +9,7 @@ import {
   toSource,
 } from '../devices/allow-list';
 import { callSafely } from '../errors/call-safely';
-import type { RejectCode } from '../errors/codes';
+import type { RejectCode } from '../errors/code-names';
 import { Fault, malformed, toFault } from '../errors/fault';
 import { InMemoryNonceStore } from '../nonces/memory';
 import type { NonceStore } from '../nonces/nonce-store';
@@ -302,7 +302,7 @@ async function verifyView(context: Context, view: RequestView, call: VerifyCall)
     // A request must not decide whether the user's own logging stops the server, and the refusal stands.
     if (onReject !== undefined) callSafely(() => onReject(rejection));
     const bodyUnread = typeof view.body === 'function' && readyBody(view) === undefined;
-    return conclude(fault.code, refusalMessage(fault.code, nowMs), bodyUnread);
+    return conclude(fault.code, refusalMessage(fault.facts, nowMs), bodyUnread);
   }
 }
 

@@ -1,7 +1,8 @@
 import type { Sha256 } from '../crypto/provider';
 import { equalBytes } from '../encoding';
 import { AmeshError } from '../errors/amesh-error';
-import type { RejectCode } from '../errors/codes';
+import { BODY_CODES } from '../errors/codes';
+import type { RejectFacts } from '../errors/define-codes';
 import { Fault } from '../errors/fault';
 
 /**
@@ -26,7 +27,7 @@ export interface BodyGate {
   /** Nobody is told of what goes wrong from now on: the request was answered without its body. */
   abandon(): void;
   /** Ends it for a reason of the transport, told to the log once. The error is for the reader. */
-  fail(code: RejectCode, detail?: string): AmeshError;
+  fail(facts: RejectFacts, detail?: string): AmeshError;
 }
 
 interface Expected {
@@ -68,7 +69,7 @@ export class DigestGate implements BodyGate {
     if (chunk.length === 0) return undefined;
     this.#length += chunk.length;
     if (this.#length > this.#limitBytes)
-      throw this.fail('payload_too_large', `The body is larger than ${this.#limitBytes} bytes.`);
+      throw this.fail(BODY_CODES.payload_too_large, `The body is larger than ${this.#limitBytes} bytes.`);
     this.hashed = this.#expected.hash.update(chunk);
     const before = this.#held;
     this.#held = chunk;
@@ -78,7 +79,7 @@ export class DigestGate implements BodyGate {
   async end(): Promise<Uint8Array | undefined> {
     if (this.#error !== undefined) throw this.#error;
     const { hash, digest, recheck } = this.#expected;
-    if (!equalBytes(await hash.digest(), digest)) throw this.fail('content_digest_mismatch');
+    if (!equalBytes(await hash.digest(), digest)) throw this.fail(BODY_CODES.content_digest_mismatch);
     const fault = await recheck();
     if (fault !== null) throw this.#failWith(fault);
     return this.#held;
@@ -88,14 +89,14 @@ export class DigestGate implements BodyGate {
     this.#isAbandoned = true;
   }
 
-  fail(code: RejectCode, detail?: string): AmeshError {
-    return this.#failWith(new Fault(code, detail));
+  fail(facts: RejectFacts, detail?: string): AmeshError {
+    return this.#failWith(new Fault(facts, detail));
   }
 
   #failWith(fault: Fault): AmeshError {
     if (this.#error !== undefined) return this.#error;
     this.#held = undefined;
-    this.#error = new AmeshError(fault.code, fault.detail, fault.fix === undefined ? {} : { fix: fault.fix });
+    this.#error = new AmeshError(fault.facts, fault.detail, fault.advice);
     if (!this.#isAbandoned) this.#expected.onFail(fault);
     return this.#error;
   }
@@ -112,7 +113,7 @@ export function gateStream(
       async pull(controller) {
         for (;;) {
           const { done, value } = await reader.read().catch((reason) => {
-            gate.fail('body_incomplete');
+            gate.fail(BODY_CODES.body_incomplete);
             throw reason;
           });
           const chunk = done ? await gate.end() : gate.write(value);

@@ -1,4 +1,5 @@
 import { fromBase64Url } from '../encoding';
+import { REQUEST_CODES } from '../errors/codes';
 import { Fault, malformed } from '../errors/fault';
 import { type Credentials, isDeviceId, isNonce } from './credentials';
 
@@ -29,7 +30,7 @@ export function readAuthMeshHeader(value: string): Credentials | Fault {
   if (!(read instanceof Fault)) return read;
   // Another version has other fields, so it is told that and not what is wrong with them.
   const version = VERSION.exec(text)?.[1];
-  return version !== undefined && version !== '2' ? new Fault('unsupported_version') : read;
+  return version !== undefined && version !== '2' ? new Fault(REQUEST_CODES.unsupported_version) : read;
 }
 
 function readFields(text: string): Fields | Fault {
@@ -56,7 +57,7 @@ function readValues({ v, id, ts, nonce, sig }: Fields): Credentials | Fault {
   if (v === undefined || id === undefined || ts === undefined || nonce === undefined || sig === undefined) {
     return malformed('The AuthMesh header lacks a field.');
   }
-  if (v !== '2') return new Fault('unsupported_version');
+  if (v !== '2') return new Fault(REQUEST_CODES.unsupported_version);
   if (!isDeviceId(id)) return malformed('The id in the AuthMesh header is no device id.');
   if (!/^(?:0|[1-9]\d{0,11})$/.test(ts))
     return malformed('The ts in the AuthMesh header is not in Unix seconds.');

@@ -1,3 +1,4 @@
+import { REQUEST_CODES } from '../errors/codes';
 import { Fault, malformed } from '../errors/fault';
 import { normalizeAuthority } from './authority';
 import { headerLines, type RequestView } from './view';
@@ -57,11 +58,9 @@ export function readRequestLine(view: RequestView, options: RequestLineOptions =
 
 /** The fault of a request that is another one for handlers than for whoever signed it. */
 export function changed(what: string): Fault {
-  return new Fault(
-    'invalid_signature',
-    `The ${what} was changed in front of verify().`,
-    'Put verify() in front of that, or see "pathPrefix" in docs/configuration.md.',
-  );
+  return new Fault(REQUEST_CODES.invalid_signature, `The ${what} was changed in front of verify().`, {
+    fix: 'Put verify() in front of that, or see "pathPrefix" in docs/configuration.md.',
+  });
 }
 
 function readAuthority(view: RequestView, options: RequestLineOptions): string | Fault {

@@ -1,5 +1,6 @@
 import type { MaybePromise } from '../crypto/provider';
 import { AmeshError } from '../errors/amesh-error';
+import { BODY_CODES, SERVER_CODES } from '../errors/codes';
 import { type BodyGate, gateStream } from './body-gate';
 import { takesBody } from './fresh-request';
 
@@ -162,7 +163,10 @@ function mayStream({ bodyUsed, method }: Request): boolean {
 
 async function readStream(request: Request, limitBytes: number): Promise<Uint8Array> {
   if (request.bodyUsed || request.body?.locked)
-    throw new AmeshError('body_parser_ordering_error', 'The body of this request was read already.');
+    throw new AmeshError(
+      SERVER_CODES.body_parser_ordering_error,
+      'The body of this request was read already.',
+    );
   try {
     return await collect(request.clone().body as ReadableStream<Uint8Array>, limitBytes);
   } catch (error) {
@@ -193,7 +197,7 @@ export async function collect(
     length += value.length;
     if (length > limitBytes) {
       void reader.cancel().catch(() => {});
-      throw new AmeshError('payload_too_large', `The body is larger than ${limitBytes} bytes.`);
+      throw new AmeshError(BODY_CODES.payload_too_large, `The body is larger than ${limitBytes} bytes.`);
     }
     chunks.push(value);
   }

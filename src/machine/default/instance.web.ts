@@ -1,8 +1,9 @@
 import { AmeshError } from '../../core/errors/amesh-error';
 import type { Amesh } from '../amesh';
+import { MACHINE_CODES } from '../errors/codes';
 
 function noFileSystem(): never {
-  throw new AmeshError('no_file_system');
+  throw new AmeshError(MACHINE_CODES.no_file_system);
 }
 
 /** Where there are no files there is no identity of this machine: every method says so. */

@@ -1,10 +1,10 @@
 import type { Signer } from '../../core/crypto/provider';
-import { NoIdentityError } from '../../core/errors/amesh-error';
 import { findBackend } from '../../keys/backends';
 import type { Env } from '../../process/home';
 import type { DocumentStore } from '../../storage/document-store';
 import { FileStore } from '../../storage/files/file-store';
 import { anotherIdentity, assertSameKey, type Device, openTrust } from '../../trust/device';
+import { NoIdentityError } from '../../trust/errors/no-identity';
 import { assertFolder } from '../../trust/folder-safety';
 import { type DeviceIdentity, readIdentity } from '../../trust/identity';
 import { claimedOwner } from '../../trust/list/seal';

@@ -1,12 +1,13 @@
 import { join } from 'node:path';
 import type { Signer } from '../../core/crypto/provider';
-import { isAmeshError, NoIdentityError } from '../../core/errors/amesh-error';
+import { isAmeshError } from '../../core/errors/amesh-error';
 import { findBackend } from '../../keys/backends';
 import type { Env } from '../../process/home';
 import type { DocumentStore } from '../../storage/document-store';
 import { FileStore } from '../../storage/files/file-store';
 import { isFile, ReplacedFiles } from '../../storage/files/replaced-files';
 import type { Device } from '../../trust/device';
+import { NoIdentityError } from '../../trust/errors/no-identity';
 import { assertFolder } from '../../trust/folder-safety';
 import { readIdentity } from '../../trust/identity';
 import type { AllowListDocument } from '../../trust/list/document';

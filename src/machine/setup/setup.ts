@@ -5,8 +5,10 @@ import type { Signer } from '../../core/crypto/provider';
 import { deviceIdOf } from '../../core/devices/allow-list';
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import { findBackend } from '../../keys/backends';
+import { KEY_CODES } from '../../keys/errors/codes';
 import type { Env } from '../../process/home';
 import type { DocumentStore } from '../../storage/document-store';
+import { STORAGE_CODES } from '../../storage/errors/codes';
 import { FileStore } from '../../storage/files/file-store';
 import { isFile, ReplacedFiles } from '../../storage/files/replaced-files';
 import { openTrust } from '../../trust/device';
@@ -18,6 +20,7 @@ import { ALLOW_LIST_KEY, type OpenedList, TrustStore } from '../../trust/list/tr
 import { cleanName } from '../../trust/names';
 import { sharedKey, sharedStoreOf } from '../../trust/shared-store';
 import { isStaged, placeStagedList, stagedKey } from '../../trust/staged-list';
+import { MACHINE_CODES } from '../errors/codes';
 import { ignoreInGit } from './git-ignore';
 import { openDevice } from './open-device';
 
@@ -70,7 +73,7 @@ export async function createIdentity(
   const backend = findBackend(options.backend ?? 'encrypted-file');
   const context = { dir, env, isForced: options.force };
   const probe = await backend.probe(context);
-  if (!probe.available) throw new AmeshError('key_backend_unavailable', probe.reason);
+  if (!probe.available) throw new AmeshError(KEY_CODES.key_backend_unavailable, probe.reason);
   assertFolder(dir, env, 'read');
   const store = new FileStore(dir);
 
@@ -84,7 +87,7 @@ export async function createIdentity(
       if (published !== null) return { ...published, published: true, wasThere: true };
     }
     if (isThere && !options.force)
-      throw new AmeshError('identity_exists', `There is an identity in ${dir} already.`);
+      throw new AmeshError(MACHINE_CODES.identity_exists, `There is an identity in ${dir} already.`);
 
     await ignoreInGit(dir); // before there is a key
     const made = await backend.create(context);
@@ -140,7 +143,7 @@ async function replaceIdentity(replacing: Replacing): Promise<void> {
   await aside.keep([IDENTITY_KEY, ALLOW_LIST_KEY, SEEN_KEY, LAST_SEEN_KEY]);
   assertHeld();
   await aside.clear(IDENTITY_KEY);
-  if (!(await writeIdentity(store, before, identity))) throw new AmeshError('identity_exists');
+  if (!(await writeIdentity(store, before, identity))) throw new AmeshError(MACHINE_CODES.identity_exists);
 }
 
 /** Finishes the replacement of an identity. Opening the identity does the first part, too. */
@@ -185,7 +188,8 @@ async function publish(folder: FileStore, env: Env, shared: DocumentStore) {
   // A change of the copy here, without AMESH_STORE_URL, would revoke a device in no instance.
   while (!(await folder.remove(ALLOW_LIST_KEY, opened.bytes))) {
     const last = await readSealed(trust); // somebody was at it until just now
-    if (!(await shared.swap(key, opened.bytes, last.bytes))) throw new AmeshError('store_conflict');
+    if (!(await shared.swap(key, opened.bytes, last.bytes)))
+      throw new AmeshError(STORAGE_CODES.store_conflict);
     opened = last;
   }
   return { ...identity, movedTo: aside.movedTo, hosts: opened.document.hosts };

@@ -1,4 +1,7 @@
 import { AmeshError } from '../../core/errors/amesh-error';
+import type { CodeFacts } from '../../core/errors/define-codes';
+import { TRUST_CODES } from '../../trust/errors/codes';
+import { PAIRING_CODES } from '../errors/codes';
 
 /** Why a ceremony ended without trust. Neither allow list has changed. */
 export type PairingFailure =
@@ -26,13 +29,13 @@ export function tampered(): PairingError {
   return new PairingError('tampered');
 }
 
-const CODE_OF = {
-  unsupported_version: 'pairing_version',
-  tampered: 'pairing_tampered',
-  codes_differ: 'codes_differ',
-  declined: 'pairing_declined',
-  own_key: 'own_key',
-} as const satisfies Record<PairingFailure, string>;
+const FACTS_OF = {
+  unsupported_version: PAIRING_CODES.pairing_version,
+  tampered: PAIRING_CODES.pairing_tampered,
+  codes_differ: PAIRING_CODES.codes_differ,
+  declined: PAIRING_CODES.pairing_declined,
+  own_key: TRUST_CODES.own_key,
+} as const satisfies Record<PairingFailure, CodeFacts>;
 
 /**
  * The error that a failed ceremony ends with.
@@ -40,9 +43,9 @@ const CODE_OF = {
  * @param peer the role of the other machine
  */
 export function toPairingError(failure: PairingFailure, peer: 'controller' | 'target'): AmeshError {
-  if (failure === 'declined') return new AmeshError('pairing_declined', `The ${peer} declined.`);
-  if (failure !== 'own_key') return new AmeshError(CODE_OF[failure]);
-  return new AmeshError('own_key', 'Both ends are this machine itself.', {
+  if (failure === 'declined') return new AmeshError(PAIRING_CODES.pairing_declined, `The ${peer} declined.`);
+  if (failure !== 'own_key') return new AmeshError(FACTS_OF[failure]);
+  return new AmeshError(TRUST_CODES.own_key, 'Both ends are this machine itself.', {
     fix: 'Run amesh listen on the other machine, or with another AUTH_MESH_DIR.',
   });
 }

@@ -1,6 +1,7 @@
 import { AmeshError } from '../../core/errors/amesh-error';
 import { isCertificateError, ProxyError } from '../../proxy/proxy-error';
 import { type HttpProxy, routeTo } from '../../proxy/route';
+import { PAIRING_CODES } from '../errors/codes';
 import { MAX_FRAME_BYTES } from './frame';
 
 /** What both the WebSocket of `ws` and the one of every other runtime have, and a connection to a relay needs. */
@@ -18,7 +19,11 @@ function nameOf({ url, proxy }: Endpoint): string {
 }
 
 export function unreachable(endpoint: Endpoint, why: string, fix?: string): AmeshError {
-  return new AmeshError('relay_unreachable', `${nameOf(endpoint)} ${why}. Your devices are fine.`, { fix });
+  return new AmeshError(
+    PAIRING_CODES.relay_unreachable,
+    `${nameOf(endpoint)} ${why}. Your devices are fine.`,
+    { fix },
+  );
 }
 
 let loading: Promise<typeof import('ws')> | undefined;
@@ -116,7 +121,7 @@ async function openTunnelTo(
   } catch (error) {
     signal?.throwIfAborted();
     if (error instanceof ProxyError)
-      throw new AmeshError('relay_unreachable', `${error.message} Your devices are fine.`, {
+      throw new AmeshError(PAIRING_CODES.relay_unreachable, `${error.message} Your devices are fine.`, {
         fix: error.fix,
         cause: error,
       });
@@ -141,10 +146,10 @@ function refusalOf(endpoint: Endpoint, why: string): AmeshError {
   const status = /Unexpected server response: (\d{3})\b/.exec(why)?.[1];
   if (status === undefined) return unreachable(endpoint, why);
   if (status === '429' || status === '503')
-    return new AmeshError('relay_busy', `${nameOf(endpoint)} is busy (${status}).`);
+    return new AmeshError(PAIRING_CODES.relay_busy, `${nameOf(endpoint)} is busy (${status}).`);
   const usual = new URL('/ws', url).href;
   return new AmeshError(
-    'relay_unreachable',
+    PAIRING_CODES.relay_unreachable,
     `A web server answers at ${url}, and no relay (HTTP ${status}). Your devices are fine.`,
     {
       fix:

@@ -1,4 +1,5 @@
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
+import { PAIRING_CODES } from '../errors/codes';
 import type { RelayFrame } from './frame';
 import { RelaySocket } from './socket';
 import { GRACE_MS, MESSAGE_MS } from './timeouts';
@@ -52,7 +53,10 @@ export class RelaySession {
       const frame = await session.#next(MESSAGE_MS).catch((error) => {
         if (!isAmeshError(error) || error.code !== 'code_not_found') throw error;
         const shown = `${code.slice(0, 3)} ${code.slice(3)}`;
-        throw new AmeshError('code_not_found', `Code ${shown} is unknown or expired on ${options.relay}.`);
+        throw new AmeshError(
+          PAIRING_CODES.code_not_found,
+          `Code ${shown} is unknown or expired on ${options.relay}.`,
+        );
       });
       if (frame?.type !== 'peer') throw session.#unexpected(frame);
       return session;
@@ -84,7 +88,7 @@ export class RelaySession {
    */
   async peer(expiresInSeconds: number): Promise<void> {
     const expired = () =>
-      new AmeshError('code_expired', `No controller joined within ${expiresInSeconds} s.`);
+      new AmeshError(PAIRING_CODES.code_expired, `No controller joined within ${expiresInSeconds} s.`);
     const frame = await this.#next(expiresInSeconds * 1000 + GRACE_MS, expired);
     if (frame === null) throw expired();
     if (frame.type !== 'peer') throw this.#unexpected(frame);
@@ -99,7 +103,7 @@ export class RelaySession {
     const frame = await this.#next(ms);
     if (frame === null) {
       const seconds = Math.round(ms / 1000);
-      throw new AmeshError('peer_gone', `The ${this.#peer} did not answer within ${seconds} s.`);
+      throw new AmeshError(PAIRING_CODES.peer_gone, `The ${this.#peer} did not answer within ${seconds} s.`);
     }
     if (frame.type !== 'msg') throw this.#unexpected(frame);
     return frame.body;
@@ -124,7 +128,7 @@ export class RelaySession {
     const watch = async (): Promise<never> => {
       const frame = await this.#next(ms, undefined, watching.signal);
       if (frame === null) throw late();
-      if (frame.type === 'msg') throw new AmeshError('pairing_tampered');
+      if (frame.type === 'msg') throw new AmeshError(PAIRING_CODES.pairing_tampered);
       throw this.#unexpected(frame);
     };
     try {
@@ -161,7 +165,8 @@ export class RelaySession {
     const untilMs = performance.now() + ms;
     for (;;) {
       const frame = await this.#socket.next(untilMs - performance.now(), signal);
-      if (frame?.type === 'peer_gone') throw new AmeshError('peer_gone', `The ${this.#peer} disconnected.`);
+      if (frame?.type === 'peer_gone')
+        throw new AmeshError(PAIRING_CODES.peer_gone, `The ${this.#peer} disconnected.`);
       if (frame?.type !== 'error') return frame;
       if (this.#isNotice(frame)) this.#warn();
       else if (frame.code === 'session_expired') throw onExpired();
@@ -177,7 +182,7 @@ export class RelaySession {
   #unexpected(frame: RelayFrame | null): AmeshError {
     const why = frame === null ? 'did not answer within 10 s' : 'sent a frame that is not due';
     return new AmeshError(
-      'relay_unreachable',
+      PAIRING_CODES.relay_unreachable,
       `The relay at ${this.#options.relay} ${why}. Your devices are fine.`,
     );
   }
@@ -188,19 +193,22 @@ function isEnd({ type }: RelayFrame): boolean {
 }
 
 function tookTooLong(): AmeshError {
-  return new AmeshError('peer_gone', 'The relay ended the session: it took longer than a session may.');
+  return new AmeshError(
+    PAIRING_CODES.peer_gone,
+    'The relay ended the session: it took longer than a session may.',
+  );
 }
 
 const BUSY: ReadonlySet<string> = new Set(['rate_limited', 'capacity', 'draining', 'unavailable']);
 
 function toError(code: string, retryAfter: number | undefined, relay: string): AmeshError {
-  if (code === 'code_not_found' || code === 'code_used') return new AmeshError(code);
+  if (code === 'code_not_found' || code === 'code_used') return new AmeshError(PAIRING_CODES[code]);
   if (BUSY.has(code)) {
     const fix = retryAfter === undefined ? {} : { fix: `Try again in ${retryAfter} s.` };
-    return new AmeshError('relay_busy', `The relay at ${relay} is busy (${code}).`, fix);
+    return new AmeshError(PAIRING_CODES.relay_busy, `The relay at ${relay} is busy (${code}).`, fix);
   }
   return new AmeshError(
-    'relay_unreachable',
+    PAIRING_CODES.relay_unreachable,
     `The relay at ${relay} refused (${code}). Your devices are fine.`,
   );
 }

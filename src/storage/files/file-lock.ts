@@ -4,6 +4,7 @@ import { readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AmeshError } from '../../core/errors/amesh-error';
+import { STORAGE_CODES } from '../errors/codes';
 import { makePrivateFolder, writePrivateFile } from './private-file';
 
 /** A lock without a sign of life for so long was left by a process that has died. */
@@ -68,7 +69,7 @@ export class FileLock {
           await evict(path);
         }
         if (now - startedAt > WAIT_MS)
-          throw new AmeshError('store_busy', `Another process holds the lock ${path}.lock.`);
+          throw new AmeshError(STORAGE_CODES.store_busy, `Another process holds the lock ${path}.lock.`);
         await sleep(2 + Math.random() * 20);
       }
     } catch (error) {
@@ -111,7 +112,7 @@ export class FileLock {
     try {
       statSync(this.#file);
     } catch {
-      throw new AmeshError('store_busy', `The lock ${this.#lock} was lost.`);
+      throw new AmeshError(STORAGE_CODES.store_busy, `The lock ${this.#lock} was lost.`);
     }
   }
 
@@ -163,7 +164,7 @@ export function newToken(): string {
 
 /** Somebody else's, and it never goes by itself. */
 function noFolder(lock: string): AmeshError {
-  return new AmeshError('store_busy', `${lock} is where a lock belongs, and is no folder.`, {
+  return new AmeshError(STORAGE_CODES.store_busy, `${lock} is where a lock belongs, and is no folder.`, {
     fix: 'Remove it, and try again. No changes were made.',
   });
 }

@@ -2,7 +2,9 @@ import { statSync } from 'node:fs';
 import { open, rm, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AmeshError } from '../../core/errors/amesh-error';
+import { SERVER_CODES } from '../../core/errors/codes';
 import type { DocumentStore } from '../document-store';
+import { STORAGE_CODES } from '../errors/codes';
 import { FileLock, removeRests } from './file-lock';
 import { makePrivateFolder } from './private-file';
 import { readRegularFile, readRegularFileSync } from './regular-file';
@@ -45,7 +47,7 @@ export class FileStore implements DocumentStore {
       }
       if (!lock.commit(path)) continue;
       await syncFolder(this.dir).catch((cause) => {
-        throw new AmeshError('store_unsynced', undefined, { cause });
+        throw new AmeshError(STORAGE_CODES.store_unsynced, undefined, { cause });
       });
       await removeRests(path).catch(() => {}); // no change depends on it
       return true;
@@ -119,11 +121,13 @@ function absentOrThrow(path: string, error: unknown): null {
   if (isMissing(error)) return null;
   const code = (error as { code?: string }).code ?? 'unknown error';
   if (code === 'ENOTFILE' || code === 'EISDIR')
-    throw new AmeshError('allow_list_unavailable', `${path} is no regular file.`, {
+    throw new AmeshError(SERVER_CODES.allow_list_unavailable, `${path} is no regular file.`, {
       fix: 'Put the file back that belongs there.',
       cause: error,
     });
-  throw new AmeshError('allow_list_unavailable', `${path} cannot be read (${code}).`, { cause: error });
+  throw new AmeshError(SERVER_CODES.allow_list_unavailable, `${path} cannot be read (${code}).`, {
+    cause: error,
+  });
 }
 
 function isSame(a: Uint8Array | null, b: Uint8Array | null): boolean {

@@ -1,8 +1,11 @@
 import { AmeshError } from '../../core/errors/amesh-error';
+import { SERVER_CODES } from '../../core/errors/codes';
 import type { DocumentStore } from '../document-store';
+import { STORAGE_CODES } from '../errors/codes';
 import { within } from '../within';
 import type { RedisClient } from './client';
 import { RedisConnection } from './connection';
+import { IoRedisError } from './load';
 import { toReason } from './reason';
 import type { RedisSource } from './source';
 
@@ -108,10 +111,15 @@ export class RedisDocumentStore implements DocumentStore {
       if (!wasSent || isReply((error as AmeshError).cause)) throw error;
       const now = await this.read(key).catch(() => null);
       if (now !== null && Buffer.compare(now, content) === 0) return true;
-      throw new AmeshError('store_unsynced', 'The change was sent, but Redis did not confirm it.', {
-        fix: 'Check Redis. See what is there now: amesh list',
-        cause: error,
-      });
+      throw new AmeshError(
+        STORAGE_CODES.store_unsynced,
+        'The change was sent, but Redis did not confirm it.',
+        {
+          fix: 'Check Redis. See what is there now',
+          command: ['amesh', 'list'],
+          cause: error,
+        },
+      );
     }
   }
 
@@ -214,11 +222,14 @@ export class RedisDocumentStore implements DocumentStore {
       const { message } = toReason(error as Error);
       const cause = Object.assign(new Error(message), { isReply: (error as Error).name === 'ReplyError' });
       if (!cause.isReply) connection.client?.disconnect(); // silent, or gone: a new connection may do better
-      const [why, install] = message.split('. Run: '); // of ioredis, where it is not installed
-      throw new AmeshError('allow_list_unavailable', `The store of the allow list failed: ${why}.`, {
-        cause,
-        fix: install === undefined ? 'Check the Redis of AMESH_STORE_URL.' : `Run: ${install}`,
-      });
+      throw new AmeshError(
+        SERVER_CODES.allow_list_unavailable,
+        `The store of the allow list failed: ${error instanceof IoRedisError ? error.why : `${message}.`}`,
+        {
+          cause,
+          ...(error instanceof IoRedisError ? error.advice : { fix: 'Check the Redis of AMESH_STORE_URL.' }),
+        },
+      );
     }
   }
 }

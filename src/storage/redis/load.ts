@@ -2,22 +2,38 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { type Fix, writeFix } from '../../core/errors/define-codes';
 import type { IoRedisModule } from './client';
 
 /** What is wrong, and what mends it. */
 export interface IoRedisProblem {
   readonly why: string;
-  readonly fix: string;
+  readonly advice: Fix;
 }
 
-const MISSING = 'ioredis is not installed. Run: npm install ioredis';
+const MISSING: IoRedisProblem = {
+  why: 'ioredis is not installed.',
+  advice: { fix: 'Run', command: ['npm', 'install', 'ioredis'] },
+};
+
+/** ioredis is not there, or of a major that is not known here. */
+export class IoRedisError extends Error {
+  readonly why: string;
+  readonly advice: Fix;
+
+  constructor({ why, advice }: IoRedisProblem) {
+    super(`${why} ${writeFix(advice)}`);
+    this.why = why;
+    this.advice = advice;
+  }
+}
 
 let loaded: IoRedisModule | undefined;
 
 /**
  * Loads it once: a process that has given up root may no longer be able to read its own packages.
  *
- * @throws Error with the line to type where it is not installed, or of a major that is not known here
+ * @throws IoRedisError where it is not installed, or of a major that is not known here
  */
 export async function loadIoRedis(): Promise<IoRedisModule> {
   if (loaded !== undefined) return loaded;
@@ -26,10 +42,10 @@ export async function loadIoRedis(): Promise<IoRedisModule> {
     module = (await import('ioredis')) as unknown as IoRedisModule;
   } catch (error) {
     const code = (error as { code?: unknown } | null)?.code;
-    if (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') throw new Error(MISSING);
+    if (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') throw new IoRedisError(MISSING);
     throw error;
   }
-  if (typeof module.Redis !== 'function') throw new Error(wrong('of this version'));
+  if (typeof module.Redis !== 'function') throw new IoRedisError(wrong('of this version'));
   loaded = module;
   return module;
 }
@@ -41,17 +57,6 @@ export async function loadIoRedis(): Promise<IoRedisModule> {
  * @returns null where nothing is known to be wrong
  */
 export function ioRedisProblem(): IoRedisProblem | null {
-  const message = problemNow();
-  return message === null ? null : toProblem(message);
-}
-
-/** Tells cause and fix apart in what {@link loadIoRedis} has thrown. */
-export function toProblem(message: string): IoRedisProblem {
-  const [why, install] = message.split('. Run: ');
-  return { why: `${why}.`, fix: install === undefined ? 'Check ioredis.' : `Run: ${install}` };
-}
-
-function problemNow(): string | null {
   const require = requireOfPackage();
   if (require === null) return null;
   try {
@@ -63,8 +68,11 @@ function problemNow(): string | null {
   return version === null || /^(?:6\.|5\.(?:[4-9]|\d\d))/.test(version) ? null : wrong(version);
 }
 
-function wrong(version: string): string {
-  return `ioredis ${version} is installed, and amesh needs 5.4 or 6. Run: npm install ioredis@6`;
+function wrong(version: string): IoRedisProblem {
+  return {
+    why: `ioredis ${version} is installed, and amesh needs 5.4 or 6.`,
+    advice: { fix: 'Run', command: ['npm', 'install', 'ioredis@6'] },
+  };
 }
 
 function versionOf(require: NodeJS.Require): string | null {

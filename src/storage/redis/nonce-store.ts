@@ -72,7 +72,7 @@ export class RedisNonceStore implements NonceStore {
   constructor(from: string | undefined | IoRedis | RedisNonceStoreOptions) {
     const { source, timeoutMs, waitSeconds } = readRedisNonceOptions(from);
     const problem = source.kind === 'client' ? null : ioRedisProblem();
-    if (problem !== null) throw new NonceStoreUnavailableError(problem.why, undefined, problem.fix);
+    if (problem !== null) throw new NonceStoreUnavailableError(problem.why, undefined, problem.advice);
     this.#timeoutMs = timeoutMs;
     this.#source = source;
     this.#tenure = new Tenure(waitSeconds);

@@ -1,6 +1,7 @@
 import { NonceStoreUnavailableError } from '../../core/errors/amesh-error';
+import { writeFix } from '../../core/errors/define-codes';
 import type { NonceStore } from '../../core/nonces/nonce-store';
-import { type IoRedisProblem, ioRedisProblem, loadIoRedis, toProblem } from './load';
+import { IoRedisError, type IoRedisProblem, ioRedisProblem, loadIoRedis } from './load';
 import { readRedisUrl } from './source';
 
 /** The store for those who only set REDIS_URL. Redis was asked for, so nothing weaker takes its place. */
@@ -37,8 +38,13 @@ async function open(url: string, say: (line: string) => void): Promise<NonceStor
   try {
     await loadIoRedis();
   } catch (error) {
-    const problem = toProblem((error as Error).message);
-    say(`REDIS_URL is set, but ${problem.why} ${problem.fix}. Until then every signed request gets 503.`);
+    const problem =
+      error instanceof IoRedisError
+        ? error
+        : { why: `${(error as Error).message.replace(/\.$/, '')}.`, advice: { fix: 'Check ioredis' } };
+    say(
+      `REDIS_URL is set, but ${problem.why} ${writeFix(problem.advice)}. Until then every signed request gets 503.`,
+    );
     throw unavailable(problem);
   }
   const { RedisNonceStore } = await import('./nonce-store');
@@ -46,6 +52,6 @@ async function open(url: string, say: (line: string) => void): Promise<NonceStor
   return new RedisNonceStore(url);
 }
 
-function unavailable({ why, fix }: IoRedisProblem): NonceStoreUnavailableError {
-  return new NonceStoreUnavailableError(`REDIS_URL is set, but ${why}`, undefined, fix);
+function unavailable({ why, advice }: IoRedisProblem): NonceStoreUnavailableError {
+  return new NonceStoreUnavailableError(`REDIS_URL is set, but ${why}`, undefined, advice);
 }

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
+import { SERVER_CODES } from '../../core/errors/codes';
 import { warnOnce } from '../../process/log';
 import type { DocumentStore } from '../document-store';
 import { FileStore } from '../files/file-store';
@@ -113,5 +114,7 @@ class StorageDocumentStore implements DocumentStore {
 
 function unavailable(error: unknown): AmeshError {
   if (isAmeshError(error)) return error;
-  return new AmeshError('allow_list_unavailable', 'The storage of the allow list failed.', { cause: error });
+  return new AmeshError(SERVER_CODES.allow_list_unavailable, 'The storage of the allow list failed.', {
+    cause: error,
+  });
 }

@@ -2,6 +2,7 @@ import { cryptoProvider } from '#crypto';
 import type { MaybePromise } from '../../core/crypto/provider';
 import { type AllowList, type AllowListSource, deviceIdOf } from '../../core/devices/allow-list';
 import { AllowListIntegrityError, AmeshError, isAmeshError } from '../../core/errors/amesh-error';
+import { SERVER_CODES } from '../../core/errors/codes';
 import { hashDocument, openDocument } from './seal';
 import { toAllowList } from './to-allow-list';
 
@@ -64,7 +65,7 @@ export class SealedList implements AllowListSource {
     if (isAmeshError(error) && error.code === 'allow_list_integrity_failure') throw error;
     if (this.#list !== null && this.#isFresh(nowMs)) return this.#list;
     if (isAmeshError(error)) throw error;
-    throw new AmeshError('allow_list_unavailable', undefined, { cause: error });
+    throw new AmeshError(SERVER_CODES.allow_list_unavailable, undefined, { cause: error });
   }
 
   async #refresh(nowMs: number): Promise<AllowList> {
@@ -85,7 +86,7 @@ export class SealedList implements AllowListSource {
     const list = this.#options.list ?? (await deviceIdOf(owner, cryptoProvider));
     const bytes = await answerOf(read());
     if (bytes === null) {
-      throw new AmeshError('allow_list_unavailable', 'The store holds no allow list.', {
+      throw new AmeshError(SERVER_CODES.allow_list_unavailable, 'The store holds no allow list.', {
         fix: 'Put allow_list.json there, as it lies in AUTH_MESH_DIR of its owner.',
       });
     }
@@ -94,7 +95,7 @@ export class SealedList implements AllowListSource {
     const hash = await hashDocument(bytes);
     if (revision < this.#revision) {
       throw new AmeshError(
-        'allow_list_unavailable',
+        SERVER_CODES.allow_list_unavailable,
         'The store gives an older allow list than it did before.',
       );
     }
@@ -112,7 +113,10 @@ export class SealedList implements AllowListSource {
 async function answerOf<T>(work: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_resolve, reject) => {
-    const error = new AmeshError('allow_list_unavailable', 'The store of the allow list does not answer.');
+    const error = new AmeshError(
+      SERVER_CODES.allow_list_unavailable,
+      'The store of the allow list does not answer.',
+    );
     timer = setTimeout(() => reject(error), PATIENCE_MS);
   });
   try {

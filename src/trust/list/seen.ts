@@ -1,5 +1,6 @@
 import { AllowListIntegrityError, AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import type { DocumentStore } from '../../storage/document-store';
+import { STORAGE_CODES } from '../../storage/errors/codes';
 
 /** The highest revision of a list that was ever seen here, and the hash of its bytes. */
 export interface Seen {
@@ -76,7 +77,7 @@ export class SeenRevisions {
   async startAnew(list: string, seen: Seen): Promise<void> {
     const before = await this.#store.read(SEEN_KEY);
     if (!(await this.#store.swap(SEEN_KEY, before, format({ [list]: seen }))))
-      throw new AmeshError('store_conflict');
+      throw new AmeshError(STORAGE_CODES.store_conflict);
     this.#note(list, seen);
   }
 
@@ -93,10 +94,10 @@ function throwDamaged(error: unknown): never {
 }
 
 function damaged(): AllowListIntegrityError {
-  return new AllowListIntegrityError(
-    'seen.json, which remembers the newest allow list, is damaged.',
-    'Put it back from a backup, or go on from the list that lies there, if it is the newest: amesh trust reset --keep',
-  );
+  return new AllowListIntegrityError('seen.json, which remembers the newest allow list, is damaged.', {
+    fix: 'Put it back from a backup, or go on from the list that lies there, if it is the newest',
+    command: ['amesh', 'trust', 'reset', '--keep'],
+  });
 }
 
 function format(all: Record<string, Seen>): Uint8Array {

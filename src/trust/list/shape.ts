@@ -1,5 +1,6 @@
 import { createAllowList } from '../../core/devices/allow-list';
 import { AllowListIntegrityError } from '../../core/errors/amesh-error';
+import type { Fix } from '../../core/errors/define-codes';
 import type {
   AllowListDocument,
   DeviceEntry,
@@ -11,7 +12,7 @@ import type {
 } from './document';
 
 /** It is sealed, so nothing is wrong with it, and nothing of it should be lost. */
-export const NEWER_AMESH = 'Use the version of amesh that has written it, or a newer one.';
+export const NEWER_AMESH: Fix = { fix: 'Use the version of amesh that wrote it, or a newer one.' };
 
 const KEYS = {
   document: 'devices grants hosts list owner revision tokens tombstones updatedAt version',

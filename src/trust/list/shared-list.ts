@@ -1,6 +1,7 @@
 import type { MaybePromise } from '../../core/crypto/provider';
 import type { AllowList, AllowListSource } from '../../core/devices/allow-list';
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
+import { SERVER_CODES } from '../../core/errors/codes';
 
 /**
  * How long a request waits for a read, where none has come to an end for longer than it should; and for how long of it
@@ -94,7 +95,7 @@ export class SharedList implements AllowListSource {
     if (this.#list !== null && staleSeconds <= this.#options.maxStaleSeconds) return this.#list;
     if (this.#list === null && isAmeshError(this.#unavailable)) throw this.#unavailable;
     throw new AmeshError(
-      'allow_list_unavailable',
+      SERVER_CODES.allow_list_unavailable,
       this.#list === null
         ? 'The store of the allow list has not answered yet.'
         : `The store of the allow list has not answered for ${Math.floor(staleSeconds)} s.`,

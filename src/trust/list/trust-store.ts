@@ -1,6 +1,10 @@
 import type { Signer } from '../../core/crypto/provider';
 import { AllowListIntegrityError, AmeshError } from '../../core/errors/amesh-error';
+import { SERVER_CODES } from '../../core/errors/codes';
+import type { Fix } from '../../core/errors/define-codes';
 import type { DocumentStore } from '../../storage/document-store';
+import { STORAGE_CODES } from '../../storage/errors/codes';
+import { TRUST_CODES } from '../errors/codes';
 import type { AllowListDocument } from './document';
 import { LAST_SEEN_KEY, LastSeenRecord } from './last-seen';
 import { openLarge } from './open-large';
@@ -24,17 +28,26 @@ const ABSENT = {
   /** What is missing, in one sentence. */
   detail: 'There is no allow_list.json in the folder.',
   /** What to do about it. */
-  fix: 'If the list lies in a store, set AMESH_STORE_URL. If not, put the right one back, or start anew with: amesh trust reset',
+  fix: 'If the list lies in a store, set AMESH_STORE_URL. If not, put the right one back, or start anew with',
+  /** With which command. */
+  command: ['amesh', 'trust', 'reset'],
 };
 
-const OLDER =
-  'Put the newer one back. If that is lost, go on from this one, with what was changed since undone: amesh trust reset --keep';
+const KEEP = ['amesh', 'trust', 'reset', '--keep'];
 
-const OTHER =
-  'Put the other one back. If that is lost, go on from this one, with what the other one has changed undone: amesh trust reset --keep';
+const OLDER: Fix = {
+  fix: 'Put the newer one back. If that is lost, go on from this one, with what was changed since undone',
+  command: KEEP,
+};
 
-const SET_BACK =
-  'Put the newer folder back. If that is lost, restart this process: it then goes on from this older list, with what was changed since undone.';
+const OTHER: Fix = {
+  fix: 'Put the other one back. If that is lost, go on from this one, with what the other one has changed undone',
+  command: KEEP,
+};
+
+const SET_BACK: Fix = {
+  fix: 'Put the newer folder back. If that is lost, restart this process: it then goes on from this older list, with what was changed since undone.',
+};
 
 /** Where a list lies, if not in a folder of its own. */
 export interface TrustPlace {
@@ -164,7 +177,7 @@ export class TrustStore {
         }
         await pause(Math.random() * 5 * Math.min(attempt + 1, 20)); // or the same ones would meet again
       }
-      throw new AmeshError('store_conflict');
+      throw new AmeshError(STORAGE_CODES.store_conflict);
     } finally {
       if (unseen !== null) await this.#seen.remember(this.#list, unseen);
     }
@@ -197,7 +210,7 @@ export class TrustStore {
       tombstones,
     };
     if (!(await this.#write(broken, document)))
-      throw new AmeshError('store_conflict', 'There is an allow list already.');
+      throw new AmeshError(STORAGE_CODES.store_conflict, 'There is an allow list already.');
     return document;
   }
 
@@ -220,7 +233,7 @@ export class TrustStore {
     const bytes = await this.#store.read(this.#key, MAX_BYTES + 1);
     answered?.();
     if (known !== null && bytes !== null && Buffer.compare(bytes, known) === 0) return null;
-    if (bytes === null) throw new AllowListIntegrityError(this.#absent.detail, this.#absent.fix);
+    if (bytes === null) throw new AllowListIntegrityError(this.#absent.detail, this.#absent);
     if (bytes.length > MAX_BYTES)
       throw new AllowListIntegrityError('The allow list is larger than any list can be.');
     const open = bytes.length > LARGE.bytes ? openLarge : openDocument;
@@ -229,7 +242,7 @@ export class TrustStore {
     if (seen !== null && document.revision < seen.revision) {
       if (this.#store.isEventual) {
         throw new AmeshError(
-          'allow_list_unavailable',
+          SERVER_CODES.allow_list_unavailable,
           `The store still shows revision ${document.revision} of the allow list, and ${seen.revision} was seen here.`,
         );
       }
@@ -262,7 +275,7 @@ export class TrustStore {
   async #write(expected: Uint8Array | null, document: AllowListDocument): Promise<boolean> {
     if (this.#owner.sign === undefined)
       throw new AmeshError(
-        'no_identity',
+        TRUST_CODES.no_identity,
         'This instance has no private key, so it cannot change the allow list.',
       );
     const { devices, tokens, grants, tombstones } = document;

@@ -1,5 +1,5 @@
 import type { AllowListDocument, Grant, IssuedToken } from '@authmesh/sdk/admin';
-import { AmeshError } from '@authmesh/sdk/core';
+import { AmeshError, CODES } from '@authmesh/sdk/core';
 
 /**
  * The token of this machine that a user means by an id or a name. An id wins over a name; where several have the name,
@@ -27,10 +27,10 @@ function theOne<T extends IssuedToken | Grant>(all: readonly T[], idOrName: stri
   const called = byId.length > 0 ? byId : all.filter((token) => nameOf(token) === name);
   const open = called.filter(isOpen);
   const [found, ...others] = open.length > 0 ? open : called;
-  if (found === undefined) throw new AmeshError('unknown_token');
+  if (found === undefined) throw new AmeshError(CODES.unknown_token);
   if (others.length === 0) return found;
   throw new AmeshError(
-    'ambiguous_name',
+    CODES.ambiguous_name,
     `${others.length + 1} tokens or grants are called ${JSON.stringify(name)}.`,
     {
       fix: 'Use the id: amesh tokens',

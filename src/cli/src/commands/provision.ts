@@ -11,7 +11,6 @@ import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { CommandError } from '../errors/errors';
-import { causeOf } from '../failures/failure';
 import { hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
 import { chooseRelay } from '../relay/relay-choice';
 import { interruptible } from '../terminal/interrupt';
@@ -139,7 +138,7 @@ function afterwards(error: unknown): unknown {
   if (!isAmeshError(error) || !['relay_unreachable', 'relay_busy'].includes(error.code)) return error;
   return new CommandError(
     error.code,
-    causeOf(error),
+    error.detail,
     `The token counts all the same; the first answer of its machine tells of it, too: ${here('amesh list')}`,
     false,
   );

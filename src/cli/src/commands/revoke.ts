@@ -5,7 +5,7 @@ import {
   pendingTokens,
   revokeDevice,
 } from '@authmesh/sdk/admin';
-import { AmeshError, isAmeshError } from '@authmesh/sdk/core';
+import { AmeshError, CODES, isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { confirmationsOf, refusalText } from '../allow-list/confirmations';
 import { comebackNotes, revokeByGrant } from '../allow-list/revoke-grant';
@@ -89,7 +89,7 @@ function find(document: AllowListDocument, idOrName: string): DeviceEntry {
     // amesh list shows those that are awaited, too.
     const token = pendingTokens(document).find(({ friendlyName }) => friendlyName === idOrName);
     if (token === undefined || !isAmeshError(error) || error.code !== 'unknown_name') throw error;
-    throw new AmeshError('unknown_name', `No machine has taken the token for "${idOrName}" yet.`, {
+    throw new AmeshError(CODES.unknown_name, `No machine has taken the token for "${idOrName}" yet.`, {
       fix: `To give it up: amesh tokens cancel ${token.id}`,
     });
   }

@@ -2,7 +2,6 @@ import { type AllowListDocument, type Device, readOlderList, resetTrust } from '
 import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
-import { causeOf } from '../failures/failure';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
 import { momentText } from '../words/duration';
@@ -79,7 +78,7 @@ async function look({ trust }: Device): Promise<AllowListDocument | string> {
   try {
     return await trust.read();
   } catch (error) {
-    if (isAmeshError(error) && error.code === 'allow_list_integrity_failure') return causeOf(error);
+    if (isAmeshError(error) && error.code === 'allow_list_integrity_failure') return error.detail;
     throw error;
   }
 }

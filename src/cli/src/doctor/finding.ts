@@ -1,6 +1,6 @@
-import { isAmeshError } from '@authmesh/sdk/core';
+import { fixWith, isAmeshError } from '@authmesh/sdk/core';
 import type { ExitCode } from '../errors/exit-codes';
-import { causeOf, forHere } from '../failures/failure';
+import { commandHere } from '../words/here';
 
 /** How long one check may take, in milliseconds. */
 export const PATIENCE_MS = 5000;
@@ -50,6 +50,6 @@ export async function bounded<T>(look: (signal: AbortSignal) => Promise<T>): Pro
 }
 
 export function toFinding(error: unknown): Finding {
-  if (isAmeshError(error)) return failed(causeOf(error), forHere(error.fix) || null);
+  if (isAmeshError(error)) return failed(error.detail, fixWith(error, commandHere) || null);
   return failed(`${error instanceof Error ? error.message : String(error)}`, null);
 }

@@ -90,20 +90,20 @@ const RESTORED =
 
 /** What the server has told, with what can be told here besides. */
 function explain(
-  { code, message, fix }: ClientRejection,
+  { code, detail, fix }: ClientRejection,
   shown: string,
   url: URL,
   response: Response,
   askedAtMs: number,
 ): Finding {
   if (code === 'allow_list_integrity_failure')
-    return failed(`${shown}: ${message} Most often its folder was restored from an older copy.`, RESTORED);
+    return failed(`${shown}: ${detail} Most often its folder was restored from an older copy.`, RESTORED);
   const difference = code === 'timestamp_out_of_range' ? differenceIn(response, askedAtMs) : null;
   // The fetch of this command sends nothing twice.
   if (difference === null)
-    return failed(`${shown}: ${message}`, fix.replace(/ Where the server's log .*/, ''));
+    return failed(`${shown}: ${detail}`, fix.replace(/ Where the server's log .*/, ''));
   const { aheadSeconds } = difference;
-  if (Math.abs(aheadSeconds) < FAIR_SECONDS) return failed(`${shown}: ${message}`, fix);
+  if (Math.abs(aheadSeconds) < FAIR_SECONDS) return failed(`${shown}: ${detail}`, fix);
   const side = aheadSeconds > 0 ? 'behind' : 'ahead of';
   const proof = url.protocol === 'https:' ? '' : ' Over plain http nobody proves that.';
   return failed(

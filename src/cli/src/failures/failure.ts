@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import type { AmeshCode } from '@authmesh/sdk/core';
 import type { Found } from '../command-line/find-command';
 import type { CommandCode } from '../errors/codes';
-import { CommandError, DeclinedError, InterruptedError, UNCHANGED, UsageError } from '../errors/errors';
+import { CommandError, DeclinedError, InterruptedError, UsageError } from '../errors/errors';
 import { EXIT, EXIT_OF_CODE, type ExitCode } from '../errors/exit-codes';
 import { loadAdmin, loadCore } from '../machine/load';
-import { here } from '../words/here';
+import { commandHere, here } from '../words/here';
 import { pairAgain } from './again';
 import { fixOf } from './fixes';
 
@@ -67,21 +67,16 @@ export async function toFailure(
     const exitCode = EXIT_OF_CODE[code] ?? EXIT.failure;
     return { code, message, hint, exitCode, sayUnchanged: isUnchanged };
   }
-  const { isAmeshError } = await loadCore();
+  const { fixWith, isAmeshError } = await loadCore();
   if (isAmeshError(error)) {
-    const { code, fix } = error;
+    const { code } = error;
     const unchanged =
-      !fix.includes(UNCHANGED) &&
-      code !== 'store_unsynced' &&
-      code !== 'pairing_unconfirmed' &&
-      !(MOVING.has(path) && LATE.has(code));
+      code !== 'store_unsynced' && code !== 'pairing_unconfirmed' && !(MOVING.has(path) && LATE.has(code));
     return {
       code,
-      message: causeOf(error),
+      message: error.detail,
       hint:
-        pairAgain(fix, path, rawArgs) ??
-        fixOf(error, path, rawArgs) ??
-        forHere(MOVING.has(path) ? fix.replace(` ${UNCHANGED}`, '') : fix),
+        (await pairAgain(error, path, rawArgs)) ?? fixOf(error, path, rawArgs) ?? fixWith(error, commandHere),
       exitCode: EXIT_OF_CODE[code] ?? EXIT.failure,
       sayUnchanged: unchanged,
     };
@@ -112,21 +107,6 @@ export async function toFailure(
     exitCode: EXIT.failure,
     sayUnchanged: false,
   };
-}
-
-/** What an error says without its fix. */
-export function causeOf({ message, fix }: { readonly message: string; readonly fix: string }): string {
-  return message.endsWith(fix) ? message.slice(0, message.length - fix.length).trim() : message;
-}
-
-/**
- * The fixes of the SDK name commands behind a colon; a shell would take `<name>` for a redirection. What is missing has
- * to lie beside this command, which is mostly global.
- */
-export function forHere(fix: string): string {
-  return fix
-    .replace(/(?<=: npm install )(?=ioredis)/, '--global ')
-    .replace(/(?<=: )amesh [^.]+/g, (command) => here(command.replace('<name>', 'NAME')));
 }
 
 function quietly(code: CommandCode, message: string, exitCode: ExitCode): Failure {

@@ -1,4 +1,4 @@
-import type { AmeshCode } from '@authmesh/sdk/core';
+import type { AmeshError } from '@authmesh/sdk/core';
 import { machineDir } from '../machine/machine';
 import { here } from '../words/here';
 import { shellWord } from '../words/shell';
@@ -8,17 +8,17 @@ const OTHER_RELAY = 'Another relay: --relay URL. Without any: ';
 /**
  * A fix that depends on which command has failed, in place of the one of the SDK.
  *
- * @param fix that of the SDK
+ * @param error of the SDK
  * @param path the command that failed, as it is typed
  * @param rawArgs what was behind it
  * @returns null where that of the SDK does
  */
 export function fixOf(
-  { code, fix }: { readonly code: AmeshCode; readonly fix: string },
+  { code, fix, command }: AmeshError,
   path: string,
   rawArgs: readonly string[],
 ): string | null {
-  if (code === 'relay_unreachable' && fix.startsWith('On one network')) return withoutRelay(path, rawArgs);
+  if (code === 'relay_unreachable' && command !== undefined) return withoutRelay(path, rawArgs);
   if (code === 'identity_exists' && path === 'amesh init') {
     const again = [`amesh init`, ...rawArgs.filter((word) => word !== '--force').map(shellWord)].join(' ');
     return `${fix} Or keep both, such as a caller and a server on one machine: ${elsewhere(again)}`;

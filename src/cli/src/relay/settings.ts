@@ -1,6 +1,6 @@
 import { type FileStore, toRelayUrl } from '@authmesh/sdk/admin';
+import { isAmeshError } from '@authmesh/sdk/core';
 import { CommandError } from '../errors/errors';
-import { causeOf } from '../failures/failure';
 
 const KEY = 'config.json';
 
@@ -29,7 +29,7 @@ export async function changeSettings(
 
 async function read(store: FileStore): Promise<Uint8Array | null> {
   return store.read(KEY).catch((error) => {
-    throw wrong(causeOf(error));
+    throw isAmeshError(error) ? wrong(error.detail) : error;
   });
 }
 

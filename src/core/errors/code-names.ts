@@ -1,0 +1,80 @@
+/**
+ * The name of every code: stable, snake_case, the same in logs, errors and docs. The texts stand in `codes.ts` of the room
+ * that throws them; `CODES` of `@authmesh/sdk/core` joins those, and does not compile while one is missing here or there.
+ */
+export type AmeshCode =
+  | RejectCode
+  // What a client finds.
+  | 'redirect_refused'
+  | 'clock_skew_too_large'
+  // What happens on a machine and never goes over the wire.
+  | 'no_file_system'
+  | 'identity_exists'
+  | 'store_busy'
+  | 'store_conflict'
+  | 'store_unsynced'
+  | 'unknown_name'
+  | 'name_taken'
+  | 'ambiguous_name'
+  | 'malformed_trust_line'
+  | 'key_mismatch'
+  | 'own_key'
+  | 'host_taken'
+  | 'relay_unreachable'
+  | 'relay_busy'
+  | 'code_expired'
+  | 'code_not_found'
+  | 'code_used'
+  | 'peer_gone'
+  | 'codes_differ'
+  | 'pairing_tampered'
+  | 'pairing_declined'
+  | 'pairing_version'
+  | 'pairing_unconfirmed'
+  | 'token_used_twice'
+  | 'enrolment_failed'
+  | 'unknown_token';
+
+/** The codes for which a verifier refuses a request: the ones with a status. */
+export type RejectCode =
+  // What a verifier finds in a request.
+  | 'missing_header'
+  | 'unsupported_version'
+  | 'malformed_header'
+  | 'component_not_covered'
+  | 'wrong_host'
+  | 'wrong_target'
+  | 'timestamp_out_of_range'
+  | 'unknown_device'
+  | 'device_expired'
+  | 'role_not_allowed'
+  | 'invalid_signature'
+  | 'replay_detected'
+  | 'payload_too_large'
+  | 'content_digest_missing'
+  | 'content_digest_mismatch'
+  | 'body_incomplete'
+  | 'enrolment_malformed'
+  | 'enrolment_refused'
+  | 'grant_expired'
+  | 'grant_used_up'
+  // What is wrong with the server itself.
+  | 'allow_list_integrity_failure'
+  | 'allow_list_unavailable'
+  | 'nonce_store_unavailable'
+  | 'body_parser_ordering_error'
+  | 'no_identity'
+  | 'identity_unreadable'
+  | 'folder_unsafe'
+  | 'passphrase_required'
+  | 'passphrase_wrong'
+  | 'key_backend_unavailable'
+  | 'token_malformed'
+  | 'token_wrong_algorithm'
+  | 'token_wrong_type'
+  | 'token_wrong_issuer'
+  | 'token_invalid_signature'
+  | 'token_lifetime_too_long'
+  | 'token_not_yet_valid'
+  | 'token_expired'
+  | 'token_revoked';

@@ -1,0 +1,37 @@
+import { BOOTSTRAP_CODES } from '../bootstrap/errors/codes';
+import type { AmeshCode } from '../core/errors/code-names';
+import { BODY_CODES, CLIENT_CODES, REQUEST_CODES, SERVER_CODES } from '../core/errors/codes';
+import type { CodeFacts } from '../core/errors/define-codes';
+import { KEY_CODES } from '../keys/errors/codes';
+import { PAIRING_CODES } from '../pairing/errors/codes';
+import { PROCESS_CODES } from '../process/errors/codes';
+import { STORAGE_CODES } from '../storage/errors/codes';
+import { TRUST_CODES } from '../trust/errors/codes';
+import { MACHINE_CODES } from './errors/codes';
+
+/**
+ * Every reason for which amesh refuses or fails: one list for the wire, the log, `AmeshError.code` and the docs. It is the
+ * same in every runtime.
+ *
+ * `status` and `wire` say what a client sees of it (`wire` hides from strangers what is none of their business);
+ * an entry without them never goes over the wire.
+ *
+ * @see docs/errors.md
+ */
+export const CODES = /* @__PURE__ */ join();
+
+function join() {
+  return Object.freeze({
+    ...REQUEST_CODES,
+    ...BODY_CODES,
+    ...SERVER_CODES,
+    ...CLIENT_CODES,
+    ...PROCESS_CODES,
+    ...KEY_CODES,
+    ...STORAGE_CODES,
+    ...TRUST_CODES,
+    ...MACHINE_CODES,
+    ...PAIRING_CODES,
+    ...BOOTSTRAP_CODES,
+  } satisfies { readonly [C in AmeshCode]: CodeFacts<C> });
+}

@@ -1,0 +1,17 @@
+import { AmeshError } from '../../core/errors/amesh-error';
+import { TRUST_CODES } from './codes';
+
+/** `no_identity`: this machine has no device identity yet. */
+export class NoIdentityError extends AmeshError {
+  /** The name of the class. */
+  override readonly name = 'NoIdentityError';
+
+  /**
+   * The error for one folder.
+   *
+   * @param where the folder, or what else holds no identity
+   */
+  constructor(where: string) {
+    super(TRUST_CODES.no_identity, `There is no amesh identity in ${where}.`);
+  }
+}
