@@ -32,23 +32,21 @@ export type { NonceStore } from '../core/nonces/nonce-store';
 export { type Client, type ClientOptions, createClient } from '../core/sign/client';
 export type { ClientRejection } from '../core/sign/refusal';
 export { type SignatureFormat, type SignOptions, signRequest } from '../core/sign/sign-request';
-export type { AuthMeshIdentity } from '../core/verify/caller';
-export type { Enroller, EnrolmentRequest } from '../core/verify/enroller';
+export type { VerifyCall } from '../core/verify/checks';
 export type { FreshnessOptions } from '../core/verify/freshness';
 export { streamUnverifiedBody, type VerifyOptions } from '../core/verify/options';
-export type { RefusalMessage } from '../core/verify/refusal';
 export type { Rejection } from '../core/verify/rejection';
 export type { BodyStream } from '../core/verify/stream-body';
-export {
-  type Acceptance,
-  type Accepted,
-  type AnswerHeaders,
-  createVerifier,
-  type Refused,
-  type Verifier,
-  type VerifierOptions,
-  type VerifyCall,
-} from '../core/verify/verify';
+export type {
+  Accepted,
+  Answer,
+  Answered,
+  AnswerHeaders,
+  AuthMeshIdentity,
+  Refused,
+  Verdict,
+} from '../core/verify/verdict';
+export { createVerifier, type Verifier, type VerifierOptions } from '../core/verify/verify';
 export { isLoopback, normalizeAuthority } from '../core/wire/authority';
 export type { BodyGate } from '../core/wire/body-gate';
 export { type HeaderLines, type ReadBody, type RequestView, toRequestView } from '../core/wire/view';

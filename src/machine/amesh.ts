@@ -1,5 +1,7 @@
 import { type Middleware, toMiddleware } from '../adapters/express/middleware';
 import { rawBody } from '../adapters/node/raw-body';
+import { toAcceptance } from '../bootstrap/acceptance';
+import { toAnswer } from '../bootstrap/grants/answer';
 import { untilKnown } from '../bootstrap/grants/until-known';
 import { takeAnswer } from '../bootstrap/provision/take-answer';
 import { InMemoryNonceStore } from '../core/nonces/memory';
@@ -7,7 +9,8 @@ import type { NonceStore } from '../core/nonces/nonce-store';
 import { createPreparer } from '../core/sign/client';
 import { refusalOf } from '../core/sign/refusal';
 import { readVerifyOptions, type VerifyOptions } from '../core/verify/options';
-import { createVerifier, type Verifier } from '../core/verify/verify';
+import type { Rejection } from '../core/verify/rejection';
+import { createVerifierWith, type Verifier } from '../core/verify/verify';
 import { confirmTarget } from '../pairing/confirm';
 import { readVariable } from '../process/environment';
 import type { Env } from '../process/home';
@@ -147,18 +150,18 @@ function verifierFactory(settings: AmeshSettings, machine: () => Machine): Amesh
     const hosts = options.hosts ?? settings.hosts ?? hostsOf(settings.env());
     opened.serve();
     if (options.nonceStore === undefined) ownNonces ??= defaultNonceStore(settings.env(), log);
-    return createVerifier({
-      ...options,
-      hosts,
-      nonceStore: options.nonceStore ?? ownNonces,
-      onReject: (rejection) => {
-        log.rejection(rejection);
-        return (options.onReject ?? settings.onReject)?.(rejection);
+    const nonceStore = options.nonceStore ?? ownNonces;
+    const onReject = (rejection: Rejection) => {
+      log.rejection(rejection);
+      return (options.onReject ?? settings.onReject)?.(rejection);
+    };
+    return createVerifierWith(
+      { ...options, allowList: list, hosts, nonceStore, onReject },
+      {
+        answer: enroller && toAnswer(enroller),
+        onAccept: (request) => opened.noteAccepted(toAcceptance(request)),
       },
-      allowList: list,
-      enroller,
-      onAccept: (acceptance) => opened.noteAccepted(acceptance),
-    });
+    );
   };
 }
 

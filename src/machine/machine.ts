@@ -1,9 +1,10 @@
+import type { Acceptance } from '../bootstrap/acceptance';
 import { Bootstrap } from '../bootstrap/bootstrap';
 import type { MaybePromise } from '../core/crypto/provider';
 import type { AllowListSource } from '../core/devices/allow-list';
 import { isAmeshError } from '../core/errors/amesh-error';
 import type { Enroller } from '../core/verify/enroller';
-import type { Acceptance, AnswerHeaders } from '../core/verify/verify';
+import type { AnswerHeaders } from '../core/verify/verdict';
 import { onceListening } from '../process/listening';
 import type { Log } from '../process/log';
 import type { Device } from '../trust/device';

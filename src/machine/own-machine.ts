@@ -1,10 +1,10 @@
+import type { Acceptance } from '../bootstrap/acceptance';
 import type { Bootstrap } from '../bootstrap/bootstrap';
 import { createEnroller } from '../bootstrap/grants/enroller';
 import { Leases } from '../bootstrap/grants/leases';
 import { createRegistrar } from '../bootstrap/provision/registrar';
 import type { AllowListSource } from '../core/devices/allow-list';
 import type { Enroller } from '../core/verify/enroller';
-import type { Acceptance } from '../core/verify/verify';
 import type { Log } from '../process/log';
 import { assertSameIdentity, type Device } from '../trust/device';
 import { IDENTITY_KEY } from '../trust/identity';

@@ -1,8 +1,8 @@
+import type { Acceptance } from '../bootstrap/acceptance';
 import type { Bootstrap } from '../bootstrap/bootstrap';
 import { isLeaseDue } from '../bootstrap/grants/leases';
 import type { AllowListSource } from '../core/devices/allow-list';
 import { isAmeshError } from '../core/errors/amesh-error';
-import type { Acceptance } from '../core/verify/verify';
 import type { Log } from '../process/log';
 import { type Device, openTrust } from '../trust/device';
 import type { TrustStore } from '../trust/list/trust-store';

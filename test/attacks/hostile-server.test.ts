@@ -443,7 +443,7 @@ describe('the clock', () => {
       arrived.push(request);
       const verdict = await verifier.verify(request);
       if (verdict.ok) response.end('ok');
-      else response.writeHead(verdict.status, verdict.message.headers).end(verdict.message.body);
+      else response.writeHead(verdict.answer.status, verdict.answer.headers).end(verdict.answer.body);
     };
   }
 

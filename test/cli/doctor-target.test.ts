@@ -242,7 +242,8 @@ it('tells a clock that is 45 s off over plain http, and that nobody proves it', 
     const verdict = await verifier.verify(
       new Request(`http://${request.headers.host}${request.url}`, { headers }),
     );
-    if (!verdict.ok) response.writeHead(verdict.status, verdict.message.headers).end(verdict.message.body);
+    if (!verdict.ok)
+      response.writeHead(verdict.answer.status, verdict.answer.headers).end(verdict.answer.body);
   });
   const { code, of } = await examine(machine, `http://0.0.0.0:${server.port}/`);
   expect(code).toBe(1);

@@ -490,7 +490,7 @@ describe('the allow list', () => {
     const verdict = await verifierAt(failing(new AmeshError(CODES[code]))).verify(await signed());
     if (verdict.ok) throw new Error('accepted');
     expect(verdict).toMatchObject({ code, status });
-    expect(verdict.message.body).toBe(JSON.stringify({ error: wire }));
+    expect(verdict.answer.body).toBe(JSON.stringify({ error: wire }));
   });
 
   it('is asked about each request, so that a revocation counts at once', async () => {

@@ -62,11 +62,11 @@ function verifierOf(now: () => number): Verifier {
 function answerBy(verifier: Verifier, behind: Verifier): Recorder['answer'] {
   return async (request, response) => {
     const verdict = await (request.target === '/clock' ? behind : verifier).verify(request);
-    verdicts.set(request, verdict.ok ? 'accepted' : verdict.code);
+    verdicts.set(request, verdict.kind === 'refused' ? verdict.code : verdict.kind);
     const to = /^\/redirect\?to=(.*)$/.exec(request.target)?.[1];
     if (request.target.startsWith('/refused')) response.writeHead(421).end();
     else if (!verdict.ok)
-      response.writeHead(verdict.status, verdict.message.headers).end(verdict.message.body);
+      response.writeHead(verdict.answer.status, verdict.answer.headers).end(verdict.answer.body);
     else if (to !== undefined) response.writeHead(302, { location: to }).end();
     else response.end('ok');
   };

@@ -220,7 +220,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
       const verifier = createVerifier({ allowList: { ...vectorAllowList, hosts: [recorder.authority] } });
       recorder.answer = async (request, response) => {
         const verdict = await verifier.verify(request);
-        response.statusCode = verdict.ok ? 200 : verdict.status;
+        response.statusCode = verdict.ok ? 200 : verdict.answer.status;
         response.end(verdict.ok ? `${verdict.caller.friendlyName}: ${request.body}` : verdict.code);
       };
       const worker = await started(startWorker({ DEVICE_KEY: JSON.stringify(controller.privateKeyJwk) }));

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
-import type { AuthMeshIdentity } from '../../core/verify/caller';
+import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import { markPrivate } from '../node/mark-private';
 import { refuse } from '../node/refuse';
@@ -52,7 +52,7 @@ export function toMiddleware(verifier: Verifier): Middleware {
     }
     verify(verifier, request, response).then(
       (verdict) => {
-        if (!verdict.ok) return refuse(request, response, verdict.message, verdict.bodyUnread);
+        if (!verdict.ok) return refuse(request, response, verdict.answer, verdict.bodyUnread);
         request.authMesh = verdict.caller;
         // Somebody may have lost patience meanwhile.
         if (!response.headersSent) {

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { AuthMeshIdentity } from '../../core/verify/caller';
+import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import { markPrivate } from '../node/mark-private';
 import { refuse } from '../node/refuse';
@@ -34,7 +34,7 @@ export function toHook(verifier: Verifier): Hook {
       for (const [name, value] of Object.entries(reply.getHeaders())) {
         if (value !== undefined) response.setHeader(name, value as string);
       }
-      refuse(raw, response, verdict.message, verdict.bodyUnread);
+      refuse(raw, response, verdict.answer, verdict.bodyUnread);
       return;
     }
     (request as { authMesh?: AuthMeshIdentity }).authMesh = verdict.caller;

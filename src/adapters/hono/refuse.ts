@@ -1,7 +1,7 @@
 import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { toUtf8 } from '../../core/encoding';
-import type { Refused } from '../../core/verify/verify';
+import type { Answered, Refused } from '../../core/verify/verdict';
 import { discardRest } from '../node/refuse';
 import { isHttp2, type NodeRequest } from '../node/request';
 import { isFromParser } from '../node/transport';
@@ -12,8 +12,8 @@ import { incomingOf } from './view';
  * whatever sends it calls `getResponse()`. On Node the connection ends behind the answer where the body is still on the way.
  * The other runtimes see to that by themselves, and told to close they reset it before the client has read the answer.
  */
-export function refusal(c: Context, { message, bodyUnread }: Refused): HTTPException {
-  const { status, headers, body } = message;
+export function refusal(c: Context, { answer, bodyUnread }: Refused | Answered): HTTPException {
+  const { status, headers, body } = answer;
   const incoming = incomingOf(c);
   const isOurs = incoming !== undefined && !isHttp2(incoming) && isFromParser(incoming);
   const res =

@@ -1,14 +1,6 @@
 import type { MiddlewareHandler } from 'hono';
-import type { AuthMeshIdentity } from '../../core/verify/caller';
 import type { Verifier } from '../../core/verify/verify';
 import { toHonoMiddleware } from './middleware';
-
-declare module 'hono' {
-  interface ContextVariableMap {
-    /** The verified caller, behind `verify()`. */
-    authMesh: AuthMeshIdentity;
-  }
-}
 
 /**
  * The `verify()` of one kind of runtime.

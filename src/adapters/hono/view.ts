@@ -1,17 +1,10 @@
 import type { Context } from 'hono';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
-import { shareClaims } from '../../core/verify/nonce';
+import { shareClaim, standFor } from '../../core/verify/state';
 import { bunPort } from '../../core/wire/bun-port';
 import { keepOthers, takesBody, toFreshRequest } from '../../core/wire/fresh-request';
-import {
-  collect,
-  type ReadBody,
-  type RequestView,
-  standFor,
-  targetOf,
-  toRequestView,
-} from '../../core/wire/view';
+import { collect, type ReadBody, type RequestView, targetOf, toRequestView } from '../../core/wire/view';
 import type { NodeRequest, NodeResponse } from '../node/request';
 import { textBytes } from '../node/text-body';
 import { isEndOf, nodeView, spoilChanged } from '../node/view';
@@ -77,7 +70,7 @@ export function giveFreshRequest(c: Context, view: RequestView, bytes: Uint8Arra
 /** Puts the body behind its gate where handlers look for it. On Node it is the same stream as before. */
 export function giveStream(c: Context, view: RequestView, stream: ReadableStream<Uint8Array>): void {
   c.req.raw = toFreshRequest(c.req.raw, stream);
-  shareClaims(view, honoView(c)); // whoever verifies it again reads, and checks, what comes through the gate
+  shareClaim(c.req.raw, view);
 }
 
 const DOT_SEGMENT = /^\/([^?]*\/)?(\.|%2e){1,2}([/?]|$)/i;

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { RefusalMessage } from '../../core/verify/refusal';
+import type { Answer } from '../../core/verify/verdict';
 import { isHttp2, type NodeRequest, type NodeResponse } from './request';
 import { isFromParser } from './transport';
 
@@ -19,28 +19,28 @@ export const LINGER_BYTES = 16_777_216;
 export function refuse(
   request: NodeRequest,
   response: NodeResponse,
-  message: RefusalMessage,
+  answer: Answer,
   bodyUnread: boolean,
 ): void {
   if (response.headersSent || response.writableEnded) return; // the client has gone, or somebody else has answered
-  response.statusCode = message.status;
-  for (const [name, value] of Object.entries(message.headers)) response.setHeader(name, value);
-  response.setHeader('content-length', Buffer.byteLength(message.body));
+  response.statusCode = answer.status;
+  for (const [name, value] of Object.entries(answer.headers)) response.setHeader(name, value);
+  response.setHeader('content-length', Buffer.byteLength(answer.body));
   const unread = bodyUnread && !request.complete && isFromParser(request);
   if (unread && !isHttp2(request)) {
     // The client has its answer with the last byte of it; but Node closes the connection with end().
     const http1 = response as ServerResponse;
     http1.setHeader('connection', 'close');
-    if (isRepeated(message.status)) {
-      discardRest(request, () => http1.end(message.body));
+    if (isRepeated(answer.status)) {
+      discardRest(request, () => http1.end(answer.body));
       return;
     }
     http1.flushHeaders(); // the answer to HEAD has nothing else
-    http1.write(message.body);
+    http1.write(answer.body);
     discardRest(request, () => http1.end());
     return;
   }
-  (response.end as (body: string) => void)(message.body);
+  (response.end as (body: string) => void)(answer.body);
   if (unread && isHttp2(request)) discardRest(request, () => request.stream.close());
 }
 

@@ -1,4 +1,4 @@
-import type { AuthMeshIdentity } from '../../core/verify/caller';
+import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import { bunPort } from '../../core/wire/bun-port';
 

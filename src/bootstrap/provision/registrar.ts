@@ -1,6 +1,7 @@
 import type { AllowListSource } from '../../core/devices/allow-list';
-import type { Acceptance, AnswerHeaders } from '../../core/verify/verify';
+import type { AnswerHeaders } from '../../core/verify/verdict';
 import type { Device } from '../../trust/device';
+import type { Acceptance } from '../acceptance';
 import type { ProvisionClaims } from '../tokens/token';
 import { REGISTRATION_HEADER, writeRegistration } from './registration';
 

@@ -1,13 +1,12 @@
+import { andThen } from '../and-then';
 import type { CryptoProvider, MaybePromise } from '../crypto/provider';
 import { equalBytes } from '../encoding';
 import { AmeshError, isAmeshError } from '../errors/amesh-error';
 import { BODY_CODES } from '../errors/codes';
 import { Fault } from '../errors/fault';
 import { readContentDigest } from '../wire/digest';
-import { fieldValue, type ReadBody, type RequestView, sourceOf } from '../wire/view';
-
-// A body can be read once; the bytes stay with the request for whoever verifies it again.
-const bodies = new WeakMap<object, Uint8Array>();
+import { fieldValue, type ReadBody, type RequestView } from '../wire/view';
+import { stateOf } from './state';
 
 const EMPTY = new Uint8Array();
 
@@ -15,7 +14,7 @@ const EMPTY = new Uint8Array();
 export function readyBody(view: RequestView): Uint8Array | undefined {
   const { body } = view;
   if (body === null || body === undefined) return EMPTY;
-  return typeof body === 'function' ? bodies.get(sourceOf(view)) : body;
+  return typeof body === 'function' ? stateOf(view).body : body;
 }
 
 /**
@@ -29,7 +28,7 @@ export async function readBody(view: RequestView, maxBodyBytes: number): Promise
   const hasDigest = fieldValue(view.headers, 'content-digest') !== undefined;
   try {
     const bytes = await (view.body as ReadBody)(hasDigest ? maxBodyBytes : Math.min(maxBodyBytes, 1));
-    bodies.set(sourceOf(view), bytes);
+    stateOf(view).body = bytes;
     return bytes;
   } catch (error) {
     if (!isAmeshError(error)) throw new AmeshError(BODY_CODES.body_incomplete, undefined, { cause: error });
@@ -55,8 +54,7 @@ export function checkBody(
   if (expected === null) {
     return new Fault(BODY_CODES.content_digest_mismatch, 'Content-Digest names no SHA-256 digest.');
   }
-  const compare = (digest: Uint8Array) =>
-    equalBytes(digest, expected) ? body : new Fault(BODY_CODES.content_digest_mismatch);
-  const digest = crypto.sha256(body);
-  return digest instanceof Promise ? digest.then(compare) : compare(digest);
+  return andThen(crypto.sha256(body), (digest) =>
+    equalBytes(digest, expected) ? body : new Fault(BODY_CODES.content_digest_mismatch),
+  );
 }

@@ -1,3 +1,4 @@
+import { andThen } from '../and-then';
 import type { MaybePromise, PublicKey } from '../crypto/provider';
 import { toSlab } from '../encoding';
 import { REQUEST_CODES } from '../errors/codes';
@@ -28,10 +29,7 @@ export function checkSignature(
   const parameters = credentials.parameters ?? signatureParameters(covered, credentials);
   const base = createSignatureBase(line, headers, covered, parameters);
   if (base instanceof Fault) return base;
-  const verified = key.verify(credentials.signature, toSlab(base));
-  return typeof verified === 'boolean' ? conclude(verified) : verified.then(conclude);
-}
-
-function conclude(verified: boolean): Fault | null {
-  return verified === true ? null : new Fault(REQUEST_CODES.invalid_signature);
+  return andThen(key.verify(credentials.signature, toSlab(base)), (isRight) =>
+    isRight === true ? null : new Fault(REQUEST_CODES.invalid_signature),
+  );
 }

@@ -4,7 +4,8 @@ import { BODY_CODES, SERVER_CODES } from '../errors/codes';
 import { Fault } from '../errors/fault';
 import { type BodyGate, DigestGate } from '../wire/body-gate';
 import { readContentDigest } from '../wire/digest';
-import { fieldValue, type RequestView, sourceOf } from '../wire/view';
+import { fieldValue, type RequestView } from '../wire/view';
+import { stateOf } from './state';
 
 /** Where the body goes: a new stream to read, or null for the transport's own. */
 export type BodyStream = ReadableStream<Uint8Array> | null;
@@ -17,9 +18,6 @@ interface Streaming {
   /** Told of what goes wrong when the request has been accepted already. */
   readonly report: (fault: Fault) => void;
 }
-
-// A body goes through one gate, however many verifiers its request has.
-const streams = new WeakMap<object, { readonly gate: DigestGate; readonly stream: BodyStream }>();
 
 /**
  * Check 9 for a body that is handed over while it arrives.
@@ -35,7 +33,8 @@ export async function streamBody(
   const isTooLarge = Number(fieldValue(view.headers, 'content-length') ?? 0) > maxBodyBytes;
   const tooLarge = () =>
     new Fault(BODY_CODES.payload_too_large, `The body is larger than ${maxBodyBytes} bytes.`);
-  const known = streams.get(sourceOf(view));
+  const state = stateOf(view); // a body goes through one gate, however many verifiers its request has
+  const known = state.gated;
   if (known !== undefined) {
     if (known.stream !== null)
       throw new AmeshError(
@@ -62,6 +61,6 @@ export async function streamBody(
   });
   const stream = await view.gateBody(gate satisfies BodyGate);
   isHandedOver = true;
-  streams.set(sourceOf(view), { gate, stream });
+  state.gated = { gate, stream };
   return stream;
 }

@@ -137,17 +137,9 @@ export function toRequestView(request: Request): RequestView {
     headers,
     body: body === null ? null : (limit) => readStream(request, limit),
     gateBody: body === null || !mayStream(request) ? undefined : (gate) => gateStream(body, gate),
-    source: sources.get(request) ?? request,
+    source: request,
     hidesApostrophe: 'Bun' in globalThis,
   };
-}
-
-// What a Request that was made here stands for.
-const sources = new WeakMap<Request, object>();
-
-/** Lets a request that was made of another one, with its verified bytes, pass as the same. */
-export function standFor(fresh: Request, view: RequestView): void {
-  sources.set(fresh, sourceOf(view));
 }
 
 /** The target of a `Request`, as its URL has it. */

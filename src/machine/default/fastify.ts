@@ -1,8 +1,8 @@
 import { type Hook, toHook } from '../../adapters/fastify/hook';
 import { toPlugin } from '../../adapters/fastify/plugin';
 import { assertOptions } from '../../core/options';
-import type { AuthMeshIdentity } from '../../core/verify/caller';
 import type { VerifyOptions } from '../../core/verify/options';
+import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import type { Amesh } from '../amesh';
 import { amesh } from './instance';

@@ -1,6 +1,14 @@
 import type { MiddlewareHandler } from 'hono';
 import { createVerify } from '../../adapters/hono/verify';
+import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import { type ServerSettings, toVerifierSource } from './verifier-source';
+
+declare module 'hono' {
+  interface ContextVariableMap {
+    /** The verified caller, behind `verify()`. */
+    authMesh: AuthMeshIdentity;
+  }
+}
 
 /**
  * A middleware for Hono on any runtime: `app.use('/api/*', verify())`. Behind it `c.get('authMesh')` is the caller, and

@@ -1,7 +1,7 @@
 import type { CryptoProvider, MaybePromise, PublicKey } from '../crypto/provider';
-import { deviceIdOf, type TrustedDevice } from '../devices/allow-list';
 import { fromBase64Url } from '../encoding';
 import { AllowListIntegrityError } from '../errors/amesh-error';
+import { deviceIdOf, type TrustedDevice } from './allow-list';
 
 // Only devices of the allow list get in, so this is a bound on memory and not on trust.
 const MAX_KEYS = 10_000;

@@ -1,0 +1,194 @@
+import type { createExplain } from '#hints';
+import { andThen } from '../and-then';
+import type { CryptoProvider, MaybePromise, PublicKey } from '../crypto/provider';
+import type { AllowList, AllowListSource, TrustedDevice } from '../devices/allow-list';
+import type { KeyCache } from '../devices/key-cache';
+import { Fault, malformed } from '../errors/fault';
+import type { NonceStore } from '../nonces/nonce-store';
+import type { Credentials } from '../wire/credentials';
+import { changed, isAmbiguous, type RequestLine, readRequestLine } from '../wire/line';
+import type { RequestView } from '../wire/view';
+import { checkBody, readBody, readyBody } from './body';
+import { findController, readAllowList } from './device';
+import { checkFreshness } from './freshness';
+import { checkHost } from './host';
+import { claimNonce } from './nonce';
+import type { VerifySettings } from './options';
+import { readCredentials } from './read';
+import { checkSignature, readCovered } from './signature';
+import { stateOf } from './state';
+import { type BodyStream, streamBody } from './stream-body';
+
+/** What a verifier works with, for all of its requests. */
+export interface Context {
+  readonly settings: VerifySettings;
+  readonly crypto: CryptoProvider;
+  readonly now: () => number;
+  readonly source: AllowListSource;
+  readonly nonceStore: NonceStore;
+  readonly keys: KeyCache;
+  /** Undefined where bytes count more than what the log says. */
+  readonly explain: ReturnType<typeof createExplain>;
+}
+
+/** What a framework knows of one request besides. */
+export interface VerifyCall {
+  /** Overrides the option of the same name for one request, where a framework decides it by the peer's address. */
+  readonly trustForwardedHost?: boolean | undefined;
+  /** For a `Request`, which does not say it: the port on which this server took the connection. */
+  readonly localPort?: number | undefined;
+}
+
+/** A request on its way through the checks. */
+export interface Incoming {
+  readonly context: Context;
+  readonly view: RequestView;
+  readonly call: VerifyCall;
+  /** When it came, Unix milliseconds. */
+  readonly nowMs: number;
+  /** What it says of itself, as far as that was read: a refusal tells of it. */
+  credentials?: Credentials | Fault;
+  line?: RequestLine | Fault;
+  /** Tells of what goes wrong in a body that is handed over while it arrives. */
+  readonly report: (fault: Fault) => void;
+}
+
+/** Checks 1 and 2 are done. */
+interface Readable extends Incoming {
+  readonly credentials: Credentials;
+  readonly line: RequestLine;
+  /** The components that the signature covers. */
+  readonly covered: readonly string[];
+}
+
+/** Checks 3 to 6 are done, too: who it says it is may call. */
+interface Known extends Readable {
+  readonly list: AllowList;
+  readonly device: TrustedDevice;
+}
+
+/** All checks are done. */
+export interface Verified extends Known {
+  /** The verified bytes; none where the body is streamed. */
+  readonly body: Uint8Array;
+  /** Only where the body is streamed. */
+  readonly stream?: BodyStream | undefined;
+}
+
+type Step<From, To> = (request: From) => MaybePromise<To | Fault>;
+
+/** The checks of docs/protocol.md, in their order. */
+export async function runChecks(request: Incoming): Promise<Verified | Fault> {
+  let state: Incoming | Fault = request;
+  for (const step of STEPS) {
+    const next: MaybePromise<Incoming | Fault> = step(state);
+    state = next instanceof Promise ? await next : next;
+    if (state instanceof Fault) return state;
+  }
+  return state as Verified; // as the last step gives it
+}
+
+/** Checks 1 and 2: it is signed, and says what its signature covers. */
+const readRequest: Step<Incoming, Readable> = (request) => {
+  const { view } = request;
+  const credentials = readCredentials(view.headers);
+  request.credentials = credentials;
+  if (credentials instanceof Fault) return credentials;
+  const line = readLine(request);
+  if (line instanceof Fault) return line;
+  const covered = readCovered(credentials, view.headers);
+  if (covered instanceof Fault) return covered;
+  return Object.assign(request as Incoming & Pick<Readable, 'credentials' | 'line'>, { covered }); // both were set
+};
+
+/** Checks 3 to 6, by the allow list as it is now. */
+const consultList: Step<Readable, Known> = (request) =>
+  andThen(readAllowList(request.context.source), (list) => {
+    const { context, view, line, credentials, nowMs } = request;
+    const { settings, nonceStore } = context;
+    const early =
+      checkHost(settings, view, line, list) ??
+      checkFreshness(credentials, nowMs, settings, nonceStore.startedAt);
+    if (early !== null) return early;
+    const device = findController(list, credentials.deviceId, nowMs);
+    return device instanceof Fault ? device : Object.assign(request, { list, device });
+  });
+
+/** Check 7. */
+const proveSignature: Step<Known, Known> = (request) =>
+  andThen(request.context.keys.keyOf(request.device), (key) =>
+    andThen(checkLine(request, key, request.line), (wrong) => {
+      if (wrong !== null) return explainWrong(request, key, wrong);
+      // Those who make a view by hand know who reads its path.
+      const isOwn = request.view.source === undefined;
+      if (!isOwn && isAmbiguous(request.line.path))
+        return malformed('The path has a dot segment or a backslash.');
+      return request;
+    }),
+  );
+
+/** Check 8. */
+const claim: Step<Known, Known> = (request) => {
+  const { context, view, credentials, nowMs } = request;
+  const claiming = claimNonce(context.nonceStore, view, credentials, nowMs, context.settings);
+  return andThen(claiming, (replayed) => replayed ?? request);
+};
+
+/** Check 9. */
+const takeBody: Step<Known, Verified> = (request) => {
+  const bytes = readyBody(request.view);
+  return bytes === undefined ? awaitBody(request) : checkBytes(request, bytes);
+};
+
+const STEPS = [readRequest, consultList, proveSignature, claim, takeBody] as Step<Incoming, Incoming>[];
+
+/** Method, authority, path and query, as they were signed. */
+export function readLine(request: Incoming): RequestLine | Fault {
+  const { authority, pathPrefix, trustForwardedHost } = request.context.settings;
+  request.line = readRequestLine(request.view, {
+    authority,
+    pathPrefix,
+    trustForwardedHost: request.call.trustForwardedHost ?? trustForwardedHost,
+  });
+  return request.line;
+}
+
+function checkLine({ view, credentials, covered }: Readable, key: PublicKey, line: RequestLine) {
+  return checkSignature(key, line, view.headers, credentials, covered);
+}
+
+async function explainWrong(request: Known, key: PublicKey, wrong: Fault): Promise<Known | Fault> {
+  const { context, view, line, list } = request;
+  if (view.hidesApostrophe && line.query.includes('%27')) {
+    const query = line.query.replaceAll('%27', "'");
+    if ((await checkLine(request, key, { ...line, query })) === null) return request;
+  }
+  if (stateOf(view).claim !== undefined) return changed('request');
+  const attempt = (other: RequestLine) => checkLine(request, key, other);
+  return (await context.explain?.(attempt, line, view, context.settings.hosts ?? list.hosts)) ?? wrong;
+}
+
+/** A body can take minutes, and a revocation counts within a second: the list is looked at again behind it. */
+async function awaitBody(request: Known): Promise<Verified | Fault> {
+  const { context, view, device, report } = request;
+  const { maxBodyBytes, streamsBody } = context.settings;
+  const recheck = async () => {
+    const later = findController(await readAllowList(context.source), device.deviceId, context.now());
+    return later instanceof Fault ? later : null;
+  };
+  if (streamsBody) {
+    const { crypto } = context;
+    const stream = await streamBody(view, { maxBodyBytes, crypto, recheck, report });
+    if (stream instanceof Fault) return stream;
+    if (stream !== undefined) return Object.assign(request, { body: new Uint8Array(), stream });
+  }
+  const bytes = await readBody(view, maxBodyBytes);
+  return (await recheck()) ?? checkBytes(request, bytes);
+}
+
+function checkBytes(request: Known, bytes: Uint8Array | null): MaybePromise<Verified | Fault> {
+  const { context, view } = request;
+  return andThen(checkBody(view, bytes, context.settings.maxBodyBytes, context.crypto), (body) =>
+    body instanceof Fault ? body : Object.assign(request, { body }),
+  );
+}
