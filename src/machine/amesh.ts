@@ -1,8 +1,8 @@
 import { type Middleware, toMiddleware } from '../adapters/express/middleware';
 import { rawBody } from '../adapters/node/raw-body';
-import { toAcceptance } from '../bootstrap/acceptance';
 import { toAnswer } from '../bootstrap/grants/answer';
 import { untilKnown } from '../bootstrap/grants/until-known';
+import { toAcceptance } from '../bootstrap/provision/acceptance';
 import { takeAnswer } from '../bootstrap/provision/take-answer';
 import { InMemoryNonceStore } from '../core/nonces/memory';
 import type { NonceStore } from '../core/nonces/nonce-store';

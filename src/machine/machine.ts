@@ -1,5 +1,5 @@
-import type { Acceptance } from '../bootstrap/acceptance';
 import { Bootstrap } from '../bootstrap/bootstrap';
+import type { Acceptance } from '../bootstrap/provision/acceptance';
 import type { MaybePromise } from '../core/crypto/provider';
 import type { AllowListSource } from '../core/devices/allow-list';
 import { isAmeshError } from '../core/errors/amesh-error';

@@ -1,7 +1,7 @@
-import type { Acceptance } from '../bootstrap/acceptance';
 import type { Bootstrap } from '../bootstrap/bootstrap';
 import { createEnroller } from '../bootstrap/grants/enroller';
 import { Leases } from '../bootstrap/grants/leases';
+import type { Acceptance } from '../bootstrap/provision/acceptance';
 import { createRegistrar } from '../bootstrap/provision/registrar';
 import type { AllowListSource } from '../core/devices/allow-list';
 import type { Enroller } from '../core/verify/enroller';

@@ -1,6 +1,6 @@
-import type { Acceptance } from '../bootstrap/acceptance';
 import type { Bootstrap } from '../bootstrap/bootstrap';
 import { isLeaseDue } from '../bootstrap/grants/leases';
+import type { Acceptance } from '../bootstrap/provision/acceptance';
 import type { AllowListSource } from '../core/devices/allow-list';
 import { isAmeshError } from '../core/errors/amesh-error';
 import type { Log } from '../process/log';

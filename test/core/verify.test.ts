@@ -37,7 +37,7 @@ describe('a verdict', () => {
     const verifier = verifierAt({ onReject: (rejection) => rejections.push(rejection) });
     const verdict = await verifier.verify({ ...(await signed()), method: 'DELETE' });
     if (verdict.ok) throw new Error('accepted');
-    expect(verdict).toMatchObject({ code: 'invalid_signature', status: 401 });
+    expect(verdict).toMatchObject({ code: 'invalid_signature', answer: { status: 401 } });
     const { response } = verdict;
     expect(response.status).toBe(401);
     expect(await response.json()).toEqual({ error: 'unauthorized' });
@@ -410,7 +410,7 @@ describe('check 8: the nonce', () => {
       },
     ]) {
       const verdict = await verifierAt({ nonceStore: { claim } }).verify(await signed());
-      expect(verdict).toMatchObject({ ok: false, code: 'nonce_store_unavailable', status: 503 });
+      expect(verdict).toMatchObject({ ok: false, code: 'nonce_store_unavailable', answer: { status: 503 } });
     }
     const odd = { claim: () => 1 as unknown as boolean };
     expect(await codeOf(verifierAt({ nonceStore: odd }).verify(await signed()))).toBe('replay_detected');
@@ -480,7 +480,7 @@ describe('the allow list', () => {
 
   it('that cannot be read lets nobody in', async () => {
     const verdict = await verifierAt(failing(new Error('EACCES'))).verify(await signed());
-    expect(verdict).toMatchObject({ ok: false, code: 'allow_list_unavailable', status: 503 });
+    expect(verdict).toMatchObject({ ok: false, code: 'allow_list_unavailable', answer: { status: 503 } });
   });
 
   it.each([
@@ -489,7 +489,7 @@ describe('the allow list', () => {
   ] as const)('that fails with %s is a %i', async (code, status, wire) => {
     const verdict = await verifierAt(failing(new AmeshError(CODES[code]))).verify(await signed());
     if (verdict.ok) throw new Error('accepted');
-    expect(verdict).toMatchObject({ code, status });
+    expect(verdict).toMatchObject({ code, answer: { status } });
     expect(verdict.answer.body).toBe(JSON.stringify({ error: wire }));
   });
 

@@ -1,8 +1,8 @@
 import type { AllowListSource } from '../../core/devices/allow-list';
 import type { AnswerHeaders } from '../../core/verify/verdict';
 import type { Device } from '../../trust/device';
-import type { Acceptance } from '../acceptance';
 import type { ProvisionClaims } from '../tokens/token';
+import type { Acceptance } from './acceptance';
 import { REGISTRATION_HEADER, writeRegistration } from './registration';
 
 export interface RegistrarOptions {

@@ -19,6 +19,7 @@ export type AnswerHeaders = Readonly<Record<string, string>>;
 export interface Answer {
   /** The HTTP status. */
   readonly status: number;
+  /** Its headers, by lower-case name. */
   readonly headers: AnswerHeaders;
   /** JSON. */
   readonly body: string;
@@ -29,7 +30,9 @@ export type Verdict<R> = Accepted<R> | Refused | Answered;
 
 /** A request that may pass. */
 export interface Accepted<R> {
+  /** Whether it may pass. */
   readonly ok: true;
+  /** Which of the three cases this is. */
   readonly kind: 'accepted';
   /** The device that has signed the request. */
   readonly caller: AuthMeshIdentity;
@@ -49,7 +52,9 @@ export interface Accepted<R> {
 
 /** A request that goes no further. */
 export interface Refused {
+  /** Whether it may pass. */
   readonly ok: false;
+  /** Which of the three cases this is. */
   readonly kind: 'refused';
   /** The precise reason; the client may see less. */
   readonly code: RejectCode;
@@ -63,7 +68,9 @@ export interface Refused {
 
 /** A request to amesh itself that was carried out: an enrolment. No handler sees it. */
 export interface Answered {
+  /** Whether it may pass. */
   readonly ok: false;
+  /** Which of the three cases this is. */
   readonly kind: 'answered';
   /** What the client gets. */
   readonly answer: Answer;

@@ -1,6 +1,6 @@
-import type { AllowList, TrustedDevice } from '../core/devices/allow-list';
-import type { Verified } from '../core/verify/checks';
-import { fieldValue } from '../core/wire/view';
+import type { AllowList, TrustedDevice } from '../../core/devices/allow-list';
+import type { Verified } from '../../core/verify/checks';
+import { fieldValue } from '../../core/wire/view';
 
 /** A request that may pass. */
 export interface Acceptance {
