@@ -26,7 +26,7 @@ export {
   RedirectRefusedError,
 } from '../core/errors/amesh-error';
 export type { AmeshCode, RejectCode } from '../core/errors/code-names';
-export type { CodeFacts, Fix, RejectFacts } from '../core/errors/define-codes';
+export type { CodeFacts, Fix, RejectFacts, Texts, WireTexts } from '../core/errors/define-codes';
 export { InMemoryNonceStore, type InMemoryNonceStoreOptions } from '../core/nonces/memory';
 export type { NonceStore } from '../core/nonces/nonce-store';
 export { type Client, type ClientOptions, createClient } from '../core/sign/client';

@@ -230,13 +230,13 @@ describe.each(Object.entries(ATTACKS))('%s', (_, attack) => {
     expect(rejections).toHaveLength(1);
     expect(rejections[0]).toMatchObject({ status: 500, code: 'allow_list_integrity_failure' });
     expect(rejections[0]?.fix).toMatch(
-      /^(?:Put the right allow_list\.json back.*: amesh trust reset|(?:Put the newer one back|Put the other one back|Put it back from a backup).*: amesh trust reset --keep|If the list lies in a store.* put the right one back.*: amesh trust reset|Put the right identity\.json back\. (?:If it was replaced.*: amesh trust reset|If there is no backup: amesh init --name NAME --force, and pair again\.)|Use the version of amesh that has written it, or a newer one\.)$/,
+      /^(?:Put the right allow_list\.json back.*: amesh trust reset|(?:Put the newer one back|Put the other one back|Put it back from a backup).*: amesh trust reset --keep|If the list lies in a store.* put the right one back.*: amesh trust reset|Put the right identity\.json back\. (?:If it was replaced.*: amesh trust reset|If there is no backup, make a new identity, and pair again: amesh init --name NAME --force)|Use the version of amesh that wrote it, or a newer one\.)$/,
     );
     // A server of the test before may still tell how many more it has refused.
     const own = warnings.filter((line) => line.includes(new URL(server.origin).host));
     expect(own).toEqual([
       expect.stringMatching(
-        /^amesh: refused 500 allow_list_integrity_failure: .*(?: amesh trust reset(?: --keep)?|and pair again\.|a newer one\.) \(folder [^)]+\) \[GET /,
+        /^amesh: refused 500 allow_list_integrity_failure: .*(?: amesh trust reset(?: --keep)?|--name NAME --force|a newer one\.) \(folder [^)]+\) \[GET /,
       ),
     ]);
   });

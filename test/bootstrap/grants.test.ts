@@ -230,7 +230,7 @@ describe('the limits of a grant', () => {
     });
     // For those who read that log.
     expect(target.rejections.at(-1)).toMatchObject({
-      message: 'There is no such grant: never given, revoked, or long over.',
+      detail: 'There is no such grant: never given, revoked, or long over.',
       fix: 'If this caller is welcome, give it a new grant: amesh grant',
     });
   });
@@ -387,20 +387,20 @@ describe('an enrolment', () => {
     [
       "with the target's own key, signed by it",
       401,
-      'key of this machine itself',
+      "this machine's own key",
       () => enrolment({ key: target.device.identity.publicKey }, { caller: target.device.signer }),
     ],
     ['with a key that is no point', 400, 'no point', () => enrolment({ key: `A${'_'.repeat(43)}` })],
-    ['with a member more', 400, 'no enrolment', () => enrolment({ role: 'target' })],
-    ['without a name', 400, 'no enrolment', () => enrolment({ name: undefined })],
+    ['with a member more', 400, 'not an amesh enrolment', () => enrolment({ role: 'target' })],
+    ['without a name', 400, 'not an amesh enrolment', () => enrolment({ name: undefined })],
     [
       'with a changed byte',
       401,
       'not signed',
       async () => (await enrolment()).replace(/.(?=.{40}$)/, (c) => (c === 'A' ? 'B' : 'A')),
     ],
-    ['that is none', 400, 'no enrolment', async () => 'hello'],
-    ['of no bytes', 400, 'no enrolment', async () => ''],
+    ['that is none', 400, 'not an amesh enrolment', async () => 'hello'],
+    ['of no bytes', 400, 'not an amesh enrolment', async () => ''],
     ['of 5 kB', 413, 'larger than 4096 bytes', async () => 'a'.repeat(5000)],
   ])('%s is refused', async (_what, status, message, make) => {
     const before = await target.list();

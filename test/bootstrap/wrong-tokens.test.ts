@@ -43,7 +43,7 @@ const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string,
   [
     'a trust line',
     'token_malformed',
-    'This is no bootstrap token',
+    'This is not an amesh bootstrap token',
     async () => `amesh-p256 ${issuer.publicKey} x`,
   ],
   [
@@ -52,8 +52,18 @@ const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string,
     'longer than 4096 characters',
     async () => `${await right()}${'A'.repeat(100_000)}`,
   ],
-  ['cut short', 'token_malformed', 'This is no bootstrap token', async () => (await right()).slice(0, -1)],
-  ['half of it', 'token_malformed', 'This is no bootstrap token', async () => (await right()).slice(0, 100)],
+  [
+    'cut short',
+    'token_malformed',
+    'This is not an amesh bootstrap token',
+    async () => (await right()).slice(0, -1),
+  ],
+  [
+    'half of it',
+    'token_malformed',
+    'This is not an amesh bootstrap token',
+    async () => (await right()).slice(0, 100),
+  ],
   [
     'algorithm none',
     'token_wrong_algorithm',
@@ -79,13 +89,13 @@ const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string,
   [
     'another type',
     'token_wrong_type',
-    'not of the kind',
+    'of the wrong kind',
     async () => forge(issuer, provisionClaims(issuer), { header: { alg: 'ES256', typ: 'JWT' } }),
   ],
   [
     'no type',
     'token_wrong_type',
-    'not of the kind',
+    'of the wrong kind',
     async () => forge(issuer, provisionClaims(issuer), { header: { alg: 'ES256' } }),
   ],
   [
@@ -134,7 +144,7 @@ const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string,
   [
     'a key that is not that of iss',
     'token_wrong_issuer',
-    'to whom its key does not belong',
+    'does not belong to the issuer that it names',
     async () => {
       const mallory = await newIssuer();
       return forge(mallory, { ...provisionClaims(mallory), iss: issuer.deviceId });
@@ -170,11 +180,16 @@ const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string,
     's in the future, by the clock of this machine; it counts from 20',
     async () => right({ iat: now() + 120, exp: now() + 3600 }),
   ],
-  ['25 hours', 'token_lifetime_too_long', 'longer than a day', async () => right({ exp: now() + 25 * 3600 })],
+  [
+    '25 hours',
+    'token_lifetime_too_long',
+    'for more than a day',
+    async () => right({ exp: now() + 25 * 3600 }),
+  ],
   [
     'over before it began',
     'token_lifetime_too_long',
-    'longer than a day',
+    'for more than a day',
     async () => right({ exp: now() - 10 }),
   ],
 ];

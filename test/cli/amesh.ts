@@ -59,7 +59,7 @@ export class Machine {
   /** Some things are the whole process's: its working directory, its user, and what Node itself reads. */
   #needsProcess({ env = {}, cwd, isProcess = false }: RunOptions): boolean {
     if (isProcess || cwd !== undefined) return true;
-    if (Object.keys(env).some((name) => /^(?:NODE_.*|HOME|TZ)$/.test(name))) return true;
+    if (Object.keys(env).some((name) => /^(?:NODE_.*|HOME|TZ|.*_PROXY)$/.test(name))) return true;
     return ownerOf(env.AUTH_MESH_DIR ?? this.dir) !== process.geteuid?.();
   }
 

@@ -120,7 +120,7 @@ describe('the identity', () => {
     expect(of.identity).toMatchObject({
       state: 'failed',
       message: 'identity.json is not an identity of this version of amesh.',
-      fix: `Put the right identity.json back. If there is no backup: ${machine.here('amesh init --name NAME --force')}, and pair again.`,
+      fix: `Put the right identity.json back. If there is no backup, make a new identity, and pair again: ${machine.here('amesh init --name NAME --force')}`,
     });
     expect([of.key?.state, of.list?.state]).toEqual(['skipped', 'skipped']);
   });

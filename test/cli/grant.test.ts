@@ -93,7 +93,7 @@ describe('amesh revoke', () => {
     expect(ran.stderr).toContain('✓ Revoked the grant and 2 callers who came by it.');
     expect(await api.allowList()).toMatchObject({ devices: [], grants: [], tombstones: [{}, {}] });
     const again = await api.amesh(['revoke', '--yes', '--grant', String(id)]);
-    expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('No token and no grant')]);
+    expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('No token or grant')]);
     expect((await api.amesh(['revoke', 'x', '--grant', 'y'])).code).toBe(2);
   });
 });
@@ -157,9 +157,6 @@ describe('amesh tokens', () => {
     const api = await createMachine();
     await api.init('api');
     const ran = await api.amesh(['tokens', 'cancel', 'nothing']);
-    expect([ran.code, ran.stderr]).toEqual([
-      1,
-      expect.stringContaining('No token and no grant of this machine'),
-    ]);
+    expect([ran.code, ran.stderr]).toEqual([1, expect.stringContaining('No token or grant of this machine')]);
   });
 });

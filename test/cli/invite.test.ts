@@ -204,7 +204,7 @@ describe.concurrent('a pairing', () => {
     controller.kill('SIGINT');
     expect(await controller.ended).toBe(130);
     expect(controller.stderr).toContain(
-      '✗ Interrupted. The other machine did not acknowledge. It is saved as unconfirmed here;',
+      '✗ Interrupted. The other machine did not acknowledge. The pairing is saved here as unconfirmed. ',
     );
     expect(controller.stderr).not.toMatch(/no changes|nothing was changed/i);
 

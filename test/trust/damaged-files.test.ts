@@ -120,12 +120,12 @@ describe('what the fix says of a damaged file', () => {
     [
       'identity.json',
       'garbage',
-      /^Put the right identity\.json back\. .*: amesh init --name NAME --force, and pair again\.$/,
+      /^Put the right identity\.json back\. .* make a new identity, and pair again: amesh init --name NAME --force$/,
     ],
     [
       '.passphrase',
       'garbage',
-      /^Put it back from a backup\. .*: amesh init --name NAME --force, and pair again\.$/,
+      /^Put it back from a backup\. .* make a new identity, and pair again: amesh init --name NAME --force$/,
     ],
     ['.passphrase', 'a directory', /^Put it back from a backup\. /],
     [
@@ -142,7 +142,9 @@ describe('what the fix says of a damaged file', () => {
 
   it('a key file that is truncated, or gone', async () => {
     const { identity } = await openDevice(dir, {});
-    const fix = expect.stringMatching(/^Put it back from a backup\. .*--force, and pair again\.$/);
+    const fix = expect.stringMatching(
+      /^Put it back from a backup\. .*, and pair again: amesh init --name NAME --force$/,
+    );
     await truncate(path(identity.key.ref), 20);
     await expect(devices()).rejects.toMatchObject({ code: 'identity_unreadable', fix });
     await rm(path(identity.key.ref));

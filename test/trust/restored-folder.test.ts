@@ -71,7 +71,7 @@ it('restored as a whole under a running server: it says that a restart is what h
   await untilAnswer(500);
   expect(told.at(-1)).toMatchObject({
     code: 'allow_list_integrity_failure',
-    message:
+    detail:
       'The folder was set back while this process ran: its list is an older copy of revision 2, and this process has seen 3.',
     fix: expect.stringMatching(/^Put the newer folder back\. If that is lost, restart this process: /),
   });

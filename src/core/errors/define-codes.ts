@@ -9,13 +9,13 @@ export interface Fix {
 }
 
 /** What a table says of a code. */
-interface Texts extends Fix {
+export interface Texts extends Fix {
   /** The cause in general, one sentence. */
   readonly cause: string;
 }
 
 /** What a table says of a code that goes over the wire. */
-interface WireTexts extends Texts {
+export interface WireTexts extends Texts {
   /** The HTTP status of the refusal. */
   readonly status: number;
   /** The code that the client sees; often less than the code itself. */

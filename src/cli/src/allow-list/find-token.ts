@@ -32,9 +32,7 @@ function theOne<T extends IssuedToken | Grant>(all: readonly T[], idOrName: stri
   throw new AmeshError(
     CODES.ambiguous_name,
     `${others.length + 1} tokens or grants are called ${JSON.stringify(name)}.`,
-    {
-      fix: 'Use the id: amesh tokens',
-    },
+    { fix: 'Use the id', command: ['amesh', 'tokens'] },
   );
 }
 

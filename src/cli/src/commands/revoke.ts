@@ -90,7 +90,8 @@ function find(document: AllowListDocument, idOrName: string): DeviceEntry {
     const token = pendingTokens(document).find(({ friendlyName }) => friendlyName === idOrName);
     if (token === undefined || !isAmeshError(error) || error.code !== 'unknown_name') throw error;
     throw new AmeshError(CODES.unknown_name, `No machine has taken the token for "${idOrName}" yet.`, {
-      fix: `To give it up: amesh tokens cancel ${token.id}`,
+      fix: 'To give it up',
+      command: ['amesh', 'tokens', 'cancel', token.id],
     });
   }
 }
