@@ -311,7 +311,9 @@ process.exit();
       const stream = session.request({ ':method': 'POST', ':path': view.target, ...headers });
       stream.end(view.body);
       const [answer] = await once(stream, 'response');
+      stream.resume();
       session.close();
+      await once(session, 'close'); // or the end of the server would be an error of it that nobody hears
       return answer[':status'];
     }
 
