@@ -44,9 +44,13 @@ function nameEntries(app) {
 /** The codes have their docs in docs/errors.md, which a test compares with the table. */
 function documentCodes(app) {
   app.converter.on(Converter.EVENT_CREATE_DECLARATION, (_context, reflection) => {
-    if (reflection.parent?.parent?.name !== 'CODES') return;
+    if (!isBelow(reflection.parent, 'CODES')) return;
     reflection.comment ??= new Comment([
       { kind: 'text', text: 'Its cause and its fix are in docs/errors.md.' },
     ]);
   });
+}
+
+function isBelow(reflection, name) {
+  return reflection !== undefined && (reflection.name === name || isBelow(reflection.parent, name));
 }
