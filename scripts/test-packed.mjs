@@ -71,7 +71,8 @@ function unpack() {
   }
   cpSync(join(root, 'test'), join(project, 'test'), { recursive: true });
   cpSync(join(root, 'vitest.config.ts'), join(project, 'vitest.config.ts'));
-  symlinkSync(join(modules, '@authmesh/sdk/docs'), join(project, 'docs'));
+  for (const name of ['docs', 'skills'])
+    symlinkSync(join(modules, '@authmesh/sdk', name), join(project, name));
   writeFileSync(join(project, 'package.json'), '{"private":true,"type":"module"}');
   const tsconfig = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8'));
   tsconfig.compilerOptions.paths = {};
