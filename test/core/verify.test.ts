@@ -314,6 +314,26 @@ describe('checks 5 to 7: the device', () => {
   });
 });
 
+describe('an apostrophe that the runtime hides', () => {
+  it.each([
+    ['/a/b', 'accepted'],
+    ['/a/../b', 'malformed_header'],
+  ])('at %s is %s', async (path, code) => {
+    const view = {
+      method: 'GET',
+      authority: 'api.example.com',
+      headers: {},
+      body: null,
+    };
+    const { headers } = await signRequest({ ...view, target: `${path}?q='` }, await signerOf('controller'), {
+      created: NOW,
+    });
+    const came = { ...view, headers, target: `${path}?q=%27`, hidesApostrophe: true, source: {} };
+    const verifier = verifierAt({ hosts: ['api.example.com'] });
+    expect(await codeOf(verifier.verify(came))).toBe(code);
+  });
+});
+
 describe('check 8: the nonce', () => {
   it('a replay is refused, and the same request verified twice is none', async () => {
     const verifier = verifierAt();

@@ -117,14 +117,9 @@ const consultList: Step<Readable, Known> = (request) =>
 /** Check 7. */
 const proveSignature: Step<Known, Known> = (request) =>
   andThen(request.context.keys.keyOf(request.device), (key) =>
-    andThen(checkLine(request, key, request.line), (wrong) => {
-      if (wrong !== null) return explainWrong(request, key, wrong);
-      // Those who make a view by hand know who reads its path.
-      const isOwn = request.view.source === undefined;
-      if (!isOwn && isAmbiguous(request.line.path))
-        return malformed('The path has a dot segment or a backslash.');
-      return request;
-    }),
+    andThen(checkLine(request, key, request.line), (wrong) =>
+      wrong === null ? checkPath(request) : explainWrong(request, key, wrong),
+    ),
   );
 
 /** Check 8. */
@@ -157,11 +152,18 @@ function checkLine({ view, credentials, covered }: Readable, key: PublicKey, lin
   return checkSignature(key, line, view.headers, credentials, covered);
 }
 
+/** Those who make a view by hand know who reads its path. */
+function checkPath(request: Known): Known | Fault {
+  const isOwn = request.view.source === undefined;
+  if (isOwn || !isAmbiguous(request.line.path)) return request;
+  return malformed('The path has a dot segment or a backslash.');
+}
+
 async function explainWrong(request: Known, key: PublicKey, wrong: Fault): Promise<Known | Fault> {
   const { context, view, line, list } = request;
   if (view.hidesApostrophe && line.query.includes('%27')) {
     const query = line.query.replaceAll('%27', "'");
-    if ((await checkLine(request, key, { ...line, query })) === null) return request;
+    if ((await checkLine(request, key, { ...line, query })) === null) return checkPath(request);
   }
   if (stateOf(view).claim !== undefined) return changed('request');
   const attempt = (other: RequestLine) => checkLine(request, key, other);

@@ -16,7 +16,7 @@ export interface ServerOptions extends WorkerOptions {
 }
 
 /** Options, or a function that makes them of the variables and bindings of the first request. */
-// biome-ignore lint/suspicious/noExplicitAny: whoever writes the function knows what is bound
+// biome-ignore lint/suspicious/noExplicitAny: the author of the function knows what is bound
 export type ServerSettings<Env = any> = ServerOptions | ((env: Env) => ServerOptions);
 
 /** Gives the one verifier that some settings stand for. */
