@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { ROOMS } from './support/rooms';
 
 const root = resolve(import.meta.dirname, '..');
 
@@ -29,32 +30,6 @@ const CHOSEN: Readonly<Record<string, string>> = {
   '#crypto': 'src/core/crypto/provider',
 
   '#hints': 'src/core/hints/hints',
-};
-
-/** The rooms of the SDK: each may import itself and those before it that it names. Types count as all else. */
-const ROOMS: Readonly<Record<string, readonly string[]>> = {
-  core: [],
-  process: ['core'],
-  proxy: ['core', 'process'],
-  storage: ['core', 'process'],
-  trust: ['core', 'process', 'storage'],
-  keys: ['core', 'process', 'storage'],
-  pairing: ['core', 'proxy', 'trust'],
-  bootstrap: ['core', 'process', 'trust', 'pairing'],
-  adapters: ['core'],
-  machine: ['core', 'process', 'proxy', 'storage', 'trust', 'keys', 'pairing', 'bootstrap', 'adapters'],
-  entries: [
-    'core',
-    'process',
-    'proxy',
-    'storage',
-    'trust',
-    'keys',
-    'pairing',
-    'bootstrap',
-    'adapters',
-    'machine',
-  ],
 };
 
 const SDK = sources('src').filter((path) => !path.startsWith('src/cli/'));

@@ -82,6 +82,22 @@ describe('references from the sources', () => {
   });
 });
 
+describe('source files that a page names', () => {
+  const folders = 'src|relay|test|scripts|examples|docs|skills|bench|demo';
+  const named = pages
+    .filter((page) => page !== 'CHANGELOG.md') // speaks of older versions, too
+    .flatMap((page) =>
+      [...proseOf(page).matchAll(new RegExp(`\`((?:${folders})/[\\w./-]*)\``, 'g'))].map(([, path = '']) => ({
+        page,
+        path,
+      })),
+    );
+
+  it.each(named)('$page → $path', ({ path }) => {
+    expect(existsSync(join(ROOT, path)), `${path} exists`).toBe(true);
+  });
+});
+
 describe('pages', () => {
   it.each(pages)('%s has one title, and no level of headings is skipped', (page) => {
     const levels = headingsOf(page).map(({ level }) => level);

@@ -1,0 +1,25 @@
+/** The rooms of the SDK, each with the rooms that it may import besides itself. Types count too. */
+export const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  core: [],
+  process: ['core'],
+  proxy: ['core', 'process'],
+  storage: ['core', 'process'],
+  trust: ['core', 'process', 'storage'],
+  keys: ['core', 'process', 'storage'],
+  pairing: ['core', 'proxy', 'trust'],
+  bootstrap: ['core', 'process', 'trust', 'pairing'],
+  adapters: ['core'],
+  machine: ['core', 'process', 'proxy', 'storage', 'trust', 'keys', 'pairing', 'bootstrap', 'adapters'],
+  entries: [
+    'core',
+    'process',
+    'proxy',
+    'storage',
+    'trust',
+    'keys',
+    'pairing',
+    'bootstrap',
+    'adapters',
+    'machine',
+  ],
+};
