@@ -97,6 +97,18 @@ export function toUtf8(text: string): Uint8Array<ArrayBuffer> {
   return encoder.encode(text) as Uint8Array<ArrayBuffer>;
 }
 
+let strictDecoder: TextDecoder | undefined;
+
+/**
+ * UTF-8 bytes as text. Strict: a byte order mark stays in the text, so that no two byte strings give the same.
+ *
+ * @throws TypeError for bytes that are no UTF-8
+ */
+export function fromUtf8(bytes: Uint8Array): string {
+  strictDecoder ??= new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  return strictDecoder.decode(bytes);
+}
+
 const SLAB_BYTES = 32_768;
 let slab = new Uint8Array(SLAB_BYTES);
 let slabUsed = 0;

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fromUtf8 } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
 import { flawOf, readPath, refuse } from '../process/environment';
 import type { Env } from '../process/home';
@@ -146,7 +147,7 @@ async function readPassphrase(path: string, name: string, source: Passphrase['so
   let text: string;
   try {
     // Bytes that are no UTF-8 would all become the same character, and so many passphrases one.
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await readFile(path));
+    text = fromUtf8(await readFile(path));
   } catch {
     throw unreadable(name);
   }

@@ -1,6 +1,7 @@
 import type { Signer } from '../../core/crypto/provider';
 import { fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
+import { hasExactly, parseObject } from '../../core/strict-json';
 import { isDeviceId, isNonce } from '../../core/wire/credentials';
 import { TOKEN_LABELS } from '../../core/wire/labels';
 import { BOOTSTRAP_CODES } from '../errors/codes';
@@ -34,7 +35,7 @@ export interface Enrolment {
   readonly callerSignature: Uint8Array;
 }
 
-const MEMBERS = 'authority grant key name nonce target time';
+const MEMBERS = ['authority', 'grant', 'key', 'name', 'nonce', 'target', 'time'];
 
 /** The body of an enrolment: the facts in base64url and the two signatures of them, with dots between. */
 export async function writeEnrolment(facts: EnrolmentFacts, grant: Signer, caller: Signer): Promise<string> {
@@ -60,15 +61,9 @@ export function parseEnrolment(body: Uint8Array): Enrolment {
 }
 
 function parseFacts(bytes: Uint8Array | null): EnrolmentFacts | null {
-  if (bytes === null) return null;
-  let facts: EnrolmentFacts;
-  try {
-    facts = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
-  } catch {
-    return null;
-  }
-  if (typeof facts !== 'object' || facts === null || Object.keys(facts).sort().join(' ') !== MEMBERS)
-    return null;
+  const object = bytes === null ? null : parseObject(bytes);
+  if (!hasExactly(object, MEMBERS)) return null;
+  const facts = object as unknown as EnrolmentFacts; // the names are right, the types are checked next
   const { grant, key, name, target, authority, time, nonce } = facts;
   const texts = [grant, key, name, target, authority, nonce].every((text) => typeof text === 'string');
   return texts && [grant, nonce].every(isNonce) && isDeviceId(target) && Number.isSafeInteger(time)

@@ -2,6 +2,7 @@ import { cryptoProvider } from '#crypto';
 import type { Signer } from '../../core/crypto/provider';
 import { deviceIdOf } from '../../core/devices/allow-list';
 import { equalBytes, fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
+import { hasExactly, parseObject } from '../../core/strict-json';
 import { normalizeAuthority } from '../../core/wire/authority';
 import { TOKEN_LABELS } from '../../core/wire/labels';
 import { hkdf } from '../../pairing/ceremony/suite';
@@ -36,7 +37,7 @@ interface Statement extends Answered {
   readonly hosts: readonly string[];
 }
 
-const MEMBERS = 'authority hosts jti key name nonce';
+const MEMBERS = ['authority', 'hosts', 'jti', 'key', 'name', 'nonce'];
 
 /**
  * What a machine tells the issuer of its token: who it is, signed with its key, and authenticated with the token's
@@ -127,21 +128,14 @@ export function keyOf(secret: string, label: string, length: number): Promise<Ui
 
 function parse(text: string): Statement | null {
   const [, payload = ''] = /^([\w-]+)\.[\w-]{86}\.[\w-]{43}$/.exec(text) ?? [];
-  let value: Statement;
-  try {
-    value = JSON.parse(
-      new TextDecoder('utf-8', { fatal: true }).decode(fromBase64Url(payload) ?? new Uint8Array()),
-    );
-  } catch {
-    return null;
-  }
-  if (typeof value !== 'object' || value === null || Object.keys(value).sort().join(' ') !== MEMBERS)
-    return null;
-  const { jti, key, name, hosts, nonce, authority } = value;
+  const object = parseObject(fromBase64Url(payload) ?? new Uint8Array());
+  if (!hasExactly(object, MEMBERS)) return null;
+  const statement = object as unknown as Statement; // the names are right, the types are checked next
+  const { jti, key, name, hosts, nonce, authority } = statement;
   const isRight =
     [jti, key, name, nonce, authority].every((part) => typeof part === 'string') &&
     Array.isArray(hosts) &&
     hosts.length <= TOKEN_LIMITS.hosts &&
     hosts.every((host) => typeof host === 'string' && normalizeAuthority(host) === host);
-  return isRight ? value : null;
+  return isRight ? statement : null;
 }

@@ -5,6 +5,7 @@ import { deviceIdOf } from '../../core/devices/allow-list';
 import { fromBase64Url } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { momentText } from '../../core/moment';
+import { hasExactly, type JsonObject, parseExactObject } from '../../core/strict-json';
 import { normalizeAuthority } from '../../core/wire/authority';
 import { isNonce } from '../../core/wire/credentials';
 import { toRelayUrl } from '../../pairing/relay/url';
@@ -53,7 +54,7 @@ export async function readToken(text: string): Promise<Token> {
   if (header.alg !== 'ES256') throw new AmeshError(BOOTSTRAP_CODES.token_wrong_algorithm);
   const kind = kindOf(text);
   if (kind === null) throw new AmeshError(BOOTSTRAP_CODES.token_wrong_type);
-  if (!hasKeys(header, ['alg', 'typ'])) throw malformed('Its header holds more than it may.');
+  if (!hasExactly(header, ['alg', 'typ'])) throw malformed('Its header holds more than it may.');
   const claims = jsonOf(parts[1] as string);
   if (claims === null) throw malformed('Its claims are no JSON object.');
 
@@ -83,7 +84,7 @@ export function assertTimely({ claims }: Token, nowSeconds: number): void {
 }
 
 /** The key of the issuer, as the token names it. It has to be the key that the issuer's id is made from. */
-async function readIssuer({ iss, key }: Record<string, unknown>): Promise<Uint8Array> {
+async function readIssuer({ iss, key }: JsonObject): Promise<Uint8Array> {
   const point = typeof key === 'string' && key.length === 44 ? fromBase64Url(key) : null;
   if (point === null || typeof iss !== 'string') throw malformed('It names no issuer.');
   try {
@@ -114,22 +115,22 @@ async function verify(text: string, point: Uint8Array): Promise<void> {
   }
 }
 
-function isProvision(claims: Record<string, unknown>): claims is Record<string, unknown> & ProvisionClaims {
+function isProvision(claims: JsonObject): claims is JsonObject & ProvisionClaims {
   const { target, secret, relay, ...common } = claims;
   return (
     isCommon(common) && isName(target) && isBytes(secret, 32) && (!('relay' in claims) || isRelay(relay))
   );
 }
 
-function isGrant(claims: Record<string, unknown>): claims is Record<string, unknown> & GrantClaims {
+function isGrant(claims: JsonObject): claims is JsonObject & GrantClaims {
   const { callers, jwk, ...common } = claims;
   return isCommon(common) && isNamePattern(callers) && isPrivateJwk(jwk);
 }
 
-function isCommon(claims: Record<string, unknown>): boolean {
+function isCommon(claims: JsonObject): boolean {
   const { name, hosts, iat, exp, jti } = claims;
   return (
-    hasKeys(claims, ['exp', 'hosts', 'iat', 'iss', 'jti', 'key', 'name']) &&
+    hasExactly(claims, ['exp', 'hosts', 'iat', 'iss', 'jti', 'key', 'name']) &&
     isName(name) &&
     Array.isArray(hosts) &&
     hosts.length <= TOKEN_LIMITS.hosts &&
@@ -154,9 +155,9 @@ function isRelay(value: unknown): boolean {
 
 function isPrivateJwk(value: unknown): value is PrivateJwk {
   if (typeof value !== 'object' || value === null) return false;
-  const jwk = value as Record<string, unknown>;
+  const jwk = value as JsonObject;
   return (
-    hasKeys(jwk, ['crv', 'd', 'kty', 'x', 'y']) &&
+    hasExactly(jwk, ['crv', 'd', 'kty', 'x', 'y']) &&
     jwk.kty === 'EC' &&
     jwk.crv === 'P-256' &&
     [jwk.x, jwk.y, jwk.d].every((part) => isBytes(part, 32))
@@ -178,23 +179,10 @@ function isBytes(value: unknown, length: number): boolean {
   );
 }
 
-function hasKeys(value: object, keys: readonly string[]): boolean {
-  return Object.keys(value).sort().join(' ') === keys.join(' ');
-}
-
 /** A part of a token as the object that it is; null also where JSON says the same in more than one way. */
-function jsonOf(part: string): Record<string, unknown> | null {
+function jsonOf(part: string): JsonObject | null {
   const bytes = fromBase64Url(part);
-  if (bytes === null) return null;
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-    const value: unknown = JSON.parse(text);
-    // A member that stands there twice would be another one to another reader.
-    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-    return isObject && JSON.stringify(value) === text ? (value as Record<string, unknown>) : null;
-  } catch {
-    return null;
-  }
+  return bytes === null ? null : parseExactObject(bytes);
 }
 
 function malformed(why: string): AmeshError {

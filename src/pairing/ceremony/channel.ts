@@ -1,4 +1,5 @@
 import { fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
+import { type JsonObject, parseObject } from '../../core/strict-json';
 import { tampered } from './failure';
 import type { KeySchedule } from './key-schedule';
 import { lp } from './length-prefix';
@@ -44,7 +45,7 @@ export class Channel {
   /**
    * @throws PairingError `tampered` for anything but the message that is due
    */
-  async open(type: SealedType, body: string): Promise<Record<string, unknown>> {
+  async open(type: SealedType, body: string): Promise<JsonObject> {
     if (typeof body !== 'string' || body.length > MAX_LENGTH) throw tampered();
     const sealed = fromBase64Url(body);
     if (sealed === null) throw tampered();
@@ -53,14 +54,9 @@ export class Channel {
     const plain = await this.opening.open(nonceOf(counter), this.#additional(inward, type, counter), sealed);
     if (plain === null) throw tampered();
     this.#received++; // only after a good open
-    try {
-      const content: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(plain));
-      if (typeof content === 'object' && content !== null && !Array.isArray(content))
-        return content as Record<string, unknown>;
-    } catch {
-      // as below
-    }
-    throw tampered();
+    const content = parseObject(plain);
+    if (content === null) throw tampered();
+    return content;
   }
 
   #additional(direction: Direction, type: SealedType, counter: number): Uint8Array<ArrayBuffer> {

@@ -1,6 +1,7 @@
 import type { Signer } from '../../core/crypto/provider';
 import { webCrypto } from '../../core/crypto/web';
 import { fromBase64Url, toBase64Url } from '../../core/encoding';
+import { hasExactly } from '../../core/strict-json';
 import { normalizeAuthority } from '../../core/wire/authority';
 import { LABELS } from '../../core/wire/labels';
 import { tampered } from './failure';
@@ -92,7 +93,7 @@ export async function readIntroduction(
 ): Promise<Introduction> {
   const { role, publicKey, name, hosts, sig } = content;
   if (
-    Object.keys(content).sort().join(' ') !== 'hosts name publicKey role sig' ||
+    !hasExactly(content, ['role', 'publicKey', 'name', 'hosts', 'sig']) ||
     role !== expected ||
     typeof publicKey !== 'string' ||
     typeof sig !== 'string' ||

@@ -1,4 +1,5 @@
 import { fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
+import { hasExactly, type JsonObject, parseExactObject } from '../../core/strict-json';
 import { PairingError, tampered } from './failure';
 import { SUITE } from './suite';
 
@@ -72,20 +73,12 @@ export function readM3(body: string): M3 {
 }
 
 /** Strict: these members and no other, in one form only, which is the one that `write…` gives. */
-function read(body: string, type: string, names: readonly string[]): Record<string, unknown> {
+function read(body: string, type: string, names: readonly string[]): JsonObject {
   if (typeof body !== 'string' || body.length > MAX_LENGTH) throw tampered();
-  let value: unknown;
-  try {
-    value = JSON.parse(body);
-  } catch {
-    throw tampered();
-  }
-  if (typeof value !== 'object' || value === null || JSON.stringify(value) !== body) throw tampered();
-  const members = Object.keys(value);
-  const expected = ['type', ...names];
-  if (members.length !== expected.length || members.some((name, i) => name !== expected[i])) throw tampered();
-  if ((value as { type: unknown }).type !== type) throw tampered();
-  return value as Record<string, unknown>;
+  const message = parseExactObject(body);
+  if (message === null || !hasExactly(message, ['type', ...names])) throw tampered();
+  if (Object.keys(message).join() !== ['type', ...names].join() || message.type !== type) throw tampered();
+  return message;
 }
 
 function bytes(value: unknown, length: number): Uint8Array {

@@ -1,3 +1,4 @@
+import { hasExactly } from '../../core/strict-json';
 import { PairingError, tampered } from './failure';
 
 /** Why a side says no in M6 or M7. */
@@ -17,14 +18,14 @@ export function refused(why: Refusal): object {
  * @throws PairingError with the reason where it is a no; `tampered` where it is neither
  */
 export function readVerdict(content: Record<string, unknown>): void {
-  const members = Object.keys(content);
-  if (members.length === 0) return;
+  if (hasExactly(content, [])) return;
   const { refused: why } = content;
-  if (members.length === 1 && (why === 'codes_differ' || why === 'declined')) throw new PairingError(why);
+  if (hasExactly(content, ['refused']) && (why === 'codes_differ' || why === 'declined'))
+    throw new PairingError(why);
   throw tampered();
 }
 
 /** M8 as "done". @throws PairingError `tampered` where it is anything else */
 export function readDone(content: Record<string, unknown>): void {
-  if (Object.keys(content).length > 0) throw tampered();
+  if (!hasExactly(content, [])) throw tampered();
 }

@@ -1,4 +1,5 @@
 import type { AmeshError } from '../../core/errors/amesh-error';
+import { waitAtMost } from '../../core/within';
 import { type Endpoint, endpointOf, newSocket, type Socket, unreachable, waitForOpen } from './dial';
 import { MAX_FRAME_BYTES, type RelayFrame, readRelayFrame } from './frame';
 
@@ -96,12 +97,7 @@ export class RelaySocket {
   async close(): Promise<void> {
     this.#failure ??= unreachable(this.#endpoint, 'is not connected any more');
     this.#socket.close();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const patience = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, CLOSE_MS);
-    });
-    await Promise.race([this.#closed, patience]);
-    clearTimeout(timer);
+    await waitAtMost(CLOSE_MS, this.#closed);
     if ('terminate' in this.#socket) (this.#socket as { terminate(): void }).terminate();
   }
 

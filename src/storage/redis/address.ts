@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { within } from '../within';
+import { within } from '../../core/within';
 import type { RedisClient, RedisNode } from './client';
 import { loadIoRedis } from './load';
 import { askRun } from './remembers';

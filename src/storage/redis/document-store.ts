@@ -1,8 +1,8 @@
 import { AmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
+import { within } from '../../core/within';
 import type { DocumentStore } from '../document-store';
 import { STORAGE_CODES } from '../errors/codes';
-import { within } from '../within';
 import type { RedisClient } from './client';
 import { RedisConnection } from './connection';
 import { IoRedisError } from './load';

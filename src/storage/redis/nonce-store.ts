@@ -1,8 +1,8 @@
 import { NonceStoreUnavailableError } from '../../core/errors/amesh-error';
 import type { NonceStore } from '../../core/nonces/nonce-store';
+import { type Waiting, within } from '../../core/within';
 import { warnOnce } from '../../process/log';
 import { ClockWatch } from '../clock-watch';
-import { type Waiting, within } from '../within';
 import { askAddress } from './address';
 import type { IoRedis, RedisNode } from './client';
 import { RedisConnection } from './connection';

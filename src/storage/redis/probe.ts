@@ -1,4 +1,4 @@
-import { within } from '../within';
+import { within } from '../../core/within';
 import { RedisConnection } from './connection';
 import { loadIoRedis } from './load';
 import { problemOf } from './problem';

@@ -1,6 +1,6 @@
 import { webCrypto } from '../../core/crypto/web';
 import { AllowListBuilder } from '../../core/devices/allow-list';
-import { fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
+import { fromBase64Url, fromUtf8, toBase64Url, toUtf8 } from '../../core/encoding';
 import { AllowListIntegrityError } from '../../core/errors/amesh-error';
 import { LABELS } from '../../core/wire/labels';
 import { canonical } from './canonical';
@@ -20,8 +20,6 @@ const TOMBSTONES = ',"tombstones":[';
 const SEAL_CHARACTERS = 86;
 
 const CODES = { quote: 0x22, comma: 0x2c, backslash: 0x5c, open: 0x7b, close: 0x7d, end: 0x5d } as const;
-
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * Opens a sealed document as `openDocument` does, in many turns of the event loop: the seal over all, beside the event
@@ -154,7 +152,7 @@ function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
 
 function decode(bytes: Uint8Array): string {
   try {
-    return decoder.decode(bytes);
+    return fromUtf8(bytes);
   } catch {
     throw notCanonical();
   }

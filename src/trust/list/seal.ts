@@ -1,7 +1,7 @@
 import { cryptoProvider } from '#crypto';
 import type { PublicKey, Signer } from '../../core/crypto/provider';
 import { webCrypto } from '../../core/crypto/web';
-import { equalBytes, fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
+import { equalBytes, fromBase64Url, fromUtf8, toBase64Url, toUtf8 } from '../../core/encoding';
 import { AllowListIntegrityError } from '../../core/errors/amesh-error';
 import { LABELS } from '../../core/wire/labels';
 import { canonical } from './canonical';
@@ -82,7 +82,7 @@ function parse(bytes: Uint8Array): Sealed {
   let value: unknown;
   let text: string;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+    value = JSON.parse(fromUtf8(bytes));
     // It throws for what JSON can say and its canonical form cannot: half a surrogate pair, 1e999, too deep a tree.
     text = typeof value === 'object' && value !== null ? canonical(value) : '';
   } catch {

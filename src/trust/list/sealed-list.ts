@@ -3,6 +3,7 @@ import type { MaybePromise } from '../../core/crypto/provider';
 import { type AllowList, type AllowListSource, deviceIdOf } from '../../core/devices/allow-list';
 import { AllowListIntegrityError, AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
+import { within } from '../../core/within';
 import { hashDocument, openDocument } from './seal';
 import { toAllowList } from './to-allow-list';
 
@@ -84,7 +85,7 @@ export class SealedList implements AllowListSource {
   async #read(nowMs: number): Promise<void> {
     const { read, owner } = this.#options;
     const list = this.#options.list ?? (await deviceIdOf(owner, cryptoProvider));
-    const bytes = await answerOf(read());
+    const bytes = await within(PATIENCE_MS, read, silent);
     if (bytes === null) {
       throw new AmeshError(SERVER_CODES.allow_list_unavailable, 'The store holds no allow list.', {
         fix: 'Put allow_list.json there, as it lies in AUTH_MESH_DIR of its owner.',
@@ -109,19 +110,6 @@ export class SealedList implements AllowListSource {
   }
 }
 
-/** @throws AmeshError `allow_list_unavailable` where there is none in time */
-async function answerOf<T>(work: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    const error = new AmeshError(
-      SERVER_CODES.allow_list_unavailable,
-      'The store of the allow list does not answer.',
-    );
-    timer = setTimeout(() => reject(error), PATIENCE_MS);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+function silent(): AmeshError {
+  return new AmeshError(SERVER_CODES.allow_list_unavailable, 'The store of the allow list does not answer.');
 }

@@ -1,6 +1,7 @@
 import { createAllowList } from '../../core/devices/allow-list';
 import { AllowListIntegrityError } from '../../core/errors/amesh-error';
 import type { Fix } from '../../core/errors/define-codes';
+import { hasExactly } from '../../core/strict-json';
 import type {
   AllowListDocument,
   DeviceEntry,
@@ -14,14 +15,45 @@ import type {
 /** It is sealed, so nothing is wrong with it, and nothing of it should be lost. */
 export const NEWER_AMESH: Fix = { fix: 'Use the version of amesh that wrote it, or a newer one.' };
 
-const KEYS = {
-  document: 'devices grants hosts list owner revision tokens tombstones updatedAt version',
-  device: 'addedAt deviceId friendlyName hosts publicKey roles',
-  lease: 'endsAt expiresAt grant',
-  issued: 'cancelledAt expiresAt friendlyName hosts id issuedAt kind secret takenBy',
-  taken: 'id issuer kind takenAt until',
-  grant: 'expiresAt id issuedAt leaseSeconds maxLeaseSeconds names publicKey used uses',
-  tombstone: 'deviceId revokedAt until',
+const MEMBERS = {
+  document: [
+    'devices',
+    'grants',
+    'hosts',
+    'list',
+    'owner',
+    'revision',
+    'tokens',
+    'tombstones',
+    'updatedAt',
+    'version',
+  ],
+  device: ['addedAt', 'deviceId', 'friendlyName', 'hosts', 'publicKey', 'roles'],
+  lease: ['endsAt', 'expiresAt', 'grant'],
+  issued: [
+    'cancelledAt',
+    'expiresAt',
+    'friendlyName',
+    'hosts',
+    'id',
+    'issuedAt',
+    'kind',
+    'secret',
+    'takenBy',
+  ],
+  taken: ['id', 'issuer', 'kind', 'takenAt', 'until'],
+  grant: [
+    'expiresAt',
+    'id',
+    'issuedAt',
+    'leaseSeconds',
+    'maxLeaseSeconds',
+    'names',
+    'publicKey',
+    'used',
+    'uses',
+  ],
+  tombstone: ['deviceId', 'revokedAt', 'until'],
 };
 
 /**
@@ -31,7 +63,7 @@ const KEYS = {
 export function assertShape(document: AllowListDocument): void {
   const { revision, updatedAt, list, tokens, grants, hosts, devices, tombstones } = document;
   const known =
-    hasKeys(document, KEYS.document) &&
+    hasExactly(document, MEMBERS.document) &&
     Number.isSafeInteger(revision) &&
     revision >= 1 &&
     isCount(updatedAt) &&
@@ -57,7 +89,7 @@ export function isDevice(device: DeviceEntry): boolean {
   if (typeof device !== 'object' || device === null) return false;
   const { unconfirmed, lease, ...usual } = device;
   return (
-    hasKeys(usual, KEYS.device) &&
+    hasExactly(usual, MEMBERS.device) &&
     (!('unconfirmed' in device) || unconfirmed === true) &&
     (!('lease' in device) || isLease(lease)) &&
     [device.deviceId, device.publicKey, device.friendlyName].every(isText) &&
@@ -67,20 +99,20 @@ export function isDevice(device: DeviceEntry): boolean {
 }
 
 export function isTombstone(tombstone: Tombstone): boolean {
-  return hasKeys(tombstone, KEYS.tombstone);
+  return hasExactly(tombstone, MEMBERS.tombstone);
 }
 
 function isLease(lease: Lease | undefined): boolean {
   return (
     lease !== undefined &&
-    hasKeys(lease, KEYS.lease) &&
+    hasExactly(lease, MEMBERS.lease) &&
     isText(lease.grant) &&
     [lease.expiresAt, lease.endsAt].every(isCount)
   );
 }
 
 function isToken(token: IssuedToken | TakenToken): boolean {
-  if (hasKeys(token, KEYS.taken) && token.kind === 'taken') {
+  if (hasExactly(token, MEMBERS.taken) && token.kind === 'taken') {
     return (
       [token.id, token.issuer].every(isText) &&
       isCount(token.takenAt) &&
@@ -88,7 +120,7 @@ function isToken(token: IssuedToken | TakenToken): boolean {
     );
   }
   return (
-    hasKeys(token, KEYS.issued) &&
+    hasExactly(token, MEMBERS.issued) &&
     token.kind === 'issued' &&
     [token.id, token.friendlyName, token.secret].every(isText) &&
     isListOf(token.hosts, isText) &&
@@ -99,16 +131,12 @@ function isToken(token: IssuedToken | TakenToken): boolean {
 }
 
 function isGrant(grant: Grant): boolean {
-  if (!hasKeys(grant, KEYS.grant)) return false;
+  if (!hasExactly(grant, MEMBERS.grant)) return false;
   const { id, publicKey, names, uses, used, leaseSeconds, maxLeaseSeconds, issuedAt, expiresAt } = grant;
   return (
     [id, publicKey, names].every(isText) &&
     [uses, used, leaseSeconds, maxLeaseSeconds, issuedAt, expiresAt].every(isCount)
   );
-}
-
-function hasKeys(value: object, keys: string): boolean {
-  return typeof value === 'object' && value !== null && Object.keys(value).sort().join(' ') === keys;
 }
 
 function isListOf<T>(value: readonly T[], isRight: (item: T) => boolean): boolean {

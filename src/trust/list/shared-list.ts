@@ -2,6 +2,7 @@ import type { MaybePromise } from '../../core/crypto/provider';
 import type { AllowList, AllowListSource } from '../../core/devices/allow-list';
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
+import { waitAtMost } from '../../core/within';
 
 /**
  * How long a request waits for a read, where none has come to an end for longer than it should; and for how long of it
@@ -165,12 +166,7 @@ export class SharedList implements AllowListSource {
     return this.#list === null ? 'first' : 'next';
   }
 
-  async #patiently(reading: Promise<void>): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, PATIENCE_MS[this.#waited]);
-    });
-    await Promise.race([reading, this.#silence, patience]);
-    clearTimeout(timer);
+  #patiently(reading: Promise<void>): Promise<void> {
+    return waitAtMost(PATIENCE_MS[this.#waited], reading, this.#silence);
   }
 }

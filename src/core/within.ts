@@ -18,8 +18,22 @@ export function within<T>(ms: number, run: (waiting: Waiting) => Promise<T>, lat
       reject(late());
       waiting.whenOver?.();
     }, ms);
-    run(waiting)
+    const running = async () => run(waiting); // so that what it throws at once is a rejection, too
+    running()
       .then(resolve, reject)
       .finally(() => clearTimeout(timer));
   });
+}
+
+/** Resolves when the first of these has settled, or when that time is over. */
+export async function waitAtMost(ms: number, ...works: readonly Promise<void>[]): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const over = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  try {
+    await Promise.race([...works, over]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
