@@ -29,7 +29,7 @@ const outcomes = [];
 async function serve() {
   const [{ amesh }, { default: express }] = await Promise.all([import('@authmesh/sdk'), import('express')]);
   const app = express();
-  app.use(amesh.verify({ onReject: ({ code }) => console.log(code) }));
+  app.use(amesh.verify({ onRefusal: ({ code }) => console.log(code) }));
   app.use(express.json());
   app.get('/orders', (req, res) => res.json({ caller: req.authMesh.friendlyName }));
   app.post('/orders', (req, res) => res.json({ caller: req.authMesh.friendlyName, got: req.body }));

@@ -52,10 +52,12 @@ describe('verify()', () => {
     await server.close();
   });
 
-  it('takes no onReject that is none', () => {
-    const onReject = 'log' as unknown as () => void;
-    expect(() => createAmesh({ dir: root, env: {} }).verify({ onReject })).toThrow('onReject is a function.');
-    expect(() => createAmesh({ dir: root, env: {}, onReject })).toThrow('onReject is a function.');
+  it('takes no onRefusal that is none', () => {
+    const onRefusal = 'log' as unknown as () => void;
+    expect(() => createAmesh({ dir: root, env: {} }).verify({ onRefusal })).toThrow(
+      'onRefusal is a function.',
+    );
+    expect(() => createAmesh({ dir: root, env: {}, onRefusal })).toThrow('onRefusal is a function.');
   });
 
   it('names AMESH_HOSTS where that is wrong', () => {
@@ -157,7 +159,7 @@ describe('the log', () => {
     const log = createLog({}, null, (line) => void written.push(line));
     const request = { method: 'GET', authority: 'a', target: '/' };
     const refuse = (code: 'missing_header' | 'wrong_host') =>
-      log.rejection({ code, status: 401, detail: code, fix: '', request });
+      log.refusal({ code, status: 401, detail: code, fix: '', request });
     for (let i = 0; i < 1000; i++) refuse('missing_header');
     refuse('wrong_host');
     now.mockReturnValue(1_764_000_009_999);
@@ -176,7 +178,7 @@ describe('the log', () => {
       const written: string[] = [];
       const log = createLog({}, null, (line) => void written.push(line));
       const refuse = (target: string) =>
-        log.rejection({
+        log.refusal({
           ...{ code: 'unknown_device', status: 401, detail: '', fix: '' },
           request: { method: 'GET', authority: 'a', target },
         });
@@ -202,7 +204,7 @@ describe('the log', () => {
     const log = createLog({}, null, () => {});
     const request = { method: 'GET', authority: 'a', target: '/' };
     for (let i = 0; i < 3; i++)
-      log.rejection({ code: 'wrong_host', status: 421, detail: '', fix: '', request });
+      log.refusal({ code: 'wrong_host', status: 421, detail: '', fix: '', request });
     expect(timers.mock.results.map(({ value }) => value.hasRef())).toEqual([false]);
     for (const { value } of timers.mock.results) clearTimeout(value);
     timers.mockRestore();
@@ -214,7 +216,7 @@ describe('the log', () => {
     const log = createLog({}, null, (line) => void written.push(line));
     const request = { method: 'GET', authority: 'a', target: '/' };
     const refuse = () =>
-      log.rejection({ code: 'nonce_store_unavailable', status: 503, detail: '', fix: '', request });
+      log.refusal({ code: 'nonce_store_unavailable', status: 503, detail: '', fix: '', request });
     refuse();
     now.mockReturnValue(1_764_000_000_000);
     refuse();

@@ -18,7 +18,7 @@ export function within<T>(ms: number, run: (waiting: Waiting) => Promise<T>, lat
       reject(late());
       waiting.whenOver?.();
     }, ms);
-    const running = async () => run(waiting); // so that what it throws at once is a rejection, too
+    const running = async () => run(waiting); // so that what it throws at once is a refusal, too
     running()
       .then(resolve, reject)
       .finally(() => clearTimeout(timer));

@@ -25,17 +25,17 @@ export {
   NonceStoreUnavailableError,
   RedirectRefusedError,
 } from '../core/errors/amesh-error';
-export type { AmeshCode, RejectCode } from '../core/errors/code-names';
-export type { CodeFacts, Fix, RejectFacts, Texts, WireTexts } from '../core/errors/define-codes';
+export type { AmeshCode, RefusalCode } from '../core/errors/code-names';
+export type { CodeFacts, Fix, RefusalFacts, Texts, WireTexts } from '../core/errors/define-codes';
 export { InMemoryNonceStore, type InMemoryNonceStoreOptions } from '../core/nonces/memory';
 export type { NonceStore } from '../core/nonces/nonce-store';
 export { type Client, type ClientOptions, createClient } from '../core/sign/client';
-export type { ClientRejection } from '../core/sign/refusal';
+export type { ClientRefusal } from '../core/sign/refusal';
 export { type SignatureFormat, type SignOptions, signRequest } from '../core/sign/sign-request';
 export type { VerifyCall } from '../core/verify/checks';
 export type { FreshnessOptions } from '../core/verify/freshness';
 export { streamUnverifiedBody, type VerifyOptions } from '../core/verify/options';
-export type { Rejection } from '../core/verify/rejection';
+export type { Refusal } from '../core/verify/refusal';
 export type { BodyStream } from '../core/verify/stream-body';
 export type {
   Accepted,

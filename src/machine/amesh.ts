@@ -9,7 +9,7 @@ import type { NonceStore } from '../core/nonces/nonce-store';
 import { createPreparer } from '../core/sign/client';
 import { refusalOf } from '../core/sign/refusal';
 import { readVerifyOptions, type VerifyOptions } from '../core/verify/options';
-import type { Rejection } from '../core/verify/rejection';
+import type { Refusal } from '../core/verify/refusal';
 import { createVerifierWith, type Verifier } from '../core/verify/verify';
 import { confirmTarget } from '../pairing/confirm';
 import { readVariable } from '../process/environment';
@@ -106,9 +106,9 @@ function createFetch(options: AmeshOptions, settings: AmeshSettings, machine: ()
     format: options.format,
     fetch: options.fetch,
     maxBodyBytes: options.maxBodyBytes,
-    onReject: (rejection) => {
-      machine().log.clientRejection(rejection);
-      return settings.onReject?.(rejection); // a promise of theirs is looked after by the caller
+    onRefusal: (refusal) => {
+      machine().log.clientRefusal(refusal);
+      return settings.onRefusal?.(refusal); // a promise of theirs is looked after by the caller
     },
   });
 
@@ -140,7 +140,7 @@ function verifierFactory(settings: AmeshSettings, machine: () => Machine): Amesh
     if ('socket' in options) {
       throw new TypeError('verify() was given a request. Mount it with its parentheses: amesh.verify().');
     }
-    readVerifyOptions(options); // as they were given: onReject is wrapped below
+    readVerifyOptions(options); // as they were given: onRefusal is wrapped below
     const opened = machine();
     const { log, list, enroller } = opened;
     if (options.enroll && enroller === undefined)
@@ -151,12 +151,12 @@ function verifierFactory(settings: AmeshSettings, machine: () => Machine): Amesh
     opened.serve();
     if (options.nonceStore === undefined) ownNonces ??= defaultNonceStore(settings.env(), log);
     const nonceStore = options.nonceStore ?? ownNonces;
-    const onReject = (rejection: Rejection) => {
-      log.rejection(rejection);
-      return (options.onReject ?? settings.onReject)?.(rejection);
+    const onRefusal = (refusal: Refusal) => {
+      log.refusal(refusal);
+      return (options.onRefusal ?? settings.onRefusal)?.(refusal);
     };
     return createVerifierWith(
-      { ...options, allowList: list, hosts, nonceStore, onReject },
+      { ...options, allowList: list, hosts, nonceStore, onRefusal },
       {
         answer: enroller && toAnswer(enroller),
         onAccept: (request) => opened.noteAccepted(toAcceptance(request)),

@@ -1,5 +1,5 @@
 import { AmeshError, isAmeshError } from '../core/errors/amesh-error';
-import type { Rejection } from '../core/verify/rejection';
+import type { Refusal } from '../core/verify/refusal';
 import type { Env } from '../process/home';
 import type { Log } from '../process/log';
 import { TRUST_CODES } from '../trust/errors/codes';
@@ -58,15 +58,15 @@ export function noKeyToCallWith(dir: string): AmeshError {
  *
  * @param folder where it runs from, in words: started with another folder, it is another device
  */
-export function withLocalFix(rejection: Rejection, folder: string): Rejection {
-  if (rejection.code === 'device_expired') {
+export function withLocalFix(refusal: Refusal, folder: string): Refusal {
+  if (refusal.code === 'device_expired') {
     const fix =
       'Pair it again: amesh listen here, and amesh invite on the caller. Or give it the token of a new grant: amesh grant';
-    return { ...rejection, fix };
+    return { ...refusal, fix };
   }
-  if (rejection.code !== 'wrong_target') return rejection;
+  if (refusal.code !== 'wrong_target') return refusal;
   return {
-    ...rejection,
-    fix: `${rejection.fix} This server runs from ${folder}: started with another AUTH_MESH_DIR, it is another device.`,
+    ...refusal,
+    fix: `${refusal.fix} This server runs from ${folder}: started with another AUTH_MESH_DIR, it is another device.`,
   };
 }

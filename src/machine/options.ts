@@ -1,9 +1,9 @@
 import type { NonceStore } from '../core/nonces/nonce-store';
 import { assertOptionNames, isWithin } from '../core/options';
 import type { ClientOptions } from '../core/sign/client';
-import type { ClientRejection } from '../core/sign/refusal';
+import type { ClientRefusal } from '../core/sign/refusal';
 import { readVerifyOptions } from '../core/verify/options';
-import type { Rejection } from '../core/verify/rejection';
+import type { Refusal } from '../core/verify/refusal';
 import { parseHosts } from '../core/wire/authority';
 import { assertPath } from '../process/environment';
 import type { Env } from '../process/home';
@@ -30,7 +30,7 @@ export interface AmeshOptions {
   /** The `fetch` that sends; default the global one. */
   readonly fetch?: typeof globalThis.fetch | undefined;
   /** Told of each request that this server refuses, and of each that another refuses to us. */
-  readonly onReject?: ((rejection: Rejection | ClientRejection) => void) | undefined;
+  readonly onRefusal?: ((refusal: Refusal | ClientRefusal) => void) | undefined;
   /** The environment; default `process.env`, read when it is needed. */
   readonly env?: Env | undefined;
 }
@@ -45,7 +45,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof AmeshOptions>([
   'format',
   'maxBodyBytes',
   'fetch',
-  'onReject',
+  'onRefusal',
   'env',
 ]);
 
@@ -64,7 +64,7 @@ export interface AmeshSettings {
   readonly hosts: readonly string[] | undefined;
   readonly nonceStore: NonceStore | undefined;
   readonly fetch: typeof globalThis.fetch | undefined;
-  readonly onReject: AmeshOptions['onReject'];
+  readonly onRefusal: AmeshOptions['onRefusal'];
   /** The environment as it is when it is asked for. */
   readonly env: () => Env;
 }
@@ -76,17 +76,17 @@ export interface AmeshSettings {
  */
 export function readAmeshOptions(options: AmeshOptions): AmeshSettings {
   assertOptionNames('createAmesh()', options, NAMES);
-  const { dir, storage, nonceStore, fetch, onReject, env } = options;
+  const { dir, storage, nonceStore, fetch, onRefusal, env } = options;
   const sharing = readSharing(options);
   if (storage !== undefined) assertStorage(storage);
-  readVerifyOptions({ nonceStore, onReject });
+  readVerifyOptions({ nonceStore, onRefusal });
   if (dir !== undefined && (typeof dir !== 'string' || dir === ''))
     throw new TypeError('dir is the path of a folder.');
   if (dir !== undefined) assertPath('dir', dir);
   if (env !== undefined && (typeof env !== 'object' || env === null))
     throw new TypeError('env is an object of variables.');
   const hosts = options.hosts === undefined ? undefined : parseHosts(options.hosts);
-  return { dir, storage, sharing, hosts, nonceStore, fetch, onReject, env: () => env ?? process.env };
+  return { dir, storage, sharing, hosts, nonceStore, fetch, onRefusal, env: () => env ?? process.env };
 }
 
 function readSharing({ maxStaleSeconds = 60, pollSeconds = 1 }: AmeshOptions): Sharing {

@@ -39,7 +39,7 @@ export function openPlace({ dir: chosen, storage }: AmeshSettings, env: Env, isR
   const printed = createLog(env, isByUrl ? `${home}, with the same AMESH_STORE_URL` : home);
   const log: Log = {
     ...printed,
-    rejection: (rejection) => printed.rejection(withLocalFix(rejection, folder)),
+    refusal: (refusal) => printed.refusal(withLocalFix(refusal, folder)),
   };
   let isTold = false;
   return {

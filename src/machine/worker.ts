@@ -58,15 +58,15 @@ export function createWorkerVerifier(options: WorkerOptions, env: Bindings): Ver
   assertWorkerOptions(options);
   const { allowList: _list, ownerKey: _owner, deviceId: _id, maxStaleSeconds: _stale, ...rest } = options;
   const log = createLog(env as Record<string, string>, null);
-  const { onReject } = options;
+  const { onRefusal } = options;
   return createVerifier({
     ...rest,
     hosts: options.hosts ?? hostsOf(env),
     allowList: toSource(options, env),
     nonceStore: toNonceStore(options.nonceStore ?? env.AMESH_NONCES, env, log.once),
-    onReject: (rejection) => {
-      log.rejection(rejection);
-      return onReject?.(rejection);
+    onRefusal: (refusal) => {
+      log.refusal(refusal);
+      return onRefusal?.(refusal);
     },
   });
 }

@@ -1,5 +1,5 @@
-import type { ClientRejection } from '../core/sign/refusal';
-import type { Rejection } from '../core/verify/rejection';
+import type { ClientRefusal } from '../core/sign/refusal';
+import type { Refusal } from '../core/verify/refusal';
 import type { Env } from './home';
 
 /** A code is printed at most this often; a stranger must not be able to fill the disk. */
@@ -11,9 +11,9 @@ export interface Log {
    * Why a request was refused: the first of each code, and then one each 10 s, which says how many more there were; all of
    * them with `DEBUG=amesh`.
    */
-  rejection(rejection: Rejection): void;
+  refusal(refusal: Refusal): void;
   /** Why a server has refused us; only with `DEBUG=amesh`, since the response says it too. */
-  clientRejection(rejection: ClientRejection): void;
+  clientRefusal(refusal: ClientRefusal): void;
   /** A line that is printed once in a process. */
   once(line: string): void;
 }
@@ -25,7 +25,7 @@ interface Printed {
   /** How many there were since. */
   more: number;
   /** The newest of those. */
-  latest?: Rejection;
+  latest?: Refusal;
   /** Prints it at the end of the 10 s. */
   timer?: ReturnType<typeof setTimeout>;
 }
@@ -56,27 +56,27 @@ export function createLog(
 ): Log {
   const debug = /(?:^|[\s,"'])(?:amesh|\*)(?:$|[\s,*:"'])/.test(env.DEBUG ?? '');
   const printed = new Map<string, Printed>();
-  const print = (rejection: Rejection, more: number) => {
-    clearTimeout(printed.get(rejection.code)?.timer);
-    printed.set(rejection.code, { atMs: Date.now(), more: 0 });
-    write(describe(rejection, home, debug) + (more > 0 ? ` (${more} more like it since)` : ''));
+  const print = (refusal: Refusal, more: number) => {
+    clearTimeout(printed.get(refusal.code)?.timer);
+    printed.set(refusal.code, { atMs: Date.now(), more: 0 });
+    write(describe(refusal, home, debug) + (more > 0 ? ` (${more} more like it since)` : ''));
   };
 
   return {
-    rejection(rejection) {
-      const state = printed.get(rejection.code);
+    refusal(refusal) {
+      const state = printed.get(refusal.code);
       // Either way: a clock that was set back must not keep the log silent until its old time comes again.
       const waitMs = state === undefined ? 0 : EVERY_MS - Math.abs(Date.now() - state.atMs);
       if (debug || state === undefined || waitMs <= 0) {
-        print(rejection, state?.more ?? 0);
+        print(refusal, state?.more ?? 0);
         return;
       }
       state.more++;
-      state.latest = rejection;
+      state.latest = refusal;
       // The last of a series is told too, also when no other one follows.
-      state.timer ??= unref(setTimeout(() => print(state.latest as Rejection, state.more - 1), waitMs));
+      state.timer ??= unref(setTimeout(() => print(state.latest as Refusal, state.more - 1), waitMs));
     },
-    clientRejection({ status, code, url, detail, fix }) {
+    clientRefusal({ status, code, url, detail, fix }) {
       if (debug) write(`amesh: ${status} ${code} from ${visible(url)}: ${detail} ${fix}`);
     },
     once: (line) => warnOnce(line, write),
@@ -92,7 +92,7 @@ const ABOUT_THE_LIST: ReadonlySet<string> = new Set([
 ]);
 
 function describe(
-  { status, code, detail, fix, request, cause }: Rejection,
+  { status, code, detail, fix, request, cause }: Refusal,
   home: string | null,
   debug: boolean,
 ): string {

@@ -148,7 +148,7 @@ describe.each(frameworks)('bodies through $name', ({ express }) => {
     await machines.remove();
   });
   beforeEach(() => {
-    machines.rejections.length = 0;
+    machines.refusals.length = 0;
     handled = 0;
   });
 
@@ -178,13 +178,13 @@ describe.each(frameworks)('bodies through $name', ({ express }) => {
         const payload: Payload = payloads[name];
         const init = bodies[body]?.(payload) as RequestInit;
         const response = await controller.fetch(url(), { method: 'POST', ...init });
-        const codes = machines.rejections.map(({ code }) => code);
+        const codes = machines.refusals.map(({ code }) => code);
 
         if (before === 'express.text()' && !payload.isText) {
           expect(codes).toEqual(['body_parser_ordering_error']);
           expect(response.status).toBe(500);
           expect(await response.json()).toEqual({ error: 'body_parser_ordering_error' });
-          expect(machines.rejections[0]?.fix).toBe('Put amesh.verify() before it, or use express.raw().');
+          expect(machines.refusals[0]?.fix).toBe('Put amesh.verify() before it, or use express.raw().');
           expect(handled).toBe(0);
           return;
         }

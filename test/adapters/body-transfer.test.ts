@@ -72,11 +72,11 @@ describe.each(frameworks)('transfer of bodies through $name', ({ express }) => {
     expect(unhandled).toEqual([]);
   });
   beforeEach(() => {
-    machines.rejections.length = 0;
+    machines.refusals.length = 0;
     handled = 0;
   });
 
-  const codes = () => machines.rejections.map(({ code }) => code);
+  const codes = () => machines.refusals.map(({ code }) => code);
   const signed = (request: Parameters<typeof signedRaw>[2]) =>
     signedRaw(machines.signer, server.authority, request);
 

@@ -67,7 +67,7 @@ describe.each(servers)('refused early by $name', ({ serve }) => {
     await machines.remove();
   });
   beforeEach(() => {
-    machines.rejections.length = 0;
+    machines.refusals.length = 0;
   });
 
   async function signedHead(bytes: Uint8Array, method = 'POST') {

@@ -20,7 +20,7 @@ afterEach(async () => {
   server = undefined;
 });
 
-const codes = () => machines.rejections.map(({ code }) => code);
+const codes = () => machines.refusals.map(({ code }) => code);
 
 async function serve(app: Parameters<typeof listen>[0]): Promise<Listening> {
   server = await listen(app);
@@ -184,7 +184,7 @@ describe.each(frameworks)('$name', ({ express }) => {
       expect(response.status).toBe(421);
       expect(response.body).toBe('{"error":"wrong_host"}');
       expect(codes()).toEqual(['wrong_host']);
-      expect(machines.rejections[0]?.fix).toBe(
+      expect(machines.refusals[0]?.fix).toBe(
         "If a proxy put it in: verify({ authority: 'api.example.com' }). If callers use it: add it to verify({ hosts }) or AMESH_HOSTS, now api.example.com",
       );
     });
@@ -239,7 +239,7 @@ describe.each(frameworks)('$name', ({ express }) => {
       const response = await viaProxy(appWith(options), { signed: '/orders', sent: '/orders' });
       expect(response.status).toBe(401);
       expect(codes()).toEqual(['invalid_signature']);
-      expect(machines.rejections[0]?.request).toMatchObject({
+      expect(machines.refusals[0]?.request).toMatchObject({
         authority: 'api.example.com',
         target: '/v1/orders',
         covered: ['@method', '@authority', '@path', '@query'],

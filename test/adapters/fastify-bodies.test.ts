@@ -54,7 +54,7 @@ describe.each(fastifies)('bodies through $name', ({ fastify, multipart }) => {
     await machines.remove();
   });
   beforeEach(() => {
-    machines.rejections.length = 0;
+    machines.refusals.length = 0;
     handled = 0;
   });
 
@@ -65,7 +65,7 @@ describe.each(fastifies)('bodies through $name', ({ fastify, multipart }) => {
     toBuffer(): Promise<Buffer>;
   }
 
-  const codes = () => machines.rejections.map(({ code }) => code);
+  const codes = () => machines.refusals.map(({ code }) => code);
   const post = (path: string, body: RequestInit['body'], type?: string) =>
     machines.controller.fetch(serving.origin + path, {
       method: 'POST',

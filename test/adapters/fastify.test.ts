@@ -17,7 +17,7 @@ afterEach(async () => {
   serving = undefined;
 });
 
-const codes = () => machines.rejections.map(({ code }) => code);
+const codes = () => machines.refusals.map(({ code }) => code);
 
 async function up(app: FastifyInstance): Promise<Serving> {
   serving = await serve(app);

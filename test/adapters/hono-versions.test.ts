@@ -91,7 +91,7 @@ describe.each(Object.entries(releases))('Hono %s', (_, load) => {
     const client = await RawClient.connect(port);
     const lines = [`Host: ${authority}`, `Authorization: Bearer ${KEY}`, 'Content-Length: 10'];
     client.write(head('POST / HTTP/1.1', lines), '01234');
-    await expect.poll(() => machines.rejections.length).toBe(1);
+    await expect.poll(() => machines.refusals.length).toBe(1);
     client.write('56789');
     expect(await client.response()).toMatchObject({ status: 200, body: 'key 0123456789' });
     client.destroy();

@@ -14,7 +14,7 @@ import { usePair } from '../support/use-pair';
 
 const machines = usePair();
 
-const codes = () => machines.rejections.map(({ code }) => code);
+const codes = () => machines.refusals.map(({ code }) => code);
 const serve = (app: Hono, pass = app.fetch) => listen(getRequestListener(pass as typeof app.fetch));
 
 /** What may have touched the body before verify(), and whether its bytes can still be had. */
@@ -58,7 +58,7 @@ describe('behind whoever has touched the body', () => {
     const response = await machines.controller.fetch(server.origin + path, { method: 'POST', body: text });
     if (touches[name]?.isLost) {
       expect(codes()).toEqual(['body_parser_ordering_error']);
-      expect(machines.rejections[0]?.fix).toBe('Put verify() before whatever reads the body.');
+      expect(machines.refusals[0]?.fix).toBe('Put verify() before whatever reads the body.');
       expect(response.status).toBe(500);
       return;
     }

@@ -84,12 +84,12 @@ describe.each([
       await machines?.remove();
     });
     beforeEach(() => {
-      machines.rejections.length = 0;
+      machines.refusals.length = 0;
       handled = 0;
       streams = [];
     });
 
-    const codes = () => machines.rejections.map(({ code }) => code);
+    const codes = () => machines.refusals.map(({ code }) => code);
 
     async function signedHeaders(
       method: string,
@@ -166,7 +166,7 @@ describe.each([
       const same = await http2Exchange(pair.session, { ...headers, host: authority });
       expect(same.status).toBe(200);
       for (const host of ['evil.example.com', `${authority}0`, '127.0.0.1']) {
-        machines.rejections.length = 0;
+        machines.refusals.length = 0;
         const response = await http2Exchange(pair.session, { ...(await signedHeaders('GET', '/')), host });
         expect(response.status).toBe(400);
         expect(response.body).toBe('{"error":"malformed_header"}');

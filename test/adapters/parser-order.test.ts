@@ -75,7 +75,7 @@ describe.each(frameworks)('parsers and verify() in $name', ({ express }) => {
     await machines.remove();
   });
   beforeEach(() => {
-    machines.rejections.length = 0;
+    machines.refusals.length = 0;
     handled = 0;
   });
 
@@ -107,11 +107,11 @@ describe.each(frameworks)('parsers and verify() in $name', ({ express }) => {
       : exchange(server.port, head(line, [...headers, `Content-Length: ${body.length}`]), body);
   }
 
-  const codes = () => machines.rejections.map(({ code }) => code);
+  const codes = () => machines.refusals.map(({ code }) => code);
 
   function expectOrderingError(response: { status: number; body: string }, fix: string) {
     expect(codes()).toEqual(['body_parser_ordering_error']);
-    expect(machines.rejections[0]?.fix).toBe(fix);
+    expect(machines.refusals[0]?.fix).toBe(fix);
     expect(response.status).toBe(500);
     expect(response.body).toBe('{"error":"body_parser_ordering_error"}');
     expect(handled).toBe(0);
@@ -222,7 +222,7 @@ describe.each(frameworks)('parsers and verify() in $name', ({ express }) => {
         const isKnown = target !== '/left-as-text' || !chunked;
         if (isKnown) expectBody(await sendAgain(raw, chunked), { a: 1 });
         handled = 0;
-        machines.rejections.length = 0;
+        machines.refusals.length = 0;
         await sendAgain({ ...raw, body: Buffer.from(' { "a" : 2 } ') }, chunked);
         expect(codes()).toHaveLength(1);
         expect(handled).toBe(0);

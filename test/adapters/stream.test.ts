@@ -74,11 +74,11 @@ beforeEach(() => {
   seen = [];
   peakBytes = 0;
   watchesMemory = false;
-  machines.rejections.length = 0;
+  machines.refusals.length = 0;
 });
 afterEach(() => expect(unhandled).toEqual([]));
 
-const codes = () => machines.rejections.map(({ code }) => code);
+const codes = () => machines.refusals.map(({ code }) => code);
 
 /** Reads a body as a handler would, and writes down how it went. */
 async function read(body: AsyncIterable<Uint8Array>): Promise<Seen> {
@@ -338,7 +338,7 @@ describe('behind a gate', () => {
     const verifier = createVerifier({
       ...options,
       allowList: store as AllowListSource,
-      onReject: (rejection) => void machines.rejections.push(rejection),
+      onRefusal: (refusal) => void machines.refusals.push(refusal),
     });
     await serveWith(
       async (request, response) => void response.end((await read(request)).outcome),

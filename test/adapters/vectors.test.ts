@@ -9,8 +9,8 @@ import {
   CODES,
   createVerifier,
   InMemoryNonceStore,
-  type RejectCode,
-  type Rejection,
+  type Refusal,
+  type RefusalCode,
 } from '@authmesh/sdk/core';
 import type { Authenticated, Middleware } from '@authmesh/sdk/express';
 import { verify as verifyExpress } from '@authmesh/sdk/express';
@@ -72,7 +72,7 @@ const servers = [
 describe.each(servers)('wire vectors through $name on a real socket', ({ serve }) => {
   let server: Wire;
   let verify: Middleware;
-  let rejections: Rejection[];
+  let refusals: Refusal[];
   let handled: number;
 
   beforeAll(async () => {
@@ -94,19 +94,19 @@ describe.each(servers)('wire vectors through $name on a real socket', ({ serve }
 
   it.each(vectors.cases)('$name', async (vector) => {
     const now = () => nowOf(vector);
-    rejections = [];
+    refusals = [];
     handled = 0;
     const verifier = createVerifier({
       allowList: vectorAllowList,
       clockSkewSeconds: vectors.clockSkewSeconds,
       nonceStore: new InMemoryNonceStore({ now, startedAt: vectorsStartedAt }),
       now,
-      onReject: (rejection) => rejections.push(rejection),
+      onRefusal: (refusal) => refusals.push(refusal),
     });
     verify = verifyExpress({ amesh: { verifier: () => verifier } });
     const response = await server.send(vector);
-    const code = expectedCode(vector) as RejectCode | undefined;
-    expect(rejections.map((rejection) => rejection.code)).toEqual(code === undefined ? [] : [code]);
+    const code = expectedCode(vector) as RefusalCode | undefined;
+    expect(refusals.map((refusal) => refusal.code)).toEqual(code === undefined ? [] : [code]);
     expect(handled).toBe(code === undefined ? 1 : 0);
 
     if (code === undefined) {

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type AmeshOptions, createAmesh, type Rejection, type VerifyOptions } from '@authmesh/sdk';
+import { type AmeshOptions, createAmesh, type Refusal, type VerifyOptions } from '@authmesh/sdk';
 import { addDevice, createIdentity, type Device, openDevice, setHosts } from '@authmesh/sdk/admin';
 import express from 'express';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -17,7 +17,7 @@ interface Target {
   readonly device: Device;
   readonly dir: string;
   server: Listening;
-  readonly rejections: Rejection[];
+  readonly refusals: Refusal[];
 }
 
 let root: string;
@@ -49,7 +49,7 @@ async function target(name: string): Promise<Target> {
     device,
     dir: join(root, name),
     server: undefined as unknown as Listening,
-    rejections: [],
+    refusals: [],
   };
   await start(made);
   return made;
@@ -61,7 +61,7 @@ async function start(target: Target, options: VerifyOptions = {}, trustProxy = f
   const amesh = createAmesh({
     dir: target.dir,
     env: {},
-    onReject: (it) => void target.rejections.push(it as Rejection),
+    onRefusal: (it) => void target.refusals.push(it as Refusal),
   });
   const app = express();
   app.set('trust proxy', trustProxy);
@@ -93,7 +93,7 @@ async function send({ server }: Target, host: string, headers: Readonly<Record<s
   return exchange(server.port, head('POST /orders HTTP/1.1', lines), BODY);
 }
 
-const lastCode = ({ rejections }: Target) => rejections.at(-1)?.code;
+const lastCode = ({ refusals }: Target) => refusals.at(-1)?.code;
 
 describe.each(['authmesh', 'rfc9421'] as const)(
   'a request of one target replayed at another (%s)',

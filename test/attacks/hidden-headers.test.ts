@@ -122,7 +122,7 @@ describe.each(Object.entries(servers))('behind a thousand header lines, %s', (_,
     const { status } = await send([], '', (lines) => [...lines, ...PADDING, line], bytes);
     if (status === TOO_MANY) return;
     expect(status).toBe(401);
-    expect(machines.rejections.at(-1)?.code).toBe('content_digest_missing');
+    expect(machines.refusals.at(-1)?.code).toBe('content_digest_missing');
   });
 
   it.each(['Content-Type: text/html', 'Content-Encoding: gzip', 'AuthMesh-Target: am_AAAAAAAAAAAAAAAA'])(
@@ -136,7 +136,7 @@ describe.each(Object.entries(servers))('behind a thousand header lines, %s', (_,
       ]);
       if (status === TOO_MANY) return;
       expect(status).toBe(400);
-      expect(machines.rejections.at(-1)?.code).toBe('malformed_header');
+      expect(machines.refusals.at(-1)?.code).toBe('malformed_header');
     },
   );
 
@@ -150,7 +150,7 @@ describe.each(Object.entries(servers))('behind a thousand header lines, %s', (_,
     ]);
     if (status === TOO_MANY) return;
     expect(status).toBe(400);
-    expect(machines.rejections.at(-1)?.code).toBe('malformed_header');
+    expect(machines.refusals.at(-1)?.code).toBe('malformed_header');
   });
 
   it('padding alone changes nothing', async () => {

@@ -11,7 +11,7 @@ let machines: Machines;
 beforeAll(async () => {
   machines = await createMachines();
 });
-beforeEach(() => void machines.rejections.splice(0));
+beforeEach(() => void machines.refusals.splice(0));
 afterAll(() => machines?.remove());
 
 /** A request that was signed for one place and has come to another. */
@@ -37,9 +37,9 @@ describe('what strangers make of the hints in the log', () => {
       { 'x-forwarded-host': OTHER },
     );
     expect((await verifier.verify(view)).ok).toBe(false);
-    const [rejection] = machines.rejections;
-    expect(rejection?.detail).toBe(`The signature is right for the host ${OTHER}.`);
-    expect(rejection?.fix).toMatch(/^If other\.example\.com is another server, .* change nothing here\./);
+    const [refusal] = machines.refusals;
+    expect(refusal?.detail).toBe(`The signature is right for the host ${OTHER}.`);
+    expect(refusal?.fix).toMatch(/^If other\.example\.com is another server, .* change nothing here\./);
   });
 
   it('a host of this server is recommended as it was', async () => {
@@ -49,7 +49,7 @@ describe('what strangers make of the hints in the log', () => {
       { authority: HOST, target: '/orders' },
     );
     expect((await verifier.verify(view)).ok).toBe(false);
-    expect(machines.rejections[0]?.fix).toMatch(/^A proxy has put api\.example\.com in its place\./);
+    expect(machines.refusals[0]?.fix).toMatch(/^A proxy has put api\.example\.com in its place\./);
   });
 
   it('many verifiers, as routes have them, are no way around the ten at once', async () => {
@@ -59,8 +59,8 @@ describe('what strangers make of the hints in the log', () => {
       const at = { authority: HOST, target: '/orders' };
       expect((await amesh.verifier().verify(await sentOn(at, { ...at, target: '/orders/' }))).ok).toBe(false);
     }
-    const explained = machines.rejections.filter(({ detail }) => detail.includes('is right for'));
-    expect(machines.rejections).toHaveLength(40);
+    const explained = machines.refusals.filter(({ detail }) => detail.includes('is right for'));
+    expect(machines.refusals).toHaveLength(40);
     const seconds = Math.ceil((performance.now() - startedAt) / 1000);
     expect(explained.length).toBeLessThanOrEqual(10 + seconds);
   });

@@ -15,7 +15,7 @@ import { usePair } from '../support/use-pair';
 const machines = usePair();
 let server: Listening;
 
-const codes = () => machines.rejections.map(({ code }) => code);
+const codes = () => machines.refusals.map(({ code }) => code);
 
 async function serve(prepare: (app: Hono) => unknown): Promise<void> {
   const app = new Hono();

@@ -91,8 +91,8 @@ describe('without hosts on Node', () => {
       expect(await statusAt(machines.signer, server.port, server.authority, '/')).toBe(421);
       await server.close();
     }
-    expect(machines.rejections[0]).toMatchObject({ code: 'wrong_host' });
-    expect(machines.rejections[0]?.fix).toBe(
+    expect(machines.refusals[0]).toMatchObject({ code: 'wrong_host' });
+    expect(machines.refusals[0]?.fix).toBe(
       `If callers use it: amesh config hosts ${authority}, or AMESH_HOSTS, or pair: no port is seen here`,
     );
   });

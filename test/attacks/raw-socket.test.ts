@@ -415,12 +415,12 @@ describe.each([
     await machines.remove();
   });
   beforeEach(() => {
-    machines.rejections.length = 0;
+    machines.refusals.length = 0;
     handled = 0;
   });
 
   const sign = (request?: Attack['request']) => signedRaw(machines.signer, server.authority, request);
-  const codes = () => machines.rejections.map(({ code }) => code);
+  const codes = () => machines.refusals.map(({ code }) => code);
 
   async function expectServing() {
     const { line, headers } = await sign();

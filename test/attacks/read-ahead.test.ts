@@ -21,7 +21,7 @@ const cases: [string, string][] = [
 
 it.each(cases)('%s, reach no handler', async (_what, early) => {
   const read: string[] = [];
-  machines.rejections.length = 0;
+  machines.refusals.length = 0;
   const nonceStore = { claim: () => sleep(200).then(() => true) };
   const verify = machines.target.verify({ nonceStore });
   const server = await listen(
@@ -47,5 +47,5 @@ it.each(cases)('%s, reach no handler', async (_what, early) => {
   await server.close();
   expect(read).toEqual([]);
   expect(status).toBe(500);
-  expect(machines.rejections.map(({ code }) => code)).toEqual(['body_parser_ordering_error']);
+  expect(machines.refusals.map(({ code }) => code)).toEqual(['body_parser_ordering_error']);
 });

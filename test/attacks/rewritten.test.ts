@@ -49,8 +49,8 @@ async function send(port: number, unsigned: readonly string[] = [], request: obj
 function expectRefused(response: { status: number }, detail: RegExp) {
   expect(reached).toEqual([]);
   expect(response.status).toBe(401);
-  expect(machines.rejections.map(({ code }) => code)).toEqual(['invalid_signature']);
-  expect(machines.rejections[0]?.detail).toMatch(detail);
+  expect(machines.refusals.map(({ code }) => code)).toEqual(['invalid_signature']);
+  expect(machines.refusals[0]?.detail).toMatch(detail);
 }
 const FIX = /^Put verify\(\) in front of that, or see "pathPrefix"/;
 
@@ -139,10 +139,10 @@ describe.each(frameworks)('$name', ({ express }) => {
   it.each(Object.entries(changes))('between two verify(): the %s', async (_, change) => {
     const port = await up((verify, middle) => [verify, middle, verify], changeBy(change));
     expectRefused(await send(port, ['X-Change: 1']), /was changed/);
-    expect(machines.rejections[0]?.fix).toMatch(FIX);
-    machines.rejections.length = 0;
+    expect(machines.refusals[0]?.fix).toMatch(FIX);
+    machines.refusals.length = 0;
     expect((await send(port)).body).toBe('in');
-    expect(machines.rejections).toEqual([]);
+    expect(machines.refusals).toEqual([]);
   });
 
   it.each(Object.entries(changes))('in front of verify(): the %s', async (_, change) => {
@@ -231,7 +231,7 @@ describe.each(frameworks)('$name', ({ express }) => {
     const server = await listen(app);
     close = () => server.close();
     expect((await send(server.port, [], { target })).body).toBe('in');
-    expect(machines.rejections).toEqual([]);
+    expect(machines.refusals).toEqual([]);
   });
 });
 
@@ -304,7 +304,7 @@ describe('HTTP/2', () => {
       return http2Response(stream);
     };
     expect((await sendTwo({ 'x-change': '1' })).status).not.toBe(200);
-    expect(machines.rejections.map(({ code }) => code)).toEqual([
+    expect(machines.refusals.map(({ code }) => code)).toEqual([
       /authority/.test(name) ? 'wrong_host' : /Host/.test(name) ? 'malformed_header' : 'invalid_signature',
     ]);
     expect(reached).toEqual([]);
@@ -356,7 +356,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
       String(headers['x-original-url'] ?? url);
     const port = await up(() => {}, { rewriteUrl });
     expectRefused(await send(port, ['X-Original-URL: /admin']), /^The path or query was changed/);
-    machines.rejections.length = 0;
+    machines.refusals.length = 0;
     expectRefused(await send(port, ['X-Original-URL: /x?a=1']), /^The path or query was changed/);
     expect((await send(port)).body).toBe('in');
   });
@@ -460,7 +460,7 @@ describe('a fetch handler in another one', () => {
     const outer = withAmesh(async (request) => inner(await make(request)), settings);
     return outer(await signedRequest());
   }
-  const codes = () => machines.rejections.map(({ code }) => code);
+  const codes = () => machines.refusals.map(({ code }) => code);
 
   it('lets through the request that it was given', async () => {
     expect(await (await call((request) => request)).text()).toBe('abc');

@@ -453,8 +453,8 @@ describe('a path of a caller that others read as another one', () => {
 
   it.each(ambiguous)('%s is refused, though it is signed', async (target) => {
     expect((await send(target)).status).toBe(400);
-    expect(machines.rejections.map(({ code }) => code)).toEqual(['malformed_header']);
-    expect(machines.rejections[0]?.detail).toMatch(/dot segment or a backslash/);
+    expect(machines.refusals.map(({ code }) => code)).toEqual(['malformed_header']);
+    expect(machines.refusals[0]?.detail).toMatch(/dot segment or a backslash/);
   });
 
   it.each(honest)('%s is taken', async (target) => {

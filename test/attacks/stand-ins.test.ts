@@ -46,7 +46,7 @@ async function signedLines(body: string, headers: Record<string, string> = {}): 
 /** Signs the digest of an empty body, which is compared where it is there. */
 const EMPTY = 'sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:';
 
-const codes = () => machines.rejections.map(({ code }) => code);
+const codes = () => machines.refusals.map(({ code }) => code);
 
 const options = { 'a buffered body': {}, 'a streamed body': { [streamUnverifiedBody]: true } };
 
@@ -167,7 +167,7 @@ describe.each(Object.entries(options))('%s', (_name, streaming) => {
   ])('%s on request.body beside an empty stream', async (_what, body) => {
     const lines = await signedLines('', { 'content-digest': EMPTY });
     for (const own of [{ body }, { rawBody: body }]) {
-      machines.rejections.length = 0;
+      machines.refusals.length = 0;
       expect(
         await serve(
           new StandIn(
@@ -212,7 +212,7 @@ describe.each(Object.entries(options))('%s', (_name, streaming) => {
           headersSent: false,
           setHeader() {},
           getHeader() {},
-          end: () => resolve(machines.rejections.at(-1)?.code ?? 'none'),
+          end: () => resolve(machines.refusals.at(-1)?.code ?? 'none'),
         });
         verify(request as never, response as never, () => resolve('accepted'));
       });

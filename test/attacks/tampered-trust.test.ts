@@ -2,7 +2,7 @@ import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Amesh, createAmesh, type Rejection } from '@authmesh/sdk';
+import { type Amesh, createAmesh, type Refusal } from '@authmesh/sdk';
 import { addDevice, createIdentity, type Device, openDevice, resetTrust } from '@authmesh/sdk/admin';
 import type { Signer } from '@authmesh/sdk/core';
 import express from 'express';
@@ -22,7 +22,7 @@ let caller: Amesh;
 let device: Device;
 let good: Map<string, Buffer>;
 let older: Buffer;
-let rejections: Rejection[];
+let refusals: Refusal[];
 let warnings: string[];
 let running: Amesh;
 /** `/running` has one instance from the beginning to the end, `/fresh` a new one for each request. */
@@ -47,11 +47,11 @@ beforeAll(async () => {
 afterAll(() => rm(root, { recursive: true, maxRetries: 20 }));
 
 beforeEach(async () => {
-  rejections = [];
+  refusals = [];
   warnings = [];
   vi.spyOn(console, 'warn').mockImplementation((line) => void warnings.push(String(line)));
   const toAmesh = () =>
-    createAmesh({ dir, env: {}, onReject: (rejection) => void rejections.push(rejection as Rejection) });
+    createAmesh({ dir, env: {}, onRefusal: (refusal) => void refusals.push(refusal as Refusal) });
   running = toAmesh();
   const app = express();
   app.get('/running', running.verify(), (_, response) => void response.send('passed'));
@@ -227,9 +227,9 @@ describe.each(Object.entries(ATTACKS))('%s', (_, attack) => {
   it('is told in the log, with what to do', async () => {
     await attack();
     await call('/fresh');
-    expect(rejections).toHaveLength(1);
-    expect(rejections[0]).toMatchObject({ status: 500, code: 'allow_list_integrity_failure' });
-    expect(rejections[0]?.fix).toMatch(
+    expect(refusals).toHaveLength(1);
+    expect(refusals[0]).toMatchObject({ status: 500, code: 'allow_list_integrity_failure' });
+    expect(refusals[0]?.fix).toMatch(
       /^(?:Put the right allow_list\.json back.*: amesh trust reset|(?:Put the newer one back|Put the other one back|Put it back from a backup).*: amesh trust reset --keep|If the list lies in a store.* put the right one back.*: amesh trust reset|Put the right identity\.json back\. (?:If it was replaced.*: amesh trust reset|If there is no backup, make a new identity, and pair again: amesh init --name NAME --force)|Use the version of amesh that wrote it, or a newer one\.)$/,
     );
     // A server of the test before may still tell how many more it has refused.
@@ -273,7 +273,7 @@ describe('amesh trust reset', () => {
     expect(await readFile(join(movedTo as string, LIST), 'utf8')).toBe('broken');
     await sleep(300);
     expect(await call('/running')).toEqual({ status: 401, body: '{"error":"unauthorized"}' });
-    expect(rejections.at(-1)?.code).toBe('unknown_device');
+    expect(refusals.at(-1)?.code).toBe('unknown_device');
   });
 
   it('mends one that has seen a newer list than the folder shows', async () => {

@@ -12,7 +12,7 @@ const refused: Record<string, number> = {};
 const verifier = createVerifier({
   allowList: { hosts: ['127.0.0.1'] },
   nonceStore: new InMemoryNonceStore({ capacity: 1000 }),
-  onReject: ({ code }) => {
+  onRefusal: ({ code }) => {
     refused[code] = (refused[code] ?? 0) + 1;
   },
 });

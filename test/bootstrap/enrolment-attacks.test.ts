@@ -28,7 +28,7 @@ describe('who sends the body late', () => {
     await sleep(2100);
     const { status } = await client.write(body).response();
     client.destroy();
-    expect([status, target.rejections.at(-1)?.code]).toEqual([401, 'timestamp_out_of_range']);
+    expect([status, target.refusals.at(-1)?.code]).toEqual([401, 'timestamp_out_of_range']);
     expect((await target.list()).devices).toEqual([]);
   });
 });
@@ -48,7 +48,7 @@ describe('a nonce store', () => {
     const target = await enrolling.target({ enroll: true, nonceStore: forgetful });
     const { token } = await target.grant();
     const response = await sendEnrolment(target.origin, await forgeEnrolment(token, target.authority));
-    expect([response.status, target.rejections.at(-1)?.code]).toEqual([401, 'timestamp_out_of_range']);
+    expect([response.status, target.refusals.at(-1)?.code]).toEqual([401, 'timestamp_out_of_range']);
     expect((await target.list()).devices).toEqual([]);
   });
 

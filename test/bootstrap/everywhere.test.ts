@@ -24,7 +24,7 @@ interface Kind {
   start(dir: string): Promise<{ port: number; close(): Promise<void> }>;
 }
 
-const instance = (dir: string) => createAmesh({ dir, env: {}, onReject() {} });
+const instance = (dir: string) => createAmesh({ dir, env: {}, onRefusal() {} });
 const express = (name: string, framework: unknown): Kind => ({
   name,
   runtime: 'node',

@@ -34,7 +34,7 @@ describe('a caller with nothing but a grant', () => {
     expect(expiresAt - now()).toBeLessThanOrEqual(86_400);
     expect(endsAt - expiresAt).toBe(2_592_000 - 86_400);
     expect(list.grants).toMatchObject([{ id, used: 1, uses: 50 }]);
-    expect(target.rejections).toEqual([]);
+    expect(target.refusals).toEqual([]);
     expect(enrolling.logged.mock.calls).toEqual([
       [
         `amesh: AMESH_BOOTSTRAP_TOKEN was taken: this machine, "${friendlyName}" (${deviceId}), may now call "${target.device.identity.friendlyName}" (${target.device.identity.deviceId}) at ${target.authority}.`,
@@ -205,7 +205,7 @@ describe('the limits of a grant', () => {
     await expect(enrolling.caller(token, { dir }).fetch(target.origin)).rejects.toMatchObject({
       code: 'enrolment_refused',
     });
-    expect(target.rejections.at(-1)?.detail).toContain('was revoked, so it does not come back by a grant');
+    expect(target.refusals.at(-1)?.detail).toContain('was revoked, so it does not come back by a grant');
     expect((await target.list()).devices).toEqual([]);
   });
 
@@ -229,7 +229,7 @@ describe('the limits of a grant', () => {
       message: expect.stringContaining('Its log says why.'),
     });
     // For those who read that log.
-    expect(target.rejections.at(-1)).toMatchObject({
+    expect(target.refusals.at(-1)).toMatchObject({
       detail: 'There is no such grant: never given, revoked, or long over.',
       fix: 'If this caller is welcome, give it a new grant: amesh grant',
     });
@@ -285,7 +285,7 @@ describe('leases', () => {
     await target.device.trust.update((list) => closeGrant(list, list.grants[0]?.id ?? '', now()));
     await new Promise((resolve) => setTimeout(resolve, 300)); // the server looks at its list at most so late
     expect((await caller.fetch(target.origin)).status).toBe(401);
-    expect(target.rejections.map(({ code }) => code)).toContain('device_expired');
+    expect(target.refusals.map(({ code }) => code)).toContain('device_expired');
     expect(await leaseNow()).toBeDefined();
     await target.grant();
     expect((await target.list()).devices).toEqual([]);
@@ -338,7 +338,7 @@ describe('an enrolment', () => {
     await enrolling.caller((await target.grant()).token).fetch(target.origin);
     const before = await target.list();
     const response = await post(target.origin, target.captured[0] as string);
-    expect([response.status, target.rejections.at(-1)?.code]).toEqual([401, 'replay_detected']);
+    expect([response.status, target.refusals.at(-1)?.code]).toEqual([401, 'replay_detected']);
     expect(await target.list()).toEqual(before);
   });
 
@@ -346,7 +346,7 @@ describe('an enrolment', () => {
     const other = await enrolling.target();
     await enrolling.caller((await target.grant()).token).fetch(target.origin);
     const response = await post(other.origin, target.captured[0] as string);
-    expect([response.status, other.rejections.at(-1)?.detail]).toEqual([
+    expect([response.status, other.refusals.at(-1)?.detail]).toEqual([
       401,
       'The enrolment is for another target.',
     ]);
@@ -406,7 +406,7 @@ describe('an enrolment', () => {
     const before = await target.list();
     const response = await post(target.origin, await make());
     expect(response.status).toBe(status);
-    expect(`${target.rejections.at(-1)?.detail}`).toContain(message);
+    expect(`${target.refusals.at(-1)?.detail}`).toContain(message);
     expect(await target.list()).toEqual(before);
   });
 
@@ -430,7 +430,7 @@ describe('an enrolment', () => {
     await enrolling.caller(token).fetch(target.origin);
     const written = JSON.stringify([
       target.captured,
-      target.rejections,
+      target.refusals,
       enrolling.logged.mock.calls,
       await target.list(),
     ]);

@@ -126,7 +126,7 @@ describe.skipIf(process.platform !== 'linux')('a token shows nowhere', () => {
       const child = start('call', dir, token);
       child.tell(`fetch ${target.origin}`);
       expect(await child.line('status ')).toMatch(outcome);
-      const shown = [await traces(child, dir), ...target.captured, JSON.stringify(target.rejections)].join(
+      const shown = [await traces(child, dir), ...target.captured, JSON.stringify(target.refusals)].join(
         '\n',
       );
       expectNone(shown, await secretsOf(token));

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import { createIdentity, openDevice } from '@authmesh/sdk/admin';
-import type { AmeshCode, AmeshError, Rejection } from '@authmesh/sdk/core';
+import type { AmeshCode, AmeshError, Refusal } from '@authmesh/sdk/core';
 import express from 'express';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { assertTimely } from '../../src/bootstrap/tokens/read-token';
@@ -198,11 +198,11 @@ describe('a token that is wrong', () => {
   it.each(WRONG)('%s: %s', async (what, code, message, make) => {
     const token = await make();
     const dir = join(root, 'home');
-    const rejections: Rejection[] = [];
+    const refusals: Refusal[] = [];
     const amesh = createAmesh({
       dir,
       env: { AMESH_BOOTSTRAP_TOKEN: token },
-      onReject: (rejection) => void rejections.push(rejection as Rejection),
+      onRefusal: (refusal) => void refusals.push(refusal as Refusal),
     });
     const app = express();
     app.get('/open', (_request, response) => void response.send('open'));
@@ -213,14 +213,14 @@ describe('a token that is wrong', () => {
     await createIdentity(caller, {}, { friendlyName: 'caller' });
     const refused = await createAmesh({ dir: caller, env: {} }).fetch(`${server.origin}/api`);
     expect([refused.status, await refused.json()]).toEqual([503, { error: 'allow_list_unavailable' }]);
-    expect(rejections).toMatchObject([{ code, status: 503 }]);
+    expect(refusals).toMatchObject([{ code, status: 503 }]);
     // A grant is right for fetch, and so for this.
     if (what !== 'a grant') await expect(amesh.bootstrapIfNeeded()).rejects.toMatchObject({ code });
-    expect(`${rejections[0]?.detail} ${rejections[0]?.fix}`).toContain(message);
+    expect(`${refusals[0]?.detail} ${refusals[0]?.fix}`).toContain(message);
     expect(await (await fetch(`${server.origin}/open`)).text()).toBe('open');
     await expect(access(dir)).rejects.toMatchObject({ code: 'ENOENT' });
 
-    const written = JSON.stringify([logged.mock.calls, rejections]);
+    const written = JSON.stringify([logged.mock.calls, refusals]);
     for (const part of token.split('.')) if (part.length > 20) expect(written).not.toContain(part);
     await server.close();
   });

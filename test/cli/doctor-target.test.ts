@@ -32,7 +32,7 @@ async function meet(isTrusted: boolean) {
   const [prod, laptop] = [await createMachine(), await createMachine()];
   const [target, caller] = [await prod.init('prod-api'), await laptop.init('laptop')];
   if (isTrusted) await trust(prod, caller, 'controller');
-  const verify = createAmesh({ dir: prod.dir, env: {}, onReject: () => {} }).verify();
+  const verify = createAmesh({ dir: prod.dir, env: {}, onRefusal: () => {} }).verify();
   const server = await serve((request, response) => {
     const { pathname } = new URL(request.url ?? '', 'http://x');
     const answer = () => {

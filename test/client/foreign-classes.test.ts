@@ -107,7 +107,7 @@ describe.each(Object.entries(fetches))('%s', (_, fetch) => {
     const told: string[] = [];
     const amesh = machines.controllerWith({
       ...(fetch ? { fetch } : {}),
-      onReject: (rejection) => void told.push(rejection.code),
+      onRefusal: (refusal) => void told.push(refusal.code),
     });
     const response = await amesh.fetch(`http://127.0.0.1:${server.port}/x`, {
       headers: { 'content-type': 'a/b' },

@@ -1,5 +1,5 @@
 import { amesh, createAmesh } from '@authmesh/sdk';
-import { type ClientRejection, createClient } from '@authmesh/sdk/core';
+import { type ClientRefusal, createClient } from '@authmesh/sdk/core';
 import {
   Agent,
   EnvHttpProxyAgent,
@@ -30,7 +30,7 @@ beforeAll(async () => {
   strict = await guarded(machines.targetWith({ hosts: ['api.example.com'] }));
   other = await startRecorder();
 });
-const told: ClientRejection[] = [];
+const told: ClientRefusal[] = [];
 beforeEach(() => {
   told.length = 0;
   other.answer = (_request, response) => void response.end('ok');
@@ -40,9 +40,9 @@ afterAll(async () => {
   await machines.remove();
 });
 
-const onReject = (rejection: unknown) => void told.push(rejection as ClientRejection);
+const onRefusal = (refusal: unknown) => void told.push(refusal as ClientRefusal);
 const SECRETS = { Cookie: 'secret-cookie', 'X-Key': 'secret-key' };
-const stranger = createClient({ signer: () => signerOf('stranger'), onReject });
+const stranger = createClient({ signer: () => signerOf('stranger'), onRefusal });
 
 describe('a refusal by an amesh server', () => {
   it('is returned like any response, and explained without what may be secret', async () => {
@@ -65,12 +65,12 @@ describe('a refusal by an amesh server', () => {
   it('says for whom the request was signed, where it named a target, and the server tells nobody who it is', async () => {
     const { deviceId } = await machines.target.identity();
     const other = 'am_AAAAAAAAAAAAAAAA';
-    const naming = createClient({ signer: machines.signer, targetOf: () => other, onReject });
-    machines.rejections.length = 0;
+    const naming = createClient({ signer: machines.signer, targetOf: () => other, onRefusal });
+    machines.refusals.length = 0;
     const response = await naming.fetch(server.origin);
     expect([response.status, await response.text()]).toEqual([401, '{"error":"unauthorized"}']);
     expect([...response.headers].join()).not.toContain('am_');
-    expect(machines.rejections).toMatchObject([
+    expect(machines.refusals).toMatchObject([
       { code: 'wrong_target', detail: `The request is for ${other}, and this device is ${deviceId}.` },
     ]);
     expect(told).toMatchObject([
@@ -82,7 +82,7 @@ describe('a refusal by an amesh server', () => {
   });
 
   it('of the host names the line that sets it', async () => {
-    const client = machines.controllerWith({ onReject });
+    const client = machines.controllerWith({ onRefusal });
     const response = await client.fetch(strict.origin);
     expect([response.status, await response.json()]).toEqual([421, { error: 'wrong_host' }]);
     expect(told).toMatchObject([
@@ -150,10 +150,10 @@ describe('a refusal by an amesh server', () => {
       const response = await fetch(input, init);
       return response.status === 503 ? fetch(input, init) : response;
     };
-    machines.rejections.length = 0;
-    const client = machines.controllerWith({ fetch: retrying, onReject });
+    machines.refusals.length = 0;
+    const client = machines.controllerWith({ fetch: retrying, onRefusal });
     expect((await client.fetch(`${busy.origin}/`)).status).toBe(401);
-    expect(machines.rejections).toMatchObject([
+    expect(machines.refusals).toMatchObject([
       {
         code: 'replay_detected',
         detail: expect.stringMatching(/^This request has been seen before\. It was signed \d+ s ago\.$/),
@@ -245,7 +245,7 @@ describe('a refusal by an amesh server', () => {
 
   it('behind a redirect out of the origin says that it was not signed', async () => {
     other.answer = (_request, response) => void response.writeHead(302, { location: server.origin }).end();
-    const response = await machines.controllerWith({ onReject }).fetch(`${other.origin}/?q`);
+    const response = await machines.controllerWith({ onRefusal }).fetch(`${other.origin}/?q`);
     expect(response.status).toBe(401);
     expect(told).toMatchObject([{ code: 'unauthorized', url: `${server.origin}/` }]);
     expect(`${told[0]?.detail} ${told[0]?.fix}`).toMatch(/A redirect led .* Call this URL itself\.$/);
@@ -263,17 +263,17 @@ describe('a refusal by an amesh server', () => {
     expect(told).toEqual([]);
   });
 
-  it('is returned even where onReject throws, which is printed', async () => {
+  it('is returned even where onRefusal throws, which is printed', async () => {
     const printed = captureConsole('error');
     const failing = createClient({
       signer: () => signerOf('stranger'),
-      onReject: () => {
+      onRefusal: () => {
         throw new Error('own logging');
       },
     });
     const response = await failing.fetch(server.origin);
     expect(await response.json()).toEqual({ error: 'unauthorized' });
-    expect(printed()).toMatch(/amesh: onReject threw.*own logging/);
+    expect(printed()).toMatch(/amesh: onRefusal threw.*own logging/);
   });
 });
 

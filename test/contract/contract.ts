@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CODES, createClient, type RejectCode, type Signer } from '@authmesh/sdk/core';
+import { CODES, createClient, type RefusalCode, type Signer } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { signerOf } from '../support/core';
 import { exchange, head, RawClient, type RawResponse } from '../support/raw-http';
@@ -73,7 +73,7 @@ function contractOf(kind: ServerKind): void {
     return exchange(server.port, head(line, [...headers, ...length]), body);
   }
 
-  function expectRefusal(response: RawResponse, code: RejectCode): void {
+  function expectRefusal(response: RawResponse, code: RefusalCode): void {
     const { status, wire } = CODES[code];
     expect(response.status).toBe(status);
     expect(response.body).toBe(JSON.stringify({ error: wire }));
@@ -91,9 +91,9 @@ function contractOf(kind: ServerKind): void {
       // What `why` of the vector says of such runtimes.
       const isNormalised = kind.removesDotSegments && vector.name.endsWith('dot segment added');
       const target = isNormalised ? '/api/orders' : vector.request.target;
-      const code = isNormalised ? undefined : (expectedCode(vector) as RejectCode | undefined);
+      const code = isNormalised ? undefined : (expectedCode(vector) as RefusalCode | undefined);
       expect(await outcome()).toEqual({
-        rejections: code === undefined ? [] : [code],
+        refusals: code === undefined ? [] : [code],
         handled: code === undefined ? 1 : 0,
       });
       if (code !== undefined) {
@@ -147,7 +147,7 @@ function contractOf(kind: ServerKind): void {
       const read = async (parser: string, type: string, body: Uint8Array | string, framing?: 'chunked') => {
         const headers = { 'content-type': type };
         const response = await send({ method: 'POST', target: `/read/${parser}`, headers, body }, framing);
-        expect(await outcome()).toMatchObject({ rejections: [] });
+        expect(await outcome()).toMatchObject({ refusals: [] });
         expect(response.status).toBe(200);
         return JSON.parse(response.body);
       };
@@ -219,7 +219,7 @@ function contractOf(kind: ServerKind): void {
         expectRefusal(await send({ method: 'POST', body: more }), 'payload_too_large');
         expectRefusal(await send({ method: 'POST', body: more }, 'chunked'), 'payload_too_large');
         expect(await outcome()).toEqual({
-          rejections: ['payload_too_large', 'payload_too_large'],
+          refusals: ['payload_too_large', 'payload_too_large'],
           handled: 2,
         });
       });
@@ -311,7 +311,7 @@ function contractOf(kind: ServerKind): void {
         const { headers } = await signedRaw(signer, authority, { target: '/x' });
         const refused = await exchange(server.port, head('HEAD /x HTTP/1.1', headers));
         expect(refused).toMatchObject({ status: 401, body: '' });
-        expect((await outcome()).rejections).toEqual(['invalid_signature']);
+        expect((await outcome()).refusals).toEqual(['invalid_signature']);
       });
 
       it('OPTIONS needs a signature like any other', async () => {
@@ -330,8 +330,8 @@ function contractOf(kind: ServerKind): void {
       const statuses = (await Promise.all(copies)).map(({ status }) => status);
       expect(statuses.filter((status) => status === 200)).toHaveLength(1);
       expect(statuses.filter((status) => status === 401)).toHaveLength(99);
-      const { rejections, handled } = await outcome();
-      expect([...new Set(rejections)]).toEqual(['replay_detected']);
+      const { refusals, handled } = await outcome();
+      expect([...new Set(refusals)]).toEqual(['replay_detected']);
       expect(handled).toBe(1);
     });
 

@@ -75,7 +75,7 @@ describe.each(lambdaAdapters)('$name', (adapter) => {
         await signed({ method, target: '/a/b?x=1', headers, body }),
         source,
       );
-      expect(outcome()).toEqual({ rejections: [], handled: 1 });
+      expect(outcome()).toEqual({ refusals: [], handled: 1 });
       expect(answer.status).toBe(200);
       expect(JSON.parse(answer.body)).toMatchObject({
         caller: { deviceId },
@@ -90,14 +90,14 @@ describe.each(lambdaAdapters)('$name', (adapter) => {
       const target = `${path}?x=1&x=2&y=3`;
       const request = await signed({ target, headers: { 'authmesh-path': path } });
       const answer = await invoke((event) => handler(asSent(event)), request, source);
-      expect(outcome()).toEqual({ rejections: [], handled: 1 });
+      expect(outcome()).toEqual({ refusals: [], handled: 1 });
       expect(JSON.parse(answer.body)).toMatchObject({ target });
     });
 
     it('sees a path that fetch has written so by itself', async () => {
       const target = new URL('http://x/{a b}/ü"<>`@:+,;=|[]^~').pathname;
       await invoke((event) => handler(asSent(event)), await signed({ target }), source);
-      expect(outcome()).toEqual({ rejections: [], handled: 1 });
+      expect(outcome()).toEqual({ refusals: [], handled: 1 });
     });
 
     it.each(['/files', '/files/%2e%2e/admin', '/admin?', '/files/a%2Fb#'])(
@@ -123,14 +123,14 @@ describe.each(lambdaAdapters)('$name', (adapter) => {
     it('refuses another body than the one that was signed', async () => {
       const request = await signed({ method: 'POST', body: 'abc' });
       const answer = await invoke(handler, { ...request, body: 'Abc' }, source);
-      expect(outcome()).toEqual({ rejections: ['content_digest_mismatch'], handled: 0 });
+      expect(outcome()).toEqual({ refusals: ['content_digest_mismatch'], handled: 0 });
       expect(answer.status).toBe(401);
       expect(answer.body).toBe('{"error":"unauthorized"}');
     });
 
     it('refuses what is not signed', async () => {
       const answer = await invoke(handler, { method: 'GET', target: '/', headers: [['Host', host]] }, source);
-      expect(outcome()).toEqual({ rejections: ['missing_header'], handled: 0 });
+      expect(outcome()).toEqual({ refusals: ['missing_header'], handled: 0 });
       expect(answer.status).toBe(401);
     });
   });
@@ -140,7 +140,7 @@ describe.each(lambdaAdapters)('$name', (adapter) => {
     async (source) => {
       const target = '/q?b=%20y&a=1,2&a=3&c&d=%C3%BC&a=+4&e=%40:/?';
       await invoke((event) => handler(asSent(event)), await signed({ target }), source);
-      expect(outcome()).toEqual({ rejections: [], handled: 1 });
+      expect(outcome()).toEqual({ refusals: [], handled: 1 });
     },
   );
 
@@ -155,7 +155,7 @@ describe.each(lambdaAdapters)('$name', (adapter) => {
       await invoke(handler, { ...request, headers: [...headers, ...lines] }, source);
     }
     // One of them may have lost a line, and then nobody sees it; with both they are what was signed.
-    for (const code of outcome().rejections)
+    for (const code of outcome().refusals)
       expect(['invalid_signature', 'replay_detected', 'malformed_header']).toContain(code);
     expect(outcome().handled).toBeLessThanOrEqual(1);
   });
@@ -180,6 +180,6 @@ describe.each(lambdaAdapters)('$name', (adapter) => {
       expect(JSON.parse(answer.body)).toMatchObject({ via: 'twice', sha256: sha256(body) });
       await invoke(handler, request);
     }
-    expect(outcome()).toEqual({ rejections: ['replay_detected', 'replay_detected'], handled: 2 });
+    expect(outcome()).toEqual({ refusals: ['replay_detected', 'replay_detected'], handled: 2 });
   });
 });

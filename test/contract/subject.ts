@@ -1,6 +1,6 @@
 import type {
   AuthMeshIdentity,
-  RejectCode,
+  RefusalCode,
   RequestView,
   Role,
   Verifier,
@@ -22,7 +22,7 @@ export interface Setting {
 
 /** What came of the requests since the last {@link Setting}. */
 export interface Outcome {
-  readonly rejections: readonly RejectCode[];
+  readonly refusals: readonly RefusalCode[];
   /** How many requests a handler has got. */
   readonly handled: number;
 }
@@ -49,7 +49,7 @@ export const CONTROL = '/-/control';
  */
 export class Subject {
   #verifier = this.#create({});
-  #rejections: RejectCode[] = [];
+  #refusals: RefusalCode[] = [];
   #handled = 0;
 
   /** Stands for an instance, so that an adapter takes it as its option `amesh`. */
@@ -61,9 +61,9 @@ export class Subject {
   /** What a server answers on {@link CONTROL}. */
   control(method: string, body: string): string {
     if (method !== 'POST') {
-      return JSON.stringify({ rejections: this.#rejections, handled: this.#handled } satisfies Outcome);
+      return JSON.stringify({ refusals: this.#refusals, handled: this.#handled } satisfies Outcome);
     }
-    this.#rejections = [];
+    this.#refusals = [];
     this.#handled = 0;
     this.#verifier = this.#create(JSON.parse(body) as Setting);
     return '{}';
@@ -95,7 +95,7 @@ export class Subject {
       nonceStore: new InMemoryNonceStore({ now: clock, startedAt: vectorsStartedAt }),
       now: clock,
       maxBodyBytes,
-      onReject: ({ code }) => void this.#rejections.push(code),
+      onRefusal: ({ code }) => void this.#refusals.push(code),
     });
   }
 }

@@ -38,7 +38,7 @@ describe('a wrong option is a TypeError where it is given', () => {
     ['a prefix that ends with one', { pathPrefix: '/v1/' }],
     ['a prefix with a query', { pathPrefix: '/v1?a' }],
     ['trust in text', { trustForwardedHost: 'yes' }],
-    ['an onReject that is none', { onReject: 'log' }],
+    ['an onRefusal that is none', { onRefusal: 'log' }],
     ['a skew in text that looks like a number', { clockSkewSeconds: '30' }],
     ['a skew in an array', { clockSkewSeconds: [30] }],
     ['a window in text that looks like a number', { nonceWindowSeconds: '60' }],

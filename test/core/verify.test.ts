@@ -5,7 +5,7 @@ import {
   createVerifier,
   InMemoryNonceStore,
   type NonceStore,
-  type Rejection,
+  type Refusal,
   type RequestView,
   signRequest,
 } from '@authmesh/sdk/core';
@@ -33,8 +33,8 @@ describe('a verdict', () => {
   });
 
   it('tells the client less than the log', async () => {
-    const rejections: Rejection[] = [];
-    const verifier = verifierAt({ onReject: (rejection) => rejections.push(rejection) });
+    const refusals: Refusal[] = [];
+    const verifier = verifierAt({ onRefusal: (refusal) => refusals.push(refusal) });
     const verdict = await verifier.verify({ ...(await signed()), method: 'DELETE' });
     if (verdict.ok) throw new Error('accepted');
     expect(verdict).toMatchObject({ code: 'invalid_signature', answer: { status: 401 } });
@@ -43,7 +43,7 @@ describe('a verdict', () => {
     expect(await response.json()).toEqual({ error: 'unauthorized' });
     expect(response.headers.get('www-authenticate')).toBe('AuthMesh error="unauthorized"');
     expect(response.headers.get('cache-control')).toBe('no-store');
-    expect(rejections).toMatchObject([
+    expect(refusals).toMatchObject([
       {
         code: 'invalid_signature',
         request: {
@@ -64,9 +64,9 @@ describe('a verdict', () => {
     expect(verdict.response.headers.get('www-authenticate')).toBe('AuthMesh error="timestamp_out_of_range"');
   });
 
-  it('stands, whatever onReject throws', async () => {
+  it('stands, whatever onRefusal throws', async () => {
     const verifier = verifierAt({
-      onReject: () => {
+      onRefusal: () => {
         throw new Error('the logger is broken');
       },
     });
@@ -74,13 +74,13 @@ describe('a verdict', () => {
   });
 });
 
-describe('onReject', () => {
+describe('onRefusal', () => {
   it('that fails later does not end the process', async () => {
     const unhandled: unknown[] = [];
     const listener = (reason: unknown) => void unhandled.push(reason);
     process.on('unhandledRejection', listener);
     const verifier = verifierAt({
-      onReject: (async () => {
+      onRefusal: (async () => {
         throw new Error('the metrics are down');
       }) as () => void,
     });
@@ -139,45 +139,45 @@ describe('check 3: hosts', () => {
   });
 
   it('says which line sets a host', async () => {
-    const rejections: Rejection[] = [];
-    const verifier = verifierAt({ onReject: (rejection) => rejections.push(rejection) });
+    const refusals: Refusal[] = [];
+    const verifier = verifierAt({ onRefusal: (refusal) => refusals.push(refusal) });
     await verifier.verify(await requestTo('new.example:8080'));
-    expect(rejections[0]).toMatchObject({ code: 'wrong_host', status: 421 });
-    expect(rejections[0]?.fix).toBe(
+    expect(refusals[0]).toMatchObject({ code: 'wrong_host', status: 421 });
+    expect(refusals[0]?.fix).toBe(
       "If a proxy put it in: verify({ authority: 'api.example.com' }). If callers use it: amesh config hosts new.example:8080,api.example.com",
     );
-    await verifierAt({ ...without, onReject: (it) => rejections.push(it) }).verify({
+    await verifierAt({ ...without, onRefusal: (it) => refusals.push(it) }).verify({
       ...(await requestTo('new.example')),
       localPort: 3000,
     });
-    expect(rejections[1]?.fix).toBe('If callers use it: amesh config hosts new.example,localhost:3000');
+    expect(refusals[1]?.fix).toBe('If callers use it: amesh config hosts new.example,localhost:3000');
   });
 
   it('does not advise to set what would not count', async () => {
-    const rejections: Rejection[] = [];
-    const verifier = verifierAt({ hosts: ['a.example'], onReject: (it) => rejections.push(it) });
+    const refusals: Refusal[] = [];
+    const verifier = verifierAt({ hosts: ['a.example'], onRefusal: (it) => refusals.push(it) });
     await verifier.verify(await requestTo('new.example'));
-    expect(rejections[0]?.fix).toMatch(/add it to verify\(\{ hosts \}\) or AMESH_HOSTS, now a\.example$/);
+    expect(refusals[0]?.fix).toMatch(/add it to verify\(\{ hosts \}\) or AMESH_HOSTS, now a\.example$/);
   });
 
   it('refuses the name of another target', async () => {
     const request = await signed({}, { targetDeviceId: vectors.devices.stranger.deviceId });
-    const rejections: Rejection[] = [];
-    const verifier = verifierAt({ onReject: (it) => rejections.push(it) });
+    const refusals: Refusal[] = [];
+    const verifier = verifierAt({ onRefusal: (it) => refusals.push(it) });
     expect(await codeOf(verifier.verify(request))).toBe('wrong_target');
     const { target, stranger } = vectors.devices;
-    expect(rejections[0]?.detail).toBe(
+    expect(refusals[0]?.detail).toBe(
       `The request is for ${stranger.deviceId}, and this device is ${target.deviceId}.`,
     );
   });
 
   it('quotes nothing that is no name of a target', async () => {
-    const rejections: Rejection[] = [];
-    const verifier = verifierAt({ onReject: (it) => rejections.push(it) });
+    const refusals: Refusal[] = [];
+    const verifier = verifierAt({ onRefusal: (it) => refusals.push(it) });
     const { headers, ...request } = await signed();
     const named = { ...request, headers: { ...headers, 'authmesh-target': '\x9b31m'.repeat(1000) } };
     expect(await codeOf(verifier.verify(named))).toBe('wrong_target');
-    expect(rejections[0]?.detail).toMatch(/^The request is for none, and this device is am_/);
+    expect(refusals[0]?.detail).toMatch(/^The request is for none, and this device is am_/);
   });
 
   it('believes X-Forwarded-Host only where it is told to', async () => {

@@ -2,18 +2,18 @@ import { copyFile, cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { addDevice, createIdentity, openDevice, revokeDevice } from '@authmesh/sdk/admin';
-import { createVerifier, InMemoryNonceStore, type Rejection, type RequestView } from '@authmesh/sdk/core';
+import { createVerifier, InMemoryNonceStore, type Refusal, type RequestView } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NOW, signed } from '../support/core';
 import { vectorAllowList } from '../support/vectors';
 
 // The gaps that the documents admit. If one is closed, a test here fails, and the page has to change.
 
-const processAt = (now: () => number, startedAt?: number, onReject?: (rejection: Rejection) => void) =>
+const processAt = (now: () => number, startedAt?: number, onRefusal?: (refusal: Refusal) => void) =>
   createVerifier({
     allowList: { ...vectorAllowList, hosts: ['api.example.com'] },
     now,
-    onReject,
+    onRefusal,
     nonceStore: new InMemoryNonceStore({ now, ...(startedAt === undefined ? {} : { startedAt }) }),
   });
 
@@ -61,14 +61,14 @@ describe('docs/protocol.md, "What clocks and restarts leave open"', () => {
 
 describe('docs/protocol.md, "A clock that was set back"', () => {
   it('a server that has started at a time that is still to come says when that is, and that a restart ends it', async () => {
-    const rejections: Rejection[] = [];
+    const refusals: Refusal[] = [];
     const running = processAt(
       () => NOW * 1000,
       NOW + 3600,
-      (rejection) => void rejections.push(rejection),
+      (refusal) => void refusals.push(refusal),
     );
     expect(await running.verify(await signed())).toMatchObject({ ok: false, code: 'timestamp_out_of_range' });
-    expect(rejections).toMatchObject([
+    expect(refusals).toMatchObject([
       {
         detail: `The request was signed before the memory of this server's nonce store begins, at ${new Date((NOW + 3600) * 1000).toISOString()}.`,
         fix: 'The clock of this server was set back: wait until then, or restart it.',

@@ -36,7 +36,7 @@ beforeAll(async () => {
       devices: [{ deviceId, publicKey: toBase64Url(point), friendlyName: 'theirs', roles: ['controller'] }],
     },
     nonceStore: new InMemoryNonceStore(),
-    onReject: ({ code }) => void codes.push(code),
+    onRefusal: ({ code }) => void codes.push(code),
   });
   const app = express();
   app.use(verifyExpress({ amesh: { verifier: () => verifier } }));

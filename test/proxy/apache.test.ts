@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Rejection } from '@authmesh/sdk/core';
+import type { Refusal } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Apache, hasApache, startApache } from '../support/apache';
 import { type Listening, listen } from '../support/listen';
@@ -46,7 +46,7 @@ describe.skipIf(!hasApache)('a server behind Apache', () => {
     const { renaming, both } = sitesFor(named.port);
     apache = await startApache({ ...sitesFor(server.port), renaming, both });
   });
-  beforeEach(() => void machines.rejections.splice(0));
+  beforeEach(() => void machines.refusals.splice(0));
   afterAll(async () => {
     await apache?.stop();
     await Promise.all([server?.close(), named?.close()]);
@@ -81,7 +81,7 @@ describe.skipIf(!hasApache)('a server behind Apache', () => {
     ['both', '/a%3Ab', `host ${HOST}. The signature is right for the path /a%3Ab`, 'nocanon'],
   ] as const)('configured as %s: %s', async (site, target, message, fix) => {
     expect(await call(site, target)).toBe(401);
-    const [found] = machines.rejections as [Rejection];
+    const [found] = machines.refusals as [Refusal];
     expect(found.code).toBe('invalid_signature');
     expect(found.detail).toContain(`The signature is right for the ${message}.`);
     expect(found.fix).toContain(fix);
@@ -96,6 +96,6 @@ describe.skipIf(!hasApache)('a server behind Apache', () => {
 
   it('answers a slash that is escaped by itself, unless it is told not to', async () => {
     expect(await call('usual', '/a%2Fb')).toBe(404);
-    expect(machines.rejections).toEqual([]);
+    expect(machines.refusals).toEqual([]);
   });
 });

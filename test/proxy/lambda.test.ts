@@ -1,4 +1,4 @@
-import { type Rejection, signRequest } from '@authmesh/sdk/core';
+import { type Refusal, signRequest } from '@authmesh/sdk/core';
 import { asSent } from '@authmesh/sdk/lambda';
 import express from 'express';
 import serverlessHttp from 'serverless-http';
@@ -17,7 +17,7 @@ beforeAll(async () => {
   const handler = serverlessHttp(app as any);
   proxy = (event) => handler(event, {});
 });
-beforeEach(() => void machines.rejections.splice(0));
+beforeEach(() => void machines.refusals.splice(0));
 afterAll(async () => {
   vi.unstubAllEnvs();
   await machines.remove();
@@ -33,7 +33,7 @@ async function refused(source: LambdaSource, target: string, wrap = (event: Lamb
     ...(Object.entries(headers) as [string, string][]),
   ];
   await invoke((event) => proxy(wrap(event)), { method: 'GET', target, headers: lines }, source);
-  return machines.rejections[0] as Rejection;
+  return machines.refusals[0] as Refusal;
 }
 
 it('an event with a decoded path names asSent()', async () => {

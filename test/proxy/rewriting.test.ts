@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Rejection } from '@authmesh/sdk/core';
+import type { Refusal } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Listening, listen } from '../support/listen';
 import { createMachines, type Machines } from '../support/machines';
@@ -31,7 +31,7 @@ beforeAll(async () => {
   front = await listen(() => {});
   folder = await mkdtemp(join(tmpdir(), 'amesh-rewriting-'));
 });
-beforeEach(() => void machines.rejections.splice(0));
+beforeEach(() => void machines.refusals.splice(0));
 afterAll(async () => {
   for (const end of endings) await end();
   await Promise.all([server?.close(), front?.close(), machines?.remove()]);
@@ -63,14 +63,14 @@ async function start(path: string, config: (port: number) => string, args: (file
 }
 
 /** Sends a signed request through a proxy, and gives what the server's log is told. */
-async function refused(port: number, target: string): Promise<Rejection> {
+async function refused(port: number, target: string): Promise<Refusal> {
   const signed = await signedRaw(machines.signer, HOST, { target });
   const client = await RawClient.connect(port);
   client.write(`${[signed.line, ...signed.headers].join('\r\n')}\r\n\r\n`);
   const { status, body } = await client.response();
   client.destroy();
   expect([status, body]).toEqual([401, '{"error":"unauthorized"}']);
-  return machines.rejections[0] as Rejection;
+  return machines.refusals[0] as Refusal;
 }
 
 describe.skipIf(NGINX === undefined && !process.env.CI)('nginx whose proxy_pass has a path', () => {
@@ -155,7 +155,7 @@ describe('a proxy that says what it has changed', () => {
     client.write(`${lines.join('\r\n')}\r\n\r\n`);
     expect((await client.response()).status).toBe(401);
     client.destroy();
-    return machines.rejections.at(-1) as Rejection;
+    return machines.refusals.at(-1) as Refusal;
   }
 
   it.each([

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Amesh, type AmeshOptions, createAmesh, type VerifyOptions } from '@authmesh/sdk';
 import { createIdentity, type Device, type GrantOptions, issueGrant, openDevice } from '@authmesh/sdk/admin';
-import { type Rejection, type Signer, toBase64Url } from '@authmesh/sdk/core';
+import { type Refusal, type Signer, toBase64Url } from '@authmesh/sdk/core';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { type Listening, listen } from './listen';
 import { claimsOf } from './tokens';
@@ -58,7 +58,7 @@ export interface EnrollingTarget extends Listening {
   readonly device: Device;
   readonly amesh: Amesh;
   /** Why it has refused, oldest first. */
-  readonly rejections: Rejection[];
+  readonly refusals: Refusal[];
   /** The bodies of the enrolments that came, oldest first. */
   readonly captured: string[];
   grant(options?: Partial<GrantOptions>): Promise<{ token: string; id: string }>;
@@ -85,12 +85,12 @@ export async function createEnrolling(): Promise<Enrolling> {
       const env = (options.env ?? {}) as Record<string, string>;
       await createIdentity(dir, env, { friendlyName: 'api' });
       const device = await openDevice(dir, env);
-      const rejections: Rejection[] = [];
+      const refusals: Refusal[] = [];
       const captured: string[] = [];
       const amesh = createAmesh({
         dir,
         env,
-        onReject: (rejection) => void rejections.push(rejection as Rejection),
+        onRefusal: (refusal) => void refusals.push(refusal as Refusal),
         ...options,
       });
       const verify = amesh.verify(verifyOptions);
@@ -112,7 +112,7 @@ export async function createEnrolling(): Promise<Enrolling> {
         dir,
         device,
         amesh,
-        rejections,
+        refusals,
         captured,
         async grant(options = {}) {
           const { token, grant } = await issueGrant(device, {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Amesh, type AmeshOptions, createAmesh } from '@authmesh/sdk';
 import { addDevice, createIdentity, openDevice } from '@authmesh/sdk/admin';
-import type { Rejection, Signer } from '@authmesh/sdk/core';
+import type { Refusal, Signer } from '@authmesh/sdk/core';
 
 /** Two machines with folders of their own: the target trusts the controller. */
 export interface Machines {
@@ -14,7 +14,7 @@ export interface Machines {
   readonly controllerId: string;
   readonly controllerDir: string;
   /** Why the target has refused, oldest first; empty it between tests. */
-  readonly rejections: Rejection[];
+  readonly refusals: Refusal[];
   /** Another instance of the target's folder, with its own nonces. */
   targetWith(options: AmeshOptions): Amesh;
   /** Another instance of the controller's folder. */
@@ -32,10 +32,10 @@ export async function createMachines(): Promise<Machines> {
   await trust.update((list) =>
     addDevice(list, { deviceId, publicKey, friendlyName, role: 'controller', hosts: [] }, 0),
   );
-  const rejections: Rejection[] = [];
-  const onReject = (rejection: unknown) => void rejections.push(rejection as Rejection);
+  const refusals: Refusal[] = [];
+  const onRefusal = (refusal: unknown) => void refusals.push(refusal as Refusal);
   const targetWith = (options: AmeshOptions) =>
-    createAmesh({ dir: targetDir, env: {}, onReject, ...options });
+    createAmesh({ dir: targetDir, env: {}, onRefusal, ...options });
   const controllerWith = (options: AmeshOptions) => createAmesh({ dir: controllerDir, env: {}, ...options });
   return {
     controller: controllerWith({}),
@@ -43,7 +43,7 @@ export async function createMachines(): Promise<Machines> {
     signer: (await openDevice(controllerDir, {})).signer,
     controllerId: deviceId,
     controllerDir,
-    rejections,
+    refusals,
     targetWith,
     controllerWith,
     remove: () => rm(root, { recursive: true, maxRetries: 20 }),

@@ -9,7 +9,7 @@ export function usePair(): Omit<Machines, 'remove'> {
   });
   afterAll(() => machines.remove());
   beforeEach(() => {
-    machines.rejections.length = 0;
+    machines.refusals.length = 0;
   });
   return {
     get controller() {
@@ -27,8 +27,8 @@ export function usePair(): Omit<Machines, 'remove'> {
     get controllerDir() {
       return machines.controllerDir;
     },
-    get rejections() {
-      return machines.rejections;
+    get refusals() {
+      return machines.refusals;
     },
     targetWith: (options) => machines.targetWith(options),
     controllerWith: (options) => machines.controllerWith(options),

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Amesh, createAmesh } from '@authmesh/sdk';
 import { addDevice, createIdentity, openDevice } from '@authmesh/sdk/admin';
-import type { Rejection } from '@authmesh/sdk/core';
+import type { Refusal } from '@authmesh/sdk/core';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { FileStore } from '../../src/storage/files/file-store';
 import { NOWHERE } from '../../src/trust/list/seen';
@@ -16,13 +16,13 @@ let dir: string;
 let backup: string;
 let caller: Amesh;
 let server: Listening;
-const told: Rejection[] = [];
+const told: Refusal[] = [];
 
 async function serve(): Promise<void> {
   const amesh = createAmesh({
     dir,
     env: {},
-    onReject: (rejection) => void told.push(rejection as Rejection),
+    onRefusal: (refusal) => void told.push(refusal as Refusal),
   });
   const verify = amesh.verify();
   server = await listen((request, response) => verify(request, response, () => response.end('in')));

@@ -8,7 +8,7 @@ import {
   createAmesh,
   InMemoryNonceStore,
   isAmeshError,
-  type Rejection,
+  type Refusal,
 } from '@authmesh/sdk';
 import { rawBody, verify } from '@authmesh/sdk/express';
 import express, {
@@ -62,7 +62,7 @@ amesh.verify({
   authority: 'api.example.com',
   pathPrefix: '/v1',
   trustForwardedHost: true,
-  onReject: ({ code, status, detail, fix, request }: Rejection) => {
+  onRefusal: ({ code, status, detail, fix, request }: Refusal) => {
     const known: boolean = code === 'invalid_signature';
     console.error(known, status, detail, fix, request.target, request.deviceId?.length);
   },

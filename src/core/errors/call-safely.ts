@@ -9,5 +9,5 @@ export function callSafely(call: () => unknown): void {
 }
 
 function tell(error: unknown): void {
-  console.error('amesh: onReject threw', error);
+  console.error('amesh: onRefusal threw', error);
 }

@@ -3,7 +3,7 @@
  * that throws them; `CODES` of `@authmesh/sdk/core` joins those, and does not compile while one is missing here or there.
  */
 export type AmeshCode =
-  | RejectCode
+  | RefusalCode
   // What a client finds.
   | 'redirect_refused'
   | 'clock_skew_too_large'
@@ -36,7 +36,7 @@ export type AmeshCode =
   | 'unknown_token';
 
 /** The codes for which a verifier refuses a request: the ones with a status. */
-export type RejectCode =
+export type RefusalCode =
   // What a verifier finds in a request.
   | 'missing_header'
   | 'unsupported_version'

@@ -1,4 +1,4 @@
-import type { AmeshCode, RejectCode } from './code-names';
+import type { AmeshCode, RefusalCode } from './code-names';
 
 /** What to do about an error. */
 export interface Fix {
@@ -33,7 +33,7 @@ export interface CodeFacts<C extends AmeshCode = AmeshCode> extends Texts {
 }
 
 /** What is known of a code for which a verifier refuses. */
-export interface RejectFacts<C extends RejectCode = RejectCode> extends CodeFacts<C>, WireTexts {
+export interface RefusalFacts<C extends RefusalCode = RefusalCode> extends CodeFacts<C>, WireTexts {
   /** The code itself. */
   readonly code: C;
   /** The HTTP status of the refusal. */
@@ -42,9 +42,9 @@ export interface RejectFacts<C extends RejectCode = RejectCode> extends CodeFact
   readonly wire: string;
 }
 
-/** A row for each code; those of {@link RejectCode} have a status, and no other one has. */
+/** A row for each code; those of {@link RefusalCode} have a status, and no other one has. */
 type Rows<T> = {
-  readonly [C in keyof T]: C extends RejectCode
+  readonly [C in keyof T]: C extends RefusalCode
     ? WireTexts
     : C extends AmeshCode
       ? Texts & { readonly status?: never }
@@ -53,8 +53,8 @@ type Rows<T> = {
 
 /** The rows with their codes in them. */
 type Table<T> = {
-  readonly [C in keyof T]: C extends RejectCode
-    ? RejectFacts<C> & Pick<T[C], keyof T[C] & ('status' | 'wire')>
+  readonly [C in keyof T]: C extends RefusalCode
+    ? RefusalFacts<C> & Pick<T[C], keyof T[C] & ('status' | 'wire')>
     : C extends AmeshCode
       ? CodeFacts<C>
       : never;

@@ -1,14 +1,14 @@
 import { isAmeshError, partsOf } from './amesh-error';
-import type { RejectCode } from './code-names';
+import type { RefusalCode } from './code-names';
 import { REQUEST_CODES } from './codes';
-import type { CodeFacts, Fix, RejectFacts } from './define-codes';
+import type { CodeFacts, Fix, RefusalFacts } from './define-codes';
 
 /** Why a step refuses a request. A value and not an exception, since strangers can cause as many as they like. */
 export class Fault {
-  readonly code: RejectCode;
+  readonly code: RefusalCode;
 
   constructor(
-    readonly facts: RejectFacts,
+    readonly facts: RefusalFacts,
     /** One sentence for the log; quotes of the request in it are cut short by whoever prints it. */
     readonly detail?: string,
     /** Where the general fix of the code is not the best advice. */
@@ -26,9 +26,9 @@ export function malformed(detail: string): Fault {
 export function toFault(error: unknown): Fault | null {
   if (!isAmeshError(error)) return null;
   const { facts, advice } = partsOf(error);
-  return isRejectFacts(facts) ? new Fault(facts, error.detail, advice) : null;
+  return isRefusalFacts(facts) ? new Fault(facts, error.detail, advice) : null;
 }
 
-function isRejectFacts(facts: CodeFacts): facts is RejectFacts {
+function isRefusalFacts(facts: CodeFacts): facts is RefusalFacts {
   return 'status' in facts;
 }

@@ -9,7 +9,7 @@ import { ServerClocks } from './clock';
 import { openOnce } from './open-signer';
 import { type Outgoing, toOutgoing, toView } from './outgoing';
 import { followRedirect, isRedirect } from './redirect';
-import { type ClientRejection, explainRefusal, refusalOf } from './refusal';
+import { type ClientRefusal, explainRefusal, refusalOf } from './refusal';
 import { discard, send, withoutRepeat } from './send';
 import { DEFAULT_SIGN_BODY_BYTES, type SignatureFormat, signatureHeaders } from './sign-request';
 
@@ -29,7 +29,7 @@ export interface ClientOptions {
    */
   readonly maxBodyBytes?: number | undefined;
   /** Told, with cause and fix, when an amesh server refuses a request. The response is returned all the same. */
-  readonly onReject?: ((rejection: ClientRejection) => void) | undefined;
+  readonly onRefusal?: ((refusal: ClientRefusal) => void) | undefined;
   /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
   readonly crypto?: CryptoProvider | undefined;
   /** The clock, Unix milliseconds; default `Date.now`. */
@@ -42,7 +42,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof ClientOptions>([
   'targetOf',
   'fetch',
   'maxBodyBytes',
-  'onReject',
+  'onRefusal',
   'crypto',
   'now',
 ]);
@@ -93,7 +93,7 @@ export function createClient(options: ClientOptions): Client {
 export function createPreparer(
   options: ClientOptions,
 ): (input: string | URL | Request, init?: RequestInit) => Promise<PreparedRequest> {
-  const { signer, format, targetOf, maxBodyBytes, onReject, crypto, now, sender } = readOptions(options);
+  const { signer, format, targetOf, maxBodyBytes, onRefusal, crypto, now, sender } = readOptions(options);
   const open = openOnce(signer);
   const clocks = new ServerClocks(now);
   const doFetch: typeof globalThis.fetch = (input, init) => (sender ?? globalThis.fetch)(input, init);
@@ -155,9 +155,9 @@ export function createPreparer(
       response = await (signed ? sendSigned(request) : send(doFetch, request, request.headers));
       Object.defineProperty(response, 'redirected', { value: true });
     }
-    if (onReject !== undefined) {
+    if (onRefusal !== undefined) {
       const mayRepeat = sender !== undefined || 'dispatcher' in first.options;
-      explainRefusal(request.url, response, { signed, mayRepeat, nowMs: now() }, onReject);
+      explainRefusal(request.url, response, { signed, mayRepeat, nowMs: now() }, onRefusal);
     }
     return response;
   }
@@ -176,7 +176,7 @@ function readOptions(options: ClientOptions) {
     crypto = cryptoProvider,
     now = Date.now,
   } = options;
-  const { signer, targetOf, onReject, fetch: sender } = options;
+  const { signer, targetOf, onRefusal, fetch: sender } = options;
   if (format !== 'authmesh' && format !== 'rfc9421')
     throw new TypeError('format is "authmesh" or "rfc9421".');
   if (
@@ -186,9 +186,9 @@ function readOptions(options: ClientOptions) {
     throw new TypeError('createClient() needs a signer.');
   if (!Number.isSafeInteger(maxBodyBytes) || maxBodyBytes < 0)
     throw new TypeError('maxBodyBytes is a whole number of bytes.');
-  for (const [name, value] of Object.entries({ targetOf, fetch: sender, onReject, now })) {
+  for (const [name, value] of Object.entries({ targetOf, fetch: sender, onRefusal, now })) {
     if (value !== undefined && typeof value !== 'function') throw new TypeError(`${name} is a function.`);
   }
   if (typeof crypto.randomBytes !== 'function') throw new TypeError('crypto is a CryptoProvider.');
-  return { signer, format, targetOf, maxBodyBytes, onReject, crypto, now, sender };
+  return { signer, format, targetOf, maxBodyBytes, onRefusal, crypto, now, sender };
 }

@@ -6,7 +6,7 @@ import { answeredBy } from './answered';
 import { toBodyStream } from './body';
 
 /** That an amesh server has refused a request, as far as it says why. */
-export interface ClientRejection {
+export interface ClientRefusal {
   /** The code on the wire; `unauthorized` hides the precise reason, which is in the server's log. */
   readonly code: string;
   /** The HTTP status of the answer: 401, 421, 500 or 503. */
@@ -51,7 +51,7 @@ export function refusalOf(response: Response): string | null {
 }
 
 /**
- * Tells the caller's `onReject` what a refusal means: before the response is given, or behind it where the server is at
+ * Tells the caller's `onRefusal` what a refusal means: before the response is given, or behind it where the server is at
  * fault (500, 503), since the body says so. 421 has no header of ours, but no other use in practice.
  *
  * @param signed whether the request that was refused carried a signature
@@ -61,13 +61,13 @@ export function explainRefusal(
   url: URL,
   response: Response,
   { signed, mayRepeat, nowMs }: { signed: boolean; mayRepeat: boolean; nowMs: number },
-  onReject: (rejection: ClientRejection) => void,
+  onRefusal: (refusal: ClientRefusal) => void,
 ): void {
   const { status } = response;
   const tell = (code: string, [detail, fix]: readonly [detail: string, fix: string]) => {
-    const rejection = { code, status, url: url.origin + url.pathname, detail, fix };
+    const refusal = { code, status, url: url.origin + url.pathname, detail, fix };
     // The response is there all the same, and is what the caller asked for.
-    callSafely(() => onReject(rejection));
+    callSafely(() => onRefusal(refusal));
   };
   if (status >= 500) {
     readFault(response).then(

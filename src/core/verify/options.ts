@@ -2,7 +2,7 @@ import { MAX_CLOCK_SKEW_SECONDS, type NonceStore } from '../nonces/nonce-store';
 import { assertOptionNames, isWithin } from '../options';
 import { normalizeAuthority, parseHosts } from '../wire/authority';
 
-import type { Rejection } from './rejection';
+import type { Refusal } from './refusal';
 
 /**
  * The name of an option of `verify()`: `{ [streamUnverifiedBody]: true }` lets handlers read a body while it arrives, and
@@ -42,7 +42,7 @@ export interface VerifyOptions {
   /** See {@link streamUnverifiedBody}; default false. `maxBodyBytes` counts all the same. */
   readonly [streamUnverifiedBody]?: boolean | undefined;
   /** Told of each refusal, with the precise reason that the client does not get to see. */
-  readonly onReject?: ((rejection: Rejection) => void) | undefined;
+  readonly onRefusal?: ((refusal: Refusal) => void) | undefined;
 }
 
 /** {@link VerifyOptions} checked and with its defaults, but for the stores. */
@@ -57,7 +57,7 @@ export interface VerifySettings {
   readonly pathPrefix: string | undefined;
   readonly trustForwardedHost: boolean;
   readonly enroll: boolean;
-  readonly onReject: ((rejection: Rejection) => void) | undefined;
+  readonly onRefusal: ((refusal: Refusal) => void) | undefined;
 }
 
 const NAMES: ReadonlySet<string | symbol> = new Set<keyof VerifyOptions>([
@@ -70,7 +70,7 @@ const NAMES: ReadonlySet<string | symbol> = new Set<keyof VerifyOptions>([
   'pathPrefix',
   'trustForwardedHost',
   'enroll',
-  'onReject',
+  'onRefusal',
   streamUnverifiedBody,
 ]);
 
@@ -79,7 +79,7 @@ const NAMES: ReadonlySet<string | symbol> = new Set<keyof VerifyOptions>([
  */
 export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
   assertOptionNames('verify()', options, NAMES);
-  const { nonceStore, onReject, trustForwardedHost = false, enroll = false } = options;
+  const { nonceStore, onRefusal, trustForwardedHost = false, enroll = false } = options;
   const { maxBodyBytes = 1_048_576 } = options;
   const clockSkewSeconds = options.clockSkewSeconds ?? 30;
   if (!isWithin(clockSkewSeconds, 1, MAX_CLOCK_SKEW_SECONDS)) {
@@ -95,8 +95,8 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
   if (nonceStore !== undefined && typeof nonceStore.claim !== 'function') {
     throw new TypeError('nonceStore has no claim().');
   }
-  if (onReject !== undefined && typeof onReject !== 'function')
-    throw new TypeError('onReject is a function.');
+  if (onRefusal !== undefined && typeof onRefusal !== 'function')
+    throw new TypeError('onRefusal is a function.');
   const streamsBody = options[streamUnverifiedBody] ?? false;
   for (const [name, value] of Object.entries({
     trustForwardedHost,
@@ -118,7 +118,7 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
     pathPrefix: readPathPrefix(options.pathPrefix),
     trustForwardedHost,
     enroll,
-    onReject,
+    onRefusal,
   };
 }
 

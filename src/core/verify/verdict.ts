@@ -1,5 +1,5 @@
-import type { RejectCode } from '../errors/code-names';
-import type { RejectFacts } from '../errors/define-codes';
+import type { RefusalCode } from '../errors/code-names';
+import type { RefusalFacts } from '../errors/define-codes';
 import type { BodyStream } from './stream-body';
 
 /** The verified controller of a request: what `req.authMesh` holds. */
@@ -57,7 +57,7 @@ export interface Refused {
   /** Which of the three cases this is. */
   readonly kind: 'refused';
   /** The precise reason; the client may see less. */
-  readonly code: RejectCode;
+  readonly code: RefusalCode;
   /** What the client gets. */
   readonly answer: Answer;
   /** The same; made anew at each access. */
@@ -85,7 +85,7 @@ export interface Answered {
  *
  * @param nowMs Unix milliseconds; a client may set its clock by it where the time was the reason
  */
-export function refused({ code, status, wire }: RejectFacts, nowMs: number, bodyUnread: boolean): Refused {
+export function refused({ code, status, wire }: RefusalFacts, nowMs: number, bodyUnread: boolean): Refused {
   const headers: Record<string, string> = { ...JSON_HEADERS };
   if (status === 401) headers['www-authenticate'] = `AuthMesh error="${wire}"`;
   if (code === 'timestamp_out_of_range') headers.date = new Date(nowMs).toUTCString();

@@ -11,7 +11,7 @@ import { isRequest, type RequestView, sourceOf, toRequestView } from '../wire/vi
 import { readyBody } from './body';
 import { type Context, type Incoming, runChecks, type Verified, type VerifyCall } from './checks';
 import { readVerifyOptions, type VerifyOptions } from './options';
-import { toRejection } from './rejection';
+import { toRefusal } from './refusal';
 import { shareClaim, standFor } from './state';
 import type { BodyStream } from './stream-body';
 import {
@@ -157,10 +157,10 @@ function refuse(
   fault: Fault,
   cause?: unknown,
 ): Refused {
-  const rejection = toRejection(fault, view, credentials, line, cause, nowMs);
-  const { onReject } = context.settings;
+  const refusal = toRefusal(fault, view, credentials, line, cause, nowMs);
+  const { onRefusal } = context.settings;
   // A request must not decide whether the user's own logging stops the server, and the refusal stands.
-  if (onReject !== undefined) callSafely(() => onReject(rejection));
+  if (onRefusal !== undefined) callSafely(() => onRefusal(refusal));
   const bodyUnread = typeof view.body === 'function' && readyBody(view) === undefined;
   return refused(fault.facts, nowMs, bodyUnread);
 }

@@ -2,7 +2,7 @@ import type { Sha256 } from '../crypto/provider';
 import { equalBytes } from '../encoding';
 import { AmeshError } from '../errors/amesh-error';
 import { BODY_CODES } from '../errors/codes';
-import type { RejectFacts } from '../errors/define-codes';
+import type { RefusalFacts } from '../errors/define-codes';
 import { Fault } from '../errors/fault';
 
 /**
@@ -27,7 +27,7 @@ export interface BodyGate {
   /** Nobody is told of what goes wrong from now on: the request was answered without its body. */
   abandon(): void;
   /** Ends it for a reason of the transport, told to the log once. The error is for the reader. */
-  fail(facts: RejectFacts, detail?: string): AmeshError;
+  fail(facts: RefusalFacts, detail?: string): AmeshError;
 }
 
 interface Expected {
@@ -89,7 +89,7 @@ export class DigestGate implements BodyGate {
     this.#isAbandoned = true;
   }
 
-  fail(facts: RejectFacts, detail?: string): AmeshError {
+  fail(facts: RefusalFacts, detail?: string): AmeshError {
     return this.#failWith(new Fault(facts, detail));
   }
 

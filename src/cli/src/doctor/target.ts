@@ -1,6 +1,6 @@
 import { type AllowListDocument, ProxyError } from '@authmesh/sdk/admin';
 import {
-  type ClientRejection,
+  type ClientRefusal,
   ClockSkewTooLargeError,
   createClient,
   isAmeshError,
@@ -36,12 +36,12 @@ export async function checkTarget(
   const target = document.devices.find(
     ({ roles, hosts }) => roles.includes('target') && hosts.includes(url.host),
   );
-  const refusals: ClientRejection[] = [];
+  const refusals: ClientRefusal[] = [];
   const client = createClient({
     signer,
     fetch: fetchFromHere,
     targetOf: () => target?.deviceId,
-    onReject: (refusal) => void refusals.push(refusal),
+    onRefusal: (refusal) => void refusals.push(refusal),
   });
   const shown = url.origin + url.pathname; // a query may hold secrets
   const askedAtMs = Date.now();
@@ -90,7 +90,7 @@ const RESTORED =
 
 /** What the server has told, with what can be told here besides. */
 function explain(
-  { code, detail, fix }: ClientRejection,
+  { code, detail, fix }: ClientRefusal,
   shown: string,
   url: URL,
   response: Response,

@@ -1,5 +1,5 @@
 import { hintFor } from '#hints';
-import type { RejectCode } from '../errors/code-names';
+import type { RefusalCode } from '../errors/code-names';
 import { writeFix } from '../errors/define-codes';
 import { Fault } from '../errors/fault';
 import { requiredComponents } from '../wire/base';
@@ -7,10 +7,10 @@ import type { Credentials } from '../wire/credentials';
 import type { RequestLine } from '../wire/line';
 import type { RequestView } from '../wire/view';
 
-/** Why a request was refused: for the log and for `onReject`, never for the client. */
-export interface Rejection {
+/** Why a request was refused: for the log and for `onRefusal`, never for the client. */
+export interface Refusal {
   /** The precise reason. */
-  readonly code: RejectCode;
+  readonly code: RefusalCode;
   /** The HTTP status the client gets. */
   readonly status: number;
   /** The cause, in one sentence. */
@@ -44,14 +44,14 @@ export interface Rejection {
  * @param cause what was thrown, undefined where nothing was
  * @param nowMs Unix milliseconds
  */
-export function toRejection(
+export function toRefusal(
   fault: Fault,
   view: RequestView,
   credentials: Credentials | Fault | undefined,
   line: RequestLine | Fault | undefined,
   cause: unknown,
   nowMs: number,
-): Rejection {
+): Refusal {
   const { facts } = fault;
   const claimed = credentials instanceof Fault ? undefined : credentials;
   const hint = hintFor(fault, nowMs, claimed, view);
