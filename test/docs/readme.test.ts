@@ -50,5 +50,5 @@ it('names exactly the runtime dependencies, each with a reason', () => {
 it('shows nothing that is still coming', () => {
   const coming = /tpm2?\b|ssh-agent|keychain|enclave/i;
   for (const { text } of blocksOf('README.md')) expect(text).not.toMatch(coming);
-  expect(headingsOf('README.md').map(({ text }) => text)).toContain('Coming');
+  expect(headingsOf('README.md').map(({ text }) => text)).toContain('Planned');
 });

@@ -48,6 +48,7 @@ const NOT_RUN: readonly string[] = [
   'docs/upkeep.md: needs a Redis',
   'docs/workers.md: needs the package registry',
   'docs/workers.md: needs an account with Cloudflare',
+  'docs/workers.md: needs wrangler',
 ];
 
 let project: Project;
