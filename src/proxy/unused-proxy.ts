@@ -40,8 +40,8 @@ export function unusedProxy(
     const route = routeTo(url, env);
     if (route.by !== 'proxy') return null;
     const { variable, shown } = route.proxy;
-    return `A request did not reach its server (${cause?.code}). ${variable} names the proxy ${shown}, and the global fetch does not use it. Give createAmesh() a fetch that does, or set NODE_USE_ENV_PROXY=1 on Node 24: see "Behind a company's proxy" in docs/production.md.`;
+    return `A request did not reach its server (${cause?.code}). ${variable} names the proxy ${shown}, and the global fetch does not use it. Give createAmesh() a fetch that does, or set NODE_USE_ENV_PROXY=1 on Node 24: see docs/corporate-proxy.md.`;
   } catch (wrong) {
-    return `A request did not reach its server (${cause?.code}). ${(wrong as Error).message} The global fetch does not use it either way: see "Behind a company's proxy" in docs/production.md.`;
+    return `A request did not reach its server (${cause?.code}). ${(wrong as Error).message} The global fetch does not use it either way: see docs/corporate-proxy.md.`;
   }
 }

@@ -95,7 +95,7 @@ describe('a relay and a server that only a proxy reaches', { timeout: 120_000 },
     expect(found.of.proxy).toMatchObject({
       state: 'warning',
       message: `The relay ${way} ${API_HOST} ${way} But amesh.fetch uses the global fetch, which goes straight out here.`,
-      fix: expect.stringContaining('docs/production.md'),
+      fix: expect.stringContaining('docs/corporate-proxy.md'),
     });
     expect(found.code).toBe(0);
     const printed = [target, inviting, found].map(({ stdout, stderr }) => stdout + stderr).join('');

@@ -77,8 +77,8 @@ const hint = () =>
   `HTTPS_PROXY names the proxy 127.0.0.1:${proxy.port}, and the global fetch does not use it.`;
 
 describe.concurrent('signed requests to a server that only a proxy reaches', { timeout: 60_000 }, () => {
-  it.concurrent('go through it by the recipe of docs/production.md', async () => {
-    const [recipe] = blocksOf('docs/production.md').filter(({ text }) => text.includes('EnvHttpProxyAgent'));
+  it.concurrent('go through it by the recipe of docs/corporate-proxy.md', async () => {
+    const [recipe] = blocksOf('docs/corporate-proxy.md').filter(({ text }) => text.includes('EnvHttpProxyAgent'));
     const { stdout, stderr } = await run(recipe?.text as string);
     expect(stdout, stderr).toBe('200 let in POST\n');
     expect(proxy.asked).toContain(`${HOST}:443`);
@@ -94,7 +94,7 @@ describe.concurrent('signed requests to a server that only a proxy reaches', { t
     const { stdout, stderr } = await run(PLAIN);
     expect(stdout).toMatch(UNREACHED);
     expect(stderr).toContain(hint());
-    expect(stderr).toContain('"Behind a company\'s proxy" in docs/production.md');
+    expect(stderr).toContain('docs/corporate-proxy.md');
   });
 
   it.concurrent('go through it with NODE_USE_ENV_PROXY=1 where this Node knows that', async () => {

@@ -10,7 +10,7 @@ import { splitVariable } from '../failures/failure';
 import { type Finding, failed, ok, skipped, warning } from './finding';
 
 const RECIPE =
-  'Give createAmesh() a fetch that does, or set NODE_USE_ENV_PROXY=1 on Node 24: "Behind a company\'s proxy" in docs/production.md.';
+  'Give createAmesh() a fetch that does, or set NODE_USE_ENV_PROXY=1 on Node 24: see docs/corporate-proxy.md.';
 
 /**
  * Which way the relay and a server are reached.
