@@ -78,7 +78,9 @@ const hint = () =>
 
 describe.concurrent('signed requests to a server that only a proxy reaches', { timeout: 60_000 }, () => {
   it.concurrent('go through it by the recipe of docs/corporate-proxy.md', async () => {
-    const [recipe] = blocksOf('docs/corporate-proxy.md').filter(({ text }) => text.includes('EnvHttpProxyAgent'));
+    const [recipe] = blocksOf('docs/corporate-proxy.md').filter(({ text }) =>
+      text.includes('EnvHttpProxyAgent'),
+    );
     const { stdout, stderr } = await run(recipe?.text as string);
     expect(stdout, stderr).toBe('200 let in POST\n');
     expect(proxy.asked).toContain(`${HOST}:443`);
