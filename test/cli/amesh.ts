@@ -9,12 +9,21 @@ import { compileFunction, constants } from 'node:vm';
 import { type AllowListDocument, createIdentity, type DeviceIdentity, openDevice } from '@authmesh/sdk/admin';
 import { afterAll, beforeAll } from 'vitest';
 import { ensureBuilt } from '../support/built';
-import { runInProcess } from '../support/in-process';
+import { startInProcess } from '../support/in-process';
 
 export const BIN = fileURLToPath(new URL('../../src/cli/bin/amesh.mjs', import.meta.url));
 
 /** `AMESH_CLI=process` starts a process for each command, as CI does; without it most of them run in this one. */
 const isEachAProcess = process.env.AMESH_CLI === 'process';
+
+/** What decides whether a command needs a process of its own. */
+export interface Needs {
+  readonly env?: Readonly<Record<string, string>>;
+  /** Where it runs; default here. */
+  readonly cwd?: string;
+  /** A real process in each run of the tests: for what a process has alone, such as its end. */
+  readonly isProcess?: boolean;
+}
 
 /** What a run of the command has left behind. */
 export interface Ran {
@@ -23,14 +32,9 @@ export interface Ran {
   readonly stderr: string;
 }
 
-export interface RunOptions {
+export interface RunOptions extends Needs {
   /** What comes through stdin; default nothing. */
   readonly input?: string;
-  readonly env?: Readonly<Record<string, string>>;
-  /** Where it runs; default here. */
-  readonly cwd?: string;
-  /** A real process in each run of the tests: for what a process has alone, such as its end. */
-  readonly isProcess?: boolean;
 }
 
 /** A machine with a folder of its own, and the real command on it. */
@@ -52,14 +56,25 @@ export class Machine {
 
   async amesh(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
     const { input = '', env = {} } = options;
-    if (isEachAProcess || this.#needsProcess(options)) return this.#start(args, options);
-    return runInProcess(await builtMain(), args, this.env(env), input);
+    if (this.needsProcess(options)) return this.#start(args, options);
+    const written = { stdout: '', stderr: '' };
+    const running = startInProcess(await builtMain(), args, this.env(env), {
+      stdout: (text) => {
+        written.stdout += text;
+      },
+      stderr: (text) => {
+        written.stderr += text;
+      },
+    });
+    running.type(input);
+    running.end();
+    return { code: await running.ended, ...written };
   }
 
   /** Some things are the whole process's: its working directory, its user, and what Node itself reads. */
-  #needsProcess({ env = {}, cwd, isProcess = false }: RunOptions): boolean {
-    if (isProcess || cwd !== undefined) return true;
-    if (Object.keys(env).some((name) => /^(?:NODE_.*|HOME|TZ|.*_PROXY)$/.test(name))) return true;
+  needsProcess({ env = {}, cwd, isProcess = false }: Needs): boolean {
+    if (isEachAProcess || isProcess || cwd !== undefined) return true;
+    if (Object.keys(env).some((name) => /^(?:NODE_.*|HOME|TZ)$/.test(name))) return true;
     return ownerOf(env.AUTH_MESH_DIR ?? this.dir) !== process.geteuid?.();
   }
 
@@ -96,7 +111,7 @@ type Main = (argv: readonly string[]) => Promise<number>;
 let main: Promise<Main> | undefined;
 
 /** What the binary runs: from the files that were built, and not from their sources. */
-function builtMain(): Promise<Main> {
+export function builtMain(): Promise<Main> {
   main ??= importBuilt(pathToFileURL(join(dirname(BIN), '../dist/index.mjs')).href).then((it) => it.main);
   return main;
 }

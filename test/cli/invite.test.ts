@@ -196,7 +196,7 @@ describe.concurrent('a pairing', () => {
       await new Promise(() => {}); // neither this nor the goodbye behind it
     });
     endings.push(() => between.close());
-    const target = new Command(prod, ['listen', '--relay', between.url]);
+    const target = new Command(prod, ['listen', '--relay', between.url], { isProcess: true });
     const code = await target.until(/^(\d{6})$/m);
     const controller = new Command(laptop, ['invite', code, '--yes', '--relay', between.url]);
     target.type(await controller.until(/^(\d{6})$/m));

@@ -20,20 +20,17 @@ const OTHERS = ['100000', '200000'];
 async function meet({
   listen = [],
   invite = [],
-  stdin,
+  ...options
 }: {
   listen?: string[];
   invite?: string[];
-  stdin?: CommandOptions['stdin'];
-} = {}) {
+} & Pick<CommandOptions, 'stdin' | 'isProcess'> = {}) {
   const [prod, laptop] = await Promise.all([createMachine('prod-api'), createMachine('laptop')]);
-  const target = new Command(
-    prod,
-    ['listen', '--relay', relay.url, ...listen],
-    stdin === undefined ? {} : { stdin },
-  );
+  const target = new Command(prod, ['listen', '--relay', relay.url, ...listen], options);
   const code = await target.until(/(?:^|"code":")(\d{6})\b/);
-  const controller = new Command(laptop, ['invite', code, '--yes', '--relay', relay.url, ...invite]);
+  const { isProcess = false } = options;
+  const inviting = ['invite', code, '--yes', '--relay', relay.url, ...invite];
+  const controller = new Command(laptop, inviting, { isProcess });
   const shown = await controller.until(/(?:^|"verificationCode":")(\d{6})\b/);
   return { prod, laptop, target, controller, code, shown };
 }
@@ -60,6 +57,7 @@ describe.concurrent('off a terminal', () => {
   it.concurrent('both codes stand alone on stdout, and stdin may stay open', async () => {
     const { prod, laptop, target, controller, code, shown } = await meet({
       listen: ['--host', 'bank.example'],
+      isProcess: true,
     });
     target.type(shown);
     expect([await target.ended, await controller.ended]).toEqual([0, 0]);
@@ -173,7 +171,7 @@ ${linesFor(code)}
     ['that ends', 'pipe'],
     ['that is empty', 'ignore'],
   ] as const)('stdin %s ends it, and the other machine hears of it', async (_, stdin) => {
-    const { prod, laptop, target, controller } = await meet({ stdin });
+    const { prod, laptop, target, controller } = await meet({ stdin, isProcess: true });
     if (stdin === 'pipe') target.end();
     expect([await target.ended, await controller.ended]).toEqual([1, 5]);
     expect(target.stderr).toContain('✗ stdin ended before the code of the other screen came.\n');
@@ -186,7 +184,8 @@ ${linesFor(code)}
 
   it.concurrent.each(['SIGINT', 'SIGTERM'] as const)('%s ends it at each stage', async (signal) => {
     const lonely = await createMachine('prod-api');
-    const waiting = new Command(lonely, ['listen', '--relay', relay.url, '--host', 'api.example.com']);
+    const args = ['listen', '--relay', relay.url, '--host', 'api.example.com'];
+    const waiting = new Command(lonely, args, { isProcess: true });
     await waiting.until(/^\d{6}$/m);
     waiting.kill(signal);
     expect(await waiting.ended).toBe(130);

@@ -1,10 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { BIN, type Machine } from '../cli/amesh';
+import { spawn } from 'node:child_process';
+import { BIN, builtMain, type Machine, type Needs } from '../cli/amesh';
+import { type Hearing, type Running, startInProcess } from './in-process';
 
-export interface CommandOptions {
+export interface CommandOptions extends Omit<Needs, 'cwd'> {
   /** `pipe` stays open until {@link Command.type} or {@link Command.end}; default. */
   readonly stdin?: 'pipe' | 'ignore';
-  readonly env?: Readonly<Record<string, string>>;
   /** A file that node loads first. */
   readonly preload?: string;
   /** What node runs, with its own flags; default the command where it was built. */
@@ -13,9 +13,21 @@ export interface CommandOptions {
   readonly by?: readonly string[];
 }
 
-/** The real command off a terminal, while it runs. */
+/** A command that runs: in a process of its own, or in this one. */
+interface Started {
+  readonly ended: Promise<number | null>;
+  readonly pid?: number | undefined;
+  type(text: string): void;
+  end(): void;
+  kill(signal: NodeJS.Signals): void;
+}
+
+/**
+ * The real command off a terminal, while it runs. A relay, and what a process has alone, runs in a process of its own;
+ * everything else does so where `AMESH_CLI=process`.
+ */
 export class Command {
-  readonly #child: ChildProcess;
+  readonly #started: Started;
   readonly #waiting = new Set<() => void>();
   stdout = '';
   stderr = '';
@@ -24,28 +36,24 @@ export class Command {
   readonly ended: Promise<number | null>;
 
   constructor(machine: Machine, args: readonly string[], options: CommandOptions = {}) {
-    const { stdin = 'pipe', env, preload, bin = [BIN], by = [] } = options;
-    const words = [...(preload === undefined ? [] : ['--import', preload]), ...bin, ...args];
-    const [file = '', ...rest] = [...by, process.execPath, ...words];
-    this.#child = spawn(file, rest, { env: machine.env(env), stdio: [stdin, 'pipe', 'pipe'] });
-    this.#child.stdin?.on('error', () => {});
-    for (const name of ['stdout', 'stderr'] as const) {
-      this.#child[name]?.setEncoding('utf8').on('data', (text: string) => {
-        this[name] += text;
-        this.#look();
-      });
-    }
-    this.ended = new Promise((resolve) => {
-      this.#child.on('close', (code) => {
-        this.#isOver = true;
-        this.#look();
-        resolve(code);
-      });
+    const { preload, bin, by } = options;
+    const isProcess =
+      [preload, bin, by].some((option) => option !== undefined) ||
+      args[0] === 'relay' || // which runs on once the command has returned
+      machine.needsProcess(options);
+    const hearing = { stdout: this.#hear('stdout'), stderr: this.#hear('stderr') };
+    this.#started = (isProcess ? startProcess : startHere)(machine, args, options, hearing);
+    this.ended = this.#started.ended.finally(() => {
+      this.#isOver = true;
+      this.#look();
     });
   }
 
+  /** Of a process of its own: give `isProcess` if the test needs it. */
   get pid(): number {
-    return this.#child.pid as number;
+    const { pid } = this.#started;
+    if (pid === undefined) throw new Error('It runs in the process of the test.');
+    return pid;
   }
 
   /** Waits for a text on either stream, and gives what its first group has matched. */
@@ -65,16 +73,16 @@ export class Command {
 
   /** A line on stdin, which stays open. */
   type(line: string): void {
-    this.#child.stdin?.write(`${line}\n`);
+    this.#started.type(`${line}\n`);
   }
 
   /** Closes stdin. */
   end(): void {
-    this.#child.stdin?.end();
+    this.#started.end();
   }
 
   kill(signal: NodeJS.Signals): void {
-    this.#child.kill(signal);
+    this.#started.kill(signal);
   }
 
   /** What `--json` has printed, object by object. */
@@ -85,7 +93,55 @@ export class Command {
       .map((line) => JSON.parse(line));
   }
 
+  #hear(name: keyof Hearing): (text: string) => void {
+    return (text) => {
+      this[name] += text;
+      this.#look();
+    };
+  }
+
   #look(): void {
     for (const look of this.#waiting) look();
   }
 }
+
+type Start = (
+  machine: Machine,
+  args: readonly string[],
+  options: CommandOptions,
+  hearing: Hearing,
+) => Started;
+
+const startProcess: Start = (machine, args, options, hearing) => {
+  const { stdin = 'pipe', env, preload, bin = [BIN], by = [] } = options;
+  const words = [...(preload === undefined ? [] : ['--import', preload]), ...bin, ...args];
+  const [file = '', ...rest] = [...by, process.execPath, ...words];
+  const child = spawn(file, rest, { env: machine.env(env), stdio: [stdin, 'pipe', 'pipe'] });
+  child.stdin?.on('error', () => {});
+  child.stdout?.setEncoding('utf8').on('data', hearing.stdout);
+  child.stderr?.setEncoding('utf8').on('data', hearing.stderr);
+  return {
+    ended: new Promise((resolve) => child.on('close', resolve)),
+    pid: child.pid,
+    type: (text) => void child.stdin?.write(text),
+    end: () => void child.stdin?.end(),
+    kill: (signal) => void child.kill(signal),
+  };
+};
+
+const startHere: Start = (machine, args, { stdin, env }, hearing) => {
+  const running = builtMain().then((main) => startInProcess(main, args, machine.env(env), hearing));
+  if (stdin === 'ignore') void running.then((it) => it.end());
+  let kill: Running['kill'] = () => {
+    throw new Error('The command has not begun yet. Wait for what it writes.');
+  };
+  void running.then((it) => {
+    kill = it.kill;
+  });
+  return {
+    ended: running.then((it) => it.ended),
+    type: (text) => void running.then((it) => it.type(text)),
+    end: () => void running.then((it) => it.end()),
+    kill: (signal) => kill(signal),
+  };
+};

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { EventEmitter } from 'node:events';
 import { PassThrough, Writable } from 'node:stream';
-import type { Ran } from '../cli/amesh';
 
 /** What of the process a command sees while it runs in this one. */
 interface World {
@@ -8,9 +8,11 @@ interface World {
   readonly stdin: PassThrough;
   readonly stdout: Writable;
   readonly stderr: Writable;
+  readonly signals: EventEmitter;
 }
 
 const NAMES = ['env', 'stdin', 'stdout', 'stderr'] as const;
+const LISTENING = ['on', 'once', 'off', 'addListener', 'removeListener'] as const;
 const worlds = new AsyncLocalStorage<World>();
 let hasWorlds = false;
 
@@ -30,45 +32,89 @@ function openWorlds(): void {
       },
     });
   }
+  for (const name of LISTENING) {
+    const outside = process[name] as (event: string | symbol, listener: () => void) => typeof process;
+    Object.assign(process, {
+      [name](event: string | symbol, listener: () => void) {
+        const signals = /^SIG/.test(String(event)) ? worlds.getStore()?.signals : undefined;
+        if (signals === undefined) return outside.call(process, event, listener);
+        signals[name](event, listener);
+        return process;
+      },
+    });
+  }
 }
 
-/** A stream that keeps what is written to it. It is no terminal. */
-class Kept extends Writable {
-  #chunks: Buffer[] = [];
+/** A stream that passes on what is written to it. It is no terminal. */
+class Heard extends Writable {
+  constructor(private readonly hear: (text: string) => void) {
+    super();
+  }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    this.#chunks.push(chunk);
+    this.hear(chunk.toString());
     done();
   }
+}
 
-  get text(): string {
-    return Buffer.concat(this.#chunks).toString();
-  }
+/** A command that runs in this process. */
+export interface Running {
+  /** The exit code. */
+  readonly ended: Promise<number>;
+  /** Writes to stdin, which stays open. */
+  type(text: string): void;
+  /** Closes stdin. */
+  end(): void;
+  /** @throws Error where the command has not asked for this signal: it would end a process at once */
+  kill(signal: NodeJS.Signals): void;
+}
+
+/** Hears what a command writes, piece by piece. */
+export interface Hearing {
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
 }
 
 /**
- * Runs the built command in this process: what its binary runs, off a terminal, with an environment and streams of its
- * own. Several may run at once.
+ * Starts the built command in this process: what its binary runs, off a terminal, with an environment, streams and
+ * signals of its own. Several may run at once.
  *
  * @param main of the command, as it was built
  */
-export async function runInProcess(
+export function startInProcess(
   main: (argv: readonly string[]) => Promise<number>,
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
-  input: string,
-): Promise<Ran> {
+  hearing: Hearing,
+): Running {
   openWorlds();
-  const [stdin, stdout, stderr] = [new PassThrough(), new Kept(), new Kept()];
-  // A process has no variable without a value.
-  const own = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined));
-  const code = await worlds.run({ env: own, stdin, stdout, stderr }, async () => {
-    stdin.end(input);
+  const world: World = {
+    // A process has no variable without a value.
+    env: Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined)),
+    stdin: new PassThrough(),
+    stdout: new Heard(hearing.stdout),
+    stderr: new Heard(hearing.stderr),
+    signals: new EventEmitter(),
+  };
+  world.stdin.on('error', () => {}); // most commands never read it, and some close it
+  let isOver = false;
+  const ended = worlds.run(world, async () => {
     try {
       return await main(argv);
     } finally {
+      isOver = true;
       process.exitCode = undefined; // it was the command's, and is not that of the tests
     }
   });
-  return { code, stdout: stdout.text, stderr: stderr.text };
+  return {
+    ended,
+    type: (text) => worlds.run(world, () => void world.stdin.write(text)),
+    end: () => worlds.run(world, () => void world.stdin.end()),
+    kill(signal) {
+      if (isOver) return;
+      if (!worlds.run(world, () => world.signals.emit(signal))) {
+        throw new Error(`The command does not listen to ${signal} yet. Wait for what it writes.`);
+      }
+    },
+  };
 }
