@@ -8,11 +8,11 @@ import { useMachines } from './amesh';
 const createMachine = useMachines();
 
 const AT_ONCE = 10;
-const EACH = times(10, 50);
+const EACH = times(5, 50);
 
 const randomKey = () => createECDH('prime256v1').generateKeys('base64url', 'compressed');
 
-/** Ten processes at a time: half of them add a device, half of them revoke another. */
+/** Ten processes at a time: half of them add a device, and half of them revoke another. */
 async function expectEveryChange(env: Record<string, string>): Promise<void> {
   const machine = await createMachine();
   await createIdentity(machine.dir, env, { friendlyName: 'api' });

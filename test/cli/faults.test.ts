@@ -82,17 +82,22 @@ const cases: Record<string, Case> = {
   grant: { args: ['grant', '--name', 'job-*', '--uses', '2', '--host', 'api.example.com'], after: 'lets in' },
 };
 
+const wordsOf = ({ args }: Case) => [...args, ...(args[1] === 'add' ? [peerLine] : []), '--json'];
+
 /** Runs the real command under strace, with one thread for files so that its calls have an order. */
-async function run(dir: string, { args }: Case, strace: readonly string[] | null) {
-  const words = args[1] === 'add' ? [...args, peerLine] : args;
-  const command = [process.execPath, BIN, ...words, '--json'];
-  const [program = '', ...rest] =
-    strace === null ? command : ['strace', '-f', '-qq', '--seccomp-bpf', ...strace, ...command];
+async function run(dir: string, one: Case, strace: readonly string[]) {
+  const command = ['-f', '-qq', '--seccomp-bpf', ...strace, process.execPath, BIN, ...wordsOf(one)];
   const env = { ...new Machine(dir).env(), UV_THREADPOOL_SIZE: '1', UV_USE_IO_URING: '0' };
-  return promisify(execFile)(program, rest, { env }).then(
+  return promisify(execFile)('strace', command, { env }).then(
     ({ stdout }) => ({ isOk: true, stdout }),
     ({ stdout }) => ({ isOk: false, stdout: String(stdout) }),
   );
+}
+
+/** Runs the command as somebody would afterwards, in this process. */
+async function runHere(dir: string, one: Case) {
+  const { code, stdout } = await new Machine(dir).amesh(wordsOf(one));
+  return { isOk: code === 0, stdout };
 }
 
 /** The calls of a run that change something in its folder. */
@@ -144,7 +149,7 @@ async function tryFault(name: string, one: Case, step: Step, fault: string, stat
     const owner = await openDevice(dir, {});
     expect(owner.identity.friendlyName, what).toBe('server');
   }
-  const again = await run(dir, one, null);
+  const again = await runHere(dir, one);
   if (!again.isOk) expect(again.stdout, what).toMatch(one.again ?? /(?!)/);
   const rests = (await readdir(dir)).filter((file) => file.endsWith('.new'));
   expect(rests, what).toEqual([]);

@@ -11,6 +11,7 @@ import {
 } from '@authmesh/sdk/admin';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Script, toScript } from '../support/child';
+import { times } from '../support/full';
 
 const KILL_AT_STEP = new URL('processes/kill-at-step.mjs', import.meta.url).href;
 // Mostly they wait until the lock of who was killed is stale.
@@ -103,7 +104,8 @@ describe('createIdentity', () => {
       expect(steps).toBeGreaterThan(20);
       let next = 0;
       const kill = async () => {
-        for (let step = next++; step < steps; step = next++) {
+        for (let step = next; step < steps; step = next) {
+          next += times(4, 1);
           const home = join(root, `home-${step}`);
           expect((await run(step, home)).signal, `step ${step}`).toBe('SIGKILL');
           const again = createIdentity(home, {}, { friendlyName: 'new', force: isForced });
