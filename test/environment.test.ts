@@ -5,7 +5,7 @@ import { startRelay } from '@authmesh/relay';
 import { createAmesh } from '@authmesh/sdk';
 import { createIdentity } from '@authmesh/sdk/admin';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createWorkerVerifier } from '../src/machine/worker';
+import { createVerifierWithoutFiles } from '../src/machine/worker';
 import { isNonePassphrase, WRONG_FOLDERS, WRONG_VALUES } from './support/variables';
 
 let root = '';
@@ -106,7 +106,7 @@ it('AMESH_BOOTSTRAP_TOKEN: a token with quotes around it is told from another wr
 
 describe('on Workers', () => {
   const verifier = (env: Record<string, unknown>) => () =>
-    createWorkerVerifier({}, { AMESH_ALLOW_LIST: '{}', AMESH_OWNER_KEY: POINT, ...env });
+    createVerifierWithoutFiles({}, { AMESH_ALLOW_LIST: '{}', AMESH_OWNER_KEY: POINT, ...env });
 
   it('the others are right', () => {
     expect(verifier({ AMESH_HOSTS: 'a.example, b.example' })).not.toThrow();

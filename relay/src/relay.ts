@@ -1,7 +1,7 @@
 import type { AddressInfo, Socket } from 'node:net';
 import type { Hono } from 'hono';
 import { FairShare } from './limits/fair-share';
-import { type Limits, readLimits } from './limits/limits';
+import { assertObject, type Limits, readLimits } from './limits/limits';
 import { createLog, type Log, type RelayLogEntry } from './log';
 import { createApp, type RelayEnv } from './net/app';
 import { createClientAddress, type TrustedProxies } from './net/client-address';
@@ -61,11 +61,14 @@ const DRAIN_POLL_MS = 50;
  * @see docs/self-hosting.md
  */
 export function createRelay(options: RelayOptions = {}): Relay {
+  assertObject('createRelay()', options);
   for (const name of Object.keys(options)) {
     if (!OPTIONS.includes(name))
       throw new TypeError(`There is no option "${name}". It has: ${OPTIONS.join(', ')}.`);
   }
   const { trustedProxies, redis } = options;
+  if (options.log !== undefined && typeof options.log !== 'function')
+    throw new TypeError('log is a function.');
   if (redis !== undefined) checkRedis(redis);
   const limits = readLimits(options.limits);
   const connections = new FairShare<Socket>({

@@ -13,6 +13,6 @@ export type {
 } from '../adapters/workers/with-amesh';
 export { streamUnverifiedBody } from '../core/verify/options';
 export type { ServerOptions, ServerSettings } from '../machine/default/verifier-source';
-export { createVerifier, withAmesh } from '../machine/default/workers';
+export { createServerVerifier, withAmesh } from '../machine/default/workers';
 export type { WorkerOptions } from '../machine/worker';
 export type { KvNamespace } from '../storage/kv';

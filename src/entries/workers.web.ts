@@ -1,3 +1,3 @@
 export { AmeshNonces, DurableNonceStore } from '../adapters/workers/durable-nonces';
 export { streamUnverifiedBody } from '../core/verify/options';
-export { createVerifier, withAmesh } from '../machine/default/workers.web';
+export { createServerVerifier, withAmesh } from '../machine/default/workers.web';

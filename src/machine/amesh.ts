@@ -105,7 +105,7 @@ function createFetch(options: AmeshOptions, settings: AmeshSettings, machine: ()
     },
     format: options.format,
     fetch: options.fetch,
-    maxBodyBytes: options.maxBodyBytes,
+    maxBufferedBytes: options.maxBufferedBytes,
     onRefusal: (refusal) => {
       machine().log.clientRefusal(refusal);
       return settings.onRefusal?.(refusal); // a promise of theirs is looked after by the caller
@@ -147,7 +147,8 @@ function verifierFactory(settings: AmeshSettings, machine: () => Machine): Amesh
       throw new TypeError(
         'enroll needs the private key that seals the allow list. With AMESH_OWNER_KEY an instance can only read it: enrol at one that has the folder of the identity.',
       );
-    const hosts = options.hosts ?? settings.hosts ?? hostsOf(settings.env());
+    const configured = () => options.hosts ?? settings.hosts ?? hostsOf(settings.env());
+    const hosts = options.authority === undefined ? configured() : undefined;
     opened.serve();
     if (options.nonceStore === undefined) ownNonces ??= defaultNonceStore(settings.env(), log);
     const nonceStore = options.nonceStore ?? ownNonces;

@@ -19,14 +19,20 @@ export interface AmeshOptions {
   readonly nonceStore?: NonceStore | undefined;
   /** A storage of unstorage that holds the allow list for several instances; default AMESH_STORE_URL, then `dir`. */
   readonly storage?: UnstorageLike | undefined;
-  /** How long the list of a shared store counts when that cannot be read. Seconds, 1 to 86,400; default 60. */
+  /**
+   * How long the list of a shared store counts when that cannot be read. Seconds, 1 to 86,400; default 60. A TypeError
+   * at the first use where no store is shared.
+   */
   readonly maxStaleSeconds?: number | undefined;
-  /** How often a shared store is read, beside what it tells by itself. Seconds, 0.05 to 60; default 1. */
+  /**
+   * How often a shared store is read, beside what it tells by itself. Seconds, 0.05 to 60; default 1. A TypeError at the
+   * first use where no store is shared.
+   */
   readonly pollSeconds?: number | undefined;
   /** How `fetch` sends signatures; default `authmesh`. */
   readonly format?: ClientOptions['format'];
   /** The most bytes of a streaming body that `fetch` buffers; default 10,485,760 (10 MiB). */
-  readonly maxBodyBytes?: number | undefined;
+  readonly maxBufferedBytes?: number | undefined;
   /** The `fetch` that sends; default the global one. */
   readonly fetch?: typeof globalThis.fetch | undefined;
   /** Told of each request that this server refuses, and of each that another refuses to us. */
@@ -43,7 +49,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof AmeshOptions>([
   'maxStaleSeconds',
   'pollSeconds',
   'format',
-  'maxBodyBytes',
+  'maxBufferedBytes',
   'fetch',
   'onRefusal',
   'env',
@@ -60,6 +66,8 @@ export interface AmeshSettings {
   readonly dir: string | undefined;
   readonly storage: UnstorageLike | undefined;
   readonly sharing: Sharing;
+  /** The options that only a shared store makes use of, as far as they were given. */
+  readonly sharedOnly: readonly string[];
   /** In normal form; undefined where the variable or the list decides. */
   readonly hosts: readonly string[] | undefined;
   readonly nonceStore: NonceStore | undefined;
@@ -70,14 +78,22 @@ export interface AmeshSettings {
 }
 
 /**
- * Checks what {@link createPreparer} does not check: `format`, `fetch` and `maxBodyBytes` are its options too.
+ * Checks what {@link createPreparer} does not check: `format`, `fetch` and `maxBufferedBytes` are its options too.
  *
  * @throws TypeError for an unknown name or a wrong value
  */
 export function readAmeshOptions(options: AmeshOptions): AmeshSettings {
+  if (typeof options === 'object' && options !== null && 'maxBodyBytes' in options) {
+    throw new TypeError(
+      'createAmesh() has no option "maxBodyBytes": verify() has it for the body of a request, and maxBufferedBytes is for a stream that fetch buffers.',
+    );
+  }
   assertOptionNames('createAmesh()', options, NAMES);
   const { dir, storage, nonceStore, fetch, onRefusal, env } = options;
   const sharing = readSharing(options);
+  const sharedOnly = (['maxStaleSeconds', 'pollSeconds'] as const).filter(
+    (name) => options[name] !== undefined,
+  );
   if (storage !== undefined) assertStorage(storage);
   readVerifyOptions({ nonceStore, onRefusal });
   if (dir !== undefined && (typeof dir !== 'string' || dir === ''))
@@ -86,7 +102,17 @@ export function readAmeshOptions(options: AmeshOptions): AmeshSettings {
   if (env !== undefined && (typeof env !== 'object' || env === null))
     throw new TypeError('env is an object of variables.');
   const hosts = options.hosts === undefined ? undefined : parseHosts(options.hosts);
-  return { dir, storage, sharing, hosts, nonceStore, fetch, onRefusal, env: () => env ?? process.env };
+  return {
+    dir,
+    storage,
+    sharing,
+    sharedOnly,
+    hosts,
+    nonceStore,
+    fetch,
+    onRefusal,
+    env: () => env ?? process.env,
+  };
 }
 
 function readSharing({ maxStaleSeconds = 60, pollSeconds = 1 }: AmeshOptions): Sharing {

@@ -27,9 +27,13 @@ export interface Place {
  * @param isReader whether the list is sealed by the key of another machine (AMESH_OWNER_KEY)
  * @throws TypeError for a wrong variable; AmeshError `allow_list_unavailable` for a Redis without ioredis
  */
-export function openPlace({ dir: chosen, storage }: AmeshSettings, env: Env, isReader: boolean): Place {
+export function openPlace(settings: AmeshSettings, env: Env, isReader: boolean): Place {
+  const { dir: chosen, storage, sharedOnly } = settings;
   const dir = homeDir(chosen, env);
   const shared = storage === undefined ? sharedStoreOf(env) : toDocumentStore(storage);
+  // Whoever gives one believes that the list is shared, and it would be that of this folder alone.
+  if (shared === null && sharedOnly.length > 0)
+    throw new TypeError(`${sharedOnly[0]} needs a shared allow list: set AMESH_STORE_URL, or give storage.`);
   assertPassphraseVariables(env); // a wrong one is a TypeError here, and not at the first request
   const isFromVariable = chosen === undefined && Boolean(env.AUTH_MESH_DIR);
   const folder = `${isFromVariable ? 'AUTH_MESH_DIR' : 'folder'} ${dir}`;

@@ -32,7 +32,7 @@ export interface WorkerOptions extends Omit<VerifyOptions, 'nonceStore'> {
   readonly ownerKey?: string | undefined;
   /** Whose list it has to be (`AMESH_DEVICE_ID`): the id that callers know as their target. Default: the owner's. */
   readonly deviceId?: string | undefined;
-  /** For how long a list counts that cannot be read anew. Seconds, 1 to 86,400; default 60. */
+  /** For how long a list counts that cannot be read anew; not for a text. Seconds, 1 to 86,400; default 60. */
   readonly maxStaleSeconds?: number | undefined;
   /**
    * A nonce store, or the namespace of `AmeshNonces` (`AMESH_NONCES`). Default: a memory store, which is exact for
@@ -54,14 +54,14 @@ export type Bindings = Readonly<Record<string, unknown>>;
  * @throws TypeError for a wrong option or variable, for a missing list or owner, and where REDIS_URL is set and no nonce
  *   store is given
  */
-export function createWorkerVerifier(options: WorkerOptions, env: Bindings): Verifier {
+export function createVerifierWithoutFiles(options: WorkerOptions, env: Bindings): Verifier {
   assertWorkerOptions(options);
   const { allowList: _list, ownerKey: _owner, deviceId: _id, maxStaleSeconds: _stale, ...rest } = options;
   const log = createLog(env as Record<string, string>, null);
   const { onRefusal } = options;
   return createVerifier({
     ...rest,
-    hosts: options.hosts ?? hostsOf(env),
+    hosts: options.authority === undefined ? (options.hosts ?? hostsOf(env)) : undefined,
     allowList: toSource(options, env),
     nonceStore: toNonceStore(options.nonceStore ?? env.AMESH_NONCES, env, log.once),
     onRefusal: (refusal) => {
@@ -79,9 +79,9 @@ export function assertWorkerOptions(options: WorkerOptions): void {
   if (ownerKey !== undefined) toOwner(ownerKey);
   if (deviceId !== undefined && !isDeviceId(deviceId))
     throw new TypeError('deviceId is not of the form am_….');
-  readMaxStale(maxStaleSeconds);
+  const isFixed = allowList !== undefined && toReader(allowList).isFixed;
+  readMaxStale(maxStaleSeconds, isFixed);
   if (nonceStore !== undefined && !isDurableObjectNamespace(nonceStore)) readVerifyOptions({ nonceStore });
-  if (allowList !== undefined) toReader(allowList);
 }
 
 function toSource(options: WorkerOptions, env: Bindings): AllowListSource {
@@ -96,7 +96,7 @@ function toSource(options: WorkerOptions, env: Bindings): AllowListSource {
   const deviceId = options.deviceId ?? readVariable(env, 'AMESH_DEVICE_ID', 'wrong');
   if (deviceId !== undefined && !isDeviceId(deviceId))
     throw new TypeError('AMESH_DEVICE_ID is not of the form am_….');
-  const maxStaleSeconds = isFixed ? Number.POSITIVE_INFINITY : readMaxStale(options.maxStaleSeconds);
+  const maxStaleSeconds = readMaxStale(options.maxStaleSeconds, isFixed);
   return new SealedList({ read, owner, list: deviceId, maxStaleSeconds });
 }
 
@@ -128,10 +128,12 @@ function toOwner(ownerKey: unknown): Uint8Array {
   return owner;
 }
 
-function readMaxStale(seconds = 60): number {
-  if (!isWithin(seconds, 1, 86_400))
+function readMaxStale(seconds: number | undefined, isFixed: boolean): number {
+  if (isFixed && seconds !== undefined)
+    throw new TypeError('maxStaleSeconds is for a list that is read again, and a text never is.');
+  if (seconds !== undefined && !isWithin(seconds, 1, 86_400))
     throw new TypeError('maxStaleSeconds is a number of seconds from 1 to 86400.');
-  return seconds;
+  return seconds ?? (isFixed ? Number.POSITIVE_INFINITY : 60);
 }
 
 function toNonceStore(given: unknown, env: Bindings, warn: (line: string) => void): NonceStore {

@@ -1,7 +1,7 @@
 import { streamUnverifiedBody } from '@authmesh/sdk';
 import { signRequest, type Verifier } from '@authmesh/sdk/core';
 import { verify } from '@authmesh/sdk/hono';
-import { type AuthenticatedRequest, createVerifier, withAmesh } from '@authmesh/sdk/workers';
+import { type AuthenticatedRequest, createServerVerifier, withAmesh } from '@authmesh/sdk/workers';
 import { Hono } from 'hono';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { signerOf } from '../support/core';
@@ -106,8 +106,8 @@ describe.each(Object.entries(kinds))('%s', (name, make) => {
   let streaming: Verifier;
   beforeAll(() => {
     const amesh = machines.targetWith({ hosts: ['api.example.com'] });
-    verifier = createVerifier({ amesh });
-    streaming = createVerifier({ amesh, [streamUnverifiedBody]: true });
+    verifier = createServerVerifier({ amesh });
+    streaming = createServerVerifier({ amesh, [streamUnverifiedBody]: true });
   });
 
   function expectOwn(request: Request) {

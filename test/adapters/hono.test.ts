@@ -223,7 +223,7 @@ it('is not deceived by a binding that is called incoming', async () => {
 it('throws a TypeError for wrong options where they are given', () => {
   expect(() => verify({ maxBodyByte: 1 } as never)).toThrow(TypeError);
   expect(() => verify({ maxStaleSeconds: 60, amesh: machines.target })).toThrow(
-    'no option "maxStaleSeconds"',
+    'maxStaleSeconds belongs to an allowList: give both.',
   );
   expect(() => verify({ allowList: '{}' })).toThrow('There is no ownerKey (AMESH_OWNER_KEY)');
   expect(() => verify({ allowList: 1, ownerKey: `Ag${'A'.repeat(42)}` } as never)).toThrow('allowList is');

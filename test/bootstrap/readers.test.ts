@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import { createIdentity, issueProvision, openDevice } from '@authmesh/sdk/admin';
 import { verify as honoVerify } from '@authmesh/sdk/hono';
-import { createVerifier, withAmesh } from '@authmesh/sdk/workers';
+import { createServerVerifier, withAmesh } from '@authmesh/sdk/workers';
 import { expect, it, vi } from 'vitest';
 import { withAmesh as withAmeshOnWorkers } from '../../src/entries/workers.web';
 import { listen } from '../support/listen';
@@ -33,7 +33,7 @@ it('cannot enrol, and say so where that is asked for', async () => {
     () => withAmesh(handler, options),
     () => withAmeshOnWorkers(handler, options),
     () => withAmeshOnWorkers(handler, { enroll: true }),
-    () => createVerifier(options),
+    () => createServerVerifier(options),
     () => honoVerify(options),
   ])
     expect(join).toThrow(`${CANNOT}, and a list that is bound or given can only be read`);

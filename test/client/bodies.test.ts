@@ -135,8 +135,8 @@ it('a Content-Digest given by the caller is replaced, or dropped where there is 
   await expectAllAccepted();
 });
 
-describe('a stream beyond maxBodyBytes', () => {
-  const small = createClient({ signer: () => signerOf('controller'), maxBodyBytes: 5 });
+describe('a stream beyond maxBufferedBytes', () => {
+  const small = createClient({ signer: () => signerOf('controller'), maxBufferedBytes: 5 });
 
   it.each([
     ['a ReadableStream', () => stream('123', '456')],
@@ -146,7 +146,7 @@ describe('a stream beyond maxBodyBytes', () => {
       .fetch(recorder.origin, { method: 'POST', body: body() })
       .catch((thrown) => thrown);
     expect(isAmeshError(error) && error.code).toBe('payload_too_large');
-    expect(error.message).toMatch(/ 5 bytes.*Raise it with the option maxBodyBytes of createAmesh\(\)/);
+    expect(error.message).toMatch(/ 5 bytes.*Raise it with the option maxBufferedBytes of createAmesh\(\)/);
     expect(recorder.requests).toEqual([]);
   });
 

@@ -371,7 +371,9 @@ it('amesh.fetch needs no instance before its dot', () => {
 });
 
 it('a wrong option of createAmesh for fetch is a TypeError there', () => {
-  expect(() => createAmesh({ maxBodyBytes: 0.5 })).toThrow('maxBodyBytes is a whole number of bytes.');
+  expect(() => createAmesh({ maxBufferedBytes: 0.5 })).toThrow(
+    'maxBufferedBytes is a whole number of bytes.',
+  );
   expect(() => createAmesh({ fetch: 'x' } as never)).toThrow('fetch is a function.');
 });
 

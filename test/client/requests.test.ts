@@ -500,7 +500,7 @@ describe('other options', () => {
     expect(() => createClient({ signer, nope: 1 } as never)).toThrow(/has no option "nope"/);
     expect(() => createClient({} as never)).toThrow('createClient() needs a signer.');
     expect(() => createClient({ signer, format: 'jws' } as never)).toThrow(TypeError);
-    expect(() => createClient({ signer, maxBodyBytes: -1 })).toThrow(TypeError);
+    expect(() => createClient({ signer, maxBufferedBytes: -1 })).toThrow(TypeError);
     for (const name of ['fetch', 'targetOf', 'onRefusal', 'now'])
       expect(() => createClient({ signer, [name]: 'x' } as never)).toThrow(`${name} is a function.`);
   });

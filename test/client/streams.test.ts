@@ -14,7 +14,7 @@ const MIB = 1_048_576;
 const recorder = useRecorder();
 
 /** More than five bytes do not fit into its memory. */
-const client = createClient({ signer: () => signerOf('controller'), maxBodyBytes: 5 });
+const client = createClient({ signer: () => signerOf('controller'), maxBufferedBytes: 5 });
 
 const bytes = Buffer.from('more than five bytes');
 const half = { method: 'POST', duplex: 'half' } as const;

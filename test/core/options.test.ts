@@ -1,3 +1,4 @@
+import { createRelay } from '@authmesh/relay';
 import { createAmesh } from '@authmesh/sdk';
 import {
   createAllowList,
@@ -9,7 +10,8 @@ import {
 } from '@authmesh/sdk/core';
 import { verify as verifyOfFastify } from '@authmesh/sdk/fastify';
 import { verify as verifyOfHono } from '@authmesh/sdk/hono';
-import { createVerifier as createVerifierOfWorkers, withAmesh } from '@authmesh/sdk/workers';
+import { RedisNonceStore } from '@authmesh/sdk/redis';
+import { createServerVerifier, withAmesh } from '@authmesh/sdk/workers';
 import { describe, expect, it } from 'vitest';
 import { signerOf } from '../support/core';
 import { vectorAllowList, vectors } from '../support/vectors';
@@ -58,7 +60,7 @@ describe('a wrong option is a TypeError where it is given', () => {
     ['no device id', { targetDeviceId: 'prod-api' }],
     ['a short nonce', { nonce: 'abc' }],
     ['a time in milliseconds with a fraction', { created: 1.5 }],
-    ['a limit in text', { maxBodyBytes: '1mb' }],
+    ['a limit in text', { maxBufferedBytes: '1mb' }],
   ])('signRequest(): %s', async (_, options) => {
     const view = { method: 'GET', target: '/', authority: 'a.example', headers: {} };
     await expect(signRequest(view, await signerOf('controller'), options)).rejects.toThrow(TypeError);
@@ -68,7 +70,7 @@ describe('a wrong option is a TypeError where it is given', () => {
     ['no signer', {}],
     ['an unknown name', { signer: signerOf, timeout: 1 }],
     ['another format', { signer: signerOf, format: 'jwt' }],
-    ['a limit in text', { signer: signerOf, maxBodyBytes: '1mb' }],
+    ['a limit in text', { signer: signerOf, maxBufferedBytes: '1mb' }],
     ['a promise of a signer', { signer: Promise.resolve(signerOf('controller')) }],
     ['a signer without its public key', { signer: { sign: async () => new Uint8Array(64) } }],
     ['a public key in text', { signer: { sign: async () => new Uint8Array(64), publicKey } }],
@@ -128,9 +130,9 @@ describe('a wrong option is a TypeError where it is given', () => {
     expect(() => verifyOfFastify(given)).toThrow(TypeError);
     expect(() => verifyOfHono(given)).toThrow(TypeError);
     expect(() => withAmesh(() => new Response(), given)).toThrow(TypeError);
-    expect(() => createVerifierOfWorkers(given)).toThrow(TypeError);
+    expect(() => createServerVerifier(given)).toThrow(TypeError);
     // A function is asked at the first request.
-    expect(() => createVerifierOfWorkers((() => given) as never, {})).toThrow(TypeError);
+    expect(() => createServerVerifier((() => given) as never, {})).toThrow(TypeError);
   });
 
   it.each<[string, object]>([
@@ -158,6 +160,121 @@ describe('a wrong option is a TypeError where it is given', () => {
     ]) {
       await expect(signRequest(view, signer)).rejects.toThrow(TypeError);
     }
+  });
+});
+
+describe('an option that would have no effect is a TypeError', () => {
+  const list = { allowList: '{}', ownerKey: publicKey };
+  const instance = () => createAmesh({ dir: '/nonexistent/amesh', env: {} });
+
+  it.each<[string, () => unknown, RegExp]>([
+    [
+      'pollSeconds without a shared list',
+      () => createAmesh({ dir: '/nonexistent/amesh', env: {}, pollSeconds: 5 }).verify(),
+      /^pollSeconds needs a shared allow list: set AMESH_STORE_URL, or give storage\.$/,
+    ],
+    [
+      'maxStaleSeconds without a shared list',
+      () => createAmesh({ dir: '/nonexistent/amesh', env: {}, maxStaleSeconds: 5 }).verify(),
+      /^maxStaleSeconds needs a shared allow list/,
+    ],
+    [
+      'maxStaleSeconds of a text',
+      () => createServerVerifier({ ...list, maxStaleSeconds: 5 }),
+      /a text never is/,
+    ],
+    [
+      'maxStaleSeconds of a text that is bound',
+      () =>
+        createServerVerifier({ maxStaleSeconds: 5 }, { AMESH_ALLOW_LIST: '{}', AMESH_OWNER_KEY: publicKey }),
+      /a text never is/,
+    ],
+    [
+      'ownerKey without allowList',
+      () => createServerVerifier({ ownerKey: publicKey }),
+      /belongs to an allowList/,
+    ],
+    ['deviceId without allowList', () => verifyOfHono({ deviceId }), /belongs to an allowList/],
+    [
+      'amesh beside allowList',
+      () => verifyOfHono({ ...list, amesh: instance() }),
+      /^Give amesh or allowList/,
+    ],
+    [
+      'amesh beside env',
+      () => createServerVerifier({ amesh: instance() }, {}),
+      /^verify\(\) has no option "amesh"/,
+    ],
+    [
+      'hosts beside authority',
+      () => instance().verify({ authority: 'a.example', hosts: ['a.example'] }),
+      /^authority/,
+    ],
+    [
+      'trustForwardedHost beside authority',
+      () => createVerifier({ allowList: vectorAllowList, authority: 'a.example', trustForwardedHost: true }),
+      /^authority replaces every host/,
+    ],
+    [
+      'a misspelt option of a memory store',
+      () => new InMemoryNonceStore({ size: 5 } as never),
+      /no option "size"/,
+    ],
+    ['a number for a memory store', () => new InMemoryNonceStore(5 as never), /takes an object of options/],
+    [
+      'clockSkewSeconds without strictRestart',
+      () => new RedisNonceStore({ url: 'redis://127.0.0.1:1', clockSkewSeconds: 5 }),
+      /is for strictRestart/,
+    ],
+    [
+      'maxBodyBytes of an instance',
+      () => createAmesh({ maxBodyBytes: 5 } as never),
+      /verify\(\) has it .*maxBufferedBytes/,
+    ],
+    ['a Map for a relay', () => createRelay(new Map() as never), /takes an object of options/],
+    ['a Map of limits', () => createRelay({ limits: new Map() as never }), /takes an object of options/],
+    ['a log of a relay that is none', () => createRelay({ log: 'stdout' as never }), /^log is a function\.$/],
+  ])('%s', (_, give, message) => {
+    expect(give).toThrow(TypeError);
+    expect(give).toThrow(message);
+  });
+
+  it('expires without a place for it', async () => {
+    const view = { method: 'GET', target: '/', authority: 'a.example', headers: {} };
+    const signer = await signerOf('controller');
+    const expires = 2_000_000_000;
+    await expect(signRequest(view, signer, { expires })).rejects.toThrow(
+      /^expires needs the format "rfc9421"/,
+    );
+    const withLogin = { ...view, headers: { authorization: 'Bearer a' } }; // which is signed in the other form
+    expect(await signRequest(withLogin, signer, { expires })).toHaveProperty('headers.signature');
+    expect(await signRequest(view, signer, { expires, format: 'rfc9421' })).toHaveProperty(
+      'headers.signature',
+    );
+  });
+
+  it('but hosts of an instance, or of its environment, are those of its other verify()', () => {
+    const hosts = ['b.example'];
+    expect(
+      createAmesh({ dir: '/nonexistent/amesh', env: {}, hosts }).verify({ authority: 'a.example' }),
+    ).toBeTypeOf('function');
+    const env = { AMESH_HOSTS: 'b.example' };
+    expect(createAmesh({ dir: '/nonexistent/amesh', env }).verify({ authority: 'a.example' })).toBeTypeOf(
+      'function',
+    );
+    expect(createServerVerifier({ ...list, authority: 'a.example' }, env)).toHaveProperty('verify');
+  });
+});
+
+describe('createServerVerifier() with env, on Node', () => {
+  it('reads no folder, and takes what the options leave out from there', () => {
+    expect(() => createServerVerifier({}, {})).toThrow('There is no allow list');
+    expect(() => createServerVerifier({ allowList: '{}' }, {})).toThrow('There is no ownerKey');
+    const env = { AMESH_ALLOW_LIST: '{}', AMESH_OWNER_KEY: publicKey };
+    expect(createServerVerifier({}, env)).toHaveProperty('verify');
+    expect(createServerVerifier({ ownerKey: publicKey }, { AMESH_ALLOW_LIST: '{}' })).toHaveProperty(
+      'verify',
+    );
   });
 });
 

@@ -273,11 +273,11 @@ describe('REDIS_URL', () => {
   );
 
   it('where a list is given and no nonce store: a TypeError, since nothing reads it there', async () => {
-    const { createVerifier } = await import('@authmesh/sdk/workers');
+    const { createServerVerifier } = await import('@authmesh/sdk/workers');
     const options = { allowList: '{}', ownerKey: 'Au9fpYt6nyAHfOwXr4ZvPuO1Srar4TX1Ai3lzLTCJU0H' };
     vi.stubEnv('REDIS_URL', 'redis://127.0.0.1:1');
     onTestFinished(() => void vi.unstubAllEnvs());
-    expect(() => createVerifier(options)).toThrow(
+    expect(() => createServerVerifier(options)).toThrow(
       'REDIS_URL is set, and no nonce store is given: bind AMESH_NONCES on Workers, or give nonceStore:',
     );
   });

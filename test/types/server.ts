@@ -59,7 +59,6 @@ amesh.verify({
   nonceStore: new InMemoryNonceStore({ capacity: 1000 }),
   maxBodyBytes: 1_048_576,
   hosts: ['api.example.com'],
-  authority: 'api.example.com',
   pathPrefix: '/v1',
   trustForwardedHost: true,
   onRefusal: ({ code, status, detail, fix, request }: Refusal) => {
@@ -67,6 +66,7 @@ amesh.verify({
     console.error(known, status, detail, fix, request.target, request.deviceId?.length);
   },
 });
+amesh.verify({ authority: 'api.example.com' });
 createAmesh({ dir: '/srv/amesh', env: process.env }).verify({ nonceStore: { claim: async () => true } });
 
 // Without Express

@@ -56,8 +56,20 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   mailboxBytesPerAddress: 64 * 1024,
 });
 
+/**
+ * A promise, a Map or an array has none of the names, and would count as an object that leaves everything out.
+ *
+ * @throws TypeError
+ */
+export function assertObject(where: string, options: object): void {
+  const isObject = typeof options === 'object' && options !== null;
+  if (!isObject || Symbol.iterator in options || 'then' in options)
+    throw new TypeError(`${where} takes an object of options.`);
+}
+
 /** @throws TypeError for a name that is not a limit, or a value that is not a whole number from 1 to 1e9 */
 export function readLimits(options: Partial<Limits> = {}): Limits {
+  assertObject('limits', options);
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(DEFAULT_LIMITS, name)) throw new TypeError(`There is no limit "${name}".`);
     if (!Number.isInteger(value) || value < 1 || value > 1e9) {

@@ -1,4 +1,5 @@
 import { clockSetBack, NonceStoreUnavailableError } from '../errors/amesh-error';
+import { assertOptionNames } from '../options';
 import { INSTANCE_SKEW_MS, type NonceStore } from './nonce-store';
 import { MAX_DEVICE_NUMBER, NonceTable, packEntry } from './table';
 
@@ -22,6 +23,7 @@ interface Generation {
   untilMs: number;
 }
 
+const NAMES: ReadonlySet<string> = new Set<keyof InMemoryNonceStoreOptions>(['capacity', 'startedAt', 'now']);
 const MIN_SPAN_MS = 10_000;
 
 /**
@@ -41,8 +43,9 @@ export class InMemoryNonceStore implements NonceStore {
   // One for all calls: it is filled anew in each, and nothing keeps it.
   readonly #entry = new Uint32Array(5);
 
-  /** @throws TypeError for an option out of range */
+  /** @throws TypeError for an unknown option, or one out of range */
   constructor(options: InMemoryNonceStoreOptions = {}) {
+    assertOptionNames('new InMemoryNonceStore()', options, NAMES);
     const { capacity = 1_000_000, now = Date.now } = options;
     if (!Number.isInteger(capacity) || capacity < 2 || capacity > 10_000_000) {
       throw new TypeError('capacity is a whole number from 2 to 10,000,000.');

@@ -129,7 +129,7 @@ async function buffer(
     throw new AmeshError(
       BODY_CODES.payload_too_large,
       `The body is a stream of more than ${limitBytes} bytes, and has to be in memory to be signed.`,
-      { fix: 'Raise it with the option maxBodyBytes of createAmesh() or createClient().' },
+      { fix: 'Raise it with the option maxBufferedBytes of createAmesh() or createClient().' },
     );
   }
 }

@@ -27,7 +27,7 @@ export interface ClientOptions {
    * The most bytes of a streaming body that are buffered to hash them; default 10,485,760 (10 MiB). The body of a
    * `Request` is a stream too.
    */
-  readonly maxBodyBytes?: number | undefined;
+  readonly maxBufferedBytes?: number | undefined;
   /** Told, with cause and fix, when an amesh server refuses a request. The response is returned all the same. */
   readonly onRefusal?: ((refusal: ClientRefusal) => void) | undefined;
   /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
@@ -41,7 +41,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof ClientOptions>([
   'format',
   'targetOf',
   'fetch',
-  'maxBodyBytes',
+  'maxBufferedBytes',
   'onRefusal',
   'crypto',
   'now',
@@ -50,7 +50,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof ClientOptions>([
 /** What signs and sends. */
 export interface Client {
   /**
-   * `fetch`, signing. Every option passes through; streams are buffered to `maxBodyBytes`; a `Host` or
+   * `fetch`, signing. Every option passes through; streams are buffered to `maxBufferedBytes`; a `Host` or
    * `Content-Digest` header is dropped, the second in favour of ours. Only with a stream it is taken as it is, if it
    * has a `sha-256` member, and the stream is then sent while it comes: once, so that a clock is not corrected for it.
    *
@@ -93,7 +93,7 @@ export function createClient(options: ClientOptions): Client {
 export function createPreparer(
   options: ClientOptions,
 ): (input: string | URL | Request, init?: RequestInit) => Promise<PreparedRequest> {
-  const { signer, format, targetOf, maxBodyBytes, onRefusal, crypto, now, sender } = readOptions(options);
+  const { signer, format, targetOf, maxBufferedBytes, onRefusal, crypto, now, sender } = readOptions(options);
   const open = openOnce(signer);
   const clocks = new ServerClocks(now);
   const doFetch: typeof globalThis.fetch = (input, init) => (sender ?? globalThis.fetch)(input, init);
@@ -163,7 +163,7 @@ export function createPreparer(
   }
 
   return async (input, init) => {
-    const request = await toOutgoing(input, init, maxBodyBytes, sender === undefined);
+    const request = await toOutgoing(input, init, maxBufferedBytes, sender === undefined);
     return { url: request.url, isRepeatable: request.stream === null, send: () => sendAll(request) };
   };
 }
@@ -172,7 +172,7 @@ function readOptions(options: ClientOptions) {
   assertOptionNames('createClient()', options, NAMES);
   const {
     format = 'authmesh',
-    maxBodyBytes = DEFAULT_SIGN_BODY_BYTES,
+    maxBufferedBytes = DEFAULT_SIGN_BODY_BYTES,
     crypto = cryptoProvider,
     now = Date.now,
   } = options;
@@ -184,11 +184,11 @@ function readOptions(options: ClientOptions) {
     !(typeof signer?.sign === 'function' && signer.publicKey?.length === 33)
   )
     throw new TypeError('createClient() needs a signer.');
-  if (!Number.isSafeInteger(maxBodyBytes) || maxBodyBytes < 0)
-    throw new TypeError('maxBodyBytes is a whole number of bytes.');
+  if (!Number.isSafeInteger(maxBufferedBytes) || maxBufferedBytes < 0)
+    throw new TypeError('maxBufferedBytes is a whole number of bytes.');
   for (const [name, value] of Object.entries({ targetOf, fetch: sender, onRefusal, now })) {
     if (value !== undefined && typeof value !== 'function') throw new TypeError(`${name} is a function.`);
   }
   if (typeof crypto.randomBytes !== 'function') throw new TypeError('crypto is a CryptoProvider.');
-  return { signer, format, targetOf, maxBodyBytes, onRefusal, crypto, now, sender };
+  return { signer, format, targetOf, maxBufferedBytes, onRefusal, crypto, now, sender };
 }

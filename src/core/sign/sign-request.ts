@@ -23,12 +23,12 @@ export interface SignOptions {
   readonly targetDeviceId?: string | undefined;
   /** When the request is signed, Unix seconds; default now. */
   readonly created?: number | undefined;
-  /** Only in the RFC 9421 form: until when it counts, Unix seconds. */
+  /** Until when it counts, Unix seconds. A TypeError with the AuthMesh header, which has no place for it. */
   readonly expires?: number | undefined;
   /** 22 base64url characters; default 16 new random bytes. Reuse is a replay. */
   readonly nonce?: string | undefined;
   /** The most bytes of a streaming body that are buffered to hash them; default 10,485,760 (10 MiB). */
-  readonly maxBodyBytes?: number | undefined;
+  readonly maxBufferedBytes?: number | undefined;
   /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
   readonly crypto?: CryptoProvider | undefined;
 }
@@ -39,7 +39,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof SignOptions>([
   'created',
   'expires',
   'nonce',
-  'maxBodyBytes',
+  'maxBufferedBytes',
   'crypto',
 ]);
 
@@ -53,7 +53,7 @@ export const DEFAULT_SIGN_BODY_BYTES = 10_485_760;
  * @param signer whose key signs
  * @returns a new request of the same kind with the headers added
  * @throws TypeError for a wrong option or a request that no verifier would accept, AmeshError `payload_too_large`
- *   for a stream beyond `maxBodyBytes`
+ *   for a stream beyond `maxBufferedBytes`
  * @see docs/protocol.md, "Signing"
  */
 export async function signRequest(request: Request, signer: Signer, options?: SignOptions): Promise<Request>;
@@ -77,7 +77,7 @@ export async function signRequest(
     const view = { ...request, headers: { ...request.headers } } as RequestView; // before the first await
     const body =
       typeof view.body === 'function'
-        ? await view.body(options.maxBodyBytes ?? DEFAULT_SIGN_BODY_BYTES)
+        ? await view.body(options.maxBufferedBytes ?? DEFAULT_SIGN_BODY_BYTES)
         : view.body;
     return {
       ...view,
@@ -92,7 +92,9 @@ export async function signRequest(
   const view = { ...rest, target: target.replace(/#.*/, '') }; // a fragment is not sent
   const headers = new Headers([...source.headers]);
   const body =
-    source.body === null ? null : await collect(source.body, options.maxBodyBytes ?? DEFAULT_SIGN_BODY_BYTES);
+    source.body === null
+      ? null
+      : await collect(source.body, options.maxBufferedBytes ?? DEFAULT_SIGN_BODY_BYTES);
   const added = await signatureHeaders(view, body, signer, options);
   for (const [name, value] of Object.entries(added)) headers.set(name, value);
   return renewed(source, body === null ? { headers } : { headers, body });
@@ -120,10 +122,13 @@ export async function signatureHeaders(
   const authorization = fieldValue(view.headers, 'authorization');
   const format = authorization === undefined ? (options.format ?? 'authmesh') : 'rfc9421';
 
+  if (format === 'authmesh' && options.expires !== undefined)
+    throw new TypeError('expires needs the format "rfc9421": the AuthMesh header has none.');
+
   const covered = requiredComponents(headers, format);
   const parameters = {
     created: options.created ?? Math.floor(Date.now() / 1000),
-    expires: format === 'rfc9421' ? options.expires : undefined,
+    expires: options.expires,
     nonce: options.nonce ?? toBase64Url(crypto.randomBytes(16)),
     deviceId: await ownId(signer, crypto),
   };
@@ -168,7 +173,7 @@ async function ownId(signer: Signer, crypto: CryptoProvider): Promise<string> {
 
 function readSignOptions(options: SignOptions): void {
   assertOptionNames('signRequest()', options, NAMES);
-  const { format, targetDeviceId, created, expires, nonce, maxBodyBytes } = options;
+  const { format, targetDeviceId, created, expires, nonce, maxBufferedBytes } = options;
   if (format !== undefined && format !== 'authmesh' && format !== 'rfc9421') {
     throw new TypeError('format is "authmesh" or "rfc9421".');
   }
@@ -180,7 +185,7 @@ function readSignOptions(options: SignOptions): void {
       throw new TypeError('created and expires are in whole Unix seconds.');
     }
   }
-  if (maxBodyBytes !== undefined && !(Number.isSafeInteger(maxBodyBytes) && maxBodyBytes >= 0)) {
-    throw new TypeError('maxBodyBytes is a whole number of bytes.');
+  if (maxBufferedBytes !== undefined && !(Number.isSafeInteger(maxBufferedBytes) && maxBufferedBytes >= 0)) {
+    throw new TypeError('maxBufferedBytes is a whole number of bytes.');
   }
 }

@@ -28,7 +28,10 @@ export interface VerifyOptions {
   readonly maxBodyBytes?: number | undefined;
   /** The authorities (`host` or `host:port`) that this server answers to; default: AMESH_HOSTS, then the sealed list. */
   readonly hosts?: readonly string[] | undefined;
-  /** Takes the place of the Host header, behind a proxy that rewrites it. It is then a host of this server. */
+  /**
+   * Takes the place of the Host header, behind a proxy that rewrites it. It is then the one host of this server, so
+   * `hosts` and `trustForwardedHost` cannot be given beside it.
+   */
   readonly authority?: string | undefined;
   /** Put back in front of the path, behind a proxy that strips it. Begins with `/`, does not end with it. */
   readonly pathPrefix?: string | undefined;
@@ -107,6 +110,8 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
   }
   const hosts = options.hosts === undefined ? undefined : new Set(parseHosts(options.hosts));
   if (hosts?.size === 0) throw new TypeError('hosts is empty: leave it out, or name a host.');
+  if (options.authority !== undefined && (hosts !== undefined || trustForwardedHost))
+    throw new TypeError('authority replaces every host: give it without hosts and trustForwardedHost.');
   return {
     clockSkewSeconds,
     nonceWindowSeconds,

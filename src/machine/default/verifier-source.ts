@@ -1,7 +1,7 @@
 import { assertOptions } from '../../core/options';
 import type { VerifyOptions } from '../../core/verify/options';
 import type { Verifier } from '../../core/verify/verify';
-import { type Bindings, createWorkerVerifier, type WorkerOptions } from '../worker';
+import { type Bindings, createVerifierWithoutFiles, type WorkerOptions } from '../worker';
 import { amesh } from './instance';
 
 /** {@link WorkerOptions}, and whose allow list counts where they name none. */
@@ -42,7 +42,14 @@ export function toVerifierSource(settings: ServerSettings = {}): VerifierSource 
 
 function create(settings: ServerOptions, env: Bindings): Verifier {
   assertOptions('verify()', settings);
-  const { amesh: instance = amesh, ...options } = settings;
-  if (options.allowList !== undefined) return createWorkerVerifier(options, env);
-  return instance.verifier(options as VerifyOptions);
+  const { amesh: instance, ...options } = settings;
+  if (options.allowList !== undefined) {
+    if (instance !== undefined) throw new TypeError('Give amesh or allowList: each says whose list counts.');
+    return createVerifierWithoutFiles(options, env);
+  }
+  const alone = (['ownerKey', 'deviceId', 'maxStaleSeconds'] as const).find(
+    (name) => options[name] !== undefined,
+  );
+  if (alone !== undefined) throw new TypeError(`${alone} belongs to an allowList: give both.`);
+  return (instance ?? amesh).verifier(options as VerifyOptions);
 }

@@ -1,5 +1,5 @@
 import type { Verifier } from '../../core/verify/verify';
-import { assertWorkerOptions, type Bindings, createWorkerVerifier } from '../worker';
+import { assertWorkerOptions, type Bindings, createVerifierWithoutFiles } from '../worker';
 import type { ServerSettings, VerifierSource } from './verifier-source';
 
 /**
@@ -13,7 +13,7 @@ export function toVerifierSource(settings: ServerSettings = {}): VerifierSource 
   let verifier: Verifier | undefined;
   return (env) => {
     const bindings = (env ?? {}) as Bindings;
-    verifier ??= createWorkerVerifier(
+    verifier ??= createVerifierWithoutFiles(
       typeof settings === 'function' ? settings(bindings) : settings,
       bindings,
     );

@@ -1,5 +1,6 @@
-import { createWithAmesh, processEnv, type WithAmesh } from '../../adapters/workers/with-amesh';
+import { createWithAmesh, type WithAmesh } from '../../adapters/workers/with-amesh';
 import type { Verifier } from '../../core/verify/verify';
+import { type Bindings, createVerifierWithoutFiles } from '../worker';
 import { type ServerOptions, type ServerSettings, toVerifierSource } from './verifier-source';
 
 /**
@@ -14,9 +15,11 @@ export const withAmesh: WithAmesh<ServerSettings> = createWithAmesh(toVerifierSo
 /**
  * The verifier behind {@link withAmesh}, for servers whose handlers are of another form.
  *
- * @param env where to look for what the options leave out; default `process.env`
+ * @param env variables and bindings for what the options leave out. Where it is given, no folder of this machine is read:
+ *   the list is that of the options or of `AMESH_ALLOW_LIST`. Default: `process.env`, and the folder where no list is given
  * @throws TypeError for a wrong option or variable, and for a missing list or owner
  */
-export function createVerifier(options: ServerOptions = {}, env: unknown = processEnv()): Verifier {
-  return toVerifierSource(options)(env);
+export function createServerVerifier(options: ServerOptions = {}, env?: object): Verifier {
+  if (env === undefined) return toVerifierSource(options)(undefined);
+  return createVerifierWithoutFiles(options, env as Bindings);
 }

@@ -7,5 +7,5 @@ import { toVerifierSource } from './verifier-source.web';
 export const withAmesh: WithAmesh<ServerSettings> = createWithAmesh(toVerifierSource);
 
 /** As in `workers.ts`, for runtimes without files. */
-export const createVerifier = (options: ServerOptions = {}, env: unknown = processEnv()): Verifier =>
+export const createServerVerifier = (options: ServerOptions = {}, env: unknown = processEnv()): Verifier =>
   toVerifierSource(options)(env);

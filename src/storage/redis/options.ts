@@ -11,7 +11,7 @@ export interface RedisNonceStoreOptions extends RedisSourceOptions {
    * also none of a caller whose clock runs ahead: `clockSkewSeconds` and 10 s. Default false.
    */
   readonly strictRestart?: boolean | undefined;
-  /** What `verify()` has, for `strictRestart`. Seconds, 1 to 300; default 30. */
+  /** What `verify()` has; only with `strictRestart`. Seconds, 1 to 300; default 30. */
   readonly clockSkewSeconds?: number | undefined;
 }
 
@@ -50,6 +50,8 @@ export function readRedisNonceOptions(
   if (!(clockSkewSeconds >= 1 && clockSkewSeconds <= 300)) {
     throw new TypeError('clockSkewSeconds is a number of seconds from 1 to 300.');
   }
+  if (options.clockSkewSeconds !== undefined && !strictRestart)
+    throw new TypeError('clockSkewSeconds of a RedisNonceStore is for strictRestart: give it with that.');
   return {
     source: readRedisSource(options, 'REDIS_URL'),
     timeoutMs,
