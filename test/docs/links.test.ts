@@ -82,6 +82,12 @@ describe('references from the sources', () => {
   });
 });
 
+it('docs/README.md leads to every page of docs/', () => {
+  const targets = links.filter(({ page }) => page === 'docs/README.md').map(({ target }) => target);
+  const inDocs = readdirSync(`${ROOT}docs`).filter((path) => path.endsWith('.md') && path !== 'README.md');
+  expect(inDocs.filter((path) => !targets.includes(path))).toEqual([]);
+});
+
 describe('source files that a page names', () => {
   const folders = 'src|relay|test|scripts|examples|docs|skills|bench|demo';
   const named = pages
