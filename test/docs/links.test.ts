@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { headingsOf, pages, proseOf, ROOT } from './blocks';
+import { headingsOf, pages, proseOf, ROOT, readPage } from './blocks';
 
 interface Link {
   readonly page: string;
@@ -86,6 +86,16 @@ it('docs/README.md leads to every page of docs/', () => {
   const targets = links.filter(({ page }) => page === 'docs/README.md').map(({ target }) => target);
   const inDocs = readdirSync(`${ROOT}docs`).filter((path) => path.endsWith('.md') && path !== 'README.md');
   expect(inDocs.filter((path) => !targets.includes(path))).toEqual([]);
+});
+
+it('docs/decisions/README.md lists every decision by its title', () => {
+  const decisions = readdirSync(`${ROOT}docs/decisions`).filter((path) => /^\d{3}-.*\.md$/.test(path));
+  const lines = decisions.sort().map((path) => {
+    const [, number = '', title = ''] = /^# (\d{3}): (.+)$/m.exec(readPage(`docs/decisions/${path}`)) ?? [];
+    return `- [${number}](${path}): ${title}`;
+  });
+  const listed = readPage('docs/decisions/README.md').match(/^- .+$/gm) ?? [];
+  expect(listed.toSorted(), 'docs/decisions/README.md').toEqual(lines);
 });
 
 describe('source files that a page names', () => {
