@@ -14,16 +14,30 @@ const TESTS = readdirSync(source('test'), { recursive: true, encoding: 'utf8' })
   .filter((path) => path.endsWith('.test.ts'))
   .sort();
 
-/** Tests that change nothing of their process: they share one, and load each module once. */
-const SHARING = [
-  /^test\/(?:core|interop)\//,
-  /^test\/imports\./,
-  /^test\/docs\/(?:agents|commands|errors|limits|links|readme|tables)\./,
-  /^test\/pairing\/(?:ceremony|relay-url|turns|vectors)\./,
-  /^test\/relay\/(?:client-address|cluster|fair-share|frames|instance-message)\./,
-  /^test\/trust\/(?:canonical|changes|identity|trust-line|trust-store)\./,
-];
-const isSharing = (path: string) => SHARING.some((some) => some.test(path));
+/**
+ * Tests that change nothing of their process: each group shares its processes, and loads each module once in each. Those
+ * of `serving` start relays and servers. The HTTP server of the relay puts its own `Response` over Node's.
+ */
+const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
+  sharing: [
+    /^test\/(?:core|interop)\//,
+    /^test\/imports\./,
+    /^test\/docs\/(?:agents|commands|errors|limits|links|readme|tables)\./,
+    /^test\/pairing\/(?:ceremony|relay-url|turns|vectors)\./,
+    /^test\/relay\/(?:client-address|cluster|fair-share|frames|instance-message)\./,
+    /^test\/trust\/(?:canonical|changes|identity|trust-line|trust-store)\./,
+  ],
+  serving: [
+    /^test\/cli\//,
+    /^test\/attacks\/(?!sealed-list)/, // which has a clock of its own
+    /^test\/bootstrap\//,
+    /^test\/pairing\/(?!drop)/, // which replaces a module
+    // Not those that have a clock or a umask of their own, or measure what nothing else may slow down.
+    /^test\/trust\/(?:damaged-files|folder-safety|last-seen|live-reload|modeless-volume|names|restored-folder|setup)\./,
+  ],
+};
+const groupOf = (path: string) =>
+  Object.keys(GROUPS).find((name) => GROUPS[name]?.some((some) => some.test(path)));
 
 export default defineConfig({
   resolve: { alias },
@@ -31,8 +45,14 @@ export default defineConfig({
     projects: [
       // Lists of files. By `exclude` the one of a command line would count for nothing, and with patterns that begin with `!`
       // coverage leaves out every source.
-      { extends: true, test: { name: 'alone', include: TESTS.filter((path) => !isSharing(path)) } },
-      { extends: true, test: { name: 'sharing', include: TESTS.filter(isSharing), isolate: false } },
+      {
+        extends: true,
+        test: { name: 'alone', include: TESTS.filter((path) => groupOf(path) === undefined) },
+      },
+      ...Object.keys(GROUPS).map((name) => {
+        const include = TESTS.filter((path) => groupOf(path) === name);
+        return { extends: true as const, test: { name, include, isolate: false } };
+      }),
     ],
     testTimeout: 30_000,
     // For a machine with much else to do; what has to be quick is measured where it is tested.
