@@ -47,7 +47,7 @@ describe('verify()', () => {
     const server = await listen(app);
     const response = await fetch(server.origin);
     expect(await response.text()).toBe(
-      'verify() was given a request. Mount it with its parentheses: amesh.verify().',
+      'verify() was given a request. Call it when you mount it: amesh.verify().',
     );
     await server.close();
   });
@@ -55,9 +55,9 @@ describe('verify()', () => {
   it('takes no onRefusal that is none', () => {
     const onRefusal = 'log' as unknown as () => void;
     expect(() => createAmesh({ dir: root, env: {} }).verify({ onRefusal })).toThrow(
-      'onRefusal is a function.',
+      'onRefusal must be a function.',
     );
-    expect(() => createAmesh({ dir: root, env: {}, onRefusal })).toThrow('onRefusal is a function.');
+    expect(() => createAmesh({ dir: root, env: {}, onRefusal })).toThrow('onRefusal must be a function.');
   });
 
   it('names AMESH_HOSTS where that is wrong', () => {
@@ -92,7 +92,7 @@ describe('verify()', () => {
     await trust.update((list) => addDevice(list, known, 0));
     expect((await createAmesh({ dir: dirs[2], env: {} }).fetch(target.origin)).status).toBe(401);
     expect(lines().at(-1)).toContain(
-      ` This server runs from AUTH_MESH_DIR ${dirs[1]}: started with another AUTH_MESH_DIR, it is another device. [`,
+      ` This server uses AUTH_MESH_DIR ${dirs[1]}: with another AUTH_MESH_DIR it is another device. [`,
     );
     await target.close();
   });
@@ -105,8 +105,8 @@ describe('verify()', () => {
     const caller = createAmesh({ dir: join(root, 'caller'), env: {} });
     const env = { AMESH_OWNER_KEY: publicKey };
     const folder =
-      'There is no allow_list.json in the folder. If the list lies in a store, set AMESH_STORE_URL.';
-    const store = `The store holds no allow list of ${deviceId}. Check AMESH_STORE_URL, and AMESH_OWNER_KEY where`;
+      'There is no allow_list.json in the folder. If the list is in a store, set AMESH_STORE_URL.';
+    const store = `The store has no allow list for ${deviceId}. Check AMESH_STORE_URL, and AMESH_OWNER_KEY if`;
     for (const [options, cause, place] of [
       [{ dir, env: {} }, folder, `folder ${dir}`],
       [{ dir: empty, env }, folder, 'where the identity is'],
@@ -132,7 +132,7 @@ describe('verify()', () => {
     for (const failing of [instance.fetch('http://127.0.0.1:1/'), instance.identity()]) {
       await expect(failing).rejects.toMatchObject({
         code: 'no_identity',
-        message: `There is no private key in ${dir}: with AMESH_OWNER_KEY alone this instance verifies, and calls nobody. To call others, give it the folder of an identity (AUTH_MESH_DIR). See docs/production.md.`,
+        message: `There is no private key in ${dir}. With AMESH_OWNER_KEY alone, this instance can verify requests but not sign them. To sign requests, give it the folder of an identity (AUTH_MESH_DIR). See docs/production.md.`,
       });
     }
   });

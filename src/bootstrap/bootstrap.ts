@@ -16,44 +16,44 @@ import type { GrantClaims, ProvisionClaims, TokenKind } from './tokens/token';
 
 export interface BootstrapOptions extends Taker {
   readonly env: Env;
-  /** Whether it reads the list of another key (AMESH_OWNER_KEY). A provision token would change nothing there. */
+  /** Whether it reads the list of another owner (AMESH_OWNER_KEY). A provision token has no effect there. */
   readonly isReader: boolean;
-  /** Says a line once. */
+  /** Logs a line once. */
   readonly tell: (line: string) => void;
   /** Sends enrolments. */
   readonly fetch: typeof globalThis.fetch;
 }
 
-/** A token out of the environment. */
+/** A token from the environment. */
 interface Token {
   readonly text: string;
-  /** What it says it is; null where it is no token. */
+  /** The kind that it claims; null if it is not a token. */
   readonly kind: TokenKind | null;
-  /** The claims of a grant for which this machine is ready. It enrols once its target is called. */
+  /** The claims of a grant that this machine is ready to use: it enrols when its target is called. */
   readonly readyFor?: GrantClaims;
 }
 
 /*
  * The states of the token of one instance:
  *
- *   none       a token is needed, and one is there     → pending
- *   pending    an instance takes it                    → taking
- *   taking     it was taken, or is wrong               → settled
- *   taking     the machine failed, and not the token   → pending: the next call tries again
- *   taking     a grant, and another host was called    → pending, ready for its target
- *   settled    the environment has another token       → pending
+ *   none       a token is needed, and there is one         → pending
+ *   pending    an instance takes it                        → taking
+ *   taking     it was taken, or is wrong                   → settled
+ *   taking     the machine failed, not the token           → pending: the next call tries again
+ *   taking     a grant, but another host was called        → pending, ready for its target
+ *   settled    the environment has another token           → pending
  */
 type TokenState =
   | { readonly name: 'none' }
-  /** Out of the environment, and not yet done with. */
+  /** Found in the environment, and not settled yet. */
   | { readonly name: 'pending'; readonly token: Token }
   | { readonly name: 'taking'; readonly token: Token; readonly result: Promise<boolean> }
-  /** Needs no second look, where an environment is not ours to change. */
+  /** Needs no second look, in an environment that we must not change. */
   | { readonly name: 'settled'; readonly text: string };
 
 /**
- * The token in the environment of one instance: found when it is first needed, taken once, and tried again where the
- * machine has failed and not the token.
+ * The token in the environment of one instance. It is found when first needed, taken once, and tried again if the machine
+ * failed and not the token.
  */
 export class Bootstrap {
   readonly #options: BootstrapOptions;
@@ -65,40 +65,40 @@ export class Bootstrap {
     this.#options = options;
   }
 
-  /** Whether there is a token to be taken, or being taken. */
+  /** Whether there is a token that is not settled yet. */
   get isPending(): boolean {
     return this.#pending !== undefined || this.#unseen() !== undefined;
   }
 
-  /** The provision token that this process has taken, or found to be taken. */
+  /** The provision token that this process took, or found to be taken. */
   get taken(): ProvisionClaims | undefined {
     return this.#taken;
   }
 
-  /** That there is a grant for another target than the one that was called; undefined where there is none. */
+  /** A message if there is a grant for another target than the one called; undefined otherwise. */
   get grantElsewhere(): string | undefined {
     const claims = this.#pending?.readyFor;
     if (claims === undefined) return undefined;
     const hosts = claims.hosts.join(', ') || 'localhost';
-    return `The grant of AMESH_BOOTSTRAP_TOKEN is for ${hosts}. Another host was called and has refused, and the grant was not taken.`;
+    return `The grant in AMESH_BOOTSTRAP_TOKEN is for ${hosts}. Another host was called, which refused the request, so the grant was not used.`;
   }
 
-  /** The grant by which this machine has enrolled, now or before. */
+  /** The grant with which this machine enrolled, now or before. */
   get held(): HeldGrant | undefined {
     return this.#held;
   }
 
   /**
-   * Takes a provision token, for a machine that is called.
+   * Takes a provision token, on a machine that is called.
    *
    * @returns whether it was taken now
-   * @throws AmeshError saying what is wrong with it, where the machine has no identity without it, or no list of its own
+   * @throws AmeshError with the reason, if the machine has no identity without the token, or no list of its own
    */
   async asTarget(): Promise<boolean> {
     const token = this.#find('provision');
     if (token === undefined) return false;
     if (this.#options.isReader) {
-      if (token.kind === 'grant') return false; // for fetch
+      if (token.kind === 'grant') return false; // fetch takes it
       this.#settle(token);
       throw noListOfItsOwn();
     }
@@ -108,11 +108,11 @@ export class Bootstrap {
   }
 
   /**
-   * Enrols a machine that calls by a grant, once the grant's target is called.
+   * Enrols a machine that calls, by a grant, once the grant's target is called.
    *
-   * @param url what is called; null for the target itself, wherever that is
-   * @returns whether it has enrolled now
-   * @throws AmeshError saying what is wrong with it, where the machine has no identity without it; as `enrolAt()`
+   * @param url the URL that is called; null for the target, wherever it is
+   * @returns whether it enrolled now
+   * @throws AmeshError with the reason, if the machine has no identity without the token; like `enrolAt()`
    */
   async asCaller(url: URL | null): Promise<boolean> {
     for (;;) {
@@ -120,12 +120,12 @@ export class Bootstrap {
       if (token === undefined) return false;
       if (url !== null && token.readyFor !== undefined && !isFor(token.readyFor, url)) return false;
       if (token.kind === 'provision') {
-        if (this.#pending !== undefined) return this.asTarget(); // verify() of the same instance has it
+        if (this.#pending !== undefined) return this.asTarget(); // verify() of the same instance takes it
         await this.#assertIdentity(wrongKind('provision'));
         return false;
       }
       if (this.#state.name !== 'taking') return this.#take(token, () => this.#enrol(token, url));
-      await this.#state.result.catch(() => {}); // perhaps for another URL: look again
+      await this.#state.result.catch(() => {}); // it may be for another URL: check again
     }
   }
 
@@ -135,31 +135,31 @@ export class Bootstrap {
     return token?.kind === 'grant' ? this.asCaller(null) : this.asTarget();
   }
 
-  /** The token that was found and is not done with. */
+  /** The token that was found and is not settled. */
   get #pending(): Token | undefined {
     return this.#state.name === 'pending' || this.#state.name === 'taking' ? this.#state.token : undefined;
   }
 
-  /** The token in the environment, unless it is done with. */
+  /** The token in the environment, unless it is settled. */
   #unseen(): Token | undefined {
     const text = this.#options.env.AMESH_BOOTSTRAP_TOKEN?.trim();
     if (!text || (this.#state.name === 'settled' && this.#state.text === text)) return undefined;
     return { text, kind: kindOf(text) };
   }
 
-  /** The token, out of the environment where it is of the kind that is wanted, or of none. */
+  /** The token, removed from the environment if it has the wanted kind or none. */
   #find(wanted: TokenKind): Token | undefined {
     if (this.#pending !== undefined) return this.#pending;
     const token = this.#unseen();
     if (token === undefined || (token.kind !== null && token.kind !== wanted)) return token;
     const { env } = this.#options;
-    // The programs that this one starts do not get it, nor does anything that prints the environment.
+    // So that child processes, and anything that prints the environment, do not see it.
     if (env === process.env) delete process.env.AMESH_BOOTSTRAP_TOKEN;
     this.#state = { name: 'pending', token };
     return token;
   }
 
-  /** Takes a token once for all who ask at the same time. */
+  /** Takes a token once for all concurrent callers. */
   #take(token: Token, take: () => Promise<boolean>): Promise<boolean> {
     if (this.#state.name === 'taking') return this.#state.result;
     const result = this.#attempt(token, take);
@@ -192,7 +192,7 @@ export class Bootstrap {
     this.#options.tell(
       `AMESH_BOOTSTRAP_TOKEN was taken: ${JSON.stringify(issuer)} (${claims.iss}) may now call this machine. Undo: amesh revoke ${claims.iss}`,
     );
-    // Nothing waits for it: the issuer need not be there, and else hears of it with the first answer.
+    // In the background: the issuer need not be there, and otherwise learns of it with the first response.
     registerAtRelay(claims, this.#options.open).catch(() => {});
     return true;
   }
@@ -228,22 +228,22 @@ export class Bootstrap {
   }
 
   /**
-   * A machine that has an identity does not need the token: a wrong one must not shut out those that it knows.
+   * A machine with an identity does not need the token: a wrong token must not lock out the devices it knows.
    *
-   * @throws the error, where there is no identity
+   * @throws the error, if there is no identity
    */
   async #assertIdentity(error: AmeshError): Promise<void> {
     if ((await this.#options.open()) === null) throw error;
   }
 }
 
-/** A grant that was taken is as good as the list of the target says while it lasts, or can no longer be taken anew. */
+/** A grant that was taken is valid as long as the target said, or if it can no longer be taken again. */
 function isStillGood(list: AllowListDocument, { jti, exp }: GrantClaims, nowSeconds: number): boolean {
   const taken = findTaken(list, jti);
   return taken !== undefined && (nowSeconds < (taken.until ?? 0) || nowSeconds >= exp);
 }
 
-/** The URL at which a grant's target is called; null for a grant that names no host. */
+/** The URL of a grant's target; null for a grant without hosts. */
 function originOf({ hosts: [host] }: GrantClaims): URL | null {
   return host === undefined ? null : new URL(`${isLoopback(host) ? 'http' : 'https'}://${host}`);
 }
@@ -255,8 +255,8 @@ function isAboutToken(error: unknown): error is AmeshError {
 function noListOfItsOwn(): AmeshError {
   return new AmeshError(
     BOOTSTRAP_CODES.token_wrong_type,
-    'AMESH_BOOTSTRAP_TOKEN is for a machine with a list of its own, and this instance goes by the list of AMESH_OWNER_KEY.',
-    { fix: 'Leave one of the two variables out.' },
+    'AMESH_BOOTSTRAP_TOKEN is for a machine with its own list, but this instance uses the list of AMESH_OWNER_KEY.',
+    { fix: 'Remove one of the two variables.' },
   );
 }
 
@@ -264,12 +264,12 @@ function wrongKind(kind: TokenKind): AmeshError {
   return kind === 'grant'
     ? new AmeshError(
         BOOTSTRAP_CODES.token_wrong_type,
-        'The token is a grant, which is for a machine that calls: amesh.fetch takes it.',
-        { fix: 'A machine that is called takes a token of: amesh provision' },
+        'The token is a grant, which is for a machine that sends requests: amesh.fetch takes it.',
+        { fix: 'A machine that receives requests takes a token of: amesh provision' },
       )
     : new AmeshError(
         BOOTSTRAP_CODES.token_wrong_type,
-        'The token is for a machine that is called: amesh.verify() takes it.',
-        { fix: 'A machine that calls takes a token of: amesh grant' },
+        'The token is for a machine that receives requests: amesh.verify() takes it.',
+        { fix: 'A machine that sends requests takes a token of: amesh grant' },
       );
 }

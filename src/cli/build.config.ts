@@ -3,6 +3,6 @@ import { defineBuildConfig } from 'unbuild';
 export default defineBuildConfig({
   entries: [{ input: 'src/index', name: 'index' }],
   clean: true,
-  declaration: false, // a bin only: nobody imports it
+  declaration: false, // this package is only a command
   rollup: { emitCJS: false, esbuild: { target: 'es2023' } },
 });

@@ -1,4 +1,4 @@
-/** Goes on at once where there is nothing to wait for: most requests are verified without another turn of the event loop. */
+/** Chains without a promise where there is none: most requests need no extra turn of the event loop. */
 export function andThen<T, U>(value: T | Promise<T>, next: (value: T) => U | Promise<U>): U | Promise<U> {
   return value instanceof Promise ? value.then(next) : next(value);
 }

@@ -11,7 +11,7 @@ function valuesOf(alphabet: string): Int8Array {
 }
 
 function encode(bytes: Uint8Array, alphabet: string): string {
-  // Through character codes: a string put together piece by piece is a tree that somebody has to flatten.
+  // Character codes in an array: joining many small strings would be slower.
   const codes: number[] = [];
   const put = (value: number) => codes.push(alphabet.charCodeAt(value & 63));
   let i = 0;
@@ -36,7 +36,7 @@ function encode(bytes: Uint8Array, alphabet: string): string {
   return fromCodes(codes);
 }
 
-/** In pieces, since an argument list has an end. */
+/** In chunks, since the number of arguments of a call is limited. */
 function fromCodes(codes: number[]): string {
   if (codes.length <= 4096) return String.fromCharCode.apply(null, codes);
   let text = '';
@@ -45,7 +45,7 @@ function fromCodes(codes: number[]): string {
   return text;
 }
 
-/** Strict: another alphabet, a stray character or non-zero padding bits give `null`. */
+/** Strict: returns `null` for another alphabet, a stray character or non-zero padding bits. */
 function decode(text: string, values: Int8Array): Uint8Array<ArrayBuffer> | null {
   const rest = text.length & 3;
   if (rest === 1) return null;
@@ -64,27 +64,27 @@ function decode(text: string, values: Int8Array): Uint8Array<ArrayBuffer> | null
       bytes[length++] = (buffer >> bits) & 0xff;
     }
   }
-  // Two texts for the same bytes would make every comparison of texts ambiguous.
+  // Each byte string has exactly one text. Otherwise comparing texts would be unreliable.
   return (buffer & ((1 << bits) - 1)) === 0 ? bytes : null;
 }
 
-/** Bytes as unpadded base64url (RFC 4648 section 5). */
+/** Encodes bytes as unpadded base64url (RFC 4648 section 5). */
 export function toBase64Url(bytes: Uint8Array): string {
   return encode(bytes, URL_ALPHABET);
 }
 
-/** Unpadded base64url as bytes, or `null` where it is not canonical. */
+/** Decodes unpadded base64url; `null` if it is not canonical. */
 export function fromBase64Url(text: string): Uint8Array<ArrayBuffer> | null {
   return decode(text, URL_VALUES);
 }
 
-/** Bytes as padded base64 (RFC 4648 section 4). */
+/** Encodes bytes as padded base64 (RFC 4648 section 4). */
 export function toBase64(bytes: Uint8Array): string {
   const text = encode(bytes, STD_ALPHABET);
   return text + '==='.slice(0, (4 - (text.length & 3)) & 3);
 }
 
-/** Padded base64 as bytes, or `null` where it is not canonical. */
+/** Decodes padded base64; `null` if it is not canonical. */
 export function fromBase64(text: string): Uint8Array<ArrayBuffer> | null {
   if ((text.length & 3) !== 0) return null;
   return decode(text.replace(/={1,2}$/, ''), STD_VALUES);
@@ -92,7 +92,7 @@ export function fromBase64(text: string): Uint8Array<ArrayBuffer> | null {
 
 const encoder = new TextEncoder();
 
-/** Text as UTF-8 bytes. */
+/** Encodes text as UTF-8 bytes. */
 export function toUtf8(text: string): Uint8Array<ArrayBuffer> {
   return encoder.encode(text) as Uint8Array<ArrayBuffer>;
 }
@@ -114,8 +114,8 @@ let slab = new Uint8Array(SLAB_BYTES);
 let slabUsed = 0;
 
 /**
- * Short text as UTF-8 bytes: a part of a larger array that nobody writes to again. An array of its own for each
- * signature base would be the dearest object of a request.
+ * Encodes short text as UTF-8 bytes, in a slice of a larger array that is never written again. A separate array for each
+ * signature base would be the most expensive allocation of a request.
  */
 export function toSlab(text: string): Uint8Array<ArrayBuffer> {
   const most = text.length * 3;
@@ -129,7 +129,7 @@ export function toSlab(text: string): Uint8Array<ArrayBuffer> {
   return slab.subarray(start, slabUsed);
 }
 
-/** Whether two byte strings are equal, in a time that depends on their lengths only. */
+/** Compares two byte strings in a time that depends only on their lengths. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;
   let difference = 0;

@@ -1,4 +1,4 @@
-/** A moment as it stands in logs: ISO 8601 in UTC; `?` for a number that is no moment. */
+/** A moment for logs: ISO 8601 in UTC; `?` for an invalid number. */
 export function momentText(unixMs: number): string {
   const date = new Date(unixMs);
   return Number.isNaN(date.getTime()) ? '?' : date.toISOString();

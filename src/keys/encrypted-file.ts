@@ -134,13 +134,13 @@ function lost({ dir }: KeyContext): AmeshError {
   return new AmeshError(
     KEY_CODES.passphrase_required,
     `The passphrase of the private key was generated, and the file that held it is gone: ${join(dir, PASSPHRASE_FILE)}.`,
-    { fix: `Nothing was changed. Put it back from a backup. ${NO_BACKUP}`, command: NEW_IDENTITY },
+    { fix: `Nothing was changed. Restore it from a backup. ${NO_BACKUP}`, command: NEW_IDENTITY },
   );
 }
 
 function lostKey(detail: string): AmeshError {
   return new AmeshError(PROCESS_CODES.identity_unreadable, detail, {
-    fix: `Put it back from a backup. ${NO_BACKUP}`,
+    fix: `Restore it from a backup. ${NO_BACKUP}`,
     command: NEW_IDENTITY,
   });
 }

@@ -106,13 +106,13 @@ async function readSupplied(context: KeyContext): Promise<Passphrase | null> {
 export const NEW_IDENTITY = ['amesh', 'init', '--name', 'NAME', '--force'];
 
 /** Said with {@link NEW_IDENTITY}. */
-export const NO_BACKUP = 'If there is none the key is lost: make a new identity, and pair again';
+export const NO_BACKUP = 'If there is none the key is lost: create a new identity, and pair again';
 
 /** `passphrase_required`: what lies where the generated passphrase belongs is none. */
 export class DamagedPassphraseError extends AmeshError {
   constructor(path: string) {
     super(KEY_CODES.passphrase_required, `${path}, which holds the generated passphrase, is damaged.`, {
-      fix: `Put it back from a backup. ${NO_BACKUP}`,
+      fix: `Restore it from a backup. ${NO_BACKUP}`,
       command: NEW_IDENTITY,
     });
   }

@@ -1,8 +1,8 @@
 import type { LastSeenRecord as LastSeen } from '../trust/list/last-seen';
 import type { TrustStore as Store } from '../trust/list/trust-store';
 
-// As types alone: what bundles the declarations would export a class, which this module does not have.
-/** When each device was last let in. */
+// Types only: a bundler of declarations would otherwise export a class, and this module exports none.
+/** When each device last made an accepted request. */
 export type LastSeenRecord = LastSeen;
-/** The allow list of a machine: reads, checks, changes and seals it. */
+/** A machine's allow list: reads, verifies, changes and seals it. */
 export type TrustStore = Store;

@@ -10,11 +10,11 @@ import { TRUST_CODES } from '../trust/errors/codes';
 import { MACHINE_CODES } from './errors/codes';
 
 /**
- * Every reason for which amesh refuses or fails: one list for the wire, the log, `AmeshError.code` and the docs. It is the
- * same in every runtime.
+ * Every code of a refusal, fault or error: one list for the wire, the log, `AmeshError.code` and the docs. It is the same in
+ * every runtime.
  *
- * `status` and `wire` say what a client sees of it (`wire` hides from strangers what is none of their business);
- * an entry without them never goes over the wire.
+ * `status` and `wire` are what a client sees; `wire` is the public code, which may hide the reason from strangers. An
+ * entry without them never goes over the wire.
  *
  * @see docs/errors.md
  */

@@ -27,46 +27,46 @@ import { OwnMachine } from './own-machine';
 import { openPlace } from './place';
 import { Reader } from './reader';
 
-/** One identity at work: it signs requests and verifies them. */
+/** One identity that signs requests and verifies them. */
 export interface Amesh {
   /**
-   * `fetch`, signing with this machine's key. Works without an instance in front of it.
+   * `fetch` that signs each request with this machine's key. Needs no `this`: you may pass it on as a function.
    *
    * @throws AmeshError `no_identity`, `redirect_refused`, `clock_skew_too_large`, `payload_too_large`,
-   *   `allow_list_integrity_failure`; whatever `fetch` throws
+   *   `allow_list_integrity_failure`; also what the underlying `fetch` throws
    */
   readonly fetch: (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
   /**
-   * A middleware for Express 4 and 5, Connect and node:http that lets through what a device of the allow list has
-   * signed. Opens the identity at the first request.
+   * A middleware for Express 4 and 5, Connect and node:http. It lets a request through only if a device in the allow list
+   * signed it. The first request opens the identity.
    *
    * @throws TypeError for a wrong option
    */
   readonly verify: (options?: VerifyOptions) => Middleware;
   /**
-   * What `verify()` stands on, for the adapters of other frameworks: a verifier with this instance's allow list, hosts,
-   * nonce store and log. Opens the identity at the first request.
+   * The verifier behind `verify()`, for adapters of other frameworks. It uses this instance's allow list, hosts, nonce
+   * store and log. The first request opens the identity.
    *
    * @throws TypeError for a wrong option
    */
   readonly verifier: (options?: VerifyOptions) => Verifier;
-  /** For a parser before `verify()`: `express.json({ verify: amesh.rawBody })`. */
+  /** Keeps the raw body for `verify()` if a parser runs first: `express.json({ verify: amesh.rawBody })`. */
   readonly rawBody: typeof rawBody;
-  /** This device's own public facts. */
+  /** This device's public identity. */
   readonly identity: () => Promise<DeviceIdentity>;
   /**
-   * Takes the token of AMESH_BOOTSTRAP_TOKEN, where there is one that was not taken yet. `verify()` and `fetch` do so
-   * by themselves; this is for those who want to know when, and whether.
+   * Takes the token in AMESH_BOOTSTRAP_TOKEN, unless it was taken before. `verify()` and `fetch` call this when they need
+   * it; call it yourself to choose the moment, or to learn the result.
    *
-   * @returns whether one was taken now
-   * @throws AmeshError `token_…`, saying what is wrong with it, where the machine has no identity without it
+   * @returns whether it took a token now
+   * @throws AmeshError `token_…` with the reason, if the machine has no identity without the token
    * @see docs/provisioning.md
    */
   readonly bootstrapIfNeeded: () => Promise<boolean>;
 }
 
 /**
- * An instance for one folder. Nothing is read before it is needed, and the private key is opened once.
+ * Creates an instance for one folder. It reads nothing until it needs to, and opens the private key once.
  *
  * @throws TypeError for a wrong option
  */
@@ -88,7 +88,7 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
   };
 }
 
-/** The machine of an instance: whose key seals the list is decided here, once. */
+/** The machine behind an instance. This is the only place that decides whose key seals the list. */
 function openMachine(settings: AmeshSettings): Machine {
   const env = settings.env();
   const ownerKey = readOwnerKey(env);
@@ -108,12 +108,12 @@ function createFetch(options: AmeshOptions, settings: AmeshSettings, machine: ()
     maxBufferedBytes: options.maxBufferedBytes,
     onRefusal: (refusal) => {
       machine().log.clientRefusal(refusal);
-      return settings.onRefusal?.(refusal); // a promise of theirs is looked after by the caller
+      return settings.onRefusal?.(refusal); // the caller handles a promise that it returns
     },
   });
 
   return async (input, init) => {
-    const request = await prepare(input, init); // before anything else: the caller may change what it gave
+    const request = await prepare(input, init); // first: the caller may change its arguments later
     const { list, device, bootstrap, log } = machine();
     let response: Response;
     try {
@@ -136,16 +136,16 @@ function createFetch(options: AmeshOptions, settings: AmeshSettings, machine: ()
 function verifierFactory(settings: AmeshSettings, machine: () => Machine): Amesh['verifier'] {
   let ownNonces = settings.nonceStore;
   return (options = {}) => {
-    // Mounted as `amesh.verify`, without its parentheses, it is called with the request itself.
+    // `app.use(amesh.verify)`, without the parentheses, passes the request as the options.
     if ('socket' in options) {
-      throw new TypeError('verify() was given a request. Mount it with its parentheses: amesh.verify().');
+      throw new TypeError('verify() was given a request. Call it when you mount it: amesh.verify().');
     }
-    readVerifyOptions(options); // as they were given: onRefusal is wrapped below
+    readVerifyOptions(options); // checked before onRefusal is wrapped below
     const opened = machine();
     const { log, list, enroller } = opened;
     if (options.enroll && enroller === undefined)
       throw new TypeError(
-        'enroll needs the private key that seals the allow list. With AMESH_OWNER_KEY an instance can only read it: enrol at one that has the folder of the identity.',
+        'enroll needs the private key that seals the allow list. An instance with AMESH_OWNER_KEY can only read the list: enrol at one that has the folder of the identity.',
       );
     const configured = () => options.hosts ?? settings.hosts ?? hostsOf(settings.env());
     const hosts = options.authority === undefined ? configured() : undefined;
@@ -167,7 +167,7 @@ function verifierFactory(settings: AmeshSettings, machine: () => Machine): Amesh
 }
 
 function defaultNonceStore(env: Env, log: Log): NonceStore {
-  // With an empty one nonces would be remembered in this process alone.
+  // An empty variable is an error: to ignore it would keep nonces in this process only.
   const url = readVariable(env, 'REDIS_URL', 'wrong');
   if (url !== undefined) return new RedisUrlNonceStore(url, log.once);
   if (env.NODE_ENV === 'production') tellMemoryNonces(log);

@@ -8,13 +8,13 @@ import type { TrustStore } from '../trust/list/trust-store';
 import type { Sharing } from './options';
 import type { Place } from './place';
 
-/** An instance may be started before its identity is there. */
+/** How often to retry `watch` until there is an identity: an instance may start before `amesh init` runs. */
 const WATCH_AGAIN_MS = 1000;
 
 /**
- * The allow list of an instance, kept in memory and read anew when it changes.
+ * The allow list of an instance, in memory. It is read again when it changes.
  *
- * @param trust opens what reads it
+ * @param trust opens the store of the list
  */
 export function listSource(
   { store, shared }: Place,
@@ -30,7 +30,7 @@ export function listSource(
   const watch = (changed: () => void): void => {
     trust().then(
       (opened) => opened.watch(changed),
-      () => void setTimeout(watch, WATCH_AGAIN_MS, changed).unref(), // reading will say why
+      () => void setTimeout(watch, WATCH_AGAIN_MS, changed).unref(), // a read reports the reason
     );
   };
   return new SharedList({ ...sharing, load: toLoader(trust), watch });

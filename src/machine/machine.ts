@@ -14,24 +14,24 @@ import type { Place } from './place';
 import { createIdentity } from './setup/setup';
 
 /**
- * What an instance works with. There are two kinds: the machine that owns its list (`OwnMachine`), and one that only reads
- * the list of another (`Reader`).
+ * What an instance works with. There are two kinds: `OwnMachine` seals its own list; `Reader` has only the owner's public
+ * key and reads the list.
  */
 export interface Machine {
   readonly log: Log;
   readonly list: AllowListSource;
   readonly bootstrap: Bootstrap;
-  /** Opens the device at its first call. @throws AmeshError as `openDevice()` */
+  /** Opens the device on the first call. @throws AmeshError like `openDevice()` */
   readonly device: () => Promise<Device>;
-  /** Undefined where this machine cannot write its list. */
+  /** Undefined if this machine cannot change the list. */
   readonly enroller: Enroller | undefined;
-  /** Called by each `verify()` when it is made. */
+  /** Called once for each `verify()` that is created. */
   serve(): void;
-  /** A request was let in. @returns what the answer has to carry besides */
+  /** Called for each accepted request. @returns headers to add to its response */
   noteAccepted(acceptance: Acceptance): MaybePromise<AnswerHeaders | undefined>;
 }
 
-/** The token in the environment of a machine. */
+/** Handles the bootstrap token in a machine's environment. */
 export function bootstrapOf(
   { dir, env, shared, log }: Place,
   settings: AmeshSettings,
@@ -47,7 +47,7 @@ export function bootstrapOf(
       }),
     create: async (friendlyName: string) => {
       await createIdentity(dir, env, { friendlyName }, shared).catch((error) => {
-        if (!isAmeshError(error) || error.code !== 'identity_exists') throw error; // another process was faster
+        if (!isAmeshError(error) || error.code !== 'identity_exists') throw error; // another process created it first
       });
       return device();
     },
@@ -57,8 +57,8 @@ export function bootstrapOf(
 }
 
 /**
- * What a server does before its first request: that is when people look at its log. But nothing is taken before it
- * listens: builds load the modules of a server too, and a token can be taken once.
+ * Runs before the first request, when people look at the log. It takes no token before the server listens: a build
+ * also loads a server's modules, and a token can be taken only once.
  */
 export function startServing(
   { shared, log, tellOfFolder }: Place,
@@ -68,7 +68,7 @@ export function startServing(
   if (bootstrap.isPending) {
     onceListening(() => bootstrap.asTarget().catch((error) => tellNotTaken(error, isReader, log)));
   } else if (shared !== null) {
-    // So that the first request need not wait for a list that lies far away. It will be told what fails.
+    // Load the list now, so that the first request need not wait for a remote store. A request reports a failure.
     void (async () => list.current())().catch(() => {});
   }
 }

@@ -5,16 +5,16 @@ import type { Log } from '../process/log';
 import { TRUST_CODES } from '../trust/errors/codes';
 import { inspectFolder } from '../trust/folder-safety';
 
-// What an instance tells the people who run it, beside the refusals: each line once in a process.
+// What an instance logs besides refusals. Each line appears once per process.
 
-/** A lease is about to end that this instance cannot move on. */
+/** A lease ends soon, and this instance cannot renew it. */
 export const CANNOT_RENEW =
-  'A lease of a grant is about to end, and this instance has no key to move it on (AMESH_OWNER_KEY). It ends unless its caller also calls an instance that has the folder of the identity. See docs/provisioning.md.';
+  'A lease of a grant ends soon, and this instance cannot renew it: it has only AMESH_OWNER_KEY, no private key. The lease ends unless its caller also calls an instance that has the folder of the identity. See docs/provisioning.md.';
 
-/** What a folder that other users can read or write means for this instance. */
+/** Logs if other users can read or write the folder, and what that means for this instance. */
 export function tellOfFolder(dir: string, env: Env, isReader: boolean, log: Log): void {
   for (const { kind, message, fix } of inspectFolder(dir, env)) {
-    // The list of a reader is sealed elsewhere, and its folder only remembers how new the list was.
+    // The owner seals the list elsewhere: a reader's folder holds only the newest revision seen.
     if (isReader && kind === 'open') continue;
     const until =
       isReader || kind === 'open'
@@ -31,7 +31,7 @@ export function tellNoIdentity(dir: string, env: Env, log: Log): void {
   );
 }
 
-/** @param error why the token of the environment was not taken */
+/** @param error why the token in the environment was not taken */
 export function tellNotTaken(error: Error, isReader: boolean, log: Log): void {
   const why = `${isAmeshError(error) ? `, ${error.code}` : ''}: ${error.message.replace(/\.$/, '')}.`;
   const until = isReader ? '' : ' Until then every signed request gets 503.';
@@ -40,33 +40,33 @@ export function tellNotTaken(error: Error, isReader: boolean, log: Log): void {
 
 export function tellMemoryNonces(log: Log): void {
   log.once(
-    'Using in-memory nonce store. It is exact for one process; with several behind one address a request can be replayed to another. Set REDIS_URL, see docs/production.md.',
+    'Using in-memory nonce store. It detects replays within one process only. If several processes serve one address, a request can be replayed to another: set REDIS_URL, see docs/production.md.',
   );
 }
 
-/** A reader that is asked to call others. The usual advice would make a second target beside the one it verifies for. */
+/** For a reader that is asked to sign a request. The usual fix, `amesh init`, would create a second target here. */
 export function noKeyToCallWith(dir: string): AmeshError {
   return new AmeshError(
     TRUST_CODES.no_identity,
-    `There is no private key in ${dir}: with AMESH_OWNER_KEY alone this instance verifies, and calls nobody.`,
-    { fix: 'To call others, give it the folder of an identity (AUTH_MESH_DIR). See docs/production.md.' },
+    `There is no private key in ${dir}. With AMESH_OWNER_KEY alone, this instance can verify requests but not sign them.`,
+    { fix: 'To sign requests, give it the folder of an identity (AUTH_MESH_DIR). See docs/production.md.' },
   );
 }
 
 /**
- * A refusal with the fix for a server that has files and the command.
+ * Adds the fix for a server that has files and the command line.
  *
- * @param folder where it runs from, in words: started with another folder, it is another device
+ * @param folder the folder it uses, in words: with another folder, the server is another device
  */
 export function withLocalFix(refusal: Refusal, folder: string): Refusal {
   if (refusal.code === 'device_expired') {
     const fix =
-      'Pair it again: amesh listen here, and amesh invite on the caller. Or give it the token of a new grant: amesh grant';
+      'Pair it again: run amesh listen here and amesh invite on the caller. Or give it the token of a new grant: amesh grant';
     return { ...refusal, fix };
   }
   if (refusal.code !== 'wrong_target') return refusal;
   return {
     ...refusal,
-    fix: `${refusal.fix} This server runs from ${folder}: started with another AUTH_MESH_DIR, it is another device.`,
+    fix: `${refusal.fix} This server uses ${folder}: with another AUTH_MESH_DIR it is another device.`,
   };
 }

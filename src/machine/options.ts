@@ -9,35 +9,35 @@ import { assertPath } from '../process/environment';
 import type { Env } from '../process/home';
 import { assertStorage, type UnstorageLike } from '../storage/unstorage/document-store';
 
-/** Where an instance has its identity, its list and its nonces. Every option may be left out; a wrong one is a TypeError. */
+/** Where an instance finds its identity, allow list and nonces. Every option is optional; a wrong one is a TypeError. */
 export interface AmeshOptions {
-  /** The folder of the identity; default AUTH_MESH_DIR, then ~/.amesh. */
+  /** The folder of the identity; default AUTH_MESH_DIR, or ~/.amesh. */
   readonly dir?: string | undefined;
-  /** The authorities that this server answers to; default AMESH_HOSTS, then the sealed list. */
+  /** The authorities that this server accepts; default AMESH_HOSTS, or the hosts in the sealed list. */
   readonly hosts?: readonly string[] | undefined;
-  /** Default: one for all `verify()` of this instance, in the Redis of REDIS_URL where that is set, or in memory. */
+  /** Default: one store for all `verify()` of this instance, in Redis if REDIS_URL is set, otherwise in memory. */
   readonly nonceStore?: NonceStore | undefined;
-  /** A storage of unstorage that holds the allow list for several instances; default AMESH_STORE_URL, then `dir`. */
+  /** An unstorage storage that holds the allow list for several instances; default AMESH_STORE_URL, or `dir`. */
   readonly storage?: UnstorageLike | undefined;
   /**
-   * How long the list of a shared store counts when that cannot be read. Seconds, 1 to 86,400; default 60. A TypeError
-   * at the first use where no store is shared.
+   * How long the last list stays valid while the shared store cannot be read. Seconds, 1 to 86,400; default 60. A TypeError
+   * at the first use without a shared store.
    */
   readonly maxStaleSeconds?: number | undefined;
   /**
-   * How often a shared store is read, beside what it tells by itself. Seconds, 0.05 to 60; default 1. A TypeError at the
-   * first use where no store is shared.
+   * How often to poll a shared store, in addition to its notifications. Seconds, 0.05 to 60; default 1. A TypeError at the
+   * first use without a shared store.
    */
   readonly pollSeconds?: number | undefined;
-  /** How `fetch` sends signatures; default `authmesh`. */
+  /** The header format in which `fetch` sends signatures; default `authmesh`. */
   readonly format?: ClientOptions['format'];
-  /** The most bytes of a streaming body that `fetch` buffers; default 10,485,760 (10 MiB). */
+  /** The largest streaming body that `fetch` buffers, in bytes; default 10,485,760 (10 MiB). */
   readonly maxBufferedBytes?: number | undefined;
-  /** The `fetch` that sends; default the global one. */
+  /** The `fetch` that sends the requests; default the global one. */
   readonly fetch?: typeof globalThis.fetch | undefined;
-  /** Told of each request that this server refuses, and of each that another refuses to us. */
+  /** Called for each request that this server refuses, and for each request of ours that another server refuses. */
   readonly onRefusal?: ((refusal: Refusal | ClientRefusal) => void) | undefined;
-  /** The environment; default `process.env`, read when it is needed. */
+  /** The environment; default `process.env`, read when needed. */
   readonly env?: Env | undefined;
 }
 
@@ -55,7 +55,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof AmeshOptions>([
   'env',
 ]);
 
-/** How an instance reads a list that others share. */
+/** How an instance reads a shared list. */
 export interface Sharing {
   readonly maxStaleSeconds: number;
   readonly pollSeconds: number;
@@ -66,19 +66,19 @@ export interface AmeshSettings {
   readonly dir: string | undefined;
   readonly storage: UnstorageLike | undefined;
   readonly sharing: Sharing;
-  /** The options that only a shared store makes use of, as far as they were given. */
+  /** The given options that only a shared store uses. */
   readonly sharedOnly: readonly string[];
-  /** In normal form; undefined where the variable or the list decides. */
+  /** In normal form; undefined if AMESH_HOSTS or the list decides. */
   readonly hosts: readonly string[] | undefined;
   readonly nonceStore: NonceStore | undefined;
   readonly fetch: typeof globalThis.fetch | undefined;
   readonly onRefusal: AmeshOptions['onRefusal'];
-  /** The environment as it is when it is asked for. */
+  /** Returns the current environment. */
   readonly env: () => Env;
 }
 
 /**
- * Checks what {@link createPreparer} does not check: `format`, `fetch` and `maxBufferedBytes` are its options too.
+ * Checks all options except those that {@link createPreparer} checks: `format`, `fetch` and `maxBufferedBytes`.
  *
  * @throws TypeError for an unknown name or a wrong value
  */

@@ -16,7 +16,7 @@ import { tellNoIdentity } from './notices';
 import type { AmeshSettings } from './options';
 import { deviceOf, type Place } from './place';
 
-/** A machine whose own key seals the list that it goes by. */
+/** A machine whose own key seals its allow list. */
 export class OwnMachine implements Machine {
   readonly log: Log;
   readonly device: () => Promise<Device>;

@@ -10,34 +10,34 @@ import { tellOfFolder, withLocalFix } from './notices';
 import type { AmeshSettings } from './options';
 import { openDevice } from './setup/open-device';
 
-/** Where an instance has its identity and its list, and where it tells people of them. */
+/** Where an instance finds its identity and its list, and where it logs. */
 export interface Place {
   readonly dir: string;
   readonly env: Env;
-  /** The files of `dir`. */
+  /** The files in `dir`. */
   readonly store: FileStore;
-  /** Where the list lies for several instances; null where it lies in `dir`. */
+  /** The store that holds the list for several instances; null if the list is in `dir`. */
   readonly shared: DocumentStore | null;
   readonly log: Log;
-  /** Tells of what is wrong with the folder, once. */
+  /** Logs once what is wrong with the folder. */
   readonly tellOfFolder: () => void;
 }
 
 /**
- * @param isReader whether the list is sealed by the key of another machine (AMESH_OWNER_KEY)
- * @throws TypeError for a wrong variable; AmeshError `allow_list_unavailable` for a Redis without ioredis
+ * @param isReader whether another machine's key seals the list (AMESH_OWNER_KEY)
+ * @throws TypeError for a wrong variable; AmeshError `allow_list_unavailable` for a Redis URL without ioredis
  */
 export function openPlace(settings: AmeshSettings, env: Env, isReader: boolean): Place {
   const { dir: chosen, storage, sharedOnly } = settings;
   const dir = homeDir(chosen, env);
   const shared = storage === undefined ? sharedStoreOf(env) : toDocumentStore(storage);
-  // Whoever gives one believes that the list is shared, and it would be that of this folder alone.
+  // These options suggest a shared list, but the list would be only this folder's.
   if (shared === null && sharedOnly.length > 0)
     throw new TypeError(`${sharedOnly[0]} needs a shared allow list: set AMESH_STORE_URL, or give storage.`);
-  assertPassphraseVariables(env); // a wrong one is a TypeError here, and not at the first request
+  assertPassphraseVariables(env); // throw now, not at the first request
   const isFromVariable = chosen === undefined && Boolean(env.AUTH_MESH_DIR);
   const folder = `${isFromVariable ? 'AUTH_MESH_DIR' : 'folder'} ${dir}`;
-  // In the folder of a reader nobody can pair anything.
+  // A reader cannot pair, so its advice names the owner's folder.
   const home = isReader ? 'where the identity is' : folder;
   const isByUrl = shared !== null && storage === undefined;
   const printed = createLog(env, isByUrl ? `${home}, with the same AMESH_STORE_URL` : home);
@@ -59,7 +59,7 @@ export function openPlace(settings: AmeshSettings, env: Env, isReader: boolean):
   };
 }
 
-/** Opens the device of a place once, and again after a failure: `amesh init` may come later. */
+/** Opens a device once. After a failure it tries again: somebody may run `amesh init` in the meantime. */
 export function deviceOf({ dir, env, shared, tellOfFolder }: Place): () => Promise<Device> {
   let opening: Promise<Device> | undefined;
   return () => {

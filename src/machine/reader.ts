@@ -14,7 +14,7 @@ import { CANNOT_RENEW, noKeyToCallWith } from './notices';
 import type { AmeshSettings } from './options';
 import { deviceOf, type Place } from './place';
 
-/** A machine that goes by the list of another, of which it has the public key (AMESH_OWNER_KEY). It cannot change the list. */
+/** A machine with only the public key of a list's owner (AMESH_OWNER_KEY). It reads the list but cannot change it. */
 export class Reader implements Machine {
   readonly log: Log;
   readonly device: () => Promise<Device>;

@@ -18,41 +18,40 @@ import { isKvNamespace, type KvNamespace, readKv } from '../storage/kv';
 import { SealedList } from '../trust/list/sealed-list';
 import { readOwnerKey } from '../trust/owner-key';
 
-/** The name under which the allow list lies in KV, as it does in AUTH_MESH_DIR. */
+/** The key of the allow list in KV: the same as the file name in AUTH_MESH_DIR. */
 const KEY = 'allow_list.json';
 
-/** How a place without files verifies. What is left out is looked for in the environment, under the name in brackets. */
+/** Options for verifying without files. The variable in brackets supplies an option that is left out. */
 export interface WorkerOptions extends Omit<VerifyOptions, 'nonceStore'> {
   /**
-   * The sealed allow list (`AMESH_ALLOW_LIST`): a KV namespace that holds it as `allow_list.json`, the text of that
-   * file, or a function that reads it, and gives null where there is none.
+   * The sealed allow list (`AMESH_ALLOW_LIST`): a KV namespace with the key `allow_list.json`, the text of that file, or a
+   * function that reads it and returns null if there is none.
    */
   readonly allowList?: KvNamespace | string | (() => Promise<Uint8Array | null>) | undefined;
-  /** The public key of the device that seals the list (`AMESH_OWNER_KEY`): 33 bytes in base64url, 44 characters. */
+  /** The public key of the list owner (`AMESH_OWNER_KEY`): 33 bytes in base64url, 44 characters. */
   readonly ownerKey?: string | undefined;
-  /** Whose list it has to be (`AMESH_DEVICE_ID`): the id that callers know as their target. Default: the owner's. */
+  /** The device ID of the target that the list belongs to (`AMESH_DEVICE_ID`). Default: the owner's. */
   readonly deviceId?: string | undefined;
-  /** For how long a list counts that cannot be read anew; not for a text. Seconds, 1 to 86,400; default 60. */
+  /** How long the last list stays valid while it cannot be read; not for a text. Seconds, 1 to 86,400; default 60. */
   readonly maxStaleSeconds?: number | undefined;
   /**
-   * A nonce store, or the namespace of `AmeshNonces` (`AMESH_NONCES`). Default: a memory store, which is exact for
-   * one isolate only, and says so once.
+   * A nonce store, or the namespace of `AmeshNonces` (`AMESH_NONCES`). Default: a memory store, which detects replays
+   * within one isolate only and logs that once.
    */
   readonly nonceStore?: NonceStore | DurableObjectNamespace | undefined;
 }
 
 const CANNOT_ENROL =
-  'enroll needs the private key that seals the allow list, and a list that is bound or given can only be read: enrol at a server with the folder of the identity. See docs/workers.md.';
+  'enroll needs the private key that seals the allow list, and a list from a binding or an option is read-only: enrol at a server with the folder of the identity. See docs/workers.md.';
 
-/** Variables and bindings, as `fetch(request, env)` has them. */
+/** Variables and bindings, as in `fetch(request, env)`. */
 export type Bindings = Readonly<Record<string, unknown>>;
 
 /**
- * A verifier for a place without files.
+ * Creates a verifier for a runtime without files.
  *
- * @param env where to look for what the options leave out
- * @throws TypeError for a wrong option or variable, for a missing list or owner, and where REDIS_URL is set and no nonce
- *   store is given
+ * @param env supplies what the options leave out
+ * @throws TypeError for a wrong option or variable, a missing list or owner, or REDIS_URL without a nonce store
  */
 export function createVerifierWithoutFiles(options: WorkerOptions, env: Bindings): Verifier {
   assertWorkerOptions(options);
@@ -78,7 +77,7 @@ export function assertWorkerOptions(options: WorkerOptions): void {
   if (readVerifyOptions(rest).enroll) throw new TypeError(CANNOT_ENROL);
   if (ownerKey !== undefined) toOwner(ownerKey);
   if (deviceId !== undefined && !isDeviceId(deviceId))
-    throw new TypeError('deviceId is not of the form am_….');
+    throw new TypeError('deviceId must have the form am_….');
   const isFixed = allowList !== undefined && toReader(allowList).isFixed;
   readMaxStale(maxStaleSeconds, isFixed);
   if (nonceStore !== undefined && !isDurableObjectNamespace(nonceStore)) readVerifyOptions({ nonceStore });
@@ -95,18 +94,18 @@ function toSource(options: WorkerOptions, env: Bindings): AllowListSource {
   const owner = toOwner(ownerKey);
   const deviceId = options.deviceId ?? readVariable(env, 'AMESH_DEVICE_ID', 'wrong');
   if (deviceId !== undefined && !isDeviceId(deviceId))
-    throw new TypeError('AMESH_DEVICE_ID is not of the form am_….');
+    throw new TypeError('AMESH_DEVICE_ID must have the form am_….');
   const maxStaleSeconds = readMaxStale(options.maxStaleSeconds, isFixed);
   return new SealedList({ read, owner, list: deviceId, maxStaleSeconds });
 }
 
 function toReader(allowList: unknown): { read: () => Promise<Uint8Array | null>; isFixed: boolean } {
   if (typeof allowList === 'string') {
-    // A list that was pasted, or read with $(cat …), has lost the newline at its end.
+    // Pasting a list, or reading it with $(cat …), drops the newline at its end.
     const text = allowList.trim();
     if (!text.startsWith('{'))
       throw new TypeError(
-        'The allow list (AMESH_ALLOW_LIST) is the text of allow_list.json: it begins with {.',
+        'The allow list (AMESH_ALLOW_LIST) must be the text of allow_list.json, which begins with {.',
       );
     const bytes = toUtf8(`${text}\n`);
     return { read: async () => bytes, isFixed: true };
@@ -115,7 +114,7 @@ function toReader(allowList: unknown): { read: () => Promise<Uint8Array | null>;
   if (typeof allowList === 'function')
     return { read: allowList as () => Promise<Uint8Array | null>, isFixed: false };
   throw new TypeError(
-    'allowList is a KV namespace, the text of allow_list.json, or a function that reads it.',
+    'allowList must be a KV namespace, the text of allow_list.json, or a function that reads it.',
   );
 }
 
@@ -123,7 +122,7 @@ function toOwner(ownerKey: unknown): Uint8Array {
   const owner = readOwnerKey({ AMESH_OWNER_KEY: typeof ownerKey === 'string' ? ownerKey.trim() : undefined });
   if (owner === null)
     throw new TypeError(
-      'There is no ownerKey (AMESH_OWNER_KEY): the public key of the device that seals the list.',
+      'There is no ownerKey (AMESH_OWNER_KEY): the public key of the device that seals the allow list.',
     );
   return owner;
 }
@@ -139,13 +138,13 @@ function readMaxStale(seconds: number | undefined, isFixed: boolean): number {
 function toNonceStore(given: unknown, env: Bindings, warn: (line: string) => void): NonceStore {
   if (isDurableObjectNamespace(given)) return new DurableNonceStore(given);
   if (given !== undefined) return given as NonceStore;
-  // Somebody wants nonces to be shared, and here nothing reads this variable.
+  // REDIS_URL asks for shared nonces, but nothing here reads it.
   if (env.REDIS_URL !== undefined)
     throw new TypeError(
-      'REDIS_URL is set, and no nonce store is given: bind AMESH_NONCES on Workers, or give nonceStore: new RedisNonceStore(REDIS_URL).',
+      'REDIS_URL is set, but there is no nonce store: bind AMESH_NONCES on Workers, or pass nonceStore: new RedisNonceStore(REDIS_URL).',
     );
   warn(
-    'Using in-memory nonce store. It is exact for one isolate; with several a request can be replayed to another. See docs/workers.md.',
+    'Using in-memory nonce store. It detects replays within one isolate only; a request can be replayed to another. See docs/workers.md.',
   );
   return new InMemoryNonceStore();
 }

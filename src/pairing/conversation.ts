@@ -25,7 +25,7 @@ interface Machine<Event, Action> {
   handle(event: Event | Message): Promise<readonly Action[]>;
 }
 
-/** One side of the ceremony on its session: it sends what the machine says, and hands over what the peer says. */
+/** Connects one side of the ceremony to its session: sends its messages, and passes on the peer's. */
 export class Conversation<Event, Action extends Typed> {
   readonly #session: RelaySession;
   readonly #machine: Machine<Event, Action>;
@@ -39,10 +39,10 @@ export class Conversation<Event, Action extends Typed> {
   }
 
   /**
-   * Takes an event of this side.
+   * Handles an event of this side.
    *
-   * @returns what else there is to do
-   * @throws AmeshError where the ceremony has failed
+   * @returns the remaining actions
+   * @throws AmeshError if the ceremony failed
    */
   async take(event: Event | Message): Promise<readonly Action[]> {
     const rest: Action[] = [];
@@ -55,10 +55,10 @@ export class Conversation<Event, Action extends Typed> {
   }
 
   /**
-   * Takes messages of the peer until one of them leads to an action.
+   * Handles messages of the peer until one causes an action of a type.
    *
-   * @param ms how long each message may take
-   * @throws AmeshError where the ceremony has failed; as `session.receive()`
+   * @param ms the time limit for each message
+   * @throws AmeshError if the ceremony failed; like `session.receive()`
    */
   async until<Type extends Action['type']>(
     type: Type,
@@ -71,9 +71,9 @@ export class Conversation<Event, Action extends Typed> {
   }
 
   /**
-   * Ends the ceremony by a no of this side. The peer gets to know it.
+   * Ends the ceremony with a refusal of this side, and tells the peer.
    *
-   * @param why what is thrown
+   * @param why the error to throw
    */
   async decline(event: Event, why: AmeshError): Promise<never> {
     for (const action of await this.#machine.handle(event))

@@ -12,54 +12,54 @@ import { RelaySession } from './relay/session';
 import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './relay/timeouts';
 import { toRelayUrl } from './relay/url';
 
-/** The person at the controller, and what they see. */
+/** The person at the controller. */
 export interface ControllerPerson {
-  /** Show the code, for a person to type at the target. The target is not verified until the codes are the same. */
+  /** Show the code, which a person types on the target. The target is not verified until the codes match. */
   showCode(verificationCode: string, peer: Peer): void;
-  /** Ask whether the target says VERIFIED with this code. The promise may stay pending once the signal is aborted. */
+  /** Ask whether the target shows VERIFIED with this code. The promise may stay pending after the signal is aborted. */
   confirm(verificationCode: string, peer: Peer, signal: AbortSignal): Promise<boolean>;
 }
 
-/** One attempt of a controller to be paired with the target that shows a code. */
+/** One attempt of a controller to pair with the target that shows a code. */
 export interface InviteOptions {
   /** This machine: the controller. */
   readonly device: Device;
   /** `ws://` or `wss://`. */
   readonly relay: string;
-  /** What `amesh listen` shows: six digits. */
+  /** The code of `amesh listen`: six digits. */
   readonly code: string;
   /**
-   * The person who looks at both screens. With `confirm: null` nobody compares the codes, so no host that the target
-   * names is stored: a hostile relay could have put a target of its own in its place, though never a controller.
+   * The person who sees both screens. With `confirm: null` nobody compares the codes, so the hosts that the target reports
+   * are not stored: a hostile relay could have inserted its own target, although never a controller.
    */
   readonly person:
     | ControllerPerson
     | (Omit<ControllerPerson, 'confirm'> & {
-        /** Nobody is asked. */
+        /** Asks nobody. */
         readonly confirm: null;
       });
-  /** The authorities at which the target is called, in place of those that it names. */
+  /** The authorities under which the target is called, instead of those that it reports. */
   readonly hosts?: readonly string[] | undefined;
-  /** Ends it from outside. */
+  /** Cancels the attempt. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
  * Pairs with the target that shows a code. One call is one attempt.
  *
- * @returns the target, as it stands in the allow list now
+ * @returns the target's entry in the allow list
  * @throws AmeshError `relay_unreachable`, `relay_busy`, `code_not_found`, `code_used`, `peer_gone`, `codes_differ`,
- *   `pairing_tampered`, `pairing_declined`, `pairing_version`, `own_key`, `host_taken`: in all of them nothing has
- *   changed here; `pairing_unconfirmed` where the target is saved and has not acknowledged; TypeError for a wrong option
+ *   `pairing_tampered`, `pairing_declined`, `pairing_version`, `own_key`, `host_taken`, all with nothing changed here;
+ *   `pairing_unconfirmed` if the target is stored but did not confirm; TypeError for a wrong option
  * @see docs/pairing.md
  */
 export async function inviteTarget(options: InviteOptions): Promise<DeviceEntry> {
   const { device, code, signal } = options;
   if (!/^[1-9][0-9]{5}$/.test(code))
-    throw new TypeError('A pairing code is 6 digits, the first of them not 0.');
+    throw new TypeError('A pairing code must have 6 digits, and not begin with 0.');
   const relay = toRelayUrl(options.relay);
   const hosts = options.hosts === undefined ? undefined : parseHosts(options.hosts);
-  await device.trust.read(); // a broken list is found before a code is used up
+  await device.trust.read(); // detects a broken list before using up a code
 
   const session = await RelaySession.join({ relay, signal }, code);
   try {
@@ -86,7 +86,7 @@ async function pair(
   const hosts = ownHosts ?? (person.confirm === null ? [] : peer.hosts);
   const add = (list: AllowListDocument) =>
     addDevice(list, { ...peer, hosts, role: 'target', unconfirmed: true }, nowSeconds());
-  add(await device.trust.read()); // a host that is taken is found before anybody types
+  add(await device.trust.read()); // detects a taken host before anybody types
   person.showCode(shown.verificationCode, peer);
 
   const { verificationCode } = await conversation.until('ask', TYPING_MS + ANSWER_MS + MESSAGE_MS);
@@ -108,22 +108,22 @@ async function pair(
   return confirmEntry(device, peer);
 }
 
-/** Both sides have written their lists: the target is no longer unconfirmed. */
+/** Both sides have written their lists: marks the target as confirmed. */
 async function confirmEntry({ trust }: Device, { deviceId, friendlyName }: Peer): Promise<DeviceEntry> {
   const { devices } = await trust
     .update((list) => confirmDevice(list, deviceId))
     .catch(() => {
       throw new AmeshError(
         PAIRING_CODES.pairing_unconfirmed,
-        `"${friendlyName}" has acknowledged; noting it down failed.`,
+        `"${friendlyName}" confirmed the pairing, but recording that failed.`,
       );
     });
   const target = entryOf(devices, deviceId);
   if (target !== undefined) return target;
   throw new AmeshError(
     PAIRING_CODES.pairing_unconfirmed,
-    `"${friendlyName}" was revoked here before the pairing was over.`,
-    { fix: 'It trusts this machine now. If it should not, revoke this machine there.' },
+    `"${friendlyName}" was revoked here before the pairing was complete.`,
+    { fix: 'It now trusts this machine. If it should not, revoke this machine there.' },
   );
 }
 
@@ -141,13 +141,13 @@ function cancelled(): AmeshError {
 
 function unacknowledged(saved: DeviceEntry | undefined): AmeshError {
   if (saved === undefined || saved.unconfirmed) return new AmeshError(PAIRING_CODES.pairing_unconfirmed);
-  return new AmeshError(PAIRING_CODES.pairing_unconfirmed, 'The other machine did not acknowledge.', {
-    fix: 'It stays trusted here, as it was before. If it refuses requests, pair again.',
+  return new AmeshError(PAIRING_CODES.pairing_unconfirmed, 'The other machine did not confirm the pairing.', {
+    fix: 'It stays trusted here, as before. If it refuses requests, pair again.',
   });
 }
 
 function notAnswered(): AmeshError {
   return new AmeshError(PAIRING_CODES.pairing_declined, 'Nobody answered within 60 s.', {
-    fix: 'Start again, on both machines.',
+    fix: 'Start again on both machines.',
   });
 }

@@ -13,57 +13,57 @@ import { RelaySession } from './relay/session';
 import { ANSWER_MS, MESSAGE_MS, TYPING_MS } from './relay/timeouts';
 import { toRelayUrl } from './relay/url';
 
-/** The person at the target, and what they see. A promise may stay pending once its signal is aborted. */
+/** The person at the target. A promise may stay pending after its signal is aborted. */
 export interface TargetPerson {
   /** Show the pairing code, which is six digits. */
   showCode(code: string, expiresInSeconds: number): void;
-  /** Somebody else has tried the code; told once. */
+  /** Tell that somebody else tried the code. Called once. */
   intruder(): void;
-  /** A machine has used the code. */
+  /** Tell that a machine has used the code. */
   connected(): void;
   /** Ask for the code on the controller's screen. */
   typeCode(signal: AbortSignal): Promise<string>;
-  /** What was typed is wrong. */
+  /** Tell that the typed text is wrong. */
   wrongCode(facts: WrongCode): void;
-  /** Ask whether these controllers, at least one, may go to make room for this one. */
+  /** Ask whether to remove these controllers, at least one, to make room for the new one. */
   replace(old: readonly DeviceEntry[], peer: Peer, signal: AbortSignal): Promise<boolean>;
-  /** Show that the codes are the same: the person at the controller waits for these very words. */
+  /** Show that the codes match: the person at the controller waits for these exact words. */
   verified(verificationCode: string): void;
 }
 
-/** One attempt of a target to be paired with a controller. */
+/** One attempt of a target to pair with a controller. */
 export interface ListenOptions {
   /** This machine: the target. */
   readonly device: Device;
   /** `ws://` or `wss://`. */
   readonly relay: string;
-  /** The person who sits at it. */
+  /** The person at this machine. */
   readonly person: TargetPerson;
-  /** Under which authorities callers reach this device, beside those of the list; stored once it is paired. */
+  /** The authorities under which callers reach this device, in addition to those in the list; stored after pairing. */
   readonly hosts?: readonly string[] | undefined;
-  /** How many controllers there may be; default: any number. */
+  /** The most controllers; default: no limit. */
   readonly maxControllers?: number | undefined;
-  /** Ends it from outside, as long as nothing was written. */
+  /** Cancels the attempt, before anything is written. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What a pairing has changed here. */
+/** What a pairing changed here. */
 export interface ListenResult {
-  /** The controller, as it stands in the allow list now. */
+  /** The controller's entry in the allow list. */
   readonly controller: DeviceEntry;
-  /** The controllers that made room for it; mostly none. */
+  /** The controllers that were removed for it; usually none. */
   readonly replaced: readonly DeviceEntry[];
-  /** The allow list, with both. */
+  /** The new allow list. */
   readonly document: AllowListDocument;
 }
 
 /**
- * Waits for one controller and pairs with it. One call is one attempt: after any error nothing listens any more.
+ * Waits for one controller and pairs with it. One call is one attempt: after an error nothing listens any more.
  *
  * @throws AmeshError `relay_unreachable`, `relay_busy`, `code_expired`, `peer_gone`, `codes_differ`,
- *   `pairing_tampered`, `pairing_declined`, `pairing_version`, `own_key`: in all of them nothing has changed here;
- *   `pairing_unconfirmed` where the controller is trusted and could not be told; TypeError for a wrong option, or for
- *   more hosts than can be introduced
+ *   `pairing_tampered`, `pairing_declined`, `pairing_version`, `own_key`, all with nothing changed here;
+ *   `pairing_unconfirmed` if the controller is trusted but could not be told; TypeError for a wrong option, or for more
+ *   hosts than an introduction can have
  * @see docs/pairing.md
  */
 export async function listenForController(options: ListenOptions): Promise<ListenResult> {
@@ -71,7 +71,7 @@ export async function listenForController(options: ListenOptions): Promise<Liste
   const relay = toRelayUrl(options.relay);
   const ownHosts = parseHosts(options.hosts ?? []);
   if (maxControllers !== undefined && !(Number.isSafeInteger(maxControllers) && maxControllers >= 1))
-    throw new TypeError('maxControllers is a whole number, at least 1.');
+    throw new TypeError('maxControllers must be a whole number, at least 1.');
   const before = await device.trust.read();
   const { signer } = device;
   const introduced = ownIntroduction(device, 'target', ownHosts);
@@ -115,7 +115,7 @@ async function pair(
   return result;
 }
 
-/** Has the code typed until it is right. */
+/** Asks for the code until it is right. */
 async function readCode(
   session: RelaySession,
   conversation: Conversation<TargetEvent, TargetAction>,
@@ -133,9 +133,9 @@ async function readCode(
 }
 
 /**
- * Asks whether controllers may go where there is no room for one more.
+ * Asks whether to remove controllers, if there is no room for one more.
  *
- * @returns those that go, mostly none; null where the answer is no
+ * @returns those to remove, usually none; null if the answer is no
  */
 async function makeRoom(
   session: RelaySession,
@@ -150,7 +150,7 @@ async function makeRoom(
   return isYes ? inTheWay : null;
 }
 
-/** Writes the controller into the allow list, in place of those that go. */
+/** Writes the controller into the allow list, and removes those that it replaces. */
 async function save(
   { device, maxControllers }: ListenOptions,
   peer: Peer,
@@ -163,7 +163,7 @@ async function save(
       (rest, { deviceId }) => dismissController(rest, deviceId, nowSeconds),
       list,
     );
-    if (controllersInTheWay(roomy, peer, maxControllers).length > 0) throw noRoom(); // another one came meanwhile
+    if (controllersInTheWay(roomy, peer, maxControllers).length > 0) throw noRoom(); // another one was added in the meantime
     const trusted = addDevice(roomy, { ...peer, role: 'controller', hosts: [] }, nowSeconds);
     return ownHosts.length === 0 ? trusted : setHosts(trusted, [...trusted.hosts, ...ownHosts]);
   });
@@ -171,7 +171,7 @@ async function save(
   return { controller, replaced, document };
 }
 
-/** The controllers that have to go to make room for one more: those that were added first. */
+/** The controllers to remove to make room for one more: the oldest ones. */
 function controllersInTheWay(
   { devices }: AllowListDocument,
   peer: Peer,
@@ -184,7 +184,7 @@ function controllersInTheWay(
 }
 
 function noRoom(): AmeshError {
-  return new AmeshError(PAIRING_CODES.pairing_declined, 'This machine keeps the controllers that it has.', {
+  return new AmeshError(PAIRING_CODES.pairing_declined, 'This machine keeps its existing controllers.', {
     fix: 'Make room with amesh revoke, or allow more with --max-controllers.',
   });
 }
@@ -192,8 +192,8 @@ function noRoom(): AmeshError {
 function unacknowledged({ friendlyName }: DeviceEntry): AmeshError {
   return new AmeshError(
     PAIRING_CODES.pairing_unconfirmed,
-    `Paired with "${friendlyName}", which went away before it could be told.`,
-    { fix: 'It may show this machine as unconfirmed; its first answered request confirms it.' },
+    `Paired with "${friendlyName}", which disconnected before it learned that.`,
+    { fix: 'It may show this machine as unconfirmed. Its first successful request confirms it.' },
   );
 }
 

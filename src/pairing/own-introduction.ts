@@ -3,7 +3,7 @@ import type { Device } from '../trust/device';
 import { cleanName } from '../trust/names';
 import type { Introduction } from './ceremony/introduction';
 
-/** How a device introduces itself. */
+/** The introduction of this device. */
 export function ownIntroduction<Role extends Introduction['role']>(
   { identity, signer }: Device,
   role: Role,
@@ -12,7 +12,7 @@ export function ownIntroduction<Role extends Introduction['role']>(
   return {
     role,
     publicKey: toBase64Url(signer.publicKey),
-    name: cleanName(identity.friendlyName), // a person may have written into the file
+    name: cleanName(identity.friendlyName), // cleaned, since identity.json is not sealed
     hosts,
   };
 }

@@ -7,19 +7,19 @@ import { cleanName } from '../trust/names';
 import type { Introduction } from './ceremony/introduction';
 import { PAIRING_CODES } from './errors/codes';
 
-/** The other machine, as it introduces itself, made safe to show and to store. */
+/** The introduction of the other machine, safe to show and to store. */
 export interface Peer {
   /** `am_` and 16 base64url characters of the SHA-256 of the public key. */
   readonly deviceId: string;
   /** The compressed point, 33 bytes, in base64url. */
   readonly publicKey: string;
-  /** For people: at most 64 code points. */
+  /** Shown to people: at most 64 code points. */
   readonly friendlyName: string;
-  /** Of a target: the authorities at which it is called, in normal form. */
+  /** For a target: the authorities under which it is called, in normal form. */
   readonly hosts: readonly string[];
 }
 
-/** @throws AmeshError `pairing_tampered` for a host that is not valid */
+/** @throws AmeshError `pairing_tampered` for an invalid host */
 export async function toPeer({ publicKey, name, hosts }: Introduction): Promise<Peer> {
   return {
     deviceId: await deviceIdOf(fromBase64Url(publicKey) as Uint8Array, webCrypto),
@@ -33,6 +33,6 @@ function toHosts(hosts: readonly string[]): string[] {
   try {
     return parseHosts(hosts);
   } catch {
-    throw new AmeshError(PAIRING_CODES.pairing_tampered, 'The target names a host that is not valid.');
+    throw new AmeshError(PAIRING_CODES.pairing_tampered, 'The target reported an invalid host.');
   }
 }

@@ -103,7 +103,7 @@ export function explainSilence(proxy: HttpProxy, { host }: Destination, error: u
 /** A proxy that took the connection and says nothing more. */
 export function explainPatience(proxy: HttpProxy, { host }: Destination, ms: number): ProxyError {
   return new ProxyError(
-    `${named(proxy)} did not answer within ${ms / 1000} s.`,
+    `${named(proxy)} did not respond within ${ms / 1000} s.`,
     `Check that it runs, and the host and the port in ${proxy.variable}. If this machine reaches ${host} without a proxy, add ${host} to NO_PROXY.`,
   );
 }

@@ -4,29 +4,29 @@ import { TRUST_CODES } from './errors/codes';
 import type { AllowListDocument, DeviceEntry, Tombstone } from './list/document';
 import { cleanName, uniqueName } from './names';
 
-/** The longest that a token or statement made before a revocation can live, and an hour for clocks. */
+/** The longest life of a token or statement from before a revocation (24 h), and an hour of clock difference. */
 const TOMBSTONE_SECONDS = 25 * 3600;
 
-/** A peer that is to be trusted. */
+/** A peer to trust. */
 export interface NewDevice {
   /** `am_` and 16 base64url characters of the SHA-256 of the public key. */
   readonly deviceId: string;
   /** The compressed point, 33 bytes, in base64url. */
   readonly publicKey: string;
-  /** As the peer gave it; cleaned here. */
+  /** As the peer sent it; cleaned here. */
   readonly friendlyName: string;
-  /** Whether it may call this machine, or is called by it. */
+  /** `controller`: it may call this machine. `target`: this machine may call it. */
   readonly role: Role;
-  /** For a target: the authorities at which it is called, in normal form. */
+  /** For a target: the authorities under which it is called, in normal form. */
   readonly hosts: readonly string[];
-  /** For a target that is not one yet: it has not shown that it trusts this device. */
+  /** For a new target: it has not yet shown that it trusts this device. */
   readonly unconfirmed?: true | undefined;
 }
 
 /**
- * Adds a device, or a role and hosts to one that is there.
+ * Adds a device, or adds a role and hosts to a known device.
  *
- * @returns the same document where nothing is new
+ * @returns the same document if nothing changes
  * @throws AmeshError `own_key`, `key_mismatch`, `host_taken`
  */
 export function addDevice(
@@ -39,7 +39,7 @@ export function addDevice(
   const known = document.devices.find(({ deviceId }) => deviceId === device.deviceId);
   if (known !== undefined && known.publicKey !== device.publicKey) {
     throw new AmeshError(TRUST_CODES.key_mismatch, undefined, {
-      fix: 'Revoke it first if you are sure',
+      fix: 'If the new key is right, first run',
       command: ['amesh', 'revoke', known.deviceId],
     });
   }
@@ -80,9 +80,9 @@ export function addDevice(
 }
 
 /**
- * Takes note that a target trusts this device.
+ * Records that a target trusts this device.
  *
- * @returns the same document where that is known, or the device is not there
+ * @returns the same document if this is already recorded, or the device is not in the list
  */
 export function confirmDevice(document: AllowListDocument, id: string): AllowListDocument {
   const known = document.devices.find(({ deviceId }) => deviceId === id);
@@ -92,10 +92,10 @@ export function confirmDevice(document: AllowListDocument, id: string): AllowLis
 }
 
 /**
- * Gives a device another name, cleaned here.
+ * Renames a device; the name is cleaned here.
  *
- * @returns the same document where it has that name
- * @throws AmeshError `unknown_name` where the device is not there, `name_taken` where another one has the name
+ * @returns the same document if it already has that name
+ * @throws AmeshError `unknown_name` if the device is not in the list, `name_taken` if another device has the name
  */
 export function renameDevice(document: AllowListDocument, id: string, name: string): AllowListDocument {
   const known = document.devices.find(({ deviceId }) => deviceId === id);
@@ -109,25 +109,25 @@ export function renameDevice(document: AllowListDocument, id: string, name: stri
   if (other !== undefined)
     throw new AmeshError(
       TRUST_CODES.name_taken,
-      `${other.deviceId} is called ${JSON.stringify(other.friendlyName)} already.`,
+      `${other.deviceId} is already called ${JSON.stringify(other.friendlyName)}.`,
       {
-        fix: 'Choose another name, or rename that one',
+        fix: 'Choose another name, or rename the other device',
         command: ['amesh', 'rename', other.deviceId, 'NEW-NAME'],
       },
     );
   return replaceDevice(document, known, { ...known, friendlyName });
 }
 
-/** `host_taken`, with the device that has the host. */
+/** `host_taken`, naming the device that has the host. */
 export function hostTaken(host: string, { friendlyName, deviceId }: DeviceEntry): AmeshError {
   const name = /^[A-Za-z0-9][\w.-]*$/.test(friendlyName) ? friendlyName : deviceId;
-  return new AmeshError(TRUST_CODES.host_taken, `${host} belongs to "${friendlyName}" already.`, {
-    fix: 'Use another host, or revoke that one first',
+  return new AmeshError(TRUST_CODES.host_taken, `${host} already belongs to "${friendlyName}".`, {
+    fix: 'Use another host, or first run',
     command: ['amesh', 'revoke', name],
   });
 }
 
-/** Puts an entry in the place of another. */
+/** Replaces one entry with another. */
 export function replaceDevice(
   document: AllowListDocument,
   old: DeviceEntry,
@@ -137,9 +137,9 @@ export function replaceDevice(
 }
 
 /**
- * Removes a device with all its roles, and remembers its key for as long as an old request or token could bring it back.
+ * Removes a device with all its roles. A tombstone keeps its key out until no old request or token can bring it back.
  *
- * @returns the same document where it is not there
+ * @returns the same document if the device is not in the list
  */
 export function revokeDevice(document: AllowListDocument, id: string, nowSeconds: number): AllowListDocument {
   if (!document.devices.some(({ deviceId }) => deviceId === id)) return document;
@@ -152,7 +152,7 @@ export function revokeDevice(document: AllowListDocument, id: string, nowSeconds
   };
 }
 
-/** Takes the role of a controller from a device; one that has no other is revoked. */
+/** Removes the controller role from a device. Without another role, the device is revoked. */
 export function dismissController(
   document: AllowListDocument,
   id: string,
@@ -166,7 +166,7 @@ export function dismissController(
   return replaceDevice(document, known, { ...entry, roles });
 }
 
-/** Sets the authorities to which this device answers, in normal form. */
+/** Sets the authorities that this device accepts, in normal form. */
 export function setHosts(document: AllowListDocument, hosts: readonly string[]): AllowListDocument {
   const next = [...new Set(hosts)];
   const same = next.length === document.hosts.length && next.every((host) => document.hosts.includes(host));
@@ -174,13 +174,13 @@ export function setHosts(document: AllowListDocument, hosts: readonly string[]):
 }
 
 /**
- * The device that a user means by an id or a name; an id wins over a name.
+ * Finds a device by ID or name, as a user typed it. An ID wins over a name.
  *
  * @throws AmeshError `unknown_name`, `ambiguous_name`
  */
 export function findDevice(document: AllowListDocument, idOrName: string): DeviceEntry {
   const { devices } = document;
-  const name = idOrName.normalize('NFC'); // as names are stored, whatever the keyboard composes
+  const name = idOrName.normalize('NFC'); // names are stored in NFC; keyboards may send another form
   const lower = name.toLowerCase();
   const matches = [
     devices.filter(({ deviceId }) => deviceId === idOrName),

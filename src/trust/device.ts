@@ -8,11 +8,11 @@ import { SEEN_KEY } from './list/seen';
 import { ALLOW_LIST_KEY, type Owner, TrustStore } from './list/trust-store';
 import { sharedKey } from './shared-store';
 
-/** This machine as amesh knows it: its identity, its opened key and its allow list. */
+/** This machine: its identity, opened private key and allow list. */
 export interface Device {
-  /** Its public facts. */
+  /** Its public identity. */
   readonly identity: DeviceIdentity;
-  /** Its private key, opened. */
+  /** Its opened private key. */
   readonly signer: Signer;
   /** Its allow list. */
   readonly trust: TrustStore;
@@ -21,8 +21,8 @@ export interface Device {
 }
 
 /**
- * The list of a target: in a store that instances share, or in the folder. The revisions that were seen are always
- * remembered in the folder, where a client of the store cannot change them.
+ * Opens the list of a target, in a shared store or in the folder. The newest revision seen is always recorded in the
+ * folder, where clients of the store cannot change it.
  */
 export function openTrust(
   folder: DocumentStore,
@@ -32,42 +32,42 @@ export function openTrust(
 ): TrustStore {
   if (shared === null) return new TrustStore(folder, owner, list);
   const absent = {
-    detail: `The store holds no allow list of ${list}.`,
-    fix: 'Check AMESH_STORE_URL, and AMESH_OWNER_KEY where it is set. If the list was lost there, put the right one back, or start anew with',
+    detail: `The store has no allow list for ${list}.`,
+    fix: 'Check AMESH_STORE_URL, and AMESH_OWNER_KEY if it is set. If the list is lost, restore it, or start an empty one with',
     command: ['amesh', 'trust', 'reset'],
   };
   return new TrustStore(shared, owner, list, { key: sharedKey(list), seen: folder, absent });
 }
 
-/** What has to change before the list of a folder could be another one. */
+/** A stamp that changes whenever the list of a folder may have changed. */
 export function trustStamp(store: FileStore): string {
   return [ALLOW_LIST_KEY, IDENTITY_KEY, SEEN_KEY].map((key) => store.stamp(key)).join(' ');
 }
 
-/** @throws AllowListIntegrityError where identity.json is another one by now */
+/** @throws AmeshError `no_identity` if identity.json is gone; AllowListIntegrityError if it names another key now */
 export async function assertSameIdentity({ store, signer }: Device): Promise<void> {
   const identity = await readIdentity(store);
   if (identity === null) {
     throw new AmeshError(
       TRUST_CODES.no_identity,
-      `The identity is gone from ${store.dir}, where this process has found it before.`,
+      `The identity that this process used is gone from ${store.dir}.`,
       {
-        fix: 'Put the folder back, or mount it again. Do not run amesh init: it makes another identity, which nobody trusts.',
+        fix: 'Restore the folder, or mount it again. Do not run amesh init: it creates a new identity, which no machine trusts.',
       },
     );
   }
   assertSameKey(identity, signer);
 }
 
-/** @throws AllowListIntegrityError where the opened key is not the one that identity.json names */
+/** @throws AllowListIntegrityError if the opened key is not the one that identity.json names */
 export function assertSameKey(identity: DeviceIdentity, signer: Signer): void {
   if (identity.publicKey === Buffer.from(signer.publicKey).toString('base64url')) return;
-  throw anotherIdentity('identity.json names another key than the one this machine has opened.');
+  throw anotherIdentity('identity.json names another key than the one that this machine opened.');
 }
 
 export function anotherIdentity(detail: string): AllowListIntegrityError {
   return new AllowListIntegrityError(detail, {
-    fix: 'Put the right identity.json back. If it was replaced on purpose, restart this process, and start an empty list where need be',
+    fix: 'Restore the right identity.json. If you replaced it on purpose, restart this process. If the list does not fit either, start an empty one with',
     command: ['amesh', 'trust', 'reset'],
   });
 }

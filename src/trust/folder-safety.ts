@@ -9,41 +9,42 @@ import { TRUST_CODES } from './errors/codes';
 import { IDENTITY_KEY } from './identity';
 import { ALLOW_LIST_KEY } from './list/trust-store';
 
-/** One reason for which another user could replace what lies in the folder of an identity. */
+/** One way in which another user could replace the contents of the identity's folder. */
 export interface FolderFinding {
-  /** `foreign`: another user owns something on the way. `open`: others can write there, or it cannot be told. */
+  /** `foreign`: another user owns part of the path. `open`: others can write to part of it, or it cannot be checked. */
   readonly kind: 'foreign' | 'open';
-  /** The folder, file or link that is wrong. */
+  /** The folder, file or link that is unsafe. */
   readonly path: string;
   /** What is wrong, one sentence. */
   readonly message: string;
-  /** The command or the sentence that mends it. */
+  /** The command or sentence that fixes it. */
   readonly fix: string;
 }
 
-/** Who looks at which folder. */
+/** The folder to inspect, and for whom. */
 interface Look {
   readonly dir: string;
   readonly own: number;
-  /** The users who may own a folder: root, this user, and those of AMESH_FOLDER_OWNERS. */
+  /** The users who may own part of the path: root, this user, and those in AMESH_FOLDER_OWNERS. */
   readonly trusted: ReadonlySet<number>;
-  /** Who owns the root of the file system, and so could replace everything. In a user namespace that may be nobody. */
+  /** The owner of the file system's root, who could replace everything anyway. In a user namespace this may be `nobody`. */
   readonly top: number;
 }
 
 const [GROUP_WRITES, OTHERS_WRITE, STICKY] = [0o020, 0o002, 0o1000];
 
-/** What decides whom this machine trusts. */
+/** The files that decide whom this machine trusts. */
 const DECIDING: readonly string[] = [IDENTITY_KEY, ALLOW_LIST_KEY, 'keys', '.passphrase'];
 
 /**
- * A user who can write to a folder can rename what is in it. So each folder from the root of the file system down to this
- * one has to belong to root or to the user of this process, and nobody else may write there. In a folder such as /tmp,
- * where each user renames only what is theirs, the name that leads on has to be theirs, too. Links are followed one by one.
+ * Finds out whether another user could replace the contents of a folder. A user who can write to a folder can rename its
+ * entries. So root or the user of this process must own each folder from the root of the file system down to this one,
+ * and no other user may write there. In a sticky folder such as /tmp, where users can rename only their own entries, the
+ * next step of the path must belong to root or this user as well. Each symbolic link is checked, too.
  *
- * @param dir an absolute path, where nothing need lie yet
- * @returns the worst first; nothing on Windows, where owners and modes say nothing
- * @throws TypeError for an AMESH_FOLDER_OWNERS that names no users
+ * @param dir an absolute path, which need not exist
+ * @returns the worst finding first; nothing on Windows, where POSIX owners and modes have no meaning
+ * @throws TypeError for a malformed AMESH_FOLDER_OWNERS
  */
 export function inspectFolder(dir: string, env: Env): FolderFinding[] {
   const more = readFolderOwners(env);
@@ -60,11 +61,11 @@ export function inspectFolder(dir: string, env: Env): FolderFinding[] {
     if (look !== undefined) lookInside(look, seen);
   } catch (error) {
     const { message } = error as Error;
-    const fix = 'Let this process look at each folder that leads there.';
+    const fix = 'Give this process permission to read each folder of that path.';
     seen.set('', {
       kind: 'open',
       path: dir,
-      message: `The way to ${dir} cannot be checked: ${message}.`,
+      message: `The path to ${dir} cannot be checked: ${message}.`,
       fix,
     });
   }
@@ -74,7 +75,7 @@ export function inspectFolder(dir: string, env: Env): FolderFinding[] {
 }
 
 /**
- * @param use `read` lets pass what others can write: in a container there are often no others
+ * @param use `read` ignores folders that others can write to: containers often have no other users
  * @throws AmeshError `folder_unsafe`
  */
 export function assertFolder(dir: string, env: Env, use: 'read' | 'change'): void {
@@ -89,10 +90,10 @@ function readFolderOwners(env: Env): readonly number[] | 'any' {
   if (text === 'any') return text;
   const ids = text.split(',').map((id) => id.trim());
   if (ids.every((id) => /^\d{1,10}$/.test(id))) return ids.map(Number);
-  throw new TypeError('AMESH_FOLDER_OWNERS takes user ids with commas between them, or any.');
+  throw new TypeError('AMESH_FOLDER_OWNERS must be user IDs separated by commas, or any.');
 }
 
-/** The files that decide, each through its own links: a mounted secret is made of those. */
+/** Checks each file that decides, through its own symbolic links: a mounted secret consists of those. */
 function lookInside(look: Look, seen: Map<string, FolderFinding | null>): void {
   for (const name of DECIDING) {
     try {
@@ -100,7 +101,7 @@ function lookInside(look: Look, seen: Map<string, FolderFinding | null>): void {
         if (!seen.has(step.path)) seen.set(step.path, judge(step, look, true));
       }
     } catch {
-      // The code that reads the file says why it cannot.
+      // The code that reads the file reports why it cannot.
     }
   }
 }
@@ -109,10 +110,10 @@ function judge(step: Step, look: Look, isInside = false): FolderFinding | null {
   const { path, stats, parent, isEnd } = step;
   const { dir, own, trusted, top } = look;
   const isInOpen = parent !== null && writers(parent, own) !== null;
-  if (stats.isSymbolicLink() && !isInOpen) return null; // only the owner of its folder can change it
+  if (stats.isSymbolicLink() && !isInOpen) return null; // only the folder's owner can replace it
   const isTrusted = trusted.has(stats.uid) || (stats.uid === top && !isInOpen);
   if (!isTrusted && (!isInside || isInOpen)) return foreign(step, look);
-  // Nobody but root has given it to them; and root may have, so that a server of theirs can read it.
+  // Only root can have given this file to another user. If we are root, we may have: so that their server can read it.
   if (!isTrusted && own !== 0) {
     const message = `${path} belongs to ${userText(stats.uid)}, who can change it.`;
     return { kind: 'open', path, message, fix: `sudo chown -R ${toOwner(own)} ${quoted(path)}` };
@@ -125,21 +126,19 @@ function judge(step: Step, look: Look, isInside = false): FolderFinding | null {
   if (stats.isDirectory() && (stats.mode & STICKY) !== 0) {
     if (isInside || !isEnd || hasIdentity(dir)) return null;
     const fix = `Use a folder in it: export AUTH_MESH_DIR=${quoted(join(dir, 'amesh'))}`;
-    return { kind: 'open', path, message: `${written}, before this user does.`, fix };
+    return { kind: 'open', path, message: `${written}, who can create files in it first.`, fix };
   }
   const mode700 = stats.isDirectory() ? '700' : 'go-w';
   const chmod = `${sudo}chmod ${isEnd ? mode700 : stats.uid === 0 ? '+t' : 'go-w'} ${quoted(path)}`;
   const modeless = modelessText(path);
   const fix = modeless === null ? chmod : `${chmod}   ${modeless}`;
-  const what = isEnd ? '.' : `, who can put another folder in the place of ${dir}.`;
+  const what = isEnd ? '.' : `, who can replace ${dir}.`;
   return { kind: 'open', path, message: written + what, fix };
 }
 
 function foreign({ path, stats, isEnd }: Step, { dir, own }: Look): FolderFinding {
   const them = userText(stats.uid);
-  const what = isEnd
-    ? `, and this process runs as ${userText(own)}.`
-    : `, who can put another folder in the place of ${dir}.`;
+  const what = isEnd ? `, and this process runs as ${userText(own)}.` : `, who can replace ${dir}.`;
   const home = homeOf(own);
   const better = home === null ? null : join(home, '.amesh');
   const isOwn = better !== null && (path === home || path === better);
@@ -150,11 +149,11 @@ function foreign({ path, stats, isEnd }: Step, { dir, own }: Look): FolderFindin
     kind: 'foreign',
     path,
     message: `${path} belongs to ${them}${what}`,
-    fix: `${mend}   Or run it as that user. If they may decide whom this machine trusts: export AMESH_FOLDER_OWNERS=${stats.uid}`,
+    fix: `${mend}   Or run this command as that user. If that user may decide whom this machine trusts: export AMESH_FOLDER_OWNERS=${stats.uid}`,
   };
 }
 
-/** Who can write there, beside the owner and root; null where nobody can. */
+/** Who can write there, apart from the owner and root; null if nobody can. */
 function writers({ stats: { mode, gid, uid } }: Step, own: number): string | null {
   if ((mode & OTHERS_WRITE) !== 0) return 'everybody';
   if ((mode & GROUP_WRITES) === 0 || isPrivateGroup(gid, own) || isPrivateGroup(gid, uid)) return null;

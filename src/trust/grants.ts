@@ -4,7 +4,7 @@ import { TRUST_CODES } from './errors/codes';
 import type { AllowListDocument, DeviceEntry, Grant, Lease } from './list/document';
 import { cleanName } from './names';
 
-/** A caller that has proven that it holds the key of a grant, and its own. */
+/** A caller that proved that it holds the key of a grant, and its own private key. */
 export interface Enrollee {
   readonly deviceId: string;
   /** The compressed point, 33 bytes, in base64url. */
@@ -12,18 +12,18 @@ export interface Enrollee {
   readonly friendlyName: string;
 }
 
-/** A grant that this device has given and still remembers. */
+/** A grant that this device issued and still remembers. */
 export function findGrant(document: AllowListDocument, id: string): Grant | undefined {
   return document.grants.find((grant) => grant.id === id);
 }
 
-/** @throws AmeshError `enrolment_refused` where it has given no such grant */
+/** @throws AmeshError `enrolment_refused` if this device remembers no such grant */
 export function expectGrant(document: AllowListDocument, id: string): Grant {
   const grant = findGrant(document, id);
   if (grant !== undefined) return grant;
   throw new AmeshError(
     TRUST_CODES.enrolment_refused,
-    'There is no such grant: never given, revoked, or long over.',
+    'There is no such grant: it was revoked, has long expired, or never existed.',
   );
 }
 
@@ -34,10 +34,10 @@ export function addGrant(document: AllowListDocument, grant: Grant, nowSeconds: 
 }
 
 /**
- * Checks whether a grant admits a caller, which costs less than to put the caller into the list.
+ * Checks whether a grant admits a caller. This is cheaper than adding the caller to the list.
  *
- * @returns the grant; null where the caller is there already
- * @throws AmeshError `enrolment_refused` where the grant is gone or the caller was revoked, `grant_expired`,
+ * @returns the grant; null if the caller is already in the list
+ * @throws AmeshError `enrolment_refused` if the grant is gone or the caller was revoked, `grant_expired`,
  *   `grant_used_up`; `key_mismatch`
  */
 export function admit(
@@ -50,7 +50,7 @@ export function admit(
   if (document.tombstones.some(({ deviceId }) => deviceId === caller.deviceId))
     throw new AmeshError(
       TRUST_CODES.enrolment_refused,
-      `${caller.deviceId} was revoked, so it does not come back by a grant.`,
+      `${caller.deviceId} was revoked, so a grant cannot bring it back.`,
     );
   const known = document.devices.find(({ deviceId }) => deviceId === caller.deviceId);
   if (known !== undefined && known.publicKey !== caller.publicKey)
@@ -58,14 +58,14 @@ export function admit(
   if (known?.roles.includes('controller')) return null;
   if (nowSeconds >= grant.expiresAt) throw new AmeshError(TRUST_CODES.grant_expired);
   if (grant.used >= grant.uses)
-    throw new AmeshError(TRUST_CODES.grant_used_up, `All ${grant.uses} uses of the grant are taken.`);
+    throw new AmeshError(TRUST_CODES.grant_used_up, `All ${grant.uses} uses of the grant are used up.`);
   return grant;
 }
 
 /**
- * Puts a caller into the list by a grant, and counts it. One that is there already is not counted again.
+ * Adds a caller to the list by a grant, and counts the use. A caller that is already in the list is not counted again.
  *
- * @throws AmeshError as {@link admit}; `own_key`
+ * @throws AmeshError like {@link admit}; `own_key`
  */
 export function enrolCaller(
   document: AllowListDocument,
@@ -90,16 +90,16 @@ export function enrolCaller(
   return { ...replaceDevice(added, entry, { ...entry, lease }), grants: counted };
 }
 
-/** Whether a lease is so near its end that use moves it on. */
+/** Whether a lease is in its second half, so that the next request renews it. */
 export function isDue({ expiresAt, endsAt }: Lease, leaseSeconds: number, nowSeconds: number): boolean {
   return expiresAt < endsAt && nowSeconds <= expiresAt && expiresAt - nowSeconds <= leaseSeconds / 2;
 }
 
 /**
- * Extends the leases that were used. It passes over devices and grants that are gone: a device that was revoked in the
- * meantime stays revoked, and a lease that has ended stays ended.
+ * Renews the leases of devices that made requests. It skips devices and grants that are gone: a device that was revoked
+ * in the meantime stays revoked, and an expired lease stays expired.
  *
- * @returns the same document where none is due
+ * @returns the same document if no lease is due
  */
 export function renewLeases(
   document: AllowListDocument,
@@ -121,12 +121,12 @@ export function renewLeases(
   return changed ? sweep({ ...document, devices }, nowSeconds) : document;
 }
 
-/** The devices that came by a grant and are still there. */
+/** The devices that were added by a grant and are still in the list. */
 export function grantedDevices(document: AllowListDocument, id: string): DeviceEntry[] {
   return document.devices.filter(({ lease }) => lease?.grant === id);
 }
 
-/** Ends a grant to callers that have not come yet; the others stay as long as their leases do. */
+/** Closes a grant to new callers. Callers that it already added stay until their leases end. */
 export function closeGrant(document: AllowListDocument, id: string, nowSeconds: number): AllowListDocument {
   const grant = findGrant(document, id);
   if (grant === undefined || grant.expiresAt <= nowSeconds) return document;
@@ -137,26 +137,26 @@ export function closeGrant(document: AllowListDocument, id: string, nowSeconds: 
 }
 
 /**
- * Revokes a grant, and every device that came by it.
+ * Revokes a grant, and every device that was added by it.
  *
- * @returns the same document where it holds neither the grant nor such a device
+ * @returns the same document if it has neither the grant nor any of its devices
  */
 export function revokeGrant(document: AllowListDocument, id: string, nowSeconds: number): AllowListDocument {
   const devices = grantedDevices(document, id);
   if (findGrant(document, id) === undefined && devices.length === 0) return document;
   let left: AllowListDocument = { ...document, grants: document.grants.filter((grant) => grant.id !== id) };
   for (const { deviceId, roles } of devices) {
-    // The tombstone keeps its key out, which another grant could let in again.
+    // The tombstone prevents that another grant lets the key in again.
     const end = roles.includes('target') ? dismissController : revokeDevice;
     left = end(left, deviceId, nowSeconds);
   }
   return left;
 }
 
-/** Removes devices whose lease is over, and grants that are over and have no device left. */
+/** Removes devices with expired leases, and expired grants without devices. */
 function sweep(document: AllowListDocument, nowSeconds: number): AllowListDocument {
   const isOver = ({ lease }: DeviceEntry) => lease !== undefined && lease.expiresAt < nowSeconds;
-  // Looked for first: of most lists nothing has to go, and they may be long.
+  // Checked first: most lists have nothing to remove, and a list can be long.
   const devices = document.devices.some(isOver)
     ? document.devices.flatMap((device) => (isOver(device) ? withoutLease(device) : [device]))
     : document.devices;
@@ -167,7 +167,7 @@ function sweep(document: AllowListDocument, nowSeconds: number): AllowListDocume
   return isSame ? document : { ...document, devices, grants };
 }
 
-/** What is left of a device whose lease is over. */
+/** Removes the lease and the controller role; returns nothing if no role is left. */
 function withoutLease({ lease: _, ...entry }: DeviceEntry): DeviceEntry[] {
   const roles = entry.roles.filter((role) => role !== 'controller');
   return roles.length === 0 ? [] : [{ ...entry, roles }];

@@ -9,21 +9,21 @@ import type { DocumentStore } from '../storage/document-store';
 import { TRUST_CODES } from './errors/codes';
 import { cleanName } from './names';
 
-/** This device's own public facts. */
+/** This device's public identity. */
 export interface DeviceIdentity {
   /** `am_` and 16 base64url characters of the SHA-256 of the public key. */
   readonly deviceId: string;
   /** The compressed P-256 point, 33 bytes, in base64url. */
   readonly publicKey: string;
-  /** For people: at most 64 code points. */
+  /** Shown to people: at most 64 code points. */
   readonly friendlyName: string;
   /** Unix seconds. */
   readonly createdAt: number;
-  /** Where the private key lives; no secret. */
+  /** Where the private key is stored; not secret. */
   readonly key: {
     /** The name of the key backend, such as `encrypted-file`. */
     readonly backend: string;
-    /** By which the backend finds the key: of `encrypted-file` the name of a file. */
+    /** How the backend finds the key; for `encrypted-file` the name of a file. */
     readonly ref: string;
   };
 }
@@ -31,14 +31,14 @@ export interface DeviceIdentity {
 export const IDENTITY_KEY = 'identity.json';
 
 const PUT_BACK: Fix = {
-  fix: 'Put the right identity.json back. If there is no backup, make a new identity, and pair again',
+  fix: 'Restore the right identity.json. If there is no backup, create a new identity, and pair again',
   command: ['amesh', 'init', '--name', 'NAME', '--force'],
 };
 
 /**
- * @returns null where this machine has none
- * @throws AmeshError `identity_unreadable` for a file that is no identity, `allow_list_integrity_failure` where its
- *   id is not the one of its key
+ * @returns null if this machine has none
+ * @throws AmeshError `identity_unreadable` for a file that is not an identity, `allow_list_integrity_failure` if its device
+ *   ID does not match its public key
  */
 export async function readIdentity(store: DocumentStore): Promise<DeviceIdentity | null> {
   const bytes = await store.read(IDENTITY_KEY);
@@ -48,7 +48,7 @@ export async function readIdentity(store: DocumentStore): Promise<DeviceIdentity
   if (point?.length !== 33) throw unreadable();
   if ((await deviceIdOf(point, cryptoProvider)) !== identity.deviceId) {
     throw new AllowListIntegrityError(
-      'identity.json names a key that its deviceId does not stand for.',
+      'The deviceId in identity.json does not match its public key.',
       PUT_BACK,
     );
   }
@@ -68,9 +68,9 @@ export async function writeIdentity(
 }
 
 /**
- * Gives this device another name, cleaned here. What others call it is theirs to say.
+ * Renames this device; the name is cleaned here. Other machines keep the name under which they know it.
  *
- * @returns the identity as it is now
+ * @returns the current identity
  * @throws AmeshError `no_identity`, and what {@link readIdentity} throws
  */
 export async function renameIdentity(store: DocumentStore, name: string): Promise<DeviceIdentity> {
@@ -116,7 +116,7 @@ function parse(bytes: Uint8Array): DeviceIdentity {
 function unreadable(): AmeshError {
   return new AmeshError(
     PROCESS_CODES.identity_unreadable,
-    'identity.json is not an identity of this version of amesh.',
+    'identity.json is not an identity that this version of amesh understands.',
     PUT_BACK,
   );
 }

@@ -1,17 +1,17 @@
 const MAX_CODE_POINTS = 64;
 
-// Whole sequences: without their first character the rest would stay as visible rubbish. OSC, which holds text, goes
-// before CSI and the two-character ones, since `ESC ]` looks like one of those.
+// Whole sequences: without its first character, the rest would be visible garbage. OSC contains text and comes before CSI
+// and the two-character sequences, since `ESC ]` looks like one of them.
 const ANSI =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to remove
   /(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|[\x1b\x9b]\[?[0-?]*[ -/]*[@-~]/g;
-// Control, format (bidi and zero-width characters among them), surrogate, private, unassigned, and what shows as
-// nothing, such as the Hangul filler and the Braille pattern without dots.
+// Control, format (including bidi and zero-width characters), surrogate, private and unassigned characters, and those
+// that look empty, such as the Hangul filler and the Braille pattern without dots.
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Default_Ignorable_Code_Point}\u2028\u2029\u2800]/gu;
 
 /**
- * A name that a peer gave, made safe to print and store: well-formed Unicode, without control, ANSI and bidi
- * characters, one line, at most 64 code points, and never like an id.
+ * Makes a name from a peer safe to print and store: well-formed Unicode, without control, ANSI and bidi characters, one
+ * line, at most 64 code points, and never like a device ID.
  */
 export function cleanName(name: string): string {
   const text = name
@@ -27,12 +27,12 @@ export function cleanName(name: string): string {
   return short === '' ? 'unnamed' : short;
 }
 
-/** How many numbers are tried in one look through the list. */
+/** How many suffixes to try in one pass over the list. */
 const NUMBERS = 63;
 
 /**
- * A name that no other device of a list has: with a number behind it where need be. The smallest that is free, up to
- * 64; where all of those are taken it is one beyond the length of the list, which is found in one more look.
+ * A name that no other device in a list has, with a number appended if needed. It is the smallest free number up to 64; if
+ * all of those are taken, one larger than the length of the list, which one more pass finds.
  */
 export function uniqueName(name: string, taken: readonly string[]): string {
   const lower = name.toLowerCase();
@@ -50,6 +50,6 @@ export function uniqueName(name: string, taken: readonly string[]): string {
     const [found] = free.values();
     if (found !== undefined) return found;
     first = Math.max(first + count, taken.length + 1);
-    count *= 2; // a caller that chooses names must not make it look again and again
+    count *= 2; // callers choose names, and must not cause many passes
   }
 }

@@ -4,7 +4,7 @@ import { fromBase64Url } from '../core/encoding';
 import { readVariable } from '../process/environment';
 import type { Env } from '../process/home';
 
-/** The target whose list an instance without a private key reads. */
+/** The owner of a list that an instance without a private key reads. */
 export interface OwnerKey {
   readonly deviceId: string;
   /** The compressed point, 33 bytes. */
@@ -12,18 +12,18 @@ export interface OwnerKey {
 }
 
 /**
- * The key of AMESH_OWNER_KEY; null where it is not set.
+ * The key in AMESH_OWNER_KEY; null if it is not set.
  *
- * @throws TypeError where it is empty, or no compressed point in base64url
+ * @throws TypeError if it is empty, or not a compressed point in base64url
  */
 export function readOwnerKey(env: Env): Uint8Array | null {
-  // With an empty one the owner of the folder would own the list.
+  // Ignoring an empty variable would make the folder's own key the owner.
   const text = readVariable(env, 'AMESH_OWNER_KEY', 'wrong');
   if (text === undefined) return null;
   const point = fromBase64Url(text);
   if (point?.length === 33 && (point[0] === 2 || point[0] === 3)) return point;
   throw new TypeError(
-    'AMESH_OWNER_KEY is no public key: 44 characters of base64url, as amesh trust export prints them behind amesh-p256.',
+    'AMESH_OWNER_KEY is not a public key: it needs the 44 base64url characters that amesh trust export prints after amesh-p256.',
   );
 }
 

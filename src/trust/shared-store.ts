@@ -11,13 +11,13 @@ import { ALLOW_LIST_KEY } from './list/trust-store';
 const stores = new Map<string, DocumentStore>();
 
 /**
- * The store of AMESH_STORE_URL, one for all in this process; null where it is not set.
+ * The store of AMESH_STORE_URL, one instance per process; null if it is not set.
  *
- * @throws TypeError where it is empty, or no `redis://` or `rediss://` URL; AmeshError `allow_list_unavailable` where ioredis is
- * not installed
+ * @throws TypeError if it is empty, or not a `redis://` or `rediss://` URL; AmeshError `allow_list_unavailable` if ioredis is
+ *   not installed
  */
 export function sharedStoreOf(env: Env): DocumentStore | null {
-  // An empty one would put the list of the folder in its place, which has not heard of what was revoked.
+  // Ignoring an empty variable would use the folder's list, which lacks the revocations in the store.
   const text = readVariable(env, 'AMESH_STORE_URL', 'wrong');
   if (text === undefined) return null;
   const url = readRedisUrl(text, 'AMESH_STORE_URL');
@@ -35,7 +35,7 @@ export function sharedStoreOf(env: Env): DocumentStore | null {
   return store;
 }
 
-/** The name of a list in a store that holds those of several targets. */
+/** The key of a list in a store that holds lists of several targets. */
 export function sharedKey(list: string): string {
   return `${list}:${ALLOW_LIST_KEY}`;
 }

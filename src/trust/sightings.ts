@@ -1,13 +1,13 @@
 import type { AllowListSource } from '../core/devices/allow-list';
 import type { TrustStore } from './list/trust-store';
 
-/** From the first request to the first write: a person who tries it out looks soon. */
+/** The delay of the first write: a person who tries amesh looks soon. */
 const FIRST_MS = 1000;
 
-/** The least time between two writes, and what each device of the record adds to it: 100,000 are 11 minutes. */
+/** The least time between two writes, plus a time for each device in the record: 100,000 devices add 10 minutes. */
 const REST_MS = { usual: 60_000, device: 6 };
 
-/** Notes which devices were let in, and writes it down behind the requests. */
+/** Records which devices made accepted requests, and writes that in the background. */
 export class Sightings {
   readonly #trust: () => Promise<TrustStore>;
   readonly #list: AllowListSource;
@@ -31,13 +31,13 @@ export class Sightings {
     this.#restMs = restMs;
   }
 
-  /** A device has made a verified request. */
+  /** Records that a device made a verified request. */
   note(deviceId: string): void {
     this.#times.set(deviceId, Math.floor(Date.now() / 1000));
     this.#writeLater();
   }
 
-  /** A process that ends before is not kept alive for it. */
+  /** Does not keep a process alive: one that ends before the write loses these times. */
   #writeLater(): void {
     this.#timer ??= setTimeout(
       () => void this.#write(),
@@ -53,7 +53,7 @@ export class Sightings {
       const [list, { lastSeen }] = await Promise.all([this.#list.current(), this.#trust()]);
       devices = await lastSeen.add(times, (id) => list.find(id) !== undefined);
     } catch {
-      // A read-only folder is a fair way to run a server, and a store may come back.
+      // A read-only folder is supported, and a store may come back.
       this.#times = new Map([...times, ...this.#times]);
     }
     this.#notBefore = performance.now() + this.#restMs + devices * REST_MS.device;

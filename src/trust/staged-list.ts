@@ -6,9 +6,8 @@ import { ALLOW_LIST_KEY } from './list/trust-store';
 type Named = Pick<DeviceIdentity, 'deviceId' | 'publicKey'>;
 
 /**
- * Where the list of an identity lies until that identity counts. Two files cannot be replaced in one step, so
- * `identity.json` decides: before it is replaced this list does not count, and from then on it is the list, even where the
- * command that wrote it was interrupted.
+ * The file that holds the list of a new identity until that identity is complete. Two files cannot be replaced in one
+ * step, so `identity.json` decides: once it is replaced this is the list, even if the command was interrupted.
  */
 export function stagedKey(deviceId: string): string {
   return `allow_list.${deviceId}.new`;
@@ -20,7 +19,7 @@ export function isStaged(name: string): boolean {
   return STAGED.test(name);
 }
 
-/** Moves the list of this identity into its place, where the command that made both was interrupted before that. */
+/** Moves this identity's list into place, if the command that created both was interrupted before that. */
 export async function placeStagedList(store: FileStore, identity: Named): Promise<void> {
   const key = stagedKey(identity.deviceId);
   for (;;) {
@@ -28,12 +27,12 @@ export async function placeStagedList(store: FileStore, identity: Named): Promis
     if (staged === null) return;
     const there = await store.read(ALLOW_LIST_KEY);
     if (!isPlaced(there, identity) && !(await store.swap(ALLOW_LIST_KEY, there, staged))) continue;
-    await store.remove(key, staged).catch(() => {}); // it counts for nothing any more
+    await store.remove(key, staged).catch(() => {}); // it has no effect any more
     return;
   }
 }
 
-/** The list of an identity as {@link placeStagedList} would place it, without a write; null where there is none. */
+/** Reads the list that {@link placeStagedList} would place, without writing; null if there is none. */
 export async function readPlacedList(
   read: (key: string) => Promise<Uint8Array | null>,
   identity: Named,

@@ -3,10 +3,10 @@ import { addDevice, hostTaken, setHosts } from './changes';
 import { TRUST_CODES } from './errors/codes';
 import type { AllowListDocument, IssuedToken, TakenToken } from './list/document';
 
-/** How long an issued token is remembered after its end: its machine may register late, and a second one later still. */
+/** How long an issued token is remembered after it ends: its machine, or a second one, may register late. */
 const KEEP_ISSUED_SECONDS = 30 * 86_400;
 
-/** A provision token's content, as far as it changes the list of the machine that takes it. */
+/** The part of a provision token that changes the list of the machine that takes it. */
 export interface Provision {
   readonly id: string;
   /** Unix seconds. */
@@ -16,21 +16,21 @@ export interface Provision {
     readonly publicKey: string;
     readonly friendlyName: string;
   };
-  /** The authorities at which this machine is called, in normal form. */
+  /** The authorities under which this machine is called, in normal form. */
   readonly hosts: readonly string[];
 }
 
-/** What this device remembers of a token that it has taken; undefined where it has not taken it. */
+/** What this device remembers of a token that it took; undefined if it did not take it. */
 export function findTaken(document: AllowListDocument, id: string): TakenToken | undefined {
   return document.tokens.find((token): token is TakenToken => token.kind === 'taken' && token.id === id);
 }
 
 /**
- * Takes a provision token: trusts its issuer as a controller, and remembers the token for ever, so that one that is
- * left in the environment brings nobody back.
+ * Takes a provision token: trusts its issuer as a controller, and remembers the token for ever, so that a token left in
+ * the environment cannot bring a revoked device back.
  *
- * @returns the same document where it was taken before
- * @throws AmeshError `token_revoked` where its issuer was revoked after it was issued; `own_key`, `key_mismatch`
+ * @returns the same document if the token was taken before
+ * @throws AmeshError `token_revoked` if its issuer was revoked after issuing it; `own_key`, `key_mismatch`
  */
 export function takeProvision(
   document: AllowListDocument,
@@ -42,7 +42,7 @@ export function takeProvision(
   if (tombstone !== undefined && issuedAt <= tombstone.revokedAt) {
     throw new AmeshError(
       TRUST_CODES.token_revoked,
-      'The issuer of the token was revoked on this machine after issuing it.',
+      'The issuer of the token was revoked on this machine after it issued the token.',
     );
   }
   const trusted = addDevice(document, { ...controller, role: 'controller', hosts: [] }, nowSeconds);
@@ -56,17 +56,17 @@ export function takeProvision(
   });
 }
 
-/** Adds a token that this device has taken, or takes again. */
+/** Adds a token that this device took, again or for the first time. */
 export function withToken(document: AllowListDocument, token: TakenToken): AllowListDocument {
-  // Another device has chosen its id, which may be the id of a token that this device has issued.
+  // The issuer chose the ID, which may equal that of a token issued here.
   const others = document.tokens.filter(({ id, kind }) => id !== token.id || kind !== token.kind);
   return { ...document, tokens: [...others, token] };
 }
 
 /**
- * Adds a token that this device issues, and forgets those that ended long ago.
+ * Adds a token that this device issues, and forgets tokens that ended long ago.
  *
- * @throws AmeshError `host_taken` where one of its hosts belongs to a target already
+ * @throws AmeshError `host_taken` if one of its hosts already belongs to a target
  */
 export function addIssued(
   document: AllowListDocument,
@@ -83,12 +83,12 @@ export function addIssued(
   return { ...document, tokens: [...others, token] };
 }
 
-/** A token that this device has issued and still remembers. */
+/** A token that this device issued and still remembers. */
 export function findIssued(document: AllowListDocument, id: string): IssuedToken | undefined {
   return document.tokens.find((token): token is IssuedToken => token.kind === 'issued' && token.id === id);
 }
 
-/** The tokens that were issued, and of which no machine has been heard yet. */
+/** The issued tokens with which no machine has registered yet. */
 export function pendingTokens({ tokens }: AllowListDocument): IssuedToken[] {
   return tokens.filter(
     (token): token is IssuedToken =>
@@ -96,23 +96,22 @@ export function pendingTokens({ tokens }: AllowListDocument): IssuedToken[] {
   );
 }
 
-/** The machine that says with a token's secret, and proves with its key, that it has taken it. */
+/** A machine that registers with a token: it proved that it has the token's secret and its own private key. */
 export interface Registrant {
   readonly deviceId: string;
   /** The compressed point, 33 bytes, in base64url. */
   readonly publicKey: string;
   readonly friendlyName: string;
-  /** Where it is called as far as it is to be believed, in normal form. */
+  /** The authorities under which it is called, as far as they can be believed, in normal form. */
   readonly hosts: readonly string[];
 }
 
 /**
- * Takes note of the machine that has taken a token: it is a target from now on. A host that belongs to another target
- * stays there.
+ * Records the machine that took a token: it becomes a target. A host that belongs to another target stays there.
  *
- * @returns the same document where it is known
- * @throws AmeshError `token_used_twice` where another machine has registered with the token, `token_revoked` where it
- *   was cancelled, or the machine revoked since; `own_key`, `key_mismatch`
+ * @returns the same document if the machine is already recorded
+ * @throws AmeshError `token_used_twice` if another machine registered with the token, `token_revoked` if the token was
+ *   cancelled, or the machine was revoked since; `own_key`, `key_mismatch`
  */
 export function registerTarget(
   document: AllowListDocument,
@@ -123,17 +122,17 @@ export function registerTarget(
   const token = findIssued(document, id);
   if (token === undefined) return document;
   if (token.cancelledAt !== null)
-    throw new AmeshError(TRUST_CODES.token_revoked, 'A machine has taken a token that was cancelled.');
+    throw new AmeshError(TRUST_CODES.token_revoked, 'A machine took a token that was cancelled.');
   const isFirst = token.takenBy === null;
   if (!isFirst && token.takenBy !== machine.publicKey) throw new AmeshError(TRUST_CODES.token_used_twice);
   const tombstone = document.tombstones.find(({ deviceId }) => deviceId === machine.deviceId);
   if (isFirst && tombstone !== undefined && token.issuedAt <= tombstone.revokedAt)
     throw new AmeshError(
       TRUST_CODES.token_revoked,
-      'A machine that was revoked here has taken a token from before that.',
+      'A machine took a token that was issued before the machine was revoked here.',
     );
   const known = document.devices.find(({ deviceId }) => deviceId === machine.deviceId);
-  if (!isFirst && known === undefined) return document; // revoked here since, and told so already
+  if (!isFirst && known === undefined) return document; // revoked here since then, and the user knows it
   const others = new Set(document.devices.flatMap((other) => (other === known ? [] : other.hosts)));
   const own = hosts.filter((host) => !others.has(host));
   const added = addDevice(document, { ...machine, role: 'target', hosts: own }, nowSeconds);
@@ -145,10 +144,10 @@ export function registerTarget(
 }
 
 /**
- * Cancels a token that this device has issued: a machine that registers with it does not become a target. The token
- * itself cannot be called back from where it is.
+ * Cancels a token that this device issued: a machine that registers with it does not become a target. Copies of the token
+ * stay where they are.
  *
- * @returns the same document where there is no such token, or it was taken or cancelled before
+ * @returns the same document if there is no such token, or it was taken or cancelled before
  */
 export function cancelToken(document: AllowListDocument, id: string, nowSeconds: number): AllowListDocument {
   const token = findIssued(document, id);

@@ -9,25 +9,25 @@ import { cleanName } from './names';
 const PREFIX = 'amesh-p256';
 const MAX_LENGTH = 1024;
 
-/** A peer as its line says: the id follows from the key. */
+/** The content of a trust line. The device ID is derived from the key. */
 export interface TrustLine {
   /** `am_` and 16 base64url characters of the SHA-256 of the public key. */
   readonly deviceId: string;
   /** The compressed point, 33 bytes, in base64url. */
   readonly publicKey: string;
-  /** For people: at most 64 code points. */
+  /** Shown to people: at most 64 code points. */
   readonly friendlyName: string;
 }
 
-/** What `amesh trust export` prints, one line: `amesh-p256 <base64url 33-byte key> <friendly name>`. */
+/** The one line that `amesh trust export` prints: `amesh-p256 <base64url 33-byte key> <friendly name>`. */
 export function toTrustLine(identity: Pick<DeviceIdentity, 'publicKey' | 'friendlyName'>): string {
-  return `${PREFIX} ${identity.publicKey} ${cleanName(identity.friendlyName)}`; // identity.json is not sealed
+  return `${PREFIX} ${identity.publicKey} ${cleanName(identity.friendlyName)}`; // cleaned, since identity.json is not sealed
 }
 
 /**
- * Reads what {@link toTrustLine} writes, with white space around it allowed.
+ * Parses a line of {@link toTrustLine}. White space around it is allowed.
  *
- * @throws AmeshError `malformed_trust_line`, also for a key that is no point of the curve
+ * @throws AmeshError `malformed_trust_line`, also for a key that is not a point on the curve
  */
 export async function fromTrustLine(text: string): Promise<TrustLine> {
   const line = text.trim();
@@ -41,7 +41,7 @@ export async function fromTrustLine(text: string): Promise<TrustLine> {
   } catch {
     throw new AmeshError(
       TRUST_CODES.malformed_trust_line,
-      'The key in this line is no point of the P-256 curve.',
+      'The key in this line is not a point on the P-256 curve.',
     );
   }
   return {

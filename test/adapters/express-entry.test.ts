@@ -23,6 +23,6 @@ describe('@authmesh/sdk/express', () => {
   it('refuses what is no option, and a request in place of them', () => {
     expect(() => entry.verify({ maxBodyBites: 5 } as never)).toThrow('has no option "maxBodyBites"');
     expect(() => entry.verify({ socket: {} } as never)).toThrow('was given a request');
-    expect(() => entry.verify(null as never)).toThrow('takes an object of options');
+    expect(() => entry.verify(null as never)).toThrow('takes an options object');
   });
 });

@@ -355,7 +355,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
   describe('wrong use', () => {
     it.each([
       [{ hots: ['x'] }, /^verify\(\) has no option "hots"/],
-      [{ maxBodyBytes: -1 }, /^maxBodyBytes is a whole number of bytes\.$/],
+      [{ maxBodyBytes: -1 }, /^maxBodyBytes must be a whole number of bytes\.$/],
       [{ prefix: '/api' }, /^authMesh takes no prefix: .* Register it within that scope\.$/],
     ])('%j is a TypeError at once', async (options, message) => {
       const app = fastify() as FastifyInstance;
@@ -380,7 +380,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
       const response = await fetch(origin);
       expect(response.status).toBe(500);
       expect(await response.text()).toContain(
-        'verify() was given a request. Name it with its parentheses: { onRequest: verify() }.',
+        'verify() was given a request. Call it in the route: { onRequest: verify() }.',
       );
     });
 

@@ -226,9 +226,11 @@ it('throws a TypeError for wrong options where they are given', () => {
     'maxStaleSeconds belongs to an allowList: give both.',
   );
   expect(() => verify({ allowList: '{}' })).toThrow('There is no ownerKey (AMESH_OWNER_KEY)');
-  expect(() => verify({ allowList: 1, ownerKey: `Ag${'A'.repeat(42)}` } as never)).toThrow('allowList is');
+  expect(() => verify({ allowList: 1, ownerKey: `Ag${'A'.repeat(42)}` } as never)).toThrow(
+    'allowList must be',
+  );
   const context = { req: {} } as never;
-  expect(() => verify(context)).toThrow('Mount it with its parentheses: app.use(verify()).');
+  expect(() => verify(context)).toThrow('Call it when you mount it: app.use(verify()).');
 });
 
 it('ends with the client', async () => {

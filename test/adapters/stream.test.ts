@@ -465,7 +465,7 @@ describe('behind a gate', () => {
 describe('the option', () => {
   it('is true or false, and its name is the symbol itself', () => {
     expect(() => amesh.verify({ [streamUnverifiedBody]: 1 as never })).toThrow(
-      'streamUnverifiedBody is true or false.',
+      'streamUnverifiedBody must be true or false.',
     );
     expect(() => amesh.verify({ streamUnverifiedBody: true } as never)).toThrow(
       /has no option "streamUnverifiedBody"/,

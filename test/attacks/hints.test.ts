@@ -38,7 +38,7 @@ describe('what strangers make of the hints in the log', () => {
     );
     expect((await verifier.verify(view)).ok).toBe(false);
     const [refusal] = machines.refusals;
-    expect(refusal?.detail).toBe(`The signature is right for the host ${OTHER}.`);
+    expect(refusal?.detail).toBe(`The signature is valid for the host ${OTHER}.`);
     expect(refusal?.fix).toMatch(/^If other\.example\.com is another server, .* change nothing here\./);
   });
 
@@ -49,7 +49,7 @@ describe('what strangers make of the hints in the log', () => {
       { authority: HOST, target: '/orders' },
     );
     expect((await verifier.verify(view)).ok).toBe(false);
-    expect(machines.refusals[0]?.fix).toMatch(/^A proxy has put api\.example\.com in its place\./);
+    expect(machines.refusals[0]?.fix).toMatch(/^A proxy replaced it with api\.example\.com\./);
   });
 
   it('many verifiers, as routes have them, are no way around the ten at once', async () => {

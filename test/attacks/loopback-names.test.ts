@@ -93,7 +93,7 @@ describe('without hosts on Node', () => {
     }
     expect(machines.refusals[0]).toMatchObject({ code: 'wrong_host' });
     expect(machines.refusals[0]?.fix).toBe(
-      `If callers use it: amesh config hosts ${authority}, or AMESH_HOSTS, or pair: no port is seen here`,
+      `If callers use it: amesh config hosts ${authority}, or AMESH_HOSTS, or pair: the port is unknown`,
     );
   });
 

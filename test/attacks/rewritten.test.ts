@@ -52,7 +52,7 @@ function expectRefused(response: { status: number }, detail: RegExp) {
   expect(machines.refusals.map(({ code }) => code)).toEqual(['invalid_signature']);
   expect(machines.refusals[0]?.detail).toMatch(detail);
 }
-const FIX = /^Put verify\(\) in front of that, or see "pathPrefix"/;
+const FIX = /^Put verify\(\) before that, or see "pathPrefix"/;
 
 /** The lines of a GET of /pay whose signature covers X-Amount, too. */
 async function coveringAmount(authority: string): Promise<string[]> {

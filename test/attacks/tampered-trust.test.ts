@@ -230,7 +230,7 @@ describe.each(Object.entries(ATTACKS))('%s', (_, attack) => {
     expect(refusals).toHaveLength(1);
     expect(refusals[0]).toMatchObject({ status: 500, code: 'allow_list_integrity_failure' });
     expect(refusals[0]?.fix).toMatch(
-      /^(?:Put the right allow_list\.json back.*: amesh trust reset|(?:Put the newer one back|Put the other one back|Put it back from a backup).*: amesh trust reset --keep|If the list lies in a store.* put the right one back.*: amesh trust reset|Put the right identity\.json back\. (?:If it was replaced.*: amesh trust reset|If there is no backup, make a new identity, and pair again: amesh init --name NAME --force)|Use the version of amesh that wrote it, or a newer one\.)$/,
+      /^(?:Restore the right allow_list\.json.*: amesh trust reset|(?:Restore the newer one|Restore the other one|Restore it from a backup).*: amesh trust reset --keep|If the list is in a store.* restore it.*: amesh trust reset|Restore the right identity\.json\. (?:If you replaced it.*: amesh trust reset|If there is no backup, create a new identity, and pair again: amesh init --name NAME --force)|Use the version of amesh that wrote it, or a newer one\.)$/,
     );
     // A server of the test before may still tell how many more it has refused.
     const own = warnings.filter((line) => line.includes(new URL(server.origin).host));

@@ -89,7 +89,7 @@ describe('a caller with nothing but a grant', () => {
     expect((await caller.fetch(other.origin)).status).toBe(401);
     expect(other.captured).toEqual([]);
     const unused = expect.stringContaining(
-      `The grant of AMESH_BOOTSTRAP_TOKEN is for ${target.authority}. Another host was called and has refused`,
+      `The grant in AMESH_BOOTSTRAP_TOKEN is for ${target.authority}. Another host was called, which refused the request`,
     );
     expect(enrolling.logged).toHaveBeenCalledWith(unused);
     enrolling.logged.mockClear();
@@ -132,7 +132,7 @@ describe('a caller with nothing but a grant', () => {
       403,
       '{"error":"grant_used_up"}',
       'grant_used_up',
-      'All uses of the grant are taken.',
+      'All uses of the grant are used up.',
     ],
   ])('says so where it is answered with %s', async (_what, status, body, code, message) => {
     const target = await enrolling.target();
@@ -205,7 +205,7 @@ describe('the limits of a grant', () => {
     await expect(enrolling.caller(token, { dir }).fetch(target.origin)).rejects.toMatchObject({
       code: 'enrolment_refused',
     });
-    expect(target.refusals.at(-1)?.detail).toContain('was revoked, so it does not come back by a grant');
+    expect(target.refusals.at(-1)?.detail).toContain('was revoked, so a grant cannot bring it back');
     expect((await target.list()).devices).toEqual([]);
   });
 
@@ -230,8 +230,8 @@ describe('the limits of a grant', () => {
     });
     // For those who read that log.
     expect(target.refusals.at(-1)).toMatchObject({
-      detail: 'There is no such grant: never given, revoked, or long over.',
-      fix: 'If this caller is welcome, give it a new grant: amesh grant',
+      detail: 'There is no such grant: it was revoked, has long expired, or never existed.',
+      fix: 'If this caller should have access, give it a new grant: amesh grant',
     });
   });
 
@@ -390,7 +390,7 @@ describe('an enrolment', () => {
       "this machine's own key",
       () => enrolment({ key: target.device.identity.publicKey }, { caller: target.device.signer }),
     ],
-    ['with a key that is no point', 400, 'no point', () => enrolment({ key: `A${'_'.repeat(43)}` })],
+    ['with a key that is no point', 400, 'not a point', () => enrolment({ key: `A${'_'.repeat(43)}` })],
     ['with a member more', 400, 'not an amesh enrolment', () => enrolment({ role: 'target' })],
     ['without a name', 400, 'not an amesh enrolment', () => enrolment({ name: undefined })],
     [
@@ -445,6 +445,6 @@ it('a verifier without an instance does not take enroll', async () => {
     'enroll needs an instance of createAmesh()',
   );
   expect(() => createAmesh({ dir: enrolling.root, env: {} }).verify({ enroll: 1 as never })).toThrow(
-    'enroll is true or false.',
+    'enroll must be true or false.',
   );
 });

@@ -25,7 +25,7 @@ it('cannot enrol, and say so where that is asked for', async () => {
   const reader = createAmesh({ dir, env: { AMESH_OWNER_KEY: ownerKey } });
   expect(() => reader.verify({ enroll: true })).toThrow(TypeError);
   expect(() => reader.verify({ enroll: true })).toThrow(
-    `${CANNOT}. With AMESH_OWNER_KEY an instance can only`,
+    `${CANNOT}. An instance with AMESH_OWNER_KEY can only read the list`,
   );
   const options = { allowList: '{}', ownerKey, enroll: true };
   const handler = () => new Response();
@@ -36,10 +36,10 @@ it('cannot enrol, and say so where that is asked for', async () => {
     () => createServerVerifier(options),
     () => honoVerify(options),
   ])
-    expect(join).toThrow(`${CANNOT}, and a list that is bound or given can only be read`);
+    expect(join).toThrow(`${CANNOT}, and a list from a binding or an option is read-only`);
 });
 
-it('do not move leases on, and say so once one is about to end', async () => {
+it('do not renew leases, and log so when one ends soon', async () => {
   const target = await enrolling.target();
   const { token, id } = await target.grant({ leaseSeconds: 3600, maxLeaseSeconds: 36_000 });
   const caller = enrolling.caller(token);
@@ -60,7 +60,7 @@ it('do not move leases on, and say so once one is about to end', async () => {
     expect((await caller.fetch(server.origin)).status).toBe(200);
     return said().includes('lease');
   }, SOON);
-  expect(said()).toContain('this instance has no key to move it on (AMESH_OWNER_KEY)');
+  expect(said()).toContain('this instance cannot renew it: it has only AMESH_OWNER_KEY');
   await new Promise((resolve) => setTimeout(resolve, 300));
   expect((await target.list()).devices).toMatchObject([{ lease }]);
   await server.close();
@@ -84,7 +84,7 @@ it('take no provision token, say so, and go on', async () => {
   expect((await caller.fetch(server.origin)).status).toBe(200);
   await expect
     .poll(said)
-    .toContain('this instance goes by the list of AMESH_OWNER_KEY. Leave one of the two variables out.');
+    .toContain('this instance uses the list of AMESH_OWNER_KEY. Remove one of the two variables.');
   expect([await target.list(), await readdir(dir)]).toEqual([list, files]);
   await expect(createAmesh({ dir, env }).bootstrapIfNeeded()).rejects.toMatchObject({
     code: 'token_wrong_type',

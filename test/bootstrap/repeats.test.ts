@@ -124,7 +124,7 @@ it('a stream that is sent while it comes is sent once: the refusal is returned, 
   expect([response.status, statuses, sent]).toEqual([401, [401], [null]]);
   expect(enrolling.logged.mock.calls.flat()).toContainEqual(
     expect.stringMatching(
-      /has refused a request right after the enrolment .* can be sent only once: call again\.$/,
+      /refused a request right after this machine enrolled.* can be sent only once: call again\.$/,
     ),
   );
   expect((await caller.fetch(origin)).status).toBe(200);

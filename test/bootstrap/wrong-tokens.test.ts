@@ -101,13 +101,13 @@ const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string,
   [
     'a grant',
     'token_wrong_type',
-    'amesh.fetch takes it. A machine that is called takes a token of: amesh provision',
+    'amesh.fetch takes it. A machine that receives requests takes a token of: amesh provision',
     async () => forge(issuer, await grantClaims(issuer), { header: GRANT_HEADER }),
   ],
   [
     'a grant under the other type',
     'token_malformed',
-    'not those of a token of this kind',
+    'do not fit this kind of token',
     async () => forge(issuer, await grantClaims(issuer)),
   ],
   [
@@ -144,7 +144,7 @@ const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string,
   [
     'a key that is not that of iss',
     'token_wrong_issuer',
-    'does not belong to the issuer that it names',
+    'does not match the issuer in the token',
     async () => {
       const mallory = await newIssuer();
       return forge(mallory, { ...provisionClaims(mallory), iss: issuer.deviceId });
@@ -153,31 +153,31 @@ const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string,
   [
     'a key that is no point',
     'token_malformed',
-    'no point of the P-256 curve',
+    'not a point on the P-256 curve',
     async () => right({ key: `A${'_'.repeat(43)}` }),
   ],
-  ['no key', 'token_malformed', 'names no issuer', async () => right({ key: undefined })],
-  ['a claim too many', 'token_malformed', 'not those of a token', async () => right({ admin: true })],
-  ['a claim too few', 'token_malformed', 'not those of a token', async () => right({ secret: undefined })],
-  ['a short secret', 'token_malformed', 'not those of a token', async () => right({ secret: 'AAAA' })],
-  ['a time in words', 'token_malformed', 'not those of a token', async () => right({ exp: '2099' })],
+  ['no key', 'token_malformed', 'has no issuer', async () => right({ key: undefined })],
+  ['a claim too many', 'token_malformed', 'do not fit this kind of token', async () => right({ admin: true })],
+  ['a claim too few', 'token_malformed', 'do not fit this kind of token', async () => right({ secret: undefined })],
+  ['a short secret', 'token_malformed', 'do not fit this kind of token', async () => right({ secret: 'AAAA' })],
+  ['a time in words', 'token_malformed', 'do not fit this kind of token', async () => right({ exp: '2099' })],
   [
     'a host with a path',
     'token_malformed',
-    'not those of a token',
+    'do not fit this kind of token',
     async () => right({ hosts: ['a.example/x'] }),
   ],
   [
     'a name with an escape sequence',
     'token_malformed',
-    'not those of a token',
+    'do not fit this kind of token',
     async () => right({ target: '\u001b[2Jx' }),
   ],
   ['expired', 'token_expired', 'expired', async () => right({ iat: now() - 3601, exp: now() - 1 })],
   [
     'not yet valid',
     'token_not_yet_valid',
-    's in the future, by the clock of this machine; it counts from 20',
+    "s in the future, by this machine's clock. It is valid from 20",
     async () => right({ iat: now() + 120, exp: now() + 3600 }),
   ],
   [
@@ -244,7 +244,7 @@ describe('a token that is wrong', () => {
     await expect(amesh.fetch('http://localhost:1/')).rejects.toMatchObject({
       code: 'token_wrong_type',
       message:
-        'The token is for a machine that is called: amesh.verify() takes it. A machine that calls takes a token of: amesh grant',
+        'The token is for a machine that receives requests: amesh.verify() takes it. A machine that sends requests takes a token of: amesh grant',
     });
     await expect(access(dir)).rejects.toMatchObject({ code: 'ENOENT' });
     amesh.verify(); // whose it is

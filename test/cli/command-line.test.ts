@@ -76,9 +76,9 @@ describe('amesh --help and --version', () => {
     const machine = await createMachine();
     const help = async (command: string) => (await machine.amesh([command, '--help'])).stdout;
     expect(await help('invite')).toMatch(
-      /^ {2}--yes +Ask nothing, and store no host that the other machine names\.$/m,
+      /^ {2}--yes +Ask nothing, and ignore the hosts that the other machine reports\.$/m,
     );
-    expect(await help('listen')).toMatch(/^ {2}--yes +Answer yes where it would ask\.$/m);
+    expect(await help('listen')).toMatch(/^ {2}--yes +Answer yes to all questions\.$/m);
   });
 
   it('says that a command has others below it, also where it does something itself', async () => {
@@ -126,15 +126,15 @@ describe('a wrong command line', () => {
     ['list extra', '"extra" is one argument too many.', 'amesh list'],
     ['whoami -- extra', '"extra" is one argument too many.', 'amesh whoami'],
     ['--name x init', 'There is no flag --name here.', 'amesh <command>'],
-    ['revoke', 'Which device? Give its name or id, or --all-controllers.', 'amesh revoke [id|name]'],
+    ['revoke', 'Which device? Give its name or ID, or --all-controllers.', 'amesh revoke [id|name]'],
     ['docter', 'Did you mean: amesh doctor', 'amesh <command>'],
-    ['revoke a b', 'Something with spaces in it goes in quotes.', 'amesh revoke [id|name]'],
+    ['revoke a b', 'Put a value with spaces in quotes.', 'amesh revoke [id|name]'],
     [
       'trust add line',
       '--role is missing.',
       'amesh trust add --role controller|target [--host <a,b>] ["line"]',
     ],
-    ['provision --name x --ttl 2d', 'from 1s to 1d.\n  Such as 90s, 15m or 1h.', 'amesh provision'],
+    ['provision --name x --ttl 2d', 'from 1s to 1d.\n  For example 90s, 15m or 1h.', 'amesh provision'],
     ['trust add --role boss', '--role is controller or target, and not boss.', 'amesh trust add'],
   ])('amesh %s', async (line, message, usage) => {
     const machine = await createMachine();
@@ -182,14 +182,14 @@ describe('a wrong command line', () => {
 
 describe('the environment', () => {
   it.each([
-    ['AMESH_DIR', '/tmp/x', 'AMESH_DIR means nothing. Did you mean AUTH_MESH_DIR?'],
-    ['AMESH_PASSPHRASE', 'horse', 'AMESH_PASSPHRASE means nothing. Did you mean AUTH_MESH_PASSPHRASE?'],
+    ['AMESH_DIR', '/tmp/x', 'AMESH_DIR has no effect. Did you mean AUTH_MESH_DIR?'],
+    ['AMESH_PASSPHRASE', 'horse', 'AMESH_PASSPHRASE has no effect. Did you mean AUTH_MESH_PASSPHRASE?'],
     [
       'AUTH_MESH_PASSPHRASE_FILE',
       '/tmp/x',
-      'AUTH_MESH_PASSPHRASE_FILE means nothing. Did you mean AMESH_PASSPHRASE_FILE?',
+      'AUTH_MESH_PASSPHRASE_FILE has no effect. Did you mean AMESH_PASSPHRASE_FILE?',
     ],
-    ['AUTH_MESH_HOSTS', 'a.example', 'AUTH_MESH_HOSTS means nothing. Did you mean AMESH_HOSTS?'],
+    ['AUTH_MESH_HOSTS', 'a.example', 'AUTH_MESH_HOSTS has no effect. Did you mean AMESH_HOSTS?'],
   ])('has %s=%j in it, which does nothing', async (name, value, warning) => {
     const machine = await createMachine();
     await machine.init('a');

@@ -44,7 +44,7 @@ describe('amesh config', () => {
     const ran = await machine.amesh(['config'], { env: { AMESH_HOSTS: 'http://x' } });
     expect(ran.code).toBe(0);
     expect(ran.stderr).toContain(
-      'AMESH_HOSTS is wrong, and a server would not start with it: "http://x" is not a host.',
+      'AMESH_HOSTS is wrong, so a server would not start: "http://x" is not a host.',
     );
   });
 });
@@ -119,8 +119,8 @@ describe('amesh config hosts', () => {
       const refused = await machine.amesh(['config', 'hosts', ...args]);
       expect(refused.code).toBe(2);
       expect(refused.stderr).toContain(
-        '✗ Until now this machine answers to localhost. With a list it answers to api.example.com only, also for the machine that may call this one.\n' +
-          `  To keep localhost: ${machine.here('amesh config hosts api.example.com,localhost:PORT')}   To do without it: --yes\n`,
+        '✗ Until now, this machine answers to localhost. With this list it answers only to api.example.com, also for the machine that may call this one.\n' +
+          `  To keep localhost: ${machine.here('amesh config hosts api.example.com,localhost:PORT')}   To drop it: --yes\n`,
       );
       expect((await machine.allowList()).hosts).toEqual([]);
     }
@@ -147,7 +147,7 @@ describe('amesh config hosts', () => {
   it('says that a loopback name without a port means two ports only', async () => {
     const machine = await createMachine();
     await machine.init('prod-api');
-    const note = '! "localhost" means ports 80 and 443. Another port is part of the name: localhost:3000\n';
+    const note = '! "localhost" means ports 80 and 443. For another port, include it: localhost:3000\n';
     expect((await machine.amesh(['config', 'hosts', 'localhost'])).stderr).toContain(note);
     expect((await machine.amesh(['config', 'hosts', '--add', 'a.example'])).stderr).not.toContain(note);
   });
@@ -156,14 +156,14 @@ describe('amesh config hosts', () => {
     const machine = await createMachine();
     await machine.init('prod-api');
     const ran = await machine.amesh(['config', 'hosts', 'a.example'], { env: { AMESH_HOSTS: 'b.example' } });
-    expect(ran.stderr).toContain('! AMESH_HOSTS is set in this shell, and counts before it: b.example');
+    expect(ran.stderr).toContain('! AMESH_HOSTS is set in this shell and takes precedence: b.example');
   });
 
   it.each([
-    [['a', '--clear'], 'Hosts, --add, --remove and --clear are different wishes.'],
-    [['a', '--add', 'b'], 'Hosts, --add, --remove and --clear are different wishes.'],
-    [['--clear', '--add', 'b'], 'Hosts, --add, --remove and --clear are different wishes.'],
-    [['--remove', 'a', '--add', 'b'], 'Hosts, --add, --remove and --clear are different wishes.'],
+    [['a', '--clear'], 'Hosts, --add, --remove and --clear cannot be combined.'],
+    [['a', '--add', 'b'], 'Hosts, --add, --remove and --clear cannot be combined.'],
+    [['--clear', '--add', 'b'], 'Hosts, --add, --remove and --clear cannot be combined.'],
+    [['--remove', 'a', '--add', 'b'], 'Hosts, --add, --remove and --clear cannot be combined.'],
     [['--remove', 'a.example'], 'This machine does not answer to a.example, so there is nothing to remove.'],
     [['--add', ','], 'No host is given.'],
     [['--add', 'https://a.example'], '"https://a.example" is not a host.'],

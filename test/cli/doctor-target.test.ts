@@ -54,7 +54,7 @@ describe('a server that lets this machine in', () => {
     expect(code).toBe(0);
     expect(of.target).toMatchObject({
       state: 'ok',
-      message: `${server.origin}/api/orders answers 200, and refuses the same request unsigned: verify() let this machine in. The request was signed for "prod-api".`,
+      message: `${server.origin}/api/orders responds 200, and refuses the same request without a signature: verify() accepted this machine. The request was signed for "prod-api".`,
     });
     expect(stdout).not.toContain('SECRET');
     expect(await fingerprintOf(laptop.dir)).toBe(before);
@@ -94,12 +94,12 @@ describe('a server that does not know this machine', () => {
       env: { AMESH_RELAY_URL: relay.url },
     });
     expect(ran.stdout).toContain(
-      `! target    ${server.origin}/health answers 200 to everybody: verify() is not in front of this path. It says nothing about this machine.\n`,
+      `! target    ${server.origin}/health responds 200 to everybody: verify() does not protect this path. It proves nothing about this machine.\n`,
     );
     expect(ran.stdout).toContain(`            Fix: ${laptop.here(`amesh doctor ${server.origin}/api`)}\n`);
     expect(ran.stderr).not.toContain('✓ Nothing is broken');
     expect(ran.stderr).toContain(
-      `! Nothing is broken on this machine, but nothing shows that ${server.authority} lets it in.`,
+      `! Nothing is broken on this machine, but nothing proves that ${server.authority} accepts its requests.`,
     );
   });
 });
@@ -133,7 +133,7 @@ describe('a proxy that rewrites what it passes on', () => {
     expect(code).toBe(1);
     expect(of.target?.message).toMatch(
       new RegExp(
-        `: the server lets this machine in at /api/\\w*, and does not accept the signature for this URL\\. Something in front of it rewrites ${what}\\.$`,
+        `: the server accepts this machine's requests to /api/\\w*, but not the signature for this URL\\. Something in between rewrites ${what}\\.$`,
       ),
     );
     expect(of.target?.fix).toContain('nocanon');
@@ -146,7 +146,7 @@ describe('a proxy that rewrites what it passes on', () => {
     const { of } = await examine(laptop, `${proxy.origin}/api/a%2Fb`);
     expect(of.target).toMatchObject({
       state: 'warning',
-      message: expect.stringContaining('Apache does so by itself for each path with %2F'),
+      message: expect.stringContaining('Apache itself does so for each path with %2F'),
       fix: expect.stringContaining('AllowEncodedSlashes NoDecode'),
     });
   });
@@ -168,7 +168,7 @@ describe('a server that the list knows', () => {
     expect(of.target).toEqual({
       check: 'target',
       state: 'warning',
-      message: `${server.origin}/health answers 200 to everybody: verify() is not in front of this path. The list has this host as that of "orders-api", so another path there has it.`,
+      message: `${server.origin}/health responds 200 to everybody: verify() does not protect this path. In the list this is the host of "orders-api", so another path should be protected.`,
       fix: laptop.here(`amesh doctor ${server.origin}/PATH   PATH is one that verify() protects.`),
     });
   });
@@ -181,7 +181,7 @@ describe('a server without amesh', () => {
     expect(of.target).toEqual({
       check: 'target',
       state: 'warning',
-      message: `${server.origin}/health answers 200 to everybody: verify() is not in front of this path. No amesh answers at ${server.authority} as far as was looked: here, above this path, and at /api.`,
+      message: `${server.origin}/health responds 200 to everybody: verify() does not protect this path. No path that was tried at ${server.authority} uses amesh: this one, those above it, and /api.`,
       fix: 'Name a path that verify() protects. If there is none, the server does not use amesh.',
     });
   });
@@ -193,7 +193,7 @@ describe('a server without amesh', () => {
     const { code, of } = await examine(await createMachine('a'), `${server.origin}/health`);
     expect(code).toBe(1);
     expect(of.target?.message).toBe(
-      `${server.origin}/health answers 401, and asks for a login that is not amesh (Basic).`,
+      `${server.origin}/health responds 401, and asks for another login than amesh (Basic).`,
     );
   });
 });
@@ -205,7 +205,7 @@ describe('the wrong scheme', () => {
     const { code, of } = await examine(machine, `https://${server.authority}/health`);
     expect(code).toBe(1);
     expect(of.target).toMatchObject({
-      message: `https://${server.authority}/health speaks no TLS: it is a server of plain http.`,
+      message: `https://${server.authority}/health does not use TLS: it is a plain http server.`,
       fix: machine.here(`amesh doctor http://${server.authority}/health`),
     });
   });
@@ -248,9 +248,9 @@ it('tells a clock that is 45 s off over plain http, and that nobody proves it', 
   const { code, of } = await examine(machine, `http://0.0.0.0:${server.port}/`);
   expect(code).toBe(1);
   expect(of.target?.message).toMatch(
-    /: the clocks differ\. This one is 4[456] s behind the one that the server shows\. Over plain http nobody proves that\.$/,
+    /: the clocks differ\. This machine's clock is 4[456] s behind the server's\. Over plain http nothing proves that\.$/,
   );
-  expect(of.target?.fix).toBe('Set the clock that is wrong, here or there: sudo timedatectl set-ntp true');
+  expect(of.target?.fix).toBe('Set the wrong clock, here or there: sudo timedatectl set-ntp true');
   // The relay of this test is on loopback, and believed.
   const alone = await examineWith(
     machine,
@@ -259,7 +259,7 @@ it('tells a clock that is 45 s off over plain http, and that nobody proves it', 
   );
   expect(alone.of.clock).toMatchObject({
     state: 'warning',
-    message: expect.stringMatching(/^4[4-6] s behind the clock of .* Over plain http nobody proves that\.$/),
+    message: expect.stringMatching(/^4[4-6] s behind the clock of .* Over plain http nothing proves that\.$/),
   });
 });
 
@@ -275,9 +275,7 @@ it('tells of a clock in the same way in both rows', async () => {
     `${server.origin}/`,
   );
   expect(code).toBe(1);
-  expect(of.target?.message).toMatch(
-    / says that its clock is 120[0-3] s behind the clock of this machine\.$/,
-  );
+  expect(of.target?.message).toMatch(/^The clock of .* is 120[0-3] s behind this machine's clock\.$/);
   expect(of.clock).toMatchObject({
     state: 'failed',
     message: expect.stringMatching(
@@ -302,10 +300,10 @@ describe('a server at fault', () => {
       return examined;
     }, 15_000);
     expect(of.target?.message).toMatch(
-      /The server itself is at fault\. .* Most often its folder was restored from an older copy\.$/,
+      /The server itself has a fault\. .* The most common reason is that its folder was restored from an older copy\.$/,
     );
     expect(of.target?.fix).toBe(
-      'On the server: its log has the reason. Put the newer allow_list.json back, or go on from the older one: amesh trust reset --keep. Where the whole folder was restored, restart the server.',
+      "See the server's log for the reason. Restore the newer allow_list.json, or continue from the older one: amesh trust reset --keep. If the whole folder was restored, restart the server.",
     );
     const there = await examine(prod);
     expect(there.of.list?.state).toBe('failed');
@@ -319,8 +317,8 @@ describe('a server at fault', () => {
     const { code, of } = await examine(await createMachine('laptop'), `${server.origin}/health`);
     expect(code).toBe(1);
     expect(of.target).toMatchObject({
-      message: `${server.origin}/health: The server itself is at fault. The nonce store did not answer, or is full.`,
-      fix: 'On the server: its log has the reason. Check the store. Without it amesh cannot tell whether a request is a replay.',
+      message: `${server.origin}/health: The server itself has a fault. The nonce store did not answer, or is full.`,
+      fix: "See the server's log for the reason. Check the store. Without it amesh cannot tell whether a request is a replay.",
     });
   });
 });
@@ -337,7 +335,9 @@ describe('no server', () => {
     async (text) => {
       const ran = await (await createMachine()).amesh(['doctor', text]);
       expect(ran.code).toBe(2);
-      expect(ran.stderr).toContain('✗ The server is a URL such as https://api.example.com/api/orders.\n');
+      expect(ran.stderr).toContain(
+        '✗ The server must be a URL such as https://api.example.com/api/orders.\n',
+      );
       expect(ran.stderr).not.toContain('secret');
     },
   );

@@ -51,12 +51,12 @@ describe('a machine where all is well', () => {
       `✓ folder    ${machine.dir} (0700).`,
       `✓ identity  "prod-api" (${deviceId}).`,
       "✓ key       Encrypted file; its passphrase was generated and lies beside it. Anybody who can read this account's files can copy the key.",
-      '✓ list      Sealed, revision 1: 0 may call this machine, it may call 0.',
-      '✓ seen      Revision 1 is the newest that was seen here.',
+      '✓ list      Sealed, revision 1: 0 may call this machine, and it may call 0.',
+      '✓ seen      Revision 1 is the newest seen here.',
       '✓ hosts     localhost only.',
-      '- store     AMESH_STORE_URL is not set: the list lies in the folder.',
-      '- nonces    REDIS_URL is not set: nonces are kept in memory, which is exact for one process.',
-      '- proxy     HTTPS_PROXY, HTTP_PROXY and ALL_PROXY are not set: every connection goes straight out.',
+      '- store     AMESH_STORE_URL is not set: the list is in the folder.',
+      '- nonces    REDIS_URL is not set: nonces are kept in memory, which detects replays within one process only.',
+      '- proxy     HTTPS_PROXY, HTTP_PROXY and ALL_PROXY are not set: all connections are direct.',
       `✓ relay     ${relay.url} takes connections (AMESH_RELAY_URL).`,
       `✓ clock     The same as the clock of 127.0.0.1:${relay.port}.`,
       '',
@@ -78,7 +78,7 @@ describe('a machine where all is well', () => {
     const before = await fingerprintOf(machine.dir);
     const { code, of } = await examine(machine);
     expect(code).toBe(0);
-    expect(of.seen).toMatchObject({ state: 'skipped', message: 'Nothing was seen here yet.' });
+    expect(of.seen).toMatchObject({ state: 'skipped', message: 'No revision was seen here yet.' });
     expect(await fingerprintOf(machine.dir)).toBe(before);
   });
 });
@@ -119,8 +119,8 @@ describe('the identity', () => {
     expect(code).toBe(1);
     expect(of.identity).toMatchObject({
       state: 'failed',
-      message: 'identity.json is not an identity of this version of amesh.',
-      fix: `Put the right identity.json back. If there is no backup, make a new identity, and pair again: ${machine.here('amesh init --name NAME --force')}`,
+      message: 'identity.json is not an identity that this version of amesh understands.',
+      fix: `Restore the right identity.json. If there is no backup, create a new identity, and pair again: ${machine.here('amesh init --name NAME --force')}`,
     });
     expect([of.key?.state, of.list?.state]).toEqual(['skipped', 'skipped']);
   });
@@ -134,7 +134,7 @@ describe('the key', () => {
     expect(code).toBe(1);
     expect(of.key?.state).toBe('failed');
     expect(of.key?.message).toMatch(/^The key file \S+ is not there\.$/);
-    expect(of.list?.message).toBe('Not looked at: only the key can tell whether its seal is right.');
+    expect(of.list?.message).toBe('Not checked: that needs the key that sealed it.');
   });
 
   it('does not open with the passphrase, and that is not printed', async () => {
@@ -177,12 +177,12 @@ describe('files that others get at', () => {
       ['warning', `${machine.dir} can be written by everybody (0777).`, `chmod 700 ${machine.dir}`],
       [
         'warning',
-        `${machine.dir}/.passphrase is open to others (0444).`,
+        `${machine.dir}/.passphrase can be accessed by others (0444).`,
         `chmod 400 ${machine.dir}/.passphrase`,
       ],
       [
         'warning',
-        `${machine.dir}/keys/${key} is open to others (0640).`,
+        `${machine.dir}/keys/${key} can be accessed by others (0640).`,
         `chmod 600 ${machine.dir}/keys/${key}`,
       ],
       [
@@ -217,7 +217,7 @@ describe('the list', () => {
     expect(of.list).toMatchObject({
       state: 'failed',
       message: 'The seal of the allow list is broken.',
-      fix: `Put the right allow_list.json back, or start anew with: ${machine.here('amesh trust reset')}`,
+      fix: `Restore the right allow_list.json, or start an empty list with: ${machine.here('amesh trust reset')}`,
     });
     expect(of.seen?.state).toBe('skipped');
   });
@@ -230,7 +230,9 @@ describe('the list', () => {
     await writeFile(path, older);
     const { code, of } = await examine(machine);
     expect(code).toBe(1);
-    expect(of.list?.message).toBe('The allow list is an older copy: revision 1, and 2 was seen here.');
+    expect(of.list?.message).toBe(
+      'The allow list is an older copy: revision 1, but this machine has seen 2.',
+    );
   });
 
   it('lies beside a record that is damaged', async () => {
@@ -259,7 +261,7 @@ describe('the list', () => {
     await trust(machine, await caller.init('laptop'), 'controller');
     const { code, of } = await examine(machine);
     expect(code).toBe(0);
-    expect(of.list?.message).toBe('Sealed, revision 2: 1 may call this machine, it may call 0.');
+    expect(of.list?.message).toBe('Sealed, revision 2: 1 may call this machine, and it may call 0.');
     expect(of.hosts).toMatchObject({
       state: 'warning',
       message: 'localhost only, though 1 machine may call this one. Do they use another name?',
@@ -269,7 +271,7 @@ describe('the list', () => {
     expect(named.of.hosts).toMatchObject({ state: 'ok', message: 'a.example (AMESH_HOSTS).' });
     const wrong = await machine.amesh(['doctor', '--json'], { env: env({ AMESH_HOSTS: 'a..example' }) });
     expect(wrong.code).toBe(1);
-    expect(wrong.stdout).toContain('AMESH_HOSTS is wrong, and a server would not start with it');
+    expect(wrong.stdout).toContain('AMESH_HOSTS is wrong, so a server would not start');
   });
 });
 
@@ -280,10 +282,10 @@ describe('the relay', () => {
     expect(of.relay).toEqual({
       check: 'relay',
       state: 'failed',
-      message: 'The relay at ws://127.0.0.1:1/ws did not answer (ECONNREFUSED). Your devices are fine.',
+      message: 'The relay at ws://127.0.0.1:1/ws did not respond (ECONNREFUSED). Your devices are fine.',
       fix: 'export AMESH_RELAY_URL=wss://relay.example.com/ws',
     });
-    expect(of.clock).toMatchObject({ state: 'skipped', message: 'Nobody is there to compare it with.' });
+    expect(of.clock).toMatchObject({ state: 'skipped', message: 'There is no clock to compare it with.' });
   });
 
   it('is not there, which a paired machine can do without', async () => {
@@ -294,7 +296,7 @@ describe('the relay', () => {
       await machine.amesh(['config', 'hosts', 'a.example', '--yes']);
       const ran = await machine.amesh(['doctor'], { env: env({ AMESH_RELAY_URL: 'ws://127.0.0.1:1' }) });
       expect(ran.stdout).toContain(
-        '- relay     The relay at ws://127.0.0.1:1/ws did not answer (ECONNREFUSED). Your devices are fine. Pairing alone needs it, and this machine is paired.\n- clock',
+        '- relay     The relay at ws://127.0.0.1:1/ws did not respond (ECONNREFUSED). Your devices are fine. Only pairing needs it, and this machine is paired.\n- clock',
       );
       expect(ran.stdout).not.toContain('Fix: ');
       expect([ran.code, ran.stderr]).toEqual([0, '✓ Nothing is broken.\n']);
@@ -313,7 +315,7 @@ describe('the relay', () => {
     const { code, of } = await examine(await createMachine('a'), { AMESH_RELAY_URL: 'https://r.example' });
     expect(code).toBe(1);
     expect(of.relay?.message).toBe(
-      'AMESH_RELAY_URL: The URL of a relay begins with wss:// or ws://. Perhaps: wss://r.example/ws',
+      'AMESH_RELAY_URL: The URL of a relay must begin with wss:// or ws://. Perhaps: wss://r.example/ws',
     );
   });
 
@@ -327,7 +329,7 @@ describe('the relay', () => {
       AMESH_RELAY_URL: `ws://${deaf.authority}`,
     });
     expect(code).toBe(3);
-    const message = `The relay at ws://${deaf.authority}/ws did not answer within 4 s. Your devices are fine.`;
+    const message = `The relay at ws://${deaf.authority}/ws did not respond within 4 s. Your devices are fine.`;
     expect(of.relay).toMatchObject({ state: 'failed', message });
     expect(performance.now() - startedAt).toBeLessThan(20_000);
   });
@@ -337,7 +339,11 @@ describe('the clock', () => {
   it.each([
     [0, 'ok', /^The same as the clock of /],
     [20, 'warning', /^\d+ s behind the clock of .* Instances that share nonces may differ by 10 s\.$/],
-    [-120, 'failed', /^\d+ s ahead of the clock of .* Servers refuse what differs by more than 30 s\.$/],
+    [
+      -120,
+      'failed',
+      /^\d+ s ahead of the clock of .* Servers refuse requests if the clocks differ by more than 30 s\.$/,
+    ],
   ] as const)('of a server differs by %i s', async (seconds, state, message) => {
     const server = await serve((_, response) => {
       response.setHeader('date', new Date(Date.now() + seconds * 1000).toUTCString()).end();
@@ -370,7 +376,7 @@ describe('a clock that was set back under a running server', () => {
     const { code, of } = await examine(machine);
     expect(code).toBe(1);
     expect(of.clock?.message).toMatch(
-      /^It is behind: a device was let in here at [\d-]+ [\d:]+ UTC\. If it was set back while a server ran, .* or until it is restarted; its log says when\.$/,
+      /^It is behind: a device called here at [\d-]+ [\d:]+ UTC\. If it was set back while a server ran, .* or until it is restarted; its log says when\.$/,
     );
   });
 });
@@ -395,7 +401,7 @@ describeWithRedis('Redis', () => {
     expect(of.store?.message).toMatch(/^The Redis of AMESH_STORE_URL answers, in \d+ ms\.$/);
     expect(of.nonces?.message).toMatch(/^The Redis of REDIS_URL answers, in \d+ ms\.$/);
     expect(of.list?.message).toBe(
-      'Sealed, in the store of AMESH_STORE_URL, revision 1: 0 may call this machine, it may call 0.',
+      'Sealed, in the store of AMESH_STORE_URL, revision 1: 0 may call this machine, and it may call 0.',
     );
     expect(cli('KEYS', '*')).toBe(keys);
     const { publicKey } = JSON.parse(await readFile(join(machine.dir, 'identity.json'), 'utf8'));
@@ -432,7 +438,7 @@ describeWithRedis('Redis', () => {
     const gone = await examine(machine, { REDIS_URL: 'redis://:SECRET@127.0.0.1:1' });
     expect(gone.of.nonces).toMatchObject({
       message: 'The Redis of REDIS_URL does not answer: connect ECONNREFUSED 127.0.0.1:1',
-      fix: 'Check that Redis runs, and the address in REDIS_URL.',
+      fix: 'Check that Redis is running, and that the address in REDIS_URL is right.',
     });
     const none = await examine(machine, { AMESH_STORE_URL: 'https://:SECRET@127.0.0.1' });
     expect(none.of.store).toMatchObject({

@@ -66,7 +66,7 @@ describe('a folder inside a git work tree', () => {
     const [finding] = await folderOf(machine);
     expect(finding).toMatchObject({
       state: 'warning',
-      message: expect.stringMatching(/and not ignored: git add would take its keys\.$/),
+      message: expect.stringMatching(/and not ignored: git add would add its keys\.$/),
       fix: `echo '*' > ${join(machine.dir, '.gitignore')}`,
     });
     execFileSync('sh', ['-c', String(finding?.fix)]);

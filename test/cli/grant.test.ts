@@ -52,8 +52,8 @@ describe('amesh grant', () => {
 
   it.each([
     [['grant'], '--name is missing'],
-    [['grant', '--name', '*-*'], '--name has at most one * in it.'],
-    [['grant', '--name', 'w', '--uses', '0'], '--uses is a whole number from 1 to 100000.'],
+    [['grant', '--name', '*-*'], '--name must have at most one *.'],
+    [['grant', '--name', 'w', '--uses', '0'], '--uses must be a whole number from 1 to 100000.'],
     [['grant', '--name', 'w', '--ttl', '25h'], '--ttl is a time from 1s to 1d.'],
     [['grant', '--name', 'w', '--lease', '1s'], '--lease is a time from 1m to 365d.'],
     [
@@ -78,7 +78,7 @@ describe('amesh revoke', () => {
     const [worker] = (await api.allowList()).devices;
     const ran = await api.amesh(['revoke', '--yes', worker?.deviceId ?? '']);
     expect(ran.code).toBe(0);
-    expect(ran.stderr).toContain('! It came by a grant that is open until');
+    expect(ran.stderr).toContain('! A grant added it, and is open for');
     expect(ran.stderr).toContain(`amesh revoke --grant ${id}\n`);
     expect(ran.stderr).toContain(`amesh tokens cancel ${id}\n`);
   });
@@ -118,7 +118,9 @@ describe('amesh tokens', () => {
 
     const worker = await enrol(String(grant.token), server);
     const closed = await api.amesh(['tokens', 'cancel', String(grant.id)]);
-    expect(closed.stderr).toContain('✓ Closed. Nobody else enrols by this grant.\n! One caller came by it');
+    expect(closed.stderr).toContain(
+      '✓ Closed. No more callers can enrol with this grant.\n! One caller enrolled with it',
+    );
     expect((await createAmesh({ dir: worker.dir, env: {} }).fetch(server.origin)).status).toBe(200);
     const late = await createMachine();
     const amesh = createAmesh({ dir: late.dir, env: { AMESH_BOOTSTRAP_TOKEN: String(grant.token) } });
@@ -147,7 +149,7 @@ describe('amesh tokens', () => {
       const ran = await api.amesh(args);
       expect([ran.code, ran.stderr]).toEqual([
         2,
-        `✗ 2 tokens or grants are called "worker-*".\n  Use the id: ${api.here('amesh tokens')}\n  No changes were made.\n`,
+        `✗ 2 tokens or grants are called "worker-*".\n  Use the ID: ${api.here('amesh tokens')}\n  No changes were made.\n`,
       ]);
     }
     expect((await api.allowList()).grants).toHaveLength(2);
@@ -157,6 +159,9 @@ describe('amesh tokens', () => {
     const api = await createMachine();
     await api.init('api');
     const ran = await api.amesh(['tokens', 'cancel', 'nothing']);
-    expect([ran.code, ran.stderr]).toEqual([1, expect.stringContaining('No token or grant of this machine')]);
+    expect([ran.code, ran.stderr]).toEqual([
+      1,
+      expect.stringContaining('This machine has no token or grant'),
+    ]);
   });
 });

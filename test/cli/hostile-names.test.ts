@@ -61,7 +61,7 @@ it('keeps 10 kB of a name out, from a peer and from init', async () => {
   const own = await machine.amesh(['init', '--name', 'n'.repeat(10_000)]);
   expect(own.code).toBe(0);
   expect(own.stderr).toContain(`Device   ${'n'.repeat(64)}  (am_`);
-  expect(own.stderr).toContain('! The name was changed to one that is safe to print.');
+  expect(own.stderr).toContain('! The name was changed so that it is safe to print.');
   const { publicKey } = await (await createMachine()).init('peer');
   const add = ['trust', 'add', '--role', 'controller'];
   const peer = await machine.amesh(add, { input: `amesh-p256 ${publicKey} ${'n'.repeat(10_000)}` });

@@ -31,7 +31,7 @@ describe('amesh init', () => {
     expect(stderr).toContain(
       `without a relay                             ${machine.here('amesh trust export')}\n`,
     );
-    expect(stderr).toContain('no terminal on the one that receives?       amesh provision --help\n');
+    expect(stderr).toContain('if the receiving machine has no terminal    amesh provision --help\n');
     expect(stderr).not.toContain('\u001b');
     expect((await stat(machine.dir)).mode & 0o777).toBe(0o700);
   });
@@ -84,9 +84,9 @@ describe('amesh init', () => {
     const before = await readFile(join(machine.dir, 'identity.json'), 'utf8');
     const ran = await machine.amesh(['init', '--name', 'second']);
     expect(ran.code).toBe(1);
-    expect(ran.stderr).toContain(`There is an identity in ${machine.dir} already.`);
+    expect(ran.stderr).toContain(`There is already an identity in ${machine.dir}.`);
     expect(ran.stderr).toContain(
-      `Or keep both, such as a caller and a server on one machine: AUTH_MESH_DIR=${machine.dir}-2 amesh init --name second\n`,
+      `Or use a second folder, for example for a caller and a server on one machine: AUTH_MESH_DIR=${machine.dir}-2 amesh init --name second\n`,
     );
     expect(ran.stderr).toContain('--force');
     expect(ran.stderr).toContain('No changes were made.');
@@ -177,8 +177,8 @@ describe('amesh init', () => {
     const hosts = 'localhost,[::1],x.localhost:80,127.0.0.1:3000,a.example';
     const ran = await machine.amesh(['init', '--name', 'a', '--host', hosts]);
     expect(ran.stderr.match(/^! .*$/gm)).toEqual([
-      '! "localhost" means ports 80 and 443. Another port is part of the name: localhost:3000',
-      '! "[::1]" means ports 80 and 443. Another port is part of the name: [::1]:3000',
+      '! "localhost" means ports 80 and 443. For another port, include it: localhost:3000',
+      '! "[::1]" means ports 80 and 443. For another port, include it: [::1]:3000',
     ]);
   });
 
@@ -233,7 +233,7 @@ describe('amesh init', () => {
     await writeFile(join(machine.dir, 'keys'), 'a file where the folder should be');
     const ran = await machine.amesh(['init', '--name', 'second', '--force']);
     expect(ran.code).toBe(1);
-    expect(ran.stderr).toContain('A copy of what was replaced, if anything, lies in its folder replaced/.');
+    expect(ran.stderr).toContain('Copies of replaced files are in its folder replaced/.');
     expect(ran.stderr).not.toContain('No changes were made.');
   });
 

@@ -14,11 +14,12 @@ const endings: (() => unknown)[] = [];
 afterAll(() => Promise.all(endings.map((end) => end())));
 
 describe.concurrent('a code', () => {
-  const LETTERS = 'A pairing code is 6 digits, and this has letters that look like them: 0 and O, 1 and l.';
-  const OTHER = 'A pairing code is 6 digits, and nothing else but a gap or a hyphen.';
+  const LETTERS =
+    'A pairing code has 6 digits, but this has letters that look like digits: O for 0, l for 1.';
+  const OTHER = 'A pairing code has 6 digits, with at most a gap or a hyphen.';
   it.concurrent.each([
-    ['48291', 'A pairing code is 6 digits, and this has 5.'],
-    ['4829167', 'A pairing code is 6 digits, and this has 7.'],
+    ['48291', 'A pairing code has 6 digits, but this has 5.'],
+    ['4829167', 'A pairing code has 6 digits, but this has 7.'],
     ['012345', 'A pairing code does not begin with 0.'],
     ['012-345', 'A pairing code does not begin with 0.'],
     ['48O9l6', LETTERS],
@@ -28,14 +29,14 @@ describe.concurrent('a code', () => {
     const ran = await (await createMachine()).amesh(['invite', code, '--yes', '--relay', relay.url]);
     expect(ran.code).toBe(2);
     expect(ran.stderr).toContain(
-      `✗ ${message}\n  Read it again: it is what amesh listen shows on the other machine.\n`,
+      `✗ ${message}\n  Check it again: amesh listen shows it on the other machine.\n`,
     );
     expect(ran.stderr).toContain('No changes were made.\n');
   });
 
   it.concurrent.each([
-    [['listen', '482916'], 'A code goes to the machine that calls: '],
-    [['listen', '482', '916'], 'A code goes to the machine that calls: '],
+    [['listen', '482916'], 'Type the code on the machine that calls: '],
+    [['listen', '482', '916'], 'Type the code on the machine that calls: '],
     [['482916'], 'Did you mean: '],
     [['482', '916'], 'Did you mean: '],
     [['invite', '48', '29', '16'], 'Write the code as one word: '],
@@ -49,7 +50,7 @@ describe.concurrent('a code', () => {
 
   it.concurrent('that is a line for trust add', async () => {
     const ran = await (await createMachine()).amesh(['invite', 'amesh-p256 AkT9 prod-api']);
-    expect(ran.stderr).toContain('  A line of amesh trust export goes to: amesh trust add\n');
+    expect(ran.stderr).toContain('  Pass a line of amesh trust export to: amesh trust add\n');
   });
 
   it.concurrent('that is unknown or used', async () => {
@@ -57,7 +58,7 @@ describe.concurrent('a code', () => {
     const unknown = await laptop.amesh(['invite', '100 000', '--yes', '--relay', relay.url]);
     expect(unknown.code).toBe(4);
     expect(unknown.stderr).toContain(`✗ Code 100 000 is unknown or expired on ${relay.url}.
-  Ask for a fresh one, and check that both machines use the same relay: if \`amesh listen\` shows a line with --relay, run all of it.
+  Ask for a new code, and check that both machines use the same relay: if \`amesh listen\` shows a line with --relay, run the whole line.
   No changes were made.
 `);
     const listener = await Client.open(relay.port);
@@ -67,7 +68,7 @@ describe.concurrent('a code', () => {
     expect(used.code).toBe(4);
     expect(objectOf(used)).toMatchObject({
       ok: false,
-      error: { code: 'code_used', message: 'Somebody has used this code already.' },
+      error: { code: 'code_used', message: 'Somebody has already used this code.' },
     });
   });
 
@@ -78,7 +79,7 @@ describe.concurrent('a code', () => {
     const ran = await laptop.amesh(['invite', code, '--relay', relay.url]);
     expect(ran.code).toBe(2);
     expect(ran.stderr).toContain(
-      '✗ This asks what the other screen says, and there is no terminal to ask on.\n',
+      '✗ This command asks what the other screen says, but there is no terminal.\n',
     );
     expect(await (await Client.open(relay.port)).join(code).next()).toEqual({ type: 'peer' });
   });
@@ -108,19 +109,19 @@ describe.concurrent('a relay', () => {
     expect(ran.code).toBe(3);
     expect(
       ran.stderr,
-    ).toBe(`✗ The relay at ws://127.0.0.1:1/ws did not answer (ECONNREFUSED). Your devices are fine.
-  On one network the other machine needs none: amesh listen --serve there. Another relay: --relay URL. Without any: ${laptop.here('amesh trust export')}
+    ).toBe(`✗ The relay at ws://127.0.0.1:1/ws did not respond (ECONNREFUSED). Your devices are fine.
+  On one network, no relay is needed: run amesh listen --serve on the other machine. With another relay: --relay URL. Without any: ${laptop.here('amesh trust export')}
   No changes were made.
 `);
     // Without --relay, and on the other side.
     const env = { AMESH_RELAY_URL: 'ws://127.0.0.1:1' };
     const bare = await laptop.amesh(['invite', '482916', '--yes'], { env });
     expect(bare.stderr).toContain(
-      '  Mostly the line on the other screen has a --relay, and was not run as a whole. On one network the other machine needs none: amesh listen --serve there.',
+      '  Usually the line on the other screen has a --relay, and you must run the whole line. On one network, no relay is needed: run amesh listen --serve on the other machine.',
     );
     const listening = await laptop.amesh(['listen', '--relay', 'ws://127.0.0.1:1', '--host', 'a.example']);
     expect(listening.stderr).toContain(
-      `  On one network, this needs none: ${laptop.here('amesh listen --serve --host a.example')} Another relay: --relay URL. Without any: ${laptop.here('amesh trust export')}\n`,
+      `  On one network, no relay is needed: ${laptop.here('amesh listen --serve --host a.example')} With another relay: --relay URL. Without any: ${laptop.here('amesh trust export')}\n`,
     );
   });
 
@@ -155,7 +156,7 @@ describe.concurrent('a relay', () => {
       return [['invite', '482916', '--yes'], ['listen']].map(async (args) => {
         const ran = await laptop.amesh([...args, '--relay', at]);
         expect(ran.stderr).toMatch(
-          /did not answer (?:within 10 s|\(Opening handshake has timed out\))\. Your devices are fine\./,
+          /did not respond (?:within 10 s|\(Opening handshake has timed out\))\. Your devices are fine\./,
         );
         return ran.code;
       });
@@ -179,7 +180,7 @@ describe.concurrent('a pairing', () => {
     expect(codes).toContain(1);
     expect(target.stderr + ran.stderr).toContain('✗ Both ends are this machine itself.\n');
     expect(target.stderr + ran.stderr).toContain(
-      `Where both are to be on this one, each needs a folder of its own: AUTH_MESH_DIR=${machine.dir}-2 amesh init --name NAME, and then`,
+      `If both run on this machine, each needs its own folder: AUTH_MESH_DIR=${machine.dir}-2 amesh init --name NAME, and then`,
     );
     expect((await machine.allowList()).devices).toEqual([]);
   });
@@ -204,13 +205,13 @@ describe.concurrent('a pairing', () => {
     controller.kill('SIGINT');
     expect(await controller.ended).toBe(130);
     expect(controller.stderr).toContain(
-      '✗ Interrupted. The other machine did not acknowledge. The pairing is saved here as unconfirmed. ',
+      '✗ Interrupted. The other machine did not confirm the pairing. It is stored here as unconfirmed. ',
     );
     expect(controller.stderr).not.toMatch(/no changes|nothing was changed/i);
 
     const listed = await laptop.amesh(['list']);
     expect(listed.stdout).toMatch(/^prod-api +am_\S+ +target \(unconfirmed\) /m);
-    expect(listed.stderr).toContain('! "prod-api" has not acknowledged the pairing.');
+    expect(listed.stderr).toContain('! "prod-api" has not confirmed the pairing.');
     expect(objectOf(await laptop.amesh(['list', '--json']))).toMatchObject({
       devices: [{ friendlyName: 'prod-api', roles: ['target'], unconfirmed: true }],
     });
@@ -236,9 +237,9 @@ describe.concurrent('a pairing', () => {
     ]);
     expect([ran.code, await target.ended]).toEqual([7, 5]);
     expect(ran.stderr).toContain(
-      `✗ STOP: someone between the devices, possibly the relay, may be intercepting.\n`,
+      `✗ STOP: somebody between the two machines, possibly the relay, may be intercepting the pairing.\n`,
     );
-    expect(ran.stderr).toContain('  Try a relay that you run: ');
+    expect(ran.stderr).toContain('  Try again with your own relay: ');
     expect(ran.stderr).toMatch(/\n {2}No changes were made\.\n$/);
   });
 });

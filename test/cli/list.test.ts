@@ -11,7 +11,7 @@ describe('amesh list', () => {
     await machine.init('prod-api');
     const ran = await machine.amesh(['list']);
     expect(ran).toMatchObject({ code: 0, stdout: '' });
-    expect(ran.stderr).toContain('No device is trusted yet.');
+    expect(ran.stderr).toContain('This machine trusts no device yet.');
     expect(ran.stderr).toContain(machine.here('amesh listen\n'));
     expect(ran.stderr).toContain('and then there       amesh invite CODE\n');
     expect(objectOf(await machine.amesh(['list', '--json']))).toMatchObject({ ok: true, devices: [] });

@@ -88,7 +88,7 @@ describe.skipIf(!hasTerminal).concurrent('on two terminals', () => {
       /✗ Does not match \(2 tries left\)\. Type the code on the CONTROLLER's screen, not the pairing code [\s\S]+other screen: $/,
     );
     target.type('abc\r');
-    await target.until(/✗ The code is 6 digits \(2 tries left\)[\s\S]+other screen: $/);
+    await target.until(/✗ The code has 6 digits \(2 tries left\)[\s\S]+other screen: $/);
     target.type('100000\r');
     await target.until(/1 try left[\s\S]+other screen: $/);
     target.type('200000\r');
@@ -120,7 +120,7 @@ describe.skipIf(!hasTerminal).concurrent('on two terminals', () => {
     });
     target.type(`${shown}\r`);
     await target.until(
-      /\? There is no room for "laptop"\. Let it call this machine in place of "first" and "second"\? \[y\/N\] /,
+      /\? There is no room for "laptop"\. Let it call this machine instead of "first" and "second"\? \[y\/N\] /,
     );
     expect(target.screen).not.toContain('VERIFIED');
     target.type('y\r');
@@ -178,7 +178,7 @@ describe.skipIf(!hasTerminal).concurrent('a peer with a hostile name', () => {
     controller.type('y\r');
     expect(await controller.ended).toBe(0);
     expect(controller.raw).not.toMatch(OBEYED);
-    expect(controller.screen).toContain(`✓ Found "${SHOWN}"\n! That is what the other machine calls itself.`);
+    expect(controller.screen).toContain(`✓ Found "${SHOWN}"\n! This is what the other machine calls itself.`);
     const beforeTheAnswer = controller.screen.slice(0, controller.screen.indexOf('[y/N]'));
     expect(beforeTheAnswer).not.toContain('000 000');
     // Of the three that the screen shows only one is of this program: the question itself.

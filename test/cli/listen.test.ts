@@ -66,7 +66,7 @@ describe.concurrent('off a terminal', () => {
     expect(target.stderr).toBe(`  Code  ${inGroups(code)}        expires in 1:00
 ${linesFor(code)}
 ✓ Connected. Only continue if YOU just ran \`amesh invite\` on the other device.
-  Waiting for the code on the other screen, on stdin.
+  Waiting for the code on the other screen, from stdin.
 ✓ VERIFIED ${inGroups(shown)}
 ✓ "laptop" may now call this machine.   Undo: ${prod.here('amesh revoke laptop')}
   Answers to bank.example.
@@ -76,7 +76,7 @@ ${linesFor(code)}
     expect(controller.stderr).toContain(`✓ Found "prod-api" (bank.example)
   Type this on "prod-api":   ${inGroups(shown)}
 ✓ Trusted. This machine may now call "prod-api".   Undo: ${laptop.here('amesh revoke prod-api')}
-! Nobody has compared the codes, so what it names is not stored: bank.example
+! Nobody compared the codes, so the hosts that it reports were not stored: bank.example
   Where is it called?  ${laptop.here('amesh trust add --role target --host bank.example')}`);
     expect((await laptop.allowList()).devices[0]?.hosts).toEqual([]);
     expect((await prod.allowList()).hosts).toEqual(['bank.example']);
@@ -132,20 +132,20 @@ ${linesFor(code)}
       `✗ Does not match (2 tries left). Type the code on the CONTROLLER's screen, not the pairing code ${shown}.\n`,
     );
     expect(target.stderr).toContain(
-      "✗ The code is 6 digits (2 tries left). Type the code on the CONTROLLER's screen.\n",
+      "✗ The code has 6 digits (2 tries left). Type the code on the CONTROLLER's screen.\n",
     );
     expect(target.stderr).toContain(
       "✗ Does not match (1 try left). Type the code on the CONTROLLER's screen.\n",
     );
     for (const { stderr } of [target, controller]) {
-      expect(stderr).toContain('✗ The codes differ: a typing mistake, or someone is in the middle.\n');
+      expect(stderr).toContain('✗ The codes differ: somebody mistyped one, or somebody is in the middle.\n');
       expect(stderr).toMatch(/\n {2}No changes were made\.\n$/);
     }
     expect(target.stderr).toContain(
-      `  This code is spent. Start again with: ${prod.here(`amesh listen --relay ${relay.url} --host api.example.com`)}\n`,
+      `  This code cannot be used again. Start again with: ${prod.here(`amesh listen --relay ${relay.url} --host api.example.com`)}\n`,
     );
     expect(controller.stderr).toContain(
-      `  This code is spent. Start again on the other machine: amesh listen, and then here: ${laptop.here(`amesh invite CODE --yes --relay ${relay.url}`)}\n`,
+      `  This code cannot be used again. Start again on the other machine: amesh listen, and then here: ${laptop.here(`amesh invite CODE --yes --relay ${relay.url}`)}\n`,
     );
     await isEmpty(prod, laptop);
   });
@@ -174,10 +174,10 @@ ${linesFor(code)}
     const { prod, laptop, target, controller } = await meet({ stdin, isProcess: true });
     if (stdin === 'pipe') target.end();
     expect([await target.ended, await controller.ended]).toEqual([1, 5]);
-    expect(target.stderr).toContain('✗ stdin ended before the code of the other screen came.\n');
+    expect(target.stderr).toContain('✗ stdin ended before the code from the other screen arrived.\n');
     expect(target.stderr).toMatch(/\n {2}No changes were made\.\n$/);
     expect(controller.stderr).toContain(
-      '✗ The target disconnected.\n  Start again, on both machines.\n  No changes were made.\n',
+      '✗ The target disconnected.\n  Start again on both machines.\n  No changes were made.\n',
     );
     await isEmpty(prod, laptop);
   });
@@ -202,7 +202,7 @@ ${linesFor(code)}
     expect([await other.controller.ended, await other.target.ended]).toEqual([130, 5]);
     expect(other.controller.stderr).toMatch(/\n✗ Interrupted\. No changes were made\.\n$/);
     expect(other.target.stderr).toContain(
-      '✗ The controller disconnected.\n  Start again, on both machines.\n  No changes were made.\n',
+      '✗ The controller disconnected.\n  Start again on both machines.\n  No changes were made.\n',
     );
     await isEmpty(lonely, prod, laptop, other.prod, other.laptop);
   });
@@ -225,7 +225,7 @@ ${linesFor(code)}
     }
     const [first, second, atTarget, atController] = await round([]);
     expect([first, second]).toEqual([8, 8]);
-    expect(atTarget).toContain('✗ This machine keeps the controllers that it has.\n');
+    expect(atTarget).toContain('✗ This machine keeps its existing controllers.\n');
     expect(atTarget).not.toContain('VERIFIED');
     expect(atTarget).toMatch(/\n {2}No changes were made\.\n$/);
     expect(atController).toContain('✗ The target declined.\n');
@@ -265,7 +265,7 @@ ${linesFor(code)}
     const ran = await prod.amesh(['listen', '--serve', '--port', String(port)]);
     expect(ran.code).toBe(1);
     expect(ran.stderr).toBe(
-      `✗ No relay can listen on port ${port}: EADDRINUSE.\n  Give another: --port 3002\n  No changes were made.\n`,
+      `✗ The relay cannot listen on port ${port}: EADDRINUSE.\n  Use another port: --port 3002\n  No changes were made.\n`,
     );
     taken.close();
   });
@@ -285,38 +285,38 @@ ${linesFor(code)}
 
 describe.concurrent('what cannot be meant', () => {
   it.concurrent.each([
-    [['--max-controllers', '0'], '--max-controllers is a whole number, at least 1.'],
-    [['--max-controllers', 'two'], '--max-controllers is a whole number, at least 1.'],
-    [['--serve', '--relay', 'wss://r.example'], '--serve and --relay are different wishes.'],
-    [['--port', '3002'], '--port is where --serve listens.'],
+    [['--max-controllers', '0'], '--max-controllers must be a whole number, at least 1.'],
+    [['--max-controllers', 'two'], '--max-controllers must be a whole number, at least 1.'],
+    [['--serve', '--relay', 'wss://r.example'], '--serve and --relay cannot be combined.'],
+    [['--port', '3002'], '--port needs --serve.'],
     [
       ['--relay', 'https://r.example'],
-      '--relay: The URL of a relay begins with wss:// or ws://. Perhaps: wss://r.example/ws\n',
+      '--relay: The URL of a relay must begin with wss:// or ws://. Perhaps: wss://r.example/ws\n',
     ],
     [
       ['--relay', '10.0.0.3:3001'],
-      '--relay: A relay is a URL such as wss://relay.example.com/ws. Perhaps: ws://10.0.0.3:3001/ws\n',
+      '--relay: A relay must be a URL such as wss://relay.example.com/ws. Perhaps: ws://10.0.0.3:3001/ws\n',
     ],
     [
       ['--relay', 'localhost:3001'],
-      '--relay: The URL of a relay begins with wss:// or ws://. Perhaps: ws://localhost:3001/ws\n',
+      '--relay: The URL of a relay must begin with wss:// or ws://. Perhaps: ws://localhost:3001/ws\n',
     ],
     [
       ['--relay', '[fd00::3]:3001'],
-      '--relay: A relay is a URL such as wss://relay.example.com/ws. Perhaps: ws://[fd00::3]:3001/ws\n',
+      '--relay: A relay must be a URL such as wss://relay.example.com/ws. Perhaps: ws://[fd00::3]:3001/ws\n',
     ],
     [
       ['--relay', 'r.example'],
-      '--relay: A relay is a URL such as wss://relay.example.com/ws. Perhaps: wss://r.example/ws\n',
+      '--relay: A relay must be a URL such as wss://relay.example.com/ws. Perhaps: wss://r.example/ws\n',
     ],
-    [['--relay', 'wss//r'], '--relay: A relay is a URL such as wss://relay.example.com/ws.\n'],
+    [['--relay', 'wss//r'], '--relay: A relay must be a URL such as wss://relay.example.com/ws.\n'],
     [['--host', 'a b'], '--host: '],
     [['--host', 'a..b'], '--host: "a..b" is not a host.'],
     [['--host', '1.2.3'], '--host: "1.2.3" is not a host.'],
     [['--host', '[0:0::1]'], '--host: "[0:0::1]" is not a host.'],
     [
       ['--host', Array.from({ length: 33 }, (_, i) => `${i}.example`).join()],
-      '--host: one pairing introduces at most 32',
+      '--host: one pairing can report at most 32',
     ],
   ])('%j', async (args, message) => {
     const ran = await (await createMachine('prod-api')).amesh(['listen', ...args]);

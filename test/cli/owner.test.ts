@@ -139,9 +139,7 @@ describe.skipIf(!isRoot)('root in the folder of another user', () => {
     await symlink(machine.dir, link);
     const ran = await machine.amesh(command, { env: { AUTH_MESH_DIR: link } });
     expect(ran.code).toBe(1);
-    expect(ran.stderr).toContain(
-      `✗ ${eves.dir} belongs to uid 54322, who can put another folder in the place of ${link}.\n`,
-    );
+    expect(ran.stderr).toContain(`✗ ${eves.dir} belongs to uid 54322, who can replace ${link}.\n`);
     expect(ran.stderr).toContain('export AUTH_MESH_DIR=');
     expect(await readdir(machine.dir)).toEqual([]);
   });
@@ -172,7 +170,7 @@ describe.skipIf(!isRoot)('root in the folder of another user', () => {
         expect(await amesh(...args)).toEqual({
           code: 1,
           stdout: '',
-          stderr: `✗ ${machine.dir} belongs to uid 54321, and root cannot become that user here (EPERM).\n  Run amesh as that user: sudo -u, or in a container --user.\n  No changes were made.\n`,
+          stderr: `✗ ${machine.dir} belongs to uid 54321, and root cannot become that user here (EPERM).\n  Run amesh as that user: with sudo -u, or in a container with --user.\n  No changes were made.\n`,
         });
       }
       await chown(machine.dir, 0, 0);
@@ -202,7 +200,7 @@ describe('a folder that everybody can write', () => {
     expect(ran.code).toBe(1);
     const parent = dirname(machine.dir);
     expect(ran.stderr).toContain(
-      `✗ ${parent} can be written by everybody (0777), who can put another folder in the place of ${machine.dir}.\n`,
+      `✗ ${parent} can be written by everybody (0777), who can replace ${machine.dir}.\n`,
     );
     expect(ran.stderr).toMatch(/^ {2}chmod (?:go-w|\+t) \//m);
     await chmod(parent, 0o700);

@@ -93,7 +93,7 @@ describe('amesh provision', () => {
     [['provision', '--name', 'x', '--ttl', '25h'], '--ttl is a time from 1s to 1d.'],
     [['provision', '--name', 'x', '--ttl', '1'], '--ttl is a time from 1s to 1d.'],
     [['provision', '--name', 'x', '--host', 'http://x'], '--host: "http://x" is not a host'],
-    [['provision', '--name', 'x', '--relay', 'http://x'], '--relay: The URL of a relay begins with'],
+    [['provision', '--name', 'x', '--relay', 'http://x'], '--relay: The URL of a relay must begin with'],
   ])('%j is a usage error: %s', async (args, message) => {
     const laptop = await createMachine();
     await laptop.init('laptop');
@@ -111,7 +111,7 @@ describe('amesh provision', () => {
     await laptop.amesh(['trust', 'add', '--role', 'target', '--host', 'api.example.com', line]);
     const ran = await laptop.amesh(['provision', '--name', 'x', '--host', 'api.example.com']);
     expect([ran.code, ran.stdout]).toEqual([1, '']);
-    expect(ran.stderr).toContain('✗ api.example.com belongs to "prod" already.');
+    expect(ran.stderr).toContain('✗ api.example.com already belongs to "prod".');
     expect(ran.stderr).toContain('No changes were made.');
   });
 
@@ -129,9 +129,9 @@ describe('amesh provision --wait', () => {
       ...['provision', '--name', 'prod', '--wait', '--relay', 'ws://127.0.0.1:1/ws'],
     ]);
     expect([ran.code, ran.stdout]).toEqual([3, expect.stringMatching(/^eyJ.*\n$/)]);
-    expect(ran.stderr).toContain('✗ The relay at ws://127.0.0.1:1/ws did not answer (ECONNREFUSED).');
+    expect(ran.stderr).toContain('✗ The relay at ws://127.0.0.1:1/ws did not respond (ECONNREFUSED).');
     expect(ran.stderr).toContain(
-      `The token counts all the same; the first answer of its machine tells of it, too: ${laptop.here('amesh list')}\n`,
+      `The token is still valid. The machine's first response confirms it, too: ${laptop.here('amesh list')}\n`,
     );
     expect(ran.stderr).not.toContain('No changes were made');
     expect((await laptop.allowList()).tokens).toMatchObject([{ friendlyName: 'prod', cancelledAt: null }]);
@@ -149,7 +149,7 @@ describe('amesh provision --wait', () => {
     expect(await amesh.bootstrapIfNeeded()).toBe(true);
     const [code] = await once(child, 'close');
     const { deviceId } = await amesh.identity();
-    expect(await stderr).toContain(`✓ "prod" (${deviceId}) has taken the token.`);
+    expect(await stderr).toContain(`✓ "prod" (${deviceId}) took the token.`);
     expect(code).toBe(0);
     expect((await laptop.allowList()).devices).toMatchObject([{ deviceId, roles: ['target'] }]);
     expect((await laptop.amesh(['tokens'])).stdout).toContain(`used by prod (${deviceId})`);

@@ -93,7 +93,7 @@ describe('a relay and a server that only a proxy reaches', { timeout: 120_000 },
     const way = `is called through the proxy 127.0.0.1:${proxy.port} (HTTPS_PROXY).`;
     expect(found.of.proxy).toMatchObject({
       state: 'warning',
-      message: `The relay ${way} ${API_HOST} ${way} But amesh.fetch uses the global fetch, which goes straight out here.`,
+      message: `The relay ${way} ${API_HOST} ${way} But amesh.fetch uses the global fetch, which does not use the proxy here.`,
       fix: expect.stringContaining('docs/corporate-proxy.md'),
     });
     expect(found.code).toBe(0);
@@ -111,7 +111,7 @@ describe('a relay and a server that only a proxy reaches', { timeout: 120_000 },
       state: 'ok',
       message: `The relay is called without a proxy (NO_PROXY). ${API_HOST} is called without a proxy (NO_PROXY).`,
     });
-    expect(found.of.target?.message).toMatch(/There is no address for the name api\.corp\.example/);
+    expect(found.of.target?.message).toMatch(/The name api\.corp\.example has no address/);
   });
 });
 
@@ -173,7 +173,7 @@ describe.concurrent('a proxy that opens no way', { timeout: 120_000 }, () => {
       { ...envToProxy, HTTPS_PROXY: `http://${authority}` },
       `https://${API_HOST}/`,
     );
-    const text = `The proxy ${authority}, from HTTPS_PROXY, did not answer within 4 s.`;
+    const text = `The proxy ${authority}, from HTTPS_PROXY, did not respond within 4 s.`;
     expect(found.of.relay?.message).toContain(text);
     expect(found.of.target?.message).toContain(text);
   });

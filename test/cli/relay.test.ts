@@ -32,7 +32,7 @@ describe.concurrent('amesh relay', () => {
     const second = await machine.amesh(['relay', '--port', port, '--bind', '127.0.0.1']);
     expect(second).toMatchObject({
       code: 1,
-      stderr: `✗ No relay can listen on port ${port} of 127.0.0.1: EADDRINUSE.\n  Give another: --port 3002\n  No changes were made.\n`,
+      stderr: `✗ The relay cannot listen on port ${port} of 127.0.0.1: EADDRINUSE.\n  Use another port: --port 3002\n  No changes were made.\n`,
     });
     expect(first.stderr).toContain(`amesh listen --relay ws://127.0.0.1:${port}/ws\n`);
     first.kill('SIGTERM');
@@ -62,7 +62,7 @@ describe.concurrent('amesh config relay', () => {
     const saved = await machine.amesh(['config', 'relay', 'ws://127.0.0.1:1']);
     expect(saved).toMatchObject({ code: 0, stdout: 'ws://127.0.0.1:1/ws\n' });
     expect((await machine.amesh(['listen'])).stderr).toContain(
-      'The relay at ws://127.0.0.1:1/ws did not answer',
+      'The relay at ws://127.0.0.1:1/ws did not respond',
     );
     const other = { AMESH_RELAY_URL: 'ws://127.0.0.1:2/ws' };
     expect((await machine.amesh(['listen'], { env: other })).stderr).toContain(

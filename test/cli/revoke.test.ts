@@ -51,7 +51,7 @@ describe('amesh revoke', () => {
     expect(await machine.amesh(['revoke', 'prod', '--yes'])).toEqual({
       code: 1,
       stdout: '',
-      stderr: `✗ No machine has taken the token for "prod" yet.\n  To give it up: ${machine.here(`amesh tokens cancel ${id}`)}\n  No changes were made.\n`,
+      stderr: `✗ No machine has taken the token for "prod" yet.\n  To cancel it: ${machine.here(`amesh tokens cancel ${id}`)}\n  No changes were made.\n`,
     });
   });
 
@@ -76,7 +76,7 @@ describe('amesh revoke', () => {
     for (const input of ['', 'y\n', 'yes\n']) {
       const ran = await machine.amesh(['revoke', 'alice'], { input });
       expect(ran.code).toBe(2);
-      expect(ran.stderr).toContain('there is no terminal to ask on');
+      expect(ran.stderr).toContain('there is no terminal');
       expect(ran.stderr).toContain('--yes');
     }
     expect(objectOf(await machine.amesh(['revoke', 'alice', '--json']))).toMatchObject({
@@ -102,7 +102,7 @@ describe('amesh revoke', () => {
     const ran = await machine.amesh(['revoke', 'worker', '--yes']);
     expect(ran.code).toBe(2);
     expect(ran.stderr).toContain('2 devices are called "worker".');
-    expect(ran.stderr).toContain(`Use the id: ${machine.here('amesh list')}\n`);
+    expect(ran.stderr).toContain(`Use the ID: ${machine.here('amesh list')}\n`);
     expect(await namesOf(machine)).toHaveLength(2);
   });
 

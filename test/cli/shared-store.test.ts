@@ -41,14 +41,14 @@ describeWithRedis('amesh on a store that instances share', () => {
     const made = await here.amesh(['init', '--name', 'other', '--host', 'b.example'], { env });
     expect(made).toMatchObject({ code: 0 });
     expect(made.stderr).toContain('✓ Device   api  (');
-    expect(made.stderr).toContain('stays as it was: no other name, and no other hosts.\n');
-    expect(made.stderr).toContain(`The list of this folder has moved to ${here.dir}`);
-    expect(made.stderr).toContain('use this folder need AMESH_STORE_URL from now on.\n');
+    expect(made.stderr).toContain('is unchanged, including its name and hosts.\n');
+    expect(made.stderr).toContain(`The list of this folder was moved to ${here.dir}`);
+    expect(made.stderr).toContain('use this folder need AMESH_STORE_URL.\n');
     expect(made.stderr).toContain('  Answers to api.example.com.\n');
     expect(made.stderr).not.toMatch(/safe to print|old identity/);
     const revoked = await here.amesh(['revoke', 'laptop', '--yes']);
     expect(revoked.code).toBe(1);
-    expect(revoked.stderr).toContain('If the list lies in a store, set AMESH_STORE_URL.');
+    expect(revoked.stderr).toContain('If the list is in a store, set AMESH_STORE_URL.');
   });
 
   it('another administrator with the owner key adds, sees and revokes, and hears how many have confirmed', async () => {
@@ -108,7 +108,7 @@ describeWithRedis('amesh on a store that instances share', () => {
     const administrator = new Machine(fleet.targetDir);
     const ran = await administrator.amesh(['trust', 'reset', '--keep', '--yes'], { env });
     expect(ran).toMatchObject({ code: 0 });
-    expect(ran.stderr).toMatch(/A copy of it as it was is in \S+/);
+    expect(ran.stderr).toMatch(/A copy of the old file is in \S+/);
     for (const server of fleet.servers) {
       expect(await until('200 passed', () => fleet.call(server))).toBe('200 passed');
     }
@@ -208,7 +208,7 @@ describeWithRedis('amesh on a store that instances share', () => {
       await admin.set(await recordKey(), 'no record');
       const [ran, peer] = await revokeOne();
       expect(ran.stderr).toContain(
-        `✓ Revoked "peer" (${peer}). The store did not say which instances have heard of it.`,
+        `✓ Revoked "peer" (${peer}). The store did not tell which instances have the new list.`,
       );
       await admin.del(await recordKey());
       admin.disconnect();
@@ -227,8 +227,8 @@ describeWithRedis('amesh on a store that instances share', () => {
   });
 
   it.each([
-    [[], 'Which device? Give its name or id, or --all-controllers.'],
-    [['laptop', '--all-controllers'], 'Which device? Give its name or id, or --all-controllers.'],
+    [[], 'Which device? Give its name or ID, or --all-controllers.'],
+    [['laptop', '--all-controllers'], 'Which device? Give its name or ID, or --all-controllers.'],
   ])('revoke %j is a usage error', async (args, message) => {
     const ran = await (await machine()).amesh(['revoke', ...args]);
     expect(ran.code).toBe(2);

@@ -16,7 +16,7 @@ describe('amesh status', () => {
       'answers to   localhost only',
       'may call me  nobody',
       'I may call   nobody',
-      'due          nothing: every pairing is acknowledged, and no lease, token or grant is over or ends soon',
+      'due          nothing: every pairing is confirmed, and no lease, token or grant has expired or expires soon',
       '',
     ]);
 
@@ -58,7 +58,7 @@ describe('amesh rename', () => {
     const { revision } = await machine.allowList();
     const taken = await machine.amesh(['rename', 'alices-laptop', 'OTHER']);
     expect(taken.code).toBe(2);
-    expect(taken.stderr).toContain(`✗ ${other.deviceId} is called "other" already.`);
+    expect(taken.stderr).toContain(`✗ ${other.deviceId} is already called "other".`);
     expect((await machine.amesh(['rename', 'nobody', 'x'])).stderr).toContain(
       'No device is called "nobody".',
     );
@@ -66,7 +66,7 @@ describe('amesh rename', () => {
     expect((await machine.allowList()).revision).toBe(revision);
 
     const own = await machine.amesh(['rename', 'orders-api', 'orders\u001b[2J-eu']);
-    expect(own.stderr).toContain('✓ This machine is called "orders-eu" now.');
+    expect(own.stderr).toContain('✓ This machine is now called "orders-eu".');
     expect(objectOf(await machine.amesh(['whoami', '--json']))).toMatchObject({
       deviceId,
       friendlyName: 'orders-eu',

@@ -70,7 +70,7 @@ describe.skipIf(!hasScript)('on a terminal', () => {
   it('says what a reset would lose', async () => {
     const { machine } = await createPaired();
     const { code, screen } = await onTerminal(machine, ['trust', 'reset'], 'n\r');
-    expect(screen).toContain('The allow list is in order, with 1 device. Start an empty one in its place?');
+    expect(screen).toContain('The allow list is intact, with 1 device. Replace it with an empty one?');
     expect(code).toBe(8);
     expect(await countOf(machine)).toBe(1);
   });

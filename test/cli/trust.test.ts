@@ -106,7 +106,7 @@ describe('amesh trust add', () => {
     const { revision } = await prod.allowList();
     const ran = await prod.amesh(args);
     expect(ran.code).toBe(0);
-    expect(ran.stderr).toContain('may call this machine already. No changes were made.');
+    expect(ran.stderr).toContain('may already call this machine. No changes were made.');
     expect(objectOf(await prod.amesh([...args, '--json']))).toMatchObject({ ok: true, changed: false });
     expect((await prod.allowList()).revision).toBe(revision);
   });
@@ -126,9 +126,9 @@ describe('amesh trust add', () => {
     const ran = await alice.amesh(['trust', 'add', '--role', 'target', prodLine]);
     expect(ran.code).toBe(0);
     expect(ran.stderr).toContain(
-      '! --host says where "prod-api" is called; requests to there then name it, and count nowhere else.\n' +
+      '! Without --host, requests to "prod-api" do not name it as their target. Add its host, so that they are valid for that machine only.\n' +
         `  To add it: ${alice.here(`amesh trust add --role target --host HOST:PORT "${prodLine}"`)}\n` +
-        '! If "prod-api" is the one that calls this machine, that is the other role:\n' +
+        '! If "prod-api" calls this machine, it needs the other role:\n' +
         `  ${alice.here(`amesh trust add --role controller "${prodLine}"`)}\n`,
     );
     await alice.amesh(['trust', 'add', '--role', 'controller', prodLine]);
@@ -143,7 +143,7 @@ describe('amesh trust add', () => {
     const { alice, prodLine } = await createPair();
     const ran = await alice.amesh(['trust', 'add', '--role', 'target', '--host', 'localhost', prodLine]);
     expect(ran.stderr).toContain(
-      '! "localhost" means ports 80 and 443. Another port is part of the name: localhost:3000\n',
+      '! "localhost" means ports 80 and 443. For another port, include it: localhost:3000\n',
     );
   });
 
@@ -151,7 +151,7 @@ describe('amesh trust add', () => {
     const { prod, aliceLine } = await createPair();
     const ran = await prod.amesh(['trust', 'add', '--role', 'controller', '--host', 'a.example', aliceLine]);
     expect(ran.code).toBe(2);
-    expect(ran.stderr).toContain('--host belongs to a target');
+    expect(ran.stderr).toContain('--host is for a target');
     expect(await entriesOf(prod)).toEqual([]);
   });
 
@@ -167,8 +167,8 @@ describe('amesh trust add', () => {
     ]);
     expect(ran.code).toBe(1);
     expect(ran.stderr).toBe(
-      '✗ api.example.com belongs to "prod-api" already.\n' +
-        `  Use another host, or revoke that one first: ${alice.here('amesh revoke prod-api')}\n  No changes were made.\n`,
+      '✗ api.example.com already belongs to "prod-api".\n' +
+        `  Use another host, or first run: ${alice.here('amesh revoke prod-api')}\n  No changes were made.\n`,
     );
     expect((await entriesOf(alice)).map(({ friendlyName }) => friendlyName)).toEqual(['prod-api']);
   });
@@ -205,14 +205,14 @@ describe('amesh trust add', () => {
     expect(empty.stderr).toContain('No line was given.');
     const endless = await prod.amesh(add, { input: 'a'.repeat(1_000_000) });
     expect(endless.code).toBe(2);
-    expect(endless.stderr).toContain('There is more on stdin than one line.');
+    expect(endless.stderr).toContain('stdin contains more than one line.');
   });
 
   it('says that the quotes are missing', async () => {
     const { prod, aliceLine } = await createPair();
     const ran = await prod.amesh(['trust', 'add', '--role', 'controller', ...aliceLine.split(' ')]);
     expect(ran.code).toBe(2);
-    expect(ran.stderr).toContain('Something with spaces in it goes in quotes.');
+    expect(ran.stderr).toContain('Put a value with spaces in quotes.');
   });
 });
 
@@ -235,7 +235,7 @@ describe('amesh trust reset', () => {
 
     const ran = await prod.amesh(['trust', 'reset', '--yes']);
     expect(ran.code).toBe(0);
-    expect(ran.stderr).toContain('every machine must be paired again');
+    expect(ran.stderr).toContain('pair every machine again');
     expect(ran.stderr).toContain(prod.here('amesh trust add --role controller "LINE"\n'));
     expect(ran.stderr).not.toMatch(/<\w+>/);
     const [, movedTo = ''] = /A copy of the old one is in (\S+)/.exec(ran.stderr) ?? [];
@@ -275,12 +275,14 @@ describe('amesh trust reset', () => {
     const { prod } = await putOlderBack();
     const broken = await prod.amesh(['list']);
     expect(broken.code).toBe(1);
-    expect(broken.stderr).toContain('✗ The allow list is an older copy: revision 2, and 3 was seen here.');
+    expect(broken.stderr).toContain(
+      '✗ The allow list is an older copy: revision 2, but this machine has seen 3.',
+    );
     expect(broken.stderr).toContain(prod.here('amesh trust reset --keep\n'));
 
     const ran = await prod.amesh(['trust', 'reset', '--keep', '--yes']);
     expect(ran.code).toBe(0);
-    expect(ran.stderr).toMatch(/^✓ Went on from the list of [\d: -]+ UTC, with 1 device\.$/m);
+    expect(ran.stderr).toMatch(/^✓ Continued from the list of [\d: -]+ UTC, with 1 device\.$/m);
     expect(ran.stderr).toContain('! Changes since then are undone');
     expect((await entriesOf(prod)).map(({ friendlyName }) => friendlyName)).toEqual(['alice-laptop']);
     expect((await prod.amesh(['config', 'hosts', '--json'])).stdout).toContain('"hosts":[]');

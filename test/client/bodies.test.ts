@@ -146,7 +146,7 @@ describe('a stream beyond maxBufferedBytes', () => {
       .fetch(recorder.origin, { method: 'POST', body: body() })
       .catch((thrown) => thrown);
     expect(isAmeshError(error) && error.code).toBe('payload_too_large');
-    expect(error.message).toMatch(/ 5 bytes.*Raise it with the option maxBufferedBytes of createAmesh\(\)/);
+    expect(error.message).toMatch(/ 5 bytes.*Raise maxBufferedBytes of createAmesh\(\)/);
     expect(recorder.requests).toEqual([]);
   });
 
@@ -214,7 +214,7 @@ describe('a body that is none', () => {
     const request = new Request(recorder.origin, { method: 'POST', body: 'x' });
     await request.text();
     await expect(fetch(request)).rejects.toThrow(TypeError);
-    await expect(client.fetch(request)).rejects.toThrow('The body of this Request was read already.');
+    await expect(client.fetch(request)).rejects.toThrow('The body of this Request was already read.');
     expect(recorder.requests).toEqual([]);
   });
 

@@ -71,7 +71,7 @@ describe('a refusal by an amesh server', () => {
     expect([response.status, await response.text()]).toEqual([401, '{"error":"unauthorized"}']);
     expect([...response.headers].join()).not.toContain('am_');
     expect(machines.refusals).toMatchObject([
-      { code: 'wrong_target', detail: `The request is for ${other}, and this device is ${deviceId}.` },
+      { code: 'wrong_target', detail: `The request is for ${other}, but this device is ${deviceId}.` },
     ]);
     expect(told).toMatchObject([
       {
@@ -118,9 +118,9 @@ describe('a refusal by an amesh server', () => {
       {
         code: 'timestamp_out_of_range',
         detail: expect.stringMatching(
-          new RegExp(`^The clock of this machine is 4[456] s ${side} the one that the server shows\\.$`),
+          new RegExp(`^This machine's clock is 4[456] s ${side} the server's\\.$`),
         ),
-        fix: 'Set the clock that is wrong (NTP). Over plain http nobody proves what an answer says, so amesh.fetch does not correct itself by it: use https.',
+        fix: 'Set the wrong clock (NTP). Over plain http nothing proves the time in a response, so amesh.fetch does not correct its clock: use https.',
       },
     ]);
   });
@@ -133,7 +133,7 @@ describe('a refusal by an amesh server', () => {
     expect(told).toMatchObject([
       {
         detail: expect.stringMatching(/though the clocks are only \d+ s apart\.$/),
-        fix: expect.stringContaining('started just now: send the request again'),
+        fix: expect.stringContaining('just started: send the request again'),
       },
     ]);
   });
@@ -161,7 +161,7 @@ describe('a refusal by an amesh server', () => {
       },
     ]);
     expect(told[0]?.fix).toMatch(
-      /Where the server's log says replay_detected, the fetch or dispatcher below amesh\.fetch repeats requests: turn its retries off, and repeat amesh\.fetch\.$/,
+      /If the server's log says replay_detected, the fetch or dispatcher below amesh\.fetch retries requests: turn that off, and retry amesh\.fetch itself\.$/,
     );
     expect(calls).toBe(1);
   });
@@ -183,7 +183,7 @@ describe('a refusal by an amesh server', () => {
   });
 
   it.each([
-    [500, 'allow_list_integrity_failure', 'The allow list is not as its owner sealed it.'],
+    [500, 'allow_list_integrity_failure', 'The allow list is not what its owner sealed.'],
     [500, 'body_parser_ordering_error', 'A body parser before amesh.verify() kept no copy of the bytes.'],
     [503, 'allow_list_unavailable', 'The allow list cannot be read.'],
     [503, 'nonce_store_unavailable', 'The nonce store did not answer, or is full.'],
@@ -201,8 +201,8 @@ describe('a refusal by an amesh server', () => {
         code,
         status,
         url: `${other.origin}/path`,
-        detail: `The server itself is at fault. ${cause}`,
-        fix: expect.stringMatching(/^On the server: its log has the reason\. [A-Z]/),
+        detail: `The server itself has a fault. ${cause}`,
+        fix: expect.stringMatching(/^See the server's log for the reason\. [A-Z]/),
       },
     ]);
   });
@@ -248,7 +248,9 @@ describe('a refusal by an amesh server', () => {
     const response = await machines.controllerWith({ onRefusal }).fetch(`${other.origin}/?q`);
     expect(response.status).toBe(401);
     expect(told).toMatchObject([{ code: 'unauthorized', url: `${server.origin}/` }]);
-    expect(`${told[0]?.detail} ${told[0]?.fix}`).toMatch(/A redirect led .* Call this URL itself\.$/);
+    expect(`${told[0]?.detail} ${told[0]?.fix}`).toMatch(
+      /Another server redirected .* Call this URL directly\.$/,
+    );
   });
 
   it.each([
@@ -297,7 +299,7 @@ describe('DEBUG=amesh', () => {
     const broken = await listen((request, response) => verify(request, response, () => response.end('in')));
     const response = await machines.controllerWith({ env: { DEBUG: 'amesh' } }).fetch(broken.origin);
     expect(response.status).toBe(503);
-    const line = `amesh: 503 allow_list_unavailable from ${broken.origin}/: The server itself is at fault. The allow list cannot be read. On the server: its log has the reason. Check that the folder or store is there and can be read.`;
+    const line = `amesh: 503 allow_list_unavailable from ${broken.origin}/: The server itself has a fault. The allow list cannot be read. See the server's log for the reason. Check that the folder or store exists and is readable.`;
     await vi.waitFor(() => expect(printed().split('\n')).toContain(line), SOON);
     await broken.close();
   });
@@ -371,10 +373,8 @@ it('amesh.fetch needs no instance before its dot', () => {
 });
 
 it('a wrong option of createAmesh for fetch is a TypeError there', () => {
-  expect(() => createAmesh({ maxBufferedBytes: 0.5 })).toThrow(
-    'maxBufferedBytes is a whole number of bytes.',
-  );
-  expect(() => createAmesh({ fetch: 'x' } as never)).toThrow('fetch is a function.');
+  expect(() => createAmesh({ maxBufferedBytes: 0.5 })).toThrow('maxBufferedBytes must be a whole number of bytes.');
+  expect(() => createAmesh({ fetch: 'x' } as never)).toThrow('fetch must be a function.');
 });
 
 /** What goes to the console, which a test would otherwise print. */

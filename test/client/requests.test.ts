@@ -53,7 +53,7 @@ describe('the first argument', () => {
   it.each(['data:,x', 'file:///etc/hostname', 'ftp://127.0.0.1/', 'about:blank'])(
     '%s is a TypeError: there is nobody to sign it for',
     async (url) => {
-      await expect(client.fetch(url)).rejects.toThrow('Only requests to http and https URLs are signed.');
+      await expect(client.fetch(url)).rejects.toThrow('Only http and https URLs can be signed.');
     },
   );
 });
@@ -348,7 +348,7 @@ describe('signRequest', () => {
     expect(request.headers.has('authorization')).toBe(false);
     await fetch(signed);
     expect(await verdictOn(last())).toBe('accepted');
-    await expect(signRequest(request, signer)).rejects.toThrow('The body of this Request was read already.');
+    await expect(signRequest(request, signer)).rejects.toThrow('The body of this Request was already read.');
   });
 
   it('takes the headers before anybody can change them', async () => {
@@ -502,7 +502,7 @@ describe('other options', () => {
     expect(() => createClient({ signer, format: 'jws' } as never)).toThrow(TypeError);
     expect(() => createClient({ signer, maxBufferedBytes: -1 })).toThrow(TypeError);
     for (const name of ['fetch', 'targetOf', 'onRefusal', 'now'])
-      expect(() => createClient({ signer, [name]: 'x' } as never)).toThrow(`${name} is a function.`);
+      expect(() => createClient({ signer, [name]: 'x' } as never)).toThrow(`${name} must be a function.`);
   });
 });
 

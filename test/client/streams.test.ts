@@ -110,7 +110,7 @@ describe('a stream with a Content-Digest of the caller', () => {
     redirect(307);
     await expect(
       client.fetch(recorder.origin, { ...half, headers, body: streamOf(bytes) } as RequestInit),
-    ).rejects.toThrow(/redirects, and a streamed body cannot be sent a second time\.$/);
+    ).rejects.toThrow(/redirects, but a streamed body cannot be sent twice\.$/);
     redirect(303);
     await client.fetch(recorder.origin, { ...half, headers, body: streamOf(bytes) } as RequestInit);
     expect(other.requests.map(({ method, body }) => [method, body.length])).toEqual([['GET', 0]]);

@@ -16,19 +16,19 @@ describe('what the log says of', () => {
 
   it('a signed request whose Authorization was dropped, or replaced', () => {
     const target = { 'authmesh-target': ['am_AAAAAAAAAAAAAAAA'] };
-    expect(hint('missing_header', undefined, target).detail).toContain('was dropped on the way');
+    expect(hint('missing_header', undefined, target).detail).toContain('removed its Authorization header');
     const replaced = hint('missing_header', undefined, { ...target, authorization: ['Bearer SECRET'] });
-    expect(replaced.detail).toContain('of another kind (Bearer)');
+    expect(replaced.detail).toContain('another Authorization (Bearer)');
     expect(JSON.stringify(replaced)).not.toContain('SECRET');
     expect(hint('missing_header')).toEqual({});
   });
 
   it.each([
-    ['The request was signed 45 s ago.', 'Over plain http amesh.fetch does not correct it'],
+    ['The request was signed 45 s ago.', 'Over plain http, amesh.fetch does not correct its clock'],
     ['The signature has expired.', 'a later "expires"'],
     [
-      "The request was signed before the memory of this server's nonce store begins, at x.",
-      'The clocks are not to blame',
+      "The request was signed before the time that this server's nonce store remembers, which starts at x.",
+      'The clocks are right',
     ],
   ])('a time: %s', (detail, fix) => {
     expect(hint('timestamp_out_of_range', detail).fix).toContain(fix);
@@ -38,7 +38,7 @@ describe('what the log says of', () => {
     const detail = 'The target is not in origin form, or not plain ASCII.';
     expect(hint('malformed_header', detail)).toEqual({});
     vi.stubEnv('AWS_LAMBDA_FUNCTION_NAME', 'orders');
-    expect(hint('malformed_header', detail).fix).toContain('put asSent() around it');
+    expect(hint('malformed_header', detail).fix).toContain('wrap it with asSent()');
     vi.unstubAllEnvs();
   });
 });

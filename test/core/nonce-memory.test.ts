@@ -75,7 +75,7 @@ describe('InMemoryNonceStore', () => {
       expect(() => claim(1)).toThrow(
         expect.objectContaining({
           code: 'nonce_store_unavailable',
-          message: `The clock was set back, into a time whose nonces are forgotten: it ends at ${new Date(start + 60_000).toISOString()}. Wait until then, or restart: see "A clock that was set back" in docs/protocol.md.`,
+          message: `The clock was set back to a time whose nonces are forgotten. That time ends at ${new Date(start + 60_000).toISOString()}. Wait until then, or restart: see "A clock that was set back" in docs/protocol.md.`,
         }),
       );
     }

@@ -167,7 +167,7 @@ describe('check 3: hosts', () => {
     expect(await codeOf(verifier.verify(request))).toBe('wrong_target');
     const { target, stranger } = vectors.devices;
     expect(refusals[0]?.detail).toBe(
-      `The request is for ${stranger.deviceId}, and this device is ${target.deviceId}.`,
+      `The request is for ${stranger.deviceId}, but this device is ${target.deviceId}.`,
     );
   });
 
@@ -177,7 +177,7 @@ describe('check 3: hosts', () => {
     const { headers, ...request } = await signed();
     const named = { ...request, headers: { ...headers, 'authmesh-target': '\x9b31m'.repeat(1000) } };
     expect(await codeOf(verifier.verify(named))).toBe('wrong_target');
-    expect(refusals[0]?.detail).toMatch(/^The request is for none, and this device is am_/);
+    expect(refusals[0]?.detail).toMatch(/^The request is for none, but this device is am_/);
   });
 
   it('believes X-Forwarded-Host only where it is told to', async () => {

@@ -70,7 +70,7 @@ describe('docs/protocol.md, "A clock that was set back"', () => {
     expect(await running.verify(await signed())).toMatchObject({ ok: false, code: 'timestamp_out_of_range' });
     expect(refusals).toMatchObject([
       {
-        detail: `The request was signed before the memory of this server's nonce store begins, at ${new Date((NOW + 3600) * 1000).toISOString()}.`,
+        detail: `The request was signed before the time that this server's nonce store remembers, which starts at ${new Date((NOW + 3600) * 1000).toISOString()}.`,
         fix: 'The clock of this server was set back: wait until then, or restart it.',
       },
     ]);

@@ -70,7 +70,7 @@ describe('a relay behind a proxy', () => {
     const { code, message } = await failureOf(probeRelay(RELAY));
     expect(code).toBe('relay_unreachable');
     expect(message).toMatch(
-      /^The relay at ws:\/\/relay\.corp\.example:3001\/ws did not answer \((?:ENOTFOUND|EAI_AGAIN)\)/,
+      /^The relay at ws:\/\/relay\.corp\.example:3001\/ws did not respond \((?:ENOTFOUND|EAI_AGAIN)\)/,
     );
   });
 
@@ -100,7 +100,7 @@ describe('a relay behind a proxy', () => {
     use(`http://127.0.0.1:${through.port}`);
     vi.stubEnv('NO_PROXY', '.corp.example:3001');
     const { message } = await failureOf(probeRelay(RELAY));
-    expect(message).toMatch(/did not answer \((?:ENOTFOUND|EAI_AGAIN)\)/);
+    expect(message).toMatch(/did not respond \((?:ENOTFOUND|EAI_AGAIN)\)/);
     expect(through.asked).toEqual([]);
   });
 });
@@ -165,7 +165,7 @@ describe('a proxy that opens no way', () => {
     );
     use(`http://127.0.0.1:${port}`);
     const { message, fix } = await failureOf(probeRelay(RELAY, undefined, 100));
-    expect(message).toContain(`The proxy 127.0.0.1:${port}, from HTTP_PROXY, did not answer within 0.1 s.`);
+    expect(message).toContain(`The proxy 127.0.0.1:${port}, from HTTP_PROXY, did not respond within 0.1 s.`);
     expect(fix).toContain(EXEMPT);
     await ended;
   });
@@ -175,7 +175,7 @@ describe('a proxy that opens no way', () => {
     const through = await proxy({ names: { [HOST]: rude } });
     use(`http://127.0.0.1:${through.port}`);
     const { message } = await failureOf(probeRelay(RELAY));
-    const begin = `The relay at ${RELAY}, through the proxy 127.0.0.1:${through.port} (HTTP_PROXY), did not answer (ECONNRESET).`;
+    const begin = `The relay at ${RELAY}, through the proxy 127.0.0.1:${through.port} (HTTP_PROXY), did not respond (ECONNRESET).`;
     expect(message.slice(0, begin.length)).toBe(begin);
   });
 
@@ -259,7 +259,7 @@ describe('a proxy that opens no way', () => {
     use(`http://127.0.0.1:${through.port}`, 'HTTPS_PROXY');
     const { message, fix } = await failureOf(probeRelay(`wss://${HOST}/ws`));
     expect(message).toMatch(
-      /^The relay at wss:\/\/relay\.corp\.example\/ws, through the proxy 127\.0\.0\.1:\d+ \(HTTPS_PROXY\), did not answer \(\w+_\w+\)\./,
+      /^The relay at wss:\/\/relay\.corp\.example\/ws, through the proxy 127\.0\.0\.1:\d+ \(HTTPS_PROXY\), did not respond \(\w+_\w+\)\./,
     );
     expect(fix).toContain('NODE_EXTRA_CA_CERTS=/path/to/ca.pem');
   });

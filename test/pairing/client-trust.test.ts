@@ -36,7 +36,7 @@ async function leaveUnconfirmed(lost: 'M7' | 'M8', hosts: readonly string[]) {
   const { errors } = await pair({ controller, target, relay: between.url, invite: { hosts } });
   await between.close();
   expect((errors.controller as Error).message).toBe(
-    'The other machine did not acknowledge. The pairing is saved here as unconfirmed. The first request that is answered confirms it; or run amesh invite again.',
+    'The other machine did not confirm the pairing. It is stored here as unconfirmed. The first successful response to a request confirms it. Or run amesh invite again.',
   );
   return { controller, target };
 }
@@ -217,7 +217,7 @@ describe.concurrent('hosts', () => {
       atController: { showCode: () => void shown++ },
     });
     expect([ended.controller, ended.target, shown]).toEqual(['host_taken', 'peer_gone', 0]);
-    expect((ended.errors.controller as Error).message).toContain('bank.example belongs to "bank" already.');
+    expect((ended.errors.controller as Error).message).toContain('bank.example already belongs to "bank".');
     expect(names(await controller.trust.read())).toEqual(['bank']);
     expect(await trustBetween(controller, target)).toBe('none');
   });
@@ -257,7 +257,7 @@ describe.concurrent('maxControllers', () => {
     const ended = await pair({ target, controller, relay: relay.url, listen: { maxControllers: 1 } });
     expect([ended.target, ended.controller]).toEqual(['pairing_declined', 'pairing_declined']);
     expect((ended.errors.target as Error).message).toContain(
-      'This machine keeps the controllers that it has.',
+      'This machine keeps its existing controllers.',
     );
     expect((ended.errors.controller as Error).message).toContain('The target declined.');
     expect(ended.seen.verified).toBeUndefined();

@@ -73,8 +73,8 @@ describe.concurrent('a relay that cannot be reached', () => {
     expect(await endsAt('ws://127.0.0.1:1/ws')).toEqual({
       code: 'relay_unreachable',
       message:
-        'The relay at ws://127.0.0.1:1/ws did not answer (ECONNREFUSED). Your devices are fine. ' +
-        'On one network, amesh listen --serve needs none. Another relay: --relay URL. Without any: amesh trust export',
+        'The relay at ws://127.0.0.1:1/ws did not respond (ECONNREFUSED). Your devices are fine. ' +
+        'On one network, amesh listen --serve needs no relay. With another relay: --relay URL. Without any: amesh trust export',
     });
   });
 
@@ -82,7 +82,7 @@ describe.concurrent('a relay that cannot be reached', () => {
     const name = `${'a'.repeat(64)}.example`; // no label is so long, so nobody is asked
     const { code, message } = await endsAt(`ws://${name}/ws`);
     expect(code).toBe('relay_unreachable');
-    expect(message).toMatch(/did not answer \((?:ENOTFOUND|EAI_[A-Z]+)\)/);
+    expect(message).toMatch(/did not respond \((?:ENOTFOUND|EAI_[A-Z]+)\)/);
   });
 
   it.concurrent('because nobody knows its certificate', async () => {
@@ -90,7 +90,7 @@ describe.concurrent('a relay that cannot be reached', () => {
     endings.push(() => server.close());
     const { code, message } = await endsAt(`wss://127.0.0.1:${server.port}/ws`);
     expect(code).toBe('relay_unreachable');
-    expect(message).toContain('did not answer (DEPTH_ZERO_SELF_SIGNED_CERT)');
+    expect(message).toContain('did not respond (DEPTH_ZERO_SELF_SIGNED_CERT)');
   });
 
   it.concurrent('because it speaks no TLS', async () => {
@@ -99,9 +99,9 @@ describe.concurrent('a relay that cannot be reached', () => {
   });
 
   it.concurrent.each([
-    [200, 'relay_unreachable', ' and no relay (HTTP 200). Your devices are fine. Check the name, the port'],
-    [302, 'relay_unreachable', ' and no relay (HTTP 302). Your devices are fine. Check the name, the port'],
-    [404, 'relay_unreachable', ' and no relay (HTTP 404). Your devices are fine. Check the name, the port'],
+    [200, 'relay_unreachable', ' not a relay (HTTP 200). Your devices are fine. Check the name, the port'],
+    [302, 'relay_unreachable', ' not a relay (HTTP 302). Your devices are fine. Check the name, the port'],
+    [404, 'relay_unreachable', ' not a relay (HTTP 404). Your devices are fine. Check the name, the port'],
     [429, 'relay_busy', 'is busy (429)'],
     [503, 'relay_busy', 'is busy (503)'],
   ] as const)('because a web server answers with %i', async (status, code, why) => {
@@ -123,15 +123,15 @@ describe.concurrent('a relay that cannot be reached', () => {
     expect(await endsAt(at)).toEqual({
       code: 'relay_unreachable',
       message:
-        `A web server answers at ${at}, and no relay (HTTP 404). Your devices are fine. ` +
-        `Check the path: the one of a relay is /ws, where nobody has changed it. Try: --relay ${relay.url}`,
+        `There is a web server at ${at}, not a relay (HTTP 404). Your devices are fine. ` +
+        `Check the path: by default, the path of a relay is /ws. Try: --relay ${relay.url}`,
     });
   });
 
   it.concurrent('because it speaks no TLS', async () => {
     expect(await endsAt(relay.url.replace('ws:', 'wss:'))).toEqual({
       code: 'relay_unreachable',
-      message: `The relay at ${relay.url.replace('ws:', 'wss:')} answers without TLS. Your devices are fine. Where that relay is yours: --relay ${relay.url}`,
+      message: `The relay at ${relay.url.replace('ws:', 'wss:')} does not use TLS. Your devices are fine. If that relay is yours: --relay ${relay.url}`,
     });
   });
 
@@ -167,13 +167,13 @@ describe.concurrent('a relay that is none', () => {
     const { code, message } = await endsAt(await fakeRelay((socket) => socket.send(frame)));
     expect(code).toBe('relay_unreachable');
     expect(message).toMatch(
-      /^The relay at ws:\S+ (?:does not speak like an amesh relay|closed the connection)\. /,
+      /^The relay at ws:\S+ (?:is not an amesh relay|closed the connection)\. /,
     );
   });
 
   it.concurrent('sends a frame that is not due', async () => {
     const { message } = await endsAt(await fakeRelay((socket) => socket.send('{"type":"msg","body":"x"}')));
-    expect(message).toContain('sent a frame that is not due. Your devices are fine.');
+    expect(message).toContain('sent an unexpected frame. Your devices are fine.');
   });
 
   it.concurrent('hangs up', async () => {
@@ -253,7 +253,7 @@ describe.concurrent('a relay that refuses', () => {
     async (code) => {
       const at = await fakeRelay((socket) => socket.send(JSON.stringify({ type: 'error', code })));
       expect((await endsAt(at)).message).toContain(
-        `The relay at ${at} refused (${code}). Your devices are fine.`,
+        `The relay at ${at} refused the connection (${code}). Your devices are fine.`,
       );
     },
   );
@@ -278,7 +278,7 @@ describe.concurrent('a code', () => {
       (e) => e,
     );
     expect(error.message).toBe(
-      `Code 100 000 is unknown or expired on ${relay.url}. Ask for a fresh one, and check that both machines use the same relay: if \`amesh listen\` shows a line with --relay, run all of it.`,
+      `Code 100 000 is unknown or expired on ${relay.url}. Ask for a new code, and check that both machines use the same relay: if \`amesh listen\` shows a line with --relay, run the whole line.`,
     );
     expect(error.code).toBe('code_not_found');
   });
@@ -333,7 +333,7 @@ describe.concurrent('a code', () => {
     expect(ended[1 - won]).toMatchObject({
       code: 'code_used',
       message:
-        'Somebody has used this code already. If it was not you, get a new one on the other machine: amesh listen',
+        'Somebody has already used this code. If you did not use it, get a new one on the other machine: amesh listen',
     });
     expect((await listening).controller.deviceId).toBe(racers[won]?.identity.deviceId);
     expect(await trustBetween(racers[won] as Device, target)).toBe('paired');

@@ -275,13 +275,13 @@ describe('an introduction of our own', () => {
     expect(make({})).not.toThrow();
     expect(make({ role: 'controller' })).toThrow(new TypeError('A target introduces itself as a target.'));
     expect(make({ publicKey: laptop.own.publicKey })).toThrow(
-      new TypeError('A device introduces itself with the public key of its signer.'),
+      new TypeError('A device must introduce itself with the public key of its signer.'),
     );
     expect(make({ name: '\udc00' })).toThrow(/well-formed text of at most 256/);
     expect(make({ hosts: ['API.example.com'] })).toThrow(/at most 32 hosts/);
     const controller = () =>
       new Controller({ code: CODE, ...laptop, own: { ...laptop.own, hosts: ['a.example'] } });
-    expect(controller).toThrow(new TypeError('A controller has no hosts to introduce.'));
+    expect(controller).toThrow(new TypeError('A controller must not introduce hosts.'));
   });
 
   it('that is too long is a TypeError before a relay is asked for a code', async () => {
@@ -295,7 +295,7 @@ describe('an introduction of our own', () => {
           person: {} as TargetPerson,
           hosts: Array.from({ length: count }, (_, i) => `${i}.example.com`),
         });
-      await expect(listen(33)).rejects.toThrow(/^A target introduces at most 32 hosts/);
+      await expect(listen(33)).rejects.toThrow(/^A target can introduce at most 32 hosts/);
       await expect(listen(32)).rejects.toMatchObject({ code: 'relay_unreachable' });
     } finally {
       await rm(dir, { recursive: true, maxRetries: 20 });

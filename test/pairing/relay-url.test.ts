@@ -15,15 +15,15 @@ describe('the URL of a relay', () => {
   it.each([
     [
       'relay.example.com',
-      'A relay is a URL such as wss://relay.example.com/ws. Perhaps: wss://relay.example.com/ws',
+      'A relay must be a URL such as wss://relay.example.com/ws. Perhaps: wss://relay.example.com/ws',
     ],
     ['https://relay.example.com', 'begins with wss:// or ws://. Perhaps: wss://relay.example.com/ws'],
     ['http://192.168.1.20:3001', 'begins with wss:// or ws://. Perhaps: ws://192.168.1.20:3001/ws'],
-    ['ftp://relay.example.com', 'The URL of a relay begins with wss:// or ws://.'],
-    ['', 'A relay is a URL such as wss://relay.example.com/ws.'],
-    ['wss://name:secret@relay.example.com', 'The URL of a relay has no user name or password.'],
-    ['wss://relay.example.com/ws?token=secret', 'The URL of a relay has neither ? nor #.'],
-    ['wss://relay.example.com/ws#secret', 'The URL of a relay has neither ? nor #.'],
+    ['ftp://relay.example.com', 'The URL of a relay must begin with wss:// or ws://.'],
+    ['', 'A relay must be a URL such as wss://relay.example.com/ws.'],
+    ['wss://name:secret@relay.example.com', 'The URL of a relay must not contain a user name or password.'],
+    ['wss://relay.example.com/ws?token=secret', 'The URL of a relay must not contain ? or #.'],
+    ['wss://relay.example.com/ws#secret', 'The URL of a relay must not contain ? or #.'],
   ])('%j is refused, with what was perhaps meant', (text, message) => {
     expect(() => toRelayUrl(text)).toThrow(TypeError);
     expect(messageOf(text)).toContain(message);

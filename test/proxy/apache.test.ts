@@ -76,14 +76,14 @@ describe.skipIf(!hasApache)('a server behind Apache', () => {
       'renaming',
       '/orders',
       `host ${HOST}`,
-      `ProxyPreserveHost On; nginx: proxy_set_header Host $http_host), or: verify({ authority: '${HOST}' })`,
+      `ProxyPreserveHost On; nginx: proxy_set_header Host $http_host), or use verify({ authority: '${HOST}' })`,
     ],
-    ['both', '/a%3Ab', `host ${HOST}. The signature is right for the path /a%3Ab`, 'nocanon'],
+    ['both', '/a%3Ab', `host ${HOST}. The signature is valid for the path /a%3Ab`, 'nocanon'],
   ] as const)('configured as %s: %s', async (site, target, message, fix) => {
     expect(await call(site, target)).toBe(401);
     const [found] = machines.refusals as [Refusal];
     expect(found.code).toBe('invalid_signature');
-    expect(found.detail).toContain(`The signature is right for the ${message}.`);
+    expect(found.detail).toContain(`The signature is valid for the ${message}.`);
     expect(found.fix).toContain(fix);
   });
 

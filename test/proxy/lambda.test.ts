@@ -45,7 +45,7 @@ it('a path that only the caller knows names AuthMesh-Path', async () => {
   const found = await refused('HTTP API 2.0', '/orders/a%40b', asSent);
   expect(found).toMatchObject({
     code: 'invalid_signature',
-    detail: 'The signature is right for the path /orders/a%40b.',
+    detail: 'The signature is valid for the path /orders/a%40b.',
     fix: expect.stringContaining('AuthMesh-Path'),
   });
 });

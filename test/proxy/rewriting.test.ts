@@ -98,7 +98,7 @@ http { access_log off; ${temporary} server { listen 127.0.0.1:${own}; ${site('/'
     ['/v1/orders', 'path /v1/orders', "verify({ pathPrefix: '/v1' })"],
   ])('%s', async (target, message, fix) => {
     const found = await refused(port, target);
-    expect(found.detail).toBe(`The signature is right for the ${message}.`);
+    expect(found.detail).toBe(`The signature is valid for the ${message}.`);
     expect(found.fix).toContain(fix);
   });
 });
@@ -169,8 +169,8 @@ describe('a proxy that says what it has changed', () => {
 
   it('a prefix that was put in front, a slash at the end, a query that was added, HEAD made GET', async () => {
     const fixes = [
-      [await behind('/orders', '/internal/orders', []), '/internal was put in front of it'],
-      [await behind('/orders/', '/orders', []), 'the slash at the end'],
+      [await behind('/orders', '/internal/orders', []), 'added the prefix /internal'],
+      [await behind('/orders/', '/orders', []), 'the trailing slash'],
       [await behind('/orders', '/orders?utm=1', []), 'drops, sorts or escapes queries'],
       [await behind('/orders', '/orders', [], 'HEAD', 'GET'), 'proxy_cache_convert_head off'],
     ] as const;
@@ -181,7 +181,7 @@ describe('a proxy that says what it has changed', () => {
     const found = await behind('/orders', '/elsewhere', []);
     expect(found.detail).toBe('The signature does not match the request as this server saw it.');
     expect(found.fix).toContain(
-      'A proxy that rewrites host, path, query or a covered field is the usual cause',
+      'The usual cause is a proxy that rewrites host, path, query or a covered field',
     );
   });
 });

@@ -278,7 +278,7 @@ describe('REDIS_URL', () => {
     vi.stubEnv('REDIS_URL', 'redis://127.0.0.1:1');
     onTestFinished(() => void vi.unstubAllEnvs());
     expect(() => createServerVerifier(options)).toThrow(
-      'REDIS_URL is set, and no nonce store is given: bind AMESH_NONCES on Workers, or give nonceStore:',
+      'REDIS_URL is set, but there is no nonce store: bind AMESH_NONCES on Workers, or pass nonceStore:',
     );
   });
 

@@ -39,8 +39,11 @@ describe('new RedisNonceStore()', () => {
   it.each([
     [{ uri: 'redis://x' }, 'new RedisNonceStore() has no option "uri".'],
     [{ url: 'redis://x', timeoutMs: 0 }, 'timeoutMs is a number of milliseconds from 10 to 10000.'],
-    [{ url: 'redis://x', strictRestart: 'yes' }, 'strictRestart is true or false.'],
-    [{ url: 'redis://x', clockSkewSeconds: 0 }, 'clockSkewSeconds is a number of seconds from 1 to 300.'],
+    [{ url: 'redis://x', strictRestart: 'yes' }, 'strictRestart must be true or false.'],
+    [
+      { url: 'redis://x', clockSkewSeconds: 0 },
+      'clockSkewSeconds must be a number of seconds from 1 to 300.',
+    ],
     [{ url: 'redis://x', cluster: ['redis://y'] }, 'Give url or cluster, not both.'],
     [{ cluster: [] }, 'cluster is a list of redis:// URLs or { host, port }.'],
     [{ client: {} }, 'client is no client of ioredis.'],

@@ -91,7 +91,7 @@ describe('StorageNonceStore', () => {
       await expect(claimAt(back, nonce)).rejects.toMatchObject({
         code: 'nonce_store_unavailable',
         message: expect.stringContaining(
-          `The clock was set back, into a time whose nonces are forgotten: it ends at ${new Date(start + 120_003).toISOString()}. Wait until then, or restart`,
+          `The clock was set back to a time whose nonces are forgotten. That time ends at ${new Date(start + 120_003).toISOString()}. Wait until then, or restart`,
         ),
       });
     }
@@ -126,7 +126,7 @@ describe('StorageNonceStore', () => {
     new Fresh(createStorage());
     new Fresh(createStorage());
     expect(warned.mock.calls).toEqual([
-      [expect.stringContaining('StorageNonceStore is exact for one process.')],
+      [expect.stringContaining('StorageNonceStore detects replays within one process only.')],
     ]);
     warned.mockRestore();
   });

@@ -79,7 +79,7 @@ describeWithRedis('instances that share a list in Redis', () => {
       const server = fleet.servers[index] as Child;
       expect(await until(REFUSED, () => fleet.call(server)), server.stderr()).toBe(REFUSED);
       expect(server.stderr()).toContain(
-        `Pair it: amesh listen here, and amesh invite on the caller (${home}, with the same AMESH_STORE_URL)`,
+        `Pair it: run amesh listen here and amesh invite on the caller (${home}, with the same AMESH_STORE_URL)`,
       );
     }
   });

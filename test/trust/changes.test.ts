@@ -95,10 +95,10 @@ describe('addDevice', () => {
   it('refuses a known id with another key', () => {
     const list = addDevice(empty, device(), NOW);
     expect(() => addDevice(list, device({ publicKey: KEY_B }), NOW)).toThrowError(
-      withCode('key_mismatch', 'A device with this id is in the allow list with another key.'),
+      withCode('key_mismatch', 'The allow list has a device with this ID and another key.'),
     );
     expect(() => addDevice(list, device({ publicKey: KEY_B }), NOW)).toThrowError(
-      `Revoke it first if you are sure: amesh revoke ${device().deviceId}`,
+      `If the new key is right, first run: amesh revoke ${device().deviceId}`,
     );
   });
 
@@ -107,7 +107,7 @@ describe('addDevice', () => {
       const list = addDevice(empty, device({ friendlyName, role: 'target', hosts: ['a.example'] }), NOW);
       const name = friendlyName === 'prod-api' ? friendlyName : device().deviceId;
       expect(() => addDevice(list, other({ role: 'target', hosts: ['a.example'] }), NOW)).toThrowError(
-        `Use another host, or revoke that one first: amesh revoke ${name}`,
+        `Use another host, or first run: amesh revoke ${name}`,
       );
     }
   });
@@ -123,7 +123,7 @@ describe('addDevice', () => {
     const list = addDevice(empty, device({ role: 'target', hosts: ['a.example.com', 'b.example.com'] }), NOW);
     expect(() =>
       addDevice(list, other({ role: 'target', hosts: ['c.example.com', 'b.example.com'] }), NOW),
-    ).toThrowError(withCode('host_taken', 'b.example.com belongs to "alice" already.'));
+    ).toThrowError(withCode('host_taken', 'b.example.com already belongs to "alice".'));
   });
 });
 
@@ -188,7 +188,7 @@ describe('findDevice', () => {
   });
 
   it.each([
-    ['twin', 'ambiguous_name', '2 devices are called "twin". Use the id: amesh list'],
+    ['twin', 'ambiguous_name', '2 devices are called "twin". Use the ID: amesh list'],
     ['web', 'ambiguous_name', '2 devices are called "web".'],
     ['nobody', 'unknown_name', 'No device is called "nobody". See: amesh list'],
     ['am_zzzzzzzzzzzzzzzz', 'unknown_name', ''],

@@ -48,7 +48,7 @@ const DAMAGES: Record<string, (file: string) => Promise<unknown>> = {
 };
 
 describe('a seen.json that is damaged', () => {
-  const FIX = /if it is the newest: amesh trust reset --keep$/;
+  const FIX = /you can also continue from it: amesh trust reset --keep$/;
 
   it.each(Object.entries(DAMAGES))(
     '%s: names the fix that keeps every pairing, and it works',
@@ -120,18 +120,18 @@ describe('what the fix says of a damaged file', () => {
     [
       'identity.json',
       'garbage',
-      /^Put the right identity\.json back\. .* make a new identity, and pair again: amesh init --name NAME --force$/,
+      /^Restore the right identity\.json\. .* create a new identity, and pair again: amesh init --name NAME --force$/,
     ],
     [
       '.passphrase',
       'garbage',
-      /^Put it back from a backup\. .* make a new identity, and pair again: amesh init --name NAME --force$/,
+      /^Restore it from a backup\. .* create a new identity, and pair again: amesh init --name NAME --force$/,
     ],
-    ['.passphrase', 'a directory', /^Put it back from a backup\. /],
+    ['.passphrase', 'a directory', /^Restore it from a backup\. /],
     [
       'allow_list.json',
       'truncated',
-      /^Put the right allow_list\.json back, or start anew with: amesh trust reset$/,
+      /^Restore the right allow_list\.json, or start an empty list with: amesh trust reset$/,
     ],
     ['allow_list.json', 'a directory', /^Put the file back that belongs there\.$/],
   ] as const)('%s, %s', async (name, damage, fix) => {
@@ -143,7 +143,7 @@ describe('what the fix says of a damaged file', () => {
   it('a key file that is truncated, or gone', async () => {
     const { identity } = await openDevice(dir, {});
     const fix = expect.stringMatching(
-      /^Put it back from a backup\. .*, and pair again: amesh init --name NAME --force$/,
+      /^Restore it from a backup\. .*, and pair again: amesh init --name NAME --force$/,
     );
     await truncate(path(identity.key.ref), 20);
     await expect(devices()).rejects.toMatchObject({ code: 'identity_unreadable', fix });

@@ -66,7 +66,7 @@ describe('a folder that others can write', () => {
     const [found] = inspectFolder(dir, {});
     expect(found).toMatchObject({ kind: 'open', path: dirname(dir) });
     expect(found?.message).toContain(`${dirname(dir)} can be written by ${who}`);
-    expect(found?.message).toContain(`, who can put another folder in the place of ${dir}.`);
+    expect(found?.message).toContain(`, who can replace ${dir}.`);
     expect(found?.fix).toMatch(/^chmod (?:go-w|\+t) /);
     expect(() => assertFolder(dir, {}, 'change')).toThrow(expect.objectContaining({ code: 'folder_unsafe' }));
     assertFolder(dir, {}, 'read');
@@ -182,9 +182,7 @@ describe.skipIf(!isRoot)('a folder of another user', () => {
     warned.mockClear();
     const AMESH_OWNER_KEY = (await caller.identity()).publicKey;
     createAmesh({ dir: join(dir, 'reader'), env: { AMESH_OWNER_KEY } }).verify();
-    expect(warned.mock.calls).toEqual([
-      [expect.stringContaining('who can put another folder in the place of')],
-    ]);
+    expect(warned.mock.calls).toEqual([[expect.stringContaining('who can replace')]]);
     warned.mockRestore();
   });
 
@@ -201,6 +199,6 @@ describe('AMESH_FOLDER_OWNERS', () => {
   it.each(['deploy', '-1', '1;2', '1,,2', 'Any', '0x10'])('is a TypeError: %s', (text) => {
     expect(() => inspectFolder(dir, { AMESH_FOLDER_OWNERS: text })).toThrow(TypeError);
     const amesh = createAmesh({ dir, env: { AMESH_FOLDER_OWNERS: text } });
-    expect(() => amesh.verify()).toThrow('AMESH_FOLDER_OWNERS takes user ids');
+    expect(() => amesh.verify()).toThrow('AMESH_FOLDER_OWNERS must be user IDs');
   });
 });

@@ -72,8 +72,8 @@ it('restored as a whole under a running server: it says that a restart is what h
   expect(told.at(-1)).toMatchObject({
     code: 'allow_list_integrity_failure',
     detail:
-      'The folder was set back while this process ran: its list is an older copy of revision 2, and this process has seen 3.',
-    fix: expect.stringMatching(/^Put the newer folder back\. If that is lost, restart this process: /),
+      'The folder was restored to an older state while this process ran: its list has revision 2, but this process has seen 3.',
+    fix: expect.stringMatching(/^Restore the newer folder\. If it is lost, restart this process: /),
   });
   await server.close();
   await serve();
@@ -92,7 +92,7 @@ it('with the list alone restored, still says what goes on from it', async () => 
   await cp(join(backup, 'allow_list.json'), join(dir, 'allow_list.json'));
   await untilAnswer(500);
   expect(told.at(-1)).toMatchObject({
-    detail: 'The allow list is an older copy: revision 2, and 3 was seen here.',
+    detail: 'The allow list is an older copy: revision 2, but this machine has seen 3.',
     fix: expect.stringContaining('amesh trust reset --keep'),
   });
 });
@@ -102,8 +102,8 @@ it('gone from a running server: nobody is told to make another identity', async 
   await untilAnswer(503);
   expect(told.at(-1)).toMatchObject({
     code: 'no_identity',
-    detail: `The identity is gone from ${dir}, where this process has found it before.`,
-    fix: expect.stringMatching(/^Put the folder back, or mount it again\. Do not run amesh init/),
+    detail: `The identity that this process used is gone from ${dir}.`,
+    fix: expect.stringMatching(/^Restore the folder, or mount it again\. Do not run amesh init/),
   });
   await rename(join(root, 'unmounted'), dir);
   await untilAnswer(200);
@@ -117,7 +117,9 @@ it('a store that was set back, with no record in the folder: nobody is told that
   await cp(join(backup, 'allow_list.json'), join(dir, 'allow_list.json'));
   await expect(reader.read()).rejects.toMatchObject({
     code: 'allow_list_integrity_failure',
-    detail: expect.stringContaining('The allow list is an older copy: revision 2, and 3 was seen here.'),
+    detail: expect.stringContaining(
+      'The allow list is an older copy: revision 2, but this machine has seen 3.',
+    ),
     fix: expect.not.stringContaining('restart'),
   });
 });

@@ -58,7 +58,7 @@ describe('createIdentity', () => {
     const before = await Promise.all(FILES.map((name) => readFile(join(dir, name)).catch(() => null)));
     await expect(createIdentity(dir, {}, { friendlyName: 'second' })).rejects.toMatchObject({
       code: 'identity_exists',
-      message: `There is an identity in ${dir} already. Keep it, or replace it with --force; every pairing is then lost.`,
+      message: `There is already an identity in ${dir}. Keep it, or replace it with --force, which loses every pairing.`,
     });
     expect(await Promise.all(FILES.map((name) => readFile(join(dir, name)).catch(() => null)))).toEqual(
       before,

@@ -61,7 +61,7 @@ describe('a trust line', () => {
     await expect(fromTrustLine(line)).rejects.toMatchObject({
       code: 'malformed_trust_line',
       message:
-        'This is not a line that amesh trust export prints. Copy the whole line: amesh-p256 <key> <name>',
+        'This line does not come from amesh trust export. Copy the whole line: amesh-p256 <key> <name>',
     });
   });
 
@@ -73,7 +73,7 @@ describe('a trust line', () => {
   ])('is refused with %s for a key', async (_, point) => {
     await expect(fromTrustLine(`amesh-p256 ${point.toString('base64url')} api`)).rejects.toMatchObject({
       code: 'malformed_trust_line',
-      message: expect.stringContaining('The key in this line is no point of the P-256 curve.'),
+      message: expect.stringContaining('The key in this line is not a point on the P-256 curve.'),
     });
   });
 });

@@ -87,7 +87,7 @@ describe('TrustStore', () => {
   it('makes no list where there is one', async () => {
     await expect(device.trust.create({})).rejects.toMatchObject({
       code: 'store_conflict',
-      message: expect.stringContaining('There is an allow list already.'),
+      message: expect.stringContaining('There is already an allow list.'),
     });
   });
 });
@@ -103,7 +103,9 @@ describe('what was seen', () => {
     await writeFile(join(dir, ALLOW_LIST_KEY), await older());
     await expect((await openDevice(dir, {})).trust.read()).rejects.toMatchObject({
       code: 'allow_list_integrity_failure',
-      message: expect.stringContaining('The allow list is an older copy: revision 1, and 2 was seen here.'),
+      message: expect.stringContaining(
+        'The allow list is an older copy: revision 1, but this machine has seen 2.',
+      ),
     });
   });
 

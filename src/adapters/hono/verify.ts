@@ -12,7 +12,7 @@ export function createVerify<Settings extends object>(
 ): (settings?: Settings) => MiddlewareHandler {
   return (settings = {} as Settings) => {
     if ('req' in settings)
-      throw new TypeError('verify() was given a context. Mount it with its parentheses: app.use(verify()).');
+      throw new TypeError('verify() was given a context. Call it when you mount it: app.use(verify()).');
     return toHonoMiddleware(toSource(settings));
   };
 }

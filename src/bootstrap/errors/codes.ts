@@ -1,6 +1,6 @@
 import { defineCodes } from '../../core/errors/define-codes';
 
-/** What is wrong with a bootstrap token, or with an enrolment. */
+/** Codes for faults of a bootstrap token or an enrolment. */
 export const BOOTSTRAP_CODES = /* @__PURE__ */ defineCodes({
   token_malformed: {
     status: 503,
@@ -17,20 +17,20 @@ export const BOOTSTRAP_CODES = /* @__PURE__ */ defineCodes({
   token_wrong_type: {
     status: 503,
     wire: 'allow_list_unavailable',
-    cause: 'The token is of the wrong kind for this machine.',
-    fix: 'A machine that is called needs a token from amesh provision; a machine that calls needs one from amesh grant.',
+    cause: 'This kind of token is not for this machine.',
+    fix: 'A machine that receives requests needs a token of amesh provision; a machine that sends requests needs one of amesh grant.',
   },
   token_wrong_issuer: {
     status: 503,
     wire: 'allow_list_unavailable',
-    cause: 'The key in the token does not belong to the issuer that it names.',
-    fix: 'Make a new token, and find out who made this one.',
+    cause: 'The key in the token does not match the issuer in the token.',
+    fix: 'Create a new token, and find out who created this one.',
   },
   token_invalid_signature: {
     status: 503,
     wire: 'allow_list_unavailable',
     cause: 'The signature of the token does not match: the token was changed or cut short.',
-    fix: 'Copy the whole token again. If that does not help, make a new one.',
+    fix: 'Copy the whole token again. If that does not help, create a new one.',
   },
   token_lifetime_too_long: {
     status: 503,
@@ -57,7 +57,7 @@ export const BOOTSTRAP_CODES = /* @__PURE__ */ defineCodes({
     fix: 'Enrol with amesh.fetch of the same major version.',
   },
   enrolment_failed: {
-    cause: 'The target did not answer the enrolment.',
+    cause: 'The target did not accept the enrolment.',
     fix: 'Check that it runs amesh.verify({ enroll: true }) for the path /.well-known/amesh/enroll.',
   },
 });

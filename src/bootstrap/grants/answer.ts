@@ -5,7 +5,7 @@ import type { Enroller } from '../../core/verify/enroller';
 import { checkHost } from '../../core/verify/host';
 import { type Answered, answered } from '../../core/verify/verdict';
 
-/** What a verifier does with enrolments: they have no signature of a listed device, and no handler sees them. */
+/** How a verifier handles enrolments: no listed device signed them, and no handler sees them. */
 export function toAnswer(enroller: Enroller): (request: Incoming) => Promise<Answered | Fault> | null {
   return (request) => (enroller.matches(request.view) ? answer(request, enroller) : null);
 }

@@ -13,12 +13,12 @@ export interface EnrollerOptions {
 }
 
 /**
- * Lets callers that hold a grant of this device into its list. Strangers can send enrolments, so the checks go in the
- * order of what they cost, and the list in memory is asked before the one on the disk.
+ * Adds callers that have a grant of this device to its list. Strangers can send enrolments, so the cheap checks come
+ * first, and the list in memory is used before the stored one.
  */
 export function createEnroller({ device, list }: EnrollerOptions): Enroller {
   const lookup = new GrantLookup(list);
-  // One after the other: two enrolments of this process would only compete for the same swap.
+  // One at a time: two enrolments in this process would only compete for the same swap.
   let last: Promise<unknown> = Promise.resolve();
 
   async function enrol(grantId: string, caller: Enrollee) {
@@ -26,7 +26,7 @@ export function createEnroller({ device, list }: EnrollerOptions): Enroller {
     const document = await trust.update((current) =>
       enrolCaller(current, grantId, caller, Math.floor(Date.now() / 1000)),
     );
-    list.expire?.(); // the caller's next request comes at once
+    list.expire?.(); // the caller's next request comes immediately
     return document.devices.find(({ deviceId }) => deviceId === caller.deviceId);
   }
 

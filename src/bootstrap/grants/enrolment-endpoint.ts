@@ -2,10 +2,10 @@ import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import { BODY_CODES } from '../../core/errors/codes';
 import type { RequestView } from '../../core/wire/view';
 
-/** Where a caller that holds a grant puts itself into a target's list. */
+/** The path at which a caller with a grant adds itself to a target's list. */
 export const ENROLMENT_PATH = '/.well-known/amesh/enroll';
 
-/** A usual one has some 600. */
+/** A usual enrolment has about 600 bytes. */
 const MAX_BYTES = 4096;
 
 export function isEnrolment({ method, target }: RequestView): boolean {
@@ -13,7 +13,7 @@ export function isEnrolment({ method, target }: RequestView): boolean {
 }
 
 /**
- * The body of an enrolment. A stranger's, so it is short.
+ * Reads the body of an enrolment. It comes from a stranger, so its length is limited.
  *
  * @throws AmeshError `payload_too_large`, `body_incomplete`, `body_parser_ordering_error`
  */

@@ -16,7 +16,7 @@ import { matchesPattern } from '../tokens/names';
 import type { Enrolment, EnrolmentFacts } from './enrolment-request';
 
 /**
- * Refuses what is not for this target, or not of this time. It costs nothing to look at.
+ * Refuses an enrolment for another target or from another time. These checks are cheap.
  *
  * @throws AmeshError `enrolment_refused`, `timestamp_out_of_range`
  */
@@ -51,8 +51,8 @@ export async function verifyEnrolment(
 }
 
 /**
- * Refuses a caller that the grant does not admit. It comes before the nonce is remembered: the holder of a grant that is
- * over must not fill the nonce store with keys of their own.
+ * Refuses a caller that the grant does not admit. This comes before the nonce is stored: the holder of an expired grant
+ * must not fill the nonce store with new keys.
  */
 export function assertAdmitted(document: AllowListDocument, grantId: string, caller: Enrollee): void {
   try {
@@ -63,7 +63,7 @@ export function assertAdmitted(document: AllowListDocument, grantId: string, cal
 }
 
 /**
- * Remembers the nonce, once per caller as for any request. It comes after the signatures, so that nobody can use up the
+ * Claims the nonce, once per caller, as for any request. This comes after the signatures, so that nobody can use up the
  * nonce of another caller.
  *
  * @throws AmeshError `replay_detected`, `nonce_store_unavailable`, `timestamp_out_of_range`
@@ -83,7 +83,7 @@ export async function claimNonce(
       : new AmeshError(SERVER_CODES.nonce_store_unavailable, undefined, { cause });
   }
   if (isNew !== true) throw new AmeshError(REQUEST_CODES.replay_detected);
-  throwIf(checkStart(time, nonceStore.startedAt, nowMs)); // it may have lost its memory meanwhile
+  throwIf(checkStart(time, nonceStore.startedAt, nowMs)); // it may have lost its nonces since
 }
 
 function throwIf(stale: Fault | null): void {
@@ -96,14 +96,14 @@ async function importKey(text: string): Promise<PublicKey> {
   } catch {
     throw new AmeshError(
       BOOTSTRAP_CODES.enrolment_malformed,
-      'The key of the caller is no point of the P-256 curve.',
+      'The key of the caller is not a point on the P-256 curve.',
     );
   }
 }
 
 /**
- * The error of a list that was not changed, as the caller may see it: a list that does not take this caller refuses it, and
- * a list that cannot be written is a fault of the server.
+ * The error for a caller if the list was not changed: a list that does not accept this caller refuses it; a list that
+ * cannot be written is a fault of the server.
  */
 export function refuseOnly(error: unknown): never {
   if (isAmeshError(error) && (error.code === 'own_key' || error.code === 'key_mismatch'))
@@ -111,9 +111,9 @@ export function refuseOnly(error: unknown): never {
   if (toFault(error) !== null) throw error;
   throw new AmeshError(
     SERVER_CODES.allow_list_unavailable,
-    'The allow list cannot be written, so nobody enrols.',
+    'The allow list cannot be written, so no caller can enrol.',
     {
-      fix: 'Check that the folder or store of the list can be written by this process.',
+      fix: 'Check that this process can write to the folder or store of the list.',
       cause: error,
     },
   );

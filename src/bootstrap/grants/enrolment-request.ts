@@ -6,15 +6,15 @@ import { isDeviceId, isNonce } from '../../core/wire/credentials';
 import { TOKEN_LABELS } from '../../core/wire/labels';
 import { BOOTSTRAP_CODES } from '../errors/codes';
 
-/** What a caller says when it enrols, signed with the grant's key and its own. */
+/** The claims of a caller that enrols, signed with the grant's key and its own. */
 export interface EnrolmentFacts {
-  /** The id of the grant. */
+  /** The ID of the grant. */
   readonly grant: string;
   /** The caller's public key, 33 bytes in base64url. */
   readonly key: string;
-  /** What it wants to be called. */
+  /** The name that it wants. */
   readonly name: string;
-  /** The deviceId of the target. */
+  /** The device ID of the target. */
   readonly target: string;
   /** The host under which the target is called, in normal form. */
   readonly authority: string;
@@ -24,10 +24,10 @@ export interface EnrolmentFacts {
   readonly nonce: string;
 }
 
-/** An enrolment of the right form, of which nothing is proven yet. */
+/** A well-formed enrolment, of which nothing is proven yet. */
 export interface Enrolment {
   readonly facts: EnrolmentFacts;
-  /** What both have signed. */
+  /** The bytes that both keys signed. */
   readonly message: Uint8Array;
   /** 64 bytes. */
   readonly grantSignature: Uint8Array;
@@ -37,7 +37,7 @@ export interface Enrolment {
 
 const MEMBERS = ['authority', 'grant', 'key', 'name', 'nonce', 'target', 'time'];
 
-/** The body of an enrolment: the facts in base64url and the two signatures of them, with dots between. */
+/** The body of an enrolment: the facts in base64url and their two signatures, separated by dots. */
 export async function writeEnrolment(facts: EnrolmentFacts, grant: Signer, caller: Signer): Promise<string> {
   const payload = toBase64Url(toUtf8(JSON.stringify(facts)));
   const message = messageOf(payload);
@@ -46,7 +46,7 @@ export async function writeEnrolment(facts: EnrolmentFacts, grant: Signer, calle
 }
 
 /**
- * Reads what {@link writeEnrolment} writes.
+ * Parses the output of {@link writeEnrolment}.
  *
  * @throws AmeshError `enrolment_malformed`
  */

@@ -5,16 +5,16 @@ import { collect } from '../../core/wire/view';
 import { TRUST_CODES } from '../../trust/errors/codes';
 import { BOOTSTRAP_CODES } from '../errors/codes';
 
-/** A usual answer has some 100. */
+/** A usual response has about 100 bytes. */
 const MAX_ANSWER_BYTES = 4096;
 
 /**
- * Reads the answer to an enrolment. On plain HTTP nothing proves who has answered, and a page that answers everything is
- * no yes.
+ * Reads the response to an enrolment. Over plain http nothing proves who sent it, and a page that answers every request
+ * does not accept the enrolment.
  *
  * @param url where the enrolment was sent
- * @param ownId the deviceId that it has to name
- * @returns until when the device may call, as the target says; null where it says nothing
+ * @param ownId the device ID that the response must contain
+ * @returns when the permission to call ends, according to the target; null if the response has no end
  * @throws AmeshError `grant_expired`, `grant_used_up`, `enrolment_refused`, `enrolment_failed`
  */
 export async function readEnrolmentResponse(
@@ -37,12 +37,12 @@ export async function readEnrolmentResponse(
     throw new AmeshError(TRUST_CODES[error]);
   if (refusalOf(response) !== null) {
     throw new AmeshError(TRUST_CODES.enrolment_refused, undefined, {
-      fix: 'Its log says why. It enrols callers only with verify({ enroll: true }), and not by a grant that was revoked or closed: amesh grant',
+      fix: "See the target's log for the reason. It enrols callers only with verify({ enroll: true }), and not by a revoked or closed grant: amesh grant",
     });
   }
   const said = typeof error === 'string' && /^[a-z_]{1,40}$/.test(error) ? ` ${error}` : '';
   throw new AmeshError(
     BOOTSTRAP_CODES.enrolment_failed,
-    `${url.origin} answered the enrolment with ${response.status}${said}.`,
+    `${url.origin} responded to the enrolment with ${response.status}${said}.`,
   );
 }

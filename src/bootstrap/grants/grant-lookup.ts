@@ -7,10 +7,10 @@ import { findGrant } from '../../trust/grants';
 import type { AllowListDocument } from '../../trust/list/document';
 import { documentOf } from '../../trust/list/to-allow-list';
 
-/** How often strangers who name invented grants can make this server read its list anew. */
+/** How often strangers with invented grants can make this server read its list. */
 const LOOK_EVERY_MS = 250;
 
-/** Finds grants in the list in memory, and reads the list anew where a grant may have been given a moment ago. */
+/** Finds grants in the list in memory. If one is missing, it reads the list, since the grant may be new. */
 export class GrantLookup {
   readonly #list: AllowListSource;
   #look: Promise<void> | undefined;
@@ -20,14 +20,14 @@ export class GrantLookup {
     this.#list = list;
   }
 
-  /** The list in memory. @throws AmeshError `allow_list_unavailable`, and as the list */
+  /** The list in memory. @throws AmeshError `allow_list_unavailable`, and the errors of the list */
   async current(): Promise<AllowListDocument> {
     const document = documentOf(await readAllowList(this.#list));
     if (document === undefined) throw new AmeshError(SERVER_CODES.allow_list_unavailable);
     return document;
   }
 
-  /** The list, read anew where the one in memory does not hold the grant. */
+  /** The list in memory, read again if it does not contain the grant. */
   async documentWith(grantId: string): Promise<AllowListDocument> {
     const known = await this.current();
     if (findGrant(known, grantId) !== undefined) return known;
@@ -36,7 +36,7 @@ export class GrantLookup {
     return this.current();
   }
 
-  /** Reads the list once for all that wait for it, and not again for a while. */
+  /** Reads the list once for all that wait, and not again for a while. */
   async #lookAgain(): Promise<void> {
     await sleep(Math.max(0, this.#lookedAtMs + LOOK_EVERY_MS - performance.now()));
     this.#lookedAtMs = performance.now();

@@ -5,7 +5,7 @@ import { withToken } from '../../trust/tokens';
 import type { GrantClaims } from '../tokens/token';
 import { enrolAt, isFor, withTarget } from './request-enrolment';
 
-/** How long to wait between two enrolments by one grant: twice as long each time, whatever the answers are. */
+/** The pause between two enrolments with one grant; it doubles each time, whatever the response. */
 const PAUSE_MS = Object.freeze({ first: 1000, most: 60_000 });
 
 export interface HeldGrantOptions {
@@ -14,19 +14,19 @@ export interface HeldGrantOptions {
   readonly device: Device;
   /** Sends enrolments. */
   readonly fetch: typeof globalThis.fetch;
-  /** Says a line once. */
+  /** Logs a line once. */
   readonly tell: (line: string) => void;
 }
 
 /**
- * A grant by which this machine has enrolled, as far as an answer that nothing proves can show. So the grant is kept for
- * as long as it counts, and used again where its target refuses this machine. Enrolling again with the same key takes no
- * second use of a grant.
+ * A grant with which this machine enrolled, as far as an unproven response can tell. So the grant is kept while it is
+ * valid, and used again if its target refuses this machine. Enrolling again with the same key does not use up another
+ * use of the grant.
  */
 export class HeldGrant {
   readonly #options: HeldGrantOptions;
   readonly #hosts = new Set<string>();
-  /** An enrolment that was answered with yes, and is not written down yet. */
+  /** An accepted enrolment that is not recorded yet. */
   #answered: { readonly url: URL; readonly untilSeconds: number } | undefined;
   #again: Promise<boolean> | undefined;
   #notBeforeMs = 0;
@@ -36,12 +36,12 @@ export class HeldGrant {
     this.#options = options;
   }
 
-  /** The deviceId of the target, for a host at which this process has enrolled; the list in memory may not know it yet. */
+  /** The device ID of the target, for a host at which this process enrolled. The list in memory may not have it yet. */
   targetOf(host: string): string | undefined {
     return this.#hosts.has(host) ? this.#options.claims.iss : undefined;
   }
 
-  /** @throws AmeshError as `enrolAt()` */
+  /** @throws AmeshError like `enrolAt()` */
   async enrol(url: URL): Promise<void> {
     const { claims, device, fetch } = this.#options;
     const untilSeconds = await enrolAt(url, claims, device, fetch);
@@ -50,10 +50,10 @@ export class HeldGrant {
   }
 
   /**
-   * Enrols once more, since the target has refused a signed request. At most once in a while, and once for all calls at
-   * the same time.
+   * Enrols once more, because the target refused a signed request. This is limited in frequency, and done once for all
+   * concurrent calls.
    *
-   * @returns whether it was answered with yes
+   * @returns whether the target accepted the enrolment
    */
   async enrolAgain(url: URL): Promise<boolean> {
     const { claims, tell } = this.#options;
@@ -66,10 +66,10 @@ export class HeldGrant {
         .then(
           () => true,
           (error) => {
-            this.#hosts.delete(url.host); // perhaps another machine is called there
+            this.#hosts.delete(url.host); // another machine may be called there
             const code = isAmeshError(error) ? error.code : 'enrolment_failed';
             tell(
-              `${url.host} has refused this machine, and its new enrolment, too (${code}): ${error.message}`,
+              `${url.host} refused a request of this machine, and also its new enrolment (${code}): ${error.message}`,
             );
             return false;
           },
@@ -81,7 +81,7 @@ export class HeldGrant {
     return this.#again;
   }
 
-  /** Writes the enrolment down once its target has let a signed request in. */
+  /** Records the enrolment once its target has accepted a signed request. */
   async confirm(response: Response): Promise<void> {
     const answered = this.#answered;
     if (answered === undefined || !response.ok) return;
@@ -103,7 +103,7 @@ export class HeldGrant {
         withToken(withTarget(list, claims, request.authority, nowSeconds), token),
       );
     } catch {
-      return; // a folder that cannot be written, say. The response is what was asked for, and the next one tries again.
+      return; // for example a read-only folder: the caller gets its response, and the next one tries again
     }
     if (this.#answered === answered) this.#answered = undefined;
     const { friendlyName, deviceId } = device.identity;

@@ -4,15 +4,15 @@ import { findGrant, isDue, renewLeases } from '../../trust/grants';
 import type { DeviceEntry, Lease } from '../../trust/list/document';
 import { documentOf } from '../../trust/list/to-allow-list';
 
-/** How long renewals are gathered, so that many callers are one write. */
+/** How long to collect renewals, so that many callers cause one write. */
 const GATHER_MS = 100;
-/** How long to wait where the list could not be written. The lease has half of its time left. */
+/** The pause after a failed write. Half of the lease is still left then. */
 const RETRY_MS = 5_000;
 
 /**
- * Whether the lease of a device is to be extended.
+ * Whether the lease of a device is due for renewal.
  *
- * @param list by which it was let in
+ * @param list the list that accepted the device
  */
 export function isLeaseDue(device: TrustedDevice, list: AllowList): boolean {
   const { lease } = device as DeviceEntry;
@@ -21,7 +21,7 @@ export function isLeaseDue(device: TrustedDevice, list: AllowList): boolean {
   return grant !== undefined && isDue(lease as Lease, grant.leaseSeconds, Math.floor(Date.now() / 1000));
 }
 
-/** Extends the leases of callers that are in use, after their requests. */
+/** Renews the leases of active callers, after their requests. */
 export class Leases {
   readonly #device: () => Promise<Device>;
   readonly #used = new Set<string>();
@@ -32,9 +32,9 @@ export class Leases {
   }
 
   /**
-   * A device has made a verified request.
+   * Records that a device made a verified request.
    *
-   * @param list by which it was let in
+   * @param list the list that accepted the device
    */
   note(device: TrustedDevice, list: AllowList): void {
     if (device.expiresAt === undefined || this.#used.has(device.deviceId) || !isLeaseDue(device, list))
@@ -58,7 +58,7 @@ export class Leases {
       this.#renewIn(RETRY_MS);
       return;
     }
-    // Until the list in memory is the new one, its old lease would be due again.
+    // Until the list in memory is the new one, the old lease would still be due.
     setTimeout(() => {
       for (const id of ids) this.#used.delete(id);
     }, RETRY_MS).unref();

@@ -13,23 +13,23 @@ import { ENROLMENT_PATH } from './enrolment-endpoint';
 import { writeEnrolment } from './enrolment-request';
 import { readEnrolmentResponse } from './enrolment-response';
 
-/** No lease is longer, whatever a target says. */
+/** The longest lease, whatever a target says. */
 const YEAR_SECONDS = 31_536_000;
 const ANSWER_MS = 30_000;
 
-/** Whether a grant is for the target behind a URL. A grant that names no host is for this machine itself. */
+/** Whether a grant is for the target behind a URL. A grant without hosts is for this machine itself. */
 export function isFor({ hosts }: GrantClaims, url: URL): boolean {
   const authority = normalizeAuthority(url.host) ?? '';
   return hosts.length === 0 ? isLoopback(authority) : hosts.includes(authority);
 }
 
 /**
- * Puts this device into the list of a grant's target. Nothing proves the answer.
+ * Adds this device to the list of a grant's target. Nothing proves the response.
  *
  * @param origin where the target is called
- * @returns until when it says that this device may call, Unix seconds; at most a year from now
+ * @returns when the permission to call ends, according to the response, in Unix seconds; at most a year from now
  * @throws AmeshError `grant_expired`, `grant_used_up`, `enrolment_refused`, `enrolment_failed`, `clock_skew_too_large`;
- *   what `fetch` throws
+ *   the errors of `fetch`
  */
 export async function enrolAt(
   origin: URL,
@@ -70,7 +70,7 @@ export async function enrolAt(
   return Math.min(expiresAt ?? most, most);
 }
 
-/** Puts the target of a grant into the list of this device. A host that another target has stays with that target. */
+/** Adds the target of a grant to the list of this device. A host of another target stays with that target. */
 export function withTarget(
   document: AllowListDocument,
   { iss, key, name, hosts }: GrantClaims,

@@ -3,21 +3,21 @@ import { refusalOf } from '../../core/sign/refusal';
 import { discard } from '../../core/sign/send';
 import type { HeldGrant } from './held-grant';
 
-/** Instances of a target look at their common list once a second at least. */
+/** Instances of a target check their shared list at least once a second. */
 const PAUSES_MS = [100, 300, 700, 1000];
 
 export interface UntilKnownOptions {
-  /** Whether this machine has enrolled for this very request. */
+  /** Whether this machine enrolled for this very request. */
   readonly isNew: boolean;
   readonly grant: Pick<HeldGrant, 'enrolAgain'> | undefined;
-  /** Says a line once. */
+  /** Logs a line once. */
   readonly tell: (line: string) => void;
 }
 
 /**
- * Sends a request of a machine that has enrolled. It sends the request again where an instance of the target has not
- * heard of the enrolment yet, and once more after a new enrolment: such a refusal comes before any handler. Each time the
- * same bytes are sent. A body that is a stream can be sent only once.
+ * Sends a request of a machine that enrolled. It repeats the request if an instance of the target does not know about the
+ * enrolment yet, and once more after a new enrolment: such a refusal comes before any handler. It sends the same bytes
+ * each time. A streamed body can be sent only once.
  */
 export async function untilKnown(request: PreparedRequest, options: UntilKnownOptions): Promise<Response> {
   const { isNew, grant, tell } = options;
@@ -27,12 +27,12 @@ export async function untilKnown(request: PreparedRequest, options: UntilKnownOp
   if (isKnown && request.isRepeatable) return sendTo(request, await again(request, response), true);
   if ((isKnown || isNew) && !request.isRepeatable)
     tell(
-      `${request.url.host} has refused a request right after the enrolment of this machine. Its body is a stream, which can be sent only once: call again.`,
+      `${request.url.host} refused a request right after this machine enrolled. Its body is a stream, which can be sent only once: call again.`,
     );
   return response;
 }
 
-/** The last answer: while it is a refusal, the next follows after a pause. */
+/** The last response. After a refusal, the next attempt follows after a pause. */
 async function sendTo(request: PreparedRequest, first: Response, isNew: boolean): Promise<Response> {
   let response = first;
   for (const ms of isNew && request.isRepeatable ? PAUSES_MS : []) {
@@ -48,7 +48,7 @@ async function again(request: PreparedRequest, refused: Response): Promise<Respo
   return request.send();
 }
 
-/** A refusal after a redirect may have come from behind a handler. */
+/** A refusal after a redirect may have come after a handler. */
 function isUnknown(response: Response): boolean {
   return refusalOf(response) === 'unauthorized' && !response.redirected;
 }

@@ -2,17 +2,17 @@ import type { AllowList, TrustedDevice } from '../../core/devices/allow-list';
 import type { Verified } from '../../core/verify/checks';
 import { fieldValue } from '../../core/wire/view';
 
-/** A request that may pass. */
+/** An accepted request. */
 export interface Acceptance {
-  /** As the allow list has it. */
+  /** Its device in the allow list. */
   readonly device: TrustedDevice;
-  /** Of this request, 22 characters. */
+  /** The nonce of the request, 22 characters. */
   readonly nonce: string;
-  /** As it was signed, in normal form. */
+  /** The signed authority, in normal form. */
   readonly authority: string;
-  /** By which the device was let in. */
+  /** The list that accepted the device. */
   readonly list: AllowList;
-  /** Whether the caller names this very device in AuthMesh-Target. */
+  /** Whether the caller names this device in AuthMesh-Target. */
   readonly isNamed: boolean;
 }
 

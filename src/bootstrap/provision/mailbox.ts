@@ -11,7 +11,7 @@ const NONCE_BYTES = 12;
 const NOTHING = new Uint8Array();
 
 /**
- * Puts a registration into the mailbox of its token, sealed: the relay learns neither who it is from nor for whom.
+ * Puts a registration into the mailbox of its token. It is sealed: the relay learns neither its sender nor its recipient.
  *
  * @throws AmeshError `relay_unreachable`
  */
@@ -22,24 +22,24 @@ export async function postRegistration(relay: string, secret: string, text: stri
   const socket = await RelaySocket.connect(relay);
   try {
     socket.send({ type: 'post', v: 1, box: await boxOf(secret), body });
-    // It ends the connection once it has the message; what else it may say changes nothing here.
+    // The relay closes the connection when it has the message; anything else it sends does not matter.
     await socket.next(ANSWER_MS).catch(() => {});
   } finally {
     await socket.close();
   }
 }
 
-/** Where to wait for a machine that takes a token, and until when. */
+/** Where to wait for a machine that takes a token, and how long. */
 export interface WaitOptions {
-  /** The relay that the token names, `ws://` or `wss://`. */
+  /** The relay in the token, `ws://` or `wss://`. */
   readonly relay: string;
   /** The `secret` of the token: 32 bytes in base64url. */
   readonly secret: string;
   /** When to give up, Unix milliseconds. */
   readonly untilMs: number;
-  /** Ends it from outside. */
+  /** Cancels the wait. */
   readonly signal?: AbortSignal | undefined;
-  /** Asked every few seconds: whether it is known by another way. */
+  /** Called every few seconds: whether the machine has registered in another way. */
   readonly isKnown: () => Promise<boolean>;
 }
 
@@ -48,7 +48,7 @@ const LOOK_EVERY_MS = 3_000;
 /**
  * Waits at the mailbox of a token.
  *
- * @returns the registration that the machine has posted, for `takeRegistration()`; null where it is over or known by another way
+ * @returns the machine's registration, for `takeRegistration()`; null after `untilMs`, or if it registered in another way
  * @throws AmeshError `relay_unreachable`, `relay_busy`; the signal's reason
  */
 export async function waitForRegistration(options: WaitOptions): Promise<string | null> {
@@ -63,11 +63,11 @@ export async function waitForRegistration(options: WaitOptions): Promise<string 
         const frame = await socket.next(LOOK_EVERY_MS, signal);
         if (frame?.type === 'msg') return open(secret, frame.body);
         if (frame?.type === 'error') {
-          // A mailbox lasts five minutes. A relay that ends it at once would keep us busy with nothing else.
+          // A mailbox lasts five minutes. If a relay ends it immediately, reconnecting would be an endless loop.
           if (frame.code === 'session_expired' && performance.now() - startedAtMs > LOOK_EVERY_MS) break;
           throw new AmeshError(
             PAIRING_CODES.relay_busy,
-            `The relay at ${relay} did not let this machine wait (${frame.code}).`,
+            `The relay at ${relay} does not let this machine wait (${frame.code}).`,
           );
         }
         if (Date.now() >= untilMs || (await isKnown())) return null;

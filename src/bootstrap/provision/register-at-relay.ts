@@ -2,7 +2,7 @@ import type { ProvisionClaims } from '../tokens/token';
 import { UNASKED, writeRegistration } from './registration';
 import type { Taker } from './take-provision';
 
-/** Puts a registration of this machine into the mailbox of its token, at the relay that the token names, if any. */
+/** Puts a registration of this machine into the mailbox of its token, at the relay in the token, if there is one. */
 export async function registerAtRelay(claims: ProvisionClaims, open: Taker['open']): Promise<void> {
   if (claims.relay === undefined) return;
   const device = await open();

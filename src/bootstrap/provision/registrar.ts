@@ -12,7 +12,7 @@ export interface RegistrarOptions {
 }
 
 /**
- * Tells the issuer of a token which machine has taken it, in the answers to the issuer's requests. It stops once these
+ * Tells the issuer of a token which machine took it, in the responses to the issuer's requests. It stops when these
  * requests name this device: then the issuer knows it.
  */
 export function createRegistrar({ bootstrap, device, list }: RegistrarOptions) {
@@ -23,7 +23,7 @@ export function createRegistrar({ bootstrap, device, list }: RegistrarOptions) {
       const machine = { signer, name: identity.friendlyName, hosts };
       return { [REGISTRATION_HEADER]: await writeRegistration(token, machine, { nonce, authority }) };
     } catch {
-      return undefined; // the request is verified all the same
+      return undefined; // the request stays verified
     }
   }
 

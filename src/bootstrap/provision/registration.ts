@@ -12,12 +12,12 @@ import { cleanName } from '../../trust/names';
 import { findIssued, registerTarget } from '../../trust/tokens';
 import { TOKEN_LIMITS } from '../tokens/token';
 
-/** The header of an answer in which a machine says that it has taken a token. */
+/** The response header in which a machine tells that it took a token. */
 export const REGISTRATION_HEADER = 'authmesh-registration';
 
 const MAX_CHARACTERS = 8192;
 
-/** The request to which a registration is the answer; empty where it goes to a mailbox. */
+/** The request that a registration answers; empty for a registration in a mailbox. */
 export interface Answered {
   /** 22 base64url characters, or none. */
   readonly nonce: string;
@@ -25,11 +25,11 @@ export interface Answered {
   readonly authority: string;
 }
 
-/** Of a registration that answers no request, but lay in a mailbox. */
+/** For a registration in a mailbox, which answers no request. */
 export const UNASKED: Answered = Object.freeze({ nonce: '', authority: '' });
 
 interface Statement extends Answered {
-  /** The id of the token. */
+  /** The ID of the token. */
   readonly jti: string;
   /** The public key of the machine, 33 bytes in base64url. */
   readonly key: string;
@@ -40,8 +40,8 @@ interface Statement extends Answered {
 const MEMBERS = ['authority', 'hosts', 'jti', 'key', 'name', 'nonce'];
 
 /**
- * What a machine tells the issuer of its token: who it is, signed with its key, and authenticated with the token's
- * secret. Three parts with dots between: statement, signature, MAC.
+ * Writes the registration of a machine for the issuer of its token: who it is, signed with its key, and authenticated with
+ * the token's secret. Three parts, separated by dots: statement, signature, MAC.
  */
 export async function writeRegistration(
   token: { readonly jti: string; readonly secret: string },
@@ -61,10 +61,10 @@ export async function writeRegistration(
 }
 
 /**
- * Takes note of the machine that a registration proves to have taken a token of this device. What proves nothing is
- * passed over: anybody can send it.
+ * Records the machine that took a token of this device, if the registration proves it. Anything else is ignored, since
+ * anybody can send it.
  *
- * @returns the machine as it stands in the list now; null where there was nothing to take note of
+ * @returns the machine's entry in the list; null if nothing was recorded
  * @throws AmeshError `token_used_twice`, `token_revoked`
  */
 export async function takeRegistration(
@@ -93,7 +93,7 @@ export async function takeRegistration(
   return entryIn(document);
 }
 
-/** The hosts that the issuer has named; what the machine says of itself only where it has named none. */
+/** The hosts that the issuer chose, or else those that the machine reports. */
 function hostsOf(token: IssuedToken, { hosts, authority }: Statement): string[] {
   const named = token.hosts.length > 0 ? token.hosts : hosts;
   return [...new Set([...named, ...(authority === '' ? [] : [authority])])];
@@ -110,7 +110,7 @@ async function isProven(text: string, { secret }: IssuedToken, key: string): Pro
       toUtf8(TOKEN_LABELS.registration + payload),
     );
   } catch {
-    return false; // no point of the curve
+    return false; // not a point on the curve
   }
 }
 
@@ -121,7 +121,7 @@ async function macOf(secret: string, signed: string): Promise<Uint8Array> {
   return new Uint8Array(await crypto.subtle.sign('HMAC', key, toUtf8(TOKEN_LABELS.secret.mac + signed)));
 }
 
-/** A key of its own out of a token's secret, for each use that has a label. */
+/** Derives a key for one labelled use from a token's secret. */
 export function keyOf(secret: string, label: string, length: number): Promise<Uint8Array<ArrayBuffer>> {
   return hkdf(fromBase64Url(secret) ?? new Uint8Array(), new Uint8Array(), label, length);
 }

@@ -4,9 +4,9 @@ import type { Device } from '../../trust/device';
 import { REGISTRATION_HEADER, takeRegistration } from './registration';
 
 /**
- * Takes note of a machine that says in its answer that it has taken a token of this device.
+ * Records a machine that tells in its response that it took a token of this device.
  *
- * @param tell says a line once
+ * @param tell logs a line once
  */
 export async function takeAnswer(
   response: Response,
@@ -19,7 +19,7 @@ export async function takeAnswer(
   try {
     await takeRegistration(await device(), text, answered);
   } catch (error) {
-    // The response is what was asked for, and a folder that cannot be written is no reason to lose it.
+    // The caller gets its response, even if the folder is read-only.
     if (isAmeshError(error) && error.code.startsWith('token_'))
       tell(`${error.code}, at ${answered.authority}: ${error.message}`);
   }

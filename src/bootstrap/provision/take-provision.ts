@@ -5,18 +5,18 @@ import type { ProvisionClaims } from '../tokens/token';
 
 /** The machine that takes a token. */
 export interface Taker {
-  /** null where there is no identity yet. */
+  /** Null if there is no identity yet. */
   readonly open: () => Promise<Device | null>;
-  /** Makes an identity, or finds the one that another process has made meanwhile. */
+  /** Creates an identity, or opens the one that another process created in the meantime. */
   readonly create: (friendlyName: string) => Promise<Device>;
 }
 
 /**
- * Takes a provision token on the machine that it is for: makes an identity where there is none, and trusts the issuer.
- * Any number of processes may do so at once: one of them takes it.
+ * Takes a provision token on its machine: creates an identity if there is none, and trusts the issuer. Several processes
+ * may do so at the same time; one of them takes it.
  *
- * @returns the issuer's name in the list; null where this machine has taken the token before
- * @throws AmeshError as `assertTimely` and `takeProvision`, and of the key backend
+ * @returns the issuer's name in the list; null if this machine took the token before
+ * @throws AmeshError like `assertTimely` and `takeProvision`, and of the key backend
  */
 export async function takeProvisionToken(claims: ProvisionClaims, taker: Taker): Promise<string | null> {
   const opened = await taker.open();

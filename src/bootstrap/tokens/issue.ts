@@ -11,23 +11,23 @@ import { isNamePattern } from './names';
 import { signToken } from './sign-token';
 import { TOKEN_LIMITS } from './token';
 
-/** For which machine a token is, and for how long it may be taken. */
+/** The machine that a token is for, and how long the token is valid. */
 export interface ProvisionOptions {
-  /** What the machine is to be called; cleaned, at most 64 code points. */
+  /** The name for the machine; cleaned, at most 64 code points. */
   readonly friendlyName: string;
-  /** How long the token may be taken, in seconds, 1 to 86400; default 3600. */
+  /** How long the token is valid, in seconds, 1 to 86,400; default 3600. */
   readonly lifetimeSeconds?: number | undefined;
-  /** The authorities at which the machine will be called; default: loopback names only. */
+  /** The authorities under which the machine will be called; default: loopback names only. */
   readonly hosts?: readonly string[] | undefined;
-  /** A relay over which the machine tells that it has taken the token; default: none. */
+  /** A relay over which the machine confirms that it took the token; default: none. */
   readonly relay?: string | undefined;
 }
 
 /**
- * Makes a token for a machine without a terminal, which will trust this device as a controller, and puts it down as
+ * Issues a token for a machine without a terminal, which will trust this device as a controller. Records the token as
  * pending.
  *
- * @returns the token, which is nowhere else, and what the list holds of it
+ * @returns the token, which is not stored, and its entry in the list
  * @throws TypeError for a wrong option; AmeshError `host_taken`
  * @see docs/provisioning.md
  */
@@ -35,9 +35,9 @@ export async function issueProvision(
   device: Device,
   options: ProvisionOptions,
 ): Promise<{
-  /** The token, for its machine alone. A secret, which is kept nowhere else. */
+  /** The token, for its machine only. It is secret, and not stored. */
   token: string;
-  /** What the list holds of it. */
+  /** Its entry in the list. */
   entry: IssuedToken;
 }> {
   const { signer, trust } = device;
@@ -63,19 +63,19 @@ export async function issueProvision(
   return { token, entry };
 }
 
-/** How many callers may come by a grant, what they may be called, and how long they stay. */
+/** How many callers may enrol with a grant, under which names, and how long they stay. */
 export interface GrantOptions {
-  /** What callers may be called; one `*` in it stands for anything. */
+  /** The names that callers may have; one `*` matches any text. */
   readonly names: string;
-  /** How long callers may enrol, in seconds, 1 to 86400; default 3600. */
+  /** How long callers may enrol, in seconds, 1 to 86,400; default 3600. */
   readonly lifetimeSeconds?: number | undefined;
-  /** How many may, 1 to 100000. */
+  /** How many callers may enrol, 1 to 100,000. */
   readonly uses: number;
-  /** How long an entry lasts that is not used, in seconds, 60 to 31536000. */
+  /** How long an unused entry lasts, in seconds, 60 to 31,536,000. */
   readonly leaseSeconds: number;
-  /** How long an entry lasts at most, in seconds, at least the lease, at most 31536000. */
+  /** How long an entry lasts at most, in seconds, from the lease to 31,536,000. */
   readonly maxLeaseSeconds: number;
-  /** The authorities at which callers reach this device; default: loopback names only. */
+  /** The authorities under which callers reach this device; default: loopback names only. */
   readonly hosts?: readonly string[] | undefined;
 }
 
@@ -83,9 +83,9 @@ const MAX_USES = 100_000;
 const YEAR_SECONDS = 31_536_000;
 
 /**
- * Makes a token with which callers put themselves into this device's list, and puts its public half down.
+ * Issues a token with which callers add themselves to this device's list. Records the grant with its public key.
  *
- * @returns the token, which is nowhere else, and what the list holds of it
+ * @returns the token, which is not stored, and its entry in the list
  * @throws TypeError for a wrong option
  * @see docs/provisioning.md
  */
@@ -93,15 +93,15 @@ export async function issueGrant(
   device: Device,
   options: GrantOptions,
 ): Promise<{
-  /** The token, for the callers. A secret, which is kept nowhere else. */
+  /** The token, for the callers. It is secret, and not stored. */
   token: string;
-  /** What the list holds of it. */
+  /** Its entry in the list. */
   grant: Grant;
 }> {
   const { signer, trust } = device;
   const { uses, leaseSeconds, maxLeaseSeconds } = options;
   const names = cleanName(options.names);
-  if (!isNamePattern(names)) throw new TypeError('The names of a grant have at most one * in them.');
+  if (!isNamePattern(names)) throw new TypeError('The names of a grant must have at most one *.');
   assertWithin('uses', uses, 1, MAX_USES);
   assertWithin('leaseSeconds', leaseSeconds, 60, YEAR_SECONDS);
   assertWithin('maxLeaseSeconds', maxLeaseSeconds, leaseSeconds, YEAR_SECONDS);
@@ -130,7 +130,7 @@ function commonClaims({ identity }: Device, hosts: readonly string[], lifetimeSe
   return {
     iss: identity.deviceId,
     key: identity.publicKey,
-    name: cleanName(identity.friendlyName), // identity.json is not sealed
+    name: cleanName(identity.friendlyName), // cleaned, since identity.json is not sealed
     hosts,
     iat,
     exp: iat + lifetimeSeconds,
@@ -138,7 +138,7 @@ function commonClaims({ identity }: Device, hosts: readonly string[], lifetimeSe
   };
 }
 
-/** People type it behind a command, where what begins with a hyphen is a flag. */
+/** Never begins with a hyphen, since people type it in commands, where that would be a flag. */
 export function newTokenId(randomBytes: (length: number) => Uint8Array): string {
   for (;;) {
     const id = toBase64Url(randomBytes(16));
@@ -149,11 +149,11 @@ export function newTokenId(randomBytes: (length: number) => Uint8Array): string 
 function readHosts(hosts: readonly string[]): string[] {
   const parsed = parseHosts(hosts);
   if (parsed.length > TOKEN_LIMITS.hosts)
-    throw new TypeError(`A token names at most ${TOKEN_LIMITS.hosts} hosts.`);
+    throw new TypeError(`A token can have at most ${TOKEN_LIMITS.hosts} hosts.`);
   return parsed;
 }
 
 function assertWithin(name: string, value: number, least: number, most: number): void {
   if (Number.isSafeInteger(value) && value >= least && value <= most) return;
-  throw new TypeError(`${name} is a whole number from ${least} to ${most}.`);
+  throw new TypeError(`${name} must be a whole number from ${least} to ${most}.`);
 }

@@ -1,18 +1,18 @@
 import { cleanName } from '../../trust/names';
 
-/** Whether this may stand for the names of callers: a name with at most one `*` in it. */
+/** Whether this can be the pattern for the names of callers: a name with at most one `*`. */
 export function isNamePattern(value: unknown): value is string {
   return typeof value === 'string' && cleanName(value) === value && value.split('*').length <= 2;
 }
 
-/** Whether a name is one that a pattern stands for. */
+/** Whether a pattern matches a name. */
 export function matchesPattern(pattern: string, name: string): boolean {
   const [start = '', end] = pattern.split('*');
   if (end === undefined) return name === pattern;
   return name.length >= start.length + end.length && name.startsWith(start) && name.endsWith(end);
 }
 
-/** A name of which a pattern approves, made from one that need not be such. */
+/** A name that matches a pattern, derived from any name. */
 export function nameFor(pattern: string, own: string): string {
   if (matchesPattern(pattern, own)) return own;
   const [start = '', end] = pattern.split('*');

@@ -23,9 +23,9 @@ import {
 } from './token';
 
 /**
- * What a token says it is, which nothing has proven yet.
+ * The kind that a token claims, without any proof.
  *
- * @returns null where it says nothing that is known
+ * @returns null for an unknown kind
  */
 export function kindOf(text: string): TokenKind | null {
   const typ = text.length > TOKEN_LIMITS.characters ? undefined : jsonOf(text.split('.', 1)[0] ?? '')?.typ;
@@ -33,11 +33,11 @@ export function kindOf(text: string): TokenKind | null {
 }
 
 /**
- * Reads a token and verifies that it is of the device that it names. Whether it counts now is for
- * {@link assertTimely}: a token that was taken already is none to complain about.
+ * Reads a token and verifies that its issuer signed it. {@link assertTimely} checks its times separately, since an expired
+ * token that was taken before is no error.
  *
  * @throws AmeshError `token_malformed`, `token_wrong_algorithm`, `token_wrong_type`, `token_wrong_issuer`,
- *   `token_invalid_signature`; none of them shows anything of the token
+ *   `token_invalid_signature`; none of them contains any part of the token
  * @see RFC 7515 section 7.1, RFC 8725
  */
 export async function readToken(text: string): Promise<Token> {
@@ -54,15 +54,15 @@ export async function readToken(text: string): Promise<Token> {
   if (header.alg !== 'ES256') throw new AmeshError(BOOTSTRAP_CODES.token_wrong_algorithm);
   const kind = kindOf(text);
   if (kind === null) throw new AmeshError(BOOTSTRAP_CODES.token_wrong_type);
-  if (!hasExactly(header, ['alg', 'typ'])) throw malformed('Its header holds more than it may.');
+  if (!hasExactly(header, ['alg', 'typ'])) throw malformed('Its header has unknown members.');
   const claims = jsonOf(parts[1] as string);
-  if (claims === null) throw malformed('Its claims are no JSON object.');
+  if (claims === null) throw malformed('Its claims are not a JSON object.');
 
   const key = await readIssuer(claims);
   await verify(text, key);
   if (kind === 'provision' && isProvision(claims)) return { kind, claims };
   if (kind === 'grant' && isGrant(claims) && (await isKeyPair(claims.jwk))) return { kind, claims };
-  throw malformed('Its claims are not those of a token of this kind.');
+  throw malformed('Its claims do not fit this kind of token.');
 }
 
 /**
@@ -76,21 +76,21 @@ export function assertTimely({ claims }: Token, nowSeconds: number): void {
     const from = momentText((iat - TOKEN_LIMITS.clockSkewSeconds) * 1000);
     throw new AmeshError(
       BOOTSTRAP_CODES.token_not_yet_valid,
-      `The token was issued ${iat - nowSeconds} s in the future, by the clock of this machine; it counts from ${from} on.`,
+      `The token was issued ${iat - nowSeconds} s in the future, by this machine's clock. It is valid from ${from}.`,
     );
   }
   if (nowSeconds >= exp)
     throw new AmeshError(BOOTSTRAP_CODES.token_expired, `The token expired ${nowSeconds - exp} s ago.`);
 }
 
-/** The key of the issuer, as the token names it. It has to be the key that the issuer's id is made from. */
+/** The issuer's key in the token. It must match the issuer's device ID. */
 async function readIssuer({ iss, key }: JsonObject): Promise<Uint8Array> {
   const point = typeof key === 'string' && key.length === 44 ? fromBase64Url(key) : null;
-  if (point === null || typeof iss !== 'string') throw malformed('It names no issuer.');
+  if (point === null || typeof iss !== 'string') throw malformed('It has no issuer.');
   try {
     await cryptoProvider.importPublicKey(point);
   } catch {
-    throw malformed("Its issuer's key is no point of the P-256 curve.");
+    throw malformed("Its issuer's key is not a point on the P-256 curve.");
   }
   if ((await deviceIdOf(point, cryptoProvider)) !== iss)
     throw new AmeshError(BOOTSTRAP_CODES.token_wrong_issuer);
@@ -111,7 +111,7 @@ async function verify(text: string, point: Uint8Array): Promise<void> {
   } catch (error) {
     if (error instanceof errors.JWSSignatureVerificationFailed)
       throw new AmeshError(BOOTSTRAP_CODES.token_invalid_signature);
-    throw new AmeshError(BOOTSTRAP_CODES.token_malformed); // without the error, which may know the token
+    throw new AmeshError(BOOTSTRAP_CODES.token_malformed); // without the cause, which may contain the token
   }
 }
 
@@ -179,7 +179,7 @@ function isBytes(value: unknown, length: number): boolean {
   );
 }
 
-/** A part of a token as the object that it is; null also where JSON says the same in more than one way. */
+/** Parses a part of a token as an object; null also for JSON that is not in its only accepted form. */
 function jsonOf(part: string): JsonObject | null {
   const bytes = fromBase64Url(part);
   return bytes === null ? null : parseExactObject(bytes);

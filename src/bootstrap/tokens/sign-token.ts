@@ -3,10 +3,10 @@ import { toBase64Url, toUtf8 } from '../../core/encoding';
 import { type GrantClaims, type ProvisionClaims, TOKEN_LIMITS, TOKEN_TYPES, type TokenKind } from './token';
 
 /**
- * Signs claims as a compact JWS. Put together by hand, since no library takes a signer whose key it cannot see. What is
- * signed begins with the base64url of the header, and so like nothing else that a device key signs.
+ * Signs claims as a compact JWS. No library accepts a signer without access to its key, so this is our own code. The signed
+ * text begins with the base64url of the header, unlike anything else that a device key signs.
  *
- * @throws TypeError where the token would be longer than anybody reads
+ * @throws TypeError if the token would exceed the limit
  * @see RFC 7515 section 5.1
  */
 export async function signToken(

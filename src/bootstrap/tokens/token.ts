@@ -1,24 +1,24 @@
 import type { PrivateJwk } from '../../core/crypto/provider';
 
-/** The two kinds of bootstrap token, by the `typ` of their header. */
+/** The two kinds of bootstrap tokens, by the `typ` in their header. */
 export const TOKEN_TYPES = Object.freeze({
-  /** For a machine that receives requests: it trusts the issuer. */
+  /** For a machine that receives requests: it will trust the issuer. */
   provision: 'amesh-provision+jwt',
-  /** For machines that are to call: they put themselves into the issuer's list. */
+  /** For machines that send requests: they add themselves to the issuer's list. */
   grant: 'amesh-grant+jwt',
 });
 
 export type TokenKind = keyof typeof TOKEN_TYPES;
 
-/** What every token says of its issuer and itself. */
+/** The claims of every token. */
 interface CommonClaims {
-  /** The issuer's deviceId. */
+  /** The issuer's device ID. */
   readonly iss: string;
   /** The issuer's public key, 33 bytes in base64url. */
   readonly key: string;
   /** The issuer's name. */
   readonly name: string;
-  /** At which authorities the target of the two is called, in normal form. */
+  /** The authorities under which the target is called, in normal form. */
   readonly hosts: readonly string[];
   /** Unix seconds. */
   readonly iat: number;
@@ -30,19 +30,19 @@ interface CommonClaims {
 
 /** The claims of a provision token: exactly these. */
 export interface ProvisionClaims extends CommonClaims {
-  /** What the machine is to be called. */
+  /** The name for the machine. */
   readonly target: string;
-  /** 32 random bytes in base64url, with which it proves to the issuer that it has taken the token. */
+  /** 32 random bytes in base64url. The machine uses it to prove to the issuer that it took the token. */
   readonly secret: string;
-  /** Where the issuer may be waiting for that. */
+  /** The relay where the issuer may wait for that proof. */
   readonly relay?: string;
 }
 
 /** The claims of a grant token: exactly these. */
 export interface GrantClaims extends CommonClaims {
-  /** What callers may be called; one `*` stands for anything. */
+  /** The names that callers may have; one `*` matches any text. */
   readonly callers: string;
-  /** A key pair of this grant alone, both halves. */
+  /** A key pair for this grant only, with its private key. */
   readonly jwk: PrivateJwk;
 }
 
@@ -52,10 +52,10 @@ export type Token =
 
 /** The limits of tokens. */
 export const TOKEN_LIMITS = Object.freeze({
-  /** A usual one has some 600. */
+  /** A usual token has about 600 characters. */
   characters: 4096,
   lifetimeSeconds: 86_400,
-  /** How far the issuer's clock may be ahead of ours. */
+  /** How far the issuer's clock may be ahead of ours, in seconds. */
   clockSkewSeconds: 60,
   hosts: 16,
 });

@@ -3,7 +3,7 @@ import { EXIT, type ExitCode } from './errors/exit-codes';
 import { run } from './run';
 
 /**
- * Runs the command line and sets the exit code of the process, which then ends by itself once all is written.
+ * Runs the command line and sets the exit code. The process then ends once all output is written.
  *
  * @param argv the arguments; default those of the process
  * @returns the exit code
@@ -12,7 +12,7 @@ export async function main(argv: readonly string[] = process.argv.slice(2)): Pro
   let isCut = false;
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EPIPE') return; // `amesh list | head -1` has all it wants
+      if (error.code === 'EPIPE') return; // `amesh list | head -1` reads no more
       isCut = true;
       process.exitCode = EXIT.failure;
       if (stream === process.stdout)

@@ -15,11 +15,11 @@ import { widthOfTerminal } from './words/wrap';
 /**
  * Runs one command line and prints everything. The caller sets the exit code.
  *
- * @param argv without the program's own name
+ * @param argv the arguments, without the program's name
  */
 export async function run(root: Command, argv: readonly string[]): Promise<ExitCode> {
   if (argv[0] === 'complete' && argv[1] === '--') {
-    // A shell asks this at each press of Tab: whatever stands behind it is a line that is not finished yet.
+    // A shell calls this at each press of Tab. The rest of the line may be incomplete.
     const { completionsOf } = await import('./commands/complete');
     printLines(process.stdout, await completionsOf(root, argv.slice(2)));
     return EXIT.ok;

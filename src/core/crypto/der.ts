@@ -1,7 +1,7 @@
 /**
- * r‖s, 64 bytes, as the ASN.1 DER that node:crypto takes: 8 to 72 bytes (RFC 3279 section 2.2.3).
+ * Converts a signature r‖s of 64 bytes to the ASN.1 DER that node:crypto takes: 8 to 72 bytes (RFC 3279 section 2.2.3).
  *
- * @param allocate makes the array, which may hold anything
+ * @param allocate creates the array; its initial content does not matter
  */
 export function toDer(
   signature: Uint8Array,
@@ -18,7 +18,7 @@ export function toDer(
   der[1] = 4 + rLength + sLength;
   der[2] = 0x02;
   der[3] = rLength;
-  der[4] = 0; // where a first bit would read as a sign; overwritten otherwise
+  der[4] = 0; // keeps a leading 1 bit from being a sign; otherwise overwritten
   der.set(signature.subarray(rStart, 32), 4 + rPad);
   der[4 + rLength] = 0x02;
   der[5 + rLength] = sLength;
@@ -33,7 +33,7 @@ function integerStart(bytes: Uint8Array, start: number): number {
   return i;
 }
 
-/** The DER signature that node:crypto makes as r‖s, 64 bytes. It comes from our own signer, so its form is known. */
+/** Converts a DER signature from node:crypto to r‖s, 64 bytes. It comes from our own signer, so it is well formed. */
 export function fromDer(der: Uint8Array): Uint8Array<ArrayBuffer> {
   const signature = new Uint8Array(64);
   const rLength = der[3] as number;

@@ -4,10 +4,10 @@ import { fromBase64Url, toBase64Url } from '../encoding';
 import { assertCompressedPoint, assertPrivateJwk, keyPartsDiffer, toPoint, toPrivateJwk } from './points';
 import type { CryptoProvider, PrivateJwk } from './provider';
 
-// lowS: hardware makes high s as well; noble would by default refuse half of all valid signatures.
+// lowS: false, because hardware also produces high s. With noble's default, half of all valid signatures would fail.
 const ECDSA = { lowS: false, prehash: true, format: 'compact' } as const;
 
-/** Pure JavaScript: slow (a verify takes milliseconds), for places that have neither node:crypto nor WebCrypto. */
+/** Pure JavaScript: slow (a verify takes milliseconds), for runtimes with neither node:crypto nor WebCrypto. */
 export const nobleCrypto: CryptoProvider = Object.freeze({
   id: 'noble',
 
@@ -20,7 +20,8 @@ export const nobleCrypto: CryptoProvider = Object.freeze({
   importPublicKey(point: Uint8Array) {
     assertCompressedPoint(point);
     const key = point.slice();
-    if (!p256.utils.isValidPublicKey(key, true)) throw new TypeError('This is no point of the P-256 curve.');
+    if (!p256.utils.isValidPublicKey(key, true))
+      throw new TypeError('This is not a point on the P-256 curve.');
     return {
       verify(signature: Uint8Array, message: Uint8Array) {
         if (signature.length !== 64) return false;
@@ -37,7 +38,7 @@ export const nobleCrypto: CryptoProvider = Object.freeze({
     assertPrivateJwk(jwk);
     const scalar = fromBase64Url(jwk.d) as Uint8Array;
     if (!p256.utils.isValidSecretKey(scalar))
-      throw new TypeError('This is no private key of the P-256 curve.');
+      throw new TypeError('This is not a private key on the P-256 curve.');
     const publicKey = p256.getPublicKey(scalar, true);
     if (toBase64Url(publicKey) !== toBase64Url(toPoint(jwk))) throw keyPartsDiffer();
     return { publicKey, sign: async (message: Uint8Array) => p256.sign(message, scalar, ECDSA) };
@@ -49,5 +50,5 @@ export const nobleCrypto: CryptoProvider = Object.freeze({
   },
 } satisfies CryptoProvider);
 
-/** The provider of this file, under the name by which the entry files choose one. */
+/** The provider of this file, under the name that the entry files import. */
 export { nobleCrypto as cryptoProvider };

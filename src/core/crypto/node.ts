@@ -15,12 +15,12 @@ import { fromDer, toDer } from './der';
 import { assertPrivateJwk, keyPartsDiffer, toPoint, toPrivateJwk, toSpki } from './points';
 import type { CryptoProvider, Signer } from './provider';
 
-// A call to the system's generator costs as much as a tenth of a signature, whatever it is asked for.
+// A call to the system's random generator costs a tenth of a signature, whatever its size.
 const POOL_BYTES = 4096;
 const pool = new Uint8Array(POOL_BYTES);
 let used = POOL_BYTES;
 
-/** Synchronous node:crypto: the fastest where requests come one by one, and the default on Node, Bun and Deno. */
+/** Synchronous node:crypto: the fastest for single requests, and the default on Node, Bun and Deno. */
 export const nodeCrypto: CryptoProvider = Object.freeze({
   id: 'node',
 
@@ -31,7 +31,7 @@ export const nodeCrypto: CryptoProvider = Object.freeze({
       used = 0;
     }
     const bytes = pool.slice(used, used + length);
-    pool.fill(0, used, used + length); // what was given away is not kept
+    pool.fill(0, used, used + length); // keeps no copy of bytes in use
     used += length;
     return bytes;
   },
@@ -46,10 +46,10 @@ export const nodeCrypto: CryptoProvider = Object.freeze({
     try {
       key = createPublicKey({ key: spki as Buffer, format: 'der', type: 'spki' });
     } catch {
-      throw new TypeError('This is no point of the P-256 curve.');
+      throw new TypeError('This is not a point on the P-256 curve.');
     }
     return {
-      // A bare KeyObject with a DER signature: naming dsaEncoding costs 50 µs a call on Node 24.
+      // A plain KeyObject with a DER signature: setting dsaEncoding costs 50 µs a call on Node 24.
       verify: (signature: Uint8Array, message: Uint8Array) =>
         signature.length === 64 && verify('sha256', message, key, toDer(signature, Buffer.allocUnsafe)),
     };
@@ -61,7 +61,7 @@ export const nodeCrypto: CryptoProvider = Object.freeze({
     try {
       ecdh.setPrivateKey(fromBase64Url(jwk.d) as Uint8Array);
     } catch {
-      throw new TypeError('This is no private key of the P-256 curve.');
+      throw new TypeError('This is not a private key on the P-256 curve.');
     }
     if (ecdh.getPublicKey('base64url', 'compressed') !== toBase64Url(toPoint(jwk))) throw keyPartsDiffer();
     return toSigner(createPrivateKey({ key: { ...jwk }, format: 'jwk' }));
@@ -76,9 +76,9 @@ export const nodeCrypto: CryptoProvider = Object.freeze({
 } satisfies CryptoProvider);
 
 /**
- * A signer over a P-256 private KeyObject.
+ * Creates a signer from a P-256 private KeyObject.
  *
- * @throws TypeError where the key is of another kind
+ * @throws TypeError if it is another kind of key
  */
 export function toSigner(key: KeyObject): Signer {
   const details = key.asymmetricKeyDetails;
@@ -88,7 +88,7 @@ export function toSigner(key: KeyObject): Signer {
   const publicKey = toPoint(createPublicKey(key).export({ format: 'jwk' }));
   return {
     publicKey,
-    // A large one beside the event loop; a small one is signed sooner than it is sent there.
+    // A large message is signed off the event loop. For a small one the handover takes longer than the signature.
     sign: async (message) =>
       fromDer(message.length > 262_144 ? await signBeside(message, key) : sign('sha256', message, key)),
   };
@@ -100,5 +100,5 @@ function signBeside(message: Uint8Array, key: KeyObject): Promise<Uint8Array> {
   });
 }
 
-/** The provider of this file, under the name by which the entry files choose one. */
+/** The provider of this file, under the name that the entry files import. */
 export { nodeCrypto as cryptoProvider };

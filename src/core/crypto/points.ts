@@ -1,17 +1,17 @@
 import { fromBase64Url, toBase64Url } from '../encoding';
 import type { PrivateJwk } from './provider';
 
-// SubjectPublicKeyInfo of a compressed P-256 point, up to the point itself (RFC 5480). Every runtime imports it.
+// SubjectPublicKeyInfo of a compressed P-256 point, up to the point itself (RFC 5480). Every runtime can import it.
 const SPKI_PREFIX = fromBase64Url('MDkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDIgA') as Uint8Array;
 
-/** Throws a TypeError unless the bytes have the form of a compressed point; whether it is on the curve is for the provider. */
+/** Throws a TypeError unless the bytes look like a compressed point; the provider checks that it is on the curve. */
 export function assertCompressedPoint(point: Uint8Array): void {
   if (point.length !== 33 || (point[0] !== 2 && point[0] !== 3)) {
     throw new TypeError('A public key is a compressed P-256 point of 33 bytes.');
   }
 }
 
-/** A compressed point, 33 bytes, as SubjectPublicKeyInfo, 59 bytes. */
+/** Converts a compressed point, 33 bytes, to SubjectPublicKeyInfo, 59 bytes. */
 export function toSpki(point: Uint8Array): Uint8Array<ArrayBuffer> {
   assertCompressedPoint(point);
   const spki = new Uint8Array(SPKI_PREFIX.length + 33);
@@ -20,7 +20,7 @@ export function toSpki(point: Uint8Array): Uint8Array<ArrayBuffer> {
   return spki;
 }
 
-/** The coordinates of a JSON Web Key as a compressed point, 33 bytes. */
+/** Converts the coordinates of a JSON Web Key to a compressed point, 33 bytes. */
 export function toPoint(jwk: { x?: string | undefined; y?: string | undefined }): Uint8Array<ArrayBuffer> {
   const x = fromBase64Url(jwk.x ?? '');
   const y = fromBase64Url(jwk.y ?? '');
@@ -32,7 +32,7 @@ export function toPoint(jwk: { x?: string | undefined; y?: string | undefined })
   return point;
 }
 
-/** Throws a TypeError unless this has the form of a P-256 private key. */
+/** Throws a TypeError unless this looks like a P-256 private key. */
 export function assertPrivateJwk(jwk: PrivateJwk): void {
   const d = fromBase64Url(jwk.d ?? '');
   if (jwk.kty !== 'EC' || jwk.crv !== 'P-256' || d?.length !== 32) {
@@ -41,7 +41,7 @@ export function assertPrivateJwk(jwk: PrivateJwk): void {
   toPoint(jwk);
 }
 
-/** A private scalar of 32 bytes and its uncompressed point of 65 bytes as a JSON Web Key. */
+/** Converts a private scalar of 32 bytes and its uncompressed point of 65 bytes to a JSON Web Key. */
 export function toPrivateJwk(scalar: Uint8Array, uncompressed: Uint8Array): PrivateJwk {
   return {
     kty: 'EC',
@@ -52,7 +52,7 @@ export function toPrivateJwk(scalar: Uint8Array, uncompressed: Uint8Array): Priv
   };
 }
 
-/** What every provider says of a key whose public part is not its own. */
+/** The error for a private key with the public part of another key, for all providers. */
 export function keyPartsDiffer(): TypeError {
   return new TypeError('The public part of this private key belongs to another key.');
 }

@@ -1,12 +1,12 @@
-/** A value, or a promise of it: synchronous providers keep the request path free of needless turns. */
+/** A value or a promise of it: synchronous providers save turns of the event loop on each request. */
 export type MaybePromise<T> = T | Promise<T>;
 
-/** Makes signatures with one P-256 private key, wherever that lives. */
+/** Signs with one P-256 private key, wherever it is stored. */
 export interface Signer {
   /** The public key: a compressed P-256 point, 33 bytes (SEC 1 section 2.3.3). */
   readonly publicKey: Uint8Array;
   /**
-   * Signs a message with ECDSA over SHA-256. The message comes whole, because agents and enclaves hash inside.
+   * Signs a message with ECDSA over SHA-256. It receives the whole message, because agents and enclaves hash internally.
    *
    * @param message any number of bytes; not changed and not kept
    * @returns 64 bytes, r‖s, each 32 bytes big-endian
@@ -17,18 +17,18 @@ export interface Signer {
 /** An imported public key. */
 export interface PublicKey {
   /**
-   * @param signature 64 bytes, r‖s; high and low s are equally good
+   * @param signature 64 bytes, r‖s; high and low s are both valid
    * @param message the bytes that were signed
-   * @returns false for anything but a right signature; it does not throw on bad bytes
+   * @returns whether the signature is valid; it does not throw on malformed bytes
    */
   verify(signature: Uint8Array, message: Uint8Array): MaybePromise<boolean>;
 }
 
-/** SHA-256 of bytes that come piece by piece. */
+/** An incremental SHA-256. */
 export interface Sha256 {
-  /** Waits, if it is a promise, until the bytes are read and may change. */
+  /** If it returns a promise, the caller must not change the bytes before that resolves. */
   update(data: Uint8Array): unknown;
-  /** 32 bytes. Nothing can be added after it. */
+  /** The hash, 32 bytes. Nothing can be added afterwards. */
   digest(): MaybePromise<Uint8Array>;
 }
 
@@ -36,39 +36,39 @@ export interface Sha256 {
 export interface PrivateJwk {
   /** The kind of key: an elliptic curve. */
   readonly kty: 'EC';
-  /** The curve. */
+  /** The kind of key: elliptic curve. */
   readonly crv: 'P-256';
   /** The x coordinate of the public point, 32 bytes in base64url: 43 characters. */
   readonly x: string;
-  /** Its y coordinate, likewise. */
+  /** The y coordinate, likewise. */
   readonly y: string;
-  /** The private key, 32 bytes in base64url. A secret. */
+  /** The private scalar, 32 bytes in base64url. Secret. */
   readonly d: string;
 }
 
 /**
- * The only door to cryptography. Three stand behind it: `@authmesh/sdk/crypto/node` (synchronous node:crypto, the
- * default on Node, Bun and Deno), `/crypto/web` (WebCrypto, the default elsewhere) and `/crypto/noble` (pure
- * JavaScript, for places that have neither).
+ * All cryptography of the core. There are three implementations: `@authmesh/sdk/crypto/node` (synchronous node:crypto, the
+ * default on Node, Bun and Deno), `/crypto/web` (WebCrypto, the default elsewhere) and `/crypto/noble` (pure JavaScript,
+ * for runtimes with neither).
  */
 export interface CryptoProvider {
-  /** Which one it is: `node`, `web` or `noble`. */
+  /** The name: `node`, `web` or `noble`. */
   readonly id: string;
   /** Random bytes from the system's generator. */
   randomBytes(length: number): Uint8Array;
   /** SHA-256: 32 bytes. */
   sha256(data: Uint8Array): MaybePromise<Uint8Array>;
-  /** The same, piece by piece, for bodies that are streamed; null where there is none, and bodies are buffered. */
+  /** An incremental SHA-256 for streamed bodies; null if the runtime has none, and bodies are buffered. */
   createSha256(): Sha256 | null;
   /**
    * @param point a compressed P-256 point, 33 bytes
-   * @throws TypeError where it is not 33 bytes or no point of the curve
+   * @throws TypeError if it is not 33 bytes, or not a point on the curve
    */
   importPublicKey(point: Uint8Array): MaybePromise<PublicKey>;
   /**
-   * @throws TypeError where it is no P-256 private key, or its public part is that of another key
+   * @throws TypeError if it is not a P-256 private key, or its public part belongs to another key
    */
   importPrivateKey(jwk: PrivateJwk): MaybePromise<Signer>;
-  /** A new private key. */
+  /** Generates a new private key. */
   generatePrivateKey(): MaybePromise<PrivateJwk>;
 }

@@ -5,10 +5,10 @@ import type { CryptoProvider, PrivateJwk, Sha256, Signer } from './provider';
 const KEY = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 const SIGNATURE = { name: 'ECDSA', hash: 'SHA-256' } as const;
 
-// TypeScript keeps views of shared memory apart from the others; WebCrypto refuses them by itself.
+// TypeScript separates views of shared memory from others; WebCrypto rejects shared memory itself.
 type Plain = Uint8Array<ArrayBuffer>;
 
-/** WebCrypto: the default where there is no node:crypto (Workers, browsers). */
+/** WebCrypto: the default on runtimes without node:crypto (Workers, browsers). */
 export const webCrypto: CryptoProvider = Object.freeze({
   id: 'web',
 
@@ -24,7 +24,7 @@ export const webCrypto: CryptoProvider = Object.freeze({
     try {
       key = await crypto.subtle.importKey('spki', spki, KEY, false, ['verify']);
     } catch {
-      throw new TypeError('This is no point of the P-256 curve.');
+      throw new TypeError('This is not a point on the P-256 curve.');
     }
     return {
       verify: async (signature: Uint8Array, message: Uint8Array) =>
@@ -40,10 +40,10 @@ export const webCrypto: CryptoProvider = Object.freeze({
     try {
       key = await crypto.subtle.importKey('jwk', { kty, crv, x, y, d }, KEY, false, ['sign']);
     } catch {
-      throw new TypeError('This is no private key of the P-256 curve.');
+      throw new TypeError('This is not a private key on the P-256 curve.');
     }
     const signer = toSigner(key, toPoint(jwk));
-    // Not every runtime compares the two parts on import, and a wrong one would only show as refused requests.
+    // Not every runtime compares the two parts on import. A wrong one would show only as refused requests.
     const probe = toUtf8('amesh key check');
     const publicKey = await webCrypto.importPublicKey(signer.publicKey);
     if (!(await publicKey.verify(await signer.sign(probe), probe))) throw keyPartsDiffer();
@@ -57,7 +57,7 @@ export const webCrypto: CryptoProvider = Object.freeze({
   },
 } satisfies CryptoProvider);
 
-/** What Workers have beside WebCrypto, which takes no pieces. */
+/** An incremental hash, which Workers have in addition to WebCrypto. */
 interface DigestStream extends WritableStream<Uint8Array> {
   readonly digest: Promise<ArrayBuffer>;
 }
@@ -77,11 +77,11 @@ function createDigestStream(): Sha256 | null {
 }
 
 /**
- * A signer over a CryptoKey, which may be non-extractable.
+ * Creates a signer from a CryptoKey, which may be non-extractable.
  *
  * @param key an ECDSA P-256 private key with the usage `sign`
- * @param publicKey its compressed point, 33 bytes; it cannot be had from a non-extractable key
- * @throws TypeError where the key is of another kind
+ * @param publicKey its compressed point, 33 bytes; a non-extractable key does not reveal it
+ * @throws TypeError if it is another kind of key
  */
 export function toSigner(key: CryptoKey, publicKey: Uint8Array): Signer {
   const algorithm = key.algorithm as EcKeyAlgorithm;
@@ -95,5 +95,5 @@ export function toSigner(key: CryptoKey, publicKey: Uint8Array): Signer {
   };
 }
 
-/** The provider of this file, under the name by which the entry files choose one. */
+/** The provider of this file, under the name that the entry files import. */
 export { webCrypto as cryptoProvider };

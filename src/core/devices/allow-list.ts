@@ -5,7 +5,7 @@ import { assertOptionNames, isWithin } from '../options';
 import { normalizeAuthority, parseHosts } from '../wire/authority';
 import { isDeviceId } from '../wire/credentials';
 
-/** What a device may do towards this one: call it, or be called by it. A device can hold both. */
+/** A `controller` may call this device; a `target` may be called by it. A device can have both roles. */
 export type Role = 'controller' | 'target';
 
 /** A device that this one trusts. */
@@ -14,58 +14,58 @@ export interface TrustedDevice {
   readonly deviceId: string;
   /** The compressed P-256 point, 33 bytes, in base64url: 44 characters. */
   readonly publicKey: string;
-  /** For people; it decides nothing. */
+  /** Shown to people; decides nothing. */
   readonly friendlyName: string;
-  /** What it may do; at least one role. */
+  /** At least one role. */
   readonly roles: readonly Role[];
-  /** For a target: the authorities at which it is called. */
+  /** For a target: the authorities under which it is called. */
   readonly hosts?: readonly string[] | undefined;
-  /** Unix seconds after which it is not trusted any more. */
+  /** Unix seconds after which it is no longer trusted. */
   readonly expiresAt?: number | undefined;
   /** For a target: it has not yet shown that it trusts this device. Decides nothing. */
   readonly unconfirmed?: true | undefined;
 }
 
-/** The allow list as a verifier reads it. */
+/** The allow list, as a verifier reads it. */
 export interface AllowList {
-  /** This device's own id, which AuthMesh-Target has to name; null where there is none. */
+  /** This device's own ID, which AuthMesh-Target must name; null if there is none. */
   readonly deviceId: string | null;
-  /** The authorities to which this device answers. */
+  /** The authorities that this device accepts. */
   readonly hosts: readonly string[];
-  /** The device with this id, whatever its roles; undefined where the list has none. */
+  /** The device with this ID, whatever its roles; undefined if the list has none. */
   find(deviceId: string): TrustedDevice | undefined;
-  /** The target that an authority belongs to. */
+  /** The target that has this authority. */
   targetOf(authority: string): TrustedDevice | undefined;
 }
 
-/** Where the allow list comes from; asked on every request, so a fresh list costs nothing when nothing has changed. */
+/** Supplies the allow list. It is called for every request, so it should return an unchanged list without work. */
 export interface AllowListSource {
   /**
-   * @throws AmeshError `allow_list_integrity_failure` or `allow_list_unavailable`; the request is then refused
+   * @throws AmeshError `allow_list_integrity_failure` or `allow_list_unavailable`, which refuses the request
    */
   current(): MaybePromise<AllowList>;
-  /** Whoever has just changed the list, or misses something in it, wants it looked at again before it counts next. */
+  /** Marks the list as stale: the next `current()` checks it again. Called after a change, or if a device is missing. */
   expire?(): void;
 }
 
 const NAMES: ReadonlySet<string> = new Set(['deviceId', 'hosts', 'devices']);
 
-/** The latest end of a trust, Unix seconds: in the year 5138. A time in milliseconds is beyond it. */
+/** The latest end of a trust, in Unix seconds: the year 5138. It rejects a time in milliseconds. */
 const LATEST = 1e11;
 
 /**
- * An allow list out of plain values. One that was made before is given back as it is.
+ * Creates an allow list from plain values. An existing allow list is returned unchanged.
  *
- * @throws TypeError where an id, key, role, host or end is not of its form, or stands there twice; for another member
+ * @throws TypeError for a malformed or duplicate ID, key, role, host or end, or an unknown member
  */
 export function createAllowList(
   init:
     | {
-        /** This device's own id; default null, and requests that name a target are then refused. */
+        /** This device's own ID; default null, which refuses requests that name a target. */
         deviceId?: string | null;
-        /** The authorities to which this device answers, `host[:port]`; default none: loopback names only. */
+        /** The authorities that this device accepts, `host[:port]`; default none, which accepts loopback names only. */
         hosts?: readonly string[];
-        /** Whom to trust; default nobody. */
+        /** The devices to trust; default none. */
         devices?: readonly TrustedDevice[];
       }
     | AllowList,
@@ -79,9 +79,9 @@ export function createAllowList(
 }
 
 /**
- * The source that an option `allowList` stands for.
+ * The source for an option `allowList`.
  *
- * @throws TypeError where it stands for none
+ * @throws TypeError for another value
  */
 export function toSource(
   given: AllowListSource | AllowList | Parameters<typeof createAllowList>[0],
@@ -91,31 +91,31 @@ export function toSource(
   return { current: () => list };
 }
 
-/** Makes an {@link AllowList} device by device, for whoever has more of them than fit into one turn. */
+/** Builds an {@link AllowList} device by device, so that a long list can be split into turns of the event loop. */
 export class AllowListBuilder {
   readonly #deviceId: string | null;
   readonly #hosts: readonly string[];
   readonly #byId = new Map<string, TrustedDevice>();
   readonly #byHost = new Map<string, TrustedDevice>();
 
-  /** @throws TypeError */
+  /** @throws TypeError for a malformed ID or host */
   constructor(deviceId: string | null, hosts: readonly string[]) {
-    if (deviceId !== null && !isDeviceId(deviceId)) throw new TypeError('deviceId is not of the form am_….');
+    if (deviceId !== null && !isDeviceId(deviceId)) throw new TypeError('deviceId must have the form am_….');
     this.#deviceId = deviceId;
     this.#hosts = parseHosts(hosts);
   }
 
-  /** @throws TypeError where an id, key, role or host is not of its form, or stands there twice */
+  /** @throws TypeError for a malformed or duplicate ID, key, role or host */
   add(device: TrustedDevice): void {
     if (!isDeviceId(device.deviceId))
-      throw new TypeError('The deviceId of a device is not of the form am_….');
-    if (this.#byId.has(device.deviceId)) throw new TypeError(`${device.deviceId} stands in the list twice.`);
+      throw new TypeError('The deviceId of a device must have the form am_….');
+    if (this.#byId.has(device.deviceId)) throw new TypeError(`${device.deviceId} is in the list twice.`);
     assertCompressedPoint(fromBase64Url(device.publicKey) ?? new Uint8Array());
     const { roles, expiresAt = 0 } = device;
     if (!roles.every((role) => role === 'controller' || role === 'target')) {
-      throw new TypeError('A role is "controller" or "target".');
+      throw new TypeError('A role must be "controller" or "target".');
     }
-    if (!isWithin(expiresAt, 0, LATEST)) throw new TypeError('expiresAt is Unix seconds.');
+    if (!isWithin(expiresAt, 0, LATEST)) throw new TypeError('expiresAt must be Unix seconds.');
     this.#byId.set(device.deviceId, device);
     if (!roles.includes('target')) return;
     for (const host of parseHosts(device.hosts ?? [])) {
@@ -137,7 +137,7 @@ export class AllowListBuilder {
 }
 
 /**
- * The id of a device: `am_` and the first 16 base64url characters of the SHA-256 of its public key.
+ * The ID of a device: `am_` and the first 16 base64url characters of the SHA-256 of its public key.
  *
  * @param publicKey a compressed P-256 point, 33 bytes
  */

@@ -3,10 +3,10 @@ import { fromBase64Url } from '../encoding';
 import { AllowListIntegrityError } from '../errors/amesh-error';
 import { deviceIdOf, type TrustedDevice } from './allow-list';
 
-// Only devices of the allow list get in, so this is a bound on memory and not on trust.
+// Only devices in the allow list get in, so this limits memory, not trust.
 const MAX_KEYS = 10_000;
 
-/** The imported keys of devices: importing one costs more than a verify. */
+/** The imported keys of devices: importing a key costs more than a verify. */
 export class KeyCache {
   readonly #crypto: CryptoProvider;
   readonly #keys = new Map<string, { readonly text: string; readonly key: PublicKey }>();
@@ -16,7 +16,7 @@ export class KeyCache {
   }
 
   /**
-   * @throws AllowListIntegrityError where the key is not the one that the device's id stands for
+   * @throws AllowListIntegrityError if the key does not match the device ID
    */
   keyOf(device: TrustedDevice): MaybePromise<PublicKey> {
     const known = this.#keys.get(device.deviceId);
@@ -26,7 +26,7 @@ export class KeyCache {
   async #import({ deviceId, publicKey: text }: TrustedDevice): Promise<PublicKey> {
     const point = fromBase64Url(text);
     if (point === null || (await deviceIdOf(point, this.#crypto)) !== deviceId) {
-      throw new AllowListIntegrityError(`The key of ${deviceId} is not the one that its id stands for.`);
+      throw new AllowListIntegrityError(`The key of ${deviceId} does not match its ID.`);
     }
     const key = await this.#crypto.importPublicKey(point);
     if (this.#keys.size >= MAX_KEYS) this.#keys.delete(this.#keys.keys().next().value as string);

@@ -5,39 +5,39 @@ import { type CodeFacts, type Fix, writeFix } from './define-codes';
 
 const BRAND = Symbol.for('amesh.error');
 
-/** What an {@link AmeshError} is made with, where the table of its code does not say it well enough. */
+/** Replaces the general texts of a code where a more precise one is known. */
 export interface AmeshErrorOptions {
-  /** What to do about it; where a `command` follows, what stands before that, without a colon. */
+  /** What to do about it. If a `command` follows, the text before it, without the colon. */
   readonly fix?: string | undefined;
-  /** The command to type, an argument a word. */
+  /** The command to type, as an array of arguments. */
   readonly command?: readonly string[] | undefined;
-  /** As for any Error. */
+  /** As for every Error. */
   readonly cause?: unknown;
 }
 
 /**
- * The one error that amesh throws on purpose. `message` is `detail` and then `fix`; neither it nor `cause`
- * ever holds a key, a token, a header or a body. A wrong option is a plain `TypeError` instead.
+ * The error class of amesh. `message` is `detail` and then `fix`. Neither it nor `cause` ever contains a key, a token, a
+ * header or a body. A wrong option is a plain `TypeError` instead.
  *
  * @see docs/errors.md
  */
 export class AmeshError extends Error {
   /** The name of the class. */
   override readonly name: string = 'AmeshError';
-  /** From the list in `CODES`; compare this, not the message. */
+  /** One of the codes in `CODES`. Compare this, not the message. */
   readonly code: AmeshCode;
-  /** The cause, in one sentence. */
+  /** The cause: one sentence. */
   readonly detail: string;
-  /** What to do about it, in one sentence; empty where there is nothing to do. It ends with the command, if there is one. */
+  /** What to do about it: one sentence, ending with the command if there is one. Empty if there is nothing to do. */
   readonly fix: string;
-  /** The command to type, an argument a word, where that is the fix: `['amesh', 'list']`. */
+  /** The command to type, if there is one, as an array of arguments: `['amesh', 'list']`. */
   readonly command?: readonly string[];
 
   /**
-   * An error with this code.
+   * Creates an error with a code.
    *
-   * @param facts which error, as `CODES` has it; gives the texts where none are passed
-   * @param detail replaces the general cause by a more precise one
+   * @param facts the entry of `CODES`; supplies the texts that are left out
+   * @param detail replaces the general cause with a more precise one
    * @param options `fix` replaces the general fix and its command
    */
   constructor(facts: CodeFacts, detail: string = facts.cause, options: AmeshErrorOptions = {}) {
@@ -56,33 +56,33 @@ export class AmeshError extends Error {
   }
 }
 
-/** What an error was made of. */
+/** The parts of an error. */
 interface Parts {
   readonly facts: CodeFacts;
   readonly advice: Fix;
 }
 
-/** For what goes on as another value: a frame, a fault. */
+/** For an error that becomes another value, such as a frame or a fault. */
 export function partsOf(error: AmeshError): Parts {
   return Reflect.get(error, BRAND);
 }
 
-/** `redirect_refused`: following the redirect would mean signing something the caller did not ask for. */
+/** `redirect_refused`: to follow the redirect would mean to sign a request that the caller did not ask for. */
 export class RedirectRefusedError extends AmeshError {
   /** The name of the class. */
   override readonly name = 'RedirectRefusedError';
-  /** Where the server pointed to: an absolute URL, with its query, which the message leaves out. */
+  /** The redirect's target: an absolute URL. Unlike the message, it includes the query. */
   readonly location: string;
 
   /**
-   * The error for one redirect.
+   * Creates the error for one redirect.
    *
    * @param location an absolute URL
-   * @param why it is not followed, one sentence
+   * @param why why it is not followed: one sentence
    */
   constructor(location: string, why: string) {
-    const [shown] = location.split('?', 1); // the query may hold secrets, and messages end up in logs
-    super(CLIENT_CODES.redirect_refused, `${why} The server points to ${shown}.`);
+    const [shown] = location.split('?', 1); // the query may contain secrets, and messages are logged
+    super(CLIENT_CODES.redirect_refused, `${why} It points to ${shown}.`);
     this.location = location;
   }
 }
@@ -91,53 +91,53 @@ export class RedirectRefusedError extends AmeshError {
 export class ClockSkewTooLargeError extends AmeshError {
   /** The name of the class. */
   override readonly name = 'ClockSkewTooLargeError';
-  /** The server's time minus ours, in whole seconds away from zero. */
+  /** The server's time minus ours, in whole seconds, rounded away from zero. */
   readonly differenceSeconds: number;
 
   /**
-   * The error for one server.
+   * Creates the error for one server.
    *
-   * @param authority of that server
+   * @param authority the authority of that server
    * @param differenceSeconds its time minus ours
    */
   constructor(authority: string, differenceSeconds: number) {
     const isAhead = differenceSeconds > 0;
     super(
       CLIENT_CODES.clock_skew_too_large,
-      `${authority} says that its clock is ${Math.abs(differenceSeconds)} s ${isAhead ? 'ahead of' : 'behind'} the clock of this machine.`,
-      isAhead ? { fix: 'Set the clock of this machine (NTP): it signs at most 30 s ahead of it.' } : {},
+      `The clock of ${authority} is ${Math.abs(differenceSeconds)} s ${isAhead ? 'ahead of' : 'behind'} this machine's clock.`,
+      isAhead ? { fix: "Set this machine's clock (NTP): amesh signs at most 30 s ahead of it." } : {},
     );
     this.differenceSeconds = differenceSeconds;
   }
 }
 
-/** `allow_list_integrity_failure`: the allow list is not what its owner sealed. Nothing is repaired silently. */
+/** `allow_list_integrity_failure`: the allow list is not what its owner sealed. It is never repaired silently. */
 export class AllowListIntegrityError extends AmeshError {
   /** The name of the class. */
   override readonly name = 'AllowListIntegrityError';
 
   /**
-   * The error for one list.
+   * Creates the error for one list.
    *
-   * @param detail what is wrong with it, one sentence
-   * @param options `fix` and `command`, where putting the list back is not what helps
+   * @param detail what is wrong with it: one sentence
+   * @param options `fix` and `command`, if restoring the list is not the fix
    */
   constructor(detail: string, options?: AmeshErrorOptions) {
     super(SERVER_CODES.allow_list_integrity_failure, detail, options);
   }
 }
 
-/** `nonce_store_unavailable`: a nonce store could not say whether a nonce is new. */
+/** `nonce_store_unavailable`: a nonce store could not tell whether a nonce is new. */
 export class NonceStoreUnavailableError extends AmeshError {
   /** The name of the class. */
   override readonly name = 'NonceStoreUnavailableError';
 
   /**
-   * The error for one store.
+   * Creates the error for one store.
    *
-   * @param detail what is wrong with it, one sentence
-   * @param cause what the store has thrown
-   * @param advice `fix` and `command`, where looking at the store is not what helps
+   * @param detail what is wrong with it: one sentence
+   * @param cause what the store threw
+   * @param advice `fix` and `command`, if checking the store is not the fix
    */
   constructor(detail?: string, cause?: unknown, advice?: Fix) {
     super(SERVER_CODES.nonce_store_unavailable, detail, { cause, ...advice });
@@ -145,28 +145,28 @@ export class NonceStoreUnavailableError extends AmeshError {
 }
 
 /**
- * The clock was set back, into a time whose nonces are forgotten.
+ * The clock was set back to a time whose nonces the store has already dropped.
  *
  * @param untilMs the last moment of that time, Unix milliseconds
  */
 export function clockSetBack(untilMs: number): NonceStoreUnavailableError {
   return new NonceStoreUnavailableError(
-    `The clock was set back, into a time whose nonces are forgotten: it ends at ${momentText(untilMs)}.`,
+    `The clock was set back to a time whose nonces are forgotten. That time ends at ${momentText(untilMs)}.`,
     undefined,
     { fix: 'Wait until then, or restart: see "A clock that was set back" in docs/protocol.md.' },
   );
 }
 
 /**
- * The fix of an error with its command as it has to be where it is shown.
+ * The fix of an error, with its command written for the place that shows it.
  *
- * @param write makes text of the command
+ * @param write turns the command into text
  */
 export function fixWith(error: AmeshError, write: (command: readonly string[]) => string): string {
   return writeFix(partsOf(error).advice, write);
 }
 
-/** Whether a value is an {@link AmeshError}, also one of another copy or realm of this package. */
+/** Whether a value is an {@link AmeshError}, also of another copy or realm of this package. */
 export function isAmeshError(value: unknown): value is AmeshError {
   return (
     typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[BRAND] !== undefined

@@ -1,4 +1,4 @@
-/** Calls what a user has given us to be told of things. Whatever it throws, or rejects with, is theirs to read. */
+/** Calls a user's callback. An error that it throws, or rejects with, goes to the console and stops nothing. */
 export function callSafely(call: () => unknown): void {
   try {
     const result = call();

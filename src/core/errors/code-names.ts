@@ -1,13 +1,13 @@
 /**
- * The name of every code: stable, snake_case, the same in logs, errors and docs. The texts stand in `codes.ts` of the room
- * that throws them; `CODES` of `@authmesh/sdk/core` joins those, and does not compile while one is missing here or there.
+ * All codes: stable, snake_case, the same in logs, errors and docs. Their texts are in the `codes.ts` of the folder that
+ * throws them. `CODES` of `@authmesh/sdk/core` joins those tables, and fails to compile if a code is missing on either side.
  */
 export type AmeshCode =
   | RefusalCode
-  // What a client finds.
+  // Errors of a client.
   | 'redirect_refused'
   | 'clock_skew_too_large'
-  // What happens on a machine and never goes over the wire.
+  // Errors on a machine that never go over the wire.
   | 'no_file_system'
   | 'identity_exists'
   | 'store_busy'
@@ -35,9 +35,9 @@ export type AmeshCode =
   | 'enrolment_failed'
   | 'unknown_token';
 
-/** The codes for which a verifier refuses a request: the ones with a status. */
+/** The codes of a verifier's refusals: all codes with an HTTP status. */
 export type RefusalCode =
-  // What a verifier finds in a request.
+  // Faults of a request.
   | 'missing_header'
   | 'unsupported_version'
   | 'malformed_header'
@@ -58,7 +58,7 @@ export type RefusalCode =
   | 'enrolment_refused'
   | 'grant_expired'
   | 'grant_used_up'
-  // What is wrong with the server itself.
+  // Faults of the server.
   | 'allow_list_integrity_failure'
   | 'allow_list_unavailable'
   | 'nonce_store_unavailable'

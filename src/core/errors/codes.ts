@@ -1,8 +1,8 @@
 import { defineCodes } from './define-codes';
 
-// One table for each part of the core, so that a bundle holds no texts that its program cannot need.
+// One table for each part of the core, so that a bundle contains only the texts that its program can need.
 
-/** What a verifier finds wrong with a request, in the order of its checks. */
+/** Faults of a request, in the order of the checks. */
 export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
   missing_header: {
     status: 401,
@@ -13,20 +13,20 @@ export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
   unsupported_version: {
     status: 400,
     wire: 'unsupported_version',
-    cause: 'The AuthMesh header has another version.',
+    cause: 'The AuthMesh header has an unsupported version.',
     fix: 'Use the same major version of amesh on both machines.',
   },
   malformed_header: {
     status: 400,
     wire: 'malformed_header',
-    cause: 'The signature, or a field that it covers, is malformed or occurs twice.',
+    cause: 'The signature, or a field that it covers, is malformed or duplicated.',
     fix: 'Compare the request with docs/protocol.md. A proxy may have added or repeated a header.',
   },
   component_not_covered: {
     status: 400,
     wire: 'component_not_covered',
-    cause: 'The signature does not cover a part of the request that it must cover.',
-    fix: 'Cover every component that docs/protocol.md names.',
+    cause: 'The signature does not cover a required part of the request.',
+    fix: 'Cover every component that docs/protocol.md requires.',
   },
   wrong_host: {
     status: 421,
@@ -51,7 +51,7 @@ export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
     status: 401,
     wire: 'unauthorized',
     cause: 'The device is not in the allow list: never paired, or revoked.',
-    fix: 'Pair it: amesh listen here, and amesh invite on the caller',
+    fix: 'Pair it: run amesh listen here and amesh invite on the caller',
   },
   device_expired: {
     status: 401,
@@ -63,64 +63,64 @@ export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
     status: 401,
     wire: 'unauthorized',
     cause: 'The device is known, but not as a controller: it may not call this machine.',
-    fix: 'If it should: amesh listen here, and amesh invite on the caller',
+    fix: 'If it should be one: run amesh listen here and amesh invite on the caller',
   },
   invalid_signature: {
     status: 401,
     wire: 'unauthorized',
     cause: 'The signature does not match the request as this server saw it.',
-    fix: 'A proxy that rewrites host, path, query or a covered field is the usual cause: see "authority" and "pathPrefix" in docs/configuration.md.',
+    fix: 'The usual cause is a proxy that rewrites host, path, query or a covered field: see "authority" and "pathPrefix" in docs/configuration.md.',
   },
   replay_detected: {
     status: 401,
     wire: 'unauthorized',
     cause: 'This request has been seen before.',
-    fix: 'Sign each attempt anew; amesh.fetch does.',
+    fix: 'Sign each attempt again; amesh.fetch does.',
   },
 });
 
-/** What is wrong with a body. A client has such a limit too. */
+/** Faults of a body. Clients throw `payload_too_large`, too. */
 export const BODY_CODES = /* @__PURE__ */ defineCodes({
   payload_too_large: {
     status: 413,
     wire: 'payload_too_large',
     cause: 'The body is larger than allowed.',
-    fix: 'Raise maxBodyBytes where such bodies are expected.',
+    fix: 'If such bodies are expected, raise maxBodyBytes.',
   },
   content_digest_missing: {
     status: 401,
     wire: 'unauthorized',
     cause: 'The request has a body, but no Content-Digest.',
-    fix: 'Send Content-Digest: sha-256=:…: and sign it; amesh.fetch does.',
+    fix: 'Send and sign Content-Digest: sha-256=:…:; amesh.fetch does.',
   },
   content_digest_mismatch: {
     status: 401,
     wire: 'unauthorized',
     cause: 'The body is not the one that was signed.',
-    fix: 'Look for a proxy that changes bodies, and check that the client sends the body that it signs.',
+    fix: 'Look for a proxy that changes bodies, and check that the client sends the body it signs.',
   },
   body_incomplete: {
     status: 400,
     wire: 'body_incomplete',
     cause: 'The connection ended before the body did.',
-    fix: 'Look at the client, or at the network between: one of them closed the connection early.',
+    fix: 'Check the client and the network: one of them closed the connection early.',
   },
 });
 
-/** What is wrong with the server itself: it refuses everybody until that is mended. */
+/** Faults of the server itself: it refuses every request until they are fixed. */
 export const SERVER_CODES = /* @__PURE__ */ defineCodes({
   allow_list_integrity_failure: {
     status: 500,
     wire: 'allow_list_integrity_failure',
-    cause: 'The allow list is not as its owner sealed it.',
-    fix: 'Put the right allow_list.json back, or start anew with',
+    cause: 'The allow list is not what its owner sealed.',
+    fix: 'Restore the right allow_list.json, or start an empty list with',
     command: ['amesh', 'trust', 'reset'],
   },
   allow_list_unavailable: {
     status: 503,
     wire: 'allow_list_unavailable',
     cause: 'The allow list cannot be read.',
-    fix: 'Check that the folder or store is there and can be read.',
+    fix: 'Check that the folder or store exists and is readable.',
   },
   nonce_store_unavailable: {
     status: 503,
@@ -131,15 +131,15 @@ export const SERVER_CODES = /* @__PURE__ */ defineCodes({
   body_parser_ordering_error: {
     status: 500,
     wire: 'body_parser_ordering_error',
-    cause: 'A body parser before amesh.verify() kept no copy of the bytes.',
+    cause: 'A body parser before amesh.verify() kept no copy of the body.',
     fix: 'Put amesh.verify() before it, or use express.json({ verify: amesh.rawBody }).',
   },
 });
 
-/** What a client finds. */
+/** Errors of a client. */
 export const CLIENT_CODES = /* @__PURE__ */ defineCodes({
   redirect_refused: {
-    cause: 'The server answered with a redirect that would need a new signature.',
+    cause: 'The server sent a redirect that needs a new signature.',
     fix: 'Call the final URL.',
   },
   clock_skew_too_large: {

@@ -1,48 +1,48 @@
 import type { AmeshCode, RefusalCode } from './code-names';
 
-/** What to do about an error. */
+/** The fix of an error. */
 export interface Fix {
-  /** A sentence; where a command follows, what stands before it, without a colon. */
+  /** A sentence. If a command follows, the text before it, without the colon. */
   readonly fix: string;
-  /** The command to type, an argument a word. */
+  /** The command to type, as an array of arguments. */
   readonly command?: readonly string[] | undefined;
 }
 
-/** What a table says of a code. */
+/** A row in a table of codes. */
 export interface Texts extends Fix {
-  /** The cause in general, one sentence. */
+  /** The general cause: one sentence. */
   readonly cause: string;
 }
 
-/** What a table says of a code that goes over the wire. */
+/** A row for a code with an HTTP status. */
 export interface WireTexts extends Texts {
   /** The HTTP status of the refusal. */
   readonly status: number;
-  /** The code that the client sees; often less than the code itself. */
+  /** The code that the client sees; often less precise than the code itself. */
   readonly wire: string;
 }
 
-/** What is known of a code. */
+/** A code with its texts. */
 export interface CodeFacts<C extends AmeshCode = AmeshCode> extends Texts {
   /** The code itself. */
   readonly code: C;
-  /** The HTTP status of the refusal, where there is one. */
+  /** The HTTP status of the refusal, if there is one. */
   readonly status?: number;
-  /** The code that the client sees, where it sees one. */
+  /** The code that the client sees, if any. */
   readonly wire?: string;
 }
 
-/** What is known of a code for which a verifier refuses. */
+/** A code of a verifier's refusal, with its texts. */
 export interface RefusalFacts<C extends RefusalCode = RefusalCode> extends CodeFacts<C>, WireTexts {
   /** The code itself. */
   readonly code: C;
   /** The HTTP status of the refusal. */
   readonly status: number;
-  /** The code that the client sees; often less than the code itself. */
+  /** The code that the client sees; often less precise than the code itself. */
   readonly wire: string;
 }
 
-/** A row for each code; those of {@link RefusalCode} have a status, and no other one has. */
+/** A row for each code. Exactly the codes of {@link RefusalCode} have a status. */
 type Rows<T> = {
   readonly [C in keyof T]: C extends RefusalCode
     ? WireTexts
@@ -51,7 +51,7 @@ type Rows<T> = {
       : never;
 };
 
-/** The rows with their codes in them. */
+/** The rows, each with its code. */
 type Table<T> = {
   readonly [C in keyof T]: C extends RefusalCode
     ? RefusalFacts<C> & Pick<T[C], keyof T[C] & ('status' | 'wire')>
@@ -60,16 +60,16 @@ type Table<T> = {
       : never;
 };
 
-/** The table of a room: throw one of its rows with `new AmeshError(TABLE.the_code)`. */
+/** Defines the code table of a folder. Throw a row with `new AmeshError(TABLE.the_code)`. */
 export function defineCodes<const T extends Rows<T>>(rows: T): Table<T> {
   const facts = Object.entries<Texts>(rows).map(([code, row]) => [code, Object.freeze({ code, ...row })]);
   return Object.freeze(Object.fromEntries(facts));
 }
 
 /**
- * Cause and fix as people read them.
+ * The fix and its command as text.
  *
- * @param write how the command is shown; default with blanks between its words
+ * @param write turns the command into text; default: its arguments separated by spaces
  */
 export function writeFix(
   { fix, command }: Fix,

@@ -3,15 +3,15 @@ import type { RefusalCode } from './code-names';
 import { REQUEST_CODES } from './codes';
 import type { CodeFacts, Fix, RefusalFacts } from './define-codes';
 
-/** Why a step refuses a request. A value and not an exception, since strangers can cause as many as they like. */
+/** Why a check refuses a request. It is a value and not an exception, since strangers can cause any number of them. */
 export class Fault {
   readonly code: RefusalCode;
 
   constructor(
     readonly facts: RefusalFacts,
-    /** One sentence for the log; quotes of the request in it are cut short by whoever prints it. */
+    /** One sentence for the log. The log shortens quotes from the request. */
     readonly detail?: string,
-    /** Where the general fix of the code is not the best advice. */
+    /** Replaces the general fix of the code. */
     readonly advice?: Fix,
   ) {
     this.code = facts.code;
@@ -22,7 +22,7 @@ export function malformed(detail: string): Fault {
   return new Fault(REQUEST_CODES.malformed_header, detail);
 }
 
-/** An error that stands for a refusal as a fault; null for any other. */
+/** Converts an error with a refusal code to a fault; null for any other error. */
 export function toFault(error: unknown): Fault | null {
   if (!isAmeshError(error)) return null;
   const { facts, advice } = partsOf(error);

@@ -7,10 +7,10 @@ import { isPrivateChannel } from '../wire/private-channel';
 import { headerLines, type RequestView } from '../wire/view';
 import { type Change, type Spelling, spellingsOf } from './spellings';
 
-/** Whether the signature of a request is right for another line than that with which it came. */
+/** Checks whether the signature is valid for another request line than the received one. */
 export type Try = (line: RequestLine) => MaybePromise<unknown>;
 
-/** Finds what was done to a request with a wrong signature; null where nothing is found. */
+/** Finds out how a request with an invalid signature was changed; null if it cannot tell. */
 export type Explain = (
   attempt: Try,
   line: RequestLine,
@@ -19,17 +19,17 @@ export type Explain = (
 ) => MaybePromise<Fault | null>;
 
 /**
- * The most that strangers can make a server do: each attempt costs up to 64 verifications, some 4 ms. Ten at once, and then
- * one a second.
+ * Limits the work that strangers can cause: an attempt costs up to 64 verifications, about 4 ms. Ten attempts may come at
+ * once, then one per second.
  */
 const [MAX_TRIES, MAX_ATTEMPTS, REFILL_MS] = [64, 10, 1000];
 
-/** How many attempts are left. */
+/** A token bucket of attempts. */
 class Attempts {
   #left = MAX_ATTEMPTS;
   #filledAtMs = performance.now();
 
-  /** @returns whether there was one */
+  /** @returns whether an attempt was left */
   take(): boolean {
     const gained = Math.floor((performance.now() - this.#filledAtMs) / REFILL_MS);
     this.#left = Math.min(MAX_ATTEMPTS, this.#left + gained);
@@ -40,13 +40,13 @@ class Attempts {
   }
 }
 
-/** By allow list: an application may have a verifier for each of a hundred routes. */
+/** One bucket for each allow list: an application may create a verifier for each of a hundred routes. */
 const attemptsOf = new WeakMap<object, Attempts>();
 
 /**
- * Explains within its limits, and for the log alone.
+ * Creates a limited explainer, whose results go to the log only.
  *
- * @param allowList all verifiers that were given this one share the limits
+ * @param allowList verifiers with the same list share the limits
  */
 export function createExplain(allowList: object): Explain {
   const attempts = attemptsOf.get(allowList) ?? new Attempts();
@@ -66,9 +66,9 @@ export function createExplain(allowList: object): Explain {
 function toFault(seen: RequestLine, { line: signed, changes }: Spelling, hosts: readonly string[]): Fault {
   const what = changes.map((change) => `${signedText(change, signed)}.`).join(' ');
   const fixes = changes.map((change) =>
-    // A header has named it, which anybody can have written.
+    // This host comes from a header that anybody can have written.
     change === 'authority' && !hosts.includes(signed.authority)
-      ? `If ${signed.authority} is another server, somebody has sent on a request that was meant for it: change nothing here. If it is a name of this one: ${mend(change, seen, signed)}`
+      ? `If ${signed.authority} is another server, somebody forwarded a request meant for it: change nothing here. If it is a name of this server: ${mend(change, seen, signed)}`
       : mend(change, seen, signed),
   );
   return new Fault(REQUEST_CODES.invalid_signature, what, {
@@ -77,11 +77,11 @@ function toFault(seen: RequestLine, { line: signed, changes }: Spelling, hosts: 
 }
 
 function signedText(change: Change, { authority, method, path }: RequestLine): string {
-  if (change === 'authority') return `The signature is right for the host ${authority}`;
-  if (change === 'method') return `The signature is right for the method ${method}`;
-  // It may hold secrets.
-  if (change === 'query') return 'The signature is right for another spelling of the query';
-  return `The signature is right for the path ${path}`;
+  if (change === 'authority') return `The signature is valid for the host ${authority}`;
+  if (change === 'method') return `The signature is valid for the method ${method}`;
+  // Without the query, which may contain secrets.
+  if (change === 'query') return 'The signature is valid for another spelling of the query';
+  return `The signature is valid for the path ${path}`;
 }
 
 const isOnLambda = () => Boolean(globalThis.process?.env?.AWS_LAMBDA_FUNCTION_NAME);
@@ -89,31 +89,31 @@ const isOnLambda = () => Boolean(globalThis.process?.env?.AWS_LAMBDA_FUNCTION_NA
 function mend(change: Change, seen: RequestLine, signed: RequestLine): string {
   switch (change) {
     case 'authority':
-      return `A proxy has put ${seen.authority} in its place. Let it pass Host on (Apache: ProxyPreserveHost On; nginx: proxy_set_header Host $http_host), or: verify({ authority: '${signed.authority}' }).`;
+      return `A proxy replaced it with ${seen.authority}. Make the proxy forward Host (Apache: ProxyPreserveHost On; nginx: proxy_set_header Host $http_host), or use verify({ authority: '${signed.authority}' }).`;
     case 'escapes':
       return isOnLambda()
-        ? 'The event has a decoded path: put asSent() around it, and let the caller send AuthMesh-Path, as docs/lambda.md says.'
-        : 'A proxy unescapes paths, or escapes them anew. Apache: ProxyPass … nocanon, and AllowEncodedSlashes NoDecode. nginx: proxy_pass without a path, and no rewrite.';
+        ? 'The path in the event is decoded: wrap it with asSent(), and let the caller send AuthMesh-Path, as docs/lambda.md says.'
+        : 'A proxy decodes or re-encodes paths. Apache: ProxyPass … nocanon, and AllowEncodedSlashes NoDecode. nginx: proxy_pass without a path, and no rewrite.';
     case 'slashes':
-      return 'A proxy has made one slash of two. Apache: MergeSlashes Off. nginx: proxy_pass without a path, or merge_slashes off.';
+      return 'A proxy merged two slashes. Apache: MergeSlashes Off. nginx: proxy_pass without a path, or merge_slashes off.';
     case 'slash':
-      return 'Something on the way adds or takes away the slash at the end: call the other form, or turn that off.';
+      return 'Something in between adds or removes the trailing slash: call the other form, or turn that off.';
     case 'cut': {
       const prefix = signed.path.slice(0, signed.path.length - seen.path.length);
-      return `${prefix} was cut off on the way: verify({ pathPrefix: '${prefix}' }).`;
+      return `Something in between removed the prefix ${prefix}: use verify({ pathPrefix: '${prefix}' }).`;
     }
     case 'prefix':
-      return `${seen.path.slice(0, seen.path.length - signed.path.length)} was put in front of it on the way: let the proxy pass paths on as they come.`;
+      return `Something in between added the prefix ${seen.path.slice(0, seen.path.length - signed.path.length)}: make the proxy forward paths unchanged.`;
     case 'query':
       return isOnLambda()
-        ? 'The event has the query taken apart: use a function URL or format 2.0, as docs/lambda.md says.'
-        : 'Something on the way drops, sorts or escapes queries: let it pass them on as they come.';
+        ? 'The query in the event is parsed: use a function URL or format 2.0, as docs/lambda.md says.'
+        : 'Something in between drops, sorts or escapes queries: make it forward them unchanged.';
     case 'method':
-      return 'A proxy has made a GET of it (nginx: proxy_cache_convert_head off).';
+      return 'A proxy changed it to GET (nginx: proxy_cache_convert_head off).';
   }
 }
 
-/** What the log says of a fault beside its code: more than the general text, where the request shows it. */
+/** More precise texts for a fault's log line, where the request shows more than the code says. */
 export function hintFor(
   { code, detail, advice }: Fault,
   nowMs: number,
@@ -126,89 +126,89 @@ export function hintFor(
   if (code === 'replay_detected') {
     return {
       detail: `This request has been seen before. It was signed ${ageSeconds} s ago.`,
-      fix: 'Look for something that sends requests a second time: a fetch with retries below amesh.fetch (fetch-retry, RetryAgent of undici), or a proxy that retries. Repeat amesh.fetch itself: it signs each attempt anew. Where there is none, somebody has recorded the request.',
+      fix: 'Look for something that sends requests twice: a fetch with retries below amesh.fetch (fetch-retry, RetryAgent of undici), or a proxy that retries. Retry amesh.fetch itself, which signs each attempt again. If there is no such thing, somebody recorded the request.',
     };
   }
   if (code === 'timestamp_out_of_range' && /^The request was signed \d/.test(detail ?? '')) {
     return {
       fix:
         ageSeconds < 0
-          ? "The caller's clock is ahead, or this one is behind: set it (NTP)."
-          : "The caller's clock is behind, this one is ahead, or the request was held up on the way: set the clock (NTP). Over plain http amesh.fetch does not correct it.",
+          ? "The caller's clock is ahead, or this server's is behind: set it (NTP)."
+          : "The caller's clock is behind, this server's is ahead, or the request was delayed: set the clock (NTP). Over plain http, amesh.fetch does not correct its clock.",
     };
   }
   if (code === 'timestamp_out_of_range') {
     return detail === 'The signature has expired.'
-      ? { fix: 'Send it sooner, or sign it with a later "expires".' }
+      ? { fix: 'Send the request sooner, or sign it with a later "expires".' }
       : {
-          fix: 'The clocks are not to blame: this server, or the Redis of its nonces, has started since. Sign it again; amesh.fetch does so by itself, over https and loopback.',
+          fix: 'The clocks are right: this server, or the Redis of its nonces, started after the request was signed. Sign it again; amesh.fetch does so itself over https and loopback.',
         };
   }
   if (code === 'malformed_header' && detail?.startsWith('The target') && isOnLambda())
-    return { fix: 'The event has a decoded path: put asSent() around it, as docs/lambda.md says.' };
+    return { fix: 'The path in the event is decoded: wrap it with asSent(), as docs/lambda.md says.' };
   return {};
 }
 
-/** What was taken away, or put in its place, where a request was signed once. */
+/** What removed or replaced the signature of a request that was signed. */
 function unsignedHint({ headers }: RequestView): { readonly detail?: string; readonly fix?: string } {
   const [authorization] = headerLines(headers, 'authorization');
   const scheme = /^[\w-]{1,20}(?= )/.exec(authorization ?? '')?.[0];
   const isOurs = headerLines(headers, 'authmesh-target').length > 0;
   if (scheme !== undefined) {
     return {
-      detail: `The request has an Authorization of another kind (${scheme}), and no signature.`,
-      fix: "Call with amesh.fetch, without an Authorization of your own. Where a proxy puts one in, sign with createAmesh({ format: 'rfc9421' }), which needs no Authorization.",
+      detail: `The request has another Authorization (${scheme}) and no signature.`,
+      fix: "Call with amesh.fetch, without your own Authorization. If a proxy adds one, sign with createAmesh({ format: 'rfc9421' }), which does not use Authorization.",
     };
   }
   if (authorization !== undefined || !isOurs) return {};
   return {
-    detail: 'The request was signed, and its Authorization header was dropped on the way.',
-    fix: "Let the proxy or gateway pass Authorization on, or sign with createAmesh({ format: 'rfc9421' }), which needs none.",
+    detail: 'The request was signed, but something in between removed its Authorization header.',
+    fix: "Make the proxy or gateway forward Authorization, or sign with createAmesh({ format: 'rfc9421' }), which does not use it.",
   };
 }
 
-/** As far as clocks may differ without a refusal, and a Date that has whole seconds. */
+/** A clock difference that causes no refusal, with room for the whole seconds of a Date header. */
 const FAIR_SECONDS = 25;
 
-/** What a caller is told of clocks; null where the answer does not say what time it is there. */
+/** What to tell a caller about the clocks; null if the response does not show the server's time. */
 export function clockHint(url: URL, { headers }: Response, nowMs: number): readonly [string, string] | null {
   const aheadMs = headers.has('age') ? Number.NaN : Date.parse(headers.get('date') ?? '') - nowMs;
   const seconds = Math.round(Math.abs(aheadMs) / 1000);
   if (Number.isNaN(seconds)) return null;
   if (seconds < FAIR_SECONDS) {
     return [
-      `The server does not take the time of the request, though the clocks are only ${seconds} s apart.`,
-      'It, or its Redis, has probably started just now: send the request again.',
+      `The server refused the time of the request, although the clocks are only ${seconds} s apart.`,
+      'The server, or its Redis, has probably just started: send the request again.',
     ];
   }
-  const detail = `The clock of this machine is ${seconds} s ${aheadMs > 0 ? 'behind' : 'ahead of'} the one that the server shows.`;
-  const set = 'Set the clock that is wrong (NTP).';
+  const detail = `This machine's clock is ${seconds} s ${aheadMs > 0 ? 'behind' : 'ahead of'} the server's.`;
+  const set = 'Set the wrong clock (NTP).';
   return [
     detail,
     isPrivateChannel(url)
       ? set
-      : `${set} Over plain http nobody proves what an answer says, so amesh.fetch does not correct itself by it: use https.`,
+      : `${set} Over plain http nothing proves the time in a response, so amesh.fetch does not correct its clock: use https.`,
   ];
 }
 
-/** Where undici keeps the one of `fetch`, also that of Node. */
+/** Where undici stores the dispatcher of `fetch`, including Node's. */
 const DISPATCHER = Symbol.for('undici.globalDispatcher.1');
-/** Of these it is known that they send nothing twice. */
+/** Dispatchers known to send nothing twice. */
 const PLAIN = ['Agent', 'EnvHttpProxyAgent', 'ProxyAgent', 'Pool', 'Client'];
 
-/** What is composed with interceptors stands for another one, with a dispatch() of its own. */
+/** A dispatcher composed with interceptors has the name of its base, but its own dispatch(). */
 function isPlain(dispatcher: { dispatch?: unknown }): boolean {
   const { dispatch } = Object.getPrototypeOf(dispatcher) ?? {};
   return PLAIN.includes(dispatcher.constructor?.name) && dispatcher.dispatch === dispatch;
 }
 
 /**
- * What a caller is told where something below amesh.fetch may repeat requests; empty where nothing is known of it.
+ * What to tell a caller if something below amesh.fetch may retry requests; empty if nothing is known.
  *
- * @param isForeign whether a `fetch` or dispatcher was given
+ * @param isForeign whether the caller passed its own `fetch` or dispatcher
  */
 export function retryHint(isForeign: boolean): string {
   const { [DISPATCHER]: dispatcher } = globalThis as { [DISPATCHER]?: { dispatch?: unknown } };
   if (!isForeign && (dispatcher === undefined || isPlain(dispatcher))) return '';
-  return " Where the server's log says replay_detected, the fetch or dispatcher below amesh.fetch repeats requests: turn its retries off, and repeat amesh.fetch.";
+  return " If the server's log says replay_detected, the fetch or dispatcher below amesh.fetch retries requests: turn that off, and retry amesh.fetch itself.";
 }

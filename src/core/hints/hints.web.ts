@@ -5,7 +5,7 @@ import type {
   retryHint as Retry,
 } from './hints';
 
-/** Without a log of its own there is nobody to tell, and these bytes would count. */
+/** Runtimes without files get no hints, which would cost bytes in the bundle. */
 export const createExplain: (allowList: object) => ReturnType<typeof Create> | undefined = () => undefined;
 export const hintFor: typeof Hint = () => ({});
 export const clockHint: typeof Clock = () => null;

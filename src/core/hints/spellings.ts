@@ -2,20 +2,20 @@ import { normalizeAuthority } from '../wire/authority';
 import type { RequestLine } from '../wire/line';
 import { headerLines, type RequestView } from '../wire/view';
 
-/** What somebody on the way can have done to a request. */
+/** A change that a proxy may have made to a request. */
 export type Change = 'authority' | 'cut' | 'escapes' | 'method' | 'prefix' | 'query' | 'slash' | 'slashes';
 
-/** The request as it may have been signed, before it was changed. */
+/** A request line as it may have been signed, before such a change. */
 export interface Spelling {
   readonly line: RequestLine;
   readonly changes: readonly Change[];
 }
 
 const LONGEST = 1024;
-/** Beyond these each further one costs a verification that finds something very seldom. */
+/** Each spelling beyond these costs a verification and very rarely matches. */
 const [MAX_SLASHES, MAX_AUTHORITIES, MAX_PAIRS] = [4, 4, 3];
 
-/** The likeliest first. Nothing for a target that is longer than 1024 characters. */
+/** The most likely spellings first. None for a target longer than 1024 characters. */
 export function* spellingsOf(
   line: RequestLine,
   view: RequestView,
@@ -34,7 +34,7 @@ export function* spellingsOf(
     yield { line: { ...line, authority, path }, changes: ['authority', change] };
 }
 
-/** What proxies say of the host that was asked for, and what this server is configured for. */
+/** The hosts that proxies report as the original one, and the hosts that this server accepts. */
 function authoritiesOf({ authority }: RequestLine, view: RequestView, hosts: readonly string[]): string[] {
   const first = (name: string) => headerLines(view.headers, name).join(',').split(',')[0] ?? '';
   const forwarded = /host="?([^";,\s]+)/i.exec(first('forwarded'))?.[1] ?? '';
@@ -57,7 +57,7 @@ function* pathsOf({ path }: RequestLine, view: RequestView): Generator<[Change, 
   if (rest !== -1) yield ['prefix', path.slice(rest)];
 }
 
-/** Escaped twice; as clients escape one value; as Python does; as `fetch` does; with other letters. */
+/** Paths encoded twice, like a single value, like Python does, like `fetch` does, and with the other case of hex digits. */
 function escapesOf(path: string): string[] {
   const forms = [path.replace(/%25(?=[0-9a-f]{2})/gi, '%')];
   try {
@@ -67,7 +67,7 @@ function escapesOf(path: string): string[] {
     forms.push(values, all, all.replaceAll('~', '%7E'));
     forms.push(parts.map((part) => part.replace(NOT_IN_FETCH, encodeURIComponent)).join('/'));
   } catch {
-    // no path that anybody has decoded
+    // The path cannot be decoded, so nobody decoded it.
   }
   const ofCase = (form: string, to: 'toLowerCase' | 'toUpperCase') =>
     form.replace(/%[0-9a-f]{2}/gi, (escaped) => escaped[to]());
@@ -75,14 +75,14 @@ function escapesOf(path: string): string[] {
   return [...new Set(forms)].filter((form) => form !== path);
 }
 
-/** What URLs do not have in a path as it is, or have there with another meaning. */
+/** Characters that `fetch` escapes in a path. */
 const NOT_IN_FETCH = /[^!$&'()*+,\-.0-9:;=@A-Z[\]_a-z|~]/gu;
 
 function toEscape(character: string): string {
   return `%${character.charCodeAt(0).toString(16).toUpperCase()}`;
 }
 
-/** Where they stand: the last few, without the first. */
+/** The positions of the last few slashes, without the first one of the path. */
 function slashesOf(path: string): number[] {
   return [...path.matchAll(/\//g)]
     .map(({ index }) => index)
@@ -90,10 +90,10 @@ function slashesOf(path: string): number[] {
     .slice(-MAX_SLASHES);
 }
 
-/** The log quotes it as code to be copied: nothing ends the quotes. */
+/** The log quotes the prefix as code to copy, so it must not contain a quote or a backslash. */
 const PREFIX = /^\/[\x21\x24-\x26\x28-\x3e\x40-\x5b\x5d-\x5f\x61-\x7e]{0,200}$/;
 
-/** What proxies say that they have cut off, and what they are often told to. */
+/** The prefixes that proxies report as removed, and common ones. */
 function prefixesOf(path: string, { headers }: RequestView): string[] {
   const full = ['x-forwarded-uri', 'x-original-uri', 'x-original-url', 'x-envoy-original-path'].flatMap(
     (name) => headerLines(headers, name).map((uri) => uri.split('?')[0] as string),

@@ -3,23 +3,23 @@ import { assertOptionNames } from '../options';
 import { INSTANCE_SKEW_MS, type NonceStore } from './nonce-store';
 import { MAX_DEVICE_NUMBER, NonceTable, packEntry } from './table';
 
-/** How much a memory store holds. */
+/** Options of a memory store. */
 export interface InMemoryNonceStoreOptions {
-  /** The most live nonces it holds, 2 to 10,000,000; default 1,000,000, which take some 50 MB. */
+  /** The most nonces it holds at a time, 2 to 10,000,000; default 1,000,000, which take about 50 MB. */
   readonly capacity?: number | undefined;
-  /** Unix seconds; default: now, rounded down. For tests under a fixed clock. */
+  /** Unix seconds; default: now, rounded down. For tests with a fixed clock. */
   readonly startedAt?: number | undefined;
   /** The clock, Unix milliseconds; default `Date.now`. */
   readonly now?: (() => number) | undefined;
 }
 
-/** Nonces of one span of time. It is dropped as a whole, so that nothing ever scans a million entries. */
+/** The nonces of one period. They are dropped together, so that nothing ever scans a million entries. */
 interface Generation {
   readonly nonces: NonceTable;
-  /** Each device's number, and how many nonces of it are here. */
+  /** The number of each device, and how many nonces it has here. */
   readonly devices: Map<string, { readonly number: number; count: number }>;
   readonly bornMs: number;
-  /** No nonce in it has to be kept longer than this. */
+  /** The latest time until which one of its nonces must be kept. */
   untilMs: number;
 }
 
@@ -27,8 +27,8 @@ const NAMES: ReadonlySet<string> = new Set<keyof InMemoryNonceStoreOptions>(['ca
 const MIN_SPAN_MS = 10_000;
 
 /**
- * A {@link NonceStore} for one process. Bounded: when full it refuses and never forgets a live nonce, and no device
- * may hold more than half of it.
+ * A {@link NonceStore} for one process. Its size is limited: when full, it refuses requests and never forgets a nonce that
+ * still counts. No device may fill more than half of it.
  */
 export class InMemoryNonceStore implements NonceStore {
   #startedAt: number | null;
@@ -36,11 +36,11 @@ export class InMemoryNonceStore implements NonceStore {
   readonly #now: () => number;
   #current: Generation;
   #previous: Generation;
-  /** The latest moment until which a nonce that was dropped had to be kept. */
+  /** The latest time until which a dropped nonce had to be kept. */
   #forgottenUntilMs = 0;
   /** The largest `clockSkewSeconds` of the verifiers that share this store. */
   #skewSeconds = 0;
-  // One for all calls: it is filled anew in each, and nothing keeps it.
+  // Reused by every call, which fills it first and does not keep it.
   readonly #entry = new Uint32Array(5);
 
   /** @throws TypeError for an unknown option, or one out of range */
@@ -48,29 +48,29 @@ export class InMemoryNonceStore implements NonceStore {
     assertOptionNames('new InMemoryNonceStore()', options, NAMES);
     const { capacity = 1_000_000, now = Date.now } = options;
     if (!Number.isInteger(capacity) || capacity < 2 || capacity > 10_000_000) {
-      throw new TypeError('capacity is a whole number from 2 to 10,000,000.');
+      throw new TypeError('capacity must be a whole number from 2 to 10,000,000.');
     }
     this.#capacity = capacity;
     this.#now = now;
     if (options.startedAt !== undefined && !Number.isSafeInteger(options.startedAt)) {
-      throw new TypeError('startedAt is in whole Unix seconds.');
+      throw new TypeError('startedAt must be whole Unix seconds.');
     }
-    // Workers have no time while modules load: their clock stands at 0 until the first request.
+    // On Workers the clock is 0 while modules load, until the first request.
     this.#startedAt = options.startedAt ?? (now() > 0 ? Math.floor(now() / 1000) : null);
     this.#current = newGeneration(now());
     this.#previous = newGeneration(now());
   }
 
-  /** Unix seconds: what was created earlier may have been claimed where this store does not know of it. */
+  /** Unix seconds. A request created earlier may have been accepted before this store existed. */
   get startedAt(): number {
     this.#startedAt ??= Math.floor(this.#now() / 1000);
     return this.#startedAt;
   }
 
-  /** See {@link NonceStore}. What it holds when the value grows is kept longer, and what it has dropped is refused. */
+  /** See {@link NonceStore}. If the value grows, nonces here are kept longer, and requests as old as dropped ones are refused. */
   widestSkew(clockSkewSeconds: number, nowMs?: number): number {
     const before = this.#skewSeconds;
-    // By a clock that is behind the one of this store, requests count for longer.
+    // If the verifier's clock is behind this store's, requests stay valid for longer.
     const behindMs = nowMs === undefined ? 0 : this.#now() - nowMs;
     const skewSeconds = clockSkewSeconds + (behindMs > INSTANCE_SKEW_MS ? behindMs / 1000 : 0);
     if (!(skewSeconds > before)) return before;
@@ -78,23 +78,23 @@ export class InMemoryNonceStore implements NonceStore {
     for (const generation of [this.#current, this.#previous]) {
       if (generation.untilMs > 0) generation.untilMs += (skewSeconds - before) * 1000;
     }
-    // Whoever has allowed for less refuses by its age what was dropped.
+    // A nonce dropped under the smaller value may still be valid: `startedAt` refuses those requests.
     const dropped = Math.floor((this.#forgottenUntilMs - INSTANCE_SKEW_MS) / 1000 - before);
     if (this.#forgottenUntilMs > 0) this.#startedAt = Math.max(this.startedAt, dropped + 1);
     return skewSeconds;
   }
 
-  /** How many nonces it holds, expired ones that are not dropped yet included. */
+  /** How many nonces it holds, including expired ones that are not dropped yet. */
   get size(): number {
     return this.#current.nonces.size + this.#previous.nonces.size;
   }
 
-  /** @throws NonceStoreUnavailableError when full, or after the clock was set back; TypeError for a nonce of another length than 22 */
+  /** @throws NonceStoreUnavailableError when full, or after the clock was set back; TypeError for a nonce that has not 22 characters */
   claim(deviceId: string, nonce: string, keepUntilMs: number): boolean {
-    if (nonce.length !== 22) throw new TypeError('A nonce is of 22 base64url characters.');
+    if (nonce.length !== 22) throw new TypeError('A nonce must have 22 base64url characters.');
     const nowMs = this.#now();
     this.#rotate(nowMs);
-    // Only after the clock was set back: what was dropped was over by then, and is not over now.
+    // Only after the clock was set back: dropped nonces had expired then, but now count again.
     if (nowMs <= this.#forgottenUntilMs) {
       throw clockSetBack(this.#forgottenUntilMs);
     }

@@ -1,37 +1,37 @@
-/** How far the clocks of a target's instances may differ: what a nonce is kept beyond the last moment it could count. */
+/** How far the clocks of a target's instances may differ. Nonces are kept this much longer than they could count. */
 export const INSTANCE_SKEW_MS = 10_000;
 
-/** The most that `clockSkewSeconds` may be. */
+/** The largest `clockSkewSeconds`. */
 export const MAX_CLOCK_SKEW_SECONDS = 300;
 
 /**
- * Remembers nonces for as long as a request could be replayed.
+ * Remembers nonces as long as their requests could be replayed.
  *
  * @see docs/protocol.md, "Nonces"
  */
 export interface NonceStore {
   /**
-   * Claims a nonce, atomically among all that share the store.
+   * Claims a nonce, atomically among all processes that share the store.
    *
-   * @param deviceId whose nonce; 19 characters
+   * @param deviceId the device that sent it; 19 characters
    * @param nonce 22 base64url characters
-   * @param keepUntilMs until when the claim has to last, Unix milliseconds
-   * @returns true the first time, false where somebody has claimed it before
-   * @throws where it cannot tell; the request is then refused with 503 `nonce_store_unavailable`
+   * @param keepUntilMs how long the claim must last, Unix milliseconds
+   * @returns true the first time, false if it was claimed before
+   * @throws if it cannot tell; the request is then refused with 503 `nonce_store_unavailable`
    */
   claim(deviceId: string, nonce: string, keepUntilMs: number): boolean | Promise<boolean>;
   /**
-   * Unix seconds. A store that may have forgotten says since when it remembers; requests created earlier are refused,
-   * so that a restart opens no hole. Read before each claim and after it, so it may move on.
+   * Unix seconds. For a store that may have forgotten nonces: the time from which it remembers all. Older requests are
+   * refused, so that a restart allows no replay. It is read before and after each claim, so it may change.
    */
   readonly startedAt?: number | undefined;
   /**
-   * Only for a store that lives in this one process. Each verifier tells it `clockSkewSeconds`, when it is made and
-   * before each claim, and keeps its claims for the largest value that any has told. Without this method claims are
-   * kept for 300 s, since a verifier elsewhere may allow as much.
+   * Only for a store in this process. Each verifier reports its `clockSkewSeconds` when it is created and before each
+   * claim, and keeps its claims for the largest reported value. Without this method claims are kept for 300 s, since a
+   * verifier elsewhere may allow that much.
    *
-   * @param nowMs the time by the clock of the verifier that has just been made, Unix milliseconds
-   * @returns the largest value so far, seconds
+   * @param nowMs the current time of a verifier that was just created, Unix milliseconds
+   * @returns the largest value so far, in seconds
    */
   widestSkew?(clockSkewSeconds: number, nowMs?: number): number;
 }

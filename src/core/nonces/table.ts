@@ -1,6 +1,6 @@
 /**
- * A set of nonces, each with the number of its device, in typed arrays: 20 bytes an entry, no garbage. It is cut into
- * many small tables that grow one by one, so that growing never stops the process for long.
+ * A set of nonces, each with the number of its device, in typed arrays: 20 bytes per entry, no garbage. It consists of
+ * many small tables that grow one at a time, so that growing never blocks the process for long.
  */
 export class NonceTable {
   readonly #tables: (Uint32Array | undefined)[] = new Array(TABLES);
@@ -11,13 +11,13 @@ export class NonceTable {
     return this.#size;
   }
 
-  /** Whether the entry is there. */
+  /** Whether the set contains the entry. */
   has(entry: Uint32Array): boolean {
     const table = this.#tables[tableOf(entry)];
     return table !== undefined && table[find(table, entry) + 4] !== 0;
   }
 
-  /** Adds an entry that is not there. */
+  /** Adds an entry that is not in the set. */
   add(entry: Uint32Array): void {
     const index = tableOf(entry);
     let table = this.#tables[index] ?? new Uint32Array(MIN_SLOTS * WORDS);
@@ -35,10 +35,10 @@ const WORDS = 5;
 const MIN_SLOTS = 4;
 const MAX_LOAD = 0.75;
 
-/** The most devices whose numbers fit into an entry beside their nonces; numbers begin with 1. */
+/** The largest device number that fits into an entry beside its nonce. Numbers start at 1. */
 export const MAX_DEVICE_NUMBER = 2 ** 20 - 1;
 
-/** What the characters of base64url stand for, by character code. */
+/** The values of the base64url characters, by character code. */
 const VALUES = new Uint8Array(128);
 for (const [value, character] of [
   ...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_',
@@ -47,8 +47,8 @@ for (const [value, character] of [
 }
 
 /**
- * Writes a nonce of 22 base64url characters and a device number as the 5 words of an entry. The number is in the last
- * one, so that word is never zero: zero is an empty slot.
+ * Packs a nonce of 22 base64url characters and a device number into the 5 words of an entry. The last word contains the
+ * number, so it is never zero: zero marks an empty slot.
  */
 export function packEntry(entry: Uint32Array, nonce: string, deviceNumber: number): void {
   let at = 0;
@@ -65,8 +65,8 @@ function tableOf(entry: Uint32Array): number {
   return hash(entry) >>> 24;
 }
 
-// Nonces are random, but a paired device chooses its own: the seed keeps it from filling one place. Drawn at the first
-// nonce, since Workers give no random bytes while modules load.
+// Nonces are random, but a paired device chooses its own. The seed keeps it from filling one table. It is drawn with the
+// first nonce, since Workers have no random bytes while modules load.
 let seed: readonly [number, number] | undefined;
 
 function hash(entry: Uint32Array): number {
@@ -79,7 +79,7 @@ function hash(entry: Uint32Array): number {
   return Math.imul(h ^ seed[1], 0xc2b2ae35);
 }
 
-/** Where in a table an entry stands, or the empty slot where it would. */
+/** The position of an entry in a table, or of the empty slot for it. */
 function find(table: Uint32Array, entry: Uint32Array): number {
   const slots = table.length / WORDS;
   for (let slot = hash(entry) & (slots - 1); ; slot = (slot + 1) & (slots - 1)) {

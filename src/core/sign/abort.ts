@@ -1,5 +1,5 @@
 /**
- * What `work` comes to, or the signal's reason as soon as it is aborted. The work itself is not stopped.
+ * Waits for `work`, or rejects with the signal's reason as soon as it is aborted. The work itself continues.
  */
 export function untilAborted<T>(signal: AbortSignal | null, work: Promise<T>): Promise<T> {
   if (signal === null) return work;
@@ -15,7 +15,7 @@ export function throwIfAborted(signal: AbortSignal | null): void {
   if (signal?.aborted) throw reasonOf(signal);
 }
 
-/** Those of libraries have none. */
+/** Signals of some libraries have no reason. */
 function reasonOf({ reason }: AbortSignal): unknown {
   return reason ?? new DOMException('This call was aborted.', 'AbortError');
 }

@@ -1,10 +1,10 @@
-/** The signed request that a response answers. */
+/** The signed request that led to a response. */
 export interface AnsweredRequest {
   /** 22 characters. */
   readonly nonce: string;
   /** In normal form. */
   readonly authority: string;
-  /** The deviceId in AuthMesh-Target, where it had one. */
+  /** The device ID in AuthMesh-Target, if it was sent. */
   readonly target?: string | undefined;
 }
 
@@ -14,7 +14,7 @@ export function noteAnswer(response: Response, request: AnsweredRequest): void {
   requests.set(response, request);
 }
 
-/** The last signed request of ours that led to a response. */
+/** The last signed request that led to a response. */
 export function answeredBy(response: Response): AnsweredRequest | undefined {
   return requests.get(response);
 }

@@ -4,22 +4,22 @@ import { collect } from '../wire/view';
 import { newBoundary, toMultipart } from './multipart';
 import { toOwnSignal } from './own-signal';
 
-/** A body as bytes, and the content-type that `fetch` gives a body of this kind. */
+/** A body as bytes, with the content type that `fetch` would send. */
 export interface EncodedBody {
-  /** null where the request has no body at all. */
+  /** null if the request has no body. */
   readonly bytes: Uint8Array<ArrayBuffer> | null;
-  /** null where `fetch` would send none. */
+  /** null if `fetch` would send none. */
   readonly contentType: string | null;
 }
 
 /**
- * Turns any body that `fetch` takes into bytes, once, so that what is hashed is what is sent. The content-type is
- * the one of the Fetch standard on every runtime; some leave it out for strings. Bytes are copied before this returns.
+ * Converts a body of `fetch` to bytes, once, so that the hashed bytes are the sent ones. The content type follows the Fetch
+ * standard on every runtime; some leave it out for strings. Bytes are copied before this returns.
  *
- * @param limitBytes the most that is buffered of a stream
- * @param signal ends the reading of a stream
- * @throws AmeshError `payload_too_large` for a stream beyond the limit; TypeError for a stream of something else
- *   than bytes, or one that was read before
+ * @param limitBytes the most bytes of a stream to buffer
+ * @param signal cancels the reading of a stream
+ * @throws AmeshError `payload_too_large` for a stream beyond the limit; TypeError for a stream that was already read, or
+ *   whose chunks are not bytes
  */
 export async function encodeBody(
   body: BodyInit | null | undefined,
@@ -49,22 +49,22 @@ export async function encodeBody(
     return { bytes: await toMultipart(body as FormData, boundary), contentType: multipart(boundary) };
   }
   if (kind === 'Blob' || kind === 'File') {
-    const { type } = body as Blob; // which Bun forgets once the bytes are read
+    const { type } = body as Blob; // before the bytes are read, when Bun forgets it
     return { bytes: new Uint8Array(await (body as Blob).arrayBuffer()), contentType: type || null };
   }
-  const response = new Response(body); // what only the runtime knows
+  const response = new Response(body); // a kind that only the runtime knows
   const contentType = response.headers.get('content-type');
   return { bytes: new Uint8Array(await response.arrayBuffer()), contentType };
 }
 
 /**
- * A body that comes as a stream, as one that can be sent; null for any other. What is gone out of it would be missing in
- * what is signed, and nobody would notice.
+ * Converts a body that is a stream of any class to a stream that can be sent; null for any other body. A stream that was
+ * partly read is an error: the missing bytes would go unnoticed in the signed body.
  *
- * @throws TypeError for one that was read before, or is being read
+ * @throws TypeError for a stream that was read, or is being read
  */
 export function toBodyStream(body: BodyInit | null): ReadableStream<Uint8Array> | null {
-  if (body instanceof ReadableStream) return new Response(body).body; // which looks at that
+  if (body instanceof ReadableStream) return new Response(body).body; // Response checks that it is unread
   if (typeof body !== 'object' || body === null) return null;
   if (isAsyncIterable(body)) return toStream(body);
   const other = body as Partial<ReadableStream<Uint8Array> & OldStream>;
@@ -74,7 +74,7 @@ export function toBodyStream(body: BodyInit | null): ReadableStream<Uint8Array> 
     : null;
 }
 
-/** A stream of Node from before they were iterable, such as that of the package form-data. */
+/** A Node stream of the old kind, without async iteration, such as that of the package form-data. */
 interface OldStream {
   on(event: string, listener: (value: never) => void): unknown;
   pipe: unknown;
@@ -94,7 +94,7 @@ function fromEvents(stream: OldStream): ReadableStream<Uint8Array> {
   });
 }
 
-/** Of another class than ours, of which nobody knows whether it can be iterated. */
+/** Reads a stream of another implementation, which may not be iterable. */
 async function* readerOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
   const reader = stream.getReader();
   for (;;) {
@@ -104,7 +104,7 @@ async function* readerOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uin
   }
 }
 
-/** By the name that every realm and library gives its class. */
+/** The name of the body's class, which is the same in every realm and library. */
 function kindOf(body: object): string {
   return Object.prototype.toString.call(body).slice(8, -1);
 }
@@ -128,13 +128,13 @@ async function buffer(
     if (!isAmeshError(error) || error.code !== 'payload_too_large') throw error;
     throw new AmeshError(
       BODY_CODES.payload_too_large,
-      `The body is a stream of more than ${limitBytes} bytes, and has to be in memory to be signed.`,
-      { fix: 'Raise it with the option maxBufferedBytes of createAmesh() or createClient().' },
+      `The body is a stream of more than ${limitBytes} bytes. It must fit into memory to be signed.`,
+      { fix: 'Raise maxBufferedBytes of createAmesh() or createClient().' },
     );
   }
 }
 
-/** The same stream, which a signal cancels while somebody waits for it. */
+/** The same stream, cancelled by a signal while it is being read. */
 function endedBy(stream: ReadableStream<Uint8Array>, signal: AbortSignal | null): ReadableStream<Uint8Array> {
   return signal === null
     ? stream
@@ -145,18 +145,18 @@ function utf8(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text) as Uint8Array<ArrayBuffer>;
 }
 
-// Node's fetch takes any async iterable of bytes as a body, such as a file's read stream.
+// Node's fetch accepts any async iterable of bytes as a body, such as a file's read stream.
 function isAsyncIterable(body: object): body is AsyncIterable<Uint8Array | string> {
   return Symbol.asyncIterator in body;
 }
 
-/** Iterators that were taken for a body: each gives its bytes once. */
+/** Iterators already used as a body: each delivers its bytes only once. */
 const spent = new WeakSet<AsyncIterator<unknown>>();
 
 function toStream(source: AsyncIterable<Uint8Array | string>): ReadableStream<Uint8Array> {
   const { readableDidRead, destroyed } = source as { readableDidRead?: boolean; destroyed?: boolean }; // Node's
   const iterator = source[Symbol.asyncIterator]();
-  if (readableDidRead || destroyed || spent.has(iterator)) throw new TypeError('The body was read already.');
+  if (readableDidRead || destroyed || spent.has(iterator)) throw new TypeError('The body was already read.');
   spent.add(iterator);
   return new ReadableStream({
     async pull(controller) {

@@ -13,22 +13,22 @@ import { type ClientRefusal, explainRefusal, refusalOf } from './refusal';
 import { discard, send, withoutRepeat } from './send';
 import { DEFAULT_SIGN_BODY_BYTES, type SignatureFormat, signatureHeaders } from './sign-request';
 
-/** Whose key a client signs with, and how. All but the signer may be left out; a wrong option is a TypeError. */
+/** How a client signs and sends. Only the signer is required; a wrong option is a TypeError. */
 export interface ClientOptions {
-  /** Whose key signs: a signer, or a function that opens it at the first request; it is asked once. */
+  /** The signer, or a function that opens it. The function is called at the first request, and again only after a failure. */
   readonly signer: Signer | (() => MaybePromise<Signer>);
-  /** How signatures travel; default `authmesh`. */
+  /** The header format of signatures; default `authmesh`. */
   readonly format?: SignatureFormat | undefined;
-  /** The deviceId of the target that an authority belongs to, to be named in AuthMesh-Target. */
+  /** Returns the device ID of the target that has an authority, to be sent as AuthMesh-Target. */
   readonly targetOf?: ((authority: string) => MaybePromise<string | undefined>) | undefined;
-  /** The `fetch` that sends; default the global one, looked up at each request. */
+  /** The `fetch` that sends; default the global one, looked up for each request. */
   readonly fetch?: typeof globalThis.fetch | undefined;
   /**
-   * The most bytes of a streaming body that are buffered to hash them; default 10,485,760 (10 MiB). The body of a
-   * `Request` is a stream too.
+   * The largest streaming body that is buffered for hashing, in bytes; default 10,485,760 (10 MiB). The body of a
+   * `Request` is a stream, too.
    */
   readonly maxBufferedBytes?: number | undefined;
-  /** Told, with cause and fix, when an amesh server refuses a request. The response is returned all the same. */
+  /** Called with cause and fix when an amesh server refuses a request. `fetch` still returns the response. */
   readonly onRefusal?: ((refusal: ClientRefusal) => void) | undefined;
   /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
   readonly crypto?: CryptoProvider | undefined;
@@ -47,35 +47,36 @@ const NAMES: ReadonlySet<string> = new Set<keyof ClientOptions>([
   'now',
 ]);
 
-/** What signs and sends. */
+/** Signs and sends requests. */
 export interface Client {
   /**
-   * `fetch`, signing. Every option passes through; streams are buffered to `maxBufferedBytes`; a `Host` or
-   * `Content-Digest` header is dropped, the second in favour of ours. Only with a stream it is taken as it is, if it
-   * has a `sha-256` member, and the stream is then sent while it comes: once, so that a clock is not corrected for it.
+   * `fetch`, with signatures. All options are passed on. Streams are buffered up to `maxBufferedBytes`. A `Host` or
+   * `Content-Digest` header is dropped, and replaced with the right one. Exception: for a stream with a `Content-Digest`
+   * that has a `sha-256` member, that header is kept, and the stream is sent while it arrives. Such a request is sent only
+   * once, also if the clock was wrong.
    *
-   * Redirects are followed here, since a signature is for one URL only. Options that no property of a `Request`
-   * shows, such as Node's `dispatcher`, hold for its own URL; where redirects are expected give them in `init`.
+   * `fetch` follows redirects itself, since a signature is valid for one URL only. Options that no property of a `Request`
+   * shows, such as Node's `dispatcher`, apply only to its own URL: if you expect redirects, pass them in `init`.
    *
-   * @throws AmeshError `redirect_refused`, `clock_skew_too_large`, `payload_too_large`, and what opening the signer
-   *   throws; whatever `fetch` throws
+   * @throws AmeshError `redirect_refused`, `clock_skew_too_large`, `payload_too_large`; what opening the signer throws;
+   *   what the underlying `fetch` throws
    * @see docs/protocol.md, "The client"
    */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
 }
 
-/** A request that was taken over from its caller and can be sent. */
+/** A request that is ready to be signed and sent. */
 export interface PreparedRequest {
-  /** Without fragment. */
+  /** Without its fragment. */
   readonly url: URL;
-  /** Whether it can be sent a second time: a stream with a Content-Digest of the caller is gone after the first. */
+  /** Whether it can be sent again: a stream with the caller's own Content-Digest is used up after the first time. */
   readonly isRepeatable: boolean;
-  /** Signs it anew and sends it, with the same bytes each time. Throws as {@link Client.fetch}. */
+  /** Signs the request and sends it, with the same bytes each time. Throws like {@link Client.fetch}. */
   send(): Promise<Response>;
 }
 
 /**
- * A client with a key of its own.
+ * Creates a client with its own key.
  *
  * @throws TypeError for a wrong option
  */
@@ -85,9 +86,9 @@ export function createClient(options: ClientOptions): Client {
 }
 
 /**
- * What {@link createClient} stands on, for whoever may have to send a request more than once.
+ * The base of {@link createClient}, for callers that may have to send a request more than once.
  *
- * @returns a function of the arguments of `fetch`, which the caller may change once it was called
+ * @returns a function with the arguments of `fetch`; the caller may change them after the call
  * @throws TypeError for a wrong option
  */
 export function createPreparer(
@@ -101,12 +102,12 @@ export function createPreparer(
   async function sign(request: Outgoing, nonce: string, offsetMs?: number): Promise<Headers> {
     const opened = await open();
     const targetDeviceId = (await targetOf?.(request.url.host)) ?? undefined;
-    throwIfAborted(request.signal); // a key may ask somebody to touch it
+    throwIfAborted(request.signal); // a key may wait for somebody's touch
     const added = await signatureHeaders(toView(request), request.bytes, opened, {
       format,
       targetDeviceId,
       nonce,
-      created: clocks.seconds(request.url.origin, offsetMs), // not earlier: opening a key can take its time
+      created: clocks.seconds(request.url.origin, offsetMs), // not earlier: opening a key can be slow
       crypto,
     });
     const headers = new Headers(request.headers);
@@ -139,7 +140,7 @@ export function createPreparer(
     }
     if (request.stream === null) await discard(response);
     const offsetMs = clocks.correct(url, response);
-    if (request.stream !== null) return response; // it cannot be sent again, but later ones have the right time
+    if (request.stream !== null) return response; // cannot be sent again, but later requests have the right time
     return sendOnce(request, offsetMs);
   }
 
@@ -178,17 +179,18 @@ function readOptions(options: ClientOptions) {
   } = options;
   const { signer, targetOf, onRefusal, fetch: sender } = options;
   if (format !== 'authmesh' && format !== 'rfc9421')
-    throw new TypeError('format is "authmesh" or "rfc9421".');
+    throw new TypeError('format must be "authmesh" or "rfc9421".');
   if (
     typeof signer !== 'function' &&
     !(typeof signer?.sign === 'function' && signer.publicKey?.length === 33)
   )
     throw new TypeError('createClient() needs a signer.');
   if (!Number.isSafeInteger(maxBufferedBytes) || maxBufferedBytes < 0)
-    throw new TypeError('maxBufferedBytes is a whole number of bytes.');
+    throw new TypeError('maxBufferedBytes must be a whole number of bytes.');
   for (const [name, value] of Object.entries({ targetOf, fetch: sender, onRefusal, now })) {
-    if (value !== undefined && typeof value !== 'function') throw new TypeError(`${name} is a function.`);
+    if (value !== undefined && typeof value !== 'function')
+      throw new TypeError(`${name} must be a function.`);
   }
-  if (typeof crypto.randomBytes !== 'function') throw new TypeError('crypto is a CryptoProvider.');
+  if (typeof crypto.randomBytes !== 'function') throw new TypeError('crypto must be a CryptoProvider.');
   return { signer, format, targetOf, maxBufferedBytes, onRefusal, crypto, now, sender };
 }

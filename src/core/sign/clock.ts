@@ -2,42 +2,42 @@ import { ClockSkewTooLargeError } from '../errors/amesh-error';
 import { isPrivateChannel } from '../wire/private-channel';
 
 /**
- * How far a clock is corrected, in milliseconds. Nothing proves who has named a time, and what is signed ahead of time
- * can be kept back until its time comes; what is signed late is just refused.
+ * The largest clock correction, in milliseconds. A response may lie about the time. A request signed ahead of time could
+ * be held back and used later; one signed late is merely refused.
  */
 const MAX_MS = Object.freeze({ ahead: 30_000, behind: 300_000 });
 
-/** A Date header has whole seconds: a smaller difference is no difference. */
+/** A Date header has whole seconds, so a smaller difference counts as none. */
 const NOISE_MS = 2000;
 
 const MAX_ORIGINS = 1000;
 
-/** What time it is for the servers that said so, per origin and in memory only. */
+/** The clocks of servers, by origin, in memory only. */
 export class ServerClocks {
   readonly #offsets = new Map<string, number>();
 
   constructor(readonly now: () => number) {}
 
   /**
-   * Now by the clock of an origin, in whole Unix seconds: never more than 30 s ahead of our own clock, whatever that was
-   * set to since.
+   * The time of an origin's clock, in whole Unix seconds: at most 30 s ahead of our own clock, even if that is set later.
    *
+   * @param offsetMs the result of {@link correct}
    * @param offsetMs what {@link correct} has just found
    */
   seconds(origin: string, offsetMs = this.#offsets.get(origin) ?? 0): number {
     return Math.floor((this.now() + offsetMs) / 1000);
   }
 
-  /** Whether the time in an answer is to be believed: not over plain http, not out of a cache, not without a Date. */
+  /** Whether to believe the time in a response: not over plain http, not from a cache, not without a Date. */
   mayCorrect(url: URL, response: Response): boolean {
     return isPrivateChannel(url) && !Number.isNaN(this.#offsetIn(response));
   }
 
   /**
-   * Learns from an answer that found the time wrong, and may be believed.
+   * Learns the time from a response that refused our timestamp and may be believed.
    *
-   * @returns by how much the time to sign with differs from our own, in milliseconds
-   * @throws ClockSkewTooLargeError where that is more than 30 s ahead of ours, or 300 s behind
+   * @returns the difference to our own clock, in milliseconds
+   * @throws ClockSkewTooLargeError if it is more than 30 s ahead of ours, or 300 s behind
    */
   correct(url: URL, response: Response): number {
     const offsetMs = this.#offsetIn(response);
@@ -52,13 +52,13 @@ export class ServerClocks {
     return offsetMs;
   }
 
-  /** Goes back to our own clock where an answer says that it was right all along. */
+  /** Drops a correction once a response shows that our own clock is right. */
   confirm(url: URL, response: Response): void {
     if (this.#offsets.has(url.origin) && Math.abs(this.#offsetIn(response)) < NOISE_MS)
       this.#offsets.delete(url.origin);
   }
 
-  /** How far an answer is ahead of our clock; NaN where it does not say so itself. */
+  /** How far a response is ahead of our clock, in milliseconds; NaN if it does not show the server's time. */
   #offsetIn({ headers }: Response): number {
     return headers.has('age') ? Number.NaN : Date.parse(headers.get('date') ?? '') - this.now();
   }

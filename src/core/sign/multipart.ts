@@ -1,6 +1,6 @@
 /**
- * A form as multipart/form-data. Written here and not by the runtime, since runtimes differ in it: the bytes are the
- * same on all of them, but for the boundary.
+ * Encodes a form as multipart/form-data. The encoders of runtimes differ, so this one is our own: except for the boundary
+ * the bytes are the same everywhere.
  *
  * @see https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data
  */
@@ -12,7 +12,7 @@ export async function toMultipart(form: FormData, boundary: string): Promise<Uin
       parts.push(`\r\n\r\n${toCrlf(value)}\r\n`);
       continue;
     }
-    const filename = value.name ?? 'blob'; // the standard's own name for a Blob, which Bun leaves out
+    const filename = value.name ?? 'blob'; // the standard's name for a Blob, which Bun omits
     const type = value.type || 'application/octet-stream';
     parts.push(
       `; filename="${escapeName(filename)}"\r\nContent-Type: ${type}\r\n\r\n`,
@@ -24,11 +24,11 @@ export async function toMultipart(form: FormData, boundary: string): Promise<Uin
   return new Uint8Array(await whole.arrayBuffer());
 }
 
-/** A boundary of the runtime's making, which nobody can guess and put into a field. */
+/** A boundary from the runtime, which nobody can guess and put into a field. */
 export function newBoundary(): string {
   const type = new Response(new FormData()).headers.get('content-type');
   const boundary = /boundary=([\w-]{8,70})$/.exec(type ?? '')?.[1];
-  if (boundary === undefined) throw new TypeError('This runtime names no boundary for a FormData.');
+  if (boundary === undefined) throw new TypeError('This runtime has no boundary for a FormData.');
   return boundary;
 }
 

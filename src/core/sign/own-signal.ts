@@ -1,4 +1,4 @@
-/** A signal that the platform takes for its own: one of another library or realm is followed by a new one. */
+/** A signal of the platform's own class, which follows a signal of another library or realm. */
 export function toOwnSignal(signal: AbortSignal): AbortSignal {
   if (signal instanceof AbortSignal) return signal;
   const other = signal as AbortSignal;

@@ -2,23 +2,23 @@ import { RedirectRefusedError } from '../errors/amesh-error';
 import { isPrivateChannel } from '../wire/private-channel';
 import { copyOptions, type Outgoing, toSettledUrl } from './outgoing';
 
-const MAX_REDIRECTS = 20; // as the Fetch standard has it
+const MAX_REDIRECTS = 20; // as in the Fetch standard
 
-/** Whether a response points elsewhere. */
+/** Whether a response is a redirect. */
 export function isRedirect(response: Response): boolean {
   return [301, 302, 303, 307, 308].includes(response.status) && response.headers.has('location');
 }
 
-/** What must not go to another origin, besides what begins with `signature` or `authmesh-`. */
+/** Headers that must not go to another origin. */
 const CREDENTIALS = /^(?:authorization|cookie|proxy-authorization|signature.*|authmesh-.*)$/;
 
 /**
- * The request that follows a redirect. Once a chain has left its first origin nothing in it is signed again: the
- * server that points somewhere must not choose what this machine signs.
+ * The request that follows a redirect. Once a chain has left its first origin, nothing in it is signed again: a server that
+ * redirects must not choose what this machine signs.
  *
- * @returns the next request, and whether it is to be signed
- * @throws RedirectRefusedError where it would need a signature that is not given; TypeError after 20 redirects, or
- *   where the location is no http URL
+ * @returns the next request, and whether to sign it
+ * @throws RedirectRefusedError if it would need a signature that must not be given; TypeError after 20 redirects, or for a
+ *   location that is not an http URL
  */
 export function followRedirect(
   request: Outgoing,
@@ -43,17 +43,17 @@ export function followRedirect(
   }
   if (signed && sameOrigin) {
     if (method !== 'GET' && method !== 'HEAD') {
-      throw new RedirectRefusedError(url.href, `A ${method} request is not signed again for another URL.`);
+      throw new RedirectRefusedError(url.href, `A ${method} request cannot be signed again for another URL.`);
     }
     if (!isPrivateChannel(url)) {
       throw new RedirectRefusedError(
         url.href,
-        'Over plain http anybody on the way could have written this redirect.',
+        'Over plain http, anybody in between could have written this redirect.',
       );
     }
   }
   if (stream !== null)
-    throw new TypeError(`${request.url.host} redirects, and a streamed body cannot be sent a second time.`);
+    throw new TypeError(`${request.url.host} redirects, but a streamed body cannot be sent twice.`);
   const { source } = request;
   const options = source === null ? request.options : { ...copyOptions(source), ...request.options };
   return {
@@ -66,15 +66,15 @@ function parseLocation(from: URL, value: string): URL {
   const location = fromHeader(value);
   const url = URL.canParse(location, from) ? new URL(location, from) : null;
   if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
-    throw new TypeError(`${from.host} redirects to something that is no http URL.`);
+    throw new TypeError(`${from.host} redirects to something that is not an http URL.`);
   }
   if (url.username !== '' || url.password !== '')
-    throw new TypeError(`${from.host} redirects to a URL with a password in it.`);
+    throw new TypeError(`${from.host} redirects to a URL with a password.`);
   url.hash = '';
   return toSettledUrl(url);
 }
 
-/** Some servers send UTF-8 unescaped, which `Headers` shows as a character for each byte. Browsers read it as UTF-8. */
+/** Some servers send raw UTF-8, which `Headers` shows as one character per byte. Browsers decode it as UTF-8. */
 function fromHeader(value: string): string {
   if (!/[\x80-\xff]/.test(value) || /[^\0-\xff]/.test(value)) return value;
   return new TextDecoder().decode(Uint8Array.from(value, (character) => character.charCodeAt(0)));

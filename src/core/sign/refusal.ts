@@ -5,15 +5,15 @@ import { type CodeFacts, writeFix } from '../errors/define-codes';
 import { answeredBy } from './answered';
 import { toBodyStream } from './body';
 
-/** That an amesh server has refused a request, as far as it says why. */
+/** A refusal of an amesh server, as far as the client can tell. */
 export interface ClientRefusal {
   /** The code on the wire; `unauthorized` hides the precise reason, which is in the server's log. */
   readonly code: string;
-  /** The HTTP status of the answer: 401, 421, 500 or 503. */
+  /** The HTTP status of the response: 401, 421, 500 or 503. */
   readonly status: number;
-  /** Without query, which may hold secrets. */
+  /** Without its query, which may contain secrets. */
   readonly url: string;
-  /** The cause, in one or two sentences. */
+  /** The cause: one or two sentences. */
   readonly detail: string;
   /** What to do about it, and on which machine. */
   readonly fix: string;
@@ -32,30 +32,30 @@ const TEXTS: Readonly<Record<string, readonly [detail: string, fix: string]>> = 
 };
 
 const UNSIGNED = [
-  'A redirect led to this server from another, and a request is signed for the server that it was made for only.',
-  'Call this URL itself.',
+  'Another server redirected to this one, and a request is signed only for the server it was made for.',
+  'Call this URL directly.',
 ] as const;
 
-/** A fault of a server is named by its body alone. The longest has 40 bytes, and nobody waits for more. */
+/** Only the body names a fault of a server. The longest such body has 40 bytes, so larger ones are not read. */
 const FAULT_BYTES = 64;
-/** Who cancels a body waits for all who read it. */
+/** Cancelling a cloned body waits until both copies are cancelled, so reading has a time limit. */
 const FAULT_MS = 1000;
 
-/** The challenge of ours, alone or beside that of a proxy. */
+/** Our challenge, alone or beside that of a proxy. */
 const CHALLENGE = /(?:^|, *)AuthMesh error="([a-z_]{1,40})"(?=$| *,)/;
 
-/** The code in `WWW-Authenticate: AuthMesh error="…"`, or null where the response is none of ours. */
+/** The code in `WWW-Authenticate: AuthMesh error="…"`, or null if the response is not from amesh. */
 export function refusalOf(response: Response): string | null {
   if (response.status !== 401) return null;
   return CHALLENGE.exec(response.headers.get('www-authenticate') ?? '')?.[1] ?? null;
 }
 
 /**
- * Tells the caller's `onRefusal` what a refusal means: before the response is given, or behind it where the server is at
- * fault (500, 503), since the body says so. 421 has no header of ours, but no other use in practice.
+ * Tells the caller's `onRefusal` what a refusal means: before `fetch` returns, or after it for a fault of the server (500,
+ * 503), which only the body names. A 421 has no amesh header, but is hardly used otherwise.
  *
- * @param signed whether the request that was refused carried a signature
- * @param mayRepeat whether something below may send requests a second time
+ * @param signed whether the refused request was signed
+ * @param mayRepeat whether something below may retry requests
  */
 export function explainRefusal(
   url: URL,
@@ -66,13 +66,13 @@ export function explainRefusal(
   const { status } = response;
   const tell = (code: string, [detail, fix]: readonly [detail: string, fix: string]) => {
     const refusal = { code, status, url: url.origin + url.pathname, detail, fix };
-    // The response is there all the same, and is what the caller asked for.
+    // The caller gets the response even if its callback throws.
     callSafely(() => onRefusal(refusal));
   };
   if (status >= 500) {
     readFault(response).then(
       (fault) => fault && tell(...fault),
-      () => {}, // no body, or none of ours
+      () => {}, // no body, or not from amesh
     );
     return;
   }
@@ -86,16 +86,16 @@ export function explainRefusal(
   tell(code, [detail + whose, fix.replace('{host}', () => url.host) + repeats]);
 }
 
-/** The code of a server that is at fault, and what to say of it. The body stays to be read. */
+/** Reads which fault the server has, and its texts. The response's body stays readable. */
 async function readFault(response: Response) {
   if (!(Number(response.headers.get('content-length') ?? Number.NaN) <= FAULT_BYTES)) return null;
   const reader = (toBodyStream(response.clone().body) as ReadableStream<Uint8Array>).getReader();
   AbortSignal.timeout(FAULT_MS).onabort = () => reader.cancel().catch(() => {});
-  const { value } = await reader.read(); // so few bytes come at once
+  const { value } = await reader.read(); // so few bytes arrive in one chunk
   void reader.cancel().catch(() => {});
   const { error } = JSON.parse(new TextDecoder().decode(value)) as { error?: unknown };
   const facts = Object.values<CodeFacts>(SERVER_CODES).find(({ code }) => code === error);
   if (facts?.wire === undefined || facts.wire !== error || facts.status !== response.status) return null;
-  const detail = `The server itself is at fault. ${facts.cause}`;
-  return [facts.wire, [detail, `On the server: its log has the reason. ${writeFix(facts)}`]] as const;
+  const detail = `The server itself has a fault. ${facts.cause}`;
+  return [facts.wire, [detail, `See the server's log for the reason. ${writeFix(facts)}`]] as const;
 }

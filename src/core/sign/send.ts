@@ -1,9 +1,9 @@
 import type { Outgoing } from './outgoing';
 
 /**
- * Sends a request as it stands. Redirects come back as responses.
+ * Sends a request unchanged. Redirects are returned as responses.
  *
- * @param headers all that go out, those of the signature included
+ * @param headers all headers, including those of the signature
  */
 export function send(
   doFetch: typeof globalThis.fetch,
@@ -17,10 +17,10 @@ export function send(
 }
 
 /**
- * The fetch of Node sends a request by itself again that was answered by 421, and fails at it where that answer comes in two
- * parts. A body that is a stream it does not send again, so that the 421 arrives.
+ * Node's fetch repeats a request that was answered with 421, and fails if that response arrives in two parts. It does not
+ * repeat a streamed body, and then returns the 421.
  *
- * @returns the request to send after such an error, null after any other
+ * @returns the request to send after that error; null after any other
  */
 export function withoutRepeat(request: Outgoing, error: unknown): Outgoing | null {
   const { code } = ((error as Error | undefined)?.cause ?? {}) as { code?: unknown };
@@ -31,10 +31,10 @@ export function withoutRepeat(request: Outgoing, error: unknown): Outgoing | nul
   return { ...request, headers, stream: new Blob([bytes]).stream() };
 }
 
-/** Lets a response go of which nobody will read the body. */
+/** Releases a response whose body nobody will read. */
 export async function discard(response: Response): Promise<void> {
-  const body = response.body as (ReadableStream & { destroy?(): void }) | null; // that of node-fetch is one of Node
+  const body = response.body as (ReadableStream & { destroy?(): void }) | null; // node-fetch has a Node stream
   if (body?.cancel)
-    await body.cancel().catch(() => {}); // it may have broken off already
+    await body.cancel().catch(() => {}); // the connection may already be closed
   else body?.destroy?.();
 }

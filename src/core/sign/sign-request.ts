@@ -12,22 +12,22 @@ import { writeAuthMeshHeader } from '../wire/header';
 import { readRequestLine } from '../wire/line';
 import { collect, fieldValue, isRequest, type RequestView, toRequestView } from '../wire/view';
 
-/** How a signature travels: `Authorization: AuthMesh …`, or `Signature-Input` and `Signature`. */
+/** The headers of a signature: `Authorization: AuthMesh …`, or `Signature-Input` and `Signature`. */
 export type SignatureFormat = 'authmesh' | 'rfc9421';
 
-/** How one request is signed. Every option may be left out; a wrong one is a TypeError. */
+/** How to sign one request. Every option is optional; a wrong one is a TypeError. */
 export interface SignOptions {
-  /** Default `authmesh`; a request with an `Authorization` of its own is signed as `rfc9421` whatever this says. */
+  /** Default `authmesh`. A request with its own `Authorization` is always signed as `rfc9421`. */
   readonly format?: SignatureFormat | undefined;
-  /** The deviceId of the target, sent and signed as AuthMesh-Target. */
+  /** The device ID of the target, sent and signed as AuthMesh-Target. */
   readonly targetDeviceId?: string | undefined;
-  /** When the request is signed, Unix seconds; default now. */
+  /** The time of the signature, Unix seconds; default now. */
   readonly created?: number | undefined;
-  /** Until when it counts, Unix seconds. A TypeError with the AuthMesh header, which has no place for it. */
+  /** When the signature expires, Unix seconds. A TypeError with the AuthMesh header, which has no field for it. */
   readonly expires?: number | undefined;
-  /** 22 base64url characters; default 16 new random bytes. Reuse is a replay. */
+  /** 22 base64url characters; default 16 new random bytes. A reused nonce is a replay. */
   readonly nonce?: string | undefined;
-  /** The most bytes of a streaming body that are buffered to hash them; default 10,485,760 (10 MiB). */
+  /** The largest streaming body that is buffered for hashing, in bytes; default 10,485,760 (10 MiB). */
   readonly maxBufferedBytes?: number | undefined;
   /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
   readonly crypto?: CryptoProvider | undefined;
@@ -43,17 +43,17 @@ const NAMES: ReadonlySet<string> = new Set<keyof SignOptions>([
   'crypto',
 ]);
 
-/** The most bytes of a stream that are buffered to be signed, where nothing else is said. */
+/** The default of `maxBodyBytes` when signing. */
 export const DEFAULT_SIGN_BODY_BYTES = 10_485_760;
 
 /**
- * Signs a request: hashes its body, if it has any byte, into `Content-Digest`, and adds the signature.
+ * Signs a request: adds the `Content-Digest` of its body, unless that is empty, and the signature.
  *
- * @param request a `Request`, whose body is read, or a view; neither is changed
- * @param signer whose key signs
- * @returns a new request of the same kind with the headers added
- * @throws TypeError for a wrong option or a request that no verifier would accept, AmeshError `payload_too_large`
- *   for a stream beyond `maxBufferedBytes`
+ * @param request a `Request`, whose body is read, or a view; neither is changed otherwise
+ * @param signer signs with its key
+ * @returns a new request of the same kind, with the headers added
+ * @throws TypeError for a wrong option or a request that no verifier would accept; AmeshError `payload_too_large` for a
+ *   stream beyond `maxBufferedBytes`
  * @see docs/protocol.md, "Signing"
  */
 export async function signRequest(request: Request, signer: Signer, options?: SignOptions): Promise<Request>;
@@ -63,7 +63,7 @@ export async function signRequest(
   options?: SignOptions,
 ): Promise<
   RequestView & {
-    /** By lower-case name: those that were there, and those of the signature. */
+    /** By lower-case name: the original headers and those of the signature. */
     headers: Record<string, string | readonly string[]>;
   }
 >;
@@ -86,8 +86,8 @@ export async function signRequest(
     };
   }
   const source = request;
-  // Read again it would be taken for a body of no bytes.
-  if (source.bodyUsed) throw new TypeError('The body of this Request was read already.');
+  // A used body would otherwise count as empty.
+  if (source.bodyUsed) throw new TypeError('The body of this Request was already read.');
   const { target, ...rest } = toRequestView(source);
   const view = { ...rest, target: target.replace(/#.*/, '') }; // a fragment is not sent
   const headers = new Headers([...source.headers]);
@@ -101,9 +101,9 @@ export async function signRequest(
 }
 
 /**
- * The headers that signing adds to a request, by lower-case name.
+ * The headers that signing adds, by lower-case name.
  *
- * @param body the bytes that will be sent
+ * @param body the bytes to send
  */
 export async function signatureHeaders(
   view: RequestView,
@@ -136,7 +136,7 @@ export async function signatureHeaders(
   const base = createSignatureBase(line, headers, covered, value);
   if (base instanceof Fault) throw new TypeError(`This request cannot be signed: ${base.detail}`);
   const signature = await signer.sign(toUtf8(base));
-  if (signature.length !== 64) throw new TypeError('The signer gave no signature of 64 bytes.');
+  if (signature.length !== 64) throw new TypeError('The signature of the signer is not 64 bytes long.');
 
   if (format === 'authmesh') {
     added.authorization = writeAuthMeshHeader(
@@ -152,12 +152,12 @@ export async function signatureHeaders(
   return added;
 }
 
-/** A signature that somebody else has made of the request already stays beside ours. */
+/** Another party's signature stays beside ours. */
 function append(view: RequestView, name: string, member: string): string {
   const present = fieldValue(view.headers, name);
   if (present === undefined) return member;
   if (/(?:^|[, ])amesh=/.test(present))
-    throw new TypeError('This request carries a signature labelled amesh already.');
+    throw new TypeError('This request already has a signature labelled amesh.');
   return `${present}, ${member}`;
 }
 
@@ -175,17 +175,17 @@ function readSignOptions(options: SignOptions): void {
   assertOptionNames('signRequest()', options, NAMES);
   const { format, targetDeviceId, created, expires, nonce, maxBufferedBytes } = options;
   if (format !== undefined && format !== 'authmesh' && format !== 'rfc9421') {
-    throw new TypeError('format is "authmesh" or "rfc9421".');
+    throw new TypeError('format must be "authmesh" or "rfc9421".');
   }
   if (targetDeviceId !== undefined && !isDeviceId(targetDeviceId))
-    throw new TypeError('targetDeviceId is not of the form am_….');
-  if (nonce !== undefined && !isNonce(nonce)) throw new TypeError('nonce is of 22 base64url characters.');
+    throw new TypeError('targetDeviceId must have the form am_….');
+  if (nonce !== undefined && !isNonce(nonce)) throw new TypeError('nonce must have 22 base64url characters.');
   for (const time of [created, expires]) {
     if (time !== undefined && !(Number.isSafeInteger(time) && time >= 0)) {
-      throw new TypeError('created and expires are in whole Unix seconds.');
+      throw new TypeError('created and expires must be whole Unix seconds.');
     }
   }
   if (maxBufferedBytes !== undefined && !(Number.isSafeInteger(maxBufferedBytes) && maxBufferedBytes >= 0)) {
-    throw new TypeError('maxBufferedBytes is a whole number of bytes.');
+    throw new TypeError('maxBufferedBytes must be a whole number of bytes.');
   }
 }

@@ -10,7 +10,7 @@ import { stateOf } from './state';
 
 const EMPTY = new Uint8Array();
 
-/** The bytes of a body that need no reading. */
+/** The bytes of a body that is already in memory; undefined if it must be read. */
 export function readyBody(view: RequestView): Uint8Array | undefined {
   const { body } = view;
   if (body === null || body === undefined) return EMPTY;
@@ -20,11 +20,11 @@ export function readyBody(view: RequestView): Uint8Array | undefined {
 /**
  * Reads a body.
  *
- * @returns null for more bytes than were wanted where no digest allows any
+ * @returns null if there is no digest, so that the body must be empty, and it is not
  * @throws AmeshError `payload_too_large`, `body_incomplete`, and what the reader throws
  */
 export async function readBody(view: RequestView, maxBodyBytes: number): Promise<Uint8Array | null> {
-  // With no digest a single byte is too much: no need to wait for the others.
+  // Without a digest, one byte is already too much: there is no need to read the rest.
   const hasDigest = fieldValue(view.headers, 'content-digest') !== undefined;
   try {
     const bytes = await (view.body as ReadBody)(hasDigest ? maxBodyBytes : Math.min(maxBodyBytes, 1));
@@ -37,7 +37,7 @@ export async function readBody(view: RequestView, maxBodyBytes: number): Promise
   }
 }
 
-/** Check 9, of what {@link readyBody} or {@link readBody} gave. */
+/** Check 9, for the result of {@link readyBody} or {@link readBody}. */
 export function checkBody(
   view: RequestView,
   body: Uint8Array | null,
@@ -52,7 +52,7 @@ export function checkBody(
   if (declared === undefined) return body.length === 0 ? body : new Fault(BODY_CODES.content_digest_missing);
   const expected = readContentDigest(declared);
   if (expected === null) {
-    return new Fault(BODY_CODES.content_digest_mismatch, 'Content-Digest names no SHA-256 digest.');
+    return new Fault(BODY_CODES.content_digest_mismatch, 'Content-Digest has no SHA-256 digest.');
   }
   return andThen(crypto.sha256(body), (digest) =>
     equalBytes(digest, expected) ? body : new Fault(BODY_CODES.content_digest_mismatch),

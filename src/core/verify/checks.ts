@@ -19,7 +19,7 @@ import { checkSignature, readCovered } from './signature';
 import { stateOf } from './state';
 import { type BodyStream, streamBody } from './stream-body';
 
-/** What a verifier works with, for all of its requests. */
+/** The parts that all requests of a verifier share. */
 export interface Context {
   readonly settings: VerifySettings;
   readonly crypto: CryptoProvider;
@@ -27,33 +27,33 @@ export interface Context {
   readonly source: AllowListSource;
   readonly nonceStore: NonceStore;
   readonly keys: KeyCache;
-  /** Undefined where bytes count more than what the log says. */
+  /** Undefined in small bundles, which do without hints. */
   readonly explain: ReturnType<typeof createExplain>;
 }
 
-/** What a framework knows of one request besides. */
+/** What a framework knows about one request. */
 export interface VerifyCall {
-  /** Overrides the option of the same name for one request, where a framework decides it by the peer's address. */
+  /** Overrides the option of the same name for one request, for frameworks that decide it by the peer's address. */
   readonly trustForwardedHost?: boolean | undefined;
-  /** For a `Request`, which does not say it: the port on which this server took the connection. */
+  /** For a `Request`, which does not contain it: the port on which this server accepted the connection. */
   readonly localPort?: number | undefined;
 }
 
-/** A request on its way through the checks. */
+/** A request during its checks. */
 export interface Incoming {
   readonly context: Context;
   readonly view: RequestView;
   readonly call: VerifyCall;
-  /** When it came, Unix milliseconds. */
+  /** When it arrived, Unix milliseconds. */
   readonly nowMs: number;
-  /** What it says of itself, as far as that was read: a refusal tells of it. */
+  /** What it claims, once that is read; refusals report it. */
   credentials?: Credentials | Fault;
   line?: RequestLine | Fault;
-  /** Tells of what goes wrong in a body that is handed over while it arrives. */
+  /** Reports a fault in a body that handlers read while it arrives. */
   readonly report: (fault: Fault) => void;
 }
 
-/** Checks 1 and 2 are done. */
+/** After checks 1 and 2. */
 interface Readable extends Incoming {
   readonly credentials: Credentials;
   readonly line: RequestLine;
@@ -61,23 +61,23 @@ interface Readable extends Incoming {
   readonly covered: readonly string[];
 }
 
-/** Checks 3 to 6 are done, too: who it says it is may call. */
+/** After checks 3 to 6, too: the device that it claims may call. */
 interface Known extends Readable {
   readonly list: AllowList;
   readonly device: TrustedDevice;
 }
 
-/** All checks are done. */
+/** After all checks. */
 export interface Verified extends Known {
-  /** The verified bytes; none where the body is streamed. */
+  /** The verified bytes; empty if the body is streamed. */
   readonly body: Uint8Array;
-  /** Only where the body is streamed. */
+  /** Only if the body is streamed. */
   readonly stream?: BodyStream | undefined;
 }
 
 type Step<From, To> = (request: From) => MaybePromise<To | Fault>;
 
-/** The checks of docs/protocol.md, in their order. */
+/** Runs the checks of docs/protocol.md, in their order. */
 export async function runChecks(request: Incoming): Promise<Verified | Fault> {
   let state: Incoming | Fault = request;
   for (const step of STEPS) {
@@ -85,10 +85,10 @@ export async function runChecks(request: Incoming): Promise<Verified | Fault> {
     state = next instanceof Promise ? await next : next;
     if (state instanceof Fault) return state;
   }
-  return state as Verified; // as the last step gives it
+  return state as Verified; // the last step returns this type
 }
 
-/** Checks 1 and 2: it is signed, and says what its signature covers. */
+/** Checks 1 and 2: the request is signed, and the signature covers what it must. */
 const readRequest: Step<Incoming, Readable> = (request) => {
   const { view } = request;
   const credentials = readCredentials(view.headers);
@@ -98,10 +98,10 @@ const readRequest: Step<Incoming, Readable> = (request) => {
   if (line instanceof Fault) return line;
   const covered = readCovered(credentials, view.headers);
   if (covered instanceof Fault) return covered;
-  return Object.assign(request as Incoming & Pick<Readable, 'credentials' | 'line'>, { covered }); // both were set
+  return Object.assign(request as Incoming & Pick<Readable, 'credentials' | 'line'>, { covered }); // both are set above
 };
 
-/** Checks 3 to 6, by the allow list as it is now. */
+/** Checks 3 to 6, with the current allow list. */
 const consultList: Step<Readable, Known> = (request) =>
   andThen(readAllowList(request.context.source), (list) => {
     const { context, view, line, credentials, nowMs } = request;
@@ -137,7 +137,7 @@ const takeBody: Step<Known, Verified> = (request) => {
 
 const STEPS = [readRequest, consultList, proveSignature, claim, takeBody] as Step<Incoming, Incoming>[];
 
-/** Method, authority, path and query, as they were signed. */
+/** Method, authority, path and query, as they should have been signed. */
 export function readLine(request: Incoming): RequestLine | Fault {
   const { authority, pathPrefix, trustForwardedHost } = request.context.settings;
   request.line = readRequestLine(request.view, {
@@ -152,7 +152,7 @@ function checkLine({ view, credentials, covered }: Readable, key: PublicKey, lin
   return checkSignature(key, line, view.headers, credentials, covered);
 }
 
-/** Those who make a view by hand know who reads its path. */
+/** A caller that builds its own view knows how its server reads the path. */
 function checkPath(request: Known): Known | Fault {
   const isOwn = request.view.source === undefined;
   if (isOwn || !isAmbiguous(request.line.path)) return request;
@@ -170,7 +170,7 @@ async function explainWrong(request: Known, key: PublicKey, wrong: Fault): Promi
   return (await context.explain?.(attempt, line, view, context.settings.hosts ?? list.hosts)) ?? wrong;
 }
 
-/** A body can take minutes, and a revocation counts within a second: the list is looked at again behind it. */
+/** A body can take minutes, but a revocation takes effect within a second: so check the list again after the body. */
 async function awaitBody(request: Known): Promise<Verified | Fault> {
   const { context, view, device, report } = request;
   const { maxBodyBytes, streamsBody } = context.settings;

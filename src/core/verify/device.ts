@@ -4,7 +4,7 @@ import { AmeshError } from '../errors/amesh-error';
 import { REQUEST_CODES, SERVER_CODES } from '../errors/codes';
 import { Fault, toFault } from '../errors/fault';
 
-/** @throws AmeshError whose code is a refusal, whatever the source fails with */
+/** @throws AmeshError with a refusal code, whatever the source throws */
 export function readAllowList(source: AllowListSource): MaybePromise<AllowList> {
   try {
     const list = source.current();
@@ -15,12 +15,12 @@ export function readAllowList(source: AllowListSource): MaybePromise<AllowList> 
 }
 
 function listFailed(error: unknown): never {
-  // Also for a lock that is held too long and the like: they have codes, but none that a client may see.
+  // This includes errors such as a lock that is held too long: their codes are not for clients.
   if (toFault(error) !== null) throw error;
   throw new AmeshError(SERVER_CODES.allow_list_unavailable, undefined, { cause: error });
 }
 
-/** Checks 5 and 6: the device is in the list, its trust has not ended, and it may call. */
+/** Checks 5 and 6: the device is in the list, has not expired, and may call. */
 export function findController(list: AllowList, deviceId: string, nowMs: number): TrustedDevice | Fault {
   const device = list.find(deviceId);
   if (device === undefined) {

@@ -2,27 +2,27 @@ import type { NonceStore } from '../nonces/nonce-store';
 import type { RequestView } from '../wire/view';
 import type { FreshnessOptions } from './freshness';
 
-/** An enrolment as it came, from whomever. */
+/** An enrolment request of an unknown caller. */
 export interface EnrolmentRequest {
-  /** The request itself. Nothing of it is verified yet. */
+  /** The request itself. None of it is verified yet. */
   readonly view: RequestView;
-  /** The host of this machine under which it came, which is checked and in normal form. */
+  /** The host to which it was sent: one of this machine's, in normal form. */
   readonly authority: string;
-  /** The clock, Unix milliseconds. An enrolment is as old as it is when its last byte has come. */
+  /** The clock, Unix milliseconds. The age of an enrolment is taken when its last byte arrives. */
   readonly now: () => number;
-  /** The settings of the verifier by which time is judged. */
+  /** The verifier's settings for times. */
   readonly settings: FreshnessOptions;
-  /** Where the nonce of the enrolment is claimed. */
+  /** Where to claim the nonce of the enrolment. */
   readonly nonceStore: NonceStore;
 }
 
-/** Answers enrolments. What has files of its own brings it along, so that nobody else carries it. */
+/** Answers enrolments. It is a hook, so that bundles without files do not contain it. */
 export interface Enroller {
   /** Whether a request is an enrolment. */
   matches(view: RequestView): boolean;
   /**
-   * @returns what the caller gets as JSON
-   * @throws AmeshError whose code is a refusal
+   * @returns the JSON for the caller
+   * @throws AmeshError with a refusal code
    */
   answer(request: EnrolmentRequest): Promise<object>;
 }

@@ -3,15 +3,15 @@ import { Fault } from '../errors/fault';
 import { momentText } from '../moment';
 import { INSTANCE_SKEW_MS, MAX_CLOCK_SKEW_SECONDS, type NonceStore } from '../nonces/nonce-store';
 
-/** The settings of a verifier by which time is judged, with their defaults filled in. */
+/** A verifier's settings for times, with defaults. */
 export interface FreshnessOptions {
-  /** How far `created` may be from the clock, in seconds, 1 to 300; default 30. */
+  /** How far `created` may differ from the clock, in seconds, 1 to 300; default 30. */
   readonly clockSkewSeconds: number;
-  /** How long a nonce is remembered at least, in seconds. */
+  /** How long to remember a nonce at least, in seconds. */
   readonly nonceWindowSeconds: number;
 }
 
-/** Check 4: signed within the window, not after its end, and not before the nonce store's memory begins. */
+/** Check 4: the time is within the window, the signature has not expired, and the nonce store remembers that time. */
 export function checkFreshness(
   times: { created: number; expires?: number | undefined },
   nowMs: number,
@@ -19,7 +19,7 @@ export function checkFreshness(
   startedAt: number | undefined,
 ): Fault | null {
   const ageMs = nowMs - times.created * 1000;
-  // A clock that gives no number, such as `Date` itself, lets nobody in.
+  // Written so that a clock that returns no number, such as `Date` itself, accepts nothing.
   if (!(Math.abs(ageMs) <= options.clockSkewSeconds * 1000)) {
     const direction = ageMs > 0 ? 'ago' : 'in the future';
     return new Fault(
@@ -33,13 +33,13 @@ export function checkFreshness(
   return checkStart(times.created, startedAt, nowMs);
 }
 
-/** Its nonce may have been claimed where the store does not know of it any more. */
+/** Its nonce may have been claimed at a time that the store no longer remembers. */
 export function checkStart(created: number, startedAt: number | undefined, nowMs: number): Fault | null {
   if (startedAt === undefined || created >= startedAt) return null;
   return new Fault(
     REQUEST_CODES.timestamp_out_of_range,
-    `The request was signed before the memory of this server's nonce store begins, at ${momentText(startedAt * 1000)}.`,
-    // A shared store may begin with the next second.
+    `The request was signed before the time that this server's nonce store remembers, which starts at ${momentText(startedAt * 1000)}.`,
+    // A shared store may count from the next second.
     startedAt * 1000 > nowMs + 2000
       ? { fix: 'The clock of this server was set back: wait until then, or restart it.' }
       : undefined,
@@ -47,8 +47,8 @@ export function checkStart(created: number, startedAt: number | undefined, nowMs
 }
 
 /**
- * Until when a store has to remember a nonce, in Unix milliseconds: until no verifier that shares the store can take it
- * any more. One of another process may allow for more than this one does.
+ * How long a store must remember a nonce, in Unix milliseconds: until no verifier that shares the store can accept it any
+ * more. Another process may allow a larger skew than this one.
  */
 export function keepUntilMs(
   store: NonceStore,

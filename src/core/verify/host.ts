@@ -8,7 +8,7 @@ import type { RequestLine } from '../wire/line';
 import { fieldValue, type RequestView } from '../wire/view';
 import type { VerifySettings } from './options';
 
-/** Check 3: the host is ours, and AuthMesh-Target, where it is there, is us. */
+/** Check 3: this server accepts the host, and AuthMesh-Target, if present, names this device. */
 export function checkHost(
   settings: VerifySettings,
   view: RequestView,
@@ -26,7 +26,7 @@ export function checkHost(
   if (named !== undefined && named !== list.deviceId) {
     return new Fault(
       REQUEST_CODES.wrong_target,
-      `The request is for ${isDeviceId(named) ? named : 'none'}, and this device is ${list.deviceId ?? 'none'}.`,
+      `The request is for ${isDeviceId(named) ? named : 'none'}, but this device is ${list.deviceId ?? 'none'}.`,
     );
   }
   return null;
@@ -50,10 +50,10 @@ function answersTo(
   return port === null ? localPort === 80 || localPort === 443 : localPort === port;
 }
 
-/** The whole list that would do: to name only the new host would shut out those that work now. */
+/** The complete new list of hosts: naming only the new host would lock out the others. */
 function howToAdd({ hosts }: VerifySettings, view: RequestView, seen: string, list: AllowList): Fix {
   const own = [...(hosts ?? list.hosts)];
-  // To add a name that nobody has signed would only lead to `invalid_signature`.
+  // If a proxy put this host in, adding it would only lead to `invalid_signature`.
   const proxied = own[0] ? `If a proxy put it in: verify({ authority: '${own[0]}' }). ` : '';
   const { localPort } = view;
   const loopback = isLoopback(seen);
@@ -62,5 +62,5 @@ function howToAdd({ hosts }: VerifySettings, view: RequestView, seen: string, li
   if (hosts) return { fix: `${fix}: add it to verify({ hosts }) or AMESH_HOSTS, now ${own}` };
   if (own[0] || localPort || !loopback)
     return { fix, command: ['amesh', 'config', 'hosts', `${[seen, ...(own[0] ? own : local)]}`] };
-  return { fix: `${fix}: amesh config hosts ${seen}, or AMESH_HOSTS, or pair: no port is seen here` };
+  return { fix: `${fix}: amesh config hosts ${seen}, or AMESH_HOSTS, or pair: the port is unknown` };
 }

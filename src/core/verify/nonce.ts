@@ -8,7 +8,7 @@ import type { RequestView } from '../wire/view';
 import { checkStart, type FreshnessOptions, keepUntilMs } from './freshness';
 import { type Claim, stateOf } from './state';
 
-/** Check 8. The same request again, in the same store, needs no second claim. */
+/** Check 8. The same request in the same store is claimed only once. */
 export function claimNonce(
   store: NonceStore,
   view: RequestView,
@@ -22,10 +22,10 @@ export function claimNonce(
     if (claim.store === store && claim.deviceId === deviceId && claim.nonce === nonce) return null;
   }
   const conclude = (isNew: boolean) => {
-    // Strictly true: what a store that is written wrongly says is no permission.
+    // Strictly true: any other value of a faulty store is no permission.
     if (isNew !== true) return new Fault(REQUEST_CODES.replay_detected);
     state.claim = { store, deviceId, nonce, before };
-    return checkStart(created, store.startedAt, nowMs); // it may have lost its memory since check 4
+    return checkStart(created, store.startedAt, nowMs); // it may have lost its nonces since check 4
   };
   try {
     const answer = store.claim(deviceId, nonce, keepUntilMs(store, created, nowMs, settings));

@@ -5,10 +5,10 @@ import { readSignatureFields } from '../wire/fields';
 import { readAuthMeshHeader } from '../wire/header';
 import { type HeaderLines, headerLines, isRepeated } from '../wire/view';
 
-// A second line of any of these could be read by one part of a server and the first by another.
+// If one of these had two lines, one part of a server could read the first and another part the second.
 const SINGLE = ['authorization', 'content-type', 'content-encoding', 'content-digest', 'authmesh-target'];
 
-/** Finds the one signature of a request: checks 1 and 2 of docs/protocol.md. */
+/** Finds the signature of a request: checks 1 and 2 of docs/protocol.md. */
 export function readCredentials(headers: HeaderLines): Credentials | Fault {
   const authorization = headerLines(headers, 'authorization');
   const inputs = headerLines(headers, 'signature-input');
@@ -25,7 +25,7 @@ export function readCredentials(headers: HeaderLines): Credentials | Fault {
   if (header === undefined)
     return fields ?? new Fault(REQUEST_CODES.missing_header, 'No signature is tagged amesh.');
   if (fields !== null) {
-    return fields instanceof Fault ? fields : malformed('The request is signed in both forms at once.');
+    return fields instanceof Fault ? fields : malformed('The request is signed in both forms.');
   }
   return readAuthMeshHeader(header.trim());
 }

@@ -11,37 +11,37 @@ import type { RequestView } from '../wire/view';
 export interface Refusal {
   /** The precise reason. */
   readonly code: RefusalCode;
-  /** The HTTP status the client gets. */
+  /** The HTTP status that the client gets. */
   readonly status: number;
-  /** The cause, in one sentence. */
+  /** The cause: one sentence. */
   readonly detail: string;
-  /** What to do about it. It ends with the command, if there is one. */
+  /** What to do about it, ending with the command if there is one. */
   readonly fix: string;
-  /** The command to type on this machine, an argument a word, where that is the fix: `['amesh', 'list']`. */
+  /** The command to type on this machine, if there is one, as an array of arguments: `['amesh', 'list']`. */
   readonly command?: readonly string[] | undefined;
-  /** What the request was, as this server saw it. Strings of a stranger: escape them where they are shown. */
+  /** The request, as this server saw it. These are strings from a stranger: escape them where you show them. */
   readonly request: {
     /** As sent. */
     readonly method: string;
-    /** `host[:port]`, in normal form where it has one. */
+    /** `host[:port]`, in normal form if it is valid. */
     readonly authority: string;
     /** Path and query. */
     readonly target: string;
-    /** The id that the request claims; proven only from check 7 on. */
+    /** The device ID that the request claims; proven only after check 7. */
     readonly deviceId?: string | undefined;
-    /** The covered components, where the signature did not match. */
+    /** The covered components, if the signature did not match. */
     readonly covered?: readonly string[] | undefined;
   };
-  /** What was thrown, where a store failed. */
+  /** The error, if a store failed. */
   readonly cause?: unknown;
 }
 
 /**
- * A fault with what is known of its request.
+ * A fault with the data of its request.
  *
- * @param credentials undefined where they were not reached
- * @param line undefined where it was not reached
- * @param cause what was thrown, undefined where nothing was
+ * @param credentials undefined if the fault came before them
+ * @param line undefined if the fault came before it
+ * @param cause the thrown error, or undefined
  * @param nowMs Unix milliseconds
  */
 export function toRefusal(

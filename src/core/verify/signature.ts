@@ -8,7 +8,7 @@ import type { Credentials } from '../wire/credentials';
 import type { RequestLine } from '../wire/line';
 import type { HeaderLines } from '../wire/view';
 
-/** The end of check 2: the components that the signature covers, which have to be all that are required. */
+/** The end of check 2: the signature covers all required components. Returns the covered ones. */
 export function readCovered(credentials: Credentials, headers: HeaderLines): readonly string[] | Fault {
   const required = requiredComponents(headers, credentials.form);
   const { covered } = credentials;

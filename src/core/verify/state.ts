@@ -7,17 +7,17 @@ export interface Claim {
   readonly store: NonceStore;
   readonly deviceId: string;
   readonly nonce: string;
-  /** The one before it, in another store: verifiers of several stores may take turns at a request. */
+  /** The previous claim, in another store: several verifiers with their own stores may check one request. */
   readonly before: Claim | undefined;
 }
 
-/** What verifiers know of one request, however many of them see it and however many views are made of it. */
+/** What is known about one request, shared by all its verifiers and views. */
 export interface RequestState {
-  /** Names the nonce, so that a request that was changed into another one counts as new. */
+  /** Contains the nonce, so that a request that middleware turned into another one counts as new. */
   claim?: Claim | undefined;
   /** The bytes of the body, which can be read only once. */
   body?: Uint8Array;
-  /** The gate through which the body goes, and the stream behind it. */
+  /** The gate of a streamed body, and the stream behind it. */
   gated?: { readonly gate: DigestGate; readonly stream: ReadableStream<Uint8Array> | null };
 }
 
@@ -33,12 +33,12 @@ export function stateOf(view: RequestView): RequestState {
   return state;
 }
 
-/** Lets a request that was made of another one, with its verified bytes, pass as the same. */
+/** Makes a fresh request count as the original one, with the same verified body. */
 export function standFor(fresh: Request, view: RequestView): void {
   states.set(fresh, stateOf(view));
 }
 
-/** Lets a request whose body is another stream pass without a second claim. What comes through its gate is read, and checked. */
+/** Lets a request with a streamed body pass without a second claim. The gate still checks its bytes. */
 export function shareClaim(fresh: Request, view: RequestView): void {
   states.set(fresh, { claim: stateOf(view).claim });
 }

@@ -7,24 +7,24 @@ import { readContentDigest } from '../wire/digest';
 import { fieldValue, type RequestView } from '../wire/view';
 import { stateOf } from './state';
 
-/** Where the body goes: a new stream to read, or null for the transport's own. */
+/** The stream that handlers read, or null for the transport's own. */
 export type BodyStream = ReadableStream<Uint8Array> | null;
 
 interface Streaming {
   readonly maxBodyBytes: number;
   readonly crypto: CryptoProvider;
-  /** Whether the device may still call. */
+  /** Checks whether the device may still call. */
   readonly recheck: () => Promise<Fault | null>;
-  /** Told of what goes wrong when the request has been accepted already. */
+  /** Reports a fault after the request was accepted. */
   readonly report: (fault: Fault) => void;
 }
 
 /**
- * Check 9 for a body that is handed over while it arrives.
+ * Check 9 for a body that handlers read while it arrives.
  *
- * @returns undefined where it has to be read first: it cannot be gated, nothing here hashes piece by piece, or it has no digest
- *   and so may have no byte
- * @throws AmeshError where it has come already and is wrong
+ * @returns undefined if the body must be buffered: it cannot be gated, the provider cannot hash it in pieces, or it has no
+ *   digest and must be empty
+ * @throws AmeshError if the body has already arrived and is wrong
  */
 export async function streamBody(
   view: RequestView,
@@ -33,13 +33,13 @@ export async function streamBody(
   const isTooLarge = Number(fieldValue(view.headers, 'content-length') ?? 0) > maxBodyBytes;
   const tooLarge = () =>
     new Fault(BODY_CODES.payload_too_large, `The body is larger than ${maxBodyBytes} bytes.`);
-  const state = stateOf(view); // a body goes through one gate, however many verifiers its request has
+  const state = stateOf(view); // a body has one gate, however many verifiers check its request
   const known = state.gated;
   if (known !== undefined) {
     if (known.stream !== null)
       throw new AmeshError(
         SERVER_CODES.body_parser_ordering_error,
-        'The body of this request was handed over already.',
+        'The body of this request was already handed over.',
       );
     return !isTooLarge && known.gate.narrow(maxBodyBytes) ? null : tooLarge();
   }
@@ -48,7 +48,7 @@ export async function streamBody(
   if (view.gateBody === undefined || declared === undefined || hash === null) return undefined;
   const digest = readContentDigest(declared);
   if (digest === null)
-    return new Fault(BODY_CODES.content_digest_mismatch, 'Content-Digest names no SHA-256 digest.');
+    return new Fault(BODY_CODES.content_digest_mismatch, 'Content-Digest has no SHA-256 digest.');
   if (isTooLarge) return tooLarge();
 
   let isHandedOver = false;

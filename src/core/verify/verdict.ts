@@ -2,9 +2,9 @@ import type { RefusalCode } from '../errors/code-names';
 import type { RefusalFacts } from '../errors/define-codes';
 import type { BodyStream } from './stream-body';
 
-/** The verified controller of a request: what `req.authMesh` holds. */
+/** The verified caller of a request: the value of `req.authMesh`. */
 export interface AuthMeshIdentity {
-  /** `am_` and 16 base64url characters; stable, and the thing to compare. */
+  /** `am_` and 16 base64url characters. It is stable: compare this. */
   readonly deviceId: string;
   /** The name under which it was paired; unique in this allow list, at most 64 code points. */
   readonly friendlyName: string;
@@ -15,66 +15,66 @@ export interface AuthMeshIdentity {
 /** Headers by lower-case name. */
 export type AnswerHeaders = Readonly<Record<string, string>>;
 
-/** What goes back to the client, as plain values, for adapters that do not speak `Response`. */
+/** The response for the client as plain values, for adapters without `Response`. */
 export interface Answer {
   /** The HTTP status. */
   readonly status: number;
   /** Its headers, by lower-case name. */
   readonly headers: AnswerHeaders;
-  /** JSON. */
+  /** JSON text. */
   readonly body: string;
 }
 
-/** What a verifier says of a request: it may pass, it is refused, or amesh has answered it itself. */
+/** The verdict on a request: it may pass, it is refused, or amesh answered it itself. */
 export type Verdict<R> = Accepted<R> | Refused | Answered;
 
 /** A request that may pass. */
 export interface Accepted<R> {
-  /** Whether it may pass. */
+  /** True: handlers may process the request. */
   readonly ok: true;
   /** Which of the three cases this is. */
   readonly kind: 'accepted';
-  /** The device that has signed the request. */
+  /** The device that signed the request. */
   readonly caller: AuthMeshIdentity;
-  /** What the answer has to carry besides; often absent. */
+  /** Headers to add to the response; often absent. */
   readonly headers?: AnswerHeaders | undefined;
   /**
-   * The request with its body, which is verified and can be read: a view with the bytes, or the `Request` itself. A fresh
-   * `Request` takes its place where the body was read already, or comes as a `stream`; it shows what was on the first.
+   * The request with its verified, readable body: a view with the bytes, or the `Request` itself. If its body was already
+   * read, or is a `stream`, it is a fresh `Request` with the same other properties.
    */
   readonly request: R;
   /**
-   * Only with `streamUnverifiedBody`, where the body is not verified yet: the stream to read, which a `Request` has as
-   * its body already, or null where that is the transport's own. A view then has no bytes.
+   * Only with `streamUnverifiedBody`, for a body that is not verified yet: the stream to read, which is also the body of a
+   * `Request`, or null if handlers read the transport's own. A view then has no bytes.
    */
   readonly stream?: BodyStream | undefined;
 }
 
-/** A request that goes no further. */
+/** A request that handlers must not see. */
 export interface Refused {
-  /** Whether it may pass. */
+  /** False: handlers must not process the request. */
   readonly ok: false;
   /** Which of the three cases this is. */
   readonly kind: 'refused';
   /** The precise reason; the client may see less. */
   readonly code: RefusalCode;
-  /** What the client gets. */
+  /** The response for the client. */
   readonly answer: Answer;
-  /** The same; made anew at each access. */
+  /** The same as a `Response`, created anew at each access. */
   readonly response: Response;
-  /** Whether body bytes may still be on their way. The connection must then be closed after the answer. */
+  /** Whether body bytes may still arrive. The connection must then be closed after the response. */
   readonly bodyUnread: boolean;
 }
 
-/** A request to amesh itself that was carried out: an enrolment. No handler sees it. */
+/** A request that amesh answered itself: an enrolment. No handler sees it. */
 export interface Answered {
-  /** Whether it may pass. */
+  /** False: handlers must not process the request. */
   readonly ok: false;
   /** Which of the three cases this is. */
   readonly kind: 'answered';
-  /** What the client gets. */
+  /** The response for the client. */
   readonly answer: Answer;
-  /** The same; made anew at each access. */
+  /** The same as a `Response`, created anew at each access. */
   readonly response: Response;
   /** False: the body was read. */
   readonly bodyUnread: false;
@@ -83,7 +83,7 @@ export interface Answered {
 /**
  * A refusal: `{"error":"<code>"}` and the headers of docs/protocol.md.
  *
- * @param nowMs Unix milliseconds; a client may set its clock by it where the time was the reason
+ * @param nowMs Unix milliseconds; sent as `Date` if the time was the reason, so that a client can correct its clock
  */
 export function refused({ code, status, wire }: RefusalFacts, nowMs: number, bodyUnread: boolean): Refused {
   const headers: Record<string, string> = { ...JSON_HEADERS };
@@ -93,7 +93,7 @@ export function refused({ code, status, wire }: RefusalFacts, nowMs: number, bod
   return withResponse({ ok: false, kind: 'refused', code, answer, bodyUnread });
 }
 
-/** @param value goes out as JSON, with status 200 */
+/** @param value sent as JSON, with status 200 */
 export function answered(value: object): Answered {
   const answer = { status: 200, headers: JSON_HEADERS, body: JSON.stringify(value) };
   return withResponse({ ok: false, kind: 'answered', answer, bodyUnread: false });

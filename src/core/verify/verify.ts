@@ -23,9 +23,9 @@ import {
   type Verdict,
 } from './verdict';
 
-/** How a verifier of your own verifies: as `verify()` does, with a list that you bring. */
+/** Options for your own verifier: those of `verify()`, and an allow list. */
 export interface VerifierOptions extends VerifyOptions {
-  /** Whom to trust: a source that is asked on every request, a list of `createAllowList()`, or its values. */
+  /** The devices to trust: a source that is asked for every request, a list of `createAllowList()`, or its values. */
   readonly allowList: AllowListSource | Parameters<typeof createAllowList>[0];
   /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
   readonly crypto?: CryptoProvider | undefined;
@@ -35,30 +35,30 @@ export interface VerifierOptions extends VerifyOptions {
 
 /** What an instance of `createAmesh()` adds to a verifier. */
 export interface VerifierHooks {
-  /** Where `enroll` is on: answers what is for amesh itself. Null for a request that handlers get. */
+  /** With `enroll`: answers requests to amesh itself. Returns null for a request to handlers. */
   readonly answer?: ((request: Incoming) => Promise<Answered | Fault> | null) | undefined;
-  /** Told of each request that may pass. What it gives goes out with the answer. */
+  /** Called for each accepted request. Returns headers to add to its response. */
   readonly onAccept?: ((request: Verified) => MaybePromise<AnswerHeaders | undefined>) | undefined;
 }
 
 /**
- * Lets requests through, or says why not. Made once, and asked for each request. `Other` is `never` where it answers no
- * enrolments; that of an instance may.
+ * Accepts or refuses requests. Create it once and use it for every request. `Other` is `never` for a verifier that answers
+ * no enrolments.
  */
 export interface Verifier<Other extends Answered = Answered> {
   /**
-   * Verifies one request by the checks of docs/protocol.md, in their order. Never throws for anything that a
-   * client can send. The same request verified again passes without a second claim of its nonce.
+   * Verifies one request by the checks of docs/protocol.md, in their order. It never throws because of what a client
+   * sends. Verifying the same request again needs no second claim of its nonce.
    */
   verify(request: Request, call?: VerifyCall): Promise<Accepted<Request> | Refused | Other>;
-  /** The same for a view, which comes back with the bytes of its body. */
+  /** The same for a view, which is returned with the bytes of its body. */
   verify(
     request: RequestView,
     call?: VerifyCall,
   ): Promise<
     | Accepted<
         RequestView & {
-          /** The verified bytes; none where `stream` is set, or where the request has no body. */
+          /** The verified bytes; empty if `stream` is set, or the request has no body. */
           body: Uint8Array;
         }
       >
@@ -70,16 +70,16 @@ export interface Verifier<Other extends Answered = Answered> {
 type ViewWithBody = RequestView & { body: Uint8Array };
 
 /**
- * A verifier with its settings checked once.
+ * Creates a verifier, and checks its settings once.
  *
  * @throws TypeError for a wrong option
  * @see docs/protocol.md, "The checks"
  */
 export function createVerifier(options: VerifierOptions): Verifier<never> {
-  return createVerifierWith(options, {}) as Verifier<never>; // without an enroller it answers nothing itself
+  return createVerifierWith(options, {}) as Verifier<never>; // without a hook it answers no enrolments
 }
 
-/** As {@link createVerifier}, for an instance. */
+/** Like {@link createVerifier}, for an instance. */
 export function createVerifierWith(options: VerifierOptions, hooks: VerifierHooks): Verifier {
   const { allowList, crypto = cryptoProvider, now = Date.now, ...rest } = options;
   const settings = readVerifyOptions(rest);
@@ -94,7 +94,7 @@ export function createVerifierWith(options: VerifierOptions, hooks: VerifierHook
     keys: new KeyCache(crypto),
     explain: createExplain(allowList),
   };
-  // Told before the first request, since others that share the store may be claiming already.
+  // Reported before the first request, since other verifiers of the same store may already claim nonces.
   context.nonceStore.widestSkew?.(settings.clockSkewSeconds, now());
   async function verify(request: Request | RequestView, call: VerifyCall = {}) {
     if (!isRequest(request)) return verifyView(context, hooks, request, call);
@@ -105,7 +105,7 @@ export function createVerifierWith(options: VerifierOptions, hooks: VerifierHook
   return { verify } as Verifier;
 }
 
-/** The request with its verified body. One that was read already, or that is streamed, is replaced by a fresh one. */
+/** The request with its verified body; a fresh one if the body was already read, or is streamed. */
 function giveBody(
   request: Request,
   view: RequestView,
@@ -144,14 +144,14 @@ async function verifyView(
       stream,
     };
   } catch (error) {
-    // A stranger cannot get here: only the allow list, a store or a body throws, and its code says which.
+    // Only the allow list, a store or a body throws, each with its own code.
     const thrown = toFault(error);
     if (thrown === null) throw error;
     return report(thrown, error);
   }
 }
 
-/** Tells why, and says what the client gets. */
+/** Reports the reason, and returns the refusal for the client. */
 function refuse(
   { context, view, credentials, line, nowMs }: Incoming,
   fault: Fault,
@@ -159,7 +159,7 @@ function refuse(
 ): Refused {
   const refusal = toRefusal(fault, view, credentials, line, cause, nowMs);
   const { onRefusal } = context.settings;
-  // A request must not decide whether the user's own logging stops the server, and the refusal stands.
+  // An error in the user's own logging must not stop the server or change the refusal.
   if (onRefusal !== undefined) callSafely(() => onRefusal(refusal));
   const bodyUnread = typeof view.body === 'function' && readyBody(view) === undefined;
   return refused(fault.facts, nowMs, bodyUnread);

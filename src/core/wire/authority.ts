@@ -1,12 +1,12 @@
-// host[:port]; a host is a name, an IPv4 address or a bracketed IPv6 address, which isInUrls() looks at. No userinfo, no
-// path, no empty port, and between two dots of a name there is something.
+// host[:port]: a name, an IPv4 address or an IPv6 address in brackets, which isInUrls() checks further. No userinfo, path,
+// empty port or empty label.
 const AUTHORITY = /^(\[[0-9a-f:.]{2,45}\]|[\w-]{1,63}(?:\.[\w-]{1,63})*\.?)(?::([1-9]\d{0,4}))?$/;
 
 /**
- * An authority in the one form in which amesh compares and signs it: lower case, `:80` and `:443` dropped whatever
- * the scheme, since behind a TLS proxy the server cannot know it.
+ * Converts an authority to the form that amesh compares and signs: lower case, without `:80` and `:443`. It drops both
+ * ports for either scheme, since a server behind a TLS proxy does not know the scheme.
  *
- * @returns null where the text is not host[:port]
+ * @returns null if the text is not host[:port]
  */
 export function normalizeAuthority(text: string): string | null {
   const match = AUTHORITY.exec(text.toLowerCase());
@@ -17,34 +17,35 @@ export function normalizeAuthority(text: string): string | null {
 }
 
 /**
- * Whether a URL names an address so: `1.2.3` is 1.2.0.3 there, `[....]` nothing, and each has one text only. Names are
- * not asked about: runtimes differ in which `xn--` they take, and a URL is dear for each request.
+ * Whether a URL contains an address in this spelling: there `1.2.3` becomes 1.2.0.3, `[....]` is invalid, and each address
+ * has one spelling. Names are not checked: runtimes differ in which `xn--` they accept, and parsing a URL per request is slow.
  */
 function isInUrls(host: string): boolean {
   const url = `http://${host}`;
   return !/\b(\d+|0x[\da-f]*)\.?$|\[/.test(host) || (URL.canParse(url) && new URL(url).host === host);
 }
 
-/** Whether a normalised authority names this machine itself: localhost, *.localhost, 127.0.0.0/8 or [::1]. */
+/** Whether a normalised authority is a loopback name or address: localhost, *.localhost, 127.0.0.0/8 or [::1]. */
 export function isLoopback(authority: string): boolean {
   const host = authority.replace(/:\d+$/, '');
   return /^((.+\.)?localhost|127\.[\d.]+|\[::1\])$/.test(host);
 }
 
-/** The port of a normalised authority; null stands for 80 or 443. */
+/** The port of a normalised authority; null for 80 or 443. */
 export function portOf(authority: string): number | null {
   const match = /:(\d+)$/.exec(authority); // a bracket ends an IPv6 address
   return match === null ? null : Number(match[1]);
 }
 
 /**
- * Host names as a user gives them, in an array or as one text with commas, in normal form and each once.
+ * Parses hosts from an array, or from text separated by commas. Returns them in normal form, without duplicates.
  *
- * @throws TypeError naming the first that is not host[:port]
+ * @throws TypeError with the first entry that is not host[:port]
  */
 export function parseHosts(hosts: string | readonly string[]): string[] {
   const list = typeof hosts === 'string' ? hosts.split(',') : hosts;
-  if (!Array.isArray(list)) throw new TypeError('hosts is an array of host[:port], or one text with commas.');
+  if (!Array.isArray(list))
+    throw new TypeError('hosts must be an array of host[:port], or text separated by commas.');
   const parsed = new Set<string>();
   for (const entry of list) {
     const text = typeof entry === 'string' ? entry.trim() : '';

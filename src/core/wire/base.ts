@@ -3,25 +3,25 @@ import { Fault, malformed } from '../errors/fault';
 import type { RequestLine } from './line';
 import { fieldValue, type HeaderLines } from './view';
 
-/** The derived components of RFC 9421 section 2.2 that are implemented. All of them are always required. */
+/** The implemented derived components of RFC 9421 section 2.2. All of them are required. */
 export const DERIVED = ['@method', '@authority', '@path', '@query'] as const;
 
-/** The fields that have to be covered where the request has them, in the order of the fixed list. */
+/** The fields that must be covered if the request has them, in the order of the fixed list. */
 const FIELDS = ['content-digest', 'content-type', 'content-encoding', 'authmesh-target'] as const;
 
 const VISIBLE = /^[\t\x20-\x7e]*$/;
 
-/** The components that a request has to have covered: the fixed list, cut to what is there. */
+/** The components that a signature of this request must cover. */
 export function requiredComponents(headers: HeaderLines, form: 'authmesh' | 'rfc9421'): string[] {
   const required: string[] = DERIVED.slice();
   for (const name of FIELDS) if (fieldValue(headers, name) !== undefined) required.push(name);
-  // In the compact form this header carries the signature itself.
+  // In the compact form this header contains the signature itself.
   if (form === 'rfc9421' && fieldValue(headers, 'authorization') !== undefined)
     required.push('authorization');
   return required;
 }
 
-/** The value of "@signature-params" as amesh itself writes it: `created;nonce;keyid;tag`, in this order. */
+/** The value of "@signature-params" as amesh writes it: `created;nonce;keyid;tag`, in this order. */
 export function signatureParameters(
   covered: readonly string[],
   parameters: { created: number; expires?: number | undefined; nonce: string; deviceId: string },
@@ -33,9 +33,9 @@ export function signatureParameters(
 }
 
 /**
- * The text that is signed.
+ * The signature base: the text that is signed.
  *
- * @returns `invalid_signature` where a covered field is not there, `malformed_header` where one is not plain ASCII
+ * @returns the fault `invalid_signature` if a covered field is missing, `malformed_header` if one is not plain ASCII
  * @see RFC 9421 section 2.5
  */
 export function createSignatureBase(
@@ -48,10 +48,7 @@ export function createSignatureBase(
   for (const name of covered) {
     const value = componentValue(line, headers, name);
     if (value === undefined)
-      return new Fault(
-        REQUEST_CODES.invalid_signature,
-        `The signature covers "${name}", which is not there.`,
-      );
+      return new Fault(REQUEST_CODES.invalid_signature, `The signature covers "${name}", which is missing.`);
     if (!VISIBLE.test(value))
       return malformed(`The field "${name}" was changed here, or is not plain ASCII.`);
     base += `"${name}": ${value}\n`;

@@ -6,27 +6,27 @@ import type { RefusalFacts } from '../errors/define-codes';
 import { Fault } from '../errors/fault';
 
 /**
- * Stands between a client and whoever reads a body that is not verified yet. It holds the last chunk back until the
- * digest is right, so that a reader sees the end of a body only if it is the body that was signed.
+ * Stands between a client and the reader of an unverified body. It holds the last chunk back until the digest is verified,
+ * so that a reader sees the end of a body only if it is the signed one.
  */
 export interface BodyGate {
   /**
-   * @returns what may go on: the chunk before this one, where there is one
+   * @returns the previous chunk, which may now be read; undefined if there is none
    * @throws AmeshError `payload_too_large`
    */
   write(chunk: Uint8Array): Uint8Array | undefined;
-  /** Resolves when the last chunk that was written is hashed, and its bytes may change. */
+  /** Resolves when the last written chunk is hashed and its bytes may change. */
   readonly hashed: unknown;
   /**
-   * The client says that this was all.
+   * Called at the end of the client's body.
    *
-   * @returns the last chunk; undefined for an empty body. Then the reader may see the end
-   * @throws AmeshError `content_digest_mismatch`, or what has become of the device meanwhile
+   * @returns the last chunk, after which the reader may see the end; undefined for an empty body
+   * @throws AmeshError `content_digest_mismatch`, or the fault of a device that was revoked in the meantime
    */
   end(): Promise<Uint8Array | undefined>;
-  /** Nobody is told of what goes wrong from now on: the request was answered without its body. */
+  /** Stops reporting faults: the request was answered without its body. */
   abandon(): void;
-  /** Ends it for a reason of the transport, told to the log once. The error is for the reader. */
+  /** Fails the body for a reason of the transport, and logs that once. @returns the error for the reader */
   fail(facts: RefusalFacts, detail?: string): AmeshError;
 }
 
@@ -35,7 +35,7 @@ interface Expected {
   readonly digest: Uint8Array;
   readonly hash: Sha256;
   readonly limitBytes: number;
-  /** Whether the device may still call: a body can take minutes, and a revocation counts within a second. */
+  /** Checks whether the device may still call: a body can take minutes, and a revocation takes effect within a second. */
   readonly recheck: () => Promise<Fault | null>;
   readonly onFail: (fault: Fault) => void;
 }
@@ -55,9 +55,9 @@ export class DigestGate implements BodyGate {
   }
 
   /**
-   * Another verifier of the same request has a limit too.
+   * Applies the limit of another verifier of the same request.
    *
-   * @returns whether what has come so far is within it
+   * @returns whether the bytes so far are within it
    */
   narrow(limitBytes: number): boolean {
     this.#limitBytes = Math.min(this.#limitBytes, limitBytes);
@@ -102,7 +102,7 @@ export class DigestGate implements BodyGate {
   }
 }
 
-/** The same stream behind a gate: it errors where the gate says no, and never ends then. */
+/** The stream behind a gate: it ends with an error, never normally, if the gate refuses the body. */
 export function gateStream(
   stream: ReadableStream<Uint8Array>,
   gate: BodyGate,

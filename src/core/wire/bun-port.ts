@@ -1,6 +1,6 @@
 /**
- * The port of the server that Bun hands to a handler behind the request; undefined on a Unix socket. Deno and Workers tell
- * nobody on which port a request came.
+ * The port of the server object that Bun passes to a handler after the request; undefined on a Unix socket. Deno and
+ * Workers do not reveal the port.
  */
 export function bunPort(server: unknown): number | undefined {
   const { port, requestIP } = Object(server);

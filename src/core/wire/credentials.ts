@@ -1,4 +1,4 @@
-/** What a request claims about its signature, out of either carrier. Nothing of it is proven yet. */
+/** What a request claims about its signature, from either header format. None of it is proven yet. */
 export interface Credentials {
   readonly form: 'authmesh' | 'rfc9421';
   readonly deviceId: string;
@@ -10,13 +10,13 @@ export interface Credentials {
   readonly nonce: string;
   /** 64 bytes, r‖s. */
   readonly signature: Uint8Array;
-  /** Names of the covered components, in order; null for the fixed list. */
+  /** The names of the covered components, in order; null for the fixed list. */
   readonly covered: readonly string[] | null;
-  /** The value of "@signature-params" as sent; null where it follows from the rest. */
+  /** The value of "@signature-params" as sent; null if it follows from the other values. */
   readonly parameters: string | null;
 }
 
-/** The tag that marks a signature as amesh's. */
+/** The tag of amesh signatures. */
 export const TAG = 'amesh';
 
 const DEVICE_ID = /^am_[A-Za-z0-9_-]{16}$/;

@@ -18,12 +18,12 @@ function write(digest: Uint8Array): string {
 
 const PLAIN = /^sha-256=:([A-Za-z0-9+/]{43}=):$/;
 
-/** Whether a caller's own `Content-Digest` has a SHA-256 digest; what a verifier makes of it is for the verifier. */
+/** Whether a caller's own `Content-Digest` has a SHA-256 digest. Verifiers check it more strictly. */
 export function hasSha256(value: string): boolean {
   return /(?:^|,)[ \t]*sha-256=:[A-Za-z0-9+/]{43}=:/.test(value);
 }
 
-/** The SHA-256 digest, 32 bytes, in a `Content-Digest` that may name others too; null where it holds none. */
+/** The SHA-256 digest, 32 bytes, in a `Content-Digest`, which may contain others; null if there is none. */
 export function readContentDigest(value: string): Uint8Array | null {
   const plain = PLAIN.exec(value);
   if (plain !== null) return fromBase64(plain[1] as string);

@@ -10,20 +10,20 @@ import { type Fault, malformed } from '../errors/fault';
 import { DERIVED } from './base';
 import { type Credentials, isDeviceId, isNonce, TAG } from './credentials';
 
-/** Bounds on what a stranger may make us parse. */
+/** Limits on what a stranger can make us parse. */
 const MAX_BYTES = 8192;
 const MAX_SIGNATURES = 8;
 const MAX_COMPONENTS = 32;
-/** What separates items; 8 signatures with 32 components and 6 parameters each have 310. */
+/** The most separators; 8 signatures with 32 components and 6 parameters each have 310. */
 const MAX_SEPARATORS = 400;
 
 const PARAMETERS = new Set(['created', 'expires', 'nonce', 'alg', 'keyid', 'tag']);
 const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 
 /**
- * Finds the signature tagged amesh in `Signature-Input` and `Signature`. The tag decides, never the label.
+ * Finds the signature tagged amesh in `Signature-Input` and `Signature`. The tag decides, not the label.
  *
- * @returns null where no signature has our tag
+ * @returns null if no signature has the tag
  * @see RFC 9421 section 4
  */
 export function readSignatureFields(
@@ -35,11 +35,11 @@ export function readSignatureFields(
   if (input === null || values === null)
     return malformed('Signature-Input or Signature is not a strict RFC 9651 dictionary.');
   if (input.size > MAX_SIGNATURES) return malformed('There are more than 8 signatures.');
-  // Also those of others: a field that one reader understands in another way than the next is none to go by.
+  // Also for other signatures: readers might disagree about a field that is partly malformed.
   const isPair = ([label, member]: [string, unknown[]]) =>
     Array.isArray(member[0]) && values.get(label)?.[0] instanceof ArrayBuffer;
   if (input.size !== values.size || ![...input].every(isPair))
-    return malformed('Each label has a list in Signature-Input and a byte sequence in Signature.');
+    return malformed('Each label needs a list in Signature-Input and a byte sequence in Signature.');
 
   const ours = [...input].filter(([, member]) => member[1].get('tag') === TAG);
   const [first] = ours;
@@ -48,7 +48,7 @@ export function readSignatureFields(
   const [label, member] = first;
   const [signature, parameters] = values.get(label) as [ArrayBuffer, Parameters];
   if (parameters.size > 0 || signature.byteLength !== 64) {
-    return malformed('A P-256 signature is r‖s, 64 bytes.');
+    return malformed('A P-256 signature must be r‖s, 64 bytes.');
   }
   return readMember(member as InnerList, new Uint8Array(signature));
 }
@@ -58,13 +58,13 @@ function readMember(member: InnerList, signature: Uint8Array): Credentials | Fau
   if (items.length > MAX_COMPONENTS) return malformed('There are more than 32 components.');
   const covered: string[] = [];
   for (const [name, itemParameters] of items) {
-    // A component with a parameter is another one, and whoever skips the parameter accepts less than was checked.
+    // A component with a parameter is another component. Ignoring the parameter would check less than was signed.
     const isTaken =
       typeof name === 'string' &&
       itemParameters.size === 0 &&
       !covered.includes(name) &&
       (name.startsWith('@') ? (DERIVED as readonly string[]).includes(name) : FIELD_NAME.test(name));
-    if (!isTaken) return malformed('A component is doubled, or not implemented.');
+    if (!isTaken) return malformed('A component is duplicated, or not implemented.');
     covered.push(name);
   }
   for (const name of parameters.keys()) if (!PARAMETERS.has(name)) return badParameter(name);
@@ -99,12 +99,12 @@ function isUnixSeconds(value: unknown): value is number {
 }
 
 /**
- * Parses a dictionary and compares it with its own serialisation, spaces aside. The parser by itself lets the last
- * of two equal keys win and reads `1.0` as the integer 1.
+ * Parses a dictionary and compares it with its own serialisation, ignoring spaces: the parser alone accepts duplicate keys
+ * and reads `1.0` as the integer 1.
  */
 function readDictionary(lines: readonly string[]): Dictionary | null {
   const text = lines.join(', ');
-  // Counted before it is parsed: many small items cost the parser as much as dozens of signatures.
+  // Checked before parsing: many small items take as long to parse as dozens of signatures to verify.
   if (text.length > MAX_BYTES || countSeparators(text) > MAX_SEPARATORS) return null;
   try {
     const dictionary = parseDictionary(text);

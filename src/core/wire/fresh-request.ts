@@ -1,33 +1,33 @@
-/** Whether the platform makes a `Request` of this method with a body. Some servers give one to any method. */
+/** Whether a `Request` of this method can be created with a body. Some servers create one for any method. */
 export function takesBody(method: string): boolean {
   return !/^(get|head)$/i.test(method);
 }
 
 /**
- * A request with another body in the place of one that was read or is read elsewhere. It is of the platform's own class,
- * and shows whatever else was on the first one.
+ * A fresh request with another body, because the original one was read or is read elsewhere. It has the platform's own
+ * class, and all other properties of the original.
  *
- * @param body not used for GET and HEAD
+ * @param body ignored for GET and HEAD
  */
 export function toFreshRequest(request: Request, body: Uint8Array | ReadableStream<Uint8Array>): Request {
   const init = { body, duplex: 'half' } as RequestInit;
   return keepOthers(takesBody(request.method) ? renewed(request, init) : copyOf(request), request);
 }
 
-/** A request like another one, but for what `init` says. */
+/** A copy of a request with the changes in `init`. */
 export function renewed(request: Request, init: RequestInit): Request {
   try {
     return new Request(request, init);
   } catch {
-    return copyOf(request, init); // it is of another class or realm, or a Proxy, whose private fields nobody reaches
+    return copyOf(request, init); // another class or realm, or a Proxy: its private fields are out of reach
   }
 }
 
-/** Made of what everybody can read. */
+/** Copies a request through its public properties. */
 function copyOf(request: Request, init: RequestInit = {}): Request {
   const { url, method, headers, signal, cf } = request as Request & { cf?: unknown };
   const own = signal instanceof AbortSignal ? signal : null;
-  // cf: what Cloudflare knows of the connection
+  // cf: Cloudflare's data about the connection
   return new Request(url, {
     method,
     headers: [...headers],
@@ -37,7 +37,7 @@ function copyOf(request: Request, init: RequestInit = {}): Request {
   } as RequestInit);
 }
 
-/** What a framework has put on a request (`cookies`, `params`, `nextUrl`) is read there, and called there. */
+/** Forwards properties that a framework added (`cookies`, `params`, `nextUrl`) to the original request. */
 export function keepOthers(fresh: Request, request: Request): Request {
   for (let from: object | null = request; from !== null; from = Object.getPrototypeOf(from)) {
     for (const name of Object.getOwnPropertyNames(from)) {

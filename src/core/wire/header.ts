@@ -6,7 +6,7 @@ import { type Credentials, isDeviceId, isNonce } from './credentials';
 const SCHEME = /^authmesh +/i;
 const VERSION = /(?:^|[ ,])v="([^"]*)"/;
 
-/** The most characters that a header of ours may have. A right one has 188. */
+/** The longest AuthMesh header, in characters. A valid one has 188. */
 const MAX_LENGTH = 1024;
 
 interface Fields {
@@ -19,7 +19,7 @@ interface Fields {
 
 /**
  * Reads `Authorization: AuthMesh v="2",id="…",ts="…",nonce="…",sig="…"`: fields in any order, each exactly once and
- * no other, separated by a comma and optional spaces.
+ * no others, separated by a comma and optional spaces.
  */
 export function readAuthMeshHeader(value: string): Credentials | Fault {
   if (value.length > MAX_LENGTH)
@@ -28,14 +28,14 @@ export function readAuthMeshHeader(value: string): Credentials | Fault {
   const fields = readFields(text);
   const read = fields instanceof Fault ? fields : readValues(fields);
   if (!(read instanceof Fault)) return read;
-  // Another version has other fields, so it is told that and not what is wrong with them.
+  // Another version has other fields: report the version, not what is wrong with them.
   const version = VERSION.exec(text)?.[1];
   return version !== undefined && version !== '2' ? new Fault(REQUEST_CODES.unsupported_version) : read;
 }
 
 function readFields(text: string): Fields | Fault {
   const fields: Fields = {};
-  // No right value holds a comma, so whatever splits at another place is wrong in any case.
+  // No valid value contains a comma, so a split at another comma is malformed anyway.
   for (const part of text.split(',')) {
     const field = part.replace(/^ +/, '');
     const middle = field.indexOf('="');
@@ -45,9 +45,9 @@ function readFields(text: string): Fields | Fault {
     }
     const name = field.slice(0, middle);
     if (name !== 'v' && name !== 'id' && name !== 'ts' && name !== 'nonce' && name !== 'sig') {
-      return malformed('The AuthMesh header has a field that it may not have.');
+      return malformed('The AuthMesh header has an unknown field.');
     }
-    if (fields[name] !== undefined) return malformed('The AuthMesh header has a field twice.');
+    if (fields[name] !== undefined) return malformed('The AuthMesh header has a duplicate field.');
     fields[name] = field.slice(middle + 2, end);
   }
   return fields;
@@ -58,12 +58,12 @@ function readValues({ v, id, ts, nonce, sig }: Fields): Credentials | Fault {
     return malformed('The AuthMesh header lacks a field.');
   }
   if (v !== '2') return new Fault(REQUEST_CODES.unsupported_version);
-  if (!isDeviceId(id)) return malformed('The id in the AuthMesh header is no device id.');
+  if (!isDeviceId(id)) return malformed('The id in the AuthMesh header is not a device ID.');
   if (!/^(?:0|[1-9]\d{0,11})$/.test(ts))
-    return malformed('The ts in the AuthMesh header is not in Unix seconds.');
-  if (!isNonce(nonce)) return malformed('The nonce in the AuthMesh header is not of 16 bytes.');
+    return malformed('The ts in the AuthMesh header is not Unix seconds.');
+  if (!isNonce(nonce)) return malformed('The nonce in the AuthMesh header is not 16 bytes.');
   const signature = sig.length === 86 ? fromBase64Url(sig) : null;
-  if (signature === null) return malformed('The sig in the AuthMesh header is not of 64 bytes.');
+  if (signature === null) return malformed('The sig in the AuthMesh header is not 64 bytes.');
   return {
     form: 'authmesh',
     deviceId: id,

@@ -1,18 +1,18 @@
 /**
- * What each string that a device key signs begins with, so that no signature can be taken for one of another kind.
- * A request's signature base begins with a quotation mark, and a token with `eyJ`, which none of these does.
+ * The prefix of each kind of message that a device key signs, so that a signature of one kind is never valid for another.
+ * The signature base of a request begins with a quotation mark and a token with `eyJ`; no prefix here does.
  */
 export const LABELS = Object.freeze({
   allowList: 'amesh allow list v1\n',
-  /** Behind its length in 4 bytes, as is all that follows it. */
+  /** Preceded by its length in 4 bytes, like all that follows it. */
   pairing: { controller: 'amesh-pair/1 controller', target: 'amesh-pair/1 target' },
 });
 
-/** The same for what comes of bootstrap tokens; apart from it, since no Worker needs it. */
+/** The prefixes for bootstrap tokens; a separate table, since no Worker needs them. */
 export const TOKEN_LABELS = Object.freeze({
   enrolment: 'amesh enrolment v1\n',
   registration: 'amesh registration v1\n',
-  /** What is made of a token's secret: a label for each key, and one for what is authenticated. */
+  /** Labels for keys derived from a token's secret, and for the authenticated message. */
   secret: Object.freeze({
     mac: 'amesh registration mac v1\n',
     macKey: 'amesh registration mac key v1',

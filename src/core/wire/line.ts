@@ -3,40 +3,41 @@ import { Fault, malformed } from '../errors/fault';
 import { normalizeAuthority } from './authority';
 import { headerLines, type RequestView } from './view';
 
-/** The parts of a request that every signature covers, in the form in which the signature base has them. */
+/** The parts of a request that every signature covers, as in the signature base. */
 export interface RequestLine {
   readonly method: string;
   /** Normalised, see {@link normalizeAuthority}. */
   readonly authority: string;
   readonly path: string;
-  /** With its question mark; `?` alone where the target has none (RFC 9421 section 2.2.7). */
+  /** With its question mark; `?` alone if the target has no query (RFC 9421 section 2.2.7). */
   readonly query: string;
 }
 
 /**
- * Whether some reader makes another path of this one. No client that parses URLs as browsers do sends such a path, and what a
- * caller may do can depend on the path: `/public/..%2fadmin` may be one thing to a router and another to a file server.
+ * Whether readers may disagree about a path. No client that parses URLs like a browser sends such a path, and permissions
+ * can depend on the path: `/public/..%2fadmin` may mean one thing to a router and another to a file server.
  */
 export function isAmbiguous(path: string): boolean {
   return /\\|(\/|%2f|%5c)(\.|%2e){1,2}([/;]|%2f|%5c|$)/i.test(path);
 }
 
 export interface RequestLineOptions {
-  /** Replaces the authority seen. */
+  /** Replaces the received authority. */
   readonly authority?: string | undefined;
-  /** Put in front of the target. */
+  /** Prepended to the target. */
   readonly pathPrefix?: string | undefined;
-  /** Takes X-Forwarded-Host for the Host header where it is there. */
+  /** Uses X-Forwarded-Host, if present, instead of Host. */
   readonly trustForwardedHost?: boolean | undefined;
 }
 
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/;
-const TARGET = /^\/[\x21\x22\x24-\x7e]*$/; // printable ASCII but the space and "#"
+const TARGET = /^\/[\x21\x22\x24-\x7e]*$/; // printable ASCII without space and "#"
 
-/** Reads a view's method, target and authority strictly: what one part of a server could read otherwise is refused. */
+/** Reads a view's method, target and authority strictly: it refuses what parts of a server might read differently. */
 export function readRequestLine(view: RequestView, options: RequestLineOptions = {}): RequestLine | Fault {
   if (!METHOD.test(view.method)) return malformed('The method is not a token.');
-  if (view.method === 'TRACE' || view.method === 'CONNECT') return malformed(`${view.method} is not signed.`);
+  if (view.method === 'TRACE' || view.method === 'CONNECT')
+    return malformed(`${view.method} cannot be signed.`);
 
   const { conflict, target: sent, routed = sent } = view;
   if (conflict !== undefined) return changed(conflict);
@@ -56,10 +57,10 @@ export function readRequestLine(view: RequestView, options: RequestLineOptions =
   };
 }
 
-/** The fault of a request that is another one for handlers than for whoever signed it. */
+/** The fault of a request that handlers would see differently than it was signed. */
 export function changed(what: string): Fault {
-  return new Fault(REQUEST_CODES.invalid_signature, `The ${what} was changed in front of verify().`, {
-    fix: 'Put verify() in front of that, or see "pathPrefix" in docs/configuration.md.',
+  return new Fault(REQUEST_CODES.invalid_signature, `The ${what} was changed before verify().`, {
+    fix: 'Put verify() before that, or see "pathPrefix" in docs/configuration.md.',
   });
 }
 
@@ -73,7 +74,7 @@ function readAuthority(view: RequestView, options: RequestLineOptions): string |
   }
   if (options.authority !== undefined) return options.authority;
   if (options.trustForwardedHost) {
-    // The left-most, which is what Express calls the host too: the outermost proxy's view.
+    // The left-most value, which is also Express's host: what the outermost proxy received.
     const forwarded = headerLines(view.headers, 'x-forwarded-host').join(',').split(',')[0] as string;
     if (forwarded.trim() !== '') {
       return normalizeAuthority(forwarded.trim()) ?? malformed('X-Forwarded-Host is not host[:port].');

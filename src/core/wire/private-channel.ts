@@ -1,6 +1,6 @@
 import { isLoopback, normalizeAuthority } from './authority';
 
-/** Whether nobody on the way can read or change what goes over this URL: https, or this machine itself. */
+/** Whether nobody in between can read or change the traffic to this URL: https, or loopback. */
 export function isPrivateChannel(url: URL): boolean {
   return url.protocol === 'https:' || isLoopback(normalizeAuthority(url.host) ?? '');
 }

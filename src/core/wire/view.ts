@@ -5,23 +5,23 @@ import { type BodyGate, gateStream } from './body-gate';
 import { takesBody } from './fresh-request';
 
 /**
- * Header lines by lower-case name, as they came from the transport. A string is one line; an array holds a line
- * each, so that duplicates stay visible.
+ * Header lines by lower-case name, as the transport delivered them. A string is one line. An array has one line per entry,
+ * so that duplicates stay visible.
  */
 export type HeaderLines = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 /**
  * Reads a request's body.
  *
- * @param limitBytes the most that may be buffered
- * @throws AmeshError `payload_too_large` beyond the limit, `body_incomplete` where the client went away,
- *   `body_parser_ordering_error` where somebody else has read the bytes and not kept them
+ * @param limitBytes the most bytes to buffer
+ * @throws AmeshError `payload_too_large` beyond the limit, `body_incomplete` if the client disconnected,
+ *   `body_parser_ordering_error` if another reader consumed the bytes and kept no copy
  */
 export type ReadBody = (limitBytes: number) => Promise<Uint8Array>;
 
 /**
- * A request as the core works on it: raw strings from the transport, taken once. The same values serve the host
- * check, the signature base and whatever routes the request.
+ * A request as the core sees it: raw strings from the transport, read once. The host check, the signature base and the
+ * routing all use the same values.
  *
  * @see docs/protocol.md, "The request view"
  */
@@ -30,42 +30,42 @@ export interface RequestView {
   readonly method: string;
   /** The request target in origin form: path and query exactly as sent, such as `/a%2Fb?x=1`. */
   readonly target: string;
-  /** The Host header's value, or HTTP/2's `:authority`. */
+  /** The value of the Host header, or of `:authority` in HTTP/2. */
   readonly authority: string;
-  /** All of them, before anything was joined or decoded. */
+  /** All headers, before anything joins or decodes them. */
   readonly headers: HeaderLines;
-  /** The bytes, a function that reads them, or nothing for a request without a body. */
+  /** The bytes, a function that reads them, or nothing if the request has no body. */
   readonly body?: Uint8Array | ReadBody | null | undefined;
   /**
-   * Puts a gate between the client and whoever reads the body, for `streamUnverifiedBody`; without it bodies are
-   * buffered. Where the body has come already, it rejects with what the gate says.
+   * Puts a gate between the client and the reader of the body, for `streamUnverifiedBody`; without it bodies are buffered.
+   * If the body has already arrived, it rejects with the gate's error.
    *
-   * @returns the stream that is to be read from now on; null where that is still the transport's own
+   * @returns the stream to read instead; null if that is still the transport's own
    */
   readonly gateBody?: ((gate: BodyGate) => MaybePromise<ReadableStream<Uint8Array> | null>) | undefined;
   /**
-   * The port on which this server took the connection, where known. Without configured hosts a loopback name
-   * counts only with this port, so that two servers of one machine do not accept each other's requests. Without a port it
-   * does not count.
+   * The port on which this server accepted the connection, if known. Without configured hosts, a loopback name is accepted
+   * only with this port, so that two servers on one machine do not accept each other's requests. Without it no loopback
+   * name is accepted.
    */
   readonly localPort?: number | undefined;
   /**
-   * Whether the runtime shows an apostrophe of a query as `%27`, as Bun does. Which of the two was sent nobody can tell there,
-   * and no handler sees a difference: a signature of either counts.
+   * Whether the runtime shows an apostrophe in a query as `%27`, as Bun does. There nobody can tell which of the two was
+   * sent, and handlers see no difference, so a signature of either is accepted.
    */
   readonly hidesApostrophe?: boolean | undefined;
   /**
-   * The request that this view was made of. What was claimed and read for it counts for every other view of it, so a view can be
-   * made anew for each verifier. Left out, the view stands for itself.
+   * The request from which this view was made. All views of one source share its claim and its body, so each verifier can
+   * make its own view. Default: the view itself.
    */
   readonly source?: object | undefined;
-  /** The path and query by which handlers are chosen, where that is not the target: some part of the server has rewritten it. */
+  /** The path and query that choose the handler, if part of the server rewrote the target. */
   readonly routed?: string | undefined;
-  /** What the transport has in another way than handlers see it, such as `method`; the request is refused. */
+  /** What handlers see differently than the transport, such as `method`; the request is then refused. */
   readonly conflict?: string | undefined;
 }
 
-/** What a view was made of, or the view itself. */
+/** The source of a view, or the view itself. */
 export function sourceOf(view: RequestView): object {
   return view.source ?? view;
 }
@@ -81,8 +81,8 @@ export function headerLines(headers: HeaderLines, name: string): readonly string
 }
 
 /**
- * A field's value as the signature base has it: each line without outer white space, joined by a comma and a space.
- * `undefined` where the request has no such field.
+ * A field's value as in the signature base: each line without surrounding white space, joined by a comma and a space.
+ * `undefined` if the request has no such field.
  *
  * @see RFC 9421 section 2.1
  */
@@ -106,24 +106,24 @@ function isBlank(code: number): boolean {
   return code === 0x20 || code === 0x09;
 }
 
-/** Whether a header stands there in more than one line. */
+/** Whether a header has more than one line. */
 export function isRepeated(headers: HeaderLines, name: string): boolean {
   return headerLines(headers, name).length > 1;
 }
 
-/** Whether something is a `Request`, of whatever class, library or realm. */
+/** Whether a value is a `Request` of any class, library or realm. */
 export function isRequest(value: unknown): value is Request {
   const { url, headers } = Object(value) as Partial<Request>;
   return typeof url === 'string' && typeof headers?.get === 'function';
 }
 
 /**
- * A WHATWG request as a view. The body is read from a clone, so that the request itself stays as it is, with whatever a
- * framework has put on it, and with its body to be read.
+ * A view of a WHATWG request. The body is read from a clone, so the request stays unchanged, with its body and with the
+ * properties that a framework added.
  *
- * Line and authority are cut out of `url` as they stand there: some servers give it as it was sent, and routers go by
- * this text. Parsing it would make another one of it. A fragment stays in the target, which no verifier takes: some
- * servers let one through, and frameworks find a query in it.
+ * Target and authority are taken literally from `url`: some servers pass it on as sent, and routers use this text. Parsing
+ * would change it. A fragment stays in the target, which verifiers refuse: some servers let one through, and frameworks
+ * find a query in it.
  */
 export function toRequestView(request: Request): RequestView {
   const [, authority = '', target = ''] = URL_PARTS.exec(request.url) ?? [];
@@ -142,7 +142,7 @@ export function toRequestView(request: Request): RequestView {
   };
 }
 
-/** The target of a `Request`, as its URL has it. */
+/** The target in the URL of a `Request`, unchanged. */
 export function targetOf(url: string): string {
   return URL_PARTS.exec(url)?.[2] ?? '';
 }
@@ -157,20 +157,20 @@ async function readStream(request: Request, limitBytes: number): Promise<Uint8Ar
   if (request.bodyUsed || request.body?.locked)
     throw new AmeshError(
       SERVER_CODES.body_parser_ordering_error,
-      'The body of this request was read already.',
+      'The body of this request was already read.',
     );
   try {
     return await collect(request.clone().body as ReadableStream<Uint8Array>, limitBytes);
   } catch (error) {
-    void request.body?.cancel().catch(() => {}); // both have to let go of it
+    void request.body?.cancel().catch(() => {}); // both copies must be cancelled
     throw error;
   }
 }
 
 /**
- * Reads a byte stream to its end, but never more than a limit; beyond that it is cancelled.
+ * Reads a byte stream to its end. Beyond the limit it cancels the stream.
  *
- * @throws AmeshError `payload_too_large`; TypeError where a chunk is not bytes; whatever the stream itself fails with
+ * @throws AmeshError `payload_too_large`; TypeError if a chunk is not bytes; any error of the stream
  */
 export async function collect(
   stream: ReadableStream<Uint8Array>,
@@ -183,8 +183,8 @@ export async function collect(
     const { done, value } = await reader.read();
     if (done) break;
     if ((value as Uint8Array | undefined)?.BYTES_PER_ELEMENT !== 1) {
-      void reader.cancel().catch(() => {}); // waits for every reader of the same
-      throw new TypeError('A body stream gives Uint8Array chunks.');
+      void reader.cancel().catch(() => {}); // waits for all readers of a cloned stream
+      throw new TypeError('A body stream must have Uint8Array chunks.');
     }
     length += value.length;
     if (length > limitBytes) {

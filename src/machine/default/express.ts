@@ -4,14 +4,14 @@ import type { VerifyOptions } from '../../core/verify/options';
 import type { Amesh } from '../amesh';
 import { amesh } from './instance';
 
-/** The options of `amesh.verify()`, and whose allow list counts. */
+/** The options of `amesh.verify()`, and the instance to use. */
 export interface AuthMeshOptions extends VerifyOptions {
-  /** Default: the instance of this machine's own folder. */
+  /** Default: the instance of this machine's folder. */
   readonly amesh?: Pick<Amesh, 'verifier'> | undefined;
 }
 
 /**
- * The same as `amesh.verify()`, for those who import by name, and for another instance: `verify({ amesh })`.
+ * The same as `amesh.verify()`, as a named import. It also takes another instance: `verify({ amesh })`.
  *
  * @throws TypeError for a wrong option
  * @see docs/express.md

@@ -9,28 +9,28 @@ import { amesh } from './instance';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The verified caller, in a scope of `authMesh` and behind `verify()`. */
+    /** The verified caller, in a scope of `authMesh` or behind `verify()`. */
     authMesh: AuthMeshIdentity;
   }
 }
 
-/** The options of `amesh.verify()`, and whose allow list counts. */
+/** The options of `amesh.verify()`, and the instance to use. */
 export interface AuthMeshOptions extends VerifyOptions {
-  /** Default: the instance of this machine's own folder. */
+  /** Default: the instance of this machine's folder. */
   readonly amesh?: Pick<Amesh, 'verifier'> | undefined;
 }
 
 /**
- * A plugin for Fastify 4 and 5: `await app.register(authMesh)`. It verifies the requests of every route in the scope
- * that registers it, and in the scopes registered within it later, the answers to unknown paths included.
+ * A plugin for Fastify 4 and 5: `await app.register(authMesh)`. It verifies the requests to every route in the scope that
+ * registers it and in all nested scopes, also requests to unknown paths.
  *
- * @throws TypeError for a wrong option, out of `register` or `ready`
+ * @throws TypeError for a wrong option, from `register` or `ready`
  * @see docs/fastify.md
  */
 export const authMesh = toPlugin<AuthMeshOptions>(toVerifier);
 
 /**
- * The same for single routes: `app.get('/orders', { onRequest: verify() }, handler)`.
+ * A hook for single routes: `app.get('/orders', { onRequest: verify() }, handler)`.
  *
  * @throws TypeError for a wrong option
  */
@@ -42,8 +42,6 @@ function toVerifier(given: AuthMeshOptions): Verifier {
   assertOptions('verify()', given);
   const { amesh: instance = amesh, ...options } = given;
   if ('raw' in options)
-    throw new TypeError(
-      'verify() was given a request. Name it with its parentheses: { onRequest: verify() }.',
-    );
+    throw new TypeError('verify() was given a request. Call it in the route: { onRequest: verify() }.');
   return instance.verifier(options);
 }

@@ -11,8 +11,8 @@ declare module 'hono' {
 }
 
 /**
- * A middleware for Hono on any runtime: `app.use('/api/*', verify())`. Behind it `c.get('authMesh')` is the caller, and
- * the body can be read in every way.
+ * A middleware for Hono on any runtime: `app.use('/api/*', verify())`. After it, `c.get('authMesh')` is the caller, and
+ * handlers can read the body in any way.
  *
  * @throws TypeError for a wrong option
  * @see docs/hono.md

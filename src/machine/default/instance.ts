@@ -1,4 +1,4 @@
 import { type Amesh, createAmesh } from '../amesh';
 
-/** The instance of this machine's own folder (AUTH_MESH_DIR, default ~/.amesh). Nothing is read before its first use. */
+/** The instance of this machine's folder (AUTH_MESH_DIR, default ~/.amesh). It reads nothing before its first use. */
 export const amesh: Amesh = createAmesh();

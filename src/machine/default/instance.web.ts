@@ -6,7 +6,7 @@ function noFileSystem(): never {
   throw new AmeshError(MACHINE_CODES.no_file_system);
 }
 
-/** Where there are no files there is no identity of this machine: every method says so. */
+/** A runtime without files has no folder, so every method throws `no_file_system`. */
 export const amesh: Amesh = {
   fetch: async () => noFileSystem(),
   verify: noFileSystem,

@@ -4,9 +4,9 @@ import type { Verifier } from '../../core/verify/verify';
 import { type Bindings, createVerifierWithoutFiles, type WorkerOptions } from '../worker';
 import { amesh } from './instance';
 
-/** {@link WorkerOptions}, and whose allow list counts where they name none. */
+/** {@link WorkerOptions}, and the instance to use if they name no allow list. */
 export interface ServerOptions extends WorkerOptions {
-  /** Default: the instance of this machine's own folder. Workers have none. */
+  /** Default: the instance of this machine's folder. Workers have none. */
   readonly amesh?:
     | {
         /** As `Amesh.verifier()`. */
@@ -15,15 +15,15 @@ export interface ServerOptions extends WorkerOptions {
     | undefined;
 }
 
-/** Options, or a function that makes them of the variables and bindings of the first request. */
-// biome-ignore lint/suspicious/noExplicitAny: the author of the function knows what is bound
+/** Options, or a function that returns them for the variables and bindings of the first request. */
+// biome-ignore lint/suspicious/noExplicitAny: the author of the function knows its bindings
 export type ServerSettings<Env = any> = ServerOptions | ((env: Env) => ServerOptions);
 
-/** Gives the one verifier that some settings stand for. */
+/** Returns the one verifier for given settings. */
 export type VerifierSource = (env: unknown) => Verifier;
 
 /**
- * Where there are files, the verifier is that of an instance, unless the options name a list of their own.
+ * On a runtime with files: the verifier of an instance, unless the options name an allow list.
  *
  * @throws TypeError for a wrong option
  */

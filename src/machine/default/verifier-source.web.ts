@@ -3,8 +3,8 @@ import { assertWorkerOptions, type Bindings, createVerifierWithoutFiles } from '
 import type { ServerSettings, VerifierSource } from './verifier-source';
 
 /**
- * Where there are no files, options and bindings say everything. The bindings come with the first request, and with
- * them whatever is wrong about them.
+ * On a runtime without files: options and bindings contain everything. The bindings arrive with the first request, so
+ * a fault in them shows only then.
  *
  * @throws TypeError for a wrong option
  */

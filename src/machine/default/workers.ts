@@ -4,8 +4,8 @@ import { type Bindings, createVerifierWithoutFiles } from '../worker';
 import { type ServerOptions, type ServerSettings, toVerifierSource } from './verifier-source';
 
 /**
- * Protects a `fetch` handler: the default export of a Worker, or a function as Bun.serve, Deno.serve and Next.js take
- * it. The handler gets the request with its caller as `request.authMesh`, and with a body that can be read.
+ * Protects a `fetch` handler: the default export of a Worker, or a function for Bun.serve, Deno.serve or Next.js. The
+ * handler receives the request with its caller as `request.authMesh`, and can read the body.
  *
  * @throws TypeError for a wrong option
  * @see docs/workers.md
@@ -13,10 +13,10 @@ import { type ServerOptions, type ServerSettings, toVerifierSource } from './ver
 export const withAmesh: WithAmesh<ServerSettings> = createWithAmesh(toVerifierSource);
 
 /**
- * The verifier behind {@link withAmesh}, for servers whose handlers are of another form.
+ * The verifier behind {@link withAmesh}, for servers whose handlers have another form.
  *
- * @param env variables and bindings for what the options leave out. Where it is given, no folder of this machine is read:
- *   the list is that of the options or of `AMESH_ALLOW_LIST`. Default: `process.env`, and the folder where no list is given
+ * @param env variables and bindings for what the options leave out. If it is given, the folder of this machine is not used:
+ *   the list comes from the options or `AMESH_ALLOW_LIST`. Default: `process.env`, and the folder if there is no list
  * @throws TypeError for a wrong option or variable, and for a missing list or owner
  */
 export function createServerVerifier(options: ServerOptions = {}, env?: object): Verifier {

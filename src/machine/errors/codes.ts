@@ -1,13 +1,13 @@
 import { defineCodes } from '../../core/errors/define-codes';
 
-/** Where an instance cannot be made. */
+/** Codes for an instance or identity that cannot be created. */
 export const MACHINE_CODES = /* @__PURE__ */ defineCodes({
   no_file_system: {
-    cause: 'There is no file system here.',
+    cause: 'This runtime has no file system.',
     fix: 'Use createClient() or createVerifier() of @authmesh/sdk/core with a key of your own.',
   },
   identity_exists: {
-    cause: 'This machine has an amesh identity already.',
-    fix: 'Keep it, or replace it with --force; every pairing is then lost.',
+    cause: 'This machine already has an amesh identity.',
+    fix: 'Keep it, or replace it with --force, which loses every pairing.',
   },
 });

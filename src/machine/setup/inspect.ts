@@ -9,20 +9,20 @@ import { toOwnerKey } from '../../trust/owner-key';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { readPlacedList } from '../../trust/staged-list';
 
-/** A list as it lies there, and what was seen of it here. */
+/** A stored list, and what this machine remembers of it. */
 export interface Inspected {
-  /** The list, which its owner has sealed. */
+  /** The list, with a valid seal of its owner. */
   readonly document: AllowListDocument;
-  /** Null where nothing was seen here yet. */
+  /** The newest revision seen here; null if none was. */
   readonly seen: Seen | null;
-  /** When a device of it was last let in, Unix seconds; null where that is not known. */
+  /** When a device in it last made an accepted request, in Unix seconds; null if unknown. */
   readonly lastSeenAt: number | null;
 }
 
 /**
- * Opens the allow list of a folder, or of the store of AMESH_STORE_URL, and writes nothing: not even that it was seen.
+ * Opens the allow list of a folder, or of the store in AMESH_STORE_URL. It writes nothing, not even the revision seen.
  *
- * @param owner whose key has to have sealed it: a compressed point, 33 bytes
+ * @param owner the public key that must have sealed it: a compressed point, 33 bytes
  * @throws AmeshError `allow_list_integrity_failure`, `allow_list_unavailable`
  */
 export async function inspectTrust(folder: FileStore, owner: Uint8Array, env: Env): Promise<Inspected> {

@@ -13,12 +13,11 @@ import { sharedStoreOf } from '../../trust/shared-store';
 import { placeStagedList } from '../../trust/staged-list';
 
 /**
- * Opens the device of a folder: reads its identity and unlocks its key, which is the slow part, once.
+ * Opens the device of a folder: reads its identity and unlocks its key once, which is slow.
  *
- * @param shared where the list lies; default the store of AMESH_STORE_URL, or the folder
- * @throws NoIdentityError where there is none; AmeshError of the key backend, and `folder_unsafe` where another user
- *   could replace it; AllowListIntegrityError where the key
- *   is not the one that identity.json names
+ * @param shared where the list is stored; default the store in AMESH_STORE_URL, or the folder
+ * @throws NoIdentityError if there is none; AmeshError of the key backend, and `folder_unsafe` if another user could
+ *   replace the folder; AllowListIntegrityError if the key is not the one that identity.json names
  */
 export async function openDevice(
   dir: string,
@@ -40,9 +39,9 @@ async function openKey(identity: DeviceIdentity, store: FileStore, env: Env): Pr
   try {
     return await findBackend(backend).open(ref, { dir: store.dir, env });
   } catch (error) {
-    // A key that does not open says little; an identity beside the list of another says why.
+    // A key that fails to open explains little. An identity beside another device's list explains why.
     const owner = claimedOwner(await store.read(ALLOW_LIST_KEY));
     if (owner === null || owner === identity.publicKey) throw error;
-    throw anotherIdentity('identity.json is of another device than the allow list beside it.');
+    throw anotherIdentity('identity.json belongs to another device than the allow list beside it.');
   }
 }

@@ -18,21 +18,21 @@ import { sharedKey, sharedStoreOf } from '../../trust/shared-store';
 import { placeStagedList } from '../../trust/staged-list';
 import { type Aside, SETUP } from './setup';
 
-/** A list beyond it would have no room for its next revisions. No list of amesh comes near it. */
+/** The highest revision to continue from: a larger one would leave no room for more. No real list comes near it. */
 const MAX_SEEN = 2 ** 47;
 
-/** What becomes of a list that is reset. */
+/** How to reset a list. */
 export interface ResetOptions {
-  /** Goes on from the list that lies there, which is an older one than was seen; default: from an empty one. */
+  /** Continues from the stored list, although it is older than one seen before; default: from an empty list. */
   readonly keep?: boolean | undefined;
 }
 
 /**
- * Replaces an allow list that is not as it should be: by an empty one, after which every pairing has to be made again,
- * or with `keep` by one that holds what an older one held, out of a backup for example. A copy of the old one is kept.
- * The new one takes its place in one step, so that a server never finds none.
+ * Replaces a broken or outdated allow list: by an empty one, after which all machines must pair again, or with `keep` by
+ * the content of an older one, such as a restored backup. It keeps a copy of the old list, and swaps the new one in with
+ * one step, so that a server always finds a list.
  *
- * @throws NoIdentityError; AmeshError of the key backend; with `keep` as {@link readOlderList}
+ * @throws NoIdentityError; AmeshError of the key backend; with `keep` also what {@link readOlderList} throws
  */
 export async function resetTrust(
   dir: string,
@@ -47,13 +47,13 @@ export async function resetTrust(
     const list = identity.deviceId;
     const signer = await findBackend(identity.key.backend).open(identity.key.ref, { dir, env });
     const shared = sharedStoreOf(env);
-    if (shared === null) await placeStagedList(store, identity).catch(() => {}); // what is broken is replaced below
+    if (shared === null) await placeStagedList(store, identity).catch(() => {}); // a broken one is replaced below
     const opening = openAnyRevision(store, signer, list, shared);
     const older = await (keep ? opening : opening.catch(() => null));
     const seen = await readSeen(store, list);
     const broken = older?.bytes ?? (await readBroken(store, shared, list));
-    // A running server may remember a newer revision than these files do. No list changes every second of its life,
-    // so the time is beyond whatever that is; unless the clock was set back.
+    // A running server may remember a newer revision than these files. No list changes once a second for its whole
+    // life, so the Unix time is above any real revision, unless the clock was set back.
     const revisions = [seen?.revision ?? 0, older?.document.revision ?? 0, Math.floor(Date.now() / 1000)];
 
     const aside = new ReplacedFiles(dir);
@@ -77,7 +77,7 @@ export async function resetTrust(
       if (!(isAmeshError(error) && error.code === 'store_unsynced')) await aside.forget();
       throw error;
     }
-    // Only now: until the new list is there, the record of what was seen has to keep an older list out.
+    // Only now: until the new list is in place, the old record must keep an older list out.
     const opened = await openAnyRevision(store, signer, list, shared);
     const newest = { revision: opened.document.revision, hash: await hashDocument(opened.bytes) };
     if (seen !== null) await new SeenRevisions(store).remember(list, newest);
@@ -90,9 +90,9 @@ export async function resetTrust(
 }
 
 /**
- * The allow list of a device, however old it is.
+ * Reads the allow list of a device, however old it is.
  *
- * @throws AllowListIntegrityError where it is absent, or not what the device has sealed
+ * @throws AllowListIntegrityError if it is missing, or not what the device sealed
  */
 export async function readOlderList(device: Device, env: Env): Promise<AllowListDocument> {
   const { identity, signer, store } = device;
@@ -107,10 +107,10 @@ async function openAnyRevision(
 ): Promise<OpenedList> {
   const key = shared === null ? undefined : sharedKey(list);
   const trust = new TrustStore(shared ?? folder, { publicKey }, list, { key, seen: NOWHERE });
-  return (await trust.readChange(null)) as OpenedList; // since nothing is known of it
+  return (await trust.readChange(null)) as OpenedList; // never null without known bytes
 }
 
-/** Null where it is damaged, or so high that no list could follow. */
+/** Null if the record is damaged, or so high that no revision could follow. */
 async function readSeen(store: FileStore, list: string): Promise<Seen | { readonly revision: 0 } | null> {
   try {
     const seen = await new SeenRevisions(store).read(list);
@@ -120,7 +120,7 @@ async function readSeen(store: FileStore, list: string): Promise<Seen | { readon
   }
 }
 
-/** The bytes that the new list replaces; null where they are no file, so that they have to be moved away first. */
+/** The bytes that the new list replaces; null if they are not a regular file and must be moved away first. */
 async function readBroken(
   store: FileStore,
   shared: DocumentStore | null,

@@ -24,44 +24,44 @@ import { MACHINE_CODES } from '../errors/codes';
 import { ignoreInGit } from './git-ignore';
 import { openDevice } from './open-device';
 
-/** The lock under which identities are made and lists are started anew. */
+/** The lock for creating an identity and resetting a list. */
 export const SETUP = 'setup';
 
-/** What a new identity is like. */
+/** The properties of a new identity. */
 export interface CreateIdentityOptions {
-  /** How others will call this machine; cleaned, at most 64 code points. */
+  /** What others will call this machine; cleaned, at most 64 code points. */
   readonly friendlyName: string;
   /** The key backend; default `encrypted-file`. */
   readonly backend?: string | undefined;
-  /** The authorities to which it answers, in normal form. */
+  /** The authorities that it accepts, in normal form. */
   readonly hosts?: readonly string[] | undefined;
-  /** Replaces an identity that is there. Copies of its files are kept, and every pairing is lost. */
+  /** Replaces an existing identity. Copies of its files are kept, but every pairing is lost. */
   readonly force?: boolean | undefined;
 }
 
-/** What was moved out of the way, and where to. */
+/** The folder that keeps replaced files. */
 export interface Aside {
-  /** An absolute path, or null where there was nothing to move. */
+  /** An absolute path, or null if nothing was moved. */
   readonly movedTo: string | null;
 }
 
-/** Where a new list has gone. */
+/** Where the list is stored now. */
 export interface Published {
-  /** Whether the list lies in the store of AMESH_STORE_URL now. */
+  /** Whether the list is now in the store of AMESH_STORE_URL. */
   readonly published: boolean;
-  /** Whether the identity was there before, and stays as it was. */
+  /** Whether the identity existed before, and is unchanged. */
   readonly wasThere: boolean;
-  /** The authorities to which it answers. */
+  /** The authorities that it accepts. */
   readonly hosts: readonly string[];
 }
 
 /**
- * Makes this machine's key, identity and empty sealed allow list, and inside a git work tree a .gitignore that keeps them
- * out of it. identity.json is written last: until then there is
- * no identity, so a command that was interrupted can run again. Where there is one, and the store of AMESH_STORE_URL has no
- * list of it, the list of the folder is put there, and moved aside here.
+ * Creates this machine's key, identity and empty sealed allow list; in a git work tree also a .gitignore for them. It
+ * writes identity.json last: until then there is no identity, so an interrupted command can run again. If there is an
+ * identity already and the store of AMESH_STORE_URL has no list for it, it moves the folder's list to the store and keeps
+ * a copy here.
  *
- * @param shared where the list is to lie; default the store of AMESH_STORE_URL, or the folder
+ * @param shared where to store the list; default the store in AMESH_STORE_URL, or the folder
  * @throws AmeshError `identity_exists`, `key_backend_unavailable`, `folder_unsafe`
  */
 export async function createIdentity(
@@ -78,8 +78,8 @@ export async function createIdentity(
   const store = new FileStore(dir);
 
   return store.locked(SETUP, async (assertHeld) => {
-    assertFolder(dir, env, 'read'); // in /tmp somebody else may have made it just before us
-    // What is no file is an identity that cannot be read, and may be replaced as any other.
+    assertFolder(dir, env, 'read'); // in /tmp another user may have created it just before us
+    // Something that is not a file is an unreadable identity, and may be replaced like any other.
     const isThere = store.stamp(IDENTITY_KEY) !== 'absent';
     const before = (await isFile(join(dir, IDENTITY_KEY))) ? await store.read(IDENTITY_KEY) : null;
     if (isThere && !options.force && shared !== null) {
@@ -87,9 +87,9 @@ export async function createIdentity(
       if (published !== null) return { ...published, published: true, wasThere: true };
     }
     if (isThere && !options.force)
-      throw new AmeshError(MACHINE_CODES.identity_exists, `There is an identity in ${dir} already.`);
+      throw new AmeshError(MACHINE_CODES.identity_exists, `There is already an identity in ${dir}.`);
 
-    await ignoreInGit(dir); // before there is a key
+    await ignoreInGit(dir); // before the key exists
     const made = await backend.create(context);
     const signer = await backend.open(made.ref, context);
     assertHeld();
@@ -113,7 +113,7 @@ export async function createIdentity(
       throw error;
     }
     await settle(store, identity, aside, shared !== null);
-    if (shared === null) await openTrust(store, signer, identity.deviceId, null).read(); // so that it was seen
+    if (shared === null) await openTrust(store, signer, identity.deviceId, null).read(); // records the revision as seen
     return { ...identity, movedTo: aside.movedTo, hosts, published: shared !== null, wasThere: false };
   });
 }
@@ -124,19 +124,19 @@ interface Replacing {
   readonly signer: Signer;
   readonly identity: DeviceIdentity;
   readonly hosts: readonly string[];
-  /** The bytes of the identity that is here; null where there is none. */
+  /** The bytes of the existing identity; null if there is none. */
   readonly before: Uint8Array | null;
   readonly aside: ReplacedFiles;
   readonly assertHeld: () => void;
 }
 
 /**
- * Puts an identity and its list down. Everything new lies on the disk, and a copy of everything old, before the one step
- * in which all changes: whose list counts is said by identity.json.
+ * Writes an identity and its list. All new files and copies of all old ones are on disk before identity.json changes,
+ * which is the one step that switches to the new list.
  */
 async function replaceIdentity(replacing: Replacing): Promise<void> {
   const { store, shared, signer, identity, hosts, before, aside, assertHeld } = replacing;
-  // A store may be silent until somebody presses Ctrl+C: then the identity that is here has to be here still.
+  // A store may hang until somebody presses Ctrl+C: the existing identity must survive that.
   const key = shared === null ? stagedKey(identity.deviceId) : sharedKey(identity.deviceId);
   const trust = new TrustStore(shared ?? store, signer, identity.deviceId, { key, seen: NOWHERE });
   await trust.create({ hosts });
@@ -146,7 +146,7 @@ async function replaceIdentity(replacing: Replacing): Promise<void> {
   if (!(await writeIdentity(store, before, identity))) throw new AmeshError(MACHINE_CODES.identity_exists);
 }
 
-/** Finishes the replacement of an identity. Opening the identity does the first part, too. */
+/** Finishes the replacement of an identity. If this is interrupted, opening the identity places the new list. */
 async function settle(
   store: FileStore,
   identity: DeviceIdentity,
@@ -156,9 +156,9 @@ async function settle(
   const { dir } = store;
   await aside.clear(ALLOW_LIST_KEY);
   if (isShared)
-    await rm(join(dir, ALLOW_LIST_KEY), { force: true }); // the list of the identity that was here
+    await rm(join(dir, ALLOW_LIST_KEY), { force: true }); // the previous identity's list
   else await placeStagedList(store, identity);
-  // A damaged record says nothing of the old list, and of the new list nothing was seen yet.
+  // A damaged record tells nothing about the old list, and no revision of the new one was seen yet.
   const isDamaged = await new SeenRevisions(store).read(identity.deviceId).then(
     () => false,
     () => true,
@@ -169,25 +169,25 @@ async function settle(
   }
   await aside.clear(LAST_SEEN_KEY);
   await rm(join(dir, LAST_SEEN_KEY), { force: true });
-  // Of identities that never came to count.
+  // Lists of identities that were never completed.
   for (const name of await readdir(dir)) if (isStaged(name)) await rm(join(dir, name), { force: true });
 }
 
-/** Puts the list of a folder into a store that has none; null where it has another one, or the folder has none. */
+/** Moves the list of a folder into a store that has none. Returns null if the folder has none, or the store another. */
 async function publish(folder: FileStore, env: Env, shared: DocumentStore) {
   const { identity, trust } = await openDevice(folder.dir, env, null);
   const key = sharedKey(identity.deviceId);
   const there = await shared.read(key);
   if ((await folder.read(ALLOW_LIST_KEY)) === null) return null;
   let opened = await readSealed(trust);
-  // The same one: somebody has begun this before, and was interrupted.
+  // An equal list means that an earlier run was interrupted.
   if (there !== null && Buffer.compare(there, opened.bytes) !== 0) return null;
   if (there === null && !(await shared.swap(key, null, opened.bytes))) return null;
   const aside = new ReplacedFiles(folder.dir);
   await aside.keep([ALLOW_LIST_KEY]);
-  // A change of the copy here, without AMESH_STORE_URL, would revoke a device in no instance.
+  // Remove the copy here: a revocation in it, by a command without AMESH_STORE_URL, would reach no instance.
   while (!(await folder.remove(ALLOW_LIST_KEY, opened.bytes))) {
-    const last = await readSealed(trust); // somebody was at it until just now
+    const last = await readSealed(trust); // somebody changed it in the meantime
     if (!(await shared.swap(key, opened.bytes, last.bytes)))
       throw new AmeshError(STORAGE_CODES.store_conflict);
     opened = last;
@@ -195,7 +195,7 @@ async function publish(folder: FileStore, env: Env, shared: DocumentStore) {
   return { ...identity, movedTo: aside.movedTo, hosts: opened.document.hosts };
 }
 
-/** As it was sealed, and not older than seen. */
+/** Reads the list with its seal checked, and refuses an older one than seen. */
 async function readSealed(trust: TrustStore): Promise<OpenedList> {
-  return (await trust.readChange(null)) as OpenedList; // since nothing is known of it
+  return (await trust.readChange(null)) as OpenedList; // never null without known bytes
 }

@@ -5,15 +5,15 @@ import type { KeySchedule } from './key-schedule';
 import { lp } from './length-prefix';
 import { type Cipher, newCipher } from './suite';
 
-/** The messages that go sealed, and which way. */
+/** The sealed messages. M4 and M7 go to the target, the others to the controller. */
 export type SealedType = 'm4' | 'm5' | 'm6' | 'm7' | 'm8';
 
 type Direction = 'c2t' | 't2c';
 
-/** The most that a relay passes on. A peer that follows the protocol sends no more. */
+/** The longest message that a relay forwards. A correct peer sends no longer one. */
 const MAX_LENGTH = 8192;
 
-/** Seals what one side sends and opens what it receives. Each direction has its key and its counter. */
+/** Seals what one side sends and opens what it receives. Each direction has its own key and counter. */
 export class Channel {
   #sent = 0;
   #received = 0;
@@ -43,7 +43,7 @@ export class Channel {
   }
 
   /**
-   * @throws PairingError `tampered` for anything but the message that is due
+   * @throws PairingError `tampered` for anything but the expected message
    */
   async open(type: SealedType, body: string): Promise<JsonObject> {
     if (typeof body !== 'string' || body.length > MAX_LENGTH) throw tampered();
@@ -53,7 +53,7 @@ export class Channel {
     const counter = this.#received;
     const plain = await this.opening.open(nonceOf(counter), this.#additional(inward, type, counter), sealed);
     if (plain === null) throw tampered();
-    this.#received++; // only after a good open
+    this.#received++; // only after it opened successfully
     const content = parseObject(plain);
     if (content === null) throw tampered();
     return content;
@@ -64,7 +64,7 @@ export class Channel {
   }
 }
 
-/** 12 bytes. A key seals a handful of messages, so the counter never comes near its end. */
+/** 12 bytes. A key seals only a few messages, so the counter cannot overflow. */
 function nonceOf(counter: number): Uint8Array<ArrayBuffer> {
   const nonce = new Uint8Array(12);
   new DataView(nonce.buffer).setUint32(8, counter);

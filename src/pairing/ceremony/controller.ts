@@ -8,23 +8,23 @@ import { type Ended, StateMachine, type Step } from './state-machine';
 import { AGREED, readDone, readVerdict, refused } from './verdict';
 
 /*
- * The controller's side of amesh-pair/1. No sockets, no clock, no disk: events go in, actions come out.
+ * The controller's side of amesh-pair/1. It uses no sockets, clock or disk: events go in, actions come out.
  *
  *   state         event              action                                                      next state
  *   idle          start              send M1                                                     committed
  *   committed     message M2         send M3 and M4                                              introduced
  *   introduced    message M5         show the verification code                                  showing
- *   showing       message M6 (yes)   ask whether the target says VERIFIED with this code         asking
+ *   showing       message M6 (yes)   ask whether the target shows VERIFIED with this code        asking
  *   asking        answer yes         save the target, unconfirmed                                saving
  *   asking        answer no          send M7 (no), fail                                          failed
- *   saving        message            none: nothing is due before M7, and the answer was given    saving
+ *   saving        message            none: no message is expected before M7                      saving
  *   saving        saved              send M7 (commit)                                            committing
  *   committing    message M8 (done)  confirm the target                                          paired
  *
- * Any other event, and any message that is not the one that is due, fails. `paired` and `failed` take nothing more.
+ * Any other event, and any unexpected message, fails. `paired` and `failed` ignore all events.
  *
- * Before `saving` nothing has changed anywhere. In `committing` the target may have written its list or not: the entry
- * stays unconfirmed until M8, or until the target answers a request.
+ * Before `saving`, nothing has changed anywhere. In `committing`, the target may or may not have written its list: the
+ * entry stays unconfirmed until M8, or until the target accepts a request.
  */
 export type ControllerState =
   | { readonly name: 'idle' }
@@ -46,15 +46,15 @@ export type ControllerEvent =
 
 export type ControllerAction =
   | { readonly type: 'send'; readonly body: string }
-  /** Show the code, for a person to type at the target. The peer is what it says it is, and not verified yet. */
+  /** Show the code, which a person types on the target. The peer is not verified yet. */
   | { readonly type: 'show'; readonly verificationCode: string; readonly peer: Introduction }
-  /** Ask whether the target says VERIFIED with this code. */
+  /** Ask whether the target shows VERIFIED with this code. */
   | { readonly type: 'ask'; readonly verificationCode: string; readonly peer: Introduction }
   /** Write the target into the allow list, unconfirmed. */
   | { readonly type: 'save'; readonly peer: Introduction }
   /** The target has written its list: confirm the entry. */
   | { readonly type: 'confirm'; readonly peer: Introduction }
-  /** Nothing has changed, unless the target was saved already: then its entry stays, unconfirmed. */
+  /** Nothing has changed, except that a target that was already saved stays in the list, unconfirmed. */
   | { readonly type: 'fail'; readonly failure: PairingFailure; readonly unconfirmed: boolean };
 
 export type ControllerOptions = SideOptions;
@@ -110,14 +110,14 @@ async function step(
   }
 }
 
-/** M1: the commitment comes before anything of the target is known. */
+/** M1: the commitment comes before anything about the target is known. */
 async function commit(options: ControllerOptions): Promise<ControllerStep> {
   const share = await newKeyShare(options);
   const m1 = writeM1({ com: await commitment(share.ephemeral.publicKey, share.nonce) });
   return [{ name: 'committed', share, m1 }, [{ type: 'send', body: m1 }]];
 }
 
-/** M2 has come: M3 opens the commitment, and M4 introduces this device to the peer that has the same keys. */
+/** After M2: M3 opens the commitment, and M4 introduces this device to the peer that has the same keys. */
 async function reveal(
   { share, m1 }: In<'committed'>,
   m2: string,
@@ -147,7 +147,7 @@ async function meet(
   return [{ name: 'showing', channel, peer, verificationCode }, [{ type: 'show', verificationCode, peer }]];
 }
 
-/** M6: the target has verified the code, or says why not. */
+/** M6: the target has verified the code, or tells why not. */
 async function hearVerdict(
   { channel, peer, verificationCode }: In<'showing'>,
   m6: string,
@@ -160,7 +160,7 @@ function accept({ channel, peer }: In<'asking'>): ControllerStep {
   return [{ name: 'saving', channel, peer }, [{ type: 'save', peer }]];
 }
 
-/** M7 as a no, so that the target need not guess why nothing comes. */
+/** M7 as a refusal, so that the target learns the reason. */
 async function decline({ channel }: In<'asking'>): Promise<ControllerStep> {
   const body = await channel.seal('m7', refused('declined'));
   return [
@@ -172,7 +172,7 @@ async function decline({ channel }: In<'asking'>): Promise<ControllerStep> {
   ];
 }
 
-/** M7 as the commit: the target may write its list from here on. */
+/** M7 as the commit: from now on, the target may write its list. */
 async function sendCommit({ channel, peer }: In<'saving'>): Promise<ControllerStep> {
   const body = await channel.seal('m7', AGREED);
   return [{ name: 'committing', channel, peer }, [{ type: 'send', body }]];

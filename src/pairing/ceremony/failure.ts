@@ -5,18 +5,18 @@ import { PAIRING_CODES } from '../errors/codes';
 
 /** Why a ceremony ended without trust. Neither allow list has changed. */
 export type PairingFailure =
-  /** The other side speaks no version of the ceremony that this one speaks. */
+  /** The two sides have no version of the ceremony in common. */
   | 'unsupported_version'
-  /** A message was changed, repeated, left out, or of the wrong kind: by somebody in the middle, or by a broken peer. */
+  /** A message was changed, repeated, dropped or unexpected: by somebody in the middle, or by a faulty peer. */
   | 'tampered'
-  /** The verification codes differ: three wrong tries at typing. */
+  /** The verification codes differ: the typed code was wrong three times. */
   | 'codes_differ'
-  /** A person at one of the two machines said no. */
+  /** A person at one of the machines declined. */
   | 'declined'
-  /** The two ends are one device. */
+  /** Both ends are the same device. */
   | 'own_key';
 
-/** Ends a ceremony from inside a step. */
+/** Ends a ceremony from within a step. */
 export class PairingError extends Error {
   override readonly name = 'PairingError';
 
@@ -38,14 +38,14 @@ const FACTS_OF = {
 } as const satisfies Record<PairingFailure, CodeFacts>;
 
 /**
- * The error that a failed ceremony ends with.
+ * The error for a failed ceremony.
  *
  * @param peer the role of the other machine
  */
 export function toPairingError(failure: PairingFailure, peer: 'controller' | 'target'): AmeshError {
   if (failure === 'declined') return new AmeshError(PAIRING_CODES.pairing_declined, `The ${peer} declined.`);
   if (failure !== 'own_key') return new AmeshError(FACTS_OF[failure]);
-  return new AmeshError(TRUST_CODES.own_key, 'Both ends are this machine itself.', {
+  return new AmeshError(TRUST_CODES.own_key, 'Both ends are this machine.', {
     fix: 'Run amesh listen on the other machine, or with another AUTH_MESH_DIR.',
   });
 }

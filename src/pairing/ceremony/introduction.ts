@@ -7,26 +7,26 @@ import { LABELS } from '../../core/wire/labels';
 import { tampered } from './failure';
 import { lp } from './length-prefix';
 
-/** How a side introduces itself in M4 or M5: a device key, and that it holds it. */
+/** The introduction of a side in M4 or M5: a device key, with proof that the side has its private key. */
 export interface Introduction {
   readonly role: 'controller' | 'target';
   /** The compressed point, 33 bytes, in base64url. */
   readonly publicKey: string;
-  /** As the peer gives it, well-formed and as long as a message may be: to be cut and cleaned before it is shown. */
+  /** The peer's name, well-formed but otherwise unchecked: clean it before display. */
   readonly name: string;
   /**
-   * Of a target: the authorities at which it is called, as it says, in normal form, each once, at most 32 of 4,096
-   * characters in all. Of a controller: none.
+   * For a target: the authorities under which it claims to be called, in normal form, without duplicates, at most 32 with
+   * 4,096 characters in total. For a controller: none.
    */
   readonly hosts: readonly string[];
 }
 
-// Sealed and in base64url, the largest introduction of ours still fits into the 8 KiB that a relay passes on.
+// Sealed and in base64url, our largest introduction still fits into the 8 KiB that a relay forwards.
 const MAX_NAME = 256;
 const MAX_HOSTS = 32;
 const MAX_HOSTS_LENGTH = 4096;
 
-/** What the device key signs: the ceremony, the role, and all that the introduction says. */
+/** The bytes that the device key signs: the ceremony, the role, and the whole introduction. */
 function signedBytes(
   th: Uint8Array,
   { role, publicKey, name, hosts }: Introduction,
@@ -35,28 +35,28 @@ function signedBytes(
 }
 
 /**
- * What a peer would refuse, found before anything is sent.
+ * Checks our own introduction before anything is sent, as the peer would.
  *
- * @throws TypeError that says what is wrong
+ * @throws TypeError with the reason
  */
 export function assertIntroduction(own: Introduction, role: Introduction['role'], signer: Signer): void {
-  if (own.role !== role) throw new TypeError(`A ${role} introduces itself as a ${role}.`);
+  if (own.role !== role) throw new TypeError(`A ${role} must introduce itself as a ${role}.`);
   if (own.publicKey !== toBase64Url(signer.publicKey))
-    throw new TypeError('A device introduces itself with the public key of its signer.');
+    throw new TypeError('A device must introduce itself with the public key of its signer.');
   if (!isName(own.name) || own.name.length > MAX_NAME) {
-    throw new TypeError(`The name of a device is well-formed text of at most ${MAX_NAME} characters.`);
+    throw new TypeError(`The name of a device must be well-formed text of at most ${MAX_NAME} characters.`);
   }
   if (!areHosts(own.hosts, role)) {
     throw new TypeError(
       role === 'controller'
-        ? 'A controller has no hosts to introduce.'
-        : `A target introduces at most ${MAX_HOSTS} hosts, of ${MAX_HOSTS_LENGTH} characters in all: ` +
-            'each host or host:port, in lower case, without :80 or :443, and once.',
+        ? 'A controller must not introduce hosts.'
+        : `A target can introduce at most ${MAX_HOSTS} hosts with ${MAX_HOSTS_LENGTH} characters in total: ` +
+            'each as host or host:port, in lower case, without :80 or :443, without duplicates.',
     );
   }
 }
 
-/** As many of a target's hosts as an introduction has room for, the first ones first. */
+/** The first hosts of a target, as many as fit into an introduction. */
 export function hostsThatFit(hosts: readonly string[]): string[] {
   let length = 0;
   return hosts.slice(0, MAX_HOSTS).filter((host) => {
@@ -66,7 +66,7 @@ export function hostsThatFit(hosts: readonly string[]): string[] {
 }
 
 function isName(name: unknown): name is string {
-  // What is not well-formed would be signed as if it were another text.
+  // Malformed text would be signed as another text.
   return typeof name === 'string' && name.isWellFormed();
 }
 
@@ -85,7 +85,7 @@ export async function writeIntroduction(th: Uint8Array, own: Introduction, signe
   return { role, publicKey, name, hosts, sig: toBase64Url(await signer.sign(signedBytes(th, own))) };
 }
 
-/** @throws PairingError `tampered` for another role, a wrong form, or a signature that the key did not make */
+/** @throws PairingError `tampered` for another role, a malformed introduction, or an invalid signature */
 export async function readIntroduction(
   th: Uint8Array,
   content: Record<string, unknown>,

@@ -4,14 +4,14 @@ import { tampered } from './failure';
 import { deriveKeys } from './key-schedule';
 import { type Ephemeral, newEphemeral } from './suite';
 
-/** What a side chooses for one ceremony. */
+/** The random values of a side for one ceremony. */
 export interface KeyShare {
   readonly ephemeral: Ephemeral;
   /** 32 bytes. */
   readonly nonce: Uint8Array;
 }
 
-/** New ones, but for those that are given. */
+/** Generates those that are not given. */
 export async function newKeyShare({ ephemeral, nonce }: KeyShareOptions): Promise<KeyShare> {
   return {
     ephemeral: ephemeral ?? (await newEphemeral()),
@@ -19,17 +19,17 @@ export async function newKeyShare({ ephemeral, nonce }: KeyShareOptions): Promis
   };
 }
 
-/** For tests with fixed keys. */
+/** For tests with fixed values. */
 export interface KeyShareOptions {
   /** Default: a new key pair. */
   readonly ephemeral?: Ephemeral | undefined;
-  /** 32 bytes; default: new ones. */
+  /** 32 bytes; default: random. */
   readonly nonce?: Uint8Array | undefined;
 }
 
-/** What both sides have once M3 is sent. */
+/** The secrets of both sides after M3. */
 export interface SharedSecrets {
-  /** It counts the messages, so it belongs to one state at a time. */
+  /** It counts messages, so only one state may use it. */
   readonly channel: Channel;
   /** The hash of the transcript, 32 bytes. */
   readonly th: Uint8Array<ArrayBuffer>;
@@ -38,12 +38,12 @@ export interface SharedSecrets {
 }
 
 /**
- * ECDH, and all keys that follow from it.
+ * Runs ECDH, and derives all keys.
  *
  * @param point the ephemeral key of the peer, 33 bytes
  * @param code the pairing code, six digits
- * @param clear M1, M2 and M3, exactly as they were sent
- * @throws PairingError `tampered` for our own point, or for what is no point of the curve
+ * @param clear M1, M2 and M3, exactly as sent
+ * @throws PairingError `tampered` for our own point, or for bytes that are not a point on the curve
  */
 export async function agreeOnKeys(
   role: 'controller' | 'target',

@@ -3,23 +3,23 @@ import { hasExactly, type JsonObject, parseExactObject } from '../../core/strict
 import { PairingError, tampered } from './failure';
 import { SUITE } from './suite';
 
-/** The version of the ceremony that this code speaks. */
+/** The version of the ceremony that this code implements. */
 export const VERSION = 1;
 
 const MAX_LENGTH = 1024;
 
-/** M1, C→T in clear: what the controller can, and a commitment to what it will say in M3. */
+/** M1, controller to target, not encrypted: the supported versions, and a commitment to the content of M3. */
 export interface M1 {
   readonly com: Uint8Array;
 }
 
-/** M2, T→C in clear. */
+/** M2, target to controller, not encrypted. */
 export interface M2 {
   readonly eT: Uint8Array;
   readonly nT: Uint8Array;
 }
 
-/** M3, C→T in clear: what M1 was a commitment to. */
+/** M3, controller to target, not encrypted: opens the commitment of M1. */
 export interface M3 {
   readonly eC: Uint8Array;
   readonly nC: Uint8Array;
@@ -72,7 +72,7 @@ export function readM3(body: string): M3 {
   return { eC: bytes(eC, 33), nC: bytes(nC, 32) };
 }
 
-/** Strict: these members and no other, in one form only, which is the one that `write…` gives. */
+/** Strict: exactly these members, in the one form that `write…` produces. */
 function read(body: string, type: string, names: readonly string[]): JsonObject {
   if (typeof body !== 'string' || body.length > MAX_LENGTH) throw tampered();
   const message = parseExactObject(body);
@@ -87,7 +87,7 @@ function bytes(value: unknown, length: number): Uint8Array {
   return decoded;
 }
 
-/** A clear message as the bytes that are hashed: exactly those that were sent. */
+/** The bytes of an unencrypted message for the transcript hash: exactly those that were sent. */
 export function helloBytes(body: string): Uint8Array {
   return toUtf8(body);
 }

@@ -4,26 +4,26 @@ import { hkdf, sha256 } from './suite';
 
 const LABEL = 'amesh-pair/1';
 
-/** What M1 carries: the controller cannot choose its key and nonce after it has seen those of the target. */
+/** The commitment in M1. With it, the controller cannot choose its key and nonce after seeing the target's. */
 export function commitment(eC: Uint8Array, nC: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
   return sha256(lp(LABEL, 'commit', eC, nC));
 }
 
 export interface KeySchedule {
-  /** The hash of all that was said in clear, and of the pairing code: 32 bytes. */
+  /** The hash of all unencrypted messages and of the pairing code: 32 bytes. */
   readonly th: Uint8Array<ArrayBuffer>;
   /** 32 bytes. */
   readonly c2t: Uint8Array<ArrayBuffer>;
   /** 32 bytes. */
   readonly t2c: Uint8Array<ArrayBuffer>;
-  /** Six digits. Long-term keys are no part of it: a relay could try keys until the codes match. */
+  /** Six digits. It does not depend on long-term keys: otherwise a relay could try keys until the codes match. */
   readonly verificationCode: string;
 }
 
 /**
  * @param z the x coordinate of the shared point, 32 bytes
  * @param code the pairing code, six digits
- * @param clear M1, M2 and M3, exactly as they were sent
+ * @param clear M1, M2 and M3, exactly as sent
  */
 export async function deriveKeys(
   z: Uint8Array,

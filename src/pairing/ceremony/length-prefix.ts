@@ -1,6 +1,6 @@
 import { toUtf8 } from '../../core/encoding';
 
-/** Fields one after the other, each behind its length in 4 bytes: no two lists of fields give the same bytes. */
+/** Concatenates fields, each after its length in 4 bytes, so that different lists of fields never give the same bytes. */
 export function lp(...fields: (string | Uint8Array)[]): Uint8Array<ArrayBuffer> {
   const parts = fields.map((field) => (typeof field === 'string' ? toUtf8(field) : field));
   const bytes = new Uint8Array(parts.reduce((sum, part) => sum + 4 + part.length, 0));

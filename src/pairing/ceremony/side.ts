@@ -3,16 +3,16 @@ import type { Channel } from './channel';
 import type { Introduction } from './introduction';
 import type { KeyShareOptions } from './key-agreement';
 
-/** What either side needs for one ceremony. */
+/** The options of either side of one ceremony. */
 export interface SideOptions extends KeyShareOptions {
   /** The pairing code, six digits. */
   readonly code: string;
   readonly signer: Signer;
-  /** How this device introduces itself to the peer. */
+  /** The introduction of this device. */
   readonly own: Introduction;
 }
 
-/** What either side has once the peer has introduced itself. */
+/** The state of either side after the peer's introduction. */
 export interface Met {
   readonly channel: Channel;
   readonly peer: Introduction;

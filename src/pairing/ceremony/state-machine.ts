@@ -1,21 +1,21 @@
 import { PairingError, type PairingFailure } from './failure';
 
-/** The state that follows an event, and what the caller has to do, in this order. */
+/** The next state, and what the caller must do, in this order. */
 export type Step<State, Action> = readonly [next: State, actions: readonly Action[]];
 
-/** The two ends that both sides have. Nothing more is taken in either. */
+/** The two final states. They ignore all events. */
 export type Ended = { readonly name: 'paired' } | { readonly name: 'failed' };
 
 export interface Rules<State, Event, Action> {
-  /** @throws PairingError where the event ends the ceremony */
+  /** @throws PairingError if the event ends the ceremony */
   readonly step: (state: State, event: Event) => Promise<Step<State, Action>>;
-  /** The action that says so of a failure in a state. */
+  /** The action for a failure in a state. */
   readonly fail: (state: State, failure: PairingFailure) => Action;
   /** The state after a failure. */
   readonly failed: State;
 }
 
-/** Holds the state of one side. It takes one event after the other, in the order in which they come. */
+/** Holds the state of one side. It handles events one at a time, in order. */
 export class StateMachine<State extends { readonly name: string }, Event, Action> {
   #state: State;
   readonly #rules: Rules<State, Event, Action>;
@@ -31,14 +31,14 @@ export class StateMachine<State extends { readonly name: string }, Event, Action
   }
 
   /**
-   * Takes one event.
+   * Handles one event.
    *
-   * @returns what the caller has to do; nothing once the ceremony is over
-   * @throws whatever the signer throws, and never for what a peer sends
+   * @returns what the caller must do; nothing after the end of the ceremony
+   * @throws what the signer throws, but nothing because of a peer's message
    */
   handle(event: Event): Promise<readonly Action[]> {
     const step = this.#lastStep.then(() => this.#take(event));
-    this.#lastStep = step.catch(() => {}); // the caller of that step gets its error, and the next step starts afresh
+    this.#lastStep = step.catch(() => {}); // the step's caller gets its error; the next step is independent
     return step;
   }
 

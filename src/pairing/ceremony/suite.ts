@@ -2,7 +2,7 @@ import { assertCompressedPoint, toPoint, toSpki } from '../../core/crypto/points
 import type { PrivateJwk } from '../../core/crypto/provider';
 
 /**
- * The one cipher suite of amesh-pair/1: ECDH over P-256, HKDF and SHA-256, AES-256-GCM. WebCrypto has all of it on
+ * The only cipher suite of amesh-pair/1: ECDH over P-256, HKDF with SHA-256, AES-256-GCM. WebCrypto supports all of it on
  * every runtime.
  */
 export const SUITE = 'p256-hkdf-sha256-aes256gcm';
@@ -17,12 +17,12 @@ export interface Ephemeral {
   /**
    * The x coordinate of the shared point, 32 bytes.
    *
-   * @throws TypeError where the bytes are no point of the curve
+   * @throws TypeError if the bytes are not a point on the curve
    */
   agree(publicKey: Uint8Array): Promise<Uint8Array>;
 }
 
-/** A new key pair, or the one of a JSON Web Key for tests with fixed keys. */
+/** A new key pair; or one from a JSON Web Key, for tests with fixed keys. */
 export async function newEphemeral(jwk?: PrivateJwk): Promise<Ephemeral> {
   const { privateKey, publicKey } = await (jwk === undefined ? generate() : fromJwk(jwk));
   return {
@@ -33,7 +33,7 @@ export async function newEphemeral(jwk?: PrivateJwk): Promise<Ephemeral> {
       try {
         key = await subtle.importKey('spki', toSpki(point), ECDH, false, []);
       } catch {
-        throw new TypeError('This is no point of the P-256 curve.');
+        throw new TypeError('This is not a point on the P-256 curve.');
       }
       return new Uint8Array(await subtle.deriveBits({ name: 'ECDH', public: key }, privateKey, 256));
     },
@@ -45,7 +45,7 @@ interface KeyPair {
   readonly publicKey: Uint8Array;
 }
 
-/** The private key cannot be exported: it ends with the ceremony. */
+/** The private key is not extractable and disappears with the ceremony. */
 async function generate(): Promise<KeyPair> {
   const { privateKey, publicKey } = await subtle.generateKey(ECDH, false, ['deriveBits']);
   return { privateKey, publicKey: toPoint(await subtle.exportKey('jwk', publicKey)) };
@@ -73,14 +73,14 @@ export async function hkdf(
   return new Uint8Array(await subtle.deriveBits(parameters, key, length * 8));
 }
 
-/** AES-256-GCM with a key for one direction. */
+/** AES-256-GCM with the key of one direction. */
 export interface Cipher {
   seal(
     nonce: Uint8Array<ArrayBuffer>,
     additional: Uint8Array<ArrayBuffer>,
     plain: Uint8Array<ArrayBuffer>,
   ): Promise<Uint8Array<ArrayBuffer>>;
-  /** @returns null where anything was changed */
+  /** @returns null if anything was changed */
   open(
     nonce: Uint8Array<ArrayBuffer>,
     additional: Uint8Array<ArrayBuffer>,

@@ -9,22 +9,22 @@ import { type Ended, StateMachine, type Step } from './state-machine';
 import { AGREED, type Refusal, readVerdict, refused } from './verdict';
 
 /*
- * The target's side of amesh-pair/1. No sockets, no clock, no disk: events go in, actions come out.
+ * The target's side of amesh-pair/1. It uses no sockets, clock or disk: events go in, actions come out.
  *
  *   state       event                action                                                        next state
  *   idle        message M1           send M2                                                       greeted
  *   greeted     message M3           none: it opens the commitment                                 revealed
  *   revealed    message M4           send M5, ask for the code on the controller's screen          typing
  *   typing      typed, right         ask whether there is room for the controller                  verified
- *   typing      typed, wrong         ask again: 3 tries in all; 10 texts that are no code are free  typing
+ *   typing      typed, wrong         ask again: 3 tries in all; 10 texts that are not codes are free  typing
  *   typing      typed, the 3rd try   send M6 (no), fail                                            failed
  *   verified    admitted yes         send M6 (verified)                                            waiting
  *   verified    admitted no          send M6 (no), fail                                            failed
  *   waiting     message M7 (commit)  save the controller: the only commit point                    saving
- *   saving      message              none: the commit has come, and nothing changes it             saving
+ *   saving      message              none: after the commit, no message changes anything           saving
  *   saving      saved                send M8 (done)                                                paired
  *
- * Any other event, and any message that is not the one that is due, fails. `paired` and `failed` take nothing more.
+ * Any other event, and any unexpected message, fails. `paired` and `failed` ignore all events.
  */
 export type TargetState =
   | { readonly name: 'idle' }
@@ -40,9 +40,9 @@ export type TargetState =
   | ({
       readonly name: 'typing';
       readonly verificationCode: string;
-      /** Codes that were wrong. */
+      /** The number of wrong codes. */
       readonly tries: number;
-      /** Texts that were no code. */
+      /** The number of texts that were not codes. */
       readonly slips: number;
     } & Met)
   | ({ readonly name: 'verified' } & Met)
@@ -55,7 +55,7 @@ type In<Name extends TargetState['name']> = Extract<TargetState, { readonly name
 export type TargetEvent =
   | { readonly type: 'message'; readonly body: string }
   | { readonly type: 'typed'; readonly text: string }
-  /** Whether to take the controller; false keeps what is there. */
+  /** Whether to accept the controller; false keeps the existing ones. */
   | { readonly type: 'admitted'; readonly yes: boolean }
   | { readonly type: 'saved' };
 
@@ -72,20 +72,20 @@ export type TargetAction =
   | { readonly type: 'done'; readonly peer: Introduction }
   | { readonly type: 'fail'; readonly failure: PairingFailure };
 
-/** What is known of a text that was typed in place of the code. */
+/** Details of a wrong text. */
 export interface WrongCode {
   /** How many tries are left. */
   readonly triesLeft: number;
-  /** The person typed the pairing code, by which the machines have met. */
+  /** Whether the text is the pairing code, which both machines used to meet. */
   readonly wasPairingCode: boolean;
-  /** Whether it has six digits. A text that has not is a slip, and no try. */
+  /** Whether the text has six digits. Otherwise it is a slip, which does not count as a try. */
   readonly isCode: boolean;
 }
 
 export type TargetOptions = SideOptions;
 
 const MAX_TRIES = 3;
-/** Slips that cost nothing. They cannot be right, but a program may be what types them. */
+/** How many slips are free. They cannot be right, but a program may be typing them. */
 const FREE_SLIPS = 10;
 
 type TargetStep = Step<TargetState, TargetAction>;
@@ -135,7 +135,7 @@ async function step(state: TargetState, event: TargetEvent, options: TargetOptio
   }
 }
 
-/** M1 has come: M2 is chosen without knowing what is in the commitment. */
+/** After M1: M2 is chosen without knowing the content of the commitment. */
 async function greet(m1: string, options: TargetOptions): Promise<TargetStep> {
   const { com } = readM1(m1);
   const share = await newKeyShare(options);
@@ -154,7 +154,7 @@ async function checkCommitment(
   return [{ name: 'revealed', ...(await agreeOnKeys('target', share, eC, code, [m1, m2, m3])) }, []];
 }
 
-/** M4: the controller introduces itself, and M5 introduces this device. */
+/** M4: the controller introduces itself. M5 introduces this device. */
 async function meet(
   { channel, th, verificationCode }: In<'revealed'>,
   m4: string,
@@ -185,13 +185,13 @@ async function compare(state: In<'typing'>, text: string, { code }: TargetOption
   ];
 }
 
-/** M6 as a yes. */
+/** M6: verified. */
 async function sendVerified({ channel, peer }: In<'verified'>): Promise<TargetStep> {
   const body = await channel.seal('m6', AGREED);
   return [{ name: 'waiting', channel, peer }, [{ type: 'send', body }]];
 }
 
-/** M6 as a no, so that the controller need not guess why nothing comes. */
+/** M6 as a refusal, so that the controller learns the reason. */
 async function refuse({ channel }: In<'typing' | 'verified'>, why: Refusal): Promise<TargetStep> {
   const body = await channel.seal('m6', refused(why));
   return [
@@ -203,7 +203,7 @@ async function refuse({ channel }: In<'typing' | 'verified'>, why: Refusal): Pro
   ];
 }
 
-/** M7: the controller commits, or says why not. */
+/** M7: the controller commits, or tells why not. */
 async function hearCommit({ channel, peer }: In<'waiting'>, m7: string): Promise<TargetStep> {
   readVerdict(await channel.open('m7', m7));
   return [{ name: 'saving', channel, peer }, [{ type: 'save', peer }]];

@@ -1,21 +1,21 @@
 import { hasExactly } from '../../core/strict-json';
 import { PairingError, tampered } from './failure';
 
-/** Why a side says no in M6 or M7. */
+/** The reason for a refusal in M6 or M7. */
 export type Refusal = 'codes_differ' | 'declined';
 
 /** M6 as "verified", M7 as "commit". */
 export const AGREED = Object.freeze({});
 
-/** M6 or M7 as a no. */
+/** M6 or M7 as a refusal. */
 export function refused(why: Refusal): object {
   return { refused: why };
 }
 
 /**
- * Takes M6 or M7 for a yes.
+ * Checks that M6 or M7 agrees.
  *
- * @throws PairingError with the reason where it is a no; `tampered` where it is neither
+ * @throws PairingError with the reason for a refusal; `tampered` for anything else
  */
 export function readVerdict(content: Record<string, unknown>): void {
   if (hasExactly(content, [])) return;
@@ -25,7 +25,7 @@ export function readVerdict(content: Record<string, unknown>): void {
   throw tampered();
 }
 
-/** M8 as "done". @throws PairingError `tampered` where it is anything else */
+/** M8: "done". @throws PairingError `tampered` for anything else */
 export function readDone(content: Record<string, unknown>): void {
   if (!hasExactly(content, [])) throw tampered();
 }

@@ -4,10 +4,10 @@ import { type HttpProxy, routeTo } from '../../proxy/route';
 import { PAIRING_CODES } from '../errors/codes';
 import { MAX_FRAME_BYTES } from './frame';
 
-/** What both the WebSocket of `ws` and the one of every other runtime have, and a connection to a relay needs. */
+/** The part of a WebSocket that a connection to a relay needs, of `ws` or of the runtime. */
 export type Socket = Pick<WebSocket, 'send' | 'close' | 'addEventListener'>;
 
-/** Where a relay is, and the proxy on the way to it. */
+/** A relay, and the proxy in front of it. */
 export interface Endpoint {
   readonly url: string;
   readonly proxy: HttpProxy | null;
@@ -28,7 +28,7 @@ export function unreachable(endpoint: Endpoint, why: string, fix?: string): Ames
 
 let loading: Promise<typeof import('ws')> | undefined;
 
-/** Loads `ws`, once: a process that has given up root may no longer be able to read its own packages. */
+/** Loads `ws` once: a process that gave up root may no longer be able to read its own packages. */
 export function loadWebSocket(): Promise<typeof import('ws')> {
   loading ??= import('ws');
   return loading;
@@ -36,28 +36,28 @@ export function loadWebSocket(): Promise<typeof import('ws')> {
 
 let loadingTunnel: Promise<typeof import('../../proxy/tunnel')> | undefined;
 
-/** Loads the tunnel, once, as {@link loadWebSocket}. It needs modules of Node. */
+/** Loads the tunnel once, like {@link loadWebSocket}. It needs Node's modules. */
 export function loadTunnel(): Promise<typeof import('../../proxy/tunnel')> {
   loadingTunnel ??= import('../../proxy/tunnel');
   return loadingTunnel;
 }
 
-/** From version 22 on Node has its own WebSocket, which can neither limit a frame nor say why it failed. */
+/** Node has its own WebSocket from version 22, but that can neither limit a frame nor tell why it failed. */
 function isNode(): boolean {
   return globalThis.process?.versions?.node !== undefined && !('Bun' in globalThis || 'Deno' in globalThis);
 }
 
 /**
- * The relay of a URL, through the proxy that the environment names for it, on Node.
+ * The relay at a URL, on Node with the proxy from the environment.
  *
- * @throws TypeError for a variable that names no proxy
+ * @throws TypeError for a variable that is not a proxy
  */
 export function endpointOf(url: string): Endpoint {
   const route = isNode() ? routeTo(new URL(url), process.env) : null;
   return { url, proxy: route?.by === 'proxy' ? route.proxy : null };
 }
 
-/** A WebSocket that is about to open. */
+/** Creates a WebSocket that starts to open. */
 export async function newSocket(
   endpoint: Endpoint,
   ms: number,
@@ -77,7 +77,7 @@ export async function newSocket(
 }
 
 /**
- * Waits until a socket is open, and closes it where it does not open.
+ * Waits until a socket is open, and closes it if it fails to open.
  *
  * @throws AmeshError `relay_unreachable`, `relay_busy`; the signal's reason
  */
@@ -92,11 +92,11 @@ export async function waitForOpen(
     await new Promise<void>((resolve, reject) => {
       const { signal: once } = settled;
       const onAbort = () => reject(signal?.reason);
-      const late = () => reject(unreachable(endpoint, `did not answer within ${timeout.shownSeconds} s`));
+      const late = () => reject(unreachable(endpoint, `did not respond within ${timeout.shownSeconds} s`));
       const timer = setTimeout(late, timeout.ms);
       once.addEventListener('abort', () => clearTimeout(timer));
       signal?.addEventListener('abort', onAbort, { signal: once });
-      if (signal?.aborted) onAbort(); // while the proxy was asked
+      if (signal?.aborted) onAbort(); // aborted while the proxy opened a tunnel
       socket.addEventListener('error', (event) => reject(refusalOf(endpoint, whyOf(event))));
       socket.addEventListener('close', () => reject(unreachable(endpoint, 'closed the connection')));
       socket.addEventListener('open', () => resolve());
@@ -132,16 +132,16 @@ async function openTunnelTo(
 }
 
 const TRUST_PROXY =
-  'Where the proxy looks into TLS, trust the authority of your company: export NODE_EXTRA_CA_CERTS=/path/to/ca.pem';
+  "If the proxy intercepts TLS, trust your company's CA: export NODE_EXTRA_CA_CERTS=/path/to/ca.pem";
 
-/** A load balancer answers 429 or 503 where no relay behind it has room. Any other answer is the one of a web server. */
+/** A load balancer responds 429 or 503 if no relay behind it has room. Any other response comes from a web server. */
 function refusalOf(endpoint: Endpoint, why: string): AmeshError {
   const { url } = endpoint;
   if (url.startsWith('wss:') && /\b(?:EPROTO|ERR_SSL_WRONG_VERSION_NUMBER)\b/.test(why))
     return unreachable(
       endpoint,
-      'answers without TLS',
-      `Where that relay is yours: --relay ${url.replace('wss:', 'ws:')}`,
+      'does not use TLS',
+      `If that relay is yours: --relay ${url.replace('wss:', 'ws:')}`,
     );
   const status = /Unexpected server response: (\d{3})\b/.exec(why)?.[1];
   if (status === undefined) return unreachable(endpoint, why);
@@ -150,19 +150,19 @@ function refusalOf(endpoint: Endpoint, why: string): AmeshError {
   const usual = new URL('/ws', url).href;
   return new AmeshError(
     PAIRING_CODES.relay_unreachable,
-    `A web server answers at ${url}, and no relay (HTTP ${status}). Your devices are fine.`,
+    `There is a web server at ${url}, not a relay (HTTP ${status}). Your devices are fine.`,
     {
       fix:
         url === usual
-          ? 'Check the name, the port and ws:// or wss://. A proxy before the relay has to pass on WebSockets.'
-          : `Check the path: the one of a relay is /ws, where nobody has changed it. Try: --relay ${usual}`,
+          ? 'Check the name, the port, and ws:// or wss://. A proxy in front of the relay must forward WebSockets.'
+          : `Check the path: by default, the path of a relay is /ws. Try: --relay ${usual}`,
     },
   );
 }
 
-/** `did not answer (ECONNREFUSED)`, with the reason where the runtime gives one. */
+/** `did not respond (ECONNREFUSED)`, with the reason if the runtime gives one. */
 function whyOf(event: object): string {
   const { error, message } = event as { error?: { code?: unknown; message?: unknown }; message?: unknown };
   const why = [error?.code, error?.message, message].find((text) => typeof text === 'string' && text !== '');
-  return why === undefined ? 'did not answer' : `did not answer (${String(why).slice(0, 100)})`;
+  return why === undefined ? 'did not respond' : `did not respond (${String(why).slice(0, 100)})`;
 }

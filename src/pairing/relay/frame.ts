@@ -1,4 +1,4 @@
-/** What a relay says, one JSON text frame each. Times are in whole seconds. */
+/** The messages of a relay, one JSON text frame each. Times are whole seconds. */
 export type RelayFrame =
   | { readonly type: 'listening'; readonly code: string; readonly expiresIn: number }
   | { readonly type: 'peer' }
@@ -6,13 +6,13 @@ export type RelayFrame =
   | { readonly type: 'peer_gone' }
   | { readonly type: 'error'; readonly code: string; readonly retryAfter?: number };
 
-/** The most that a frame can have: a body of 8 KiB, each byte of it escaped as six characters. */
+/** The largest frame: a body of 8 KiB, with each byte escaped as six characters. */
 export const MAX_FRAME_BYTES = 64 * 1024;
 
-/** A code counts for a minute, whatever a relay says: the longer it does, the more can be tried. */
+/** The longest life of a code, whatever a relay says: a longer one would allow more guesses. */
 const CODE_SECONDS = 60;
 
-/** @returns null for what no relay says */
+/** @returns null for an invalid message */
 export function readRelayFrame(text: string): RelayFrame | null {
   let value: unknown;
   try {

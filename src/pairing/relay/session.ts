@@ -5,15 +5,15 @@ import { RelaySocket } from './socket';
 import { GRACE_MS, MESSAGE_MS } from './timeouts';
 
 export interface SessionOptions {
-  /** The relay's URL, as `toRelayUrl` gives it. */
+  /** The relay's URL, normalised by `toRelayUrl`. */
   readonly relay: string;
-  /** Ends it from outside: what waits throws its reason. */
+  /** Cancels the session: whatever waits throws its reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Somebody else has tried the code. Called once, however often the relay says so. */
+  /** Called once if somebody else tried the code, however often the relay reports it. */
   readonly onIntruder?: (() => void) | undefined;
 }
 
-/** One attempt over a relay, with one code and one peer. It never tries anything again. */
+/** One attempt over a relay, with one code and one peer. It never retries. */
 export class RelaySession {
   readonly #socket: RelaySocket;
   readonly #options: SessionOptions;
@@ -44,7 +44,7 @@ export class RelaySession {
   }
 
   /**
-   * Uses a code, which nobody can use again.
+   * Uses a code. Afterwards nobody can use it again.
    *
    * @throws AmeshError `relay_unreachable`, `relay_busy`, `code_not_found`, `code_used`
    */
@@ -63,7 +63,7 @@ export class RelaySession {
     });
   }
 
-  /** Connects, sends the first frame, and reads the answer. */
+  /** Connects, sends the first frame, and reads the response. */
   static async #open<T>(
     options: SessionOptions,
     peer: 'controller' | 'target',
@@ -76,7 +76,7 @@ export class RelaySession {
     try {
       return await hear(session);
     } catch (error) {
-      await session.end(); // a socket that stays open keeps the process alive
+      await session.end(); // an open socket would keep the process alive
       throw error;
     }
   }
@@ -95,28 +95,28 @@ export class RelaySession {
   }
 
   /**
-   * The peer's next message.
+   * Receives the peer's next message.
    *
-   * @throws AmeshError `peer_gone`, also where no message has come in that time; `relay_unreachable`
+   * @throws AmeshError `peer_gone`, also if no message arrives in time; `relay_unreachable`
    */
   async receive(ms: number): Promise<string> {
     const frame = await this.#next(ms);
     if (frame === null) {
       const seconds = Math.round(ms / 1000);
-      throw new AmeshError(PAIRING_CODES.peer_gone, `The ${this.#peer} did not answer within ${seconds} s.`);
+      throw new AmeshError(PAIRING_CODES.peer_gone, `The ${this.#peer} did not respond within ${seconds} s.`);
     }
     if (frame.type !== 'msg') throw this.#unexpected(frame);
     return frame.body;
   }
 
   /**
-   * Asks a person while no message of the peer is due.
+   * Asks a person, while no message of the peer is expected.
    *
-   * @param ms how long they may take
-   * @param late the error where they take longer
-   * @param ask gets a signal that is aborted when the answer is no longer wanted
-   * @throws AmeshError `peer_gone` where the peer goes meanwhile, `pairing_tampered` where it sends a message; what
-   *   `late` gives; what `ask` throws
+   * @param ms the time limit
+   * @param late creates the error after the time limit
+   * @param ask receives a signal that is aborted when the answer is no longer needed
+   * @throws AmeshError `peer_gone` if the peer disconnects in the meantime, `pairing_tampered` if it sends a message; the
+   *   error of `late`; what `ask` throws
    */
   async whileAsking<T>(ms: number, late: () => Error, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const asking = new AbortController();
@@ -140,7 +140,7 @@ export class RelaySession {
     }
   }
 
-  /** Whether the peer or the relay has said that it is gone. */
+  /** Whether the peer has disconnected, or the relay has ended the session. */
   get isOver(): boolean {
     return this.#socket.isOver((frame) => !this.#isNotice(frame) && isEnd(frame));
   }
@@ -149,7 +149,7 @@ export class RelaySession {
     this.#socket.send({ type: 'msg', body });
   }
 
-  /** Says goodbye and closes the connection. */
+  /** Sends a goodbye and closes the connection. */
   async end(): Promise<void> {
     this.#socket.send({ type: 'bye' });
     await this.#socket.close();
@@ -160,7 +160,7 @@ export class RelaySession {
     this.#isWarned = true;
   }
 
-  /** The next frame that is no notice. Throws where the frame ends the session. */
+  /** The next frame that is not a notice. Throws if the frame ends the session. */
   async #next(ms: number, onExpired: () => AmeshError = tookTooLong, signal = this.#options.signal) {
     const untilMs = performance.now() + ms;
     for (;;) {
@@ -174,13 +174,13 @@ export class RelaySession {
     }
   }
 
-  /** Whether somebody else has tried the code. A joiner gets the same frame about its own code, and it ends the session. */
+  /** Whether somebody else tried the code. For a joiner, the same frame is about its own code, and ends the session. */
   #isNotice(frame: RelayFrame): boolean {
     return frame.type === 'error' && frame.code === 'code_used' && this.#peer === 'controller';
   }
 
   #unexpected(frame: RelayFrame | null): AmeshError {
-    const why = frame === null ? 'did not answer within 10 s' : 'sent a frame that is not due';
+    const why = frame === null ? 'did not respond within 10 s' : 'sent an unexpected frame';
     return new AmeshError(
       PAIRING_CODES.relay_unreachable,
       `The relay at ${this.#options.relay} ${why}. Your devices are fine.`,
@@ -195,7 +195,7 @@ function isEnd({ type }: RelayFrame): boolean {
 function tookTooLong(): AmeshError {
   return new AmeshError(
     PAIRING_CODES.peer_gone,
-    'The relay ended the session: it took longer than a session may.',
+    'The relay ended the session because it took too long.',
   );
 }
 
@@ -209,6 +209,6 @@ function toError(code: string, retryAfter: number | undefined, relay: string): A
   }
   return new AmeshError(
     PAIRING_CODES.relay_unreachable,
-    `The relay at ${relay} refused (${code}). Your devices are fine.`,
+    `The relay at ${relay} refused the connection (${code}). Your devices are fine.`,
   );
 }

@@ -4,12 +4,12 @@ import { type Endpoint, endpointOf, newSocket, type Socket, unreachable, waitFor
 import { MAX_FRAME_BYTES, type RelayFrame, readRelayFrame } from './frame';
 
 const CONNECT_MS = 10_000;
-/** How long the relay may take to close the connection. */
+/** How long the relay may take to close the connection, in milliseconds. */
 const CLOSE_MS = 2_000;
-/** A session is 32 messages a side; a relay that says more is none. */
+/** A session has at most 32 messages per side, so a relay that sends more is faulty. */
 const MAX_WAITING_FRAMES = 64;
 
-/** A connection to a relay, whose frames are read one by one. */
+/** A connection to a relay. Its frames are read one at a time. */
 export class RelaySocket {
   readonly #endpoint: Endpoint;
   readonly #socket: Socket;
@@ -32,11 +32,11 @@ export class RelaySocket {
   }
 
   /**
-   * Connects, on Node through the proxy that the environment names.
+   * Connects, on Node through the proxy from the environment.
    *
-   * @param ms how long it may take, with the way through the proxy; default 10,000
-   * @throws AmeshError `relay_unreachable`; the signal's reason where it is aborted; TypeError for a variable that names
-   *   no proxy
+   * @param ms the time limit, including the proxy; default 10,000
+   * @throws AmeshError `relay_unreachable`; the signal's reason if it is aborted; TypeError for a variable that is not a
+   *   proxy
    */
   static async connect(url: string, signal?: AbortSignal, ms: number = CONNECT_MS): Promise<RelaySocket> {
     signal?.throwIfAborted();
@@ -49,9 +49,9 @@ export class RelaySocket {
   }
 
   /**
-   * Whether this connection has failed, or a frame that ends it has come and was not read yet.
+   * Whether this connection has failed, or received a final frame that was not read yet.
    *
-   * @param isEnd whether a frame ends it
+   * @param isEnd whether a frame is final
    */
   isOver(isEnd: (frame: RelayFrame) => boolean): boolean {
     return this.#failure !== undefined || this.#frames.some(isEnd);
@@ -66,10 +66,10 @@ export class RelaySocket {
   }
 
   /**
-   * The next frame of the relay.
+   * Waits for the relay's next frame.
    *
-   * @returns null where none has come in that time
-   * @throws AmeshError `relay_unreachable` once the connection is gone and all frames were read; the signal's reason
+   * @returns null if none arrives in time
+   * @throws AmeshError `relay_unreachable` after the connection failed and all frames were read; the signal's reason
    */
   async next(ms: number, signal?: AbortSignal): Promise<RelayFrame | null> {
     const untilMs = performance.now() + ms;
@@ -93,9 +93,9 @@ export class RelaySocket {
     }
   }
 
-  /** Closes the connection, once the relay has taken all that was sent or two seconds are over. */
+  /** Closes the connection, when the relay has received everything, or after two seconds. */
   async close(): Promise<void> {
-    this.#failure ??= unreachable(this.#endpoint, 'is not connected any more');
+    this.#failure ??= unreachable(this.#endpoint, 'is no longer connected');
     this.#socket.close();
     await waitAtMost(CLOSE_MS, this.#closed);
     if ('terminate' in this.#socket) (this.#socket as { terminate(): void }).terminate();
@@ -104,7 +104,7 @@ export class RelaySocket {
   #take(data: unknown): void {
     const frame = typeof data === 'string' && data.length <= MAX_FRAME_BYTES ? readRelayFrame(data) : null;
     if (frame === null || this.#frames.length >= MAX_WAITING_FRAMES) {
-      this.#fail('does not speak like an amesh relay');
+      this.#fail('is not an amesh relay');
       this.#socket.close();
       return;
     }

@@ -216,7 +216,7 @@ export class RedisDocumentStore implements DocumentStore {
           connection.succeeded();
           return answer;
         },
-        () => connection.reason ?? new Error(`Redis did not answer within ${Math.round(timeoutMs)} ms`),
+        () => connection.reason ?? new Error(`Redis did not respond within ${Math.round(timeoutMs)} ms`),
       );
     } catch (error) {
       const { message } = toReason(error as Error);

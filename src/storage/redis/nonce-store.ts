@@ -94,7 +94,7 @@ export class RedisNonceStore implements NonceStore {
     return within(
       this.#timeoutMs,
       (waiting) => this.#claim(`amesh:nonce:${deviceId}:${nonce}`, keepUntilMs, waiting),
-      () => this.#unavailable(`Redis did not answer within ${this.#timeoutMs} ms.`),
+      () => this.#unavailable(`Redis did not respond within ${this.#timeoutMs} ms.`),
     );
   }
 

@@ -46,9 +46,9 @@ export function readRedisNonceOptions(
   if (!(timeoutMs >= 10 && timeoutMs <= 10_000)) {
     throw new TypeError('timeoutMs is a number of milliseconds from 10 to 10000.');
   }
-  if (typeof strictRestart !== 'boolean') throw new TypeError('strictRestart is true or false.');
+  if (typeof strictRestart !== 'boolean') throw new TypeError('strictRestart must be true or false.');
   if (!(clockSkewSeconds >= 1 && clockSkewSeconds <= 300)) {
-    throw new TypeError('clockSkewSeconds is a number of seconds from 1 to 300.');
+    throw new TypeError('clockSkewSeconds must be a number of seconds from 1 to 300.');
   }
   if (options.clockSkewSeconds !== undefined && !strictRestart)
     throw new TypeError('clockSkewSeconds of a RedisNonceStore is for strictRestart: give it with that.');

@@ -33,7 +33,7 @@ export async function probeRedis(url: string | undefined, variable: string): Pro
         if (node === undefined) throw new Error('There is none.');
         return problemOf(await askRedis(node), connection.isCluster, () => {});
       },
-      () => new Error(connection.reason?.message ?? `It did not answer within ${TIMEOUT_MS / 1000} s.`),
+      () => new Error(connection.reason?.message ?? `It did not respond within ${TIMEOUT_MS / 1000} s.`),
     );
   } catch (error) {
     throw toReason(error as Error);

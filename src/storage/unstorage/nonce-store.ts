@@ -34,7 +34,7 @@ export class StorageNonceStore implements NonceStore {
     const name = storage.getMount?.('amesh:nonce:').driver.name ?? '';
     this.startedAt = FORGETFUL.test(name) ? Math.floor(Date.now() / 1000) : undefined;
     warnOnce(
-      'StorageNonceStore is exact for one process. With several a request can be replayed to another at the same moment: use RedisNonceStore.',
+      'StorageNonceStore detects replays within one process only. A request can be replayed to another process at the same moment: use RedisNonceStore.',
     );
   }
 

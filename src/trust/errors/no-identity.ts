@@ -1,7 +1,7 @@
 import { AmeshError } from '../../core/errors/amesh-error';
 import { TRUST_CODES } from './codes';
 
-/** `no_identity`: this machine has no device identity yet. */
+/** `no_identity`: this machine has no identity yet. */
 export class NoIdentityError extends AmeshError {
   /** The name of the class. */
   override readonly name = 'NoIdentityError';
@@ -9,7 +9,7 @@ export class NoIdentityError extends AmeshError {
   /**
    * The error for one folder.
    *
-   * @param where the folder, or what else holds no identity
+   * @param where the folder, or another place without an identity
    */
   constructor(where: string) {
     super(TRUST_CODES.no_identity, `There is no amesh identity in ${where}.`);

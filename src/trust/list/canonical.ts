@@ -1,8 +1,8 @@
 /**
- * The one spelling that RFC 8785 gives a value of JSON: members in the order of their UTF-16 code units, numbers and
- * strings as `JSON.stringify` writes them. Members that are undefined are left out.
+ * The canonical form of a JSON value by RFC 8785: members in order of their UTF-16 code units, numbers and strings as
+ * `JSON.stringify` writes them. Undefined members are left out.
  *
- * @throws TypeError for what has no such form, as half a surrogate pair and 1e999; RangeError for too deep a tree
+ * @throws TypeError for a value without such a form, such as a lone surrogate or 1e999; RangeError if it is nested too deep
  */
 export function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
@@ -17,6 +17,6 @@ export function canonical(value: unknown): string {
     typeof value === 'boolean' ||
     (typeof value === 'number' && Number.isFinite(value)) ||
     (typeof value === 'string' && value.isWellFormed());
-  if (!isCanonical) throw new TypeError('This has no canonical form.');
+  if (!isCanonical) throw new TypeError('This value has no canonical form.');
   return JSON.stringify(value);
 }

@@ -6,89 +6,89 @@ export interface DeviceEntry {
   readonly deviceId: string;
   /** The compressed point, 33 bytes, in base64url. */
   readonly publicKey: string;
-  /** For people: at most 64 code points. */
+  /** Shown to people: at most 64 code points. */
   readonly friendlyName: string;
   /** What it may do; at least one role. */
   readonly roles: readonly Role[];
-  /** For a target: the authorities at which it is called. */
+  /** For a target: the authorities under which it is called. */
   readonly hosts: readonly string[];
   /** Unix seconds. */
   readonly addedAt: number;
-  /** For a target: it has not yet shown that it trusts this device. Absent where it has. */
+  /** For a target: it has not yet shown that it trusts this device. Absent once it has. */
   readonly unconfirmed?: true;
-  /** For a controller that came by a grant: until when it may call. Absent where that has no end. */
+  /** For a controller added by a grant: how long it may call. Absent if there is no limit. */
   readonly lease?: Lease;
 }
 
-/** For how long a controller that came by a grant may call. */
+/** How long a controller that was added by a grant may call. */
 export interface Lease {
-  /** The id of the grant. */
+  /** The ID of the grant. */
   readonly grant: string;
-  /** Unix seconds; moves on with use. */
+  /** Unix seconds; use extends it. */
   readonly expiresAt: number;
-  /** Unix seconds beyond which it never moves. */
+  /** Unix seconds; use never extends `expiresAt` beyond this. */
   readonly endsAt: number;
 }
 
 /** A provision token that this device has issued. */
 export interface IssuedToken {
-  /** Tells it from a token that was taken. */
+  /** Distinguishes it from a taken token. */
   readonly kind: 'issued';
   /** 22 base64url characters. */
   readonly id: string;
-  /** What the machine that takes it is to be called. */
+  /** The name for the machine that takes it. */
   readonly friendlyName: string;
-  /** The authorities at which that machine will be called, in normal form. */
+  /** The authorities under which that machine will be called, in normal form. */
   readonly hosts: readonly string[];
-  /** 32 bytes in base64url, with which the machine proves that it has the token. */
+  /** 32 bytes in base64url. The machine uses it to prove that it has the token. */
   readonly secret: string;
   /** Unix seconds. */
   readonly issuedAt: number;
   /** Unix seconds. */
   readonly expiresAt: number;
-  /** The public key of the machine that has registered with it; null until then. */
+  /** The public key of the machine that registered with it; null until then. */
   readonly takenBy: string | null;
-  /** Unix seconds; null where it was not. */
+  /** Unix seconds; null if it was not cancelled. */
   readonly cancelledAt: number | null;
 }
 
 /** A bootstrap token that this device has taken. */
 export interface TakenToken {
-  /** Tells it from a token that was issued. */
+  /** Distinguishes it from an issued token. */
   readonly kind: 'taken';
-  /** 22 base64url characters; of a grant its id. */
+  /** 22 base64url characters; for a grant the ID of the grant. */
   readonly id: string;
   /** The deviceId of the issuer. */
   readonly issuer: string;
   /** Unix seconds. */
   readonly takenAt: number;
-  /** For a grant: until when it is not to be taken again, Unix seconds. For a provision token null, which is for ever. */
+  /** For a grant: until when this machine must not take it again, in Unix seconds. Null for a provision token: never again. */
   readonly until: number | null;
 }
 
-/** Leave for callers to put themselves into the list, as many as it says. */
+/** Permission for a limited number of callers to add themselves to the list. */
 export interface Grant {
   /** 22 base64url characters. */
   readonly id: string;
-  /** Of the key pair of which the token holds the private half: 33 bytes in base64url. */
+  /** The public key whose private key is in the token: 33 bytes in base64url. */
   readonly publicKey: string;
-  /** What the callers may be called; one `*` stands for anything. */
+  /** The names that callers may have; one `*` matches any text. */
   readonly names: string;
-  /** How many may enrol. */
+  /** How many callers may enrol. */
   readonly uses: number;
-  /** How many have, those included that are gone. */
+  /** How many callers have enrolled, including those that are gone. */
   readonly used: number;
   /** How long an unused entry lasts, in seconds. */
   readonly leaseSeconds: number;
-  /** How long an entry lasts at most, in seconds. */
+  /** The longest time that an entry lasts, in seconds. */
   readonly maxLeaseSeconds: number;
   /** Unix seconds. */
   readonly issuedAt: number;
-  /** Unix seconds after which nobody enrols any more. */
+  /** Unix seconds after which no caller can enrol. */
   readonly expiresAt: number;
 }
 
-/** A key that was revoked, remembered until nothing old could bring it back. */
+/** A revoked key. It is remembered until no old request or token can bring it back. */
 export interface Tombstone {
   /** The device that was revoked. */
   readonly deviceId: string;
@@ -98,26 +98,26 @@ export interface Tombstone {
   readonly until: number;
 }
 
-/** The allow list as it is sealed; see docs/protocol.md, "The allow list". */
+/** The content of the sealed allow list; see docs/protocol.md, "The allow list". */
 export interface AllowListDocument {
-  /** Of the format. */
+  /** The version of the format. */
   readonly version: 1;
   /** The public key that seals it, 33 bytes in base64url. */
   readonly owner: string;
-  /** The deviceId whose list this is. */
+  /** The device ID of the target that the list belongs to. */
   readonly list: string;
-  /** Counts up by one at each change. */
+  /** Each change increases it by one. */
   readonly revision: number;
   /** Unix seconds. */
   readonly updatedAt: number;
-  /** The authorities to which the device itself answers. */
+  /** The authorities that the device itself accepts. */
   readonly hosts: readonly string[];
-  /** Whom this device trusts. */
+  /** The devices that this device trusts. */
   readonly devices: readonly DeviceEntry[];
-  /** Bootstrap tokens issued and taken. */
+  /** Issued and taken bootstrap tokens. */
   readonly tokens: readonly (IssuedToken | TakenToken)[];
-  /** Grants given. */
+  /** Issued grants. */
   readonly grants: readonly Grant[];
-  /** What was revoked. */
+  /** Revoked devices. */
   readonly tombstones: readonly Tombstone[];
 }

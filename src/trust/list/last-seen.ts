@@ -3,28 +3,28 @@ import { isDeviceId } from '../../core/wire/credentials';
 import type { DocumentStore } from '../../storage/document-store';
 import { Turns } from './turns';
 
-/** The name under which it lies beside the list. */
+/** Its key in the store of the list. */
 export const LAST_SEEN_KEY = 'last_seen.txt';
 
 const ATTEMPTS = 10;
 
-/** Room for twice the devices that a list can have. What is larger was not written by any of us: it is not read, and goes. */
+/** Room for twice the devices that a list can have. amesh writes no larger record, so a larger one is discarded unread. */
 const MAX_BYTES = 16_777_216;
 
-/** Lines between two looks at the clock. */
+/** How many lines to process between two checks of the clock. */
 const LINES = 500;
 
-/** A line, and more characters than any has. */
+/** A line, and a length that no valid line exceeds. */
 const LINE = /^(\S+) (\d{1,12})(?: |$)/;
 const MAX_LINE = 64;
 
-/** Some time in the year 9999: what is beyond it is no time. */
+/** A time in the year 9999. Larger numbers are not times. */
 const MAX_SECONDS = 253_370_764_800;
 
 /**
- * When each device was last let in: a line `am_… <Unix seconds>` for each. Not sealed, since a server without the key
- * writes it too. It is told to people and decides nothing, so what is damaged or cannot be read is as if it were not
- * there.
+ * When each device last made an accepted request: one line `am_… <Unix seconds>` for each. It is not sealed, since servers
+ * without the key write it, too. It is only shown to people and decides nothing, so a damaged or unreadable record counts
+ * as empty.
  */
 export class LastSeenRecord {
   constructor(
@@ -32,21 +32,21 @@ export class LastSeenRecord {
     private readonly key: string,
   ) {}
 
-  /** Unix seconds by deviceId. Never throws. */
+  /** Unix seconds by device ID. Never throws. */
   async read(): Promise<ReadonlyMap<string, number>> {
     const bytes = await this.store.read(this.key, MAX_BYTES + 1).catch(() => null);
     return parse(isTooLarge(bytes) ? null : bytes, () => true);
   }
 
   /**
-   * Adds times; of two for one device the later stays.
+   * Adds times. If a device has two, the later one stays.
    *
-   * @param isKnown whether a device is still in the list; others are left out
-   * @returns how many devices the record has
-   * @throws what the store throws; Error where others were faster again and again
+   * @param isKnown whether a device is still in the list; other devices are left out
+   * @returns the number of devices in the record
+   * @throws what the store throws; Error if other writers were faster in every attempt
    */
   async add(times: ReadonlyMap<string, number>, isKnown: (deviceId: string) => boolean): Promise<number> {
-    // Such a store counts each write, and another instance would overwrite it with what it still reads.
+    // An eventual store charges for each write, and other instances would overwrite it with stale data.
     if (this.store.isEventual) return 0;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const before = await this.store.read(this.key, MAX_BYTES + 1);
@@ -62,7 +62,7 @@ export class LastSeenRecord {
       if (await this.store.swap(this.key, before, after)) return all.size;
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 100 * (attempt + 1)));
     }
-    throw new Error('Others were faster each time.');
+    throw new Error('Other writers were faster in every attempt.');
   }
 }
 

@@ -1,12 +1,12 @@
 import type { MaybePromise } from '../../core/crypto/provider';
 import type { AllowList, AllowListSource } from '../../core/devices/allow-list';
 
-/** How long an answer counts before the store's stamp is looked at again. A revocation counts within a second. */
+/** How long an answer is used before the store's stamp is checked again. A revocation takes effect within a second. */
 const CHECK_EVERY_MS = 250;
 
 /**
- * The allow list in memory, read anew when its store has changed. A failure counts as long as any other answer, so
- * that many requests are not as many reads, and no longer: once the list is repaired, the server goes on without a restart.
+ * The allow list in memory, read again when its store changes. A failure is cached for as long as a list, so that a burst
+ * of requests does not cause a burst of reads. After a repair the server continues without a restart.
  */
 export class LiveList implements AllowListSource {
   #list: AllowList | null = null;
@@ -17,7 +17,7 @@ export class LiveList implements AllowListSource {
 
   /**
    * @param load reads the list
-   * @param stamp a cheap token that differs whenever the list may
+   * @param stamp returns a cheap token that changes whenever the list may have changed
    */
   constructor(
     private readonly load: () => Promise<AllowList>,
@@ -27,11 +27,11 @@ export class LiveList implements AllowListSource {
   /** @throws what `load` throws */
   current(): MaybePromise<AllowList> {
     if (this.#loading !== null) return this.#loading;
-    // The wall clock can be set back, and would stop the checks.
+    // Not the wall clock: setting it back would stop the checks.
     const isRecent = performance.now() - this.#checkedAt < CHECK_EVERY_MS;
     if (isRecent && this.#failure !== null) throw this.#failure.error;
     if (isRecent && this.#list !== null) return this.#list;
-    // Taken before the list is read: what changes while it is being read is found at the next check.
+    // Taken before the read: the next check then finds a change that happens during the read.
     const stamp = this.stamp();
     this.#checkedAt = performance.now();
     if (this.#list !== null && stamp === this.#stamp) return this.#list;
@@ -54,7 +54,7 @@ export class LiveList implements AllowListSource {
         },
         (error) => {
           this.#failure = { error };
-          this.#checkedAt = performance.now(); // a key that does not open takes its time, too
+          this.#checkedAt = performance.now(); // failing to open a key is slow, too
           throw error;
         },
       )

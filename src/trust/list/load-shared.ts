@@ -3,15 +3,15 @@ import type { SharedListOptions } from './shared-list';
 import { toAllowList } from './to-allow-list';
 import type { TrustStore } from './trust-store';
 
-/** How often an instance says that it is still there; those who were silent for 30 s are not counted. */
+/** How often an instance reports to the store. An instance that was silent for 30 s is not counted. */
 const CONFIRM_EVERY_MS = 10_000;
 
-/** A large list is read less often, unless its store tells of a change: many instances would fill the network. */
+/** Limits how often a large list is polled, since many instances would fill the network. Notifications ignore it. */
 const BYTES_A_SECOND = 2_097_152;
 
 /**
- * Reads a list from a store, and opens it only where its bytes have changed. It notes the revision in the store, where the
- * store can keep that, so that an administrator who revokes a device sees how many instances have heard of it.
+ * Reads a list from a store, and opens it only if its bytes changed. It reports the revision to a store that supports
+ * that, so that an administrator who revokes a device sees how many instances know about it.
  */
 export function toLoader(trust: () => Promise<TrustStore>): SharedListOptions['load'] {
   const instance = randomBytes(9).toString('base64url');
@@ -24,9 +24,9 @@ export function toLoader(trust: () => Promise<TrustStore>): SharedListOptions['l
     const restMs = ((known?.length ?? 0) / BYTES_A_SECOND) * 1000;
     if (!wasTold && restMs > 1000 && performance.now() - readAt < restMs) return undefined;
     readAt = performance.now();
-    if (!isOpen) await trust(); // unlocks the key, which may take its time, once
+    if (!isOpen) await trust(); // unlocks the key once, which is slow
     isOpen = true;
-    asked(true); // its files, too: a disk can fall silent, and so can all threads that would read it
+    asked(true); // counts local files, too: a disk can hang, and so can all threads that read it
     const store = await trust();
     const opened = await store.readChange(known, () => asked(false));
     const list = opened === null ? null : toAllowList(opened.document);
@@ -36,7 +36,7 @@ export function toLoader(trust: () => Promise<TrustStore>): SharedListOptions['l
     }
     if (list !== null || performance.now() - confirmedAt > CONFIRM_EVERY_MS) {
       confirmedAt = performance.now();
-      store.confirm(instance, revision).catch(() => {}); // people only miss a number
+      store.confirm(instance, revision).catch(() => {}); // a failure only lowers a displayed number
     }
     return list;
   };

@@ -11,8 +11,8 @@ import { Turns } from './turns';
 
 const HEAD = '{"devices":[';
 
-// In the order in which they stand. What comes behind the seal is searched first: two searches are sooner done than one
-// through millions of bytes for so few.
+// In the order of the canonical form. The seal and the tombstones are searched from the end: the few bytes there are
+// faster to search than the millions before them.
 const OWNER = ',"owner":"';
 const SEAL = ',"seal":"';
 const TOMBSTONES = ',"tombstones":[';
@@ -22,19 +22,19 @@ const SEAL_CHARACTERS = 86;
 const CODES = { quote: 0x22, comma: 0x2c, backslash: 0x5c, open: 0x7b, close: 0x7d, end: 0x5d } as const;
 
 /**
- * Opens a sealed document as `openDocument` does, in many turns of the event loop: the seal over all, beside the event
- * loop; then device by device and tombstone by tombstone, each in its canonical form; then what is around them.
+ * Opens a sealed document like `openDocument`, but in many turns of the event loop. It first verifies the seal off the
+ * event loop, then checks each device and tombstone for its canonical form, then the rest.
  *
- * @throws AllowListIntegrityError where any byte differs from what the owner sealed
+ * @throws AllowListIntegrityError if any byte differs from what the owner sealed
  */
 export async function openLarge(
   bytes: Uint8Array,
   owner: Uint8Array,
   list: string,
 ): Promise<AllowListDocument> {
-  // `devices` is the first member of every list; another beginning is not canonical, or not known here.
+  // `devices` is the first member of every list. Another beginning is not canonical, or of a version not known here.
   if (decode(bytes.subarray(0, HEAD.length)) !== HEAD) throw notCanonical();
-  // First of all: megabytes of a stranger's JSON can take half a minute and gigabytes to parse.
+  // Before any parsing: megabytes of JSON from a stranger can take half a minute and gigabytes of memory.
   const found = await verifySeal(bytes, owner);
   const { entries: devices, end } = await readEntries<DeviceEntry>(bytes, HEAD.length);
   const from = viewOf(bytes).lastIndexOf(TOMBSTONES) + TOMBSTONES.length;
@@ -44,8 +44,8 @@ export async function openLarge(
   if (seal !== found) throw notCanonical();
   if (around.owner !== toBase64Url(owner)) throw anotherOwner();
   if (around.version !== 1)
-    throw new AllowListIntegrityError('The allow list is of a version that this amesh does not know.');
-  if (around.list !== list) throw new AllowListIntegrityError('The allow list is the one of another device.');
+    throw new AllowListIntegrityError('The version of the allow list is unknown to this version of amesh.');
+  if (around.list !== list) throw new AllowListIntegrityError('The allow list belongs to another device.');
   assertShape(around);
   const document = { ...around, devices, tombstones };
   await assertEntries(document);
@@ -53,10 +53,10 @@ export async function openLarge(
 }
 
 /**
- * What is sealed is all that is not the seal, to the byte. No string can hold what the seal begins with: its quotation
- * marks would be escaped.
+ * The sealed bytes are all bytes except the seal itself. No string can contain the beginning of the seal, because its
+ * quotation marks would be escaped.
  *
- * @returns the seal
+ * @returns the seal, 86 base64url characters
  */
 async function verifySeal(bytes: Uint8Array, owner: Uint8Array): Promise<string> {
   const view = viewOf(bytes);
@@ -74,7 +74,7 @@ async function verifySeal(bytes: Uint8Array, owner: Uint8Array): Promise<string>
     : anotherOwner();
 }
 
-/** The entries of the array whose first one is at `at`, and where it ends: at its closing bracket. */
+/** The entries of the array whose first entry is at `at`, and the position of its closing bracket. */
 async function readEntries<T>(bytes: Uint8Array, at: number): Promise<{ entries: T[]; end: number }> {
   const entries: T[] = [];
   const turns = new Turns();
@@ -92,7 +92,7 @@ async function readEntries<T>(bytes: Uint8Array, at: number): Promise<{ entries:
   }
 }
 
-/** All but the devices and tombstones, in whose place there are none. */
+/** The document without its devices and tombstones: both arrays are empty. */
 function readAround(
   between: Uint8Array,
   behind: Uint8Array,
@@ -108,24 +108,24 @@ async function assertEntries(document: AllowListDocument): Promise<void> {
   try {
     const builder = new AllowListBuilder(document.list, document.hosts);
     for (const device of document.devices) {
-      if (!isDevice(device)) throw new TypeError('A device has members that are not known.');
+      if (!isDevice(device)) throw new TypeError('A device has unknown members.');
       builder.add(toDevice(device));
       if (turns.isOver()) await turns.next();
     }
     for (const tombstone of document.tombstones) {
-      if (!isTombstone(tombstone)) throw new TypeError('A tombstone has members that are not known.');
+      if (!isTombstone(tombstone)) throw new TypeError('A tombstone has unknown members.');
       if (turns.isOver()) await turns.next();
     }
     keepAllowList(document, builder.build());
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     throw new AllowListIntegrityError(
-      `The allow list holds what this amesh does not know: use a newer one. ${error.message}`,
+      `This version of amesh does not understand the allow list: use a newer one. ${error.message}`,
     );
   }
 }
 
-/** Behind the brace that closes the object at `from`; braces in strings do not count. */
+/** The position after the object that begins at `from`. Braces in strings do not count. */
 function endOfObject(bytes: Uint8Array, from: number): number {
   if (bytes[from] !== CODES.open) throw notCanonical();
   let depth = 0;
@@ -143,7 +143,7 @@ function endOfObject(bytes: Uint8Array, from: number): number {
   throw notCanonical();
 }
 
-/** A device with thousands of hosts, and no more: one object must not take all the time there is. */
+/** Room for a device with thousands of hosts. The limit keeps one object from blocking the event loop. */
 const MAX_ENTRY_BYTES = 1_048_576;
 
 function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
@@ -162,7 +162,7 @@ function parse(text: string): object {
   try {
     return JSON.parse(text);
   } catch {
-    throw new AllowListIntegrityError('The allow list is no JSON.');
+    throw new AllowListIntegrityError('The allow list is not JSON.');
   }
 }
 
@@ -170,7 +170,7 @@ function canonicalOrEmpty(value: object): string {
   try {
     return canonical(value);
   } catch {
-    return ''; // what JSON can say and its canonical form cannot
+    return ''; // valid JSON without a canonical form
   }
 }
 

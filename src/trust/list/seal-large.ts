@@ -5,15 +5,15 @@ import { canonical } from './canonical';
 import type { AllowListDocument } from './document';
 import { Turns } from './turns';
 
-/** Entries between two looks at the clock. */
+/** How many entries to process between two checks of the clock. */
 const ENTRIES = 50;
 
-/** `,"seal":"…"` with the 86 characters of a signature. */
+/** The length of `,"seal":"…"` with a signature of 86 characters. */
 const SEAL_BYTES = 96;
 
 /**
- * Seals a document as `sealDocument` does, to the same bytes, in many turns of the event loop: entry by entry, and then
- * the signature over all, beside the event loop.
+ * Seals a document like `sealDocument`, to the same bytes, but in many turns of the event loop: entry by entry, then the
+ * signature off the event loop.
  */
 export async function sealLarge(document: AllowListDocument, signer: Signer): Promise<Uint8Array> {
   const turns = new Turns();
@@ -26,7 +26,7 @@ export async function sealLarge(document: AllowListDocument, signer: Signer): Pr
   }
   parts.push(toUtf8('}'));
 
-  // Megabytes are dear to copy: the seal moves what stands behind it, and takes its place in what was signed.
+  // Copying megabytes is expensive: the seal is inserted into the signed bytes, by moving what follows it.
   const length = lengthOf(parts);
   const bytes = new Uint8Array(length + SEAL_BYTES + 1);
   let at = 0;

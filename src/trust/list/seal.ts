@@ -11,9 +11,9 @@ import { assertShape, NEWER_AMESH } from './shape';
 type Sealed = AllowListDocument & { readonly seal: string };
 
 /**
- * Seals a document: its RFC 8785 canonical form with the owner's signature in it, and a newline.
+ * Seals a document: its canonical form (RFC 8785) with the owner's signature in it, and a newline.
  *
- * @returns the exact bytes that {@link openDocument} takes
+ * @returns the exact bytes that {@link openDocument} accepts
  */
 export async function sealDocument(document: AllowListDocument, signer: Signer): Promise<Uint8Array> {
   const seal = toBase64Url(await signer.sign(sealedBytes(document)));
@@ -22,10 +22,9 @@ export async function sealDocument(document: AllowListDocument, signer: Signer):
 
 /**
  * Opens a sealed document.
- *
- * @param owner the trust anchor: the public key of the opened private key, 33 bytes
- * @param list the deviceId for which the list has to be
- * @throws AllowListIntegrityError where any byte differs from what the owner sealed
+ * @param owner the public key that must have sealed it, which is the trust anchor: 33 bytes
+ * @param list the device ID of the target that the list must belong to
+ * @throws AllowListIntegrityError if any byte differs from what the owner sealed
  */
 export async function openDocument(
   bytes: Uint8Array,
@@ -44,16 +43,15 @@ export async function openDocument(
   }
   if (document.version !== 1)
     throw new AllowListIntegrityError(
-      'The allow list is of a version that this amesh does not know.',
+      'The version of the allow list is unknown to this version of amesh.',
       NEWER_AMESH,
     );
-  if (document.list !== list)
-    throw new AllowListIntegrityError('The allow list is the one of another device.');
+  if (document.list !== list) throw new AllowListIntegrityError('The allow list belongs to another device.');
   assertShape(document);
   return document;
 }
 
-/** The owner that bytes name, whatever their seal is worth; null where they name none. */
+/** The owner that a list names, without checking its seal; null if it names none. */
 export function claimedOwner(bytes: Uint8Array | null): string | null {
   const match = bytes === null ? null : /"owner":"([A-Za-z0-9_-]{44})"/.exec(new TextDecoder().decode(bytes));
   return match?.[1] ?? null;
@@ -61,7 +59,7 @@ export function claimedOwner(bytes: Uint8Array | null): string | null {
 
 /** The SHA-256 of a document's bytes in base64url: 43 characters. */
 export async function hashDocument(bytes: Uint8Array): Promise<string> {
-  // A large one beside the event loop; a small one is hashed sooner than it is sent there.
+  // Web Crypto hashes off the event loop, but for a small list the handover takes longer than the hash.
   const { sha256 } = bytes.length > 262_144 ? webCrypto : cryptoProvider;
   return toBase64Url(await sha256(bytes));
 }
@@ -83,13 +81,13 @@ function parse(bytes: Uint8Array): Sealed {
   let text: string;
   try {
     value = JSON.parse(fromUtf8(bytes));
-    // It throws for what JSON can say and its canonical form cannot: half a surrogate pair, 1e999, too deep a tree.
+    // It throws for valid JSON without a canonical form: a lone surrogate, 1e999, or nesting that is too deep.
     text = typeof value === 'object' && value !== null ? canonical(value) : '';
   } catch {
-    throw new AllowListIntegrityError('The allow list is no JSON.');
+    throw new AllowListIntegrityError('The allow list is not JSON.');
   }
-  if (!text.startsWith('{')) throw new AllowListIntegrityError('The allow list is no JSON object.');
-  // One text for one meaning: a doubled key or other spaces would be the same document to one reader only.
+  if (!text.startsWith('{')) throw new AllowListIntegrityError('The allow list is not a JSON object.');
+  // One meaning has one text. Parsers disagree about duplicate keys, so no other spelling is accepted.
   if (!equalBytes(toUtf8(`${text}\n`), bytes)) {
     throw new AllowListIntegrityError('The allow list is not in canonical form.');
   }

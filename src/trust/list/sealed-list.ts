@@ -7,30 +7,30 @@ import { within } from '../../core/within';
 import { hashDocument, openDocument } from './seal';
 import { toAllowList } from './to-allow-list';
 
-/** How long a read that has failed, or has not ended, keeps others from another, so that many requests are not as many. */
+/** How long a failed or unfinished read blocks the next one, so that many requests do not cause many reads. */
 const RETRY_MS = 1000;
 /** How long a request waits for a read. */
 const PATIENCE_MS = 5000;
 
 export interface SealedListOptions {
-  /** The bytes of the document, or null where there are none; asked again while the list is in use. */
+  /** Returns the bytes of the document, or null if there is none; called again while the list is in use. */
   readonly read: () => Promise<Uint8Array | null>;
-  /** The key that has to have sealed them: a compressed point, 33 bytes. */
+  /** The public key that must have sealed it: a compressed point, 33 bytes. */
   readonly owner: Uint8Array;
-  /** The deviceId for which the list has to be; default: the owner's own. */
+  /** The device ID of the target that the list must belong to; default: the owner's. */
   readonly list?: string | undefined;
-  /** For how long a list counts that cannot be read anew. Seconds; `Infinity` for one that never changes. */
+  /** How long the last list stays valid while it cannot be read. Seconds; `Infinity` for a list that never changes. */
   readonly maxStaleSeconds: number;
-  /** A clock that only goes forward, milliseconds; default `performance.now`. */
+  /** A monotonic clock in milliseconds; default `performance.now`. */
   readonly now?: (() => number) | undefined;
 }
 
 /**
- * An allow list that another machine seals and puts where this one finds it, perhaps later than others do. It is read
- * anew six times within `maxStaleSeconds`; an older revision than one seen counts as no answer.
+ * An allow list that another machine seals and copies to this one, possibly late. It is read about six times within
+ * `maxStaleSeconds`. A revision older than one seen counts as a failed read.
  *
- * No promise is shared between requests: a Worker cancels what a request has begun when that request is over. So a read
- * counts when it has ended: a stranger who begins them and goes away must not keep a revocation out.
+ * Requests share no promise: a Worker cancels the work that a request started when that request ends. So a read counts
+ * only when it is complete: strangers who start reads and disconnect cannot suppress a revocation.
  */
 export class SealedList implements AllowListSource {
   readonly #options: SealedListOptions;
@@ -48,8 +48,8 @@ export class SealedList implements AllowListSource {
   }
 
   /**
-   * @throws AllowListIntegrityError where it is not what its owner sealed; AmeshError `allow_list_unavailable` where it
-   *   could not be read for too long
+   * @throws AllowListIntegrityError if it is not what its owner sealed; AmeshError `allow_list_unavailable` if it could not
+   *   be read for too long
    */
   current(): MaybePromise<AllowList> {
     const nowMs = this.#now();
@@ -87,8 +87,8 @@ export class SealedList implements AllowListSource {
     const list = this.#options.list ?? (await deviceIdOf(owner, cryptoProvider));
     const bytes = await within(PATIENCE_MS, read, silent);
     if (bytes === null) {
-      throw new AmeshError(SERVER_CODES.allow_list_unavailable, 'The store holds no allow list.', {
-        fix: 'Put allow_list.json there, as it lies in AUTH_MESH_DIR of its owner.',
+      throw new AmeshError(SERVER_CODES.allow_list_unavailable, 'The store has no allow list.', {
+        fix: "Put allow_list.json there, from the owner's AUTH_MESH_DIR.",
       });
     }
     const document = await openDocument(bytes, owner, list);
@@ -97,19 +97,19 @@ export class SealedList implements AllowListSource {
     if (revision < this.#revision) {
       throw new AmeshError(
         SERVER_CODES.allow_list_unavailable,
-        'The store gives an older allow list than it did before.',
+        'The store returned an older allow list than before.',
       );
     }
     if (revision === this.#revision && hash !== this.#hash) {
-      throw new AllowListIntegrityError(`There are two allow lists of revision ${revision}.`);
+      throw new AllowListIntegrityError(`There are two different allow lists of revision ${revision}.`);
     }
     if (hash !== this.#hash) this.#list = toAllowList(document);
     this.#revision = revision;
     this.#hash = hash;
-    if (nowMs > this.#readAtMs) this.#readAtMs = nowMs; // reads of two requests may end in either order
+    if (nowMs > this.#readAtMs) this.#readAtMs = nowMs; // two reads may end in either order
   }
 }
 
 function silent(): AmeshError {
-  return new AmeshError(SERVER_CODES.allow_list_unavailable, 'The store of the allow list does not answer.');
+  return new AmeshError(SERVER_CODES.allow_list_unavailable, 'The store of the allow list does not respond.');
 }

@@ -2,25 +2,25 @@ import { AllowListIntegrityError, AmeshError, isAmeshError } from '../../core/er
 import type { DocumentStore } from '../../storage/document-store';
 import { STORAGE_CODES } from '../../storage/errors/codes';
 
-/** The highest revision of a list that was ever seen here, and the hash of its bytes. */
+/** The highest revision of a list that was seen here, and the hash of its bytes. */
 export interface Seen {
   /** The `revision` of that list. */
   readonly revision: number;
-  /** base64url SHA-256, 43 characters. */
+  /** The SHA-256 of the bytes in base64url, 43 characters. */
   readonly hash: string;
 }
 
-/** The name under which it lies beside the list. */
+/** Its key in the store of the list. */
 export const SEEN_KEY = 'seen.json';
 
-/** Remembers nothing. The first reader of a new list remembers its revision. */
+/** A store that remembers nothing. The first reader of a new list records its revision. */
 export const NOWHERE: DocumentStore = { read: async () => null, swap: async () => true };
 
 /**
- * Remembers the highest revision seen per list, so that an older copy of a sealed document is noticed.
+ * Remembers the highest revision seen of each list, to detect an older copy.
  *
- * It has to be read before the list itself: a writer puts the list down first, so a list that is older than what
- * was already remembered is really older.
+ * Read it before the list itself: a writer writes the list first, so a list that is older than the record really is an
+ * old copy.
  */
 export class SeenRevisions {
   readonly #store: DocumentStore;
@@ -32,12 +32,12 @@ export class SeenRevisions {
 
   async read(list: string): Promise<Seen | null> {
     const stored = (await this.#readAll())[list];
-    // In memory too: a process that is running must not forget it when the file is removed.
+    // In memory, too: a running process must not forget it when somebody deletes the file.
     if (stored !== undefined) this.#note(list, stored);
     return this.#inMemory.get(list) ?? null;
   }
 
-  /** Whether only this process remembers what it has seen: the record beside the list is older, or agrees with `hash`. */
+  /** Whether only this process knows the newer revision: the record in the store is older, or matches `hash`. */
   async isSetBack(list: string, hash: string): Promise<boolean> {
     const stored = (await this.#readAll())[list];
     const own = this.#inMemory.get(list);
@@ -46,7 +46,7 @@ export class SeenRevisions {
     );
   }
 
-  /** Remembers a revision, in this process and, where the store can be written, for the ones after it. */
+  /** Records a revision in this process and, if the store is writable, for later processes. */
   async remember(list: string, seen: Seen): Promise<void> {
     this.#note(list, seen);
     try {
@@ -58,19 +58,19 @@ export class SeenRevisions {
         if (await this.#store.swap(SEEN_KEY, bytes, format({ ...all, [list]: seen }))) return;
       }
     } catch (error) {
-      // A read-only folder is a fair way to run a server. What this process has seen it still knows.
+      // A read-only folder is supported. This process still remembers what it has seen.
       if (isAmeshError(error) && error.code === 'allow_list_integrity_failure') throw error;
     }
   }
 
-  /** Never a lower one: two readers at once may come here in either order. */
+  /** Never records a lower revision: two concurrent reads may end in either order. */
   #note(list: string, seen: Seen): void {
     const own = this.#inMemory.get(list);
     if (own === undefined || own.revision < seen.revision) this.#inMemory.set(list, seen);
   }
 
   /**
-   * Starts anew with this one revision, in place of whatever lies there.
+   * Replaces the whole record with this one revision.
    *
    * @throws what the store throws; AmeshError `store_conflict`
    */
@@ -86,7 +86,7 @@ export class SeenRevisions {
   }
 }
 
-/** What is no file at all can remember nothing, and mends itself as little as a damaged one. */
+/** A path that is not a file remembers nothing. It cannot repair itself, so it counts as damaged. */
 function throwDamaged(error: unknown): never {
   const { cause } = error as { cause?: { code?: unknown } };
   if (cause?.code === 'EISDIR' || cause?.code === 'ENOTFILE') throw damaged();
@@ -95,7 +95,7 @@ function throwDamaged(error: unknown): never {
 
 function damaged(): AllowListIntegrityError {
   return new AllowListIntegrityError('seen.json, which remembers the newest allow list, is damaged.', {
-    fix: 'Put it back from a backup, or go on from the list that lies there, if it is the newest',
+    fix: 'Restore it from a backup. If the stored list is the newest one, you can also continue from it',
     command: ['amesh', 'trust', 'reset', '--keep'],
   });
 }
@@ -118,7 +118,7 @@ function parse(bytes: Uint8Array | null): Record<string, Seen> {
   throw damaged();
 }
 
-/** A number that no list comes to would leave no room for the next one. */
+/** Rejects a revision so high that it would leave no room for the next one. No real list reaches it. */
 function isRevision(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) > 0 && (value as number) < 2 ** 48;
 }

@@ -12,7 +12,7 @@ import type {
   Tombstone,
 } from './document';
 
-/** It is sealed, so nothing is wrong with it, and nothing of it should be lost. */
+/** For a list with a valid seal: nothing is broken, and nothing in it should be lost. */
 export const NEWER_AMESH: Fix = { fix: 'Use the version of amesh that wrote it, or a newer one.' };
 
 const MEMBERS = {
@@ -57,8 +57,8 @@ const MEMBERS = {
 };
 
 /**
- * The seal says that the owner wrote it; this says that it is of a form which this version understands. A member that
- * it does not know may limit the trust in a device, so it must not be passed over.
+ * The seal proves that the owner wrote it. This checks that this version understands it. An unknown member might limit
+ * the trust in a device, so it must not be ignored.
  */
 export function assertShape(document: AllowListDocument): void {
   const { revision, updatedAt, list, tokens, grants, hosts, devices, tombstones } = document;
@@ -73,13 +73,16 @@ export function assertShape(document: AllowListDocument): void {
     isListOf(tombstones, isTombstone) &&
     isListOf(devices, isDevice);
   if (!known)
-    throw new AllowListIntegrityError('The allow list holds what this amesh does not know.', NEWER_AMESH);
+    throw new AllowListIntegrityError(
+      'This version of amesh does not understand the allow list.',
+      NEWER_AMESH,
+    );
   try {
     createAllowList({ deviceId: list, hosts, devices });
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     throw new AllowListIntegrityError(
-      `The allow list holds what this amesh does not know. ${error.message}`,
+      `This version of amesh does not understand the allow list. ${error.message}`,
       NEWER_AMESH,
     );
   }

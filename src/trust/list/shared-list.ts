@@ -5,54 +5,54 @@ import { SERVER_CODES } from '../../core/errors/codes';
 import { waitAtMost } from '../../core/within';
 
 /**
- * How long a request waits for a read, where none has come to an end for longer than it should; and for how long of it
- * the store may say nothing. The first list is worth waiting for, since without it nobody can be let in. With any other
- * the nonce store comes next, which has 250 ms of its own.
+ * How long a request waits if no read has finished when one is overdue, and how long of that the store may be silent.
+ * The first list is worth a longer wait: without it every request is refused. Later, the nonce store has to fit into the
+ * time of the request as well, with 250 ms of its own.
  */
 const PATIENCE_MS = { first: 2500, next: 250 };
 const SILENCE_MS = { first: 250, next: 75 };
 
 /**
- * The least time between two reads, however often the store tells of a change: a client that can write to it can do so
- * without end. After a read that took longer, the pause is as long as the read.
+ * The least time between two reads, however often the store reports a change: one of its clients could report changes
+ * without end. After a read that took longer, the pause is as long as that read.
  */
 const REST_MS = 50;
 
 export interface SharedListOptions {
   /**
-   * Reads the list; null where it is the one that was read last, undefined where it was not worth a look yet.
+   * Reads the list. Returns null if it is unchanged, undefined if a read was not yet due.
    *
-   * @param wasTold whether the store has told of a change
-   * @param asked to be called when files and store are asked, and with false when they have answered
+   * @param wasTold whether the store reported a change
+   * @param asked called with true when files or the store are asked, and with false when they have answered
    */
   readonly load: (
     wasTold: boolean,
     asked: (isAsked: boolean) => void,
   ) => Promise<AllowList | null | undefined>;
-  /** Calls back when the list may have changed. */
+  /** Calls `changed` when the list may have changed. */
   readonly watch: (changed: () => void) => void;
   readonly pollSeconds: number;
   readonly maxStaleSeconds: number;
 }
 
 /**
- * The allow list out of a store that many instances share. It is read when the store tells of a change, and from time
- * to time, never at a request.
+ * The allow list from a store that many instances share. It is read when the store reports a change and at intervals;
+ * a request reads it only if both have failed to.
  *
- * A store that cannot be read changes nothing for a while (`maxStaleSeconds`); a list that can be read and is wrong
- * counts at once.
+ * If the store cannot be read, the last list stays valid for `maxStaleSeconds`. If the store has a broken list, requests
+ * fail immediately.
  */
 export class SharedList implements AllowListSource {
   readonly #options: SharedListOptions;
   #list: AllowList | null = null;
-  /** What is wrong with the list that lies there. */
+  /** Why the stored list is broken. */
   #broken: unknown = null;
-  /** When a read last said that the list is this one, and when one last ended; by a clock that nobody sets. */
+  /** When a read last confirmed the list, and when one last ended, by a monotonic clock. */
   #confirmedAt = Number.NEGATIVE_INFINITY;
   #attemptedAt = Number.NEGATIVE_INFINITY;
   #unavailable: unknown = null;
   #reading: Promise<void> | null = null;
-  /** Resolves when the store has said nothing for too long to the read that is on its way. */
+  /** Resolves when the store has been silent for too long during the current read. */
   #silence: Promise<void> = Promise.resolve();
   #readAgain = false;
   #restMs = REST_MS;
@@ -68,7 +68,7 @@ export class SharedList implements AllowListSource {
   current(): MaybePromise<AllowList> {
     this.#start();
     const { pollSeconds } = this.#options;
-    // Also after a sleep, in which no timer has run.
+    // No timer runs while a machine sleeps, so this also covers the first request after that.
     const isDue = performance.now() - this.#attemptedAt > 2000 * pollSeconds;
     if (!isDue) return this.#decide();
     return this.#patiently(this.#read()).then(() => this.#decide());
@@ -78,7 +78,7 @@ export class SharedList implements AllowListSource {
     this.#attemptedAt = Number.NEGATIVE_INFINITY;
   }
 
-  /** Reads from now on; else from the first request on. */
+  /** Starts the timer and the notifications, on the first request. */
   #start(): void {
     if (this.#hasStarted) return;
     this.#hasStarted = true;
@@ -104,7 +104,7 @@ export class SharedList implements AllowListSource {
     );
   }
 
-  /** One at a time; who comes in between gets another one behind it, since theirs may be the newer list. */
+  /** One read at a time. A request for another one queues it, since it may find a newer list. */
   #read(): Promise<void> {
     if (this.#reading !== null) {
       this.#readAgain = true;
@@ -119,7 +119,7 @@ export class SharedList implements AllowListSource {
     return this.#reading;
   }
 
-  /** At once, where there was a rest since the last one. */
+  /** Reads now, or after the pause that follows the last read. */
   #readSoon(): void {
     const restMs = this.#attemptedAt + this.#restMs - performance.now();
     if (this.#reading !== null) this.#readAgain = true;

@@ -4,7 +4,7 @@ import type { AllowListDocument, DeviceEntry } from './document';
 const made = new WeakMap<AllowListDocument, AllowList>();
 const documents = new WeakMap<AllowList, AllowListDocument>();
 
-/** The allow list that a document says. */
+/** The allow list of a document. */
 export function toAllowList(document: AllowListDocument): AllowList {
   const { list: deviceId, hosts, devices } = document;
   const list = made.get(document) ?? createAllowList({ deviceId, hosts, devices: devices.map(toDevice) });
@@ -12,17 +12,17 @@ export function toAllowList(document: AllowListDocument): AllowList {
   return list;
 }
 
-/** The document that a list was made of by {@link toAllowList}. */
+/** The document from which {@link toAllowList} made a list. */
 export function documentOf(list: AllowList): AllowListDocument | undefined {
   return documents.get(list);
 }
 
-/** Keeps the list of a document that was made on the way. */
+/** Keeps a list that was built while its document was checked. */
 export function keepAllowList(document: AllowListDocument, list: AllowList): void {
   made.set(document, list);
 }
 
-/** A lease is the end of its device's trust. */
+/** The end of a lease is the end of the trust in its device. */
 export function toDevice(entry: DeviceEntry): TrustedDevice {
   return entry.lease === undefined ? entry : { ...entry, expiresAt: entry.lease.expiresAt };
 }

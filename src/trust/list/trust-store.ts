@@ -12,73 +12,73 @@ import { hashDocument, openDocument, sealDocument } from './seal';
 import { sealLarge } from './seal-large';
 import { type Seen, SeenRevisions } from './seen';
 
-/** The name under which the allow list lies in its store. */
+/** The key of the allow list in its store. */
 export const ALLOW_LIST_KEY = 'allow_list.json';
 
 const ATTEMPTS = 100;
 
-/** Beyond it a list is opened and sealed in many turns, so that a server can answer in between. */
+/** A larger list is opened and sealed in many turns of the event loop, so that a server can respond in between. */
 const LARGE = { bytes: 262_144, entries: 1000 };
 
-/** Room for some 200,000 devices. Parsing more would stop a server for seconds before its seal could be looked at. */
+/** Room for some 200,000 devices. A larger text would block a server for seconds before the seal could be checked. */
 const MAX_BYTES = 67_108_864;
 
-/** A list that is not in the folder is mostly in a store, and seldom lost. A reset would then make a second list. */
+/** A list that is missing from the folder is usually in a store. A reset would then create a second list. */
 const ABSENT = {
-  /** What is missing, in one sentence. */
+  /** What is missing: one sentence. */
   detail: 'There is no allow_list.json in the folder.',
-  /** What to do about it. */
-  fix: 'If the list lies in a store, set AMESH_STORE_URL. If not, put the right one back, or start anew with',
-  /** With which command. */
+  /** How to fix it. */
+  fix: 'If the list is in a store, set AMESH_STORE_URL. If not, restore it, or start an empty one with',
+  /** The command that does so. */
   command: ['amesh', 'trust', 'reset'],
 };
 
 const KEEP = ['amesh', 'trust', 'reset', '--keep'];
 
 const OLDER: Fix = {
-  fix: 'Put the newer one back. If that is lost, go on from this one, with what was changed since undone',
+  fix: 'Restore the newer one. If it is lost, continue from this one, without the changes since',
   command: KEEP,
 };
 
 const OTHER: Fix = {
-  fix: 'Put the other one back. If that is lost, go on from this one, with what the other one has changed undone',
+  fix: 'Restore the other one. If it is lost, continue from this one, without the changes in the other',
   command: KEEP,
 };
 
 const SET_BACK: Fix = {
-  fix: 'Put the newer folder back. If that is lost, restart this process: it then goes on from this older list, with what was changed since undone.',
+  fix: 'Restore the newer folder. If it is lost, restart this process: it then continues from this older list, without the changes since.',
 };
 
-/** Where a list lies, if not in a folder of its own. */
+/** Where a list is stored, if not in its own folder. */
 export interface TrustPlace {
-  /** The name under which it lies; default `allow_list.json`. */
+  /** Its key in the store; default `allow_list.json`. */
   readonly key?: string | undefined;
-  /** What remembers the revisions seen; default the store of the list. */
+  /** The store that remembers the revisions seen; default the store of the list. */
   readonly seen?: DocumentStore | undefined;
-  /** What to say where no list is there; default what fits a folder. */
+  /** The error if there is no list; default one for a folder. */
   readonly absent?: typeof ABSENT | undefined;
 }
 
-/** Whose key seals a list; without `sign` it can only be read. */
+/** The key that seals a list. Without `sign`, the list is read-only. */
 export type Owner =
   | Signer
   | {
-      /** The compressed point, 33 bytes. */
+      /** Absent if the list is read-only. */
       readonly publicKey: Uint8Array;
       /** Absent: the list can only be read. */
       readonly sign?: undefined;
     };
 
-/** What a list says, beside what it is. */
+/** The content of a list, without its version, owner, revision and time. */
 export type ListContent = Partial<
   Pick<AllowListDocument, 'hosts' | 'devices' | 'tokens' | 'grants' | 'tombstones'>
 >;
 
-/** A list and the bytes that it was. */
+/** A list, and the bytes it was read from. */
 export interface OpenedList {
-  /** As they lie in the store, seal and all. */
+  /** As stored, with the seal. */
   readonly bytes: Uint8Array;
-  /** What they say; the seal was right. */
+  /** Their content, with a valid seal. */
   readonly document: AllowListDocument;
 }
 
@@ -86,9 +86,9 @@ interface LookedAt extends OpenedList {
   readonly news: Seen | null;
 }
 
-/** The allow list in its store: opened against the owner's key, never older than seen, changed by compare-and-swap. */
+/** The allow list in its store: its seal is verified, an older copy is rejected, and changes use compare-and-swap. */
 export class TrustStore {
-  /** When its devices were last seen. It lies beside the list, and is no part of it. */
+  /** When its devices last made accepted requests. It is stored beside the list and not sealed. */
   readonly lastSeen: LastSeenRecord;
   readonly #seen: SeenRevisions;
   readonly #store: DocumentStore;
@@ -96,12 +96,12 @@ export class TrustStore {
   readonly #list: string;
   readonly #key: string;
   readonly #absent: typeof ABSENT;
-  /** Whether both go back where the folder does. In a store a list can go back alone, and a restart must not make it count. */
+  /** Whether restoring the folder restores both. In a shared store the list alone may be old, and a restart must not accept it. */
   readonly #liesBesideSeen: boolean;
 
   /**
-   * @param owner whose key has sealed the list, and seals the next revision
-   * @param list the deviceId for which it is
+   * @param owner the key that sealed the list, and seals the next revision
+   * @param list the device ID of the target that it belongs to
    */
   constructor(store: DocumentStore, owner: Owner, list: string, place: TrustPlace = {}) {
     this.#store = store;
@@ -115,31 +115,31 @@ export class TrustStore {
   }
 
   /**
-   * @throws AllowListIntegrityError where it is absent, changed, another's, or older than one that was seen
+   * @throws AllowListIntegrityError if it is missing, changed, of another device, or older than one seen before
    */
   async read(): Promise<AllowListDocument> {
     return (await this.#open()).document;
   }
 
   /**
-   * As {@link read}, for those who read often.
+   * Like {@link read}, but skips a list that has not changed.
    *
-   * @param known the bytes that were read last
-   * @param answered called when the store has given its bytes, which have yet to be opened
-   * @returns null where they are still the same
+   * @param known the bytes of the last read
+   * @param answered called when the store has returned bytes, before they are opened
+   * @returns null if the bytes are the same
    */
   async readChange(known: Uint8Array | null, answered?: () => void): Promise<OpenedList | null> {
     return this.#open(known, answered);
   }
 
-  /** Notes by which revision an instance goes, where the store can keep that. */
+  /** Reports the revision that an instance uses, if the store supports it. */
   async confirm(instance: string, revision: number): Promise<void> {
     await this.#store.confirm?.(this.#key, instance, revision);
   }
 
   /**
-   * How many instances are at work, and how many of them go by a revision at least; null where the store cannot tell.
-   * Nothing of it is sealed.
+   * How many instances are running, and how many of them use at least this revision; null if the store cannot tell. None of
+   * it is sealed.
    */
   async confirmations(revision: number): Promise<{ confirmed: number; instances: number } | null> {
     const all = await this.#store.confirmed?.(this.#key);
@@ -147,15 +147,15 @@ export class TrustStore {
     return { confirmed: all.filter((each) => each >= revision).length, instances: all.length };
   }
 
-  /** Calls back when the list may have changed, where the store can tell; it cannot always. */
+  /** Calls back when the list may have changed, if the store supports it; some changes go unreported. */
   watch(changed: () => void): void {
     this.#store.watch?.(this.#key, changed);
   }
 
   /**
-   * Changes the list: reads it, applies the change, seals it and swaps it in; again where another process was faster.
+   * Changes the list: reads it, applies the change, seals it and swaps it in. Repeats this if another process was faster.
    *
-   * @param change gives the new document, or the one it was given where nothing is to be done; may run several times
+   * @param change returns the new document, or the same one for no change; may run several times
    * @throws what `change` throws; AmeshError `store_conflict` or `store_busy`, with nothing changed
    */
   async update(change: (document: AllowListDocument) => AllowListDocument): Promise<AllowListDocument> {
@@ -172,10 +172,10 @@ export class TrustStore {
           updatedAt: Math.floor(Date.now() / 1000),
         };
         if (await this.#write(bytes, next)) {
-          unseen = null; // the revision behind it is remembered
+          unseen = null; // #write recorded the newer revision
           return next;
         }
-        await pause(Math.random() * 5 * Math.min(attempt + 1, 20)); // or the same ones would meet again
+        await pause(Math.random() * 5 * Math.min(attempt + 1, 20)); // random, so that the same writers do not collide again
       }
       throw new AmeshError(STORAGE_CODES.store_conflict);
     } finally {
@@ -186,10 +186,10 @@ export class TrustStore {
   /**
    * Creates the list.
    *
-   * @param content what it holds; default: nothing
-   * @param after the revision that it has to follow, where one was seen before
-   * @param broken what lies there and is to be replaced
-   * @throws AmeshError `store_conflict` where there is one
+   * @param content what it contains; default: nothing
+   * @param after the revision before the first one; higher if one was seen already
+   * @param broken the bytes to replace; null if there should be none
+   * @throws AmeshError `store_conflict` if there is a list already
    */
   async create(
     content: ListContent,
@@ -210,7 +210,7 @@ export class TrustStore {
       tombstones,
     };
     if (!(await this.#write(broken, document)))
-      throw new AmeshError(STORAGE_CODES.store_conflict, 'There is an allow list already.');
+      throw new AmeshError(STORAGE_CODES.store_conflict, 'There is already an allow list.');
     return document;
   }
 
@@ -224,18 +224,18 @@ export class TrustStore {
     return opened;
   }
 
-  /** Opens what lies there; `news` is what is yet to be remembered of it. */
+  /** Opens the stored list. `news` is the revision still to be recorded. */
   async #look(): Promise<LookedAt>;
   async #look(known: Uint8Array | null, answered?: () => void): Promise<LookedAt | null>;
   async #look(known: Uint8Array | null = null, answered?: () => void): Promise<LookedAt | null> {
-    // What was seen has to be read first, see SeenRevisions.
+    // Read the recorded revision before the list, see SeenRevisions.
     const seen = await this.#seen.read(this.#list);
     const bytes = await this.#store.read(this.#key, MAX_BYTES + 1);
     answered?.();
     if (known !== null && bytes !== null && Buffer.compare(bytes, known) === 0) return null;
     if (bytes === null) throw new AllowListIntegrityError(this.#absent.detail, this.#absent);
     if (bytes.length > MAX_BYTES)
-      throw new AllowListIntegrityError('The allow list is larger than any list can be.');
+      throw new AllowListIntegrityError('The allow list is larger than the limit of 64 MiB.');
     const open = bytes.length > LARGE.bytes ? openLarge : openDocument;
     const document = await open(bytes, this.#owner.publicKey, this.#list);
     const hash = await hashDocument(bytes);
@@ -243,12 +243,12 @@ export class TrustStore {
       if (this.#store.isEventual) {
         throw new AmeshError(
           SERVER_CODES.allow_list_unavailable,
-          `The store still shows revision ${document.revision} of the allow list, and ${seen.revision} was seen here.`,
+          `The store still has revision ${document.revision} of the allow list, but this machine has seen ${seen.revision}.`,
         );
       }
       await this.#assertNotSetBack(document, hash, seen);
       throw new AllowListIntegrityError(
-        `The allow list is an older copy: revision ${document.revision}, and ${seen.revision} was seen here.`,
+        `The allow list is an older copy: revision ${document.revision}, but this machine has seen ${seen.revision}.`,
         OLDER,
       );
     }
@@ -263,11 +263,11 @@ export class TrustStore {
     return { bytes, document, news: isNews ? { revision: document.revision, hash } : null };
   }
 
-  /** A folder that was restored as a whole is in order for every process but those that have seen more of it. */
+  /** A folder restored as a whole is consistent, except for a running process that has seen newer revisions. */
   async #assertNotSetBack({ revision }: AllowListDocument, hash: string, seen: Seen): Promise<void> {
     if (!this.#liesBesideSeen || !(await this.#seen.isSetBack(this.#list, hash))) return;
     throw new AllowListIntegrityError(
-      `The folder was set back while this process ran: its list is an older copy of revision ${revision}, and this process has seen ${seen.revision}.`,
+      `The folder was restored to an older state while this process ran: its list has revision ${revision}, but this process has seen ${seen.revision}.`,
       SET_BACK,
     );
   }

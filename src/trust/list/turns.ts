@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** How long work goes on before others may. */
+/** How long work runs before other work gets a turn. */
 const TURN_MS = 5;
 
-/** Divides long work into turns of the event loop, so that a server can answer in between. */
+/** Splits long work into turns of the event loop, so that a server can respond in between. */
 export class Turns {
   #startedAt = performance.now();
 

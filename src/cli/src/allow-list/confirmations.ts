@@ -1,19 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Device } from '@authmesh/sdk/admin';
 
-/** Instances hear of a change at once, or read it within a second. */
+/** Instances learn of a change immediately, or read it within a second. */
 const WAIT_MS = 1500;
 
-/** How many of the instances that share a list have confirmed a change. */
+/** How many of the instances that share a list have confirmed a revision. */
 export interface Confirmations {
   readonly confirmed: number;
   readonly instances: number;
 }
 
 /**
- * Waits a little until all have confirmed.
+ * Waits briefly for all instances to confirm a revision.
  *
- * @returns undefined where the list is in a folder; null where its store did not say
+ * @returns undefined if the list is in a folder; null if its store did not answer
  */
 export async function confirmationsOf(
   trust: Device['trust'],
@@ -25,14 +25,14 @@ export async function confirmationsOf(
       if (found === null) return undefined;
       if (found.confirmed === found.instances || performance.now() > endsAt) return found;
     } catch {
-      return null; // the change was made, whatever comes of the question
+      return null; // the change itself succeeded
     }
     await sleep(20);
   }
 }
 
 /**
- * When a revocation counts.
+ * When a revocation takes effect.
  *
  * @param dir the folder of this machine
  * @param whom `it` or `them`
@@ -49,12 +49,12 @@ export function refusalText(
 
 export function confirmationText(confirmations: Confirmations | null): string {
   if (confirmations === null) {
-    return 'The store did not say which instances have heard of it. An instance that cannot read the store soon refuses everybody.';
+    return 'The store did not tell which instances have the new list. An instance that cannot read the store soon refuses every request.';
   }
   const { confirmed, instances } = confirmations;
-  if (instances === 0) return 'No instance is reading this list at the moment.';
+  if (instances === 0) return 'No instance uses this list at the moment.';
   if (confirmed === instances) return `Confirmed by ${all(instances)}.`;
-  return `Confirmed by ${confirmed} of ${instances} instances. An instance that cannot read the store soon refuses everybody.`;
+  return `Confirmed by ${confirmed} of ${instances} instances. An instance that cannot read the store soon refuses every request.`;
 }
 
 function all(instances: number): string {

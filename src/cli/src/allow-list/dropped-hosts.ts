@@ -2,24 +2,24 @@ import { type AllowListDocument, isLoopback, portOf } from '@authmesh/sdk/admin'
 import { here } from '../words/here';
 import { shellWord } from '../words/shell';
 
-/** The names that have just stopped counting, and the command that keeps them. */
+/** Tells which hosts this machine no longer answers to, and the command that restores them. */
 export function droppedHosts(before: readonly string[], after: readonly string[]): string[] {
   if (before.length === 0 && after.length === 0) return [];
   if (before.length > 0) {
-    // Without a list loopback names count anyway, with the port of the server.
+    // With an empty list, loopback names still work, with the server's port.
     const gone = before.filter((host) => !after.includes(host) && !(after.length === 0 && isLoopback(host)));
     return gone.length === 0 ? [] : noLonger(gone.join(', '), [...new Set([...after, ...before])]);
   }
-  if (after.some(isLoopback)) return []; // the user has thought of them
+  if (after.some(isLoopback)) return []; // the user named them on purpose
   const ports = new Set(after.map(portOf).filter((port) => port !== null));
   const [port] = ports.size === 1 ? ports : ['PORT'];
   return noLonger('localhost and other loopback names', [...after, `localhost:${port}`]);
 }
 
 /**
- * Warns, before a first list of hosts is set, that callers can no longer reach this machine as localhost.
+ * Warns, before the first host is set, that callers can no longer reach this machine as localhost.
  *
- * @returns null where no caller is affected: there was a list, it names a loopback name, or no device may call this machine
+ * @returns null if no caller is affected: there are hosts already, the new ones include localhost, or there is no controller
  */
 export function losesLocalhost(
   { hosts, devices }: Pick<AllowListDocument, 'hosts' | 'devices'>,
@@ -30,7 +30,7 @@ export function losesLocalhost(
   const who =
     callers === 1 ? 'the machine that may call this one' : `the ${callers} machines that may call this one`;
   return {
-    message: `Until now this machine answers to localhost. With a list it answers to ${after.join(', ')} only, also for ${who}.`,
+    message: `Until now, this machine answers to localhost. With this list it answers only to ${after.join(', ')}, also for ${who}.`,
     keep: keeping(after),
   };
 }

@@ -2,8 +2,8 @@ import type { AllowListDocument, Grant, IssuedToken } from '@authmesh/sdk/admin'
 import { AmeshError, CODES } from '@authmesh/sdk/core';
 
 /**
- * The token of this machine that a user means by an id or a name. An id wins over a name; where several have the name,
- * the one that can still be taken.
+ * Finds a token of this machine by ID or name, as a user typed it. An ID wins over a name. If several have the name, the
+ * one that can still be used wins.
  *
  * @throws AmeshError `unknown_token`, `ambiguous_name`
  */
@@ -13,7 +13,7 @@ export function findToken(document: AllowListDocument, idOrName: string): Issued
 }
 
 /**
- * The same among grants alone.
+ * The same for grants only.
  *
  * @throws AmeshError `unknown_token`, `ambiguous_name`
  */
@@ -32,7 +32,7 @@ function theOne<T extends IssuedToken | Grant>(all: readonly T[], idOrName: stri
   throw new AmeshError(
     CODES.ambiguous_name,
     `${others.length + 1} tokens or grants are called ${JSON.stringify(name)}.`,
-    { fix: 'Use the id', command: ['amesh', 'tokens'] },
+    { fix: 'Use the ID', command: ['amesh', 'tokens'] },
   );
 }
 
@@ -40,7 +40,7 @@ function nameOf(token: IssuedToken | Grant): string {
   return 'names' in token ? token.names : token.friendlyName;
 }
 
-/** Whether somebody could still come by it. */
+/** Whether a machine can still use it. */
 function isOpen(token: IssuedToken | Grant): boolean {
   if (token.expiresAt * 1000 <= Date.now()) return false;
   return 'names' in token ? token.used < token.uses : token.takenBy === null && token.cancelledAt === null;

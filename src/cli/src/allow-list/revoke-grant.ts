@@ -13,14 +13,14 @@ import { here } from '../words/here';
 import { confirmationsOf, refusalText } from './confirmations';
 import { findGrantByName } from './find-token';
 
-/** Revokes a grant, and every device that came by it. */
+/** Revokes a grant, and every device that was added by it. */
 export async function revokeByGrant(idOrName: string, yes: boolean | undefined): Promise<Result> {
   const { trust, store } = await openMachine();
   const before = await trust.read();
-  // Of a grant that is long over, those who came by it may be all that is left.
+  // The grant itself may have expired and be gone, with only its devices left.
   const id = grantedDevices(before, idOrName).length > 0 ? idOrName : findGrantByName(before, idOrName).id;
   const count = grantedDevices(before, id).length;
-  await confirm(`Revoke the grant ${id} and ${callersText(count)} who came by it?`, yes);
+  await confirm(`Revoke the grant ${id} and ${callersText(count)} that it added?`, yes);
 
   let gone: readonly DeviceEntry[] = [];
   const after = await trust.update((document) => {
@@ -31,11 +31,11 @@ export async function revokeByGrant(idOrName: string, yes: boolean | undefined):
   const where = refusalText(confirmations, store.dir, 'them');
   return {
     json: { grant: id, revoked: gone, ...(confirmations === undefined ? {} : { confirmations }) },
-    notes: [`✓ Revoked the grant and ${callersText(gone.length)} who came by it. ${where}`],
+    notes: [`✓ Revoked the grant and ${callersText(gone.length)} that it added. ${where}`],
   };
 }
 
-/** Warns of grants by which devices that were just revoked can come back with another key. */
+/** Warns of grants by which a revoked device could come back with another key. */
 export function comebackNotes(gone: readonly DeviceEntry[], after: AllowListDocument): string[] {
   const now = Date.now() / 1000;
   const ids = new Set(gone.flatMap(({ lease }) => (lease === undefined ? [] : [lease.grant])));
@@ -43,9 +43,9 @@ export function comebackNotes(gone: readonly DeviceEntry[], after: AllowListDocu
     const grant = findGrant(after, id);
     if (grant === undefined || grant.expiresAt <= now || grant.used >= grant.uses) return [];
     return [
-      `! It came by a grant that is open until ${momentText(grant.expiresAt)}, for ${callersText(grant.uses - grant.used)} more: anybody who has that token can come back with another key.`,
-      `  To end the grant, and every device that enrolled by it:  ${here(`amesh revoke --grant ${id}`)}`,
-      `  To take no more callers by it:                           ${here(`amesh tokens cancel ${id}`)}`,
+      `! A grant added it, and is open for ${callersText(grant.uses - grant.used)} more until ${momentText(grant.expiresAt)}: anybody with its token can come back with another key.`,
+      `  To revoke the grant and every device it added:  ${here(`amesh revoke --grant ${id}`)}`,
+      `  To close the grant to new callers:              ${here(`amesh tokens cancel ${id}`)}`,
     ];
   });
 }

@@ -8,9 +8,9 @@ import { printable } from '../words/printable';
 import { shellWord } from '../words/shell';
 
 /**
- * What citty lets pass: unknown flags, flags given twice, values of a wrong form, arguments too many or missing.
+ * Rejects what citty accepts: unknown flags, repeated flags, malformed values, extra or missing arguments.
  *
- * @param path the command, as it is typed
+ * @param path the command as typed
  * @throws UsageError
  */
 export function checkArguments(rawArgs: readonly string[], args: ArgsDef, path: string): void {
@@ -45,7 +45,7 @@ export function checkArguments(rawArgs: readonly string[], args: ArgsDef, path: 
     checkValue(token, flag);
     if (flag.type !== 'boolean' && seen.has(token.name)) {
       throw new UsageError(`--${token.name} is given twice.`, {
-        hint: 'Give it once; several hosts are separated by commas.',
+        hint: 'Give it once; separate several hosts with commas.',
       });
     }
     seen.add(token.name);
@@ -62,7 +62,7 @@ export function checkArguments(rawArgs: readonly string[], args: ArgsDef, path: 
   checkWords(words, args, path);
 }
 
-/** With the flag that was probably meant. */
+/** The error for an unknown flag, with the one that was probably meant. */
 function unknownFlag(text: string, args: ArgsDef): UsageError {
   const given = text.split('=', 1)[0] as string;
   const known = [...flagsOf(args).keys()];
@@ -82,7 +82,7 @@ interface Flag {
 function flagsOf(args: ArgsDef): Map<string, Flag> {
   const flags = new Map<string, Flag>();
   for (const [name, arg] of Object.entries(args)) {
-    // citty knows a flag that is on by default by its negation.
+    // citty knows a flag that defaults to true by its negation.
     if (arg.type !== 'positional') flags.set(arg.default === true ? `no-${name}` : name, arg);
   }
   return flags;
@@ -101,7 +101,7 @@ function checkValue(
     throw new UsageError(`--${name} needs a value.`);
   }
   if (flag.options !== undefined && !flag.options.includes(value)) {
-    throw new UsageError(`--${name} is ${flag.options.join(' or ')}, and not ${shorten(value)}.`);
+    throw new UsageError(`--${name} must be ${flag.options.join(' or ')}, not ${shorten(value)}.`);
   }
 }
 
@@ -111,19 +111,17 @@ function checkWords(words: readonly string[], args: ArgsDef, path: string): void
   if (missing !== undefined) throw new UsageError(`<${missing[1].valueHint ?? missing[0]}> is missing.`);
   const extra = words[places.length];
   if (extra === undefined) return;
-  throw new UsageError(`${shorten(JSON.stringify(extra))} is one argument too many.`, {
-    hint:
-      hintFor(words, path) ??
-      (places.length === 0 ? undefined : 'Something with spaces in it goes in quotes.'),
+  throw new UsageError(`There is one argument too many: ${shorten(JSON.stringify(extra))}.`, {
+    hint: hintFor(words, path) ?? (places.length === 0 ? undefined : 'Put a value with spaces in quotes.'),
   });
 }
 
-/** Where the words are a pairing code: in more than two parts, or given to the machine that shows it. */
+/** A hint if the words are a pairing code: split into several arguments, or typed on the machine that shows it. */
 function hintFor(words: readonly string[], path: string): string | undefined {
   const invite = inviteFor(words);
   if (invite === null) return undefined;
   const where =
-    path === 'amesh invite' ? 'Write the code as one word' : 'A code goes to the machine that calls';
+    path === 'amesh invite' ? 'Write the code as one word' : 'Type the code on the machine that calls';
   return `${where}: ${here(invite)}`;
 }
 

@@ -8,18 +8,18 @@ import { checkArguments } from './arguments';
 import type { Command } from './command';
 import { usageLine } from './usage';
 
-/** A command and the arguments that are its own. */
+/** A command and its own arguments. */
 export interface Found {
-  /** As it is typed: `amesh trust add`. */
+  /** The command as typed: `amesh trust add`. */
   readonly path: string;
   readonly command: Command;
   readonly rawArgs: string[];
 }
 
 /**
- * Goes down to the command that is meant. citty would lose the flags that stand before it.
+ * Finds the command in the arguments. citty would lose flags before it.
  *
- * @throws UsageError for a word that is no command
+ * @throws UsageError for an unknown command
  */
 export async function findCommand(root: Command, argv: readonly string[]): Promise<Found> {
   let path = 'amesh';
@@ -49,14 +49,14 @@ export async function findCommand(root: Command, argv: readonly string[]): Promi
   return { path, command, rawArgs: [...rawArgs, ...words] };
 }
 
-/** Before the command only the flags of every command can stand: a value could not be told from a command. */
+/** Only shared flags may come before the command: the value of another flag would look like a command. */
 function assertShared(flags: readonly string[], command: Command, path: string): void {
   try {
     checkArguments(flags, command.args as ArgsDef, path);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     throw new UsageError(error.message, {
-      hint: 'Flags of a command come after it.',
+      hint: 'Put the flags of a command after it.',
       usage: usageLine(path, command),
     });
   }

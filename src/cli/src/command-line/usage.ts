@@ -3,7 +3,7 @@ import { table } from '../words/table';
 import { wrap } from '../words/wrap';
 import { type Command, SHARED_ARGS } from './command';
 
-/** One line: `amesh revoke <device> [--force]`. The flags that every command takes are left out. */
+/** One line: `amesh revoke <device> [--force]`. It leaves out the shared flags. */
 export function usageLine(path: string, command: Command): string {
   if (command.run === undefined) return `${path} <command>`;
   if (command.subCommands !== undefined) return `${path} [command]`;
@@ -16,9 +16,9 @@ export function usageLine(path: string, command: Command): string {
 }
 
 /**
- * What `--help` prints, line by line.
+ * The lines of `--help`.
  *
- * @param width of the terminal, in characters
+ * @param width the width of the terminal, in characters
  */
 export async function helpText(
   path: string,
@@ -36,7 +36,7 @@ export async function helpText(
   }
   lines.push(...section('Arguments:', ownArgs(command), (arg) => arg.type === 'positional'));
   lines.push(...section('Flags:', ownArgs(command), (arg) => arg.type !== 'positional'));
-  // A command may have more to say of one of them than what holds for all.
+  // A command may describe a shared flag more precisely.
   const shared = { ...SHARED_ARGS, ...pick(command.args as ArgsDef | undefined, SHARED_ARGS) };
   lines.push(...section('Flags of every command:', shared, () => true));
   return lines.flatMap((line) => wrap(line, width));
@@ -71,7 +71,7 @@ function ownArgs(command: Command): ArgsDef {
   const entries = Object.entries((command.args ?? {}) as ArgsDef);
   return Object.fromEntries(
     entries.filter(
-      // One without a description is there for what people type, and not for them to learn.
+      // An argument without a description accepts what people type, but is not documented.
       ([name, arg]) => !(name in SHARED_ARGS) && arg.description !== undefined,
     ),
   );

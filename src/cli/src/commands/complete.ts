@@ -4,15 +4,15 @@ import { UsageError } from '../errors/errors';
 
 export const SHELLS = ['bash', 'zsh', 'fish', 'powershell'] as const;
 
-/** The command, for the command line whose words it completes. */
+/** The command `amesh complete` for a root command. */
 export function completeFor(root: Command): Command {
   return defineCommand({
     meta: {
       name: 'complete',
-      description: 'Prints a script by which a shell completes the commands and flags of amesh',
+      description: 'Prints a script that lets a shell complete the commands and flags of amesh',
     },
     args: {
-      shell: { type: 'positional', required: true, valueHint: SHELLS.join('|'), description: 'Which shell' },
+      shell: { type: 'positional', required: true, valueHint: SHELLS.join('|'), description: 'The shell' },
       ...SHARED_ARGS,
     },
 
@@ -20,7 +20,7 @@ export function completeFor(root: Command): Command {
       const { shell } = args;
       if (!SHELLS.some((known) => known === shell)) {
         throw new UsageError(`There is no completion for ${JSON.stringify(shell)}.`, {
-          hint: `There is one for ${SHELLS.join(', ')}.`,
+          hint: `The shells are ${SHELLS.join(', ')}.`,
         });
       }
       return { json: { shell }, data: await printed(root, [shell]) };
@@ -29,7 +29,7 @@ export function completeFor(root: Command): Command {
 }
 
 /**
- * What the scripts of the shells ask for at each press of Tab.
+ * Called by the shell scripts at each press of Tab.
  *
  * @param words the command line so far, without `amesh`
  */
@@ -37,7 +37,7 @@ export async function completionsOf(root: Command, words: readonly string[]): Pr
   return printed(root, ['--', ...words]);
 }
 
-/** The library prints; here only run.ts does, so its lines are caught. Nothing else runs meanwhile. */
+/** The library prints to the console. Here only run.ts prints, so this captures the lines. Nothing else runs meanwhile. */
 async function printed(root: Command, rawArgs: string[]): Promise<string[]> {
   const { default: tab } = await import('@bomb.sh/tab/citty');
   const own: Command = { ...root, subCommands: { ...(root.subCommands as object) } };

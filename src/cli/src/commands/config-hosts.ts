@@ -10,10 +10,10 @@ import { here } from '../words/here';
 export const configHosts = defineCommand({
   meta: { name: 'hosts', description: 'Shows or sets the hosts that this machine answers to' },
   args: {
-    hosts: { type: 'positional', required: false, valueHint: 'a,b', description: 'The whole new list' },
-    add: { type: 'string', valueHint: 'a,b', description: 'Hosts beside those of the list' },
-    remove: { type: 'string', valueHint: 'a,b', description: 'Hosts to take out of the list' },
-    clear: { type: 'boolean', description: 'Answer to localhost only' },
+    hosts: { type: 'positional', required: false, valueHint: 'a,b', description: 'The complete new list' },
+    add: { type: 'string', valueHint: 'a,b', description: 'Hosts to add to the list' },
+    remove: { type: 'string', valueHint: 'a,b', description: 'Hosts to remove from the list' },
+    clear: { type: 'boolean', description: 'Empty the list: answer to localhost only' },
     ...SHARED_ARGS,
   },
 
@@ -21,8 +21,8 @@ export const configHosts = defineCommand({
     const typed = args.hosts ?? args.add ?? args.remove;
     const wishes = [args.hosts, args.add, args.remove, args.clear || undefined];
     if (wishes.filter((wish) => wish !== undefined).length > 1) {
-      throw new UsageError('Hosts, --add, --remove and --clear are different wishes.', {
-        hint: 'Give one of them.',
+      throw new UsageError('Hosts, --add, --remove and --clear cannot be combined.', {
+        hint: 'Use one of them.',
       });
     }
     const wanted = args.clear ? [] : typed === undefined ? null : toHosts(typed, 'Hosts');
@@ -49,7 +49,7 @@ export const configHosts = defineCommand({
     const effective = answersTo(after);
     const overruled =
       effective.from === 'AMESH_HOSTS'
-        ? [`! AMESH_HOSTS is set in this shell, and counts before it: ${hostsText(effective.hosts)}`]
+        ? [`! AMESH_HOSTS is set in this shell and takes precedence: ${hostsText(effective.hosts)}`]
         : [];
     return {
       json: { hosts: after.hosts, changed },
@@ -67,16 +67,16 @@ export const configHosts = defineCommand({
   },
 });
 
-/** @throws DeclinedError; UsageError where there is no terminal to ask on */
+/** @throws DeclinedError; UsageError without a terminal */
 async function askBefore(loss: ReturnType<typeof losesLocalhost>): Promise<void> {
   if (loss === null) return;
   const keep = `To keep localhost: ${loss.keep}`;
-  if (!isAttended()) throw new UsageError(loss.message, { hint: `${keep}   To do without it: --yes` });
+  if (!isAttended()) throw new UsageError(loss.message, { hint: `${keep}   To drop it: --yes` });
   process.stderr.write(`! ${loss.message}\n  ${keep}\n`);
-  if (!(await askYesNo('Do without localhost?'))) throw new DeclinedError();
+  if (!(await askYesNo('Drop localhost?'))) throw new DeclinedError();
 }
 
-/** @throws UsageError for one that is not there: a slip would leave a host in force that its owner believes gone */
+/** @throws UsageError for a host that is not in the list: after a typo, the intended host would silently stay */
 function without(hosts: readonly string[], wanted: readonly string[]): string[] {
   const missing = wanted.find((host) => !hosts.includes(host));
   if (missing !== undefined) {
@@ -96,6 +96,6 @@ function describe(hosts: readonly string[]): string[] {
 }
 
 function done(hosts: readonly string[], changed: boolean): string[] {
-  if (!changed) return [`✓ Answers to ${hostsText(hosts)} already. No changes were made.`];
-  return [`✓ Answers to ${hostsText(hosts)}. Running servers take it over within a second.`];
+  if (!changed) return [`✓ Already answers to ${hostsText(hosts)}. No changes were made.`];
+  return [`✓ Answers to ${hostsText(hosts)}. Running servers apply this within a second.`];
 }

@@ -7,23 +7,23 @@ import { chooseRelay, readUrl } from '../relay/relay-choice';
 import { changeSettings } from '../relay/settings';
 
 export const configRelay = defineCommand({
-  meta: { name: 'relay', description: 'Shows or sets the relay over which this machine pairs' },
+  meta: { name: 'relay', description: 'Shows or sets the relay for pairing' },
   args: {
     url: {
       type: 'positional',
       required: false,
-      description: 'The relay from now on, such as wss://relay.example.com/ws',
+      description: 'The new relay, such as wss://relay.example.com/ws',
     },
-    clear: { type: 'boolean', description: `Use ${DEFAULT_RELAY_URL} again` },
+    clear: { type: 'boolean', description: `Go back to ${DEFAULT_RELAY_URL}` },
     ...SHARED_ARGS,
   },
 
   async run({ args }): Promise<Result> {
     if (args.url !== undefined && args.clear) {
-      throw new UsageError('A relay and --clear are different wishes.', { hint: 'Give one of them.' });
+      throw new UsageError('A relay and --clear cannot be combined.', { hint: 'Use one of them.' });
     }
     const store = new FileStore(machineDir());
-    await chooseRelay(undefined, store); // what is wrong already is said before anything is saved
+    await chooseRelay(undefined, store); // reports an existing error before saving
     const changed = args.url !== undefined || args.clear === true;
     if (changed) {
       const relay = args.url === undefined ? undefined : readUrl(args.url, 'The relay');
@@ -36,9 +36,9 @@ export const configRelay = defineCommand({
       json: { relay: url, relayFrom: from, changed },
       data: [url],
       notes: [
-        ...(changed ? ['✓ Saved. The relay decides nothing about whom this machine trusts.'] : []),
+        ...(changed ? ['✓ Saved. The relay has no influence on whom this machine trusts.'] : []),
         ...(changed && from === 'AMESH_RELAY_URL'
-          ? ['! AMESH_RELAY_URL is set in this shell, and counts before it.']
+          ? ['! AMESH_RELAY_URL is set in this shell and takes precedence.']
           : []),
       ],
     };

@@ -6,7 +6,7 @@ import { here } from '../words/here';
 import { table } from '../words/table';
 
 const FROM: Record<AnswersTo['from'], string> = {
-  AMESH_HOSTS: 'AMESH_HOSTS of this shell',
+  AMESH_HOSTS: 'AMESH_HOSTS in this shell',
   allow_list: 'the sealed list; AMESH_HOSTS is not set',
   default: 'nothing is set',
 };
@@ -25,8 +25,7 @@ export const config = defineCommand({
     const { hosts, from } = answersTo(document);
     const dirFrom = process.env.AUTH_MESH_DIR ? 'AUTH_MESH_DIR' : 'default';
     const relay = await chooseRelay(undefined, store);
-    const sealed =
-      from === 'AMESH_HOSTS' ? [['sealed hosts', hostsText(document.hosts), 'not used then']] : [];
+    const sealed = from === 'AMESH_HOSTS' ? [['sealed hosts', hostsText(document.hosts), 'not used']] : [];
     return {
       json: {
         dir: store.dir,
@@ -43,7 +42,7 @@ export const config = defineCommand({
         ...sealed.map(([name = '', value = '', why]) => [name, value, `(${why})`]),
         ['relay', relay.url, `(${relay.from})`],
       ]),
-      notes: [`  Another host: ${here('amesh config hosts --add api.example.com')}`],
+      notes: [`  To add a host: ${here('amesh config hosts --add api.example.com')}`],
     };
   },
 });

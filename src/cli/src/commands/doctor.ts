@@ -21,13 +21,13 @@ type Check = readonly [name: string, finding: Finding];
 const MARKS = Object.freeze({ ok: '✓', warning: '!', failed: '✗', skipped: '-' });
 
 export const doctor = defineCommand({
-  meta: { name: 'doctor', description: 'Looks for what is wrong on this machine; changes nothing' },
+  meta: { name: 'doctor', description: 'Finds out what is wrong on this machine; changes nothing' },
   args: {
     url: {
       type: 'positional',
       required: false,
       description:
-        'A server to call with a signed GET, with a path that verify() protects, such as https://api.example.com/api/orders',
+        'A server to call with a signed GET: a URL with a path that verify() protects, such as https://api.example.com/api/orders',
     },
     ...SHARED_ARGS,
   },
@@ -35,7 +35,7 @@ export const doctor = defineCommand({
   async run({ args, data }): Promise<Result> {
     const url = args.url === undefined ? null : toUrl(args.url);
     const teller = new Teller(data as OutputOptions);
-    teller.wait(() => 'Looking…');
+    teller.wait(() => 'Checking…');
     try {
       const [checks, target] = await examine(machineDir(), url);
       return toResult(checks, target !== null && target.isVerified !== true ? url : null);
@@ -83,12 +83,12 @@ async function examine(dir: string, url: URL | null): Promise<[Check[], FoundTar
   return [checks, target];
 }
 
-/** Of an instance that has no key of its own. @throws TypeError where it is none */
+/** The key in AMESH_OWNER_KEY, for an instance without its own. @throws TypeError if it is not a key */
 function ownerKey(): Uint8Array | undefined {
   return readOwnerKey(process.env) ?? undefined;
 }
 
-/** @param unproven the server that was named, where nothing has shown that it lets this machine in */
+/** @param unproven the given server, if no check proved that it accepts this machine's requests */
 function toResult(all: readonly Check[], unproven: URL | null): Result {
   const of = (state: Finding['state']) => all.filter(([, finding]) => finding.state === state);
   const [broken, doubtful] = [of('failed'), of('warning')];
@@ -98,12 +98,12 @@ function toResult(all: readonly Check[], unproven: URL | null): Result {
     ...(fix === null ? [] : [`            Fix: ${fix}`]),
   ]);
   if (broken.length === 0) {
-    const more = doubtful.length === 0 ? '' : ` To look at: ${namesOf(doubtful)}.`;
+    const more = doubtful.length === 0 ? '' : ` Check the warnings: ${namesOf(doubtful)}.`;
     if (unproven === null) return { json: { checks }, data, notes: [`✓ Nothing is broken.${more}`] };
-    const note = `! Nothing is broken on this machine, but nothing shows that ${unproven.host} lets it in.${more}`;
+    const note = `! Nothing is broken on this machine, but nothing proves that ${unproven.host} accepts its requests.${more}`;
     return { json: { checks }, data, notes: [note] };
   }
-  const message = `Something is wrong: ${namesOf(broken)}.`;
+  const message = `These checks failed: ${namesOf(broken)}.`;
   const hint = broken.map(([, { fix }]) => fix).find((fix) => fix !== null) ?? '';
   return {
     json: { ok: false, error: { code: 'checks_failed' satisfies CommandCode, message, hint }, checks },
@@ -117,7 +117,7 @@ function namesOf(checks: readonly Check[]): string {
   return [...new Set(checks.map(([name]) => name))].join(', ');
 }
 
-/** A code of its own only where it says all: nothing else has failed, or follows from it. */
+/** A specific exit code only if a single check failed, or the others fail because there is no identity. */
 function exitCodeOf(broken: readonly Check[]): ExitCode {
   const [first, ...others] = broken.map(([, { exitCode = EXIT.failure }]) => exitCode) as [ExitCode];
   if (first === EXIT.noIdentity) return first;
@@ -129,5 +129,5 @@ function toUrl(text: string): URL {
   if (url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '')
     return url;
   const hint = isZoned(text) ? { hint: ZONE } : undefined;
-  throw new UsageError('The server is a URL such as https://api.example.com/api/orders.', hint);
+  throw new UsageError('The server must be a URL such as https://api.example.com/api/orders.', hint);
 }

@@ -12,23 +12,31 @@ const YEAR = 365 * DAY;
 export const grant = defineCommand({
   meta: {
     name: 'grant',
-    description: 'Makes a token by which callers put themselves into the list of this machine',
+    description: 'Prints a token with which callers add themselves to the list of this machine',
   },
   args: {
     name: {
       type: 'string',
       required: true,
       valueHint: 'pattern',
-      description: "What callers may be called, such as 'worker-*'",
+      description: "The names that callers may have, such as 'worker-*'",
     },
     uses: { type: 'string', valueHint: 'n', description: 'How many callers may enrol; default 1' },
-    ttl: { type: 'string', valueHint: 'time', description: 'How long they may; default 1h, at most 24h' },
-    lease: { type: 'string', valueHint: 'time', description: 'How long an entry lasts unused; default 24h' },
-    'max-lease': { type: 'string', valueHint: 'time', description: 'How long it lasts at most; default 30d' },
+    ttl: {
+      type: 'string',
+      valueHint: 'time',
+      description: 'How long callers may enrol; default 1h, at most 24h',
+    },
+    lease: { type: 'string', valueHint: 'time', description: 'How long an unused entry lasts; default 24h' },
+    'max-lease': {
+      type: 'string',
+      valueHint: 'time',
+      description: 'How long an entry lasts at most; default 30d',
+    },
     host: {
       type: 'string',
       valueHint: 'a,b',
-      description: 'The hosts under which they call this machine; default those that it answers to',
+      description: 'The hosts under which callers reach this machine; default the hosts that it answers to',
     },
     ...SHARED_ARGS,
   },
@@ -39,7 +47,7 @@ export const grant = defineCommand({
     const longest = args['max-lease'] ?? durationText(Math.max(30 * DAY, leaseSeconds));
     const maxLeaseSeconds = toSeconds(longest, '--max-lease', leaseSeconds, YEAR);
     const uses = toUses(args.uses ?? '1');
-    if (args.name.split('*').length > 2) throw new UsageError('--name has at most one * in it.');
+    if (args.name.split('*').length > 2) throw new UsageError('--name must have at most one *.');
     const given = args.host === undefined ? undefined : toHosts(args.host, '--host');
     const device = await openMachine();
     const hosts = given ?? [...answersTo(await device.trust.read()).hosts];
@@ -57,12 +65,12 @@ export const grant = defineCommand({
       data: [token],
       notes: [
         `✓ A grant for ${uses === 1 ? 'one caller' : `${uses} callers`} called "${names}", open for ${durationText(lifetimeSeconds)} (until ${momentText(expiresAt)}).`,
-        `  Each stays for ${durationText(leaseSeconds)} after its last request, and ${durationText(maxLeaseSeconds)} at most. They call ${hostsText(hosts)}.`,
-        '  There, set AMESH_BOOTSTRAP_TOKEN to it: amesh.fetch enrols the machine at its first request.',
-        '  Here, the server has to run amesh.verify({ enroll: true }) for the path /.well-known/amesh/enroll.',
-        '  Anybody who gets it can call this machine: hand it over as a secret.',
+        `  Each caller stays for ${durationText(leaseSeconds)} after its last request, but at most ${durationText(maxLeaseSeconds)}. It calls ${hostsText(hosts)}.`,
+        '  On the caller, set AMESH_BOOTSTRAP_TOKEN to the token: amesh.fetch enrols the machine with its first request.',
+        '  Here, the server must run amesh.verify({ enroll: true }) for the path /.well-known/amesh/enroll.',
+        '  Anybody who gets the token can call this machine: treat it as a secret.',
         ...loopbackNotes(args.host ?? ''),
-        `  To see who came:  ${here('amesh tokens')}   To end it all:  ${here(`amesh revoke --grant ${id}`)}`,
+        `  To see who enrolled:  ${here('amesh tokens')}   To revoke them all:  ${here(`amesh revoke --grant ${id}`)}`,
       ],
     };
   },
@@ -70,5 +78,5 @@ export const grant = defineCommand({
 
 function toUses(text: string): number {
   if (/^[1-9]\d{0,4}$|^100000$/.test(text)) return Number(text);
-  throw new UsageError('--uses is a whole number from 1 to 100000.');
+  throw new UsageError('--uses must be a whole number from 1 to 100000.');
 }

@@ -13,20 +13,20 @@ import { hostsText, loopbackNotes, machineDir, toHosts } from '../machine/machin
 import { here } from '../words/here';
 
 export const init = defineCommand({
-  meta: { name: 'init', description: 'Makes the key and the identity of this machine' },
+  meta: { name: 'init', description: 'Creates the key and the identity of this machine' },
   args: {
-    name: { type: 'string', required: true, description: 'What others will call this machine' },
+    name: { type: 'string', required: true, description: 'The name under which others know this machine' },
     backend: {
       type: 'enum',
       options: BACKENDS.map(({ id }) => id),
-      description: `Where the private key lives; default ${BACKENDS[0]?.id}`,
+      description: `Where the private key is stored; default ${BACKENDS[0]?.id}`,
     },
     host: {
       type: 'string',
       valueHint: 'a,b',
-      description: 'The hosts under which it is called, as host or host:port',
+      description: 'The hosts under which this machine is called, as host or host:port',
     },
-    force: { type: 'boolean', description: 'Replace an identity; copies of its files are kept' },
+    force: { type: 'boolean', description: 'Replace an existing identity; copies of its files are kept' },
     ...SHARED_ARGS,
   },
 
@@ -66,12 +66,12 @@ export const init = defineCommand({
           : []),
         ...(wasThere
           ? [
-              '! The identity was here before, and stays as it was: no other name, and no other hosts.',
-              `  The list of this folder has moved to ${movedTo}`,
-              '  Servers and programs that use this folder need AMESH_STORE_URL from now on.',
+              '! The identity already existed and is unchanged, including its name and hosts.',
+              `  The list of this folder was moved to ${movedTo}`,
+              '  From now on, servers and programs that use this folder need AMESH_STORE_URL.',
             ]
           : [
-              ...(friendlyName === args.name ? [] : ['! The name was changed to one that is safe to print.']),
+              ...(friendlyName === args.name ? [] : ['! The name was changed so that it is safe to print.']),
               ...(movedTo === null ? [] : await replacedNotes(dir, movedTo)),
             ]),
         hosts.length > 0
@@ -79,10 +79,10 @@ export const init = defineCommand({
           : `  Answers to localhost only. Callers use another name?  ${here('amesh config hosts --add api.example.com')}`,
         ...(wasThere ? [] : loopbackNotes(args.host ?? '')),
         `  Next: on the machine that will RECEIVE requests   ${here('amesh listen')}`,
-        `          where both are on one network             ${here('amesh listen --serve')}`,
+        `          if both are on one network                ${here('amesh listen --serve')}`,
         `        on the machine that will SEND them          ${here('amesh invite CODE')}`,
         `        without a relay                             ${here('amesh trust export')}`,
-        '        no terminal on the one that receives?       amesh provision --help',
+        '        if the receiving machine has no terminal    amesh provision --help',
       ],
     };
   },
@@ -93,12 +93,12 @@ async function replacedNotes(dir: string, movedTo: string): Promise<string[]> {
     `! Copies of the old identity and its allow list are in ${movedTo}`,
     `  Its key stays in ${join(dir, 'keys')}`,
     '  Restart the servers and programs that use this folder.',
-    `  On each machine that trusted the old one:  amesh revoke ${await oldId(movedTo)}   and pair it again, as follows`,
+    `  On each machine that trusted the old one:  amesh revoke ${await oldId(movedTo)}   Then pair it again:`,
   ];
 }
 
-/** For a command on other machines, where it may go by another name. */
+/** For a command on other machines, which may know this one under another name. */
 async function oldId(movedTo: string): Promise<string> {
   const old = await readIdentity(new FileStore(movedTo)).catch(() => null);
-  return old?.deviceId ?? '"ITS OLD NAME"'; // a broken identity is a good reason for --force
+  return old?.deviceId ?? '"ITS OLD NAME"'; // a broken identity is a common reason for --force
 }

@@ -15,7 +15,7 @@ import { inGroups, toPairingCode } from '../words/pairing-code';
 import { misleadingNote, peerName } from '../words/peer-name';
 import { nameForCommand, shellWord } from '../words/shell';
 
-/** How long somebody may take to type the code at the target, in seconds. */
+/** How long somebody may take to type the code on the target, in seconds. */
 const TYPING_SECONDS = 120;
 
 const MAX_SHOWN_HOSTS = 3;
@@ -26,26 +26,26 @@ export const invite = defineCommand({
     description: 'Pairs with the machine that shows a code, so that this one may call it',
   },
   args: {
-    code: { type: 'positional', required: true, description: 'What amesh listen shows there: six digits' },
-    gap: { type: 'positional', required: false }, // a code is shown in two groups
+    code: { type: 'positional', required: true, description: 'The six digits that amesh listen shows' },
+    gap: { type: 'positional', required: false }, // the code is displayed as two groups
     relay: { type: 'string', valueHint: 'url', description: 'The relay that the other machine uses' },
     host: {
       type: 'string',
       valueHint: 'a,b',
-      description: 'The hosts under which it is called, in place of those that it names',
+      description: 'The hosts under which the other machine is called, instead of those that it reports',
     },
     ...SHARED_ARGS,
-    yes: { type: 'boolean', description: 'Ask nothing, and store no host that the other machine names' },
+    yes: { type: 'boolean', description: 'Ask nothing, and ignore the hosts that the other machine reports' },
   },
 
   async run({ args, data }): Promise<Result> {
     const options = data as OutputOptions;
     const code = toPairingCode(args.code + (args.gap ?? ''));
     const hosts = args.host === undefined ? undefined : toHosts(args.host, '--host');
-    const device = await openMachine(); // without an identity no terminal helps
+    const device = await openMachine(); // without an identity there is no point in asking
     if (!args.yes && !isAttended()) {
-      throw new UsageError('This asks what the other screen says, and there is no terminal to ask on.', {
-        hint: 'Answer beforehand, with --yes: then give its hosts yourself, with --host.',
+      throw new UsageError('This command asks what the other screen says, but there is no terminal.', {
+        hint: 'Use --yes, and give the hosts of the other machine with --host.',
       });
     }
     const { url: relay } = await chooseRelay(args.relay, device.store);
@@ -78,9 +78,9 @@ export const invite = defineCommand({
   },
 });
 
-/** What the person at the controller sees and answers. */
+/** The screen and keyboard at the controller. */
 class AtController implements ControllerPerson {
-  /** The hosts that the target names. */
+  /** The hosts that the target reports. */
   named: readonly string[] = [];
 
   constructor(private readonly teller: Teller) {}
@@ -107,7 +107,7 @@ class AtController implements ControllerPerson {
   }
 }
 
-/** As many as fit on a line: a target may name 32. */
+/** The first hosts, as many as fit on a line: a target may report 32. */
 function toShownHosts(hosts: readonly string[]): string {
   if (hosts.length === 0) return '';
   const more = hosts.length > MAX_SHOWN_HOSTS ? ` and ${hosts.length - MAX_SHOWN_HOSTS} more` : '';
@@ -123,8 +123,8 @@ function next(target: DeviceEntry, named: readonly string[], isUnseen: boolean):
   const dropped = isUnseen && named.length > 0;
   return [
     dropped
-      ? `! Nobody has compared the codes, so what it names is not stored: ${named.join(', ')}`
-      : '! It names no host, so requests to it do not name it. With a host they are worthless everywhere else.',
-    `  Where is it called?  ${here(trustAsTarget(target, dropped ? named : []))}`,
+      ? `! Nobody compared the codes, so the hosts that it reports were not stored: ${named.join(', ')}`
+      : '! The other machine reports no host, so requests to it do not name it as their target. Add a host, so that they are valid for that machine only.',
+    `  To add its host:  ${here(trustAsTarget(target, dropped ? named : []))}`,
   ];
 }

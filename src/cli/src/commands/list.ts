@@ -31,7 +31,7 @@ export const list = defineCommand({
     return {
       json,
       notes: [
-        'No device is trusted yet.',
+        'This machine trusts no device yet.',
         `  To let a machine call this one, run here   ${here('amesh listen')}`,
         '                        and then there       amesh invite CODE',
       ],
@@ -42,7 +42,7 @@ export const list = defineCommand({
 function unconfirmedNote({ friendlyName, unconfirmed }: DeviceEntry): string[] {
   if (unconfirmed === undefined) return [];
   return [
-    `! "${friendlyName}" has not acknowledged the pairing. The first request that it answers confirms it; if it refuses, pair again.`,
+    `! "${friendlyName}" has not confirmed the pairing. Its first response to a request confirms it; if it refuses the request, pair again.`,
   ];
 }
 
@@ -63,7 +63,7 @@ function footnote({ unconfirmed, lease }: DeviceEntry, role: string): string | u
   if (role === 'target') return unconfirmed && ' (unconfirmed)';
   if (lease === undefined) return undefined;
   const isOver = lease.expiresAt * 1000 < Date.now();
-  return ` (${isOver ? 'lease over since' : 'until'} ${momentText(lease.expiresAt)})`;
+  return ` (${isOver ? 'lease expired' : 'until'} ${momentText(lease.expiresAt)})`;
 }
 
 function toPendingRow({ friendlyName, id, hosts, issuedAt, expiresAt }: IssuedToken): string[] {

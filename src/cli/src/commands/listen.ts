@@ -20,26 +20,29 @@ import { peerName } from '../words/peer-name';
 import { nameForCommand, shellWord } from '../words/shell';
 
 const MAX_HOSTS = 32;
-/** How often the one about hosts is asked, at most. */
+/** How often to ask for hosts, at most. */
 const QUESTIONS = 5;
 
 export const listen = defineCommand({
-  meta: { name: 'listen', description: 'Waits for a machine that is to call this one, and pairs with it' },
+  meta: {
+    name: 'listen',
+    description: 'Shows a code, and waits to pair with a machine that will call this one',
+  },
   args: {
-    relay: { type: 'string', valueHint: 'url', description: 'The relay over which the two machines meet' },
+    relay: { type: 'string', valueHint: 'url', description: 'The relay at which the two machines meet' },
     host: {
       type: 'string',
       valueHint: 'a,b',
-      description: 'The hosts under which this machine is called; kept once it is paired',
+      description: 'The hosts under which this machine is called; stored after pairing',
     },
     'max-controllers': {
       type: 'string',
       valueHint: 'n',
-      description: 'How many may call this machine; asks before one makes room',
+      description: 'How many machines may call this one; asks before it replaces one',
     },
     serve: {
       type: 'boolean',
-      description: 'Be the relay too, for two machines on one network',
+      description: 'Also be the relay, for two machines on one network',
     },
     port: PORT_ARG,
     ...SHARED_ARGS,
@@ -48,10 +51,10 @@ export const listen = defineCommand({
   async run({ args, data }): Promise<Result> {
     const options = data as OutputOptions;
     if (args.serve && args.relay !== undefined) {
-      throw new UsageError('--serve and --relay are different wishes.', { hint: 'Give one of them.' });
+      throw new UsageError('--serve and --relay cannot be combined.', { hint: 'Use one of them.' });
     }
     if (args.port !== undefined && !args.serve) {
-      throw new UsageError('--port is where --serve listens.', { hint: 'Give --serve, too.' });
+      throw new UsageError('--port needs --serve.', { hint: 'Add --serve.' });
     }
     const port = toPort(args.port);
     const maxControllers = toMaxControllers(args['max-controllers']);
@@ -60,18 +63,15 @@ export const listen = defineCommand({
     const typed = args.host ?? (await askForHosts(answersTo(before).hosts, options, args.yes));
     const hosts = toHosts(typed, '--host');
     if (hosts.length > MAX_HOSTS) {
-      throw new UsageError(`--host: one pairing introduces at most ${MAX_HOSTS} hosts.`, {
-        hint: `Give the others beforehand: ${here(`amesh config hosts --add ${shellWord(hosts.slice(MAX_HOSTS).join(','))}`)}`,
+      throw new UsageError(`--host: one pairing can report at most ${MAX_HOSTS} hosts.`, {
+        hint: `Add the others first: ${here(`amesh config hosts --add ${shellWord(hosts.slice(MAX_HOSTS).join(','))}`)}`,
       });
     }
 
     const loss = losesLocalhost(before, hosts);
     if (loss !== null && !options.json && !options.quiet)
       printNotes(
-        [
-          `! ${loss.message}`,
-          `  To keep localhost, name it in --host, too: ${hosts.join(',')},localhost:PORT`,
-        ],
+        [`! ${loss.message}`, `  To keep localhost, add it to --host: ${hosts.join(',')},localhost:PORT`],
         options,
       );
 
@@ -107,14 +107,14 @@ export const listen = defineCommand({
   },
 });
 
-/** Where the two machines meet, as URLs of a relay. */
+/** The URLs of the relay at which the two machines meet. */
 interface Relays {
-  /** For a caller on this very machine: a loopback name, which leads elsewhere from any other. */
+  /** For a caller on this machine: a loopback name, which other machines cannot use. */
   readonly here: string | null;
   readonly elsewhere: readonly string[];
 }
 
-/** The same relay as another machine may reach it, where its name means this machine alone. */
+/** The URLs under which other machines reach a relay that has a loopback name here. */
 function elsewhere(relay: string): string[] {
   const url = new URL(relay);
   if (!isLoopback(url.host)) return [];
@@ -138,7 +138,7 @@ function whatToRun({ here, elsewhere }: Relays, toCommand: (relay: string) => st
   return [`  On the calling machine run${whole}:   ${toCommand(here)}`];
 }
 
-/** What the person at the target sees and types. */
+/** The screen and keyboard at the target. */
 class AtTarget implements TargetPerson {
   readonly #lines = isAttended() ? undefined : new TypedLines();
   #code = '';
@@ -181,18 +181,18 @@ class AtTarget implements TargetPerson {
   async typeCode(signal: AbortSignal): Promise<string> {
     if (this.#lines !== undefined) {
       this.#lines.forgetTyped();
-      this.teller.event({ event: 'type_code' }, ['  Waiting for the code on the other screen, on stdin.']);
+      this.teller.event({ event: 'type_code' }, ['  Waiting for the code on the other screen, from stdin.']);
       return this.#lines.next(signal);
     }
     for (;;) {
       const text = await ask('  Code on the other screen: ', signal);
-      if (text.trim() !== '' || process.stdin.readableEnded) return text; // Enter alone is no try
+      if (text.trim() !== '' || process.stdin.readableEnded) return text; // Enter alone is not a try
     }
   }
 
   wrongCode({ triesLeft, wasPairingCode, isCode }: WrongCode): void {
     const tries = triesLeft === 1 ? '1 try left' : `${triesLeft} tries left`;
-    const what = isCode ? 'Does not match' : 'The code is 6 digits';
+    const what = isCode ? 'Does not match' : 'The code has 6 digits';
     this.teller.event({ event: 'wrong_code', triesLeft, wasPairingCode, isCode }, [
       `✗ ${what} (${tries}). Type the code on the CONTROLLER's screen${wasPairingCode ? `, not the pairing code ${inGroups(this.#code)}` : ''}.`,
     ]);
@@ -207,7 +207,7 @@ class AtTarget implements TargetPerson {
     if (this.#lines !== undefined) return false;
     const names = old.map(({ friendlyName }) => `"${friendlyName}"`);
     return askYesNo(
-      `There is no room for ${peerName(peer.friendlyName).shown}. Let it call this machine in place of ${names.join(' and ')}?`,
+      `There is no room for ${peerName(peer.friendlyName).shown}. Let it call this machine instead of ${names.join(' and ')}?`,
       signal,
     );
   }
@@ -215,7 +215,7 @@ class AtTarget implements TargetPerson {
   verified(verificationCode: string): void {
     const shown = inGroups(verificationCode);
     this.teller.event({ event: 'verified', verificationCode }, [`✓ VERIFIED ${shown}`]);
-    this.teller.wait(() => 'Waiting for the answer at the other machine…');
+    this.teller.wait(() => 'Waiting for the answer on the other machine…');
   }
 
   close(): void {
@@ -223,7 +223,7 @@ class AtTarget implements TargetPerson {
   }
 }
 
-/** Once: afterwards the machine knows, and says so. */
+/** Asked once: the answer is stored. */
 async function askForHosts(
   known: readonly string[],
   options: OutputOptions,
@@ -246,7 +246,7 @@ async function askForHosts(
   }
 }
 
-/** Of URLs their hosts, where nothing else in them could be meant. */
+/** Accepts URLs, and uses only their hosts. */
 function withoutScheme(answer: string): string {
   return answer
     .split(',')
@@ -256,6 +256,7 @@ function withoutScheme(answer: string): string {
 
 function toMaxControllers(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new UsageError('--max-controllers is a whole number, at least 1.');
+  if (!/^[1-9]\d{0,5}$/.test(text))
+    throw new UsageError('--max-controllers must be a whole number, at least 1.');
   return Number(text);
 }

@@ -23,28 +23,28 @@ import { nameForCommand } from '../words/shell';
 export const provision = defineCommand({
   meta: {
     name: 'provision',
-    description: 'Makes a token for a machine without a terminal, which this one is to call',
+    description: 'Prints a token for a machine without a terminal that this machine will call',
   },
   args: {
-    name: { type: 'string', required: true, description: 'What the machine is to be called' },
+    name: { type: 'string', required: true, description: 'The name for that machine' },
     ttl: {
       type: 'string',
       valueHint: 'time',
-      description: 'How long the token may be taken; default 1h, at most 24h',
+      description: 'How long the token is valid; default 1h, at most 24h',
     },
     host: {
       type: 'string',
       valueHint: 'a,b',
-      description: 'The hosts under which this machine calls it; default localhost',
+      description: 'The hosts under which this machine will call it; default localhost',
     },
     wait: {
       type: 'boolean',
-      description: 'Wait until the machine says, over the relay, that it has taken it',
+      description: 'Wait until the machine confirms over the relay that it took the token',
     },
     relay: {
       type: 'string',
       valueHint: 'url',
-      description: 'A relay over which it tells that it has taken the token',
+      description: 'The relay over which the machine confirms that it took the token',
     },
     ...SHARED_ARGS,
   },
@@ -67,23 +67,23 @@ export const provision = defineCommand({
       json: { token, id, friendlyName, hosts, expiresAt },
       data: [token],
       notes: [
-        `✓ A token for "${friendlyName}", good for ${durationText(lifetimeSeconds)} (until ${momentText(expiresAt)}) and one machine.`,
-        `  There, set AMESH_BOOTSTRAP_TOKEN to it: amesh.verify() takes it and trusts this machine (${device.identity.deviceId}).`,
-        '  Anybody else who gets it can pose as that machine: hand it over as a secret.',
+        `✓ A token for "${friendlyName}", valid for ${durationText(lifetimeSeconds)} (until ${momentText(expiresAt)}) and for one machine.`,
+        `  On that machine, set AMESH_BOOTSTRAP_TOKEN to the token: amesh.verify() takes it and trusts this machine (${device.identity.deviceId}).`,
+        '  Anybody else who gets the token can pose as that machine: treat it as a secret.',
         ...(hosts.length === 0
           ? [
-              '! It names no host, so that machine answers to localhost only. Called by another name?  --host api.example.com',
+              '! The token has no host, so that machine answers to localhost only. If it is called by another name:  --host api.example.com',
             ]
           : []),
         ...loopbackNotes(args.host ?? ''),
-        `  To see whether it was taken:  ${here('amesh list')}   To give it up:  ${here(`amesh tokens cancel ${id}`)}`,
+        `  To see whether it was taken:  ${here('amesh list')}   To cancel it:  ${here(`amesh tokens cancel ${id}`)}`,
       ],
     };
     return args.wait && relay !== undefined ? waitFor(device, entry, relay, result, options) : result;
   },
 });
 
-/** Says the token first: the machine cannot take it before. */
+/** Prints the token before it waits: the machine cannot take it earlier. */
 async function waitFor(
   device: Device,
   entry: IssuedToken,
@@ -94,7 +94,7 @@ async function waitFor(
   const teller = new Teller(options);
   teller.event({ event: 'token', ...json }, notes);
   if (!options.json) printLines(process.stdout, data);
-  teller.wait(() => `Waiting for "${entry.friendlyName}"…   Ctrl+C ends the waiting, the token stays good`);
+  teller.wait(() => `Waiting for "${entry.friendlyName}"…   Ctrl+C stops waiting; the token stays valid`);
   const takenBy = async () => findIssued(await device.trust.read(), entry.id)?.takenBy ?? null;
   try {
     const text = await interruptible(
@@ -106,7 +106,7 @@ async function waitFor(
           signal,
           isKnown: async () => (await takenBy()) !== null,
         }),
-      `Interrupted. The token stays good; to give it up: ${here(`amesh tokens cancel ${entry.id}`)}`,
+      `Interrupted. The token stays valid; to cancel it: ${here(`amesh tokens cancel ${entry.id}`)}`,
     );
     if (text !== null) await takeRegistration(device, text, UNASKED);
     const key = await takenBy();
@@ -114,8 +114,8 @@ async function waitFor(
     if (machine === undefined) {
       throw new CommandError(
         'token_not_taken',
-        'No machine has said that it has taken the token.',
-        `It may still do so with its first answer: ${here('amesh list')}`,
+        'No machine has confirmed that it took the token.',
+        `Its first response may still confirm it: ${here('amesh list')}`,
         false, // the token is pending
       );
     }
@@ -123,7 +123,7 @@ async function waitFor(
     return {
       json: { device: machine },
       notes: [
-        `✓ "${friendlyName}" (${deviceId}) has taken the token. It is called at ${hostsText(hosts)}.   Undo: ${here(`amesh revoke ${nameForCommand(machine)}`)}`,
+        `✓ "${friendlyName}" (${deviceId}) took the token. It is called at ${hostsText(hosts)}.   Undo: ${here(`amesh revoke ${nameForCommand(machine)}`)}`,
       ],
     };
   } catch (error) {
@@ -133,13 +133,13 @@ async function waitFor(
   }
 }
 
-/** What goes wrong at the relay comes after the token was made, and takes nothing of it back. */
+/** A failure at the relay happens after the token was created, and does not undo it. */
 function afterwards(error: unknown): unknown {
   if (!isAmeshError(error) || !['relay_unreachable', 'relay_busy'].includes(error.code)) return error;
   return new CommandError(
     error.code,
     error.detail,
-    `The token counts all the same; the first answer of its machine tells of it, too: ${here('amesh list')}`,
+    `The token is still valid. The machine's first response confirms it, too: ${here('amesh list')}`,
     false,
   );
 }

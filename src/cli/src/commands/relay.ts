@@ -9,13 +9,13 @@ import { relayFlag } from '../relay/relay-choice';
 import { portUnavailable } from '../relay/serve-relay';
 
 export const relay = defineCommand({
-  meta: { name: 'relay', description: 'Runs a relay in the foreground, over which other machines pair' },
+  meta: { name: 'relay', description: 'Runs a relay in the foreground, for pairing other machines' },
   args: {
     port: { ...PORT_ARG, description: `${PORT_ARG.description}, or PORT` },
     bind: {
       type: 'string',
       valueHint: 'address',
-      description: 'The address to listen on; default HOST, then all',
+      description: 'The address to listen on; default HOST, or all',
     },
     ...SHARED_ARGS,
   },
@@ -38,13 +38,13 @@ export const relay = defineCommand({
           (host) =>
             `  On a machine that receives requests:   amesh listen${relayFlag(`ws://${host}:${port}/ws`)}`,
         ),
-        '  It logs one line of JSON for each event, and keeps nothing. Ctrl+C lets sessions end, and ends it.',
+        '  It logs one line of JSON per event, and stores nothing. Ctrl+C waits for sessions to end, then stops the relay.',
       ],
     };
   },
 });
 
-/** Under which addresses others reach what listens there. */
+/** The addresses under which others reach this server. */
 function hostsOf({ address, family }: AddressInfo): string[] {
   if (address === '::' || address === '0.0.0.0') return ownAddresses();
   return [family === 'IPv6' ? `[${address}]` : address];

@@ -6,19 +6,19 @@ import { openMachine } from '../machine/machine';
 import { here } from '../words/here';
 
 export const rename = defineCommand({
-  meta: { name: 'rename', description: 'Gives a device of the list, or this machine, another name' },
+  meta: { name: 'rename', description: 'Renames a device in the list, or this machine' },
   args: {
     device: {
       type: 'positional',
       required: true,
       valueHint: 'id|name',
-      description: 'Which one: see amesh list. Or this machine itself',
+      description: 'The device, see amesh list; or this machine',
     },
     name: {
       type: 'positional',
       required: true,
       valueHint: 'new-name',
-      description: 'What it is called from now on',
+      description: 'The new name',
     },
     ...SHARED_ARGS,
   },
@@ -29,9 +29,9 @@ export const rename = defineCommand({
       const inList = (await trust.read()).devices.some(({ friendlyName }) => friendlyName === args.device);
       if (inList) {
         throw new UsageError(
-          `This machine and a device of its list are both called ${JSON.stringify(args.device)}.`,
+          `This machine and a device in its list are both called ${JSON.stringify(args.device)}.`,
           {
-            hint: `Give the id. This machine is ${identity.deviceId}; the other: ${here('amesh list')}`,
+            hint: `Use the ID. This machine is ${identity.deviceId}; the other: ${here('amesh list')}`,
           },
         );
       }
@@ -39,8 +39,8 @@ export const rename = defineCommand({
       return {
         json: { deviceId: identity.deviceId, friendlyName, before: identity.friendlyName, isSelf: true },
         notes: [
-          `✓ This machine is called "${friendlyName}" now.`,
-          '  Machines that know it already keep the name under which they know it. On each, if you like:',
+          `✓ This machine is now called "${friendlyName}".`,
+          '  Machines that already know it keep the old name. To rename it there, run on each of them:',
           `    amesh rename ${identity.deviceId} ${JSON.stringify(friendlyName)}`,
         ],
       };
@@ -52,8 +52,8 @@ export const rename = defineCommand({
       json: { deviceId, friendlyName, before, isSelf: false },
       notes: [
         friendlyName === before
-          ? `✓ It is called "${friendlyName}" already. No changes were made.`
-          : `✓ "${before}" is called "${friendlyName}" now (${deviceId}). Nothing else changes: what it may do goes by its key.`,
+          ? `✓ It is already called "${friendlyName}". No changes were made.`
+          : `✓ "${before}" is now called "${friendlyName}" (${deviceId}). Its permissions do not change: they depend on its key.`,
       ],
     };
   },

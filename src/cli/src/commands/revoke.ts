@@ -16,28 +16,28 @@ import { confirm } from '../terminal/prompt';
 import { here } from '../words/here';
 
 export const revoke = defineCommand({
-  meta: { name: 'revoke', description: 'Takes a device out of the allow list' },
+  meta: { name: 'revoke', description: 'Removes a device from the allow list' },
   args: {
     device: {
       type: 'positional',
       required: false,
       valueHint: 'id|name',
-      description: 'Which one: see amesh list',
+      description: 'The device: see amesh list',
     },
     grant: {
       type: 'string',
       valueHint: 'id|name',
-      description: 'A grant, and every device that enrolled by it',
+      description: 'Revoke a grant, and every device that it added',
     },
-    'all-controllers': { type: 'boolean', description: 'Every device that may call this machine' },
+    'all-controllers': { type: 'boolean', description: 'Revoke every device that may call this machine' },
     ...SHARED_ARGS,
   },
 
   async run({ args }): Promise<Result> {
     const all = args['all-controllers'] === true;
     if ([args.device, args.grant, all || undefined].filter((wish) => wish !== undefined).length !== 1) {
-      throw new UsageError('Which device? Give its name or id, or --all-controllers.', {
-        hint: `See: ${here('amesh list')}   Or all who came by a grant: --grant ID|NAME`,
+      throw new UsageError('Which device? Give its name or ID, or --all-controllers.', {
+        hint: `See: ${here('amesh list')}   For all devices that a grant added: --grant ID|NAME`,
       });
     }
     if (args.grant !== undefined) return revokeByGrant(args.grant, args.yes);
@@ -52,14 +52,14 @@ export const revoke = defineCommand({
 
     let gone: readonly DeviceEntry[] = [];
     const after = await trust.update((document) => {
-      // Those who came in meanwhile are controllers, too.
+      // This includes controllers added in the meantime.
       const wanted = all ? document.devices.filter(isController) : devices;
       gone = wanted.filter(({ deviceId }) => document.devices.some((each) => each.deviceId === deviceId));
       const now = Math.floor(Date.now() / 1000);
       return gone.reduce((list, { deviceId }) => revokeDevice(list, deviceId, now), document);
     });
     const [device] = devices as [DeviceEntry];
-    if (gone.length === 0) throw alreadyGone(`${called(device)} was revoked by somebody else just now.`);
+    if (gone.length === 0) throw alreadyGone(`${called(device)} was just revoked by somebody else.`);
     const confirmations = await confirmationsOf(trust, after.revision);
     const where = refusalText(confirmations, store.dir, 'it');
     return {
@@ -86,26 +86,28 @@ function find(document: AllowListDocument, idOrName: string): DeviceEntry {
   try {
     return findDevice(document, idOrName);
   } catch (error) {
-    // amesh list shows those that are awaited, too.
+    // amesh list also shows machines that have not taken their token yet.
     const token = pendingTokens(document).find(({ friendlyName }) => friendlyName === idOrName);
     if (token === undefined || !isAmeshError(error) || error.code !== 'unknown_name') throw error;
     throw new AmeshError(CODES.unknown_name, `No machine has taken the token for "${idOrName}" yet.`, {
-      fix: 'To give it up',
+      fix: 'To cancel it',
       command: ['amesh', 'tokens', 'cancel', token.id],
     });
   }
 }
 
 function alreadyGone(message: string): CommandError {
-  return new CommandError('already_revoked', message, `See who is: ${here('amesh list')}`);
+  return new CommandError('already_revoked', message, `See who is in the list: ${here('amesh list')}`);
 }
 
-/** Every machine has a list of its own, and this one cannot reach into the others. */
+/** Every machine has its own list, and this one cannot change the others. */
 function elsewhere({ roles, deviceId }: DeviceEntry, ownId: string): string[] {
   return [
     ...(roles.includes('controller')
-      ? [`  On other machines that it may call:  amesh revoke ${deviceId}`]
+      ? [`  On other machines that it may call, run:  amesh revoke ${deviceId}`]
       : []),
-    ...(roles.includes('target') ? [`  On it, if this one may call it still:  amesh revoke ${ownId}`] : []),
+    ...(roles.includes('target')
+      ? [`  On that machine, if this one may still call it, run:  amesh revoke ${ownId}`]
+      : []),
   ];
 }

@@ -7,16 +7,16 @@ import { here } from '../words/here';
 import { printable } from '../words/printable';
 import { table } from '../words/table';
 
-/** As many as fit on one screen beside all else. */
+/** As many names as fit on one screen with the rest. */
 const MAX_NAMES = 12;
 
-/** What ends within this time is due. */
+/** What ends within this time needs attention. */
 const DUE_SECONDS = 14 * 86_400;
 
 export const status = defineCommand({
   meta: {
     name: 'status',
-    description: 'Shows who this machine is, who may call it, whom it calls, and what is due',
+    description: 'Shows who this machine is, who may call it, whom it may call, and what needs attention',
   },
   args: SHARED_ARGS,
 
@@ -52,22 +52,22 @@ export const status = defineCommand({
           ? [
               [
                 'due',
-                'nothing: every pairing is acknowledged, and no lease, token or grant is over or ends soon',
+                'nothing: every pairing is confirmed, and no lease, token or grant has expired or expires soon',
               ],
             ]
           : due.map((each, i) => [i === 0 ? 'due' : '', dueText(each)])),
       ]),
-      notes: document.devices.length > MAX_NAMES ? [`  All of them:  ${here('amesh list')}`] : [],
+      notes: document.devices.length > MAX_NAMES ? [`  To see all:  ${here('amesh list')}`] : [],
     };
   },
 });
 
-/** What needs somebody to do something. */
+/** Something that needs attention. */
 interface Due {
   readonly kind: 'unconfirmed' | 'lease' | 'token' | 'grant';
-  /** As it is called, or its id. */
+  /** Its name or ID. */
   readonly name: string;
-  /** Unix seconds; null where it has no end. */
+  /** Unix seconds; null if it has no end. */
   readonly at: number | null;
 }
 
@@ -76,7 +76,7 @@ function dueOf(document: AllowListDocument, now: number): Due[] {
   return [
     ...document.devices.flatMap(({ friendlyName, unconfirmed, lease }): Due[] => [
       ...(unconfirmed ? [{ kind: 'unconfirmed' as const, name: friendlyName, at: null }] : []),
-      // A lease is moved on by its caller's requests: only one that is over tells of a caller that is gone.
+      // A caller's requests renew its lease. Only an expired lease shows that the caller is gone.
       ...(lease !== undefined && lease.expiresAt < now
         ? [{ kind: 'lease' as const, name: friendlyName, at: lease.expiresAt }]
         : []),
@@ -98,13 +98,13 @@ function dueText({ kind, name, at }: Due): string {
   const isOver = at !== null && at * 1000 < Date.now();
   switch (kind) {
     case 'unconfirmed':
-      return `${shown} has not acknowledged the pairing; the first request that it answers does`;
+      return `${shown} has not confirmed the pairing; its first response to a request will`;
     case 'lease':
-      return `the lease of ${shown} is over since ${until}`;
+      return `the lease of ${shown} expired ${until}`;
     case 'token':
-      return `no machine has taken the token for ${shown}, which ${isOver ? 'ended' : 'ends'} ${until}`;
+      return `no machine has taken the token for ${shown}, which ${isOver ? 'expired' : 'expires'} ${until}`;
     case 'grant':
-      return `the grant ${shown} ends ${until}`;
+      return `the grant ${shown} expires ${until}`;
   }
 }
 

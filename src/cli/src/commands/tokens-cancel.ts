@@ -8,13 +8,13 @@ import { here } from '../words/here';
 import { nameForCommand } from '../words/shell';
 
 export const tokensCancel = defineCommand({
-  meta: { name: 'cancel', description: 'Gives a token up that was not used, or closes a grant' },
+  meta: { name: 'cancel', description: 'Cancels an unused token, or closes a grant' },
   args: {
     token: {
       type: 'positional',
       required: true,
       valueHint: 'id|name',
-      description: 'Which one: see amesh tokens',
+      description: 'The token or grant: see amesh tokens',
     },
     ...SHARED_ARGS,
   },
@@ -33,17 +33,17 @@ export const tokensCancel = defineCommand({
         const machine = after.devices.find(({ publicKey }) => publicKey === takenBy);
         throw new CommandError(
           'token_used',
-          'The token was used already.',
+          'The token was already used.',
           machine === undefined
-            ? 'Its machine is not in the list any more.'
-            : `To end the trust in its machine: ${here(`amesh revoke ${nameForCommand(machine)}`)}`,
+            ? 'Its machine is no longer in the list.'
+            : `To revoke its machine: ${here(`amesh revoke ${nameForCommand(machine)}`)}`,
         );
       }
       return {
         json: { cancelled: id, present: [] },
         notes: [
-          `✓ Cancelled. No machine becomes "${friendlyName}" by this token.`,
-          '! A machine that has it may take it still, and trusts this one then. Take it away there, too.',
+          `✓ Cancelled. No machine can become "${friendlyName}" with this token.`,
+          '! A machine that has the token may still take it, and would then trust this one. Remove the token there, too.',
         ],
       };
     }
@@ -52,12 +52,12 @@ export const tokensCancel = defineCommand({
     return {
       json: { cancelled: id, present },
       notes: [
-        '✓ Closed. Nobody else enrols by this grant.',
+        '✓ Closed. No more callers can enrol with this grant.',
         ...(left === 0
           ? []
           : [
-              `! ${left === 1 ? 'One caller' : `${left} callers`} came by it, and may stay as long as their leases do.`,
-              `  To end that, too:  ${here(`amesh revoke --grant ${id}`)}`,
+              `! ${left === 1 ? 'One caller' : `${left} callers`} enrolled with it, and may stay until ${left === 1 ? 'its lease ends' : 'their leases end'}.`,
+              `  To revoke ${left === 1 ? 'it' : 'them'}, too:  ${here(`amesh revoke --grant ${id}`)}`,
             ]),
       ],
     };

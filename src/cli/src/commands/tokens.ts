@@ -16,7 +16,7 @@ import { table } from '../words/table';
 const HEAD = ['ID', 'KIND', 'NAME', 'UNTIL', 'STATE'];
 
 export const tokens = defineCommand({
-  meta: { name: 'tokens', description: 'Shows the tokens and grants of this machine, given and taken' },
+  meta: { name: 'tokens', description: 'Shows the tokens and grants that this machine issued and took' },
   args: SHARED_ARGS,
   subCommands: {
     cancel: () => import('./tokens-cancel').then(({ tokensCancel }) => tokensCancel),
@@ -45,16 +45,16 @@ export const tokens = defineCommand({
       notes:
         rows.length === 0
           ? [
-              'There is no token here.',
-              `  For a machine that this one is to call:   ${here('amesh provision --name NAME')}`,
-              `  For machines that are to call this one:   ${here('amesh grant --name NAME')}`,
+              'There are no tokens.',
+              `  For a machine that this one will call:   ${here('amesh provision --name NAME')}`,
+              `  For machines that will call this one:    ${here('amesh grant --name NAME')}`,
             ]
           : [],
     };
   },
 });
 
-/** A token without its secret, which is never shown. */
+/** A token without its secret, which is never displayed. */
 type Shown = Omit<IssuedToken, 'secret'>;
 
 function stateOf({ takenBy, cancelledAt, expiresAt }: Shown): 'used' | 'cancelled' | 'expired' | 'pending' {
@@ -78,7 +78,7 @@ function toTokenRow(token: Shown, { devices }: AllowListDocument): string[] {
 function toGrantRow(grant: Grant, document: AllowListDocument): string[] {
   const { id, names, uses, used, expiresAt } = grant;
   const isOver = expiresAt * 1000 <= Date.now() || used >= uses;
-  const state = `${used} of ${uses} used, ${grantedDevices(document, id).length} here now${isOver ? '; closed' : ''}`;
+  const state = `${used} of ${uses} used, ${grantedDevices(document, id).length} in the list${isOver ? '; closed' : ''}`;
   return [id, 'grant', printable(names), momentText(expiresAt), state];
 }
 

@@ -17,14 +17,14 @@ import { nameForCommand, shellWord } from '../words/shell';
 export const trustAdd = defineCommand({
   meta: {
     name: 'add',
-    description: 'Trusts the machine of a line that amesh trust export has printed there',
+    description: 'Trusts another machine, by the line that amesh trust export prints there',
   },
   args: {
     role: {
       type: 'enum',
       options: ['controller', 'target'],
       required: true,
-      description: 'controller: it may call this machine; target: this machine calls it',
+      description: 'controller: that machine may call this one; target: this machine may call it',
     },
     host: {
       type: 'string',
@@ -35,7 +35,7 @@ export const trustAdd = defineCommand({
       type: 'positional',
       required: false,
       valueHint: '"line"',
-      description: 'amesh-p256 <key> <name>, in quotes; read from stdin where it is absent or -',
+      description: 'amesh-p256 <key> <name>, in quotes; default or -: read from stdin',
     },
     ...SHARED_ARGS,
   },
@@ -43,12 +43,12 @@ export const trustAdd = defineCommand({
   async run({ args }): Promise<Result> {
     const { role } = args;
     if (role === 'controller' && args.host !== undefined) {
-      throw new UsageError('--host belongs to a target; a controller is only ever the one that calls.', {
-        hint: `The hosts that this machine answers to: ${here('amesh config hosts')}`,
+      throw new UsageError('--host is for a target; a controller only calls.', {
+        hint: `To see the hosts that this machine answers to: ${here('amesh config hosts')}`,
       });
     }
     const hosts = toHosts(args.host ?? '', '--host');
-    const { identity, trust } = await openMachine(); // without one there is no need to ask for a line
+    const { identity, trust } = await openMachine(); // without an identity, do not ask for a line
     const peer = await fromTrustLine(await givenLine(args.line, role, args.host));
 
     const before = await trust.read();
@@ -62,7 +62,7 @@ export const trustAdd = defineCommand({
         ...outcome(device, role, changed),
         ...(device.friendlyName === peer.friendlyName
           ? []
-          : [`  It calls itself "${peer.friendlyName}"; in this list it is "${device.friendlyName}".`]),
+          : [`  It calls itself "${peer.friendlyName}"; in this list its name is "${device.friendlyName}".`]),
         ...loopbackNotes(args.host ?? ''),
         ...next(device, role, identity, answersTo(after).hosts),
       ],
@@ -75,7 +75,7 @@ async function givenLine(line: string | undefined, role: string, host: string | 
   const text = await readText('Line of the other machine:');
   if (text.trim() !== '') return text;
   throw new UsageError('No line was given.', {
-    hint: `It is what amesh trust export prints on the other machine. Pass it in quotes: ${here(`amesh trust add --role ${role}${host === undefined ? '' : ` --host ${shellWord(host)}`} "LINE"`)}`,
+    hint: `Run amesh trust export on the other machine, and pass its line in quotes: ${here(`amesh trust add --role ${role}${host === undefined ? '' : ` --host ${shellWord(host)}`} "LINE"`)}`,
   });
 }
 
@@ -83,10 +83,10 @@ function outcome(device: DeviceEntry, role: string, changed: boolean): string[] 
   const called = `"${device.friendlyName}" (${device.deviceId})`;
   const may =
     role === 'controller'
-      ? `${called} may ${changed ? 'now ' : ''}call this machine`
-      : `This machine may ${changed ? 'now ' : ''}send requests to ${called}${device.hosts.length > 0 ? `, at ${device.hosts.join(', ')}` : ''}`;
-  if (!changed) return [`✓ ${may} already. No changes were made.`];
-  const both = device.roles.length > 1 ? ' (takes both its roles)' : '';
+      ? `${called} may ${changed ? 'now' : 'already'} call this machine`
+      : `This machine may ${changed ? 'now' : 'already'} send requests to ${called}${device.hosts.length > 0 ? `, at ${device.hosts.join(', ')}` : ''}`;
+  if (!changed) return [`✓ ${may}. No changes were made.`];
+  const both = device.roles.length > 1 ? ' (removes both roles)' : '';
   return [`✓ ${may}.   Undo: ${here(`amesh revoke ${nameForCommand(device)}`)}${both}`];
 }
 
@@ -95,21 +95,21 @@ function next(device: DeviceEntry, role: string, own: DeviceIdentity, hosts: rea
   if (role === 'controller') return [`  Next, ${there}:`, `    ${trustAsTarget(own, hosts)}`];
   return [
     ...(device.hosts.length > 0 ? [] : withoutHost(device)),
-    `  Not done yet? Then ${there}:`,
+    `  If you have not done it yet, ${there}:`,
     `    ${trustAsController(own)}`,
   ];
 }
 
-/** Often the role is what was mistaken, and not the host what was forgotten. */
+/** Often the mistake is the role, not a missing host. */
 function withoutHost(device: DeviceEntry): string[] {
   const called = `"${device.friendlyName}"`;
   return [
-    `! --host says where ${called} is called; requests to there then name it, and count nowhere else.`,
+    `! Without --host, requests to ${called} do not name it as their target. Add its host, so that they are valid for that machine only.`,
     `  To add it: ${here(trustAsTarget(device, []))}`,
     ...(device.roles.includes('controller')
       ? []
       : [
-          `! If ${called} is the one that calls this machine, that is the other role:`,
+          `! If ${called} calls this machine, it needs the other role:`,
           `  ${here(trustAsController(device))}`,
         ]),
   ];

@@ -4,7 +4,10 @@ import { type Result, SHARED_ARGS } from '../command-line/command';
 import { answersTo, openMachine, trustAsController, trustAsTarget } from '../machine/machine';
 
 export const trustExport = defineCommand({
-  meta: { name: 'export', description: 'Prints the line by which other machines trust this one; no secret' },
+  meta: {
+    name: 'export',
+    description: 'Prints the line with which other machines trust this one; it is not secret',
+  },
   args: SHARED_ARGS,
 
   async run(): Promise<Result> {
@@ -16,9 +19,9 @@ export const trustExport = defineCommand({
       json: { line, deviceId, friendlyName, publicKey, hosts },
       data: [line],
       notes: [
-        '  Next, on a machine that this one is to call:',
+        '  Next, on a machine that this one will call:',
         `    ${trustAsController(identity)}`,
-        '  or, on a machine that is to call this one:',
+        '  or, on a machine that will call this one:',
         `    ${trustAsTarget(identity, hosts)}`,
       ],
     };

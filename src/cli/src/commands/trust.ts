@@ -2,7 +2,7 @@ import { defineCommand } from 'citty';
 import { SHARED_ARGS } from '../command-line/command';
 
 export const trust = defineCommand({
-  meta: { name: 'trust', description: 'Pairs machines by one pasted line, without a relay' },
+  meta: { name: 'trust', description: 'Pairs machines with one pasted line, without a relay' },
   args: SHARED_ARGS,
   subCommands: {
     export: () => import('./trust-export').then(({ trustExport }) => trustExport),

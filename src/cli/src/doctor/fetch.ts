@@ -3,20 +3,20 @@ import type { Duplex } from 'node:stream';
 import { type HttpProxy, openTunnel, ProxyError, routeTo } from '@authmesh/sdk/admin';
 import { PATIENCE_MS } from './finding';
 
-/** Less than a check may take, so that it can say that the proxy has not answered. */
+/** Shorter than a check, so that the check can report that the proxy did not respond. */
 const TUNNEL_MS = PATIENCE_MS - 1000;
 
-/** The proxy through which a URL is reached from here; null where there is none. @throws TypeError for a wrong variable */
+/** The proxy for a URL; null if there is none. @throws TypeError for a wrong variable */
 export function proxyTo(url: URL): HttpProxy | null {
   const route = routeTo(url, process.env);
   return route.by === 'proxy' ? route.proxy : null;
 }
 
 /**
- * The global `fetch`, through the proxy of the environment, which that of Node mostly leaves out. For requests without a
- * body whose answer is not read beyond its headers.
+ * The global `fetch`, but through the environment's proxy, which Node's fetch usually ignores. For requests without a body,
+ * of whose response only the headers are read.
  *
- * @throws ProxyError where the proxy opens no way; TypeError for a wrong variable; whatever `fetch` throws
+ * @throws ProxyError if the proxy opens no tunnel; TypeError for a wrong variable; any error of `fetch`
  */
 export const fetchFromHere: typeof fetch = async (input, init) => {
   const request = new Request(input, init);
@@ -31,7 +31,7 @@ export const fetchFromHere: typeof fetch = async (input, init) => {
   }
 };
 
-/** A connection through a proxy, in the time that a check has. */
+/** Opens a connection through a proxy, within the time limit of a check. */
 export function tunnelTo(proxy: HttpProxy, url: URL, signal?: AbortSignal): Promise<Duplex> {
   return openTunnel(proxy, url, { ms: TUNNEL_MS, signal });
 }
@@ -51,14 +51,14 @@ function send({ method, headers, signal }: Request, url: URL, socket: Duplex): P
       try {
         resolve(toResponse(answer));
       } catch {
-        reject(new Error(`HTTP ${answer.statusCode}, which cannot be read`));
+        reject(new Error(`HTTP ${answer.statusCode}, which is not valid HTTP`));
       }
     });
     asked.end();
   });
 }
 
-/** @throws RangeError for a status that HTTP does not have, which node:http takes; TypeError for such a header */
+/** @throws RangeError for an invalid HTTP status, which node:http accepts; TypeError for an invalid header */
 function toResponse({ headersDistinct, statusCode = 0 }: IncomingMessage): Response {
   const headers = new Headers();
   for (const [name, values = []] of Object.entries(headersDistinct))

@@ -8,14 +8,15 @@ import { checkGit } from './git';
 
 const MAX_FILES = 100;
 
-/** The folder and what lies in it: whose it is, and who else gets at it. One finding for each thing that is wrong. */
+/** Checks who owns the folder and its files, and who else can access them. Returns one finding per problem. */
 export async function checkFolder(dir: string): Promise<Finding[]> {
-  const unsafe = inspectFolder(dir, process.env); // also before there is one
+  const unsafe = inspectFolder(dir, process.env); // works before the folder exists
   const folder = await look(dir);
   if (folder === null) return unsafe.length > 0 ? unsafe.map(toFinding) : [skipped(`There is no ${dir}.`)];
-  if (!folder.isDirectory()) return [failed(`${dir} is no folder.`, 'Set AUTH_MESH_DIR, or move that file.')];
+  if (!folder.isDirectory())
+    return [failed(`${dir} is not a folder.`, 'Set AUTH_MESH_DIR, or move that file.')];
   const inside: Finding[] = await checkGit(dir);
-  if (process.platform === 'win32') return inside.length > 0 ? inside : [ok(dir)]; // modes say nothing there
+  if (process.platform === 'win32') return inside.length > 0 ? inside : [ok(dir)]; // modes have no meaning there
 
   const told = new Set<string>();
   const tell = (path: string, found: Finding[]) => {
@@ -44,7 +45,7 @@ export async function isPipe(path: string): Promise<boolean> {
 }
 
 async function look(path: string): Promise<Stats | null> {
-  return stat(path).catch(() => null); // the check that needs the file says that it cannot be seen
+  return stat(path).catch(() => null); // the check that needs the file reports the error
 }
 
 function belongsToRoot(dir: string, { uid }: Stats): Finding[] {
@@ -52,21 +53,21 @@ function belongsToRoot(dir: string, { uid }: Stats): Finding[] {
   return [
     warning(
       `${dir} belongs to root.`,
-      'Run amesh and the server as root, or use another folder: AUTH_MESH_DIR.',
+      'Run amesh and the server as root, or use another folder (AUTH_MESH_DIR).',
     ),
   ];
 }
 
 function isOpen(dir: string, folder: Stats): Finding[] {
   if ((folder.mode & 0o077) === 0) return [];
-  const what = (folder.mode & 0o022) === 0 ? 'can be looked into' : 'can be written';
+  const what = (folder.mode & 0o022) === 0 ? 'can be read' : 'can be written';
   return [warning(`${dir} ${what} by others (${modeText(folder)}).`, chmodFix('700', dir))];
 }
 
 function isReadable(path: string, file: Stats | null): Finding[] {
   if (file === null || (file.mode & 0o077) === 0) return [];
   const mode = path.endsWith('.passphrase') ? '400' : '600';
-  return [warning(`${path} is open to others (${modeText(file)}).`, chmodFix(mode, path))];
+  return [warning(`${path} can be accessed by others (${modeText(file)}).`, chmodFix(mode, path))];
 }
 
 function isWritable(path: string, file: Stats | null): Finding[] {
@@ -74,7 +75,7 @@ function isWritable(path: string, file: Stats | null): Finding[] {
   return [warning(`${path} can be written by others (${modeText(file)}).`, chmodFix('600', path))];
 }
 
-/** Or why that would change nothing. */
+/** The chmod command, with a note if it would have no effect. */
 function chmodFix(mode: string, path: string): string {
   const modeless = modelessText(path);
   return `chmod ${mode} ${shellWord(path)}${modeless === null ? '' : `   ${modeless}`}`;

@@ -2,22 +2,22 @@ import { fixWith, isAmeshError } from '@authmesh/sdk/core';
 import type { ExitCode } from '../errors/exit-codes';
 import { commandHere } from '../words/here';
 
-/** How long one check may take, in milliseconds. */
+/** The time limit of a check, in milliseconds. */
 export const PATIENCE_MS = 5000;
-/** How long it may take to say why it was not in time, in milliseconds. */
+/** Extra time to explain why it was too slow, in milliseconds. */
 const GRACE_MS = 100;
 
-/** `skipped`: there is nothing to look at, or it could not be told because of something else. */
+/** `skipped`: there is nothing to check, or another problem prevents the check. */
 export type State = 'ok' | 'warning' | 'failed' | 'skipped';
 
-/** What one check has found. */
+/** The result of one check. */
 export interface Finding {
   readonly state: State;
-  /** What was seen, one sentence or two; no secret. */
+  /** What was found: one or two sentences, no secret. */
   readonly message: string;
-  /** The command or the sentence that mends it; null where there is nothing to mend. */
+  /** The command or sentence that fixes it; null if there is nothing to fix. */
   readonly fix: string | null;
-  /** Of one that failed, where it is not the usual. */
+  /** For a failed check with its own exit code. */
   readonly exitCode?: ExitCode;
 }
 
@@ -27,19 +27,19 @@ export const warning = (message: string, fix: string | null): Finding => ({ stat
 export const failed = (message: string, fix: string | null): Finding => ({ state: 'failed', message, fix });
 
 /**
- * Runs a check to its end or for as long as one may take. Never throws.
+ * Runs a check within its time limit. Never throws.
  *
- * @param look gets a signal that is aborted when the time is over
+ * @param look receives a signal that is aborted at the time limit
  */
 export async function bounded<T>(look: (signal: AbortSignal) => Promise<T>): Promise<T | Finding> {
   const signal = AbortSignal.timeout(PATIENCE_MS);
   const late = new Promise<Finding>((resolve) => {
     signal.addEventListener('abort', () => {
-      // What has been asked may know better, now that it was told to end.
+      // After the abort, the check itself may give a better explanation.
       setTimeout(() => resolve(failed(`No answer within ${PATIENCE_MS / 1000} s.`, null)), GRACE_MS);
     });
   });
-  const keptAlive = setTimeout(() => {}, PATIENCE_MS); // the signal's own timer keeps nothing alive
+  const keptAlive = setTimeout(() => {}, PATIENCE_MS); // the signal's own timer does not keep the process alive
   try {
     return await Promise.race([look(signal), late]);
   } catch (error) {

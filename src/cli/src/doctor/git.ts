@@ -8,10 +8,10 @@ import { type Finding, warning } from './finding';
 
 const GIT_MS = 2000;
 
-/** What must not get into git, and stands for the rest of its folder. */
+/** Files that must never get into git. They stand for the whole folder. */
 const SECRETS = ['.passphrase', 'keys/key.json'];
 
-/** Whether git takes the keys of a folder with it, where the folder lies in a work tree. */
+/** Checks that git does not contain or add the keys, if the folder is in a work tree. */
 export async function checkGit(dir: string): Promise<Finding[]> {
   const tree = workTreeOf(dir);
   if (tree === null) return [];
@@ -20,8 +20,8 @@ export async function checkGit(dir: string): Promise<Finding[]> {
   if (names.length > 0) {
     return [
       warning(
-        `${dir} is in the git work tree ${tree}, which has ${names.length} of its files, such as ${names.find((name) => name.startsWith('keys/')) ?? names[0]}.`,
-        `git -C ${shellWord(dir)} rm -r --cached .   What was committed stays in the history: where a key and .passphrase were, make a new identity: amesh init --force`,
+        `${dir} is in the git work tree ${tree}, which contains ${names.length} of its files, such as ${names.find((name) => name.startsWith('keys/')) ?? names[0]}.`,
+        `git -C ${shellWord(dir)} rm -r --cached .   Committed files stay in the history: if they include a key and .passphrase, create a new identity: amesh init --force`,
       ),
     ];
   }
@@ -31,18 +31,18 @@ export async function checkGit(dir: string): Promise<Finding[]> {
   if (isIgnored) return [];
   return [
     warning(
-      `${dir} is in the git work tree ${tree}, and not ignored: git add would take its keys.`,
+      `${dir} is in the git work tree ${tree}, and not ignored: git add would add its keys.`,
       `echo '*' > ${shellWord(join(dir, '.gitignore'))}`,
     ),
   ];
 }
 
-/** What git says; empty where it answers no, null where it cannot be asked. */
+/** The output of git; empty if its answer is no, null if git cannot run. */
 async function git(dir: string, ...args: string[]): Promise<string | null> {
   const own = Object.entries(process.env).filter(([name]) => !name.startsWith('GIT_'));
   const env = { ...Object.fromEntries(own), GIT_OPTIONAL_LOCKS: '0' };
   try {
-    // A work tree can name programs that git starts when it looks at files.
+    // A work tree can configure programs that git runs when it looks at files.
     const words = ['-c', 'core.fsmonitor=false', ...args];
     return (await promisify(execFile)('git', words, { cwd: dir, env, timeout: GIT_MS })).stdout;
   } catch (error) {
@@ -50,7 +50,7 @@ async function git(dir: string, ...args: string[]): Promise<string | null> {
   }
 }
 
-/** As this program writes it. */
+/** Whether .gitignore is the one that amesh writes. */
 async function ignoresAll(dir: string): Promise<boolean> {
   const text = await readFile(join(dir, '.gitignore'), 'utf8').catch(() => '');
   return text.split('\n').some((line) => line.trim() === '*');

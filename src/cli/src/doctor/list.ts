@@ -15,53 +15,53 @@ export interface FoundList extends Finding {
   readonly inspected?: Inspected;
 }
 
-/** @param owner whose key has to have sealed it; undefined where that is not known for sure */
+/** @param owner the key that must have sealed it; undefined if that is not certain */
 export async function checkList(dir: string, owner: Uint8Array | undefined): Promise<FoundList> {
-  if (owner === undefined) return skipped('Not looked at: only the key can tell whether its seal is right.');
+  if (owner === undefined) return skipped('Not checked: that needs the key that sealed it.');
   const inspected = await inspectTrust(new FileStore(dir), owner, process.env);
   const { devices, revision } = inspected.document;
   const count = (role: 'controller' | 'target') => devices.filter(({ roles }) => roles.includes(role)).length;
   const where = process.env.AMESH_STORE_URL ? 'in the store of AMESH_STORE_URL, ' : '';
   return {
     ...ok(
-      `Sealed, ${where}revision ${revision}: ${count('controller')} may call this machine, it may call ${count('target')}.`,
+      `Sealed, ${where}revision ${revision}: ${count('controller')} may call this machine, and it may call ${count('target')}.`,
     ),
     inspected,
   };
 }
 
-/** The record that shows an older copy of the list for what it is. */
+/** Checks the record that detects an older copy of the list. */
 export async function checkSeen(dir: string, inspected: Inspected | undefined): Promise<Finding> {
   if (inspected === undefined) return skipped('There is no list to compare.');
   const { seen } = inspected;
-  if (seen !== null) return ok(`Revision ${seen.revision} is the newest that was seen here.`);
+  if (seen !== null) return ok(`Revision ${seen.revision} is the newest seen here.`);
   const isWritable = await access(dir, constants.W_OK).then(
     () => true,
     () => false,
   );
   return isWritable
-    ? skipped('Nothing was seen here yet.')
-    : skipped('The folder cannot be written: only running servers notice an older list.');
+    ? skipped('No revision was seen here yet.')
+    : skipped('The folder is read-only: only running servers notice an older list.');
 }
 
-/** @param document undefined where it cannot be read */
+/** @param document undefined if it cannot be read */
 export async function checkHosts(document: AllowListDocument | undefined): Promise<Finding> {
   const { AMESH_HOSTS } = process.env;
   try {
     parseHosts(readVariable(process.env, 'AMESH_HOSTS', 'unset') ?? '');
   } catch (error) {
     return failed(
-      `AMESH_HOSTS is wrong, and a server would not start with it: ${(error as Error).message}`,
+      `AMESH_HOSTS is wrong, so a server would not start: ${(error as Error).message}`,
       'export AMESH_HOSTS=api.example.com',
     );
   }
-  if (document === undefined && !AMESH_HOSTS) return skipped('They are in the list, which is not there.');
+  if (document === undefined && !AMESH_HOSTS) return skipped('There is no list to read them from.');
   const { hosts, from } = answersTo(document ?? { hosts: [] });
   if (hosts.length > 0) return ok(`${hostsText(hosts)} (${from === 'AMESH_HOSTS' ? from : 'the list'}).`);
   const callers = document?.devices.filter(({ roles }) => roles.includes('controller')).length ?? 0;
   if (callers === 0) return ok('localhost only.');
   return warning(
-    `localhost only, though ${callers === 1 ? '1 machine' : `${callers} machines`} may call this one. Do they use another name?`,
+    `localhost only, but ${callers === 1 ? '1 machine' : `${callers} machines`} may call this one. Do they use another name?`,
     here('amesh config hosts --add api.example.com'),
   );
 }

@@ -7,7 +7,7 @@ import { here } from '../words/here';
 import { isPipe } from './files';
 import { type Finding, failed, ok, skipped, warning } from './finding';
 
-// Read at once: root that has become another user may not be able to later.
+// Read at startup: root that becomes another user may not be able to later.
 const SDK_VERSION = createRequire(import.meta.url)('@authmesh/sdk/package.json').version as string;
 
 const OLDEST_NODE = [20, 19] as const;
@@ -32,10 +32,10 @@ export async function checkIdentity(dir: string): Promise<FoundIdentity> {
   if (identity !== null)
     return { ...ok(`${JSON.stringify(identity.friendlyName)} (${identity.deviceId}).`), identity };
   const { AMESH_OWNER_KEY, AMESH_BOOTSTRAP_TOKEN } = process.env;
-  if (AMESH_OWNER_KEY) return skipped('There is none, and none is needed: AMESH_OWNER_KEY is set.');
+  if (AMESH_OWNER_KEY) return skipped('There is none, but AMESH_OWNER_KEY is set, so none is needed.');
   if (AMESH_BOOTSTRAP_TOKEN) {
     return warning(
-      'There is none yet. The first verify() or fetch makes one with AMESH_BOOTSTRAP_TOKEN.',
+      'There is none yet. The first verify() or fetch creates one with AMESH_BOOTSTRAP_TOKEN.',
       null,
     );
   }
@@ -49,7 +49,7 @@ export interface FoundKey extends Finding {
   readonly signer?: Signer;
 }
 
-/** @param identity undefined where there is none */
+/** @param identity undefined if there is none */
 export async function checkKey(dir: string, identity: DeviceIdentity | undefined): Promise<FoundKey> {
   if (identity === undefined) return skipped('There is no identity, so there is no key.');
   const { AUTH_MESH_PASSPHRASE, AMESH_PASSPHRASE_FILE } = process.env;
@@ -62,7 +62,7 @@ export async function checkKey(dir: string, identity: DeviceIdentity | undefined
   if (!available) return failed(reason ?? 'Its backend is not available here.', null);
   const signer = await backend.open(identity.key.ref, context);
   if (Buffer.from(signer.publicKey).toString('base64url') !== identity.publicKey) {
-    return failed('It is another one than identity.json names.', 'Put the right identity.json back.');
+    return failed('It is not the key that identity.json names.', 'Restore the right identity.json.');
   }
   return { ...ok(await backend.describe(context)), signer };
 }

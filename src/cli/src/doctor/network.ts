@@ -14,27 +14,28 @@ import { shellWord } from '../words/shell';
 import { clockOf, type SeenClock } from './clock';
 import { type Finding, failed, ok, PATIENCE_MS, skipped, toFinding, warning } from './finding';
 
-/** Less than a check may take, so that it can say what has not answered. */
+/** Shorter than a check, so that the check can report what did not respond. */
 const RELAY_MS = PATIENCE_MS - 1000;
 
 const FORGETFUL = 'redis-cli CONFIG SET maxmemory-policy noeviction';
 
 export async function checkStore(): Promise<Finding> {
   const { AMESH_STORE_URL } = process.env;
-  if (AMESH_STORE_URL === undefined)
-    return skipped('AMESH_STORE_URL is not set: the list lies in the folder.');
+  if (AMESH_STORE_URL === undefined) return skipped('AMESH_STORE_URL is not set: the list is in the folder.');
   return askRedis(AMESH_STORE_URL, 'AMESH_STORE_URL');
 }
 
 export async function checkNonces(): Promise<Finding> {
   const { REDIS_URL } = process.env;
   if (REDIS_URL !== undefined) return askRedis(REDIS_URL, 'REDIS_URL');
-  return skipped('REDIS_URL is not set: nonces are kept in memory, which is exact for one process.');
+  return skipped(
+    'REDIS_URL is not set: nonces are kept in memory, which detects replays within one process only.',
+  );
 }
 
 async function askRedis(url: string, variable: string): Promise<Finding> {
   const startedAt = performance.now();
-  const fix = `Check that Redis runs, and the address in ${variable}.`;
+  const fix = `Check that Redis is running, and that the address in ${variable} is right.`;
   try {
     readVariable({ [variable]: url }, variable, 'wrong');
     const problem = await probeRedis(url, variable);
@@ -44,35 +45,35 @@ async function askRedis(url: string, variable: string): Promise<Finding> {
     if (error instanceof TypeError) return failed(message, `export ${variable}=redis://localhost:6379`);
     const [text = '', install] = message.split(' Run: ');
     if (install !== undefined)
-      return warning(`Not asked: ${text} beside this command.`, `npm install --global ioredis`);
-    return failed(`The Redis of ${variable} does not answer: ${message}`, fix);
+      return warning(`Not checked: ${text} beside this command.`, `npm install --global ioredis`);
+    return failed(`The Redis of ${variable} does not respond: ${message}`, fix);
   }
-  return ok(`The Redis of ${variable} answers, in ${Math.ceil(performance.now() - startedAt)} ms.`);
+  return ok(`The Redis of ${variable} responds within ${Math.ceil(performance.now() - startedAt)} ms.`);
 }
 
 export interface FoundRelay extends Finding {
   readonly clock?: SeenClock | null;
-  /** Where it was looked for. */
+  /** The URL where it was expected. */
   readonly relay?: URL;
-  /** Whether it, and no proxy before it, did not answer. */
+  /** Whether the relay did not respond, and no proxy is to blame. */
   readonly isSilent?: boolean;
 }
 
-/** Where the two machines that are to be paired can do without it. */
+/** How to pair without a relay. */
 const WITHOUT_RELAY =
-  'On one network: amesh listen --serve on the machine that receives requests. Without any relay: amesh trust export';
+  'On one network: run amesh listen --serve on the machine that receives requests. Without any relay: amesh trust export';
 
-/** Once a machine is paired, it does all that it is there for without a relay. */
+/** A machine that is paired does not need a relay any more. */
 export function asNeeded(found: FoundRelay, document: AllowListDocument | undefined): FoundRelay {
   if (!found.isSilent || document === undefined || document.devices.length === 0) return found;
   const { relay } = found;
-  const text = `${found.message.replace(ONLY_PAIRING, '')} Pairing alone needs it, and this machine is paired.`;
+  const text = `${found.message.replace(ONLY_PAIRING, '')} Only pairing needs it, and this machine is paired.`;
   return { ...skipped(text), ...(relay === undefined ? {} : { relay }) };
 }
 
 const ONLY_PAIRING = ' Only pairing by a code needs it.';
 
-/** Only pairing needs one: the default one may be out of reach. */
+/** Only pairing needs a relay, so an unreachable default relay is only a warning. */
 export async function checkRelay(dir: string): Promise<FoundRelay> {
   const signal = AbortSignal.timeout(RELAY_MS);
   let relay: RelayChoice;
@@ -85,14 +86,14 @@ export async function checkRelay(dir: string): Promise<FoundRelay> {
   const health = new URL('/health', url.replace(/^ws/, 'http'));
   const clock = clockOf(health, signal);
   try {
-    await probeRelay(url, undefined, RELAY_MS); // so that it says itself who has not answered
+    await probeRelay(url, undefined, RELAY_MS); // so that the probe itself reports what did not respond
   } catch (error) {
     const { message, fix } = toFinding(error);
     const seen = { relay: new URL(url), exitCode: EXIT.relayUnreachable };
     const isProxy = isAmeshError(error) && error.cause instanceof ProxyError;
     if (isProxy) return { ...(from === 'default' ? warning(message, fix) : failed(message, fix)), ...seen };
     if (error instanceof TypeError)
-      return { ...skipped('Not asked: the variable that names a proxy is wrong.'), relay: seen.relay };
+      return { ...skipped('Not checked: the variable for the proxy is wrong.'), relay: seen.relay };
     if (from === 'default') {
       const offer = warning(message + ONLY_PAIRING, WITHOUT_RELAY);
       return { ...offer, relay: seen.relay, isSilent: true };
@@ -104,5 +105,5 @@ export async function checkRelay(dir: string): Promise<FoundRelay> {
         : `export ${from}=${shellWord(better)}`;
     return { ...failed(message, command), ...seen, isSilent: true };
   }
-  return { ...ok(`${url} takes connections (${from}).`), clock: await clock, relay: new URL(url) };
+  return { ...ok(`${url} accepts connections (${from}).`), clock: await clock, relay: new URL(url) };
 }

@@ -13,16 +13,16 @@ const RECIPE =
   'Give createAmesh() a fetch that does, or set NODE_USE_ENV_PROXY=1 on Node 24: see docs/corporate-proxy.md.';
 
 /**
- * Which way the relay and a server are reached.
+ * Reports through which proxies the relay and a server are reached.
  *
- * @param relay the URL of the relay; null where it is not known
- * @param target the server that was named; null where none was
+ * @param relay the URL of the relay; null if unknown
+ * @param target the given server; null if none was given
  */
 export async function checkProxy(relay: URL | null, target: URL | null): Promise<Finding> {
   const { env } = process;
   const variables = proxyVariables(env);
   if (variables.length === 0)
-    return skipped('HTTPS_PROXY, HTTP_PROXY and ALL_PROXY are not set: every connection goes straight out.');
+    return skipped('HTTPS_PROXY, HTTP_PROXY and ALL_PROXY are not set: all connections are direct.');
   const ways: string[] = [];
   let isUnused = false;
   try {
@@ -37,7 +37,7 @@ export async function checkProxy(relay: URL | null, target: URL | null): Promise
       const entry = JSON.stringify(useless[0]);
       return warning(
         `${ways.join(' ')} In ${readNoProxy(env)?.variable} no host matches ${entry}.`,
-        'Write hosts with commas between them, such as relay.example.com,.internal,10.0.0.0/8: no scheme, no path.',
+        'Separate hosts with commas, such as relay.example.com,.internal,10.0.0.0/8: no scheme, no path.',
       );
     }
   } catch (error) {
@@ -47,7 +47,7 @@ export async function checkProxy(relay: URL | null, target: URL | null): Promise
   }
   if (isUnused) {
     return warning(
-      `${ways.join(' ')} But amesh.fetch uses the global fetch, which goes straight out here.`,
+      `${ways.join(' ')} But amesh.fetch uses the global fetch, which does not use the proxy here.`,
       RECIPE,
     );
   }

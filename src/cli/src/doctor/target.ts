@@ -17,13 +17,13 @@ import { callUnsigned, findProtectedPath, type UnsignedAnswer } from './unsigned
 
 export interface FoundTarget extends Finding {
   readonly clock?: SeenClock | null;
-  /** Whether it was shown that the server lets this machine in. */
+  /** Whether the server is proven to accept this machine's requests. */
   readonly isVerified?: boolean;
 }
 
 /**
- * Calls a server as `amesh.fetch` does, with one signed GET, and with an unsigned one beside it: only the difference shows
- * that `verify()` has looked at the first. Notes nothing of what it answers.
+ * Calls a server like `amesh.fetch`, with a signed GET and then an unsigned one: only a difference proves that `verify()`
+ * checked the first. It stores nothing from the responses.
  */
 export async function checkTarget(
   url: URL,
@@ -32,7 +32,7 @@ export async function checkTarget(
   signal: AbortSignal,
 ): Promise<FoundTarget> {
   if (signer === undefined || document === undefined)
-    return skipped('Not called: there is no key to sign with, or no list.');
+    return skipped('Not called: there is no key or no list.');
   const target = document.devices.find(
     ({ roles, hosts }) => roles.includes('target') && hosts.includes(url.host),
   );
@@ -43,7 +43,7 @@ export async function checkTarget(
     targetOf: () => target?.deviceId,
     onRefusal: (refusal) => void refusals.push(refusal),
   });
-  const shown = url.origin + url.pathname; // a query may hold secrets
+  const shown = url.origin + url.pathname; // a query may contain secrets
   const askedAtMs = Date.now();
   let response: Response;
   try {
@@ -70,25 +70,25 @@ export async function checkTarget(
   if (!unsigned?.isRefusedByAmesh)
     return { ...(await unproven(url, shown, response, unsigned, target?.friendlyName, signal)), clock };
 
-  const text = `${shown} answers ${response.status}, and refuses the same request unsigned: verify() let this machine in.`;
+  const text = `${shown} responds ${response.status}, and refuses the same request without a signature: verify() accepted this machine.`;
   if (target !== undefined) {
     return { ...ok(`${text} The request was signed for "${target.friendlyName}".`), clock, isVerified: true };
   }
   const command = `${here(`amesh trust add --role target --host ${shellWord(url.host)} "LINE"`)}   LINE is what amesh trust export prints on that server.`;
   return {
-    ...warning(`${text} No target in the list has this host, so the request did not name one.`, command),
+    ...warning(`${text} No target in the list has this host, so the request named no target.`, command),
     clock,
     isVerified: true,
   };
 }
 
-/** Closer than that, the clocks are not why a server refuses the time of a request. */
+/** With a smaller difference, the clocks are not the reason why a server refuses the time of a request. */
 const FAIR_SECONDS = 25;
 
 const RESTORED =
-  'On the server: its log has the reason. Put the newer allow_list.json back, or go on from the older one: amesh trust reset --keep. Where the whole folder was restored, restart the server.';
+  "See the server's log for the reason. Restore the newer allow_list.json, or continue from the older one: amesh trust reset --keep. If the whole folder was restored, restart the server.";
 
-/** What the server has told, with what can be told here besides. */
+/** The server's refusal, with more details from this machine. */
 function explain(
   { code, detail, fix }: ClientRefusal,
   shown: string,
@@ -97,22 +97,24 @@ function explain(
   askedAtMs: number,
 ): Finding {
   if (code === 'allow_list_integrity_failure')
-    return failed(`${shown}: ${detail} Most often its folder was restored from an older copy.`, RESTORED);
+    return failed(
+      `${shown}: ${detail} The most common reason is that its folder was restored from an older copy.`,
+      RESTORED,
+    );
   const difference = code === 'timestamp_out_of_range' ? differenceIn(response, askedAtMs) : null;
-  // The fetch of this command sends nothing twice.
-  if (difference === null)
-    return failed(`${shown}: ${detail}`, fix.replace(/ Where the server's log .*/, ''));
+  // This command never retries, so drop the hint about retries.
+  if (difference === null) return failed(`${shown}: ${detail}`, fix.replace(/ If the server's log .*/, ''));
   const { aheadSeconds } = difference;
   if (Math.abs(aheadSeconds) < FAIR_SECONDS) return failed(`${shown}: ${detail}`, fix);
   const side = aheadSeconds > 0 ? 'behind' : 'ahead of';
-  const proof = url.protocol === 'https:' ? '' : ' Over plain http nobody proves that.';
+  const proof = url.protocol === 'https:' ? '' : ' Over plain http nothing proves that.';
   return failed(
-    `${shown}: the clocks differ. This one is ${Math.abs(aheadSeconds)} s ${side} the one that the server shows.${proof}`,
-    `Set the clock that is wrong, here or there: ${SET_CLOCK}`,
+    `${shown}: the clocks differ. This machine's clock is ${Math.abs(aheadSeconds)} s ${side} the server's.${proof}`,
+    `Set the wrong clock, here or there: ${SET_CLOCK}`,
   );
 }
 
-/** An answer that says nothing about trust, and where to ask instead. */
+/** A response that proves nothing about trust, and what to ask instead. */
 async function unproven(
   url: URL,
   shown: string,
@@ -124,8 +126,8 @@ async function unproven(
   const login = toLogin(unsigned);
   if (login !== null) {
     return failed(
-      `${shown} answers ${status}, and asks for a login that is not amesh (${login}).`,
-      'Name a path that verify() protects. Where there is one already, another login stands before it.',
+      `${shown} responds ${status}, and asks for another login than amesh (${login}).`,
+      'Use a path that verify() protects. If this is one, another login is in front of it.',
     );
   }
   const slash = escapedSlash(url, shown, status);
@@ -133,23 +135,23 @@ async function unproven(
   const elsewhere = await findProtectedPath(url, signal);
   const same = unsigned?.status === status;
   const what = same
-    ? `${shown} answers ${status} to everybody: verify() is not in front of this path.`
-    : `${shown} answers ${status} to the signed request and ${unsigned?.status ?? 'nothing'} to the unsigned one, and neither comes from verify().`;
+    ? `${shown} responds ${status} to everybody: verify() does not protect this path.`
+    : `${shown} responds ${status} to the signed request and ${unsigned?.status ?? 'nothing'} to the unsigned one, but neither response comes from verify().`;
   if (elsewhere !== null) {
     return warning(
-      `${what} It says nothing about this machine.`,
+      `${what} It proves nothing about this machine.`,
       here(`amesh doctor ${shellWord(elsewhere.origin + elsewhere.pathname)}`),
     );
   }
   if (knownAs !== undefined) {
     return warning(
-      `${what} The list has this host as that of "${knownAs}", so another path there has it.`,
+      `${what} In the list this is the host of "${knownAs}", so another path should be protected.`,
       here(`amesh doctor ${shellWord(`${url.origin}/PATH`)}   PATH is one that verify() protects.`),
     );
   }
   return warning(
-    `${what} No amesh answers at ${url.host} as far as was looked: here, above this path, and at /api.`,
-    'Name a path that verify() protects. If there is none, the server does not use amesh.',
+    `${what} No path that was tried at ${url.host} uses amesh: this one, those above it, and /api.`,
+    'Use a path that verify() protects. If there is none, the server does not use amesh.',
   );
 }
 

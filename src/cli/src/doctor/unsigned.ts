@@ -3,19 +3,19 @@ import { fetchFromHere } from './fetch';
 /** The challenge of `verify()`, which no other server sends. */
 const CHALLENGE = /(?:^|, *)AuthMesh error="/;
 
-/** The answer of a server to a request without a signature. */
+/** The response of a server to a request without a signature. */
 export interface UnsignedAnswer {
   readonly status: number;
-  /** Whether `verify()` has refused it. */
+  /** Whether `verify()` refused it. */
   readonly isRefusedByAmesh: boolean;
-  /** Another login that the answer asks for, such as `Basic`; null where it asks for none. */
+  /** Another login that the response asks for, such as `Basic`; null if it asks for none. */
   readonly otherLogin: string | null;
 }
 
 /**
- * Sends one unsigned GET. A signed request that is answered proves nothing where this one is answered as well.
+ * Sends one unsigned GET. If the server accepts it, a response to a signed request proves nothing.
  *
- * @returns null where no answer comes
+ * @returns null if there is no response
  */
 export async function callUnsigned(url: URL, signal: AbortSignal): Promise<UnsignedAnswer | null> {
   try {
@@ -35,7 +35,7 @@ function toUnsignedAnswer({ status, headers }: Response): UnsignedAnswer {
   return { status, isRefusedByAmesh, otherLogin };
 }
 
-/** Where else an application may have put `verify()`: on the folders above a path, and on `/api`. */
+/** Looks for a path that `verify()` protects: the folders above a path, and `/api`. */
 export async function findProtectedPath(url: URL, signal: AbortSignal): Promise<URL | null> {
   const paths = new Set(['/api', '/api/', '/']);
   for (let path = url.pathname; path.length > 1 && paths.size < MAX_PATHS; ) {

@@ -1,5 +1,5 @@
 /**
- * The codes that only the command line has, beside those of the SDK: what `error.code` of `--json` can be.
+ * The codes that only the command line has, in addition to those of the SDK, for `error.code` in `--json`.
  *
  * @see docs/errors.md
  */

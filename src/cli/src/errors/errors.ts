@@ -1,15 +1,15 @@
 import type { AmeshCode } from '@authmesh/sdk/core';
 import type { CommandCode } from './codes';
 
-/** What a failure that has changed nothing ends with. */
+/** The end of a failure message if nothing was changed. */
 export const UNCHANGED = 'No changes were made.';
 
-/** The command line is wrong: exit code 2, and nothing has been tried yet. */
+/** The command line is wrong: exit code 2. Nothing was tried yet. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
-  /** What to do about it, one sentence. */
+  /** What to do about it: one sentence. */
   readonly hint: string | undefined;
-  /** The usage line to show; default the one of the command that was running. */
+  /** The usage line to show; default that of the command. */
   readonly usage: string | undefined;
 
   constructor(message: string, more: { hint?: string | undefined; usage?: string | undefined } = {}) {
@@ -19,7 +19,7 @@ export class UsageError extends Error {
   }
 }
 
-/** A person answered no: exit code 8. */
+/** The user answered no: exit code 8. */
 export class DeclinedError extends Error {
   override readonly name = 'DeclinedError';
 
@@ -28,7 +28,7 @@ export class DeclinedError extends Error {
   }
 }
 
-/** A person pressed Ctrl+C, or something sent SIGTERM: exit code 130. */
+/** The user pressed Ctrl+C, or the process received SIGTERM: exit code 130. */
 export class InterruptedError extends Error {
   override readonly name = 'InterruptedError';
 
@@ -37,14 +37,14 @@ export class InterruptedError extends Error {
   }
 }
 
-/** Something went wrong that no error class of the SDK stands for. */
+/** A failure for which the SDK has no error class. */
 export class CommandError extends Error {
   override readonly name = 'CommandError';
 
   /**
-   * @param code for `--json`
-   * @param hint what to do about it, one sentence
-   * @param isUnchanged whether nothing has changed
+   * @param code the code in `--json`
+   * @param hint what to do about it: one sentence
+   * @param isUnchanged whether nothing was changed
    */
   constructor(
     readonly code: CommandCode | AmeshCode,

@@ -1,4 +1,4 @@
-/** What the process exits with. Stable: scripts branch on it. */
+/** The exit codes of the process. They are stable: scripts depend on them. */
 export const EXIT = Object.freeze({
   ok: 0,
   failure: 1,
@@ -16,7 +16,7 @@ export const EXIT = Object.freeze({
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-/** The codes of the SDK that do not exit with {@link EXIT.failure}. */
+/** The SDK's codes with another exit code than {@link EXIT.failure}. */
 export const EXIT_OF_CODE: Readonly<Record<string, ExitCode>> = Object.freeze({
   ambiguous_name: EXIT.usage,
   name_taken: EXIT.usage,

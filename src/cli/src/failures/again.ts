@@ -6,19 +6,19 @@ import { shellWord } from '../words/shell';
 const LISTEN = 'amesh listen';
 const INVITE = 'amesh invite';
 
-/** What to do on the machine that listens, said on the one that invites. */
+/** What to do on the listening machine, for a message on the inviting one. */
 const OVER_THERE: Readonly<Record<string, string>> = {
-  code_expired: 'Run again on the other machine',
-  code_used: 'If it was not you, get a new one on the other machine',
-  codes_differ: 'This code is spent. Start again on the other machine',
+  code_expired: 'Run it again on the other machine',
+  code_used: 'If you did not use it, get a new one on the other machine',
+  codes_differ: 'This code cannot be used again. Start again on the other machine',
 };
 
 /**
- * A fix of the SDK that ends with `amesh listen`, with the options of the command that failed. Without them it would be
- * another attempt.
+ * The fix of an SDK error that ends with `amesh listen`, with the options of the failed command, so that the user can
+ * repeat it.
  *
- * @param path the command that failed, as it is typed
- * @param rawArgs what was behind it
+ * @param path the failed command as typed
+ * @param rawArgs its arguments
  * @returns null for any other fix or command
  */
 export async function pairAgain(
@@ -34,7 +34,7 @@ export async function pairAgain(
   return `${where}: ${LISTEN}, and then here: ${here([INVITE, 'CODE', ...withoutCode(rawArgs)].join(' '))}`;
 }
 
-/** The code is spent, and was one word or two. */
+/** The arguments without the used code, which may be one word or two. */
 function withoutCode(rawArgs: readonly string[]): string[] {
   return rawArgs.filter((word) => !/^[\d\s-]+$/.test(word)).map(shellWord);
 }

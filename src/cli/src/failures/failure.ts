@@ -10,38 +10,38 @@ import { commandHere, here } from '../words/here';
 import { pairAgain } from './again';
 import { fixOf } from './fixes';
 
-/** A failure as it is told, in JSON and on a terminal. */
+/** A failure for output as JSON or text. */
 export interface Failure {
   readonly code: CommandCode | AmeshCode;
-  /** Whose fault it is and what it is. */
+  /** What failed and why. */
   readonly message: string;
-  /** What to do about it; empty where there is nothing to do. */
+  /** What to do about it; empty if there is nothing to do. */
   readonly hint: string;
   readonly usage?: string | undefined;
   readonly exitCode: ExitCode;
-  /** Whether nothing can have been changed, and the message does not say so itself. */
+  /** Whether to add that nothing was changed. */
   readonly sayUnchanged: boolean;
 }
 
-/** These replace several files, and the disk can fill up in between. */
+/** Commands that replace several files. The disk can fill up in between. */
 const MOVING: ReadonlySet<string> = new Set(['amesh init', 'amesh trust reset']);
 
-/** How the SDK begins what it says of an environment variable that it cannot read. */
+/** The beginning of the SDK's message about a wrong environment variable. */
 const VARIABLE =
   /^((?:(?:AMESH|AUTH_MESH)_[A-Z_]+|(?:HTTPS?|ALL|NO)_PROXY|(?:https?|all|no)_proxy) .+?)(?:\. (?=[A-Z])(.+))?$/s;
 
-/** What is wrong with a variable and what to do, as the SDK says it in one text; null where it is no such text. */
+/** Splits the SDK's message about a wrong variable into cause and fix; null for any other text. */
 export function splitVariable(text: string): { wrong: string; hint: string } | null {
   const [, wrong, hint = ''] = VARIABLE.exec(text) ?? [];
   return wrong === undefined ? null : { wrong: hint === '' ? wrong : `${wrong}.`, hint };
 }
 
-/** What can still go wrong after the first of them was replaced. */
+/** Codes of failures that can happen after the first file was replaced. */
 const LATE: ReadonlySet<string> = new Set(['store_busy', 'store_conflict']);
 
 /**
- * @param path the command that failed, as it is typed
- * @param rawArgs what was behind it
+ * @param path the failed command as typed
+ * @param rawArgs its arguments
  * @param usage its usage line
  */
 export async function toFailure(
@@ -91,19 +91,19 @@ export async function toFailure(
     const moving = MOVING.has(path);
     const { homeDir } = await loadAdmin();
     const anyMoved = moving && existsSync(join(homeDir(undefined, process.env), 'replaced'));
-    const moved = anyMoved ? ' A copy of what was replaced, if anything, lies in its folder replaced/.' : '';
+    const moved = anyMoved ? ' Copies of replaced files are in its folder replaced/.' : '';
     return {
       code: 'file_system_error',
       message: `The operating system refused: ${text}.`,
-      hint: `Check that the folder (AUTH_MESH_DIR, default ~/.amesh) belongs to this account and has room.${moved}`,
+      hint: `Check that the folder (AUTH_MESH_DIR, default ~/.amesh) belongs to this user and has free space.${moved}`,
       exitCode: EXIT.failure,
       sayUnchanged: !moving,
     };
   }
   return {
     code: 'internal_error',
-    message: `amesh itself failed: ${text}`,
-    hint: `This is a bug; please report it with the command that you ran. See what is there now: ${here('amesh list')}`,
+    message: `amesh has a bug: ${text}`,
+    hint: `Please report it with the command that you ran. To see the current state: ${here('amesh list')}`,
     exitCode: EXIT.failure,
     sayUnchanged: false,
   };

@@ -3,15 +3,15 @@ import { machineDir } from '../machine/machine';
 import { here } from '../words/here';
 import { shellWord } from '../words/shell';
 
-const OTHER_RELAY = 'Another relay: --relay URL. Without any: ';
+const OTHER_RELAY = 'With another relay: --relay URL. Without any: ';
 
 /**
- * A fix that depends on which command has failed, in place of the one of the SDK.
+ * A fix that depends on the failed command, instead of the SDK's.
  *
- * @param error of the SDK
- * @param path the command that failed, as it is typed
- * @param rawArgs what was behind it
- * @returns null where that of the SDK does
+ * @param error the error of the SDK
+ * @param path the failed command as typed
+ * @param rawArgs its arguments
+ * @returns null if the SDK's fix is right
  */
 export function fixOf(
   { code, fix, command }: AmeshError,
@@ -21,23 +21,23 @@ export function fixOf(
   if (code === 'relay_unreachable' && command !== undefined) return withoutRelay(path, rawArgs);
   if (code === 'identity_exists' && path === 'amesh init') {
     const again = [`amesh init`, ...rawArgs.filter((word) => word !== '--force').map(shellWord)].join(' ');
-    return `${fix} Or keep both, such as a caller and a server on one machine: ${elsewhere(again)}`;
+    return `${fix} Or use a second folder, for example for a caller and a server on one machine: ${elsewhere(again)}`;
   }
   if (code !== 'own_key' || (path !== 'amesh invite' && path !== 'amesh listen')) return null;
   const other = path === 'amesh invite' ? 'amesh listen' : 'amesh invite';
-  return `Run ${other} on the other machine. Where both are to be on this one, each needs a folder of its own: ${elsewhere('amesh init --name NAME')}, and then ${elsewhere(path === 'amesh invite' ? 'amesh invite CODE' : 'amesh listen')}`;
+  return `Run ${other} on the other machine. If both run on this machine, each needs its own folder: ${elsewhere('amesh init --name NAME')}, and then ${elsewhere(path === 'amesh invite' ? 'amesh invite CODE' : 'amesh listen')}`;
 }
 
 function withoutRelay(path: string, rawArgs: readonly string[]): string | null {
   const exported = `${OTHER_RELAY}${here('amesh trust export')}`;
   if (path === 'amesh listen') {
     const serving = ['amesh listen --serve', ...withoutOption(rawArgs, '--relay').map(shellWord)].join(' ');
-    return `On one network, this needs none: ${here(serving)} ${exported}`;
+    return `On one network, no relay is needed: ${here(serving)} ${exported}`;
   }
   if (path !== 'amesh invite') return null;
   const isGiven = rawArgs.some((word) => /^--relay(?:=|$)/.test(word));
-  const cause = 'Mostly the line on the other screen has a --relay, and was not run as a whole.';
-  return `${isGiven ? '' : `${cause} `}On one network the other machine needs none: amesh listen --serve there. ${exported}`;
+  const cause = 'Usually the line on the other screen has a --relay, and you must run the whole line.';
+  return `${isGiven ? '' : `${cause} `}On one network, no relay is needed: run amesh listen --serve on the other machine. ${exported}`;
 }
 
 /** A command that acts on a second folder of this machine. */

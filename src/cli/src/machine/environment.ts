@@ -1,6 +1,6 @@
 import { loadAdmin } from './load';
 
-/** Variables that nothing reads, and those that were probably meant. The prefixes are easy to mix up. */
+/** Variables without effect, and the ones that were probably meant. The two prefixes are easy to confuse. */
 const MISTAKEN: Readonly<Record<string, string>> = Object.freeze({
   AMESH_DIR: 'AUTH_MESH_DIR',
   AMESH_PASSPHRASE: 'AUTH_MESH_PASSPHRASE',
@@ -13,9 +13,9 @@ const MISTAKEN: Readonly<Record<string, string>> = Object.freeze({
 type Env = Readonly<Record<string, string | undefined>>;
 
 /**
- * Looks at what the commands read, before one of them does anything.
+ * Checks the variables that commands read, before a command does anything.
  *
- * @throws TypeError that names the variable, and never its value
+ * @throws TypeError with the name of the variable, and never its value
  */
 export async function assertVariables(env: Env): Promise<void> {
   const { assertPassphraseVariables, homeDir, readVariable } = await loadAdmin();
@@ -26,12 +26,12 @@ export async function assertVariables(env: Env): Promise<void> {
   assertPassphraseVariables(env);
 }
 
-/** What is set in this environment and does not do what it looks like, one line each. */
+/** Notes about variables that do not have the effect they seem to have, one line each. */
 export async function environmentNotes(env: Env): Promise<string[]> {
   return [
     ...Object.entries(MISTAKEN)
       .filter(([name]) => env[name])
-      .map(([name, meant]) => `! ${name} means nothing. Did you mean ${meant}?`),
+      .map(([name, meant]) => `! ${name} has no effect. Did you mean ${meant}?`),
     ...(env.AMESH_HOSTS ? await hostsNotes(env.AMESH_HOSTS) : []),
   ];
 }
@@ -42,6 +42,6 @@ async function hostsNotes(hosts: string): Promise<string[]> {
     parseHosts(readVariable({ AMESH_HOSTS: hosts }, 'AMESH_HOSTS', 'unset') ?? '');
     return [];
   } catch (error) {
-    return [`! AMESH_HOSTS is wrong, and a server would not start with it: ${(error as Error).message}`];
+    return [`! AMESH_HOSTS is wrong, so a server would not start: ${(error as Error).message}`];
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What is imported only when it is needed, and kept: a process that has given up root may no longer be able to read the
- * packages that it consists of, not even to find out where they lie.
+ * Imports packages on demand and keeps them: a process that gave up root may no longer be able to read the packages, or
+ * even to find them.
  */
 const loaded = new Map<string, Promise<unknown>>();
 
@@ -14,7 +14,7 @@ export const loadCore = () => once('core', () => import('@authmesh/sdk/core'));
 export const loadAdmin = () => once('admin', () => import('@authmesh/sdk/admin'));
 export const loadRelay = () => once('relay', () => import('@authmesh/relay'));
 
-/** Loads all that a command may still need, beside its own file. */
+/** Loads everything that a command may need, apart from its own file. */
 export async function loadAll(): Promise<void> {
   const { loadLate } = await loadAdmin();
   await Promise.all([loadCore(), loadRelay(), loadLate()]);

@@ -12,26 +12,26 @@ import {
 import { UsageError } from '../errors/errors';
 import { shellWord } from '../words/shell';
 
-/** The folder of this machine's identity, an absolute path. */
+/** The folder of this machine's identity, as an absolute path. */
 export function machineDir(): string {
   return homeDir(undefined, process.env);
 }
 
-/** This machine's identity with its key opened. */
+/** This machine's identity, with its key opened. */
 export function openMachine(): Promise<Device> {
   return openDevice(machineDir(), process.env);
 }
 
-/** What this machine answers to, and who says so. */
+/** The hosts that this machine answers to, and where they are set. */
 export interface AnswersTo {
   /** Empty: localhost only. */
   readonly hosts: readonly string[];
   readonly from: 'AMESH_HOSTS' | 'allow_list' | 'default';
 }
 
-/** The way a server in this environment would see it, unless its own code says otherwise. */
+/** The hosts of a server in this environment, unless its code sets others. */
 export function answersTo(document: Pick<AllowListDocument, 'hosts'>): AnswersTo {
-  // A wrong one is a warning of its own: here it must not turn a change that was made into a failure.
+  // A wrong AMESH_HOSTS has its own warning. It must not turn a successful change into a failure.
   const fromEnvironment = hostsOrNone(process.env.AMESH_HOSTS ?? '');
   if (fromEnvironment.length > 0) return { hosts: fromEnvironment, from: 'AMESH_HOSTS' };
   return { hosts: document.hosts, from: document.hosts.length > 0 ? 'allow_list' : 'default' };
@@ -46,9 +46,9 @@ function hostsOrNone(text: string): string[] {
 }
 
 /**
- * @param text hosts with commas between them
- * @param where it stands, for the message
- * @throws UsageError naming the first that is no host
+ * @param text hosts separated by commas
+ * @param where its origin, for the message
+ * @throws UsageError naming the first entry that is not a host
  */
 export function toHosts(text: string, where: string): string[] {
   try {
@@ -61,43 +61,43 @@ export function toHosts(text: string, where: string): string[] {
   }
 }
 
-/** Whether a text holds an IPv6 address with a zone, such as `[fe80::1%eth0]`. */
+/** Whether a text contains an IPv6 address with a zone, such as `[fe80::1%eth0]`. */
 export function isZoned(text: string): boolean {
   return /\[[\da-f:.]*%[^\]]*\]/i.test(text);
 }
 
-/** What to say of an address with a zone. */
+/** The hint for an address with a zone. */
 export const ZONE =
-  'A zone (%eth0) means a link of one machine alone, and no URL holds it. Give a name, or an address without one.';
+  'A zone (%eth0) is valid on one machine only, and not in a URL. Use a name, or an address without a zone.';
 
-const ADDRESSES = 'An IPv4 address has four numbers up to 255, an IPv6 address is as short as it can be.';
+const ADDRESSES = 'An IPv4 address has four numbers up to 255; an IPv6 address must be in its shortest form.';
 
 /**
- * Says so where a name of this machine is given without a port: on 80 and 443 alone it seldom answers.
+ * Warns about a loopback name without a port: a server rarely listens on ports 80 and 443 only.
  *
- * @param text hosts with commas between them, as they were typed
+ * @param text hosts separated by commas, as typed
  */
 export function loopbackNotes(text: string): string[] {
   const typed = text.split(',').map((host) => host.trim().toLowerCase());
   return parseHosts(text)
     .filter((host) => typed.includes(host) && isLoopback(host) && portOf(host) === null)
-    .map((host) => `! "${host}" means ports 80 and 443. Another port is part of the name: ${host}:3000`);
+    .map((host) => `! "${host}" means ports 80 and 443. For another port, include it: ${host}:3000`);
 }
 
-/** Hosts as a person reads them. */
+/** Hosts as text for people. */
 export function hostsText(hosts: readonly string[]): string {
   return hosts.length === 0 ? 'localhost only' : hosts.join(', ');
 }
 
 type Named = Pick<DeviceIdentity, 'publicKey' | 'friendlyName'>;
 
-/** The command with which a machine comes to call this one. */
+/** The command that adds this machine as a target on another one. */
 export function trustAsTarget(identity: Named, hosts: readonly string[]): string {
   const at = hosts.length === 0 ? 'HOST:PORT' : shellWord(hosts.join(','));
   return `amesh trust add --role target --host ${at} ${shellWord(toTrustLine(identity))}`;
 }
 
-/** The command with which a machine lets this one call it. */
+/** The command that adds this machine as a controller on another one. */
 export function trustAsController(identity: Named): string {
   return `amesh trust add --role controller ${shellWord(toTrustLine(identity))}`;
 }

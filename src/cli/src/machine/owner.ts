@@ -5,20 +5,20 @@ import { nearestStep, userText } from '@authmesh/sdk/admin';
 import { CommandError } from '../errors/errors';
 import { loadAll } from './load';
 
-/** A user for whom root acts. */
+/** A user on whose behalf root acts. */
 interface Owner {
   readonly uid: number;
   readonly gid: number;
-  /** What is theirs: the folder, or the one in which it is going to be. */
+  /** What they own: the folder, or the one that will contain it. */
   readonly path: string;
 }
 
-/** What the types of Node 20 leave out. */
+/** Missing in the types of Node 20. */
 interface WithInitGroups {
   initgroups?(user: string, extraGroup: number): void;
 }
 
-/** The owner of a folder, or of the folder in which it would be made, for root to become; null for root's own, or without root. */
+/** The owner of a folder, or of the nearest existing folder above it. Null if that is root, or this process is not. */
 export function ownerToBecome(dir: string): Owner | null {
   if (process.geteuid?.() !== 0) return null;
   const step = nearestStep(dir);
@@ -28,24 +28,24 @@ export function ownerToBecome(dir: string): Owner | null {
 }
 
 /**
- * Makes this process one of another user, for good. That user owns what it writes, so that their server can read it. The
- * owner of the folder cannot lead root elsewhere by a link, since the process is no longer root.
+ * Turns this process permanently into one of another user. They own the files it writes, so that their server can read
+ * them. They cannot lead root elsewhere with a symbolic link, since the process is no longer root.
  *
- * @returns the user, as they are told
- * @throws CommandError where root may not do so, or has not lost all its rights
+ * @returns the user, for a message
+ * @throws CommandError if root may not do so, or has not lost all its rights
  */
 export async function becomeOwner({ uid, gid, path }: Owner): Promise<string> {
   await loadAll();
-  if (isatty(0)) process.stdin; // opens the terminal, which is not theirs
+  if (isatty(0)) process.stdin; // opens the terminal, to which they have no access
   let text = userText(uid);
   try {
     const account = accountOf(uid);
     if (account === null) {
-      // The group of the folder, but never that of root.
+      // The folder's group, but never root's.
       process.setgroups?.([gid || uid]);
       process.setgid?.(gid || uid);
     } else {
-      text = `${account.username} (uid ${uid})`; // a directory service knows more than /etc/passwd
+      text = `${account.username} (uid ${uid})`; // a directory service may know the name
       (process as WithInitGroups).initgroups?.(account.username, account.gid);
       process.setgid?.(account.gid);
     }
@@ -57,7 +57,7 @@ export async function becomeOwner({ uid, gid, path }: Owner): Promise<string> {
   return text;
 }
 
-/** Only of the current user does Node ask the system; root is that user for a moment. Null where they have no name. */
+/** Node can look up only the current user, so root becomes that user for a moment. Null if they have no name. */
 function accountOf(uid: number): { username: string; gid: number } | null {
   process.seteuid?.(uid);
   try {
@@ -69,13 +69,13 @@ function accountOf(uid: number): { username: string; gid: number } | null {
   }
 }
 
-/** Looks, and tries: real, effective and saved id have to be theirs, and no way may lead back. */
+/** Tries to become root again, and checks the real, effective and saved IDs. */
 function isStillRoot(uid: number): boolean {
   try {
     process.seteuid?.(0);
     return true;
   } catch {
-    // as it should be
+    // expected
   }
   if (process.getuid?.() !== uid || process.geteuid?.() !== uid) return true;
   if (process.platform !== 'linux') return false;
@@ -88,6 +88,6 @@ function cannot(path: string, user: string, why: string): CommandError {
   return new CommandError(
     'cannot_become_owner',
     `${path} belongs to ${user}, and root cannot become that user here (${why}).`,
-    'Run amesh as that user: sudo -u, or in a container --user.',
+    'Run amesh as that user: with sudo -u, or in a container with --user.',
   );
 }

@@ -1,13 +1,13 @@
 import { networkInterfaces } from 'node:os';
 
 /**
- * Where other machines of this network may find this one, as hosts of URLs: its IPv4 addresses; where it has none its IPv6
- * addresses, in brackets; localhost where it has neither.
+ * The addresses at which other machines on this network may reach this one, as hosts of URLs: its IPv4 addresses, or else
+ * its IPv6 addresses in brackets, or else localhost.
  */
 export function ownAddresses(): string[] {
   const outward = interfaces().filter(({ internal }) => !internal);
   const v4 = outward.filter(({ family }) => family === 'IPv4').map(({ address }) => address);
-  // One of a link alone needs a zone, which no URL can hold.
+  // A link-local address needs a zone, which is not valid in a URL.
   const v6 = outward
     .filter(({ family, address }) => family === 'IPv6' && !/^fe[89ab]/i.test(address))
     .map(({ address }) => `[${address}]`);
@@ -15,7 +15,7 @@ export function ownAddresses(): string[] {
   return addresses.length === 0 ? ['localhost'] : [...new Set(addresses)];
 }
 
-/** The loopback address that this machine has, as the host of a URL: 127.0.0.1, or [::1] where there is IPv6 alone. */
+/** The loopback address of this machine as the host of a URL: 127.0.0.1, or [::1] if there is only IPv6. */
 export function loopbackAddress(): string {
   const inward = interfaces().filter(({ internal }) => internal);
   const isV6Alone =

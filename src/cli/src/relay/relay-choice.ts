@@ -4,13 +4,13 @@ import { isZoned, ZONE } from '../machine/machine';
 import { shellWord } from '../words/shell';
 import { readSettings } from './settings';
 
-/** Which relay, and who says so. */
+/** The relay, and where it is set. */
 export interface RelayChoice {
   readonly url: string;
   readonly from: '--relay' | 'AMESH_RELAY_URL' | 'config' | 'default';
 }
 
-/** @throws UsageError for a URL that no relay has */
+/** @throws UsageError for a URL that is not a relay's */
 export async function chooseRelay(flag: string | undefined, store: FileStore): Promise<RelayChoice> {
   if (flag !== undefined) return { url: readUrl(flag, '--relay'), from: '--relay' };
   const text = readVariable(process.env, 'AMESH_RELAY_URL', 'unset');
@@ -28,7 +28,7 @@ export function readUrl(text: string, where: string): string {
   }
 }
 
-/** What the other machine has to add to its command to use the same relay. */
+/** The flag that the other machine needs to use the same relay. */
 export function relayFlag(url: string): string {
   return url === DEFAULT_RELAY_URL ? '' : ` --relay ${shellWord(url)}`;
 }

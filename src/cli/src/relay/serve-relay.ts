@@ -2,15 +2,15 @@ import { CommandError } from '../errors/errors';
 import { loadRelay } from '../machine/load';
 import { loopbackAddress } from './addresses';
 
-/** A relay within this process. */
+/** A relay in this process. */
 export interface ServedRelay {
-  /** How this process itself reaches it. */
+  /** The URL for this process. */
   readonly url: string;
   readonly port: number;
   close(): Promise<void>;
 }
 
-/** @throws CommandError where the port is taken */
+/** @throws CommandError if the port is in use */
 export async function serveRelay(port: number): Promise<ServedRelay> {
   const { createRelay } = await loadRelay();
   const relay = createRelay();
@@ -24,7 +24,7 @@ export async function serveRelay(port: number): Promise<ServedRelay> {
   };
 }
 
-/** @param error what Node says where it cannot listen */
+/** @param error Node's error from listening */
 export function portUnavailable({
   code,
   address,
@@ -33,7 +33,7 @@ export function portUnavailable({
   const where = address === undefined || ['::', '0.0.0.0'].includes(address) ? '' : ` of ${address}`;
   return new CommandError(
     'port_unavailable',
-    `No relay can listen on port ${port}${where}: ${code}.`,
-    'Give another: --port 3002',
+    `The relay cannot listen on port ${port}${where}: ${code}.`,
+    'Use another port: --port 3002',
   );
 }

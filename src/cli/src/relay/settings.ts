@@ -4,12 +4,12 @@ import { CommandError } from '../errors/errors';
 
 const KEY = 'config.json';
 
-/** Preferences of this machine. Nothing in them decides whom it trusts. */
+/** Preferences of this machine. They have no influence on whom it trusts. */
 export interface Settings {
   readonly relay?: string;
 }
 
-/** @throws CommandError where the file is not one that amesh writes */
+/** @throws CommandError if amesh did not write the file */
 export async function readSettings(store: FileStore): Promise<Settings> {
   const bytes = await read(store);
   return bytes === null ? {} : parse(bytes, store.dir);
@@ -34,7 +34,7 @@ async function read(store: FileStore): Promise<Uint8Array | null> {
 }
 
 function wrong(why: string): CommandError {
-  return new CommandError('config_unreadable', why, 'Mend it or remove it: it holds preferences only.');
+  return new CommandError('config_unreadable', why, 'Fix or remove it: it contains only preferences.');
 }
 
 function parse(bytes: Uint8Array, dir: string): Settings {

@@ -2,10 +2,10 @@ import { isAmeshError } from '@authmesh/sdk/core';
 import { InterruptedError } from '../errors/errors';
 
 /**
- * Runs something that Ctrl+C and SIGTERM end in good order.
+ * Runs something that Ctrl+C and SIGTERM end cleanly.
  *
- * @param work gets a signal whose reason is an InterruptedError
- * @param message what it says; default: that nothing has changed
+ * @param work receives a signal whose reason is an InterruptedError
+ * @param message the error's message; default: nothing was changed
  */
 export async function interruptible<T>(
   work: (signal: AbortSignal) => Promise<T>,
@@ -18,7 +18,7 @@ export async function interruptible<T>(
   try {
     return await work(controller.signal);
   } catch (error) {
-    // By then something was written, and what it was is in the message.
+    // By then something was written; the message says what.
     const wasLate = controller.signal.aborted && isAmeshError(error) && error.code === 'pairing_unconfirmed';
     throw wasLate ? new InterruptedError(`Interrupted. ${error.message}`) : error;
   } finally {

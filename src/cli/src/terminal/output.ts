@@ -4,14 +4,14 @@ import { UNCHANGED } from '../errors/errors';
 import type { Failure } from '../failures/failure';
 import { printable, printableJson } from '../words/printable';
 
-/** How the user wants to be told. */
+/** The output format that the user chose. */
 export interface OutputOptions {
   readonly json: boolean;
   readonly quiet: boolean;
   readonly color: boolean;
 }
 
-/** The shared flags, read before anything else so that even a usage error is told the right way. */
+/** Reads the shared flags before anything else, so that even a usage error has the right format. */
 export function toOutputOptions(argv: readonly string[]): OutputOptions {
   const end = argv.indexOf('--');
   const flags = new Set(end === -1 ? argv : argv.slice(0, end));
@@ -23,7 +23,7 @@ export function toOutputOptions(argv: readonly string[]): OutputOptions {
   };
 }
 
-/** Data goes to stdout, what happened to stderr; in JSON everything is data. */
+/** Data goes to stdout, notes to stderr. In JSON everything is data. */
 export function printResult(result: Result, options: OutputOptions): void {
   if (options.json) {
     printObject({ ok: true, ...result.json });
@@ -51,19 +51,19 @@ export function printLines(stream: NodeJS.WritableStream, lines: readonly string
 
 const MARKS = { '✓': 'green', '✗': 'red', '!': 'yellow' } as const;
 
-/** What a person should know, to stderr in every mode, line by line. */
+/** Prints notes for the user to stderr, in every mode. */
 export function printNotes(notes: readonly string[], { color }: OutputOptions): void {
   const lines = notes.map((note) => {
     const text = printable(note);
     const mark = note[0] as keyof typeof MARKS;
     if (!color || !(mark in MARKS)) return text;
-    // The stream has been looked at already, and it is stderr.
+    // stderr was already checked for colours.
     return styleText(MARKS[mark], mark, { validateStream: false }) + text.slice(1);
   });
   if (lines.length > 0) process.stderr.write(`${lines.join('\n')}\n`);
 }
 
-/** One of several objects that `--json` prints, each on a line. */
+/** Prints one of several objects of `--json`, each on its own line. */
 export function printEvent(event: Readonly<Record<string, unknown>>): void {
   printObject(event);
 }

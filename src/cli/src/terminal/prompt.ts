@@ -3,20 +3,20 @@ import { DeclinedError, InterruptedError, UsageError } from '../errors/errors';
 import { printable } from '../words/printable';
 import { dropTypedAhead } from './typed-ahead';
 
-/** The longest text that stdin is read for: a line of `amesh trust export` has some 120 bytes. */
+/** The most to read from stdin: a line of `amesh trust export` has about 120 bytes. */
 const MAX_STDIN_BYTES = 65_536;
 
 /**
- * Asks on the terminal. The default answer is no.
+ * Asks for confirmation on the terminal. The default answer is no.
  *
- * @param yes where the user has said so beforehand
- * @throws DeclinedError, InterruptedError; UsageError where there is no terminal to ask on
+ * @param yes whether the user gave --yes
+ * @throws DeclinedError, InterruptedError; UsageError without a terminal
  */
 export async function confirm(text: string, yes: boolean | undefined): Promise<void> {
   if (yes) return;
   if (!isAttended()) {
-    throw new UsageError('This asks before it does anything, and there is no terminal to ask on.', {
-      hint: 'Answer beforehand, with --yes.',
+    throw new UsageError('This command asks for confirmation, but there is no terminal.', {
+      hint: 'Use --yes.',
     });
   }
   if (!(await askYesNo(text))) throw new DeclinedError();
@@ -24,23 +24,23 @@ export async function confirm(text: string, yes: boolean | undefined): Promise<v
 
 let question: Interface | undefined;
 
-/** Writes lines above the question that is being asked, if one is; what was typed so far stays. */
+/** Writes lines above the current question, if any, and keeps the input so far. */
 export function aboveQuestion(write: () => void): void {
   if (question !== undefined) process.stderr.write('\r\u001b[K');
   write();
   question?.prompt(true);
 }
 
-/** Whether somebody sits at a terminal, and can see what is asked. */
+/** Whether a person at a terminal can see and answer questions. */
 export function isAttended(): boolean {
   return process.stdin.isTTY === true && process.stderr.isTTY === true;
 }
 
 /**
- * Asks on the terminal that is there. The default answer is no.
+ * Asks a yes/no question on the terminal. The default answer is no.
  *
- * @param signal takes the question back
- * @throws InterruptedError; what the signal says
+ * @param signal cancels the question
+ * @throws InterruptedError; the signal's reason
  */
 export async function askYesNo(text: string, signal?: AbortSignal): Promise<boolean> {
   const answer = await ask(`? ${printable(text)} [y/N] `, signal);
@@ -48,9 +48,9 @@ export async function askYesNo(text: string, signal?: AbortSignal): Promise<bool
 }
 
 /**
- * One line from a terminal, or everything that comes through a pipe.
+ * Reads one line from a terminal, or everything from a pipe.
  *
- * @param text asked on a terminal only
+ * @param text the question, shown on a terminal only
  * @throws UsageError for more than 64 KiB
  */
 export async function readText(text: string): Promise<string> {
@@ -59,17 +59,17 @@ export async function readText(text: string): Promise<string> {
   let length = 0;
   for await (const chunk of process.stdin) {
     length += chunk.length;
-    if (length > MAX_STDIN_BYTES) throw new UsageError('There is more on stdin than one line.');
+    if (length > MAX_STDIN_BYTES) throw new UsageError('stdin contains more than one line.');
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
 }
 
 /**
- * One line from the terminal; empty at Ctrl+D. What was typed before the question is shown does not count.
+ * Reads one line from the terminal; empty after Ctrl+D. Input typed before the question appears is discarded.
  *
- * @param signal takes the question back
- * @throws InterruptedError; what the signal says
+ * @param signal cancels the question
+ * @throws InterruptedError; the signal's reason
  */
 export async function ask(text: string, signal?: AbortSignal): Promise<string> {
   const { createInterface } = await import('node:readline/promises');

@@ -4,7 +4,7 @@ import { aboveQuestion } from './prompt';
 const SPINNER = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 const FRAME_MS = 100;
 
-/** Reports the progress of a command that takes time, in the form that the output can use. */
+/** Reports the progress of a slow command, in the chosen output format. */
 export class Teller {
   readonly #options: OutputOptions;
   #stopLine: () => void = () => {};
@@ -13,20 +13,20 @@ export class Teller {
     this.#options = options;
   }
 
-  /** Something that happened: an object of its own in JSON. */
+  /** Reports an event: one object in JSON, notes otherwise. */
   event(json: Readonly<Record<string, unknown>>, notes: readonly string[] = []): void {
     this.stop();
     if (this.#options.json) printEvent(json);
     else if (!this.#options.quiet) aboveQuestion(() => printNotes(notes, this.#options));
   }
 
-  /** What the other machine needs: alone on stdout where that is no terminal, or where nothing else is printed. */
+  /** Prints data for the other machine on stdout, if that is not a terminal, or nothing else is printed. */
   data(line: string): void {
     if (!this.#options.json && (this.#options.quiet || process.stdout.isTTY !== true))
       printLines(process.stdout, [line]);
   }
 
-  /** A last line that keeps moving, on a terminal only. */
+  /** Shows an animated last line, on a terminal only. */
   wait(text: () => string): void {
     this.stop();
     const { json, quiet } = this.#options;
@@ -45,7 +45,7 @@ export class Teller {
     };
   }
 
-  /** Takes the moving line away. */
+  /** Removes the animated line. */
   stop(): void {
     this.#stopLine();
     this.#stopLine = () => {};

@@ -1,18 +1,18 @@
 import { InterruptedError } from '../errors/errors';
 
-/** How long nothing may come before a question is shown, and how long that is waited for at most, in milliseconds. */
+/** How long input must pause before a question is shown, and how long to wait for that at most, in milliseconds. */
 const QUIET_MS = 40;
 const PATIENCE_MS = 1000;
 
 /**
- * Throws away what was typed on the terminal before a question is shown: nobody has meant it as the answer. Leaves the
- * terminal raw, since the question comes next.
+ * Discards input typed on the terminal before a question is shown, since it was not meant as the answer. Leaves the
+ * terminal in raw mode for the question.
  *
  * @throws InterruptedError at Ctrl+C
  */
 export async function dropTypedAhead(): Promise<void> {
   const { stdin } = process;
-  // Line by line the system would keep back what no Enter has ended, and hand it to the question.
+  // In line mode, the system would hold back an unfinished line and pass it to the question.
   stdin.setRawMode(true);
   const endsAt = performance.now() + PATIENCE_MS;
   let lastAt = performance.now();
@@ -24,7 +24,7 @@ export async function dropTypedAhead(): Promise<void> {
   stdin.on('data', onData);
   stdin.resume();
   try {
-    // Two turns of the event loop read all that lies ready, however late this process comes to it.
+    // Two turns of the event loop read everything available, even if this process is slow.
     for (let turns = 0; turns < 2 || isSoon(lastAt, endsAt); turns++) {
       if (stdin.readableEnded || isInterrupted) break;
       await new Promise((resolve) => (turns < 2 ? setImmediate(resolve) : setTimeout(resolve, 5)));
@@ -39,7 +39,7 @@ export async function dropTypedAhead(): Promise<void> {
   throw new InterruptedError();
 }
 
-/** Whether more of what was pasted may be on its way. */
+/** Whether more pasted input may follow. */
 function isSoon(lastAt: number, endsAt: number): boolean {
   const now = performance.now();
   return now < endsAt && now < lastAt + QUIET_MS;

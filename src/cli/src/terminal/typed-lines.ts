@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline';
 import { CommandError } from '../errors/errors';
 
-/** Lines that come through stdin where nobody sees a question, one by one. */
+/** Lines from stdin, one by one, if there is no terminal for questions. */
 export class TypedLines {
   readonly #lines: string[] = [];
   readonly #reader = createInterface({ input: process.stdin });
@@ -10,7 +10,7 @@ export class TypedLines {
 
   constructor() {
     this.#reader.on('line', (line) => {
-      if (this.#lines.length < 16) this.#lines.push(line.slice(0, 256)); // more than all tries are
+      if (this.#lines.length < 16) this.#lines.push(line.slice(0, 256)); // more than the number of tries
       this.#wake();
     });
     this.#reader.on('close', () => {
@@ -20,13 +20,13 @@ export class TypedLines {
   }
 
   /**
-   * Throws away what was typed so far, where a terminal is what they come from. A script may write its lines beforehand.
+   * Discards the lines typed so far on a terminal. A script may write its lines in advance.
    */
   forgetTyped(): void {
     if (process.stdin.isTTY) this.#lines.length = 0;
   }
 
-  /** @throws CommandError where there is none any more; the signal's reason */
+  /** @throws CommandError at the end of stdin; the signal's reason */
   async next(signal: AbortSignal): Promise<string> {
     for (;;) {
       signal.throwIfAborted();
@@ -35,8 +35,8 @@ export class TypedLines {
       if (this.#isOver) {
         throw new CommandError(
           'no_code_typed',
-          'stdin ended before the code of the other screen came.',
-          'Write it to stdin, one try a line, once the other machine shows it.',
+          'stdin ended before the code from the other screen arrived.',
+          'Write the code to stdin, one try per line, when the other machine shows it.',
         );
       }
       await new Promise<void>((resolve) => {

@@ -1,12 +1,12 @@
 import { isLoopback, portOf } from '@authmesh/sdk/admin';
 
-/** Addresses and names that no public certificate is made for. */
+/** Addresses and names for which there are no public certificates. */
 const PRIVATE =
   /^(?:10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|169\.254\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|\[f[cde])|^[^.[]+$|\.(?:local|lan|internal|home\.arpa|test|localhost)$/;
 
 /**
- * The URL under which a host is probably called. Nobody has said which scheme: a name of a private network with a port of
- * its own mostly speaks plain http, and everything else https. `amesh doctor` says so where that is wrong.
+ * The probable URL of a host. Nobody told the scheme: a private name with its own port is assumed to use plain http, and
+ * everything else https. `amesh doctor` reports if that is wrong.
  *
  * @param host an authority in normal form
  */

@@ -1,4 +1,4 @@
-/** The candidate that a mistyped word most likely means, or undefined where none is close. */
+/** The candidate closest to a mistyped word; undefined if none is close. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.min(3, Math.ceil(word.length / 2));
@@ -12,7 +12,7 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   return best;
 }
 
-/** Insertions, deletions, changes and swaps of neighbours that lead from one word to the other. */
+/** The number of insertions, deletions, substitutions and transpositions between two words. */
 function distanceOf(a: string, b: string): number {
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, column) => column)];
   const at = (row: number, column: number) => rows[row]?.[column] as number;

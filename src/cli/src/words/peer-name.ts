@@ -1,26 +1,26 @@
-/** Enough to know a machine by; the whole name is stored and shown once it is trusted. */
+/** Enough to recognise a machine. The whole name is stored, and shown once the machine is trusted. */
 const MAX_SHOWN = 32;
 
-/** Letters, digits, and what stands in names and addresses. A tick or an arrow belongs to this program alone. */
+/** All but letters, digits, and characters of names and addresses. Only this program may print ticks and arrows. */
 const STRANGE = /[^\p{L}\p{N}\p{M} .,_@:/+()'-]/gu;
 
-/** Digits in the form of a code, and words with which this program speaks of one. */
+/** Digits like those of a code, and words that this program uses about codes. */
 const CODE = /\p{Nd}{3}[ -]?\p{Nd}{3}/u;
 const VERDICT = /verif|trusted|confirm/i;
 const ID = /am_[\w-]{8,}/i;
 
-/** What a machine calls itself, for a screen on which nothing is decided yet. */
+/** The name of a machine that is not trusted yet, for display. */
 export interface PeerName {
-  /** Within quotes, one line, at most 32 characters and three dots. */
+  /** In quotes, on one line, at most 32 characters and an ellipsis. */
   readonly shown: string;
-  /** Whether it looks like something that this program says: a code, an id, a verdict, a mark. */
+  /** Whether it resembles this program's output: a code, an ID, a verdict, a mark. */
   readonly isMisleading: boolean;
 }
 
 /**
- * A name that is not verified, in a form that cannot be taken for the program's own words.
+ * Makes an unverified name impossible to confuse with this program's own output.
  *
- * @param name as it was cleaned and stored
+ * @param name the cleaned name
  */
 export function peerName(name: string): PeerName {
   const isMisleading = [STRANGE, CODE, VERDICT, ID].some((pattern) => name.search(pattern) !== -1);
@@ -30,10 +30,10 @@ export function peerName(name: string): PeerName {
   return { shown: `"${short}"`, isMisleading };
 }
 
-/** The line that says so, for a name of {@link PeerName.isMisleading}. */
+/** A note for a name with {@link PeerName.isMisleading}. */
 export function misleadingNote(name: PeerName): string[] {
   if (!name.isMisleading) return [];
   return [
-    '! That is what the other machine calls itself. Its name looks like a code, an id or an answer, so parts are hidden.',
+    '! This is what the other machine calls itself. The name looks like a code, an ID or an answer, so parts of it are hidden.',
   ];
 }

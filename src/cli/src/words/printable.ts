@@ -1,11 +1,11 @@
 const UNSEEN = /[\p{C}\p{Default_Ignorable_Code_Point}\u2028\u2029]/gu;
 
-/** Text on one line. Characters that a terminal obeys or hides show as `\u{…}`. */
+/** Text on one line. Control and invisible characters are shown as `\u{…}`. */
 export function printable(text: string): string {
   return text.replace(UNSEEN, (character) => `\\u{${(character.codePointAt(0) as number).toString(16)}}`);
 }
 
-/** JSON on one line that says the same to a parser and nothing else to a terminal. */
+/** JSON on one line, with control and invisible characters escaped, so that a terminal ignores them. */
 export function printableJson(value: unknown): string {
   return JSON.stringify(value).replace(UNSEEN, (character) =>
     Array.from({ length: character.length }, (_, index) => escapeUnit(character.charCodeAt(index))).join(''),

@@ -1,4 +1,4 @@
-/** Rows in columns, two spaces apart; the last column is not padded. */
+/** Formats rows as columns, two spaces apart. The last column is not padded. */
 export function table(rows: readonly (readonly string[])[]): string[] {
   const widths: number[] = [];
   for (const row of rows) {
@@ -14,7 +14,7 @@ export function table(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-/** In code points: near enough, and exact for what most machines are called. */
+/** In code points, which is exact for most names. */
 function widthOf(text: string): number {
   return [...text].length;
 }

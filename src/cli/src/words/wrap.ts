@@ -1,16 +1,16 @@
-/** Narrower than this, wrapping makes a text harder to read and not easier. */
+/** In a narrower terminal, wrapping would make text harder to read. */
 const MIN_WIDTH = 40;
 
-/** The columns of the terminal that output goes to; infinite where it goes somewhere else. */
+/** The width of the terminal, in columns; infinite if the output is not a terminal. */
 export function widthOfTerminal(stream: { isTTY?: boolean; columns?: number } = process.stdout): number {
   const { isTTY, columns = 0 } = stream;
   return isTTY === true && columns >= MIN_WIDTH ? columns : Number.POSITIVE_INFINITY;
 }
 
 /**
- * A line of a table or of prose, wrapped between words. What continues stands below the last column, or a step further in.
+ * Wraps a line of a table or of prose between words. Further lines begin below the last column, or one step to the right.
  *
- * @param width in characters
+ * @param width the maximum width, in characters
  */
 export function wrap(line: string, width: number): string[] {
   if (line.length <= width) return [line];
@@ -19,7 +19,7 @@ export function wrap(line: string, width: number): string[] {
   const lines: string[] = [];
   let rest = line;
   while (rest.length > width) {
-    // Not within the indent, or the same words would come again and again.
+    // Not within the indentation: that would repeat for ever.
     const space = rest.lastIndexOf(' ', width);
     const cut = space > indent.length ? space : rest.indexOf(' ', width);
     if (cut === -1) break;
