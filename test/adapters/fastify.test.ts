@@ -356,7 +356,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
     it.each([
       [{ hots: ['x'] }, /^verify\(\) has no option "hots"/],
       [{ maxBodyBytes: -1 }, /^maxBodyBytes must be a whole number of bytes\.$/],
-      [{ prefix: '/api' }, /^authMesh takes no prefix: .* Register it within that scope\.$/],
+      [{ prefix: '/api' }, /^authMesh takes no prefix: .* Register it inside that scope\.$/],
     ])('%j is a TypeError at once', async (options, message) => {
       const app = fastify() as FastifyInstance;
       const failed = Promise.resolve(
@@ -391,7 +391,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
       const { origin } = await up(app);
       const response = await fetch(origin);
       expect(response.status).toBe(500);
-      expect(await response.text()).toContain('For Fastify there is @authmesh/sdk/fastify.');
+      expect(await response.text()).toContain('For Fastify, use @authmesh/sdk/fastify.');
     });
   });
 

@@ -123,8 +123,8 @@ describe('a wrong command line', () => {
     ['list --no-json', 'There is no flag --no-json here.', 'amesh list'],
     ['list --no-colour', 'Did you mean --no-color?', 'amesh list'],
     ['list --json=false', '--json takes no value.', 'amesh list'],
-    ['list extra', '"extra" is one argument too many.', 'amesh list'],
-    ['whoami -- extra', '"extra" is one argument too many.', 'amesh whoami'],
+    ['list extra', 'There is one argument too many: "extra".', 'amesh list'],
+    ['whoami -- extra', 'There is one argument too many: "extra".', 'amesh whoami'],
     ['--name x init', 'There is no flag --name here.', 'amesh <command>'],
     ['revoke', 'Which device? Give its name or ID, or --all-controllers.', 'amesh revoke [id|name]'],
     ['docter', 'Did you mean: amesh doctor', 'amesh <command>'],
@@ -135,7 +135,7 @@ describe('a wrong command line', () => {
       'amesh trust add --role controller|target [--host <a,b>] ["line"]',
     ],
     ['provision --name x --ttl 2d', 'from 1s to 1d.\n  For example 90s, 15m or 1h.', 'amesh provision'],
-    ['trust add --role boss', '--role is controller or target, and not boss.', 'amesh trust add'],
+    ['trust add --role boss', '--role must be controller or target, not boss.', 'amesh trust add'],
   ])('amesh %s', async (line, message, usage) => {
     const machine = await createMachine();
     const args = line.split(' ');

@@ -17,7 +17,7 @@ describe('amesh config', () => {
 
     const env = { AMESH_HOSTS: 'B.example:443' };
     const { stdout } = await machine.amesh(['config'], { env });
-    expect(stdout).toMatch(/^hosts +b\.example +\(AMESH_HOSTS of this shell\)$/m);
+    expect(stdout).toMatch(/^hosts +b\.example +\(AMESH_HOSTS in this shell\)$/m);
     expect(stdout).toMatch(/^sealed hosts +a\.example +\(not used then\)$/m);
     expect(objectOf(await machine.amesh(['config', '--json'], { env }))).toEqual({
       ok: true,
@@ -169,7 +169,7 @@ describe('amesh config hosts', () => {
     [['--add', 'https://a.example'], '"https://a.example" is not a host.'],
     [[','], 'No host is given.'],
     [[''], 'No host is given.'],
-    [['a', 'b'], '"b" is one argument too many.'],
+    [['a', 'b'], 'There is one argument too many: "b".'],
     [['https://a.example/'], '"https://a.example/" is not a host.'],
     [['a.example/path'], 'is not a host.'],
     [['user@a.example'], 'is not a host.'],

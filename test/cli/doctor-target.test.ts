@@ -69,7 +69,7 @@ describe('a server that lets this machine in', () => {
     const { of } = await examine(laptop, `${server.origin}/api/missing`);
     expect(of.target).toMatchObject({
       state: 'ok',
-      message: expect.stringContaining('/api/missing answers 404'),
+      message: expect.stringContaining('/api/missing responds 404'),
     });
   });
 });
@@ -223,7 +223,7 @@ describe('the wrong scheme', () => {
     });
     const untrusted = await examine(machine, `https://${server.authority}/health`);
     expect(untrusted.of.target?.message).toMatch(
-      /shows a certificate that this machine does not accept: \w+\.$/,
+      /has a certificate that this machine does not accept: \w+\.$/,
     );
     expect(untrusted.of.target?.fix).toContain('NODE_EXTRA_CA_CERTS');
   });
@@ -327,7 +327,7 @@ describe('no server', () => {
   it('is where nobody listens', async () => {
     const { code, of } = await examine(await createMachine('a'), 'http://127.0.0.1:1/');
     expect(code).toBe(1);
-    expect(of.target?.message).toMatch(/^http:\/\/127\.0\.0\.1:1\/ does not answer: /);
+    expect(of.target?.message).toMatch(/^http:\/\/127\.0\.0\.1:1\/ does not respond: /);
   });
 
   it.each(['api.example.com', 'ftp://a.example/', 'http://me:secret@a.example/'])(

@@ -57,7 +57,7 @@ describe('a machine where all is well', () => {
       '- store     AMESH_STORE_URL is not set: the list is in the folder.',
       '- nonces    REDIS_URL is not set: nonces are kept in memory, which detects replays within one process only.',
       '- proxy     HTTPS_PROXY, HTTP_PROXY and ALL_PROXY are not set: all connections are direct.',
-      `✓ relay     ${relay.url} takes connections (AMESH_RELAY_URL).`,
+      `✓ relay     ${relay.url} accepts connections (AMESH_RELAY_URL).`,
       `✓ clock     The same as the clock of 127.0.0.1:${relay.port}.`,
       '',
     ]);
@@ -97,11 +97,11 @@ describe('the identity', () => {
     });
     expect(json).toMatchObject({
       ok: false,
-      error: { code: 'checks_failed', message: 'Something is wrong: identity.', hint: fix },
+      error: { code: 'checks_failed', message: 'These checks failed: identity.', hint: fix },
     });
     await expect(stat(machine.dir)).rejects.toThrow('ENOENT');
     const ran = await machine.amesh(['doctor'], { env: env() });
-    expect(ran.stderr).toBe('✗ Something is wrong: identity. No changes were made.\n');
+    expect(ran.stderr).toBe('✗ These checks failed: identity. No changes were made.\n');
     expect(ran.stdout).toContain(`✗ identity  There is none in ${machine.dir}.\n            Fix: ${fix}\n`);
   });
 
@@ -203,7 +203,7 @@ describe('files that others get at', () => {
     await writeFile(machine.dir, '');
     const { code, of } = await examine(machine);
     expect(code).toBe(1);
-    expect(of.folder).toMatchObject({ state: 'failed', message: `${machine.dir} is no folder.` });
+    expect(of.folder).toMatchObject({ state: 'failed', message: `${machine.dir} is not a folder.` });
   });
 });
 
@@ -264,7 +264,7 @@ describe('the list', () => {
     expect(of.list?.message).toBe('Sealed, revision 2: 1 may call this machine, and it may call 0.');
     expect(of.hosts).toMatchObject({
       state: 'warning',
-      message: 'localhost only, though 1 machine may call this one. Do they use another name?',
+      message: 'localhost only, but 1 machine may call this one. Do they use another name?',
       fix: machine.here('amesh config hosts --add api.example.com'),
     });
     const named = await examine(machine, { AMESH_HOSTS: 'a.example' });
@@ -338,7 +338,7 @@ describe('the relay', () => {
 describe('the clock', () => {
   it.each([
     [0, 'ok', /^The same as the clock of /],
-    [20, 'warning', /^\d+ s behind the clock of .* Instances that share nonces may differ by 10 s\.$/],
+    [20, 'warning', /^\d+ s behind the clock of .* The clocks of instances that share nonces may differ by at most 10 s\.$/],
     [
       -120,
       'failed',
@@ -398,8 +398,8 @@ describeWithRedis('Redis', () => {
     const { code, of } = await examine(machine, both);
     expect(statesOf(Object.values(of))).toEqual({});
     expect(code).toBe(0);
-    expect(of.store?.message).toMatch(/^The Redis of AMESH_STORE_URL answers, in \d+ ms\.$/);
-    expect(of.nonces?.message).toMatch(/^The Redis of REDIS_URL answers, in \d+ ms\.$/);
+    expect(of.store?.message).toMatch(/^The Redis of AMESH_STORE_URL responds within \d+ ms\.$/);
+    expect(of.nonces?.message).toMatch(/^The Redis of REDIS_URL responds within \d+ ms\.$/);
     expect(of.list?.message).toBe(
       'Sealed, in the store of AMESH_STORE_URL, revision 1: 0 may call this machine, and it may call 0.',
     );
@@ -437,7 +437,7 @@ describeWithRedis('Redis', () => {
     expect(statesOf(silent.all)).toEqual({ list: 'failed', store: 'failed', nonces: 'failed' });
     const gone = await examine(machine, { REDIS_URL: 'redis://:SECRET@127.0.0.1:1' });
     expect(gone.of.nonces).toMatchObject({
-      message: 'The Redis of REDIS_URL does not answer: connect ECONNREFUSED 127.0.0.1:1',
+      message: 'The Redis of REDIS_URL does not respond: connect ECONNREFUSED 127.0.0.1:1',
       fix: 'Check that Redis is running, and that the address in REDIS_URL is right.',
     });
     const none = await examine(machine, { AMESH_STORE_URL: 'https://:SECRET@127.0.0.1' });

@@ -25,7 +25,7 @@ describe('amesh init', () => {
     );
     expect(stderr).toContain(`that will RECEIVE requests   ${machine.here('amesh listen')}\n`);
     expect(stderr).toContain(
-      `          where both are on one network             ${machine.here('amesh listen --serve')}\n`,
+      `          if both are on one network                ${machine.here('amesh listen --serve')}\n`,
     );
     expect(stderr).toContain(`that will SEND them          ${machine.here('amesh invite CODE')}\n`);
     expect(stderr).toContain(
@@ -120,10 +120,10 @@ describe('amesh init', () => {
     [['init', '--name', '--force'], '--name needs a value.'],
     [['init', '--name', 'a', '--host', 'https://a.example'], '"https://a.example" is not a host.'],
     [['init', '--name', 'a', '--host', 'a', '--host', 'b'], '--host is given twice.'],
-    [['init', '--name', 'a', '--backend', 'tpm9'], '--backend is encrypted-file, and not tpm9.'],
+    [['init', '--name', 'a', '--backend', 'tpm9'], '--backend must be encrypted-file, not tpm9.'],
     [['init', 'a', 'b'], '--name is missing.\n  Usage:'],
     [['init', '--', 'a'], '--name is missing.\n  Usage:'],
-    [['init', '--name', 'a', 'b'], '"b" is one argument too many.'],
+    [['init', '--name', 'a', 'b'], 'There is one argument too many: "b".'],
   ])('is a usage error: amesh %j', async (args, message) => {
     const machine = await createMachine();
     const ran = await machine.amesh(args);

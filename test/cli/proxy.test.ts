@@ -83,7 +83,7 @@ describe('a relay and a server that only a proxy reaches', { timeout: 120_000 },
     const found = await examineWith(laptop, env, `https://${API_HOST}/`);
     expect(found.of.relay).toMatchObject({
       state: 'ok',
-      message: `${RELAY} takes connections (AMESH_RELAY_URL).`,
+      message: `${RELAY} accepts connections (AMESH_RELAY_URL).`,
     });
     expect(found.of.target).toMatchObject({
       state: 'ok',
@@ -225,7 +225,7 @@ describe.concurrent('a proxy that opens no way', { timeout: 120_000 }, () => {
     expect(found.of.relay?.state).toBe('failed');
     expect(found.of.target).toMatchObject({
       state: 'failed',
-      message: expect.stringMatching(/^http:\/\/api\.corp\.example\/ does not answer: /),
+      message: expect.stringMatching(/^http:\/\/api\.corp\.example\/ does not respond: /),
     });
   });
 

@@ -115,7 +115,7 @@ describe('amesh trust add', () => {
     const { prod, aliceLine } = await createPair();
     await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);
     const ran = await prod.amesh(['trust', 'add', '--role', 'target', '--host', 'a.example', aliceLine]);
-    expect(ran.stderr).toContain(`Undo: ${prod.here('amesh revoke alice-laptop')} (takes both its roles)`);
+    expect(ran.stderr).toContain(`Undo: ${prod.here('amesh revoke alice-laptop')} (removes both roles)`);
     expect(await entriesOf(prod)).toEqual([
       { friendlyName: 'alice-laptop', roles: ['controller', 'target'], hosts: ['a.example'] },
     ]);
@@ -133,7 +133,7 @@ describe('amesh trust add', () => {
     );
     await alice.amesh(['trust', 'add', '--role', 'controller', prodLine]);
     const again = await alice.amesh(['trust', 'add', '--role', 'target', prodLine]);
-    expect(again.stderr).toContain('✓ This machine may send requests to "prod-api"');
+    expect(again.stderr).toContain('✓ This machine may already send requests to "prod-api"');
     expect(again.stderr).toContain('already. No changes were made.');
     expect(again.stderr).toContain('! --host says where "prod-api" is called');
     expect(again.stderr).not.toContain('the other role');
@@ -256,7 +256,7 @@ describe('amesh trust reset', () => {
     await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);
     const ran = await prod.amesh(['trust', 'reset'], { input: 'y\n' });
     expect(ran.code).toBe(2);
-    expect(ran.stderr).toContain('Answer beforehand, with --yes.');
+    expect(ran.stderr).toContain('Use --yes.');
     expect(await entriesOf(prod)).toHaveLength(1);
     await expect(stat(join(prod.dir, 'replaced'))).rejects.toThrow('ENOENT');
   });
@@ -283,7 +283,7 @@ describe('amesh trust reset', () => {
     const ran = await prod.amesh(['trust', 'reset', '--keep', '--yes']);
     expect(ran.code).toBe(0);
     expect(ran.stderr).toMatch(/^✓ Continued from the list of [\d: -]+ UTC, with 1 device\.$/m);
-    expect(ran.stderr).toContain('! Changes since then are undone');
+    expect(ran.stderr).toContain('! Changes since then are lost');
     expect((await entriesOf(prod)).map(({ friendlyName }) => friendlyName)).toEqual(['alice-laptop']);
     expect((await prod.amesh(['config', 'hosts', '--json'])).stdout).toContain('"hosts":[]');
   });
@@ -293,7 +293,7 @@ describe('amesh trust reset', () => {
     const before = await readFile(path);
     const asked = await prod.amesh(['trust', 'reset', '--keep'], { input: 'y\n' });
     expect(asked.code).toBe(2);
-    expect(asked.stderr).toContain('Answer beforehand, with --yes.');
+    expect(asked.stderr).toContain('Use --yes.');
     expect(await readFile(path)).toEqual(before);
 
     await prod.amesh(['trust', 'reset', '--keep', '--yes']);

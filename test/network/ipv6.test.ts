@@ -70,7 +70,7 @@ describe('on [::1]', { timeout: 60_000 }, () => {
       env: { AMESH_RELAY_URL: url },
     });
     expect(await doctor.ended).toBe(0);
-    expect(doctor.stdout).toContain(`✓ relay     ${url} takes connections`);
+    expect(doctor.stdout).toContain(`✓ relay     ${url} accepts connections`);
     expect(doctor.stdout).toContain(`✓ target    http://${host}/api/orders answers 200`);
   });
 
@@ -151,7 +151,7 @@ describe.skipIf(!canUnshare && !process.env.CI)('on a machine with IPv6 alone', 
       expect(doctor.stdout).toContain(
         `http://${host}/api answers 200, and refuses the same request unsigned`,
       );
-      expect(doctor.stdout).toContain(`✓ relay     ${url} takes connections`);
+      expect(doctor.stdout).toContain(`✓ relay     ${url} accepts connections`);
     }
     relay.kill('SIGTERM');
     expect(await relay.ended).toBe(0);

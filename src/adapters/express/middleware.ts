@@ -10,7 +10,7 @@ import { nodeView } from '../node/view';
 declare global {
   namespace Express {
     interface Request {
-      /** The verified caller, behind `amesh.verify()`. */
+      /** The verified caller, after `amesh.verify()`. */
       authMesh: AuthMeshIdentity;
     }
   }
@@ -23,7 +23,7 @@ export type Middleware = (
   next: (error?: unknown) => void,
 ) => void;
 
-/** A request behind `amesh.verify()`, for servers without Express, whose types do not know it. */
+/** A request after `amesh.verify()`, for servers without Express, whose types do not include it. */
 export type Authenticated<R> = R & {
   /** The verified caller. */
   authMesh: AuthMeshIdentity;
@@ -35,18 +35,18 @@ type ExpressRequest = NodeRequest & {
 };
 
 /**
- * Verifies, then puts `authMesh` on the request and calls `next`; or answers with the refusal.
+ * Verifies the request. Then it puts `authMesh` on the request and calls `next`, or sends the refusal.
  *
- * @param verifier makes the verdicts
+ * @param verifier decides
  */
 export function toMiddleware(verifier: Verifier): Middleware {
   return (incoming, outgoing, next) => {
     const request = incoming as ExpressRequest;
     const response = outgoing as NodeResponse;
     if (typeof request.on !== 'function' || typeof request.headers !== 'object' || request.headers === null) {
-      // Such as a hook of Fastify gets: whoever called this takes an error, and there is nothing to answer on.
+      // For example in a Fastify hook: the caller accepts an error, and there is no response to send.
       next(
-        new TypeError('verify() was given no request of Node. For Fastify there is @authmesh/sdk/fastify.'),
+        new TypeError('verify() needs a Node request. For Fastify, use @authmesh/sdk/fastify.'),
       );
       return;
     }
@@ -54,7 +54,7 @@ export function toMiddleware(verifier: Verifier): Middleware {
       (verdict) => {
         if (!verdict.ok) return refuse(request, response, verdict.answer, verdict.bodyUnread);
         request.authMesh = verdict.caller;
-        // Somebody may have lost patience meanwhile.
+        // A timeout may have answered in the meantime.
         if (!response.headersSent) {
           const headers = {
             get: (name: string) => response.getHeader(name),
@@ -69,12 +69,12 @@ export function toMiddleware(verifier: Verifier): Middleware {
   };
 }
 
-/** Async from its first line, so that nothing in it is thrown at the server. */
+/** Async from its first line, so that it never throws into the server. */
 async function verify(verifier: Verifier, request: ExpressRequest, response: NodeResponse) {
   return verifier.verify(nodeView(request, response), { trustForwardedHost: trustsProxy(request) });
 }
 
-/** Fails closed: elsewhere than in Express the callback may well take no error, and any call of it for a yes. */
+/** Fails closed: outside of Express, the callback may ignore an error and treat any call as permission. */
 function fail(
   request: ExpressRequest,
   response: NodeResponse,
@@ -90,7 +90,7 @@ function fail(
   refuse(request, response, { status: 500, headers: { 'cache-control': 'no-store' }, body: '' }, true);
 }
 
-/** The app's own `trust proxy` decides; without Express it is the option of the verifier. */
+/** In Express, the app's `trust proxy` decides; elsewhere the verifier's option. */
 function trustsProxy(request: ExpressRequest): boolean | undefined {
   const trust = request.app?.get?.('trust proxy fn');
   if (typeof trust !== 'function') return undefined;

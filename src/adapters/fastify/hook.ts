@@ -11,25 +11,24 @@ import { nodeView } from '../node/view';
 export type Hook = (request: FastifyRequest<any, any>, reply: FastifyReply<any, any>) => Promise<void>;
 
 /**
- * Verifies before Fastify reads the body, then puts `authMesh` on the request; or answers with the refusal.
+ * Verifies before Fastify reads the body. Then it puts `authMesh` on the request, or sends the refusal.
  *
- * The bytes go back on `request.raw`: a stream returned by a `preParsing` hook would do for Fastify's own parsers, but
- * not for those that take the raw request, as @fastify/multipart does.
+ * The bytes go back on `request.raw`. A stream from a `preParsing` hook would work for Fastify's own parsers, but not for
+ * those that read the raw request, such as @fastify/multipart.
  *
- * @param verifier makes the verdicts. Fastify's `trustProxy` has no say in them: whether it trusts this very peer is
- *   known to Fastify alone
+ * @param verifier decides. It ignores Fastify's `trustProxy`: only Fastify knows whether that includes this peer
  */
 export function toHook(verifier: Verifier): Hook {
   return async (request, reply) => {
     const raw = request.raw as NodeRequest;
     const response = reply.raw as NodeResponse;
-    // Fastify mounts nothing: the URL that it routes by is the whole one.
+    // Fastify has no mounts: it routes by the whole URL.
     const seen = { headers: request.headers, baseUrl: '' };
     const verdict = await verifier.verify(nodeView(raw, response, seen));
-    if (reply.sent) return; // somebody may have lost patience meanwhile
+    if (reply.sent) return; // a timeout may have answered in the meantime
     if (!verdict.ok) {
-      // Not by reply.send(): hooks and serialisers of the application would have a say in it, and the connection may
-      // have to be closed with care.
+      // Not reply.send(): the application's hooks and serialisers could change it, and the connection may need careful
+      // closing.
       reply.hijack();
       for (const [name, value] of Object.entries(reply.getHeaders())) {
         if (value !== undefined) response.setHeader(name, value as string);

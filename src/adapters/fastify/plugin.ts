@@ -2,18 +2,18 @@ import type { FastifyPluginAsync } from 'fastify';
 import type { Verifier } from '../../core/verify/verify';
 import { toHook } from './hook';
 
-// What the package fastify-plugin sets, too: names that Fastify reads, and nothing more.
+// The same marks as those of the package fastify-plugin.
 const MARKS = {
-  // Its hook is for the scope that registers it, and for those within: not for a scope of its own without routes.
+  // The hook applies to the scope that registers the plugin and to nested scopes, not only to a scope without routes.
   [Symbol.for('skip-override')]: true,
   [Symbol.for('fastify.display-name')]: '@authmesh/sdk',
   [Symbol.for('plugin-meta')]: { name: '@authmesh/sdk', fastify: '4.x || 5.x' },
 };
 
 /**
- * A plugin that verifies every request of the scope in which it is registered.
+ * Creates a plugin that verifies every request in the scope that registers it.
  *
- * @param toVerifier makes the verifier of a registration from its options
+ * @param toVerifier creates the verifier of a registration from its options
  */
 export function toPlugin<Options extends object>(
   toVerifier: (options: Options) => Verifier,
@@ -22,7 +22,7 @@ export function toPlugin<Options extends object>(
   const plugin: FastifyPluginAsync<Options> = async (scope, options) => {
     if ('prefix' in options) {
       throw new TypeError(
-        'authMesh takes no prefix: it verifies the routes of the scope that registers it. Register it within that scope.',
+        'authMesh takes no prefix: it verifies the routes of the scope that registers it. Register it inside that scope.',
       );
     }
     if (!scope.hasRequestDecorator('authMesh')) scope.decorateRequest('authMesh', null as never);

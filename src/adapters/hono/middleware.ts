@@ -4,11 +4,11 @@ import { refusal } from './refuse';
 import { giveFreshRequest, giveStream, honoView } from './view';
 
 /**
- * Verifies, then sets `authMesh` in the context, puts a fresh request with the verified bytes in the place of
- * `c.req.raw`, and goes on; or throws the refusal, as an HTTPException with its `res`.
+ * Verifies the request. Then it sets `authMesh` in the context, replaces `c.req.raw` with a fresh request that has the
+ * verified bytes, and continues; or it throws the refusal, as an HTTPException with its `res`.
  *
- * @param verifierOf gives what makes the verdicts, by the variables and bindings of each request: on some runtimes the
- *   settings come with it
+ * @param verifierOf returns the verifier for the variables and bindings of a request: on some runtimes they contain the
+ *   settings
  */
 export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): MiddlewareHandler {
   return async (c, next) => {
@@ -24,13 +24,13 @@ export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): Middle
     };
     prepare();
     await next();
-    // A handler that returns a Response of its own has taken the headers away that were prepared for it.
+    // A handler that returns its own Response discards the prepared headers.
     if (!c.res.headers.has('cache-control')) prepare();
     return undefined;
   };
 }
 
-/** What was allowed for one caller is not for a shared cache. The handler may say otherwise after this. */
+/** A shared cache must not serve one caller's response to others. The handler may override this. */
 function markPrivate(c: Context): void {
   c.header('Cache-Control', 'private');
   c.header('Vary', 'Authorization', { append: true });

@@ -8,9 +8,9 @@ import { isFromParser } from '../node/transport';
 import { incomingOf } from './view';
 
 /**
- * What Hono's own middleware throws for a request that may not pass: `some()` of hono/combine then asks the next one, and
- * whatever sends it calls `getResponse()`. On Node the connection ends behind the answer where the body is still on the way.
- * The other runtimes see to that by themselves, and told to close they reset it before the client has read the answer.
+ * The error that Hono's own middleware throws for a refusal: `some()` of hono/combine then tries the next one, and the
+ * error handler calls `getResponse()`. On Node, the connection is closed after the response if the body is still arriving.
+ * Other runtimes do so themselves; told to close, they would reset it before the client has read the response.
  */
 export function refusal(c: Context, { answer, bodyUnread }: Refused | Answered): HTTPException {
   const { status, headers, body } = answer;
@@ -27,8 +27,8 @@ export function refusal(c: Context, { answer, bodyUnread }: Refused | Answered):
 }
 
 /**
- * Node closes the connection with the end of the body, so that end waits for the client: see node/refuse.ts. Nothing is
- * thrown away before the answer is sent, since somebody else may let the request in.
+ * Node closes the connection at the end of the body, so that end waits for the client: see node/refuse.ts. Nothing is
+ * discarded before the response is sent, since other middleware may still accept the request.
  */
 function closingBody(incoming: NodeRequest, text: string): ReadableStream<Uint8Array> {
   let isGone = false;

@@ -3,9 +3,9 @@ import type { Verifier } from '../../core/verify/verify';
 import { toHonoMiddleware } from './middleware';
 
 /**
- * The `verify()` of one kind of runtime.
+ * Creates the `verify()` of a runtime.
  *
- * @param toSource what gives the verifier that some settings stand for, with the variables and bindings of a request
+ * @param toSource returns the verifier for settings, and for the variables and bindings of a request
  */
 export function createVerify<Settings extends object>(
   toSource: (settings: Settings) => (env: unknown) => Verifier,

@@ -11,15 +11,15 @@ import { isEndOf, nodeView, spoilChanged } from '../node/view';
 
 const FIX = 'Put verify() before whatever reads the body.';
 
-/** The request of Node below a context; undefined on other runtimes. Bindings of Workers may have any name. */
+/** Node's request behind a context; undefined on other runtimes. Bindings of Workers may have any name. */
 export function incomingOf(c: Context): NodeRequest | undefined {
   const incoming = (c.env as { incoming?: NodeRequest } | undefined)?.incoming;
   return Array.isArray(incoming?.rawHeaders) ? incoming : undefined;
 }
 
 /**
- * A Hono request as a view: what it is now. On Node line and headers are those of the transport, since a `Request` has them
- * normalised; on other runtimes the `Request` is all there is.
+ * A view of a Hono request as it is now. On Node, target and headers come from the transport, since a `Request` normalises
+ * them; on other runtimes there is only the `Request`.
  */
 export function honoView(c: Context): RequestView {
   const incoming = incomingOf(c);
@@ -31,7 +31,7 @@ export function honoView(c: Context): RequestView {
   return typeof body === 'function' ? { ...sent, body: bodySource(c, incoming, body) } : sent;
 }
 
-/** What came over the wire, and where that is not what handlers see: middleware can have made another `Request` of it. */
+/** The request as received, with what handlers see differently: middleware may have replaced the `Request`. */
 function viewOfBoth(raw: Request, incoming: NodeRequest, outgoing: NodeResponse): RequestView {
   const view = nodeView(incoming, outgoing);
   const changed = spoilChanged(view.headers as Record<string, string[]>, Object.fromEntries(raw.headers));
@@ -41,16 +41,16 @@ function viewOfBoth(raw: Request, incoming: NodeRequest, outgoing: NodeResponse)
   return {
     ...view,
     method: raw.method,
-    // Dot segments the server takes out before it routes, and what counts is where it routes to.
+    // The server removes dot segments before routing, and the routed path counts.
     target: isSame && DOT_SEGMENT.test(url) ? target : view.target,
-    routed: isSame || isEndOf(url, target) ? view.routed : target, // app.mount() does not say what it took off
+    routed: isSame || isEndOf(url, target) ? view.routed : target, // app.mount() does not tell which prefix it removed
     conflict: raw.method === incoming.method ? (view.conflict ?? changed) : 'method',
   };
 }
 
 /**
- * Puts the verified bytes where handlers, and libraries that know nothing of Hono, look for them. Not on Node, and not read
- * by anybody else, the request has them still.
+ * Puts the verified bytes where handlers and other libraries look for them. Not needed on a runtime where nobody has read
+ * the body yet.
  */
 export function giveFreshRequest(c: Context, view: RequestView, bytes: Uint8Array): void {
   if (typeof view.body !== 'function') return;
@@ -59,7 +59,7 @@ export function giveFreshRequest(c: Context, view: RequestView, bytes: Uint8Arra
     if (!raw.bodyUsed) return;
     c.req.raw = toFreshRequest(raw, bytes);
   } else if (takesBody(raw.method)) {
-    // The request of Node's server is a light one; to copy it would build a whole one only to throw it away.
+    // Node's server has a lightweight request. Copying it would build a complete one only to discard it.
     const { method, headers, signal } = raw;
     const init = { method, headers, signal, body: bytes as Uint8Array<ArrayBuffer> };
     c.req.raw = keepOthers(new Request(raw.url, init), raw);
@@ -67,7 +67,7 @@ export function giveFreshRequest(c: Context, view: RequestView, bytes: Uint8Arra
   standFor(c.req.raw, view);
 }
 
-/** Puts the body behind its gate where handlers look for it. On Node it is the same stream as before. */
+/** Puts the gated body where handlers look for it. On Node it is the original stream. */
 export function giveStream(c: Context, view: RequestView, stream: ReadableStream<Uint8Array>): void {
   c.req.raw = toFreshRequest(c.req.raw, stream);
   shareClaim(c.req.raw, view);
@@ -83,7 +83,7 @@ function bodySource(c: Context, incoming: NodeRequest | undefined, readTransport
     if (bodyCache.text !== undefined) return textBytes(c.req.header(), await bodyCache.text, FIX);
     if (raw.bodyUsed || Object.keys(bodyCache).length > 0) throw taken();
     if (incoming === undefined) return readTransport(limitBytes);
-    // Not before whoever has touched the body of `c.req.raw` has begun to read: its stream begins a turn later.
+    // Another reader of `c.req.raw` may have just started: its stream begins one turn later.
     await undefined;
     if (incoming.readableFlowing === null && !incoming.readableDidRead) return readTransport(limitBytes);
     return collect(raw.body as ReadableStream<Uint8Array>, limitBytes);
@@ -93,7 +93,7 @@ function bodySource(c: Context, incoming: NodeRequest | undefined, readTransport
 function taken(): AmeshError {
   return new AmeshError(
     SERVER_CODES.body_parser_ordering_error,
-    'Somebody before verify() has read the body and kept no bytes of it.',
+    'Something before verify() read the body and kept no copy of the bytes.',
     { fix: FIX },
   );
 }

@@ -1,7 +1,7 @@
-/** Says the path as it was sent, where a gateway hands on a decoded one. */
+/** The header with the path as sent, for gateways that pass on a decoded one. */
 const PATH_HEADER = 'authmesh-path';
 
-/** What is read of an event of API Gateway. */
+/** The fields of an API Gateway event that are used here. */
 interface GatewayEvent {
   readonly version?: unknown;
   readonly path?: unknown;
@@ -13,13 +13,12 @@ interface GatewayEvent {
 }
 
 /**
- * An event of Lambda with the path and the query that the client has sent, for adapters that make a request of it:
+ * Restores the path and query of a Lambda event as the client sent them, for adapters that build a request:
  * `(event, context) => proxy(asSent(event), context)`.
  *
- * HTTP APIs hand the path over decoded. It is encoded again as `fetch` would write it, or put back as the header
- * `AuthMesh-Path` says, where that decodes to the same path. What comes out is what is verified, and what the application
- * routes by. Events of format 2.0 have the query as it was sent, so the one that was taken apart (`queryStringParameters`)
- * is left out. All other events stay as they are.
+ * HTTP APIs pass on a decoded path. It is encoded again like `fetch` does, or replaced with the header `AuthMesh-Path`, if
+ * that decodes to the same path. The result is what amesh verifies and what the application routes by. Events of format
+ * 2.0 have the original query, so the parsed one (`queryStringParameters`) is removed. Other events stay unchanged.
  *
  * @see docs/lambda.md
  */
@@ -29,13 +28,13 @@ export function asSent<E>(event: E): E {
   if (version === '2.0' && typeof rawPath === 'string') {
     const sent = isFunctionUrl(event) ? rawPath : encoded(event, rawPath);
     const query = typeof rawQueryString === 'string' && rawQueryString !== '' ? `?${rawQueryString}` : '';
-    // @fastify/aws-lambda takes `path` where it is there, and would make a query of its own.
+    // @fastify/aws-lambda prefers `path`, and would build its own query.
     return { ...event, rawPath: sent, path: sent + query, queryStringParameters: undefined };
   }
-  // REST APIs and load balancers, which hand the path over as it was sent, give no version.
+  // REST APIs and load balancers pass on the original path, and have no version.
   if (version === '1.0' && typeof path === 'string') {
     const { pathParameters } = event as GatewayEvent;
-    // serverless-express takes `proxy` in place of the path, and that one is decoded, too.
+    // serverless-express uses `proxy` instead of the path, and that is decoded, too.
     return { ...event, path: encoded(event, path), pathParameters: { ...pathParameters, proxy: undefined } };
   }
   return event;
@@ -45,7 +44,7 @@ function isFunctionUrl({ requestContext }: GatewayEvent): boolean {
   return /^[^.]+\.lambda-url\.[^.]+\.on\.aws$/.test(String(requestContext?.domainName));
 }
 
-/** A decoded path as it was sent, as far as that can be told. */
+/** The original path for a decoded one, as far as it can be known. */
 function encoded({ headers }: GatewayEvent, decoded: string): string {
   for (const [name, value] of Object.entries(headers ?? {})) {
     if (name.toLowerCase() === PATH_HEADER && typeof value === 'string' && decodes(value, decoded))
@@ -54,7 +53,7 @@ function encoded({ headers }: GatewayEvent, decoded: string): string {
   return decoded.toWellFormed().replace(NOT_IN_PATHS, encodeURIComponent);
 }
 
-/** What URLs do not have in a path, or have there with another meaning. */
+/** Characters that `fetch` escapes in a path. */
 const NOT_IN_PATHS = /[^!$&'()*+,\-./0-9:;=@A-Z[\]^_a-z|~]/gu;
 
 function decodes(sent: string, decoded: string): boolean {

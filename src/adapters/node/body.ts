@@ -11,12 +11,12 @@ import { isFromParser, isStream, lengthFault, trailersFault } from './transport'
 
 const USE_RAW = 'Put amesh.verify() before it, or use express.raw().';
 
-/** How long the end of a stream is waited for that has no connection to wait for, and announces nothing. */
+/** How long to wait for the end of a stream that has no connection and announces no length, in milliseconds. */
 const PATIENCE_MS = 10_000;
 
 /**
- * Whether a body may follow. By the raw lines: the parser goes by them, also by those that Node hides from `headers`.
- * Where no parser has gone by them they prove nothing, and the stream has to show that it is empty.
+ * Whether a body may follow. It uses the raw lines, like the parser, including those that Node hides from `headers`. If no
+ * parser read them, they prove nothing, and the stream itself must show that it is empty.
  */
 export function hasBody(request: NodeRequest, headers: HeaderLines): boolean {
   if (isHttp2(request)) return !request.stream.endAfterHeaders;
@@ -31,8 +31,7 @@ function isAnnounced(headers: HeaderLines): boolean {
 }
 
 /**
- * Where the bytes of a request's body are: still on their way, or with the parser that has read them. Bytes are
- * never rebuilt from a parsed object.
+ * Finds the bytes of a request's body: still arriving, or kept by a parser. Bytes are never rebuilt from a parsed object.
  */
 export function bodySource(request: NodeRequest, headers: HeaderLines): ReadBody {
   const read = bytesSource(request, headers);
@@ -46,7 +45,7 @@ export function bodySource(request: NodeRequest, headers: HeaderLines): ReadBody
   };
 }
 
-/** Whether the bytes are still on their way, and nowhere else, so that a gate can be put in it. */
+/** Whether the bytes are still arriving, and nowhere else, so that a gate can be added. */
 export function isUnread(request: NodeRequest): boolean {
   if (keptBytes(request) !== undefined || wasRead(request)) return false;
   return isFromParser(request) || (isNothing(request.body) && isNothing(request.rawBody));
@@ -62,10 +61,10 @@ function bytesSource(request: NodeRequest, headers: HeaderLines): ReadBody {
   const isEmpty = !request.readableDidRead && request.readableEnded;
   if (isEmpty && isFromParser(request)) return async () => new Uint8Array();
   const { body, rawBody } = request;
-  // None of the bytes that somebody has read is no proof that there were none.
+  // An empty copy does not prove that the body was empty.
   if (rawBody instanceof Uint8Array && rawBody.length > 0) return () => unlessChanged(request, rawBody);
   if (body instanceof Uint8Array && body.length > 0) return async () => unlessInflated(request, body);
-  // What is no stream, or an empty one, and has nothing else, gives nothing to anybody.
+  // Without a stream and without any bytes, no handler gets a body.
   if ((isEmpty || !isStream(request)) && isNothing(body) && isNothing(rawBody))
     return async () => new Uint8Array();
   const text = isNothing(rawBody) ? body : rawBody;
@@ -74,14 +73,14 @@ function bytesSource(request: NodeRequest, headers: HeaderLines): ReadBody {
   return async () => {
     throw new AmeshError(
       SERVER_CODES.body_parser_ordering_error,
-      'A parser before amesh.verify() has read the body and kept no bytes of it.',
+      'A parser before amesh.verify() read the body and kept no copy of the bytes.',
     );
   };
 }
 
 /**
- * Whether anybody has read the stream. A parser that left it alone has not; one that found no byte in it has. Behind a gate nobody
- * reads what is not verified.
+ * Whether anybody has read the stream: also a parser that found no bytes, but not one that ignored it. Behind a gate,
+ * nobody reads unverified bytes.
  */
 function wasRead(request: NodeRequest): boolean {
   if (isGated(request)) return false;
@@ -94,8 +93,8 @@ function wasRead(request: NodeRequest): boolean {
 }
 
 /**
- * The bytes of a request that an adapter has made. Many put the body on `request.body` besides, for handlers that know
- * of no stream: they must not get there what nobody has verified.
+ * Reads the body of a request that an adapter built. Many adapters also set `request.body`, for handlers that do not read
+ * streams: those must not get unverified bytes there.
  */
 async function readStandIn(
   request: NodeRequest,
@@ -104,12 +103,12 @@ async function readStandIn(
 ): Promise<Uint8Array> {
   const { body, rawBody } = request;
   const bytes = await readAndPutBack(request, limitBytes, isAnnounced(headers) ? undefined : PATIENCE_MS);
-  // serverless-express calls it over as soon as a middleware has to wait, and parsers would go past the bytes.
+  // serverless-express marks it as ended while a middleware waits, and parsers would then skip the bytes.
   (request as { readable: boolean }).readable = true;
   if (isMadeOf(body, bytes) && isMadeOf(rawBody, bytes)) return bytes;
   throw new AmeshError(
     SERVER_CODES.body_parser_ordering_error,
-    'The adapter that made this request gives it another body than its stream has.',
+    'The adapter that built this request gave it a body that differs from its stream.',
     { fix: 'See docs/lambda.md for adapters that are known to work.' },
   );
 }
@@ -120,7 +119,7 @@ function isMadeOf(body: unknown, bytes: Uint8Array): boolean {
   return isNothing(body) || bytes.length > 0;
 }
 
-/** Express 4 and others leave an empty object where there is no body. */
+/** Express 4 and others set an empty object if there is no body. */
 function isNothing(body: unknown): boolean {
   if (body instanceof Uint8Array) return body.length === 0;
   if (typeof body === 'object' && body !== null)
@@ -128,17 +127,17 @@ function isNothing(body: unknown): boolean {
   return body === undefined || body === null || body === '';
 }
 
-/** Express's parsers inflate before they hand over: the bytes that were sent are gone. */
+/** Express's parsers decompress first, so the original bytes are gone. */
 function unlessInflated<T>(request: NodeRequest, body: T): T {
   if (!isEncoded(request)) return body;
   throw new AmeshError(
     SERVER_CODES.body_parser_ordering_error,
-    'A parser before amesh.verify() has inflated the body.',
+    'A parser before amesh.verify() decompressed the body.',
     { fix: 'Put amesh.verify() before the parser.' },
   );
 }
 
-/** Some keep `rawBody` as it was sent, others inflate it before: the digest tells. */
+/** Some parsers keep `rawBody` as sent, others decompress it first. The digest tells which. */
 async function unlessChanged(request: NodeRequest, rawBody: Uint8Array): Promise<Uint8Array> {
   if (isEncoded(request) && !(await matches(request.headers, rawBody)))
     return unlessInflated(request, rawBody);

@@ -3,10 +3,10 @@ import { isHttp2, type NodeRequest, type NodeResponse } from './request';
 import { hasArrived } from './transport';
 
 /**
- * Ends a request's stream with an error in mid-body.
+ * Ends a request's stream with an error in the middle of its body.
  *
- * By itself Node would take the connection down with it. Here the handler gets a second to answer, and meanwhile what
- * still comes of the body is thrown away, within the bounds of a refusal.
+ * Node itself would close the connection. Here the handler gets a second to respond. Meanwhile the rest of the body is
+ * discarded, within the limits of a refusal.
  */
 export function breakOff(request: NodeRequest, response: NodeResponse | undefined, error: Error): void {
   if (response === undefined || request.destroyed) {
@@ -15,7 +15,7 @@ export function breakOff(request: NodeRequest, response: NodeResponse | undefine
   }
   const cut = () => {
     if (isHttp2(request)) request.stream?.close();
-    else request.socket?.destroy?.(); // what stands in for a socket need not have it
+    else request.socket?.destroy?.(); // a substitute for a socket may lack it
   };
   let discarded = 0;
   request.push = (chunk: Uint8Array | string | null) => {
@@ -29,7 +29,7 @@ export function breakOff(request: NodeRequest, response: NodeResponse | undefine
   response.once('close', () => clearTimeout(timer));
   if (!hasArrived(request) && !isHttp2(request) && !response.headersSent)
     response.setHeader('connection', 'close');
-  // As Node does it, an error that nobody listens for is none; without that a handler could bring the process down.
+  // As in Node, an error without a listener is ignored; otherwise a handler could crash the process.
   request._destroy = (reason, done) =>
     process.nextTick(() => done(request.listenerCount('error') > 0 ? reason : null));
   request.destroy(error);

@@ -9,12 +9,12 @@ type Chunk = Uint8Array | string | null;
 
 const EMPTY = new Uint8Array();
 
-export const READ_AHEAD = 'Somebody before verify() has begun to read the body.';
+export const READ_AHEAD = 'Something before verify() has started to read the body.';
 
-// Requests behind a gate, and whether it has let their end through.
+// Requests behind a gate, and whether it has released their end.
 const gated = new WeakMap<NodeRequest, { isReleased: boolean }>();
 
-/** Whether whoever reads a request reads behind a gate. */
+/** Whether readers of a request read behind a gate. */
 export function isGated(request: NodeRequest): boolean {
   return gated.has(request);
 }
@@ -25,13 +25,13 @@ export function isHeldBack(request: NodeRequest): boolean {
 }
 
 /**
- * Puts a gate into a request's own stream, so that whoever reads it, by whatever means, reads behind the gate: the
- * transport hands every chunk, and the end, to the request's `push()`.
+ * Puts a gate into a request's own stream, so that every reader reads behind the gate: the transport passes each chunk,
+ * and the end, to the request's `push()`.
  *
- * Where the gate says no, the stream is destroyed with its error, and never ends.
+ * If the gate refuses the body, the stream is destroyed with its error, and never ends normally.
  *
- * @param response of the request, if the caller has it; without it nobody can answer once the gate has said no
- * @throws AmeshError where the body has come already and is wrong, or somebody has begun to read it
+ * @param response the response, if the caller has it; without it nobody can respond after the gate refuses
+ * @throws AmeshError if the body has already arrived and is wrong, or somebody has started to read it
  */
 export async function gateBody(
   request: NodeRequest,
@@ -40,7 +40,7 @@ export async function gateBody(
   headers: HeaderLines,
 ): Promise<null> {
   if (isGone(request)) throw gate.fail(BODY_CODES.body_incomplete);
-  // Since the view was made, while a nonce store was asked: the gate would not see what a handler may.
+  // Somebody read it since the view was made, while the nonce store was asked. Handlers would see what the gate does not.
   if (request.readableDidRead) throw gate.fail(SERVER_CODES.body_parser_ordering_error, READ_AHEAD);
   const early = takeBuffered(request);
   let lengthBytes = 0;
@@ -56,7 +56,7 @@ export async function gateBody(
     return gate.end();
   };
   if (isAtEnd(request)) {
-    // Back at once: only in this tick has the stream not ended yet.
+    // Put the bytes back now: the stream has not ended only during this tick.
     if (early.length > 0) request.unshift(Buffer.concat(early));
     for (const chunk of early) write(chunk);
     await end();
@@ -68,7 +68,7 @@ export async function gateBody(
   const pass = (chunk: Uint8Array | undefined) => {
     if (chunk !== undefined) return push.call(request, chunk);
     if (isPushed) return true;
-    // A connection gives what it has; another source has to be asked again after a chunk that is held back.
+    // A connection pushes what it has. Another source must be asked again after a held-back chunk.
     push.call(request, EMPTY);
     process.nextTick(() => request.read(0));
     return true;
@@ -85,7 +85,7 @@ export async function gateBody(
   };
   const finish = async () => {
     isOver = true;
-    if (response?.writableEnded) gate.abandon(); // answered without it, so there is nothing to complain of
+    if (response?.writableEnded) gate.abandon(); // the response was sent without the body, so this is no fault
     if (isGone(request)) throw gate.fail(BODY_CODES.body_incomplete);
     const last = await end();
     state.isReleased = true;
@@ -108,7 +108,7 @@ export async function gateBody(
     }
     return pass(open);
   };
-  // Node throws away what a handler leaves unread, but not of a request that somebody has begun to read, as here.
+  // Node discards what a handler leaves unread, but not if somebody started to read, as here.
   response?.once('finish', () => {
     if (request.readableFlowing === null) request.resume();
   });

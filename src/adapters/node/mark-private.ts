@@ -1,13 +1,13 @@
-/** The headers of an answer, in whatever way a framework has them. */
+/** The headers of a response, in any framework. */
 export interface ResponseHeaders {
   get(name: string): unknown;
   set(name: string, value: string): unknown;
 }
 
 /**
- * What was allowed for one caller is not for a shared cache. The handler may say otherwise after this.
+ * Keeps a shared cache from serving one caller's response to others. The handler may override this.
  *
- * @param more what the verifier wants the answer to carry
+ * @param more headers that the verifier adds
  */
 export function markPrivate(headers: ResponseHeaders, more: Readonly<Record<string, string>> = {}): void {
   for (const [name, value] of Object.entries(more)) headers.set(name, value);

@@ -5,14 +5,13 @@ import type { NodeRequest } from './request';
 import { isAtEnd, isGone, takeBuffered } from './transport';
 
 /**
- * Reads a request's body to its end and puts the bytes back on its own stream, so that any parser after this finds
- * them there.
+ * Reads a request's body to its end and puts the bytes back into its stream, so that any later parser finds them there.
  *
- * The bytes go back in the same tick in which the last of them is taken: only then has the stream not ended yet.
+ * The bytes go back in the tick in which the last one is read: the stream has not ended only until then.
  *
- * @param patienceMs how long to wait for the end; without it, as long as the connection lasts
- * @throws AmeshError `payload_too_large` beyond the limit, `body_incomplete` where the client goes away,
- *   `body_parser_ordering_error` where somebody else has begun to read
+ * @param patienceMs how long to wait for the end; default: as long as the connection lasts
+ * @throws AmeshError `payload_too_large` beyond the limit, `body_incomplete` if the client disconnects,
+ *   `body_parser_ordering_error` if somebody else has started to read
  */
 export function readAndPutBack(
   request: NodeRequest,
@@ -55,7 +54,7 @@ export function readAndPutBack(
 
     function start(): void {
       if (finished) return;
-      // What somebody reads before us, while a nonce store is asked, is not verified; what beside us, they get twice.
+      // A reader before us, while the nonce store was asked, got unverified bytes; a reader beside us would get them twice.
       if ((request.readableDidRead || request.listenerCount('data') > 0) && !isGated(request)) {
         finish(() => reject(new AmeshError(SERVER_CODES.body_parser_ordering_error, READ_AHEAD)));
         return;
@@ -69,8 +68,8 @@ export function readAndPutBack(
     }
     request.on('error', onGone);
     request.on('close', onGone);
-    // When the parser is done with the packet at hand. A listener makes the stream read in the next tick, and were the
-    // end of an empty body to come in between, that reading would end it.
+    // After the parser has finished the current packet. Adding a listener schedules a read for the next tick; if the end
+    // of an empty body came in between, that read would end the stream.
     process.nextTick(start);
   });
 }

@@ -4,25 +4,25 @@ import { AmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
 import { readContentDigest } from '../../core/wire/digest';
 
-const LOST = 'A parser before amesh.verify() has made a text of the body that does not give its bytes back.';
+const LOST = 'A parser before amesh.verify() decoded the body to text, from which the bytes cannot be restored.';
 
 type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 /**
- * The bytes of a body that `express.text()` has decoded. Decoding loses them for another charset than UTF-8, for a
- * byte order mark, and for bytes that are no UTF-8.
+ * The bytes of a body that `express.text()` decoded. Decoding loses them for a charset other than UTF-8, for a byte order
+ * mark, and for invalid UTF-8.
  *
- * @param fix what to do about it
- * @throws AmeshError `body_parser_ordering_error` where the text does not give the bytes back
+ * @param fix the fix in the error
+ * @throws AmeshError `body_parser_ordering_error` if the bytes cannot be restored
  */
 export async function textBytes(headers: Headers, text: string, fix: string): Promise<Uint8Array> {
   const lost = () => new AmeshError(SERVER_CODES.body_parser_ordering_error, LOST, { fix });
   const bytes = toUtf8(text);
   const length = headers['content-length'];
   if (length !== undefined && Number(length) !== bytes.length) throw lost();
-  // A parser of JSON can leave a text too, another one than was sent, and without a length nothing would tell.
+  // A JSON parser may leave another text than was sent, and without a length nothing would show that.
   if (length === undefined && /\bjson\b/i.test(contentType(headers))) throw lost();
-  // With the length right, or not known, it is the digest that tells a lossy decoding from a changed body.
+  // If the length is right or unknown, the digest distinguishes a lossy decoding from a changed body.
   if (mayBeLossy(headers, text) && !(await matches(headers, bytes))) throw lost();
   if (length === undefined && (await matches(headers, toUtf8(`\ufeff${text}`)))) throw lost();
   return bytes;
@@ -37,7 +37,7 @@ function mayBeLossy(headers: Headers, text: string): boolean {
   return text.includes('\ufffd') || (charset !== undefined && !/^(?:utf-?8|us-ascii)$/i.test(charset));
 }
 
-/** Whether bytes are those of the signed digest. */
+/** Whether the bytes match the signed digest. */
 export async function matches(headers: Headers, bytes: Uint8Array): Promise<boolean> {
   const header = headers['content-digest'];
   const expected = typeof header === 'string' ? readContentDigest(header) : null;

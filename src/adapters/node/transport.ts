@@ -4,8 +4,8 @@ import { type HeaderLines, headerLines } from '../../core/wire/view';
 import { isHttp2, type NodeRequest } from './request';
 
 /**
- * Whether the last byte has come over the connection, be it with whoever reads or not. Requests of HTTP/2 never set
- * `complete`; their stream has ended instead.
+ * Whether the last byte has arrived over the connection, read or not. HTTP/2 requests never set `complete`; their stream
+ * ends instead.
  */
 export function hasArrived(request: NodeRequest): boolean {
   if (isHttp2(request)) return request.stream.readableEnded && !isGone(request);
@@ -13,10 +13,10 @@ export function hasArrived(request: NodeRequest): boolean {
 }
 
 /**
- * Whether Node's own parser made this request, out of what came over a connection. Only then do its headers say whether
- * a body follows, and only then does `complete` say anything: objects that stand in for a request set both as they like.
+ * Whether Node's own parser made this request from a connection. Only then do its headers tell whether a body follows, and
+ * only then is `complete` meaningful: objects that imitate a request set both arbitrarily.
  *
- * False as well for a request that is all here while the parser is at the next one of its connection.
+ * Also false for a complete request whose connection is already at the next one.
  */
 export function isFromParser(request: NodeRequest): boolean {
   if (isHttp2(request)) return true;
@@ -24,30 +24,30 @@ export function isFromParser(request: NodeRequest): boolean {
   return socket?.parser?.incoming === request;
 }
 
-/** Whether the request is a stream at all. Some that stand in for one are not, and hand the body over in another way. */
+/** Whether the request is a stream. Some imitations are not, and provide the body in another way. */
 export function isStream(request: NodeRequest): boolean {
   return isHttp2(request) || (stateOf(request) !== undefined && typeof request.read === 'function');
 }
 
-/** Whether whoever reads the request has been told, or will be told next, that no further byte comes. */
+/** Whether readers know, or will learn next, that no more bytes follow. */
 export function isAtEnd(request: NodeRequest): boolean {
   return isHttp2(request) ? hasArrived(request) : stateOf(request)?.ended === true;
 }
 
-/** Node has no public name for a stream that has its end but has not told it yet. */
+/** Node has no public property for a stream that has received its end but not emitted it yet. */
 function stateOf(request: NodeRequest): { readonly ended?: boolean } | undefined {
   return (request as { _readableState?: { readonly ended?: boolean } })._readableState;
 }
 
-/** Whether the client has gone. The streams of HTTP/2 end then as if all had come. */
+/** Whether the client has disconnected. HTTP/2 streams then end as if everything had arrived. */
 export function isGone(request: NodeRequest): boolean {
   return isHttp2(request) ? request.stream.aborted || request.stream.destroyed : request.destroyed;
 }
 
-/** Takes what has come so far out of a request's stream, and leaves it fit for more. */
+/** Takes the buffered chunks from a request's stream, which stays usable. */
 export function takeBuffered(request: NodeRequest): Buffer[] {
   const chunks: Buffer[] = [];
-  // An empty stream must not be read: that would end it, and a parser after this would wait for ever.
+  // Reading an empty stream would end it, and a later parser would wait for ever.
   while (request.readableLength > 0) {
     const chunk: Buffer | null = request.read();
     if (chunk === null) break;
@@ -56,13 +56,13 @@ export function takeBuffered(request: NodeRequest): Buffer[] {
   return chunks;
 }
 
-/** Why trailers are refused, where there are any: nobody has signed them, and a proxy may merge them into the headers. */
+/** Why trailers, if any, are refused: they are not signed, and a proxy may merge them into the headers. */
 export function trailersFault(request: NodeRequest): string | undefined {
   const { rawTrailers = [] } = request; // a request over no socket has none
   return rawTrailers.length > 0 ? 'The body is followed by trailers, which are not signed.' : undefined;
 }
 
-/** What is wrong with a body of that many bytes, where its request announces another number and no parser has counted. */
+/** The fault of a body whose length differs from Content-Length, if no parser has checked it. */
 export function lengthFault(
   request: NodeRequest,
   headers: HeaderLines,
@@ -70,7 +70,7 @@ export function lengthFault(
 ): Fault | undefined {
   if (isFromParser(request)) return undefined;
   for (const text of headerLines(headers, 'content-length')) {
-    if (!/^\d+$/.test(text)) return malformed('Content-Length is no number of bytes.');
+    if (!/^\d+$/.test(text)) return malformed('Content-Length is not a number of bytes.');
     if (Number(text) > lengthBytes) return new Fault(BODY_CODES.body_incomplete);
     if (Number(text) < lengthBytes) return malformed('The body has more bytes than Content-Length says.');
   }

@@ -4,14 +4,14 @@ import { gateBody } from './gate-body';
 import { isHttp2, type NodeRequest, type NodeResponse } from './request';
 import { isFromParser } from './transport';
 
-/** What handlers see of a request, where that is not on the request itself. */
+/** What handlers see of a request, if it differs from the request itself. */
 export type HandlersView = Pick<NodeRequest, 'headers' | 'baseUrl'>;
 
 /**
- * A Node request as a view: what it is now. Middleware can have changed it since it came, and since an earlier verifier saw it.
+ * A view of a Node request as it is now. Middleware may have changed it since it arrived, or since an earlier verifier.
  *
- * @param response for a body that is streamed: while it can be answered, an error in mid-body leaves the connection up
- * @param seen the headers that handlers see, and what mounts have taken off the URL
+ * @param response for a streamed body: while a response is possible, an error in the body leaves the connection open
+ * @param seen the headers that handlers see, and the path that mounts removed from the URL
  */
 export function nodeView(
   request: NodeRequest,
@@ -38,9 +38,9 @@ export function nodeView(
   };
 }
 
-/** No line of a request holds it, so that nothing that it stands in can be signed. */
+/** A value that no header line can have, so that a signature over it never matches. */
 const HIDDEN = '\0';
-/** What decides what a request is, and whether it is signed. */
+/** The headers that decide about a request or its signature. */
 const WATCHED = [
   'authorization',
   'authmesh-target',
@@ -53,11 +53,11 @@ const WATCHED = [
 ];
 
 /**
- * Spoils what one reader of the request sees in another way than the next. Middleware may have changed `headers`; and Node leaves
- * out of them whatever stands behind the thousandth line (`maxHeadersCount`), but not out of `rawHeaders`, of which Hono and
- * others make their own.
+ * Makes headers unusable that one reader of the request sees differently than another. Middleware may have changed
+ * `headers`. Node also leaves lines beyond the thousandth (`maxHeadersCount`) out of `headers`, but not out of
+ * `rawHeaders`, from which Hono and others build their own.
  *
- * @returns what decides about the request, and was changed
+ * @returns the deciding header that was changed
  */
 export function spoilChanged(
   lines: Record<string, string[]>,
@@ -78,32 +78,32 @@ export function spoilChanged(
   for (const name of WATCHED) {
     if (lines[name] !== undefined || headerLines(seen, name).length === 0) continue;
     lines[name] = headerLines(seen, name) as string[];
-    if (name !== 'host') conflict = name; // over HTTP/2 some put in what Express looks for
+    if (name !== 'host') conflict = name; // some add it over HTTP/2, because Express needs it
   }
   return conflict && `header ${conflict}`;
 }
 
-/** What the mounts of Express and Connect leave of the target stands for the target; anything else is another one. */
+/** Accepts what mounts of Express and Connect leave of the target as the target; anything else is another path. */
 function routedOf(sent: string, baseUrl: string | undefined, url: string): string | undefined {
-  if (baseUrl === undefined) return isEndOf(sent, url) ? undefined : url; // Connect does not say what it took off
+  if (baseUrl === undefined) return isEndOf(sent, url) ? undefined : url; // Connect does not tell which prefix it removed
   const full = baseUrl + url;
   if (full === sent) return undefined;
-  // Express puts a slash in front of what is left, and Express 4 takes one away where there are two.
+  // Express prepends a slash to the rest, and Express 4 removes one of two slashes.
   const mayDiffer = baseUrl !== '' && (ADDED_SLASH.test(url) ? baseUrl + url.slice(1) : `${baseUrl}/${url}`);
   return mayDiffer === sent ? undefined : full;
 }
 
-/** A mount leaves `/` or `/?x` of its own path, and Express 4 and Connect `/.x` of a path with a dot behind it. */
+/** A mount leaves `/` or `/?x` of its own path; Express 4 and Connect leave `/.x` of a path followed by a dot. */
 const ADDED_SLASH = /^\/(?:$|[?.])/;
 
-/** Whether a mount that does not say what it took off can have left this. */
+/** Whether a mount that does not tell its prefix may have left this. */
 export function isEndOf(sent: string, url: string): boolean {
   return sent.endsWith(url) || (ADDED_SLASH.test(url) && sent.endsWith(url.slice(1)));
 }
 
 /**
- * Every line with its name before it. Some adapters, such as serverless-http, fill in `headers` alone: then they are all that
- * anybody sees, and lines that the adapter has joined or left out are joined or left out for everybody.
+ * All header lines, each after its name. Some adapters, such as serverless-http, only set `headers`: then nobody sees
+ * anything else, and lines that the adapter joined or dropped are the same for everybody.
  */
 function linesOf(request: NodeRequest): readonly string[] {
   const { rawHeaders = [], headers } = request;
@@ -113,7 +113,7 @@ function linesOf(request: NodeRequest): readonly string[] {
   );
 }
 
-/** Every line by lower-case name; Node's own `headers` hides duplicates. Pseudo-headers of HTTP/2 are no headers. */
+/** All lines by lower-case name; Node's `headers` hides duplicates. HTTP/2 pseudo-headers are left out. */
 function headerRecord(raw: readonly string[]): Record<string, string[]> {
   const record: Record<string, string[]> = Object.create(null);
   for (let i = 0; i + 1 < raw.length; i += 2) {

@@ -1,31 +1,31 @@
 import type { NonceStore } from '../../core/nonces/nonce-store';
 
-/** A namespace of Durable Objects as far as it is used here. */
+/** A namespace of Durable Objects, with the methods used here. */
 export interface DurableObjectNamespace {
-  /** The id of the object with this name; the same name has always the same. */
+  /** The ID of the object with this name; the same name always gives the same ID. */
   idFromName(name: string): unknown;
-  /** The object of an id, which is made where there is none. */
+  /** The object with an ID, which is created if needed. */
   get(id: unknown): {
     /** Sends a request to the object. */
     fetch(input: string, init?: RequestInit): Promise<Response>;
   };
 }
 
-/** The state of a Durable Object as far as it is used here. */
+/** The state of a Durable Object, with the properties used here. */
 export interface DurableObjectState {
-  /** What the object keeps. */
+  /** The object's storage. */
   readonly storage: {
-    /** The value of a key; undefined where there is none. */
+    /** The value of a key; undefined if there is none. */
     get(key: string): Promise<unknown>;
     /** Writes a value. */
     put(key: string, value: number): Promise<void>;
-    /** Removes keys, at most 128 at once. Returns how many there were. */
+    /** Removes keys, at most 128 at once. Returns how many existed. */
     delete(keys: string[]): Promise<number>;
-    /** Some keys with their values, in the order of their bytes, from behind `startAfter`. */
+    /** Some keys with their values, in byte order, after `startAfter`. */
     list(options: { limit: number; startAfter?: string }): Promise<Map<string, unknown>>;
-    /** When the object wakes up by itself, Unix milliseconds; null where it does not. */
+    /** The time of the object's alarm, Unix milliseconds; null if none is set. */
     getAlarm(): Promise<number | null>;
-    /** Sets that time. */
+    /** Sets the time of the alarm. */
     setAlarm(atMs: number): Promise<void>;
   };
 }
@@ -35,17 +35,17 @@ export function isDurableObjectNamespace(value: unknown): value is DurableObject
   return typeof (value as Partial<DurableObjectNamespace> | null)?.idFromName === 'function';
 }
 
-/** A {@link NonceStore} that is exact for all Workers that share it: one {@link AmeshNonces} object for each device. */
+/** A {@link NonceStore} that detects replays across all Workers that share it: one {@link AmeshNonces} object per device. */
 export class DurableNonceStore implements NonceStore {
   readonly #namespace: DurableObjectNamespace;
 
   /**
-   * @param namespace the binding to the class {@link AmeshNonces}
-   * @throws TypeError for anything else
+   * @param namespace the binding of the class {@link AmeshNonces}
+   * @throws TypeError for another value
    */
   constructor(namespace: DurableObjectNamespace) {
     if (!isDurableObjectNamespace(namespace))
-      throw new TypeError('A namespace of Durable Objects is expected: the binding to AmeshNonces.');
+      throw new TypeError('namespace must be a namespace of Durable Objects: the binding of AmeshNonces.');
     this.#namespace = namespace;
   }
 
@@ -54,20 +54,20 @@ export class DurableNonceStore implements NonceStore {
     const query = new URLSearchParams({ nonce, keepUntilMs: String(keepUntilMs) });
     const response = await object.fetch(`https://nonces.invalid/?${query}`, { method: 'POST' });
     const text = await response.text();
-    if (text !== 'new' && text !== 'known') throw new Error('The Durable Object gave no answer.');
+    if (text !== 'new' && text !== 'known') throw new Error('The Durable Object sent an invalid response.');
     return text === 'new';
   }
 }
 
-/** As many keys as one call of `delete` takes. */
+/** How many keys one call of `delete` accepts. */
 const MAX_DELETE = 128;
 const PAGE = 1000;
-/** An alarm for each nonce would be as dear as the nonces themselves. */
+/** The least time between alarms: an alarm per nonce would cost as much as the nonces. */
 const MIN_PAUSE_MS = 10_000;
 
 /**
  * The Durable Object that remembers the nonces of one device. Export it from the Worker, and bind its namespace as
- * `AMESH_NONCES`. An alarm takes out what is over.
+ * `AMESH_NONCES`. An alarm removes expired nonces.
  *
  * @see docs/workers.md
  */
@@ -75,29 +75,29 @@ export class AmeshNonces {
   readonly #storage: DurableObjectState['storage'];
 
   /**
-   * The runtime calls it.
+   * Called by the runtime.
    *
-   * @param state what the object keeps
+   * @param state the object's state
    */
   constructor(state: DurableObjectState) {
     this.#storage = state.storage;
   }
 
-  /** Claims a nonce: `new` or `known`. */
+  /** Claims a nonce: responds `new` or `known`. */
   async fetch(request: Request): Promise<Response> {
     const query = new URL(request.url).searchParams;
     const nonce = query.get('nonce') ?? '';
     const keepUntilMs = Number(query.get('keepUntilMs'));
     if (nonce.length !== 22 || !(keepUntilMs > 0)) return new Response('malformed', { status: 400 });
-    // Nothing else of this object runs between the two: events wait while its storage is at work. And no answer leaves
-    // before what was written is safe.
+    // Nothing else of this object runs in between: events wait during storage operations. And no response leaves before
+    // the write is durable.
     if ((await this.#storage.get(nonce)) !== undefined) return new Response('known');
     await this.#storage.put(nonce, keepUntilMs);
     if ((await this.#storage.getAlarm()) === null) await this.#setAlarm(keepUntilMs);
     return new Response('new');
   }
 
-  /** Called by the runtime when the first nonce may be over. */
+  /** Called by the runtime when the first nonce may have expired. */
   async alarm(): Promise<void> {
     const nowMs = Date.now();
     let nextMs = Number.POSITIVE_INFINITY;

@@ -2,20 +2,19 @@ import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import { bunPort } from '../../core/wire/bun-port';
 
-/** A request behind `withAmesh()`: it knows its caller, and its body can be read. */
+/** A request inside `withAmesh()`, with its caller and a readable body. */
 export type AuthenticatedRequest<R extends Request = Request> = R & {
   /** The verified caller. */
   readonly authMesh: AuthMeshIdentity;
 };
 
-/** What a `fetch` handler gives. */
+/** The result of a `fetch` handler. */
 export type HandlerResult = Response | Promise<Response>;
 
 /**
- * Lets through what is verified, as a request that knows its caller; whatever else a runtime passes to a handler is
- * passed on.
+ * Calls the handler for verified requests, with their caller. All other arguments of the runtime are passed on.
  *
- * @param verifierOf makes the verdicts; gets what stands behind the request, since some runtimes bring settings there
+ * @param verifierOf returns the verifier for the arguments after the request, which contain the settings on some runtimes
  */
 export function toFetchHandler<A extends unknown[]>(
   verifierOf: (rest: A) => Verifier,
@@ -26,16 +25,16 @@ export function toFetchHandler<A extends unknown[]>(
     if (!verdict.ok) return verdict.response;
     const authenticated = Object.defineProperty(verdict.request, 'authMesh', {
       value: verdict.caller,
-      configurable: true, // by another handler inside this one
+      configurable: true, // a nested handler may set it again
       enumerable: true,
     });
     return markPrivate(await handler(authenticated as AuthenticatedRequest, ...rest), verdict.headers);
   };
 }
 
-/** What was allowed for one caller is not for a shared cache, unless the handler has said something of caches itself. */
+/** Keeps shared caches from serving one caller's response to others, unless the handler sets its own Cache-Control. */
 function markPrivate(response: Response, more: Readonly<Record<string, string>> = {}): Response {
-  // Bun has no response where a handler has upgraded the connection, and 101 is none that could be copied.
+  // In Bun there is no response after a WebSocket upgrade, and a 101 cannot be copied.
   if (typeof response?.headers?.set !== 'function' || response.status < 200) return response;
   const isMarked = response.headers.has('cache-control');
   const added = Object.entries(more);
@@ -48,11 +47,11 @@ function markPrivate(response: Response, more: Readonly<Record<string, string>> 
     return own;
   };
   const copy = () => mark(new Response(response.body, response));
-  // A handler may give one of its own again and again. Of another class or realm it is no other to be made.
+  // A handler may return the same response again and again, so copy it. Another class or realm cannot be copied.
   if (response.constructor === Response) return copy();
   try {
     return mark(response);
   } catch {
-    return copy(); // those of `fetch()` and `Response.redirect()` cannot be changed
+    return copy(); // responses of `fetch()` and `Response.redirect()` are immutable
   }
 }

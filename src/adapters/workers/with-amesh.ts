@@ -3,37 +3,37 @@ import { type AuthenticatedRequest, type HandlerResult, toFetchHandler } from '.
 
 /** The context of a Worker's request. */
 export interface ExecutionContext {
-  /** Keeps the Worker running until a promise is settled, also behind the answer. */
+  /** Keeps the Worker running until a promise settles, even after the response. */
   waitUntil(promise: Promise<unknown>): void;
-  /** Lets the origin answer where the Worker throws. */
+  /** Lets the origin respond if the Worker throws. */
   passThroughOnException(): void;
 }
 
-/** The default export of a Worker: `fetch`, and whatever else it handles, which stays as it is. */
+/** The default export of a Worker: `fetch`, and other handlers, which stay unchanged. */
 export interface WorkerModule<Env = unknown> {
-  /** Handles a request that was verified, with `authMesh` on it. */
+  /** Handles a verified request, which has `authMesh`. */
   fetch(request: AuthenticatedRequest, env: Env, ctx: ExecutionContext): HandlerResult;
-  // biome-ignore lint/suspicious/noExplicitAny: scheduled, queue, email and the like, none of which matters here
+  // biome-ignore lint/suspicious/noExplicitAny: scheduled, queue, email and others, which do not matter here
   [handler: string]: any;
 }
 
-/** A {@link WorkerModule} that takes any request. */
+/** A {@link WorkerModule} that accepts any request. */
 export type ProtectedModule<M extends WorkerModule<never>> = Omit<M, 'fetch'> & {
-  /** Verifies a request and hands it on, or answers with the refusal. */
+  /** Verifies a request and passes it on, or responds with the refusal. */
   fetch(request: Request, env: Parameters<M['fetch']>[1], ctx: Parameters<M['fetch']>[2]): Promise<Response>;
 };
 
-/** What joins a handler with a verifier; `S` is what says which verifier. */
+/** Combines a handler with a verifier; `S` is the type of its settings. */
 export interface WithAmesh<S> {
   /**
-   * The default export of a Worker that lets through what a device of the allow list has signed:
+   * The default export of a Worker that accepts only requests signed by a device in the allow list:
    * `export default withAmesh({ fetch(request, env, ctx) { … request.authMesh … } })`.
    *
    * @throws TypeError for a wrong option
    */
   <Env>(module: WorkerModule<Env>, settings?: S): ProtectedModule<WorkerModule<Env>>;
   /**
-   * The same for a handler that is a function of a request and whatever else its server passes on.
+   * The same for a handler function, which receives the request and all other arguments of its server.
    *
    * @throws TypeError for a wrong option
    */
@@ -44,7 +44,7 @@ export interface WithAmesh<S> {
 }
 
 /**
- * @param toSource makes of settings what gives the verifier, by the environment of a request
+ * @param toSource returns the verifier for settings, and for the environment of a request
  */
 export function createWithAmesh<S>(toSource: (settings?: S) => (env: unknown) => Verifier): WithAmesh<S> {
   function withAmesh(handler: WorkerModule | WorkerModule['fetch'], settings?: S) {
@@ -63,7 +63,7 @@ export function createWithAmesh<S>(toSource: (settings?: S) => (env: unknown) =>
   return withAmesh as unknown as WithAmesh<S>;
 }
 
-/** Also of Workers, where nodejs_compat is on. */
+/** `process.env`, also on Workers with nodejs_compat. */
 export function processEnv(): unknown {
   return (globalThis as { process?: { env?: unknown } }).process?.env;
 }
