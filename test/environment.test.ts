@@ -100,7 +100,7 @@ it('AMESH_BOOTSTRAP_TOKEN: a token with quotes around it is told from another wr
   const env = { AUTH_MESH_DIR: join(root, 'token'), AMESH_BOOTSTRAP_TOKEN: '"eyJh.eyJi.c2ln"' };
   await expect(createAmesh({ env }).bootstrapIfNeeded()).rejects.toMatchObject({
     code: 'token_malformed',
-    message: expect.stringContaining('It has quotes around it, which only a shell takes away.'),
+    message: expect.stringContaining('It has quotes around it, which only a shell removes.'),
   });
 });
 

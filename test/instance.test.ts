@@ -245,8 +245,8 @@ describe('a passphrase that is supplied for a key with a generated one', () => {
     const amesh = createAmesh({ dir: root, env: { AUTH_MESH_PASSPHRASE: 'left over' } });
     await expect(amesh.identity()).rejects.toMatchObject({
       code: 'passphrase_wrong',
-      message: expect.stringContaining('was generated and lies in .passphrase'),
-      fix: 'Unset AUTH_MESH_PASSPHRASE and AMESH_PASSPHRASE_FILE, or take the credential away.',
+      message: expect.stringContaining('was generated and is in .passphrase'),
+      fix: 'Unset AUTH_MESH_PASSPHRASE and AMESH_PASSPHRASE_FILE, or remove the credential.',
     });
   });
 });

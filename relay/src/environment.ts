@@ -2,7 +2,7 @@
 const FLAWS: readonly (readonly [RegExp, string])[] = [
   [/^\s+$/, 'holds nothing but blanks. Set it, or unset it.'],
   [/\r$/, 'ends with a carriage return. Save its file with LF line ends.'],
-  [/^\s|\s$/, 'begins or ends with a blank or a line end. Remove it.'],
+  [/^\s|\s$/, 'begins or ends with a space or a line end. Remove it.'],
   [/^["'`“”‘’]|["'`“”‘’]$/, 'has quotes around it, which only a shell takes away. Leave them out.'],
 ];
 

@@ -1,42 +1,42 @@
 import type { Signer } from '../core/crypto/provider';
 import type { Env } from '../process/home';
 
-/** What a backend may need to open a key. */
+/** The context in which a backend opens a key. */
 export interface KeyContext {
-  /** The folder of this machine's identity, an absolute path. */
+  /** The folder of this machine's identity, as an absolute path. */
   readonly dir: string;
-  /** The variables of the process: AUTH_MESH_PASSPHRASE and the like are read from here. */
+  /** The environment, with AUTH_MESH_PASSPHRASE and the like. */
   readonly env: Env;
-  /** Where a key is made: what is damaged may be replaced, since the identity that was here is. Default false. */
+  /** For creating a key: whether damaged files may be replaced, like the identity itself. Default false. */
   readonly isForced?: boolean | undefined;
 }
 
-/** Where private keys live. Every backend passes the contract in test/support/key-backend-contract.ts. */
+/** Stores private keys. Every backend passes the contract in test/support/key-backend-contract.ts. */
 export interface KeyBackend {
-  /** The name in `identity.json` and of `amesh init --backend`. */
+  /** The name in `identity.json`, and for `amesh init --backend`. */
   readonly id: string;
   /**
-   * Says in a sentence or two where a key lies that is made or opened here now, what opens it and who could copy it.
+   * Describes in one or two sentences where a key is stored, what opens it, and who could copy it.
    *
-   * @throws AmeshError `passphrase_required` where it cannot tell
+   * @throws AmeshError `passphrase_required` if it cannot tell
    */
   describe(context: KeyContext): Promise<string>;
-  /** Whether it can be used here, found out by using it; `reason` says why not. */
+  /** Tests whether the backend works here, by using it; `reason` explains why not. */
   probe(context: KeyContext): Promise<{
-    /** Whether a key can be made or opened here. */
+    /** Whether a key can be created or opened here. */
     available: boolean;
-    /** Why not, in one sentence. */
+    /** Why not: one sentence. */
     reason?: string;
-    /** Whether the private key lives in hardware that does not give it out. */
+    /** Whether hardware stores the private key and does not reveal it. */
     hardware: boolean;
   }>;
   /**
-   * Makes a key.
+   * Creates a key.
    *
-   * @returns `ref`, which opens it later and holds no secret, and the compressed point, 33 bytes
+   * @returns `ref`, which opens it later and is not secret, and the compressed point, 33 bytes
    */
   create(context: KeyContext): Promise<{
-    /** Opens the key later; no secret. */
+    /** Opens the key later; not secret. */
     ref: string;
     /** The compressed point, 33 bytes. */
     publicKey: Uint8Array;
@@ -45,6 +45,6 @@ export interface KeyBackend {
    * @throws AmeshError `identity_unreadable`, `passphrase_required`, `passphrase_wrong`, `key_backend_unavailable`
    */
   open(ref: string, context: KeyContext): Promise<Signer>;
-  /** Removes a key for good. A key that is not there is no error. */
+  /** Removes a key permanently. It is not an error if there is no such key. */
   remove(ref: string, context: KeyContext): Promise<void>;
 }

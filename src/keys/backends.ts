@@ -3,10 +3,10 @@ import type { KeyBackend } from './backend';
 import { encryptedFile } from './encrypted-file';
 import { KEY_CODES } from './errors/codes';
 
-/** Every key backend there is, the default first. */
+/** All key backends, the default first. */
 export const BACKENDS: readonly KeyBackend[] = Object.freeze([encryptedFile]);
 
-/** @throws AmeshError `key_backend_unavailable` for a name that is none */
+/** @throws AmeshError `key_backend_unavailable` for an unknown name */
 export function findBackend(id: string): KeyBackend {
   const backend = BACKENDS.find((candidate) => candidate.id === id);
   if (backend !== undefined) return backend;

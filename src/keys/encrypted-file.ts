@@ -24,25 +24,25 @@ import {
 } from './passphrase';
 import { roundsOf, toEncryptedPem } from './pkcs8';
 
-// A human's passphrase is stretched as OWASP advises; 256 random bits cannot be guessed anyway.
+// A human's passphrase is stretched as OWASP recommends. 256 random bits cannot be guessed anyway.
 const HUMAN_ROUNDS = 600_000;
 const GENERATED_ROUNDS = 2048;
 
 const REF = /^keys\/[A-Za-z0-9_-]{1,64}\.pem$/;
 
-/** The private key as an encrypted PKCS#8 file, with a passphrase that is supplied or else lies beside it. */
+/** The private key as an encrypted PKCS#8 file. Its passphrase is supplied by the user, or generated and stored beside it. */
 export const encryptedFile: KeyBackend = Object.freeze({
   id: 'encrypted-file',
 
   async describe(context: KeyContext) {
     const source = suppliedBy(context);
     return source === null
-      ? "Encrypted file; its passphrase was generated and lies beside it. Anybody who can read this account's files can copy the key."
-      : `Encrypted file, opened by ${source}. Every command and program needs it from now on.`;
+      ? "Encrypted file; its passphrase was generated and is stored beside it. Anybody who can read this account's files can copy the key."
+      : `Encrypted file, opened by ${source}. From now on, every command and program needs it.`;
   },
 
   async probe(context: KeyContext) {
-    suppliedBy(context); // a wrong variable is told before anything is made
+    suppliedBy(context); // reports a wrong variable before anything is created
     return { available: true, hardware: false };
   },
 
@@ -79,12 +79,12 @@ export const encryptedFile: KeyBackend = Object.freeze({
   },
 } satisfies KeyBackend);
 
-/** identity.json is not sealed: a path in it must not lead anywhere else. */
+/** identity.json is not sealed, so a path in it must not lead elsewhere. */
 function assertRef(ref: string): void {
   if (!REF.test(ref))
     throw new AmeshError(
       PROCESS_CODES.identity_unreadable,
-      'identity.json names a key file that amesh does not write.',
+      'identity.json names a key file that amesh did not write.',
     );
 }
 
@@ -94,7 +94,7 @@ async function readKeyFile(ref: string, context: KeyContext): Promise<string> {
     return new TextDecoder().decode(await readRegularFile(join(context.dir, ref)));
   } catch (error) {
     const path = join(context.dir, ref);
-    if (isMissing(error)) throw lostKey(`The key file ${path} is not there.`);
+    if (isMissing(error)) throw lostKey(`The key file ${path} is missing.`);
     throw new AmeshError(PROCESS_CODES.identity_unreadable, `The key file ${path} cannot be read.`, {
       cause: error,
     });
@@ -103,7 +103,7 @@ async function readKeyFile(ref: string, context: KeyContext): Promise<string> {
 
 async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext): Promise<KeyObject> {
   if (roundsOf(pem) === null) {
-    throw lostKey('The key file is no encrypted PKCS#8 key of PBES2.');
+    throw lostKey('The key file is not an encrypted PKCS#8 key with PBES2.');
   }
   let key: KeyObject;
   try {
@@ -113,19 +113,19 @@ async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext)
       throw new AmeshError(
         KEY_CODES.passphrase_wrong,
         `${PASSPHRASE_FILE} does not open the private key beside it.`,
-        { fix: `Put back the two that belong together. ${NO_BACKUP}`, command: NEW_IDENTITY },
+        { fix: `Restore the two files that belong together. ${NO_BACKUP}`, command: NEW_IDENTITY },
       );
     }
     if ((await generatedPassphrase(context).catch(() => null)) === null)
       throw new AmeshError(KEY_CODES.passphrase_wrong);
     throw new AmeshError(
       KEY_CODES.passphrase_wrong,
-      `The passphrase of this key was generated and lies in ${PASSPHRASE_FILE}, but another one is supplied and used in its place.`,
-      { fix: 'Unset AUTH_MESH_PASSPHRASE and AMESH_PASSPHRASE_FILE, or take the credential away.' },
+      `The passphrase of this key was generated and is in ${PASSPHRASE_FILE}, but another one was supplied and used instead.`,
+      { fix: 'Unset AUTH_MESH_PASSPHRASE and AMESH_PASSPHRASE_FILE, or remove the credential.' },
     );
   }
   if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
-    throw lostKey('The key file holds no P-256 key.');
+    throw lostKey('The key file does not contain a P-256 key.');
   }
   return key;
 }
@@ -133,7 +133,7 @@ async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext)
 function lost({ dir }: KeyContext): AmeshError {
   return new AmeshError(
     KEY_CODES.passphrase_required,
-    `The passphrase of the private key was generated, and the file that held it is gone: ${join(dir, PASSPHRASE_FILE)}.`,
+    `The passphrase of the private key was generated, but its file is missing: ${join(dir, PASSPHRASE_FILE)}.`,
     { fix: `Nothing was changed. Restore it from a backup. ${NO_BACKUP}`, command: NEW_IDENTITY },
   );
 }
@@ -145,7 +145,7 @@ function lostKey(detail: string): AmeshError {
   });
 }
 
-/** One that is damaged opens nothing, and must not keep the next key from being made. */
+/** A damaged passphrase opens nothing, and must not prevent the creation of the next key. */
 async function usablePassphrase(context: KeyContext): Promise<Passphrase | null> {
   return generatedPassphrase(context).catch((error) => {
     if (context.isForced && error instanceof DamagedPassphraseError) return null;
@@ -155,13 +155,13 @@ async function usablePassphrase(context: KeyContext): Promise<Passphrase | null>
 
 async function writeGenerated({ dir }: KeyContext): Promise<Passphrase> {
   const passphrase = newPassphrase();
-  const aside = new ReplacedFiles(dir); // somebody may be able to mend it by hand
+  const aside = new ReplacedFiles(dir); // a person may be able to repair it
   await aside.keep([PASSPHRASE_FILE]);
   await aside.clear(PASSPHRASE_FILE);
   const path = join(dir, PASSPHRASE_FILE);
   const written = `${path}.${newToken()}.tmp`;
   await makePrivateFolder(dir);
-  // In one step: the next key would be encrypted with whatever a kill had left of it.
+  // Written in one step: after a kill, the next key would otherwise be encrypted with an incomplete passphrase.
   await writePrivateFile(written, Buffer.from(`${passphrase.text}\n`), 0o400);
   await rename(written, path);
   return passphrase;

@@ -11,25 +11,25 @@ import { readRegularFile } from '../storage/files/regular-file';
 import type { KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
 
-/** A passphrase and where it came from. */
+/** A passphrase and its source. */
 export interface Passphrase {
   readonly text: string;
-  /** `generated`, which needs no stretching; else what the user supplied it by, as it is told. */
+  /** `generated`, which needs no stretching, or how the user supplied it, as shown in messages. */
   readonly source: 'generated' | 'AUTH_MESH_PASSPHRASE' | 'AMESH_PASSPHRASE_FILE' | typeof CREDENTIAL_SOURCE;
 }
 
 export const PASSPHRASE_FILE = '.passphrase';
-/** What {@link newPassphrase} makes: anything else was not generated, and would get too few rounds. */
+/** The form of {@link newPassphrase}. Anything else was not generated, and would be stretched too little. */
 const GENERATED = /^[A-Za-z0-9_-]{43}\s*$/;
-/** What openssl, and so Node, takes when it opens a key. */
+/** The longest passphrase that openssl, and so Node, accepts for opening a key. */
 const MAX_BYTES = 1024;
 const CREDENTIAL = 'amesh-passphrase';
 const CREDENTIAL_SOURCE = `the systemd credential ${CREDENTIAL}` as const;
 
 /**
- * What supplies the passphrase in this environment; nothing is read, since a pipe can be read only once.
+ * How the passphrase is supplied in this environment. Nothing is read, since a pipe can be read only once.
  *
- * @throws TypeError where a variable is empty or holds what nobody means, and no other one supplies it
+ * @throws TypeError if a variable is empty or obviously wrong, and no other one supplies the passphrase
  */
 export function suppliedBy({
   env,
@@ -43,24 +43,24 @@ export function suppliedBy({
     readPath(env, 'AMESH_PASSPHRASE_FILE', 'wrong');
     return 'AMESH_PASSPHRASE_FILE';
   }
-  // A unit may have other credentials only.
+  // A systemd unit may have only other credentials.
   if (CREDENTIALS_DIRECTORY && existsSync(join(CREDENTIALS_DIRECTORY, CREDENTIAL))) return CREDENTIAL_SOURCE;
-  // The passphrase would be generated, and lie beside the key.
+  // Ignoring an empty variable would generate a passphrase and store it beside the key.
   if (text === '') refuse('AUTH_MESH_PASSPHRASE', flawOf(text));
   if (path === '') refuse('AMESH_PASSPHRASE_FILE', flawOf(path));
   return null;
 }
 
 /**
- * Checks the variables that supply a passphrase, without reading what they name.
+ * Checks the variables that supply a passphrase, without reading the file.
  *
- * @throws TypeError where one of them holds what cannot be meant
+ * @throws TypeError for an obviously wrong value
  */
 export function assertPassphraseVariables(env: Env): void {
   suppliedBy({ env });
 }
 
-/** Quotes and blanks are characters of a passphrase like others. The end of a line, or blanks alone, nobody chooses. */
+/** Quotes and spaces are valid in a passphrase. But nobody chooses a line end, or only white space. */
 function assertPassphrase(text: string): void {
   if (/[\r\n]$|^\s*$/.test(text)) refuse('AUTH_MESH_PASSPHRASE', flawOf(text));
 }
@@ -69,11 +69,11 @@ const read = new WeakMap<KeyContext, Promise<Passphrase | null>>();
 
 /**
  * The passphrase that the user supplies: AUTH_MESH_PASSPHRASE, the file AMESH_PASSPHRASE_FILE, or the systemd
- * credential `amesh-passphrase`, in this order. None of them is ever written to the disk. Read once per context.
+ * credential `amesh-passphrase`, in this order. It is never written to disk, and read once per context.
  *
- * @returns null where none is supplied
- * @throws AmeshError `passphrase_required` where a file is named that cannot be read, is empty or is no UTF-8, or where
- *   the passphrase is longer than 1024 bytes
+ * @returns null if none is supplied
+ * @throws AmeshError `passphrase_required` if the file cannot be read, is empty or not UTF-8, or if the passphrase is
+ *   longer than 1024 bytes
  */
 export function suppliedPassphrase(context: KeyContext): Promise<Passphrase | null> {
   const known = read.get(context) ?? readSupplied(context);
@@ -82,7 +82,7 @@ export function suppliedPassphrase(context: KeyContext): Promise<Passphrase | nu
 }
 
 async function readSupplied(context: KeyContext): Promise<Passphrase | null> {
-  // Read once: what is checked is what is used.
+  // Copied, so that the checked value is the used one.
   const { AUTH_MESH_PASSPHRASE, AMESH_PASSPHRASE_FILE, CREDENTIALS_DIRECTORY } = context.env;
   const env = { AUTH_MESH_PASSPHRASE, AMESH_PASSPHRASE_FILE, CREDENTIALS_DIRECTORY };
   const source = suppliedBy({ env });
@@ -102,23 +102,23 @@ async function readSupplied(context: KeyContext): Promise<Passphrase | null> {
   }
 }
 
-/** What is left where a generated passphrase or a key is lost. */
+/** The only way on after losing a generated passphrase or a key. */
 export const NEW_IDENTITY = ['amesh', 'init', '--name', 'NAME', '--force'];
 
-/** Said with {@link NEW_IDENTITY}. */
-export const NO_BACKUP = 'If there is none the key is lost: create a new identity, and pair again';
+/** The text before {@link NEW_IDENTITY}. */
+export const NO_BACKUP = 'If there is none, the key is lost: create a new identity, and pair again';
 
-/** `passphrase_required`: what lies where the generated passphrase belongs is none. */
+/** `passphrase_required`: the file of the generated passphrase is damaged. */
 export class DamagedPassphraseError extends AmeshError {
   constructor(path: string) {
-    super(KEY_CODES.passphrase_required, `${path}, which holds the generated passphrase, is damaged.`, {
+    super(KEY_CODES.passphrase_required, `${path}, the file of the generated passphrase, is damaged.`, {
       fix: `Restore it from a backup. ${NO_BACKUP}`,
       command: NEW_IDENTITY,
     });
   }
 }
 
-/** The passphrase that `init` generated into the folder, where it did. */
+/** The passphrase that `init` generated in the folder, if it did. */
 export async function generatedPassphrase({ dir }: KeyContext): Promise<Passphrase | null> {
   const path = join(dir, PASSPHRASE_FILE);
   const bytes = await readRegularFile(path).catch((error) => {
@@ -128,7 +128,7 @@ export async function generatedPassphrase({ dir }: KeyContext): Promise<Passphra
       KEY_CODES.passphrase_required,
       `The passphrase cannot be read from ${path} (${error.code}).`,
       {
-        fix: 'It was generated, and only its owner may read it: run this as that user.',
+        fix: 'Only the owner of the file may read it: run this as that user.',
       },
     );
   });
@@ -146,13 +146,13 @@ export function newPassphrase(): Passphrase {
 async function readPassphrase(path: string, name: string, source: Passphrase['source']): Promise<Passphrase> {
   let text: string;
   try {
-    // Bytes that are no UTF-8 would all become the same character, and so many passphrases one.
+    // Invalid UTF-8 would decode to the same replacement character, and make different passphrases equal.
     text = fromUtf8(await readFile(path));
   } catch {
     throw unreadable(name);
   }
-  const passphrase = text.replace(/\r?\n$/, ''); // the newline is the editor's, every other character is the user's
-  if (passphrase.trim() === '') throw unreadable(name, 'it is empty, or blank'); // nobody chooses blanks
+  const passphrase = text.replace(/\r?\n$/, ''); // editors add the newline; all other characters count
+  if (passphrase.trim() === '') throw unreadable(name, 'it is empty, or blank'); // nobody chooses white space
   return supplied(passphrase, source);
 }
 

@@ -5,9 +5,9 @@ const derive = promisify(pbkdf2);
 
 /**
  * Writes a private key as PKCS#8 "ENCRYPTED PRIVATE KEY" in PEM: PBES2 with PBKDF2-HMAC-SHA256 and AES-256-CBC, which
- * openssl, Node, Bun and Deno read. Node's own export does the same, but always with 2048 rounds.
+ * openssl, Node, Bun and Deno can read. Node's own export writes the same, but always with 2048 rounds.
  *
- * @param rounds of PBKDF2
+ * @param rounds the number of PBKDF2 rounds
  * @see RFC 8018 section 6.2
  */
 export async function toEncryptedPem(key: KeyObject, passphrase: string, rounds: number): Promise<string> {
@@ -27,7 +27,7 @@ export async function toEncryptedPem(key: KeyObject, passphrase: string, rounds:
   return `-----BEGIN ENCRYPTED PRIVATE KEY-----\n${lines}\n-----END ENCRYPTED PRIVATE KEY-----\n`;
 }
 
-/** Object identifiers in DER, tag and length included (RFC 8018 appendix C). */
+/** Object identifiers in DER, with tag and length (RFC 8018 appendix C). */
 const OID = {
   pbes2: Buffer.from('06092a864886f70d01050d', 'hex'),
   pbkdf2: Buffer.from('06092a864886f70d01050c', 'hex'),
@@ -49,7 +49,7 @@ function integer(value: number): Buffer {
   const bytes = Buffer.alloc(5);
   bytes.writeUInt32BE(value, 1);
   let start = 0;
-  // As short as can be, but with a leading zero where the first bit would read as a sign.
+  // As short as possible, but with a leading zero if the first bit would be read as a sign.
   while (start < 4 && bytes[start] === 0 && (bytes[start + 1] as number) < 0x80) start++;
   return tagged(0x02, bytes.subarray(start));
 }
@@ -65,18 +65,18 @@ function tagged(tag: number, content: Buffer): Buffer {
   return Buffer.concat([Buffer.from(header), content]);
 }
 
-// One block and nothing else: a PEM reader takes whichever it likes, also one in clear behind this one.
+// Exactly one block: some PEM readers would accept another one after it, even an unencrypted key.
 const PEM =
   /^-----BEGIN ENCRYPTED PRIVATE KEY-----\n([A-Za-z0-9+/=\n]{1,4096})\n-----END ENCRYPTED PRIVATE KEY-----\n?$/;
 
-/** More would stop the process for seconds at each attempt to open the key. */
+/** More rounds would block the process for seconds at each attempt to open the key. */
 const MAX_ROUNDS = 2_000_000;
 
 /**
- * The rounds of PBKDF2 of an encrypted key as {@link toEncryptedPem} or openssl writes it: PBES2 in one PEM block. A key
- * in clear would open with any passphrase, and somebody else may have put it there.
+ * The PBKDF2 rounds of an encrypted key, as {@link toEncryptedPem} or openssl writes it: PBES2 in one PEM block. It rejects
+ * an unencrypted key, which would open with any passphrase, and which somebody else may have put there.
  *
- * @returns null where the text is none such
+ * @returns null for any other text
  */
 export function roundsOf(pem: string): number | null {
   const body = PEM.exec(pem)?.[1];
@@ -102,7 +102,7 @@ interface Element {
   readonly content: Buffer;
 }
 
-/** The DER elements of a buffer, up to the first that is cut short. */
+/** The DER elements of a buffer, up to the first truncated one. */
 function elements(der: Buffer): Element[] {
   const found: Element[] = [];
   for (let at = 0; at + 2 <= der.length; ) {

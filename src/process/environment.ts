@@ -1,40 +1,40 @@
-/** In files that no shell has read, these stay in the value. In order: the first that fits is told. */
+/** Remains of files that no shell interpreted. The first match is reported. */
 const FLAWS: readonly (readonly [RegExp, string])[] = [
   [/^$/, 'is empty. Set it, or unset it'],
-  [/^\s+$/, 'holds nothing but blanks. Set it, or unset it'],
-  [/\r$/, 'ends with a carriage return. Save the file that it stands in with LF line ends'],
-  [/^\s|\s$/, 'begins or ends with a blank or a line end. Remove it'],
-  [/^["'`“”‘’]|["'`“”‘’]$/, 'has quotes around it, which only a shell takes away. Leave them out'],
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  [/[\x00-\x1f\x7f]/, 'holds a control character. Type it anew'],
+  [/^\s+$/, 'contains only spaces. Set it, or unset it'],
+  [/\r$/, 'ends with a carriage return. Save its file with LF line ends'],
+  [/^\s|\s$/, 'begins or ends with a space or a line end. Remove it'],
+  [/^["'`“”‘’]|["'`“”‘’]$/, 'has quotes around it, which only a shell removes. Leave them out'],
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to find
+  [/[\x00-\x1f\x7f]/, 'contains a control character. Type it again'],
 ];
-/** Only a shell makes a folder of these. A real folder with such a name can be written as ./~x. */
+/** Only a shell expands these. A real folder with such a name can be written as ./~x. */
 const PATH_FLAWS: readonly (readonly [RegExp, string])[] = [
-  [/^~/, 'begins with ~, which only a shell replaces. Write the whole path'],
-  [/^\$|\$\{|^%\w+%/, 'names a variable, which only a shell replaces. Write the whole path'],
+  [/^~/, 'begins with ~, which only a shell expands. Write the whole path'],
+  [/^\$|\$\{|^%\w+%/, 'contains a variable, which only a shell expands. Write the whole path'],
   [/^[a-z][a-z\d+.-]+:\/\//i, 'is a URL. Write the path'],
-  [/\s#/, 'holds a comment. Put that on a line of its own'],
+  [/\s#/, 'contains a comment. Put that on its own line'],
 ];
 
 /**
- * What keeps a value from being what was meant, and what to do: `begins with ~, which … Write …`. It shows nothing of the value.
+ * Explains why a value is probably wrong, and the fix: `begins with ~, which … Write …`. It reveals nothing of the value.
  *
- * @returns null where nothing does
+ * @returns null if nothing is wrong
  */
 export function flawOf(value: string): string | null {
   return FLAWS.find(([flaw]) => flaw.test(value))?.[1] ?? null;
 }
 
-/** @throws TypeError with the name and the reason */
+/** @throws TypeError with the variable's name and the reason */
 export function assertPath(name: string, value: string): void {
   refuse(name, flawOf(value) ?? PATH_FLAWS.find(([flaw]) => flaw.test(value))?.[1] ?? null);
 }
 
 /**
- * The value of a variable; undefined where it is not set.
+ * The value of a variable; undefined if it is not set.
  *
- * @param empty whether an empty one counts as not set, which only suits where nothing becomes weaker by it
- * @throws TypeError that names the variable, and never its value
+ * @param empty whether an empty variable counts as not set, which is only right if that weakens nothing
+ * @throws TypeError with the name of the variable, and never its value
  */
 export function readVariable(
   env: Readonly<Record<string, unknown>>,
@@ -43,12 +43,12 @@ export function readVariable(
 ): string | undefined {
   const value = env[name];
   if (value === undefined || (value === '' && empty === 'unset')) return undefined;
-  if (typeof value !== 'string') throw new TypeError(`${name} is no text.`);
+  if (typeof value !== 'string') throw new TypeError(`${name} is not text.`);
   refuse(name, flawOf(value));
   return value;
 }
 
-/** As {@link readVariable}, for the path of a file or a folder. */
+/** Like {@link readVariable}, for the path of a file or folder. */
 export function readPath(
   env: Readonly<Record<string, unknown>>,
   name: string,
@@ -59,7 +59,7 @@ export function readPath(
   return value;
 }
 
-/** @param flaw as {@link flawOf} gives it */
+/** @param flaw the result of {@link flawOf} */
 export function refuse(name: string, flaw: string | null): void {
   if (flaw !== null) throw new TypeError(`${name} ${flaw}.`);
 }

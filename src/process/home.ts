@@ -4,14 +4,14 @@ import { AmeshError } from '../core/errors/amesh-error';
 import { readPath } from './environment';
 import { PROCESS_CODES } from './errors/codes';
 
-/** The environment as far as amesh reads it. */
+/** The environment variables that amesh reads. */
 export type Env = Readonly<Record<string, string | undefined>>;
 
 /**
- * Where this machine's identity lies: an option, AUTH_MESH_DIR, or ~/.amesh. An absolute path.
+ * The folder of this machine's identity, as an absolute path: the option, AUTH_MESH_DIR, or ~/.amesh.
  *
- * @throws TypeError where AUTH_MESH_DIR holds what only a shell would have replaced; AmeshError `identity_unreadable`
- *   without a home folder
+ * @throws TypeError if AUTH_MESH_DIR contains something that only a shell expands; AmeshError `identity_unreadable` if
+ *   there is no home folder
  */
 export function homeDir(dir: string | undefined, env: Env): string {
   const chosen = dir ?? readPath(env, 'AUTH_MESH_DIR', 'unset');

@@ -2,9 +2,9 @@ import { parseHosts } from '../core/wire/authority';
 import { readVariable } from './environment';
 
 /**
- * The hosts that AMESH_HOSTS names; undefined where it names none.
+ * The hosts in AMESH_HOSTS; undefined if there are none.
  *
- * @throws TypeError for what is no host
+ * @throws TypeError for an entry that is not a host
  */
 export function hostsOf(env: { readonly AMESH_HOSTS?: unknown }): string[] | undefined {
   const text = readVariable({ AMESH_HOSTS: String(env.AMESH_HOSTS ?? '') }, 'AMESH_HOSTS', 'unset');

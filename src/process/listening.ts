@@ -1,16 +1,16 @@
-/** How often a process is looked at, in milliseconds: now and then once it has taken long. */
+/** How often to check the process, in milliseconds: less often after many checks. */
 const SOON_MS = 100;
 const LATER_MS = 1000;
 const MANY_LOOKS = 100;
 
 /**
- * Calls `start` once this process listens on a TCP port. A module that only makes a server is loaded by builds and tools
- * too, and nothing may begin there. Runtimes and processes that do not tell (Bun, the workers of a cluster, Unix sockets)
- * never get the call: there the first request has to do.
+ * Calls `start` once this process listens on a TCP port. Builds and tools also load modules that create a server, and
+ * nothing may start there. Some runtimes and processes do not reveal it (Bun, cluster workers, Unix sockets): they never
+ * get the call, and rely on the first request instead.
  *
- * Keeps no process alive.
+ * It keeps no process alive.
  *
- * @returns ends the watch
+ * @returns a function that stops the checks
  */
 export function onceListening(start: () => void): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;

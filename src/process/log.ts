@@ -2,35 +2,35 @@ import type { ClientRefusal } from '../core/sign/refusal';
 import type { Refusal } from '../core/verify/refusal';
 import type { Env } from './home';
 
-/** A code is printed at most this often; a stranger must not be able to fill the disk. */
+/** A code is logged at most this often, so that strangers cannot fill the disk. */
 const EVERY_MS = 10_000;
 
-/** What amesh prints by itself, all of it on stderr. */
+/** Everything that amesh logs itself, on stderr. */
 export interface Log {
   /**
-   * Why a request was refused: the first of each code, and then one each 10 s, which says how many more there were; all of
-   * them with `DEBUG=amesh`.
+   * Logs why a request was refused: the first of each code, then one line per 10 s with the number of others; all of them
+   * with `DEBUG=amesh`.
    */
   refusal(refusal: Refusal): void;
-  /** Why a server has refused us; only with `DEBUG=amesh`, since the response says it too. */
+  /** Logs why a server refused our request; only with `DEBUG=amesh`, since the response tells it, too. */
   clientRefusal(refusal: ClientRefusal): void;
-  /** A line that is printed once in a process. */
+  /** Logs a line once per process. */
   once(line: string): void;
 }
 
-/** What became of the refusals of one code. */
+/** The log state of one code. */
 interface Printed {
   /** When the last line was written, Unix milliseconds. */
   readonly atMs: number;
-  /** How many there were since. */
+  /** How many refusals followed since. */
   more: number;
-  /** The newest of those. */
+  /** The newest of them. */
   latest?: Refusal;
-  /** Prints it at the end of the 10 s. */
+  /** Logs it at the end of the 10 s. */
   timer?: ReturnType<typeof setTimeout>;
 }
 
-/** Numbers, in runtimes without a process to keep alive. */
+/** Timers are numbers in runtimes without a process to keep alive. */
 function unref<T>(timer: T): T {
   (timer as { unref?(): void }).unref?.();
   return timer;
@@ -38,7 +38,7 @@ function unref<T>(timer: T): T {
 
 const once = new Set<string>();
 
-/** Prints a line, on stderr and once in a process. */
+/** Logs a line on stderr, once per process. */
 export function warnOnce(line: string, write: (line: string) => void = (text) => console.warn(text)): void {
   if (once.has(line)) return;
   once.add(line);
@@ -46,8 +46,8 @@ export function warnOnce(line: string, write: (line: string) => void = (text) =>
 }
 
 /**
- * @param home where the identity lies, in words, said where another place is the usual cause; null where there is none
- * @param write where the lines go
+ * @param home where the identity is, in words, shown if another folder is the usual cause; null if there is none
+ * @param write writes a line
  */
 export function createLog(
   env: Env,
@@ -65,7 +65,7 @@ export function createLog(
   return {
     refusal(refusal) {
       const state = printed.get(refusal.code);
-      // Either way: a clock that was set back must not keep the log silent until its old time comes again.
+      // Math.abs, so that setting the clock back does not silence the log until the old time.
       const waitMs = state === undefined ? 0 : EVERY_MS - Math.abs(Date.now() - state.atMs);
       if (debug || state === undefined || waitMs <= 0) {
         print(refusal, state?.more ?? 0);
@@ -73,7 +73,7 @@ export function createLog(
       }
       state.more++;
       state.latest = refusal;
-      // The last of a series is told too, also when no other one follows.
+      // The last one of a series is logged, too, even if no other follows.
       state.timer ??= unref(setTimeout(() => print(state.latest as Refusal, state.more - 1), waitMs));
     },
     clientRefusal({ status, code, url, detail, fix }) {
@@ -83,7 +83,7 @@ export function createLog(
   };
 }
 
-/** What is said of a list is said of one folder, and `amesh` in a shell may be looking at another. */
+/** Faults of one folder's list, while `amesh` in a shell may use another folder. */
 const ABOUT_THE_LIST: ReadonlySet<string> = new Set([
   'unknown_device',
   'role_not_allowed',
@@ -109,14 +109,14 @@ function describe(
   return `${parts.join(' ')}]${isSaid ? '' : ` (${visible(reason)})`}`;
 }
 
-/** A query may hold secrets. That there is one, and how long, is enough to see whether a proxy changes it. */
+/** A query may contain secrets. Its presence and length are enough to see whether a proxy changes it. */
 function withoutQuery(target: string): string {
   const mark = target.indexOf('?');
   if (mark === -1) return visible(target);
   return `${visible(target.slice(0, mark))}?… (${target.length - mark - 1} characters)`;
 }
 
-/** A stranger's text on one line, short, and without anything that a terminal obeys. */
+/** A stranger's text on one line, shortened, without control characters. */
 function visible(text: string): string {
   return text
     .slice(0, 300)

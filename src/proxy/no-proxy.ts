@@ -1,6 +1,6 @@
 import { BlockList, isIP, isIPv6 } from 'node:net';
 
-/** The port that a URL leaves out. */
+/** The port of a URL, also if it is the default. */
 export function portOfUrl({ protocol, port }: URL): number {
   if (port !== '') return Number(port);
   return protocol === 'https:' || protocol === 'wss:' ? 443 : 80;
@@ -10,10 +10,10 @@ export function portOfUrl({ protocol, port }: URL): number {
 type Entry = (hostname: string, port: number) => boolean;
 
 /**
- * Whether NO_PROXY names a URL, as curl reads it: a host stands for itself and all names below it, with or without a
- * dot or `*.` in front; `*` for everything; a port limits an entry to that port; `10.0.0.0/8` is a network.
+ * Whether NO_PROXY contains a URL, by curl's rules: a host matches itself and all names below it, with or without a
+ * leading dot or `*.`; `*` matches everything; a port limits an entry to that port; `10.0.0.0/8` is a network.
  *
- * @param list entries with commas or blanks between them
+ * @param list entries separated by commas or spaces
  */
 export function isExempt(url: URL, list: string): boolean {
   const hostname = withoutDot(url.hostname);
@@ -21,7 +21,7 @@ export function isExempt(url: URL, list: string): boolean {
   return entriesOf(list).some((text) => toEntry(text)?.(hostname, port) === true);
 }
 
-/** The entries that no host can match, such as a URL. */
+/** Entries that no host can match, such as a URL. */
 export function uselessEntries(list: string): string[] {
   return entriesOf(list).filter((text) => toEntry(text) === null);
 }
@@ -45,7 +45,7 @@ function toHost(text: string, port: string | undefined): Entry | null {
     (port === undefined || Number(port) === seen) && (hostname === host || hostname.endsWith(`.${host}`));
 }
 
-/** Matches addresses alone: a name is not looked up for it. */
+/** Matches addresses only; names are not resolved. */
 function toNetwork(text: string): Entry | null {
   const [, address = '', bits] = /^\[?([\da-f.:]+)\]?\/(\d{1,3})$/i.exec(text) ?? [];
   const version = isIP(address);

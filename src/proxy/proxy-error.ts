@@ -1,14 +1,14 @@
 import type { HttpProxy } from './route';
 
-/** A proxy did not open the way. Neither text holds the user name or the password of the proxy. */
+/** A proxy failed to open a tunnel. Neither text contains the proxy's user name or password. */
 export class ProxyError extends Error {
   /** The name of the class. */
   override readonly name = 'ProxyError';
 
   /**
-   * An error of one proxy.
+   * Creates the error of one proxy.
    *
-   * @param message whose fault it is and what it is, one sentence
+   * @param message what is wrong with what: one sentence
    * @param fix what to do about it
    */
   constructor(
@@ -19,14 +19,14 @@ export class ProxyError extends Error {
   }
 }
 
-/** Where a tunnel leads, `host:port`, and its host alone. */
+/** The destination of a tunnel, `host:port`, and its host alone. */
 export interface Destination {
   readonly authority: string;
   readonly host: string;
   readonly port: number;
 }
 
-/** An answer to CONNECT that is no success. */
+/** Explains a response to CONNECT that is not a success. */
 export function explainAnswer(
   proxy: HttpProxy,
   { authority, host, port }: Destination,
@@ -36,10 +36,10 @@ export function explainAnswer(
   const { variable } = proxy;
   const who = named(proxy);
   const exempt = `If this machine reaches ${host} without a proxy, add ${host} to NO_PROXY.`;
-  // tinyproxy answers 401 to a wrong password.
+  // tinyproxy responds 401 to a wrong password.
   if (status === 407 || status === 401) return explainLogin(proxy, status, challenges, exempt);
   if (status === 403 || status === 451) {
-    const ports = port === 443 ? '' : ' Many proxies allow port 443 alone.';
+    const ports = port === 443 ? '' : ' Many proxies allow only port 443.';
     return new ProxyError(
       `${who} does not allow a connection to ${authority} (HTTP ${status}).${ports}`,
       `Ask its administrator to allow CONNECT to ${authority}. ${exempt}`,
@@ -47,12 +47,12 @@ export function explainAnswer(
   }
   if (status >= 500 && status !== 501)
     return new ProxyError(
-      `${who} does not reach ${authority} (HTTP ${status}).`,
-      `Check that name and port. ${exempt}`,
+      `${who} cannot reach ${authority} (HTTP ${status}).`,
+      `Check the name and port. ${exempt}`,
     );
   return new ProxyError(
-    `${who} opens no tunnel (HTTP ${status}): it may be a web server, and no proxy.`,
-    `Check the host and the port in ${variable}. ${exempt}`,
+    `${who} opens no tunnel (HTTP ${status}): it may be a web server, not a proxy.`,
+    `Check the host and port in ${variable}. ${exempt}`,
   );
 }
 
@@ -61,18 +61,18 @@ function explainLogin(proxy: HttpProxy, status: number, challenges: string, exem
   const schemes = challenges.match(/\b(?:Basic|Digest|NTLM|Negotiate|Kerberos|Bearer)\b/gi) ?? [];
   if (schemes.length > 0 && !schemes.some((scheme) => /^basic$/i.test(scheme))) {
     return new ProxyError(
-      `${named(proxy)} asks for a login by ${[...new Set(schemes)].join(' or ')} (HTTP ${status}), and amesh knows Basic alone.`,
-      `Run a local proxy that logs in there, such as px or cntlm, and name it in ${variable}. ${exempt}`,
+      `${named(proxy)} asks for a login by ${[...new Set(schemes)].join(' or ')} (HTTP ${status}), but amesh supports only Basic.`,
+      `Run a local proxy that logs in there, such as px or cntlm, and set ${variable} to it. ${exempt}`,
     );
   }
   const hasLogin = url.username !== '' || url.password !== '';
   return new ProxyError(
-    `${named(proxy)} ${hasLogin ? 'does not accept the user name and the password that stand there' : 'asks for a user name and a password'} (HTTP ${status}).`,
+    `${named(proxy)} ${hasLogin ? 'does not accept this user name and password' : 'asks for a user name and password'} (HTTP ${status}).`,
     `Set them, percent-encoded: ${variable}=${url.protocol}//USER:PASSWORD@${proxy.shown}. ${exempt}`,
   );
 }
 
-/** A proxy that gave no answer. */
+/** Explains a proxy that did not respond. */
 export function explainSilence(proxy: HttpProxy, { host }: Destination, error: unknown): ProxyError {
   const { variable, url, shown } = proxy;
   const { code = '', message = '' } = error as { code?: string; message?: string };
@@ -83,32 +83,32 @@ export function explainSilence(proxy: HttpProxy, { host }: Destination, error: u
       `Check the scheme and the port in ${variable}: is it https://${shown}, or another kind of proxy? ${exempt}`,
     );
   if (url.protocol === 'https:' && /^(?:EPROTO|ERR_SSL_\w+)$/.test(code))
-    return new ProxyError(`${named(proxy)} speaks no TLS.`, `Write ${variable}=http://${shown}. ${exempt}`);
+    return new ProxyError(`${named(proxy)} does not use TLS.`, `Write ${variable}=http://${shown}. ${exempt}`);
   if (isCertificateError(code))
     return new ProxyError(
-      `${named(proxy)} shows a certificate that this machine does not accept (${code}).`,
-      'For a private authority: export NODE_EXTRA_CA_CERTS=/path/to/ca.pem',
+      `${named(proxy)} has a certificate that this machine does not accept (${code}).`,
+      'For a private CA: export NODE_EXTRA_CA_CERTS=/path/to/ca.pem',
     );
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
     return new ProxyError(
-      `There is no address for the name of the proxy ${shown}, from ${variable} (${code}).`,
+      `The name of the proxy ${shown}, from ${variable}, has no address (${code}).`,
       `Check the name in ${variable}. ${exempt}`,
     );
   return new ProxyError(
-    `${named(proxy)} does not answer (${code || message.slice(0, 100)}).`,
-    `Check that it runs, and ${variable}; outside of its network unset ${variable}. ${exempt}`,
+    `${named(proxy)} does not respond (${code || message.slice(0, 100)}).`,
+    `Check that it is running, and that ${variable} is right; outside its network, unset ${variable}. ${exempt}`,
   );
 }
 
-/** A proxy that took the connection and says nothing more. */
+/** Explains a proxy that accepted the connection but did not respond. */
 export function explainPatience(proxy: HttpProxy, { host }: Destination, ms: number): ProxyError {
   return new ProxyError(
     `${named(proxy)} did not respond within ${ms / 1000} s.`,
-    `Check that it runs, and the host and the port in ${proxy.variable}. If this machine reaches ${host} without a proxy, add ${host} to NO_PROXY.`,
+    `Check that it is running, and that the host and port in ${proxy.variable} are right. If this machine reaches ${host} without a proxy, add ${host} to NO_PROXY.`,
   );
 }
 
-/** Whether a TLS connection failed by its certificate. Behind a proxy that is mostly one that looks into TLS. */
+/** Whether a TLS connection failed because of its certificate. Behind a proxy, it usually intercepts TLS. */
 export function isCertificateError(code: string): boolean {
   return /^(?:UNABLE_TO_\w+|SELF_SIGNED_\w+|DEPTH_ZERO_\w+|CERT_\w+|ERR_TLS_CERT_ALTNAME_INVALID)$/.test(
     code,

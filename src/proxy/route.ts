@@ -3,22 +3,22 @@ import { readVariable } from '../process/environment';
 import type { Env } from '../process/home';
 import { isExempt, portOfUrl } from './no-proxy';
 
-/** A proxy that takes CONNECT, and the variable that names it. */
+/** A proxy that supports CONNECT, and the variable that sets it. */
 export interface HttpProxy {
-  /** With the user name and the password, where there are any. Never printed. */
+  /** With user name and password, if any. Never printed. */
   readonly url: URL;
-  /** `host:port`, as it may be printed. */
+  /** `host:port`, for messages. */
   readonly shown: string;
-  /** The name of that variable, as it is spelt in the environment. */
+  /** The name of the variable, as spelt in the environment. */
   readonly variable: string;
 }
 
-/** How a connection goes out. */
+/** The route of a connection. */
 export type Route =
   | {
       /** Through a proxy. */
       readonly by: 'proxy';
-      /** Which one. */
+      /** The proxy. */
       readonly proxy: HttpProxy;
     }
   | {
@@ -26,24 +26,24 @@ export type Route =
       readonly by: 'loopback';
     }
   | {
-      /** Straight, since a variable takes the host out of the proxy. */
+      /** Direct, because NO_PROXY contains the host. */
       readonly by: 'exempt';
       /** That variable: `NO_PROXY` or `no_proxy`. */
       readonly variable: string;
     }
   | {
-      /** Straight, since no variable names a proxy. */
+      /** Direct, because no variable sets a proxy. */
       readonly by: 'default';
     };
 
 const EXAMPLE = 'Write http://proxy.example.com:3128';
 
 /**
- * Which way a connection takes, as the environment has it: `https_proxy` for `https:` and `wss:`, `http_proxy` for `http:`
- * and `ws:`, else `all_proxy`; each in lower case before upper case, an empty one as if it were not set. What stays on this
- * machine never goes through a proxy, and what `no_proxy` names does not either.
+ * The route of a connection in this environment: `https_proxy` for `https:` and `wss:`, `http_proxy` for `http:` and
+ * `ws:`, otherwise `all_proxy`; lower case before upper case, and empty variables are ignored. Loopback connections and
+ * hosts in `no_proxy` never use a proxy.
  *
- * @throws TypeError that names the variable, and never its value
+ * @throws TypeError with the name of the variable, and never its value
  */
 export function routeTo(url: URL, env: Env): Route {
   if (isHere(url)) return { by: 'loopback' };
@@ -55,16 +55,16 @@ export function routeTo(url: URL, env: Env): Route {
   return { by: 'proxy', proxy: toProxy(set.value, set.variable) };
 }
 
-/** The names of variables that name a proxy, as they are set. */
+/** The names of the proxy variables that are set. */
 export function proxyVariables(env: Env): string[] {
   return ['https_proxy', 'http_proxy', 'all_proxy'].flatMap((name) => spellings(name, env));
 }
 
-/** The text of NO_PROXY and the name under which it is set; null where it is not. @throws TypeError that names it */
+/** The value of NO_PROXY and the name under which it is set; null if it is not. @throws TypeError with that name */
 export function readNoProxy(env: Env): {
-  /** The name, as it is spelt in the environment. */
+  /** The name, as spelt in the environment. */
   readonly variable: string;
-  /** The text, which is not empty. */
+  /** The value, which is not empty. */
   readonly value: string;
 } | null {
   return read(env, ['no_proxy']);
@@ -76,10 +76,10 @@ function read(env: Env, names: readonly string[]) {
   return variable === undefined || value === undefined ? null : { variable, value };
 }
 
-/** The spellings of a variable that are set, that in lower case first. */
+/** The spellings of a variable that are set, lower case first. */
 function spellings(name: string, env: Env): string[] {
   const both = [name, name.toUpperCase()];
-  // Under CGI a request sets HTTP_PROXY: it is what its header Proxy says. On Windows http_proxy is the same variable.
+  // Under CGI, a request's Proxy header sets HTTP_PROXY. On Windows http_proxy is the same variable.
   const isSent = (spelling: string) =>
     name === 'http_proxy' && env.REQUEST_METHOD && env[spelling] === env.HTTP_PROXY;
   return both.filter((spelling) => env[spelling] && !isSent(spelling));
@@ -90,7 +90,7 @@ function isHere({ hostname }: URL): boolean {
   return isLoopback(host) || /^(?:0\.0\.0\.0|\[::\]|\[::ffff:7f[\da-f]{2}:[\da-f]{1,4}\])$/.test(host);
 }
 
-/** ` at host:port` where no part of a password can be taken for it. */
+/** ` at host:port`, unless part of a password could be mistaken for it. */
 function hostIn(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null;
   const isPlain = url !== null && /^\/?$/.test(url.pathname) && url.search === '' && url.hash === '';
@@ -101,24 +101,24 @@ function toProxy(text: string, variable: string): HttpProxy {
   const [, scheme] = /^([a-z][a-z\d+.-]*):\/\//i.exec(text) ?? [];
   if (scheme !== undefined && !/^https?$/i.test(scheme)) {
     throw new TypeError(
-      `${variable} names a ${scheme.toLowerCase()}:// proxy${hostIn(text)}: only http:// and https:// are spoken here. ${EXAMPLE}, or unset it.`,
+      `${variable} names a ${scheme.toLowerCase()}:// proxy${hostIn(text)}: only http:// and https:// are supported. ${EXAMPLE}, or unset it.`,
     );
   }
   const whole = scheme === undefined ? `http://${text}` : text;
   const url = URL.canParse(whole) ? new URL(whole) : null;
   if (url === null || /\s/.test(text))
     throw new TypeError(`${variable} is not the URL of a proxy. ${EXAMPLE}.`);
-  // Behind these would stand a part of a password that is not escaped, or a file that says which proxy to use.
+  // A path, query or fragment would be part of an unescaped password, or the URL of a PAC file.
   if (url.pathname !== '/' || url.search !== '' || url.hash !== '') {
     throw new TypeError(
-      `${variable} holds more than the host and the port of a proxy. ${EXAMPLE}; in a password write / as %2F, ? as %3F and # as %23.`,
+      `${variable} contains more than the host and port of a proxy. ${EXAMPLE}; in a password write / as %2F, ? as %3F and # as %23.`,
     );
   }
   if (url.port === '0') throw new TypeError(`${variable} names port 0. ${EXAMPLE}.`);
   try {
     decodeURIComponent(url.username + url.password);
   } catch {
-    throw new TypeError(`${variable} holds a user name or a password with a bare %. Write % as %25.`);
+    throw new TypeError(`${variable} contains a user name or password with a bare %. Write % as %25.`);
   }
   return { url, shown: `${url.hostname}:${portOfUrl(url)}`, variable };
 }

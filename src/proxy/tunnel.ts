@@ -7,18 +7,19 @@ import { portOfUrl } from './no-proxy';
 import { type Destination, explainAnswer, explainPatience, explainSilence } from './proxy-error';
 import type { HttpProxy } from './route';
 
-/** How long a tunnel may take to open. */
+/** The time limit of a tunnel. */
 export interface TunnelOptions {
-  /** Milliseconds, for the proxy's answer and for the TLS handshake behind it together. */
+  /** In milliseconds, for the proxy's response and the TLS handshake after it together. */
   readonly ms: number;
-  /** Ends it from outside. */
+  /** Cancels it. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * A connection to the host of a URL through a proxy, by CONNECT, with TLS on it for `https:` and `wss:`.
+ * Opens a connection to the host of a URL through a proxy with CONNECT, and with TLS for `https:` and `wss:`.
  *
- * @throws ProxyError where the proxy is at fault, or where the signal is one of a timeout; the signal's reason; what TLS says of the server behind the proxy
+ * @throws ProxyError if the proxy is at fault, or the signal is that of a timeout; the signal's reason; TLS errors of the
+ *   server behind the proxy
  */
 export async function openTunnel(proxy: HttpProxy, url: URL, { ms, signal }: TunnelOptions): Promise<Duplex> {
   signal?.throwIfAborted();
@@ -29,7 +30,7 @@ export async function openTunnel(proxy: HttpProxy, url: URL, { ms, signal }: Tun
   };
   const ending = new AbortController();
   const late = explainPatience(proxy, to, ms);
-  // After a timeout the error says which side has not answered.
+  // After a timeout, the error tells which side did not respond.
   const onAbort = () => ending.abort(signal?.reason?.name === 'TimeoutError' ? late : signal?.reason);
   signal?.addEventListener('abort', onAbort);
   const timer = setTimeout(() => ending.abort(late), ms);
@@ -55,7 +56,7 @@ function askProxy(proxy: HttpProxy, to: Destination, signal: AbortSignal): Promi
       method: 'CONNECT',
       path: to.authority,
       headers: { host: to.authority, ...authorization(url) },
-      agent: false, // Node's own agent may use the proxy of the environment
+      agent: false, // Node's own agent may use the environment's proxy
       signal,
     });
     request.once('connect', ({ statusCode = 0, headers }, socket: Socket, head) => {
@@ -81,7 +82,7 @@ function authorization({ username, password }: URL): { 'proxy-authorization'?: s
   return { 'proxy-authorization': `Basic ${Buffer.from(login).toString('base64')}` };
 }
 
-/** TLS with the server behind the proxy, who sees none of what is said. */
+/** Starts TLS with the server behind the proxy, which cannot read it. */
 function secure(socket: Socket, { hostname }: URL, signal: AbortSignal): Promise<Duplex> {
   const host = hostname.replace(/^\[|\]$/g, '');
   return new Promise((resolve, reject) => {

@@ -1,6 +1,6 @@
 import { routeTo } from './route';
 
-/** What `fetch` says where it has not reached the other side at all. */
+/** Error codes of `fetch` if it did not reach the server at all. */
 const UNREACHED: ReadonlySet<unknown> = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
@@ -14,8 +14,8 @@ const UNREACHED: ReadonlySet<unknown> = new Set([
 const DISPATCHER = Symbol.for('undici.globalDispatcher.1');
 
 /**
- * Whether the global `fetch` goes through the proxy of the environment: on Bun and Deno it does, and on Node with
- * `NODE_USE_ENV_PROXY=1` where that Node knows it, or with a global dispatcher of undici that does.
+ * Whether the global `fetch` uses the environment's proxy: on Bun and Deno it does; on Node with `NODE_USE_ENV_PROXY=1`, if
+ * that version supports it, or with a global undici dispatcher that does.
  */
 export function fetchUsesProxy(): boolean {
   if ('Bun' in globalThis || 'Deno' in globalThis) return true;
@@ -24,10 +24,10 @@ export function fetchUsesProxy(): boolean {
 }
 
 /**
- * What to say where the global `fetch` has failed and a proxy is named that it does not use.
+ * The log line for a failed global `fetch`, if the environment sets a proxy that it does not use.
  *
- * @param error what it has thrown
- * @returns null where that is not why
+ * @param error the error of `fetch`
+ * @returns null if that is not the reason
  */
 export function unusedProxy(
   url: URL,
@@ -40,8 +40,8 @@ export function unusedProxy(
     const route = routeTo(url, env);
     if (route.by !== 'proxy') return null;
     const { variable, shown } = route.proxy;
-    return `A request did not reach its server (${cause?.code}). ${variable} names the proxy ${shown}, and the global fetch does not use it. Give createAmesh() a fetch that does, or set NODE_USE_ENV_PROXY=1 on Node 24: see docs/corporate-proxy.md.`;
+    return `A request did not reach its server (${cause?.code}). ${variable} sets the proxy ${shown}, but the global fetch does not use it. Give createAmesh() a fetch that does, or set NODE_USE_ENV_PROXY=1 on Node 24: see docs/corporate-proxy.md.`;
   } catch (wrong) {
-    return `A request did not reach its server (${cause?.code}). ${(wrong as Error).message} The global fetch does not use it either way: see docs/corporate-proxy.md.`;
+    return `A request did not reach its server (${cause?.code}). ${(wrong as Error).message} The global fetch does not use that variable anyway: see docs/corporate-proxy.md.`;
   }
 }

@@ -1,17 +1,17 @@
 import { clockSetBack } from '../core/errors/amesh-error';
 
-/** How much longer a claim is kept than its request could count. */
+/** How much longer a claim is kept than its request could count, in milliseconds. */
 const SLACK_MS = 10_000;
 
 /**
- * Notices that the clock was set back. What was claimed before then ends too early by the new time, and a store that
- * lets go of what has ended would take a replay for new.
+ * Detects that the clock was set back. Earlier claims then expire too early by the new time, and a store that removes
+ * expired claims would accept a replay.
  */
 export class ClockWatch {
   #latestMs = Number.NEGATIVE_INFINITY;
-  /** Until when all that was claimed has to be remembered. */
+  /** The latest time until which a claim must be remembered. */
   #untilMs = Number.NEGATIVE_INFINITY;
-  /** The same for what was claimed before the clock was set back. */
+  /** The same for claims from before the clock was set back. */
   #forgottenUntilMs = Number.NEGATIVE_INFINITY;
 
   /** @throws NonceStoreUnavailableError until no request from before the clock was set back can count any more */

@@ -1,40 +1,40 @@
 /**
- * Where documents lie. Small on purpose: files, a database or a key-value store can all be one.
- * Every store passes the contract in test/support/document-store-contract.ts.
+ * Stores documents. It is a small interface, so that files, a database or a key-value store can implement it. Every store
+ * passes the contract in test/support/document-store-contract.ts.
  */
 export interface DocumentStore {
   /**
-   * The bytes under a key, or null where there are none.
+   * The bytes of a key, or null if there are none.
    *
-   * @param atMost nobody wants more bytes than these; a store that can leaves the others where they are
+   * @param atMost the caller needs no more bytes than these; a store may return only so many
    */
   read(key: string, atMost?: number): Promise<Uint8Array | null>;
   /**
-   * Compare-and-swap: writes `next` if, and only if, the bytes are still `expected` (null: there are none).
-   * Atomic and durable once it has returned; a crash leaves either the old bytes or the new.
+   * Compare-and-swap: writes `next` if and only if the bytes are still `expected` (null: there are none). Atomic, and
+   * durable once it returns. After a crash, either the old or the new bytes are there.
    *
-   * @returns false where somebody else was faster; nothing has changed then
+   * @returns false if another writer was faster; nothing has changed then
    */
   swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean>;
   /**
-   * Takes away what lies under a key, where it is of more than so many bytes. For those who did not read all of it, and
-   * so cannot swap it; a store without it has given all that there is.
+   * Removes the bytes of a key, if there are more than `moreThan`: for a caller that did not read all of them, and so
+   * cannot swap them. A store without this method always returns all bytes.
    */
   discard?(key: string, moreThan: number): Promise<void>;
   /**
-   * A token that differs whenever the bytes may: cheap and synchronous, so that it can be asked for often.
-   * A store without it is read anew instead.
+   * A token that changes whenever the bytes may have changed. It is cheap and synchronous, for frequent calls. A store
+   * without it is read instead.
    */
   stamp?(key: string): string;
   /**
-   * Calls back when the bytes under a key may be others. A call that is missed does no harm: the document is also
-   * read from time to time.
+   * Calls back when the bytes of a key may have changed. A missed call does no harm: the document is also read at
+   * intervals.
    */
   watch?(key: string, changed: () => void): void;
-  /** Notes by which revision of a document an instance goes. Not sealed: it is told to people and decides nothing. */
+  /** Reports which revision of a document an instance uses. It is not sealed, only shown to people, and decides nothing. */
   confirm?(key: string, instance: string, revision: number): Promise<void>;
-  /** The revisions of those who have confirmed one within the last half minute. */
+  /** The revisions that instances reported within the last 30 s. */
   confirmed?(key: string): Promise<readonly number[]>;
-  /** For a while after a swap, `read` may still give the bytes from before it. */
+  /** Whether `read` may return old bytes for a while after a swap. */
   readonly isEventual?: boolean | undefined;
 }

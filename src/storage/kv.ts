@@ -2,11 +2,11 @@ import { toUtf8 } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
 import { SERVER_CODES } from '../core/errors/codes';
 
-/** A KV namespace of Cloudflare as far as it is used here. */
+/** A Cloudflare KV namespace, with the methods used here. */
 export interface KvNamespace {
-  /** The text of a key; null where there is none. */
+  /** The text of a key; null if there is none. */
   get(key: string): Promise<string | null>;
-  /** The same, with what is known of it. A KV namespace is recognised by this method. */
+  /** The same with metadata. This method identifies a KV namespace. */
   getWithMetadata(key: string): Promise<unknown>;
 }
 
@@ -16,10 +16,10 @@ export function isKvNamespace(value: unknown): value is KvNamespace {
 }
 
 /**
- * Reads a document out of a KV namespace, by the driver of unstorage.
+ * Reads a document from a KV namespace, with the driver of unstorage.
  *
- * @returns null where there is none
- * @throws AmeshError `allow_list_unavailable` where unstorage is not installed; what the namespace throws
+ * @returns null if there is none
+ * @throws AmeshError `allow_list_unavailable` if unstorage is not installed; errors of the namespace
  */
 export async function readKv(binding: KvNamespace, key: string): Promise<Uint8Array | null> {
   const { createStorage, driver } = await loadUnstorage();

@@ -117,7 +117,7 @@ describe('a caller with nothing but a grant', () => {
   });
 
   it.each([
-    ['a page that is not there', 404, '<html>', 'enrolment_failed', 'answered the enrolment with 404.'],
+    ['a page that is not there', 404, '<html>', 'enrolment_failed', 'responded to the enrolment with 404.'],
     ['a redirect', 302, '', 'enrolment_failed', 'answered the enrolment with 302.'],
     ['a page for everything', 200, '<html>', 'enrolment_failed', 'answered the enrolment with 200.'],
     [

@@ -50,7 +50,7 @@ describe('a machine where all is well', () => {
     expect(lines.slice(1)).toEqual([
       `✓ folder    ${machine.dir} (0700).`,
       `✓ identity  "prod-api" (${deviceId}).`,
-      "✓ key       Encrypted file; its passphrase was generated and lies beside it. Anybody who can read this account's files can copy the key.",
+      "✓ key       Encrypted file; its passphrase was generated and is stored beside it. Anybody who can read this account's files can copy the key.",
       '✓ list      Sealed, revision 1: 0 may call this machine, and it may call 0.',
       '✓ seen      Revision 1 is the newest seen here.',
       '✓ hosts     localhost only.',
@@ -133,7 +133,7 @@ describe('the key', () => {
     const { code, of } = await examine(machine);
     expect(code).toBe(1);
     expect(of.key?.state).toBe('failed');
-    expect(of.key?.message).toMatch(/^The key file \S+ is not there\.$/);
+    expect(of.key?.message).toMatch(/^The key file \S+ is missing\.$/);
     expect(of.list?.message).toBe('Not checked: that needs the key that sealed it.');
   });
 
@@ -143,7 +143,7 @@ describe('the key', () => {
     expect(code).toBe(1);
     expect(of.key).toMatchObject({
       state: 'failed',
-      fix: 'Unset AUTH_MESH_PASSPHRASE and AMESH_PASSPHRASE_FILE, or take the credential away.',
+      fix: 'Unset AUTH_MESH_PASSPHRASE and AMESH_PASSPHRASE_FILE, or remove the credential.',
     });
     expect(stdout).not.toContain('SECRET');
     expect(stdout).not.toContain((await readFile(join(machine.dir, '.passphrase'), 'utf8')).trim());

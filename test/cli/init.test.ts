@@ -17,7 +17,7 @@ describe('amesh init', () => {
     const { deviceId } = await createAmesh({ dir: machine.dir, env: {} }).identity();
     expect(stderr).toContain(`✓ Device   prod-api  (${deviceId})`);
     expect(stderr).toContain(
-      "✓ Key      Encrypted file; its passphrase was generated and lies beside it. Anybody who can read this account's files can copy the key.\n",
+      "✓ Key      Encrypted file; its passphrase was generated and is stored beside it. Anybody who can read this account's files can copy the key.\n",
     );
     expect(stderr).toContain(machine.dir);
     expect(stderr).toContain(
@@ -166,7 +166,7 @@ describe('amesh init', () => {
       const env = { [variable]: variable === 'CREDENTIALS_DIRECTORY' ? folder : file };
       const source =
         variable === 'CREDENTIALS_DIRECTORY' ? 'the systemd credential amesh-passphrase' : variable;
-      const opened = `Encrypted file, opened by ${source}. Every command and program needs it from now on.\n`;
+      const opened = `Encrypted file, opened by ${source}. From now on, every command and program needs it.\n`;
       expect((await machine.amesh(['init', '--name', 'a'], { env })).stderr).toContain(opened);
       expect((await machine.amesh(['whoami'], { env })).stdout).toContain(opened);
     },
@@ -241,7 +241,7 @@ describe('amesh init', () => {
     const machine = await createMachine();
     const env = { AUTH_MESH_PASSPHRASE: 'correct horse' };
     const opened =
-      'Encrypted file, opened by AUTH_MESH_PASSPHRASE. Every command and program needs it from now on.\n';
+      'Encrypted file, opened by AUTH_MESH_PASSPHRASE. From now on, every command and program needs it.\n';
     const ran = await machine.amesh(['init', '--name', 'a'], { env });
     expect(ran.code).toBe(0);
     expect(ran.stderr).toContain(`✓ Key      ${opened}`);

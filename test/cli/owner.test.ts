@@ -106,7 +106,7 @@ describe.skipIf(!isRoot)('root in the folder of another user', () => {
     ]) {
       const ran = await run(process.execPath, [...bin, ...command], env);
       expect(`${ran.stdout}${ran.stderr}`).toContain(
-        'The proxy 127.0.0.1:1, from HTTP_PROXY, does not answer (ECONNREFUSED).',
+        'The proxy 127.0.0.1:1, from HTTP_PROXY, does not respond (ECONNREFUSED).',
       );
     }
   }, 60_000);

@@ -134,7 +134,7 @@ function lastError(stdout: string): { code: string; message: string; hint: strin
 
 describe.concurrent('a proxy that opens no way', { timeout: 120_000 }, () => {
   it.concurrent.each([
-    [407, 'does not accept the user name and the password that stand there (HTTP 407).'],
+    [407, 'does not accept this user name and password (HTTP 407).'],
     [403, 'does not allow a connection to HOST:443 (HTTP 403).'],
     [502, 'does not reach HOST:443 (HTTP 502).'],
   ])('%i is told by listen, invite and doctor', async (status, cause) => {
@@ -183,8 +183,8 @@ describe.concurrent('a proxy that opens no way', { timeout: 120_000 }, () => {
     ['http://ann:h%40rse@proxy.corp:x', 'is not the URL of a proxy.'],
     ['"http://ann:h%40rse@proxy.corp:3128"', 'has quotes around it'],
     ['http://ann:h%40rse@proxy.corp:3128\r', 'ends with a carriage return'],
-    ['  ', 'holds nothing but blanks'],
-    ['~/proxy', 'holds more than the host and the port of a proxy.'],
+    ['  ', 'contains only spaces'],
+    ['~/proxy', 'contains more than the host and port of a proxy.'],
   ])('%j is none, and is told as a wrong variable', async (value, reason) => {
     const { listening, inviting, found } = await failuresOf({ HTTPS_PROXY: value });
     for (const error of [listening, inviting]) {

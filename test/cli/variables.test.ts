@@ -10,9 +10,9 @@ describe('a variable that no shell has looked at', { timeout: 60_000 }, () => {
   it.each([
     ['AUTH_MESH_DIR', '~/x', 'Write the whole path.'],
     ['AUTH_MESH_DIR', '"/tmp/amesh-quoted"', 'Leave them out.'],
-    ['AUTH_MESH_DIR', '/tmp/amesh-crlf\r', 'Save the file that it stands in with LF line ends.'],
+    ['AUTH_MESH_DIR', '/tmp/amesh-crlf\r', 'Save its file with LF line ends.'],
     ['AUTH_MESH_DIR', ' ', 'Set it, or unset it.'],
-    ['AUTH_MESH_PASSPHRASE', 'horse\r', 'Save the file that it stands in with LF line ends.'],
+    ['AUTH_MESH_PASSPHRASE', 'horse\r', 'Save its file with LF line ends.'],
     ['AUTH_MESH_PASSPHRASE', '', 'Set it, or unset it.'],
     ['AMESH_PASSPHRASE_FILE', '~/horse', 'Write the whole path.'],
     ['AMESH_HOSTS', "'a.example'", 'Leave them out.'],
@@ -20,7 +20,7 @@ describe('a variable that no shell has looked at', { timeout: 60_000 }, () => {
     ['AMESH_STORE_URL', '', 'Set it, or unset it.'],
     ['AMESH_STORE_URL', '"redis://:horse@127.0.0.1:1"', 'Leave them out.'],
     ['AMESH_OWNER_KEY', ' ', 'Set it, or unset it.'],
-    ['AMESH_FOLDER_OWNERS', '1000\r', 'Save the file that it stands in with LF line ends.'],
+    ['AMESH_FOLDER_OWNERS', '1000\r', 'Save its file with LF line ends.'],
   ])('%s=%j: nothing is made', async (name, value, hint) => {
     const machine = await createMachine();
     const cwd = dirname(machine.dir);

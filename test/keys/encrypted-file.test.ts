@@ -163,7 +163,7 @@ describe('the passphrase', () => {
     await expect(backend.open(ref, { dir, env: {} })).rejects.toMatchObject({
       code: 'passphrase_required',
       message:
-        'The private key is encrypted and no passphrase was given. Set AUTH_MESH_PASSPHRASE or AMESH_PASSPHRASE_FILE.',
+        'The private key is encrypted, and no passphrase was supplied. Set AUTH_MESH_PASSPHRASE or AMESH_PASSPHRASE_FILE.',
     });
   });
 
@@ -173,7 +173,7 @@ describe('the passphrase', () => {
     const before = await everyFile();
     await expect(backend.open(ref, { dir, env: {} })).rejects.toMatchObject({
       code: 'passphrase_required',
-      message: `The passphrase of the private key was generated, and the file that held it is gone: ${join(dir, '.passphrase')}. Nothing was changed. Restore it from a backup. If there is none the key is lost: create a new identity, and pair again: amesh init --name NAME --force`,
+      message: `The passphrase of the private key was generated, but its file is missing: ${join(dir, '.passphrase')}. Nothing was changed. Restore it from a backup. If there is none, the key is lost: create a new identity, and pair again: amesh init --name NAME --force`,
     });
     expect(await everyFile()).toEqual(before);
   });
@@ -210,7 +210,7 @@ describe('the passphrase', () => {
       await writeFile(join(dir, '.passphrase'), text);
       await expect(backend.create({ dir, env: {} })).rejects.toMatchObject({
         code: 'passphrase_required',
-        message: `${join(dir, '.passphrase')}, which holds the generated passphrase, is damaged. Restore it from a backup. If there is none the key is lost: create a new identity, and pair again: amesh init --name NAME --force`,
+        message: `${join(dir, '.passphrase')}, the file of the generated passphrase, is damaged. Restore it from a backup. If there is none, the key is lost: create a new identity, and pair again: amesh init --name NAME --force`,
       });
       const { ref } = await backend.create({ dir, env: {}, isForced: true });
       await backend.open(ref, { dir, env: {} });

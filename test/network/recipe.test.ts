@@ -74,7 +74,7 @@ const OWN_FETCH = `import { createAmesh } from '@authmesh/sdk';
   const amesh = createAmesh({ fetch: (input, init) => fetch(input, init) });`;
 const UNREACHED = /^fetch failed (?:ENOTFOUND|EAI_AGAIN)\n$/;
 const hint = () =>
-  `HTTPS_PROXY names the proxy 127.0.0.1:${proxy.port}, and the global fetch does not use it.`;
+  `HTTPS_PROXY sets the proxy 127.0.0.1:${proxy.port}, but the global fetch does not use it.`;
 
 describe.concurrent('signed requests to a server that only a proxy reaches', { timeout: 60_000 }, () => {
   it.concurrent('go through it by the recipe of docs/corporate-proxy.md', async () => {

@@ -78,7 +78,7 @@ describe('the URL of a proxy', () => {
   it.each([
     [
       'socks5://proxy.corp:1080',
-      'names a socks5:// proxy at proxy.corp:1080: only http:// and https:// are spoken here. Write http://proxy.example.com:3128, or unset it.',
+      'names a socks5:// proxy at proxy.corp:1080: only http:// and https:// are supported. Write http://proxy.example.com:3128, or unset it.',
     ],
     ['socks5h://user:horse@proxy.corp:1080', 'names a socks5h:// proxy at proxy.corp:1080: only'],
     ['socks4://user:12#horse@proxy.corp', 'names a socks4:// proxy: only'],
@@ -89,15 +89,15 @@ describe('the URL of a proxy', () => {
     ['http://proxy.corp:99999', 'is not the URL of a proxy.'],
     ['http://proxy.corp:0', 'names port 0.'],
     ['http://[fe80::1%25eth0]:3128', 'is not the URL of a proxy.'],
-    ['http://proxy.corp/proxy.pac', 'holds more than the host and the port of a proxy.'],
-    ['http://user:12#horse@proxy.corp:3128', 'holds more than the host and the port of a proxy.'],
-    ['http://user:12/horse@proxy.corp:3128', 'holds more than the host and the port of a proxy.'],
-    ['http://user:12?horse@proxy.corp:3128', 'holds more than the host and the port of a proxy.'],
+    ['http://proxy.corp/proxy.pac', 'contains more than the host and port of a proxy.'],
+    ['http://user:12#horse@proxy.corp:3128', 'contains more than the host and port of a proxy.'],
+    ['http://user:12/horse@proxy.corp:3128', 'contains more than the host and port of a proxy.'],
+    ['http://user:12?horse@proxy.corp:3128', 'contains more than the host and port of a proxy.'],
     [
       'http://user:horse%zz@proxy.corp:3128',
-      'holds a user name or a password with a bare %. Write % as %25.',
+      'contains a user name or password with a bare %. Write % as %25.',
     ],
-    ['http://user:horse\n@proxy.corp:3128', 'holds a control character'],
+    ['http://user:horse\n@proxy.corp:3128', 'contains a control character'],
   ])('%j is refused', (value, reason) => {
     for (const name of ['https_proxy', 'HTTPS_PROXY', 'all_proxy', 'ALL_PROXY']) {
       const error = refusalOf(() => by(RELAY, { [name]: value }));

@@ -109,30 +109,30 @@ describe('a proxy that opens no way', () => {
   it.each([
     [
       [407, 'proxy-authenticate: Basic realm="corp"'],
-      'asks for a user name and a password (HTTP 407).',
+      'asks for user name and password (HTTP 407).',
       'Set them, percent-encoded: HTTP_PROXY=http://USER:PASSWORD@',
     ],
     [
       [407, 'proxy-authenticate: NTLM', 'proxy-authenticate: Negotiate'],
-      'asks for a login by NTLM or Negotiate (HTTP 407), and amesh knows Basic alone.',
-      'Run a local proxy that logs in there, such as px or cntlm, and name it in HTTP_PROXY.',
+      'asks for a login by NTLM or Negotiate (HTTP 407), but amesh supports only Basic.',
+      'Run a local proxy that logs in there, such as px or cntlm, and set HTTP_PROXY to it.',
     ],
-    [[401], 'asks for a user name and a password (HTTP 401).', 'Set them, percent-encoded: HTTP_PROXY='],
+    [[401], 'asks for user name and password (HTTP 401).', 'Set them, percent-encoded: HTTP_PROXY='],
     [
       [403],
-      `does not allow a connection to ${HOST}:3001 (HTTP 403). Many proxies allow port 443 alone.`,
+      `does not allow a connection to ${HOST}:3001 (HTTP 403). Many proxies allow only port 443.`,
       `Ask its administrator to allow CONNECT to ${HOST}:3001.`,
     ],
-    [[502], `does not reach ${HOST}:3001 (HTTP 502).`, 'Check that name and port.'],
-    [[503], `does not reach ${HOST}:3001 (HTTP 503).`, 'Check that name and port.'],
-    [[504], `does not reach ${HOST}:3001 (HTTP 504).`, 'Check that name and port.'],
+    [[502], `cannot reach ${HOST}:3001 (HTTP 502).`, 'Check the name and port.'],
+    [[503], `cannot reach ${HOST}:3001 (HTTP 503).`, 'Check the name and port.'],
+    [[504], `cannot reach ${HOST}:3001 (HTTP 504).`, 'Check the name and port.'],
     [
       [404],
-      'opens no tunnel (HTTP 404): it may be a web server, and no proxy.',
-      'Check the host and the port in HTTP_PROXY.',
+      'opens no tunnel (HTTP 404): it may be a web server, not a proxy.',
+      'Check the host and port in HTTP_PROXY.',
     ],
-    [[302, 'location: http://login.example/'], 'opens no tunnel (HTTP 302)', 'Check the host and the port'],
-    [[501], 'opens no tunnel (HTTP 501)', 'Check the host and the port'],
+    [[302, 'location: http://login.example/'], 'opens no tunnel (HTTP 302)', 'Check the host and port'],
+    [[501], 'opens no tunnel (HTTP 501)', 'Check the host and port'],
   ] as const)('%j', async (refuse, cause, fix) => {
     const through = await proxy({ refuse });
     use(`http://127.0.0.1:${through.port}`);
@@ -150,7 +150,7 @@ describe('a proxy that opens no way', () => {
     use(`http://ann-of-corp:horse@127.0.0.1:${through.port}`, 'http_proxy');
     const { message } = await failureOf(probeRelay(RELAY));
     expect(message).toContain(
-      `The proxy 127.0.0.1:${through.port}, from http_proxy, does not accept the user name and the password that stand there (HTTP 407).`,
+      `The proxy 127.0.0.1:${through.port}, from http_proxy, does not accept this user name and password (HTTP 407).`,
     );
     expect(message).not.toMatch(/horse|ann-of-corp/);
   });
@@ -194,7 +194,7 @@ describe('a proxy that opens no way', () => {
     use(`http://127.0.0.1:${port}`);
     const { message } = await failureOf(probeRelay(RELAY));
     expect(message).toContain(
-      `The proxy 127.0.0.1:${port}, from HTTP_PROXY, does not answer (ECONNREFUSED).`,
+      `The proxy 127.0.0.1:${port}, from HTTP_PROXY, does not respond (ECONNREFUSED).`,
     );
   });
 
@@ -202,7 +202,7 @@ describe('a proxy that opens no way', () => {
     use('http://proxy.corp.example:3128');
     const { message } = await failureOf(probeRelay(RELAY));
     expect(message).toMatch(
-      /There is no address for the name of the proxy proxy\.corp\.example:3128, from HTTP_PROXY \((?:ENOTFOUND|EAI_AGAIN)\)\./,
+      /The name of the proxy proxy\.corp\.example:3128, from HTTP_PROXY, has no address \((?:ENOTFOUND|EAI_AGAIN)\)\./,
     );
   });
 
@@ -210,7 +210,7 @@ describe('a proxy that opens no way', () => {
     const port = await serve(createServer((socket) => socket.once('data', () => socket.destroy())));
     use(`http://127.0.0.1:${port}`);
     const { message } = await failureOf(probeRelay(RELAY));
-    expect(message).toContain('does not answer (ECONNRESET).');
+    expect(message).toContain('does not respond (ECONNRESET).');
   });
 
   it('speaks something else', async () => {
@@ -241,7 +241,7 @@ describe('a proxy that opens no way', () => {
     const through = await proxy();
     use(`https://127.0.0.1:${through.port}`);
     const { message, fix } = await failureOf(probeRelay(RELAY));
-    expect(message).toContain('speaks no TLS.');
+    expect(message).toContain('does not use TLS.');
     expect(fix).toContain(`Write HTTP_PROXY=http://127.0.0.1:${through.port}.`);
   });
 
@@ -249,8 +249,8 @@ describe('a proxy that opens no way', () => {
     const through = await proxy({ tls: createCertificate() });
     use(`https://127.0.0.1:${through.port}`);
     const { message, fix } = await failureOf(probeRelay(RELAY));
-    expect(message).toMatch(/shows a certificate that this machine does not accept \(\w+\)\./);
-    expect(fix).toBe('For a private authority: export NODE_EXTRA_CA_CERTS=/path/to/ca.pem');
+    expect(message).toMatch(/has a certificate that this machine does not accept \(\w+\)\./);
+    expect(fix).toBe('For a private CA: export NODE_EXTRA_CA_CERTS=/path/to/ca.pem');
   });
 
   it('looks into TLS: the authority of the company is what is missing', async () => {

@@ -251,8 +251,8 @@ describe('REDIS_URL', () => {
 
   it.each([
     ['', 'REDIS_URL is empty.'],
-    [' ', 'REDIS_URL holds nothing but blanks.'],
-    ['\t', 'REDIS_URL holds nothing but blanks.'],
+    [' ', 'REDIS_URL contains only spaces.'],
+    ['\t', 'REDIS_URL contains only spaces.'],
   ])('set to %j is a mistake, and no wish for memory', async (url, cause) => {
     const { createAmesh } = await import('@authmesh/sdk');
     const amesh = createAmesh({ env: { REDIS_URL: url }, dir: '/nonexistent' });

@@ -113,7 +113,7 @@ describe('amesh-relay says what is wrong, and exits', () => {
     [{ HOST: '$HOST' }, 2, 'HOST is an address of this machine'],
     [{ HOST: '"::1"' }, 2, 'HOST has quotes around it'],
     [{ HOST: '::1\r' }, 2, 'HOST ends with a carriage return'],
-    [{ HOST: ' ' }, 2, 'HOST holds nothing but blanks'],
+    [{ HOST: ' ' }, 2, 'HOST contains only spaces'],
     [{ REDIS_URL: '127.0.0.1:6379' }, 2, 'REDIS_URL is a URL such as redis://127.0.0.1:6379'],
     [{ REDIS_URL: '' }, 2, 'REDIS_URL is a URL such as redis://127.0.0.1:6379'],
   ])('%j', async (env, code, message) => {

@@ -173,7 +173,7 @@ describe('any other storage', () => {
     expect(warned.mock.calls).toEqual([
       [
         expect.stringContaining(
-          'Two administrators who change the allow list in somewhere at the same moment',
+          'If two administrators change the allow list in somewhere at the same moment',
         ),
       ],
     ]);
@@ -189,7 +189,7 @@ describe('any other storage', () => {
 
   it.each([null, undefined, {}, { getItemRaw() {} }])('is not %j', (storage) => {
     expect(() => toDocumentStore(storage as never)).toThrow(
-      new TypeError('storage is one of unstorage: createStorage({ driver }).'),
+      new TypeError('storage must be a storage of unstorage: createStorage({ driver }).'),
     );
   });
 });

@@ -9,10 +9,10 @@ export const WRONG_VALUES: readonly (readonly [
   ['in curly quotes', (right) => `“${right}”`, 'has quotes around it'],
   ['with a quote before it', (right) => `"${right}`, 'has quotes around it'],
   ['with a carriage return', (right) => `${right}\r`, 'ends with a carriage return'],
-  ['with a line feed', (right) => `${right}\n`, 'begins or ends with a blank or a line end'],
-  ['with a blank before it', (right) => ` ${right}`, 'begins or ends with a blank or a line end'],
-  ['with a tab behind it', (right) => `${right}\t`, 'begins or ends with a blank or a line end'],
-  ['of blanks', () => '  ', 'holds nothing but blanks'],
+  ['with a line feed', (right) => `${right}\n`, 'begins or ends with a space or a line end'],
+  ['with a blank before it', (right) => ` ${right}`, 'begins or ends with a space or a line end'],
+  ['with a tab behind it', (right) => `${right}\t`, 'begins or ends with a space or a line end'],
+  ['of blanks', () => '  ', 'contains only spaces'],
   ['empty', () => '', 'is empty'],
 ];
 
@@ -30,6 +30,6 @@ export const WRONG_FOLDERS: readonly (readonly [value: string, reason: string])[
   [`/srv/$${'{NAME}'}`, 'names a variable'],
   ['%APPDATA%\\amesh', 'names a variable'],
   ['file:///srv/amesh', 'is a URL'],
-  ['/srv/amesh # ours', 'holds a comment'],
-  ['/srv/a\u0000mesh', 'holds a control character'],
+  ['/srv/amesh # ours', 'contains a comment'],
+  ['/srv/a\u0000mesh', 'contains a control character'],
 ];

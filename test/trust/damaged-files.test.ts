@@ -133,7 +133,7 @@ describe('what the fix says of a damaged file', () => {
       'truncated',
       /^Restore the right allow_list\.json, or start an empty list with: amesh trust reset$/,
     ],
-    ['allow_list.json', 'a directory', /^Put the file back that belongs there\.$/],
+    ['allow_list.json', 'a directory', /^Restore the right file\.$/],
   ] as const)('%s, %s', async (name, damage, fix) => {
     await chmod(path(name), 0o600);
     await (DAMAGES[damage] as (typeof DAMAGES)[string])(path(name));
@@ -161,7 +161,7 @@ describe('what the fix says of a damaged file', () => {
     const { trust } = await openDevice(dir, {});
     await expect(trust.update((list) => ({ ...list, hosts: ['a.example'] }))).rejects.toMatchObject({
       code: 'store_busy',
-      message: `${path('allow_list.json.lock')} is where a lock belongs, and is no folder. Remove it, and try again. No changes were made.`,
+      message: `${path('allow_list.json.lock')} is the place of a lock, but not a folder. Remove it, and try again. No changes were made.`,
     });
   });
 });

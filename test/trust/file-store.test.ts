@@ -101,7 +101,7 @@ describe('what is no file', () => {
     else await symlink('/dev/zero', path);
     const refusal = {
       code: 'allow_list_unavailable',
-      message: `${path} is no regular file. Put the file back that belongs there.`,
+      message: `${path} is not a regular file. Restore the right file.`,
     };
     await expect(new FileStore(dir).read('a.json')).rejects.toMatchObject(refusal);
     await expect(new FileStore(dir).swap('a.json', null, bytes('two'))).rejects.toMatchObject(refusal);

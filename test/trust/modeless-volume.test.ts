@@ -14,14 +14,14 @@ afterEach(() => rm(root, { recursive: true, maxRetries: 20 }));
 
 describe('a volume', () => {
   it.each([
-    ['cifs', 0xff534d42, /^The volume \(SMB\) keeps no modes.*uid=USER,dir_mode=0700,file_mode=0600/],
+    ['cifs', 0xff534d42, /^The volume \(SMB\) has no modes.*uid=USER,dir_mode=0700,file_mode=0600/],
     ['smb2', 0xfe534d42, /^The volume \(SMB\)/],
-    ['vfat', 0x4d44, /^The volume \(FAT or NTFS\) keeps no modes.*umask=077/],
+    ['vfat', 0x4d44, /^The volume \(FAT or NTFS\) has no modes.*umask=077/],
     ['exfat', 0x2011bab0, /^The volume \(FAT or NTFS\)/],
     ['ntfs3', 0x7366746e, /^The volume \(FAT or NTFS\)/],
     ['vboxsf', 0x786f4256, /^The volume \(shared by the host/],
-    ['FUSE', 0x65735546, /^If chmod changes nothing, the volume \(FUSE\) keeps no modes.*named volume/],
-    ['9p', 0x01021997, /^If chmod changes nothing.*metadata/],
+    ['FUSE', 0x65735546, /^If chmod has no effect, the volume \(FUSE\) has no modes.*named volume/],
+    ['9p', 0x01021997, /^If chmod has no effect.*metadata/],
   ])('of type %s is named', (_name, type, text) => {
     expect(modelessText('/x', () => type)).toMatch(text);
   });
@@ -61,7 +61,7 @@ if (mayMount) {
         const [found] = inspectFolder(dir, {});
         expect(found?.kind).toBe('open');
         expect(found?.fix).toMatch(
-          /If chmod changes nothing, the volume \(FUSE\) keeps no modes: use a folder on another one/,
+          /If chmod has no effect, the volume \(FUSE\) has no modes: use a folder on another volume/,
         );
         expect(inspectFolder(dir, { AMESH_FOLDER_OWNERS: 'any' })).toEqual([]);
         await createIdentity(dir, { AMESH_FOLDER_OWNERS: 'any' }, { friendlyName: 'a' });

@@ -229,7 +229,7 @@ describe('openDevice', () => {
     await rm(join(dir, device.identity.key.ref));
     await expect(openDevice(dir, {})).rejects.toMatchObject({
       code: 'identity_unreadable',
-      message: expect.stringContaining(`The key file ${join(dir, device.identity.key.ref)} is not there.`),
+      message: expect.stringContaining(`The key file ${join(dir, device.identity.key.ref)} is missing.`),
     });
   });
 
@@ -238,7 +238,7 @@ describe('openDevice', () => {
     await writeFile(join(dir, 'identity.json'), text.replace(/keys\/[^"]+/, '../keys/x.pem'));
     await expect(openDevice(dir, {})).rejects.toMatchObject({
       code: 'identity_unreadable',
-      message: expect.stringContaining('identity.json names a key file that amesh does not write.'),
+      message: expect.stringContaining('identity.json names a key file that amesh did not write.'),
     });
   });
 });

@@ -1,11 +1,11 @@
 import { defineCodes } from '../../core/errors/define-codes';
 
-/** Why a private key cannot be opened. */
+/** Codes for a private key that cannot be opened. */
 export const KEY_CODES = /* @__PURE__ */ defineCodes({
   passphrase_required: {
     status: 503,
     wire: 'allow_list_unavailable',
-    cause: 'The private key is encrypted and no passphrase was given.',
+    cause: 'The private key is encrypted, and no passphrase was supplied.',
     fix: 'Set AUTH_MESH_PASSPHRASE or AMESH_PASSPHRASE_FILE.',
   },
   passphrase_wrong: {

@@ -1,6 +1,6 @@
 import { defineCodes } from '../../core/errors/define-codes';
 
-/** How a change of what is stored can fail. */
+/** Codes for a failed change of stored data. */
 export const STORAGE_CODES = /* @__PURE__ */ defineCodes({
   store_busy: {
     cause: 'Another process holds the lock.',
@@ -12,7 +12,7 @@ export const STORAGE_CODES = /* @__PURE__ */ defineCodes({
   },
   store_unsynced: {
     cause: 'The change was made, but the disk did not confirm it.',
-    fix: 'Check the disk. See what is there now',
+    fix: 'Check the disk. To see the current state',
     command: ['amesh', 'list'],
   },
 });

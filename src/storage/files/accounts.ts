@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** The users of this machine that /etc/passwd names. Those of a directory service are not among them. */
+/** A user in /etc/passwd. Users of a directory service are not included. */
 interface Account {
   readonly name: string;
   readonly uid: number;
@@ -8,27 +8,27 @@ interface Account {
   readonly home: string;
 }
 
-/** A user as a person knows them: `deploy (uid 1000)`, or `uid 1000` where /etc/passwd has no name for it. */
+/** A user for messages: `deploy (uid 1000)`, or `uid 1000` without a name in /etc/passwd. */
 export function userText(uid: number): string {
   if (uid === 0) return 'root';
   const name = nameOf(uid);
   return name === null ? `uid ${uid}` : `${name} (uid ${uid})`;
 }
 
-/** The name of a user; null where /etc/passwd has none. */
+/** The name of a user; null if /etc/passwd has none. */
 export function nameOf(uid: number): string | null {
   return accounts().find((account) => account.uid === uid)?.name ?? null;
 }
 
-/** The home folder of a user; null where /etc/passwd names none that could hold anything. */
+/** The home folder of a user; null if /etc/passwd has no usable one. */
 export function homeOf(uid: number): string | null {
   const home = accounts().find((account) => account.uid === uid)?.home;
   return home === undefined || !/^\/./.test(home) || home === '/nonexistent' ? null : home;
 }
 
 /**
- * Whether nobody but a user, and root, is in a group, as where each user has a group of their own and umask 002.
- * A group about which these files do not say all counts as shared.
+ * Whether a group contains only one user, and root, as on systems with a private group per user and umask 002. A group
+ * that these files do not fully describe counts as shared.
  */
 export function isPrivateGroup(gid: number, uid: number): boolean {
   const all = accounts();
@@ -52,6 +52,6 @@ function linesOf(path: string): string[][] {
       .split('\n')
       .map((line) => line.split(':'));
   } catch {
-    return []; // then nothing is known of anybody
+    return []; // then no user is known
   }
 }

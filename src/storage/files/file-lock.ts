@@ -7,24 +7,24 @@ import { AmeshError } from '../../core/errors/amesh-error';
 import { STORAGE_CODES } from '../errors/codes';
 import { makePrivateFolder, writePrivateFile } from './private-file';
 
-/** A lock without a sign of life for so long was left by a process that has died. */
+/** A lock without a sign of life for this long belongs to a dead process, in milliseconds. */
 const STALE_MS = 2000;
 const ALIVE_EVERY_MS = 500;
 const WAIT_MS = 20_000;
-/** No process waits for a lock for so long: an older file was left by a process that has died. */
+/** No process waits this long for a lock, so an older file belongs to a dead process, in milliseconds. */
 const REST_MS = 60_000;
 
 // What rename says of a folder that is there and not empty; the last one on Windows.
 const TAKEN = new Set<unknown>(['ENOTEMPTY', 'EEXIST', 'EPERM']);
-
+// Error codes of rename for an existing, non-empty folder; the last one on Windows.
 const REST = /\.[A-Za-z0-9_-]{22}\.tmp$/;
 
 /**
  * A lock between processes: the folder `<path>.lock` with one file in it, which belongs to the holder.
  *
- * The folder is made elsewhere and moved here, which only one process can do. A process that finds it without a sign of
- * life moves it away, and the holder's file with it. So a holder that was stopped and goes on later, as if the lock were
- * still its own, finds no file to move: a late {@link FileLock.commit} changes nothing.
+ * The folder is created elsewhere and moved here, which only one process can do. A process that finds a folder without a
+ * sign of life moves it away, with the holder's file. So if a suspended holder continues later, it finds no file to move:
+ * a late {@link FileLock.commit} changes nothing.
  */
 export class FileLock {
   readonly #lock: string;
@@ -40,8 +40,8 @@ export class FileLock {
   /**
    * Waits for the lock and takes it, in the last turn before it resolves.
    *
-   * @param content what {@link FileLock.commit} will put in place; already on the disk when the lock is taken
-   * @throws AmeshError `store_busy` where others hold it for 20 s
+   * @param content what {@link FileLock.commit} will move into place; it is on disk before the lock is taken
+   * @throws AmeshError `store_busy` if others hold it for 20 s
    */
   static async take(path: string, content: Uint8Array): Promise<FileLock> {
     const token = newToken();
@@ -79,9 +79,9 @@ export class FileLock {
   }
 
   /**
-   * Moves the content to `path` and gives the lock back, in one step.
+   * Moves the content to `path` and releases the lock, in one step.
    *
-   * @returns false where the lock was lost meanwhile; nothing has changed then
+   * @returns false if the lock was lost in the meantime; nothing has changed then
    */
   commit(path: string): boolean {
     clearInterval(this.#alive);
@@ -96,7 +96,7 @@ export class FileLock {
     return true;
   }
 
-  /** Gives the lock back; one that was lost is left to its new holder. */
+  /** Releases the lock. A lost lock stays with its new holder. */
   release(): void {
     clearInterval(this.#alive);
     try {
@@ -107,7 +107,7 @@ export class FileLock {
     this.#removeFolder();
   }
 
-  /** @throws AmeshError `store_busy` where somebody else has taken the lock over; they may be writing now */
+  /** @throws AmeshError `store_busy` if another process has taken over the lock, and may be writing now */
   assertHeld(): void {
     try {
       statSync(this.#file);
@@ -121,7 +121,7 @@ export class FileLock {
     try {
       utimesSync(this.#file, now, now);
     } catch {
-      // Lost; commit() and assertHeld() will say so.
+      // Lost; commit() and assertHeld() report it.
     }
   }
 
@@ -129,15 +129,15 @@ export class FileLock {
     try {
       rmdirSync(this.#lock);
     } catch {
-      // Another holder has moved theirs over the empty one.
+      // Another holder has moved its own folder over the empty one.
     }
   }
 }
 
 /**
- * Removes what processes that were killed have left in a folder.
+ * Removes the remains of killed processes from a folder.
  *
- * @param newest a file there that was written just now: the clock of a file server is not ours
+ * @param newest a file there that was just written: a file server's clock may differ from ours
  */
 export async function removeRests(newest: string): Promise<void> {
   const dir = dirname(newest);
@@ -149,7 +149,7 @@ export async function removeRests(newest: string): Promise<void> {
   }
 }
 
-/** Unix milliseconds; NaN where it is gone. */
+/** Unix milliseconds; NaN if the file is gone. */
 async function mtimeOf(path: string): Promise<number> {
   return stat(path).then(
     ({ mtimeMs }) => mtimeMs,
@@ -162,20 +162,20 @@ export function newToken(): string {
   return randomBytes(16).toString('base64url');
 }
 
-/** Somebody else's, and it never goes by itself. */
+/** The error for something else at the lock's path, which will not go away. */
 function noFolder(lock: string): AmeshError {
-  return new AmeshError(STORAGE_CODES.store_busy, `${lock} is where a lock belongs, and is no folder.`, {
+  return new AmeshError(STORAGE_CODES.store_busy, `${lock} is the place of a lock, but not a folder.`, {
     fix: 'Remove it, and try again. No changes were made.',
   });
 }
 
-/** Who holds a lock, and their last sign of life. */
+/** The holder of a lock, and its last sign of life. */
 function holderOf(lock: string): string {
   try {
     const [token = ''] = readdirSync(lock);
     return `${token} ${statSync(join(lock, token), { bigint: true }).mtimeNs}`;
   } catch {
-    return ''; // gone, or going at this moment
+    return ''; // already gone
   }
 }
 
@@ -184,13 +184,13 @@ async function evict(path: string): Promise<void> {
   try {
     await rename(`${path}.lock`, away);
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return; // somebody else was faster
+    if (codeOf(error) === 'ENOENT') return; // another process was faster
     throw error;
   }
   await removeQuietly(away);
 }
 
-/** Another user's rests may have to stay, and are no reason to call a write that is done a failure. */
+/** Another user's files may be undeletable. That must not turn a successful write into a failure. */
 async function removeQuietly(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true }).catch(() => {});
 }

@@ -10,16 +10,16 @@ import { makePrivateFolder } from './private-file';
 import { readRegularFile, readRegularFileSync } from './regular-file';
 import { syncFile } from './sync-file';
 
-/** Documents as files of one folder, 0600 in a folder of 0700. */
+/** Documents as files in one folder, with modes 0600 and 0700. */
 export class FileStore implements DocumentStore {
   /**
-   * Reads and writes nothing yet.
+   * Does not read or write yet.
    *
-   * @param dir an absolute path; made at the first write
+   * @param dir an absolute path; created at the first write
    */
   constructor(readonly dir: string) {}
 
-  /** @throws AmeshError `allow_list_unavailable` for a file that is there and cannot be read */
+  /** @throws AmeshError `allow_list_unavailable` for an existing file that cannot be read */
   async read(key: string, atMost?: number): Promise<Uint8Array | null> {
     const path = this.#path(key);
     return readRegularFile(path, atMost).catch((error) => absentOrThrow(path, error));
@@ -29,11 +29,11 @@ export class FileStore implements DocumentStore {
     const path = this.#path(key);
     const content = new Uint8Array(next);
     const before = expected === null ? null : new Uint8Array(expected);
-    if (!isSame(await this.read(key), before)) return false; // spares the disk a file that nobody needs
+    if (!isSame(await this.read(key), before)) return false; // saves writing a useless file
     await makePrivateFolder(this.dir);
     for (;;) {
       const lock = await FileLock.take(path, content);
-      // From here to the commit in one turn, so that a kill hardly ever leaves a lock behind.
+      // From here to the commit in one turn, so that a kill rarely leaves a lock behind.
       let changed: boolean;
       try {
         changed = !isSame(readNow(path), before);
@@ -49,7 +49,7 @@ export class FileStore implements DocumentStore {
       await syncFolder(this.dir).catch((cause) => {
         throw new AmeshError(STORAGE_CODES.store_unsynced, undefined, { cause });
       });
-      await removeRests(path).catch(() => {}); // no change depends on it
+      await removeRests(path).catch(() => {}); // the change does not depend on it
       return true;
     }
   }
@@ -63,9 +63,9 @@ export class FileStore implements DocumentStore {
   }
 
   /**
-   * Removes a file, where its bytes are still `expected`.
+   * Removes a file if its bytes are still `expected`.
    *
-   * @returns false where they are not; nothing has changed then
+   * @returns false if they are not; nothing has changed then
    */
   async remove(key: string, expected: Uint8Array): Promise<boolean> {
     return this.locked(key, async (assertHeld) => {
@@ -78,12 +78,12 @@ export class FileStore implements DocumentStore {
   }
 
   /**
-   * Runs `action` while no other process is inside the same lock.
+   * Runs `action` while no other process holds the same lock.
    *
-   * @param name a file name of this folder; `<name>.lock` is the lock, the one under which `swap` writes that file
-   * @param action gets a function that throws where the lock was lost (a laptop that slept), to be called right
-   *   before something is changed
-   * @throws AmeshError `store_busy` where the lock stays taken for 20 s
+   * @param name a file name in this folder; the lock is `<name>.lock`, the one under which `swap` writes that file
+   * @param action receives a function that throws if the lock was lost (for example after a laptop slept); call it right
+   *   before changing something
+   * @throws AmeshError `store_busy` if others hold the lock for 20 s
    */
   async locked<T>(name: string, action: (assertHeld: () => void) => Promise<T>): Promise<T> {
     await makePrivateFolder(this.dir);
@@ -121,8 +121,8 @@ function absentOrThrow(path: string, error: unknown): null {
   if (isMissing(error)) return null;
   const code = (error as { code?: string }).code ?? 'unknown error';
   if (code === 'ENOTFILE' || code === 'EISDIR')
-    throw new AmeshError(SERVER_CODES.allow_list_unavailable, `${path} is no regular file.`, {
-      fix: 'Put the file back that belongs there.',
+    throw new AmeshError(SERVER_CODES.allow_list_unavailable, `${path} is not a regular file.`, {
+      fix: 'Restore the right file.',
       cause: error,
     });
   throw new AmeshError(SERVER_CODES.allow_list_unavailable, `${path} cannot be read (${code}).`, {
@@ -134,12 +134,12 @@ function isSame(a: Uint8Array | null, b: Uint8Array | null): boolean {
   return a === null || b === null ? a === b : Buffer.compare(a, b) === 0;
 }
 
-// What file systems say that sync no folders, as some network ones.
+// Error codes of file systems that cannot sync folders, such as some network file systems.
 const CANNOT_SYNC = new Set<unknown>(['EINVAL', 'ENOTSUP']);
 
-/** Without it a power cut can undo the rename, though the file itself is on the disk. */
+/** Without it, a power failure could undo the rename, although the file itself is on disk. */
 export async function syncFolder(dir: string): Promise<void> {
-  const folder = await open(dir, 'r').catch(() => null); // Windows opens no folders
+  const folder = await open(dir, 'r').catch(() => null); // Windows cannot open folders
   try {
     if (folder !== null) await syncFile(folder);
   } catch (error) {

@@ -1,10 +1,10 @@
 import { statfsSync } from 'node:fs';
 
-const CIFS = ['SMB', 'mount it for this user alone (uid=USER,dir_mode=0700,file_mode=0600)'] as const;
-const FAT = ['FAT or NTFS', 'mount it for this user alone (uid=USER,umask=077)'] as const;
+const CIFS = ['SMB', 'mount it for this user only (uid=USER,dir_mode=0700,file_mode=0600)'] as const;
+const FAT = ['FAT or NTFS', 'mount it for this user only (uid=USER,umask=077)'] as const;
 const HOST = ['shared by the host of a virtual machine', 'share it with modes'] as const;
 
-/** By the type that Linux gives them (`f_type` of statfs): those that keep no modes, and how to mount them. */
+/** File systems without modes, by their type in Linux (`f_type` of statfs), and how to mount them. */
 const MODELESS: Readonly<Record<number, readonly [name: string, mend: string]>> = {
   4283649346: CIFS, // cifs
   4266872130: CIFS, // smb2
@@ -16,16 +16,16 @@ const MODELESS: Readonly<Record<number, readonly [name: string, mend: string]>> 
   3133910204: HOST, // vmhgfs
 };
 
-/** Those of which some do: FUSE is sshfs as well as NTFS and the bind mounts of Docker Desktop, 9p the disks of Windows in WSL. */
+/** File systems that may lack modes: FUSE is sshfs, but also NTFS and bind mounts of Docker Desktop; 9p is Windows disks in WSL. */
 const DOUBTFUL: Readonly<Record<number, readonly [name: string, mend: string]>> = {
   1702057286: ['FUSE', 'in a container of Docker Desktop, use a named volume'],
   16914839: ['9p', 'in WSL, mount it with the option metadata (/etc/wsl.conf)'],
 };
 
 /**
- * Why `chmod` has no effect on a path, or may have none, and the way out; null where its volume is not known for that.
+ * Why `chmod` has no effect on a path, or may have none, and what to do; null if its file system is not known for that.
  *
- * @param typeOf the type of the file system of a path; default: what statfs says
+ * @param typeOf returns the file system type of a path; default: statfs
  */
 export function modelessText(path: string, typeOf = fileSystemType): string | null {
   const type = typeOf(path);
@@ -34,9 +34,9 @@ export function modelessText(path: string, typeOf = fileSystemType): string | nu
   if (name === undefined) return null;
   const what =
     type in MODELESS
-      ? `The volume (${name}) keeps no modes, so chmod changes nothing there`
-      : `If chmod changes nothing, the volume (${name}) keeps no modes`;
-  return `${what}: use a folder on another one (AUTH_MESH_DIR), or ${mend}. Where nobody else can log in: export AMESH_FOLDER_OWNERS=any`;
+      ? `The volume (${name}) has no modes, so chmod has no effect`
+      : `If chmod has no effect, the volume (${name}) has no modes`;
+  return `${what}: use a folder on another volume (AUTH_MESH_DIR), or ${mend}. If nobody else can log in: export AMESH_FOLDER_OWNERS=any`;
 }
 
 function fileSystemType(path: string): number | null {
@@ -44,6 +44,6 @@ function fileSystemType(path: string): number | null {
   try {
     return statfsSync(path).type >>> 0;
   } catch {
-    return null; // reading it will say why
+    return null; // a later read reports the error
   }
 }

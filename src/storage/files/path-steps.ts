@@ -1,26 +1,27 @@
 import { lstatSync, readlinkSync, type Stats } from 'node:fs';
 import { join, parse, sep } from 'node:path';
 
-/** A folder, a link or a file on the way to a path. */
+/** A folder, link or file on a path. */
 export interface Step {
   /** Its absolute path. */
   readonly path: string;
-  /** Of itself, and not of what a link points to. */
+  /** Of the entry itself, not of a link's target. */
   readonly stats: Stats;
-  /** The folder that holds its name; null for the root of the file system. */
+  /** The folder that contains it; null for the root of the file system. */
   readonly parent: Step | null;
-  /** Whether the way ends here. Where nothing lies at the path, no step is the end. */
+  /** Whether the path ends here. If the path does not exist, no step is the end. */
   readonly isEnd: boolean;
 }
 
-/** As many as Linux follows. */
+/** The limit of Linux. */
 const MAX_LINKS = 40;
 
 /**
- * What the operating system passes on its way to a path, from the root down, through every link. Ends where nothing is.
+ * The entries that the operating system visits on a path, from the root down, through every link, up to the first missing
+ * one.
  *
  * @param path an absolute path
- * @throws NodeJS.ErrnoException for what cannot be looked at; `ELOOP` for links without an end
+ * @throws NodeJS.ErrnoException for an inaccessible entry; `ELOOP` for a loop of links
  */
 export function* stepsTo(path: string): Generator<Step> {
   const { root } = parse(path);
@@ -52,13 +53,13 @@ export function* stepsTo(path: string): Generator<Step> {
   }
 }
 
-/** The nearest thing that is there: what lies at the path, or the folder in which it would be made. */
+/** The existing entry at a path, or the nearest existing folder above it. */
 export function nearestStep(path: string): Step | null {
   let nearest: Step | null = null;
   try {
     for (const step of stepsTo(path)) if (!step.stats.isSymbolicLink()) nearest = step;
   } catch {
-    // What cannot be looked at is told when it is used.
+    // A later use reports the error.
   }
   return nearest;
 }

@@ -2,17 +2,17 @@ import { chmod, type FileHandle, lstat, mkdir, open, stat } from 'node:fs/promis
 import { dirname } from 'node:path';
 import { syncFile } from './sync-file';
 
-/** Makes a folder that is its owner's alone, whatever the umask; one that is there stays as it is. */
+/** Creates a folder that only its owner can access, whatever the umask. An existing folder stays unchanged. */
 export async function makePrivateFolder(path: string): Promise<void> {
   if (!(await makeFolder(path)) || ((await lstat(path)).mode & 0o777) === 0o700) return;
   await chmod(path, 0o700);
 }
 
 /**
- * With all above it. The `recursive` of Node tries for ever where a file system says that nothing can be in a folder,
- * as /proc does.
+ * Creates a folder and its parents. Node's `recursive` loops for ever on a file system such as /proc, which reports that a
+ * folder can have no entries.
  *
- * @returns whether it was made
+ * @returns whether it was created
  */
 async function makeFolder(path: string): Promise<boolean> {
   const make = () => mkdir(path, { mode: 0o700 });
@@ -31,11 +31,11 @@ async function makeFolder(path: string): Promise<boolean> {
 }
 
 /**
- * Writes a new file and waits until it is on the disk.
+ * Writes a new file and waits until it is on disk.
  *
- * @param mode exact, whatever the umask
- * @param replaces the file whose place it will take, if any
- * @throws EEXIST where there is one
+ * @param mode the exact mode, whatever the umask
+ * @param replaces the file that it will replace, if any
+ * @throws EEXIST if the file exists
  */
 export async function writePrivateFile(
   path: string,
@@ -55,12 +55,12 @@ export async function writePrivateFile(
 }
 
 /**
- * In a folder of root's a file may be somebody else's to read, such as a server's, and stays so. In a folder of another
- * user root gives nothing away: they could put anything under the name.
+ * Keeps the owner of a replaced file in a folder of root: another user's server may have to read it. In another user's
+ * folder root gives nothing away, since that user could put anything there.
  */
 async function keepOwner(file: FileHandle, replaces: string): Promise<void> {
   const folder = await stat(dirname(replaces));
   if (folder.uid !== 0) return;
-  const before = await lstat(replaces).catch(() => null); // not there yet
+  const before = await lstat(replaces).catch(() => null); // does not exist yet
   if (before?.isFile() && before.uid !== 0) await file.chown(before.uid, before.gid);
 }

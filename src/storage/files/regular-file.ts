@@ -1,14 +1,14 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs';
 import { open } from 'node:fs/promises';
 
-// Without these flags, opening a pipe that has no writer would wait for ever. Windows has neither.
+// Without these flags, opening a pipe without a writer would wait for ever. Windows lacks both.
 const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 /**
- * Reads a file that has an end: a pipe, a socket or a device under its name may have none.
+ * Reads a regular file. A pipe, a socket or a device might never end.
  *
- * @param atMost nobody wants more bytes than these
- * @throws NodeJS.ErrnoException; `ENOTFILE` for what is no regular file
+ * @param atMost the most bytes that the caller needs
+ * @throws NodeJS.ErrnoException; `ENOTFILE` if it is not a regular file
  */
 export async function readRegularFile(path: string, atMost = Number.POSITIVE_INFINITY): Promise<Uint8Array> {
   const file = await open(path, FLAGS);
@@ -23,7 +23,7 @@ export async function readRegularFile(path: string, atMost = Number.POSITIVE_INF
   }
 }
 
-/** As {@link readRegularFile}, in this turn. */
+/** Like {@link readRegularFile}, but synchronous. */
 export function readRegularFileSync(path: string): Uint8Array {
   const file = openSync(path, FLAGS);
   try {
@@ -35,6 +35,6 @@ export function readRegularFileSync(path: string): Uint8Array {
 }
 
 function assertNoStream(stats: Stats, path: string): void {
-  if (stats.isFile() || stats.isDirectory()) return; // a folder says so when it is read
-  throw Object.assign(new Error(`${path} is no regular file`), { code: 'ENOTFILE' });
+  if (stats.isFile() || stats.isDirectory()) return; // reading a folder fails by itself
+  throw Object.assign(new Error(`${path} is not a regular file`), { code: 'ENOTFILE' });
 }

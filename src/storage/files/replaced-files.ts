@@ -6,13 +6,13 @@ import { readRegularFile } from './regular-file';
 
 const FOLDER = 'replaced';
 
-/** What is larger is none of our files, and is moved and not read. */
+/** amesh writes no larger file, so a larger one is moved and not read. */
 const MAX_BYTES = 67_108_864;
 
 /**
- * A place for what is about to be replaced: a folder of its own in `replaced/`, made when something comes into it.
+ * A place for files that will be replaced: a new folder in `replaced/`, created on first use.
  *
- * Files stay where they are, and have a second name there: a command that ends halfway leaves everything in place.
+ * The files stay where they are and get a second name there, so an interrupted command leaves everything in place.
  */
 export class ReplacedFiles {
   readonly #dir: string;
@@ -26,32 +26,32 @@ export class ReplacedFiles {
     this.#path = join(dir, FOLDER, new Date().toISOString().replace(/[:.]/g, '-'));
   }
 
-  /** Where it is, an absolute path; null where nothing came into it. */
+  /** The absolute path of the folder; null if nothing was put there. */
   get movedTo(): string | null {
     return this.#isMade ? this.#path : null;
   }
 
-  /** Keeps a copy of each file that is there, on the disk when it resolves. */
+  /** Keeps a copy of each existing file. The copies are on disk when this resolves. */
   async keep(names: readonly string[]): Promise<void> {
     for (const name of names) {
       if (!(await isFile(join(this.#dir, name)))) continue;
       const [from, to] = [join(this.#dir, name), join(await this.#made(), name)];
-      const isLink = (await lstat(from)).isSymbolicLink(); // it may lead nowhere from there
-      // Not every file system has links, nor does every kernel let us link what somebody else owns.
+      const isLink = (await lstat(from)).isSymbolicLink(); // a relative link would break there
+      // Not every file system has hard links, and some kernels forbid linking another user's file.
       await (isLink ? copy(from, to) : link(from, to).catch(() => copy(from, to)));
     }
     await this.#sync();
   }
 
-  /** Keeps the bytes of something that lies elsewhere. */
+  /** Keeps bytes from another place. */
   async keepBytes(name: string, bytes: Uint8Array): Promise<void> {
     await writePrivateFile(join(await this.#made(), name), bytes, 0o600);
     await this.#sync();
   }
 
   /**
-   * Moves what lies under a name out of the way where no file can be put over it, or where it is too large for any of
-   * ours: a folder, a pipe.
+   * Moves something away that a file cannot replace, such as a folder or a pipe, or a file that is too large to be one of
+   * amesh.
    */
   async clear(name: string): Promise<void> {
     const path = join(this.#dir, name);
@@ -62,11 +62,11 @@ export class ReplacedFiles {
     await this.#sync();
   }
 
-  /** Removes the copies again, where nothing was replaced. */
+  /** Removes the copies if nothing was replaced. */
   async forget(): Promise<void> {
     if (!this.#isMade || this.#hasMoved) return;
     await rm(this.#path, { recursive: true, force: true }).catch(() => {});
-    await rmdir(join(this.#dir, FOLDER)).catch(() => {}); // there are older ones in it
+    await rmdir(join(this.#dir, FOLDER)).catch(() => {}); // fails if it contains older ones
     this.#isMade = false;
   }
 
@@ -83,7 +83,7 @@ export class ReplacedFiles {
   }
 }
 
-/** Also behind a symbolic link, and of a size that ours have. */
+/** Whether this is a file, also behind a symbolic link, that is small enough to be one of amesh. */
 export async function isFile(path: string): Promise<boolean> {
   const found = await stat(path).catch(() => null);
   return found?.isFile() === true && found.size <= MAX_BYTES;

@@ -5,16 +5,16 @@ import { loadIoRedis } from './load';
 import { askRun } from './remembers';
 import { type RedisSource, toRedisClient } from './source';
 
-/** Longer than it is needed. */
+/** Longer than needed. */
 const WORD_LASTS_MS = 5000;
 
 /**
- * Asks by a new connection where an address leads to now: one that is open stays where it is when a proxy, a name or a
- * sentinel has another answer.
+ * Opens a new connection to find out where an address leads now: an open connection stays where it is when a proxy, a name
+ * or a sentinel starts to point elsewhere.
  *
- * @param node what the open connection leads to
- * @returns the run of that Redis; empty where it does not say, but is the same one; null where it is another one
- * @throws Error where it does not answer within `timeoutMs`
+ * @param node the Redis of the open connection
+ * @returns the run ID of that Redis; empty if it has none but is the same Redis; null if it is another one
+ * @throws Error if it does not respond within `timeoutMs`
  */
 export async function askAddress(
   source: RedisSource,
@@ -28,7 +28,7 @@ export async function askAddress(
     reason ??= error;
   });
   client.on('connect', () => client.stream?.unref?.());
-  const late = () => reason ?? new Error('The address of Redis does not answer.');
+  const late = () => reason ?? new Error('The address of Redis does not respond.');
   try {
     return await within(timeoutMs, () => ask(client, node), late);
   } catch (error) {
@@ -42,7 +42,7 @@ async function ask(client: RedisClient, node: RedisNode): Promise<string | null>
   await client.connect();
   const run = await askRun(client);
   if (run !== '') return run;
-  // Its data may be a copy. What is written at the one place now is read at the other only if they are one.
+  // Without a run ID the data may be a copy: write a random value through one, and read it through the other.
   const word = randomBytes(9).toString('base64url');
   await node.set(`amesh:nonce:here:${word}`, word, 'PX', WORD_LASTS_MS);
   return (await client.getrange(`amesh:nonce:here:${word}`, 0, word.length)) === word ? '' : null;

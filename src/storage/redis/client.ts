@@ -1,6 +1,6 @@
 /**
- * What is used of ioredis, as types of our own: it is an optional peer, in two majors, and an app that has not installed it
- * must be able to compile against this package.
+ * Our own types for the parts of ioredis that are used. It is an optional peer dependency with two major versions, and an
+ * app without it must be able to compile against this package.
  */
 export interface RedisNode {
   readonly status: string;
@@ -14,7 +14,7 @@ export interface RedisNode {
   on(event: string, listener: (...args: never[]) => void): unknown;
 }
 
-/** A connection to one Redis, by itself or behind sentinels, or to a Redis Cluster. */
+/** A connection to a single Redis, to one behind sentinels, or to a Redis Cluster. */
 export interface RedisClient extends RedisNode {
   readonly isCluster?: boolean | undefined;
   readonly options: object;
@@ -22,25 +22,25 @@ export interface RedisClient extends RedisNode {
   getrangeBuffer(key: string, start: number, end: number): Promise<Uint8Array>;
   eval(script: string, keys: number, ...more: readonly (string | Uint8Array | number)[]): Promise<unknown>;
   subscribe(...channels: string[]): Promise<unknown>;
-  /** Also while it subscribes. */
+  /** Also works while subscribed. */
   ping(): Promise<unknown>;
-  /** Of a cluster, as the next one. */
+  /** Only for a cluster, like the next method. */
   nodes?(role: 'master'): RedisNode[];
-  /** Asks anew which master has which slots. */
+  /** Asks again which master has which slots. */
   refreshSlotsCache?(done: () => void): void;
 }
 
-/** Anything of ioredis 5 or 6 that can be duplicated: `Redis` or `Cluster`. */
+/** A client of ioredis 5 or 6 that can be duplicated: `Redis` or `Cluster`. */
 export interface IoRedis {
   /** The state of its connection, such as `ready`. */
   readonly status: string;
-  /** The options with which it was made. */
+  /** The options with which it was created. */
   readonly options: object;
   /** A new client with the same options. */
   duplicate(...args: never[]): unknown;
 }
 
-/** What ioredis exports, as far as it is used. */
+/** The exports of ioredis that are used. */
 export interface IoRedisModule {
   readonly Redis: new (...args: never[]) => unknown;
   readonly Cluster: new (...args: never[]) => unknown;

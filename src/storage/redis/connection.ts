@@ -8,22 +8,22 @@ const RETRY_MS = { first: 50, most: 1000 };
 /** The errors of ioredis for a command without a connection. */
 const CLOSED = /^Connection is closed|^Stream isn't writeable/;
 
-/** While keys move, the answer may be the same for a while. */
+/** While slots move, the answer may stay the same for a while. */
 const RELEARN_PAUSE_MS = 10;
 
-/** What happens to a connection. */
+/** The events of a connection. */
 export interface ConnectionEvents {
-  /** Commands can be sent, or a node has joined or left. Nothing is known of what is behind it. */
+  /** Commands can be sent, or a node joined or left. What is behind the connection is unknown. */
   changed(): void;
-  /** Commands fail. It connects anew by itself. */
+  /** Commands fail. It reconnects itself. */
   lost(): void;
-  /** For one that subscribes. */
+  /** For a subscribed connection. */
   message?(channel: string): void;
 }
 
 /**
- * A connection of our own to a Redis, its master behind sentinels, or a cluster. Connects anew by itself, throws no
- * error outside of a command, and keeps no process alive (a cluster does, until it is closed).
+ * Our own connection to a Redis, its master behind sentinels, or a cluster. It reconnects itself, throws no errors outside
+ * of commands, and keeps no process alive (except that of a cluster, until it is closed).
  */
 export class RedisConnection {
   #client: RedisClient | null = null;
@@ -40,12 +40,12 @@ export class RedisConnection {
     this.#open(source, options).catch((error) => this.failed(error));
   }
 
-  /** Null until ioredis is loaded, and where it is not installed. */
+  /** Null until ioredis is loaded, or if it is not installed. */
   get client(): RedisClient | null {
     return this.#client;
   }
 
-  /** Why there is no connection, where there is none. */
+  /** Why there is no connection; null if there is one. */
   get reason(): Error | null {
     return this.#reason;
   }
@@ -58,14 +58,14 @@ export class RedisConnection {
     return this.#client?.isCluster === true;
   }
 
-  /** Where writes go: one, or the masters of a cluster as they are known at this moment. */
+  /** The nodes for writes: one, or the currently known masters of a cluster. */
   masters(): readonly RedisNode[] {
     const client = this.#client;
     if (client === null) return [];
     return client.nodes?.('master') ?? [client];
   }
 
-  /** Learns anew who has which keys of a cluster. A pipeline that meets several errors does not lead ioredis to it. */
+  /** Learns which node has which slots of a cluster. ioredis does not do so after a pipeline with several errors. */
   relearn(): Promise<void> {
     return new Promise((resolve) => {
       const { client } = this;
@@ -74,21 +74,21 @@ export class RedisConnection {
     });
   }
 
-  /** The connection answered as it should. */
+  /** The connection works. */
   succeeded(): void {
     this.#reason = null;
     this.#retryMs = RETRY_MS.first;
   }
 
-  /** Something is wrong with it, or with what is behind it. */
+  /** The connection, or what is behind it, has a fault. */
   failed(error: Error): void {
-    // That it is closed says nothing where something before has said why.
+    // "Connection is closed" must not hide an earlier, more precise reason.
     if (this.#reason === null || !CLOSED.test(error.message)) this.#reason = toReason(error);
-    // It would go on, in the database 0.
+    // It would continue in database 0.
     if ((error as { command?: { name?: unknown } }).command?.name === 'select') this.#client?.disconnect();
   }
 
-  /** Ends it for good. What is on its way fails. */
+  /** Closes it permanently. Pending commands fail. */
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#retry);

@@ -84,14 +84,14 @@ export class Tenure {
 
   async #markOf(node: RedisNode, fact: RedisFacts, next: number): Promise<{ mark: Mark; since: number }> {
     const { mark } = fact;
-    // By a clock that is far ahead, or nonsense: it locks nobody out.
+    // A mark far in the future, or an invalid one, is ignored: it must not lock everybody out.
     const isSane = mark !== null && mark.since <= next + INSTANCE_SKEW_SECONDS;
     if (!isSane || !(await renewMark(node, mark))) {
       return { mark: await writeMark(node, fact, next), since: next };
     }
     const isKnown = this.#seen === null || this.#seen.has(mark.id) || this.#counted.has(mark.id);
-    // What this process has let in since then lies elsewhere, and nobody here would know. Each process sees to its own,
-    // by its own clock.
+    // Requests that this process accepted since then are recorded elsewhere, where nobody would look. Each process checks
+    // that for itself, by its own clock.
     const isMissing = !isKnown && mark.since * 1000 <= this.#acceptedMs;
     return isMissing ? { mark: await writeMark(node, fact, next), since: next } : { mark, since: mark.since };
   }

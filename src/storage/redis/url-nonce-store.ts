@@ -4,14 +4,14 @@ import type { NonceStore } from '../../core/nonces/nonce-store';
 import { IoRedisError, type IoRedisProblem, ioRedisProblem, loadIoRedis } from './load';
 import { readRedisUrl } from './source';
 
-/** The store for those who only set REDIS_URL. Redis was asked for, so nothing weaker takes its place. */
+/** The store for users who only set REDIS_URL. They asked for Redis, so nothing weaker replaces it. */
 export class RedisUrlNonceStore implements NonceStore {
   #store: NonceStore | null = null;
   readonly #opening: Promise<NonceStore>;
 
   /**
-   * @param say prints a line
-   * @throws TypeError for a URL that is none of a Redis; NonceStoreUnavailableError where ioredis is not installed
+   * @param say logs a line
+   * @throws TypeError for a URL that is not a Redis URL; NonceStoreUnavailableError if ioredis is not installed
    */
   constructor(url: string, say: (line: string) => void) {
     const checked = readRedisUrl(url, 'REDIS_URL');
@@ -21,7 +21,7 @@ export class RedisUrlNonceStore implements NonceStore {
       this.#store = store;
       return store;
     });
-    this.#opening.catch(() => {}); // each claim says so
+    this.#opening.catch(() => {}); // each claim reports it
   }
 
   get startedAt(): number | undefined {

@@ -13,10 +13,10 @@ export { assertStorage, type UnstorageLike } from './unstorage';
 const stores = new WeakMap<UnstorageLike, DocumentStore>();
 
 /**
- * A storage of unstorage as a store of documents. With the drivers `redis`, `fs` and `fs-lite` changes are exact for
- * any number of processes; with any other they are exact in one, which it warns of once.
+ * A document store on a storage of unstorage. With the drivers `redis`, `fs` and `fs-lite`, any number of processes can
+ * make changes safely; with any other driver only one can, which is logged once.
  *
- * @throws TypeError for a storage that is none
+ * @throws TypeError if it is not a storage of unstorage
  */
 export function toDocumentStore(storage: UnstorageLike): DocumentStore {
   assertStorage(storage);
@@ -29,7 +29,7 @@ function make(storage: UnstorageLike): DocumentStore {
   const { base: mountedAt = '', driver = undefined } = storage.getMount?.('amesh') ?? {};
   const options = (driver?.options ?? {}) as { base?: unknown };
   const base = typeof options.base === 'string' ? options.base : '';
-  // A storage that is mounted deeper, or that has a prefix, decides by itself how it reads and writes.
+  // A storage with a deeper mount or a prefix has its own way to read and write.
   if (mountedAt === '' && driver?.name === 'redis') {
     const client = driver.getInstance?.();
     if (typeof client === 'object' && client !== null && isIoRedis(client)) {
@@ -41,12 +41,12 @@ function make(storage: UnstorageLike): DocumentStore {
     return new FolderStore(base);
   }
   warnOnce(
-    `Two administrators who change the allow list in ${driver?.name ?? 'this storage'} at the same moment can lose a change: it has no compare-and-swap.`,
+    `If two administrators change the allow list in ${driver?.name ?? 'this storage'} at the same moment, a change can be lost: it has no compare-and-swap.`,
   );
   return new StorageDocumentStore(storage, driver?.name ?? '');
 }
 
-/** The files of unstorage: a colon in a key is a folder. */
+/** The file layout of unstorage: a colon in a key separates folders. */
 class FolderStore implements DocumentStore {
   constructor(readonly base: string) {}
 
@@ -72,10 +72,10 @@ class FolderStore implements DocumentStore {
   }
 }
 
-/** Drivers that may show what was there before for some time. */
+/** Drivers that may return old data for some time. */
 const EVENTUAL = /^cloudflare-kv|^netlify-blobs|^vercel-kv/;
 
-/** Any storage at all: changes are exact among those of this process. */
+/** Any other storage: changes are safe within this process only. */
 class StorageDocumentStore implements DocumentStore {
   readonly isEventual: boolean;
   readonly #storage: UnstorageLike;

@@ -4,30 +4,29 @@ import { warnOnce } from '../../process/log';
 import { ClockWatch } from '../clock-watch';
 import { assertStorage, readRaw, type UnstorageLike } from './unstorage';
 
-/** Drivers that know nothing of what the process before this one has claimed. */
+/** Drivers that forget the claims of the previous process. */
 const FORGETFUL = /^(?:memory|lru-cache|null)$/;
 
 /**
- * A {@link NonceStore} over any storage of unstorage, for those who have nothing better: exact in one process, and it
- * outlives it. It is not exact for several, since no driver can claim a key that is free in one step; it says so once.
- * Nonces that are over are removed by the process that has claimed them, and by drivers that know a `ttl`.
+ * A {@link NonceStore} on any storage of unstorage, if there is nothing better. It detects replays within one process, also
+ * after a restart. It does not across processes, since no driver can claim a free key atomically; it logs that once.
+ * Expired nonces are removed by the process that claimed them, and by drivers that support `ttl`.
  */
 export class StorageNonceStore implements NonceStore {
   readonly #storage: UnstorageLike;
-  /** Claims on their way, so that two of one nonce in this process take turns. */
+  /** Pending claims, so that two claims of one nonce in this process take turns. */
   readonly #claiming = new Map<string, Promise<unknown>>();
 
   /**
-   * What this process has claimed and until when, oldest first: a storage may show what was there before, or throw away
-   * what it has no room for.
+   * The claims of this process and their ends, oldest first: a storage may return old data, or evict data when it is full.
    */
   readonly #claimed = new Map<string, number>();
   readonly #clock = new ClockWatch();
 
-  /** Unix seconds: what was created earlier may have been claimed by a process before. Undefined where that would show. */
+  /** Unix seconds: requests created earlier may have been claimed by a previous process. Undefined if the storage persists. */
   readonly startedAt: number | undefined;
 
-  /** @throws TypeError for a storage that is none */
+  /** @throws TypeError if it is not a storage of unstorage */
   constructor(storage: UnstorageLike) {
     assertStorage(storage);
     this.#storage = storage;
@@ -38,10 +37,10 @@ export class StorageNonceStore implements NonceStore {
     );
   }
 
-  /** @throws NonceStoreUnavailableError where the storage fails, or after the clock was set back */
+  /** @throws NonceStoreUnavailableError if the storage fails, or after the clock was set back */
   async claim(deviceId: string, nonce: string, keepUntilMs: number): Promise<boolean> {
-    if (nonce.length !== 22) throw new TypeError('A nonce is of 22 base64url characters.');
-    // Hexadecimal: some file systems take `a` and `A` for one name.
+    if (nonce.length !== 22) throw new TypeError('A nonce must have 22 base64url characters.');
+    // Hexadecimal, since some file systems ignore the case of names.
     const key = `amesh:nonce:${toHex(deviceId)}:${toHex(nonce)}`;
     const before = this.#claiming.get(key) ?? Promise.resolve();
     const claiming = before.then(() => this.#claim(key, keepUntilMs));
@@ -60,21 +59,21 @@ export class StorageNonceStore implements NonceStore {
     try {
       const found = await readRaw(this.#storage, key);
       const text = new TextDecoder().decode(found ?? new Uint8Array());
-      // What is no time was put there by somebody else, or not to its end, and is no permission.
+      // Anything but a past time is no permission: it was written by something else, or not completely.
       if (found !== null && !(/^\d+$/.test(text) && Number(text) <= Date.now())) return false;
       await this.#storage.setItemRaw(key, new TextEncoder().encode(String(Math.ceil(keepUntilMs))), {
-        ttl: Math.max(60, Math.ceil((keepUntilMs - Date.now()) / 1000)), // Cloudflare KV takes no less
+        ttl: Math.max(60, Math.ceil((keepUntilMs - Date.now()) / 1000)), // the minimum of Cloudflare KV
       });
     } catch (error) {
       throw new NonceStoreUnavailableError('The storage of the nonces failed.', error);
     }
-    this.#claimed.delete(key); // or it would stay where it was in the order
+    this.#claimed.delete(key); // so that it moves to the end of the order
     this.#claimed.set(key, keepUntilMs);
-    await this.#removeOld().catch(() => {}); // what stays is over
+    await this.#removeOld().catch(() => {}); // only expired claims stay
     return true;
   }
 
-  /** Two at a time, so that it gets ahead of what is claimed and no claim waits for long. */
+  /** Two at a time: faster than claims are added, without delaying a claim for long. */
   async #removeOld(): Promise<void> {
     for (let i = 0; i < 2; i++) {
       const [key, untilMs = 0] = this.#claimed.entries().next().value ?? [];

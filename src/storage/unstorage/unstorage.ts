@@ -1,41 +1,41 @@
 /**
- * A storage of unstorage, as far as it is used: types of our own, since it is an optional peer. `createStorage({
- * driver })` and `prefixStorage()` give one.
+ * The parts of a storage of unstorage that are used. These are our own types, since it is an optional peer dependency.
+ * `createStorage({ driver })` and `prefixStorage()` return one.
  */
 export interface UnstorageLike {
-  /** The bytes or the text of an item; null where there is none. */
+  /** The bytes or text of an item; null if there is none. */
   getItemRaw(key: string): Promise<unknown>;
   /** Writes an item. `ttl` is in seconds. */
   setItemRaw(key: string, value: unknown, options?: { readonly ttl?: number }): Promise<void>;
-  /** Removes an item; one that is not there is no error. */
+  /** Removes an item. It is not an error if there is none. */
   removeItem?(key: string): Promise<void>;
-  /** The driver that is responsible for a key. */
+  /** The driver of a key. */
   getMount?(key: string): {
-    /** What the keys of this driver begin with. */
+    /** The common prefix of this driver's keys. */
     readonly base: string;
     /** The driver itself. */
     readonly driver: UnstorageDriver;
   };
 }
 
-/** A driver of unstorage, as far as it is looked at: its name tells whether it can compare and write in one step. */
+/** A driver of unstorage: its name tells whether it has compare-and-swap. */
 export interface UnstorageDriver {
-  /** Such as `redis`. */
+  /** For example `redis`. */
   readonly name?: string | undefined;
-  /** With which it was made. */
+  /** Its options. */
   readonly options?: unknown;
-  /** The client below it. */
+  /** Its underlying client. */
   getInstance?(): unknown;
 }
 
 /** @throws TypeError */
 export function assertStorage(storage: UnstorageLike): void {
   if (typeof storage?.getItemRaw !== 'function' || typeof storage.setItemRaw !== 'function') {
-    throw new TypeError('storage is one of unstorage: createStorage({ driver }).');
+    throw new TypeError('storage must be a storage of unstorage: createStorage({ driver }).');
   }
 }
 
-/** The bytes of an item, never what was parsed of it; null where there is none. */
+/** The bytes of an item, never a parsed value; null if there is none. */
 export async function readRaw(storage: UnstorageLike, key: string): Promise<Uint8Array | null> {
   const value = await storage.getItemRaw(key);
   if (value === null || value === undefined) return null;
@@ -44,5 +44,5 @@ export async function readRaw(storage: UnstorageLike, key: string): Promise<Uint
   if (ArrayBuffer.isView(value)) {
     return Uint8Array.from(new Uint8Array(value.buffer, value.byteOffset, value.byteLength));
   }
-  throw new TypeError(`The storage gave a ${typeof value} where bytes are expected.`);
+  throw new TypeError(`The storage returned a ${typeof value} instead of bytes.`);
 }
