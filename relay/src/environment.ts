@@ -1,15 +1,15 @@
-/** What can be wrong with a value that no shell has read. The first that matches is reported. */
+/** Faults of a value that no shell has interpreted. The first match is reported. */
 const FLAWS: readonly (readonly [RegExp, string])[] = [
-  [/^\s+$/, 'holds nothing but blanks. Set it, or unset it.'],
+  [/^\s+$/, 'contains only spaces. Set it, or unset it.'],
   [/\r$/, 'ends with a carriage return. Save its file with LF line ends.'],
   [/^\s|\s$/, 'begins or ends with a space or a line end. Remove it.'],
-  [/^["'`“”‘’]|["'`“”‘’]$/, 'has quotes around it, which only a shell takes away. Leave them out.'],
+  [/^["'`“”‘’]|["'`“”‘’]$/, 'has quotes around it, which only a shell removes. Leave them out.'],
 ];
 
 /**
- * Reads a variable; undefined where it is not set.
+ * Reads a variable; undefined if it is not set.
  *
- * @throws TypeError with the name of the variable, and never with its value
+ * @throws TypeError with the name of the variable, and never its value
  */
 export function readVariable(env: NodeJS.ProcessEnv, name: string): string | undefined {
   const text = env[name];

@@ -1,23 +1,23 @@
-/** An event of the relay. It never has codes, message bodies, names, keys or addresses in it. */
+/** An event of the relay. It never contains codes, message bodies, names, keys or addresses. */
 export interface RelayLogEntry {
   /** ISO 8601, UTC. */
   readonly time: string;
   readonly event: string;
-  /** A random id of the session. */
+  /** A random ID of the session. */
   readonly session?: string;
   readonly outcome: string;
-  /** Why Redis is away, as the system or Redis calls it: `ECONNREFUSED`, `WRONGPASS` or `timeout`, for example. */
+  /** Why Redis is unavailable, as the system or Redis calls it: `ECONNREFUSED`, `WRONGPASS` or `timeout`, for example. */
   readonly reason?: string;
-  /** Of `suppressed`: how many entries of this kind were left out since the last such entry. */
+  /** For `suppressed`: how many entries of this kind were left out since the previous such entry. */
   readonly count?: number;
 }
 
 export type Log = (event: string, outcome: string, session?: string, reason?: string) => void;
 
-/** Entries a second that strangers may cause, so that they cannot fill a disk. The metrics count all events. */
+/** Log entries per second that strangers may cause, so that they cannot fill a disk. The metrics count all events. */
 const MAX_REFUSALS = 10;
 const MAX_OTHERS = 100;
-/** Events of the relay itself, which no stranger can repeat at will. */
+/** Events of the relay itself, which strangers cannot cause at will. */
 const UNLIMITED: ReadonlySet<string> = new Set(['started', 'stopped', 'draining', 'redis']);
 
 /** @param write called with each entry; undefined: nothing is logged */
@@ -26,7 +26,7 @@ export function createLog(write: ((entry: RelayLogEntry) => void) | undefined): 
   const refusals = new Quota(MAX_REFUSALS);
   const others = new Quota(MAX_OTHERS);
   return (event, outcome, session, reason) => {
-    // One line for every message would say nothing.
+    // A line for every message would be useless.
     if (event === 'message') return;
     const now = new Date();
     const time = now.toISOString();
@@ -54,7 +54,7 @@ class Quota {
     this.#perSecond = perSecond;
   }
 
-  /** @returns where this second is a new one, how many entries were left out before it; else 0 */
+  /** @returns in the first call of a new second, how many entries were left out before; otherwise 0 */
   begin(second: number): number {
     if (second === this.#second) return 0;
     const leftOut = Math.max(0, this.#taken - this.#perSecond);

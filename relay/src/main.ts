@@ -17,8 +17,8 @@ Flags:
   --version  Print the version.`;
 
 /**
- * The command `amesh-relay`. All settings are environment variables, so any other argument is a mistake and is refused:
- * a relay that ignored `--port 3002` would listen on another port than was asked for.
+ * The command `amesh-relay`. All settings are environment variables, so it refuses any other argument: a relay that ignored
+ * `--port 3002` would listen on the wrong port.
  *
  * @param argv the arguments, without the name of the program
  * @see {@link startRelay}

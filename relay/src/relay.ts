@@ -10,16 +10,15 @@ import { RelayServer } from './net/server';
 import { RoomHost, SPARE_SOCKETS } from './room-host';
 import { checkRedis, type RedisClient } from './store/redis-client';
 
-/** The options of a relay. Every one may be left out; a wrong one is a TypeError. */
+/** The options of a relay. Every option is optional; a wrong one is a TypeError. */
 export interface RelayOptions {
-  /** The proxies whose X-Forwarded-For is believed: their number, 1 to 10, or their networks; default: none. */
+  /** The trusted proxies, whose X-Forwarded-For is used: their number, 1 to 10, or their networks; default: none. */
   readonly trustedProxies?: TrustedProxies | undefined;
   /** Limits that differ from the defaults. */
   readonly limits?: Partial<Limits> | undefined;
   /**
-   * The Redis through which several instances act as one: a URL (`redis://`, `rediss://`), which needs the package
-   * ioredis, or an ioredis client, whose settings the relay uses for connections of its own. Default: this is the only
-   * instance.
+   * The Redis through which several instances act as one: a URL (`redis://`, `rediss://`), which needs the package ioredis,
+   * or an ioredis client, with whose settings the relay makes its own connections. Default: a single instance.
    */
   readonly redis?: string | RedisClient | undefined;
   /** Called with each log entry; default: nothing is logged. */
@@ -31,7 +30,7 @@ export interface Relay {
   /** `GET /ws`, `/health`, `/ready` and `/metrics`, to mount or to call in tests. Sockets need {@link listen}. */
   readonly app: Hono<RelayEnv>;
   /**
-   * @param port 0 for any that is free
+   * @param port the port; 0 for any free one
    * @param host an address of this machine; default: all
    * @returns the address and the port
    * @throws Error with the code of the system where it cannot listen, such as `EADDRINUSE`; Error where Redis needs
@@ -41,23 +40,23 @@ export interface Relay {
   /**
    * Sends `draining` to all new clients, and closes when the last session has ended.
    *
-   * @param graceMs after how many milliseconds it ends the sessions that are left; default 60,000
-   * @throws TypeError where that is not a number, or negative
+   * @param graceMs after how many milliseconds to end the remaining sessions; default 60,000
+   * @throws TypeError if that is negative or not a number
    */
   drain(graceMs?: number): Promise<void>;
-  /** Ends all sessions and closes now. */
+  /** Ends all sessions and closes immediately. */
   close(): Promise<void>;
 }
 
 const OPTIONS = ['trustedProxies', 'limits', 'redis', 'log'];
-/** How often a drain looks whether the last session has ended. */
+/** How often a drain checks whether the last session has ended. */
 const DRAIN_POLL_MS = 50;
 
 /**
- * Creates a relay for pairing. It connects two machines by a six-digit code and forwards their messages; it cannot read
- * them, and keeps nothing.
+ * Creates a relay for pairing. It connects two machines by a six-digit code and forwards their messages. It cannot read
+ * them, and stores nothing.
  *
- * @throws TypeError for an option that it does not know, or a wrong value
+ * @throws TypeError for an unknown option or a wrong value
  * @see docs/self-hosting.md
  */
 export function createRelay(options: RelayOptions = {}): Relay {

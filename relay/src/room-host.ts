@@ -11,7 +11,7 @@ import { Room } from './room/room';
 import { Cluster } from './store/cluster';
 import type { RedisClient } from './store/redis-client';
 
-/** How many sockets there may be beyond those that have a place, so that their clients can be told why not. */
+/** How many sockets there may be beyond those with a place, so that their clients can learn the reason. */
 export const SPARE_SOCKETS = 500;
 
 export interface RoomHostOptions {
@@ -64,7 +64,7 @@ export class RoomHost {
     return this.#cluster?.isConnected === false ? 'unavailable' : 'ready';
   }
 
-  /** Whether something goes on that a shutdown should wait for. */
+  /** Whether a shutdown should wait for something. */
   get isBusy(): boolean {
     return this.#room.isBusy;
   }
@@ -81,19 +81,19 @@ export class RoomHost {
     });
   }
 
-  /** Makes space for one more socket, where it must by cutting one that does not close. @returns whether there is space */
+  /** Makes space for one more socket, if necessary by cutting one that does not close. @returns whether there is space */
   makeSpace(): boolean {
     const isFull = this.#room.counts.clients >= this.#limits.sockets + SPARE_SOCKETS;
     return !isFull || this.#sockets.cutOldest();
   }
 
-  /** @param address what limits count by */
+  /** @param address the key that limits count by */
   attach(socket: WebSocket, connection: Socket, address: string): void {
     this.#sockets.attach(socket, connection);
     this.#perform(this.#room.connect(socket, address, now()));
   }
 
-  /** Resolves when Redis is connected or has been waited for. @throws Error where ioredis is not installed */
+  /** Resolves when Redis is connected, or after a time limit. @throws Error if ioredis is not installed */
   async start(): Promise<void> {
     await this.#cluster?.start();
   }
@@ -103,7 +103,7 @@ export class RoomHost {
     this.#sockets.sweep();
   }
 
-  /** Admits no new clients from now on. */
+  /** Stops admitting new clients. */
   drain(): void {
     this.#perform(this.#room.drain());
   }
@@ -141,7 +141,7 @@ export class RoomHost {
   }
 }
 
-/** The time for deadlines, which does not move when somebody sets the clock. */
+/** The time for deadlines, which is unaffected if somebody sets the clock. */
 function now(): number {
   return performance.now();
 }

@@ -12,7 +12,7 @@ export interface StartedRelay extends AddressInfo {
 /**
  * Starts a relay from the environment: PORT (default 3001), HOST (default: all addresses), AMESH_TRUSTED_PROXIES,
  * AMESH_RELAY_LIMITS and REDIS_URL. It writes each event as a line of JSON to stdout, and its address to stderr. SIGTERM
- * and SIGINT drain it; a second signal ends it at once.
+ * and SIGINT drain it; a second signal ends it immediately.
  *
  * @throws TypeError naming the variable that is wrong; Error with the code of the system, such as `EADDRINUSE`, where it
  * cannot listen; Error where REDIS_URL needs ioredis and that is not installed
@@ -37,7 +37,7 @@ export async function startRelay(env: NodeJS.ProcessEnv): Promise<StartedRelay> 
   return { ...listening, relay };
 }
 
-/** An address or a name. Anything else is refused here, since DNS would only say that it does not know it. */
+/** An address or a name. Anything else is refused here, since DNS would only report an unknown name. */
 function readHost(text: string | undefined): string | undefined {
   if (text === undefined || text === '') return undefined;
   const host = /^\[(.*)\]$/.exec(text)?.[1] ?? text;

@@ -7,8 +7,8 @@ export function toLimitKey(address: string): string {
 }
 
 /**
- * The networks of an address, the widest first, and the address itself: /24 for IPv4, /48 and /56 for IPv6. One customer
- * is given a network of these sizes and can use all its addresses. No smaller network than a /24 or a /48 is routed.
+ * The networks of an address, the widest first, and the address itself: /24 for IPv4, /48 and /56 for IPv6. One customer may
+ * get a network of such a size, and can use all its addresses. No network smaller than a /24 or a /48 is routed.
  *
  * @param key an address as {@link toLimitKey} gives it
  */
@@ -23,7 +23,7 @@ export function networksOf(key: string): string[] {
 
 /** The eight groups of an IPv6 address, without leading zeros. */
 export function groupsOf(address: string): string[] {
-  // URL reads every spelling of an address and always writes the same one.
+  // URL accepts every spelling of an address, and always writes the same one.
   const [left = '', right] = new URL(`http://[${address}]/`).hostname.slice(1, -1).split('::');
   const before = left === '' ? [] : left.split(':');
   const after = right === undefined || right === '' ? [] : right.split(':');

@@ -1,6 +1,6 @@
 /**
- * Items that are due a fixed time after they were added. Since that time is the same for all, they are due in the order
- * in which they were added: those that are due come first, and nothing is ever searched.
+ * Items that are due a fixed time after they were added. The time is the same for all, so they become due in the order in
+ * which they were added. Nothing is ever searched.
  */
 export class Deadlines<T> {
   readonly #dueAtMs = new Map<T, number>();

@@ -1,17 +1,17 @@
 import { networksOf } from './address';
 
 export interface FairShareOptions<T> {
-  /** How many items there may be at once. */
+  /** The most items at a time. */
   readonly places: number;
-  /** How many bytes all items together may hold; default: bytes are not limited. */
+  /** The most bytes of all items together; default: no limit. */
   readonly bytes?: number;
-  /** How many items one address may have; default: as many as there are places. */
+  /** The most items of one address; default: as many as there are places. */
   readonly placesPerAddress?: number;
-  /** How many bytes the items of one address may hold; default: as many as all together. */
+  /** The most bytes of one address's items; default: as many as all together. */
   readonly bytesPerAddress?: number;
   /** Ends an item whose place was given to another. */
   readonly evict: (item: T) => void;
-  /** The order in which the items of one address are evicted: lowest rank first, then oldest; default: all the same. */
+  /** The order in which the items of one address are evicted: lowest rank first, then oldest; default: only by age. */
   readonly rankOf?: (item: T) => number;
   /** Whether no client waits for this item. Such an item is evicted before a newcomer is refused; default: never. */
   readonly isIdle?: (item: T) => boolean;
@@ -20,7 +20,7 @@ export interface FairShareOptions<T> {
 /** What metrics read of a share. */
 export type ShareUsage = Pick<FairShare<unknown>, 'size' | 'bytes' | 'evicted' | 'limits'>;
 
-/** Why there is no place: all are taken, or the address has all that it may have. */
+/** Why there is no place: all are taken, or the address has its maximum. */
 export type LimitReached = 'capacity' | 'rate_limited';
 
 type Measure = 'places' | 'bytes';
@@ -37,8 +37,8 @@ interface Holder<T> {
 }
 
 /**
- * A limited number of places, and of bytes, for strangers. When all are taken, a newcomer gets a place of the network
- * that holds most, if that network then still holds as much as the newcomer. See docs/decisions/032-relay-eviction.md.
+ * A limited number of places, and of bytes, for strangers. When all are taken, a newcomer gets a place of the network that
+ * holds most, if that network still holds at least as much as the newcomer. See docs/decisions/032-relay-eviction.md.
  */
 export class FairShare<T> {
   readonly #options: FairShareOptions<T>;
@@ -68,10 +68,10 @@ export class FairShare<T> {
   }
 
   /**
-   * Makes space for one more item of this address, and evicts others where it must.
+   * Makes space for one more item of this address, and evicts others if it must.
    *
-   * @param address what limits count by
-   * @returns the reason where there is no space
+   * @param address the key that limits count by
+   * @returns the reason if there is no space
    */
   makeSpace(address: string, bytes = 0): LimitReached | undefined {
     const { places, bytes: maxBytes = Number.POSITIVE_INFINITY } = this.#options;
@@ -100,7 +100,7 @@ export class FairShare<T> {
     count(holder, 1, bytes);
   }
 
-  /** Sets how many bytes an item holds from now on. */
+  /** Sets how many bytes an item now holds. */
   resize(item: T, bytes: number): void {
     const held = this.#held.get(item);
     if (held === undefined) return;
@@ -117,7 +117,7 @@ export class FairShare<T> {
     count(held.holder, -1, -held.bytes);
   }
 
-  /** Where an address has all that it may have, evicts its items of rank 0. @returns whether that was enough */
+  /** If an address has its maximum, evicts its items of rank 0. @returns whether that was enough */
   #makeOwnSpace(address: string, bytes: number): boolean {
     const { placesPerAddress = Number.POSITIVE_INFINITY, bytesPerAddress = Number.POSITIVE_INFINITY } =
       this.#options;
@@ -129,7 +129,7 @@ export class FairShare<T> {
     return (own?.bytes ?? 0) + bytes <= bytesPerAddress;
   }
 
-  /** The item to evict for a newcomer of this address; undefined where the newcomer has to be refused. */
+  /** The item to evict for a newcomer of this address; undefined if the newcomer must be refused. */
   #victimFor(address: string, measure: Measure, amount: number): T | undefined {
     let holder = this.#root;
     for (const key of networksOf(address)) {
@@ -192,7 +192,7 @@ function newHolder<T>(key: string, parent: Holder<T> | undefined): Holder<T> {
   return { key, parent, places: 0, bytes: 0, parts: new Map(), items: new Set() };
 }
 
-/** Adds to what an address and its networks hold, and forgets those that hold nothing. */
+/** Adds to what an address and its networks hold, and removes entries that hold nothing. */
 function count<T>(address: Holder<T>, places: number, bytes: number): void {
   for (let holder: Holder<T> | undefined = address; holder !== undefined; holder = holder.parent) {
     holder.places += places;

@@ -6,13 +6,13 @@ export interface Limits {
   readonly messagesPerDirection: number;
   /** Bytes of all bodies that one side of a session may send; default 64 KiB. */
   readonly bytesPerDirection: number;
-  /** Milliseconds within which a new socket has to send its first frame; default 5 s. */
+  /** Milliseconds within which a new socket must send its first frame; default 5 s. */
   readonly firstMessageMs: number;
-  /** Milliseconds within which a code has to be used; default 60 s. */
+  /** Milliseconds within which a code must be used; default 60 s. */
   readonly codeMs: number;
   /** Milliseconds from the join to the end of a session, and from the start to the end of a mailbox; default 300 s. */
   readonly sessionMs: number;
-  /** Milliseconds for which a code rests before it is given out again; default 10 minutes. */
+  /** Milliseconds before a code may be issued again; default 10 minutes. */
   readonly codeRestMs: number;
   /** Open sockets of one address; default 20. It may have twice as many connections that are not sockets yet. */
   readonly socketsPerAddress: number;
@@ -22,7 +22,7 @@ export interface Limits {
   readonly failedJoinsPerMinute: number;
   /** Open sockets in all; default 10,000. */
   readonly sockets: number;
-  /** Bytes that all sockets together may hold: messages not whole yet, or not read yet; default 64 MiB. */
+  /** Bytes that all sockets together may hold in incomplete or unread messages; default 64 MiB. */
   readonly socketBytes: number;
   /** Waiting codes and sessions in all; default 5,000. Mailboxes do not count. */
   readonly sessions: number;
@@ -57,7 +57,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
 });
 
 /**
- * A promise, a Map or an array has none of the names, and would count as an object that leaves everything out.
+ * Rejects a promise, a Map or an array: it has no option names, and would count as an object with all options left out.
  *
  * @throws TypeError
  */

@@ -8,8 +8,8 @@ const MAX_ADDRESSES = 100_000;
 /**
  * Allows each address a number of events in any 60 seconds.
  *
- * When there are more addresses than it can hold, it forgets the oldest. An attacker with so many addresses has that
- * many times the limit anyway, and to refuse everybody else would only help the attacker.
+ * With more addresses than it can hold, it forgets the oldest. An attacker with so many addresses has that many times the
+ * limit anyway, and refusing everybody else would only help the attacker.
  */
 export class RateLimit {
   readonly #perMinute: number;
@@ -49,7 +49,7 @@ export class RateLimit {
     }
   }
 
-  /** Does not count the latest event of an address after all. */
+  /** Undoes the count of the latest event of an address. */
   takeBack(address: string): void {
     const timesMs = this.#timesMs.get(address);
     timesMs?.pop();
@@ -64,7 +64,7 @@ export class RateLimit {
   }
 }
 
-/** How many times the limit of a /64 an IPv6 /56 and a /48 have in all. One of them costs its holder as much as a /64. */
+/** The limit of an IPv6 /56 and of a /48, as a multiple of that of a /64. All three cost their holder the same. */
 const NETWORK_FACTORS: readonly (readonly [RegExp, number])[] = [
   [/\/56$/, 4],
   [/\/48$/, 16],
@@ -94,7 +94,7 @@ export class NetworkRateLimit {
     for (const [limit, key] of this.#of(address)) limit.add(key, nowMs);
   }
 
-  /** Does not count the latest event of an address after all. */
+  /** Undoes the count of the latest event of an address. */
   takeBack(address: string): void {
     for (const [limit, key] of this.#of(address)) limit.takeBack(key);
   }

@@ -6,7 +6,7 @@ import type { WebSocket } from 'ws';
 import { toLimitKey } from '../limits/address';
 import type { ClientAddress } from './client-address';
 
-/** What a handler of {@link Relay.app} finds in its context: the request of Node. */
+/** The context of a handler of {@link Relay.app}: Node's request. */
 export interface RelayEnv {
   Bindings: { incoming: IncomingMessage };
 }
@@ -19,10 +19,10 @@ export interface AppOptions {
   readonly status: () => 'ready' | 'draining' | 'unavailable';
   /** In the text format of Prometheus. */
   readonly metrics: () => string;
-  /** Makes space for one more socket. @returns false where there are too many even to send refusals to */
+  /** Makes space for one more socket. @returns false if there are too many sockets even for refusals */
   readonly makeSpace: () => boolean;
   readonly countRefusedUpgrade: () => void;
-  /** @param address what limits count by */
+  /** @param address the key that limits count by */
   readonly attach: (socket: WebSocket, connection: Socket, address: string) => void;
 }
 
@@ -46,8 +46,8 @@ export function createApp(options: AppOptions): RelayApp {
       return {
         onOpen(_, { raw }) {
           const socket = raw as unknown as WebSocket;
-          // The listeners that are added after this one would keep the request of the upgrade in memory for as long as
-          // the socket is open: 3 KB, for each of ten thousand sockets.
+          // Listeners that are added after this one would keep the upgrade request in memory while the socket is open:
+          // 3 KB for each of ten thousand sockets.
           queueMicrotask(() => {
             socket.removeAllListeners();
             options.attach(socket, connection, address);

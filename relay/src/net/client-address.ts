@@ -2,15 +2,15 @@ import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP, type Socket } from 'node:net';
 import { groupsOf } from '../limits/address';
 
-/** The proxies in front of the relay whose X-Forwarded-For is believed: how many, or their networks. */
+/** The trusted proxies in front of the relay, whose X-Forwarded-For is used: their number, or their networks. */
 export type TrustedProxies = number | readonly string[];
 
-/** Finds the address of the client that has sent a request. */
+/** Finds the address of the client that sent a request. */
 export type ClientAddress = (request: Pick<IncomingMessage, 'socket' | 'headers'>) => string;
 
 /**
- * Reads `AMESH_TRUSTED_PROXIES`: a number of proxies (`1`), or networks (`10.0.0.0/8, fd00::/8, 127.0.0.1`). Where it is
- * not set or empty, no proxy is trusted.
+ * Reads `AMESH_TRUSTED_PROXIES`: a number of proxies (`1`), or networks (`10.0.0.0/8, fd00::/8, 127.0.0.1`). If it is not
+ * set or empty, no proxy is trusted.
  *
  * @throws TypeError for anything else
  */
@@ -28,10 +28,10 @@ export function readTrustedProxies(text: string | undefined): TrustedProxies | u
 
 /**
  * Finds client addresses with the help of the trusted proxies. X-Forwarded-For is read from the right, one proxy at a
- * time. What is left of the first address that is not trusted is never read, since the client can have written it.
+ * time. Anything to the left of the first untrusted address is ignored, since the client may have written it.
  *
  * @param trusted undefined: X-Forwarded-For is ignored
- * @throws TypeError for a text that is not a network, a network of all addresses, or a number other than 1 to 10
+ * @throws TypeError for text that is not a network, a network of all addresses, or a number outside 1 to 10
  */
 export function createClientAddress(trusted: TrustedProxies | undefined): ClientAddress {
   const isTrusted = trusted === undefined ? () => false : toTrust(trusted);
@@ -88,7 +88,7 @@ function peerOf({ remoteAddress }: Pick<Socket, 'remoteAddress'>): string {
   return toPlain(remoteAddress ?? '') ?? 'unknown';
 }
 
-/** An address without port, brackets and zone, with IPv4 in IPv6 as IPv4; null where the text is not an address. */
+/** An address without port, brackets and zone, and IPv4-mapped IPv6 as IPv4; null if the text is not an address. */
 function toPlain(text: string): string | null {
   const trimmed = text.trim();
   const [, bracketed, withPort] = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/.exec(trimmed) ?? [];

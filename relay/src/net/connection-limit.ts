@@ -9,8 +9,8 @@ import { createClientAddress, createProxyTest, type TrustedProxies } from './cli
 export type ConnectionLimit = (connection: Socket) => void;
 
 /**
- * Limits the connections of one address and one network. Most connections become WebSockets at once; those that never
- * do must not shut out other clients.
+ * Limits the connections of one address and one network. Most connections become WebSockets immediately; those that never
+ * do must not lock out other clients.
  *
  * @param share the places of connections that do not come through a trusted proxy
  */
@@ -22,7 +22,7 @@ export function createConnectionLimit(
   const clientAddress = createClientAddress(trustedProxies);
   const isProxy = createProxyTest(trustedProxies);
   const connections = new AddressCount();
-  // Twice as many as may stay, so that the client of one too many is told why.
+  // Twice the limit of sockets, so that a client beyond that limit learns the reason.
   const perAddress = 2 * limits.socketsPerAddress;
   return (connection) => {
     if (isProxy(connection)) return;

@@ -10,12 +10,12 @@ interface Metric {
   readonly values: Iterable<readonly [labels: string, value: number]>;
 }
 
-/** What metrics are made of, besides the events that were counted. */
+/** The sources of metrics, besides the counted events. */
 export interface MetricsSource {
   readonly counts: Room<unknown>['counts'];
   /** By name. A share that does not count bytes has a limit of 0 for them. */
   readonly shares: Readonly<Record<string, ShareUsage>>;
-  /** Whether Redis is connected; undefined where none is used. */
+  /** Whether Redis is connected; undefined if none is used. */
   readonly hasRedis: boolean | undefined;
 }
 

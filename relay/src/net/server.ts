@@ -7,26 +7,26 @@ import { Deadlines } from '../limits/deadlines';
 import type { RelayApp } from './app';
 import type { ConnectionLimit } from './connection-limit';
 
-/** A frame may have six bytes for each byte of its body, if every byte is escaped. */
+/** The largest frame per byte of its body: every byte may be escaped as six. */
 const MAX_FRAME_BYTES = 64 * 1024;
 /** Fragments of a message. Each one, however small, keeps all that came in one read with it, which may be 64 KiB. */
 const MAX_FRAGMENTS = 32;
-/** Reads in which a frame may come. Each takes some hundred bytes besides its own. */
+/** The most reads for one frame. Each takes some hundred bytes in addition to its own. */
 const MAX_CHUNKS = 1024;
-/** How long a connection may take for a request or an upgrade, even if it sends something all the time. */
+/** How long a connection may take for a request or an upgrade, even if it keeps sending. */
 const HANDSHAKE_MS = 5_000;
 /** Requests of one connection: enough to read the metrics, too few to keep the relay busy. */
 const MAX_REQUESTS = 100;
-/** How long all connections together may take to close. */
+/** How long closing all connections may take. */
 const CLOSE_MS = 2_000;
-/** How often deadlines are looked at. */
+/** How often deadlines are checked. */
 const SWEEP_MS = 250;
 
 export interface RelayServerOptions {
   readonly app: RelayApp;
   readonly maxConnections: number;
   readonly limitConnection: ConnectionLimit;
-  /** Ends what has had its time. Called a few times a second. */
+  /** Ends everything past its deadline. Called a few times a second. */
   readonly sweep: () => void;
 }
 
@@ -35,7 +35,7 @@ export class RelayServer {
   readonly #server: Server;
   readonly #sweep: () => void;
   readonly #connections = new Set<Socket>();
-  /** Connections that are not WebSockets, since they opened or last sent a whole request. */
+  /** Connections that are not WebSockets, by the time they opened or last sent a whole request. */
   readonly #handshaking = new Deadlines<Socket>(HANDSHAKE_MS);
   #listening: Promise<unknown> | undefined;
   #isClosed = false;
@@ -86,7 +86,7 @@ export class RelayServer {
     if (!this.#server.listening) return;
     const closed = once(this.#server, 'close');
     this.#server.close();
-    // What was sent to a client has to reach it before its connection ends.
+    // Data for a client must reach it before its connection is closed.
     const timer = setTimeout(() => this.#destroyAll(), CLOSE_MS);
     this.#server.closeIdleConnections?.();
     await closed;

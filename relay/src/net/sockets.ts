@@ -4,12 +4,12 @@ import { Deadlines } from '../limits/deadlines';
 import { HeldBytes } from '../limits/held-bytes';
 import { type ClientFrame, type FrameFault, type RelayFrame, readFrame } from '../wire/frames';
 
-/** What may wait for a client that does not read, in bytes: all messages of a session, even if every byte is escaped. */
+/** The most bytes that wait for a client that does not read: all messages of a session, even if every byte is escaped. */
 const MAX_BUFFERED_BYTES = 512 * 1024;
 const MAX_PINGS = 64;
-/** What a client may have sent of a message that is not whole yet: the largest frame, and as much again. */
+/** The most bytes of an incomplete message: the largest frame, and as much again. */
 const MAX_UNFINISHED_BYTES = 128 * 1024;
-/** What each read of such a message takes besides its own bytes. */
+/** The overhead of each read of such a message. */
 const BYTES_PER_READ = 256;
 /** The most bytes of a frame's header. */
 const HEADER_BYTES = 14;
@@ -18,18 +18,18 @@ const CLOSE_MS = 2_000;
 
 export interface SocketsOptions {
   readonly maxBodyBytes: number;
-  /** The most bytes that all sockets together may hold: of messages that are not whole, and of those not read. */
+  /** The most bytes that all sockets together may hold, in incomplete and in unread messages. */
   readonly maxHeldBytes: number;
   readonly now: () => number;
-  /** A client has sent a frame, or one that could not be read. */
+  /** A client sent a frame, or one that cannot be read. */
   readonly receive: (socket: WebSocket, frame: ClientFrame | FrameFault) => void;
-  /** A socket has closed, from either end. */
+  /** A socket closed, from either end. */
   readonly disconnect: (socket: WebSocket) => void;
-  /** A socket was cut, since its client did not read, finish or close. */
+  /** A socket was cut, because its client did not read, finish or close. */
   readonly countCut: () => void;
 }
 
-/** The WebSockets of the clients. None holds more bytes than it may, and none stays open after it was closed. */
+/** The WebSockets of the clients. None holds more bytes than its limit, and none stays open after it was closed. */
 export class Sockets {
   readonly #options: SocketsOptions;
   readonly #closing = new Deadlines<WebSocket>(CLOSE_MS);
@@ -46,7 +46,7 @@ export class Sockets {
   }
 
   /**
-   * Reads a socket from now on.
+   * Starts reading a socket.
    *
    * @param connection the connection of the socket
    */
@@ -57,7 +57,7 @@ export class Sockets {
     socket.on('message', (data, isBinary) => {
       receive(socket, isBinary ? { fault: 'bad_message' } : readFrame(String(data), maxBodyBytes));
     });
-    // Not by ws itself, since pongs pile up where the client does not read them.
+    // Not by ws itself: its pongs pile up if the client does not read them.
     socket.on('ping', (data) => {
       if (socket.readyState !== socket.OPEN) return;
       if (++pings > MAX_PINGS || socket.bufferedAmount > MAX_BUFFERED_BYTES) this.#cut(socket);
@@ -78,7 +78,7 @@ export class Sockets {
     else this.#updateHeld(socket);
   }
 
-  /** Closes a socket after everything that was sent to it. */
+  /** Closes a socket after everything was sent to it. */
   close(socket: WebSocket): void {
     socket.close(1000);
     this.#closing.add(socket, this.#options.now());
@@ -96,7 +96,7 @@ export class Sockets {
     return oldest !== undefined;
   }
 
-  /** Counts the bytes of unfinished messages. A part keeps all that came in one read with it, also pings and pongs. */
+  /** Counts the bytes of incomplete messages. A part keeps everything of its read in memory, including pings and pongs. */
   #watchReads(socket: WebSocket, connection: Socket): void {
     let [bytes, reads, lastBytes] = [0, 0, 0];
     const update = () => {
@@ -105,7 +105,7 @@ export class Sockets {
       if (unfinished > MAX_UNFINISHED_BYTES) this.#cut(socket);
       else this.#updateHeld(socket);
     };
-    // Before the WebSocket reads the chunk and emits what was in it.
+    // Before the WebSocket reads the chunk and emits its messages.
     connection.prependListener('data', (chunk) => {
       [bytes, reads, lastBytes] = [bytes + chunk.length, reads + 1, chunk.length];
       update();

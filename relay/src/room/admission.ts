@@ -3,7 +3,7 @@ import type { RelayErrorCode } from '../wire/frames';
 import type { RoomContext } from './context';
 import type { Client } from './states';
 
-/** After how many seconds an address that has all it may have should try again. */
+/** When an address that has its maximum should try again, in seconds. */
 export const ADDRESS_RETRY_SECONDS = 60;
 
 /** Decides whether a client may open a code or a mailbox. */
@@ -31,7 +31,7 @@ export class Admission<S> {
     return this.#isClusterConnected || !this.#context.isClustered;
   }
 
-  /** Admits nobody from now on. */
+  /** Stops admitting clients. */
   drain(): void {
     this.#isDraining = true;
   }

@@ -12,7 +12,7 @@ export class Clients<S> {
   readonly #perAddress = new AddressCount();
   /** Clients that have not sent a frame yet. */
   readonly #silent: Deadlines<Client<S>>;
-  /** The places of clients that were let in. A client that was refused has none. */
+  /** The places of admitted clients. A refused client has none. */
   readonly share: FairShare<Client<S>>;
 
   constructor(context: RoomContext<S>) {
@@ -45,7 +45,7 @@ export class Clients<S> {
     return this.#bySocket.values();
   }
 
-  /** Adds a client, and refuses it where there is no place for it. */
+  /** Adds a client, or refuses it if there is no place. */
   connect(socket: S, address: string) {
     const client: Client<S> = { socket, address, state: { name: 'new' } };
     const hasTooMany = this.#perAddress.of(address) >= this.#context.limits.socketsPerAddress;
@@ -58,7 +58,7 @@ export class Clients<S> {
     this.#silent.add(client, this.#context.nowMs);
   }
 
-  /** The client has sent its first frame, or leaves without. */
+  /** The client sent its first frame, or left without one. */
   endSilence(client: Client<S>): void {
     this.#silent.delete(client);
   }

@@ -3,20 +3,20 @@ const COUNT = 900_000;
 const TRIES = 64;
 
 /**
- * The codes 100000 to 999999, and the time until which each of them rests. It always takes 4.5 MB: no stranger can make
- * it grow, and it needs no sweep.
+ * The codes 100000 to 999999, and the time until which each of them rests. It always takes 4.5 MB: strangers cannot make
+ * it grow, and it needs no cleanup.
  */
 export class CodePool {
   readonly #restsUntilSeconds = new Uint32Array(COUNT);
   readonly #wasUsed = new Uint8Array(COUNT);
   readonly #randomCode: () => number;
 
-  /** @param randomCode a whole number from 100000 to 999999 out of a CSPRNG, each as likely as the others */
+  /** @param randomCode a uniform whole number from 100000 to 999999, from a CSPRNG */
   constructor(randomCode: () => number) {
     this.#randomCode = randomCode;
   }
 
-  /** Finds a code that does not rest, and lets it rest from now on; null where no try found one. */
+  /** Finds a code that does not rest, and starts its rest; null if no try found one. */
   allocate(nowMs: number, restMs: number): string | null {
     for (let tries = 0; tries < TRIES; tries++) {
       const code = this.#randomCode();
@@ -29,12 +29,12 @@ export class CodePool {
     return null;
   }
 
-  /** Keeps the code from being given out for this long. */
+  /** Keeps the code from being issued for this long. */
   rest(code: string, nowMs: number, restMs: number): void {
     this.#restsUntilSeconds[Number(code) - FIRST] = Math.ceil((nowMs + restMs) / 1000);
   }
 
-  /** Ends the rest of a code that another instance has given out. */
+  /** Ends the rest of a code that another instance issued. */
   giveBack(code: string): void {
     this.#restsUntilSeconds[Number(code) - FIRST] = 0;
   }
@@ -49,7 +49,7 @@ export class CodePool {
     return this.#wasUsed[index] === 1 && this.#restsUntilMs(index) > nowMs;
   }
 
-  /** All codes that rest, how long they still do, and whether a client has joined with them. */
+  /** All resting codes, how long they still rest, and whether a client joined with them. */
   *resting(nowMs: number): Generator<{ code: string; restMs: number; isBurnt: boolean }> {
     for (let index = 0; index < COUNT; index++) {
       const restMs = Math.ceil(this.#restsUntilMs(index) - nowMs);

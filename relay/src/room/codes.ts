@@ -3,7 +3,7 @@ import type { RoomContext } from './context';
 import type { BurnAnswer } from './effects';
 import type { Session } from './states';
 
-/** A code of this instance that must not be given out again yet. */
+/** A code of this instance that must not be issued again yet. */
 export interface RestingCode {
   readonly code: string;
   readonly restMs: number;
@@ -12,7 +12,7 @@ export interface RestingCode {
   readonly session: string | undefined;
 }
 
-/** The codes that this instance has given out: the session each leads to, and which of them rest. */
+/** The codes that this instance issued: the session of each, and which of them rest. */
 export class Codes<S> {
   readonly #context: RoomContext<S>;
   readonly #pool: CodePool;
@@ -24,7 +24,7 @@ export class Codes<S> {
     this.#pool = new CodePool(randomCode);
   }
 
-  /** Gives a session a code. @returns the code; null where no free one was found */
+  /** Gives a session a code. @returns the code; null if no free one was found */
   allocate(session: Session<S>): string | null {
     const { codeMs, codeRestMs } = this.#context.limits;
     const code = this.#pool.allocate(this.#context.nowMs, codeMs + codeRestMs);
@@ -34,7 +34,7 @@ export class Codes<S> {
     return code;
   }
 
-  /** Takes the code of a session back, since another instance has given it out. */
+  /** Takes back the code of a session, because another instance issued it. */
   giveBack(session: Session<S>): void {
     const { code } = session;
     if (code === undefined) return;
@@ -67,10 +67,10 @@ export class Codes<S> {
     if (this.#context.isClustered) this.#context.ask({ type: 'rest', session: id, code });
   }
 
-  /** The code does not lead to this session any more. */
+  /** The code no longer leads to this session. */
   forget(session: Session<S>): void {
     const { code } = session;
-    // A code may rest for less time than a session lasts, and then it leads to a newer session by now.
+    // A code may rest for less time than a session lasts, so it may already lead to a newer session.
     if (code !== undefined && this.#sessions.get(code) === session) this.#sessions.delete(code);
   }
 

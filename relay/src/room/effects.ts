@@ -1,7 +1,7 @@
 import type { RelayFrame } from '../wire/frames';
 import type { InstanceMessage } from '../wire/instance-message';
 
-/** What the caller of a room has to do, in the order in which it is listed. */
+/** What the caller of a room must do, in this order. */
 export type Effect<S> =
   | { readonly type: 'send'; readonly to: S; readonly frame: RelayFrame }
   /** Close the socket after everything that was sent to it. */
@@ -17,7 +17,7 @@ export interface RoomEvent {
   readonly outcome: string;
 }
 
-/** What one instance cannot decide alone. `Claim`, `Burn`, `Post` and `Wait` must be answered within seconds. */
+/** Decisions that need the cluster. `Claim`, `Burn`, `Post` and `Wait` must be answered within seconds. */
 export type ClusterRequest = Claim | Burn | Post | Wait | Rest | Leave | Withdraw;
 
 /** Reserve this code for this session, unless another instance has it. */

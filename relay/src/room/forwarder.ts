@@ -34,8 +34,8 @@ export class Forwarder<S> {
     const { id, remote, state } = session;
     if (remote === undefined || state.name !== 'paired') return;
     const { sent } = remote;
-    if (number <= sent.messages) return; // the message came twice
-    // A message that is missing will not come any more, and the peers can do nothing with the rest.
+    if (number <= sent.messages) return; // a duplicate
+    // A missing message will not arrive any more, and the peers cannot use the rest.
     if (number > sent.messages + 1 || !this.#count(sent, body)) {
       this.#sessions.tellRemote(session, { type: 'gone', session: id });
       return this.#sessions.loseRemote(session, 'code_not_found');

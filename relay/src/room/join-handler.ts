@@ -43,7 +43,7 @@ export class JoinHandler<S> {
     const retryAfterSeconds = this.#failed.retryAfterSeconds(client.address, nowMs);
     if (retryAfterSeconds > 0) return this.#context.refuse(client, 'rate_limited', retryAfterSeconds);
     if (!this.#parts.admission.isAvailable) return this.#context.refuse(client, 'unavailable');
-    // It counts as failed until it has succeeded, so that many joins at once cannot pass the limit.
+    // It counts as failed until it succeeds, so that many concurrent joins cannot exceed the limit.
     this.#failed.add(client.address, nowMs);
     client.state = { name: 'joining' };
     if (!isClustered) return this.#finish(client, this.#parts.codes.find(code));

@@ -5,7 +5,7 @@ import type { Claim, ClaimAnswer } from './effects';
 import type { Sessions } from './sessions';
 import type { Client, Session } from './states';
 
-/** How many codes are tried, where other instances have given out the ones before. */
+/** How many codes are tried, if other instances issued the previous ones. */
 const MAX_CLAIMS = 16;
 
 /** Handles `listen`: gives the client a code that no other client has. */
@@ -31,7 +31,7 @@ export class ListenHandler<S> {
   claimed({ session: id, code, tries }: Claim, answer: ClaimAnswer) {
     const session = this.#sessions.get(id);
     const listener = session?.listener;
-    if (session === undefined || listener?.state.name !== 'opening') return; // it has left meanwhile
+    if (session === undefined || listener?.state.name !== 'opening') return; // it has left in the meantime
     if (answer === 'claimed') return this.#open(listener, session, code);
     if (answer === 'unavailable') return this.#context.refuse(listener, answer);
     this.#codes.giveBack(session);

@@ -5,7 +5,7 @@ import type { RoomContext } from './context';
 import type { Post, PostAnswer, Wait, WaitAnswer } from './effects';
 import type { Client, Mailbox, MailboxState } from './states';
 
-/** The order in which the mailboxes of one address give way: first used ones, last those at which a client waits. */
+/** The order in which the mailboxes of one address are evicted: used ones first, those with a waiting client last. */
 const EVICTION_RANK: Readonly<Record<MailboxState<unknown>['name'], number>> = {
   used: 0,
   full: 1,
@@ -104,7 +104,7 @@ export class Mailboxes<S> {
     const client = this.#posting.get(session);
     const mailbox = this.#mailboxes.get(session);
     this.#posting.delete(session);
-    // A message in Redis takes a place here until its time is over, and so does a mailbox that has had its message.
+    // In Redis, a message takes a place here until its time is over, and so does a used mailbox.
     if (mailbox !== undefined && answer === 'delivered') this.#empty(mailbox);
     else if (mailbox !== undefined && answer !== 'stored') this.#remove(mailbox);
     if (answer === 'stored' || answer === 'delivered') {

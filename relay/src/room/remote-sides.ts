@@ -33,20 +33,20 @@ export class RemoteSides<S> {
     this.#sessions.awaitConfirmation(id, client, instance);
   }
 
-  /** Believes a message only where it fits a session and the instance of its remote side. */
+  /** Accepts a message only if it fits a session and the instance of its remote side. */
   receive({ from, message }: Envelope) {
     const session = this.#sessions.get(message.session);
     if (message.type === 'mail') return;
     if (message.type === 'tried') return this.#sessions.warnListener(session);
     if (message.type === 'join') return this.#accept(session, message.session, from);
     if (session?.remote?.instance === from) return this.#handle(session, message);
-    // The sender takes the session for paired, and it is not.
+    // The sender considers the session paired, but it is not.
     if (message.type === 'joined' || message.type === 'msg') {
       this.#context.tell(from, { type: 'gone', session: message.session });
     }
   }
 
-  /** An instance gives no heartbeat any more. */
+  /** The heartbeat of an instance has stopped. */
   loseInstance(instance: string): void {
     for (const session of this.#sessions.all()) {
       if (session.remote?.instance !== instance) continue;
@@ -57,7 +57,7 @@ export class RemoteSides<S> {
 
   /** Another instance has burnt the code of this session for a client there. */
   #accept(session: Session<S> | undefined, id: string, from: string) {
-    if (session?.remote?.instance === from) return; // the message came twice
+    if (session?.remote?.instance === from) return; // a duplicate
     if (session?.listener?.state.name !== 'listening') {
       return this.#context.tell(from, { type: 'gone', session: id });
     }

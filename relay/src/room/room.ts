@@ -36,10 +36,10 @@ export interface RoomOptions {
 }
 
 /**
- * The relay without its sockets. It is told what clients and other instances do and what time it is, and returns what
- * has to be sent to whom. The states of a client are listed in states.ts.
+ * The relay without its sockets. Its methods receive what clients and other instances do, and the current time, and return
+ * what to send to whom. The states of a client are listed in states.ts.
  *
- * @typeParam S what stands for a socket
+ * @typeParam S the type of a socket
  */
 export class Room<S> {
   readonly #context: RoomContext<S>;
@@ -73,7 +73,7 @@ export class Room<S> {
     this.#mailboxes = new Mailboxes(context, admission);
   }
 
-  /** How much there is of each thing that strangers can make more of. */
+  /** The number of each thing that strangers can increase. */
   get counts() {
     return {
       clients: this.#clients.size,
@@ -87,7 +87,7 @@ export class Room<S> {
     };
   }
 
-  /** How full the shares are out of which strangers take places. */
+  /** How full the shares are from which strangers take places. */
   get shares(): Readonly<Record<'sockets' | 'sessions' | 'mailboxes', ShareUsage>> {
     return {
       sockets: this.#clients.share,
@@ -100,7 +100,7 @@ export class Room<S> {
     return this.#admission.isDraining;
   }
 
-  /** Whether something goes on that a shutdown should wait for. */
+  /** Whether a shutdown should wait for something. */
   get isBusy(): boolean {
     return this.#sessions.size > 0 || this.#joinHandler.isAsking || this.#mailboxes.isPosting;
   }
@@ -110,7 +110,7 @@ export class Room<S> {
     return this.#remoteSides.instances;
   }
 
-  /** All codes of this instance that must not be given out again yet. */
+  /** All codes of this instance that must not be issued again yet. */
   restingCodes(nowMs: number): Generator<RestingCode> {
     return this.#codes.resting(nowMs);
   }
@@ -146,7 +146,7 @@ export class Room<S> {
     });
   }
 
-  /** Ends what has had its time. It costs as much as there is to end; call it a few times a second. */
+  /** Ends everything past its deadline. Its cost depends on how much that is; call it a few times a second. */
   sweep(nowMs: number): Effect<S>[] {
     return this.#context.run(nowMs, () => {
       this.#clients.sweep();
@@ -157,7 +157,7 @@ export class Room<S> {
     });
   }
 
-  /** Admits no new clients from now on. Codes that are out can still be joined, and sessions go on. */
+  /** Stops admitting new clients. Issued codes can still be joined, and sessions continue. */
   drain(): Effect<S>[] {
     return this.#context.run(this.#context.nowMs, () => {
       this.#admission.drain();
@@ -185,7 +185,7 @@ export class Room<S> {
     this.#admission.connectCluster();
   }
 
-  /** The other instances cannot be asked any more. What needs them ends; sessions with both clients here go on. */
+  /** The other instances are out of reach. Whatever needs them ends; sessions with both clients here continue. */
   loseCluster(nowMs: number): Effect<S>[] {
     return this.#context.run(nowMs, () => {
       this.#admission.loseCluster();
@@ -194,7 +194,7 @@ export class Room<S> {
     });
   }
 
-  /** Another instance gives no heartbeat any more. */
+  /** The heartbeat of another instance has stopped. */
   loseInstance(instance: string, nowMs: number): Effect<S>[] {
     return this.#context.run(nowMs, () => this.#remoteSides.loseInstance(instance));
   }
@@ -239,7 +239,7 @@ export class Room<S> {
     }
   }
 
-  /** The first frame of a client says what it wants. */
+  /** Handles the first frame of a client. */
   #open(client: Client<S>, frame: Exclude<ClientFrame, { type: 'bye' | 'msg' }>) {
     switch (frame.type) {
       case 'listen':

@@ -53,7 +53,7 @@ export class Sessions<S> {
     return this.#byId.get(id);
   }
 
-  /** A copy of the list, so that sessions may end while it is read. */
+  /** A copy, so that sessions may end during the iteration. */
   all(): Session<S>[] {
     return [...this.#byId.values()];
   }
@@ -119,7 +119,7 @@ export class Sessions<S> {
     if (state.name === 'waiting' && state.wasTried) this.warnListener(session);
   }
 
-  /** Another client has tried the code too late. The listener is warned, since the first may have been a stranger. */
+  /** Another client tried the code too late. The listener is warned, since the first one may have been a stranger. */
   warnListener(session: Session<S> | undefined): void {
     if (session?.listener === undefined) return;
     if (session.state.name === 'waiting') session.state = { name: 'waiting', wasTried: true };

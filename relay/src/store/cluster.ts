@@ -6,7 +6,7 @@ import type { InstanceMessage } from '../wire/instance-message';
 import { type Connect, loadConnect, type RedisClient } from './redis-client';
 import { RedisLink, type RedisLinkOptions, reasonOf } from './redis-link';
 
-/** How long a start waits for Redis before it goes on without. */
+/** How long a start waits for Redis before it continues without. */
 const START_MS = 5_000;
 const RETRY_MS = 250;
 
@@ -67,7 +67,7 @@ export class Cluster<S> {
     await this.#running;
   }
 
-  /** Keeps a link to Redis until the cluster is closed. */
+  /** Maintains a link to Redis until the cluster is closed. */
   async #run(connect: Connect, onConnected: () => void): Promise<void> {
     const options = this.#linkOptions(connect);
     const { signal } = this.#closed;
@@ -81,7 +81,7 @@ export class Cluster<S> {
       } catch (error) {
         reason = reasonOf(error);
       }
-      // Logged once, and not for each attempt.
+      // Logged once, not for each attempt.
       if (reason !== lastReason && !signal.aborted) this.#options.log('away', reason);
       lastReason = reason;
       await sleep(RETRY_MS, undefined, { signal }).catch(() => {});
@@ -147,13 +147,13 @@ export class Cluster<S> {
     const { room, perform, now } = this.#options;
     const { type, session } = message;
     const isReceived = await link?.tell(instance, message).catch(() => false);
-    // Where the link itself is lost, the room is told so already.
+    // If the link itself is lost, the room knows that already.
     if (isReceived !== false || !NEEDS_RECEIVER.has(type) || link?.isOver === true) return;
     perform(room.receiveFromInstance({ from: instance, message: { type: 'gone', session } }, now()));
   }
 }
 
-/** The answer of Redis, or `unavailable` where there is no link or it has failed. */
+/** The answer of Redis, or `unavailable` if there is no link or it failed. */
 async function orUnavailable<T>(answer: Promise<T> | undefined): Promise<T | 'unavailable'> {
   if (answer === undefined) return 'unavailable';
   return answer.catch(() => 'unavailable' as const);

@@ -42,7 +42,7 @@ const SETTINGS = {
  * @throws TypeError for anything else
  */
 export function checkRedis(redis: unknown): asserts redis is string | RedisClient {
-  // No error shows the URL, since there may be a password in it.
+  // No error shows the URL, since it may contain a password.
   if (typeof redis === 'string') {
     const { protocol, hostname } = URL.canParse(redis) ? new URL(redis) : {};
     if (/^rediss?:$/.test(protocol ?? '') && hostname !== '') return;

@@ -8,22 +8,22 @@ import type { Connect, RedisConnection } from './redis-client';
 import { RedisRequests } from './redis-requests';
 import { EPOCH, HEARTBEAT, keys } from './redis-scripts';
 
-/** How long Redis may take to answer before it counts as gone. */
+/** How long Redis may take to respond before it counts as lost. */
 const COMMAND_MS = 3_000;
 const HEARTBEAT_MS = 1_000;
-/** How long a heartbeat is kept: longer than the slowest next one can take. */
+/** How long a heartbeat is kept: longer than the slowest interval. */
 const ALIVE_MS = 5_000;
-/** How long all instances wait after Redis has lost its keys, so that each can write which codes it gave out. */
+/** How long all instances wait after Redis lost its keys, so that each can write the codes that it issued. */
 const SETTLE_MS = 2 * HEARTBEAT_MS;
 /** How many codes are written at once. */
 const BATCH = 500;
 
 export interface RedisLinkOptions {
   readonly connect: Connect;
-  /** Ends the link, whatever it does at the time. */
+  /** Ends the link, whatever it is doing. */
   readonly closed: AbortSignal;
   readonly limits: Limits;
-  /** The codes that no other instance may give out. */
+  /** The codes that no other instance may issue. */
   readonly restingCodes: () => Iterable<RestingCode>;
   /** The instances whose heartbeat is watched. */
   readonly instances: () => Iterable<string>;
@@ -49,7 +49,7 @@ export class RedisLink {
   /** The instances that had no heartbeat last time. */
   #missing = new Set<string>();
   #isClosing = false;
-  /** The first error of a connection. Failed commands and the end of the connection only follow from it. */
+  /** The first error of a connection. Failed commands and the end of the connection are only consequences. */
   #firstError: string | undefined;
 
   private constructor(options: RedisLinkOptions) {
@@ -137,7 +137,7 @@ export class RedisLink {
     if (this.isOver) throw new Error('closed');
   }
 
-  /** Keeps the other instances from giving out the codes of this one, also where Redis has forgotten them. */
+  /** Keeps other instances from issuing the codes of this one, even if Redis forgot them. */
   async #writeRestingCodes(): Promise<void> {
     let batch: Promise<unknown>[] = [];
     for (const { code, restMs, isBurnt, session } of this.#options.restingCodes()) {
@@ -170,7 +170,7 @@ export class RedisLink {
     const answer = (await this.#run(HEARTBEAT, watched, [String(ALIVE_MS)])) as (string | null)[];
     const [epoch, ...heartbeats] = answer;
     if (epoch !== this.#epoch) throw new Error('forgotten');
-    // Lost is who is missing twice: after a whole machine has stood still, the others need a moment for their heartbeat.
+    // An instance is lost if it is missing twice: after a whole machine paused, the others need time for their heartbeat.
     const missing = others.filter((_, i) => heartbeats[i] !== '1');
     const lost = missing.filter((instance) => this.#missing.has(instance));
     this.#missing = new Set(missing);
@@ -181,7 +181,7 @@ export class RedisLink {
     return this.#inTime(this.#commands.eval(script, keys.length, ...keys, ...values));
   }
 
-  /** Gives an answer of Redis, or rejects when it takes too long. Any failure but a refusal by Redis ends the link. */
+  /** Returns an answer of Redis, or rejects after the time limit. Any failure except a refusal by Redis ends the link. */
   async #inTime<T>(work: Promise<T>): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
@@ -203,7 +203,7 @@ export class RedisLink {
   }
 }
 
-/** What the system or Redis calls an error, such as ECONNREFUSED or WRONGPASS. It never has a host or a name in it. */
+/** The name that the system or Redis gives an error, such as ECONNREFUSED or WRONGPASS. It never contains a host or name. */
 export function reasonOf(error: unknown): string {
   const { code, message } = error as { code?: unknown; message?: unknown };
   if (typeof code === 'string' && /^[A-Z_]+$/.test(code)) return code;

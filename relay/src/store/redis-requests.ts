@@ -70,7 +70,7 @@ export class RedisRequests {
   }
 
   async post({ box, body }: Post): Promise<PostAnswer> {
-    // An envelope with a gap for the session, since only Redis knows who waits.
+    // An envelope with a gap for the session, since only Redis knows the waiting client.
     const before = '{"type":"mail","session":"';
     const after = `","body":${JSON.stringify(body)},"from":"${this.#instance}"}`;
     const sessionMs = String(this.#limits.sessionMs);

@@ -30,7 +30,7 @@ export type RelayFrame =
   | { readonly type: 'peer_gone' }
   | { readonly type: 'error'; readonly code: RelayErrorCode; readonly retryAfter?: number };
 
-/** In place of a frame that could not be read: the error that the client gets. */
+/** Stands for a frame that cannot be read: the error that the client gets. */
 export interface FrameFault {
   readonly fault: RelayErrorCode;
 }
@@ -62,7 +62,7 @@ export function readFrame(text: string, maxBodyBytes: number): ClientFrame | Fra
   const members = MEMBERS[frame.type];
   const { v, code, box, body } = frame;
 
-  // The version comes first, since another version may have other members.
+  // The version is checked first, since another version may have other members.
   if (members.includes('v')) {
     if (typeof v !== 'number' || !Number.isSafeInteger(v)) return BAD;
     if (v !== 1) return { fault: 'unsupported_version' };

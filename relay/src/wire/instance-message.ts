@@ -19,7 +19,7 @@ export type InstanceMessage =
   | { readonly type: 'msg'; readonly session: string; readonly number: number; readonly body: string }
   | { readonly type: 'mail'; readonly session: string; readonly body: string };
 
-/** A message, and the instance that it says it is from. */
+/** A message, and the instance that it claims to come from. */
 export interface Envelope {
   readonly from: string;
   readonly message: InstanceMessage;
@@ -44,11 +44,11 @@ export function isId(value: unknown): value is string {
 }
 
 export function writeEnvelope({ from, message }: Envelope): string {
-  // JSON.stringify writes well-formed text for any body, even for half a surrogate pair.
+  // JSON.stringify writes well-formed text for any body, even for a lone surrogate.
   return JSON.stringify({ ...message, from });
 }
 
-/** @returns null for a text that is not exactly an envelope: anybody with access to Redis can have written it */
+/** @returns null for text that is not exactly an envelope: anybody with access to Redis may have written it */
 export function readEnvelope(text: string, maxBodyBytes: number): Envelope | null {
   const value = readTypedObject(text, MEMBERS);
   if (value === null) return null;
