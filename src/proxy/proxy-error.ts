@@ -83,7 +83,10 @@ export function explainSilence(proxy: HttpProxy, { host }: Destination, error: u
       `Check the scheme and the port in ${variable}: is it https://${shown}, or another kind of proxy? ${exempt}`,
     );
   if (url.protocol === 'https:' && /^(?:EPROTO|ERR_SSL_\w+)$/.test(code))
-    return new ProxyError(`${named(proxy)} does not use TLS.`, `Write ${variable}=http://${shown}. ${exempt}`);
+    return new ProxyError(
+      `${named(proxy)} does not use TLS.`,
+      `Write ${variable}=http://${shown}. ${exempt}`,
+    );
   if (isCertificateError(code))
     return new ProxyError(
       `${named(proxy)} has a certificate that this machine does not accept (${code}).`,

@@ -78,7 +78,7 @@ describe('a store that hangs', () => {
     nowMs += maxStaleSeconds * 1000;
     const refused = expect(list.current()).rejects.toMatchObject({
       code: 'allow_list_unavailable',
-      message: expect.stringContaining('The store of the allow list does not answer.'),
+      message: expect.stringContaining('The store of the allow list does not respond.'),
     });
     await vi.advanceTimersByTimeAsync(5000);
     await refused;

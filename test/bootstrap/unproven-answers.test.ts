@@ -163,7 +163,9 @@ describe('a target that refuses the worker', () => {
     expect(worker.enrolments.length).toBeLessThanOrEqual(3 + Math.log2(1 + seconds));
     expect(worker.enrolments.length).toBeGreaterThan(1);
     expect(enrolling.logged.mock.calls.flat()).toContainEqual(
-      expect.stringMatching(/refused a request of this machine, and also its new enrolment \(enrolment_refused\)/),
+      expect.stringMatching(
+        /refused a request of this machine, and also its new enrolment \(enrolment_refused\)/,
+      ),
     );
     expect((await target.list()).devices).toEqual([]);
   });

@@ -338,7 +338,11 @@ describe('the relay', () => {
 describe('the clock', () => {
   it.each([
     [0, 'ok', /^The same as the clock of /],
-    [20, 'warning', /^\d+ s behind the clock of .* The clocks of instances that share nonces may differ by at most 10 s\.$/],
+    [
+      20,
+      'warning',
+      /^\d+ s behind the clock of .* The clocks of instances that share nonces may differ by at most 10 s\.$/,
+    ],
     [
       -120,
       'failed',
@@ -443,7 +447,7 @@ describeWithRedis('Redis', () => {
     const none = await examine(machine, { AMESH_STORE_URL: 'https://:SECRET@127.0.0.1' });
     expect(none.of.store).toMatchObject({
       state: 'failed',
-      message: 'AMESH_STORE_URL is no URL of a Redis: it begins with redis:// or rediss://.',
+      message: 'AMESH_STORE_URL is not a Redis URL: it must begin with redis:// or rediss://.',
       fix: 'export AMESH_STORE_URL=redis://localhost:6379',
     });
     for (const { stdout, stderr } of [silent, gone, none]) expect(stdout + stderr).not.toContain('SECRET');

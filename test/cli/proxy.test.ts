@@ -136,7 +136,7 @@ describe.concurrent('a proxy that opens no way', { timeout: 120_000 }, () => {
   it.concurrent.each([
     [407, 'does not accept this user name and password (HTTP 407).'],
     [403, 'does not allow a connection to HOST:443 (HTTP 403).'],
-    [502, 'does not reach HOST:443 (HTTP 502).'],
+    [502, 'cannot reach HOST:443 (HTTP 502).'],
   ])('%i is told by listen, invite and doctor', async (status, cause) => {
     const refusing = await startProxy({ refuse: [status] });
     const { listening, inviting, found } = await failuresOf({

@@ -373,7 +373,9 @@ it('amesh.fetch needs no instance before its dot', () => {
 });
 
 it('a wrong option of createAmesh for fetch is a TypeError there', () => {
-  expect(() => createAmesh({ maxBufferedBytes: 0.5 })).toThrow('maxBufferedBytes must be a whole number of bytes.');
+  expect(() => createAmesh({ maxBufferedBytes: 0.5 })).toThrow(
+    'maxBufferedBytes must be a whole number of bytes.',
+  );
   expect(() => createAmesh({ fetch: 'x' } as never)).toThrow('fetch must be a function.');
 });
 

@@ -256,9 +256,7 @@ describe.concurrent('maxControllers', () => {
     const { target, controller } = await full(1);
     const ended = await pair({ target, controller, relay: relay.url, listen: { maxControllers: 1 } });
     expect([ended.target, ended.controller]).toEqual(['pairing_declined', 'pairing_declined']);
-    expect((ended.errors.target as Error).message).toContain(
-      'This machine keeps its existing controllers.',
-    );
+    expect((ended.errors.target as Error).message).toContain('This machine keeps its existing controllers.');
     expect((ended.errors.controller as Error).message).toContain('The target declined.');
     expect(ended.seen.verified).toBeUndefined();
     expect(names(await target.trust.read())).toEqual(['old-0']);

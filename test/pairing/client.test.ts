@@ -166,9 +166,7 @@ describe.concurrent('a relay that is none', () => {
   it.concurrent.each(NONSENSE)('says %s', async (_, frame) => {
     const { code, message } = await endsAt(await fakeRelay((socket) => socket.send(frame)));
     expect(code).toBe('relay_unreachable');
-    expect(message).toMatch(
-      /^The relay at ws:\S+ (?:is not an amesh relay|closed the connection)\. /,
-    );
+    expect(message).toMatch(/^The relay at ws:\S+ (?:is not an amesh relay|closed the connection)\. /);
   });
 
   it.concurrent('sends a frame that is not due', async () => {

@@ -127,16 +127,19 @@ describeWithRedis('somebody who can write to the Redis of the nonces', () => {
 
 describe('an address with a mistake in it', () => {
   it.each([
-    ['redis://localhost/cache', 'names a database that is no number, as the 0 in redis://localhost:6379/0.'],
+    [
+      'redis://localhost/cache',
+      'has a database that is not a number, such as the 0 in redis://localhost:6379/0.',
+    ],
     [
       'redis://localhost?db=cache',
-      'names a database that is no number, as the 0 in redis://localhost:6379/0.',
+      'has a database that is not a number, such as the 0 in redis://localhost:6379/0.',
     ],
-    ['redis://localhost/0/1', 'names a database that is no number, as the 0 in redis://localhost:6379/0.'],
     [
-      'redis://user:100%secret@localhost',
-      'holds a user or a password with a % that is none of an escape: write %25.',
+      'redis://localhost/0/1',
+      'has a database that is not a number, such as the 0 in redis://localhost:6379/0.',
     ],
+    ['redis://user:100%secret@localhost', 'contains a user or password with a bare %: write %25.'],
   ])('%s is a TypeError, and no rejection that nobody can catch', (url, message) => {
     expect(() => new RedisNonceStore(url)).toThrow(new TypeError(`REDIS_URL ${message}`));
   });

@@ -267,7 +267,7 @@ describe('REDIS_URL', () => {
       const { createAmesh } = await import('@authmesh/sdk');
       const amesh = createAmesh({ env: { REDIS_URL: url }, dir: '/nonexistent' });
       expect(() => amesh.verify()).toThrow(
-        new TypeError('REDIS_URL is no URL of a Redis: it begins with redis:// or rediss://.'),
+        new TypeError('REDIS_URL is not a Redis URL: it must begin with redis:// or rediss://.'),
       );
     },
   );
@@ -307,7 +307,7 @@ describe('REDIS_URL', () => {
     const { createAmesh } = await import('@authmesh/sdk');
     const amesh = createAmesh({ env: { REDIS_URL: 'localhost' }, dir: '/nonexistent' });
     expect(() => amesh.verify()).toThrow(
-      new TypeError('REDIS_URL is no URL of a Redis: it begins with redis:// or rediss://.'),
+      new TypeError('REDIS_URL is not a Redis URL: it must begin with redis:// or rediss://.'),
     );
   });
 });

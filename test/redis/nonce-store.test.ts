@@ -31,26 +31,26 @@ describe('new RedisNonceStore()', () => {
     'takes no URL %j, and quotes none',
     (url) => {
       expect(() => new RedisNonceStore(url)).toThrow(
-        new TypeError('REDIS_URL is no URL of a Redis: it begins with redis:// or rediss://.'),
+        new TypeError('REDIS_URL is not a Redis URL: it must begin with redis:// or rediss://.'),
       );
     },
   );
 
   it.each([
     [{ uri: 'redis://x' }, 'new RedisNonceStore() has no option "uri".'],
-    [{ url: 'redis://x', timeoutMs: 0 }, 'timeoutMs is a number of milliseconds from 10 to 10000.'],
+    [{ url: 'redis://x', timeoutMs: 0 }, 'timeoutMs must be a number of milliseconds from 10 to 10000.'],
     [{ url: 'redis://x', strictRestart: 'yes' }, 'strictRestart must be true or false.'],
     [
       { url: 'redis://x', clockSkewSeconds: 0 },
       'clockSkewSeconds must be a number of seconds from 1 to 300.',
     ],
-    [{ url: 'redis://x', cluster: ['redis://y'] }, 'Give url or cluster, not both.'],
-    [{ cluster: [] }, 'cluster is a list of redis:// URLs or { host, port }.'],
-    [{ client: {} }, 'client is no client of ioredis.'],
-    [{ redis: 'x' }, 'redis is an object of options of ioredis.'],
+    [{ url: 'redis://x', cluster: ['redis://y'] }, 'Pass url or cluster, not both.'],
+    [{ cluster: [] }, 'cluster must be a list of redis:// URLs or { host, port }.'],
+    [{ client: {} }, 'client must be an ioredis client.'],
+    [{ redis: 'x' }, 'redis must be an object of ioredis options.'],
     [{}, 'No Redis address is set. Set REDIS_URL'],
-    [42, 'RedisNonceStore takes a URL, options, or a client of ioredis.'],
-    [null, 'RedisNonceStore takes a URL, options, or a client of ioredis.'],
+    [42, 'RedisNonceStore needs a URL, options, or an ioredis client.'],
+    [null, 'RedisNonceStore needs a URL, options, or an ioredis client.'],
   ])('refuses %j', (options, message) => {
     expect(() => new RedisNonceStore(options as RedisNonceStoreOptions)).toThrow(TypeError);
     expect(() => new RedisNonceStore(options as RedisNonceStoreOptions)).toThrow(message);
@@ -170,7 +170,7 @@ describeWithRedis('RedisNonceStore', () => {
         const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
         const own = await startRedis({ args: ['--maxmemory-policy', policy] });
         const store = open(own.url);
-        const problem = `This Redis has the maxmemory-policy ${policy}, and may throw nonces away that could still be replayed.`;
+        const problem = `This Redis has the maxmemory-policy ${policy}, and may evict nonces that could still be replayed.`;
         for (let i = 0; i < 3; i++) {
           await expect(claim(store)).rejects.toMatchObject({
             code: 'nonce_store_unavailable',
@@ -178,7 +178,7 @@ describeWithRedis('RedisNonceStore', () => {
           });
         }
         expect(warned.mock.calls.flat().join('\n')).toContain(
-          `amesh: No signed request is let in. ${problem}`,
+          `amesh: Every signed request is refused. ${problem}`,
         );
         warned.mockRestore();
         const mender = new Redis(own.url);
@@ -196,7 +196,9 @@ describeWithRedis('RedisNonceStore', () => {
       await chief.call('ACL', 'SETUSER', 'limited', 'on', '>pw', '~amesh:nonce:*', '+set', '+getrange');
       chief.disconnect();
       const store = await opened(open(`redis://limited:pw@127.0.0.1:${own.port}`));
-      expect(warned.mock.calls.flat().join('\n')).toContain('This Redis does not say its maxmemory-policy.');
+      expect(warned.mock.calls.flat().join('\n')).toContain(
+        'This Redis does not reveal its maxmemory-policy.',
+      );
       warned.mockRestore();
       // It does not say who it is either, so each new connection counts as another Redis.
       const { startedAt } = store;

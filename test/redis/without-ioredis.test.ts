@@ -76,7 +76,7 @@ describe('the built package, installed', () => {
     await writeFile(join(ioredis, 'index.js'), 'module.exports = class Redis {};');
     const answers = await start();
     expect(new Set(Object.values(answers).map((answer) => answer.replace(/^.*?(?=ioredis)/, '')))).toEqual(
-      new Set(['ioredis 4.28.5 is installed, and amesh needs 5.4 or 6. Run: npm install ioredis@6']),
+      new Set(['ioredis 4.28.5 is installed, but amesh needs 5.4 or 6. Run: npm install ioredis@6']),
     );
     await rm(ioredis, { recursive: true });
   });

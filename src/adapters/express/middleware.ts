@@ -45,9 +45,7 @@ export function toMiddleware(verifier: Verifier): Middleware {
     const response = outgoing as NodeResponse;
     if (typeof request.on !== 'function' || typeof request.headers !== 'object' || request.headers === null) {
       // For example in a Fastify hook: the caller accepts an error, and there is no response to send.
-      next(
-        new TypeError('verify() needs a Node request. For Fastify, use @authmesh/sdk/fastify.'),
-      );
+      next(new TypeError('verify() needs a Node request. For Fastify, use @authmesh/sdk/fastify.'));
       return;
     }
     verify(verifier, request, response).then(

@@ -4,7 +4,8 @@ import { AmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
 import { readContentDigest } from '../../core/wire/digest';
 
-const LOST = 'A parser before amesh.verify() decoded the body to text, from which the bytes cannot be restored.';
+const LOST =
+  'A parser before amesh.verify() decoded the body to text, from which the bytes cannot be restored.';
 
 type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
 

@@ -193,10 +193,7 @@ function isEnd({ type }: RelayFrame): boolean {
 }
 
 function tookTooLong(): AmeshError {
-  return new AmeshError(
-    PAIRING_CODES.peer_gone,
-    'The relay ended the session because it took too long.',
-  );
+  return new AmeshError(PAIRING_CODES.peer_gone, 'The relay ended the session because it took too long.');
 }
 
 const BUSY: ReadonlySet<string> = new Set(['rate_limited', 'capacity', 'draining', 'unavailable']);

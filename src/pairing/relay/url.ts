@@ -18,7 +18,8 @@ export function toRelayUrl(text: string): string {
     throw new TypeError(`The URL of a relay must begin with wss:// or ws://.${suggestion(text)}`);
   if (url.username !== '' || url.password !== '')
     throw new TypeError('The URL of a relay must not contain a user name or password.');
-  if (url.search !== '' || url.hash !== '') throw new TypeError('The URL of a relay must not contain ? or #.');
+  if (url.search !== '' || url.hash !== '')
+    throw new TypeError('The URL of a relay must not contain ? or #.');
   if (url.pathname === '/') url.pathname = '/ws';
   return url.href;
 }

@@ -11,13 +11,13 @@ import type { RedisSource } from './source';
 
 const TIMEOUT_MS = 2000;
 
-/** A connection that only listens does not notice where its peer has gone without a word. */
+/** A connection that only listens does not notice that its peer disappeared silently. */
 const PING_EVERY_MS = 10_000;
 
-/** A large document may take longer on its way. */
+/** A large document may take longer to transfer. */
 const BYTES_A_MS = 10_000;
 
-// A hash or a list in its place is no document, and has to give way to one: it reads as empty.
+// A hash or list at this key is not a document, and may be overwritten: it reads as empty.
 const SWAP = `local now = redis.pcall('GET', KEYS[1])
 if type(now) == 'table' then
   if not string.find(now.err, 'WRONGTYPE', 1, true) then return now end
@@ -34,7 +34,7 @@ return 1`;
 
 const DISCARD = `if redis.call('GETRANGE', KEYS[1], ARGV[1], ARGV[1]) ~= '' then redis.call('DEL', KEYS[1]) end`;
 
-// By the clock of Redis: those of the instances may differ. What no instance has written is thrown away.
+// By the clock of Redis: those of the instances may differ. Anything that no instance wrote is deleted.
 const CONFIRM = `if redis.call('HLEN', KEYS[1]) > 10000 then redis.call('DEL', KEYS[1]) end
 local now = redis.call('TIME')[1]
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. now)
@@ -53,7 +53,7 @@ for _, text in ipairs(redis.call('HVALS', KEYS[1])) do
 end
 return revisions`;
 
-/** Documents in a Redis, changed by a script that compares and sets in one step, and tells all who watch. */
+/** Documents in Redis. A script compares and sets them in one step, and notifies all watchers. */
 export class RedisDocumentStore implements DocumentStore {
   readonly #source: RedisSource;
   readonly #prefix: string;
@@ -65,8 +65,8 @@ export class RedisDocumentStore implements DocumentStore {
   readonly #watched = new Map<string, (() => void)[]>();
 
   /**
-   * @param prefix before each key
-   * @param pingEveryMs how often the connection that hears of changes is asked whether it is still there
+   * @param prefix prepended to each key
+   * @param pingEveryMs how often to check the connection that receives notifications
    */
   constructor(source: RedisSource, prefix: string, pingEveryMs = PING_EVERY_MS) {
     this.#source = source;
@@ -75,13 +75,13 @@ export class RedisDocumentStore implements DocumentStore {
     this.#commands = new RedisConnection(source, { changed: () => this.#wake(), lost: () => {} });
   }
 
-  /** @throws AmeshError `allow_list_unavailable` where Redis does not answer */
+  /** @throws AmeshError `allow_list_unavailable` if Redis does not respond */
   async read(key: string, atMost?: number): Promise<Uint8Array | null> {
     const name = this.#prefix + key;
     const bytes = await this.#run(async (client) => {
       try {
         const some = atMost === undefined ? null : await client.getrangeBuffer(name, 0, atMost - 1);
-        return some?.length ? some : await client.getBuffer(name); // absent, or really empty
+        return some?.length ? some : await client.getBuffer(name); // missing, or really empty
       } catch (error) {
         if ((error as Error).message.startsWith('WRONGTYPE ')) return new Uint8Array();
         throw error;
@@ -90,9 +90,9 @@ export class RedisDocumentStore implements DocumentStore {
     return bytes === null ? null : new Uint8Array(bytes);
   }
 
-  /** @throws AmeshError `allow_list_unavailable`, with nothing changed; `store_unsynced` where that is not known */
+  /** @throws AmeshError `allow_list_unavailable`, with nothing changed; `store_unsynced` if that is unknown */
   async swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
-    // A single connection sends them in this turn. A command that has to wait needs copies, which cost time for megabytes.
+    // A ready connection sends the arguments in this turn. A command that must wait needs copies, which are slow for megabytes.
     const keep = this.#commands.isReady && !this.#commands.isCluster ? toView : toCopy;
     const [content, before] = [keep(next), keep(expected ?? new Uint8Array())];
     const args = [this.#prefix + key, expected === null ? 'none' : 'some', before, content];
@@ -107,7 +107,7 @@ export class RedisDocumentStore implements DocumentStore {
       );
       return swapped === 1;
     } catch (error) {
-      // A script that Redis refuses has changed nothing; an answer that never came says nothing.
+      // A script that Redis refuses changed nothing; a missing answer proves nothing.
       if (!wasSent || isReply((error as AmeshError).cause)) throw error;
       const now = await this.read(key).catch(() => null);
       if (now !== null && Buffer.compare(now, content) === 0) return true;
@@ -115,7 +115,7 @@ export class RedisDocumentStore implements DocumentStore {
         STORAGE_CODES.store_unsynced,
         'The change was sent, but Redis did not confirm it.',
         {
-          fix: 'Check Redis. See what is there now',
+          fix: 'Check Redis. To see the current state',
           command: ['amesh', 'list'],
           cause: error,
         },
@@ -145,7 +145,7 @@ export class RedisDocumentStore implements DocumentStore {
     return (all as string[]).map(Number);
   }
 
-  /** Ends its connections. */
+  /** Closes its connections. */
   close(): void {
     clearInterval(this.#pinging);
     this.#commands.close();
@@ -170,10 +170,10 @@ export class RedisDocumentStore implements DocumentStore {
 
   /** Any answer shows that the connection works. */
   #ping({ client, isReady, isCluster }: RedisConnection): void {
-    if (client === null || !isReady || isCluster) return; // a cluster subscribes by a connection of its own
+    if (client === null || !isReady || isCluster) return; // a cluster subscribes with another connection
     const silent = () => {
-      client.disconnect(); // it connects anew by itself
-      return new Error('It does not answer.');
+      client.disconnect(); // it reconnects itself
+      return new Error('It does not respond.');
     };
     within(TIMEOUT_MS, () => client.ping(), silent).catch(() => {});
   }
@@ -186,7 +186,7 @@ export class RedisDocumentStore implements DocumentStore {
         // Something may have been published before this subscription.
         for (const changed of [...this.#watched.values()].flat()) changed();
       },
-      () => {}, // it is connected anew, and polled meanwhile
+      () => {}, // it reconnects, and is polled in the meantime
     );
   }
 
@@ -195,7 +195,7 @@ export class RedisDocumentStore implements DocumentStore {
     this.#ready.clear();
   }
 
-  /** The timer of the deadline keeps the process alive, which the connection does not. */
+  /** The deadline's timer keeps the process alive, since the connection does not. */
   async #run<T>(command: (client: RedisClient) => Promise<T>, timeoutMs = TIMEOUT_MS): Promise<T> {
     const connection = this.#commands;
     try {
@@ -221,7 +221,7 @@ export class RedisDocumentStore implements DocumentStore {
     } catch (error) {
       const { message } = toReason(error as Error);
       const cause = Object.assign(new Error(message), { isReply: (error as Error).name === 'ReplyError' });
-      if (!cause.isReply) connection.client?.disconnect(); // silent, or gone: a new connection may do better
+      if (!cause.isReply) connection.client?.disconnect(); // silent or lost: a new connection may work
       throw new AmeshError(
         SERVER_CODES.allow_list_unavailable,
         `The store of the allow list failed: ${error instanceof IoRedisError ? error.why : `${message}.`}`,

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { type Fix, writeFix } from '../../core/errors/define-codes';
 import type { IoRedisModule } from './client';
 
-/** What is wrong, and what mends it. */
+/** What is wrong, and how to fix it. */
 export interface IoRedisProblem {
   readonly why: string;
   readonly advice: Fix;
@@ -16,7 +16,7 @@ const MISSING: IoRedisProblem = {
   advice: { fix: 'Run', command: ['npm', 'install', 'ioredis'] },
 };
 
-/** ioredis is not there, or of a major that is not known here. */
+/** ioredis is missing, or has an unsupported major version. */
 export class IoRedisError extends Error {
   readonly why: string;
   readonly advice: Fix;
@@ -31,9 +31,9 @@ export class IoRedisError extends Error {
 let loaded: IoRedisModule | undefined;
 
 /**
- * Loads it once: a process that has given up root may no longer be able to read its own packages.
+ * Loads ioredis once: a process that gave up root may no longer be able to read its own packages.
  *
- * @throws IoRedisError where it is not installed, or of a major that is not known here
+ * @throws IoRedisError if it is not installed, or has an unsupported major version
  */
 export async function loadIoRedis(): Promise<IoRedisModule> {
   if (loaded !== undefined) return loaded;
@@ -51,10 +51,10 @@ export async function loadIoRedis(): Promise<IoRedisModule> {
 }
 
 /**
- * What {@link loadIoRedis} will say, as far as it can be known at once, so that a server that was told to use Redis does
- * not start without it. Inside a bundle nothing can be known: ioredis may be in it.
+ * The error of {@link loadIoRedis}, as far as it is known synchronously, so that a server that needs Redis does not start
+ * without ioredis. Inside a bundle nothing is known, since the bundle may contain ioredis.
  *
- * @returns null where nothing is known to be wrong
+ * @returns null if no error is known
  */
 export function ioRedisProblem(): IoRedisProblem | null {
   const require = requireOfPackage();
@@ -70,7 +70,7 @@ export function ioRedisProblem(): IoRedisProblem | null {
 
 function wrong(version: string): IoRedisProblem {
   return {
-    why: `ioredis ${version} is installed, and amesh needs 5.4 or 6.`,
+    why: `ioredis ${version} is installed, but amesh needs 5.4 or 6.`,
     advice: { fix: 'Run', command: ['npm', 'install', 'ioredis@6'] },
   };
 }
@@ -83,7 +83,7 @@ function versionOf(require: NodeJS.Require): string | null {
   }
 }
 
-/** Finds what this package finds; null where this module is no file of the package. */
+/** Resolves modules like this package does; null if this module is not a file of the package. */
 function requireOfPackage(): NodeJS.Require | null {
   try {
     const require = createRequire(import.meta.url);

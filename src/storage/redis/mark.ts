@@ -1,30 +1,30 @@
 import { randomBytes } from 'node:crypto';
 import type { RedisNode } from './client';
 
-/** Under this name a Redis keeps since when it remembers; in a cluster each master has one that falls to it. */
+/** The key under which a Redis stores since when it remembers. In a cluster, each master has its own. */
 const MARKER = 'amesh:nonce:since:';
 
 /** Longer than any marker, so that a large value of another client is not fetched. */
 const MAX_MARKER = 250;
 
-/** More masters than this times a few are no cluster that anybody has. */
+/** No real cluster has a few times as many masters. */
 const MAX_MARKERS = 10_000;
 
-/** A mark that nobody has renewed for so long is gone, by the clock of its Redis: nonces may be elsewhere since. */
+/** How long a mark lasts if nobody renews it, by the clock of its Redis. After that, nonces may have gone elsewhere. */
 export const MARK_LASTS_MS = 2000;
 
-/** What a Redis keeps beside its nonces for as long as they are all there. */
+/** The mark that a Redis stores with its nonces, for as long as they are complete. */
 export interface Mark {
   readonly text: string;
-  /** Since when it remembers, Unix seconds by the clock of the writer. */
+  /** The time since which it remembers, Unix seconds by the writer's clock. */
   readonly since: number;
-  /** Another one for each time that somebody has begun anew. */
+  /** A new one each time that somebody starts from the beginning. */
   readonly id: string;
-  /** When it was written, by the clock of its Redis, Unix milliseconds; undefined where that is not known. */
+  /** When it was written, by the clock of its Redis, Unix milliseconds; undefined if unknown. */
   readonly bornMs: number | undefined;
 }
 
-/** The mark in a text; null where it is none, or of another run. */
+/** The mark in a text; null if it is not a mark, or of another run. */
 export function toMark(text: string, run: string): Mark | null {
   const [markedRun, since, id = '', born] = text.split(' ');
   if (markedRun !== run || !/^\d{1,15}$/.test(since ?? '') || id === '') return null;
@@ -32,7 +32,7 @@ export function toMark(text: string, run: string): Mark | null {
 }
 
 /**
- * Notes for all instances since when a Redis remembers.
+ * Records for all instances since when a Redis remembers.
  *
  * @param since Unix seconds
  */
@@ -43,7 +43,7 @@ export async function writeMark(
 ): Promise<Mark> {
   const id = randomBytes(9).toString('base64url');
   const text = `${run} ${since} ${id} ${nowMs ?? ''}`;
-  // A moment where that is known: what was held up on its way does not bring a mark back.
+  // An absolute time if known, so that a delayed command does not revive a mark.
   const [unit, end] =
     nowMs === undefined ? (['PX', MARK_LASTS_MS] as const) : (['PXAT', nowMs + MARK_LASTS_MS] as const);
   await node.set(markerOf(node), text, unit, end);
@@ -51,22 +51,22 @@ export async function writeMark(
 }
 
 /**
- * Keeps a mark for another while.
+ * Renews a mark.
  *
- * @returns false where it has run out
+ * @returns false if it has expired
  */
 export async function renewMark(node: RedisNode, { text }: Mark): Promise<boolean> {
   const key = markerOf(node);
   try {
     return (await node.pexpire(key, MARK_LASTS_MS)) === 1;
   } catch (error) {
-    // The ACL of this Redis user allows only what a claim needs.
+    // The ACL of this Redis user allows only the commands of a claim.
     if (!/^NOPERM/.test((error as Error).message)) throw error;
     return (await node.set(key, text, 'PX', MARK_LASTS_MS, 'XX')) === 'OK';
   }
 }
 
-/** The text of the mark. In a cluster a master answers only for the keys that fall to it: the next name may be one. */
+/** The text of the mark. In a cluster, a master answers only for its own keys: the next name may be one of them. */
 export async function readMarker(node: RedisNode): Promise<string> {
   for (let tries = 0; ; tries++) {
     try {

@@ -15,27 +15,27 @@ import { askRedis, type RedisFacts } from './remembers';
 import type { RedisSource } from './source';
 import { type Settled, Tenure } from './tenure';
 
-/** How often a Redis is asked whether it is still the one that it was, and its mark is renewed. */
+/** How often to check that it is still the same Redis, and to renew its mark. */
 const CHECK_EVERY_MS = 500;
 const CHECK_AGAIN_MS = 100;
-/** One that does not answer for so long gets a new connection. */
+/** A Redis that does not respond within this time gets a new connection. */
 const CHECK_TIMEOUT_MS = 2000;
-/** An answer that took longer says too little of now: a mark renewed by it could outlive the wait for it. */
+/** A slower answer is too old: a mark renewed by it could outlive its waiting time. */
 const CHECK_WITHIN_MS = 750;
-/** For how long an answer counts. */
+/** How long an answer is valid. */
 const SURE_MS = MARK_LASTS_MS;
 
-/** What a cluster says of keys that another node has, or nobody has yet: the command was not carried out. */
+/** The errors of a cluster for keys of another node, or of none: the command was not executed. */
 const ELSEWHERE = /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN) |same slots allocation group/;
 
 /**
- * A {@link NonceStore} that is exact for any number of processes: one `SET … NX` a request. What Redis cannot say in
- * time is refused.
+ * A {@link NonceStore} that detects replays across any number of processes: one `SET … NX` per request. If Redis does not
+ * answer in time, the request is refused.
  *
- * States: closed (no connection, or not known since when that Redis remembers, or it may forget), waiting (it may have
- * missed claims until just now: until a whole second, so that `startedAt` divides what was before from what comes), open.
- * Only in the last one anybody is let in, and an answer counts only if it was open from the question to the answer, and if
- * the mark of that Redis was read behind the claim. Open ends by itself where nothing confirms it.
+ * States: closed (no connection, or it is unknown since when that Redis remembers, or it may forget), waiting (it may have
+ * missed claims until now: until the next whole second, so that `startedAt` separates the past from the future), open. Only
+ * an open store accepts requests. An answer counts only if the store was open from the question to the answer, and if the
+ * mark of that Redis was read after the claim. The open state ends unless it is confirmed.
  *
  * @see docs/production.md
  */
@@ -45,18 +45,18 @@ export class RedisNonceStore implements NonceStore {
   readonly #tenure: Tenure;
   readonly #connection: RedisConnection;
   readonly #clock = new ClockWatch();
-  /** Counted up whenever what was known of Redis does not hold any more. */
+  /** Increased whenever the knowledge about Redis becomes invalid. */
   #generation = 0;
   #isSure = false;
-  /** Until when it is, by `performance.now()`. */
+  /** When the open state ends, by `performance.now()`. */
   #sureUntil = 0;
   #startedAt: number | undefined;
-  /** The text of the mark, where one Redis has all keys. */
+  /** The text of the mark, if one Redis has all keys. */
   #mark: string | undefined;
   #reading: Promise<boolean> | undefined;
-  /** Those that were asked and may be trusted to remember. */
+  /** The nodes that were checked and may be trusted to remember. */
   #masters: readonly RedisNode[] = [];
-  /** Why it is closed, where Redis itself is not what is missing. */
+  /** Why it is closed, if Redis itself is not missing. */
   #problem: string | null = null;
   #isChecking = false;
   #isClosed = false;
@@ -65,9 +65,9 @@ export class RedisNonceStore implements NonceStore {
 
   /**
    * @param from the URL of a Redis (`redis://`, `rediss://`), options, or a client of ioredis 5 or 6, which is
-   *   duplicated and stays yours
-   * @throws NonceStoreUnavailableError where ioredis is not installed, or of another major
-   * @throws TypeError for a URL that is undefined, empty or no such URL, naming REDIS_URL; for a wrong option
+   *   duplicated and remains yours
+   * @throws NonceStoreUnavailableError if ioredis is not installed, or has an unsupported major version
+   * @throws TypeError for a missing, empty or invalid URL, naming REDIS_URL; for a wrong option
    */
   constructor(from: string | undefined | IoRedis | RedisNonceStoreOptions) {
     const { source, timeoutMs, waitSeconds } = readRedisNonceOptions(from);
@@ -81,16 +81,16 @@ export class RedisNonceStore implements NonceStore {
   }
 
   /**
-   * Unix seconds: what was created earlier may have been claimed where this Redis does not know of it. Undefined
-   * before the first connection.
+   * Unix seconds: requests created earlier may have been claimed without the knowledge of this Redis. Undefined before the
+   * first connection.
    */
   get startedAt(): number | undefined {
     return this.#startedAt;
   }
 
-  /** @throws NonceStoreUnavailableError where Redis does not answer in time, is full, or may have forgotten; after the clock was set back */
+  /** @throws NonceStoreUnavailableError if Redis does not respond in time, is full, or may have forgotten nonces; after the clock was set back */
   claim(deviceId: string, nonce: string, keepUntilMs: number): Promise<boolean> {
-    if (nonce.length !== 22) throw new TypeError('A nonce is of 22 base64url characters.');
+    if (nonce.length !== 22) throw new TypeError('A nonce must have 22 base64url characters.');
     return within(
       this.#timeoutMs,
       (waiting) => this.#claim(`amesh:nonce:${deviceId}:${nonce}`, keepUntilMs, waiting),
@@ -98,7 +98,7 @@ export class RedisNonceStore implements NonceStore {
     );
   }
 
-  /** Ends the connection. Claims that are on their way, and all later ones, are refused. */
+  /** Closes the connection. Pending and later claims are refused. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#shut('The nonce store was closed.');
@@ -119,19 +119,19 @@ export class RedisNonceStore implements NonceStore {
     } catch (error) {
       const { message } = error as Error;
       if (message.startsWith('READONLY')) this.#changed();
-      if (!ELSEWHERE.test(message)) throw this.#unavailable('Redis refused.', error as Error);
+      if (!ELSEWHERE.test(message)) throw this.#unavailable('Redis refused the command.', error as Error);
       await this.#connection.relearn();
       return this.#claim(key, keepUntilMs, waiting);
     }
     if (!(await reading) || !isSame(this.#connection.masters(), this.#masters)) this.#changed();
     if (generation !== this.#generation || !this.#isOpen)
-      throw this.#unavailable('Redis changed while it was asked.');
+      throw this.#unavailable('Redis changed during the claim.');
     if (answer === 'OK') {
       this.#tenure.accepted();
       return true;
     }
     if (answer === null) return false;
-    throw this.#unavailable('Redis gave an answer that is none.');
+    throw this.#unavailable('Redis returned an invalid answer.');
   }
 
   get #isOpen(): boolean {
@@ -139,8 +139,8 @@ export class RedisNonceStore implements NonceStore {
   }
 
   /**
-   * Whether what has the claims of this moment has the mark, too: databases can be swapped, and emptied, behind an open
-   * connection. It is read once for all of them, and behind them: this comes before what sends them.
+   * Whether the Redis of these claims also has the mark: databases can be swapped or emptied behind an open connection. It
+   * is read once for all current claims, after them: this runs before they are sent.
    */
   #readMark(): Promise<boolean> {
     const [node] = this.#masters;
@@ -158,7 +158,7 @@ export class RedisNonceStore implements NonceStore {
     return this.#reading;
   }
 
-  /** @throws NonceStoreUnavailableError where nobody waits for the answer any more, or none will ever come */
+  /** @throws NonceStoreUnavailableError if nobody waits for the answer any more, or no answer will come */
   async #opening(waiting: Waiting): Promise<void> {
     while (!this.#isOpen && !waiting.isOver && !this.#isClosed) {
       await new Promise<void>((resolve) => {
@@ -198,7 +198,7 @@ export class RedisNonceStore implements NonceStore {
     for (const wake of waiting) wake();
   }
 
-  /** Asks Redis who it is, and again after a while: a connection may lead to another one without having ended. */
+  /** Checks which Redis this is, at intervals: a connection may lead to another one without having closed. */
   #check(): void {
     if (this.#isChecking || this.#isClosed) return;
     this.#isChecking = true;
@@ -209,15 +209,15 @@ export class RedisNonceStore implements NonceStore {
     });
   }
 
-  /** @returns after how many milliseconds to ask again */
+  /** @returns the time until the next check, in milliseconds */
   async #checkOnce(): Promise<number> {
     const generation = this.#generation;
     const askedAt = performance.now();
     const masters = this.#connection.masters();
     const [first] = masters;
-    if (!this.#connection.isReady || first === undefined) return CHECK_EVERY_MS; // it will say when
+    if (!this.#connection.isReady || first === undefined) return CHECK_EVERY_MS; // an event follows
     const asking = this.#connection.isCluster ? null : askAddress(this.#source, first, CHECK_WITHIN_MS);
-    asking?.catch(() => {}); // it is waited for below
+    asking?.catch(() => {}); // awaited below
     let settled: Settled;
     try {
       const facts = await Promise.all(masters.map(askInTime));
@@ -226,18 +226,18 @@ export class RedisNonceStore implements NonceStore {
         .find(Boolean);
       if (problem) {
         this.#shut(problem);
-        warnOnce(`No signed request is let in. ${problem}`);
+        warnOnce(`Every signed request is refused. ${problem}`);
         return CHECK_EVERY_MS;
       }
       if (asking !== null && (await asking) !== facts[0]?.run) {
-        this.#shut('The address of Redis leads to another one than before.');
-        first.disconnect(); // it connects anew by itself
+        this.#shut('The address of Redis leads to another Redis than before.');
+        first.disconnect(); // it reconnects itself
         return CHECK_AGAIN_MS;
       }
-      if (performance.now() - askedAt > CHECK_WITHIN_MS) throw new Error('It answers too late.');
+      if (performance.now() - askedAt > CHECK_WITHIN_MS) throw new Error('It responds too late.');
       settled = await inTime(() => this.#tenure.settle(masters, facts));
     } catch (error) {
-      // What was sure stays so until it ends, or until a claim finds something else.
+      // A confirmed state stays valid until it ends, or until a claim finds something else.
       this.#connection.failed(error as Error);
       return CHECK_AGAIN_MS;
     }
@@ -248,7 +248,7 @@ export class RedisNonceStore implements NonceStore {
       return Math.max(0, CHECK_EVERY_MS - (performance.now() - askedAt));
     }
     this.#shut(
-      `Redis may have forgotten nonces; from ${new Date(settled.since * 1000).toISOString()} on it counts.`,
+      `Redis may have forgotten nonces; it counts from ${new Date(settled.since * 1000).toISOString()}.`,
     );
     return Math.min(settled.waitMs, CHECK_EVERY_MS);
   }
@@ -261,7 +261,7 @@ export class RedisNonceStore implements NonceStore {
   }
 }
 
-/** Gives up on one that is silent, a replica, or nothing that can be asked: a new connection may lead to another. */
+/** Disconnects from a silent Redis, a replica, or something that cannot be asked: a new connection may lead elsewhere. */
 async function askInTime(node: RedisNode): Promise<RedisFacts> {
   try {
     return await inTime(() => askRedis(node));
@@ -272,7 +272,7 @@ async function askInTime(node: RedisNode): Promise<RedisFacts> {
 }
 
 function inTime<T>(run: () => Promise<T>): Promise<T> {
-  return within(CHECK_TIMEOUT_MS, run, () => new Error('It does not answer.'));
+  return within(CHECK_TIMEOUT_MS, run, () => new Error('It does not respond.'));
 }
 
 function isSame(a: readonly RedisNode[], b: readonly RedisNode[]): boolean {

@@ -2,24 +2,24 @@ import { assertOptionNames } from '../../core/options';
 import { type IoRedis, isIoRedis } from './client';
 import { type RedisSource, type RedisSourceOptions, readRedisSource } from './source';
 
-/** Which Redis remembers nonces, and how long a request waits for it. Exactly one of `url`, `cluster`, `redis` and `client`. */
+/** The Redis for nonces, and how long a request waits for it. Pass exactly one of `url`, `cluster`, `redis` and `client`. */
 export interface RedisNonceStoreOptions extends RedisSourceOptions {
   /** How long a request waits for Redis before it is refused with 503. Milliseconds, 10 to 10,000; default 250. */
   readonly timeoutMs?: number | undefined;
   /**
-   * After a Redis may have forgotten nonces, refuse everybody until no request from before can count any more,
-   * also none of a caller whose clock runs ahead: `clockSkewSeconds` and 10 s. Default false.
+   * After Redis may have forgotten nonces, refuse all requests until no earlier request can count any more, not even of a
+   * caller whose clock is ahead: for `clockSkewSeconds` and 10 s. Default false.
    */
   readonly strictRestart?: boolean | undefined;
   /** What `verify()` has; only with `strictRestart`. Seconds, 1 to 300; default 30. */
   readonly clockSkewSeconds?: number | undefined;
 }
 
-/** {@link RedisNonceStoreOptions} checked and with its defaults. */
+/** Checked {@link RedisNonceStoreOptions} with defaults. */
 export interface RedisNonceSettings {
   readonly source: RedisSource;
   readonly timeoutMs: number;
-  /** How many seconds are waited out after a loss. */
+  /** How many seconds to wait after a loss. */
   readonly waitSeconds: number;
 }
 
@@ -33,7 +33,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof RedisNonceStoreOptions>([
   'clockSkewSeconds',
 ]);
 
-/** How far the clocks of a target's instances may differ; as in docs/protocol.md. */
+/** How far the clocks of a target's instances may differ, as in docs/protocol.md. */
 export const INSTANCE_SKEW_SECONDS = 10;
 
 /** @throws TypeError */
@@ -44,7 +44,7 @@ export function readRedisNonceOptions(
   assertOptionNames('new RedisNonceStore()', options, NAMES);
   const { timeoutMs = 250, strictRestart = false, clockSkewSeconds = 30 } = options;
   if (!(timeoutMs >= 10 && timeoutMs <= 10_000)) {
-    throw new TypeError('timeoutMs is a number of milliseconds from 10 to 10000.');
+    throw new TypeError('timeoutMs must be a number of milliseconds from 10 to 10000.');
   }
   if (typeof strictRestart !== 'boolean') throw new TypeError('strictRestart must be true or false.');
   if (!(clockSkewSeconds >= 1 && clockSkewSeconds <= 300)) {
@@ -62,6 +62,6 @@ export function readRedisNonceOptions(
 function toOptions(from: string | undefined | IoRedis | RedisNonceStoreOptions): RedisNonceStoreOptions {
   if (from === undefined || typeof from === 'string') return { url: from };
   if (typeof from !== 'object' || from === null)
-    throw new TypeError('RedisNonceStore takes a URL, options, or a client of ioredis.');
+    throw new TypeError('RedisNonceStore needs a URL, options, or an ioredis client.');
   return isIoRedis(from) ? { client: from } : from;
 }

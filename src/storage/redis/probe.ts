@@ -9,16 +9,16 @@ import { readRedisUrl } from './source';
 const TIMEOUT_MS = 3000;
 
 /**
- * Whether a Redis can keep nonces, without writing anything to it.
+ * Checks whether a Redis can store nonces, without writing anything.
  *
- * @param url undefined or empty where the variable is not set
- * @param variable what holds it, for the message
- * @returns what is wrong with it; null where nothing is
- * @throws TypeError for what is no URL of a Redis; Error where it does not answer within 3 s. Neither quotes the URL
+ * @param url undefined or empty if the variable is not set
+ * @param variable the variable of the URL, for the message
+ * @returns the problem; null if there is none
+ * @throws TypeError if it is not a Redis URL; Error if it does not respond within 3 s. Neither quotes the URL
  */
 export async function probeRedis(url: string | undefined, variable: string): Promise<string | null> {
   const source = { kind: 'url', url: readRedisUrl(url, variable), redis: {} } as const;
-  await loadIoRedis().catch(() => {}); // the connection says so; it takes its time on a busy machine, which is none of Redis' silence
+  await loadIoRedis().catch(() => {}); // the connection reports an error; loading may be slow, and is not part of the time limit
   let wake = () => {};
   const connection = new RedisConnection(source, { changed: () => wake(), lost: () => {} });
   try {
@@ -30,7 +30,7 @@ export async function probeRedis(url: string | undefined, variable: string): Pro
           waiting.whenOver = resolve;
         });
         const [node] = connection.masters();
-        if (node === undefined) throw new Error('There is none.');
+        if (node === undefined) throw new Error('There is no Redis.');
         return problemOf(await askRedis(node), connection.isCluster, () => {});
       },
       () => new Error(connection.reason?.message ?? `It did not respond within ${TIMEOUT_MS / 1000} s.`),

@@ -1,9 +1,9 @@
 import type { RedisFacts } from './remembers';
 
 /**
- * Why a Redis must not be counted on; null where it may.
+ * Why a Redis is not suitable; null if it is.
  *
- * @param warn is told what cannot be known
+ * @param warn called with what cannot be known
  */
 export function problemOf(
   { maxmemoryPolicy, isCluster }: RedisFacts,
@@ -15,10 +15,10 @@ export function problemOf(
   }
   if (maxmemoryPolicy === undefined) {
     warn(
-      'This Redis does not say its maxmemory-policy. See to it that it is noeviction: any other may throw nonces away that could still be replayed.',
+      'This Redis does not reveal its maxmemory-policy. Make sure that it is noeviction: any other may evict nonces that could still be replayed.',
     );
     return null;
   }
   if (maxmemoryPolicy === 'noeviction') return null;
-  return `This Redis has the maxmemory-policy ${maxmemoryPolicy}, and may throw nonces away that could still be replayed. Run: redis-cli CONFIG SET maxmemory-policy noeviction`;
+  return `This Redis has the maxmemory-policy ${maxmemoryPolicy}, and may evict nonces that could still be replayed. Run: redis-cli CONFIG SET maxmemory-policy noeviction`;
 }

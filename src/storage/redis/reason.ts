@@ -1,8 +1,8 @@
 import { IoRedisError } from './load';
 
 /**
- * What an error of ioredis says, without what was sent: it holds the command, and a server that does not know that
- * command repeats its arguments. Those of AUTH are a password.
+ * The message of an ioredis error, without the command that was sent: a server that does not know a command repeats its
+ * arguments, and those of AUTH are a password.
  */
 export function toReason(error: Error): Error {
   if (error instanceof IoRedisError) return error;

@@ -1,27 +1,26 @@
 import type { RedisNode } from './client';
 import { type Mark, readMarker, toMark } from './mark';
 
-/** What a Redis says of itself, as far as it matters to what it remembers. */
+/** The facts of a Redis that matter for its memory. */
 export interface RedisFacts {
   /**
-   * Another one after each start, after each change of its role, and after each key that it threw away; empty where it
-   * does not say.
+   * Changes with each start, each change of role, and each evicted key; empty if unknown.
    */
   readonly run: string;
-  /** What it says that it does when its memory is full; undefined where it does not say. */
+  /** Its policy when its memory is full; undefined if unknown. */
   readonly maxmemoryPolicy: string | undefined;
-  /** A node of a cluster, whose keys lie on several. */
+  /** A node of a cluster, whose keys are on several nodes. */
   readonly isCluster: boolean;
-  /** Its own time, Unix milliseconds; undefined where it does not say. */
+  /** Its own time, Unix milliseconds; undefined if unknown. */
   readonly nowMs: number | undefined;
-  /** Its mark, where it is there and of this run. */
+  /** Its mark, if it has one of this run. */
   readonly mark: Mark | null;
 }
 
 /**
- * Asks a Redis who it is and since when it remembers.
+ * Asks a Redis for its identity, and since when it remembers.
  *
- * @throws Error where it does not answer, is still loading, or is a replica
+ * @throws Error if it does not respond, is still loading, or is a replica
  */
 export async function askRedis(node: RedisNode): Promise<RedisFacts> {
   const [info, marker] = await Promise.all([infoOf(node), readMarker(node)]);
@@ -38,19 +37,19 @@ export async function askRedis(node: RedisNode): Promise<RedisFacts> {
   };
 }
 
-/** Which run of a Redis this is; empty where it does not say. */
+/** Identifies this run of a Redis; empty if unknown. */
 export async function askRun(node: RedisNode): Promise<string> {
   return toRun(await infoOf(node));
 }
 
-// Its own run id is not enough: a master that was a replica for a while has the data, and the marker, of its master.
+// The run ID alone is not enough: a master that was a replica for a while has its master's data, and its marker.
 function toRun(info: string): string {
   const runId = field(info, 'run_id') ?? '';
   if (runId === '') return '';
   return [runId, field(info, 'master_replid') ?? '', field(info, 'evicted_keys') ?? ''].join('.');
 }
 
-/** Some services hide INFO, and what it says is then not known. */
+/** Some services hide INFO; then its content is unknown. */
 async function infoOf(node: RedisNode): Promise<string> {
   try {
     return await node.info();

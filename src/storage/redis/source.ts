@@ -1,56 +1,56 @@
 import { type IoRedis, type IoRedisModule, isIoRedis, type RedisClient } from './client';
 
-/** Where a Redis is, checked: exactly one of a URL, nodes of a cluster, options of ioredis, or a client of it. */
+/** The checked address of a Redis: exactly one of a URL, cluster nodes, ioredis options, or an ioredis client. */
 export type RedisSource =
   | { readonly kind: 'url'; readonly url: string; readonly redis: object }
   | { readonly kind: 'cluster'; readonly nodes: readonly ClusterNode[]; readonly redis: object }
   | { readonly kind: 'options'; readonly redis: object }
   | { readonly kind: 'client'; readonly client: IoRedis };
 
-/** A node of a Redis Cluster to begin with. */
+/** A first node of a Redis Cluster. */
 export type ClusterNode =
   | string
   | {
       /** A name or an IP address. */
       readonly host: string;
-      /** Of its TCP port. */
+      /** Its TCP port. */
       readonly port: number;
     };
 
-/** Which Redis: exactly one of these. */
+/** The Redis to use: exactly one of these. */
 export interface RedisSourceOptions {
-  /** `redis://` or `rediss://` (TLS), with user, password and number of the database where need be. */
+  /** `redis://` or `rediss://` (TLS), with user, password and database number if needed. */
   readonly url?: string | undefined;
   /** Some nodes of a Redis Cluster, as URLs or `{ host, port }`; the others are found. */
   readonly cluster?: readonly ClusterNode[] | undefined;
-  /** Options of ioredis for each connection: `sentinels` and `name`, `tls`, `username`, `password`, … */
+  /** ioredis options for each connection: `sentinels` and `name`, `tls`, `username`, `password`, … */
   readonly redis?: object | undefined;
-  /** A client of ioredis 5 or 6. It is duplicated, with options of ours, and stays yours to close. */
+  /** A client of ioredis 5 or 6. It is duplicated with our own options, and remains yours to close. */
   readonly client?: IoRedis | undefined;
 }
 
 /**
- * @param variable the environment variable that usually holds the URL, for the message
+ * @param variable the environment variable that usually contains the URL, for the message
  * @throws TypeError
  */
 export function readRedisSource(options: RedisSourceOptions, variable: string): RedisSource {
   const { cluster, client, redis } = options;
   if (redis !== undefined && (typeof redis !== 'object' || redis === null)) {
-    throw new TypeError('redis is an object of options of ioredis.');
+    throw new TypeError('redis must be an object of ioredis options.');
   }
   if (client !== undefined) {
     if (typeof client !== 'object' || client === null || !isIoRedis(client)) {
-      throw new TypeError('client is no client of ioredis.');
+      throw new TypeError('client must be an ioredis client.');
     }
     if ('url' in options || cluster !== undefined || redis !== undefined) {
-      throw new TypeError('A client has its own address: give it without url, cluster or redis.');
+      throw new TypeError('A client has its own address: pass it without url, cluster or redis.');
     }
     return { kind: 'client', client };
   }
   if (cluster !== undefined) {
-    if ('url' in options) throw new TypeError('Give url or cluster, not both.');
+    if ('url' in options) throw new TypeError('Pass url or cluster, not both.');
     if (!Array.isArray(cluster) || cluster.length === 0 || !cluster.every(isClusterNode)) {
-      throw new TypeError('cluster is a list of redis:// URLs or { host, port }.');
+      throw new TypeError('cluster must be a list of redis:// URLs or { host, port }.');
     }
     return { kind: 'cluster', nodes: [...cluster], redis: { ...redis } };
   }
@@ -59,26 +59,24 @@ export function readRedisSource(options: RedisSourceOptions, variable: string): 
 }
 
 /**
- * @param url undefined or empty where the variable is not set
- * @throws TypeError, without quoting the URL: it may hold a password
+ * @param url undefined or empty if the variable is not set
+ * @throws TypeError, without quoting the URL, which may contain a password
  */
 export function readRedisUrl(url: unknown, variable: string): string {
   if (url === undefined || url === '') {
     throw new TypeError(`No Redis address is set. Set ${variable}, such as redis://localhost:6379.`);
   }
   if (typeof url !== 'string' || !/^rediss?:\/\/./.test(url) || !URL.canParse(url)) {
-    throw new TypeError(`${variable} is no URL of a Redis: it begins with redis:// or rediss://.`);
+    throw new TypeError(`${variable} is not a Redis URL: it must begin with redis:// or rediss://.`);
   }
   const { username, password, pathname, searchParams } = new URL(url);
   if (!isDecodable(username) || !isDecodable(password)) {
-    throw new TypeError(
-      `${variable} holds a user or a password with a % that is none of an escape: write %25.`,
-    );
+    throw new TypeError(`${variable} contains a user or password with a bare %: write %25.`);
   }
-  // ioredis would ask for the database NaN, and reject where nobody can catch it.
+  // ioredis would ask for database NaN, and reject where nothing can catch it.
   if (![pathname.slice(1), searchParams.get('db') ?? ''].every((database) => /^\d{0,9}$/.test(database))) {
     throw new TypeError(
-      `${variable} names a database that is no number, as the 0 in redis://localhost:6379/0.`,
+      `${variable} has a database that is not a number, such as the 0 in redis://localhost:6379/0.`,
     );
   }
   return url;
@@ -98,9 +96,9 @@ function isClusterNode(node: ClusterNode): boolean {
   return typeof node?.host === 'string' && Number.isInteger(node.port);
 }
 
-// Commands are never kept for later and never sent twice: a claim whose answer was lost would find itself. Connecting
-// anew is ours to do, since the timers of ioredis would keep a process alive; so would its wait for the end of a
-// connection that has ended already. The ready check is ours, too: see RedisMemory.
+// Commands are never queued and never sent twice: a repeated claim would find itself. Reconnecting is our own, since
+// ioredis's timers would keep a process alive; so would its wait for the end of a closed connection. The ready check is
+// ours, too: see RedisMemory.
 const OURS = {
   lazyConnect: true,
   enableOfflineQueue: false,
@@ -113,9 +111,9 @@ const OURS = {
 } as const;
 
 /**
- * A client of its own for a source, with options that are ours; not connected yet.
+ * Creates our own client for a source, with our own options; not connected yet.
  *
- * @param module null where the source is a client, which brings it
+ * @param module null if the source is a client, which brings it
  */
 export function toRedisClient(source: RedisSource, module: IoRedisModule | null, more: object): RedisClient {
   const make = (Class: unknown, ...args: unknown[]) =>

@@ -4,32 +4,32 @@ import { INSTANCE_SKEW_SECONDS } from './options';
 import type { RedisFacts } from './remembers';
 
 /**
- * How long a Redis that may have missed claims is not counted on. By then the mark of the one that had them is gone, and
- * every process that was there has noticed that it is the wrong one.
+ * How long a Redis that may have missed claims is not trusted. By then the mark of the Redis that had them has expired, and
+ * every process that used it has noticed that it was the wrong one.
  */
 export const SETTLE_MS = 3000;
 
-/** From when on Redis may be counted on. */
+/** When a Redis may be trusted. */
 export interface Settled {
-  /** Unix seconds: what was created earlier may have been claimed elsewhere. */
+  /** Unix seconds: requests created earlier may have been claimed elsewhere. */
   readonly since: number;
-  /** For how long nobody may be let in yet; not positive where that is over. */
+  /** How long nobody may be accepted yet; not positive if that time is over. */
   readonly waitMs: number;
   /** The texts of the marks. */
   readonly texts: readonly string[];
 }
 
 /**
- * What a process knows of the marks that it meets. While a mark is there, all claims went to the Redis that has it: where
- * they went elsewhere nobody has renewed it. So a mark that is gone is a gap, and so is one that this process does not
- * know, after it has let somebody in by another one.
+ * What a process knows about the marks that it finds. While a mark exists, all claims went to its Redis: if they had gone
+ * elsewhere, nobody would have renewed it. So a missing mark is a gap, and so is an unknown one after this process accepted
+ * requests by another mark.
  */
 export class Tenure {
   readonly #waitSeconds: number;
   #since = 0;
-  /** The marks of the last look, with when they were first seen; null before the first one. */
+  /** The marks of the last check, and when each was first seen; null before the first check. */
   #seen: ReadonlyMap<string, number> | null = null;
-  /** Those by which somebody was let in last. */
+  /** The marks by which a request was last accepted. */
   #counted: ReadonlySet<string> = new Set();
   #acceptedMs = Number.NEGATIVE_INFINITY;
   #isReconnected = true;
@@ -39,22 +39,22 @@ export class Tenure {
     this.#waitSeconds = waitSeconds;
   }
 
-  /** Somebody was let in. */
+  /** A request was accepted. */
   accepted(): void {
     this.#acceptedMs = Date.now();
   }
 
-  /** From now on somebody may be let in by the marks of the last look. */
+  /** From now on, requests may be accepted by the marks of the last check. */
   opened(): void {
     this.#counted = new Set(this.#seen?.keys());
   }
 
-  /** A Redis that does not say who it is may be another one now. */
+  /** A Redis that does not reveal its identity may now be another one. */
   reconnected(): void {
     this.#isReconnected = true;
   }
 
-  /** Renews the marks of all masters, and writes those that are gone or do not show a gap that this process knows of. */
+  /** Renews the marks of all masters. It writes those that are missing, or do not show a gap that this process knows. */
   async settle(masters: readonly RedisNode[], facts: readonly RedisFacts[]): Promise<Settled> {
     const next = Math.ceil((Date.now() + SETTLE_MS) / 1000);
     const isNew = this.#isReconnected;
