@@ -47,7 +47,7 @@ export function explainAnswer(
   }
   if (status >= 500 && status !== 501)
     return new ProxyError(
-      `${who} cannot reach ${authority} (HTTP ${status}).`,
+      `${who} does not reach ${authority} (HTTP ${status}).`,
       `Check the name and port. ${exempt}`,
     );
   return new ProxyError(

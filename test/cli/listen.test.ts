@@ -77,7 +77,7 @@ ${linesFor(code)}
   Type this on "prod-api":   ${inGroups(shown)}
 ✓ Trusted. This machine may now call "prod-api".   Undo: ${laptop.here('amesh revoke prod-api')}
 ! Nobody compared the codes, so the hosts that it reports were not stored: bank.example
-  Where is it called?  ${laptop.here('amesh trust add --role target --host bank.example')}`);
+  To add its host:  ${laptop.here('amesh trust add --role target --host bank.example')}`);
     expect((await laptop.allowList()).devices[0]?.hosts).toEqual([]);
     expect((await prod.allowList()).hosts).toEqual(['bank.example']);
     for (const { dir } of [prod, laptop]) {
@@ -251,7 +251,7 @@ ${linesFor(code)}
     ]);
     expect(ran.code).toBe(4);
     const again = prod.here(`amesh listen --relay ws://127.0.0.1:${hasty.port}/ws --host a.example`);
-    expect(ran.stderr).toContain(`✗ No controller joined within 1 s.\n  Run again: ${again}\n`);
+    expect(ran.stderr).toContain(`✗ No controller joined within 1 s.\n  Run it again: ${again}\n`);
     expect(ran.stderr).toMatch(/\n {2}No changes were made\.\n$/);
     await isEmpty(prod);
     await hasty.relay.close();

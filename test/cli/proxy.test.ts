@@ -87,7 +87,7 @@ describe('a relay and a server that only a proxy reaches', { timeout: 120_000 },
     });
     expect(found.of.target).toMatchObject({
       state: 'ok',
-      message: expect.stringContaining('let this machine in'),
+      message: expect.stringContaining('accepted this machine'),
     });
     expect(found.of.clock?.state).toBe('ok');
     const way = `is called through the proxy 127.0.0.1:${proxy.port} (HTTPS_PROXY).`;
@@ -136,7 +136,7 @@ describe.concurrent('a proxy that opens no way', { timeout: 120_000 }, () => {
   it.concurrent.each([
     [407, 'does not accept this user name and password (HTTP 407).'],
     [403, 'does not allow a connection to HOST:443 (HTTP 403).'],
-    [502, 'cannot reach HOST:443 (HTTP 502).'],
+    [502, 'does not reach HOST:443 (HTTP 502).'],
   ])('%i is told by listen, invite and doctor', async (status, cause) => {
     const refusing = await startProxy({ refuse: [status] });
     const { listening, inviting, found } = await failuresOf({

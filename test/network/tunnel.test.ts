@@ -123,9 +123,9 @@ describe('a proxy that opens no way', () => {
       `does not allow a connection to ${HOST}:3001 (HTTP 403). Many proxies allow only port 443.`,
       `Ask its administrator to allow CONNECT to ${HOST}:3001.`,
     ],
-    [[502], `cannot reach ${HOST}:3001 (HTTP 502).`, 'Check the name and port.'],
-    [[503], `cannot reach ${HOST}:3001 (HTTP 503).`, 'Check the name and port.'],
-    [[504], `cannot reach ${HOST}:3001 (HTTP 504).`, 'Check the name and port.'],
+    [[502], `does not reach ${HOST}:3001 (HTTP 502).`, 'Check the name and port.'],
+    [[503], `does not reach ${HOST}:3001 (HTTP 503).`, 'Check the name and port.'],
+    [[504], `does not reach ${HOST}:3001 (HTTP 504).`, 'Check the name and port.'],
     [
       [404],
       'opens no tunnel (HTTP 404): it may be a web server, not a proxy.',
