@@ -24,6 +24,7 @@ import multer from 'multer';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { fastifies } from '../support/fastify';
 import { frameworks } from '../support/frameworks';
+import { times } from '../support/full';
 import { connectHttp2, http2Exchange } from '../support/http2';
 import { listen } from '../support/listen';
 import { createMachines, type Machines } from '../support/machines';
@@ -32,15 +33,18 @@ import { signedRaw } from '../support/signed-raw';
 import { hashOf, send, type Upload } from '../support/upload';
 
 const MIB = 1_048_576;
+/** A body that is far larger than what may be held of it, and as large as may be sent. */
+const LARGE_MIB = times(16, 64);
+const LARGE = LARGE_MIB * MIB;
 /** How often the memory that is alive is looked at. */
-const MARK_BYTES = 16 * MIB;
+const MARK_BYTES = LARGE / 4;
 
 setFlagsFromString('--expose-gc');
 const gc = runInNewContext('gc') as () => void;
 /** Twice, since what one finds is swept while the program goes on. */
 const collectGarbage = () => [gc(), gc()];
 
-const options = { [streamUnverifiedBody]: true, maxBodyBytes: 64 * MIB } as const;
+const options = { [streamUnverifiedBody]: true, maxBodyBytes: LARGE } as const;
 
 /** What a handler has seen of a body. */
 interface Seen {
@@ -194,22 +198,22 @@ describe.each(Object.keys(servers))('%s', (name) => {
     expect(seen).toEqual([{ bytes: 100_000, sha256: hashOf({ bytes: 100_000 }), outcome: 'end' }]);
   }
 
-  it('64 MiB pass in bounded memory', async () => {
+  it(`${LARGE_MIB} MiB pass in bounded memory`, async () => {
     watchesMemory = true;
-    const body = { bytes: 64 * MIB };
+    const body = { bytes: LARGE };
     expect(await upload(body)).toMatchObject({ status: 200, body: 'end' });
     expect(seen).toEqual([{ bytes: body.bytes, sha256: hashOf(body), outcome: 'end' }]);
     expect(peakBytes).toBeLessThan(2 * MIB); // of both ends
     expect(codes()).toEqual([]);
   });
 
-  it('tampered-body: with the last byte of 64 MiB flipped the stream errors, and the handler can answer', async () => {
-    const response = await upload({ bytes: 64 * MIB, flipsLastByte: true });
+  it(`tampered-body: with the last byte of ${LARGE_MIB} MiB flipped the stream errors, and the handler can answer`, async () => {
+    const response = await upload({ bytes: LARGE, flipsLastByte: true });
     expect(seen).toEqual([
       { bytes: expect.any(Number), sha256: expect.any(String), outcome: expect.any(String) },
     ]);
     expect(seen[0]?.outcome).not.toBe('end');
-    expect(seen[0]?.bytes).toBeLessThan(64 * MIB); // the last chunk was held back
+    expect(seen[0]?.bytes).toBeLessThan(LARGE); // the last chunk was held back
     expect(codes()).toEqual(['content_digest_mismatch']);
     expect(response).toMatchObject({ status: 422 });
     await expectServing();
@@ -239,7 +243,7 @@ describe.each(Object.keys(servers))('%s', (name) => {
   it('more than maxBodyBytes, announced, is refused before any byte', async () => {
     const authority = `127.0.0.1:${server.port}`;
     const { line, headers } = await signedRaw(machines.signer, authority, { method: 'POST', body: 'x' });
-    const response = await exchange(server.port, head(line, [...headers, `Content-Length: ${64 * MIB + 1}`]));
+    const response = await exchange(server.port, head(line, [...headers, `Content-Length: ${LARGE + 1}`]));
     expect([response.status, response.body]).toEqual([413, '{"error":"payload_too_large"}']);
     expect(codes()).toEqual(['payload_too_large']);
     expect(seen).toEqual([]);
@@ -306,7 +310,7 @@ describe('behind a gate', () => {
       request = incoming;
       response.flushHeaders();
     });
-    const sending = upload({ bytes: 64 * MIB });
+    const sending = upload({ bytes: LARGE });
     await expect.poll(() => request?.readableLength).toBeGreaterThan(0);
     await sleep(200);
     expect(request?.readableLength).toBeLessThan(MIB);
@@ -350,8 +354,8 @@ describe('behind a gate', () => {
 
   it.each([
     ['streams twice', () => [amesh.verify(options), amesh.verify(options)]],
-    ['streams, then reads', () => [amesh.verify(options), amesh.verify({ maxBodyBytes: 64 * MIB })]],
-    ['reads, then streams', () => [amesh.verify({ maxBodyBytes: 64 * MIB }), amesh.verify(options)]],
+    ['streams, then reads', () => [amesh.verify(options), amesh.verify({ maxBodyBytes: LARGE })]],
+    ['reads, then streams', () => [amesh.verify({ maxBodyBytes: LARGE }), amesh.verify(options)]],
   ])('one request %s', async (_name, verifies) => {
     const respond = async (request: IncomingMessage, response: ServerResponse) =>
       void response.end((await read(request)).outcome);

@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { generateKeyPairSync } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BACKENDS, createIdentity, type Env, findBackend, openDevice } from '@authmesh/sdk/admin';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { toEncryptedPem } from '../../src/keys/pkcs8';
 import { keyBackendContract } from '../support/key-backend-contract';
 
@@ -19,10 +19,25 @@ beforeEach(async () => {
 });
 afterEach(() => rm(root, { recursive: true, maxRetries: 20 }));
 
-keyBackendContract(backend, async () => ({
-  context: { dir, env: { AUTH_MESH_PASSPHRASE: SECRET } },
-  secrets: [SECRET],
-}));
+keyBackendContract(backend, async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+  return {
+    context: { dir, env: { AUTH_MESH_PASSPHRASE: SECRET } },
+    secrets: [SECRET],
+    remove: () => rm(dir, { recursive: true, maxRetries: 20 }),
+  };
+});
+
+/** A key below this passphrase, with few rounds: what is asked of it is not how long it takes to open. */
+async function createQuickly(passphrase: string): Promise<string> {
+  const { ref } = await backend.create({ dir, env: {} });
+  const generated = await readFile(join(dir, '.passphrase'), 'utf8');
+  const pem = await readFile(join(dir, ref), 'utf8');
+  const key = createPrivateKey({ key: pem, passphrase: generated.trim() });
+  await rm(join(dir, '.passphrase'), { force: true });
+  await writeFile(join(dir, ref), await toEncryptedPem(key, passphrase, 2048));
+  return ref;
+}
 
 const modeOf = async (path: string) => ((await stat(path)).mode & 0o777).toString(8);
 const openssl = (args: readonly string[], input?: string) =>
@@ -42,8 +57,8 @@ function isOpensslHere(): boolean {
 }
 
 /** A folder where passphrases come from, each way that a user can supply one. */
-async function suppliedBy(way: string): Promise<Env> {
-  const outside = join(root, 'outside');
+async function suppliedBy(way: string, place = root): Promise<Env> {
+  const outside = join(place, 'outside');
   await mkdir(outside, { recursive: true });
   if (way === 'AUTH_MESH_PASSPHRASE') return { AUTH_MESH_PASSPHRASE: SECRET };
   if (way === 'AMESH_PASSPHRASE_FILE') {
@@ -71,20 +86,31 @@ function roundsOf(pem: string): { rounds: number; text: string } {
 }
 
 describe('the key file', () => {
-  itWithOpenssl.each(WAYS)('is what openssl reads with the passphrase of %s', async (way) => {
-    const env = await suppliedBy(way);
-    const { ref, publicKey } = await backend.create({ dir, env });
-    const read = ['pkey', '-in', join(dir, ref), '-pubout', '-ec_conv_form', 'compressed', '-outform', 'DER'];
-    const der = execFileSync('openssl', [...read, '-passin', `pass:${SECRET}`]);
-    expect(der.subarray(-33)).toEqual(Buffer.from(publicKey));
-    expect(() => openssl([...read, '-passin', 'pass:wrong'])).toThrow();
-  });
+  describe.each(WAYS)('for the passphrase of %s', (way) => {
+    let place: string;
+    let path: string;
+    let publicKey: Uint8Array;
+    beforeAll(async () => {
+      place = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+      const context = { dir: join(place, 'home'), env: await suppliedBy(way, place) };
+      const created = await backend.create(context);
+      path = join(context.dir, created.ref);
+      publicKey = created.publicKey;
+    });
+    afterAll(() => rm(place, { recursive: true, maxRetries: 20 }));
 
-  itWithOpenssl.each(WAYS)('has 600,000 rounds of PBKDF2-SHA256 for the passphrase of %s', async (way) => {
-    const { ref } = await backend.create({ dir, env: await suppliedBy(way) });
-    const { rounds, text } = roundsOf(join(dir, ref));
-    expect(rounds).toBe(600_000);
-    expect(text).toMatch(/PBES2[\s\S]*PBKDF2[\s\S]*hmacWithSHA256[\s\S]*aes-256-cbc/);
+    itWithOpenssl('is what openssl reads', () => {
+      const read = ['pkey', '-in', path, '-pubout', '-ec_conv_form', 'compressed', '-outform', 'DER'];
+      const der = execFileSync('openssl', [...read, '-passin', `pass:${SECRET}`]);
+      expect(der.subarray(-33)).toEqual(Buffer.from(publicKey));
+      expect(() => openssl([...read, '-passin', 'pass:wrong'])).toThrow();
+    });
+
+    itWithOpenssl('has 600,000 rounds of PBKDF2-SHA256', () => {
+      const { rounds, text } = roundsOf(path);
+      expect(rounds).toBe(600_000);
+      expect(text).toMatch(/PBES2[\s\S]*PBKDF2[\s\S]*hmacWithSHA256[\s\S]*aes-256-cbc/);
+    });
   });
 
   itWithOpenssl('has 2048 rounds for a generated passphrase, of 256 bits', async () => {
@@ -96,7 +122,7 @@ describe('the key file', () => {
   });
 
   itWithOpenssl('has a salt and an iv of its own', async () => {
-    const env = { AUTH_MESH_PASSPHRASE: SECRET };
+    const env = {};
     const texts: string[] = [];
     for (let i = 0; i < 2; i++)
       texts.push(roundsOf(join(dir, (await backend.create({ dir, env })).ref)).text);
@@ -118,7 +144,7 @@ describe('the key file', () => {
   });
 
   it('is refused where it holds a key of another curve', async () => {
-    const { ref } = await backend.create({ dir, env: { AUTH_MESH_PASSPHRASE: 'x' } });
+    const { ref } = await backend.create({ dir, env: {} });
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' });
     const pem = privateKey.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' });
     await writeFile(join(dir, ref), pem);
@@ -220,7 +246,7 @@ describe('the passphrase', () => {
   );
 
   it('that is wrong opens nothing, and the error holds none of it', async () => {
-    const { ref } = await backend.create({ dir, env: { AUTH_MESH_PASSPHRASE: SECRET } });
+    const ref = await createQuickly(SECRET);
     const error = await backend
       .open(ref, { dir, env: { AUTH_MESH_PASSPHRASE: 'wrong one' } })
       .catch((e) => e);
@@ -265,11 +291,20 @@ describe('the list of backends', () => {
   });
 });
 
+/** A key that claims 2,000,001 rounds and has fewer: it is refused before anything is derived. */
+async function withTooManyRounds(key: KeyObject, passphrase: string): Promise<string> {
+  const pem = await toEncryptedPem(key, passphrase, 100_000);
+  const hex = Buffer.from(pem.replace(/^-.*$/gm, ''), 'base64').toString('hex');
+  const changed = hex.replace('02030186a0', '02031e8481');
+  expect(changed).not.toBe(hex);
+  const body = Buffer.from(changed, 'hex').toString('base64');
+  return `-----BEGIN ENCRYPTED PRIVATE KEY-----\n${body}\n-----END ENCRYPTED PRIVATE KEY-----\n`;
+}
+
 describe('a key file that is not one encrypted key', () => {
   it('is refused, whatever passphrase it would open with', async () => {
-    const dir = await mkdtemp(join(tmpdir(), 'amesh-test-'));
     const context = { dir, env: { AUTH_MESH_PASSPHRASE: 'any' } };
-    const { ref } = await backend.create(context);
+    const ref = await createQuickly('any');
     const path = join(dir, ref);
     const real = await readFile(path, 'utf8');
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -290,7 +325,7 @@ describe('a key file that is not one encrypted key', () => {
         ),
       ),
       `\n${real}`,
-      await toEncryptedPem(privateKey, 'any', 2_000_001),
+      await withTooManyRounds(privateKey, 'any'),
     ]) {
       await writeFile(path, pem);
       await expect(backend.open(ref, { ...context })).rejects.toMatchObject({
@@ -299,7 +334,6 @@ describe('a key file that is not one encrypted key', () => {
     }
     await writeFile(path, real);
     expect((await backend.open(ref, { ...context })).publicKey).toHaveLength(33);
-    await rm(dir, { recursive: true, maxRetries: 20 });
   });
 });
 

@@ -24,11 +24,17 @@ function* blocksOf({ bytes, flipsLastByte = false, sendsOnly = bytes }: Upload):
   }
 }
 
-/** SHA-256 of what was signed, in hex. */
-export function hashOf(upload: Upload): string {
+const hashes = new Map<number, string>();
+
+/** SHA-256 of what was signed, in hex. It depends on the number of bytes alone. */
+export function hashOf({ bytes }: Upload): string {
+  const known = hashes.get(bytes);
+  if (known !== undefined) return known;
   const hash = createHash('sha256');
-  for (const block of blocksOf({ bytes: upload.bytes })) hash.update(block);
-  return hash.digest('hex');
+  for (const block of blocksOf({ bytes })) hash.update(block);
+  const hex = hash.digest('hex');
+  hashes.set(bytes, hex);
+  return hex;
 }
 
 /** Sends it with a right signature over the right digest, and waits for the answer; null where none comes. */

@@ -15,7 +15,7 @@ import { watchPauses } from '../support/pauses';
 import { useDevices } from '../support/use-devices';
 
 /** Sealed in one turn they take some hundred milliseconds. */
-const MANY = times(40_000, 100_000);
+const MANY = times(25_000, 100_000);
 
 const createDevice = useDevices();
 let device: Device;
