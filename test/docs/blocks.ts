@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
  *
  * | block | what happens to it |
  * | --- | --- |
- * | `ts server` | starts in a process of its own, as the target, and stays up until the next server of the page |
+ * | `ts server` | starts as the target, and stays up until the next server of the page |
  * | `ts client` | runs to its end as the controller, against that server |
  * | `python client`, `go client` | the same in that language; skipped, with what comes of it, where that is not installed |
  * | `ts program` | runs to its end by itself, as the controller |
@@ -29,7 +29,8 @@ import { readdirSync, readFileSync } from 'node:fs';
  * | `when=paired` behind any of these | is run after the pairing that the page shows further down |
  * | `no-run: <reason>` after any language | is not run; the list in snippets.test.ts has to have it |
  *
- * In all that runs, port 3000 is another one that is free, and 3999 one where nobody listens.
+ * Programs for Node share one process a side, in which each has its own modules of @authmesh; with AMESH_FULL each is a
+ * process. In all that runs, port 3000 is another one that is free, and 3999 one where nobody listens.
  */
 export interface Block {
   readonly page: string;

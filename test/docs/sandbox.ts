@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -13,11 +13,16 @@ import { findRuntime, type Runtime } from '../support/runtimes';
 import { Terminal } from '../support/terminal';
 import { startKv, startWorker } from '../support/worker';
 import { ROOT } from './blocks';
+import { Host } from './host';
 
 export type Role = 'target' | 'controller';
 
 /** A project with the built packages, into which the documents' TypeScript is written. */
 export class Project {
+  readonly #sourceFiles = new Map<string, ts.SourceFile>();
+  /** Each side has one. With AMESH_FULL each program is a process of its own. */
+  readonly hosts = isFull ? undefined : { server: new Host(), client: new Host() };
+
   private constructor(readonly dir: string) {}
 
   static async create(): Promise<Project> {
@@ -72,7 +77,7 @@ export class Project {
       types: ['node'],
       preserveSymlinks: false,
     };
-    const program = ts.createProgram([...paths], options);
+    const program = ts.createProgram([...paths], options, this.#compilerHost(options));
     const found = [
       ...program.getOptionsDiagnostics(),
       ...program.getGlobalDiagnostics(),
@@ -90,7 +95,24 @@ export class Project {
     });
   }
 
+  /** One that parses each file once for both programs, and of comments only what can be an error. */
+  #compilerHost(options: ts.CompilerOptions): ts.CompilerHost {
+    const host = ts.createCompilerHost(options);
+    host.jsDocParsingMode = ts.JSDocParsingMode.ParseForTypeErrors;
+    const parse = host.getSourceFile.bind(host);
+    host.getSourceFile = (path, languageVersion, ...rest) => {
+      const format = typeof languageVersion === 'object' ? languageVersion.impliedNodeFormat : undefined;
+      const key = `${path} ${format}`;
+      const file = this.#sourceFiles.get(key) ?? parse(path, languageVersion, ...rest);
+      if (file !== undefined) this.#sourceFiles.set(key, file);
+      return file;
+    };
+    return host;
+  }
+
   remove(): Promise<void> {
+    this.hosts?.server.kill();
+    this.hosts?.client.kill();
     return rm(this.dir, { recursive: true, maxRetries: 20 });
   }
 }
@@ -105,7 +127,7 @@ function isChecked(path: string): boolean {
 /** The two machines of a page, and what runs on them. */
 export class Sandbox {
   #relay: Relay | undefined;
-  #server: { child: ChildProcess; log: string } | undefined;
+  #server: { hasEnded(): boolean; stop(): Promise<void>; log: string } | undefined;
   #worker: { close(): Promise<void> } | undefined;
 
   private constructor(
@@ -163,22 +185,46 @@ export class Sandbox {
 
   async serve(path: string, name: Runtime['name'] = 'node'): Promise<void> {
     await this.stop();
-    const runtime = await findRuntime(name);
-    const child = runtime.spawn([path], this.#env('target'), this.folder('here'));
-    const server = { child, log: '' };
-    this.#server = server;
-    child.stdout?.on('data', (chunk) => {
-      server.log += chunk;
-    });
-    child.stderr?.on('data', (chunk) => {
-      server.log += chunk;
-    });
+    const host = name === 'node' ? this.project.hosts?.server : undefined;
+    const server = host ? await this.#serveOn(host, path) : await this.#spawn(path, name);
     for (let tries = 0; tries < 1200; tries++) {
-      if (child.exitCode !== null) throw new Error(`The server has ended:\n${server.log}`);
+      if (server.hasEnded()) throw new Error(`The server has ended:\n${server.log}`);
       if (await answers(this.port)) return;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     throw new Error(`The server does not listen:\n${server.log}`);
+  }
+
+  async #serveOn(host: Host, path: string) {
+    const server = { log: '', hasEnded: () => code !== 0, stop: () => host.stop() };
+    this.#server = server;
+    const program = { path, folder: this.folder('here'), env: this.#env('target'), isServer: true };
+    const hear = (text: string) => {
+      server.log += text;
+    };
+    const code = await host.run(program, hear, 60_000);
+    return server;
+  }
+
+  async #spawn(path: string, name: Runtime['name']) {
+    const runtime = await findRuntime(name);
+    const child = runtime.spawn([path], this.#env('target'), this.folder('here'));
+    const server = {
+      log: '',
+      hasEnded: () => child.exitCode !== null,
+      async stop() {
+        if (child.exitCode !== null) return;
+        child.kill();
+        await once(child, 'exit');
+      },
+    };
+    this.#server = server;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on('data', (chunk) => {
+        server.log += chunk;
+      });
+    }
+    return server;
   }
 
   /** A Worker that trusts whom the target trusts, in place of the target itself. */
@@ -206,18 +252,30 @@ export class Sandbox {
     this.#worker = undefined;
     const server = this.#server;
     this.#server = undefined;
-    if (server === undefined) return;
-    if (server.child.exitCode === null) {
-      server.child.kill();
-      await once(server.child, 'exit');
-    }
+    await server?.stop();
   }
 
   get serving(): boolean {
     return this.#server !== undefined;
   }
 
-  /** Runs a program to its end. */
+  /** Runs a program for Node to its end, as the controller. */
+  async runNode(path: string): Promise<{ code: number; output: string }> {
+    const host = this.project.hosts?.client;
+    if (host === undefined) return this.run(process.execPath, [path], 'controller');
+    let output = '';
+    const program = { path, folder: this.folder('here'), env: this.#env('controller'), isServer: false };
+    const code = await host.run(
+      program,
+      (text) => {
+        output += text;
+      },
+      20_000,
+    );
+    return { code, output: this.toDoc(output) };
+  }
+
+  /** Runs a command to its end. */
   run(
     command: string,
     args: readonly string[],

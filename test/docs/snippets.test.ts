@@ -158,7 +158,7 @@ describe.each(pages.filter((page) => blocksOf(page).some((block) => block.noRun 
         case 'ts program': {
           // What the reader would look at next: the answer that the block has got.
           const look = next?.language === 'json' ? '\nconsole.log(res.status, await res.text());\n' : '';
-          return ran(block, await sandbox.run(process.execPath, [await compile(block, look)], 'controller'));
+          return ran(block, await sandbox.runNode(await compile(block, look)));
         }
         case 'python client':
         case 'go client': {
