@@ -13,7 +13,7 @@ import { startInProcess } from '../support/in-process';
 
 export const BIN = fileURLToPath(new URL('../../src/cli/bin/amesh.mjs', import.meta.url));
 
-/** `AMESH_CLI=process` starts a process for each command, as CI does; without it most of them run in this one. */
+/** `AMESH_CLI=process` starts a process for each command; without it most of them run in this one. */
 const isEachAProcess = process.env.AMESH_CLI === 'process';
 
 /** What decides whether a command needs a process of its own. */
