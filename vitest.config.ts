@@ -28,7 +28,10 @@ const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
     /^test\/trust\/(?:canonical|changes|identity|trust-line|trust-store)\./,
   ],
   serving: [
+    /^test\/adapters\/(?:body-matrix|fastify|fastify-bodies|foreign-requests|hono|hono-versions|http2|parser-order)\./,
     /^test\/cli\//,
+    /^test\/client\/(?:bodies|requests|streams)\./,
+    /^test\/relay\/(?:room|sockets)\./,
     /^test\/attacks\/(?!sealed-list)/, // which has a clock of its own
     /^test\/bootstrap\//,
     /^test\/pairing\/(?!drop)/, // which replaces a module
