@@ -1,3 +1,4 @@
+import { relative } from 'node:path';
 import { defineBuildConfig } from 'unbuild';
 import { declarations } from './scripts/declarations';
 
@@ -26,5 +27,12 @@ export default defineBuildConfig({
   ...declarations(),
   // Chosen by the runtime's export conditions, so they have to stay imports.
   externals: ['#crypto', '#hints', 'ioredis', 'unstorage'],
-  rollup: { emitCJS: false, esbuild: { target: 'es2023' } },
+  rollup: {
+    emitCJS: false,
+    esbuild: { target: 'es2023' },
+    output: {
+      chunkFileNames: ({ moduleIds }: { moduleIds: string[] }) =>
+        `shared/${relative('src', moduleIds.at(-1) ?? '').replace(/\.ts$/, '')}.mjs`,
+    },
+  },
 });

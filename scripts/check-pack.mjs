@@ -13,6 +13,8 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const subpaths = Object.keys(manifest.exports).filter((path) => path !== './package.json');
 const specifiers = subpaths.map((path) => join('@authmesh/sdk', path));
 
+const strict = ['--noEmit', '--strict', '--skipLibCheck', 'false', '--target', 'es2023', '--types', 'node'];
+
 let passed = 0;
 let failed = 0;
 const tarballs = [];
@@ -99,9 +101,21 @@ app.post('/api/orders', (req, res) => { res.json({ device: req.authMesh.deviceId
 app.listen(3000);
 `,
   );
-  for (const module of ['nodenext', 'preserve']) {
-    const options = ['--noEmit', '--strict', '--target', 'es2023', '--module', module, '--types', 'node'];
-    run(join(project, 'node_modules/.bin/tsc'), [...options, 'subpaths.ts', 'server.ts'], project);
+  compile('subpaths.ts', 'server.ts');
+});
+
+check('req.authMesh of Express comes with the root and with /express, and with no other entry', () => {
+  for (const specifier of specifiers) {
+    const isHere = ['@authmesh/sdk', '@authmesh/sdk/express'].includes(specifier);
+    writeFileSync(
+      join(project, 'request.ts'),
+      `import type { Request } from 'express';
+import type {} from '${specifier}';
+${isHere ? '' : '// @ts-expect-error'}
+export const nameOf = (request: Request): string => request.authMesh.friendlyName;
+`,
+    );
+    run(join(project, 'node_modules/.bin/tsc'), [...strict, '--module', 'nodenext', 'request.ts'], project);
   }
 });
 
@@ -124,6 +138,27 @@ check('the demo runs with the global amesh', () => {
   run(process.execPath, ['demo.mjs'], project, env);
 });
 
+check('the types need no framework that is not used', () => {
+  for (const name of ['express', 'fastify', 'hono'])
+    rmSync(join(project, `node_modules/${name}`), { recursive: true });
+  rmSync(join(project, 'node_modules/@types/express'), { recursive: true });
+  writeFileSync(
+    join(project, 'plain.ts'),
+    `import { createServer } from 'node:http';
+import { amesh } from '@authmesh/sdk';
+const verify = amesh.verify();
+createServer((req, res) => verify(req, res, () => res.end())).listen(3000);
+`,
+  );
+  const needsOne = /\/(?:hono|fastify)$/;
+  const uses = specifiers.filter((specifier) => !needsOne.test(specifier));
+  writeFileSync(
+    join(project, 'others.ts'),
+    uses.map((specifier, i) => `export * as m${i} from '${specifier}';`).join('\n'),
+  );
+  compile('plain.ts', 'others.ts');
+});
+
 if (process.argv.includes('--keep')) console.log(`Left in ${work}`);
 else rmSync(work, { recursive: true, force: true, maxRetries: 20 });
 console.log(`${passed} passed, ${failed} failed`);
@@ -138,6 +173,12 @@ function check(what, action) {
     failed++;
     console.log(`✗ ${what}\n${error.stdout ?? ''}${error.stderr ?? ''}${error.message}`);
   }
+}
+
+/** Compiles files of the project as users do, in each way to find modules, the declarations of libraries included. */
+function compile(...files) {
+  for (const module of ['nodenext', 'node16', 'preserve'])
+    run(join(project, 'node_modules/.bin/tsc'), [...strict, '--module', module, ...files], project);
 }
 
 /** What a command printed, on either stream; throws with it where the command failed. */

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Plugin } from 'rollup';
 import ts from 'typescript';
 import type { BuildConfig, BuildHooks } from 'unbuild';
 
@@ -32,13 +33,23 @@ function fromDeclarations(): Partial<BuildHooks> {
       );
       options.input = Object.fromEntries(entries.map(([name, path]) => [name, declarationOf(path)]));
       // The others would turn declarations into JavaScript.
-      options.plugins = options.plugins.filter((plugin) => plugin.name === 'dts');
+      options.plugins = [...options.plugins.filter((plugin) => plugin.name === 'dts'), oneForEachSource];
     },
     'rollup:done'() {
       if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
     },
   };
 }
+
+/** Published declarations are named like their sources, so that whoever follows a type finds it. */
+const oneForEachSource: Plugin = {
+  name: 'one-for-each-source',
+  outputOptions: (options) => ({
+    ...options,
+    preserveModules: true,
+    entryFileNames: ({ name }) => `${name.replace(/\.d$/, '')}.d.mts`,
+  }),
+};
 
 /**
  * One declaration for each source that these reach. `npm run types` checks them; this only writes.

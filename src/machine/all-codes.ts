@@ -1,6 +1,6 @@
 import { BOOTSTRAP_CODES } from '../bootstrap/errors/codes';
 import type { AmeshCode } from '../core/errors/code-names';
-import { BODY_CODES, CLIENT_CODES, REQUEST_CODES, SERVER_CODES } from '../core/errors/codes';
+import { BODY_CODES, CLIENT_CODES, REQUEST_CODES, SERVER_CODES, SIGNATURE_CODES } from '../core/errors/codes';
 import type { CodeFacts } from '../core/errors/define-codes';
 import { KEY_CODES } from '../keys/errors/codes';
 import { PAIRING_CODES } from '../pairing/errors/codes';
@@ -21,8 +21,16 @@ import { MACHINE_CODES } from './errors/codes';
 export const CODES = /* @__PURE__ */ join();
 
 function join() {
+  const { missing_header, unsupported_version, replay_detected, ...others } = REQUEST_CODES;
+  const { malformed_header, invalid_signature } = SIGNATURE_CODES;
   return Object.freeze({
-    ...REQUEST_CODES,
+    // In the order of the checks.
+    missing_header,
+    unsupported_version,
+    malformed_header,
+    ...others,
+    invalid_signature,
+    replay_detected,
     ...BODY_CODES,
     ...SERVER_CODES,
     ...CLIENT_CODES,

@@ -42,7 +42,7 @@ export interface WorkerOptions extends Omit<VerifyOptions, 'nonceStore'> {
 }
 
 const CANNOT_ENROL =
-  'enroll needs the private key that seals the allow list, and a list from a binding or an option is read-only: enrol at a server with the folder of the identity. See docs/workers.md.';
+  'enroll needs the private key that seals the allow list: enrol at a server that has it. See docs/workers.md.';
 
 /** Variables and bindings, as in `fetch(request, env)`. */
 export type Bindings = Readonly<Record<string, unknown>>;
@@ -128,8 +128,7 @@ function toOwner(ownerKey: unknown): Uint8Array {
 }
 
 function readMaxStale(seconds: number | undefined, isFixed: boolean): number {
-  if (isFixed && seconds !== undefined)
-    throw new TypeError('maxStaleSeconds is for a list that is read again, and a text never is.');
+  if (isFixed && seconds !== undefined) throw new TypeError('maxStaleSeconds has no effect on a text.');
   if (seconds !== undefined && !isWithin(seconds, 1, 86_400))
     throw new TypeError('maxStaleSeconds is a number of seconds from 1 to 86400.');
   return seconds ?? (isFixed ? Number.POSITIVE_INFINITY : 60);

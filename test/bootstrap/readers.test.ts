@@ -36,7 +36,7 @@ it('cannot enrol, and say so where that is asked for', async () => {
     () => createServerVerifier(options),
     () => honoVerify(options),
   ])
-    expect(join).toThrow(`${CANNOT}, and a list from a binding or an option is read-only`);
+    expect(join).toThrow(`${CANNOT}: enrol at a server that has it`);
 });
 
 it('do not renew leases, and log so when one ends soon', async () => {

@@ -36,8 +36,8 @@ async function bundle(program: string, external: string[] = ['hono', 'unstorage'
 const specifiers = ['@authmesh/sdk', '@authmesh/sdk/core', '@authmesh/sdk/hono', '@authmesh/sdk/workers'];
 /** Bytes behind gzip, with WebCrypto and without noble. What outgrows its budget has to have a reason: the texts of codes count, too. */
 const budgets: Record<string, { program: string; bytes: number }> = {
-  'a verifier': { program: `export { createVerifier } from '@authmesh/sdk/core';`, bytes: 16_384 },
-  'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 11_008 },
+  'a verifier': { program: `export { createVerifier } from '@authmesh/sdk/core';`, bytes: 16_320 },
+  'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 10_560 },
   // With CODES, which holds the texts of every room and is the same in every runtime.
   'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 24_768 },
   'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 24_704 },

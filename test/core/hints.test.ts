@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
-import { REQUEST_CODES } from '../../src/core/errors/codes';
+import { REQUEST_CODES, SIGNATURE_CODES } from '../../src/core/errors/codes';
 import { Fault } from '../../src/core/errors/fault';
 import { createExplain, hintFor } from '../../src/core/hints/hints';
 import { spellingsOf } from '../../src/core/hints/spellings';
@@ -11,8 +11,9 @@ const lineOf = (path: string, query = '?'): RequestLine => ({ method: 'GET', aut
 
 describe('what the log says of', () => {
   const credentials = { created: 1000 } as Credentials;
-  const hint = (code: keyof typeof REQUEST_CODES, detail?: string, headers = {}) =>
-    hintFor(new Fault(REQUEST_CODES[code], detail), 1_010_000, credentials, { ...VIEW, headers });
+  const codes = { ...REQUEST_CODES, ...SIGNATURE_CODES };
+  const hint = (code: keyof typeof codes, detail?: string, headers = {}) =>
+    hintFor(new Fault(codes[code], detail), 1_010_000, credentials, { ...VIEW, headers });
 
   it('a signed request whose Authorization was dropped, or replaced', () => {
     const target = { 'authmesh-target': ['am_AAAAAAAAAAAAAAAA'] };

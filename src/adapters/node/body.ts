@@ -1,6 +1,6 @@
 import { equalBytes, toUtf8 } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
-import { REQUEST_CODES, SERVER_CODES } from '../../core/errors/codes';
+import { SERVER_CODES, SIGNATURE_CODES } from '../../core/errors/codes';
 import { type HeaderLines, headerLines, type ReadBody } from '../../core/wire/view';
 import { isGated } from './gate-body';
 import { keptBytes } from './raw-body';
@@ -38,7 +38,7 @@ export function bodySource(request: NodeRequest, headers: HeaderLines): ReadBody
   return async (limitBytes) => {
     const bytes = await read(limitBytes);
     const trailers = trailersFault(request);
-    if (trailers !== undefined) throw new AmeshError(REQUEST_CODES.malformed_header, trailers);
+    if (trailers !== undefined) throw new AmeshError(SIGNATURE_CODES.malformed_header, trailers);
     const fault = lengthFault(request, headers, bytes.length);
     if (fault !== undefined) throw new AmeshError(fault.facts, fault.detail);
     return bytes;

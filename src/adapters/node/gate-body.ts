@@ -1,4 +1,4 @@
-import { BODY_CODES, REQUEST_CODES, SERVER_CODES } from '../../core/errors/codes';
+import { BODY_CODES, SERVER_CODES, SIGNATURE_CODES } from '../../core/errors/codes';
 import type { BodyGate } from '../../core/wire/body-gate';
 import type { HeaderLines } from '../../core/wire/view';
 import { breakOff } from './break-off';
@@ -52,7 +52,7 @@ export async function gateBody(
     const fault = lengthFault(request, headers, lengthBytes);
     if (fault !== undefined) throw gate.fail(fault.facts, fault.detail);
     const trailers = trailersFault(request);
-    if (trailers !== undefined) throw gate.fail(REQUEST_CODES.malformed_header, trailers);
+    if (trailers !== undefined) throw gate.fail(SIGNATURE_CODES.malformed_header, trailers);
     return gate.end();
   };
   if (isAtEnd(request)) {

@@ -2,6 +2,22 @@ import { defineCodes } from './define-codes';
 
 // One table for each part of the core, so that a bundle contains only the texts that its program can need.
 
+/** Faults of a request that a client cannot sign either. */
+export const SIGNATURE_CODES = /* @__PURE__ */ defineCodes({
+  malformed_header: {
+    status: 400,
+    wire: 'malformed_header',
+    cause: 'The signature, or a field that it covers, is malformed or duplicated.',
+    fix: 'Compare the request with docs/protocol.md. A proxy may have added or repeated a header.',
+  },
+  invalid_signature: {
+    status: 401,
+    wire: 'unauthorized',
+    cause: 'The signature does not match the request as this server saw it.',
+    fix: 'The usual cause is a proxy that rewrites host, path, query or a covered field: see "authority" and "pathPrefix" in docs/configuration.md.',
+  },
+});
+
 /** Faults of a request, in the order of the checks. */
 export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
   missing_header: {
@@ -15,12 +31,6 @@ export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
     wire: 'unsupported_version',
     cause: 'The AuthMesh header has an unsupported version.',
     fix: 'Use the same major version of amesh on both machines.',
-  },
-  malformed_header: {
-    status: 400,
-    wire: 'malformed_header',
-    cause: 'The signature, or a field that it covers, is malformed or duplicated.',
-    fix: 'Compare the request with docs/protocol.md. A proxy may have added or repeated a header.',
   },
   component_not_covered: {
     status: 400,
@@ -64,12 +74,6 @@ export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
     wire: 'unauthorized',
     cause: 'The device is known, but not as a controller: it may not call this machine.',
     fix: 'If it should be one: run amesh listen here and amesh invite on the caller',
-  },
-  invalid_signature: {
-    status: 401,
-    wire: 'unauthorized',
-    cause: 'The signature does not match the request as this server saw it.',
-    fix: 'The usual cause is a proxy that rewrites host, path, query or a covered field: see "authority" and "pathPrefix" in docs/configuration.md.',
   },
   replay_detected: {
     status: 401,

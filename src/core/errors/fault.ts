@@ -1,6 +1,6 @@
 import { isAmeshError, partsOf } from './amesh-error';
 import type { RefusalCode } from './code-names';
-import { REQUEST_CODES } from './codes';
+import { SIGNATURE_CODES } from './codes';
 import type { CodeFacts, Fix, RefusalFacts } from './define-codes';
 
 /** Why a check refuses a request. It is a value and not an exception, since strangers can cause any number of them. */
@@ -19,7 +19,7 @@ export class Fault {
 }
 
 export function malformed(detail: string): Fault {
-  return new Fault(REQUEST_CODES.malformed_header, detail);
+  return new Fault(SIGNATURE_CODES.malformed_header, detail);
 }
 
 /** Converts an error with a refusal code to a fault; null for any other error. */

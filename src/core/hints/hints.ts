@@ -1,11 +1,13 @@
 import type { MaybePromise } from '../crypto/provider';
-import { REQUEST_CODES } from '../errors/codes';
+import { SIGNATURE_CODES } from '../errors/codes';
 import { Fault } from '../errors/fault';
 import type { Credentials } from '../wire/credentials';
 import type { RequestLine } from '../wire/line';
 import { isPrivateChannel } from '../wire/private-channel';
 import { headerLines, type RequestView } from '../wire/view';
 import { type Change, type Spelling, spellingsOf } from './spellings';
+
+export { hostFix } from './host-fix';
 
 /** Checks whether the signature is valid for another request line than the received one. */
 export type Try = (line: RequestLine) => MaybePromise<unknown>;
@@ -71,7 +73,7 @@ function toFault(seen: RequestLine, { line: signed, changes }: Spelling, hosts: 
       ? `If ${signed.authority} is another server, somebody forwarded a request meant for it: change nothing here. If it is a name of this server: ${mend(change, seen, signed)}`
       : mend(change, seen, signed),
   );
-  return new Fault(REQUEST_CODES.invalid_signature, what, {
+  return new Fault(SIGNATURE_CODES.invalid_signature, what, {
     fix: `${fixes.join(' ')} See invalid_signature in docs/errors.md.`,
   });
 }

@@ -2,6 +2,7 @@ import type {
   clockHint as Clock,
   createExplain as Create,
   hintFor as Hint,
+  hostFix as HostFix,
   retryHint as Retry,
 } from './hints';
 
@@ -10,3 +11,5 @@ export const createExplain: (allowList: object) => ReturnType<typeof Create> | u
 export const hintFor: typeof Hint = () => ({});
 export const clockHint: typeof Clock = () => null;
 export const retryHint: typeof Retry = () => '';
+export const hostFix: typeof HostFix = (configured) =>
+  configured && { fix: 'If callers use it, add it to verify({ hosts }) or AMESH_HOSTS.' };

@@ -1,6 +1,6 @@
+import { hostFix } from '#hints';
 import type { AllowList } from '../devices/allow-list';
 import { REQUEST_CODES } from '../errors/codes';
-import type { Fix } from '../errors/define-codes';
 import { Fault } from '../errors/fault';
 import { isLoopback, portOf } from '../wire/authority';
 import { isDeviceId } from '../wire/credentials';
@@ -20,7 +20,7 @@ export function checkHost(
     return new Fault(
       REQUEST_CODES.wrong_host,
       `The request is for ${line.authority}, a host that this machine does not answer to.`,
-      howToAdd(settings, view, line.authority, list),
+      hostFix(settings.hosts, list.hosts, view, line.authority),
     );
   }
   if (named !== undefined && named !== list.deviceId) {
@@ -48,19 +48,4 @@ function answersTo(
   const port = portOf(seen);
   const { localPort } = view;
   return port === null ? localPort === 80 || localPort === 443 : localPort === port;
-}
-
-/** The complete new list of hosts: naming only the new host would lock out the others. */
-function howToAdd({ hosts }: VerifySettings, view: RequestView, seen: string, list: AllowList): Fix {
-  const own = [...(hosts ?? list.hosts)];
-  // If a proxy put this host in, adding it would only lead to `invalid_signature`.
-  const proxied = own[0] ? `If a proxy put it in: verify({ authority: '${own[0]}' }). ` : '';
-  const { localPort } = view;
-  const loopback = isLoopback(seen);
-  const local = localPort && !loopback ? [`localhost:${localPort}`] : [];
-  const fix = `${proxied}If callers use it`;
-  if (hosts) return { fix: `${fix}: add it to verify({ hosts }) or AMESH_HOSTS, now ${own}` };
-  if (own[0] || localPort || !loopback)
-    return { fix, command: ['amesh', 'config', 'hosts', `${[seen, ...(own[0] ? own : local)]}`] };
-  return { fix: `${fix}: amesh config hosts ${seen}, or AMESH_HOSTS, or pair: the port is unknown` };
 }

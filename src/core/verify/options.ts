@@ -111,7 +111,7 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
   const hosts = options.hosts === undefined ? undefined : new Set(parseHosts(options.hosts));
   if (hosts?.size === 0) throw new TypeError('hosts is empty: leave it out, or name a host.');
   if (options.authority !== undefined && (hosts !== undefined || trustForwardedHost))
-    throw new TypeError('authority replaces every host: give it without hosts and trustForwardedHost.');
+    throw new TypeError('authority replaces hosts and trustForwardedHost.');
   return {
     clockSkewSeconds,
     nonceWindowSeconds,

@@ -1,7 +1,7 @@
 import { andThen } from '../and-then';
 import type { MaybePromise, PublicKey } from '../crypto/provider';
 import { toSlab } from '../encoding';
-import { REQUEST_CODES } from '../errors/codes';
+import { REQUEST_CODES, SIGNATURE_CODES } from '../errors/codes';
 import { Fault } from '../errors/fault';
 import { createSignatureBase, requiredComponents, signatureParameters } from '../wire/base';
 import type { Credentials } from '../wire/credentials';
@@ -30,6 +30,6 @@ export function checkSignature(
   const base = createSignatureBase(line, headers, covered, parameters);
   if (base instanceof Fault) return base;
   return andThen(key.verify(credentials.signature, toSlab(base)), (isRight) =>
-    isRight === true ? null : new Fault(REQUEST_CODES.invalid_signature),
+    isRight === true ? null : new Fault(SIGNATURE_CODES.invalid_signature),
   );
 }

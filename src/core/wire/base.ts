@@ -1,4 +1,4 @@
-import { REQUEST_CODES } from '../errors/codes';
+import { SIGNATURE_CODES } from '../errors/codes';
 import { Fault, malformed } from '../errors/fault';
 import type { RequestLine } from './line';
 import { fieldValue, type HeaderLines } from './view';
@@ -48,7 +48,10 @@ export function createSignatureBase(
   for (const name of covered) {
     const value = componentValue(line, headers, name);
     if (value === undefined)
-      return new Fault(REQUEST_CODES.invalid_signature, `The signature covers "${name}", which is missing.`);
+      return new Fault(
+        SIGNATURE_CODES.invalid_signature,
+        `The signature covers "${name}", which is missing.`,
+      );
     if (!VISIBLE.test(value))
       return malformed(`The field "${name}" was changed here, or is not plain ASCII.`);
     base += `"${name}": ${value}\n`;

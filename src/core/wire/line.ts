@@ -1,4 +1,4 @@
-import { REQUEST_CODES } from '../errors/codes';
+import { SIGNATURE_CODES } from '../errors/codes';
 import { Fault, malformed } from '../errors/fault';
 import { normalizeAuthority } from './authority';
 import { headerLines, type RequestView } from './view';
@@ -59,7 +59,7 @@ export function readRequestLine(view: RequestView, options: RequestLineOptions =
 
 /** The fault of a request that handlers would see differently than it was signed. */
 export function changed(what: string): Fault {
-  return new Fault(REQUEST_CODES.invalid_signature, `The ${what} was changed before verify().`, {
+  return new Fault(SIGNATURE_CODES.invalid_signature, `The ${what} was changed before verify().`, {
     fix: 'Put verify() before that, or see "pathPrefix" in docs/configuration.md.',
   });
 }

@@ -4,7 +4,6 @@ import { assertOptions } from '../../core/options';
 import type { VerifyOptions } from '../../core/verify/options';
 import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
-import type { Amesh } from '../amesh';
 import { amesh } from './instance';
 
 declare module 'fastify' {
@@ -17,7 +16,12 @@ declare module 'fastify' {
 /** The options of `amesh.verify()`, and the instance to use. */
 export interface AuthMeshOptions extends VerifyOptions {
   /** Default: the instance of this machine's folder. */
-  readonly amesh?: Pick<Amesh, 'verifier'> | undefined;
+  readonly amesh?:
+    | {
+        /** As `Amesh.verifier()`. */
+        readonly verifier: (options?: VerifyOptions) => Verifier;
+      }
+    | undefined;
 }
 
 /**
