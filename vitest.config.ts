@@ -31,6 +31,7 @@ const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
     /^test\/adapters\/(?:body-matrix|fastify|fastify-bodies|foreign-requests|hono|hono-versions|http2|parser-order)\./,
     /^test\/cli\//,
     /^test\/client\/(?:bodies|requests|streams)\./,
+    /^test\/contract\//,
     /^test\/relay\/(?:room|sockets)\./,
     /^test\/attacks\/(?!sealed-list)/, // which has a clock of its own
     /^test\/bootstrap\//,

@@ -67,11 +67,11 @@ describe.skipIf(!hasTerminal)('what is typed ahead on a terminal', () => {
     },
   );
 
-  it('does not do without localhost', async () => {
+  it('does not drop localhost', async () => {
     const machine = await createPaired();
     const terminal = typedAhead(machine, ['config', 'hosts', '--add', 'api.example.com'], 'y\r');
     await terminal.until(/To keep localhost: .* amesh config hosts api\.example\.com,localhost:PORT/);
-    await terminal.until(/\? Do without localhost\? \[y\/N\] /);
+    await terminal.until(/\? Drop localhost\? \[y\/N\] /);
     terminal.type('\r');
     expect(await terminal.ended).toBe(8);
     expect((await machine.allowList()).hosts).toEqual([]);
