@@ -9,7 +9,7 @@ const response = await amesh.fetch('http://localhost:3000/reports/nightly', {
   signal: AbortSignal.timeout(10_000), // the clock will not wait for a server that hangs
 });
 if (!response.ok) {
-  // cron mails what is printed here.
+  // cron mails this output.
   console.error(`The report was refused: ${response.status}`);
   process.exitCode = 1;
 } else {

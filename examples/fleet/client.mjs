@@ -9,7 +9,7 @@ const amesh = createAmesh({
   },
 });
 
-// As any client of a busy service would.
+// Like any client of a busy service.
 async function call() {
   for (let attempt = 1; ; attempt++) {
     const answer = await amesh.fetch('http://localhost:3000/');

@@ -1,4 +1,4 @@
-// Four instances on ports 3001 to 3004, and a balancer on 3000 that gives each request to the next one.
+// Four instances on ports 3001 to 3004, and a load balancer on 3000 that sends each request to the next one.
 import { fork } from 'node:child_process';
 import { createServer, request } from 'node:http';
 
@@ -15,12 +15,12 @@ const isUp = (port) =>
     () => new Promise((resolve) => setTimeout(resolve, 50)).then(() => isUp(port)),
   );
 await Promise.all(ports.map(isUp));
-// A Redis that is new could not know what was sent before, so nobody gets in for the first 3 to 4 s.
+// A new Redis does not know earlier requests, so every request is refused for the first 3 to 4 s.
 await new Promise((resolve) => setTimeout(resolve, 6000));
 
 let next = 0;
 createServer((req, res) => {
-  // Method, path and headers as they came, the Host among them: they are what was signed.
+  // Forward method, path and headers unchanged, including Host: they are signed.
   const { method, url, rawHeaders } = req;
   const port = ports[next++ % ports.length];
   const passedOn = request({ host: 'localhost', port, method, path: url, headers: rawHeaders }, (answer) => {

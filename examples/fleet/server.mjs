@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import { amesh } from '@authmesh/sdk';
 
-// REDIS_URL, AMESH_STORE_URL and AMESH_OWNER_KEY say all that is needed; there is no private key here.
+// REDIS_URL, AMESH_STORE_URL and AMESH_OWNER_KEY are enough; there is no private key here.
 const verify = amesh.verify();
 
 createServer((req, res) => {

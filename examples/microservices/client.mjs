@@ -7,6 +7,6 @@ const response = await amesh.fetch('http://localhost:3000/orders', {
 });
 console.log(response.status, await response.json());
 
-// The shop may order, and that is all: the stock does not know it.
+// The shop may only call orders: the stock does not know it.
 const refused = await amesh.fetch('http://localhost:3001/stock/tea', { method: 'POST' });
 console.log(refused.status, await refused.json());

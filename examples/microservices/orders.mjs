@@ -14,7 +14,7 @@ app.post('/orders', async (req, res) => {
   res.status(201).json({ item, left, for: req.authMesh.friendlyName });
 });
 
-// Trust has a direction: that the stock may call here was said on its own.
+// Trust has a direction: the stock may call orders because of a separate pairing.
 app.post('/arrivals', (req, res) => {
   console.log(`${req.authMesh.friendlyName} has ${req.body.item} again`);
   res.sendStatus(204);

@@ -5,7 +5,7 @@ import express from 'express';
 const seen = new Set();
 const app = express();
 app.post('/hooks', amesh.verify(), express.json(), (req, res) => {
-  // A webhook that is sent again after a lost answer is a new request with a new signature: its own id tells.
+  // A webhook that is repeated after a lost response has a new signature: recognise it by its own ID.
   const { id, type } = req.body;
   if (!seen.has(id)) console.log(`${type} from ${req.authMesh.friendlyName}`);
   seen.add(id);

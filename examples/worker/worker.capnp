@@ -1,4 +1,4 @@
-# What `wrangler dev` makes of a wrangler.toml, for workerd alone.
+# The same as a wrangler.toml under `wrangler dev`, but for workerd itself.
 using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (

@@ -201,7 +201,7 @@ describe.concurrent('a relay that is none', () => {
     expect(shown).toEqual(['482916', 60]);
     expect(error).toMatchObject({
       code: 'code_expired',
-      message: 'No controller joined within 60 s. Run again: amesh listen',
+      message: 'No controller joined within 60 s. Run it again: amesh listen',
     });
   });
 
@@ -302,7 +302,7 @@ describe.concurrent('a code', () => {
       person,
     }).catch((error) => error);
     expect(error.code).toBe('code_expired');
-    expect(error.message).toBe('No controller joined within 1 s. Run again: amesh listen');
+    expect(error.message).toBe('No controller joined within 1 s. Run it again: amesh listen');
   });
 
   it.concurrent('that two race for goes to one of them, and the target hears of the other', async () => {

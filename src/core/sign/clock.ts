@@ -2,7 +2,7 @@ import { ClockSkewTooLargeError } from '../errors/amesh-error';
 import { isPrivateChannel } from '../wire/private-channel';
 
 /**
- * The largest clock correction, in milliseconds. A response may lie about the time. A request signed ahead of time could
+ * The largest clock correction, in milliseconds. A response may report a false time. A request signed ahead of time could
  * be held back and used later; one signed late is merely refused.
  */
 const MAX_MS = Object.freeze({ ahead: 30_000, behind: 300_000 });

@@ -7,7 +7,7 @@ import { waitAtMost } from '../../core/within';
 /**
  * How long a request waits if no read has finished when one is overdue, and how long of that the store may be silent.
  * The first list is worth a longer wait: without it every request is refused. Later, the nonce store has to fit into the
- * time of the request as well, with 250 ms of its own.
+ * time of the request as well, with its own 250 ms.
  */
 const PATIENCE_MS = { first: 2500, next: 250 };
 const SILENCE_MS = { first: 250, next: 75 };
