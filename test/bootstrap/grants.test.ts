@@ -118,14 +118,14 @@ describe('a caller with nothing but a grant', () => {
 
   it.each([
     ['a page that is not there', 404, '<html>', 'enrolment_failed', 'responded to the enrolment with 404.'],
-    ['a redirect', 302, '', 'enrolment_failed', 'answered the enrolment with 302.'],
-    ['a page for everything', 200, '<html>', 'enrolment_failed', 'answered the enrolment with 200.'],
+    ['a redirect', 302, '', 'enrolment_failed', 'responded to the enrolment with 302.'],
+    ['a page for everything', 200, '<html>', 'enrolment_failed', 'responded to the enrolment with 200.'],
     [
       'a yes for another',
       200,
       '{"deviceId":"am_AAAAAAAAAAAAAAAA","expiresAt":null}',
       'enrolment_failed',
-      'answered the enrolment with 200.',
+      'responded to the enrolment with 200.',
     ],
     [
       'a limit of uses',
@@ -226,7 +226,7 @@ describe('the limits of a grant', () => {
     expect(statuses).toEqual([401, 401, 401, 200]);
     await expect(enrolling.caller(one.token).fetch(target.origin)).rejects.toMatchObject({
       code: 'enrolment_refused',
-      message: expect.stringContaining('Its log says why.'),
+      message: expect.stringContaining("See the target's log for the reason."),
     });
     // For those who read that log.
     expect(target.refusals.at(-1)).toMatchObject({

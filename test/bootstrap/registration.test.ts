@@ -291,7 +291,7 @@ describe('over the mailbox of a relay', () => {
     const relayUrl = `ws://127.0.0.1:${(hostile.address() as { port: number }).port}/ws`;
     await expect(wait(entry.secret, relayUrl)).rejects.toMatchObject({
       code: 'relay_busy',
-      message: expect.stringContaining('did not let this machine wait (session_expired)'),
+      message: expect.stringContaining('does not let this machine wait (session_expired)'),
     });
     expect(waits).toBe(1);
     hostile.close();

@@ -89,13 +89,13 @@ const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string,
   [
     'another type',
     'token_wrong_type',
-    'of the wrong kind',
+    'This kind of token is not for this machine',
     async () => forge(issuer, provisionClaims(issuer), { header: { alg: 'ES256', typ: 'JWT' } }),
   ],
   [
     'no type',
     'token_wrong_type',
-    'of the wrong kind',
+    'This kind of token is not for this machine',
     async () => forge(issuer, provisionClaims(issuer), { header: { alg: 'ES256' } }),
   ],
   [
@@ -113,7 +113,7 @@ const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string,
   [
     'a key in its header',
     'token_malformed',
-    'header holds more',
+    'header has unknown members',
     async () =>
       forge(issuer, provisionClaims(issuer), {
         header: { alg: 'ES256', typ: 'amesh-provision+jwt', jwk: {} },

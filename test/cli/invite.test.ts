@@ -178,7 +178,7 @@ describe.concurrent('a pairing', () => {
     ]);
     const codes = [await target.ended, ran.code];
     expect(codes).toContain(1);
-    expect(target.stderr + ran.stderr).toContain('✗ Both ends are this machine itself.\n');
+    expect(target.stderr + ran.stderr).toContain('✗ Both ends are this machine.\n');
     expect(target.stderr + ran.stderr).toContain(
       `If both run on this machine, each needs its own folder: AUTH_MESH_DIR=${machine.dir}-2 amesh init --name NAME, and then`,
     );

@@ -139,7 +139,7 @@ describe('the key file', () => {
     await writeFile(join(dir, ref), privateKey.export({ type: 'pkcs8', format: 'pem' }));
     await expect(backend.open(ref, { dir, env: {} })).rejects.toMatchObject({
       code: 'identity_unreadable',
-      message: expect.stringContaining('no encrypted PKCS#8 key'),
+      message: expect.stringContaining('not an encrypted PKCS#8 key'),
     });
   });
 
@@ -150,7 +150,7 @@ describe('the key file', () => {
     await writeFile(join(dir, ref), pem);
     await expect(backend.open(ref, { dir, env: { AUTH_MESH_PASSPHRASE: 'x' } })).rejects.toMatchObject({
       code: 'identity_unreadable',
-      message: expect.stringContaining('no P-256 key'),
+      message: expect.stringContaining('not contain a P-256 key'),
     });
   });
 });

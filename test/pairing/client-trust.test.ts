@@ -130,7 +130,7 @@ describe.concurrent('one machine at both ends', () => {
     const messages = [errors.target, errors.controller].map((error) => (error as Error).message);
     // Whoever is told second may hear only that the other has gone.
     expect(messages).toContain(
-      'Both ends are this machine itself. Run amesh listen on the other machine, or with another AUTH_MESH_DIR.',
+      'Both ends are this machine. Run amesh listen on the other machine, or with another AUTH_MESH_DIR.',
     );
     expect((await device.trust.read()).devices).toEqual([]);
   });

@@ -127,8 +127,8 @@ listen all
   });
 
   it.each([
-    ['/a%2fb', 'path /a%2fb', 'escapes'],
-    ['/a//b', 'path /a//b', 'one slash of two'],
+    ['/a%2fb', 'path /a%2fb', 're-encodes'],
+    ['/a//b', 'path /a//b', 'merged two slashes'],
     ['/q?token=SECRET&b=1', 'another spelling of the query', 'drops, sorts or escapes queries'],
   ])('%s', async (target, message, fix) => {
     const found = await refused(port, target);

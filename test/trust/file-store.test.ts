@@ -88,7 +88,7 @@ describe('FileStore', () => {
     await mkdir(join(dir, 'a.json'), { recursive: true });
     await expect(new FileStore(dir).read('a.json')).rejects.toMatchObject({
       code: 'allow_list_unavailable',
-      message: expect.stringContaining(`${join(dir, 'a.json')} is no regular file.`),
+      message: expect.stringContaining(`${join(dir, 'a.json')} is not a regular file.`),
     });
   });
 });
