@@ -63,11 +63,11 @@ export function createRelay(options: RelayOptions = {}): Relay {
   assertObject('createRelay()', options);
   for (const name of Object.keys(options)) {
     if (!OPTIONS.includes(name))
-      throw new TypeError(`There is no option "${name}". It has: ${OPTIONS.join(', ')}.`);
+      throw new TypeError(`Unknown option "${name}". The options are ${OPTIONS.join(', ')}.`);
   }
   const { trustedProxies, redis } = options;
   if (options.log !== undefined && typeof options.log !== 'function')
-    throw new TypeError('log is a function.');
+    throw new TypeError('log must be a function.');
   if (redis !== undefined) checkRedis(redis);
   const limits = readLimits(options.limits);
   const connections = new FairShare<Socket>({
@@ -118,7 +118,7 @@ class Lifecycle {
 
   async listen(port: number, host: string | undefined): Promise<AddressInfo> {
     if (this.#server !== undefined || this.#closed !== undefined) {
-      throw new Error('This relay listens already, or has closed.');
+      throw new Error('This relay is already listening or has closed.');
     }
     const server = this.#createServer();
     this.#server = server;
@@ -135,7 +135,7 @@ class Lifecycle {
   }
 
   async drain(graceMs = 60_000): Promise<void> {
-    if (!(graceMs >= 0)) throw new TypeError('graceMs is a number of milliseconds, 0 or more.');
+    if (!(graceMs >= 0)) throw new TypeError('graceMs must be a number of milliseconds, 0 or more.');
     if (this.#host.status !== 'draining') this.#log('draining', 'started');
     this.#host.drain();
     const untilMs = performance.now() + graceMs;

@@ -44,13 +44,13 @@ function readHost(text: string | undefined): string | undefined {
   const isName = host === text && /^[\w-]{1,63}(?:\.[\w-]{1,63})*\.?$/.test(host);
   if (isIP(host) !== 0 || isName) return host;
   throw new TypeError(
-    'HOST is an address of this machine, such as 127.0.0.1 or ::1, without scheme, port or path.',
+    'HOST must be an address of this machine, such as 127.0.0.1 or ::1, without scheme, port or path.',
   );
 }
 
 function readPort(text: string | undefined): number {
   if (text === undefined || text === '') return 3001;
   const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
-  if (!(port <= 65_535)) throw new TypeError(`PORT is a number from 0 to 65535, not "${text}".`);
+  if (!(port <= 65_535)) throw new TypeError(`PORT must be a number from 0 to 65535, not "${text}".`);
   return port;
 }

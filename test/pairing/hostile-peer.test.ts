@@ -273,7 +273,9 @@ describe('an introduction of our own', () => {
   it('that a peer would refuse is a TypeError before anything is sent', async () => {
     const make = (own: object) => () => new Target({ code: CODE, ...server, own: { ...server.own, ...own } });
     expect(make({})).not.toThrow();
-    expect(make({ role: 'controller' })).toThrow(new TypeError('A target must introduce itself as a target.'));
+    expect(make({ role: 'controller' })).toThrow(
+      new TypeError('A target must introduce itself as a target.'),
+    );
     expect(make({ publicKey: laptop.own.publicKey })).toThrow(
       new TypeError('A device must introduce itself with the public key of its signer.'),
     );

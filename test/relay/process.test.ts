@@ -98,24 +98,24 @@ describe.each(['node', 'bun'])('amesh-relay on %s', (runtime) => {
 
 describe('amesh-relay says what is wrong, and exits', () => {
   it.each([
-    [{ PORT: 'x' }, 2, 'PORT is a number from 0 to 65535, not "x".'],
-    [{ PORT: '65536' }, 2, 'PORT is a number from 0 to 65535, not "65536".'],
+    [{ PORT: 'x' }, 2, 'PORT must be a number from 0 to 65535, not "x".'],
+    [{ PORT: '65536' }, 2, 'PORT must be a number from 0 to 65535, not "65536".'],
     [
       { AMESH_TRUSTED_PROXIES: 'yes' },
       2,
       'AMESH_TRUSTED_PROXIES: "yes" is not a network such as 10.0.0.0/8 or fd00::/8.',
     ],
     [{ HOST: '192.0.2.1' }, 1, 'EADDRNOTAVAIL'],
-    [{ HOST: '~/x' }, 2, 'HOST is an address of this machine, such as 127.0.0.1 or ::1'],
-    [{ HOST: 'http://127.0.0.1' }, 2, 'HOST is an address of this machine'],
-    [{ HOST: '127.0.0.1:3001' }, 2, 'HOST is an address of this machine'],
-    [{ HOST: '[127.0.0.1' }, 2, 'HOST is an address of this machine'],
-    [{ HOST: '$HOST' }, 2, 'HOST is an address of this machine'],
+    [{ HOST: '~/x' }, 2, 'HOST must be an address of this machine, such as 127.0.0.1 or ::1'],
+    [{ HOST: 'http://127.0.0.1' }, 2, 'HOST must be an address of this machine'],
+    [{ HOST: '127.0.0.1:3001' }, 2, 'HOST must be an address of this machine'],
+    [{ HOST: '[127.0.0.1' }, 2, 'HOST must be an address of this machine'],
+    [{ HOST: '$HOST' }, 2, 'HOST must be an address of this machine'],
     [{ HOST: '"::1"' }, 2, 'HOST has quotes around it'],
     [{ HOST: '::1\r' }, 2, 'HOST ends with a carriage return'],
     [{ HOST: ' ' }, 2, 'HOST contains only spaces'],
-    [{ REDIS_URL: '127.0.0.1:6379' }, 2, 'REDIS_URL is a URL such as redis://127.0.0.1:6379'],
-    [{ REDIS_URL: '' }, 2, 'REDIS_URL is a URL such as redis://127.0.0.1:6379'],
+    [{ REDIS_URL: '127.0.0.1:6379' }, 2, 'REDIS_URL must be a URL such as redis://127.0.0.1:6379'],
+    [{ REDIS_URL: '' }, 2, 'REDIS_URL must be a URL such as redis://127.0.0.1:6379'],
   ])('%j', async (env, code, message) => {
     const { ended } = await start(process.execPath, env);
     const end = await ended;

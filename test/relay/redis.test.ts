@@ -368,12 +368,14 @@ describe('a wrong Redis', () => {
 
   it('is not shown, since there may be a password in it', async () => {
     const secret = 'http://user:hunter2@127.0.0.1';
-    await expect(startRelay({ redis: secret })).rejects.toThrow(/^(?!.*hunter2).*REDIS_URL is a URL such as/);
+    await expect(startRelay({ redis: secret })).rejects.toThrow(
+      /^(?!.*hunter2).*REDIS_URL must be a URL such as/,
+    );
   });
 
   it('that is an unknown option is named, with the options that there are', async () => {
     await expect(startRelay({ redisUrl: 'redis://127.0.0.1' } as never)).rejects.toThrow(
-      'There is no option "redisUrl". It has: trustedProxies, limits, redis, log.',
+      'Unknown option "redisUrl". The options are trustedProxies, limits, redis, log.',
     );
   });
 });

@@ -143,9 +143,9 @@ describe('AMESH_RELAY_LIMITS', () => {
     ['sessions=500,', 'write name=number'],
     ['sessions = 500', 'write name=number'],
     ['sessions=5e3', 'write name=number'],
-    ['sessions=0', 'sessions is a whole number from 1'],
-    ['sessions=1,sessions=2', 'sessions is there twice'],
-    ['toString=1', 'There is no limit "toString"'],
+    ['sessions=0', 'sessions must be a whole number from 1'],
+    ['sessions=1,sessions=2', 'sessions occurs twice'],
+    ['toString=1', 'Unknown limit "toString"'],
   ])('%j is refused', (text, message) => {
     expect(() => parseLimits(text)).toThrow(TypeError);
     expect(() => parseLimits(text)).toThrow(`AMESH_RELAY_LIMITS: ${message}`);

@@ -395,7 +395,9 @@ describe('a shutdown', () => {
     await relay.close();
     const address = await listening.catch(() => undefined);
     if (address !== undefined) await expect(Client.open(address.port)).rejects.toThrow('ECONNREFUSED');
-    await expect(relay.listen(0, '127.0.0.1')).rejects.toThrow('This relay listens already, or has closed.');
+    await expect(relay.listen(0, '127.0.0.1')).rejects.toThrow(
+      'This relay is already listening or has closed.',
+    );
   });
 
   it('a port that is taken: the relay can listen on another one', async () => {

@@ -71,9 +71,9 @@ export function assertObject(where: string, options: object): void {
 export function readLimits(options: Partial<Limits> = {}): Limits {
   assertObject('limits', options);
   for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(DEFAULT_LIMITS, name)) throw new TypeError(`There is no limit "${name}".`);
+    if (!Object.hasOwn(DEFAULT_LIMITS, name)) throw new TypeError(`Unknown limit "${name}".`);
     if (!Number.isInteger(value) || value < 1 || value > 1e9) {
-      throw new TypeError(`${name} is a whole number from 1 to 1,000,000,000.`);
+      throw new TypeError(`${name} must be a whole number from 1 to 1,000,000,000.`);
     }
   }
   return Object.freeze({ ...DEFAULT_LIMITS, ...options });
@@ -93,7 +93,7 @@ export function parseLimits(text: string | undefined): Partial<Limits> {
         'AMESH_RELAY_LIMITS: write name=number, separated by commas, such as sessions=500,mailboxes=200.',
       );
     }
-    if (Object.hasOwn(limits, name)) throw new TypeError(`AMESH_RELAY_LIMITS: ${name} is there twice.`);
+    if (Object.hasOwn(limits, name)) throw new TypeError(`AMESH_RELAY_LIMITS: ${name} occurs twice.`);
     limits[name] = Number(number);
   }
   try {

@@ -61,7 +61,7 @@ export function createProxyTest(
 function toTrust(trusted: TrustedProxies): (address: string, hop: number) => boolean {
   if (typeof trusted === 'number') {
     if (!Number.isInteger(trusted) || trusted < 1 || trusted > 10) {
-      throw new TypeError('The number of trusted proxies is a whole number from 1 to 10.');
+      throw new TypeError('The number of trusted proxies must be a whole number from 1 to 10.');
     }
     return (_, hop) => hop < trusted;
   }

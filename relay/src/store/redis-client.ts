@@ -46,11 +46,13 @@ export function checkRedis(redis: unknown): asserts redis is string | RedisClien
   if (typeof redis === 'string') {
     const { protocol, hostname } = URL.canParse(redis) ? new URL(redis) : {};
     if (/^rediss?:$/.test(protocol ?? '') && hostname !== '') return;
-    throw new TypeError('REDIS_URL is a URL such as redis://127.0.0.1:6379 or rediss://user:password@host.');
+    throw new TypeError(
+      'REDIS_URL must be a URL such as redis://127.0.0.1:6379 or rediss://user:password@host.',
+    );
   }
   const client = redis as { duplicate?: unknown; isCluster?: unknown } | null;
   if (typeof client !== 'object' || typeof client?.duplicate !== 'function' || client.isCluster === true) {
-    throw new TypeError('redis is a URL or an ioredis client, and not one of a cluster.');
+    throw new TypeError('redis must be a URL or an ioredis client that is not a cluster client.');
   }
 }
 
