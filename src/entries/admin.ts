@@ -1,3 +1,12 @@
+/**
+ * What the command line is built on: identities, the allow list, tokens, pairing and proxies.
+ *
+ * Unstable: this API may change in any minor release before 1.0. Pin the exact version if you use it.
+ *
+ * @experimental
+ * @module
+ */
+
 export { type WaitOptions, waitForRegistration } from '../bootstrap/provision/mailbox';
 export { type Answered, takeRegistration, UNASKED } from '../bootstrap/provision/registration';
 export {
