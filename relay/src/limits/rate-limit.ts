@@ -109,7 +109,7 @@ export class NetworkRateLimit {
 
   /** The limits that apply to an address, each with the key that it counts by. */
   #of(address: string): (readonly [RateLimit, string])[] {
-    const networks = networksOf(address).slice(0, -1);
+    const networks = networksOf(address).slice(0, -1); // the last one is the address itself
     return [
       [this.#ofAddresses, address],
       ...networks.flatMap((network) =>

@@ -46,8 +46,8 @@ export function createApp(options: AppOptions): RelayApp {
       return {
         onOpen(_, { raw }) {
           const socket = raw as unknown as WebSocket;
-          // Listeners that are added after this one would keep the upgrade request in memory while the socket is open:
-          // 3 KB for each of ten thousand sockets.
+          // When this returns, the library adds its own listeners. They would keep the upgrade request in memory while the
+          // socket is open: 3 KB for each of ten thousand sockets.
           queueMicrotask(() => {
             socket.removeAllListeners();
             options.attach(socket, connection, address);

@@ -6,6 +6,7 @@ import { type ClientFrame, type FrameFault, type RelayFrame, readFrame } from '.
 
 /** The most bytes that wait for a client that does not read: all messages of a session, even if every byte is escaped. */
 const MAX_BUFFERED_BYTES = 512 * 1024;
+/** The most pings of one client: a session is too short to need more. */
 const MAX_PINGS = 64;
 /** The most bytes of an incomplete message: the largest frame, and as much again. */
 const MAX_UNFINISHED_BYTES = 128 * 1024;
@@ -48,7 +49,7 @@ export class Sockets {
   /**
    * Starts reading a socket.
    *
-   * @param connection the connection of the socket
+   * @param connection the TCP connection that carries it
    */
   attach(socket: WebSocket, connection: Socket): void {
     const { maxBodyBytes, receive, disconnect } = this.#options;

@@ -1,9 +1,10 @@
+import type { LimitReached } from '../limits/fair-share';
 import { NetworkRateLimit } from '../limits/rate-limit';
 import type { RelayErrorCode } from '../wire/frames';
 import type { RoomContext } from './context';
 import type { Client } from './states';
 
-/** When an address that has its maximum should try again, in seconds. */
+/** When an address that holds as much as it may should try again, in seconds. */
 export const ADDRESS_RETRY_SECONDS = 60;
 
 /** Decides whether a client may open a code or a mailbox. */
@@ -45,12 +46,12 @@ export class Admission<S> {
   }
 
   /**
-   * Counts the attempt and admits the client, or refuses it.
+   * Admits the client and counts it, or refuses it.
    *
-   * @param makeSpace called last; returns the reason where there is no place
+   * @param makeSpace called last; returns the reason if there is no space
    * @returns whether the client was admitted
    */
-  admit(client: Client<S>, makeSpace: () => 'capacity' | 'rate_limited' | undefined): boolean {
+  admit(client: Client<S>, makeSpace: () => LimitReached | undefined): boolean {
     const { nowMs } = this.#context;
     const retryAfterSeconds = this.#opened.retryAfterSeconds(client.address, nowMs);
     if (this.#isDraining) return this.#refuse(client, 'draining');

@@ -104,7 +104,7 @@ export class Mailboxes<S> {
     const client = this.#posting.get(session);
     const mailbox = this.#mailboxes.get(session);
     this.#posting.delete(session);
-    // In Redis, a message takes a place here until its time is over, and so does a used mailbox.
+    // A message in Redis keeps its place here until its time is over, and so does a used mailbox.
     if (mailbox !== undefined && answer === 'delivered') this.#empty(mailbox);
     else if (mailbox !== undefined && answer !== 'stored') this.#remove(mailbox);
     if (answer === 'stored' || answer === 'delivered') {
@@ -160,6 +160,7 @@ export class Mailboxes<S> {
     else this.#empty(mailbox);
     this.#context.send(client, { type: 'msg', body });
     this.#context.close(client);
+    // In a cluster, the instance of the sender reports the post.
     const event = this.#isClustered ? 'wait' : 'post';
     this.#context.report({ event, session: mailbox.id, outcome: 'delivered' });
   }

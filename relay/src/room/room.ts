@@ -185,7 +185,7 @@ export class Room<S> {
     this.#admission.connectCluster();
   }
 
-  /** The other instances are out of reach. Whatever needs them ends; sessions with both clients here continue. */
+  /** The other instances are out of reach. Everything that needs them ends. Sessions with both clients here continue. */
   loseCluster(nowMs: number): Effect<S>[] {
     return this.#context.run(nowMs, () => {
       this.#admission.loseCluster();
@@ -198,6 +198,8 @@ export class Room<S> {
   loseInstance(instance: string, nowMs: number): Effect<S>[] {
     return this.#context.run(nowMs, () => this.#remoteSides.loseInstance(instance));
   }
+
+  // The cluster has answered a request, which was an effect of an earlier call.
 
   claimed(claim: Claim, answer: ClaimAnswer, nowMs: number): Effect<S>[] {
     return this.#context.run(nowMs, () => this.#listenHandler.claimed(claim, answer));

@@ -45,6 +45,7 @@ export class Sessions<S> {
     return this.#paired.size;
   }
 
+  /** How many deadlines are running. */
   get deadlines(): number {
     return this.#waiting.size + this.#confirming.size + this.#paired.size;
   }
@@ -58,7 +59,7 @@ export class Sessions<S> {
     return [...this.#byId.values()];
   }
 
-  /** Makes space for the session of one more listener. @returns the reason where there is none */
+  /** Makes space for the session of one more listener. @returns the reason if there is no space */
   makeSpace(address: string): LimitReached | undefined {
     return this.share.makeSpace(address);
   }
@@ -159,7 +160,7 @@ export class Sessions<S> {
     }
   }
 
-  /** Ends the session for both sides in the same way. */
+  /** Ends the session for both sides at once, because its time or that of this instance is over. */
   expire(session: Session<S>, code: 'session_expired' | 'draining'): void {
     const type = code === 'session_expired' ? 'expired' : 'gone';
     this.tellRemote(session, { type, session: session.id });

@@ -1,12 +1,12 @@
 import { equalBytes, toUtf8 } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
-import { SERVER_CODES, SIGNATURE_CODES } from '../../core/errors/codes';
+import { SERVER_CODES } from '../../core/errors/codes';
 import { type HeaderLines, headerLines, type ReadBody } from '../../core/wire/view';
 import { isGated } from './gate-body';
 import { keptBytes } from './raw-body';
 import { readAndPutBack } from './read-body';
 import { isHttp2, type NodeRequest } from './request';
-import { matches, textBytes } from './text-body';
+import { matchesDigest, textBytes } from './text-body';
 import { isFromParser, isStream, lengthFault, trailersFault } from './transport';
 
 const USE_RAW = 'Put amesh.verify() before it, or use express.raw().';
@@ -37,9 +37,7 @@ export function bodySource(request: NodeRequest, headers: HeaderLines): ReadBody
   const read = bytesSource(request, headers);
   return async (limitBytes) => {
     const bytes = await read(limitBytes);
-    const trailers = trailersFault(request);
-    if (trailers !== undefined) throw new AmeshError(SIGNATURE_CODES.malformed_header, trailers);
-    const fault = lengthFault(request, headers, bytes.length);
+    const fault = trailersFault(request) ?? lengthFault(request, headers, bytes.length);
     if (fault !== undefined) throw new AmeshError(fault.facts, fault.detail);
     return bytes;
   };
@@ -139,7 +137,7 @@ function unlessInflated<T>(request: NodeRequest, body: T): T {
 
 /** Some parsers keep `rawBody` as sent, others decompress it first. The digest tells which. */
 async function unlessChanged(request: NodeRequest, rawBody: Uint8Array): Promise<Uint8Array> {
-  if (isEncoded(request) && !(await matches(request.headers, rawBody)))
+  if (isEncoded(request) && !(await matchesDigest(request.headers, rawBody)))
     return unlessInflated(request, rawBody);
   return rawBody;
 }

@@ -1,4 +1,4 @@
-import { BODY_CODES, SERVER_CODES, SIGNATURE_CODES } from '../../core/errors/codes';
+import { BODY_CODES, SERVER_CODES } from '../../core/errors/codes';
 import type { BodyGate } from '../../core/wire/body-gate';
 import type { HeaderLines } from '../../core/wire/view';
 import { breakOff } from './break-off';
@@ -49,10 +49,8 @@ export async function gateBody(
     return gate.write(chunk);
   };
   const end = () => {
-    const fault = lengthFault(request, headers, lengthBytes);
+    const fault = lengthFault(request, headers, lengthBytes) ?? trailersFault(request);
     if (fault !== undefined) throw gate.fail(fault.facts, fault.detail);
-    const trailers = trailersFault(request);
-    if (trailers !== undefined) throw gate.fail(SIGNATURE_CODES.malformed_header, trailers);
     return gate.end();
   };
   if (isAtEnd(request)) {

@@ -56,10 +56,12 @@ export function takeBuffered(request: NodeRequest): Buffer[] {
   return chunks;
 }
 
-/** Why trailers, if any, are refused: they are not signed, and a proxy may merge them into the headers. */
-export function trailersFault(request: NodeRequest): string | undefined {
+/** The fault of a body with trailers: they are not signed, and a proxy may merge them into the headers. */
+export function trailersFault(request: NodeRequest): Fault | undefined {
   const { rawTrailers = [] } = request; // a request over no socket has none
-  return rawTrailers.length > 0 ? 'The body is followed by trailers, which are not signed.' : undefined;
+  return rawTrailers.length > 0
+    ? malformed('The body is followed by trailers, which are not signed.')
+    : undefined;
 }
 
 /** The fault of a body whose length differs from Content-Length, if no parser has checked it. */

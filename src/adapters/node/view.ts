@@ -53,7 +53,7 @@ const WATCHED = [
 ];
 
 /**
- * Makes headers unusable that one reader of the request sees differently than another. Middleware may have changed
+ * Makes a header unusable if two readers of the request would see different values of it. Middleware may have changed
  * `headers`. Node also leaves lines beyond the thousandth (`maxHeadersCount`) out of `headers`, but not out of
  * `rawHeaders`, from which Hono and others build their own.
  *
@@ -83,7 +83,10 @@ export function spoilChanged(
   return conflict && `header ${conflict}`;
 }
 
-/** Accepts what mounts of Express and Connect leave of the target as the target; anything else is another path. */
+/**
+ * The target that a router sees, if it is another one than the target that was sent. Undefined if `url` is only what mounts
+ * of Express or Connect left of that target.
+ */
 function routedOf(sent: string, baseUrl: string | undefined, url: string): string | undefined {
   if (baseUrl === undefined) return isEndOf(sent, url) ? undefined : url; // Connect does not tell which prefix it removed
   const full = baseUrl + url;
@@ -96,7 +99,7 @@ function routedOf(sent: string, baseUrl: string | undefined, url: string): strin
 /** A mount leaves `/` or `/?x` of its own path; Express 4 and Connect leave `/.x` of a path followed by a dot. */
 const ADDED_SLASH = /^\/(?:$|[?.])/;
 
-/** Whether a mount that does not tell its prefix may have left this. */
+/** Whether a mount that does not tell its prefix may have left `url` of the target `sent`. */
 export function isEndOf(sent: string, url: string): boolean {
   return sent.endsWith(url) || (ADDED_SLASH.test(url) && sent.endsWith(url.slice(1)));
 }

@@ -21,10 +21,10 @@ export interface UntilKnownOptions {
  */
 export async function untilKnown(request: PreparedRequest, options: UntilKnownOptions): Promise<Response> {
   const { isNew, grant, tell } = options;
-  const response = await sendTo(request, await request.send(), isNew);
+  const response = await whileUnknown(request, await request.send(), isNew);
   if (!isUnknown(response)) return response;
   const isKnown = (await grant?.enrolAgain(request.url)) ?? false;
-  if (isKnown && request.isRepeatable) return sendTo(request, await again(request, response), true);
+  if (isKnown && request.isRepeatable) return whileUnknown(request, await again(request, response), true);
   if ((isKnown || isNew) && !request.isRepeatable)
     tell(
       `${request.url.host} refused a request right after this machine enrolled. Its body is a stream, which can be sent only once: call again.`,
@@ -32,8 +32,8 @@ export async function untilKnown(request: PreparedRequest, options: UntilKnownOp
   return response;
 }
 
-/** The last response. After a refusal, the next attempt follows after a pause. */
-async function sendTo(request: PreparedRequest, first: Response, isNew: boolean): Promise<Response> {
+/** Repeats a request, with pauses, while its response says that the target does not know this machine. @returns the last response */
+async function whileUnknown(request: PreparedRequest, first: Response, isNew: boolean): Promise<Response> {
   let response = first;
   for (const ms of isNew && request.isRepeatable ? PAUSES_MS : []) {
     if (!isUnknown(response)) break;

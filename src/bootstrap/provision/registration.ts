@@ -7,7 +7,7 @@ import { normalizeAuthority } from '../../core/wire/authority';
 import { TOKEN_LABELS } from '../../core/wire/labels';
 import { hkdf } from '../../pairing/ceremony/suite';
 import type { Device } from '../../trust/device';
-import type { AllowListDocument, DeviceEntry, IssuedToken } from '../../trust/list/document';
+import type { DeviceEntry, IssuedToken } from '../../trust/list/document';
 import { cleanName } from '../../trust/names';
 import { findIssued, registerTarget } from '../../trust/tokens';
 import { TOKEN_LIMITS } from '../tokens/token';
@@ -85,12 +85,10 @@ export async function takeRegistration(
     friendlyName: cleanName(name),
     hosts: hostsOf(token, statement),
   };
-  const entryIn = (document: AllowListDocument) =>
-    document.devices.find((entry) => entry.deviceId === deviceId) ?? null;
-  const document = await device.trust.update((current) =>
+  const { devices } = await device.trust.update((current) =>
     registerTarget(current, jti, machine, Math.floor(Date.now() / 1000)),
   );
-  return entryIn(document);
+  return devices.find((entry) => entry.deviceId === deviceId) ?? null;
 }
 
 /** The hosts that the issuer chose, or else those that the machine reports. */

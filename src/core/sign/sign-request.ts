@@ -43,7 +43,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof SignOptions>([
   'crypto',
 ]);
 
-/** The default of `maxBodyBytes` when signing. */
+/** The default of `maxBufferedBytes`. */
 export const DEFAULT_SIGN_BODY_BYTES = 10_485_760;
 
 /**

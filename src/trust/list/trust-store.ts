@@ -63,9 +63,9 @@ export interface TrustPlace {
 export type Owner =
   | Signer
   | {
-      /** Absent if the list is read-only. */
+      /** The key that sealed the list: the compressed point, 33 bytes. */
       readonly publicKey: Uint8Array;
-      /** Absent: the list can only be read. */
+      /** Always absent: without it, the list cannot be changed. */
       readonly sign?: undefined;
     };
 
