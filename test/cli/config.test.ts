@@ -18,7 +18,7 @@ describe('amesh config', () => {
     const env = { AMESH_HOSTS: 'B.example:443' };
     const { stdout } = await machine.amesh(['config'], { env });
     expect(stdout).toMatch(/^hosts +b\.example +\(AMESH_HOSTS in this shell\)$/m);
-    expect(stdout).toMatch(/^sealed hosts +a\.example +\(not used then\)$/m);
+    expect(stdout).toMatch(/^sealed hosts +a\.example +\(not used\)$/m);
     expect(objectOf(await machine.amesh(['config', '--json'], { env }))).toEqual({
       ok: true,
       dir: machine.dir,

@@ -182,7 +182,7 @@ describe('a server without amesh', () => {
       check: 'target',
       state: 'warning',
       message: `${server.origin}/health responds 200 to everybody: verify() does not protect this path. No path that was tried at ${server.authority} uses amesh: this one, those above it, and /api.`,
-      fix: 'Name a path that verify() protects. If there is none, the server does not use amesh.',
+      fix: 'Use a path that verify() protects. If there is none, the server does not use amesh.',
     });
   });
 

@@ -252,7 +252,7 @@ describe('the list', () => {
       else await symlink('/dev/zero', path);
       const { code, of } = await examine(machine);
       expect(code).toBe(1);
-      expect(of.list).toMatchObject({ state: 'failed', message: `${path} is no regular file.` });
+      expect(of.list).toMatchObject({ state: 'failed', message: `${path} is not a regular file.` });
     }
   });
 

@@ -78,7 +78,7 @@ describe('a folder inside a git work tree', () => {
     await machine.init('a');
     git(tree, 'add', '--force', machine.dir);
     const [finding] = await folderOf(machine);
-    expect(finding?.message).toMatch(/has \d of its files, such as keys\/[\w-]+\.pem\.$/);
+    expect(finding?.message).toMatch(/which contains \d of its files, such as keys\/[\w-]+\.pem\.$/);
     const [command = ''] = String(finding?.fix).split('   ');
     execFileSync('sh', ['-c', `${command} --quiet`]);
     expect(await folderOf(machine)).toMatchObject([{ state: 'ok' }]);

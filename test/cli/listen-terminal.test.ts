@@ -137,7 +137,7 @@ describe.skipIf(!hasTerminal).concurrent('on two terminals', () => {
       old: ['first'],
     });
     target.type(`${shown}\r`);
-    await target.until(/in place of "first"\? \[y\/N\] /);
+    await target.until(/instead of "first"\? \[y\/N\] /);
     target.type('\r');
     expect([await controller.ended, await target.ended]).toEqual([8, 8]);
     expect((await prod.allowList()).devices.map(({ friendlyName }) => friendlyName)).toEqual(['first']);

@@ -21,7 +21,7 @@ describe('amesh provision', () => {
     expect(ran.code).toBe(0);
     expect(ran.stdout).toMatch(/^eyJ[\w-]+\.[\w-]+\.[\w-]{86}\n$/);
     expect(ran.stderr).toMatch(
-      /^✓ A token for "prod-server", good for 1h \(until .{16} UTC\) and one machine\.\n/,
+      /^✓ A token for "prod-server", valid for 1h \(until .{16} UTC\) and for one machine\.\n/,
     );
     expect(ran.stderr).not.toContain(ran.stdout.split('.')[1]);
 
@@ -90,8 +90,8 @@ describe('amesh provision', () => {
 
   it.each([
     [['provision'], '--name is missing'],
-    [['provision', '--name', 'x', '--ttl', '25h'], '--ttl is a time from 1s to 1d.'],
-    [['provision', '--name', 'x', '--ttl', '1'], '--ttl is a time from 1s to 1d.'],
+    [['provision', '--name', 'x', '--ttl', '25h'], '--ttl must be a duration from 1s to 1d.'],
+    [['provision', '--name', 'x', '--ttl', '1'], '--ttl must be a duration from 1s to 1d.'],
     [['provision', '--name', 'x', '--host', 'http://x'], '--host: "http://x" is not a host'],
     [['provision', '--name', 'x', '--relay', 'http://x'], '--relay: The URL of a relay must begin with'],
   ])('%j is a usage error: %s', async (args, message) => {

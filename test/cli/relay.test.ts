@@ -34,14 +34,14 @@ describe.concurrent('amesh relay', () => {
       code: 1,
       stderr: `✗ The relay cannot listen on port ${port} of 127.0.0.1: EADDRINUSE.\n  Use another port: --port 3002\n  No changes were made.\n`,
     });
-    expect(first.stderr).toContain(`amesh listen --relay ws://127.0.0.1:${port}/ws\n`);
+    await first.until(new RegExp(`amesh listen --relay ws://127.0.0.1:${port}/ws\n`));
     first.kill('SIGTERM');
     expect(await first.ended).toBe(0);
     expect((await machine.amesh(['relay', '--port', '70000'])).code).toBe(2);
   });
 
   it.concurrent.each([
-    [{ PORT: 'abc' }, 'PORT is a number from 0 to 65535, not "abc".'],
+    [{ PORT: 'abc' }, 'PORT must be a number from 0 to 65535, not "abc".'],
     [
       { AMESH_TRUSTED_PROXIES: 'x' },
       'AMESH_TRUSTED_PROXIES: "x" is not a network such as 10.0.0.0/8 or fd00::/8.',

@@ -67,7 +67,7 @@ describe('amesh revoke', () => {
     const again = await machine.amesh(['revoke', ids[0] as string, '--yes']);
     expect(again.code).toBe(1);
     expect(again.stderr).toMatch(/is not in the allow list: it was revoked at 20\d\d-/);
-    expect(again.stderr).toContain(`See who is: ${machine.here('amesh list')}\n`);
+    expect(again.stderr).toContain(`See who is in the list: ${machine.here('amesh list')}\n`);
     expect(again.stderr).toContain('No changes were made.');
   });
 

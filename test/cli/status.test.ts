@@ -29,7 +29,7 @@ describe('amesh status', () => {
     const full = await machine.amesh(['status']);
     expect(full.stdout).toContain(`may call me  laptop  (${laptop.deviceId})  not seen yet\n`);
     expect(full.stdout).toContain(`I may call   billing  (${target.deviceId})  billing.example\n`);
-    expect(full.stdout).toMatch(/^due {10}no machine has taken the token for "worker", which ends 2/m);
+    expect(full.stdout).toMatch(/^due {10}no machine has taken the token for "worker", which expires 2/m);
     expect(objectOf(await machine.amesh(['status', '--json']))).toMatchObject({
       deviceId,
       controllers: [{ deviceId: laptop.deviceId, lastSeenAt: null }],
@@ -50,7 +50,7 @@ describe('amesh rename', () => {
     await machine.amesh([...add, `amesh-p256 ${other.publicKey} other`]);
 
     const renamed = await machine.amesh(['rename', 'laptop', 'alices-laptop']);
-    expect(renamed.stderr).toContain(`✓ "laptop" is called "alices-laptop" now (${laptop.deviceId}).`);
+    expect(renamed.stderr).toContain(`✓ "laptop" is now called "alices-laptop" (${laptop.deviceId}).`);
     expect((await machine.allowList()).devices.map(({ friendlyName }) => friendlyName)).toEqual([
       'alices-laptop',
       'other',

@@ -134,8 +134,8 @@ describe('amesh trust add', () => {
     await alice.amesh(['trust', 'add', '--role', 'controller', prodLine]);
     const again = await alice.amesh(['trust', 'add', '--role', 'target', prodLine]);
     expect(again.stderr).toContain('✓ This machine may already send requests to "prod-api"');
-    expect(again.stderr).toContain('already. No changes were made.');
-    expect(again.stderr).toContain('! --host says where "prod-api" is called');
+    expect(again.stderr).toContain('No changes were made.');
+    expect(again.stderr).toContain('! Without --host, requests to "prod-api" do not name it as their target.');
     expect(again.stderr).not.toContain('the other role');
   });
 

@@ -184,7 +184,7 @@ describe('a refusal by an amesh server', () => {
 
   it.each([
     [500, 'allow_list_integrity_failure', 'The allow list is not what its owner sealed.'],
-    [500, 'body_parser_ordering_error', 'A body parser before amesh.verify() kept no copy of the bytes.'],
+    [500, 'body_parser_ordering_error', 'A body parser before amesh.verify() kept no copy of the body.'],
     [503, 'allow_list_unavailable', 'The allow list cannot be read.'],
     [503, 'nonce_store_unavailable', 'The nonce store did not answer, or is full.'],
   ])('%d %s is explained, and its body stays to be read', async (status, code, cause) => {

@@ -220,7 +220,7 @@ describe('an option that would have no effect is a TypeError', () => {
       () => new InMemoryNonceStore({ size: 5 } as never),
       /no option "size"/,
     ],
-    ['a number for a memory store', () => new InMemoryNonceStore(5 as never), /takes an object of options/],
+    ['a number for a memory store', () => new InMemoryNonceStore(5 as never), /takes an options object/],
     [
       'clockSkewSeconds without strictRestart',
       () => new RedisNonceStore({ url: 'redis://127.0.0.1:1', clockSkewSeconds: 5 }),
@@ -231,9 +231,9 @@ describe('an option that would have no effect is a TypeError', () => {
       () => createAmesh({ maxBodyBytes: 5 } as never),
       /verify\(\) has it .*maxBufferedBytes/,
     ],
-    ['a Map for a relay', () => createRelay(new Map() as never), /takes an object of options/],
-    ['a Map of limits', () => createRelay({ limits: new Map() as never }), /takes an object of options/],
-    ['a log of a relay that is none', () => createRelay({ log: 'stdout' as never }), /^log is a function\.$/],
+    ['a Map for a relay', () => createRelay(new Map() as never), /takes an options object/],
+    ['a Map of limits', () => createRelay({ limits: new Map() as never }), /takes an options object/],
+    ['a log of a relay that is none', () => createRelay({ log: 'stdout' as never }), /^log must be a function\.$/],
   ])('%s', (_, give, message) => {
     expect(give).toThrow(TypeError);
     expect(give).toThrow(message);

@@ -64,7 +64,7 @@ function optionsOf(call: () => unknown): string[] {
   try {
     call();
   } catch (error) {
-    return /It has: (.+)\.$/.exec((error as Error).message)?.[1]?.split(', ') ?? [];
+    return /Its options are: (.+)\.$/.exec((error as Error).message)?.[1]?.split(', ') ?? [];
   }
   return [];
 }

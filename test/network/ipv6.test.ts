@@ -71,7 +71,7 @@ describe('on [::1]', { timeout: 60_000 }, () => {
     });
     expect(await doctor.ended).toBe(0);
     expect(doctor.stdout).toContain(`✓ relay     ${url} accepts connections`);
-    expect(doctor.stdout).toContain(`✓ target    http://${host}/api/orders answers 200`);
+    expect(doctor.stdout).toContain(`✓ target    http://${host}/api/orders responds 200`);
   });
 
   it.each([
@@ -85,7 +85,7 @@ describe('on [::1]', { timeout: 60_000 }, () => {
     [['config', 'relay', 'ws://[fe80::1%25eth0]:3001/ws'], 2, /A zone \(%eth0\)/],
     [['listen', '--relay', 'ws://[fe80::1%eth0]:3001/ws'], 2, /A zone \(%eth0\)/],
     [['doctor', 'http://[fe80::1%eth0]:3000/'], 2, /A zone \(%eth0\)/],
-    [['relay', '--port', '0', '--bind', '~/x'], 2, /--bind is an address of this machine/],
+    [['relay', '--port', '0', '--bind', '~/x'], 2, /--bind must be an address of this machine/],
   ])('amesh %j ends with %i', async (args, code, what) => {
     const machine = await createMachine('a');
     const ran = await machine.amesh(args as string[]);
@@ -149,7 +149,7 @@ describe.skipIf(!canUnshare && !process.env.CI)('on a machine with IPv6 alone', 
       const doctor = new Command(laptop, ['doctor', `http://${host}/api`], { by, env });
       await doctor.ended;
       expect(doctor.stdout).toContain(
-        `http://${host}/api answers 200, and refuses the same request unsigned`,
+        `http://${host}/api responds 200, and refuses the same request without a signature`,
       );
       expect(doctor.stdout).toContain(`✓ relay     ${url} accepts connections`);
     }

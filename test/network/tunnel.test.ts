@@ -109,7 +109,7 @@ describe('a proxy that opens no way', () => {
   it.each([
     [
       [407, 'proxy-authenticate: Basic realm="corp"'],
-      'asks for user name and password (HTTP 407).',
+      'asks for a user name and password (HTTP 407).',
       'Set them, percent-encoded: HTTP_PROXY=http://USER:PASSWORD@',
     ],
     [
@@ -117,7 +117,7 @@ describe('a proxy that opens no way', () => {
       'asks for a login by NTLM or Negotiate (HTTP 407), but amesh supports only Basic.',
       'Run a local proxy that logs in there, such as px or cntlm, and set HTTP_PROXY to it.',
     ],
-    [[401], 'asks for user name and password (HTTP 401).', 'Set them, percent-encoded: HTTP_PROXY='],
+    [[401], 'asks for a user name and password (HTTP 401).', 'Set them, percent-encoded: HTTP_PROXY='],
     [
       [403],
       `does not allow a connection to ${HOST}:3001 (HTTP 403). Many proxies allow only port 443.`,

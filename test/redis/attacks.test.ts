@@ -108,7 +108,7 @@ describeWithRedis('somebody who can write to the Redis of the nonces', () => {
     await expect(store.claim(DEVICE, nonce, Date.now() + 60_000)).rejects.toMatchObject({
       code: 'nonce_store_unavailable',
       message: expect.stringMatching(
-        /^The clock was set back, .* ends at \d{4}-[\dT:.-]+Z\. Wait until then, or restart/,
+        /^The clock was set back .* ends at \d{4}-[\dT:.-]+Z\. Wait until then, or restart/,
       ),
     });
     aheadMs = 400_000;

@@ -9,11 +9,14 @@ import { AmeshNonces, withAmesh } from '../../src/entries/workers.web';
 interface Env {
   readonly AMESH_NONCES: DurableObjectNamespace;
   readonly DEVICE_KEY: string;
-  readonly MAX_STALE: string;
+  readonly MAX_STALE?: string;
   readonly ENROLL?: string;
 }
 
-const settings = (env: Env) => ({ maxStaleSeconds: Number(env.MAX_STALE), enroll: env.ENROLL !== undefined });
+const settings = (env: Env) => ({
+  ...(env.MAX_STALE === undefined ? {} : { maxStaleSeconds: Number(env.MAX_STALE) }),
+  enroll: env.ENROLL !== undefined,
+});
 
 const plain = withAmesh<Env>(
   {

@@ -174,7 +174,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
   it('a list in a variable does, and a memory store says once what it is', async () => {
     // As $(cat allow_list.json) gives it, without the newline.
     const list = (await sealedList()).trim();
-    const worker = await started(startWorker({ ...owner, AMESH_ALLOW_LIST: list, MAX_STALE: '60' }));
+    const worker = await started(startWorker({ ...owner, AMESH_ALLOW_LIST: list }));
     expect((await call(at(worker, '/'))).status).toBe(200);
     expect((await call(at(worker, '/hono/orders'), { method: 'POST', body: 'x' })).status).toBe(200);
     expect(worker.stderr().match(/Using in-memory nonce store/g)).toHaveLength(1);
@@ -187,7 +187,6 @@ describe.skipIf(runtime === null)('a Worker', () => {
       AMESH_ALLOW_LIST: list,
       AMESH_DEVICE_ID: controller.deviceId,
       AMESH_HOSTS: 'api.example.com',
-      MAX_STALE: '60',
     };
     const worker = await started(startWorker(variables));
     const { fetch } = createClient({ signer });

@@ -64,7 +64,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
 export function assertObject(where: string, options: object): void {
   const isObject = typeof options === 'object' && options !== null;
   if (!isObject || Symbol.iterator in options || 'then' in options)
-    throw new TypeError(`${where} takes an object of options.`);
+    throw new TypeError(`${where} takes an options object.`);
 }
 
 /** @throws TypeError for a name that is not a limit, or a value that is not a whole number from 1 to 1e9 */
