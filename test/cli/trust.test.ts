@@ -135,7 +135,9 @@ describe('amesh trust add', () => {
     const again = await alice.amesh(['trust', 'add', '--role', 'target', prodLine]);
     expect(again.stderr).toContain('✓ This machine may already send requests to "prod-api"');
     expect(again.stderr).toContain('No changes were made.');
-    expect(again.stderr).toContain('! Without --host, requests to "prod-api" do not name it as their target.');
+    expect(again.stderr).toContain(
+      '! Without --host, requests to "prod-api" do not name it as their target.',
+    );
     expect(again.stderr).not.toContain('the other role');
   });
 

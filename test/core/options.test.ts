@@ -233,7 +233,11 @@ describe('an option that would have no effect is a TypeError', () => {
     ],
     ['a Map for a relay', () => createRelay(new Map() as never), /takes an options object/],
     ['a Map of limits', () => createRelay({ limits: new Map() as never }), /takes an options object/],
-    ['a log of a relay that is none', () => createRelay({ log: 'stdout' as never }), /^log must be a function\.$/],
+    [
+      'a log of a relay that is none',
+      () => createRelay({ log: 'stdout' as never }),
+      /^log must be a function\.$/,
+    ],
   ])('%s', (_, give, message) => {
     expect(give).toThrow(TypeError);
     expect(give).toThrow(message);

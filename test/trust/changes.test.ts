@@ -255,7 +255,9 @@ describe('renameDevice', () => {
   });
 
   it('refuses a name that another device has, in upper or lower case, and names that device', () => {
-    expect(() => renameDevice(both, ID_A, 'BOB')).toThrow(withCode('name_taken', `${ID_B} is already called "bob"`));
+    expect(() => renameDevice(both, ID_A, 'BOB')).toThrow(
+      withCode('name_taken', `${ID_B} is already called "bob"`),
+    );
   });
 
   it('refuses a device that is not in the list', () => {

@@ -40,7 +40,9 @@ describe.skipIf(runtime === null)('the KV driver of unstorage, in workerd', () =
   });
 
   it('says once that two administrators at a time are one too many', () => {
-    expect(administrator.stderr().match(/two administrators change .* cloudflare-kv-binding/g)).toHaveLength(1);
+    expect(administrator.stderr().match(/two administrators change .* cloudflare-kv-binding/g)).toHaveLength(
+      1,
+    );
   });
 
   it('writes what a protected Worker reads: who was added gets in, who was revoked does not', async () => {
