@@ -41,7 +41,7 @@ function fromDeclarations(): Partial<BuildHooks> {
   };
 }
 
-/** Published declarations are named like their sources, so that whoever follows a type finds it. */
+/** Published declarations are named like their sources, so that a reader who follows a type finds it. */
 const oneForEachSource: Plugin = {
   name: 'one-for-each-source',
   outputOptions: (options) => ({

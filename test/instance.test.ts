@@ -125,7 +125,7 @@ describe('verify()', () => {
     }
   });
 
-  it('advises nobody who has the public key only to make another identity', async () => {
+  it('does not advise an instance with only the public key to make another identity', async () => {
     const dir = join(root, 'nothing');
     const owner = await createIdentity(join(root, 'owner'), {}, { friendlyName: 'owner' });
     const instance = createAmesh({ dir, env: { AMESH_OWNER_KEY: owner.publicKey } });

@@ -121,7 +121,7 @@ describe.each(servers)('refused early by $name', ({ serve }) => {
     expect(client.error).toBeUndefined();
   });
 
-  it('who does not finish is cut off after about a second', async () => {
+  it('a client that does not finish is cut off after about a second', async () => {
     const client = await RawClient.connect(server.port);
     client.write(unsignedHead(10), '12345');
     expect((await client.response()).status).toBe(401);
@@ -131,7 +131,7 @@ describe.each(servers)('refused early by $name', ({ serve }) => {
     expect(performance.now() - answeredAt).toBeLessThan(5000);
   });
 
-  it('who goes on for ever is cut off after some megabytes', async () => {
+  it('a client that goes on for ever is cut off after some megabytes', async () => {
     const socket = connect(server.port, '127.0.0.1');
     const errors: unknown[] = [];
     socket.on('error', (error) => errors.push(error));

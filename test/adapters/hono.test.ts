@@ -30,7 +30,7 @@ const touches: Record<string, { touch: (c: Context) => unknown; isLost?: boolean
   'c.req.formData()': { touch: (c) => c.req.formData().catch(() => {}), isLost: true },
 };
 
-describe('behind whoever has touched the body', () => {
+describe('behind middleware that has touched the body', () => {
   const text = '{"grüße":"☃ 😀"}';
   let server: Listening;
 

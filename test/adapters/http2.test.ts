@@ -251,7 +251,7 @@ describe.each([
           await expectServing();
         });
 
-        it('the stream of who does not finish is closed after about a second', async () => {
+        it('the stream of a client that does not finish is closed after about a second', async () => {
           const stream = await refused();
           const aborted = once(stream, 'aborted');
           stream.write(body);
@@ -262,7 +262,7 @@ describe.each([
           await expectServing();
         });
 
-        it('who goes on for ever is cut off after some megabytes', async () => {
+        it('a client that goes on for ever is cut off after some megabytes', async () => {
           const stream = await refused();
           stream.on('error', () => {});
           let sent = 0;
@@ -275,7 +275,7 @@ describe.each([
           stream.on('drain', push);
           stream.on('error', () => {});
           push();
-          // Newer Nodes end the whole session of who floods a stream that has its answer.
+          // Newer Nodes end the whole session of a client that floods a stream that has its answer.
           const answer = await http2Response(stream).catch(() => null);
           if (answer !== null) expect(answer.status).toBe(status);
           await expect.poll(() => streams.every((served) => served.destroyed), { timeout: 5000 }).toBe(true);

@@ -500,7 +500,11 @@ describe('the clock', () => {
 
   it.each([
     ['over loopback', () => first, () => first.origin],
-    ['over https, by whoever ends TLS', () => secure, () => `https://device.test:${secure.port}`],
+    [
+      'over https, by the proxy that terminates TLS',
+      () => secure,
+      () => `https://device.test:${secure.port}`,
+    ],
   ])('%s a forged Date makes nobody sign more than 30 s ahead', async (_name, recorderOf, originOf) => {
     const [recorder, origin] = [recorderOf(), originOf()];
     const client = clientWith({ now: () => T * 1000 });

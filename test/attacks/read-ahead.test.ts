@@ -26,7 +26,7 @@ it.each(cases)('%s, reach no handler', async (_what, early) => {
   const verify = machines.target.verify({ nonceStore });
   const server = await listen(
     createServer((request: IncomingMessage, response) => {
-      // As whoever makes a `Request` of it.
+      // As code does that turns it into a `Request`.
       const stream = Readable.toWeb(request) as ReadableStream;
       verify(request, response, async () => {
         read.push(await new Response(stream).text());

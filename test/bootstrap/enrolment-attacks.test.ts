@@ -17,7 +17,7 @@ const enrolling = useEnrolling();
 
 const now = () => Math.floor(Date.now() / 1000);
 
-describe('who sends the body late', () => {
+describe('a client that sends the body late', () => {
   it('does not stretch the time for which an enrolment counts', async () => {
     const target = await enrolling.target({ enroll: true, clockSkewSeconds: 1 });
     const { token } = await target.grant();
@@ -241,7 +241,7 @@ describe('leases, where the clock is set back', () => {
     expect(renewed(9500, gone)).toBe(gone);
   });
 
-  it('that are over stay over for whoever uses them', () => {
+  it('that are over stay over, even if they are used', () => {
     expect(renewed(10_001)).toBe(document);
   });
 });

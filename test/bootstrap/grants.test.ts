@@ -176,7 +176,7 @@ describe('the limits of a grant', () => {
     });
   });
 
-  it('after its time nobody enrols, and whoever has stays', async () => {
+  it('after its time nobody enrols, and callers that enrolled stay', async () => {
     const target = await enrolling.target();
     const { token, id } = await target.grant();
     const early = enrolling.caller(token);

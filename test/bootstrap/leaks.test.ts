@@ -133,7 +133,7 @@ describe.skipIf(process.platform !== 'linux')('a token shows nowhere', () => {
     }
   });
 
-  it('of a grant in the files of who has given it', async () => {
+  it('of a grant in the files of its issuer', async () => {
     const grant = { names: 'x', uses: 1, leaseSeconds: 60, maxLeaseSeconds: 60 };
     const { token } = await issueGrant(issuer, grant);
     expectNone(await filesBelow(issuerDir), await secretsOf(token));

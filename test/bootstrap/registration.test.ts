@@ -216,7 +216,7 @@ describe('over the mailbox of a relay', () => {
       isKnown: async () => false,
     });
 
-  it('whoever waits hears of the machine before any request', async () => {
+  it('an issuer that waits learns of the machine before any request', async () => {
     const { token, entry } = await issue({ relay: url });
     const waiting = wait(entry.secret);
     const target = await startTarget('a', token);

@@ -13,7 +13,7 @@ describe.concurrent('amesh relay', () => {
     const port = Number(await command.until(/listening on 127\.0\.0\.1:(\d+), path \/ws/));
     const [listener, joiner] = await pair(port);
     command.kill('SIGINT');
-    // A signal takes a moment, and whoever comes before it is none to be sent away.
+    // A signal takes a moment, and a client that connects before it is still served.
     const ready = async () => (await fetch(`http://127.0.0.1:${port}/ready`)).status;
     await expect.poll(ready, { timeout: 5000 }).toBe(503);
     const newcomer = (await Client.open(port)).send({ type: 'listen', v: 1 });

@@ -144,7 +144,7 @@ describeWithRedis('amesh on a store that instances share', () => {
   });
 
   it.each(['localhost:6379', 'redis://user:s3cret@localhost/cache'])(
-    'AMESH_STORE_URL=%s is the mistake of whoever wrote it, and no secret is printed',
+    'AMESH_STORE_URL=%s counts as a wrong setting, and no secret is printed',
     async (url) => {
       const ran = await new Machine(fleet.targetDir).amesh(['list', '--json'], {
         env: { AMESH_STORE_URL: url },

@@ -132,7 +132,7 @@ it('a verifier whose clock is two minutes behind that of another: what one has a
   expect(await late(ofLate)).toBe('replay_detected');
 });
 
-it('who allows for 30 s alone pays for 30 s in memory, and for 300 s where others may share the store', async () => {
+it('a skew of 30 s decides how long nonces are kept in memory; a store that others may share keeps them for 300 s', async () => {
   const asked: number[] = [];
   class Watched extends InMemoryNonceStore {
     override claim(deviceId: string, nonce: string, keepUntilMs: number): boolean {

@@ -350,7 +350,7 @@ describe('check 8: the nonce', () => {
     const [view, captured] = [await signed(), await signed()];
     expect(await codeOf(verifier.verify(view))).toBe('accepted');
     expect(await codeOf(verifier.verify({ ...captured }))).toBe('accepted');
-    Object.assign(view, captured); // as whoever keeps such objects for later requests would do
+    Object.assign(view, captured); // as in code that keeps such objects for later requests
     expect(await codeOf(verifier.verify(view))).toBe('replay_detected');
   });
 

@@ -237,7 +237,7 @@ describe('a share of the key agreement', () => {
     return target.handle({ type: 'message', body: writeM3({ eC: share, nC: nonce }) });
   }
 
-  it('that is sent back to whoever made it is refused by either side', async () => {
+  it('that is sent back to its own sender is refused by either side', async () => {
     const own = await newEphemeral();
     expect(await toController(own.publicKey)).toMatchObject([{ type: 'send' }, { type: 'send' }]);
     expect(await toController(own.publicKey, Promise.resolve(own))).toEqual([

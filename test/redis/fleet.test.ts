@@ -93,7 +93,7 @@ describeWithRedis('a Redis that fails', { timeout: 120_000 }, () => {
     await redis.stop();
   });
 
-  /** Requests that were accepted, as whoever recorded them would send them again. */
+  /** Requests that were accepted, in the form in which an attacker who recorded them sends them again. */
   async function capture(count = 20) {
     const captured: Captured[] = [];
     for (let tries = 0; captured.length < count && tries < 2 * count; tries++) {

@@ -47,7 +47,7 @@ describeWithRedis('somebody who can write to the store of the list', () => {
     const key = `amesh:${deviceId}:allow_list.json`;
     await admin.del(key);
     await admin.hset(key, 'a', 'b');
-    // Not `allow_list_unavailable`: then whoever was just revoked would count for another minute.
+    // Not `allow_list_unavailable`: then a device that was just revoked would stay trusted for another minute.
     await expect(trust.read()).rejects.toMatchObject({ code: 'allow_list_integrity_failure' });
     await resetTrust(dir, env);
     expect((await trust.read()).devices).toEqual([]);

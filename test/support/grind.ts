@@ -18,7 +18,7 @@ export const NO_COMMITMENT: Changes = {
 const KEYS = "import { commitment } from './key-schedule';";
 const ALSO_NAMED = "import { codeOf, commitment } from './key-schedule';";
 
-/** The code is also one of who the two are, which is said after the keys are settled. */
+/** The code also depends on the identities of the two, which are sent after the keys are settled. */
 export const IDENTITIES_IN_CODE: Changes = {
   'controller.ts': [
     [KEYS, ALSO_NAMED],

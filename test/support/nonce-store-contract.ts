@@ -86,7 +86,7 @@ export function nonceStoreContract(name: string, makeStore: () => Promise<NonceS
       expect(store.startedAt).toBeLessThanOrEqual(Date.now() / 1000);
     });
 
-    it('is shared with whoever opens it elsewhere', async () => {
+    it('is shared with other processes that open it', async () => {
       const other = made.reopen?.();
       if (other === undefined) return;
       const nonce = randomNonce();

@@ -18,7 +18,7 @@ export interface RuntimeServer {
   close(): Promise<void>;
 }
 
-/** A real runtime, or null with a word to whoever runs the tests where it is not installed. In CI that is a failure. */
+/** A real runtime; null, and a line in the output, if it is not installed. In CI that is a failure. */
 export async function requireRuntime(name: Runtime['name']): Promise<Runtime | null> {
   const runtime = await findRuntime(name);
   if (runtime.version !== null) return runtime;

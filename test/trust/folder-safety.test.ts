@@ -62,7 +62,7 @@ describe('a folder that others can write', () => {
     if (isRoot) await chown(dirname(dir), 0, EVE);
     await chmod(dirname(dir), mode);
     const isPrivate = !isRoot && kinds().length === 0 && mode === 0o770;
-    if (isPrivate) return; // whoever runs this may have a group of their own
+    if (isPrivate) return; // the user who runs this may have a group of their own
     const [found] = inspectFolder(dir, {});
     expect(found).toMatchObject({ kind: 'open', path: dirname(dir) });
     expect(found?.message).toContain(`${dirname(dir)} can be written by ${who}`);

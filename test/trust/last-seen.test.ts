@@ -36,7 +36,7 @@ describe('the record of when devices were last seen', () => {
     expect(await open().read()).toEqual(times({ [ALICE]: 200, [BOB]: 100, [CAROL]: 300 }));
   });
 
-  it('leaves out who is not in the list any more', async () => {
+  it('leaves out devices that are no longer in the list', async () => {
     await open().add(times({ [ALICE]: 200, [BOB]: 100 }), all);
     await open().add(times({ [ALICE]: 300, [CAROL]: 300 }), (id) => id === ALICE);
     expect(await readFile(join(dir, LAST_SEEN_KEY), 'utf8')).toBe(`${ALICE} 300\n`);

@@ -66,7 +66,7 @@ async function call(origin: string): Promise<string> {
   return `${response.status} ${await response.text()}`;
 }
 
-/** Asks again until the answer is this one, which it is for whoever asks a second after now or later. */
+/** Asks again until the answer is this one. From one second after now, every answer has to be. */
 async function expectSoon(origin: string, expected: string): Promise<void> {
   const since = performance.now();
   const lastAt = await lastOtherwise(async () => (await call(origin)) === expected);

@@ -14,7 +14,7 @@ import { type Script, toScript } from '../support/child';
 import { times } from '../support/full';
 
 const KILL_AT_STEP = new URL('processes/kill-at-step.mjs', import.meta.url).href;
-// Mostly they wait until the lock of who was killed is stale.
+// Mostly they wait until the lock of a killed process is stale.
 const LANES = 20;
 const FILES = ['.passphrase', 'allow_list.json', 'identity.json', 'keys', 'seen.json'];
 

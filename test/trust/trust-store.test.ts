@@ -51,7 +51,7 @@ describe('TrustStore', () => {
     expect(device.store.stamp(ALLOW_LIST_KEY)).toBe(stamp);
   });
 
-  it('runs a change again on the list of whoever was faster', async () => {
+  it('runs a change again on the list of a faster process', async () => {
     const seen: (readonly string[])[] = [];
     const { store } = device;
     const other = toTrustStore(store);

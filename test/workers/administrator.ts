@@ -26,7 +26,7 @@ const seen = memoryStore();
 export default {
   async fetch(request: Request, env: Env): Promise<Response> {
     const binding = env.AMESH_ALLOW_LIST as never;
-    // A storage for each request, as whoever makes it out of the bindings does.
+    // A storage for each request, as in Workers that make it from their bindings.
     const store = toDocumentStore(createStorage({ driver: kvDriver({ binding }) }));
     const owner = await webCrypto.importPrivateKey(JSON.parse(env.OWNER_KEY));
     const trust = new TrustStore(store, owner, env.OWNER, { seen });
