@@ -290,6 +290,10 @@ describe.each(frameworks)('$name', ({ express }) => {
       await server?.close();
       expect((await headersOf(set('Cache-Control', 'public, max-age=5'))).cacheControl).toBe('private');
     });
+    it('private for single fields does not count as private', async () => {
+      const before = set('Cache-Control', 'public, max-age=5, private="set-cookie"');
+      expect((await headersOf(before)).cacheControl).toBe('private');
+    });
     it('the handler may say otherwise', async () => {
       const after = set('Cache-Control', 'public, max-age=60');
       expect((await headersOf(undefined, after)).cacheControl).toBe('public, max-age=60');

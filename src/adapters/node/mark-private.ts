@@ -4,6 +4,9 @@ export interface ResponseHeaders {
   set(name: string, value: string): unknown;
 }
 
+/** A whole directive: `private="set-cookie"` lets a shared cache keep the rest of the response. */
+const PRIVATE = /(?:^|,)\s*(?:private|no-store)\s*(?:,|$)/i;
+
 /**
  * Keeps a shared cache from serving one caller's response to others. The handler may override this.
  *
@@ -12,7 +15,7 @@ export interface ResponseHeaders {
 export function markPrivate(headers: ResponseHeaders, more: Readonly<Record<string, string>> = {}): void {
   for (const [name, value] of Object.entries(more)) headers.set(name, value);
   const control = String(headers.get('cache-control') ?? '');
-  if (!/\b(?:private|no-store)\b/i.test(control)) headers.set('cache-control', 'private');
+  if (!PRIVATE.test(control)) headers.set('cache-control', 'private');
   const vary = String(headers.get('vary') ?? '');
   const names = vary.split(',').map((name) => name.trim());
   if (names.includes('*')) return;
