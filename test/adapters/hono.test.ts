@@ -94,6 +94,12 @@ describe('in an application', () => {
     app.onError((error, c) =>
       error instanceof HTTPException ? error.getResponse() : c.text('handled', 418),
     );
+    app.use('/stored/*', async (c, next) => {
+      c.header('Cache-Control', 'no-store');
+      await next();
+    });
+    app.use('/stored/*', verify({ amesh: machines.target }), verify({ amesh: machines.target }));
+    app.get('/stored/never', (c) => c.text('x'));
     app.mount('/mounted', inner.fetch);
     server = await serve(app);
   });
@@ -117,6 +123,12 @@ describe('in an application', () => {
     const response = await machines.controller.fetch(`${server.origin}/own/x`);
     expect(response.headers.get('cache-control')).toBe('private');
     expect(response.headers.get('vary')).toBe('Accept, Authorization, Signature-Input');
+  });
+
+  it('a no-store of earlier middleware stays, and an outer verify() marks a response once', async () => {
+    const response = await machines.controller.fetch(`${server.origin}/stored/never`);
+    expect(response.headers.get('cache-control')).toBe('no-store, private');
+    expect(response.headers.get('vary')).toBe('Authorization, Signature-Input');
   });
 
   it('errors of handlers are theirs', async () => {

@@ -17,9 +17,10 @@ export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): Middle
     if (!verdict.ok) throw refusal(c, verdict);
     if (verdict.stream === undefined) giveFreshRequest(c, view, verdict.request.body);
     else if (verdict.stream !== null) giveStream(c, view, verdict.stream);
+    const isMarked = c.get('authMesh')?.deviceId === verdict.caller.deviceId; // by an outer verify()
     c.set('authMesh', verdict.caller);
     const prepare = () => {
-      markPrivate(c);
+      if (!isMarked) markPrivate(c);
       for (const [name, value] of Object.entries(verdict.headers ?? {})) c.header(name, value);
     };
     prepare();
@@ -30,9 +31,13 @@ export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): Middle
   };
 }
 
-/** A shared cache must not serve one caller's response to others. The handler may override this. */
+/**
+ * A shared cache must not serve one caller's response to others. The handler may override this. Appended, since Hono does
+ * not show what earlier middleware has set: a `no-store` must stay, and of conflicting directives the strictest counts
+ * (RFC 9111 section 4.2.1).
+ */
 function markPrivate(c: Context): void {
-  c.header('Cache-Control', 'private');
+  c.header('Cache-Control', 'private', { append: true });
   c.header('Vary', 'Authorization', { append: true });
   c.header('Vary', 'Signature-Input', { append: true });
 }
