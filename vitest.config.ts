@@ -21,7 +21,7 @@ const TESTS = readdirSync(source('test'), { recursive: true, encoding: 'utf8' })
 const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
   sharing: [
     /^test\/(?:core|interop)\//,
-    /^test\/imports\./,
+    /^test\/(?:code|imports)\./,
     /^test\/docs\/(?:agents|commands|errors|limits|links|readme|tables)\./,
     /^test\/pairing\/(?:ceremony|relay-url|turns|vectors)\./,
     /^test\/relay\/(?:client-address|cluster|fair-share|frames|instance-message)\./,

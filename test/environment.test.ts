@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startRelay } from '@authmesh/relay';
 import { createAmesh } from '@authmesh/sdk';
-import { createIdentity } from '@authmesh/sdk/admin';
+import { createIdentity, readVariable } from '@authmesh/sdk/admin';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createVerifierWithoutFiles } from '../src/machine/worker';
 import { isNonePassphrase, WRONG_FOLDERS, WRONG_VALUES } from './support/variables';
@@ -91,6 +91,16 @@ it('a passphrase keeps its quotes and blanks', async () => {
   expect((await createAmesh({ env }).identity()).friendlyName).toBe('a');
 });
 
+it('the error of a variable has its parts', () => {
+  expect(() => readVariable({ A: '"a"' }, 'A', 'wrong')).toThrow(
+    expect.objectContaining({
+      detail: 'A has quotes around it, which only a shell removes.',
+      fix: 'Leave them out.',
+      message: 'A has quotes around it, which only a shell removes. Leave them out.',
+    }),
+  );
+});
+
 it('the file of a passphrase goes before a variable that is empty', () => {
   const env = { AUTH_MESH_DIR: root, AUTH_MESH_PASSPHRASE: '', AMESH_PASSPHRASE_FILE: '/run/secrets/p' };
   expect(() => createAmesh({ env }).verify()).not.toThrow();
@@ -100,7 +110,8 @@ it('AMESH_BOOTSTRAP_TOKEN: a token with quotes around it is told from another wr
   const env = { AUTH_MESH_DIR: join(root, 'token'), AMESH_BOOTSTRAP_TOKEN: '"eyJh.eyJi.c2ln"' };
   await expect(createAmesh({ env }).bootstrapIfNeeded()).rejects.toMatchObject({
     code: 'token_malformed',
-    message: expect.stringContaining('It has quotes around it, which only a shell removes.'),
+    detail: 'This is not an amesh bootstrap token. It has quotes around it, which only a shell removes.',
+    fix: 'Leave them out.',
   });
 });
 

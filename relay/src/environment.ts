@@ -6,14 +6,32 @@ const FLAWS: readonly (readonly [RegExp, string])[] = [
   [/^["'`“”‘’]|["'`“”‘’]$/, 'has quotes around it, which only a shell removes. Leave them out.'],
 ];
 
+/** The value of an environment variable is wrong. `message` is its name and then `wrong`. */
+export class VariableError extends TypeError {
+  /**
+   * Creates the error for one variable.
+   *
+   * @param variable its name
+   * @param wrong what is wrong and what to do, as it follows the name
+   */
+  constructor(
+    /** Its name. */
+    readonly variable: string,
+    /** What is wrong and what to do, as it follows the name. */
+    readonly wrong: string,
+  ) {
+    super(`${variable} ${wrong}`);
+  }
+}
+
 /**
  * Reads a variable; undefined if it is not set.
  *
- * @throws TypeError with the name of the variable, and never its value
+ * @throws VariableError, without the value
  */
 export function readVariable(env: NodeJS.ProcessEnv, name: string): string | undefined {
   const text = env[name];
   const flaw = FLAWS.find(([pattern]) => text !== undefined && pattern.test(text));
-  if (flaw !== undefined) throw new TypeError(`${name} ${flaw[1]}`);
+  if (flaw !== undefined) throw new VariableError(name, flaw[1]);
   return text;
 }

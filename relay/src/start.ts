@@ -1,5 +1,5 @@
 import { type AddressInfo, isIP } from 'node:net';
-import { readVariable } from './environment';
+import { readVariable, VariableError } from './environment';
 import { parseLimits } from './limits/limits';
 import { readTrustedProxies } from './net/client-address';
 import { createRelay, type Relay } from './relay';
@@ -43,14 +43,15 @@ function readHost(text: string | undefined): string | undefined {
   const host = /^\[(.*)\]$/.exec(text)?.[1] ?? text;
   const isName = host === text && /^[\w-]{1,63}(?:\.[\w-]{1,63})*\.?$/.test(host);
   if (isIP(host) !== 0 || isName) return host;
-  throw new TypeError(
-    'HOST must be an address of this machine, such as 127.0.0.1 or ::1, without scheme, port or path.',
+  throw new VariableError(
+    'HOST',
+    'must be an address of this machine, such as 127.0.0.1 or ::1, without scheme, port or path.',
   );
 }
 
 function readPort(text: string | undefined): number {
   if (text === undefined || text === '') return 3001;
   const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
-  if (!(port <= 65_535)) throw new TypeError(`PORT must be a number from 0 to 65535, not "${text}".`);
+  if (!(port <= 65_535)) throw new VariableError('PORT', `must be a number from 0 to 65535, not "${text}".`);
   return port;
 }

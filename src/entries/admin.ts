@@ -15,6 +15,7 @@ export {
   issueProvision,
   type ProvisionOptions,
 } from '../bootstrap/tokens/issue';
+export { SENDS_ONCE } from '../core/hints/sends-once';
 export { isLoopback, parseHosts, portOf } from '../core/wire/authority';
 export type { KeyBackend, KeyContext } from '../keys/backend';
 export { BACKENDS, findBackend } from '../keys/backends';
@@ -44,9 +45,10 @@ export {
   type TargetPerson,
 } from '../pairing/listen';
 export type { Peer } from '../pairing/peer';
+export { OtherUrlError } from '../pairing/relay/dial';
 export { probeRelay } from '../pairing/relay/probe';
 export { DEFAULT_RELAY_URL, toRelayUrl } from '../pairing/relay/url';
-export { readVariable } from '../process/environment';
+export { readVariable, VariableError } from '../process/environment';
 export { type Env, homeDir } from '../process/home';
 export { uselessEntries } from '../proxy/no-proxy';
 export { ProxyError } from '../proxy/proxy-error';
@@ -58,7 +60,9 @@ export { userText } from '../storage/files/accounts';
 export { FileStore } from '../storage/files/file-store';
 export { modelessText } from '../storage/files/modeless-volume';
 export { nearestStep, type Step } from '../storage/files/path-steps';
+export { IoRedisError } from '../storage/redis/load';
 export { probeRedis } from '../storage/redis/probe';
+export type { RedisProblem } from '../storage/redis/problem';
 export {
   addDevice,
   confirmDevice,

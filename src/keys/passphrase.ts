@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromUtf8 } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
-import { flawOf, readPath, refuse } from '../process/environment';
+import { assertVariable, flawOf, readPath } from '../process/environment';
 import type { Env } from '../process/home';
 import { isMissing } from '../storage/files/file-store';
 import { readRegularFile } from '../storage/files/regular-file';
@@ -46,8 +46,8 @@ export function suppliedBy({
   // A systemd unit may have only other credentials.
   if (CREDENTIALS_DIRECTORY && existsSync(join(CREDENTIALS_DIRECTORY, CREDENTIAL))) return CREDENTIAL_SOURCE;
   // Ignoring an empty variable would generate a passphrase and store it beside the key.
-  if (text === '') refuse('AUTH_MESH_PASSPHRASE', flawOf(text));
-  if (path === '') refuse('AMESH_PASSPHRASE_FILE', flawOf(path));
+  if (text === '') assertVariable('AUTH_MESH_PASSPHRASE', flawOf(text));
+  if (path === '') assertVariable('AMESH_PASSPHRASE_FILE', flawOf(path));
   return null;
 }
 
@@ -62,9 +62,10 @@ export function assertPassphraseVariables(env: Env): void {
 
 /** Quotes and spaces are valid in a passphrase. But nobody chooses a line end, or only white space. */
 function assertPassphrase(text: string): void {
-  if (/[\r\n]$|^\s*$/.test(text)) refuse('AUTH_MESH_PASSPHRASE', flawOf(text));
+  if (/[\r\n]$|^\s*$/.test(text)) assertVariable('AUTH_MESH_PASSPHRASE', flawOf(text));
 }
 
+// A context is the caller's object, and no passphrase may stand in it.
 const read = new WeakMap<KeyContext, Promise<Passphrase | null>>();
 
 /**

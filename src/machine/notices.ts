@@ -1,4 +1,5 @@
 import { AmeshError, isAmeshError } from '../core/errors/amesh-error';
+import { asSentence } from '../core/errors/define-codes';
 import type { Refusal } from '../core/verify/refusal';
 import type { Env } from '../process/home';
 import type { Log } from '../process/log';
@@ -20,7 +21,7 @@ export function tellOfFolder(dir: string, env: Env, isReader: boolean, log: Log)
       isReader || kind === 'open'
         ? ''
         : ' Until then this machine refuses every signed request and signs none.';
-    log.once(`${message} ${fix}${/[.!]$/.test(fix) ? '' : '.'}${until}`);
+    log.once(`${message} ${asSentence(fix)}${until}`);
   }
 }
 
@@ -33,7 +34,7 @@ export function tellNoIdentity(dir: string, env: Env, log: Log): void {
 
 /** @param error why the token in the environment was not taken */
 export function tellNotTaken(error: Error, isReader: boolean, log: Log): void {
-  const why = `${isAmeshError(error) ? `, ${error.code}` : ''}: ${error.message.replace(/\.$/, '')}.`;
+  const why = `${isAmeshError(error) ? `, ${error.code}` : ''}: ${asSentence(error.message)}`;
   const until = isReader ? '' : ' Until then every signed request gets 503.';
   log.once(`AMESH_BOOTSTRAP_TOKEN was not taken${why}${until}`);
 }

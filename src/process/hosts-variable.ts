@@ -1,10 +1,10 @@
 import { parseHosts } from '../core/wire/authority';
-import { readVariable } from './environment';
+import { readVariable, VariableError } from './environment';
 
 /**
  * The hosts in AMESH_HOSTS; undefined if there are none.
  *
- * @throws TypeError for an entry that is not a host
+ * @throws VariableError for an entry that is not a host
  */
 export function hostsOf(env: { readonly AMESH_HOSTS?: unknown }): string[] | undefined {
   const text = readVariable({ AMESH_HOSTS: String(env.AMESH_HOSTS ?? '') }, 'AMESH_HOSTS', 'unset');
@@ -12,6 +12,6 @@ export function hostsOf(env: { readonly AMESH_HOSTS?: unknown }): string[] | und
     const hosts = parseHosts(text ?? '');
     return hosts.length === 0 ? undefined : hosts;
   } catch (error) {
-    throw new TypeError(`AMESH_HOSTS is wrong: ${(error as Error).message}`);
+    throw new VariableError('AMESH_HOSTS', `is wrong: ${(error as Error).message}`);
   }
 }

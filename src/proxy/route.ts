@@ -1,5 +1,5 @@
 import { isLoopback } from '../core/wire/authority';
-import { readVariable } from '../process/environment';
+import { readVariable, VariableError } from '../process/environment';
 import type { Env } from '../process/home';
 import { isExempt, portOfUrl } from './no-proxy';
 
@@ -100,25 +100,29 @@ function hostIn(text: string): string {
 function toProxy(text: string, variable: string): HttpProxy {
   const [, scheme] = /^([a-z][a-z\d+.-]*):\/\//i.exec(text) ?? [];
   if (scheme !== undefined && !/^https?$/i.test(scheme)) {
-    throw new TypeError(
-      `${variable} names a ${scheme.toLowerCase()}:// proxy${hostIn(text)}: only http:// and https:// are supported. ${EXAMPLE}, or unset it.`,
+    throw new VariableError(
+      variable,
+      `names a ${scheme.toLowerCase()}:// proxy${hostIn(text)}: only http:// and https:// are supported.`,
+      `${EXAMPLE}, or unset it.`,
     );
   }
   const whole = scheme === undefined ? `http://${text}` : text;
   const url = URL.canParse(whole) ? new URL(whole) : null;
   if (url === null || /\s/.test(text))
-    throw new TypeError(`${variable} is not the URL of a proxy. ${EXAMPLE}.`);
+    throw new VariableError(variable, 'is not the URL of a proxy.', `${EXAMPLE}.`);
   // A path, query or fragment would be part of an unescaped password, or the URL of a PAC file.
   if (url.pathname !== '/' || url.search !== '' || url.hash !== '') {
-    throw new TypeError(
-      `${variable} contains more than the host and port of a proxy. ${EXAMPLE}; in a password write / as %2F, ? as %3F and # as %23.`,
+    throw new VariableError(
+      variable,
+      'contains more than the host and port of a proxy.',
+      `${EXAMPLE}; in a password write / as %2F, ? as %3F and # as %23.`,
     );
   }
-  if (url.port === '0') throw new TypeError(`${variable} names port 0. ${EXAMPLE}.`);
+  if (url.port === '0') throw new VariableError(variable, 'names port 0.', `${EXAMPLE}.`);
   try {
     decodeURIComponent(url.username + url.password);
   } catch {
-    throw new TypeError(`${variable} contains a user name or password with a bare %. Write % as %25.`);
+    throw new VariableError(variable, 'contains a user name or password with a bare %.', 'Write % as %25.');
   }
   return { url, shown: `${url.hostname}:${portOfUrl(url)}`, variable };
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { AmeshError } from '../core/errors/amesh-error';
-import { readVariable } from '../process/environment';
+import { readVariable, VariableError } from '../process/environment';
 import type { Env } from '../process/home';
 import { homeOf, isPrivateGroup, nameOf, userText } from '../storage/files/accounts';
 import { modelessText } from '../storage/files/modeless-volume';
@@ -23,6 +23,8 @@ export interface FolderFinding {
 
 /** The folder to inspect, and for whom. */
 interface Look {
+  /** Whether this step is inside the folder, not on the path to it. */
+  readonly isInside: boolean;
   readonly dir: string;
   readonly own: number;
   /** The users who may own part of the path: root, this user, and those in AMESH_FOLDER_OWNERS. */
@@ -55,7 +57,7 @@ export function inspectFolder(dir: string, env: Env): FolderFinding[] {
     own = process.geteuid?.() ?? 0;
     let look: Look | undefined;
     for (const step of stepsTo(dir)) {
-      look ??= { dir, own, trusted: new Set([0, own, ...more]), top: step.stats.uid };
+      look ??= { isInside: false, dir, own, trusted: new Set([0, own, ...more]), top: step.stats.uid };
       seen.set(step.path, judge(step, look));
     }
     if (look !== undefined) lookInside(look, seen);
@@ -83,14 +85,14 @@ export function assertFolder(dir: string, env: Env, use: 'read' | 'change'): voi
   if (worst !== undefined) throw new AmeshError(TRUST_CODES.folder_unsafe, worst.message, { fix: worst.fix });
 }
 
-/** @throws TypeError */
+/** @throws VariableError */
 function readFolderOwners(env: Env): readonly number[] | 'any' {
   const text = readVariable(env, 'AMESH_FOLDER_OWNERS', 'unset');
   if (text === undefined) return [];
   if (text === 'any') return text;
   const ids = text.split(',').map((id) => id.trim());
   if (ids.every((id) => /^\d{1,10}$/.test(id))) return ids.map(Number);
-  throw new TypeError('AMESH_FOLDER_OWNERS must be user IDs separated by commas, or any.');
+  throw new VariableError('AMESH_FOLDER_OWNERS', 'must be user IDs separated by commas, or any.');
 }
 
 /** Checks each file that decides, through its own symbolic links: a mounted secret consists of those. */
@@ -98,7 +100,7 @@ function lookInside(look: Look, seen: Map<string, FolderFinding | null>): void {
   for (const name of DECIDING) {
     try {
       for (const step of stepsTo(join(look.dir, name))) {
-        if (!seen.has(step.path)) seen.set(step.path, judge(step, look, true));
+        if (!seen.has(step.path)) seen.set(step.path, judge(step, { ...look, isInside: true }));
       }
     } catch {
       // The code that reads the file reports why it cannot.
@@ -106,9 +108,9 @@ function lookInside(look: Look, seen: Map<string, FolderFinding | null>): void {
   }
 }
 
-function judge(step: Step, look: Look, isInside = false): FolderFinding | null {
+function judge(step: Step, look: Look): FolderFinding | null {
   const { path, stats, parent, isEnd } = step;
-  const { dir, own, trusted, top } = look;
+  const { isInside, dir, own, trusted, top } = look;
   const isInOpen = parent !== null && writers(parent, own) !== null;
   if (stats.isSymbolicLink() && !isInOpen) return null; // only the folder's owner can replace it
   const isTrusted = trusted.has(stats.uid) || (stats.uid === top && !isInOpen);

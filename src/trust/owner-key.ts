@@ -1,7 +1,7 @@
 import { cryptoProvider } from '#crypto';
 import { deviceIdOf } from '../core/devices/allow-list';
 import { fromBase64Url } from '../core/encoding';
-import { readVariable } from '../process/environment';
+import { readVariable, VariableError } from '../process/environment';
 import type { Env } from '../process/home';
 
 /** The owner of a list that an instance without a private key reads. */
@@ -14,7 +14,7 @@ export interface OwnerKey {
 /**
  * The key in AMESH_OWNER_KEY; null if it is not set.
  *
- * @throws TypeError if it is empty, or not a compressed point in base64url
+ * @throws VariableError if it is empty, or not a compressed point in base64url
  */
 export function readOwnerKey(env: Env): Uint8Array | null {
   // Ignoring an empty variable would make the folder's own key the owner.
@@ -22,8 +22,9 @@ export function readOwnerKey(env: Env): Uint8Array | null {
   if (text === undefined) return null;
   const point = fromBase64Url(text);
   if (point?.length === 33 && (point[0] === 2 || point[0] === 3)) return point;
-  throw new TypeError(
-    'AMESH_OWNER_KEY is not a public key: it needs the 44 base64url characters that amesh trust export prints after amesh-p256.',
+  throw new VariableError(
+    'AMESH_OWNER_KEY',
+    'is not a public key: it needs the 44 base64url characters that amesh trust export prints after amesh-p256.',
   );
 }
 

@@ -40,10 +40,10 @@ const budgets: Record<string, { program: string; bytes: number }> = {
   'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 10_560 },
   // With CODES, which holds the texts of every room and is the same in every runtime.
   'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 24_768 },
-  'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 24_736 },
+  'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 24_800 },
   'a protected Worker': {
     program: `export { AmeshNonces, withAmesh } from '@authmesh/sdk/workers';`,
-    bytes: 21_440,
+    bytes: 21_472,
   },
 };
 

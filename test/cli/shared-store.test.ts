@@ -133,6 +133,16 @@ describeWithRedis('amesh on a store that instances share', () => {
       '✗ The store of the allow list failed: ioredis is not installed.\n' +
         '  Run: npm install --global ioredis\n  No changes were made.\n',
     ]);
+    const looked = await new Machine(fleet.targetDir).amesh(['doctor', '--json'], {
+      env: { ...env, NODE_OPTIONS: `--import=${url(loader)}` },
+    });
+    const checks = objectOf(looked).checks as { check: string }[];
+    expect(checks.find(({ check }) => check === 'store')).toEqual({
+      check: 'store',
+      state: 'warning',
+      message: 'Not checked: ioredis is not installed. It must be installed beside this command.',
+      fix: 'npm install --global ioredis',
+    });
   });
 
   it('a store that is not there: whose fault it is, and that nothing was changed', async () => {

@@ -3,8 +3,9 @@ import { REQUEST_CODES, SIGNATURE_CODES } from '../../src/core/errors/codes';
 import { Fault } from '../../src/core/errors/fault';
 import { createExplain, hintFor } from '../../src/core/hints/hints';
 import { spellingsOf } from '../../src/core/hints/spellings';
+import { checkFreshness } from '../../src/core/verify/freshness';
 import type { Credentials } from '../../src/core/wire/credentials';
-import type { RequestLine } from '../../src/core/wire/line';
+import { type RequestLine, readRequestLine } from '../../src/core/wire/line';
 
 const VIEW = { method: 'GET', target: '/', authority: 'a', headers: {} };
 const lineOf = (path: string, query = '?'): RequestLine => ({ method: 'GET', authority: 'a', path, query });
@@ -24,22 +25,25 @@ describe('what the log says of', () => {
     expect(hint('missing_header')).toEqual({});
   });
 
+  const options = { clockSkewSeconds: 30, nonceWindowSeconds: 300 };
+  const nowMs = 1_010_000;
+
   it.each([
-    ['The request was signed 45 s ago.', 'Over plain http, amesh.fetch does not correct its clock'],
-    ['The signature has expired.', 'a later "expires"'],
-    [
-      "The request was signed before the time that this server's nonce store remembers, which starts at x.",
-      'The clocks are right',
-    ],
-  ])('a time: %s', (detail, fix) => {
-    expect(hint('timestamp_out_of_range', detail).fix).toContain(fix);
+    [{ created: 900 }, undefined, 'Over plain http, amesh.fetch does not correct its clock'],
+    [{ created: 1100 }, undefined, "The caller's clock is ahead"],
+    [{ created: 1000, expires: 1005 }, undefined, 'a later "expires"'],
+    [{ created: 1000 }, 1011, 'The clocks are right'],
+  ])('a time: %j, on a store that remembers since %s', (times, startedAt, fix) => {
+    const fault = checkFreshness(times, nowMs, options, startedAt) as Fault;
+    expect(hintFor(fault, nowMs, times as Credentials, VIEW).fix).toContain(fix);
   });
 
   it('an event of Lambda with a decoded path', () => {
-    const detail = 'The target is not in origin form, or not plain ASCII.';
-    expect(hint('malformed_header', detail)).toEqual({});
+    const view = { ...VIEW, target: '/ä' };
+    const fault = readRequestLine(view) as Fault;
+    expect(hintFor(fault, nowMs, undefined, view)).toEqual({});
     vi.stubEnv('AWS_LAMBDA_FUNCTION_NAME', 'orders');
-    expect(hint('malformed_header', detail).fix).toContain('wrap it with asSent()');
+    expect(hintFor(fault, nowMs, undefined, view).fix).toContain('wrap it with asSent()');
     vi.unstubAllEnvs();
   });
 });

@@ -74,7 +74,7 @@ describeWithRedis('RedisNonceStore over a cluster of three', () => {
     await expect(store.claim(randomDevice(), randomNonce(), 0)).rejects.toMatchObject({
       code: 'nonce_store_unavailable',
       message: expect.stringContaining(
-        'This Redis is one node of a cluster: use new RedisNonceStore({ cluster:',
+        'This Redis is one node of a cluster. Use new RedisNonceStore({ cluster:',
       ),
     });
   });

@@ -51,7 +51,7 @@ export function toMiddleware(verifier: Verifier): Middleware {
     }
     verify(verifier, request, response).then(
       (verdict) => {
-        if (!verdict.ok) return refuse(request, response, verdict.answer, verdict.bodyUnread);
+        if (!verdict.ok) return refuse(request, response, verdict);
         request.authMesh = verdict.caller;
         // A timeout may have answered in the meantime.
         if (!response.headersSent) {
@@ -86,7 +86,8 @@ function fail(
     return;
   }
   console.error('amesh: a request could not be verified', error);
-  refuse(request, response, { status: 500, headers: { 'cache-control': 'no-store' }, body: '' }, true);
+  const answer = { status: 500, headers: { 'cache-control': 'no-store' }, body: '' };
+  refuse(request, response, { answer, bodyUnread: true });
 }
 
 /** In Express, the app's `trust proxy` decides; elsewhere the verifier's option. */

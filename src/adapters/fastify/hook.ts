@@ -33,7 +33,7 @@ export function toHook(verifier: Verifier): Hook {
       for (const [name, value] of Object.entries(reply.getHeaders())) {
         if (value !== undefined) response.setHeader(name, value as string);
       }
-      refuse(raw, response, verdict.answer, verdict.bodyUnread);
+      refuse(raw, response, verdict);
       return;
     }
     (request as { authMesh?: AuthMeshIdentity }).authMesh = verdict.caller;

@@ -2,7 +2,7 @@ import { equalBytes, toUtf8 } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
 import { type HeaderLines, headerLines, type ReadBody } from '../../core/wire/view';
-import { isGated } from './gate-body';
+import { isHeldBack } from './gate-body';
 import { keptBytes } from './raw-body';
 import { readAndPutBack } from './read-body';
 import { isHttp2, type NodeRequest } from './request';
@@ -81,7 +81,7 @@ function bytesSource(request: NodeRequest, headers: HeaderLines): ReadBody {
  * nobody reads unverified bytes.
  */
 function wasRead(request: NodeRequest): boolean {
-  if (isGated(request)) return false;
+  if (isHeldBack(request) !== undefined) return false;
   return (
     !isStream(request) ||
     request.readableDidRead ||

@@ -1,4 +1,5 @@
 import { BODY_CODES, SERVER_CODES } from '../../core/errors/codes';
+import { stateOf } from '../../core/verify/state';
 import type { BodyGate } from '../../core/wire/body-gate';
 import type { HeaderLines } from '../../core/wire/view';
 import { breakOff } from './break-off';
@@ -11,17 +12,9 @@ const EMPTY = new Uint8Array();
 
 export const READ_AHEAD = 'Something before verify() has started to read the body.';
 
-// Requests behind a gate, and whether it has released their end.
-const gated = new WeakMap<NodeRequest, { isReleased: boolean }>();
-
-/** Whether readers of a request read behind a gate. */
-export function isGated(request: NodeRequest): boolean {
-  return gated.has(request);
-}
-
-/** Whether a gate still holds back the end of a request. */
-export function isHeldBack(request: NodeRequest): boolean {
-  return gated.get(request)?.isReleased === false;
+/** Whether a gate in a request's own stream still holds back the end; undefined without such a gate. */
+export function isHeldBack(request: NodeRequest): boolean | undefined {
+  return stateOf({ source: request }).isHeldBack;
 }
 
 /**
@@ -43,37 +36,50 @@ export async function gateBody(
   // Somebody read it since the view was made, while the nonce store was asked. Handlers would see what the gate does not.
   if (request.readableDidRead) throw gate.fail(SERVER_CODES.body_parser_ordering_error, READ_AHEAD);
   const early = takeBuffered(request);
-  let lengthBytes = 0;
-  const write = (chunk: Uint8Array) => {
-    lengthBytes += chunk.length;
-    return gate.write(chunk);
-  };
-  const end = () => {
-    const fault = lengthFault(request, headers, lengthBytes) ?? trailersFault(request);
-    if (fault !== undefined) throw gate.fail(fault.facts, fault.detail);
-    return gate.end();
-  };
-  if (isAtEnd(request)) {
-    // Put the bytes back now: the stream has not ended only during this tick.
-    if (early.length > 0) request.unshift(Buffer.concat(early));
-    for (const chunk of early) write(chunk);
-    await end();
+  const counted = countLength(request, gate, headers);
+  if (!isAtEnd(request)) {
+    gateStream(request, response, gate, counted, early);
     return null;
   }
+  // Put the bytes back now: the stream has not ended only during this tick.
+  if (early.length > 0) request.unshift(Buffer.concat(early));
+  for (const chunk of early) counted.write(chunk);
+  await counted.end();
+  return null;
+}
 
-  const push = request.push;
-  const isPushed = isFromParser(request);
-  const pass = (chunk: Uint8Array | undefined) => {
-    if (chunk !== undefined) return push.call(request, chunk);
-    if (isPushed) return true;
-    // A connection pushes what it has. Another source must be asked again after a held-back chunk.
-    push.call(request, EMPTY);
-    process.nextTick(() => request.read(0));
-    return true;
+/** The gate, which also checks the length and the trailers when the body ends. */
+function countLength(
+  request: NodeRequest,
+  gate: BodyGate,
+  headers: HeaderLines,
+): Pick<BodyGate, 'write' | 'end'> {
+  let lengthBytes = 0;
+  return {
+    write: (chunk) => {
+      lengthBytes += chunk.length;
+      return gate.write(chunk);
+    },
+    end: () => {
+      const fault = lengthFault(request, headers, lengthBytes) ?? trailersFault(request);
+      if (fault !== undefined) throw gate.fail(fault.facts, fault.detail);
+      return gate.end();
+    },
   };
+}
+
+/** @param early the chunks that have arrived already */
+function gateStream(
+  request: NodeRequest,
+  response: NodeResponse | undefined,
+  gate: BodyGate,
+  { write, end }: Pick<BodyGate, 'write' | 'end'>,
+  early: readonly Buffer[],
+): void {
+  const pass = passTo(request);
   const open = early.map(write);
-  const state = { isReleased: false };
-  gated.set(request, state);
+  const state = stateOf({ source: request });
+  state.isHeldBack = true;
   for (const chunk of open) pass(chunk);
 
   let isOver = false;
@@ -86,9 +92,9 @@ export async function gateBody(
     if (response?.writableEnded) gate.abandon(); // the response was sent without the body, so this is no fault
     if (isGone(request)) throw gate.fail(BODY_CODES.body_incomplete);
     const last = await end();
-    state.isReleased = true;
+    state.isHeldBack = false;
     pass(last);
-    push.call(request, null);
+    pass(null);
   };
 
   request.push = (chunk: Chunk, encoding?: BufferEncoding) => {
@@ -106,15 +112,30 @@ export async function gateBody(
     }
     return pass(open);
   };
-  // Node discards what a handler leaves unread, but not if somebody started to read, as here.
-  response?.once('finish', () => {
-    if (request.readableFlowing === null) request.resume();
-  });
+  response?.once('finish', () => discardUnread(request));
   request.once('close', () => {
     if (isOver) return;
     isOver = true;
     if (response?.writableEnded) gate.abandon();
     gate.fail(BODY_CODES.body_incomplete);
   });
-  return null;
+}
+
+/** Node discards what a handler leaves unread, but not if somebody started to read, as a gate does. */
+function discardUnread(request: NodeRequest): void {
+  if (request.readableFlowing === null) request.resume();
+}
+
+/** Pushes what a gate has released to the readers of a request: nothing yet, a chunk, or the end. */
+function passTo(request: NodeRequest): (chunk: Uint8Array | undefined | null) => boolean {
+  const { push } = request;
+  const isPushed = isFromParser(request);
+  return (chunk) => {
+    if (chunk !== undefined) return push.call(request, chunk);
+    if (isPushed) return true;
+    // A connection pushes what it has. Another source must be asked again after a held-back chunk.
+    push.call(request, EMPTY);
+    process.nextTick(() => request.read(0));
+    return true;
+  };
 }

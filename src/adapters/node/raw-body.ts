@@ -1,15 +1,14 @@
 import type { IncomingMessage } from 'node:http';
-
-const bytesOf = new WeakMap<object, Uint8Array>();
+import { stateOf } from '../../core/verify/state';
 
 /**
  * Keeps the bytes that a parser read: `express.json({ verify: rawBody })`. It works for any parser with such a hook.
  */
 export function rawBody(request: IncomingMessage, _response: unknown, bytes: Uint8Array): void {
-  bytesOf.set(request, bytes);
+  stateOf({ source: request }).kept = bytes;
 }
 
 /** The bytes that {@link rawBody} kept for a request. */
 export function keptBytes(request: object): Uint8Array | undefined {
-  return bytesOf.get(request);
+  return stateOf({ source: request }).kept;
 }

@@ -1,6 +1,6 @@
 import { AmeshError } from '../../core/errors/amesh-error';
 import { BODY_CODES, SERVER_CODES } from '../../core/errors/codes';
-import { isGated, isHeldBack, READ_AHEAD } from './gate-body';
+import { isHeldBack, READ_AHEAD } from './gate-body';
 import type { NodeRequest } from './request';
 import { isAtEnd, isGone, takeBuffered } from './transport';
 
@@ -54,8 +54,7 @@ export function readAndPutBack(
 
     function start(): void {
       if (finished) return;
-      // A reader before us, while the nonce store was asked, got unverified bytes; a reader beside us would get them twice.
-      if ((request.readableDidRead || request.listenerCount('data') > 0) && !isGated(request)) {
+      if (isReadByOthers(request)) {
         finish(() => reject(new AmeshError(SERVER_CODES.body_parser_ordering_error, READ_AHEAD)));
         return;
       }
@@ -72,6 +71,12 @@ export function readAndPutBack(
     // of an empty body came in between, that read would end the stream.
     process.nextTick(start);
   });
+}
+
+/** A reader before us, while the nonce store was asked, got unverified bytes; a reader beside us would get them twice. */
+function isReadByOthers(request: NodeRequest): boolean {
+  const isRead = request.readableDidRead || request.listenerCount('data') > 0;
+  return isRead && isHeldBack(request) === undefined;
 }
 
 function tooLarge(limitBytes: number): AmeshError {

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { Answer } from '../../core/verify/verdict';
+import type { Refused } from '../../core/verify/verdict';
 import { isHttp2, type NodeRequest, type NodeResponse } from './request';
 import { isFromParser } from './transport';
 
@@ -19,8 +19,7 @@ export const LINGER_BYTES = 16_777_216;
 export function refuse(
   request: NodeRequest,
   response: NodeResponse,
-  answer: Answer,
-  bodyUnread: boolean,
+  { answer, bodyUnread }: Pick<Refused, 'answer' | 'bodyUnread'>,
 ): void {
   if (response.headersSent || response.writableEnded) return; // the client disconnected, or somebody else responded
   response.statusCode = answer.status;

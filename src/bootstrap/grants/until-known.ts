@@ -21,10 +21,11 @@ export interface UntilKnownOptions {
  */
 export async function untilKnown(request: PreparedRequest, options: UntilKnownOptions): Promise<Response> {
   const { isNew, grant, tell } = options;
-  const response = await whileUnknown(request, await request.send(), isNew);
+  const first = await request.send();
+  const response = isNew ? await whileUnknown(request, first) : first;
   if (!isUnknown(response)) return response;
   const isKnown = (await grant?.enrolAgain(request.url)) ?? false;
-  if (isKnown && request.isRepeatable) return whileUnknown(request, await again(request, response), true);
+  if (isKnown && request.isRepeatable) return whileUnknown(request, await again(request, response));
   if ((isKnown || isNew) && !request.isRepeatable)
     tell(
       `${request.url.host} refused a request right after this machine enrolled. Its body is a stream, which can be sent only once: call again.`,
@@ -32,10 +33,14 @@ export async function untilKnown(request: PreparedRequest, options: UntilKnownOp
   return response;
 }
 
-/** Repeats a request, with pauses, while its response says that the target does not know this machine. @returns the last response */
-async function whileUnknown(request: PreparedRequest, first: Response, isNew: boolean): Promise<Response> {
+/**
+ * Repeats a request, with pauses, while its response says that the target does not know this machine.
+ *
+ * @returns the last response
+ */
+async function whileUnknown(request: PreparedRequest, first: Response): Promise<Response> {
   let response = first;
-  for (const ms of isNew && request.isRepeatable ? PAUSES_MS : []) {
+  for (const ms of request.isRepeatable ? PAUSES_MS : []) {
     if (!isUnknown(response)) break;
     await new Promise((resolve) => setTimeout(resolve, ms));
     response = await again(request, response);

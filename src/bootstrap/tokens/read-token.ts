@@ -47,7 +47,7 @@ export async function readToken(text: string): Promise<Token> {
       `The token is longer than ${TOKEN_LIMITS.characters} characters.`,
     );
   const flaw = flawOf(text);
-  if (flaw !== null) throw malformed(`It ${flaw}.`);
+  if (flaw !== undefined) throw malformed(`It ${flaw[1]}`, flaw[2]);
   const parts = text.split('.');
   const header = parts.length === 3 ? jsonOf(parts[0] as string) : null;
   if (header === null) throw new AmeshError(BOOTSTRAP_CODES.token_malformed);
@@ -185,6 +185,7 @@ function jsonOf(part: string): JsonObject | null {
   return bytes === null ? null : parseExactObject(bytes);
 }
 
-function malformed(why: string): AmeshError {
-  return new AmeshError(BOOTSTRAP_CODES.token_malformed, `This is not an amesh bootstrap token. ${why}`);
+function malformed(why: string, fix?: string): AmeshError {
+  const detail = `This is not an amesh bootstrap token. ${why}`;
+  return new AmeshError(BOOTSTRAP_CODES.token_malformed, detail, { fix });
 }

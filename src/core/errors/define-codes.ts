@@ -66,6 +66,11 @@ export function defineCodes<const T extends Rows<T>>(rows: T): Table<T> {
   return Object.freeze(Object.fromEntries(facts));
 }
 
+/** Adds a full stop to a text that does not end like a sentence. */
+export function asSentence(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}
+
 /**
  * The fix and its command as text.
  *

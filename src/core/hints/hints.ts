@@ -2,9 +2,10 @@ import type { MaybePromise } from '../crypto/provider';
 import { SIGNATURE_CODES } from '../errors/codes';
 import { Fault } from '../errors/fault';
 import type { Credentials } from '../wire/credentials';
-import type { RequestLine } from '../wire/line';
+import { type RequestLine, TARGET } from '../wire/line';
 import { isPrivateChannel } from '../wire/private-channel';
 import { headerLines, type RequestView } from '../wire/view';
+import { SENDS_ONCE } from './sends-once';
 import { type Change, type Spelling, spellingsOf } from './spellings';
 
 export { hostFix } from './host-fix';
@@ -42,7 +43,10 @@ class Attempts {
   }
 }
 
-/** One bucket for each allow list: an application may create a verifier for each of a hundred routes. */
+/**
+ * One bucket for each allow list, which is the caller's object: an application may create a verifier for each of a hundred
+ * routes.
+ */
 const attemptsOf = new WeakMap<object, Attempts>();
 
 /**
@@ -131,7 +135,21 @@ export function hintFor(
       fix: 'Look for something that sends requests twice: a fetch with retries below amesh.fetch (fetch-retry, RetryAgent of undici), or a proxy that retries. Retry amesh.fetch itself, which signs each attempt again. If there is no such thing, somebody recorded the request.',
     };
   }
-  if (code === 'timestamp_out_of_range' && /^The request was signed \d/.test(detail ?? '')) {
+  // Recognized by the text of checkFreshness(): a separate member would cost bytes in bundles without hints.
+  const isSkew = /^The request was signed \d/.test(detail ?? '');
+  if (code === 'timestamp_out_of_range') return timeHint(isSkew, ageSeconds, nowMs, credentials?.expires);
+  if (code === 'malformed_header' && !TARGET.test(view.target) && isOnLambda())
+    return { fix: 'The path in the event is decoded: wrap it with asSent(), as docs/lambda.md says.' };
+  return {};
+}
+
+function timeHint(
+  isSkew: boolean,
+  ageSeconds: number,
+  nowMs: number,
+  expires: number | undefined,
+): { readonly fix: string } {
+  if (isSkew) {
     return {
       fix:
         ageSeconds < 0
@@ -139,16 +157,11 @@ export function hintFor(
           : "The caller's clock is behind, this server's is ahead, or the request was delayed: set the clock (NTP). Over plain http, amesh.fetch does not correct its clock.",
     };
   }
-  if (code === 'timestamp_out_of_range') {
-    return detail === 'The signature has expired.'
-      ? { fix: 'Send the request sooner, or sign it with a later "expires".' }
-      : {
-          fix: 'The clocks are right: this server, or the Redis of its nonces, started after the request was signed. Sign it again; amesh.fetch does so itself over https and loopback.',
-        };
-  }
-  if (code === 'malformed_header' && detail?.startsWith('The target') && isOnLambda())
-    return { fix: 'The path in the event is decoded: wrap it with asSent(), as docs/lambda.md says.' };
-  return {};
+  if (expires !== undefined && nowMs > expires * 1000)
+    return { fix: 'Send the request sooner, or sign it with a later "expires".' };
+  return {
+    fix: 'The clocks are right: this server, or the Redis of its nonces, started after the request was signed. Sign it again; amesh.fetch does so itself over https and loopback.',
+  };
 }
 
 /** What removed or replaced the signature of a request that was signed. */
@@ -207,9 +220,11 @@ function isPlain(dispatcher: { dispatch?: unknown }): boolean {
 /**
  * What to tell a caller if something below amesh.fetch may retry requests; empty if nothing is known.
  *
- * @param isForeign whether the caller passed its own `fetch` or dispatcher
+ * @param fetch the client's own `fetch`, if it has one
+ * @param options the options that it receives, perhaps with a dispatcher
  */
-export function retryHint(isForeign: boolean): string {
+export function retryHint(fetch: object | undefined, options: object): string {
+  const isForeign = (fetch !== undefined && !(SENDS_ONCE in fetch)) || 'dispatcher' in options;
   const { [DISPATCHER]: dispatcher } = globalThis as { [DISPATCHER]?: { dispatch?: unknown } };
   if (!isForeign && (dispatcher === undefined || isPlain(dispatcher))) return '';
   return " If the server's log says replay_detected, the fetch or dispatcher below amesh.fetch retries requests: turn that off, and retry amesh.fetch itself.";

@@ -8,6 +8,7 @@ export interface AnsweredRequest {
   readonly target?: string | undefined;
 }
 
+// Keyed by the platform's own Response, which gets no property of ours.
 const requests = new WeakMap<Response, AnsweredRequest>();
 
 export function noteAnswer(response: Response, request: AnsweredRequest): void {

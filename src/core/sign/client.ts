@@ -94,80 +94,94 @@ export function createClient(options: ClientOptions): Client {
 export function createPreparer(
   options: ClientOptions,
 ): (input: string | URL | Request, init?: RequestInit) => Promise<PreparedRequest> {
-  const { signer, format, targetOf, maxBufferedBytes, onRefusal, crypto, now, sender } = readOptions(options);
-  const open = openOnce(signer);
-  const clocks = new ServerClocks(now);
-  const doFetch: typeof globalThis.fetch = (input, init) => (sender ?? globalThis.fetch)(input, init);
-
-  async function sign(request: Outgoing, nonce: string, offsetMs?: number): Promise<Headers> {
-    const opened = await open();
-    const targetDeviceId = (await targetOf?.(request.url.host)) ?? undefined;
-    throwIfAborted(request.signal); // a key may wait for somebody's touch
-    const added = await signatureHeaders(toView(request), request.bytes, opened, {
-      format,
-      targetDeviceId,
-      nonce,
-      created: clocks.seconds(request.url.origin, offsetMs), // not earlier: opening a key can be slow
-      crypto,
-    });
-    const headers = new Headers(request.headers);
-    for (const [name, value] of Object.entries(added)) headers.set(name, value);
-    return headers;
-  }
-
-  async function sendOnce(request: Outgoing, offsetMs?: number): Promise<Response> {
-    const nonce = toBase64Url(crypto.randomBytes(16));
-    const headers = await untilAborted(request.signal, sign(request, nonce, offsetMs));
-    let response: Response;
-    try {
-      response = await send(doFetch, request, headers);
-    } catch (error) {
-      const again = withoutRepeat(request, error);
-      if (again === null) throw error;
-      return sendOnce(again, offsetMs);
-    }
-    const target = headers.get('authmesh-target') ?? undefined;
-    noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target });
-    return response;
-  }
-
-  async function sendSigned(request: Outgoing): Promise<Response> {
-    const { url } = request;
-    const response = await sendOnce(request);
-    if (refusalOf(response) !== 'timestamp_out_of_range' || !clocks.mayCorrect(url, response)) {
-      clocks.confirm(url, response);
-      return response;
-    }
-    if (request.stream === null) await discard(response);
-    const offsetMs = clocks.correct(url, response);
-    if (request.stream !== null) return response; // cannot be sent again, but later requests have the right time
-    return sendOnce(request, offsetMs);
-  }
-
-  async function sendAll(first: Outgoing): Promise<Response> {
-    let request = first;
-    let signed = true;
-    let response = await sendSigned(request);
-    for (let hops = 0; request.redirect === 'follow' && isRedirect(response); hops++) {
-      await discard(response);
-      const next = followRedirect(request, response, { signed, hops });
-      request = next.request;
-      signed = next.signed;
-      response = await (signed ? sendSigned(request) : send(doFetch, request, request.headers));
-      Object.defineProperty(response, 'redirected', { value: true });
-    }
-    if (onRefusal !== undefined) {
-      const mayRepeat = sender !== undefined || 'dispatcher' in first.options;
-      explainRefusal(request.url, response, { signed, mayRepeat, nowMs: now() }, onRefusal);
-    }
-    return response;
-  }
-
+  const settings = readOptions(options);
   return async (input, init) => {
-    const request = await toOutgoing(input, init, maxBufferedBytes, sender === undefined);
-    return { url: request.url, isRepeatable: request.stream === null, send: () => sendAll(request) };
+    const request = await toOutgoing(input, init, settings.maxBufferedBytes, settings.fetch === undefined);
+    return {
+      url: request.url,
+      isRepeatable: request.stream === null,
+      send: () => sendAll(settings, request),
+    };
   };
 }
+
+/** Sends a request and follows redirects. */
+async function sendAll(settings: Settings, first: Outgoing): Promise<Response> {
+  let request = first;
+  let signed = true;
+  let response = await sendSigned(settings, request);
+  for (let hops = 0; request.redirect === 'follow' && isRedirect(response); hops++) {
+    await discard(response);
+    const next = followRedirect(request, response, { signed, hops });
+    request = next.request;
+    signed = next.signed;
+    response = await (signed
+      ? sendSigned(settings, request)
+      : send(settings.doFetch, request, request.headers));
+    Object.defineProperty(response, 'redirected', { value: true });
+  }
+  const { onRefusal, fetch, now } = settings;
+  if (onRefusal !== undefined) {
+    const { options } = first;
+    explainRefusal(request.url, response, { signed, fetch, options, nowMs: now() }, onRefusal);
+  }
+  return response;
+}
+
+/** Sends a request, and once more with a corrected clock if the server refused its time. */
+async function sendSigned(settings: Settings, request: Outgoing): Promise<Response> {
+  const { clocks } = settings;
+  const { url } = request;
+  const response = await sendOnce(settings, request);
+  if (refusalOf(response) !== 'timestamp_out_of_range' || !clocks.mayCorrect(url, response)) {
+    clocks.confirm(url, response);
+    return response;
+  }
+  if (request.stream === null) await discard(response);
+  const offsetMs = clocks.correct(url, response);
+  if (request.stream !== null) return response; // cannot be sent again, but later requests have the right time
+  return sendOnce(settings, request, offsetMs);
+}
+
+async function sendOnce(settings: Settings, request: Outgoing, offsetMs?: number): Promise<Response> {
+  const nonce = toBase64Url(settings.crypto.randomBytes(16));
+  const headers = await untilAborted(request.signal, sign(settings, request, nonce, offsetMs));
+  let response: Response;
+  try {
+    response = await send(settings.doFetch, request, headers);
+  } catch (error) {
+    const again = withoutRepeat(request, error);
+    if (again === null) throw error;
+    return sendOnce(settings, again, offsetMs);
+  }
+  const target = headers.get('authmesh-target') ?? undefined;
+  noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target });
+  return response;
+}
+
+async function sign(
+  { open, targetOf, clocks, format, crypto }: Settings,
+  request: Outgoing,
+  nonce: string,
+  offsetMs?: number,
+): Promise<Headers> {
+  const opened = await open();
+  const targetDeviceId = (await targetOf?.(request.url.host)) ?? undefined;
+  throwIfAborted(request.signal); // a key may wait for somebody's touch
+  const added = await signatureHeaders(toView(request), request.bytes, opened, {
+    format,
+    targetDeviceId,
+    nonce,
+    created: clocks.seconds(request.url.origin, offsetMs), // not earlier: opening a key can be slow
+    crypto,
+  });
+  const headers = new Headers(request.headers);
+  for (const [name, value] of Object.entries(added)) headers.set(name, value);
+  return headers;
+}
+
+/** The checked options of a client, and what its requests share: the opened key, and the clocks of the servers. */
+type Settings = ReturnType<typeof readOptions>;
 
 function readOptions(options: ClientOptions) {
   assertOptionNames('createClient()', options, NAMES);
@@ -177,7 +191,7 @@ function readOptions(options: ClientOptions) {
     crypto = cryptoProvider,
     now = Date.now,
   } = options;
-  const { signer, targetOf, onRefusal, fetch: sender } = options;
+  const { signer, targetOf, onRefusal, fetch } = options;
   if (format !== 'authmesh' && format !== 'rfc9421')
     throw new TypeError('format must be "authmesh" or "rfc9421".');
   if (
@@ -187,10 +201,13 @@ function readOptions(options: ClientOptions) {
     throw new TypeError('createClient() needs a signer.');
   if (!Number.isSafeInteger(maxBufferedBytes) || maxBufferedBytes < 0)
     throw new TypeError('maxBufferedBytes must be a whole number of bytes.');
-  for (const [name, value] of Object.entries({ targetOf, fetch: sender, onRefusal, now })) {
+  for (const [name, value] of Object.entries({ targetOf, fetch, onRefusal, now })) {
     if (value !== undefined && typeof value !== 'function')
       throw new TypeError(`${name} must be a function.`);
   }
   if (typeof crypto.randomBytes !== 'function') throw new TypeError('crypto must be a CryptoProvider.');
-  return { signer, format, targetOf, maxBufferedBytes, onRefusal, crypto, now, sender };
+  const open = openOnce(signer);
+  const clocks = new ServerClocks(now);
+  const doFetch: typeof globalThis.fetch = (input, init) => (fetch ?? globalThis.fetch)(input, init);
+  return { format, targetOf, maxBufferedBytes, onRefusal, crypto, now, fetch, open, clocks, doFetch };
 }

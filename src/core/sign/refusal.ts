@@ -19,6 +19,16 @@ export interface ClientRefusal {
   readonly fix: string;
 }
 
+interface Sent {
+  /** Whether the refused request was signed. */
+  readonly signed: boolean;
+  /** The client's own `fetch`, if it has one. */
+  readonly fetch: object | undefined;
+  /** The options that `fetch` received. */
+  readonly options: object;
+  readonly nowMs: number;
+}
+
 const TEXTS: Readonly<Record<string, readonly [detail: string, fix: string]>> = {
   unauthorized: [
     'The server did not accept the signature of this device.',
@@ -53,14 +63,11 @@ export function refusalOf(response: Response): string | null {
 /**
  * Tells the caller's `onRefusal` what a refusal means: before `fetch` returns, or after it for a fault of the server (500,
  * 503), which only the body names. A 421 has no amesh header, but is hardly used otherwise.
- *
- * @param signed whether the refused request was signed
- * @param mayRepeat whether something below may retry requests
  */
 export function explainRefusal(
   url: URL,
   response: Response,
-  { signed, mayRepeat, nowMs }: { signed: boolean; mayRepeat: boolean; nowMs: number },
+  { signed, fetch, options, nowMs }: Sent,
   onRefusal: (refusal: ClientRefusal) => void,
 ): void {
   const { status } = response;
@@ -82,7 +89,7 @@ export function explainRefusal(
   const [detail, fix] = signed ? (clock ?? (TEXTS[code] as readonly [string, string])) : UNSIGNED;
   const target = signed && code === 'unauthorized' ? answeredBy(response)?.target : undefined;
   const whose = target === undefined ? '' : ` The request was signed for ${target}.`;
-  const repeats = signed && code === 'unauthorized' ? retryHint(mayRepeat) : '';
+  const repeats = signed && code === 'unauthorized' ? retryHint(fetch, options) : '';
   tell(code, [detail + whose, fix.replace('{host}', () => url.host) + repeats]);
 }
 

@@ -161,6 +161,7 @@ function append(view: RequestView, name: string, member: string): string {
   return `${present}, ${member}`;
 }
 
+// A Signer is the caller's object. Its ID is hashed once, not for each request.
 const ids = new WeakMap<Signer, string>();
 
 async function ownId(signer: Signer, crypto: CryptoProvider): Promise<string> {

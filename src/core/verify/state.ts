@@ -19,11 +19,16 @@ export interface RequestState {
   body?: Uint8Array;
   /** The gate of a streamed body, and the stream behind it. */
   gated?: { readonly gate: DigestGate; readonly stream: ReadableStream<Uint8Array> | null };
+  /** The bytes of the body that a parser kept before the first verifier ran. */
+  kept?: Uint8Array;
+  /** Whether a gate in the request's own stream still holds back the end; undefined without such a gate. */
+  isHeldBack?: boolean;
 }
 
 const states = new WeakMap<object, RequestState>();
 
-export function stateOf(view: RequestView): RequestState {
+/** @param view the view of the request, or only its source */
+export function stateOf(view: RequestView | { readonly source: object }): RequestState {
   const source = sourceOf(view);
   let state = states.get(source);
   if (state === undefined) {

@@ -31,7 +31,8 @@ export interface RequestLineOptions {
 }
 
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/;
-const TARGET = /^\/[\x21\x22\x24-\x7e]*$/; // printable ASCII without space and "#"
+/** A target in origin form, in ASCII. */
+export const TARGET = /^\/[\x21\x22\x24-\x7e]*$/; // printable ASCII without space and "#"
 
 /** Reads a view's method, target and authority strictly: it refuses what parts of a server might read differently. */
 export function readRequestLine(view: RequestView, options: RequestLineOptions = {}): RequestLine | Fault {

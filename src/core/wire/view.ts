@@ -66,7 +66,7 @@ export interface RequestView {
 }
 
 /** The source of a view, or the view itself. */
-export function sourceOf(view: RequestView): object {
+export function sourceOf(view: RequestView | { readonly source: object }): object {
   return view.source ?? view;
 }
 

@@ -1,4 +1,4 @@
-import { AmeshError } from '../../core/errors/amesh-error';
+import { AmeshError, type AmeshErrorOptions } from '../../core/errors/amesh-error';
 import { isCertificateError, ProxyError } from '../../proxy/proxy-error';
 import { type HttpProxy, routeTo } from '../../proxy/route';
 import { PAIRING_CODES } from '../errors/codes';
@@ -18,11 +18,28 @@ function nameOf({ url, proxy }: Endpoint): string {
   return `The relay at ${url}${proxy === null ? '' : `, through the proxy ${proxy.shown} (${proxy.variable}),`}`;
 }
 
-export function unreachable(endpoint: Endpoint, why: string, fix?: string): AmeshError {
+/** There is no relay at a URL, but probably one at another. */
+export class OtherUrlError extends Error {
+  /** The URL to try instead. */
+  readonly url: string;
+
+  /**
+   * Creates the error for one relay.
+   *
+   * @param url the URL to try instead
+   * @param why the error of the connection
+   */
+  constructor(url: string, why: string) {
+    super(why);
+    this.url = url;
+  }
+}
+
+export function unreachable(endpoint: Endpoint, why: string, options: AmeshErrorOptions = {}): AmeshError {
   return new AmeshError(
     PAIRING_CODES.relay_unreachable,
     `${nameOf(endpoint)} ${why}. Your devices are fine.`,
-    { fix },
+    options,
   );
 }
 
@@ -127,7 +144,7 @@ async function openTunnelTo(
       });
     const { code } = error as { code?: unknown };
     const isForged = typeof code === 'string' && isCertificateError(code);
-    throw unreachable(endpoint, whyOf({ error }), isForged ? TRUST_PROXY : undefined);
+    throw unreachable(endpoint, whyOf({ error }), isForged ? { fix: TRUST_PROXY } : {});
   }
 }
 
@@ -137,26 +154,29 @@ const TRUST_PROXY =
 /** A load balancer responds 429 or 503 if no relay behind it has room. Any other response comes from a web server. */
 function refusalOf(endpoint: Endpoint, why: string): AmeshError {
   const { url } = endpoint;
-  if (url.startsWith('wss:') && /\b(?:EPROTO|ERR_SSL_WRONG_VERSION_NUMBER)\b/.test(why))
-    return unreachable(
-      endpoint,
-      'does not use TLS',
-      `If that relay is yours: --relay ${url.replace('wss:', 'ws:')}`,
-    );
+  if (url.startsWith('wss:') && /\b(?:EPROTO|ERR_SSL_WRONG_VERSION_NUMBER)\b/.test(why)) {
+    const cause = new OtherUrlError(url.replace(/^wss:/, 'ws:'), why);
+    const fix = `If that relay is yours: --relay ${cause.url}`;
+    return unreachable(endpoint, 'does not use TLS', { fix, cause });
+  }
   const status = /Unexpected server response: (\d{3})\b/.exec(why)?.[1];
   if (status === undefined) return unreachable(endpoint, why);
   if (status === '429' || status === '503')
     return new AmeshError(PAIRING_CODES.relay_busy, `${nameOf(endpoint)} is busy (${status}).`);
   const usual = new URL('/ws', url).href;
+  const options =
+    url === usual
+      ? {
+          fix: 'Check the name, the port, and ws:// or wss://. A proxy in front of the relay must forward WebSockets.',
+        }
+      : {
+          fix: `Check the path: by default, the path of a relay is /ws. Try: --relay ${usual}`,
+          cause: new OtherUrlError(usual, why),
+        };
   return new AmeshError(
     PAIRING_CODES.relay_unreachable,
     `There is a web server at ${url}, not a relay (HTTP ${status}). Your devices are fine.`,
-    {
-      fix:
-        url === usual
-          ? 'Check the name, the port, and ws:// or wss://. A proxy in front of the relay must forward WebSockets.'
-          : `Check the path: by default, the path of a relay is /ws. Try: --relay ${usual}`,
-    },
+    options,
   );
 }
 

@@ -4,24 +4,26 @@ import { dirname, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Fix, writeFix } from '../../core/errors/define-codes';
 import type { IoRedisModule } from './client';
+import type { RedisProblem } from './problem';
 
-/** What is wrong, and how to fix it. */
-export interface IoRedisProblem {
-  readonly why: string;
-  readonly advice: Fix;
-}
-
-const MISSING: IoRedisProblem = {
+const MISSING: RedisProblem = {
   why: 'ioredis is not installed.',
   advice: { fix: 'Run', command: ['npm', 'install', 'ioredis'] },
 };
 
 /** ioredis is missing, or has an unsupported major version. */
 export class IoRedisError extends Error {
+  /** What is wrong: one sentence. */
   readonly why: string;
+  /** What to do about it. */
   readonly advice: Fix;
 
-  constructor({ why, advice }: IoRedisProblem) {
+  /**
+   * Creates the error for one problem.
+   *
+   * @param problem what is wrong, and what to do
+   */
+  constructor({ why, advice }: RedisProblem) {
     super(`${why} ${writeFix(advice)}`);
     this.why = why;
     this.advice = advice;
@@ -56,7 +58,7 @@ export async function loadIoRedis(): Promise<IoRedisModule> {
  *
  * @returns null if no error is known
  */
-export function ioRedisProblem(): IoRedisProblem | null {
+export function ioRedisProblem(): RedisProblem | null {
   const require = requireOfPackage();
   if (require === null) return null;
   try {
@@ -68,7 +70,7 @@ export function ioRedisProblem(): IoRedisProblem | null {
   return version === null || /^(?:6\.|5\.(?:[4-9]|\d\d))/.test(version) ? null : wrong(version);
 }
 
-function wrong(version: string): IoRedisProblem {
+function wrong(version: string): RedisProblem {
   return {
     why: `ioredis ${version} is installed, but amesh needs 5.4 or 6.`,
     advice: { fix: 'Run', command: ['npm', 'install', 'ioredis@6'] },

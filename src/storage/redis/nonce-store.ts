@@ -1,4 +1,5 @@
 import { NonceStoreUnavailableError } from '../../core/errors/amesh-error';
+import { asSentence, writeFix } from '../../core/errors/define-codes';
 import type { NonceStore } from '../../core/nonces/nonce-store';
 import { type Waiting, within } from '../../core/within';
 import { warnOnce } from '../../process/log';
@@ -9,7 +10,7 @@ import { RedisConnection } from './connection';
 import { ioRedisProblem } from './load';
 import { MARK_LASTS_MS, readMarker } from './mark';
 import { type RedisNonceStoreOptions, readRedisNonceOptions } from './options';
-import { problemOf } from './problem';
+import { problemOf, type RedisProblem } from './problem';
 import { toReason } from './reason';
 import { askRedis, type RedisFacts } from './remembers';
 import type { RedisSource } from './source';
@@ -27,6 +28,9 @@ const SURE_MS = MARK_LASTS_MS;
 
 /** The errors of a cluster for keys of another node, or of none: the command was not executed. */
 const ELSEWHERE = /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN) |same slots allocation group/;
+
+/** Why every request is refused. */
+type Closed = Pick<RedisProblem, 'why'> & Partial<RedisProblem>;
 
 /**
  * A {@link NonceStore} that detects replays across any number of processes: one `SET … NX` per request. If Redis does not
@@ -57,7 +61,7 @@ export class RedisNonceStore implements NonceStore {
   /** The nodes that were checked and may be trusted to remember. */
   #masters: readonly RedisNode[] = [];
   /** Why it is closed, if Redis itself is not missing. */
-  #problem: string | null = null;
+  #problem: Closed | null = null;
   #isChecking = false;
   #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
@@ -94,14 +98,14 @@ export class RedisNonceStore implements NonceStore {
     return within(
       this.#timeoutMs,
       (waiting) => this.#claim(`amesh:nonce:${deviceId}:${nonce}`, keepUntilMs, waiting),
-      () => this.#unavailable(`Redis did not respond within ${this.#timeoutMs} ms.`),
+      () => this.#unavailable(`Redis did not respond within ${this.#timeoutMs} ms`),
     );
   }
 
   /** Closes the connection. Pending and later claims are refused. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#shut('The nonce store was closed.');
+    this.#shut({ why: 'The nonce store was closed.' });
     clearTimeout(this.#timer);
     this.#connection.close();
     for (const wake of this.#waiting) wake();
@@ -119,19 +123,19 @@ export class RedisNonceStore implements NonceStore {
     } catch (error) {
       const { message } = error as Error;
       if (message.startsWith('READONLY')) this.#changed();
-      if (!ELSEWHERE.test(message)) throw this.#unavailable('Redis refused the command.', error as Error);
+      if (!ELSEWHERE.test(message)) throw this.#unavailable('Redis refused the command', error as Error);
       await this.#connection.relearn();
       return this.#claim(key, keepUntilMs, waiting);
     }
     if (!(await reading) || !isSame(this.#connection.masters(), this.#masters)) this.#changed();
     if (generation !== this.#generation || !this.#isOpen)
-      throw this.#unavailable('Redis changed during the claim.');
+      throw this.#unavailable('Redis changed during the claim');
     if (answer === 'OK') {
       this.#tenure.accepted();
       return true;
     }
     if (answer === null) return false;
-    throw this.#unavailable('Redis returned an invalid answer.');
+    throw this.#unavailable('Redis returned an invalid answer');
   }
 
   get #isOpen(): boolean {
@@ -169,7 +173,7 @@ export class RedisNonceStore implements NonceStore {
         };
       });
     }
-    if (waiting.isOver || this.#isClosed) throw this.#unavailable('There is no connection to Redis.');
+    if (waiting.isOver || this.#isClosed) throw this.#unavailable('There is no connection to Redis');
   }
 
   /** The connection is new, and may lead to another Redis than before. */
@@ -179,7 +183,7 @@ export class RedisNonceStore implements NonceStore {
     this.#check();
   }
 
-  #shut(problem: string | null = null): void {
+  #shut(problem: Closed | null = null): void {
     this.#generation++;
     this.#isSure = false;
     this.#problem = problem;
@@ -223,14 +227,14 @@ export class RedisNonceStore implements NonceStore {
       const facts = await Promise.all(masters.map(askInTime));
       const problem = facts
         .map((fact) => problemOf(fact, this.#connection.isCluster, warnOnce))
-        .find(Boolean);
-      if (problem) {
+        .find((problem) => problem !== null);
+      if (problem !== undefined) {
         this.#shut(problem);
-        warnOnce(`Every signed request is refused. ${problem}`);
+        warnOnce(`Every signed request is refused. ${problem.why} ${writeFix(problem.advice)}`);
         return CHECK_EVERY_MS;
       }
       if (asking !== null && (await asking) !== facts[0]?.run) {
-        this.#shut('The address of Redis leads to another Redis than before.');
+        this.#shut({ why: 'The address of Redis leads to another Redis than before.' });
         first.disconnect(); // it reconnects itself
         return CHECK_AGAIN_MS;
       }
@@ -247,17 +251,17 @@ export class RedisNonceStore implements NonceStore {
       this.#open(masters, settled, askedAt + SURE_MS);
       return Math.max(0, CHECK_EVERY_MS - (performance.now() - askedAt));
     }
-    this.#shut(
-      `Redis may have forgotten nonces; it counts from ${new Date(settled.since * 1000).toISOString()}.`,
-    );
+    this.#shut({
+      why: `Redis may have forgotten nonces; it counts from ${new Date(settled.since * 1000).toISOString()}.`,
+    });
     return Math.min(settled.waitMs, CHECK_EVERY_MS);
   }
 
-  #unavailable(otherwise: string, cause = this.#connection.reason): NonceStoreUnavailableError {
+  /** @param what what happened, used if no problem is known: a sentence without its full stop */
+  #unavailable(what: string, cause = this.#connection.reason): NonceStoreUnavailableError {
     const reason = cause === null ? undefined : toReason(cause);
-    const about =
-      this.#isOpen || reason === undefined ? otherwise : `${otherwise.slice(0, -1)}: ${reason.message}.`;
-    return new NonceStoreUnavailableError(this.#problem ?? about, reason);
+    const why = this.#isOpen || reason === undefined ? `${what}.` : `${what}: ${asSentence(reason.message)}`;
+    return new NonceStoreUnavailableError(this.#problem?.why ?? why, reason, this.#problem?.advice);
   }
 }
 

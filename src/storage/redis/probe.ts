@@ -1,7 +1,7 @@
 import { within } from '../../core/within';
 import { RedisConnection } from './connection';
 import { loadIoRedis } from './load';
-import { problemOf } from './problem';
+import { problemOf, type RedisProblem } from './problem';
 import { toReason } from './reason';
 import { askRedis } from './remembers';
 import { readRedisUrl } from './source';
@@ -14,11 +14,11 @@ const TIMEOUT_MS = 3000;
  * @param url undefined or empty if the variable is not set
  * @param variable the variable of the URL, for the message
  * @returns the problem; null if there is none
- * @throws TypeError if it is not a Redis URL; Error if it does not respond within 3 s. Neither quotes the URL
+ * @throws VariableError if it is not a Redis URL; IoRedisError if ioredis is missing; Error if Redis does not respond within 3 s. None quotes the URL
  */
-export async function probeRedis(url: string | undefined, variable: string): Promise<string | null> {
+export async function probeRedis(url: string | undefined, variable: string): Promise<RedisProblem | null> {
   const source = { kind: 'url', url: readRedisUrl(url, variable), redis: {} } as const;
-  await loadIoRedis().catch(() => {}); // the connection reports an error; loading may be slow, and is not part of the time limit
+  await loadIoRedis(); // first: loading may be slow, and is not part of the time limit
   let wake = () => {};
   const connection = new RedisConnection(source, { changed: () => wake(), lost: () => {} });
   try {

@@ -1,4 +1,13 @@
+import type { Fix } from '../../core/errors/define-codes';
 import type { RedisFacts } from './remembers';
+
+/** What is wrong with a Redis, or with what amesh needs for it. */
+export interface RedisProblem {
+  /** The cause: one sentence. */
+  readonly why: string;
+  /** What to do about it. */
+  readonly advice: Fix;
+}
 
 /**
  * Why a Redis is not suitable; null if it is.
@@ -9,9 +18,12 @@ export function problemOf(
   { maxmemoryPolicy, isCluster }: RedisFacts,
   viaCluster: boolean,
   warn: (line: string) => void,
-): string | null {
+): RedisProblem | null {
   if (isCluster && !viaCluster) {
-    return 'This Redis is one node of a cluster: use new RedisNonceStore({ cluster: [process.env.REDIS_URL] }).';
+    return {
+      why: 'This Redis is one node of a cluster.',
+      advice: { fix: 'Use new RedisNonceStore({ cluster: [process.env.REDIS_URL] }).' },
+    };
   }
   if (maxmemoryPolicy === undefined) {
     warn(
@@ -20,5 +32,8 @@ export function problemOf(
     return null;
   }
   if (maxmemoryPolicy === 'noeviction') return null;
-  return `This Redis has the maxmemory-policy ${maxmemoryPolicy}, and may evict nonces that could still be replayed. Run: redis-cli CONFIG SET maxmemory-policy noeviction`;
+  return {
+    why: `This Redis has the maxmemory-policy ${maxmemoryPolicy}, and may evict nonces that could still be replayed.`,
+    advice: { fix: 'Run', command: ['redis-cli', 'CONFIG', 'SET', 'maxmemory-policy', 'noeviction'] },
+  };
 }

@@ -1,3 +1,4 @@
+import { VariableError } from '../../process/environment';
 import { type IoRedis, type IoRedisModule, isIoRedis, type RedisClient } from './client';
 
 /** The checked address of a Redis: exactly one of a URL, cluster nodes, ioredis options, or an ioredis client. */
@@ -60,23 +61,24 @@ export function readRedisSource(options: RedisSourceOptions, variable: string): 
 
 /**
  * @param url undefined or empty if the variable is not set
- * @throws TypeError, without quoting the URL, which may contain a password
+ * @throws TypeError if it is not set; VariableError otherwise, without quoting the URL, which may contain a password
  */
 export function readRedisUrl(url: unknown, variable: string): string {
   if (url === undefined || url === '') {
     throw new TypeError(`No Redis address is set. Set ${variable}, such as redis://localhost:6379.`);
   }
   if (typeof url !== 'string' || !/^rediss?:\/\/./.test(url) || !URL.canParse(url)) {
-    throw new TypeError(`${variable} is not a Redis URL: it must begin with redis:// or rediss://.`);
+    throw new VariableError(variable, 'is not a Redis URL: it must begin with redis:// or rediss://.');
   }
   const { username, password, pathname, searchParams } = new URL(url);
   if (!isDecodable(username) || !isDecodable(password)) {
-    throw new TypeError(`${variable} contains a user or password with a bare %: write %25.`);
+    throw new VariableError(variable, 'contains a user or password with a bare %: write %25.');
   }
   // ioredis would ask for database NaN, and reject where nothing can catch it.
   if (![pathname.slice(1), searchParams.get('db') ?? ''].every((database) => /^\d{0,9}$/.test(database))) {
-    throw new TypeError(
-      `${variable} has a database that is not a number, such as the 0 in redis://localhost:6379/0.`,
+    throw new VariableError(
+      variable,
+      'has a database that is not a number, such as the 0 in redis://localhost:6379/0.',
     );
   }
   return url;

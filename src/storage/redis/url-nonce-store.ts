@@ -1,7 +1,8 @@
 import { NonceStoreUnavailableError } from '../../core/errors/amesh-error';
-import { writeFix } from '../../core/errors/define-codes';
+import { asSentence, writeFix } from '../../core/errors/define-codes';
 import type { NonceStore } from '../../core/nonces/nonce-store';
-import { IoRedisError, type IoRedisProblem, ioRedisProblem, loadIoRedis } from './load';
+import { IoRedisError, ioRedisProblem, loadIoRedis } from './load';
+import type { RedisProblem } from './problem';
 import { readRedisUrl } from './source';
 
 /** The store for users who only set REDIS_URL. They asked for Redis, so nothing weaker replaces it. */
@@ -41,7 +42,7 @@ async function open(url: string, say: (line: string) => void): Promise<NonceStor
     const problem =
       error instanceof IoRedisError
         ? error
-        : { why: `${(error as Error).message.replace(/\.$/, '')}.`, advice: { fix: 'Check ioredis' } };
+        : { why: asSentence((error as Error).message), advice: { fix: 'Check ioredis' } };
     say(
       `REDIS_URL is set, but ${problem.why} ${writeFix(problem.advice)}. Until then every signed request gets 503.`,
     );
@@ -52,6 +53,6 @@ async function open(url: string, say: (line: string) => void): Promise<NonceStor
   return new RedisNonceStore(url);
 }
 
-function unavailable({ why, advice }: IoRedisProblem): NonceStoreUnavailableError {
+function unavailable({ why, advice }: RedisProblem): NonceStoreUnavailableError {
   return new NonceStoreUnavailableError(`REDIS_URL is set, but ${why}`, undefined, advice);
 }

@@ -10,6 +10,7 @@ import { assertStorage, readRaw, type UnstorageLike } from './unstorage';
 
 export { assertStorage, type UnstorageLike } from './unstorage';
 
+// A storage is the caller's object.
 const stores = new WeakMap<UnstorageLike, DocumentStore>();
 
 /**

@@ -20,15 +20,15 @@ export function toLoader(trust: () => Promise<TrustStore>): SharedListOptions['l
   let confirmedAt = Number.NEGATIVE_INFINITY;
   let readAt = Number.NEGATIVE_INFINITY;
   let isOpen = false;
-  return async (wasTold, asked) => {
+  return async (wasTold, silence) => {
     const restMs = ((known?.length ?? 0) / BYTES_A_SECOND) * 1000;
     if (!wasTold && restMs > 1000 && performance.now() - readAt < restMs) return undefined;
     readAt = performance.now();
     if (!isOpen) await trust(); // unlocks the key once, which is slow
     isOpen = true;
-    asked(true); // counts local files, too: a disk can hang, and so can all threads that read it
+    silence.begin(); // counts local files, too: a disk can hang, and so can all threads that read it
     const store = await trust();
-    const opened = await store.readChange(known, () => asked(false));
+    const opened = await store.readChange(known, () => silence.end());
     const list = opened === null ? null : toAllowList(opened.document);
     if (opened !== null) {
       known = opened.bytes;

@@ -16,44 +16,13 @@ import type {
 export const NEWER_AMESH: Fix = { fix: 'Use the version of amesh that wrote it, or a newer one.' };
 
 const MEMBERS = {
-  document: [
-    'devices',
-    'grants',
-    'hosts',
-    'list',
-    'owner',
-    'revision',
-    'tokens',
-    'tombstones',
-    'updatedAt',
-    'version',
-  ],
-  device: ['addedAt', 'deviceId', 'friendlyName', 'hosts', 'publicKey', 'roles'],
-  lease: ['endsAt', 'expiresAt', 'grant'],
-  issued: [
-    'cancelledAt',
-    'expiresAt',
-    'friendlyName',
-    'hosts',
-    'id',
-    'issuedAt',
-    'kind',
-    'secret',
-    'takenBy',
-  ],
-  taken: ['id', 'issuer', 'kind', 'takenAt', 'until'],
-  grant: [
-    'expiresAt',
-    'id',
-    'issuedAt',
-    'leaseSeconds',
-    'maxLeaseSeconds',
-    'names',
-    'publicKey',
-    'used',
-    'uses',
-  ],
-  tombstone: ['deviceId', 'revokedAt', 'until'],
+  document: 'devices grants hosts list owner revision tokens tombstones updatedAt version'.split(' '),
+  device: 'addedAt deviceId friendlyName hosts publicKey roles'.split(' '),
+  lease: 'endsAt expiresAt grant'.split(' '),
+  issued: 'cancelledAt expiresAt friendlyName hosts id issuedAt kind secret takenBy'.split(' '),
+  taken: 'id issuer kind takenAt until'.split(' '),
+  grant: 'expiresAt id issuedAt leaseSeconds maxLeaseSeconds names publicKey used uses'.split(' '),
+  tombstone: 'deviceId revokedAt until'.split(' '),
 };
 
 /**

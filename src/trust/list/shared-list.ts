@@ -18,17 +18,20 @@ const SILENCE_MS = { first: 250, next: 75 };
  */
 const REST_MS = 50;
 
+/** Measures how long a store is silent. */
+export interface Silence {
+  begin(): void;
+  end(): void;
+}
+
 export interface SharedListOptions {
   /**
    * Reads the list. Returns null if it is unchanged, undefined if a read was not yet due.
    *
    * @param wasTold whether the store reported a change
-   * @param asked called with true when files or the store are asked, and with false when they have answered
+   * @param silence learns when files or the store are asked, and when they have answered
    */
-  readonly load: (
-    wasTold: boolean,
-    asked: (isAsked: boolean) => void,
-  ) => Promise<AllowList | null | undefined>;
+  readonly load: (wasTold: boolean, silence: Silence) => Promise<AllowList | null | undefined>;
   /** Calls `changed` when the list may have changed. */
   readonly watch: (changed: () => void) => void;
   readonly pollSeconds: number;
@@ -141,12 +144,15 @@ export class SharedList implements AllowListSource {
     this.#silence = new Promise((resolve) => {
       giveUp = resolve;
     });
-    const asked = (isAsked: boolean) => {
-      clearTimeout(timer);
-      if (isAsked) timer = setTimeout(giveUp, SILENCE_MS[this.#waited]);
+    const silence: Silence = {
+      begin: () => {
+        clearTimeout(timer);
+        timer = setTimeout(giveUp, SILENCE_MS[this.#waited]);
+      },
+      end: () => clearTimeout(timer),
     };
     try {
-      const found = await this.#options.load(wasTold, asked);
+      const found = await this.#options.load(wasTold, silence);
       if (found !== undefined) {
         this.#list = found ?? this.#list;
         this.#broken = null;

@@ -1,6 +1,7 @@
 import { type AllowList, createAllowList, type TrustedDevice } from '../../core/devices/allow-list';
 import type { AllowListDocument, DeviceEntry } from './document';
 
+// A document has only the members of its file, and a list only those of the public API. So neither refers to the other.
 const made = new WeakMap<AllowListDocument, AllowList>();
 const documents = new WeakMap<AllowList, AllowListDocument>();
 

@@ -116,7 +116,7 @@ async function waitFor(
         'token_not_taken',
         'No machine has confirmed that it took the token.',
         `Its first response may still confirm it: ${here('amesh list')}`,
-        false, // the token is pending
+        { isUnchanged: false }, // the token is pending
       );
     }
     const { friendlyName, deviceId, hosts } = machine;
@@ -140,6 +140,6 @@ function afterwards(error: unknown): unknown {
     error.code,
     error.detail,
     `The token is still valid. The machine's first response confirms it, too: ${here('amesh list')}`,
-    false,
+    { isUnchanged: false },
   );
 }

@@ -26,9 +26,9 @@ export const relay = defineCommand({
       ...process.env,
       ...(args.port === undefined ? {} : { PORT: String(toPort(args.port)) }),
       ...(args.bind === undefined ? {} : { HOST: args.bind }),
-    }).catch((error: NodeJS.ErrnoException) => {
-      const isFlag = args.bind !== undefined && /^HOST\b/.test(error.message);
-      throw isFlag ? new UsageError(error.message.replace('HOST', '--bind')) : notStarted(error);
+    }).catch((error: Error & { readonly variable?: string; readonly wrong?: string }) => {
+      if (error.variable === 'HOST' && args.bind !== undefined) throw new UsageError(`--bind ${error.wrong}`);
+      throw notStarted(error);
     });
     const { address, port } = listening;
     return {

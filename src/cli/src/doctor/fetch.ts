@@ -1,6 +1,6 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { type HttpProxy, openTunnel, ProxyError, routeTo } from '@authmesh/sdk/admin';
+import { type HttpProxy, openTunnel, ProxyError, routeTo, SENDS_ONCE } from '@authmesh/sdk/admin';
 import { PATIENCE_MS } from './finding';
 
 /** Shorter than a check, so that the check can report that the proxy did not respond. */
@@ -30,6 +30,7 @@ export const fetchFromHere: typeof fetch = async (input, init) => {
     throw new TypeError('fetch failed', { cause: error });
   }
 };
+Object.defineProperty(fetchFromHere, SENDS_ONCE, { value: true });
 
 /** Opens a connection through a proxy, within the time limit of a check. */
 export function tunnelTo(proxy: HttpProxy, url: URL, signal?: AbortSignal): Promise<Duplex> {

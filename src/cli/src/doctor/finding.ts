@@ -1,3 +1,4 @@
+import { VariableError } from '@authmesh/sdk/admin';
 import { fixWith, isAmeshError } from '@authmesh/sdk/core';
 import type { ExitCode } from '../errors/exit-codes';
 import { commandHere } from '../words/here';
@@ -51,5 +52,6 @@ export async function bounded<T>(look: (signal: AbortSignal) => Promise<T>): Pro
 
 export function toFinding(error: unknown): Finding {
   if (isAmeshError(error)) return failed(error.detail, fixWith(error, commandHere) || null);
+  if (error instanceof VariableError) return failed(error.detail, error.fix || null);
   return failed(`${error instanceof Error ? error.message : String(error)}`, null);
 }

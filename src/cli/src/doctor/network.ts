@@ -1,23 +1,25 @@
 import {
   type AllowListDocument,
   FileStore,
+  IoRedisError,
+  OtherUrlError,
   ProxyError,
   probeRedis,
   probeRelay,
+  type RedisProblem,
   readVariable,
+  VariableError,
 } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { EXIT } from '../errors/exit-codes';
 import { chooseRelay, type RelayChoice } from '../relay/relay-choice';
-import { here } from '../words/here';
+import { commandHere, here } from '../words/here';
 import { shellWord } from '../words/shell';
 import { clockOf, type SeenClock } from './clock';
 import { type Finding, failed, ok, PATIENCE_MS, skipped, toFinding, warning } from './finding';
 
 /** Shorter than a check, so that the check can report what did not respond. */
 const RELAY_MS = PATIENCE_MS - 1000;
-
-const FORGETFUL = 'redis-cli CONFIG SET maxmemory-policy noeviction';
 
 export async function checkStore(): Promise<Finding> {
   const { AMESH_STORE_URL } = process.env;
@@ -39,24 +41,31 @@ async function askRedis(url: string, variable: string): Promise<Finding> {
   try {
     readVariable({ [variable]: url }, variable, 'wrong');
     const problem = await probeRedis(url, variable);
-    if (problem !== null) return failed(problem, problem.includes('maxmemory') ? FORGETFUL : null);
+    if (problem !== null) return failed(problem.why, commandOf(problem.advice));
   } catch (error) {
-    const { message } = error as Error;
-    if (error instanceof TypeError) return failed(message, `export ${variable}=redis://localhost:6379`);
-    const [text = '', install] = message.split(' Run: ');
-    if (install !== undefined)
-      return warning(`Not checked: ${text} beside this command.`, `npm install --global ioredis`);
-    return failed(`The Redis of ${variable} does not respond: ${message}`, fix);
+    if (error instanceof VariableError)
+      return failed(error.detail, error.fix || `export ${variable}=redis://localhost:6379`);
+    if (error instanceof IoRedisError)
+      return warning(
+        `Not checked: ${error.why} It must be installed beside this command.`,
+        commandOf(error.advice),
+      );
+    return failed(`The Redis of ${variable} does not respond: ${(error as Error).message}`, fix);
   }
   return ok(`The Redis of ${variable} responds within ${Math.ceil(performance.now() - startedAt)} ms.`);
+}
+
+/** Only the command if there is one, since it is printed after `Fix:`. */
+function commandOf({ fix, command }: RedisProblem['advice']): string {
+  return command === undefined ? fix : commandHere(command);
 }
 
 export interface FoundRelay extends Finding {
   readonly clock?: SeenClock | null;
   /** The URL where it was expected. */
   readonly relay?: URL;
-  /** Whether the relay did not respond, and no proxy is to blame. */
-  readonly isSilent?: boolean;
+  /** What happened, if the relay did not respond and no proxy is to blame. */
+  readonly silence?: string;
 }
 
 /** How to pair without a relay. */
@@ -65,13 +74,11 @@ const WITHOUT_RELAY =
 
 /** A machine that is paired does not need a relay any more. */
 export function asNeeded(found: FoundRelay, document: AllowListDocument | undefined): FoundRelay {
-  if (!found.isSilent || document === undefined || document.devices.length === 0) return found;
+  if (found.silence === undefined || document === undefined || document.devices.length === 0) return found;
   const { relay } = found;
-  const text = `${found.message.replace(ONLY_PAIRING, '')} Only pairing needs it, and this machine is paired.`;
+  const text = `${found.silence} Only pairing needs it, and this machine is paired.`;
   return { ...skipped(text), ...(relay === undefined ? {} : { relay }) };
 }
-
-const ONLY_PAIRING = ' Only pairing by a code needs it.';
 
 /** Only pairing needs a relay, so an unreachable default relay is only a warning. */
 export async function checkRelay(dir: string): Promise<FoundRelay> {
@@ -80,6 +87,7 @@ export async function checkRelay(dir: string): Promise<FoundRelay> {
   try {
     relay = await chooseRelay(undefined, new FileStore(dir));
   } catch (error) {
+    if (error instanceof VariableError && error.fix !== '') return toFinding(error);
     return failed((error as Error).message, here('amesh config relay wss://relay.example.com/ws'));
   }
   const { url, from } = relay;
@@ -95,15 +103,16 @@ export async function checkRelay(dir: string): Promise<FoundRelay> {
     if (error instanceof TypeError)
       return { ...skipped('Not checked: the variable for the proxy is wrong.'), relay: seen.relay };
     if (from === 'default') {
-      const offer = warning(message + ONLY_PAIRING, WITHOUT_RELAY);
-      return { ...offer, relay: seen.relay, isSilent: true };
+      const offer = warning(`${message} Only pairing by a code needs it.`, WITHOUT_RELAY);
+      return { ...offer, relay: seen.relay, silence: message };
     }
-    const better = /--relay (\S+\/ws)$/.exec(fix ?? '')?.[1] ?? 'wss://relay.example.com/ws';
+    const cause = isAmeshError(error) ? error.cause : undefined;
+    const better = cause instanceof OtherUrlError ? cause.url : 'wss://relay.example.com/ws';
     const command =
       from === 'config'
         ? here(`amesh config relay ${shellWord(better)}`)
         : `export ${from}=${shellWord(better)}`;
-    return { ...failed(message, command), ...seen, isSilent: true };
+    return { ...failed(message, command), ...seen, silence: message };
   }
   return { ...ok(`${url} accepts connections (${from}).`), clock: await clock, relay: new URL(url) };
 }

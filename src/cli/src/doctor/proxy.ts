@@ -6,8 +6,7 @@ import {
   routeTo,
   uselessEntries,
 } from '@authmesh/sdk/admin';
-import { splitVariable } from '../failures/failure';
-import { type Finding, failed, ok, skipped, warning } from './finding';
+import { type Finding, ok, skipped, toFinding, warning } from './finding';
 
 const RECIPE =
   'Give createAmesh() a fetch that does, or set NODE_USE_ENV_PROXY=1 on Node 24: see docs/corporate-proxy.md.';
@@ -41,9 +40,7 @@ export async function checkProxy(relay: URL | null, target: URL | null): Promise
       );
     }
   } catch (error) {
-    const { message } = error as Error;
-    const { wrong, hint } = splitVariable(message) ?? { wrong: message, hint: '' };
-    return failed(wrong, hint || null);
+    return toFinding(error);
   }
   if (isUnused) {
     return warning(

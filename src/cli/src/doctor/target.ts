@@ -102,8 +102,7 @@ function explain(
       RESTORED,
     );
   const difference = code === 'timestamp_out_of_range' ? differenceIn(response, askedAtMs) : null;
-  // This command never retries, so drop the hint about retries.
-  if (difference === null) return failed(`${shown}: ${detail}`, fix.replace(/ If the server's log .*/, ''));
+  if (difference === null) return failed(`${shown}: ${detail}`, fix);
   const { aheadSeconds } = difference;
   if (Math.abs(aheadSeconds) < FAIR_SECONDS) return failed(`${shown}: ${detail}`, fix);
   const side = aheadSeconds > 0 ? 'behind' : 'ahead of';

@@ -40,18 +40,21 @@ export class InterruptedError extends Error {
 /** A failure for which the SDK has no error class. */
 export class CommandError extends Error {
   override readonly name = 'CommandError';
+  /** Whether nothing was changed. */
+  readonly isUnchanged: boolean;
 
   /**
    * @param code the code in `--json`
    * @param hint what to do about it: one sentence
-   * @param isUnchanged whether nothing was changed
+   * @param options `isUnchanged`: whether nothing was changed; default true
    */
   constructor(
     readonly code: CommandCode | AmeshCode,
     message: string,
     readonly hint: string,
-    readonly isUnchanged = true,
+    { isUnchanged = true }: { readonly isUnchanged?: boolean } = {},
   ) {
     super(message);
+    this.isUnchanged = isUnchanged;
   }
 }

@@ -26,87 +26,93 @@ export interface Failure {
 /** Commands that replace several files. The disk can fill up in between. */
 const MOVING: ReadonlySet<string> = new Set(['amesh init', 'amesh trust reset']);
 
-/** The beginning of the SDK's message about a wrong environment variable. */
-const VARIABLE =
-  /^((?:(?:AMESH|AUTH_MESH)_[A-Z_]+|(?:HTTPS?|ALL|NO)_PROXY|(?:https?|all|no)_proxy) .+?)(?:\. (?=[A-Z])(.+))?$/s;
-
-/** Splits the SDK's message about a wrong variable into cause and fix; null for any other text. */
-export function splitVariable(text: string): { wrong: string; hint: string } | null {
-  const [, wrong, hint = ''] = VARIABLE.exec(text) ?? [];
-  return wrong === undefined ? null : { wrong: hint === '' ? wrong : `${wrong}.`, hint };
-}
-
 /** Codes of failures that can happen after the first file was replaced. */
 const LATE: ReadonlySet<string> = new Set(['store_busy', 'store_conflict']);
 
+type Failed = Pick<Found, 'path' | 'rawArgs'>;
+
 /**
- * @param path the failed command as typed
- * @param rawArgs its arguments
+ * What the command line says about an error.
+ *
+ * @param failed the failed command as typed, and its arguments
  * @param usage its usage line
  */
-export async function toFailure(
-  error: unknown,
-  { path, rawArgs }: Pick<Found, 'path' | 'rawArgs'>,
-  usage: string,
-): Promise<Failure> {
+export async function toFailure(error: unknown, failed: Failed, usage: string): Promise<Failure> {
+  return (
+    ofCommandLine(error, usage) ??
+    (await ofSdk(error, failed)) ??
+    (await ofVariable(error)) ??
+    (await ofSystem(error, failed.path)) ??
+    ofItself(error)
+  );
+}
+
+/** An error of the command line itself; null for any other error. */
+function ofCommandLine(error: unknown, usage: string): Failure | null {
   if (error instanceof UsageError) {
     const { message, hint = '' } = error;
-    return {
-      code: 'usage',
-      message,
-      hint,
-      usage: error.usage ?? usage,
-      exitCode: EXIT.usage,
-      sayUnchanged: true,
-    };
+    return wrongUsage(message, hint, error.usage ?? usage);
   }
   if (error instanceof DeclinedError) return quietly('declined', error.message, EXIT.declined);
   if (error instanceof InterruptedError) return quietly('interrupted', error.message, EXIT.interrupted);
-  if (error instanceof CommandError) {
-    const { code, message, hint, isUnchanged } = error;
-    const exitCode = EXIT_OF_CODE[code] ?? EXIT.failure;
-    return { code, message, hint, exitCode, sayUnchanged: isUnchanged };
-  }
+  if (!(error instanceof CommandError)) return null;
+  const { code, message, hint, isUnchanged } = error;
+  return { code, message, hint, exitCode: EXIT_OF_CODE[code] ?? EXIT.failure, sayUnchanged: isUnchanged };
+}
+
+/** An error with a code; null for any other error. */
+async function ofSdk(error: unknown, { path, rawArgs }: Failed): Promise<Failure | null> {
   const { fixWith, isAmeshError } = await loadCore();
-  if (isAmeshError(error)) {
-    const { code } = error;
-    const unchanged =
-      code !== 'store_unsynced' && code !== 'pairing_unconfirmed' && !(MOVING.has(path) && LATE.has(code));
-    return {
-      code,
-      message: error.detail,
-      hint:
-        (await pairAgain(error, path, rawArgs)) ?? fixOf(error, path, rawArgs) ?? fixWith(error, commandHere),
-      exitCode: EXIT_OF_CODE[code] ?? EXIT.failure,
-      sayUnchanged: unchanged,
-    };
-  }
-  const text = error instanceof Error ? error.message : String(error);
-  const variable = error instanceof TypeError ? splitVariable(text) : null;
-  if (variable !== null) {
-    const { wrong: message, hint } = variable;
-    return { code: 'usage', message, hint, exitCode: EXIT.usage, sayUnchanged: true };
-  }
-  if (error instanceof Error && 'syscall' in error) {
-    const moving = MOVING.has(path);
-    const { homeDir } = await loadAdmin();
-    const anyMoved = moving && existsSync(join(homeDir(undefined, process.env), 'replaced'));
-    const moved = anyMoved ? ' Copies of replaced files are in its folder replaced/.' : '';
-    return {
-      code: 'file_system_error',
-      message: `The operating system refused: ${text}.`,
-      hint: `Check that the folder (AUTH_MESH_DIR, default ~/.amesh) belongs to this user and has free space.${moved}`,
-      exitCode: EXIT.failure,
-      sayUnchanged: !moving,
-    };
-  }
+  if (!isAmeshError(error)) return null;
+  const { code, detail } = error;
+  const isChanged =
+    code === 'store_unsynced' || code === 'pairing_unconfirmed' || (MOVING.has(path) && LATE.has(code));
+  const hint =
+    (await pairAgain(error, path, rawArgs)) ?? fixOf(error, path, rawArgs) ?? fixWith(error, commandHere);
+  return {
+    code,
+    message: detail,
+    hint,
+    exitCode: EXIT_OF_CODE[code] ?? EXIT.failure,
+    sayUnchanged: !isChanged,
+  };
+}
+
+/** The error of a wrong environment variable; null for any other error. */
+async function ofVariable(error: unknown): Promise<Failure | null> {
+  const { VariableError } = await loadAdmin();
+  return error instanceof VariableError ? wrongUsage(error.detail, error.fix) : null;
+}
+
+/** An error of the operating system; null for any other error. */
+async function ofSystem(error: unknown, path: string): Promise<Failure | null> {
+  if (!(error instanceof Error && 'syscall' in error)) return null;
+  const moving = MOVING.has(path);
+  const { homeDir } = await loadAdmin();
+  const anyMoved = moving && existsSync(join(homeDir(undefined, process.env), 'replaced'));
+  const moved = anyMoved ? ' Copies of replaced files are in its folder replaced/.' : '';
+  return {
+    code: 'file_system_error',
+    message: `The operating system refused: ${error.message}.`,
+    hint: `Check that the folder (AUTH_MESH_DIR, default ~/.amesh) belongs to this user and has free space.${moved}`,
+    exitCode: EXIT.failure,
+    sayUnchanged: !moving,
+  };
+}
+
+/** An unexpected error. */
+function ofItself(error: unknown): Failure {
   return {
     code: 'internal_error',
-    message: `amesh has a bug: ${text}`,
+    message: `amesh has a bug: ${error instanceof Error ? error.message : String(error)}`,
     hint: `Please report it with the command that you ran. To see the current state: ${here('amesh list')}`,
     exitCode: EXIT.failure,
     sayUnchanged: false,
   };
+}
+
+function wrongUsage(message: string, hint: string, usage?: string): Failure {
+  return { code: 'usage', message, hint, usage, exitCode: EXIT.usage, sayUnchanged: true };
 }
 
 function quietly(code: CommandCode, message: string, exitCode: ExitCode): Failure {

@@ -54,10 +54,16 @@ export function toHosts(text: string, where: string): string[] {
   try {
     return parseHosts(text);
   } catch (error) {
-    const { message } = error as Error;
-    const isAddress = /^"[[\d]/.test(message);
-    const hint = isZoned(message) ? ZONE : ADDRESSES;
-    throw new UsageError(`${where}: ${message}`, isAddress ? { hint } : undefined);
+    const wrong =
+      text
+        .split(',')
+        .map((host) => host.trim())
+        .find((host) => host !== '' && hostsOrNone(host).length === 0) ?? '';
+    const hint = isZoned(wrong) ? ZONE : ADDRESSES;
+    throw new UsageError(
+      `${where}: ${(error as Error).message}`,
+      /^[[\d]/.test(wrong) ? { hint } : undefined,
+    );
   }
 }
 
