@@ -38,6 +38,5 @@ export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): Middle
  */
 function markPrivate(c: Context): void {
   c.header('Cache-Control', 'private', { append: true });
-  c.header('Vary', 'Authorization', { append: true });
-  c.header('Vary', 'Signature-Input', { append: true });
+  c.header('Vary', 'Authorization, Signature-Input', { append: true });
 }
