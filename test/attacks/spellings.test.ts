@@ -97,7 +97,7 @@ async function unsignedAt(port: number, more: string[] = []): Promise<string[]> 
   return found;
 }
 
-/** A handler that reads a path as loosely as any may: decoded twice, in one case, by the rules of Windows, without dot segments. */
+/** A handler that reads a path as loosely as one can: decoded twice, in one case, by the rules of Windows, without dot segments. */
 async function looseFile(target: string): Promise<string> {
   let path = target.replace(/[?#].*/s, '').replace(/^https?:\/\/[^/]*/, '');
   for (let i = 0; i < 2; i++) path = Buffer.from(percentDecoded(path), 'latin1').toString();

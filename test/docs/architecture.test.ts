@@ -38,7 +38,7 @@ const passages = page.split(/\n(?:\n|(?=\d+\. |\| ))/).flatMap((text) => {
 
 it('has walks that name functions', () => expect(passages.length).toBeGreaterThan(40));
 
-it.each(passages)('$name() stands in one of $files', ({ name, files }) => {
+it.each(passages)('$name() is in one of $files', ({ name, files }) => {
   const sources = files.map((file) => readFileSync(`${ROOT}${file}`, 'utf8'));
   expect(sources.some((source) => new RegExp(`(?<!\\w)${name}\\b`).test(source))).toBe(true);
 });
