@@ -44,7 +44,7 @@ const CLI_ROOMS: Readonly<Record<string, readonly string[]>> = {
   relay: ['errors', 'words', 'machine', 'failures'],
   terminal: ['errors', 'words', 'command-line', 'failures'],
   'allow-list': ['errors', 'words', 'command-line', 'machine', 'terminal'],
-  doctor: ['errors', 'words', 'machine', 'failures', 'relay'],
+  doctor: ['errors', 'words', 'machine', 'failures', 'relay', 'allow-list'],
   commands: [
     'errors',
     'words',

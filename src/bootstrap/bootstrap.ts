@@ -3,7 +3,7 @@ import { AmeshError, isAmeshError } from '../core/errors/amesh-error';
 import { isLoopback } from '../core/wire/authority';
 import type { Env } from '../process/home';
 import type { Device } from '../trust/device';
-import type { AllowListDocument } from '../trust/list/document';
+import type { ListHead } from '../trust/format/head';
 import { findTaken } from '../trust/tokens';
 import { BOOTSTRAP_CODES } from './errors/codes';
 import { HeldGrant } from './grants/held-grant';
@@ -205,7 +205,7 @@ export class Bootstrap {
     const nowSeconds = Math.floor(Date.now() / 1000);
     const opened = await open();
     const hold = (device: Device) => new HeldGrant({ claims, device, fetch, tell });
-    if (opened !== null && isStillGood(await opened.trust.read(), claims, nowSeconds)) {
+    if (opened !== null && isStillGood(await opened.trust.readHead(), claims, nowSeconds)) {
       this.#held = hold(opened);
       this.#settle(token);
       return false;
@@ -237,8 +237,8 @@ export class Bootstrap {
   }
 }
 
-/** A grant that was taken is valid as long as the target said, or if it can no longer be taken again. */
-function isStillGood(list: AllowListDocument, { jti, exp }: GrantClaims, nowSeconds: number): boolean {
+/** A grant that was taken is as good as the list of the target says while it lasts, or can no longer be taken anew. */
+function isStillGood(list: ListHead, { jti, exp }: GrantClaims, nowSeconds: number): boolean {
   const taken = findTaken(list, jti);
   return taken !== undefined && (nowSeconds < (taken.until ?? 0) || nowSeconds >= exp);
 }

@@ -20,7 +20,7 @@ export { isLoopback, parseHosts, portOf } from '../core/wire/authority';
 export type { KeyBackend, KeyContext } from '../keys/backend';
 export { BACKENDS, findBackend } from '../keys/backends';
 export { assertPassphraseVariables } from '../keys/passphrase';
-export type { LastSeenRecord, TrustStore } from '../machine/admin-types';
+export type { LastSeenRecord, ListDraft, ListStore, PagedList, ParsedDevices } from '../machine/admin-types';
 export { loadLate } from '../machine/load-late';
 export { workTreeOf } from '../machine/setup/git-ignore';
 export { type Inspected, inspectTrust } from '../machine/setup/inspect';
@@ -55,7 +55,7 @@ export { ProxyError } from '../proxy/proxy-error';
 export { type HttpProxy, proxyVariables, type Route, readNoProxy, routeTo } from '../proxy/route';
 export { openTunnel, type TunnelOptions } from '../proxy/tunnel';
 export { fetchUsesProxy } from '../proxy/unused-proxy';
-export type { DocumentStore } from '../storage/document-store';
+export type { DocumentStore, PageChanges } from '../storage/document-store';
 export { userText } from '../storage/files/accounts';
 export { FileStore } from '../storage/files/file-store';
 export { modelessText } from '../storage/files/modeless-volume';
@@ -66,6 +66,7 @@ export type { RedisProblem } from '../storage/redis/problem';
 export {
   addDevice,
   confirmDevice,
+  dismissController,
   findDevice,
   type NewDevice,
   renameDevice,
@@ -74,19 +75,17 @@ export {
 } from '../trust/changes';
 export type { Device } from '../trust/device';
 export { assertFolder, type FolderFinding, inspectFolder } from '../trust/folder-safety';
+export type { HeadChanges, ReadPage, Revision } from '../trust/format/draft';
+export type { DeviceEntry, DeviceLine, Entry, Lease, Tombstone } from '../trust/format/entry';
+export { joinList } from '../trust/format/export';
+export type { ListHead, PageRef } from '../trust/format/head';
+export type { Page, PageContent } from '../trust/format/paged-list';
+export type { Grant, IssuedToken, TakenToken } from '../trust/format/tokens';
 export { closeGrant, findGrant, grantedDevices, revokeGrant } from '../trust/grants';
 export { type DeviceIdentity, readIdentity, renameIdentity } from '../trust/identity';
-export type {
-  AllowListDocument,
-  DeviceEntry,
-  Grant,
-  IssuedToken,
-  Lease,
-  TakenToken,
-  Tombstone,
-} from '../trust/list/document';
+export type { ListPlace, OpenedList, Owner, ReplacedList } from '../trust/list/list-store';
 export type { Seen } from '../trust/list/seen';
-export type { ListContent, OpenedList, Owner, TrustPlace } from '../trust/list/trust-store';
+export { lookUp, namesakesOf } from '../trust/look-up';
 export { cleanName } from '../trust/names';
 export { readOwnerKey } from '../trust/owner-key';
 export { cancelToken, findIssued, pendingTokens } from '../trust/tokens';

@@ -5,10 +5,11 @@ import { toSigner } from '../core/crypto/node';
 import { AmeshError } from '../core/errors/amesh-error';
 import { PROCESS_CODES } from '../process/errors/codes';
 import { newToken } from '../storage/files/file-lock';
-import { isMissing, syncFolder } from '../storage/files/file-store';
+import { isMissing } from '../storage/files/file-store';
 import { makePrivateFolder, writePrivateFile } from '../storage/files/private-file';
 import { readRegularFile } from '../storage/files/regular-file';
 import { ReplacedFiles } from '../storage/files/replaced-files';
+import { syncFolder } from '../storage/files/sync-folder';
 import type { KeyBackend, KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
 import {

@@ -1,8 +1,16 @@
+import type { ListDraft as Draft } from '../trust/format/draft';
+import type { PagedList as List, ParsedDevices as Parsed } from '../trust/format/paged-list';
 import type { LastSeenRecord as LastSeen } from '../trust/list/last-seen';
-import type { TrustStore as Store } from '../trust/list/trust-store';
+import type { ListStore as Store } from '../trust/list/list-store';
 
 // Types only: a bundler of declarations would otherwise export a class, and this module exports none.
 /** When each device last made an accepted request. */
 export type LastSeenRecord = LastSeen;
-/** A machine's allow list: reads, verifies, changes and seals it. */
-export type TrustStore = Store;
+/** The next revision of an allow list while it is made. */
+export type ListDraft = Draft;
+/** The allow list of a machine: reads, checks, changes and seals it. */
+export type ListStore = Store;
+/** One revision of an allow list. */
+export type PagedList = List;
+/** Entries of a list that were looked up, kept for the next time. */
+export type ParsedDevices = Parsed;

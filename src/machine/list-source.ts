@@ -1,10 +1,9 @@
 import type { AllowListSource } from '../core/devices/allow-list';
 import { trustStamp } from '../trust/device';
+import type { ListStore } from '../trust/list/list-store';
 import { LiveList } from '../trust/list/live-list';
 import { toLoader } from '../trust/list/load-shared';
 import { SharedList } from '../trust/list/shared-list';
-import { toAllowList } from '../trust/list/to-allow-list';
-import type { TrustStore } from '../trust/list/trust-store';
 import type { Sharing } from './options';
 import type { Place } from './place';
 
@@ -19,11 +18,11 @@ const WATCH_AGAIN_MS = 1000;
 export function listSource(
   { store, shared }: Place,
   sharing: Sharing,
-  trust: () => Promise<TrustStore>,
+  trust: () => Promise<ListStore>,
 ): AllowListSource {
   if (shared === null) {
     return new LiveList(
-      async () => toAllowList(await (await trust()).read()),
+      async () => (await trust()).read(),
       () => trustStamp(store),
     );
   }

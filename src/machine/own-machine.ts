@@ -8,7 +8,7 @@ import type { Enroller } from '../core/verify/enroller';
 import type { Log } from '../process/log';
 import { assertSameIdentity, type Device } from '../trust/device';
 import { IDENTITY_KEY } from '../trust/identity';
-import type { TrustStore } from '../trust/list/trust-store';
+import type { ListStore } from '../trust/list/list-store';
 import { Sightings } from '../trust/sightings';
 import { listSource } from './list-source';
 import { bootstrapOf, type Machine, startServing } from './machine';
@@ -59,7 +59,7 @@ export class OwnMachine implements Machine {
     return this.#register(acceptance);
   }
 
-  async #trust(): Promise<TrustStore> {
+  async #trust(): Promise<ListStore> {
     if (this.#isServing) await this.bootstrap.asTarget();
     const opened = await this.device();
     await assertSameIdentity(opened);

@@ -5,7 +5,7 @@ import type { AllowListSource } from '../core/devices/allow-list';
 import { isAmeshError } from '../core/errors/amesh-error';
 import type { Log } from '../process/log';
 import { type Device, openTrust } from '../trust/device';
-import type { TrustStore } from '../trust/list/trust-store';
+import type { ListStore } from '../trust/list/list-store';
 import { toOwnerKey } from '../trust/owner-key';
 import { Sightings } from '../trust/sightings';
 import { listSource } from './list-source';
@@ -24,7 +24,7 @@ export class Reader implements Machine {
   readonly #place: Place;
   readonly #ownerKey: Uint8Array;
   readonly #sightings: Sightings;
-  #opening: Promise<TrustStore> | undefined;
+  #opening: Promise<ListStore> | undefined;
   #isServing = false;
 
   /** @param ownerKey 33 bytes, a compressed point of P-256 */
@@ -55,7 +55,7 @@ export class Reader implements Machine {
     if (isLeaseDue(device, list)) this.log.once(CANNOT_RENEW);
   }
 
-  #trust(): Promise<TrustStore> {
+  #trust(): Promise<ListStore> {
     const { store, shared } = this.#place;
     this.#opening ??= toOwnerKey(this.#ownerKey).then((owner) =>
       openTrust(store, owner, owner.deviceId, shared),

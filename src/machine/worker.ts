@@ -15,7 +15,8 @@ import { readVariable } from '../process/environment';
 import { hostsOf } from '../process/hosts-variable';
 import { createLog } from '../process/log';
 import { isKvNamespace, type KvNamespace, readKv } from '../storage/kv';
-import { SealedList } from '../trust/list/sealed-list';
+import { pageKey } from '../storage/page-key';
+import { SealedList, type SealedListOptions } from '../trust/list/sealed-list';
 import { readOwnerKey } from '../trust/owner-key';
 
 /** The key of the allow list in KV: the same as the file name in AUTH_MESH_DIR. */
@@ -90,16 +91,16 @@ function toSource(options: WorkerOptions, env: Bindings): AllowListSource {
       'There is no allow list: bind a KV namespace as AMESH_ALLOW_LIST. See docs/workers.md.',
     );
   }
-  const { read, isFixed } = toReader(allowList);
+  const { read, readPages, isFixed } = toReader(allowList);
   const owner = toOwner(ownerKey);
   const deviceId = options.deviceId ?? readVariable(env, 'AMESH_DEVICE_ID', 'wrong');
   if (deviceId !== undefined && !isDeviceId(deviceId))
     throw new TypeError('AMESH_DEVICE_ID must have the form am_….');
   const maxStaleSeconds = readMaxStale(options.maxStaleSeconds, isFixed);
-  return new SealedList({ read, owner, list: deviceId, maxStaleSeconds });
+  return new SealedList({ read, readPages, owner, list: deviceId, maxStaleSeconds });
 }
 
-function toReader(allowList: unknown): { read: () => Promise<Uint8Array | null>; isFixed: boolean } {
+function toReader(allowList: unknown): Pick<SealedListOptions, 'read' | 'readPages'> & { isFixed: boolean } {
   if (typeof allowList === 'string') {
     // Pasting a list, or reading it with $(cat …), drops the newline at its end.
     const text = allowList.trim();
@@ -110,7 +111,13 @@ function toReader(allowList: unknown): { read: () => Promise<Uint8Array | null>;
     const bytes = toUtf8(`${text}\n`);
     return { read: async () => bytes, isFixed: true };
   }
-  if (isKvNamespace(allowList)) return { read: () => readKv(allowList, KEY), isFixed: false };
+  if (isKvNamespace(allowList)) {
+    return {
+      read: () => readKv(allowList, KEY),
+      readPages: (names) => Promise.all(names.map((name) => readKv(allowList, pageKey(KEY, name)))),
+      isFixed: false,
+    };
+  }
   if (typeof allowList === 'function')
     return { read: allowList as () => Promise<Uint8Array | null>, isFixed: false };
   throw new TypeError(

@@ -2,7 +2,9 @@ import { AmeshError } from '../core/errors/amesh-error';
 import { parseHosts } from '../core/wire/authority';
 import { addDevice, confirmDevice } from '../trust/changes';
 import type { Device } from '../trust/device';
-import type { AllowListDocument, DeviceEntry } from '../trust/list/document';
+import type { ListDraft } from '../trust/format/draft';
+import type { DeviceEntry } from '../trust/format/entry';
+import { namesakesOf } from '../trust/look-up';
 import { Controller } from './ceremony/controller';
 import { Conversation } from './conversation';
 import { PAIRING_CODES } from './errors/codes';
@@ -16,6 +18,8 @@ import { toRelayUrl } from './relay/url';
 export interface ControllerPerson {
   /** Show the code, which a person types on the target. The target is not verified until the codes match. */
   showCode(verificationCode: string, peer: Peer): void;
+  /** Tell, before the code, that other devices in the list have the name of the target; at least one. */
+  sharesName?(others: readonly DeviceEntry[], peer: Peer): void;
   /** Ask whether the target shows VERIFIED with this code. The promise may stay pending after the signal is aborted. */
   confirm(verificationCode: string, peer: Peer, signal: AbortSignal): Promise<boolean>;
 }
@@ -59,7 +63,7 @@ export async function inviteTarget(options: InviteOptions): Promise<DeviceEntry>
     throw new TypeError('A pairing code must have 6 digits, and not begin with 0.');
   const relay = toRelayUrl(options.relay);
   const hosts = options.hosts === undefined ? undefined : parseHosts(options.hosts);
-  await device.trust.read(); // detects a broken list before using up a code
+  await device.trust.readHead(); // a broken list is found before a code is used up
 
   const session = await RelaySession.join({ relay, signal }, code);
   try {
@@ -84,9 +88,15 @@ async function pair(
   const shown = await conversation.until('show', MESSAGE_MS);
   const peer = await toPeer(shown.peer);
   const hosts = ownHosts ?? (person.confirm === null ? [] : peer.hosts);
-  const add = (list: AllowListDocument) =>
-    addDevice(list, { ...peer, hosts, role: 'target', unconfirmed: true }, nowSeconds());
-  add(await device.trust.read()); // detects a taken host before anybody types
+  const add = async (draft: ListDraft) => {
+    await addDevice(draft, { ...peer, hosts, role: 'target', unconfirmed: true }, nowSeconds());
+    return draft.device(peer.deviceId);
+  };
+  await device.trust.preview(add); // a host that is taken is found before anybody types
+  if (person.sharesName !== undefined) {
+    const others = await namesakesOf(device.trust, peer);
+    if (others.length > 0) person.sharesName(others, peer);
+  }
   person.showCode(shown.verificationCode, peer);
 
   const { verificationCode } = await conversation.until('ask', TYPING_MS + ANSWER_MS + MESSAGE_MS);
@@ -99,8 +109,7 @@ async function pair(
   if (!isConfirmed) return conversation.decline({ type: 'answer', yes: false }, cancelled());
 
   await conversation.take({ type: 'answer', yes: true });
-  const { devices } = await device.trust.update(add);
-  const saved = entryOf(devices, peer.deviceId);
+  const { result: saved } = await device.trust.update(add);
   await conversation.take({ type: 'saved' });
   await conversation.until('confirm', MESSAGE_MS).catch(() => {
     throw unacknowledged(saved);
@@ -110,25 +119,23 @@ async function pair(
 
 /** Both sides have written their lists: marks the target as confirmed. */
 async function confirmEntry({ trust }: Device, { deviceId, friendlyName }: Peer): Promise<DeviceEntry> {
-  const { devices } = await trust
-    .update((list) => confirmDevice(list, deviceId))
+  const { result: target } = await trust
+    .update(async (draft) => {
+      await confirmDevice(draft, deviceId);
+      return draft.device(deviceId);
+    })
     .catch(() => {
       throw new AmeshError(
         PAIRING_CODES.pairing_unconfirmed,
         `"${friendlyName}" confirmed the pairing, but recording that failed.`,
       );
     });
-  const target = entryOf(devices, deviceId);
   if (target !== undefined) return target;
   throw new AmeshError(
     PAIRING_CODES.pairing_unconfirmed,
     `"${friendlyName}" was revoked here before the pairing was complete.`,
     { fix: 'It now trusts this machine. If it should not, revoke this machine there.' },
   );
-}
-
-function entryOf(devices: readonly DeviceEntry[], deviceId: string): DeviceEntry | undefined {
-  return devices.find((entry) => entry.deviceId === deviceId);
 }
 
 function nowSeconds(): number {

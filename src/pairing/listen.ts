@@ -2,7 +2,10 @@ import { AmeshError } from '../core/errors/amesh-error';
 import { parseHosts } from '../core/wire/authority';
 import { addDevice, dismissController, setHosts } from '../trust/changes';
 import type { Device } from '../trust/device';
-import type { AllowListDocument, DeviceEntry } from '../trust/list/document';
+import type { ListDraft } from '../trust/format/draft';
+import type { DeviceEntry } from '../trust/format/entry';
+import type { ListHead } from '../trust/format/head';
+import { namesakesOf } from '../trust/look-up';
 import { assertIntroduction, hostsThatFit } from './ceremony/introduction';
 import { Target, type TargetAction, type TargetEvent, type WrongCode } from './ceremony/target';
 import { Conversation } from './conversation';
@@ -27,6 +30,11 @@ export interface TargetPerson {
   wrongCode(facts: WrongCode): void;
   /** Ask whether to remove these controllers, at least one, to make room for the new one. */
   replace(old: readonly DeviceEntry[], peer: Peer, signal: AbortSignal): Promise<boolean>;
+  /**
+   * Ask whether to trust one more device with a name that others in the list have, at least one. Default: nobody is asked,
+   * since a name decides nothing.
+   */
+  shareName?(others: readonly DeviceEntry[], peer: Peer, signal: AbortSignal): Promise<boolean>;
   /** Show that the codes match: the person at the controller waits for these exact words. */
   verified(verificationCode: string): void;
 }
@@ -53,8 +61,8 @@ export interface ListenResult {
   readonly controller: DeviceEntry;
   /** The controllers that were removed for it; usually none. */
   readonly replaced: readonly DeviceEntry[];
-  /** The new allow list. */
-  readonly document: AllowListDocument;
+  /** The head of the allow list, as it is now. */
+  readonly head: ListHead;
 }
 
 /**
@@ -71,8 +79,8 @@ export async function listenForController(options: ListenOptions): Promise<Liste
   const relay = toRelayUrl(options.relay);
   const ownHosts = parseHosts(options.hosts ?? []);
   if (maxControllers !== undefined && !(Number.isSafeInteger(maxControllers) && maxControllers >= 1))
-    throw new TypeError('maxControllers must be a whole number, at least 1.');
-  const before = await device.trust.read();
+    throw new TypeError('maxControllers is a whole number, at least 1.');
+  const before = await device.trust.readHead();
   const { signer } = device;
   const introduced = ownIntroduction(device, 'target', ownHosts);
   assertIntroduction(introduced, 'target', signer); // before anybody uses the code
@@ -103,6 +111,8 @@ async function pair(
   await conversation.until('ask_code', MESSAGE_MS);
   const admit = await readCode(session, conversation, person);
   const peer = await toPeer(admit.peer);
+  if (!(await mayShareName(session, options, peer)))
+    return conversation.decline({ type: 'admitted', yes: false }, nameTaken(peer));
   const replaced = await makeRoom(session, options, peer);
   if (replaced === null) return conversation.decline({ type: 'admitted', yes: false }, noRoom());
   await conversation.take({ type: 'admitted', yes: true });
@@ -132,6 +142,22 @@ async function readCode(
   }
 }
 
+/** Asks whether another device may have the name of one that is there. */
+async function mayShareName(
+  session: RelaySession,
+  { device, person }: ListenOptions,
+  peer: Peer,
+): Promise<boolean> {
+  if (person.shareName === undefined) return true;
+  const others = await namesakesOf(device.trust, peer);
+  if (others.length === 0) return true;
+  return session.whileAsking(
+    ANSWER_MS,
+    notAnswered,
+    async (signal) => (await person.shareName?.(others, peer, signal)) ?? true,
+  );
+}
+
 /**
  * Asks whether to remove controllers, if there is no room for one more.
  *
@@ -142,7 +168,7 @@ async function makeRoom(
   { device, person, maxControllers }: ListenOptions,
   peer: Peer,
 ): Promise<readonly DeviceEntry[] | null> {
-  const inTheWay = controllersInTheWay(await device.trust.read(), peer, maxControllers);
+  const inTheWay = await device.trust.preview((draft) => controllersInTheWay(draft, peer, maxControllers));
   if (inTheWay.length === 0) return [];
   const isYes = await session.whileAsking(ANSWER_MS, notAnswered, (signal) =>
     person.replace(inTheWay, peer, signal),
@@ -158,29 +184,38 @@ async function save(
   ownHosts: readonly string[],
 ): Promise<ListenResult> {
   const nowSeconds = Math.floor(Date.now() / 1000);
-  const document = await device.trust.update((list) => {
-    const roomy = replaced.reduce(
-      (rest, { deviceId }) => dismissController(rest, deviceId, nowSeconds),
-      list,
-    );
-    if (controllersInTheWay(roomy, peer, maxControllers).length > 0) throw noRoom(); // another one was added in the meantime
-    const trusted = addDevice(roomy, { ...peer, role: 'controller', hosts: [] }, nowSeconds);
-    return ownHosts.length === 0 ? trusted : setHosts(trusted, [...trusted.hosts, ...ownHosts]);
+  const { head, result } = await device.trust.update(async (draft) => {
+    for (const { deviceId } of replaced) await dismissController(draft, deviceId, nowSeconds);
+    const inTheWay = await controllersInTheWay(draft, peer, maxControllers);
+    if (inTheWay.length > 0) throw noRoom(); // another one came meanwhile
+    await addDevice(draft, { ...peer, role: 'controller', hosts: [] }, nowSeconds);
+    if (ownHosts.length > 0) setHosts(draft, [...draft.head.hosts, ...ownHosts]);
+    return draft.device(peer.deviceId);
   });
-  const controller = document.devices.find(({ deviceId }) => deviceId === peer.deviceId) as DeviceEntry;
-  return { controller, replaced, document };
+  return { controller: result as DeviceEntry, replaced, head };
 }
 
-/** The controllers to remove to make room for one more: the oldest ones. */
-function controllersInTheWay(
-  { devices }: AllowListDocument,
+/** The controllers that have to go to make room for one more: those that were added first. */
+async function controllersInTheWay(
+  draft: ListDraft,
   peer: Peer,
   max = Number.POSITIVE_INFINITY,
-): DeviceEntry[] {
-  const controllers = devices.filter(({ roles }) => roles.includes('controller'));
+): Promise<DeviceEntry[]> {
+  if (max === Number.POSITIVE_INFINITY) return []; // so that nobody reads the whole list
+  const controllers: DeviceEntry[] = [];
+  for await (const device of draft.devices())
+    if (device.roles.includes('controller')) controllers.push(device);
   const tooMany = controllers.length + 1 - max;
   if (tooMany <= 0 || controllers.some(({ deviceId }) => deviceId === peer.deviceId)) return [];
   return controllers.sort((a, b) => a.addedAt - b.addedAt).slice(0, tooMany);
+}
+
+function nameTaken({ friendlyName }: Peer): AmeshError {
+  return new AmeshError(
+    PAIRING_CODES.pairing_declined,
+    `This machine does not want two devices called ${JSON.stringify(friendlyName)}.`,
+    { fix: 'Rename one of them with amesh rename, and start again.' },
+  );
 }
 
 function noRoom(): AmeshError {

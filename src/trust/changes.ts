@@ -1,8 +1,10 @@
 import type { Role } from '../core/devices/allow-list';
 import { AmeshError } from '../core/errors/amesh-error';
+import { isDeviceId } from '../core/wire/credentials';
 import { TRUST_CODES } from './errors/codes';
-import type { AllowListDocument, DeviceEntry, Tombstone } from './list/document';
-import { cleanName, uniqueName } from './names';
+import type { ListDraft } from './format/draft';
+import type { DeviceEntry } from './format/entry';
+import { cleanName } from './names';
 
 /** The longest life of a token or statement from before a revocation (24 h), and an hour of clock difference. */
 const TOMBSTONE_SECONDS = 25 * 3600;
@@ -24,175 +26,147 @@ export interface NewDevice {
 }
 
 /**
- * Adds a device, or adds a role and hosts to a known device.
+ * Adds a device, or a role and hosts to one that is there. It leaves the draft as it is where nothing is new.
  *
- * @returns the same document if nothing changes
  * @throws AmeshError `own_key`, `key_mismatch`, `host_taken`
  */
-export function addDevice(
-  document: AllowListDocument,
-  device: NewDevice,
-  nowSeconds: number,
-): AllowListDocument {
-  if (device.publicKey === document.owner || device.deviceId === document.list)
+export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds: number): Promise<void> {
+  const { deviceId, publicKey, role } = device;
+  if (publicKey === draft.before.owner || deviceId === draft.before.list)
     throw new AmeshError(TRUST_CODES.own_key);
-  const known = document.devices.find(({ deviceId }) => deviceId === device.deviceId);
-  if (known !== undefined && known.publicKey !== device.publicKey) {
+  const known = await draft.device(deviceId);
+  if (known !== undefined && known.publicKey !== publicKey) {
     throw new AmeshError(TRUST_CODES.key_mismatch, undefined, {
       fix: 'If the new key is right, first run',
-      command: ['amesh', 'revoke', known.deviceId],
+      command: ['amesh', 'revoke', deviceId],
     });
   }
-  for (const other of device.hosts.length === 0 ? [] : document.devices) {
-    const host =
-      other === known ? undefined : device.hosts.find((candidate) => other.hosts.includes(candidate));
-    if (host !== undefined) throw hostTaken(host, other);
-  }
+  await assertHostsFree(draft, device.hosts, deviceId);
 
   if (known === undefined) {
-    const names = document.devices.map(({ friendlyName }) => friendlyName);
-    const entry: DeviceEntry = {
-      deviceId: device.deviceId,
-      publicKey: device.publicKey,
-      friendlyName: uniqueName(cleanName(device.friendlyName), names),
-      roles: [device.role],
+    return draft.put({
+      deviceId,
+      publicKey,
+      friendlyName: cleanName(device.friendlyName),
+      roles: [role],
       hosts: device.hosts,
       addedAt: nowSeconds,
       ...(device.unconfirmed && { unconfirmed: true }),
-    };
-    const tombstones = document.tombstones.filter(({ deviceId }) => deviceId !== device.deviceId);
-    return { ...document, devices: [...document.devices, entry], tombstones };
+    });
   }
-  const roles = [...new Set([...known.roles, device.role])];
-  const hosts = [...new Set([...known.hosts, ...device.hosts])];
-  const isForGood = device.role === 'controller' && known.lease !== undefined; // a paired device needs no lease
-  if (roles.length === known.roles.length && hosts.length === known.hosts.length && !isForGood)
-    return document;
-  const isNewTarget = device.role === 'target' && !known.roles.includes('target');
+  const isForGood = role === 'controller' && known.lease !== undefined; // a paired device needs no lease
+  const isNewTarget = role === 'target' && !known.roles.includes('target');
   const { lease: _, ...unleased } = known;
-  const entry = {
+  await draft.put({
     ...(isForGood ? unleased : known),
-    roles,
-    hosts,
+    roles: [...new Set([...known.roles, role])],
+    hosts: [...new Set([...known.hosts, ...device.hosts])],
     ...(isNewTarget && device.unconfirmed && { unconfirmed: true as const }),
-  };
-  return replaceDevice(document, known, entry);
-}
-
-/**
- * Records that a target trusts this device.
- *
- * @returns the same document if this is already recorded, or the device is not in the list
- */
-export function confirmDevice(document: AllowListDocument, id: string): AllowListDocument {
-  const known = document.devices.find(({ deviceId }) => deviceId === id);
-  if (known?.unconfirmed === undefined) return document;
-  const { unconfirmed: _, ...entry } = known;
-  return replaceDevice(document, known, entry);
-}
-
-/**
- * Renames a device; the name is cleaned here.
- *
- * @returns the same document if it already has that name
- * @throws AmeshError `unknown_name` if the device is not in the list, `name_taken` if another device has the name
- */
-export function renameDevice(document: AllowListDocument, id: string, name: string): AllowListDocument {
-  const known = document.devices.find(({ deviceId }) => deviceId === id);
-  if (known === undefined) throw new AmeshError(TRUST_CODES.unknown_name, `${id} is not in the allow list.`);
-  const friendlyName = cleanName(name);
-  if (friendlyName === known.friendlyName) return document;
-  const lower = friendlyName.toLowerCase();
-  const other = document.devices.find(
-    (device) => device !== known && device.friendlyName.toLowerCase() === lower,
-  );
-  if (other !== undefined)
-    throw new AmeshError(
-      TRUST_CODES.name_taken,
-      `${other.deviceId} is already called ${JSON.stringify(other.friendlyName)}.`,
-      {
-        fix: 'Choose another name, or rename the other device',
-        command: ['amesh', 'rename', other.deviceId, 'NEW-NAME'],
-      },
-    );
-  return replaceDevice(document, known, { ...known, friendlyName });
-}
-
-/** `host_taken`, naming the device that has the host. */
-export function hostTaken(host: string, { friendlyName, deviceId }: DeviceEntry): AmeshError {
-  const name = /^[A-Za-z0-9][\w.-]*$/.test(friendlyName) ? friendlyName : deviceId;
-  return new AmeshError(TRUST_CODES.host_taken, `${host} already belongs to "${friendlyName}".`, {
-    fix: 'Use another host, or first run',
-    command: ['amesh', 'revoke', name],
   });
 }
 
-/** Replaces one entry with another. */
-export function replaceDevice(
-  document: AllowListDocument,
-  old: DeviceEntry,
-  entry: DeviceEntry,
-): AllowListDocument {
-  return { ...document, devices: document.devices.map((other) => (other === old ? entry : other)) };
-}
-
 /**
- * Removes a device with all its roles. A tombstone keeps its key out until no old request or token can bring it back.
+ * Checks that hosts belong to no target but one.
  *
- * @returns the same document if the device is not in the list
+ * @throws AmeshError `host_taken`
  */
-export function revokeDevice(document: AllowListDocument, id: string, nowSeconds: number): AllowListDocument {
-  if (!document.devices.some(({ deviceId }) => deviceId === id)) return document;
-  const tombstone: Tombstone = { deviceId: id, revokedAt: nowSeconds, until: nowSeconds + TOMBSTONE_SECONDS };
-  const others = document.tombstones.filter(({ deviceId, until }) => deviceId !== id && until > nowSeconds);
-  return {
-    ...document,
-    devices: document.devices.filter(({ deviceId }) => deviceId !== id),
-    tombstones: [...others, tombstone],
-  };
+export async function assertHostsFree(
+  draft: ListDraft,
+  hosts: readonly string[],
+  deviceId: string,
+): Promise<void> {
+  for (const [host, id] of draft.head.targets) {
+    if (id === deviceId || !hosts.includes(host)) continue;
+    throw hostTaken(host, (await draft.device(id)) ?? { friendlyName: id, deviceId: id });
+  }
 }
 
-/** Removes the controller role from a device. Without another role, the device is revoked. */
-export function dismissController(
-  document: AllowListDocument,
-  id: string,
-  nowSeconds: number,
-): AllowListDocument {
-  const known = document.devices.find(({ deviceId }) => deviceId === id);
-  if (known === undefined || !known.roles.includes('controller')) return document;
-  const roles = known.roles.filter((role) => role !== 'controller');
-  if (roles.length === 0) return revokeDevice(document, id, nowSeconds);
-  const { lease: _, ...entry } = known;
-  return replaceDevice(document, known, { ...entry, roles });
-}
-
-/** Sets the authorities that this device accepts, in normal form. */
-export function setHosts(document: AllowListDocument, hosts: readonly string[]): AllowListDocument {
-  const next = [...new Set(hosts)];
-  const same = next.length === document.hosts.length && next.every((host) => document.hosts.includes(host));
-  return same ? document : { ...document, hosts: next };
+/** Takes note that a target trusts this device. It leaves the draft as it is where that is known, or the device is gone. */
+export async function confirmDevice(draft: ListDraft, id: string): Promise<void> {
+  const known = await draft.device(id);
+  if (known?.unconfirmed === undefined) return;
+  const { unconfirmed: _, ...entry } = known;
+  await draft.put(entry);
 }
 
 /**
- * Finds a device by ID or name, as a user typed it. An ID wins over a name.
+ * Gives a device another name, cleaned here. Several devices may have the same.
  *
+ * @returns the cleaned name
+ * @throws AmeshError `unknown_name` where the device is not there
+ */
+export async function renameDevice(draft: ListDraft, id: string, name: string): Promise<string> {
+  const known = await draft.device(id);
+  if (known === undefined) throw new AmeshError(TRUST_CODES.unknown_name, `${id} is not in the allow list.`);
+  const friendlyName = cleanName(name);
+  await draft.put({ ...known, friendlyName });
+  return friendlyName;
+}
+
+/** `host_taken`, with the device that has the host. */
+export function hostTaken(
+  host: string,
+  { friendlyName, deviceId }: Pick<DeviceEntry, 'friendlyName' | 'deviceId'>,
+): AmeshError {
+  return new AmeshError(TRUST_CODES.host_taken, `${host} already belongs to "${friendlyName}".`, {
+    fix: 'Use another host, or first run',
+    command: ['amesh', 'revoke', deviceId],
+  });
+}
+
+/**
+ * Removes a device with all its roles, and remembers its key for as long as an old request or token could bring it back.
+ * It leaves the draft as it is where the device is not there.
+ */
+export async function revokeDevice(draft: ListDraft, id: string, nowSeconds: number): Promise<void> {
+  const entry = await draft.find(id);
+  if (entry === undefined || entry.kind === 'tombstone') return;
+  await draft.bury({ deviceId: id, revokedAt: nowSeconds, until: nowSeconds + TOMBSTONE_SECONDS });
+}
+
+/** Takes the role of a controller from a device; one that has no other is revoked. */
+export async function dismissController(draft: ListDraft, id: string, nowSeconds: number): Promise<void> {
+  const known = await draft.device(id);
+  if (known === undefined || !known.roles.includes('controller')) return;
+  const roles = known.roles.filter((role) => role !== 'controller');
+  if (roles.length === 0) return revokeDevice(draft, id, nowSeconds);
+  const { lease: _, scopes: __, ...entry } = known;
+  await draft.put({ ...entry, roles });
+}
+
+/** Sets the authorities to which this device answers, in normal form. */
+export function setHosts(draft: ListDraft, hosts: readonly string[]): void {
+  const next = [...new Set(hosts)];
+  const { hosts: before } = draft.head;
+  const isSame = next.length === before.length && next.every((host) => before.includes(host));
+  if (!isSame) draft.change({ hosts: next });
+}
+
+/**
+ * The device that a user means by an ID or a name; an ID wins over a name, and a name over one in other letters.
+ *
+ * @param find looks an ID up
+ * @param devices all of them, for a name
  * @throws AmeshError `unknown_name`, `ambiguous_name`
  */
-export function findDevice(document: AllowListDocument, idOrName: string): DeviceEntry {
-  const { devices } = document;
-  const name = idOrName.normalize('NFC'); // names are stored in NFC; keyboards may send another form
-  const lower = name.toLowerCase();
-  const matches = [
-    devices.filter(({ deviceId }) => deviceId === idOrName),
-    devices.filter(({ friendlyName }) => friendlyName === name),
-    devices.filter(({ friendlyName }) => friendlyName.toLowerCase() === lower),
-  ].find((found) => found.length > 0);
-  if (matches === undefined)
+export function findDevice(
+  list: { entry(deviceId: string): DeviceEntry | undefined; devices(): Iterable<DeviceEntry> },
+  idOrName: string,
+): DeviceEntry {
+  const name = idOrName.normalize('NFC'); // as names are stored, whatever the keyboard composes
+  const byId = isDeviceId(idOrName) ? list.entry(idOrName) : undefined;
+  if (byId !== undefined) return byId;
+  const alike = [...list.devices()].filter((each) => each.friendlyName.toLowerCase() === name.toLowerCase());
+  const exact = alike.filter(({ friendlyName }) => friendlyName === name);
+  const [found, ...others] = exact.length > 0 ? exact : alike;
+  if (found === undefined)
     throw new AmeshError(TRUST_CODES.unknown_name, `No device is called ${JSON.stringify(idOrName)}.`);
-  if (matches.length > 1)
+  if (others.length > 0) {
+    const ids = [found, ...others].slice(0, 10).map(({ deviceId }) => deviceId);
     throw new AmeshError(
       TRUST_CODES.ambiguous_name,
-      `${matches.length} devices are called ${JSON.stringify(idOrName)}.`,
+      `${others.length + 1} devices are called ${JSON.stringify(idOrName)}: ${ids.join(', ')}${others.length >= 10 ? ', …' : ''}.`,
     );
-  return matches[0] as DeviceEntry;
+  }
+  return found;
 }

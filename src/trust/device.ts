@@ -4,9 +4,9 @@ import type { DocumentStore } from '../storage/document-store';
 import type { FileStore } from '../storage/files/file-store';
 import { TRUST_CODES } from './errors/codes';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity } from './identity';
+import { ALLOW_LIST_KEY, sharedKey } from './list/keys';
+import { ListStore, type Owner } from './list/list-store';
 import { SEEN_KEY } from './list/seen';
-import { ALLOW_LIST_KEY, type Owner, TrustStore } from './list/trust-store';
-import { sharedKey } from './shared-store';
 
 /** This machine: its identity, opened private key and allow list. */
 export interface Device {
@@ -15,7 +15,7 @@ export interface Device {
   /** Its opened private key. */
   readonly signer: Signer;
   /** Its allow list. */
-  readonly trust: TrustStore;
+  readonly trust: ListStore;
   /** Its folder. */
   readonly store: FileStore;
 }
@@ -29,14 +29,14 @@ export function openTrust(
   owner: Owner,
   list: string,
   shared: DocumentStore | null,
-): TrustStore {
-  if (shared === null) return new TrustStore(folder, owner, list);
+): ListStore {
+  if (shared === null) return new ListStore(folder, owner, list);
   const absent = {
     detail: `The store has no allow list for ${list}.`,
     fix: 'Check AMESH_STORE_URL, and AMESH_OWNER_KEY if it is set. If the list is lost, restore it, or start an empty one with',
     command: ['amesh', 'trust', 'reset'],
   };
-  return new TrustStore(shared, owner, list, { key: sharedKey(list), seen: folder, absent });
+  return new ListStore(shared, owner, list, { key: sharedKey(list), seen: folder, absent });
 }
 
 /** A stamp that changes whenever the list of a folder may have changed. */

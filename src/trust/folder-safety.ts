@@ -7,7 +7,7 @@ import { modelessText } from '../storage/files/modeless-volume';
 import { type Step, stepsTo } from '../storage/files/path-steps';
 import { TRUST_CODES } from './errors/codes';
 import { IDENTITY_KEY } from './identity';
-import { ALLOW_LIST_KEY } from './list/trust-store';
+import { ALLOW_LIST_KEY, PAGES_FOLDER } from './list/keys';
 
 /** One way in which another user could replace the contents of the identity's folder. */
 export interface FolderFinding {
@@ -35,8 +35,8 @@ interface Look {
 
 const [GROUP_WRITES, OTHERS_WRITE, STICKY] = [0o020, 0o002, 0o1000];
 
-/** The files that decide whom this machine trusts. */
-const DECIDING: readonly string[] = [IDENTITY_KEY, ALLOW_LIST_KEY, 'keys', '.passphrase'];
+/** The files and folders that decide whom this machine trusts. */
+const DECIDING: readonly string[] = [IDENTITY_KEY, ALLOW_LIST_KEY, PAGES_FOLDER, 'keys', '.passphrase'];
 
 /**
  * Finds out whether another user could replace the contents of a folder. A user who can write to a folder can rename its

@@ -1,8 +1,10 @@
 import { AmeshError } from '../core/errors/amesh-error';
-import { addDevice, dismissController, replaceDevice, revokeDevice } from './changes';
+import { addDevice, dismissController, revokeDevice } from './changes';
 import { TRUST_CODES } from './errors/codes';
-import type { AllowListDocument, DeviceEntry, Grant, Lease } from './list/document';
-import { cleanName } from './names';
+import type { ListDraft } from './format/draft';
+import type { DeviceEntry, Lease } from './format/entry';
+import type { ListHead } from './format/head';
+import type { Grant } from './format/tokens';
 
 /** A caller that proved that it holds the key of a grant, and its own private key. */
 export interface Enrollee {
@@ -12,14 +14,14 @@ export interface Enrollee {
   readonly friendlyName: string;
 }
 
-/** A grant that this device issued and still remembers. */
-export function findGrant(document: AllowListDocument, id: string): Grant | undefined {
-  return document.grants.find((grant) => grant.id === id);
+/** A grant that this device has given and still remembers. */
+export function findGrant({ grants }: Pick<ListHead, 'grants'>, id: string): Grant | undefined {
+  return grants.find((grant) => grant.id === id);
 }
 
-/** @throws AmeshError `enrolment_refused` if this device remembers no such grant */
-export function expectGrant(document: AllowListDocument, id: string): Grant {
-  const grant = findGrant(document, id);
+/** @throws AmeshError `enrolment_refused` where it has given no such grant */
+export function expectGrant(list: Pick<ListHead, 'grants'>, id: string): Grant {
+  const grant = findGrant(list, id);
   if (grant !== undefined) return grant;
   throw new AmeshError(
     TRUST_CODES.enrolment_refused,
@@ -27,35 +29,40 @@ export function expectGrant(document: AllowListDocument, id: string): Grant {
   );
 }
 
-/** Adds a grant. */
-export function addGrant(document: AllowListDocument, grant: Grant, nowSeconds: number): AllowListDocument {
-  const swept = sweep(document, nowSeconds);
-  return { ...swept, grants: [...swept.grants, grant] };
+/** Adds a grant, and forgets those by which no device can be there any more. */
+export function addGrant(draft: ListDraft, grant: Grant, nowSeconds: number): void {
+  const grants = draft.head.grants.filter(
+    ({ expiresAt, maxLeaseSeconds }) => expiresAt + maxLeaseSeconds > nowSeconds,
+  );
+  draft.change({ grants: [...grants, grant] });
 }
 
 /**
  * Checks whether a grant admits a caller. This is cheaper than adding the caller to the list.
  *
- * @returns the grant; null if the caller is already in the list
- * @throws AmeshError `enrolment_refused` if the grant is gone or the caller was revoked, `grant_expired`,
+ * @param known what the list says of the caller
+ * @returns the grant; null where the caller is there already
+ * @throws AmeshError `enrolment_refused` where the grant is gone or the caller was revoked, `grant_expired`,
  *   `grant_used_up`; `key_mismatch`
  */
 export function admit(
-  document: AllowListDocument,
+  list: Pick<ListHead, 'grants'>,
+  known: { readonly entry: DeviceEntry | undefined; readonly isRevoked: boolean },
   grantId: string,
   caller: Enrollee,
   nowSeconds: number,
 ): Grant | null {
-  const grant = expectGrant(document, grantId);
-  if (document.tombstones.some(({ deviceId }) => deviceId === caller.deviceId))
+  const grant = expectGrant(list, grantId);
+  if (known.isRevoked)
     throw new AmeshError(
       TRUST_CODES.enrolment_refused,
       `${caller.deviceId} was revoked, so a grant cannot bring it back.`,
     );
-  const known = document.devices.find(({ deviceId }) => deviceId === caller.deviceId);
-  if (known !== undefined && known.publicKey !== caller.publicKey)
+  const { entry } = known;
+  if (entry !== undefined && entry.publicKey !== caller.publicKey)
     throw new AmeshError(TRUST_CODES.key_mismatch);
-  if (known?.roles.includes('controller')) return null;
+  const isOver = entry?.lease !== undefined && entry.lease.expiresAt < nowSeconds;
+  if (entry?.roles.includes('controller') && !isOver) return null;
   if (nowSeconds >= grant.expiresAt) throw new AmeshError(TRUST_CODES.grant_expired);
   if (grant.used >= grant.uses)
     throw new AmeshError(TRUST_CODES.grant_used_up, `All ${grant.uses} uses of the grant are used up.`);
@@ -67,27 +74,26 @@ export function admit(
  *
  * @throws AmeshError like {@link admit}; `own_key`
  */
-export function enrolCaller(
-  document: AllowListDocument,
+export async function enrolCaller(
+  draft: ListDraft,
   grantId: string,
   caller: Enrollee,
   nowSeconds: number,
-): AllowListDocument {
-  const swept = sweep(document, nowSeconds);
-  const grant = admit(swept, grantId, caller, nowSeconds);
-  if (grant === null) return document;
-
+): Promise<void> {
+  const entry = await draft.device(caller.deviceId);
+  const isRevoked = (await draft.tombstone(caller.deviceId)) !== undefined;
+  const grant = admit(draft.head, { entry, isRevoked }, grantId, caller, nowSeconds);
+  if (grant === null) return;
   const endsAt = nowSeconds + grant.maxLeaseSeconds;
   const lease: Lease = {
     grant: grant.id,
     expiresAt: Math.min(nowSeconds + grant.leaseSeconds, endsAt),
     endsAt,
   };
-  const friendlyName = cleanName(caller.friendlyName);
-  const added = addDevice(swept, { ...caller, friendlyName, role: 'controller', hosts: [] }, nowSeconds);
-  const entry = added.devices.find(({ deviceId }) => deviceId === caller.deviceId) as DeviceEntry;
-  const counted = added.grants.map((other) => (other === grant ? { ...grant, used: grant.used + 1 } : other));
-  return { ...replaceDevice(added, entry, { ...entry, lease }), grants: counted };
+  await addDevice(draft, { ...caller, role: 'controller', hosts: [] }, nowSeconds);
+  const added = (await draft.device(caller.deviceId)) as DeviceEntry;
+  await draft.put({ ...added, lease, ...(grant.scopes && { scopes: grant.scopes }) });
+  replaceGrant(draft, { ...grant, used: grant.used + 1 });
 }
 
 /** Whether a lease is in its second half, so that the next request renews it. */
@@ -96,79 +102,56 @@ export function isDue({ expiresAt, endsAt }: Lease, leaseSeconds: number, nowSec
 }
 
 /**
- * Renews the leases of devices that made requests. It skips devices and grants that are gone: a device that was revoked
- * in the meantime stays revoked, and an expired lease stays expired.
- *
- * @returns the same document if no lease is due
+ * Extends the leases that were used. It passes over devices and grants that are gone: a device that was revoked in the
+ * meantime stays revoked, and a lease that has ended stays ended.
  */
-export function renewLeases(
-  document: AllowListDocument,
+export async function renewLeases(
+  draft: ListDraft,
   ids: ReadonlySet<string>,
   nowSeconds: number,
-): AllowListDocument {
-  let changed = false;
-  const devices = document.devices.map((device) => {
-    const { lease } = device;
-    const grant = lease && ids.has(device.deviceId) ? findGrant(document, lease.grant) : undefined;
-    if (lease === undefined || grant === undefined || !isDue(lease, grant.leaseSeconds, nowSeconds))
-      return device;
-    changed = true;
-    return {
-      ...device,
-      lease: { ...lease, expiresAt: Math.min(nowSeconds + grant.leaseSeconds, lease.endsAt) },
-    };
-  });
-  return changed ? sweep({ ...document, devices }, nowSeconds) : document;
+): Promise<void> {
+  for (const id of ids) {
+    const device = await draft.device(id);
+    const grant = device?.lease && findGrant(draft.head, device.lease.grant);
+    if (device?.lease === undefined || grant === undefined) continue;
+    if (!isDue(device.lease, grant.leaseSeconds, nowSeconds)) continue;
+    const expiresAt = Math.min(nowSeconds + grant.leaseSeconds, device.lease.endsAt);
+    await draft.put({ ...device, lease: { ...device.lease, expiresAt } });
+  }
 }
 
-/** The devices that were added by a grant and are still in the list. */
-export function grantedDevices(document: AllowListDocument, id: string): DeviceEntry[] {
-  return document.devices.filter(({ lease }) => lease?.grant === id);
+/** The devices that came by a grant and are still there. */
+export function grantedDevices(list: { devices(): Iterable<DeviceEntry> }, id: string): DeviceEntry[] {
+  return [...list.devices()].filter(({ lease }) => lease?.grant === id);
 }
 
-/** Closes a grant to new callers. Callers that it already added stay until their leases end. */
-export function closeGrant(document: AllowListDocument, id: string, nowSeconds: number): AllowListDocument {
-  const grant = findGrant(document, id);
-  if (grant === undefined || grant.expiresAt <= nowSeconds) return document;
-  const grants = document.grants.map((other) =>
-    other === grant ? { ...grant, expiresAt: nowSeconds } : other,
-  );
-  return { ...document, grants };
+/** Ends a grant to callers that have not come yet; the others stay as long as their leases do. */
+export function closeGrant(draft: ListDraft, id: string, nowSeconds: number): void {
+  const grant = findGrant(draft.head, id);
+  if (grant !== undefined && grant.expiresAt > nowSeconds)
+    replaceGrant(draft, { ...grant, expiresAt: nowSeconds });
 }
 
 /**
- * Revokes a grant, and every device that was added by it.
+ * Revokes a grant, and every device that came by it. It reads the whole list.
  *
- * @returns the same document if it has neither the grant nor any of its devices
+ * @returns those devices, as they were
  */
-export function revokeGrant(document: AllowListDocument, id: string, nowSeconds: number): AllowListDocument {
-  const devices = grantedDevices(document, id);
-  if (findGrant(document, id) === undefined && devices.length === 0) return document;
-  let left: AllowListDocument = { ...document, grants: document.grants.filter((grant) => grant.id !== id) };
-  for (const { deviceId, roles } of devices) {
-    // The tombstone prevents that another grant lets the key in again.
-    const end = roles.includes('target') ? dismissController : revokeDevice;
-    left = end(left, deviceId, nowSeconds);
+export async function revokeGrant(draft: ListDraft, id: string, nowSeconds: number): Promise<DeviceEntry[]> {
+  const gone: DeviceEntry[] = [];
+  if (findGrant(draft.head, id) !== undefined)
+    draft.change({ grants: draft.head.grants.filter((grant) => grant.id !== id) });
+  for await (const device of draft.devices()) {
+    const { deviceId, roles, lease } = device;
+    if (lease?.grant !== id) continue;
+    gone.push(device);
+    // The tombstone keeps its key out, which another grant could let in again.
+    if (roles.includes('target')) await dismissController(draft, deviceId, nowSeconds);
+    else await revokeDevice(draft, deviceId, nowSeconds);
   }
-  return left;
+  return gone;
 }
 
-/** Removes devices with expired leases, and expired grants without devices. */
-function sweep(document: AllowListDocument, nowSeconds: number): AllowListDocument {
-  const isOver = ({ lease }: DeviceEntry) => lease !== undefined && lease.expiresAt < nowSeconds;
-  // Checked first: most lists have nothing to remove, and a list can be long.
-  const devices = document.devices.some(isOver)
-    ? document.devices.flatMap((device) => (isOver(device) ? withoutLease(device) : [device]))
-    : document.devices;
-  const grants = document.grants.filter(
-    ({ id, expiresAt }) => expiresAt > nowSeconds || devices.some(({ lease }) => lease?.grant === id),
-  );
-  const isSame = devices === document.devices && grants.length === document.grants.length;
-  return isSame ? document : { ...document, devices, grants };
-}
-
-/** Removes the lease and the controller role; returns nothing if no role is left. */
-function withoutLease({ lease: _, ...entry }: DeviceEntry): DeviceEntry[] {
-  const roles = entry.roles.filter((role) => role !== 'controller');
-  return roles.length === 0 ? [] : [{ ...entry, roles }];
+function replaceGrant(draft: ListDraft, grant: Grant): void {
+  draft.change({ grants: draft.head.grants.map((other) => (other.id === grant.id ? grant : other)) });
 }

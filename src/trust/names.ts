@@ -26,30 +26,3 @@ export function cleanName(name: string): string {
   const short = [...(/^am_/i.test(text) ? `device ${text}` : text)].slice(0, MAX_CODE_POINTS).join('').trim();
   return short === '' ? 'unnamed' : short;
 }
-
-/** How many suffixes to try in one pass over the list. */
-const NUMBERS = 63;
-
-/**
- * A name that no other device in a list has, with a number appended if needed. It is the smallest free number up to 64; if
- * all of those are taken, one larger than the length of the list, which one more pass finds.
- */
-export function uniqueName(name: string, taken: readonly string[]): string {
-  const lower = name.toLowerCase();
-  if (!taken.some((other) => other.toLowerCase() === lower)) return name;
-  const characters = [...name];
-  const toName = (number: number) => {
-    const suffix = `-${number}`;
-    return characters.slice(0, MAX_CODE_POINTS - suffix.length).join('') + suffix;
-  };
-  let [first, count] = [2, NUMBERS];
-  for (;;) {
-    const names = Array.from({ length: count }, (_, i) => toName(first + i));
-    const free = new Map(names.map((candidate) => [candidate.toLowerCase(), candidate]));
-    for (const other of taken) free.delete(other.toLowerCase());
-    const [found] = free.values();
-    if (found !== undefined) return found;
-    first = Math.max(first + count, taken.length + 1);
-    count *= 2; // callers choose names, and must not cause many passes
-  }
-}

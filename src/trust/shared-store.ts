@@ -6,7 +6,6 @@ import type { DocumentStore } from '../storage/document-store';
 import { RedisDocumentStore } from '../storage/redis/document-store';
 import { ioRedisProblem } from '../storage/redis/load';
 import { readRedisUrl } from '../storage/redis/source';
-import { ALLOW_LIST_KEY } from './list/trust-store';
 
 const stores = new Map<string, DocumentStore>();
 
@@ -33,9 +32,4 @@ export function sharedStoreOf(env: Env): DocumentStore | null {
   const store = stores.get(url) ?? new RedisDocumentStore({ kind: 'url', url, redis: {} }, 'amesh:');
   stores.set(url, store);
   return store;
-}
-
-/** The key of a list in a store that holds lists of several targets. */
-export function sharedKey(list: string): string {
-  return `${list}:${ALLOW_LIST_KEY}`;
 }

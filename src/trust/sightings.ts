@@ -1,5 +1,6 @@
 import type { AllowListSource } from '../core/devices/allow-list';
-import type { TrustStore } from './list/trust-store';
+import { PagedList } from './format/paged-list';
+import type { ListStore } from './list/list-store';
 
 /** The delay of the first write: a person who tries amesh looks soon. */
 const FIRST_MS = 1000;
@@ -9,7 +10,7 @@ const REST_MS = { usual: 60_000, device: 6 };
 
 /** Records which devices made accepted requests, and writes that in the background. */
 export class Sightings {
-  readonly #trust: () => Promise<TrustStore>;
+  readonly #trust: () => Promise<ListStore>;
   readonly #list: AllowListSource;
   readonly #restMs: number;
   #times = new Map<string, number>();
@@ -22,7 +23,7 @@ export class Sightings {
     list,
     restMs = REST_MS.usual,
   }: {
-    readonly trust: () => Promise<TrustStore>;
+    readonly trust: () => Promise<ListStore>;
     readonly list: AllowListSource;
     readonly restMs?: number;
   }) {
@@ -51,7 +52,7 @@ export class Sightings {
     let devices = 0;
     try {
       const [list, { lastSeen }] = await Promise.all([this.#list.current(), this.#trust()]);
-      devices = await lastSeen.add(times, (id) => list.find(id) !== undefined);
+      if (list instanceof PagedList) devices = await lastSeen.add(times, list);
     } catch {
       // A read-only folder is supported, and a store may come back.
       this.#times = new Map([...times, ...this.#times]);

@@ -1,7 +1,7 @@
 import type { FileStore } from '../storage/files/file-store';
+import { claimedOwner } from './format/head';
 import type { DeviceIdentity } from './identity';
-import { claimedOwner } from './list/seal';
-import { ALLOW_LIST_KEY } from './list/trust-store';
+import { ALLOW_LIST_KEY } from './list/keys';
 
 type Named = Pick<DeviceIdentity, 'deviceId' | 'publicKey'>;
 

@@ -1,7 +1,9 @@
 import { AmeshError } from '../core/errors/amesh-error';
-import { addDevice, hostTaken, setHosts } from './changes';
+import { addDevice, assertHostsFree, setHosts } from './changes';
 import { TRUST_CODES } from './errors/codes';
-import type { AllowListDocument, IssuedToken, TakenToken } from './list/document';
+import type { ListDraft } from './format/draft';
+import type { ListHead } from './format/head';
+import type { IssuedToken, TakenToken } from './format/tokens';
 
 /** How long an issued token is remembered after it ends: its machine, or a second one, may register late. */
 const KEEP_ISSUED_SECONDS = 30 * 86_400;
@@ -20,47 +22,40 @@ export interface Provision {
   readonly hosts: readonly string[];
 }
 
-/** What this device remembers of a token that it took; undefined if it did not take it. */
-export function findTaken(document: AllowListDocument, id: string): TakenToken | undefined {
-  return document.tokens.find((token): token is TakenToken => token.kind === 'taken' && token.id === id);
+/** What this device remembers of a token that it has taken; undefined where it has not taken it. */
+export function findTaken({ tokens }: Pick<ListHead, 'tokens'>, id: string): TakenToken | undefined {
+  return tokens.find((token): token is TakenToken => token.kind === 'taken' && token.id === id);
 }
 
 /**
- * Takes a provision token: trusts its issuer as a controller, and remembers the token for ever, so that a token left in
- * the environment cannot bring a revoked device back.
+ * Takes a provision token: trusts its issuer as a controller, and remembers the token for ever, so that one that is
+ * left in the environment brings nobody back. It leaves the draft as it is where the token was taken before.
  *
- * @returns the same document if the token was taken before
- * @throws AmeshError `token_revoked` if its issuer was revoked after issuing it; `own_key`, `key_mismatch`
+ * @throws AmeshError `token_revoked` where its issuer was revoked after it was issued; `own_key`, `key_mismatch`
  */
-export function takeProvision(
-  document: AllowListDocument,
+export async function takeProvision(
+  draft: ListDraft,
   { id, issuedAt, controller, hosts }: Provision,
   nowSeconds: number,
-): AllowListDocument {
-  if (findTaken(document, id) !== undefined) return document;
-  const tombstone = document.tombstones.find(({ deviceId }) => deviceId === controller.deviceId);
+): Promise<void> {
+  if (findTaken(draft.head, id) !== undefined) return;
+  const tombstone = await draft.tombstone(controller.deviceId);
   if (tombstone !== undefined && issuedAt <= tombstone.revokedAt) {
     throw new AmeshError(
       TRUST_CODES.token_revoked,
       'The issuer of the token was revoked on this machine after it issued the token.',
     );
   }
-  const trusted = addDevice(document, { ...controller, role: 'controller', hosts: [] }, nowSeconds);
-  const answering = hosts.length === 0 ? trusted : setHosts(trusted, [...trusted.hosts, ...hosts]);
-  return withToken(answering, {
-    kind: 'taken',
-    id,
-    issuer: controller.deviceId,
-    takenAt: nowSeconds,
-    until: null,
-  });
+  await addDevice(draft, { ...controller, role: 'controller', hosts: [] }, nowSeconds);
+  if (hosts.length > 0) setHosts(draft, [...draft.head.hosts, ...hosts]);
+  keepToken(draft, { kind: 'taken', id, issuer: controller.deviceId, takenAt: nowSeconds, until: null });
 }
 
-/** Adds a token that this device took, again or for the first time. */
-export function withToken(document: AllowListDocument, token: TakenToken): AllowListDocument {
-  // The issuer chose the ID, which may equal that of a token issued here.
-  const others = document.tokens.filter(({ id, kind }) => id !== token.id || kind !== token.kind);
-  return { ...document, tokens: [...others, token] };
+/** Adds a token that this device has taken, or takes again. */
+export function keepToken(draft: ListDraft, token: TakenToken): void {
+  // Another device has chosen its id, which may be the id of a token that this device has issued.
+  const others = draft.head.tokens.filter(({ id, kind }) => id !== token.id || kind !== token.kind);
+  draft.change({ tokens: [...others, token] });
 }
 
 /**
@@ -68,28 +63,21 @@ export function withToken(document: AllowListDocument, token: TakenToken): Allow
  *
  * @throws AmeshError `host_taken` if one of its hosts already belongs to a target
  */
-export function addIssued(
-  document: AllowListDocument,
-  token: IssuedToken,
-  nowSeconds: number,
-): AllowListDocument {
-  for (const device of document.devices) {
-    const host = token.hosts.find((candidate) => device.hosts.includes(candidate));
-    if (host !== undefined) throw hostTaken(host, device);
-  }
-  const others = document.tokens.filter(
+export async function addIssued(draft: ListDraft, token: IssuedToken, nowSeconds: number): Promise<void> {
+  await assertHostsFree(draft, token.hosts, '');
+  const others = draft.head.tokens.filter(
     (other) => other.kind === 'taken' || other.expiresAt + KEEP_ISSUED_SECONDS > nowSeconds,
   );
-  return { ...document, tokens: [...others, token] };
+  draft.change({ tokens: [...others, token] });
 }
 
-/** A token that this device issued and still remembers. */
-export function findIssued(document: AllowListDocument, id: string): IssuedToken | undefined {
-  return document.tokens.find((token): token is IssuedToken => token.kind === 'issued' && token.id === id);
+/** A token that this device has issued and still remembers. */
+export function findIssued({ tokens }: Pick<ListHead, 'tokens'>, id: string): IssuedToken | undefined {
+  return tokens.find((token): token is IssuedToken => token.kind === 'issued' && token.id === id);
 }
 
-/** The issued tokens with which no machine has registered yet. */
-export function pendingTokens({ tokens }: AllowListDocument): IssuedToken[] {
+/** The tokens that were issued, and of which no machine has been heard yet. */
+export function pendingTokens({ tokens }: Pick<ListHead, 'tokens'>): IssuedToken[] {
   return tokens.filter(
     (token): token is IssuedToken =>
       token.kind === 'issued' && token.takenBy === null && token.cancelledAt === null,
@@ -109,51 +97,51 @@ export interface Registrant {
 /**
  * Records the machine that took a token: it becomes a target. A host that belongs to another target stays there.
  *
- * @returns the same document if the machine is already recorded
- * @throws AmeshError `token_used_twice` if another machine registered with the token, `token_revoked` if the token was
- *   cancelled, or the machine was revoked since; `own_key`, `key_mismatch`
+ * @throws AmeshError `token_used_twice` where another machine has registered with the token, `token_revoked` where it
+ *   was cancelled, or the machine revoked since; `own_key`, `key_mismatch`
  */
-export function registerTarget(
-  document: AllowListDocument,
+export async function registerTarget(
+  draft: ListDraft,
   id: string,
   { hosts, ...machine }: Registrant,
   nowSeconds: number,
-): AllowListDocument {
-  const token = findIssued(document, id);
-  if (token === undefined) return document;
+): Promise<void> {
+  const token = findIssued(draft.head, id);
+  if (token === undefined) return;
   if (token.cancelledAt !== null)
     throw new AmeshError(TRUST_CODES.token_revoked, 'A machine took a token that was cancelled.');
   const isFirst = token.takenBy === null;
   if (!isFirst && token.takenBy !== machine.publicKey) throw new AmeshError(TRUST_CODES.token_used_twice);
-  const tombstone = document.tombstones.find(({ deviceId }) => deviceId === machine.deviceId);
+  const tombstone = await draft.tombstone(machine.deviceId);
   if (isFirst && tombstone !== undefined && token.issuedAt <= tombstone.revokedAt)
     throw new AmeshError(
       TRUST_CODES.token_revoked,
       'A machine took a token that was issued before the machine was revoked here.',
     );
-  const known = document.devices.find(({ deviceId }) => deviceId === machine.deviceId);
-  if (!isFirst && known === undefined) return document; // revoked here since then, and the user knows it
-  const others = new Set(document.devices.flatMap((other) => (other === known ? [] : other.hosts)));
-  const own = hosts.filter((host) => !others.has(host));
-  const added = addDevice(document, { ...machine, role: 'target', hosts: own }, nowSeconds);
-  if (!isFirst) return added;
-  const tokens = added.tokens.map((other) =>
-    other === token ? { ...token, takenBy: machine.publicKey } : other,
+  const known = await draft.device(machine.deviceId);
+  if (!isFirst && known === undefined) return; // revoked here since, and told so already
+  const others = new Set(
+    draft.head.targets.flatMap(([host, other]) => (other === machine.deviceId ? [] : [host])),
   );
-  return { ...added, tokens };
+  const own = hosts.filter((host) => !others.has(host));
+  await addDevice(draft, { ...machine, role: 'target', hosts: own }, nowSeconds);
+  if (isFirst) replaceToken(draft, { ...token, takenBy: machine.publicKey });
 }
 
 /**
- * Cancels a token that this device issued: a machine that registers with it does not become a target. Copies of the token
- * stay where they are.
- *
- * @returns the same document if there is no such token, or it was taken or cancelled before
+ * Cancels a token that this device has issued: a machine that registers with it does not become a target. The token
+ * itself cannot be called back from where it is. It leaves the draft as it is where there is no such token, or it was
+ * taken or cancelled before.
  */
-export function cancelToken(document: AllowListDocument, id: string, nowSeconds: number): AllowListDocument {
-  const token = findIssued(document, id);
-  if (token === undefined || token.cancelledAt !== null || token.takenBy !== null) return document;
-  const tokens = document.tokens.map((other) =>
-    other === token ? { ...token, cancelledAt: nowSeconds } : other,
-  );
-  return { ...document, tokens };
+export function cancelToken(draft: ListDraft, id: string, nowSeconds: number): void {
+  const token = findIssued(draft.head, id);
+  if (token === undefined || token.cancelledAt !== null || token.takenBy !== null) return;
+  replaceToken(draft, { ...token, cancelledAt: nowSeconds });
+}
+
+function replaceToken(draft: ListDraft, token: IssuedToken): void {
+  const { tokens } = draft.head;
+  draft.change({
+    tokens: tokens.map((other) => (other.kind === 'issued' && other.id === token.id ? token : other)),
+  });
 }

@@ -2,14 +2,23 @@ import { chmod, chown, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { closeGrant, createIdentity, issueGrant, openDevice } from '@authmesh/sdk/admin';
+import {
+  closeGrant,
+  createIdentity,
+  type Grant,
+  issueGrant,
+  type ListHead,
+  openDevice,
+} from '@authmesh/sdk/admin';
 import { InMemoryNonceStore, type NonceStore } from '@authmesh/sdk/core';
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ListDraft } from '../../src/trust/format/draft';
 import { renewLeases } from '../../src/trust/grants';
 import { toScript } from '../support/child';
 import { ENROLMENT_PATH, forgeEnrolment, sendEnrolment } from '../support/enrolling';
-import { head, RawClient } from '../support/raw-http';
+import { emptyHead, newDevice } from '../support/list-document';
+import { head as headOf, RawClient } from '../support/raw-http';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { useEnrolling } from '../support/use-enrolling';
 
@@ -24,7 +33,7 @@ describe('a client that sends the body late', () => {
     const client = await RawClient.connect(target.port);
     const body = await forgeEnrolment(token, target.authority);
     const length = `Content-Length: ${body.length}`;
-    client.write(head(`POST ${ENROLMENT_PATH} HTTP/1.1`, [`Host: ${target.authority}`, length]));
+    client.write(headOf(`POST ${ENROLMENT_PATH} HTTP/1.1`, [`Host: ${target.authority}`, length]));
     await sleep(2100);
     const { status } = await client.write(body).response();
     client.destroy();
@@ -88,7 +97,8 @@ describeWithRedis('strangers, where the list lies in Redis', () => {
   });
 
   /** How often Redis was asked for something. */
-  const reads = async () => Number(/cmdstat_get:calls=(\d+)/.exec(await client.info('commandstats'))?.[1]);
+  const reads = async () =>
+    Number(/cmdstat_hstrlen:calls=(\d+)/.exec(await client.info('commandstats'))?.[1]);
 
   const target = () =>
     enrolling.target(
@@ -220,28 +230,61 @@ async function own(path: string, uid: number): Promise<void> {
 
 describe('leases, where the clock is set back', () => {
   const lease = { grant: 'A'.repeat(22), expiresAt: 10_000, endsAt: 50_000 };
-  const grant = { id: lease.grant, leaseSeconds: 3600, maxLeaseSeconds: 50_000, expiresAt: 9000 };
-  const document = { devices: [{ deviceId: 'am_x', roles: ['controller'], lease }], grants: [grant] };
-  const renewed = (at: number, of = document) =>
-    renewLeases(of as never, new Set(['am_x']), at) as unknown as typeof document;
-
-  it('are neither cut nor stretched', () => {
-    for (const at of [0, 1000, 8000]) expect(renewed(at)).toBe(document);
+  const device = { ...newDevice(), lease };
+  const grant: Grant = {
+    id: lease.grant,
+    publicKey: device.publicKey,
+    names: '*',
+    uses: 2,
+    used: 1,
+    leaseSeconds: 3600,
+    maxLeaseSeconds: 50_000,
+    issuedAt: 0,
+    expiresAt: 9000,
+  };
+  let head: ListHead;
+  beforeEach(async () => {
+    head = await next(emptyHead(), async (draft) => {
+      await draft.put(device);
+      draft.change({ grants: [grant] });
+    });
   });
 
-  it('never move beyond their end, however often they move', () => {
-    let current = document;
-    for (let at = 9000; at < 60_000; at += 1000) current = renewed(at, current);
-    expect(current.devices.every((device) => device.lease.expiresAt <= lease.endsAt)).toBe(true);
+  const open = (of: ListHead, nowSeconds = 0) =>
+    new ListDraft(of, () => Promise.reject(new Error('A small list has no page.')), nowSeconds);
+
+  /** The revision that follows a change, or the same one where there is none. */
+  async function next(of: ListHead, change: (draft: ListDraft) => Promise<void>, at = 0): Promise<ListHead> {
+    const draft = open(of, at);
+    await change(draft);
+    return draft.isChanged ? (await draft.finish()).head : of;
+  }
+
+  const renewed = (at: number, of = head) =>
+    next(of, (draft) => renewLeases(draft, new Set([device.deviceId]), at), at);
+  const leaseOf = async (of: ListHead) => (await open(of).device(device.deviceId))?.lease;
+
+  it('are neither cut nor stretched', async () => {
+    for (const at of [0, 1000, 8000]) expect(await renewed(at)).toBe(head);
   });
 
-  it('move on by a grant that is closed, and not by one that is gone', () => {
-    expect(renewed(9500).devices[0]?.lease).toEqual({ ...lease, expiresAt: 13_100 });
-    const gone = { ...document, grants: [] };
-    expect(renewed(9500, gone)).toBe(gone);
+  it('never move beyond their end, however often they move', async () => {
+    let current = head;
+    for (let at = 9000; at < 50_000; at += 1000) {
+      current = await renewed(at, current);
+      expect((await leaseOf(current))?.expiresAt).toBeLessThanOrEqual(lease.endsAt);
+    }
+    expect(await leaseOf(current)).toEqual({ ...lease, expiresAt: lease.endsAt });
+    expect(await renewed(50_001, current)).toBe(current);
   });
 
-  it('that are over stay over, even if they are used', () => {
-    expect(renewed(10_001)).toBe(document);
+  it('move on by a grant that is closed, and not by one that is gone', async () => {
+    expect(await leaseOf(await renewed(9500))).toEqual({ ...lease, expiresAt: 13_100 });
+    const gone = await next(head, async (draft) => draft.change({ grants: [] }));
+    expect(await renewed(9500, gone)).toBe(gone);
+  });
+
+  it('that are over stay over for whoever uses them', async () => {
+    expect(await renewed(10_001)).toBe(head);
   });
 });

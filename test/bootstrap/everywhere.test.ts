@@ -9,6 +9,7 @@ import express4 from 'express4';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ENROLMENT_PATH, forgeEnrolment } from '../support/enrolling';
 import { fastifies } from '../support/fastify';
+import { documentOf } from '../support/list-document';
 import { listen } from '../support/listen';
 import { exchange, head, RawClient } from '../support/raw-http';
 import { requireRuntime, startServer } from '../support/runtime-server';
@@ -123,7 +124,7 @@ function enrolmentsAt(kind: Kind): void {
     const caller = callerOf(app, token);
     const response = await caller.fetch(`http://${authority}/api`);
     const { deviceId } = await caller.identity();
-    const { devices } = await target.trust.read();
+    const { devices } = await documentOf(target.trust);
     const entry = devices.find((device) => device.deviceId === deviceId);
     expect(entry).toMatchObject({ roles: ['controller'], lease: { grant: given.id } });
     expect([response.status, await response.text()]).toEqual([200, `passed ${entry?.friendlyName}`]);
@@ -143,11 +144,11 @@ function enrolmentsAt(kind: Kind): void {
       friendlyName: expect.stringMatching(/^worker-1/),
       expiresAt: expect.any(Number),
     });
-    const before = await target.trust.read();
+    const before = await documentOf(target.trust);
     const again = await send(app, body);
     expect([again.status, again.body]).toEqual([401, '{"error":"unauthorized"}']);
     expect(again.headers['www-authenticate']).toBe('AuthMesh error="unauthorized"');
-    expect(await target.trust.read()).toEqual(before);
+    expect(await documentOf(target.trust)).toEqual(before);
     expect(before.grants.find(({ id }) => id === given.id)?.used).toBe(1);
   });
 
@@ -184,10 +185,10 @@ function enrolmentsAt(kind: Kind): void {
 
   it.each(['GET', 'PUT', 'DELETE', 'OPTIONS'])('by %s are requests without a signature', async (method) => {
     const { token } = await grant();
-    const before = await target.trust.read();
+    const before = await documentOf(target.trust);
     const { status } = await send('whole', await forgeEnrolment(token, authority), method);
     expect(status).toBe(401);
-    expect(await target.trust.read()).toEqual(before);
+    expect(await documentOf(target.trust)).toEqual(before);
   });
 
   it('are requests without a signature where enroll is off', async () => {

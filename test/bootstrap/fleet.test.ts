@@ -10,6 +10,7 @@ import { isAmeshError } from '@authmesh/sdk/core';
 import { RedisNonceStore } from '@authmesh/sdk/redis';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Child, type Script, toScript } from '../support/child';
+import { documentOf } from '../support/list-document';
 import { opened } from '../support/nonce-store';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { lastOtherwise } from '../support/waiting';
@@ -103,7 +104,7 @@ describeWithRedis('four instances with one list in Redis', () => {
     );
     expect(results.filter((result) => result === 200)).toHaveLength(50);
     expect(results.filter((result) => result === 'grant_used_up')).toHaveLength(30);
-    const { devices, grants } = await (await target()).trust.read();
+    const { devices, grants } = await documentOf((await target()).trust);
     expect(devices.filter(({ lease }) => lease?.grant === given.id)).toHaveLength(50);
     expect(grants).toMatchObject([{ used: 50 }]);
 

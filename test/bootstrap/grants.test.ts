@@ -4,6 +4,7 @@ import { closeGrant, openDevice, revokeDevice, revokeGrant } from '@authmesh/sdk
 import { isAmeshError } from '@authmesh/sdk/core';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { type EnrollingTarget, forgeEnrolment, sendEnrolment, stranger } from '../support/enrolling';
+import { changeDevices, documentOf, newDevice } from '../support/list-document';
 import { claimsOf } from '../support/tokens';
 import { useEnrolling } from '../support/use-enrolling';
 import { lastOtherwise, SOON } from '../support/waiting';
@@ -54,7 +55,7 @@ describe('a caller with nothing but a grant', () => {
     expect(target.captured).toHaveLength(1);
     expect(enrolling.logged).toHaveBeenCalledTimes(1); // and says so once
     expect((await target.list()).grants).toMatchObject([{ used: 1 }]);
-    const { devices, tokens } = await (await openDevice(dir, {})).trust.read();
+    const { devices, tokens } = await documentOf((await openDevice(dir, {})).trust);
     expect(devices).toMatchObject([
       { deviceId: target.device.identity.deviceId, roles: ['target'], hosts: [target.authority] },
     ]);
@@ -67,7 +68,7 @@ describe('a caller with nothing but a grant', () => {
     const dir = join(enrolling.root, 'caller');
     expect((await enrolling.caller(token, { dir }).fetch(target.origin)).status).toBe(200);
     const { trust } = await openDevice(dir, {});
-    await trust.update((list) => ({ ...list, tokens: [] }));
+    await trust.update((draft) => draft.change({ tokens: [] }));
     expect((await enrolling.caller(token, { dir }).fetch(target.origin)).status).toBe(200);
     expect(target.captured).toHaveLength(2);
     expect((await target.list()).grants).toMatchObject([{ id, used: 1 }]);
@@ -160,7 +161,8 @@ describe('the limits of a grant', () => {
     expect(results.filter((result) => result === 'grant_used_up')).toHaveLength(30);
     const { devices, grants } = await target.list();
     expect(devices).toHaveLength(50);
-    expect(new Set(devices.map(({ friendlyName }) => friendlyName)).size).toBe(50);
+    expect(new Set(devices.map(({ deviceId }) => deviceId)).size).toBe(50);
+    expect(new Set(devices.map(({ friendlyName }) => friendlyName)).size).toBe(1); // a name is a label
     expect(grants).toMatchObject([{ used: 50 }]);
   }, 60_000);
 
@@ -181,10 +183,9 @@ describe('the limits of a grant', () => {
     const { token, id } = await target.grant();
     const early = enrolling.caller(token);
     await early.fetch(target.origin);
-    await target.device.trust.update((list) => ({
-      ...list,
-      grants: list.grants.map((grant) => ({ ...grant, expiresAt: now() - 1 })),
-    }));
+    await target.device.trust.update((draft) =>
+      draft.change({ grants: draft.head.grants.map((grant) => ({ ...grant, expiresAt: now() - 1 })) }),
+    );
     await expect(enrolling.caller(token).fetch(target.origin)).rejects.toMatchObject({
       code: 'grant_expired',
     });
@@ -201,7 +202,7 @@ describe('the limits of a grant', () => {
     const { deviceId } = await caller.identity();
     await target.device.trust.update((list) => revokeDevice(list, deviceId, now()));
     const { trust } = await openDevice(dir, {});
-    await trust.update((list) => ({ ...list, tokens: [] }));
+    await trust.update((draft) => draft.change({ tokens: [] }));
     await expect(enrolling.caller(token, { dir }).fetch(target.origin)).rejects.toMatchObject({
       code: 'enrolment_refused',
     });
@@ -251,9 +252,9 @@ describe('leases', () => {
     const { token, id } = await target.grant({ leaseSeconds: 60, maxLeaseSeconds: 600 });
     const caller = enrolling.caller(token);
     expect((await caller.fetch(target.origin)).status).toBe(200);
-    await target.device.trust.update((list) => ({
-      ...list,
-      devices: list.devices.map((device) => ({ ...device, lease: { grant: id, ...lease(now()) } })),
+    await changeDevices(target.device.trust, (device) => ({
+      ...device,
+      lease: { grant: id, ...lease(now()) },
     }));
     await new Promise((resolve) => setTimeout(resolve, 300)); // the server looks at its list at most so late
     return { target, caller, leaseNow: async () => (await target.list()).devices[0]?.lease };
@@ -280,15 +281,18 @@ describe('leases', () => {
     await vi.waitUntil(async () => (await leaseNow())?.expiresAt === end, SOON);
   });
 
-  it('that are over are refused, and vanish at the next change', async () => {
-    const { target, caller, leaseNow } = await leased((t) => ({ expiresAt: t - 1, endsAt: t + 600 }));
-    await target.device.trust.update((list) => closeGrant(list, list.grants[0]?.id ?? '', now()));
+  it('that are over are refused, and vanish at the next change of their page', async () => {
+    const { target, caller, leaseNow } = await leased((t) => ({ expiresAt: t + 1, endsAt: t + 1 }));
+    const { endsAt = 0 } = (await leaseNow()) ?? {};
+    await vi.waitUntil(() => now() > endsAt, SOON);
+    await target.device.trust.update((list) => closeGrant(list, list.head.grants[0]?.id ?? '', now()));
     await new Promise((resolve) => setTimeout(resolve, 300)); // the server looks at its list at most so late
     expect((await caller.fetch(target.origin)).status).toBe(401);
     expect(target.refusals.map(({ code }) => code)).toContain('device_expired');
     expect(await leaseNow()).toBeDefined();
-    await target.grant();
-    expect((await target.list()).devices).toEqual([]);
+    const other = newDevice();
+    await target.device.trust.update((draft) => draft.put(other));
+    expect((await target.list()).devices).toEqual([other]);
   });
 
   it('that are over begin anew by another use, while the grant is open', async () => {
@@ -303,7 +307,9 @@ describe('leases', () => {
     const { deviceId } = await caller.identity();
     const again = await target.list();
     for (let round = 0; round < 8; round++) {
-      await target.device.trust.update((list) => ({ ...again, revision: list.revision, tombstones: [] }));
+      await target.device.trust.update(async (draft) => {
+        for (const device of again.devices) await draft.put(device);
+      });
       await new Promise((resolve) => setTimeout(resolve, 260));
       const { trust } = await openDevice(target.dir, {});
       const usedAt = performance.now();

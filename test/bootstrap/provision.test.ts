@@ -5,6 +5,7 @@ import { createAmesh } from '@authmesh/sdk';
 import { createIdentity, type Device, issueProvision, openDevice, revokeDevice } from '@authmesh/sdk/admin';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Child, type Script, toScript } from '../support/child';
+import { documentOf } from '../support/list-document';
 
 let target: Script;
 let cluster: Script;
@@ -52,7 +53,7 @@ const call = async (child: Child) => {
   const port = await child.line('port ');
   return createAmesh({ dir: controllerDir, env: {} }).fetch(`http://127.0.0.1:${port}/`);
 };
-const listOf = async (folder: string) => (await openDevice(folder, {})).trust.read();
+const listOf = async (folder: string) => documentOf((await openDevice(folder, {})).trust);
 const bytesOf = (folder: string) => readFile(join(folder, 'allow_list.json'), 'utf8');
 
 describe('a target with a provision token and an empty folder', () => {

@@ -6,6 +6,7 @@ import { verify as honoVerify } from '@authmesh/sdk/hono';
 import { createServerVerifier, withAmesh } from '@authmesh/sdk/workers';
 import { expect, it, vi } from 'vitest';
 import { withAmesh as withAmeshOnWorkers } from '../../src/entries/workers.web';
+import { changeDevices } from '../support/list-document';
 import { listen } from '../support/listen';
 import { useEnrolling } from '../support/use-enrolling';
 import { SOON } from '../support/waiting';
@@ -52,10 +53,7 @@ it('do not renew leases, and log so when one ends soon', async () => {
   expect(said()).not.toContain('lease');
 
   const lease = { grant: id, expiresAt: now() + 600, endsAt: now() + 36_000 };
-  await device.trust.update((list) => ({
-    ...list,
-    devices: list.devices.map((entry) => ({ ...entry, lease })),
-  }));
+  await changeDevices(device.trust, (entry) => ({ ...entry, lease }));
   await vi.waitUntil(async () => {
     expect((await caller.fetch(server.origin)).status).toBe(200);
     return said().includes('lease');

@@ -22,6 +22,7 @@ import { WebSocketServer } from 'ws';
 import { postRegistration } from '../../src/bootstrap/provision/mailbox';
 import { writeRegistration } from '../../src/bootstrap/provision/registration';
 import { startRelay, type TestRelay } from '../relay/client';
+import { documentOf } from '../support/list-document';
 import { type Listening, listen } from '../support/listen';
 import { SOON } from '../support/waiting';
 
@@ -44,7 +45,7 @@ afterEach(async () => {
 });
 
 const said = () => logged.mock.calls.map(([line]: unknown[]) => String(line)).join('\n');
-const targets = async () => (await controller.trust.read()).devices;
+const targets = async () => (await documentOf(controller.trust)).devices;
 const now = () => Math.floor(Date.now() / 1000);
 
 async function issue(options: Partial<ProvisionOptions> = {}) {
@@ -81,7 +82,7 @@ describe('in the first answer', () => {
     expect(await targets()).toMatchObject([
       { deviceId, friendlyName: 'prod-server', roles: ['target'], hosts: [target.authority] },
     ]);
-    expect((await controller.trust.read()).tokens).toMatchObject([{ id, takenBy: expect.any(String) }]);
+    expect((await documentOf(controller.trust)).tokens).toMatchObject([{ id, takenBy: expect.any(String) }]);
     await new Promise((resolve) => setTimeout(resolve, 300));
     await caller.fetch(target.origin);
     expect(target.sent).toEqual([expect.any(String), undefined]);
@@ -93,7 +94,7 @@ describe('in the first answer', () => {
     const target = await startTarget('a', token);
     const impatient = createAmesh({ dir: join(root, 'controller'), env: {} });
     await Promise.all([caller.fetch(target.origin), impatient.fetch(target.origin)]);
-    const before = await controller.trust.read();
+    const before = await documentOf(controller.trust);
     expect(before.devices).toHaveLength(1);
     const again = await startTarget('a', token); // started again, its variable still set
     await caller.fetch(again.origin);
@@ -105,10 +106,10 @@ describe('in the first answer', () => {
     const { token } = await issue();
     const [first, second] = [await startTarget('a', token), await startTarget('b', token)];
     await caller.fetch(first.origin);
-    const before = await controller.trust.read();
+    const before = await documentOf(controller.trust);
     expect((await caller.fetch(second.origin)).status).toBe(200);
     expect(second.sent).toEqual([expect.any(String)]);
-    expect(await controller.trust.read()).toEqual(before);
+    expect(await documentOf(controller.trust)).toEqual(before);
     expect(said()).toContain(`token_used_twice, at ${second.authority}: The token was used twice`);
   });
 
@@ -143,9 +144,9 @@ describe('in the first answer', () => {
     };
     const old = (await issue()).entry;
     const revokeAt = (seconds: number) =>
-      controller.trust.update((list) => {
-        const known = { deviceId, publicKey, friendlyName: 'b', role: 'controller', hosts: [] } as const;
-        return revokeDevice(addDevice(list, known, 0), deviceId, seconds);
+      controller.trust.update(async (list) => {
+        await addDevice(list, { deviceId, publicKey, friendlyName: 'b', role: 'controller', hosts: [] }, 0);
+        await revokeDevice(list, deviceId, seconds);
       });
     await revokeAt(old.issuedAt);
     await expect(register(old)).rejects.toMatchObject({ code: 'token_revoked' });

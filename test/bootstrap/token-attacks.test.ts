@@ -2,13 +2,14 @@ import { access, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
-import { openDevice } from '@authmesh/sdk/admin';
+import { createIdentity, type IssuedToken, openDevice, type TakenToken } from '@authmesh/sdk/admin';
 import { toBase64Url } from '@authmesh/sdk/core';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readToken } from '../../src/bootstrap/tokens/read-token';
 import { toDer } from '../../src/core/crypto/der';
-import { withToken } from '../../src/trust/tokens';
+import { addIssued, keepToken } from '../../src/trust/tokens';
+import { documentOf } from '../support/list-document';
 import { forge, GRANT_HEADER, grantClaims, type Issuer, newIssuer, provisionClaims } from '../support/tokens';
 
 let root: string;
@@ -168,7 +169,7 @@ it('with the other of its two signatures it is the same token', async () => {
   const dir = join(root, 'home');
   expect(await createAmesh({ dir, env: { AMESH_BOOTSTRAP_TOKEN: token } }).bootstrapIfNeeded()).toBe(true);
   expect(await createAmesh({ dir, env: { AMESH_BOOTSTRAP_TOKEN: other } }).bootstrapIfNeeded()).toBe(false);
-  expect((await (await openDevice(dir, {})).trust.read()).tokens).toHaveLength(1);
+  expect((await documentOf((await openDevice(dir, {})).trust)).tokens).toHaveLength(1);
 });
 
 it('a grant whose private key is not that of its public half is none, and nothing is written', async () => {
@@ -187,14 +188,24 @@ it('a grant whose private key is not that of its public half is none, and nothin
   }
 });
 
-it('a token that is taken under the id of one that was issued here does not make that one forgotten', () => {
+it('a token that is taken under the id of one that was issued here does not make that one forgotten', async () => {
   const id = 'A'.repeat(22);
-  const issued = { kind: 'issued', id, secret: 'x' };
+  await createIdentity(root, {}, { friendlyName: 'api' });
+  const { trust } = await openDevice(root, {});
+  const issued: IssuedToken = {
+    kind: 'issued',
+    id,
+    friendlyName: 'b',
+    hosts: [],
+    secret: 'x',
+    issuedAt: 1,
+    expiresAt: 2 ** 32,
+    takenBy: null,
+    cancelledAt: null,
+  };
   const taken = { kind: 'taken', id, issuer: issuer.deviceId, takenAt: 1, until: null } as const;
-  const { tokens } = withToken({ tokens: [issued] } as never, taken);
-  expect(tokens).toEqual([issued, taken]);
-  expect(withToken({ tokens } as never, { ...taken, takenAt: 2 }).tokens).toEqual([
-    issued,
-    { ...taken, takenAt: 2 },
-  ]);
+  const after = (change: TakenToken) => trust.update((draft) => keepToken(draft, change));
+  await trust.update((draft) => addIssued(draft, issued, 1));
+  expect((await after(taken)).head.tokens).toEqual([issued, taken]);
+  expect((await after({ ...taken, takenAt: 2 })).head.tokens).toEqual([issued, { ...taken, takenAt: 2 }]);
 });

@@ -3,6 +3,7 @@ import type { Amesh } from '@authmesh/sdk';
 import { openDevice, revokeDevice } from '@authmesh/sdk/admin';
 import { describe, expect, it } from 'vitest';
 import { ENROLMENT_PATH, type EnrollingTarget } from '../support/enrolling';
+import { documentOf } from '../support/list-document';
 import { useEnrolling } from '../support/use-enrolling';
 
 const enrolling = useEnrolling();
@@ -40,7 +41,7 @@ function start(token: string, forge: Forger): Worker {
   return {
     amesh,
     enrolments,
-    isTaken: async () => (await (await openDevice(dir, {})).trust.read()).tokens.length > 0,
+    isTaken: async () => (await documentOf((await openDevice(dir, {})).trust)).tokens.length > 0,
   };
 }
 

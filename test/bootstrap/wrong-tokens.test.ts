@@ -9,6 +9,7 @@ import express from 'express';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { assertTimely } from '../../src/bootstrap/tokens/read-token';
 import type { Token } from '../../src/bootstrap/tokens/token';
+import { documentOf } from '../support/list-document';
 import { listen } from '../support/listen';
 import {
   forge,
@@ -326,7 +327,7 @@ describe('a token that is wrong', () => {
       .map(([line]: unknown[]) => String(line))
       .filter((line: string) => line.includes(code));
     expect(said).toHaveLength(1);
-    expect((await (await openDevice(dir, {})).trust.read()).devices).toEqual([]);
+    expect((await documentOf((await openDevice(dir, {})).trust)).devices).toEqual([]);
     expect(await readdir(dir)).not.toContain('replaced');
   });
 });

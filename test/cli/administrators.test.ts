@@ -2,6 +2,7 @@ import { createECDH } from 'node:crypto';
 import { addDevice, createIdentity, openDevice } from '@authmesh/sdk/admin';
 import { describe, expect, it } from 'vitest';
 import { times } from '../support/full';
+import { documentOf } from '../support/list-document';
 import { describeWithRedis, startRedis } from '../support/redis';
 import { useMachines } from './amesh';
 
@@ -17,12 +18,12 @@ async function expectEveryChange(env: Record<string, string>): Promise<void> {
   const machine = await createMachine();
   await createIdentity(machine.dir, env, { friendlyName: 'api' });
   const { trust } = await openDevice(machine.dir, env);
-  await trust.update((list) =>
-    Array.from({ length: EACH }, (_, i) => i).reduce((before, i) => {
+  await trust.update(async (list) => {
+    for (let i = 0; i < EACH; i++) {
       const id = { deviceId: `am_${String(i).padStart(16, '0')}`, publicKey: randomKey() };
-      return addDevice(before, { ...id, friendlyName: `old-${i}`, role: 'controller', hosts: [] }, 0);
-    }, list),
-  );
+      await addDevice(list, { ...id, friendlyName: `old-${i}`, role: 'controller', hosts: [] }, 0);
+    }
+  });
   const commands = Array.from({ length: EACH }, (_, i) => [
     ['trust', 'add', '--role', 'controller', '--json', `amesh-p256 ${randomKey()} new-${i}`],
     ['revoke', '--yes', '--json', `old-${i}`],
@@ -39,7 +40,7 @@ async function expectEveryChange(env: Record<string, string>): Promise<void> {
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
 
-  const names = (await trust.read()).devices.map(({ friendlyName }) => friendlyName);
+  const names = (await documentOf(trust)).devices.map(({ friendlyName }) => friendlyName);
   expect(names).toEqual(expect.arrayContaining(changed.filter((name) => name.startsWith('new-'))));
   expect(names.filter((name) => name.startsWith('old-') && changed.includes(name))).toEqual([]);
   for (const each of failed) expect(each).toMatch(/"code":"store_(?:conflict|busy)"/); // and says so

@@ -6,10 +6,11 @@ import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { compileFunction, constants } from 'node:vm';
-import { type AllowListDocument, createIdentity, type DeviceIdentity, openDevice } from '@authmesh/sdk/admin';
+import { createIdentity, type DeviceIdentity, openDevice } from '@authmesh/sdk/admin';
 import { afterAll, beforeAll } from 'vitest';
 import { ensureBuilt } from '../support/built';
 import { startInProcess } from '../support/in-process';
+import { documentOf, type ListDocument } from '../support/list-document';
 
 export const BIN = fileURLToPath(new URL('../../src/cli/bin/amesh.mjs', import.meta.url));
 
@@ -92,8 +93,8 @@ export class Machine {
     return createIdentity(this.dir, {}, { friendlyName });
   }
 
-  async allowList(): Promise<AllowListDocument> {
-    return (await openDevice(this.dir, {})).trust.read();
+  async allowList(): Promise<ListDocument> {
+    return documentOf((await openDevice(this.dir, {})).trust);
   }
 }
 

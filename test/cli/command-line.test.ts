@@ -91,10 +91,10 @@ describe('amesh --help and --version', () => {
 
   it('prints one object with --json', async () => {
     const machine = await createMachine();
-    const ran = await machine.amesh(['list', '--help', '--json']);
+    const ran = await machine.amesh(['status', '--help', '--json']);
     expect(ran).toMatchObject({ code: 0, stderr: '' });
-    const { stdout } = await machine.amesh(['list', '--help']);
-    expect(objectOf(ran)).toEqual({ ok: true, usage: 'amesh list', help: stdout.trimEnd() });
+    const { stdout } = await machine.amesh(['status', '--help']);
+    expect(objectOf(ran)).toEqual({ ok: true, usage: 'amesh status', help: stdout.trimEnd() });
   });
 
   it('prints the version of the package', async () => {
@@ -104,7 +104,7 @@ describe('amesh --help and --version', () => {
     );
     expect(await machine.amesh(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
     expect((await machine.amesh(['version'])).stdout).toBe(`${version}\n`);
-    expect((await machine.amesh(['help', 'list'])).stdout).toContain('Usage: amesh list\n');
+    expect((await machine.amesh(['help', 'status'])).stdout).toContain('Usage: amesh status\n');
     expect(objectOf(await machine.amesh(['list', '--version', '--json']))).toEqual({ ok: true, version });
   });
 });

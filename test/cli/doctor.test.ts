@@ -4,6 +4,7 @@ import { createServer, type RequestListener } from 'node:http';
 import { join } from 'node:path';
 import { addDevice, openDevice, setHosts } from '@authmesh/sdk/admin';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { randomId, withDevices } from '../support/list-document';
 import { listen } from '../support/listen';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { useRelay } from '../support/use-relay';
@@ -222,6 +223,21 @@ describe('the list', () => {
     expect(of.seen?.state).toBe('skipped');
   });
 
+  it('lacks a page', async () => {
+    const machine = await createMachine('prod-api');
+    const { trust } = await openDevice(machine.dir, {});
+    await withDevices(trust, Array.from({ length: 200 }, randomId));
+    const [[name = ''] = []] = [...(await trust.open()).pages];
+    await rm(join(machine.dir, 'list', name));
+    const { code, of } = await examine(machine);
+    expect(code).toBe(1);
+    expect(of.list).toMatchObject({
+      state: 'failed',
+      message: 'A page of the allow list is missing.',
+      fix: 'Restore the pages of the list from a backup.',
+    });
+  });
+
   it('is an older copy', async () => {
     const machine = await createMachine('prod-api');
     const path = join(machine.dir, 'allow_list.json');
@@ -376,7 +392,7 @@ describe('a clock that was set back under a running server', () => {
     const other = await openDevice(peer.dir, {});
     await trust.update((list) => addDevice(list, { ...other.identity, role: 'controller', hosts: [] }, 0));
     const ahead = Math.floor(Date.now() / 1000) + 3600;
-    await trust.lastSeen.add(new Map([[other.identity.deviceId, ahead]]), () => true);
+    await trust.lastSeen.add(new Map([[other.identity.deviceId, ahead]]), await trust.read());
     const { code, of } = await examine(machine);
     expect(code).toBe(1);
     expect(of.clock?.message).toMatch(

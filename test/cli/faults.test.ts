@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { addDevice, createIdentity, type Device, openDevice, toTrustLine } from '@authmesh/sdk/admin';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ensureBuilt } from '../support/built';
+import { documentOf } from '../support/list-document';
 import { BIN, Machine } from './amesh';
 
 /**
@@ -125,7 +126,7 @@ type State = 'lets in' | 'refuses' | 'broken';
 async function stateOf(dir: string): Promise<State> {
   try {
     const { trust } = await openDevice(dir, {});
-    const { devices } = await trust.read();
+    const { devices } = await documentOf(trust);
     return devices.some(({ deviceId }) => deviceId === caller.identity.deviceId) ? 'lets in' : 'refuses';
   } catch {
     return 'broken';

@@ -1,5 +1,8 @@
 import { createAmesh } from '@authmesh/sdk';
+import { type DeviceEntry, openDevice } from '@authmesh/sdk/admin';
+import { createServerVerifier } from '@authmesh/sdk/workers';
 import { describe, expect, it, vi } from 'vitest';
+import { newDevice, randomId, withDevices } from '../support/list-document';
 import { listen } from '../support/listen';
 import { objectOf, useMachines } from './amesh';
 
@@ -71,5 +74,66 @@ describe('amesh list', () => {
     expect(seen).toBeLessThanOrEqual(Date.now() / 1000);
     const minute = new Date(seen * 1000).toISOString().slice(0, 16).replace('T', ' ');
     expect((await machine.amesh(['list'])).stdout).toContain(`  ${minute} UTC\n`);
+  });
+
+  it('prints the sealed list as one text with --export, and nothing else', async () => {
+    const machine = await createMachine();
+    const { deviceId, publicKey } = await machine.init('prod-api');
+    const { trust } = await openDevice(machine.dir, {});
+    await withDevices(trust, Array.from({ length: 200 }, randomId));
+    const ran = await machine.amesh(['list', '--export']);
+    expect(ran).toMatchObject({ code: 0, stderr: '' });
+    const { head, pages } = await trust.open();
+    expect(pages.size).toBeGreaterThan(0);
+    expect(ran.stdout).toBe(Buffer.concat([head, ...pages.values()]).toString());
+    expect(objectOf(await machine.amesh(['list', '--export', '--json']))).toEqual({
+      ok: true,
+      list: ran.stdout,
+    });
+
+    // As a Worker reads it from a variable, without the newline.
+    const options = { allowList: ran.stdout.trim(), ownerKey: publicKey, deviceId };
+    expect(() => createServerVerifier(options)).not.toThrow();
+  });
+
+  it('prints only what the filters choose', async () => {
+    const machine = await createMachine();
+    await machine.init('prod-api');
+    const { trust } = await openDevice(machine.dir, {});
+    const now = Math.floor(Date.now() / 1000);
+    const day = 86_400;
+    const lease = (expiresAt: number) => ({ grant: 'g', expiresAt, endsAt: expiresAt });
+    const add = [
+      { ...newDevice(), friendlyName: 'worker-1', addedAt: now - 40 * day },
+      { ...newDevice(), friendlyName: 'Worker-2', addedAt: now, lease: lease(now + 3 * day) },
+      { ...newDevice(), friendlyName: 'laptop (1)', addedAt: now - 40 * day, expiresAt: now + 90 * day },
+      { ...newDevice(), friendlyName: 'db', addedAt: now - 40 * day, roles: ['target'] as const },
+    ];
+    await trust.update(async (draft) => {
+      for (const device of add) await draft.put(device);
+    });
+    const [, , laptop] = add as [DeviceEntry, DeviceEntry, DeviceEntry];
+    await trust.lastSeen.add(new Map([[laptop.deviceId, now - day]]), await trust.read());
+    const names = async (...args: string[]) => {
+      const { devices } = objectOf(await machine.amesh(['list', '--json', ...args]));
+      return (devices as unknown as DeviceEntry[]).map(({ friendlyName }) => friendlyName).sort();
+    };
+    expect(await names('--role', 'target')).toEqual(['db']);
+    expect(await names('--name', 'worker-*')).toEqual(['Worker-2', 'worker-1']);
+    expect(await names('--name', 'laptop (*)')).toEqual(['laptop (1)']);
+    expect(await names('--name', 'work')).toEqual([]);
+    expect(await names('--unused', '30d')).toEqual(['worker-1']);
+    expect(await names('--unused', '1h')).toEqual(['laptop (1)', 'worker-1']);
+    expect(await names('--expires', '14d')).toEqual(['Worker-2']);
+    expect(await names('--expires', '100d', '--name', 'l*')).toEqual(['laptop (1)']);
+
+    const none = await machine.amesh(['list', '--name', 'nobody']);
+    expect(none).toMatchObject({ code: 0, stdout: '' });
+    expect(none.stderr).toContain('None of the 4 devices in the list matches.');
+    for (const args of [
+      ['--unused', 'soon'],
+      ['--export', '--role', 'target'],
+    ])
+      expect((await machine.amesh(['list', ...args])).code).toBe(2);
   });
 });

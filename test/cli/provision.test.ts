@@ -67,10 +67,15 @@ describe('amesh provision', () => {
     expect(JSON.stringify(provisioned)).not.toContain(claims.secret);
 
     const { trust } = await openDevice(laptop.dir, {});
-    await trust.update((list) => ({
-      ...list,
-      tokens: list.tokens.map((entry) => ({ ...entry, issuedAt: now() - 120, expiresAt: now() - 60 })),
-    }));
+    await trust.update((draft) =>
+      draft.change({
+        tokens: draft.head.tokens.map((entry) => ({
+          ...entry,
+          issuedAt: now() - 120,
+          expiresAt: now() - 60,
+        })),
+      }),
+    );
     expect((await laptop.amesh(['list'])).stdout).toContain('target (provisioned, not seen, expired)');
   });
 

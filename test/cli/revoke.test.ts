@@ -1,5 +1,8 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { openDevice } from '@authmesh/sdk/admin';
 import { describe, expect, it } from 'vitest';
+import { changeDevices, newDevice, randomId, withDevices } from '../support/list-document';
 import { type Machine, objectOf, useMachines } from './amesh';
 
 const createMachine = useMachines();
@@ -15,6 +18,11 @@ async function createPaired(...names: string[]) {
   }
   return { machine, ids, ownId: own.deviceId };
 }
+
+const newIds = () => {
+  const { deviceId, publicKey } = newDevice();
+  return { deviceId, publicKey };
+};
 
 const namesOf = async (machine: Machine) =>
   (await machine.allowList()).devices.map(({ friendlyName }) => friendlyName);
@@ -87,23 +95,73 @@ describe('amesh revoke', () => {
 
   it('tells two devices of the same name apart', async () => {
     const { machine, ids } = await createPaired('worker', 'Worker');
-    expect(await namesOf(machine)).toEqual(['worker', 'Worker-2']);
+    expect(await namesOf(machine)).toEqual(['Worker', 'worker']);
     await machine.amesh(['revoke', 'worker', '--yes']);
     expect((await machine.allowList()).devices.map(({ deviceId }) => deviceId)).toEqual([ids[1]]);
   });
 
   it('refuses a name that several devices bear', async () => {
-    const { machine } = await createPaired('worker', 'helper');
+    const { machine, ids } = await createPaired('worker', 'helper');
     const { trust } = await openDevice(machine.dir, {});
-    await trust.update((document) => ({
-      ...document,
-      devices: document.devices.map((device) => ({ ...device, friendlyName: 'worker' })),
-    }));
+    await changeDevices(trust, (device) => ({ ...device, friendlyName: 'worker' }));
     const ran = await machine.amesh(['revoke', 'worker', '--yes']);
     expect(ran.code).toBe(2);
-    expect(ran.stderr).toContain('2 devices are called "worker".');
+    expect(ran.stderr).toMatch(/2 devices are called "worker": am_\S+, am_\S+\.\n/);
+    for (const id of ids) expect(ran.stderr).toContain(id);
     expect(ran.stderr).toContain(`Use the ID: ${machine.here('amesh list')}\n`);
     expect(await namesOf(machine)).toHaveLength(2);
+  });
+
+  it('takes the devices out that have not called for a time, and leaves targets what they are', async () => {
+    const machine = await createMachine();
+    await machine.init('prod-api');
+    const { trust } = await openDevice(machine.dir, {});
+    const now = Math.floor(Date.now() / 1000);
+    const old = { ...newDevice(), addedAt: now - 100 * 86_400 };
+    const [used, unused, both] = [
+      { ...old, ...newIds(), friendlyName: 'used' },
+      { ...old, ...newIds(), friendlyName: 'unused' },
+      { ...old, ...newIds(), friendlyName: 'both', roles: ['controller', 'target'] as const },
+    ];
+    const recent = { ...newDevice(), friendlyName: 'recent', addedAt: now };
+    await trust.update(async (draft) => {
+      for (const device of [used, unused, both, recent]) await draft.put(device);
+    });
+    await trust.lastSeen.add(new Map([[used.deviceId, now - 86_400]]), await trust.read());
+    const asked = await machine.amesh(['revoke', '--unused', '90d']);
+    expect([asked.code, await namesOf(machine)]).toEqual([2, ['both', 'unused', 'used', 'recent']]);
+    const ran = await machine.amesh(['revoke', '--unused', '90d', '--yes']);
+    expect(ran.stderr).toContain('✓ Revoked 2 devices. ');
+    const { devices, tombstones } = await machine.allowList();
+    expect(devices.map(({ friendlyName, roles }) => [friendlyName, ...roles])).toEqual([
+      ['both', 'target'],
+      ['used', 'controller'],
+      ['recent', 'controller'],
+    ]);
+    expect(tombstones).toMatchObject([{ deviceId: unused.deviceId }]);
+    const again = await machine.amesh(['revoke', '--unused', '90d', '--yes']);
+    expect(again.stderr).toContain('has called within 90d. No changes were made.');
+    expect((await machine.amesh(['revoke', 'used', '--unused', '90d'])).code).toBe(2);
+  });
+
+  it('reads one page of a long list for a device by its ID, as rename does', async () => {
+    const { machine, ids } = await createPaired('worker');
+    const [id = ''] = ids;
+    const { trust } = await openDevice(machine.dir, {});
+    await withDevices(trust, Array.from({ length: 1000 }, randomId));
+    const { pages } = await trust.open();
+    for (const [hash, page] of pages) {
+      if (!Buffer.from(page).includes(id)) await writeFile(join(machine.dir, 'list', hash), 'x');
+    }
+    const renamed = await machine.amesh(['rename', id, 'worker-1']);
+    expect(renamed.stderr).toContain(`✓ "worker" is now called "worker-1" (${id}).`);
+    const byName = objectOf(await machine.amesh(['revoke', 'worker-1', '--yes', '--json']));
+    expect(byName).toMatchObject({ error: { code: 'allow_list_unavailable' } });
+    expect((await machine.amesh(['revoke', id, '--yes'])).stderr).toContain(`✓ Revoked "worker-1" (${id}).`);
+    const again = objectOf(await machine.amesh(['revoke', id, '--yes', '--json']));
+    expect(again).toMatchObject({ error: { code: 'already_revoked' } });
+    const unknown = objectOf(await machine.amesh(['revoke', `${id.slice(0, -4)}AAAA`, '--yes', '--json']));
+    expect(unknown).toMatchObject({ error: { code: 'unknown_name' } });
   });
 
   it('finds a name however its accents are composed', async () => {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, readdir } from 'node:fs/promises';
-import { addDevice, createIdentity } from '@authmesh/sdk/admin';
+import { addDevice, createIdentity, setHosts } from '@authmesh/sdk/admin';
 import { toBase64Url } from '@authmesh/sdk/core';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -92,14 +92,14 @@ describeWithRedis('amesh on a store that instances share', () => {
     };
     await trust.update((list) => addDevice(list, { ...caller, role: 'controller', hosts: [] }, 0));
     const admin = new Redis(redis.url);
-    const key = `amesh:${identity.deviceId}:allow_list.json`;
-    const before = (await admin.getBuffer(key)) as Buffer;
-    const { revision } = await trust.update((list) => ({ ...list, hosts: ['other.example.com'] }));
+    const key = `amesh:list:${identity.deviceId}`;
+    const before = (await admin.hgetBuffer(key, 'document')) as Buffer;
+    const { head } = await trust.update((list) => setHosts(list, ['other.example.com']));
     await vi.waitFor(
-      async () => expect(await trust.confirmations(revision)).toEqual({ confirmed: 2, instances: 2 }),
+      async () => expect(await trust.confirmations(head.revision)).toEqual({ confirmed: 2, instances: 2 }),
       SOON,
     );
-    await admin.set(key, before);
+    await admin.hset(key, 'document', before);
     admin.disconnect();
     const broken = '500 {"error":"allow_list_integrity_failure"}';
     for (const server of fleet.servers) {
@@ -225,7 +225,7 @@ describeWithRedis('amesh on a store that instances share', () => {
     }, 60_000);
 
     async function recordKey(): Promise<string> {
-      return `amesh:${(await fleet.open()).identity.deviceId}:allow_list.json:instances`;
+      return `amesh:list:${(await fleet.open()).identity.deviceId}:instances`;
     }
 
     async function revokeOne(): Promise<[Ran, string]> {

@@ -86,6 +86,20 @@ describe.skipIf(!hasScript)('on a terminal', () => {
     expect(await countOf(machine)).toBe(1);
   });
 
+  it.each([
+    ['y\r', 0, 2],
+    ['\r', 8, 1],
+  ])('asks before trust add adds a second device of one name: %j', async (typed, code, count) => {
+    const { machine } = await createPaired();
+    const { publicKey } = await (await createMachine()).init('alice');
+    const args = ['trust', 'add', '--role', 'controller', `amesh-p256 ${publicKey} Alice`];
+    const ran = await onTerminal(machine, args, typed);
+    expect(ran.screen).toMatch(
+      /\? There is already a device called "alice" \(am_.{16}\)\. Add another one with this name\? \[y\/N\] /,
+    );
+    expect([ran.code, await countOf(machine)]).toEqual([code, count]);
+  });
+
   it('decorates with colour, unless told not to', async () => {
     const { machine } = await createPaired();
     const run = async (args: string[], env = {}) =>

@@ -51,6 +51,29 @@ describe('amesh trust export', () => {
 });
 
 describe('amesh trust add', () => {
+  it('says that others have the name of a device, whose ID commands then need', async () => {
+    const { prod, aliceLine, aliceId } = await createPair();
+    await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);
+    const second = await (await createMachine()).init('x');
+    const line = `amesh-p256 ${second.publicKey} alice-laptop`;
+    for (const yes of [[], ['--yes']]) {
+      const ran = await prod.amesh(['trust', 'add', '--role', 'controller', line, ...yes]);
+      expect(ran.code).toBe(0);
+      const undo = prod.here(`amesh revoke ${second.deviceId}`);
+      expect(ran.stderr).toContain(`may now call this machine.   Undo: ${undo}\n`);
+      expect(ran.stderr).toContain(
+        `! There is already a device called "alice-laptop" (${aliceId}). Commands need the ID of each.\n`,
+      );
+      const rename = prod.here(`amesh rename ${second.deviceId} NEW-NAME`);
+      expect(ran.stderr).toContain(`  To rename the new one:  ${rename}\n`);
+      expect((await prod.amesh(['revoke', second.deviceId, '--yes'])).code).toBe(0);
+    }
+    // The same device again has no namesake.
+    const again = await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);
+    expect(again.stderr).toContain('may already call this machine. No changes were made.');
+    expect(again.stderr).not.toContain('There is already a device');
+  });
+
   it('pairs two machines, each step naming the next one', async () => {
     const { alice, prod, aliceId, prodId, aliceLine, prodLine } = await createPair();
     await prod.amesh(['config', 'hosts', 'api.example.com']);
@@ -158,7 +181,7 @@ describe('amesh trust add', () => {
   });
 
   it('refuses a host that belongs to another target', async () => {
-    const { alice, prodLine } = await createPair();
+    const { alice, prodId, prodLine } = await createPair();
     const other = await (await createMachine()).init('impostor');
     const add = ['trust', 'add', '--role', 'target', '--host'];
     await alice.amesh([...add, 'api.example.com', prodLine]);
@@ -170,7 +193,7 @@ describe('amesh trust add', () => {
     expect(ran.code).toBe(1);
     expect(ran.stderr).toBe(
       '✗ api.example.com already belongs to "prod-api".\n' +
-        `  Use another host, or first run: ${alice.here('amesh revoke prod-api')}\n  No changes were made.\n`,
+        `  Use another host, or first run: ${alice.here(`amesh revoke ${prodId}`)}\n  No changes were made.\n`,
     );
     expect((await entriesOf(alice)).map(({ friendlyName }) => friendlyName)).toEqual(['prod-api']);
   });

@@ -5,6 +5,7 @@ import { addDevice, createIdentity, openDevice, revokeDevice } from '@authmesh/s
 import { createVerifier, InMemoryNonceStore, type Refusal, type RequestView } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NOW, signed } from '../support/core';
+import { documentOf } from '../support/list-document';
 import { vectorAllowList } from '../support/vectors';
 
 // The gaps that the documents admit. If one is closed, a test here fails, and the page has to change.
@@ -119,7 +120,7 @@ describe('docs/security.md, older copies', () => {
       message: expect.stringContaining('an older copy'),
     });
     await copyFile(join(backup, 'seen.json'), join(server, 'seen.json'));
-    const restored = await (await openDevice(server, {})).trust.read();
+    const restored = await documentOf((await openDevice(server, {})).trust);
     expect(restored.devices.map(({ friendlyName }) => friendlyName)).toEqual(['laptop']);
   });
 });

@@ -341,7 +341,11 @@ export class Sandbox {
   async #trustLine(role: Role): Promise<string | null> {
     const text = await readFile(join(this.folder(role), 'identity.json')).catch(() => null);
     if (text === null) return null;
-    const identity = await readIdentity({ read: async () => text, swap: async () => false });
+    const identity = await readIdentity({
+      read: async () => text,
+      readPages: async () => [],
+      swap: async () => false,
+    });
     return identity === null ? null : toTrustLine(identity);
   }
 }

@@ -9,6 +9,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { Client, startRelay } from '../relay/client';
 import { createCertificate } from '../support/certificate';
+import { documentOf } from '../support/list-document';
 import { listen } from '../support/listen';
 import { deferred, pair, trustBetween } from '../support/pairing';
 import { useDevices } from '../support/use-devices';
@@ -44,7 +45,7 @@ async function endsAt(
     listenForController({ device, relay: at, person: nobody }).catch((error) => error),
     inviteTarget({ device, relay: at, code: '482916', person: nobody }).catch((error) => error),
   ]);
-  expect((await device.trust.read()).devices).toEqual([]);
+  expect((await documentOf(device.trust)).devices).toEqual([]);
   const [first, second] = errors.map((error) => {
     if (!isAmeshError(error)) throw new Error(`Not an AmeshError: ${error}`);
     return { code: error.code as string, message: toText(error.message) };
@@ -345,6 +346,8 @@ describe.concurrent('a code', () => {
     const { trust } = target;
     const slow = {
       read: () => trust.read(),
+      readHead: () => trust.readHead(),
+      preview: (...args: Parameters<typeof trust.preview>) => trust.preview(...args),
       update: async (...args: Parameters<typeof trust.update>) => {
         expect(await intruder.join(code).next()).toEqual({ type: 'error', code: 'code_used' });
         await sleep(100);

@@ -6,6 +6,7 @@ import { addDevice, createIdentity, openDevice } from '@authmesh/sdk/admin';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Script, toScript } from '../support/child';
 import { times } from '../support/full';
+import { documentOf } from '../support/list-document';
 import { describeWithRedis, startRedis } from '../support/redis';
 
 const PROCESSES = times(4, 10);
@@ -23,8 +24,8 @@ async function expectEveryChange(env: Record<string, string>): Promise<void> {
   await createIdentity(dir, env, { friendlyName: 'api' });
   const { trust } = await openDevice(dir, env);
   const ids = Array.from({ length: 5 * PROCESSES }, () => `am_${randomBytes(12).toString('base64url')}`);
-  await trust.update((list) =>
-    ids.reduce((before, deviceId, i) => {
+  await trust.update(async (list) => {
+    for (const [i, deviceId] of ids.entries()) {
       const publicKey = Buffer.concat([Uint8Array.of(2), randomBytes(32)]).toString('base64url');
       const device = {
         deviceId,
@@ -33,16 +34,16 @@ async function expectEveryChange(env: Record<string, string>): Promise<void> {
         role: 'controller',
         hosts: [],
       } as const;
-      return addDevice(before, device, 0);
-    }, list),
-  );
+      await addDevice(list, device, 0);
+    }
+  });
   const all = Array.from({ length: PROCESSES }, (_, i) =>
     administrator.start([dir, `process-${i}`, ids.slice(5 * i, 5 * i + 5).join(',')], { env }),
   );
   for (const each of all) expect(await each.ended, each.stderr()).toMatchObject({ code: 0 });
 
   const said = all.flatMap(({ lines }) => lines);
-  const { devices, tombstones } = await trust.read();
+  const { devices, tombstones } = await documentOf(trust);
   const names = devices.map(({ friendlyName }) => `added ${friendlyName}`);
   const revoked = tombstones.map(({ deviceId }) => `revoked ${deviceId}`);
   expect(said.length).toBeGreaterThan(0.9 * CHANGES); // one may give up, and says so

@@ -53,16 +53,33 @@ describeWithRedis('with Redis', () => {
     reopen: () => openDriver('app'),
   }));
 
-  it('keeps the bytes of a document as they are, under its name', async () => {
-    await openDriver('app').swap('am_x:list.json', null, bytes('{"a":1}\n'));
-    expect(await admin.get('app:am_x:list.json')).toBe('{"a":1}\n');
-    await open().swap('am_x:list.json', null, bytes('{"b":1}\n'));
-    expect(await admin.get('amesh:am_x:list.json')).toBe('{"b":1}\n');
+  it('keeps a document and its pages as fields of one hash, which never ends', async () => {
+    await openDriver('app').swap('list:am_x', null, bytes('{"a":1}\n'));
+    expect(await admin.hgetall('app:list:am_x')).toEqual({ document: '{"a":1}\n' });
+    const page = 'A'.repeat(43);
+    const pages = { write: new Map([[page, bytes('one')]]), remove: [] };
+    await open().swap('list:am_x', null, bytes('{"b":1}\n'), pages);
+    expect(await admin.hgetall('amesh:list:am_x')).toEqual({ document: '{"b":1}\n', [page]: 'one' });
+    expect(await admin.ttl('amesh:list:am_x')).toBe(-1);
   });
 
-  it('reads what somebody has put there as text', async () => {
-    await storageAt('app').setItem('am_x:list.json', '{"a":1}\n');
-    expect(await openDriver('app').read('am_x:list.json')).toEqual(bytes('{"a":1}\n'));
+  it('takes what is no hash for an empty document, which a swap replaces', async () => {
+    await storageAt('app').setItem('list:am_x', '{"a":1}\n');
+    const store = openDriver('app');
+    expect(await store.read('list:am_x')).toEqual(new Uint8Array());
+    expect(await store.readPages('list:am_x', ['A'.repeat(43)], 1000)).toEqual([null]);
+    expect(await store.swap('list:am_x', null, bytes('one'))).toBe(false);
+    expect(await store.swap('list:am_x', new Uint8Array(), bytes('one'))).toBe(true);
+    expect(await store.read('list:am_x')).toEqual(bytes('one'));
+  });
+
+  it('does not send a document of more bytes than were asked for', async () => {
+    const store = open();
+    await store.swap('list:am_x', null, new Uint8Array(100_000));
+    const before = Number(/total_net_output_bytes:(\d+)/.exec(await admin.info('stats'))?.[1]);
+    expect(await store.read('list:am_x', 10)).toHaveLength(10);
+    const after = Number(/total_net_output_bytes:(\d+)/.exec(await admin.info('stats'))?.[1]);
+    expect(after - before).toBeLessThan(50_000);
   });
 
   it('tells those who watch of a change, also after its connections were cut', async () => {

@@ -2,12 +2,13 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createIdentity, openDevice, revokeDevice } from '@authmesh/sdk/admin';
+import { createIdentity, openDevice, revokeDevice, setHosts } from '@authmesh/sdk/admin';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { Child } from '../support/child';
 import { type Fleet, startFleet, until } from '../support/fleet';
 import { times } from '../support/full';
+import { documentOf } from '../support/list-document';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { lastOtherwise, SOON } from '../support/waiting';
 
@@ -51,7 +52,11 @@ function startVerifier(dir: string): Promise<Child> {
   return fleet.start({ AMESH_OWNER_KEY: fleet.ownerKey, AUTH_MESH_DIR: dir });
 }
 
-const keyOf = async () => `amesh:${(await fleet.open()).identity.deviceId}:allow_list.json`;
+const keyOf = async () => `amesh:list:${(await fleet.open()).identity.deviceId}`;
+
+async function put(key: string, document: Buffer): Promise<void> {
+  await admin.multi().del(key).hset(key, 'document', document).exec();
+}
 
 describeWithRedis('instances that share a list in Redis', () => {
   it('with the mounted key, and without any, let in whom the owner has let in', async () => {
@@ -135,15 +140,15 @@ describeWithRedis('instances that share a list in Redis', () => {
     fleet = await startFleet(0, { AMESH_STORE_URL: redis.url, REDIS_URL: redis.url });
     const running = await startVerifier(dir);
     const key = await keyOf();
-    const older = (await admin.getBuffer(key)) as Buffer;
+    const older = (await admin.hgetBuffer(key, 'document')) as Buffer;
     const { trust } = await fleet.open();
-    await trust.update((list) => ({ ...list, hosts: ['other.example.com'] }));
+    await trust.update((list) => setHosts(list, ['other.example.com']));
     expect(await until(PASSED, () => fleet.call(running))).toBe(PASSED);
-    const good = (await admin.getBuffer(key)) as Buffer;
+    const good = (await admin.hgetBuffer(key, 'document')) as Buffer;
 
     const otherDir = await folder();
     const other = await createIdentity(otherDir, { AMESH_STORE_URL: redis.url }, { friendlyName: 'other' });
-    const swapped = (await admin.getBuffer(`amesh:${other.deviceId}:allow_list.json`)) as Buffer;
+    const swapped = (await admin.hgetBuffer(`amesh:list:${other.deviceId}`, 'document')) as Buffer;
     const tampered = Buffer.from(good);
     tampered[good.indexOf('caller')] = 0x43;
     for (const [what, bytes] of [
@@ -155,11 +160,11 @@ describeWithRedis('instances that share a list in Redis', () => {
       ['rolled back', older],
     ] as const) {
       if (bytes === null) await admin.del(key);
-      else await admin.set(key, bytes);
+      else await put(key, bytes);
       expect(await until(BROKEN, () => fleet.call(running)), what).toBe(BROKEN);
       const fresh = await startVerifier(dir);
       expect(await until(BROKEN, () => fleet.call(fresh)), what).toBe(BROKEN);
-      await admin.set(key, good);
+      await put(key, good);
       for (const server of [running, fresh]) {
         expect(await until(PASSED, () => fleet.call(server)), what).toBe(PASSED);
       }
@@ -172,11 +177,11 @@ describeWithRedis('instances that share a list in Redis', () => {
     const server = await startVerifier(await folder());
     expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
     const key = await keyOf();
-    const good = (await admin.getBuffer(key)) as Buffer;
+    const good = (await admin.hgetBuffer(key, 'document')) as Buffer;
     await admin.del(key);
     await admin.lpush(key, 'a list, but not such a list');
     expect(await until(BROKEN, () => fleet.call(server))).toBe(BROKEN);
-    await admin.set(key, good);
+    await put(key, good);
     expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
   });
 
@@ -184,7 +189,7 @@ describeWithRedis('instances that share a list in Redis', () => {
     fleet = await startFleet(0, { AMESH_STORE_URL: redis.url, STALE: '3' });
     const server = await startVerifier(await folder());
     expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
-    const good = (await admin.getBuffer(await keyOf())) as Buffer;
+    const good = (await admin.hgetBuffer(await keyOf(), 'document')) as Buffer;
     const goingAt = performance.now();
     await redis.stop();
     const goneAt = performance.now();
@@ -194,7 +199,7 @@ describeWithRedis('instances that share a list in Redis', () => {
     const fresh = await startVerifier(await folder()); // knows no list at all
     expect(await fleet.call(fresh)).toBe(UNAVAILABLE);
     await redis.restart();
-    await admin.set(await keyOf(), good);
+    await put(await keyOf(), good);
     for (const each of [server, fresh]) expect(await until(PASSED, () => fleet.call(each))).toBe(PASSED);
   }, 30_000);
 
@@ -202,7 +207,7 @@ describeWithRedis('instances that share a list in Redis', () => {
     fleet = await startFleet(0, { AMESH_STORE_URL: redis.url, REDIS_URL: redis.url });
     const stranger = await createIdentity(await folder(), {}, { friendlyName: 'stranger' });
     const key = await keyOf();
-    await admin.copy(key, `amesh:${stranger.deviceId}:allow_list.json`);
+    await admin.copy(key, `amesh:list:${stranger.deviceId}`);
     const server = await fleet.start({ AMESH_OWNER_KEY: stranger.publicKey, AUTH_MESH_DIR: await folder() });
     expect(await fleet.call(server)).toBe(BROKEN);
     expect(server.stderr()).toContain('The allow list is sealed by another device.');
@@ -214,7 +219,7 @@ describeWithRedis('instances that share a list in Redis', () => {
     await expect((await openDevice(fleet.targetDir, env)).trust.read()).rejects.toMatchObject({
       code: 'allow_list_integrity_failure',
     });
-    const before = await (await openDevice(fleet.targetDir, {})).trust.read();
+    const before = await documentOf((await openDevice(fleet.targetDir, {})).trust);
     const made = await createIdentity(fleet.targetDir, env, { friendlyName: 'api', hosts: ['b.example'] });
     expect(made).toMatchObject({ published: true, wasThere: true, hosts: before.hosts });
     expect(JSON.parse(await readFile(join(made.movedTo as string, 'allow_list.json'), 'utf8'))).toMatchObject(
@@ -229,7 +234,7 @@ describeWithRedis('instances that share a list in Redis', () => {
       fix: expect.stringContaining('set AMESH_STORE_URL'),
     });
     const { trust } = await openDevice(fleet.targetDir, env);
-    expect((await trust.read()).devices).toHaveLength(1);
+    expect((await documentOf(trust)).devices).toHaveLength(1);
     await trust.update((list) => revokeDevice(list, fleet.callerId, 0));
     await expect(createIdentity(fleet.targetDir, env, { friendlyName: 'api' })).rejects.toMatchObject({
       code: 'identity_exists',
@@ -250,14 +255,14 @@ describeWithRedis('instances that share a list in Redis', () => {
         createIdentity(dir, env, { friendlyName: 'api' }),
         ...names.map((name) =>
           alone.trust
-            .update((list) => ({ ...list, hosts: [...list.hosts, name] }))
+            .update((list) => setHosts(list, [...list.head.hosts, name]))
             .then(
               () => [name],
               () => [],
             ),
         ),
       ]);
-      const { hosts } = await (await openDevice(dir, env)).trust.read();
+      const { hosts } = await documentOf((await openDevice(dir, env)).trust);
       expect(hosts).toEqual(expect.arrayContaining(changes.flat()));
     }
   });

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { DocumentStore } from '@authmesh/sdk/admin';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -11,6 +12,7 @@ export interface StoreUnderTest {
 
 const KEY = 'document.json';
 const bytes = (text: string) => new TextEncoder().encode(text);
+const nameOf = (page: string) => createHash('sha256').update(page).digest('base64url');
 
 /**
  * Every store passes this.
@@ -129,6 +131,108 @@ export function documentStoreContract(name: string, makeStore: () => Promise<Sto
       expect(await store.read(KEY, 5)).toBeNull();
       expect(await store.swap(KEY, null, bytes('new'))).toBe(true);
       expect(new TextDecoder().decode((await store.read(`${KEY}.2`)) ?? undefined)).toBe('12345');
+    });
+
+    describe('with pages', () => {
+      const AT_MOST = 1000;
+      const text = (page: Uint8Array | null | undefined) => page && new TextDecoder().decode(page);
+      const pagesOf = async (names: readonly string[], from = store) =>
+        (await from.readPages(KEY, names, AT_MOST)).map(text);
+      const toPages = (...contents: string[]) =>
+        new Map(contents.map((content) => [nameOf(content), bytes(content)]));
+      const write = (...contents: string[]) => ({ write: toPages(...contents), remove: [] });
+
+      it('has none at first, and gives null for each that is asked for', async () => {
+        expect(await pagesOf([nameOf('one')])).toEqual([null]);
+        await store.swap(KEY, null, bytes('head'));
+        expect(await pagesOf([nameOf('one'), nameOf('two')])).toEqual([null, null]);
+        expect(await pagesOf([])).toEqual([]);
+      });
+
+      it('writes them with the document, for every other store too, and gives them in the order of the names', async () => {
+        expect(await store.swap(KEY, null, bytes('head'), write('one', 'two'))).toBe(true);
+        const names = [nameOf('two'), nameOf('none'), nameOf('one'), nameOf('two')];
+        expect(await pagesOf(names, reopen())).toEqual(['two', null, 'one', 'two']);
+        expect(await read(reopen())).toBe('head');
+      });
+
+      it('keeps those that a later swap does not name', async () => {
+        await store.swap(KEY, null, bytes('head'), write('one'));
+        await store.swap(KEY, bytes('head'), bytes('head 2'), write('two'));
+        await store.swap(KEY, bytes('head 2'), bytes('head 3'));
+        const document = `head 3, which names "${nameOf('one')}" and "${nameOf('two')}"`;
+        await store.swap(KEY, bytes('head 3'), bytes(document));
+        expect(await pagesOf([nameOf('one'), nameOf('two')])).toEqual(['one', 'two']);
+      });
+
+      it('changes no document and no page of it where somebody else was faster', async () => {
+        const document = bytes(`head "${nameOf('one')}"`);
+        await store.swap(KEY, null, document, write('one'));
+        expect(await store.swap(KEY, bytes('other'), bytes('head 2'), write('two'))).toBe(false);
+        const losing = { write: new Map(), remove: [nameOf('one')] };
+        expect(await store.swap(KEY, bytes('other'), bytes('head 2'), losing)).toBe(false);
+        expect(await read()).toBe(text(document));
+        expect(await pagesOf([nameOf('one')])).toEqual(['one']);
+      });
+
+      it('removes those that are not needed any more, with the swap that says so', async () => {
+        await store.swap(KEY, null, bytes('head'), write('one', 'two'));
+        const next = bytes(`head "${nameOf('two')}"`);
+        const changes = { write: toPages('three'), remove: [nameOf('one')] };
+        await store.swap(KEY, bytes('head'), bytes(`${text(next)} "${nameOf('three')}"`), changes);
+        expect(await pagesOf(['one', 'two', 'three'].map(nameOf))).toEqual([null, 'two', 'three']);
+      });
+
+      it('has a page that is named again after it was removed', async () => {
+        await store.swap(KEY, null, bytes('head'), write('one'));
+        await store.swap(KEY, bytes('head'), bytes('head 2'), { write: new Map(), remove: [nameOf('one')] });
+        expect(await pagesOf([nameOf('one')], reopen())).toEqual([null]);
+        const document = `head "${nameOf('one')}"`;
+        await reopen().swap(KEY, bytes('head 2'), bytes(document), write('one'));
+        expect(await pagesOf([nameOf('one')])).toEqual(['one']);
+      });
+
+      it('writes a page anew that is there already: it may have been damaged', async () => {
+        const name = nameOf('one');
+        const damaged = new Map([[name, bytes('0ne')]]);
+        await store.swap(KEY, null, bytes('head'), { write: damaged, remove: [] });
+        await store.swap(KEY, bytes('head'), bytes(`head "${name}"`), write('one'));
+        expect(await pagesOf([name])).toEqual(['one']);
+      });
+
+      it('gives none that is larger than a page can be, and those beside it', async () => {
+        const [large, largest] = ['x'.repeat(AT_MOST + 1), 'x'.repeat(AT_MOST)];
+        await store.swap(KEY, null, bytes('head'), write(large, largest));
+        expect(await pagesOf([nameOf(large), nameOf(largest)])).toEqual([null, largest]);
+      });
+
+      it('keeps those of other documents apart', async () => {
+        await store.swap(`other-${KEY}`, null, bytes('head'));
+        const found = await store.readPages(`other-${KEY}`, [nameOf('one')], AT_MOST);
+        expect(found).toEqual([null]);
+      });
+
+      it('has all pages of the one writer that wins, whoever loses', async () => {
+        await store.swap(KEY, null, bytes('start'));
+        const documents = Array.from(
+          { length: 8 },
+          (_, i) => `head "${nameOf(`page ${i}`)}" "${nameOf('all')}"`,
+        );
+        const won = await Promise.all(
+          documents.map((document, i) =>
+            (i % 2 === 0 ? store : reopen()).swap(
+              KEY,
+              bytes('start'),
+              bytes(document),
+              write(`page ${i}`, 'all'),
+            ),
+          ),
+        );
+        expect(won.filter(Boolean)).toHaveLength(1);
+        const winner = won.indexOf(true);
+        expect(await read()).toBe(documents[winner]);
+        expect(await pagesOf([nameOf(`page ${winner}`), nameOf('all')])).toEqual([`page ${winner}`, 'all']);
+      });
     });
 
     it('has a stamp that differs when the bytes do, and stays when they do', async () => {

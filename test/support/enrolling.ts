@@ -5,6 +5,7 @@ import { type Amesh, type AmeshOptions, createAmesh, type VerifyOptions } from '
 import { createIdentity, type Device, type GrantOptions, issueGrant, openDevice } from '@authmesh/sdk/admin';
 import { type Refusal, type Signer, toBase64Url } from '@authmesh/sdk/core';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
+import { documentOf, type ListDocument } from './list-document';
 import { type Listening, listen } from './listen';
 import { claimsOf } from './tokens';
 
@@ -62,7 +63,7 @@ export interface EnrollingTarget extends Listening {
   /** The bodies of the enrolments that came, oldest first. */
   readonly captured: string[];
   grant(options?: Partial<GrantOptions>): Promise<{ token: string; id: string }>;
-  list(): ReturnType<Device['trust']['read']>;
+  list(): Promise<ListDocument>;
 }
 
 export interface Enrolling {
@@ -124,7 +125,7 @@ export async function createEnrolling(): Promise<Enrolling> {
           });
           return { token, id: grant.id };
         },
-        list: () => device.trust.read(),
+        list: () => documentOf(device.trust),
       };
     },
     caller: (token, options = {}) =>

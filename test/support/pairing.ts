@@ -1,5 +1,4 @@
 import {
-  type AllowListDocument,
   type ControllerPerson,
   type Device,
   type DeviceEntry,
@@ -11,6 +10,7 @@ import {
   type TargetPerson,
 } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
+import { documentOf, type ListDocument } from './list-document';
 
 export interface Attempt {
   readonly target: Device;
@@ -128,15 +128,15 @@ export type Trust = 'none' | 'unconfirmed, none' | 'unconfirmed, trusted' | 'pai
  * @throws Error for what must never be: a target that trusts a controller which does not know it
  */
 export async function trustBetween(controller: Device, target: Device): Promise<Trust> {
-  const row = rowOf(await controller.trust.read(), target, 'target');
-  const trusted = rowOf(await target.trust.read(), controller, 'controller') !== undefined;
+  const row = rowOf(await documentOf(controller.trust), target, 'target');
+  const trusted = rowOf(await documentOf(target.trust), controller, 'controller') !== undefined;
   if (row === undefined && !trusted) return 'none';
   if (row?.unconfirmed) return trusted ? 'unconfirmed, trusted' : 'unconfirmed, none';
   if (row !== undefined && trusted) return 'paired';
   throw new Error(row === undefined ? 'The controller has no row.' : 'A confirmed row, and no trust.');
 }
 
-function rowOf({ devices }: AllowListDocument, { identity }: Device, role: 'controller' | 'target') {
+function rowOf({ devices }: ListDocument, { identity }: Device, role: 'controller' | 'target') {
   return devices.find(({ deviceId, roles }) => deviceId === identity.deviceId && roles.includes(role));
 }
 

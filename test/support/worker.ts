@@ -8,7 +8,9 @@ import { findRuntime } from './runtimes';
 export interface Kv {
   /** What is stored under allow_list.json; null for nothing, and `down` for a store that fails. */
   value: string | null | 'down';
-  /** How often it was asked. */
+  /** What else is stored, by its key. */
+  readonly pages: Map<string, string>;
+  /** How often it was asked for the list. */
   reads: number;
   readonly port: number;
   close(): Promise<void>;
@@ -18,18 +20,23 @@ export async function startKv(value: string | null): Promise<Kv> {
   const server = await listen(
     createServer(async (request, response) => {
       const { pathname } = new URL(request.url as string, 'http://kv');
-      if (request.method === 'PUT' && kv.value !== 'down' && pathname === '/allow_list.json') {
-        kv.value = await text(request);
+      const key = decodeURIComponent(pathname.slice(1));
+      const isList = key === 'allow_list.json';
+      if (request.method === 'PUT' && kv.value !== 'down') {
+        const body = await text(request);
+        if (isList) kv.value = body;
+        else kv.pages.set(key, body);
         response.end();
         return;
       }
-      kv.reads++;
+      if (isList) kv.reads++;
+      const found = isList ? kv.value : (kv.pages.get(key) ?? null);
       if (kv.value === 'down') response.writeHead(500).end();
-      else if (kv.value === null || pathname !== '/allow_list.json') response.writeHead(404).end();
-      else response.end(kv.value);
+      else if (found === null) response.writeHead(404).end();
+      else response.end(found);
     }),
   );
-  const kv: Kv = { value, reads: 0, port: server.port, close: server.close };
+  const kv: Kv = { value, pages: new Map(), reads: 0, port: server.port, close: server.close };
   return kv;
 }
 

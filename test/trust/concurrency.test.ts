@@ -1,9 +1,10 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createIdentity, openDevice } from '@authmesh/sdk/admin';
+import { createIdentity, openDevice, setHosts } from '@authmesh/sdk/admin';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Script, toScript } from '../support/child';
+import { documentOf } from '../support/list-document';
 
 let root: string;
 let writer: Script;
@@ -28,7 +29,7 @@ describe('several processes on one folder', () => {
     const writers = Array.from({ length: 10 }, (_, index) => writer.start([dir, `writer-${index}`, '10']));
     for (const each of writers) expect(await each.ended, each.stderr()).toEqual({ code: 0, signal: null });
 
-    const { devices, revision } = await (await openDevice(dir, {})).trust.read();
+    const { devices, revision } = await documentOf((await openDevice(dir, {})).trust);
     const expected = writers.flatMap((_, index) =>
       Array.from({ length: 10 }, (_, number) => `writer-${index}-${number}`),
     );
@@ -49,9 +50,9 @@ describe('several processes on one folder', () => {
     const { trust } = await openDevice(dir, {});
     const names = Array.from({ length: 20 }, (_, number) => `host-${number}.example.com`);
     await Promise.all(
-      names.map((name) => trust.update((list) => ({ ...list, hosts: [...list.hosts, name] }))),
+      names.map((name) => trust.update((list) => setHosts(list, [...list.head.hosts, name]))),
     );
-    expect([...(await trust.read()).hosts].sort()).toEqual([...names].sort());
+    expect([...(await documentOf(trust)).hosts].sort()).toEqual([...names].sort());
   });
 
   it('make one identity: one process wins, all others hear identity_exists', async () => {
@@ -65,7 +66,7 @@ describe('several processes on one folder', () => {
 
     const { identity, trust } = await openDevice(dir, {});
     expect(made[0]).toBe(`made ${identity.deviceId}`);
-    expect((await trust.read()).list).toBe(identity.deviceId);
+    expect((await documentOf(trust)).list).toBe(identity.deviceId);
     expect(await readdir(join(dir, 'keys'))).toHaveLength(1);
   }, 60_000);
 });

@@ -3,8 +3,9 @@ import { chmod, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { addDevice, createIdentity, openDevice, resetTrust } from '@authmesh/sdk/admin';
+import { addDevice, createIdentity, openDevice, resetTrust, setHosts } from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { documentOf } from '../support/list-document';
 
 let root: string;
 let dir: string;
@@ -21,7 +22,7 @@ beforeEach(async () => {
 afterEach(() => rm(root, { recursive: true, maxRetries: 20 }));
 
 const path = (name: string) => join(dir, name);
-const devices = async () => (await (await openDevice(dir, {})).trust.read()).devices;
+const devices = async () => (await documentOf((await openDevice(dir, {})).trust)).devices;
 
 /** Runs what a user runs who may not read everything: root gives its folder, and its rights, away for so long. */
 async function asNobody<T>(run: () => Promise<T>): Promise<T> {
@@ -69,7 +70,10 @@ describe('a seen.json that is damaged', () => {
     ['at the end of all revisions', 2 ** 48 - 1],
   ])('%s: --keep goes beyond it', async (_, revision) => {
     const { identity } = await openDevice(dir, {});
-    await writeFile(path('seen.json'), JSON.stringify({ [identity.deviceId]: { revision, hash: 'x' } }));
+    await writeFile(
+      path('seen.json'),
+      JSON.stringify({ [identity.deviceId]: { revision, owner: identity.publicKey, mark: 'x' } }),
+    );
     await expect(devices()).rejects.toMatchObject({
       fix: expect.stringMatching(/: amesh trust reset --keep$/),
     });
@@ -79,7 +83,10 @@ describe('a seen.json that is damaged', () => {
   });
 
   it('of another list says nothing of this one', async () => {
-    await writeFile(path('seen.json'), JSON.stringify({ am_AAAAAAAAAAAAAAAA: { revision: 99, hash: 'x' } }));
+    await writeFile(
+      path('seen.json'),
+      JSON.stringify({ am_AAAAAAAAAAAAAAAA: { revision: 99, owner: 'x', mark: 'x' } }),
+    );
     expect(await devices()).toHaveLength(1);
   });
 
@@ -110,7 +117,7 @@ describe.each(['identity.json', 'allow_list.json', 'seen.json', '.passphrase'])(
       expect(movedTo).toMatch(/replaced/);
       const { identity, trust } = await openDevice(dir, {});
       expect(identity.friendlyName).toBe('new');
-      expect((await trust.read()).devices).toEqual([]);
+      expect((await documentOf(trust)).devices).toEqual([]);
     });
   },
 );
@@ -159,7 +166,7 @@ describe('what the fix says of a damaged file', () => {
   it('a file where the lock belongs: which one to remove, and that nothing was changed', async () => {
     await writeFile(path('allow_list.json.lock'), '');
     const { trust } = await openDevice(dir, {});
-    await expect(trust.update((list) => ({ ...list, hosts: ['a.example'] }))).rejects.toMatchObject({
+    await expect(trust.update((list) => setHosts(list, ['a.example']))).rejects.toMatchObject({
       code: 'store_busy',
       message: `${path('allow_list.json.lock')} is the place of a lock, but not a folder. Remove it, and try again. No changes were made.`,
     });

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   chmod,
   chown,
@@ -15,8 +16,11 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FileStore } from '@authmesh/sdk/admin';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { FileLock } from '../../src/storage/files/file-lock';
+import { PageFiles } from '../../src/storage/files/page-files';
 import { documentStoreContract } from '../support/document-store-contract';
+import { SOON } from '../support/waiting';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const modeOf = async (path: string) => ((await stat(path)).mode & 0o777).toString(8);
@@ -91,6 +95,75 @@ describe('FileStore', () => {
       message: expect.stringContaining(`${join(dir, 'a.json')} is not a regular file.`),
     });
   });
+});
+
+describe('pages of a document', () => {
+  const KEY = 'allow_list.json';
+  const nameOf = (page: string) => createHash('sha256').update(page).digest('base64url');
+  const pages = (...texts: string[]) => new Map(texts.map((text) => [nameOf(text), bytes(text)]));
+  const named = (...texts: string[]) => bytes(`head ${texts.map((text) => `"${nameOf(text)}"`).join(' ')}`);
+  const filesOf = async () => (await readdir(join(dir, 'list'))).sort();
+  const read = (store: FileStore, text: string) => store.readPages(KEY, [nameOf(text)], 100);
+
+  it('are files of the folder list, for their owner alone', async () => {
+    await new FileStore(dir).swap(KEY, null, named('one'), { write: pages('one'), remove: [] });
+    expect(await readdir(dir)).toEqual([KEY, 'list']);
+    expect(await filesOf()).toEqual([nameOf('one')]);
+    expect(await modeOf(join(dir, 'list'))).toBe('700');
+    expect(await modeOf(join(dir, 'list', nameOf('one')))).toBe('600');
+  });
+
+  it('are there, whatever another writer sweeps away before the document names them', async () => {
+    const [slow, other] = [new FileStore(dir), new FileStore(dir)];
+    const first = named('one');
+    await slow.swap(KEY, null, first, { write: pages('one', 'old'), remove: [] });
+    const lock = await FileLock.take(join(dir, KEY), new Uint8Array()); // the slow writer waits for it
+    const swapping = slow.swap(KEY, first, named('one', 'two'), { write: pages('two'), remove: [] });
+    await vi.waitFor(async () => expect(await filesOf()).toContain(nameOf('two')), SOON);
+    // A sweep of somebody else, who knows nothing of it.
+    new PageFiles(join(dir, 'list'), join(dir, KEY)).keepNow(first);
+    expect(await filesOf()).toEqual([nameOf('one')]);
+    lock.release();
+    expect(await swapping).toBe(true);
+    expect(await filesOf()).toEqual([nameOf('one'), nameOf('two')].sort());
+    expect(await read(other, 'two')).toEqual([Buffer.from('two')]);
+  });
+
+  it('that killed or slower writers have left go with the next that is removed', async () => {
+    const store = new FileStore(dir);
+    await store.swap(KEY, null, named('one'), { write: pages('one'), remove: [] });
+    await writeFile(join(dir, 'list', nameOf('left')), 'left');
+    await writeFile(join(dir, 'list', 'notes.txt'), 'of somebody else');
+    await store.swap(KEY, named('one'), named('two'), { write: pages('two'), remove: [nameOf('one')] });
+    expect(await filesOf()).toEqual(['notes.txt', nameOf('two')].sort());
+  });
+
+  it('of a writer that was too slow go at once', async () => {
+    const store = new FileStore(dir);
+    await store.swap(KEY, null, named('one'), { write: pages('one'), remove: [] });
+    const lock = await FileLock.take(join(dir, KEY), new Uint8Array());
+    const swapping = store.swap(KEY, named('one'), named('two'), { write: pages('two'), remove: [] });
+    await vi.waitFor(async () => expect(await filesOf()).toContain(nameOf('two')), SOON);
+    await writeFile(join(dir, KEY), named('one', 'three'));
+    lock.release();
+    expect(await swapping).toBe(false);
+    expect(await filesOf()).toEqual([nameOf('one')]);
+  });
+
+  it.each(['a folder', 'a pipe', 'a symbolic link to a device'])(
+    'are missing where %s lies in their place, and keep nobody waiting',
+    async (what) => {
+      const store = new FileStore(dir);
+      await store.swap(KEY, null, named('one', 'two'), { write: pages('one', 'two'), remove: [] });
+      const path = join(dir, 'list', nameOf('one'));
+      await rm(path);
+      if (what === 'a folder') await mkdir(path);
+      else if (what === 'a pipe') execFileSync('mkfifo', [path]);
+      else await symlink('/dev/zero', path);
+      expect(await read(store, 'one')).toEqual([null]);
+      expect(await read(store, 'two')).toEqual([Buffer.from('two')]);
+    },
+  );
 });
 
 describe('what is no file', () => {

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import { assertFolder, createIdentity, inspectFolder, openDevice, resetTrust } from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { documentOf } from '../support/list-document';
 import { listen } from '../support/listen';
 
 /** A user that no machine has. */
@@ -73,11 +74,15 @@ describe('a folder that others can write', () => {
     assertFolder(dir, { AMESH_FOLDER_OWNERS: 'any' }, 'change');
   });
 
-  it.each(['.', 'identity.json', 'allow_list.json', 'keys', '.passphrase'])('is said: %s', async (name) => {
-    await createIdentity(dir, {}, { friendlyName: 'a' });
-    await chmod(join(dir, name), 0o777);
-    expect(kinds()).toEqual([['open', join(dir, name)]]);
-  });
+  it.each(['.', 'identity.json', 'allow_list.json', 'list', 'keys', '.passphrase'])(
+    'is said: %s',
+    async (name) => {
+      await createIdentity(dir, {}, { friendlyName: 'a' });
+      if (name === 'list') await mkdir(join(dir, name));
+      await chmod(join(dir, name), 0o777);
+      expect(kinds()).toEqual([['open', join(dir, name)]]);
+    },
+  );
 
   it('is said of one where each can make what is not there yet', async () => {
     await mkdir(dir, { recursive: true });
@@ -191,7 +196,7 @@ describe.skipIf(!isRoot)('a folder of another user', () => {
     for (const name of ['identity.json', 'allow_list.json', 'keys']) await chown(join(dir, name), EVE, EVE);
     expect(kinds()).toEqual([]);
     const { trust } = await openDevice(dir, {});
-    expect((await trust.read()).devices).toEqual([]);
+    expect((await documentOf(trust)).devices).toEqual([]);
   });
 });
 

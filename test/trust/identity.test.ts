@@ -1,16 +1,22 @@
 import {
   addDevice,
   cancelToken,
+  type DocumentStore,
   issueProvision,
   pendingTokens,
   readIdentity,
   renameIdentity,
 } from '@authmesh/sdk/admin';
 import { expect, it } from 'vitest';
+import { documentOf } from '../support/list-document';
 import { useDevices } from '../support/use-devices';
 
 const device = useDevices();
-const NOWHERE = { read: async () => null, swap: async () => false };
+const NOWHERE: DocumentStore = {
+  read: async () => null,
+  readPages: async () => [],
+  swap: async () => false,
+};
 
 it('a device gets another name, which is cleaned, and stays who it is', async () => {
   const { store, identity } = await device('laptop');
@@ -23,9 +29,10 @@ it('a device gets another name, which is cleaned, and stays who it is', async ()
 it('a device that was renamed by another process in the meantime gets the later name', async () => {
   const { store, identity } = await device('laptop');
   let isFirst = true;
-  const contended = {
-    read: (key: string) => store.read(key),
-    async swap(key: string, expected: Uint8Array | null, bytes: Uint8Array) {
+  const contended: DocumentStore = {
+    read: (key) => store.read(key),
+    readPages: async () => [],
+    async swap(key, expected, bytes) {
       if (isFirst) await renameIdentity(store, 'from elsewhere');
       isFirst = false;
       return store.swap(key, expected, bytes);
@@ -42,12 +49,11 @@ it('a machine without an identity cannot be renamed', async () => {
 it('a token that was issued is pending until it is cancelled', async () => {
   const issuer = await device('laptop');
   const { entry } = await issueProvision(issuer, { friendlyName: 'orders-api', hosts: ['api.example.com'] });
-  const list = await issuer.trust.read();
-  expect(pendingTokens(list)).toEqual([entry]);
-  const cancelled = cancelToken(list, entry.id, entry.issuedAt + 1);
-  expect(pendingTokens(cancelled)).toEqual([]);
-  expect(cancelToken(cancelled, entry.id, entry.issuedAt + 2)).toBe(cancelled);
-  expect(cancelToken(list, 'another', entry.issuedAt)).toBe(list);
+  const cancel = (id: string) => issuer.trust.update((draft) => cancelToken(draft, id, entry.issuedAt + 1));
+  expect(pendingTokens(await issuer.trust.readHead())).toEqual([entry]);
+  expect((await cancel('another')).isChanged).toBe(false);
+  expect(pendingTokens((await cancel(entry.id)).head)).toEqual([]);
+  expect((await cancel(entry.id)).isChanged).toBe(false);
 });
 
 it('no token is issued for a host that belongs to a target already', async () => {
@@ -57,5 +63,5 @@ it('no token is issued for a host that belongs to a target already', async () =>
   await issuer.trust.update((list) => addDevice(list, known, 1_764_000_000));
   const again = issueProvision(issuer, { friendlyName: 'another', hosts: ['api.example.com'] });
   await expect(again).rejects.toMatchObject({ code: 'host_taken' });
-  expect((await issuer.trust.read()).tokens).toEqual([]);
+  expect((await documentOf(issuer.trust)).tokens).toEqual([]);
 });

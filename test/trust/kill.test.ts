@@ -2,10 +2,11 @@ import { mkdtemp, readdir, rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createIdentity, type Device, openDevice } from '@authmesh/sdk/admin';
+import { createIdentity, type Device, openDevice, setHosts } from '@authmesh/sdk/admin';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Child, type Script, toScript } from '../support/child';
 import { times } from '../support/full';
+import { documentOf, randomId, withDevices } from '../support/list-document';
 import { StolenTime } from '../support/pauses';
 
 const KILLS = times(20, 200);
@@ -38,23 +39,28 @@ const doneBy = (child: Child) =>
   child.lines.filter((line) => line.startsWith('done ')).map((line) => line.slice(5));
 
 async function names(): Promise<Set<string>> {
-  return new Set((await device.trust.read()).devices.map(({ friendlyName }) => friendlyName));
+  return new Set((await documentOf(device.trust)).devices.map(({ friendlyName }) => friendlyName));
 }
 
 /** One change from this process, and how many milliseconds it took, without those in which others had the core. */
 async function write(host: string): Promise<number> {
   const stolen = new StolenTime();
   const startedAt = performance.now();
-  await device.trust.update((list) => ({ ...list, hosts: [...list.hosts, host] }));
+  await device.trust.update((list) => setHosts(list, [...list.head.hosts, host]));
   const tookMs = performance.now() - startedAt - stolen.ms;
   stolen.stop();
   return tookMs;
 }
 
 describe('a writer killed with SIGKILL', () => {
-  it(
-    `loses nothing that was reported done and breaks nothing, ${KILLS} times`,
-    async () => {
+  it.each([
+    ['a small list', 0],
+    ['a list with pages', 600],
+  ])(
+    `loses nothing of %s that was reported done and breaks nothing, ${KILLS} times`,
+    async (_, devices) => {
+      await withDevices(device.trust, Array.from({ length: devices }, randomId));
+      const isPaged = devices > 0;
       const children: Child[] = [];
       let isOver = false;
       let reads = 0;
@@ -103,9 +109,20 @@ describe('a writer killed with SIGKILL', () => {
       expect(reads).toBeGreaterThan(KILLS);
 
       await write('after.example.com'); // how soon that is, the next test says
-      for (const name of await readdir(dir)) if (!FILES.includes(name)) await utimes(join(dir, name), 0, 0);
-      await write('later.example.com');
-      expect((await readdir(dir)).sort()).toEqual(FILES);
+      const pages = join(dir, 'list');
+      const age = async (folder: string, isRest: (name: string) => boolean) => {
+        for (const name of await readdir(folder)) if (isRest(name)) await utimes(join(folder, name), 0, 0);
+      };
+      const isNotOurs = (name: string) => !FILES.includes(name) && name !== 'list';
+      await age(dir, isNotOurs);
+      if (isPaged) await age(pages, (name) => name.includes('.'));
+      await withDevices(device.trust, [randomId()]);
+      expect((await readdir(dir)).filter((name) => name !== 'list').sort()).toEqual(FILES);
+      if (!isPaged) return;
+      const { head } = await device.trust.read();
+      const files = await readdir(pages);
+      expect(files.filter((name) => name.includes('.'))).toEqual([]);
+      expect(files).toEqual(expect.arrayContaining(head.pages.map(({ content }) => content)));
     },
     60_000 + KILLS * 3000,
   );
@@ -130,7 +147,7 @@ describe('a writer that was only stopped', () => {
     await sleep(2000);
     child.kill('SIGCONT');
     expect(await child.ended, child.stderr()).toEqual({ code: 0, signal: null });
-    const list = await device.trust.read();
+    const list = await documentOf(device.trust);
     expect(list.hosts).toEqual(['other.example.com']);
     expect(list.devices.map(({ friendlyName }) => friendlyName)).toEqual(['stopped-0']);
     expect((await readdir(dir)).sort()).toEqual(FILES);
@@ -185,6 +202,6 @@ describe('a holder that is alive', () => {
     await child.ended;
     expect(child.lines.at(-1)).toBe('released');
     await writing;
-    expect((await device.trust.read()).hosts).toEqual(['waits.example.com']);
+    expect((await documentOf(device.trust)).hosts).toEqual(['waits.example.com']);
   });
 });

@@ -1,19 +1,39 @@
-import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createIdentity, type DocumentStore, openDevice } from '@authmesh/sdk/admin';
-import { createAllowList } from '@authmesh/sdk/core';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { createIdentity, type DocumentStore, openDevice, setHosts } from '@authmesh/sdk/admin';
+import { beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AmeshError } from '../../src/core/errors/amesh-error';
 import { SERVER_CODES } from '../../src/core/errors/codes';
 import { FileStore } from '../../src/storage/files/file-store';
-import { LAST_SEEN_KEY, LastSeenRecord } from '../../src/trust/list/last-seen';
-import type { TrustStore } from '../../src/trust/list/trust-store';
+import { ListDraft } from '../../src/trust/format/draft';
+import { loadPages } from '../../src/trust/format/load-pages';
+import { PagedList } from '../../src/trust/format/paged-list';
+import { lastSeenKey } from '../../src/trust/list/keys';
+import { LastSeenRecord } from '../../src/trust/list/last-seen';
+import type { ListStore } from '../../src/trust/list/list-store';
 import { Sightings } from '../../src/trust/sightings';
+import { emptyHead, newDevice, randomId } from '../support/list-document';
 import { SOON } from '../support/waiting';
 
 const [ALICE, BOB, CAROL] = ['am_AAAAAAAAAAAAAAAA', 'am_BBBBBBBBBBBBBBBB', 'am_CCCCCCCCCCCCCCCC'] as const;
-const all = () => true;
+const LAST_SEEN_KEY = 'last_seen.txt';
+
+/** A list of controllers that nobody is. */
+async function listOf(...ids: readonly string[]): Promise<PagedList> {
+  const draft = new ListDraft(emptyHead(), () => Promise.reject(new Error('It has no page.')), 0);
+  for (const id of ids) await draft.put(newDevice(id));
+  const { head, write } = await draft.finish();
+  const read = async (hashes: readonly string[]) => hashes.map((hash) => write.get(hash) ?? null);
+  return new PagedList(head, '', await loadPages(head, [], read));
+}
+
+let all: PagedList;
+beforeAll(async () => {
+  all = await listOf(ALICE, BOB, CAROL);
+});
+
+const keyOf = (prefix: string) => lastSeenKey('allow_list.json', prefix);
 
 let dir: string;
 let store: FileStore;
@@ -22,30 +42,31 @@ beforeEach(async () => {
   store = new FileStore(dir);
   return () => rm(dir, { recursive: true, maxRetries: 20 });
 });
-const open = () => new LastSeenRecord(store, LAST_SEEN_KEY);
+const open = () => new LastSeenRecord(store, keyOf);
 const times = (init: Record<string, number>) => new Map(Object.entries(init));
 
 describe('the record of when devices were last seen', () => {
   it('is empty where there is none', async () => {
-    expect(await open().read()).toEqual(new Map());
+    expect(await open().read(all)).toEqual(new Map());
   });
 
   it('keeps the later of two times, and those of others', async () => {
     await open().add(times({ [ALICE]: 200, [BOB]: 100 }), all);
     expect(await open().add(times({ [ALICE]: 150, [CAROL]: 300 }), all)).toBe(3);
-    expect(await open().read()).toEqual(times({ [ALICE]: 200, [BOB]: 100, [CAROL]: 300 }));
+    expect(await open().read(all)).toEqual(times({ [ALICE]: 200, [BOB]: 100, [CAROL]: 300 }));
   });
 
   it('leaves out devices that are no longer in the list', async () => {
     await open().add(times({ [ALICE]: 200, [BOB]: 100 }), all);
-    await open().add(times({ [ALICE]: 300, [CAROL]: 300 }), (id) => id === ALICE);
+    await open().add(times({ [ALICE]: 300, [CAROL]: 300 }), await listOf(ALICE));
     expect(await readFile(join(dir, LAST_SEEN_KEY), 'utf8')).toBe(`${ALICE} 300\n`);
   });
 
   it('loses nothing where several write at once', async () => {
     const ids = Array.from({ length: 8 }, (_, i) => `am_${String(i).repeat(16)}`);
-    await Promise.all(ids.map((id, i) => open().add(times({ [id]: i }), all)));
-    expect([...(await open().read()).keys()].sort()).toEqual(ids);
+    const list = await listOf(...ids);
+    await Promise.all(ids.map((id, i) => open().add(times({ [id]: i }), list)));
+    expect([...(await open().read(list)).keys()].sort()).toEqual(ids);
   });
 
   it.each([
@@ -56,7 +77,7 @@ describe('the record of when devices were last seen', () => {
     ['no text', '\0\xff'],
   ])('passes over what is %s', async (_, line) => {
     await writeFile(join(dir, LAST_SEEN_KEY), `${line}\n${BOB} 100\n`);
-    expect(await open().read()).toEqual(times({ [BOB]: 100 }));
+    expect(await open().read(all)).toEqual(times({ [BOB]: 100 }));
     await open().add(times({ [CAROL]: 1 }), all);
     expect(await readFile(join(dir, LAST_SEEN_KEY), 'utf8')).toBe(`${BOB} 100\n${CAROL} 1\n`);
   });
@@ -67,7 +88,7 @@ describe('the record of when devices were last seen', () => {
   ])('is written anew where the file is no record of ours, but %s', async (_, size) => {
     await writeFile(join(dir, LAST_SEEN_KEY), `${ALICE} 100\n`);
     await truncate(join(dir, LAST_SEEN_KEY), size); // with a hole, which takes no room
-    expect(await open().read()).toEqual(new Map());
+    expect(await open().read(all)).toEqual(new Map());
     expect(await open().add(times({ [BOB]: 1 }), all)).toBe(1);
     expect(await readFile(join(dir, LAST_SEEN_KEY), 'utf8')).toBe(`${BOB} 1\n`);
   });
@@ -76,13 +97,14 @@ describe('the record of when devices were last seen', () => {
     let content: Uint8Array = new Uint8Array(17_000_000);
     const whole: DocumentStore = {
       read: async () => content,
+      readPages: async () => [],
       swap: async (_key, expected, next) => {
         if (expected !== content) return false;
         content = next;
         return true;
       },
     };
-    expect(await new LastSeenRecord(whole, LAST_SEEN_KEY).add(times({ [BOB]: 1 }), all)).toBe(1);
+    expect(await new LastSeenRecord(whole, keyOf).add(times({ [BOB]: 1 }), all)).toBe(1);
     expect(new TextDecoder().decode(content)).toBe(`${BOB} 1\n`);
   });
 
@@ -90,41 +112,56 @@ describe('the record of when devices were last seen', () => {
     const record = new LastSeenRecord(
       {
         read: () => Promise.reject(new AmeshError(SERVER_CODES.allow_list_unavailable)),
+        readPages: async () => [],
         swap: async () => false,
       },
-      LAST_SEEN_KEY,
+      keyOf,
     );
-    expect(await record.read()).toEqual(new Map());
+    expect(await record.read(all)).toEqual(new Map());
   });
 
   it('is not written where the store shows what was there before', async () => {
     const swap = vi.fn();
-    const record = new LastSeenRecord({ read: async () => null, swap, isEventual: true }, LAST_SEEN_KEY);
+    const eventual = { read: async () => null, readPages: async () => [], swap, isEventual: true };
+    const record = new LastSeenRecord(eventual, keyOf);
     await record.add(times({ [ALICE]: 1 }), all);
     expect(swap).not.toHaveBeenCalled();
+  });
+
+  it('has a part for each page, so that a change costs a page, and goes on with that of a page that was split', async () => {
+    const ids = Array.from({ length: 600 }, randomId);
+    const [first = '', second = ''] = ids;
+    const small = await listOf(...ids.slice(0, 100));
+    await open().add(times({ [first]: 100, [second]: 200 }), small);
+    expect(await readdir(dir)).toEqual([LAST_SEEN_KEY]);
+
+    const large = await listOf(...ids);
+    expect(large.head.pages.length).toBeGreaterThan(1);
+    expect(await open().read(large)).toEqual(times({ [first]: 100, [second]: 200 }));
+    const reads = vi.spyOn(store, 'read');
+    await open().read(await listOf(...Array.from({ length: 5000 }, randomId)));
+    const asked = reads.mock.calls.map(([key]) => key);
+    expect(new Set(asked).size).toBe(asked.length); // each once
+    reads.mockRestore();
+    await open().add(times({ [second]: 300 }), large);
+    expect(await readdir(dir)).toHaveLength(2);
+    expect(await open().read(large)).toEqual(times({ [first]: 100, [second]: 300 }));
   });
 
   it('says nothing about the list: one that is damaged keeps nobody out, and stays as it is when the list changes', async () => {
     await createIdentity(dir, {}, { friendlyName: 'api' });
     await writeFile(join(dir, LAST_SEEN_KEY), 'rubbish');
     const { trust } = await openDevice(dir, {});
-    await trust.update((list) => ({ ...list, hosts: ['a.example'] }));
+    await trust.update((list) => setHosts(list, ['a.example']));
     expect((await trust.read()).hosts).toEqual(['a.example']);
-    expect(await trust.lastSeen.read()).toEqual(new Map());
+    expect(await trust.lastSeen.read(await trust.read())).toEqual(new Map());
     expect(await readFile(join(dir, LAST_SEEN_KEY), 'utf8')).toBe('rubbish');
   });
 });
 
 describe('sightings', () => {
-  const KEY = Buffer.from('0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798', 'hex');
-  const device = (deviceId: string) => ({
-    deviceId,
-    publicKey: KEY.toString('base64url'),
-    friendlyName: deviceId,
-    roles: ['controller'] as const,
-  });
-  const list = { current: () => createAllowList({ devices: [device(ALICE), device(BOB)] }) };
-  const trust = async () => ({ lastSeen: open() }) as TrustStore;
+  const list = { current: () => listOf(ALICE, BOB) };
+  const trust = async () => ({ lastSeen: open() }) as ListStore;
 
   it('are written in the background, once for many, and at most once in a while', async () => {
     const writtenAt: number[] = [];
@@ -137,9 +174,9 @@ describe('sightings', () => {
     for (let i = 0; i < 1000; i++) sightings.note(ALICE);
     sightings.note(CAROL); // revoked meanwhile
     expect(writtenAt).toHaveLength(0);
-    await vi.waitFor(async () => expect([...(await open().read()).keys()]).toEqual([ALICE]), SOON);
+    await vi.waitFor(async () => expect([...(await open().read(all)).keys()]).toEqual([ALICE]), SOON);
     sightings.note(BOB);
-    await vi.waitFor(async () => expect([...(await open().read()).keys()]).toEqual([ALICE, BOB]), SOON);
+    await vi.waitFor(async () => expect([...(await open().read(all)).keys()]).toEqual([ALICE, BOB]), SOON);
     expect(writtenAt).toHaveLength(2);
     const [first = 0, second = 0] = writtenAt;
     expect(second - first).toBeGreaterThan(398); // timers round
@@ -151,7 +188,7 @@ describe('sightings', () => {
       .mockRejectedValueOnce(new AmeshError(SERVER_CODES.allow_list_unavailable));
     const sightings = new Sightings({ trust, list, restMs: 50 });
     sightings.note(ALICE);
-    await vi.waitFor(async () => expect([...(await open().read()).keys()]).toEqual([ALICE]), SOON);
+    await vi.waitFor(async () => expect([...(await open().read(all)).keys()]).toEqual([ALICE]), SOON);
     expect(swap).toHaveBeenCalledTimes(2);
   });
 });

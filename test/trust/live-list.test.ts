@@ -115,6 +115,21 @@ describe('LiveList', () => {
     expect(await current(live)).toBe(source.list);
   });
 
+  it('looks again for a page that is missing, although the stamp is the same, and keeps a whole list', async () => {
+    const { source, live } = createSource();
+    const whole = source.list;
+    source.list = Object.assign(createAllowList({}), { isWhole: false });
+    expect(await live.current()).toBe(source.list);
+    vi.advanceTimersByTime(249);
+    expect(live.current()).toBe(source.list);
+    vi.advanceTimersByTime(1);
+    source.list = whole;
+    expect(await live.current()).toBe(whole);
+    vi.advanceTimersByTime(10_000);
+    expect(live.current()).toBe(whole);
+    expect(source.loads).toBe(2);
+  });
+
   it('goes on looking when the wall clock is set back', async () => {
     const { source, live } = createSource();
     await live.current();

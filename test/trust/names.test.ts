@@ -1,7 +1,6 @@
 import { cleanName } from '@authmesh/sdk/admin';
 import fc from 'fast-check';
-import { describe, expect, it, vi } from 'vitest';
-import { uniqueName } from '../../src/trust/names';
+import { describe, expect, it } from 'vitest';
 
 const lengthOf = (text: string) => [...text].length;
 
@@ -87,53 +86,6 @@ describe('cleanName', () => {
         expect(cleanName(cleanName(name))).toBe(cleanName(name));
       }),
       { numRuns: 2000 },
-    );
-  });
-});
-
-describe('uniqueName', () => {
-  it.each([
-    ['api', [], 'api'],
-    ['api', ['web'], 'api'],
-    ['api', ['api'], 'api-2'],
-    ['API', ['api', 'Api-2'], 'API-3'],
-    ['x'.repeat(64), ['x'.repeat(64)], `${'x'.repeat(62)}-2`],
-    ['🦊'.repeat(64), ['🦊'.repeat(64)], `${'🦊'.repeat(62)}-2`],
-  ])('makes %j beside %j into %j', (name, taken, expected) => {
-    expect(uniqueName(name, taken)).toBe(expected);
-  });
-
-  const named = (numbers: Iterable<number>) => ['web', ...Array.from(numbers, (number) => `web-${number}`)];
-  const upTo = (last: number, first = 2) => Array.from({ length: last - first + 1 }, (_, i) => first + i);
-
-  it.each([
-    ['the gap that somebody has left', [...upTo(40), ...upTo(64, 42)], 'web-41'],
-    ['the last of the small ones', upTo(63), 'web-64'],
-    ['the next one, where all of them are taken', upTo(64), 'web-65'],
-    ['the next one, of very many', upTo(1000), 'web-1001'],
-    ['one that is free, where those to come are taken, too', [...upTo(64), ...upTo(400, 66)], 'web-401'],
-  ])('takes %s', (_, numbers, expected) => {
-    expect(uniqueName('web', named(numbers))).toBe(expected);
-  });
-
-  it('tries a few names beside 100,000 of one name, not all that are taken', () => {
-    const taken = named(upTo(100_000));
-    const joined = vi.spyOn(Array.prototype, 'join'); // each name that is tried is put together
-    const unique = uniqueName('Web', taken);
-    const tried = joined.mock.calls.length;
-    joined.mockRestore();
-    expect(unique).toBe('Web-100001');
-    expect(tried).toBeLessThan(1000);
-  });
-
-  it('gives what nobody else has, whatever the case, and stays clean', () => {
-    const few = fc.constantFrom('a', 'A', 'a-2', 'A-2', 'a-3', 'x'.repeat(64), `${'X'.repeat(62)}-2`);
-    fc.assert(
-      fc.property(few, fc.array(few), (name, taken) => {
-        const unique = uniqueName(name, taken);
-        expect(taken.map((other) => other.toLowerCase())).not.toContain(unique.toLowerCase());
-        expect(cleanName(unique)).toBe(unique);
-      }),
     );
   });
 });

@@ -2,12 +2,12 @@ import { cp, mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Amesh, createAmesh } from '@authmesh/sdk';
-import { addDevice, createIdentity, openDevice } from '@authmesh/sdk/admin';
+import { addDevice, createIdentity, openDevice, setHosts } from '@authmesh/sdk/admin';
 import type { Refusal } from '@authmesh/sdk/core';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { FileStore } from '../../src/storage/files/file-store';
+import { ListStore } from '../../src/trust/list/list-store';
 import { NOWHERE } from '../../src/trust/list/seen';
-import { TrustStore } from '../../src/trust/list/trust-store';
 import { type Listening, listen } from '../support/listen';
 import { SOON } from '../support/waiting';
 
@@ -30,7 +30,7 @@ async function serve(): Promise<void> {
 
 const change = async (host: string) => {
   const { trust } = await openDevice(dir, {});
-  await trust.update((list) => ({ ...list, hosts: [host, server.authority] }));
+  await trust.update((list) => setHosts(list, [host, server.authority]));
 };
 
 const untilAnswer = (status: number) =>
@@ -112,7 +112,7 @@ it('gone from a running server: nobody is told to make another identity', async 
 it('a store that was set back, with no record in the folder: nobody is told that a restart makes it count', async () => {
   const { signer, identity } = await openDevice(dir, {});
   const store = new FileStore(dir); // another place than that of the record
-  const reader = new TrustStore(store, { publicKey: signer.publicKey }, identity.deviceId, { seen: NOWHERE });
+  const reader = new ListStore(store, { publicKey: signer.publicKey }, identity.deviceId, { seen: NOWHERE });
   await reader.read();
   await cp(join(backup, 'allow_list.json'), join(dir, 'allow_list.json'));
   await expect(reader.read()).rejects.toMatchObject({

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import {
   addDevice,
   createIdentity,
+  type ListHead,
   openDevice,
   readIdentity,
   resetTrust,
@@ -12,6 +13,7 @@ import {
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Script, toScript } from '../support/child';
 import { times } from '../support/full';
+import { documentOf, randomId, withDevices } from '../support/list-document';
 
 const KILL_AT_STEP = new URL('processes/kill-at-step.mjs', import.meta.url).href;
 // Mostly they wait until the lock of a killed process is stale.
@@ -41,8 +43,7 @@ describe('createIdentity', () => {
     });
     const { identity, trust, store } = await openDevice(dir, {});
     expect(identity).toEqual(await readIdentity(store));
-    expect(await trust.read()).toMatchObject({
-      version: 1,
+    expect(await documentOf(trust)).toMatchObject({
       owner: made.publicKey,
       list: made.deviceId,
       revision: 1,
@@ -73,19 +74,19 @@ describe('createIdentity', () => {
     const aside = second.movedTo as string;
     expect(aside.startsWith(join(dir, 'replaced'))).toBe(true);
     expect((await readdir(aside)).sort()).toEqual(['allow_list.json', 'identity.json', 'seen.json']);
-    expect((await (await openDevice(dir, {})).trust.read()).list).toBe(second.deviceId);
+    expect((await documentOf((await openDevice(dir, {})).trust)).list).toBe(second.deviceId);
 
     for (const name of await readdir(aside)) {
       await writeFile(join(dir, name), await readFile(join(aside, name)));
     }
-    expect((await (await openDevice(dir, {})).trust.read()).list).toBe(first.deviceId);
+    expect((await documentOf((await openDevice(dir, {})).trust)).list).toBe(first.deviceId);
   });
 
   it('gets past a damaged seen.json with force', async () => {
     await createIdentity(dir, {}, { friendlyName: 'first' });
     await writeFile(join(dir, 'seen.json'), 'damaged');
     await createIdentity(dir, {}, { friendlyName: 'second', force: true });
-    await (await openDevice(dir, {})).trust.read();
+    await documentOf((await openDevice(dir, {})).trust);
   });
 
   it.each(['first', 'with --force'])(
@@ -116,7 +117,7 @@ describe('createIdentity', () => {
           );
           expect(begun, `step ${step}`).toMatch(/^made$|^identity_exists$/);
           const { identity, trust } = await openDevice(home, {});
-          expect((await trust.read()).list).toBe(identity.deviceId);
+          expect((await documentOf(trust)).list).toBe(identity.deviceId);
           if (isForced) expect(identity.friendlyName).toBe('new');
         }
       };
@@ -133,14 +134,14 @@ describe('resetTrust', () => {
 
   it('starts an empty list beyond every revision that anybody may have seen', async () => {
     await createIdentity(dir, {}, { friendlyName: 'server', hosts: ['api.example.com'] });
-    const before = await (await openDevice(dir, {})).trust.read();
+    const before = await documentOf((await openDevice(dir, {})).trust);
     await rm(join(dir, 'allow_list.json'));
     const reset = await resetTrust(dir, {});
-    expect(reset).toMatchObject({ hosts: [], devices: [], movedTo: null });
+    expect(reset).toMatchObject({ hosts: [], movedTo: null });
     expect(reset.revision).toBeGreaterThan(before.revision);
     const again = await resetTrust(dir, {});
     expect(again.revision).toBeGreaterThan(reset.revision);
-    expect((await (await openDevice(dir, {})).trust.read()).revision).toBe(again.revision);
+    expect((await documentOf((await openDevice(dir, {})).trust)).revision).toBe(again.revision);
   });
 
   it('trusts nobody afterwards, also where the list was in order', async () => {
@@ -148,8 +149,26 @@ describe('resetTrust', () => {
     const peer = await createIdentity(join(root, 'peer'), {}, { friendlyName: 'peer' });
     const { trust } = await openDevice(dir, {});
     await trust.update((list) => addDevice(list, { ...peer, role: 'controller', hosts: [] }, 0));
-    expect(await resetTrust(dir, {})).toMatchObject({ devices: [], hosts: [] });
-    expect(await trust.read()).toMatchObject({ devices: [], hosts: [] });
+    expect(await resetTrust(dir, {})).toMatchObject({ hosts: [] });
+    expect(await documentOf(trust)).toMatchObject({ devices: [], hosts: [] });
+  });
+
+  it('takes a list with pages along with keep, and drops the pages of the former one with time', async () => {
+    await createIdentity(dir, {}, { friendlyName: 'server' });
+    const { trust } = await openDevice(dir, {});
+    const ids = Array.from({ length: 600 }, randomId);
+    await withDevices(trust, ids);
+    const before = (await trust.readHead()).pages.map(({ content }) => content);
+    const kept = await resetTrust(dir, {}, { keep: true });
+    const pages = kept.pages.map(({ content }) => content);
+    const { devices } = await documentOf(trust);
+    expect(devices.map(({ deviceId }) => deviceId).sort()).toEqual([...ids].sort());
+    const droppedBy = (head: ListHead) => head.dropped.map(([hash]) => hash).sort();
+    expect(droppedBy(kept)).toEqual(before.filter((hash) => !pages.includes(hash)).sort());
+
+    const emptied = await resetTrust(dir, {});
+    expect(emptied.pages).toEqual([{ prefix: '', content: [] }]);
+    expect(droppedBy(emptied)).toEqual([...new Set([...before, ...pages])].sort());
   });
 
   it('keeps identity and key', async () => {

@@ -5,7 +5,8 @@ import { createStorage } from 'unstorage';
 import kvDriver from 'unstorage/drivers/cloudflare-kv-binding';
 import type { DocumentStore } from '../../src/storage/document-store';
 import { toDocumentStore } from '../../src/storage/unstorage/document-store';
-import { TrustStore } from '../../src/trust/list/trust-store';
+import { ListStore } from '../../src/trust/list/list-store';
+import { documentOf, randomId, withDevices } from '../support/list-document';
 
 interface Env {
   readonly AMESH_ALLOW_LIST: object;
@@ -18,6 +19,7 @@ function memoryStore(): DocumentStore {
   const documents = new Map<string, Uint8Array>();
   return {
     read: async (key) => documents.get(key) ?? null,
+    readPages: async () => [],
     swap: async (key, _expected, next) => documents.set(key, next).size > 0,
   };
 }
@@ -29,17 +31,18 @@ export default {
     // A storage for each request, as in Workers that make it from their bindings.
     const store = toDocumentStore(createStorage({ driver: kvDriver({ binding }) }));
     const owner = await webCrypto.importPrivateKey(JSON.parse(env.OWNER_KEY));
-    const trust = new TrustStore(store, owner, env.OWNER, { seen });
+    const trust = new ListStore(store, owner, env.OWNER, { seen });
     const { pathname, searchParams } = new URL(request.url);
     const { name = '', publicKey = '', deviceId = '' } = Object.fromEntries(searchParams);
     try {
-      if (pathname === '/create') await trust.create({});
+      if (pathname === '/create') await trust.create();
+      if (pathname === '/fill') await withDevices(trust, Array.from({ length: 200 }, randomId));
       if (pathname === '/add') {
         const device = { deviceId, publicKey, friendlyName: name, role: 'controller', hosts: [] } as const;
         await trust.update((list) => addDevice(list, device, 0));
       }
       if (pathname === '/revoke') await trust.update((list) => revokeDevice(list, deviceId, 0));
-      const { revision, devices } = await trust.read();
+      const { revision, devices } = await documentOf(trust);
       return Response.json({ revision, names: devices.map(({ friendlyName }) => friendlyName) });
     } catch (error) {
       const { code, message } = error as { code?: string; message: string };

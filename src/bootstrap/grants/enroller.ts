@@ -23,21 +23,22 @@ export function createEnroller({ device, list }: EnrollerOptions): Enroller {
 
   async function enrol(grantId: string, caller: Enrollee) {
     const { trust } = await device();
-    const document = await trust.update((current) =>
-      enrolCaller(current, grantId, caller, Math.floor(Date.now() / 1000)),
-    );
-    list.expire?.(); // the caller's next request comes immediately
-    return document.devices.find(({ deviceId }) => deviceId === caller.deviceId);
+    const { result } = await trust.update(async (draft) => {
+      await enrolCaller(draft, grantId, caller, Math.floor(Date.now() / 1000));
+      return draft.device(caller.deviceId);
+    });
+    list.expire?.(); // the caller's next request comes at once
+    return result;
   }
 
   async function answer(request: EnrolmentRequest) {
     const enrolment = parseEnrolment(await readEnrolmentBody(request.view));
     const { facts } = enrolment;
     const nowMs = request.now();
-    assertForTarget(facts, (await lookup.current()).list, request, nowMs);
-    const document = await lookup.documentWith(facts.grant);
-    const caller = await verifyEnrolment(enrolment, expectGrant(document, facts.grant));
-    assertAdmitted(document, facts.grant, caller);
+    assertForTarget(facts, (await lookup.current()).deviceId, request, nowMs);
+    const current = await lookup.listWith(facts.grant);
+    const caller = await verifyEnrolment(enrolment, expectGrant(current.head, facts.grant));
+    assertAdmitted(current, facts.grant, caller);
     await claimNonce(caller, facts, request, nowMs);
     const turn = last.then(() => enrol(facts.grant, caller));
     last = turn.catch(() => {});

@@ -8,8 +8,9 @@ import { type Fault, toFault } from '../../core/errors/fault';
 import type { EnrolmentRequest } from '../../core/verify/enroller';
 import { checkFreshness, checkStart, keepUntilMs } from '../../core/verify/freshness';
 import { TRUST_CODES } from '../../trust/errors/codes';
+import type { PagedList } from '../../trust/format/paged-list';
+import type { Grant } from '../../trust/format/tokens';
 import { admit, type Enrollee } from '../../trust/grants';
-import type { AllowListDocument, Grant } from '../../trust/list/document';
 import { cleanName } from '../../trust/names';
 import { BOOTSTRAP_CODES } from '../errors/codes';
 import { matchesPattern } from '../tokens/names';
@@ -54,9 +55,11 @@ export async function verifyEnrolment(
  * Refuses a caller that the grant does not admit. This comes before the nonce is stored: the holder of an expired grant
  * must not fill the nonce store with new keys.
  */
-export function assertAdmitted(document: AllowListDocument, grantId: string, caller: Enrollee): void {
+export function assertAdmitted(list: PagedList, grantId: string, caller: Enrollee): void {
   try {
-    admit(document, grantId, caller, nowSeconds());
+    const { deviceId } = caller;
+    const known = { entry: list.entry(deviceId), isRevoked: list.isRevoked(deviceId) };
+    admit(list.head, known, grantId, caller, nowSeconds());
   } catch (error) {
     refuseOnly(error);
   }

@@ -3,9 +3,8 @@ import type { AllowListSource } from '../../core/devices/allow-list';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
 import { readAllowList } from '../../core/verify/device';
+import { PagedList } from '../../trust/format/paged-list';
 import { findGrant } from '../../trust/grants';
-import type { AllowListDocument } from '../../trust/list/document';
-import { documentOf } from '../../trust/list/to-allow-list';
 
 /** How often strangers with invented grants can make this server read its list. */
 const LOOK_EVERY_MS = 250;
@@ -20,17 +19,17 @@ export class GrantLookup {
     this.#list = list;
   }
 
-  /** The list in memory. @throws AmeshError `allow_list_unavailable`, and the errors of the list */
-  async current(): Promise<AllowListDocument> {
-    const document = documentOf(await readAllowList(this.#list));
-    if (document === undefined) throw new AmeshError(SERVER_CODES.allow_list_unavailable);
-    return document;
+  /** The list in memory. @throws AmeshError `allow_list_unavailable`, and as the list */
+  async current(): Promise<PagedList> {
+    const list = await readAllowList(this.#list);
+    if (!(list instanceof PagedList)) throw new AmeshError(SERVER_CODES.allow_list_unavailable);
+    return list;
   }
 
-  /** The list in memory, read again if it does not contain the grant. */
-  async documentWith(grantId: string): Promise<AllowListDocument> {
+  /** The list, read anew where the one in memory does not hold the grant. */
+  async listWith(grantId: string): Promise<PagedList> {
     const known = await this.current();
-    if (findGrant(known, grantId) !== undefined) return known;
+    if (findGrant(known.head, grantId) !== undefined) return known;
     this.#look ??= this.#lookAgain();
     await this.#look;
     return this.current();

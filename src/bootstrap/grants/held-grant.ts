@@ -1,9 +1,9 @@
 import { isAmeshError } from '../../core/errors/amesh-error';
 import { answeredBy } from '../../core/sign/answered';
 import type { Device } from '../../trust/device';
-import { withToken } from '../../trust/tokens';
+import { keepToken } from '../../trust/tokens';
 import type { GrantClaims } from '../tokens/token';
-import { enrolAt, isFor, withTarget } from './request-enrolment';
+import { addTarget, enrolAt, isFor } from './request-enrolment';
 
 /** The pause between two enrolments with one grant; it doubles each time, whatever the response. */
 const PAUSE_MS = Object.freeze({ first: 1000, most: 60_000 });
@@ -99,9 +99,10 @@ export class HeldGrant {
       until: Math.max(nowSeconds, untilSeconds),
     } as const;
     try {
-      await device.trust.update((list) =>
-        withToken(withTarget(list, claims, request.authority, nowSeconds), token),
-      );
+      await device.trust.update(async (draft) => {
+        await addTarget(draft, claims, request.authority, nowSeconds);
+        keepToken(draft, token);
+      });
     } catch {
       return; // for example a read-only folder: the caller gets its response, and the next one tries again
     }

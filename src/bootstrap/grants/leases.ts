@@ -1,8 +1,7 @@
 import type { AllowList, TrustedDevice } from '../../core/devices/allow-list';
 import type { Device } from '../../trust/device';
+import { PagedList } from '../../trust/format/paged-list';
 import { findGrant, isDue, renewLeases } from '../../trust/grants';
-import type { DeviceEntry, Lease } from '../../trust/list/document';
-import { documentOf } from '../../trust/list/to-allow-list';
 
 /** How long to collect renewals, so that many callers cause one write. */
 const GATHER_MS = 100;
@@ -15,10 +14,14 @@ const RETRY_MS = 5_000;
  * @param list the list that accepted the device
  */
 export function isLeaseDue(device: TrustedDevice, list: AllowList): boolean {
-  const { lease } = device as DeviceEntry;
-  const document = lease && documentOf(list);
-  const grant = document && findGrant(document, lease.grant);
-  return grant !== undefined && isDue(lease as Lease, grant.leaseSeconds, Math.floor(Date.now() / 1000));
+  if (device.expiresAt === undefined || !(list instanceof PagedList)) return false;
+  const lease = list.entry(device.deviceId)?.lease;
+  const grant = lease && findGrant(list.head, lease.grant);
+  return (
+    lease !== undefined &&
+    grant !== undefined &&
+    isDue(lease, grant.leaseSeconds, Math.floor(Date.now() / 1000))
+  );
 }
 
 /** Renews the leases of active callers, after their requests. */
@@ -37,8 +40,7 @@ export class Leases {
    * @param list the list that accepted the device
    */
   note(device: TrustedDevice, list: AllowList): void {
-    if (device.expiresAt === undefined || this.#used.has(device.deviceId) || !isLeaseDue(device, list))
-      return;
+    if (this.#used.has(device.deviceId) || !isLeaseDue(device, list)) return;
     this.#used.add(device.deviceId);
     this.#renewIn(GATHER_MS);
   }
@@ -51,7 +53,7 @@ export class Leases {
     const ids = new Set(this.#used);
     try {
       const { trust } = await this.#device();
-      await trust.update((document) => renewLeases(document, ids, Math.floor(Date.now() / 1000)));
+      await trust.update((draft) => renewLeases(draft, ids, Math.floor(Date.now() / 1000)));
       this.#timer = undefined;
     } catch {
       this.#timer = undefined;

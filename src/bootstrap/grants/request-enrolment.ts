@@ -6,7 +6,7 @@ import { discard } from '../../core/sign/send';
 import { isLoopback, normalizeAuthority } from '../../core/wire/authority';
 import { addDevice } from '../../trust/changes';
 import type { Device } from '../../trust/device';
-import type { AllowListDocument } from '../../trust/list/document';
+import type { ListDraft } from '../../trust/format/draft';
 import { nameFor } from '../tokens/names';
 import type { GrantClaims } from '../tokens/token';
 import { ENROLMENT_PATH } from './enrolment-endpoint';
@@ -70,15 +70,15 @@ export async function enrolAt(
   return Math.min(expiresAt ?? most, most);
 }
 
-/** Adds the target of a grant to the list of this device. A host of another target stays with that target. */
-export function withTarget(
-  document: AllowListDocument,
+/** Puts the target of a grant into the list of this device. A host that another target has stays with that target. */
+export async function addTarget(
+  draft: ListDraft,
   { iss, key, name, hosts }: GrantClaims,
   authority: string,
   nowSeconds: number,
-): AllowListDocument {
-  const others = document.devices.filter(({ deviceId }) => deviceId !== iss).flatMap((other) => other.hosts);
+): Promise<void> {
+  const others = draft.head.targets.flatMap(([host, deviceId]) => (deviceId === iss ? [] : [host]));
   const own = [...new Set([...hosts, authority])].filter((host) => !others.includes(host));
   const target = { deviceId: iss, publicKey: key, friendlyName: name, role: 'target' as const, hosts: own };
-  return addDevice(document, target, nowSeconds);
+  await addDevice(draft, target, nowSeconds);
 }

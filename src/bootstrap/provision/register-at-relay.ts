@@ -7,7 +7,7 @@ export async function registerAtRelay(claims: ProvisionClaims, open: Taker['open
   if (claims.relay === undefined) return;
   const device = await open();
   if (device === null) return;
-  const { hosts } = await device.trust.read();
+  const { hosts } = await device.trust.readHead();
   const machine = { signer: device.signer, name: device.identity.friendlyName, hosts };
   const { postRegistration } = await import('./mailbox');
   await postRegistration(claims.relay, claims.secret, await writeRegistration(claims, machine, UNASKED));

@@ -7,7 +7,8 @@ import { normalizeAuthority } from '../../core/wire/authority';
 import { TOKEN_LABELS } from '../../core/wire/labels';
 import { hkdf } from '../../pairing/ceremony/suite';
 import type { Device } from '../../trust/device';
-import type { DeviceEntry, IssuedToken } from '../../trust/list/document';
+import type { DeviceEntry } from '../../trust/format/entry';
+import type { IssuedToken } from '../../trust/format/tokens';
 import { cleanName } from '../../trust/names';
 import { findIssued, registerTarget } from '../../trust/tokens';
 import { TOKEN_LIMITS } from '../tokens/token';
@@ -76,7 +77,7 @@ export async function takeRegistration(
   if (statement === null) return null;
   const { jti, key, name, nonce, authority } = statement;
   if (nonce !== answered.nonce || authority !== answered.authority) return null;
-  const token = findIssued(await device.trust.read(), jti);
+  const token = findIssued(await device.trust.readHead(), jti);
   if (token === undefined || !(await isProven(text, token, key))) return null;
   const deviceId = await deviceIdOf(fromBase64Url(key) as Uint8Array, cryptoProvider);
   const machine = {
@@ -85,10 +86,11 @@ export async function takeRegistration(
     friendlyName: cleanName(name),
     hosts: hostsOf(token, statement),
   };
-  const { devices } = await device.trust.update((current) =>
-    registerTarget(current, jti, machine, Math.floor(Date.now() / 1000)),
-  );
-  return devices.find((entry) => entry.deviceId === deviceId) ?? null;
+  const { result } = await device.trust.update(async (draft) => {
+    await registerTarget(draft, jti, machine, Math.floor(Date.now() / 1000));
+    return (await draft.device(deviceId)) ?? null;
+  });
+  return result;
 }
 
 /** The hosts that the issuer chose, or else those that the machine reports. */

@@ -20,7 +20,7 @@ export interface Taker {
  */
 export async function takeProvisionToken(claims: ProvisionClaims, taker: Taker): Promise<string | null> {
   const opened = await taker.open();
-  if (opened !== null && findTaken(await opened.trust.read(), claims.jti) !== undefined) return null;
+  if (opened !== null && findTaken(await opened.trust.readHead(), claims.jti) !== undefined) return null;
   assertTimely({ kind: 'provision', claims }, Math.floor(Date.now() / 1000)); // before anything is written
   const { trust } = opened ?? (await taker.create(claims.target));
   const provision = {
@@ -29,12 +29,9 @@ export async function takeProvisionToken(claims: ProvisionClaims, taker: Taker):
     controller: { deviceId: claims.iss, publicKey: claims.key, friendlyName: claims.name },
     hosts: claims.hosts,
   };
-  let isNew = false;
-  const { devices } = await trust.update((document) => {
-    const changed = takeProvision(document, provision, Math.floor(Date.now() / 1000));
-    isNew = changed !== document;
-    return changed;
+  const { result, isChanged } = await trust.update(async (draft) => {
+    await takeProvision(draft, provision, Math.floor(Date.now() / 1000));
+    return draft.device(claims.iss);
   });
-  if (!isNew) return null;
-  return devices.find(({ deviceId }) => deviceId === claims.iss)?.friendlyName ?? claims.name;
+  return isChanged ? (result?.friendlyName ?? claims.name) : null;
 }

@@ -3,8 +3,8 @@ import { toBase64Url } from '../../core/encoding';
 import { parseHosts } from '../../core/wire/authority';
 import { toRelayUrl } from '../../pairing/relay/url';
 import type { Device } from '../../trust/device';
+import type { Grant, IssuedToken } from '../../trust/format/tokens';
 import { addGrant } from '../../trust/grants';
-import type { Grant, IssuedToken } from '../../trust/list/document';
 import { cleanName } from '../../trust/names';
 import { addIssued } from '../../trust/tokens';
 import { isNamePattern } from './names';
@@ -59,7 +59,7 @@ export async function issueProvision(
     takenBy: null,
     cancelledAt: null,
   };
-  await trust.update((document) => addIssued(document, entry, common.iat));
+  await trust.update((draft) => addIssued(draft, entry, common.iat));
   return { token, entry };
 }
 
@@ -120,7 +120,7 @@ export async function issueGrant(
     issuedAt: common.iat,
     expiresAt: common.exp,
   };
-  await trust.update((document) => addGrant(document, grant, common.iat));
+  await trust.update((draft) => addGrant(draft, grant, common.iat));
   return { token, grant };
 }
 

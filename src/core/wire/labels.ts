@@ -3,8 +3,8 @@
  * The signature base of a request begins with a quotation mark and a token with `eyJ`; no prefix here does.
  */
 export const LABELS = Object.freeze({
-  allowList: 'amesh allow list v1\n',
-  /** Preceded by its length in 4 bytes, like all that follows it. */
+  list: 'amesh list v2\n',
+  /** Behind its length in 4 bytes, as is all that follows it. */
   pairing: { controller: 'amesh-pair/1 controller', target: 'amesh-pair/1 target' },
 });
 

@@ -2,18 +2,18 @@ import type { Env } from '../../process/home';
 import type { DocumentStore } from '../../storage/document-store';
 import type { FileStore } from '../../storage/files/file-store';
 import { openTrust } from '../../trust/device';
-import type { AllowListDocument } from '../../trust/list/document';
+import type { PagedList } from '../../trust/format/paged-list';
+import { ALLOW_LIST_KEY } from '../../trust/list/keys';
 import { type Seen, SeenRevisions } from '../../trust/list/seen';
-import { ALLOW_LIST_KEY } from '../../trust/list/trust-store';
 import { toOwnerKey } from '../../trust/owner-key';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { readPlacedList } from '../../trust/staged-list';
 
 /** A stored list, and what this machine remembers of it. */
 export interface Inspected {
-  /** The list, with a valid seal of its owner. */
-  readonly document: AllowListDocument;
-  /** The newest revision seen here; null if none was. */
+  /** The list, which its owner has sealed. */
+  readonly list: PagedList;
+  /** Null where nothing was seen here yet. */
   readonly seen: Seen | null;
   /** When a device in it last made an accepted request, in Unix seconds; null if unknown. */
   readonly lastSeenAt: number | null;
@@ -36,16 +36,17 @@ export async function inspectTrust(folder: FileStore, owner: Uint8Array, env: En
   const seen = await new SeenRevisions(kept).read(deviceId);
   const shared = sharedStoreOf(env);
   const trust = openTrust(kept, { publicKey }, deviceId, shared === null ? null : readOnly(shared));
-  const document = await trust.read();
-  const times = await trust.lastSeen.read();
-  const known = document.devices.flatMap(({ deviceId }) => times.get(deviceId) ?? []);
+  const list = await trust.read();
+  const times = await trust.lastSeen.read(list);
+  const known = [...list.devices()].flatMap(({ deviceId }) => times.get(deviceId) ?? []);
   const lastSeenAt = known.length === 0 ? null : known.reduce((a, b) => Math.max(a, b));
-  return { document, seen, lastSeenAt };
+  return { list, seen, lastSeenAt };
 }
 
 function readOnly(store: DocumentStore): DocumentStore {
   return {
     read: (key, atMost) => store.read(key, atMost),
+    readPages: (key, names, atMost) => store.readPages(key, names, atMost),
     swap: async () => false,
     isEventual: store.isEventual,
   };

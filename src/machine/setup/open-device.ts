@@ -6,9 +6,9 @@ import { FileStore } from '../../storage/files/file-store';
 import { anotherIdentity, assertSameKey, type Device, openTrust } from '../../trust/device';
 import { NoIdentityError } from '../../trust/errors/no-identity';
 import { assertFolder } from '../../trust/folder-safety';
+import { claimedOwner } from '../../trust/format/head';
 import { type DeviceIdentity, readIdentity } from '../../trust/identity';
-import { claimedOwner } from '../../trust/list/seal';
-import { ALLOW_LIST_KEY } from '../../trust/list/trust-store';
+import { ALLOW_LIST_KEY } from '../../trust/list/keys';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { placeStagedList } from '../../trust/staged-list';
 

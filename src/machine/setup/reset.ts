@@ -9,12 +9,15 @@ import { isFile, ReplacedFiles } from '../../storage/files/replaced-files';
 import type { Device } from '../../trust/device';
 import { NoIdentityError } from '../../trust/errors/no-identity';
 import { assertFolder } from '../../trust/folder-safety';
+import type { ListDraft } from '../../trust/format/draft';
+import { type ListHead, markOf } from '../../trust/format/head';
+import type { PagedList } from '../../trust/format/paged-list';
 import { readIdentity } from '../../trust/identity';
-import type { AllowListDocument } from '../../trust/list/document';
-import { hashDocument } from '../../trust/list/seal';
+import { ALLOW_LIST_KEY, PAGES_FOLDER, sharedKey } from '../../trust/list/keys';
+import { ListStore, type OpenedList } from '../../trust/list/list-store';
+import { MAX_JUMP } from '../../trust/list/newest';
 import { NOWHERE, SEEN_KEY, type Seen, SeenRevisions } from '../../trust/list/seen';
-import { ALLOW_LIST_KEY, type OpenedList, TrustStore } from '../../trust/list/trust-store';
-import { sharedKey, sharedStoreOf } from '../../trust/shared-store';
+import { sharedStoreOf } from '../../trust/shared-store';
 import { placeStagedList } from '../../trust/staged-list';
 import { type Aside, SETUP } from './setup';
 
@@ -38,7 +41,7 @@ export async function resetTrust(
   dir: string,
   env: Env,
   { keep = false }: ResetOptions = {},
-): Promise<AllowListDocument & Aside> {
+): Promise<ListHead & Aside> {
   assertFolder(dir, env, 'read');
   const store = new FileStore(dir);
   return store.locked(SETUP, async (assertHeld) => {
@@ -51,41 +54,44 @@ export async function resetTrust(
     const opening = openAnyRevision(store, signer, list, shared);
     const older = await (keep ? opening : opening.catch(() => null));
     const seen = await readSeen(store, list);
-    const broken = older?.bytes ?? (await readBroken(store, shared, list));
-    // A running server may remember a newer revision than these files. No list changes once a second for its whole
-    // life, so the Unix time is above any real revision, unless the clock was set back.
-    const revisions = [seen?.revision ?? 0, older?.document.revision ?? 0, Math.floor(Date.now() / 1000)];
+    const broken = older?.head ?? (await readBroken(store, shared, list));
+    // Other instances may remember a newer revision than these files do: far enough for all of them, and no further than
+    // they follow.
+    const after = Math.max(seen?.revision ?? 0, older?.list.head.revision ?? 0) + MAX_JUMP / 2;
 
     const aside = new ReplacedFiles(dir);
-    let document: AllowListDocument;
+    let made: ListHead;
     try {
       const damaged = seen === null ? [SEEN_KEY] : [];
       await aside.keep(shared === null ? [ALLOW_LIST_KEY, ...damaged] : damaged);
+      if (shared === null) await aside.keepFolder(PAGES_FOLDER);
       if (shared !== null && broken !== null) await aside.keepBytes('shared_allow_list.json', broken);
       assertHeld();
       if (shared === null) await aside.clear(ALLOW_LIST_KEY);
-      const trust = new TrustStore(shared ?? store, signer, list, {
+      const trust = new ListStore(shared ?? store, signer, list, {
         key: shared === null ? undefined : sharedKey(list),
         seen: NOWHERE,
       });
-      document = await trust.create(
-        keep && older !== null ? older.document : {},
-        Math.max(...revisions),
-        broken,
-      );
+      const kept = keep ? older?.list : undefined;
+      made = await trust.create((draft) => (kept === undefined ? undefined : fill(draft, kept)), {
+        after,
+        bytes: broken,
+        head: older?.list.head,
+      });
     } catch (error) {
       if (!(isAmeshError(error) && error.code === 'store_unsynced')) await aside.forget();
       throw error;
     }
     // Only now: until the new list is in place, the old record must keep an older list out.
     const opened = await openAnyRevision(store, signer, list, shared);
-    const newest = { revision: opened.document.revision, hash: await hashDocument(opened.bytes) };
+    const { revision, owner } = opened.list.head;
+    const newest = { revision, owner, mark: await markOf(opened.head) };
     if (seen !== null) await new SeenRevisions(store).remember(list, newest);
     else {
       await aside.clear(SEEN_KEY);
       await new SeenRevisions(store).startAnew(list, newest);
     }
-    return { ...document, movedTo: aside.movedTo };
+    return { ...made, movedTo: aside.movedTo };
   });
 }
 
@@ -94,9 +100,16 @@ export async function resetTrust(
  *
  * @throws AllowListIntegrityError if it is missing, or not what the device sealed
  */
-export async function readOlderList(device: Device, env: Env): Promise<AllowListDocument> {
+export async function readOlderList(device: Device, env: Env): Promise<PagedList> {
   const { identity, signer, store } = device;
-  return (await openAnyRevision(store, signer, identity.deviceId, sharedStoreOf(env))).document;
+  return (await openAnyRevision(store, signer, identity.deviceId, sharedStoreOf(env))).list;
+}
+
+/** Puts all that another list holds into an empty one. */
+async function fill(draft: ListDraft, list: PagedList): Promise<void> {
+  const { hosts, tokens, grants, joins, targets, ended } = list.head;
+  draft.change({ hosts, tokens, grants, joins, targets, ended });
+  await draft.take(list.lines());
 }
 
 async function openAnyRevision(
@@ -106,8 +119,8 @@ async function openAnyRevision(
   shared: DocumentStore | null,
 ): Promise<OpenedList> {
   const key = shared === null ? undefined : sharedKey(list);
-  const trust = new TrustStore(shared ?? folder, { publicKey }, list, { key, seen: NOWHERE });
-  return (await trust.readChange(null)) as OpenedList; // never null without known bytes
+  const trust = new ListStore(shared ?? folder, { publicKey }, list, { key, seen: NOWHERE });
+  return trust.open();
 }
 
 /** Null if the record is damaged, or so high that no revision could follow. */

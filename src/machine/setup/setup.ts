@@ -14,11 +14,11 @@ import { isFile, ReplacedFiles } from '../../storage/files/replaced-files';
 import { openTrust } from '../../trust/device';
 import { assertFolder } from '../../trust/folder-safety';
 import { type DeviceIdentity, IDENTITY_KEY, writeIdentity } from '../../trust/identity';
-import { LAST_SEEN_KEY } from '../../trust/list/last-seen';
+import { ALLOW_LIST_KEY, isLastSeen, PAGES_FOLDER, sharedKey } from '../../trust/list/keys';
+import { ListStore, type OpenedList } from '../../trust/list/list-store';
 import { NOWHERE, SEEN_KEY, SeenRevisions } from '../../trust/list/seen';
-import { ALLOW_LIST_KEY, type OpenedList, TrustStore } from '../../trust/list/trust-store';
 import { cleanName } from '../../trust/names';
-import { sharedKey, sharedStoreOf } from '../../trust/shared-store';
+import { sharedStoreOf } from '../../trust/shared-store';
 import { isStaged, placeStagedList, stagedKey } from '../../trust/staged-list';
 import { MACHINE_CODES } from '../errors/codes';
 import { ignoreInGit } from './git-ignore';
@@ -138,9 +138,10 @@ async function replaceIdentity(replacing: Replacing): Promise<void> {
   const { store, shared, signer, identity, hosts, before, aside, assertHeld } = replacing;
   // A store may hang until somebody presses Ctrl+C: the existing identity must survive that.
   const key = shared === null ? stagedKey(identity.deviceId) : sharedKey(identity.deviceId);
-  const trust = new TrustStore(shared ?? store, signer, identity.deviceId, { key, seen: NOWHERE });
-  await trust.create({ hosts });
-  await aside.keep([IDENTITY_KEY, ALLOW_LIST_KEY, SEEN_KEY, LAST_SEEN_KEY]);
+  const trust = new ListStore(shared ?? store, signer, identity.deviceId, { key, seen: NOWHERE });
+  await trust.create((draft) => draft.change({ hosts }));
+  await aside.keep([IDENTITY_KEY, ALLOW_LIST_KEY, SEEN_KEY]);
+  await aside.keepFolder(PAGES_FOLDER);
   assertHeld();
   await aside.clear(IDENTITY_KEY);
   if (!(await writeIdentity(store, before, identity))) throw new AmeshError(MACHINE_CODES.identity_exists);
@@ -167,10 +168,12 @@ async function settle(
     await aside.clear(SEEN_KEY);
     await rm(join(dir, SEEN_KEY), { force: true });
   }
-  await aside.clear(LAST_SEEN_KEY);
-  await rm(join(dir, LAST_SEEN_KEY), { force: true });
-  // Lists of identities that were never completed.
-  for (const name of await readdir(dir)) if (isStaged(name)) await rm(join(dir, name), { force: true });
+  for (const name of await readdir(dir)) {
+    if (isLastSeen(name)) await aside.clear(name);
+    // Of the identity that was here, and of those that never came to count.
+    if (isLastSeen(name) || isStaged(name)) await rm(join(dir, name), { force: true });
+  }
+  await rm(join(dir, PAGES_FOLDER), { recursive: true, force: true });
 }
 
 /** Moves the list of a folder into a store that has none. Returns null if the folder has none, or the store another. */
@@ -179,23 +182,28 @@ async function publish(folder: FileStore, env: Env, shared: DocumentStore) {
   const key = sharedKey(identity.deviceId);
   const there = await shared.read(key);
   if ((await folder.read(ALLOW_LIST_KEY)) === null) return null;
-  let opened = await readSealed(trust);
-  // An equal list means that an earlier run was interrupted.
-  if (there !== null && Buffer.compare(there, opened.bytes) !== 0) return null;
-  if (there === null && !(await shared.swap(key, null, opened.bytes))) return null;
+  let opened = await trust.open();
+  // The same one: somebody has begun this before, and was interrupted.
+  if (there !== null && Buffer.compare(there, opened.head) !== 0) return null;
+  if (there === null && !(await put(shared, key, null, opened))) return null;
   const aside = new ReplacedFiles(folder.dir);
   await aside.keep([ALLOW_LIST_KEY]);
-  // Remove the copy here: a revocation in it, by a command without AMESH_STORE_URL, would reach no instance.
-  while (!(await folder.remove(ALLOW_LIST_KEY, opened.bytes))) {
-    const last = await readSealed(trust); // somebody changed it in the meantime
-    if (!(await shared.swap(key, opened.bytes, last.bytes)))
-      throw new AmeshError(STORAGE_CODES.store_conflict);
+  await aside.keepFolder(PAGES_FOLDER);
+  // A change of the copy here, without AMESH_STORE_URL, would revoke a device in no instance.
+  while (!(await folder.remove(ALLOW_LIST_KEY, opened.head))) {
+    const last = await trust.open(); // somebody was at it until just now
+    if (!(await put(shared, key, opened.head, last))) throw new AmeshError(STORAGE_CODES.store_conflict);
     opened = last;
   }
-  return { ...identity, movedTo: aside.movedTo, hosts: opened.document.hosts };
+  await rm(join(folder.dir, PAGES_FOLDER), { recursive: true, force: true });
+  return { ...identity, movedTo: aside.movedTo, hosts: opened.list.hosts };
 }
 
-/** Reads the list with its seal checked, and refuses an older one than seen. */
-async function readSealed(trust: TrustStore): Promise<OpenedList> {
-  return (await trust.readChange(null)) as OpenedList; // never null without known bytes
+function put(
+  store: DocumentStore,
+  key: string,
+  expected: Uint8Array | null,
+  { head, pages }: OpenedList,
+): Promise<boolean> {
+  return store.swap(key, expected, head, { write: pages, remove: [] });
 }

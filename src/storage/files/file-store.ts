@@ -1,23 +1,37 @@
 import { statSync } from 'node:fs';
-import { open, rm, stat, unlink } from 'node:fs/promises';
+import { rm, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
-import type { DocumentStore } from '../document-store';
+import type { DocumentStore, PageChanges } from '../document-store';
 import { STORAGE_CODES } from '../errors/codes';
 import { FileLock, removeRests } from './file-lock';
+import { PageFiles } from './page-files';
 import { makePrivateFolder } from './private-file';
 import { readRegularFile, readRegularFileSync } from './regular-file';
-import { syncFile } from './sync-file';
+import { syncFolder } from './sync-folder';
+
+/** The folder of the pages of a list. */
+const PAGES = 'list';
+
+const NO_PAGES: PageChanges = { write: new Map(), remove: [] };
 
 /** Documents as files in one folder, with modes 0600 and 0700. */
 export class FileStore implements DocumentStore {
+  readonly #pagesOf: (key: string) => string;
+
   /**
    * Does not read or write yet.
    *
-   * @param dir an absolute path; created at the first write
+   * @param dir an absolute path; made at the first write
+   * @param pagesOf the name of the folder in it that has the pages of a document; default `list`
    */
-  constructor(readonly dir: string) {}
+  constructor(
+    readonly dir: string,
+    pagesOf: (key: string) => string = () => PAGES,
+  ) {
+    this.#pagesOf = pagesOf;
+  }
 
   /** @throws AmeshError `allow_list_unavailable` for an existing file that cannot be read */
   async read(key: string, atMost?: number): Promise<Uint8Array | null> {
@@ -25,33 +39,62 @@ export class FileStore implements DocumentStore {
     return readRegularFile(path, atMost).catch((error) => absentOrThrow(path, error));
   }
 
-  async swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
+  async readPages(key: string, names: readonly string[], atMost: number): Promise<(Uint8Array | null)[]> {
+    return this.#pages(key).read(names, atMost);
+  }
+
+  async swap(
+    key: string,
+    expected: Uint8Array | null,
+    next: Uint8Array,
+    changes: PageChanges = NO_PAGES,
+  ): Promise<boolean> {
     const path = this.#path(key);
     const content = new Uint8Array(next);
     const before = expected === null ? null : new Uint8Array(expected);
     if (!isSame(await this.read(key), before)) return false; // saves writing a useless file
     await makePrivateFolder(this.dir);
+    const pages = this.#pages(key);
+    let missing: readonly string[] = [...changes.write.keys()];
     for (;;) {
+      await pages.write(missing, changes.write);
       const lock = await FileLock.take(path, content);
       // From here to the commit in one turn, so that a kill rarely leaves a lock behind.
       let changed: boolean;
       try {
         changed = !isSame(readNow(path), before);
+        missing = pages.missingNow(changes.write.keys());
       } catch (error) {
         lock.release();
         throw error;
       }
       if (changed) {
         lock.release();
+        if (changes.write.size > 0) await this.#sweep(key);
         return false;
+      }
+      if (missing.length > 0) {
+        lock.release(); // somebody has swept them away, since no document named them yet
+        continue;
       }
       if (!lock.commit(path)) continue;
       await syncFolder(this.dir).catch((cause) => {
         throw new AmeshError(STORAGE_CODES.store_unsynced, undefined, { cause });
       });
-      await removeRests(path).catch(() => {}); // the change does not depend on it
+      // No change depends on these.
+      await removeRests(path).catch(() => {});
+      if (changes.remove.length > 0) await this.#sweep(key);
       return true;
     }
+  }
+
+  /** Removes pages that the document does not name, those included that a killed or slower writer has left. */
+  async #sweep(key: string): Promise<void> {
+    await this.locked(key, async (assertHeld) => {
+      const document = readNow(this.#path(key));
+      assertHeld();
+      if (document !== null) this.#pages(key).keepNow(document);
+    }).catch(() => {}); // they only take room
   }
 
   async discard(key: string, moreThan: number): Promise<void> {
@@ -107,6 +150,10 @@ export class FileStore implements DocumentStore {
   #path(key: string): string {
     return join(this.dir, key);
   }
+
+  #pages(key: string): PageFiles {
+    return new PageFiles(join(this.dir, this.#pagesOf(key)), this.#path(key));
+  }
 }
 
 function readNow(path: string): Uint8Array | null {
@@ -132,21 +179,6 @@ function absentOrThrow(path: string, error: unknown): null {
 
 function isSame(a: Uint8Array | null, b: Uint8Array | null): boolean {
   return a === null || b === null ? a === b : Buffer.compare(a, b) === 0;
-}
-
-// Error codes of file systems that cannot sync folders, such as some network file systems.
-const CANNOT_SYNC = new Set<unknown>(['EINVAL', 'ENOTSUP']);
-
-/** Without it, a power failure could undo the rename, although the file itself is on disk. */
-export async function syncFolder(dir: string): Promise<void> {
-  const folder = await open(dir, 'r').catch(() => null); // Windows cannot open folders
-  try {
-    if (folder !== null) await syncFile(folder);
-  } catch (error) {
-    if (!CANNOT_SYNC.has((error as { code?: unknown }).code)) throw error;
-  } finally {
-    await folder?.close();
-  }
 }
 
 export function isMissing(error: unknown): boolean {

@@ -1,8 +1,8 @@
-import { link, lstat, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { link, lstat, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { syncFolder } from './file-store';
 import { makePrivateFolder, writePrivateFile } from './private-file';
 import { readRegularFile } from './regular-file';
+import { syncFolder } from './sync-folder';
 
 const FOLDER = 'replaced';
 
@@ -43,7 +43,22 @@ export class ReplacedFiles {
     await this.#sync();
   }
 
-  /** Keeps bytes from another place. */
+  /** Keeps a copy of each file of a folder, where there is one. */
+  async keepFolder(name: string): Promise<void> {
+    const from = join(this.#dir, name);
+    const files = await readdir(from).catch(() => []);
+    if (files.length === 0) return;
+    const to = join(await this.#made(), name);
+    await makePrivateFolder(to);
+    for (const file of files) {
+      if (!(await isFile(join(from, file)))) continue;
+      await link(join(from, file), join(to, file)).catch(() => copy(join(from, file), join(to, file)));
+    }
+    await syncFolder(to);
+    await this.#sync();
+  }
+
+  /** Keeps the bytes of something that lies elsewhere. */
   async keepBytes(name: string, bytes: Uint8Array): Promise<void> {
     await writePrivateFile(join(await this.#made(), name), bytes, 0o600);
     await this.#sync();

@@ -18,8 +18,12 @@ export interface RedisNode {
 export interface RedisClient extends RedisNode {
   readonly isCluster?: boolean | undefined;
   readonly options: object;
-  getBuffer(key: string): Promise<Uint8Array | null>;
-  getrangeBuffer(key: string, start: number, end: number): Promise<Uint8Array>;
+  /** As `eval`, with bytes in the place of text. */
+  evalBuffer(
+    script: string,
+    keys: number,
+    ...more: readonly (string | Uint8Array | number)[]
+  ): Promise<unknown>;
   eval(script: string, keys: number, ...more: readonly (string | Uint8Array | number)[]): Promise<unknown>;
   subscribe(...channels: string[]): Promise<unknown>;
   /** Also works while subscribed. */

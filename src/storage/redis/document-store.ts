@@ -1,7 +1,7 @@
 import { AmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
 import { within } from '../../core/within';
-import type { DocumentStore } from '../document-store';
+import type { DocumentStore, PageChanges } from '../document-store';
 import { STORAGE_CODES } from '../errors/codes';
 import type { RedisClient } from './client';
 import { RedisConnection } from './connection';
@@ -17,22 +17,48 @@ const PING_EVERY_MS = 10_000;
 /** A large document may take longer to transfer. */
 const BYTES_A_MS = 10_000;
 
-// A hash or list at this key is not a document, and may be overwritten: it reads as empty.
-const SWAP = `local now = redis.pcall('GET', KEYS[1])
-if type(now) == 'table' then
+/** The field that holds the document; each page is in a field of its name, which is longer. */
+const DOCUMENT = 'document';
+
+// What is no hash is no document, and has to give way to one: it reads as empty.
+const READ = `local length = redis.pcall('HSTRLEN', KEYS[1], ARGV[1])
+if type(length) == 'table' then
+  if string.find(length.err, 'WRONGTYPE', 1, true) then return '' end
+  return length
+end
+if length > tonumber(ARGV[2]) then return length end
+return redis.call('HGET', KEYS[1], ARGV[1])`;
+
+// What is too large for a page is none, and is not sent.
+const READ_PAGES = `local pages = {}
+for i = 2, #ARGV do
+  local length = redis.pcall('HSTRLEN', KEYS[1], ARGV[i])
+  pages[i - 1] = type(length) == 'number' and length <= tonumber(ARGV[1]) and redis.call('HGET', KEYS[1], ARGV[i])
+end
+return pages`;
+
+// ARGV: the field, whether there was something, the document before and after, how many pages are written, their names
+// and bytes, and the names of those that go.
+const SWAP = `local now = redis.pcall('HGET', KEYS[1], ARGV[1])
+local isOther = type(now) == 'table'
+if isOther then
   if not string.find(now.err, 'WRONGTYPE', 1, true) then return now end
   now = ''
 end
-if ARGV[1] == 'none' then
+if ARGV[2] == 'none' then
   if now then return 0 end
-elseif now ~= ARGV[2] then
+elseif now ~= ARGV[3] then
   return 0
 end
-redis.call('SET', KEYS[1], ARGV[3])
+if isOther then redis.call('DEL', KEYS[1]) end
+local last = 5 + 2 * ARGV[5]
+for i = 6, last, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[4])
+for i = last + 1, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
 redis.call('PUBLISH', KEYS[1], 'changed')
 return 1`;
 
-const DISCARD = `if redis.call('GETRANGE', KEYS[1], ARGV[1], ARGV[1]) ~= '' then redis.call('DEL', KEYS[1]) end`;
+const DISCARD = `if redis.call('HSTRLEN', KEYS[1], ARGV[1]) > tonumber(ARGV[2]) then redis.call('DEL', KEYS[1]) end`;
 
 // By the clock of Redis: those of the instances may differ. Anything that no instance wrote is deleted.
 const CONFIRM = `if redis.call('HLEN', KEYS[1]) > 10000 then redis.call('DEL', KEYS[1]) end
@@ -75,35 +101,54 @@ export class RedisDocumentStore implements DocumentStore {
     this.#commands = new RedisConnection(source, { changed: () => this.#wake(), lost: () => {} });
   }
 
-  /** @throws AmeshError `allow_list_unavailable` if Redis does not respond */
-  async read(key: string, atMost?: number): Promise<Uint8Array | null> {
-    const name = this.#prefix + key;
-    const bytes = await this.#run(async (client) => {
-      try {
-        const some = atMost === undefined ? null : await client.getrangeBuffer(name, 0, atMost - 1);
-        return some?.length ? some : await client.getBuffer(name); // missing, or really empty
-      } catch (error) {
-        if ((error as Error).message.startsWith('WRONGTYPE ')) return new Uint8Array();
-        throw error;
-      }
-    });
-    return bytes === null ? null : new Uint8Array(bytes);
+  /** @throws AmeshError `allow_list_unavailable` where Redis does not answer */
+  async read(key: string, atMost = Number.MAX_SAFE_INTEGER): Promise<Uint8Array | null> {
+    const found = await this.#run((client) =>
+      client.evalBuffer(READ, 1, this.#prefix + key, DOCUMENT, String(atMost)),
+    );
+    // More than was wanted, and so it was not sent.
+    if (typeof found === 'number') return new Uint8Array(atMost);
+    return found === null ? null : new Uint8Array(found as Uint8Array);
   }
 
-  /** @throws AmeshError `allow_list_unavailable`, with nothing changed; `store_unsynced` if that is unknown */
-  async swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
-    // A ready connection sends the arguments in this turn. A command that must wait needs copies, which are slow for megabytes.
+  /** @throws AmeshError `allow_list_unavailable` where Redis does not answer */
+  async readPages(key: string, names: readonly string[], atMost: number): Promise<(Uint8Array | null)[]> {
+    const found = await this.#run(
+      (client) => client.evalBuffer(READ_PAGES, 1, this.#prefix + key, String(atMost), ...names),
+      TIMEOUT_MS + (names.length * atMost) / BYTES_A_MS,
+    );
+    return (found as (Uint8Array | null)[]).map((page) => page && new Uint8Array(page));
+  }
+
+  /** @throws AmeshError `allow_list_unavailable`, with nothing changed; `store_unsynced` where that is not known */
+  async swap(
+    key: string,
+    expected: Uint8Array | null,
+    next: Uint8Array,
+    { write, remove }: PageChanges = { write: new Map(), remove: [] },
+  ): Promise<boolean> {
+    // A single connection sends them in this turn. A command that has to wait needs copies, which cost time for megabytes.
     const keep = this.#commands.isReady && !this.#commands.isCluster ? toView : toCopy;
     const [content, before] = [keep(next), keep(expected ?? new Uint8Array())];
-    const args = [this.#prefix + key, expected === null ? 'none' : 'some', before, content];
+    const pages = [...write].flatMap(([name, page]) => [name, keep(page)]);
+    const args = [
+      DOCUMENT,
+      expected === null ? 'none' : 'some',
+      before,
+      content,
+      write.size,
+      ...pages,
+      ...remove,
+    ];
+    const bytes = [before, content, ...write.values()].reduce((length, part) => length + part.length, 0);
     let wasSent = false;
     try {
       const swapped = await this.#run(
         (client) => {
           wasSent = true;
-          return client.eval(SWAP, 1, ...args);
+          return client.eval(SWAP, 1, this.#prefix + key, ...args);
         },
-        TIMEOUT_MS + (before.length + content.length) / BYTES_A_MS,
+        TIMEOUT_MS + bytes / BYTES_A_MS,
       );
       return swapped === 1;
     } catch (error) {
@@ -124,7 +169,7 @@ export class RedisDocumentStore implements DocumentStore {
   }
 
   async discard(key: string, moreThan: number): Promise<void> {
-    await this.#run((client) => client.eval(DISCARD, 1, this.#prefix + key, String(moreThan)));
+    await this.#run((client) => client.eval(DISCARD, 1, this.#prefix + key, DOCUMENT, String(moreThan)));
   }
 
   watch(key: string, changed: () => void): void {

@@ -2,8 +2,9 @@ import { join } from 'node:path';
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
 import { warnOnce } from '../../process/log';
-import type { DocumentStore } from '../document-store';
+import type { DocumentStore, PageChanges } from '../document-store';
 import { FileStore } from '../files/file-store';
+import { pageKey } from '../page-key';
 import { isIoRedis } from '../redis/client';
 import { RedisDocumentStore } from '../redis/document-store';
 import { assertStorage, readRaw, type UnstorageLike } from './unstorage';
@@ -56,9 +57,14 @@ class FolderStore implements DocumentStore {
     return store.read(name, atMost);
   }
 
-  swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
+  readPages(key: string, names: readonly string[], atMost: number): Promise<(Uint8Array | null)[]> {
     const [store, name] = this.#place(key);
-    return store.swap(name, expected, next);
+    return store.readPages(name, names, atMost);
+  }
+
+  swap(key: string, expected: Uint8Array | null, next: Uint8Array, pages?: PageChanges): Promise<boolean> {
+    const [store, name] = this.#place(key);
+    return store.swap(name, expected, next, pages);
   }
 
   discard(key: string, moreThan: number): Promise<void> {
@@ -69,7 +75,7 @@ class FolderStore implements DocumentStore {
   #place(key: string): [FileStore, string] {
     const parts = key.split(':');
     const name = parts.pop() as string;
-    return [new FileStore(join(this.base, ...parts)), name];
+    return [new FileStore(join(this.base, ...parts), (document) => `${document}.pages`), name];
   }
 }
 
@@ -95,16 +101,30 @@ class StorageDocumentStore implements DocumentStore {
     }
   }
 
-  swap(key: string, expected: Uint8Array | null, next: Uint8Array): Promise<boolean> {
+  async readPages(key: string, names: readonly string[], atMost: number): Promise<(Uint8Array | null)[]> {
+    const pages = await Promise.all(names.map((name) => this.read(pageKey(key, name))));
+    return pages.map((page) => (page !== null && page.length > atMost ? null : page));
+  }
+
+  swap(
+    key: string,
+    expected: Uint8Array | null,
+    next: Uint8Array,
+    pages: PageChanges = { write: new Map(), remove: [] },
+  ): Promise<boolean> {
     const content = new Uint8Array(next);
     const before = expected === null ? null : new Uint8Array(expected);
     const swapping = this.#last.then(async () => {
       const now = await this.read(key);
       if (now === null || before === null ? now !== before : Buffer.compare(now, before) !== 0) return false;
       try {
+        for (const [name, page] of pages.write) await this.#storage.setItemRaw(pageKey(key, name), page);
         await this.#storage.setItemRaw(key, content);
       } catch (error) {
         throw unavailable(error);
+      }
+      for (const name of pages.remove) {
+        await this.#storage.removeItem?.(pageKey(key, name)).catch(() => {}); // it only takes room
       }
       return true;
     });

@@ -20,11 +20,6 @@ export const TRUST_CODES = /* @__PURE__ */ defineCodes({
     fix: 'See',
     command: ['amesh', 'list'],
   },
-  name_taken: {
-    cause: 'Another device already has this name.',
-    fix: 'Choose another name, or rename the other device',
-    command: ['amesh', 'rename'],
-  },
   ambiguous_name: {
     cause: 'Several devices match.',
     fix: 'Use the ID',
@@ -46,6 +41,10 @@ export const TRUST_CODES = /* @__PURE__ */ defineCodes({
     cause: 'The host already belongs to another target.',
     fix: 'Use another host, or first run',
     command: ['amesh', 'revoke', 'NAME'],
+  },
+  list_full: {
+    cause: 'The allow list has as many entries as a list can have.',
+    fix: 'Revoke devices that are not used any more. Revoked IDs leave the list 25 hours later.',
   },
   token_revoked: {
     status: 503,

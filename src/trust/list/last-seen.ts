@@ -1,18 +1,19 @@
 import { toUtf8 } from '../../core/encoding';
 import { isDeviceId } from '../../core/wire/credentials';
 import type { DocumentStore } from '../../storage/document-store';
-import { Turns } from './turns';
-
-/** Its key in the store of the list. */
-export const LAST_SEEN_KEY = 'last_seen.txt';
+import type { PagedList } from '../format/paged-list';
+import { bitsOf, findPrefix } from '../format/prefix';
 
 const ATTEMPTS = 10;
 
-/** Room for twice the devices that a list can have. amesh writes no larger record, so a larger one is discarded unread. */
-const MAX_BYTES = 16_777_216;
+/** Room for twice the devices that a page can have. What is larger was not written by any of us: it is not read, and goes. */
+const MAX_BYTES = 1_048_576;
 
-/** How many lines to process between two checks of the clock. */
-const LINES = 500;
+/** How many records are read at once. */
+const BATCH = 16;
+
+/** Records that are being read, by the prefix of their page. */
+type Records = Map<string, Promise<Uint8Array | null>>;
 
 /** A line, and a length that no valid line exceeds. */
 const LINE = /^(\S+) (\d{1,12})(?: |$)/;
@@ -22,47 +23,79 @@ const MAX_LINE = 64;
 const MAX_SECONDS = 253_370_764_800;
 
 /**
- * When each device last made an accepted request: one line `am_… <Unix seconds>` for each. It is not sealed, since servers
- * without the key write it, too. It is only shown to people and decides nothing, so a damaged or unreadable record counts
- * as empty.
+ * When each device was last let in: a line `am_… <Unix seconds>` for each, in one record for each page of the list, so
+ * that a change costs a page. Not sealed, since a server without the key writes it too. It is told to people and decides
+ * nothing, so what is damaged or cannot be read is as if it were not there.
  */
 export class LastSeenRecord {
-  constructor(
-    private readonly store: DocumentStore,
-    private readonly key: string,
-  ) {}
+  readonly #store: DocumentStore;
+  readonly #keyOf: (prefix: string) => string;
 
-  /** Unix seconds by device ID. Never throws. */
-  async read(): Promise<ReadonlyMap<string, number>> {
-    const bytes = await this.store.read(this.key, MAX_BYTES + 1).catch(() => null);
-    return parse(isTooLarge(bytes) ? null : bytes, () => true);
+  /** @param keyOf the name of the record for a page, by the prefix of the page */
+  constructor(store: DocumentStore, keyOf: (prefix: string) => string) {
+    this.#store = store;
+    this.#keyOf = keyOf;
+  }
+
+  /** Unix seconds by deviceId, for the devices of a list. Never throws. */
+  async read(list: PagedList): Promise<ReadonlyMap<string, number>> {
+    const all = new Map<string, number>();
+    const known: Records = new Map(); // pages that were split share the record of the page that they were
+    const { pages } = list.head;
+    for (let from = 0; from < pages.length; from += BATCH) {
+      const reading = pages.slice(from, from + BATCH).map(async ({ prefix }) => {
+        const bytes = await this.#nearest(prefix, known).catch(() => null);
+        for (const [deviceId, seconds] of parse(bytes, prefix)) all.set(deviceId, seconds);
+      });
+      await Promise.all(reading);
+    }
+    return all;
   }
 
   /**
    * Adds times. If a device has two, the later one stays.
    *
-   * @param isKnown whether a device is still in the list; other devices are left out
-   * @returns the number of devices in the record
-   * @throws what the store throws; Error if other writers were faster in every attempt
+   * @param list those that are not in it are left out
+   * @returns how many devices the written records have
+   * @throws what the store throws; Error where others were faster again and again
    */
-  async add(times: ReadonlyMap<string, number>, isKnown: (deviceId: string) => boolean): Promise<number> {
-    // An eventual store charges for each write, and other instances would overwrite it with stale data.
-    if (this.store.isEventual) return 0;
+  async add(times: ReadonlyMap<string, number>, list: PagedList): Promise<number> {
+    // Such a store counts each write, and another instance would overwrite it with what it still reads.
+    if (this.#store.isEventual) return 0;
+    const prefixes = list.head.pages.map(({ prefix }) => prefix);
+    const byPage = new Map<string, [string, number][]>();
+    for (const [deviceId, seconds] of times) {
+      const prefix = prefixes[findPrefix(prefixes, bitsOf(deviceId))] as string;
+      byPage.set(prefix, [...(byPage.get(prefix) ?? []), [deviceId, seconds]]);
+    }
+    let devices = 0;
+    for (const [prefix, page] of byPage) devices += await this.#addTo(prefix, page, list);
+    return devices;
+  }
+
+  async #addTo(prefix: string, times: readonly [string, number][], list: PagedList): Promise<number> {
+    const key = this.#keyOf(prefix);
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const before = await this.store.read(this.key, MAX_BYTES + 1);
-      if (isTooLarge(before) && this.store.discard !== undefined) {
-        await this.store.discard(this.key, MAX_BYTES);
+      const before = await this.#store.read(key, MAX_BYTES + 1);
+      if (isTooLarge(before) && this.#store.discard !== undefined) {
+        await this.#store.discard(key, MAX_BYTES);
         continue;
       }
-      const all = await parse(isTooLarge(before) ? null : before, isKnown);
-      for (const [deviceId, seconds] of times) {
-        if (isKnown(deviceId)) all.set(deviceId, Math.max(seconds, all.get(deviceId) ?? 0));
-      }
-      const after = await format(all);
-      if (await this.store.swap(this.key, before, after)) return all.size;
+      const all = parse(before ?? (await this.#nearest(prefix)), prefix);
+      for (const [deviceId, seconds] of times) all.set(deviceId, Math.max(seconds, all.get(deviceId) ?? 0));
+      for (const deviceId of all.keys()) if (!isListed(list, deviceId)) all.delete(deviceId);
+      if (await this.#store.swap(key, before, format(all))) return all.size;
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 100 * (attempt + 1)));
     }
     throw new Error('Other writers were faster in every attempt.');
+  }
+
+  /** The record of a page, or of the page that it was a part of before it was split. */
+  async #nearest(prefix: string, known: Records = new Map()): Promise<Uint8Array | null> {
+    const found = known.get(prefix) ?? this.#store.read(this.#keyOf(prefix), MAX_BYTES + 1);
+    known.set(prefix, found);
+    const bytes = await found;
+    return bytes === null && prefix !== '' ? this.#nearest(prefix.slice(0, -1), known) : bytes;
   }
 }
 
@@ -70,33 +103,25 @@ function isTooLarge(bytes: Uint8Array | null): boolean {
   return bytes !== null && bytes.length > MAX_BYTES;
 }
 
-async function parse(
-  bytes: Uint8Array | null,
-  isKnown: (deviceId: string) => boolean,
-): Promise<Map<string, number>> {
+function isListed(list: PagedList, deviceId: string): boolean {
+  try {
+    return list.find(deviceId) !== undefined;
+  } catch {
+    return true; // its page is not there at the moment
+  }
+}
+
+function parse(bytes: Uint8Array | null, prefix: string): Map<string, number> {
   const times = new Map<string, number>();
-  const text = new TextDecoder().decode(bytes ?? new Uint8Array());
-  const turns = new Turns();
-  for (let from = 0, count = 1; from < text.length; count++) {
-    const end = text.indexOf('\n', from);
-    const to = end === -1 ? text.length : end;
-    const [, deviceId = '', seconds = ''] = LINE.exec(text.slice(from, Math.min(to, from + MAX_LINE))) ?? [];
-    if (isDeviceId(deviceId) && Number(seconds) < MAX_SECONDS && isKnown(deviceId)) {
-      times.set(deviceId, Number(seconds));
-    }
-    from = to + 1;
-    if (count % LINES === 0 && turns.isOver()) await turns.next();
+  if (bytes === null || isTooLarge(bytes)) return times;
+  for (const line of new TextDecoder().decode(bytes).split('\n')) {
+    const [, deviceId = '', seconds = ''] = LINE.exec(line.slice(0, MAX_LINE)) ?? [];
+    if (!isDeviceId(deviceId) || !bitsOf(deviceId).startsWith(prefix)) continue;
+    if (Number(seconds) < MAX_SECONDS) times.set(deviceId, Number(seconds));
   }
   return times;
 }
 
-async function format(times: ReadonlyMap<string, number>): Promise<Uint8Array> {
-  const turns = new Turns();
-  let text = '';
-  let count = 0;
-  for (const [deviceId, seconds] of times) {
-    text += `${deviceId} ${seconds}\n`;
-    if (++count % LINES === 0 && turns.isOver()) await turns.next();
-  }
-  return toUtf8(text);
+function format(times: ReadonlyMap<string, number>): Uint8Array {
+  return toUtf8([...times].map(([deviceId, seconds]) => `${deviceId} ${seconds}\n`).join(''));
 }

@@ -4,12 +4,18 @@ import type { AllowList, AllowListSource } from '../../core/devices/allow-list';
 /** How long an answer is used before the store's stamp is checked again. A revocation takes effect within a second. */
 const CHECK_EVERY_MS = 250;
 
+/** A list that may lack pages: those are looked for again, however its store looks. */
+type LoadedList = AllowList & {
+  /** Whether all of its pages are there; default true. */
+  readonly isWhole?: boolean;
+};
+
 /**
  * The allow list in memory, read again when its store changes. A failure is cached for as long as a list, so that a burst
  * of requests does not cause a burst of reads. After a repair the server continues without a restart.
  */
 export class LiveList implements AllowListSource {
-  #list: AllowList | null = null;
+  #list: LoadedList | null = null;
   #failure: { readonly error: unknown } | null = null;
   #stamp = '';
   #checkedAt = Number.NEGATIVE_INFINITY;
@@ -20,7 +26,7 @@ export class LiveList implements AllowListSource {
    * @param stamp returns a cheap token that changes whenever the list may have changed
    */
   constructor(
-    private readonly load: () => Promise<AllowList>,
+    private readonly load: () => Promise<LoadedList>,
     private readonly stamp: () => string,
   ) {}
 
@@ -34,7 +40,8 @@ export class LiveList implements AllowListSource {
     // Taken before the read: the next check then finds a change that happens during the read.
     const stamp = this.stamp();
     this.#checkedAt = performance.now();
-    if (this.#list !== null && stamp === this.#stamp) return this.#list;
+    const isSame = this.#list !== null && stamp === this.#stamp;
+    if (isSame && this.#list?.isWhole !== false) return this.#list as LoadedList;
     return this.#reload(stamp);
   }
 

@@ -1,23 +1,41 @@
 import { cryptoProvider } from '#crypto';
 import type { MaybePromise } from '../../core/crypto/provider';
 import { type AllowList, type AllowListSource, deviceIdOf } from '../../core/devices/allow-list';
-import { AllowListIntegrityError, AmeshError, isAmeshError } from '../../core/errors/amesh-error';
+import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
 import { within } from '../../core/within';
-import { hashDocument, openDocument } from './seal';
-import { toAllowList } from './to-allow-list';
+import type { ReadPages } from '../format/load-pages';
+import { type ListAdvice, ListReader } from './list-reader';
+import { NOWHERE, SeenRevisions } from './seen';
 
 /** How long a failed or unfinished read blocks the next one, so that many requests do not cause many reads. */
 const RETRY_MS = 1000;
 /** How long a request waits for a read. */
 const PATIENCE_MS = 5000;
 
+const AGAIN = {
+  fix: 'Put the newest list of its owner there: what this command prints on the machine of the owner',
+  command: ['amesh', 'list', '--export'],
+};
+
+const ADVICE: ListAdvice = {
+  absent: { detail: 'The store has no allow list.', ...AGAIN },
+  older: AGAIN,
+  other: AGAIN,
+};
+
 export interface SealedListOptions {
-  /** Returns the bytes of the document, or null if there is none; called again while the list is in use. */
+  /** The bytes of the head, or of a whole list, or null where there are none; asked again while the list is in use. */
   readonly read: () => Promise<Uint8Array | null>;
-  /** The public key that must have sealed it: a compressed point, 33 bytes. */
+  /** Gives the pages of a list that is not whole; absent where it has to be. */
+  readonly readPages?: ReadPages | undefined;
+  /** The key that has to have sealed them: a compressed point, 33 bytes. */
   readonly owner: Uint8Array;
-  /** The device ID of the target that the list must belong to; default: the owner's. */
+  /** The key that seals it later on; absent where there is none. */
+  readonly next?: Uint8Array | undefined;
+  /** A list of a lower revision does not count; default 0. */
+  readonly minRevision?: number | undefined;
+  /** The deviceId for which the list has to be; default: the owner's own. */
   readonly list?: string | undefined;
   /** How long the last list stays valid while it cannot be read. Seconds; `Infinity` for a list that never changes. */
   readonly maxStaleSeconds: number;
@@ -35,9 +53,8 @@ export interface SealedListOptions {
 export class SealedList implements AllowListSource {
   readonly #options: SealedListOptions;
   readonly #now: () => number;
+  #reader: ListReader | null = null;
   #list: AllowList | null = null;
-  #revision = 0;
-  #hash = '';
   #readAtMs = Number.NEGATIVE_INFINITY;
   #nextAtMs = Number.NEGATIVE_INFINITY;
   #failure: { readonly error: unknown } | null = null;
@@ -83,30 +100,25 @@ export class SealedList implements AllowListSource {
   }
 
   async #read(nowMs: number): Promise<void> {
-    const { read, owner } = this.#options;
+    const { owner } = this.#options;
     const list = this.#options.list ?? (await deviceIdOf(owner, cryptoProvider));
-    const bytes = await within(PATIENCE_MS, read, silent);
-    if (bytes === null) {
-      throw new AmeshError(SERVER_CODES.allow_list_unavailable, 'The store has no allow list.', {
-        fix: "Put allow_list.json there, from the owner's AUTH_MESH_DIR.",
-      });
-    }
-    const document = await openDocument(bytes, owner, list);
-    const { revision } = document;
-    const hash = await hashDocument(bytes);
-    if (revision < this.#revision) {
-      throw new AmeshError(
-        SERVER_CODES.allow_list_unavailable,
-        'The store returned an older allow list than before.',
-      );
-    }
-    if (revision === this.#revision && hash !== this.#hash) {
-      throw new AllowListIntegrityError(`There are two different allow lists of revision ${revision}.`);
-    }
-    if (hash !== this.#hash) this.#list = toAllowList(document);
-    this.#revision = revision;
-    this.#hash = hash;
-    if (nowMs > this.#readAtMs) this.#readAtMs = nowMs; // two reads may end in either order
+    this.#reader ??= this.#openReader(list);
+    this.#list = await this.#reader.read();
+    if (nowMs > this.#readAtMs) this.#readAtMs = nowMs; // reads of two requests may end in either order
+  }
+
+  #openReader(list: string): ListReader {
+    const { read, readPages, owner, next, minRevision, maxStaleSeconds } = this.#options;
+    const owners = next === undefined ? [owner] : [owner, next];
+    const source = {
+      read: () => within(PATIENCE_MS, read, silent),
+      readPages:
+        readPages && ((hashes: readonly string[]) => within(PATIENCE_MS, () => readPages(hashes), silent)),
+      isEventual: true,
+      lagSeconds: maxStaleSeconds,
+    };
+    const seen = new SeenRevisions(NOWHERE, owners);
+    return new ListReader(source, { owners, list, minRevision }, seen, ADVICE);
   }
 }
 

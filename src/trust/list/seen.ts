@@ -1,20 +1,27 @@
+import { toBase64Url } from '../../core/encoding';
 import { AllowListIntegrityError, AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import type { DocumentStore } from '../../storage/document-store';
 import { STORAGE_CODES } from '../../storage/errors/codes';
 
-/** The highest revision of a list that was seen here, and the hash of its bytes. */
+/** The newest list that was ever seen here. */
 export interface Seen {
   /** The `revision` of that list. */
   readonly revision: number;
-  /** The SHA-256 of the bytes in base64url, 43 characters. */
-  readonly hash: string;
+  /** The public key that sealed it, 33 bytes in base64url. */
+  readonly owner: string;
+  /** The base64url SHA-256 of its head before the seal, 43 characters. */
+  readonly mark: string;
 }
 
 /** Its key in the store of the list. */
 export const SEEN_KEY = 'seen.json';
 
-/** A store that remembers nothing. The first reader of a new list records its revision. */
-export const NOWHERE: DocumentStore = { read: async () => null, swap: async () => true };
+/** Remembers nothing. The first reader of a new list remembers its revision. */
+export const NOWHERE: DocumentStore = {
+  read: async () => null,
+  readPages: async () => [],
+  swap: async () => true,
+};
 
 /**
  * Remembers the highest revision seen of each list, to detect an older copy.
@@ -24,10 +31,13 @@ export const NOWHERE: DocumentStore = { read: async () => null, swap: async () =
  */
 export class SeenRevisions {
   readonly #store: DocumentStore;
+  readonly #owners: readonly string[];
   readonly #inMemory = new Map<string, Seen>();
 
-  constructor(store: DocumentStore) {
+  /** @param owners as they are set here: lists of the last one are newer than all others */
+  constructor(store: DocumentStore, owners: readonly Uint8Array[] = []) {
     this.#store = store;
+    this.#owners = owners.map(toBase64Url);
   }
 
   async read(list: string): Promise<Seen | null> {
@@ -37,13 +47,11 @@ export class SeenRevisions {
     return this.#inMemory.get(list) ?? null;
   }
 
-  /** Whether only this process knows the newer revision: the record in the store is older, or matches `hash`. */
-  async isSetBack(list: string, hash: string): Promise<boolean> {
+  /** Whether only this process remembers what it has seen: the record beside the list is older, or agrees with `mark`. */
+  async isSetBack(list: string, mark: string): Promise<boolean> {
     const stored = (await this.#readAll())[list];
     const own = this.#inMemory.get(list);
-    return (
-      own !== undefined && (stored === undefined || stored.revision < own.revision || stored.hash === hash)
-    );
+    return own !== undefined && (stored === undefined || this.#isNewer(own, stored) || stored.mark === mark);
   }
 
   /** Records a revision in this process and, if the store is writable, for later processes. */
@@ -54,7 +62,7 @@ export class SeenRevisions {
         const bytes = await this.#store.read(SEEN_KEY).catch(throwDamaged);
         const all = parse(bytes);
         const known = all[list];
-        if (known !== undefined && known.revision >= seen.revision) return;
+        if (known !== undefined && !this.#isNewer(seen, known)) return;
         if (await this.#store.swap(SEEN_KEY, bytes, format({ ...all, [list]: seen }))) return;
       }
     } catch (error) {
@@ -66,7 +74,12 @@ export class SeenRevisions {
   /** Never records a lower revision: two concurrent reads may end in either order. */
   #note(list: string, seen: Seen): void {
     const own = this.#inMemory.get(list);
-    if (own === undefined || own.revision < seen.revision) this.#inMemory.set(list, seen);
+    if (own === undefined || this.#isNewer(seen, own)) this.#inMemory.set(list, seen);
+  }
+
+  #isNewer(a: Seen, b: Seen): boolean {
+    const position = this.#owners.indexOf(a.owner) - this.#owners.indexOf(b.owner);
+    return position === 0 ? a.revision > b.revision : position > 0;
   }
 
   /**
@@ -109,7 +122,7 @@ function parse(bytes: Uint8Array | null): Record<string, Seen> {
   try {
     const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
     const entries = Object.entries(value as Record<string, Seen>);
-    if (entries.every(([, { revision, hash }]) => isRevision(revision) && typeof hash === 'string')) {
+    if (entries.every(([, seen]) => isSeen(seen))) {
       return value as Record<string, Seen>;
     }
   } catch {
@@ -118,7 +131,11 @@ function parse(bytes: Uint8Array | null): Record<string, Seen> {
   throw damaged();
 }
 
-/** Rejects a revision so high that it would leave no room for the next one. No real list reaches it. */
+function isSeen({ revision, owner, mark }: Seen): boolean {
+  return isRevision(revision) && typeof owner === 'string' && typeof mark === 'string';
+}
+
+/** A number that no list comes to would leave no room for the next one. */
 function isRevision(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) > 0 && (value as number) < 2 ** 48;
 }

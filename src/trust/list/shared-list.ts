@@ -26,13 +26,12 @@ export interface Silence {
 
 export interface SharedListOptions {
   /**
-   * Reads the list. Returns null if it is unchanged, undefined if a read was not yet due.
+   * Reads the list.
    *
-   * @param wasTold whether the store reported a change
-   * @param silence learns when files or the store are asked, and when they have answered
+   * @param asked to be called when files and store are asked, and with false when they have answered
    */
-  readonly load: (wasTold: boolean, silence: Silence) => Promise<AllowList | null | undefined>;
-  /** Calls `changed` when the list may have changed. */
+  readonly load: (asked: (isAsked: boolean) => void) => Promise<AllowList>;
+  /** Calls back when the list may have changed. */
   readonly watch: (changed: () => void) => void;
   readonly pollSeconds: number;
   readonly maxStaleSeconds: number;
@@ -60,7 +59,6 @@ export class SharedList implements AllowListSource {
   #readAgain = false;
   #restMs = REST_MS;
   #soon: NodeJS.Timeout | undefined;
-  #wasTold = true;
   #hasStarted = false;
 
   constructor(options: SharedListOptions) {
@@ -86,10 +84,7 @@ export class SharedList implements AllowListSource {
     if (this.#hasStarted) return;
     this.#hasStarted = true;
     const { watch, pollSeconds } = this.#options;
-    watch(() => {
-      this.#wasTold = true;
-      this.#readSoon();
-    });
+    watch(() => this.#readSoon());
     setInterval(() => this.#read(), 1000 * pollSeconds).unref();
   }
 
@@ -137,8 +132,6 @@ export class SharedList implements AllowListSource {
 
   async #readNow(): Promise<void> {
     const startedAt = performance.now();
-    const wasTold = this.#wasTold || this.#broken !== null || this.#unavailable !== null;
-    this.#wasTold = false;
     let timer: NodeJS.Timeout | undefined;
     let giveUp: () => void;
     this.#silence = new Promise((resolve) => {
@@ -152,13 +145,10 @@ export class SharedList implements AllowListSource {
       end: () => clearTimeout(timer),
     };
     try {
-      const found = await this.#options.load(wasTold, silence);
-      if (found !== undefined) {
-        this.#list = found ?? this.#list;
-        this.#broken = null;
-        this.#unavailable = null;
-        this.#confirmedAt = startedAt;
-      }
+      this.#list = await this.#options.load(asked);
+      this.#broken = null;
+      this.#unavailable = null;
+      this.#confirmedAt = startedAt;
     } catch (error) {
       if (isAmeshError(error) && error.code === 'allow_list_integrity_failure') this.#broken = error;
       else this.#unavailable = error;

@@ -1,6 +1,7 @@
-import { type AllowListDocument, isLoopback, portOf } from '@authmesh/sdk/admin';
+import { type Device, isLoopback, portOf } from '@authmesh/sdk/admin';
 import { here } from '../words/here';
 import { shellWord } from '../words/shell';
+import { countRole } from './devices';
 
 /** Tells which hosts this machine no longer answers to, and the command that restores them. */
 export function droppedHosts(before: readonly string[], after: readonly string[]): string[] {
@@ -16,17 +17,25 @@ export function droppedHosts(before: readonly string[], after: readonly string[]
   return noLonger('localhost and other loopback names', [...after, `localhost:${port}`]);
 }
 
+/** What a change of the hosts takes away, and the command that keeps it. */
+export interface LostLocalhost {
+  readonly message: string;
+  readonly keep: string;
+}
+
 /**
  * Warns, before the first host is set, that callers can no longer reach this machine as localhost.
  *
  * @returns null if no caller is affected: there are hosts already, the new ones include localhost, or there is no controller
  */
-export function losesLocalhost(
-  { hosts, devices }: Pick<AllowListDocument, 'hosts' | 'devices'>,
+export async function losesLocalhost(
+  trust: Device['trust'],
+  before: readonly string[],
   after: readonly string[],
-): { readonly message: string; readonly keep: string } | null {
-  const callers = devices.filter(({ roles }) => roles.includes('controller')).length;
-  if (hosts.length > 0 || after.length === 0 || after.some(isLoopback) || callers === 0) return null;
+): Promise<LostLocalhost | null> {
+  if (before.length > 0 || after.length === 0 || after.some(isLoopback)) return null;
+  const callers = countRole(await trust.read(), 'controller');
+  if (callers === 0) return null;
   const who =
     callers === 1 ? 'the machine that may call this one' : `the ${callers} machines that may call this one`;
   return {

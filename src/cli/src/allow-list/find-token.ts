@@ -1,4 +1,4 @@
-import type { AllowListDocument, Grant, IssuedToken } from '@authmesh/sdk/admin';
+import type { Grant, IssuedToken, ListHead } from '@authmesh/sdk/admin';
 import { AmeshError, CODES } from '@authmesh/sdk/core';
 
 /**
@@ -7,9 +7,9 @@ import { AmeshError, CODES } from '@authmesh/sdk/core';
  *
  * @throws AmeshError `unknown_token`, `ambiguous_name`
  */
-export function findToken(document: AllowListDocument, idOrName: string): IssuedToken | Grant {
-  const issued = document.tokens.filter((token) => token.kind === 'issued');
-  return theOne([...issued, ...document.grants], idOrName);
+export function findToken(head: ListHead, idOrName: string): IssuedToken | Grant {
+  const issued = head.tokens.filter((token) => token.kind === 'issued');
+  return theOne([...issued, ...head.grants], idOrName);
 }
 
 /**
@@ -17,8 +17,8 @@ export function findToken(document: AllowListDocument, idOrName: string): Issued
  *
  * @throws AmeshError `unknown_token`, `ambiguous_name`
  */
-export function findGrantByName(document: AllowListDocument, idOrName: string): Grant {
-  return theOne(document.grants, idOrName);
+export function findGrantByName(head: ListHead, idOrName: string): Grant {
+  return theOne(head.grants, idOrName);
 }
 
 function theOne<T extends IssuedToken | Grant>(all: readonly T[], idOrName: string): T {

@@ -1,10 +1,4 @@
-import {
-  type AllowListDocument,
-  type DeviceEntry,
-  findGrant,
-  grantedDevices,
-  revokeGrant,
-} from '@authmesh/sdk/admin';
+import { type DeviceEntry, findGrant, grantedDevices, type ListHead, revokeGrant } from '@authmesh/sdk/admin';
 import type { Result } from '../command-line/command';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
@@ -18,16 +12,14 @@ export async function revokeByGrant(idOrName: string, yes: boolean | undefined):
   const { trust, store } = await openMachine();
   const before = await trust.read();
   // The grant itself may have expired and be gone, with only its devices left.
-  const id = grantedDevices(before, idOrName).length > 0 ? idOrName : findGrantByName(before, idOrName).id;
+  const id =
+    grantedDevices(before, idOrName).length > 0 ? idOrName : findGrantByName(before.head, idOrName).id;
   const count = grantedDevices(before, id).length;
   await confirm(`Revoke the grant ${id} and ${callersText(count)} that it added?`, yes);
 
-  let gone: readonly DeviceEntry[] = [];
-  const after = await trust.update((document) => {
-    gone = grantedDevices(document, id);
-    return revokeGrant(document, id, Math.floor(Date.now() / 1000));
-  });
-  const confirmations = await confirmationsOf(trust, after.revision);
+  const now = Math.floor(Date.now() / 1000);
+  const { head, result: gone } = await trust.update((draft) => revokeGrant(draft, id, now));
+  const confirmations = await confirmationsOf(trust, head.revision);
   const where = refusalText(confirmations, store.dir, 'them');
   return {
     json: { grant: id, revoked: gone, ...(confirmations === undefined ? {} : { confirmations }) },
@@ -36,7 +28,7 @@ export async function revokeByGrant(idOrName: string, yes: boolean | undefined):
 }
 
 /** Warns of grants by which a revoked device could come back with another key. */
-export function comebackNotes(gone: readonly DeviceEntry[], after: AllowListDocument): string[] {
+export function comebackNotes(gone: readonly DeviceEntry[], after: ListHead): string[] {
   const now = Date.now() / 1000;
   const ids = new Set(gone.flatMap(({ lease }) => (lease === undefined ? [] : [lease.grant])));
   return [...ids].flatMap((id) => {

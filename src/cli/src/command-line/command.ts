@@ -10,6 +10,8 @@ export interface Result {
   readonly json: Readonly<Record<string, unknown>>;
   /** The data, line by line, for stdout. */
   readonly data?: readonly string[];
+  /** Data that is printed on stdout as it is, in the place of `data`. */
+  readonly text?: string;
   /** What happened and what to do next, line by line, for stderr. */
   readonly notes?: readonly string[];
   /** The exit code of a command that ran but found a problem; default 0. */

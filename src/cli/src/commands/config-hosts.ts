@@ -1,6 +1,6 @@
-import { setHosts } from '@authmesh/sdk/admin';
+import { type ListHead, setHosts } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { droppedHosts, losesLocalhost } from '../allow-list/dropped-hosts';
+import { droppedHosts, type LostLocalhost, losesLocalhost } from '../allow-list/dropped-hosts';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { DeclinedError, UsageError } from '../errors/errors';
 import { answersTo, hostsText, loopbackNotes, openMachine, toHosts, trustAsTarget } from '../machine/machine';
@@ -33,18 +33,20 @@ export const configHosts = defineCommand({
     }
 
     const { identity, trust } = await openMachine();
-    let before = await trust.read();
+    let before: ListHead = await trust.readHead();
     if (wanted !== null && args.remove === undefined && !args.yes)
-      await askBefore(losesLocalhost(before, wanted));
+      await askBefore(await losesLocalhost(trust, before.hosts, wanted));
     const after =
       wanted === null
         ? before
-        : await trust.update((document) => {
-            before = document;
-            if (args.add !== undefined) return setHosts(document, [...document.hosts, ...wanted]);
-            if (args.remove === undefined) return setHosts(document, wanted);
-            return setHosts(document, without(document.hosts, wanted));
-          });
+        : (
+            await trust.update((draft) => {
+              before = draft.before;
+              const { hosts } = draft.before;
+              if (args.add !== undefined) return setHosts(draft, [...hosts, ...wanted]);
+              setHosts(draft, args.remove === undefined ? wanted : without(hosts, wanted));
+            })
+          ).head;
     const changed = after.revision !== before.revision;
     const effective = answersTo(after);
     const overruled =
@@ -68,7 +70,7 @@ export const configHosts = defineCommand({
 });
 
 /** @throws DeclinedError; UsageError without a terminal */
-async function askBefore(loss: ReturnType<typeof losesLocalhost>): Promise<void> {
+async function askBefore(loss: LostLocalhost | null): Promise<void> {
   if (loss === null) return;
   const keep = `To keep localhost: ${loss.keep}`;
   if (!isAttended()) throw new UsageError(loss.message, { hint: `${keep}   To drop it: --yes` });

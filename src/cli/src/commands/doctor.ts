@@ -58,11 +58,11 @@ async function examine(dir: string, url: URL | null): Promise<[Check[], FoundTar
   const key: FoundKey = await bounded(() => checkKey(dir, identity));
   const list: FoundList = await bounded(async () => checkList(dir, key.signer?.publicKey ?? ownerKey()));
   const { inspected } = list;
-  const document = inspected?.document;
+  const trusted = inspected?.list;
   const seen = await bounded(() => checkSeen(dir, inspected));
-  const hosts = await bounded(() => checkHosts(document));
+  const hosts = await bounded(() => checkHosts(trusted));
   const target: FoundTarget | null =
-    url === null ? null : await bounded((signal) => checkTarget(url, key.signer, document, signal));
+    url === null ? null : await bounded((signal) => checkTarget(url, key.signer, trusted, signal));
   const [store, nonces, relay] = await elsewhere;
   const clock = await bounded(() => checkClock([relay.clock, target?.clock], identity, inspected));
   const checks: Check[] = [
@@ -76,7 +76,7 @@ async function examine(dir: string, url: URL | null): Promise<[Check[], FoundTar
     ['store', store],
     ['nonces', nonces],
     ['proxy', await bounded(() => checkProxy(relay.relay ?? null, url))],
-    ['relay', asNeeded(relay, document)],
+    ['relay', asNeeded(relay, trusted)],
     ['clock', clock],
     ...(target === null ? [] : [['target', target] as const]),
   ];

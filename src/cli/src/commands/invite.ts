@@ -1,5 +1,12 @@
-import { type ControllerPerson, type DeviceEntry, inviteTarget, type Peer } from '@authmesh/sdk/admin';
+import {
+  type ControllerPerson,
+  type DeviceEntry,
+  type InviteOptions,
+  inviteTarget,
+  type Peer,
+} from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
+import { namesakesText } from '../allow-list/namesakes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { loopbackNotes, openMachine, toHosts, trustAsTarget } from '../machine/machine';
@@ -61,13 +68,13 @@ export const invite = defineCommand({
           code,
           hosts,
           signal,
-          person: args.yes ? { showCode: person.showCode.bind(person), confirm: null } : person,
+          person: args.yes ? person.withoutQuestion() : person,
         }),
       );
       return {
         json: { target },
         notes: [
-          `✓ Trusted. This machine may now call "${target.friendlyName}".   Undo: ${here(`amesh revoke ${nameForCommand(target)}`)}`,
+          `✓ Trusted. This machine may now call "${target.friendlyName}".   Undo: ${here(`amesh revoke ${nameForCommand(target, person.namesakes)}`)}`,
           ...loopbackNotes(args.host ?? ''),
           ...next(target, person.named, args.yes === true && hosts === undefined),
         ],
@@ -82,6 +89,8 @@ export const invite = defineCommand({
 class AtController implements ControllerPerson {
   /** The hosts that the target reports. */
   named: readonly string[] = [];
+  /** Other devices with the name of the target. */
+  namesakes: readonly DeviceEntry[] = [];
 
   constructor(private readonly teller: Teller) {}
 
@@ -99,6 +108,21 @@ class AtController implements ControllerPerson {
     this.teller.data(verificationCode);
     const until = performance.now() + TYPING_SECONDS * 1000;
     this.teller.wait(() => `waiting ${clockText((until - performance.now()) / 1000)}`);
+  }
+
+  /** Only told; the other machine is asked. */
+  withoutQuestion(): InviteOptions['person'] {
+    return {
+      showCode: this.showCode.bind(this),
+      sharesName: this.sharesName.bind(this),
+      confirm: null,
+    };
+  }
+
+  sharesName(others: readonly DeviceEntry[]): void {
+    this.namesakes = others;
+    const devices = others.map(({ deviceId }) => deviceId);
+    this.teller.event({ event: 'name_shared', devices }, [`! ${namesakesText(others)}`]);
   }
 
   async confirm(verificationCode: string, _: Peer, signal: AbortSignal): Promise<boolean> {

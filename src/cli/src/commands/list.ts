@@ -1,6 +1,15 @@
-import { type DeviceEntry, type IssuedToken, pendingTokens } from '@authmesh/sdk/admin';
+import {
+  type DeviceEntry,
+  type IssuedToken,
+  joinList,
+  type OpenedList,
+  pendingTokens,
+} from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
+import { devicesOf } from '../allow-list/devices';
+import { FILTER_ARGS, type SeenDevice, toFilter } from '../allow-list/filters';
 import { type Result, SHARED_ARGS } from '../command-line/command';
+import { UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';
@@ -11,23 +20,39 @@ const HEAD = ['NAME', 'ID', 'ROLES', 'HOSTS', 'ADDED', 'SEEN'];
 
 export const list = defineCommand({
   meta: { name: 'list', description: 'Shows the devices that this machine trusts' },
-  args: SHARED_ARGS,
+  args: {
+    ...FILTER_ARGS,
+    export: {
+      type: 'boolean',
+      description: 'Print the sealed list as one text, for an instance that reads it from there',
+    },
+    ...SHARED_ARGS,
+  },
 
-  async run(): Promise<Result> {
+  async run({ args }): Promise<Result> {
+    const { export: isExport, role, name, unused, expires } = args;
+    const isChosen = toFilter({ role, name, unused, expires }, Math.floor(Date.now() / 1000));
+    if (isExport && isChosen !== null) {
+      throw new UsageError('--export prints the whole list, so no filter can be combined with it.', {
+        hint: 'Use --export alone.',
+      });
+    }
     const { trust } = await openMachine();
-    const document = await trust.read();
-    const { devices, revision, updatedAt } = document;
-    const pending = pendingTokens(document);
-    const seen = await trust.lastSeen.read();
-    const withSeen = devices.map((device) => ({
+    if (isExport) return exported(await trust.open());
+    const whole = await trust.read();
+    const { revision, updatedAt } = whole.head;
+    const seen = await trust.lastSeen.read(whole);
+    const all = devicesOf(whole).map((device) => ({
       ...device,
       lastSeenAt: seen.get(device.deviceId) ?? null,
     }));
-    const json = { devices: withSeen, provisioned: pending.map(withoutSecret), revision, updatedAt };
-    const rows = [...withSeen.map(toRow), ...pending.map(toPendingRow)];
-    if (rows.length > 0) {
+    const devices = isChosen === null ? all : all.filter(isChosen);
+    const pending = isChosen === null ? pendingTokens(whole.head) : [];
+    const json = { devices, provisioned: pending.map(withoutSecret), revision, updatedAt };
+    const rows = [...devices.map(toRow), ...pending.map(toPendingRow)];
+    if (rows.length > 0)
       return { json, data: table([HEAD, ...rows]), notes: devices.flatMap(unconfirmedNote) };
-    }
+    if (isChosen !== null) return { json, notes: [`None of the ${all.length} devices in the list matches.`] };
     return {
       json,
       notes: [
@@ -39,6 +64,11 @@ export const list = defineCommand({
   },
 });
 
+function exported({ head, pages }: OpenedList): Result {
+  const text = new TextDecoder().decode(joinList(head, [...pages.values()]));
+  return { json: { list: text }, text };
+}
+
 function unconfirmedNote({ friendlyName, unconfirmed }: DeviceEntry): string[] {
   if (unconfirmed === undefined) return [];
   return [
@@ -46,7 +76,7 @@ function unconfirmedNote({ friendlyName, unconfirmed }: DeviceEntry): string[] {
   ];
 }
 
-function toRow(device: DeviceEntry & { lastSeenAt: number | null }): string[] {
+function toRow(device: SeenDevice): string[] {
   const { friendlyName, deviceId, roles, hosts, addedAt, lastSeenAt } = device;
   const shownRoles = roles.map((role) => role + (footnote(device, role) ?? ''));
   return [

@@ -1,6 +1,13 @@
-import { isLoopback, listenForController, type TargetPerson, type WrongCode } from '@authmesh/sdk/admin';
+import {
+  type DeviceEntry,
+  isLoopback,
+  listenForController,
+  type TargetPerson,
+  type WrongCode,
+} from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { droppedHosts, losesLocalhost } from '../allow-list/dropped-hosts';
+import { namesakesNotes, namesakesText } from '../allow-list/namesakes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { answersTo, hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
@@ -59,7 +66,7 @@ export const listen = defineCommand({
     const port = toPort(args.port);
     const maxControllers = toMaxControllers(args['max-controllers']);
     const device = await openMachine();
-    const before = await device.trust.read();
+    const before = await device.trust.readHead();
     const typed = args.host ?? (await askForHosts(answersTo(before).hosts, options, args.yes));
     const hosts = toHosts(typed, '--host');
     if (hosts.length > MAX_HOSTS) {
@@ -68,7 +75,7 @@ export const listen = defineCommand({
       });
     }
 
-    const loss = losesLocalhost(before, hosts);
+    const loss = await losesLocalhost(device.trust, before.hosts, hosts);
     if (loss !== null && !options.json && !options.quiet)
       printNotes(
         [`! ${loss.message}`, `  To keep localhost, add it to --host: ${hosts.join(',')},localhost:PORT`],
@@ -85,17 +92,17 @@ export const listen = defineCommand({
     const person = new AtTarget(teller, relays, args.yes === true);
     try {
       teller.wait(() => `Asking ${relay} for a code…`);
-      const { controller, replaced, document } = await interruptible((signal) =>
+      const { controller, replaced, head } = await interruptible((signal) =>
         listenForController({ device, relay, person, hosts, maxControllers, signal }),
       );
-      const { hosts: answers } = answersTo(document);
+      const { hosts: answers } = answersTo(head);
       return {
         json: { controller, replaced, hosts: answers },
         notes: [
           ...replaced.map(({ friendlyName }) => `✓ "${friendlyName}" may no longer call this machine.`),
-          `✓ "${controller.friendlyName}" may now call this machine.   Undo: ${here(`amesh revoke ${nameForCommand(controller)}`)}`,
+          `✓ "${controller.friendlyName}" may now call this machine.   Undo: ${here(`amesh revoke ${nameForCommand(controller, person.namesakes)}`)}`,
           `  Answers to ${hostsText(answers)}.`,
-          ...droppedHosts(before.hosts, document.hosts),
+          ...droppedHosts(before.hosts, head.hosts),
           ...loopbackNotes(typed),
         ],
       };
@@ -142,6 +149,8 @@ function whatToRun({ here, elsewhere }: Relays, toCommand: (relay: string) => st
 class AtTarget implements TargetPerson {
   readonly #lines = isAttended() ? undefined : new TypedLines();
   #code = '';
+  /** Other devices with the name of the controller. */
+  namesakes: readonly DeviceEntry[] = [];
 
   constructor(
     private readonly teller: Teller,
@@ -210,6 +219,19 @@ class AtTarget implements TargetPerson {
       `There is no room for ${peerName(peer.friendlyName).shown}. Let it call this machine instead of ${names.join(' and ')}?`,
       signal,
     );
+  }
+
+  async shareName(
+    others: readonly DeviceEntry[],
+    { deviceId }: { deviceId: string },
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    this.namesakes = others;
+    if (this.#lines === undefined && !this.yes)
+      return askYesNo(`${namesakesText(others)} Trust another one with this name?`, signal);
+    const devices = others.map((other) => other.deviceId);
+    this.teller.event({ event: 'name_shared', devices }, namesakesNotes(others, { deviceId }));
+    return true;
   }
 
   verified(verificationCode: string): void {

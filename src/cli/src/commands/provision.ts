@@ -9,6 +9,7 @@ import {
 } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
+import { devicesOf } from '../allow-list/devices';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { CommandError } from '../errors/errors';
 import { hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
@@ -88,14 +89,14 @@ async function waitFor(
   device: Device,
   entry: IssuedToken,
   relay: string,
-  { json, data, notes }: Required<Omit<Result, 'exitCode'>>,
+  { json, data, notes }: Required<Pick<Result, 'json' | 'data' | 'notes'>>,
   options: OutputOptions,
 ): Promise<Result> {
   const teller = new Teller(options);
   teller.event({ event: 'token', ...json }, notes);
   if (!options.json) printLines(process.stdout, data);
   teller.wait(() => `Waiting for "${entry.friendlyName}"…   Ctrl+C stops waiting; the token stays valid`);
-  const takenBy = async () => findIssued(await device.trust.read(), entry.id)?.takenBy ?? null;
+  const takenBy = async () => findIssued(await device.trust.readHead(), entry.id)?.takenBy ?? null;
   try {
     const text = await interruptible(
       (signal) =>
@@ -110,7 +111,8 @@ async function waitFor(
     );
     if (text !== null) await takeRegistration(device, text, UNASKED);
     const key = await takenBy();
-    const machine = (await device.trust.read()).devices.find(({ publicKey }) => publicKey === key);
+    const devices = devicesOf(await device.trust.read());
+    const machine = devices.find(({ publicKey }) => publicKey === key);
     if (machine === undefined) {
       throw new CommandError(
         'token_not_taken',
@@ -120,10 +122,11 @@ async function waitFor(
       );
     }
     const { friendlyName, deviceId, hosts } = machine;
+    const namesakes = devices.filter((each) => each !== machine && each.friendlyName === friendlyName);
     return {
       json: { device: machine },
       notes: [
-        `✓ "${friendlyName}" (${deviceId}) took the token. It is called at ${hostsText(hosts)}.   Undo: ${here(`amesh revoke ${nameForCommand(machine)}`)}`,
+        `✓ "${friendlyName}" (${deviceId}) took the token. It is called at ${hostsText(hosts)}.   Undo: ${here(`amesh revoke ${nameForCommand(machine, namesakes)}`)}`,
       ],
     };
   } catch (error) {

@@ -1,4 +1,4 @@
-import { findDevice, renameDevice, renameIdentity } from '@authmesh/sdk/admin';
+import { lookUp, type PagedList, renameDevice, renameIdentity } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
@@ -25,9 +25,9 @@ export const rename = defineCommand({
 
   async run({ args }): Promise<Result> {
     const { identity, trust, store } = await openMachine();
-    if (args.device === identity.deviceId || args.device === identity.friendlyName) {
-      const inList = (await trust.read()).devices.some(({ friendlyName }) => friendlyName === args.device);
-      if (inList) {
+    const isOwnName = args.device === identity.friendlyName;
+    if (args.device === identity.deviceId || isOwnName) {
+      if (isOwnName && hasName(await trust.read(), args.device)) {
         throw new UsageError(
           `This machine and a device in its list are both called ${JSON.stringify(args.device)}.`,
           {
@@ -45,9 +45,8 @@ export const rename = defineCommand({
         ],
       };
     }
-    const { deviceId, friendlyName: before } = findDevice(await trust.read(), args.device);
-    const after = await trust.update((document) => renameDevice(document, deviceId, args.name));
-    const { friendlyName } = findDevice(after, deviceId);
+    const { deviceId, friendlyName: before } = await lookUp(trust, args.device);
+    const { result: friendlyName } = await trust.update((draft) => renameDevice(draft, deviceId, args.name));
     return {
       json: { deviceId, friendlyName, before, isSelf: false },
       notes: [
@@ -58,3 +57,8 @@ export const rename = defineCommand({
     };
   },
 });
+
+function hasName(list: PagedList, name: string): boolean {
+  for (const { friendlyName } of list.devices()) if (friendlyName === name) return true;
+  return false;
+}

@@ -1,14 +1,17 @@
 import {
-  type AllowListDocument,
+  type Device,
   type DeviceEntry,
-  findDevice,
+  type ListDraft,
+  lookUp,
   pendingTokens,
   revokeDevice,
 } from '@authmesh/sdk/admin';
 import { AmeshError, CODES, isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { confirmationsOf, refusalText } from '../allow-list/confirmations';
+import { devicesOf } from '../allow-list/devices';
 import { comebackNotes, revokeByGrant } from '../allow-list/revoke-grant';
+import { revokeUnused } from '../allow-list/revoke-unused';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { CommandError, UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
@@ -29,44 +32,56 @@ export const revoke = defineCommand({
       valueHint: 'id|name',
       description: 'Revoke a grant, and every device that it added',
     },
+    unused: {
+      type: 'string',
+      valueHint: 'time',
+      description: 'Revoke every device that may call this machine and has not for this long, such as 90d',
+    },
     'all-controllers': { type: 'boolean', description: 'Revoke every device that may call this machine' },
     ...SHARED_ARGS,
   },
 
   async run({ args }): Promise<Result> {
     const all = args['all-controllers'] === true;
-    if ([args.device, args.grant, all || undefined].filter((wish) => wish !== undefined).length !== 1) {
+    const wishes = [args.device, args.grant, args.unused, all || undefined];
+    if (wishes.filter((wish) => wish !== undefined).length !== 1) {
       throw new UsageError('Which device? Give its name or ID, or --all-controllers.', {
         hint: `See: ${here('amesh list')}   For all devices that a grant added: --grant ID|NAME`,
       });
     }
     if (args.grant !== undefined) return revokeByGrant(args.grant, args.yes);
+    if (args.unused !== undefined) return revokeUnused(args.unused, args.yes);
     const { identity, trust, store } = await openMachine();
-    const before = await trust.read();
     const devices =
-      args.device === undefined ? before.devices.filter(isController) : [find(before, args.device)];
+      args.device === undefined
+        ? devicesOf(await trust.read()).filter(isController)
+        : [await find(trust, args.device)];
     if (devices.length === 0) {
       return { json: { revoked: [] }, notes: ['✓ No device may call this machine. No changes were made.'] };
     }
     await confirm(`Revoke ${devices.map(describe).join(', ')}?`, args.yes);
 
-    let gone: readonly DeviceEntry[] = [];
-    const after = await trust.update((document) => {
-      // This includes controllers added in the meantime.
-      const wanted = all ? document.devices.filter(isController) : devices;
-      gone = wanted.filter(({ deviceId }) => document.devices.some((each) => each.deviceId === deviceId));
-      const now = Math.floor(Date.now() / 1000);
-      return gone.reduce((list, { deviceId }) => revokeDevice(list, deviceId, now), document);
+    const { head, result: gone } = await trust.update(async (draft) => {
+      // Including controllers that were added in the meantime.
+      const wanted = all ? await controllersOf(draft) : devices;
+      const gone: DeviceEntry[] = [];
+      for (const { deviceId } of wanted) {
+        const known = await draft.device(deviceId);
+        if (known === undefined) continue;
+        await revokeDevice(draft, deviceId, Math.floor(Date.now() / 1000));
+        gone.push(known);
+      }
+      return gone;
     });
     const [device] = devices as [DeviceEntry];
     if (gone.length === 0) throw alreadyGone(`${called(device)} was just revoked by somebody else.`);
-    const confirmations = await confirmationsOf(trust, after.revision);
+    const confirmations = await confirmationsOf(trust, head.revision);
     const where = refusalText(confirmations, store.dir, 'it');
     return {
       json: { revoked: gone, ...(confirmations === undefined ? {} : { confirmations }) },
       notes: [
         ...gone.map((each, i) => `✓ Revoked ${called(each)}.${i === gone.length - 1 ? ` ${where}` : ''}`),
-        ...comebackNotes(gone, after),
+        ...comebackNotes(gone, head),
         ...(all ? [] : elsewhere(device, identity.deviceId)),
       ],
     };
@@ -77,17 +92,24 @@ const isController = ({ roles }: DeviceEntry) => roles.includes('controller');
 const called = ({ friendlyName, deviceId }: DeviceEntry) => `"${friendlyName}" (${deviceId})`;
 const describe = (device: DeviceEntry) => `${called(device)}, ${device.roles.join(' and ')}`;
 
-function find(document: AllowListDocument, idOrName: string): DeviceEntry {
-  const tombstone = document.tombstones.find(({ deviceId }) => deviceId === idOrName);
+async function controllersOf(draft: ListDraft): Promise<DeviceEntry[]> {
+  const controllers: DeviceEntry[] = [];
+  for await (const device of draft.devices()) if (isController(device)) controllers.push(device);
+  return controllers;
+}
+
+async function find(trust: Device['trust'], idOrName: string): Promise<DeviceEntry> {
+  const tombstone = await trust.preview((draft) => draft.tombstone(idOrName));
   if (tombstone !== undefined) {
     const when = new Date(tombstone.revokedAt * 1000).toISOString();
     throw alreadyGone(`${idOrName} is not in the allow list: it was revoked at ${when}.`);
   }
   try {
-    return findDevice(document, idOrName);
+    return await lookUp(trust, idOrName);
   } catch (error) {
     // amesh list also shows machines that have not taken their token yet.
-    const token = pendingTokens(document).find(({ friendlyName }) => friendlyName === idOrName);
+    const pending = pendingTokens(await trust.readHead());
+    const token = pending.find(({ friendlyName }) => friendlyName === idOrName);
     if (token === undefined || !isAmeshError(error) || error.code !== 'unknown_name') throw error;
     throw new AmeshError(CODES.unknown_name, `No machine has taken the token for "${idOrName}" yet.`, {
       fix: 'To cancel it',

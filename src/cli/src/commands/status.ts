@@ -1,5 +1,6 @@
-import { type AllowListDocument, type DeviceEntry, findBackend, pendingTokens } from '@authmesh/sdk/admin';
+import { type DeviceEntry, findBackend, type ListHead, pendingTokens } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
+import { devicesOf } from '../allow-list/devices';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { answersTo, hostsText, openMachine } from '../machine/machine';
 import { momentText } from '../words/duration';
@@ -22,12 +23,13 @@ export const status = defineCommand({
 
   async run(): Promise<Result> {
     const { identity, trust, store } = await openMachine();
-    const document = await trust.read();
-    const seen = await trust.lastSeen.read();
-    const { hosts, from } = answersTo(document);
-    const controllers = document.devices.filter(({ roles }) => roles.includes('controller'));
-    const targets = document.devices.filter(({ roles }) => roles.includes('target'));
-    const due = dueOf(document, Math.floor(Date.now() / 1000));
+    const list = await trust.read();
+    const devices = devicesOf(list);
+    const seen = await trust.lastSeen.read(list);
+    const { hosts, from } = answersTo(list);
+    const controllers = devices.filter(({ roles }) => roles.includes('controller'));
+    const targets = devices.filter(({ roles }) => roles.includes('target'));
+    const due = dueOf(devices, list.head, Math.floor(Date.now() / 1000));
     const { deviceId, friendlyName, key } = identity;
     const keyText = await findBackend(key.backend).describe({ dir: store.dir, env: process.env });
     return {
@@ -57,7 +59,7 @@ export const status = defineCommand({
             ]
           : due.map((each, i) => [i === 0 ? 'due' : '', dueText(each)])),
       ]),
-      notes: document.devices.length > MAX_NAMES ? [`  To see all:  ${here('amesh list')}`] : [],
+      notes: devices.length > MAX_NAMES ? [`  To see all:  ${here('amesh list')}`] : [],
     };
   },
 });
@@ -71,22 +73,22 @@ interface Due {
   readonly at: number | null;
 }
 
-function dueOf(document: AllowListDocument, now: number): Due[] {
+function dueOf(devices: readonly DeviceEntry[], head: ListHead, now: number): Due[] {
   const isNear = (at: number) => at < now + DUE_SECONDS;
   return [
-    ...document.devices.flatMap(({ friendlyName, unconfirmed, lease }): Due[] => [
+    ...devices.flatMap(({ friendlyName, unconfirmed, lease }): Due[] => [
       ...(unconfirmed ? [{ kind: 'unconfirmed' as const, name: friendlyName, at: null }] : []),
       // A caller's requests renew its lease. Only an expired lease shows that the caller is gone.
       ...(lease !== undefined && lease.expiresAt < now
         ? [{ kind: 'lease' as const, name: friendlyName, at: lease.expiresAt }]
         : []),
     ]),
-    ...pendingTokens(document).map(({ friendlyName, expiresAt }) => ({
+    ...pendingTokens(head).map(({ friendlyName, expiresAt }) => ({
       kind: 'token' as const,
       name: friendlyName,
       at: expiresAt,
     })),
-    ...document.grants
+    ...head.grants
       .filter(({ expiresAt, used, uses }) => used < uses && expiresAt > now && isNear(expiresAt))
       .map(({ names, expiresAt }) => ({ kind: 'grant' as const, name: names, at: expiresAt })),
   ];

@@ -21,16 +21,16 @@ export const tokensCancel = defineCommand({
 
   async run({ args }): Promise<Result> {
     const { trust } = await openMachine();
-    const token = findToken(await trust.read(), args.token);
+    const token = findToken(await trust.readHead(), args.token);
     const { id } = token;
     const now = Math.floor(Date.now() / 1000);
-    const after = await trust.update((document) =>
-      'names' in token ? closeGrant(document, id, now) : cancelToken(document, id, now),
+    const { head } = await trust.update((draft) =>
+      'names' in token ? closeGrant(draft, id, now) : cancelToken(draft, id, now),
     );
     if (!('names' in token)) {
-      const { takenBy, friendlyName } = findIssued(after, id) ?? token;
+      const { takenBy, friendlyName } = findIssued(head, id) ?? token;
       if (takenBy !== null) {
-        const machine = after.devices.find(({ publicKey }) => publicKey === takenBy);
+        const machine = [...(await trust.read()).devices()].find(({ publicKey }) => publicKey === takenBy);
         throw new CommandError(
           'token_used',
           'The token was already used.',
@@ -47,7 +47,7 @@ export const tokensCancel = defineCommand({
         ],
       };
     }
-    const present = grantedDevices(after, id).map(({ deviceId }) => deviceId);
+    const present = grantedDevices(await trust.read(), id).map(({ deviceId }) => deviceId);
     const left = present.length;
     return {
       json: { cancelled: id, present },

@@ -1,11 +1,6 @@
-import {
-  type AllowListDocument,
-  type Grant,
-  grantedDevices,
-  type IssuedToken,
-  type TakenToken,
-} from '@authmesh/sdk/admin';
+import type { DeviceEntry, Grant, IssuedToken, TakenToken } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
+import { devicesOf } from '../allow-list/devices';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { openMachine } from '../machine/machine';
 import { momentText } from '../words/duration';
@@ -24,21 +19,21 @@ export const tokens = defineCommand({
 
   async run(): Promise<Result> {
     const { trust } = await openMachine();
-    const document = await trust.read();
-    const issued = document.tokens.filter((token) => token.kind === 'issued');
-    const taken = document.tokens.filter((token) => token.kind === 'taken');
+    const list = await trust.read();
+    const { tokens: all, grants } = list.head;
+    const devices = devicesOf(list);
+    const present = byGrant(devices);
+    const issued = all.filter((token) => token.kind === 'issued');
+    const taken = all.filter((token) => token.kind === 'taken');
     const rows = [
-      ...issued.map((token) => toTokenRow(token, document)),
-      ...document.grants.map((grant) => toGrantRow(grant, document)),
-      ...taken.map((token) => toTakenRow(token, document)),
+      ...issued.map((token) => toTokenRow(token, devices)),
+      ...grants.map((grant) => toGrantRow(grant, present.get(grant.id)?.length ?? 0)),
+      ...taken.map((token) => toTakenRow(token, devices)),
     ];
     return {
       json: {
         issued: issued.map(({ secret: _, ...token }) => ({ ...token, state: stateOf(token) })),
-        grants: document.grants.map((grant) => ({
-          ...grant,
-          present: grantedDevices(document, grant.id).map(({ deviceId }) => deviceId),
-        })),
+        grants: grants.map((grant) => ({ ...grant, present: present.get(grant.id) ?? [] })),
         taken,
       },
       data: rows.length === 0 ? [] : table([HEAD, ...rows]),
@@ -54,6 +49,18 @@ export const tokens = defineCommand({
   },
 });
 
+/** The IDs of the devices that came by each grant. */
+function byGrant(devices: readonly DeviceEntry[]): ReadonlyMap<string, readonly string[]> {
+  const present = new Map<string, string[]>();
+  for (const { deviceId, lease } of devices) {
+    if (lease === undefined) continue;
+    const ids = present.get(lease.grant);
+    if (ids === undefined) present.set(lease.grant, [deviceId]);
+    else ids.push(deviceId);
+  }
+  return present;
+}
+
 /** A token without its secret, which is never displayed. */
 type Shown = Omit<IssuedToken, 'secret'>;
 
@@ -63,7 +70,7 @@ function stateOf({ takenBy, cancelledAt, expiresAt }: Shown): 'used' | 'cancelle
   return expiresAt * 1000 <= Date.now() ? 'expired' : 'pending';
 }
 
-function toTokenRow(token: Shown, { devices }: AllowListDocument): string[] {
+function toTokenRow(token: Shown, devices: readonly DeviceEntry[]): string[] {
   const machine = devices.find(({ publicKey }) => publicKey === token.takenBy);
   const states = {
     used: machine === undefined ? 'used' : `used by ${printable(machine.friendlyName)} (${machine.deviceId})`,
@@ -75,14 +82,14 @@ function toTokenRow(token: Shown, { devices }: AllowListDocument): string[] {
   return [id, 'provision', printable(friendlyName), momentText(expiresAt), states[stateOf(token)]];
 }
 
-function toGrantRow(grant: Grant, document: AllowListDocument): string[] {
+function toGrantRow(grant: Grant, present: number): string[] {
   const { id, names, uses, used, expiresAt } = grant;
   const isOver = expiresAt * 1000 <= Date.now() || used >= uses;
-  const state = `${used} of ${uses} used, ${grantedDevices(document, id).length} in the list${isOver ? '; closed' : ''}`;
+  const state = `${used} of ${uses} used, ${present} in the list${isOver ? '; closed' : ''}`;
   return [id, 'grant', printable(names), momentText(expiresAt), state];
 }
 
-function toTakenRow({ id, issuer, takenAt, until }: TakenToken, { devices }: AllowListDocument): string[] {
+function toTakenRow({ id, issuer, takenAt, until }: TakenToken, devices: readonly DeviceEntry[]): string[] {
   const machine = devices.find(({ deviceId }) => deviceId === issuer);
   const from = machine === undefined ? issuer : `${printable(machine.friendlyName)} (${issuer})`;
   const kind = until === null ? 'provision' : 'grant';

@@ -1,5 +1,12 @@
-import { addDevice, type DeviceEntry, type DeviceIdentity, fromTrustLine } from '@authmesh/sdk/admin';
+import {
+  addDevice,
+  type DeviceEntry,
+  type DeviceIdentity,
+  fromTrustLine,
+  namesakesOf,
+} from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
+import { namesakesNotes, namesakesText } from '../allow-list/namesakes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import {
@@ -10,7 +17,7 @@ import {
   trustAsController,
   trustAsTarget,
 } from '../machine/machine';
-import { readText } from '../terminal/prompt';
+import { confirm, isAttended, readText } from '../terminal/prompt';
 import { here } from '../words/here';
 import { nameForCommand, shellWord } from '../words/shell';
 
@@ -51,20 +58,29 @@ export const trustAdd = defineCommand({
     const { identity, trust } = await openMachine(); // without an identity, do not ask for a line
     const peer = await fromTrustLine(await givenLine(args.line, role, args.host));
 
-    const before = await trust.read();
+    const namesakes = await namesakesOf(trust, peer);
+    if (namesakes.length > 0 && isAttended())
+      await confirm(`${namesakesText(namesakes)} Add another one with this name?`, args.yes);
     const now = Math.floor(Date.now() / 1000);
-    const after = await trust.update((document) => addDevice(document, { ...peer, role, hosts }, now));
-    const device = after.devices.find(({ deviceId }) => deviceId === peer.deviceId) as DeviceEntry;
-    const changed = after.revision !== before.revision;
+    const {
+      head,
+      result,
+      isChanged: changed,
+    } = await trust.update(async (draft) => {
+      await addDevice(draft, { ...peer, role, hosts }, now);
+      return draft.device(peer.deviceId);
+    });
+    const device = result as DeviceEntry;
     return {
       json: { device, changed },
       notes: [
-        ...outcome(device, role, changed),
+        ...outcome(device, namesakes, role, changed),
         ...(device.friendlyName === peer.friendlyName
           ? []
           : [`  It calls itself "${peer.friendlyName}"; in this list its name is "${device.friendlyName}".`]),
+        ...namesakesNotes(namesakes, device),
         ...loopbackNotes(args.host ?? ''),
-        ...next(device, role, identity, answersTo(after).hosts),
+        ...next(device, role, identity, answersTo(head).hosts),
       ],
     };
   },
@@ -79,7 +95,12 @@ async function givenLine(line: string | undefined, role: string, host: string | 
   });
 }
 
-function outcome(device: DeviceEntry, role: string, changed: boolean): string[] {
+function outcome(
+  device: DeviceEntry,
+  namesakes: readonly DeviceEntry[],
+  role: string,
+  changed: boolean,
+): string[] {
   const called = `"${device.friendlyName}" (${device.deviceId})`;
   const may =
     role === 'controller'
@@ -87,7 +108,7 @@ function outcome(device: DeviceEntry, role: string, changed: boolean): string[] 
       : `This machine may ${changed ? 'now' : 'already'} send requests to ${called}${device.hosts.length > 0 ? `, at ${device.hosts.join(', ')}` : ''}`;
   if (!changed) return [`✓ ${may}. No changes were made.`];
   const both = device.roles.length > 1 ? ' (removes both roles)' : '';
-  return [`✓ ${may}.   Undo: ${here(`amesh revoke ${nameForCommand(device)}`)}${both}`];
+  return [`✓ ${may}.   Undo: ${here(`amesh revoke ${nameForCommand(device, namesakes)}`)}${both}`];
 }
 
 function next(device: DeviceEntry, role: string, own: DeviceIdentity, hosts: readonly string[]): string[] {

@@ -1,6 +1,7 @@
-import { type AllowListDocument, type Device, readOlderList, resetTrust } from '@authmesh/sdk/admin';
+import { type Device, type PagedList, readOlderList, resetTrust } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
+import { countDevices } from '../allow-list/devices';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
@@ -41,9 +42,9 @@ export const trustReset = defineCommand({
 });
 
 /** What the reset would lose: before losing an intact list, people may decide otherwise. */
-function describe(found: AllowListDocument | string): string {
+function describe(found: PagedList | string): string {
   if (typeof found === 'string') return found;
-  return `The allow list is intact, with ${devicesText(found.devices)}.`;
+  return `The allow list is intact, with ${devicesText(countDevices(found))}.`;
 }
 
 async function goOn(device: Device, yes: boolean | undefined): Promise<Result> {
@@ -56,16 +57,18 @@ async function goOn(device: Device, yes: boolean | undefined): Promise<Result> {
       ],
     };
   }
-  const { revision, updatedAt, devices } = await readOlderList(device, process.env);
+  const older = await readOlderList(device, process.env);
+  const { revision, updatedAt } = older.head;
+  const devices = devicesText(countDevices(older));
   await confirm(
-    `Continue from revision ${revision} of ${momentText(updatedAt)}, with ${devicesText(devices)}? Devices that were revoked since then are trusted again.`,
+    `Continue from revision ${revision} of ${momentText(updatedAt)}, with ${devices}? Devices that were revoked since then are trusted again.`,
     yes,
   );
   const after = await resetTrust(device.store.dir, process.env, { keep: true });
   return {
     json: { changed: true, movedTo: after.movedTo, from: revision, revision: after.revision },
     notes: [
-      `✓ Continued from the list of ${momentText(updatedAt)}, with ${devicesText(after.devices)}.`,
+      `✓ Continued from the list of ${momentText(updatedAt)}, with ${devices}.`,
       ...(after.movedTo === null ? [] : [`  A copy of the old file is in ${after.movedTo}`]),
       '! Changes since then are lost: added devices are not trusted, and revoked devices are trusted again.',
       `  Next: check the list, and repeat the changes   ${here('amesh list')}`,
@@ -74,7 +77,7 @@ async function goOn(device: Device, yes: boolean | undefined): Promise<Result> {
 }
 
 /** The list, or why it is broken. */
-async function look({ trust }: Device): Promise<AllowListDocument | string> {
+async function look({ trust }: Device): Promise<PagedList | string> {
   try {
     return await trust.read();
   } catch (error) {
@@ -83,6 +86,6 @@ async function look({ trust }: Device): Promise<AllowListDocument | string> {
   }
 }
 
-function devicesText({ length }: readonly unknown[]): string {
-  return length === 1 ? '1 device' : `${length} devices`;
+function devicesText(count: number): string {
+  return count === 1 ? '1 device' : `${count} devices`;
 }

@@ -55,7 +55,7 @@ export async function checkClock(
   identity: DeviceIdentity | undefined,
   inspected: Inspected | undefined,
 ): Promise<Finding> {
-  const written = Math.max(identity?.createdAt ?? 0, inspected?.document.updatedAt ?? 0);
+  const written = Math.max(identity?.createdAt ?? 0, inspected?.list.head.updatedAt ?? 0);
   const lastSeen = inspected?.lastSeenAt ?? 0;
   const nowSeconds = Date.now() / 1000;
   if (Math.max(written, lastSeen) > nowSeconds + LIMITS.requests) {

@@ -1,12 +1,13 @@
 import { access, constants } from 'node:fs/promises';
 import {
-  type AllowListDocument,
   FileStore,
   type Inspected,
   inspectTrust,
+  type PagedList,
   parseHosts,
   readVariable,
 } from '@authmesh/sdk/admin';
+import { countRole } from '../allow-list/devices';
 import { answersTo, hostsText } from '../machine/machine';
 import { here } from '../words/here';
 import { type Finding, failed, ok, skipped, warning } from './finding';
@@ -19,12 +20,11 @@ export interface FoundList extends Finding {
 export async function checkList(dir: string, owner: Uint8Array | undefined): Promise<FoundList> {
   if (owner === undefined) return skipped('Not checked: that needs the key that sealed it.');
   const inspected = await inspectTrust(new FileStore(dir), owner, process.env);
-  const { devices, revision } = inspected.document;
-  const count = (role: 'controller' | 'target') => devices.filter(({ roles }) => roles.includes(role)).length;
+  const { list } = inspected;
   const where = process.env.AMESH_STORE_URL ? 'in the store of AMESH_STORE_URL, ' : '';
   return {
     ...ok(
-      `Sealed, ${where}revision ${revision}: ${count('controller')} may call this machine, and it may call ${count('target')}.`,
+      `Sealed, ${where}revision ${list.head.revision}: ${countRole(list, 'controller')} may call this machine, and it may call ${countRole(list, 'target')}.`,
     ),
     inspected,
   };
@@ -44,8 +44,8 @@ export async function checkSeen(dir: string, inspected: Inspected | undefined): 
     : skipped('The folder is read-only: only running servers notice an older list.');
 }
 
-/** @param document undefined if it cannot be read */
-export async function checkHosts(document: AllowListDocument | undefined): Promise<Finding> {
+/** @param list undefined if it cannot be read */
+export async function checkHosts(list: PagedList | undefined): Promise<Finding> {
   const { AMESH_HOSTS } = process.env;
   try {
     parseHosts(readVariable(process.env, 'AMESH_HOSTS', 'unset') ?? '');
@@ -55,10 +55,10 @@ export async function checkHosts(document: AllowListDocument | undefined): Promi
       'export AMESH_HOSTS=api.example.com',
     );
   }
-  if (document === undefined && !AMESH_HOSTS) return skipped('There is no list to read them from.');
-  const { hosts, from } = answersTo(document ?? { hosts: [] });
+  if (list === undefined && !AMESH_HOSTS) return skipped('There is no list to read them from.');
+  const { hosts, from } = answersTo(list ?? { hosts: [] });
   if (hosts.length > 0) return ok(`${hostsText(hosts)} (${from === 'AMESH_HOSTS' ? from : 'the list'}).`);
-  const callers = document?.devices.filter(({ roles }) => roles.includes('controller')).length ?? 0;
+  const callers = list === undefined ? 0 : countRole(list, 'controller');
   if (callers === 0) return ok('localhost only.');
   return warning(
     `localhost only, but ${callers === 1 ? '1 machine' : `${callers} machines`} may call this one. Do they use another name?`,

@@ -1,8 +1,6 @@
 import {
-  type AllowListDocument,
   FileStore,
-  IoRedisError,
-  OtherUrlError,
+  type PagedList,
   ProxyError,
   probeRedis,
   probeRelay,
@@ -11,6 +9,7 @@ import {
   VariableError,
 } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
+import { countDevices } from '../allow-list/devices';
 import { EXIT } from '../errors/exit-codes';
 import { chooseRelay, type RelayChoice } from '../relay/relay-choice';
 import { commandHere, here } from '../words/here';
@@ -73,8 +72,8 @@ const WITHOUT_RELAY =
   'On one network: run amesh listen --serve on the machine that receives requests. Without any relay: amesh trust export';
 
 /** A machine that is paired does not need a relay any more. */
-export function asNeeded(found: FoundRelay, document: AllowListDocument | undefined): FoundRelay {
-  if (found.silence === undefined || document === undefined || document.devices.length === 0) return found;
+export function asNeeded(found: FoundRelay, list: PagedList | undefined): FoundRelay {
+  if (!found.isSilent || list === undefined || countDevices(list) === 0) return found;
   const { relay } = found;
   const text = `${found.silence} Only pairing needs it, and this machine is paired.`;
   return { ...skipped(text), ...(relay === undefined ? {} : { relay }) };

@@ -1,4 +1,4 @@
-import { type AllowListDocument, ProxyError } from '@authmesh/sdk/admin';
+import { type PagedList, ProxyError } from '@authmesh/sdk/admin';
 import {
   type ClientRefusal,
   ClockSkewTooLargeError,
@@ -28,14 +28,11 @@ export interface FoundTarget extends Finding {
 export async function checkTarget(
   url: URL,
   signer: Signer | undefined,
-  document: AllowListDocument | undefined,
+  list: PagedList | undefined,
   signal: AbortSignal,
 ): Promise<FoundTarget> {
-  if (signer === undefined || document === undefined)
-    return skipped('Not called: there is no key or no list.');
-  const target = document.devices.find(
-    ({ roles, hosts }) => roles.includes('target') && hosts.includes(url.host),
-  );
+  if (signer === undefined || list === undefined) return skipped('Not called: there is no key or no list.');
+  const target = list.targetOf(url.host);
   const refusals: ClientRefusal[] = [];
   const client = createClient({
     signer,

@@ -19,7 +19,6 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 /** The SDK's codes with another exit code than {@link EXIT.failure}. */
 export const EXIT_OF_CODE: Readonly<Record<string, ExitCode>> = Object.freeze({
   ambiguous_name: EXIT.usage,
-  name_taken: EXIT.usage,
   malformed_trust_line: EXIT.usage,
   no_identity: EXIT.noIdentity,
   store_busy: EXIT.busy,

@@ -1,5 +1,4 @@
 import {
-  type AllowListDocument,
   type Device,
   type DeviceIdentity,
   homeDir,
@@ -30,11 +29,11 @@ export interface AnswersTo {
 }
 
 /** The hosts of a server in this environment, unless its code sets others. */
-export function answersTo(document: Pick<AllowListDocument, 'hosts'>): AnswersTo {
+export function answersTo(list: { readonly hosts: readonly string[] }): AnswersTo {
   // A wrong AMESH_HOSTS has its own warning. It must not turn a successful change into a failure.
   const fromEnvironment = hostsOrNone(process.env.AMESH_HOSTS ?? '');
   if (fromEnvironment.length > 0) return { hosts: fromEnvironment, from: 'AMESH_HOSTS' };
-  return { hosts: document.hosts, from: document.hosts.length > 0 ? 'allow_list' : 'default' };
+  return { hosts: list.hosts, from: list.hosts.length > 0 ? 'allow_list' : 'default' };
 }
 
 function hostsOrNone(text: string): string[] {

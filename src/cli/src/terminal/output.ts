@@ -29,6 +29,7 @@ export function printResult(result: Result, options: OutputOptions): void {
     printObject({ ok: true, ...result.json });
     return;
   }
+  if (result.text !== undefined) process.stdout.write(result.text);
   printLines(process.stdout, result.data ?? []);
   if (!options.quiet) printNotes(result.notes ?? [], options);
 }

@@ -7,7 +7,15 @@ export function shellWord(text: string): string {
   return /^[\w .,:@+=/-]*$/.test(text) ? `"${text}"` : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** A device for a command line: its name if that is one plain word, otherwise its ID. */
-export function nameForCommand(device: { friendlyName: string; deviceId: string }): string {
+/**
+ * A device for a command line: its name if that is one plain word, otherwise its ID.
+ *
+ * @param namesakes other devices with that name
+ */
+export function nameForCommand(
+  device: { friendlyName: string; deviceId: string },
+  namesakes: readonly unknown[] = [],
+): string {
+  if (namesakes.length > 0) return device.deviceId;
   return /^[A-Za-z0-9][\w.-]*$/.test(device.friendlyName) ? device.friendlyName : device.deviceId;
 }

@@ -1,0 +1,83 @@
+import type { DeviceEntry } from '@authmesh/sdk/admin';
+import type { ArgsDef } from 'citty';
+import { toSeconds } from '../words/duration';
+
+const MAX_SECONDS = 3650 * 86_400;
+
+/** A device, and when it was last seen here. */
+export type SeenDevice = DeviceEntry & {
+  /** Unix seconds; null if it was never seen. */
+  readonly lastSeenAt: number | null;
+};
+
+/** The flags that choose devices. */
+export const FILTER_ARGS = {
+  role: {
+    type: 'enum',
+    options: ['controller', 'target'] as string[],
+    description: 'Only devices with this role',
+  },
+  name: {
+    type: 'string',
+    valueHint: 'pattern',
+    description: "Only devices with this name, such as 'worker-*'",
+  },
+  unused: {
+    type: 'string',
+    valueHint: 'time',
+    description: 'Only controllers that have not called for this long, such as 30d',
+  },
+  expires: {
+    type: 'string',
+    valueHint: 'time',
+    description: 'Only devices whose trust ends within this time, such as 14d',
+  },
+} as const satisfies ArgsDef;
+
+/** The values of {@link FILTER_ARGS}. */
+export type Filters = { readonly [Name in keyof typeof FILTER_ARGS]?: string | undefined };
+
+/**
+ * What the flags of a command choose.
+ *
+ * @returns null if no filter is given
+ * @throws UsageError for a value that is not a duration
+ */
+export function toFilter(
+  { role, name, unused, expires }: Filters,
+  nowSeconds: number,
+): ((device: SeenDevice) => boolean) | null {
+  const tests: ((device: SeenDevice) => boolean)[] = [];
+  if (role !== undefined) tests.push(({ roles }) => roles.some((each) => each === role));
+  if (name !== undefined) {
+    const pattern = toPattern(name);
+    tests.push(({ friendlyName }) => pattern.test(friendlyName));
+  }
+  if (unused !== undefined) {
+    const before = nowSeconds - toSeconds(unused, '--unused', 1, MAX_SECONDS);
+    tests.push(
+      ({ roles, addedAt, lastSeenAt }) => roles.includes('controller') && (lastSeenAt ?? addedAt) < before,
+    );
+  }
+  if (expires !== undefined) {
+    const until = nowSeconds + toSeconds(expires, '--expires', 1, MAX_SECONDS);
+    tests.push((device) => (endOf(device) ?? Number.POSITIVE_INFINITY) <= until);
+  }
+  return tests.length === 0 ? null : (device) => tests.every((test) => test(device));
+}
+
+/** When the trust in a device or its lease ends, whichever is first; undefined if it does not. */
+export function endOf({ expiresAt, lease }: DeviceEntry): number | undefined {
+  const ends = [expiresAt, lease?.expiresAt].filter((end) => end !== undefined);
+  return ends.length === 0 ? undefined : Math.min(...ends);
+}
+
+/** A name in any case, in which `*` stands for any text. */
+function toPattern(text: string): RegExp {
+  const parts = text.normalize('NFC').split(/\*+/).map(escaped);
+  return new RegExp(`^${parts.join('.*')}$`, 'isu');
+}
+
+function escaped(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
+}

@@ -1,0 +1,59 @@
+import { type DeviceEntry, dismissController } from '@authmesh/sdk/admin';
+import type { Result } from '../command-line/command';
+import { openMachine } from '../machine/machine';
+import { confirm } from '../terminal/prompt';
+import { confirmationsOf, refusalText } from './confirmations';
+import { devicesOf } from './devices';
+import { toFilter } from './filters';
+import { comebackNotes } from './revoke-grant';
+
+/** How many devices a question names. */
+const MAX_NAMED = 10;
+
+/**
+ * Revokes every device that may call this machine and has not called for a time. A device that this machine calls, too,
+ * stays a target. When devices called is not sealed, so a person decides, and only about the devices that were named.
+ */
+export async function revokeUnused(unused: string, yes: boolean | undefined): Promise<Result> {
+  const now = Math.floor(Date.now() / 1000);
+  const isUnused = toFilter({ unused }, now);
+  const { trust, store } = await openMachine();
+  const list = await trust.read();
+  const seen = await trust.lastSeen.read(list);
+  const devices = devicesOf(list).filter((device) =>
+    isUnused?.({ ...device, lastSeenAt: seen.get(device.deviceId) ?? null }),
+  );
+  if (devices.length === 0) {
+    const note = `✓ Every device that may call this machine has called within ${unused}. No changes were made.`;
+    return { json: { revoked: [] }, notes: [note] };
+  }
+  await confirm(`Revoke ${named(devices)}?`, yes);
+
+  const { head, result: gone } = await trust.update(async (draft) => {
+    const gone: DeviceEntry[] = [];
+    for (const { deviceId } of devices) {
+      const known = await draft.device(deviceId);
+      if (!known?.roles.includes('controller')) continue;
+      await dismissController(draft, deviceId, now);
+      gone.push(known);
+    }
+    return gone;
+  });
+  const confirmations = await confirmationsOf(trust, head.revision);
+  const where = refusalText(confirmations, store.dir, 'them');
+  return {
+    json: { revoked: gone, ...(confirmations === undefined ? {} : { confirmations }) },
+    notes: [
+      `✓ Revoked ${gone.length === 1 ? '1 device' : `${gone.length} devices`}. ${where}`,
+      ...comebackNotes(gone, head),
+    ],
+  };
+}
+
+function named(devices: readonly DeviceEntry[]): string {
+  const names = devices
+    .slice(0, MAX_NAMED)
+    .map(({ friendlyName, deviceId }) => `"${friendlyName}" (${deviceId})`);
+  const more = devices.length - names.length;
+  return names.join(', ') + (more === 0 ? '' : ` and ${more} more`);
+}

@@ -1,0 +1,75 @@
+import { toUtf8 } from '../../core/encoding';
+import { bitsOf, findPrefix, sextetOf } from './prefix';
+
+const LINE_FEED = 0x0a;
+const LINE_START = toUtf8('{"id":"am_');
+const ID_AT = LINE_START.length;
+const ID_CHARACTERS = 16;
+
+/**
+ * A list as one text: its head, and behind it the lines of its pages in their order.
+ *
+ * @param head as it was sealed
+ * @param pages those that have a hash, in the order in which the head names them
+ */
+export function joinList(head: Uint8Array, pages: readonly Uint8Array[]): Uint8Array {
+  const text = new Uint8Array(head.length + pages.reduce((length, page) => length + page.length, 0));
+  text.set(head);
+  let at = head.length;
+  for (const page of pages) {
+    text.set(page, at);
+    at += page.length;
+  }
+  return text;
+}
+
+/** The first line of a list, and what follows it. A list that lies in a store has nothing behind its head. */
+export function splitHead(bytes: Uint8Array, atMost: number): readonly [head: Uint8Array, rest: Uint8Array] {
+  const end = bytes.subarray(0, atMost).indexOf(LINE_FEED);
+  const length = end === -1 ? bytes.length : end + 1;
+  return [bytes.subarray(0, length), bytes.subarray(length)];
+}
+
+/**
+ * Cuts what follows a head into pages. Whether they are those that the head names shows by their hashes. A line that is
+ * damaged or at the wrong place stays where it is, so that it spoils the page around it and no other.
+ *
+ * @param prefixes of the pages with a hash, in the order of the head
+ */
+export function cutPages(rest: Uint8Array, prefixes: readonly string[]): Uint8Array[] {
+  const starts = [0];
+  const pageOf = (line: number) => findPage(rest, line, prefixes);
+  for (let line = 0; line < rest.length; line = nextLine(rest, line)) {
+    const current = starts.length - 1;
+    if (isWithin(rest, line, prefixes[current])) continue;
+    const page = pageOf(line);
+    const next = pageOf(nextLine(rest, line));
+    if (page <= current || (next !== -1 && next < page)) continue; // the lines behind it belong further ahead
+    while (starts.length <= page) starts.push(line);
+  }
+  return prefixes.map((_, i) => rest.subarray(starts[i] ?? rest.length, starts[i + 1] ?? rest.length));
+}
+
+/** The position of the page that a line belongs to; -1 for none. */
+function findPage(bytes: Uint8Array, line: number, prefixes: readonly string[]): number {
+  const id = String.fromCharCode(
+    ...bytes.subarray(line + ID_AT - 'am_'.length, line + ID_AT + ID_CHARACTERS),
+  );
+  const page = findPrefix(prefixes, bitsOf(id));
+  return isWithin(bytes, line, prefixes[page]) ? page : -1;
+}
+
+/** Whether a line has an ID with this prefix. */
+function isWithin(bytes: Uint8Array, line: number, prefix: string | undefined): boolean {
+  if (prefix === undefined || LINE_START.some((byte, i) => bytes[line + i] !== byte)) return false;
+  for (let i = 0; 6 * i < prefix.length; i++) {
+    const sextet = sextetOf(bytes[line + ID_AT + i] as number) ?? '';
+    if (!sextet.startsWith(prefix.slice(6 * i, 6 * i + 6))) return false;
+  }
+  return true;
+}
+
+function nextLine(bytes: Uint8Array, line: number): number {
+  const feed = bytes.indexOf(LINE_FEED, line);
+  return feed === -1 ? bytes.length : feed + 1;
+}

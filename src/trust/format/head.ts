@@ -1,0 +1,213 @@
+import { cryptoProvider } from '#crypto';
+import type { PublicKey, Signer } from '../../core/crypto/provider';
+import { fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
+import { AllowListIntegrityError } from '../../core/errors/amesh-error';
+import { LABELS } from '../../core/wire/labels';
+import { NEWER_AMESH, type Tombstone, unknownEntry } from './entry';
+import { isLowS, toLowS } from './low-s';
+import { type HeadJson, isHead } from './shape';
+import type { Grant, IssuedToken, TakenToken } from './tokens';
+
+/** The most bytes in a head. */
+export const MAX_HEAD_BYTES = 4_194_304;
+
+/** The most entries of a list that has no pages beside its head. */
+export const MAX_INLINE_ENTRIES = 128;
+
+/** The most pages of a list: some two million devices. */
+export const MAX_PAGES = 4096;
+
+/** How many of the newest tombstones a head repeats. */
+export const MAX_RECENT = 256;
+
+/** A part of the list: the entries whose IDs begin with these bits. */
+export interface PageRef {
+  /** Bits as text, see {@link bitsOf}. */
+  readonly prefix: string;
+  /** The SHA-256 of the page in base64url, 43 characters; or the entries themselves, in a small list. */
+  readonly content: string | readonly unknown[];
+}
+
+/** The first part of an allow list, which is sealed and names the pages; see docs/protocol.md, "The allow list". */
+export interface ListHead {
+  /** Goes up by one at each change. */
+  readonly revision: number;
+  /** The deviceId whose list this is. */
+  readonly list: string;
+  /** The public key that seals it, 33 bytes in base64url. */
+  readonly owner: string;
+  /** Unix seconds. */
+  readonly updatedAt: number;
+  /** The authorities to which the device itself answers. */
+  readonly hosts: readonly string[];
+  /** Bootstrap tokens issued and taken. */
+  readonly tokens: readonly (IssuedToken | TakenToken)[];
+  /** Grants given. */
+  readonly grants: readonly Grant[];
+  /** Rules by which callers join. This version keeps them as they are. */
+  readonly joins: readonly unknown[];
+  /** The deviceId of the target behind each authority, sorted by authority. */
+  readonly targets: readonly (readonly [authority: string, deviceId: string])[];
+  /** Delegations that were taken back, and the Unix seconds until which that matters. */
+  readonly ended: readonly (readonly [jti: string, until: number])[];
+  /** The newest tombstones, at most 256: a revocation counts before its page is read. */
+  readonly recent: readonly Tombstone[];
+  /** The parts of the list, a cover of all IDs, in order. */
+  readonly pages: readonly PageRef[];
+  /** Pages that no head names any more, and the Unix seconds at which that began. */
+  readonly dropped: readonly (readonly [hash: string, atSeconds: number])[];
+}
+
+/** A head whose seal was right. */
+export interface OpenedHead {
+  readonly head: ListHead;
+  /** Which of the owners sealed it: 0, or 1 for the next one. */
+  readonly position: number;
+  /** The base64url SHA-256 of all bytes before the seal: 43 characters. */
+  readonly mark: string;
+}
+
+const SEAL = ',"seal":"';
+/** The seal: its name, 86 characters of base64url, and the end of the line. */
+const SEAL_BYTES = SEAL.length + 86 + '"}\n'.length;
+const SEAL_FORM = /^,"seal":"([A-Za-z0-9_-]{86})"\}\n$/;
+
+/** The revision comes first, so that the beginning of a head is enough to see whether it changed. */
+const START = /^\{"revision":([1-9]\d{0,14}),"version":(\d{1,9}),/;
+const START_BYTES = 64;
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/**
+ * Seals a head.
+ *
+ * @returns the bytes that {@link openHead} takes: one line of JSON
+ */
+export async function sealHead(head: ListHead, signer: Signer): Promise<Uint8Array> {
+  const { revision, list, owner, updatedAt, hosts, tokens, grants, joins, targets, ended, recent, dropped } =
+    head;
+  const text = JSON.stringify({
+    revision,
+    version: 2,
+    list,
+    owner,
+    updatedAt,
+    hosts,
+    tokens,
+    grants,
+    joins,
+    targets,
+    ended,
+    recent: recent.map(({ deviceId: id, revokedAt, until }) => ({ id, revokedAt, until })),
+    pages: head.pages.map(({ prefix, content }) => [prefix, content]),
+    dropped,
+  }).slice(0, -1);
+  const seal = toBase64Url(toLowS(await signer.sign(toUtf8(LABELS.list + text))));
+  return toUtf8(`${text}${SEAL}${seal}"}\n`);
+}
+
+/**
+ * Opens a head.
+ *
+ * @param owners the keys that may have sealed it, compressed points of 33 bytes: the owner, and the next one where
+ *   there is one. Trust anchors: never taken from the list itself.
+ * @param list the deviceId for which the list has to be
+ * @throws AllowListIntegrityError where any byte differs from what an owner sealed, and for a form that is not known
+ */
+export async function openHead(
+  bytes: Uint8Array,
+  owners: readonly Uint8Array[],
+  list: string,
+): Promise<OpenedHead> {
+  if (bytes.length > MAX_HEAD_BYTES)
+    throw new AllowListIntegrityError('The allow list is larger than a list can be.');
+  const sealed = bytes.subarray(0, Math.max(0, bytes.length - SEAL_BYTES));
+  const [, seal] = SEAL_FORM.exec(latin1(bytes.subarray(sealed.length))) ?? [];
+  const [, , version] = START.exec(latin1(sealed.subarray(0, START_BYTES))) ?? [];
+  if (seal === undefined || version === undefined)
+    throw new AllowListIntegrityError('The allow list is not in the form that amesh writes.');
+  const position = await findOwner(sealed, fromBase64Url(seal), owners);
+  if (position === -1) {
+    const claimed = claimedOwner(bytes);
+    const isOther = claimed !== null && !owners.some((owner) => toBase64Url(owner) === claimed);
+    throw new AllowListIntegrityError(
+      isOther ? 'The allow list is sealed by another device.' : 'The seal of the allow list is broken.',
+    );
+  }
+  if (version !== '2') {
+    throw new AllowListIntegrityError(
+      `The allow list has version ${version}, which this version of amesh does not understand.`,
+      NEWER_AMESH,
+    );
+  }
+  const value = parse(bytes);
+  if (!isHead(value)) throw unknownEntry();
+  if (value.owner !== toBase64Url(owners[position] as Uint8Array))
+    throw new AllowListIntegrityError('The allow list names another owner than the one that sealed it.');
+  if (value.list !== list) throw new AllowListIntegrityError('The allow list belongs to another device.');
+  return { head: toHead(value), position, mark: await markOf(bytes) };
+}
+
+/** What is remembered of a head: the base64url SHA-256 of its bytes before the seal. */
+export function markOf(bytes: Uint8Array): Promise<string> {
+  return hashOf(bytes.subarray(0, Math.max(0, bytes.length - SEAL_BYTES)));
+}
+
+/** The revision at the beginning of a head, whatever its seal is worth; null where there is none. */
+export function claimedRevision(bytes: Uint8Array): number | null {
+  const match = START.exec(latin1(bytes.subarray(0, START_BYTES)));
+  return match === null ? null : Number(match[1]);
+}
+
+/** The owner that bytes name, whatever their seal is worth; null where they name none. */
+export function claimedOwner(bytes: Uint8Array | null): string | null {
+  const beginning = latin1((bytes ?? new Uint8Array()).subarray(0, 4096));
+  return /"owner":"([A-Za-z0-9_-]{44})"/.exec(beginning)?.[1] ?? null;
+}
+
+/** The SHA-256 of bytes in base64url: 43 characters. It is the name of a page. */
+export async function hashOf(bytes: Uint8Array): Promise<string> {
+  return toBase64Url(await cryptoProvider.sha256(bytes));
+}
+
+const keys = new Map<string, PublicKey>();
+
+async function findOwner(
+  sealed: Uint8Array,
+  seal: Uint8Array | null,
+  owners: readonly Uint8Array[],
+): Promise<number> {
+  if (seal === null || !isLowS(seal)) return -1;
+  const label = toUtf8(LABELS.list);
+  const message = new Uint8Array(label.length + sealed.length);
+  message.set(label);
+  message.set(sealed, label.length);
+  for (const [position, owner] of owners.entries()) {
+    const text = toBase64Url(owner);
+    const key = keys.get(text) ?? (await cryptoProvider.importPublicKey(owner));
+    keys.set(text, key);
+    if (await key.verify(seal, message)) return position;
+  }
+  return -1;
+}
+
+function parse(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(decoder.decode(bytes));
+  } catch {
+    throw new AllowListIntegrityError('The allow list is not JSON.');
+  }
+}
+
+function toHead({ version: _, seal: __, recent, pages, ...head }: HeadJson): ListHead {
+  return {
+    ...head,
+    recent: recent.map(({ id: deviceId, revokedAt, until }) => ({ deviceId, revokedAt, until })),
+    pages: pages.map(([prefix, content]) => ({ prefix, content })),
+  };
+}
+
+/** Bytes as characters, one each: what is looked for is ASCII. */
+function latin1(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes);
+}

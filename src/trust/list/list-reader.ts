@@ -1,0 +1,229 @@
+import { equalBytes, toBase64Url } from '../../core/encoding';
+import { AllowListIntegrityError, AmeshError } from '../../core/errors/amesh-error';
+import { SERVER_CODES } from '../../core/errors/codes';
+import type { Fix } from '../../core/errors/define-codes';
+import { cutPages, splitHead } from '../format/export';
+import { type ListHead, MAX_HEAD_BYTES, type OpenedHead, openHead } from '../format/head';
+import { checkPage, loadPages, type ReadPages } from '../format/load-pages';
+import { MAX_PAGE_BYTES } from '../format/page';
+import { type Page, PagedList, ParsedDevices } from '../format/paged-list';
+import { compareWithSeen, MAX_JUMP } from './newest';
+import type { Seen, SeenRevisions } from './seen';
+
+/** Where a list is read from. */
+export interface ListSource {
+  /** The bytes of the head, or of a whole list as `amesh list --export` writes it; null where there are none. */
+  readonly read: () => Promise<Uint8Array | null>;
+  /** The same for a whole list, where `read` gives no more bytes than a head can have. */
+  readonly readWhole?: ((atMost: number) => Promise<Uint8Array | null>) | undefined;
+  /** Pages by their hashes. Absent where a list has to be whole. */
+  readonly readPages?: ReadPages | undefined;
+  /** After a change, `read` may still give what was there before, and pages may come later than the head that names them. */
+  readonly isEventual?: boolean | undefined;
+  /** For how long the last list counts while pages of a newer one are not there yet, in such a place; default 0. */
+  readonly lagSeconds?: number | undefined;
+}
+
+/** Whose lists count. */
+export interface ListTrust {
+  /** The owner, and the next one where there is one: compressed points, 33 bytes. */
+  readonly owners: readonly Uint8Array[];
+  /** The deviceId for which the list has to be. */
+  readonly list: string;
+  /** A list of a lower revision does not count, even where none was seen here; default 0. */
+  readonly minRevision?: number | undefined;
+}
+
+/** What to say where there is no list, or another one than was seen. */
+export interface ListAdvice {
+  readonly absent: { readonly detail: string } & Fix;
+  readonly older: Fix;
+  readonly other: Fix;
+  /** Throws where a list is older only because the whole place was set back while this process ran. */
+  readonly assertNotSetBack?: ((opened: OpenedHead, seen: Seen) => Promise<void>) | undefined;
+}
+
+/** A head, the bytes that it was, and how new it is. */
+export interface FoundHead extends OpenedHead {
+  /** Seal and all. */
+  readonly bytes: Uint8Array;
+  /** What follows the head in the same text. */
+  readonly rest: Uint8Array;
+  /** Whether nothing as new was seen here. */
+  readonly isNews: boolean;
+}
+
+/** Reads a list: its head against the owner's key and against what was seen, and the pages that are new in it. */
+export class ListReader {
+  readonly #source: ListSource;
+  readonly #trust: ListTrust;
+  readonly #seen: SeenRevisions;
+  readonly #advice: ListAdvice;
+  readonly #parsed = new ParsedDevices();
+  /** The head of the list below; null where its text is to be read anew. */
+  #last: FoundHead | null = null;
+  #list: PagedList | null = null;
+  /** Since when there is a head whose pages are not all there yet; null where the last one has them all. */
+  #lagSinceMs: number | null = null;
+
+  constructor(source: ListSource, trust: ListTrust, seen: SeenRevisions, advice: ListAdvice) {
+    this.#source = source;
+    this.#trust = trust;
+    this.#seen = seen;
+    this.#advice = advice;
+  }
+
+  /**
+   * The list as it is now, the same object where nothing has changed. Pages that are missing or damaged concern their
+   * devices only, and are looked for again at the next read.
+   *
+   * @param answered called when the source has given the head, which has yet to be opened
+   * @throws AllowListIntegrityError where the head is absent, changed, another's, or older than one that was seen
+   */
+  async read(answered?: () => void): Promise<PagedList> {
+    const found = await this.find(this.#last, answered);
+    if (found === null) return this.#mend(this.#list as PagedList);
+    const { head, mark } = found;
+    const pages = await loadPages(head, this.#list?.pages ?? [], this.#pagesOf(found));
+    if (found.isNews) await this.remember(found);
+    const list = new PagedList(head, mark, pages, this.#parsed);
+    const last = this.#list;
+    // Reads may end in another order than they began in.
+    if (last !== null && this.#isNewer(last.head, head)) return last;
+    if (list.isWhole) this.#lagSinceMs = null;
+    else if (last?.isWhole && this.#mayLag()) return last.without(head.recent);
+    this.#list = list;
+    this.#last = found.rest.length === 0 ? found : null;
+    return list;
+  }
+
+  /** Whether a head is newer than another one, both of them sealed by an owner. */
+  #isNewer(a: ListHead, b: ListHead): boolean {
+    const [first, second] = [a, b].map(({ owner }) =>
+      this.#trust.owners.findIndex((key) => toBase64Url(key) === owner),
+    ) as [number, number];
+    return first === second ? a.revision > b.revision : first > second;
+  }
+
+  /** Whether the last list still counts, with the newest revocations, until the pages of a newer one are there. */
+  #mayLag(): boolean {
+    if (!this.#source.isEventual) return false;
+    this.#lagSinceMs ??= performance.now();
+    return performance.now() - this.#lagSinceMs <= 1000 * (this.#source.lagSeconds ?? 0);
+  }
+
+  /**
+   * The head as it lies there, against the owner's key and what was seen.
+   *
+   * @param known what was found before
+   * @returns null where it is still the same, and nothing newer was seen since
+   */
+  async find(known: FoundHead | null = null, answered?: () => void): Promise<FoundHead | null> {
+    const { owners, list, minRevision = 0 } = this.#trust;
+    // First: a writer puts the list down before it notes the revision, so a list that is older than that is really older.
+    const seen = await this.#seen.read(list);
+    const all = await this.#source.read();
+    answered?.();
+    const { absent } = this.#advice;
+    if (all === null && this.#source.isEventual)
+      throw new AmeshError(SERVER_CODES.allow_list_unavailable, absent.detail, absent);
+    if (all === null) throw new AllowListIntegrityError(absent.detail, absent);
+    const [bytes, beginning] = splitHead(all, MAX_HEAD_BYTES + 1);
+    if (known !== null && beginning.length === 0 && equalBytes(bytes, known.bytes)) {
+      await this.#assertOrder(known, seen); // another process may have seen a newer one
+      return null;
+    }
+    const opened = await openHead(bytes, owners, list);
+    if (beginning.length > 0 && opened.head.pages.every(({ content }) => typeof content !== 'string'))
+      throw new AllowListIntegrityError('Something follows the allow list that does not belong to it.');
+    if (opened.head.revision < minRevision) {
+      throw this.#older(`revision ${opened.head.revision}, but AMESH_MIN_REVISION is ${minRevision}`);
+    }
+    const isNews = await this.#assertOrder(opened, seen);
+    if (all.length <= MAX_HEAD_BYTES || this.#source.readWhole === undefined)
+      return { ...opened, bytes, rest: beginning, isNews };
+    const whole = await this.#source.readWhole(bytes.length + opened.head.pages.length * MAX_PAGE_BYTES);
+    const [again, rest] = splitHead(whole ?? new Uint8Array(), MAX_HEAD_BYTES + 1);
+    // The head may have changed in between. It is the one that was opened, or has to be opened in its turn.
+    return equalBytes(again, bytes) ? { ...opened, bytes, rest, isNews } : this.find();
+  }
+
+  /** The pages that lie behind a head in the same text, as far as they are in order. */
+  async pagesBehind(found: FoundHead): Promise<ReadonlyMap<string, Uint8Array>> {
+    if (found.rest.length === 0) return new Map();
+    const pages = await loadPages(found.head, [], this.#pagesOf(found));
+    return new Map(
+      pages.flatMap(({ hash, content }) =>
+        hash === null || 'error' in content ? [] : [[hash, content.bytes] as const],
+      ),
+    );
+  }
+
+  async remember({ head, mark }: OpenedHead): Promise<void> {
+    await this.#seen.remember(this.#trust.list, { revision: head.revision, owner: head.owner, mark });
+  }
+
+  async readPage(hash: string, prefix: string, found: FoundHead): Promise<Uint8Array> {
+    const [bytes = null] = await this.#pagesOf(found)([hash]);
+    const { content } = await checkPage(bytes, hash, prefix);
+    if ('error' in content) throw content.error;
+    return content.bytes;
+  }
+
+  /** Pages that were missing may be there by now. */
+  async #mend(list: PagedList): Promise<PagedList> {
+    if (list.isWhole) return list;
+    const pages = await loadPages(list.head, list.pages, this.#source.readPages ?? readNone);
+    if (pages.every((page, i) => isSameContent(page, list.pages[i] as Page))) return list;
+    if (this.#list !== null && this.#list !== list) return this.#list; // another read was quicker
+    this.#list = new PagedList(list.head, list.mark, pages, this.#parsed);
+    if (this.#list.isWhole) this.#lagSinceMs = null;
+    return this.#list;
+  }
+
+  #pagesOf({ head, rest }: FoundHead): ReadPages {
+    if (rest.length === 0) return this.#source.readPages ?? readNone;
+    const named = head.pages.filter(({ content }) => typeof content === 'string');
+    const cut = cutPages(
+      rest,
+      named.map(({ prefix }) => prefix),
+    );
+    const byHash = new Map(named.map(({ content }, i) => [content as string, cut[i] as Uint8Array]));
+    return async (hashes) => hashes.map((hash) => byHash.get(hash) ?? null);
+  }
+
+  async #assertOrder(opened: OpenedHead, seen: Seen | null): Promise<boolean> {
+    const order = compareWithSeen(opened, seen, this.#trust.owners);
+    if (order === 'newer' || order === 'same' || seen === null) return order === 'newer';
+    const { revision } = opened.head;
+    if (order === 'too-far') {
+      throw new AllowListIntegrityError(
+        `The allow list has revision ${revision}, which is more than ${MAX_JUMP} above the revision ${seen.revision} that this machine has seen.`,
+        this.#advice.other,
+      );
+    }
+    await this.#advice.assertNotSetBack?.(opened, seen);
+    if (order === 'older')
+      throw this.#older(`revision ${revision}, but this machine has seen ${seen.revision}`);
+    throw new AllowListIntegrityError(
+      `There are two different allow lists of revision ${revision}.`,
+      this.#advice.other,
+    );
+  }
+
+  #older(how: string): AmeshError {
+    if (this.#source.isEventual) {
+      const detail = `The store still has an older allow list: ${how}.`;
+      return new AmeshError(SERVER_CODES.allow_list_unavailable, detail);
+    }
+    return new AllowListIntegrityError(`The allow list is an older copy: ${how}.`, this.#advice.older);
+  }
+}
+
+async function readNone(hashes: readonly string[]): Promise<null[]> {
+  return hashes.map(() => null);
+}
+
+function isSameContent(a: Page, b: Page): boolean {
+  return a === b || ('error' in a.content && 'error' in b.content);
+}

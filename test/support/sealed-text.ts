@@ -1,0 +1,15 @@
+import type { Signer } from '@authmesh/sdk/core';
+import { toBase64Url, toUtf8 } from '../../src/core/encoding';
+import { LABELS } from '../../src/core/wire/labels';
+import { toLowS } from '../../src/trust/format/low-s';
+
+const SEAL_BYTES = 98;
+
+/** A head without its seal and the end of its line. */
+export const unsealed = (head: string): string => head.slice(0, -SEAL_BYTES);
+
+/** What an owner could have sealed, in any form. */
+export async function sealText(text: string, signer: Signer): Promise<string> {
+  const signature = await signer.sign(toUtf8(LABELS.list + text));
+  return `${text},"seal":"${toBase64Url(toLowS(signature))}"}\n`;
+}
