@@ -1,6 +1,6 @@
 import { cryptoProvider } from '#crypto';
 import type { PublicKey, Signer } from '../../core/crypto/provider';
-import { fromBase64Url, toBase64Url, toUtf8 } from '../../core/encoding';
+import { fromBase64Url, fromUtf8, toBase64Url, toUtf8 } from '../../core/encoding';
 import { AllowListIntegrityError } from '../../core/errors/amesh-error';
 import { LABELS } from '../../core/wire/labels';
 import { NEWER_AMESH, type Tombstone, unknownEntry } from './entry';
@@ -75,8 +75,6 @@ const SEAL_FORM = /^,"seal":"([A-Za-z0-9_-]{86})"\}\n$/;
 /** The revision comes first, so that the beginning of a head is enough to see whether it changed. */
 const START = /^\{"revision":([1-9]\d{0,14}),"version":(\d{1,9}),/;
 const START_BYTES = 64;
-
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * Seals a head.
@@ -193,7 +191,7 @@ async function findOwner(
 
 function parse(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(decoder.decode(bytes));
+    return JSON.parse(fromUtf8(bytes));
   } catch {
     throw new AllowListIntegrityError('The allow list is not JSON.');
   }

@@ -1,4 +1,4 @@
-import { toUtf8 } from '../../core/encoding';
+import { fromUtf8, toUtf8 } from '../../core/encoding';
 import { sextetOf } from './prefix';
 
 /** The most bytes in a page. */
@@ -11,8 +11,6 @@ const ID_CHARACTERS = 16;
 const ID_AT = START.length - 'am_'.length;
 /** From the first byte of a line to the quotation mark behind its ID. */
 const ID_END = START.length + ID_CHARACTERS;
-
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * Whether a page is in order: lines that begin with an ID, sorted by it, none twice, each within the prefix. What else
@@ -158,7 +156,7 @@ function parseLine(bytes: Uint8Array, start: number): unknown {
 }
 
 function textOf(bytes: Uint8Array, start: number): string {
-  return decoder.decode(bytes.subarray(start, nextLine(bytes, start) - 1));
+  return fromUtf8(bytes.subarray(start, nextLine(bytes, start) - 1));
 }
 
 function concat(parts: readonly Uint8Array[]): Uint8Array {

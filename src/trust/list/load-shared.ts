@@ -7,25 +7,25 @@ import type { SharedListOptions } from './shared-list';
 const CONFIRM_EVERY_MS = 10_000;
 
 /**
- * Reads a list from a store. It notes the revision in the store, where the
- * store can keep that, so that an administrator who revokes a device sees how many instances have heard of it.
+ * Reads a list from a store. It reports the revision to a store that supports that, so that an administrator who revokes
+ * a device sees how many instances know about it.
  */
 export function toLoader(trust: () => Promise<ListStore>): SharedListOptions['load'] {
   const instance = randomBytes(9).toString('base64url');
   let known: PagedList | null = null;
   let confirmedAt = Number.NEGATIVE_INFINITY;
   let isOpen = false;
-  return async (asked) => {
-    if (!isOpen) await trust(); // unlocks the key, which may take its time, once
+  return async (silence) => {
+    if (!isOpen) await trust(); // unlocks the key once, which is slow
     isOpen = true;
     silence.begin(); // counts local files, too: a disk can hang, and so can all threads that read it
     const store = await trust();
-    const list = await store.read(() => asked(false));
+    const list = await store.read(() => silence.end());
     const isSame = list === known;
     known = list;
     if (!isSame || performance.now() - confirmedAt > CONFIRM_EVERY_MS) {
       confirmedAt = performance.now();
-      store.confirm(instance, list.head.revision).catch(() => {}); // people only miss a number
+      store.confirm(instance, list.head.revision).catch(() => {}); // a failure only lowers a displayed number
     }
     return list;
   };

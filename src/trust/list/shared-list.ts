@@ -28,10 +28,10 @@ export interface SharedListOptions {
   /**
    * Reads the list.
    *
-   * @param asked to be called when files and store are asked, and with false when they have answered
+   * @param silence learns when files or the store are asked, and when they have answered
    */
-  readonly load: (asked: (isAsked: boolean) => void) => Promise<AllowList>;
-  /** Calls back when the list may have changed. */
+  readonly load: (silence: Silence) => Promise<AllowList>;
+  /** Calls `changed` when the list may have changed. */
   readonly watch: (changed: () => void) => void;
   readonly pollSeconds: number;
   readonly maxStaleSeconds: number;
@@ -145,7 +145,7 @@ export class SharedList implements AllowListSource {
       end: () => clearTimeout(timer),
     };
     try {
-      this.#list = await this.#options.load(asked);
+      this.#list = await this.#options.load(silence);
       this.#broken = null;
       this.#unavailable = null;
       this.#confirmedAt = startedAt;

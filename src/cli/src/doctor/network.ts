@@ -1,5 +1,7 @@
 import {
   FileStore,
+  IoRedisError,
+  OtherUrlError,
   type PagedList,
   ProxyError,
   probeRedis,
@@ -73,7 +75,7 @@ const WITHOUT_RELAY =
 
 /** A machine that is paired does not need a relay any more. */
 export function asNeeded(found: FoundRelay, list: PagedList | undefined): FoundRelay {
-  if (!found.isSilent || list === undefined || countDevices(list) === 0) return found;
+  if (found.silence === undefined || list === undefined || countDevices(list) === 0) return found;
   const { relay } = found;
   const text = `${found.silence} Only pairing needs it, and this machine is paired.`;
   return { ...skipped(text), ...(relay === undefined ? {} : { relay }) };
