@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { covers, isScope, isScopePattern } from '../../src/core/devices/scopes';
+import { covers, isScope, isScopePattern, missingScope } from '../../src/core/devices/scopes';
 
 describe('a scope', () => {
   it.each(['a', 'orders:read', 'a.b_c-d:e', '0', ':', 'x'.repeat(64)])('%s is one', (text) => {
@@ -58,5 +58,17 @@ describe('what a pattern covers', () => {
         expect(covers(patterns, scope)).toBe(expected);
       }),
     );
+  });
+});
+
+describe('the missing scope', () => {
+  it.each<[readonly string[], readonly string[], string | undefined]>([
+    [['orders:read'], ['orders:read'], undefined],
+    [['orders:read'], ['orders:read', 'orders:read'], undefined],
+    [['orders:read'], ['orders:read', 'orders:write', 'reports:read'], 'orders:write'],
+    [['orders:*', 'reports:read'], ['reports:read', 'orders:write'], undefined],
+    [[], ['orders:read'], 'orders:read'],
+  ])('of %j for %j is %s', (patterns, required, expected) => {
+    expect(missingScope(patterns, required)).toBe(expected);
   });
 });

@@ -4,6 +4,7 @@ import { fromBase64Url, toBase64Url } from '../encoding';
 import { assertOptionNames, isWithin } from '../options';
 import { normalizeAuthority, parseHosts } from '../wire/authority';
 import { isDeviceId } from '../wire/credentials';
+import { isScopePattern } from './scopes';
 
 /** A `controller` may call this device; a `target` may be called by it. A device can have both roles. */
 export type Role = 'controller' | 'target';
@@ -22,6 +23,8 @@ export interface TrustedDevice {
   readonly hosts?: readonly string[] | undefined;
   /** Unix seconds after which it is no longer trusted. */
   readonly expiresAt?: number | undefined;
+  /** For a controller: what it may do, such as `orders:read`, `orders:*` or `*`. Absent: nothing that requires a scope. */
+  readonly scopes?: readonly string[] | undefined;
   /** For a target: it has not yet shown that it trusts this device. Decides nothing. */
   readonly unconfirmed?: true | undefined;
 }
@@ -56,7 +59,7 @@ const LATEST = 1e11;
 /**
  * Creates an allow list from plain values. An existing allow list is returned unchanged.
  *
- * @throws TypeError for a malformed or duplicate ID, key, role, host or end, or an unknown member
+ * @throws TypeError for a malformed or duplicate ID, key, role, host, end or scope, or an unknown member
  */
 export function createAllowList(
   init:
@@ -105,17 +108,19 @@ export class AllowListBuilder {
     this.#hosts = parseHosts(hosts);
   }
 
-  /** @throws TypeError for a malformed or duplicate ID, key, role or host */
+  /** @throws TypeError for a malformed or duplicate ID, key, role, host, end or scope */
   add(device: TrustedDevice): void {
     if (!isDeviceId(device.deviceId))
       throw new TypeError('The deviceId of a device must have the form am_….');
     if (this.#byId.has(device.deviceId)) throw new TypeError(`${device.deviceId} is in the list twice.`);
     assertCompressedPoint(fromBase64Url(device.publicKey) ?? new Uint8Array());
-    const { roles, expiresAt = 0 } = device;
+    const { roles, expiresAt = 0, scopes = [] } = device;
     if (!roles.every((role) => role === 'controller' || role === 'target')) {
       throw new TypeError('A role must be "controller" or "target".');
     }
     if (!isWithin(expiresAt, 0, LATEST)) throw new TypeError('expiresAt must be Unix seconds.');
+    if (!Array.isArray(scopes) || !scopes.every(isScopePattern))
+      throw new TypeError('scopes must be a list of scopes: orders:read, orders:* or *.');
     this.#byId.set(device.deviceId, device);
     if (!roles.includes('target')) return;
     for (const host of parseHosts(device.hosts ?? [])) {

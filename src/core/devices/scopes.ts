@@ -25,3 +25,8 @@ export function covers(patterns: readonly string[], scope: string): boolean {
     return pattern.endsWith(':*') && scope.startsWith(parent) && scope.length > parent.length;
   });
 }
+
+/** The first scope of these that no pattern covers; undefined if the device has them all. */
+export function missingScope(patterns: readonly string[], required: readonly string[]): string | undefined {
+  return required.find((scope) => !covers(patterns, scope));
+}

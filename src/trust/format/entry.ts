@@ -1,4 +1,5 @@
 import type { Role } from '../../core/devices/allow-list';
+import { isScopePattern } from '../../core/devices/scopes';
 import { fromBase64Url } from '../../core/encoding';
 import { AllowListIntegrityError } from '../../core/errors/amesh-error';
 import { isDeviceId } from '../../core/wire/credentials';
@@ -137,7 +138,7 @@ function hasRightOptions(value: Record<string, unknown>): boolean {
   const is = (name: string, isRight: (member: unknown) => boolean) =>
     !Object.hasOwn(value, name) || isRight(value[name]);
   return (
-    is('scopes', (scopes) => isListOf(scopes, isText)) &&
+    is('scopes', (scopes) => isListOf(scopes, isScopePattern)) &&
     is('expiresAt', isCount) &&
     is('lease', isLease) &&
     is('proves', (proves) => proves === false) &&

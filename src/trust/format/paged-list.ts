@@ -174,7 +174,7 @@ function bytesOf({ content }: Page): Uint8Array {
 
 /** What a verifier needs of an entry. Trust ends with the entry or with its lease, whichever is first. */
 function toTrusted(entry: DeviceLine): TrustedDevice {
-  const { deviceId, publicKey, friendlyName, roles, unconfirmed } = entry;
+  const { deviceId, publicKey, friendlyName, roles, scopes, unconfirmed } = entry;
   const ends = [entry.expiresAt, entry.lease?.expiresAt].filter((end) => end !== undefined);
   return {
     deviceId,
@@ -182,6 +182,7 @@ function toTrusted(entry: DeviceLine): TrustedDevice {
     friendlyName,
     roles,
     ...(ends.length > 0 && { expiresAt: Math.min(...ends) }),
+    ...(scopes && { scopes }),
     ...(unconfirmed && { unconfirmed }),
   };
 }
