@@ -84,7 +84,7 @@ export type { Grant, IssuedToken, TakenToken } from '../trust/format/tokens';
 export { closeGrant, findGrant, grantedDevices, revokeGrant } from '../trust/grants';
 export { type DeviceIdentity, readIdentity, renameIdentity } from '../trust/identity';
 export type { ListPlace, OpenedList, Owner, ReplacedList } from '../trust/list/list-store';
-export type { Seen } from '../trust/list/seen';
+export type { Seen } from '../trust/list/seen-in-memory';
 export { lookUp, namesakesOf } from '../trust/look-up';
 export { cleanName } from '../trust/names';
 export { readOwnerKey } from '../trust/owner-key';

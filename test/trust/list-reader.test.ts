@@ -6,7 +6,7 @@ import { toBase64Url } from '../../src/core/encoding';
 import { ListDraft } from '../../src/trust/format/draft';
 import { type ListHead, sealHead } from '../../src/trust/format/head';
 import { ListReader } from '../../src/trust/list/list-reader';
-import { NOWHERE, SeenRevisions } from '../../src/trust/list/seen';
+import { SeenInMemory } from '../../src/trust/list/seen-in-memory';
 import { emptyHead, newDevice, randomId } from '../support/list-document';
 
 const NOBODY = { fix: '' };
@@ -47,7 +47,7 @@ class Place {
         lagSeconds: LAG_SECONDS,
       },
       { owners, list },
-      new SeenRevisions(NOWHERE, owners),
+      new SeenInMemory(owners),
       { absent: { detail: '', ...NOBODY }, older: NOBODY, other: NOBODY },
     );
   }

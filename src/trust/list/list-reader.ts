@@ -8,7 +8,7 @@ import { checkPage, loadPages, type ReadPages } from '../format/load-pages';
 import { MAX_PAGE_BYTES } from '../format/page';
 import { type Page, PagedList, ParsedDevices } from '../format/paged-list';
 import { compareWithSeen, MAX_JUMP } from './newest';
-import type { Seen, SeenRevisions } from './seen';
+import type { Seen, SeenInMemory } from './seen-in-memory';
 
 /** Where a list is read from. */
 export interface ListSource {
@@ -57,7 +57,7 @@ export interface FoundHead extends OpenedHead {
 export class ListReader {
   readonly #source: ListSource;
   readonly #trust: ListTrust;
-  readonly #seen: SeenRevisions;
+  readonly #seen: SeenInMemory;
   readonly #advice: ListAdvice;
   readonly #parsed = new ParsedDevices();
   /** The head of the list below; null where its text is to be read anew. */
@@ -66,7 +66,7 @@ export class ListReader {
   /** Since when there is a head whose pages are not all there yet; null where the last one has them all. */
   #lagSinceMs: number | null = null;
 
-  constructor(source: ListSource, trust: ListTrust, seen: SeenRevisions, advice: ListAdvice) {
+  constructor(source: ListSource, trust: ListTrust, seen: SeenInMemory, advice: ListAdvice) {
     this.#source = source;
     this.#trust = trust;
     this.#seen = seen;

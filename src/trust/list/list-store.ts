@@ -13,7 +13,8 @@ import type { PagedList } from '../format/paged-list';
 import { ALLOW_LIST_KEY, lastSeenKey } from './keys';
 import { LastSeenRecord } from './last-seen';
 import { type FoundHead, ListReader } from './list-reader';
-import { type Seen, SeenRevisions } from './seen';
+import { SeenRevisions } from './seen';
+import type { Seen } from './seen-in-memory';
 
 const ATTEMPTS = 100;
 

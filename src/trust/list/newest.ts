@@ -1,6 +1,6 @@
 import { toBase64Url } from '../../core/encoding';
 import type { OpenedHead } from '../format/head';
-import type { Seen } from './seen';
+import type { Seen } from './seen-in-memory';
 
 /** How far a list may be ahead of the one that was seen. Somebody who has the key for a moment must not use up all numbers. */
 export const MAX_JUMP = 2 ** 20;

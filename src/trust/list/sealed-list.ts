@@ -6,7 +6,7 @@ import { SERVER_CODES } from '../../core/errors/codes';
 import { within } from '../../core/within';
 import type { ReadPages } from '../format/load-pages';
 import { type ListAdvice, ListReader } from './list-reader';
-import { NOWHERE, SeenRevisions } from './seen';
+import { SeenInMemory } from './seen-in-memory';
 
 /** How long a failed or unfinished read blocks the next one, so that many requests do not cause many reads. */
 const RETRY_MS = 1000;
@@ -117,7 +117,7 @@ export class SealedList implements AllowListSource {
       isEventual: true,
       lagSeconds: maxStaleSeconds,
     };
-    const seen = new SeenRevisions(NOWHERE, owners);
+    const seen = new SeenInMemory(owners);
     return new ListReader(source, { owners, list, minRevision }, seen, ADVICE);
   }
 }

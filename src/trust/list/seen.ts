@@ -1,17 +1,7 @@
-import { toBase64Url } from '../../core/encoding';
 import { AllowListIntegrityError, AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import type { DocumentStore } from '../../storage/document-store';
 import { STORAGE_CODES } from '../../storage/errors/codes';
-
-/** The newest list that was ever seen here. */
-export interface Seen {
-  /** The `revision` of that list. */
-  readonly revision: number;
-  /** The public key that sealed it, 33 bytes in base64url. */
-  readonly owner: string;
-  /** The base64url SHA-256 of its head before the seal, 43 characters. */
-  readonly mark: string;
-}
+import { type Seen, SeenInMemory } from './seen-in-memory';
 
 /** Its key in the store of the list. */
 export const SEEN_KEY = 'seen.json';
@@ -23,63 +13,45 @@ export const NOWHERE: DocumentStore = {
   swap: async () => true,
 };
 
-/**
- * Remembers the highest revision seen of each list, to detect an older copy.
- *
- * Read it before the list itself: a writer writes the list first, so a list that is older than the record really is an
- * old copy.
- */
-export class SeenRevisions {
+/** Remembers the newest list in this process and beside the list, to detect an older copy after a restart as well. */
+export class SeenRevisions extends SeenInMemory {
   readonly #store: DocumentStore;
-  readonly #owners: readonly string[];
-  readonly #inMemory = new Map<string, Seen>();
 
   /** @param owners as they are set here: lists of the last one are newer than all others */
   constructor(store: DocumentStore, owners: readonly Uint8Array[] = []) {
+    super(owners);
     this.#store = store;
-    this.#owners = owners.map(toBase64Url);
   }
 
-  async read(list: string): Promise<Seen | null> {
+  override async read(list: string): Promise<Seen | null> {
     const stored = (await this.#readAll())[list];
     // In memory, too: a running process must not forget it when somebody deletes the file.
-    if (stored !== undefined) this.#note(list, stored);
-    return this.#inMemory.get(list) ?? null;
+    if (stored !== undefined) this.note(list, stored);
+    return this.newest(list);
   }
 
   /** Whether only this process remembers what it has seen: the record beside the list is older, or agrees with `mark`. */
   async isSetBack(list: string, mark: string): Promise<boolean> {
     const stored = (await this.#readAll())[list];
-    const own = this.#inMemory.get(list);
-    return own !== undefined && (stored === undefined || this.#isNewer(own, stored) || stored.mark === mark);
+    const own = this.newest(list);
+    return own !== null && (stored === undefined || this.isNewer(own, stored) || stored.mark === mark);
   }
 
   /** Records a revision in this process and, if the store is writable, for later processes. */
-  async remember(list: string, seen: Seen): Promise<void> {
-    this.#note(list, seen);
+  override async remember(list: string, seen: Seen): Promise<void> {
+    this.note(list, seen);
     try {
       for (let attempt = 0; attempt < 5; attempt++) {
         const bytes = await this.#store.read(SEEN_KEY).catch(throwDamaged);
         const all = parse(bytes);
         const known = all[list];
-        if (known !== undefined && !this.#isNewer(seen, known)) return;
+        if (known !== undefined && !this.isNewer(seen, known)) return;
         if (await this.#store.swap(SEEN_KEY, bytes, format({ ...all, [list]: seen }))) return;
       }
     } catch (error) {
       // A read-only folder is supported. This process still remembers what it has seen.
       if (isAmeshError(error) && error.code === 'allow_list_integrity_failure') throw error;
     }
-  }
-
-  /** Never records a lower revision: two concurrent reads may end in either order. */
-  #note(list: string, seen: Seen): void {
-    const own = this.#inMemory.get(list);
-    if (own === undefined || this.#isNewer(seen, own)) this.#inMemory.set(list, seen);
-  }
-
-  #isNewer(a: Seen, b: Seen): boolean {
-    const position = this.#owners.indexOf(a.owner) - this.#owners.indexOf(b.owner);
-    return position === 0 ? a.revision > b.revision : position > 0;
   }
 
   /**
@@ -91,7 +63,7 @@ export class SeenRevisions {
     const before = await this.#store.read(SEEN_KEY);
     if (!(await this.#store.swap(SEEN_KEY, before, format({ [list]: seen }))))
       throw new AmeshError(STORAGE_CODES.store_conflict);
-    this.#note(list, seen);
+    this.note(list, seen);
   }
 
   async #readAll(): Promise<Record<string, Seen>> {

@@ -8,7 +8,7 @@ import { cutPages, joinList } from '../../../src/trust/format/export';
 import { sealHead } from '../../../src/trust/format/head';
 import type { PagedList } from '../../../src/trust/format/paged-list';
 import { ListReader } from '../../../src/trust/list/list-reader';
-import { NOWHERE, SeenRevisions } from '../../../src/trust/list/seen';
+import { SeenInMemory } from '../../../src/trust/list/seen-in-memory';
 import { emptyHead, newDevice, randomId } from '../../support/list-document';
 
 const NOBODY = { fix: '' };
@@ -36,7 +36,7 @@ function read(text: Uint8Array): Promise<PagedList> {
   const owners = [signer.publicKey];
   const advice = { absent: { detail: '', ...NOBODY }, older: NOBODY, other: NOBODY };
   const source = { read: async () => text };
-  return new ListReader(source, { owners, list }, new SeenRevisions(NOWHERE, owners), advice).read();
+  return new ListReader(source, { owners, list }, new SeenInMemory(owners), advice).read();
 }
 
 function find(from: PagedList, id: string): string {

@@ -1,0 +1,50 @@
+import { toBase64Url } from '../../core/encoding';
+
+/** The newest list that was ever seen here. */
+export interface Seen {
+  /** The `revision` of that list. */
+  readonly revision: number;
+  /** The public key that sealed it, 33 bytes in base64url. */
+  readonly owner: string;
+  /** The base64url SHA-256 of its head before the seal, 43 characters. */
+  readonly mark: string;
+}
+
+/**
+ * Remembers the newest list that this process has seen, to detect an older copy.
+ *
+ * Read it before the list itself: a writer writes the list first, so a list that is older than the record really is an
+ * old copy.
+ */
+export class SeenInMemory {
+  readonly #owners: readonly string[];
+  readonly #newest = new Map<string, Seen>();
+
+  /** @param owners as they are set here: lists of the last one are newer than all others */
+  constructor(owners: readonly Uint8Array[] = []) {
+    this.#owners = owners.map(toBase64Url);
+  }
+
+  async read(list: string): Promise<Seen | null> {
+    return this.newest(list);
+  }
+
+  async remember(list: string, seen: Seen): Promise<void> {
+    this.note(list, seen);
+  }
+
+  protected newest(list: string): Seen | null {
+    return this.#newest.get(list) ?? null;
+  }
+
+  /** Never records a lower revision: two concurrent reads may end in either order. */
+  protected note(list: string, seen: Seen): void {
+    const own = this.newest(list);
+    if (own === null || this.isNewer(seen, own)) this.#newest.set(list, seen);
+  }
+
+  protected isNewer(a: Seen, b: Seen): boolean {
+    const position = this.#owners.indexOf(a.owner) - this.#owners.indexOf(b.owner);
+    return position === 0 ? a.revision > b.revision : position > 0;
+  }
+}
