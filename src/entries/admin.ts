@@ -65,7 +65,9 @@ export { probeRedis } from '../storage/redis/probe';
 export type { RedisProblem } from '../storage/redis/problem';
 export {
   addDevice,
+  allowScopes,
   confirmDevice,
+  denyScopes,
   dismissController,
   findDevice,
   type NewDevice,
@@ -88,5 +90,6 @@ export type { Seen } from '../trust/list/seen-in-memory';
 export { lookUp, namesakesOf } from '../trust/look-up';
 export { cleanName } from '../trust/names';
 export { readOwnerKey } from '../trust/owner-key';
+export { MAX_SCOPES, toScopes } from '../trust/scopes';
 export { cancelToken, findIssued, pendingTokens } from '../trust/tokens';
 export { fromTrustLine, type TrustLine, toTrustLine } from '../trust/trust-line';

@@ -1,10 +1,14 @@
-import type { Role } from '../core/devices/allow-list';
+import { LATEST_END, type Role } from '../core/devices/allow-list';
+import { covers } from '../core/devices/scopes';
 import { AmeshError } from '../core/errors/amesh-error';
+import { REQUEST_CODES } from '../core/errors/codes';
 import { isDeviceId } from '../core/wire/credentials';
 import { TRUST_CODES } from './errors/codes';
 import type { ListDraft } from './format/draft';
 import type { DeviceEntry } from './format/entry';
+import { isCount } from './format/members';
 import { cleanName } from './names';
+import { scopesMember, toScopes } from './scopes';
 
 /** The longest life of a token or statement from before a revocation (24 h), and an hour of clock difference. */
 const TOMBSTONE_SECONDS = 25 * 3600;
@@ -23,12 +27,16 @@ export interface NewDevice {
   readonly hosts: readonly string[];
   /** For a new target: it has not yet shown that it trusts this device. */
   readonly unconfirmed?: true | undefined;
+  /** For a controller: what it may do, in addition to what it may do already; default nothing more. */
+  readonly scopes?: readonly string[] | undefined;
+  /** A person trusts it anew: an end that has passed no longer counts. Default: it stays ended. */
+  readonly isTrustedAnew?: true | undefined;
 }
 
 /**
- * Adds a device, or a role and hosts to one that is there. It leaves the draft as it is where nothing is new.
+ * Adds a device, or a role, hosts and scopes to one that is there. It leaves the draft as it is where nothing is new.
  *
- * @throws AmeshError `own_key`, `key_mismatch`, `host_taken`
+ * @throws AmeshError `own_key`, `key_mismatch`, `host_taken`, `too_many_scopes`; TypeError for a malformed scope
  */
 export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds: number): Promise<void> {
   const { deviceId, publicKey, role } = device;
@@ -42,6 +50,7 @@ export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds:
     });
   }
   await assertHostsFree(draft, device.hosts, deviceId);
+  const scopes = withScopes(known?.scopes, device.scopes);
 
   if (known === undefined) {
     return draft.put({
@@ -51,14 +60,19 @@ export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds:
       roles: [role],
       hosts: device.hosts,
       addedAt: nowSeconds,
+      ...scopesMember(scopes),
       ...(device.unconfirmed && { unconfirmed: true }),
     });
   }
   const isForGood = role === 'controller' && known.lease !== undefined; // a paired device needs no lease
   const isNewTarget = role === 'target' && !known.roles.includes('target');
-  const { lease: _, ...unleased } = known;
+  const isOver = device.isTrustedAnew && known.expiresAt !== undefined && known.expiresAt < nowSeconds;
+  const { lease, expiresAt, ...rest } = known;
   await draft.put({
-    ...(isForGood ? unleased : known),
+    ...rest,
+    ...scopesMember(scopes),
+    ...(expiresAt !== undefined && !isOver && { expiresAt }),
+    ...(lease !== undefined && !isForGood && { lease }),
     roles: [...new Set([...known.roles, role])],
     hosts: [...new Set([...known.hosts, ...device.hosts])],
     ...(isNewTarget && device.unconfirmed && { unconfirmed: true as const }),
@@ -101,6 +115,79 @@ export async function renameDevice(draft: ListDraft, id: string, name: string): 
   const friendlyName = cleanName(name);
   await draft.put({ ...known, friendlyName });
   return friendlyName;
+}
+
+/**
+ * Gives a controller scopes, in addition to those that it has, and sets the end of the trust in it.
+ *
+ * @param expiresAt Unix seconds; null for no end. Default: it stays as it is
+ * @returns the device as it is now
+ * @throws AmeshError `unknown_name`, `role_not_allowed`, `too_many_scopes`, with the draft as it was; TypeError for a
+ *   malformed scope
+ */
+export async function allowScopes(
+  draft: ListDraft,
+  id: string,
+  scopes: readonly string[],
+  expiresAt?: number | null,
+): Promise<DeviceEntry> {
+  if (typeof expiresAt === 'number' && !(isCount(expiresAt) && expiresAt <= LATEST_END))
+    throw new TypeError('expiresAt must be Unix seconds.');
+  const { expiresAt: end, ...known } = await expectController(draft, id);
+  const next = expiresAt === undefined ? end : (expiresAt ?? undefined);
+  const device = {
+    ...known,
+    ...scopesMember(withScopes(known.scopes, scopes)),
+    ...(next !== undefined && { expiresAt: next }),
+  };
+  await draft.put(device);
+  return device;
+}
+
+/**
+ * Takes scopes from a controller, and all scopes below them: without `orders:*` it has no `orders:read` either.
+ *
+ * @returns the device as it is now
+ * @throws AmeshError `unknown_name`, `role_not_allowed`; `scope_still_covered` where a wildcard that the device keeps
+ *   covers one of them. The draft is then as it was. TypeError for a malformed scope
+ */
+export async function denyScopes(
+  draft: ListDraft,
+  id: string,
+  scopes: readonly string[],
+): Promise<DeviceEntry> {
+  const denied = toScopes(scopes);
+  const { scopes: before = [], ...known } = await expectController(draft, id);
+  const kept = before.filter((scope) => !covers(denied, scope));
+  const [wide] = kept.filter((pattern) => denied.some((scope) => covers([pattern], scope)));
+  if (wide !== undefined) {
+    const still = denied.filter((scope) => covers([wide], scope));
+    throw new AmeshError(
+      TRUST_CODES.scope_still_covered,
+      `${JSON.stringify(known.friendlyName)} has ${wide}, which covers ${still.join(', ')}.`,
+      {
+        fix: 'Take the wildcard away, and then allow what the device still needs. To take it away',
+        command: ['amesh', 'deny', id, wide],
+      },
+    );
+  }
+  const device = { ...known, ...scopesMember(kept) };
+  await draft.put(device);
+  return device;
+}
+
+function withScopes(before: readonly string[] = [], more: readonly string[] = []): readonly string[] {
+  return more.length === 0 ? before : toScopes([...before, ...more]);
+}
+
+async function expectController(draft: ListDraft, id: string): Promise<DeviceEntry> {
+  const known = await draft.device(id);
+  if (known === undefined) throw new AmeshError(TRUST_CODES.unknown_name, `${id} is not in the allow list.`);
+  if (known.roles.includes('controller')) return known;
+  throw new AmeshError(
+    REQUEST_CODES.role_not_allowed,
+    `${JSON.stringify(known.friendlyName)} may not call this machine, so scopes and an end have no effect.`,
+  );
 }
 
 /** `host_taken`, with the device that has the host. */

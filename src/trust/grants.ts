@@ -5,6 +5,7 @@ import type { ListDraft } from './format/draft';
 import type { DeviceEntry, Lease } from './format/entry';
 import type { ListHead } from './format/head';
 import type { Grant } from './format/tokens';
+import { scopesMember } from './scopes';
 
 /** A caller that proved that it holds the key of a grant, and its own private key. */
 export interface Enrollee {
@@ -91,8 +92,9 @@ export async function enrolCaller(
     endsAt,
   };
   await addDevice(draft, { ...caller, role: 'controller', hosts: [] }, nowSeconds);
-  const added = (await draft.device(caller.deviceId)) as DeviceEntry;
-  await draft.put({ ...added, lease, ...(grant.scopes && { scopes: grant.scopes }) });
+  // What it had by a lease that is over does not come back: it has what this grant gives.
+  const { scopes: _, ...added } = (await draft.device(caller.deviceId)) as DeviceEntry;
+  await draft.put({ ...added, lease, ...scopesMember(grant.scopes ?? []) });
   replaceGrant(draft, { ...grant, used: grant.used + 1 });
 }
 

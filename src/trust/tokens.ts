@@ -20,6 +20,8 @@ export interface Provision {
   };
   /** The authorities under which this machine is called, in normal form. */
   readonly hosts: readonly string[];
+  /** What the issuer may do here; default nothing that requires a scope. */
+  readonly scopes?: readonly string[] | undefined;
 }
 
 /** What this device remembers of a token that it has taken; undefined where it has not taken it. */
@@ -35,7 +37,7 @@ export function findTaken({ tokens }: Pick<ListHead, 'tokens'>, id: string): Tak
  */
 export async function takeProvision(
   draft: ListDraft,
-  { id, issuedAt, controller, hosts }: Provision,
+  { id, issuedAt, controller, hosts, scopes }: Provision,
   nowSeconds: number,
 ): Promise<void> {
   if (findTaken(draft.head, id) !== undefined) return;
@@ -46,7 +48,10 @@ export async function takeProvision(
       'The issuer of the token was revoked on this machine after it issued the token.',
     );
   }
-  await addDevice(draft, { ...controller, role: 'controller', hosts: [] }, nowSeconds);
+  const known = await draft.device(controller.deviceId);
+  // The issuer wrote this token. Where it may call already, only this machine gives it more.
+  const given = known?.roles.includes('controller') ? undefined : scopes;
+  await addDevice(draft, { ...controller, role: 'controller', hosts: [], scopes: given }, nowSeconds);
   if (hosts.length > 0) setHosts(draft, [...draft.head.hosts, ...hosts]);
   keepToken(draft, { kind: 'taken', id, issuer: controller.deviceId, takenAt: nowSeconds, until: null });
 }

@@ -49,6 +49,8 @@ describe('the names of --json', () => {
       revoked: [],
     });
     await see('rename', 'peer', 'other-peer');
+    await see('allow', 'other-peer', 'orders:read');
+    await see('deny', 'other-peer', 'orders:read');
     await see('complete', 'bash');
     await run(['rename', 'other-peer', 'peer']);
     expect(await see('revoke', 'peer', '--yes')).toMatchObject({ revoked: [{ friendlyName: 'peer' }] });
@@ -56,6 +58,7 @@ describe('the names of --json', () => {
 
     const always: Record<string, string[]> = {
       init: documented.get('init')?.filter((name) => name !== 'published') ?? [],
+      deny: ['device', 'changed', 'removed'],
       revoke: ['revoked'],
       provision: documented.get('provision')?.filter((name) => name !== 'device') ?? [],
     };
@@ -91,6 +94,8 @@ describe('the names of --json', () => {
         'status',
         'list',
         'rename',
+        'allow',
+        'deny',
         'revoke',
         'listen',
         'invite',

@@ -54,7 +54,7 @@ export interface AllowListSource {
 const NAMES: ReadonlySet<string> = new Set(['deviceId', 'hosts', 'devices']);
 
 /** The latest end of a trust, in Unix seconds: the year 5138. It rejects a time in milliseconds. */
-const LATEST = 1e11;
+export const LATEST_END = 1e11;
 
 /**
  * Creates an allow list from plain values. An existing allow list is returned unchanged.
@@ -118,7 +118,7 @@ export class AllowListBuilder {
     if (!roles.every((role) => role === 'controller' || role === 'target')) {
       throw new TypeError('A role must be "controller" or "target".');
     }
-    if (!isWithin(expiresAt, 0, LATEST)) throw new TypeError('expiresAt must be Unix seconds.');
+    if (!isWithin(expiresAt, 0, LATEST_END)) throw new TypeError('expiresAt must be Unix seconds.');
     if (!Array.isArray(scopes) || !scopes.every(isScopePattern))
       throw new TypeError('scopes must be a list of scopes: orders:read, orders:* or *.');
     this.#byId.set(device.deviceId, device);

@@ -19,6 +19,8 @@ export type AmeshCode =
   | 'key_mismatch'
   | 'own_key'
   | 'host_taken'
+  | 'too_many_scopes'
+  | 'scope_still_covered'
   | 'list_full'
   | 'relay_unreachable'
   | 'relay_busy'

@@ -42,6 +42,14 @@ export const TRUST_CODES = /* @__PURE__ */ defineCodes({
     fix: 'Use another host, or first run',
     command: ['amesh', 'revoke', 'NAME'],
   },
+  too_many_scopes: {
+    cause: 'The device would have more than 64 scopes.',
+    fix: 'Use a wildcard in the place of several scopes, such as orders:*',
+  },
+  scope_still_covered: {
+    cause: 'A wildcard of the device covers this scope.',
+    fix: 'Take the wildcard away too, and then allow what the device still needs.',
+  },
   list_full: {
     cause: 'The allow list has as many entries as a list can have.',
     fix: 'Revoke devices that are not used any more. Revoked IDs leave the list 25 hours later.',

@@ -93,7 +93,13 @@ export function toLine(entry: DeviceLine | Tombstone): string {
     expiresAt: options.lease.expiresAt,
     endsAt: options.lease.endsAt,
   };
-  return JSON.stringify({ id, key, alg: ALG, name, roles, addedAt, ...options, ...(lease && { lease }) });
+  // In one order, so that an entry that did not change has the same line.
+  const given = Object.entries({ ...options, lease }).sort(([a], [b]) => rankOf(a) - rankOf(b));
+  return JSON.stringify({ id, key, alg: ALG, name, roles, addedAt, ...Object.fromEntries(given) });
+}
+
+function rankOf(option: string): number {
+  return DEVICE_OPTIONS.indexOf(option);
 }
 
 /**

@@ -8,6 +8,8 @@ export interface IssuedToken {
   readonly friendlyName: string;
   /** The authorities at which that machine will be called, in normal form. */
   readonly hosts: readonly string[];
+  /** What this device is to be allowed to do there. Absent: nothing that requires a scope. */
+  readonly scopes?: readonly string[];
   /** 32 bytes in base64url, with which the machine proves that it has the token. */
   readonly secret: string;
   /** Unix seconds. */
@@ -32,7 +34,6 @@ export interface TakenToken {
   readonly takenAt: number;
   /** For a grant: until when it is not to be taken again, Unix seconds. For a provision token null, which is for ever. */
   readonly until: number | null;
-  /** For a grant: what its callers may do. */
 }
 
 /** Leave for callers to put themselves into the list, as many as it says. */

@@ -6,6 +6,7 @@ import { nearest } from '../words/nearest';
 import { inviteFor } from '../words/pairing-code';
 import { printable } from '../words/printable';
 import { shellWord } from '../words/shell';
+import { isRepeated } from './command';
 
 /**
  * Rejects what citty accepts: unknown flags, repeated flags, malformed values, extra or missing arguments.
@@ -43,7 +44,7 @@ export function checkArguments(rawArgs: readonly string[], args: ArgsDef, path: 
     const flag = flags.get(token.name);
     if (flag === undefined) throw unknownFlag(rawArgs[token.index] ?? token.rawName, args);
     checkValue(token, flag);
-    if (flag.type !== 'boolean' && seen.has(token.name)) {
+    if (flag.type !== 'boolean' && seen.has(token.name) && !isRepeated(flag)) {
       throw new UsageError(`--${token.name} is given twice.`, {
         hint: 'Give it once; separate several hosts with commas.',
       });
@@ -76,6 +77,7 @@ interface Flag {
   readonly type?: ArgDef['type'];
   readonly alias?: string | string[] | undefined;
   readonly required?: boolean | undefined;
+  readonly valueHint?: string | undefined;
   readonly options?: readonly string[] | undefined;
 }
 
@@ -110,7 +112,7 @@ function checkWords(words: readonly string[], args: ArgsDef, path: string): void
   const missing = places.slice(words.length).find(([, arg]) => arg.required);
   if (missing !== undefined) throw new UsageError(`<${missing[1].valueHint ?? missing[0]}> is missing.`);
   const extra = words[places.length];
-  if (extra === undefined) return;
+  if (extra === undefined || places.some(([, arg]) => isRepeated(arg))) return;
   throw new UsageError(`There is one argument too many: ${shorten(JSON.stringify(extra))}.`, {
     hint: hintFor(words, path) ?? (places.length === 0 ? undefined : 'Put a value with spaces in quotes.'),
   });

@@ -27,3 +27,8 @@ export const SHARED_ARGS = {
   help: { type: 'boolean', alias: 'h', description: 'Print this help' },
   version: { type: 'boolean', alias: 'v', description: 'Print the version' },
 } as const satisfies ArgsDef;
+
+/** Whether an argument may be given several times: its value hint ends in three dots. */
+export function isRepeated({ valueHint }: { readonly valueHint?: string | undefined }): boolean {
+  return valueHint?.endsWith('...') ?? false;
+}

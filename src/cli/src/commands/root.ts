@@ -16,6 +16,8 @@ export const root: Command = defineCommand({
     trust: () => import('./trust').then(({ trust }) => trust),
     list: () => import('./list').then(({ list }) => list),
     rename: () => import('./rename').then(({ rename }) => rename),
+    allow: () => import('./allow').then(({ allow }) => allow),
+    deny: () => import('./deny').then(({ deny }) => deny),
     revoke: () => import('./revoke').then(({ revoke }) => revoke),
     config: () => import('./config').then(({ config }) => config),
     doctor: () => import('./doctor').then(({ doctor }) => doctor),

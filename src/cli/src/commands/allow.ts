@@ -1,0 +1,83 @@
+import { allowScopes, type DeviceEntry, lookUp } from '@authmesh/sdk/admin';
+import { defineCommand } from 'citty';
+import { endNotes, readScopes, scopesText, scopeWords } from '../allow-list/scopes';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { UsageError } from '../errors/errors';
+import { openMachine } from '../machine/machine';
+import { toSeconds } from '../words/duration';
+import { here } from '../words/here';
+import { nameForCommand } from '../words/shell';
+
+const MAX_SECONDS = 3650 * 86_400;
+
+export const allow = defineCommand({
+  meta: { name: 'allow', description: 'Lets a device do more on this machine, or sets when its trust ends' },
+  args: {
+    device: {
+      type: 'positional',
+      required: true,
+      valueHint: 'id|name',
+      description: 'The device: see amesh list',
+    },
+    scope: {
+      type: 'positional',
+      required: false,
+      valueHint: 'scope...',
+      description:
+        "What it may do, in addition to what it may do already, such as orders:read or 'reports:*'",
+    },
+    expires: {
+      type: 'string',
+      valueHint: 'time|never',
+      description:
+        'When the trust in the device ends, such as 90d: after that it may not call at all, whatever its scopes. Default: as it was',
+    },
+    ...SHARED_ARGS,
+  },
+
+  async run({ args }): Promise<Result> {
+    const scopes = readScopes(args._.slice(1), 'The scope');
+    const now = Math.floor(Date.now() / 1000);
+    const expiresAt = args.expires === undefined ? undefined : toEnd(args.expires, now);
+    if (scopes.length === 0 && expiresAt === undefined)
+      throw new UsageError('Which scope? Give at least one, or --expires.', {
+        hint: `For example: ${here(`amesh allow ${nameForCommand({ friendlyName: args.device, deviceId: 'NAME' })} orders:read`)}`,
+      });
+    const { trust } = await openMachine();
+    const { deviceId } = await lookUp(trust, args.device);
+    const { result, isChanged } = await trust.update(async (draft) => {
+      const before = await draft.device(deviceId);
+      return { before, device: await allowScopes(draft, deviceId, scopes, expiresAt) };
+    });
+    const { device } = result;
+    const added = (device.scopes ?? []).filter((scope) => !result.before?.scopes?.includes(scope));
+    return {
+      json: { device, changed: isChanged, added },
+      notes: [
+        outcome(device, added, isChanged),
+        ...endNotes(device),
+        ...(device.lease === undefined || scopes.length === 0
+          ? []
+          : [
+              '  It enrolled by a grant. If its lease ends and it enrols again, it gets the scopes of the grant.',
+            ]),
+      ],
+    };
+  },
+});
+
+/** @returns Unix seconds; null for no end */
+function toEnd(text: string, now: number): number | null {
+  if (text.trim() === 'never') return null;
+  return now + toSeconds(text, '--expires', 1, MAX_SECONDS);
+}
+
+function outcome(device: DeviceEntry, added: readonly string[], isChanged: boolean): string {
+  const { friendlyName, deviceId, scopes } = device;
+  const called = `"${friendlyName}" (${deviceId})`;
+  const may = `It may do: ${scopesText(scopes)}.`;
+  if (!isChanged) return `✓ ${called} was already like that. ${may} No changes were made.`;
+  if (added.length === 0)
+    return `✓ ${device.expiresAt === undefined ? `The trust in ${called} has no end now` : `Set the end of the trust in ${called}`}. ${may}`;
+  return `✓ ${called} may now do: ${scopesText(scopes)}.   Undo: ${here(`amesh deny ${nameForCommand(device)} ${scopeWords(added)}`)}`;
+}

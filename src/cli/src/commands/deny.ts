@@ -1,0 +1,77 @@
+import { type DeviceEntry, denyScopes, lookUp } from '@authmesh/sdk/admin';
+import { defineCommand } from 'citty';
+import { confirmationsOf, confirmationText } from '../allow-list/confirmations';
+import { readScopes, scopesText, scopeWords } from '../allow-list/scopes';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { UsageError } from '../errors/errors';
+import { openMachine } from '../machine/machine';
+import { here } from '../words/here';
+import { nameForCommand } from '../words/shell';
+
+export const deny = defineCommand({
+  meta: { name: 'deny', description: 'Takes scopes from a device' },
+  args: {
+    device: {
+      type: 'positional',
+      required: true,
+      valueHint: 'id|name',
+      description: 'The device: see amesh list',
+    },
+    scope: {
+      type: 'positional',
+      required: false,
+      valueHint: 'scope...',
+      description:
+        "What it may no longer do: orders:read, 'reports:*' for all that begins with reports:, or '*' for all",
+    },
+    ...SHARED_ARGS,
+  },
+
+  async run({ args }): Promise<Result> {
+    const scopes = readScopes(args._.slice(1), 'The scope');
+    if (scopes.length === 0)
+      throw new UsageError('Which scope? Give at least one.', {
+        hint: `To take all scopes: ${here(`amesh deny ${nameForCommand({ friendlyName: args.device, deviceId: 'NAME' })} '*'`)}`,
+      });
+    const { trust } = await openMachine();
+    const { deviceId } = await lookUp(trust, args.device);
+    const { head, result, isChanged } = await trust.update(async (draft) => {
+      const before = await draft.device(deviceId);
+      return { before, device: await denyScopes(draft, deviceId, scopes) };
+    });
+    const { before, device } = result;
+    const removed = (before?.scopes ?? []).filter((scope) => !device.scopes?.includes(scope));
+    const confirmations = isChanged ? await confirmationsOf(trust, head.revision) : undefined;
+    const when =
+      confirmations === undefined ? 'This counts within a second.' : confirmationText(confirmations);
+    return {
+      json: {
+        device,
+        changed: isChanged,
+        removed,
+        ...(confirmations === undefined ? {} : { confirmations }),
+      },
+      notes: [
+        isChanged ? `${outcome(device, removed)} ${when}` : unchanged(device, scopes),
+        ...(device.scopes === undefined
+          ? rest(device)
+          : [`  It may still do: ${scopesText(device.scopes)}.`]),
+      ],
+    };
+  },
+});
+
+function outcome(device: DeviceEntry, removed: readonly string[]): string {
+  return `✓ "${device.friendlyName}" (${device.deviceId}) may no longer do: ${scopesText(removed)}.   Undo: ${here(`amesh allow ${nameForCommand(device)} ${scopeWords(removed)}`)}`;
+}
+
+function unchanged({ friendlyName, deviceId }: DeviceEntry, scopes: readonly string[]): string {
+  return `✓ "${friendlyName}" (${deviceId}) does not have ${scopesText(scopes)}. No changes were made.`;
+}
+
+function rest(device: DeviceEntry): string[] {
+  return [
+    '  It may still call what requires no scope.',
+    `  To end that:  ${here(`amesh revoke ${nameForCommand(device)}`)}`,
+  ];
+}

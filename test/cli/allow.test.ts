@@ -1,0 +1,144 @@
+import { openDevice } from '@authmesh/sdk/admin';
+import { describe, expect, it } from 'vitest';
+import { changeDevices, newDevice } from '../support/list-document';
+import { type Machine, objectOf, useMachines } from './amesh';
+
+const createMachine = useMachines();
+const DAY = 86_400;
+
+/** A machine that `laptop` may call, and that calls `db`. */
+async function createTarget() {
+  const machine = await createMachine('prod-api');
+  const { trust } = await openDevice(machine.dir, {});
+  const laptop = { ...newDevice(), friendlyName: 'laptop' };
+  const db = { ...newDevice(), friendlyName: 'db', roles: ['target'] as const };
+  await trust.update(async (draft) => {
+    for (const device of [laptop, db]) await draft.put(device);
+  });
+  return { machine, trust, id: laptop.deviceId };
+}
+
+const entryOf = async (machine: Machine, name = 'laptop') =>
+  (await machine.allowList()).devices.find(({ friendlyName }) => friendlyName === name);
+const scopesOf = async (machine: Machine) => (await entryOf(machine))?.scopes;
+
+describe('amesh allow', () => {
+  it('adds scopes, each once, and none that another one covers', async () => {
+    const { machine, id } = await createTarget();
+    const ran = await machine.amesh(['allow', 'laptop', 'orders:read', 'reports:*']);
+    expect(ran).toMatchObject({ code: 0, stdout: '' });
+    expect(ran.stderr).toBe(
+      `✓ "laptop" (${id}) may now do: orders:read, reports:*.   Undo: ${machine.here("amesh deny laptop orders:read 'reports:*'")}\n`,
+    );
+    const again = await machine.amesh(['allow', id, 'reports:a,orders:read']);
+    expect(again.stderr).toContain(
+      'was already like that. It may do: orders:read, reports:*. No changes were made.',
+    );
+    expect(await scopesOf(machine)).toEqual(['orders:read', 'reports:*']);
+    await machine.amesh(['allow', 'laptop', 'orders:*']);
+    expect(await scopesOf(machine)).toEqual(['orders:*', 'reports:*']);
+    await machine.amesh(['allow', 'laptop', '*']);
+    expect(await scopesOf(machine)).toEqual(['*']);
+  });
+
+  it('sets the end of the trust in the device, moves it, and takes it away', async () => {
+    const { machine } = await createTarget();
+    const before = Math.floor(Date.now() / 1000);
+    const ran = await machine.amesh(['allow', 'laptop', 'orders:read', '--expires', '90d']);
+    const end = (await entryOf(machine))?.expiresAt ?? 0;
+    expect(end - before - 90 * DAY).toBeGreaterThanOrEqual(0);
+    expect(end).toBeLessThanOrEqual(Date.now() / 1000 + 90 * DAY);
+    expect(ran.stderr).toMatch(
+      /The trust in "laptop" ends 20.* UTC\. After that it may not call this machine at all\.\n/,
+    );
+    await machine.amesh(['allow', 'laptop', 'orders:write']);
+    expect((await entryOf(machine))?.expiresAt).toBe(end); // only --expires moves it
+    const never = objectOf(await machine.amesh(['allow', 'laptop', '--expires', 'never', '--json']));
+    expect(never).toMatchObject({ ok: true, changed: true, added: [] });
+    expect(await entryOf(machine)).not.toHaveProperty('expiresAt');
+    expect(await scopesOf(machine)).toEqual(['orders:read', 'orders:write']);
+  });
+
+  it('says that a device has ended, whatever scopes it is given', async () => {
+    const { machine, trust } = await createTarget();
+    await changeDevices(trust, (device) => ({ ...device, expiresAt: 1_764_000_000 }));
+    const ran = await machine.amesh(['allow', 'laptop', 'orders:read']);
+    expect(ran.stderr).toContain('! The trust in "laptop" ended 2025-11-24 16:00 UTC: it may not call');
+  });
+
+  it.each([
+    [['nobody', 'orders:read'], 1, 'No device is called "nobody".'],
+    [['db', 'orders:read'], 1, '"db" may not call this machine, so scopes and an end have no effect.'],
+    [['db', '--expires', '90d'], 1, '"db" may not call this machine'],
+    [['laptop'], 2, 'Which scope? Give at least one, or --expires.'],
+    [['laptop', 'Orders:read'], 2, '"Orders:read" is not a scope.'],
+    [['laptop', 'orders:read,'], 2, '"" is not a scope.'],
+    [['laptop', 'orders:'.padEnd(65, 'x')], 2, 'is not a scope.'],
+    [['laptop', 'or*'], 2, '"or*" is not a scope.'],
+    [['laptop', 'a:*:b'], 2, '"a:*:b" is not a scope.'],
+    [['laptop', 'orders:read', '--expires', '0s'], 2, '--expires must be a duration from 1s to 3650d.'],
+    [['laptop', 'orders:read', '--expires', '4000d'], 2, '--expires must be a duration'],
+    [['laptop', 'orders:read', '--expires', '2027-01-01'], 2, '--expires must be a duration'],
+    [['laptop', 'orders:read', '--expires', '1d', '--expires', '2d'], 2, '--expires is given twice.'],
+  ])('refuses %j', async (args, code, text) => {
+    const { machine, trust } = await createTarget();
+    const { revision } = await trust.readHead();
+    const ran = await machine.amesh(['allow', ...args]);
+    expect([ran.code, ran.stderr]).toEqual([code, expect.stringContaining(text)]);
+    expect(ran.stderr).toContain('No changes were made.');
+    expect((await trust.readHead()).revision).toBe(revision);
+  });
+
+  it('gives a device at most 64 scopes, and changes nothing beyond that', async () => {
+    const { machine } = await createTarget();
+    const scopes = Array.from({ length: 64 }, (_, i) => `s${String(i).padStart(2, '0')}`.padEnd(64, 'x'));
+    expect((await machine.amesh(['allow', 'laptop', ...scopes])).code).toBe(0);
+    const more = await machine.amesh(['allow', 'laptop', 'orders:read', '--expires', '1d', '--json']);
+    expect(objectOf(more)).toMatchObject({ ok: false, error: { code: 'too_many_scopes' } });
+    expect(await scopesOf(machine)).toEqual(scopes);
+    expect(await entryOf(machine)).not.toHaveProperty('expiresAt');
+    expect((await machine.amesh(['allow', 'laptop', '*'])).code).toBe(0);
+  });
+});
+
+describe('amesh deny', () => {
+  it('takes scopes, and says what is left', async () => {
+    const { machine, id } = await createTarget();
+    await machine.amesh(['allow', 'laptop', 'orders:read', 'orders:write', 'reports:*']);
+    const ran = await machine.amesh(['deny', 'laptop', 'orders:read']);
+    expect(ran.code).toBe(0);
+    expect(ran.stderr).toBe(
+      `✓ "laptop" (${id}) may no longer do: orders:read.   Undo: ${machine.here('amesh allow laptop orders:read')} This counts within a second.\n  It may still do: orders:write, reports:*.\n`,
+    );
+    // Nothing below a wildcard survives it.
+    expect((await machine.amesh(['deny', 'laptop', 'orders:*', 'reports:*'])).code).toBe(0);
+    expect(await entryOf(machine)).not.toHaveProperty('scopes');
+    const again = await machine.amesh(['deny', 'laptop', 'orders:read']);
+    expect(again.stderr).toContain('does not have orders:read. No changes were made.');
+    expect(again.stderr).toContain('It may still call what requires no scope.');
+  });
+
+  it.each([
+    ['reports:*', 'reports:daily'],
+    ['reports:*', 'reports:a:*'],
+    ['*', 'reports:daily'],
+    ['*', 'reports:*'],
+  ])('does not pretend where %s covers %s', async (wide, scope) => {
+    const { machine, id } = await createTarget();
+    await machine.amesh(['allow', 'laptop', wide, 'x']);
+    const before = await scopesOf(machine);
+    const ran = await machine.amesh(['deny', 'laptop', 'x', scope]);
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toContain(`✗ "laptop" has ${wide}, which covers ${wide === '*' ? '' : scope}`);
+    expect(ran.stderr).toContain(machine.here(`amesh deny ${id} '${wide}'`));
+    expect(await scopesOf(machine)).toEqual(before);
+    expect((await machine.amesh(['deny', 'laptop', wide, scope])).code).toBe(0);
+  });
+
+  it('needs a scope and a controller', async () => {
+    const { machine } = await createTarget();
+    expect((await machine.amesh(['deny', 'laptop'])).code).toBe(2);
+    expect((await machine.amesh(['deny', 'laptop', '--expires', '1d'])).code).toBe(2);
+    expect((await machine.amesh(['deny', 'db', 'x'])).stderr).toContain('"db" may not call this machine');
+  });
+});
