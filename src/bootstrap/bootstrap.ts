@@ -3,6 +3,7 @@ import { AmeshError, isAmeshError } from '../core/errors/amesh-error';
 import { isLoopback } from '../core/wire/authority';
 import type { Env } from '../process/home';
 import type { Device } from '../trust/device';
+import type { DeviceEntry } from '../trust/format/entry';
 import type { ListHead } from '../trust/format/head';
 import { findTaken } from '../trust/tokens';
 import { BOOTSTRAP_CODES } from './errors/codes';
@@ -190,7 +191,7 @@ export class Bootstrap {
     this.#settle(token);
     if (issuer === null) return false;
     this.#options.tell(
-      `AMESH_BOOTSTRAP_TOKEN was taken: ${JSON.stringify(issuer)} (${claims.iss}) may now call this machine. Undo: amesh revoke ${claims.iss}`,
+      `AMESH_BOOTSTRAP_TOKEN was taken: ${JSON.stringify(issuer.friendlyName)} (${claims.iss}) may now call this machine${scopesOf(issuer)}. Undo: amesh revoke ${claims.iss}`,
     );
     // In the background: the issuer need not be there, and otherwise learns of it with the first response.
     registerAtRelay(claims, this.#options.open).catch(() => {});
@@ -241,6 +242,10 @@ export class Bootstrap {
 function isStillGood(list: ListHead, { jti, exp }: GrantClaims, nowSeconds: number): boolean {
   const taken = findTaken(list, jti);
   return taken !== undefined && (nowSeconds < (taken.until ?? 0) || nowSeconds >= exp);
+}
+
+function scopesOf({ scopes = [] }: DeviceEntry): string {
+  return scopes.length === 0 ? '' : `, with the scopes ${scopes.join(', ')}`;
 }
 
 /** The URL of a grant's target; null for a grant without hosts. */

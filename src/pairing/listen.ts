@@ -6,6 +6,7 @@ import type { ListDraft } from '../trust/format/draft';
 import type { DeviceEntry } from '../trust/format/entry';
 import type { ListHead } from '../trust/format/head';
 import { namesakesOf } from '../trust/look-up';
+import { toScopes } from '../trust/scopes';
 import { assertIntroduction, hostsThatFit } from './ceremony/introduction';
 import { Target, type TargetAction, type TargetEvent, type WrongCode } from './ceremony/target';
 import { Conversation } from './conversation';
@@ -51,6 +52,8 @@ export interface ListenOptions {
   readonly hosts?: readonly string[] | undefined;
   /** The most controllers; default: no limit. */
   readonly maxControllers?: number | undefined;
+  /** What the controller may do, in addition to what it may do already; default nothing that requires a scope. */
+  readonly scopes?: readonly string[] | undefined;
   /** Cancels the attempt, before anything is written. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -69,7 +72,7 @@ export interface ListenResult {
  * Waits for one controller and pairs with it. One call is one attempt: after an error nothing listens any more.
  *
  * @throws AmeshError `relay_unreachable`, `relay_busy`, `code_expired`, `peer_gone`, `codes_differ`,
- *   `pairing_tampered`, `pairing_declined`, `pairing_version`, `own_key`, all with nothing changed here;
+ *   `pairing_tampered`, `pairing_declined`, `pairing_version`, `own_key`, `too_many_scopes`, all with nothing changed here;
  *   `pairing_unconfirmed` if the controller is trusted but could not be told; TypeError for a wrong option, or for more
  *   hosts than an introduction can have
  * @see docs/pairing.md
@@ -80,6 +83,7 @@ export async function listenForController(options: ListenOptions): Promise<Liste
   const ownHosts = parseHosts(options.hosts ?? []);
   if (maxControllers !== undefined && !(Number.isSafeInteger(maxControllers) && maxControllers >= 1))
     throw new TypeError('maxControllers is a whole number, at least 1.');
+  toScopes(options.scopes ?? []); // before anybody uses the code
   const before = await device.trust.readHead();
   const { signer } = device;
   const introduced = ownIntroduction(device, 'target', ownHosts);
@@ -178,7 +182,7 @@ async function makeRoom(
 
 /** Writes the controller into the allow list, and removes those that it replaces. */
 async function save(
-  { device, maxControllers }: ListenOptions,
+  { device, maxControllers, scopes }: ListenOptions,
   peer: Peer,
   replaced: readonly DeviceEntry[],
   ownHosts: readonly string[],
@@ -188,7 +192,8 @@ async function save(
     for (const { deviceId } of replaced) await dismissController(draft, deviceId, nowSeconds);
     const inTheWay = await controllersInTheWay(draft, peer, maxControllers);
     if (inTheWay.length > 0) throw noRoom(); // another one came meanwhile
-    await addDevice(draft, { ...peer, role: 'controller', hosts: [] }, nowSeconds);
+    const trusted = { ...peer, role: 'controller', hosts: [], scopes, isTrustedAnew: true } as const;
+    await addDevice(draft, trusted, nowSeconds);
     if (ownHosts.length > 0) setHosts(draft, [...draft.head.hosts, ...ownHosts]);
     return draft.device(peer.deviceId);
   });

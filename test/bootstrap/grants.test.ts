@@ -43,6 +43,16 @@ describe('a caller with nothing but a grant', () => {
     ]);
   });
 
+  it('has the scopes of the grant, whatever it claims', async () => {
+    const target = await enrolling.target();
+    const { token } = await target.grant({ scopes: ['jobs:take'] });
+    expect(claimsOf(token)).not.toHaveProperty('scopes');
+    const claimed = await forgeEnrolment(token, target.authority, { scopes: ['*'] });
+    expect((await sendEnrolment(target.origin, claimed)).status).toBe(400);
+    expect((await enrolling.caller(token).fetch(target.origin)).status).toBe(200);
+    expect((await target.list()).devices).toMatchObject([{ scopes: ['jobs:take'] }]);
+  });
+
   it('knows its target from then on, and enrols only once, also after a restart', async () => {
     const target = await enrolling.target();
     const { token } = await target.grant();

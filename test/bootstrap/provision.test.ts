@@ -94,6 +94,22 @@ describe('a target with a provision token and an empty folder', () => {
     });
   });
 
+  it('gives its issuer the scopes in the token, and no others when it is issued again', async () => {
+    const { deviceId } = controller.identity;
+    const { token, entry } = await issueProvision(controller, {
+      friendlyName: 'x',
+      scopes: ['b', 'a:*', 'a:x'],
+    });
+    expect(entry.scopes).toEqual(['a:*', 'b']);
+    const take = (text: string) =>
+      createAmesh({ dir, env: { AMESH_BOOTSTRAP_TOKEN: text } }).bootstrapIfNeeded();
+    expect(await take(token)).toBe(true);
+    expect((await listOf(dir)).devices).toMatchObject([{ deviceId, scopes: ['a:*', 'b'] }]);
+    const { token: wider } = await issueProvision(controller, { friendlyName: 'x', scopes: ['*'] });
+    expect(await take(wider)).toBe(true);
+    expect((await listOf(dir)).devices).toMatchObject([{ deviceId, scopes: ['a:*', 'b'] }]);
+  });
+
   it('answers to the hosts of the token', async () => {
     const { token } = await issueProvision(controller, { friendlyName: 'x', hosts: ['api.example.com'] });
     const child = start(target, [], token);

@@ -105,6 +105,23 @@ const WRONG: readonly (readonly [what: string, code: AmeshCode, message: string,
     'amesh.fetch takes it. A machine that receives requests takes a token of: amesh provision',
     async () => forge(issuer, await grantClaims(issuer), { header: GRANT_HEADER }),
   ],
+  ...[
+    [],
+    ['A'],
+    ['b', 'a'],
+    ['a', 'a'],
+    ['a:*', 'a:b'],
+    'a',
+    Array.from({ length: 17 }, (_, i) => `s${10 + i}`),
+  ].map(
+    (scopes) =>
+      [
+        `scopes ${JSON.stringify(scopes)}`,
+        'token_malformed',
+        'do not fit this kind of token',
+        async () => right({ scopes }),
+      ] as const,
+  ),
   [
     'a grant under the other type',
     'token_malformed',

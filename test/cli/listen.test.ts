@@ -54,6 +54,16 @@ function linesFor(code: string): string {
 }
 
 describe.concurrent('off a terminal', () => {
+  it.concurrent('the target decides what the caller may do', async () => {
+    const { prod, target, controller, shown } = await meet({
+      listen: ['--scope', 'orders:read', '--scope', 'reports:*,x'],
+    });
+    target.type(shown);
+    expect([await target.ended, await controller.ended]).toEqual([0, 0]);
+    expect(target.stderr).toContain('  It may do: orders:read, reports:*, x.\n');
+    expect((await prod.allowList()).devices).toMatchObject([{ scopes: ['orders:read', 'reports:*', 'x'] }]);
+  });
+
   it.concurrent('both codes stand alone on stdout, and stdin may stay open', async () => {
     const { prod, laptop, target, controller, code, shown } = await meet({
       listen: ['--host', 'bank.example'],

@@ -1,4 +1,5 @@
 import type { Device } from '../../trust/device';
+import type { DeviceEntry } from '../../trust/format/entry';
 import { findTaken, takeProvision } from '../../trust/tokens';
 import { assertTimely } from '../tokens/read-token';
 import type { ProvisionClaims } from '../tokens/token';
@@ -15,10 +16,10 @@ export interface Taker {
  * Takes a provision token on its machine: creates an identity if there is none, and trusts the issuer. Several processes
  * may do so at the same time; one of them takes it.
  *
- * @returns the issuer's name in the list; null if this machine took the token before
+ * @returns the issuer's entry in the list; null if this machine took the token before
  * @throws AmeshError like `assertTimely` and `takeProvision`, and of the key backend
  */
-export async function takeProvisionToken(claims: ProvisionClaims, taker: Taker): Promise<string | null> {
+export async function takeProvisionToken(claims: ProvisionClaims, taker: Taker): Promise<DeviceEntry | null> {
   const opened = await taker.open();
   if (opened !== null && findTaken(await opened.trust.readHead(), claims.jti) !== undefined) return null;
   assertTimely({ kind: 'provision', claims }, Math.floor(Date.now() / 1000)); // before anything is written
@@ -28,10 +29,11 @@ export async function takeProvisionToken(claims: ProvisionClaims, taker: Taker):
     issuedAt: claims.iat,
     controller: { deviceId: claims.iss, publicKey: claims.key, friendlyName: claims.name },
     hosts: claims.hosts,
+    scopes: claims.scopes,
   };
   const { result, isChanged } = await trust.update(async (draft) => {
     await takeProvision(draft, provision, Math.floor(Date.now() / 1000));
     return draft.device(claims.iss);
   });
-  return isChanged ? (result?.friendlyName ?? claims.name) : null;
+  return isChanged ? (result ?? null) : null;
 }

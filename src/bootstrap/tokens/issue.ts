@@ -6,6 +6,7 @@ import type { Device } from '../../trust/device';
 import type { Grant, IssuedToken } from '../../trust/format/tokens';
 import { addGrant } from '../../trust/grants';
 import { cleanName } from '../../trust/names';
+import { MAX_SCOPES, scopesMember, toScopes } from '../../trust/scopes';
 import { addIssued } from '../../trust/tokens';
 import { isNamePattern } from './names';
 import { signToken } from './sign-token';
@@ -19,6 +20,8 @@ export interface ProvisionOptions {
   readonly lifetimeSeconds?: number | undefined;
   /** The authorities under which the machine will be called; default: loopback names only. */
   readonly hosts?: readonly string[] | undefined;
+  /** What this device may do on the machine, at most 16 scopes; default: nothing that requires a scope. */
+  readonly scopes?: readonly string[] | undefined;
   /** A relay over which the machine confirms that it took the token; default: none. */
   readonly relay?: string | undefined;
 }
@@ -28,7 +31,7 @@ export interface ProvisionOptions {
  * pending.
  *
  * @returns the token, which is not stored, and its entry in the list
- * @throws TypeError for a wrong option; AmeshError `host_taken`
+ * @throws TypeError for a wrong option; AmeshError `host_taken`, `too_many_scopes`
  * @see docs/provisioning.md
  */
 export async function issueProvision(
@@ -43,16 +46,18 @@ export async function issueProvision(
   const { signer, trust } = device;
   const friendlyName = cleanName(options.friendlyName);
   const hosts = readHosts(options.hosts ?? []);
+  const scopes = readScopes(options.scopes, TOKEN_LIMITS.scopes);
   const relay = options.relay === undefined ? {} : { relay: toRelayUrl(options.relay) };
   const common = commonClaims(device, hosts, options.lifetimeSeconds);
   const secret = toBase64Url(cryptoProvider.randomBytes(32));
-  const claims = { ...common, target: friendlyName, secret, ...relay };
+  const claims = { ...common, target: friendlyName, secret, ...scopes, ...relay };
   const token = await signToken('provision', claims, signer);
   const entry: IssuedToken = {
     kind: 'issued',
     id: common.jti,
     friendlyName,
     hosts,
+    ...scopes,
     secret,
     issuedAt: common.iat,
     expiresAt: common.exp,
@@ -77,6 +82,8 @@ export interface GrantOptions {
   readonly maxLeaseSeconds: number;
   /** The authorities under which callers reach this device; default: loopback names only. */
   readonly hosts?: readonly string[] | undefined;
+  /** What callers may do, at most 64 scopes; default: nothing that requires a scope. */
+  readonly scopes?: readonly string[] | undefined;
 }
 
 const MAX_USES = 100_000;
@@ -86,7 +93,7 @@ const YEAR_SECONDS = 31_536_000;
  * Issues a token with which callers add themselves to this device's list. Records the grant with its public key.
  *
  * @returns the token, which is not stored, and its entry in the list
- * @throws TypeError for a wrong option
+ * @throws TypeError for a wrong option; AmeshError `too_many_scopes`
  * @see docs/provisioning.md
  */
 export async function issueGrant(
@@ -105,6 +112,7 @@ export async function issueGrant(
   assertWithin('uses', uses, 1, MAX_USES);
   assertWithin('leaseSeconds', leaseSeconds, 60, YEAR_SECONDS);
   assertWithin('maxLeaseSeconds', maxLeaseSeconds, leaseSeconds, YEAR_SECONDS);
+  const scopes = readScopes(options.scopes, MAX_SCOPES);
   const common = commonClaims(device, readHosts(options.hosts ?? []), options.lifetimeSeconds);
   const jwk = await cryptoProvider.generatePrivateKey();
   const { publicKey } = await cryptoProvider.importPrivateKey(jwk);
@@ -117,6 +125,7 @@ export async function issueGrant(
     used: 0,
     leaseSeconds,
     maxLeaseSeconds,
+    ...scopes,
     issuedAt: common.iat,
     expiresAt: common.exp,
   };
@@ -151,6 +160,12 @@ function readHosts(hosts: readonly string[]): string[] {
   if (parsed.length > TOKEN_LIMITS.hosts)
     throw new TypeError(`A token can have at most ${TOKEN_LIMITS.hosts} hosts.`);
   return parsed;
+}
+
+function readScopes(given: readonly string[] | undefined, most: number): { scopes?: readonly string[] } {
+  const scopes = toScopes(given ?? []);
+  if (scopes.length > most) throw new TypeError(`A token can have at most ${most} scopes.`);
+  return scopesMember(scopes);
 }
 
 function assertWithin(name: string, value: number, least: number, most: number): void {

@@ -2,6 +2,7 @@ import { cryptoProvider } from '#crypto';
 import { toSpki } from '../../core/crypto/points';
 import type { PrivateJwk } from '../../core/crypto/provider';
 import { deviceIdOf } from '../../core/devices/allow-list';
+import { isScopePattern } from '../../core/devices/scopes';
 import { fromBase64Url } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { momentText } from '../../core/moment';
@@ -11,6 +12,7 @@ import { isNonce } from '../../core/wire/credentials';
 import { toRelayUrl } from '../../pairing/relay/url';
 import { flawOf } from '../../process/environment';
 import { cleanName } from '../../trust/names';
+import { toScopes } from '../../trust/scopes';
 import { BOOTSTRAP_CODES } from '../errors/codes';
 import { isNamePattern } from './names';
 import {
@@ -116,9 +118,13 @@ async function verify(text: string, point: Uint8Array): Promise<void> {
 }
 
 function isProvision(claims: JsonObject): claims is JsonObject & ProvisionClaims {
-  const { target, secret, relay, ...common } = claims;
+  const { target, secret, relay, scopes, ...common } = claims;
   return (
-    isCommon(common) && isName(target) && isBytes(secret, 32) && (!('relay' in claims) || isRelay(relay))
+    isCommon(common) &&
+    isName(target) &&
+    isBytes(secret, 32) &&
+    (!('relay' in claims) || isRelay(relay)) &&
+    (!('scopes' in claims) || isScopes(scopes))
   );
 }
 
@@ -151,6 +157,14 @@ function isRelay(value: unknown): boolean {
   } catch {
     return false;
   }
+}
+
+/** At least one, in the only form that has this meaning. */
+function isScopes(value: unknown): boolean {
+  if (!Array.isArray(value) || value.length === 0 || value.length > TOKEN_LIMITS.scopes) return false;
+  if (!value.every(isScopePattern)) return false;
+  const scopes = toScopes(value);
+  return scopes.length === value.length && scopes.every((scope, i) => scope === value[i]);
 }
 
 function isPrivateJwk(value: unknown): value is PrivateJwk {

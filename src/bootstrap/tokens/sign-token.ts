@@ -18,7 +18,7 @@ export async function signToken(
   const input = `${header}.${encode(claims)}`;
   const token = `${input}.${toBase64Url(await signer.sign(toUtf8(input)))}`;
   if (token.length > TOKEN_LIMITS.characters)
-    throw new TypeError('The names and hosts are too long for a token.');
+    throw new TypeError('The names, hosts and scopes are too long for a token.');
   return token;
 }
 

@@ -34,6 +34,8 @@ export interface ProvisionClaims extends CommonClaims {
   readonly target: string;
   /** 32 random bytes in base64url. The machine uses it to prove to the issuer that it took the token. */
   readonly secret: string;
+  /** What the issuer may do on the machine. Absent: nothing that requires a scope. */
+  readonly scopes?: readonly string[];
   /** The relay where the issuer may wait for that proof. */
   readonly relay?: string;
 }
@@ -58,4 +60,5 @@ export const TOKEN_LIMITS = Object.freeze({
   /** How far the issuer's clock may be ahead of ours, in seconds. */
   clockSkewSeconds: 60,
   hosts: 16,
+  scopes: 16,
 });

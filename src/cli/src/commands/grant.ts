@@ -1,5 +1,6 @@
 import { issueGrant } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
+import { SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { answersTo, hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
@@ -38,15 +39,17 @@ export const grant = defineCommand({
       valueHint: 'a,b',
       description: 'The hosts under which callers reach this machine; default the hosts that it answers to',
     },
+    ...SCOPE_ARGS,
     ...SHARED_ARGS,
   },
 
-  async run({ args }): Promise<Result> {
+  async run({ args, rawArgs }): Promise<Result> {
     const lifetimeSeconds = toSeconds(args.ttl ?? '1h', '--ttl', 1, DAY);
     const leaseSeconds = toSeconds(args.lease ?? '24h', '--lease', 60, YEAR);
     const longest = args['max-lease'] ?? durationText(Math.max(30 * DAY, leaseSeconds));
     const maxLeaseSeconds = toSeconds(longest, '--max-lease', leaseSeconds, YEAR);
     const uses = toUses(args.uses ?? '1');
+    const scopes = scopesOf(rawArgs);
     if (args.name.split('*').length > 2) throw new UsageError('--name must have at most one *.');
     const given = args.host === undefined ? undefined : toHosts(args.host, '--host');
     const device = await openMachine();
@@ -58,14 +61,16 @@ export const grant = defineCommand({
       leaseSeconds,
       maxLeaseSeconds,
       hosts,
+      scopes,
     });
     const { id, names, expiresAt } = grant;
     return {
-      json: { token, id, names, uses, leaseSeconds, maxLeaseSeconds, expiresAt, hosts },
+      json: { token, id, names, uses, leaseSeconds, maxLeaseSeconds, expiresAt, hosts, scopes },
       data: [token],
       notes: [
         `✓ A grant for ${uses === 1 ? 'one caller' : `${uses} callers`} called "${names}", open for ${durationText(lifetimeSeconds)} (until ${momentText(expiresAt)}).`,
         `  Each caller stays for ${durationText(leaseSeconds)} after its last request, but at most ${durationText(maxLeaseSeconds)}. It calls ${hostsText(hosts)}.`,
+        ...(scopes.length === 0 ? [] : [`  Each caller may do: ${scopesText(scopes)}.`]),
         '  On the caller, set AMESH_BOOTSTRAP_TOKEN to the token: amesh.fetch enrols the machine with its first request.',
         '  Here, the server must run amesh.verify({ enroll: true }) for the path /.well-known/amesh/enroll.',
         '  Anybody who gets the token can call this machine: treat it as a secret.',

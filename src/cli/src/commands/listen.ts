@@ -8,6 +8,7 @@ import {
 import { defineCommand } from 'citty';
 import { droppedHosts, losesLocalhost } from '../allow-list/dropped-hosts';
 import { namesakesNotes, namesakesText } from '../allow-list/namesakes';
+import { endNotes, SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { answersTo, hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
@@ -42,6 +43,7 @@ export const listen = defineCommand({
       valueHint: 'a,b',
       description: 'The hosts under which this machine is called; stored after pairing',
     },
+    ...SCOPE_ARGS,
     'max-controllers': {
       type: 'string',
       valueHint: 'n',
@@ -55,7 +57,7 @@ export const listen = defineCommand({
     ...SHARED_ARGS,
   },
 
-  async run({ args, data }): Promise<Result> {
+  async run({ args, data, rawArgs }): Promise<Result> {
     const options = data as OutputOptions;
     if (args.serve && args.relay !== undefined) {
       throw new UsageError('--serve and --relay cannot be combined.', { hint: 'Use one of them.' });
@@ -63,6 +65,7 @@ export const listen = defineCommand({
     if (args.port !== undefined && !args.serve) {
       throw new UsageError('--port needs --serve.', { hint: 'Add --serve.' });
     }
+    const scopes = scopesOf(rawArgs);
     const port = toPort(args.port);
     const maxControllers = toMaxControllers(args['max-controllers']);
     const device = await openMachine();
@@ -93,7 +96,7 @@ export const listen = defineCommand({
     try {
       teller.wait(() => `Asking ${relay} for a code…`);
       const { controller, replaced, head } = await interruptible((signal) =>
-        listenForController({ device, relay, person, hosts, maxControllers, signal }),
+        listenForController({ device, relay, person, hosts, scopes, maxControllers, signal }),
       );
       const { hosts: answers } = answersTo(head);
       return {
@@ -101,6 +104,8 @@ export const listen = defineCommand({
         notes: [
           ...replaced.map(({ friendlyName }) => `✓ "${friendlyName}" may no longer call this machine.`),
           `✓ "${controller.friendlyName}" may now call this machine.   Undo: ${here(`amesh revoke ${nameForCommand(controller, person.namesakes)}`)}`,
+          ...(controller.scopes === undefined ? [] : [`  It may do: ${scopesText(controller.scopes)}.`]),
+          ...endNotes(controller),
           `  Answers to ${hostsText(answers)}.`,
           ...droppedHosts(before.hosts, head.hosts),
           ...loopbackNotes(typed),

@@ -10,8 +10,9 @@ import {
 import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { devicesOf } from '../allow-list/devices';
+import { SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
-import { CommandError } from '../errors/errors';
+import { CommandError, UsageError } from '../errors/errors';
 import { hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
 import { chooseRelay } from '../relay/relay-choice';
 import { interruptible } from '../terminal/interrupt';
@@ -20,6 +21,8 @@ import { Teller } from '../terminal/teller';
 import { durationText, momentText, toSeconds } from '../words/duration';
 import { here } from '../words/here';
 import { nameForCommand } from '../words/shell';
+
+const MAX_TOKEN_SCOPES = 16;
 
 export const provision = defineCommand({
   meta: {
@@ -47,13 +50,23 @@ export const provision = defineCommand({
       valueHint: 'url',
       description: 'The relay over which the machine confirms that it took the token',
     },
+    scope: {
+      ...SCOPE_ARGS.scope,
+      description:
+        'What this machine may do there, such as orders:read; may be given several times. Default nothing that requires a scope',
+    },
     ...SHARED_ARGS,
   },
 
-  async run({ args, data }): Promise<Result> {
+  async run({ args, data, rawArgs }): Promise<Result> {
     const options = data as OutputOptions;
     const lifetimeSeconds = toSeconds(args.ttl ?? '1h', '--ttl', 1, 86_400);
     const hosts = toHosts(args.host ?? '', '--host');
+    const scopes = scopesOf(rawArgs);
+    if (scopes.length > MAX_TOKEN_SCOPES)
+      throw new UsageError(`--scope: a token has room for at most ${MAX_TOKEN_SCOPES} scopes.`, {
+        hint: "Use a wildcard, such as 'orders:*', or allow the others on that machine: amesh allow",
+      });
     const device = await openMachine();
     const isWanted = args.relay !== undefined || args.wait === true;
     const relay = isWanted ? (await chooseRelay(args.relay, device.store)).url : undefined;
@@ -61,15 +74,17 @@ export const provision = defineCommand({
       friendlyName: args.name,
       lifetimeSeconds,
       hosts,
+      scopes,
       relay,
     });
     const { id, friendlyName, expiresAt } = entry;
     const result = {
-      json: { token, id, friendlyName, hosts, expiresAt },
+      json: { token, id, friendlyName, hosts, scopes, expiresAt },
       data: [token],
       notes: [
         `✓ A token for "${friendlyName}", valid for ${durationText(lifetimeSeconds)} (until ${momentText(expiresAt)}) and for one machine.`,
         `  On that machine, set AMESH_BOOTSTRAP_TOKEN to the token: amesh.verify() takes it and trusts this machine (${device.identity.deviceId}).`,
+        ...(scopes.length === 0 ? [] : [`  This machine may then do there: ${scopesText(scopes)}.`]),
         '  Anybody else who gets the token can pose as that machine: treat it as a secret.',
         ...(hosts.length === 0
           ? [

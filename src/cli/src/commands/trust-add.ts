@@ -7,6 +7,7 @@ import {
 } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { namesakesNotes, namesakesText } from '../allow-list/namesakes';
+import { endNotes, SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import {
@@ -38,6 +39,7 @@ export const trustAdd = defineCommand({
       valueHint: 'a,b',
       description: 'For a target: the hosts under which it is called',
     },
+    ...SCOPE_ARGS,
     line: {
       type: 'positional',
       required: false,
@@ -47,11 +49,17 @@ export const trustAdd = defineCommand({
     ...SHARED_ARGS,
   },
 
-  async run({ args }): Promise<Result> {
+  async run({ args, rawArgs }): Promise<Result> {
     const { role } = args;
     if (role === 'controller' && args.host !== undefined) {
       throw new UsageError('--host is for a target; a controller only calls.', {
         hint: `To see the hosts that this machine answers to: ${here('amesh config hosts')}`,
+      });
+    }
+    const scopes = scopesOf(rawArgs);
+    if (role === 'target' && scopes.length > 0) {
+      throw new UsageError('--scope is for a controller; a target only answers.', {
+        hint: 'What this machine may do there is decided there: amesh allow',
       });
     }
     const hosts = toHosts(args.host ?? '', '--host');
@@ -67,7 +75,7 @@ export const trustAdd = defineCommand({
       result,
       isChanged: changed,
     } = await trust.update(async (draft) => {
-      await addDevice(draft, { ...peer, role, hosts }, now);
+      await addDevice(draft, { ...peer, role, hosts, scopes, isTrustedAnew: true }, now);
       return draft.device(peer.deviceId);
     });
     const device = result as DeviceEntry;
@@ -78,6 +86,10 @@ export const trustAdd = defineCommand({
         ...(device.friendlyName === peer.friendlyName
           ? []
           : [`  It calls itself "${peer.friendlyName}"; in this list its name is "${device.friendlyName}".`]),
+        ...(role === 'controller' && device.scopes !== undefined
+          ? [`  It may do: ${scopesText(device.scopes)}.`]
+          : []),
+        ...(role === 'controller' ? endNotes(device) : []),
         ...namesakesNotes(namesakes, device),
         ...loopbackNotes(args.host ?? ''),
         ...next(device, role, identity, answersTo(head).hosts),
