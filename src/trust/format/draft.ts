@@ -7,42 +7,42 @@ import { hashOf, type ListHead, MAX_INLINE_ENTRIES, MAX_PAGES, MAX_RECENT, type 
 import { countLines, lineInPage, linesOf, splitPage, toPage, withLines } from './page';
 import { bitsOf, findPrefix, ID_BITS } from './prefix';
 
-/** A page is split where a change leaves it with more. */
+/** A change splits a page that it leaves larger than this. */
 const SPLIT_AT = { lines: 512, bytes: 524_288 };
 
-/** How long a page is kept that no head names any more: as long as a tombstone, and so as long as any reader may lag. */
+/** How long a page is kept after no head names it: as long as a tombstone, so that a reader that lags still finds it. */
 export const KEEP_PAGES_SECONDS = 25 * 3600;
 
-/** A head that can be changed, without what follows from its pages. */
+/** Members of a head that a change sets itself. The others follow from the entries and pages. */
 export type HeadChanges = Partial<
   Pick<ListHead, 'hosts' | 'tokens' | 'grants' | 'joins' | 'targets' | 'ended'>
 >;
 
-/** What has to be written for a new revision. */
+/** What to write for a new revision. */
 export interface Revision {
   /** Not sealed yet. */
   readonly head: ListHead;
-  /** The pages that the old head did not name, by their hashes. */
+  /** The pages that the old head does not name, by their hashes. */
   readonly write: ReadonlyMap<string, Uint8Array>;
-  /** Pages that can be removed once the head is there. */
+  /** The hashes of pages that can be removed after the head is written. */
   readonly remove: readonly string[];
 }
 
-/** Gives the bytes of a page, checked; throws where it cannot. */
+/** Reads a page and checks it. Throws if the page is missing or wrong. */
 export type ReadPage = (hash: string, prefix: string) => Promise<Uint8Array>;
 
 interface Part {
   readonly prefix: string;
-  /** The hash under which it is stored; null where it is new, or part of the head. */
+  /** Its hash in the store; null if it is new, or part of the head. */
   readonly hash: string | null;
   /** Null until it is read. */
   bytes: Uint8Array | null;
-  /** Lines that are put in by the ID that they begin with. */
+  /** New lines, by the ID that they begin with. */
   readonly lines: Map<string, string>;
 }
 
 /**
- * The next revision of a list while it is made: a change reads the pages of the devices that it concerns, and no other.
+ * The next revision of a list, while it is being made. A change reads only the pages of the devices that it concerns.
  */
 export class ListDraft {
   readonly before: ListHead;
@@ -54,8 +54,8 @@ export class ListDraft {
   #changes: HeadChanges = {};
 
   /**
-   * @param head the revision that this one follows
-   * @param read gives the bytes of a page, checked; throws where it cannot
+   * @param head the revision before this one
+   * @param read see {@link ReadPage}
    */
   constructor(head: ListHead, read: ReadPage, nowSeconds: number) {
     this.before = head;
@@ -70,7 +70,7 @@ export class ListDraft {
     this.#prefixes = head.pages.map(({ prefix }) => prefix);
   }
 
-  /** The head as it will be, apart from its pages. */
+  /** The new head, without its pages. */
   get head(): Omit<ListHead, 'pages' | 'dropped'> {
     return { ...this.before, ...this.#changes, recent: this.#recent };
   }
@@ -84,21 +84,21 @@ export class ListDraft {
     this.#changes = { ...this.#changes, ...changes };
   }
 
-  /** The entry of a device; undefined where there is none. */
+  /** The entry of a device; undefined if there is none. */
   async find(deviceId: string): Promise<Entry | undefined> {
     const part = this.#partOf(deviceId);
     const line = part.lines.get(deviceId) ?? lineInPage(await this.#bytesOf(part), deviceId);
     return line === null ? undefined : readLine(line, deviceId);
   }
 
-  /** The device with this ID; undefined where there is none, or one whose algorithm this version does not know. */
+  /** The device with this ID; undefined if there is none, or if this version does not know its algorithm. */
   async device(deviceId: string): Promise<DeviceEntry | undefined> {
     if (!isDeviceId(deviceId)) return undefined;
     const entry = await this.find(deviceId);
     return entry?.kind === 'device' ? { ...entry.device, hosts: hostsOf(this.head, deviceId) } : undefined;
   }
 
-  /** The tombstone of a device that was revoked; undefined where there is none. */
+  /** The tombstone of a revoked device; undefined if there is none. */
   async tombstone(deviceId: string): Promise<Tombstone | undefined> {
     if (!isDeviceId(deviceId)) return undefined;
     const entry = await this.find(deviceId);
@@ -116,19 +116,19 @@ export class ListDraft {
     }
   }
 
-  /** Puts a device into the list, in the place of its former entry or tombstone. */
+  /** Adds a device, or replaces its entry or tombstone. */
   async put({ hosts, ...device }: DeviceEntry): Promise<void> {
     await this.#write(device.deviceId, toLine(device));
     this.#setHosts(device.deviceId, hosts);
     this.#recent = this.#recent.filter(({ deviceId }) => deviceId !== device.deviceId);
   }
 
-  /** Puts lines of another list in, as they are there. */
+  /** Adds lines of another list, unchanged. */
   async take(lines: Iterable<{ readonly deviceId: string; readonly line: string }>): Promise<void> {
     for (const { deviceId, line } of lines) await this.#write(deviceId, line);
   }
 
-  /** Leaves a tombstone in the place of a device. */
+  /** Replaces the entry of a device with a tombstone. */
   async bury(tombstone: Tombstone): Promise<void> {
     await this.#write(tombstone.deviceId, toLine(tombstone));
     this.#setHosts(tombstone.deviceId, []);
@@ -139,7 +139,7 @@ export class ListDraft {
   }
 
   /**
-   * What has to be written.
+   * What to write for the new revision.
    *
    * @throws AmeshError `list_full`
    */
@@ -161,25 +161,25 @@ export class ListDraft {
     return this.#toRevision(refs, pages);
   }
 
-  #toRevision(pages: readonly PageRef[], made: ReadonlyMap<string, Uint8Array>): Revision {
+  #toRevision(pages: readonly PageRef[], newPages: ReadonlyMap<string, Uint8Array>): Revision {
     const { before } = this;
-    const [named, were] = [hashesOf(pages), hashesOf(before.pages)];
+    const [namedNow, namedBefore] = [hashesOf(pages), hashesOf(before.pages)];
     const isKept = (atSeconds: number) => atSeconds > this.#nowSeconds - KEEP_PAGES_SECONDS;
-    const gone = before.dropped.filter(([hash]) => !named.has(hash));
-    const fresh = [...were]
-      .filter((hash) => !named.has(hash))
+    const droppedBefore = before.dropped.filter(([hash]) => !namedNow.has(hash));
+    const droppedNow = [...namedBefore]
+      .filter((hash) => !namedNow.has(hash))
       .map((hash) => [hash, this.#nowSeconds] as const);
     const head: ListHead = {
       ...this.head,
       revision: before.revision + 1,
       updatedAt: this.#nowSeconds,
       pages,
-      dropped: [...gone.filter(([, atSeconds]) => isKept(atSeconds)), ...fresh],
+      dropped: [...droppedBefore.filter(([, atSeconds]) => isKept(atSeconds)), ...droppedNow],
     };
     return {
       head,
-      write: new Map([...made].filter(([hash]) => !were.has(hash))),
-      remove: gone.filter(([, atSeconds]) => !isKept(atSeconds)).map(([hash]) => hash),
+      write: new Map([...newPages].filter(([hash]) => !namedBefore.has(hash))),
+      remove: droppedBefore.filter(([, atSeconds]) => !isKept(atSeconds)).map(([hash]) => hash),
     };
   }
 
@@ -210,43 +210,43 @@ export class ListDraft {
     return part.bytes;
   }
 
-  /** A page with what was put into it, and without what is over. One that nothing was put into stays as it is. */
+  /** A page with its new lines, without tombstones and leases that have ended. Without new lines, the page stays as it is. */
   #merge({ prefix, hash, bytes, lines }: Part): Merged {
     if (lines.size === 0) return { prefix, hash, bytes, splits: 0 };
     const merged = withLines(bytes as Uint8Array, lines);
-    const over = new Map<string, string | null>();
+    const ended = new Map<string, string | null>();
     for (const value of linesOf(merged)) {
       const entry = readEntry(value);
-      if (entry === null) continue; // another's line is not to be judged by who writes to its page
+      if (entry === null) continue; // an unknown line must not stop a change of another device
       const left = withoutEnded(entry, this.#nowSeconds);
-      if (left !== entry) over.set(idOf(entry), left?.kind === 'device' ? toLine(left.device) : null);
+      if (left !== entry) ended.set(idOf(entry), left?.kind === 'device' ? toLine(left.device) : null);
     }
-    return { prefix, hash: null, bytes: withLines(merged, over), splits: lines.size };
+    return { prefix, hash: null, bytes: withLines(merged, ended), splits: lines.size };
   }
 }
 
-/** A page as it will be. */
+/** A page of the new revision. */
 interface Merged {
   readonly prefix: string;
-  /** Under which it is stored; null where that has to be found out. */
+  /** Its hash in the store; null if its bytes are new. */
   readonly hash: string | null;
-  /** Null where it was not read. */
+  /** Null if it was not read. */
   readonly bytes: Uint8Array | null;
-  /** How often it may be split. */
+  /** How many times it may be split. */
   readonly splits: number;
 }
 
-/** A small list needs no page beside its head. One that had pages has to shrink further, so that it does not move to and fro. */
+/** A small list is part of its head. A list with pages must shrink further to move back, so that it does not alternate. */
 function fitsIntoHead([only, ...others]: readonly Merged[]): boolean {
   if (only === undefined || others.length > 0 || only.bytes === null) return false;
   return countLines(only.bytes) <= (only.hash === null ? MAX_INLINE_ENTRIES : MAX_INLINE_ENTRIES / 2);
 }
 
 /**
- * What is left of an entry: nothing of a tombstone that may be forgotten, and of a device whose lease is over what it is
- * besides a controller.
+ * What is left of an entry. A tombstone whose time is over is forgotten. A device whose lease has ended stays only if it is
+ * also a target.
  *
- * @returns the same entry where nothing is over
+ * @returns the same entry if nothing has ended; null if nothing is left
  */
 function withoutEnded(entry: Entry, nowSeconds: number): Entry | null {
   if (entry.kind === 'tombstone') return entry.tombstone.until > nowSeconds ? entry : null;
@@ -257,7 +257,7 @@ function withoutEnded(entry: Entry, nowSeconds: number): Entry | null {
   return roles.length === 0 ? null : { kind: 'device', device: { ...device, roles } };
 }
 
-/** Once for each line that was put in: so a change of one device writes at most two pages, wherever its key falls. */
+/** Splits once at most for each new line, so a change of one device writes at most two pages, whatever its ID. */
 function split(page: Merged): readonly Merged[] {
   const { prefix, bytes, splits } = page;
   if (splits === 0 || bytes === null || prefix.length === ID_BITS) return [page];
@@ -267,7 +267,7 @@ function split(page: Merged): readonly Merged[] {
   );
 }
 
-/** The authorities at which a target is called. */
+/** The authorities under which a target is called. */
 export function hostsOf({ targets }: Pick<ListHead, 'targets'>, deviceId: string): readonly string[] {
   return targets.flatMap(([authority, id]) => (id === deviceId ? [authority] : []));
 }
@@ -276,7 +276,7 @@ function hashesOf(pages: readonly PageRef[]): ReadonlySet<string> {
   return new Set(pages.flatMap(({ content }) => (typeof content === 'string' ? [content] : [])));
 }
 
-/** @throws AllowListIntegrityError where it is no entry, or that of another device */
+/** @throws AllowListIntegrityError if it is not an entry, or belongs to another device */
 function readLine(line: string, deviceId: string): Entry {
   const value = parseObject(line);
   const entry = value === null ? null : readEntry(value);

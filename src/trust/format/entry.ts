@@ -5,7 +5,7 @@ import { AllowListIntegrityError } from '../../core/errors/amesh-error';
 import { isDeviceId } from '../../core/wire/credentials';
 import { hasMembers, isCount, isListOf, isText } from './members';
 
-/** A device that a list names. */
+/** A device in the list. */
 export interface DeviceEntry {
   /** `am_` and 16 base64url characters of the SHA-256 of the public key. */
   readonly deviceId: string;
@@ -13,44 +13,44 @@ export interface DeviceEntry {
   readonly publicKey: string;
   /** For people: at most 64 code points. Several devices may have the same name. */
   readonly friendlyName: string;
-  /** What it may do; at least one role. */
+  /** At least one role. */
   readonly roles: readonly Role[];
-  /** For a target: the authorities at which it is called. The head of the list has them. */
+  /** For a target: the authorities under which it is called. The head of the list holds them. */
   readonly hosts: readonly string[];
   /** Unix seconds. */
   readonly addedAt: number;
   /** For a controller: what it may do. Absent: nothing that requires a scope. */
   readonly scopes?: readonly string[];
-  /** Unix seconds after which it is not trusted any more. Absent: trust has no end. */
+  /** Unix seconds after which it is no longer trusted. Absent: trust has no end. */
   readonly expiresAt?: number;
-  /** For a controller that enrolled by a grant: until when it may call. */
+  /** For a controller that enrolled with a grant: how long it may call. */
   readonly lease?: Lease;
-  /** For a target: false where it cannot prove its answers. Absent: it can. */
+  /** For a target: false if it cannot prove its answers. Absent: it can. */
   readonly proves?: false;
-  /** The IDs that it had before its key was rotated, the latest last; at most 16. */
+  /** The IDs that it had before its key was rotated, the latest last: at most 16. */
   readonly was?: readonly string[];
-  /** The device that is to follow it after a rotation. */
+  /** The ID of the device that replaces it after a rotation. */
   readonly next?: string;
-  /** Unix seconds; statements that its key signed earlier do not count. */
+  /** Unix seconds. Statements that its key signed before do not count. */
   readonly keysSince?: number;
   /** For a target: it has not yet shown that it trusts this device. */
   readonly unconfirmed?: true;
 }
 
-/** A device as a page has it. */
+/** A device as a line of a page, without what the head holds. */
 export type DeviceLine = Omit<DeviceEntry, 'hosts'>;
 
-/** For how long a controller that enrolled by a grant may call. */
+/** How long a controller that enrolled with a grant may call. */
 export interface Lease {
   /** The ID of the grant. */
   readonly grant: string;
-  /** Unix seconds; moves on with use. */
+  /** Unix seconds; use extends it. */
   readonly expiresAt: number;
-  /** Unix seconds beyond which it never moves. */
+  /** Unix seconds beyond which it is never extended. */
   readonly endsAt: number;
 }
 
-/** A device that was revoked, remembered until no old token or statement can bring it back. */
+/** A revoked device, remembered until no old token or statement can bring it back. */
 export interface Tombstone {
   /** The device that was revoked. */
   readonly deviceId: string;
@@ -60,14 +60,14 @@ export interface Tombstone {
   readonly until: number;
 }
 
-/** What a line of a page says. */
+/** One line of a page. */
 export type Entry =
   | { readonly kind: 'device'; readonly device: DeviceLine }
   | { readonly kind: 'tombstone'; readonly tombstone: Tombstone }
-  /** A device with an algorithm that this version does not know: unknown to readers, kept by writers. */
+  /** A device with an algorithm that this version does not know: readers ignore it, writers keep it. */
   | { readonly kind: 'foreign'; readonly deviceId: string };
 
-/** What to do about a list that its owner sealed and that is of no form that this version knows. */
+/** The fix for a list that its owner sealed, but that this version does not understand. */
 export const NEWER_AMESH = { fix: 'Use the version of amesh that wrote it, or a newer one.' };
 
 /** The algorithm of all keys that this version knows: ECDSA over P-256 with SHA-256 (RFC 7518 section 3.4). */
@@ -81,7 +81,7 @@ const DEVICE_OPTIONS = ['scopes', 'expiresAt', 'lease', 'proves', 'was', 'next',
 const TOMBSTONE = ['id', 'revokedAt', 'until'];
 const LEASE = ['grant', 'expiresAt', 'endsAt'];
 
-/** One line of JSON, without its line feed, as {@link readEntry} takes it. */
+/** Writes an entry as one line of JSON, without its line feed. */
 export function toLine(entry: DeviceLine | Tombstone): string {
   if ('until' in entry) {
     const { deviceId: id, revokedAt, until } = entry;
@@ -93,7 +93,7 @@ export function toLine(entry: DeviceLine | Tombstone): string {
     expiresAt: options.lease.expiresAt,
     endsAt: options.lease.endsAt,
   };
-  // In one order, so that an entry that did not change has the same line.
+  // In a fixed order, so that an unchanged entry has the same line.
   const given = Object.entries({ ...options, lease }).sort(([a], [b]) => rankOf(a) - rankOf(b));
   return JSON.stringify({ id, key, alg: ALG, name, roles, addedAt, ...Object.fromEntries(given) });
 }
@@ -103,11 +103,11 @@ function rankOf(option: string): number {
 }
 
 /**
- * What a line says.
+ * Reads an entry.
  *
  * @param value the parsed line
- * @returns null where it is not of a form that this version knows. A member that it does not know may limit the trust
- *   in a device, so it must not be passed over.
+ * @returns null if this version does not know its form. An unknown member may limit the trust in a device, so it must not
+ *   be ignored.
  */
 export function readEntry(value: unknown): Entry | null {
   const { id, alg } = (value ?? {}) as { id?: unknown; alg?: unknown };
@@ -126,13 +126,13 @@ export function readEntry(value: unknown): Entry | null {
   return { kind: 'device', device };
 }
 
-/** The device that an entry is about. */
+/** The ID of the device that an entry is about. */
 export function idOf(entry: Entry): string {
   if (entry.kind === 'device') return entry.device.deviceId;
   return entry.kind === 'tombstone' ? entry.tombstone.deviceId : entry.deviceId;
 }
 
-/** For an entry that the owner sealed, and that is of no form that this version knows. */
+/** The error for an entry that the owner sealed, but that this version does not understand. */
 export function unknownEntry(): AllowListIntegrityError {
   return new AllowListIntegrityError(
     'This version of amesh does not understand the allow list.',
@@ -164,7 +164,7 @@ function isRole(value: unknown): value is Role {
   return value === 'controller' || value === 'target';
 }
 
-/** A compressed point by its form; that it is one of the curve shows when it is imported. */
+/** Whether a text has the form of a compressed point. Importing it checks that the point is on the curve. */
 function isKey(value: unknown): value is string {
   if (!isText(value)) return false;
   const point = fromBase64Url(value);

@@ -7,10 +7,10 @@ const ID_AT = LINE_START.length;
 const ID_CHARACTERS = 16;
 
 /**
- * A list as one text: its head, and behind it the lines of its pages in their order.
+ * Joins a list into one text: its head, then the lines of its pages.
  *
  * @param head as it was sealed
- * @param pages those that have a hash, in the order in which the head names them
+ * @param pages those with a hash, in the order of the head
  */
 export function joinList(head: Uint8Array, pages: readonly Uint8Array[]): Uint8Array {
   const text = new Uint8Array(head.length + pages.reduce((length, page) => length + page.length, 0));
@@ -23,7 +23,7 @@ export function joinList(head: Uint8Array, pages: readonly Uint8Array[]): Uint8A
   return text;
 }
 
-/** The first line of a list, and what follows it. A list that lies in a store has nothing behind its head. */
+/** Splits a list after its first line, the head. A list in a store has nothing after its head. */
 export function splitHead(bytes: Uint8Array, atMost: number): readonly [head: Uint8Array, rest: Uint8Array] {
   const end = bytes.subarray(0, atMost).indexOf(LINE_FEED);
   const length = end === -1 ? bytes.length : end + 1;
@@ -31,10 +31,10 @@ export function splitHead(bytes: Uint8Array, atMost: number): readonly [head: Ui
 }
 
 /**
- * Cuts what follows a head into pages. Whether they are those that the head names shows by their hashes. A line that is
- * damaged or at the wrong place stays where it is, so that it spoils the page around it and no other.
+ * Cuts the text after a head into pages. Their hashes show whether they are the pages that the head names. A damaged or
+ * misplaced line stays where it is, so that it spoils only the page around it.
  *
- * @param prefixes of the pages with a hash, in the order of the head
+ * @param prefixes those of the pages with a hash, in the order of the head
  */
 export function cutPages(rest: Uint8Array, prefixes: readonly string[]): Uint8Array[] {
   const starts = [0];
@@ -44,7 +44,7 @@ export function cutPages(rest: Uint8Array, prefixes: readonly string[]): Uint8Ar
     if (isWithin(rest, line, prefixes[current])) continue;
     const page = pageOf(line);
     const next = pageOf(nextLine(rest, line));
-    if (page <= current || (next !== -1 && next < page)) continue; // the lines behind it belong further ahead
+    if (page <= current || (next !== -1 && next < page)) continue; // a misplaced line, which begins no page
     while (starts.length <= page) starts.push(line);
   }
   return prefixes.map((_, i) => rest.subarray(starts[i] ?? rest.length, starts[i + 1] ?? rest.length));

@@ -11,10 +11,10 @@ import type { Grant, IssuedToken, TakenToken } from './tokens';
 /** The most bytes in a head. */
 export const MAX_HEAD_BYTES = 4_194_304;
 
-/** The most entries of a list that has no pages beside its head. */
+/** The most entries that a head holds itself. A longer list has pages. */
 export const MAX_INLINE_ENTRIES = 128;
 
-/** The most pages of a list: some two million devices. */
+/** The most pages of a list: enough for about two million devices. */
 export const MAX_PAGES = 4096;
 
 /** How many of the newest tombstones a head repeats. */
@@ -28,11 +28,11 @@ export interface PageRef {
   readonly content: string | readonly unknown[];
 }
 
-/** The first part of an allow list, which is sealed and names the pages; see docs/protocol.md, "The allow list". */
+/** The sealed first line of an allow list, which names the pages; see docs/protocol.md, "The allow list". */
 export interface ListHead {
   /** Goes up by one at each change. */
   readonly revision: number;
-  /** The deviceId whose list this is. */
+  /** The ID of the device whose list this is. */
   readonly list: string;
   /** The public key that seals it, 33 bytes in base64url. */
   readonly owner: string;
@@ -40,25 +40,25 @@ export interface ListHead {
   readonly updatedAt: number;
   /** The authorities to which the device itself answers. */
   readonly hosts: readonly string[];
-  /** Bootstrap tokens issued and taken. */
+  /** Bootstrap tokens that this device has issued or taken. */
   readonly tokens: readonly (IssuedToken | TakenToken)[];
-  /** Grants given. */
+  /** Grants that this device has issued. */
   readonly grants: readonly Grant[];
-  /** Rules by which callers join. This version keeps them as they are. */
+  /** Reserved for rules by which callers join. This version keeps them as they are. */
   readonly joins: readonly unknown[];
   /** The deviceId of the target behind each authority, sorted by authority. */
   readonly targets: readonly (readonly [authority: string, deviceId: string])[];
-  /** Delegations that were taken back, and the Unix seconds until which that matters. */
+  /** Withdrawn delegations, and the Unix seconds until which to remember them. This version keeps them as they are. */
   readonly ended: readonly (readonly [jti: string, until: number])[];
   /** The newest tombstones, at most 256: a revocation counts before its page is read. */
   readonly recent: readonly Tombstone[];
-  /** The parts of the list, a cover of all IDs, in order. */
+  /** The parts of the list, sorted. Their prefixes cover each ID exactly once. */
   readonly pages: readonly PageRef[];
-  /** Pages that no head names any more, and the Unix seconds at which that began. */
+  /** Pages that the list no longer uses, and since when, in Unix seconds. */
   readonly dropped: readonly (readonly [hash: string, atSeconds: number])[];
 }
 
-/** A head whose seal was right. */
+/** A head whose seal was verified. */
 export interface OpenedHead {
   readonly head: ListHead;
   /** Which of the owners sealed it: 0, or 1 for the next one. */
@@ -68,7 +68,7 @@ export interface OpenedHead {
 }
 
 const SEAL = ',"seal":"';
-/** The seal: its name, 86 characters of base64url, and the end of the line. */
+/** The length of a seal: its name, 86 characters of base64url, and the end of the line. */
 const SEAL_BYTES = SEAL.length + 86 + '"}\n'.length;
 const SEAL_FORM = /^,"seal":"([A-Za-z0-9_-]{86})"\}\n$/;
 
@@ -107,10 +107,10 @@ export async function sealHead(head: ListHead, signer: Signer): Promise<Uint8Arr
 /**
  * Opens a head.
  *
- * @param owners the keys that may have sealed it, compressed points of 33 bytes: the owner, and the next one where
- *   there is one. Trust anchors: never taken from the list itself.
- * @param list the deviceId for which the list has to be
- * @throws AllowListIntegrityError where any byte differs from what an owner sealed, and for a form that is not known
+ * @param owners the keys that may have sealed it, compressed points of 33 bytes: the owner, and the next one if there is
+ *   one. They are trust anchors, never taken from the list itself.
+ * @param list the ID of the device that the list must belong to
+ * @throws AllowListIntegrityError if any byte differs from what an owner sealed, or if the form is unknown
  */
 export async function openHead(
   bytes: Uint8Array,
@@ -118,12 +118,12 @@ export async function openHead(
   list: string,
 ): Promise<OpenedHead> {
   if (bytes.length > MAX_HEAD_BYTES)
-    throw new AllowListIntegrityError('The allow list is larger than a list can be.');
+    throw new AllowListIntegrityError('The head of the allow list is larger than 4 MiB.');
   const sealed = bytes.subarray(0, Math.max(0, bytes.length - SEAL_BYTES));
   const [, seal] = SEAL_FORM.exec(latin1(bytes.subarray(sealed.length))) ?? [];
   const [, , version] = START.exec(latin1(sealed.subarray(0, START_BYTES))) ?? [];
   if (seal === undefined || version === undefined)
-    throw new AllowListIntegrityError('The allow list is not in the form that amesh writes.');
+    throw new AllowListIntegrityError('The allow list does not have the form that amesh writes.');
   const position = await findOwner(sealed, fromBase64Url(seal), owners);
   if (position === -1) {
     const claimed = claimedOwner(bytes);
@@ -141,29 +141,29 @@ export async function openHead(
   const value = parse(bytes);
   if (!isHead(value)) throw unknownEntry();
   if (value.owner !== toBase64Url(owners[position] as Uint8Array))
-    throw new AllowListIntegrityError('The allow list names another owner than the one that sealed it.');
+    throw new AllowListIntegrityError('The allow list was not sealed by the owner that it names.');
   if (value.list !== list) throw new AllowListIntegrityError('The allow list belongs to another device.');
   return { head: toHead(value), position, mark: await markOf(bytes) };
 }
 
-/** What is remembered of a head: the base64url SHA-256 of its bytes before the seal. */
+/** Identifies a head: the base64url SHA-256 of its bytes before the seal, 43 characters. */
 export function markOf(bytes: Uint8Array): Promise<string> {
   return hashOf(bytes.subarray(0, Math.max(0, bytes.length - SEAL_BYTES)));
 }
 
-/** The revision at the beginning of a head, whatever its seal is worth; null where there is none. */
+/** The revision that a head claims, with no check of the seal; null if it has none. */
 export function claimedRevision(bytes: Uint8Array): number | null {
   const match = START.exec(latin1(bytes.subarray(0, START_BYTES)));
   return match === null ? null : Number(match[1]);
 }
 
-/** The owner that bytes name, whatever their seal is worth; null where they name none. */
+/** The owner that a head claims, with no check of the seal; null if it names none. */
 export function claimedOwner(bytes: Uint8Array | null): string | null {
   const beginning = latin1((bytes ?? new Uint8Array()).subarray(0, 4096));
   return /"owner":"([A-Za-z0-9_-]{44})"/.exec(beginning)?.[1] ?? null;
 }
 
-/** The SHA-256 of bytes in base64url: 43 characters. It is the name of a page. */
+/** The SHA-256 of bytes in base64url, 43 characters. A page is stored under it. */
 export async function hashOf(bytes: Uint8Array): Promise<string> {
   return toBase64Url(await cryptoProvider.sha256(bytes));
 }
@@ -205,7 +205,7 @@ function toHead({ version: _, seal: __, recent, pages, ...head }: HeadJson): Lis
   };
 }
 
-/** Bytes as characters, one each: what is looked for is ASCII. */
+/** One character per byte: enough to look for ASCII. */
 function latin1(bytes: Uint8Array): string {
   return String.fromCharCode(...bytes);
 }

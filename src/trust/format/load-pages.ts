@@ -5,17 +5,17 @@ import { hashOf, type ListHead } from './head';
 import { isPage, MAX_PAGE_BYTES, toPage } from './page';
 import type { Page } from './paged-list';
 
-/** Pages read at once: enough to keep a disk or a connection busy, and little to hold in memory twice. */
+/** Pages read at once: enough to keep a disk or a connection busy, and few enough to hold in memory twice. */
 const BATCH = 16;
 
-/** Gives pages by their hashes, null for one that is not there. */
+/** Reads pages by their hashes: null for a missing one. */
 export type ReadPages = (hashes: readonly string[]) => Promise<readonly (Uint8Array | null)[]>;
 
 /**
- * The pages of a head. Those that were read before and are in order are not read again.
+ * Loads the pages of a head. A page that was read before, and is in order, is not read again.
  *
  * @param known pages of another revision
- * @throws what `read` throws. A page that is missing or wrong does not throw: its content says why it is not there.
+ * @throws what `read` throws. A missing or wrong page does not throw: its content is the error.
  */
 export async function loadPages(head: ListHead, known: readonly Page[], read: ReadPages): Promise<Page[]> {
   const byName = new Map<string, Page>();
@@ -38,12 +38,12 @@ export async function loadPages(head: ListHead, known: readonly Page[], read: Re
   );
 }
 
-/** The same bytes are another page under another prefix. */
+/** A page is known by its prefix too: with another prefix, the same bytes are another page. */
 function nameOf({ prefix, hash }: { readonly prefix: string; readonly hash: string | null }): string {
   return `${prefix} ${hash}`;
 }
 
-/** The page of a hash, checked. */
+/** Checks the bytes that were read for a hash. */
 export async function checkPage(bytes: Uint8Array | null, hash: string, prefix: string): Promise<Page> {
   if (bytes === null)
     return { prefix, hash, content: { error: unavailable('A page of the allow list is missing.') } };

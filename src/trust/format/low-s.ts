@@ -3,8 +3,8 @@ const ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551
 const HALF = ORDER / 2n;
 
 /**
- * Whether the second half of a signature is not above half the order. Of each signature there are two forms, r‖s and
- * r‖(n − s), and both verify; where a signature is part of what is compared, only this one counts.
+ * Whether the s of a signature is at most half the order. A signature has two forms that verify, r‖s and r‖(n − s). If only
+ * the low one counts, nobody can make a second signature from the first.
  *
  * @param signature 64 bytes, r‖s
  */
@@ -12,7 +12,7 @@ export function isLowS(signature: Uint8Array): boolean {
   return toNumber(signature.subarray(32)) <= HALF;
 }
 
-/** The same signature with a low s. */
+/** The form of a signature that has the low s. */
 export function toLowS(signature: Uint8Array): Uint8Array {
   if (isLowS(signature)) return signature;
   const s = (ORDER - toNumber(signature.subarray(32))).toString(16).padStart(64, '0');

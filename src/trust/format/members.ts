@@ -1,8 +1,8 @@
 /**
- * Whether a value is an object with all of the required members, any of the optional ones, and no other.
+ * Whether a value is an object with all required members and no members other than the required and optional ones.
  *
- * @param required their names
- * @param optional their names
+ * @param required names of members
+ * @param optional names of members
  */
 export function hasMembers(
   value: unknown,
@@ -22,7 +22,7 @@ export function isText(value: unknown): value is string {
   return typeof value === 'string';
 }
 
-/** Whole, not negative, and exact. */
+/** A safe integer that is not negative. */
 export function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }

@@ -13,8 +13,8 @@ const ID_AT = START.length - 'am_'.length;
 const ID_END = START.length + ID_CHARACTERS;
 
 /**
- * Whether a page is in order: lines that begin with an ID, sorted by it, none twice, each within the prefix. What else
- * a line says shows when it is read.
+ * Whether a page is in order: each line begins with an ID within the prefix, and the lines are sorted by it, without
+ * duplicates. The rest of a line is checked when it is read.
  *
  * @param prefix the bits that all its IDs begin with
  */
@@ -33,10 +33,10 @@ export function isPage(bytes: Uint8Array, prefix: string): boolean {
 }
 
 /**
- * The line of a device, parsed; undefined where the page has none.
+ * The parsed line of a device; undefined if the page has none.
  *
  * @param bytes a page that is in order
- * @throws SyntaxError, TypeError where the line is not JSON in UTF-8
+ * @throws SyntaxError, TypeError if the line is not JSON in UTF-8
  */
 export function findInPage(bytes: Uint8Array, deviceId: string): unknown {
   const { start, isThere } = findLine(bytes, deviceId);
@@ -56,7 +56,7 @@ export function* textsOf(bytes: Uint8Array): Generator<{ readonly deviceId: stri
   }
 }
 
-/** The page of entries that a head holds itself. */
+/** Turns the entries that a head holds itself into a page. */
 export function toPage(entries: readonly unknown[]): Uint8Array {
   return toUtf8(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''));
 }
@@ -68,16 +68,16 @@ export function countLines(bytes: Uint8Array): number {
   return count;
 }
 
-/** The line of a device as text; null where the page has none. */
+/** The line of a device as text; null if the page has none. */
 export function lineInPage(bytes: Uint8Array, deviceId: string): string | null {
   const { start, isThere } = findLine(bytes, deviceId);
   return isThere ? textOf(bytes, start) : null;
 }
 
 /**
- * A page with lines put in, replaced, or left out.
+ * A page with lines added, replaced or removed.
  *
- * @param lines by the ID that they begin with, without their line feeds; null removes what is there
+ * @param lines without line feeds, by the ID that they begin with; null removes the line
  */
 export function withLines(bytes: Uint8Array, lines: ReadonlyMap<string, string | null>): Uint8Array {
   const parts: Uint8Array[] = [];
@@ -93,12 +93,12 @@ export function withLines(bytes: Uint8Array, lines: ReadonlyMap<string, string |
 }
 
 /**
- * The two halves of a page.
+ * Splits a page in two.
  *
- * @param prefix of the page; the halves are those of the prefix and one more bit
+ * @param prefix that of the page; each half has one bit more
  */
 export function splitPage(bytes: Uint8Array, prefix: string): readonly [Uint8Array, Uint8Array] {
-  // Base64url does not sort as its bits do, so the lines of the halves lie mixed.
+  // Base64url does not sort like its bits, so the lines of the two halves are interleaved.
   const halves: [Uint8Array[], Uint8Array[]] = [[], []];
   for (let start = 0; start < bytes.length; ) {
     const end = nextLine(bytes, start);
@@ -108,7 +108,7 @@ export function splitPage(bytes: Uint8Array, prefix: string): readonly [Uint8Arr
   return [concat(halves[0]), concat(halves[1])];
 }
 
-/** Where the line of an ID begins, or where it would. */
+/** Where the line of an ID begins, or would begin. */
 function findLine(
   bytes: Uint8Array,
   deviceId: string,
@@ -126,7 +126,7 @@ function findLine(
   return { start: low, isThere: false };
 }
 
-/** Whether a line begins as an entry does, with an ID of this prefix. */
+/** Whether a line begins like an entry whose ID has this prefix. */
 function isLine(bytes: Uint8Array, start: number, prefix: string): boolean {
   if (bytes[start + ID_END] !== QUOTE) return false;
   for (let i = 0; i < START.length; i++) if (bytes[start + i] !== START[i]) return false;

@@ -14,25 +14,25 @@ import type { ListHead } from './head';
 import { findInPage, linesOf, textsOf } from './page';
 import { bitsOf, findPrefix } from './prefix';
 
-/** How many parsed devices are kept. */
+/** How many parsed devices are kept at most. */
 const MAX_PARSED = 10_000;
 
 const NOBODY: ReadonlySet<string> = new Set();
 
-/** The bytes of a page that are in order, or why there are none. */
+/** The bytes of a page that is in order, or the error for requests of its devices. */
 export type PageContent = { readonly bytes: Uint8Array } | { readonly error: AmeshError };
 
-/** What is known of a page. It is the same object in each revision that names the page. */
+/** A page that was loaded. Revisions that name the same page share one object. */
 export interface Page {
-  /** The bits that its IDs begin with. */
+  /** The bits that all its IDs begin with. */
   readonly prefix: string;
   /** The hash that names it; null for entries that the head holds itself. */
   readonly hash: string | null;
-  /** Its bytes, or why there are none. */
+
   readonly content: PageContent;
 }
 
-/** Parsed devices of pages that an instance holds, the latest ones. */
+/** The devices that were parsed last. */
 export class ParsedDevices {
   readonly #devices = new Map<string, { readonly page: Page; readonly device: TrustedDevice }>();
 
@@ -48,23 +48,23 @@ export class ParsedDevices {
   }
 }
 
-/** One revision of an allow list. A page that is not there or is damaged concerns the devices on it and nobody else. */
+/** One revision of an allow list. A missing or damaged page affects only the devices on it. */
 export class PagedList implements AllowList {
   readonly deviceId: string;
   readonly hosts: readonly string[];
-  /** Whether all of its pages are there and in order. */
+  /** Whether all its pages are there and in order. */
   readonly isWhole: boolean;
   readonly #prefixes: readonly string[];
   readonly #targets: ReadonlyMap<string, string>;
-  /** Grouped when somebody asks: a server never does. */
+  /** Grouped on first use: a server never needs it. */
   #hosts: ReadonlyMap<string, readonly string[]> | null = null;
 
   /**
-   * @param head whose seal was right
-   * @param mark the hash that stands for the head, see {@link markOf}
-   * @param pages one for each that the head names, in the same order
+   * @param head one whose seal was verified
+   * @param mark identifies the head, see {@link markOf}
+   * @param pages those that the head names, in the same order
    * @param parsed shared by the revisions of a list
-   * @param gone devices that do not count, whatever the pages say
+   * @param gone devices to leave out, whatever the pages say
    */
   constructor(
     readonly head: ListHead,
@@ -81,8 +81,8 @@ export class PagedList implements AllowList {
   }
 
   /**
-   * @throws AmeshError `allow_list_unavailable` where the page of this device is not there;
-   *   `allow_list_integrity_failure` where the page, or the entry, is of a form that this version does not know
+   * @throws AmeshError `allow_list_unavailable` if the page of this device is missing or damaged;
+   *   `allow_list_integrity_failure` if this version does not understand the page or the entry
    */
   find(deviceId: string): TrustedDevice | undefined {
     if (this.gone.has(deviceId)) return undefined;
@@ -96,7 +96,7 @@ export class PagedList implements AllowList {
     return device;
   }
 
-  /** The same list, without devices that were revoked since. */
+  /** The same list without devices that have been revoked since. */
   without(revoked: readonly Tombstone[]): PagedList {
     const gone = new Set(revoked.map(({ deviceId }) => deviceId));
     return new PagedList(this.head, this.mark, this.pages, this.parsed, gone);
@@ -107,20 +107,20 @@ export class PagedList implements AllowList {
     return deviceId === undefined ? undefined : this.find(deviceId);
   }
 
-  /** The entry of a device as the list has it. Throws as {@link find} does. */
+  /** The whole entry of a device. Throws like {@link find}. */
   entry(deviceId: string): DeviceEntry | undefined {
     if (this.gone.has(deviceId)) return undefined;
     const entry = findEntry(this.pages[findPrefix(this.#prefixes, bitsOf(deviceId))] as Page, deviceId);
     return entry?.kind === 'device' ? this.#toDevice(entry.device) : undefined;
   }
 
-  /** Whether the device was revoked, and its tombstone is still there. Throws as {@link find} does. */
+  /** Whether the list has a tombstone of the device. Throws like {@link find}. */
   isRevoked(deviceId: string): boolean {
     const page = this.pages[findPrefix(this.#prefixes, bitsOf(deviceId))] as Page;
     return findEntry(page, deviceId)?.kind === 'tombstone';
   }
 
-  /** All devices, sorted by page and ID. Throws as {@link find} does. */
+  /** All devices, sorted by page and ID. Throws like {@link find}. */
   *devices(): Generator<DeviceEntry> {
     for (const page of this.pages) {
       for (const value of linesOf(bytesOf(page))) {
@@ -131,7 +131,7 @@ export class PagedList implements AllowList {
     }
   }
 
-  /** All lines as they are, those included that this version does not know. Throws where a page is not there. */
+  /** All lines unchanged, including those that this version does not know. Throws if a page is missing or damaged. */
   *lines(): Generator<{ readonly deviceId: string; readonly line: string }> {
     for (const page of this.pages) yield* textsOf(bytesOf(page));
   }
@@ -172,7 +172,7 @@ function bytesOf({ content }: Page): Uint8Array {
   return content.bytes;
 }
 
-/** What a verifier needs of an entry. Trust ends with the entry or with its lease, whichever is first. */
+/** The part of an entry that a verifier needs. Trust ends with the entry or with its lease, whichever comes first. */
 function toTrusted(entry: DeviceLine): TrustedDevice {
   const { deviceId, publicKey, friendlyName, roles, scopes, unconfirmed } = entry;
   const ends = [entry.expiresAt, entry.lease?.expiresAt].filter((end) => end !== undefined);

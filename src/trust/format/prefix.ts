@@ -4,11 +4,11 @@ export const ID_BITS = 96;
 const ID_START = 'am_'.length;
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 
-/** By the code of a character of base64url, its six bits as text. */
+/** The six bits of each base64url character as text, by its code. */
 const SEXTETS: (string | undefined)[] = [];
 for (let i = 0; i < ALPHABET.length; i++) SEXTETS[ALPHABET.charCodeAt(i)] = i.toString(2).padStart(6, '0');
 
-/** The six bits of a character of base64url, as text; undefined for another character. */
+/** The six bits of a base64url character as text; undefined for another character. */
 export function sextetOf(code: number): string | undefined {
   return SEXTETS[code];
 }
@@ -16,7 +16,7 @@ export function sextetOf(code: number): string | undefined {
 /**
  * The bits of a device ID as text: 96 characters, `0` or `1`.
  *
- * @param deviceId `am_` and 16 characters of base64url; anything else gives bits that belong to nobody
+ * @param deviceId `am_` and 16 characters of base64url; anything else gives the bits of no device
  */
 export function bitsOf(deviceId: string): string {
   let bits = '';
@@ -42,10 +42,10 @@ export function isCover(prefixes: readonly string[]): boolean {
  * The position of the prefix that covers an ID.
  *
  * @param prefixes a cover, see {@link isCover}
- * @param bits those of the ID, see {@link bitsOf}
+ * @param bits of the ID, see {@link bitsOf}
  */
 export function findPrefix(prefixes: readonly string[], bits: string): number {
-  // No prefix is the beginning of another, so it is the last one that does not sort behind the bits.
+  // No prefix begins with another one, so the last one that does not sort after the bits is the match.
   let [low, high] = [0, prefixes.length - 1];
   while (low < high) {
     const middle = (low + high + 1) >> 1;
@@ -66,7 +66,7 @@ function beginsAt(prefix: string, start: string): boolean {
   return !prefix.slice(common).includes('1') && !start.slice(common).includes('1');
 }
 
-/** The bits at which the next prefix begins; null where this one goes to the last ID. */
+/** The bits at which the next prefix begins; null if this one covers the last ID. */
 function after(prefix: string): string | null {
   const zero = prefix.lastIndexOf('0');
   return zero === -1 ? null : `${prefix.slice(0, zero)}1`;

@@ -3,7 +3,7 @@ import { hasMembers, isCount, isListOf, isText } from './members';
 import { isCover } from './prefix';
 import type { Grant, IssuedToken, TakenToken } from './tokens';
 
-/** A head as it is written; see docs/protocol.md, "The allow list". */
+/** The JSON of a head; see docs/protocol.md, "The allow list". */
 export interface HeadJson {
   readonly revision: number;
   readonly version: 2;
@@ -33,8 +33,8 @@ const GRANT = 'id publicKey names uses used leaseSeconds maxLeaseSeconds issuedA
 const HASH = /^[A-Za-z0-9_-]{43}$/;
 
 /**
- * Whether a head is of the form that this version knows. The seal says that the owner wrote it; a member that this
- * version does not know may limit the trust in a device, so it must not be passed over.
+ * Whether this version knows the form of a head. The seal proves that the owner wrote it, so an unknown member may limit
+ * the trust in a device and must not be ignored.
  */
 export function isHead(value: unknown): value is HeadJson {
   return (
@@ -114,7 +114,7 @@ function isPair(value: unknown): value is readonly [unknown, unknown] {
   return Array.isArray(value) && value.length === 2;
 }
 
-/** Sorted, and none twice. */
+/** Sorted, without duplicates. */
 function isAscending(texts: readonly string[]): boolean {
   return texts.every((text, i) => i === 0 || (texts[i - 1] as string) < text);
 }

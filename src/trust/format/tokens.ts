@@ -1,61 +1,61 @@
 /** A provision token that this device has issued. */
 export interface IssuedToken {
-  /** Tells it from a token that was taken. */
+  /** Distinguishes it from a {@link TakenToken}. */
   readonly kind: 'issued';
   /** 22 base64url characters. */
   readonly id: string;
-  /** What the machine that takes it is to be called. */
+  /** The name for the machine that takes it. */
   readonly friendlyName: string;
-  /** The authorities at which that machine will be called, in normal form. */
+  /** The authorities under which that machine will be called, in normal form. */
   readonly hosts: readonly string[];
   /** What this device is to be allowed to do there. Absent: nothing that requires a scope. */
   readonly scopes?: readonly string[];
-  /** 32 bytes in base64url, with which the machine proves that it has the token. */
+  /** 32 bytes in base64url. The machine proves with them that it has the token. */
   readonly secret: string;
   /** Unix seconds. */
   readonly issuedAt: number;
   /** Unix seconds. */
   readonly expiresAt: number;
-  /** The public key of the machine that has registered with it; null until then. */
+  /** The public key of the machine that registered with it; null until then. */
   readonly takenBy: string | null;
-  /** Unix seconds; null where it was not. */
+  /** Unix seconds; null if it was not cancelled. */
   readonly cancelledAt: number | null;
 }
 
 /** A bootstrap token that this device has taken. */
 export interface TakenToken {
-  /** Tells it from a token that was issued. */
+  /** Distinguishes it from an {@link IssuedToken}. */
   readonly kind: 'taken';
-  /** 22 base64url characters; of a grant its ID. */
+  /** 22 base64url characters; for a grant, the ID of the grant. */
   readonly id: string;
   /** The deviceId of the issuer. */
   readonly issuer: string;
   /** Unix seconds. */
   readonly takenAt: number;
-  /** For a grant: until when it is not to be taken again, Unix seconds. For a provision token null, which is for ever. */
+  /** For a grant: Unix seconds until which it must not be taken again. Null for a provision token: never again. */
   readonly until: number | null;
 }
 
-/** Leave for callers to put themselves into the list, as many as it says. */
+/** Permission for a number of callers to enrol themselves. */
 export interface Grant {
   /** 22 base64url characters. */
   readonly id: string;
-  /** Of the key pair of which the token holds the private half: 33 bytes in base64url. */
+  /** 33 bytes in base64url. The token holds the private half. */
   readonly publicKey: string;
-  /** What the callers may be called; one `*` stands for anything. */
+  /** The names that callers may use; one `*` stands for any text. */
   readonly names: string;
-  /** How many may enrol. */
+  /** How many callers may enrol. */
   readonly uses: number;
-  /** How many have, those included that are gone. */
+  /** How many have enrolled, including those that are gone. */
   readonly used: number;
   /** How long an unused entry lasts, in seconds. */
   readonly leaseSeconds: number;
   /** How long an entry lasts at most, in seconds. */
   readonly maxLeaseSeconds: number;
-  /** What its callers may do. Absent: nothing that requires a scope. */
+  /** What these callers may do. Absent: nothing that requires a scope. */
   readonly scopes?: readonly string[];
   /** Unix seconds. */
   readonly issuedAt: number;
-  /** Unix seconds after which nobody enrols any more. */
+  /** Unix seconds after which nobody can enrol. */
   readonly expiresAt: number;
 }
