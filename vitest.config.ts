@@ -63,6 +63,8 @@ export default defineConfig({
     hookTimeout: 60_000,
     expect: { poll: { timeout: 15_000 } },
     silent: 'passed-only',
+    // What runs side by side in one file waits, for processes and for times of Redis.
+    maxConcurrency: 10,
     // Many tests wait for real processes and sockets: more at once than there are cores. With still more the processes
     // that tests start have too little of them.
     maxWorkers: 3,

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { RedisNonceStore } from '@authmesh/sdk/redis';
 import { Redis } from 'ioredis';
-import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { describe, expect, it, type TestContext, vi } from 'vitest';
 import { sharedStoreOf } from '../../src/trust/shared-store';
 import { opened, randomNonce } from '../support/nonce-store';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
@@ -15,115 +15,6 @@ const MARKER = 'amesh:nonce:since:0';
 const claim = (store: RedisNonceStore, nonce = randomNonce()) =>
   store.claim(DEVICE, nonce, Date.now() + 60_000);
 const nowSeconds = () => Math.floor(Date.now() / 1000);
-
-describeWithRedis('somebody who can write to the Redis of the nonces', () => {
-  let redis: RedisServer;
-  let admin: Redis;
-  let stores: RedisNonceStore[];
-  beforeEach(async () => {
-    stores = [];
-    redis = await startRedis();
-    admin = new Redis(redis.url);
-    admin.on('error', () => {});
-  });
-  afterEach(async () => {
-    await Promise.all(stores.map((store) => store.close()));
-    admin.disconnect();
-    await redis.stop();
-  });
-
-  function open(url = redis.url): RedisNonceStore {
-    const store = new RedisNonceStore(url);
-    stores.push(store);
-    return store;
-  }
-
-  /** Until the store has asked Redis who it is twice more: one question may be on its way. */
-  async function checked(rounds = 2): Promise<void> {
-    const before = await markerReads();
-    for (const endsAt = Date.now() + 10_000; (await markerReads()) < before + rounds; await sleep(20)) {
-      if (Date.now() > endsAt) throw new Error('Nobody asks Redis who it is any more.');
-    }
-  }
-
-  async function markerReads(): Promise<number> {
-    return Number(/^cmdstat_getrange:calls=(\d+)/m.exec(await admin.info('commandstats'))?.[1] ?? 0);
-  }
-
-  async function runOf(): Promise<string> {
-    return (await admin.get(MARKER))?.split(' ')[0] as string;
-  }
-
-  it.each([
-    ['beyond all dates', String(Number.MAX_SAFE_INTEGER)],
-    ['an hour ahead', String(nowSeconds() + 3600)],
-  ])('a marker that names a time %s ends no process and locks nobody out', async (_, since) => {
-    const store = await opened(open());
-    await admin.set(MARKER, `${await runOf()} ${since}`);
-    await checked();
-    await opened(store);
-    expect(store.startedAt).toBeLessThanOrEqual(nowSeconds());
-    const later = await opened(open());
-    expect(later.startedAt).toBeLessThanOrEqual(nowSeconds());
-    await checked(1);
-    expect(await claim(later)).toBe(true);
-  });
-
-  it('a marker of many megabytes is not fetched', async () => {
-    const store = await opened(open());
-    await admin.set(MARKER, Buffer.alloc(30_000_000, 'x'));
-    const before = await sentBytes();
-    await checked();
-    expect((await sentBytes()) - before).toBeLessThan(1_000_000);
-    await opened(store);
-  });
-
-  async function sentBytes(): Promise<number> {
-    return Number(/^total_net_output_bytes:(\d+)/m.exec(await admin.info('stats'))?.[1]);
-  }
-
-  it('what was claimed while Redis turned out to be one that forgets lets nobody in', async () => {
-    const proxy = await startSlowProxy(redis.port);
-    const store = new RedisNonceStore({ url: `redis://127.0.0.1:${proxy.port}`, timeoutMs: 10_000 });
-    stores.push(await opened(store));
-    proxy.delayMs = 600;
-    await admin.config('SET', 'maxmemory-policy', 'allkeys-lru');
-    await checked(1); // that is: it was asked, and its answer is on the way
-    await expect(claim(store)).rejects.toMatchObject({ code: 'nonce_store_unavailable' });
-    await proxy.close();
-  });
-
-  it('a replay after the clock of an instance was set back, when Redis has let go of its nonce', async () => {
-    await opened(open()); // has marked since when this Redis remembers, by the right clock
-    const realNow = Date.now;
-    let aheadMs = 300_000;
-    const now = vi.spyOn(Date, 'now').mockImplementation(() => realNow() + aheadMs);
-    onTestFinished(() => now.mockRestore());
-    const store = await opened(open());
-    const nonce = randomNonce();
-    expect(await store.claim(DEVICE, nonce, Date.now() + 200)).toBe(true);
-    for (const endsAt = realNow() + 5000; realNow() < endsAt && (await admin.keys(`*${nonce}`)).length > 0; )
-      await sleep(20);
-    aheadMs = 0;
-    await expect(store.claim(DEVICE, nonce, Date.now() + 60_000)).rejects.toMatchObject({
-      code: 'nonce_store_unavailable',
-      message: expect.stringMatching(
-        /^The clock was set back .* ends at \d{4}-[\dT:.-]+Z\. Wait until then, or restart/,
-      ),
-    });
-    aheadMs = 400_000;
-    expect(await claim(store)).toBe(true);
-  });
-
-  it('a marker of another type is replaced', async () => {
-    const store = await opened(open());
-    await admin.del(MARKER);
-    await admin.lpush(MARKER, 'a list');
-    await checked();
-    await opened(store);
-    expect(await admin.type(MARKER)).toBe('string');
-  });
-});
 
 describe('an address with a mistake in it', () => {
   it.each([
@@ -147,7 +38,107 @@ describe('an address with a mistake in it', () => {
   });
 });
 
-describeWithRedis('a database that cannot be selected', () => {
+/** A Redis into which somebody else can write, and the stores that use it. */
+class Shared {
+  readonly #stores: RedisNonceStore[] = [];
+
+  private constructor(
+    readonly redis: RedisServer,
+    readonly admin: Redis,
+  ) {}
+
+  static async start(later: TestContext['onTestFinished']): Promise<Shared> {
+    const redis = await startRedis();
+    const shared = new Shared(redis, new Redis(redis.url));
+    shared.admin.on('error', () => {});
+    later(async () => {
+      await Promise.all(shared.#stores.map((store) => store.close()));
+      shared.admin.disconnect();
+      await redis.stop();
+    });
+    return shared;
+  }
+
+  open(from: ConstructorParameters<typeof RedisNonceStore>[0] = this.redis.url): Promise<RedisNonceStore> {
+    const store = new RedisNonceStore(from);
+    this.#stores.push(store);
+    return opened(store);
+  }
+
+  /** Until the stores have asked Redis who it is twice more: one question may be on its way. */
+  async checked(rounds = 2): Promise<void> {
+    const before = await this.#markerReads();
+    for (const endsAt = Date.now() + 10_000; (await this.#markerReads()) < before + rounds; await sleep(20)) {
+      if (Date.now() > endsAt) throw new Error('Nobody asks Redis who it is any more.');
+    }
+  }
+
+  async #markerReads(): Promise<number> {
+    return Number(/^cmdstat_getrange:calls=(\d+)/m.exec(await this.admin.info('commandstats'))?.[1] ?? 0);
+  }
+
+  async sentBytes(): Promise<number> {
+    return Number(/^total_net_output_bytes:(\d+)/m.exec(await this.admin.info('stats'))?.[1]);
+  }
+}
+
+// They mostly wait, each for a Redis of its own.
+describeWithRedis.concurrent('somebody who can write to the Redis of the nonces', () => {
+  it.for([
+    ['beyond all dates', String(Number.MAX_SAFE_INTEGER)],
+    ['an hour ahead', String(nowSeconds() + 3600)],
+  ])(
+    'a marker that names a time %s ends no process and locks nobody out',
+    async ([, since], { onTestFinished }) => {
+      const shared = await Shared.start(onTestFinished);
+      const store = await shared.open();
+      const run = (await shared.admin.get(MARKER))?.split(' ')[0] as string;
+      await shared.admin.set(MARKER, `${run} ${since}`);
+      await shared.checked();
+      await opened(store);
+      expect(store.startedAt).toBeLessThanOrEqual(nowSeconds());
+      const later = await shared.open();
+      expect(later.startedAt).toBeLessThanOrEqual(nowSeconds());
+      await shared.checked(1);
+      expect(await claim(later)).toBe(true);
+    },
+  );
+
+  it('a marker of many megabytes is not fetched', async ({ onTestFinished }) => {
+    const shared = await Shared.start(onTestFinished);
+    const store = await shared.open();
+    await shared.admin.set(MARKER, Buffer.alloc(30_000_000, 'x'));
+    const before = await shared.sentBytes();
+    await shared.checked();
+    expect((await shared.sentBytes()) - before).toBeLessThan(1_000_000);
+    await opened(store);
+  });
+
+  it('what was claimed while Redis turned out to be one that forgets lets nobody in', async ({
+    onTestFinished,
+  }) => {
+    const shared = await Shared.start(onTestFinished);
+    const proxy = await startSlowProxy(shared.redis.port);
+    onTestFinished(() => proxy.close());
+    const store = await shared.open({ url: `redis://127.0.0.1:${proxy.port}`, timeoutMs: 10_000 });
+    proxy.delayMs = 600;
+    await shared.admin.config('SET', 'maxmemory-policy', 'allkeys-lru');
+    await shared.checked(1); // that is: it was asked, and its answer is on the way
+    await expect(claim(store)).rejects.toMatchObject({ code: 'nonce_store_unavailable' });
+  });
+
+  it('a marker of another type is replaced', async ({ onTestFinished }) => {
+    const shared = await Shared.start(onTestFinished);
+    const store = await shared.open();
+    await shared.admin.del(MARKER);
+    await shared.admin.lpush(MARKER, 'a list');
+    await shared.checked();
+    await opened(store);
+    expect(await shared.admin.type(MARKER)).toBe('string');
+  });
+});
+
+describeWithRedis.concurrent('a database that cannot be selected', () => {
   it.each([
     ['because there is none of that number', 'default', '999', 'ERR DB index is out of range'],
     ['because the user may not', 'limited', '1', 'NOPERM'],
@@ -170,7 +161,7 @@ describeWithRedis('a database that cannot be selected', () => {
   });
 });
 
-it('a server that repeats the password in its refusal: no message, cause or log has it', async () => {
+it.concurrent('a server that repeats the password in its refusal: no message, cause or log has it', async () => {
   const server = createServer((socket) => {
     socket.on('error', () => {});
     socket.on('data', () =>
@@ -199,7 +190,7 @@ function inspectWithCause(error: Error): string {
   return inspect(error, { depth: 10, showHidden: true });
 }
 
-describeWithRedis('a Redis that has forgotten, and says the same run id', () => {
+describeWithRedis.concurrent('a Redis that has forgotten, and says the same run id', () => {
   it('because a policy of eviction was on for a moment: says since when it remembers', async () => {
     const redis = await startRedis({ args: ['--maxmemory', '3mb'] });
     const store = await opened(new RedisNonceStore({ url: redis.url, timeoutMs: 5000 }));
@@ -222,7 +213,7 @@ describeWithRedis('a Redis that has forgotten, and says the same run id', () => 
   });
 
   it('because it was made a replica of one that knew less, and master again: says since when it remembers', async () => {
-    const [first, second] = await Promise.all([startReplicating(), startReplicating()]);
+    const [first, second] = await Promise.all([startRedis(), startRedis()]);
     const store = await opened(new RedisNonceStore({ url: first.url, timeoutMs: 5000 }));
     const [old, promoted] = [new Redis(first.url), new Redis(second.url)];
     await promoted.replicaof('127.0.0.1', first.port);
@@ -243,8 +234,6 @@ describeWithRedis('a Redis that has forgotten, and says the same run id', () => 
     await Promise.all([first.stop(), second.stop()]);
   });
 
-  const startReplicating = () => startRedis({ args: ['--repl-diskless-sync-delay', '0'] });
-
   async function synced(replica: Redis): Promise<void> {
     for (
       const endsAt = Date.now() + 20_000;
@@ -261,4 +250,35 @@ describeWithRedis('a Redis that has forgotten, and says the same run id', () => 
     await opened(store);
     expect(store.startedAt).toBeGreaterThan(than);
   }
+});
+
+// It has a clock of its own, so that nothing runs beside it.
+describeWithRedis('a clock that is set back', () => {
+  it('a replay after the clock of an instance was set back, when Redis has let go of its nonce', async ({
+    onTestFinished,
+  }) => {
+    const shared = await Shared.start(onTestFinished);
+    await shared.open(); // has marked since when this Redis remembers, by the right clock
+    const realNow = Date.now;
+    let aheadMs = 300_000;
+    const now = vi.spyOn(Date, 'now').mockImplementation(() => realNow() + aheadMs);
+    onTestFinished(() => now.mockRestore());
+    const store = await shared.open();
+    const nonce = randomNonce();
+    expect(await store.claim(DEVICE, nonce, Date.now() + 200)).toBe(true);
+    for (
+      const endsAt = realNow() + 5000;
+      realNow() < endsAt && (await shared.admin.keys(`*${nonce}`)).length > 0;
+    )
+      await sleep(20);
+    aheadMs = 0;
+    await expect(store.claim(DEVICE, nonce, Date.now() + 60_000)).rejects.toMatchObject({
+      code: 'nonce_store_unavailable',
+      message: expect.stringMatching(
+        /^The clock was set back .* ends at \d{4}-[\dT:.-]+Z\. Wait until then, or restart/,
+      ),
+    });
+    aheadMs = 400_000;
+    expect(await claim(store)).toBe(true);
+  });
 });

@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, type TestContext, vi } from 'vitest';
 import type { Child } from '../support/child';
 import { type Captured, type Fleet, startFleet, until } from '../support/fleet';
 import { times } from '../support/full';
@@ -12,6 +13,9 @@ const PASSED = '200 passed';
 const REPLAYED = '401 {"error":"unauthorized"}';
 const TOO_OLD = '401 {"error":"timestamp_out_of_range"}';
 const UNAVAILABLE = '503 {"error":"nonce_store_unavailable"}';
+
+/** Ends what a test has begun, the last first. */
+type Later = TestContext['onTestFinished'];
 
 /**
  * Each captured request is sent to all instances at once. Where a busy machine holds Redis up beyond the deadline, some
@@ -34,7 +38,7 @@ async function expectOneEach(fleet: Fleet): Promise<void> {
   console.log(`${ROUNDS} rounds of exactly one, and ${again} that were run again`);
 }
 
-describeWithRedis('four processes with one Redis', () => {
+describeWithRedis.concurrent('four processes with one Redis', () => {
   let redis: RedisServer;
   let fleet: Fleet;
   beforeAll(async () => {
@@ -60,45 +64,37 @@ describeWithRedis('four processes with one Redis', () => {
   );
 });
 
-describeWithRedis('four processes with a cluster of three', () => {
-  it(`one captured request sent to all at once, ${ROUNDS} times: exactly one accepts it`, async () => {
-    const cluster = await startRedisCluster();
-    const fleet = await startFleet(4, { CLUSTER: cluster.masters.map(({ url }) => url).join(',') });
-    try {
-      for (const server of fleet.servers) expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
-      await expectOneEach(fleet);
-    } finally {
-      await fleet.stop();
-      await cluster.stop();
-    }
-  }, 180_000);
-});
+/** One instance, and requests that were recorded on their way to it. */
+class Instance {
+  readonly fleet: Fleet;
+  server: Child;
 
-describeWithRedis('a Redis that fails', { timeout: 120_000 }, () => {
-  let redis: RedisServer;
-  let fleet: Fleet;
-  let server: Child;
-  async function start(args: readonly string[] = [], url?: (redis: RedisServer) => Promise<string>) {
-    redis = await startRedis({ args });
-    await startServer({ REDIS_URL: url === undefined ? redis.url : await url(redis) });
+  private constructor(fleet: Fleet) {
+    this.fleet = fleet;
+    this.server = fleet.servers[0] as Child;
   }
-  async function startServer(env: Record<string, string>) {
-    fleet = await startFleet(1, env);
-    [server] = fleet.servers as [Child];
+
+  static async start(later: Later, env: Record<string, string>): Promise<Instance> {
+    const instance = new Instance(await startFleet(1, env));
+    later(async () => {
+      await instance.fleet.stop();
+      expect(instance.server.stderr()).not.toContain('UNHANDLED');
+    });
+    const { fleet, server } = instance;
     expect(await until(PASSED, () => fleet.call(server), 20_000), server.stderr()).toBe(PASSED);
+    return instance;
   }
-  afterEach(async () => {
-    expect(server.stderr()).not.toContain('UNHANDLED');
-    await fleet.stop();
-    await redis.stop();
-  });
+
+  send(captured: readonly Captured[]): Promise<string[]> {
+    return Promise.all(captured.map((each) => this.fleet.send(this.server, each)));
+  }
 
   /** Requests that were accepted, in the form in which an attacker who recorded them sends them again. */
-  async function capture(count = 20) {
+  async capture(count = 20): Promise<Captured[]> {
     const captured: Captured[] = [];
     for (let tries = 0; captured.length < count && tries < 2 * count; tries++) {
-      const each = await fleet.sign();
-      const answer = await fleet.send(server, each);
+      const each = await this.fleet.sign();
+      const answer = await this.fleet.send(this.server, each);
       if (answer === PASSED) captured.push(each);
       else expect(answer).toBe(UNAVAILABLE); // of a Redis that a busy machine holds up
     }
@@ -107,122 +103,150 @@ describeWithRedis('a Redis that fails', { timeout: 120_000 }, () => {
   }
 
   /** Refuses new requests and old ones alike; deadline.test.ts says how soon. */
-  async function expectRefusals(captured: Awaited<ReturnType<typeof capture>>): Promise<void> {
+  async expectRefusals(captured: readonly Captured[]): Promise<void> {
     for (let round = 0; round < 5; round++) {
-      const all = [...captured.slice(0, 5), await fleet.sign()];
-      const answers = await Promise.all(all.map((each) => fleet.send(server, each)));
+      const answers = await this.send([...captured.slice(0, 5), await this.fleet.sign()]);
       expect(new Set(answers)).toEqual(new Set([UNAVAILABLE]));
     }
   }
 
-  async function expectRecovery(
-    captured: Awaited<ReturnType<typeof capture>>,
-    old: string[],
-    waitMs = 60_000, // deadline.test.ts says how soon
-  ): Promise<void> {
+  /** @param waitMs at most; deadline.test.ts says how soon */
+  async expectRecovery(captured: readonly Captured[], old: string[], waitMs = 60_000): Promise<void> {
     // As soon as anything passes again, and before: none of the old ones ever does.
     for (const endsAt = Date.now() + waitMs; ; ) {
-      const answers = await Promise.all(captured.map((each) => fleet.send(server, each)));
-      for (const answer of answers) expect([UNAVAILABLE, ...old]).toContain(answer);
-      if ((await fleet.call(server)) === PASSED) break;
+      for (const answer of await this.send(captured)) expect([UNAVAILABLE, ...old]).toContain(answer);
+      if ((await this.fleet.call(this.server)) === PASSED) break;
       expect(Date.now()).toBeLessThan(endsAt);
+      await sleep(10); // others want a core, too
     }
-    const answers = await Promise.all(captured.map((each) => fleet.send(server, each)));
-    for (const answer of answers) expect(old).toContain(answer);
+    for (const answer of await this.send(captured)) expect(old).toContain(answer);
   }
+}
 
-  it('stopped: refused, and recovered without a restart; replays from before are refused by their time', async () => {
-    await start();
-    const captured = await capture();
+async function startBoth(later: Later): Promise<{ redis: RedisServer; instance: Instance }> {
+  const redis = await startRedis();
+  later(() => redis.stop());
+  return { redis, instance: await Instance.start(later, { REDIS_URL: redis.url }) };
+}
+
+// They mostly wait, each for a Redis of its own.
+describeWithRedis.concurrent('a Redis that fails', { timeout: 120_000 }, () => {
+  it('stopped: refused, and recovered without a restart; replays from before are refused by their time', async ({
+    onTestFinished,
+  }) => {
+    const { redis, instance } = await startBoth(onTestFinished);
+    const captured = await instance.capture();
     await redis.stop();
-    await expectRefusals(captured);
+    await instance.expectRefusals(captured);
     await redis.restart();
-    await expectRecovery(captured, [TOO_OLD]);
+    await instance.expectRecovery(captured, [TOO_OLD]);
   });
 
-  it('stopped in its sleep (SIGSTOP), longer than its mark lasts: refused, and nothing from before passes again', async () => {
-    await start();
-    const captured = await capture();
+  it('stopped in its sleep (SIGSTOP), longer than its mark lasts: refused, and nothing from before passes again', async ({
+    onTestFinished,
+  }) => {
+    const { redis, instance } = await startBoth(onTestFinished);
+    const captured = await instance.capture();
     redis.pause();
-    await expectRefusals(captured);
-    await new Promise((resolve) => setTimeout(resolve, 3500)); // longer than a check waits
-    await expectRefusals(captured);
+    await instance.expectRefusals(captured);
+    await sleep(3500); // longer than a check waits
+    await instance.expectRefusals(captured);
     redis.resume();
-    await expectRecovery(captured, [TOO_OLD, REPLAYED]);
+    await instance.expectRecovery(captured, [TOO_OLD, REPLAYED]);
   });
 
-  it('slow, each answer 1 s: refused', async () => {
-    let proxy: Awaited<ReturnType<typeof startSlowProxy>> | undefined;
-    await start([], async ({ port }) => {
-      proxy = await startSlowProxy(port);
-      return `redis://127.0.0.1:${proxy.port}`;
-    });
-    const captured = await capture();
-    if (proxy !== undefined) proxy.delayMs = 1000;
-    await expectRefusals(captured);
-    if (proxy !== undefined) proxy.delayMs = 0;
-    await expectRecovery(captured, [TOO_OLD, REPLAYED]);
-    await proxy?.close();
+  it('slow, each answer 1 s: refused', async ({ onTestFinished }) => {
+    const redis = await startRedis();
+    onTestFinished(() => redis.stop());
+    const proxy = await startSlowProxy(redis.port);
+    onTestFinished(() => proxy.close());
+    const instance = await Instance.start(onTestFinished, { REDIS_URL: `redis://127.0.0.1:${proxy.port}` });
+    const captured = await instance.capture();
+    proxy.delayMs = 1000;
+    await instance.expectRefusals(captured);
+    proxy.delayMs = 0;
+    await instance.expectRecovery(captured, [TOO_OLD, REPLAYED]);
   });
 
-  it('full (maxmemory, noeviction): refused, and what it holds is not forgotten', async () => {
-    await start();
-    const captured = await capture();
+  it('full (maxmemory, noeviction): refused, and what it holds is not forgotten', async ({
+    onTestFinished,
+  }) => {
+    const { redis, instance } = await startBoth(onTestFinished);
+    const captured = await instance.capture();
     const admin = new Redis(redis.url);
     await admin.set('filler', 'x'.repeat(4_000_000));
     await admin.config('SET', 'maxmemory', '3mb');
     await expect(admin.set('more', 'x')).rejects.toThrow(/^OOM/);
-    await expectRefusals(captured);
+    await instance.expectRefusals(captured);
     await admin.config('SET', 'maxmemory', '0');
     admin.disconnect();
-    await expectRecovery(captured, [REPLAYED]);
+    await instance.expectRecovery(captured, [REPLAYED]);
   });
 
-  it('restarted empty, at once: replays from before are refused by their time', async () => {
-    await start();
-    const captured = await capture(100);
+  it('restarted empty, at once: replays from before are refused by their time', async ({
+    onTestFinished,
+  }) => {
+    const { redis, instance } = await startBoth(onTestFinished);
+    const captured = await instance.capture(100);
     await redis.restart();
-    await expectRecovery(captured, [TOO_OLD]);
+    await instance.expectRecovery(captured, [TOO_OLD]);
   });
 
-  it('a master that fails over to its replica, by a sentinel: replays from before are refused by nonce or time', async () => {
-    const { sentinelPort, name, master, replica, stop } = await startRedisSentinel();
-    redis = { ...replica, stop };
+  it('a master that fails over to its replica, by a sentinel: replays from before are refused by nonce or time', async ({
+    onTestFinished,
+  }) => {
+    const { sentinelPort, name, master, stop } = await startRedisSentinel();
+    onTestFinished(stop);
     const sentinels = [{ host: '127.0.0.1', port: sentinelPort }];
-    await startServer({ NONCES: JSON.stringify({ redis: { sentinels, name } }) });
-    const captured = await capture(100);
+    const NONCES = JSON.stringify({ redis: { sentinels, name } });
+    const instance = await Instance.start(onTestFinished, { NONCES });
+    const captured = await instance.capture(100);
     await master.stop();
-    await expectRecovery(captured, [TOO_OLD, REPLAYED], 30_000);
-    expect(server.stderr()).not.toContain('UNHANDLED');
-  }, 60_000);
+    await instance.expectRecovery(captured, [TOO_OLD, REPLAYED]);
+  });
 
-  it('restarted empty, with strictRestart: not even a request from a clock ahead passes twice', async () => {
-    redis = await startRedis();
+  it('restarted empty, with strictRestart: not even a request from a clock ahead passes twice', async ({
+    onTestFinished,
+  }) => {
+    const redis = await startRedis();
+    onTestFinished(() => redis.stop());
     const clockSkewSeconds = 1; // with those 10 s by which instances may differ: 11 s
-    await startServer({
-      NONCES: JSON.stringify({ url: redis.url, strictRestart: true, clockSkewSeconds }),
-      SKEW: String(clockSkewSeconds),
-    });
+    const NONCES = JSON.stringify({ url: redis.url, strictRestart: true, clockSkewSeconds });
+    const instance = await Instance.start(onTestFinished, { NONCES, SKEW: String(clockSkewSeconds) });
+    const { fleet, server } = instance;
     const ahead = await fleet.sign(Math.floor(Date.now() / 1000) + 1);
     expect(await fleet.send(server, ahead)).toBe(PASSED);
     await redis.restart();
     const restartedAt = Date.now();
-    await expectRecovery([ahead], [TOO_OLD], 30_000);
+    await instance.expectRecovery([ahead], [TOO_OLD]);
     expect(Date.now() - restartedAt).toBeGreaterThan(10_000);
-  }, 60_000);
+  });
 
-  it('restarted empty together with the server', async () => {
-    await start();
-    const captured = await capture(100);
-    server.kill('SIGKILL');
-    await Promise.all([server.ended, redis.restart()]);
-    server = await fleet.start();
-    await expectRecovery(captured, [TOO_OLD]);
+  it('restarted empty together with the server', async ({ onTestFinished }) => {
+    const { redis, instance } = await startBoth(onTestFinished);
+    const captured = await instance.capture(100);
+    instance.server.kill('SIGKILL');
+    await Promise.all([instance.server.ended, redis.restart()]);
+    instance.server = await instance.fleet.start();
+    await instance.expectRecovery(captured, [TOO_OLD]);
   });
 });
 
+describeWithRedis.concurrent('four processes with a cluster of three', () => {
+  it(`one captured request sent to all at once, ${ROUNDS} times: exactly one accepts it`, async ({
+    onTestFinished,
+  }) => {
+    const cluster = await startRedisCluster();
+    onTestFinished(() => cluster.stop());
+    const fleet = await startFleet(4, { CLUSTER: cluster.masters.map(({ url }) => url).join(',') });
+    onTestFinished(() => fleet.stop());
+    for (const server of fleet.servers) expect(await until(PASSED, () => fleet.call(server))).toBe(PASSED);
+    await expectOneEach(fleet);
+  }, 180_000);
+});
+
 describe('REDIS_URL', () => {
-  it('without ioredis, in a bundle: prints the line that installs it, once, and refuses everybody', async () => {
+  it.concurrent('without ioredis, in a bundle: prints the line that installs it, once, and refuses everybody', async () => {
     const fleet = await startFleet(2, { REDIS_URL: 'redis://127.0.0.1:1', DEBUG: 'amesh' }, ['ioredis']);
     const captured = await fleet.sign();
     for (const server of fleet.servers) {
@@ -238,7 +262,7 @@ describe('REDIS_URL', () => {
     await fleet.stop();
   });
 
-  it('without ioredis, in a bundle: new RedisNonceStore() says why it refuses', async () => {
+  it.concurrent('without ioredis, in a bundle: new RedisNonceStore() says why it refuses', async () => {
     const NONCES = JSON.stringify({ url: 'redis://127.0.0.1:1' });
     const fleet = await startFleet(1, { NONCES, DEBUG: 'amesh' }, ['ioredis']);
     const [server] = fleet.servers as [Child];
@@ -287,7 +311,7 @@ describe('REDIS_URL', () => {
     );
   });
 
-  it('is one of two: AMESH_STORE_URL without ioredis refuses everybody, with the line that installs it', async () => {
+  it.concurrent('is one of two: AMESH_STORE_URL without ioredis refuses everybody, with the line that installs it', async () => {
     const fleet = await startFleet(0, {}, ['ioredis']);
     const server = await fleet.start({ AMESH_STORE_URL: 'redis://127.0.0.1:1', DEBUG: 'amesh' });
     await vi.waitFor(async () => {
@@ -299,7 +323,7 @@ describe('REDIS_URL', () => {
     await fleet.stop();
   }, 30_000);
 
-  it('that does not answer is one reason in the log, said once', async () => {
+  it.concurrent('that does not answer is one reason in the log, said once', async () => {
     const fleet = await startFleet(1, { REDIS_URL: 'redis://127.0.0.1:1' });
     const [server] = fleet.servers as [Child];
     expect(await fleet.call(server)).toBe('503 {"error":"nonce_store_unavailable"}');

@@ -151,29 +151,15 @@ describeWithRedis('RedisNonceStore', () => {
     });
   });
 
-  it('refuses within its time where there is no Redis, and lets in when there is', async () => {
-    const own = await startRedis();
-    await own.stop();
-    const store = open(own.url);
-    // Again where a busy machine is late: a store that waits too long does it each time.
-    await vi.waitFor(async () => {
-      const startedAt = performance.now();
-      await expect(claim(store)).rejects.toMatchObject({
-        code: 'nonce_store_unavailable',
-        message: expect.stringContaining(`ECONNREFUSED 127.0.0.1:${own.port}`),
-      });
-      expect(performance.now() - startedAt).toBeLessThan(350);
-    }, SOON);
-    await own.restart();
-    await opened(store);
-    await own.stop();
-  });
-
-  describe('a Redis that may forget', () => {
+  // Each of the following waits for a Redis of its own.
+  describe.concurrent('a Redis that may forget', () => {
+    // What all of them say: each looks for its own words.
+    const warned = vi.spyOn(console, 'warn');
+    beforeAll(() => void warned.mockImplementation(() => {}));
+    afterAll(() => warned.mockRestore());
     it.each(['allkeys-lru', 'volatile-ttl'])(
       'because of its maxmemory-policy %s is refused',
       async (policy) => {
-        const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
         const own = await startRedis({ args: ['--maxmemory-policy', policy] });
         const store = open(own.url);
         const problem = `This Redis has the maxmemory-policy ${policy}, and may evict nonces that could still be replayed.`;
@@ -186,7 +172,6 @@ describeWithRedis('RedisNonceStore', () => {
         expect(warned.mock.calls.flat().join('\n')).toContain(
           `amesh: Every signed request is refused. ${problem}`,
         );
-        warned.mockRestore();
         const mender = new Redis(own.url);
         await mender.config('SET', 'maxmemory-policy', 'noeviction');
         mender.disconnect();
@@ -196,7 +181,6 @@ describeWithRedis('RedisNonceStore', () => {
     );
 
     it('is warned about where it does not say its policy', async () => {
-      const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
       const own = await startRedis();
       const chief = new Redis(own.url);
       await chief.call('ACL', 'SETUSER', 'limited', 'on', '>pw', '~amesh:nonce:*', '+set', '+getrange');
@@ -205,7 +189,6 @@ describeWithRedis('RedisNonceStore', () => {
       expect(warned.mock.calls.flat().join('\n')).toContain(
         'This Redis does not reveal its maxmemory-policy.',
       );
-      warned.mockRestore();
       // It does not say who it is either, so each new connection counts as another Redis.
       const { startedAt } = store;
       await sleep(1100);
@@ -242,7 +225,25 @@ describeWithRedis('RedisNonceStore', () => {
     });
   });
 
-  describe('a Redis that was', () => {
+  it.concurrent('refuses within its time where there is no Redis, and lets in when there is', async () => {
+    const own = await startRedis();
+    await own.stop();
+    const store = open(own.url);
+    // Again where a busy machine is late: a store that waits too long does it each time.
+    await vi.waitFor(async () => {
+      const startedAt = performance.now();
+      await expect(claim(store)).rejects.toMatchObject({
+        code: 'nonce_store_unavailable',
+        message: expect.stringContaining(`ECONNREFUSED 127.0.0.1:${own.port}`),
+      });
+      expect(performance.now() - startedAt).toBeLessThan(350);
+    }, SOON);
+    await own.restart();
+    await opened(store);
+    await own.stop();
+  });
+
+  describe.concurrent('a Redis that was', () => {
     it.each([
       ['restarted empty', async (own: RedisServer) => own.restart()],
       ['emptied by FLUSHALL while connected', flush],

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { RedisNonceStore } from '@authmesh/sdk/redis';
 import { Cluster } from 'ioredis';
 import { Cluster as Cluster6 } from 'ioredis6';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { opened, randomNonce } from '../support/nonce-store';
 import { nonceStoreContract } from '../support/nonce-store-contract';
 import { describeWithRedis } from '../support/redis';
@@ -45,52 +45,55 @@ async function openedForAll(store: RedisNonceStore): Promise<void> {
   }
 }
 
-describeWithRedis('RedisNonceStore over a cluster of three', () => {
-  let cluster: RedisCluster;
-  beforeAll(async () => {
-    cluster = await startRedisCluster();
-  }, 60_000);
-  afterAll(() => cluster?.stop());
-  const seeds = () => cluster.masters.map(({ url }) => url);
+// Each waits for servers of its own. Those of the three run one after another, beside the failovers.
+describeWithRedis.concurrent('RedisNonceStore over a cluster of three', () => {
+  describe.sequential('that all share', () => {
+    let cluster: RedisCluster;
+    beforeAll(async () => {
+      cluster = await startRedisCluster();
+    }, 60_000);
+    afterAll(() => cluster?.stop());
+    const seeds = () => cluster.masters.map(({ url }) => url);
 
-  nonceStoreContract('RedisNonceStore over a cluster', async () => ({
-    store: await opened(open({ cluster: seeds(), timeoutMs: 10_000 })),
-    reopen: () => open({ cluster: seeds().slice(0, 1), timeoutMs: 10_000 }),
-  }));
+    nonceStoreContract('RedisNonceStore over a cluster', async () => ({
+      store: await opened(open({ cluster: seeds(), timeoutMs: 10_000 })),
+      reopen: () => open({ cluster: seeds().slice(0, 1), timeoutMs: 10_000 }),
+    }));
 
-  it.each([
-    ['ioredis 5', Cluster],
-    ['ioredis 6', Cluster6],
-  ])('works with a client of %s', async (_, Class) => {
-    const client = new Class(seeds());
-    const store = await opened(open({ client, timeoutMs: 10_000 }));
-    expect(await claimMany(store, 300)).toHaveLength(300);
-    client.disconnect();
-  });
-
-  it('says what to do where only one node is given as if it were all', async () => {
-    const store = open(seeds()[0]);
-    await store.claim(randomDevice(), randomNonce(), 0).catch(() => {});
-    await expect(store.claim(randomDevice(), randomNonce(), 0)).rejects.toMatchObject({
-      code: 'nonce_store_unavailable',
-      message: expect.stringContaining(
-        'This Redis is one node of a cluster. Use new RedisNonceStore({ cluster:',
-      ),
+    it.each([
+      ['ioredis 5', Cluster],
+      ['ioredis 6', Cluster6],
+    ])('works with a client of %s', async (_, Class) => {
+      const client = new Class(seeds());
+      const store = await opened(open({ client, timeoutMs: 10_000 }));
+      expect(await claimMany(store, 300)).toHaveLength(300);
+      client.disconnect();
     });
-  });
 
-  it('notices that one of three has lost its memory', async () => {
-    const store = await opened(open({ cluster: seeds(), timeoutMs: 10_000 }));
-    const claims = await claimMany(store, 300);
-    const createdAt = Math.floor(Date.now() / 1000);
-    await cluster.masters[1]?.restart();
-    await openedForAll(store);
-    await expectNoReplay(store, claims, createdAt);
-    expect(store.startedAt).toBeGreaterThan(createdAt);
+    it('says what to do where only one node is given as if it were all', async () => {
+      const store = open(seeds()[0]);
+      await store.claim(randomDevice(), randomNonce(), 0).catch(() => {});
+      await expect(store.claim(randomDevice(), randomNonce(), 0)).rejects.toMatchObject({
+        code: 'nonce_store_unavailable',
+        message: expect.stringContaining(
+          'This Redis is one node of a cluster. Use new RedisNonceStore({ cluster:',
+        ),
+      });
+    });
+
+    it('notices that one of three has lost its memory', async () => {
+      const store = await opened(open({ cluster: seeds(), timeoutMs: 10_000 }));
+      const claims = await claimMany(store, 300);
+      const createdAt = Math.floor(Date.now() / 1000);
+      await cluster.masters[1]?.restart();
+      await openedForAll(store);
+      await expectNoReplay(store, claims, createdAt);
+      expect(store.startedAt).toBeGreaterThan(createdAt);
+    });
   });
 });
 
-describeWithRedis('RedisNonceStore in a failover', () => {
+describeWithRedis.concurrent('RedisNonceStore in a failover', () => {
   it('of a cluster counts from when the replica has taken over', async () => {
     const cluster = await startRedisCluster({ replica: true });
     const store = await opened(open({ cluster: cluster.masters.map(({ url }) => url), timeoutMs: 10_000 }));

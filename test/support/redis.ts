@@ -62,19 +62,24 @@ export async function startRedis({ args = [], file }: RedisOptions = {}): Promis
   return server;
 }
 
+const servers = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of servers) child.kill('SIGKILL'); // of a test file that ended without stopping them
+});
+
 async function start(port: number, args: readonly string[], file?: string): Promise<ChildProcess> {
   const folder = mkdtempSync(join(tmpdir(), 'amesh-redis-'));
   const usual = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', ''];
-  const all =
-    file === undefined ? [...usual, '--appendonly', 'no', ...args] : [file, ...usual.slice(0, 6), ...args];
+  // A master waits 5 s otherwise, for more replicas that could have the same copy.
+  const master = ['--appendonly', 'no', '--repl-diskless-sync-delay', '0'];
+  const all = file === undefined ? [...usual, ...master, ...args] : [file, ...usual.slice(0, 6), ...args];
   const child = spawn('redis-server', all, {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const kill = () => void child.kill('SIGKILL');
-  process.once('exit', kill); // also where a test file ends without stopping it
+  servers.add(child);
   let printed = '';
   const ended = once(child, 'close').then(() => {
-    process.off('exit', kill);
+    servers.delete(child);
     rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
     throw new Error(`redis-server has ended.\n${printed}`);
   });

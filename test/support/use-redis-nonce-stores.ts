@@ -1,13 +1,13 @@
 import { RedisNonceStore } from '@authmesh/sdk/redis';
-import { afterEach } from 'vitest';
+import { afterAll } from 'vitest';
 
 type From = ConstructorParameters<typeof RedisNonceStore>[0];
 
-/** Nonce stores in Redis, each of which is closed after its test. */
+/** Nonce stores in Redis, which are closed after the last test: those of a file may run side by side. */
 export function useRedisNonceStores(): (from: From) => RedisNonceStore {
   const stores: RedisNonceStore[] = [];
-  afterEach(async () => {
-    await Promise.all(stores.splice(0).map((store) => store.close()));
+  afterAll(async () => {
+    await Promise.all(stores.map((store) => store.close()));
   });
   return (from) => {
     const store = new RedisNonceStore(from);
