@@ -1,8 +1,8 @@
-/** What a swap changes beside the document itself. */
+/** The pages that a swap changes together with the document. */
 export interface PageChanges {
-  /** The bytes of new pages, by their names. They are as durable as the document before it names them. */
+  /** The bytes of new pages, by their names. They are durable before the document that names them is written. */
   readonly write: ReadonlyMap<string, Uint8Array>;
-  /** Names of pages that the document does not need any more. A store may keep them for longer. */
+  /** Names of pages that the document no longer needs. A store may keep them longer. */
   readonly remove: readonly string[];
 }
 
@@ -21,15 +21,15 @@ export interface DocumentStore {
    * Compare-and-swap: writes `next` if and only if the bytes are still `expected` (null: there are none). Atomic, and
    * durable once it returns. After a crash, either the old or the new bytes are there.
    *
-   * @param pages pages that are written before it, and others that go after it
-   * @returns false where somebody else was faster; nothing that counts has changed then
+   * @param pages those to write before the document, and those to remove after it
+   * @returns false if the bytes are no longer `expected`: then nothing has changed, apart from pages that no document names
    */
   swap(key: string, expected: Uint8Array | null, next: Uint8Array, pages?: PageChanges): Promise<boolean>;
   /**
-   * Pages of a document, in the order of their names; null for one that is not there, or is larger than a page can be.
+   * Reads pages of a document, in the order of `names`: null for a page that is missing or too large.
    *
-   * @param names base64url SHA-256 of their bytes, 43 characters each
-   * @param atMost bytes of a page
+   * @param names the base64url SHA-256 of each page, 43 characters
+   * @param atMost the largest page, in bytes
    */
   readPages(key: string, names: readonly string[], atMost: number): Promise<readonly (Uint8Array | null)[]>;
   /**

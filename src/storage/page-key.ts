@@ -1,8 +1,7 @@
 /**
- * The key of a page in a store of single values: beside the document, as a folder has `allow_list.json` and `list/…` beside
- * each other.
+ * The key of a page in a key-value store, where pages have keys next to the document.
  *
- * @param key of the document
+ * @param key the key of the document
  * @param name the hash of the page
  */
 export function pageKey(key: string, name: string): string {

@@ -29,12 +29,12 @@ export interface NewDevice {
   readonly unconfirmed?: true | undefined;
   /** For a controller: what it may do, in addition to what it may do already; default nothing more. */
   readonly scopes?: readonly string[] | undefined;
-  /** A person trusts it anew: an end that has passed no longer counts. Default: it stays ended. */
+  /** A person trusts it again, so an end in the past no longer counts. Default: it stays ended. */
   readonly isTrustedAnew?: true | undefined;
 }
 
 /**
- * Adds a device, or a role, hosts and scopes to one that is there. It leaves the draft as it is where nothing is new.
+ * Adds a device, or adds a role, hosts and scopes to a known one. If nothing is new, the draft stays unchanged.
  *
  * @throws AmeshError `own_key`, `key_mismatch`, `host_taken`, `too_many_scopes`; TypeError for a malformed scope
  */
@@ -80,7 +80,7 @@ export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds:
 }
 
 /**
- * Checks that hosts belong to no target but one.
+ * Checks that no other target has these hosts.
  *
  * @throws AmeshError `host_taken`
  */
@@ -95,7 +95,7 @@ export async function assertHostsFree(
   }
 }
 
-/** Takes note that a target trusts this device. It leaves the draft as it is where that is known, or the device is gone. */
+/** Records that a target trusts this device. If that is known, or the device is gone, the draft stays unchanged. */
 export async function confirmDevice(draft: ListDraft, id: string): Promise<void> {
   const known = await draft.device(id);
   if (known?.unconfirmed === undefined) return;
@@ -104,10 +104,10 @@ export async function confirmDevice(draft: ListDraft, id: string): Promise<void>
 }
 
 /**
- * Gives a device another name, cleaned here. Several devices may have the same.
+ * Renames a device; the name is cleaned here. Several devices may have the same name.
  *
  * @returns the cleaned name
- * @throws AmeshError `unknown_name` where the device is not there
+ * @throws AmeshError `unknown_name` if the list does not have the device
  */
 export async function renameDevice(draft: ListDraft, id: string, name: string): Promise<string> {
   const known = await draft.device(id);
@@ -118,12 +118,12 @@ export async function renameDevice(draft: ListDraft, id: string, name: string): 
 }
 
 /**
- * Gives a controller scopes, in addition to those that it has, and sets the end of the trust in it.
+ * Gives a controller more scopes, and sets when the trust in it ends.
  *
- * @param expiresAt Unix seconds; null for no end. Default: it stays as it is
+ * @param expiresAt Unix seconds; null for no end. Default: unchanged
  * @returns the device as it is now
- * @throws AmeshError `unknown_name`, `role_not_allowed`, `too_many_scopes`, with the draft as it was; TypeError for a
- *   malformed scope
+ * @throws AmeshError `unknown_name`, `role_not_allowed`, `too_many_scopes`; TypeError for a malformed scope. The draft then
+ *   stays unchanged
  */
 export async function allowScopes(
   draft: ListDraft,
@@ -145,11 +145,11 @@ export async function allowScopes(
 }
 
 /**
- * Takes scopes from a controller, and all scopes below them: without `orders:*` it has no `orders:read` either.
+ * Takes scopes from a controller, and all scopes that they cover: without `orders:*` it has no `orders:read` either.
  *
  * @returns the device as it is now
- * @throws AmeshError `unknown_name`, `role_not_allowed`; `scope_still_covered` where a wildcard that the device keeps
- *   covers one of them. The draft is then as it was. TypeError for a malformed scope
+ * @throws AmeshError `unknown_name`, `role_not_allowed`; `scope_still_covered` if a wildcard that the device keeps covers
+ *   one of them. TypeError for a malformed scope. The draft then stays unchanged
  */
 export async function denyScopes(
   draft: ListDraft,
@@ -190,7 +190,7 @@ async function expectController(draft: ListDraft, id: string): Promise<DeviceEnt
   );
 }
 
-/** `host_taken`, with the device that has the host. */
+/** The error `host_taken`, which names the device that has the host. */
 export function hostTaken(
   host: string,
   { friendlyName, deviceId }: Pick<DeviceEntry, 'friendlyName' | 'deviceId'>,
@@ -202,8 +202,8 @@ export function hostTaken(
 }
 
 /**
- * Removes a device with all its roles, and remembers its key for as long as an old request or token could bring it back.
- * It leaves the draft as it is where the device is not there.
+ * Removes a device with all its roles, and remembers its ID for as long as an old request or token could bring it back. If
+ * the list does not have the device, the draft stays unchanged.
  */
 export async function revokeDevice(draft: ListDraft, id: string, nowSeconds: number): Promise<void> {
   const entry = await draft.find(id);
@@ -211,7 +211,7 @@ export async function revokeDevice(draft: ListDraft, id: string, nowSeconds: num
   await draft.bury({ deviceId: id, revokedAt: nowSeconds, until: nowSeconds + TOMBSTONE_SECONDS });
 }
 
-/** Takes the role of a controller from a device; one that has no other is revoked. */
+/** Takes the role of a controller from a device. A device without another role is revoked. */
 export async function dismissController(draft: ListDraft, id: string, nowSeconds: number): Promise<void> {
   const known = await draft.device(id);
   if (known === undefined || !known.roles.includes('controller')) return;
@@ -230,17 +230,15 @@ export function setHosts(draft: ListDraft, hosts: readonly string[]): void {
 }
 
 /**
- * The device that a user means by an ID or a name; an ID wins over a name, and a name over one in other letters.
+ * The device that a user means by an ID or a name. An ID wins over a name, and an exact name over one in another case.
  *
- * @param find looks an ID up
- * @param devices all of them, for a name
  * @throws AmeshError `unknown_name`, `ambiguous_name`
  */
 export function findDevice(
   list: { entry(deviceId: string): DeviceEntry | undefined; devices(): Iterable<DeviceEntry> },
   idOrName: string,
 ): DeviceEntry {
-  const name = idOrName.normalize('NFC'); // as names are stored, whatever the keyboard composes
+  const name = idOrName.normalize('NFC'); // as names are stored, whatever the keyboard produces
   const byId = isDeviceId(idOrName) ? list.entry(idOrName) : undefined;
   if (byId !== undefined) return byId;
   const alike = [...list.devices()].filter((each) => each.friendlyName.toLowerCase() === name.toLowerCase());

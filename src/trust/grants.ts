@@ -7,7 +7,7 @@ import type { ListHead } from './format/head';
 import type { Grant } from './format/tokens';
 import { scopesMember } from './scopes';
 
-/** A caller that proved that it holds the key of a grant, and its own private key. */
+/** A caller that has proved that it has the key of a grant, and its own private key. */
 export interface Enrollee {
   readonly deviceId: string;
   /** The compressed point, 33 bytes, in base64url. */
@@ -15,12 +15,12 @@ export interface Enrollee {
   readonly friendlyName: string;
 }
 
-/** A grant that this device has given and still remembers. */
+/** A grant that this device has issued and still remembers. */
 export function findGrant({ grants }: Pick<ListHead, 'grants'>, id: string): Grant | undefined {
   return grants.find((grant) => grant.id === id);
 }
 
-/** @throws AmeshError `enrolment_refused` where it has given no such grant */
+/** @throws AmeshError `enrolment_refused` if there is no such grant */
 export function expectGrant(list: Pick<ListHead, 'grants'>, id: string): Grant {
   const grant = findGrant(list, id);
   if (grant !== undefined) return grant;
@@ -30,7 +30,7 @@ export function expectGrant(list: Pick<ListHead, 'grants'>, id: string): Grant {
   );
 }
 
-/** Adds a grant, and forgets those by which no device can be there any more. */
+/** Adds a grant, and forgets grants whose last lease has ended. */
 export function addGrant(draft: ListDraft, grant: Grant, nowSeconds: number): void {
   const grants = draft.head.grants.filter(
     ({ expiresAt, maxLeaseSeconds }) => expiresAt + maxLeaseSeconds > nowSeconds,
@@ -41,9 +41,9 @@ export function addGrant(draft: ListDraft, grant: Grant, nowSeconds: number): vo
 /**
  * Checks whether a grant admits a caller. This is cheaper than adding the caller to the list.
  *
- * @param known what the list says of the caller
- * @returns the grant; null where the caller is there already
- * @throws AmeshError `enrolment_refused` where the grant is gone or the caller was revoked, `grant_expired`,
+ * @param known what the list says about the caller
+ * @returns the grant; null if the caller is already in the list
+ * @throws AmeshError `enrolment_refused` if the grant is gone or the caller was revoked, `grant_expired`,
  *   `grant_used_up`; `key_mismatch`
  */
 export function admit(
@@ -71,7 +71,7 @@ export function admit(
 }
 
 /**
- * Adds a caller to the list by a grant, and counts the use. A caller that is already in the list is not counted again.
+ * Adds a caller to the list with a grant, and counts the use. A caller that is already in the list is not counted again.
  *
  * @throws AmeshError like {@link admit}; `own_key`
  */
@@ -92,20 +92,20 @@ export async function enrolCaller(
     endsAt,
   };
   await addDevice(draft, { ...caller, role: 'controller', hosts: [] }, nowSeconds);
-  // What it had by a lease that is over does not come back: it has what this grant gives.
+  // The scopes of an earlier lease do not come back: the caller gets those of this grant.
   const { scopes: _, ...added } = (await draft.device(caller.deviceId)) as DeviceEntry;
   await draft.put({ ...added, lease, ...scopesMember(grant.scopes ?? []) });
   replaceGrant(draft, { ...grant, used: grant.used + 1 });
 }
 
-/** Whether a lease is in its second half, so that the next request renews it. */
+/** Whether a lease is in its second half. The next request then renews it. */
 export function isDue({ expiresAt, endsAt }: Lease, leaseSeconds: number, nowSeconds: number): boolean {
   return expiresAt < endsAt && nowSeconds <= expiresAt && expiresAt - nowSeconds <= leaseSeconds / 2;
 }
 
 /**
- * Extends the leases that were used. It passes over devices and grants that are gone: a device that was revoked in the
- * meantime stays revoked, and a lease that has ended stays ended.
+ * Extends leases that were used. It skips devices and grants that are gone: a device that has been revoked stays revoked,
+ * and a lease that has ended stays ended.
  */
 export async function renewLeases(
   draft: ListDraft,
@@ -122,12 +122,12 @@ export async function renewLeases(
   }
 }
 
-/** The devices that came by a grant and are still there. */
+/** The devices that enrolled with a grant and are still in the list. */
 export function grantedDevices(list: { devices(): Iterable<DeviceEntry> }, id: string): DeviceEntry[] {
   return [...list.devices()].filter(({ lease }) => lease?.grant === id);
 }
 
-/** Ends a grant to callers that have not come yet; the others stay as long as their leases do. */
+/** Ends a grant for new callers. Those that have enrolled stay until their leases end. */
 export function closeGrant(draft: ListDraft, id: string, nowSeconds: number): void {
   const grant = findGrant(draft.head, id);
   if (grant !== undefined && grant.expiresAt > nowSeconds)
@@ -135,7 +135,7 @@ export function closeGrant(draft: ListDraft, id: string, nowSeconds: number): vo
 }
 
 /**
- * Revokes a grant, and every device that came by it. It reads the whole list.
+ * Revokes a grant, and every device that enrolled with it. It reads the whole list.
  *
  * @returns those devices, as they were
  */
@@ -147,7 +147,7 @@ export async function revokeGrant(draft: ListDraft, id: string, nowSeconds: numb
     const { deviceId, roles, lease } = device;
     if (lease?.grant !== id) continue;
     gone.push(device);
-    // The tombstone keeps its key out, which another grant could let in again.
+    // The tombstone keeps its key out: without it, another grant could let the device in again.
     if (roles.includes('target')) await dismissController(draft, deviceId, nowSeconds);
     else await revokeDevice(draft, deviceId, nowSeconds);
   }

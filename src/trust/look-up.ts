@@ -7,7 +7,7 @@ import type { ListStore } from './list/list-store';
 import { cleanName } from './names';
 
 /**
- * The device that a user means by an ID or a name. An ID needs one page of the list, and a name all of them.
+ * The device that a user means by an ID or a name. For an ID it reads one page of the list, for a name all pages.
  *
  * @throws AmeshError `unknown_name`, `ambiguous_name`; what reading the list throws
  */
@@ -19,9 +19,9 @@ export async function lookUp(trust: ListStore, idOrName: string): Promise<Device
 }
 
 /**
- * The devices that have the name under which a new one would be stored, in any case. It reads the whole list.
+ * The devices that already have the name of a new one, in upper or lower case. It reads the whole list.
  *
- * @returns none where the device is in the list: it keeps its entry, and its name
+ * @returns none if the device is in the list already: it keeps its name
  */
 export async function namesakesOf(
   trust: ListStore,

@@ -2,11 +2,11 @@ import { covers, isScopePattern } from '../core/devices/scopes';
 import { AmeshError } from '../core/errors/amesh-error';
 import { TRUST_CODES } from './errors/codes';
 
-/** The most scopes of one device, grant or token: so that a line of the list has at most some 5 KiB. */
+/** The most scopes of one device, grant or token. They keep a line of the list below about 5 KiB. */
 export const MAX_SCOPES = 64;
 
 /**
- * The shortest list of scopes with the same meaning: sorted, none twice, and none that another one covers.
+ * The shortest list of scopes with the same meaning: sorted, without duplicates, and without scopes that another covers.
  *
  * @throws TypeError for a text that cannot be granted; AmeshError `too_many_scopes`
  */
@@ -28,7 +28,7 @@ export function toScopes(given: readonly string[]): readonly string[] {
   return scopes;
 }
 
-/** What an entry has in place of no scopes: no member. */
+/** The member of an entry. Without scopes, an entry has no such member. */
 export function scopesMember(scopes: readonly string[]): { readonly scopes?: readonly string[] } {
   return scopes.length === 0 ? {} : { scopes };
 }

@@ -24,16 +24,16 @@ export interface Provision {
   readonly scopes?: readonly string[] | undefined;
 }
 
-/** What this device remembers of a token that it has taken; undefined where it has not taken it. */
+/** What this device remembers of a token that it has taken; undefined if it has not taken it. */
 export function findTaken({ tokens }: Pick<ListHead, 'tokens'>, id: string): TakenToken | undefined {
   return tokens.find((token): token is TakenToken => token.kind === 'taken' && token.id === id);
 }
 
 /**
- * Takes a provision token: trusts its issuer as a controller, and remembers the token for ever, so that one that is
- * left in the environment brings nobody back. It leaves the draft as it is where the token was taken before.
+ * Takes a provision token: trusts its issuer as a controller, and remembers the token for ever, so that a token left in
+ * the environment brings nobody back. If the token was taken before, the draft stays unchanged.
  *
- * @throws AmeshError `token_revoked` where its issuer was revoked after it was issued; `own_key`, `key_mismatch`
+ * @throws AmeshError `token_revoked` if its issuer was revoked after it was issued; `own_key`, `key_mismatch`
  */
 export async function takeProvision(
   draft: ListDraft,
@@ -49,7 +49,7 @@ export async function takeProvision(
     );
   }
   const known = await draft.device(controller.deviceId);
-  // The issuer wrote this token. Where it may call already, only this machine gives it more.
+  // The issuer chose these scopes. If it may call already, only this machine can give it more.
   const given = known?.roles.includes('controller') ? undefined : scopes;
   await addDevice(draft, { ...controller, role: 'controller', hosts: [], scopes: given }, nowSeconds);
   if (hosts.length > 0) setHosts(draft, [...draft.head.hosts, ...hosts]);
@@ -58,7 +58,7 @@ export async function takeProvision(
 
 /** Adds a token that this device has taken, or takes again. */
 export function keepToken(draft: ListDraft, token: TakenToken): void {
-  // Another device has chosen its id, which may be the id of a token that this device has issued.
+  // Another device chose its ID, which may be the ID of a token that this device has issued.
   const others = draft.head.tokens.filter(({ id, kind }) => id !== token.id || kind !== token.kind);
   draft.change({ tokens: [...others, token] });
 }
@@ -81,7 +81,7 @@ export function findIssued({ tokens }: Pick<ListHead, 'tokens'>, id: string): Is
   return tokens.find((token): token is IssuedToken => token.kind === 'issued' && token.id === id);
 }
 
-/** The tokens that were issued, and of which no machine has been heard yet. */
+/** The issued tokens with which no machine has registered yet, without cancelled ones. */
 export function pendingTokens({ tokens }: Pick<ListHead, 'tokens'>): IssuedToken[] {
   return tokens.filter(
     (token): token is IssuedToken =>
@@ -89,7 +89,7 @@ export function pendingTokens({ tokens }: Pick<ListHead, 'tokens'>): IssuedToken
   );
 }
 
-/** A machine that registers with a token: it proved that it has the token's secret and its own private key. */
+/** A machine that registers with a token. It has proved that it has the token's secret and its own private key. */
 export interface Registrant {
   readonly deviceId: string;
   /** The compressed point, 33 bytes, in base64url. */
@@ -102,8 +102,8 @@ export interface Registrant {
 /**
  * Records the machine that took a token: it becomes a target. A host that belongs to another target stays there.
  *
- * @throws AmeshError `token_used_twice` where another machine has registered with the token, `token_revoked` where it
- *   was cancelled, or the machine revoked since; `own_key`, `key_mismatch`
+ * @throws AmeshError `token_used_twice` if another machine has registered with the token, `token_revoked` if the token was
+ *   cancelled or the machine has been revoked since; `own_key`, `key_mismatch`
  */
 export async function registerTarget(
   draft: ListDraft,
@@ -134,9 +134,8 @@ export async function registerTarget(
 }
 
 /**
- * Cancels a token that this device has issued: a machine that registers with it does not become a target. The token
- * itself cannot be called back from where it is. It leaves the draft as it is where there is no such token, or it was
- * taken or cancelled before.
+ * Cancels a token that this device has issued: a machine that registers with it does not become a target. A machine can
+ * still take the token. If the token is unknown, cancelled or taken, the draft stays unchanged.
  */
 export function cancelToken(draft: ListDraft, id: string, nowSeconds: number): void {
   const token = findIssued(draft.head, id);

@@ -11,7 +11,7 @@ import { makePrivateFolder } from './private-file';
 import { readRegularFile, readRegularFileSync } from './regular-file';
 import { syncFolder } from './sync-folder';
 
-/** The folder of the pages of a list. */
+/** The folder for the pages of a list. */
 const PAGES = 'list';
 
 const NO_PAGES: PageChanges = { write: new Map(), remove: [] };
@@ -23,8 +23,8 @@ export class FileStore implements DocumentStore {
   /**
    * Does not read or write yet.
    *
-   * @param dir an absolute path; made at the first write
-   * @param pagesOf the name of the folder in it that has the pages of a document; default `list`
+   * @param dir an absolute path; created at the first write
+   * @param pagesOf the name of the folder in `dir` for the pages of a document; default `list`
    */
   constructor(
     readonly dir: string,
@@ -74,27 +74,27 @@ export class FileStore implements DocumentStore {
         return false;
       }
       if (missing.length > 0) {
-        lock.release(); // somebody has swept them away, since no document named them yet
+        lock.release(); // another writer has removed them, because no document named them yet
         continue;
       }
       if (!lock.commit(path)) continue;
       await syncFolder(this.dir).catch((cause) => {
         throw new AmeshError(STORAGE_CODES.store_unsynced, undefined, { cause });
       });
-      // No change depends on these.
+      // The change is done, whether this works or not.
       await removeRests(path).catch(() => {});
       if (changes.remove.length > 0) await this.#sweep(key);
       return true;
     }
   }
 
-  /** Removes pages that the document does not name, those included that a killed or slower writer has left. */
+  /** Removes pages that the document does not name, including those that a killed or slower writer left behind. */
   async #sweep(key: string): Promise<void> {
     await this.locked(key, async (assertHeld) => {
       const document = readNow(this.#path(key));
       assertHeld();
       if (document !== null) this.#pages(key).keepNow(document);
-    }).catch(() => {}); // they only take room
+    }).catch(() => {}); // leftover pages only take up space
   }
 
   async discard(key: string, moreThan: number): Promise<void> {

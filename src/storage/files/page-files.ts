@@ -6,22 +6,22 @@ import { makePrivateFolder, writePrivateFile } from './private-file';
 import { readRegularFile } from './regular-file';
 import { syncFolder } from './sync-folder';
 
-/** A file of somebody else in the folder is none of ours to remove. */
+/** The form of our file names. Files with other names are not ours to remove. */
 const NAME = /^[A-Za-z0-9_-]{43}$/;
 const NAMES = /"[A-Za-z0-9_-]{43}"/g;
 
-/** Pages of a document as files of one folder, each under the hash of its bytes. */
+/** The pages of a document as files in one folder, each named by the hash of its bytes. */
 export class PageFiles {
   /**
-   * @param dir of the pages; made at the first write
-   * @param document the file that names them: who may read that may read them
+   * @param dir the folder for the pages; created at the first write
+   * @param document the file that names the pages: its readers can read the pages, too
    */
   constructor(
     readonly dir: string,
     readonly document: string,
   ) {}
 
-  /** What cannot be read concerns the devices on that page and nobody else, so it counts as not there. */
+  /** Returns null for a page that cannot be read: this affects only the devices on it. */
   read(names: readonly string[], atMost: number): Promise<(Uint8Array | null)[]> {
     return Promise.all(
       names.map(async (name) => {
@@ -31,34 +31,34 @@ export class PageFiles {
     );
   }
 
-  /** On the disk when it resolves, also where there was a file of the name before: it may have been damaged. */
+  /** Waits until the pages are on disk. It replaces existing files, too, because they may be damaged. */
   async write(names: readonly string[], pages: ReadonlyMap<string, Uint8Array>): Promise<void> {
     if (names.length === 0) return;
     await this.#makeFolder();
     for (const name of names) {
       const path = join(this.dir, name);
-      const made = `${path}.${newToken()}.tmp`;
+      const temporary = `${path}.${newToken()}.tmp`;
       try {
-        await writePrivateFile(made, pages.get(name) as Uint8Array, 0o600, this.document);
-        await rename(made, path);
+        await writePrivateFile(temporary, pages.get(name) as Uint8Array, 0o600, this.document);
+        await rename(temporary, path);
       } catch (error) {
-        await rm(made, { force: true }).catch(() => {});
+        await rm(temporary, { force: true }).catch(() => {});
         throw error;
       }
     }
     await syncFolder(this.dir);
-    // No page depends on these.
+    // The pages are written, whether this works or not.
     await removeRests(join(this.dir, names.at(-1) as string)).catch(() => {});
   }
 
-  /** Those of the names that have no file. */
+  /** The names that have no file. */
   missingNow(names: Iterable<string>): string[] {
     return [...names].filter(
       (name) => statSync(join(this.dir, name), { throwIfNoEntry: false }) === undefined,
     );
   }
 
-  /** Removes all pages whose names do not occur in a document. */
+  /** Removes all pages whose names do not occur in the document. */
   keepNow(document: Uint8Array): void {
     const named = new Set(new TextDecoder().decode(document).match(NAMES));
     for (const name of readdirSync(this.dir)) {
@@ -66,7 +66,7 @@ export class PageFiles {
     }
   }
 
-  /** What root makes in a folder that a server reads is the server's to read, too. */
+  /** If root creates the folder, it gets the owner and mode of its parent: a server without root must read it, too. */
   async #makeFolder(): Promise<void> {
     const isNew = statSync(this.dir, { throwIfNoEntry: false }) === undefined;
     await makePrivateFolder(this.dir);

@@ -43,7 +43,7 @@ export class ReplacedFiles {
     await this.#sync();
   }
 
-  /** Keeps a copy of each file of a folder, where there is one. */
+  /** Keeps a copy of each file in a folder, if the folder exists. */
   async keepFolder(name: string): Promise<void> {
     const from = join(this.#dir, name);
     const files = await readdir(from).catch(() => []);
@@ -58,7 +58,7 @@ export class ReplacedFiles {
     await this.#sync();
   }
 
-  /** Keeps the bytes of something that lies elsewhere. */
+  /** Keeps the bytes of something that is not in the folder. */
   async keepBytes(name: string, bytes: Uint8Array): Promise<void> {
     await writePrivateFile(join(await this.#made(), name), bytes, 0o600);
     await this.#sync();

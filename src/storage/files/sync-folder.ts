@@ -1,12 +1,12 @@
 import { open } from 'node:fs/promises';
 import { syncFile } from './sync-file';
 
-// What file systems say that sync no folders, as some network ones.
+// The errors of file systems that cannot sync a folder, such as some network file systems.
 const CANNOT_SYNC = new Set<unknown>(['EINVAL', 'ENOTSUP']);
 
-/** Without it a power cut can undo the rename, though the file itself is on the disk. */
+/** Waits until the entries of a folder are on disk. Without it, a power cut can undo a rename. */
 export async function syncFolder(dir: string): Promise<void> {
-  const folder = await open(dir, 'r').catch(() => null); // Windows opens no folders
+  const folder = await open(dir, 'r').catch(() => null); // Windows cannot open folders
   try {
     if (folder !== null) await syncFile(folder);
   } catch (error) {

@@ -18,7 +18,7 @@ export interface RedisNode {
 export interface RedisClient extends RedisNode {
   readonly isCluster?: boolean | undefined;
   readonly options: object;
-  /** As `eval`, with bytes in the place of text. */
+  /** Like `eval`, but returns bytes instead of text. */
   evalBuffer(
     script: string,
     keys: number,

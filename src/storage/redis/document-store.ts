@@ -17,10 +17,10 @@ const PING_EVERY_MS = 10_000;
 /** A large document may take longer to transfer. */
 const BYTES_A_MS = 10_000;
 
-/** The field that holds the document; each page is in a field of its name, which is longer. */
+/** The field of the document. Each page has a field under its own name, which is longer. */
 const DOCUMENT = 'document';
 
-// What is no hash is no document, and has to give way to one: it reads as empty.
+// A key of another type is not a document. It reads as empty, so that a swap can replace it.
 const READ = `local length = redis.pcall('HSTRLEN', KEYS[1], ARGV[1])
 if type(length) == 'table' then
   if string.find(length.err, 'WRONGTYPE', 1, true) then return '' end
@@ -29,7 +29,7 @@ end
 if length > tonumber(ARGV[2]) then return length end
 return redis.call('HGET', KEYS[1], ARGV[1])`;
 
-// What is too large for a page is none, and is not sent.
+// A value that is too large for a page counts as missing, and is not sent.
 const READ_PAGES = `local pages = {}
 for i = 2, #ARGV do
   local length = redis.pcall('HSTRLEN', KEYS[1], ARGV[i])
@@ -37,8 +37,8 @@ for i = 2, #ARGV do
 end
 return pages`;
 
-// ARGV: the field, whether there was something, the document before and after, how many pages are written, their names
-// and bytes, and the names of those that go.
+// ARGV: the field, whether there was a document, the old and the new document, the number of pages to write, their names
+// and bytes, and the names of the pages to remove.
 const SWAP = `local now = redis.pcall('HGET', KEYS[1], ARGV[1])
 local isOther = type(now) == 'table'
 if isOther then
@@ -101,17 +101,17 @@ export class RedisDocumentStore implements DocumentStore {
     this.#commands = new RedisConnection(source, { changed: () => this.#wake(), lost: () => {} });
   }
 
-  /** @throws AmeshError `allow_list_unavailable` where Redis does not answer */
+  /** @throws AmeshError `allow_list_unavailable` if Redis does not answer */
   async read(key: string, atMost = Number.MAX_SAFE_INTEGER): Promise<Uint8Array | null> {
     const found = await this.#run((client) =>
       client.evalBuffer(READ, 1, this.#prefix + key, DOCUMENT, String(atMost)),
     );
-    // More than was wanted, and so it was not sent.
+    // It is longer than atMost, so it was not sent.
     if (typeof found === 'number') return new Uint8Array(atMost);
     return found === null ? null : new Uint8Array(found as Uint8Array);
   }
 
-  /** @throws AmeshError `allow_list_unavailable` where Redis does not answer */
+  /** @throws AmeshError `allow_list_unavailable` if Redis does not answer */
   async readPages(key: string, names: readonly string[], atMost: number): Promise<(Uint8Array | null)[]> {
     const found = await this.#run(
       (client) => client.evalBuffer(READ_PAGES, 1, this.#prefix + key, String(atMost), ...names),
@@ -120,7 +120,7 @@ export class RedisDocumentStore implements DocumentStore {
     return (found as (Uint8Array | null)[]).map((page) => page && new Uint8Array(page));
   }
 
-  /** @throws AmeshError `allow_list_unavailable`, with nothing changed; `store_unsynced` where that is not known */
+  /** @throws AmeshError `allow_list_unavailable` if nothing has changed; `store_unsynced` if that is unknown */
   async swap(
     key: string,
     expected: Uint8Array | null,

@@ -124,7 +124,7 @@ class StorageDocumentStore implements DocumentStore {
         throw unavailable(error);
       }
       for (const name of pages.remove) {
-        await this.#storage.removeItem?.(pageKey(key, name)).catch(() => {}); // it only takes room
+        await this.#storage.removeItem?.(pageKey(key, name)).catch(() => {}); // it only takes up space
       }
       return true;
     });

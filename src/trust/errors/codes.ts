@@ -51,8 +51,8 @@ export const TRUST_CODES = /* @__PURE__ */ defineCodes({
     fix: 'Take the wildcard away too, and then allow what the device still needs.',
   },
   list_full: {
-    cause: 'The allow list has as many entries as a list can have.',
-    fix: 'Revoke devices that are not used any more. Revoked IDs leave the list 25 hours later.',
+    cause: 'The allow list is full.',
+    fix: 'Revoke devices that are no longer used. A revoked ID leaves the list after 25 hours.',
   },
   token_revoked: {
     status: 503,
