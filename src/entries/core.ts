@@ -14,6 +14,8 @@ export {
   type Role,
   type TrustedDevice,
 } from '../core/devices/allow-list';
+export { hasScope, type ScopedRequest } from '../core/devices/has-scope';
+export type { AmeshScopes, Scope } from '../core/devices/scopes';
 export { fromBase64Url, toBase64Url } from '../core/encoding';
 export {
   AllowListIntegrityError,

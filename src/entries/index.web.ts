@@ -3,6 +3,7 @@ export {
   AllowListIntegrityError,
   AmeshError,
   ClockSkewTooLargeError,
+  hasScope,
   InMemoryNonceStore,
   isAmeshError,
   NoIdentityError,

@@ -11,6 +11,8 @@ export type {
   WithAmesh,
   WorkerModule,
 } from '../adapters/workers/with-amesh';
+export { hasScope, type ScopedRequest } from '../core/devices/has-scope';
+export type { AmeshScopes, Scope } from '../core/devices/scopes';
 export { streamUnverifiedBody } from '../core/verify/options';
 export type { ServerOptions, ServerSettings } from '../machine/default/verifier-source';
 export { createServerVerifier, withAmesh } from '../machine/default/workers';

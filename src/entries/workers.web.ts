@@ -1,3 +1,4 @@
 export { AmeshNonces, DurableNonceStore } from '../adapters/workers/durable-nonces';
+export { hasScope } from '../core/devices/has-scope';
 export { streamUnverifiedBody } from '../core/verify/options';
 export { createServerVerifier, withAmesh } from '../machine/default/workers.web';

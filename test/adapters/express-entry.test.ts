@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 
 describe('@authmesh/sdk/express', () => {
   it('names what amesh has, and nothing else', () => {
-    expect(Object.keys(entry).sort()).toEqual(['rawBody', 'streamUnverifiedBody', 'verify']);
+    expect(Object.keys(entry).sort()).toEqual(['hasScope', 'rawBody', 'streamUnverifiedBody', 'verify']);
     expect(entry.rawBody).toBe(amesh.rawBody);
   });
 

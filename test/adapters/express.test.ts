@@ -57,6 +57,7 @@ describe.each(frameworks)('$name', ({ express }) => {
       deviceId: machines.controllerId,
       friendlyName: 'controller',
       verifiedAt: expect.any(Number),
+      scopes: [],
     });
     expect(Number.isInteger(caller.verifiedAt)).toBe(true);
     expect(caller.verifiedAt - before).toBeGreaterThanOrEqual(0);

@@ -51,6 +51,7 @@ describe.each(fastifies)('$name', ({ fastify }) => {
       deviceId: machines.controllerId,
       friendlyName: 'controller',
       verifiedAt: expect.any(Number),
+      scopes: [],
     });
     expect(caller.verifiedAt - before).toBeGreaterThanOrEqual(0);
     expect(caller.verifiedAt - before).toBeLessThan(10);

@@ -78,7 +78,12 @@ describe('a target with a provision token and an empty folder', () => {
     const response = await call(child);
     expect([response.status, await response.json()]).toEqual([
       200,
-      { deviceId: controller.identity.deviceId, friendlyName: 'laptop', verifiedAt: expect.any(Number) },
+      {
+        deviceId: controller.identity.deviceId,
+        friendlyName: 'laptop',
+        verifiedAt: expect.any(Number),
+        scopes: [],
+      },
     ]);
     expect(response.headers.get('x-token')).toBe('gone');
     const { deviceId } = controller.identity;

@@ -105,7 +105,7 @@ function contractOf(kind: ServerKind): void {
       const bytes = Buffer.from(body, 'base64');
       expect(response.status).toBe(200);
       expect(JSON.parse(response.body)).toEqual({
-        caller: { ...caller, verifiedAt: vector.now },
+        caller: { ...caller, verifiedAt: vector.now, scopes: [] },
         via: 'app',
         method,
         target,

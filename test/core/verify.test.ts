@@ -437,7 +437,7 @@ describe('check 8: the nonce', () => {
   });
 });
 
-describe('check 9: the body', () => {
+describe('check 10: the body', () => {
   it('may be as large as allowed and no larger', async () => {
     const request = () => signed({ method: 'POST', body: text('12345') });
     expect(await codeOf(verifierAt({ maxBodyBytes: 5 }).verify(await request()))).toBe('accepted');

@@ -98,7 +98,7 @@ describe('docs/protocol.md', () => {
   });
 
   const rows = [
-    ...readPage('docs/protocol.md').matchAll(/^\| \d \|.*\| `(\w+)` \| (\d{3}) \| `(\w+)` \|$/gm),
+    ...readPage('docs/protocol.md').matchAll(/^\| \d+ \|.*\| `(\w+)` \| (\d{3}) \| `(\w+)` \|$/gm),
   ];
 
   it('has the checks of a verifier in their order', () => {

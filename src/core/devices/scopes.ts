@@ -1,12 +1,28 @@
-/** What a request can require: 1 to 64 characters. */
-const SCOPE = /^[a-z0-9_.:-]{1,64}$/;
+/**
+ * The scopes of your application. Without members, any text is a {@link Scope}. Name your own, and a misspelt scope is a
+ * type error wherever amesh takes one:
+ *
+ * ```ts
+ * declare module '@authmesh/sdk' {
+ *   interface AmeshScopes {
+ *     'orders:read': true;
+ *     'orders:write': true;
+ *   }
+ * }
+ * ```
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: applications add the members
+export interface AmeshScopes {}
 
-/** What a device can be given: a scope, everything below one, or everything. */
-const PATTERN = /^(?:[a-z0-9_.:-]{1,64}|[a-z0-9_.:-]{1,62}:\*|\*)$/;
+/** A scope that `verify({ require })` and `hasScope()` take: a name in {@link AmeshScopes}, or any text without one. */
+export type Scope = [keyof AmeshScopes] extends [never] ? string : keyof AmeshScopes & string;
+
+/** What a device can be given: a scope, everything below one, or everything. At most 64 characters. */
+const PATTERN = /^(?!.{65})(?:[a-z0-9_.:-]+(?::\*)?|\*)$/;
 
 /** Whether a text is a scope: `orders:read`. 1 to 64 of `a-z 0-9 _ . : -`, without a wildcard. */
 export function isScope(text: unknown): text is string {
-  return typeof text === 'string' && SCOPE.test(text);
+  return isScopePattern(text) && !text.includes('*');
 }
 
 /** Whether a text can be granted: a scope, `orders:*`, or `*`. At most 64 characters. */
@@ -24,6 +40,21 @@ export function covers(patterns: readonly string[], scope: string): boolean {
     const parent = pattern.slice(0, -1);
     return pattern.endsWith(':*') && scope.startsWith(parent) && scope.length > parent.length;
   });
+}
+
+/**
+ * The option `require`, read once.
+ *
+ * @throws TypeError for an empty list, and for what is not a scope
+ */
+export function readRequire(given: unknown): readonly string[] {
+  if (given === undefined) return [];
+  const scopes = Array.isArray(given) ? [...given] : [given];
+  if (scopes.length === 0 || !scopes.every(isScope))
+    throw new TypeError(
+      'require must be a scope such as "orders:read", or a list of them, without wildcards.',
+    );
+  return scopes;
 }
 
 /** The first scope of these that no pattern covers; undefined if the device has them all. */

@@ -52,6 +52,7 @@ export type RefusalCode =
   | 'role_not_allowed'
   | 'invalid_signature'
   | 'replay_detected'
+  | 'scope_missing'
   | 'payload_too_large'
   | 'content_digest_missing'
   | 'content_digest_mismatch'

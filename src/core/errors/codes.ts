@@ -81,6 +81,13 @@ export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
     cause: 'This request has been seen before.',
     fix: 'Sign each attempt again; amesh.fetch does.',
   },
+  scope_missing: {
+    status: 403,
+    wire: 'scope_missing',
+    cause: 'The device does not have a scope that is required here.',
+    fix: 'If it should have it',
+    command: ['amesh', 'allow', 'DEVICE', 'SCOPE'],
+  },
 });
 
 /** Faults of a body. Clients throw `payload_too_large`, too. */

@@ -40,6 +40,8 @@ export interface RefusalFacts<C extends RefusalCode = RefusalCode> extends CodeF
   readonly status: number;
   /** The code that the client sees; often less precise than the code itself. */
   readonly wire: string;
+  /** Only for `scope_missing` of a request: the scope, which the client sees, too. */
+  readonly scope?: string;
 }
 
 /** A row for each code. Exactly the codes of {@link RefusalCode} have a status. */

@@ -37,7 +37,7 @@ export async function readBody(view: RequestView, maxBodyBytes: number): Promise
   }
 }
 
-/** Check 9, for the result of {@link readyBody} or {@link readBody}. */
+/** Check 10, for the result of {@link readyBody} or {@link readBody}. */
 export function checkBody(
   view: RequestView,
   body: Uint8Array | null,

@@ -9,7 +9,7 @@ import type { Credentials } from '../wire/credentials';
 import { changed, isAmbiguous, type RequestLine, readRequestLine } from '../wire/line';
 import type { RequestView } from '../wire/view';
 import { checkBody, readBody, readyBody } from './body';
-import { findController, readAllowList } from './device';
+import { authorize, checkScopes, findController, readAllowList } from './device';
 import { checkFreshness } from './freshness';
 import { checkHost } from './host';
 import { claimNonce } from './nonce';
@@ -129,13 +129,20 @@ const claim: Step<Known, Known> = (request) => {
   return andThen(claiming, (replayed) => replayed ?? request);
 };
 
-/** Check 9. */
+/** Check 9. After the claim, so that a request that is refused here is a replay once the scope was given. */
+const requireScopes: Step<Known, Known> = (request) =>
+  checkScopes(request.device, request.context.settings.require) ?? request;
+
+/** Check 10. */
 const takeBody: Step<Known, Verified> = (request) => {
   const bytes = readyBody(request.view);
   return bytes === undefined ? awaitBody(request) : checkBytes(request, bytes);
 };
 
-const STEPS = [readRequest, consultList, proveSignature, claim, takeBody] as Step<Incoming, Incoming>[];
+const STEPS = [readRequest, consultList, proveSignature, claim, requireScopes, takeBody] as Step<
+  Incoming,
+  Incoming
+>[];
 
 /** Method, authority, path and query, as they should have been signed. */
 export function readLine(request: Incoming): RequestLine | Fault {
@@ -170,13 +177,16 @@ async function explainWrong(request: Known, key: PublicKey, wrong: Fault): Promi
   return (await context.explain?.(attempt, line, view, context.settings.hosts ?? list.hosts)) ?? wrong;
 }
 
-/** A body can take minutes, but a revocation takes effect within a second: so check the list again after the body. */
+/** A body can take minutes, but a change of the list takes effect within a second: so check it again after the body. */
 async function awaitBody(request: Known): Promise<Verified | Fault> {
   const { context, view, device, report } = request;
-  const { maxBodyBytes, streamsBody } = context.settings;
+  const { maxBodyBytes, streamsBody, require } = context.settings;
   const recheck = async () => {
-    const later = findController(await readAllowList(context.source), device.deviceId, context.now());
-    return later instanceof Fault ? later : null;
+    const list = await readAllowList(context.source);
+    const later = authorize(list, device.deviceId, require, context.now());
+    if (later instanceof Fault) return later;
+    Object.assign(request, { list, device: later }); // the handler gets the scopes of now
+    return null;
   };
   if (streamsBody) {
     const { crypto } = context;

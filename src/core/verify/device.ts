@@ -1,5 +1,6 @@
 import type { MaybePromise } from '../crypto/provider';
 import type { AllowList, AllowListSource, TrustedDevice } from '../devices/allow-list';
+import { missingScope } from '../devices/scopes';
 import { AmeshError } from '../errors/amesh-error';
 import { REQUEST_CODES, SERVER_CODES } from '../errors/codes';
 import { Fault, toFault } from '../errors/fault';
@@ -33,4 +34,26 @@ export function findController(list: AllowList, deviceId: string, nowMs: number)
     return new Fault(REQUEST_CODES.device_expired);
   if (!device.roles.includes('controller')) return new Fault(REQUEST_CODES.role_not_allowed);
   return device;
+}
+
+/** Check 9: the device has each of these scopes. */
+export function checkScopes(device: TrustedDevice, required: readonly string[]): Fault | null {
+  const scope = missingScope(device.scopes ?? [], required);
+  if (scope === undefined) return null;
+  const command = ['amesh', 'allow', device.deviceId, scope];
+  return new Fault(
+    { ...REQUEST_CODES.scope_missing, scope, command },
+    `The device does not have the scope ${scope}, which is required here.`,
+  );
+}
+
+/** All that the list decides about a device whose signature is right: checks 5, 6 and 9. */
+export function authorize(
+  list: AllowList,
+  deviceId: string,
+  required: readonly string[],
+  nowMs: number,
+): TrustedDevice | Fault {
+  const device = findController(list, deviceId, nowMs);
+  return device instanceof Fault ? device : (checkScopes(device, required) ?? device);
 }

@@ -1,3 +1,4 @@
+import { readRequire, type Scope } from '../devices/scopes';
 import { MAX_CLOCK_SKEW_SECONDS, type NonceStore } from '../nonces/nonce-store';
 import { assertOptionNames, isWithin } from '../options';
 import { normalizeAuthority, parseHosts } from '../wire/authority';
@@ -42,6 +43,12 @@ export interface VerifyOptions {
    * default false. Needs the private key of the list, so only an instance of `createAmesh()` can do it.
    */
   readonly enroll?: boolean | undefined;
+  /**
+   * The scope that a caller must have, or a list of scopes of which it must have all, such as `orders:read`: 1 to 64 of
+   * `a-z 0-9 _ . : -`. A device without one is refused with 403 `scope_missing`. Default: none. Callers get scopes by
+   * `amesh allow`.
+   */
+  readonly require?: Scope | readonly Scope[] | undefined;
   /** See {@link streamUnverifiedBody}; default false. `maxBodyBytes` still applies. */
   readonly [streamUnverifiedBody]?: boolean | undefined;
   /** Called for each refusal, with the precise reason, which clients do not see. */
@@ -60,6 +67,7 @@ export interface VerifySettings {
   readonly pathPrefix: string | undefined;
   readonly trustForwardedHost: boolean;
   readonly enroll: boolean;
+  readonly require: readonly string[];
   readonly onRefusal: ((refusal: Refusal) => void) | undefined;
 }
 
@@ -73,6 +81,7 @@ const NAMES: ReadonlySet<string | symbol> = new Set<keyof VerifyOptions>([
   'pathPrefix',
   'trustForwardedHost',
   'enroll',
+  'require',
   'onRefusal',
   streamUnverifiedBody,
 ]);
@@ -123,6 +132,7 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
     pathPrefix: readPathPrefix(options.pathPrefix),
     trustForwardedHost,
     enroll,
+    require: readRequire(options.require),
     onRefusal,
   };
 }

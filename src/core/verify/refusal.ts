@@ -19,6 +19,8 @@ export interface Refusal {
   readonly fix: string;
   /** The command to type on this machine, if there is one, as an array of arguments: `['amesh', 'list']`. */
   readonly command?: readonly string[] | undefined;
+  /** Only for `scope_missing`: the scope. */
+  readonly scope?: string | undefined;
   /** The request, as this server saw it. These are strings from a stranger: escape them where you show them. */
   readonly request: {
     /** As sent. */
@@ -64,6 +66,7 @@ export function toRefusal(
     detail: hint.detail ?? fault.detail ?? facts.cause,
     fix: writeFix(advice),
     command: advice.command,
+    scope: facts.scope,
     request: {
       method: String(view.method),
       authority: read?.authority ?? String(view.authority),

@@ -13,14 +13,14 @@ export type BodyStream = ReadableStream<Uint8Array> | null;
 interface Streaming {
   readonly maxBodyBytes: number;
   readonly crypto: CryptoProvider;
-  /** Checks whether the device may still call. */
+  /** Checks whether the device may still call, and still has the scopes. */
   readonly recheck: () => Promise<Fault | null>;
   /** Reports a fault after the request was accepted. */
   readonly report: (fault: Fault) => void;
 }
 
 /**
- * Check 9 for a body that handlers read while it arrives.
+ * Check 10 for a body that handlers read while it arrives.
  *
  * @returns undefined if the body must be buffered: it cannot be gated, the provider cannot hash it in pieces, or it has no
  *   digest and must be empty
@@ -41,7 +41,7 @@ export async function streamBody(
         SERVER_CODES.body_parser_ordering_error,
         'The body of this request was already handed over.',
       );
-    return !isTooLarge && known.gate.narrow(maxBodyBytes) ? null : tooLarge();
+    return !isTooLarge && known.gate.join(maxBodyBytes, recheck) ? null : tooLarge();
   }
   const declared = fieldValue(view.headers, 'content-digest');
   const hash = crypto.createSha256();

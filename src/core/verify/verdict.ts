@@ -10,6 +10,8 @@ export interface AuthMeshIdentity {
   readonly friendlyName: string;
   /** Unix seconds. */
   readonly verifiedAt: number;
+  /** What it may do, such as `orders:read`, `orders:*` or `*`, when it was verified; frozen. Ask by `hasScope()`. */
+  readonly scopes: readonly string[];
 }
 
 /** Headers by lower-case name. */
@@ -81,15 +83,19 @@ export interface Answered {
 }
 
 /**
- * A refusal: `{"error":"<code>"}` and the headers of docs/protocol.md.
+ * A refusal: `{"error":"<code>"}`, for a scope with its name, and the headers of docs/protocol.md.
  *
  * @param nowMs Unix milliseconds; sent as `Date` if the time was the reason, so that a client can correct its clock
  */
-export function refused({ code, status, wire }: RefusalFacts, nowMs: number, bodyUnread: boolean): Refused {
+export function refused(
+  { code, status, wire, scope }: RefusalFacts,
+  nowMs: number,
+  bodyUnread: boolean,
+): Refused {
   const headers: Record<string, string> = { ...JSON_HEADERS };
   if (status === 401) headers['www-authenticate'] = `AuthMesh error="${wire}"`;
   if (code === 'timestamp_out_of_range') headers.date = new Date(nowMs).toUTCString();
-  const answer = { status, headers, body: JSON.stringify({ error: wire }) };
+  const answer = { status, headers, body: JSON.stringify({ error: wire, scope }) };
   return withResponse({ ok: false, kind: 'refused', code, answer, bodyUnread });
 }
 

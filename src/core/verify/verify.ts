@@ -132,8 +132,9 @@ async function verifyView(
     if ('kind' in verified) return verified;
     const telling = hooks.onAccept?.(verified);
     const headers = telling instanceof Promise ? await telling : telling;
-    const { deviceId, friendlyName } = verified.device;
-    const caller = { deviceId, friendlyName, verifiedAt: Math.floor(request.nowMs / 1000) };
+    const { deviceId, friendlyName, scopes = [] } = verified.device;
+    const verifiedAt = Math.floor(request.nowMs / 1000);
+    const caller = { deviceId, friendlyName, verifiedAt, scopes: Object.freeze([...scopes]) };
     const { body, stream } = verified;
     return {
       ok: true,

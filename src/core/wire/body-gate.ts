@@ -21,7 +21,7 @@ export interface BodyGate {
    * Called at the end of the client's body.
    *
    * @returns the last chunk, after which the reader may see the end; undefined for an empty body
-   * @throws AmeshError `content_digest_mismatch`, or the fault of a device that was revoked in the meantime
+   * @throws AmeshError `content_digest_mismatch`, or the fault of a device that was revoked or lost a scope meanwhile
    */
   end(): Promise<Uint8Array | undefined>;
   /** Stops reporting faults: the request was answered without its body. */
@@ -30,19 +30,22 @@ export interface BodyGate {
   fail(facts: RefusalFacts, detail?: string): AmeshError;
 }
 
+/** Checks whether the device may still call: a body can take minutes, and a revocation takes effect within a second. */
+type Recheck = () => Promise<Fault | null>;
+
 interface Expected {
   /** SHA-256, 32 bytes. */
   readonly digest: Uint8Array;
   readonly hash: Sha256;
   readonly limitBytes: number;
-  /** Checks whether the device may still call: a body can take minutes, and a revocation takes effect within a second. */
-  readonly recheck: () => Promise<Fault | null>;
+  readonly recheck: Recheck;
   readonly onFail: (fault: Fault) => void;
 }
 
 export class DigestGate implements BodyGate {
   readonly #expected: Expected;
   #limitBytes: number;
+  #recheck: Recheck;
   #length = 0;
   #held: Uint8Array | undefined;
   #error: AmeshError | undefined;
@@ -52,14 +55,17 @@ export class DigestGate implements BodyGate {
   constructor(expected: Expected) {
     this.#expected = expected;
     this.#limitBytes = expected.limitBytes;
+    this.#recheck = expected.recheck;
   }
 
   /**
-   * Applies the limit of another verifier of the same request.
+   * Applies the limit of another verifier of the same request, and its check at the end.
    *
-   * @returns whether the bytes so far are within it
+   * @returns whether the bytes so far are within the limit
    */
-  narrow(limitBytes: number): boolean {
+  join(limitBytes: number, recheck: Recheck): boolean {
+    const before = this.#recheck;
+    this.#recheck = async () => (await before()) ?? recheck();
     this.#limitBytes = Math.min(this.#limitBytes, limitBytes);
     return this.#length <= this.#limitBytes;
   }
@@ -78,9 +84,9 @@ export class DigestGate implements BodyGate {
 
   async end(): Promise<Uint8Array | undefined> {
     if (this.#error !== undefined) throw this.#error;
-    const { hash, digest, recheck } = this.#expected;
+    const { hash, digest } = this.#expected;
     if (!equalBytes(await hash.digest(), digest)) throw this.fail(BODY_CODES.content_digest_mismatch);
-    const fault = await recheck();
+    const fault = await this.#recheck();
     if (fault !== null) throw this.#failWith(fault);
     return this.#held;
   }
