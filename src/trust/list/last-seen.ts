@@ -6,13 +6,13 @@ import { bitsOf, findPrefix } from '../format/prefix';
 
 const ATTEMPTS = 10;
 
-/** Room for twice the devices that a page can have. What is larger was not written by any of us: it is not read, and goes. */
+/** Enough for twice the devices of a page. A larger record was not written by amesh: it is not read, and is discarded. */
 const MAX_BYTES = 1_048_576;
 
 /** How many records are read at once. */
 const BATCH = 16;
 
-/** Records that are being read, by the prefix of their page. */
+/** Records that have been asked for, by the prefix of their page. */
 type Records = Map<string, Promise<Uint8Array | null>>;
 
 /** A line, and a length that no valid line exceeds. */
@@ -23,15 +23,15 @@ const MAX_LINE = 64;
 const MAX_SECONDS = 253_370_764_800;
 
 /**
- * When each device was last let in: a line `am_… <Unix seconds>` for each, in one record for each page of the list, so
- * that a change costs a page. Not sealed, since a server without the key writes it too. It is told to people and decides
- * nothing, so what is damaged or cannot be read is as if it were not there.
+ * When each device last made an accepted request: a line `am_… <Unix seconds>` for each device, in one record for each page
+ * of the list, so that a change writes one page's record. It is not sealed, because servers without the key write it, too.
+ * It is shown to people and decides nothing, so a damaged or unreadable record counts as missing.
  */
 export class LastSeenRecord {
   readonly #store: DocumentStore;
   readonly #keyOf: (prefix: string) => string;
 
-  /** @param keyOf the name of the record for a page, by the prefix of the page */
+  /** @param keyOf the key of the record for a page, by the prefix of the page */
   constructor(store: DocumentStore, keyOf: (prefix: string) => string) {
     this.#store = store;
     this.#keyOf = keyOf;
@@ -40,7 +40,7 @@ export class LastSeenRecord {
   /** Unix seconds by deviceId, for the devices of a list. Never throws. */
   async read(list: PagedList): Promise<ReadonlyMap<string, number>> {
     const all = new Map<string, number>();
-    const known: Records = new Map(); // pages that were split share the record of the page that they were
+    const known: Records = new Map(); // the halves of a split page share its record
     const { pages } = list.head;
     for (let from = 0; from < pages.length; from += BATCH) {
       const reading = pages.slice(from, from + BATCH).map(async ({ prefix }) => {
@@ -53,14 +53,14 @@ export class LastSeenRecord {
   }
 
   /**
-   * Adds times. If a device has two, the later one stays.
+   * Adds times. If a device has a time already, the later one stays.
    *
-   * @param list those that are not in it are left out
+   * @param list devices that are not in it are left out
    * @returns how many devices the written records have
-   * @throws what the store throws; Error where others were faster again and again
+   * @throws what the store throws; Error if other writers were faster in every attempt
    */
   async add(times: ReadonlyMap<string, number>, list: PagedList): Promise<number> {
-    // Such a store counts each write, and another instance would overwrite it with what it still reads.
+    // Such a store limits the number of writes, and an instance that still reads older bytes would overwrite this one.
     if (this.#store.isEventual) return 0;
     const prefixes = list.head.pages.map(({ prefix }) => prefix);
     const byPage = new Map<string, [string, number][]>();
@@ -90,7 +90,7 @@ export class LastSeenRecord {
     throw new Error('Other writers were faster in every attempt.');
   }
 
-  /** The record of a page, or of the page that it was a part of before it was split. */
+  /** The record of a page; if it has none, that of the page from which it was split. */
   async #nearest(prefix: string, known: Records = new Map()): Promise<Uint8Array | null> {
     const found = known.get(prefix) ?? this.#store.read(this.#keyOf(prefix), MAX_BYTES + 1);
     known.set(prefix, found);
@@ -107,7 +107,7 @@ function isListed(list: PagedList, deviceId: string): boolean {
   try {
     return list.find(deviceId) !== undefined;
   } catch {
-    return true; // its page is not there at the moment
+    return true; // its page is missing or damaged at the moment
   }
 }
 

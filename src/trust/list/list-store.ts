@@ -18,7 +18,7 @@ import type { Seen } from './seen-in-memory';
 
 const ATTEMPTS = 100;
 
-/** A list that is not in the folder is usually in a store, and rarely lost. A reset would then create a second list. */
+/** A list that is not in the folder is rarely lost: it is usually in a store. A reset would then create a second list. */
 const ABSENT = {
   /** What is missing, in one sentence. */
   detail: 'There is no allow_list.json in the folder.',
@@ -44,23 +44,23 @@ const SET_BACK: Fix = {
   fix: 'Restore the newer folder. If it is lost, restart this process: it then continues from this older list, without the changes since.',
 };
 
-/** Where a list lies, if not in a folder of its own. */
+/** Where a list is stored, if not in a folder of its own. */
 export interface ListPlace {
-  /** The name under which it lies; default `allow_list.json`. */
+  /** Its key in the store; default `allow_list.json`. */
   readonly key?: string | undefined;
-  /** What remembers the revisions seen; default the store of the list. */
+  /** Where the newest revision seen is recorded; default the store of the list. */
   readonly seen?: DocumentStore | undefined;
-  /** What to say where no list is there; default what fits a folder. */
+  /** The error if there is no list; default one for a folder. */
   readonly absent?: typeof ABSENT | undefined;
 }
 
-/** Whose key seals a list; without `sign` it can only be read. */
+/** The device whose key seals a list. */
 export type Owner =
   | Signer
   | {
       /** The compressed point, 33 bytes. */
       readonly publicKey: Uint8Array;
-      /** The key that seals it later on, 33 bytes; absent where there is none. */
+      /** The key that will seal it later, 33 bytes. Absent: there is none. */
       readonly next?: Uint8Array | undefined;
       /** Absent: the list can only be read. */
       readonly sign?: undefined;
@@ -68,29 +68,29 @@ export type Owner =
 
 /** What a new list replaces. */
 export interface ReplacedList {
-  /** The revision that the new one has to follow. */
+  /** The revision that the new list follows. */
   readonly after: number;
-  /** The bytes that are there; null where there are none. */
+  /** The bytes in the store; null if there are none. */
   readonly bytes: Uint8Array | null;
-  /** What they say, where that is known: its pages go with time. */
+  /** The head in these bytes, if it can be read. Its pages are removed later. */
   readonly head?: ListHead | undefined;
 }
 
 const NOTHING: ReplacedList = { after: 0, bytes: null };
 
-/** A list, and the bytes that it is stored in. */
+/** A list and its stored bytes. */
 export interface OpenedList {
-  /** What it says. */
+  /** The opened list. */
   readonly list: PagedList;
-  /** The head, seal and all. */
+  /** The bytes of the head, with its seal. */
   readonly head: Uint8Array;
-  /** The pages by their hashes, in the order in which the head names them; none in a small list. */
+  /** The pages by their hashes, in the order of the head; none in a small list. */
   readonly pages: ReadonlyMap<string, Uint8Array>;
 }
 
 /** The allow list in its store: opened against the owner's key, never older than seen, changed by compare-and-swap. */
 export class ListStore {
-  /** When its devices were last seen. It lies beside the list, and is no part of it. */
+  /** When its devices were last seen. It is stored next to the list, not in it. */
   readonly lastSeen: LastSeenRecord;
   readonly #store: DocumentStore;
   readonly #owner: Owner;
@@ -99,8 +99,8 @@ export class ListStore {
   readonly #reader: ListReader;
 
   /**
-   * @param owner whose key has sealed the list, and seals the next revision
-   * @param list the deviceId for which it is
+   * @param owner the device whose key sealed the list and seals the next revision
+   * @param list the ID of the device whose list it is
    */
   constructor(store: DocumentStore, owner: Owner, list: string, place: ListPlace = {}) {
     this.#store = store;
@@ -111,8 +111,8 @@ export class ListStore {
     const next = 'next' in owner && owner.next !== undefined ? [owner.next] : [];
     const owners = [owner.publicKey, ...next];
     const seen = new SeenRevisions(place.seen ?? store, owners);
-    // Both go back where the folder does. In a store a list can go back alone, and a restart must not make it count.
-    const liesBesideSeen = place.seen === undefined;
+    // If a folder is restored, both go back together. In a store a list can go back alone, and a restart must not accept it.
+    const isStoredWithSeen = place.seen === undefined;
     this.#reader = new ListReader(
       {
         read: () => store.read(this.#key, MAX_HEAD_BYTES + 1),
@@ -126,7 +126,7 @@ export class ListStore {
         absent: place.absent ?? ABSENT,
         older: OLDER,
         other: OTHER,
-        assertNotSetBack: liesBesideSeen
+        assertNotSetBack: isStoredWithSeen
           ? (opened, newest) => assertNotSetBack(seen, opened, newest)
           : undefined,
       },
@@ -134,26 +134,26 @@ export class ListStore {
   }
 
   /**
-   * The list with all of its pages, the same object where nothing has changed since it was read last.
+   * Reads the list with all its pages. If nothing has changed since the last read, it returns the same object.
    *
-   * @param answered called when the store has given the head, which has yet to be opened
-   * @throws AllowListIntegrityError where it is absent, changed, another's, or older than one that was seen
+   * @param answered called when the store has returned the head, before it is opened
+   * @throws AllowListIntegrityError if the list is missing, changed, another device's, or older than one that was seen
    */
   read(answered?: () => void): Promise<PagedList> {
     return this.#reader.read(answered);
   }
 
-  /** The head alone; throws as {@link read} does. */
+  /** Reads the head alone. Throws like {@link read}. */
   async readHead(): Promise<ListHead> {
-    const found = (await this.#reader.find()) as FoundHead; // since nothing is known of it
+    const found = (await this.#reader.find()) as FoundHead; // null only if a known head was given
     if (found.isNews) await this.#reader.remember(found);
     return found.head;
   }
 
   /**
-   * The list with its bytes, to be kept elsewhere.
+   * Reads the list with its bytes, for a copy elsewhere.
    *
-   * @throws as {@link read}; AmeshError where a page is not there
+   * @throws what {@link read} throws; AmeshError if a page is missing or damaged
    */
   async open(): Promise<OpenedList> {
     for (;;) {
@@ -168,14 +168,14 @@ export class ListStore {
     }
   }
 
-  /** Notes by which revision an instance goes, where the store can keep that. */
+  /** Records the revision that an instance uses, if the store supports that. */
   async confirm(instance: string, revision: number): Promise<void> {
     await this.#store.confirm?.(this.#key, instance, revision);
   }
 
   /**
-   * How many instances are at work, and how many of them go by a revision at least; null where the store cannot tell.
-   * Nothing of it is sealed.
+   * How many instances are running, and how many of them use this revision or a later one; null if the store does not
+   * support that. These numbers are not sealed.
    */
   async confirmations(revision: number): Promise<{ confirmed: number; instances: number } | null> {
     const all = await this.#store.confirmed?.(this.#key);
@@ -183,18 +183,18 @@ export class ListStore {
     return { confirmed: all.filter((each) => each >= revision).length, instances: all.length };
   }
 
-  /** Calls back when the list may have changed, where the store can tell; it cannot always. */
+  /** Calls back when the list may have changed, if the store supports that. It may miss a change. */
   watch(changed: () => void): void {
     this.#store.watch?.(this.#key, changed);
   }
 
   /**
-   * Changes the list: reads its head and the pages that the change needs, seals the next revision and swaps it in; again
-   * where another process was faster.
+   * Changes the list: reads its head and the pages that the change needs, seals the next revision and swaps it in. If another
+   * process was faster, it tries again.
    *
-   * @param change changes the draft, or leaves it as it is where nothing is to be done; may run several times
-   * @returns the head that counts now, and what `change` gave
-   * @throws what `change` throws; AmeshError `store_conflict` or `store_busy`, with nothing changed
+   * @param change changes the draft, or leaves it unchanged if there is nothing to do; may run several times
+   * @returns the current head, and the result of `change`
+   * @throws what `change` throws; AmeshError `store_conflict` or `store_busy` if nothing has changed
    */
   async update<T>(
     change: (draft: ListDraft) => Promise<T> | T,
@@ -209,10 +209,10 @@ export class ListStore {
         if (!draft.isChanged) return { head: found.head, result, isChanged: false };
         const next = await this.#write(joinList(found.bytes, [found.rest]), draft, found);
         if (next !== null) {
-          unseen = null; // the revision behind it is remembered
+          unseen = null; // a later revision is remembered
           return { head: next, result, isChanged: true };
         }
-        await pause(Math.random() * 5 * Math.min(attempt + 1, 20)); // or the same ones would meet again
+        await pause(Math.random() * 5 * Math.min(attempt + 1, 20)); // so that the same writers do not collide again
       }
       throw new AmeshError(STORAGE_CODES.store_conflict);
     } finally {
@@ -221,9 +221,9 @@ export class ListStore {
   }
 
   /**
-   * What a change would do, and whether it throws; nothing is written.
+   * The result that a change would have. Nothing is written.
    *
-   * @throws as {@link update}
+   * @throws what {@link update} throws before it writes
    */
   async preview<T>(change: (draft: ListDraft) => Promise<T> | T): Promise<T> {
     return change(this.#draft((await this.#reader.find()) as FoundHead));
@@ -232,9 +232,9 @@ export class ListStore {
   /**
    * Creates the list.
    *
-   * @param fill puts into it what it holds; default: nothing
-   * @param replaced what lies there and is to be replaced; default: nothing
-   * @throws AmeshError `store_conflict` where there is one
+   * @param fill adds its first entries; default: none
+   * @param replaced the list that it replaces; default: none
+   * @throws AmeshError `store_conflict` if the store has another list
    */
   async create(
     fill: (draft: ListDraft) => Promise<void> | void = () => {},
@@ -269,7 +269,7 @@ export class ListStore {
     return new ListDraft(found.head, read, Math.floor(Date.now() / 1000));
   }
 
-  /** @returns null where another process was faster */
+  /** @returns null if another process was faster */
   async #write(
     expected: Uint8Array | null,
     draft: ListDraft,
@@ -284,16 +284,16 @@ export class ListStore {
     const { head, write: changed, remove } = await draft.finish();
     const bytes = await sealHead(head, owner);
     if (bytes.length > MAX_HEAD_BYTES) throw new AmeshError(TRUST_CODES.list_full);
-    // An exported list has its pages behind its head: from here on they lie where those of any other list do.
-    const behind = found === null ? new Map() : await this.#reader.pagesBehind(found);
-    const write = behind.size === 0 ? changed : new Map([...behind, ...changed]);
+    // An exported list has its pages after its head. They move to where other lists have them.
+    const exported = found === null ? new Map() : await this.#reader.pagesBehind(found);
+    const write = exported.size === 0 ? changed : new Map([...exported, ...changed]);
     if (!(await this.#store.swap(this.#key, expected, bytes, { write, remove }))) return null;
     await this.#reader.remember({ head, position: 0, mark: await markOf(bytes) });
     return head;
   }
 }
 
-/** A folder that was restored as a whole is in order for every process but those that have seen more of it. */
+/** A folder that was restored as a whole looks in order, except to a process that has seen a later revision. */
 async function assertNotSetBack(
   seen: SeenRevisions,
   { head, mark }: OpenedHead,

@@ -4,9 +4,9 @@ import type { AllowList, AllowListSource } from '../../core/devices/allow-list';
 /** How long an answer is used before the store's stamp is checked again. A revocation takes effect within a second. */
 const CHECK_EVERY_MS = 250;
 
-/** A list that may lack pages: those are looked for again, however its store looks. */
+/** A list that may lack pages. They are looked for again even if the stamp of the store has not changed. */
 type LoadedList = AllowList & {
-  /** Whether all of its pages are there; default true. */
+  /** Whether all its pages are there and in order; default true. */
   readonly isWhole?: boolean;
 };
 
