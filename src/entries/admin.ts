@@ -76,6 +76,7 @@ export {
   setHosts,
 } from '../trust/changes';
 export type { Device } from '../trust/device';
+export { dueWarning, type Ending, endingOf, WARNING_DAYS } from '../trust/ends';
 export { assertFolder, type FolderFinding, inspectFolder } from '../trust/folder-safety';
 export type { HeadChanges, ReadPage, Revision } from '../trust/format/draft';
 export type { DeviceEntry, DeviceLine, Entry, Lease, Tombstone } from '../trust/format/entry';

@@ -8,6 +8,7 @@ import type { AnswerHeaders } from '../core/verify/verdict';
 import { onceListening } from '../process/listening';
 import type { Log } from '../process/log';
 import type { Device } from '../trust/device';
+import type { EndWatch } from './end-watch';
 import { tellNotTaken } from './notices';
 import type { AmeshSettings } from './options';
 import type { Place } from './place';
@@ -62,9 +63,15 @@ export function bootstrapOf(
  */
 export function startServing(
   { shared, log, tellOfFolder }: Place,
-  { bootstrap, list, isReader }: { bootstrap: Bootstrap; list: AllowListSource; isReader: boolean },
+  {
+    bootstrap,
+    list,
+    isReader,
+    ends,
+  }: { bootstrap: Bootstrap; list: AllowListSource; isReader: boolean; ends: EndWatch },
 ): void {
   tellOfFolder();
+  onceListening(() => ends.start());
   if (bootstrap.isPending) {
     onceListening(() => bootstrap.asTarget().catch((error) => tellNotTaken(error, isReader, log)));
   } else if (shared !== null) {

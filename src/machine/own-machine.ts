@@ -10,6 +10,7 @@ import { assertSameIdentity, type Device } from '../trust/device';
 import { IDENTITY_KEY } from '../trust/identity';
 import type { ListStore } from '../trust/list/list-store';
 import { Sightings } from '../trust/sightings';
+import { EndWatch } from './end-watch';
 import { listSource } from './list-source';
 import { bootstrapOf, type Machine, startServing } from './machine';
 import { tellNoIdentity } from './notices';
@@ -27,6 +28,7 @@ export class OwnMachine implements Machine {
   readonly #leases: Leases;
   readonly #register: ReturnType<typeof createRegistrar>;
   readonly #sightings: Sightings;
+  readonly #ends: EndWatch;
   #isServing = false;
 
   constructor(place: Place, settings: AmeshSettings) {
@@ -42,18 +44,20 @@ export class OwnMachine implements Machine {
     this.#leases = new Leases(device);
     this.#register = createRegistrar({ bootstrap: this.bootstrap, device, list });
     this.#sightings = new Sightings({ trust, list });
+    this.#ends = new EndWatch({ list, tell: this.log.once });
   }
 
   serve(): void {
     const { bootstrap, list } = this;
     const isFirst = !this.#isServing;
     this.#isServing = true;
-    if (isFirst) startServing(this.#place, { bootstrap, list, isReader: false });
+    if (isFirst) startServing(this.#place, { bootstrap, list, isReader: false, ends: this.#ends });
     const { dir, env, store, log } = this.#place;
     if (!bootstrap.isPending && store.stamp(IDENTITY_KEY) === 'absent') tellNoIdentity(dir, env, log);
   }
 
   noteAccepted(acceptance: Acceptance): ReturnType<Machine['noteAccepted']> {
+    this.#ends.start(); // where nothing tells that the server listens
     this.#sightings.note(acceptance.device.deviceId);
     this.#leases.note(acceptance.device, acceptance.list);
     return this.#register(acceptance);

@@ -8,6 +8,7 @@ import { type Device, openTrust } from '../trust/device';
 import type { ListStore } from '../trust/list/list-store';
 import { toOwnerKey } from '../trust/owner-key';
 import { Sightings } from '../trust/sightings';
+import { EndWatch } from './end-watch';
 import { listSource } from './list-source';
 import { bootstrapOf, type Machine, startServing } from './machine';
 import { CANNOT_RENEW, noKeyToCallWith } from './notices';
@@ -24,6 +25,7 @@ export class Reader implements Machine {
   readonly #place: Place;
   readonly #ownerKey: Uint8Array;
   readonly #sightings: Sightings;
+  readonly #ends: EndWatch;
   #opening: Promise<ListStore> | undefined;
   #isServing = false;
 
@@ -42,15 +44,17 @@ export class Reader implements Machine {
     this.list = listSource(place, settings.sharing, trust);
     this.bootstrap = bootstrapOf(place, settings, { device: this.device, isReader: true });
     this.#sightings = new Sightings({ trust, list: this.list });
+    this.#ends = new EndWatch({ list: this.list, tell: this.log.once });
   }
 
   serve(): void {
     const { bootstrap, list } = this;
-    if (!this.#isServing) startServing(this.#place, { bootstrap, list, isReader: true });
+    if (!this.#isServing) startServing(this.#place, { bootstrap, list, isReader: true, ends: this.#ends });
     this.#isServing = true;
   }
 
   noteAccepted({ device, list }: Acceptance): undefined {
+    this.#ends.start(); // where nothing tells that the server listens
     this.#sightings.note(device.deviceId);
     if (isLeaseDue(device, list)) this.log.once(CANNOT_RENEW);
   }

@@ -1,0 +1,169 @@
+import type { AllowListSource } from '../core/devices/allow-list';
+import { dueWarning, type Ending, endingOf, WARNING_DAYS } from '../trust/ends';
+import { readEntry } from '../trust/format/entry';
+import { textsOf } from '../trust/format/page';
+import { PagedList } from '../trust/format/paged-list';
+
+/** The delay of the first pass: a server that just began to listen has more urgent work. */
+const FIRST_MS = 1000;
+const EVERY_MS = 3_600_000;
+/** The pause after a pass for which there was no list. */
+const RETRY_MS = 60_000;
+/** A pass works in slices with pauses, so that no request waits for the whole of a long list. */
+const SLICE_MS = 5;
+const PAUSE_MS = 20;
+const LINES_BETWEEN_LOOKS = 64;
+
+/** How many devices a line names. */
+const MAX_NAMED = 5;
+
+type Days = (typeof WARNING_DAYS)[number];
+
+/** What is due on one day, and how much of it. */
+interface Due {
+  count: number;
+  /** The first of them. */
+  readonly named: Ending[];
+}
+
+export interface EndWatchOptions {
+  readonly list: AllowListSource;
+  /** Logs a line. */
+  readonly tell: (line: string) => void;
+  /** Unix milliseconds; default `Date.now`. */
+  readonly now?: (() => number) | undefined;
+  /** Lets requests in between two slices; default a pause of 20 ms. */
+  readonly pause?: (() => Promise<void>) | undefined;
+}
+
+/**
+ * Warns in the log of a server 14, 7 and 1 days before devices and leases end, whether or not the devices call. It
+ * looks through the list when the server begins, and once an hour. It keeps no memory of devices: each pass warns of the
+ * days that have begun since the pass before, so every end gets each warning once in a process.
+ */
+export class EndWatch {
+  readonly #list: AllowListSource;
+  readonly #tell: (line: string) => void;
+  readonly #now: () => number;
+  readonly #pause: () => Promise<void>;
+  #isStarted = false;
+  /** When the last pass was, Unix seconds. */
+  #since = Number.NEGATIVE_INFINITY;
+  /** The same for pages that could not be read then, by their prefixes. */
+  #sinceOf: ReadonlyMap<string, number> = new Map();
+
+  constructor({ list, tell, now = Date.now, pause = waitBriefly }: EndWatchOptions) {
+    this.#list = list;
+    this.#tell = tell;
+    this.#now = now;
+    this.#pause = pause;
+  }
+
+  /** Begins to look, once. It does not keep a process alive. */
+  start(): void {
+    if (this.#isStarted) return;
+    this.#isStarted = true;
+    this.#lookIn(FIRST_MS);
+  }
+
+  /**
+   * Looks through the list once, and warns.
+   *
+   * @throws what the list throws; nothing was looked at then
+   */
+  async look(): Promise<void> {
+    const list = await this.#list.current();
+    if (!(list instanceof PagedList)) return;
+    const nowSeconds = Math.floor(this.#now() / 1000);
+    const due = new Map<string, Due>();
+    const note = (ending: Ending | null, since: number) => {
+      const days = ending && dueWarning(ending, nowSeconds, since);
+      if (days) add(due, days, ending);
+    };
+    const missed = new Map<string, number>();
+    for (const { prefix, content } of list.pages) {
+      const since = this.#sinceFor(prefix);
+      if ('error' in content) missed.set(prefix, since);
+      else for await (const line of this.#slices(content.bytes)) note(endingOfLine(line, list), since);
+    }
+    this.#since = nowSeconds;
+    this.#sinceOf = missed;
+    for (const days of WARNING_DAYS)
+      for (const kind of ['device', 'lease'] as const) {
+        const found = due.get(`${kind} ${days}`);
+        if (found !== undefined) this.#tell(describe(kind, days, found));
+      }
+  }
+
+  /** A page that was not there may have been split or joined since. */
+  #sinceFor(prefix: string): number {
+    const missed = [...this.#sinceOf].filter(
+      ([other]) => other.startsWith(prefix) || prefix.startsWith(other),
+    );
+    return Math.min(this.#since, ...missed.map(([, since]) => since));
+  }
+
+  async *#slices(bytes: Uint8Array): AsyncGenerator<string> {
+    let startedAt = performance.now();
+    let count = 0;
+    for (const { line } of textsOf(bytes)) {
+      if (line.includes('"expiresAt":')) yield line;
+      if (++count % LINES_BETWEEN_LOOKS > 0 || performance.now() - startedAt < SLICE_MS) continue;
+      await this.#pause();
+      startedAt = performance.now();
+    }
+  }
+
+  #lookIn(ms: number): void {
+    setTimeout(() => {
+      this.look().then(
+        () => this.#lookIn(EVERY_MS),
+        () => this.#lookIn(RETRY_MS), // a request reports why there is no list
+      );
+    }, ms).unref?.();
+  }
+}
+
+function endingOfLine(line: string, { head }: PagedList): Ending | null {
+  try {
+    const entry = readEntry(JSON.parse(line));
+    return entry?.kind === 'device' ? endingOf(entry.device, head) : null;
+  } catch {
+    return null; // requests of that device report it
+  }
+}
+
+function add(due: Map<string, Due>, days: Days, ending: Ending): void {
+  const key = `${ending.kind} ${days}`;
+  const found = due.get(key) ?? { count: 0, named: [] };
+  due.set(key, found);
+  found.count++;
+  if (found.named.length < MAX_NAMED) found.named.push(ending);
+}
+
+const SUBJECTS = {
+  device: { one: 'The trust in a device ends', many: 'The trust in devices ends' },
+  lease: { one: 'A lease ends for good', many: 'Leases end for good' },
+} as const;
+
+const ADVICE = {
+  device: 'To move an end: amesh allow ID --expires 90d',
+  lease: 'To let a caller stay, pair it, or give it the token of a new grant: amesh grant',
+} as const;
+
+function describe(kind: Ending['kind'], days: Days, { count, named }: Due): string {
+  const { one, many } = SUBJECTS[kind];
+  const names = named.map(({ id, name, endsAt }) => `${JSON.stringify(name)} (${id}) on ${dayText(endsAt)}`);
+  const more = count > names.length ? ` and ${count - names.length} more` : '';
+  return `${count === 1 ? one : many} within ${days === 1 ? '1 day' : `${days} days`}: ${names.join(', ')}${more}. See: amesh list --expires ${days}d. ${ADVICE[kind]}`;
+}
+
+function dayText(unixSeconds: number): string {
+  return `${new Date(unixSeconds * 1000).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
+}
+
+function waitBriefly(): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, PAUSE_MS).unref?.();
+  });
+}

@@ -1,0 +1,52 @@
+import type { DeviceLine } from './format/entry';
+import type { ListHead } from './format/head';
+
+const DAY_SECONDS = 86_400;
+
+/** How many days before an end people are told. */
+export const WARNING_DAYS = Object.freeze([14, 7, 1] as const);
+
+/** When a device ends, unless a person moves that. */
+export interface Ending {
+  /** The trust in the device, or its lease for good. */
+  readonly kind: 'device' | 'lease';
+  /** The ID of the device. */
+  readonly id: string;
+  /** The name of the device. */
+  readonly name: string;
+  /** Unix seconds. */
+  readonly endsAt: number;
+  /** For how long it was meant to last, in seconds; infinite where that is not known. */
+  readonly lifeSeconds: number;
+}
+
+/** When a device may no longer call, whatever it does until then; null if that has no end, or it may not call anyway. */
+export function endingOf(device: DeviceLine, { grants }: Pick<ListHead, 'grants'>): Ending | null {
+  const { deviceId: id, friendlyName: name, roles, addedAt, expiresAt, lease } = device;
+  if (!roles.includes('controller')) return null;
+  const end = expiresAt ?? Number.POSITIVE_INFINITY;
+  if (lease !== undefined && lease.endsAt < end) {
+    const grant = grants.find((each) => each.id === lease.grant);
+    const lifeSeconds = grant?.maxLeaseSeconds ?? lease.endsAt - addedAt;
+    return { kind: 'lease', id, name, endsAt: lease.endsAt, lifeSeconds };
+  }
+  if (expiresAt === undefined) return null;
+  return { kind: 'device', id, name, endsAt: expiresAt, lifeSeconds: Number.POSITIVE_INFINITY };
+}
+
+/**
+ * Which warning is due. What was meant to last a day gets none a week before its end.
+ *
+ * @param sinceSeconds the last time at which warnings were given; default never
+ * @returns 14, 7 or 1 day; null if none is due, or it has ended
+ */
+export function dueWarning(
+  { endsAt, lifeSeconds }: Ending,
+  nowSeconds: number,
+  sinceSeconds = Number.NEGATIVE_INFINITY,
+): (typeof WARNING_DAYS)[number] | null {
+  if (endsAt < nowSeconds) return null;
+  const days = WARNING_DAYS.findLast((each) => endsAt - each * DAY_SECONDS <= nowSeconds);
+  if (days === undefined || lifeSeconds <= days * DAY_SECONDS) return null;
+  return endsAt - days * DAY_SECONDS > sinceSeconds ? days : null;
+}
