@@ -1,5 +1,7 @@
 import { readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import tsconfig from './tsconfig.json' with { type: 'json' };
 
 const source = (path: string) => new URL(path, import.meta.url).pathname;
@@ -22,17 +24,25 @@ const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
   sharing: [
     /^test\/(?:core|interop)\//,
     /^test\/(?:code|imports)\./,
-    /^test\/docs\/(?:agents|commands|errors|limits|links|readme|tables)\./,
+    /^test\/build\/(?:bundles|repository)\./,
+    /^test\/docs\/(?:agents|api|architecture|commands|errors|limits|links|readme|tables)\./,
     /^test\/pairing\/(?:ceremony|relay-url|turns|vectors)\./,
     /^test\/relay\/(?:client-address|cluster|fair-share|frames|instance-message)\./,
-    /^test\/trust\/(?:canonical|changes|identity|trust-line|trust-store)\./,
+    /^test\/support\//,
+    /^test\/trust\/(?:changes|concurrency|identity|list-store|scopes|trust-line)\./,
+    /^test\/trust\/format\//,
   ],
   serving: [
-    /^test\/adapters\/(?:body-matrix|fastify|fastify-bodies|foreign-requests|hono|hono-versions|http2|parser-order)\./,
+    /^test\/adapters\/(?:body-matrix|early-refusal|express-entry|fastify|fastify-bodies|foreign-requests|hono|hono-versions|http2|misdirected|parser-order|stream-runtimes|vectors)\./,
     /^test\/cli\//,
-    /^test\/client\/(?:bodies|requests|streams)\./,
+    /^test\/client\/(?:bodies|refusals|requests|streams)\./,
     /^test\/contract\//,
-    /^test\/relay\/(?:room|sockets)\./,
+    /^test\/network\/(?:recipe|route)\./,
+    /^test\/proxy\/(?:apache|nginx|rewriting)\./,
+    /^test\/relay\/(?:fuzz|packed|process|redis|redis-attacks|redis-failures|room|self-hosting|sockets)\./,
+    /^test\/runtimes\//,
+    /^test\/storage\/concurrency\./,
+    /^test\/workers\/(?:kv-driver|nonces)\./,
     /^test\/attacks\/(?!sealed-list)/, // which has a clock of its own
     /^test\/bootstrap\//,
     /^test\/pairing\/(?!drop)/, // which replaces a module
@@ -42,6 +52,35 @@ const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
 };
 const groupOf = (path: string) =>
   Object.keys(GROUPS).find((name) => GROUPS[name]?.some((some) => some.test(path)));
+
+/** Files that mostly wait, for a Redis or a process, the longest first. */
+const WAITING = [
+  ...['redis/fleet', 'redis/deadline', 'redis/comeback', 'storage/shared-list', 'trust/kill'],
+  ...['redis/topologies', 'redis/nonce-store', 'redis/attacks', 'workers/workers', 'storage/attacks'],
+  ...[
+    'attacks/tampered-trust',
+    'bootstrap/grants',
+    'relay/redis-failures',
+    'proxy/nginx',
+    'cli/command-line',
+  ],
+  ...['cli/shared-store', 'relay/process', 'cli/doctor', 'relay/sockets', 'workers/nonces', 'cli/invite'],
+];
+
+/** Has files that wait begin early, each beside one that computes, so that no core is idle and none is fought for. */
+class Mixed extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    // What shares processes stays together.
+    return [...new Set(sorted.map(({ project }) => project))].flatMap((project) => {
+      const own = sorted.filter((file) => file.project === project);
+      const isOf = (file: TestSpecification, name: string) => file.moduleId.endsWith(`/test/${name}.test.ts`);
+      const waiting = WAITING.flatMap((name) => own.filter((file) => isOf(file, name)));
+      const others = own.filter((file) => !waiting.includes(file));
+      return [...waiting.flatMap((file) => [file, ...others.splice(0, 1)]), ...others];
+    });
+  }
+}
 
 export default defineConfig({
   resolve: { alias },
@@ -67,7 +106,8 @@ export default defineConfig({
     maxConcurrency: 10,
     // Many tests wait for real processes and sockets: more at once than there are cores. With still more the processes
     // that tests start have too little of them.
-    maxWorkers: 3,
+    maxWorkers: availableParallelism() + 2,
+    sequence: { sequencer: Mixed },
     coverage: {
       include: ['src/**/*.ts', 'relay/src/**/*.ts'],
       exclude: ['**/dist/**', '**/node_modules/**', '**/build.config.ts'],
