@@ -322,6 +322,57 @@ function contractOf(kind: ServerKind): void {
       });
     });
 
+    describe('scopes', () => {
+      const allow = (scopes: readonly string[]) => set({ hosts: [authority], scopes });
+      const lacks = (response: RawResponse) => {
+        expect(response.headers['content-type']).toBe('application/json');
+        expect(response.headers['cache-control']).toBe('no-store');
+        return [response.status, JSON.parse(response.body)];
+      };
+      const missing = (scope: string) => [403, { error: 'scope_missing', scope }];
+
+      it.each(['only', 'scoped/one'])('a route requires one: /%s', async (path) => {
+        const request = { method: 'POST', target: `/${path}/x`, body: 'abc' };
+        for (const scopes of [[], ['orders:write', 'orders', 'reports:*']]) {
+          await allow(scopes);
+          expect(lacks(await send(request))).toEqual(missing('orders:read'));
+          expect(await outcome()).toEqual({ refusals: ['scope_missing'], handled: 0 });
+        }
+        for (const scopes of [['orders:read'], ['orders:*'], ['*']]) {
+          await allow(scopes);
+          const answer = await send(request);
+          expect(answer.status).toBe(200);
+          expect(seen(answer)).toMatchObject({ caller: { ...caller, scopes }, length: 3 });
+          expect(await outcome()).toEqual({ refusals: [], handled: 1 });
+        }
+      });
+
+      it('a list requires all, and the refusal names the first that is missing', async () => {
+        await allow(['orders:read']);
+        expect(lacks(await send({ target: '/scoped/all/x' }))).toEqual(missing('orders:write'));
+        expect(seen(await send({ target: '/scoped/one/x' }))).toMatchObject({ via: 'one' });
+        expect(seen(await send({ target: '/other' }))).toMatchObject({ via: 'app' });
+        await allow(['orders:write', 'orders:read']);
+        expect(seen(await send({ target: '/scoped/all/x' }))).toMatchObject({ via: 'all' });
+      });
+
+      it('a handler asks for one', async () => {
+        await allow(['orders:*']);
+        expect((await send({ target: '/scoped/asked/x' })).body).toBe('true');
+        await allow(['orders']);
+        expect((await send({ target: '/scoped/asked/x' })).body).toBe('false');
+      });
+
+      it('a refused request is a replay, and the next one is not', async () => {
+        await allow([]);
+        const { line, headers } = await signedRaw(signer, authority, { target: '/only/x' });
+        const bytes = head(line, headers);
+        expect((await exchange(server.port, bytes)).status).toBe(403);
+        expectRefusal(await exchange(server.port, bytes), 'replay_detected');
+        expect((await send({ target: '/only/x' })).status).toBe(403);
+      });
+    });
+
     it.each(['GET', 'POST'])('of 100 copies of one %s at once exactly one passes', async (method) => {
       const body = method === 'POST' ? 'abc' : '';
       const { line, headers } = await signedRaw(signer, authority, { method, body });

@@ -53,7 +53,9 @@ export const kinds = {
     runtime: 'node',
     start() {
       const subject = new Subject();
-      return listen(getRequestListener(honoApp(subject, verify({ amesh: subject })).fetch));
+      return listen(
+        getRequestListener(honoApp(subject, (options) => verify({ amesh: subject, ...options })).fetch),
+      );
     },
     removesDotSegments: true,
   },

@@ -1,10 +1,12 @@
 import type {
   AuthMeshIdentity,
+  Refusal,
   RefusalCode,
   RequestView,
   Role,
   Verifier,
   VerifyCall,
+  VerifyOptions,
 } from '@authmesh/sdk/core';
 import { createVerifier, InMemoryNonceStore } from '@authmesh/sdk/core';
 import { vectorAllowList, vectors, vectorsStartedAt } from '../support/vectors';
@@ -16,6 +18,8 @@ export interface Setting {
   /** Hosts to answer to, beside those of the vectors. */
   readonly hosts?: readonly string[];
   readonly maxBodyBytes?: number;
+  /** What the controller of the vectors may do. */
+  readonly scopes?: readonly string[];
   /** Further controllers. */
   readonly devices?: readonly { readonly deviceId: string; readonly publicKey: string }[];
 }
@@ -48,14 +52,14 @@ export const CONTROL = '/-/control';
  * whose clock can be set from outside. It uses nothing that a Worker does not have.
  */
 export class Subject {
-  #verifier = this.#create({});
+  #create = verifiersOf({}, this);
   #refusals: RefusalCode[] = [];
   #handled = 0;
 
   /** Stands for an instance, so that an adapter takes it as its option `amesh`. */
-  readonly verifier = (): Verifier =>
+  readonly verifier = ({ require }: VerifyOptions = {}): Verifier =>
     ({
-      verify: (request: RequestView, call?: VerifyCall) => this.#verifier.verify(request, call),
+      verify: (request: RequestView, call?: VerifyCall) => this.#create(require).verify(request, call),
     }) as Verifier;
 
   /** What a server answers on {@link CONTROL}. */
@@ -65,7 +69,7 @@ export class Subject {
     }
     this.#refusals = [];
     this.#handled = 0;
-    this.#verifier = this.#create(JSON.parse(body) as Setting);
+    this.#create = verifiersOf(JSON.parse(body) as Setting, this);
     return '{}';
   }
 
@@ -76,29 +80,47 @@ export class Subject {
     return { via, caller, method, target, sha256, length: body.length } satisfies Seen;
   }
 
-  #create({ now, hosts = [], maxBodyBytes, devices = [] }: Setting): Verifier {
-    const clock = now === undefined ? Date.now : () => now;
-    return createVerifier({
-      allowList: {
-        ...vectorAllowList,
-        hosts: [...vectorAllowList.hosts, ...hosts],
-        devices: [
-          ...vectorAllowList.devices,
-          ...devices.map((device) => ({
-            ...device,
-            friendlyName: 'further',
-            roles: ['controller'] as Role[],
-          })),
-        ],
-      },
-      clockSkewSeconds: vectors.clockSkewSeconds,
-      nonceStore: new InMemoryNonceStore({ now: clock, startedAt: vectorsStartedAt }),
-      now: clock,
-      maxBodyBytes,
-      onRefusal: ({ code }) => void this.#refusals.push(code),
-    });
+  refused(code: RefusalCode): void {
+    this.#refusals.push(code);
   }
 }
+
+/** The verifiers of one setting, as an instance makes them: with one list and one nonce store. */
+function verifiersOf(setting: Setting, subject: Subject): (require: VerifyOptions['require']) => Verifier {
+  const { now, hosts = [], maxBodyBytes, devices = [], scopes } = setting;
+  const clock = now === undefined ? Date.now : () => now;
+  const further = devices.map((device) => ({
+    ...device,
+    friendlyName: 'further',
+    roles: ['controller'] as Role[],
+  }));
+  const known = vectorAllowList.devices.map((device) =>
+    scopes !== undefined && device.roles.includes('controller') ? { ...device, scopes } : device,
+  );
+  const options = {
+    allowList: {
+      ...vectorAllowList,
+      hosts: [...vectorAllowList.hosts, ...hosts],
+      devices: [...known, ...further],
+    },
+    clockSkewSeconds: vectors.clockSkewSeconds,
+    nonceStore: new InMemoryNonceStore({ now: clock, startedAt: vectorsStartedAt }),
+    now: clock,
+    maxBodyBytes,
+    onRefusal: ({ code }: Refusal) => subject.refused(code),
+  };
+  const verifiers = new Map<string, Verifier>();
+  return (require) => {
+    const key = String(require);
+    const verifier = verifiers.get(key) ?? createVerifier({ ...options, require });
+    verifiers.set(key, verifier);
+    return verifier;
+  };
+}
+
+/** What the routes of the contract require: one scope, and several. */
+export const ONE_SCOPE = { require: 'orders:read' };
+export const ALL_SCOPES = { require: ['orders:read', 'orders:write'] };
 
 /** SHA-256 in hex, by what every runtime has. */
 export async function hash(bytes: Uint8Array): Promise<string> {

@@ -72,7 +72,7 @@ export const lambdaAdapters: readonly LambdaAdapter[] = [
   {
     name: 'hono/aws-lambda',
     async create(subject) {
-      const handler = handle(honoApp(subject, verify({ amesh: subject })) as Any);
+      const handler = handle(honoApp(subject, (options) => verify({ amesh: subject, ...options })) as Any);
       return async (event) => handler(event as Any, context as Any);
     },
   },

@@ -1,9 +1,9 @@
 import type { RequestListener } from 'node:http';
-import { verify as verifyExpress } from '@authmesh/sdk/express';
+import { hasScope, verify as verifyExpress } from '@authmesh/sdk/express';
 import type express from 'express';
 import type { Request, RequestHandler } from 'express';
 import multer from 'multer';
-import { CONTROL, formValues, hash, type Subject } from '../subject';
+import { ALL_SCOPES, CONTROL, formValues, hash, ONE_SCOPE, type Subject } from '../subject';
 
 /** What multer makes of a file. */
 interface Upload {
@@ -19,15 +19,10 @@ export function expressApp(framework: typeof express, subject: Subject): Request
   app.use(CONTROL, framework.text({ type: '*/*' }), (request, response) => {
     response.send(subject.control(request.method, String(request.body)));
   });
+  const requiring = (options: object) => verifyExpress({ amesh: subject, ...options }) as RequestHandler;
+  app.use('/only', requiring(ONE_SCOPE), answer('only'));
   app.use(verify);
 
-  const bytesOf = async (request: Request) => Buffer.concat(await request.toArray());
-  const answer =
-    (via: string): RequestHandler =>
-    async (request, response) => {
-      const bytes = await bytesOf(request);
-      response.json(await subject.seen(via, request.authMesh, request.method, request.originalUrl, bytes));
-    };
   app.post('/read/json', framework.json(), ({ body }, response) => void response.json(body));
   app.post('/read/text', framework.text(), ({ body }, response) => void response.json(body));
   app.post(
@@ -51,7 +46,17 @@ export function expressApp(framework: typeof express, subject: Subject): Request
   const mounted = framework();
   mounted.use(framework.Router().use('/deep', answer('mounted')));
   app.use('/mounted', mounted);
+  app.use('/scoped/one', requiring(ONE_SCOPE), answer('one'));
+  app.use('/scoped/all', requiring(ALL_SCOPES), answer('all'));
+  app.use('/scoped/asked', (request, response) => void response.json(hasScope(request, 'orders:read')));
   app.use('/twice', verify, verify, answer('twice'));
   app.use(answer('app'));
   return app as unknown as RequestListener;
+
+  function answer(via: string): RequestHandler {
+    return async (request, response) => {
+      const bytes = Buffer.concat(await request.toArray());
+      response.json(await subject.seen(via, request.authMesh, request.method, request.originalUrl, bytes));
+    };
+  }
 }

@@ -1,7 +1,7 @@
-import { authMesh, verify as verifyFastify } from '@authmesh/sdk/fastify';
+import { authMesh, hasScope, verify as verifyFastify } from '@authmesh/sdk/fastify';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { fastifies } from '../../support/fastify';
-import { CONTROL, formValues, hash, type Subject } from '../subject';
+import { ALL_SCOPES, CONTROL, formValues, hash, ONE_SCOPE, type Subject } from '../subject';
 
 /** A part of a form, as @fastify/multipart has it. */
 type Part = { fieldname: string } & (
@@ -25,8 +25,21 @@ export async function fastifyApp(
     signed.all('/mounted/deep/*', answer('mounted'));
     const verify = verifyFastify({ amesh: subject });
     signed.all('/twice/*', { onRequest: [verify, verify] }, answer('twice'));
+    for (const [via, options] of [
+      ['one', ONE_SCOPE],
+      ['all', ALL_SCOPES],
+    ] as const) {
+      const onRequest = verifyFastify({ amesh: subject, ...options });
+      signed.all(`/scoped/${via}/*`, { onRequest }, answer(via));
+    }
+    signed.all('/scoped/asked/*', async (request, reply) => reply.send(hasScope(request, 'orders:read')));
     signed.all('/*', answer('app'));
     signed.setNotFoundHandler(answer('app')); // for methods that Fastify does not route
+  });
+
+  await app.register(async (only) => {
+    await only.register(authMesh, { amesh: subject, ...ONE_SCOPE });
+    only.all('/only/*', answer('only'));
   });
 
   await app.register(

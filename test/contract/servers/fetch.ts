@@ -4,4 +4,6 @@ import { Subject } from '../subject';
 import { serve } from './serve';
 
 const subject = new Subject();
-export default serve(fetchApp(subject, (handler) => withAmesh(handler, { amesh: subject })));
+export default serve(
+  fetchApp(subject, (handler, options) => withAmesh(handler, { amesh: subject, ...options })),
+);

@@ -4,5 +4,5 @@ import { Subject } from '../subject';
 import { serve } from './serve';
 
 const subject = new Subject();
-const app = honoApp(subject, verify({ amesh: subject }));
+const app = honoApp(subject, (options) => verify({ amesh: subject, ...options }));
 export default serve((request) => app.fetch(request));

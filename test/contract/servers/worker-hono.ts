@@ -4,7 +4,4 @@ import { Subject } from '../subject';
 
 // On Workers a sealed list is what `verify()` takes; test/workers has one. Here the vectors' list is asked.
 const subject = new Subject();
-export default honoApp(
-  subject,
-  toHonoMiddleware(() => subject.verifier()),
-);
+export default honoApp(subject, (options) => toHonoMiddleware(() => subject.verifier(options)));
