@@ -97,7 +97,11 @@ function toSource(options: WorkerOptions, env: Bindings): AllowListSource {
   if (deviceId !== undefined && !isDeviceId(deviceId))
     throw new TypeError('AMESH_DEVICE_ID must have the form am_….');
   const maxStaleSeconds = readMaxStale(options.maxStaleSeconds, isFixed);
-  return new SealedList({ read, readPages, owner, list: deviceId, maxStaleSeconds });
+  const settings = { owner, list: deviceId, maxStaleSeconds };
+  const create = () => new SealedList({ ...settings, read, readPages });
+  return typeof allowList === 'string'
+    ? create()
+    : share(env, allowList as object, JSON.stringify(settings), create);
 }
 
 function toReader(allowList: unknown): Pick<SealedListOptions, 'read' | 'readPages'> & { isFixed: boolean } {
@@ -142,7 +146,7 @@ function readMaxStale(seconds: number | undefined, isFixed: boolean): number {
 }
 
 function toNonceStore(given: unknown, env: Bindings, warn: (line: string) => void): NonceStore {
-  if (isDurableObjectNamespace(given)) return new DurableNonceStore(given);
+  if (isDurableObjectNamespace(given)) return share(env, given, '', () => new DurableNonceStore(given));
   if (given !== undefined) return given as NonceStore;
   // REDIS_URL asks for shared nonces, but nothing here reads it.
   if (env.REDIS_URL !== undefined)
@@ -152,5 +156,24 @@ function toNonceStore(given: unknown, env: Bindings, warn: (line: string) => voi
   warn(
     'Using in-memory nonce store. It detects replays within one isolate only; a request can be replayed to another. See docs/workers.md.',
   );
-  return new InMemoryNonceStore();
+  return share(env, env, '', () => new InMemoryNonceStore());
+}
+
+const shared = new WeakMap<Bindings, WeakMap<object, Map<string, unknown>>>();
+
+/**
+ * One object for all verifiers of an environment: each route may have its own, and a request that two of them check is
+ * claimed once, by one list.
+ *
+ * @param of the binding that the object is made of
+ * @param settings in text: others get another object
+ */
+function share<T>(env: Bindings, of: object, settings: string, create: () => T): T {
+  const ofEnv = shared.get(env) ?? new WeakMap();
+  shared.set(env, ofEnv);
+  const ofBinding: Map<string, T> = ofEnv.get(of) ?? new Map();
+  ofEnv.set(of, ofBinding);
+  const known = ofBinding.get(settings) ?? create();
+  ofBinding.set(settings, known);
+  return known;
 }

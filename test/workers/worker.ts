@@ -3,7 +3,7 @@ import { createClient } from '@authmesh/sdk/core';
 import { toSigner, webCrypto } from '@authmesh/sdk/crypto/web';
 import { Hono } from 'hono';
 import type { DurableObjectNamespace } from '../../src/adapters/workers/durable-nonces';
-import { verify } from '../../src/entries/hono.web';
+import { hasScope, verify } from '../../src/entries/hono.web';
 import { AmeshNonces, withAmesh } from '../../src/entries/workers.web';
 
 interface Env {
@@ -34,6 +34,13 @@ hono.use('/hono/*', verify(settings));
 hono.post('/hono/orders', async (c) =>
   c.json({ by: c.get('authMesh').friendlyName, body: await c.req.text() }),
 );
+
+// A verify() of its own for some routes, behind the one for all.
+const requiring = (require: string) => verify((env: Env) => ({ ...settings(env), require }));
+hono.post('/hono/read', requiring('orders:read'), async (c) =>
+  c.json({ scopes: c.get('authMesh').scopes, body: await c.req.text() }),
+);
+hono.post('/hono/write', requiring('orders:write'), (c) => c.json({ mayRead: hasScope(c, 'orders:read') }));
 
 /** Signs with a key that came as a secret, or with one that cannot be taken out of the runtime. */
 async function call(url: string, kind: string, env: Env): Promise<Response> {

@@ -9,7 +9,7 @@ const { controller, target } = vectors.devices;
 
 export const runtime = await requireRuntime('workerd');
 
-const DEVICES: ListDocument['devices'] = [
+export const DEVICES: ListDocument['devices'] = [
   {
     deviceId: controller.deviceId,
     publicKey: controller.publicKey,

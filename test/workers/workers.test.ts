@@ -9,7 +9,7 @@ import { signedRaw } from '../support/signed-raw';
 import { vectorAllowList, vectors } from '../support/vectors';
 import { SOON } from '../support/waiting';
 import { type Kv, startKv, startWorker } from '../support/worker';
-import { runtime, sealedList } from './workerd';
+import { DEVICES, runtime, sealedList } from './workerd';
 
 const { controller, target } = vectors.devices;
 const owner = { AMESH_OWNER_KEY: target.publicKey };
@@ -51,10 +51,10 @@ describe.skipIf(runtime === null)('a Worker', () => {
   describe('with its list in KV and its nonces in Durable Objects', () => {
     let kv: Kv;
     let worker: RuntimeServer;
-    let fourth: string; // sealed once: a second seal over the same would be another document
+    let fifth: string; // sealed once: a second seal over the same would be another document
 
     beforeAll(async () => {
-      fourth = await sealedList({ revision: 4 });
+      fifth = await sealedList({ revision: 5 });
       kv = await started(startKv(await sealedList()));
       const variables = { ...owner, MAX_STALE: String(MAX_STALE) };
       worker = await started(startWorker(variables, { kv, nonces: 'in memory' }));
@@ -93,10 +93,25 @@ describe.skipIf(runtime === null)('a Worker', () => {
       expect(statuses.filter((status) => status === 401)).toHaveLength(99);
     });
 
+    it('a second verify() on a route looks at its own require, with one claim and one list', async () => {
+      const devices = (scopes: string[]) => DEVICES.map((device) => ({ ...device, scopes }));
+      const { reads } = kv;
+      const post = (path: string) => call(at(worker, path), { method: 'POST', body: 'grüße' });
+      expect([(await post('/hono/read')).status, (await post('/hono/write')).status]).toEqual([403, 403]);
+      expect(kv.reads - reads).toBeLessThan(4); // that of the interval, and not one for each verify()
+      kv.value = await sealedList({ revision: 2, devices: devices(['orders:read']) });
+      const allowed = await until(200, () => post('/hono/read'));
+      expect(await allowed.json()).toEqual({ scopes: ['orders:read'], body: 'grüße' });
+      const refused = await post('/hono/write');
+      expect(refused.status).toBe(403);
+      expect(await refused.json()).toEqual({ error: 'scope_missing', scope: 'orders:write' });
+      await vi.waitFor(() => expect(worker.stderr()).toContain('amesh: refused 403 scope_missing'), SOON);
+    });
+
     it('takes a revocation over', async () => {
-      kv.value = await sealedList({ revision: 2, devices: [] });
+      kv.value = await sealedList({ revision: 3, devices: [] });
       expect((await until(401, put)).status).toBe(401);
-      kv.value = await sealedList({ revision: 3 });
+      kv.value = await sealedList({ revision: 4 });
       expect((await until(200, put)).status).toBe(200);
     });
 
@@ -107,7 +122,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
       const response = await until(503, put);
       expect(response.status).toBe(503);
       expect(await response.json()).toEqual({ error: 'allow_list_unavailable' });
-      kv.value = fourth;
+      kv.value = fifth;
       expect((await until(200, put)).status).toBe(200);
     });
 
@@ -120,7 +135,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
       expect(response.status).toBe(503);
       expect(await response.json()).toEqual({ error: 'allow_list_unavailable' });
       expect(kv.reads).toBeGreaterThan(reads);
-      kv.value = fourth;
+      kv.value = fifth;
       expect((await until(200, put)).status).toBe(200);
     });
 
@@ -130,21 +145,21 @@ describe.skipIf(runtime === null)('a Worker', () => {
       'changed behind its seal': async () =>
         (await sealedList({ revision: 9 })).replace('"revision":9', '"revision":8'),
       'without a seal': async () => (await sealedList({ revision: 9 })).replace(/,"seal":"[^"]*"/, ''),
-      'of the same revision with other content': () => sealedList({ revision: 4, updatedAt: 1 }),
+      'of the same revision with other content': () => sealedList({ revision: 5, updatedAt: 1 }),
     };
     it.each(Object.entries(attacks))('obeys no list %s', async (_what, list) => {
       kv.value = await list();
       const response = await until(500, put);
       expect(response.status).toBe(500);
       expect(await response.json()).toEqual({ error: 'allow_list_integrity_failure' });
-      kv.value = fourth;
+      kv.value = fifth;
       expect((await until(200, put)).status).toBe(200);
     });
 
     it('a list that is taken away is one that cannot be read', async () => {
       kv.value = null;
       expect((await until(503, put)).status).toBe(503);
-      kv.value = fourth;
+      kv.value = fifth;
       expect((await until(200, put)).status).toBe(200);
     });
 
