@@ -13,7 +13,7 @@ import { type Listening, listen } from '../support/listen';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { SOON } from '../support/waiting';
 
-/** Somebody who can write to the place of the list, but has no key, damages a page of it. */
+/** Somebody who can write to the store of the list, but does not have the key, damages one of its pages. */
 
 interface Caller {
   readonly deviceId: string;
@@ -93,7 +93,7 @@ describe('a page in a folder', () => {
     ['changed in one byte', (page) => Buffer.from(page).fill('y', 200, 201)],
     ['another page of the same list', (_, other) => other],
     ['of 2 MB', () => Buffer.alloc(2_000_000, 'x')],
-  ])('that is %s keeps its devices out, nobody else, and is looked for again', async (_, change) => {
+  ])('that is %s keeps only its devices out, until it is back', async (_, change) => {
     const path = join(dir, 'list', page);
     const { pages } = await device.trust.open();
     const own = Buffer.from(pages.get(page) as Uint8Array);
@@ -121,7 +121,7 @@ describeWithRedis('a page in Redis', () => {
   it.each([
     ['missing', null],
     ['of 2 MB', 'x'.repeat(2_000_000)],
-  ])('that is %s keeps its devices out, nobody else, and is looked for again', async (_, next) => {
+  ])('that is %s keeps only its devices out, until it is back', async (_, next) => {
     const key = `amesh:list:${device.identity.deviceId}`;
     const own = (await admin.hgetBuffer(key, page)) as Buffer;
     if (next === null) await admin.hdel(key, page);

@@ -169,7 +169,7 @@ const ATTACKS: Readonly<Record<string, () => Promise<unknown>>> = {
   'a newer list with a right seal and something behind it': () => putNewer((list) => `${list}\n`),
   'an older copy put back': () => put(older),
   'the list of another device': () => copyFile(join(other, LIST), join(dir, LIST)),
-  'a list that names another owner than the one who has sealed it': async () => {
+  'a list that names an owner other than the one that sealed it': async () => {
     const { signer } = await openDevice(other, {});
     const owner = Buffer.from(signer.publicKey).toString('base64url');
     await putSealed((head) => ({ ...head, owner, revision: 9 }));

@@ -41,11 +41,11 @@ describe('what a pattern covers', () => {
     expect(covers([pattern], scope)).toBe(expected);
   });
 
-  it('is nothing where there is no pattern', () => {
+  it('is nothing without a pattern', () => {
     expect(covers([], 'orders:read')).toBe(false);
   });
 
-  it('is what a regular expression says', () => {
+  it('is the same as with a regular expression', () => {
     const part = fc.stringMatching(/^[a-c:]{1,4}$/);
     const pattern = fc.oneof(
       part,

@@ -63,7 +63,7 @@ describeWithRedis('with Redis', () => {
     expect(await admin.ttl('amesh:list:am_x')).toBe(-1);
   });
 
-  it('takes what is no hash for an empty document, which a swap replaces', async () => {
+  it('treats a key of another type as an empty document, which a swap replaces', async () => {
     await storageAt('app').setItem('list:am_x', '{"a":1}\n');
     const store = openDriver('app');
     expect(await store.read('list:am_x')).toEqual(new Uint8Array());
@@ -73,7 +73,7 @@ describeWithRedis('with Redis', () => {
     expect(await store.read('list:am_x')).toEqual(bytes('one'));
   });
 
-  it('does not send a document of more bytes than were asked for', async () => {
+  it('does not send a document that is larger than the reader wants', async () => {
     const store = open();
     await store.swap('list:am_x', null, new Uint8Array(100_000));
     const before = Number(/total_net_output_bytes:(\d+)/.exec(await admin.info('stats'))?.[1]);

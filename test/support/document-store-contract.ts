@@ -142,21 +142,21 @@ export function documentStoreContract(name: string, makeStore: () => Promise<Sto
         new Map(contents.map((content) => [nameOf(content), bytes(content)]));
       const write = (...contents: string[]) => ({ write: toPages(...contents), remove: [] });
 
-      it('has none at first, and gives null for each that is asked for', async () => {
+      it('has none at first, and returns null for each name', async () => {
         expect(await pagesOf([nameOf('one')])).toEqual([null]);
         await store.swap(KEY, null, bytes('head'));
         expect(await pagesOf([nameOf('one'), nameOf('two')])).toEqual([null, null]);
         expect(await pagesOf([])).toEqual([]);
       });
 
-      it('writes them with the document, for every other store too, and gives them in the order of the names', async () => {
+      it('writes them with the document, shows them to every other store, and returns them in the order of the names', async () => {
         expect(await store.swap(KEY, null, bytes('head'), write('one', 'two'))).toBe(true);
         const names = [nameOf('two'), nameOf('none'), nameOf('one'), nameOf('two')];
         expect(await pagesOf(names, reopen())).toEqual(['two', null, 'one', 'two']);
         expect(await read(reopen())).toBe('head');
       });
 
-      it('keeps those that a later swap does not name', async () => {
+      it('keeps pages that a later swap does not name', async () => {
         await store.swap(KEY, null, bytes('head'), write('one'));
         await store.swap(KEY, bytes('head'), bytes('head 2'), write('two'));
         await store.swap(KEY, bytes('head 2'), bytes('head 3'));
@@ -165,7 +165,7 @@ export function documentStoreContract(name: string, makeStore: () => Promise<Sto
         expect(await pagesOf([nameOf('one'), nameOf('two')])).toEqual(['one', 'two']);
       });
 
-      it('changes no document and no page of it where somebody else was faster', async () => {
+      it('changes neither the document nor its pages if another writer was faster', async () => {
         const document = bytes(`head "${nameOf('one')}"`);
         await store.swap(KEY, null, document, write('one'));
         expect(await store.swap(KEY, bytes('other'), bytes('head 2'), write('two'))).toBe(false);
@@ -175,7 +175,7 @@ export function documentStoreContract(name: string, makeStore: () => Promise<Sto
         expect(await pagesOf([nameOf('one')])).toEqual(['one']);
       });
 
-      it('removes those that are not needed any more, with the swap that says so', async () => {
+      it('removes the pages that a swap names for removal', async () => {
         await store.swap(KEY, null, bytes('head'), write('one', 'two'));
         const next = bytes(`head "${nameOf('two')}"`);
         const changes = { write: toPages('three'), remove: [nameOf('one')] };
@@ -183,7 +183,7 @@ export function documentStoreContract(name: string, makeStore: () => Promise<Sto
         expect(await pagesOf(['one', 'two', 'three'].map(nameOf))).toEqual([null, 'two', 'three']);
       });
 
-      it('has a page that is named again after it was removed', async () => {
+      it('writes a page again after it was removed', async () => {
         await store.swap(KEY, null, bytes('head'), write('one'));
         await store.swap(KEY, bytes('head'), bytes('head 2'), { write: new Map(), remove: [nameOf('one')] });
         expect(await pagesOf([nameOf('one')], reopen())).toEqual([null]);
@@ -192,7 +192,7 @@ export function documentStoreContract(name: string, makeStore: () => Promise<Sto
         expect(await pagesOf([nameOf('one')])).toEqual(['one']);
       });
 
-      it('writes a page anew that is there already: it may have been damaged', async () => {
+      it('replaces a page that is there already, because it may be damaged', async () => {
         const name = nameOf('one');
         const damaged = new Map([[name, bytes('0ne')]]);
         await store.swap(KEY, null, bytes('head'), { write: damaged, remove: [] });
@@ -200,19 +200,19 @@ export function documentStoreContract(name: string, makeStore: () => Promise<Sto
         expect(await pagesOf([name])).toEqual(['one']);
       });
 
-      it('gives none that is larger than a page can be, and those beside it', async () => {
+      it('returns null for a page that is too large, and the other pages', async () => {
         const [large, largest] = ['x'.repeat(AT_MOST + 1), 'x'.repeat(AT_MOST)];
         await store.swap(KEY, null, bytes('head'), write(large, largest));
         expect(await pagesOf([nameOf(large), nameOf(largest)])).toEqual([null, largest]);
       });
 
-      it('keeps those of other documents apart', async () => {
+      it('keeps the pages of two documents apart', async () => {
         await store.swap(`other-${KEY}`, null, bytes('head'));
         const found = await store.readPages(`other-${KEY}`, [nameOf('one')], AT_MOST);
         expect(found).toEqual([null]);
       });
 
-      it('has all pages of the one writer that wins, whoever loses', async () => {
+      it('has all pages of the writer that wins among several', async () => {
         await store.swap(KEY, null, bytes('start'));
         const documents = Array.from(
           { length: 8 },

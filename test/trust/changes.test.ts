@@ -95,13 +95,13 @@ describe('addDevice', () => {
     expect(list.head.targets).toEqual([['api.example.com', ID_A]]);
   });
 
-  it('leaves the head that it was given as it was', async () => {
+  it('does not change the head that it was given', async () => {
     const before = structuredClone(empty);
     await list.add(device());
     expect(empty).toEqual(before);
   });
 
-  it('adds a role to a device that is there, as to a set', async () => {
+  it('adds a role to a known device only once', async () => {
     await list.add(device());
     const asTarget = device({ role: 'target', hosts: ['a.example.com'] });
     expect(await list.add(asTarget, NOW + 9)).toBe(true);
@@ -112,19 +112,19 @@ describe('addDevice', () => {
     expect(await list.add(asTarget, NOW + 9)).toBe(false);
   });
 
-  it('keeps the name that a device has here', async () => {
+  it('keeps the name of a known device', async () => {
     await list.add(device());
     await list.add(device({ role: 'target', friendlyName: 'new' }));
     expect((await list.devices())[0]?.friendlyName).toBe('alice');
   });
 
-  it('lets a second device have the same name: it is a label', async () => {
+  it('gives a second device the same name, because a name is a label', async () => {
     await list.add(device());
     await list.add(other({ friendlyName: 'alice' }));
     expect((await list.devices()).map(({ friendlyName }) => friendlyName)).toEqual(['alice', 'alice']);
   });
 
-  it('refuses a known id with another key', async () => {
+  it('refuses a known ID with another key', async () => {
     await list.add(device());
     const again = list.add(device({ publicKey: KEY_B }));
     await expect(again).rejects.toThrowError(
@@ -135,7 +135,7 @@ describe('addDevice', () => {
     );
   });
 
-  it('names the device to revoke where a host is taken, by its id: others may have its name', async () => {
+  it('names the device that has a host by its ID, because several devices may have its name', async () => {
     await list.add(device({ role: 'target', hosts: ['a.example'] }));
     await expect(list.add(other({ role: 'target', hosts: ['a.example'] }))).rejects.toThrowError(
       `Use another host, or first run: amesh revoke ${ID_A}`,
@@ -156,7 +156,7 @@ describe('addDevice', () => {
     ).rejects.toThrowError(withCode('host_taken', 'b.example.com already belongs to "alice".'));
   });
 
-  it('ends the lease of a device that is paired, and keeps it where the device gets another role', async () => {
+  it('ends the lease of a device that is paired as a controller, and keeps it if the device becomes a target', async () => {
     const lease = { grant: 'g', expiresAt: NOW + 10, endsAt: NOW + 20 };
     await list.add(device());
     await list.change(async (draft) => draft.put({ ...((await draft.device(ID_A)) as DeviceEntry), lease }));
@@ -168,7 +168,7 @@ describe('addDevice', () => {
 });
 
 describe('confirmDevice', () => {
-  it('takes note once, of a device that is there', async () => {
+  it('records it once, and only for a device in the list', async () => {
     const confirm = () => list.change((draft) => confirmDevice(draft, ID_A));
     expect(await confirm()).toBe(false);
     await list.add(device({ role: 'target', unconfirmed: true }));
@@ -180,7 +180,7 @@ describe('confirmDevice', () => {
 });
 
 describe('revokeDevice', () => {
-  it('takes the device out, whatever its roles, and remembers its key for more than a day', async () => {
+  it('removes a device with all its roles, and remembers its ID for more than a day', async () => {
     await list.add(device());
     await list.add(device({ role: 'target', hosts: ['a.example'] }));
     await list.revoke(ID_A);
@@ -189,14 +189,14 @@ describe('revokeDevice', () => {
     expect(list.head).toMatchObject({ recent: list.tombstones, targets: [] });
   });
 
-  it('changes nothing for a device that is not there, or was revoked before', async () => {
+  it('changes nothing for a device that is unknown or already revoked', async () => {
     expect(await list.revoke(ID_A)).toBe(false);
     await list.add(device());
     await list.revoke(ID_A);
     expect(await list.revoke(ID_A, NOW + 1)).toBe(false);
   });
 
-  it('forgets tombstones that are over, and only those', async () => {
+  it('forgets only tombstones whose time is over', async () => {
     await list.add(device());
     await list.add(other());
     await list.revoke(ID_A);
@@ -209,7 +209,7 @@ describe('revokeDevice', () => {
     expect(list.head.recent).toMatchObject([{ deviceId: ID_B }]);
   });
 
-  it('lets a person add the device again, with nothing of what it was', async () => {
+  it('lets a person add the device again, without its earlier roles and hosts', async () => {
     await list.add(device({ role: 'target', hosts: ['a.example.com'] }));
     await list.revoke(ID_A);
     await list.add(device(), NOW + 5);
@@ -220,7 +220,7 @@ describe('revokeDevice', () => {
 });
 
 describe('setHosts', () => {
-  it('replaces the hosts, each once', async () => {
+  it('replaces the hosts, without duplicates', async () => {
     const set = (...hosts: string[]) => list.change((draft) => setHosts(draft, hosts));
     await set('a.example.com', 'b.example.com', 'a.example.com');
     expect(list.head.hosts).toEqual(['a.example.com', 'b.example.com']);
@@ -284,7 +284,7 @@ describe('findDevice', () => {
 });
 
 describe('any sequence of changes', () => {
-  it('keeps ids and hosts unique, and no device beside its own tombstone', async () => {
+  it('keeps IDs and hosts unique, and never has a device and its tombstone', async () => {
     const ids = Array.from('abcd', (letter) => ({
       deviceId: `am_${letter.repeat(16)}`,
       publicKey: `Ag${letter.repeat(42)}`,
@@ -329,17 +329,17 @@ describe('renameDevice', () => {
     await list.add(other());
   });
 
-  it('gives a device another name, which is cleaned, and changes nothing else', async () => {
+  it('changes only the name of a device, which it cleans', async () => {
     const [alice, bob] = await list.devices();
     await rename(' \x1b[31mcarol ');
     expect(await list.devices()).toEqual([{ ...alice, friendlyName: 'carol' }, bob]);
   });
 
-  it('changes nothing where the device has that name', async () => {
+  it('changes nothing if the device already has that name', async () => {
     expect(await rename('alice')).toBe(false);
   });
 
-  it('lets a device have the name of another', async () => {
+  it('accepts the name of another device', async () => {
     await rename('bob');
     expect((await list.devices()).map(({ friendlyName }) => friendlyName)).toEqual(['bob', 'bob']);
   });

@@ -105,7 +105,7 @@ describe('pages of a document', () => {
   const filesOf = async () => (await readdir(join(dir, 'list'))).sort();
   const read = (store: FileStore, text: string) => store.readPages(KEY, [nameOf(text)], 100);
 
-  it('are files of the folder list, for their owner alone', async () => {
+  it('are files in the folder list, which only their owner can read', async () => {
     await new FileStore(dir).swap(KEY, null, named('one'), { write: pages('one'), remove: [] });
     expect(await readdir(dir)).toEqual([KEY, 'list']);
     expect(await filesOf()).toEqual([nameOf('one')]);
@@ -113,7 +113,7 @@ describe('pages of a document', () => {
     expect(await modeOf(join(dir, 'list', nameOf('one')))).toBe('600');
   });
 
-  it('are there, whatever another writer sweeps away before the document names them', async () => {
+  it('are written again if another writer sweeps them away before the document names them', async () => {
     const [slow, other] = [new FileStore(dir), new FileStore(dir)];
     const first = named('one');
     await slow.swap(KEY, null, first, { write: pages('one', 'old'), remove: [] });
@@ -129,7 +129,7 @@ describe('pages of a document', () => {
     expect(await read(other, 'two')).toEqual([Buffer.from('two')]);
   });
 
-  it('that killed or slower writers have left go with the next that is removed', async () => {
+  it('that killed or slower writers left behind are removed with the next dropped page', async () => {
     const store = new FileStore(dir);
     await store.swap(KEY, null, named('one'), { write: pages('one'), remove: [] });
     await writeFile(join(dir, 'list', nameOf('left')), 'left');
@@ -138,7 +138,7 @@ describe('pages of a document', () => {
     expect(await filesOf()).toEqual(['notes.txt', nameOf('two')].sort());
   });
 
-  it('of a writer that was too slow go at once', async () => {
+  it('of a writer that was too slow are removed at once', async () => {
     const store = new FileStore(dir);
     await store.swap(KEY, null, named('one'), { write: pages('one'), remove: [] });
     const lock = await FileLock.take(join(dir, KEY), new Uint8Array());
@@ -151,7 +151,7 @@ describe('pages of a document', () => {
   });
 
   it.each(['a folder', 'a pipe', 'a symbolic link to a device'])(
-    'are missing where %s lies in their place, and keep nobody waiting',
+    'count as missing, without a wait, if %s is in their place',
     async (what) => {
       const store = new FileStore(dir);
       await store.swap(KEY, null, named('one', 'two'), { write: pages('one', 'two'), remove: [] });

@@ -46,7 +46,7 @@ const open = () => new LastSeenRecord(store, keyOf);
 const times = (init: Record<string, number>) => new Map(Object.entries(init));
 
 describe('the record of when devices were last seen', () => {
-  it('is empty where there is none', async () => {
+  it('is empty if there is none', async () => {
     expect(await open().read(all)).toEqual(new Map());
   });
 
@@ -62,7 +62,7 @@ describe('the record of when devices were last seen', () => {
     expect(await readFile(join(dir, LAST_SEEN_KEY), 'utf8')).toBe(`${ALICE} 300\n`);
   });
 
-  it('loses nothing where several write at once', async () => {
+  it('loses nothing if several instances write at once', async () => {
     const ids = Array.from({ length: 8 }, (_, i) => `am_${String(i).repeat(16)}`);
     const list = await listOf(...ids);
     await Promise.all(ids.map((id, i) => open().add(times({ [id]: i }), list)));
@@ -93,7 +93,7 @@ describe('the record of when devices were last seen', () => {
     expect(await readFile(join(dir, LAST_SEEN_KEY), 'utf8')).toBe(`${BOB} 1\n`);
   });
 
-  it('is written anew in a store that has given all of it', async () => {
+  it('is replaced if it is too large, even in a store that returned all of it', async () => {
     let content: Uint8Array = new Uint8Array(17_000_000);
     const whole: DocumentStore = {
       read: async () => content,
@@ -108,7 +108,7 @@ describe('the record of when devices were last seen', () => {
     expect(new TextDecoder().decode(content)).toBe(`${BOB} 1\n`);
   });
 
-  it('is empty where the store cannot be read', async () => {
+  it('is empty if the store cannot be read', async () => {
     const record = new LastSeenRecord(
       {
         read: () => Promise.reject(new AmeshError(SERVER_CODES.allow_list_unavailable)),
@@ -120,7 +120,7 @@ describe('the record of when devices were last seen', () => {
     expect(await record.read(all)).toEqual(new Map());
   });
 
-  it('is not written where the store shows what was there before', async () => {
+  it('is not written to a store that may return older bytes', async () => {
     const swap = vi.fn();
     const eventual = { read: async () => null, readPages: async () => [], swap, isEventual: true };
     const record = new LastSeenRecord(eventual, keyOf);
@@ -128,7 +128,7 @@ describe('the record of when devices were last seen', () => {
     expect(swap).not.toHaveBeenCalled();
   });
 
-  it('has a part for each page, so that a change costs a page, and goes on with that of a page that was split', async () => {
+  it('has a part for each page, and continues with the part of a page that was split', async () => {
     const ids = Array.from({ length: 600 }, randomId);
     const [first = '', second = ''] = ids;
     const small = await listOf(...ids.slice(0, 100));
@@ -148,7 +148,7 @@ describe('the record of when devices were last seen', () => {
     expect(await open().read(large)).toEqual(times({ [first]: 100, [second]: 300 }));
   });
 
-  it('says nothing about the list: one that is damaged keeps nobody out, and stays as it is when the list changes', async () => {
+  it('keeps nobody out if it is damaged, and stays unchanged when the list changes', async () => {
     await createIdentity(dir, {}, { friendlyName: 'api' });
     await writeFile(join(dir, LAST_SEEN_KEY), 'rubbish');
     const { trust } = await openDevice(dir, {});
@@ -163,7 +163,7 @@ describe('sightings', () => {
   const list = { current: () => listOf(ALICE, BOB) };
   const trust = async () => ({ lastSeen: open() }) as ListStore;
 
-  it('are written in the background, once for many, and at most once in a while', async () => {
+  it('are written in the background, many at once, and with a pause after each write', async () => {
     const writtenAt: number[] = [];
     const swap = store.swap.bind(store);
     vi.spyOn(store, 'swap').mockImplementation((...args) => {
@@ -182,7 +182,7 @@ describe('sightings', () => {
     expect(second - first).toBeGreaterThan(398); // timers round
   });
 
-  it('are kept where they cannot be written, until they can', async () => {
+  it('are kept while they cannot be written', async () => {
     const swap = vi
       .spyOn(store, 'swap')
       .mockRejectedValueOnce(new AmeshError(SERVER_CODES.allow_list_unavailable));

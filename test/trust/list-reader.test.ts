@@ -21,16 +21,16 @@ beforeAll(async () => {
   list = await deviceIdOf(owner.publicKey, cryptoProvider);
 });
 
-/** A place of a list that shows a new head before its pages. */
+/** A store that shows a new head before its pages. */
 class Place {
   head: ListHead = emptyHead({ list, owner: toBase64Url(owner.publicKey) });
   bytes: Uint8Array | null = null;
   readonly written = new Map<string, Uint8Array>();
   readonly shown = new Map<string, Uint8Array>();
   readonly reader: ListReader;
-  /** What a read of pages waits for. */
+  /** A read of pages waits for it. */
   gate: Promise<void> | undefined;
-  /** How often pages were asked for. */
+  /** How many times pages were read. */
   asked = 0;
 
   constructor(owners: readonly Uint8Array[] = [owner.publicKey]) {
@@ -93,13 +93,13 @@ describe('a list whose pages come later than its head', () => {
     await place.change((draft) => draft.bury({ deviceId: revoked, revokedAt: 0, until: 2 ** 40 }));
   });
 
-  it('counts as it was before, without what was revoked since', async () => {
+  it('stays as it was, without the devices that were revoked since', async () => {
     expect([await has(kept), await has(added), await has(revoked)]).toEqual([true, false, false]);
     place.showPages();
     expect([await has(kept), await has(added), await has(revoked)]).toEqual([true, true, false]);
   });
 
-  it('does so for a time from the first head on, however often the list changes', async () => {
+  it('does so for a limited time after the first such head, however often the list changes', async () => {
     expect(await has(kept)).toBe(true);
     for (let seconds = 0; seconds < LAG_SECONDS; seconds += 20) {
       vi.advanceTimersByTime(20_000);
@@ -113,12 +113,12 @@ describe('a list whose pages come later than its head', () => {
     place.showPages();
     expect([await has(kept), await has(added)]).toEqual([true, true]);
     await add(randomId());
-    expect(await has(kept)).toBe(true); // the time begins anew
+    expect(await has(kept)).toBe(true); // the time starts again
   });
 });
 
 describe('a read that takes longer than the next one', () => {
-  it('does not bring back the list that it has mended', async () => {
+  it('does not bring back the older list whose pages it completes', async () => {
     const [kept, added] = [randomId(), randomId()];
     const place = new Place();
     await place.change(async (draft) => {
@@ -146,7 +146,7 @@ describe('a read that takes longer than the next one', () => {
 describe('two owners', () => {
   const [old, both] = [randomId(), randomId()];
 
-  it('a list of the next one shuts out all of the former one, however high their revisions', async () => {
+  it('a list of the next one makes all lists of the former one older, however high their revisions', async () => {
     const place = new Place([owner.publicKey, next.publicKey]);
     await place.change((draft) => draft.put(newDevice(old)));
     for (let i = 0; i < 3; i++) await place.change((draft) => draft.change({ hosts: [`${i}.example`] }));

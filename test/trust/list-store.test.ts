@@ -37,7 +37,7 @@ const of = (store: DocumentStore): DocumentStore => ({
 });
 
 describe('ListStore', () => {
-  it('counts each change, and gives what it has written', async () => {
+  it('raises the revision with each change, and returns the head that it wrote', async () => {
     const written = await withHost('a.example.com');
     expect(written).toMatchObject({ revision: 2, hosts: ['a.example.com'] });
     expect((await device.trust.read()).head).toEqual(written);
@@ -45,7 +45,7 @@ describe('ListStore', () => {
     expect((await withHost('b.example.com')).revision).toBe(3);
   });
 
-  it('writes nothing where a change changes nothing', async () => {
+  it('writes nothing if a change changes nothing', async () => {
     const before = await readFile(join(dir, ALLOW_LIST_KEY));
     const stamp = device.store.stamp(ALLOW_LIST_KEY);
     const changed = await device.trust.update(() => 'done');
@@ -54,7 +54,7 @@ describe('ListStore', () => {
     expect(device.store.stamp(ALLOW_LIST_KEY)).toBe(stamp);
   });
 
-  it('writes nothing where a change throws', async () => {
+  it('writes nothing if a change throws', async () => {
     const stamp = device.store.stamp(ALLOW_LIST_KEY);
     const no = new Error('no');
     await expect(
@@ -65,7 +65,7 @@ describe('ListStore', () => {
     expect(device.store.stamp(ALLOW_LIST_KEY)).toBe(stamp);
   });
 
-  it('runs a change again on the list of whoever was faster', async () => {
+  it('runs a change again if another writer was faster', async () => {
     const seen: (readonly string[])[] = [];
     const { store } = device;
     const other = toListStore(store);
@@ -89,7 +89,7 @@ describe('ListStore', () => {
     expect(written).toMatchObject({ revision: 3, hosts: ['theirs.example.com', 'ours.example.com'] });
   });
 
-  it('gives up, with nothing changed, where others are always faster', async () => {
+  it('gives up without a change if other writers are always faster', async () => {
     const { store } = device;
     const starved = toListStore({ ...of(store), swap: async () => false });
     await expect(starved.update(addHost('ours.example.com'))).rejects.toMatchObject({
@@ -98,7 +98,7 @@ describe('ListStore', () => {
     expect((await documentOf(device.trust)).hosts).toEqual([]);
   }, 30_000);
 
-  it('makes no list where there is one', async () => {
+  it('does not create a list if there is one', async () => {
     await expect(device.trust.create()).rejects.toMatchObject({
       code: 'store_conflict',
       message: expect.stringContaining('There is already an allow list.'),
@@ -112,7 +112,7 @@ describe('a list with pages', () => {
   const pagesOf = async () => (await readdir(join(dir, 'list'))).sort();
   beforeEach(() => withDevices(device.trust, ids));
 
-  it('is read whole, and by its head alone', async () => {
+  it('can be read completely, or the head alone', async () => {
     const list = await (await openDevice(dir, {})).trust.read();
     expect([...list.devices()].map(({ deviceId }) => deviceId).sort()).toEqual([...ids].sort());
     expect(list.isWhole).toBe(true);
@@ -120,13 +120,13 @@ describe('a list with pages', () => {
     expect(await pagesOf()).toEqual(list.head.pages.map(({ content }) => content).sort());
   });
 
-  it('gives the bytes that another place needs', async () => {
+  it('returns the bytes for a copy elsewhere', async () => {
     const { head, pages, list } = await device.trust.open();
     expect(Buffer.compare(head, await readFile(join(dir, ALLOW_LIST_KEY)))).toBe(0);
     expect([...pages.keys()]).toEqual(list.head.pages.map(({ content }) => content));
   });
 
-  it('reads and writes one page for a change of a device', async () => {
+  it('reads and writes one page to change a device', async () => {
     await withDevices(device.trust, Array.from({ length: 1000 }, randomId));
     const { store } = device;
     const read: string[] = [];
@@ -146,7 +146,7 @@ describe('a list with pages', () => {
     expect([read.length, written.length]).toEqual([1, 1]);
   });
 
-  it('looks for a page that is missing at each read, and finds it', async () => {
+  it('looks for a missing page at each read, and finds it when it is back', async () => {
     const [name = ''] = await pagesOf();
     const path = join(dir, 'list', name);
     const page = await readFile(path);
@@ -160,7 +160,7 @@ describe('a list with pages', () => {
     expect((await trust.read()).find(first)?.deviceId).toBe(first);
   });
 
-  it('is not changed where the page of the device is damaged', async () => {
+  it('refuses to change a device whose page is damaged', async () => {
     for (const name of await pagesOf()) await writeFile(join(dir, 'list', name), 'x');
     const { trust } = await openDevice(dir, {});
     await expect(trust.update((draft) => revokeDevice(draft, first, 0))).rejects.toMatchObject({
@@ -170,7 +170,7 @@ describe('a list with pages', () => {
     expect((await trust.readHead()).hosts).toEqual(['a.example.com']);
   });
 
-  it('gives an older list no new pages, and a newer one no old ones', async () => {
+  it('does not change a list that was read before', async () => {
     const older = await device.trust.read();
     await device.trust.update((draft) => revokeDevice(draft, first, Math.floor(Date.now() / 1000)));
     expect(older.find(first)?.deviceId).toBe(first);
@@ -183,9 +183,9 @@ describe('a list with pages', () => {
 
 describe('an exported list in the place of a list', () => {
   it.each([
-    ['a short one', 200, 'x'],
-    ['one that is larger than any head', 12_000, '🚀'.repeat(64)],
-  ])('is read and changed as any other: %s', { timeout: 60_000 }, async (_, count, friendlyName) => {
+    ['a short text', 200, 'x'],
+    ['a text larger than any head', 12_000, '🚀'.repeat(64)],
+  ])('is read and changed like any other: %s', { timeout: 60_000 }, async (_, count, friendlyName) => {
     const ids = Array.from({ length: count }, randomId);
     await device.trust.update(async (draft) => {
       for (const id of ids) await draft.put(newDevice(id, friendlyName));
@@ -224,7 +224,7 @@ describe('what was seen', () => {
     });
   });
 
-  it('by another process keeps the list out that this one has read last', async () => {
+  it('by another process makes the list that this one read last an older copy', async () => {
     const reader = await openDevice(dir, {});
     await reader.trust.read();
     const before = await older(); // which this reader has not read
@@ -237,7 +237,7 @@ describe('what was seen', () => {
     }
   });
 
-  it('is remembered by this process where the file is taken away', async () => {
+  it('is remembered by this process if the file is removed', async () => {
     const before = await older();
     const reader = await openDevice(dir, {});
     await documentOf(reader.trust);
@@ -246,7 +246,7 @@ describe('what was seen', () => {
     await expect(reader.trust.read()).rejects.toMatchObject({ code: 'allow_list_integrity_failure' });
   });
 
-  /** The store of the device, and what was written to it in its order. */
+  /** The store of the device, and the keys written to it, in order. */
   function watched(): { readonly store: DocumentStore; readonly written: string[] } {
     const { store } = device;
     const written: string[] = [];
@@ -262,11 +262,11 @@ describe('what was seen', () => {
     };
   }
 
-  it('is written once for a change, also where the list was changed elsewhere before', async () => {
+  it('is written once for a change, even if the list was changed elsewhere before', async () => {
     const { store, written } = watched();
     const seenBefore = await readFile(join(dir, SEEN_KEY));
     await withHost('a.example.com');
-    await writeFile(join(dir, SEEN_KEY), seenBefore); // as where that was on another machine
+    await writeFile(join(dir, SEEN_KEY), seenBefore); // as if that change was made on another machine
     const { head: changed } = await toListStore(store).update((draft) => setHosts(draft, []));
     expect(written).toEqual([ALLOW_LIST_KEY, SEEN_KEY]);
     expect(JSON.parse(await readFile(join(dir, SEEN_KEY), 'utf8'))).toMatchObject({
@@ -282,7 +282,7 @@ describe('what was seen', () => {
         throw new Error('no');
       },
     ],
-  ])('is caught up with by a change that %s', async (_, change) => {
+  ])('is updated by a change that %s', async (_, change) => {
     const { store, written } = watched();
     const seenBefore = await readFile(join(dir, SEEN_KEY));
     await withHost('a.example.com');
@@ -295,7 +295,7 @@ describe('what was seen', () => {
     expect(await readFile(join(dir, SEEN_KEY), 'utf8')).toBe(seenAfter);
   });
 
-  it('is caught up with where a writer was killed between the list and seen.json', async () => {
+  it('is updated after a writer was killed between the list and seen.json', async () => {
     const seen = await readFile(join(dir, SEEN_KEY));
     await older();
     await writeFile(join(dir, SEEN_KEY), seen);
@@ -305,14 +305,14 @@ describe('what was seen', () => {
     });
   });
 
-  it('is read before the list, so that a writer in between is no older copy', async () => {
+  it('is read before the list, so that a write in between does not look like an older copy', async () => {
     const { store } = device;
     const reads: string[] = [];
     const trust = toListStore({
       ...of(store),
       async read(key) {
         reads.push(key);
-        // The list moves on between the two reads, and what was seen with it.
+        // Between the two reads, another process changes the list and records its revision.
         if (reads.length === 1) {
           const bytes = await store.read(key);
           await withHost('a.example.com');
@@ -325,7 +325,7 @@ describe('what was seen', () => {
     expect(reads.slice(0, 2)).toEqual([SEEN_KEY, ALLOW_LIST_KEY]);
   });
 
-  it('is not taken back by a reader that was slower', async () => {
+  it('is not replaced by a slower reader', async () => {
     const { deviceId } = device.identity;
     const seen = (revision: number) => ({
       revision,
@@ -338,7 +338,7 @@ describe('what was seen', () => {
     expect(await open().read(deviceId)).toEqual(seen(9));
   });
 
-  it('is refused beyond what any list comes to', async () => {
+  it('is damaged if its revision is not one that a list can have', async () => {
     for (const revision of [2 ** 48, -1, 0, 1.5, '2', null]) {
       await writeFile(join(dir, SEEN_KEY), JSON.stringify({ am_x: { revision, owner: '', mark: '' } }));
       await expect(device.trust.read()).rejects.toMatchObject({

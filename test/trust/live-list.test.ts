@@ -115,7 +115,7 @@ describe('LiveList', () => {
     expect(await current(live)).toBe(source.list);
   });
 
-  it('looks again for a page that is missing, although the stamp is the same, and keeps a whole list', async () => {
+  it('looks again for a missing page even if the stamp is the same, and keeps a complete list', async () => {
     const { source, live } = createSource();
     const whole = source.list;
     source.list = Object.assign(createAllowList({}), { isWhole: false });

@@ -153,7 +153,7 @@ describe('resetTrust', () => {
     expect(await documentOf(trust)).toMatchObject({ devices: [], hosts: [] });
   });
 
-  it('takes a list with pages along with keep, and drops the pages of the former one with time', async () => {
+  it('keeps a list with pages with --keep, and removes its earlier pages later', async () => {
     await createIdentity(dir, {}, { friendlyName: 'server' });
     const { trust } = await openDevice(dir, {});
     const ids = Array.from({ length: 600 }, randomId);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes list.json: allow lists, right and wrong, by an implementation that shares no code with amesh.
+"""Makes list.json: valid and invalid allow lists, by an implementation that shares no code with amesh.
 
 Needs the package `cryptography`. Run it in this folder: python3 make-list.py > list.json
 """
@@ -115,7 +115,7 @@ GONE = "allow_list_unavailable"
 A, B, C, D = DEVICES[:4]
 everybody = {key.id: "device" for key in DEVICES}
 
-# Right ones.
+# Valid lists.
 case("an empty list", seal(head([["", []]])), find={A.id: "none"})
 case("a small list", seal(head([["", [entry(A), entry(B)]]])), find={A.id: "device", B.id: "device", C.id: "none"})
 case("a tombstone", seal(head([["", [entry(A), tombstone(B)]]], recent=[tombstone(B)])), find={A.id: "device", B.id: "none"})
@@ -150,7 +150,7 @@ case(
 )
 case("a name with a line feed and a quotation mark", seal(head([["", [entry(A, name='a\n"b"')]]])), find={A.id: "device"})
 case(
-    "a device whose algorithm is not known is not known",
+    "a device with an unknown algorithm, which is ignored",
     seal(head([["", [{**entry(A), "alg": "ML-DSA-44", "strength": 9}, entry(B)]]])),
     find={A.id: "none", B.id: "device"},
 )
@@ -165,17 +165,17 @@ case("pages, and entries in the head", seal(head([["0", [entry(key) for key in L
 case("sealed by the owner, with a next owner named", seal(head([["", [entry(A)]]])), owners=(OWNER, NEXT), find={A.id: "device"})
 case("sealed by the next owner", seal(head([["", [entry(A)]]], owner=NEXT.key), NEXT), owners=(OWNER, NEXT), find={A.id: "device"})
 
-# Wrong heads.
+# Invalid heads.
 good = seal(head([["", [entry(A)]]]))
 case("a changed byte", good.replace("api.example", "api.exbmple"), code=BROKEN)
 case("a changed byte in an entry", good.replace('"controller"', '"controlleR"'), code=BROKEN)
 case("a changed seal", good[:-10] + ("A" if good[-10] != "A" else "B") + good[-9:], code=BROKEN)
 case("a seal with a high s", seal(head([["", [entry(A)]]]), high=True), code=BROKEN)
 case("a seal under another label", seal(head([["", [entry(A)]]]), label=b"amesh allow list v1\n"), code=BROKEN)
-case("a seal under no label", seal(head([["", [entry(A)]]]), label=b""), code=BROKEN)
+case("a seal without a label", seal(head([["", [entry(A)]]]), label=b""), code=BROKEN)
 case("sealed by a stranger", seal(head([["", [entry(A)]]]), STRANGER), code=BROKEN)
-case("sealed by a stranger, who says so", seal(head([["", [entry(A)]]], owner=STRANGER.key), STRANGER), code=BROKEN)
-case("sealed by the next owner, that nobody has named", seal(head([["", [entry(A)]]], owner=NEXT.key), NEXT), code=BROKEN)
+case("sealed by a stranger, which it names as its owner", seal(head([["", [entry(A)]]], owner=STRANGER.key), STRANGER), code=BROKEN)
+case("sealed by the next owner, which the reader does not know", seal(head([["", [entry(A)]]], owner=NEXT.key), NEXT), code=BROKEN)
 case("sealed by the next owner in the name of the first", seal(head([["", [entry(A)]]]), NEXT), owners=(OWNER, NEXT), code=BROKEN)
 case("the list of another device", seal(head([["", [entry(A)]]], list=A.id)), code=BROKEN)
 case("no line feed at its end", good[:-1], code=BROKEN)
@@ -186,7 +186,7 @@ case("another order of members", seal(dict(reversed(head([["", [entry(A)]]]).ite
 case("cut off", good[: len(good) // 2], code=BROKEN)
 case("only a seal", good[-98:], code=BROKEN)
 case("nothing", "", code=BROKEN)
-case("no JSON", seal('{"revision":7,"version":2,"list":}'), code=BROKEN)
+case("not JSON", seal('{"revision":7,"version":2,"list":}'), code=BROKEN)
 case("two values", seal('{"revision":7,"version":2,"a":1}{"b":1}'), code=BROKEN)
 case("version 1", seal(head([["", []]], version=1)), code=BROKEN)
 case("version 3", seal(head([["", []]], version=3)), code=BROKEN)
@@ -195,7 +195,7 @@ case("revision 0", seal(head([["", []]], revision=0)), code=BROKEN)
 case("a revision as text", seal(head([["", []]], revision="7")), code=BROKEN)
 case("a revision with a fraction", seal(head([["", []]], revision=7.5)), code=BROKEN)
 case("a revision beyond exact numbers", seal(head([["", []]], revision=2**60)), code=BROKEN)
-case("a member that is not known", seal(head([["", []]], limit=5)), code=BROKEN)
+case("an unknown member", seal(head([["", []]], limit=5)), code=BROKEN)
 case("a member __proto__", seal(head([["", []]], __proto__={})), code=BROKEN)
 for member in head([]):
     if member not in ("revision", "version"):
@@ -208,7 +208,7 @@ for title, prefixes in {
     "a gap in the middle": ["00", "1"],
     "a prefix twice": ["0", "0", "1"],
     "prefixes that overlap": ["0", "01", "1"],
-    "a prefix and all": ["", "1"],
+    "a prefix and the empty prefix": ["", "1"],
     "prefixes out of order": ["1", "0"],
     "a prefix of other characters": ["0", "2"],
     "a prefix that is longer than an ID": ["0" * 97, "0" * 96 + "1"],
@@ -220,14 +220,14 @@ case("a page of three parts", seal(head([["", name(""), 1]])), [""], code=BROKEN
 case("targets out of order", seal(head([["", [entry(A)]]], targets=[["b", A.id], ["a", A.id]])), code=BROKEN)
 case("a target twice", seal(head([["", [entry(A)]]], targets=[["a", A.id], ["a", A.id]])), code=BROKEN)
 
-# Wrong pages: those who are on them are refused, and nobody else.
+# Invalid pages: only the devices on them are refused.
 def two(text, expected, title, named=None):
     find = {key.id: expected for key in LEFT} | {key.id: "device" for key in RIGHT}
     hashed = named or name(text)
     case(title, seal(head([["0", hashed], ["1", name(right)]])), [(hashed, text), right] if text is not None else [right], find=find)
 
 
-two(None, GONE, "a page that is not there", name(left))
+two(None, GONE, "a missing page", name(left))
 two(left.replace("controller", "controlleR", 1), GONE, "a page with a changed byte", name(left))
 two(left[:-1], GONE, "a page that is cut off", name(left))
 two("", GONE, "a page that was emptied", name(left))
@@ -242,7 +242,7 @@ two(left.replace('{"id"', '{ "id"', 1), BROKEN, "a line with a space before its 
 two(page([{**entry(LEFT[0]), "id": "am_short"}] + [entry(key) for key in LEFT[1:]]), BROKEN, "an ID that is too short")
 case("swapped pages", seal(head([["0", name(left)], ["1", name(right)]])), [(name(left), right), (name(right), left)], find={key.id: GONE for key in DEVICES})
 
-# Wrong entries: that device is refused, and nobody else.
+# Invalid entries: only that device is refused.
 def one(title, changed, expected=BROKEN):
     lines = [changed if isinstance(changed, str) else dump(changed)] + [dump(entry(key)) for key in LEFT[1:]]
     text = "".join(line + "\n" for line in lines)
@@ -251,23 +251,23 @@ def one(title, changed, expected=BROKEN):
 
 
 first = entry(LEFT[0])
-one("an entry with a member that is not known", {**first, "limit": 5})
+one("an entry with an unknown member", {**first, "limit": 5})
 one("an entry with a member that was null", {**first, "expiresAt": None})
 one("an entry without a name", {k: v for k, v in first.items() if k != "name"})
 one("an entry without an algorithm", {k: v for k, v in first.items() if k != "alg"})
 one("an entry without roles", {**first, "roles": []})
-one("an entry with a role that is not known", {**first, "roles": ["admin"]})
+one("an entry with an unknown role", {**first, "roles": ["admin"]})
 one("an entry with a key of 32 bytes", {**first, "key": b64(bytes(32))})
 one("an entry with an uncompressed key", {**first, "key": b64(b"\x04" + bytes(64))})
 one("an entry whose end is text", {**first, "expiresAt": "2027"})
 one("an entry whose end is negative", {**first, "expiresAt": -1})
 one("an entry whose scopes are one text", {**first, "scopes": "orders:read"})
-one("an entry that proves, and says so", {**first, "proves": True})
+one("an entry with proves set to true", {**first, "proves": True})
 one("an entry with 17 former IDs", {**first, "was": [A.id] * 17})
 one("an entry with a lease of another form", {**first, "lease": {"grant": "x", "expiresAt": 1}})
 one("an entry and a tombstone at once", {**first, "revokedAt": NOW, "until": NOW})
 one("an entry with two IDs", dump(first)[:-1] + ',"id":"' + RIGHT[0].id + '"}')
-one("an entry that is no JSON", dump(first)[:-1])
+one("an entry that is not JSON", dump(first)[:-1])
 one("an entry that is not UTF-8 in JSON", dump(first).replace('"name":"', '"name":"\\ud800', 1), "device")
 
-print(json.dumps({"about": "Allow lists of version 2, right and wrong: made by make-list.py. Test keys only. `find` says what a look for an ID gives; `code` stands where the whole list is refused.", "cases": CASES}, indent=1, ensure_ascii=False))
+print(json.dumps({"about": "Valid and invalid allow lists of version 2, made by make-list.py with test keys only. `find` is the result for an ID; `code` is the error if the whole list is refused.", "cases": CASES}, indent=1, ensure_ascii=False))

@@ -70,7 +70,7 @@ describe.skipIf(runtime === null)('the KV driver of unstorage, in workerd', () =
     expect(await ask('/read')).toEqual({ revision: 4, names: ['other'] });
   });
 
-  it('reads the pages of a long list, and goes on with the last one where those of a new one are not there yet', async () => {
+  it('reads the pages of a long list, and keeps the last list until the pages of a new one are there', async () => {
     const { fetch } = createClient({ signer: await signerOf('controller'), targetOf: () => target.deviceId });
     const status = async () => (await fetch(`http://127.0.0.1:${worker.port}/`)).status;
     const soon = { timeout: 10_000 };

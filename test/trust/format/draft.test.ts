@@ -90,7 +90,7 @@ const manyIds = (count: number) =>
   Array.from({ length: count }, () => `am_${randomBytes(12).toString('base64url')}`);
 
 describe('a list that is changed', () => {
-  it('holds what a plain map holds, after any changes', async () => {
+  it('has the same devices as a plain set after any changes', async () => {
     const step = fc.record({ ids: fc.array(anyId, { minLength: 1, maxLength: 400 }), isAdded: fc.boolean() });
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 6 }), async (steps) => {
@@ -115,7 +115,7 @@ describe('a list that is changed', () => {
     );
   });
 
-  it('has no page beside its head up to 128 entries', async () => {
+  it('has no pages up to 128 entries', async () => {
     const written = new Written();
     await written.change(async (draft) => {
       for (const id of manyIds(128)) await draft.put(device(id));
@@ -127,7 +127,7 @@ describe('a list that is changed', () => {
     expect(written.ids).toHaveLength(129);
   });
 
-  it('writes at most two pages a change, also where 600 keys begin alike', async () => {
+  it('writes at most two pages for each change, even if 600 IDs have the same first bits', async () => {
     const written = new Written();
     const most: number[] = [];
     for (let n = 0; n < 600; n++) {
@@ -165,7 +165,7 @@ describe('a list that is changed', () => {
     expect(write.size).toBe(1);
   });
 
-  it('forgets a tombstone when its time is over and its page is written', async () => {
+  it('forgets a tombstone after its time, when a change writes its page', async () => {
     const written = new Written();
     const [gone, other] = manyIds(2) as [string, string];
     await written.change((draft) => draft.bury({ deviceId: gone, revokedAt: NOW, until: NOW + 60 }));
@@ -175,7 +175,7 @@ describe('a list that is changed', () => {
     expect(written.list.isRevoked(gone)).toBe(false);
   });
 
-  it('repeats the newest 256 tombstones in its head, without those that came back', async () => {
+  it('repeats the newest 256 tombstones in its head, without devices that were added again', async () => {
     const written = new Written();
     const ids = manyIds(300);
     for (const deviceId of ids)
@@ -185,7 +185,7 @@ describe('a list that is changed', () => {
     expect(recent).toEqual(ids.slice(44, 299));
   });
 
-  describe('and the pages that no head names any more', () => {
+  describe('and the pages that it no longer uses', () => {
     const ids = manyIds(200);
     const fill = async () => {
       const written = new Written();
@@ -196,7 +196,7 @@ describe('a list that is changed', () => {
     };
     const nameOf = ({ head }: Written) => head.pages[0]?.content as string;
 
-    it('stay for 25 hours, and go with the first change after that', async () => {
+    it('stay for 25 hours, and are removed by the first change after that', async () => {
       const written = await fill();
       const old = nameOf(written);
       await written.change((draft) => draft.put(device(ids[0] as string, { addedAt: 1 })), NOW + 10);
@@ -214,11 +214,11 @@ describe('a list that is changed', () => {
       expect(written.head.dropped.map(([hash]) => hash)).not.toContain(old);
     });
 
-    it('are written anew where a head names them again', async () => {
+    it('are written again if a head names them again', async () => {
       const written = await fill();
       const old = nameOf(written);
       await written.change((draft) => draft.put(device(ids[0] as string, { addedAt: 1 })), NOW + 10);
-      written.pages.delete(old); // as another writer does
+      written.pages.delete(old); // like another writer
       await written.change((draft) => draft.put(device(ids[0] as string)), NOW + KEEP_PAGES_SECONDS + 10);
       expect(nameOf(written)).toBe(old);
       expect(written.head.dropped.map(([hash]) => hash)).not.toContain(old);

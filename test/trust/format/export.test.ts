@@ -50,7 +50,7 @@ function find(from: PagedList, id: string): string {
 const manyIds = (count: number) => Array.from({ length: count }, randomId);
 
 describe('a list as one text', () => {
-  it.each([0, 1, 128, 129, 2000])('of %d devices has all of them', async (count) => {
+  it.each([0, 1, 128, 129, 2000])('with %d devices has all of them', async (count) => {
     const ids = manyIds(count);
     const found = await read((await exportOf(ids)).text);
     expect(found.isWhole).toBe(true);
@@ -58,9 +58,9 @@ describe('a list as one text', () => {
   });
 
   it.each([
-    ['a byte behind a small list', 5, 'x'],
-    ['a line feed behind a small list', 5, '\n'],
-    ['another head behind a small list', 5, '{"revision":2}\n'],
+    ['a byte after a small list', 5, 'x'],
+    ['a line feed after a small list', 5, '\n'],
+    ['another head after a small list', 5, '{"revision":2}\n'],
   ])('is refused with %s', async (_, count, more) => {
     const { text } = await exportOf(manyIds(count));
     await expect(read(Buffer.concat([text, Buffer.from(more)]))).rejects.toMatchObject({
@@ -68,7 +68,7 @@ describe('a list as one text', () => {
     });
   });
 
-  it('is refused where a byte of its head is changed', async () => {
+  it('is refused if a byte of its head was changed', async () => {
     const { text, headLength } = await exportOf(manyIds(300));
     for (const at of [0, 20, headLength - 100, headLength - 2, headLength - 1]) {
       const changed = Uint8Array.from(text);
@@ -82,10 +82,10 @@ describe('a list as one text', () => {
   it.each([
     ['a changed byte', (line: string) => line.replace('"name":"am', '"name":"an')],
     ['another ID', (line: string) => line.replace(/"id":"am_..../, '"id":"am_----')],
-    ['no line', () => ''],
-    ['a line that is none', () => 'x\n'],
-    ['a line twice', (line: string) => line + line],
-  ])('loses at most two pages by %s, and keeps all others', async (_, change) => {
+    ['a missing line', () => ''],
+    ['a line that is not an entry', () => 'x\n'],
+    ['a duplicate line', (line: string) => line + line],
+  ])('with %s loses two pages at most, and keeps all others', async (_, change) => {
     const ids = manyIds(4000);
     const { text, headLength } = await exportOf(ids);
     const lines = Buffer.from(text.subarray(headLength)).toString().split('\n').slice(0, -1);
@@ -100,7 +100,7 @@ describe('a list as one text', () => {
     expect(lost).toBeLessThanOrEqual(1024);
   });
 
-  it('that is cut off has the pages that are whole', async () => {
+  it('that is cut off has its complete pages', async () => {
     const ids = manyIds(4000);
     const { text } = await exportOf(ids);
     const found = await read(text.subarray(0, Math.floor(text.length / 2)));
@@ -114,13 +114,13 @@ describe('cutPages', () => {
   const cut = (...lines: Buffer[]) =>
     cutPages(Buffer.concat(lines), ['00', '01', '1']).map((page) => Buffer.from(page));
 
-  it('gives a page without entries no lines', () => {
+  it('gives no lines to a page without entries', () => {
     expect(cut()).toEqual([Buffer.alloc(0), Buffer.alloc(0), Buffer.alloc(0)]);
     expect(cut(line('A'), line('g'))).toEqual([line('A'), Buffer.alloc(0), line('g')]);
     expect(cut(line('g'))).toEqual([Buffer.alloc(0), Buffer.alloc(0), line('g')]);
   });
 
-  it('leaves what belongs to no page, or comes too late, where it is', () => {
+  it('leaves a line that belongs to no page, or comes too late, where it is', () => {
     const late = Buffer.concat([line('g'), line('h'), line('A')]);
     expect(cut(line('A'), Buffer.from('x\n'), line('Q'), line('g'), line('h'), line('A'))).toEqual([
       Buffer.concat([line('A'), Buffer.from('x\n')]),

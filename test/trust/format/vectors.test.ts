@@ -36,7 +36,7 @@ function look(list: PagedList, deviceId: string): string {
 }
 
 describe('lists of another implementation', () => {
-  it('are right and wrong', () => {
+  it('include valid and invalid ones', () => {
     expect(cases.filter(({ code }) => code === undefined).length).toBeGreaterThan(40);
     expect(cases.filter(({ code }) => code !== undefined).length).toBeGreaterThan(60);
   });
