@@ -41,7 +41,8 @@ const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
     /^test\/proxy\/(?:apache|nginx|rewriting)\./,
     /^test\/relay\/(?:fuzz|packed|process|redis|redis-attacks|redis-failures|room|self-hosting|sockets)\./,
     /^test\/runtimes\//,
-    /^test\/storage\/concurrency\./,
+    /^test\/redis\/(?:attacks|comeback|fleet|topologies|without-ioredis)\./,
+    /^test\/storage\/(?:concurrency|shared-list)\./,
     /^test\/workers\/(?:kv-driver|nonces)\./,
     /^test\/attacks\/(?!sealed-list)/, // which has a clock of its own
     /^test\/bootstrap\//,

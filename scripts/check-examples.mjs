@@ -4,9 +4,10 @@ import { once } from 'node:events';
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { packInto } from './pack.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const examples = join(root, 'examples');
@@ -18,11 +19,7 @@ const names = readdirSync(examples, { withFileTypes: true })
 // All examples stand in one folder with what they need, since each alone would install the same again.
 const manifests = names.map((name) => JSON.parse(readFileSync(join(examples, name, 'package.json'), 'utf8')));
 const others = Object.assign({}, ...manifests.map(({ dependencies }) => dependencies));
-execFileSync('npm', ['pack', '--workspaces', '--include-workspace-root', '--pack-destination', work], {
-  cwd: root,
-  stdio: 'ignore',
-});
-const tarballs = readdirSync(work).filter((name) => name.endsWith('.tgz'));
+const tarballs = packInto(work).map((path) => basename(path));
 const wanted = Object.entries(others).filter(([name]) => !name.startsWith('@authmesh/'));
 writeFileSync(
   join(work, 'package.json'),

@@ -1,12 +1,14 @@
 // Installs the packed packages with each loader, compiler, package manager and bundler that people have, and sends a
 // signed request through the server of docs/loaders.md there. What a tool needs beside them is what that page says.
-// Arguments: names of tools, to run those alone; --keep leaves the folder where it is.
+// Arguments: names of tools, to run those alone; --keep leaves the folder where it is. AMESH_NODES is a folder in which the
+// newer Nodes are installed already.
 import { execFile, execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { packInto } from './pack.mjs';
 
 const OUTPUT = '200 {"caller":"laptop","got":{"item":"tea"}}';
 const NEWER_NODES = ['22.23.3', '24.21.0'];
@@ -136,7 +138,7 @@ const wanted = process.argv.slice(2).filter((name) => name !== '--keep');
 const chosen = tools.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
 let failed = 0;
 try {
-  await sh(`npm pack --workspaces --include-workspace-root --pack-destination ${mkdir('packs')}`, root);
+  packInto(mkdir('packs'));
   await sh('npm init -y && npm install --no-audit --no-fund ../packs/*.tgz', mkdir('machines'));
   await pair();
   const todo = [...chosen];
@@ -202,8 +204,10 @@ function binOf(nodeVersion) {
 }
 
 async function install(nodeVersion) {
-  const dir = mkdir(`node-${nodeVersion}`);
   const name = `node-${process.platform}-${process.arch}`;
+  const { AMESH_NODES } = process.env;
+  if (AMESH_NODES) return join(AMESH_NODES, `node-${nodeVersion}`, 'node_modules', name, 'bin');
+  const dir = mkdir(`node-${nodeVersion}`);
   await sh(`npm init -y && npm install --no-audit --no-fund --prefer-offline ${name}@${nodeVersion}`, dir);
   return join(dir, 'node_modules', name, 'bin');
 }

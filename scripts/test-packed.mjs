@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { packInto } from './pack.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const project = mkdtempSync(join(tmpdir(), 'amesh-packed-'));
@@ -47,10 +48,7 @@ try {
 }
 
 function unpack() {
-  execFileSync('npm', ['pack', '--workspaces', '--include-workspace-root', '--pack-destination', project], {
-    cwd: root,
-    stdio: 'ignore',
-  });
+  packInto(project);
   mkdirSync(join(modules, '@authmesh'), { recursive: true });
   for (const name of readdirSync(join(root, 'node_modules'))) {
     // Its cache is written to.
