@@ -238,7 +238,7 @@ export class Bootstrap {
   }
 }
 
-/** A grant that was taken is as good as the list of the target says while it lasts, or can no longer be taken anew. */
+/** Whether a taken grant needs no new enrolment: it lasts, or it has expired and cannot be taken again. */
 function isStillGood(list: ListHead, { jti, exp }: GrantClaims, nowSeconds: number): boolean {
   const taken = findTaken(list, jti);
   return taken !== undefined && (nowSeconds < (taken.until ?? 0) || nowSeconds >= exp);

@@ -6,11 +6,11 @@ import type { ListStore as Store } from '../trust/list/list-store';
 // Types only: a bundler of declarations would otherwise export a class, and this module exports none.
 /** When each device last made an accepted request. */
 export type LastSeenRecord = LastSeen;
-/** The next revision of an allow list while it is made. */
+/** The next revision of an allow list, while it is being made. */
 export type ListDraft = Draft;
 /** The allow list of a machine: reads, checks, changes and seals it. */
 export type ListStore = Store;
 /** One revision of an allow list. */
 export type PagedList = List;
-/** Entries of a list that were looked up, kept for the next time. */
+/** A cache of the devices of a list that were looked up last. */
 export type ParsedDevices = Parsed;

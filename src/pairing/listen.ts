@@ -32,7 +32,7 @@ export interface TargetPerson {
   /** Ask whether to remove these controllers, at least one, to make room for the new one. */
   replace(old: readonly DeviceEntry[], peer: Peer, signal: AbortSignal): Promise<boolean>;
   /**
-   * Ask whether to trust one more device with a name that others in the list have, at least one. Default: nobody is asked,
+   * Ask whether to trust a device although others in the list, at least one, have the same name. Default: nobody is asked,
    * since a name decides nothing.
    */
   shareName?(others: readonly DeviceEntry[], peer: Peer, signal: AbortSignal): Promise<boolean>;
@@ -64,7 +64,7 @@ export interface ListenResult {
   readonly controller: DeviceEntry;
   /** The controllers that were removed for it; usually none. */
   readonly replaced: readonly DeviceEntry[];
-  /** The head of the allow list, as it is now. */
+  /** The current head of the allow list. */
   readonly head: ListHead;
 }
 
@@ -146,7 +146,7 @@ async function readCode(
   }
 }
 
-/** Asks whether another device may have the name of one that is there. */
+/** Asks whether a new device may have the name of a known one. */
 async function mayShareName(
   session: RelaySession,
   { device, person }: ListenOptions,
@@ -191,7 +191,7 @@ async function save(
   const { head, result } = await device.trust.update(async (draft) => {
     for (const { deviceId } of replaced) await dismissController(draft, deviceId, nowSeconds);
     const inTheWay = await controllersInTheWay(draft, peer, maxControllers);
-    if (inTheWay.length > 0) throw noRoom(); // another one came meanwhile
+    if (inTheWay.length > 0) throw noRoom(); // another controller was added in the meantime
     const trusted = { ...peer, role: 'controller', hosts: [], scopes, isTrustedAnew: true } as const;
     await addDevice(draft, trusted, nowSeconds);
     if (ownHosts.length > 0) setHosts(draft, [...draft.head.hosts, ...ownHosts]);
@@ -200,13 +200,13 @@ async function save(
   return { controller: result as DeviceEntry, replaced, head };
 }
 
-/** The controllers that have to go to make room for one more: those that were added first. */
+/** The controllers to remove to make room for one more: those that were added first. */
 async function controllersInTheWay(
   draft: ListDraft,
   peer: Peer,
   max = Number.POSITIVE_INFINITY,
 ): Promise<DeviceEntry[]> {
-  if (max === Number.POSITIVE_INFINITY) return []; // so that nobody reads the whole list
+  if (max === Number.POSITIVE_INFINITY) return []; // without a limit, there is no need to read the whole list
   const controllers: DeviceEntry[] = [];
   for await (const device of draft.devices())
     if (device.roles.includes('controller')) controllers.push(device);
@@ -218,7 +218,7 @@ async function controllersInTheWay(
 function nameTaken({ friendlyName }: Peer): AmeshError {
   return new AmeshError(
     PAIRING_CODES.pairing_declined,
-    `This machine does not want two devices called ${JSON.stringify(friendlyName)}.`,
+    `A second device called ${JSON.stringify(friendlyName)} was declined on this machine.`,
     { fix: 'Rename one of them with amesh rename, and start again.' },
   );
 }

@@ -62,7 +62,7 @@ describe('amesh trust add', () => {
       const undo = prod.here(`amesh revoke ${second.deviceId}`);
       expect(ran.stderr).toContain(`may now call this machine.   Undo: ${undo}\n`);
       expect(ran.stderr).toContain(
-        `! There is already a device called "alice-laptop" (${aliceId}). Commands need the ID of each.\n`,
+        `! There is already a device called "alice-laptop" (${aliceId}). Commands now need the ID of the device that you mean.\n`,
       );
       const rename = prod.here(`amesh rename ${second.deviceId} NEW-NAME`);
       expect(ran.stderr).toContain(`  To rename the new one:  ${rename}\n`);

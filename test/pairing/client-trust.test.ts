@@ -447,7 +447,7 @@ describe.concurrent('a peer whose name is', () => {
       });
       expect(errors.target).toMatchObject({
         code: 'pairing_declined',
-        message: expect.stringContaining('This machine does not want two devices called "KNOWN".'),
+        message: expect.stringContaining('A second device called "KNOWN" was declined on this machine.'),
       });
       expect(errors.controller).toMatchObject({ code: 'pairing_declined' });
       expect(await trustBetween(controller, target)).toBe('none');

@@ -19,14 +19,14 @@ export class GrantLookup {
     this.#list = list;
   }
 
-  /** The list in memory. @throws AmeshError `allow_list_unavailable`, and as the list */
+  /** The list in memory. @throws AmeshError `allow_list_unavailable`, and what the source of the list throws */
   async current(): Promise<PagedList> {
     const list = await readAllowList(this.#list);
     if (!(list instanceof PagedList)) throw new AmeshError(SERVER_CODES.allow_list_unavailable);
     return list;
   }
 
-  /** The list, read anew where the one in memory does not hold the grant. */
+  /** The list, read again if the one in memory does not have the grant. */
   async listWith(grantId: string): Promise<PagedList> {
     const known = await this.current();
     if (findGrant(known.head, grantId) !== undefined) return known;

@@ -4,7 +4,7 @@
  */
 export const LABELS = Object.freeze({
   list: 'amesh list v2\n',
-  /** Behind its length in 4 bytes, as is all that follows it. */
+  /** It and all that follows it come after their lengths, 4 bytes each. */
   pairing: { controller: 'amesh-pair/1 controller', target: 'amesh-pair/1 target' },
 });
 

@@ -12,9 +12,9 @@ import { readPlacedList } from '../../trust/staged-list';
 
 /** A stored list, and what this machine remembers of it. */
 export interface Inspected {
-  /** The list, which its owner has sealed. */
+  /** The list, sealed by its owner. */
   readonly list: PagedList;
-  /** Null where nothing was seen here yet. */
+  /** The newest head that this machine has seen; null if there is none yet. */
   readonly seen: Seen | null;
   /** When a device in it last made an accepted request, in Unix seconds; null if unknown. */
   readonly lastSeenAt: number | null;

@@ -56,8 +56,8 @@ export async function resetTrust(
     const older = await (keep ? opening : opening.catch(() => null));
     const seen = await readSeen(store, list);
     const broken = older?.head ?? (await readBroken(store, shared, list));
-    // Other instances may remember a newer revision than these files do: far enough for all of them, and no further than
-    // they follow.
+    // Other instances may have seen a newer revision than these files record. This jump passes it, and is small enough for
+    // the instances to accept.
     const after = Math.max(seen?.revision ?? 0, older?.list.head.revision ?? 0) + MAX_JUMP / 2;
 
     const aside = new ReplacedFiles(dir);
@@ -106,7 +106,7 @@ export async function readOlderList(device: Device, env: Env): Promise<PagedList
   return (await openAnyRevision(store, signer, identity.deviceId, sharedStoreOf(env))).list;
 }
 
-/** Puts all that another list holds into an empty one. */
+/** Copies another list into an empty one. */
 async function fill(draft: ListDraft, list: PagedList): Promise<void> {
   const { hosts, tokens, grants, joins, targets, ended } = list.head;
   draft.change({ hosts, tokens, grants, joins, targets, ended });

@@ -170,7 +170,7 @@ async function settle(
   }
   for (const name of await readdir(dir)) {
     if (isLastSeen(name)) await aside.clear(name);
-    // Of the identity that was here, and of those that never came to count.
+    // Files of the replaced identity, and of identities that were never completed.
     if (isLastSeen(name) || isStaged(name)) await rm(join(dir, name), { force: true });
   }
   await rm(join(dir, PAGES_FOLDER), { recursive: true, force: true });
@@ -183,15 +183,15 @@ async function publish(folder: FileStore, env: Env, shared: DocumentStore) {
   const there = await shared.read(key);
   if ((await folder.read(ALLOW_LIST_KEY)) === null) return null;
   let opened = await trust.open();
-  // The same one: somebody has begun this before, and was interrupted.
+  // If the store has the same head, an earlier run was interrupted here, and this one continues.
   if (there !== null && Buffer.compare(there, opened.head) !== 0) return null;
   if (there === null && !(await put(shared, key, null, opened))) return null;
   const aside = new ReplacedFiles(folder.dir);
   await aside.keep([ALLOW_LIST_KEY]);
   await aside.keepFolder(PAGES_FOLDER);
-  // A change of the copy here, without AMESH_STORE_URL, would revoke a device in no instance.
+  // The folder must not keep the list: a revocation there, without AMESH_STORE_URL, would reach no instance.
   while (!(await folder.remove(ALLOW_LIST_KEY, opened.head))) {
-    const last = await trust.open(); // somebody was at it until just now
+    const last = await trust.open(); // another process has just changed it
     if (!(await put(shared, key, opened.head, last))) throw new AmeshError(STORAGE_CODES.store_conflict);
     opened = last;
   }

@@ -1,6 +1,6 @@
 import type { DeviceEntry, PagedList } from '@authmesh/sdk/admin';
 
-/** The devices of a list in the order in which they were added: a list has them in the order of their IDs. */
+/** The devices of a list, sorted by the time when they were added. The list itself is sorted by ID. */
 export function devicesOf(list: PagedList): DeviceEntry[] {
   return [...list.devices()].sort((a, b) => a.addedAt - b.addedAt || compare(a, b));
 }

@@ -4,7 +4,7 @@ import { toSeconds } from '../words/duration';
 
 const MAX_SECONDS = 3650 * 86_400;
 
-/** A device, and when it was last seen here. */
+/** A device with the time when it was last seen here. */
 export type SeenDevice = DeviceEntry & {
   /** Unix seconds; null if it was never seen. */
   readonly lastSeenAt: number | null;
@@ -38,7 +38,7 @@ export const FILTER_ARGS = {
 export type Filters = { readonly [Name in keyof typeof FILTER_ARGS]?: string | undefined };
 
 /**
- * What the flags of a command choose.
+ * Turns the flags of a command into one filter.
  *
  * @returns null if no filter is given
  * @throws UsageError for a value that is not a duration
@@ -66,13 +66,13 @@ export function toFilter(
   return tests.length === 0 ? null : (device) => tests.every((test) => test(device));
 }
 
-/** When the trust in a device or its lease ends, whichever is first; undefined if it does not. */
+/** When the trust in a device or its lease ends, whichever comes first; undefined if neither ends. */
 export function endOf({ expiresAt, lease }: DeviceEntry): number | undefined {
   const ends = [expiresAt, lease?.expiresAt].filter((end) => end !== undefined);
   return ends.length === 0 ? undefined : Math.min(...ends);
 }
 
-/** A name in any case, in which `*` stands for any text. */
+/** Matches names in upper or lower case; `*` stands for any text. */
 function toPattern(text: string): RegExp {
   const parts = text.normalize('NFC').split(/\*+/).map(escaped);
   return new RegExp(`^${parts.join('.*')}$`, 'isu');

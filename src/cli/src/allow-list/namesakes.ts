@@ -3,7 +3,7 @@ import { here } from '../words/here';
 
 const MAX_SHOWN = 3;
 
-/** Says which devices of the list already have the name of a new one, at least one. */
+/** Says that devices in the list, at least one, already have the name of a new one. */
 export function namesakesText(namesakes: readonly DeviceEntry[]): string {
   const [first] = namesakes as [DeviceEntry];
   const name = JSON.stringify(first.friendlyName);
@@ -13,14 +13,14 @@ export function namesakesText(namesakes: readonly DeviceEntry[]): string {
   return `There are already ${namesakes.length} devices called ${name} (${ids.join(', ')}${more}).`;
 }
 
-/** The same for a device that is in the list now, and how to rename it. */
+/** The same after the new device was added, with the command that renames it. */
 export function namesakesNotes(
   namesakes: readonly DeviceEntry[],
   { deviceId }: Pick<DeviceEntry, 'deviceId'>,
 ): string[] {
   if (namesakes.length === 0) return [];
   return [
-    `! ${namesakesText(namesakes)} Commands need the ID of each.`,
+    `! ${namesakesText(namesakes)} Commands now need the ID of the device that you mean.`,
     `  To rename the new one:  ${here(`amesh rename ${deviceId} NEW-NAME`)}`,
   ];
 }

@@ -7,7 +7,7 @@ import { here } from '../words/here';
 import { confirmationsOf, refusalText } from './confirmations';
 import { findGrantByName } from './find-token';
 
-/** Revokes a grant, and every device that was added by it. */
+/** Revokes a grant, and every device that it added. */
 export async function revokeByGrant(idOrName: string, yes: boolean | undefined): Promise<Result> {
   const { trust, store } = await openMachine();
   const before = await trust.read();

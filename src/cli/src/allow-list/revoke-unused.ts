@@ -7,12 +7,12 @@ import { devicesOf } from './devices';
 import { toFilter } from './filters';
 import { comebackNotes } from './revoke-grant';
 
-/** How many devices a question names. */
+/** How many devices the question names at most. */
 const MAX_NAMED = 10;
 
 /**
- * Revokes every device that may call this machine and has not called for a time. A device that this machine calls, too,
- * stays a target. When devices called is not sealed, so a person decides, and only about the devices that were named.
+ * Revokes every device that may call this machine but has not called for a time. A device that is also a target stays one.
+ * The times of calls are not sealed, so a person must agree, and only the devices in the question are revoked.
  */
 export async function revokeUnused(unused: string, yes: boolean | undefined): Promise<Result> {
   const now = Math.floor(Date.now() / 1000);

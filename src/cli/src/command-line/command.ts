@@ -10,7 +10,7 @@ export interface Result {
   readonly json: Readonly<Record<string, unknown>>;
   /** The data, line by line, for stdout. */
   readonly data?: readonly string[];
-  /** Data that is printed on stdout as it is, in the place of `data`. */
+  /** A text to print on stdout unchanged, instead of `data`. */
   readonly text?: string;
   /** What happened and what to do next, line by line, for stderr. */
   readonly notes?: readonly string[];

@@ -110,7 +110,7 @@ class AtController implements ControllerPerson {
     this.teller.wait(() => `waiting ${clockText((until - performance.now()) / 1000)}`);
   }
 
-  /** Only told; the other machine is asked. */
+  /** Shows everything, but asks nothing here: the person at the target decides. */
   withoutQuestion(): InviteOptions['person'] {
     return {
       showCode: this.showCode.bind(this),

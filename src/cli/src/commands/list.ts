@@ -24,7 +24,7 @@ export const list = defineCommand({
     ...FILTER_ARGS,
     export: {
       type: 'boolean',
-      description: 'Print the sealed list as one text, for an instance that reads it from there',
+      description: 'Print the sealed list as one text, for a variable or store that an instance reads',
     },
     ...SHARED_ARGS,
   },
@@ -33,7 +33,7 @@ export const list = defineCommand({
     const { export: isExport, role, name, unused, expires } = args;
     const isChosen = toFilter({ role, name, unused, expires }, Math.floor(Date.now() / 1000));
     if (isExport && isChosen !== null) {
-      throw new UsageError('--export prints the whole list, so no filter can be combined with it.', {
+      throw new UsageError('--export prints the whole list, so it cannot be combined with a filter.', {
         hint: 'Use --export alone.',
       });
     }

@@ -35,7 +35,7 @@ export const revoke = defineCommand({
     unused: {
       type: 'string',
       valueHint: 'time',
-      description: 'Revoke every device that may call this machine and has not for this long, such as 90d',
+      description: 'Revoke every device that may call this machine but has not for this long, such as 90d',
     },
     'all-controllers': { type: 'boolean', description: 'Revoke every device that may call this machine' },
     ...SHARED_ARGS,

@@ -49,7 +49,7 @@ export const tokens = defineCommand({
   },
 });
 
-/** The IDs of the devices that came by each grant. */
+/** The IDs of the devices that enrolled with each grant. */
 function byGrant(devices: readonly DeviceEntry[]): ReadonlyMap<string, readonly string[]> {
   const present = new Map<string, string[]>();
   for (const { deviceId, lease } of devices) {

@@ -8,7 +8,7 @@ export function shellWord(text: string): string {
 }
 
 /**
- * A device for a command line: its name if that is one plain word, otherwise its ID.
+ * How to name a device on a command line: by its name if that is one plain word and unique, otherwise by its ID.
  *
  * @param namesakes other devices with that name
  */
