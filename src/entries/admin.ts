@@ -15,6 +15,7 @@ export {
   issueProvision,
   type ProvisionOptions,
 } from '../bootstrap/tokens/issue';
+export { isScope } from '../core/devices/scopes';
 export { SENDS_ONCE } from '../core/hints/sends-once';
 export { isLoopback, parseHosts, portOf } from '../core/wire/authority';
 export type { KeyBackend, KeyContext } from '../keys/backend';
@@ -76,7 +77,6 @@ export {
   setHosts,
 } from '../trust/changes';
 export type { Device } from '../trust/device';
-export { dueWarning, type Ending, endingOf, WARNING_DAYS } from '../trust/ends';
 export { assertFolder, type FolderFinding, inspectFolder } from '../trust/folder-safety';
 export type { HeadChanges, ReadPage, Revision } from '../trust/format/draft';
 export type { DeviceEntry, DeviceLine, Entry, Lease, Tombstone } from '../trust/format/entry';
@@ -91,6 +91,8 @@ export type { Seen } from '../trust/list/seen-in-memory';
 export { lookUp, namesakesOf } from '../trust/look-up';
 export { cleanName } from '../trust/names';
 export { readOwnerKey } from '../trust/owner-key';
-export { MAX_SCOPES, toScopes } from '../trust/scopes';
+export { type WhyNot, whyNot } from '../trust/rights/can';
+export { dueWarning, type Ending, endingOf, WARNING_DAYS } from '../trust/rights/ends';
+export { MAX_SCOPES, toScopes } from '../trust/rights/scopes';
 export { cancelToken, findIssued, pendingTokens } from '../trust/tokens';
 export { fromTrustLine, type TrustLine, toTrustLine } from '../trust/trust-line';

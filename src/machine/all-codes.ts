@@ -21,7 +21,8 @@ import { MACHINE_CODES } from './errors/codes';
 export const CODES = /* @__PURE__ */ join();
 
 function join() {
-  const { missing_header, unsupported_version, replay_detected, scope_missing, ...others } = REQUEST_CODES;
+  const { missing_header, unsupported_version, replay_detected, device_expired, scope_missing, ...others } =
+    REQUEST_CODES;
   const { malformed_header, invalid_signature } = SIGNATURE_CODES;
   return Object.freeze({
     // In the order of the checks.
@@ -31,6 +32,7 @@ function join() {
     ...others,
     invalid_signature,
     replay_detected,
+    device_expired,
     scope_missing,
     ...BODY_CODES,
     ...SERVER_CODES,

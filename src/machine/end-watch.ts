@@ -1,8 +1,8 @@
 import type { AllowListSource } from '../core/devices/allow-list';
-import { dueWarning, type Ending, endingOf, WARNING_DAYS } from '../trust/ends';
 import { readEntry } from '../trust/format/entry';
 import { textsOf } from '../trust/format/page';
 import { PagedList } from '../trust/format/paged-list';
+import { dueWarning, type Ending, endingOf, WARNING_DAYS } from '../trust/rights/ends';
 
 /** The delay of the first pass: a server that just began to listen has more urgent work. */
 const FIRST_MS = 1000;

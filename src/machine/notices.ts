@@ -61,9 +61,9 @@ export function noKeyToCallWith(dir: string): AmeshError {
  */
 export function withLocalFix(refusal: Refusal, folder: string): Refusal {
   if (refusal.code === 'device_expired') {
-    const fix =
-      'Pair it again: run amesh listen here and amesh invite on the caller. Or give it the token of a new grant: amesh grant';
-    return { ...refusal, fix };
+    const command = ['amesh', 'allow', refusal.request.deviceId ?? 'DEVICE', '--expires', '90d'];
+    const fix = `If it may still call: ${command.join(' ')}. If its lease has ended: pair it, or give it the token of a new grant: amesh grant`;
+    return { ...refusal, fix, command };
   }
   if (refusal.code !== 'wrong_target') return refusal;
   return {

@@ -6,7 +6,7 @@ import type { ListDraft } from '../trust/format/draft';
 import type { DeviceEntry } from '../trust/format/entry';
 import type { ListHead } from '../trust/format/head';
 import { namesakesOf } from '../trust/look-up';
-import { toScopes } from '../trust/scopes';
+import { toScopes } from '../trust/rights/scopes';
 import { assertIntroduction, hostsThatFit } from './ceremony/introduction';
 import { Target, type TargetAction, type TargetEvent, type WrongCode } from './ceremony/target';
 import { Conversation } from './conversation';

@@ -8,7 +8,7 @@ import type { ListDraft } from './format/draft';
 import type { DeviceEntry } from './format/entry';
 import { isCount } from './format/members';
 import { cleanName } from './names';
-import { scopesMember, toScopes } from './scopes';
+import { scopesMember, toScopes } from './rights/scopes';
 
 /** The longest life of a token or statement from before a revocation (24 h), and an hour of clock difference. */
 const TOMBSTONE_SECONDS = 25 * 3600;

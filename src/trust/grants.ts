@@ -5,7 +5,7 @@ import type { ListDraft } from './format/draft';
 import type { DeviceEntry, Lease } from './format/entry';
 import type { ListHead } from './format/head';
 import type { Grant } from './format/tokens';
-import { scopesMember } from './scopes';
+import { scopesMember } from './rights/scopes';
 
 /** A caller that has proved that it has the key of a grant, and its own private key. */
 export interface Enrollee {
@@ -60,6 +60,12 @@ export function admit(
       `${caller.deviceId} was revoked, so a grant cannot bring it back.`,
     );
   const { entry } = known;
+  if (entry?.expiresAt !== undefined && entry.expiresAt < nowSeconds)
+    throw new AmeshError(
+      TRUST_CODES.enrolment_refused,
+      `The trust in ${caller.deviceId} has ended, so a grant cannot begin it anew.`,
+      { fix: 'If it may call again', command: ['amesh', 'allow', caller.deviceId, '--expires', 'never'] },
+    );
   if (entry !== undefined && entry.publicKey !== caller.publicKey)
     throw new AmeshError(TRUST_CODES.key_mismatch);
   const isOver = entry?.lease !== undefined && entry.lease.expiresAt < nowSeconds;

@@ -37,7 +37,7 @@ const specifiers = ['@authmesh/sdk', '@authmesh/sdk/core', '@authmesh/sdk/hono',
 /** Bytes behind gzip, with WebCrypto and without noble. What outgrows its budget has to have a reason: the texts of codes count, too. */
 const budgets: Record<string, { program: string; bytes: number }> = {
   'a verifier': { program: `export { createVerifier } from '@authmesh/sdk/core';`, bytes: 16_320 },
-  'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 10_560 },
+  'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 10_592 },
   // With CODES, which holds the texts of every room and is the same in every runtime.
   'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 24_768 },
   'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 24_800 },

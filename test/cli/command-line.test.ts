@@ -29,6 +29,7 @@ describe('amesh --help and --version', () => {
       'rename',
       'allow',
       'deny',
+      'can',
       'revoke',
       'config',
       'doctor',
@@ -54,6 +55,7 @@ describe('amesh --help and --version', () => {
     'rename',
     'allow',
     'deny',
+    'can',
     'revoke',
     'complete',
     'config',
@@ -220,6 +222,7 @@ it('has the exit codes that scripts branch on', () => {
     declined: 8,
     busy: 9,
     noIdentity: 10,
+    no: 11,
     interrupted: 130,
   });
 });

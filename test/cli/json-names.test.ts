@@ -50,6 +50,7 @@ describe('the names of --json', () => {
     });
     await see('rename', 'peer', 'other-peer');
     await see('allow', 'other-peer', 'orders:read');
+    await see('can', 'other-peer', 'orders:read');
     await see('deny', 'other-peer', 'orders:read');
     await see('complete', 'bash');
     await run(['rename', 'other-peer', 'peer']);
@@ -58,6 +59,7 @@ describe('the names of --json', () => {
 
     const always: Record<string, string[]> = {
       init: documented.get('init')?.filter((name) => name !== 'published') ?? [],
+      can: ['can', 'device', 'required'],
       deny: ['device', 'changed', 'removed'],
       revoke: ['revoked'],
       provision: documented.get('provision')?.filter((name) => name !== 'device') ?? [],
@@ -96,6 +98,7 @@ describe('the names of --json', () => {
         'rename',
         'allow',
         'deny',
+        'can',
         'revoke',
         'listen',
         'invite',

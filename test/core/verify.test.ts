@@ -261,6 +261,35 @@ describe('checks 5 to 7: the device', () => {
     );
   });
 
+  it('has ended only for a caller whose signature is right, and once its nonce is claimed', async () => {
+    const device = { ...controller, friendlyName: 'c', roles: ['controller' as const] };
+    const listWith = (expiresAt: number) =>
+      createAllowList({ hosts: ['api.example.com'], devices: [{ ...device, expiresAt }] });
+    let list = listWith(NOW - 1);
+    const verifier = verifierAt({
+      allowList: { current: () => list },
+      nonceStore: new InMemoryNonceStore(at(NOW)),
+    });
+    const request = await signed();
+    const forged = await verifier.verify({ ...request, method: 'DELETE' });
+    expect(!forged.ok && [forged.code, forged.answer.body]).toEqual([
+      'invalid_signature',
+      '{"error":"unauthorized"}',
+    ]);
+    const ended = await verifier.verify(request);
+    expect(!ended.ok && [ended.code, ended.answer]).toEqual([
+      'device_expired',
+      expect.objectContaining({
+        status: 401,
+        body: '{"error":"device_expired"}',
+        headers: expect.objectContaining({ 'www-authenticate': 'AuthMesh error="device_expired"' }),
+      }),
+    ]);
+    list = listWith(NOW + 90);
+    expect(await codeOf(verifier.verify({ ...request }))).toBe('replay_detected'); // recorded while it had ended
+    expect(await codeOf(verifier.verify(await signed()))).toBe('accepted');
+  });
+
   it('a known id with another key is a broken list, not a device', async () => {
     const device = {
       deviceId: controller.deviceId,

@@ -55,5 +55,6 @@ async function again(request: PreparedRequest, refused: Response): Promise<Respo
 
 /** A refusal after a redirect may have come after a handler. */
 function isUnknown(response: Response): boolean {
-  return refusalOf(response) === 'unauthorized' && !response.redirected;
+  const code = refusalOf(response);
+  return (code === 'unauthorized' || code === 'device_expired') && !response.redirected;
 }

@@ -6,7 +6,7 @@ import type { Device } from '../../trust/device';
 import type { Grant, IssuedToken } from '../../trust/format/tokens';
 import { addGrant } from '../../trust/grants';
 import { cleanName } from '../../trust/names';
-import { MAX_SCOPES, scopesMember, toScopes } from '../../trust/scopes';
+import { MAX_SCOPES, scopesMember, toScopes } from '../../trust/rights/scopes';
 import { addIssued } from '../../trust/tokens';
 import { isNamePattern } from './names';
 import { signToken } from './sign-token';

@@ -12,7 +12,7 @@ import { isNonce } from '../../core/wire/credentials';
 import { toRelayUrl } from '../../pairing/relay/url';
 import { flawOf } from '../../process/environment';
 import { cleanName } from '../../trust/names';
-import { toScopes } from '../../trust/scopes';
+import { toScopes } from '../../trust/rights/scopes';
 import { BOOTSTRAP_CODES } from '../errors/codes';
 import { isNamePattern } from './names';
 import {

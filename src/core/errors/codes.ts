@@ -63,12 +63,6 @@ export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
     cause: 'The device is not in the allow list: never paired, or revoked.',
     fix: 'Pair it: run amesh listen here and amesh invite on the caller',
   },
-  device_expired: {
-    status: 401,
-    wire: 'unauthorized',
-    cause: 'The trust in this device has ended.',
-    fix: 'Pair it again.',
-  },
   role_not_allowed: {
     status: 401,
     wire: 'unauthorized',
@@ -80,6 +74,12 @@ export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
     wire: 'unauthorized',
     cause: 'This request has been seen before.',
     fix: 'Sign each attempt again; amesh.fetch does.',
+  },
+  device_expired: {
+    status: 401,
+    wire: 'device_expired',
+    cause: 'The trust in this device has ended.',
+    fix: 'Pair it again, or give it a later end.',
   },
   scope_missing: {
     status: 403,

@@ -34,6 +34,10 @@ const TEXTS: Readonly<Record<string, readonly [detail: string, fix: string]>> = 
     'The server did not accept the signature of this device.',
     'On the server: amesh list shows whether this device is a controller there, and its log has the precise reason. Here: amesh whoami.',
   ],
+  device_expired: [
+    'The trust of the server in this device has ended.',
+    'On the server: amesh allow DEVICE --expires 90d, or a new grant.',
+  ],
   timestamp_out_of_range: ['The clocks of the two machines differ.', 'Set both (NTP).'],
   wrong_host: [
     'The server does not answer to this host.',

@@ -9,7 +9,7 @@ import type { Credentials } from '../wire/credentials';
 import { changed, isAmbiguous, type RequestLine, readRequestLine } from '../wire/line';
 import type { RequestView } from '../wire/view';
 import { checkBody, readBody, readyBody } from './body';
-import { authorize, checkScopes, findController, readAllowList } from './device';
+import { authorize, checkRights, findController, readAllowList } from './device';
 import { checkFreshness } from './freshness';
 import { checkHost } from './host';
 import { claimNonce } from './nonce';
@@ -110,7 +110,7 @@ const consultList: Step<Readable, Known> = (request) =>
       checkHost(settings, view, line, list) ??
       checkFreshness(credentials, nowMs, settings, nonceStore.startedAt);
     if (early !== null) return early;
-    const device = findController(list, credentials.deviceId, nowMs);
+    const device = findController(list, credentials.deviceId);
     return device instanceof Fault ? device : Object.assign(request, { list, device });
   });
 
@@ -129,9 +129,9 @@ const claim: Step<Known, Known> = (request) => {
   return andThen(claiming, (replayed) => replayed ?? request);
 };
 
-/** Check 9. After the claim, so that a request that is refused here is a replay once the scope was given. */
-const requireScopes: Step<Known, Known> = (request) =>
-  checkScopes(request.device, request.context.settings.require) ?? request;
+/** Check 9. After the claim, so that a request that is refused here is a replay once the device has the right. */
+const requireRights: Step<Known, Known> = (request) =>
+  checkRights(request.device, request.context.settings.require, request.nowMs) ?? request;
 
 /** Check 10. */
 const takeBody: Step<Known, Verified> = (request) => {
@@ -139,7 +139,7 @@ const takeBody: Step<Known, Verified> = (request) => {
   return bytes === undefined ? awaitBody(request) : checkBytes(request, bytes);
 };
 
-const STEPS = [readRequest, consultList, proveSignature, claim, requireScopes, takeBody] as Step<
+const STEPS = [readRequest, consultList, proveSignature, claim, requireRights, takeBody] as Step<
   Incoming,
   Incoming
 >[];

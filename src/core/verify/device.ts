@@ -21,8 +21,8 @@ function listFailed(error: unknown): never {
   throw new AmeshError(SERVER_CODES.allow_list_unavailable, undefined, { cause: error });
 }
 
-/** Checks 5 and 6: the device is in the list, has not expired, and may call. */
-export function findController(list: AllowList, deviceId: string, nowMs: number): TrustedDevice | Fault {
+/** Checks 5 and 6: the device is in the list, and may call. */
+export function findController(list: AllowList, deviceId: string): TrustedDevice | Fault {
   const device = list.find(deviceId);
   if (device === undefined) {
     return new Fault(
@@ -30,14 +30,14 @@ export function findController(list: AllowList, deviceId: string, nowMs: number)
       `${deviceId} is not in the allow list: never paired, or revoked.`,
     );
   }
-  if (device.expiresAt !== undefined && nowMs > device.expiresAt * 1000)
-    return new Fault(REQUEST_CODES.device_expired);
   if (!device.roles.includes('controller')) return new Fault(REQUEST_CODES.role_not_allowed);
   return device;
 }
 
-/** Check 9: the device has each of these scopes. */
-export function checkScopes(device: TrustedDevice, required: readonly string[]): Fault | null {
+/** Check 9: the trust in the device has not ended, and it has each of these scopes. */
+export function checkRights(device: TrustedDevice, required: readonly string[], nowMs: number): Fault | null {
+  if (device.expiresAt !== undefined && nowMs > device.expiresAt * 1000)
+    return new Fault(REQUEST_CODES.device_expired);
   const scope = missingScope(device.scopes ?? [], required);
   if (scope === undefined) return null;
   const command = ['amesh', 'allow', device.deviceId, scope];
@@ -54,6 +54,6 @@ export function authorize(
   required: readonly string[],
   nowMs: number,
 ): TrustedDevice | Fault {
-  const device = findController(list, deviceId, nowMs);
-  return device instanceof Fault ? device : (checkScopes(device, required) ?? device);
+  const device = findController(list, deviceId);
+  return device instanceof Fault ? device : (checkRights(device, required, nowMs) ?? device);
 }

@@ -18,6 +18,7 @@ export const root: Command = defineCommand({
     rename: () => import('./rename').then(({ rename }) => rename),
     allow: () => import('./allow').then(({ allow }) => allow),
     deny: () => import('./deny').then(({ deny }) => deny),
+    can: () => import('./can').then(({ can }) => can),
     revoke: () => import('./revoke').then(({ revoke }) => revoke),
     config: () => import('./config').then(({ config }) => config),
     doctor: () => import('./doctor').then(({ doctor }) => doctor),

@@ -11,6 +11,7 @@ export const EXIT = Object.freeze({
   declined: 8,
   busy: 9,
   noIdentity: 10,
+  no: 11,
   interrupted: 130,
 });
 

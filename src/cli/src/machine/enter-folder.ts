@@ -9,6 +9,7 @@ const ELSEWHERE: ReadonlySet<string> = new Set(['amesh', 'amesh complete', 'ames
 /** Commands that only read. They also work in a container where everybody can write to the folder. */
 const LOOKING: ReadonlySet<string> = new Set([
   'amesh list',
+  'amesh can',
   'amesh status',
   'amesh whoami',
   'amesh tokens',

@@ -1,6 +1,6 @@
-import { covers, isScopePattern } from '../core/devices/scopes';
-import { AmeshError } from '../core/errors/amesh-error';
-import { TRUST_CODES } from './errors/codes';
+import { covers, isScopePattern } from '../../core/devices/scopes';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { TRUST_CODES } from '../errors/codes';
 
 /** The most scopes of one device, grant or token. They keep a line of the list below about 5 KiB. */
 export const MAX_SCOPES = 64;

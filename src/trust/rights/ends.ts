@@ -1,5 +1,5 @@
-import type { DeviceLine } from './format/entry';
-import type { ListHead } from './format/head';
+import type { DeviceLine } from '../format/entry';
+import type { ListHead } from '../format/head';
 
 const DAY_SECONDS = 86_400;
 

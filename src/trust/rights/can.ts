@@ -1,0 +1,42 @@
+import type { AllowList } from '../../core/devices/allow-list';
+import type { RefusalCode } from '../../core/errors/code-names';
+import type { Fix } from '../../core/errors/define-codes';
+import { Fault } from '../../core/errors/fault';
+import { authorize } from '../../core/verify/device';
+
+/** Why a verifier would refuse a device. */
+export interface WhyNot {
+  /** As in its log: `unknown_device`, `role_not_allowed`, `device_expired` or `scope_missing`. */
+  readonly code: RefusalCode;
+  /** The cause: one sentence. */
+  readonly detail: string;
+  /** What to do about it, ending with the command if there is one. */
+  readonly fix: string;
+  /** The command to type, as an array of arguments. */
+  readonly command?: readonly string[] | undefined;
+}
+
+/**
+ * What the list says about a request of a device whose signature is right, by the same code as in a verifier.
+ *
+ * @param required the scopes that the request needs; none for a request that needs none
+ * @param nowMs Unix milliseconds
+ * @returns null if it may pass
+ * @throws AmeshError if the page of the device is not there or is not understood
+ */
+export function whyNot(
+  list: AllowList,
+  deviceId: string,
+  required: readonly string[],
+  nowMs: number,
+): WhyNot | null {
+  const found = authorize(list, deviceId, required, nowMs);
+  if (!(found instanceof Fault)) return null;
+  const { code, facts, detail = facts.cause } = found;
+  const advice = code === 'device_expired' ? moveEnd(deviceId) : (found.advice ?? facts);
+  return { code, detail, fix: advice.fix, command: advice.command };
+}
+
+function moveEnd(deviceId: string): Fix {
+  return { fix: 'If it may still call', command: ['amesh', 'allow', deviceId, '--expires', '90d'] };
+}
