@@ -254,9 +254,9 @@ describe.each(Object.entries(ATTACKS))('%s', (_, attack) => {
 
 describe('a device that a newer amesh may have restricted', () => {
   it.each([
-    ['a member that is not known', { until: 'noon' }],
-    ['a role that is not known', { roles: ['admin'] }],
-    ['a key that is none', { key: 'A'.repeat(44) }],
+    ['an unknown member', { until: 'noon' }],
+    ['an unknown role', { roles: ['admin'] }],
+    ['an invalid key', { key: 'A'.repeat(44) }],
   ])('is refused, and nobody else: %s', async (_, more) => {
     await putSealed((head) => {
       const [[prefix, [entry]]] = (head as Head & { pages: [[string, [object]]] }).pages;

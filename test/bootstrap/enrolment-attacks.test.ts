@@ -228,7 +228,7 @@ async function own(path: string, uid: number): Promise<void> {
   }
 }
 
-describe('leases, where the clock is set back', () => {
+describe('leases after the clock was set back', () => {
   const lease = { grant: 'A'.repeat(22), expiresAt: 10_000, endsAt: 50_000 };
   const device = { ...newDevice(), lease };
   const grant: Grant = {
@@ -253,7 +253,7 @@ describe('leases, where the clock is set back', () => {
   const open = (of: ListHead, nowSeconds = 0) =>
     new ListDraft(of, () => Promise.reject(new Error('A small list has no page.')), nowSeconds);
 
-  /** The revision that follows a change, or the same one where there is none. */
+  /** The revision after a change; the same one if nothing changed. */
   async function next(of: ListHead, change: (draft: ListDraft) => Promise<void>, at = 0): Promise<ListHead> {
     const draft = open(of, at);
     await change(draft);
@@ -264,11 +264,11 @@ describe('leases, where the clock is set back', () => {
     next(of, (draft) => renewLeases(draft, new Set([device.deviceId]), at), at);
   const leaseOf = async (of: ListHead) => (await open(of).device(device.deviceId))?.lease;
 
-  it('are neither cut nor stretched', async () => {
+  it('are neither shortened nor extended', async () => {
     for (const at of [0, 1000, 8000]) expect(await renewed(at)).toBe(head);
   });
 
-  it('never move beyond their end, however often they move', async () => {
+  it('are never extended beyond their end, however often they are renewed', async () => {
     let current = head;
     for (let at = 9000; at < 50_000; at += 1000) {
       current = await renewed(at, current);
@@ -278,13 +278,13 @@ describe('leases, where the clock is set back', () => {
     expect(await renewed(50_001, current)).toBe(current);
   });
 
-  it('move on by a grant that is closed, and not by one that is gone', async () => {
+  it('are renewed if their grant is closed, but not if it is gone', async () => {
     expect(await leaseOf(await renewed(9500))).toEqual({ ...lease, expiresAt: 13_100 });
     const gone = await next(head, async (draft) => draft.change({ grants: [] }));
     expect(await renewed(9500, gone)).toBe(gone);
   });
 
-  it('that are over stay over for whoever uses them', async () => {
+  it('that have ended are not renewed by use', async () => {
     expect(await renewed(10_001)).toBe(head);
   });
 });

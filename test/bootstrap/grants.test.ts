@@ -284,14 +284,14 @@ describe('leases', () => {
     expect(await leaseNow()).toEqual(before);
   });
 
-  it('never move beyond their absolute end', async () => {
+  it('are never extended beyond their absolute end', async () => {
     const { target, caller, leaseNow } = await leased((t) => ({ expiresAt: t + 10, endsAt: t + 20 }));
     const end = (await leaseNow())?.endsAt;
     expect((await caller.fetch(target.origin)).status).toBe(200);
     await vi.waitUntil(async () => (await leaseNow())?.expiresAt === end, SOON);
   });
 
-  it('that are over are refused, and vanish at the next change of their page', async () => {
+  it('that have ended are refused, and are removed by the next change of their page', async () => {
     const { target, caller, leaseNow } = await leased((t) => ({ expiresAt: t + 1, endsAt: t + 1 }));
     const { endsAt = 0 } = (await leaseNow()) ?? {};
     await vi.waitUntil(() => now() > endsAt, SOON);

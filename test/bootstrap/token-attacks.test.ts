@@ -188,7 +188,7 @@ it('a grant whose private key is not that of its public half is none, and nothin
   }
 });
 
-it('a token that is taken under the id of one that was issued here does not make that one forgotten', async () => {
+it('a taken token with the ID of a token that was issued here does not replace it', async () => {
   const id = 'A'.repeat(22);
   await createIdentity(root, {}, { friendlyName: 'api' });
   const { trust } = await openDevice(root, {});

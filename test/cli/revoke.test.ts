@@ -112,7 +112,7 @@ describe('amesh revoke', () => {
     expect(await namesOf(machine)).toHaveLength(2);
   });
 
-  it('takes the devices out that have not called for a time, and leaves targets what they are', async () => {
+  it('removes devices that have not called for a time, and leaves targets unchanged', async () => {
     const machine = await createMachine();
     await machine.init('prod-api');
     const { trust } = await openDevice(machine.dir, {});
@@ -144,7 +144,7 @@ describe('amesh revoke', () => {
     expect((await machine.amesh(['revoke', 'used', '--unused', '90d'])).code).toBe(2);
   });
 
-  it('reads one page of a long list for a device by its ID, as rename does', async () => {
+  it('reads one page of a long list for a device by its ID, like rename', async () => {
     const { machine, ids } = await createPaired('worker');
     const [id = ''] = ids;
     const { trust } = await openDevice(machine.dir, {});

@@ -89,7 +89,7 @@ describe.skipIf(!hasScript)('on a terminal', () => {
   it.each([
     ['y\r', 0, 2],
     ['\r', 8, 1],
-  ])('asks before trust add adds a second device of one name: %j', async (typed, code, count) => {
+  ])('asks before trust add adds a second device with the same name: %j', async (typed, code, count) => {
     const { machine } = await createPaired();
     const { publicKey } = await (await createMachine()).init('alice');
     const args = ['trust', 'add', '--role', 'controller', `amesh-p256 ${publicKey} Alice`];

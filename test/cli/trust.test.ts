@@ -51,7 +51,7 @@ describe('amesh trust export', () => {
 });
 
 describe('amesh trust add', () => {
-  it('says that others have the name of a device, whose ID commands then need', async () => {
+  it('says that other devices have the same name, and that commands then need an ID', async () => {
     const { prod, aliceLine, aliceId } = await createPair();
     await prod.amesh(['trust', 'add', '--role', 'controller', aliceLine]);
     const second = await (await createMachine()).init('x');

@@ -396,7 +396,7 @@ describe.concurrent('a peer whose name is', () => {
     expect(seen?.friendlyName).toBe(stored);
   });
 
-  describe('the name of another, in other letters', () => {
+  describe('the name of another device in a different case', () => {
     async function createNamesakes() {
       const [target, controller] = [await createVictim(), await createVictim()];
       const path = (device: Device) => join(device.store.dir, 'identity.json');
@@ -412,7 +412,7 @@ describe.concurrent('a peer whose name is', () => {
     }
     const readJson = async (path: string) => JSON.parse(await readFile(path, 'utf8'));
 
-    it.concurrent('is asked about at the target, and told at the controller before the code', async () => {
+    it.concurrent('is a question at the target, and a note at the controller before the code', async () => {
       const { target, controller } = await createNamesakes();
       const told: string[] = [];
       const { errors } = await pair({
@@ -437,7 +437,7 @@ describe.concurrent('a peer whose name is', () => {
       expect(names(await documentOf(target.trust))).toEqual(['known', 'KNOWN']);
     });
 
-    it.concurrent('is declined by a no at the target, and nothing is saved', async () => {
+    it.concurrent('is declined by a no at the target, which saves nothing', async () => {
       const { target, controller } = await createNamesakes();
       const { errors } = await pair({
         target,
@@ -453,7 +453,7 @@ describe.concurrent('a peer whose name is', () => {
       expect(await trustBetween(controller, target)).toBe('none');
     });
 
-    it.concurrent('is not asked about where the device is in the list already', async () => {
+    it.concurrent('is no question if the device is already in the list', async () => {
       const { target, controller } = await createNamesakes();
       expect((await pair({ target, controller, relay: relay.url })).errors).toEqual({});
       const asked: string[] = [];

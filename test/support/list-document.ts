@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { DeviceEntry, ListHead, ListStore, PagedList, Tombstone } from '@authmesh/sdk/admin';
 
-/** All that a list says, in one object. */
+/** The content of a list in one object. */
 export interface ListDocument extends ListHead {
-  /** In the order in which they were added, and by name within a second. */
+  /** Sorted by the second when they were added, then by name. */
   readonly devices: readonly DeviceEntry[];
   /** Sorted by ID. */
   readonly tombstones: readonly Tombstone[];
@@ -24,7 +24,7 @@ export async function changeDevices(
   });
 }
 
-/** The head of a list without anything, from before its first revision. */
+/** The head of an empty list, before its first revision. */
 export function emptyHead(more: Partial<ListHead> = {}): ListHead {
   return {
     revision: 0,
@@ -44,7 +44,7 @@ export function emptyHead(more: Partial<ListHead> = {}): ListHead {
   };
 }
 
-/** Adds controllers whose keys nobody has. */
+/** Adds controllers with invented keys. */
 export async function withDevices(trust: ListStore, ids: readonly string[]): Promise<PagedList> {
   await trust.update(async (draft) => {
     for (const deviceId of ids) await draft.put(newDevice(deviceId));
@@ -52,7 +52,7 @@ export async function withDevices(trust: ListStore, ids: readonly string[]): Pro
   return trust.read();
 }
 
-/** A controller that nobody is: no real key is needed to be in a list. */
+/** A controller with an invented key: an entry needs no real one. */
 export function newDevice(deviceId = randomId(), friendlyName = deviceId): DeviceEntry {
   const publicKey = Buffer.concat([Uint8Array.of(2), randomBytes(32)]).toString('base64url');
   return { deviceId, publicKey, friendlyName, roles: ['controller'], hosts: [], addedAt: 0 };

@@ -8,7 +8,7 @@ const SEAL_BYTES = 98;
 /** A head without its seal and the end of its line. */
 export const unsealed = (head: string): string => head.slice(0, -SEAL_BYTES);
 
-/** What an owner could have sealed, in any form. */
+/** Seals any text as its owner could. */
 export async function sealText(text: string, signer: Signer): Promise<string> {
   const signature = await signer.sign(toUtf8(LABELS.list + text));
   return `${text},"seal":"${toBase64Url(toLowS(signature))}"}\n`;

@@ -8,9 +8,9 @@ import { findRuntime } from './runtimes';
 export interface Kv {
   /** What is stored under allow_list.json; null for nothing, and `down` for a store that fails. */
   value: string | null | 'down';
-  /** What else is stored, by its key. */
+  /** The other stored values, by key. */
   readonly pages: Map<string, string>;
-  /** How often it was asked for the list. */
+  /** How many times the list was read. */
   reads: number;
   readonly port: number;
   close(): Promise<void>;

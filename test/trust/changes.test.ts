@@ -25,7 +25,7 @@ const empty: ListHead = Object.freeze(emptyHead({ revision: 1 }));
 
 const noPage = () => Promise.reject(new Error('A small list has no page.'));
 
-/** A small list that is changed again and again, as by a writer. */
+/** A small list for many changes, like those of a writer. */
 class List {
   head = empty;
 
@@ -215,7 +215,7 @@ describe('revokeDevice', () => {
     await list.add(device(), NOW + 5);
     expect(await list.devices()).toMatchObject([{ roles: ['controller'], hosts: [], addedAt: NOW + 5 }]);
     expect(list.tombstones).toEqual([]);
-    expect(list.head.recent).toEqual([]); // or it would be refused until its page is read
+    expect(list.head.recent).toEqual([]); // otherwise it would be refused until its page is read
   });
 });
 
@@ -244,7 +244,7 @@ describe('findDevice', () => {
   const devices = [
     entry(ID_A, 'alice'),
     entry(ID_B, 'Alice-2'),
-    // As an import could bring it, with an id for a name.
+    // A name that looks like an ID, which only an import could bring.
     entry('am_cccccccccccccccc', ID_A),
     entry('am_dddddddddddddddd', 'twin'),
     entry('am_eeeeeeeeeeeeeeee', 'twin'),

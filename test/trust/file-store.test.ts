@@ -120,7 +120,7 @@ describe('pages of a document', () => {
     const lock = await FileLock.take(join(dir, KEY), new Uint8Array()); // the slow writer waits for it
     const swapping = slow.swap(KEY, first, named('one', 'two'), { write: pages('two'), remove: [] });
     await vi.waitFor(async () => expect(await filesOf()).toContain(nameOf('two')), SOON);
-    // A sweep of somebody else, who knows nothing of it.
+    // A sweep by another writer, which knows nothing about it.
     new PageFiles(join(dir, 'list'), join(dir, KEY)).keepNow(first);
     expect(await filesOf()).toEqual([nameOf('one')]);
     lock.release();

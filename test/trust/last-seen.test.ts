@@ -19,7 +19,7 @@ import { SOON } from '../support/waiting';
 const [ALICE, BOB, CAROL] = ['am_AAAAAAAAAAAAAAAA', 'am_BBBBBBBBBBBBBBBB', 'am_CCCCCCCCCCCCCCCC'] as const;
 const LAST_SEEN_KEY = 'last_seen.txt';
 
-/** A list of controllers that nobody is. */
+/** A list of controllers with invented keys. */
 async function listOf(...ids: readonly string[]): Promise<PagedList> {
   const draft = new ListDraft(emptyHead(), () => Promise.reject(new Error('It has no page.')), 0);
   for (const id of ids) await draft.put(newDevice(id));
@@ -141,7 +141,7 @@ describe('the record of when devices were last seen', () => {
     const reads = vi.spyOn(store, 'read');
     await open().read(await listOf(...Array.from({ length: 5000 }, randomId)));
     const asked = reads.mock.calls.map(([key]) => key);
-    expect(new Set(asked).size).toBe(asked.length); // each once
+    expect(new Set(asked).size).toBe(asked.length); // each key once
     reads.mockRestore();
     await open().add(times({ [second]: 300 }), large);
     expect(await readdir(dir)).toHaveLength(2);

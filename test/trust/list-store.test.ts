@@ -29,7 +29,7 @@ const addHost = (host: string) => (draft: ListDraft) => setHosts(draft, [...draf
 const withHost = async (host: string) => (await device.trust.update(addHost(host))).head;
 const toListStore = (store: DocumentStore) => new ListStore(store, device.signer, device.identity.deviceId);
 
-/** A store, whose parts a test replaces. */
+/** A store whose methods a test replaces. */
 const of = (store: DocumentStore): DocumentStore => ({
   read: (key, atMost) => store.read(key, atMost),
   readPages: (key, names, atMost) => store.readPages(key, names, atMost),

@@ -34,7 +34,7 @@ beforeAll(async () => {
   };
 });
 
-/** A list and the pages of its store, changed as a writer does. */
+/** A list and the pages in its store, changed like a writer does it. */
 class Written {
   head = empty;
   readonly pages = new Map<string, Uint8Array>();
@@ -76,7 +76,7 @@ function device(deviceId: string, more: Partial<DeviceEntry> = {}): DeviceEntry 
   };
 }
 
-/** IDs as they fall, and IDs that somebody has searched for: they agree in many bits. */
+/** Random IDs, and IDs that somebody searched for because they agree in many bits. */
 const anyId = fc.oneof(
   fc
     .integer({ max: 1e9 })

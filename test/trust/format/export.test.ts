@@ -20,7 +20,7 @@ beforeAll(async () => {
   list = await deviceIdOf(signer.publicKey, cryptoProvider);
 });
 
-/** A list as one text, and how many bytes of it are the head. */
+/** A list as one text, and the length of its head in bytes. */
 async function exportOf(ids: readonly string[]): Promise<{ text: Uint8Array; headLength: number }> {
   const head = emptyHead({ list, owner: toBase64Url(signer.publicKey) });
   const draft = new ListDraft(head, () => Promise.reject(new Error('It has no page.')), 0);

@@ -49,7 +49,7 @@ describe('lists of another implementation', () => {
     const list = await open(vector);
     const ids = Object.keys(vector.find as object);
     expect(Object.fromEntries(ids.map((id) => [id, look(list, id)]))).toEqual(vector.find);
-    // The second look is at what the first has kept.
+    // The second call uses the device that the first one cached.
     expect(Object.fromEntries(ids.map((id) => [id, look(list, id)]))).toEqual(vector.find);
   });
 });
