@@ -234,6 +234,87 @@ describe('a refusal by an amesh server', () => {
     expect(told).toEqual([]);
   });
 
+  describe('for a missing scope', () => {
+    let scoped: Listening;
+    beforeAll(async () => {
+      const verify = machines.target.verify({ require: 'orders:read' });
+      scoped = await listen((request, response) => verify(request, response, () => response.end('in')));
+    });
+    afterAll(() => scoped.close());
+
+    it('names the scope, and what the administrator has to run', async () => {
+      const client = machines.controllerWith({ onRefusal });
+      const response = await client.fetch(`${scoped.origin}/path?token=secret-query`, { method: 'POST' });
+      expect(told).toEqual([
+        {
+          code: 'scope_missing',
+          status: 403,
+          scope: 'orders:read',
+          url: `${scoped.origin}/path`,
+          detail: 'This device does not have the scope orders:read at the server.',
+          fix: `Ask the administrator of ${scoped.authority} to run: amesh allow ${machines.controllerId} orders:read`,
+        },
+      ]);
+      expect([response.status, await response.json()]).toEqual([
+        403,
+        { error: 'scope_missing', scope: 'orders:read' },
+      ]);
+    });
+
+    const OURS = '{"error":"scope_missing","scope":"orders:read"}';
+    const JSON_TYPE = { 'content-type': 'application/json' };
+    const answerWith = (body: string, headers: object) => {
+      other.answer = (_request, response) =>
+        void response.writeHead(403, { 'content-length': body.length, ...headers }).end(body);
+    };
+
+    it('is known with the longest scope', async () => {
+      const scope = 'x'.repeat(64);
+      answerWith(JSON.stringify({ error: 'scope_missing', scope }), JSON_TYPE);
+      await stranger.fetch(other.origin);
+      expect(told).toMatchObject([{ code: 'scope_missing', scope }]);
+    });
+
+    it.each<[string, string, object?]>([
+      ['of an application', '{"error":"forbidden"}'],
+      ['without a scope', '{"error":"scope_missing"}'],
+      ['with a wildcard', '{"error":"scope_missing","scope":"orders:*"}'],
+      ['with a command in the scope', '{"error":"scope_missing","scope":"x; rm -rf /"}'],
+      ['with a line feed in the scope', '{"error":"scope_missing","scope":"orders:read\\n"}'],
+      ['with more members', '{"error":"scope_missing","scope":"orders:read","by":"me"}'],
+      ['with other spaces', '{"error": "scope_missing","scope":"orders:read"}'],
+      ['with the members the other way round', '{"scope":"orders:read","error":"scope_missing"}'],
+      ['with a line feed at the end', `${OURS}\n`],
+      ['of no JSON', 'no access'],
+      ['without a body', ''],
+      ['as text', OURS, { 'content-type': 'text/plain' }],
+      ['as JSON in a character set', OURS, { 'content-type': 'application/json; charset=utf-8' }],
+    ])('is not seen in a 403 of somebody else: %s', async (_, body, headers = JSON_TYPE) => {
+      answerWith(body, headers);
+      const response = await stranger.fetch(other.origin);
+      expect([response.status, await response.text()]).toEqual([403, body]);
+      expect(told).toEqual([]);
+    });
+
+    it('is not seen behind a redirect out of the origin, where nothing was signed', async () => {
+      answerWith(OURS, JSON_TYPE);
+      const away = await startRecorder();
+      away.answer = (_request, response) => void response.writeHead(302, { location: other.origin }).end();
+      expect((await stranger.fetch(away.origin)).status).toBe(403);
+      expect(told).toEqual([]);
+      await away.close();
+    });
+
+    it('waits a second at most for a body that never comes', async () => {
+      other.answer = (_request, response) =>
+        void response.writeHead(403, { ...JSON_TYPE, 'content-length': OURS.length }).write('{');
+      const response = await stranger.fetch(other.origin);
+      expect(response.status).toBe(403);
+      await response.body?.cancel();
+      expect(told).toEqual([]);
+    });
+  });
+
   it('is known beside the challenge of a proxy', async () => {
     other.answer = (_request, response) => {
       const challenges = ['Basic realm="x"', 'AuthMesh error="unauthorized"'];

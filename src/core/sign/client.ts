@@ -11,7 +11,7 @@ import { type Outgoing, toOutgoing, toView } from './outgoing';
 import { followRedirect, isRedirect } from './redirect';
 import { type ClientRefusal, explainRefusal, refusalOf } from './refusal';
 import { discard, send, withoutRepeat } from './send';
-import { DEFAULT_SIGN_BODY_BYTES, type SignatureFormat, signatureHeaders } from './sign-request';
+import { DEFAULT_SIGN_BODY_BYTES, idOf, type SignatureFormat, signatureHeaders } from './sign-request';
 
 /** How a client signs and sends. Only the signer is required; a wrong option is a TypeError. */
 export interface ClientOptions {
@@ -120,10 +120,11 @@ async function sendAll(settings: Settings, first: Outgoing): Promise<Response> {
       : send(settings.doFetch, request, request.headers));
     Object.defineProperty(response, 'redirected', { value: true });
   }
-  const { onRefusal, fetch, now } = settings;
+  const { onRefusal, fetch, now, open, crypto } = settings;
   if (onRefusal !== undefined) {
-    const { options } = first;
-    explainRefusal(request.url, response, { signed, fetch, options, nowMs: now() }, onRefusal);
+    const sent = { signed, fetch, options: first.options, nowMs: now() };
+    const ownId = async () => idOf(await open(), crypto);
+    await explainRefusal(request.url, response, { ...sent, ownId }, onRefusal);
   }
   return response;
 }

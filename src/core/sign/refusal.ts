@@ -9,8 +9,10 @@ import { toBodyStream } from './body';
 export interface ClientRefusal {
   /** The code on the wire; `unauthorized` hides the precise reason, which is in the server's log. */
   readonly code: string;
-  /** The HTTP status of the response: 401, 421, 500 or 503. */
+  /** The HTTP status of the response: 401, 403, 421, 500 or 503. */
   readonly status: number;
+  /** Only for `scope_missing`: the scope that this device does not have at the server. */
+  readonly scope?: string | undefined;
   /** Without its query, which may contain secrets. */
   readonly url: string;
   /** The cause: one or two sentences. */
@@ -22,6 +24,8 @@ export interface ClientRefusal {
 interface Sent {
   /** Whether the refused request was signed. */
   readonly signed: boolean;
+  /** The device ID with which this client signs. */
+  readonly ownId: () => Promise<string>;
   /** The client's own `fetch`, if it has one. */
   readonly fetch: object | undefined;
   /** The options that `fetch` received. */
@@ -50,10 +54,10 @@ const UNSIGNED = [
   'Call this URL directly.',
 ] as const;
 
-/** Only the body names a fault of a server. The longest such body has 40 bytes, so larger ones are not read. */
-const FAULT_BYTES = 64;
+/** Only the body names a scope, or a fault of a server. The longest such body has 100 bytes; larger ones are not read. */
+const BODY_BYTES = 100;
 /** Cancelling a cloned body waits until both copies are cancelled, so reading has a time limit. */
-const FAULT_MS = 1000;
+const BODY_MS = 1000;
 
 /** Our challenge, alone or beside that of a proxy. */
 const CHALLENGE = /(?:^|, *)AuthMesh error="([a-z_]{1,40})"(?=$| *,)/;
@@ -68,18 +72,24 @@ export function refusalOf(response: Response): string | null {
  * Tells the caller's `onRefusal` what a refusal means: before `fetch` returns, or after it for a fault of the server (500,
  * 503), which only the body names. A 421 has no amesh header, but is hardly used otherwise.
  */
-export function explainRefusal(
+export async function explainRefusal(
   url: URL,
   response: Response,
-  { signed, fetch, options, nowMs }: Sent,
+  { signed, ownId, fetch, options, nowMs }: Sent,
   onRefusal: (refusal: ClientRefusal) => void,
-): void {
+): Promise<void> {
   const { status } = response;
-  const tell = (code: string, [detail, fix]: readonly [detail: string, fix: string]) => {
-    const refusal = { code, status, url: url.origin + url.pathname, detail, fix };
+  const tell = (code: string, [detail, fix]: readonly [detail: string, fix: string], scope?: string) => {
+    const refusal = { code, status, url: url.origin + url.pathname, detail, fix, ...(scope && { scope }) };
     // The caller gets the response even if its callback throws.
     callSafely(() => onRefusal(refusal));
   };
+  if (status === 403) {
+    const scope = signed ? await readScope(response).catch(() => undefined) : undefined;
+    if (scope === undefined) return; // of the application
+    const fix = `Ask the administrator of ${url.host} to run: amesh allow ${await ownId()} ${scope}`;
+    return tell('scope_missing', [`This device does not have the scope ${scope} at the server.`, fix], scope);
+  }
   if (status >= 500) {
     readFault(response).then(
       (fault) => fault && tell(...fault),
@@ -97,14 +107,25 @@ export function explainRefusal(
   tell(code, [detail + whose, fix.replace('{host}', () => url.host) + repeats]);
 }
 
-/** Reads which fault the server has, and its texts. The response's body stays readable. */
-async function readFault(response: Response) {
-  if (!(Number(response.headers.get('content-length') ?? Number.NaN) <= FAULT_BYTES)) return null;
+/** The text of a body as short as one of ours; empty for any other. The response's body stays readable. */
+async function readShort(response: Response): Promise<string> {
+  if (!(Number(response.headers.get('content-length') ?? Number.NaN) <= BODY_BYTES)) return '';
   const reader = (toBodyStream(response.clone().body) as ReadableStream<Uint8Array>).getReader();
-  AbortSignal.timeout(FAULT_MS).onabort = () => reader.cancel().catch(() => {});
+  AbortSignal.timeout(BODY_MS).onabort = () => reader.cancel().catch(() => {});
   const { value } = await reader.read(); // so few bytes arrive in one chunk
   void reader.cancel().catch(() => {});
-  const { error } = JSON.parse(new TextDecoder().decode(value)) as { error?: unknown };
+  return new TextDecoder().decode(value);
+}
+
+/** The scope that a server names as missing. An application has its own 403, so the whole text has to be ours. */
+async function readScope(response: Response): Promise<string | undefined> {
+  if (response.headers.get('content-type') !== 'application/json') return undefined;
+  return /^\{"error":"scope_missing","scope":"([a-z0-9_.:-]{1,64})"\}$/.exec(await readShort(response))?.[1];
+}
+
+/** Reads which fault the server has, and its texts. */
+async function readFault(response: Response) {
+  const { error } = JSON.parse(await readShort(response)) as { error?: unknown };
   const facts = Object.values<CodeFacts>(SERVER_CODES).find(({ code }) => code === error);
   if (facts?.wire === undefined || facts.wire !== error || facts.status !== response.status) return null;
   const detail = `The server itself has a fault. ${facts.cause}`;

@@ -130,7 +130,7 @@ export async function signatureHeaders(
     created: options.created ?? Math.floor(Date.now() / 1000),
     expires: options.expires,
     nonce: options.nonce ?? toBase64Url(crypto.randomBytes(16)),
-    deviceId: await ownId(signer, crypto),
+    deviceId: await idOf(signer, crypto),
   };
   const value = signatureParameters(covered, parameters);
   const base = createSignatureBase(line, headers, covered, value);
@@ -164,7 +164,8 @@ function append(view: RequestView, name: string, member: string): string {
 // A Signer is the caller's object. Its ID is hashed once, not for each request.
 const ids = new WeakMap<Signer, string>();
 
-async function ownId(signer: Signer, crypto: CryptoProvider): Promise<string> {
+/** The device ID of a signer. */
+export async function idOf(signer: Signer, crypto: CryptoProvider): Promise<string> {
   const known = ids.get(signer);
   if (known !== undefined) return known;
   const deviceId = await deviceIdOf(signer.publicKey, crypto);
