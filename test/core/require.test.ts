@@ -14,6 +14,7 @@ import {
   type VerifierOptions,
 } from '@authmesh/sdk/core';
 import { describe, expect, it, vi } from 'vitest';
+import { createVerifierWith } from '../../src/core/verify/verify';
 import { gateStream } from '../../src/core/wire/body-gate';
 import { NOW, signed, signerOf, verifierAt } from '../support/core';
 import { vectorAllowList, vectors } from '../support/vectors';
@@ -160,6 +161,18 @@ describe('check 9: require', () => {
     const verdict = await verifier.verify(request);
     expect(verdict).toMatchObject({ ok: false, code: 'scope_missing', bodyUnread: true });
     expect(body).not.toHaveBeenCalled();
+  });
+
+  it('counts no refused request as use: nothing is noted, and no lease is renewed', async () => {
+    const onAccept = vi.fn(() => undefined);
+    const now = () => NOW * 1000;
+    const nonceStore = new InMemoryNonceStore({ now, startedAt: NOW - 60 });
+    const verifierOf = (require: string) =>
+      createVerifierWith({ allowList: listWith(['orders:read']), now, nonceStore, require }, { onAccept });
+    expect((await verifierOf('orders:write').verify(await signed())).ok).toBe(false);
+    expect(onAccept).not.toHaveBeenCalled();
+    expect((await verifierOf('orders:read').verify(await signed())).ok).toBe(true);
+    expect(onAccept).toHaveBeenCalledTimes(1);
   });
 
   it('gives the handler what the device has, which nobody can change', async () => {
