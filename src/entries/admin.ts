@@ -33,6 +33,7 @@ export {
   createIdentity,
   type Published,
 } from '../machine/setup/setup';
+export { readTakeOver, type TakeOver, type TakeOverOptions, takeOverList } from '../machine/setup/take-over';
 export type { WrongCode } from '../pairing/ceremony/target';
 export {
   type ControllerPerson,
@@ -86,11 +87,12 @@ export type { Page, PageContent } from '../trust/format/paged-list';
 export type { Grant, IssuedToken, TakenToken } from '../trust/format/tokens';
 export { closeGrant, findGrant, grantedDevices, revokeGrant } from '../trust/grants';
 export { type DeviceIdentity, readIdentity, renameIdentity } from '../trust/identity';
-export type { ListPlace, OpenedList, Owner, ReplacedList } from '../trust/list/list-store';
-export type { Seen } from '../trust/list/seen-in-memory';
+export type { ListTrust } from '../trust/list/list-reader';
+export type { ListPlace, OpenedList, Owner, Owners, ReplacedList } from '../trust/list/list-store';
+export type { PastReset, Seen } from '../trust/list/seen-in-memory';
 export { lookUp, namesakesOf } from '../trust/look-up';
 export { cleanName } from '../trust/names';
-export { readOwnerKey } from '../trust/owner-key';
+export { readListTrust, readTrustVariables, type TrustVariables, trustOf } from '../trust/owner-key';
 export { type WhyNot, whyNot } from '../trust/rights/can';
 export { dueWarning, type Ending, endingOf, WARNING_DAYS } from '../trust/rights/ends';
 export { MAX_SCOPES, toScopes } from '../trust/rights/scopes';

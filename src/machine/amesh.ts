@@ -13,14 +13,15 @@ import type { Refusal } from '../core/verify/refusal';
 import { createVerifierWith, type Verifier } from '../core/verify/verify';
 import { confirmTarget } from '../pairing/confirm';
 import { readVariable } from '../process/environment';
-import type { Env } from '../process/home';
+import { type Env, homeDir } from '../process/home';
 import { hostsOf } from '../process/hosts-variable';
 import type { Log } from '../process/log';
 import { unusedProxy } from '../proxy/unused-proxy';
 import { RedisUrlNonceStore } from '../storage/redis/url-nonce-store';
 import type { DeviceIdentity } from '../trust/identity';
-import { readOwnerKey } from '../trust/owner-key';
+import { readTrustVariables } from '../trust/owner-key';
 import type { Machine } from './machine';
+import { hasMovedList } from './moved-list';
 import { tellMemoryNonces } from './notices';
 import { type AmeshOptions, type AmeshSettings, readAmeshOptions } from './options';
 import { OwnMachine } from './own-machine';
@@ -91,9 +92,11 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
 /** The machine behind an instance. This is the only place that decides whose key seals the list. */
 function openMachine(settings: AmeshSettings): Machine {
   const env = settings.env();
-  const ownerKey = readOwnerKey(env);
-  const place = openPlace(settings, env, ownerKey !== null);
-  return ownerKey === null ? new OwnMachine(place, settings) : new Reader(place, ownerKey, settings);
+  const variables = readTrustVariables(env);
+  const { owners } = variables;
+  if (owners === null || hasMovedList(variables, homeDir(settings.dir, env)))
+    return new OwnMachine(openPlace(settings, env, false), settings);
+  return new Reader(openPlace(settings, env, true), { ...variables, owners }, settings);
 }
 
 function createFetch(options: AmeshOptions, settings: AmeshSettings, machine: () => Machine): Amesh['fetch'] {

@@ -6,7 +6,7 @@ import { isAmeshError } from '../core/errors/amesh-error';
 import type { Log } from '../process/log';
 import { type Device, openTrust } from '../trust/device';
 import type { ListStore } from '../trust/list/list-store';
-import { toOwnerKey } from '../trust/owner-key';
+import { type TrustVariables, toListTrust } from '../trust/owner-key';
 import { Sightings } from '../trust/sightings';
 import { EndWatch } from './end-watch';
 import { listSource } from './list-source';
@@ -14,6 +14,9 @@ import { bootstrapOf, type Machine, startServing } from './machine';
 import { CANNOT_RENEW, noKeyToCallWith } from './notices';
 import type { AmeshSettings } from './options';
 import { deviceOf, type Place } from './place';
+
+/** What AMESH_OWNER_KEY and the variables beside it say. */
+type Owners = TrustVariables & { readonly owners: readonly Uint8Array[] };
 
 /** A machine with only the public key of a list's owner (AMESH_OWNER_KEY). It reads the list but cannot change it. */
 export class Reader implements Machine {
@@ -23,18 +26,17 @@ export class Reader implements Machine {
   readonly list: AllowListSource;
   readonly enroller = undefined;
   readonly #place: Place;
-  readonly #ownerKey: Uint8Array;
+  readonly #owners: Owners;
   readonly #sightings: Sightings;
   readonly #ends: EndWatch;
   #opening: Promise<ListStore> | undefined;
   #isServing = false;
 
-  /** @param ownerKey 33 bytes, a compressed point of P-256 */
-  constructor(place: Place, ownerKey: Uint8Array, settings: AmeshSettings) {
+  constructor(place: Place, owners: Owners, settings: AmeshSettings) {
     const open = deviceOf(place);
     const trust = () => this.#trust();
     this.#place = place;
-    this.#ownerKey = ownerKey;
+    this.#owners = owners;
     this.log = place.log;
     this.device = () =>
       open().catch((error) => {
@@ -61,9 +63,8 @@ export class Reader implements Machine {
 
   #trust(): Promise<ListStore> {
     const { store, shared } = this.#place;
-    this.#opening ??= toOwnerKey(this.#ownerKey).then((owner) =>
-      openTrust(store, owner, owner.deviceId, shared),
-    );
+    const { owners, ...variables } = this.#owners;
+    this.#opening ??= toListTrust(owners, variables).then((trust) => openTrust(store, trust, shared));
     return this.#opening;
   }
 }

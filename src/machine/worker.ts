@@ -11,13 +11,12 @@ import { assertOptions, isWithin } from '../core/options';
 import { readVerifyOptions, type VerifyOptions } from '../core/verify/options';
 import { createVerifier, type Verifier } from '../core/verify/verify';
 import { isDeviceId } from '../core/wire/credentials';
-import { readVariable } from '../process/environment';
 import { hostsOf } from '../process/hosts-variable';
 import { createLog } from '../process/log';
 import { isKvNamespace, type KvNamespace, readKv } from '../storage/kv';
 import { pageKey } from '../storage/page-key';
 import { SealedList, type SealedListOptions } from '../trust/list/sealed-list';
-import { readOwnerKey } from '../trust/owner-key';
+import { isMinRevision, readListId, readMinRevision, readOwnerKeys } from '../trust/owner-key';
 
 /** The key of the allow list in KV: the same as the file name in AUTH_MESH_DIR. */
 const KEY = 'allow_list.json';
@@ -29,10 +28,18 @@ export interface WorkerOptions extends Omit<VerifyOptions, 'nonceStore'> {
    * function that reads it and returns null if there is none.
    */
   readonly allowList?: KvNamespace | string | (() => Promise<Uint8Array | null>) | undefined;
-  /** The public key of the list owner (`AMESH_OWNER_KEY`): 33 bytes in base64url, 44 characters. */
+  /**
+   * The public key of the list owner (`AMESH_OWNER_KEY`): 33 bytes in base64url, 44 characters. With a comma and a second
+   * key, the list may move to that one: the first list that it seals shuts out all of the first key.
+   */
   readonly ownerKey?: string | undefined;
-  /** The device ID of the target that the list belongs to (`AMESH_DEVICE_ID`). Default: the owner's. */
+  /** The device ID of the target that the list belongs to (`AMESH_DEVICE_ID`). Default: the first owner's. */
   readonly deviceId?: string | undefined;
+  /**
+   * The lowest revision of the list that counts (`AMESH_MIN_REVISION`): 1 to 281,474,976,710,655. A Worker remembers no
+   * revision, so a new one would accept an older list. Default: any.
+   */
+  readonly minRevision?: number | undefined;
   /** How long the last list stays valid while it cannot be read; not for a text. Seconds, 1 to 86,400; default 60. */
   readonly maxStaleSeconds?: number | undefined;
   /**
@@ -56,7 +63,7 @@ export type Bindings = Readonly<Record<string, unknown>>;
  */
 export function createVerifierWithoutFiles(options: WorkerOptions, env: Bindings): Verifier {
   assertWorkerOptions(options);
-  const { allowList: _list, ownerKey: _owner, deviceId: _id, maxStaleSeconds: _stale, ...rest } = options;
+  const { allowList: _, ownerKey: _o, deviceId: _i, minRevision: _r, maxStaleSeconds: _s, ...rest } = options;
   const log = createLog(env as Record<string, string>, null);
   const { onRefusal } = options;
   return createVerifier({
@@ -74,11 +81,13 @@ export function createVerifierWithoutFiles(options: WorkerOptions, env: Bindings
 /** @throws TypeError for an unknown name or a value out of range */
 export function assertWorkerOptions(options: WorkerOptions): void {
   assertOptions('verify()', options);
-  const { allowList, ownerKey, deviceId, maxStaleSeconds, nonceStore, ...rest } = options;
+  const { allowList, ownerKey, deviceId, minRevision, maxStaleSeconds, nonceStore, ...rest } = options;
   if (readVerifyOptions(rest).enroll) throw new TypeError(CANNOT_ENROL);
-  if (ownerKey !== undefined) toOwner(ownerKey);
+  if (ownerKey !== undefined) toOwners(ownerKey);
   if (deviceId !== undefined && !isDeviceId(deviceId))
     throw new TypeError('deviceId must have the form am_….');
+  if (minRevision !== undefined && !isMinRevision(minRevision))
+    throw new TypeError('minRevision is a whole number from 1 to 281474976710655.');
   const isFixed = allowList !== undefined && toReader(allowList).isFixed;
   readMaxStale(maxStaleSeconds, isFixed);
   if (nonceStore !== undefined && !isDurableObjectNamespace(nonceStore)) readVerifyOptions({ nonceStore });
@@ -92,12 +101,11 @@ function toSource(options: WorkerOptions, env: Bindings): AllowListSource {
     );
   }
   const { read, readPages, isFixed } = toReader(allowList);
-  const owner = toOwner(ownerKey);
-  const deviceId = options.deviceId ?? readVariable(env, 'AMESH_DEVICE_ID', 'wrong');
-  if (deviceId !== undefined && !isDeviceId(deviceId))
-    throw new TypeError('AMESH_DEVICE_ID must have the form am_….');
+  const owners = toOwners(ownerKey);
+  const list = options.deviceId ?? readListId(env);
+  const minRevision = options.minRevision ?? readMinRevision(env);
   const maxStaleSeconds = readMaxStale(options.maxStaleSeconds, isFixed);
-  const settings = { owner, list: deviceId, maxStaleSeconds };
+  const settings = { owners, list, minRevision, maxStaleSeconds };
   const create = () => new SealedList({ ...settings, read, readPages });
   return typeof allowList === 'string'
     ? create()
@@ -129,13 +137,15 @@ function toReader(allowList: unknown): Pick<SealedListOptions, 'read' | 'readPag
   );
 }
 
-function toOwner(ownerKey: unknown): Uint8Array {
-  const owner = readOwnerKey({ AMESH_OWNER_KEY: typeof ownerKey === 'string' ? ownerKey.trim() : undefined });
-  if (owner === null)
+function toOwners(ownerKey: unknown): readonly Uint8Array[] {
+  const owners = readOwnerKeys({
+    AMESH_OWNER_KEY: typeof ownerKey === 'string' ? ownerKey.trim() : undefined,
+  });
+  if (owners === null)
     throw new TypeError(
       'There is no ownerKey (AMESH_OWNER_KEY): the public key of the device that seals the allow list.',
     );
-  return owner;
+  return owners;
 }
 
 function readMaxStale(seconds: number | undefined, isFixed: boolean): number {

@@ -5,7 +5,8 @@ import type { FileStore } from '../storage/files/file-store';
 import { TRUST_CODES } from './errors/codes';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity } from './identity';
 import { ALLOW_LIST_KEY, sharedKey } from './list/keys';
-import { ListStore, type Owner } from './list/list-store';
+import type { ListTrust } from './list/list-reader';
+import { ListStore, type Owners } from './list/list-store';
 import { SEEN_KEY } from './list/seen';
 
 /** This machine: its identity, opened private key and allow list. */
@@ -26,10 +27,10 @@ export interface Device {
  */
 export function openTrust(
   folder: DocumentStore,
-  owner: Owner,
-  list: string,
+  { list, signer, ...owners }: ListTrust & Pick<Owners, 'signer'>,
   shared: DocumentStore | null,
 ): ListStore {
+  const owner = { ...owners, signer };
   if (shared === null) return new ListStore(folder, owner, list);
   const absent = {
     detail: `The store has no allow list for ${list}.`,

@@ -18,7 +18,7 @@ beforeEach(() => {
   nowMs = 1000;
   reads = 0;
   list = new SealedList({
-    owner: fromBase64Url(target.publicKey) as Uint8Array,
+    owners: [fromBase64Url(target.publicKey) as Uint8Array],
     maxStaleSeconds,
     now: () => nowMs,
     read: () => {

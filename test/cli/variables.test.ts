@@ -20,6 +20,7 @@ describe('a variable that no shell has looked at', { timeout: 60_000 }, () => {
     ['AMESH_STORE_URL', '', 'Set it, or unset it.'],
     ['AMESH_STORE_URL', '"redis://:horse@127.0.0.1:1"', 'Leave them out.'],
     ['AMESH_OWNER_KEY', ' ', 'Set it, or unset it.'],
+    ['AMESH_MIN_REVISION', '7\r', 'Save its file with LF line ends.'],
     ['AMESH_FOLDER_OWNERS', '1000\r', 'Save its file with LF line ends.'],
   ])('%s=%j: nothing is made', async (name, value, hint) => {
     const machine = await createMachine();

@@ -33,7 +33,7 @@ class Place {
   /** How many times pages were read. */
   asked = 0;
 
-  constructor(owners: readonly Uint8Array[] = [owner.publicKey]) {
+  constructor(owners: readonly Uint8Array[] = [owner.publicKey], seen = new SeenInMemory(owners)) {
     this.reader = new ListReader(
       {
         read: async () => this.bytes,
@@ -47,7 +47,7 @@ class Place {
         lagSeconds: LAG_SECONDS,
       },
       { owners, list },
-      new SeenInMemory(owners),
+      seen,
       { absent: { detail: '', ...NOBODY }, older: NOBODY, other: NOBODY },
     );
   }
@@ -158,6 +158,19 @@ describe('two owners', () => {
     expect((await place.reader.read()).find(both)?.deviceId).toBe(both);
     place.bytes = former;
     await expect(place.reader.read()).rejects.toMatchObject({ code: 'allow_list_unavailable' });
+    for (const owners of [[owner.publicKey], [next.publicKey, owner.publicKey]]) {
+      // What was seen counts, also where somebody sets the keys otherwise.
+      const seen = new SeenInMemory(owners);
+      await seen.remember(list, {
+        revision: 2,
+        owner: toBase64Url(next.publicKey),
+        mark: '',
+        former: [toBase64Url(owner.publicKey)],
+      });
+      const again = new Place(owners, seen);
+      again.bytes = former;
+      await expect(again.reader.read()).rejects.toMatchObject({ code: 'allow_list_unavailable' });
+    }
     place.head = { ...formerHead, revision: 1_000_000 };
     await place.change((draft) => draft.change({ hosts: [] }));
     await expect(place.reader.read()).rejects.toMatchObject({ code: 'allow_list_unavailable' });

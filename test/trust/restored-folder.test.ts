@@ -112,7 +112,7 @@ it('gone from a running server: nobody is told to make another identity', async 
 it('a store that was set back, with no record in the folder: nobody is told that a restart makes it count', async () => {
   const { signer, identity } = await openDevice(dir, {});
   const store = new FileStore(dir); // another place than that of the record
-  const reader = new ListStore(store, { publicKey: signer.publicKey }, identity.deviceId, { seen: NOWHERE });
+  const reader = new ListStore(store, { owners: [signer.publicKey] }, identity.deviceId, { seen: NOWHERE });
   await reader.read();
   await cp(join(backup, 'allow_list.json'), join(dir, 'allow_list.json'));
   await expect(reader.read()).rejects.toMatchObject({

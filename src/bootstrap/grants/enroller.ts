@@ -35,7 +35,7 @@ export function createEnroller({ device, list }: EnrollerOptions): Enroller {
     const enrolment = parseEnrolment(await readEnrolmentBody(request.view));
     const { facts } = enrolment;
     const nowMs = request.now();
-    assertForTarget(facts, (await lookup.current()).deviceId, request, nowMs);
+    assertForTarget(facts, await lookup.current(), request, nowMs);
     const current = await lookup.listWith(facts.grant);
     const caller = await verifyEnrolment(enrolment, expectGrant(current.head, facts.grant));
     assertAdmitted(current, facts.grant, caller);

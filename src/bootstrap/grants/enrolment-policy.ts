@@ -1,6 +1,6 @@
 import { cryptoProvider } from '#crypto';
 import type { PublicKey } from '../../core/crypto/provider';
-import { deviceIdOf } from '../../core/devices/allow-list';
+import { type AllowList, deviceIdOf } from '../../core/devices/allow-list';
 import { fromBase64Url } from '../../core/encoding';
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import { REQUEST_CODES, SERVER_CODES } from '../../core/errors/codes';
@@ -23,11 +23,12 @@ import type { Enrolment, EnrolmentFacts } from './enrolment-request';
  */
 export function assertForTarget(
   { target, authority, time }: EnrolmentFacts,
-  ownId: string,
+  list: AllowList,
   request: EnrolmentRequest,
   nowMs: number,
 ): void {
-  if (target !== ownId) throw refused('The enrolment is for another target.');
+  if (target !== list.deviceId && target !== list.ownerId)
+    throw refused('The enrolment is for another target.');
   if (authority !== request.authority) throw refused('The enrolment is for another host.');
   throwIf(checkFreshness({ created: time }, nowMs, request.settings, request.nonceStore.startedAt));
 }

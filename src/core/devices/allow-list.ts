@@ -33,6 +33,8 @@ export interface TrustedDevice {
 export interface AllowList {
   /** This device's own ID, which AuthMesh-Target must name; null if there is none. */
   readonly deviceId: string | null;
+  /** The ID of the key that seals the list, if that is another one: AuthMesh-Target may name it as well. */
+  readonly ownerId?: string | undefined;
   /** The authorities that this device accepts. */
   readonly hosts: readonly string[];
   /** The device with this ID, whatever its roles; undefined if the list has none. */

@@ -23,7 +23,8 @@ export function checkHost(
       hostFix(settings.hosts, list.hosts, view, line.authority),
     );
   }
-  if (named !== undefined && named !== list.deviceId) {
+  // Callers that were paired after a list moved to another owner name the ID of that owner.
+  if (named !== undefined && named !== list.deviceId && named !== list.ownerId) {
     return new Fault(
       REQUEST_CODES.wrong_target,
       `The request is for ${isDeviceId(named) ? named : 'none'}, but this device is ${list.deviceId ?? 'none'}.`,

@@ -47,7 +47,7 @@ function create(settings: ServerOptions, env: Bindings): Verifier {
     if (instance !== undefined) throw new TypeError('Give amesh or allowList: each says whose list counts.');
     return createVerifierWithoutFiles(options, env);
   }
-  const alone = (['ownerKey', 'deviceId', 'maxStaleSeconds'] as const).find(
+  const alone = (['ownerKey', 'deviceId', 'minRevision', 'maxStaleSeconds'] as const).find(
     (name) => options[name] !== undefined,
   );
   if (alone !== undefined) throw new TypeError(`${alone} belongs to an allowList: give both.`);

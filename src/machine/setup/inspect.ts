@@ -4,9 +4,9 @@ import type { FileStore } from '../../storage/files/file-store';
 import { openTrust } from '../../trust/device';
 import type { PagedList } from '../../trust/format/paged-list';
 import { ALLOW_LIST_KEY } from '../../trust/list/keys';
+import type { ListTrust } from '../../trust/list/list-reader';
 import { SeenRevisions } from '../../trust/list/seen';
 import type { Seen } from '../../trust/list/seen-in-memory';
-import { toOwnerKey } from '../../trust/owner-key';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { readPlacedList } from '../../trust/staged-list';
 
@@ -23,12 +23,12 @@ export interface Inspected {
 /**
  * Opens the allow list of a folder, or of the store in AMESH_STORE_URL. It writes nothing, not even the revision seen.
  *
- * @param owner the public key that must have sealed it: a compressed point, 33 bytes
+ * @param trust the keys that may have sealed it, and whose list it is
  * @throws AmeshError `allow_list_integrity_failure`, `allow_list_unavailable`
  */
-export async function inspectTrust(folder: FileStore, owner: Uint8Array, env: Env): Promise<Inspected> {
-  const { deviceId, publicKey } = await toOwnerKey(owner);
-  const named = { deviceId, publicKey: Buffer.from(publicKey).toString('base64url') };
+export async function inspectTrust(folder: FileStore, trust: ListTrust, env: Env): Promise<Inspected> {
+  const { owners, list: deviceId } = trust;
+  const named = { deviceId, publicKey: Buffer.from(owners[0] as Uint8Array).toString('base64url') };
   const asItWillLie = (key: string, atMost?: number) =>
     key === ALLOW_LIST_KEY
       ? readPlacedList((name) => folder.read(name, atMost), named)
@@ -36,9 +36,9 @@ export async function inspectTrust(folder: FileStore, owner: Uint8Array, env: En
   const kept = { ...readOnly(folder), read: asItWillLie };
   const seen = await new SeenRevisions(kept).read(deviceId);
   const shared = sharedStoreOf(env);
-  const trust = openTrust(kept, { publicKey }, deviceId, shared === null ? null : readOnly(shared));
-  const list = await trust.read();
-  const times = await trust.lastSeen.read(list);
+  const store = openTrust(kept, trust, shared === null ? null : readOnly(shared));
+  const list = await store.read();
+  const times = await store.lastSeen.read(list);
   const known = [...list.devices()].flatMap(({ deviceId }) => times.get(deviceId) ?? []);
   const lastSeenAt = known.length === 0 ? null : known.reduce((a, b) => Math.max(a, b));
   return { list, seen, lastSeenAt };

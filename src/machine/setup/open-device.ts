@@ -9,11 +9,14 @@ import { assertFolder } from '../../trust/folder-safety';
 import { claimedOwner } from '../../trust/format/head';
 import { type DeviceIdentity, readIdentity } from '../../trust/identity';
 import { ALLOW_LIST_KEY } from '../../trust/list/keys';
+import { trustOf } from '../../trust/owner-key';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { placeStagedList } from '../../trust/staged-list';
 
 /**
  * Opens the device of a folder: reads its identity and unlocks its key once, which is slow.
+ *
+ * Its list is its own, unless AMESH_OWNER_KEY names its key: then it is that of the first key there.
  *
  * @param shared where the list is stored; default the store in AMESH_STORE_URL, or the folder
  * @throws NoIdentityError if there is none; AmeshError of the key backend, and `folder_unsafe` if another user could
@@ -28,10 +31,11 @@ export async function openDevice(
   const store = new FileStore(dir);
   const identity = await readIdentity(store);
   if (identity === null) throw new NoIdentityError(dir);
+  const trust = await trustOf(identity, env);
   await placeStagedList(store, identity);
   const signer = await openKey(identity, store, env);
   assertSameKey(identity, signer);
-  return { identity, signer, trust: openTrust(store, signer, identity.deviceId, shared), store };
+  return { identity, signer, trust: openTrust(store, { ...trust, signer }, shared), store };
 }
 
 async function openKey(identity: DeviceIdentity, store: FileStore, env: Env): Promise<Signer> {

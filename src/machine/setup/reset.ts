@@ -1,12 +1,12 @@
 import { join } from 'node:path';
-import type { Signer } from '../../core/crypto/provider';
-import { isAmeshError } from '../../core/errors/amesh-error';
+import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import { findBackend } from '../../keys/backends';
 import type { Env } from '../../process/home';
 import type { DocumentStore } from '../../storage/document-store';
 import { FileStore } from '../../storage/files/file-store';
 import { isFile, ReplacedFiles } from '../../storage/files/replaced-files';
 import type { Device } from '../../trust/device';
+import { TRUST_CODES } from '../../trust/errors/codes';
 import { NoIdentityError } from '../../trust/errors/no-identity';
 import { assertFolder } from '../../trust/folder-safety';
 import type { ListDraft } from '../../trust/format/draft';
@@ -14,12 +14,14 @@ import { type ListHead, markOf } from '../../trust/format/head';
 import type { PagedList } from '../../trust/format/paged-list';
 import { readIdentity } from '../../trust/identity';
 import { ALLOW_LIST_KEY, PAGES_FOLDER, sharedKey } from '../../trust/list/keys';
+import type { ListTrust } from '../../trust/list/list-reader';
 import { ListStore, type OpenedList } from '../../trust/list/list-store';
-import { MAX_JUMP } from '../../trust/list/newest';
 import { NOWHERE, SEEN_KEY, SeenRevisions } from '../../trust/list/seen';
 import type { Seen } from '../../trust/list/seen-in-memory';
+import { trustOf } from '../../trust/owner-key';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { placeStagedList } from '../../trust/staged-list';
+import { revisionOfReset } from './reset-revision';
 import { type Aside, SETUP } from './setup';
 
 /** The highest revision to continue from: a larger one would leave no room for more. No real list comes near it. */
@@ -29,6 +31,12 @@ const MAX_SEEN = 2 ** 47;
 export interface ResetOptions {
   /** Continues from the stored list, although it is older than one seen before; default: from an empty list. */
   readonly keep?: boolean | undefined;
+  /** With `keep`: the list to continue from, as `amesh list --export` prints it; default: the stored one. */
+  readonly from?: Uint8Array | undefined;
+  /** Changes the list before it is sealed. */
+  readonly change?: ((draft: ListDraft) => Promise<void>) | undefined;
+  /** A revision that another instance has seen: the new list goes beyond it; default: those that are known here. */
+  readonly above?: number | undefined;
 }
 
 /**
@@ -36,29 +44,34 @@ export interface ResetOptions {
  * the content of an older one, such as a restored backup. It keeps a copy of the old list, and swaps the new one in with
  * one step, so that a server always finds a list.
  *
- * @throws NoIdentityError; AmeshError of the key backend; with `keep` also what {@link readOlderList} throws
+ * @throws NoIdentityError; AmeshError of the key backend, and `list_moved` if a later owner seals the list; with `keep` also
+ *   what {@link readOlderList} throws
  */
 export async function resetTrust(
   dir: string,
   env: Env,
-  { keep = false }: ResetOptions = {},
+  { keep = false, from, change, above = 0 }: ResetOptions = {},
 ): Promise<ListHead & Aside> {
   assertFolder(dir, env, 'read');
   const store = new FileStore(dir);
   return store.locked(SETUP, async (assertHeld) => {
     const identity = await readIdentity(store);
     if (identity === null) throw new NoIdentityError(dir);
-    const list = identity.deviceId;
+    const trust = await trustOf(identity, env);
+    const { list } = trust;
     const signer = await findBackend(identity.key.backend).open(identity.key.ref, { dir, env });
     const shared = sharedStoreOf(env);
     if (shared === null) await placeStagedList(store, identity).catch(() => {}); // a broken one is replaced below
-    const opening = openAnyRevision(store, signer, list, shared);
-    const older = await (keep ? opening : opening.catch(() => null));
-    const seen = await readSeen(store, list);
+    const opening = openAnyRevision(store, trust, shared);
+    const older = await (keep && from === undefined ? opening : opening.catch(() => null));
+    const given = from === undefined ? older : await openExport(from, trust);
+    const seen = await readSeen(store, trust);
+    for (const owner of [older?.list.head.owner, seen?.owner])
+      assertNotAfter(owner, identity.publicKey, trust, seen?.former);
     const broken = older?.head ?? (await readBroken(store, shared, list));
-    // Other instances may have seen a newer revision than these files record. This jump passes it, and is small enough for
-    // the instances to accept.
-    const after = Math.max(seen?.revision ?? 0, older?.list.head.revision ?? 0) + MAX_JUMP / 2;
+    const known = [seen?.revision, older?.list.head.revision, given?.list.head.revision, above];
+    const newest = known.reduce<number>((a, b = 0) => Math.max(a, b), 0);
+    const { after, reset } = revisionOfReset(newest, seen?.reset, Math.floor(Date.now() / 1000));
 
     const aside = new ReplacedFiles(dir);
     let made: ListHead;
@@ -69,12 +82,12 @@ export async function resetTrust(
       if (shared !== null && broken !== null) await aside.keepBytes('shared_allow_list.json', broken);
       assertHeld();
       if (shared === null) await aside.clear(ALLOW_LIST_KEY);
-      const trust = new ListStore(shared ?? store, signer, list, {
+      const writer = new ListStore(shared ?? store, { ...trust, minRevision: 0, signer }, list, {
         key: shared === null ? undefined : sharedKey(list),
         seen: NOWHERE,
       });
-      const kept = keep ? older?.list : undefined;
-      made = await trust.create((draft) => (kept === undefined ? undefined : fill(draft, kept)), {
+      const kept = keep ? given?.list : undefined;
+      made = await writer.create((draft) => (kept === undefined ? undefined : fill(draft, kept, change)), {
         after,
         bytes: broken,
         head: older?.list.head,
@@ -84,13 +97,21 @@ export async function resetTrust(
       throw error;
     }
     // Only now: until the new list is in place, the old record must keep an older list out.
-    const opened = await openAnyRevision(store, signer, list, shared);
+    const opened = await openAnyRevision(store, trust, shared);
+    const record = new SeenRevisions(store, trust.owners);
     const { revision, owner } = opened.list.head;
-    const newest = { revision, owner, mark: await markOf(opened.head) };
-    if (seen !== null) await new SeenRevisions(store).remember(list, newest);
+    const former = record.formerOwners(owner, seen?.owner === undefined ? null : (seen as Seen));
+    const next = {
+      revision,
+      owner,
+      mark: await markOf(opened.head),
+      ...(former.length > 0 && { former }),
+      reset,
+    };
+    if (seen !== null) await record.remember(list, next);
     else {
       await aside.clear(SEEN_KEY);
-      await new SeenRevisions(store).startAnew(list, newest);
+      await record.startAnew(list, next);
     }
     return { ...made, movedTo: aside.movedTo };
   });
@@ -102,32 +123,52 @@ export async function resetTrust(
  * @throws AllowListIntegrityError if it is missing, or not what the device sealed
  */
 export async function readOlderList(device: Device, env: Env): Promise<PagedList> {
-  const { identity, signer, store } = device;
-  return (await openAnyRevision(store, signer, identity.deviceId, sharedStoreOf(env))).list;
+  const trust = await trustOf(device.identity, env);
+  return (await openAnyRevision(device.store, trust, sharedStoreOf(env))).list;
+}
+
+/** A key must not replace what a later owner has sealed: instances that have seen that would refuse everybody. */
+function assertNotAfter(
+  owner: string | undefined,
+  own: string,
+  { owners }: ListTrust,
+  former: readonly string[] = [],
+): void {
+  const texts = owners.map((key) => Buffer.from(key).toString('base64url'));
+  const isLater = owner !== undefined && texts.indexOf(owner) > texts.indexOf(own);
+  if (isLater || former.includes(own)) throw new AmeshError(TRUST_CODES.list_moved);
 }
 
 /** Copies another list into an empty one. */
-async function fill(draft: ListDraft, list: PagedList): Promise<void> {
+async function fill(draft: ListDraft, list: PagedList, change: ResetOptions['change']): Promise<void> {
   const { hosts, tokens, grants, joins, targets, ended } = list.head;
   draft.change({ hosts, tokens, grants, joins, targets, ended });
   await draft.take(list.lines());
+  await change?.(draft);
 }
 
 async function openAnyRevision(
   folder: DocumentStore,
-  { publicKey }: Signer,
-  list: string,
+  { owners, list }: ListTrust,
   shared: DocumentStore | null,
 ): Promise<OpenedList> {
   const key = shared === null ? undefined : sharedKey(list);
-  const trust = new ListStore(shared ?? folder, { publicKey }, list, { key, seen: NOWHERE });
-  return trust.open();
+  return new ListStore(shared ?? folder, { owners }, list, { key, seen: NOWHERE }).open();
 }
 
+/** Opens a list that `amesh list --export` printed. */
+export function openExport(bytes: Uint8Array, { owners, list }: ListTrust): Promise<OpenedList> {
+  const text = { ...NOWHERE, read: async () => bytes };
+  return new ListStore(text, { owners }, list, { seen: NOWHERE }).open();
+}
+
+/** What is known where nothing was seen yet. */
+type Unseen = { readonly [Name in keyof Omit<Seen, 'revision'>]?: undefined } & { readonly revision: 0 };
+
 /** Null if the record is damaged, or so high that no revision could follow. */
-async function readSeen(store: FileStore, list: string): Promise<Seen | { readonly revision: 0 } | null> {
+async function readSeen(store: FileStore, { owners, list }: ListTrust): Promise<Seen | Unseen | null> {
   try {
-    const seen = await new SeenRevisions(store).read(list);
+    const seen = await new SeenRevisions(store, owners).read(list);
     return seen === null ? { revision: 0 } : seen.revision < MAX_SEEN ? seen : null;
   } catch {
     return null;

@@ -113,7 +113,8 @@ export async function createIdentity(
       throw error;
     }
     await settle(store, identity, aside, shared !== null);
-    if (shared === null) await openTrust(store, signer, identity.deviceId, null).read(); // records the revision as seen
+    const trust = { owners: [signer.publicKey], list: identity.deviceId, signer };
+    if (shared === null) await openTrust(store, trust, null).read(); // records the revision as seen
     return { ...identity, movedTo: aside.movedTo, hosts, published: shared !== null, wasThere: false };
   });
 }

@@ -50,6 +50,19 @@ export const TRUST_CODES = /* @__PURE__ */ defineCodes({
     cause: 'A wildcard of the device covers this scope.',
     fix: 'Take the wildcard away too, and then allow what the device still needs.',
   },
+  list_moved: {
+    cause: 'The list was taken over by its next owner, so the key of this machine cannot change it any more.',
+    fix: 'Change the list on the machine of the new owner.',
+  },
+  not_taken_over: {
+    cause: 'This machine has the key of the next owner, but the former owner still seals the list.',
+    fix: 'Change the list on the machine of the owner. Or take the list over',
+    command: ['amesh', 'trust', 'take-over'],
+  },
+  not_next_owner: {
+    cause: 'This machine does not have the key that may take the list over.',
+    fix: 'Set AMESH_OWNER_KEY to two keys, first that of the owner and then that of this machine. Instances need both before the list is taken over.',
+  },
   list_full: {
     cause: 'The allow list is full.',
     fix: 'Revoke devices that are no longer used. A revoked ID leaves the list after 25 hours.',

@@ -1,7 +1,9 @@
 import { cryptoProvider } from '#crypto';
 import type { PublicKey, Signer } from '../../core/crypto/provider';
+import { deviceIdOf } from '../../core/devices/allow-list';
 import { fromBase64Url, fromUtf8, toBase64Url, toUtf8 } from '../../core/encoding';
 import { AllowListIntegrityError } from '../../core/errors/amesh-error';
+import type { Fix } from '../../core/errors/define-codes';
 import { LABELS } from '../../core/wire/labels';
 import { NEWER_AMESH, type Tombstone, unknownEntry } from './entry';
 import { isLowS, toLowS } from './low-s';
@@ -36,6 +38,8 @@ export interface ListHead {
   readonly list: string;
   /** The public key that seals it, 33 bytes in base64url. */
   readonly owner: string;
+  /** The device ID of `owner`, if that is not the device whose list it is. It follows from `owner` and is not in the text. */
+  readonly ownerId?: string | undefined;
   /** Unix seconds. */
   readonly updatedAt: number;
   /** The authorities to which the device itself answers. */
@@ -66,6 +70,11 @@ export interface OpenedHead {
   /** The base64url SHA-256 of all bytes before the seal: 43 characters. */
   readonly mark: string;
 }
+
+const MOVED: Fix = {
+  fix: 'If it was moved to another owner, set AMESH_OWNER_KEY to that key, and change it there. If not, restore the right list, or start an empty one with',
+  command: ['amesh', 'trust', 'reset'],
+};
 
 const SEAL = ',"seal":"';
 /** The length of a seal: its name, 86 characters of base64url, and the end of the line. */
@@ -128,9 +137,8 @@ export async function openHead(
   if (position === -1) {
     const claimed = claimedOwner(bytes);
     const isOther = claimed !== null && !owners.some((owner) => toBase64Url(owner) === claimed);
-    throw new AllowListIntegrityError(
-      isOther ? 'The allow list is sealed by another device.' : 'The seal of the allow list is broken.',
-    );
+    if (isOther) throw new AllowListIntegrityError('The allow list is sealed by another device.', MOVED);
+    throw new AllowListIntegrityError('The seal of the allow list is broken.');
   }
   if (version !== '2') {
     throw new AllowListIntegrityError(
@@ -143,7 +151,9 @@ export async function openHead(
   if (value.owner !== toBase64Url(owners[position] as Uint8Array))
     throw new AllowListIntegrityError('The allow list was not sealed by the owner that it names.');
   if (value.list !== list) throw new AllowListIntegrityError('The allow list belongs to another device.');
-  return { head: toHead(value), position, mark: await markOf(bytes) };
+  const ownerId = await deviceIdOf(owners[position] as Uint8Array, cryptoProvider);
+  const head = { ...toHead(value), ...(ownerId !== list && { ownerId }) };
+  return { head, position, mark: await markOf(bytes) };
 }
 
 /** Identifies a head: the base64url SHA-256 of its bytes before the seal, 43 characters. */

@@ -51,6 +51,7 @@ export class ParsedDevices {
 /** One revision of an allow list. A missing or damaged page affects only the devices on it. */
 export class PagedList implements AllowList {
   readonly deviceId: string;
+  readonly ownerId: string | undefined;
   readonly hosts: readonly string[];
   /** Whether all its pages are there and in order. */
   readonly isWhole: boolean;
@@ -74,6 +75,7 @@ export class PagedList implements AllowList {
     readonly gone: ReadonlySet<string> = NOBODY,
   ) {
     this.deviceId = head.list;
+    this.ownerId = head.ownerId;
     this.hosts = head.hosts;
     this.#prefixes = head.pages.map(({ prefix }) => prefix);
     this.#targets = new Map(head.targets);

@@ -39,6 +39,8 @@ export interface ListAdvice {
   readonly absent: { readonly detail: string } & Fix;
   readonly older: Fix;
   readonly other: Fix;
+  /** Default: as `other`. */
+  readonly tooFar?: Fix | undefined;
   /** Throws where a list is older only because the whole place was set back while this process ran. */
   readonly assertNotSetBack?: ((opened: OpenedHead, seen: Seen) => Promise<void>) | undefined;
 }
@@ -159,8 +161,10 @@ export class ListReader {
     );
   }
 
-  async remember({ head, mark }: OpenedHead): Promise<void> {
-    await this.#seen.remember(this.#trust.list, { revision: head.revision, owner: head.owner, mark });
+  async remember({ head: { revision, owner }, mark }: OpenedHead): Promise<void> {
+    const { list } = this.#trust;
+    const former = this.#seen.formerOwners(owner, await this.#seen.read(list));
+    await this.#seen.remember(list, { revision, owner, mark, ...(former.length > 0 && { former }) });
   }
 
   async readPage(hash: string, prefix: string, found: FoundHead): Promise<Uint8Array> {
@@ -199,7 +203,7 @@ export class ListReader {
     if (order === 'too-far') {
       throw new AllowListIntegrityError(
         `The allow list has revision ${revision}, which is more than ${MAX_JUMP} above the revision ${seen.revision} that this machine has seen.`,
-        this.#advice.other,
+        this.#advice.tooFar ?? this.#advice.other,
       );
     }
     await this.#advice.assertNotSetBack?.(opened, seen);

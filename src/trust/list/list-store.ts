@@ -40,6 +40,10 @@ const OTHER: Fix = {
   command: KEEP,
 };
 
+const TOO_FAR: Fix = {
+  fix: 'If this instance was off while the list was reset, and amesh list --json shows this revision on the machine of its owner: delete seen.json in the folder of this instance, and restart it. If not, restore the right list.',
+};
+
 const SET_BACK: Fix = {
   fix: 'Restore the newer folder. If it is lost, restart this process: it then continues from this older list, without the changes since.',
 };
@@ -54,17 +58,18 @@ export interface ListPlace {
   readonly absent?: typeof ABSENT | undefined;
 }
 
-/** The device whose key seals a list. */
-export type Owner =
-  | Signer
-  | {
-      /** The compressed point, 33 bytes. */
-      readonly publicKey: Uint8Array;
-      /** The key that will seal it later, 33 bytes. Absent: there is none. */
-      readonly next?: Uint8Array | undefined;
-      /** Absent: the list can only be read. */
-      readonly sign?: undefined;
-    };
+/** Whose lists count, and who seals the next revision. */
+export interface Owners {
+  /** The owner, and the next one if there is one: compressed points, 33 bytes. */
+  readonly owners: readonly Uint8Array[];
+  /** A list of a lower revision does not count; default 0. */
+  readonly minRevision?: number | undefined;
+  /** One of the owners; absent: the list can only be read. */
+  readonly signer?: Signer | undefined;
+}
+
+/** A signer alone is the only owner. */
+export type Owner = Signer | Owners;
 
 /** What a new list replaces. */
 export interface ReplacedList {
@@ -93,23 +98,25 @@ export class ListStore {
   /** When its devices were last seen. It is stored next to the list, not in it. */
   readonly lastSeen: LastSeenRecord;
   readonly #store: DocumentStore;
-  readonly #owner: Owner;
+  readonly #owners: readonly Uint8Array[];
+  readonly #signer: Signer | undefined;
   readonly #list: string;
   readonly #key: string;
   readonly #reader: ListReader;
 
   /**
-   * @param owner the device whose key sealed the list and seals the next revision
+   * @param owner the keys that may have sealed the list, and which of them seals the next revision
    * @param list the ID of the device whose list it is
    */
   constructor(store: DocumentStore, owner: Owner, list: string, place: ListPlace = {}) {
     this.#store = store;
-    this.#owner = owner;
+    const { owners, minRevision, signer }: Owners =
+      'sign' in owner ? { owners: [owner.publicKey], signer: owner } : owner;
+    this.#owners = owners;
+    this.#signer = signer;
     this.#list = list;
     this.#key = place.key ?? ALLOW_LIST_KEY;
     this.lastSeen = new LastSeenRecord(store, (prefix) => lastSeenKey(this.#key, prefix));
-    const next = 'next' in owner && owner.next !== undefined ? [owner.next] : [];
-    const owners = [owner.publicKey, ...next];
     const seen = new SeenRevisions(place.seen ?? store, owners);
     // If a folder is restored, both go back together. In a store a list can go back alone, and a restart must not accept it.
     const isStoredWithSeen = place.seen === undefined;
@@ -120,12 +127,13 @@ export class ListStore {
         readPages: (names) => store.readPages(this.#key, names, MAX_PAGE_BYTES),
         isEventual: store.isEventual,
       },
-      { owners, list },
+      { owners, list, minRevision },
       seen,
       {
         absent: place.absent ?? ABSENT,
         older: OLDER,
         other: OTHER,
+        tooFar: TOO_FAR,
         assertNotSetBack: isStoredWithSeen
           ? (opened, newest) => assertNotSetBack(seen, opened, newest)
           : undefined,
@@ -194,19 +202,38 @@ export class ListStore {
    *
    * @param change changes the draft, or leaves it unchanged if there is nothing to do; may run several times
    * @returns the current head, and the result of `change`
-   * @throws what `change` throws; AmeshError `store_conflict` or `store_busy` if nothing has changed
+   * @throws what `change` throws; AmeshError `store_conflict`, `store_busy`, `list_moved` or `not_taken_over` if nothing
+   *   has changed
    */
   async update<T>(
     change: (draft: ListDraft) => Promise<T> | T,
   ): Promise<{ readonly head: ListHead; readonly result: T; readonly isChanged: boolean }> {
+    return this.#update(change, 'update');
+  }
+
+  /**
+   * Makes the next owner the one who seals the list, also where nothing else changes. The first list of the next owner
+   * shuts out every list of the former one. It does nothing if that was done before.
+   *
+   * @throws as {@link update}
+   */
+  async takeOver(change: (draft: ListDraft) => Promise<void> | void = () => {}): Promise<ListHead> {
+    return (await this.#update(change, 'take-over')).head;
+  }
+
+  async #update<T>(change: (draft: ListDraft) => Promise<T> | T, how: 'update' | 'take-over') {
     let unseen: OpenedHead | null = null;
     try {
       for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
         const found = (await this.#reader.find()) as FoundHead;
         unseen = found.isNews ? found : null;
+        const isTakeOver = how === 'take-over' && found.position < this.#position;
+        if (!isTakeOver) this.#assertOwner(found);
+        if (how === 'take-over' && !isTakeOver)
+          return { head: found.head, result: undefined as T, isChanged: false };
         const draft = this.#draft(found);
         const result = await change(draft);
-        if (!draft.isChanged) return { head: found.head, result, isChanged: false };
+        if (!draft.isChanged && !isTakeOver) return { head: found.head, result, isChanged: false };
         const next = await this.#write(joinList(found.bytes, [found.rest]), draft, found);
         if (next !== null) {
           unseen = null; // a later revision is remembered
@@ -226,7 +253,39 @@ export class ListStore {
    * @throws what {@link update} throws before it writes
    */
   async preview<T>(change: (draft: ListDraft) => Promise<T> | T): Promise<T> {
-    return change(this.#draft((await this.#reader.find()) as FoundHead));
+    const found = (await this.#reader.find()) as FoundHead;
+    this.#assertOwner(found);
+    return change(this.#draft(found));
+  }
+
+  /** Whether the list is sealed by the next owner, by a key of this device, or has yet to be taken over by it. */
+  async sealedBy(): Promise<'us' | 'former' | 'next'> {
+    const { position } = (await this.#reader.find()) as FoundHead;
+    return position === this.#position ? 'us' : position < this.#position ? 'former' : 'next';
+  }
+
+  /** Which of the owners this device is; -1 for none. */
+  get #position(): number {
+    const own = this.#signer && toBase64Url(this.#signer.publicKey);
+    return this.#owners.findIndex((owner) => toBase64Url(owner) === own);
+  }
+
+  /** @throws AmeshError `list_moved` or `not_taken_over` if another owner seals the list; `no_identity` without a key */
+  #assertOwner({ position, head }: OpenedHead): void {
+    this.#assertSigner();
+    if (position < this.#position) throw new AmeshError(TRUST_CODES.not_taken_over);
+    if (position > this.#position) {
+      const who = head.ownerId ?? head.list;
+      throw new AmeshError(TRUST_CODES.list_moved, `The list was taken over by its next owner (${who}).`);
+    }
+  }
+
+  #assertSigner(): Signer {
+    if (this.#signer !== undefined) return this.#signer;
+    throw new AmeshError(
+      TRUST_CODES.no_identity,
+      'This instance has no private key, so it cannot change the allow list.',
+    );
   }
 
   /**
@@ -244,7 +303,7 @@ export class ListStore {
     const empty: ListHead = {
       revision: after,
       list: this.#list,
-      owner: toBase64Url(this.#owner.publicKey),
+      owner: '',
       updatedAt: 0,
       hosts: [],
       tokens: [],
@@ -275,20 +334,16 @@ export class ListStore {
     draft: ListDraft,
     found: FoundHead | null,
   ): Promise<ListHead | null> {
-    const owner = this.#owner;
-    if (owner.sign === undefined)
-      throw new AmeshError(
-        TRUST_CODES.no_identity,
-        'This instance has no private key, so it cannot change the allow list.',
-      );
-    const { head, write: changed, remove } = await draft.finish();
-    const bytes = await sealHead(head, owner);
+    const signer = this.#assertSigner();
+    const { head: unsigned, write: changed, remove } = await draft.finish();
+    const head = { ...unsigned, owner: toBase64Url(signer.publicKey) };
+    const bytes = await sealHead(head, signer);
     if (bytes.length > MAX_HEAD_BYTES) throw new AmeshError(TRUST_CODES.list_full);
     // An exported list has its pages after its head. They move to where other lists have them.
     const exported = found === null ? new Map() : await this.#reader.pagesBehind(found);
     const write = exported.size === 0 ? changed : new Map([...exported, ...changed]);
     if (!(await this.#store.swap(this.#key, expected, bytes, { write, remove }))) return null;
-    await this.#reader.remember({ head, position: 0, mark: await markOf(bytes) });
+    await this.#reader.remember({ head, position: this.#position, mark: await markOf(bytes) });
     return head;
   }
 }

@@ -20,6 +20,8 @@ export function compareWithSeen(
   owners: readonly Uint8Array[],
 ): Order {
   if (seen === null) return 'newer';
+  // Whatever is set here now: nobody brings a former owner back by the order of two keys.
+  if (seen.former?.includes(head.owner)) return 'older';
   // An owner that is not set here any more comes before those that are.
   const seenPosition = owners.findIndex((owner) => toBase64Url(owner) === seen.owner);
   if (position !== seenPosition) return position > seenPosition ? 'newer' : 'older';

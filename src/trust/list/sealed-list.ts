@@ -29,13 +29,11 @@ export interface SealedListOptions {
   readonly read: () => Promise<Uint8Array | null>;
   /** Gives the pages of a list that is not whole; absent where it has to be. */
   readonly readPages?: ReadPages | undefined;
-  /** The key that has to have sealed them: a compressed point, 33 bytes. */
-  readonly owner: Uint8Array;
-  /** The key that seals it later on; absent where there is none. */
-  readonly next?: Uint8Array | undefined;
+  /** The key that has to have sealed them, and the next one where there is one: compressed points, 33 bytes. */
+  readonly owners: readonly Uint8Array[];
   /** A list of a lower revision does not count; default 0. */
   readonly minRevision?: number | undefined;
-  /** The deviceId for which the list has to be; default: the owner's own. */
+  /** The deviceId for which the list has to be; default: the first owner's own. */
   readonly list?: string | undefined;
   /** How long the last list stays valid while it cannot be read. Seconds; `Infinity` for a list that never changes. */
   readonly maxStaleSeconds: number;
@@ -100,16 +98,15 @@ export class SealedList implements AllowListSource {
   }
 
   async #read(nowMs: number): Promise<void> {
-    const { owner } = this.#options;
-    const list = this.#options.list ?? (await deviceIdOf(owner, cryptoProvider));
+    const [owner] = this.#options.owners;
+    const list = this.#options.list ?? (await deviceIdOf(owner as Uint8Array, cryptoProvider));
     this.#reader ??= this.#openReader(list);
     this.#list = await this.#reader.read();
     if (nowMs > this.#readAtMs) this.#readAtMs = nowMs; // reads of two requests may end in either order
   }
 
   #openReader(list: string): ListReader {
-    const { read, readPages, owner, next, minRevision, maxStaleSeconds } = this.#options;
-    const owners = next === undefined ? [owner] : [owner, next];
+    const { read, readPages, owners, minRevision, maxStaleSeconds } = this.#options;
     const source = {
       read: () => within(PATIENCE_MS, read, silent),
       readPages:

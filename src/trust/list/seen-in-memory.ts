@@ -8,7 +8,21 @@ export interface Seen {
   readonly owner: string;
   /** The base64url SHA-256 of its head before the seal, 43 characters. */
   readonly mark: string;
+  /** The owners before that one, as `owner`: their lists do not count any more, whatever is set here later. */
+  readonly former?: readonly string[] | undefined;
+  /** The first of the last resets. Only a folder in which a list is reset knows it. */
+  readonly reset?: PastReset | undefined;
 }
+
+/** When a list was reset, and from which revision on. */
+export interface PastReset {
+  /** The highest revision that was known before; 0 for none. */
+  readonly from: number;
+  readonly atSeconds: number;
+}
+
+/** How many former owners are remembered. */
+const MAX_FORMER = 8;
 
 /**
  * Remembers the newest list that this process has seen, to detect an older copy.
@@ -43,7 +57,21 @@ export class SeenInMemory {
     if (own === null || this.isNewer(seen, own)) this.#newest.set(list, seen);
   }
 
+  /**
+   * The owners that the list of another owner shuts out.
+   *
+   * @param owner whose list it is
+   * @param seen the newest list before it
+   */
+  formerOwners(owner: string, seen: Seen | null): readonly string[] {
+    const before = this.#owners.slice(0, Math.max(0, this.#owners.indexOf(owner)));
+    const all = new Set([...(seen?.former ?? []), ...(seen === null ? [] : [seen.owner]), ...before]);
+    all.delete(owner);
+    return [...all].slice(-MAX_FORMER);
+  }
+
   protected isNewer(a: Seen, b: Seen): boolean {
+    if (b.former?.includes(a.owner)) return false;
     const position = this.#owners.indexOf(a.owner) - this.#owners.indexOf(b.owner);
     return position === 0 ? a.revision > b.revision : position > 0;
   }

@@ -1,7 +1,7 @@
 import { AllowListIntegrityError, AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import type { DocumentStore } from '../../storage/document-store';
 import { STORAGE_CODES } from '../../storage/errors/codes';
-import { type Seen, SeenInMemory } from './seen-in-memory';
+import { type PastReset, type Seen, SeenInMemory } from './seen-in-memory';
 
 /** Its key in the store of the list. */
 export const SEEN_KEY = 'seen.json';
@@ -46,7 +46,8 @@ export class SeenRevisions extends SeenInMemory {
         const all = parse(bytes);
         const known = all[list];
         if (known !== undefined && !this.isNewer(seen, known)) return;
-        if (await this.#store.swap(SEEN_KEY, bytes, format({ ...all, [list]: seen }))) return;
+        const next = { ...(known?.reset && { reset: known.reset }), ...seen };
+        if (await this.#store.swap(SEEN_KEY, bytes, format({ ...all, [list]: next }))) return;
       }
     } catch (error) {
       // A read-only folder is supported. This process still remembers what it has seen.
@@ -85,6 +86,8 @@ function damaged(): AllowListIntegrityError {
   });
 }
 
+const NEVER: PastReset = { from: 0, atSeconds: 0 };
+
 function format(all: Record<string, Seen>): Uint8Array {
   return new TextEncoder().encode(`${JSON.stringify(all, null, 2)}\n`);
 }
@@ -103,8 +106,12 @@ function parse(bytes: Uint8Array | null): Record<string, Seen> {
   throw damaged();
 }
 
-function isSeen({ revision, owner, mark }: Seen): boolean {
-  return isRevision(revision) && typeof owner === 'string' && typeof mark === 'string';
+function isSeen({ revision, owner, mark, former = [], reset = NEVER }: Seen): boolean {
+  const isText = (value: unknown) => typeof value === 'string';
+  const isReset =
+    Number.isSafeInteger(reset?.from) && reset.from >= 0 && Number.isSafeInteger(reset.atSeconds);
+  const isOrdered = Array.isArray(former) && former.every(isText);
+  return isRevision(revision) && isText(owner) && isText(mark) && isOrdered && isReset;
 }
 
 /** A number that no list comes to would leave no room for the next one. */

@@ -1,4 +1,4 @@
-import { readOwnerKey } from '@authmesh/sdk/admin';
+import { readListTrust, trustOf } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { checkClock } from '../doctor/clock';
@@ -56,7 +56,12 @@ async function examine(dir: string, url: URL | null): Promise<[Check[], FoundTar
   const found: FoundIdentity = await bounded(() => checkIdentity(dir));
   const { identity } = found;
   const key: FoundKey = await bounded(() => checkKey(dir, identity));
-  const list: FoundList = await bounded(async () => checkList(dir, key.signer?.publicKey ?? ownerKey()));
+  const list: FoundList = await bounded(async () =>
+    checkList(
+      dir,
+      identity && key.signer ? await trustOf(identity, process.env) : await readListTrust(process.env),
+    ),
+  );
   const { inspected } = list;
   const trusted = inspected?.list;
   const seen = await bounded(() => checkSeen(dir, inspected));
@@ -81,11 +86,6 @@ async function examine(dir: string, url: URL | null): Promise<[Check[], FoundTar
     ...(target === null ? [] : [['target', target] as const]),
   ];
   return [checks, target];
-}
-
-/** The key in AMESH_OWNER_KEY, for an instance without its own. @throws TypeError if it is not a key */
-function ownerKey(): Uint8Array | undefined {
-  return readOwnerKey(process.env) ?? undefined;
 }
 
 /** @param unproven the given server, if no check proved that it accepts this machine's requests */

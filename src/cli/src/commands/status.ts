@@ -26,6 +26,7 @@ export const status = defineCommand({
     const list = await trust.read();
     const devices = devicesOf(list);
     const seen = await trust.lastSeen.read(list);
+    const sealedBy = await trust.sealedBy();
     const { hosts, from } = answersTo(list);
     const controllers = devices.filter(({ roles }) => roles.includes('controller'));
     const targets = devices.filter(({ roles }) => roles.includes('target'));
@@ -40,6 +41,8 @@ export const status = defineCommand({
         dir: store.dir,
         hosts,
         hostsFrom: from,
+        list: list.head.list,
+        sealedBy,
         controllers: controllers.map((device) => withSeen(device, seen)),
         targets: targets.map((device) => withSeen(device, seen)),
         due,
@@ -47,6 +50,9 @@ export const status = defineCommand({
       data: table([
         ['I am', `${printable(friendlyName)}  (${deviceId})`],
         ['key', keyText],
+        ...(list.head.list === deviceId && sealedBy === 'us'
+          ? []
+          : [['list of', `${list.head.list}, ${SEALED[sealedBy]}`]]),
         ['answers to', hostsText(hosts) + (from === 'AMESH_HOSTS' ? '  (AMESH_HOSTS)' : '')],
         ...rowsOf('may call me', controllers, (device) => seenText(seen.get(device.deviceId))),
         ...rowsOf('I may call', targets, (device) => device.hosts.join(', ') || 'no host'),
@@ -63,6 +69,13 @@ export const status = defineCommand({
     };
   },
 });
+
+/** Who seals a list that has two owners, or that was moved here. */
+const SEALED = {
+  us: 'sealed by this machine',
+  former: 'sealed by its owner; this machine has the key of the next one',
+  next: 'sealed by its next owner: this machine cannot change it any more',
+} as const;
 
 /** Something that needs attention. */
 interface Due {

@@ -3,6 +3,7 @@ import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { countDevices } from '../allow-list/devices';
 import { type Result, SHARED_ARGS } from '../command-line/command';
+import { UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
 import { momentText } from '../words/duration';
@@ -16,16 +17,22 @@ export const trustReset = defineCommand({
       type: 'boolean',
       description: 'Keep the content of the stored list, if it is only too old or seen.json is damaged',
     },
+    above: {
+      type: 'string',
+      valueHint: 'N',
+      description: 'Go beyond revision N, which another instance has seen',
+    },
     ...SHARED_ARGS,
   },
 
   async run({ args }): Promise<Result> {
     const device = await openMachine();
-    if (args.keep) return goOn(device, args.yes);
+    const above = args.above === undefined ? undefined : toRevision(args.above);
+    if (args.keep) return goOn(device, above, args.yes);
     const found = await look(device);
     const hosts = typeof found === 'string' ? [] : found.hosts;
     await confirm(`${describe(found)} Replace it with an empty one?`, args.yes);
-    const { movedTo, revision } = await resetTrust(device.store.dir, process.env);
+    const { movedTo, revision } = await resetTrust(device.store.dir, process.env, { above });
     return {
       json: { movedTo, revision },
       notes: [
@@ -47,8 +54,14 @@ function describe(found: PagedList | string): string {
   return `The allow list is intact, with ${devicesText(countDevices(found))}.`;
 }
 
-async function goOn(device: Device, yes: boolean | undefined): Promise<Result> {
-  if (typeof (await look(device)) !== 'string') {
+/** @throws UsageError */
+function toRevision(text: string): number {
+  if (/^[1-9]\d{0,14}$/.test(text) && Number(text) < 2 ** 47) return Number(text);
+  throw new UsageError('--above is the number of a revision, such as 1048577.');
+}
+
+async function goOn(device: Device, above: number | undefined, yes: boolean | undefined): Promise<Result> {
+  if (above === undefined && typeof (await look(device)) !== 'string') {
     return {
       json: { changed: false },
       notes: [
@@ -64,7 +77,7 @@ async function goOn(device: Device, yes: boolean | undefined): Promise<Result> {
     `Continue from revision ${revision} of ${momentText(updatedAt)}, with ${devices}? Devices that were revoked since then are trusted again.`,
     yes,
   );
-  const after = await resetTrust(device.store.dir, process.env, { keep: true });
+  const after = await resetTrust(device.store.dir, process.env, { keep: true, above });
   return {
     json: { changed: true, movedTo: after.movedTo, from: revision, revision: after.revision },
     notes: [

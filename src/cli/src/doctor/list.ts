@@ -3,6 +3,7 @@ import {
   FileStore,
   type Inspected,
   inspectTrust,
+  type ListTrust,
   type PagedList,
   parseHosts,
   readVariable,
@@ -16,10 +17,10 @@ export interface FoundList extends Finding {
   readonly inspected?: Inspected;
 }
 
-/** @param owner the key that must have sealed it; undefined if that is not certain */
-export async function checkList(dir: string, owner: Uint8Array | undefined): Promise<FoundList> {
-  if (owner === undefined) return skipped('Not checked: that needs the key that sealed it.');
-  const inspected = await inspectTrust(new FileStore(dir), owner, process.env);
+/** @param trust the keys that may have sealed it; undefined if that is not certain */
+export async function checkList(dir: string, trust: ListTrust | undefined): Promise<FoundList> {
+  if (trust === undefined) return skipped('Not checked: that needs the key that sealed it.');
+  const inspected = await inspectTrust(new FileStore(dir), trust, process.env);
   const { list } = inspected;
   const where = process.env.AMESH_STORE_URL ? 'in the store of AMESH_STORE_URL, ' : '';
   return {

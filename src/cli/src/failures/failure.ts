@@ -24,7 +24,7 @@ export interface Failure {
 }
 
 /** Commands that replace several files. The disk can fill up in between. */
-const MOVING: ReadonlySet<string> = new Set(['amesh init', 'amesh trust reset']);
+const MOVING: ReadonlySet<string> = new Set(['amesh init', 'amesh trust reset', 'amesh trust take-over']);
 
 /** Codes of failures that can happen after the first file was replaced. */
 const LATE: ReadonlySet<string> = new Set(['store_busy', 'store_conflict']);

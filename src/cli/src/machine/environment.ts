@@ -18,11 +18,12 @@ type Env = Readonly<Record<string, string | undefined>>;
  * @throws TypeError with the name of the variable, and never its value
  */
 export async function assertVariables(env: Env): Promise<void> {
-  const { assertPassphraseVariables, homeDir, readVariable } = await loadAdmin();
+  const { assertPassphraseVariables, homeDir, readTrustVariables, readVariable } = await loadAdmin();
   homeDir(undefined, env);
   for (const name of ['AMESH_HOSTS', 'AMESH_FOLDER_OWNERS', 'AMESH_RELAY_URL'])
     readVariable(env, name, 'unset');
-  for (const name of ['AMESH_OWNER_KEY', 'AMESH_STORE_URL']) readVariable(env, name, 'wrong');
+  readVariable(env, 'AMESH_STORE_URL', 'wrong');
+  readTrustVariables(env);
   assertPassphraseVariables(env);
 }
 

@@ -1,0 +1,111 @@
+import { readFile } from 'node:fs/promises';
+import { type Device, type ListHead, pendingTokens, readTakeOver, takeOverList } from '@authmesh/sdk/admin';
+import { defineCommand } from 'citty';
+import { type Confirmations, confirmationsOf, confirmationText } from '../allow-list/confirmations';
+import { countDevices, countRole } from '../allow-list/devices';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { UsageError } from '../errors/errors';
+import { openMachine } from '../machine/machine';
+import { confirm } from '../terminal/prompt';
+import { momentText } from '../words/duration';
+import { here } from '../words/here';
+
+/** A list of two million devices has less. */
+const MAX_BYTES = 1_073_741_824;
+
+export const trustTakeOver = defineCommand({
+  meta: {
+    name: 'take-over',
+    description: "Moves a target's allow list to this machine's key, the second one in AMESH_OWNER_KEY",
+  },
+  args: {
+    list: {
+      type: 'positional',
+      required: false,
+      valueHint: 'file',
+      description: 'What amesh list --export printed; default: the list in AMESH_STORE_URL or this folder',
+    },
+    ...SHARED_ARGS,
+  },
+
+  async run({ args }): Promise<Result> {
+    const device = await openMachine();
+    const from = args.list === undefined ? undefined : await readList(args.list);
+    const { list, isDone } = await readTakeOver(device, process.env, { from });
+    const { head } = list;
+    if (isDone) {
+      return {
+        json: { changed: false, revision: head.revision, list: head.list },
+        notes: ['✓ This machine already seals the list. No changes were made.', ...nextSteps(device, head)],
+      };
+    }
+    const pending = pendingTokens(head);
+    const count = countDevices(list);
+    const ends = pending.length === 0 ? '' : ` ${tokensText(pending.length)} will be cancelled.`;
+    await confirm(
+      `The list of ${head.list} has ${count === 1 ? '1 device' : `${count} devices`}, at revision ${head.revision} of ${momentText(head.updatedAt)}.${ends} Its present owner will not be able to change it any more, and this cannot be undone. Instances that do not have both keys in AMESH_OWNER_KEY will refuse every request. Take it over?`,
+      args.yes,
+    );
+    const made = await takeOverList(device, process.env, { from });
+    const confirmations = await confirmationsOf(device.trust, made.revision);
+    return {
+      json: {
+        changed: true,
+        list: made.list,
+        from: head.revision,
+        revision: made.revision,
+        cancelled: pending.map(({ id }) => id),
+        movedTo: made.movedTo,
+        ...(confirmations === undefined ? {} : { confirmations }),
+      },
+      notes: [
+        `✓ This machine now seals the list of ${made.list}, at revision ${made.revision}.`,
+        ...(made.movedTo === null ? [] : [`  A copy of the list that was here is in ${made.movedTo}`]),
+        ...confirmed(confirmations),
+        ...(pending.length === 0
+          ? []
+          : [
+              `! ${tokensText(pending.length)} had not been taken, and will not be: make new ones with amesh provision.`,
+            ]),
+        ...(countRole(list, 'target') === 0
+          ? []
+          : [
+              '! The targets in the list trust the former key. Pair them again if this machine is to call them.',
+            ]),
+        ...nextSteps(device, made),
+      ],
+    };
+  },
+});
+
+function confirmed(confirmations: Confirmations | null | undefined): string[] {
+  return confirmations === undefined ? [] : [`  ${confirmationText(confirmations)}`];
+}
+
+function tokensText(count: number): string {
+  return count === 1 ? '1 provision token' : `${count} provision tokens`;
+}
+
+function nextSteps({ identity }: Device, { list, revision }: ListHead): string[] {
+  return [
+    '  Next: on each instance, one by one, and in this shell',
+    `          AMESH_OWNER_KEY=${identity.publicKey}`,
+    `          AMESH_DEVICE_ID=${list}`,
+    '        Until then, an instance that starts without its memory would accept the lists of the former owner.',
+    `        If that cannot be done soon, set AMESH_MIN_REVISION=${revision} there.`,
+    `        then, to change the list   ${here('amesh list')}`,
+  ];
+}
+
+/** @throws UsageError if it is no file, or more than a list can be */
+async function readList(path: string): Promise<Uint8Array> {
+  try {
+    const bytes = await readFile(path);
+    if (bytes.length <= MAX_BYTES) return bytes;
+  } catch (error) {
+    throw new UsageError(`${path} cannot be read: ${(error as NodeJS.ErrnoException).code}.`, {
+      hint: 'Give the file that amesh list --export > list.txt wrote.',
+    });
+  }
+  throw new UsageError(`${path} is larger than a list can be.`);
+}

@@ -1,0 +1,82 @@
+import { AllowListIntegrityError, AmeshError, isAmeshError } from '../../core/errors/amesh-error';
+import type { Env } from '../../process/home';
+import { revokeDevice } from '../../trust/changes';
+import type { Device } from '../../trust/device';
+import { TRUST_CODES } from '../../trust/errors/codes';
+import type { ListDraft } from '../../trust/format/draft';
+import type { ListHead } from '../../trust/format/head';
+import type { PagedList } from '../../trust/format/paged-list';
+import { readListTrust } from '../../trust/owner-key';
+import { cancelToken, pendingTokens } from '../../trust/tokens';
+import { openExport, resetTrust } from './reset';
+import type { Aside } from './setup';
+
+/** A list that can be taken over. */
+export interface TakeOver {
+  /** The list as it is now. */
+  readonly list: PagedList;
+  /** Whether this device seals it already. */
+  readonly isDone: boolean;
+}
+
+/** Where the list to take over is. */
+export interface TakeOverOptions {
+  /** The list, as `amesh list --export` prints it; default: the one in the store or folder of this device. */
+  readonly from?: Uint8Array | undefined;
+}
+
+/**
+ * Reads the list that this device can take over: its key is the second one in AMESH_OWNER_KEY.
+ *
+ * @throws AmeshError `not_next_owner`; AllowListIntegrityError if the list is missing, or not what one of the two sealed
+ */
+export async function readTakeOver(
+  device: Device,
+  env: Env,
+  { from }: TakeOverOptions = {},
+): Promise<TakeOver> {
+  const own = device.identity.publicKey;
+  const trust = await readListTrust(env);
+  const [, next] = trust?.owners ?? [];
+  if (trust === undefined || next === undefined || Buffer.from(next).toString('base64url') !== own)
+    throw new AmeshError(
+      TRUST_CODES.not_next_owner,
+      `The second key in AMESH_OWNER_KEY has to be the one of this machine, ${own}.`,
+    );
+  const list = from === undefined ? await readHere(device) : (await openExport(from, trust)).list;
+  return { list, isDone: from === undefined && list.head.owner === own };
+}
+
+async function readHere({ trust }: Device): Promise<PagedList> {
+  try {
+    return await trust.read();
+  } catch (error) {
+    if (!isAmeshError(error) || error.code !== 'allow_list_integrity_failure') throw error;
+    throw new AllowListIntegrityError(error.detail, {
+      fix: 'If the list is in a store, set AMESH_STORE_URL. If it is elsewhere, give a copy of it: what amesh list --export printed on the machine of its owner, or of any instance',
+      command: ['amesh', 'trust', 'take-over', 'list.txt'],
+    });
+  }
+}
+
+/**
+ * Seals the list with the key of this device, the next owner. What the former owner alone could complete ends: provision
+ * tokens that no machine has taken, since their machines would trust the former key.
+ *
+ * @throws as {@link readTakeOver}; AmeshError `store_conflict`
+ */
+export async function takeOverList(
+  device: Device,
+  env: Env,
+  { from }: TakeOverOptions = {},
+): Promise<ListHead & Aside> {
+  const change = (draft: ListDraft) => settle(draft, device.identity.deviceId);
+  if (from === undefined) return { ...(await device.trust.takeOver(change)), movedTo: null };
+  return resetTrust(device.store.dir, env, { keep: true, from, change });
+}
+
+async function settle(draft: ListDraft, ownId: string): Promise<void> {
+  const nowSeconds = Math.floor(Date.now() / 1000);
+  await revokeDevice(draft, ownId, nowSeconds); // an owner is no device of its own list
+  for (const { id } of pendingTokens(draft.head)) cancelToken(draft, id, nowSeconds);
+}
