@@ -1,4 +1,5 @@
 import type { Signer } from '../core/crypto/provider';
+import type { Fix } from '../core/errors/define-codes';
 import type { Env } from '../process/home';
 
 /** The context in which a backend opens a key. */
@@ -27,6 +28,8 @@ export interface KeyBackend {
     available: boolean;
     /** Why not: one sentence. */
     reason?: string;
+    /** What to do about it; absent if the general fix of `key_backend_unavailable` fits. */
+    advice?: Fix;
     /** Whether hardware stores the private key and does not reveal it. */
     hardware: boolean;
   }>;

@@ -1,17 +1,14 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { rename, rm } from 'node:fs/promises';
+import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toSigner } from '../core/crypto/node';
 import { AmeshError } from '../core/errors/amesh-error';
-import { PROCESS_CODES } from '../process/errors/codes';
 import { newToken } from '../storage/files/file-lock';
-import { isMissing } from '../storage/files/file-store';
 import { makePrivateFolder, writePrivateFile } from '../storage/files/private-file';
-import { readRegularFile } from '../storage/files/regular-file';
 import { ReplacedFiles } from '../storage/files/replaced-files';
-import { syncFolder } from '../storage/files/sync-folder';
 import type { KeyBackend, KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
+import { KeyFiles, lostKey } from './key-files';
 import {
   DamagedPassphraseError,
   generatedPassphrase,
@@ -29,7 +26,7 @@ import { roundsOf, toEncryptedPem } from './pkcs8';
 const HUMAN_ROUNDS = 600_000;
 const GENERATED_ROUNDS = 2048;
 
-const REF = /^keys\/[A-Za-z0-9_-]{1,64}\.pem$/;
+const files = new KeyFiles('.pem');
 
 /** The private key as an encrypted PKCS#8 file. Its passphrase is supplied by the user, or generated and stored beside it. */
 export const encryptedFile: KeyBackend = Object.freeze({
@@ -52,20 +49,18 @@ export const encryptedFile: KeyBackend = Object.freeze({
     const passphrase = supplied ?? (await usablePassphrase(context)) ?? (await writeGenerated(context));
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const { publicKey } = toSigner(privateKey);
-    const ref = `keys/${Buffer.from(publicKey).toString('base64url').slice(0, 16)}.pem`;
+    const ref = files.refOf(publicKey);
     const pem = await toEncryptedPem(
       privateKey,
       passphrase.text,
       passphrase.source === 'generated' ? GENERATED_ROUNDS : HUMAN_ROUNDS,
     );
-    await makePrivateFolder(join(context.dir, 'keys'));
-    await writePrivateFile(join(context.dir, ref), Buffer.from(pem), 0o600);
-    await syncFolder(join(context.dir, 'keys'));
+    await files.write(ref, pem, context);
     return { ref, publicKey };
   },
 
   async open(ref: string, context: KeyContext) {
-    const pem = await readKeyFile(ref, context);
+    const pem = await files.read(ref, context);
     const passphrase = (await suppliedPassphrase(context)) ?? (await generatedPassphrase(context));
     if (passphrase === null)
       throw roundsOf(pem) === GENERATED_ROUNDS
@@ -75,32 +70,9 @@ export const encryptedFile: KeyBackend = Object.freeze({
   },
 
   async remove(ref: string, context: KeyContext) {
-    assertRef(ref);
-    await rm(join(context.dir, ref), { force: true });
+    await files.remove(ref, context);
   },
 } satisfies KeyBackend);
-
-/** identity.json is not sealed, so a path in it must not lead elsewhere. */
-function assertRef(ref: string): void {
-  if (!REF.test(ref))
-    throw new AmeshError(
-      PROCESS_CODES.identity_unreadable,
-      'identity.json names a key file that amesh did not write.',
-    );
-}
-
-async function readKeyFile(ref: string, context: KeyContext): Promise<string> {
-  assertRef(ref);
-  try {
-    return new TextDecoder().decode(await readRegularFile(join(context.dir, ref)));
-  } catch (error) {
-    const path = join(context.dir, ref);
-    if (isMissing(error)) throw lostKey(`The key file ${path} is missing.`);
-    throw new AmeshError(PROCESS_CODES.identity_unreadable, `The key file ${path} cannot be read.`, {
-      cause: error,
-    });
-  }
-}
 
 async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext): Promise<KeyObject> {
   if (roundsOf(pem) === null) {
@@ -137,13 +109,6 @@ function lost({ dir }: KeyContext): AmeshError {
     `The passphrase of the private key was generated, but its file is missing: ${join(dir, PASSPHRASE_FILE)}.`,
     { fix: `Nothing was changed. Restore it from a backup. ${NO_BACKUP}`, command: NEW_IDENTITY },
   );
-}
-
-function lostKey(detail: string): AmeshError {
-  return new AmeshError(PROCESS_CODES.identity_unreadable, detail, {
-    fix: `Restore it from a backup. ${NO_BACKUP}`,
-    command: NEW_IDENTITY,
-  });
 }
 
 /** A damaged passphrase opens nothing, and must not prevent the creation of the next key. */

@@ -14,6 +14,31 @@ export const KEY_CODES = /* @__PURE__ */ defineCodes({
     cause: 'The passphrase does not open the private key.',
     fix: 'Set the right AUTH_MESH_PASSPHRASE or AMESH_PASSPHRASE_FILE.',
   },
+  pin_required: {
+    status: 503,
+    wire: 'allow_list_unavailable',
+    cause: 'The private key has a PIN, and none was supplied.',
+    fix: 'Set AMESH_PIN or AMESH_PIN_FILE.',
+  },
+  pin_wrong: {
+    status: 503,
+    wire: 'allow_list_unavailable',
+    cause: 'The PIN does not open the private key.',
+    fix: 'Set the right AMESH_PIN or AMESH_PIN_FILE.',
+  },
+  key_locked: {
+    status: 503,
+    wire: 'allow_list_unavailable',
+    cause: 'The hardware that holds the private key has locked itself after too many wrong PINs.',
+    fix: 'Set the right PIN, and wait.',
+  },
+  key_lost: {
+    status: 503,
+    wire: 'allow_list_unavailable',
+    cause: 'The hardware of this machine does not hold the private key.',
+    fix: 'Create a new identity, and pair again',
+    command: ['amesh', 'init', '--name', 'NAME', '--force'],
+  },
   key_backend_unavailable: {
     status: 503,
     wire: 'allow_list_unavailable',

@@ -73,7 +73,7 @@ export async function createIdentity(
   const backend = findBackend(options.backend ?? 'encrypted-file');
   const context = { dir, env, isForced: options.force };
   const probe = await backend.probe(context);
-  if (!probe.available) throw new AmeshError(KEY_CODES.key_backend_unavailable, probe.reason);
+  if (!probe.available) throw new AmeshError(KEY_CODES.key_backend_unavailable, probe.reason, probe.advice);
   assertFolder(dir, env, 'read');
   const store = new FileStore(dir);
 

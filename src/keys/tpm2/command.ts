@@ -1,0 +1,72 @@
+import { join, Reader, sized, u8, u16, u32 } from './bytes';
+import type { TpmConnection } from './connection';
+import { ResponseError } from './response-error';
+
+const NO_SESSIONS = 0x8001;
+const SESSIONS = 0x8002;
+const HEADER_BYTES = 10;
+
+/** The session that carries a password, which exists in every TPM without being started. */
+const PASSWORD_SESSION = 0x4000_0009;
+
+const SUCCESS = 0;
+/** The TPM asks for the same command once more: TPM_RC_YIELDED, TPM_RC_TESTING, TPM_RC_RETRY. */
+const AGAIN: ReadonlySet<number> = new Set([0x908, 0x90a, 0x922]);
+
+/** A command of TPM 2.0. */
+export interface Command {
+  /** Its TPM_CC. */
+  readonly code: number;
+  readonly handles?: readonly number[];
+  /** The password for the first handle; absent if the command needs no authorization. */
+  readonly password?: Uint8Array | undefined;
+  /** The parameters, marshalled. */
+  readonly parameters?: readonly Uint8Array[];
+  /** Whether the response begins with a handle. */
+  readonly givesHandle?: boolean;
+}
+
+/** The answer to a command that succeeded. */
+export interface Response {
+  /** 0 if the command gives none. */
+  readonly handle: number;
+  readonly parameters: Reader;
+}
+
+/**
+ * Runs a command, once more if the TPM asks for that.
+ *
+ * @throws ResponseError for a response code; what the connection throws
+ * @see TCG TPM 2.0 Library part 1, section 18, "Command/Response Structure"
+ */
+export async function run(tpm: TpmConnection, command: Command): Promise<Response> {
+  const bytes = encode(command);
+  let { code, body } = decode(await tpm.send(bytes));
+  if (AGAIN.has(code)) ({ code, body } = decode(await tpm.send(bytes)));
+  if (code !== SUCCESS) throw new ResponseError(code, command.code);
+  const reader = new Reader(body);
+  const handle = command.givesHandle ? reader.u32() : 0;
+  if (command.password === undefined) return { handle, parameters: reader };
+  return { handle, parameters: new Reader(reader.take(reader.u32())) };
+}
+
+function encode({ code, handles = [], password, parameters = [] }: Command): Uint8Array {
+  const authorization =
+    password === undefined ? [] : [u32(PASSWORD_SESSION), sized(new Uint8Array()), u8(0), sized(password)];
+  const area = join(...authorization);
+  const body = join(
+    ...handles.map(u32),
+    ...(password === undefined ? [] : [u32(area.length), area]),
+    ...parameters,
+  );
+  const tag = password === undefined ? NO_SESSIONS : SESSIONS;
+  return join(u16(tag), u32(HEADER_BYTES + body.length), u32(code), body);
+}
+
+function decode(response: Uint8Array): { code: number; body: Uint8Array } {
+  const reader = new Reader(response);
+  reader.u16(); // the tag: an error has one without sessions, whatever the command had
+  const length = reader.u32();
+  if (length !== response.length) throw new RangeError('The TPM answered with another length than it names.');
+  return { code: reader.u32(), body: reader.take(length - HEADER_BYTES) };
+}

@@ -1,0 +1,150 @@
+import { createHash } from 'node:crypto';
+import type { Signer } from '../../core/crypto/provider';
+import {
+  createKey,
+  createPrimary,
+  flush,
+  HIERARCHY,
+  loadKey,
+  readPublic,
+  STORAGE_ROOT_HANDLE,
+  signDigest,
+} from './commands';
+import type { TpmConnection } from './connection';
+import type { KeyFile } from './key-file';
+import { SIGNING_KEY, SIGNING_KEY_WITH_PIN, STORAGE_PRIMARY } from './public-area';
+import { RC, ResponseError } from './response-error';
+import type { Tpm } from './tpm';
+
+/** Persistent handles begin with this byte. */
+const PERSISTENT = 0x81;
+
+/** Makes a key; an empty PIN is none. The TPM keeps nothing of it. */
+export async function makeKey(tpm: TpmConnection, pin: Uint8Array): Promise<KeyFile> {
+  const isWithoutPin = pin.length === 0;
+  const template = isWithoutPin ? SIGNING_KEY : SIGNING_KEY_WITH_PIN;
+  const parent = await findParent(tpm);
+  const key = await withParent(tpm, parent, (handle) => createKey(tpm, handle, template, pin));
+  return { ...key, parent, isWithoutPin };
+}
+
+/** Checks that the TPM takes a key, by loading it. */
+export async function checkKey(tpm: TpmConnection, key: KeyFile): Promise<void> {
+  await withKey(tpm, key, async () => {});
+}
+
+/**
+ * A signer with a key of the TPM. While signatures are wanted the key stays loaded; then it is flushed, and the connection
+ * closed.
+ */
+export class TpmSigner implements Signer {
+  readonly #waiting: Wanted[] = [];
+  #isSigning = false;
+
+  /**
+   * @param publicKey the compressed point, 33 bytes
+   * @param pin empty if the key has none
+   * @param explain turns an error into what a person can act on
+   */
+  constructor(
+    private readonly tpm: Tpm,
+    private readonly key: KeyFile,
+    readonly publicKey: Uint8Array,
+    private readonly pin: Uint8Array,
+    private readonly explain: (error: unknown) => Promise<Error>,
+  ) {}
+
+  sign(message: Uint8Array): Promise<Uint8Array> {
+    const digest = new Uint8Array(createHash('sha256').update(message).digest());
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ digest, resolve, reject });
+      void this.#signAll();
+    });
+  }
+
+  async #signAll(): Promise<void> {
+    if (this.#isSigning) return;
+    this.#isSigning = true;
+    try {
+      await this.tpm.run((tpm) =>
+        withKey(tpm, this.key, async (handle) => {
+          for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+            next.resolve(await signDigest(tpm, handle, next.digest, this.pin));
+            this.#waiting.shift();
+          }
+        }),
+      );
+    } catch (error) {
+      const failed = this.#waiting.splice(0);
+      const reason = await this.explain(error);
+      for (const { reject } of failed) reject(reason);
+    } finally {
+      this.#isSigning = false;
+    }
+    if (this.#waiting.length > 0) void this.#signAll();
+  }
+}
+
+interface Wanted {
+  readonly digest: Uint8Array;
+  resolve(signature: Uint8Array): void;
+  reject(error: Error): void;
+}
+
+/**
+ * A text that names this TPM, and stays the same when its owner hierarchy is cleared: 43 base64url characters.
+ *
+ * @throws ResponseError if the endorsement hierarchy has a password
+ */
+export async function fingerprintOf(tpm: TpmConnection): Promise<string> {
+  const { handle, publicArea } = await createPrimary(tpm, HIERARCHY.endorsement, STORAGE_PRIMARY);
+  await flush(tpm, handle);
+  return createHash('sha256').update(publicArea).digest('base64url');
+}
+
+/** The owner hierarchy may have a password; then the operating system may have stored a storage root key. */
+async function findParent(tpm: TpmConnection): Promise<number> {
+  try {
+    const { handle } = await createPrimary(tpm, HIERARCHY.owner, STORAGE_PRIMARY);
+    await flush(tpm, handle);
+    return HIERARCHY.owner;
+  } catch (error) {
+    if (!isWrongPassword(error)) throw error;
+    await readPublic(tpm, STORAGE_ROOT_HANDLE).catch(() => {
+      throw error;
+    });
+    return STORAGE_ROOT_HANDLE;
+  }
+}
+
+export function isWrongPassword(error: unknown): boolean {
+  return error instanceof ResponseError && (error.code === RC.badAuth || error.code === RC.authFail);
+}
+
+/** Loads a key, and flushes it whatever happens. Its parent is flushed first: a TPM has room for three objects. */
+async function withKey<T>(
+  tpm: TpmConnection,
+  key: KeyFile,
+  work: (handle: number) => Promise<T>,
+): Promise<T> {
+  const handle = await withParent(tpm, key.parent, (parent) => loadKey(tpm, parent, key));
+  return flushAfter(tpm, handle, () => work(handle));
+}
+
+async function withParent<T>(
+  tpm: TpmConnection,
+  parent: number,
+  work: (handle: number) => Promise<T>,
+): Promise<T> {
+  if (parent >>> 24 === PERSISTENT) return work(parent);
+  const { handle } = await createPrimary(tpm, parent, STORAGE_PRIMARY);
+  return flushAfter(tpm, handle, () => work(handle));
+}
+
+async function flushAfter<T>(tpm: TpmConnection, handle: number, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } finally {
+    await flush(tpm, handle).catch(() => {}); // the first error says more
+  }
+}

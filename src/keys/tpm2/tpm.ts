@@ -1,0 +1,70 @@
+import { within } from '../../core/within';
+import { openConnection, type TpmAddress, type TpmConnection } from './connection';
+
+/** A discrete TPM takes up to a second for a command, and waits for other programs. */
+const DEADLINE_MS = 60_000;
+
+/** The TPM has not answered: what it was asked may still happen. */
+export class SilentTpmError extends Error {
+  constructor() {
+    super(`The TPM has not answered for ${DEADLINE_MS / 1000} s.`);
+    this.name = 'SilentTpmError';
+  }
+}
+
+/** A TPM, which does one thing at a time. Its connection is open only while there is work. */
+export class Tpm {
+  static readonly #all = new Map<string, Tpm>();
+  #last: Promise<unknown> = Promise.resolve();
+  /** Whether work that did not end within its deadline is still not over. */
+  #isStuck = false;
+
+  private constructor(
+    readonly address: TpmAddress,
+    private readonly deadlineMs: number,
+  ) {}
+
+  /** The same object for each address, so that one process never opens a TPM twice. */
+  static at(address: TpmAddress, deadlineMs = DEADLINE_MS): Tpm {
+    const name = JSON.stringify([address, deadlineMs]);
+    const known = Tpm.#all.get(name) ?? new Tpm(address, deadlineMs);
+    Tpm.#all.set(name, known);
+    return known;
+  }
+
+  /**
+   * Runs work on the TPM, after what was begun before.
+   *
+   * @throws SilentTpmError; what `work` and opening the connection throw
+   */
+  run<T>(work: (tpm: TpmConnection) => Promise<T>): Promise<T> {
+    const turn = this.#last.then(() => this.#runNow(work));
+    this.#last = turn.catch(() => {});
+    return turn;
+  }
+
+  async #runNow<T>(work: (tpm: TpmConnection) => Promise<T>): Promise<T> {
+    // A thread that waits for the device cannot be called back, and a second one would wait behind it.
+    if (this.#isStuck) throw new SilentTpmError();
+    const working = this.#connect(work);
+    const over = () => {
+      this.#isStuck = false;
+    };
+    this.#isStuck = true;
+    working.then(over, over);
+    return within(
+      this.deadlineMs,
+      () => working,
+      () => new SilentTpmError(),
+    );
+  }
+
+  async #connect<T>(work: (tpm: TpmConnection) => Promise<T>): Promise<T> {
+    const connection = await openConnection(this.address);
+    try {
+      return await work(connection);
+    } finally {
+      await connection.close().catch(() => {});
+    }
+  }
+}
