@@ -120,7 +120,7 @@ describe('amesh init', () => {
     [['init', '--name', '--force'], '--name needs a value.'],
     [['init', '--name', 'a', '--host', 'https://a.example'], '"https://a.example" is not a host.'],
     [['init', '--name', 'a', '--host', 'a', '--host', 'b'], '--host is given twice.'],
-    [['init', '--name', 'a', '--backend', 'tpm9'], '--backend must be encrypted-file, not tpm9.'],
+    [['init', '--name', 'a', '--backend', 'tpm9'], '--backend must be encrypted-file or tpm2, not tpm9.'],
     [['init', 'a', 'b'], '--name is missing.\n  Usage:'],
     [['init', '--', 'a'], '--name is missing.\n  Usage:'],
     [['init', '--name', 'a', 'b'], 'There is one argument too many: "b".'],

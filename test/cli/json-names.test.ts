@@ -32,6 +32,7 @@ describe('the names of --json', () => {
     await see('init', '--name', 'api');
     await see('status');
     await see('whoami');
+    await see('keys');
     await see('list');
     await see('trust export');
     await see('trust add', '--role', 'controller', line);
@@ -93,6 +94,7 @@ describe('the names of --json', () => {
       ...[
         'init',
         'whoami',
+        'keys',
         'status',
         'list',
         'rename',

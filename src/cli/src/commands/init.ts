@@ -4,6 +4,7 @@ import {
   createIdentity,
   FileStore,
   findBackend,
+  type KeyContext,
   readIdentity,
   toTrustLine,
 } from '@authmesh/sdk/admin';
@@ -11,6 +12,12 @@ import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { hostsText, loopbackNotes, machineDir, toHosts } from '../machine/machine';
 import { here } from '../words/here';
+import { findBackends } from './keys';
+
+/** What to say of hardware that could keep the key instead. */
+const BETTER: Readonly<Record<string, string>> = {
+  tpm2: 'This machine has a TPM, which would not let anybody copy the key:',
+};
 
 export const init = defineCommand({
   meta: { name: 'init', description: 'Creates the key and the identity of this machine' },
@@ -40,6 +47,7 @@ export const init = defineCommand({
       force: args.force,
     });
     const { deviceId, friendlyName, publicKey, createdAt, key } = identity;
+    const others = args.backend === undefined ? await betterBackends({ dir, env: process.env }) : [];
     const keyText = await findBackend(key.backend).describe({ dir, env: process.env });
     return {
       json: {
@@ -57,6 +65,9 @@ export const init = defineCommand({
       notes: [
         `✓ Device   ${friendlyName}  (${deviceId})`,
         `✓ Key      ${keyText}`,
+        ...(wasThere
+          ? []
+          : others.map((id) => `  ${BETTER[id] ?? id}  amesh init --name NAME --backend ${id} --force`)),
         `  Folder   ${dir}`,
         ...(published
           ? [
@@ -87,6 +98,12 @@ export const init = defineCommand({
     };
   },
 });
+
+/** Hardware that this machine has. It is asked only where a user did not choose. */
+async function betterBackends(context: KeyContext): Promise<string[]> {
+  const found = await findBackends(context).catch(() => []); // the identity is there, whatever a TPM says
+  return found.filter(({ available, hardware }) => available && hardware).map(({ id }) => id);
+}
 
 async function replacedNotes(dir: string, movedTo: string): Promise<string[]> {
   return [

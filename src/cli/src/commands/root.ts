@@ -10,6 +10,7 @@ export const root: Command = defineCommand({
     invite: () => import('./invite').then(({ invite }) => invite),
     status: () => import('./status').then(({ status }) => status),
     whoami: () => import('./whoami').then(({ whoami }) => whoami),
+    keys: () => import('./keys').then(({ keys }) => keys),
     provision: () => import('./provision').then(({ provision }) => provision),
     grant: () => import('./grant').then(({ grant }) => grant),
     tokens: () => import('./tokens').then(({ tokens }) => tokens),

@@ -12,6 +12,7 @@ const LOOKING: ReadonlySet<string> = new Set([
   'amesh can',
   'amesh status',
   'amesh whoami',
+  'amesh keys',
   'amesh tokens',
   'amesh config',
 ]);
