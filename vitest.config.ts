@@ -41,8 +41,7 @@ const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
     /^test\/proxy\/(?:apache|nginx|rewriting)\./,
     /^test\/relay\/(?:fuzz|packed|process|redis|redis-attacks|redis-failures|room|self-hosting|sockets)\./,
     /^test\/runtimes\//,
-    /^test\/redis\/(?:attacks|comeback|fleet|topologies|without-ioredis)\./,
-    /^test\/storage\/(?:concurrency|shared-list)\./,
+    /^test\/storage\/concurrency\./,
     /^test\/workers\/(?:kv-driver|nonces)\./,
     /^test\/attacks\/(?!sealed-list)/, // which has a clock of its own
     /^test\/bootstrap\//,
@@ -54,18 +53,18 @@ const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
 const groupOf = (path: string) =>
   Object.keys(GROUPS).find((name) => GROUPS[name]?.some((some) => some.test(path)));
 
+/** Files whose tests run side by side, each waiting for a Redis of its own. Not deadline, which measures. */
+const REDIS = /^test\/redis\/(?!deadline)/;
+
 /** Files that mostly wait, for a Redis or a process, the longest first. */
 const WAITING = [
-  ...['redis/fleet', 'redis/deadline', 'redis/comeback', 'storage/shared-list', 'trust/kill'],
-  ...['redis/topologies', 'redis/nonce-store', 'redis/attacks', 'workers/workers', 'storage/attacks'],
-  ...[
-    'attacks/tampered-trust',
-    'bootstrap/grants',
-    'relay/redis-failures',
-    'proxy/nginx',
-    'cli/command-line',
-  ],
-  ...['cli/shared-store', 'relay/process', 'cli/doctor', 'relay/sockets', 'workers/nonces', 'cli/invite'],
+  /redis\/(?:fleet|deadline|comeback)\./,
+  /(?:storage\/shared-list|trust\/kill)\./,
+  /redis\/(?:topologies|nonce-store|attacks)\./,
+  /(?:workers\/workers|storage\/attacks)\./,
+  /(?:attacks\/tampered-trust|bootstrap\/grants|relay\/redis-failures|proxy\/nginx)\./,
+  /cli\/(?:command-line|shared-store|doctor|invite)\./,
+  /(?:relay\/(?:process|sockets)|workers\/nonces)\./,
 ];
 
 /** Has files that wait begin early, each beside one that computes, so that no core is idle and none is fought for. */
@@ -73,10 +72,10 @@ class Mixed extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
     // What shares processes stays together.
-    return [...new Set(sorted.map(({ project }) => project))].flatMap((project) => {
-      const own = sorted.filter((file) => file.project === project);
-      const isOf = (file: TestSpecification, name: string) => file.moduleId.endsWith(`/test/${name}.test.ts`);
-      const waiting = WAITING.flatMap((name) => own.filter((file) => isOf(file, name)));
+    const partOf = ({ project }: TestSpecification) => (project.config.isolate ? 'isolated' : project.name);
+    return [...new Set(sorted.map(partOf))].flatMap((part) => {
+      const own = sorted.filter((file) => partOf(file) === part);
+      const waiting = WAITING.flatMap((some) => own.filter(({ moduleId }) => some.test(moduleId)));
       const others = own.filter((file) => !waiting.includes(file));
       return [...waiting.flatMap((file) => [file, ...others.splice(0, 1)]), ...others];
     });
@@ -91,7 +90,14 @@ export default defineConfig({
       // coverage leaves out every source.
       {
         extends: true,
-        test: { name: 'alone', include: TESTS.filter((path) => groupOf(path) === undefined) },
+        test: {
+          name: 'alone',
+          include: TESTS.filter((path) => groupOf(path) === undefined && !REDIS.test(path)),
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'redis', include: TESTS.filter((path) => REDIS.test(path)), maxConcurrency: 10 },
       },
       ...Object.keys(GROUPS).map((name) => {
         const include = TESTS.filter((path) => groupOf(path) === name);
@@ -103,8 +109,6 @@ export default defineConfig({
     hookTimeout: 60_000,
     expect: { poll: { timeout: 15_000 } },
     silent: 'passed-only',
-    // What runs side by side in one file waits, for processes and for times of Redis.
-    maxConcurrency: 10,
     // Many tests wait for real processes and sockets: more at once than there are cores. With still more the processes
     // that tests start have too little of them.
     maxWorkers: availableParallelism() + 2,
