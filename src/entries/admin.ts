@@ -89,6 +89,7 @@ export { closeGrant, findGrant, grantedDevices, revokeGrant } from '../trust/gra
 export { type DeviceIdentity, readIdentity, renameIdentity } from '../trust/identity';
 export type { ListTrust } from '../trust/list/list-reader';
 export type { ListPlace, OpenedList, Owner, Owners, ReplacedList } from '../trust/list/list-store';
+export { type MissingPart, readableDevices } from '../trust/list/readable';
 export type { PastReset, Seen } from '../trust/list/seen-in-memory';
 export { lookUp, namesakesOf } from '../trust/look-up';
 export { cleanName } from '../trust/names';

@@ -1,3 +1,5 @@
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import { type DeviceEntry, openDevice } from '@authmesh/sdk/admin';
 import { createServerVerifier } from '@authmesh/sdk/workers';
@@ -40,9 +42,9 @@ describe('amesh list', () => {
     const ran = await machine.amesh(['list']);
     expect(ran).toMatchObject({ code: 0, stderr: '' });
     expect(ran.stdout.split('\n')).toEqual([
-      'NAME          ID                   ROLES       HOSTS                         ADDED       SEEN',
-      `alice-laptop  ${alice.deviceId}  controller  -                             ${day}  -`,
-      `db            ${db.deviceId}  target      db.example:8443, db2.example  ${day}  -`,
+      'NAME          ID                   ROLES       HOSTS                         SCOPES  ADDED       SEEN  ENDS',
+      `alice-laptop  ${alice.deviceId}  controller  -                             -       ${day}  -     -`,
+      `db            ${db.deviceId}  target      db.example:8443, db2.example  -       ${day}  -     -`,
       '',
     ]);
     const object = objectOf(await machine.amesh(['list', '--json']));
@@ -73,7 +75,7 @@ describe('amesh list', () => {
     expect(seen).toBeGreaterThanOrEqual(before);
     expect(seen).toBeLessThanOrEqual(Date.now() / 1000);
     const minute = new Date(seen * 1000).toISOString().slice(0, 16).replace('T', ' ');
-    expect((await machine.amesh(['list'])).stdout).toContain(`  ${minute} UTC\n`);
+    expect((await machine.amesh(['list'])).stdout).toContain(`  ${minute} UTC  -\n`);
   });
 
   it('prints the sealed list as one text with --export, and nothing else', async () => {
@@ -114,6 +116,8 @@ describe('amesh list', () => {
     });
     const [, , laptop] = add as [DeviceEntry, DeviceEntry, DeviceEntry];
     await trust.lastSeen.add(new Map([[laptop.deviceId, now - day]]), await trust.read());
+    const record = join(machine.dir, 'last_seen.txt');
+    const kept = await readFile(record, 'utf8');
     const names = async (...args: string[]) => {
       const { devices } = objectOf(await machine.amesh(['list', '--json', ...args]));
       return (devices as unknown as DeviceEntry[]).map(({ friendlyName }) => friendlyName).sort();
@@ -122,10 +126,18 @@ describe('amesh list', () => {
     expect(await names('--name', 'worker-*')).toEqual(['Worker-2', 'worker-1']);
     expect(await names('--name', 'laptop (*)')).toEqual(['laptop (1)']);
     expect(await names('--name', 'work')).toEqual([]);
+    // A device that was never seen is unused only for as long as records have been kept.
+    expect(await names('--unused', '30d')).toEqual([]);
+    await writeFile(record, kept.replace(/^since \d+/, `since ${now - 35 * day}`));
     expect(await names('--unused', '30d')).toEqual(['worker-1']);
+    expect(await names('--unused', '40d')).toEqual([]);
     expect(await names('--unused', '1h')).toEqual(['laptop (1)', 'worker-1']);
     expect(await names('--expires', '14d')).toEqual(['Worker-2']);
     expect(await names('--expires', '100d', '--name', 'l*')).toEqual(['laptop (1)']);
+
+    expect(await names('--name', '*1*')).toEqual(['laptop (1)', 'worker-1']);
+    expect(await names('--name', 'WORKER-1*1')).toEqual([]);
+    expect(await names('--name', `${'*r'.repeat(40)}*x`)).toEqual([]);
 
     const none = await machine.amesh(['list', '--name', 'nobody']);
     expect(none).toMatchObject({ code: 0, stdout: '' });
@@ -133,7 +145,78 @@ describe('amesh list', () => {
     for (const args of [
       ['--unused', 'soon'],
       ['--export', '--role', 'target'],
+      ['--export', '--json-lines'],
+      ['--json', '--json-lines'],
+      ['--json', '--page', '1'],
+      ['--page', '0'],
     ])
       expect((await machine.amesh(['list', ...args])).code).toBe(2);
+  });
+
+  it('shows 50 rows a page, and one object a line with --json-lines', async () => {
+    const machine = await createMachine('prod-api');
+    const { trust } = await openDevice(machine.dir, {});
+    const now = Math.floor(Date.now() / 1000);
+    await trust.update(async (draft) => {
+      for (let i = 0; i < 120; i++)
+        await draft.put({
+          ...newDevice(undefined, `d${i}`),
+          addedAt: i,
+          ...(i < 9 && { expiresAt: now + 90_000 }),
+        });
+    });
+    const all = await machine.amesh(['list']);
+    expect(all.stdout.trimEnd().split('\n')).toHaveLength(121); // into a pipe: nothing is left out
+    expect(all.stderr).toMatch(/^(?:! The trust in "d\d" ends [^\n]*\n){5}! 4 more end soon/);
+    const third = await machine.amesh(['list', '--page', '3']);
+    expect(
+      third.stdout
+        .split('\n')
+        .slice(1, -1)
+        .map((row) => row.split(' ')[0]),
+    ).toEqual(Array.from({ length: 20 }, (_, i) => `d${100 + i}`));
+    expect(third.stderr).toContain('  Page 3 of 3, 120 rows.\n');
+    expect((await machine.amesh(['list', '--page', '4'])).stderr).toContain(
+      '! There is no page 4: the list has 3.',
+    );
+    const lines = (await machine.amesh(['list', '--json-lines'])).stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(lines).toHaveLength(121);
+    expect(lines[0]).toMatchObject({ device: { friendlyName: 'd0', lastSeenAt: null } });
+    expect(lines.at(-1)).toMatchObject({ ok: true, count: 120, provisioned: 0 });
+  });
+
+  it('shows the rest of a list of which a page is missing, and says so, as status does', async () => {
+    const machine = await createMachine('prod-api');
+    const { trust } = await openDevice(machine.dir, {});
+    await withDevices(trust, Array.from({ length: 1200 }, randomId));
+    const { pages } = await trust.open();
+    const [[hash, page] = ['', new Uint8Array()]] = pages;
+    await rm(join(machine.dir, 'list', hash));
+    const left = 1200 - Buffer.from(page).toString().trimEnd().split('\n').length;
+    const ran = await machine.amesh(['list']);
+    expect([ran.code, ran.stdout.trimEnd().split('\n').length]).toEqual([1, left + 1]);
+    expect(ran.stderr).toContain(
+      `✗ A part of the list cannot be read (${hash}), so its devices are not shown.`,
+    );
+    const error = { code: 'allow_list_unavailable' };
+    const json = await machine.amesh(['list', '--json']);
+    expect([json.code, objectOf(json)]).toMatchObject([1, { ok: false, error }]);
+    expect((objectOf(json).devices as object[]).length).toBe(left);
+    const lines = (await machine.amesh(['list', '--json-lines'])).stdout.trimEnd().split('\n');
+    expect([lines.length, JSON.parse(lines.at(-1) ?? '')]).toMatchObject([left + 1, { ok: false, error }]);
+    expect(await machine.amesh(['status'])).toMatchObject({ code: 1, stderr: expect.stringContaining(hash) });
+  });
+
+  it('says that a file is in the place of the folder of its pages', async () => {
+    const machine = await createMachine('prod-api');
+    await writeFile(join(machine.dir, 'list'), '');
+    const { trust } = await openDevice(machine.dir, {});
+    await expect(withDevices(trust, Array.from({ length: 200 }, randomId))).rejects.toMatchObject({
+      code: 'allow_list_unavailable',
+      detail: `${join(machine.dir, 'list')} must be a folder, but there is a file in its place or above it.`,
+    });
   });
 });

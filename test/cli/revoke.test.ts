@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openDevice } from '@authmesh/sdk/admin';
 import { describe, expect, it } from 'vitest';
@@ -128,6 +128,16 @@ describe('amesh revoke', () => {
       for (const device of [used, unused, both, recent]) await draft.put(device);
     });
     await trust.lastSeen.add(new Map([[used.deviceId, now - 86_400]]), await trust.read());
+    const young = await machine.amesh(['revoke', '--unused', '90d', '--yes']);
+    expect(young.stderr).toContain('as far as that is known. No changes were made.');
+    const record = join(machine.dir, 'last_seen.txt');
+    const kept = await readFile(record, 'utf8');
+    await rm(record);
+    const lost = await machine.amesh(['revoke', '--unused', '90d', '--yes']);
+    expect(lost.stderr).toContain(
+      '! No record says when 4 devices last called, so they do not count as unused.',
+    );
+    await writeFile(record, kept.replace(/^since \d+/, 'since 1'));
     const asked = await machine.amesh(['revoke', '--unused', '90d']);
     expect([asked.code, await namesOf(machine)]).toEqual([2, ['both', 'unused', 'used', 'recent']]);
     const ran = await machine.amesh(['revoke', '--unused', '90d', '--yes']);
@@ -140,7 +150,7 @@ describe('amesh revoke', () => {
     ]);
     expect(tombstones).toMatchObject([{ deviceId: unused.deviceId }]);
     const again = await machine.amesh(['revoke', '--unused', '90d', '--yes']);
-    expect(again.stderr).toContain('has called within 90d. No changes were made.');
+    expect(again.stderr).toContain('has called within 90d, as far as that is known. No changes were made.');
     expect((await machine.amesh(['revoke', 'used', '--unused', '90d'])).code).toBe(2);
   });
 

@@ -16,7 +16,7 @@ describe('amesh status', () => {
       'answers to   localhost only',
       'may call me  nobody',
       'I may call   nobody',
-      'due          nothing: every pairing is confirmed, and no lease, token or grant has expired or expires soon',
+      'due          nothing: every pairing is confirmed, and no device, lease, token or grant has ended or ends soon',
       '',
     ]);
 

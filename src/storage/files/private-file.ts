@@ -1,8 +1,14 @@
 import { chmod, type FileHandle, lstat, mkdir, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { SERVER_CODES } from '../../core/errors/codes';
 import { syncFile } from './sync-file';
 
-/** Creates a folder that only its owner can access, whatever the umask. An existing folder stays unchanged. */
+/**
+ * Creates a folder that only its owner can access, whatever the umask. An existing folder stays unchanged.
+ *
+ * @throws AmeshError `allow_list_unavailable` where a file is in its place
+ */
 export async function makePrivateFolder(path: string): Promise<void> {
   if (!(await makeFolder(path)) || ((await lstat(path)).mode & 0o777) === 0o700) return;
   await chmod(path, 0o700);
@@ -25,9 +31,29 @@ async function makeFolder(path: string): Promise<boolean> {
     });
     return true;
   } catch (error) {
-    if ((error as { code?: unknown }).code !== 'EEXIST' || !(await stat(path)).isDirectory()) throw error;
-    return false;
+    const { code } = error as { code?: unknown };
+    if (code === 'EEXIST' && (await isFolder(path))) return false;
+    if (code === 'EEXIST' || code === 'ENOTDIR') throw notAFolder(path, error);
+    throw error;
   }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (stats) => stats.isDirectory(),
+    () => false, // a symbolic link to nothing
+  );
+}
+
+function notAFolder(path: string, cause: unknown): AmeshError {
+  return new AmeshError(
+    SERVER_CODES.allow_list_unavailable,
+    `${path} must be a folder, but there is a file in its place or above it.`,
+    {
+      fix: 'Move that file away.',
+      cause,
+    },
+  );
 }
 
 /**

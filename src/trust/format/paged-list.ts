@@ -144,7 +144,8 @@ export class PagedList implements AllowList {
   }
 }
 
-function groupHosts(targets: ListHead['targets']): Map<string, string[]> {
+/** The authorities of each target, by its ID. */
+export function groupHosts(targets: ListHead['targets']): Map<string, string[]> {
   const hosts = new Map<string, string[]>();
   for (const [authority, deviceId] of targets)
     hosts.set(deviceId, [...(hosts.get(deviceId) ?? []), authority]);

@@ -53,6 +53,23 @@ export class LastSeenRecord {
   }
 
   /**
+   * Since when the record of a device's page has been kept: before that, nobody knows whether the device called. Null where
+   * there is no record, or none that says it. Never throws.
+   */
+  async keptSince(list: PagedList): Promise<(deviceId: string) => number | null> {
+    const known: Records = new Map();
+    const since = new Map<string, number | null>();
+    const prefixes = list.head.pages.map(({ prefix }) => prefix);
+    for (let from = 0; from < prefixes.length; from += BATCH) {
+      const reading = prefixes.slice(from, from + BATCH).map(async (prefix) => {
+        since.set(prefix, sinceOf(await this.#nearest(prefix, known).catch(() => null)));
+      });
+      await Promise.all(reading);
+    }
+    return (deviceId) => since.get(prefixes[findPrefix(prefixes, bitsOf(deviceId))] as string) ?? null;
+  }
+
+  /**
    * Adds times. If a device has a time already, the later one stays.
    *
    * @param list devices that are not in it are left out
@@ -81,10 +98,12 @@ export class LastSeenRecord {
         await this.#store.discard(key, MAX_BYTES);
         continue;
       }
-      const all = parse(before ?? (await this.#nearest(prefix)), prefix);
+      const record = before ?? (await this.#nearest(prefix));
+      const all = parse(record, prefix);
+      const since = sinceOf(record) ?? Math.floor(Date.now() / 1000);
       for (const [deviceId, seconds] of times) all.set(deviceId, Math.max(seconds, all.get(deviceId) ?? 0));
       for (const deviceId of all.keys()) if (!isListed(list, deviceId)) all.delete(deviceId);
-      if (await this.#store.swap(key, before, format(all))) return all.size;
+      if (await this.#store.swap(key, before, format(all, since))) return all.size;
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 100 * (attempt + 1)));
     }
     throw new Error('Other writers were faster in every attempt.');
@@ -122,6 +141,14 @@ function parse(bytes: Uint8Array | null, prefix: string): Map<string, number> {
   return times;
 }
 
-function format(times: ReadonlyMap<string, number>): Uint8Array {
-  return toUtf8([...times].map(([deviceId, seconds]) => `${deviceId} ${seconds}\n`).join(''));
+/** The first line of a record that was not lost since: `since <Unix seconds>`. */
+function sinceOf(bytes: Uint8Array | null): number | null {
+  if (bytes === null || isTooLarge(bytes)) return null;
+  const [, seconds] = /^since (\d{1,12})\n/.exec(new TextDecoder().decode(bytes.subarray(0, MAX_LINE))) ?? [];
+  return seconds === undefined ? null : Number(seconds);
+}
+
+function format(times: ReadonlyMap<string, number>, since: number): Uint8Array {
+  const lines = [...times].map(([deviceId, seconds]) => `${deviceId} ${seconds}\n`);
+  return toUtf8(`since ${since}\n${lines.join('')}`);
 }

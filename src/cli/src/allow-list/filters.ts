@@ -8,6 +8,8 @@ const MAX_SECONDS = 3650 * 86_400;
 export type SeenDevice = DeviceEntry & {
   /** Unix seconds; null if it was never seen. */
   readonly lastSeenAt: number | null;
+  /** Since when it has certainly not called, Unix seconds; null if no record says that. */
+  readonly unusedSince: number | null;
 };
 
 /** The flags that choose devices. */
@@ -50,13 +52,14 @@ export function toFilter(
   const tests: ((device: SeenDevice) => boolean)[] = [];
   if (role !== undefined) tests.push(({ roles }) => roles.some((each) => each === role));
   if (name !== undefined) {
-    const pattern = toPattern(name);
-    tests.push(({ friendlyName }) => pattern.test(friendlyName));
+    const parts = name.normalize('NFC').toLowerCase().split(/\*+/);
+    tests.push(({ friendlyName }) => isMatch(friendlyName.toLowerCase(), parts));
   }
   if (unused !== undefined) {
     const before = nowSeconds - toSeconds(unused, '--unused', 1, MAX_SECONDS);
     tests.push(
-      ({ roles, addedAt, lastSeenAt }) => roles.includes('controller') && (lastSeenAt ?? addedAt) < before,
+      ({ roles, unusedSince }) =>
+        roles.includes('controller') && unusedSince !== null && unusedSince < before,
     );
   }
   if (expires !== undefined) {
@@ -66,18 +69,26 @@ export function toFilter(
   return tests.length === 0 ? null : (device) => tests.every((test) => test(device));
 }
 
-/** When the trust in a device or its lease ends, whichever comes first; undefined if neither ends. */
+/**
+ * When the trust in a device or its lease ends, whichever comes first; undefined if neither ends. Use moves the end of a
+ * lease, so its last end counts, unless it is over.
+ */
 export function endOf({ expiresAt, lease }: DeviceEntry): number | undefined {
-  const ends = [expiresAt, lease?.expiresAt].filter((end) => end !== undefined);
+  const isOver = lease !== undefined && lease.expiresAt * 1000 < Date.now();
+  const ends = [expiresAt, isOver ? lease.expiresAt : lease?.endsAt].filter((end) => end !== undefined);
   return ends.length === 0 ? undefined : Math.min(...ends);
 }
 
-/** Matches names in upper or lower case; `*` stands for any text. */
-function toPattern(text: string): RegExp {
-  const parts = text.normalize('NFC').split(/\*+/).map(escaped);
-  return new RegExp(`^${parts.join('.*')}$`, 'isu');
-}
-
-function escaped(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
+/** Whether a text consists of these parts, with any text between two of them. Not a RegExp, which could take for ever. */
+function isMatch(text: string, [first = '', ...others]: readonly string[]): boolean {
+  const last = others.pop();
+  if (last === undefined) return text === first;
+  if (!text.startsWith(first)) return false;
+  let at = first.length;
+  for (const part of others) {
+    const found = text.indexOf(part, at);
+    if (found === -1) return false;
+    at = found + part.length;
+  }
+  return text.length - last.length >= at && text.endsWith(last);
 }

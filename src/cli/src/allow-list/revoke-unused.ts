@@ -3,8 +3,8 @@ import type { Result } from '../command-line/command';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
 import { confirmationsOf, refusalText } from './confirmations';
-import { devicesOf } from './devices';
-import { toFilter } from './filters';
+import { devicesOf, withSeen } from './devices';
+import { type SeenDevice, toFilter } from './filters';
 import { comebackNotes } from './revoke-grant';
 
 /** How many devices the question names at most. */
@@ -19,13 +19,12 @@ export async function revokeUnused(unused: string, yes: boolean | undefined): Pr
   const isUnused = toFilter({ unused }, now);
   const { trust, store } = await openMachine();
   const list = await trust.read();
-  const seen = await trust.lastSeen.read(list);
-  const devices = devicesOf(list).filter((device) =>
-    isUnused?.({ ...device, lastSeenAt: seen.get(device.deviceId) ?? null }),
-  );
+  const all = await withSeen(devicesOf(list), list, trust);
+  const devices = all.filter((device) => isUnused?.(device));
+  const unknown = unknownNotes(all);
   if (devices.length === 0) {
-    const note = `✓ Every device that may call this machine has called within ${unused}. No changes were made.`;
-    return { json: { revoked: [] }, notes: [note] };
+    const note = `✓ Every device that may call this machine has called within ${unused}, as far as that is known. No changes were made.`;
+    return { json: { revoked: [] }, notes: [note, ...unknown] };
   }
   await confirm(`Revoke ${named(devices)}?`, yes);
 
@@ -46,8 +45,20 @@ export async function revokeUnused(unused: string, yes: boolean | undefined): Pr
     notes: [
       `✓ Revoked ${gone.length === 1 ? '1 device' : `${gone.length} devices`}. ${where}`,
       ...comebackNotes(gone, head),
+      ...unknown,
     ],
   };
+}
+
+/** Without a record nobody knows whether a device called, so it does not count as unused. */
+function unknownNotes(all: readonly SeenDevice[]): string[] {
+  const { length } = all.filter(
+    ({ roles, unusedSince }) => roles.includes('controller') && unusedSince === null,
+  );
+  if (length === 0) return [];
+  return [
+    `! No record says when ${length === 1 ? '1 device' : `${length} devices`} last called, so ${length === 1 ? 'it does' : 'they do'} not count as unused.`,
+  ];
 }
 
 function named(devices: readonly DeviceEntry[]): string {

@@ -8,6 +8,8 @@ export type Command = CommandDef<any>;
 export interface Result {
   /** The object of `--json`, without `ok`. */
   readonly json: Readonly<Record<string, unknown>>;
+  /** Objects that `--json` prints before that one, each on its own line. */
+  readonly before?: readonly object[];
   /** The data, line by line, for stdout. */
   readonly data?: readonly string[];
   /** A text to print on stdout unchanged, instead of `data`. */

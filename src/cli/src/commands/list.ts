@@ -1,39 +1,59 @@
 import {
   type DeviceEntry,
+  type Ending,
   type IssuedToken,
   joinList,
   type OpenedList,
   pendingTokens,
 } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { devicesOf } from '../allow-list/devices';
+import { missingError, missingNotes, readDevices, withSeen } from '../allow-list/devices';
+import { dueEnds, endsNotes } from '../allow-list/ends';
 import { FILTER_ARGS, type SeenDevice, toFilter } from '../allow-list/filters';
+import { scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
+import { EXIT } from '../errors/exit-codes';
 import { openMachine } from '../machine/machine';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';
 import { printable } from '../words/printable';
 import { table } from '../words/table';
 
-const HEAD = ['NAME', 'ID', 'ROLES', 'HOSTS', 'ADDED', 'SEEN'];
+const HEAD = ['NAME', 'ID', 'ROLES', 'HOSTS', 'SCOPES', 'ADDED', 'SEEN', 'ENDS'];
+
+/** How many rows a page has. */
+const ROWS = 50;
 
 export const list = defineCommand({
   meta: { name: 'list', description: 'Shows the devices that this machine trusts' },
   args: {
     ...FILTER_ARGS,
+    page: {
+      type: 'string',
+      valueHint: 'n',
+      description: 'Which 50 rows to show; default the first on a terminal, and all rows elsewhere',
+    },
+    'json-lines': {
+      type: 'boolean',
+      description: 'Print one JSON object a line: each device, and at the end one with ok',
+    },
     export: {
       type: 'boolean',
-      description: 'Print the sealed list as one text, for a variable or store that an instance reads',
+      description: 'Print the sealed list as one text, for an instance that reads it from there',
     },
     ...SHARED_ARGS,
   },
 
   async run({ args }): Promise<Result> {
-    const { export: isExport, role, name, unused, expires } = args;
-    const isChosen = toFilter({ role, name, unused, expires }, Math.floor(Date.now() / 1000));
-    if (isExport && isChosen !== null) {
-      throw new UsageError('--export prints the whole list, so it cannot be combined with a filter.', {
+    const { export: isExport, role, name, unused, expires, 'json-lines': isLines = false } = args;
+    const now = Math.floor(Date.now() / 1000);
+    const isChosen = toFilter({ role, name, unused, expires }, now);
+    const page = toPage(args.page, args.json === true || isLines);
+    if (args.json && isLines)
+      throw new UsageError('--json and --json-lines cannot be combined.', { hint: 'Use one of them.' });
+    if (isExport && (isChosen !== null || isLines || page !== null)) {
+      throw new UsageError('--export prints the whole list as it is, so it cannot be combined with that.', {
         hint: 'Use --export alone.',
       });
     }
@@ -41,51 +61,115 @@ export const list = defineCommand({
     if (isExport) return exported(await trust.open());
     const whole = await trust.read();
     const { revision, updatedAt } = whole.head;
-    const seen = await trust.lastSeen.read(whole);
-    const all = devicesOf(whole).map((device) => ({
-      ...device,
-      lastSeenAt: seen.get(device.deviceId) ?? null,
-    }));
+    const { devices: readable, missing } = readDevices(whole);
+    const all = await withSeen(readable, whole, trust);
     const devices = isChosen === null ? all : all.filter(isChosen);
     const pending = isChosen === null ? pendingTokens(whole.head) : [];
-    const json = { devices, provisioned: pending.map(withoutSecret), revision, updatedAt };
+    const error = missingError(missing);
+    const shown = devices.map(({ unusedSince: _, ...device }) => device);
+    const failed = error === undefined ? {} : { ok: false, error };
+    const tokens = pending.map(withoutSecret);
+    if (isLines) {
+      return {
+        json: { ...failed, count: shown.length, provisioned: tokens.length, revision, updatedAt },
+        before: [...shown.map((device) => ({ device })), ...tokens.map((token) => ({ provisioned: token }))],
+        ...(error && { exitCode: EXIT.failure }),
+      };
+    }
+    const json = { devices: shown, provisioned: tokens, revision, updatedAt, ...failed };
     const rows = [...devices.map(toRow), ...pending.map(toPendingRow)];
-    if (rows.length > 0)
-      return { json, data: table([HEAD, ...rows]), notes: devices.flatMap(unconfirmedNote) };
-    if (isChosen !== null) return { json, notes: [`None of the ${all.length} devices in the list matches.`] };
+    const notes = notesOf(
+      devices,
+      all.length,
+      rows.length,
+      dueEnds(devices, whole.head, now),
+      isChosen !== null,
+    );
     return {
       json,
+      data: rows.length === 0 ? [] : table([HEAD, ...pageOf(rows, page)]),
       notes: [
-        'This machine trusts no device yet.',
-        `  To let a machine call this one, run here   ${here('amesh listen')}`,
-        '                        and then there       amesh invite CODE',
+        ...(error === undefined || rows.length > 0 ? notes : []),
+        ...pageNotes(rows.length, page),
+        ...missingNotes(missing),
       ],
+      ...(error && { exitCode: EXIT.failure }),
     };
   },
 });
+
+function notesOf(
+  devices: readonly SeenDevice[],
+  count: number,
+  rows: number,
+  ends: readonly Ending[],
+  isFiltered: boolean,
+): string[] {
+  if (rows > 0) return [...unconfirmedNotes(devices), ...endsNotes(ends)];
+  if (isFiltered) return [`None of the ${count} devices in the list matches.`];
+  return [
+    'This machine trusts no device yet.',
+    `  To let a machine call this one, run here   ${here('amesh listen')}`,
+    '                        and then there       amesh invite CODE',
+  ];
+}
+
+/** @returns null for all rows */
+function toPage(text: string | undefined, isJson: boolean): number | null {
+  if (text === undefined) return !isJson && process.stdout.isTTY === true ? 1 : null;
+  if (isJson)
+    throw new UsageError('--page is for people. JSON always has all devices.', { hint: 'Leave out --page.' });
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new UsageError('--page must be a whole number, at least 1.');
+  return Number(text);
+}
+
+function pageOf<T>(rows: readonly T[], page: number | null): readonly T[] {
+  return page === null ? rows : rows.slice((page - 1) * ROWS, page * ROWS);
+}
+
+function pageNotes(rows: number, page: number | null): string[] {
+  if (page === null || (rows <= ROWS && page === 1)) return [];
+  const pages = Math.max(1, Math.ceil(rows / ROWS));
+  if (page > pages) return [`! There is no page ${page}: the list has ${pages}.`];
+  const next = page < pages ? `   Next: ${here(`amesh list --page ${page + 1}`)} with the same filters` : '';
+  return [`  Page ${page} of ${pages}, ${rows} rows.${next}`];
+}
 
 function exported({ head, pages }: OpenedList): Result {
   const text = new TextDecoder().decode(joinList(head, [...pages.values()]));
   return { json: { list: text }, text };
 }
 
-function unconfirmedNote({ friendlyName, unconfirmed }: DeviceEntry): string[] {
-  if (unconfirmed === undefined) return [];
+const MAX_UNCONFIRMED = 5;
+
+function unconfirmedNotes(devices: readonly DeviceEntry[]): string[] {
+  const found = devices.filter(({ unconfirmed }) => unconfirmed);
+  const more = found.length - MAX_UNCONFIRMED;
   return [
-    `! "${friendlyName}" has not confirmed the pairing. Its first response to a request confirms it; if it refuses the request, pair again.`,
+    ...found
+      .slice(0, MAX_UNCONFIRMED)
+      .map(
+        ({ friendlyName }) =>
+          `! "${friendlyName}" has not confirmed the pairing. Its first response to a request confirms it; if it refuses the request, pair again.`,
+      ),
+    ...(more > 0 ? [`! ${more} more have not confirmed the pairing.`] : []),
   ];
 }
 
 function toRow(device: SeenDevice): string[] {
-  const { friendlyName, deviceId, roles, hosts, addedAt, lastSeenAt } = device;
+  const { friendlyName, deviceId, roles, hosts, scopes, addedAt, lastSeenAt, expiresAt } = device;
   const shownRoles = roles.map((role) => role + (footnote(device, role) ?? ''));
   return [
     printable(friendlyName),
     deviceId,
     shownRoles.join(', '),
     hosts.join(', ') || '-',
+    scopesText(scopes),
     dayText(addedAt),
     lastSeenAt === null ? '-' : momentText(lastSeenAt),
+    expiresAt === undefined
+      ? '-'
+      : `${expiresAt * 1000 < Date.now() ? 'ended ' : ''}${momentText(expiresAt)}`,
   ];
 }
 
@@ -103,7 +187,9 @@ function toPendingRow({ friendlyName, id, hosts, issuedAt, expiresAt }: IssuedTo
     `token ${id}`,
     `target (provisioned, not seen${isOver ? ', expired' : ''})`,
     hosts.join(', ') || '-',
+    '-',
     dayText(issuedAt),
+    '-',
     '-',
   ];
 }

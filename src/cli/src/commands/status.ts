@@ -1,7 +1,10 @@
 import { type DeviceEntry, findBackend, type ListHead, pendingTokens } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { devicesOf } from '../allow-list/devices';
+import { missingError, missingNotes, readDevices } from '../allow-list/devices';
+import { dueEnds, endText } from '../allow-list/ends';
+import { scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
+import { EXIT } from '../errors/exit-codes';
 import { answersTo, hostsText, openMachine } from '../machine/machine';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';
@@ -24,7 +27,8 @@ export const status = defineCommand({
   async run(): Promise<Result> {
     const { identity, trust, store } = await openMachine();
     const list = await trust.read();
-    const devices = devicesOf(list);
+    const { devices, missing } = readDevices(list);
+    const error = missingError(missing);
     const seen = await trust.lastSeen.read(list);
     const sealedBy = await trust.sealedBy();
     const { hosts, from } = answersTo(list);
@@ -46,6 +50,7 @@ export const status = defineCommand({
         controllers: controllers.map((device) => withSeen(device, seen)),
         targets: targets.map((device) => withSeen(device, seen)),
         due,
+        ...(error && { ok: false, error }),
       },
       data: table([
         ['I am', `${printable(friendlyName)}  (${deviceId})`],
@@ -54,18 +59,23 @@ export const status = defineCommand({
           ? []
           : [['list of', `${list.head.list}, ${SEALED[sealedBy]}`]]),
         ['answers to', hostsText(hosts) + (from === 'AMESH_HOSTS' ? '  (AMESH_HOSTS)' : '')],
-        ...rowsOf('may call me', controllers, (device) => seenText(seen.get(device.deviceId))),
+        ...rowsOf('may call me', controllers, (device) => aboutCaller(device, seen.get(device.deviceId))),
         ...rowsOf('I may call', targets, (device) => device.hosts.join(', ') || 'no host'),
         ...(due.length === 0
           ? [
               [
                 'due',
-                'nothing: every pairing is confirmed, and no lease, token or grant has expired or expires soon',
+                'nothing: every pairing is confirmed, and no device, lease, token or grant has ended or ends soon',
               ],
             ]
-          : due.map((each, i) => [i === 0 ? 'due' : '', dueText(each)])),
+          : due.slice(0, MAX_NAMES).map((each, i) => [i === 0 ? 'due' : '', dueText(each)])),
+        ...(due.length > MAX_NAMES ? [['', `and ${due.length - MAX_NAMES} more`]] : []),
       ]),
-      notes: devices.length > MAX_NAMES ? [`  To see all:  ${here('amesh list')}`] : [],
+      notes: [
+        ...(devices.length > MAX_NAMES ? [`  To see all:  ${here('amesh list')}`] : []),
+        ...missingNotes(missing),
+      ],
+      ...(error && { exitCode: EXIT.failure }),
     };
   },
 });
@@ -79,7 +89,7 @@ const SEALED = {
 
 /** Something that needs attention. */
 interface Due {
-  readonly kind: 'unconfirmed' | 'lease' | 'token' | 'grant';
+  readonly kind: 'unconfirmed' | 'device' | 'lease' | 'token' | 'grant';
   /** Its name or ID. */
   readonly name: string;
   /** Unix seconds; null if it has no end. */
@@ -89,6 +99,7 @@ interface Due {
 function dueOf(devices: readonly DeviceEntry[], head: ListHead, now: number): Due[] {
   const isNear = (at: number) => at < now + DUE_SECONDS;
   return [
+    ...dueEnds(devices, head, now).map(({ kind, name, endsAt }) => ({ kind, name, at: endsAt })),
     ...devices.flatMap(({ friendlyName, unconfirmed, lease }): Due[] => [
       ...(unconfirmed ? [{ kind: 'unconfirmed' as const, name: friendlyName, at: null }] : []),
       // A caller's requests renew its lease. Only an expired lease shows that the caller is gone.
@@ -114,8 +125,10 @@ function dueText({ kind, name, at }: Due): string {
   switch (kind) {
     case 'unconfirmed':
       return `${shown} has not confirmed the pairing; its first response to a request will`;
+    case 'device':
+      return endText({ kind, name, endsAt: at ?? 0 });
     case 'lease':
-      return `the lease of ${shown} expired ${until}`;
+      return isOver ? `the lease of ${shown} expired ${until}` : endText({ kind, name, endsAt: at ?? 0 });
     case 'token':
       return `no machine has taken the token for ${shown}, which ${isOver ? 'expired' : 'expires'} ${until}`;
     case 'grant':
@@ -136,6 +149,12 @@ function rowsOf(
   ]);
   const more = devices.length - shown.length;
   return more === 0 ? rows : [...rows, ['', `and ${more} more`]];
+}
+
+function aboutCaller({ scopes, expiresAt }: DeviceEntry, lastSeenAt: number | undefined): string {
+  const verb = (expiresAt ?? 0) * 1000 < Date.now() ? 'ended' : 'ends';
+  const end = expiresAt === undefined ? '' : `  ${verb} ${momentText(expiresAt)}`;
+  return `${seenText(lastSeenAt)}${scopes === undefined ? '' : `  ${scopesText(scopes)}`}${end}`;
 }
 
 function seenText(lastSeenAt: number | undefined): string {

@@ -9,6 +9,7 @@ import {
   readVariable,
 } from '@authmesh/sdk/admin';
 import { countRole } from '../allow-list/devices';
+import { dueEnds, endText } from '../allow-list/ends';
 import { answersTo, hostsText } from '../machine/machine';
 import { here } from '../words/here';
 import { type Finding, failed, ok, skipped, warning } from './finding';
@@ -22,9 +23,14 @@ export async function checkList(dir: string, trust: ListTrust | undefined): Prom
   if (trust === undefined) return skipped('Not checked: that needs the key that sealed it.');
   const inspected = await inspectTrust(new FileStore(dir), trust, process.env);
   const { list } = inspected;
+  const [first, ...others] = dueEnds([...list.devices()], list.head, Math.floor(Date.now() / 1000));
+  const more = others.length === 0 ? '' : ` ${others.length} more end soon or have ended.`;
+  const soon = first && ` But ${endText(first)}.${more}`;
+  const found = (text: string) =>
+    soon === undefined ? ok(text) : warning(text + soon, here('amesh list --expires 14d'));
   const where = process.env.AMESH_STORE_URL ? 'in the store of AMESH_STORE_URL, ' : '';
   return {
-    ...ok(
+    ...found(
       `Sealed, ${where}revision ${list.head.revision}: ${countRole(list, 'controller')} may call this machine, and it may call ${countRole(list, 'target')}.`,
     ),
     inspected,

@@ -17,7 +17,7 @@ export function toOutputOptions(argv: readonly string[]): OutputOptions {
   const flags = new Set(end === -1 ? argv : argv.slice(0, end));
   const { NO_COLOR, TERM } = process.env;
   return {
-    json: flags.has('--json'),
+    json: flags.has('--json') || flags.has('--json-lines'),
     quiet: flags.has('--quiet'),
     color: process.stderr.isTTY === true && !NO_COLOR && TERM !== 'dumb' && !flags.has('--no-color'),
   };
@@ -26,6 +26,7 @@ export function toOutputOptions(argv: readonly string[]): OutputOptions {
 /** Data goes to stdout, notes to stderr. In JSON everything is data. */
 export function printResult(result: Result, options: OutputOptions): void {
   if (options.json) {
+    for (const object of result.before ?? []) printObject(object);
     printObject({ ok: true, ...result.json });
     return;
   }
