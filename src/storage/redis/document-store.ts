@@ -1,15 +1,21 @@
-import { AmeshError } from '../../core/errors/amesh-error';
+import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
 import { within } from '../../core/within';
+import { warnOnce } from '../../process/log';
 import type { DocumentStore, PageChanges } from '../document-store';
 import { STORAGE_CODES } from '../errors/codes';
 import type { RedisClient } from './client';
 import { RedisConnection } from './connection';
 import { IoRedisError } from './load';
+import { evictionProblemOf } from './problem';
 import { toReason } from './reason';
+import { askPolicy } from './remembers';
 import type { RedisSource } from './source';
 
 const TIMEOUT_MS = 2000;
+
+/** How long an answer about the eviction policy is valid. */
+const KEEPS_MS = 10_000;
 
 /** A connection that only listens does not notice that its peer disappeared silently. */
 const PING_EVERY_MS = 10_000;
@@ -87,6 +93,8 @@ export class RedisDocumentStore implements DocumentStore {
   readonly #pingEveryMs: number;
   #subscriber: RedisConnection | undefined;
   #pinging: NodeJS.Timeout | undefined;
+  /** Until when it is known that this Redis evicts no list, by `performance.now()`. */
+  #keepsUntil = Number.NEGATIVE_INFINITY;
   readonly #ready = new Set<() => void>();
   readonly #watched = new Map<string, (() => void)[]>();
 
@@ -98,7 +106,7 @@ export class RedisDocumentStore implements DocumentStore {
     this.#source = source;
     this.#prefix = prefix;
     this.#pingEveryMs = pingEveryMs;
-    this.#commands = new RedisConnection(source, { changed: () => this.#wake(), lost: () => {} });
+    this.#commands = new RedisConnection(source, { changed: () => this.#changed(), lost: () => {} });
   }
 
   /** @throws AmeshError `allow_list_unavailable` if Redis does not answer */
@@ -128,7 +136,8 @@ export class RedisDocumentStore implements DocumentStore {
     { write, remove }: PageChanges = { write: new Map(), remove: [] },
   ): Promise<boolean> {
     // A single connection sends them in this turn. A command that has to wait needs copies, which cost time for megabytes.
-    const keep = this.#commands.isReady && !this.#commands.isCluster ? toView : toCopy;
+    const isSentNow = this.#commands.isReady && performance.now() < this.#keepsUntil;
+    const keep = isSentNow && !this.#commands.isCluster ? toView : toCopy;
     const [content, before] = [keep(next), keep(expected ?? new Uint8Array())];
     const pages = [...write].flatMap(([name, page]) => [name, keep(page)]);
     const args = [
@@ -235,6 +244,26 @@ export class RedisDocumentStore implements DocumentStore {
     );
   }
 
+  /** The connection may lead to another Redis than before. */
+  #changed(): void {
+    this.#keepsUntil = Number.NEGATIVE_INFINITY;
+    this.#wake();
+  }
+
+  /** @throws AmeshError `allow_list_unavailable` if this Redis may evict the list: it would be gone without a trace */
+  async #assertKeeps(): Promise<void> {
+    const askedAt = performance.now();
+    if (askedAt < this.#keepsUntil) return;
+    const policies = await Promise.all(this.#commands.masters().map(askPolicy));
+    for (const policy of policies) {
+      const problem = evictionProblemOf(policy, warnOnce);
+      if (problem === null) continue;
+      const detail = `The store of the allow list is not suitable. ${problem.why}`;
+      throw new AmeshError(SERVER_CODES.allow_list_unavailable, detail, problem.advice);
+    }
+    this.#keepsUntil = askedAt + KEEPS_MS;
+  }
+
   #wake(): void {
     for (const wake of this.#ready) wake();
     this.#ready.clear();
@@ -257,6 +286,8 @@ export class RedisDocumentStore implements DocumentStore {
               };
             });
           }
+          await this.#assertKeeps();
+          if (waiting.isOver) throw new Error('too late');
           const answer = await command(connection.client as RedisClient);
           connection.succeeded();
           return answer;
@@ -264,6 +295,7 @@ export class RedisDocumentStore implements DocumentStore {
         () => connection.reason ?? new Error(`Redis did not respond within ${Math.round(timeoutMs)} ms`),
       );
     } catch (error) {
+      if (isAmeshError(error)) throw error;
       const { message } = toReason(error as Error);
       const cause = Object.assign(new Error(message), { isReply: (error as Error).name === 'ReplyError' });
       if (!cause.isReply) connection.client?.disconnect(); // silent or lost: a new connection may work

@@ -1,7 +1,7 @@
 import { within } from '../../core/within';
 import { RedisConnection } from './connection';
 import { loadIoRedis } from './load';
-import { problemOf, type RedisProblem } from './problem';
+import { evictionProblemOf, problemOf, type RedisProblem } from './problem';
 import { toReason } from './reason';
 import { askRedis } from './remembers';
 import { readRedisUrl } from './source';
@@ -9,7 +9,7 @@ import { readRedisUrl } from './source';
 const TIMEOUT_MS = 3000;
 
 /**
- * Checks whether a Redis can store nonces, without writing anything.
+ * Checks whether a Redis can store nonces, or a list if its variable is AMESH_STORE_URL, without writing anything.
  *
  * @param url undefined or empty if the variable is not set
  * @param variable the variable of the URL, for the message
@@ -31,7 +31,11 @@ export async function probeRedis(url: string | undefined, variable: string): Pro
         });
         const [node] = connection.masters();
         if (node === undefined) throw new Error('There is no Redis.');
-        return problemOf(await askRedis(node), connection.isCluster, () => {});
+        const facts = await askRedis(node);
+        // Nonces have a time to live, and a list has none.
+        if (variable === 'AMESH_STORE_URL' && !facts.isCluster)
+          return evictionProblemOf(facts.maxmemoryPolicy, () => {});
+        return problemOf(facts, connection.isCluster, () => {});
       },
       () => new Error(connection.reason?.message ?? `It did not respond within ${TIMEOUT_MS / 1000} s.`),
     );

@@ -37,3 +37,26 @@ export function problemOf(
     advice: { fix: 'Run', command: ['redis-cli', 'CONFIG', 'SET', 'maxmemory-policy', 'noeviction'] },
   };
 }
+
+/**
+ * Why a Redis may lose an allow list; null if it keeps it. A list has no time to live, so the policies `volatile-…` never
+ * evict it.
+ *
+ * @param warn called if the policy is unknown
+ */
+export function evictionProblemOf(
+  policy: string | undefined,
+  warn: (line: string) => void,
+): RedisProblem | null {
+  if (policy === undefined) {
+    warn(
+      'The Redis of the allow list does not reveal its maxmemory-policy. Make sure that it is noeviction: others may evict the list.',
+    );
+    return null;
+  }
+  if (policy === 'noeviction' || policy.startsWith('volatile-')) return null;
+  return {
+    why: `This Redis has the maxmemory-policy ${policy}, and may evict the allow list.`,
+    advice: { fix: 'Run', command: ['redis-cli', 'CONFIG', 'SET', 'maxmemory-policy', 'noeviction'] },
+  };
+}

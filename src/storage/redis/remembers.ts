@@ -37,6 +37,11 @@ export async function askRedis(node: RedisNode): Promise<RedisFacts> {
   };
 }
 
+/** The policy of a Redis when its memory is full; undefined if unknown. */
+export async function askPolicy(node: RedisNode): Promise<string | undefined> {
+  return field(await infoOf(node), 'maxmemory_policy');
+}
+
 /** Identifies this run of a Redis; empty if unknown. */
 export async function askRun(node: RedisNode): Promise<string> {
   return toRun(await infoOf(node));
