@@ -57,6 +57,9 @@ describe('amesh rename', () => {
     ]);
     const shared = await machine.amesh(['rename', 'alices-laptop', 'other']);
     expect(shared).toMatchObject({ code: 0 }); // a name is a label
+    expect(shared.stderr).toContain(
+      `! There is already a device called "other" (${other.deviceId}). Commands need the ID of each.\n`,
+    );
     const ambiguous = await machine.amesh(['rename', 'other', 'another']);
     expect(ambiguous.code).toBe(2);
     expect(ambiguous.stderr).toContain('2 devices are called "other"');

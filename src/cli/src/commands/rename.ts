@@ -1,5 +1,7 @@
 import { lookUp, type PagedList, renameDevice, renameIdentity } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
+import { readDevices } from '../allow-list/devices';
+import { namesakesText } from '../allow-list/namesakes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
@@ -47,12 +49,17 @@ export const rename = defineCommand({
     }
     const { deviceId, friendlyName: before } = await lookUp(trust, args.device);
     const { result: friendlyName } = await trust.update((draft) => renameDevice(draft, deviceId, args.name));
+    const same = friendlyName.toLowerCase();
+    const namesakes = readDevices(await trust.read()).devices.filter(
+      (other) => other.deviceId !== deviceId && other.friendlyName.toLowerCase() === same,
+    );
     return {
       json: { deviceId, friendlyName, before, isSelf: false },
       notes: [
         friendlyName === before
           ? `✓ It is already called "${friendlyName}". No changes were made.`
           : `✓ "${before}" is now called "${friendlyName}" (${deviceId}). Its permissions do not change: they depend on its key.`,
+        ...(namesakes.length === 0 ? [] : [`! ${namesakesText(namesakes)} Commands need the ID of each.`]),
       ],
     };
   },
