@@ -1,4 +1,4 @@
-import { cryptoProvider } from '#crypto';
+import { verifyingCrypto } from '#crypto';
 import { deviceIdOf } from '../core/devices/allow-list';
 import { fromBase64Url, toBase64Url } from '../core/encoding';
 import { isDeviceId } from '../core/wire/credentials';
@@ -92,7 +92,7 @@ export async function toListTrust(
   owners: readonly Uint8Array[],
   { list, minRevision }: Pick<TrustVariables, 'list' | 'minRevision'>,
 ): Promise<ListTrust> {
-  return { owners, list: list ?? (await deviceIdOf(owners[0] as Uint8Array, cryptoProvider)), minRevision };
+  return { owners, list: list ?? (await deviceIdOf(owners[0] as Uint8Array, verifyingCrypto)), minRevision };
 }
 
 /** The list of AMESH_OWNER_KEY; undefined if that is not set. @throws VariableError */

@@ -34,9 +34,12 @@ async function bundle(program: string, external: string[] = ['hono', 'unstorage'
 }
 
 const specifiers = ['@authmesh/sdk', '@authmesh/sdk/core', '@authmesh/sdk/hono', '@authmesh/sdk/workers'];
-/** Bytes behind gzip, with WebCrypto and without noble. What outgrows its budget has to have a reason: the texts of codes count, too. */
+/**
+ * Bytes behind gzip, with WebCrypto and without noble. What outgrows its budget has to have a reason: the texts of codes
+ * count, too. Scopes took 450 bytes of a verifier, and the part of WebCrypto that knows private keys made room for them.
+ */
 const budgets: Record<string, { program: string; bytes: number }> = {
-  'a verifier': { program: `export { createVerifier } from '@authmesh/sdk/core';`, bytes: 16_320 },
+  'a verifier': { program: `export { createVerifier } from '@authmesh/sdk/core';`, bytes: 16_384 },
   'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 10_592 },
   // With CODES, which holds the texts of every room and is the same in every runtime.
   'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 24_768 },

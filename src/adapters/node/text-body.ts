@@ -1,4 +1,4 @@
-import { cryptoProvider } from '#crypto';
+import { verifyingCrypto } from '#crypto';
 import { equalBytes, toUtf8 } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
@@ -42,5 +42,5 @@ function mayBeLossy(headers: Headers, text: string): boolean {
 export async function matchesDigest(headers: Headers, bytes: Uint8Array): Promise<boolean> {
   const header = headers['content-digest'];
   const expected = typeof header === 'string' ? readContentDigest(header) : null;
-  return expected !== null && equalBytes(await cryptoProvider.sha256(bytes), expected);
+  return expected !== null && equalBytes(await verifyingCrypto.sha256(bytes), expected);
 }

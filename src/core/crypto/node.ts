@@ -100,5 +100,5 @@ function signBeside(message: Uint8Array, key: KeyObject): Promise<Uint8Array> {
   });
 }
 
-/** The provider of this file, under the name that the entry files import. */
-export { nodeCrypto as cryptoProvider };
+/** The provider of this file, under the names that the entry files import. */
+export { nodeCrypto as clientCrypto, nodeCrypto as cryptoProvider, nodeCrypto as verifyingCrypto };

@@ -72,3 +72,9 @@ export interface CryptoProvider {
   /** Generates a new private key. */
   generatePrivateKey(): MaybePromise<PrivateJwk>;
 }
+
+/** What verifying takes of a {@link CryptoProvider}. A bundle that only verifies leaves out what knows private keys. */
+export type VerifyingCrypto = Pick<CryptoProvider, 'sha256' | 'createSha256' | 'importPublicKey'>;
+
+/** What a client takes of a {@link CryptoProvider}, beside the signer that it is given. */
+export type ClientCrypto = Pick<CryptoProvider, 'sha256' | 'randomBytes'>;

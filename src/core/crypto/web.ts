@@ -1,6 +1,6 @@
 import { toUtf8 } from '../encoding';
 import { assertPrivateJwk, keyPartsDiffer, toPoint, toSpki } from './points';
-import type { CryptoProvider, PrivateJwk, Sha256, Signer } from './provider';
+import type { CryptoProvider, PrivateJwk, PublicKey, Sha256, Signer } from './provider';
 
 const KEY = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 const SIGNATURE = { name: 'ECDSA', hash: 'SHA-256' } as const;
@@ -8,30 +8,46 @@ const SIGNATURE = { name: 'ECDSA', hash: 'SHA-256' } as const;
 // TypeScript separates views of shared memory from others; WebCrypto rejects shared memory itself.
 type Plain = Uint8Array<ArrayBuffer>;
 
+async function sha256(data: Uint8Array): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest('SHA-256', data as Plain));
+}
+
+async function importPublicKey(point: Uint8Array): Promise<PublicKey> {
+  const spki = toSpki(point);
+  let key: CryptoKey;
+  try {
+    key = await crypto.subtle.importKey('spki', spki, KEY, false, ['verify']);
+  } catch {
+    throw new TypeError('This is not a point on the P-256 curve.');
+  }
+  return {
+    verify: async (signature: Uint8Array, message: Uint8Array) =>
+      signature.length === 64 &&
+      (await crypto.subtle.verify(SIGNATURE, key, signature as Plain, message as Plain)),
+  };
+}
+
+function randomBytes(length: number): Uint8Array {
+  return crypto.getRandomValues(new Uint8Array(length));
+}
+
+/** The part of {@link webCrypto} that a client takes. */
+export const clientCrypto: Pick<CryptoProvider, 'sha256' | 'randomBytes'> = { sha256, randomBytes };
+
+/** The part of {@link webCrypto} that verifying takes. */
+export const verifyingCrypto: Pick<CryptoProvider, 'sha256' | 'createSha256' | 'importPublicKey'> = {
+  sha256,
+  createSha256,
+  importPublicKey,
+};
+
 /** WebCrypto: the default on runtimes without node:crypto (Workers, browsers). */
-export const webCrypto: CryptoProvider = Object.freeze({
+export const webCrypto: CryptoProvider = /* @__PURE__ */ Object.freeze({
   id: 'web',
-
-  randomBytes: (length: number) => crypto.getRandomValues(new Uint8Array(length)),
-
-  sha256: async (data: Uint8Array) => new Uint8Array(await crypto.subtle.digest('SHA-256', data as Plain)),
-
-  createSha256: () => createDigestStream(),
-
-  async importPublicKey(point: Uint8Array) {
-    const spki = toSpki(point);
-    let key: CryptoKey;
-    try {
-      key = await crypto.subtle.importKey('spki', spki, KEY, false, ['verify']);
-    } catch {
-      throw new TypeError('This is not a point on the P-256 curve.');
-    }
-    return {
-      verify: async (signature: Uint8Array, message: Uint8Array) =>
-        signature.length === 64 &&
-        (await crypto.subtle.verify(SIGNATURE, key, signature as Plain, message as Plain)),
-    };
-  },
+  randomBytes,
+  sha256,
+  createSha256,
+  importPublicKey,
 
   async importPrivateKey(jwk: PrivateJwk) {
     assertPrivateJwk(jwk);
@@ -45,7 +61,7 @@ export const webCrypto: CryptoProvider = Object.freeze({
     const signer = toSigner(key, toPoint(jwk));
     // Not every runtime compares the two parts on import. A wrong one would show only as refused requests.
     const probe = toUtf8('amesh key check');
-    const publicKey = await webCrypto.importPublicKey(signer.publicKey);
+    const publicKey = await importPublicKey(signer.publicKey);
     if (!(await publicKey.verify(await signer.sign(probe), probe))) throw keyPartsDiffer();
     return signer;
   },
@@ -62,7 +78,7 @@ interface DigestStream extends WritableStream<Uint8Array> {
   readonly digest: Promise<ArrayBuffer>;
 }
 
-function createDigestStream(): Sha256 | null {
+function createSha256(): Sha256 | null {
   const { DigestStream } = crypto as { DigestStream?: new (algorithm: string) => DigestStream };
   if (DigestStream === undefined) return null;
   const stream = new DigestStream('SHA-256');

@@ -148,7 +148,10 @@ export class AllowListBuilder {
  *
  * @param publicKey a compressed P-256 point, 33 bytes
  */
-export function deviceIdOf(publicKey: Uint8Array, crypto: CryptoProvider): MaybePromise<string> {
+export function deviceIdOf(
+  publicKey: Uint8Array,
+  crypto: Pick<CryptoProvider, 'sha256'>,
+): MaybePromise<string> {
   assertCompressedPoint(publicKey);
   const digest = crypto.sha256(publicKey);
   return digest instanceof Promise ? digest.then(toDeviceId) : toDeviceId(digest);

@@ -1,4 +1,4 @@
-import type { CryptoProvider, MaybePromise, PublicKey } from '../crypto/provider';
+import type { MaybePromise, PublicKey, VerifyingCrypto } from '../crypto/provider';
 import { fromBase64Url } from '../encoding';
 import { AllowListIntegrityError } from '../errors/amesh-error';
 import { deviceIdOf, type TrustedDevice } from './allow-list';
@@ -8,10 +8,10 @@ const MAX_KEYS = 10_000;
 
 /** The imported keys of devices: importing a key costs more than a verify. */
 export class KeyCache {
-  readonly #crypto: CryptoProvider;
+  readonly #crypto: VerifyingCrypto;
   readonly #keys = new Map<string, { readonly text: string; readonly key: PublicKey }>();
 
-  constructor(crypto: CryptoProvider) {
+  constructor(crypto: VerifyingCrypto) {
     this.#crypto = crypto;
   }
 

@@ -1,4 +1,4 @@
-import { cryptoProvider } from '#crypto';
+import { clientCrypto } from '#crypto';
 import type { CryptoProvider, MaybePromise, Signer } from '../crypto/provider';
 import { toBase64Url } from '../encoding';
 import { assertOptionNames } from '../options';
@@ -189,7 +189,7 @@ function readOptions(options: ClientOptions) {
   const {
     format = 'authmesh',
     maxBufferedBytes = DEFAULT_SIGN_BODY_BYTES,
-    crypto = cryptoProvider,
+    crypto = clientCrypto,
     now = Date.now,
   } = options;
   const { signer, targetOf, onRefusal, fetch } = options;

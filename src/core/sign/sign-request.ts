@@ -1,5 +1,5 @@
-import { cryptoProvider } from '#crypto';
-import type { CryptoProvider, Signer } from '../crypto/provider';
+import { clientCrypto } from '#crypto';
+import type { ClientCrypto, CryptoProvider, Signer } from '../crypto/provider';
 import { deviceIdOf } from '../devices/allow-list';
 import { toBase64, toBase64Url, toUtf8 } from '../encoding';
 import { Fault } from '../errors/fault';
@@ -111,7 +111,7 @@ export async function signatureHeaders(
   signer: Signer,
   options: SignOptions,
 ): Promise<Record<string, string>> {
-  const { crypto = cryptoProvider, targetDeviceId } = options;
+  const { crypto = clientCrypto, targetDeviceId } = options;
   const line = readRequestLine(view);
   if (line instanceof Fault) throw new TypeError(`This request cannot be signed: ${line.detail}`);
 
@@ -165,7 +165,7 @@ function append(view: RequestView, name: string, member: string): string {
 const ids = new WeakMap<Signer, string>();
 
 /** The device ID of a signer. */
-export async function idOf(signer: Signer, crypto: CryptoProvider): Promise<string> {
+export async function idOf(signer: Signer, crypto: ClientCrypto): Promise<string> {
   const known = ids.get(signer);
   if (known !== undefined) return known;
   const deviceId = await deviceIdOf(signer.publicKey, crypto);

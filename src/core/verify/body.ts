@@ -1,5 +1,5 @@
 import { andThen } from '../and-then';
-import type { CryptoProvider, MaybePromise } from '../crypto/provider';
+import type { MaybePromise, VerifyingCrypto } from '../crypto/provider';
 import { equalBytes } from '../encoding';
 import { AmeshError, isAmeshError } from '../errors/amesh-error';
 import { BODY_CODES } from '../errors/codes';
@@ -42,7 +42,7 @@ export function checkBody(
   view: RequestView,
   body: Uint8Array | null,
   maxBodyBytes: number,
-  crypto: CryptoProvider,
+  crypto: VerifyingCrypto,
 ): MaybePromise<Uint8Array | Fault> {
   if (body === null) return new Fault(BODY_CODES.content_digest_missing);
   if (body.length > maxBodyBytes) {

@@ -1,6 +1,6 @@
 import type { createExplain } from '#hints';
 import { andThen } from '../and-then';
-import type { CryptoProvider, MaybePromise, PublicKey } from '../crypto/provider';
+import type { MaybePromise, PublicKey, VerifyingCrypto } from '../crypto/provider';
 import type { AllowList, AllowListSource, TrustedDevice } from '../devices/allow-list';
 import type { KeyCache } from '../devices/key-cache';
 import { Fault, malformed } from '../errors/fault';
@@ -22,7 +22,7 @@ import { type BodyStream, streamBody } from './stream-body';
 /** The parts that all requests of a verifier share. */
 export interface Context {
   readonly settings: VerifySettings;
-  readonly crypto: CryptoProvider;
+  readonly crypto: VerifyingCrypto;
   readonly now: () => number;
   readonly source: AllowListSource;
   readonly nonceStore: NonceStore;

@@ -1,4 +1,4 @@
-import type { CryptoProvider } from '../crypto/provider';
+import type { VerifyingCrypto } from '../crypto/provider';
 import { AmeshError } from '../errors/amesh-error';
 import { BODY_CODES, SERVER_CODES } from '../errors/codes';
 import { Fault } from '../errors/fault';
@@ -12,7 +12,7 @@ export type BodyStream = ReadableStream<Uint8Array> | null;
 
 interface Streaming {
   readonly maxBodyBytes: number;
-  readonly crypto: CryptoProvider;
+  readonly crypto: VerifyingCrypto;
   /** Checks whether the device may still call, and still has the scopes. */
   readonly recheck: () => Promise<Fault | null>;
   /** Reports a fault after the request was accepted. */

@@ -1,4 +1,4 @@
-import { cryptoProvider } from '#crypto';
+import { verifyingCrypto } from '#crypto';
 import { createExplain } from '#hints';
 import type { CryptoProvider, MaybePromise } from '../crypto/provider';
 import { type AllowListSource, type createAllowList, toSource } from '../devices/allow-list';
@@ -81,7 +81,7 @@ export function createVerifier(options: VerifierOptions): Verifier<never> {
 
 /** Like {@link createVerifier}, for an instance. */
 export function createVerifierWith(options: VerifierOptions, hooks: VerifierHooks): Verifier {
-  const { allowList, crypto = cryptoProvider, now = Date.now, ...rest } = options;
+  const { allowList, crypto = verifyingCrypto, now = Date.now, ...rest } = options;
   const settings = readVerifyOptions(rest);
   if (settings.enroll && hooks.answer === undefined)
     throw new TypeError('enroll needs an instance of createAmesh().');

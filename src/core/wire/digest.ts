@@ -1,5 +1,5 @@
 import { parseDictionary, serializeDictionary } from 'structured-headers';
-import type { CryptoProvider, MaybePromise } from '../crypto/provider';
+import type { ClientCrypto, MaybePromise } from '../crypto/provider';
 import { fromBase64, toBase64 } from '../encoding';
 
 /**
@@ -7,7 +7,7 @@ import { fromBase64, toBase64 } from '../encoding';
  *
  * @see RFC 9530 section 2
  */
-export function contentDigest(body: Uint8Array, crypto: CryptoProvider): MaybePromise<string> {
+export function contentDigest(body: Uint8Array, crypto: ClientCrypto): MaybePromise<string> {
   const digest = crypto.sha256(body);
   return digest instanceof Promise ? digest.then(write) : write(digest);
 }

@@ -1,4 +1,4 @@
-import { cryptoProvider } from '#crypto';
+import { verifyingCrypto } from '#crypto';
 import type { PublicKey, Signer } from '../../core/crypto/provider';
 import { deviceIdOf } from '../../core/devices/allow-list';
 import { fromBase64Url, fromUtf8, toBase64Url, toUtf8 } from '../../core/encoding';
@@ -151,7 +151,7 @@ export async function openHead(
   if (value.owner !== toBase64Url(owners[position] as Uint8Array))
     throw new AllowListIntegrityError('The allow list was not sealed by the owner that it names.');
   if (value.list !== list) throw new AllowListIntegrityError('The allow list belongs to another device.');
-  const ownerId = await deviceIdOf(owners[position] as Uint8Array, cryptoProvider);
+  const ownerId = await deviceIdOf(owners[position] as Uint8Array, verifyingCrypto);
   const head = { ...toHead(value), ...(ownerId !== list && { ownerId }) };
   return { head, position, mark: await markOf(bytes) };
 }
@@ -175,7 +175,7 @@ export function claimedOwner(bytes: Uint8Array | null): string | null {
 
 /** The SHA-256 of bytes in base64url, 43 characters. A page is stored under it. */
 export async function hashOf(bytes: Uint8Array): Promise<string> {
-  return toBase64Url(await cryptoProvider.sha256(bytes));
+  return toBase64Url(await verifyingCrypto.sha256(bytes));
 }
 
 const keys = new Map<string, PublicKey>();
@@ -192,7 +192,7 @@ async function findOwner(
   message.set(sealed, label.length);
   for (const [position, owner] of owners.entries()) {
     const text = toBase64Url(owner);
-    const key = keys.get(text) ?? (await cryptoProvider.importPublicKey(owner));
+    const key = keys.get(text) ?? (await verifyingCrypto.importPublicKey(owner));
     keys.set(text, key);
     if (await key.verify(seal, message)) return position;
   }

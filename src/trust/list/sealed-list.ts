@@ -1,4 +1,4 @@
-import { cryptoProvider } from '#crypto';
+import { verifyingCrypto } from '#crypto';
 import type { MaybePromise } from '../../core/crypto/provider';
 import { type AllowList, type AllowListSource, deviceIdOf } from '../../core/devices/allow-list';
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
@@ -99,7 +99,7 @@ export class SealedList implements AllowListSource {
 
   async #read(nowMs: number): Promise<void> {
     const [owner] = this.#options.owners;
-    const list = this.#options.list ?? (await deviceIdOf(owner as Uint8Array, cryptoProvider));
+    const list = this.#options.list ?? (await deviceIdOf(owner as Uint8Array, verifyingCrypto));
     this.#reader ??= this.#openReader(list);
     this.#list = await this.#reader.read();
     if (nowMs > this.#readAtMs) this.#readAtMs = nowMs; // reads of two requests may end in either order
