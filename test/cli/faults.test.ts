@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { addDevice, createIdentity, type Device, openDevice, toTrustLine } from '@authmesh/sdk/admin';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ensureBuilt } from '../support/built';
-import { documentOf } from '../support/list-document';
+import { documentOf, randomId, withDevices } from '../support/list-document';
 import { BIN, Machine } from './amesh';
 
 /**
@@ -18,7 +18,7 @@ const LANES = 6;
 
 const CHANGES =
   'openat,write,pwrite64,fsync,fdatasync,rename,link,linkat,unlink,mkdir,rmdir,chmod,fchmod,symlink,ftruncate';
-const REPLACING = /^(?:trust reset|init)/;
+const REPLACING = /^(?:trust reset|init)|pages/;
 
 const hasStrace = (() => {
   try {
@@ -43,6 +43,8 @@ interface Case {
   readonly prepare?: (dir: string) => Promise<void>;
   /** What `prepare` leaves refuses everybody, and so may an interrupted command. */
   readonly isBrokenBefore?: true;
+  /** The list has pages beside its head. */
+  readonly isPaged?: true;
   /** What it is for: who calls afterwards. */
   readonly after: State;
   /** The codes that the command may end with when it is run again, where it had done everything the first time. */
@@ -64,6 +66,9 @@ beforeAll(async () => {
   caller = await openDevice(join(root, 'caller'), {});
   const { trust } = await openDevice(template, {});
   await trust.update((list) => addDevice(list, { ...caller.identity, role: 'controller', hosts: [] }, 0));
+  await cp(template, `${template}-paged`, { recursive: true });
+  const paged = await openDevice(`${template}-paged`, {});
+  await withDevices(paged.trust, Array.from({ length: 600 }, randomId));
 }, 180_000);
 afterAll(() => (root === '' ? undefined : rm(root, { recursive: true, maxRetries: 20 })));
 
@@ -77,6 +82,12 @@ const cases: Record<string, Case> = {
   },
   'init --force': { args: ['init', '--name', 'new', '--force'], after: 'refuses' },
   revoke: { args: ['revoke', 'caller', '--yes'], again: /already_revoked|unknown_name/, after: 'refuses' },
+  'revoke, in a list with pages': {
+    args: ['revoke', 'caller', '--yes'],
+    isPaged: true,
+    again: /already_revoked|unknown_name/,
+    after: 'refuses',
+  },
   'trust add': { args: ['trust', 'add', '--role', 'controller'], after: 'lets in' },
   'config hosts': { args: ['config', 'hosts', '--add', 'b.example.com', '--yes'], after: 'lets in' },
   'config relay': { args: ['config', 'relay', 'wss://relay.example.com/ws'], after: 'lets in' },
@@ -133,9 +144,9 @@ async function stateOf(dir: string): Promise<State> {
   }
 }
 
-async function fresh(name: string, { prepare }: Case): Promise<string> {
+async function fresh(name: string, { prepare, isPaged }: Case): Promise<string> {
   const dir = join(root, name);
-  await cp(template, dir, { recursive: true });
+  await cp(isPaged ? `${template}-paged` : template, dir, { recursive: true });
   await prepare?.(dir);
   return dir;
 }

@@ -273,7 +273,9 @@ export function hostsOf({ targets }: Pick<ListHead, 'targets'>, deviceId: string
 }
 
 function hashesOf(pages: readonly PageRef[]): ReadonlySet<string> {
-  return new Set(pages.flatMap(({ content }) => (typeof content === 'string' ? [content] : [])));
+  const hashes = new Set<string>();
+  for (const { content } of pages) if (typeof content === 'string') hashes.add(content);
+  return hashes;
 }
 
 /** @throws AllowListIntegrityError if it is not an entry, or belongs to another device */
