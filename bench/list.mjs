@@ -17,7 +17,7 @@ import { parseArgs } from 'node:util';
 const SELF = fileURLToPath(import.meta.url);
 /** Changes of one device each, and the time between them. */
 const CHANGES = 20;
-const GAP_MS = 250;
+const GAP_MS = 300; // a server looks at a folder four times a second
 
 let asked = 0;
 
@@ -50,7 +50,9 @@ async function measure(place, size) {
   const env = redis === undefined ? {} : { AMESH_STORE_URL: redis.url };
   const started = [];
   const start = async (role, ...args) => {
-    const child = fork(SELF, [role, ...args], { env: { ...process.env, ...(role === '--server' ? env : {}) } });
+    const child = fork(SELF, [role, ...args], {
+      env: { ...process.env, ...(role === '--server' ? env : {}) },
+    });
     started.push(child);
     return { child, ask: (question) => ask(child, question), first: await once(child, 'message') };
   };
@@ -64,10 +66,11 @@ async function measure(place, size) {
     await pause(1500); // after the start, "last seen" is written once
     const starting = await server.ask('longest turn');
 
-    // Alone: what the server spends on a change, without requests.
-    const idle = await spent(server, () => pause(CHANGES * GAP_MS));
+    // One request for each change, and as many without: what the server spends on the change alone.
     const writes = [];
-    const busy = await spent(server, () => change(made, 0, writes));
+    const one = () => caller.ask('first');
+    const idle = await spent(server, () => change({ ...made, revoke: async () => {} }, 0, [], one));
+    const busy = await spent(server, () => change(made, 0, writes, one));
 
     // With requests, one after the other.
     await caller.ask('calls begin');
@@ -109,13 +112,14 @@ async function measure(place, size) {
   }
 }
 
-async function change({ revoke, ids }, from, writes) {
+async function change({ revoke, ids }, from, writes, then = async () => {}) {
   for (let i = from; i < from + CHANGES; i++) {
     const startedAt = performance.now();
     await revoke(ids[i % ids.length]);
     const tookMs = performance.now() - startedAt;
     writes.push(tookMs);
     await pause(Math.max(0, GAP_MS - tookMs));
+    await then();
   }
 }
 
