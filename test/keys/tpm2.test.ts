@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -129,13 +130,42 @@ describeWithTpm('with a TPM', () => {
     const error = await wrong.sign(MESSAGE).catch((thrown) => thrown);
     expect(error).toMatchObject({ code: 'pin_wrong' });
     expect(`${error.stack}${JSON.stringify(error)}`).not.toContain('"wrong"');
-    for (let i = 0; i < 5; i++) await wrong.sign(MESSAGE).catch(() => {});
+    for (let i = 0; i < 5; i++) await (await open({ AMESH_PIN: 'wrong' })).sign(MESSAGE).catch(() => {});
     await expect((await open({ AMESH_PIN: 'right' })).sign(MESSAGE)).rejects.toMatchObject({
       code: 'key_locked',
       fix: expect.stringMatching(/every \d+ minutes/),
     });
     await tpm.run('tpm2_dictionarylockout --clear-lockout');
     expect(await verifies(publicKey, [await (await open({ AMESH_PIN: 'right' })).sign(MESSAGE)])).toBe(true);
+  });
+
+  it('tries a wrong PIN once in a process, so that its requests do not lock the TPM', async () => {
+    const { ref, publicKey } = await backend.create({ dir: root, env: { ...env, AMESH_PIN: 'right' } });
+    const open = (pin: string) => backend.open(ref, { dir: root, env: { ...env, AMESH_PIN: pin } });
+    const wrong = await open('wrong');
+    await Promise.allSettled(Array.from({ length: 40 }, () => wrong.sign(MESSAGE)));
+    for (let i = 0; i < 40; i++)
+      await expect(wrong.sign(MESSAGE)).rejects.toMatchObject({ code: 'pin_wrong' });
+    expect(await verifies(publicKey, [await (await open('right')).sign(MESSAGE)])).toBe(true);
+    await tpm.run('tpm2_dictionarylockout --clear-lockout');
+  });
+
+  it('gives other keys their turn while one signs without a pause', async () => {
+    const { ref } = await backend.create({ dir: root, env });
+    const [busy, other] = [
+      await backend.open(ref, { dir: root, env }),
+      await backend.open(ref, { dir: root, env }),
+    ];
+    let count = 0;
+    let isOver = false;
+    const signWithoutPause = async () => {
+      for (; !isOver && count < 300; count++) await busy.sign(MESSAGE);
+    };
+    const signing = [signWithoutPause(), signWithoutPause()];
+    await other.sign(MESSAGE);
+    isOver = true;
+    await Promise.all(signing);
+    expect(count).toBeLessThan(150);
   });
 
   it('takes the PIN from a file or a credential, without its line end', async () => {
@@ -272,7 +302,7 @@ describe('without a TPM', () => {
   });
 
   it.each([
-    ['that is silent', () => {}, SilentTpmError],
+    ['that is silent', (socket: Socket) => socket.resume(), SilentTpmError],
     [
       'that answers with garbage',
       (socket: Socket) => socket.on('data', () => socket.write('garbage')),
@@ -295,9 +325,31 @@ describe('without a TPM', () => {
     const tpm = Tpm.at({ kind: 'tcp', host: '127.0.0.1', port }, 200);
     const ask = () => tpm.run((connection) => createPrimary(connection, HIERARCHY.owner, STORAGE_PRIMARY));
     await expect(ask()).rejects.toThrow(kind);
-    await expect(ask()).rejects.toThrow(kind); // at once: no second thread waits behind the first
-    for (const socket of sockets) socket.destroy();
+    await expect(ask()).rejects.toThrow(kind);
+    // An open connection would keep the process alive.
+    await Promise.all(sockets.map((socket) => socket.closed || once(socket, 'close')));
     server.close();
+  });
+
+  it.each([
+    ['a file', (path: string) => writeFile(path, 'what is in the file')],
+    ['a folder', (path: string) => mkdir(path)],
+    ['a FIFO', (path: string) => execFileSync('mkfifo', [path])],
+    ['a link to a file', (path: string) => symlink(join(root, 'other'), path)],
+  ])('takes %s for no TPM, and writes nothing to it', async (_, make) => {
+    await writeFile(join(root, 'other'), 'what is in the file');
+    const path = join(root, 'device');
+    await make(path);
+    const context = { dir: root, env: { AMESH_TPM: `device:${path}` } };
+    expect(await backend.probe(context)).toMatchObject({
+      available: false,
+      reason: `${path} is not a character device.`,
+      advice: { fix: expect.stringContaining('AMESH_TPM') },
+    });
+    await expect(backend.create(context)).rejects.toMatchObject({ code: 'key_backend_unavailable' });
+    for (const name of await readdir(root))
+      if ((await stat(join(root, name))).isFile())
+        expect(await readFile(join(root, name), 'utf8')).toBe('what is in the file');
   });
 
   it.each([

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 
 /** The most bytes in a command or a response (TPM_PT_MAX_RESPONSE_SIZE of every TPM is 4,096). */
@@ -34,10 +34,31 @@ export function parseAddress(text: string): TpmAddress | null {
   return { kind: 'tcp', host: host.replace(/^\[|\]$/g, ''), port: Number(port) };
 }
 
-/** @throws what opening the device or the connection throws */
-export async function openConnection(address: TpmAddress): Promise<TpmConnection> {
-  if (address.kind === 'device') return new DeviceConnection(await open(address.path, 'r+'));
-  return new TcpConnection(await dial(address.host, address.port));
+/**
+ * @param signal closes a connection that is too slow, which would keep the process alive. A thread that waits for a device
+ *   cannot be called back.
+ * @throws NoDeviceError; what opening the device or the connection throws
+ */
+export async function openConnection(address: TpmAddress, signal: AbortSignal): Promise<TpmConnection> {
+  if (address.kind === 'device') return new DeviceConnection(await openDevice(address.path));
+  return new TcpConnection(await dial(address.host, address.port, signal));
+}
+
+/** AMESH_TPM names something else, which a command would overwrite. */
+export class NoDeviceError extends Error {
+  constructor(path: string) {
+    super(`${path} is not a character device.`);
+    this.name = 'NoDeviceError';
+  }
+}
+
+async function openDevice(path: string): Promise<FileHandle> {
+  // Before opening, which waits at a FIFO or has an effect at some devices; and after it, since the path may have changed.
+  if (!(await stat(path)).isCharacterDevice()) throw new NoDeviceError(path);
+  const device = await open(path, 'r+');
+  if ((await device.stat()).isCharacterDevice()) return device;
+  await device.close();
+  throw new NoDeviceError(path);
 }
 
 /** The driver takes a command in one write and gives its response in one read. */
@@ -103,9 +124,10 @@ class TcpConnection implements TpmConnection {
   }
 }
 
-function dial(host: string, port: number): Promise<Socket> {
+function dial(host: string, port: number, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host, port, noDelay: true });
+    signal.addEventListener('abort', () => socket.destroy(new Error('The TPM has not answered in time.')));
     socket.once('error', reject);
     socket.once('connect', () => {
       socket.off('error', reject);

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Signer } from '../../core/crypto/provider';
+import { isAmeshError } from '../../core/errors/amesh-error';
+import { KEY_CODES } from '../errors/codes';
 import {
   createKey,
   createPrimary,
@@ -19,6 +21,9 @@ import type { Tpm } from './tpm';
 /** Persistent handles begin with this byte. */
 const PERSISTENT = 0x81;
 
+/** How many signatures follow each other before others have their turn: a slow TPM takes 10 s for them. */
+const MAX_BATCH = 16;
+
 /** Makes a key; an empty PIN is none. The TPM keeps nothing of it. */
 export async function makeKey(tpm: TpmConnection, pin: Uint8Array): Promise<KeyFile> {
   const isWithoutPin = pin.length === 0;
@@ -34,12 +39,14 @@ export async function checkKey(tpm: TpmConnection, key: KeyFile): Promise<void> 
 }
 
 /**
- * A signer with a key of the TPM. While signatures are wanted the key stays loaded; then it is flushed, and the connection
- * closed.
+ * A signer with a key of the TPM. For 16 signatures that are wanted at once the key stays loaded; then it is flushed, and
+ * the connection closed.
  */
 export class TpmSigner implements Signer {
   readonly #waiting: Wanted[] = [];
   #isSigning = false;
+  /** A wrong PIN stays wrong. The TPM counts each attempt, and would lock itself for all programs. */
+  #wrongPin: Error | undefined;
 
   /**
    * @param publicKey the compressed point, 33 bytes
@@ -65,23 +72,30 @@ export class TpmSigner implements Signer {
   async #signAll(): Promise<void> {
     if (this.#isSigning) return;
     this.#isSigning = true;
-    try {
-      await this.tpm.run((tpm) =>
-        withKey(tpm, this.key, async (handle) => {
-          for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
-            next.resolve(await signDigest(tpm, handle, next.digest, this.pin));
-            this.#waiting.shift();
-          }
-        }),
-      );
-    } catch (error) {
-      const failed = this.#waiting.splice(0);
-      const reason = await this.explain(error);
-      for (const { reject } of failed) reject(reason);
-    } finally {
-      this.#isSigning = false;
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, MAX_BATCH);
+      await this.#signBatch(batch).catch(async (error) => {
+        const failed = [...batch, ...this.#waiting.splice(0)];
+        const reason = await this.#reasonFor(error);
+        for (const { reject } of failed) reject(reason); // which those that are signed ignore
+      });
     }
-    if (this.#waiting.length > 0) void this.#signAll();
+    this.#isSigning = false;
+  }
+
+  async #signBatch(batch: readonly Wanted[]): Promise<void> {
+    if (this.#wrongPin !== undefined) throw this.#wrongPin;
+    await this.tpm.run((tpm) =>
+      withKey(tpm, this.key, async (handle) => {
+        for (const { digest, resolve } of batch) resolve(await signDigest(tpm, handle, digest, this.pin));
+      }),
+    );
+  }
+
+  async #reasonFor(error: unknown): Promise<Error> {
+    const reason = await this.explain(error);
+    if (isAmeshError(reason) && reason.code === KEY_CODES.pin_wrong.code) this.#wrongPin = reason;
+    return reason;
   }
 }
 

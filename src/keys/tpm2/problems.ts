@@ -3,7 +3,7 @@ import { userInfo } from 'node:os';
 import { AmeshError, type AmeshErrorOptions, isAmeshError } from '../../core/errors/amesh-error';
 import { KEY_CODES } from '../errors/codes';
 import { CC, readLockout } from './commands';
-import { RESOURCE_MANAGER, type TpmAddress } from './connection';
+import { NoDeviceError, RESOURCE_MANAGER, type TpmAddress } from './connection';
 import { fingerprintOf, isWrongPassword } from './key';
 import { RC, ResponseError } from './response-error';
 import { SilentTpmError, type Tpm } from './tpm';
@@ -105,6 +105,11 @@ function explainConnection(error: NodeJS.ErrnoException, address: TpmAddress): A
       cause: error,
     });
   const { path } = address;
+  if (error instanceof NoDeviceError)
+    return unavailable(error.message, {
+      fix: `Correct AMESH_TPM: device:${RESOURCE_MANAGER}, or tcp:HOST:PORT for a software TPM.`,
+      cause: error,
+    });
   if (code === 'ENOENT' || code === 'ENODEV' || code === 'ENXIO')
     return unavailable(`This machine has no TPM 2.0 at ${path}.`, {
       fix: 'Enable it in the firmware, or give the virtual machine one. Without a TPM',

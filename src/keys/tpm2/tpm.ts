@@ -33,7 +33,7 @@ export class Tpm {
   }
 
   /**
-   * Runs work on the TPM, after what was begun before.
+   * Runs work on the TPM, after what was begun before. It has 60 s in all, so it must be a few commands.
    *
    * @throws SilentTpmError; what `work` and opening the connection throw
    */
@@ -46,7 +46,8 @@ export class Tpm {
   async #runNow<T>(work: (tpm: TpmConnection) => Promise<T>): Promise<T> {
     // A thread that waits for the device cannot be called back, and a second one would wait behind it.
     if (this.#isStuck) throw new SilentTpmError();
-    const working = this.#connect(work);
+    const waiting = new AbortController();
+    const working = this.#connect(work, waiting.signal);
     const over = () => {
       this.#isStuck = false;
     };
@@ -55,12 +56,15 @@ export class Tpm {
     return within(
       this.deadlineMs,
       () => working,
-      () => new SilentTpmError(),
+      () => {
+        waiting.abort();
+        return new SilentTpmError();
+      },
     );
   }
 
-  async #connect<T>(work: (tpm: TpmConnection) => Promise<T>): Promise<T> {
-    const connection = await openConnection(this.address);
+  async #connect<T>(work: (tpm: TpmConnection) => Promise<T>, signal: AbortSignal): Promise<T> {
+    const connection = await openConnection(this.address, signal);
     try {
       return await work(connection);
     } finally {
