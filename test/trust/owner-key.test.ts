@@ -1,6 +1,7 @@
 import { readListTrust, readTrustVariables, trustOf, VariableError } from '@authmesh/sdk/admin';
 import { toBase64Url } from '@authmesh/sdk/core';
 import { describe, expect, it } from 'vitest';
+import { createVerifierWithoutFiles } from '../../src/machine/worker';
 import { vectors } from '../support/vectors';
 
 const { target: owner, controller: next, stranger: other } = vectors.devices;
@@ -66,5 +67,20 @@ describe('AMESH_OWNER_KEY, AMESH_DEVICE_ID and AMESH_MIN_REVISION', () => {
       expect(await trustOf(each, env)).toMatchObject({ list: owner.deviceId, minRevision: 7 });
     expect(await trustOf(other, env)).toMatchObject({ list: other.deviceId, minRevision: 0 });
     expect(await trustOf(other, { AMESH_MIN_REVISION: '7' })).toMatchObject({ minRevision: 7 });
+  });
+});
+
+describe('minRevision and ownerKey as options', () => {
+  const env = { AMESH_ALLOW_LIST: '{}', AMESH_OWNER_KEY: owner.publicKey };
+  it.each([0, -1, 1.5, Number.NaN, '7', 2 ** 48, null])('minRevision: %j is a TypeError', (minRevision) => {
+    expect(() => createVerifierWithoutFiles({ minRevision: minRevision as number }, env)).toThrow(TypeError);
+    expect(() => createVerifierWithoutFiles({ minRevision: minRevision as number }, env)).toThrow(
+      'minRevision',
+    );
+  });
+
+  it('a right one is taken, and two keys are', () => {
+    const ownerKey = `${owner.publicKey},${next.publicKey}`;
+    expect(createVerifierWithoutFiles({ minRevision: 7, ownerKey }, env)).toHaveProperty('verify');
   });
 });
