@@ -42,11 +42,12 @@ const budgets: Record<string, { program: string; bytes: number }> = {
   'a verifier': { program: `export { createVerifier } from '@authmesh/sdk/core';`, bytes: 16_384 },
   'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 10_592 },
   // With CODES, which holds the texts of every room and is the same in every runtime.
-  'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 24_768 },
-  'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 24_800 },
+  'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 25_728 },
+  // These two read the list in pages: its head, the search in a page, and its order against what was seen take 4.2 kB.
+  'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 29_824 },
   'a protected Worker': {
     program: `export { AmeshNonces, withAmesh } from '@authmesh/sdk/workers';`,
-    bytes: 21_472,
+    bytes: 26_496,
   },
 };
 
