@@ -9,7 +9,7 @@ import { onceListening } from '../process/listening';
 import type { Log } from '../process/log';
 import type { Device } from '../trust/device';
 import type { EndWatch } from './end-watch';
-import { tellNotTaken } from './notices';
+import { folderOfAnother, tellNotTaken } from './notices';
 import type { AmeshSettings } from './options';
 import type { Place } from './place';
 import { createIdentity } from './setup/setup';
@@ -47,6 +47,7 @@ export function bootstrapOf(
         throw error;
       }),
     create: async (friendlyName: string) => {
+      if (isReader && shared === null) throw folderOfAnother(dir);
       await createIdentity(dir, env, { friendlyName }, shared).catch((error) => {
         if (!isAmeshError(error) || error.code !== 'identity_exists') throw error; // another process created it first
       });

@@ -54,6 +54,17 @@ export function noKeyToCallWith(dir: string): AmeshError {
   );
 }
 
+/** A new identity would put its own empty list in the place of the one that this instance reads. */
+export function folderOfAnother(dir: string): AmeshError {
+  return new AmeshError(
+    TRUST_CODES.no_identity,
+    `${dir} is for the allow list of another device (AMESH_OWNER_KEY), so no identity can be created in it to call with.`,
+    {
+      fix: 'Call with a second instance and a folder of its own, createAmesh({ dir }), or keep the list in AMESH_STORE_URL.',
+    },
+  );
+}
+
 /**
  * Adds the fix for a server that has files and the command line.
  *

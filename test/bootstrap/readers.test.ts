@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import { createIdentity, issueProvision, openDevice } from '@authmesh/sdk/admin';
@@ -62,6 +62,23 @@ it('do not renew leases, and log so when one ends soon', async () => {
   await new Promise((resolve) => setTimeout(resolve, 300));
   expect((await target.list()).devices).toMatchObject([{ lease }]);
   await server.close();
+});
+
+it('create no identity in the folder of the list that they read, which would replace that list', async () => {
+  const [target, other] = [await enrolling.target(), await enrolling.target()];
+  const { token } = await other.grant();
+  const dir = join(enrolling.root, 'reader');
+  await mkdir(dir, { mode: 0o700 });
+  await copyFile(join(target.dir, 'allow_list.json'), join(dir, 'allow_list.json'));
+  const before = await readFile(join(dir, 'allow_list.json'));
+  const env = { AMESH_OWNER_KEY: target.device.identity.publicKey, AMESH_BOOTSTRAP_TOKEN: token };
+  const reader = createAmesh({ dir, env });
+  await expect(reader.fetch(other.origin)).rejects.toMatchObject({
+    code: 'no_identity',
+    detail: expect.stringContaining('is for the allow list of another device'),
+  });
+  expect(await readFile(join(dir, 'allow_list.json'))).toEqual(before);
+  expect(await readdir(dir)).not.toContain('identity.json');
 });
 
 it('take no provision token, say so, and go on', async () => {
