@@ -4,14 +4,11 @@ import { AmeshError } from '../core/errors/amesh-error';
 import { REQUEST_CODES } from '../core/errors/codes';
 import { isDeviceId } from '../core/wire/credentials';
 import { TRUST_CODES } from './errors/codes';
-import type { ListDraft } from './format/draft';
+import { COMEBACK_SECONDS, type ListDraft } from './format/draft';
 import type { DeviceEntry } from './format/entry';
 import { isCount } from './format/members';
 import { cleanName } from './names';
 import { scopesMember, toScopes } from './rights/scopes';
-
-/** The longest life of a token or statement from before a revocation (24 h), and an hour of clock difference. */
-const TOMBSTONE_SECONDS = 25 * 3600;
 
 /** A peer to trust. */
 export interface NewDevice {
@@ -208,7 +205,7 @@ export function hostTaken(
 export async function revokeDevice(draft: ListDraft, id: string, nowSeconds: number): Promise<void> {
   const entry = await draft.find(id);
   if (entry === undefined || entry.kind === 'tombstone') return;
-  await draft.bury({ deviceId: id, revokedAt: nowSeconds, until: nowSeconds + TOMBSTONE_SECONDS });
+  await draft.bury({ deviceId: id, revokedAt: nowSeconds, until: nowSeconds + COMEBACK_SECONDS });
 }
 
 /** Takes the role of a controller from a device. A device without another role is revoked. */

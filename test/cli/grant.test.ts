@@ -70,6 +70,25 @@ describe('amesh grant', () => {
   });
 });
 
+describe('amesh deny', () => {
+  it('says of a caller that came by an open grant that it can get the scope again', async () => {
+    const { api, server } = await createTarget();
+    const { token, id } = objectOf(await api.amesh([...GRANT, '--scope', 'jobs:*', '--json']));
+    await enrol(String(token), server);
+    const { deviceId = '' } = (await api.allowList()).devices[0] ?? {};
+    await api.amesh(['allow', deviceId, 'more']);
+    const own = await api.amesh(['deny', deviceId, 'more']);
+    expect([own.code, own.stderr]).toEqual([0, expect.not.stringContaining('grant')]);
+    const ran = await api.amesh(['deny', deviceId, 'jobs:*']);
+    expect(ran.code).toBe(0);
+    expect(ran.stderr).toContain('! It enrolled by a grant, which gives jobs:* and is open until ');
+    expect(ran.stderr).toContain(`amesh tokens cancel ${id}\n`);
+    await api.amesh(['allow', deviceId, 'jobs:*']);
+    await api.amesh(['tokens', 'cancel', String(id)]);
+    expect((await api.amesh(['deny', deviceId, '*'])).stderr).not.toContain('grant');
+  });
+});
+
 describe('amesh revoke', () => {
   it('says of a caller that came by an open grant that it can come back', async () => {
     const { api, server } = await createTarget();

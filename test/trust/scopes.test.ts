@@ -17,6 +17,7 @@ import { takeProvision } from '../../src/trust/tokens';
 import { emptyHead } from '../support/list-document';
 
 const NOW = 1_764_000_000;
+const DAY = 86_400;
 const ID = `am_${'a'.repeat(16)}`;
 const peer = { deviceId: ID, publicKey: `Ag${'a'.repeat(42)}`, friendlyName: 'laptop' };
 const controller: NewDevice = { ...peer, role: 'controller', hosts: [] };
@@ -168,6 +169,33 @@ describe('the end of the trust in a device', () => {
     await end(NOW - 1);
     const provision = { id: '1', issuedAt: NOW, controller: peer, hosts: [] };
     expect((await change((draft) => takeProvision(draft, provision, NOW))).expiresAt).toBe(NOW - 1);
+  });
+
+  it('outlasts a lease, for as long as an open grant could begin another one without it', async () => {
+    const enrol = (now: number) => change((draft) => enrolCaller(draft, 'g', peer, now), now);
+    const changeAnother = (now: number) =>
+      change(
+        (draft) => addDevice(draft, { ...controller, deviceId: `am_${String(now).padEnd(16, 'b')}` }, now),
+        now,
+      );
+    const grant = {
+      id: 'g',
+      publicKey: '',
+      names: '*',
+      uses: 9,
+      used: 0,
+      issuedAt: NOW,
+      expiresAt: NOW + DAY,
+    };
+    await change((draft) => addGrant(draft, { ...grant, leaseSeconds: 60, maxLeaseSeconds: 60 }, NOW));
+    await enrol(NOW);
+    await end(NOW + 10);
+    await changeAnother(NOW + 100); // which forgets leases that are over
+    await expect(enrol(NOW + 101)).rejects.toEqual(withCode('enrolment_refused'));
+    await changeAnother(NOW + 60 + DAY);
+    await expect(enrol(NOW + DAY - 1)).rejects.toEqual(withCode('enrolment_refused'));
+    await changeAnother(NOW + 60 + DAY + 3601);
+    expect(await change(() => {})).toBeUndefined();
   });
 
   it('makes no new revision where nothing is new, in whatever order an entry has its members', async () => {

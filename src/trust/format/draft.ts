@@ -7,6 +7,9 @@ import { hashOf, type ListHead, MAX_INLINE_ENTRIES, MAX_PAGES, MAX_RECENT, type 
 import { countLines, lineInPage, linesOf, splitPage, toPage, withLines } from './page';
 import { bitsOf, findPrefix, ID_BITS } from './prefix';
 
+/** How long a token or statement from before an end or a revocation counts (24 h), and an hour of clock difference. */
+export const COMEBACK_SECONDS = 25 * 3600;
+
 /** A change splits a page that it leaves larger than this. */
 const SPLIT_AT = { lines: 512, bytes: 524_288 };
 
@@ -244,7 +247,7 @@ function fitsIntoHead([only, ...others]: readonly Merged[]): boolean {
 
 /**
  * What is left of an entry. A tombstone whose time is over is forgotten. A device whose lease has ended stays only if it is
- * also a target.
+ * also a target, or if a person has set its end: a grant that is still open would add it again without that end.
  *
  * @returns the same entry if nothing has ended; null if nothing is left
  */
@@ -252,7 +255,8 @@ function withoutEnded(entry: Entry, nowSeconds: number): Entry | null {
   if (entry.kind === 'tombstone') return entry.tombstone.until > nowSeconds ? entry : null;
   if (entry.kind === 'foreign') return entry;
   const { lease, scopes: _, ...device } = entry.device;
-  if (lease === undefined || lease.expiresAt >= nowSeconds) return entry;
+  const keepSeconds = device.expiresAt === undefined ? 0 : COMEBACK_SECONDS;
+  if (lease === undefined || lease.expiresAt + keepSeconds >= nowSeconds) return entry;
   const roles = device.roles.filter((role) => role !== 'controller');
   return roles.length === 0 ? null : { kind: 'device', device: { ...device, roles } };
 }

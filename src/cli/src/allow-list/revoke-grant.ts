@@ -1,4 +1,12 @@
-import { type DeviceEntry, findGrant, grantedDevices, type ListHead, revokeGrant } from '@authmesh/sdk/admin';
+import {
+  type DeviceEntry,
+  findGrant,
+  type Grant,
+  grantedDevices,
+  type ListHead,
+  revokeGrant,
+  toScopes,
+} from '@authmesh/sdk/admin';
 import type { Result } from '../command-line/command';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
@@ -6,6 +14,7 @@ import { momentText } from '../words/duration';
 import { here } from '../words/here';
 import { confirmationsOf, refusalText } from './confirmations';
 import { findGrantByName } from './find-token';
+import { scopesText } from './scopes';
 
 /** Revokes a grant, and every device that it added. */
 export async function revokeByGrant(idOrName: string, yes: boolean | undefined): Promise<Result> {
@@ -29,17 +38,37 @@ export async function revokeByGrant(idOrName: string, yes: boolean | undefined):
 
 /** Warns of grants by which a revoked device could come back with another key. */
 export function comebackNotes(gone: readonly DeviceEntry[], after: ListHead): string[] {
-  const now = Date.now() / 1000;
   const ids = new Set(gone.flatMap(({ lease }) => (lease === undefined ? [] : [lease.grant])));
   return [...ids].flatMap((id) => {
-    const grant = findGrant(after, id);
-    if (grant === undefined || grant.expiresAt <= now || grant.used >= grant.uses) return [];
+    const grant = openGrant(after, id);
+    if (grant === undefined) return [];
     return [
       `! A grant added it, and is open for ${callersText(grant.uses - grant.used)} more until ${momentText(grant.expiresAt)}: anybody with its token can come back with another key.`,
       `  To revoke the grant and every device it added:  ${here(`amesh revoke --grant ${id}`)}`,
       `  To close the grant to new callers:              ${here(`amesh tokens cancel ${id}`)}`,
     ];
   });
+}
+
+/** Warns of the grant by which a device could get scopes again that were taken from it. */
+export function regainNotes({ lease }: DeviceEntry, removed: readonly string[], after: ListHead): string[] {
+  const grant = lease && openGrant(after, lease.grant);
+  const given = grant?.scopes?.filter((scope) => removed.some((each) => overlaps(each, scope))) ?? [];
+  if (grant === undefined || given.length === 0) return [];
+  return [
+    `! It enrolled by a grant, which gives ${scopesText(given)} and is open until ${momentText(grant.expiresAt)}: it has that again if its lease ends and it enrols again.`,
+    `  To close the grant to new callers:  ${here(`amesh tokens cancel ${grant.id}`)}`,
+  ];
+}
+
+function overlaps(a: string, b: string): boolean {
+  return toScopes([a, b]).length === 1;
+}
+
+function openGrant(head: ListHead, id: string): Grant | undefined {
+  const grant = findGrant(head, id);
+  const isOpen = grant !== undefined && grant.expiresAt > Date.now() / 1000 && grant.used < grant.uses;
+  return isOpen ? grant : undefined;
 }
 
 function callersText(count: number): string {

@@ -1,6 +1,7 @@
 import { type DeviceEntry, denyScopes, lookUp } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { confirmationsOf, confirmationText } from '../allow-list/confirmations';
+import { regainNotes } from '../allow-list/revoke-grant';
 import { readScopes, scopesText, scopeWords } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
@@ -56,6 +57,7 @@ export const deny = defineCommand({
         ...(device.scopes === undefined
           ? rest(device)
           : [`  It may still do: ${scopesText(device.scopes)}.`]),
+        ...regainNotes(device, removed, head),
       ],
     };
   },
