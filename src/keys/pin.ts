@@ -28,7 +28,9 @@ export async function suppliedPin({ env }: Pick<KeyContext, 'env'>): Promise<Uin
 }
 
 async function readPin(path: string, name: string): Promise<string> {
-  const text = await readFile(path).then(fromUtf8, () => null);
+  const text = await readFile(path)
+    .then(fromUtf8)
+    .catch(() => null);
   if (text === null) throw new AmeshError(KEY_CODES.pin_required, `The PIN cannot be read from ${name}.`);
   const pin = text.replace(/\r?\n$/, ''); // editors add it
   if (pin === '')

@@ -281,6 +281,18 @@ describe('without a TPM', () => {
     ).rejects.toMatchObject(withCode('key_backend_unavailable', 'has no TPM 2.0'));
   });
 
+  it.each([
+    ['is not UTF-8', Buffer.from([0xff, 0xfe])],
+    ['is empty', Buffer.from('\n')],
+    ['is absent', null],
+  ])('says that the PIN cannot be read where its file %s', async (_, bytes) => {
+    if (bytes !== null) await writeFile(join(root, 'pin'), bytes);
+    const env = { AMESH_PIN_FILE: join(root, 'pin') };
+    await expect(backend.describe({ dir: root, env })).rejects.toMatchObject(
+      withCode('pin_required', 'The PIN cannot be read from the file of AMESH_PIN_FILE'),
+    );
+  });
+
   it('says that nobody answers', async () => {
     const free = await listen(() => {});
     await free.close();
