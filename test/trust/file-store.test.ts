@@ -138,6 +138,15 @@ describe('pages of a document', () => {
     expect(await filesOf()).toEqual(['notes.txt', nameOf('two')].sort());
   });
 
+  it('are removed beside a folder with the name of a page, which stays', async () => {
+    const store = new FileStore(dir);
+    const folders = ['-'.repeat(43), '0'.repeat(43), 'z'.repeat(43)]; // in whatever order a folder is read
+    await store.swap(KEY, null, named('one'), { write: pages('one'), remove: [] });
+    for (const name of folders) await mkdir(join(dir, 'list', name));
+    await store.swap(KEY, named('one'), named('two'), { write: pages('two'), remove: [nameOf('one')] });
+    expect(await filesOf()).toEqual([...folders, nameOf('two')].sort());
+  });
+
   it('of a writer that was too slow are removed at once', async () => {
     const store = new FileStore(dir);
     await store.swap(KEY, null, named('one'), { write: pages('one'), remove: [] });

@@ -62,7 +62,12 @@ export class PageFiles {
   keepNow(document: Uint8Array): void {
     const named = new Set(new TextDecoder().decode(document).match(NAMES));
     for (const name of readdirSync(this.dir)) {
-      if (NAME.test(name) && !named.has(`"${name}"`)) unlinkSync(join(this.dir, name));
+      if (!NAME.test(name) || named.has(`"${name}"`)) continue;
+      try {
+        unlinkSync(join(this.dir, name));
+      } catch {
+        // A folder, for example. The others can still be removed.
+      }
     }
   }
 
