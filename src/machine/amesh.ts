@@ -95,8 +95,8 @@ function openMachine(settings: AmeshSettings): Machine {
   const variables = readTrustVariables(env);
   const { owners } = variables;
   if (owners === null || hasMovedList(variables, homeDir(settings.dir, env)))
-    return new OwnMachine(openPlace(settings, env, false), settings);
-  return new Reader(openPlace(settings, env, true), { ...variables, owners }, settings);
+    return new OwnMachine(openPlace(settings, env, { isReader: false }), settings);
+  return new Reader(openPlace(settings, env, { isReader: true }), { ...variables, owners }, settings);
 }
 
 function createFetch(options: AmeshOptions, settings: AmeshSettings, machine: () => Machine): Amesh['fetch'] {

@@ -24,10 +24,14 @@ export interface Place {
 }
 
 /**
- * @param isReader whether another machine's key seals the list (AMESH_OWNER_KEY)
+ * @param who `isReader`: whether another machine's key seals the list (AMESH_OWNER_KEY)
  * @throws TypeError for a wrong variable; AmeshError `allow_list_unavailable` for a Redis URL without ioredis
  */
-export function openPlace(settings: AmeshSettings, env: Env, isReader: boolean): Place {
+export function openPlace(
+  settings: AmeshSettings,
+  env: Env,
+  { isReader }: { readonly isReader: boolean },
+): Place {
   const { dir: chosen, storage, sharedOnly } = settings;
   const dir = homeDir(chosen, env);
   const shared = storage === undefined ? sharedStoreOf(env) : toDocumentStore(storage);

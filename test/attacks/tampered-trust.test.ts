@@ -240,13 +240,13 @@ describe.each(Object.entries(ATTACKS))('%s', (_, attack) => {
     expect(refusals).toHaveLength(1);
     expect(refusals[0]).toMatchObject({ status: 500, code: 'allow_list_integrity_failure' });
     expect(refusals[0]?.fix).toMatch(
-      /^(?:Restore the right allow_list\.json.*: amesh trust reset|(?:Restore the newer one|Restore the other one|Restore it from a backup).*: amesh trust reset --keep|If the list is in a store.* restore it.*: amesh trust reset|Restore the right identity\.json\. (?:If you replaced it.*: amesh trust reset|If there is no backup, create a new identity, and pair again: amesh init --name NAME --force)|Use the version of amesh that wrote it, or a newer one\.)$/,
+      /^(?:Restore the right allow_list\.json.*: amesh trust reset|(?:Restore the newer one|Restore the other one|Restore it from a backup).*: amesh trust reset --keep|If the list is in a store.* restore it.*: amesh trust reset|Restore the right identity\.json\. (?:If you replaced it.*: amesh trust reset|If there is no backup, create a new identity, and pair again: amesh init --name NAME --force)|If it was moved to another owner, set AMESH_OWNER_KEY .*: amesh trust reset|If this instance was off while the list was reset, .* restore the right list\.|Use the version of amesh that wrote it, or a newer one\.)$/,
     );
     // A server of the test before may still tell how many more it has refused.
     const own = warnings.filter((line) => line.includes(new URL(server.origin).host));
     expect(own).toEqual([
       expect.stringMatching(
-        /^amesh: refused 500 allow_list_integrity_failure: .*(?: amesh trust reset(?: --keep)?|--name NAME --force|a newer one\.) \(folder [^)]+\) \[GET /,
+        /^amesh: refused 500 allow_list_integrity_failure: .*(?: amesh trust reset(?: --keep)?|--name NAME --force|a newer one\.|restore the right list\.) \(folder [^)]+\) \[GET /,
       ),
     ]);
   });

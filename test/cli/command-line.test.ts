@@ -140,7 +140,7 @@ describe('a wrong command line', () => {
     [
       'trust add line',
       '--role is missing.',
-      'amesh trust add --role controller|target [--host <a,b>] ["line"]',
+      'amesh trust add --role controller|target [--host <a,b>] [--scope <scope...>] ["line"]',
     ],
     ['provision --name x --ttl 2d', 'from 1s to 1d.\n  For example 90s, 15m or 1h.', 'amesh provision'],
     ['trust add --role boss', '--role must be controller or target, not boss.', 'amesh trust add'],

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { createAmesh } from '@authmesh/sdk';
@@ -210,8 +210,8 @@ describe('amesh init', () => {
     await writeFile(machine.dir, 'a file where the folder should be');
     const ran = await machine.amesh(['init', '--name', 'a']);
     expect(ran.code).toBe(1);
-    expect(ran.stderr).toContain('✗ The operating system refused: E');
-    expect(ran.stderr).toContain('AUTH_MESH_DIR');
+    expect(ran.stderr).toContain(`✗ ${machine.dir} must be a folder, but there is a file in its place`);
+    expect(ran.stderr).toContain('No changes were made.');
     expect(ran.stderr).not.toContain('replaced');
     expect(ran.stderr).not.toContain('    at ');
   });
@@ -230,7 +230,7 @@ describe('amesh init', () => {
     await machine.init('first');
     await mkdir(join(machine.dir, 'replaced'));
     await rename(join(machine.dir, 'keys'), join(machine.dir, 'old-keys'));
-    await writeFile(join(machine.dir, 'keys'), 'a file where the folder should be');
+    await symlink('/proc', join(machine.dir, 'keys')); // a folder in which nothing can be created
     const ran = await machine.amesh(['init', '--name', 'second', '--force']);
     expect(ran.code).toBe(1);
     expect(ran.stderr).toContain('Copies of replaced files are in its folder replaced/.');

@@ -98,23 +98,25 @@ export async function resetTrust(
     }
     // Only now: until the new list is in place, the old record must keep an older list out.
     const opened = await openAnyRevision(store, trust, shared);
-    const record = new SeenRevisions(store, trust.owners);
-    const { revision, owner } = opened.list.head;
-    const former = record.formerOwners(owner, seen?.owner === undefined ? null : (seen as Seen));
-    const next = {
-      revision,
-      owner,
-      mark: await markOf(opened.head),
-      ...(former.length > 0 && { former }),
-      reset,
-    };
-    if (seen !== null) await record.remember(list, next);
-    else {
-      await aside.clear(SEEN_KEY);
-      await record.startAnew(list, next);
-    }
+    if (seen === null) await aside.clear(SEEN_KEY);
+    await recordReset(new SeenRevisions(store, trust.owners), opened, seen, reset);
     return { ...made, movedTo: aside.movedTo };
   });
+}
+
+/** Notes the new list as the newest. */
+async function recordReset(
+  record: SeenRevisions,
+  { head, list }: OpenedList,
+  before: Awaited<ReturnType<typeof readSeen>>,
+  reset: Seen['reset'],
+): Promise<void> {
+  const { revision, owner, list: id } = list.head;
+  const former = record.formerOwners(owner, before?.owner === undefined ? null : (before as Seen));
+  const mark = await markOf(head);
+  const next = { revision, owner, mark, ...(former.length > 0 && { former }), reset };
+  if (before === null) await record.startAnew(id, next);
+  else await record.remember(id, next);
 }
 
 /**

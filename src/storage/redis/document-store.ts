@@ -296,8 +296,10 @@ export class RedisDocumentStore implements DocumentStore {
       );
     } catch (error) {
       if (isAmeshError(error)) throw error;
-      const { message } = toReason(error as Error);
-      const cause = Object.assign(new Error(message), { isReply: (error as Error).name === 'ReplyError' });
+      const isReplied = (error as Error).name === 'ReplyError';
+      // A command on a connection that was just lost hears less than the connection did.
+      const { message } = toReason(isReplied ? (error as Error) : (connection.reason ?? (error as Error)));
+      const cause = Object.assign(new Error(message), { isReply: isReplied });
       if (!cause.isReply) connection.client?.disconnect(); // silent or lost: a new connection may work
       throw new AmeshError(
         SERVER_CODES.allow_list_unavailable,

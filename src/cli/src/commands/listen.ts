@@ -219,7 +219,7 @@ class AtTarget implements TargetPerson {
   ): Promise<boolean> {
     if (this.yes) return true;
     if (this.#lines !== undefined) return false;
-    const names = old.map(({ friendlyName }) => `"${friendlyName}"`);
+    const names = old.map(({ friendlyName }) => `"${friendlyName}"`).sort();
     return askYesNo(
       `There is no room for ${peerName(peer.friendlyName).shown}. Let it call this machine instead of ${names.join(' and ')}?`,
       signal,
