@@ -12,60 +12,60 @@ import type { Seen, SeenInMemory } from './seen-in-memory';
 
 /** Where a list is read from. */
 export interface ListSource {
-  /** The bytes of the head, or of a whole list as `amesh list --export` writes it; null where there are none. */
+  /** Returns the bytes of the head, or of a whole list as `amesh list --export` writes it; null if there is no list. */
   readonly read: () => Promise<Uint8Array | null>;
-  /** The same for a whole list, where `read` gives no more bytes than a head can have. */
+  /** Returns a whole list, if `read` returns no more bytes than a head can have. */
   readonly readWhole?: ((atMost: number) => Promise<Uint8Array | null>) | undefined;
-  /** Pages by their hashes. Absent where a list has to be whole. */
+  /** Returns pages by their hashes. Absent if the list must be whole. */
   readonly readPages?: ReadPages | undefined;
-  /** After a change, `read` may still give what was there before, and pages may come later than the head that names them. */
+  /** Whether `read` may return the old list for a while after a change, and pages may arrive later than their head. */
   readonly isEventual?: boolean | undefined;
-  /** For how long the last list counts while pages of a newer one are not there yet, in such a place; default 0. */
+  /** In an eventual store: how long the last list stays valid while pages of a newer one are missing; default 0. */
   readonly lagSeconds?: number | undefined;
 }
 
-/** Whose lists count. */
+/** Which lists are trusted. */
 export interface ListTrust {
-  /** The owner, and the next one where there is one: compressed points, 33 bytes. */
+  /** The owner, and the next owner if there is one: compressed points, 33 bytes. */
   readonly owners: readonly Uint8Array[];
-  /** The deviceId for which the list has to be. */
+  /** The deviceId that the list must be for. */
   readonly list: string;
-  /** A list of a lower revision does not count, even where none was seen here; default 0. */
+  /** The lowest revision that is accepted, even if no list was seen here; default 0. */
   readonly minRevision?: number | undefined;
 }
 
-/** What to say where there is no list, or another one than was seen. */
+/** The texts for a list that is missing, or is not the one that was seen. */
 export interface ListAdvice {
   readonly absent: { readonly detail: string } & Fix;
   readonly older: Fix;
   readonly other: Fix;
   /** Default: as `other`. */
   readonly tooFar?: Fix | undefined;
-  /** Throws where a list is older only because the whole place was set back while this process ran. */
+  /** Throws if the list is older only because the whole folder was restored while this process ran. */
   readonly assertNotSetBack?: ((opened: OpenedHead, seen: Seen) => Promise<void>) | undefined;
 }
 
-/** A head, the bytes that it was, and how new it is. */
+/** A head with its bytes, and whether it is new. */
 export interface FoundHead extends OpenedHead {
-  /** Seal and all. */
+  /** With its seal. */
   readonly bytes: Uint8Array;
   /** What follows the head in the same text. */
   readonly rest: Uint8Array;
-  /** Whether nothing as new was seen here. */
+  /** Whether it is newer than all that was seen here. */
   readonly isNews: boolean;
 }
 
-/** Reads a list: its head against the owner's key and against what was seen, and the pages that are new in it. */
+/** Reads a list: checks its head against the owner's key and what was seen, and reads the pages that are new. */
 export class ListReader {
   readonly #source: ListSource;
   readonly #trust: ListTrust;
   readonly #seen: SeenInMemory;
   readonly #advice: ListAdvice;
   readonly #parsed = new ParsedDevices();
-  /** The head of the list below; null where its text is to be read anew. */
+  /** The head of `#list`; null if its text must be read again. */
   #last: FoundHead | null = null;
   #list: PagedList | null = null;
-  /** Since when there is a head whose pages are not all there yet; null where the last one has them all. */
+  /** When the first head with missing pages appeared; null if the last head has all its pages. */
   #lagSinceMs: number | null = null;
 
   constructor(source: ListSource, trust: ListTrust, seen: SeenInMemory, advice: ListAdvice) {
@@ -76,11 +76,11 @@ export class ListReader {
   }
 
   /**
-   * The list as it is now, the same object where nothing has changed. Pages that are missing or damaged concern their
-   * devices only, and are looked for again at the next read.
+   * The current list; the same object if nothing has changed. A missing or damaged page affects only its own devices, and
+   * is read again next time.
    *
-   * @param answered called when the source has given the head, which has yet to be opened
-   * @throws AllowListIntegrityError where the head is absent, changed, another's, or older than one that was seen
+   * @param answered called when the source has returned the head, before it is opened
+   * @throws AllowListIntegrityError if the head is missing, changed, from another owner, or older than one that was seen
    */
   async read(answered?: () => void): Promise<PagedList> {
     const found = await this.find(this.#last, answered);
@@ -90,7 +90,7 @@ export class ListReader {
     if (found.isNews) await this.remember(found);
     const list = new PagedList(head, mark, pages, this.#parsed);
     const last = this.#list;
-    // Reads may end in another order than they began in.
+    // Reads may end in a different order than they began.
     if (last !== null && this.#isNewer(last.head, head)) return last;
     if (list.isWhole) this.#lagSinceMs = null;
     else if (last?.isWhole && this.#mayLag()) return last.without(head.recent);
@@ -99,7 +99,7 @@ export class ListReader {
     return list;
   }
 
-  /** Whether a head is newer than another one, both of them sealed by an owner. */
+  /** Whether head `a` is newer than head `b`. Both are sealed by an owner. */
   #isNewer(a: ListHead, b: ListHead): boolean {
     const [first, second] = [a, b].map(({ owner }) =>
       this.#trust.owners.findIndex((key) => toBase64Url(key) === owner),
@@ -107,7 +107,7 @@ export class ListReader {
     return first === second ? a.revision > b.revision : first > second;
   }
 
-  /** Whether the last list still counts, with the newest revocations, until the pages of a newer one are there. */
+  /** Whether the last list, with the newest revocations, is still valid while pages of a newer one are missing. */
   #mayLag(): boolean {
     if (!this.#source.isEventual) return false;
     this.#lagSinceMs ??= performance.now();
@@ -115,14 +115,14 @@ export class ListReader {
   }
 
   /**
-   * The head as it lies there, against the owner's key and what was seen.
+   * The stored head, checked against the owner's key and what was seen.
    *
-   * @param known what was found before
-   * @returns null where it is still the same, and nothing newer was seen since
+   * @param known what an earlier call returned
+   * @returns null if the head is still the same, and nothing newer was seen since
    */
   async find(known: FoundHead | null = null, answered?: () => void): Promise<FoundHead | null> {
     const { owners, list, minRevision = 0 } = this.#trust;
-    // First: a writer puts the list down before it notes the revision, so a list that is older than that is really older.
+    // Read this first: a writer writes the list before it records the revision, so a list older than the record really is old.
     const seen = await this.#seen.read(list);
     const all = await this.#source.read();
     answered?.();
@@ -137,7 +137,7 @@ export class ListReader {
     }
     const opened = await openHead(bytes, owners, list);
     if (beginning.length > 0 && opened.head.pages.every(({ content }) => typeof content !== 'string'))
-      throw new AllowListIntegrityError('Something follows the allow list that does not belong to it.');
+      throw new AllowListIntegrityError('The allow list is followed by something that does not belong to it.');
     if (opened.head.revision < minRevision) {
       throw this.#older(`revision ${opened.head.revision}, but AMESH_MIN_REVISION is ${minRevision}`);
     }
@@ -146,11 +146,11 @@ export class ListReader {
       return { ...opened, bytes, rest: beginning, isNews };
     const whole = await this.#source.readWhole(bytes.length + opened.head.pages.length * MAX_PAGE_BYTES);
     const [again, rest] = splitHead(whole ?? new Uint8Array(), MAX_HEAD_BYTES + 1);
-    // The head may have changed in between. It is the one that was opened, or has to be opened in its turn.
+    // The head may have changed in between, and then must be opened first.
     return equalBytes(again, bytes) ? { ...opened, bytes, rest, isNews } : this.find();
   }
 
-  /** The pages that lie behind a head in the same text, as far as they are in order. */
+  /** The valid pages that follow a head in the same text. */
   async pagesBehind(found: FoundHead): Promise<ReadonlyMap<string, Uint8Array>> {
     if (found.rest.length === 0) return new Map();
     const pages = await loadPages(found.head, [], this.#pagesOf(found));
@@ -174,7 +174,7 @@ export class ListReader {
     return content.bytes;
   }
 
-  /** Pages that were missing may be there by now. */
+  /** Reads missing pages again: they may have arrived. */
   async #mend(list: PagedList): Promise<PagedList> {
     if (list.isWhole) return list;
     const pages = await loadPages(list.head, list.pages, this.#source.readPages ?? readNone);

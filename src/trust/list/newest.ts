@@ -2,17 +2,17 @@ import { toBase64Url } from '../../core/encoding';
 import type { OpenedHead } from '../format/head';
 import type { Seen } from './seen-in-memory';
 
-/** How far a list may be ahead of the one that was seen. Somebody who has the key for a moment must not use up all numbers. */
+/** How far a list may be ahead of the one seen. Somebody who has the key for a moment must not use up all revisions. */
 export const MAX_JUMP = 2 ** 20;
 
-/** How a list that lies there compares with the newest one that was seen. */
+/** How a stored list compares with the newest one seen. */
 export type Order = 'newer' | 'same' | 'older' | 'other' | 'too-far';
 
 /**
- * Lists are ordered by the position of their owner, and then by revision: the first list of the next owner shuts out all
- * of the former one.
+ * Orders lists by the position of their owner, then by revision: the first list of the next owner makes all lists of the
+ * former owner old.
  *
- * @param owners as they are set here; the last one seals from now on
+ * @param owners the configured owners, in order
  */
 export function compareWithSeen(
   { head, position, mark }: OpenedHead,
@@ -20,9 +20,9 @@ export function compareWithSeen(
   owners: readonly Uint8Array[],
 ): Order {
   if (seen === null) return 'newer';
-  // Whatever is set here now: nobody brings a former owner back by the order of two keys.
+  // Whatever is configured now: swapping two keys must not bring a former owner back.
   if (seen.former?.includes(head.owner)) return 'older';
-  // An owner that is not set here any more comes before those that are.
+  // An owner that is no longer configured comes before those that are.
   const seenPosition = owners.findIndex((owner) => toBase64Url(owner) === seen.owner);
   if (position !== seenPosition) return position > seenPosition ? 'newer' : 'older';
   if (head.revision < seen.revision) return 'older';

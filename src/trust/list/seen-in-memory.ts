@@ -34,7 +34,7 @@ export class SeenInMemory {
   readonly #owners: readonly string[];
   readonly #newest = new Map<string, Seen>();
 
-  /** @param owners as they are set here: lists of the last one are newer than all others */
+  /** @param owners the configured owners, in order: lists of a later one are newer */
   constructor(owners: readonly Uint8Array[] = []) {
     this.#owners = owners.map(toBase64Url);
   }
