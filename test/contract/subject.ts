@@ -112,7 +112,7 @@ function verifiersOf(setting: Setting, subject: Subject): (require: VerifyOption
   const verifiers = new Map<string, Verifier>();
   return (require) => {
     const key = String(require);
-    const verifier = verifiers.get(key) ?? createVerifier({ ...options, require });
+    const verifier = verifiers.get(key) ?? createVerifier({ ...options, ...(require && { require }) });
     verifiers.set(key, verifier);
     return verifier;
   };

@@ -111,6 +111,7 @@ describe('check 9: require', () => {
   it.each<[string, unknown]>([
     ['an empty list', []],
     ['an empty text', ''],
+    ['undefined, such as a misspelt constant', undefined],
     ['null', null],
     ['a number', 7],
     ['true', true],

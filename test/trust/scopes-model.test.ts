@@ -182,7 +182,7 @@ async function verify(required: readonly string[], slowBody: () => Promise<Uint8
       allowList: { current: () => machine.current() },
       now: () => machine.now * 1000,
       nonceStore: { claim: () => true }, // the same request again and again
-      require: required.length === 0 ? undefined : required,
+      ...(required.length > 0 && { require: required }),
       onRefusal({ scope }) {
         scopeMissing = scope;
       },

@@ -45,10 +45,9 @@ export function covers(patterns: readonly string[], scope: string): boolean {
 /**
  * The option `require`, read once.
  *
- * @throws TypeError for an empty list, and for what is not a scope
+ * @throws TypeError for an empty list, and for what is not a scope, such as a constant that is undefined
  */
 export function readRequire(given: unknown): readonly string[] {
-  if (given === undefined) return [];
   const scopes = Array.isArray(given) ? [...given] : [given];
   if (scopes.length === 0 || !scopes.every(isScope))
     throw new TypeError(

@@ -48,7 +48,7 @@ export interface VerifyOptions {
    * `a-z 0-9 _ . : -`. A device without one is refused with 403 `scope_missing`. Default: none. Callers get scopes by
    * `amesh allow`.
    */
-  readonly require?: Scope | readonly Scope[] | undefined;
+  readonly require?: Scope | readonly Scope[];
   /** See {@link streamUnverifiedBody}; default false. `maxBodyBytes` still applies. */
   readonly [streamUnverifiedBody]?: boolean | undefined;
   /** Called for each refusal, with the precise reason, which clients do not see. */
@@ -132,7 +132,7 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
     pathPrefix: readPathPrefix(options.pathPrefix),
     trustForwardedHost,
     enroll,
-    require: readRequire(options.require),
+    require: 'require' in options ? readRequire(options.require) : [],
     onRefusal,
   };
 }

@@ -137,7 +137,9 @@ export class ListReader {
     }
     const opened = await openHead(bytes, owners, list);
     if (beginning.length > 0 && opened.head.pages.every(({ content }) => typeof content !== 'string'))
-      throw new AllowListIntegrityError('The allow list is followed by something that does not belong to it.');
+      throw new AllowListIntegrityError(
+        'The allow list is followed by something that does not belong to it.',
+      );
     if (opened.head.revision < minRevision) {
       throw this.#older(`revision ${opened.head.revision}, but AMESH_MIN_REVISION is ${minRevision}`);
     }
