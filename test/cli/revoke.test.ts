@@ -25,7 +25,7 @@ const newIds = () => {
 };
 
 const namesOf = async (machine: Machine) =>
-  (await machine.allowList()).devices.map(({ friendlyName }) => friendlyName);
+  (await machine.allowList()).devices.map(({ friendlyName }) => friendlyName).toSorted();
 
 describe('amesh revoke', () => {
   it('takes a device out by name, and says when that counts', async () => {

@@ -4,13 +4,25 @@ import { covers, isScope, type Scope } from './scopes';
 export type ScopedRequest =
   | {
       /** The verified caller. */
-      readonly authMesh?: { readonly scopes: readonly string[] } | null | undefined;
+      readonly authMesh?:
+        | {
+            /** The scopes that it has, such as `orders:read`, `orders:*` or `*`. */
+            readonly scopes: readonly string[];
+          }
+        | null
+        | undefined;
     }
   | {
       /** The variables of a context. */
       readonly var: {
         /** The verified caller. */
-        readonly authMesh?: { readonly scopes: readonly string[] } | null | undefined;
+        readonly authMesh?:
+          | {
+              /** The scopes that it has, such as `orders:read`, `orders:*` or `*`. */
+              readonly scopes: readonly string[];
+            }
+          | null
+          | undefined;
       };
     };
 

@@ -62,10 +62,25 @@ export interface Tombstone {
 
 /** One line of a page. */
 export type Entry =
-  | { readonly kind: 'device'; readonly device: DeviceLine }
-  | { readonly kind: 'tombstone'; readonly tombstone: Tombstone }
+  | {
+      /** What the line is. */
+      readonly kind: 'device';
+      /** The device. */
+      readonly device: DeviceLine;
+    }
+  | {
+      /** What the line is. */
+      readonly kind: 'tombstone';
+      /** The tombstone of a revoked device. */
+      readonly tombstone: Tombstone;
+    }
   /** A device with an algorithm that this version does not know: readers ignore it, writers keep it. */
-  | { readonly kind: 'foreign'; readonly deviceId: string };
+  | {
+      /** What the line is. */
+      readonly kind: 'foreign';
+      /** The ID of the device. */
+      readonly deviceId: string;
+    };
 
 /** The fix for a list that its owner sealed, but that this version does not understand. */
 export const NEWER_AMESH = { fix: 'Use the version of amesh that wrote it, or a newer one.' };

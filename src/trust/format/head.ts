@@ -24,7 +24,7 @@ export const MAX_RECENT = 256;
 
 /** A part of the list: the entries whose IDs begin with these bits. */
 export interface PageRef {
-  /** Bits as text, see {@link bitsOf}. */
+  /** The bits as text: `0` and `1`, at most 96 of them. */
   readonly prefix: string;
   /** The SHA-256 of the page in base64url, 43 characters; or the entries themselves, in a small list. */
   readonly content: string | readonly unknown[];

@@ -20,7 +20,15 @@ const MAX_PARSED = 10_000;
 const NOBODY: ReadonlySet<string> = new Set();
 
 /** The bytes of a page that is in order, or the error for requests of its devices. */
-export type PageContent = { readonly bytes: Uint8Array } | { readonly error: AmeshError };
+export type PageContent =
+  | {
+      /** The bytes of a valid page. */
+      readonly bytes: Uint8Array;
+    }
+  | {
+      /** The error that its devices get. */
+      readonly error: AmeshError;
+    };
 
 /** A page that was loaded. Revisions that name the same page share one object. */
 export interface Page {
@@ -28,7 +36,7 @@ export interface Page {
   readonly prefix: string;
   /** The hash that names it; null for entries that the head holds itself. */
   readonly hash: string | null;
-
+  /** Its bytes, or the error that its devices get. */
   readonly content: PageContent;
 }
 

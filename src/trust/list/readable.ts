@@ -7,12 +7,15 @@ import { groupHosts, type PagedList } from '../format/paged-list';
 export interface MissingPart {
   /** The page, by its hash; or the device, by its ID, whose entry alone is not understood. */
   readonly name: string;
+  /** Why it cannot be read. */
   readonly error: AmeshError;
 }
 
 /** The devices of a list that can be read, sorted by page and ID, and the parts that cannot. */
 export function readableDevices(list: PagedList): {
+  /** The devices that can be read. */
   readonly devices: DeviceEntry[];
+  /** The parts that cannot. */
   readonly missing: MissingPart[];
 } {
   const hosts = groupHosts(list.head.targets);

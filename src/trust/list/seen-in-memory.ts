@@ -18,6 +18,7 @@ export interface Seen {
 export interface PastReset {
   /** The highest revision that was known before; 0 for none. */
   readonly from: number;
+  /** Unix seconds. */
   readonly atSeconds: number;
 }
 
