@@ -26,6 +26,13 @@ interface Due {
   readonly named: Ending[];
 }
 
+/** The work since the last pause. */
+interface Slice {
+  startedAt: number;
+  /** Lines since the pass began. */
+  lines: number;
+}
+
 export interface EndWatchOptions {
   readonly list: AllowListSource;
   /** Logs a line. */
@@ -81,10 +88,11 @@ export class EndWatch {
       if (days) add(due, days, ending);
     };
     const missed = new Map<string, number>();
+    const slice: Slice = { startedAt: performance.now(), lines: 0 };
     for (const { prefix, content } of list.pages) {
       const since = this.#sinceFor(prefix);
       if ('error' in content) missed.set(prefix, since);
-      else for await (const line of this.#slices(content.bytes)) note(endingOfLine(line, list), since);
+      else for await (const line of this.#slices(content.bytes, slice)) note(endingOfLine(line, list), since);
     }
     this.#since = nowSeconds;
     this.#sinceOf = missed;
@@ -103,14 +111,13 @@ export class EndWatch {
     return Math.min(this.#since, ...missed.map(([, since]) => since));
   }
 
-  async *#slices(bytes: Uint8Array): AsyncGenerator<string> {
-    let startedAt = performance.now();
-    let count = 0;
+  /** @param slice is shared by all pages: a single page takes less time than a slice */
+  async *#slices(bytes: Uint8Array, slice: Slice): AsyncGenerator<string> {
     for (const { line } of textsOf(bytes)) {
       if (line.includes('"expiresAt":')) yield line;
-      if (++count % LINES_BETWEEN_LOOKS > 0 || performance.now() - startedAt < SLICE_MS) continue;
+      if (++slice.lines % LINES_BETWEEN_LOOKS > 0 || performance.now() - slice.startedAt < SLICE_MS) continue;
       await this.#pause();
-      startedAt = performance.now();
+      slice.startedAt = performance.now();
     }
   }
 

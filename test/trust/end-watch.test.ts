@@ -152,11 +152,11 @@ describe('a server warns of ends', () => {
   });
 
   it('in slices, between which requests are answered', async () => {
-    const { look, of } = watch(
-      (await toList(Array.from({ length: 20_000 }, (_, i) => ending(`d${i}`, 3)))).list,
-    );
+    // Each page is looked through in much less than a slice.
+    const devices = [ending('laptop', 3), ...Array.from({ length: 30_000 }, () => newDevice())];
+    const { look, of } = watch((await toList(devices)).list);
     expect(await look(0)).toHaveLength(1);
-    expect(of.pauses).toBeGreaterThan(2);
+    expect(of.pauses).toBeGreaterThan(0);
   });
 
   it('not twice where its clock is set back, and not at all without a list', async () => {
