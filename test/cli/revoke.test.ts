@@ -139,7 +139,7 @@ describe('amesh revoke', () => {
     );
     await writeFile(record, kept.replace(/^since \d+/, 'since 1'));
     const asked = await machine.amesh(['revoke', '--unused', '90d']);
-    expect([asked.code, await namesOf(machine)]).toEqual([2, ['both', 'unused', 'used', 'recent']]);
+    expect([asked.code, await namesOf(machine)]).toEqual([2, ['both', 'recent', 'unused', 'used']]);
     const ran = await machine.amesh(['revoke', '--unused', '90d', '--yes']);
     expect(ran.stderr).toContain('✓ Revoked 2 devices. ');
     const { devices, tombstones } = await machine.allowList();
