@@ -143,18 +143,6 @@ export async function readLockout(tpm: TpmConnection): Promise<Lockout> {
   };
 }
 
-/** The maker of the TPM: four letters, such as `INTC`, `AMD`, `IFX`. */
-export async function readMaker(tpm: TpmConnection): Promise<string> {
-  const { parameters } = await run(tpm, {
-    code: CC.getCapability,
-    parameters: [u32(TPM_PROPERTIES), u32(0x105), u32(1)],
-  });
-  const value = readProperties(parameters).get(0x105) ?? 0;
-  return Buffer.from(u32(value))
-    .toString('latin1')
-    .replace(/[^A-Za-z0-9]/g, '');
-}
-
 function readProperties(reader: Reader): ReadonlyMap<number, number> {
   reader.u8(); // whether there are more
   reader.u32();
