@@ -5,6 +5,7 @@ import { createVerifier, InMemoryNonceStore } from '@authmesh/sdk/core';
 import { verify as verifyExpress } from '@authmesh/sdk/express';
 import type { ErrorRequestHandler, Express, RequestHandler } from 'express';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { callsOf } from '../support/calls-of';
 import { frameworks } from '../support/frameworks';
 import { type Listening, listen } from '../support/listen';
 import { createMachines } from '../support/machines';
@@ -404,7 +405,7 @@ describe('a verifier that fails', () => {
     const { origin } = await serve((req, res) => verify(req, res, () => void res.end('in')));
     const response = await machines.controller.fetch(origin, { method: 'POST', body: 'x' });
     expect([response.status, await response.text()]).toEqual([500, '']);
-    expect(logged.mock.calls).toEqual([
+    expect(callsOf(logged)).toEqual([
       ['amesh: a request could not be verified', expect.objectContaining({ message: 'There is no time.' })],
     ]);
     logged.mockRestore();
@@ -432,7 +433,7 @@ describe('in production', () => {
     instance.verify();
     instance.verify({ maxBodyBytes: 5 });
     machines.targetWith({ env }).verify();
-    expect(warn.mock.calls).toEqual([
+    expect(callsOf(warn)).toEqual([
       [expect.stringMatching(/^amesh: Using in-memory nonce store\. .* see docs\/production\.md\.$/)],
     ]);
     warn.mockRestore();

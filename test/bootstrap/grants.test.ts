@@ -3,6 +3,7 @@ import { createAmesh } from '@authmesh/sdk';
 import { closeGrant, openDevice, revokeDevice, revokeGrant } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { callsOf } from '../support/calls-of';
 import { type EnrollingTarget, forgeEnrolment, sendEnrolment, stranger } from '../support/enrolling';
 import { changeDevices, documentOf, newDevice } from '../support/list-document';
 import { claimsOf } from '../support/tokens';
@@ -36,7 +37,7 @@ describe('a caller with nothing but a grant', () => {
     expect(endsAt - expiresAt).toBe(2_592_000 - 86_400);
     expect(list.grants).toMatchObject([{ id, used: 1, uses: 50 }]);
     expect(target.refusals).toEqual([]);
-    expect(enrolling.logged.mock.calls).toEqual([
+    expect(callsOf(enrolling.logged)).toEqual([
       [
         `amesh: AMESH_BOOTSTRAP_TOKEN was taken: this machine, "${friendlyName}" (${deviceId}), may now call "${target.device.identity.friendlyName}" (${target.device.identity.deviceId}) at ${target.authority}.`,
       ],

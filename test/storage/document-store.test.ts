@@ -10,6 +10,7 @@ import redisDriver from 'unstorage/drivers/redis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { RedisDocumentStore } from '../../src/storage/redis/document-store';
 import { toDocumentStore } from '../../src/storage/unstorage/document-store';
+import { callsOf } from '../support/calls-of';
 import { documentStoreContract } from '../support/document-store-contract';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { startSlowProxy } from '../support/slow-proxy';
@@ -187,7 +188,7 @@ describe('any other storage', () => {
     const driver = { ...memoryDriver(), name: 'somewhere' };
     toDocumentStore(createStorage({ driver }));
     toDocumentStore(createStorage({ driver }));
-    expect(warned.mock.calls).toEqual([
+    expect(callsOf(warned)).toEqual([
       [
         expect.stringContaining(
           'If two administrators change the allow list in somewhere at the same moment',

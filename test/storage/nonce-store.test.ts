@@ -8,6 +8,7 @@ import fsDriver from 'unstorage/drivers/fs';
 import lruDriver from 'unstorage/drivers/lru-cache';
 import memoryDriver from 'unstorage/drivers/memory';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { callsOf } from '../support/calls-of';
 import { randomNonce } from '../support/nonce-store';
 import { nonceStoreContract } from '../support/nonce-store-contract';
 import { isPacked } from '../support/packed';
@@ -125,7 +126,7 @@ describe('StorageNonceStore', () => {
     const { StorageNonceStore: Fresh } = await import('@authmesh/sdk/storage');
     new Fresh(createStorage());
     new Fresh(createStorage());
-    expect(warned.mock.calls).toEqual([
+    expect(callsOf(warned)).toEqual([
       [expect.stringContaining('StorageNonceStore detects replays within one process only.')],
     ]);
     warned.mockRestore();

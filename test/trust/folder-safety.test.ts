@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import { assertFolder, createIdentity, inspectFolder, openDevice, resetTrust } from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { callsOf } from '../support/calls-of';
 import { documentOf } from '../support/list-document';
 import { listen } from '../support/listen';
 
@@ -101,7 +102,7 @@ describe('a folder that others can write', () => {
     server.verify();
     server.verify();
     expect((await server.identity()).friendlyName).toBe('target');
-    expect(warned.mock.calls).toEqual([
+    expect(callsOf(warned)).toEqual([
       [`amesh: ${dir} can be written by everybody (0777). chmod 700 ${dir}.`],
     ]);
     // Of an instance without the key the folder only remembers how new the list was.
@@ -173,7 +174,7 @@ describe.skipIf(!isRoot)('a folder of another user', () => {
     const target = createAmesh({ dir, env: {} });
     const middleware = target.verify();
     const line = `amesh: ${dir} belongs to uid 54321, and this process runs as root. `;
-    expect(warned.mock.calls).toEqual([[expect.stringContaining(line)]]);
+    expect(callsOf(warned)).toEqual([[expect.stringContaining(line)]]);
     expect(warned.mock.calls[0]?.[0]).toContain('Until then this machine refuses every signed request');
     const server = await listen((request, response) => middleware(request, response, () => response.end()));
     const caller = createAmesh({ dir: join(root, 'caller'), env: {} });
@@ -187,7 +188,7 @@ describe.skipIf(!isRoot)('a folder of another user', () => {
     warned.mockClear();
     const AMESH_OWNER_KEY = (await caller.identity()).publicKey;
     createAmesh({ dir: join(dir, 'reader'), env: { AMESH_OWNER_KEY } }).verify();
-    expect(warned.mock.calls).toEqual([[expect.stringContaining('who can replace')]]);
+    expect(callsOf(warned)).toEqual([[expect.stringContaining('who can replace')]]);
     warned.mockRestore();
   });
 
