@@ -16,6 +16,12 @@ const SPLIT_AT = { lines: 512, bytes: 524_288 };
 /** How long a page is kept after no head names it: as long as a tombstone, so that a reader that lags still finds it. */
 export const KEEP_PAGES_SECONDS = 25 * 3600;
 
+/**
+ * How many of these pages are kept: one generation of the longest list. Leases change a list several times a second, and
+ * without a limit the head would be full after some hours.
+ */
+const MAX_DROPPED = MAX_PAGES;
+
 /** Members of a head that a change sets itself. The others follow from the entries and pages. */
 export type HeadChanges = Partial<
   Pick<ListHead, 'hosts' | 'tokens' | 'grants' | 'joins' | 'targets' | 'ended'>
@@ -172,17 +178,13 @@ export class ListDraft {
     const droppedNow = [...namedBefore]
       .filter((hash) => !namedNow.has(hash))
       .map((hash) => [hash, this.#nowSeconds] as const);
-    const head: ListHead = {
-      ...this.head,
-      revision: before.revision + 1,
-      updatedAt: this.#nowSeconds,
-      pages,
-      dropped: [...droppedBefore.filter(([, atSeconds]) => isKept(atSeconds)), ...droppedNow],
-    };
+    const kept = droppedBefore.filter(([, atSeconds]) => isKept(atSeconds));
+    const dropped = [...kept, ...droppedNow].slice(-MAX_DROPPED);
+    const stays = new Set(dropped.map(([hash]) => hash));
     return {
-      head,
+      head: { ...this.head, revision: before.revision + 1, updatedAt: this.#nowSeconds, pages, dropped },
       write: new Map([...newPages].filter(([hash]) => !namedBefore.has(hash))),
-      remove: droppedBefore.filter(([, atSeconds]) => !isKept(atSeconds)).map(([hash]) => hash),
+      remove: droppedBefore.map(([hash]) => hash).filter((hash) => !stays.has(hash)),
     };
   }
 

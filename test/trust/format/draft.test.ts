@@ -7,7 +7,7 @@ import { deviceIdOf } from '../../../src/core/devices/allow-list';
 import { toBase64Url } from '../../../src/core/encoding';
 import { KEEP_PAGES_SECONDS, ListDraft } from '../../../src/trust/format/draft';
 import type { DeviceEntry } from '../../../src/trust/format/entry';
-import { type ListHead, openHead, sealHead } from '../../../src/trust/format/head';
+import { type ListHead, MAX_PAGES, openHead, sealHead } from '../../../src/trust/format/head';
 import { loadPages } from '../../../src/trust/format/load-pages';
 import { PagedList } from '../../../src/trust/format/paged-list';
 
@@ -212,6 +212,22 @@ describe('a list that is changed', () => {
       );
       expect(written.pages.has(old)).toBe(false);
       expect(written.head.dropped.map(([hash]) => hash)).not.toContain(old);
+    });
+
+    it('are at most as many as a list can have pages, however often it changes', async () => {
+      const written = await fill();
+      const old = nameOf(written);
+      const others = Array.from(
+        { length: MAX_PAGES },
+        () => [randomBytes(32).toString('base64url'), NOW] as const,
+      );
+      written.head = { ...written.head, dropped: others };
+      const [[oldest] = []] = others;
+      written.pages.set(oldest as string, new Uint8Array());
+      await written.change((draft) => draft.put(device(ids[0] as string, { addedAt: 1 })), NOW + 10);
+      expect(written.head.dropped).toEqual([...others.slice(1), [old, NOW + 10]]);
+      expect(written.pages.has(oldest as string)).toBe(false);
+      expect(written.pages.has(old)).toBe(true);
     });
 
     it('are written again if a head names them again', async () => {
