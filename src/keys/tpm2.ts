@@ -47,19 +47,12 @@ export const tpm2: KeyBackend = Object.freeze({
   async create(context: KeyContext) {
     const tpm = tpmOf(context.env);
     const pin = await suppliedPin(context);
-    try {
-      const { key, fingerprint } = await tpm.run(async (connection) => ({
-        key: await makeKey(connection, pin),
-        fingerprint: await fingerprintOf(connection).catch(() => undefined),
-      }));
-      const publicKey = toPoint(key);
-      await assertSigns(new TpmSigner(tpm, key, publicKey, pin, async (error) => error as Error));
-      const ref = files.refOf(publicKey);
-      await files.write(ref, toText(key, fingerprint), context);
-      return { ref, publicKey };
-    } catch (error) {
+    const { key, fingerprint, publicKey } = await makeAndTest(tpm, pin).catch(async (error) => {
       throw await explain(error, tpm);
-    }
+    });
+    const ref = files.refOf(publicKey);
+    await files.write(ref, toText(key, fingerprint), context);
+    return { ref, publicKey };
   },
 
   async open(ref: string, context: KeyContext) {
@@ -108,10 +101,17 @@ function readAddress(env: Env): TpmAddress {
 }
 
 /** A TPM with faulty firmware would show it only at the first request. */
-async function assertSigns(signer: TpmSigner): Promise<void> {
-  const key = await cryptoProvider.importPublicKey(signer.publicKey);
-  if (await key.verify(await signer.sign(TEST_MESSAGE), TEST_MESSAGE)) return;
-  throw new RangeError('The TPM signed wrongly.');
+async function makeAndTest(tpm: Tpm, pin: Uint8Array) {
+  const { key, fingerprint } = await tpm.run(async (connection) => ({
+    key: await makeKey(connection, pin),
+    fingerprint: await fingerprintOf(connection).catch(() => undefined),
+  }));
+  const publicKey = toPoint(key);
+  const signer = new TpmSigner(tpm, key, publicKey, pin, async (error) => error as Error);
+  const verifier = await cryptoProvider.importPublicKey(publicKey);
+  if (!(await verifier.verify(await signer.sign(TEST_MESSAGE), TEST_MESSAGE)))
+    throw new RangeError('The TPM signed wrongly.');
+  return { key, fingerprint, publicKey };
 }
 
 /** @throws AmeshError `identity_unreadable` for a key that amesh would not make */

@@ -73,6 +73,13 @@ describeWithTpm('with a TPM', () => {
     }
   });
 
+  it('does not blame the TPM for a folder in which the key file cannot be written', async () => {
+    await symlink('/proc', join(root, 'keys'));
+    const error = await backend.create({ dir: root, env }).catch((thrown) => thrown);
+    expect(error).toMatchObject({ syscall: 'open' });
+    expect(String(error)).not.toContain('TPM');
+  });
+
   it('opens a key again after the machine was restarted', async () => {
     const { ref, publicKey } = await backend.create({ dir: root, env });
     const signer = await backend.open(ref, { dir: root, env });
