@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { DeviceEntry, ListHead, ListStore, PagedList, Tombstone } from '@authmesh/sdk/admin';
+import { emptyHead as emptyHeadOf } from '../../src/trust/format/head';
 
 /** The content of a list in one object. */
 export interface ListDocument extends ListHead {
@@ -26,22 +27,7 @@ export async function changeDevices(
 
 /** The head of an empty list, before its first revision. */
 export function emptyHead(more: Partial<ListHead> = {}): ListHead {
-  return {
-    revision: 0,
-    list: 'am_OOOOOOOOOOOOOOOO',
-    owner: `Ag${'o'.repeat(42)}`,
-    updatedAt: 0,
-    hosts: [],
-    tokens: [],
-    grants: [],
-    joins: [],
-    targets: [],
-    ended: [],
-    recent: [],
-    pages: [{ prefix: '', content: [] }],
-    dropped: [],
-    ...more,
-  };
+  return { ...emptyHeadOf('am_OOOOOOOOOOOOOOOO'), owner: `Ag${'o'.repeat(42)}`, ...more };
 }
 
 /** Adds controllers with invented keys. */

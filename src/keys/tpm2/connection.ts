@@ -84,7 +84,9 @@ class TcpConnection implements TpmConnection {
   constructor(private readonly socket: Socket) {
     socket.on('data', (chunk) => this.#take(chunk));
     socket.on('error', (error) => this.#fail(error));
-    socket.on('close', () => this.#fail(new Error('The TPM closed the connection.')));
+    socket.on('close', () =>
+      this.#fail(Object.assign(new Error('The TPM closed the connection.'), { code: 'ECONNRESET' })),
+    );
   }
 
   send(command: Uint8Array): Promise<Uint8Array> {

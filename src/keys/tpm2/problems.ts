@@ -98,7 +98,7 @@ async function lost(error: ResponseError, tpm: Tpm, { fingerprint }: KeyFacts): 
 }
 
 function explainConnection(error: NodeJS.ErrnoException, address: TpmAddress): AmeshError {
-  const { code = error.message.replace(/\.$/, '') } = error;
+  const { code = 'unknown error' } = error;
   if (address.kind === 'tcp')
     return unavailable(`No TPM answers at tcp:${address.host}:${address.port} (${code}).`, {
       fix: 'Start it, or correct AMESH_TPM.',

@@ -62,6 +62,25 @@ export interface ListHead {
   readonly dropped: readonly (readonly [hash: string, atSeconds: number])[];
 }
 
+/** The head of an empty list, before an owner seals its first revision. */
+export function emptyHead(list: string): ListHead {
+  return {
+    revision: 0,
+    list,
+    owner: '',
+    updatedAt: 0,
+    hosts: [],
+    tokens: [],
+    grants: [],
+    joins: [],
+    targets: [],
+    ended: [],
+    recent: [],
+    pages: [{ prefix: '', content: [] }],
+    dropped: [],
+  };
+}
+
 /** A head whose seal was verified. */
 export interface OpenedHead {
   readonly head: ListHead;

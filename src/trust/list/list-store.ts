@@ -1,52 +1,22 @@
 import type { Signer } from '../../core/crypto/provider';
 import { toBase64Url } from '../../core/encoding';
 import { AllowListIntegrityError, AmeshError } from '../../core/errors/amesh-error';
-import type { Fix } from '../../core/errors/define-codes';
 import type { DocumentStore } from '../../storage/document-store';
 import { STORAGE_CODES } from '../../storage/errors/codes';
 import { TRUST_CODES } from '../errors/codes';
 import { ListDraft } from '../format/draft';
 import { joinList } from '../format/export';
-import { type ListHead, MAX_HEAD_BYTES, markOf, type OpenedHead, sealHead } from '../format/head';
+import { emptyHead, type ListHead, MAX_HEAD_BYTES, markOf, type OpenedHead, sealHead } from '../format/head';
 import { MAX_PAGE_BYTES } from '../format/page';
 import type { PagedList } from '../format/paged-list';
 import { ALLOW_LIST_KEY, lastSeenKey } from './keys';
 import { LastSeenRecord } from './last-seen';
+import { ABSENT, OLDER, OTHER, SET_BACK, TOO_FAR } from './list-advice';
 import { type FoundHead, ListReader } from './list-reader';
 import { SeenRevisions } from './seen';
 import type { Seen } from './seen-in-memory';
 
 const ATTEMPTS = 100;
-
-/** A list that is not in the folder is rarely lost: it is usually in a store. A reset would then create a second list. */
-const ABSENT = {
-  /** What is missing, in one sentence. */
-  detail: 'There is no allow_list.json in the folder.',
-  /** What to do about it. */
-  fix: 'If the list is in a store, set AMESH_STORE_URL. If not, restore it, or start an empty one with',
-  /** With which command. */
-  command: ['amesh', 'trust', 'reset'],
-};
-
-const KEEP = ['amesh', 'trust', 'reset', '--keep'];
-
-const OLDER: Fix = {
-  fix: 'Restore the newer one. If it is lost, continue from this one, without the changes since',
-  command: KEEP,
-};
-
-const OTHER: Fix = {
-  fix: 'Restore the other one. If it is lost, continue from this one, without the changes in the other',
-  command: KEEP,
-};
-
-const TOO_FAR: Fix = {
-  fix: 'If this instance was off while the list was reset, and amesh list --json shows this revision on the machine of its owner: delete seen.json in the folder of this instance, and restart it. If not, restore the right list.',
-};
-
-const SET_BACK: Fix = {
-  fix: 'Restore the newer folder. If it is lost, restart this process: it then continues from this older list, without the changes since.',
-};
 
 /** Where a list is stored, if not in a folder of its own. */
 export interface ListPlace {
@@ -301,18 +271,8 @@ export class ListStore {
   ): Promise<ListHead> {
     const nowSeconds = Math.floor(Date.now() / 1000);
     const empty: ListHead = {
+      ...emptyHead(this.#list),
       revision: after,
-      list: this.#list,
-      owner: '',
-      updatedAt: 0,
-      hosts: [],
-      tokens: [],
-      grants: [],
-      joins: [],
-      targets: [],
-      ended: [],
-      recent: [],
-      pages: [{ prefix: '', content: [] }],
       dropped: former === undefined ? [] : pagesToDrop(former, nowSeconds),
     };
     const noPage = () => Promise.reject(new Error('An empty list has no page.'));

@@ -10,6 +10,7 @@ import type { DeviceEntry } from '../../../src/trust/format/entry';
 import { type ListHead, MAX_PAGES, openHead, sealHead } from '../../../src/trust/format/head';
 import { loadPages } from '../../../src/trust/format/load-pages';
 import { PagedList } from '../../../src/trust/format/paged-list';
+import { emptyHead } from '../../support/list-document';
 
 const NOW = 1_764_000_000;
 
@@ -17,21 +18,12 @@ let signer: Signer;
 let empty: ListHead;
 beforeAll(async () => {
   signer = await cryptoProvider.importPrivateKey(await cryptoProvider.generatePrivateKey());
-  empty = {
+  empty = emptyHead({
     revision: 1,
     list: await deviceIdOf(signer.publicKey, cryptoProvider),
     owner: toBase64Url(signer.publicKey),
     updatedAt: NOW,
-    hosts: [],
-    tokens: [],
-    grants: [],
-    joins: [],
-    targets: [],
-    ended: [],
-    recent: [],
-    pages: [{ prefix: '', content: [] }],
-    dropped: [],
-  };
+  });
 });
 
 /** A list and the pages in its store, changed like a writer does it. */

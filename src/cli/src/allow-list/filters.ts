@@ -1,8 +1,6 @@
 import type { DeviceEntry } from '@authmesh/sdk/admin';
 import type { ArgsDef } from 'citty';
-import { toSeconds } from '../words/duration';
-
-const MAX_SECONDS = 3650 * 86_400;
+import { MAX_SECONDS, toSeconds } from '../words/duration';
 
 /** A device with the time when it was last seen here. */
 export type SeenDevice = DeviceEntry & {

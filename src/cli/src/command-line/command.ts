@@ -30,6 +30,14 @@ export const SHARED_ARGS = {
   version: { type: 'boolean', alias: 'v', description: 'Print the version' },
 } as const satisfies ArgsDef;
 
+/** The argument of commands that are about one device. */
+export const DEVICE_ARG = {
+  type: 'positional',
+  required: true,
+  valueHint: 'id|name',
+  description: 'The device: see amesh list',
+} as const satisfies ArgsDef[string];
+
 /** Whether an argument may be given several times: its value hint ends in three dots. */
 export function isRepeated({ valueHint }: { readonly valueHint?: string | undefined }): boolean {
   return valueHint?.endsWith('...') ?? false;

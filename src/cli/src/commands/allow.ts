@@ -1,24 +1,17 @@
 import { allowScopes, type DeviceEntry, lookUp } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { endNotes, readScopes, scopesText, scopeWords } from '../allow-list/scopes';
-import { type Result, SHARED_ARGS } from '../command-line/command';
+import { DEVICE_ARG, type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
-import { toSeconds } from '../words/duration';
+import { MAX_SECONDS, toSeconds } from '../words/duration';
 import { here } from '../words/here';
 import { nameForCommand } from '../words/shell';
-
-const MAX_SECONDS = 3650 * 86_400;
 
 export const allow = defineCommand({
   meta: { name: 'allow', description: 'Lets a device do more on this machine, or sets when its trust ends' },
   args: {
-    device: {
-      type: 'positional',
-      required: true,
-      valueHint: 'id|name',
-      description: 'The device: see amesh list',
-    },
+    device: DEVICE_ARG,
     scope: {
       type: 'positional',
       required: false,

@@ -2,7 +2,7 @@ import { type Device, type DeviceEntry, findDevice, isScope, type WhyNot, whyNot
 import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { scopesText } from '../allow-list/scopes';
-import { type Result, SHARED_ARGS } from '../command-line/command';
+import { DEVICE_ARG, type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { EXIT } from '../errors/exit-codes';
 import { openMachine } from '../machine/machine';
@@ -16,12 +16,7 @@ export const can = defineCommand({
       'Says whether a device may call this machine, and do what needs a scope; exit code 11 for no',
   },
   args: {
-    device: {
-      type: 'positional',
-      required: true,
-      valueHint: 'id|name',
-      description: 'The device: see amesh list',
-    },
+    device: DEVICE_ARG,
     scope: {
       type: 'positional',
       required: false,

@@ -3,7 +3,7 @@ import { defineCommand } from 'citty';
 import { confirmationsOf, confirmationText } from '../allow-list/confirmations';
 import { regainNotes } from '../allow-list/revoke-grant';
 import { readScopes, scopesText, scopeWords } from '../allow-list/scopes';
-import { type Result, SHARED_ARGS } from '../command-line/command';
+import { DEVICE_ARG, type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
 import { here } from '../words/here';
@@ -12,12 +12,7 @@ import { nameForCommand } from '../words/shell';
 export const deny = defineCommand({
   meta: { name: 'deny', description: 'Takes scopes from a device' },
   args: {
-    device: {
-      type: 'positional',
-      required: true,
-      valueHint: 'id|name',
-      description: 'The device: see amesh list',
-    },
+    device: DEVICE_ARG,
     scope: {
       type: 'positional',
       required: false,

@@ -2,6 +2,9 @@ import { UsageError } from '../errors/errors';
 
 const SECONDS = Object.freeze({ s: 1, m: 60, h: 3600, d: 86_400 });
 
+/** The longest time that a device can be given or unused: ten years. */
+export const MAX_SECONDS = 3650 * 86_400;
+
 /**
  * Parses a duration such as `90s`, `15m`, `1h` or `30d` to seconds.
  *
