@@ -8,20 +8,24 @@ const GATHER_MS = 100;
 /** The pause after a failed write. Half of the lease is still left then. */
 const RETRY_MS = 5_000;
 
+/** Unix seconds. A list gives the same object for an entry until that changes, so each entry is parsed for this once. */
+const notDueBefore = new WeakMap<TrustedDevice, number>();
+
 /**
  * Whether the lease of a device is due for renewal.
  *
  * @param list the list that accepted the device
  */
 export function isLeaseDue(device: TrustedDevice, list: AllowList): boolean {
-  if (device.expiresAt === undefined || !(list instanceof PagedList)) return false;
+  const nowSeconds = Math.floor(Date.now() / 1000);
+  if (device.expiresAt === undefined || nowSeconds < (notDueBefore.get(device) ?? 0)) return false;
+  if (!(list instanceof PagedList)) return false;
   const lease = list.entry(device.deviceId)?.lease;
   const grant = lease && findGrant(list.head, lease.grant);
-  return (
-    lease !== undefined &&
-    grant !== undefined &&
-    isDue(lease, grant.leaseSeconds, Math.floor(Date.now() / 1000))
-  );
+  if (lease === undefined) notDueBefore.set(device, Number.POSITIVE_INFINITY);
+  if (lease === undefined || grant === undefined) return false;
+  notDueBefore.set(device, lease.expiresAt - grant.leaseSeconds / 2);
+  return isDue(lease, grant.leaseSeconds, nowSeconds);
 }
 
 /** Renews the leases of active callers, after their requests. */
