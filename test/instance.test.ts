@@ -199,6 +199,19 @@ describe('the log', () => {
     }
   });
 
+  it.each(['unknown_device', 'role_not_allowed', 'device_expired', 'scope_missing', 'wrong_host'] as const)(
+    'says in which folder the command that mends %s has to run',
+    (code) => {
+      const written: string[] = [];
+      const log = createLog({}, 'folder /srv/amesh', (line) => void written.push(line));
+      const request = { method: 'GET', authority: 'a', target: '/' };
+      log.refusal({ code, status: 403, detail: 'Why.', fix: 'amesh allow x', request });
+      expect(written).toEqual([
+        `amesh: refused 403 ${code}: Why. amesh allow x (folder /srv/amesh) [GET a/]`,
+      ]);
+    },
+  );
+
   it('keeps no process alive for a count', () => {
     const timers = vi.spyOn(globalThis, 'setTimeout');
     const log = createLog({}, null, () => {});

@@ -87,6 +87,8 @@ export function createLog(
 const ABOUT_THE_LIST: ReadonlySet<string> = new Set([
   'unknown_device',
   'role_not_allowed',
+  'device_expired',
+  'scope_missing',
   'wrong_host',
   'allow_list_integrity_failure',
 ]);
