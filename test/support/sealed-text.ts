@@ -1,7 +1,7 @@
 import type { Signer } from '@authmesh/sdk/core';
+import { toLowS } from '../../src/core/crypto/low-s';
 import { toBase64Url, toUtf8 } from '../../src/core/encoding';
 import { LABELS } from '../../src/core/wire/labels';
-import { toLowS } from '../../src/trust/format/low-s';
 
 const SEAL_BYTES = 98;
 

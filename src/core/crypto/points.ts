@@ -32,6 +32,25 @@ export function toPoint(jwk: { x?: string | undefined; y?: string | undefined })
   return point;
 }
 
+/** The field of P-256 and the b of its equation (SP 800-186 section 3.2.1.3). */
+const P = 0xffffffff00000001000000000000000000000000ffffffffffffffffffffffffn;
+const B = 0x5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604bn;
+
+/** Whether coordinates are those of a point of P-256. A compressed point could be one with another y. */
+export function isOnCurve({ x, y }: { readonly x: string; readonly y: string }): boolean {
+  const [a, b] = [toCoordinate(x), toCoordinate(y)];
+  return a !== null && b !== null && (b * b - (a * a * a - 3n * a + B)) % P === 0n;
+}
+
+/** A number below P from 32 bytes in base64url; null for anything else. */
+function toCoordinate(text: string): bigint | null {
+  const bytes = fromBase64Url(text);
+  if (bytes?.length !== 32) return null;
+  let value = 0n;
+  for (const byte of bytes) value = (value << 8n) | BigInt(byte);
+  return value < P ? value : null;
+}
+
 /** Throws a TypeError unless this looks like a P-256 private key. */
 export function assertPrivateJwk(jwk: PrivateJwk): void {
   const d = fromBase64Url(jwk.d ?? '');

@@ -1,4 +1,5 @@
 import { verifyingCrypto } from '#crypto';
+import { isLowS, toLowS } from '../../core/crypto/low-s';
 import type { PublicKey, Signer } from '../../core/crypto/provider';
 import { deviceIdOf } from '../../core/devices/allow-list';
 import { fromBase64Url, fromUtf8, toBase64Url, toUtf8 } from '../../core/encoding';
@@ -6,7 +7,6 @@ import { AllowListIntegrityError } from '../../core/errors/amesh-error';
 import type { Fix } from '../../core/errors/define-codes';
 import { LABELS } from '../../core/wire/labels';
 import { NEWER_AMESH, type Tombstone, unknownEntry } from './entry';
-import { isLowS, toLowS } from './low-s';
 import { type HeadJson, isHead } from './shape';
 import type { Grant, IssuedToken, TakenToken } from './tokens';
 
