@@ -3,6 +3,7 @@ export type {
   MaybePromise,
   PrivateJwk,
   PublicKey,
+  RequestSigner,
   Sha256,
   Signer,
 } from '../core/crypto/provider';

@@ -12,6 +12,27 @@ export interface Signer {
    * @returns 64 bytes, r‖s, each 32 bytes big-endian
    */
   sign(message: Uint8Array): Promise<Uint8Array>;
+  /**
+   * Supplies the key that signs requests, if that is another key than this one. Asked for each request, so it should return
+   * the same key without work. Without this method, the signer signs requests itself.
+   */
+  requestSigner?(): MaybePromise<RequestSigner>;
+}
+
+/**
+ * Signs requests for a device with a working key, which the device key has signed a statement about.
+ *
+ * @see docs/protocol.md, "Working keys"
+ */
+export interface RequestSigner {
+  /** The public working key: a compressed P-256 point, 33 bytes. */
+  readonly publicKey: Uint8Array;
+  /** Signs with the working key, as {@link Signer} does. */
+  sign(message: Uint8Array): Promise<Uint8Array>;
+  /** The ID of the device for which it signs: the `id` or `keyid` of its requests. */
+  readonly deviceId: string;
+  /** The statement about the working key, sent and signed as AuthMesh-Key; at most 1,024 characters. */
+  readonly statement: string;
 }
 
 /** An imported public key. */

@@ -118,6 +118,10 @@ export async function signatureHeaders(
   const added: Record<string, string> = {};
   if (body && body.length > 0) added['content-digest'] = await contentDigest(body, crypto);
   if (targetDeviceId !== undefined) added['authmesh-target'] = targetDeviceId;
+  const worker = await signer.requestSigner?.();
+  if (worker !== undefined) added['authmesh-key'] = worker.statement;
+  else if (fieldValue(view.headers, 'authmesh-key') !== undefined)
+    throw new TypeError('This request has the AuthMesh-Key of another signature: remove it first.');
   const headers = { ...view.headers, ...added };
   const authorization = fieldValue(view.headers, 'authorization');
   const format = authorization === undefined ? (options.format ?? 'authmesh') : 'rfc9421';
@@ -130,12 +134,12 @@ export async function signatureHeaders(
     created: options.created ?? Math.floor(Date.now() / 1000),
     expires: options.expires,
     nonce: options.nonce ?? toBase64Url(crypto.randomBytes(16)),
-    deviceId: await idOf(signer, crypto),
+    deviceId: worker?.deviceId ?? (await idOf(signer, crypto)),
   };
   const value = signatureParameters(covered, parameters);
   const base = createSignatureBase(line, headers, covered, value);
   if (base instanceof Fault) throw new TypeError(`This request cannot be signed: ${base.detail}`);
-  const signature = await signer.sign(toUtf8(base));
+  const signature = await (worker ?? signer).sign(toUtf8(base));
   if (signature.length !== 64) throw new TypeError('The signature of the signer is not 64 bytes long.');
 
   if (format === 'authmesh') {

@@ -6,7 +6,14 @@ import { readAuthMeshHeader } from '../wire/header';
 import { type HeaderLines, headerLines, isRepeated } from '../wire/view';
 
 // If one of these had two lines, one part of a server could read the first and another part the second.
-const SINGLE = ['authorization', 'content-type', 'content-encoding', 'content-digest', 'authmesh-target'];
+const SINGLE = [
+  'authorization',
+  'content-type',
+  'content-encoding',
+  'content-digest',
+  'authmesh-target',
+  'authmesh-key',
+];
 
 /** Finds the signature of a request: checks 1 and 2 of docs/protocol.md. */
 export function readCredentials(headers: HeaderLines): Credentials | Fault {

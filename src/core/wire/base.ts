@@ -7,7 +7,13 @@ import { fieldValue, type HeaderLines } from './view';
 export const DERIVED = ['@method', '@authority', '@path', '@query'] as const;
 
 /** The fields that must be covered if the request has them, in the order of the fixed list. */
-const FIELDS = ['content-digest', 'content-type', 'content-encoding', 'authmesh-target'] as const;
+const FIELDS = [
+  'content-digest',
+  'content-type',
+  'content-encoding',
+  'authmesh-target',
+  'authmesh-key',
+] as const;
 
 const VISIBLE = /^[\t\x20-\x7e]*$/;
 
