@@ -1,13 +1,14 @@
-/** Calls a user's callback. An error that it throws, or rejects with, goes to the console and stops nothing. */
-export function callSafely(call: () => unknown): void {
+/**
+ * Calls a user's callback. An error that it throws, or rejects with, goes to the console and stops nothing.
+ *
+ * @param name of the option that the callback is
+ */
+export function callSafely(call: () => unknown, name = 'onRefusal'): void {
+  const tell = (error: unknown) => console.error(`amesh: ${name} threw`, error);
   try {
     const result = call();
     if (result instanceof Promise) result.catch(tell);
   } catch (error) {
     tell(error);
   }
-}
-
-function tell(error: unknown): void {
-  console.error('amesh: onRefusal threw', error);
 }

@@ -123,7 +123,10 @@ async function sendAll(settings: Settings, first: Outgoing): Promise<Response> {
   const { onRefusal, fetch, now, open, crypto } = settings;
   if (onRefusal !== undefined) {
     const sent = { signed, fetch, options: first.options, nowMs: now() };
-    const ownId = async () => idOf(await open(), crypto);
+    const ownId = async () => {
+      const opened = await open();
+      return (await opened.requestSigner?.())?.deviceId ?? idOf(opened, crypto);
+    };
     await explainRefusal(request.url, response, { ...sent, ownId }, onRefusal);
   }
   return response;
@@ -168,6 +171,7 @@ async function sign(
 ): Promise<Headers> {
   const opened = await open();
   const targetDeviceId = (await targetOf?.(request.url.host)) ?? undefined;
+  await opened.requestSigner?.(); // now: the time of the signature is read below, and a new working key can take long
   throwIfAborted(request.signal); // a key may wait for somebody's touch
   const added = await signatureHeaders(toView(request), request.bytes, opened, {
     format,

@@ -5,7 +5,7 @@ import { toBase64Url, toUtf8 } from '../encoding';
  *
  * @see docs/protocol.md, "Working keys"
  */
-export const STATEMENT_TYPES = Object.freeze({
+export const STATEMENT_TYPES = /* @__PURE__ */ Object.freeze({
   /** The key signs requests. */
   request: 'amesh-request-key+jwt',
   /** The key signs answers. */
@@ -15,13 +15,13 @@ export const STATEMENT_TYPES = Object.freeze({
 export type StatementKind = keyof typeof STATEMENT_TYPES;
 
 /** The limits of statements. */
-export const STATEMENT_LIMITS = Object.freeze({
+export const STATEMENT_LIMITS = /* @__PURE__ */ Object.freeze({
   /** A usual statement has about 520 characters. */
   characters: 1024,
   /** The longest life of a request key, in seconds. */
   requestSeconds: 86_400,
-  /** The longest life of an answer key, in seconds. */
-  answerSeconds: 90 * 86_400,
+  /** The longest life of an answer key, in seconds: 90 days. */
+  answerSeconds: 7_776_000,
   /** How far `iat` is set back, in seconds, since it is not corrected for the clock of each server. */
   backdatedSeconds: 300,
   /** The most scopes, and the most targets, of a delegation. */

@@ -1,0 +1,31 @@
+import { toLowS } from '../crypto/low-s';
+import type { Signer } from '../crypto/provider';
+import { toBase64Url, toUtf8 } from '../encoding';
+import { STATEMENT_LIMITS, type StatementClaims, toStatementInput } from './statement';
+
+/**
+ * Signs a statement with a device key.
+ *
+ * @returns the statement, as it travels in AuthMesh-Key
+ * @throws TypeError if the signer returns anything other than 64 bytes; what the signer throws
+ */
+export async function signStatement(claims: StatementClaims, signer: Signer): Promise<string> {
+  const input = toStatementInput(claims);
+  const signature = await signer.sign(toUtf8(input));
+  if (signature.length !== 64) throw new TypeError('The signature of the signer is not 64 bytes long.');
+  return `${input}.${toBase64Url(toLowS(signature))}`;
+}
+
+/**
+ * When a statement that is made now begins and ends, in Unix seconds. It begins before now, for servers whose clock is
+ * behind, as far as its longest life permits.
+ */
+export function periodFrom(
+  nowMs: number,
+  lifetimeSeconds: number,
+): { readonly issuedAt: number; readonly expiresAt: number } {
+  const nowSeconds = Math.floor(nowMs / 1000);
+  const expiresAt = nowSeconds + lifetimeSeconds;
+  const { backdatedSeconds, requestSeconds } = STATEMENT_LIMITS;
+  return { issuedAt: Math.max(nowSeconds - backdatedSeconds, expiresAt - requestSeconds), expiresAt };
+}

@@ -1,0 +1,241 @@
+import { type RequestSigner, type Signer, signRequest, withWorkingKey } from '@authmesh/sdk/core';
+import { nodeCrypto } from '@authmesh/sdk/crypto/node';
+import { describe, expect, it, vi } from 'vitest';
+import { isLowS } from '../../src/core/crypto/low-s';
+import { readStatement } from '../../src/core/statements/read-statement';
+import { NOW, signerOf } from '../support/core';
+
+const HOUR = 3600;
+const view = { method: 'GET', target: '/a', authority: 'api.example.com', headers: {} };
+
+/** A device key that counts its signatures and can fail or wait, and the clock of its process. */
+async function slowDevice(options: Parameters<typeof withWorkingKey>[1] = {}) {
+  const key = await signerOf('controller');
+  const device = {
+    signatures: 0,
+    seconds: NOW,
+    fault: null as Error | null,
+    /** While set, signing waits for it. */
+    gate: null as Promise<void> | null,
+    signer: null as unknown as Signer,
+    request: async () => (await device.signer.requestSigner?.()) as RequestSigner,
+    /** Waits for what goes on in the background. */
+    settled: () => new Promise<void>((resolve) => setImmediate(resolve)),
+  };
+  const signer: Signer = {
+    publicKey: key.publicKey,
+    sign: async (message) => {
+      device.signatures++;
+      await device.gate;
+      if (device.fault !== null) throw device.fault;
+      return key.sign(message);
+    },
+  };
+  device.signer = withWorkingKey(signer, { now: () => device.seconds * 1000, ...options });
+  return device;
+}
+
+const claimsOf = ({ statement }: RequestSigner) => readStatement(statement, 'request');
+
+describe('A working key', () => {
+  it('is named by a statement of the device, which begins 300 s ago and ends in two hours', async () => {
+    const device = await slowDevice();
+    expect(device.signatures).toBe(0); // nothing is made before a request needs it
+    const { statement, deviceId, publicKey } = await device.request();
+    const claims = readStatement(statement, 'request');
+    expect(claims).toMatchObject({ deviceId, publicKey, issuedAt: NOW - 300, expiresAt: NOW + 2 * HOUR });
+    const { input = '', signature = new Uint8Array() } = claims ?? {};
+    expect(isLowS(signature)).toBe(true);
+    const key = await nodeCrypto.importPublicKey(device.signer.publicKey);
+    expect(await key.verify(signature, new TextEncoder().encode(input))).toBe(true);
+  });
+
+  it('signs requests, and the device key signs everything else', async () => {
+    const device = await slowDevice();
+    for (let i = 0; i < 20; i++) await signRequest(view, device.signer);
+    expect(device.signatures).toBe(1);
+    await device.signer.sign(new TextEncoder().encode('a seal'));
+    expect(device.signatures).toBe(2);
+  });
+
+  it('costs one signature of the device for 500 callers at once', async () => {
+    const device = await slowDevice();
+    const signers = await Promise.all(Array.from({ length: 500 }, () => device.request()));
+    expect(new Set(signers.map(({ statement }) => statement)).size).toBe(1);
+    expect(device.signatures).toBe(1);
+  });
+
+  it('costs at most one signature an hour', async () => {
+    const device = await slowDevice();
+    for (let minute = 0; minute < 24 * 60; minute++) {
+      await device.request();
+      await device.settled();
+      device.seconds += 60;
+    }
+    expect(device.signatures).toBeLessThanOrEqual(24);
+    expect(device.signatures).toBeGreaterThan(20);
+  });
+
+  it('is renewed in the background: requests have the old one until the new one is there', async () => {
+    const device = await slowDevice();
+    const first = await device.request();
+    device.seconds += HOUR;
+    let open = () => {};
+    device.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    const during = await Promise.all([device.request(), device.request()]);
+    expect(during).toEqual([first, first]);
+    await vi.waitFor(() => expect(device.signatures).toBe(2));
+    open();
+    await vi.waitFor(async () => expect(await device.request()).not.toBe(first));
+    expect(claimsOf(await device.request())).toMatchObject({ expiresAt: NOW + 3 * HOUR });
+    expect(device.signatures).toBe(2);
+  });
+
+  it('is not renewed while no request needs it', async () => {
+    const device = await slowDevice();
+    await device.request();
+    device.seconds += 48 * HOUR;
+    await device.settled();
+    expect(device.signatures).toBe(1);
+    expect(claimsOf(await device.request())).toMatchObject({ expiresAt: NOW + 50 * HOUR });
+  });
+
+  it('serves to its end if it cannot be renewed, is tried once a minute, and then requests say why', async () => {
+    const onRenewalFailure = vi.fn();
+    const device = await slowDevice({ onRenewalFailure });
+    const first = await device.request();
+    const fault = new Error('The TPM is gone.');
+    device.fault = fault;
+    for (device.seconds = NOW + HOUR; device.seconds < NOW + 2 * HOUR - 60; device.seconds += 10) {
+      expect(await device.request()).toBe(first);
+      await device.settled();
+    }
+    expect(onRenewalFailure).toHaveBeenCalledWith(fault, (NOW + 2 * HOUR - 60) * 1000);
+    expect(onRenewalFailure.mock.calls.length).toBeGreaterThan(55);
+    expect(onRenewalFailure.mock.calls.length).toBeLessThan(61);
+    await expect(device.request()).rejects.toBe(fault);
+    await expect(signRequest(view, device.signer)).rejects.toBe(fault);
+    device.fault = null;
+    expect(await device.request()).not.toBe(first);
+  });
+
+  it('survives a callback that throws', async () => {
+    const logged = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const device = await slowDevice({
+      onRenewalFailure: () => {
+        throw new Error('of the application');
+      },
+    });
+    const first = await device.request();
+    device.seconds += HOUR;
+    device.fault = new Error('The TPM is gone.');
+    expect(await device.request()).toBe(first);
+    await vi.waitFor(() =>
+      expect(logged).toHaveBeenCalledWith('amesh: onRenewalFailure threw', expect.any(Error)),
+    );
+    logged.mockRestore();
+  });
+
+  it('tries again after a failure, once for all callers', async () => {
+    const device = await slowDevice();
+    device.fault = new Error('The TPM is busy.');
+    const results = await Promise.allSettled(Array.from({ length: 20 }, () => device.request()));
+    expect(results.every(({ status }) => status === 'rejected')).toBe(true);
+    expect(device.signatures).toBe(1);
+    device.fault = null;
+    await device.request();
+    expect(device.signatures).toBe(2);
+  });
+
+  describe('when the clock is set', () => {
+    it('back, to before the statement begins, is made anew at once', async () => {
+      const device = await slowDevice();
+      await device.request();
+      device.seconds -= 24 * HOUR;
+      expect(claimsOf(await device.request())).toMatchObject({ issuedAt: NOW - 24 * HOUR - 300 });
+      expect(device.signatures).toBe(2);
+    });
+
+    it('back by some seconds after it was made, is made anew in the background', async () => {
+      const device = await slowDevice();
+      const first = await device.request();
+      device.seconds -= 200;
+      expect(await device.request()).toBe(first);
+      await vi.waitFor(async () =>
+        expect(claimsOf(await device.request())).toMatchObject({ issuedAt: NOW - 500 }),
+      );
+      expect(device.signatures).toBe(2);
+    });
+
+    it('back by less than it has lived, stays', async () => {
+      const device = await slowDevice();
+      const first = await device.request();
+      device.seconds += 600;
+      device.seconds -= 500;
+      expect(await device.request()).toBe(first);
+      expect(device.signatures).toBe(1);
+    });
+
+    it('forward, beyond its end, is made anew at once; and again when the clock is put right', async () => {
+      const device = await slowDevice();
+      await device.request();
+      device.seconds += 365 * 24 * HOUR;
+      await device.request();
+      device.seconds = NOW + 10;
+      expect(claimsOf(await device.request())).toMatchObject({ issuedAt: NOW - 290 });
+      expect(device.signatures).toBe(3);
+      await device.request();
+      expect(device.signatures).toBe(3);
+    });
+
+    it('while the device signs, is not used if that ends before it begins', async () => {
+      const device = await slowDevice();
+      let open = () => {};
+      device.gate = new Promise((resolve) => {
+        open = resolve;
+      });
+      const waiting = device.request();
+      await vi.waitFor(() => expect(device.signatures).toBe(1));
+      device.seconds += 12 * HOUR;
+      open();
+      expect(claimsOf(await waiting)).toMatchObject({ expiresAt: NOW + 14 * HOUR });
+      expect(device.signatures).toBe(2);
+    });
+
+    it('back, after a renewal that failed, is tried again', async () => {
+      const device = await slowDevice();
+      await device.request();
+      device.seconds += HOUR;
+      device.fault = new Error('The TPM is gone.');
+      await device.request();
+      await device.settled();
+      device.fault = null;
+      device.seconds -= 2 * HOUR;
+      await device.request();
+      expect(device.signatures).toBe(3);
+    });
+  });
+
+  it('is refused with wrong options', async () => {
+    const signer = await signerOf('controller');
+    const make = (options: object) => () => withWorkingKey(signer, options);
+    for (const lifetimeSeconds of [0, 119, 86_101, 600.5, '7200', Number.NaN, Number.POSITIVE_INFINITY])
+      expect(make({ lifetimeSeconds })).toThrow(TypeError);
+    expect(make({ lifetime: 3600 })).toThrow('withWorkingKey() has no option "lifetime".');
+    expect(make({ now: 5 })).toThrow('now must be a function.');
+    expect(make({ crypto: {} })).toThrow('crypto must be a CryptoProvider.');
+    expect(make({ onRenewalFailure: 'log' })).toThrow('onRenewalFailure must be a function.');
+    expect(() => withWorkingKey({} as Signer)).toThrow('withWorkingKey() needs a signer.');
+    expect(make({ lifetimeSeconds: 86_100 })).not.toThrow();
+  });
+
+  it('says so if the device key signs wrongly', async () => {
+    const { publicKey } = await signerOf('controller');
+    const signer = withWorkingKey({ publicKey, sign: async () => new Uint8Array(63) });
+    await expect(signRequest(view, signer)).rejects.toThrow(
+      'The signature of the signer is not 64 bytes long.',
+    );
+  });
+});
