@@ -4,7 +4,7 @@ import { request as httpRequest } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
 import { openDevice } from '@authmesh/sdk/admin';
 import { createVerifier, InMemoryNonceStore, signRequest } from '@authmesh/sdk/core';
-import ts from 'typescript';
+import { transform } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readCredentials } from '../../src/core/verify/read';
 import { createSignatureBase, requiredComponents, signatureParameters } from '../../src/core/wire/base';
@@ -93,7 +93,7 @@ it.each([false, true])(
     const paths = await Promise.all(
       programs.map((block) => project.write(fileOf(block, 'mts'), `${wrapped(block)}\nexport {};\n`)),
     );
-    expect(project.typeErrors(paths, isWeb)).toEqual([]);
+    expect(await project.typeErrors(paths, isWeb)).toEqual([]);
   },
   120_000,
 );
@@ -238,8 +238,8 @@ describe.each(pages.filter((page) => blocksOf(page).some((block) => block.noRun 
 
     async function compile(block: Block, end: string): Promise<string> {
       const source = await sandbox.toReal(wrapped(block) + end);
-      const compilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 };
-      return project.write(fileOf(block, 'mjs'), ts.transpileModule(source, { compilerOptions }).outputText);
+      const { code } = await transform(source, { loader: 'ts', format: 'esm', target: 'es2022' });
+      return project.write(fileOf(block, 'mjs'), code);
     }
 
     async function controllerSigner() {
