@@ -111,8 +111,7 @@ export const nameOf = (request: Request): string => request.authMesh.friendlyNam
 `,
     );
     // The declarations of libraries are checked above.
-    const options = [...strict, '--module', 'nodenext', '--skipLibCheck', 'true'];
-    run(join(project, 'node_modules/.bin/tsc'), [...options, 'request.ts'], project);
+    compile7(...strict, '--module', 'nodenext', '--skipLibCheck', 'true', 'request.ts');
   }
 });
 
@@ -162,20 +161,29 @@ console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
 
 function check(what, action) {
+  const startedAt = performance.now();
   try {
     action();
     passed++;
-    console.log(`✓ ${what}`);
+    console.log(`✓ ${what} (${((performance.now() - startedAt) / 1000).toFixed(1)} s)`);
   } catch (error) {
     failed++;
     console.log(`✗ ${what}\n${error.stdout ?? ''}${error.stderr ?? ''}${error.message}`);
   }
 }
 
-/** Compiles files of the project as users do, in each way to find modules, the declarations of libraries included. */
+/**
+ * Compiles files of the project as users do, with TypeScript 5 and in each way to find modules with TypeScript 7, the
+ * declarations of libraries included.
+ */
 function compile(...files) {
-  for (const module of ['nodenext', 'node16', 'preserve'])
-    run(join(project, 'node_modules/.bin/tsc'), [...strict, '--module', module, ...files], project);
+  run(join(project, 'node_modules/.bin/tsc'), [...strict, '--module', 'nodenext', ...files], project);
+  for (const module of ['nodenext', 'node16', 'preserve']) compile7(...strict, '--module', module, ...files);
+}
+
+/** TypeScript 7 takes a tenth of the time. */
+function compile7(...args) {
+  run(process.execPath, [join(root, 'node_modules/typescript7/bin/tsc'), ...args], project);
 }
 
 /** What a command printed, on either stream; throws with it where the command failed. */
