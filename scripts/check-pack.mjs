@@ -61,7 +61,7 @@ check('unstorage, ioredis and frameworks other than the one asked for do not com
   writeFileSync(join(alone, 'package.json'), JSON.stringify({ name: 'alone', private: true }));
   run('npm', ['install', ...tarballs.filter((path) => path.includes('-sdk-'))], alone);
   const installed = readdirSync(join(alone, 'node_modules'));
-  for (const name of ['unstorage', 'ioredis', 'express', 'fastify', 'hono']) {
+  for (const name of ['unstorage', 'ioredis', '@napi-rs', 'express', 'fastify', 'hono']) {
     if (installed.includes(name)) throw new Error(`${name} was installed`);
   }
   // The middleware for Hono refuses with Hono's own exception, so it needs the framework that it is for.

@@ -24,7 +24,7 @@ import { roundsOf, toEncryptedPem } from './pkcs8';
 
 // A human's passphrase is stretched as OWASP recommends. 256 random bits cannot be guessed anyway.
 const HUMAN_ROUNDS = 600_000;
-const GENERATED_ROUNDS = 2048;
+export const GENERATED_ROUNDS = 2048;
 
 const files = new KeyFiles('.pem');
 

@@ -1,10 +1,20 @@
+import { loadKeyring } from '../keys/keychain/load';
 import { loadTunnel, loadWebSocket } from '../pairing/relay/dial';
 import { loadIoRedis } from '../storage/redis/load';
 
 /**
- * Loads the packages that are otherwise loaded on first use: ws, the proxy client, and ioredis if it is installed. Call it
+ * Loads the packages that are otherwise loaded on first use: ws, the proxy client, and what is
+ * installed of ioredis and @napi-rs/keyring. Call it
  * before a process gives up the right to read them.
  */
 export async function loadLate(): Promise<void> {
-  await Promise.all([loadWebSocket(), loadTunnel(), loadIoRedis().catch(() => {})]); // its first use reports that it is missing
+  await Promise.all([
+    loadWebSocket(),
+    loadTunnel(),
+    loadIoRedis().catch(noMatter),
+    loadKeyring().catch(noMatter),
+  ]);
 }
+
+/** The first use of a package reports that it is missing. */
+function noMatter(): void {}

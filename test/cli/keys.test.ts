@@ -49,6 +49,7 @@ describeWithTpm('amesh keys, with a TPM', () => {
       backends: [
         { id: 'encrypted-file', available: true, hardware: false, inUse: false },
         { id: 'tpm2', available: true, hardware: true, inUse: true },
+        { id: 'keychain', hardware: false, inUse: false },
       ],
     });
     expect((await machine.amesh(['whoami'], { env })).stdout).toContain('In the TPM of this machine');

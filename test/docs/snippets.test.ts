@@ -28,6 +28,8 @@ const NOT_RUN: readonly string[] = [
   'docs/fastify.md: needs the package registry',
   'docs/guide.md: needs the package registry',
   'docs/hono.md: needs the package registry',
+  'docs/keys.md: needs a keychain',
+  'docs/keys.md: needs GNOME Keyring',
   'docs/keys.md: needs a TPM',
   'docs/lambda.md: needs an account with AWS',
   'docs/loaders.md: run by scripts/check-toolchains.mjs',

@@ -77,6 +77,7 @@ export type RefusalCode =
   | 'pin_required'
   | 'pin_wrong'
   | 'key_locked'
+  | 'keychain_locked'
   | 'key_lost'
   | 'key_backend_unavailable'
   | 'token_malformed'

@@ -32,10 +32,16 @@ export const KEY_CODES = /* @__PURE__ */ defineCodes({
     cause: 'The hardware that holds the private key has locked itself after too many wrong PINs.',
     fix: 'Set the right PIN, and wait.',
   },
+  keychain_locked: {
+    status: 503,
+    wire: 'allow_list_unavailable',
+    cause: 'The keychain of this user is locked, and amesh asks nobody to unlock it.',
+    fix: 'Unlock it, or log in to the desktop of this user.',
+  },
   key_lost: {
     status: 503,
     wire: 'allow_list_unavailable',
-    cause: 'The hardware of this machine does not hold the private key.',
+    cause: 'The hardware or keychain of this machine does not hold the private key.',
     fix: 'Create a new identity, and pair again',
     command: ['amesh', 'init', '--name', 'NAME', '--force'],
   },

@@ -1,0 +1,91 @@
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { toSigner } from '../core/crypto/node';
+import { AmeshError, isAmeshError, partsOf } from '../core/errors/amesh-error';
+import type { KeyBackend, KeyContext } from './backend';
+import { GENERATED_ROUNDS } from './encrypted-file';
+import { KEY_CODES } from './errors/codes';
+import { KeyFiles, lostKey } from './key-files';
+import { openKeychain } from './keychain/store';
+import { newPassphrase } from './passphrase';
+import { roundsOf, toEncryptedPem } from './pkcs8';
+
+const files = new KeyFiles('.keychain.pem');
+
+/**
+ * The private key as an encrypted PKCS#8 file, whose passphrase is generated and kept in the keychain of this user: macOS
+ * Keychain, Windows Credential Manager, or the Secret Service of Linux.
+ *
+ * @see docs/decisions/044-keychain.md
+ */
+export const keychain: KeyBackend = Object.freeze({
+  id: 'keychain',
+
+  async describe() {
+    return 'Encrypted file, opened by the keychain of this user: other users and backups cannot copy the key. Any program of this user can copy and use it while the keychain is unlocked.';
+  },
+
+  async probe() {
+    try {
+      await openKeychain();
+      return { available: true, hardware: false };
+    } catch (error) {
+      if (!isAmeshError(error)) throw error;
+      return { available: false, reason: error.detail, advice: partsOf(error).advice, hardware: false };
+    }
+  },
+
+  async create(context: KeyContext) {
+    const store = await openKeychain();
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const { publicKey } = toSigner(privateKey);
+    const ref = files.refOf(publicKey);
+    const { text } = newPassphrase();
+    const pem = await toEncryptedPem(privateKey, text, GENERATED_ROUNDS);
+    await store.write(ref, text); // first: a key that nothing opens is worth nothing
+    try {
+      await files.write(ref, pem, context);
+    } catch (error) {
+      await store.remove(ref).catch(() => {});
+      throw error;
+    }
+    return { ref, publicKey };
+  },
+
+  async open(ref: string, context: KeyContext) {
+    const pem = await files.read(ref, context);
+    const store = await openKeychain();
+    const passphrase = await store.read(ref);
+    if (passphrase === null)
+      throw new AmeshError(
+        KEY_CODES.key_lost,
+        'The keychain of this user has no passphrase for the private key: the folder comes from another user or machine, or the keychain was emptied.',
+        {
+          fix: 'Use the folder as the user who made the key, restore the keychain, or create a new identity, and pair again',
+          command: KEY_CODES.key_lost.command,
+        },
+      );
+    return toSigner(decrypt(pem, passphrase));
+  },
+
+  /** Without its file a passphrase is worth nothing, so a locked keychain does not keep a key from being removed. */
+  async remove(ref: string, context: KeyContext) {
+    await files.remove(ref, context);
+    await openKeychain()
+      .then((store) => store.remove(ref))
+      .catch(() => {});
+  },
+} satisfies KeyBackend);
+
+function decrypt(pem: string, passphrase: string): KeyObject {
+  // An unencrypted key would open with any passphrase, and somebody else may have put it there.
+  if (roundsOf(pem) === null) throw lostKey('The key file is not an encrypted PKCS#8 key with PBES2.');
+  let key: KeyObject;
+  try {
+    key = createPrivateKey({ key: pem, passphrase });
+  } catch {
+    throw lostKey('The passphrase in the keychain does not open the private key.');
+  }
+  if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1')
+    throw lostKey('The key file does not contain a P-256 key.');
+  return key;
+}

@@ -1,0 +1,64 @@
+import { createRequire } from 'node:module';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { KEY_CODES } from '../errors/codes';
+
+/** What amesh uses of `@napi-rs/keyring`. */
+export interface Keyring {
+  /** An entry of the keychain. On Linux the constructor connects to the Secret Service. */
+  readonly AsyncEntry: new (
+    service: string,
+    username: string,
+    options: { readonly linux: { readonly store: 'secret-service' } },
+  ) => {
+    getPassword(): Promise<string | null>;
+    setPassword(password: string): Promise<void>;
+    deletePassword(): Promise<boolean>;
+  };
+}
+
+// A variable, so that no bundler takes it along: the package loads a file of machine code that lies beside it.
+const PACKAGE = '@napi-rs/keyring';
+
+let loaded: Keyring | undefined;
+
+/**
+ * Loads `@napi-rs/keyring` once: a process that gave up root may no longer be able to read its own packages.
+ *
+ * @throws AmeshError `key_backend_unavailable` if it is not installed, is of another version, or does not run here
+ */
+export async function loadKeyring(): Promise<Keyring> {
+  if (loaded !== undefined) return loaded;
+  const version = installedVersion();
+  if (version === null) throw unusable(`The package ${PACKAGE} is not installed.`);
+  // Before 2.1 it took the kernel's keyring where it found no Secret Service, and a restart of the machine empties that.
+  if (!/^2\.(?!0\.)/.test(version))
+    throw unusable(`${PACKAGE} ${version} is installed, but amesh needs 2.1 or a later 2.`);
+  let module: Keyring & { readonly default?: Keyring };
+  try {
+    module = await import(PACKAGE);
+  } catch (cause) {
+    throw new AmeshError(KEY_CODES.key_backend_unavailable, `${PACKAGE} does not run on this machine.`, {
+      fix: 'It has files for Linux, macOS, Windows and FreeBSD. If this is one of them, install it again, on this machine',
+      command: ['npm', 'install', `${PACKAGE}@2`],
+      cause,
+    });
+  }
+  loaded = module.default ?? module;
+  return loaded;
+}
+
+/** The installed version; null if there is none. */
+function installedVersion(): string | null {
+  try {
+    return String(createRequire(import.meta.url)(`${PACKAGE}/package.json`).version);
+  } catch {
+    return null;
+  }
+}
+
+function unusable(detail: string): AmeshError {
+  return new AmeshError(KEY_CODES.key_backend_unavailable, detail, {
+    fix: 'Install it beside amesh (with --global if amesh is installed so)',
+    command: ['npm', 'install', `${PACKAGE}@2`],
+  });
+}

@@ -1,0 +1,77 @@
+import { AmeshError } from '../../core/errors/amesh-error';
+import { KEY_CODES } from '../errors/codes';
+import { type Keyring, loadKeyring } from './load';
+import { assertUnlocked } from './secret-service';
+
+const SERVICE = 'amesh';
+
+/**
+ * The keychain of this user: the Secret Service on Linux, otherwise that of the system.
+ *
+ * @throws AmeshError `key_backend_unavailable`, `keychain_locked`; nobody is asked to unlock it
+ */
+export async function openKeychain(): Promise<Keychain> {
+  const keyring = await loadKeyring();
+  if (process.platform === 'linux' || process.platform === 'freebsd') await assertUnlocked();
+  return new Keychain(keyring);
+}
+
+/** Secrets in the keychain of this user, each under a name. */
+export class Keychain {
+  readonly #keyring: Keyring;
+
+  /** @param keyring the loaded library */
+  constructor(keyring: Keyring) {
+    this.#keyring = keyring;
+  }
+
+  /** @returns null if there is none under this name */
+  read(name: string): Promise<string | null> {
+    return this.#run(name, (entry) => entry.getPassword());
+  }
+
+  /** @throws AmeshError `key_backend_unavailable` if the keychain does not give back what was written */
+  async write(name: string, secret: string): Promise<void> {
+    await this.#run(name, (entry) => entry.setPassword(secret));
+    if ((await this.read(name)) === secret) return;
+    await this.remove(name).catch(() => {});
+    throw new AmeshError(
+      KEY_CODES.key_backend_unavailable,
+      'The keychain did not give back what amesh had stored in it.',
+      { fix: 'Use another program for the keychain, or', command: ['amesh', 'init', '--name', 'NAME'] },
+    );
+  }
+
+  /** It is not an error if there is none under this name. */
+  async remove(name: string): Promise<void> {
+    await this.#run(name, (entry) => entry.deletePassword());
+  }
+
+  async #run<T>(name: string, use: (entry: InstanceType<Keyring['AsyncEntry']>) => Promise<T>): Promise<T> {
+    try {
+      return await use(new this.#keyring.AsyncEntry(SERVICE, name, { linux: { store: 'secret-service' } }));
+    } catch (cause) {
+      throw explain(cause);
+    }
+  }
+}
+
+/** What systems say where nobody can answer a question: macOS over SSH, and a keychain that was locked just now. */
+const LOCKED = /interaction is not allowed|-25308|locked|dismissed/i;
+/** Windows has no keychain for a service, or for a user who logged in over the network. */
+const NO_SESSION = /logon session|1312/i;
+
+function explain(cause: unknown): AmeshError {
+  const { message } = cause as Error;
+  if (LOCKED.test(message)) return new AmeshError(KEY_CODES.keychain_locked, undefined, { cause });
+  if (NO_SESSION.test(message))
+    return new AmeshError(KEY_CODES.key_backend_unavailable, 'This session of the user has no keychain.', {
+      fix: 'Windows gives one to a user who is logged in at the machine, and none to a service or over the network.',
+      cause,
+    });
+  return new AmeshError(
+    KEY_CODES.key_backend_unavailable,
+    `The keychain cannot be used: ${message.replace(/[.\s]*$/, '')}.`,
+    { fix: 'Check the keychain of this user, or', command: ['amesh', 'init', '--name', 'NAME'], cause },
+  );
+}
