@@ -47,6 +47,7 @@ export type {
   Answered,
   AnswerHeaders,
   AuthMeshIdentity,
+  Delegate,
   Refused,
   Verdict,
 } from '../core/verify/verdict';

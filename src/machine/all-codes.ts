@@ -21,8 +21,15 @@ import { MACHINE_CODES } from './errors/codes';
 export const CODES = /* @__PURE__ */ join();
 
 function join() {
-  const { missing_header, unsupported_version, replay_detected, device_expired, scope_missing, ...others } =
-    REQUEST_CODES;
+  const {
+    missing_header,
+    unsupported_version,
+    replay_detected,
+    device_expired,
+    delegate_not_allowed,
+    scope_missing,
+    ...others
+  } = REQUEST_CODES;
   const { malformed_header, invalid_signature } = SIGNATURE_CODES;
   return Object.freeze({
     // In the order of the checks.
@@ -33,6 +40,7 @@ function join() {
     invalid_signature,
     replay_detected,
     device_expired,
+    delegate_not_allowed,
     scope_missing,
     ...BODY_CODES,
     ...SERVER_CODES,

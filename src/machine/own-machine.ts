@@ -59,6 +59,7 @@ export class OwnMachine implements Machine {
   noteAccepted(acceptance: Acceptance): ReturnType<Machine['noteAccepted']> {
     this.#ends.start(); // where nothing tells that the server listens
     this.#sightings.note(acceptance.device.deviceId);
+    if (acceptance.isDelegate) return undefined; // it neither extends a lease nor answers for a token
     this.#leases.note(acceptance.device, acceptance.list);
     return this.#register(acceptance);
   }

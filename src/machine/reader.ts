@@ -55,10 +55,10 @@ export class Reader implements Machine {
     this.#isServing = true;
   }
 
-  noteAccepted({ device, list }: Acceptance): undefined {
+  noteAccepted({ device, list, isDelegate }: Acceptance): undefined {
     this.#ends.start(); // where nothing tells that the server listens
     this.#sightings.note(device.deviceId);
-    if (isLeaseDue(device, list)) this.log.once(CANNOT_RENEW);
+    if (!isDelegate && isLeaseDue(device, list)) this.log.once(CANNOT_RENEW);
   }
 
   #trust(): Promise<ListStore> {

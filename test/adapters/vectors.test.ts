@@ -101,6 +101,7 @@ describe.each(servers)('wire vectors through $name on a real socket', ({ serve }
       clockSkewSeconds: vectors.clockSkewSeconds,
       nonceStore: new InMemoryNonceStore({ now, startedAt: vectorsStartedAt }),
       now,
+      delegates: vector.delegates,
       onRefusal: (refusal) => refusals.push(refusal),
     });
     verify = verifyExpress({ amesh: { verifier: () => verifier } });

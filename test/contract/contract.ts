@@ -1,6 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CODES, createClient, type RefusalCode, type Signer } from '@authmesh/sdk/core';
+import {
+  type AuthMeshIdentity,
+  CODES,
+  createClient,
+  type RefusalCode,
+  type Signer,
+} from '@authmesh/sdk/core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { signerOf } from '../support/core';
 import { exchange, head, RawClient, type RawResponse } from '../support/raw-http';
@@ -8,7 +14,8 @@ import { requireRuntime } from '../support/runtime-server';
 import type { Runtime } from '../support/runtimes';
 import { sendVector } from '../support/send-vector';
 import { signedRaw } from '../support/signed-raw';
-import { expectedCode, nowOf, vectors } from '../support/vectors';
+import { workerOf } from '../support/statements';
+import { claimsOf, expectedCode, nowOf, type Vector, vectors } from '../support/vectors';
 import { PROBES, rowOf, wordOf } from './sights';
 import { CONTROL, type Outcome, type Seen, type Setting } from './subject';
 
@@ -85,7 +92,7 @@ function contractOf(kind: ServerKind): void {
 
   describe('wire vectors', () => {
     it.each(vectors.cases)('$name', async (vector) => {
-      await set({ now: nowOf(vector) });
+      await set({ now: nowOf(vector), delegates: vector.delegates });
       const response = await sendVector(server.port, vector);
       const { method, body } = vector.request;
       // What `why` of the vector says of such runtimes.
@@ -105,7 +112,7 @@ function contractOf(kind: ServerKind): void {
       const bytes = Buffer.from(body, 'base64');
       expect(response.status).toBe(200);
       expect(JSON.parse(response.body)).toEqual({
-        caller: { ...caller, verifiedAt: vector.now, scopes: [] },
+        caller: { ...caller, verifiedAt: vector.now, scopes: [], ...delegateOf(vector) },
         via: 'app',
         method,
         target,
@@ -373,6 +380,99 @@ function contractOf(kind: ServerKind): void {
       });
     });
 
+    describe('working keys', () => {
+      const NOW = Math.floor(Date.now() / 1000);
+      const life = { issuedAt: NOW - 300, expiresAt: NOW + 3300 };
+      const allow = (scopes: readonly string[]) => set({ hosts: [authority], scopes });
+      const lend = async (scopes: readonly string[], by = life) => {
+        const targets = [vectors.verifierDeviceId];
+        const { signer, claims } = await workerOf({ ...by, delegation: { name: 'agent', scopes, targets } });
+        return { signer, id: claims.id };
+      };
+      const call = async (signer: Signer, target: string, body = '') => {
+        const raw = await signedRaw(signer, authority, { method: (body && 'POST') || 'GET', target, body });
+        const length = body === '' ? [] : [`Content-Length: ${body.length}`];
+        return exchange(server.port, head(raw.line, [...raw.headers, ...length]), raw.body);
+      };
+
+      it('call as their device', async () => {
+        await allow(['orders:read']);
+        const { signer } = await workerOf(life);
+        for (const target of ['/a', '/only/x', '/lent/x', '/kept/x', '/twice/x', '/a']) {
+          const answer = await call(signer, target, 'abc');
+          expect(seen(answer)).toMatchObject({ caller: { ...caller, scopes: ['orders:read'] }, length: 3 });
+          expect(seen(answer).caller).not.toHaveProperty('delegate');
+        }
+      });
+
+      it('two AuthMesh-Key lines, the right one and another', async () => {
+        const { signer } = await workerOf(life);
+        const other = await workerOf(life);
+        const { line, headers } = await signedRaw(signer, authority);
+        for (const second of [other.requestSigner.statement, 'x', '']) {
+          for (const lines of [
+            [...headers, `AuthMesh-Key: ${second}`],
+            [headers[0] as string, `AuthMesh-Key: ${second}`, ...headers.slice(1)],
+          ]) {
+            const { status } = await exchange(server.port, head(line, lines));
+            expect([400, 401]).toContain(status); // some runtimes join them first
+          }
+        }
+        expect((await outcome()).handled).toBe(0);
+        expect((await exchange(server.port, head(line, headers))).status).toBe(200);
+      });
+
+      it.each([
+        ['with white space around it', (text: string) => ` \t${text} \t`, 200],
+        ['continued on a second line', (text: string) => `${text.slice(0, 99)}\r\n ${text.slice(99)}`, 400],
+        ['with a space in it', (text: string) => `${text.slice(0, 99)} ${text.slice(99)}`, 401],
+        ['in upper case', (text: string) => text.toUpperCase(), 401],
+        ['in quotation marks', (text: string) => `"${text}"`, 401],
+      ])('a statement %s', async (_how, write, expected) => {
+        const { signer, requestSigner } = await workerOf(life);
+        const { line, headers } = await signedRaw(signer, authority);
+        const lines = headers.map((each) =>
+          each.startsWith('authmesh-key') ? `AuthMesh-Key:${write(requestSigner.statement)}` : each,
+        );
+        const { status } = await exchange(server.port, head(line, lines));
+        if (expected !== 400) expect(status).toBe(expected);
+        else expect([400, 401]).toContain(status);
+      });
+
+      it('delegates have what they were lent and their device has', async () => {
+        await allow(['orders:*']);
+        const { signer, id } = await lend(['orders:read', 'reports:*']);
+        const delegate = { name: 'agent', scopes: ['orders:read', 'reports:*'], expiresAt: NOW + 3300, id };
+        for (const target of ['/only/x', '/lent/x'])
+          expect(seen(await call(signer, target, 'abc')).caller).toMatchObject({
+            ...caller,
+            scopes: ['orders:read'],
+            delegate,
+          });
+        expectRefusal(await call(signer, '/a'), 'delegate_not_allowed');
+        expectRefusal(await call(signer, '/kept/x'), 'delegate_not_allowed');
+        expectRefusal(await call(signer, '/scoped/one/x'), 'delegate_not_allowed'); // by the verify() around it
+        await allow(['reports:read']);
+        const lacks = await call(signer, '/only/x');
+        expect([lacks.status, JSON.parse(lacks.body)]).toEqual([
+          403,
+          { error: 'scope_missing', scope: 'orders:read' },
+        ]);
+        expect(seen(await call(signer, '/lent/x')).caller.scopes).toEqual(['reports:read']);
+        const { signer: small } = await lend(['reports:write']);
+        await allow(['*']);
+        expect((await call(small, '/only/x')).status).toBe(403);
+      });
+
+      it('delegates cannot enrol, nor call any path of amesh', async () => {
+        await allow(['*']);
+        for (const { signer } of [await lend(['*']), await workerOf(life)]) {
+          for (const path of ['enroll', 'other'])
+            expectRefusal(await call(signer, `/.well-known/amesh/${path}`, 'abc'), 'key_statement_invalid');
+        }
+      });
+    });
+
     it.each(['GET', 'POST'])('of 100 copies of one %s at once exactly one passes', async (method) => {
       const body = method === 'POST' ? 'abc' : '';
       const { line, headers } = await signedRaw(signer, authority, { method, body });
@@ -395,6 +495,12 @@ function contractOf(kind: ServerKind): void {
       }
     });
   });
+}
+
+/** What a handler sees of the delegate that sent a vector. */
+function delegateOf(vector: Vector): Pick<AuthMeshIdentity, 'delegate'> {
+  const { sub: name, scope = '', exp: expiresAt = 0, jti: id = '' } = claimsOf(vector) ?? {};
+  return name === undefined ? {} : { delegate: { name, scopes: scope.split(' '), expiresAt, id } };
 }
 
 /** A body in two chunks of HTTP/1.1, and their end. */

@@ -20,6 +20,8 @@ export interface Setting {
   readonly maxBodyBytes?: number;
   /** What the controller of the vectors may do. */
   readonly scopes?: readonly string[];
+  /** Whether a route that says nothing about delegates takes them. */
+  readonly delegates?: boolean | undefined;
   /** Further controllers. */
   readonly devices?: readonly { readonly deviceId: string; readonly publicKey: string }[];
 }
@@ -57,9 +59,10 @@ export class Subject {
   #handled = 0;
 
   /** Stands for an instance, so that an adapter takes it as its option `amesh`. */
-  readonly verifier = ({ require }: VerifyOptions = {}): Verifier =>
+  readonly verifier = ({ require, delegates }: VerifyOptions = {}): Verifier =>
     ({
-      verify: (request: RequestView, call?: VerifyCall) => this.#create(require).verify(request, call),
+      verify: (request: RequestView, call?: VerifyCall) =>
+        this.#create({ ...(require && { require }), delegates }).verify(request, call),
     }) as Verifier;
 
   /** What a server answers on {@link CONTROL}. */
@@ -86,8 +89,8 @@ export class Subject {
 }
 
 /** The verifiers of one setting, as an instance makes them: with one list and one nonce store. */
-function verifiersOf(setting: Setting, subject: Subject): (require: VerifyOptions['require']) => Verifier {
-  const { now, hosts = [], maxBodyBytes, devices = [], scopes } = setting;
+function verifiersOf(setting: Setting, subject: Subject): (own: VerifyOptions) => Verifier {
+  const { now, hosts = [], maxBodyBytes, devices = [], scopes, delegates } = setting;
   const clock = now === undefined ? Date.now : () => now;
   const further = devices.map((device) => ({
     ...device,
@@ -110,9 +113,10 @@ function verifiersOf(setting: Setting, subject: Subject): (require: VerifyOption
     onRefusal: ({ code }: Refusal) => subject.refused(code),
   };
   const verifiers = new Map<string, Verifier>();
-  return (require) => {
-    const key = String(require);
-    const verifier = verifiers.get(key) ?? createVerifier({ ...options, ...(require && { require }) });
+  return (own) => {
+    const key = JSON.stringify(own);
+    const verifier =
+      verifiers.get(key) ?? createVerifier({ ...options, ...own, delegates: own.delegates ?? delegates });
     verifiers.set(key, verifier);
     return verifier;
   };
@@ -121,6 +125,9 @@ function verifiersOf(setting: Setting, subject: Subject): (require: VerifyOption
 /** What the routes of the contract require: one scope, and several. */
 export const ONE_SCOPE = { require: 'orders:read' };
 export const ALL_SCOPES = { require: ['orders:read', 'orders:write'] };
+/** Two routes that say whether they take delegates. */
+export const DELEGATES = { delegates: true };
+export const NO_DELEGATES = { require: 'orders:read', delegates: false };
 
 /** SHA-256 in hex, by what every runtime has. */
 export async function hash(bytes: Uint8Array): Promise<string> {

@@ -26,6 +26,7 @@ describe.each(providers)('wire vectors with the $id provider', (crypto) => {
       clockSkewSeconds: vectors.clockSkewSeconds,
       nonceStore: new InMemoryNonceStore({ now: () => nowOf(vector), startedAt: vectorsStartedAt }),
       now: () => nowOf(vector),
+      delegates: vector.delegates,
       crypto,
     });
     const verdict = await verifier.verify(toView(vector));
@@ -60,7 +61,8 @@ describe('signing', () => {
     const { created, nonce } = readCredentials(view.headers) as Credentials;
     const headers = Object.fromEntries(
       Object.entries(view.headers).filter(
-        ([name, value]) => !/^(?:content-digest|signature.*)$/.test(name) && !value.startsWith('AuthMesh '),
+        ([name, value]) =>
+          !/^(?:content-digest|authmesh-key|signature.*)$/.test(name) && !value.startsWith('AuthMesh '),
       ),
     );
     let base = '';
@@ -71,7 +73,11 @@ describe('signing', () => {
         return new Uint8Array(64);
       },
     };
-    await signRequest({ ...view, headers }, signer, { format: vector.format, created, nonce });
+    const statement = view.headers['authmesh-key'];
+    const { deviceId } = vectors.devices.controller;
+    const requestSigner = () => ({ ...signer, deviceId, statement: statement as string });
+    const all = statement === undefined ? signer : { ...signer, requestSigner };
+    await signRequest({ ...view, headers }, all, { format: vector.format, created, nonce });
     expect(base).toBe(vector.signatureBase);
   });
 });

@@ -14,6 +14,8 @@ export interface Vector {
   readonly now: number;
   readonly expect: 'accept' | 'reject';
   readonly code?: string;
+  /** Whether the verifier says that delegates may call. */
+  readonly delegates?: boolean;
   readonly signatureBase: string;
   readonly request: {
     readonly method: string;
@@ -29,6 +31,9 @@ export interface Vectors {
   readonly clockSkewSeconds: number;
   readonly verifierDeviceId: string;
   readonly devices: Record<'controller' | 'target' | 'stranger', VectorDevice>;
+  /** When keys were cut, by the name of the device. */
+  readonly keysSince: Readonly<Record<string, number>>;
+  readonly endedDelegations: readonly string[];
   readonly cases: readonly Vector[];
 }
 
@@ -42,9 +47,11 @@ export const vectorHosts = [...new Set(vectors.cases.map((vector) => vector.requ
 export const vectorAllowList = {
   deviceId: vectors.verifierDeviceId,
   hosts: vectorHosts,
-  devices: Object.entries(vectors.devices).flatMap(([name, { deviceId, publicKey, role }]) =>
-    role === null ? [] : [{ deviceId, publicKey, friendlyName: name, roles: [role] }],
-  ),
+  devices: Object.entries(vectors.devices).flatMap(([name, { deviceId, publicKey, role }]) => {
+    if (role === null) return [];
+    return [{ deviceId, publicKey, friendlyName: name, roles: [role], keysSince: vectors.keysSince[name] }];
+  }),
+  endedDelegations: vectors.endedDelegations,
 };
 
 /** The Unix milliseconds at which a vector is judged. */
@@ -61,6 +68,17 @@ const EARLIER: Readonly<Record<string, string>> = {
   // Its digest was changed after signing, so the signature fails before the body is looked at.
   'rfc9421 fields: digest with a wrong algorithm only': 'invalid_signature',
 };
+
+/** Of a working key or a delegate: the claims of its statement. */
+export function claimsOf({ request }: Vector): {
+  readonly jti: string;
+  readonly exp: number;
+  readonly sub?: string;
+  readonly scope?: string;
+} | null {
+  const [, payload] = request.headers['authmesh-key']?.split('.') ?? [];
+  return payload === undefined ? null : JSON.parse(Buffer.from(payload, 'base64url').toString());
+}
 
 /** The code for which we refuse a vector; undefined where it is accepted. */
 export const expectedCode = (vector: Vector): string | undefined => EARLIER[vector.name] ?? vector.code;

@@ -43,6 +43,7 @@ const HIDDEN = '\0';
 /** The headers that decide about a request or its signature. */
 const WATCHED = [
   'authorization',
+  'authmesh-key',
   'authmesh-target',
   'content-digest',
   'content-encoding',

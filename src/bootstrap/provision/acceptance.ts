@@ -14,9 +14,12 @@ export interface Acceptance {
   readonly list: AllowList;
   /** Whether the caller names this device in AuthMesh-Target. */
   readonly isNamed: boolean;
+  /** Whether a delegate of the device called. */
+  readonly isDelegate: boolean;
 }
 
-export function toAcceptance({ device, credentials, line, list, view }: Verified): Acceptance {
+export function toAcceptance({ device, credentials, line, list, view, statement }: Verified): Acceptance {
   const isNamed = list.deviceId !== null && fieldValue(view.headers, 'authmesh-target') === list.deviceId;
-  return { device, nonce: credentials.nonce, authority: line.authority, list, isNamed };
+  const isDelegate = statement?.delegation !== undefined;
+  return { device, nonce: credentials.nonce, authority: line.authority, list, isNamed, isDelegate };
 }

@@ -3,7 +3,7 @@ import type { CryptoProvider, MaybePromise } from '../crypto/provider';
 import { fromBase64Url, toBase64Url } from '../encoding';
 import { assertOptionNames, isWithin } from '../options';
 import { normalizeAuthority, parseHosts } from '../wire/authority';
-import { isDeviceId } from '../wire/credentials';
+import { isDeviceId, isNonce } from '../wire/credentials';
 import { isScopePattern } from './scopes';
 
 /** A `controller` may call this device; a `target` may be called by it. A device can have both roles. */
@@ -27,6 +27,8 @@ export interface TrustedDevice {
   readonly scopes?: readonly string[] | undefined;
   /** For a target: it has not yet shown that it trusts this device. Decides nothing. */
   readonly unconfirmed?: true | undefined;
+  /** For a controller: Unix seconds. What its key signed about working keys and delegates before that does not count. */
+  readonly keysSince?: number | undefined;
 }
 
 /** The allow list, as a verifier reads it. */
@@ -37,6 +39,8 @@ export interface AllowList {
   readonly ownerId?: string | undefined;
   /** The authorities that this device accepts. */
   readonly hosts: readonly string[];
+  /** The IDs of delegations that were revoked here, 22 characters each; default none. */
+  readonly endedDelegations?: Pick<ReadonlySet<string>, 'has'> | undefined;
   /** The device with this ID, whatever its roles; undefined if the list has none. */
   find(deviceId: string): TrustedDevice | undefined;
   /** The target that has this authority. */
@@ -53,7 +57,7 @@ export interface AllowListSource {
   expire?(): void;
 }
 
-const NAMES: ReadonlySet<string> = new Set(['deviceId', 'hosts', 'devices']);
+const NAMES: ReadonlySet<string> = new Set(['deviceId', 'hosts', 'devices', 'endedDelegations']);
 
 /** The latest end of a trust, in Unix seconds: the year 5138. It rejects a time in milliseconds. */
 export const LATEST_END = 1e11;
@@ -61,7 +65,7 @@ export const LATEST_END = 1e11;
 /**
  * Creates an allow list from plain values. An existing allow list is returned unchanged.
  *
- * @throws TypeError for a malformed or duplicate ID, key, role, host, end or scope, or an unknown member
+ * @throws TypeError for a malformed or duplicate ID, key, role, host, time or scope, or an unknown member
  */
 export function createAllowList(
   init:
@@ -72,13 +76,16 @@ export function createAllowList(
         hosts?: readonly string[];
         /** The devices to trust; default none. */
         devices?: readonly TrustedDevice[];
+        /** The IDs of delegations that no longer count, 22 characters each; default none. */
+        endedDelegations?: readonly string[];
       }
     | AllowList,
 ): AllowList {
   if (typeof (init as AllowList)?.targetOf === 'function') return init as AllowList;
   assertOptionNames('allowList', init, NAMES);
-  const { deviceId = null, hosts = [], devices = [] } = init as Exclude<typeof init, AllowList>;
-  const builder = new AllowListBuilder(deviceId, hosts);
+  const given = init as Exclude<typeof init, AllowList>;
+  const { deviceId = null, hosts = [], devices = [], endedDelegations = [] } = given;
+  const builder = new AllowListBuilder(deviceId, hosts, endedDelegations);
   for (const device of devices) builder.add(device);
   return builder.build();
 }
@@ -100,27 +107,32 @@ export function toSource(
 export class AllowListBuilder {
   readonly #deviceId: string | null;
   readonly #hosts: readonly string[];
+  readonly #ended: ReadonlySet<string>;
   readonly #byId = new Map<string, TrustedDevice>();
   readonly #byHost = new Map<string, TrustedDevice>();
 
   /** @throws TypeError for a malformed ID or host */
-  constructor(deviceId: string | null, hosts: readonly string[]) {
+  constructor(deviceId: string | null, hosts: readonly string[], ended: readonly string[] = []) {
     if (deviceId !== null && !isDeviceId(deviceId)) throw new TypeError('deviceId must have the form am_….');
+    if (!Array.isArray(ended) || !ended.every((id) => typeof id === 'string' && isNonce(id)))
+      throw new TypeError('endedDelegations must be a list of IDs of 22 characters.');
+    this.#ended = new Set(ended);
     this.#deviceId = deviceId;
     this.#hosts = parseHosts(hosts);
   }
 
-  /** @throws TypeError for a malformed or duplicate ID, key, role, host, end or scope */
+  /** @throws TypeError for a malformed or duplicate ID, key, role, host, time or scope */
   add(device: TrustedDevice): void {
     if (!isDeviceId(device.deviceId))
       throw new TypeError('The deviceId of a device must have the form am_….');
     if (this.#byId.has(device.deviceId)) throw new TypeError(`${device.deviceId} is in the list twice.`);
     assertCompressedPoint(fromBase64Url(device.publicKey) ?? new Uint8Array());
-    const { roles, expiresAt = 0, scopes = [] } = device;
+    const { roles, expiresAt = 0, keysSince = 0, scopes = [] } = device;
     if (!roles.every((role) => role === 'controller' || role === 'target')) {
       throw new TypeError('A role must be "controller" or "target".');
     }
-    if (!isWithin(expiresAt, 0, LATEST_END)) throw new TypeError('expiresAt must be Unix seconds.');
+    if (!isWithin(expiresAt, 0, LATEST_END) || !isWithin(keysSince, 0, LATEST_END))
+      throw new TypeError('expiresAt and keysSince must be Unix seconds.');
     if (!Array.isArray(scopes) || !scopes.every(isScopePattern))
       throw new TypeError('scopes must be a list of scopes: orders:read, orders:* or *.');
     this.#byId.set(device.deviceId, device);
@@ -137,6 +149,7 @@ export class AllowListBuilder {
     return {
       deviceId: this.#deviceId,
       hosts: this.#hosts,
+      endedDelegations: this.#ended,
       find: (id) => byId.get(id),
       targetOf: (authority) => byHost.get(normalizeAuthority(authority) ?? ''),
     };

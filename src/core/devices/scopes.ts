@@ -42,6 +42,13 @@ export function covers(patterns: readonly string[], scope: string): boolean {
   });
 }
 
+/** What both of two lists of patterns cover. Of two patterns, one covers the other or they share no scope. */
+export function commonScopes(some: readonly string[], others: readonly string[]): readonly string[] {
+  const within = (inner: readonly string[], outer: readonly string[]) =>
+    inner.filter((pattern) => covers(outer, pattern));
+  return [...new Set([...within(some, others), ...within(others, some)])];
+}
+
 /**
  * The option `require`, read once.
  *

@@ -69,6 +69,18 @@ export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
     cause: 'The device is known, but not as a controller: it may not call this machine.',
     fix: 'If it should be one: run amesh listen here and amesh invite on the caller',
   },
+  key_statement_invalid: {
+    status: 401,
+    wire: 'unauthorized',
+    cause: 'The statement in AuthMesh-Key does not make the key of this request a working key of the device.',
+    fix: 'Set the clock of the caller (NTP) and restart it, so that its device signs a new statement.',
+  },
+  delegate_revoked: {
+    status: 401,
+    wire: 'unauthorized',
+    cause: 'The delegation was revoked here.',
+    fix: 'If it should go on, make a new one on its device: amesh delegate',
+  },
   replay_detected: {
     status: 401,
     wire: 'unauthorized',
@@ -80,6 +92,12 @@ export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
     wire: 'device_expired',
     cause: 'The trust in this device has ended.',
     fix: 'Pair it again, or give it a later end.',
+  },
+  delegate_not_allowed: {
+    status: 403,
+    wire: 'delegate_not_allowed',
+    cause: 'The route does not take delegates.',
+    fix: 'If it should: verify({ delegates: true }), or verify({ require }) with the scopes that it needs.',
   },
   scope_missing: {
     status: 403,

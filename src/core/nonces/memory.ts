@@ -1,6 +1,6 @@
 import { clockSetBack, NonceStoreUnavailableError } from '../errors/amesh-error';
 import { assertOptionNames } from '../options';
-import { INSTANCE_SKEW_MS, type NonceStore } from './nonce-store';
+import { areDelegates, INSTANCE_SKEW_MS, type NonceStore } from './nonce-store';
 import { MAX_DEVICE_NUMBER, NonceTable, packEntry } from './table';
 
 /** Options of a memory store. */
@@ -28,7 +28,7 @@ const MIN_SPAN_MS = 10_000;
 
 /**
  * A {@link NonceStore} for one process. Its size is limited: when full, it refuses requests and never forgets a nonce that
- * still counts. No device may fill more than half of it.
+ * still counts. No device may fill more than half of it, and its delegates together no more than an eighth.
  */
 export class InMemoryNonceStore implements NonceStore {
   #startedAt: number | null;
@@ -112,9 +112,11 @@ export class InMemoryNonceStore implements NonceStore {
     if (this.size >= this.#capacity || device.number > MAX_DEVICE_NUMBER) {
       throw new NonceStoreUnavailableError('The nonce store is full.');
     }
-    if (device.count + (earlier?.count ?? 0) >= this.#capacity / 2) {
-      throw new NonceStoreUnavailableError('One device fills half of the nonce store.');
-    }
+    const [who, part, share] = areDelegates(deviceId)
+      ? ['The delegates of one device fill', 'an eighth', 8]
+      : ['One device fills', 'half', 2];
+    if (device.count + (earlier?.count ?? 0) >= this.#capacity / share)
+      throw new NonceStoreUnavailableError(`${who} ${part} of the nonce store.`);
     current.nonces.add(this.#entry);
     device.count++;
     if (known === undefined) current.devices.set(deviceId, device);

@@ -4,6 +4,18 @@ export const INSTANCE_SKEW_MS = 10_000;
 /** The largest `clockSkewSeconds`. */
 export const MAX_CLOCK_SKEW_SECONDS = 300;
 
+const DELEGATES = '/delegates';
+
+/** The name under which a store counts the delegates of a device, so that they never use up the room of the device. */
+export function delegatesOf(deviceId: string): string {
+  return deviceId + DELEGATES;
+}
+
+/** Whether a name is that of the delegates of a device. */
+export function areDelegates(name: string): boolean {
+  return name.endsWith(DELEGATES);
+}
+
 /**
  * Remembers nonces as long as their requests could be replayed.
  *
@@ -13,7 +25,7 @@ export interface NonceStore {
   /**
    * Claims a nonce, atomically among all processes that share the store.
    *
-   * @param deviceId the device that sent it; 19 characters
+   * @param deviceId the device that sent it, 19 characters; for a delegate of a device, its ID and `/delegates`
    * @param nonce 22 base64url characters
    * @param keepUntilMs how long the claim must last, Unix milliseconds
    * @returns true the first time, false if it was claimed before

@@ -4,12 +4,20 @@ import type { MaybePromise, PublicKey, VerifyingCrypto } from '../crypto/provide
 import type { AllowList, AllowListSource, TrustedDevice } from '../devices/allow-list';
 import type { KeyCache } from '../devices/key-cache';
 import { Fault, malformed } from '../errors/fault';
-import type { NonceStore } from '../nonces/nonce-store';
+import { delegatesOf, type NonceStore } from '../nonces/nonce-store';
+import {
+  type CarriedStatement,
+  checkStatement,
+  keepStatement,
+  readCarried,
+  signingKey,
+} from '../statements/carried-statement';
+import type { StatementCache } from '../statements/statement-cache';
 import type { Credentials } from '../wire/credentials';
 import { changed, isAmbiguous, type RequestLine, readRequestLine } from '../wire/line';
 import type { RequestView } from '../wire/view';
 import { checkBody, readBody, readyBody } from './body';
-import { authorize, checkRights, findController, readAllowList } from './device';
+import { checkRights, findController, readAllowList } from './device';
 import { checkFreshness } from './freshness';
 import { checkHost } from './host';
 import { claimNonce } from './nonce';
@@ -27,6 +35,7 @@ export interface Context {
   readonly source: AllowListSource;
   readonly nonceStore: NonceStore;
   readonly keys: KeyCache;
+  readonly statements: StatementCache;
   /** Undefined in small bundles, which do without hints. */
   readonly explain: ReturnType<typeof createExplain>;
 }
@@ -59,6 +68,8 @@ interface Readable extends Incoming {
   readonly line: RequestLine;
   /** The components that the signature covers. */
   readonly covered: readonly string[];
+  /** Only of a request that a working key signed. After check 7 it is proven. */
+  statement?: CarriedStatement | undefined;
 }
 
 /** After checks 3 to 6, too: the device that it claims may call. */
@@ -98,7 +109,10 @@ const readRequest: Step<Incoming, Readable> = (request) => {
   if (line instanceof Fault) return line;
   const covered = readCovered(credentials, view.headers);
   if (covered instanceof Fault) return covered;
-  return Object.assign(request as Incoming & Pick<Readable, 'credentials' | 'line'>, { covered }); // both are set above
+  const statement = readCarried(request.context, view, credentials.deviceId);
+  if (statement instanceof Fault) return statement;
+  // Both are set above.
+  return Object.assign(request as Incoming & Pick<Readable, 'credentials' | 'line'>, { covered, statement });
 };
 
 /** Checks 3 to 6, with the current allow list. */
@@ -111,27 +125,38 @@ const consultList: Step<Readable, Known> = (request) =>
       checkFreshness(credentials, nowMs, settings, nonceStore.startedAt);
     if (early !== null) return early;
     const device = findController(list, credentials.deviceId);
-    return device instanceof Fault ? device : Object.assign(request, { list, device });
+    if (device instanceof Fault) return device;
+    const known = Object.assign(request, { list, device });
+    return checkCarried(known, nowMs) ?? known;
   });
+
+function checkCarried({ statement, list, device, credentials }: Known, nowMs: number): Fault | null {
+  return statement === undefined ? null : checkStatement(statement, list, device, credentials.created, nowMs);
+}
 
 /** Check 7. */
 const proveSignature: Step<Known, Known> = (request) =>
-  andThen(request.context.keys.keyOf(request.device), (key) =>
-    andThen(checkLine(request, key, request.line), (wrong) =>
-      wrong === null ? checkPath(request) : explainWrong(request, key, wrong),
-    ),
+  andThen(signingKey(request), (key) =>
+    key instanceof Fault
+      ? key
+      : andThen(checkLine(request, key, request.line), (wrong) =>
+          wrong === null ? checkPath(request) : explainWrong(request, key, wrong),
+        ),
   );
 
 /** Check 8. */
 const claim: Step<Known, Known> = (request) => {
-  const { context, view, credentials, nowMs } = request;
-  const claiming = claimNonce(context.nonceStore, view, credentials, nowMs, context.settings);
+  const { context, view, credentials, statement, nowMs } = request;
+  if (statement !== undefined) keepStatement(context, view, statement);
+  const { deviceId } = credentials;
+  const id = statement?.delegation === undefined ? deviceId : delegatesOf(deviceId);
+  const claiming = claimNonce(context.nonceStore, view, id, credentials, nowMs, context.settings);
   return andThen(claiming, (replayed) => replayed ?? request);
 };
 
 /** Check 9. After the claim, so that a request that is refused here is a replay once the device has the right. */
 const requireRights: Step<Known, Known> = (request) =>
-  checkRights(request.device, request.context.settings.require, request.nowMs) ?? request;
+  checkRights(request.device, request.statement, request.context.settings, request.nowMs) ?? request;
 
 /** Check 10. */
 const takeBody: Step<Known, Verified> = (request) => {
@@ -180,13 +205,14 @@ async function explainWrong(request: Known, key: PublicKey, wrong: Fault): Promi
 /** A body can take minutes, but a change of the list takes effect within a second: so check it again after the body. */
 async function awaitBody(request: Known): Promise<Verified | Fault> {
   const { context, view, device, report } = request;
-  const { maxBodyBytes, streamsBody, require } = context.settings;
+  const { maxBodyBytes, streamsBody } = context.settings;
   const recheck = async () => {
     const list = await readAllowList(context.source);
-    const later = authorize(list, device.deviceId, require, context.now());
+    const nowMs = context.now();
+    const later = findController(list, device.deviceId);
     if (later instanceof Fault) return later;
     Object.assign(request, { list, device: later }); // the handler gets the scopes of now
-    return null;
+    return checkCarried(request, nowMs) ?? checkRights(later, request.statement, context.settings, nowMs);
   };
   if (streamsBody) {
     const { crypto } = context;

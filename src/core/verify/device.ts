@@ -1,9 +1,11 @@
 import type { MaybePromise } from '../crypto/provider';
 import type { AllowList, AllowListSource, TrustedDevice } from '../devices/allow-list';
-import { missingScope } from '../devices/scopes';
+import { commonScopes, covers, missingScope } from '../devices/scopes';
 import { AmeshError } from '../errors/amesh-error';
 import { REQUEST_CODES, SERVER_CODES } from '../errors/codes';
 import { Fault, toFault } from '../errors/fault';
+import type { CarriedStatement } from '../statements/carried-statement';
+import type { VerifySettings } from './options';
 
 /** @throws AmeshError with a refusal code, whatever the source throws */
 export function readAllowList(source: AllowListSource): MaybePromise<AllowList> {
@@ -34,26 +36,49 @@ export function findController(list: AllowList, deviceId: string): TrustedDevice
   return device;
 }
 
-/** Check 9: the trust in the device has not ended, and it has each of these scopes. */
-export function checkRights(device: TrustedDevice, required: readonly string[], nowMs: number): Fault | null {
+/** The scopes of a caller: those of its device, and of them only what a delegate was lent. */
+export function scopesOf(
+  { scopes = [] }: TrustedDevice,
+  statement: CarriedStatement | undefined,
+): readonly string[] {
+  const { delegation } = statement ?? {};
+  return delegation === undefined ? scopes : commonScopes(delegation.scopes, scopes);
+}
+
+/** Check 9: the trust in the device has not ended, the route takes such a caller, and it has each of these scopes. */
+export function checkRights(
+  device: TrustedDevice,
+  statement: CarriedStatement | undefined,
+  { require, delegates }: Pick<VerifySettings, 'require' | 'delegates'>,
+  nowMs: number,
+): Fault | null {
   if (device.expiresAt !== undefined && nowMs > device.expiresAt * 1000)
     return new Fault(REQUEST_CODES.device_expired);
-  const scope = missingScope(device.scopes ?? [], required);
+  const name = statement?.delegation?.name;
+  const who = name === undefined ? 'The device' : `The delegate ${name}`;
+  if (name !== undefined && !delegates)
+    return new Fault(
+      REQUEST_CODES.delegate_not_allowed,
+      `${who} called a route that does not take delegates.`,
+    );
+  const scope = missingScope(scopesOf(device, statement), require);
   if (scope === undefined) return null;
-  const command = ['amesh', 'allow', device.deviceId, scope];
+  const isLent = name === undefined || covers(statement?.delegation?.scopes ?? [], scope);
   return new Fault(
-    { ...REQUEST_CODES.scope_missing, scope, command },
-    `The device does not have the scope ${scope}, which is required here.`,
+    { ...REQUEST_CODES.scope_missing, scope, command: ['amesh', 'allow', device.deviceId, scope] },
+    `${who} does not have the scope ${scope}, which is required here.`,
+    isLent ? undefined : { fix: 'If it should have it: make a new delegation with this scope.' },
   );
 }
 
-/** All that the list decides about a device whose signature is right: checks 5, 6 and 9. */
+/** All that the list decides about a device that signs its requests itself: checks 5, 6 and 9. */
 export function authorize(
   list: AllowList,
   deviceId: string,
-  required: readonly string[],
+  require: readonly string[],
   nowMs: number,
 ): TrustedDevice | Fault {
   const device = findController(list, deviceId);
-  return device instanceof Fault ? device : (checkRights(device, required, nowMs) ?? device);
+  if (device instanceof Fault) return device;
+  return checkRights(device, undefined, { require, delegates: false }, nowMs) ?? device;
 }

@@ -8,11 +8,16 @@ import type { RequestView } from '../wire/view';
 import { checkStart, type FreshnessOptions, keepUntilMs } from './freshness';
 import { type Claim, stateOf } from './state';
 
-/** Check 8. The same request in the same store is claimed only once. */
+/**
+ * Check 8. The same request in the same store is claimed only once.
+ *
+ * @param deviceId the device, or {@link delegatesOf} it
+ */
 export function claimNonce(
   store: NonceStore,
   view: RequestView,
-  { deviceId, nonce, created }: Credentials,
+  deviceId: string,
+  { nonce, created }: Credentials,
   nowMs: number,
   settings: FreshnessOptions,
 ): MaybePromise<Fault | null> {

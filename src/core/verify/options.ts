@@ -49,6 +49,11 @@ export interface VerifyOptions {
    * `amesh allow`.
    */
   readonly require?: Scope | readonly Scope[];
+  /**
+   * Whether delegates of devices may call: programs that a device lends some of its scopes to. Default: true with
+   * `require`, which limits them, and false without; they are then refused with 403 `delegate_not_allowed`.
+   */
+  readonly delegates?: boolean | undefined;
   /** See {@link streamUnverifiedBody}; default false. `maxBodyBytes` still applies. */
   readonly [streamUnverifiedBody]?: boolean | undefined;
   /** Called for each refusal, with the precise reason, which clients do not see. */
@@ -68,6 +73,7 @@ export interface VerifySettings {
   readonly trustForwardedHost: boolean;
   readonly enroll: boolean;
   readonly require: readonly string[];
+  readonly delegates: boolean;
   readonly onRefusal: ((refusal: Refusal) => void) | undefined;
 }
 
@@ -82,6 +88,7 @@ const NAMES: ReadonlySet<string | symbol> = new Set<keyof VerifyOptions>([
   'trustForwardedHost',
   'enroll',
   'require',
+  'delegates',
   'onRefusal',
   streamUnverifiedBody,
 ]);
@@ -92,7 +99,7 @@ const NAMES: ReadonlySet<string | symbol> = new Set<keyof VerifyOptions>([
 export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
   assertOptionNames('verify()', options, NAMES);
   const { nonceStore, onRefusal, trustForwardedHost = false, enroll = false } = options;
-  const { maxBodyBytes = 1_048_576 } = options;
+  const { maxBodyBytes = 1_048_576, delegates = 'require' in options } = options;
   const clockSkewSeconds = options.clockSkewSeconds ?? 30;
   if (!isWithin(clockSkewSeconds, 1, MAX_CLOCK_SKEW_SECONDS)) {
     throw new TypeError('clockSkewSeconds must be a number of seconds from 1 to 300.');
@@ -113,6 +120,7 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
   for (const [name, value] of Object.entries({
     trustForwardedHost,
     enroll,
+    delegates,
     streamUnverifiedBody: streamsBody,
   })) {
     if (typeof value !== 'boolean') throw new TypeError(`${name} must be true or false.`);
@@ -133,6 +141,7 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
     trustForwardedHost,
     enroll,
     require: 'require' in options ? readRequire(options.require) : [],
+    delegates,
     onRefusal,
   };
 }

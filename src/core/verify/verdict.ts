@@ -12,6 +12,20 @@ export interface AuthMeshIdentity {
   readonly verifiedAt: number;
   /** What it may do, such as `orders:read`, `orders:*` or `*`, when it was verified; frozen. Ask by `hasScope()`. */
   readonly scopes: readonly string[];
+  /** Only if a delegate of the device called. `scopes` is then what it was lent and its device has. */
+  readonly delegate?: Delegate | undefined;
+}
+
+/** A program that a device lends some of its scopes to. */
+export interface Delegate {
+  /** The name that the device gave it; 1 to 64 of `A-Z a-z 0-9 . _ -`. */
+  readonly name: string;
+  /** The scopes that it was lent, whether its device has them or not; frozen. */
+  readonly scopes: readonly string[];
+  /** When the delegation ends, Unix seconds. */
+  readonly expiresAt: number;
+  /** The ID of the delegation: 22 base64url characters. */
+  readonly id: string;
 }
 
 /** Headers by lower-case name. */

@@ -6,10 +6,13 @@ import { KeyCache } from '../devices/key-cache';
 import { callSafely } from '../errors/call-safely';
 import { Fault, toFault } from '../errors/fault';
 import { InMemoryNonceStore } from '../nonces/memory';
+import { checkPurpose } from '../statements/carried-statement';
+import { StatementCache } from '../statements/statement-cache';
 import { toFreshRequest } from '../wire/fresh-request';
 import { isRequest, type RequestView, sourceOf, toRequestView } from '../wire/view';
 import { readyBody } from './body';
 import { type Context, type Incoming, runChecks, type Verified, type VerifyCall } from './checks';
+import { scopesOf } from './device';
 import { readVerifyOptions, type VerifyOptions } from './options';
 import { toRefusal } from './refusal';
 import { shareClaim, standFor } from './state';
@@ -18,6 +21,7 @@ import {
   type Accepted,
   type Answered,
   type AnswerHeaders,
+  type AuthMeshIdentity,
   type Refused,
   refused,
   type Verdict,
@@ -92,6 +96,7 @@ export function createVerifierWith(options: VerifierOptions, hooks: VerifierHook
     source: toSource(allowList),
     nonceStore: settings.nonceStore ?? new InMemoryNonceStore({ now }),
     keys: new KeyCache(crypto),
+    statements: new StatementCache(),
     explain: createExplain(allowList),
   };
   // Reported before the first request, since other verifiers of the same store may already claim nonces.
@@ -126,20 +131,17 @@ async function verifyView(
   const report = (fault: Fault, cause?: unknown) => refuse(request, fault, cause);
   const request: Incoming = { context, view, call, nowMs: context.now(), report };
   try {
-    const own = context.settings.enroll && (await hooks.answer?.(request));
+    const own = checkPurpose(view) ?? (context.settings.enroll && (await hooks.answer?.(request)));
     const verified = own || (await runChecks(request));
     if (verified instanceof Fault) return report(verified);
     if ('kind' in verified) return verified;
     const telling = hooks.onAccept?.(verified);
     const headers = telling instanceof Promise ? await telling : telling;
-    const { deviceId, friendlyName, scopes = [] } = verified.device;
-    const verifiedAt = Math.floor(request.nowMs / 1000);
-    const caller = { deviceId, friendlyName, verifiedAt, scopes: Object.freeze([...scopes]) };
     const { body, stream } = verified;
     return {
       ok: true,
       kind: 'accepted',
-      caller,
+      caller: toCaller(verified),
       headers,
       request: { ...view, body, source: sourceOf(view) },
       stream,
@@ -150,6 +152,21 @@ async function verifyView(
     if (thrown === null) throw error;
     return report(thrown, error);
   }
+}
+
+function toCaller({ device, statement, nowMs }: Verified): AuthMeshIdentity {
+  const { deviceId, friendlyName } = device;
+  const verifiedAt = Math.floor(nowMs / 1000);
+  const caller = {
+    deviceId,
+    friendlyName,
+    verifiedAt,
+    scopes: Object.freeze([...scopesOf(device, statement)]),
+  };
+  if (statement?.delegation === undefined) return caller;
+  const { delegation, expiresAt, id } = statement;
+  const { name, scopes } = delegation;
+  return { ...caller, delegate: { name, scopes: Object.freeze([...scopes]), expiresAt, id } };
 }
 
 /** Reports the reason, and returns the refusal for the client. */

@@ -1,15 +1,7 @@
 import type { AllowList, TrustedDevice } from '../../core/devices/allow-list';
 import { AllowListIntegrityError, type AmeshError } from '../../core/errors/amesh-error';
 import { normalizeAuthority } from '../../core/wire/authority';
-import {
-  type DeviceEntry,
-  type DeviceLine,
-  type Entry,
-  idOf,
-  readEntry,
-  type Tombstone,
-  unknownEntry,
-} from './entry';
+import { type DeviceEntry, type DeviceLine, type Entry, idOf, readEntry, unknownEntry } from './entry';
 import type { ListHead } from './head';
 import { findInPage, linesOf, textsOf } from './page';
 import { bitsOf, findPrefix } from './prefix';
@@ -61,8 +53,11 @@ export class PagedList implements AllowList {
   readonly deviceId: string;
   readonly ownerId: string | undefined;
   readonly hosts: readonly string[];
+  readonly endedDelegations: ReadonlySet<string>;
   /** Whether all its pages are there and in order. */
   readonly isWhole: boolean;
+  /** Devices to leave out, whatever the pages say. */
+  readonly gone: ReadonlySet<string>;
   readonly #prefixes: readonly string[];
   readonly #targets: ReadonlyMap<string, string>;
   /** Grouped on first use: a server never needs it. */
@@ -73,18 +68,20 @@ export class PagedList implements AllowList {
    * @param mark identifies the head, see {@link markOf}
    * @param pages those that the head names, in the same order
    * @param parsed shared by the revisions of a list
-   * @param gone devices to leave out, whatever the pages say
+   * @param newest a newer head whose pages are not all there yet: what it revokes counts at once
    */
   constructor(
     readonly head: ListHead,
     readonly mark: string,
     readonly pages: readonly Page[],
     readonly parsed: ParsedDevices = new ParsedDevices(),
-    readonly gone: ReadonlySet<string> = NOBODY,
+    newest?: Pick<ListHead, 'recent' | 'ended'>,
   ) {
     this.deviceId = head.list;
     this.ownerId = head.ownerId;
     this.hosts = head.hosts;
+    this.endedDelegations = new Set([...head.ended, ...(newest?.ended ?? [])].map(([id]) => id));
+    this.gone = newest === undefined ? NOBODY : new Set(newest.recent.map(({ deviceId }) => deviceId));
     this.#prefixes = head.pages.map(({ prefix }) => prefix);
     this.#targets = new Map(head.targets);
     this.isWhole = pages.every(({ content }) => 'bytes' in content);
@@ -106,10 +103,9 @@ export class PagedList implements AllowList {
     return device;
   }
 
-  /** The same list without devices that have been revoked since. */
-  without(revoked: readonly Tombstone[]): PagedList {
-    const gone = new Set(revoked.map(({ deviceId }) => deviceId));
-    return new PagedList(this.head, this.mark, this.pages, this.parsed, gone);
+  /** The same list without the devices and delegations that a newer head revokes. */
+  without({ recent, ended }: ListHead): PagedList {
+    return new PagedList(this.head, this.mark, this.pages, this.parsed, { recent, ended });
   }
 
   targetOf(authority: string): TrustedDevice | undefined {
@@ -185,7 +181,7 @@ function bytesOf({ content }: Page): Uint8Array {
 
 /** The part of an entry that a verifier needs. Trust ends with the entry or with its lease, whichever comes first. */
 function toTrusted(entry: DeviceLine): TrustedDevice {
-  const { deviceId, publicKey, friendlyName, roles, scopes, unconfirmed } = entry;
+  const { deviceId, publicKey, friendlyName, roles, scopes, unconfirmed, keysSince } = entry;
   const ends = [entry.expiresAt, entry.lease?.expiresAt].filter((end) => end !== undefined);
   return {
     deviceId,
@@ -195,5 +191,6 @@ function toTrusted(entry: DeviceLine): TrustedDevice {
     ...(ends.length > 0 && { expiresAt: Math.min(...ends) }),
     ...(scopes && { scopes }),
     ...(unconfirmed && { unconfirmed }),
+    ...(keysSince && { keysSince }),
   };
 }

@@ -93,7 +93,7 @@ export class ListReader {
     // Reads may end in a different order than they began.
     if (last !== null && this.#isNewer(last.head, head)) return last;
     if (list.isWhole) this.#lagSinceMs = null;
-    else if (last?.isWhole && this.#mayLag()) return last.without(head.recent);
+    else if (last?.isWhole && this.#mayLag()) return last.without(head);
     this.#list = list;
     this.#last = found.rest.length === 0 ? found : null;
     return list;

@@ -3,7 +3,16 @@ import { hasScope, verify as verifyExpress } from '@authmesh/sdk/express';
 import type express from 'express';
 import type { Request, RequestHandler } from 'express';
 import multer from 'multer';
-import { ALL_SCOPES, CONTROL, formValues, hash, ONE_SCOPE, type Subject } from '../subject';
+import {
+  ALL_SCOPES,
+  CONTROL,
+  DELEGATES,
+  formValues,
+  hash,
+  NO_DELEGATES,
+  ONE_SCOPE,
+  type Subject,
+} from '../subject';
 
 /** What multer makes of a file. */
 interface Upload {
@@ -21,6 +30,8 @@ export function expressApp(framework: typeof express, subject: Subject): Request
   });
   const requiring = (options: object) => verifyExpress({ amesh: subject, ...options }) as RequestHandler;
   app.use('/only', requiring(ONE_SCOPE), answer('only'));
+  app.use('/lent', requiring(DELEGATES), answer('lent'));
+  app.use('/kept', requiring(NO_DELEGATES), answer('kept'));
   app.use(verify);
 
   app.post('/read/json', framework.json(), ({ body }, response) => void response.json(body));

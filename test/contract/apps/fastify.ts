@@ -1,7 +1,16 @@
 import { authMesh, hasScope, verify as verifyFastify } from '@authmesh/sdk/fastify';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { fastifies } from '../../support/fastify';
-import { ALL_SCOPES, CONTROL, formValues, hash, ONE_SCOPE, type Subject } from '../subject';
+import {
+  ALL_SCOPES,
+  CONTROL,
+  DELEGATES,
+  formValues,
+  hash,
+  NO_DELEGATES,
+  ONE_SCOPE,
+  type Subject,
+} from '../subject';
 
 /** A part of a form, as @fastify/multipart has it. */
 type Part = { fieldname: string } & (
@@ -37,10 +46,16 @@ export async function fastifyApp(
     signed.setNotFoundHandler(answer('app')); // for methods that Fastify does not route
   });
 
-  await app.register(async (only) => {
-    await only.register(authMesh, { amesh: subject, ...ONE_SCOPE });
-    only.all('/only/*', answer('only'));
-  });
+  for (const [via, options] of [
+    ['only', ONE_SCOPE],
+    ['lent', DELEGATES],
+    ['kept', NO_DELEGATES],
+  ] as const) {
+    await app.register(async (only) => {
+      await only.register(authMesh, { amesh: subject, ...options });
+      only.all(`/${via}/*`, answer(via));
+    });
+  }
 
   await app.register(
     async (read) => {

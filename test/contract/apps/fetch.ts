@@ -1,6 +1,16 @@
 import { hasScope, type VerifyOptions } from '@authmesh/sdk/core';
 import type { AuthenticatedRequest } from '@authmesh/sdk/workers';
-import { ALL_SCOPES, CONTROL, formValues, hash, ONE_SCOPE, type Subject, targetOf } from '../subject';
+import {
+  ALL_SCOPES,
+  CONTROL,
+  DELEGATES,
+  formValues,
+  hash,
+  NO_DELEGATES,
+  ONE_SCOPE,
+  type Subject,
+  targetOf,
+} from '../subject';
 
 /** `withAmesh()` of the runtime, over the subject's verifier. */
 type Protect = (
@@ -14,6 +24,8 @@ export function fetchApp(subject: Subject, verify: Protect): (request: Request) 
   const one = verify((request) => answer('one', request), ONE_SCOPE);
   const all = verify((request) => answer('all', request), ALL_SCOPES);
   const only = verify((request) => answer('only', request), ONE_SCOPE);
+  const lent = verify((request) => answer('lent', request), DELEGATES);
+  const kept = verify((request) => answer('kept', request), NO_DELEGATES);
   const app = verify(async (request) => {
     const path = targetOf(request.url);
     if (path === '/read/json') return Response.json(await request.json());
@@ -31,6 +43,8 @@ export function fetchApp(subject: Subject, verify: Protect): (request: Request) 
     const path = targetOf(request.url);
     if (path === CONTROL) return new Response(subject.control(request.method, await request.text()));
     if (path.startsWith('/only/')) return only(request);
+    if (path.startsWith('/lent/')) return lent(request);
+    if (path.startsWith('/kept/')) return kept(request);
     return path.startsWith('/twice/') ? thrice(request) : app(request);
   };
 

@@ -1,6 +1,16 @@
 import { hasScope, type VerifyOptions } from '@authmesh/sdk/core';
 import { Hono, type MiddlewareHandler } from 'hono';
-import { ALL_SCOPES, CONTROL, formValues, hash, ONE_SCOPE, type Subject, targetOf } from '../subject';
+import {
+  ALL_SCOPES,
+  CONTROL,
+  DELEGATES,
+  formValues,
+  hash,
+  NO_DELEGATES,
+  ONE_SCOPE,
+  type Subject,
+  targetOf,
+} from '../subject';
 
 /** The contract's application in Hono, for any runtime; `verify` is that of the runtime, over the subject's verifier. */
 export function honoApp(subject: Subject, toVerify: (options: VerifyOptions) => MiddlewareHandler) {
@@ -12,6 +22,8 @@ export function honoApp(subject: Subject, toVerify: (options: VerifyOptions) => 
   sub.all('/deep/*', (c) => answer('mounted', c.get('authMesh'), c.req.raw));
 
   app.all('/only/*', toVerify(ONE_SCOPE), (c) => answer('only', c.get('authMesh'), c.req.raw));
+  app.all('/lent/*', toVerify(DELEGATES), (c) => answer('lent', c.get('authMesh'), c.req.raw));
+  app.all('/kept/*', toVerify(NO_DELEGATES), (c) => answer('kept', c.get('authMesh'), c.req.raw));
   const protectedApp = new Hono().use(verify);
   protectedApp.post('/read/json', async (c) => c.json(await c.req.json()));
   protectedApp.post('/read/text', async (c) => c.json(await c.req.text()));

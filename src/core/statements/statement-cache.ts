@@ -1,0 +1,56 @@
+import type { PublicKey } from '../crypto/provider';
+import type { Statement } from './read-statement';
+
+/** A statement that its device has signed. */
+export interface CheckedStatement extends Statement {
+  /** The key of the device that signed it, as in the list. */
+  readonly deviceKey: string;
+  /** The working key. */
+  readonly key: PublicKey;
+  /** The ID that a device with the working key would have. */
+  readonly keyId: string;
+}
+
+const MAX_STATEMENTS = 10_000;
+const MAX_OF_DEVICE = 64;
+
+/**
+ * The statements that were checked, by their texts, so that a request with a known one costs one signature check. They get
+ * in after the signature of a request was right, so this limits memory, not trust. A full share of a device displaces only
+ * statements of that device.
+ */
+export class StatementCache {
+  readonly #devices = new Map<string, Map<string, CheckedStatement>>();
+  #size = 0;
+
+  get(deviceId: string, text: string): CheckedStatement | undefined {
+    return this.#devices.get(deviceId)?.get(text);
+  }
+
+  set(text: string, statement: CheckedStatement): void {
+    const { deviceId } = statement;
+    const own = this.#devices.get(deviceId) ?? new Map<string, CheckedStatement>();
+    this.#drop(deviceId, own, text);
+    if (own.size >= MAX_OF_DEVICE) this.#drop(deviceId, own, firstOf(own));
+    if (this.#size >= MAX_STATEMENTS) {
+      const oldest = firstOf(this.#devices);
+      const others = this.#devices.get(oldest) as Map<string, CheckedStatement>;
+      this.#drop(oldest, others, firstOf(others));
+    }
+    own.set(text, statement);
+    this.#size++;
+    // At the end, so that the device whose last new statement is the oldest loses one first.
+    this.#devices.delete(deviceId);
+    this.#devices.set(deviceId, own);
+  }
+
+  #drop(deviceId: string, from: Map<string, CheckedStatement>, text: string): void {
+    if (!from.delete(text)) return;
+    this.#size--;
+    if (from.size === 0) this.#devices.delete(deviceId);
+  }
+}
+
+function firstOf(map: Map<string, unknown>): string {
+  return map.keys().next().value as string;
+}
