@@ -50,7 +50,7 @@ export type { Peer } from '../pairing/peer';
 export { OtherUrlError } from '../pairing/relay/dial';
 export { probeRelay } from '../pairing/relay/probe';
 export { DEFAULT_RELAY_URL, toRelayUrl } from '../pairing/relay/url';
-export { readVariable, VariableError } from '../process/environment';
+export { assertPath, readVariable, VariableError } from '../process/environment';
 export { type Env, homeDir } from '../process/home';
 export { uselessEntries } from '../proxy/no-proxy';
 export { ProxyError } from '../proxy/proxy-error';

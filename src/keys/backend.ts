@@ -10,6 +10,14 @@ export interface KeyContext {
   readonly env: Env;
   /** For creating a key: whether damaged files may be replaced, like the identity itself. Default false. */
   readonly isForced?: boolean | undefined;
+  /** For choosing a key that is there: its fingerprint (`SHA256:…`) or its comment. Default: the only one. */
+  readonly agentKey?: string | undefined;
+  /** For choosing a key that is there: the socket of its agent, an absolute path. Default: that of the session. */
+  readonly agentSocket?: string | undefined;
+  /** Ends the wait for an agent. A backend that waits for nobody ignores it. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called with a sentence when a person may have to touch or confirm something. Default: a line on stderr. */
+  readonly onWait?: ((sentence: string) => void) | undefined;
 }
 
 /** Stores private keys. Every backend passes the contract in test/support/key-backend-contract.ts. */
@@ -17,24 +25,36 @@ export interface KeyBackend {
   /** The name in `identity.json`, and for `amesh init --backend`. */
   readonly id: string;
   /**
-   * Describes in one or two sentences where a key is stored, what opens it, and who could copy it.
+   * Describes in a few sentences where a key is stored, what opens it, and who could copy it.
    *
-   * @throws AmeshError `passphrase_required` if it cannot tell
+   * @param ref the key; default: one that would be created now
+   * @throws AmeshError `passphrase_required`, `identity_unreadable` if it cannot tell
    */
-  describe(context: KeyContext): Promise<string>;
-  /** Tests whether the backend works here, by using it; `reason` explains why not. */
-  probe(context: KeyContext): Promise<{
+  describe(context: KeyContext, ref?: string): Promise<string>;
+  /**
+   * Tests whether the backend works here, by using it; `reason` explains why not.
+   *
+   * @param ref the key that it should open; default: whether it can create one
+   */
+  probe(
+    context: KeyContext,
+    ref?: string,
+  ): Promise<{
     /** Whether a key can be created or opened here. */
     available: boolean;
     /** Why not: one sentence. */
     reason?: string;
     /** What to do about it; absent if the general fix of `key_backend_unavailable` fits. */
     advice?: Fix;
+    /** What else is to be said of what was found: one sentence. */
+    note?: string;
+    /** Why it is better not chosen here, although it works: one sentence. */
+    warning?: string;
     /** Whether hardware stores the private key and does not reveal it. */
     hardware: boolean;
   }>;
   /**
-   * Creates a key.
+   * Creates a key; or chooses one, where another program has made it.
    *
    * @returns `ref`, which opens it later and is not secret, and the compressed point, 33 bytes
    */
@@ -45,9 +65,13 @@ export interface KeyBackend {
     publicKey: Uint8Array;
   }>;
   /**
-   * @throws AmeshError `identity_unreadable`, `passphrase_required`, `passphrase_wrong`, `key_backend_unavailable`
+   * @throws AmeshError `identity_unreadable`, `passphrase_required`, `passphrase_wrong`, `key_backend_unavailable`,
+   *   `key_absent`, `key_lost`
    */
   open(ref: string, context: KeyContext): Promise<Signer>;
-  /** Removes a key permanently. It is not an error if there is no such key. */
+  /**
+   * Removes a key permanently; a key that was chosen stays where it is, and only the reference to it is removed. It is not an
+   * error if there is no such key.
+   */
   remove(ref: string, context: KeyContext): Promise<void>;
 }

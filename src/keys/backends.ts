@@ -3,10 +3,11 @@ import type { KeyBackend } from './backend';
 import { encryptedFile } from './encrypted-file';
 import { KEY_CODES } from './errors/codes';
 import { keychain } from './keychain';
+import { sshAgent } from './ssh-agent';
 import { tpm2 } from './tpm2';
 
 /** All key backends, the default first. */
-export const BACKENDS: readonly KeyBackend[] = Object.freeze([encryptedFile, tpm2, keychain]);
+export const BACKENDS: readonly KeyBackend[] = Object.freeze([encryptedFile, tpm2, sshAgent, keychain]);
 
 /** @throws AmeshError `key_backend_unavailable` for an unknown name */
 export function findBackend(id: string): KeyBackend {

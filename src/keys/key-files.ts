@@ -20,10 +20,10 @@ export class KeyFiles {
   /**
    * The reference of a new key.
    *
-   * @param publicKey the compressed point, 33 bytes
+   * @param name at least 12 bytes that no other file is named by: a public key, or chance
    */
-  refOf(publicKey: Uint8Array): string {
-    return `${FOLDER}/${Buffer.from(publicKey).toString('base64url').slice(0, 16)}${this.ending}`;
+  refOf(name: Uint8Array): string {
+    return `${FOLDER}/${Buffer.from(name).toString('base64url').slice(0, 16)}${this.ending}`;
   }
 
   /** Writes a new file, which only its owner can read, and waits until it is on disk. */

@@ -42,10 +42,10 @@ export interface RunOptions extends Needs {
 export class Machine {
   constructor(readonly dir: string) {}
 
-  /** The environment in which the command runs: nothing of amesh in it but this folder. */
+  /** The environment in which the command runs: nothing of amesh in it but this folder, and no SSH agent. */
   env(more: Readonly<Record<string, string>> = {}): Record<string, string | undefined> {
     const own = Object.entries(process.env).filter(
-      ([name]) => !/^(?:AUTH_MESH|AMESH)_|^(?:NO_COLOR|REDIS_URL)$|^(?:https?|all|no)_proxy$/i.test(name),
+      ([name]) => !/^(?:AUTH_MESH|AMESH|SSH)_|^(?:NO_COLOR|REDIS_URL)$|^(?:https?|all|no)_proxy$/i.test(name),
     );
     return { ...Object.fromEntries(own), AUTH_MESH_DIR: this.dir, ...more };
   }

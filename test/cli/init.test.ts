@@ -120,7 +120,16 @@ describe('amesh init', () => {
     [['init', '--name', '--force'], '--name needs a value.'],
     [['init', '--name', 'a', '--host', 'https://a.example'], '"https://a.example" is not a host.'],
     [['init', '--name', 'a', '--host', 'a', '--host', 'b'], '--host is given twice.'],
-    [['init', '--name', 'a', '--backend', 'tpm9'], '--backend must be encrypted-file or tpm2, not tpm9.'],
+    [
+      ['init', '--name', 'a', '--backend', 'tpm9'],
+      '--backend must be encrypted-file or tpm2 or ssh-agent or keychain, not tpm9.',
+    ],
+    [['init', '--name', 'a', '--key', 'SHA256:x'], '--key is only for --backend ssh-agent.'],
+    [
+      ['init', '--name', 'a', '--backend', 'tpm2', '--socket', '/x'],
+      '--socket is only for --backend ssh-agent.',
+    ],
+    [['init', '--name', 'a', '--backend', 'ssh-agent', '--socket', '~/x'], '--socket begins with ~'],
     [['init', 'a', 'b'], '--name is missing.\n  Usage:'],
     [['init', '--', 'a'], '--name is missing.\n  Usage:'],
     [['init', '--name', 'a', 'b'], 'There is one argument too many: "b".'],

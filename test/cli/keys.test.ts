@@ -17,6 +17,7 @@ describe('amesh keys, without a TPM', () => {
     });
     expect(stdout).toContain('✓ encrypted-file\n    Encrypted file; its passphrase');
     expect(stdout).toContain('– tpm2\n    This machine has no TPM 2.0 at /dev/no-tpm.\n');
+    expect(stdout).toContain('– ssh-agent\n    No SSH agent is known here: SSH_AUTH_SOCK is not set.\n');
 
     await machine.amesh(['init', '--name', 'api'], { env });
     expect((await machine.amesh(['keys'], { env })).stdout).toContain(
@@ -49,6 +50,7 @@ describeWithTpm('amesh keys, with a TPM', () => {
       backends: [
         { id: 'encrypted-file', available: true, hardware: false, inUse: false },
         { id: 'tpm2', available: true, hardware: true, inUse: true },
+        { id: 'ssh-agent', available: false, hardware: false, inUse: false },
         { id: 'keychain', hardware: false, inUse: false },
       ],
     });

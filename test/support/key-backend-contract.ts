@@ -6,6 +6,8 @@ import { providers } from './providers';
 /** What a contract needs of a key backend under test. */
 export interface BackendUnderTest {
   readonly context: KeyContext;
+  /** In which another key is chosen, for a backend that makes none itself. */
+  readonly otherContext?: KeyContext;
   /** Texts that must not be found in a `ref`, such as a passphrase. */
   readonly secrets: readonly string[];
   /** Removes the place. */
@@ -92,7 +94,7 @@ export function keyBackendContract(backend: KeyBackend, prepare: () => Promise<B
     });
 
     it('keeps two keys apart', async () => {
-      const other = await backend.create(context);
+      const other = await backend.create(place.otherContext ?? context);
       expect(other.ref).not.toBe(ref);
       expect(Buffer.from(other.publicKey)).not.toEqual(Buffer.from(publicKey));
       await backend.remove(other.ref, context);

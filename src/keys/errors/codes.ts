@@ -45,6 +45,24 @@ export const KEY_CODES = /* @__PURE__ */ defineCodes({
     fix: 'Create a new identity, and pair again',
     command: ['amesh', 'init', '--name', 'NAME', '--force'],
   },
+  key_absent: {
+    status: 503,
+    wire: 'allow_list_unavailable',
+    cause: 'The SSH agent does not have the private key.',
+    fix: 'Add the key to the agent again',
+    command: ['ssh-add', 'FILE'],
+  },
+  key_refused: {
+    status: 503,
+    wire: 'allow_list_unavailable',
+    cause: 'The SSH agent refused to sign.',
+    fix: 'Confirm it when the agent asks, by a touch, a PIN or in its window. A key with destinations (ssh-add -h) signs for ssh only: add it without them.',
+  },
+  key_not_chosen: {
+    cause: 'The SSH agent has no key, or several, that this machine could use.',
+    fix: 'Choose one by its fingerprint or its comment',
+    command: ['amesh', 'init', '--name', 'NAME', '--backend', 'ssh-agent', '--key', 'SHA256:…'],
+  },
   key_backend_unavailable: {
     status: 503,
     wire: 'allow_list_unavailable',

@@ -1,11 +1,12 @@
 import { readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { cryptoProvider } from '#crypto';
 import type { Signer } from '../../core/crypto/provider';
 import { deviceIdOf } from '../../core/devices/allow-list';
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import { findBackend } from '../../keys/backends';
 import { KEY_CODES } from '../../keys/errors/codes';
+import { assertPath } from '../../process/environment';
 import type { Env } from '../../process/home';
 import type { DocumentStore } from '../../storage/document-store';
 import { STORAGE_CODES } from '../../storage/errors/codes';
@@ -13,7 +14,7 @@ import { FileStore } from '../../storage/files/file-store';
 import { isFile, ReplacedFiles } from '../../storage/files/replaced-files';
 import { openTrust } from '../../trust/device';
 import { assertFolder } from '../../trust/folder-safety';
-import { type DeviceIdentity, IDENTITY_KEY, writeIdentity } from '../../trust/identity';
+import { type DeviceIdentity, IDENTITY_KEY, readIdentity, writeIdentity } from '../../trust/identity';
 import { ALLOW_LIST_KEY, isLastSeen, PAGES_FOLDER, sharedKey } from '../../trust/list/keys';
 import { ListStore, type OpenedList } from '../../trust/list/list-store';
 import { NOWHERE, SEEN_KEY, SeenRevisions } from '../../trust/list/seen';
@@ -33,6 +34,13 @@ export interface CreateIdentityOptions {
   readonly friendlyName: string;
   /** The key backend; default `encrypted-file`. */
   readonly backend?: string | undefined;
+  /** For `ssh-agent`: the key, by its fingerprint (`SHA256:…`) or its comment. Default: the only one that fits. */
+  readonly agentKey?: string | undefined;
+  /**
+   * For `ssh-agent`: the socket of the agent, kept for later. Default: AMESH_SSH_AUTH_SOCK or SSH_AUTH_SOCK, now and each
+   * time.
+   */
+  readonly agentSocket?: string | undefined;
   /** The authorities that it accepts, in normal form. */
   readonly hosts?: readonly string[] | undefined;
   /** Replaces an existing identity. Copies of its files are kept, but every pairing is lost. */
@@ -62,7 +70,8 @@ export interface Published {
  * a copy here.
  *
  * @param shared where to store the list; default the store in AMESH_STORE_URL, or the folder
- * @throws AmeshError `identity_exists`, `key_backend_unavailable`, `folder_unsafe`
+ * @throws AmeshError `identity_exists`, `key_backend_unavailable`, `folder_unsafe`, and for a key of an agent `key_not_chosen`,
+ *   `key_refused`; TypeError for an option that the backend does not have
  */
 export async function createIdentity(
   dir: string,
@@ -71,7 +80,7 @@ export async function createIdentity(
   shared: DocumentStore | null = sharedStoreOf(env),
 ): Promise<DeviceIdentity & Aside & Published> {
   const backend = findBackend(options.backend ?? 'encrypted-file');
-  const context = { dir, env, isForced: options.force };
+  const context = { dir, env, isForced: options.force, ...agentOptions(options) };
   const probe = await backend.probe(context);
   if (!probe.available) throw new AmeshError(KEY_CODES.key_backend_unavailable, probe.reason, probe.advice);
   assertFolder(dir, env, 'read');
@@ -91,6 +100,10 @@ export async function createIdentity(
 
     await ignoreInGit(dir); // before the key exists
     const made = await backend.create(context);
+    await assertOtherKey(dir, before, made.publicKey).catch(async (error) => {
+      await backend.remove(made.ref, context).catch(() => {});
+      throw error;
+    });
     const signer = await backend.open(made.ref, context);
     assertHeld();
     const identity: DeviceIdentity = {
@@ -116,6 +129,33 @@ export async function createIdentity(
     const trust = { owners: [signer.publicKey], list: identity.deviceId, signer };
     if (shared === null) await openTrust(store, trust, null).read(); // records the revision as seen
     return { ...identity, movedTo: aside.movedTo, hosts, published: shared !== null, wasThere: false };
+  });
+}
+
+/** @throws TypeError for a wrong option */
+function agentOptions({ backend, agentKey, agentSocket }: CreateIdentityOptions) {
+  for (const [name, value] of Object.entries({ agentKey, agentSocket })) {
+    if (value === undefined) continue;
+    if (backend !== 'ssh-agent') throw new TypeError(`${name} is only for the backend "ssh-agent".`);
+    if (typeof value !== 'string' || value === '') throw new TypeError(`${name} is text.`);
+  }
+  if (agentSocket === undefined) return { agentKey };
+  assertPath('agentSocket', agentSocket);
+  return { agentKey, agentSocket: resolve(agentSocket) };
+}
+
+/**
+ * A key of an agent can be chosen twice. It would be the same device, with an empty list of an older revision.
+ *
+ * @throws AmeshError `identity_exists`
+ */
+async function assertOtherKey(dir: string, before: Uint8Array | null, publicKey: Uint8Array): Promise<void> {
+  if (before === null) return;
+  const identity = await readIdentity(new FileStore(dir)).catch(() => null); // a broken one has no key
+  if (identity?.publicKey !== Buffer.from(publicKey).toString('base64url')) return;
+  throw new AmeshError(MACHINE_CODES.identity_exists, `The identity in ${dir} already has this key.`, {
+    fix: 'Choose another key for a new identity. To empty the list of this one',
+    command: ['amesh', 'trust', 'reset'],
   });
 }
 

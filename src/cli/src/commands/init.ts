@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import {
+  assertPath,
   BACKENDS,
   createIdentity,
   FileStore,
@@ -10,13 +11,15 @@ import {
 } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
+import { UsageError } from '../errors/errors';
 import { hostsText, loopbackNotes, machineDir, toHosts } from '../machine/machine';
 import { here } from '../words/here';
 import { findBackends } from './keys';
 
-/** What to say of hardware that could keep the key instead. */
+/** What to say of the other places that could keep the key. */
 const BETTER: Readonly<Record<string, string>> = {
   tpm2: 'This machine has a TPM, which would not let anybody copy the key:',
+  'ssh-agent': 'The SSH agent of this session has a key that amesh can use:',
 };
 
 export const init = defineCommand({
@@ -27,6 +30,17 @@ export const init = defineCommand({
       type: 'enum',
       options: BACKENDS.map(({ id }) => id),
       description: `Where the private key is stored; default ${BACKENDS[0]?.id}`,
+    },
+    key: {
+      type: 'string',
+      valueHint: 'SHA256:…|comment',
+      description: 'With --backend ssh-agent: the key of the agent, if it has several',
+    },
+    socket: {
+      type: 'string',
+      valueHint: 'path',
+      description:
+        'With --backend ssh-agent: the socket of the agent; default that of the session, SSH_AUTH_SOCK',
     },
     host: {
       type: 'string',
@@ -40,15 +54,18 @@ export const init = defineCommand({
   async run({ args }): Promise<Result> {
     const dir = machineDir();
     const wanted = toHosts(args.host ?? '', '--host');
+    assertForAgent(args);
     const { movedTo, published, wasThere, hosts, ...identity } = await createIdentity(dir, process.env, {
       friendlyName: args.name,
       backend: args.backend,
+      agentKey: args.key,
+      agentSocket: args.socket,
       hosts: wanted,
       force: args.force,
     });
     const { deviceId, friendlyName, publicKey, createdAt, key } = identity;
     const others = args.backend === undefined ? await betterBackends({ dir, env: process.env }) : [];
-    const keyText = await findBackend(key.backend).describe({ dir, env: process.env });
+    const keyText = await findBackend(key.backend).describe({ dir, env: process.env }, key.ref);
     return {
       json: {
         deviceId,
@@ -65,9 +82,7 @@ export const init = defineCommand({
       notes: [
         `✓ Device   ${friendlyName}  (${deviceId})`,
         `✓ Key      ${keyText}`,
-        ...(wasThere
-          ? []
-          : others.map((id) => `  ${BETTER[id] ?? id}  amesh init --name NAME --backend ${id} --force`)),
+        ...(wasThere ? [] : others),
         `  Folder   ${dir}`,
         ...(published
           ? [
@@ -89,20 +104,47 @@ export const init = defineCommand({
           ? `  Answers to ${hostsText(hosts)}.`
           : `  Answers to localhost only. Callers use another name?  ${here('amesh config hosts --add api.example.com')}`,
         ...(wasThere ? [] : loopbackNotes(args.host ?? '')),
-        `  Next: on the machine that will RECEIVE requests   ${here('amesh listen')}`,
-        `          if both are on one network                ${here('amesh listen --serve')}`,
-        `        on the machine that will SEND them          ${here('amesh invite CODE')}`,
-        `        without a relay                             ${here('amesh trust export')}`,
-        '        if the receiving machine has no terminal    amesh provision --help',
+        ...nextNotes(),
       ],
     };
   },
 });
 
-/** Hardware that this machine has. It is asked only where a user did not choose. */
+function nextNotes(): string[] {
+  return [
+    `  Next: on the machine that will RECEIVE requests   ${here('amesh listen')}`,
+    `          if both are on one network                ${here('amesh listen --serve')}`,
+    `        on the machine that will SEND them          ${here('amesh invite CODE')}`,
+    `        without a relay                             ${here('amesh trust export')}`,
+    '        if the receiving machine has no terminal    amesh provision --help',
+  ];
+}
+
+/** One line for each other place that could keep the key. It is asked only where a user did not choose. */
 async function betterBackends(context: KeyContext): Promise<string[]> {
   const found = await findBackends(context).catch(() => []); // the identity is there, whatever a TPM says
-  return found.filter(({ available, hardware }) => available && hardware).map(({ id }) => id);
+  return found
+    .filter(({ id, available, warning }) => id in BETTER && available && warning === undefined)
+    .map(({ id }) => `  ${BETTER[id]}  amesh init --name NAME --backend ${id} --force`);
+}
+
+/** @throws UsageError for a flag that the backend does not have */
+function assertForAgent({
+  backend,
+  ...flags
+}: {
+  readonly backend?: string | undefined;
+  readonly key?: string | undefined;
+  readonly socket?: string | undefined;
+}): void {
+  for (const name of ['key', 'socket'] as const)
+    if (flags[name] !== undefined && backend !== 'ssh-agent')
+      throw new UsageError(`--${name} is only for --backend ssh-agent.`);
+  try {
+    if (flags.socket !== undefined) assertPath('--socket', flags.socket);
+  } catch (error) {
+    throw new UsageError((error as TypeError).message);
+  }
 }
 
 async function replacedNotes(dir: string, movedTo: string): Promise<string[]> {

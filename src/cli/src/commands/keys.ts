@@ -1,7 +1,17 @@
-import { BACKENDS, FileStore, type KeyBackend, type KeyContext, readIdentity } from '@authmesh/sdk/admin';
+import {
+  BACKENDS,
+  type DeviceIdentity,
+  FileStore,
+  type KeyBackend,
+  type KeyContext,
+  readIdentity,
+} from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { machineDir } from '../machine/machine';
+
+/** An agent that does not even list its keys in this time is not one to choose. */
+const PATIENCE_MS = 10_000;
 
 /** A key backend, as it is on this machine. */
 export interface FoundBackend {
@@ -12,6 +22,8 @@ export interface FoundBackend {
   readonly inUse: boolean;
   /** Where it keeps a key, or why it cannot. */
   readonly text: string;
+  /** Why it is better not chosen, although it is there. */
+  readonly warning?: string | undefined;
 }
 
 export const keys = defineCommand({
@@ -21,7 +33,7 @@ export const keys = defineCommand({
   async run(): Promise<Result> {
     const dir = machineDir();
     const identity = await readIdentity(new FileStore(dir));
-    const found = await findBackends({ dir, env: process.env }, identity?.key.backend);
+    const found = await findBackends({ dir, env: process.env }, identity?.key);
     return {
       json: { dir, backends: found },
       data: found.flatMap(({ id, available, inUse, text }) => [
@@ -33,20 +45,41 @@ export const keys = defineCommand({
   },
 });
 
-/** Tests all key backends, one after the other, by using them. */
-export async function findBackends(context: KeyContext, used?: string): Promise<FoundBackend[]> {
+/**
+ * Tests all key backends, one after the other, by using them.
+ *
+ * @param used the key of this machine
+ */
+export async function findBackends(
+  context: KeyContext,
+  used?: DeviceIdentity['key'],
+): Promise<FoundBackend[]> {
   const found: FoundBackend[] = [];
-  for (const backend of BACKENDS) found.push(await look(backend, context, backend.id === used));
+  for (const backend of BACKENDS) found.push(await look(backend, context, used));
   return found;
 }
 
-async function look(backend: KeyBackend, context: KeyContext, inUse: boolean): Promise<FoundBackend> {
-  const { available, hardware, reason = '' } = await backend.probe(context);
+async function look(
+  backend: KeyBackend,
+  context: KeyContext,
+  used: DeviceIdentity['key'] | undefined,
+): Promise<FoundBackend> {
+  const ref = backend.id === used?.backend ? used.ref : undefined;
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const {
+    available,
+    hardware,
+    reason = '',
+    note,
+    warning,
+  } = await backend.probe({ ...context, signal }, ref);
+  const text = available ? await backend.describe(context, ref) : reason;
   return {
     id: backend.id,
     available,
     hardware,
-    inUse,
-    text: available ? await backend.describe(context) : reason,
+    inUse: ref !== undefined,
+    text: note === undefined ? text : `${text} ${note}`,
+    warning,
   };
 }

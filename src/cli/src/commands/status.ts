@@ -36,7 +36,7 @@ export const status = defineCommand({
     const targets = devices.filter(({ roles }) => roles.includes('target'));
     const due = dueOf(devices, list.head, Math.floor(Date.now() / 1000));
     const { deviceId, friendlyName, key } = identity;
-    const keyText = await findBackend(key.backend).describe({ dir: store.dir, env: process.env });
+    const keyText = await findBackend(key.backend).describe({ dir: store.dir, env: process.env }, key.ref);
     return {
       json: {
         deviceId,

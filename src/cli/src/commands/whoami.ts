@@ -27,7 +27,7 @@ export const whoami = defineCommand({
       data: table([
         ['name', friendlyName],
         ['id', deviceId],
-        ['key', await findBackend(key.backend).describe(context)],
+        ['key', await findBackend(key.backend).describe(context, key.ref)],
         ['folder', store.dir],
         ['hosts', hostsText(hosts)],
       ]),

@@ -58,11 +58,11 @@ export async function checkKey(dir: string, identity: DeviceIdentity | undefined
   }
   const context = { dir, env: process.env };
   const backend = findBackend(identity.key.backend);
-  const { available, reason } = await backend.probe(context);
+  const { available, reason } = await backend.probe(context, identity.key.ref);
   if (!available) return failed(reason ?? 'Its backend is not available here.', null);
   const signer = await backend.open(identity.key.ref, context);
   if (Buffer.from(signer.publicKey).toString('base64url') !== identity.publicKey) {
     return failed('It is not the key that identity.json names.', 'Restore the right identity.json.');
   }
-  return { ...ok(await backend.describe(context)), signer };
+  return { ...ok(await backend.describe(context, identity.key.ref)), signer };
 }

@@ -1,0 +1,142 @@
+import { isAbsolute } from 'node:path';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { readPath, VariableError } from '../../process/environment';
+import type { Env } from '../../process/home';
+import { KEY_CODES } from '../errors/codes';
+import { AgentConnection, type Patience } from './connection';
+import { readIdentities, readSignature, requestIdentities, signRequest } from './messages';
+import type { AgentKey } from './public-key';
+
+const NOTICE_MS = 2_000;
+const DEADLINE_MS = 60_000;
+const WINDOWS_PIPE = '\\\\.\\pipe\\openssh-ssh-agent';
+
+/** Where an agent was found. */
+export interface AgentPlace {
+  /** The path of its socket, or of its named pipe. */
+  readonly path: string;
+  /** Whether it seems to be the agent of another machine. */
+  readonly isForwarded: boolean;
+}
+
+/**
+ * Finds the agent: AMESH_SSH_AUTH_SOCK, the socket that was named for this key, SSH_AUTH_SOCK, or the pipe of OpenSSH on Windows,
+ * in this order.
+ *
+ * @param named the socket of `--socket`, now or when the key was chosen
+ * @throws VariableError; AmeshError `key_backend_unavailable` if there is none
+ */
+export function findAgent(
+  env: Env,
+  named: string | undefined,
+  platform: NodeJS.Platform = process.platform,
+): AgentPlace {
+  const path = readPath(env, 'AMESH_SSH_AUTH_SOCK', 'wrong') ?? named ?? fromSession(env, platform);
+  return { path, isForwarded: isForwarded(path, env) };
+}
+
+/** @throws VariableError if two different sockets are named for a new key */
+export function assertOneSocket({ AMESH_SSH_AUTH_SOCK: variable }: Env, named: string | undefined): void {
+  if (named === undefined || variable === undefined || named === variable) return;
+  throw new VariableError(
+    'AMESH_SSH_AUTH_SOCK',
+    'names another socket than the one that was chosen for this key.',
+    'Unset it, or name no other socket.',
+  );
+}
+
+function fromSession(env: Env, platform: NodeJS.Platform): string {
+  const { SSH_AUTH_SOCK: path } = env;
+  if (path) {
+    if (isAbsolute(path)) return path;
+    throw new AmeshError(KEY_CODES.key_backend_unavailable, 'SSH_AUTH_SOCK is not an absolute path.', {
+      fix: 'Correct it, or set AMESH_SSH_AUTH_SOCK.',
+    });
+  }
+  if (platform === 'win32') return WINDOWS_PIPE;
+  throw new AmeshError(
+    KEY_CODES.key_backend_unavailable,
+    'No SSH agent is known here: SSH_AUTH_SOCK is not set.',
+    {
+      fix: 'Start an agent in this session: eval "$(ssh-agent)". For a service, or after sudo, set AMESH_SSH_AUTH_SOCK to the socket of the agent.',
+    },
+  );
+}
+
+/**
+ * Whether an agent seems to be forwarded by sshd. An agent cannot be asked: it answers alike through any number of machines.
+ * OpenSSH 10.1 and later put the word into the name of the socket. Before that, a session by SSH with a socket that it brought
+ * along is all there is to see.
+ */
+function isForwarded(path: string, env: Env): boolean {
+  if (/[\\/]s\.[^\\/]*\.sshd\.[^\\/]*$/.test(path)) return true;
+  if (/[\\/]s\.[^\\/]*\.agent\.[^\\/]*$/.test(path)) return false;
+  if (!env.SSH_CONNECTION || path !== env.SSH_AUTH_SOCK) return false;
+  const { XDG_RUNTIME_DIR: runtimeDir } = env;
+  const isOfThisMachine = path.startsWith('/run/') || (runtimeDir && path.startsWith(`${runtimeDir}/`));
+  return !isOfThisMachine;
+}
+
+/** What a caller does while it waits. */
+export interface Waiting {
+  readonly signal?: AbortSignal | undefined;
+  /** Called with a sentence for a person; default: a line on stderr. */
+  readonly onWait?: ((sentence: string) => void) | undefined;
+}
+
+/** An SSH agent. A connection is open only while there is something to ask. */
+export class Agent {
+  readonly #patience: Patience;
+
+  /** @param times how long to wait: a message after 2 s, an end after 60 s */
+  constructor(
+    readonly place: AgentPlace,
+    { signal, onWait }: Waiting,
+    { noticeMs = NOTICE_MS, deadlineMs = DEADLINE_MS }: Partial<Patience> = {},
+  ) {
+    const tell = onWait ?? ((text: string) => console.warn(`amesh: ${text}`));
+    this.#patience = {
+      noticeMs,
+      deadlineMs,
+      signal,
+      onWait: () =>
+        tell(
+          `Waiting for the SSH agent at ${place.path}. It may want a touch or a PIN, or ask in a window. amesh waits ${deadlineMs / 1000} s.`,
+        ),
+    };
+  }
+
+  /** @throws what {@link AgentConnection} and {@link readIdentities} throw */
+  async list(): Promise<AgentKey[]> {
+    return this.#with(async (connection) =>
+      readIdentities(await connection.ask(requestIdentities(), this.#patience)),
+    );
+  }
+
+  /**
+   * Signs one message after the other, over one connection.
+   *
+   * @param next gives the next message; undefined if there is no more
+   * @param done receives its signature: r‖s, 64 bytes
+   * @throws what {@link AgentConnection} and {@link readSignature} throw
+   */
+  async sign(
+    blob: Uint8Array,
+    next: () => Uint8Array | undefined,
+    done: (signature: Uint8Array) => Promise<void>,
+  ): Promise<void> {
+    await this.#with(async (connection) => {
+      for (let message = next(); message !== undefined; message = next())
+        await done(readSignature(await connection.ask(signRequest(blob, message), this.#patience)));
+    });
+  }
+
+  async #with<T>(work: (connection: AgentConnection) => Promise<T>): Promise<T> {
+    const connection = await AgentConnection.open(this.place.path, this.#patience);
+    try {
+      return await work(connection);
+    } finally {
+      connection.close();
+    }
+  }
+}
