@@ -1,8 +1,11 @@
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describeWithToken, makeToken, type RealAgent, startAgent } from '../support/ssh-agent';
 import { describeWithTpm, type Swtpm, startSwtpm } from '../support/swtpm';
-import { objectOf, useMachines } from './amesh';
+import { type Machine, objectOf, useMachines } from './amesh';
 
 const createMachine = useMachines();
 
@@ -92,4 +95,90 @@ describeWithTpm('amesh keys, with a TPM', () => {
     http.close();
     http.closeAllConnections();
   });
+});
+
+describeWithToken('amesh keys, with an SSH agent', () => {
+  let agent: RealAgent;
+  let token: ReturnType<typeof makeToken>;
+  beforeAll(async () => {
+    token = makeToken();
+    agent = await startAgent(token.env);
+  });
+  afterAll(async () => {
+    await agent?.remove();
+    token?.remove();
+  });
+
+  it('pairs, calls and revokes with a key of the agent and one of a token, which it lists and explains', async () => {
+    const env = { SSH_AUTH_SOCK: agent.path };
+    const [server, caller] = [await createMachine(), await createMachine()];
+    const empty = await server.amesh(['init', '--name', 'server', '--backend', 'ssh-agent'], { env });
+    expect(empty.stderr).toContain('✗ The SSH agent lists no keys: it is empty, or locked.\n');
+    expect(empty.stderr).toContain('ssh-keygen -t ecdsa -b 256');
+
+    const fingerprint = await agent.add('amesh of the server');
+    const plain = await server.amesh(['init', '--name', 'server'], { env });
+    expect(plain.stderr).toContain(
+      '  The SSH agent of this session has a key that amesh can use:  amesh init --name NAME --backend ssh-agent --force\n',
+    );
+    const forwarded = { ...env, SSH_CONNECTION: '::1 1 ::1 22' };
+    const quiet = await caller.amesh(['init', '--name', 'caller'], { env: forwarded });
+    expect(quiet.stderr).not.toContain('ssh-agent');
+
+    const made = await server.amesh(['init', '--name', 'server', '--backend', 'ssh-agent', '--force'], {
+      env,
+    });
+    expect(made.stderr).toContain(`✓ Key      In the SSH agent at ${agent.path} as ${fingerprint}: `);
+    await agent.run('ssh-add', '-q', '-s', token.provider);
+    const several = await caller.amesh(['init', '--name', 'caller', '--backend', 'ssh-agent', '--force'], {
+      env,
+    });
+    expect(several.stderr).toContain(
+      `✗ The SSH agent has 2 keys that amesh can use: ${fingerprint} (amesh of the server), SHA256:`,
+    );
+    const list = await agent.run('ssh-add', '-l');
+    const [, ofToken = ''] =
+      /(SHA256:\S+) (?!amesh)/.exec(list.replace(/^.*amesh of the server.*$/m, '')) ?? [];
+    await caller.amesh(['init', '--name', 'caller', '--backend', 'ssh-agent', '--key', ofToken, '--force'], {
+      env,
+    });
+    const keys = await caller.amesh(['keys'], { env: forwarded });
+    expect(keys.stdout).toContain(
+      `✓ ssh-agent  (the key of this machine)\n    In the SSH agent at ${agent.path} as ${ofToken}: `,
+    );
+    expect(keys.stdout).toContain('This agent seems to be forwarded');
+    expect((await caller.amesh(['doctor'], { env })).stdout).toContain(ofToken);
+    await expectCalls(server, caller, env);
+    for (const machine of [server, caller]) await expectNoSecrets(machine.dir);
+  });
+
+  async function expectCalls(server: Machine, caller: Machine, env: { SSH_AUTH_SOCK: string }) {
+    const line = async (machine: Machine) =>
+      (await machine.amesh(['trust', 'export'], { env })).stdout.trim();
+    await server.amesh(['trust', 'add', '--role', 'controller', await line(caller)], { env });
+    const verify = createAmesh({ dir: server.dir, env }).verify();
+    const http = createServer((request, response) =>
+      verify(request as never, response as never, () => response.end('ok')),
+    );
+    await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+    const { port } = http.address() as { port: number };
+    const host = `127.0.0.1:${port}`;
+    await caller.amesh(['trust', 'add', '--role', 'target', '--host', host, await line(server)], { env });
+    const amesh = createAmesh({ dir: caller.dir, env });
+    const call = async () => (await amesh.fetch(`http://${host}/`, { method: 'POST', body: '{}' })).status;
+    expect(await Promise.all(Array.from({ length: 10 }, call))).toEqual(Array(10).fill(200));
+    expect(await server.amesh(['revoke', 'caller', '--yes'], { env })).toMatchObject({ code: 0 });
+    await expect.poll(call).toBe(401);
+    http.close();
+    http.closeAllConnections();
+  }
+
+  /** The folder has the public key, and no PIN. */
+  async function expectNoSecrets(dir: string) {
+    for (const name of await readdir(dir, { recursive: true })) {
+      const path = join(dir, name);
+      if ((await stat(path)).isFile() && !name.startsWith('replaced') && name.includes('ssh-agent'))
+        expect(await readFile(path, 'utf8')).not.toMatch(/PRIVATE|4829163/);
+    }
+  }
 });
