@@ -92,6 +92,17 @@ describeWithAgent('with an agent of OpenSSH', () => {
     expect(new Set(signatures.map(isHigh)).size).toBe(2);
   });
 
+  it('signs what it was given, also where that changes while it waits', async () => {
+    const agent = await start();
+    await agent.add('one');
+    const { ref, publicKey } = await backend.create(contextOf(agent));
+    const signer = await backend.open(ref, contextOf(agent));
+    const given = Buffer.from(MESSAGE);
+    const signing = [signer.sign(given), signer.sign(given)];
+    given.fill(0);
+    expect(await verifies(publicKey, await Promise.all(signing))).toBe(true);
+  });
+
   it('signs as much as an agent takes, and says so of more', async () => {
     const agent = await start();
     await agent.add('one');
@@ -236,7 +247,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     const signer = await AgentSigner.of(new Agent(place, { onWait }, { noticeMs: 50 }), blob);
     expect(await verifies(signer.publicKey, [await signer.sign(MESSAGE)])).toBe(true);
     expect(said[0]).toBe(
-      `Waiting for the SSH agent at ${agent.path}. It may want a touch or a PIN, or ask in a window. amesh waits 60 s.`,
+      `Waiting for the SSH agent at ${agent.path}. It may want a touch or a PIN, or ask in a window. amesh waits at most 60 s.`,
     );
   });
 
@@ -303,7 +314,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     const first = await createIdentity(dir, env, { friendlyName: 'x', backend: 'ssh-agent' });
     await expect(
       createIdentity(dir, env, { friendlyName: 'y', backend: 'ssh-agent', force: true }),
-    ).rejects.toMatchObject(withCode('identity_exists', 'already has this key'));
+    ).rejects.toMatchObject(withCode('key_not_chosen', 'already has this key'));
     expect(await readdir(join(dir, 'keys'))).toHaveLength(1);
     expect((await openDevice(dir, env)).identity).toMatchObject({
       deviceId: first.deviceId,

@@ -101,7 +101,7 @@ export class Agent {
       signal,
       onWait: () =>
         tell(
-          `Waiting for the SSH agent at ${place.path}. It may want a touch or a PIN, or ask in a window. amesh waits ${deadlineMs / 1000} s.`,
+          `Waiting for the SSH agent at ${place.path}. It may want a touch or a PIN, or ask in a window. amesh waits at most ${deadlineMs / 1000} s.`,
         ),
     };
   }

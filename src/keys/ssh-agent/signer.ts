@@ -51,7 +51,7 @@ export class AgentSigner implements Signer {
         { fix: 'So long a list needs another key backend: see docs/keys.md.' },
       );
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ message: message.slice(), resolve, reject });
+      this.#waiting.push({ message: new Uint8Array(message), resolve, reject });
       void this.#signAll();
     });
   }

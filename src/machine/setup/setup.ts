@@ -147,14 +147,14 @@ function agentOptions({ backend, agentKey, agentSocket }: CreateIdentityOptions)
 /**
  * A key of an agent can be chosen twice. It would be the same device, with an empty list of an older revision.
  *
- * @throws AmeshError `identity_exists`
+ * @throws AmeshError `key_not_chosen`
  */
 async function assertOtherKey(dir: string, before: Uint8Array | null, publicKey: Uint8Array): Promise<void> {
   if (before === null) return;
   const identity = await readIdentity(new FileStore(dir)).catch(() => null); // a broken one has no key
   if (identity?.publicKey !== Buffer.from(publicKey).toString('base64url')) return;
-  throw new AmeshError(MACHINE_CODES.identity_exists, `The identity in ${dir} already has this key.`, {
-    fix: 'Choose another key for a new identity. To empty the list of this one',
+  throw new AmeshError(KEY_CODES.key_not_chosen, `The identity in ${dir} already has this key.`, {
+    fix: 'A new identity needs another key. To keep this one and empty its list',
     command: ['amesh', 'trust', 'reset'],
   });
 }

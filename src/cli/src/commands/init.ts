@@ -16,6 +16,9 @@ import { hostsText, loopbackNotes, machineDir, toHosts } from '../machine/machin
 import { here } from '../words/here';
 import { findBackends } from './keys';
 
+/** How long somebody waits for what they did not choose. */
+const PATIENCE_MS = 2_000;
+
 /** What to say of the other places that could keep the key. */
 const BETTER: Readonly<Record<string, string>> = {
   tpm2: 'This machine has a TPM, which would not let anybody copy the key:',
@@ -122,7 +125,8 @@ function nextNotes(): string[] {
 
 /** One line for each other place that could keep the key. It is asked only where a user did not choose. */
 async function betterBackends(context: KeyContext): Promise<string[]> {
-  const found = await findBackends(context).catch(() => []); // the identity is there, whatever a TPM says
+  const unasked = { ...context, onWait: () => {}, signal: AbortSignal.timeout(PATIENCE_MS) };
+  const found = await findBackends(unasked).catch(() => []); // the identity is there, whatever a TPM says
   return found
     .filter(({ id, available, warning }) => id in BETTER && available && warning === undefined)
     .map(({ id }) => `  ${BETTER[id]}  amesh init --name NAME --backend ${id} --force`);
