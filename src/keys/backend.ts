@@ -25,6 +25,11 @@ export interface KeyBackend {
   /** The name in `identity.json`, and for `amesh init --backend`. */
   readonly id: string;
   /**
+   * Whether the private key stays outside this process, where each signature takes long. Requests are then signed by a
+   * working key, about which this key signs a statement once an hour.
+   */
+  readonly isOutsideProcess: boolean;
+  /**
    * Describes in a few sentences where a key is stored, what opens it, and who could copy it.
    *
    * @param ref the key; default: one that would be created now

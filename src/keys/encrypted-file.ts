@@ -31,6 +31,7 @@ const files = new KeyFiles('.pem');
 /** The private key as an encrypted PKCS#8 file. Its passphrase is supplied by the user, or generated and stored beside it. */
 export const encryptedFile: KeyBackend = Object.freeze({
   id: 'encrypted-file',
+  isOutsideProcess: false,
 
   async describe(context: KeyContext) {
     const source = suppliedBy(context);

@@ -12,6 +12,7 @@ import { ALLOW_LIST_KEY } from '../../trust/list/keys';
 import { trustOf } from '../../trust/owner-key';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { placeStagedList } from '../../trust/staged-list';
+import { withSharedWorkingKey } from './shared-working-key';
 
 /**
  * Opens the device of a folder: reads its identity and unlocks its key once, which is slow.
@@ -39,9 +40,11 @@ export async function openDevice(
 }
 
 async function openKey(identity: DeviceIdentity, store: FileStore, env: Env): Promise<Signer> {
-  const { backend, ref } = identity.key;
+  const { ref } = identity.key;
   try {
-    return await findBackend(backend).open(ref, { dir: store.dir, env });
+    const backend = findBackend(identity.key.backend);
+    const signer = await backend.open(ref, { dir: store.dir, env });
+    return backend.isOutsideProcess ? withSharedWorkingKey(signer) : signer;
   } catch (error) {
     // A key that fails to open explains little. An identity beside another device's list explains why.
     const owner = claimedOwner(await store.read(ALLOW_LIST_KEY));
