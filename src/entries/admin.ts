@@ -17,6 +17,13 @@ export {
 } from '../bootstrap/tokens/issue';
 export { isScope } from '../core/devices/scopes';
 export { SENDS_ONCE } from '../core/hints/sends-once';
+export {
+  type IssueDelegationOptions,
+  type IssuedDelegation,
+  issueDelegation,
+} from '../core/statements/issue-delegation';
+export { isDelegateName } from '../core/statements/read-statement';
+export { STATEMENT_LIMITS } from '../core/statements/statement';
 export { isLoopback, parseHosts, portOf } from '../core/wire/authority';
 export type { KeyBackend, KeyContext } from '../keys/backend';
 export { BACKENDS, findBackend } from '../keys/backends';
@@ -77,6 +84,7 @@ export {
   revokeDevice,
   setHosts,
 } from '../trust/changes';
+export { cutKeys, type EndedDelegation, endDelegation, endedDelegations } from '../trust/delegations';
 export type { Device } from '../trust/device';
 export { assertFolder, type FolderFinding, inspectFolder } from '../trust/folder-safety';
 export type { HeadChanges, ReadPage, Revision } from '../trust/format/draft';

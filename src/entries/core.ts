@@ -35,6 +35,12 @@ export type { NonceStore } from '../core/nonces/nonce-store';
 export { type Client, type ClientOptions, createClient } from '../core/sign/client';
 export type { ClientRefusal } from '../core/sign/refusal';
 export { type SignatureFormat, type SignOptions, signRequest } from '../core/sign/sign-request';
+export {
+  type DelegatedSigner,
+  type DelegatedSignerOptions,
+  type DelegationFacts,
+  delegatedSigner,
+} from '../core/statements/delegated-signer';
 export { type WorkingKeyOptions, withWorkingKey } from '../core/statements/working-key';
 export type { VerifyCall } from '../core/verify/checks';
 export type { FreshnessOptions } from '../core/verify/freshness';

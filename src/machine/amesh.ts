@@ -6,7 +6,7 @@ import { toAcceptance } from '../bootstrap/provision/acceptance';
 import { takeAnswer } from '../bootstrap/provision/take-answer';
 import { InMemoryNonceStore } from '../core/nonces/memory';
 import type { NonceStore } from '../core/nonces/nonce-store';
-import { createPreparer } from '../core/sign/client';
+import { createPreparer, type PreparedRequest } from '../core/sign/client';
 import { refusalOf } from '../core/sign/refusal';
 import { readVerifyOptions, type VerifyOptions } from '../core/verify/options';
 import type { Refusal } from '../core/verify/refusal';
@@ -20,6 +20,7 @@ import { unusedProxy } from '../proxy/unused-proxy';
 import { RedisUrlNonceStore } from '../storage/redis/url-nonce-store';
 import type { DeviceIdentity } from '../trust/identity';
 import { readTrustVariables } from '../trust/owner-key';
+import { Delegate, onlyCalls, openDelegate } from './delegate';
 import type { Machine } from './machine';
 import { hasMovedList } from './moved-list';
 import { tellMemoryNonces } from './notices';
@@ -31,10 +32,12 @@ import { Reader } from './reader';
 /** One identity that signs requests and verifies them. */
 export interface Amesh {
   /**
-   * `fetch` that signs each request with this machine's key. Needs no `this`: you may pass it on as a function.
+   * `fetch` that signs each request with this machine's key, or with the delegation in AMESH_DELEGATION. Needs no `this`: you
+   * may pass it on as a function.
    *
-   * @throws AmeshError `no_identity`, `redirect_refused`, `clock_skew_too_large`, `payload_too_large`,
-   *   `allow_list_integrity_failure`; also what the underlying `fetch` throws
+   * @throws TypeError if both a delegation and a folder are given; AmeshError `no_identity`, `redirect_refused`,
+   *   `clock_skew_too_large`, `payload_too_large`, `delegation_ended`, `allow_list_integrity_failure`; also what the
+   *   underlying `fetch` throws
    */
   readonly fetch: (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
   /**
@@ -73,19 +76,27 @@ export interface Amesh {
  */
 export function createAmesh(options: AmeshOptions = {}): Amesh {
   const settings = readAmeshOptions(options);
-  let opened: Machine | undefined;
-  const machine = () => {
-    opened ??= openMachine(settings);
+  let opened: Machine | Delegate | undefined;
+  const open = () => {
+    opened ??= openDelegate(settings) ?? openMachine(settings);
     return opened;
+  };
+  const machine = () => {
+    const found = open();
+    if (found instanceof Delegate) throw onlyCalls();
+    return found;
   };
   const verifier = verifierFactory(settings, machine);
   return {
-    fetch: createFetch(options, settings, machine),
+    fetch: createFetch(options, settings, open),
     verify: (verifyOptions) => toMiddleware(verifier(verifyOptions)),
     verifier,
     rawBody,
     identity: async () => (await machine().device()).identity,
-    bootstrapIfNeeded: () => machine().bootstrap.take(),
+    bootstrapIfNeeded: async () => {
+      const found = open();
+      return found instanceof Delegate ? false : found.bootstrap.take();
+    },
   };
 }
 
@@ -99,41 +110,57 @@ function openMachine(settings: AmeshSettings): Machine {
   return new Reader(openPlace(settings, env, { isReader: true }), { ...variables, owners }, settings);
 }
 
-function createFetch(options: AmeshOptions, settings: AmeshSettings, machine: () => Machine): Amesh['fetch'] {
+function createFetch(
+  options: AmeshOptions,
+  settings: AmeshSettings,
+  open: () => Machine | Delegate,
+): Amesh['fetch'] {
   const prepare = createPreparer({
-    signer: async () => (await machine().device()).signer,
+    signer: async () => {
+      const opened = open();
+      return opened instanceof Delegate ? opened.signer() : (await opened.device()).signer;
+    },
     targetOf: async (authority) => {
-      const { bootstrap, list } = machine();
+      const opened = open();
+      if (opened instanceof Delegate) return opened.target();
+      const { bootstrap, list } = opened;
       return bootstrap.held?.targetOf(authority) ?? (await list.current()).targetOf(authority)?.deviceId;
     },
     format: options.format,
     fetch: options.fetch,
     maxBufferedBytes: options.maxBufferedBytes,
     onRefusal: (refusal) => {
-      machine().log.clientRefusal(refusal);
+      open().log.clientRefusal(refusal);
       return settings.onRefusal?.(refusal); // the caller handles a promise that it returns
     },
   });
 
   return async (input, init) => {
     const request = await prepare(input, init); // first: the caller may change its arguments later
-    const { list, device, bootstrap, log } = machine();
-    let response: Response;
+    const opened = open();
     try {
-      const isNew = bootstrap.isPending && (await bootstrap.asCaller(request.url));
-      response = await untilKnown(request, { isNew, grant: bootstrap.held, tell: log.once });
+      return await (opened instanceof Delegate ? request.send() : sendAs(opened, request));
     } catch (error) {
       const why = settings.fetch === undefined ? unusedProxy(request.url, error, process.env) : null;
-      if (why !== null) log.once(why);
+      if (why !== null) opened.log.once(why);
       throw error;
     }
-    await bootstrap.held?.confirm(response);
-    const unused = refusalOf(response) === 'unauthorized' ? bootstrap.grantElsewhere : undefined;
-    if (unused !== undefined) log.once(unused);
-    await confirmTarget(response, list, device);
-    await takeAnswer(response, device, log.once);
-    return response;
   };
+}
+
+/** Sends a request of a machine, and learns from the response. */
+async function sendAs(
+  { list, device, bootstrap, log }: Machine,
+  request: PreparedRequest,
+): Promise<Response> {
+  const isNew = bootstrap.isPending && (await bootstrap.asCaller(request.url));
+  const response = await untilKnown(request, { isNew, grant: bootstrap.held, tell: log.once });
+  await bootstrap.held?.confirm(response);
+  const unused = refusalOf(response) === 'unauthorized' ? bootstrap.grantElsewhere : undefined;
+  if (unused !== undefined) log.once(unused);
+  await confirmTarget(response, list, device);
+  await takeAnswer(response, device, log.once);
+  return response;
 }
 
 function verifierFactory(settings: AmeshSettings, machine: () => Machine): Amesh['verifier'] {

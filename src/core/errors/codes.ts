@@ -175,4 +175,9 @@ export const CLIENT_CODES = /* @__PURE__ */ defineCodes({
     cause: 'The clocks of the two machines are too far apart.',
     fix: 'Set the clock of the wrong one (NTP).',
   },
+  delegation_ended: {
+    cause: 'The delegation of this program has ended.',
+    fix: 'Make a new one, on the device that lent it',
+    command: ['amesh', 'delegate', '--help'],
+  },
 });

@@ -31,7 +31,7 @@ export interface DeviceEntry {
   readonly was?: readonly string[];
   /** The ID of the device that replaces it after a rotation. */
   readonly next?: string;
-  /** Unix seconds. Statements that its key signed before do not count. */
+  /** Unix seconds. Statements of its key that begin earlier do not count. */
   readonly keysSince?: number;
   /** For a target: it has not yet shown that it trusts this device. */
   readonly unconfirmed?: true;

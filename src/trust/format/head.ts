@@ -52,7 +52,7 @@ export interface ListHead {
   readonly joins: readonly unknown[];
   /** The deviceId of the target behind each authority, sorted by authority. */
   readonly targets: readonly (readonly [authority: string, deviceId: string])[];
-  /** Withdrawn delegations, and the Unix seconds until which to remember them. This version keeps them as they are. */
+  /** The IDs of delegations that were revoked here, and the Unix seconds until which to remember them. */
   readonly ended: readonly (readonly [jti: string, until: number])[];
   /** The newest tombstones, at most 256: a revocation counts before its page is read. */
   readonly recent: readonly Tombstone[];

@@ -1,6 +1,6 @@
-import { parseArgs } from 'node:util';
 import { type DeviceEntry, toScopes } from '@authmesh/sdk/admin';
 import type { ArgsDef } from 'citty';
+import { valuesOf } from '../command-line/arguments';
 import { UsageError } from '../errors/errors';
 import { momentText } from '../words/duration';
 import { shellWord } from '../words/shell';
@@ -18,15 +18,9 @@ export const SCOPE_ARGS = {
   },
 } as const satisfies ArgsDef;
 
-/** The values of all `--scope` in a command line, which citty would reduce to the last one. */
+/** The scopes of all `--scope` in a command line. */
 export function scopesOf(rawArgs: readonly string[]): readonly string[] {
-  const { values } = parseArgs({
-    args: [...rawArgs],
-    options: { scope: { type: 'string', multiple: true } },
-    strict: false,
-    allowPositionals: true,
-  });
-  return readScopes((values.scope as string[] | undefined) ?? [], '--scope');
+  return readScopes(valuesOf(rawArgs, 'scope'), '--scope');
 }
 
 /**

@@ -63,6 +63,17 @@ export function checkArguments(rawArgs: readonly string[], args: ArgsDef, path: 
   checkWords(words, args, path);
 }
 
+/** The values of a flag that may be given several times, which citty would reduce to the last one. */
+export function valuesOf(rawArgs: readonly string[], name: string): readonly string[] {
+  const { values } = parseArgs({
+    args: [...rawArgs],
+    options: { [name]: { type: 'string', multiple: true } },
+    strict: false,
+    allowPositionals: true,
+  });
+  return (values[name] as string[] | undefined) ?? [];
+}
+
 /** The error for an unknown flag, with the one that was probably meant. */
 function unknownFlag(text: string, args: ArgsDef): UsageError {
   const given = text.split('=', 1)[0] as string;

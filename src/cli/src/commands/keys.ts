@@ -29,6 +29,9 @@ export interface FoundBackend {
 export const keys = defineCommand({
   meta: { name: 'keys', description: 'Shows where this machine can keep its private key' },
   args: SHARED_ARGS,
+  subCommands: {
+    cut: () => import('./keys-cut').then(({ keysCut }) => keysCut),
+  },
 
   async run(): Promise<Result> {
     const dir = machineDir();

@@ -1,12 +1,14 @@
 import {
   type DeviceEntry,
   type Ending,
+  endedDelegations,
   type IssuedToken,
   joinList,
   type OpenedList,
   pendingTokens,
 } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
+import { cutText, endedNotes } from '../allow-list/cuts';
 import { missingError, missingNotes, readDevices, withSeen } from '../allow-list/devices';
 import { dueEnds, endsNotes } from '../allow-list/ends';
 import { FILTER_ARGS, type SeenDevice, toFilter } from '../allow-list/filters';
@@ -69,14 +71,22 @@ export const list = defineCommand({
     const shown = devices.map(({ unusedSince: _, ...device }) => device);
     const failed = error === undefined ? {} : { ok: false, error };
     const tokens = pending.map(withoutSecret);
+    const revokedDelegations = isChosen === null ? endedDelegations(whole.head, now) : [];
     if (isLines) {
       return {
-        json: { ...failed, count: shown.length, provisioned: tokens.length, revision, updatedAt },
+        json: {
+          ...failed,
+          count: shown.length,
+          provisioned: tokens.length,
+          revokedDelegations,
+          revision,
+          updatedAt,
+        },
         before: [...shown.map((device) => ({ device })), ...tokens.map((token) => ({ provisioned: token }))],
         ...(error && { exitCode: EXIT.failure }),
       };
     }
-    const json = { devices: shown, provisioned: tokens, revision, updatedAt, ...failed };
+    const json = { devices: shown, provisioned: tokens, revokedDelegations, revision, updatedAt, ...failed };
     const rows = [...devices.map(toRow), ...pending.map(toPendingRow)];
     const notes = notesOf(
       devices,
@@ -91,6 +101,7 @@ export const list = defineCommand({
       notes: [
         ...(error === undefined || rows.length > 0 ? notes : []),
         ...pageNotes(rows.length, page),
+        ...endedNotes(revokedDelegations),
         ...missingNotes(missing),
       ],
       ...(error && { exitCode: EXIT.failure }),
@@ -105,7 +116,7 @@ function notesOf(
   ends: readonly Ending[],
   isFiltered: boolean,
 ): string[] {
-  if (rows > 0) return [...unconfirmedNotes(devices), ...endsNotes(ends)];
+  if (rows > 0) return [...unconfirmedNotes(devices), ...endsNotes(ends), ...cutNotes(devices)];
   if (isFiltered) return [`None of the ${count} devices in the list matches.`];
   return [
     'This machine trusts no device yet.',
@@ -138,6 +149,17 @@ function pageNotes(rows: number, page: number | null): string[] {
 function exported({ head, pages }: OpenedList): Result {
   const text = new TextDecoder().decode(joinList(head, [...pages.values()]));
   return { json: { list: text }, text };
+}
+
+const MAX_CUT = 5;
+
+function cutNotes(devices: readonly DeviceEntry[]): string[] {
+  const found = devices.filter(({ keysSince }) => keysSince !== undefined);
+  const more = found.length - MAX_CUT;
+  return [
+    ...found.slice(0, MAX_CUT).map((device) => `  "${device.friendlyName}": ${cutText(device)}`),
+    ...(more > 0 ? [`  ${more} more have such a cut.`] : []),
+  ];
 }
 
 const MAX_UNCONFIRMED = 5;

@@ -10,6 +10,7 @@ import { AmeshError, CODES, isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { confirmationsOf, refusalText } from '../allow-list/confirmations';
 import { devicesOf } from '../allow-list/devices';
+import { revokeByDelegate } from '../allow-list/revoke-delegate';
 import { comebackNotes, revokeByGrant } from '../allow-list/revoke-grant';
 import { revokeUnused } from '../allow-list/revoke-unused';
 import { type Result, SHARED_ARGS } from '../command-line/command';
@@ -32,6 +33,11 @@ export const revoke = defineCommand({
       valueHint: 'id|name',
       description: 'Revoke a grant, and every device that it added',
     },
+    delegate: {
+      type: 'string',
+      valueHint: 'id',
+      description: 'Revoke one delegation, by the ID that amesh delegate printed',
+    },
     unused: {
       type: 'string',
       valueHint: 'time',
@@ -43,13 +49,14 @@ export const revoke = defineCommand({
 
   async run({ args }): Promise<Result> {
     const all = args['all-controllers'] === true;
-    const wishes = [args.device, args.grant, args.unused, all || undefined];
+    const wishes = [args.device, args.grant, args.delegate, args.unused, all || undefined];
     if (wishes.filter((wish) => wish !== undefined).length !== 1) {
       throw new UsageError('Which device? Give its name or ID, or --all-controllers.', {
         hint: `See: ${here('amesh list')}   For all devices that a grant added: --grant ID|NAME`,
       });
     }
     if (args.grant !== undefined) return revokeByGrant(args.grant, args.yes);
+    if (args.delegate !== undefined) return revokeByDelegate(args.delegate, args.yes);
     if (args.unused !== undefined) return revokeUnused(args.unused, args.yes);
     const { identity, trust, store } = await openMachine();
     const devices =

@@ -13,6 +13,7 @@ export const root: Command = defineCommand({
     keys: () => import('./keys').then(({ keys }) => keys),
     provision: () => import('./provision').then(({ provision }) => provision),
     grant: () => import('./grant').then(({ grant }) => grant),
+    delegate: () => import('./delegate').then(({ delegate }) => delegate),
     tokens: () => import('./tokens').then(({ tokens }) => tokens),
     trust: () => import('./trust').then(({ trust }) => trust),
     list: () => import('./list').then(({ list }) => list),

@@ -1,5 +1,12 @@
-import { type DeviceEntry, findBackend, type ListHead, pendingTokens } from '@authmesh/sdk/admin';
+import {
+  type DeviceEntry,
+  endedDelegations,
+  findBackend,
+  type ListHead,
+  pendingTokens,
+} from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
+import { cutText, endedText } from '../allow-list/cuts';
 import { missingError, missingNotes, readDevices } from '../allow-list/devices';
 import { dueEnds, endText } from '../allow-list/ends';
 import { scopesText } from '../allow-list/scopes';
@@ -34,7 +41,9 @@ export const status = defineCommand({
     const { hosts, from } = answersTo(list);
     const controllers = devices.filter(({ roles }) => roles.includes('controller'));
     const targets = devices.filter(({ roles }) => roles.includes('target'));
-    const due = dueOf(devices, list.head, Math.floor(Date.now() / 1000));
+    const now = Math.floor(Date.now() / 1000);
+    const due = dueOf(devices, list.head, now);
+    const ended = endedDelegations(list.head, now);
     const { deviceId, friendlyName, key } = identity;
     const keyText = await findBackend(key.backend).describe({ dir: store.dir, env: process.env }, key.ref);
     return {
@@ -49,6 +58,7 @@ export const status = defineCommand({
         sealedBy,
         controllers: controllers.map((device) => withSeen(device, seen)),
         targets: targets.map((device) => withSeen(device, seen)),
+        revokedDelegations: ended,
         due,
         ...(error && { ok: false, error }),
       },
@@ -61,6 +71,9 @@ export const status = defineCommand({
         ['answers to', hostsText(hosts) + (from === 'AMESH_HOSTS' ? '  (AMESH_HOSTS)' : '')],
         ...rowsOf('may call me', controllers, (device) => aboutCaller(device, seen.get(device.deviceId))),
         ...rowsOf('I may call', targets, (device) => device.hosts.join(', ') || 'no host'),
+        ...ended
+          .slice(-MAX_NAMES)
+          .map((each, i) => [i === 0 ? 'revoked' : '', `${i === 0 ? 'delegation ' : ''}${endedText(each)}`]),
         ...(due.length === 0
           ? [
               [
@@ -151,10 +164,11 @@ function rowsOf(
   return more === 0 ? rows : [...rows, ['', `and ${more} more`]];
 }
 
-function aboutCaller({ scopes, expiresAt }: DeviceEntry, lastSeenAt: number | undefined): string {
+function aboutCaller({ scopes, expiresAt, keysSince }: DeviceEntry, lastSeenAt: number | undefined): string {
   const verb = (expiresAt ?? 0) * 1000 < Date.now() ? 'ended' : 'ends';
   const end = expiresAt === undefined ? '' : `  ${verb} ${momentText(expiresAt)}`;
-  return `${seenText(lastSeenAt)}${scopes === undefined ? '' : `  ${scopesText(scopes)}`}${end}`;
+  const cut = keysSince === undefined ? '' : `  ${cutText({ keysSince })}`;
+  return `${seenText(lastSeenAt)}${scopes === undefined ? '' : `  ${scopesText(scopes)}`}${end}${cut}`;
 }
 
 function seenText(lastSeenAt: number | undefined): string {

@@ -1,0 +1,116 @@
+import {
+  type Device,
+  type DeviceEntry,
+  isDelegateName,
+  issueDelegation,
+  lookUp,
+  STATEMENT_LIMITS,
+} from '@authmesh/sdk/admin';
+import { defineCommand } from 'citty';
+import { scopesOf, scopesText } from '../allow-list/scopes';
+import { valuesOf } from '../command-line/arguments';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { UsageError } from '../errors/errors';
+import { openMachine } from '../machine/machine';
+import { durationText, momentText, toSeconds } from '../words/duration';
+import { here } from '../words/here';
+import { printable } from '../words/printable';
+
+export const delegate = defineCommand({
+  meta: {
+    name: 'delegate',
+    description: 'Prints a secret with which a job or an agent can do a part of what this machine may do',
+  },
+  args: {
+    name: {
+      type: 'string',
+      required: true,
+      valueHint: 'name',
+      description: 'What the target calls the delegate, such as report-agent: 1 to 64 of A-Z a-z 0-9 . _ -',
+    },
+    scope: {
+      type: 'string',
+      required: true,
+      valueHint: 'scope...',
+      description:
+        "What the delegate may do, such as orders:read or 'reports:*'; may be given several times. It never has more than this machine has at the target",
+    },
+    target: {
+      type: 'string',
+      required: true,
+      valueHint: 'id|name...',
+      description: 'Which target the delegate may call: see amesh list. May be given several times',
+    },
+    for: {
+      type: 'string',
+      valueHint: 'time',
+      description: 'How long it may; default 1h, at most 24h',
+    },
+    ...SHARED_ARGS,
+  },
+
+  async run({ args, rawArgs }): Promise<Result> {
+    const { name } = args;
+    if (!isDelegateName(name))
+      throw new UsageError('--name must have 1 to 64 of A-Z a-z 0-9 . _ -, and no spaces.');
+    const lifetimeSeconds = toSeconds(args.for ?? '1h', '--for', 60, STATEMENT_LIMITS.requestSeconds);
+    const scopes = scopesOf(rawArgs);
+    assertFew(scopes, '--scope', STATEMENT_LIMITS.scopes, "Use a wildcard, such as 'orders:*'.");
+    const words = [...new Set(valuesOf(rawArgs, 'target'))];
+    assertFew(words, '--target', STATEMENT_LIMITS.targets, 'Make a second delegation for the others.');
+    const device = await openMachine();
+    const targets: DeviceEntry[] = [];
+    for (const word of words) targets.push(await findTarget(device, word));
+    const { text, facts } = await issue(device, {
+      name,
+      scopes,
+      targets: targets.map(({ deviceId }) => deviceId),
+      lifetimeSeconds,
+    });
+    const { id, expiresAt } = facts;
+    const called = targets.map(({ friendlyName }) => `"${printable(friendlyName)}"`).join(', ');
+    return {
+      json: {
+        delegation: text,
+        id,
+        name,
+        scopes: facts.scopes,
+        targets: targets.map(({ deviceId, friendlyName }) => ({ deviceId, friendlyName })),
+        expiresAt,
+      },
+      data: [text],
+      notes: [
+        `✓ "${name}" may call ${called} for ${durationText(lifetimeSeconds)} (until ${momentText(expiresAt)}).`,
+        `  It may do: ${scopesText(facts.scopes)}. It never has more than this machine has there at that moment, which only the target knows.`,
+        ...(facts.scopes.includes('*') ? ['! "*" is everything that this machine may do there.'] : []),
+        '  Set AMESH_DELEGATION to that text for the job: its amesh.fetch needs no folder, and no AUTH_MESH_DIR.',
+        '  There, verify() must require a scope, or say { delegates: true }: otherwise it refuses delegates.',
+        '  Anybody who gets the text can do the same: treat it as a secret.',
+        `  To revoke it earlier, on the target:  amesh revoke --delegate ${id}`,
+      ],
+    };
+  },
+});
+
+async function findTarget({ trust }: Device, word: string): Promise<DeviceEntry> {
+  const found = await lookUp(trust, word);
+  if (found.roles.includes('target')) return found;
+  throw new UsageError(
+    `--target: "${printable(found.friendlyName)}" (${found.deviceId}) may call this machine, but this machine does not call it.`,
+    { hint: `See the targets: ${here('amesh list --role target')}` },
+  );
+}
+
+async function issue({ signer }: Device, wish: Parameters<typeof issueDelegation>[1]) {
+  try {
+    return await issueDelegation(signer, wish);
+  } catch (error) {
+    if (error instanceof TypeError) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+function assertFew(words: readonly string[], flag: string, most: number, hint: string): void {
+  if (words.length > most)
+    throw new UsageError(`${flag}: a delegation has room for at most ${most}.`, { hint });
+}

@@ -1,0 +1,82 @@
+import { cryptoProvider } from '#crypto';
+import type { CryptoProvider, Signer } from '../crypto/provider';
+import { deviceIdOf } from '../devices/allow-list';
+import { isScopePattern } from '../devices/scopes';
+import { toBase64Url } from '../encoding';
+import { isWithin } from '../options';
+import { isDeviceId } from '../wire/credentials';
+import { type DelegationFacts, toDelegationText } from './delegated-signer';
+import { isDelegateName } from './read-statement';
+import { periodFrom, signStatement } from './sign-statement';
+import { STATEMENT_LIMITS } from './statement';
+
+/** What to lend, to whom, and for how long. */
+export interface IssueDelegationOptions {
+  /** The name of the delegate: 1 to 64 of `A-Z a-z 0-9 . _ -`. */
+  readonly name: string;
+  /** At most what it may do: 1 to 16 scopes or wildcards. */
+  readonly scopes: readonly string[];
+  /** The device IDs of the targets that it may call: 1 to 16. */
+  readonly targets: readonly string[];
+  /** How long, in seconds: 60 to 86,400. */
+  readonly lifetimeSeconds: number;
+  /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
+  readonly crypto?: CryptoProvider | undefined;
+  /** The clock, Unix milliseconds; default `Date.now`. */
+  readonly now?: (() => number) | undefined;
+}
+
+/** A delegation that was made. */
+export interface IssuedDelegation {
+  /** For AMESH_DELEGATION. A secret. */
+  readonly text: string;
+  /** What it permits. */
+  readonly facts: DelegationFacts;
+}
+
+/**
+ * Lends a part of a device's power to a job or an agent. The device keeps no record of it.
+ *
+ * @param signer signs with the device key
+ * @throws TypeError for a wrong option, and if the statement would have more than 1,024 characters; what the signer throws
+ */
+export async function issueDelegation(
+  signer: Signer,
+  options: IssueDelegationOptions,
+): Promise<IssuedDelegation> {
+  const { name, lifetimeSeconds, crypto = cryptoProvider, now = Date.now } = options;
+  const scopes = [...new Set(options.scopes)].sort();
+  const targets = [...new Set(options.targets)].sort();
+  assertFits(options, scopes, targets);
+  const { x, y, d } = await crypto.generatePrivateKey();
+  const deviceId = await deviceIdOf(signer.publicKey, crypto);
+  const { issuedAt, expiresAt } = periodFrom(now(), lifetimeSeconds);
+  const id = toBase64Url(crypto.randomBytes(16));
+  const delegation = { name, scopes, targets };
+  const claims = { kind: 'request', deviceId, x, y, issuedAt, expiresAt, id, delegation } as const;
+  const statement = await signStatement(claims, signer);
+  if (statement.length > STATEMENT_LIMITS.characters)
+    throw new TypeError(
+      `The delegation would be too long: its statement has ${statement.length} characters, and at most ${STATEMENT_LIMITS.characters} are possible. Use wildcards, or fewer scopes or targets.`,
+    );
+  return {
+    text: toDelegationText(d, statement),
+    facts: { deviceId, name, scopes, targets, expiresAt, id },
+  };
+}
+
+function assertFits(
+  { name, lifetimeSeconds }: IssueDelegationOptions,
+  scopes: readonly string[],
+  targets: readonly string[],
+): void {
+  if (!isDelegateName(name)) throw new TypeError('name must have 1 to 64 of A-Z a-z 0-9 . _ -.');
+  if (!isWithin(scopes.length, 1, STATEMENT_LIMITS.scopes) || !scopes.every(isScopePattern))
+    throw new TypeError(`scopes must be 1 to ${STATEMENT_LIMITS.scopes} scopes or wildcards.`);
+  if (!isWithin(targets.length, 1, STATEMENT_LIMITS.targets) || !targets.every(isDeviceId))
+    throw new TypeError(`targets must be 1 to ${STATEMENT_LIMITS.targets} device IDs.`);
+  if (!Number.isInteger(lifetimeSeconds) || !isWithin(lifetimeSeconds, 60, STATEMENT_LIMITS.requestSeconds))
+    throw new TypeError(
+      `lifetimeSeconds is a whole number of seconds from 60 to ${STATEMENT_LIMITS.requestSeconds}.`,
+    );
+}

@@ -1,0 +1,74 @@
+import { type DelegatedSigner, delegatedSigner } from '../core/statements/delegated-signer';
+import { readVariable, VariableError } from '../process/environment';
+import type { Env } from '../process/home';
+import { createLog, type Log } from '../process/log';
+import type { AmeshSettings } from './options';
+
+const VARIABLE = 'AMESH_DELEGATION';
+
+/** Each of these names a folder, a list or a key of its own. A delegate has none. */
+const OTHERS = ['AUTH_MESH_DIR', 'AMESH_OWNER_KEY', 'AMESH_STORE_URL', 'AMESH_BOOTSTRAP_TOKEN'] as const;
+
+/** What an instance with AMESH_DELEGATION works with: it calls as a delegate, without a folder, and does nothing else. */
+export class Delegate {
+  readonly log: Log;
+  readonly #opening: Promise<DelegatedSigner>;
+
+  constructor(opening: Promise<DelegatedSigner>, env: Env) {
+    this.log = createLog(env, null);
+    this.#opening = opening;
+  }
+
+  signer(): Promise<DelegatedSigner> {
+    return this.#opening;
+  }
+
+  /** The only target that it may call. Where there are several, it does not know which of them has a host. */
+  async target(): Promise<string | undefined> {
+    const [only, ...others] = (await this.#opening).delegation.targets;
+    return others.length === 0 ? only : undefined;
+  }
+}
+
+/** What was read from the variable of this process, which is removed then: child processes do not inherit it. */
+let taken: Promise<DelegatedSigner> | undefined;
+
+/**
+ * Reads AMESH_DELEGATION.
+ *
+ * @returns null if there is none
+ * @throws TypeError if the instance was given a folder or a list, too; VariableError
+ */
+export function openDelegate({ dir, storage, env: environment }: AmeshSettings): Delegate | null {
+  const env = environment();
+  const isOfProcess = env === process.env;
+  const text = readVariable(env, VARIABLE, 'wrong');
+  if (text === undefined && !(isOfProcess && taken !== undefined)) return null;
+  const option = dir !== undefined ? 'dir' : storage !== undefined ? 'storage' : undefined;
+  const other = option ?? OTHERS.find((name) => env[name]);
+  if (other !== undefined)
+    throw new TypeError(
+      `${VARIABLE} and ${other} are both given. A delegate calls without a folder or list: remove one of the two.`,
+    );
+  if (text === undefined) return new Delegate(taken as Promise<DelegatedSigner>, env);
+  const opening = delegatedSigner(text).catch(() => {
+    throw new VariableError(
+      VARIABLE,
+      'is not a delegation.',
+      'Copy the whole text that amesh delegate printed: it begins with amesh_delegation_.',
+    );
+  });
+  opening.catch(() => {}); // the first request reports it
+  if (isOfProcess) {
+    taken = opening;
+    delete process.env[VARIABLE];
+  }
+  return new Delegate(opening, env);
+}
+
+/** For what needs an identity. */
+export function onlyCalls(): TypeError {
+  return new TypeError(
+    `With ${VARIABLE}, this instance is a delegate: it can send requests, but has no identity and cannot verify.`,
+  );
+}

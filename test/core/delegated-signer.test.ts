@@ -1,0 +1,158 @@
+import { inspect } from 'node:util';
+import { issueDelegation } from '@authmesh/sdk/admin';
+import { createClient, delegatedSigner, signRequest, toBase64Url } from '@authmesh/sdk/core';
+import { nodeCrypto } from '@authmesh/sdk/crypto/node';
+import { describe, expect, it } from 'vitest';
+import { isLowS } from '../../src/core/crypto/low-s';
+import { readStatement } from '../../src/core/statements/read-statement';
+import { toStatementInput } from '../../src/core/statements/statement';
+import { NOW, signerOf } from '../support/core';
+
+const TARGET = 'am_IJvB33JIlVC61SRn';
+const CALLER = 'am_JcilCdVPFver17J0';
+const now = () => NOW * 1000;
+const WISH = { name: 'report-agent', scopes: ['orders:read'], targets: [TARGET], lifetimeSeconds: 3600, now };
+const view = { method: 'GET', target: '/a', authority: 'api.example.com', headers: {} };
+
+async function issue(change: object = {}) {
+  return issueDelegation(await signerOf('controller'), { ...WISH, ...change });
+}
+
+const statementOf = (text: string) => text.slice('amesh_delegation_'.length + 44);
+
+describe('A delegation', () => {
+  it('is one text: a prefix, the private key, and what the device says about it', async () => {
+    const { text, facts } = await issue({ scopes: ['reports:*', 'orders:read', 'orders:read'] });
+    expect(text).toMatch(/^amesh_delegation_[A-Za-z0-9_-]{43}\.eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{86}$/);
+    const scopes = ['orders:read', 'reports:*'];
+    expect(facts).toMatchObject({ name: 'report-agent', scopes, targets: [TARGET], deviceId: CALLER });
+    const read = readStatement(statementOf(text), 'request');
+    expect(read).toMatchObject({
+      deviceId: CALLER,
+      issuedAt: NOW - 300,
+      expiresAt: NOW + 3600,
+      id: facts.id,
+      delegation: { name: 'report-agent', scopes, targets: [TARGET] },
+    });
+    const { input = '', signature = new Uint8Array() } = read ?? {};
+    expect(isLowS(signature)).toBe(true);
+    const key = await nodeCrypto.importPublicKey((await signerOf('controller')).publicKey);
+    expect(await key.verify(signature, new TextEncoder().encode(input))).toBe(true);
+  });
+
+  it('of a whole day begins now, since a statement spans no more than a day', async () => {
+    const { text } = await issue({ lifetimeSeconds: 86_400 });
+    expect(readStatement(statementOf(text), 'request')).toMatchObject({
+      issuedAt: NOW,
+      expiresAt: NOW + 86_400,
+    });
+  });
+
+  it('signs requests in the name of its device', async () => {
+    const { text, facts } = await issue();
+    const signer = await delegatedSigner(text, { now });
+    expect(signer.delegation).toEqual(facts);
+    const { headers } = await signRequest(view, signer, { format: 'rfc9421' });
+    expect(headers['authmesh-key']).toBe(statementOf(text));
+    expect(headers['signature-input']).toContain(`keyid="${CALLER}"`);
+    expect(() => createClient({ signer })).not.toThrow();
+  });
+
+  it('cannot sign as the device, nor lend its own power on', async () => {
+    const signer = await delegatedSigner((await issue()).text, { now });
+    await expect(signer.sign(new Uint8Array(1))).rejects.toThrow(
+      'A delegate signs requests only: it cannot act as the device.',
+    );
+    await expect(issueDelegation(signer, WISH)).rejects.toThrow('it cannot act as the device');
+  });
+
+  it('fails with a clear error once it has ended', async () => {
+    const { text } = await issue();
+    let seconds = NOW + 3599;
+    const signer = await delegatedSigner(text, { now: () => seconds * 1000 });
+    await signRequest(view, signer);
+    seconds++;
+    await expect(signRequest(view, signer)).rejects.toMatchObject({
+      code: 'delegation_ended',
+      detail: `The delegation "report-agent" of ${CALLER} ended at 2025-11-24T17:00:00.000Z.`,
+      fix: expect.stringContaining('amesh delegate'),
+    });
+  });
+
+  it('is not shown by its signer', async () => {
+    const { text } = await issue();
+    const secret = text.slice(17, 60);
+    const signer = await delegatedSigner(text);
+    expect(inspect(signer, { depth: 10, showHidden: true })).not.toContain(secret);
+    expect(JSON.stringify(signer)).not.toContain(secret);
+  });
+
+  describe('is not', () => {
+    const broken: [string, (text: string) => string | Promise<string>][] = [
+      ['nothing', () => ''],
+      ['undefined', () => undefined as unknown as string],
+      ['its statement alone', (text) => statementOf(text)],
+      ['its key alone', (text) => text.slice(0, 60)],
+      ['one cut at its end', (text) => text.slice(0, -1)],
+      ['one with a line end', (text) => `${text}\n`],
+      ['one with a space before it', (text) => ` ${text}`],
+      ['one in another case', (text) => text.replace('amesh_', 'AMESH_')],
+      ['one with a fourth part', (text) => `${text}.AAAA`],
+      ['one with the key of another', (text) => `${text.slice(0, 17)}${'B'.repeat(42)}A${text.slice(60)}`],
+      ['one with the key zero', (text) => `${text.slice(0, 17)}${'A'.repeat(43)}${text.slice(60)}`],
+      [
+        'a working key that lends nothing',
+        async (text) => {
+          const {
+            delegation: _,
+            publicKey: __,
+            input: ___,
+            signature,
+            ...claims
+          } = readStatement(statementOf(text), 'request') as never as Record<string, unknown>;
+          return `${text.slice(0, 61)}${toStatementInput(claims as never)}.${toBase64Url(signature as Uint8Array)}`;
+        },
+      ],
+    ];
+    it.each(broken)('%s, and the error does not repeat it', async (_what, change) => {
+      const { text } = await issue();
+      const error = await delegatedSigner(await change(text)).catch((thrown) => thrown);
+      expect(error).toBeInstanceOf(TypeError);
+      expect(error.message).toBe(
+        'This is not a delegation. Copy the whole text that amesh delegate printed: it begins with amesh_delegation_.',
+      );
+      expect(inspect(error)).not.toContain(text.slice(17, 50));
+    });
+  });
+
+  it.each([
+    ['name', { name: '' }],
+    ['name', { name: 'report agent' }],
+    ['name', { name: 'a'.repeat(65) }],
+    ['scopes', { scopes: [] }],
+    ['scopes', { scopes: ['Orders'] }],
+    ['scopes', { scopes: Array.from({ length: 17 }, (_, i) => `a${i}`) }],
+    ['targets', { targets: [] }],
+    ['targets', { targets: ['orders-api'] }],
+    ['lifetimeSeconds', { lifetimeSeconds: 59 }],
+    ['lifetimeSeconds', { lifetimeSeconds: 86_401 }],
+    ['lifetimeSeconds', { lifetimeSeconds: 60.5 }],
+  ])('is not made with a wrong %s', async (name, change) => {
+    await expect(issue(change)).rejects.toThrow(new RegExp(`^${name} `));
+  });
+
+  it('is not made where its statement would be too long', async () => {
+    await expect(
+      issue({ scopes: Array.from({ length: 16 }, (_, i) => `${'a'.repeat(50)}${i}`) }),
+    ).rejects.toThrow(
+      /^The delegation would be too long: its statement has \d+ characters, and at most 1024/,
+    );
+  });
+
+  it('takes no wrong options', async () => {
+    const { text } = await issue();
+    await expect(delegatedSigner(text, { clock: now } as object)).rejects.toThrow(
+      'delegatedSigner() has no option "clock".',
+    );
+  });
+});
