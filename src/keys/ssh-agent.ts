@@ -22,6 +22,7 @@ const TEST_MESSAGE = new TextEncoder().encode('amesh tests a new key');
  */
 export const sshAgent: KeyBackend = Object.freeze({
   id: 'ssh-agent',
+  isOutsideProcess: true,
 
   async describe(context: KeyContext, ref?: string) {
     const reference = ref === undefined ? undefined : await readReference(ref, context);

@@ -15,7 +15,7 @@ export interface WorkingKeyOptions {
    */
   readonly lifetimeSeconds?: number | undefined;
   /**
-   * Called when a working key cannot be renewed, at most once a minute. The old one still serves until `untilMs`, Unix
+   * Called when a working key cannot be renewed, at most every five minutes. The old one still serves until `untilMs`, Unix
    * milliseconds.
    */
   readonly onRenewalFailure?: ((error: unknown, untilMs: number) => void) | undefined;
@@ -34,8 +34,8 @@ const NAMES: ReadonlySet<string> = new Set<keyof WorkingKeyOptions>([
 
 /** Not used in its last minute: the clock of a server may be ahead of ours, and a body takes time. */
 const MARGIN_MS = 60_000;
-/** How long to wait after a failed renewal, while the old key still serves. */
-const RETRY_MS = 60_000;
+/** How long to wait after a failed renewal, while the old key still serves: each attempt may ask a person for a touch. */
+const RETRY_MS = 300_000;
 /** A clock that goes back by less was only corrected a little. */
 const STEP_MS = 2000;
 
