@@ -49,7 +49,7 @@ const FORM = /^amesh_delegation_([A-Za-z0-9_-]{43})\.([\w.-]+)$/;
  * @returns a signer for `createClient()`. After the end of the delegation, requests fail with `delegation_ended`. Its own
  *   `sign()` fails, since a delegate cannot act as the device
  * @throws TypeError if it is not a delegation, and for a wrong option
- * @see docs/protocol.md, "Delegations"
+ * @see docs/protocol.md, "Delegates"
  */
 export async function delegatedSigner(
   text: string,
