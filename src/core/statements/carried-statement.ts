@@ -65,7 +65,7 @@ export function checkStatement(
   // No tolerance: it was set back by more than clocks may differ, and `created` is close to this clock.
   if (created < issuedAt) return invalid(`is from the future: it counts from ${momentText(issuedAt * 1000)}`);
   if (created > expiresAt || !(nowMs <= expiresAt * 1000))
-    return invalid(`has expired at ${momentText(expiresAt * 1000)}`);
+    return invalid(`expired at ${momentText(expiresAt * 1000)}`);
   if (issuedAt < keysSince)
     return invalid(`was signed before the keys of this device were cut, at ${momentText(keysSince * 1000)}`);
   const { deviceId, ownerId } = list;
