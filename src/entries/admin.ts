@@ -30,6 +30,7 @@ export { BACKENDS, findBackend } from '../keys/backends';
 export { assertPassphraseVariables } from '../keys/passphrase';
 export type { LastSeenRecord, ListDraft, ListStore, PagedList, ParsedDevices } from '../machine/admin-types';
 export { loadLate } from '../machine/load-late';
+export { readFirstHosts } from '../machine/setup/first-list';
 export { workTreeOf } from '../machine/setup/git-ignore';
 export { type Inspected, inspectTrust } from '../machine/setup/inspect';
 export { openDevice } from '../machine/setup/open-device';

@@ -1,3 +1,4 @@
+export { fromDerSignature } from '../core/crypto/der-signature';
 export type {
   CryptoProvider,
   MaybePromise,

@@ -10,6 +10,8 @@ export interface KeyContext {
   readonly env: Env;
   /** For creating a key: whether damaged files may be replaced, like the identity itself. Default false. */
   readonly isForced?: boolean | undefined;
+  /** For creating a key outside amesh: its public key, a compressed point of 33 bytes. */
+  readonly publicKey?: Uint8Array | undefined;
   /** For choosing a key that is there: its fingerprint (`SHA256:…`) or its comment. Default: the only one. */
   readonly agentKey?: string | undefined;
   /** For choosing a key that is there: the socket of its agent, an absolute path. Default: that of the session. */

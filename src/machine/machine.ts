@@ -34,7 +34,7 @@ export interface Machine {
 
 /** Handles the bootstrap token in a machine's environment. */
 export function bootstrapOf(
-  { dir, env, shared, log }: Place,
+  { dir, env, shared, signer, log }: Place,
   settings: AmeshSettings,
   { device, isReader }: { device: () => Promise<Device>; isReader: boolean },
 ): Bootstrap {
@@ -48,9 +48,11 @@ export function bootstrapOf(
       }),
     create: async (friendlyName: string) => {
       if (isReader && shared === null) throw folderOfAnother(dir);
-      await createIdentity(dir, env, { friendlyName }, shared).catch((error) => {
-        if (!isAmeshError(error) || error.code !== 'identity_exists') throw error; // another process created it first
-      });
+      await createIdentity(dir, env, { friendlyName, publicKey: signer?.publicKey }, shared).catch(
+        (error) => {
+          if (!isAmeshError(error) || error.code !== 'identity_exists') throw error; // another process created it first
+        },
+      );
       return device();
     },
     tell: log.once,

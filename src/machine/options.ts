@@ -1,3 +1,4 @@
+import type { Signer } from '../core/crypto/provider';
 import type { NonceStore } from '../core/nonces/nonce-store';
 import { assertOptionNames, isWithin } from '../core/options';
 import type { ClientOptions } from '../core/sign/client';
@@ -5,6 +6,7 @@ import type { ClientRefusal } from '../core/sign/refusal';
 import { readVerifyOptions } from '../core/verify/options';
 import type { Refusal } from '../core/verify/refusal';
 import { parseHosts } from '../core/wire/authority';
+import { assertSigner } from '../keys/external';
 import { assertPath } from '../process/environment';
 import type { Env } from '../process/home';
 import { assertStorage, type UnstorageLike } from '../storage/unstorage/document-store';
@@ -37,6 +39,11 @@ export interface AmeshOptions {
   readonly fetch?: typeof globalThis.fetch | undefined;
   /** Called for each request that this server refuses, and for each request of ours that another server refuses. */
   readonly onRefusal?: ((refusal: Refusal | ClientRefusal) => void) | undefined;
+  /**
+   * Signs with a private key outside amesh, such as one in a KMS. `amesh init --public-key` makes its identity. It signs the
+   * allow list, and about once an hour a working key, which signs the requests of `fetch`.
+   */
+  readonly signer?: Signer | undefined;
   /** The environment; default `process.env`, read when needed. */
   readonly env?: Env | undefined;
 }
@@ -52,6 +59,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof AmeshOptions>([
   'maxBufferedBytes',
   'fetch',
   'onRefusal',
+  'signer',
   'env',
 ]);
 
@@ -73,6 +81,7 @@ export interface AmeshSettings {
   readonly nonceStore: NonceStore | undefined;
   readonly fetch: typeof globalThis.fetch | undefined;
   readonly onRefusal: AmeshOptions['onRefusal'];
+  readonly signer: Signer | undefined;
   /** Returns the current environment. */
   readonly env: () => Env;
 }
@@ -89,7 +98,7 @@ export function readAmeshOptions(options: AmeshOptions): AmeshSettings {
     );
   }
   assertOptionNames('createAmesh()', options, NAMES);
-  const { dir, storage, nonceStore, fetch, onRefusal, env } = options;
+  const { dir, storage, nonceStore, fetch, onRefusal, signer, env } = options;
   const sharing = readSharing(options);
   const sharedOnly = (['maxStaleSeconds', 'pollSeconds'] as const).filter(
     (name) => options[name] !== undefined,
@@ -101,6 +110,7 @@ export function readAmeshOptions(options: AmeshOptions): AmeshSettings {
   if (dir !== undefined) assertPath('dir', dir);
   if (env !== undefined && (typeof env !== 'object' || env === null))
     throw new TypeError('env is an object of variables.');
+  if (signer !== undefined) assertSigner(signer);
   const hosts = options.hosts === undefined ? undefined : parseHosts(options.hosts);
   return {
     dir,
@@ -111,6 +121,7 @@ export function readAmeshOptions(options: AmeshOptions): AmeshSettings {
     nonceStore,
     fetch,
     onRefusal,
+    signer,
     env: () => env ?? process.env,
   };
 }

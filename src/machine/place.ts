@@ -1,3 +1,4 @@
+import type { Signer } from '../core/crypto/provider';
 import { assertPassphraseVariables } from '../keys/passphrase';
 import { type Env, homeDir } from '../process/home';
 import { createLog, type Log } from '../process/log';
@@ -18,6 +19,8 @@ export interface Place {
   readonly store: FileStore;
   /** The store that holds the list for several instances; null if the list is in `dir`. */
   readonly shared: DocumentStore | null;
+  /** Signs with the key of this machine, if amesh does not hold it. */
+  readonly signer: Signer | undefined;
   readonly log: Log;
   /** Logs once what is wrong with the folder. */
   readonly tellOfFolder: () => void;
@@ -55,6 +58,7 @@ export function openPlace(
     env,
     store: new FileStore(dir),
     shared,
+    signer: settings.signer,
     log,
     tellOfFolder: () => {
       if (!isTold) tellOfFolder(dir, env, isReader, log);
@@ -64,11 +68,11 @@ export function openPlace(
 }
 
 /** Opens a device once. After a failure it tries again: somebody may run `amesh init` in the meantime. */
-export function deviceOf({ dir, env, shared, tellOfFolder }: Place): () => Promise<Device> {
+export function deviceOf({ dir, env, shared, signer, tellOfFolder }: Place): () => Promise<Device> {
   let opening: Promise<Device> | undefined;
   return () => {
     if (opening === undefined) tellOfFolder();
-    opening ??= openDevice(dir, env, shared).catch((error) => {
+    opening ??= openDevice(dir, env, shared, signer).catch((error) => {
       opening = undefined;
       throw error;
     });

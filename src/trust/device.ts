@@ -6,7 +6,7 @@ import { TRUST_CODES } from './errors/codes';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity } from './identity';
 import { ALLOW_LIST_KEY, sharedKey } from './list/keys';
 import type { ListTrust } from './list/list-reader';
-import { ListStore, type Owners } from './list/list-store';
+import { type ListPlace, ListStore, type Owners } from './list/list-store';
 import { SEEN_KEY } from './list/seen';
 
 /** This machine: its identity, opened private key and allow list. */
@@ -24,20 +24,23 @@ export interface Device {
 /**
  * Opens the list of a target, in a shared store or in the folder. The newest revision seen is always recorded in the
  * folder, where clients of the store cannot change it.
+ *
+ * @param absent the error if there is no list
  */
 export function openTrust(
   folder: DocumentStore,
   { list, signer, ...owners }: ListTrust & Pick<Owners, 'signer'>,
   shared: DocumentStore | null,
+  absent?: ListPlace['absent'],
 ): ListStore {
   const owner = { ...owners, signer };
-  if (shared === null) return new ListStore(folder, owner, list);
-  const absent = {
+  if (shared === null) return new ListStore(folder, owner, list, { absent });
+  const absentThere = absent ?? {
     detail: `The store has no allow list for ${list}.`,
     fix: 'Check AMESH_STORE_URL, and AMESH_OWNER_KEY if it is set. If the list is lost, restore it, or start an empty one with',
     command: ['amesh', 'trust', 'reset'],
   };
-  return new ListStore(shared, owner, list, { key: sharedKey(list), seen: folder, absent });
+  return new ListStore(shared, owner, list, { key: sharedKey(list), seen: folder, absent: absentThere });
 }
 
 /** A stamp that changes whenever the list of a folder may have changed. */

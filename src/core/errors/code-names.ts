@@ -86,6 +86,8 @@ export type RefusalCode =
   | 'key_lost'
   | 'key_absent'
   | 'key_refused'
+  | 'signer_required'
+  | 'signer_failed'
   | 'key_backend_unavailable'
   | 'token_malformed'
   | 'token_wrong_algorithm'

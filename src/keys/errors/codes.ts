@@ -63,6 +63,18 @@ export const KEY_CODES = /* @__PURE__ */ defineCodes({
     fix: 'Choose one by its fingerprint or its comment',
     command: ['amesh', 'init', '--name', 'NAME', '--backend', 'ssh-agent', '--key', 'SHA256:…'],
   },
+  signer_required: {
+    status: 503,
+    wire: 'allow_list_unavailable',
+    cause: 'This needs a signature, but the private key is outside amesh.',
+    fix: 'Do it in a program with createAmesh({ signer }), or openDevice() and a signer: see docs/keys.md.',
+  },
+  signer_failed: {
+    status: 503,
+    wire: 'allow_list_unavailable',
+    cause: 'The signer failed to sign.',
+    fix: 'See the cause of this error. Check that the service with the key can be reached, and lets this program sign.',
+  },
   key_backend_unavailable: {
     status: 503,
     wire: 'allow_list_unavailable',

@@ -1,5 +1,7 @@
 import type { Signer } from '../../core/crypto/provider';
+import { toBase64Url } from '../../core/encoding';
 import { findBackend } from '../../keys/backends';
+import { assertSigner, external, externalSigner } from '../../keys/external';
 import type { Env } from '../../process/home';
 import type { DocumentStore } from '../../storage/document-store';
 import { FileStore } from '../../storage/files/file-store';
@@ -12,6 +14,7 @@ import { ALLOW_LIST_KEY } from '../../trust/list/keys';
 import { trustOf } from '../../trust/owner-key';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { placeStagedList } from '../../trust/staged-list';
+import { readFirstHosts, sealFirstList } from './first-list';
 import { withSharedWorkingKey } from './shared-working-key';
 
 /**
@@ -20,6 +23,7 @@ import { withSharedWorkingKey } from './shared-working-key';
  * Its list is its own, unless AMESH_OWNER_KEY names its key: then it is that of the first key there.
  *
  * @param shared where the list is stored; default the store in AMESH_STORE_URL, or the folder
+ * @param signer signs with a key outside amesh; default: the key that `identity.json` names
  * @throws NoIdentityError if there is none; AmeshError of the key backend, and `folder_unsafe` if another user could
  *   replace the folder; AllowListIntegrityError if the key is not the one that identity.json names
  */
@@ -27,16 +31,37 @@ export async function openDevice(
   dir: string,
   env: Env,
   shared: DocumentStore | null = sharedStoreOf(env),
+  signer?: Signer,
 ): Promise<Device> {
+  if (signer !== undefined) assertSigner(signer);
   assertFolder(dir, env, 'read');
   const store = new FileStore(dir);
   const identity = await readIdentity(store);
-  if (identity === null) throw new NoIdentityError(dir);
+  if (identity === null) throw new NoIdentityError(dir, signer && initWith(signer));
   const trust = await trustOf(identity, env);
   await placeStagedList(store, identity);
-  const signer = await openKey(identity, store, env);
-  assertSameKey(identity, signer);
-  return { identity, signer, trust: openTrust(store, { ...trust, signer }, shared), store };
+  const own = signer === undefined ? await openKey(identity, store, env) : ownSigner(signer);
+  assertSameKey(identity, own);
+  if (signer !== undefined) await sealFirstList(store, shared, identity, own);
+  const isSealed = identity.key.backend !== external.id || (await readFirstHosts(store, identity)) === null;
+  const absent = isSealed ? undefined : NOT_SEALED;
+  return { identity, signer: own, trust: openTrust(store, { ...trust, signer: own }, shared, absent), store };
+}
+
+const NOT_SEALED = {
+  detail: 'This identity has no allow list yet, since its key was not there to seal one.',
+  fix: 'Start the program that has the key: createAmesh({ signer }) seals an empty list. See docs/keys.md.',
+};
+
+/** A working key signs the requests, unless the program has chosen one: a service in the network is slow, and counts. */
+function ownSigner(signer: Signer): Signer {
+  const checked = externalSigner(signer);
+  return checked.requestSigner === undefined ? withSharedWorkingKey(checked) : checked;
+}
+
+/** What makes an identity of the key of a signer. */
+function initWith({ publicKey }: Signer) {
+  return { fix: 'Run', command: ['amesh', 'init', '--name', 'NAME', '--public-key', toBase64Url(publicKey)] };
 }
 
 async function openKey(identity: DeviceIdentity, store: FileStore, env: Env): Promise<Signer> {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Signer } from '../../core/crypto/provider';
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import { findBackend } from '../../keys/backends';
 import type { Env } from '../../process/home';
@@ -37,6 +38,8 @@ export interface ResetOptions {
   readonly change?: ((draft: ListDraft) => Promise<void>) | undefined;
   /** A revision that another instance has seen: the new list goes beyond it; default: those that are known here. */
   readonly above?: number | undefined;
+  /** Seals the new list; default: the key that `identity.json` names. */
+  readonly signer?: Signer | undefined;
 }
 
 /**
@@ -50,7 +53,7 @@ export interface ResetOptions {
 export async function resetTrust(
   dir: string,
   env: Env,
-  { keep = false, from, change, above = 0 }: ResetOptions = {},
+  { keep = false, from, change, above = 0, signer: given }: ResetOptions = {},
 ): Promise<ListHead & Aside> {
   assertFolder(dir, env, 'read');
   const store = new FileStore(dir);
@@ -59,17 +62,18 @@ export async function resetTrust(
     if (identity === null) throw new NoIdentityError(dir);
     const trust = await trustOf(identity, env);
     const { list } = trust;
-    const signer = await findBackend(identity.key.backend).open(identity.key.ref, { dir, env });
+    const { backend, ref } = identity.key;
+    const signer = given ?? (await findBackend(backend).open(ref, { dir, env }));
     const shared = sharedStoreOf(env);
     if (shared === null) await placeStagedList(store, identity).catch(() => {}); // a broken one is replaced below
     const opening = openAnyRevision(store, trust, shared);
     const older = await (keep && from === undefined ? opening : opening.catch(() => null));
-    const given = from === undefined ? older : await openExport(from, trust);
+    const source = from === undefined ? older : await openExport(from, trust);
     const seen = await readSeen(store, trust);
     for (const owner of [older?.list.head.owner, seen?.owner])
       assertNotAfter(owner, identity.publicKey, trust, seen?.former);
     const broken = older?.head ?? (await readBroken(store, shared, list));
-    const known = [seen?.revision, older?.list.head.revision, given?.list.head.revision, above];
+    const known = [seen?.revision, older?.list.head.revision, source?.list.head.revision, above];
     const newest = known.reduce<number>((a, b = 0) => Math.max(a, b), 0);
     const { after, reset } = revisionOfReset(newest, seen?.reset, Math.floor(Date.now() / 1000));
 
@@ -86,7 +90,7 @@ export async function resetTrust(
         key: shared === null ? undefined : sharedKey(list),
         seen: NOWHERE,
       });
-      const kept = keep ? given?.list : undefined;
+      const kept = keep ? source?.list : undefined;
       made = await writer.create((draft) => (kept === undefined ? undefined : fill(draft, kept, change)), {
         after,
         bytes: broken,

@@ -4,8 +4,10 @@ import { cryptoProvider } from '#crypto';
 import type { Signer } from '../../core/crypto/provider';
 import { deviceIdOf } from '../../core/devices/allow-list';
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
+import type { KeyBackend } from '../../keys/backend';
 import { findBackend } from '../../keys/backends';
 import { KEY_CODES } from '../../keys/errors/codes';
+import { external } from '../../keys/external';
 import { assertPath } from '../../process/environment';
 import type { Env } from '../../process/home';
 import type { DocumentStore } from '../../storage/document-store';
@@ -22,6 +24,7 @@ import { cleanName } from '../../trust/names';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { isStaged, placeStagedList, stagedKey } from '../../trust/staged-list';
 import { MACHINE_CODES } from '../errors/codes';
+import { planFirstList } from './first-list';
 import { ignoreInGit } from './git-ignore';
 import { openDevice } from './open-device';
 
@@ -41,6 +44,11 @@ export interface CreateIdentityOptions {
    * time.
    */
   readonly agentSocket?: string | undefined;
+  /**
+   * The public key of a private key outside amesh: a compressed P-256 point, 33 bytes. The list is then sealed when a program
+   * with a signer opens the identity first.
+   */
+  readonly publicKey?: Uint8Array | undefined;
   /** The authorities that it accepts, in normal form. */
   readonly hosts?: readonly string[] | undefined;
   /** Replaces an existing identity. Copies of its files are kept, but every pairing is lost. */
@@ -71,7 +79,8 @@ export interface Published {
  *
  * @param shared where to store the list; default the store in AMESH_STORE_URL, or the folder
  * @throws AmeshError `identity_exists`, `key_backend_unavailable`, `folder_unsafe`, and for a key of an agent `key_not_chosen`,
- *   `key_refused`; TypeError for an option that the backend does not have
+ *   `key_refused`; TypeError for an option that the backend does not have, and for a `publicKey` that
+ *   is no point
  */
 export async function createIdentity(
   dir: string,
@@ -79,8 +88,15 @@ export async function createIdentity(
   options: CreateIdentityOptions,
   shared: DocumentStore | null = sharedStoreOf(env),
 ): Promise<DeviceIdentity & Aside & Published> {
-  const backend = findBackend(options.backend ?? 'encrypted-file');
-  const context = { dir, env, isForced: options.force, ...agentOptions(options) };
+  const backend = await backendFor(options);
+  const isOutside = backend === external;
+  const context = {
+    dir,
+    env,
+    isForced: options.force,
+    publicKey: options.publicKey,
+    ...agentOptions(options),
+  };
   const probe = await backend.probe(context);
   if (!probe.available) throw new AmeshError(KEY_CODES.key_backend_unavailable, probe.reason, probe.advice);
   assertFolder(dir, env, 'read');
@@ -100,19 +116,13 @@ export async function createIdentity(
 
     await ignoreInGit(dir); // before the key exists
     const made = await backend.create(context);
-    await assertOtherKey(dir, before, made.publicKey).catch(async (error) => {
-      await backend.remove(made.ref, context).catch(() => {});
-      throw error;
-    });
+    const forget = () => backend.remove(made.ref, context).catch(() => {});
+    await assertOtherKey(dir, before, made.publicKey).catch((error) =>
+      forget().then(() => Promise.reject(error)),
+    );
     const signer = await backend.open(made.ref, context);
     assertHeld();
-    const identity: DeviceIdentity = {
-      deviceId: await deviceIdOf(made.publicKey, cryptoProvider),
-      publicKey: Buffer.from(made.publicKey).toString('base64url'),
-      friendlyName: cleanName(options.friendlyName),
-      createdAt: Math.floor(Date.now() / 1000),
-      key: { backend: backend.id, ref: made.ref },
-    };
+    const identity = await toIdentity(made, backend, options);
     const { hosts = [] } = options;
     const aside = new ReplacedFiles(dir);
     try {
@@ -121,14 +131,15 @@ export async function createIdentity(
       if (!isAmeshError(error) || error.code !== 'store_unsynced') {
         await aside.forget();
         await rm(join(dir, stagedKey(identity.deviceId)), { force: true }).catch(() => {});
-        await backend.remove(made.ref, context).catch(() => {});
+        await forget();
       }
       throw error;
     }
-    await settle(store, identity, aside, shared !== null);
+    await settle(store, identity, aside, shared !== null || isOutside);
     const trust = { owners: [signer.publicKey], list: identity.deviceId, signer };
-    if (shared === null) await openTrust(store, trust, null).read(); // records the revision as seen
-    return { ...identity, movedTo: aside.movedTo, hosts, published: shared !== null, wasThere: false };
+    if (shared === null && !isOutside) await openTrust(store, trust, null).read(); // records the revision as seen
+    const published = shared !== null && !isOutside;
+    return { ...identity, movedTo: aside.movedTo, hosts, published, wasThere: false };
   });
 }
 
@@ -159,6 +170,29 @@ async function assertOtherKey(dir: string, before: Uint8Array | null, publicKey:
   });
 }
 
+async function toIdentity(
+  { ref, publicKey }: Awaited<ReturnType<KeyBackend['create']>>,
+  backend: KeyBackend,
+  { friendlyName }: CreateIdentityOptions,
+): Promise<DeviceIdentity> {
+  return {
+    deviceId: await deviceIdOf(publicKey, cryptoProvider),
+    publicKey: Buffer.from(publicKey).toString('base64url'),
+    friendlyName: cleanName(friendlyName),
+    createdAt: Math.floor(Date.now() / 1000),
+    key: { backend: backend.id, ref },
+  };
+}
+
+/** @throws TypeError for a public key that is no point, or beside a backend */
+async function backendFor({ backend, publicKey }: CreateIdentityOptions): Promise<KeyBackend> {
+  if (publicKey === undefined) return findBackend(backend ?? 'encrypted-file');
+  if (backend !== undefined)
+    throw new TypeError('publicKey is for a key outside amesh, so it has no key backend.');
+  await cryptoProvider.importPublicKey(publicKey);
+  return external;
+}
+
 interface Replacing {
   readonly store: FileStore;
   readonly shared: DocumentStore | null;
@@ -180,7 +214,8 @@ async function replaceIdentity(replacing: Replacing): Promise<void> {
   // A store may hang until somebody presses Ctrl+C: the existing identity must survive that.
   const key = shared === null ? stagedKey(identity.deviceId) : sharedKey(identity.deviceId);
   const trust = new ListStore(shared ?? store, signer, identity.deviceId, { key, seen: NOWHERE });
-  await trust.create((draft) => draft.change({ hosts }));
+  if (identity.key.backend === external.id) await planFirstList(store, identity, hosts);
+  else await trust.create((draft) => draft.change({ hosts }));
   await aside.keep([IDENTITY_KEY, ALLOW_LIST_KEY, SEEN_KEY]);
   await aside.keepFolder(PAGES_FOLDER);
   assertHeld();
@@ -193,11 +228,11 @@ async function settle(
   store: FileStore,
   identity: DeviceIdentity,
   aside: ReplacedFiles,
-  isShared: boolean,
+  isElsewhere: boolean,
 ): Promise<void> {
   const { dir } = store;
   await aside.clear(ALLOW_LIST_KEY);
-  if (isShared)
+  if (isElsewhere)
     await rm(join(dir, ALLOW_LIST_KEY), { force: true }); // the previous identity's list
   else await placeStagedList(store, identity);
   // A damaged record tells nothing about the old list, and no revision of the new one was seen yet.

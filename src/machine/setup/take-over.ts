@@ -72,7 +72,7 @@ export async function takeOverList(
 ): Promise<ListHead & Aside> {
   const change = (draft: ListDraft) => settle(draft, device.identity.deviceId);
   if (from === undefined) return { ...(await device.trust.takeOver(change)), movedTo: null };
-  return resetTrust(device.store.dir, env, { keep: true, from, change });
+  return resetTrust(device.store.dir, env, { keep: true, from, change, signer: device.signer });
 }
 
 async function settle(draft: ListDraft, ownId: string): Promise<void> {

@@ -1,4 +1,4 @@
-import { AmeshError } from '../../core/errors/amesh-error';
+import { AmeshError, type AmeshErrorOptions } from '../../core/errors/amesh-error';
 import { TRUST_CODES } from './codes';
 
 /** `no_identity`: this machine has no identity yet. */
@@ -10,8 +10,9 @@ export class NoIdentityError extends AmeshError {
    * The error for one folder.
    *
    * @param where the folder, or another place without an identity
+   * @param options another fix than `amesh init`
    */
-  constructor(where: string) {
-    super(TRUST_CODES.no_identity, `There is no amesh identity in ${where}.`);
+  constructor(where: string, options?: AmeshErrorOptions) {
+    super(TRUST_CODES.no_identity, `There is no amesh identity in ${where}.`, options);
   }
 }

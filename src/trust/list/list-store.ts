@@ -1,6 +1,7 @@
 import type { Signer } from '../../core/crypto/provider';
 import { toBase64Url } from '../../core/encoding';
 import { AllowListIntegrityError, AmeshError } from '../../core/errors/amesh-error';
+import type { Fix } from '../../core/errors/define-codes';
 import type { DocumentStore } from '../../storage/document-store';
 import { STORAGE_CODES } from '../../storage/errors/codes';
 import { TRUST_CODES } from '../errors/codes';
@@ -25,7 +26,7 @@ export interface ListPlace {
   /** Where the newest revision seen is recorded; default the store of the list. */
   readonly seen?: DocumentStore | undefined;
   /** The error if there is no list; default one for a folder. */
-  readonly absent?: typeof ABSENT | undefined;
+  readonly absent?: (Fix & { readonly detail: string }) | undefined;
 }
 
 /** Whose lists count, and who seals the next revision. */

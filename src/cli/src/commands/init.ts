@@ -13,6 +13,7 @@ import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { hostsText, loopbackNotes, machineDir, toHosts } from '../machine/machine';
+import { toPublicKey } from '../machine/public-key';
 import { here } from '../words/here';
 import { findBackends } from './keys';
 
@@ -45,6 +46,11 @@ export const init = defineCommand({
       description:
         'With --backend ssh-agent: the socket of the agent; default that of the session, SSH_AUTH_SOCK',
     },
+    'public-key': {
+      type: 'string',
+      valueHint: 'BASE64URL|FILE',
+      description: 'The public key of a private key outside amesh, such as in a KMS: 33 bytes, or a PEM file',
+    },
     host: {
       type: 'string',
       valueHint: 'a,b',
@@ -58,16 +64,19 @@ export const init = defineCommand({
     const dir = machineDir();
     const wanted = toHosts(args.host ?? '', '--host');
     assertForAgent(args);
+    const outside = await outsideKey(args);
     const { movedTo, published, wasThere, hosts, ...identity } = await createIdentity(dir, process.env, {
       friendlyName: args.name,
       backend: args.backend,
       agentKey: args.key,
       agentSocket: args.socket,
+      publicKey: outside,
       hosts: wanted,
       force: args.force,
     });
     const { deviceId, friendlyName, publicKey, createdAt, key } = identity;
-    const others = args.backend === undefined ? await betterBackends({ dir, env: process.env }) : [];
+    const isChosen = args.backend !== undefined || outside !== undefined;
+    const others = isChosen ? [] : await betterBackends({ dir, env: process.env });
     const keyText = await findBackend(key.backend).describe({ dir, env: process.env }, key.ref);
     return {
       json: {
@@ -107,7 +116,7 @@ export const init = defineCommand({
           ? `  Answers to ${hostsText(hosts)}.`
           : `  Answers to localhost only. Callers use another name?  ${here('amesh config hosts --add api.example.com')}`,
         ...(wasThere ? [] : loopbackNotes(args.host ?? '')),
-        ...nextNotes(),
+        ...(outside === undefined ? nextNotes() : OUTSIDE),
       ],
     };
   },
@@ -123,6 +132,12 @@ function nextNotes(): string[] {
   ];
 }
 
+const OUTSIDE = [
+  '  Next: in the program that has the key, createAmesh({ signer }). It seals the allow list.',
+  '  The command line can read here: whoami, trust export, status, list. It cannot sign.',
+  '  See docs/keys.md, "A key outside amesh".',
+];
+
 /** One line for each other place that could keep the key. It is asked only where a user did not choose. */
 async function betterBackends(context: KeyContext): Promise<string[]> {
   const unasked = { ...context, onWait: () => {}, signal: AbortSignal.timeout(PATIENCE_MS) };
@@ -130,6 +145,15 @@ async function betterBackends(context: KeyContext): Promise<string[]> {
   return found
     .filter(({ id, available, warning }) => id in BETTER && available && warning === undefined)
     .map(({ id }) => `  ${BETTER[id]}  amesh init --name NAME --backend ${id} --force`);
+}
+
+/** The public key of `--public-key`. @throws UsageError */
+async function outsideKey(args: { readonly [name: string]: unknown }): Promise<Uint8Array | undefined> {
+  const given = args['public-key'];
+  if (typeof given !== 'string') return undefined;
+  if (args.backend !== undefined)
+    throw new UsageError('--public-key is for a key outside amesh, so leave --backend out.');
+  return toPublicKey(given);
 }
 
 /** @throws UsageError for a flag that the backend does not have */

@@ -1,7 +1,7 @@
 import { toTrustLine } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
-import { answersTo, openMachine, trustAsController, trustAsTarget } from '../machine/machine';
+import { openMachine, ownHosts, trustAsController, trustAsTarget } from '../machine/machine';
 
 export const trustExport = defineCommand({
   meta: {
@@ -11,9 +11,10 @@ export const trustExport = defineCommand({
   args: SHARED_ARGS,
 
   async run(): Promise<Result> {
-    const { identity, trust } = await openMachine();
+    const machine = await openMachine();
+    const { identity } = machine;
     const { deviceId, friendlyName, publicKey } = identity;
-    const { hosts } = answersTo(await trust.read());
+    const { hosts } = await ownHosts(machine);
     const line = toTrustLine(identity);
     return {
       json: { line, deviceId, friendlyName, publicKey, hosts },

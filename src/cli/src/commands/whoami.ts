@@ -1,7 +1,7 @@
 import { findBackend } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
-import { answersTo, hostsText, openMachine } from '../machine/machine';
+import { hostsText, openMachine, ownHosts } from '../machine/machine';
 import { table } from '../words/table';
 
 export const whoami = defineCommand({
@@ -9,9 +9,10 @@ export const whoami = defineCommand({
   args: SHARED_ARGS,
 
   async run(): Promise<Result> {
-    const { identity, trust, store } = await openMachine();
+    const machine = await openMachine();
+    const { identity, store } = machine;
     const context = { dir: store.dir, env: process.env };
-    const { hosts, from } = answersTo(await trust.read());
+    const { hosts, from } = await ownHosts(machine);
     const { deviceId, friendlyName, publicKey, createdAt, key } = identity;
     return {
       json: {

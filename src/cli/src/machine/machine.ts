@@ -6,6 +6,7 @@ import {
   openDevice,
   parseHosts,
   portOf,
+  readFirstHosts,
   toTrustLine,
 } from '@authmesh/sdk/admin';
 import { UsageError } from '../errors/errors';
@@ -26,6 +27,12 @@ export interface AnswersTo {
   /** Empty: localhost only. */
   readonly hosts: readonly string[];
   readonly from: 'AMESH_HOSTS' | 'allow_list' | 'default';
+}
+
+/** What {@link answersTo} returns, also for an identity that has no list yet because its key is outside amesh. */
+export async function ownHosts({ identity, store, trust }: Device): Promise<AnswersTo> {
+  const hosts = await readFirstHosts(store, identity);
+  return answersTo(hosts === null ? await trust.read() : { hosts });
 }
 
 /** The hosts of a server in this environment, unless its code sets others. */
