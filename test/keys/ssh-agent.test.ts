@@ -1,12 +1,14 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createIdentity, type Env, findBackend, openDevice } from '@authmesh/sdk/admin';
+import { createAmesh } from '@authmesh/sdk';
+import { addDevice, createIdentity, type Env, findBackend, openDevice } from '@authmesh/sdk/admin';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Agent } from '../../src/keys/ssh-agent/agent';
 import { AgentSigner } from '../../src/keys/ssh-agent/signer';
 import { keyBackendContract } from '../support/key-backend-contract';
+import { type Listening, listen } from '../support/listen';
 import {
   askWith,
   describeWithAgent,
@@ -332,6 +334,41 @@ describeWithAgent('with an agent of OpenSSH', () => {
     await backend.remove(ref, contextOf(agent));
     expect(await readdir(join(root, 'keys'))).toEqual([]);
     expect(await agent.run('ssh-add', '-l')).toContain(fingerprint);
+  });
+});
+
+describeWithAgent('a program whose key wants to be confirmed', () => {
+  it('asks its person once for 100 requests, and says that they refused', async () => {
+    // As a touch: the person is asked for each signature.
+    writeAskpass(join(root, 'askpass'), `echo asked >>${join(root, 'log')}; test -e ${join(root, 'yes')}`);
+    const agent = await startAgent(askWith(join(root, 'askpass')));
+    const asked = async () => (await readFile(join(root, 'log'), 'utf8')).split('\n').length - 1;
+    let target: Listening | undefined;
+    try {
+      await writeFile(join(root, 'yes'), '');
+      await agent.add('one', { flags: ['-c'] });
+      const env = { SSH_AUTH_SOCK: agent.path };
+      const dir = join(root, 'caller');
+      const identity = await createIdentity(dir, env, { friendlyName: 'caller', backend: 'ssh-agent' });
+      expect(await asked()).toBe(2); // the test of the key, and the list
+      await createIdentity(join(root, 'target'), {}, { friendlyName: 'target' });
+      await (await openDevice(join(root, 'target'), {})).trust.update((list) =>
+        addDevice(list, { ...identity, role: 'controller', hosts: [] }, 0),
+      );
+      const verify = createAmesh({ dir: join(root, 'target'), env: {} }).verify();
+      target = await listen((req, res) => verify(req, res, () => void res.end('passed')));
+      const { origin } = target;
+      const amesh = createAmesh({ dir, env });
+      await rm(join(root, 'yes'));
+      await expect(amesh.fetch(origin)).rejects.toMatchObject({ code: 'key_refused' });
+      await writeFile(join(root, 'yes'), '');
+      const responses = await Promise.all(Array.from({ length: 100 }, () => amesh.fetch(origin)));
+      expect(new Set(responses.map(({ status }) => status))).toEqual(new Set([200]));
+      expect(await asked()).toBe(4);
+    } finally {
+      await target?.close();
+      await agent.remove();
+    }
   });
 });
 
