@@ -50,6 +50,8 @@ export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds:
   const scopes = withScopes(known?.scopes, device.scopes);
 
   if (known === undefined) {
+    // What it signed before it was revoked stays revoked: its delegates and working keys do not come back with it.
+    const revoked = await draft.tombstone(deviceId);
     return draft.put({
       deviceId,
       publicKey,
@@ -59,6 +61,7 @@ export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds:
       addedAt: nowSeconds,
       ...scopesMember(scopes),
       ...(device.unconfirmed && { unconfirmed: true }),
+      ...(revoked && { keysSince: revoked.revokedAt }),
     });
   }
   const isForGood = role === 'controller' && known.lease !== undefined; // a paired device needs no lease

@@ -92,7 +92,7 @@ describe('A working key', () => {
     ['names another device', [{ deviceId: controller.deviceId }, 'target'], 'was changed, or was not signed'],
   ])('is refused, and the log says why, if its statement %s', async (_what, [changes = {}, device], why) => {
     const { signer } = await workerOf(
-      device === undefined ? changes : { deviceId: vectors.devices[device].deviceId, ...changes },
+      device === undefined ? changes : { deviceId: vectors.devices[device as 'target'].deviceId, ...changes },
       device,
     );
     // The request names the controller, whoever the statement is of.

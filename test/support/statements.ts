@@ -24,16 +24,17 @@ export interface Worker {
  * Makes a working key, and has a device sign the statement about it.
  *
  * @param changes claims that differ from those of a usual statement, signed at {@link NOW}
+ * @param device a device of the vectors, or the signer of the one that `changes` names
  */
 export async function workerOf(
   changes: Partial<StatementClaims> = {},
-  device: keyof typeof vectors.devices = 'controller',
+  device: keyof typeof vectors.devices | Signer = 'controller',
 ): Promise<Worker> {
   const jwk = await nodeCrypto.generatePrivateKey();
   const worker = await nodeCrypto.importPrivateKey(jwk);
   const claims: StatementClaims = {
     kind: 'request',
-    deviceId: vectors.devices[device].deviceId,
+    deviceId: vectors.devices[typeof device === 'string' ? device : 'controller'].deviceId,
     x: jwk.x,
     y: jwk.y,
     issuedAt: NOW - 300,
@@ -41,7 +42,8 @@ export async function workerOf(
     id: toBase64Url(nodeCrypto.randomBytes(16)),
     ...changes,
   };
-  const statement = await signStatement(claims, await signerOf(device));
+  const by = typeof device === 'string' ? await signerOf(device) : device;
+  const statement = await signStatement(claims, by);
   const { deviceId } = claims;
   const requestSigner = { publicKey: worker.publicKey, sign: worker.sign, deviceId, statement };
   return { signer: { ...worker, requestSigner: () => requestSigner }, requestSigner, claims };

@@ -3,6 +3,7 @@ import { cryptoProvider } from '#crypto';
 import type { Signer } from '../../src/core/crypto/provider';
 import { deviceIdOf } from '../../src/core/devices/allow-list';
 import { toBase64Url } from '../../src/core/encoding';
+import { endDelegation } from '../../src/trust/delegations';
 import { ListDraft } from '../../src/trust/format/draft';
 import { type ListHead, sealHead } from '../../src/trust/format/head';
 import { ListReader } from '../../src/trust/list/list-reader';
@@ -97,6 +98,21 @@ describe('a list whose pages come later than its head', () => {
     expect([await has(kept), await has(added), await has(revoked)]).toEqual([true, false, false]);
     place.showPages();
     expect([await has(kept), await has(added), await has(revoked)]).toEqual([true, true, false]);
+  });
+
+  it('stays as it was, without the delegations that were revoked since', async () => {
+    const id = 'A'.repeat(22);
+    const isEnded = async () => (await place.reader.read()).endedDelegations.has(id);
+    expect(await isEnded()).toBe(false);
+    await place.change((draft) => endDelegation(draft, id, 0));
+    expect([await has(kept), await has(added), await has(revoked), await isEnded()]).toEqual([
+      true,
+      false,
+      false,
+      true,
+    ]);
+    place.showPages();
+    expect([await has(added), await isEnded()]).toEqual([true, true]);
   });
 
   it('does so for a limited time after the first such head, however often the list changes', async () => {

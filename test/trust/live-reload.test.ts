@@ -4,8 +4,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Amesh, createAmesh, type DeviceIdentity } from '@authmesh/sdk';
 import { addDevice, createIdentity, openDevice, revokeDevice } from '@authmesh/sdk/admin';
+import { createClient } from '@authmesh/sdk/core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { cutKeys, endDelegation } from '../../src/trust/delegations';
 import { type Child, type Script, type StartOptions, toScript } from '../support/child';
+import { workerOf } from '../support/statements';
 import { lastOtherwise, SOON } from '../support/waiting';
 
 const NOBODY = 65_534;
@@ -42,8 +45,12 @@ afterEach(async () => {
   await rm(root, { recursive: true, maxRetries: 20 });
 });
 
-async function startServer(port = 0, options: StartOptions = {}): Promise<{ child: Child; origin: string }> {
-  const child = serverScript.start([dir, String(port)], options);
+async function startServer(
+  port = 0,
+  options: StartOptions = {},
+  more: readonly string[] = [],
+): Promise<{ child: Child; origin: string }> {
+  const child = serverScript.start([dir, String(port), ...more], options);
   started.push(child);
   return { child, origin: `http://127.0.0.1:${await child.line('port ')}` };
 }
@@ -130,6 +137,75 @@ describe('a server that is running', () => {
     expect(await call(origin)).toBe('503 {"error":"allow_list_unavailable"}');
     await makeTarget();
     await expectSoon(origin, '200 passed');
+  });
+});
+
+describe('a delegate', () => {
+  it.each(['alone', 'with its device', 'by a cut'])(
+    'is refused by four processes within a second after it was revoked %s',
+    async (how) => {
+      await makeTarget();
+      const [target, lender] = await Promise.all([openDevice(dir, {}), openDevice(join(root, 'caller'), {})]);
+      const name = { scopes: ['orders:read'], targets: [target.identity.deviceId] };
+      const nowSeconds = Math.floor(Date.now() / 1000);
+      const lend = (agent: string) =>
+        workerOf(
+          {
+            deviceId: lender.identity.deviceId,
+            issuedAt: nowSeconds - 300,
+            expiresAt: nowSeconds + 3600,
+            delegation: { name: agent, ...name },
+          },
+          lender.signer,
+        );
+      const [agent, other] = [await lend('agent'), await lend('other')];
+      const servers = await Promise.all([1, 2, 3, 4].map(() => startServer(0, {}, ['delegates'])));
+      const ask = async ({ signer }: typeof agent, origin: string) =>
+        (await createClient({ signer }).fetch(origin)).status;
+      for (const { origin } of servers) expect(await ask(agent, origin)).toBe(200);
+
+      await target.trust.update(async (draft) => {
+        if (how === 'alone') endDelegation(draft, agent.claims.id, nowSeconds);
+        if (how === 'with its device') await revokeDevice(draft, lender.identity.deviceId, nowSeconds);
+        if (how === 'by a cut') await cutKeys(draft, lender.identity.deviceId, nowSeconds);
+      });
+      const since = performance.now();
+      const lasts = servers.map(async ({ origin }) =>
+        lastOtherwise(async () => (await ask(agent, origin)) === 401),
+      );
+      for (const lastAt of await Promise.all(lasts)) expect(lastAt - since).toBeLessThan(1000);
+      for (const { origin } of servers) {
+        expect(await ask(other, origin)).toBe(how === 'alone' ? 200 : 401);
+        expect(await call(origin)).toBe(
+          how === 'with its device' ? '401 {"error":"unauthorized"}' : '200 passed',
+        );
+      }
+      if (how !== 'with its device') return;
+      await trustCaller(); // and its delegates stay away
+      for (const { origin } of servers) {
+        await expectSoon(origin, '200 passed');
+        expect(await ask(agent, origin)).toBe(401);
+      }
+    },
+  );
+
+  it('is refused by an instance that says nothing about delegates', async () => {
+    await makeTarget();
+    const target = await openDevice(dir, {});
+    const lender = await openDevice(join(root, 'caller'), {});
+    const nowSeconds = Math.floor(Date.now() / 1000);
+    const { signer } = await workerOf(
+      {
+        deviceId: lender.identity.deviceId,
+        issuedAt: nowSeconds - 300,
+        expiresAt: nowSeconds + 3600,
+        delegation: { name: 'agent', scopes: ['*'], targets: [target.identity.deviceId] },
+      },
+      lender.signer,
+    );
+    const { origin } = await startServer();
+    const response = await createClient({ signer }).fetch(origin);
+    expect([response.status, await response.json()]).toEqual([403, { error: 'delegate_not_allowed' }]);
   });
 });
 

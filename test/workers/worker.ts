@@ -11,11 +11,13 @@ interface Env {
   readonly DEVICE_KEY: string;
   readonly MAX_STALE?: string;
   readonly ENROLL?: string;
+  readonly DELEGATES?: string;
 }
 
 const settings = (env: Env) => ({
   ...(env.MAX_STALE === undefined ? {} : { maxStaleSeconds: Number(env.MAX_STALE) }),
   enroll: env.ENROLL !== undefined,
+  delegates: env.DELEGATES !== undefined,
 });
 
 const plain = withAmesh<Env>(

@@ -6,6 +6,7 @@ import { exchange, head } from '../support/raw-http';
 import { startRecorder } from '../support/recorder';
 import type { RuntimeServer } from '../support/runtime-server';
 import { signedRaw } from '../support/signed-raw';
+import { LENT, workerOf } from '../support/statements';
 import { vectorAllowList, vectors } from '../support/vectors';
 import { SOON } from '../support/waiting';
 import { type Kv, startKv, startWorker } from '../support/worker';
@@ -194,6 +195,38 @@ describe.skipIf(runtime === null)('a Worker', () => {
     expect((await call(at(worker, '/hono/orders'), { method: 'POST', body: 'x' })).status).toBe(200);
     expect(worker.stderr().match(/Using in-memory nonce store/g)).toHaveLength(1);
   }, 60_000);
+
+  it.each(['KV', 'a variable'])(
+    'refuses the delegates and working keys that its list in %s revokes',
+    async (place) => {
+      const nowSeconds = Math.floor(Date.now() / 1000);
+      const life = { issuedAt: nowSeconds - 300, expiresAt: nowSeconds + 3600 };
+      const [kept, gone] = [
+        await workerOf({ ...life, delegation: LENT }),
+        await workerOf({ ...life, delegation: LENT }),
+      ];
+      const cut = await workerOf({ ...life, issuedAt: nowSeconds - 301 });
+      const devices = DEVICES.map((device) => ({ ...device, keysSince: nowSeconds - 300 }));
+      const list = await sealedList({ ended: [[gone.claims.id, nowSeconds + 90_000]], devices });
+      const variables = { ...owner, DELEGATES: 'yes' };
+      const worker = await started(
+        place === 'KV'
+          ? startWorker(variables, { kv: await started(startKv(list)), nonces: 'in memory' })
+          : startWorker({ ...variables, AMESH_ALLOW_LIST: list }),
+      );
+      for (const [caller, status] of [
+        [kept, 200],
+        [gone, 401],
+        [cut, 401],
+      ] as const) {
+        const { fetch } = createClient({ signer: caller.signer, targetOf: () => target.deviceId });
+        expect((await fetch(at(worker, '/'))).status).toBe(status);
+      }
+      await vi.waitFor(() => expect(worker.stderr()).toContain('refused 401 delegate_revoked'), SOON);
+      await vi.waitFor(() => expect(worker.stderr()).toContain('refused 401 key_statement_invalid'), SOON);
+    },
+    60_000,
+  );
 
   it('AMESH_HOSTS and AMESH_DEVICE_ID count', async () => {
     const list = await sealedList({ list: controller.deviceId });
