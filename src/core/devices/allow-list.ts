@@ -31,7 +31,7 @@ export interface TrustedDevice {
   readonly keysSince?: number | undefined;
 }
 
-/** The allow list, as a verifier reads it. */
+/** The allow list, as a verifier reads it. It never changes: a change makes another object. */
 export interface AllowList {
   /** This device's own ID, which AuthMesh-Target must name; null if there is none. */
   readonly deviceId: string | null;

@@ -111,9 +111,13 @@ async function checkSigned(
 }
 
 /** A key is that of a device or a working key, never both: whatever it signs has one meaning. */
-function checkUnlisted({ keyId }: CheckedStatement, list: AllowList): Fault | null {
+function checkUnlisted(statement: CheckedStatement, list: AllowList): Fault | null {
+  if (statement.unlistedIn?.deref() === list) return null;
+  const { keyId } = statement;
   const isListed = keyId === list.deviceId || keyId === list.ownerId || list.find(keyId) !== undefined;
-  return isListed ? invalid('names the key of a device as its working key') : null;
+  if (isListed) return invalid('names the key of a device as its working key');
+  statement.unlistedIn = new WeakRef(list);
+  return null;
 }
 
 function invalid(how: string): Fault {

@@ -1,4 +1,5 @@
 import type { PublicKey } from '../crypto/provider';
+import type { AllowList } from '../devices/allow-list';
 import type { Statement } from './read-statement';
 
 /** A statement that its device has signed. */
@@ -9,6 +10,8 @@ export interface CheckedStatement extends Statement {
   readonly key: PublicKey;
   /** The ID that a device with the working key would have. */
   readonly keyId: string;
+  /** The last list of which no device has that ID. To look for an ID in a list takes 3 to 6 µs. */
+  unlistedIn?: WeakRef<AllowList>;
 }
 
 const MAX_STATEMENTS = 10_000;
