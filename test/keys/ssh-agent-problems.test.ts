@@ -277,6 +277,21 @@ describe('an agent that answers wrongly', () => {
     expect((await backend.open(ref, context)).publicKey).toHaveLength(33);
   });
 
+  it('cannot pass off a key as another by its comment', async () => {
+    const list = () => frame(byte(12), u32(1), string(other.blob), string(fingerprintOf(own.blob)));
+    const { context } = await serve({ list });
+    await expect(backend.create({ ...context, agentKey: fingerprintOf(own.blob) })).rejects.toMatchObject({
+      code: 'key_not_chosen',
+    });
+  });
+
+  it('may list a key twice, under two comments', async () => {
+    const twice = ['one', 'two'].flatMap((comment) => [string(own.blob), string(comment)]);
+    const { context } = await serve({ list: () => frame(byte(12), u32(2), ...twice) });
+    for (const agentKey of [undefined, 'one', 'two', fingerprintOf(own.blob)])
+      expect((await backend.create({ ...context, agentKey })).publicKey).toHaveLength(33);
+  });
+
   it('never makes the reader throw anything else, whatever bytes it sends', () => {
     const answers = [identities(own.blob, other.blob), signature(...numbersOf(MESSAGE, own.privateKey))].map(
       (it) => it.subarray(4),

@@ -24,7 +24,7 @@ export function usableOf(keys: readonly AgentKey[]): AgentKey[] {
  */
 export function chooseKey(keys: readonly AgentKey[], wanted: string | undefined): AgentKey {
   const usable = usableOf(keys);
-  const fitting = wanted === undefined ? usable : usable.filter((key) => isWanted(key, wanted));
+  const fitting = wanted === undefined ? usable : usableOf(keys.filter((key) => isWanted(key, wanted)));
   if (fitting.length === 1) return fitting[0] as AgentKey;
   if (fitting.length > 1) {
     const what =
@@ -62,8 +62,9 @@ export function namesOf(keys: readonly AgentKey[]): string {
   return more > 0 ? `${names.join(', ')}, and ${more} more` : names.join(', ');
 }
 
+/** A comment never counts as a fingerprint: a machine to which an agent is forwarded can add keys with any comment. */
 function isWanted({ blob, comment }: AgentKey, wanted: string): boolean {
-  return fingerprintOf(blob) === wanted.replace(/=$/, '') || comment === wanted;
+  return wanted.startsWith('SHA256:') ? fingerprintOf(blob) === wanted.replace(/=$/, '') : comment === wanted;
 }
 
 function notThere(keys: readonly AgentKey[], usable: readonly AgentKey[], wanted: string): AmeshError {

@@ -176,16 +176,13 @@ function assertForAgent({
 }
 
 async function replacedNotes(dir: string, movedTo: string): Promise<string[]> {
+  const old = await readIdentity(new FileStore(movedTo)).catch(() => null);
+  // For a command on other machines, which may know this one under another name.
+  const id = old?.deviceId ?? '"ITS OLD NAME"'; // a broken identity is a common reason for --force
   return [
     `! Copies of the old identity and its allow list are in ${movedTo}`,
-    `  Its key stays in ${join(dir, 'keys')}`,
+    `  Its key stays in ${old?.key.backend === 'ssh-agent' ? 'the SSH agent' : join(dir, 'keys')}`,
     '  Restart the servers and programs that use this folder.',
-    `  On each machine that trusted the old one:  amesh revoke ${await oldId(movedTo)}   Then pair it again:`,
+    `  On each machine that trusted the old one:  amesh revoke ${id}   Then pair it again:`,
   ];
-}
-
-/** For a command on other machines, which may know this one under another name. */
-async function oldId(movedTo: string): Promise<string> {
-  const old = await readIdentity(new FileStore(movedTo)).catch(() => null);
-  return old?.deviceId ?? '"ITS OLD NAME"'; // a broken identity is a common reason for --force
 }
