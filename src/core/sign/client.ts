@@ -122,11 +122,9 @@ async function sendAll(settings: Settings, first: Outgoing): Promise<Response> {
   }
   const { onRefusal, fetch, now, open, crypto } = settings;
   if (onRefusal !== undefined) {
-    const sent = { signed, fetch, options: first.options, nowMs: now() };
-    const ownId = async () => {
-      const opened = await open();
-      return (await opened.requestSigner?.())?.deviceId ?? idOf(opened, crypto);
-    };
+    const signer = await open();
+    const sent = { signed, fetch, options: first.options, nowMs: now(), isDelegate: 'delegation' in signer };
+    const ownId = async () => (await signer.requestSigner?.())?.deviceId ?? idOf(signer, crypto);
     await explainRefusal(request.url, response, { ...sent, ownId }, onRefusal);
   }
   return response;

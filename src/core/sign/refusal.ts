@@ -26,6 +26,8 @@ interface Sent {
   readonly signed: boolean;
   /** The device ID with which this client signs. */
   readonly ownId: () => Promise<string>;
+  /** Whether it signs as a delegate of that device. */
+  readonly isDelegate: boolean;
   /** The client's own `fetch`, if it has one. */
   readonly fetch: object | undefined;
   /** The options that `fetch` received. */
@@ -41,6 +43,10 @@ const TEXTS: Readonly<Record<string, readonly [detail: string, fix: string]>> = 
   device_expired: [
     'The trust of the server in this device has ended.',
     'On the server: amesh allow DEVICE --expires 90d, or a new grant.',
+  ],
+  delegate_not_allowed: [
+    'The server takes no delegates at this path.',
+    'On the server, name the scope that the path needs, verify({ require }), or say verify({ delegates: true }). Or call as the device itself.',
   ],
   timestamp_out_of_range: ['The clocks of the two machines differ.', 'Set both (NTP).'],
   wrong_host: [
@@ -75,7 +81,7 @@ export function refusalOf(response: Response): string | null {
 export async function explainRefusal(
   url: URL,
   response: Response,
-  { signed, ownId, fetch, options, nowMs }: Sent,
+  { signed, ownId, isDelegate, fetch, options, nowMs }: Sent,
   onRefusal: (refusal: ClientRefusal) => void,
 ): Promise<void> {
   const { status } = response;
@@ -85,10 +91,15 @@ export async function explainRefusal(
     callSafely(() => onRefusal(refusal));
   };
   if (status === 403) {
-    const scope = signed ? await readScope(response).catch(() => undefined) : undefined;
+    const { error, scope } = (signed && (await readForbidden(response).catch(() => null))) || {};
+    if (error === 'delegate_not_allowed') return tell(error, TEXTS[error] as readonly [string, string]);
     if (scope === undefined) return; // of the application
-    const fix = `Ask the administrator of ${url.host} to run: amesh allow ${await ownId()} ${scope}`;
-    return tell('scope_missing', [`This device does not have the scope ${scope} at the server.`, fix], scope);
+    const allow = `Ask the administrator of ${url.host} to run: amesh allow ${await ownId()} ${scope}`;
+    const who = isDelegate ? 'This delegate, or its device,' : 'This device';
+    const fix = isDelegate
+      ? `The delegation needs it: amesh delegate --scope ${scope}. So does its device. ${allow}`
+      : allow;
+    return tell('scope_missing', [`${who} does not have the scope ${scope} at the server.`, fix], scope);
   }
   if (status >= 500) {
     readFault(response).then(
@@ -117,10 +128,12 @@ async function readShort(response: Response): Promise<string> {
   return new TextDecoder().decode(value);
 }
 
-/** The scope that a server names as missing. An application has its own 403, so the whole text has to be ours. */
-async function readScope(response: Response): Promise<string | undefined> {
-  if (response.headers.get('content-type') !== 'application/json') return undefined;
-  return /^\{"error":"scope_missing","scope":"([a-z0-9_.:-]{1,64})"\}$/.exec(await readShort(response))?.[1];
+/** Why a server forbids a request. An application has its own 403, so the whole text has to be ours. */
+async function readForbidden(response: Response): Promise<{ error?: string; scope?: string } | null> {
+  if (response.headers.get('content-type') !== 'application/json') return null;
+  const form = /^\{"error":"(?:(delegate_not_allowed)|scope_missing","scope":"([a-z0-9_.:-]{1,64}))"\}$/;
+  const [, error, scope] = form.exec(await readShort(response)) ?? [];
+  return { ...(error && { error }), ...(scope && { scope }) };
 }
 
 /** Reads which fault the server has, and its texts. */
