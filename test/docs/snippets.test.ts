@@ -25,6 +25,9 @@ const NOT_RUN: readonly string[] = [
   'CONTRIBUTING.md: installs packages and runs the whole suite',
   'README.md: needs the package registry',
   'README.md: installs packages and runs the whole suite',
+  'docs/delegates.md: run by test/delegates/delegate.test.ts',
+  'docs/delegates.md: needs a container runtime',
+  'docs/delegates.md: needs a CI service',
   'docs/fastify.md: needs the package registry',
   'docs/guide.md: needs the package registry',
   'docs/hono.md: needs the package registry',
@@ -367,7 +370,7 @@ function normal(text: string): string {
       .replace(/am_[A-Za-z0-9_-]{16}/g, '<id>')
       .replace(/amesh-p256 [A-Za-z0-9_-]{44}/g, 'amesh-p256 <key>')
       .replace(/\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?Z?)?/g, '<date>')
-      .replace(/(?<=(?:cancel|--grant) )[A-Za-z0-9_-]{22}\b/g, '<token id>')
+      .replace(/(?<=(?:cancel|--grant|--delegate) )[A-Za-z0-9_-]{22}\b/g, '<token id>')
       .replace(/\b\d{3} ?\d{3}\b/g, '<code>')
       // The relay of the sandbox has a loopback name, for which a line for other machines is printed besides.
       .replace(
