@@ -42,7 +42,7 @@ let taken: Promise<DelegatedSigner> | undefined;
 export function openDelegate({ dir, storage, env: environment }: AmeshSettings): Delegate | null {
   const env = environment();
   const isOfProcess = env === process.env;
-  const text = readVariable(env, VARIABLE, 'wrong');
+  const text = readVariable(env, 'AMESH_DELEGATION', 'wrong');
   if (text === undefined && !(isOfProcess && taken !== undefined)) return null;
   const option = dir !== undefined ? 'dir' : storage !== undefined ? 'storage' : undefined;
   const other = option ?? OTHERS.find((name) => env[name]);
