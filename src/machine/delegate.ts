@@ -39,16 +39,16 @@ let taken: Promise<DelegatedSigner> | undefined;
  * @returns null if there is none
  * @throws TypeError if the instance was given a folder or a list, too; VariableError
  */
-export function openDelegate({ dir, storage, env: environment }: AmeshSettings): Delegate | null {
-  const env = environment();
+export function openDelegate(settings: AmeshSettings): Delegate | null {
+  const env = settings.env();
   const isOfProcess = env === process.env;
   const text = readVariable(env, 'AMESH_DELEGATION', 'wrong');
   if (text === undefined && !(isOfProcess && taken !== undefined)) return null;
-  const option = dir !== undefined ? 'dir' : storage !== undefined ? 'storage' : undefined;
+  const option = (['dir', 'storage', 'signer'] as const).find((name) => settings[name] !== undefined);
   const other = option ?? OTHERS.find((name) => env[name]);
   if (other !== undefined)
     throw new TypeError(
-      `${VARIABLE} and ${other} are both given. A delegate calls without a folder or list: remove one of the two.`,
+      `${VARIABLE} and ${other} are both given. A delegate has no folder, list or key of its own: remove one of the two.`,
     );
   if (text === undefined) return new Delegate(taken as Promise<DelegatedSigner>, env);
   const opening = delegatedSigner(text).catch(() => {

@@ -183,6 +183,7 @@ describe('A program with AMESH_DELEGATION', () => {
   it.each<[string, AmeshOptions]>([
     ['dir', { dir: '/tmp/amesh-anywhere' }],
     ['storage', { storage: createStorage() }],
+    ['signer', { signer: { publicKey: new Uint8Array(33).fill(2), sign: async () => new Uint8Array(64) } }],
     ['AUTH_MESH_DIR', { env: { AUTH_MESH_DIR: '/tmp/amesh-anywhere' } }],
     ['AMESH_OWNER_KEY', { env: { AMESH_OWNER_KEY: 'A' } }],
     ['AMESH_STORE_URL', { env: { AMESH_STORE_URL: 'redis://127.0.0.1' } }],
@@ -193,7 +194,7 @@ describe('A program with AMESH_DELEGATION', () => {
     const error = await amesh.fetch('http://127.0.0.1:9').catch((thrown) => thrown);
     expect(error).toBeInstanceOf(TypeError);
     expect(error.message).toBe(
-      `AMESH_DELEGATION and ${name} are both given. A delegate calls without a folder or list: remove one of the two.`,
+      `AMESH_DELEGATION and ${name} are both given. A delegate has no folder, list or key of its own: remove one of the two.`,
     );
     expect(() => amesh.verify()).toThrow(error.message);
   });
