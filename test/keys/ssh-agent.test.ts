@@ -322,6 +322,17 @@ describeWithAgent('with an agent of OpenSSH', () => {
       deviceId: first.deviceId,
       friendlyName: 'x',
     });
+    for (const damage of [
+      () => writeFile(join(dir, 'identity.json'), '{'),
+      () => rm(join(dir, 'identity.json')),
+    ]) {
+      await damage();
+      await expect(
+        createIdentity(dir, env, { friendlyName: 'y', backend: 'ssh-agent', force: true }),
+      ).rejects.toMatchObject(
+        withCode('key_not_chosen', `The allow list in ${dir} was sealed with this key`),
+      );
+    }
     await rm(dir, { recursive: true });
     const again = await createIdentity(dir, env, { friendlyName: 'z', backend: 'ssh-agent' });
     expect(again.deviceId).toBe(first.deviceId);

@@ -16,6 +16,7 @@ import { FileStore } from '../../storage/files/file-store';
 import { isFile, ReplacedFiles } from '../../storage/files/replaced-files';
 import { openTrust } from '../../trust/device';
 import { assertFolder } from '../../trust/folder-safety';
+import { claimedOwner } from '../../trust/format/head';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity, writeIdentity } from '../../trust/identity';
 import { ALLOW_LIST_KEY, isLastSeen, PAGES_FOLDER, sharedKey } from '../../trust/list/keys';
 import { ListStore, type OpenedList } from '../../trust/list/list-store';
@@ -117,9 +118,7 @@ export async function createIdentity(
     await ignoreInGit(dir); // before the key exists
     const made = await backend.create(context);
     const forget = () => backend.remove(made.ref, context).catch(() => {});
-    await assertOtherKey(dir, before, made.publicKey).catch((error) =>
-      forget().then(() => Promise.reject(error)),
-    );
+    await assertOtherKey(store, made.publicKey).catch((error) => forget().then(() => Promise.reject(error)));
     const signer = await backend.open(made.ref, context);
     assertHeld();
     const identity = await toIdentity(made, backend, options);
@@ -156,18 +155,27 @@ function agentOptions({ backend, agentKey, agentSocket }: CreateIdentityOptions)
 }
 
 /**
- * A key of an agent can be chosen twice. It would be the same device, with an empty list of an older revision.
+ * A key of an agent can be chosen twice. It would be the same device, and the list that it sealed before would go on.
  *
  * @throws AmeshError `key_not_chosen`
  */
-async function assertOtherKey(dir: string, before: Uint8Array | null, publicKey: Uint8Array): Promise<void> {
-  if (before === null) return;
-  const identity = await readIdentity(new FileStore(dir)).catch(() => null); // a broken one has no key
-  if (identity?.publicKey !== Buffer.from(publicKey).toString('base64url')) return;
-  throw new AmeshError(KEY_CODES.key_not_chosen, `The identity in ${dir} already has this key.`, {
-    fix: 'A new identity needs another key. To keep this one and empty its list',
-    command: ['amesh', 'trust', 'reset'],
-  });
+async function assertOtherKey(store: FileStore, publicKey: Uint8Array): Promise<void> {
+  const own = Buffer.from(publicKey).toString('base64url');
+  const identity = await readIdentity(store).catch(() => null); // a broken one has no key
+  if (identity?.publicKey === own)
+    throw new AmeshError(KEY_CODES.key_not_chosen, `The identity in ${store.dir} already has this key.`, {
+      fix: 'A new identity needs another key. To keep this one and empty its list',
+      command: ['amesh', 'trust', 'reset'],
+    });
+  const list = await store.read(ALLOW_LIST_KEY).catch(() => null);
+  if (claimedOwner(list) === own)
+    throw new AmeshError(
+      KEY_CODES.key_not_chosen,
+      `The allow list in ${store.dir} was sealed with this key, and would go on.`,
+      {
+        fix: 'Restore the identity.json beside it from a backup. To begin with an empty list, move the folder away.',
+      },
+    );
 }
 
 async function toIdentity(
