@@ -6,6 +6,7 @@ import { fromUtf8 } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
 import { assertVariable, flawOf, readPath } from '../process/environment';
 import type { Env } from '../process/home';
+import { hideSecret, readSecret } from '../process/secrets';
 import { isMissing } from '../storage/files/file-store';
 import { readRegularFile } from '../storage/files/regular-file';
 import type { KeyContext } from './backend';
@@ -34,17 +35,18 @@ const CREDENTIAL_SOURCE = `the systemd credential ${CREDENTIAL}` as const;
 export function suppliedBy({
   env,
 }: Pick<KeyContext, 'env'>): Exclude<Passphrase['source'], 'generated'> | null {
-  const { AUTH_MESH_PASSPHRASE: text, AMESH_PASSPHRASE_FILE: path, CREDENTIALS_DIRECTORY } = env;
-  if (text) {
-    assertPassphrase(text);
-    return 'AUTH_MESH_PASSPHRASE';
-  }
+  const { AMESH_PASSPHRASE_FILE: path, CREDENTIALS_DIRECTORY } = env;
+  const text = readSecret(env, 'AUTH_MESH_PASSPHRASE');
   if (path) {
     readPath(env, 'AMESH_PASSPHRASE_FILE', 'wrong');
     return 'AMESH_PASSPHRASE_FILE';
   }
   // A systemd unit may have only other credentials.
   if (CREDENTIALS_DIRECTORY && existsSync(join(CREDENTIALS_DIRECTORY, CREDENTIAL))) return CREDENTIAL_SOURCE;
+  if (text) {
+    assertPassphrase(text);
+    return 'AUTH_MESH_PASSPHRASE';
+  }
   // Ignoring an empty variable would generate a passphrase and store it beside the key.
   if (text === '') assertVariable('AUTH_MESH_PASSPHRASE', flawOf(text));
   if (path === '') assertVariable('AMESH_PASSPHRASE_FILE', flawOf(path));
@@ -69,8 +71,9 @@ function assertPassphrase(text: string): void {
 const read = new WeakMap<KeyContext, Promise<Passphrase | null>>();
 
 /**
- * The passphrase that the user supplies: AUTH_MESH_PASSPHRASE, the file AMESH_PASSPHRASE_FILE, or the systemd
- * credential `amesh-passphrase`, in this order. It is never written to disk, and read once per context.
+ * The passphrase that the user supplies: the file AMESH_PASSPHRASE_FILE, the systemd credential `amesh-passphrase`, or
+ * AUTH_MESH_PASSPHRASE, in this order. It is never written to disk, and read once per context. Once read, the variable
+ * leaves `process.env`.
  *
  * @returns null if none is supplied
  * @throws AmeshError `passphrase_required` if the file cannot be read, is empty or not UTF-8, or if the passphrase is
@@ -84,13 +87,15 @@ export function suppliedPassphrase(context: KeyContext): Promise<Passphrase | nu
 
 async function readSupplied(context: KeyContext): Promise<Passphrase | null> {
   // Copied, so that the checked value is the used one.
-  const { AUTH_MESH_PASSPHRASE, AMESH_PASSPHRASE_FILE, CREDENTIALS_DIRECTORY } = context.env;
+  const { AMESH_PASSPHRASE_FILE, CREDENTIALS_DIRECTORY } = context.env;
+  const AUTH_MESH_PASSPHRASE = readSecret(context.env, 'AUTH_MESH_PASSPHRASE');
   const env = { AUTH_MESH_PASSPHRASE, AMESH_PASSPHRASE_FILE, CREDENTIALS_DIRECTORY };
   const source = suppliedBy({ env });
   switch (source) {
     case null:
       return null;
     case 'AUTH_MESH_PASSPHRASE':
+      hideSecret(context.env, source);
       return supplied(env.AUTH_MESH_PASSPHRASE as string, source);
     case 'AMESH_PASSPHRASE_FILE':
       return readPassphrase(env.AMESH_PASSPHRASE_FILE as string, 'the file of AMESH_PASSPHRASE_FILE', source);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fromUtf8 } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
 import { readPath, readVariable } from '../process/environment';
+import { hideSecret, readSecret } from '../process/secrets';
 import type { KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
 
@@ -14,6 +15,7 @@ const MAX_BYTES = 32;
 
 /**
  * The PIN of a key in hardware: the file AMESH_PIN_FILE, the systemd credential `amesh-pin`, or AMESH_PIN, in this order.
+ * Once read, that variable leaves `process.env`.
  *
  * @returns 1 to 32 bytes, or none if no PIN is supplied
  * @throws VariableError for an obviously wrong variable; AmeshError `pin_required` if a file cannot be read, or is empty
@@ -24,7 +26,9 @@ export async function suppliedPin({ env }: Pick<KeyContext, 'env'>): Promise<Uin
   const { CREDENTIALS_DIRECTORY } = env;
   if (CREDENTIALS_DIRECTORY && existsSync(join(CREDENTIALS_DIRECTORY, CREDENTIAL)))
     return toPin(await readPin(join(CREDENTIALS_DIRECTORY, CREDENTIAL), `the credential ${CREDENTIAL}`));
-  return toPin(readVariable(env, 'AMESH_PIN', 'wrong') ?? '');
+  const pin = readVariable({ AMESH_PIN: readSecret(env, 'AMESH_PIN') }, 'AMESH_PIN', 'wrong');
+  hideSecret(env, 'AMESH_PIN');
+  return toPin(pin ?? '');
 }
 
 async function readPin(path: string, name: string): Promise<string> {

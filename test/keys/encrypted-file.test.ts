@@ -179,7 +179,10 @@ describe('the passphrase', () => {
     expect(await code({ CREDENTIALS_DIRECTORY: root })).toBe('passphrase_wrong');
     expect(await code({ CREDENTIALS_DIRECTORY: root, AMESH_PASSPHRASE_FILE: file })).toBe('opened');
     const all = { CREDENTIALS_DIRECTORY: root, AMESH_PASSPHRASE_FILE: file, AUTH_MESH_PASSPHRASE: 'wrong' };
-    expect(await code(all)).toBe('passphrase_wrong');
+    expect(await code(all)).toBe('opened');
+    const two = { CREDENTIALS_DIRECTORY: root, AUTH_MESH_PASSPHRASE: right };
+    expect(await code(two)).toBe('passphrase_wrong');
+    expect(await code({ ...two, CREDENTIALS_DIRECTORY: join(root, 'empty') })).toBe('opened');
     expect(await code({ CREDENTIALS_DIRECTORY: join(root, 'empty') })).toBe('opened');
     expect(await code({ AUTH_MESH_PASSPHRASE: '', AMESH_PASSPHRASE_FILE: file })).toBe('opened');
   });

@@ -3,6 +3,7 @@ import {
   assertPath,
   BACKENDS,
   createIdentity,
+  type Env,
   FileStore,
   findBackend,
   type KeyContext,
@@ -14,6 +15,7 @@ import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { hostsText, loopbackNotes, machineDir, toHosts } from '../machine/machine';
 import { toPublicKey } from '../machine/public-key';
+import { askNewSecret } from '../terminal/prompt';
 import { here } from '../words/here';
 import { findBackends } from './keys';
 
@@ -51,6 +53,10 @@ export const init = defineCommand({
       valueHint: 'BASE64URL|FILE',
       description: 'The public key of a private key outside amesh, such as in a KMS: 33 bytes, or a PEM file',
     },
+    passphrase: {
+      type: 'boolean',
+      description: 'Ask for a passphrase of yours on the terminal, instead of generating one',
+    },
     host: {
       type: 'string',
       valueHint: 'a,b',
@@ -65,7 +71,8 @@ export const init = defineCommand({
     const wanted = toHosts(args.host ?? '', '--host');
     assertForAgent(args);
     const outside = await outsideKey(args);
-    const { movedTo, published, wasThere, hosts, ...identity } = await createIdentity(dir, process.env, {
+    const env = args.passphrase ? await withPassphrase(args) : process.env;
+    const { movedTo, published, wasThere, hosts, ...identity } = await createIdentity(dir, env, {
       friendlyName: args.name,
       backend: args.backend,
       agentKey: args.key,
@@ -75,9 +82,8 @@ export const init = defineCommand({
       force: args.force,
     });
     const { deviceId, friendlyName, publicKey, createdAt, key } = identity;
-    const isChosen = args.backend !== undefined || outside !== undefined;
-    const others = isChosen ? [] : await betterBackends({ dir, env: process.env });
-    const keyText = await findBackend(key.backend).describe({ dir, env: process.env }, key.ref);
+    const others = args.backend || outside ? [] : await betterBackends({ dir, env: process.env });
+    const keyText = await findBackend(key.backend).describe({ dir, env }, key.ref);
     return {
       json: {
         deviceId,
@@ -145,6 +151,16 @@ async function betterBackends(context: KeyContext): Promise<string[]> {
   return found
     .filter(({ id, available, warning }) => id in BETTER && available && warning === undefined)
     .map(({ id }) => `  ${BETTER[id]}  amesh init --name NAME --backend ${id} --force`);
+}
+
+/** The environment with a passphrase that was typed. @throws UsageError */
+async function withPassphrase(args: { readonly [name: string]: unknown }): Promise<Env> {
+  if (args['public-key'] !== undefined || (args.backend ?? 'encrypted-file') !== 'encrypted-file')
+    throw new UsageError('--passphrase is only for --backend encrypted-file.');
+  const isSet = ['AMESH_PASSPHRASE_FILE', 'AUTH_MESH_PASSPHRASE'].find((name) => process.env[name]);
+  if (isSet !== undefined) throw new UsageError(`${isSet} is set, so leave --passphrase out.`);
+  const typed = await askNewSecret('passphrase');
+  return { ...process.env, CREDENTIALS_DIRECTORY: undefined, AUTH_MESH_PASSPHRASE: typed };
 }
 
 /** The public key of `--public-key`. @throws UsageError */

@@ -52,8 +52,8 @@ export interface FoundKey extends Finding {
 /** @param identity undefined if there is none */
 export async function checkKey(dir: string, identity: DeviceIdentity | undefined): Promise<FoundKey> {
   if (identity === undefined) return skipped('There is no identity, so there is no key.');
-  const { AUTH_MESH_PASSPHRASE, AMESH_PASSPHRASE_FILE } = process.env;
-  if (!AUTH_MESH_PASSPHRASE && AMESH_PASSPHRASE_FILE && (await isPipe(AMESH_PASSPHRASE_FILE))) {
+  const { AMESH_PASSPHRASE_FILE } = process.env;
+  if (AMESH_PASSPHRASE_FILE && (await isPipe(AMESH_PASSPHRASE_FILE))) {
     return warning('Not opened: AMESH_PASSPHRASE_FILE is a pipe, which can be read only once.', null);
   }
   const context = { dir, env: process.env };

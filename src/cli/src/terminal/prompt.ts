@@ -69,13 +69,18 @@ export async function readText(text: string): Promise<string> {
  * Reads one line from the terminal; empty after Ctrl+D. Input typed before the question appears is discarded.
  *
  * @param signal cancels the question
+ * @param output where the question and what is typed appear
  * @throws InterruptedError; the signal's reason
  */
-export async function ask(text: string, signal?: AbortSignal): Promise<string> {
+export async function ask(
+  text: string,
+  signal?: AbortSignal,
+  output: NodeJS.WritableStream = process.stderr,
+): Promise<string> {
   const { createInterface } = await import('node:readline/promises');
   if (process.stdin.isTTY) await dropTypedAhead();
   if (process.stdin.readableEnded) return '';
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const terminal = createInterface({ input: process.stdin, output, terminal: process.stdin.isTTY });
   question = terminal;
   try {
     return await new Promise((resolve, reject) => {
@@ -102,5 +107,39 @@ export async function ask(text: string, signal?: AbortSignal): Promise<string> {
   } finally {
     question = undefined;
     terminal.close();
+  }
+}
+
+/**
+ * Asks for a new secret on the terminal, twice, and shows nothing of it.
+ *
+ * @param what what it is, such as `passphrase`
+ * @throws UsageError without a terminal, for an empty one, or if the two differ; InterruptedError
+ */
+export async function askNewSecret(what: string): Promise<string> {
+  if (!isAttended())
+    throw new UsageError(`There is no terminal to ask for the ${what}.`, {
+      hint: 'Set AMESH_PASSPHRASE_FILE instead.',
+    });
+  const first = await askHidden(`New ${what}: `);
+  if (first.trim() === '') throw new UsageError(`The ${what} is empty.`);
+  if ((await askHidden('Again: ')) !== first) throw new UsageError('The two differ.');
+  return first;
+}
+
+async function askHidden(text: string): Promise<string> {
+  const { Writable } = await import('node:stream');
+  let isAsked = false;
+  const output = new Writable({
+    write(chunk, _encoding, done) {
+      if (!isAsked) process.stderr.write(chunk); // the question, and nothing that is typed
+      isAsked ||= String(chunk).includes(text);
+      done();
+    },
+  });
+  try {
+    return await ask(`? ${text}`, undefined, output);
+  } finally {
+    process.stderr.write('\n');
   }
 }
