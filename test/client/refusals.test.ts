@@ -275,7 +275,22 @@ describe('a refusal by an amesh server', () => {
       expect(told).toMatchObject([{ code: 'scope_missing', scope }]);
     });
 
+    it('a route that takes no delegates says so', async () => {
+      answerWith('{"error":"delegate_not_allowed"}', JSON_TYPE);
+      await stranger.fetch(other.origin);
+      expect(told).toEqual([
+        {
+          code: 'delegate_not_allowed',
+          status: 403,
+          url: `${other.origin}/`,
+          detail: 'The server takes no delegates at this path.',
+          fix: expect.stringMatching(/ Or call as the device itself\.$/),
+        },
+      ]);
+    });
+
     it.each<[string, string, object?]>([
+      ['about delegates with a scope', '{"error":"delegate_not_allowed","scope":"a"}'],
       ['of an application', '{"error":"forbidden"}'],
       ['without a scope', '{"error":"scope_missing"}'],
       ['with a wildcard', '{"error":"scope_missing","scope":"orders:*"}'],
