@@ -1,4 +1,4 @@
-import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toSigner } from '../core/crypto/node';
@@ -9,6 +9,7 @@ import { ReplacedFiles } from '../storage/files/replaced-files';
 import type { KeyBackend, KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
 import { KeyFiles, lostKey } from './key-files';
+import { newKey } from './new-key';
 import {
   DamagedPassphraseError,
   generatedPassphrase,
@@ -48,7 +49,7 @@ export const encryptedFile: KeyBackend = Object.freeze({
   async create(context: KeyContext) {
     const supplied = await suppliedPassphrase(context);
     const passphrase = supplied ?? (await usablePassphrase(context)) ?? (await writeGenerated(context));
-    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const privateKey = newKey();
     const { publicKey } = toSigner(privateKey);
     const ref = files.refOf(publicKey);
     const pem = await toEncryptedPem(

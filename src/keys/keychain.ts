@@ -1,4 +1,4 @@
-import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { toSigner } from '../core/crypto/node';
 import { AmeshError, isAmeshError, partsOf } from '../core/errors/amesh-error';
 import type { KeyBackend, KeyContext } from './backend';
@@ -6,6 +6,7 @@ import { GENERATED_ROUNDS } from './encrypted-file';
 import { KEY_CODES } from './errors/codes';
 import { KeyFiles, lostKey } from './key-files';
 import { openKeychain } from './keychain/store';
+import { newKey } from './new-key';
 import { newPassphrase } from './passphrase';
 import { roundsOf, toEncryptedPem } from './pkcs8';
 
@@ -37,7 +38,7 @@ export const keychain: KeyBackend = Object.freeze({
 
   async create(context: KeyContext) {
     const store = await openKeychain();
-    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const privateKey = newKey();
     const { publicKey } = toSigner(privateKey);
     const ref = files.refOf(publicKey);
     const { text } = newPassphrase();

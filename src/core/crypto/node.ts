@@ -3,7 +3,6 @@ import {
   createHash,
   createPrivateKey,
   createPublicKey,
-  generateKeyPairSync,
   hash,
   type KeyObject,
   randomFillSync,
@@ -68,10 +67,14 @@ export const nodeCrypto: CryptoProvider = Object.freeze({
   },
 
   generatePrivateKey() {
-    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-    const { x = '', y = '', d = '' } = privateKey.export({ format: 'jwk' });
-    const point = Uint8Array.of(4, ...(fromBase64Url(x) as Uint8Array), ...(fromBase64Url(y) as Uint8Array));
-    return toPrivateJwk(fromBase64Url(d) as Uint8Array, point);
+    // Not by generateKeyPairSync(): Node 20 can deadlock while it exports such a key, if a garbage collection removes the job
+    // that made it and locks the key that is being exported.
+    const ecdh = createECDH('prime256v1');
+    ecdh.generateKeys();
+    const [scalar, point] = [ecdh.getPrivateKey(), ecdh.getPublicKey()];
+    const padded = new Uint8Array(32);
+    padded.set(scalar, 32 - scalar.length); // without its leading zeros
+    return toPrivateJwk(padded, point);
   },
 } satisfies CryptoProvider);
 
