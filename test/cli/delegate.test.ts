@@ -200,7 +200,7 @@ describe('amesh keys cut', () => {
     const ran = await api.amesh(['keys', 'cut', 'laptop', '--yes']);
     expect([ran.code, ran.stdout]).toEqual([0, '']);
     expect(ran.stderr).toContain(
-      `✓ What "laptop" (${ids.laptop}) has signed for working keys and delegations`,
+      `✓ The working keys and delegations that "laptop" (${ids.laptop}) has signed so far do not count`,
     );
     expect(ran.stderr).toMatch(/New working keys and delegations count from \d\d:\d\d:\d\d UTC on\./);
     const [device] = (await api.allowList()).devices;

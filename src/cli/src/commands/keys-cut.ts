@@ -32,9 +32,9 @@ export const keysCut = defineCommand({
         ...(confirmations === undefined ? {} : { confirmations }),
       },
       notes: [
-        `✓ What ${called} has signed for working keys and delegations so far does not count any more. ${refusalText(confirmations, store.dir, 'them')}`,
-        '  What its own key signs still counts: if that key was stolen or misused, revoke the device, and pair it again with a new key.',
-        `  New working keys and delegations count from ${anewAt.toISOString().slice(11, 19)} UTC on. Then restart its programs if their key is in a TPM, and make new delegations.`,
+        `✓ The working keys and delegations that ${called} has signed so far do not count any more. ${refusalText(confirmations, store.dir, 'them')}`,
+        '  What its own key signs still counts. If somebody else could use that key: revoke the device, and pair it again with a new key.',
+        `  New working keys and delegations count from ${anewAt.toISOString().slice(11, 19)} UTC on. From then on, restart its programs whose key is in hardware or an agent, and make new delegations.`,
       ],
     };
   },
