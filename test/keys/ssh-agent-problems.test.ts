@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createIdentity, findBackend } from '@authmesh/sdk/admin';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Agent, findAgent } from '../../src/keys/ssh-agent/agent';
 import { string, u32 } from '../../src/keys/ssh-agent/bytes';
 import { AgentFailure, readIdentities, readSignature } from '../../src/keys/ssh-agent/messages';
@@ -254,6 +254,43 @@ describe('an agent that answers wrongly', () => {
     await expect(backend.create(context)).rejects.toMatchObject(
       withCode('key_backend_unavailable', 'refuses to list its keys'),
     );
+  });
+
+  it('that never answers is said to be waited for after 2 s, and given up after 60 s', async () => {
+    let isSilent = false;
+    let heard = () => {};
+    const asked = new Promise<void>((resolve) => {
+      heard = resolve;
+    });
+    const { context, path, sockets } = await serve({
+      sign(request) {
+        if (!isSilent) return signed(request);
+        heard();
+        return Buffer.alloc(0);
+      },
+    });
+    const said: string[] = [];
+    const waiting = { ...context, onWait: (sentence: string) => said.push(sentence) };
+    const { ref } = await backend.create(waiting);
+    const signer = await backend.open(ref, waiting);
+    isSilent = true;
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const signing = signer.sign(MESSAGE).catch((error) => error);
+      await asked;
+      vi.advanceTimersByTime(1_999);
+      expect(said).toEqual([]);
+      vi.advanceTimersByTime(1);
+      expect(said).toEqual([expect.stringContaining(`Waiting for the SSH agent at ${path}.`)]);
+      vi.advanceTimersByTime(57_999);
+      expect(await Promise.race([signing, 'still waiting'])).toBe('still waiting');
+      vi.advanceTimersByTime(1);
+      expect(await signing).toMatchObject(withCode('key_refused', 'has not signed in time'));
+      expect(said).toHaveLength(1);
+    } finally {
+      vi.useRealTimers();
+    }
+    await Promise.all([...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve))));
   });
 
   it('leaves no connection open', async () => {
