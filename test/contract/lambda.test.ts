@@ -13,6 +13,7 @@ import {
   lambdaAdapters,
   lambdaSources,
 } from '../support/lambda';
+import { LENT, workerOf } from '../support/statements';
 import { vectors } from '../support/vectors';
 import { type Outcome, Subject } from './subject';
 
@@ -83,6 +84,24 @@ describe.each(lambdaAdapters)('$name', (adapter) => {
         target: '/a/b?x=1',
         sha256: sha256(body),
       });
+    });
+
+    it('takes a working key, and refuses a delegate', async () => {
+      const nowSeconds = Math.floor(Date.now() / 1000);
+      const life = { issuedAt: nowSeconds - 300, expiresAt: nowSeconds + 3600 };
+      const answers = [];
+      for (const delegation of [undefined, LENT]) {
+        const { signer } = await workerOf({ ...life, delegation });
+        const { headers } = await signRequest(
+          { method: 'GET', target: '/a', authority: host, headers: {} },
+          signer,
+        );
+        const lines = Object.entries(headers) as [string, string][];
+        const request = { method: 'GET', target: '/a', headers: [['Host', host], ...lines] as typeof lines };
+        answers.push(await invoke(handler, { ...request, body: Buffer.of() }, source));
+      }
+      expect(answers.map(({ status }) => status)).toEqual([200, 403]);
+      expect(outcome()).toEqual({ refusals: ['delegate_not_allowed'], handled: 1 });
     });
 
     it('sees %40, %2F, %7B and %20 in the path as they were sent', async () => {
