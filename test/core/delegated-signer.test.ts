@@ -7,6 +7,7 @@ import { isLowS } from '../../src/core/crypto/low-s';
 import { readStatement } from '../../src/core/statements/read-statement';
 import { toStatementInput } from '../../src/core/statements/statement';
 import { NOW, signerOf } from '../support/core';
+import { providers } from '../support/providers';
 
 const TARGET = 'am_IJvB33JIlVC61SRn';
 const CALLER = 'am_JcilCdVPFver17J0';
@@ -56,6 +57,13 @@ describe('A delegation', () => {
     expect(headers['authmesh-key']).toBe(statementOf(text));
     expect(headers['signature-input']).toContain(`keyid="${CALLER}"`);
     expect(() => createClient({ signer })).not.toThrow();
+  });
+
+  it.each(providers)('is made and opened with $id crypto', async (crypto) => {
+    const { text, facts } = await issue({ crypto });
+    const signer = await delegatedSigner(text, { crypto, now });
+    expect(signer.delegation).toEqual(facts);
+    await signRequest(view, signer);
   });
 
   it('cannot sign as the device, nor lend its own power on', async () => {

@@ -4,6 +4,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { isLowS } from '../../src/core/crypto/low-s';
 import { readStatement } from '../../src/core/statements/read-statement';
 import { NOW, signerOf } from '../support/core';
+import { providers } from '../support/providers';
 
 const HOUR = 3600;
 const view = { method: 'GET', target: '/a', authority: 'api.example.com', headers: {} };
@@ -216,6 +217,15 @@ describe('A working key', () => {
       await device.request();
       await vi.waitFor(() => expect(device.signatures).toBe(3));
     });
+  });
+
+  it.each(providers)('can be made with $id crypto', async (crypto) => {
+    const device = await slowDevice({ crypto });
+    const signer = await device.request();
+    expect(claimsOf(signer)?.publicKey).toEqual(signer.publicKey);
+    const message = new TextEncoder().encode('a request');
+    const key = await crypto.importPublicKey(signer.publicKey);
+    expect(await key.verify(await signer.sign(message), message)).toBe(true);
   });
 
   it('is refused with wrong options', async () => {

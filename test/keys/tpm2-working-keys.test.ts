@@ -7,6 +7,7 @@ import {
   createIdentity,
   type DeviceIdentity,
   type Env,
+  issueDelegation,
   issueGrant,
   openDevice,
 } from '@authmesh/sdk/admin';
@@ -52,7 +53,10 @@ describeWithTpm('A program whose key is in a TPM', () => {
     await (await openDevice(join(root, 'target'), {})).trust.update((list) =>
       addDevice(list, { ...identity, role: 'controller', hosts: [] }, 0),
     );
-    const verify = createAmesh({ dir: join(root, 'target'), env: {} }).verify({ enroll: true });
+    const verify = createAmesh({ dir: join(root, 'target'), env: {} }).verify({
+      enroll: true,
+      delegates: true,
+    });
     target = await listen((req, res) => {
       seen.push({ url: req.url ?? '', key: req.headers['authmesh-key'] as string | undefined });
       verify(req, res, () => void res.end('passed'));
@@ -123,6 +127,19 @@ describeWithTpm('A program whose key is in a TPM', () => {
     expect(failed).toMatchObject({ code: 'key_backend_unavailable' });
     expect((await amesh.fetch(server.origin)).status).toBe(200);
     await server.close();
+  });
+
+  it('lends a part of its power with one signature of the TPM, and the delegate needs no TPM', async () => {
+    const { text } = await issueDelegation((await openDevice(dir(), env)).signer, {
+      name: 'job',
+      scopes: ['orders:read'],
+      targets: [(await openDevice(join(root, 'target'), {})).identity.deviceId],
+      lifetimeSeconds: 600,
+    });
+    expect(slow.signatures).toBe(1);
+    const job = createAmesh({ env: { AMESH_DELEGATION: text } });
+    for (let i = 0; i < 3; i++) expect((await job.fetch(target.origin)).status).toBe(200);
+    expect(slow.signatures).toBe(1);
   });
 
   it('enrols with the key of the device itself, and then calls with a working key', async () => {
