@@ -12,10 +12,12 @@ import { type Listening, listen } from '../support/listen';
 import {
   askWith,
   describeWithAgent,
+  describeWithGpg,
   describeWithToken,
   makeToken,
   type RealAgent,
   startAgent,
+  startGpgAgent,
   writeAskpass,
 } from '../support/ssh-agent';
 
@@ -399,6 +401,21 @@ describeWithToken('with a PKCS#11 token in an agent of OpenSSH', () => {
     } finally {
       await agent.remove();
       token.remove();
+    }
+  });
+});
+
+describeWithGpg('with the agent of GnuPG', () => {
+  it('signs with its key', async () => {
+    const agent = startGpgAgent();
+    try {
+      const context = { dir: root, env: { SSH_AUTH_SOCK: agent.path } };
+      const { ref, publicKey } = await backend.create(context);
+      const signer = await backend.open(ref, context);
+      const signatures = await Promise.all(Array.from({ length: 20 }, () => signer.sign(MESSAGE)));
+      expect(await verifies(publicKey, signatures)).toBe(true);
+    } finally {
+      agent.remove();
     }
   });
 });

@@ -41,6 +41,10 @@ const HAS_TOKEN = IS_HERE && existsSync(SOFTHSM) && ['softhsm2-util', 'pkcs11-to
 export const describeWithAgent = describe.skipIf(!IS_HERE && !process.env.CI);
 /** `describe` for what needs a PKCS#11 token in an SSH agent. */
 export const describeWithToken = describe.skipIf(!HAS_TOKEN && !process.env.CI);
+const HAS_GPG = ['gpg', 'gpgconf', 'gpg-agent'].every(isInstalled);
+/** `describe` for what needs the agent of GnuPG. */
+export const describeWithGpg = describe.skipIf(!HAS_GPG && !process.env.CI);
+if (!HAS_GPG) console.warn('Tests with gpg-agent are skipped: there is no gpg or gpg-agent in the PATH.');
 if (!IS_HERE) console.warn('Tests with an SSH agent are skipped: there is no ssh-agent in the PATH.');
 else if (!HAS_TOKEN)
   console.warn('Tests with a PKCS#11 token are skipped: there is no SoftHSM 2 or pkcs11-tool.');
@@ -139,6 +143,34 @@ export function makeToken(): {
     ...['--keypairgen', '--key-type', 'EC:prime256v1', '--id', '01', '--label', 'of a token'],
   );
   return { env, provider: SOFTHSM, remove: () => rmSync(dir, { recursive: true, maxRetries: 20 }) };
+}
+
+/** The agent of GnuPG, with a P-256 key. */
+export function startGpgAgent(): { readonly path: string; remove(): void } {
+  if (!HAS_GPG) throw new Error('apt-get install gnupg');
+  const dir = mkdtempSync(join(tmpdir(), 'amesh-gpg-'));
+  const env = { ...process.env, GNUPGHOME: dir };
+  const run = (program: string, ...args: string[]) =>
+    execFileSync(program, args, { env, stdio: 'pipe', encoding: 'utf8', timeout: 60_000 });
+  const found = (text: string, record: string) =>
+    text
+      .split('\n')
+      .find((line) => line.startsWith(`${record}:`))
+      ?.split(':')[9] as string;
+  const quick = ['--batch', '--passphrase', '', '--quick-gen-key'];
+  run('gpg', ...quick, 'amesh', 'nistp256', 'cert,sign,auth', 'never');
+  const listed = run('gpg', '--with-keygrip', '-K', '--with-colons');
+  writeFileSync(join(dir, 'sshcontrol'), `${found(listed, 'grp')}\n`);
+  writeFileSync(join(dir, 'gpg-agent.conf'), 'enable-ssh-support\n');
+  run('gpgconf', '--kill', 'gpg-agent');
+  run('gpgconf', '--launch', 'gpg-agent');
+  return {
+    path: run('gpgconf', '--list-dirs', 'agent-ssh-socket').trim(),
+    remove() {
+      run('gpgconf', '--kill', 'gpg-agent');
+      rmSync(dir, { recursive: true, maxRetries: 20 });
+    },
+  };
 }
 
 /** A program that OpenSSH starts to ask its user. */
