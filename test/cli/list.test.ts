@@ -188,7 +188,7 @@ describe('amesh list', () => {
     expect(lines.at(-1)).toMatchObject({ ok: true, count: 120, provisioned: 0 });
   });
 
-  it('shows the rest of a list of which a page is missing, and says so, as status does', async () => {
+  it('shows the rest of a list of which a page is missing, and says so, as status and tokens do', async () => {
     const machine = await createMachine('prod-api');
     const { trust } = await openDevice(machine.dir, {});
     await withDevices(trust, Array.from({ length: 1200 }, randomId));
@@ -207,7 +207,11 @@ describe('amesh list', () => {
     expect((objectOf(json).devices as object[]).length).toBe(left);
     const lines = (await machine.amesh(['list', '--json-lines'])).stdout.trimEnd().split('\n');
     expect([lines.length, JSON.parse(lines.at(-1) ?? '')]).toMatchObject([left + 1, { ok: false, error }]);
-    expect(await machine.amesh(['status'])).toMatchObject({ code: 1, stderr: expect.stringContaining(hash) });
+    for (const command of ['status', 'tokens'])
+      expect(await machine.amesh([command])).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining(hash),
+      });
   });
 
   it('says that a file is in the place of the folder of its pages', async () => {

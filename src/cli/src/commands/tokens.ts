@@ -1,7 +1,8 @@
 import type { DeviceEntry, Grant, IssuedToken, TakenToken } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { devicesOf } from '../allow-list/devices';
+import { missingError, missingNotes, readDevices } from '../allow-list/devices';
 import { type Result, SHARED_ARGS } from '../command-line/command';
+import { EXIT } from '../errors/exit-codes';
 import { openMachine } from '../machine/machine';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';
@@ -21,7 +22,8 @@ export const tokens = defineCommand({
     const { trust } = await openMachine();
     const list = await trust.read();
     const { tokens: all, grants } = list.head;
-    const devices = devicesOf(list);
+    const { devices, missing } = readDevices(list);
+    const error = missingError(missing);
     const present = byGrant(devices);
     const issued = all.filter((token) => token.kind === 'issued');
     const taken = all.filter((token) => token.kind === 'taken');
@@ -35,16 +37,20 @@ export const tokens = defineCommand({
         issued: issued.map(({ secret: _, ...token }) => ({ ...token, state: stateOf(token) })),
         grants: grants.map((grant) => ({ ...grant, present: present.get(grant.id) ?? [] })),
         taken,
+        ...(error && { ok: false, error }),
       },
       data: rows.length === 0 ? [] : table([HEAD, ...rows]),
-      notes:
-        rows.length === 0
+      notes: [
+        ...(rows.length === 0
           ? [
               'There are no tokens.',
               `  For a machine that this one will call:   ${here('amesh provision --name NAME')}`,
               `  For machines that will call this one:    ${here('amesh grant --name NAME')}`,
             ]
-          : [],
+          : []),
+        ...missingNotes(missing),
+      ],
+      ...(error && { exitCode: EXIT.failure }),
     };
   },
 });
