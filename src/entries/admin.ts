@@ -87,6 +87,7 @@ export {
 } from '../trust/changes';
 export { cutKeys, type EndedDelegation, endDelegation, endedDelegations } from '../trust/delegations';
 export type { Device } from '../trust/device';
+export { NoIdentityError } from '../trust/errors/no-identity';
 export { assertFolder, type FolderFinding, inspectFolder } from '../trust/folder-safety';
 export type { HeadChanges, ReadPage, Revision } from '../trust/format/draft';
 export type { DeviceEntry, DeviceLine, Entry, Lease, Tombstone } from '../trust/format/entry';

@@ -37,8 +37,8 @@ export const encryptedFile: KeyBackend = Object.freeze({
   async describe(context: KeyContext) {
     const source = suppliedBy(context);
     return source === null
-      ? "Encrypted file; its passphrase was generated and is stored beside it. Anybody who can read this account's files can copy the key."
-      : `Encrypted file, opened by ${source}. From now on, every command and program needs it.`;
+      ? "Encrypted file; its passphrase was generated and is stored beside it. Anybody who can read this account's files can copy and use the key."
+      : `Encrypted file, opened by ${source}, which every command and program needs. Anybody who can read the file and knows the passphrase can copy and use the key.`;
   },
 
   async probe(context: KeyContext) {

@@ -26,7 +26,8 @@ export async function suppliedPin({ env }: Pick<KeyContext, 'env'>): Promise<Uin
   const { CREDENTIALS_DIRECTORY } = env;
   if (CREDENTIALS_DIRECTORY && existsSync(join(CREDENTIALS_DIRECTORY, CREDENTIAL)))
     return toPin(await readPin(join(CREDENTIALS_DIRECTORY, CREDENTIAL), `the credential ${CREDENTIAL}`));
-  const pin = readVariable({ AMESH_PIN: readSecret(env, 'AMESH_PIN') }, 'AMESH_PIN', 'wrong');
+  const AMESH_PIN = readSecret(env, 'AMESH_PIN');
+  const pin = readVariable({ AMESH_PIN }, 'AMESH_PIN', 'wrong');
   hideSecret(env, 'AMESH_PIN');
   return toPin(pin ?? '');
 }

@@ -17,7 +17,7 @@ describe('amesh init', () => {
     const { deviceId } = await createAmesh({ dir: machine.dir, env: {} }).identity();
     expect(stderr).toContain(`✓ Device   prod-api  (${deviceId})`);
     expect(stderr).toContain(
-      "✓ Key      Encrypted file; its passphrase was generated and is stored beside it. Anybody who can read this account's files can copy the key.\n",
+      "✓ Key      Encrypted file; its passphrase was generated and is stored beside it. Anybody who can read this account's files can copy and use the key.\n",
     );
     expect(stderr).toContain(machine.dir);
     expect(stderr).toContain(
@@ -175,7 +175,7 @@ describe('amesh init', () => {
       const env = { [variable]: variable === 'CREDENTIALS_DIRECTORY' ? folder : file };
       const source =
         variable === 'CREDENTIALS_DIRECTORY' ? 'the systemd credential amesh-passphrase' : variable;
-      const opened = `Encrypted file, opened by ${source}. From now on, every command and program needs it.\n`;
+      const opened = `Encrypted file, opened by ${source}, which every command and program needs.`;
       expect((await machine.amesh(['init', '--name', 'a'], { env })).stderr).toContain(opened);
       expect((await machine.amesh(['whoami'], { env })).stdout).toContain(opened);
     },
@@ -249,8 +249,7 @@ describe('amesh init', () => {
   it('uses a supplied passphrase, which the next command needs too', async () => {
     const machine = await createMachine();
     const env = { AUTH_MESH_PASSPHRASE: 'correct horse' };
-    const opened =
-      'Encrypted file, opened by AUTH_MESH_PASSPHRASE. From now on, every command and program needs it.\n';
+    const opened = 'Encrypted file, opened by AUTH_MESH_PASSPHRASE, which every command and program needs.';
     const ran = await machine.amesh(['init', '--name', 'a'], { env });
     expect(ran.code).toBe(0);
     expect(ran.stderr).toContain(`✓ Key      ${opened}`);

@@ -45,7 +45,7 @@ describeWithTpm('amesh keys, with a TPM', () => {
     const env = { AMESH_TPM: tpm.address };
     const made = await machine.amesh(['init', '--name', 'api'], { env });
     expect(made.stderr).toContain(
-      '  This machine has a TPM, which would not let anybody copy the key:  amesh init --name NAME --backend tpm2 --force\n',
+      '  This machine has a TPM: amesh init --name NAME --backend tpm2 --force keeps the key in it.\n',
     );
     const moved = await machine.amesh(['init', '--name', 'api', '--backend', 'tpm2', '--force'], { env });
     expect(moved.stderr).toContain('✓ Key      In the TPM of this machine: nobody can copy it.');
@@ -119,7 +119,7 @@ describeWithToken('amesh keys, with an SSH agent', () => {
     const fingerprint = await agent.add('amesh of the server');
     const plain = await server.amesh(['init', '--name', 'server'], { env });
     expect(plain.stderr).toContain(
-      '  The SSH agent of this session has a key that amesh can use:  amesh init --name NAME --backend ssh-agent --force\n',
+      '  The SSH agent of this session has a key that amesh can use: amesh init --name NAME --backend ssh-agent --force keeps the key in it.\n',
     );
     const forwarded = { ...env, SSH_CONNECTION: '::1 1 ::1 22' };
     const quiet = await caller.amesh(['init', '--name', 'caller'], { env: forwarded });

@@ -23,7 +23,7 @@ function variablesRead(): string[] {
   const names = sources.flatMap((source) => [...source.matchAll(/\benv(?:\(\))?\.([A-Z_]{4,})\b/g)]);
   const unpacked = sources.flatMap((source) => [...source.matchAll(/\{ ([A-Z_, ]+) \} = process\.env\b/g)]);
   const read = sources.flatMap((source) => [
-    ...source.matchAll(/\bread(?:Variable|Path)\((?:process\.)?env, '([A-Z_]{4,})'/g),
+    ...source.matchAll(/\bread(?:Variable|Path|Secret)\((?:process\.)?env, '([A-Z_]{4,})'/g),
   ]);
   // These are read in lower case, too.
   const proxies = sources.flatMap((source) => [...source.matchAll(/'((?:https?|all|no)_proxy)'/g)]);

@@ -17,6 +17,7 @@ import { hostsText, loopbackNotes, machineDir, toHosts } from '../machine/machin
 import { toPublicKey } from '../machine/public-key';
 import { askNewSecret } from '../terminal/prompt';
 import { here } from '../words/here';
+import { initNext } from './init-next';
 import { findBackends } from './keys';
 
 /** How long somebody waits for what they did not choose. */
@@ -24,8 +25,8 @@ const PATIENCE_MS = 2_000;
 
 /** What to say of the other places that could keep the key. */
 const BETTER: Readonly<Record<string, string>> = {
-  tpm2: 'This machine has a TPM, which would not let anybody copy the key:',
-  'ssh-agent': 'The SSH agent of this session has a key that amesh can use:',
+  tpm2: 'This machine has a TPM',
+  'ssh-agent': 'The SSH agent of this session has a key that amesh can use',
 };
 
 export const init = defineCommand({
@@ -53,6 +54,11 @@ export const init = defineCommand({
       valueHint: 'BASE64URL|FILE',
       description: 'The public key of a private key outside amesh, such as in a KMS: 33 bytes, or a PEM file',
     },
+    next: {
+      type: 'boolean',
+      description:
+        'Make a second key, in a folder beside this one, that can take over the list if the first is lost',
+    },
     passphrase: {
       type: 'boolean',
       description: 'Ask for a passphrase of yours on the terminal, instead of generating one',
@@ -67,11 +73,12 @@ export const init = defineCommand({
   },
 
   async run({ args }): Promise<Result> {
+    const env = args.passphrase ? await withPassphrase(args) : process.env;
+    if (args.next) return initNext(args, env);
     const dir = machineDir();
     const wanted = toHosts(args.host ?? '', '--host');
     assertForAgent(args);
     const outside = await outsideKey(args);
-    const env = args.passphrase ? await withPassphrase(args) : process.env;
     const { movedTo, published, wasThere, hosts, ...identity } = await createIdentity(dir, env, {
       friendlyName: args.name,
       backend: args.backend,
@@ -118,15 +125,29 @@ export const init = defineCommand({
               ...(friendlyName === args.name ? [] : ['! The name was changed so that it is safe to print.']),
               ...(movedTo === null ? [] : await replacedNotes(dir, movedTo)),
             ]),
-        hosts.length > 0
-          ? `  Answers to ${hostsText(hosts)}.`
-          : `  Answers to localhost only. Callers use another name?  ${here('amesh config hosts --add api.example.com')}`,
+        ...hostNotes(hosts),
         ...(wasThere ? [] : loopbackNotes(args.host ?? '')),
+        ...(key.backend === 'tpm2' ? tpmNotes() : []),
         ...(outside === undefined ? nextNotes() : OUTSIDE),
       ],
     };
   },
 });
+
+function hostNotes(hosts: readonly string[]): string[] {
+  return [
+    hosts.length > 0
+      ? `  Answers to ${hostsText(hosts)}.`
+      : `  Answers to localhost only. Callers use another name?  ${here('amesh config hosts --add api.example.com')}`,
+  ];
+}
+
+function tpmNotes(): string[] {
+  return [
+    '! The key is lost if the TPM is cleared or replaced, or if this virtual machine moves without its TPM.',
+    `  A second key can then take over the list:  ${here('amesh init --next --name NAME')}`,
+  ];
+}
 
 function nextNotes(): string[] {
   return [
@@ -150,7 +171,7 @@ async function betterBackends(context: KeyContext): Promise<string[]> {
   const found = await findBackends(unasked).catch(() => []); // the identity is there, whatever a TPM says
   return found
     .filter(({ id, available, warning }) => id in BETTER && available && warning === undefined)
-    .map(({ id }) => `  ${BETTER[id]}  amesh init --name NAME --backend ${id} --force`);
+    .map(({ id }) => `  ${BETTER[id]}: amesh init --name NAME --backend ${id} --force keeps the key in it.`);
 }
 
 /** The environment with a passphrase that was typed. @throws UsageError */

@@ -1,7 +1,9 @@
 import {
+  type Device,
   type DeviceEntry,
   type Ending,
   endedDelegations,
+  findBackend,
   type IssuedToken,
   joinList,
   type OpenedList,
@@ -16,7 +18,7 @@ import { scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { EXIT } from '../errors/exit-codes';
-import { openMachine } from '../machine/machine';
+import { openMachine, openToRead } from '../machine/machine';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';
 import { printable } from '../words/printable';
@@ -59,8 +61,9 @@ export const list = defineCommand({
         hint: 'Use --export alone.',
       });
     }
-    const { trust } = await openMachine();
-    if (isExport) return exported(await trust.open());
+    if (isExport) return exported(await (await openToRead()).trust.open());
+    const machine = await openMachine();
+    const { trust } = machine;
     const whole = await trust.read();
     const { revision, updatedAt } = whole.head;
     const { devices: readable, missing } = readDevices(whole);
@@ -73,28 +76,26 @@ export const list = defineCommand({
     const tokens = pending.map(withoutSecret);
     const revokedDelegations = isChosen === null ? endedDelegations(whole.head, now) : [];
     if (isLines) {
+      const counts = { count: shown.length, provisioned: tokens.length };
       return {
-        json: {
-          ...failed,
-          count: shown.length,
-          provisioned: tokens.length,
-          revokedDelegations,
-          revision,
-          updatedAt,
-        },
+        json: { ...failed, ...counts, revokedDelegations, revision, updatedAt },
         before: [...shown.map((device) => ({ device })), ...tokens.map((token) => ({ provisioned: token }))],
         ...(error && { exitCode: EXIT.failure }),
       };
     }
-    const json = { devices: shown, provisioned: tokens, revokedDelegations, revision, updatedAt, ...failed };
+    const key = await ownKey(machine);
+    const json = {
+      devices: shown,
+      provisioned: tokens,
+      revokedDelegations,
+      revision,
+      updatedAt,
+      key,
+      ...failed,
+    };
     const rows = [...devices.map(toRow), ...pending.map(toPendingRow)];
-    const notes = notesOf(
-      devices,
-      all.length,
-      rows.length,
-      dueEnds(devices, whole.head, now),
-      isChosen !== null,
-    );
+    const ends = dueEnds(devices, whole.head, now);
+    const notes = notesOf(devices, all.length, rows.length, ends, isChosen !== null);
     return {
       json,
       data: rows.length === 0 ? [] : table([HEAD, ...pageOf(rows, page)]),
@@ -222,4 +223,10 @@ function withoutSecret({ friendlyName, id, hosts, issuedAt, expiresAt }: IssuedT
 
 function dayText(unixSeconds: number): string {
   return new Date(unixSeconds * 1000).toISOString().slice(0, 10);
+}
+
+/** Where the private key of this machine lies. Where others keep theirs, a list of public keys cannot tell. */
+async function ownKey({ identity, store }: Device) {
+  const { backend, ref } = identity.key;
+  return { backend, text: await findBackend(backend).describe({ dir: store.dir, env: process.env }, ref) };
 }

@@ -1,16 +1,19 @@
 import {
   type Device,
   type DeviceIdentity,
+  FileStore,
   homeDir,
   isLoopback,
   openDevice,
   parseHosts,
   portOf,
   readFirstHosts,
+  readIdentity,
   toTrustLine,
 } from '@authmesh/sdk/admin';
 import { UsageError } from '../errors/errors';
 import { shellWord } from '../words/shell';
+import { loadCore } from './load';
 
 /** The folder of this machine's identity, as an absolute path. */
 export function machineDir(): string {
@@ -20,6 +23,27 @@ export function machineDir(): string {
 /** This machine's identity, with its key opened. */
 export function openMachine(): Promise<Device> {
   return openDevice(machineDir(), process.env);
+}
+
+/**
+ * This machine, also if its key is lost or locked: for what needs no signature, such as the copy of the list that another key
+ * takes over. What needs one throws the error of the key.
+ */
+export async function openToRead(): Promise<Device> {
+  const dir = machineDir();
+  try {
+    return await openDevice(dir, process.env);
+  } catch (error) {
+    const identity = await readIdentity(new FileStore(dir)).catch(() => null);
+    const { fromBase64Url } = await loadCore();
+    const publicKey = fromBase64Url(identity?.publicKey ?? '');
+    if (!isKeyError(error) || publicKey?.length !== 33) throw error;
+    return openDevice(dir, process.env, undefined, { publicKey, sign: () => Promise.reject(error) });
+  }
+}
+
+function isKeyError(error: unknown): boolean {
+  return /^(?:key|keychain|pin|passphrase)_/.test((error as { code?: string }).code ?? '');
 }
 
 /** The hosts that this machine answers to, and where they are set. */
