@@ -141,7 +141,11 @@ describe('A program with AMESH_DELEGATION', () => {
   it('is refused by another target', async () => {
     const { text } = await lend({ targets: [caller.identity.deviceId] });
     const server = await serve({ require: 'orders:read' });
-    expect((await jobWith(text).fetch(server.origin)).status).toBe(401);
+    const job = jobWith(text);
+    expect((await job.fetch(server.origin)).status).toBe(401);
+    expect(job.told).toMatchObject([
+      { code: 'unauthorized', detail: expect.stringMatching(/^The server did not accept this delegate\./) },
+    ]);
   });
 
   it.each<[string, (list: Parameters<Parameters<Device['trust']['update']>[0]>[0], id: string) => unknown]>([

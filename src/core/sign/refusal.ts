@@ -55,6 +55,11 @@ const TEXTS: Readonly<Record<string, readonly [detail: string, fix: string]>> = 
   ],
 };
 
+const DELEGATE = [
+  'The server did not accept this delegate.',
+  "The server's log has the precise reason: the delegation was revoked or is for another target, or its device may not call.",
+] as const;
+
 const UNSIGNED = [
   'Another server redirected to this one, and a request is signed only for the server it was made for.',
   'Call this URL directly.',
@@ -111,7 +116,8 @@ export async function explainRefusal(
   const code = status === 421 ? 'wrong_host' : refusalOf(response);
   if (code === null || !Object.hasOwn(TEXTS, code)) return;
   const clock = code === 'timestamp_out_of_range' ? clockHint(url, response, nowMs) : null;
-  const [detail, fix] = signed ? (clock ?? (TEXTS[code] as readonly [string, string])) : UNSIGNED;
+  const text = isDelegate && code === 'unauthorized' ? DELEGATE : (TEXTS[code] as readonly [string, string]);
+  const [detail, fix] = signed ? (clock ?? text) : UNSIGNED;
   const target = signed && code === 'unauthorized' ? answeredBy(response)?.target : undefined;
   const whose = target === undefined ? '' : ` The request was signed for ${target}.`;
   const repeats = signed && code === 'unauthorized' ? retryHint(fetch, options) : '';
