@@ -102,6 +102,9 @@ const changes: Record<string, (request: Request) => void> = {
   'Content-Encoding, added': (request) => {
     request.headers['content-encoding'] = 'gzip';
   },
+  'AuthMesh-Key, added': (request) => {
+    request.headers['authmesh-key'] = 'eyJhbGciOiJFUzI1NiJ9.e30.AA';
+  },
   'Content-Digest in both': (request) => {
     const empty = 'sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:';
     const { rawHeaders } = request;

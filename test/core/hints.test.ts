@@ -18,6 +18,8 @@ describe('what the log says of', () => {
 
   it('a signed request whose Authorization was dropped, or replaced', () => {
     const target = { 'authmesh-target': ['am_AAAAAAAAAAAAAAAA'] };
+    const key = { 'authmesh-key': ['eyJ.eyJ.AA'] };
+    expect(hint('missing_header', undefined, key).detail).toContain('removed its Authorization header');
     expect(hint('missing_header', undefined, target).detail).toContain('removed its Authorization header');
     const replaced = hint('missing_header', undefined, { ...target, authorization: ['Bearer SECRET'] });
     expect(replaced.detail).toContain('another Authorization (Bearer)');

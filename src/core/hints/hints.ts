@@ -168,7 +168,7 @@ function timeHint(
 function unsignedHint({ headers }: RequestView): { readonly detail?: string; readonly fix?: string } {
   const [authorization] = headerLines(headers, 'authorization');
   const scheme = /^[\w-]{1,20}(?= )/.exec(authorization ?? '')?.[0];
-  const isOurs = headerLines(headers, 'authmesh-target').length > 0;
+  const isOurs = ['authmesh-target', 'authmesh-key'].some((name) => headerLines(headers, name).length > 0);
   if (scheme !== undefined) {
     return {
       detail: `The request has another Authorization (${scheme}) and no signature.`,
