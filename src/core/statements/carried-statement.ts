@@ -67,7 +67,7 @@ export function checkStatement(
   if (created > expiresAt || !(nowMs <= expiresAt * 1000))
     return invalid(`expired at ${momentText(expiresAt * 1000)}`);
   if (issuedAt < keysSince)
-    return invalid(`was signed before the keys of this device were cut, at ${momentText(keysSince * 1000)}`);
+    return invalid(`begins before the keys of this device were cut, at ${momentText(keysSince * 1000)}`);
   const { deviceId, ownerId } = list;
   if (delegation !== undefined && !delegation.targets.some((id) => id === deviceId || id === ownerId))
     return invalid('is for other targets');
