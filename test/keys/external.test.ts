@@ -125,6 +125,9 @@ describe('amesh init --public-key', () => {
     expect((await machine.amesh(['doctor'])).stdout).toContain('Outside amesh');
     const refused = await machine.amesh(['config', 'hosts', '--add', 'other.example', '--json']);
     expect(objectOf(refused)).toMatchObject({ error: { code: 'signer_required' } });
+    const reset = await machine.amesh(['trust', 'reset', '--yes', '--json']);
+    expect(objectOf(reset)).toMatchObject({ error: { code: 'signer_required' } });
+    expect((await machine.amesh(['list'])).code).toBe(0);
   });
 });
 
