@@ -1,10 +1,14 @@
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { findBackend } from '@authmesh/sdk/admin';
+import { createAmesh } from '@authmesh/sdk';
+import { addDevice, createIdentity, type DeviceIdentity, findBackend, openDevice } from '@authmesh/sdk/admin';
+import type { Role } from '@authmesh/sdk/core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import manifest from '../../package.json' with { type: 'json' };
 import { withSessionBus } from '../../src/keys/keychain/session-bus';
@@ -89,6 +93,30 @@ describeWithKeyring('with a keychain', () => {
     await expect(backend.open(ref, { dir: root, env: {} })).rejects.toMatchObject({
       code: 'identity_unreadable',
     });
+  });
+
+  it('signs the requests of fetch', async () => {
+    const [server, caller] = [join(root, 'server'), join(root, 'caller')];
+    const target = await createIdentity(server, {}, { friendlyName: 'server', backend: 'keychain' });
+    const controller = await createIdentity(caller, {}, { friendlyName: 'caller', backend: 'keychain' });
+    const http = createHttpServer().listen(0, '127.0.0.1');
+    await once(http, 'listening');
+    const host = `127.0.0.1:${(http.address() as AddressInfo).port}`;
+    const now = Math.floor(Date.now() / 1000);
+    const trust = async (dir: string, other: DeviceIdentity, role: Role, hosts: string[]) => {
+      const { trust } = await openDevice(dir, {}, null);
+      await trust.update((draft) => addDevice(draft, { ...other, role, hosts }, now));
+    };
+    await trust(server, controller, 'controller', []);
+    await trust(caller, target, 'target', [host]);
+    const verify = createAmesh({ dir: server, env: {}, hosts: [host] }).verify();
+    http.on('request', (request, response) =>
+      verify(request as never, response as never, () => response.end('ok')),
+    );
+    const { fetch } = createAmesh({ dir: caller, env: {} });
+    expect((await fetch(`http://${host}/`)).status).toBe(200);
+    http.close();
+    http.closeAllConnections();
   });
 
   it('says that the keychain was emptied', async () => {
