@@ -213,7 +213,9 @@ describe('revokeDevice', () => {
     await list.add(device({ role: 'target', hosts: ['a.example.com'] }));
     await list.revoke(ID_A);
     await list.add(device(), NOW + 5);
-    expect(await list.devices()).toMatchObject([{ roles: ['controller'], hosts: [], addedAt: NOW + 5 }]);
+    expect(await list.devices()).toMatchObject([
+      { roles: ['controller'], hosts: [], addedAt: NOW + 5, keysSince: NOW }, // its delegates stay revoked
+    ]);
     expect(list.tombstones).toEqual([]);
     expect(list.head.recent).toEqual([]); // otherwise it would be refused until its page is read
   });
