@@ -24,6 +24,7 @@ describe('amesh --help and --version', () => {
       'keys',
       'provision',
       'grant',
+      'delegate',
       'tokens',
       'trust',
       'list',

@@ -49,6 +49,13 @@ describe('the names of --json', () => {
       grant: id,
       revoked: [],
     });
+    await run(['trust', 'add', '--role', 'target', '--host', 'peer:3000', line]);
+    const { id: delegation } = await see('delegate', '--name', 'a', '--scope', 'a', '--target', 'peer');
+    await see('keys cut', 'peer', '--yes');
+    expect(await run(['revoke', '--delegate', String(delegation), '--yes'])).toEqual({
+      ok: true,
+      delegation,
+    });
     await see('rename', 'peer', 'other-peer');
     await see('allow', 'other-peer', 'orders:read');
     await see('can', 'other-peer', 'orders:read');
@@ -63,6 +70,7 @@ describe('the names of --json', () => {
       can: ['can', 'device', 'required'],
       deny: ['device', 'changed', 'removed'],
       revoke: ['revoked'],
+      'keys cut': ['deviceId', 'friendlyName', 'keysSince'],
       provision: documented.get('provision')?.filter((name) => name !== 'device') ?? [],
     };
     for (const [command, names] of Object.entries(seen)) {
@@ -95,6 +103,7 @@ describe('the names of --json', () => {
         'init',
         'whoami',
         'keys',
+        'keys cut',
         'status',
         'list',
         'rename',
@@ -106,6 +115,7 @@ describe('the names of --json', () => {
         'invite',
         'provision',
         'grant',
+        'delegate',
         'tokens',
         'tokens cancel',
       ],
