@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { KEY_CODES } from '../errors/codes';
 
@@ -16,7 +17,6 @@ export interface Keyring {
   };
 }
 
-// A variable, so that no bundler takes it along: the package loads a file of machine code that lies beside it.
 const PACKAGE = '@napi-rs/keyring';
 
 let loaded: Keyring | undefined;
@@ -35,7 +35,7 @@ export async function loadKeyring(): Promise<Keyring> {
     throw unusable(`${PACKAGE} ${version} is installed, but amesh needs 2.1 or a later 2.`);
   let module: Keyring & { readonly default?: Keyring };
   try {
-    module = await import(PACKAGE);
+    module = requireBeside()(PACKAGE);
   } catch (cause) {
     throw new AmeshError(KEY_CODES.key_backend_unavailable, `${PACKAGE} does not run on this machine.`, {
       fix: 'It has files for Linux, macOS, Windows and FreeBSD. If this is one of them, install it again, on this machine',
@@ -47,10 +47,19 @@ export async function loadKeyring(): Promise<Keyring> {
   return loaded;
 }
 
+/**
+ * Resolves packages like this module does. No bundler takes along what it loads: a file of machine code lies beside it. A
+ * bundle that is a CommonJS module has no `import.meta.url`.
+ */
+function requireBeside(): NodeJS.Require {
+  const here: string | undefined = import.meta.url;
+  return createRequire(here ?? join(process.cwd(), 'bundle.js'));
+}
+
 /** The installed version; null if there is none. */
 function installedVersion(): string | null {
   try {
-    return String(createRequire(import.meta.url)(`${PACKAGE}/package.json`).version);
+    return String(requireBeside()(`${PACKAGE}/package.json`).version);
   } catch {
     return null;
   }
