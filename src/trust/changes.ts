@@ -211,14 +211,17 @@ export async function revokeDevice(draft: ListDraft, id: string, nowSeconds: num
   await draft.bury({ deviceId: id, revokedAt: nowSeconds, until: nowSeconds + COMEBACK_SECONDS });
 }
 
-/** Takes the role of a controller from a device. A device without another role is revoked. */
+/**
+ * Takes the role of a controller from a device, with all that its key signed until now. A device without another role is
+ * revoked.
+ */
 export async function dismissController(draft: ListDraft, id: string, nowSeconds: number): Promise<void> {
   const known = await draft.device(id);
   if (known === undefined || !known.roles.includes('controller')) return;
   const roles = known.roles.filter((role) => role !== 'controller');
   if (roles.length === 0) return revokeDevice(draft, id, nowSeconds);
   const { lease: _, scopes: __, ...entry } = known;
-  await draft.put({ ...entry, roles });
+  await draft.put({ ...entry, roles, keysSince: Math.max(nowSeconds, known.keysSince ?? 0) });
 }
 
 /** Sets the authorities to which this device answers, in normal form. */

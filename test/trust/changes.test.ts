@@ -1,7 +1,9 @@
 import {
   addDevice,
   confirmDevice,
+  cutKeys,
   type DeviceEntry,
+  dismissController,
   findDevice,
   type ListHead,
   type NewDevice,
@@ -218,6 +220,54 @@ describe('revokeDevice', () => {
     ]);
     expect(list.tombstones).toEqual([]);
     expect(list.head.recent).toEqual([]); // otherwise it would be refused until its page is read
+  });
+});
+
+describe('what a device signed before', () => {
+  const controller: NewDevice = {
+    deviceId: ID_A,
+    publicKey: KEY_A,
+    friendlyName: 'worker',
+    role: 'controller',
+    hosts: [],
+  };
+
+  it('it was revoked does not count after it is paired again', async () => {
+    const list = new List();
+    await list.add(controller, NOW - 100);
+    await list.revoke(ID_A, NOW - 50);
+    await list.add(controller);
+    expect(await list.devices()).toMatchObject([{ deviceId: ID_A, keysSince: NOW - 50 }]);
+  });
+
+  it('it lost the role of a controller does not count after it is paired again, either', async () => {
+    const list = new List();
+    await list.add(controller, NOW - 100);
+    await list.add({ ...controller, role: 'target', hosts: ['api.example.com'] }, NOW - 100);
+    await list.change((draft) => dismissController(draft, ID_A, NOW - 50), NOW - 50);
+    await list.add(controller);
+    expect(await list.devices()).toMatchObject([
+      { deviceId: ID_A, roles: ['target', 'controller'], keysSince: NOW - 50 },
+    ]);
+  });
+
+  it('its keys were cut does not count after its lease has ended and it enrols again', async () => {
+    const list = new List();
+    await list.add(controller, NOW - 100);
+    await list.change(async (draft) => {
+      const device = (await draft.device(ID_A)) as DeviceEntry;
+      await draft.put({ ...device, lease: { grant: 'g', expiresAt: NOW - 40, endsAt: NOW - 40 } });
+      await cutKeys(draft, ID_A, NOW - 50);
+    }, NOW - 50);
+    await list.add({ ...controller, deviceId: ID_B, publicKey: KEY_B }); // writes the page
+    await list.add(controller);
+    expect((await list.devices())[0]).toMatchObject({ deviceId: ID_A, keysSince: NOW - 50 });
+    const later = NOW - 50 + 25 * 3600 + 1;
+    await list.change(async (draft) => {
+      const device = (await draft.device(ID_A)) as DeviceEntry;
+      await draft.put({ ...device, lease: { grant: 'g', expiresAt: NOW - 40, endsAt: NOW - 40 } });
+    }, later);
+    expect((await list.devices()).map(({ deviceId }) => deviceId)).toEqual([ID_B]);
   });
 });
 

@@ -249,7 +249,7 @@ function fitsIntoHead([only, ...others]: readonly Merged[]): boolean {
 
 /**
  * What is left of an entry. A tombstone whose time is over is forgotten. A device whose lease has ended stays only if it is
- * also a target, or if a person has set its end: a grant that is still open would add it again without that end.
+ * also a target, or if a person has set its end or cut its keys: a grant that is still open would add it again without that.
  *
  * @returns the same entry if nothing has ended; null if nothing is left
  */
@@ -259,6 +259,7 @@ function withoutEnded(entry: Entry, nowSeconds: number): Entry | null {
   const { lease, scopes: _, ...device } = entry.device;
   const keepSeconds = device.expiresAt === undefined ? 0 : COMEBACK_SECONDS;
   if (lease === undefined || lease.expiresAt + keepSeconds >= nowSeconds) return entry;
+  if (device.keysSince !== undefined && device.keysSince + COMEBACK_SECONDS > nowSeconds) return entry;
   const roles = device.roles.filter((role) => role !== 'controller');
   return roles.length === 0 ? null : { kind: 'device', device: { ...device, roles } };
 }
