@@ -88,6 +88,29 @@ describe('amesh delegate', () => {
     expect(await caller.allowList()).toEqual(before);
   });
 
+  it('is shown by no error if somebody types it where an ID, a name or a flag belongs', async () => {
+    const machine = await createMachine();
+    await machine.init('laptop');
+    const part = 'SECRET'.repeat(7);
+    for (const secret of [
+      `amesh_delegation_${part}x.eyJhbGciOiJ9.${part}`,
+      `eyJhbGciOiJFUzI1NiJ9.${part}.${part}`,
+    ]) {
+      for (const args of [
+        ['revoke', secret, '--yes'],
+        ['can', secret, '--json'],
+        ['delegate', '--name', 'a', '--scope', 'a:b', '--target', secret, '--json'],
+        ['delegate', '--name', 'a', '--scope', secret, '--target', 'b'],
+        [secret],
+      ]) {
+        const { code, stdout, stderr } = await machine.amesh(args);
+        expect(code, args[0]).not.toBe(0);
+        expect(`${stdout}${stderr}`).not.toContain('SECRETS');
+        expect(`${stdout}${stderr}`).toContain(`${secret.slice(0, 3)}`);
+      }
+    }
+  });
+
   it('says what a wildcard for everything means', async () => {
     const { caller } = await createPaired();
     const ran = await caller.amesh(['delegate', '--name', 'a', '--scope', '*', '--target', 'orders-api']);

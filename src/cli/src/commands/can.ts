@@ -8,6 +8,7 @@ import { EXIT } from '../errors/exit-codes';
 import { openMachine } from '../machine/machine';
 import { momentText } from '../words/duration';
 import { commandHere } from '../words/here';
+import { withoutSecrets } from '../words/printable';
 
 export const can = defineCommand({
   meta: {
@@ -46,7 +47,7 @@ export const can = defineCommand({
     const { code, detail, fix, command } = why;
     const hint = command === undefined ? fix : `${fix}: ${commandHere(command)}`;
     return {
-      json: { ...json, code, message: detail, hint },
+      json: { ...json, code, message: withoutSecrets(detail), hint },
       notes: [
         `✗ No: ${device === null ? '' : `${called(device)} may not ${what}. `}${detail}`,
         ...(code === 'scope_missing' ? [`  It has: ${scopesText(device?.scopes)}`] : []),

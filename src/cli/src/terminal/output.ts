@@ -2,7 +2,7 @@ import { styleText } from 'node:util';
 import type { Result } from '../command-line/command';
 import { UNCHANGED } from '../errors/errors';
 import type { Failure } from '../failures/failure';
-import { printable, printableJson } from '../words/printable';
+import { printable, printableJson, withoutSecrets } from '../words/printable';
 
 /** The output format that the user chose. */
 export interface OutputOptions {
@@ -36,7 +36,8 @@ export function printResult(result: Result, options: OutputOptions): void {
 }
 
 export function printFailure(failure: Failure, options: OutputOptions): void {
-  const { code, message, hint, usage, sayUnchanged } = failure;
+  const { code, usage, sayUnchanged } = failure;
+  const [message, hint] = [withoutSecrets(failure.message), withoutSecrets(failure.hint)];
   const usageText = usage === undefined ? '' : `Usage: ${usage}`;
   if (options.json) {
     const both = [hint, usageText].filter((text) => text !== '').join(' ');
@@ -56,7 +57,7 @@ const MARKS = { '✓': 'green', '✗': 'red', '!': 'yellow' } as const;
 /** Prints notes for the user to stderr, in every mode. */
 export function printNotes(notes: readonly string[], { color }: OutputOptions): void {
   const lines = notes.map((note) => {
-    const text = printable(note);
+    const text = printable(withoutSecrets(note));
     const mark = note[0] as keyof typeof MARKS;
     if (!color || !(mark in MARKS)) return text;
     // stderr was already checked for colours.

@@ -15,3 +15,11 @@ export function printableJson(value: unknown): string {
 function escapeUnit(unit: number): string {
   return `\\u${unit.toString(16).padStart(4, '0')}`;
 }
+
+/** What a delegation or a bootstrap token begins with, and the rest of it. */
+const SECRET = /\b(amesh_delegation_|eyJ)[\w.-]{20,}/g;
+
+/** A text that may repeat an argument: somebody may have typed a secret where an ID or a name belongs. */
+export function withoutSecrets(text: string): string {
+  return text.replace(SECRET, '$1…');
+}
