@@ -2,6 +2,7 @@ import { type DelegatedSigner, delegatedSigner } from '../core/statements/delega
 import { readVariable, VariableError } from '../process/environment';
 import type { Env } from '../process/home';
 import { createLog, type Log } from '../process/log';
+import { hideSecret, readSecret } from '../process/secrets';
 import type { AmeshSettings } from './options';
 
 const VARIABLE = 'AMESH_DELEGATION';
@@ -30,27 +31,23 @@ export class Delegate {
   }
 }
 
-/** What was read from the variable of this process, which is removed then: child processes do not inherit it. */
-let taken: Promise<DelegatedSigner> | undefined;
-
 /**
- * Reads AMESH_DELEGATION.
+ * Reads AMESH_DELEGATION, and takes it out of `process.env`: child processes do not inherit it. Later instances and threads
+ * still find it, since one that did not would act with the identity in a folder, and so have more power.
  *
  * @returns null if there is none
  * @throws TypeError if the instance was given a folder or a list, too; VariableError
  */
 export function openDelegate(settings: AmeshSettings): Delegate | null {
   const env = settings.env();
-  const isOfProcess = env === process.env;
-  const text = readVariable(env, 'AMESH_DELEGATION', 'wrong');
-  if (text === undefined && !(isOfProcess && taken !== undefined)) return null;
+  const text = readVariable({ [VARIABLE]: readSecret(env, VARIABLE) }, VARIABLE, 'wrong');
+  if (text === undefined) return null;
   const option = (['dir', 'storage', 'signer'] as const).find((name) => settings[name] !== undefined);
   const other = option ?? OTHERS.find((name) => env[name]);
   if (other !== undefined)
     throw new TypeError(
       `${VARIABLE} and ${other} are both given. A delegate has no folder, list or key of its own: remove one of the two.`,
     );
-  if (text === undefined) return new Delegate(taken as Promise<DelegatedSigner>, env);
   const opening = delegatedSigner(text).catch(() => {
     throw new VariableError(
       VARIABLE,
@@ -59,10 +56,7 @@ export function openDelegate(settings: AmeshSettings): Delegate | null {
     );
   });
   opening.catch(() => {}); // the first request reports it
-  if (isOfProcess) {
-    taken = opening;
-    delete process.env[VARIABLE];
-  }
+  hideSecret(env, VARIABLE);
   return new Delegate(opening, env);
 }
 

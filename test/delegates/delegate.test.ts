@@ -233,7 +233,7 @@ describe('A process with AMESH_DELEGATION', () => {
   });
   afterAll(() => script?.remove());
 
-  it('needs no folder, keeps the secret from its children, and makes it no argument', async () => {
+  it('needs no folder, keeps the secret from its children, makes it no argument, and has it in its threads', async () => {
     const { text } = await lend();
     const server = await serve({ require: 'orders:read' });
     const home = await mkdtemp(join(root, 'home-'));
@@ -243,7 +243,7 @@ describe('A process with AMESH_DELEGATION', () => {
     });
     const facts = JSON.parse(await child.line('job '));
     expect(facts).toMatchObject({
-      statuses: [200, 200],
+      statuses: [200, 200, 200],
       variable: null,
       isInherited: false,
       isArgument: false,
