@@ -259,15 +259,42 @@ describe('A statement that was checked', () => {
     }
   });
 
-  it('is kept only once a request with it was right', async () => {
+  it('costs two once, also where no request with it is ever right', async () => {
     const { count, crypto } = counting();
     const { verifier } = judge({ crypto });
     const { signer } = await workerOf();
     const wrong = { ...(await sign(signer)), target: '/changed'.padEnd(1200, 'x') }; // too long for hints
     for (let i = 1; i < 4; i++) {
       expect(await verifier.verify(wrong)).toMatchObject({ code: 'invalid_signature' });
-      expect(count.verified).toBe(2 * i);
+      expect(count).toEqual({ verified: i + 1, imported: 2 });
     }
+  });
+
+  it('is not kept if the device did not sign it', async () => {
+    const { count, crypto } = counting();
+    const { verifier } = judge({ crypto });
+    const { signer } = await workerOf({ deviceId: controller.deviceId }, 'stranger');
+    const request = await sign(signer);
+    for (let i = 1; i < 4; i++) {
+      expect(await verifier.verify(request)).toMatchObject({ code: 'key_statement_invalid' });
+      expect(count).toEqual({ verified: i, imported: 1 });
+    }
+  });
+
+  it('of requests that are not right displaces none: 64 working keys go on at one check a request', async () => {
+    const { count, crypto } = counting();
+    const { verifier } = judge({ crypto });
+    const signers: Signer[] = [];
+    for (let i = 0; i < 64; i++) signers.push((await workerOf()).signer);
+    for (const signer of signers) await verifier.verify(await sign(signer));
+    for (let i = 0; i < 3; i++) {
+      const wrong = { ...(await sign((await workerOf()).signer)), target: '/changed'.padEnd(1200, 'x') };
+      expect(await verifier.verify(wrong)).toMatchObject({ code: 'invalid_signature' });
+    }
+    count.verified = 0;
+    for (const signer of signers)
+      expect(await verifier.verify(await sign(signer))).toMatchObject({ ok: true });
+    expect(count.verified).toBe(64);
   });
 
   it('is checked again when the key of the device in the list is another one', async () => {

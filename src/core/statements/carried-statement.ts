@@ -79,6 +79,7 @@ export function checkStatement(
 /** Check 7: the key that must have signed the request. */
 export function signingKey(request: {
   readonly context: Shared;
+  readonly view: RequestView;
   readonly device: TrustedDevice;
   readonly list: AllowList;
   statement?: CarriedStatement | undefined;
@@ -89,6 +90,8 @@ export function signingKey(request: {
   return andThen(checkSigned(context, device, statement), (checked) => {
     if (checked instanceof Fault) return checked;
     request.statement = checked;
+    // So that a stranger who has seen a statement cannot have it checked again and again.
+    context.statements.offer(fieldValue(request.view.headers, KEY) as string, checked);
     return checkUnlisted(checked, request.list) ?? checked.key;
   });
 }

@@ -18,9 +18,9 @@ const MAX_STATEMENTS = 10_000;
 const MAX_OF_DEVICE = 64;
 
 /**
- * The statements that were checked, by their texts, so that a request with a known one costs one signature check. They get
- * in after the signature of a request was right, so this limits memory, not trust. A full share of a device displaces only
- * statements of that device.
+ * The statements that were checked, by their texts, so that a request with a known one costs one signature check. Only what
+ * a device has signed gets in, so this limits memory, not trust. Only a request whose signature was right displaces
+ * another statement, and a full share of a device only one of that device.
  */
 export class StatementCache {
   readonly #devices = new Map<string, Map<string, CheckedStatement>>();
@@ -30,6 +30,13 @@ export class StatementCache {
     return this.#devices.get(deviceId)?.get(text);
   }
 
+  /** Keeps the statement of a request that is not proven yet: only where there is room. */
+  offer(text: string, statement: CheckedStatement): void {
+    const count = this.#devices.get(statement.deviceId)?.size ?? 0;
+    if (count < MAX_OF_DEVICE && this.#size < MAX_STATEMENTS) this.set(text, statement);
+  }
+
+  /** Keeps the statement of a request whose signature was right. */
   set(text: string, statement: CheckedStatement): void {
     const { deviceId } = statement;
     const own = this.#devices.get(deviceId) ?? new Map<string, CheckedStatement>();
