@@ -1,10 +1,19 @@
-import { type RequestSigner, type Signer, signRequest, withWorkingKey } from '@authmesh/sdk/core';
+import {
+  createAllowList,
+  createClient,
+  createVerifier,
+  type RequestSigner,
+  type Signer,
+  signRequest,
+  withWorkingKey,
+} from '@authmesh/sdk/core';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { describe, expect, it, vi } from 'vitest';
 import { isLowS } from '../../src/core/crypto/low-s';
 import { readStatement } from '../../src/core/statements/read-statement';
 import { NOW, signerOf } from '../support/core';
 import { providers } from '../support/providers';
+import { vectors } from '../support/vectors';
 
 const HOUR = 3600;
 const view = { method: 'GET', target: '/a', authority: 'api.example.com', headers: {} };
@@ -226,6 +235,57 @@ describe('A working key', () => {
     const message = new TextEncoder().encode('a request');
     const key = await crypto.importPublicKey(signer.publicKey);
     expect(await key.verify(await signer.sign(message), message)).toBe(true);
+  });
+
+  describe('that a server refuses', () => {
+    it('is renewed at once, from now on, and after that once an hour at most', async () => {
+      const device = await slowDevice();
+      const first = await device.request();
+      device.seconds += 60;
+      first.refused?.();
+      first.refused?.();
+      await vi.waitFor(async () => expect((await device.request()).statement).not.toBe(first.statement));
+      const second = await device.request();
+      expect(claimsOf(second)).toMatchObject({ issuedAt: NOW + 60 });
+      first.refused?.(); // a late answer to a request of the old one
+      second.refused?.();
+      await device.settled();
+      expect(device.signatures).toBe(2);
+      device.seconds += HOUR - 1;
+      (await device.request()).refused?.();
+      await device.settled();
+      expect(device.signatures).toBe(2);
+      device.seconds += 1;
+      (await device.request()).refused?.();
+      await vi.waitFor(() => expect(device.signatures).toBe(3));
+    });
+
+    it('was cut at the target: the next request is signed with one that counts', async () => {
+      const device = await slowDevice();
+      const { deviceId, publicKey } = vectors.devices.controller;
+      const roles = ['controller'] as const;
+      let keysSince = 0;
+      const list = () =>
+        createAllowList({ devices: [{ deviceId, publicKey, friendlyName: 'c', roles, keysSince }] });
+      const now = () => device.seconds * 1000;
+      const verifier = createVerifier({ allowList: { current: list }, authority: 'api.example.com', now });
+      const client = createClient({
+        signer: device.signer,
+        now,
+        fetch: async (input, init) => {
+          const verdict = await verifier.verify(new Request(input, init));
+          return verdict.ok ? new Response() : verdict.response;
+        },
+      });
+      const call = async () => (await client.fetch('https://api.example.com/')).status;
+      expect(await call()).toBe(200);
+      device.seconds += 10;
+      keysSince = device.seconds;
+      expect(await call()).toBe(401);
+      await vi.waitFor(() => expect(device.signatures).toBe(2));
+      await device.settled();
+      expect([await call(), device.signatures]).toEqual([200, 2]);
+    });
   });
 
   it('is refused with wrong options', async () => {

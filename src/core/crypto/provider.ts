@@ -33,6 +33,8 @@ export interface RequestSigner {
   readonly deviceId: string;
   /** The statement about the working key, sent and signed as AuthMesh-Key; at most 1,024 characters. */
   readonly statement: string;
+  /** Called when a server refused a request of this key with `unauthorized`: its statement may not count any more. */
+  refused?(): void;
 }
 
 /** An imported public key. */

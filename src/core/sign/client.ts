@@ -156,9 +156,21 @@ async function sendOnce(settings: Settings, request: Outgoing, offsetMs?: number
     if (again === null) throw error;
     return sendOnce(settings, again, offsetMs);
   }
+  const statement = headers.get('authmesh-key');
+  if (statement !== null && refusalOf(response) === 'unauthorized') await tellRefused(settings, statement);
   const target = headers.get('authmesh-target') ?? undefined;
   noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target });
   return response;
+}
+
+/** The response is the caller's, whatever becomes of the next working key. */
+async function tellRefused({ open }: Settings, statement: string): Promise<void> {
+  try {
+    const signer = await (await open()).requestSigner?.();
+    if (signer?.statement === statement) signer.refused?.();
+  } catch {
+    // The next request fails with the same error.
+  }
 }
 
 async function sign(

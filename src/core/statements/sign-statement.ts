@@ -23,9 +23,10 @@ export async function signStatement(claims: StatementClaims, signer: Signer): Pr
 export function periodFrom(
   nowMs: number,
   lifetimeSeconds: number,
+  backdatedSeconds: number = STATEMENT_LIMITS.backdatedSeconds,
 ): { readonly issuedAt: number; readonly expiresAt: number } {
   const nowSeconds = Math.floor(nowMs / 1000);
   const expiresAt = nowSeconds + lifetimeSeconds;
-  const { backdatedSeconds, requestSeconds } = STATEMENT_LIMITS;
-  return { issuedAt: Math.max(nowSeconds - backdatedSeconds, expiresAt - requestSeconds), expiresAt };
+  const earliest = expiresAt - STATEMENT_LIMITS.requestSeconds;
+  return { issuedAt: Math.max(nowSeconds - backdatedSeconds, earliest), expiresAt };
 }

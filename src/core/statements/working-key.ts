@@ -38,12 +38,15 @@ const MARGIN_MS = 60_000;
 const RETRY_MS = 300_000;
 /** A clock that goes back by less was only corrected a little. */
 const STEP_MS = 2000;
+/** How often a refusal renews a working key. A server that refuses everything must not keep the device key busy. */
+const REFUSED_EVERY_MS = 3_600_000;
 
 /**
  * A signer that signs requests with a working key: a key in memory, about which the device key signs a statement. For device
  * keys that are slow to sign, such as keys in hardware. Everything other than requests is signed by the device key itself.
  *
- * The first request makes the working key. After half of its life, a request renews it in the background.
+ * The first request makes the working key. After half of its life, a request renews it in the background. So does a server that
+ * refuses it, at most once an hour: the target may have cut what the device has signed.
  *
  * @param signer signs with the device key
  * @throws TypeError for a wrong option
@@ -91,6 +94,7 @@ class WorkingKeys {
   /** Making the next one, once for all concurrent callers. */
   #making: Promise<WorkingKey> | undefined;
   #failedMs: number | undefined;
+  #refusedMs: number | undefined;
 
   constructor(device: Signer, settings: Settings) {
     this.#device = device;
@@ -111,9 +115,18 @@ class WorkingKeys {
     return (isUsable(made, this.#settings.now()) ? made : await this.#make()).signer;
   }
 
-  #renew({ untilMs }: WorkingKey): void {
+  #refused(statement: string): void {
+    const nowMs = this.#settings.now();
+    const current = this.#current;
+    if (current?.signer.statement !== statement || isRecent(this.#refusedMs, nowMs, REFUSED_EVERY_MS)) return;
+    this.#refusedMs = nowMs;
+    // From now on only: what begins earlier was cut with the others.
+    this.#renew(current, 0);
+  }
+
+  #renew({ untilMs }: WorkingKey, backdatedSeconds?: number): void {
     if (this.#making !== undefined) return;
-    this.#make().catch((error) => {
+    this.#make(backdatedSeconds).catch((error) => {
       this.#failedMs = this.#settings.now();
       const { onRenewalFailure } = this.#settings;
       if (onRenewalFailure !== undefined)
@@ -121,8 +134,9 @@ class WorkingKeys {
     });
   }
 
-  #make(): Promise<WorkingKey> {
-    this.#making ??= makeWorkingKey(this.#device, this.#settings)
+  #make(backdatedSeconds?: number): Promise<WorkingKey> {
+    const refused = (statement: string) => this.#refused(statement);
+    this.#making ??= makeWorkingKey(this.#device, this.#settings, refused, backdatedSeconds)
       .then((made) => {
         this.#current = made;
         this.#failedMs = undefined;
@@ -135,9 +149,13 @@ class WorkingKeys {
   }
 
   #hasJustFailed(nowMs: number): boolean {
-    // Math.abs, so that setting the clock back does not stop renewals until the old time.
-    return this.#failedMs !== undefined && Math.abs(nowMs - this.#failedMs) < RETRY_MS;
+    return isRecent(this.#failedMs, nowMs, RETRY_MS);
   }
+}
+
+/** Whether that was less than `ms` ago. By Math.abs, so that a clock that is set back stops nothing until the old time. */
+function isRecent(thenMs: number | undefined, nowMs: number, ms: number): boolean {
+  return thenMs !== undefined && Math.abs(nowMs - thenMs) < ms;
 }
 
 function isUsable({ fromMs, untilMs }: WorkingKey, nowMs: number): boolean {
@@ -149,18 +167,29 @@ function isDue({ madeMs }: WorkingKey, nowMs: number, { lifetimeSeconds }: Setti
   return nowMs >= madeMs + lifetimeSeconds * 500 || nowMs < madeMs - STEP_MS;
 }
 
-async function makeWorkingKey(device: Signer, settings: Settings): Promise<WorkingKey> {
+async function makeWorkingKey(
+  device: Signer,
+  settings: Settings,
+  refused: (statement: string) => void,
+  backdatedSeconds?: number,
+): Promise<WorkingKey> {
   const { crypto, lifetimeSeconds } = settings;
   const jwk = await crypto.generatePrivateKey();
   const key = await crypto.importPrivateKey(jwk);
   const deviceId = await deviceIdOf(device.publicKey, crypto);
   const madeMs = settings.now();
-  const { issuedAt, expiresAt } = periodFrom(madeMs, lifetimeSeconds);
+  const { issuedAt, expiresAt } = periodFrom(madeMs, lifetimeSeconds, backdatedSeconds);
   const id = toBase64Url(crypto.randomBytes(16));
   const { x, y } = jwk;
   const statement = await signStatement({ kind: 'request', deviceId, x, y, issuedAt, expiresAt, id }, device);
   return {
-    signer: { publicKey: key.publicKey, sign: (message) => key.sign(message), deviceId, statement },
+    signer: {
+      publicKey: key.publicKey,
+      sign: (message) => key.sign(message),
+      deviceId,
+      statement,
+      refused: () => refused(statement),
+    },
     fromMs: issuedAt * 1000,
     madeMs,
     untilMs: expiresAt * 1000 - MARGIN_MS,

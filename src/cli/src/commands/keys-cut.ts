@@ -34,7 +34,8 @@ export const keysCut = defineCommand({
       notes: [
         `✓ The working keys and delegations that ${called} has signed so far do not count any more. ${refusalText(confirmations, store.dir, 'them')}`,
         '  What its own key signs still counts. If somebody else could use that key: revoke the device, and pair it again with a new key.',
-        `  New working keys and delegations count from ${anewAt.toISOString().slice(11, 19)} UTC on. From then on, restart its programs whose key is in hardware or an agent, and make new delegations.`,
+        '  Its programs whose key is in hardware or an agent make a new working key when their next request is refused.',
+        `  New delegations count from ${anewAt.toISOString().slice(11, 19)} UTC on: they begin 5 minutes early, for clocks that are behind.`,
       ],
     };
   },
