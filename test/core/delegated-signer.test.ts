@@ -1,12 +1,20 @@
 import { inspect } from 'node:util';
 import { issueDelegation } from '@authmesh/sdk/admin';
-import { createClient, delegatedSigner, signRequest, toBase64Url } from '@authmesh/sdk/core';
+import {
+  type ClientRefusal,
+  createClient,
+  delegatedSigner,
+  signRequest,
+  toBase64Url,
+  withWorkingKey,
+} from '@authmesh/sdk/core';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { isLowS } from '../../src/core/crypto/low-s';
 import { readStatement } from '../../src/core/statements/read-statement';
 import { toStatementInput } from '../../src/core/statements/statement';
 import { NOW, signerOf } from '../support/core';
+import { listen } from '../support/listen';
 import { providers } from '../support/providers';
 
 const TARGET = 'am_IJvB33JIlVC61SRn';
@@ -86,6 +94,36 @@ describe('A delegation', () => {
       fix: expect.stringContaining('amesh delegate'),
     });
   });
+
+  it.each(['delegate', 'working key'])(
+    'gives the response also if its %s ends before that is there',
+    async (whose) => {
+      const { text } = await issue();
+      const device = await signerOf('controller');
+      let seconds = NOW;
+      let signed = 0;
+      const options = { now: () => seconds * 1000 };
+      const counting = {
+        ...device,
+        sign: (message: Uint8Array) => device.sign(message).finally(() => signed++),
+      };
+      const signer =
+        whose === 'delegate' ? await delegatedSigner(text, options) : withWorkingKey(counting, options);
+      const server = await listen((_request, response) => {
+        seconds += 86_400;
+        const body = '{"error":"scope_missing","scope":"orders:write"}';
+        response
+          .writeHead(403, { 'content-type': 'application/json', 'content-length': body.length })
+          .end(body);
+      });
+      onTestFinished(() => server.close());
+      const told: ClientRefusal[] = [];
+      const client = createClient({ signer, onRefusal: (refusal) => void told.push(refusal), ...options });
+      expect((await client.fetch(server.origin)).status).toBe(403);
+      expect(told[0]?.fix).toContain(`amesh allow ${CALLER} orders:write`);
+      expect(signed).toBe(whose === 'delegate' ? 0 : 1);
+    },
+  );
 
   it('is not shown by its signer', async () => {
     const { text } = await issue();

@@ -2,6 +2,7 @@ import { clientCrypto } from '#crypto';
 import type { CryptoProvider, MaybePromise, Signer } from '../crypto/provider';
 import { toBase64Url } from '../encoding';
 import { assertOptionNames } from '../options';
+import type { DelegatedSigner } from '../statements/delegated-signer';
 import { normalizeAuthority } from '../wire/authority';
 import { throwIfAborted, untilAborted } from './abort';
 import { noteAnswer } from './answered';
@@ -123,8 +124,16 @@ async function sendAll(settings: Settings, first: Outgoing): Promise<Response> {
   const { onRefusal, fetch, now, open, crypto } = settings;
   if (onRefusal !== undefined) {
     const signer = await open();
-    const sent = { signed, fetch, options: first.options, nowMs: now(), isDelegate: 'delegation' in signer };
-    const ownId = async () => (await signer.requestSigner?.())?.deviceId ?? idOf(signer, crypto);
+    const { delegation } = signer as Partial<DelegatedSigner>;
+    const sent = {
+      signed,
+      fetch,
+      options: first.options,
+      nowMs: now(),
+      isDelegate: delegation !== undefined,
+    };
+    // Not by requestSigner(): it may have ended meanwhile, or need a new signature of the device.
+    const ownId = async () => delegation?.deviceId ?? idOf(signer, crypto);
     await explainRefusal(request.url, response, { ...sent, ownId }, onRefusal);
   }
   return response;
