@@ -238,7 +238,7 @@ describe('A working key', () => {
   });
 
   describe('that a server refuses', () => {
-    it('is renewed at once, from now on, and after that once an hour at most', async () => {
+    it('is renewed at once, from now on, once more after five minutes, and then not within an hour', async () => {
       const device = await slowDevice();
       const first = await device.request();
       device.seconds += 60;
@@ -248,16 +248,72 @@ describe('A working key', () => {
       const second = await device.request();
       expect(claimsOf(second)).toMatchObject({ issuedAt: NOW + 60 });
       first.refused?.(); // a late answer to a request of the old one
+      const refuseAt = async (seconds: number) => {
+        device.seconds = NOW + 60 + seconds;
+        (await device.request()).refused?.();
+        await device.settled();
+      };
+      for (const [seconds, signatures] of [
+        [0, 2],
+        [299, 2],
+        [300, 3], // the clock of the target may be ahead of this one
+        [700, 3],
+        [HOUR - 1, 3],
+        [HOUR, 4],
+      ] as const) {
+        await refuseAt(seconds);
+        await vi.waitFor(() => expect(device.signatures, `after ${seconds} s`).toBe(signatures));
+      }
+    });
+
+    it('while it is being renewed anyway is renewed again, since that one may have been cut, too', async () => {
+      const device = await slowDevice();
+      const first = await device.request();
+      device.seconds += HOUR;
+      let open = () => {};
+      device.gate = new Promise((resolve) => {
+        open = resolve;
+      });
+      (await device.request()).refused?.(); // the request begins a renewal
+      open();
+      await vi.waitFor(async () => expect((await device.request()).statement).not.toBe(first.statement));
+      const second = await device.request();
+      expect(claimsOf(second)).toMatchObject({ issuedAt: NOW + HOUR - 300 });
       second.refused?.();
+      await vi.waitFor(async () => expect(claimsOf(await device.request())?.issuedAt).toBe(NOW + HOUR));
+    });
+
+    it('and could not be renewed is renewed five minutes later', async () => {
+      const device = await slowDevice({ onRenewalFailure: () => {} });
+      const first = await device.request();
+      device.fault = new Error('unplugged');
+      first.refused?.();
+      await vi.waitFor(() => expect(device.signatures).toBe(2));
+      await device.settled();
+      device.fault = null;
+      first.refused?.();
       await device.settled();
       expect(device.signatures).toBe(2);
-      device.seconds += HOUR - 1;
-      (await device.request()).refused?.();
-      await device.settled();
-      expect(device.signatures).toBe(2);
-      device.seconds += 1;
-      (await device.request()).refused?.();
-      await vi.waitFor(() => expect(device.signatures).toBe(3));
+      device.seconds += 300;
+      first.refused?.();
+      await vi.waitFor(async () => expect(claimsOf(await device.request())?.issuedAt).toBe(NOW + 300));
+    });
+
+    it('does not keep the response back: not even if it has ended, and the device key waits for a person', async () => {
+      const device = await slowDevice();
+      const client = createClient({
+        signer: device.signer,
+        now: () => device.seconds * 1000,
+        fetch: async () => {
+          device.seconds += 24 * HOUR;
+          device.gate = new Promise(() => {});
+          return new Response(null, {
+            status: 401,
+            headers: { 'www-authenticate': 'AuthMesh error="unauthorized"' },
+          });
+        },
+      });
+      expect((await client.fetch('https://api.example.com/')).status).toBe(401);
     });
 
     it('was cut at the target: the next request is signed with one that counts', async () => {

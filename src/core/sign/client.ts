@@ -1,6 +1,7 @@
 import { clientCrypto } from '#crypto';
-import type { CryptoProvider, MaybePromise, Signer } from '../crypto/provider';
+import type { CryptoProvider, MaybePromise, RequestSigner, Signer } from '../crypto/provider';
 import { toBase64Url } from '../encoding';
+import { callSafely } from '../errors/call-safely';
 import { assertOptionNames } from '../options';
 import type { DelegatedSigner } from '../statements/delegated-signer';
 import { normalizeAuthority } from '../wire/authority';
@@ -156,7 +157,8 @@ async function sendSigned(settings: Settings, request: Outgoing): Promise<Respon
 
 async function sendOnce(settings: Settings, request: Outgoing, offsetMs?: number): Promise<Response> {
   const nonce = toBase64Url(settings.crypto.randomBytes(16));
-  const headers = await untilAborted(request.signal, sign(settings, request, nonce, offsetMs));
+  const signing = sign(settings, request, nonce, offsetMs);
+  const { headers, worker } = await untilAborted(request.signal, signing);
   let response: Response;
   try {
     response = await send(settings.doFetch, request, headers);
@@ -165,21 +167,10 @@ async function sendOnce(settings: Settings, request: Outgoing, offsetMs?: number
     if (again === null) throw error;
     return sendOnce(settings, again, offsetMs);
   }
-  const statement = headers.get('authmesh-key');
-  if (statement !== null && refusalOf(response) === 'unauthorized') await tellRefused(settings, statement);
+  if (refusalOf(response) === 'unauthorized') callSafely(() => worker?.refused?.(), 'refused');
   const target = headers.get('authmesh-target') ?? undefined;
   noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target });
   return response;
-}
-
-/** The response is the caller's, whatever becomes of the next working key. */
-async function tellRefused({ open }: Settings, statement: string): Promise<void> {
-  try {
-    const signer = await (await open()).requestSigner?.();
-    if (signer?.statement === statement) signer.refused?.();
-  } catch {
-    // The next request fails with the same error.
-  }
 }
 
 async function sign(
@@ -187,12 +178,14 @@ async function sign(
   request: Outgoing,
   nonce: string,
   offsetMs?: number,
-): Promise<Headers> {
+): Promise<{ headers: Headers; worker: RequestSigner | undefined }> {
   const opened = await open();
   const targetDeviceId = (await targetOf?.(request.url.host)) ?? undefined;
-  await opened.requestSigner?.(); // now: the time of the signature is read below, and a new working key can take long
+  // Now: the time of the signature is read below, and a new working key can take long.
+  const worker = await opened.requestSigner?.();
+  const signer = worker === undefined ? opened : signerOf(worker);
   throwIfAborted(request.signal); // a key may wait for somebody's touch
-  const added = await signatureHeaders(toView(request), request.bytes, opened, {
+  const added = await signatureHeaders(toView(request), request.bytes, signer, {
     format,
     targetDeviceId,
     nonce,
@@ -201,7 +194,16 @@ async function sign(
   });
   const headers = new Headers(request.headers);
   for (const [name, value] of Object.entries(added)) headers.set(name, value);
-  return headers;
+  return { headers, worker };
+}
+
+/** A signer with just this working key. Its own may be another one a moment later. */
+function signerOf(worker: RequestSigner): Signer {
+  return {
+    publicKey: worker.publicKey,
+    sign: (message) => worker.sign(message),
+    requestSigner: () => worker,
+  };
 }
 
 /** The checked options of a client, and what its requests share: the opened key, and the clocks of the servers. */

@@ -46,7 +46,7 @@ const REFUSED_EVERY_MS = 3_600_000;
  * keys that are slow to sign, such as keys in hardware. Everything other than requests is signed by the device key itself.
  *
  * The first request makes the working key. After half of its life, a request renews it in the background. So does a server that
- * refuses it, at most once an hour: the target may have cut what the device has signed.
+ * refuses it, at most twice an hour: the target may have cut what the device has signed.
  *
  * @param signer signs with the device key
  * @throws TypeError for a wrong option
@@ -94,7 +94,9 @@ class WorkingKeys {
   /** Making the next one, once for all concurrent callers. */
   #making: Promise<WorkingKey> | undefined;
   #failedMs: number | undefined;
+  /** When a refusal last renewed it, and whether another one did since then. */
   #refusedMs: number | undefined;
+  #isRefusedAgain = false;
 
   constructor(device: Signer, settings: Settings) {
     this.#device = device;
@@ -118,8 +120,16 @@ class WorkingKeys {
   #refused(statement: string): void {
     const nowMs = this.#settings.now();
     const current = this.#current;
-    if (current?.signer.statement !== statement || isRecent(this.#refusedMs, nowMs, REFUSED_EVERY_MS)) return;
-    this.#refusedMs = nowMs;
+    if (current?.signer.statement !== statement || this.#making !== undefined || this.#hasJustFailed(nowMs))
+      return;
+    if (!isRecent(this.#refusedMs, nowMs, REFUSED_EVERY_MS)) {
+      this.#refusedMs = nowMs;
+      this.#isRefusedAgain = false;
+    } else {
+      // The clock of the target may be ahead of this one: then it cuts what begins now, but not five minutes later.
+      if (this.#isRefusedAgain || isRecent(this.#refusedMs, nowMs, RETRY_MS)) return;
+      this.#isRefusedAgain = true;
+    }
     // From now on only: what begins earlier was cut with the others.
     this.#renew(current, 0);
   }
@@ -128,6 +138,7 @@ class WorkingKeys {
     if (this.#making !== undefined) return;
     this.#make(backdatedSeconds).catch((error) => {
       this.#failedMs = this.#settings.now();
+      this.#refusedMs = undefined; // nothing came of it
       const { onRenewalFailure } = this.#settings;
       if (onRenewalFailure !== undefined)
         callSafely(() => onRenewalFailure(error, untilMs), 'onRenewalFailure');
