@@ -40,7 +40,8 @@ export class Delegate {
  */
 export function openDelegate(settings: AmeshSettings): Delegate | null {
   const env = settings.env();
-  const text = readVariable({ [VARIABLE]: readSecret(env, VARIABLE) }, VARIABLE, 'wrong');
+  const value = readSecret(env, 'AMESH_DELEGATION');
+  const text = readVariable({ [VARIABLE]: value }, VARIABLE, 'wrong');
   if (text === undefined) return null;
   const option = (['dir', 'storage', 'signer'] as const).find((name) => settings[name] !== undefined);
   const other = option ?? OTHERS.find((name) => env[name]);
