@@ -51,7 +51,7 @@ export async function loadKeyring(): Promise<Keyring> {
  * Resolves packages like this module does. No bundler takes along what it loads: a file of machine code lies beside it. A
  * bundle that is a CommonJS module has no `import.meta.url`.
  */
-function requireBeside(): NodeJS.Require {
+export function requireBeside(): NodeJS.Require {
   const here: string | undefined = import.meta.url;
   return createRequire(here ?? join(process.cwd(), 'bundle.js'));
 }

@@ -3,12 +3,11 @@ import { AmeshError } from '../../core/errors/amesh-error';
 import { readPath, VariableError } from '../../process/environment';
 import type { Env } from '../../process/home';
 import { KEY_CODES } from '../errors/codes';
-import { AgentConnection, type Patience } from './connection';
+import { DEADLINE_MS, NOTICE_MS, type Patience, toPatience, type Waiting } from '../patience';
+import { AgentConnection } from './connection';
 import { readIdentities, readSignature, requestIdentities, signRequest } from './messages';
 import type { AgentKey } from './public-key';
 
-const NOTICE_MS = 2_000;
-const DEADLINE_MS = 60_000;
 const WINDOWS_PIPE = '\\\\.\\pipe\\openssh-ssh-agent';
 
 /** Where an agent was found. */
@@ -77,13 +76,6 @@ function isForwarded(path: string, env: Env): boolean {
   return !isOfThisMachine;
 }
 
-/** What a caller does while it waits. */
-export interface Waiting {
-  readonly signal?: AbortSignal | undefined;
-  /** Called with a sentence for a person; default: a line on stderr. */
-  readonly onWait?: ((sentence: string) => void) | undefined;
-}
-
 /** An SSH agent. A connection is open only while there is something to ask. */
 export class Agent {
   readonly #patience: Patience;
@@ -91,19 +83,14 @@ export class Agent {
   /** @param times how long to wait: a message after 2 s, an end after 60 s */
   constructor(
     readonly place: AgentPlace,
-    { signal, onWait }: Waiting,
+    waiting: Waiting,
     { noticeMs = NOTICE_MS, deadlineMs = DEADLINE_MS }: Partial<Patience> = {},
   ) {
-    const tell = onWait ?? ((text: string) => console.warn(`amesh: ${text}`));
-    this.#patience = {
-      noticeMs,
-      deadlineMs,
-      signal,
-      onWait: () =>
-        tell(
-          `Waiting for the SSH agent at ${place.path}. It may want a touch or a PIN, or ask in a window. amesh waits at most ${deadlineMs / 1000} s.`,
-        ),
-    };
+    this.#patience = toPatience(
+      waiting,
+      `Waiting for the SSH agent at ${place.path}. It may want a touch or a PIN, or ask in a window.`,
+      { noticeMs, deadlineMs },
+    );
   }
 
   /** @throws what {@link AgentConnection} and {@link readIdentities} throw */

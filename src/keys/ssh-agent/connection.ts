@@ -1,21 +1,10 @@
 import { connect, type Socket } from 'node:net';
-import { within } from '../../core/within';
+import { type Patience, waitFor } from '../patience';
 import { u32 } from './bytes';
 import { MAX_MESSAGE } from './messages';
 
 /** `sun_path` without the zero byte at its end. */
 const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103;
-
-/** How long to wait for an agent, which may wait for a person. */
-export interface Patience {
-  /** After so many milliseconds `onWait` is called. */
-  readonly noticeMs: number;
-  /** After so many milliseconds without an answer the connection is closed. */
-  readonly deadlineMs: number;
-  readonly onWait?: (() => void) | undefined;
-  /** Ends the wait at once. */
-  readonly signal?: AbortSignal | undefined;
-}
 
 /** The agent has not answered: what it was asked may still happen. */
 export class SilentAgentError extends Error {
@@ -65,6 +54,7 @@ export class AgentConnection {
             resolve();
           });
         }),
+        late,
       );
       return new AgentConnection(socket);
     } catch (error) {
@@ -86,7 +76,7 @@ export class AgentConnection {
       this.#socket.write(Buffer.concat([u32(request.length), request]));
     });
     try {
-      return await waitFor(patience, answer);
+      return await waitFor(patience, answer, late);
     } catch (error) {
       this.close(); // an answer that comes later would be taken for that of another question
       throw error;
@@ -136,31 +126,10 @@ export class AgentConnection {
   }
 }
 
+const late = () => new SilentAgentError();
+
 /** Some versions of Node cut a longer path off in silence, and connect to whatever is there. */
 function assertShort(path: string): void {
   if (process.platform === 'win32' || Buffer.byteLength(path) <= MAX_PATH_BYTES) return;
   throw Object.assign(new Error('The path is too long for a socket.'), { code: 'ENAMETOOLONG' });
-}
-
-/** @throws SilentAgentError if `answer` is not there in time */
-async function waitFor<T>(
-  { noticeMs, deadlineMs, onWait, signal }: Patience,
-  answer: Promise<T>,
-): Promise<T> {
-  const notice = setTimeout(() => onWait?.(), noticeMs);
-  const late = () => new SilentAgentError();
-  let giveUp = () => {};
-  const wait = () =>
-    new Promise<T>((resolve, reject) => {
-      giveUp = () => reject(late());
-      answer.then(resolve, reject);
-      if (signal?.aborted) giveUp();
-      else signal?.addEventListener('abort', giveUp);
-    });
-  try {
-    return await within(deadlineMs, wait, late);
-  } finally {
-    clearTimeout(notice);
-    signal?.removeEventListener('abort', giveUp);
-  }
 }
