@@ -4,11 +4,18 @@ import { encryptedFile } from './encrypted-file';
 import { KEY_CODES } from './errors/codes';
 import { external } from './external';
 import { keychain } from './keychain';
+import { secureEnclave } from './secure-enclave';
 import { sshAgent } from './ssh-agent';
 import { tpm2 } from './tpm2';
 
 /** All key backends that can make a key, the default first. */
-export const BACKENDS: readonly KeyBackend[] = Object.freeze([encryptedFile, tpm2, sshAgent, keychain]);
+export const BACKENDS: readonly KeyBackend[] = Object.freeze([
+  encryptedFile,
+  tpm2,
+  sshAgent,
+  keychain,
+  secureEnclave,
+]);
 
 /**
  * A key backend by its name: one of {@link BACKENDS}, or `external`.

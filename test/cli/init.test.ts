@@ -122,7 +122,7 @@ describe('amesh init', () => {
     [['init', '--name', 'a', '--host', 'a', '--host', 'b'], '--host is given twice.'],
     [
       ['init', '--name', 'a', '--backend', 'tpm9'],
-      '--backend must be encrypted-file or tpm2 or ssh-agent or keychain, not tpm9.',
+      '--backend must be encrypted-file or tpm2 or ssh-agent or keychain or secure-enclave, not tpm9.',
     ],
     [['init', '--name', 'a', '--key', 'SHA256:x'], '--key is only for --backend ssh-agent.'],
     [

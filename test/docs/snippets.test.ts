@@ -35,6 +35,7 @@ const NOT_RUN: readonly string[] = [
   'docs/keys.md: needs GNOME Keyring',
   'docs/keys.md: needs an agent',
   'docs/keys.md: needs a TPM',
+  'docs/keys.md: needs a Mac',
   'docs/keys.md: run by test/cli/next-key.test.ts',
   'docs/keys.md: run by test/keys/external.test.ts',
   'docs/lambda.md: needs an account with AWS',

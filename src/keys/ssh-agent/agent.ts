@@ -3,7 +3,7 @@ import { AmeshError } from '../../core/errors/amesh-error';
 import { readPath, VariableError } from '../../process/environment';
 import type { Env } from '../../process/home';
 import { KEY_CODES } from '../errors/codes';
-import { DEADLINE_MS, NOTICE_MS, type Patience, toPatience, type Waiting } from '../patience';
+import { DEADLINE_MS, NOTICE_MS, type Patience, toPatience, type Waiting } from '../slow/patience';
 import { AgentConnection } from './connection';
 import { readIdentities, readSignature, requestIdentities, signRequest } from './messages';
 import type { AgentKey } from './public-key';

@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import { type Patience, waitFor } from '../patience';
+import { type Patience, waitFor } from '../slow/patience';
 import { u32 } from './bytes';
 import { MAX_MESSAGE } from './messages';
 

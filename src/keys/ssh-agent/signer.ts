@@ -1,7 +1,7 @@
 import type { Signer } from '../../core/crypto/provider';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { KEY_CODES } from '../errors/codes';
-import { QueueSigner } from '../queue-signer';
+import { QueueSigner } from '../slow/queue-signer';
 import type { Agent } from './agent';
 import { MAX_MESSAGE } from './messages';
 import { explain } from './problems';

@@ -27,6 +27,7 @@ const PATIENCE_MS = 2_000;
 const BETTER: Readonly<Record<string, string>> = {
   tpm2: 'This machine has a TPM',
   'ssh-agent': 'The SSH agent of this session has a key that amesh can use',
+  'secure-enclave': 'A Mac with a Secure Enclave (experimental; Secretive and ssh-agent are recommended)',
 };
 
 export const init = defineCommand({

@@ -1,4 +1,4 @@
-import { within } from '../core/within';
+import { within } from '../../core/within';
 
 /** After so many milliseconds somebody who waits is told so. */
 export const NOTICE_MS = 2_000;

@@ -1,5 +1,5 @@
 import { cryptoProvider } from '#crypto';
-import type { PublicKey, Signer } from '../core/crypto/provider';
+import type { PublicKey, Signer } from '../../core/crypto/provider';
 
 interface Wanted {
   readonly message: Uint8Array;

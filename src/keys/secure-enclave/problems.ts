@@ -1,0 +1,49 @@
+import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
+import { KEY_CODES } from '../errors/codes';
+import { unavailable } from './compile';
+import { EndedHelperError, HelperRefusal, SilentHelperError } from './helper';
+
+const AGAIN = 'Try again; after a start of the Mac log in first. See docs/keys.md.';
+
+/**
+ * Turns what went wrong with the helper into what a person can do about it.
+ *
+ * @param path of the helper
+ */
+export function explain(cause: unknown, path: string): AmeshError {
+  if (isAmeshError(cause)) return cause;
+  if (cause instanceof HelperRefusal) return explainRefusal(cause, path);
+  if (cause instanceof SilentHelperError)
+    return unavailable('The helper of the Secure Enclave has not answered in time.', { fix: AGAIN, cause });
+  if (cause instanceof EndedHelperError)
+    return unavailable(`The helper ${path} ended without an answer.`, { fix: AGAIN, cause });
+  if (cause instanceof RangeError)
+    return unavailable(`What runs as ${path} is not a working helper: it sent ${cause.message}.`, {
+      fix: 'Update amesh, and see docs/keys.md.',
+      cause,
+    });
+  return unavailable(`The helper ${path} cannot be used.`, { fix: AGAIN, cause });
+}
+
+function explainRefusal(cause: HelperRefusal, path: string): AmeshError {
+  switch (cause.word) {
+    case 'no-enclave':
+      return unavailable('This Mac has no Secure Enclave: only one with Apple silicon or a T2 chip has.', {
+        cause,
+      });
+    case 'foreign-key':
+      return new AmeshError(
+        KEY_CODES.key_lost,
+        'The Secure Enclave of this Mac does not know the key: the folder comes from another Mac, or this one was erased.',
+        {
+          fix: 'Use the folder on the Mac that made the key, or create a new identity, and pair again',
+          command: KEY_CODES.key_lost.command,
+          cause,
+        },
+      );
+    case 'failed':
+      return unavailable('The Secure Enclave failed.', { fix: AGAIN, cause });
+    default:
+      return explain(new RangeError('an error that is none of its own', { cause }), path);
+  }
+}
