@@ -283,6 +283,16 @@ describe('A working key', () => {
       await vi.waitFor(async () => expect(claimsOf(await device.request())?.issuedAt).toBe(NOW + HOUR));
     });
 
+    it('is not renewed again because the clock is set back by a second', async () => {
+      const device = await slowDevice();
+      const first = await device.request();
+      first.refused?.();
+      await vi.waitFor(async () => expect((await device.request()).statement).not.toBe(first.statement));
+      device.seconds -= 1;
+      expect(claimsOf(await device.request())).toMatchObject({ issuedAt: NOW });
+      expect(device.signatures).toBe(2);
+    });
+
     it('and could not be renewed is renewed five minutes later', async () => {
       const device = await slowDevice({ onRenewalFailure: () => {} });
       const first = await device.request();

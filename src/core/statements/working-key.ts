@@ -201,7 +201,7 @@ async function makeWorkingKey(
       statement,
       refused: () => refused(statement),
     },
-    fromMs: issuedAt * 1000,
+    fromMs: issuedAt * 1000 - STEP_MS,
     madeMs,
     untilMs: expiresAt * 1000 - MARGIN_MS,
   };
