@@ -20,7 +20,6 @@ describe('amesh keys, without a TPM', () => {
     });
     expect(stdout).toContain('✓ encrypted-file\n    Encrypted file; its passphrase');
     expect(stdout).toContain('– tpm2\n    This machine has no TPM 2.0 at /dev/no-tpm.\n');
-    expect(stdout).toContain('– secure-enclave\n    Only a Mac has a Secure Enclave.\n');
     expect(stdout).toContain('– ssh-agent\n    No SSH agent is known here: SSH_AUTH_SOCK is not set.\n');
 
     await machine.amesh(['init', '--name', 'api'], { env });
@@ -56,7 +55,6 @@ describeWithTpm('amesh keys, with a TPM', () => {
         { id: 'tpm2', available: true, hardware: true, inUse: true },
         { id: 'ssh-agent', available: false, hardware: false, inUse: false },
         { id: 'keychain', hardware: false, inUse: false },
-        { id: 'secure-enclave', available: false, hardware: true, inUse: false },
       ],
     });
     expect((await machine.amesh(['whoami'], { env })).stdout).toContain('In the TPM of this machine');
@@ -64,6 +62,10 @@ describeWithTpm('amesh keys, with a TPM', () => {
     expect(doctor.stdout + doctor.stderr).toContain('In the TPM of this machine');
     const without = await machine.amesh(['list'], { env: { AMESH_TPM: 'device:/dev/no-tpm' } });
     expect(without.stderr).toContain('✗ This machine has no TPM 2.0 at /dev/no-tpm.');
+    const stopped = await machine.amesh(['doctor'], { env: { AMESH_TPM: 'tcp:127.0.0.1:1' } });
+    expect(stopped.stdout).toMatch(
+      /✗ key +No TPM answers at tcp:127\.0\.0\.1:1 \(ECONNREFUSED\)\.\n +Fix: Start it, or correct AMESH_TPM\.$/m,
+    );
   });
 
   it('signs requests between machines whose keys are in a TPM', async () => {

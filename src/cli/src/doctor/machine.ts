@@ -1,11 +1,11 @@
 import { createRequire } from 'node:module';
 import { type DeviceIdentity, FileStore, findBackend, readIdentity } from '@authmesh/sdk/admin';
-import { type Signer, withWorkingKey } from '@authmesh/sdk/core';
+import { AmeshError, CODES, type Signer, withWorkingKey } from '@authmesh/sdk/core';
 import { version } from '../../package.json';
 import { EXIT } from '../errors/exit-codes';
 import { here } from '../words/here';
 import { isPipe } from './files';
-import { type Finding, failed, ok, skipped, warning } from './finding';
+import { type Finding, failed, ok, skipped, toFinding, warning } from './finding';
 
 // Read at startup: root that becomes another user may not be able to later.
 const SDK_VERSION = createRequire(import.meta.url)('@authmesh/sdk/package.json').version as string;
@@ -58,8 +58,8 @@ export async function checkKey(dir: string, identity: DeviceIdentity | undefined
   }
   const context = { dir, env: process.env };
   const backend = findBackend(identity.key.backend);
-  const { available, reason } = await backend.probe(context, identity.key.ref);
-  if (!available) return failed(reason ?? 'Its backend is not available here.', null);
+  const { available, reason, advice } = await backend.probe(context, identity.key.ref);
+  if (!available) return toFinding(new AmeshError(CODES.key_backend_unavailable, reason, advice));
   const signer = await backend.open(identity.key.ref, context);
   if (Buffer.from(signer.publicKey).toString('base64url') !== identity.publicKey) {
     return failed('It is not the key that identity.json names.', 'Restore the right identity.json.');
