@@ -62,7 +62,7 @@ export const keychain: KeyBackend = Object.freeze({
         KEY_CODES.key_lost,
         'The keychain of this user has no passphrase for the private key: the folder comes from another user or machine, or the keychain was emptied.',
         {
-          fix: 'Use the folder as the user who made the key, restore the keychain, or create a new identity, and pair again',
+          fix: 'Use the folder as the user who made the key, or restore the keychain. If neither is possible and you made a second key (amesh init --next), take the list over: see docs/keys.md. Otherwise create a new identity, and pair again',
           command: KEY_CODES.key_lost.command,
         },
       );

@@ -58,7 +58,9 @@ describeWithTpm('a server whose TPM is cleared', () => {
 
       await tpm.run('tpm2_clear');
       const lost = await server.amesh(['list', '--json'], { env });
-      expect(objectOf(lost)).toMatchObject({ error: { code: 'key_lost' } });
+      expect(objectOf(lost)).toMatchObject({
+        error: { code: 'key_lost', hint: expect.stringContaining('second key (amesh init --next)') },
+      });
       const refused = await server.amesh(['config', 'hosts', '--add', 'b.example', '--json'], { env });
       expect(objectOf(refused)).toMatchObject({ error: { code: 'key_lost' } });
       const exported = await server.amesh(['list', '--export'], { env });

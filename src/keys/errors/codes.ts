@@ -42,7 +42,7 @@ export const KEY_CODES = /* @__PURE__ */ defineCodes({
     status: 503,
     wire: 'allow_list_unavailable',
     cause: 'The hardware or keychain of this machine does not hold the private key.',
-    fix: 'Create a new identity, and pair again',
+    fix: 'If you made a second key (amesh init --next), take the list over: see docs/keys.md. Otherwise create a new identity, and pair again',
     command: ['amesh', 'init', '--name', 'NAME', '--force'],
   },
   key_absent: {

@@ -92,7 +92,8 @@ async function lost(error: ResponseError, tpm: Tpm, { fingerprint }: KeyFacts): 
     'The key belongs to another TPM: this folder was copied, or the virtual machine was moved without its TPM.',
     {
       ...options,
-      fix: 'Use the folder on the machine that made it, or create a new identity here, and pair again',
+      fix: 'Use the folder on the machine that made it. If that TPM is gone and you made a second key (amesh init --next), take the list over: see docs/keys.md. Otherwise create a new identity here, and pair again',
+      command: KEY_CODES.key_lost.command,
     },
   );
 }
