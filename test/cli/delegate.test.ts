@@ -199,6 +199,18 @@ describe('amesh revoke --delegate', () => {
     expect(await api.allowList()).toEqual(before);
   });
 
+  it('warns on a machine that nobody may call, such as the one that lent', async () => {
+    const { api, caller } = await createPaired();
+    const warning = '! No device may call this machine. Is it the target that the delegation names?';
+    for (const [machine, count] of [
+      [caller, 2],
+      [api, 1],
+    ] as const) {
+      const ran = await machine.amesh(['revoke', '--delegate', ID, '--yes']);
+      expect([ran.code, ran.stderr.split(warning).length]).toEqual([0, count]);
+    }
+  });
+
   it('takes no name: a target does not know it', async () => {
     const api = await createMachine('orders-api');
     for (const wrong of ['report-agent', `${ID}A`, `amesh_delegation_${'A'.repeat(43)}`]) {

@@ -20,6 +20,7 @@ describe('amesh keys, without a TPM', () => {
     });
     expect(stdout).toContain('✓ encrypted-file\n    Encrypted file; its passphrase');
     expect(stdout).toContain('– tpm2\n    This machine has no TPM 2.0 at /dev/no-tpm.\n');
+    expect(stdout).toContain('– secure-enclave\n    Only a Mac has a Secure Enclave.\n');
     expect(stdout).toContain('– ssh-agent\n    No SSH agent is known here: SSH_AUTH_SOCK is not set.\n');
 
     await machine.amesh(['init', '--name', 'api'], { env });
@@ -55,6 +56,7 @@ describeWithTpm('amesh keys, with a TPM', () => {
         { id: 'tpm2', available: true, hardware: true, inUse: true },
         { id: 'ssh-agent', available: false, hardware: false, inUse: false },
         { id: 'keychain', hardware: false, inUse: false },
+        { id: 'secure-enclave', available: false, hardware: true, inUse: false },
       ],
     });
     expect((await machine.amesh(['whoami'], { env })).stdout).toContain('In the TPM of this machine');

@@ -67,6 +67,8 @@ describe('amesh init --public-key', () => {
       const machine = await createMachine();
       const made = await machine.amesh(['init', '--name', 'api', '--public-key', given, '--json']);
       expect(objectOf(made)).toMatchObject({ publicKey: text, backend: 'external' });
+      const shown = await (await createMachine()).amesh(['init', '--name', 'api', '--public-key', given]);
+      expect(shown.stderr).toContain(`  Public   ${text}\n`);
       const exported = await machine.amesh(['trust', 'export']);
       expect(exported).toMatchObject({ code: 0, stdout: `${objectOf(made).line}\n` });
       expect((await machine.amesh(['whoami'])).stdout).toContain('Outside amesh: only a program with');

@@ -5,6 +5,7 @@ import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
 import { here } from '../words/here';
 import { confirmationsOf, refusalText } from './confirmations';
+import { devicesOf } from './devices';
 
 const ID = /^[A-Za-z0-9_-]{22}$/;
 
@@ -29,6 +30,9 @@ export async function revokeByDelegate(id: string, yes: boolean | undefined): Pr
     json: { delegation: id, ...(confirmations === undefined ? {} : { confirmations }) },
     notes: [
       `✓ Revoked the delegation ${id}. ${refusalText(confirmations, store.dir, 'it')}`,
+      ...(devicesOf(await trust.read()).some(({ roles }) => roles.includes('controller'))
+        ? []
+        : ['! No device may call this machine. Is it the target that the delegation names?']),
       '  Every target has its own list: if the delegation names others, run the same there.',
     ],
   };

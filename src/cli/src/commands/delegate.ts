@@ -84,7 +84,7 @@ export const delegate = defineCommand({
         `  It may do: ${scopesText(facts.scopes)}. It never has more than this machine has there at that moment, which only the target knows.`,
         ...(facts.scopes.includes('*') ? ['! "*" is everything that this machine may do there.'] : []),
         '  Set AMESH_DELEGATION to that text for the job: its amesh.fetch needs no folder, and no AUTH_MESH_DIR.',
-        '  There, verify() must require a scope, or say { delegates: true }: otherwise it refuses delegates.',
+        '  On the target, verify() must require a scope, or say { delegates: true }: otherwise it refuses delegates.',
         '  Anybody who gets the text can do the same: treat it as a secret.',
         `  To revoke it earlier, on the target:  amesh revoke --delegate ${id}`,
       ],

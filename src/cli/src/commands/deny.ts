@@ -48,7 +48,7 @@ export const deny = defineCommand({
         ...(confirmations === undefined ? {} : { confirmations }),
       },
       notes: [
-        isChanged ? `${outcome(device, removed)} ${when}` : unchanged(device, scopes),
+        ...(isChanged ? [outcome(device, removed), `  ${when}`] : [unchanged(device, scopes)]),
         ...(device.scopes === undefined
           ? rest(device)
           : [`  It may still do: ${scopesText(device.scopes)}.`]),

@@ -108,6 +108,7 @@ export const init = defineCommand({
       notes: [
         `✓ Device   ${friendlyName}  (${deviceId})`,
         `✓ Key      ${keyText}`,
+        ...(outside === undefined ? [] : [`  Public   ${publicKey}`]),
         ...(wasThere ? [] : others),
         `  Folder   ${dir}`,
         ...(published

@@ -93,7 +93,7 @@ function nextSteps({ identity }: Device, { list, revision }: ListHead): string[]
     `          AMESH_DEVICE_ID=${list}`,
     '        Until then, an instance that starts without its memory would accept the lists of the former owner.',
     `        If that cannot be done soon, set AMESH_MIN_REVISION=${revision} there.`,
-    `        then, to change the list   ${here('amesh list')}`,
+    `        then, to see that it works   ${here('amesh list')}`,
   ];
 }
 
