@@ -197,9 +197,11 @@ describe('a helper', () => {
     });
   });
 
-  it('that may not be run is said to end', async () => {
+  it('that may not be run is said not to start', async () => {
     await chmod(join(home, `${ref}-helper`), 0o600);
-    await expect(backend.open(ref, atHome())).rejects.toMatchObject(unavailable('ended without an answer'));
+    await expect(backend.open(ref, atHome())).rejects.toMatchObject(
+      unavailable('cannot be started (EACCES)'),
+    );
     await chmod(join(home, `${ref}-helper`), 0o700);
   });
 
@@ -362,6 +364,10 @@ describe('amesh on a Mac', () => {
     expect((await machine.amesh(['keys'], { env })).stdout).toMatch(
       /✓ secure-enclave {2}\(the key of this machine\)\n.*experimental.*Secretive with --backend ssh-agent/,
     );
+    const helper = (await readdir(join(machine.dir, 'keys'))).find((name) => name.endsWith('-helper')) ?? '';
+    await chmod(join(machine.dir, 'keys', helper), 0o755);
+    const doctor = await machine.amesh(['doctor'], { env });
+    expect(doctor.stdout + doctor.stderr).toMatch(/chmod 700 .*\.enclave-helper/);
     await signRequests(machine, env);
   });
 });

@@ -15,6 +15,11 @@ export function explain(cause: unknown, path: string): AmeshError {
   if (cause instanceof HelperRefusal) return explainRefusal(cause, path);
   if (cause instanceof SilentHelperError)
     return unavailable('The helper of the Secure Enclave has not answered in time.', { fix: AGAIN, cause });
+  if (cause instanceof EndedHelperError && cause.cause !== undefined)
+    return unavailable(`The helper ${path} cannot be started (${(cause.cause as { code?: string }).code}).`, {
+      fix: 'Make it executable with chmod 700; its file system has to allow programs.',
+      cause,
+    });
   if (cause instanceof EndedHelperError)
     return unavailable(`The helper ${path} ended without an answer.`, { fix: AGAIN, cause });
   if (cause instanceof RangeError)

@@ -66,7 +66,7 @@ function isOpen(dir: string, folder: Stats): Finding[] {
 
 function isReadable(path: string, file: Stats | null): Finding[] {
   if (file === null || (file.mode & 0o077) === 0) return [];
-  const mode = path.endsWith('.passphrase') ? '400' : '600';
+  const mode = path.endsWith('.passphrase') ? '400' : path.endsWith('-helper') ? '700' : '600';
   return [warning(`${path} can be accessed by others (${modeText(file)}).`, chmodFix(mode, path))];
 }
 
