@@ -241,10 +241,10 @@ describe('amesh keys cut', () => {
     const [device] = (await api.allowList()).devices;
     expect(device?.keysSince).toBeGreaterThanOrEqual(now);
     expect((await api.amesh(['list'])).stderr).toContain(
-      '"laptop": working keys and delegations from before ',
+      '"laptop": working keys and delegations that begin before ',
     );
     expect((await api.amesh(['status'])).stdout).toMatch(
-      /working keys and delegations from before .{16} UTC are refused$/m,
+      /working keys and delegations that begin before .{16} UTC are refused$/m,
     );
     expect(objectOf(await api.amesh(['list', '--json']))).toMatchObject({
       devices: [{ keysSince: device?.keysSince }],

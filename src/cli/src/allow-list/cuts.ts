@@ -5,7 +5,7 @@ import { here } from '../words/here';
 /** Which working keys and delegations of a device do not count; empty if all do. */
 export function cutText({ keysSince }: Pick<DeviceEntry, 'keysSince'>): string {
   if (keysSince === undefined) return '';
-  return `working keys and delegations from before ${momentText(keysSince)} are refused`;
+  return `working keys and delegations that begin before ${momentText(keysSince)} are refused`;
 }
 
 /** Tells where revoked delegations are listed. */
