@@ -98,7 +98,14 @@ export type { Grant, IssuedToken, TakenToken } from '../trust/format/tokens';
 export { closeGrant, findGrant, grantedDevices, revokeGrant } from '../trust/grants';
 export { type DeviceIdentity, readIdentity, renameIdentity } from '../trust/identity';
 export type { ListTrust } from '../trust/list/list-reader';
-export type { ListPlace, OpenedList, Owner, Owners, ReplacedList } from '../trust/list/list-store';
+export type {
+  AbsentList,
+  ListPlace,
+  OpenedList,
+  Owner,
+  Owners,
+  ReplacedList,
+} from '../trust/list/list-store';
 export { type MissingPart, readableDevices } from '../trust/list/readable';
 export type { PastReset, Seen } from '../trust/list/seen-in-memory';
 export { lookUp, namesakesOf } from '../trust/look-up';

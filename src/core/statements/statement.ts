@@ -24,8 +24,9 @@ export const STATEMENT_LIMITS = /* @__PURE__ */ Object.freeze({
   answerSeconds: 7_776_000,
   /** How far `iat` is set back, in seconds, since it is not corrected for the clock of each server. */
   backdatedSeconds: 300,
-  /** The most scopes, and the most targets, of a delegation. */
+  /** The most scopes of a delegation. */
   scopes: 16,
+  /** The most targets of a delegation. */
   targets: 16,
 });
 

@@ -26,8 +26,14 @@ export interface ListPlace {
   /** Where the newest revision seen is recorded; default the store of the list. */
   readonly seen?: DocumentStore | undefined;
   /** The error if there is no list; default one for a folder. */
-  readonly absent?: (Fix & { readonly detail: string }) | undefined;
+  readonly absent?: AbsentList | undefined;
 }
+
+/** What the error says if there is no list, and what to do. */
+export type AbsentList = Fix & {
+  /** One sentence. */
+  readonly detail: string;
+};
 
 /** Whose lists count, and who seals the next revision. */
 export interface Owners {

@@ -118,11 +118,7 @@ export const init = defineCommand({
             ]
           : []),
         ...(wasThere
-          ? [
-              '! The identity already existed and is unchanged, including its name and hosts.',
-              `  The list of this folder was moved to ${movedTo}`,
-              '  From now on, servers and programs that use this folder need AMESH_STORE_URL.',
-            ]
+          ? keptNotes(movedTo)
           : [
               ...(friendlyName === args.name ? [] : ['! The name was changed so that it is safe to print.']),
               ...(movedTo === null ? [] : await replacedNotes(dir, movedTo)),
@@ -148,6 +144,15 @@ function tpmNotes(): string[] {
   return [
     '! The key is lost if the TPM is cleared or replaced, or if this virtual machine moves without its TPM.',
     `  A second key can then take over the list:  ${here('amesh init --next --name NAME')}`,
+  ];
+}
+
+/** Of an identity that was there already, whose list is in the store now. */
+function keptNotes(movedTo: string | null): string[] {
+  return [
+    '! The identity already existed and is unchanged, including its name and hosts.',
+    `  The list of this folder was moved to ${movedTo}`,
+    '  From now on, servers and programs that use this folder need AMESH_STORE_URL.',
   ];
 }
 
