@@ -205,5 +205,5 @@ it(`a delegate never has more than its statement and its device, in ${CASES} req
     ),
     { numRuns: Math.ceil(CASES / REQUESTS_EACH) },
   );
-  expect(accepted).toBeGreaterThan(CASES / 20); // else it would show nothing
+  expect(accepted).toBeGreaterThan(CASES / 50); // else it would show nothing; about 1 in 17 is
 });
