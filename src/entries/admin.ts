@@ -97,7 +97,6 @@ export type { Page, PageContent } from '../trust/format/paged-list';
 export type { Grant, IssuedToken, TakenToken } from '../trust/format/tokens';
 export { closeGrant, findGrant, grantedDevices, revokeGrant } from '../trust/grants';
 export { type DeviceIdentity, readIdentity, renameIdentity } from '../trust/identity';
-export type { ListTrust } from '../trust/list/list-reader';
 export type {
   AbsentList,
   ListPlace,
@@ -105,7 +104,8 @@ export type {
   Owner,
   Owners,
   ReplacedList,
-} from '../trust/list/list-store';
+} from '../trust/list/list-place';
+export type { ListTrust } from '../trust/list/list-reader';
 export { type MissingPart, readableDevices } from '../trust/list/readable';
 export type { PastReset, Seen } from '../trust/list/seen-in-memory';
 export { lookUp, namesakesOf } from '../trust/look-up';

@@ -5,8 +5,9 @@ import type { FileStore } from '../storage/files/file-store';
 import { TRUST_CODES } from './errors/codes';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity } from './identity';
 import { ALLOW_LIST_KEY, sharedKey } from './list/keys';
+import type { ListPlace, Owners } from './list/list-place';
 import type { ListTrust } from './list/list-reader';
-import { type ListPlace, ListStore, type Owners } from './list/list-store';
+import { ListStore } from './list/list-store';
 import { SEEN_KEY } from './list/seen';
 
 /** This machine: its identity, opened private key and allow list. */

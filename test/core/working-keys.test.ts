@@ -95,7 +95,7 @@ describe('A working key', () => {
       device === undefined ? changes : { deviceId: vectors.devices[device as 'target'].deviceId, ...changes },
       device,
     );
-    // The request names the controller, whoever the statement is of.
+    // The request names the controller, also if the statement is another device's.
     const request = (signer as Required<Signer>).requestSigner();
     const named = {
       ...signer,
@@ -366,7 +366,7 @@ describe('A delegate', () => {
     expect(await ended.verifier.verify(await sign(signer))).toMatchObject({ code: 'device_expired' });
   });
 
-  it('gets a scope that is missing from whoever lacks it', async () => {
+  it('asks for a missing scope from the side that lacks it', async () => {
     const { signer } = await workerOf({ delegation: LENT });
     const lent = judge({ require: 'orders:read', allowList: listWith({ scopes: ['reports:*'] }) });
     await lent.verifier.verify(await sign(signer));

@@ -20,6 +20,7 @@ import {
   startGpgAgent,
   writeAskpass,
 } from '../support/ssh-agent';
+import { verifies } from '../support/verifies';
 
 const backend = findBackend('ssh-agent');
 const MESSAGE = new TextEncoder().encode('what is signed');
@@ -31,12 +32,6 @@ beforeEach(async () => {
 afterEach(() => rm(root, { recursive: true, maxRetries: 20 }));
 
 const withCode = (code: string, detail: string) => ({ code, detail: expect.stringContaining(detail) });
-
-async function verifies(publicKey: Uint8Array, signatures: readonly Uint8Array[]): Promise<boolean> {
-  const key = await nodeCrypto.importPublicKey(publicKey);
-  const verdicts = await Promise.all(signatures.map((signature) => key.verify(signature, MESSAGE)));
-  return verdicts.every(Boolean);
-}
 
 describeWithAgent('with an agent of OpenSSH', () => {
   const agents: RealAgent[] = [];
@@ -81,7 +76,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     expect(ref).toMatch(/^keys\/[\w-]{16}\.ssh-agent\.pub$/);
     expect(await agent.run('ssh-keygen', '-lf', join(root, ref))).toContain(fingerprint);
     const signer = await backend.open(ref, contextOf(agent));
-    expect(await verifies(publicKey, [await signer.sign(MESSAGE)])).toBe(true);
+    expect(await verifies(MESSAGE, publicKey, [await signer.sign(MESSAGE)])).toBe(true);
     expect(await backend.describe(contextOf(agent), ref)).toContain(fingerprint);
   });
 
@@ -91,7 +86,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     const { ref, publicKey } = await backend.create(contextOf(agent));
     const signer = await backend.open(ref, contextOf(agent));
     const signatures = await Promise.all(Array.from({ length: 500 }, () => signer.sign(MESSAGE)));
-    expect(await verifies(publicKey, signatures)).toBe(true);
+    expect(await verifies(MESSAGE, publicKey, signatures)).toBe(true);
     const isHigh = (signature: Uint8Array) => (signature[32] as number) > 0x7f;
     expect(new Set(signatures.map(isHigh)).size).toBe(2);
   });
@@ -104,7 +99,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     const given = Buffer.from(MESSAGE);
     const signing = [signer.sign(given), signer.sign(given)];
     given.fill(0);
-    expect(await verifies(publicKey, await Promise.all(signing))).toBe(true);
+    expect(await verifies(MESSAGE, publicKey, await Promise.all(signing))).toBe(true);
   });
 
   it('signs as much as an agent takes, and says so of more', async () => {
@@ -193,7 +188,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     await expect(backend.open(ref, contextOf(agent))).rejects.toMatchObject(gone);
     expect(await backend.probe(contextOf(agent), ref)).toMatchObject({ available: false });
     await agent.run('ssh-add', '-q', join(agent.dir, 'key-0'));
-    expect(await verifies(publicKey, [await signer.sign(MESSAGE)])).toBe(true);
+    expect(await verifies(MESSAGE, publicKey, [await signer.sign(MESSAGE)])).toBe(true);
   });
 
   it('says that the key was removed', async () => {
@@ -219,7 +214,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     await expect(signer.sign(MESSAGE)).rejects.toMatchObject(locked);
     await expect(backend.open(ref, contextOf(agent))).rejects.toMatchObject(locked);
     await agent.run('ssh-add', '-X');
-    expect(await verifies(publicKey, [await signer.sign(MESSAGE)])).toBe(true);
+    expect(await verifies(MESSAGE, publicKey, [await signer.sign(MESSAGE)])).toBe(true);
   });
 
   it('says that its user refused, and asks once for all signatures that wait', async () => {
@@ -249,7 +244,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
       writeAskpass(join(root, 'touched'), '');
     };
     const signer = await AgentSigner.of(new Agent(place, { onWait }, { noticeMs: 50 }), blob);
-    expect(await verifies(signer.publicKey, [await signer.sign(MESSAGE)])).toBe(true);
+    expect(await verifies(MESSAGE, signer.publicKey, [await signer.sign(MESSAGE)])).toBe(true);
     expect(said[0]).toBe(
       `Waiting for the SSH agent at ${agent.path}. It may want a touch or a PIN, or ask in a window. amesh waits at most 60 s.`,
     );
@@ -299,7 +294,9 @@ describeWithAgent('with an agent of OpenSSH', () => {
     );
     for (const env of [{}, { SSH_AUTH_SOCK: other.path }, { AMESH_SSH_AUTH_SOCK: agent.path }]) {
       const device = await openDevice(dir, env);
-      expect(await verifies(device.signer.publicKey, [await device.signer.sign(MESSAGE)])).toBe(true);
+      expect(await verifies(MESSAGE, device.signer.publicKey, [await device.signer.sign(MESSAGE)])).toBe(
+        true,
+      );
     }
     const { ref } = identity.key;
     await expect(backend.open(ref, { dir, env: { AMESH_SSH_AUTH_SOCK: other.path } })).rejects.toMatchObject({
@@ -395,7 +392,7 @@ describeWithToken('with a PKCS#11 token in an agent of OpenSSH', () => {
       const { ref, publicKey } = await backend.create(context);
       const signer = await backend.open(ref, context);
       const signatures = await Promise.all(Array.from({ length: 20 }, () => signer.sign(MESSAGE)));
-      expect(await verifies(publicKey, signatures)).toBe(true);
+      expect(await verifies(MESSAGE, publicKey, signatures)).toBe(true);
       await agent.run('ssh-add', '-q', '-e', token.provider);
       await expect(signer.sign(MESSAGE)).rejects.toMatchObject({ code: 'key_absent' });
     } finally {
@@ -413,7 +410,7 @@ describeWithGpg('with the agent of GnuPG', () => {
       const { ref, publicKey } = await backend.create(context);
       const signer = await backend.open(ref, context);
       const signatures = await Promise.all(Array.from({ length: 20 }, () => signer.sign(MESSAGE)));
-      expect(await verifies(publicKey, signatures)).toBe(true);
+      expect(await verifies(MESSAGE, publicKey, signatures)).toBe(true);
     } finally {
       agent.remove();
     }

@@ -5,7 +5,6 @@ import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createIdentity, type Env, findBackend, openDevice } from '@authmesh/sdk/admin';
-import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createPrimary, HIERARCHY } from '../../src/keys/tpm2/commands';
 import { parseAddress, type TpmAddress } from '../../src/keys/tpm2/connection';
@@ -15,6 +14,7 @@ import { SilentTpmError, Tpm } from '../../src/keys/tpm2/tpm';
 import { keyBackendContract } from '../support/key-backend-contract';
 import { listen } from '../support/listen';
 import { describeWithTpm, type Swtpm, startSwtpm } from '../support/swtpm';
+import { verifies } from '../support/verifies';
 
 const backend = findBackend('tpm2');
 const MESSAGE = new TextEncoder().encode('what is signed');
@@ -26,12 +26,6 @@ beforeEach(async () => {
 afterEach(() => rm(root, { recursive: true, maxRetries: 20 }));
 
 const withCode = (code: string, detail: string) => ({ code, detail: expect.stringContaining(detail) });
-
-async function verifies(publicKey: Uint8Array, signatures: readonly Uint8Array[]): Promise<boolean> {
-  const key = await nodeCrypto.importPublicKey(publicKey);
-  const verdicts = await Promise.all(signatures.map((signature) => key.verify(signature, MESSAGE)));
-  return verdicts.every(Boolean);
-}
 
 describeWithTpm('with a TPM', () => {
   let tpm: Swtpm;
@@ -61,7 +55,7 @@ describeWithTpm('with a TPM', () => {
   it('keeps the private key in the TPM: the file holds what no other TPM opens', async () => {
     const { ref, publicKey } = await backend.create({ dir: root, env });
     expect(
-      await verifies(publicKey, [await (await backend.open(ref, { dir: root, env })).sign(MESSAGE)]),
+      await verifies(MESSAGE, publicKey, [await (await backend.open(ref, { dir: root, env })).sign(MESSAGE)]),
     ).toBe(true);
     const other = await startSwtpm();
     try {
@@ -84,9 +78,9 @@ describeWithTpm('with a TPM', () => {
     const { ref, publicKey } = await backend.create({ dir: root, env });
     const signer = await backend.open(ref, { dir: root, env });
     await tpm.restart();
-    expect(await verifies(publicKey, [await signer.sign(MESSAGE)])).toBe(true);
+    expect(await verifies(MESSAGE, publicKey, [await signer.sign(MESSAGE)])).toBe(true);
     const again = await backend.open(ref, { dir: root, env });
-    expect(await verifies(publicKey, [await again.sign(MESSAGE)])).toBe(true);
+    expect(await verifies(MESSAGE, publicKey, [await again.sign(MESSAGE)])).toBe(true);
   });
 
   it('makes 500 signatures at once, and leaves nothing in the TPM', async () => {
@@ -98,7 +92,7 @@ describeWithTpm('with a TPM', () => {
     const signatures = await Promise.all(
       Array.from({ length: 500 }, (_, i) => (signers[i % 2] as (typeof signers)[0]).sign(MESSAGE)),
     );
-    expect(await verifies(publicKey, signatures)).toBe(true);
+    expect(await verifies(MESSAGE, publicKey, signatures)).toBe(true);
     expect((await tpm.run('tpm2_getcap handles-transient')).trim()).toBe('');
     expect((await tpm.run('tpm2_getcap handles-loaded-session')).trim()).toBe('');
   });
@@ -110,9 +104,9 @@ describeWithTpm('with a TPM', () => {
     await tpm.restart();
     for (const each of await signing) {
       if (each.status === 'rejected') expect(each.reason).toMatchObject({ code: 'key_backend_unavailable' });
-      else expect(await verifies(publicKey, [each.value])).toBe(true);
+      else expect(await verifies(MESSAGE, publicKey, [each.value])).toBe(true);
     }
-    expect(await verifies(publicKey, [await signer.sign(MESSAGE)])).toBe(true);
+    expect(await verifies(MESSAGE, publicKey, [await signer.sign(MESSAGE)])).toBe(true);
   });
 
   it('says that the TPM is full of the keys of other programs', async () => {
@@ -143,7 +137,9 @@ describeWithTpm('with a TPM', () => {
       fix: expect.stringMatching(/every \d+ minutes/),
     });
     await tpm.run('tpm2_dictionarylockout --clear-lockout');
-    expect(await verifies(publicKey, [await (await open({ AMESH_PIN: 'right' })).sign(MESSAGE)])).toBe(true);
+    expect(
+      await verifies(MESSAGE, publicKey, [await (await open({ AMESH_PIN: 'right' })).sign(MESSAGE)]),
+    ).toBe(true);
   });
 
   it('tries a wrong PIN once in a process, so that its requests do not lock the TPM', async () => {
@@ -153,7 +149,7 @@ describeWithTpm('with a TPM', () => {
     await Promise.allSettled(Array.from({ length: 40 }, () => wrong.sign(MESSAGE)));
     for (let i = 0; i < 40; i++)
       await expect(wrong.sign(MESSAGE)).rejects.toMatchObject({ code: 'pin_wrong' });
-    expect(await verifies(publicKey, [await (await open('right')).sign(MESSAGE)])).toBe(true);
+    expect(await verifies(MESSAGE, publicKey, [await (await open('right')).sign(MESSAGE)])).toBe(true);
     await tpm.run('tpm2_dictionarylockout --clear-lockout');
   });
 
@@ -213,7 +209,9 @@ describeWithTpm('with a TPM', () => {
       `tpm2_sign -Q -c ${at('key.ctx')} -g sha256 -f plain -o ${at('signature')} ${at('message')}`,
     );
     const [, r, s] = await readDer(at('signature'));
-    expect(await verifies(publicKey, [Buffer.concat([r as Uint8Array, s as Uint8Array])])).toBe(true);
+    expect(await verifies(MESSAGE, publicKey, [Buffer.concat([r as Uint8Array, s as Uint8Array])])).toBe(
+      true,
+    );
     expect(await tpm.run(`tpm2_print -t TPM2B_PUBLIC ${at('key.pub')}`)).toContain(
       'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign',
     );
@@ -239,7 +237,9 @@ describeWithTpm('with a TPM', () => {
       );
       await own.run(`tpm2_evictcontrol -Q -C o -P password -c ${join(root, 'primary.ctx')} 0x81000001`);
       const { ref, publicKey } = await backend.create(context);
-      expect(await verifies(publicKey, [await (await backend.open(ref, context)).sign(MESSAGE)])).toBe(true);
+      expect(
+        await verifies(MESSAGE, publicKey, [await (await backend.open(ref, context)).sign(MESSAGE)]),
+      ).toBe(true);
     } finally {
       await own.remove();
     }
@@ -266,7 +266,7 @@ describeWithTpm('with a TPM', () => {
     expect(identity.key).toMatchObject({ backend: 'tpm2' });
     expect((await readdir(dir)).sort()).toEqual(['allow_list.json', 'identity.json', 'keys', 'seen.json']);
     const device = await openDevice(dir, env);
-    expect(await verifies(device.signer.publicKey, [await device.signer.sign(MESSAGE)])).toBe(true);
+    expect(await verifies(MESSAGE, device.signer.publicKey, [await device.signer.sign(MESSAGE)])).toBe(true);
     await cp(dir, join(root, 'copy'), { recursive: true });
     await expect(openDevice(join(root, 'copy'), {})).rejects.toMatchObject({
       code: 'key_backend_unavailable',

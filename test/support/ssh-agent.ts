@@ -2,12 +2,12 @@ import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_pro
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { describe } from 'vitest';
+import { answers } from './answers';
 import { isInstalled } from './installed';
 
 /** A real agent of OpenSSH, in a folder of its own. */
@@ -190,20 +190,8 @@ async function start(path: string, env: Readonly<Record<string, string>>): Promi
   });
   for (let attempt = 0; attempt < 500; attempt++) {
     if (child.exitCode !== null) throw new Error(`ssh-agent ended with ${child.exitCode}.`);
-    if (await answers(path)) return child;
+    if (await answers({ path })) return child;
     await sleep(10);
   }
   throw new Error('ssh-agent does not answer.');
-}
-
-async function answers(path: string): Promise<boolean> {
-  const socket = connect(path);
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
 }

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { describe } from 'vitest';
+import { answers } from './answers';
 import { isInstalled } from './installed';
 import { listen } from './listen';
 
@@ -88,23 +89,10 @@ async function start(state: string, port: number): Promise<ChildProcess> {
   );
   for (let attempt = 0; attempt < 500; attempt++) {
     if (child.exitCode !== null) throw new Error(`swtpm ended with ${child.exitCode}.`);
-    if (await answers(port)) return child;
+    if (await answers({ port, host: '127.0.0.1' })) return child;
     await sleep(20);
   }
   throw new Error('swtpm does not answer.');
-}
-
-/** It serves one connection at a time, so this one is closed before anybody else comes. */
-async function answers(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1');
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
 }
 
 /** tpm2-tools expect the control channel at the next port. */

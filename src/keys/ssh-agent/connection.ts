@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
+import { u32 } from '../slow/bytes';
 import { type Patience, waitFor } from '../slow/patience';
-import { u32 } from './bytes';
 import { MAX_MESSAGE } from './messages';
 
 /** `sun_path` without the zero byte at its end. */

@@ -1,4 +1,5 @@
-import { join, Reader, string, u32 } from './bytes';
+import { join, u32 } from '../slow/bytes';
+import { Reader, string } from './bytes';
 import { type AgentKey, KEY_TYPE } from './public-key';
 
 // RFC 9987, "Secure Shell (SSH) Agent Protocol".

@@ -1,4 +1,5 @@
-import { join, Reader, sized, u8, u16, u32 } from './bytes';
+import { join, u16, u32 } from '../slow/bytes';
+import { Reader, sized, u8 } from './bytes';
 import type { TpmConnection } from './connection';
 import { ResponseError } from './response-error';
 

@@ -1,4 +1,5 @@
-import { join, type Reader, sized, u16, u32 } from './bytes';
+import { join, u16, u32 } from '../slow/bytes';
+import { type Reader, sized } from './bytes';
 import { run } from './command';
 import type { TpmConnection } from './connection';
 import { type EccTemplate, publicArea } from './public-area';

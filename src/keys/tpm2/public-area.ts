@@ -1,4 +1,5 @@
-import { join, Reader, sized, u16, u32 } from './bytes';
+import { join, u16, u32 } from '../slow/bytes';
+import { Reader, sized } from './bytes';
 
 const ECC = 0x0023;
 const SHA256 = 0x000b;

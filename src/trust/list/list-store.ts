@@ -1,7 +1,6 @@
 import type { Signer } from '../../core/crypto/provider';
 import { toBase64Url } from '../../core/encoding';
 import { AllowListIntegrityError, AmeshError } from '../../core/errors/amesh-error';
-import type { Fix } from '../../core/errors/define-codes';
 import type { DocumentStore } from '../../storage/document-store';
 import { STORAGE_CODES } from '../../storage/errors/codes';
 import { TRUST_CODES } from '../errors/codes';
@@ -13,62 +12,14 @@ import type { PagedList } from '../format/paged-list';
 import { ALLOW_LIST_KEY, lastSeenKey } from './keys';
 import { LastSeenRecord } from './last-seen';
 import { ABSENT, OLDER, OTHER, SET_BACK, TOO_FAR } from './list-advice';
+import type { ListPlace, OpenedList, Owner, Owners, ReplacedList } from './list-place';
 import { type FoundHead, ListReader } from './list-reader';
 import { SeenRevisions } from './seen';
 import type { Seen } from './seen-in-memory';
 
 const ATTEMPTS = 100;
 
-/** Where a list is stored, if not in a folder of its own. */
-export interface ListPlace {
-  /** Its key in the store; default `allow_list.json`. */
-  readonly key?: string | undefined;
-  /** Where the newest revision seen is recorded; default the store of the list. */
-  readonly seen?: DocumentStore | undefined;
-  /** The error if there is no list; default one for a folder. */
-  readonly absent?: AbsentList | undefined;
-}
-
-/** What the error says if there is no list, and what to do. */
-export type AbsentList = Fix & {
-  /** One sentence. */
-  readonly detail: string;
-};
-
-/** Whose lists count, and who seals the next revision. */
-export interface Owners {
-  /** The owner, and the next one if there is one: compressed points, 33 bytes. */
-  readonly owners: readonly Uint8Array[];
-  /** A list of a lower revision does not count; default 0. */
-  readonly minRevision?: number | undefined;
-  /** One of the owners; absent: the list can only be read. */
-  readonly signer?: Signer | undefined;
-}
-
-/** A signer alone is the only owner. */
-export type Owner = Signer | Owners;
-
-/** What a new list replaces. */
-export interface ReplacedList {
-  /** The revision that the new list follows. */
-  readonly after: number;
-  /** The bytes in the store; null if there are none. */
-  readonly bytes: Uint8Array | null;
-  /** The head in these bytes, if it can be read. Its pages are removed later. */
-  readonly head?: ListHead | undefined;
-}
-
 const NOTHING: ReplacedList = { after: 0, bytes: null };
-
-/** A list and its stored bytes. */
-export interface OpenedList {
-  /** The opened list. */
-  readonly list: PagedList;
-  /** The bytes of the head, with its seal. */
-  readonly head: Uint8Array;
-  /** The pages by their hashes, in the order of the head; none in a small list. */
-  readonly pages: ReadonlyMap<string, Uint8Array>;
-}
 
 /** The allow list in its store: opened against the owner's key, never older than seen, changed by compare-and-swap. */
 export class ListStore {
