@@ -1,25 +1,22 @@
 // What a change of the allow list costs, by the number of devices in it: the write, a running server, its requests
 // meanwhile, a start, and memory. Each server is a process of its own. Usage:
 //   node bench/list.mjs [--sizes 10,1000,10000,100000,1000000] [--places folder,redis] [--json results.json]
-import { fork, spawn } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
+import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { answer, ask, makeList, middle, round, startRedis } from './list-support.mjs';
 
 const SELF = fileURLToPath(import.meta.url);
 /** Changes of one device each, and the time between them. */
 const CHANGES = 20;
 const GAP_MS = 300; // a server looks at a folder four times a second
-
-let asked = 0;
 
 if (process.argv[2] === '--server') await serve();
 else if (process.argv[2] === '--caller') await call();
@@ -57,7 +54,7 @@ async function measure(place, size) {
     return { child, ask: (question) => ask(child, question), first: await once(child, 'message') };
   };
   try {
-    const made = await makeList(root, env, size);
+    const made = await makeList(root, env, size, 2 * CHANGES);
     const server = await start('--server', made.dir);
     const port = server.first[0];
     const caller = await start('--caller', made.callers[0], String(port));
@@ -130,74 +127,6 @@ async function spent(server, action) {
   return (await server.ask('cpu')) - before;
 }
 
-/** A list of so many devices. Their keys are no points, which shows only when one of them calls. */
-async function makeList(root, env, size) {
-  const { addDevice, createIdentity, openDevice, renameDevice, revokeDevice } = await import(
-    '@authmesh/sdk/admin'
-  );
-  const dir = join(root, 'target');
-  const identity = await createIdentity(dir, env, { friendlyName: 'target' });
-  const device = await openDevice(dir, env);
-  const nowSeconds = Math.floor(Date.now() / 1000);
-  const callers = [];
-  const callerIds = [];
-  const ids = [];
-  for (const name of ['caller', 'revoked']) {
-    const folder = join(root, name);
-    const { publicKey, deviceId } = await createIdentity(folder, {}, { friendlyName: name });
-    const peer = await openDevice(folder, {});
-    await peer.trust.update((draft) =>
-      addDevice(
-        draft,
-        {
-          deviceId: identity.deviceId,
-          publicKey: identity.publicKey,
-          friendlyName: 'target',
-          role: 'target',
-          hosts: [],
-        },
-        nowSeconds,
-      ),
-    );
-    await device.trust.update((draft) =>
-      addDevice(
-        draft,
-        { deviceId, publicKey, friendlyName: name, role: 'controller', hosts: [] },
-        nowSeconds,
-      ),
-    );
-    callers.push(folder);
-    callerIds.push(deviceId);
-  }
-  // As many as a page takes at a time: a page is split once for each device that is put in.
-  await device.trust.update(async (draft) => {
-    for (let i = 2; i < size; i++) {
-      const key = randomBytes(33);
-      key[0] = 2;
-      const deviceId = `am_${createHash('sha256').update(key).digest('base64url').slice(0, 16)}`;
-      if (ids.length < 2 * CHANGES) ids.push(deviceId);
-      await draft.put({
-        deviceId,
-        publicKey: key.toString('base64url'),
-        friendlyName: `worker-${i}`,
-        roles: ['controller'],
-        hosts: [],
-        addedAt: nowSeconds,
-      });
-    }
-  });
-  const { head, pages } = await device.trust.open();
-  const bytes = [...pages.values()].reduce((sum, page) => sum + page.length, head.length);
-  let round = 0;
-  const revoke = (id) =>
-    device.trust.update(async (draft) => {
-      // A list of ten has fewer devices than there are changes.
-      if ((await draft.device(id)) !== undefined) await revokeDevice(draft, id, nowSeconds);
-      else await renameDevice(draft, callerIds[0], `caller-${++round}`);
-    });
-  return { dir, callers, callerIds, ids, bytes, revoke };
-}
-
 async function serve() {
   const { createAmesh } = await import('@authmesh/sdk');
   const verify = createAmesh({ dir: process.argv[3] }).verify();
@@ -255,53 +184,4 @@ async function call() {
     const at = (share) => round(times[Math.min(times.length - 1, Math.floor(times.length * share))]);
     answer(id, { p50: at(0.5), p99: at(0.99), worst: at(1), lastGoodAt });
   });
-}
-
-function ask(child, question) {
-  const id = ++asked;
-  return new Promise((resolve, reject) => {
-    const listen = (message) => {
-      if (message.id !== id) return;
-      child.off('message', listen);
-      resolve(message.value);
-    };
-    child.on('message', listen);
-    child.once('exit', () => reject(new Error(`The process has ended before it answered "${question}".`)));
-    child.send({ id, question });
-  });
-}
-
-function answer(id, value) {
-  process.send({ id, value });
-}
-
-async function startRedis(root) {
-  const port = 20_000 + Math.floor(Math.random() * 20_000);
-  const server = spawn(
-    'redis-server',
-    ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', root],
-    {
-      stdio: 'ignore',
-    },
-  );
-  for (let i = 0; ; i++) {
-    const socket = connect(port, '127.0.0.1');
-    const isUp = await once(socket, 'connect').then(
-      () => true,
-      () => false,
-    );
-    socket.destroy();
-    if (isUp) break;
-    if (i === 100) throw new Error('redis-server did not start.');
-    await pause(50);
-  }
-  return { url: `redis://127.0.0.1:${port}`, stop: () => server.kill() };
-}
-
-function middle(values) {
-  return round([...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]);
-}
-
-function round(value) {
-  return Math.round(value * 10) / 10;
 }
