@@ -1,6 +1,7 @@
 export { fromDerSignature } from '../core/crypto/der-signature';
 export type {
   CryptoProvider,
+  GeneratedSigner,
   MaybePromise,
   PrivateJwk,
   PublicKey,

@@ -1,7 +1,7 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { toSigner } from '../core/crypto/node';
+import { newPrivateKey, toSigner } from '../core/crypto/node';
 import { AmeshError } from '../core/errors/amesh-error';
 import { newToken } from '../storage/files/file-lock';
 import { makePrivateFolder, writePrivateFile } from '../storage/files/private-file';
@@ -9,10 +9,10 @@ import { ReplacedFiles } from '../storage/files/replaced-files';
 import type { KeyBackend, KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
 import { KeyFiles, lostKey } from './key-files';
-import { newKey } from './new-key';
 import {
   DamagedPassphraseError,
   generatedPassphrase,
+  keepPassphrase,
   NEW_IDENTITY,
   NO_BACKUP,
   newPassphrase,
@@ -20,14 +20,18 @@ import {
   type Passphrase,
   suppliedBy,
   suppliedPassphrase,
+  takeKept,
 } from './passphrase';
 import { roundsOf, toEncryptedPem } from './pkcs8';
+import { wipe } from './secrets/secret-bytes';
 
 // A human's passphrase is stretched as OWASP recommends. 256 random bits cannot be guessed anyway.
 const HUMAN_ROUNDS = 600_000;
 export const GENERATED_ROUNDS = 2048;
 
 const files = new KeyFiles('.pem');
+const NONE = new Uint8Array();
+const LINE_FEED = Buffer.from('\n');
 
 /** The private key as an encrypted PKCS#8 file. Its passphrase is supplied by the user, or generated and stored beside it. */
 export const encryptedFile: KeyBackend = Object.freeze({
@@ -48,17 +52,18 @@ export const encryptedFile: KeyBackend = Object.freeze({
 
   async create(context: KeyContext) {
     const supplied = await suppliedPassphrase(context);
-    const passphrase = supplied ?? (await usablePassphrase(context)) ?? (await writeGenerated(context));
-    const privateKey = newKey();
-    const { publicKey } = toSigner(privateKey);
-    const ref = files.refOf(publicKey);
-    const pem = await toEncryptedPem(
-      privateKey,
-      passphrase.text,
-      passphrase.source === 'generated' ? GENERATED_ROUNDS : HUMAN_ROUNDS,
-    );
-    await files.write(ref, pem, context);
-    return { ref, publicKey };
+    const { bytes } = supplied ?? (await usablePassphrase(context)) ?? (await writeGenerated(context));
+    try {
+      const privateKey = newPrivateKey();
+      const { publicKey } = toSigner(privateKey);
+      const ref = files.refOf(publicKey);
+      const pem = await toEncryptedPem(privateKey, bytes, supplied ? HUMAN_ROUNDS : GENERATED_ROUNDS);
+      await files.write(ref, pem, context);
+      if (supplied !== null) keepPassphrase(context, supplied);
+      return { ref, publicKey };
+    } finally {
+      wipe(bytes);
+    }
   },
 
   async open(ref: string, context: KeyContext) {
@@ -68,10 +73,15 @@ export const encryptedFile: KeyBackend = Object.freeze({
       throw roundsOf(pem) === GENERATED_ROUNDS
         ? lost(context)
         : new AmeshError(KEY_CODES.passphrase_required);
-    return toSigner(await decrypt(pem, passphrase, context));
+    try {
+      return toSigner(await decrypt(pem, passphrase, context));
+    } finally {
+      wipe(passphrase.bytes);
+    }
   },
 
   async remove(ref: string, context: KeyContext) {
+    wipe(takeKept(context)?.bytes ?? NONE);
     await files.remove(ref, context);
   },
 } satisfies KeyBackend);
@@ -82,7 +92,7 @@ async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext)
   }
   let key: KeyObject;
   try {
-    key = createPrivateKey({ key: pem, passphrase: passphrase.text });
+    key = createPrivateKey({ key: pem, passphrase: passphrase.bytes as Buffer });
   } catch {
     if (passphrase.source === 'generated') {
       throw new AmeshError(
@@ -130,7 +140,7 @@ async function writeGenerated({ dir }: KeyContext): Promise<Passphrase> {
   const written = `${path}.${newToken()}.tmp`;
   await makePrivateFolder(dir);
   // Written in one step: after a kill, the next key would otherwise be encrypted with an incomplete passphrase.
-  await writePrivateFile(written, Buffer.from(`${passphrase.text}\n`), 0o400);
+  await writePrivateFile(written, Buffer.concat([passphrase.bytes, LINE_FEED]), 0o400);
   await rename(written, path);
   return passphrase;
 }

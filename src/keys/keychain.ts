@@ -1,14 +1,14 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
-import { toSigner } from '../core/crypto/node';
+import { newPrivateKey, toSigner } from '../core/crypto/node';
 import { AmeshError, isAmeshError, partsOf } from '../core/errors/amesh-error';
 import type { KeyBackend, KeyContext } from './backend';
 import { GENERATED_ROUNDS } from './encrypted-file';
 import { KEY_CODES } from './errors/codes';
 import { KeyFiles, lostKey } from './key-files';
 import { openKeychain } from './keychain/store';
-import { newKey } from './new-key';
 import { newPassphrase } from './passphrase';
 import { roundsOf, toEncryptedPem } from './pkcs8';
+import { wipe } from './secrets/secret-bytes';
 
 const files = new KeyFiles('.keychain.pem');
 
@@ -38,12 +38,12 @@ export const keychain: KeyBackend = Object.freeze({
 
   async create(context: KeyContext) {
     const store = await openKeychain();
-    const privateKey = newKey();
+    const privateKey = newPrivateKey();
     const { publicKey } = toSigner(privateKey);
     const ref = files.refOf(publicKey);
-    const { text } = newPassphrase();
-    const pem = await toEncryptedPem(privateKey, text, GENERATED_ROUNDS);
-    await store.write(ref, text); // first: a key that nothing opens is worth nothing
+    const { bytes } = newPassphrase();
+    const pem = await toEncryptedPem(privateKey, bytes, GENERATED_ROUNDS);
+    await store.write(ref, bytes).finally(() => wipe(bytes)); // first: a key that nothing opens is worth nothing
     try {
       await files.write(ref, pem, context);
     } catch (error) {
@@ -66,7 +66,11 @@ export const keychain: KeyBackend = Object.freeze({
           command: KEY_CODES.key_lost.command,
         },
       );
-    return toSigner(decrypt(pem, passphrase));
+    try {
+      return toSigner(decrypt(pem, passphrase));
+    } finally {
+      wipe(passphrase);
+    }
   },
 
   /** Without its file a passphrase is worth nothing, so a locked keychain does not keep a key from being removed. */
@@ -78,12 +82,12 @@ export const keychain: KeyBackend = Object.freeze({
   },
 } satisfies KeyBackend);
 
-function decrypt(pem: string, passphrase: string): KeyObject {
+function decrypt(pem: string, passphrase: Uint8Array): KeyObject {
   // An unencrypted key would open with any passphrase, and somebody else may have put it there.
   if (roundsOf(pem) === null) throw lostKey('The key file is not an encrypted PKCS#8 key with PBES2.');
   let key: KeyObject;
   try {
-    key = createPrivateKey({ key: pem, passphrase });
+    key = createPrivateKey({ key: pem, passphrase: passphrase as Buffer });
   } catch {
     throw lostKey('The passphrase in the keychain does not open the private key.');
   }

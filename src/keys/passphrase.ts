@@ -1,8 +1,6 @@
-import { randomBytes } from 'node:crypto';
+import { randomFillSync } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fromUtf8 } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
 import { assertVariable, flawOf, readPath } from '../process/environment';
 import type { Env } from '../process/home';
@@ -11,17 +9,20 @@ import { isMissing } from '../storage/files/file-store';
 import { readRegularFile } from '../storage/files/regular-file';
 import type { KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
+import { copyOf, fromText, isBlank, readSecretFile, secretBytes, wipe } from './secrets/secret-bytes';
 
 /** A passphrase and its source. */
 export interface Passphrase {
-  readonly text: string;
+  /** In UTF-8. Overwrite them with `wipe()` after their use. */
+  readonly bytes: Uint8Array;
   /** `generated`, which needs no stretching, or how the user supplied it, as shown in messages. */
   readonly source: 'generated' | 'AUTH_MESH_PASSPHRASE' | 'AMESH_PASSPHRASE_FILE' | typeof CREDENTIAL_SOURCE;
 }
 
 export const PASSPHRASE_FILE = '.passphrase';
 /** The form of {@link newPassphrase}. Anything else was not generated, and would be stretched too little. */
-const GENERATED = /^[A-Za-z0-9_-]{43}\s*$/;
+const GENERATED_LENGTH = 43;
+const ALPHABET = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_');
 /** The longest passphrase that openssl, and so Node, accepts for opening a key. */
 const MAX_BYTES = 1024;
 const CREDENTIAL = 'amesh-passphrase';
@@ -67,22 +68,31 @@ function assertPassphrase(text: string): void {
   if (/[\r\n]$|^\s*$/.test(text)) assertVariable('AUTH_MESH_PASSPHRASE', flawOf(text));
 }
 
-// A context is the caller's object, and no passphrase may stand in it.
-const read = new WeakMap<KeyContext, Promise<Passphrase | null>>();
-
 /**
  * The passphrase that the user supplies: the file AMESH_PASSPHRASE_FILE, the systemd credential `amesh-passphrase`, or
- * AUTH_MESH_PASSPHRASE, in this order. It is never written to disk, and read once per context. Once read, the variable
- * leaves `process.env`.
+ * AUTH_MESH_PASSPHRASE, in this order. It is never written to disk. Once read, the variable leaves `process.env`.
  *
  * @returns null if none is supplied
  * @throws AmeshError `passphrase_required` if the file cannot be read, is empty or not UTF-8, or if the passphrase is
  *   longer than 1024 bytes
  */
-export function suppliedPassphrase(context: KeyContext): Promise<Passphrase | null> {
-  const known = read.get(context) ?? readSupplied(context);
-  read.set(context, known);
-  return known;
+export async function suppliedPassphrase(context: KeyContext): Promise<Passphrase | null> {
+  return takeKept(context) ?? readSupplied(context);
+}
+
+// A context is the caller's object, and no passphrase may stand in it.
+const kept = new WeakMap<KeyContext, Passphrase>();
+
+/** Keeps a copy for the next {@link suppliedPassphrase}: a key that was created is opened next, and a pipe is read only once. */
+export function keepPassphrase(context: KeyContext, { bytes, source }: Passphrase): void {
+  kept.set(context, { bytes: copyOf(bytes), source });
+}
+
+/** What {@link keepPassphrase} has kept, which is then the caller's. */
+export function takeKept(context: KeyContext): Passphrase | undefined {
+  const passphrase = kept.get(context);
+  kept.delete(context);
+  return passphrase;
 }
 
 async function readSupplied(context: KeyContext): Promise<Passphrase | null> {
@@ -96,7 +106,7 @@ async function readSupplied(context: KeyContext): Promise<Passphrase | null> {
       return null;
     case 'AUTH_MESH_PASSPHRASE':
       hideSecret(context.env, source);
-      return supplied(env.AUTH_MESH_PASSPHRASE as string, source);
+      return { bytes: checked(fromText(env.AUTH_MESH_PASSPHRASE as string)), source };
     case 'AMESH_PASSPHRASE_FILE':
       return readPassphrase(env.AMESH_PASSPHRASE_FILE as string, 'the file of AMESH_PASSPHRASE_FILE', source);
     default:
@@ -139,31 +149,32 @@ export async function generatedPassphrase({ dir }: KeyContext): Promise<Passphra
     );
   });
   if (bytes === null) return null;
-  const text = new TextDecoder().decode(bytes);
-  if (!GENERATED.test(text)) throw new DamagedPassphraseError(path);
-  return { text: text.trim(), source: 'generated' };
+  const passphrase = bytes.subarray(0, GENERATED_LENGTH);
+  const isWhole =
+    passphrase.length === GENERATED_LENGTH && passphrase.every((byte) => ALPHABET.includes(byte));
+  if (isWhole && isBlank(bytes.subarray(GENERATED_LENGTH))) return { bytes: passphrase, source: 'generated' };
+  wipe(bytes);
+  throw new DamagedPassphraseError(path);
 }
 
-/** 256 random bits in base64url. */
+/** More than 256 random bits in base64url. */
 export function newPassphrase(): Passphrase {
-  return { text: randomBytes(32).toString('base64url'), source: 'generated' };
+  const bytes = randomFillSync(secretBytes(GENERATED_LENGTH));
+  for (const [i, byte] of bytes.entries()) bytes[i] = ALPHABET[byte % ALPHABET.length] as number;
+  return { bytes, source: 'generated' };
 }
 
 async function readPassphrase(path: string, name: string, source: Passphrase['source']): Promise<Passphrase> {
-  let text: string;
-  try {
-    // Invalid UTF-8 would decode to the same replacement character, and make different passphrases equal.
-    text = fromUtf8(await readFile(path));
-  } catch {
+  const bytes = await readSecretFile(path, MAX_BYTES).catch(() => {
     throw unreadable(name);
-  }
-  const passphrase = text.replace(/\r?\n$/, ''); // editors add the newline; all other characters count
-  if (passphrase.trim() === '') throw unreadable(name, 'it is empty, or blank'); // nobody chooses white space
-  return supplied(passphrase, source);
+  });
+  if (isBlank(bytes)) throw unreadable(name, 'it is empty, or blank'); // nobody chooses white space
+  return { bytes: checked(bytes), source };
 }
 
-function supplied(text: string, source: Passphrase['source']): Passphrase {
-  if (Buffer.byteLength(text) <= MAX_BYTES) return { text, source };
+function checked(bytes: Uint8Array): Uint8Array {
+  if (bytes.length <= MAX_BYTES) return bytes;
+  wipe(bytes);
   throw new AmeshError(KEY_CODES.passphrase_required, `The passphrase is longer than ${MAX_BYTES} bytes.`, {
     fix: 'Set a shorter one in AUTH_MESH_PASSPHRASE or AMESH_PASSPHRASE_FILE.',
   });

@@ -1,5 +1,6 @@
 import { createCipheriv, type KeyObject, pbkdf2, randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
+import { wipe } from './secrets/secret-bytes';
 
 const derive = promisify(pbkdf2);
 
@@ -10,14 +11,18 @@ const derive = promisify(pbkdf2);
  * @param rounds the number of PBKDF2 rounds
  * @see RFC 8018 section 6.2
  */
-export async function toEncryptedPem(key: KeyObject, passphrase: string, rounds: number): Promise<string> {
+export async function toEncryptedPem(
+  key: KeyObject,
+  passphrase: Uint8Array | string,
+  rounds: number,
+): Promise<string> {
   const salt = randomBytes(16);
   const iv = randomBytes(16);
-  const cipher = createCipheriv('aes-256-cbc', await derive(passphrase, salt, rounds, 32, 'sha256'), iv);
-  const encrypted = Buffer.concat([
-    cipher.update(key.export({ format: 'der', type: 'pkcs8' })),
-    cipher.final(),
-  ]);
+  const secret = await derive(passphrase, salt, rounds, 32, 'sha256');
+  const plain = key.export({ format: 'der', type: 'pkcs8' });
+  const cipher = createCipheriv('aes-256-cbc', secret, iv);
+  const encrypted = Buffer.concat([cipher.update(plain), cipher.final()]);
+  wipe(secret, plain);
 
   const prf = sequence(OID.hmacWithSha256, NULL);
   const kdf = sequence(OID.pbkdf2, sequence(octets(salt), integer(rounds), prf));

@@ -6,6 +6,7 @@ import type { KeyBackend, KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
 import { KeyFiles, lostKey } from './key-files';
 import { suppliedPin } from './pin';
+import { wipe } from './secrets/secret-bytes';
 import { parseAddress, RESOURCE_MANAGER, type TpmAddress } from './tpm2/connection';
 import { checkKey, fingerprintOf, makeKey, TpmSigner } from './tpm2/key';
 import { fromKeyFile, type KeyFile, toKeyFile } from './tpm2/key-file';
@@ -28,6 +29,7 @@ export const tpm2: KeyBackend = Object.freeze({
 
   async describe({ env }: KeyContext) {
     const pin = await suppliedPin({ env });
+    wipe(pin);
     return pin.length > 0
       ? 'In the TPM of this machine: nobody can copy it. A program can use it on this machine if it knows the PIN.'
       : 'In the TPM of this machine: nobody can copy it. A program can use it on this machine if it can read the key file and use the TPM.';
@@ -48,9 +50,11 @@ export const tpm2: KeyBackend = Object.freeze({
   async create(context: KeyContext) {
     const tpm = tpmOf(context.env);
     const pin = await suppliedPin(context);
-    const { key, fingerprint, publicKey } = await makeAndTest(tpm, pin).catch(async (error) => {
-      throw await explain(error, tpm);
-    });
+    const { key, fingerprint, publicKey } = await makeAndTest(tpm, pin)
+      .catch(async (error) => {
+        throw await explain(error, tpm);
+      })
+      .finally(() => wipe(pin));
     const ref = files.refOf(publicKey);
     await files.write(ref, toText(key, fingerprint), context);
     return { ref, publicKey };

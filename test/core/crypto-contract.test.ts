@@ -5,6 +5,7 @@ import { toSigner as toWebSigner } from '@authmesh/sdk/crypto/web';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { fromDer, toDer } from '../../src/core/crypto/der';
+import { toPoint } from '../../src/core/crypto/points';
 import { providers } from '../support/providers';
 import { vectors } from '../support/vectors';
 
@@ -109,6 +110,16 @@ describe.each(providers)('the $id provider', (crypto) => {
     const key = await crypto.importPublicKey(signer.publicKey);
     expect(await key.verify(await signer.sign(message), message)).toBe(true);
     expect((await crypto.generatePrivateKey()).d).not.toBe(jwk.d);
+  });
+
+  it('generates signers, if it can without a string of their keys', async () => {
+    const made = await crypto.generateSigner?.();
+    if (made === undefined) return expect(crypto.id).toBe('noble');
+    const { signer, x, y } = made;
+    expect(Buffer.from(signer.publicKey)).toEqual(Buffer.from(toPoint({ x, y })));
+    const key = await crypto.importPublicKey(signer.publicKey);
+    expect(await key.verify(await signer.sign(message), message)).toBe(true);
+    expect((await crypto.generateSigner?.())?.x).not.toBe(x);
   });
 
   it('does not depend on the bytes it was given staying the same', async () => {

@@ -3,6 +3,7 @@ import {
   createHash,
   createPrivateKey,
   createPublicKey,
+  type ECDH,
   hash,
   type KeyObject,
   randomFillSync,
@@ -57,26 +58,67 @@ export const nodeCrypto: CryptoProvider = Object.freeze({
   importPrivateKey(jwk) {
     assertPrivateJwk(jwk);
     const ecdh = createECDH('prime256v1');
+    const scalar = fromBase64Url(jwk.d) as Uint8Array;
     try {
-      ecdh.setPrivateKey(fromBase64Url(jwk.d) as Uint8Array);
+      ecdh.setPrivateKey(scalar);
     } catch {
       throw new TypeError('This is not a private key on the P-256 curve.');
+    } finally {
+      scalar.fill(0);
     }
     if (ecdh.getPublicKey('base64url', 'compressed') !== toBase64Url(toPoint(jwk))) throw keyPartsDiffer();
-    return toSigner(createPrivateKey({ key: { ...jwk }, format: 'jwk' }));
+    return toSigner(keyOf(ecdh));
   },
 
   generatePrivateKey() {
-    // Not by generateKeyPairSync(): Node 20 can deadlock while it exports such a key, if a garbage collection removes the job
-    // that made it and locks the key that is being exported.
     const ecdh = createECDH('prime256v1');
     ecdh.generateKeys();
-    const [scalar, point] = [ecdh.getPrivateKey(), ecdh.getPublicKey()];
+    const scalar = ecdh.getPrivateKey();
     const padded = new Uint8Array(32);
     padded.set(scalar, 32 - scalar.length); // without its leading zeros
-    return toPrivateJwk(padded, point);
+    const jwk = toPrivateJwk(padded, ecdh.getPublicKey());
+    scalar.fill(0);
+    padded.fill(0);
+    return jwk;
+  },
+
+  generateSigner() {
+    const key = newPrivateKey();
+    const { x = '', y = '' } = createPublicKey(key).export({ format: 'jwk' });
+    return { signer: toSigner(key), x, y };
   },
 } satisfies CryptoProvider);
+
+// A PKCS#8 key of P-256, around the scalar of 32 bytes and the point of 65 (RFC 5208, RFC 5915).
+const BEFORE_SCALAR = Buffer.from('MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg', 'base64');
+const BEFORE_POINT = Buffer.from('oUQDQgA=', 'base64');
+const SCALAR_END = BEFORE_SCALAR.length + 32;
+const POINT_START = SCALAR_END + BEFORE_POINT.length;
+
+/**
+ * Generates a P-256 private key, which is then in the memory of OpenSSL only: in no string, which nobody could overwrite.
+ *
+ * Not by generateKeyPairSync(): Node 20 can deadlock while it exports such a key, if a garbage collection removes the job that
+ * made it and locks the key that is being exported.
+ */
+export function newPrivateKey(): KeyObject {
+  const ecdh = createECDH('prime256v1');
+  ecdh.generateKeys();
+  return keyOf(ecdh);
+}
+
+function keyOf(ecdh: ECDH): KeyObject {
+  const scalar = ecdh.getPrivateKey();
+  const der = new Uint8Array(POINT_START + 65);
+  der.set(BEFORE_SCALAR);
+  der.set(scalar, SCALAR_END - scalar.length); // it comes without its leading zeros
+  der.set(BEFORE_POINT, SCALAR_END);
+  der.set(ecdh.getPublicKey(), POINT_START);
+  const key = createPrivateKey({ key: der as Buffer, format: 'der', type: 'pkcs8' });
+  scalar.fill(0);
+  der.fill(0);
+  return key;
+}
 
 /**
  * Creates a signer from a P-256 private KeyObject.

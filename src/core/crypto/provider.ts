@@ -94,6 +94,21 @@ export interface CryptoProvider {
   importPrivateKey(jwk: PrivateJwk): MaybePromise<Signer>;
   /** Generates a new private key. */
   generatePrivateKey(): MaybePromise<PrivateJwk>;
+  /**
+   * Generates a new private key that never leaves the memory of the runtime's cryptography: no string contains it. Without this
+   * method, working keys are made with the two above.
+   */
+  generateSigner?(): MaybePromise<GeneratedSigner>;
+}
+
+/** A signer with a new key. */
+export interface GeneratedSigner {
+  /** Signs with it. */
+  readonly signer: Signer;
+  /** The x coordinate of the public point, 32 bytes in base64url: 43 characters. */
+  readonly x: string;
+  /** The y coordinate, likewise. */
+  readonly y: string;
 }
 
 /** What verifying takes of a {@link CryptoProvider}. A bundle that only verifies leaves out what knows private keys. */

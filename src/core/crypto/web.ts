@@ -71,6 +71,12 @@ export const webCrypto: CryptoProvider = /* @__PURE__ */ Object.freeze({
     const { x = '', y = '', d = '' } = await crypto.subtle.exportKey('jwk', privateKey);
     return { kty: 'EC', crv: 'P-256', x, y, d } as const;
   },
+
+  async generateSigner() {
+    const { privateKey, publicKey } = await crypto.subtle.generateKey(KEY, false, ['sign', 'verify']);
+    const { x = '', y = '' } = await crypto.subtle.exportKey('jwk', publicKey);
+    return { signer: toSigner(privateKey, toPoint({ x, y })), x, y };
+  },
 } satisfies CryptoProvider);
 
 /** An incremental hash, which Workers have in addition to WebCrypto. */

@@ -1,5 +1,11 @@
 import { cryptoProvider } from '#crypto';
-import type { CryptoProvider, MaybePromise, RequestSigner, Signer } from '../crypto/provider';
+import type {
+  CryptoProvider,
+  GeneratedSigner,
+  MaybePromise,
+  RequestSigner,
+  Signer,
+} from '../crypto/provider';
 import { deviceIdOf } from '../devices/allow-list';
 import { toBase64Url } from '../encoding';
 import { callSafely } from '../errors/call-safely';
@@ -185,13 +191,11 @@ async function makeWorkingKey(
   backdatedSeconds?: number,
 ): Promise<WorkingKey> {
   const { crypto, lifetimeSeconds } = settings;
-  const jwk = await crypto.generatePrivateKey();
-  const key = await crypto.importPrivateKey(jwk);
+  const { signer: key, x, y } = await (crypto.generateSigner?.() ?? generateSigner(crypto));
   const deviceId = await deviceIdOf(device.publicKey, crypto);
   const madeMs = settings.now();
   const { issuedAt, expiresAt } = periodFrom(madeMs, lifetimeSeconds, backdatedSeconds);
   const id = toBase64Url(crypto.randomBytes(16));
-  const { x, y } = jwk;
   const statement = await signStatement({ kind: 'request', deviceId, x, y, issuedAt, expiresAt, id }, device);
   return {
     signer: {
@@ -205,4 +209,9 @@ async function makeWorkingKey(
     madeMs,
     untilMs: expiresAt * 1000 - MARGIN_MS,
   };
+}
+
+async function generateSigner(crypto: CryptoProvider): Promise<GeneratedSigner> {
+  const jwk = await crypto.generatePrivateKey();
+  return { signer: await crypto.importPrivateKey(jwk), x: jwk.x, y: jwk.y };
 }

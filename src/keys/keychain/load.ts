@@ -11,8 +11,9 @@ export interface Keyring {
     username: string,
     options: { readonly linux: { readonly store: 'secret-service' } },
   ) => {
-    getPassword(): Promise<string | null>;
-    setPassword(password: string): Promise<void>;
+    // Bytes, unlike `getPassword()`: a string cannot be overwritten.
+    getSecret(): Promise<number[] | Uint8Array | null>;
+    setSecret(secret: Uint8Array): Promise<void>;
     deletePassword(): Promise<boolean>;
   };
 }

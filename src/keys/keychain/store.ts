@@ -1,5 +1,7 @@
+import { equalBytes } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { KEY_CODES } from '../errors/codes';
+import { secretBytes, wipe } from '../secrets/secret-bytes';
 import { type Keyring, loadKeyring } from './load';
 import { assertUnlocked } from './secret-service';
 
@@ -26,14 +28,22 @@ export class Keychain {
   }
 
   /** @returns null if there is none under this name */
-  read(name: string): Promise<string | null> {
-    return this.#run(name, (entry) => entry.getPassword());
+  async read(name: string): Promise<Uint8Array | null> {
+    const numbers = await this.#run(name, (entry) => entry.getSecret());
+    if (numbers === null) return null;
+    const secret = secretBytes(numbers.length);
+    secret.set(numbers);
+    numbers.fill(0);
+    return secret;
   }
 
   /** @throws AmeshError `key_backend_unavailable` if the keychain does not give back what was written */
-  async write(name: string, secret: string): Promise<void> {
-    await this.#run(name, (entry) => entry.setPassword(secret));
-    if ((await this.read(name)) === secret) return;
+  async write(name: string, secret: Uint8Array): Promise<void> {
+    await this.#run(name, (entry) => entry.setSecret(secret));
+    const stored = (await this.read(name)) ?? secretBytes(0);
+    const isSame = equalBytes(stored, secret);
+    wipe(stored);
+    if (isSame) return;
     await this.remove(name).catch(() => {});
     throw new AmeshError(
       KEY_CODES.key_backend_unavailable,

@@ -8,7 +8,13 @@ export function u32(value: number): Uint8Array {
 }
 
 export function join(...parts: readonly Uint8Array[]): Uint8Array {
-  return new Uint8Array(Buffer.concat(parts));
+  const joined = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0)); // no pool: a part may be a PIN
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
 }
 
 /** Reads what hardware or an agent has sent. It reads no byte beyond the end: a short answer is an error, never a zero. */

@@ -1,3 +1,4 @@
+import { wipe } from '../secrets/secret-bytes';
 import { join, u16, u32 } from '../slow/bytes';
 import { Reader, sized, u8 } from './bytes';
 import type { TpmConnection } from './connection';
@@ -41,9 +42,7 @@ export interface Response {
  * @see TCG TPM 2.0 Library part 1, section 18, "Command/Response Structure"
  */
 export async function run(tpm: TpmConnection, command: Command): Promise<Response> {
-  const bytes = encode(command);
-  let { code, body } = decode(await tpm.send(bytes));
-  if (AGAIN.has(code)) ({ code, body } = decode(await tpm.send(bytes)));
+  const { code, body } = await exchange(tpm, encode(command));
   if (code !== SUCCESS) throw new ResponseError(code, command.code);
   const reader = new Reader(body);
   const handle = command.givesHandle ? reader.u32() : 0;
@@ -51,17 +50,33 @@ export async function run(tpm: TpmConnection, command: Command): Promise<Respons
   return { handle, parameters: new Reader(reader.take(reader.u32())) };
 }
 
+async function exchange(tpm: TpmConnection, bytes: Uint8Array) {
+  try {
+    const first = decode(await tpm.send(bytes));
+    return AGAIN.has(first.code) ? decode(await tpm.send(bytes)) : first;
+  } finally {
+    wipe(bytes); // it may contain a PIN
+  }
+}
+
 function encode({ code, handles = [], password, parameters = [] }: Command): Uint8Array {
+  // Each part is named once: a copy of a password would stay in memory.
   const authorization =
-    password === undefined ? [] : [u32(PASSWORD_SESSION), sized(new Uint8Array()), u8(0), sized(password)];
-  const area = join(...authorization);
-  const body = join(
-    ...handles.map(u32),
-    ...(password === undefined ? [] : [u32(area.length), area]),
-    ...parameters,
-  );
+    password === undefined
+      ? []
+      : [u32(AUTHORIZATION_BYTES + password.length), ...emptySession(), u16(password.length), password];
+  const body = [...handles.map(u32), ...authorization, ...parameters];
+  const length = body.reduce((sum, part) => sum + part.length, HEADER_BYTES);
   const tag = password === undefined ? NO_SESSIONS : SESSIONS;
-  return join(u16(tag), u32(HEADER_BYTES + body.length), u32(code), body);
+  return join(u16(tag), u32(length), u32(code), ...body);
+}
+
+/** How long an authorization is, without its password. */
+const AUTHORIZATION_BYTES = 9;
+
+/** The session of a password, without a nonce and attributes. */
+function emptySession(): readonly Uint8Array[] {
+  return [u32(PASSWORD_SESSION), sized(new Uint8Array()), u8(0)];
 }
 
 function decode(response: Uint8Array): { code: number; body: Uint8Array } {

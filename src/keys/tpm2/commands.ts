@@ -154,8 +154,9 @@ function readProperties(reader: Reader): ReadonlyMap<number, number> {
 }
 
 function creation(template: EccTemplate, pin: Uint8Array): readonly Uint8Array[] {
-  const sensitive = join(sized(pin), EMPTY);
-  return [sized(sensitive), sized(publicArea(template)), EMPTY, u32(0)];
+  const sensitive = [u16(pin.length), pin, EMPTY]; // uncopied: see `run`
+  const length = 2 + pin.length + EMPTY.length;
+  return [u16(length), ...sensitive, sized(publicArea(template)), EMPTY, u32(0)];
 }
 
 /** TPMs leave out leading zeros, or add them. */
