@@ -15,7 +15,7 @@ export {
   issueProvision,
   type ProvisionOptions,
 } from '../bootstrap/tokens/issue';
-export { isScope } from '../core/devices/scopes';
+export { covers, isScope } from '../core/devices/scopes';
 export { SENDS_ONCE } from '../core/hints/sends-once';
 export {
   type IssueDelegationOptions,

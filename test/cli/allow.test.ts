@@ -114,7 +114,7 @@ describe('amesh deny', () => {
     expect((await machine.amesh(['deny', 'laptop', 'orders:*', 'reports:*'])).code).toBe(0);
     expect(await entryOf(machine)).not.toHaveProperty('scopes');
     const again = await machine.amesh(['deny', 'laptop', 'orders:read']);
-    expect(again.stderr).toContain('does not have orders:read. No changes were made.');
+    expect(again.stderr).toContain(`! "laptop" (${id}) did not have orders:read. No changes were made.\n`);
     expect(again.stderr).toContain('It may still call what requires no scope.');
   });
 
@@ -133,6 +133,25 @@ describe('amesh deny', () => {
     expect(ran.stderr).toContain(machine.here(`amesh deny ${id} '${wide}'`));
     expect(await scopesOf(machine)).toEqual(before);
     expect((await machine.amesh(['deny', 'laptop', wide, scope])).code).toBe(0);
+  });
+
+  it('says which scopes the device did not have, such as one with a typing error', async () => {
+    const { machine, id } = await createTarget();
+    await machine.amesh(['allow', 'laptop', 'orders:read', 'reports:a']);
+    const none = await machine.amesh(['deny', 'laptop', 'order:read']);
+    expect(none.code).toBe(0);
+    expect(none.stderr).toBe(
+      `! "laptop" (${id}) did not have order:read. No changes were made.\n  It may still do: orders:read, reports:a.\n`,
+    );
+    const some = await machine.amesh(['deny', 'laptop', 'order:read', 'reports:*']);
+    expect(some.stderr).toContain(`✓ "laptop" (${id}) may no longer do: reports:a.`);
+    expect(some.stderr).toContain(
+      `! "laptop" (${id}) did not have order:read.\n  It may still do: orders:read.\n`,
+    );
+    const json = objectOf(await machine.amesh(['deny', 'laptop', 'orders:read', 'x', '--json']));
+    expect(json).toMatchObject({ ok: true, changed: true, removed: ['orders:read'], notGranted: ['x'] });
+    const again = objectOf(await machine.amesh(['deny', 'laptop', 'orders:read', '--json']));
+    expect(again).toMatchObject({ ok: true, changed: false, removed: [], notGranted: ['orders:read'] });
   });
 
   it('needs a scope and a controller', async () => {

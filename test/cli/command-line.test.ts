@@ -143,7 +143,11 @@ describe('a wrong command line', () => {
       '--role is missing.',
       'amesh trust add --role controller|target [--host <a,b>] [--scope <scope...>] ["line"]',
     ],
-    ['provision --name x --ttl 2d', 'from 1s to 1d.\n  For example 90s, 15m or 1h.', 'amesh provision'],
+    [
+      'provision --name x --ttl 2d',
+      'from 1s to 24h.\n  Use a whole number and s, m, h or d, such as 90s, 15m or 1h.',
+      'amesh provision',
+    ],
     ['trust add --role boss', '--role must be controller or target, not boss.', 'amesh trust add'],
   ])('amesh %s', async (line, message, usage) => {
     const machine = await createMachine();

@@ -37,7 +37,7 @@ describe('amesh grant', () => {
     expect(ran.stderr).toMatch(
       /^✓ A grant for 2 callers called "worker-\*", open for 1h \(until .{16} UTC\)\.\n/,
     );
-    expect(ran.stderr).toContain('Each caller stays for 1d after its last request, but at most 30d.');
+    expect(ran.stderr).toContain('Each caller stays for 24h after its last request, but at most 30d.');
     expect(ran.stderr).not.toContain(ran.stdout.split('.')[1]);
     await enrol(ran.stdout.trim(), server);
     const [{ id } = { id: '' }] = (await api.allowList()).grants;
@@ -54,7 +54,7 @@ describe('amesh grant', () => {
     [['grant'], '--name is missing'],
     [['grant', '--name', '*-*'], '--name must have at most one *.'],
     [['grant', '--name', 'w', '--uses', '0'], '--uses must be a whole number from 1 to 100000.'],
-    [['grant', '--name', 'w', '--ttl', '25h'], '--ttl must be a duration from 1s to 1d.'],
+    [['grant', '--name', 'w', '--ttl', '25h'], '--ttl must be a duration from 1s to 24h.'],
     [['grant', '--name', 'w', '--lease', '1s'], '--lease must be a duration from 1m to 365d.'],
     [
       ['grant', '--name', 'w', '--lease', '2h', '--max-lease', '1h'],

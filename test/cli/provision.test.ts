@@ -95,8 +95,8 @@ describe('amesh provision', () => {
 
   it.each([
     [['provision'], '--name is missing'],
-    [['provision', '--name', 'x', '--ttl', '25h'], '--ttl must be a duration from 1s to 1d.'],
-    [['provision', '--name', 'x', '--ttl', '1'], '--ttl must be a duration from 1s to 1d.'],
+    [['provision', '--name', 'x', '--ttl', '25h'], '--ttl must be a duration from 1s to 24h.'],
+    [['provision', '--name', 'x', '--ttl', '1'], '--ttl must be a duration from 1s to 24h.'],
     [['provision', '--name', 'x', '--host', 'http://x'], '--host: "http://x" is not a host'],
     [['provision', '--name', 'x', '--relay', 'http://x'], '--relay: The URL of a relay must begin with'],
   ])('%j is a usage error: %s', async (args, message) => {

@@ -1,6 +1,6 @@
 import type { DeviceEntry } from '@authmesh/sdk/admin';
 import type { ArgsDef } from 'citty';
-import { MAX_SECONDS, toSeconds } from '../words/duration';
+import { durationFlag, toSeconds, UP_TO_TEN_YEARS } from '../words/duration';
 
 /** A device with the time when it was last seen here. */
 export type SeenDevice = DeviceEntry & {
@@ -22,16 +22,8 @@ export const FILTER_ARGS = {
     valueHint: 'pattern',
     description: "Only devices with this name, such as 'worker-*'",
   },
-  unused: {
-    type: 'string',
-    valueHint: 'time',
-    description: 'Only controllers that have not called for this long, such as 30d',
-  },
-  expires: {
-    type: 'string',
-    valueHint: 'time',
-    description: 'Only devices whose trust ends within this time, such as 14d',
-  },
+  unused: durationFlag('Only controllers that have not called for this long, such as 30d', UP_TO_TEN_YEARS),
+  expires: durationFlag('Only devices whose trust ends within this time, such as 14d', UP_TO_TEN_YEARS),
 } as const satisfies ArgsDef;
 
 /** The values of {@link FILTER_ARGS}. */
@@ -54,14 +46,14 @@ export function toFilter(
     tests.push(({ friendlyName }) => isMatch(friendlyName.toLowerCase(), parts));
   }
   if (unused !== undefined) {
-    const before = nowSeconds - toSeconds(unused, '--unused', 1, MAX_SECONDS);
+    const before = nowSeconds - toSeconds(unused, '--unused', UP_TO_TEN_YEARS);
     tests.push(
       ({ roles, unusedSince }) =>
         roles.includes('controller') && unusedSince !== null && unusedSince < before,
     );
   }
   if (expires !== undefined) {
-    const until = nowSeconds + toSeconds(expires, '--expires', 1, MAX_SECONDS);
+    const until = nowSeconds + toSeconds(expires, '--expires', UP_TO_TEN_YEARS);
     tests.push((device) => (endOf(device) ?? Number.POSITIVE_INFINITY) <= until);
   }
   return tests.length === 0 ? null : (device) => tests.every((test) => test(device));

@@ -4,7 +4,7 @@ import { endNotes, readScopes, scopesText, scopeWords } from '../allow-list/scop
 import { DEVICE_ARG, type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
-import { MAX_SECONDS, toSeconds } from '../words/duration';
+import { durationFlag, toSeconds, UP_TO_TEN_YEARS } from '../words/duration';
 import { here } from '../words/here';
 import { nameForCommand } from '../words/shell';
 
@@ -20,10 +20,12 @@ export const allow = defineCommand({
         "What it may do, in addition to what it may do already, such as orders:read or 'reports:*'",
     },
     expires: {
-      type: 'string',
+      ...durationFlag(
+        'When the trust in the device ends, such as 90d: after that it may not call at all, whatever its scopes',
+        UP_TO_TEN_YEARS,
+        'as it was',
+      ),
       valueHint: 'time|never',
-      description:
-        'When the trust in the device ends, such as 90d: after that it may not call at all, whatever its scopes. Default: as it was',
     },
     ...SHARED_ARGS,
   },
@@ -62,7 +64,7 @@ export const allow = defineCommand({
 /** @returns Unix seconds; null for no end */
 function toEnd(text: string, now: number): number | null {
   if (text.trim() === 'never') return null;
-  return now + toSeconds(text, '--expires', 1, MAX_SECONDS);
+  return now + toSeconds(text, '--expires', UP_TO_TEN_YEARS);
 }
 
 function outcome(device: DeviceEntry, added: readonly string[], isChanged: boolean): string {

@@ -12,9 +12,12 @@ import { valuesOf } from '../command-line/arguments';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
-import { durationText, momentText, toSeconds } from '../words/duration';
+import { durationFlag, durationText, momentText, toSeconds } from '../words/duration';
 import { here } from '../words/here';
 import { printable } from '../words/printable';
+
+/** A delegation may last no longer than a statement of a working key. */
+const LIFETIMES = { least: 60, most: STATEMENT_LIMITS.requestSeconds };
 
 export const delegate = defineCommand({
   meta: {
@@ -41,11 +44,7 @@ export const delegate = defineCommand({
       valueHint: 'id|name...',
       description: 'Which target the delegate may call: see amesh list. May be given several times',
     },
-    for: {
-      type: 'string',
-      valueHint: 'time',
-      description: 'How long it may; default 1h, at most 24h',
-    },
+    for: durationFlag('How long it may', LIFETIMES, '1h'),
     ...SHARED_ARGS,
   },
 
@@ -53,7 +52,7 @@ export const delegate = defineCommand({
     const { name } = args;
     if (!isDelegateName(name))
       throw new UsageError('--name must have 1 to 64 of A-Z a-z 0-9 . _ -, and no spaces.');
-    const lifetimeSeconds = toSeconds(args.for ?? '1h', '--for', 60, STATEMENT_LIMITS.requestSeconds);
+    const lifetimeSeconds = toSeconds(args.for ?? '1h', '--for', LIFETIMES);
     const scopes = scopesOf(rawArgs);
     assertFew(scopes, '--scope', STATEMENT_LIMITS.scopes, "Use a wildcard, such as 'orders:*'.");
     const words = [...new Set(valuesOf(rawArgs, 'target'))];

@@ -1,4 +1,4 @@
-import { type DeviceEntry, denyScopes, lookUp } from '@authmesh/sdk/admin';
+import { covers, type DeviceEntry, denyScopes, lookUp } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { confirmationsOf, confirmationText } from '../allow-list/confirmations';
 import { regainNotes } from '../allow-list/revoke-grant';
@@ -37,6 +37,7 @@ export const deny = defineCommand({
     });
     const { before, device } = result;
     const removed = (before?.scopes ?? []).filter((scope) => !device.scopes?.includes(scope));
+    const unknown = scopes.filter((scope) => !removed.some((each) => covers([scope], each)));
     const confirmations = isChanged ? await confirmationsOf(trust, head.revision) : undefined;
     const when =
       confirmations === undefined ? 'This counts within a second.' : confirmationText(confirmations);
@@ -45,10 +46,12 @@ export const deny = defineCommand({
         device,
         changed: isChanged,
         removed,
+        notGranted: unknown,
         ...(confirmations === undefined ? {} : { confirmations }),
       },
       notes: [
-        ...(isChanged ? [outcome(device, removed), `  ${when}`] : [unchanged(device, scopes)]),
+        ...(isChanged ? [outcome(device, removed), `  ${when}`] : []),
+        ...(unknown.length === 0 ? [] : [notGranted(device, unknown, isChanged)]),
         ...(device.scopes === undefined
           ? rest(device)
           : [`  It may still do: ${scopesText(device.scopes)}.`]),
@@ -62,8 +65,11 @@ function outcome(device: DeviceEntry, removed: readonly string[]): string {
   return `✓ "${device.friendlyName}" (${device.deviceId}) may no longer do: ${scopesText(removed)}.   Undo: ${here(`amesh allow ${nameForCommand(device)} ${scopeWords(removed)}`)}`;
 }
 
-function unchanged({ friendlyName, deviceId }: DeviceEntry, scopes: readonly string[]): string {
-  return `✓ "${friendlyName}" (${deviceId}) does not have ${scopesText(scopes)}. No changes were made.`;
+/** A scope with a typing error would otherwise look denied, while the device still has the one that was meant. */
+function notGranted(device: DeviceEntry, scopes: readonly string[], isChanged: boolean): string {
+  const { friendlyName, deviceId } = device;
+  const outcome = isChanged ? '' : ' No changes were made.';
+  return `! "${friendlyName}" (${deviceId}) did not have ${scopesText(scopes)}.${outcome}`;
 }
 
 function rest(device: DeviceEntry): string[] {

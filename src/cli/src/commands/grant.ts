@@ -4,11 +4,11 @@ import { SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { answersTo, hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
-import { durationText, momentText, toSeconds } from '../words/duration';
+import { durationFlag, durationText, momentText, toSeconds, UP_TO_A_DAY } from '../words/duration';
 import { here } from '../words/here';
 
 const DAY = 86_400;
-const YEAR = 365 * DAY;
+const LEASES = { least: 60, most: 365 * DAY };
 
 export const grant = defineCommand({
   meta: {
@@ -23,17 +23,9 @@ export const grant = defineCommand({
       description: "The names that callers may have, such as 'worker-*'",
     },
     uses: { type: 'string', valueHint: 'n', description: 'How many callers may enrol; default 1' },
-    ttl: {
-      type: 'string',
-      valueHint: 'time',
-      description: 'How long callers may enrol; default 1h, at most 24h',
-    },
-    lease: { type: 'string', valueHint: 'time', description: 'How long an unused entry lasts; default 24h' },
-    'max-lease': {
-      type: 'string',
-      valueHint: 'time',
-      description: 'How long an entry lasts at most; default 30d',
-    },
+    ttl: durationFlag('How long callers may enrol', UP_TO_A_DAY, '1h'),
+    lease: durationFlag('How long an unused entry lasts', LEASES, '24h'),
+    'max-lease': durationFlag('How long an entry lasts at most', LEASES, '30d'),
     host: {
       type: 'string',
       valueHint: 'a,b',
@@ -44,10 +36,10 @@ export const grant = defineCommand({
   },
 
   async run({ args, rawArgs }): Promise<Result> {
-    const lifetimeSeconds = toSeconds(args.ttl ?? '1h', '--ttl', 1, DAY);
-    const leaseSeconds = toSeconds(args.lease ?? '24h', '--lease', 60, YEAR);
+    const lifetimeSeconds = toSeconds(args.ttl ?? '1h', '--ttl', UP_TO_A_DAY);
+    const leaseSeconds = toSeconds(args.lease ?? '24h', '--lease', LEASES);
     const longest = args['max-lease'] ?? durationText(Math.max(30 * DAY, leaseSeconds));
-    const maxLeaseSeconds = toSeconds(longest, '--max-lease', leaseSeconds, YEAR);
+    const maxLeaseSeconds = toSeconds(longest, '--max-lease', { ...LEASES, least: leaseSeconds });
     const uses = toUses(args.uses ?? '1');
     const scopes = scopesOf(rawArgs);
     if (args.name.split('*').length > 2) throw new UsageError('--name must have at most one *.');

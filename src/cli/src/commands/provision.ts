@@ -18,7 +18,7 @@ import { chooseRelay } from '../relay/relay-choice';
 import { interruptible } from '../terminal/interrupt';
 import { type OutputOptions, printLines } from '../terminal/output';
 import { Teller } from '../terminal/teller';
-import { durationText, momentText, toSeconds } from '../words/duration';
+import { durationFlag, durationText, momentText, toSeconds, UP_TO_A_DAY } from '../words/duration';
 import { here } from '../words/here';
 import { nameForCommand } from '../words/shell';
 
@@ -31,11 +31,7 @@ export const provision = defineCommand({
   },
   args: {
     name: { type: 'string', required: true, description: 'The name for that machine' },
-    ttl: {
-      type: 'string',
-      valueHint: 'time',
-      description: 'How long the token is valid; default 1h, at most 24h',
-    },
+    ttl: durationFlag('How long the token is valid', UP_TO_A_DAY, '1h'),
     host: {
       type: 'string',
       valueHint: 'a,b',
@@ -60,7 +56,7 @@ export const provision = defineCommand({
 
   async run({ args, data, rawArgs }): Promise<Result> {
     const options = data as OutputOptions;
-    const lifetimeSeconds = toSeconds(args.ttl ?? '1h', '--ttl', 1, 86_400);
+    const lifetimeSeconds = toSeconds(args.ttl ?? '1h', '--ttl', UP_TO_A_DAY);
     const hosts = toHosts(args.host ?? '', '--host');
     const scopes = scopesOf(rawArgs);
     if (scopes.length > MAX_TOKEN_SCOPES)

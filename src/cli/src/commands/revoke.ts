@@ -17,6 +17,7 @@ import { type Result, SHARED_ARGS } from '../command-line/command';
 import { CommandError, UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
+import { durationFlag, UP_TO_TEN_YEARS } from '../words/duration';
 import { here } from '../words/here';
 
 export const revoke = defineCommand({
@@ -38,11 +39,10 @@ export const revoke = defineCommand({
       valueHint: 'id',
       description: 'Revoke one delegation, by the ID that amesh delegate printed',
     },
-    unused: {
-      type: 'string',
-      valueHint: 'time',
-      description: 'Revoke every device that may call this machine but has not for this long, such as 90d',
-    },
+    unused: durationFlag(
+      'Revoke every device that may call this machine but has not for this long, such as 90d',
+      UP_TO_TEN_YEARS,
+    ),
     'all-controllers': { type: 'boolean', description: 'Revoke every device that may call this machine' },
     ...SHARED_ARGS,
   },

@@ -2,8 +2,31 @@ import { UsageError } from '../errors/errors';
 
 const SECONDS = Object.freeze({ s: 1, m: 60, h: 3600, d: 86_400 });
 
-/** The longest time that a device can be given or unused: ten years. */
-export const MAX_SECONDS = 3650 * 86_400;
+/** The durations that a flag takes, in seconds. */
+export interface DurationRange {
+  readonly least: number;
+  readonly most: number;
+}
+
+/** How long a token or a delegation may be valid. A shorter one than a second has ended before it is used. */
+export const UP_TO_A_DAY: DurationRange = { least: 1, most: SECONDS.d };
+
+/** How long a device may be trusted, or unused: up to ten years. */
+export const UP_TO_TEN_YEARS: DurationRange = { least: 1, most: 3650 * SECONDS.d };
+
+/**
+ * A flag that takes a duration. Its help says the same range as its error.
+ *
+ * @param byDefault as it would be typed; undefined if the flag has no default
+ */
+export function durationFlag(what: string, range: DurationRange, byDefault?: string) {
+  const otherwise = byDefault === undefined ? '' : `default ${byDefault}, `;
+  return {
+    type: 'string',
+    valueHint: 'time',
+    description: `${what}; ${otherwise}from ${rangeText(range)}`,
+  } as const;
+}
 
 /**
  * Parses a duration such as `90s`, `15m`, `1h` or `30d` to seconds.
@@ -11,20 +34,27 @@ export const MAX_SECONDS = 3650 * 86_400;
  * @param where its origin, for the message
  * @throws UsageError
  */
-export function toSeconds(text: string, where: string, least: number, most: number): number {
+export function toSeconds(text: string, where: string, range: DurationRange): number {
   const [, number = '', unit = ''] = /^(\d{1,8})([smhd])$/.exec(text.trim()) ?? [];
   const seconds = Number(number) * SECONDS[unit as keyof typeof SECONDS];
-  if (seconds >= least && seconds <= most) return seconds;
-  throw new UsageError(`${where} must be a duration from ${durationText(least)} to ${durationText(most)}.`, {
-    hint: most < 7 * SECONDS.d ? 'For example 90s, 15m or 1h.' : 'For example 15m, 1h or 7d.',
+  if (seconds >= range.least && seconds <= range.most) return seconds;
+  throw new UsageError(`${where} must be a duration from ${rangeText(range)}.`, {
+    hint: `Use a whole number and s, m, h or d, such as ${range.most < 7 * SECONDS.d ? '90s, 15m or 1h' : '15m, 1h or 7d'}.`,
   });
 }
 
-/** In the largest unit that is exact. */
+/** In the largest unit that is exact, but one day is 24h. */
 export function durationText(seconds: number): string {
   const units = Object.entries(SECONDS).reverse();
-  const [unit, size] = units.find(([, size]) => seconds % size === 0) as [string, number];
+  const [unit, size] = units.find(([unit, size]) => {
+    const isOneDay = unit === 'd' && seconds === size;
+    return seconds % size === 0 && !isOneDay;
+  }) as [string, number];
   return `${seconds / size}${unit}`;
+}
+
+function rangeText({ least, most }: DurationRange): string {
+  return `${durationText(least)} to ${durationText(most)}`;
 }
 
 /** A moment for people, to the minute, in UTC. */
