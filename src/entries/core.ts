@@ -1,3 +1,12 @@
+export { type AnswerView, answerNonce } from '../core/answers/answer';
+export type { AnswerProof } from '../core/answers/proof';
+export {
+  type AnsweredBy,
+  type AnswerSigner,
+  signAnswer,
+  type UnsignedAnswer,
+} from '../core/answers/sign-answer';
+export { type ExpectedAnswer, type ProvenHead, verifyAnswer } from '../core/answers/verify-answer';
 export { fromDerSignature } from '../core/crypto/der-signature';
 export type {
   CryptoProvider,

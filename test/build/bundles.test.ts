@@ -38,21 +38,22 @@ const specifiers = ['@authmesh/sdk', '@authmesh/sdk/core', '@authmesh/sdk/hono',
  * Bytes behind gzip, with WebCrypto and without noble. What outgrows its budget has to have a reason: the texts of codes
  * count, too. Scopes took 450 bytes of a verifier, and the part of WebCrypto that knows private keys made room for them.
  * Working keys and delegates take 2.6 kB: the strict reading of a statement, its checks and their texts, the check that a
- * point is on the curve, low s, and the cache without which each request would cost two signature checks.
+ * point is on the curve, low s, and the cache without which each request would cost two signature checks. To sign answers
+ * takes 1.4 kB, and to check them 3 kB of a client.
  */
 const budgets: Record<string, { program: string; bytes: number }> = {
-  'a verifier': { program: `export { createVerifier } from '@authmesh/sdk/core';`, bytes: 19_136 },
+  'a verifier': { program: `export { createVerifier } from '@authmesh/sdk/core';`, bytes: 20_992 },
   // What a client tells of a refused delegate took 0.2 kB.
-  'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 10_688 },
+  'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 14_848 },
   // With CODES, which holds the texts of every room and is the same in every runtime. Working keys, and the part of WebCrypto
   // that makes them, took 1.6 kB. The errors of agents, keychains and external signers, and fromDerSignature(), took 0.9 kB, delegations as much.
   // A working key that is never text took 0.1 kB.
-  'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 31_680 },
+  'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 36_864 },
   // These two read the list in pages: its head, the search in a page, and its order against what was seen take 4.2 kB.
-  'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 32_448 },
+  'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 35_840 },
   'a protected Worker': {
     program: `export { AmeshNonces, withAmesh } from '@authmesh/sdk/workers';`,
-    bytes: 29_120,
+    bytes: 32_256,
   },
 };
 

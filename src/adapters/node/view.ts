@@ -42,6 +42,7 @@ export function nodeView(
 const HIDDEN = '\0';
 /** The headers that decide about a request or its signature. */
 const WATCHED = [
+  'accept-signature',
   'authorization',
   'authmesh-key',
   'authmesh-target',

@@ -13,7 +13,7 @@ import { type Outgoing, toOutgoing, toView } from './outgoing';
 import { followRedirect, isRedirect } from './redirect';
 import { type ClientRefusal, explainRefusal, refusalOf } from './refusal';
 import { discard, send, withoutRepeat } from './send';
-import { DEFAULT_SIGN_BODY_BYTES, idOf, type SignatureFormat, signatureHeaders } from './sign-request';
+import { DEFAULT_SIGN_BODY_BYTES, idOf, type SignatureFormat, signParts } from './sign-request';
 
 /** How a client signs and sends. Only the signer is required; a wrong option is a TypeError. */
 export interface ClientOptions {
@@ -185,7 +185,7 @@ async function sign(
   const worker = await opened.requestSigner?.();
   const signer = worker === undefined ? opened : signerOf(worker);
   throwIfAborted(request.signal); // a key may wait for somebody's touch
-  const added = await signatureHeaders(toView(request), request.bytes, signer, {
+  const { added } = await signParts(toView(request), request.bytes, signer, {
     format,
     targetDeviceId,
     nonce,

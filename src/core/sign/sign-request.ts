@@ -1,4 +1,5 @@
 import { clientCrypto } from '#crypto';
+import { ACCEPT_SIGNATURE, ASK } from '../answers/answer';
 import type { ClientCrypto, CryptoProvider, Signer } from '../crypto/provider';
 import { deviceIdOf } from '../devices/allow-list';
 import { toBase64, toBase64Url, toUtf8 } from '../encoding';
@@ -27,6 +28,8 @@ export interface SignOptions {
   readonly expires?: number | undefined;
   /** 22 base64url characters; default 16 new random bytes. A reused nonce is a replay. */
   readonly nonce?: string | undefined;
+  /** Asks the target to sign its answer (`Accept-Signature`); default false. Check it by `verifyAnswer()`. */
+  readonly asksForProof?: boolean | undefined;
   /** The largest streaming body that is buffered for hashing, in bytes; default 10,485,760 (10 MiB). */
   readonly maxBufferedBytes?: number | undefined;
   /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
@@ -39,6 +42,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof SignOptions>([
   'created',
   'expires',
   'nonce',
+  'asksForProof',
   'maxBufferedBytes',
   'crypto',
 ]);
@@ -82,7 +86,7 @@ export async function signRequest(
     return {
       ...view,
       body,
-      headers: { ...view.headers, ...(await signatureHeaders(view, body, signer, options)) },
+      headers: { ...view.headers, ...(await signParts(view, body, signer, options)).added },
     };
   }
   const source = request;
@@ -95,22 +99,27 @@ export async function signRequest(
     source.body === null
       ? null
       : await collect(source.body, options.maxBufferedBytes ?? DEFAULT_SIGN_BODY_BYTES);
-  const added = await signatureHeaders(view, body, signer, options);
+  const { added } = await signParts(view, body, signer, options);
   for (const [name, value] of Object.entries(added)) headers.set(name, value);
   return renewed(source, body === null ? { headers } : { headers, body });
 }
 
-/**
- * The headers that signing adds, by lower-case name.
- *
- * @param body the bytes to send
- */
-export async function signatureHeaders(
+/** What signing a request makes. */
+export interface RequestSignature {
+  /** The headers to add, by lower-case name. */
+  readonly added: Record<string, string>;
+  /** The text that was signed, and its signature, 64 bytes: an answer is bound to both. */
+  readonly base: string;
+  readonly signature: Uint8Array;
+}
+
+/** @param body the bytes to send */
+export async function signParts(
   view: RequestView,
   body: Uint8Array | null | undefined,
   signer: Signer,
   options: SignOptions,
-): Promise<Record<string, string>> {
+): Promise<RequestSignature> {
   const { crypto = clientCrypto, targetDeviceId } = options;
   const line = readRequestLine(view);
   if (line instanceof Fault) throw new TypeError(`This request cannot be signed: ${line.detail}`);
@@ -122,6 +131,7 @@ export async function signatureHeaders(
   if (worker !== undefined) added['authmesh-key'] = worker.statement;
   else if (fieldValue(view.headers, 'authmesh-key') !== undefined)
     throw new TypeError('This request has the AuthMesh-Key of another signature: remove it first.');
+  if (options.asksForProof) added[ACCEPT_SIGNATURE] = append(view, ACCEPT_SIGNATURE, ASK);
   const headers = { ...view.headers, ...added };
   const authorization = fieldValue(view.headers, 'authorization');
   const format = authorization === undefined ? (options.format ?? 'authmesh') : 'rfc9421';
@@ -153,15 +163,15 @@ export async function signatureHeaders(
     added['signature-input'] = append(view, 'signature-input', `amesh=${value}`);
     added.signature = append(view, 'signature', `amesh=:${toBase64(signature)}:`);
   }
-  return added;
+  return { added, base, signature };
 }
 
 /** Another party's signature stays beside ours. */
 function append(view: RequestView, name: string, member: string): string {
   const present = fieldValue(view.headers, name);
-  if (present === undefined) return member;
+  if (present === undefined || present === member) return member;
   if (/(?:^|[, ])amesh=/.test(present))
-    throw new TypeError('This request already has a signature labelled amesh.');
+    throw new TypeError(`This request already has a member labelled amesh in its ${name}.`);
   return `${present}, ${member}`;
 }
 
@@ -179,7 +189,7 @@ export async function idOf(signer: Signer, crypto: ClientCrypto): Promise<string
 
 function readSignOptions(options: SignOptions): void {
   assertOptionNames('signRequest()', options, NAMES);
-  const { format, targetDeviceId, created, expires, nonce, maxBufferedBytes } = options;
+  const { format, targetDeviceId, created, expires, nonce, asksForProof, maxBufferedBytes } = options;
   if (format !== undefined && format !== 'authmesh' && format !== 'rfc9421') {
     throw new TypeError('format must be "authmesh" or "rfc9421".');
   }
@@ -191,6 +201,8 @@ function readSignOptions(options: SignOptions): void {
       throw new TypeError('created and expires must be whole Unix seconds.');
     }
   }
+  if (asksForProof !== undefined && typeof asksForProof !== 'boolean')
+    throw new TypeError('asksForProof must be true or false.');
   if (maxBufferedBytes !== undefined && !(Number.isSafeInteger(maxBufferedBytes) && maxBufferedBytes >= 0)) {
     throw new TypeError('maxBufferedBytes must be a whole number of bytes.');
   }

@@ -1,10 +1,12 @@
 import type { createExplain } from '#hints';
 import { andThen } from '../and-then';
+import { asksForProof } from '../answers/answer';
+import type { ProofSettings } from '../answers/proof';
 import type { MaybePromise, PublicKey, VerifyingCrypto } from '../crypto/provider';
 import type { AllowList, AllowListSource, TrustedDevice } from '../devices/allow-list';
 import type { KeyCache } from '../devices/key-cache';
 import { Fault, malformed } from '../errors/fault';
-import { delegatesOf, type NonceStore } from '../nonces/nonce-store';
+import { delegatesOf, MAX_CLOCK_SKEW_SECONDS, type NonceStore } from '../nonces/nonce-store';
 import {
   type CarriedStatement,
   checkStatement,
@@ -36,6 +38,8 @@ export interface Context {
   readonly nonceStore: NonceStore;
   readonly keys: KeyCache;
   readonly statements: StatementCache;
+  /** Undefined if answers are never signed. */
+  readonly proofs: ProofSettings | undefined;
   /** Undefined in small bundles, which do without hints. */
   readonly explain: ReturnType<typeof createExplain>;
 }
@@ -58,12 +62,16 @@ export interface Incoming {
   /** What it claims, once that is read; refusals report it. */
   credentials?: Credentials | Fault;
   line?: RequestLine | Fault;
+  /** Whether its signature is right and its nonce is claimed: only then may its answer be signed. */
+  isClaimed?: boolean;
+  /** A refusal for its time, which has to wait for the claim, so that a proven one says that the request is void. */
+  clockFault?: Fault | undefined;
   /** Reports a fault in a body that handlers read while it arrives. */
   readonly report: (fault: Fault) => void;
 }
 
 /** After checks 1 and 2. */
-interface Readable extends Incoming {
+export interface Readable extends Incoming {
   readonly credentials: Credentials;
   readonly line: RequestLine;
   /** The components that the signature covers. */
@@ -94,7 +102,7 @@ export async function runChecks(request: Incoming): Promise<Verified | Fault> {
   for (const step of STEPS) {
     const next: MaybePromise<Incoming | Fault> = step(state);
     state = next instanceof Promise ? await next : next;
-    if (state instanceof Fault) return state;
+    if (state instanceof Fault) return request.clockFault ?? state;
   }
   return state as Verified; // the last step returns this type
 }
@@ -120,15 +128,27 @@ const consultList: Step<Readable, Known> = (request) =>
   andThen(readAllowList(request.context.source), (list) => {
     const { context, view, line, credentials, nowMs } = request;
     const { settings, nonceStore } = context;
-    const early =
-      checkHost(settings, view, line, list) ??
-      checkFreshness(credentials, nowMs, settings, nonceStore.startedAt);
-    if (early !== null) return early;
+    const elsewhere = checkHost(settings, view, line, list);
+    if (elsewhere !== null) return elsewhere;
+    const late = checkFreshness(credentials, nowMs, settings, nonceStore.startedAt);
+    if (late !== null) {
+      if (!mayProveClock(request)) return late;
+      request.clockFault = late;
+    }
     const device = findController(list, credentials.deviceId);
     if (device instanceof Fault) return device;
     const known = Object.assign(request, { list, device });
     return checkCarried(known, nowMs) ?? known;
   });
+
+/**
+ * Whether a refusal for its time can be proven to the caller. Then its signature is checked and its nonce claimed all the same.
+ * Not beyond the largest skew that any verifier may have: no store has to remember nonces for that long.
+ */
+function mayProveClock({ view, context, credentials, nowMs }: Readable): boolean {
+  const isNear = Math.abs(nowMs - credentials.created * 1000) <= MAX_CLOCK_SKEW_SECONDS * 1000;
+  return isNear && context.proofs !== undefined && asksForProof(view.headers);
+}
 
 function checkCarried({ statement, list, device, credentials }: Known, nowMs: number): Fault | null {
   return statement === undefined ? null : checkStatement(statement, list, device, credentials.created, nowMs);
@@ -151,7 +171,10 @@ const claim: Step<Known, Known> = (request) => {
   const { deviceId } = credentials;
   const id = statement?.delegation === undefined ? deviceId : delegatesOf(deviceId);
   const claiming = claimNonce(context.nonceStore, view, id, credentials, nowMs, context.settings);
-  return andThen(claiming, (replayed) => replayed ?? request);
+  return andThen(claiming, (fault) => {
+    request.isClaimed = fault?.code !== 'replay_detected';
+    return fault ?? request.clockFault ?? request;
+  });
 };
 
 /** Check 9. After the claim, so that a request that is refused here is a replay once the device has the right. */
@@ -195,7 +218,9 @@ async function explainWrong(request: Known, key: PublicKey, wrong: Fault): Promi
   const { context, view, line, list } = request;
   if (view.hidesApostrophe && line.query.includes('%27')) {
     const query = line.query.replaceAll('%27', "'");
-    if ((await checkLine(request, key, { ...line, query })) === null) return checkPath(request);
+    const shown = { ...line, query };
+    if ((await checkLine(request, key, shown)) === null)
+      return checkPath(Object.assign(request, { line: shown }));
   }
   if (stateOf(view).claim !== undefined) return changed('request');
   const attempt = (other: RequestLine) => checkLine(request, key, other);

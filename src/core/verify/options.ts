@@ -27,6 +27,11 @@ export interface VerifyOptions {
   readonly nonceStore?: NonceStore | undefined;
   /** The largest accepted body, in bytes; default 1,048,576 (1 MiB). */
   readonly maxBodyBytes?: number | undefined;
+  /**
+   * The largest body of an answer that is held back until it is complete, if the caller asked for a signed answer; in bytes,
+   * default 1,048,576 (1 MiB). The body of a larger one is not signed, which the answer says.
+   */
+  readonly maxAnswerBytes?: number | undefined;
   /** The authorities (`host` or `host:port`) that this server accepts; default AMESH_HOSTS, or the hosts in the sealed list. */
   readonly hosts?: readonly string[] | undefined;
   /**
@@ -66,6 +71,7 @@ export interface VerifySettings {
   readonly nonceWindowSeconds: number;
   readonly nonceStore: NonceStore | undefined;
   readonly maxBodyBytes: number;
+  readonly maxAnswerBytes: number;
   readonly streamsBody: boolean;
   readonly hosts: ReadonlySet<string> | undefined;
   readonly authority: string | undefined;
@@ -77,11 +83,14 @@ export interface VerifySettings {
   readonly onRefusal: ((refusal: Refusal) => void) | undefined;
 }
 
+const MIB = 1_048_576;
+
 const NAMES: ReadonlySet<string | symbol> = new Set<keyof VerifyOptions>([
   'clockSkewSeconds',
   'nonceWindowSeconds',
   'nonceStore',
   'maxBodyBytes',
+  'maxAnswerBytes',
   'hosts',
   'authority',
   'pathPrefix',
@@ -99,7 +108,7 @@ const NAMES: ReadonlySet<string | symbol> = new Set<keyof VerifyOptions>([
 export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
   assertOptionNames('verify()', options, NAMES);
   const { nonceStore, onRefusal, trustForwardedHost = false, enroll = false } = options;
-  const { maxBodyBytes = 1_048_576, delegates = 'require' in options } = options;
+  const { maxBodyBytes = MIB, maxAnswerBytes = MIB, delegates = 'require' in options } = options;
   const clockSkewSeconds = options.clockSkewSeconds ?? 30;
   if (!isWithin(clockSkewSeconds, 1, MAX_CLOCK_SKEW_SECONDS)) {
     throw new TypeError('clockSkewSeconds must be a number of seconds from 1 to 300.');
@@ -108,8 +117,9 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
   if (!isWithin(nonceWindowSeconds, 2 * clockSkewSeconds, 86_400)) {
     throw new TypeError('nonceWindowSeconds must be from twice clockSkewSeconds to 86400.');
   }
-  if (!Number.isSafeInteger(maxBodyBytes) || maxBodyBytes < 0) {
-    throw new TypeError('maxBodyBytes must be a whole number of bytes.');
+  for (const [name, bytes] of Object.entries({ maxBodyBytes, maxAnswerBytes })) {
+    if (!Number.isSafeInteger(bytes) || bytes < 0)
+      throw new TypeError(`${name} must be a whole number of bytes.`);
   }
   if (nonceStore !== undefined && typeof nonceStore.claim !== 'function') {
     throw new TypeError('nonceStore has no claim().');
@@ -134,6 +144,7 @@ export function readVerifyOptions(options: VerifyOptions = {}): VerifySettings {
     nonceWindowSeconds,
     nonceStore,
     maxBodyBytes,
+    maxAnswerBytes,
     streamsBody,
     hosts,
     authority: options.authority === undefined ? undefined : readAuthority(options.authority),

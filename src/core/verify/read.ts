@@ -13,6 +13,7 @@ const SINGLE = [
   'content-digest',
   'authmesh-target',
   'authmesh-key',
+  'accept-signature',
 ];
 
 /** Finds the signature of a request: checks 1 and 2 of docs/protocol.md. */

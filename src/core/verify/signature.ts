@@ -26,10 +26,20 @@ export function checkSignature(
   credentials: Credentials,
   covered: readonly string[],
 ): MaybePromise<Fault | null> {
-  const parameters = credentials.parameters ?? signatureParameters(covered, credentials);
-  const base = createSignatureBase(line, headers, covered, parameters);
+  const base = signatureBase(line, headers, credentials, covered);
   if (base instanceof Fault) return base;
   return andThen(key.verify(credentials.signature, toSlab(base)), (isRight) =>
     isRight === true ? null : new Fault(SIGNATURE_CODES.invalid_signature),
   );
+}
+
+/** The text that a request's signature must have signed. */
+export function signatureBase(
+  line: RequestLine,
+  headers: HeaderLines,
+  credentials: Credentials,
+  covered: readonly string[],
+): string | Fault {
+  const parameters = credentials.parameters ?? signatureParameters(covered, credentials);
+  return createSignatureBase(line, headers, covered, parameters);
 }

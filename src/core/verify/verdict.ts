@@ -1,3 +1,4 @@
+import type { AnswerProof } from '../answers/proof';
 import type { RefusalCode } from '../errors/code-names';
 import type { RefusalFacts } from '../errors/define-codes';
 import type { BodyStream } from './stream-body';
@@ -54,6 +55,8 @@ export interface Accepted<R> {
   readonly caller: AuthMeshIdentity;
   /** Headers to add to the response; often absent. */
   readonly headers?: AnswerHeaders | undefined;
+  /** Signs the answer; only if the request asked for that, and this server can. The adapter calls it when the answer is complete. */
+  readonly proof?: AnswerProof | undefined;
   /**
    * The request with its verified, readable body: a view with the bytes, or the `Request` itself. If its body was already
    * read, or is a `stream`, it is a fresh `Request` with the same other properties.
@@ -111,6 +114,16 @@ export function refused(
   if (code === 'timestamp_out_of_range') headers.date = new Date(nowMs).toUTCString();
   const answer = { status, headers, body: JSON.stringify({ error: wire, scope }) };
   return withResponse({ ok: false, kind: 'refused', code, answer, bodyUnread });
+}
+
+/** The same refusal or answer with more headers. */
+export function withHeaders<V extends Refused | Answered>(verdict: V, headers: AnswerHeaders): V {
+  const { answer } = verdict;
+  const { response: _, ...rest } = verdict;
+  return withResponse({
+    ...rest,
+    answer: { ...answer, headers: { ...answer.headers, ...headers } },
+  }) as unknown as V;
 }
 
 /** @param value sent as JSON, with status 200 */

@@ -1,20 +1,33 @@
 import { verifyingCrypto } from '#crypto';
 import { createExplain } from '#hints';
+import { asksForProof } from '../answers/answer';
+import { type AnswerProof, createProof } from '../answers/proof';
+import type { AnswerSigner } from '../answers/sign-answer';
 import type { CryptoProvider, MaybePromise } from '../crypto/provider';
 import { type AllowListSource, type createAllowList, toSource } from '../devices/allow-list';
 import { KeyCache } from '../devices/key-cache';
+import { toUtf8 } from '../encoding';
 import { callSafely } from '../errors/call-safely';
 import { Fault, toFault } from '../errors/fault';
 import { InMemoryNonceStore } from '../nonces/memory';
 import { checkPurpose } from '../statements/carried-statement';
 import { StatementCache } from '../statements/statement-cache';
+import { isDeviceId } from '../wire/credentials';
 import { toFreshRequest } from '../wire/fresh-request';
 import { isRequest, type RequestView, sourceOf, toRequestView } from '../wire/view';
 import { readyBody } from './body';
-import { type Context, type Incoming, runChecks, type Verified, type VerifyCall } from './checks';
+import {
+  type Context,
+  type Incoming,
+  type Readable,
+  runChecks,
+  type Verified,
+  type VerifyCall,
+} from './checks';
 import { scopesOf } from './device';
 import { readVerifyOptions, type VerifyOptions } from './options';
 import { toRefusal } from './refusal';
+import { signatureBase } from './signature';
 import { shareClaim, standFor } from './state';
 import type { BodyStream } from './stream-body';
 import {
@@ -25,6 +38,7 @@ import {
   type Refused,
   refused,
   type Verdict,
+  withHeaders,
 } from './verdict';
 
 /** Options for your own verifier: those of `verify()`, and an allow list. */
@@ -33,6 +47,13 @@ export interface VerifierOptions extends VerifyOptions {
   readonly allowList: AllowListSource | Parameters<typeof createAllowList>[0];
   /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
   readonly crypto?: CryptoProvider | undefined;
+  /**
+   * Signs the answers to callers that ask for that, or a function that supplies the key when it is needed, and undefined where there is none.
+   * Default: answers are never signed.
+   */
+  readonly answerSigner?: AnswerSigner | (() => MaybePromise<AnswerSigner | undefined>) | undefined;
+  /** Called when an answer cannot be signed, and is sent without. Default: nothing. */
+  readonly onSigningFailure?: ((error: unknown) => void) | undefined;
   /** The clock, Unix milliseconds; default `Date.now`. */
   readonly now?: (() => number) | undefined;
 }
@@ -85,8 +106,16 @@ export function createVerifier(options: VerifierOptions): Verifier<never> {
 
 /** Like {@link createVerifier}, for an instance. */
 export function createVerifierWith(options: VerifierOptions, hooks: VerifierHooks): Verifier {
-  const { allowList, crypto = verifyingCrypto, now = Date.now, ...rest } = options;
+  const {
+    allowList,
+    crypto = verifyingCrypto,
+    now = Date.now,
+    answerSigner,
+    onSigningFailure,
+    ...rest
+  } = options;
   const settings = readVerifyOptions(rest);
+  const signer = toSignerSource(answerSigner);
   if (settings.enroll && hooks.answer === undefined)
     throw new TypeError('enroll needs an instance of createAmesh().');
   const context: Context = {
@@ -97,6 +126,13 @@ export function createVerifierWith(options: VerifierOptions, hooks: VerifierHook
     nonceStore: settings.nonceStore ?? new InMemoryNonceStore({ now }),
     keys: new KeyCache(crypto),
     statements: new StatementCache(),
+    proofs: signer && {
+      signer,
+      maxAnswerBytes: settings.maxAnswerBytes,
+      crypto,
+      now,
+      onFailure: (error) => callSafely(() => onSigningFailure?.(error), 'onSigningFailure'),
+    },
     explain: createExplain(allowList),
   };
   // Reported before the first request, since other verifiers of the same store may already claim nonces.
@@ -133,7 +169,7 @@ async function verifyView(
   try {
     const own = checkPurpose(view) ?? (context.settings.enroll && (await hooks.answer?.(request)));
     const verified = own || (await runChecks(request));
-    if (verified instanceof Fault) return report(verified);
+    if (verified instanceof Fault) return await proven(request, report(verified));
     if ('kind' in verified) return verified;
     const telling = hooks.onAccept?.(verified);
     const headers = telling instanceof Promise ? await telling : telling;
@@ -143,6 +179,7 @@ async function verifyView(
       kind: 'accepted',
       caller: toCaller(verified),
       headers,
+      proof: proofOf(request),
       request: { ...view, body, source: sourceOf(view) },
       stream,
     };
@@ -150,8 +187,36 @@ async function verifyView(
     // Only the allow list, a store or a body throws, each with its own code.
     const thrown = toFault(error);
     if (thrown === null) throw error;
-    return report(thrown, error);
+    return proven(request, report(thrown, error));
   }
+}
+
+/** Signs the answer to a request, if it asked for that, its signature is right, and its nonce is claimed. */
+function proofOf(request: Incoming): AnswerProof | undefined {
+  const { context, view, isClaimed } = request;
+  if (!isClaimed || context.proofs === undefined || !asksForProof(view.headers)) return undefined;
+  const { credentials, line, covered } = request as Readable; // set before the claim
+  const base = signatureBase(line, view.headers, credentials, covered);
+  if (base instanceof Fault) return undefined;
+  return createProof(context.proofs, { method: view.method, base, signature: credentials.signature });
+}
+
+/** A refusal with its signature, where it may have one. */
+async function proven(request: Incoming, refusal: Refused): Promise<Refused> {
+  const proof = proofOf(request);
+  if (proof === undefined) return refusal;
+  const { status, headers, body } = refusal.answer;
+  const added = await proof.sign({ status, headers, body: toUtf8(body) });
+  return added === null ? refusal : withHeaders(refusal, added);
+}
+
+function toSignerSource(
+  given: VerifierOptions['answerSigner'],
+): (() => MaybePromise<AnswerSigner | undefined>) | undefined {
+  if (given === undefined || typeof given === 'function') return given;
+  if (typeof given.sign !== 'function' || !isDeviceId(given.deviceId))
+    throw new TypeError('answerSigner needs a deviceId and sign().');
+  return () => given;
 }
 
 function toCaller({ device, statement, nowMs }: Verified): AuthMeshIdentity {

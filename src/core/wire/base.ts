@@ -13,9 +13,15 @@ const FIELDS = [
   'content-encoding',
   'authmesh-target',
   'authmesh-key',
+  'accept-signature',
 ] as const;
 
 const VISIBLE = /^[\t\x20-\x7e]*$/;
+
+/** Whether a value contains only visible ASCII, spaces and tabs. */
+export function isVisible(value: string): boolean {
+  return VISIBLE.test(value);
+}
 
 /** The components that a signature of this request must cover. */
 export function requiredComponents(headers: HeaderLines, form: 'authmesh' | 'rfc9421'): string[] {
@@ -58,8 +64,7 @@ export function createSignatureBase(
         SIGNATURE_CODES.invalid_signature,
         `The signature covers "${name}", which is missing.`,
       );
-    if (!VISIBLE.test(value))
-      return malformed(`The field "${name}" was changed here, or is not plain ASCII.`);
+    if (!isVisible(value)) return malformed(`The field "${name}" was changed here, or is not plain ASCII.`);
     base += `"${name}": ${value}\n`;
   }
   return `${base}"@signature-params": ${parameters}`;

@@ -7,7 +7,7 @@ import { fromBase64, toBase64 } from '../encoding';
  *
  * @see RFC 9530 section 2
  */
-export function contentDigest(body: Uint8Array, crypto: ClientCrypto): MaybePromise<string> {
+export function contentDigest(body: Uint8Array, crypto: Pick<ClientCrypto, 'sha256'>): MaybePromise<string> {
   const digest = crypto.sha256(body);
   return digest instanceof Promise ? digest.then(write) : write(digest);
 }
@@ -22,6 +22,16 @@ const PLAIN = /^sha-256=:([A-Za-z0-9+/]{43}=):$/;
 export function hasSha256(value: string): boolean {
   return /(?:^|,)[ \t]*sha-256=:[A-Za-z0-9+/]{43}=:/.test(value);
 }
+
+/**
+ * The SHA-256 digest, 32 bytes, among others, for a client, whose bundle has no parser: what it finds is signed. Null if there is not exactly one.
+ */
+export function readPlainDigest(value: string): Uint8Array | null {
+  const [first, second] = value.matchAll(MEMBER);
+  return first === undefined || second !== undefined ? null : fromBase64(first[1] as string);
+}
+
+const MEMBER = /(?:^|,)[ \t]*sha-256=:([A-Za-z0-9+/]{43}=):(?=[ \t]*(?:,|$))/g;
 
 /** The SHA-256 digest, 32 bytes, in a `Content-Digest`, which may contain others; null if there is none. */
 export function readContentDigest(value: string): Uint8Array | null {

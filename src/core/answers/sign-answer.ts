@@ -1,0 +1,80 @@
+import type { CryptoProvider } from '../crypto/provider';
+import { toBase64, toUtf8 } from '../encoding';
+import { contentDigest } from '../wire/digest';
+import { fieldValue, type HeaderLines } from '../wire/view';
+import {
+  type AnswerView,
+  BODY_HEADER,
+  coveredFields,
+  DIGEST_HEADER,
+  KEY_HEADER,
+  mayHaveBody,
+} from './answer';
+import { answerParameters, createAnswerBase } from './base';
+
+/** Signs answers: with the key of a target itself, or with an answer key that the target has signed a statement about. */
+export interface AnswerSigner {
+  /** The ID of the target: the `keyid` of its answers. */
+  readonly deviceId: string;
+  /** The statement about an answer key, sent and signed as AuthMesh-Key; absent if the target's own key signs. */
+  readonly statement?: string | undefined;
+  /**
+   * Signs with ECDSA over SHA-256.
+   *
+   * @returns 64 bytes, r‖s
+   */
+  sign(message: Uint8Array): Promise<Uint8Array>;
+}
+
+/** An answer that is about to be sent. */
+export interface UnsignedAnswer extends AnswerView {
+  /** The bytes before any content coding; null for a stream, whose bytes nobody knows yet. */
+  readonly body: Uint8Array | null;
+}
+
+/** The request that is answered. */
+export interface AnsweredBy {
+  /** Its method. */
+  readonly method: string;
+  /** 43 characters, see `answerNonce()`. */
+  readonly nonce: string;
+}
+
+/**
+ * Signs an answer.
+ *
+ * @param created Unix seconds
+ * @returns the headers to set on the answer, by lower-case name
+ * @throws TypeError if the answer cannot be signed: a covered field is not plain ASCII; what the signer throws
+ * @see docs/protocol.md, "Proven answers"
+ */
+export async function signAnswer(
+  { status, headers, body }: UnsignedAnswer,
+  { method, nonce }: AnsweredBy,
+  signer: AnswerSigner,
+  created: number,
+  crypto: Pick<CryptoProvider, 'sha256'>,
+): Promise<Record<string, string>> {
+  const added: Record<string, string> = {};
+  if (mayHaveBody(method, status) && fieldValue(headers, DIGEST_HEADER) === undefined) {
+    if (body === null) added[BODY_HEADER] = 'unsigned';
+    else added[DIGEST_HEADER] = await contentDigest(body, crypto); // of the content, so compressing it changes nothing
+  }
+  if (signer.statement !== undefined) added[KEY_HEADER] = signer.statement;
+  const all: HeaderLines = { ...headers, ...added };
+  const covered = coveredFields(all);
+  const parameters = answerParameters(covered, { created, nonce, deviceId: signer.deviceId });
+  const base = createAnswerBase({ status, headers: all }, covered, parameters);
+  if (base === null) throw new TypeError('This answer cannot be signed: a covered field is not plain ASCII.');
+  const signature = await signer.sign(toUtf8(base));
+  if (signature.length !== 64) throw new TypeError('The signature of the signer is not 64 bytes long.');
+  added['signature-input'] = append(headers, 'signature-input', `amesh=${parameters}`);
+  added.signature = append(headers, 'signature', `amesh=:${toBase64(signature)}:`);
+  return added;
+}
+
+/** Another party's signature stays beside ours. */
+function append(headers: HeaderLines, name: string, member: string): string {
+  const present = fieldValue(headers, name);
+  return present === undefined ? member : `${present}, ${member}`;
+}
