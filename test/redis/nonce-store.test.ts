@@ -6,6 +6,7 @@ import { RedisNonceStore, type RedisNonceStoreOptions } from '@authmesh/sdk/redi
 import { Redis } from 'ioredis';
 import { Redis as Redis6 } from 'ioredis6';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { floodOfDelegates } from '../support/delegate-flood';
 import { opened, randomNonce } from '../support/nonce-store';
 import { nonceStoreContract } from '../support/nonce-store-contract';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
@@ -49,6 +50,10 @@ describe('new RedisNonceStore()', () => {
     [
       { url: 'redis://x', clockSkewSeconds: 0 },
       'clockSkewSeconds must be a number of seconds from 1 to 300.',
+    ],
+    [
+      { url: 'redis://x', maxDelegateNonces: 0 },
+      'maxDelegateNonces must be a whole number from 1 to 10,000,000.',
     ],
     [{ url: 'redis://x', cluster: ['redis://y'] }, 'Pass url or cluster, not both.'],
     [{ cluster: [] }, 'cluster must be a list of redis:// URLs or { host, port }.'],
@@ -109,6 +114,21 @@ describeWithRedis('RedisNonceStore', () => {
   }
   afterAll(() => {
     for (const client of clients) client.disconnect();
+  });
+
+  it('refuses a flood of delegates, and serves their device and the delegates of others', async () => {
+    const options = { url: redis.url, timeoutMs: 10_000, maxDelegateNonces: 50 };
+    await floodOfDelegates([await opened(open(options)), await opened(open(options))], 50);
+  });
+
+  it('has room again for delegates whose nonces are over, and keeps none of them', async () => {
+    const store = await opened(open({ url: redis.url, timeoutMs: 10_000, maxDelegateNonces: 5 }));
+    const name = 'am_HHHHHHHHHHHHHHHH/delegates';
+    for (let i = 0; i < 50; i++) expect(await store.claim(name, randomNonce(), Date.now())).toBe(true);
+    await store.claim(name, randomNonce(), Date.now() + 90_000);
+    await store.claim(name, randomNonce(), Date.now() + 30_000); // which shortens nothing
+    expect(await admin.zcard(`amesh:nonce:${name}`)).toBeLessThanOrEqual(5);
+    expect(await admin.pttl(`amesh:nonce:${name}`)).toBeGreaterThan(60_000);
   });
 
   it('leaves the client that it was given alone, and is not closed by it', async () => {

@@ -4,6 +4,7 @@ import type { RedisNonceStore } from '@authmesh/sdk/redis';
 import { Cluster } from 'ioredis';
 import { Cluster as Cluster6 } from 'ioredis6';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { floodOfDelegates } from '../support/delegate-flood';
 import { opened, randomNonce } from '../support/nonce-store';
 import { nonceStoreContract } from '../support/nonce-store-contract';
 import { describeWithRedis } from '../support/redis';
@@ -68,6 +69,13 @@ describeWithRedis.concurrent('RedisNonceStore over a cluster of three', () => {
       const store = await opened(open({ client, timeoutMs: 10_000 }));
       expect(await claimMany(store, 300)).toHaveLength(300);
       client.disconnect();
+    });
+
+    it('refuses a flood of delegates, and serves their device and the delegates of others', async () => {
+      await floodOfDelegates(
+        [await opened(open({ cluster: seeds(), timeoutMs: 10_000, maxDelegateNonces: 50 }))],
+        50,
+      );
     });
 
     it('says what to do where only one node is given as if it were all', async () => {

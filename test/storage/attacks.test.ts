@@ -3,10 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createIdentity, openDevice, resetTrust, revokeDevice, setHosts } from '@authmesh/sdk/admin';
+import { RedisNonceStore } from '@authmesh/sdk/redis';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { startFleet, until } from '../support/fleet';
 import { documentOf, withDevices } from '../support/list-document';
+import { randomNonce } from '../support/nonce-store';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { lastOtherwise } from '../support/waiting';
 
@@ -154,6 +156,11 @@ describeWithRedis('an instance', () => {
       async () => expect((await trust.lastSeen.read(await trust.read())).size).toBe(1),
       10_000,
     );
+    const nonces = new RedisNonceStore({ url: as('nonces'), timeoutMs: 10_000 });
+    expect(await nonces.claim('am_AAAAAAAAAAAAAAAA/delegates', randomNonce(), Date.now() + 60_000)).toBe(
+      true,
+    );
+    await nonces.close();
     const denied = (await admin.call('ACL', 'LOG')) as unknown[][];
     expect(denied.map((entry) => entry[5])).toEqual([]);
     await fleet.stop();

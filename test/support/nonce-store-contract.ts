@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NonceStore } from '@authmesh/sdk/core';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { delegatesOf } from '../../src/core/nonces/nonce-store';
 import { randomNonce } from './nonce-store';
 
 /** What a contract needs of a store under test. */
@@ -11,6 +12,8 @@ export interface NonceStoreUnderTest {
 }
 
 const DEVICES = ['am_AAAAAAAAAAAAAAAA', 'am_BBBBBBBBBBBBBBBB'] as const;
+/** Two that claim: a device, and its delegates. */
+const CLAIMANTS = [DEVICES[0], delegatesOf(DEVICES[0])] as const;
 const inAMinute = () => Date.now() + 60_000;
 
 /**
@@ -37,6 +40,13 @@ export function nonceStoreContract(name: string, makeStore: () => Promise<NonceS
       expect(await store.claim(b, nonces[0], inAMinute())).toBe(false);
     });
 
+    it('takes a nonce once for a device, and once for its delegates', async () => {
+      const nonce = randomNonce();
+      const names = [...CLAIMANTS, delegatesOf(DEVICES[1])];
+      for (const name of names) expect(await store.claim(name, nonce, inAMinute())).toBe(true);
+      for (const name of names) expect(await store.claim(name, nonce, inAMinute())).toBe(false);
+    });
+
     it('tells nonces apart that differ in case or in one character', async () => {
       const nonce = `${randomNonce().slice(0, 20)}aA`;
       for (const other of [nonce, `${nonce.slice(0, 20)}AA`, `${nonce.slice(0, 20)}aQ`]) {
@@ -44,13 +54,11 @@ export function nonceStoreContract(name: string, makeStore: () => Promise<NonceS
       }
     });
 
-    it('lets exactly one of 100 at once have it', async () => {
+    it.each(CLAIMANTS)('lets exactly one of 100 at once of %s have it', async (name) => {
       const nonce = randomNonce();
       const stores = [store, made.reopen?.() ?? store];
       const won = await Promise.all(
-        Array.from({ length: 100 }, (_, i) =>
-          (stores[i % 2] as NonceStore).claim(DEVICES[0], nonce, inAMinute()),
-        ),
+        Array.from({ length: 100 }, (_, i) => (stores[i % 2] as NonceStore).claim(name, nonce, inAMinute())),
       );
       expect(won.filter((each) => each === true)).toHaveLength(1);
       expect(won.filter((each) => each === false)).toHaveLength(99);
@@ -59,19 +67,20 @@ export function nonceStoreContract(name: string, makeStore: () => Promise<NonceS
     it('keeps it as long as it has to', async () => {
       const nonce = randomNonce();
       const until = Date.now() + 1000;
-      expect(await store.claim(DEVICES[0], nonce, until)).toBe(true);
+      const claims = () => Promise.all(CLAIMANTS.map((name) => store.claim(name, nonce, until)));
+      expect(await claims()).toEqual([true, true]);
       for (;;) {
         await sleep(300);
-        const answer = await store.claim(DEVICES[0], nonce, until);
+        const answers = await claims();
         if (Date.now() >= until) break; // which says nothing
-        expect(answer).toBe(false);
+        expect(answers).toEqual([false, false]);
       }
     });
 
-    it('takes one that has to be kept no longer, and goes on', async () => {
-      expect(await store.claim(DEVICES[0], randomNonce(), Date.now() - 5000)).toBe(true);
-      expect(await store.claim(DEVICES[0], randomNonce(), Date.now() + 0.5)).toBe(true);
-      expect(await store.claim(DEVICES[0], randomNonce(), inAMinute())).toBe(true);
+    it.each(CLAIMANTS)('takes one of %s that has to be kept no longer, and goes on', async (name) => {
+      expect(await store.claim(name, randomNonce(), Date.now() - 5000)).toBe(true);
+      expect(await store.claim(name, randomNonce(), Date.now() + 0.5)).toBe(true);
+      expect(await store.claim(name, randomNonce(), inAMinute())).toBe(true);
     });
 
     it('takes no nonce of another form', async () => {

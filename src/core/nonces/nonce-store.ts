@@ -16,6 +16,9 @@ export function areDelegates(name: string): boolean {
   return name.endsWith(DELEGATES);
 }
 
+/** How many nonces the delegates of one device may have in a store without a size of its own: an eighth of the memory store. */
+export const MAX_DELEGATE_NONCES = 125_000;
+
 /**
  * Remembers nonces as long as their requests could be replayed.
  *

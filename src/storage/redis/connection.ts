@@ -1,6 +1,5 @@
 import type { RedisClient, RedisNode } from './client';
-import { loadIoRedis } from './load';
-import { toReason } from './reason';
+import { loadIoRedis, toReason } from './load';
 import { type RedisSource, toRedisClient } from './source';
 
 const RETRY_MS = { first: 50, most: 1000 };

@@ -6,9 +6,8 @@ import type { DocumentStore, PageChanges } from '../document-store';
 import { STORAGE_CODES } from '../errors/codes';
 import type { RedisClient } from './client';
 import { RedisConnection } from './connection';
-import { IoRedisError } from './load';
+import { IoRedisError, toReason } from './load';
 import { evictionProblemOf } from './problem';
-import { toReason } from './reason';
 import { askPolicy } from './remembers';
 import type { RedisSource } from './source';
 

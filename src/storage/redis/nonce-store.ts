@@ -1,17 +1,18 @@
 import { NonceStoreUnavailableError } from '../../core/errors/amesh-error';
 import { asSentence, writeFix } from '../../core/errors/define-codes';
-import type { NonceStore } from '../../core/nonces/nonce-store';
+import { areDelegates, type NonceStore } from '../../core/nonces/nonce-store';
 import { type Waiting, within } from '../../core/within';
 import { warnOnce } from '../../process/log';
 import { ClockWatch } from '../clock-watch';
+import { tooManyNonces } from '../too-many-nonces';
 import { askAddress } from './address';
 import type { IoRedis, RedisNode } from './client';
 import { RedisConnection } from './connection';
-import { ioRedisProblem } from './load';
+import { CLAIM, FULL } from './delegate-claim';
+import { ioRedisProblem, toReason } from './load';
 import { MARK_LASTS_MS, readMarker } from './mark';
 import { type RedisNonceStoreOptions, readRedisNonceOptions } from './options';
 import { problemOf, type RedisProblem } from './problem';
-import { toReason } from './reason';
 import { askRedis, type RedisFacts } from './remembers';
 import type { RedisSource } from './source';
 import { type Settled, Tenure } from './tenure';
@@ -33,7 +34,7 @@ const ELSEWHERE = /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN) |same slots allocation gr
 type Closed = Pick<RedisProblem, 'why'> & Partial<RedisProblem>;
 
 /**
- * A {@link NonceStore} that detects replays across any number of processes: one `SET … NX` per request. If Redis does not
+ * A {@link NonceStore} that detects replays across any number of processes: one command per request. If Redis does not
  * answer in time, the request is refused.
  *
  * States: closed (no connection, or it is unknown since when that Redis remembers, or it may forget), waiting (it may have
@@ -45,6 +46,7 @@ type Closed = Pick<RedisProblem, 'why'> & Partial<RedisProblem>;
  */
 export class RedisNonceStore implements NonceStore {
   readonly #timeoutMs: number;
+  readonly #maxDelegateNonces: number;
   readonly #source: RedisSource;
   readonly #tenure: Tenure;
   readonly #connection: RedisConnection;
@@ -74,10 +76,11 @@ export class RedisNonceStore implements NonceStore {
    * @throws TypeError for a missing, empty or invalid URL, naming REDIS_URL; for a wrong option
    */
   constructor(from: string | undefined | IoRedis | RedisNonceStoreOptions) {
-    const { source, timeoutMs, waitSeconds } = readRedisNonceOptions(from);
+    const { source, timeoutMs, maxDelegateNonces, waitSeconds } = readRedisNonceOptions(from);
     const problem = source.kind === 'client' ? null : ioRedisProblem();
     if (problem !== null) throw new NonceStoreUnavailableError(problem.why, undefined, problem.advice);
     this.#timeoutMs = timeoutMs;
+    this.#maxDelegateNonces = maxDelegateNonces;
     this.#source = source;
     this.#tenure = new Tenure(waitSeconds);
     const events = { changed: () => this.#changed(), lost: () => this.#shut() };
@@ -97,7 +100,7 @@ export class RedisNonceStore implements NonceStore {
     if (nonce.length !== 22) throw new TypeError('A nonce must have 22 base64url characters.');
     return within(
       this.#timeoutMs,
-      (waiting) => this.#claim(`amesh:nonce:${deviceId}:${nonce}`, keepUntilMs, waiting),
+      (waiting) => this.#claim(deviceId, nonce, keepUntilMs, waiting),
       () => this.#unavailable(`Redis did not respond within ${this.#timeoutMs} ms`),
     );
   }
@@ -111,21 +114,20 @@ export class RedisNonceStore implements NonceStore {
     for (const wake of this.#waiting) wake();
   }
 
-  async #claim(key: string, keepUntilMs: number, waiting: Waiting): Promise<boolean> {
+  async #claim(deviceId: string, nonce: string, keepUntilMs: number, waiting: Waiting): Promise<boolean> {
     this.#clock.note(Date.now(), keepUntilMs);
     if (!this.#isOpen || waiting.isOver) await this.#opening(waiting);
     const generation = this.#generation;
     const reading = this.#readMark();
     let answer: unknown;
     try {
-      const ttlMs = Math.max(1, Math.ceil(keepUntilMs - Date.now()));
-      answer = await this.#connection.client?.set(key, '1', 'PX', ttlMs, 'NX');
+      answer = await this.#ask(deviceId, nonce, Math.max(1, Math.ceil(keepUntilMs - Date.now())));
     } catch (error) {
       const { message } = error as Error;
-      if (message.startsWith('READONLY')) this.#changed();
+      if (message.includes('READONLY')) this.#changed();
       if (!ELSEWHERE.test(message)) throw this.#unavailable('Redis refused the command', error as Error);
       await this.#connection.relearn();
-      return this.#claim(key, keepUntilMs, waiting);
+      return this.#claim(deviceId, nonce, keepUntilMs, waiting);
     }
     if (!(await reading) || !isSame(this.#connection.masters(), this.#masters)) this.#changed();
     if (generation !== this.#generation || !this.#isOpen)
@@ -135,7 +137,15 @@ export class RedisNonceStore implements NonceStore {
       return true;
     }
     if (answer === null) return false;
+    if (answer === FULL) throw tooManyNonces(this.#maxDelegateNonces);
     throw this.#unavailable('Redis returned an invalid answer');
+  }
+
+  #ask(deviceId: string, nonce: string, ttlMs: number): Promise<unknown> | undefined {
+    const { client } = this.#connection;
+    const key = `amesh:nonce:${deviceId}`;
+    if (areDelegates(deviceId)) return client?.eval(CLAIM, 1, key, nonce, ttlMs, this.#maxDelegateNonces);
+    return client?.set(`${key}:${nonce}`, '1', 'PX', ttlMs, 'NX');
   }
 
   get #isOpen(): boolean {

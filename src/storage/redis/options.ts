@@ -1,4 +1,5 @@
-import { assertOptionNames } from '../../core/options';
+import { MAX_DELEGATE_NONCES } from '../../core/nonces/nonce-store';
+import { assertOptionNames, isWithin } from '../../core/options';
 import { type IoRedis, isIoRedis } from './client';
 import { type RedisSource, type RedisSourceOptions, readRedisSource } from './source';
 
@@ -6,6 +7,11 @@ import { type RedisSource, type RedisSourceOptions, readRedisSource } from './so
 export interface RedisNonceStoreOptions extends RedisSourceOptions {
   /** How long a request waits for Redis before it is refused with 503. Milliseconds, 10 to 10,000; default 250. */
   readonly timeoutMs?: number | undefined;
+  /**
+   * How many nonces the delegates of one device may have in Redis at once. A whole number from 1 to 10,000,000; default 125,000,
+   * which is 400 requests a second, and 15 MB. Further ones are refused with 503; the device itself goes on.
+   */
+  readonly maxDelegateNonces?: number | undefined;
   /**
    * After Redis may have forgotten nonces, refuse all requests until no earlier request can count any more, not even of a
    * caller whose clock is ahead: for `clockSkewSeconds` and 10 s. Default false.
@@ -19,6 +25,7 @@ export interface RedisNonceStoreOptions extends RedisSourceOptions {
 export interface RedisNonceSettings {
   readonly source: RedisSource;
   readonly timeoutMs: number;
+  readonly maxDelegateNonces: number;
   /** How many seconds to wait after a loss. */
   readonly waitSeconds: number;
 }
@@ -29,6 +36,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof RedisNonceStoreOptions>([
   'redis',
   'client',
   'timeoutMs',
+  'maxDelegateNonces',
   'strictRestart',
   'clockSkewSeconds',
 ]);
@@ -43,9 +51,12 @@ export function readRedisNonceOptions(
   const options = toOptions(from);
   assertOptionNames('new RedisNonceStore()', options, NAMES);
   const { timeoutMs = 250, strictRestart = false, clockSkewSeconds = 30 } = options;
+  const { maxDelegateNonces = MAX_DELEGATE_NONCES } = options;
   if (!(timeoutMs >= 10 && timeoutMs <= 10_000)) {
     throw new TypeError('timeoutMs must be a number of milliseconds from 10 to 10000.');
   }
+  if (!Number.isInteger(maxDelegateNonces) || !isWithin(maxDelegateNonces, 1, 10_000_000))
+    throw new TypeError('maxDelegateNonces must be a whole number from 1 to 10,000,000.');
   if (typeof strictRestart !== 'boolean') throw new TypeError('strictRestart must be true or false.');
   if (!(clockSkewSeconds >= 1 && clockSkewSeconds <= 300)) {
     throw new TypeError('clockSkewSeconds must be a number of seconds from 1 to 300.');
@@ -55,6 +66,7 @@ export function readRedisNonceOptions(
   return {
     source: readRedisSource(options, 'REDIS_URL'),
     timeoutMs,
+    maxDelegateNonces,
     waitSeconds: strictRestart ? Math.ceil(clockSkewSeconds) + INSTANCE_SKEW_SECONDS : 0,
   };
 }

@@ -1,8 +1,7 @@
 import { within } from '../../core/within';
 import { RedisConnection } from './connection';
-import { loadIoRedis } from './load';
+import { loadIoRedis, toReason } from './load';
 import { evictionProblemOf, problemOf, type RedisProblem } from './problem';
-import { toReason } from './reason';
 import { askRedis } from './remembers';
 import { readRedisUrl } from './source';
 

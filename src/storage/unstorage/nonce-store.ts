@@ -1,8 +1,15 @@
 import { NonceStoreUnavailableError } from '../../core/errors/amesh-error';
-import type { NonceStore } from '../../core/nonces/nonce-store';
+import { areDelegates, MAX_DELEGATE_NONCES, type NonceStore } from '../../core/nonces/nonce-store';
 import { warnOnce } from '../../process/log';
 import { ClockWatch } from '../clock-watch';
+import { tooManyNonces } from '../too-many-nonces';
 import { assertStorage, readRaw, type UnstorageLike } from './unstorage';
+
+interface Claimed {
+  /** The device, or the delegates of it. */
+  readonly name: string;
+  readonly untilMs: number;
+}
 
 /** Drivers that forget the claims of the previous process. */
 const FORGETFUL = /^(?:memory|lru-cache|null)$/;
@@ -20,7 +27,9 @@ export class StorageNonceStore implements NonceStore {
   /**
    * The claims of this process and their ends, oldest first: a storage may return old data, or evict data when it is full.
    */
-  readonly #claimed = new Map<string, number>();
+  readonly #claimed = new Map<string, Claimed>();
+  /** How many of them are nonces of the delegates of each device. */
+  readonly #delegates = new Map<string, number>();
   readonly #clock = new ClockWatch();
 
   /** Unix seconds: requests created earlier may have been claimed by a previous process. Undefined if the storage persists. */
@@ -43,7 +52,7 @@ export class StorageNonceStore implements NonceStore {
     // Hexadecimal, since some file systems ignore the case of names.
     const key = `amesh:nonce:${toHex(deviceId)}:${toHex(nonce)}`;
     const before = this.#claiming.get(key) ?? Promise.resolve();
-    const claiming = before.then(() => this.#claim(key, keepUntilMs));
+    const claiming = before.then(() => this.#claim(deviceId, key, keepUntilMs));
     const settled = claiming.catch(() => {});
     this.#claiming.set(key, settled);
     try {
@@ -53,9 +62,10 @@ export class StorageNonceStore implements NonceStore {
     }
   }
 
-  async #claim(key: string, keepUntilMs: number): Promise<boolean> {
+  async #claim(name: string, key: string, keepUntilMs: number): Promise<boolean> {
     this.#clock.note(Date.now(), keepUntilMs);
-    if ((this.#claimed.get(key) ?? 0) > Date.now()) return false;
+    if ((this.#claimed.get(key)?.untilMs ?? 0) > Date.now()) return false;
+    if ((this.#delegates.get(name) ?? 0) >= MAX_DELEGATE_NONCES) throw tooManyNonces(MAX_DELEGATE_NONCES);
     try {
       const found = await readRaw(this.#storage, key);
       const text = new TextDecoder().decode(found ?? new Uint8Array());
@@ -67,8 +77,9 @@ export class StorageNonceStore implements NonceStore {
     } catch (error) {
       throw new NonceStoreUnavailableError('The storage of the nonces failed.', error);
     }
-    this.#claimed.delete(key); // so that it moves to the end of the order
-    this.#claimed.set(key, keepUntilMs);
+    this.#forget(key); // so that it moves to the end of the order
+    this.#claimed.set(key, { name, untilMs: keepUntilMs });
+    if (areDelegates(name)) this.#delegates.set(name, (this.#delegates.get(name) ?? 0) + 1);
     await this.#removeOld().catch(() => {}); // only expired claims stay
     return true;
   }
@@ -76,11 +87,19 @@ export class StorageNonceStore implements NonceStore {
   /** Two at a time: faster than claims are added, without delaying a claim for long. */
   async #removeOld(): Promise<void> {
     for (let i = 0; i < 2; i++) {
-      const [key, untilMs = 0] = this.#claimed.entries().next().value ?? [];
-      if (key === undefined || untilMs > Date.now()) return;
-      this.#claimed.delete(key);
+      const [key, claimed] = this.#claimed.entries().next().value ?? [];
+      if (key === undefined || (claimed?.untilMs ?? 0) > Date.now()) return;
+      this.#forget(key);
       await this.#storage.removeItem?.(key);
     }
+  }
+
+  #forget(key: string): void {
+    const { name = '' } = this.#claimed.get(key) ?? {};
+    this.#claimed.delete(key);
+    const count = this.#delegates.get(name);
+    if (count === 1) this.#delegates.delete(name);
+    else if (count !== undefined) this.#delegates.set(name, count - 1);
   }
 }
 

@@ -1,0 +1,9 @@
+import { NonceStoreUnavailableError } from '../core/errors/amesh-error';
+
+/** The error for delegates of a device that have as many nonces as they may. */
+export function tooManyNonces(most: number): NonceStoreUnavailableError {
+  const number = most.toLocaleString('en-US');
+  return new NonceStoreUnavailableError(
+    `The delegates of one device have used ${number} nonces, all that they may have at once.`,
+  );
+}
