@@ -2,53 +2,14 @@ import {
   type AnswerView,
   type ExpectedAnswer,
   InMemoryNonceStore,
-  type RequestView,
-  type Signer,
   toBase64Url,
   verifyAnswer,
 } from '@authmesh/sdk/core';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { describe, expect, it } from 'vitest';
-import { answerNonce } from '../../src/core/answers/answer';
 import { signParts } from '../../src/core/sign/sign-request';
-import { NOW, signerOf, verifierAt } from '../support/core';
-import { vectors } from '../support/vectors';
-
-const target = vectors.devices.target.deviceId;
-
-/** A verifier of the vectors' target that signs its answers. */
-async function provingVerifier(options: Parameters<typeof verifierAt>[0] = {}) {
-  const key = await signerOf('target');
-  const answerSigner = { deviceId: target, sign: (message: Uint8Array) => key.sign(message) };
-  return verifierAt({ answerSigner, ...options });
-}
-
-/** A request that asks for a proof, and what its caller then expects. */
-async function asking(
-  view: Partial<RequestView> = {},
-  { created = NOW, signer }: { created?: number; signer?: Signer } = {},
-): Promise<{ request: RequestView; expected: ExpectedAnswer }> {
-  const request = { method: 'GET', target: '/', authority: 'api.example.com', headers: {}, ...view };
-  const caller = signer ?? (await signerOf('controller'));
-  const { added, base, signature } = await signParts(
-    request as RequestView,
-    request.body as Uint8Array | undefined,
-    caller,
-    { created, asksForProof: true },
-  );
-  const key = await nodeCrypto.importPublicKey((await signerOf('target')).publicKey);
-  return {
-    request: { ...request, headers: { ...request.headers, ...added } },
-    expected: {
-      method: request.method,
-      nonce: await answerNonce(base, signature, nodeCrypto),
-      asksForPart: false,
-      isConditional: false,
-      deviceId: target,
-      key,
-    },
-  };
-}
+import { NOW, signerOf } from '../support/core';
+import { asking, provingVerifier } from '../support/proofs';
 
 const check = (answer: AnswerView, expected: ExpectedAnswer) => verifyAnswer(answer, expected, nodeCrypto);
 
