@@ -53,12 +53,17 @@ const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
 const groupOf = (path: string) =>
   Object.keys(GROUPS).find((name) => GROUPS[name]?.some((some) => some.test(path)));
 
-/** Files whose tests run side by side, each waiting for a Redis of its own. Not deadline, which measures. */
+/** Files whose tests run side by side, each waiting for a Redis of its own. */
 const REDIS = /^test\/redis\/(?!deadline)/;
+
+/** Files that measure a time that is short. They run when all others are done; each mostly waits. */
+const MEASURING = /^test\/redis\/deadline/;
+
+const isElsewhere = (path: string) => groupOf(path) !== undefined || REDIS.test(path) || MEASURING.test(path);
 
 /** Files that mostly wait, for a Redis or a process, the longest first. */
 const WAITING = [
-  /redis\/(?:fleet|deadline|comeback)\./,
+  /redis\/(?:fleet|comeback)\./,
   /(?:storage\/shared-list|trust\/kill)\./,
   /redis\/(?:topologies|nonce-store|attacks)\./,
   /(?:workers\/workers|storage\/attacks)\./,
@@ -92,7 +97,16 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'alone',
-          include: TESTS.filter((path) => groupOf(path) === undefined && !REDIS.test(path)),
+          include: TESTS.filter((path) => !isElsewhere(path)),
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'measuring',
+          include: TESTS.filter((path) => MEASURING.test(path)),
+          maxConcurrency: 10,
+          sequence: { groupOrder: 1 },
         },
       },
       {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
-import { RedisNonceStore } from '@authmesh/sdk/redis';
+import { RedisNonceStore, type RedisNonceStoreOptions } from '@authmesh/sdk/redis';
 import { Redis } from 'ioredis';
 import { describe, expect, it, type TestContext, vi } from 'vitest';
 import { sharedStoreOf } from '../../src/trust/shared-store';
@@ -59,7 +59,8 @@ class Shared {
     return shared;
   }
 
-  open(from: ConstructorParameters<typeof RedisNonceStore>[0] = this.redis.url): Promise<RedisNonceStore> {
+  /** With the patience of a busy machine. */
+  open(from: RedisNonceStoreOptions = { url: this.redis.url, timeoutMs: 10_000 }): Promise<RedisNonceStore> {
     const store = new RedisNonceStore(from);
     this.#stores.push(store);
     return opened(store);

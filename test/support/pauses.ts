@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** How long the main thread has had a core, in milliseconds; of a machine that does not say so, the whole process. */
 function cpuMs(): number {
@@ -36,17 +36,36 @@ export function watchPauses(): { stop(): number } {
   };
 }
 
-/** Tells how long other processes have had the core while this one wanted it. */
+/**
+ * Tells how long others have had the core while this process wanted it, or one that works for it: for how long any of its
+ * threads was ready and did not run. The threads that read files, look up names and derive keys count too. Where the
+ * machine does not say so, the lateness of the event loop counts.
+ */
 export class StolenTime {
-  #totalMs = 0;
+  readonly #pids: readonly number[];
+  /** For each thread, in milliseconds since that thread began. */
+  readonly #readyMs = new Map<string, { first: number; last: number }>();
+  #lateMs = 0;
   #at = performance.now();
   #cpu = cpuMs();
   readonly #timer = setInterval(() => this.#look(), TICK_MS).unref();
 
+  /** @param pids of other processes whose work is waited for */
+  constructor(...pids: readonly number[]) {
+    this.#pids = [process.pid, ...pids];
+    for (const { thread, readyMs } of this.#pids.flatMap(threadsOf))
+      this.#readyMs.set(thread, { first: readyMs, last: readyMs });
+  }
+
   /** Milliseconds since it was made. */
   get ms(): number {
     this.#look();
-    return this.#totalMs;
+    for (const { thread, readyMs } of this.#pids.flatMap(threadsOf)) {
+      const { first } = this.#readyMs.get(thread) ?? { first: 0 };
+      this.#readyMs.set(thread, { first, last: readyMs });
+    }
+    const ready = [...this.#readyMs.values()].reduce((sum, { first, last }) => sum + last - first, 0);
+    return Math.max(ready, this.#lateMs);
   }
 
   stop(): void {
@@ -56,8 +75,20 @@ export class StolenTime {
   #look(): void {
     const [now, cpu] = [performance.now(), cpuMs()];
     const lateMs = now - this.#at - TICK_MS - (cpu - this.#cpu);
-    if (lateMs > TICK_MS) this.#totalMs += lateMs; // less is what any timer is
+    if (lateMs > TICK_MS) this.#lateMs += lateMs; // less is what any timer is
     [this.#at, this.#cpu] = [now, cpu];
+  }
+}
+
+/** Each thread of a process, and for how many milliseconds it has been ready without a core. None of one that has ended. */
+function threadsOf(pid: number): { thread: string; readyMs: number }[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).map((task) => {
+      const thread = `/proc/${pid}/task/${task}`;
+      return { thread, readyMs: Number(readFileSync(`${thread}/schedstat`, 'latin1').split(' ')[1]) / 1e6 };
+    });
+  } catch {
+    return [];
   }
 }
 
