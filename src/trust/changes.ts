@@ -1,6 +1,6 @@
 import { LATEST_END, type Role } from '../core/devices/allow-list';
 import { covers } from '../core/devices/scopes';
-import { AmeshError } from '../core/errors/amesh-error';
+import { AmeshError, isAmeshError, partsOf } from '../core/errors/amesh-error';
 import { REQUEST_CODES } from '../core/errors/codes';
 import { isDeviceId } from '../core/wire/credentials';
 import { TRUST_CODES } from './errors/codes';
@@ -232,6 +232,19 @@ export function setHosts(draft: ListDraft, hosts: readonly string[]): void {
   if (!isSame) draft.change({ hosts: next });
 }
 
+/** All devices, to find a name among them. Throws if a part cannot be read: a device there may have the name, too. */
+function devicesOf(list: { devices(): Iterable<DeviceEntry> }, name: string): DeviceEntry[] {
+  try {
+    return [...list.devices()];
+  } catch (error) {
+    if (!isAmeshError(error)) throw error;
+    const { facts, advice } = partsOf(error);
+    const detail = `${error.detail} So it is not certain which device is called ${JSON.stringify(name)}.`;
+    const fix = `Give its ID instead, if its own part can be read. ${advice.fix}`;
+    throw new AmeshError(facts, detail, { ...advice, fix, cause: error });
+  }
+}
+
 /**
  * The device that a user means by an ID or a name. An ID wins over a name, and an exact name over one in another case.
  *
@@ -244,7 +257,9 @@ export function findDevice(
   const name = idOrName.normalize('NFC'); // as names are stored, whatever the keyboard produces
   const byId = isDeviceId(idOrName) ? list.entry(idOrName) : undefined;
   if (byId !== undefined) return byId;
-  const alike = [...list.devices()].filter((each) => each.friendlyName.toLowerCase() === name.toLowerCase());
+  const alike = devicesOf(list, idOrName).filter(
+    (each) => each.friendlyName.toLowerCase() === name.toLowerCase(),
+  );
   const exact = alike.filter(({ friendlyName }) => friendlyName === name);
   const [found, ...others] = exact.length > 0 ? exact : alike;
   if (found === undefined)

@@ -141,15 +141,21 @@ export function closeGrant(draft: ListDraft, id: string, nowSeconds: number): vo
 }
 
 /**
- * Revokes a grant, and every device that enrolled with it. It reads the whole list.
+ * Revokes a grant, and every device that enrolled with it.
  *
+ * @param devices those to look through; default: all, which reads the whole list
  * @returns those devices, as they were
  */
-export async function revokeGrant(draft: ListDraft, id: string, nowSeconds: number): Promise<DeviceEntry[]> {
+export async function revokeGrant(
+  draft: ListDraft,
+  id: string,
+  nowSeconds: number,
+  devices: AsyncIterable<DeviceEntry> | Iterable<DeviceEntry> = draft.devices(),
+): Promise<DeviceEntry[]> {
   const gone: DeviceEntry[] = [];
   if (findGrant(draft.head, id) !== undefined)
     draft.change({ grants: draft.head.grants.filter((grant) => grant.id !== id) });
-  for await (const device of draft.devices()) {
+  for await (const device of devices) {
     const { deviceId, roles, lease } = device;
     if (lease?.grant !== id) continue;
     gone.push(device);

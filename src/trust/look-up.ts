@@ -4,6 +4,7 @@ import { findDevice } from './changes';
 import { TRUST_CODES } from './errors/codes';
 import type { DeviceEntry } from './format/entry';
 import type { ListStore } from './list/list-store';
+import { readableDevices } from './list/readable';
 import { cleanName } from './names';
 
 /**
@@ -19,7 +20,8 @@ export async function lookUp(trust: ListStore, idOrName: string): Promise<Device
 }
 
 /**
- * The devices that already have the name of a new one, in upper or lower case. It reads the whole list.
+ * The devices that already have the name of a new one, in upper or lower case, as far as the list can be read. It reads the
+ * whole list.
  *
  * @returns none if the device is in the list already: it keeps its name
  */
@@ -30,5 +32,5 @@ export async function namesakesOf(
   const list = await trust.read();
   if (list.entry(peer.deviceId) !== undefined) return [];
   const name = cleanName(peer.friendlyName).toLowerCase();
-  return [...list.devices()].filter(({ friendlyName }) => friendlyName.toLowerCase() === name);
+  return readableDevices(list).devices.filter(({ friendlyName }) => friendlyName.toLowerCase() === name);
 }

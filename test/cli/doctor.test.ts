@@ -233,7 +233,7 @@ describe('the list', () => {
     expect(code).toBe(1);
     expect(of.list).toMatchObject({
       state: 'failed',
-      message: 'A page of the allow list is missing.',
+      message: `Sealed. A part of the list cannot be read (${name}), so its devices are not counted. A page of the allow list is missing.`,
       fix: 'Restore the pages of the list from a backup.',
     });
   });

@@ -5,6 +5,7 @@ import { openTrust } from '../../trust/device';
 import type { PagedList } from '../../trust/format/paged-list';
 import { ALLOW_LIST_KEY } from '../../trust/list/keys';
 import type { ListTrust } from '../../trust/list/list-reader';
+import { readableDevices } from '../../trust/list/readable';
 import { SeenRevisions } from '../../trust/list/seen';
 import type { Seen } from '../../trust/list/seen-in-memory';
 import { sharedStoreOf } from '../../trust/shared-store';
@@ -39,7 +40,7 @@ export async function inspectTrust(folder: FileStore, trust: ListTrust, env: Env
   const store = openTrust(kept, trust, shared === null ? null : readOnly(shared));
   const list = await store.read();
   const times = await store.lastSeen.read(list);
-  const known = [...list.devices()].flatMap(({ deviceId }) => times.get(deviceId) ?? []);
+  const known = readableDevices(list).devices.flatMap(({ deviceId }) => times.get(deviceId) ?? []);
   const lastSeenAt = known.length === 0 ? null : known.reduce((a, b) => Math.max(a, b));
   return { list, seen, lastSeenAt };
 }

@@ -5,18 +5,17 @@ import {
   type PagedList,
   readableDevices,
 } from '@authmesh/sdk/admin';
+import { CommandError } from '../errors/errors';
 import { commandHere } from '../words/here';
 import type { SeenDevice } from './filters';
 
 /** How many missing parts a message names. */
 const MAX_NAMED = 3;
 
-/** The devices of a list in the order in which they were added: a list has them in the order of their IDs. */
-export function devicesOf(list: PagedList): DeviceEntry[] {
-  return inOrder([...list.devices()]);
-}
-
-/** The same, as far as the list can be read, and the parts that cannot. */
+/**
+ * The devices of a list in the order in which they were added, as far as it can be read, and the parts that cannot. A list
+ * has them in the order of their IDs.
+ */
 export function readDevices(list: PagedList): { devices: DeviceEntry[]; missing: readonly MissingPart[] } {
   const { devices, missing } = readableDevices(list);
   return { devices: inOrder(devices), missing };
@@ -37,8 +36,13 @@ export async function withSeen(
   });
 }
 
-/** The error of a command that could show only a part of the list; undefined if it could show all. */
-export function missingError(missing: readonly MissingPart[]) {
+/** What a command did not do with the devices that it could not read. */
+type Omitted = 'shown' | 'counted' | 'revoked';
+
+/**
+ * The error of a command that could do only a part of its work; undefined if it could do all.
+ */
+export function missingError(missing: readonly MissingPart[], omitted: Omitted = 'shown') {
   const [first] = missing;
   if (first === undefined) return undefined;
   const { code, detail, fix, command } = first.error;
@@ -47,29 +51,35 @@ export function missingError(missing: readonly MissingPart[]) {
   const parts = missing.length === 1 ? 'A part' : `${missing.length} parts`;
   return {
     code,
-    message: `${parts} of the list cannot be read (${names.join(', ')}${more}), so its devices are not shown. ${detail}`,
-    hint: command === undefined ? fix : commandHere(command),
+    message: `${parts} of the list cannot be read (${names.join(', ')}${more}), so its devices are not ${omitted}. ${detail}`,
+    hint: `${command === undefined ? fix : commandHere(command)}${omitted !== 'revoked' ? '' : ' Until then, servers refuse these devices. After that, repeat the command.'}`,
   };
 }
 
+/**
+ * For a command that needs the whole list.
+ *
+ * @throws CommandError
+ */
+export function assertWhole(list: PagedList, otherwise = ''): void {
+  const error = missingError(readableDevices(list).missing);
+  if (error !== undefined) throw new CommandError(error.code, error.message, `${error.hint}${otherwise}`);
+}
+
 /** The same as notes, line by line. */
-export function missingNotes(missing: readonly MissingPart[]): string[] {
-  const error = missingError(missing);
+export function missingNotes(missing: readonly MissingPart[], omitted?: Omitted): string[] {
+  const error = missingError(missing, omitted);
   return error === undefined ? [] : [`✗ ${error.message}`, `  ${error.hint}`];
 }
 
-/** How many devices have a role. */
+/** How many devices have a role, as far as the list can be read. */
 export function countRole(list: PagedList, role: 'controller' | 'target'): number {
-  let count = 0;
-  for (const { roles } of list.devices()) if (roles.includes(role)) count++;
-  return count;
+  return readableDevices(list).devices.filter(({ roles }) => roles.includes(role)).length;
 }
 
-/** How many devices a list has. */
+/** How many devices a list has, as far as it can be read. */
 export function countDevices(list: PagedList): number {
-  let count = 0;
-  for (const _ of list.devices()) count++;
-  return count;
+  return readableDevices(list).devices.length;
 }
 
 function inOrder(devices: DeviceEntry[]): DeviceEntry[] {

@@ -34,10 +34,12 @@ export async function losesLocalhost(
   after: readonly string[],
 ): Promise<LostLocalhost | null> {
   if (before.length > 0 || after.length === 0 || after.some(isLoopback)) return null;
-  const callers = countRole(await trust.read(), 'controller');
-  if (callers === 0) return null;
+  const list = await trust.read();
+  const callers = countRole(list, 'controller');
+  if (callers === 0 && list.isWhole) return null;
+  const count = list.isWhole ? `${callers} ` : ''; // how many is not known without all pages
   const who =
-    callers === 1 ? 'the machine that may call this one' : `the ${callers} machines that may call this one`;
+    count === '1 ' ? 'the machine that may call this one' : `the ${count}machines that may call this one`;
   return {
     message: `Until now, this machine answers to localhost. With this list it answers only to ${after.join(', ')}, also for ${who}.`,
     keep: keeping(after),

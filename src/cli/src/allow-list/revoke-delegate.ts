@@ -5,7 +5,7 @@ import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
 import { here } from '../words/here';
 import { confirmationsOf, refusalText } from './confirmations';
-import { devicesOf } from './devices';
+import { countRole } from './devices';
 
 const ID = /^[A-Za-z0-9_-]{22}$/;
 
@@ -26,11 +26,12 @@ export async function revokeByDelegate(id: string, yes: boolean | undefined): Pr
       `To see what is revoked: ${here('amesh status')}`,
     );
   const confirmations = await confirmationsOf(trust, head.revision);
+  const list = await trust.read();
   return {
     json: { delegation: id, ...(confirmations === undefined ? {} : { confirmations }) },
     notes: [
       `✓ Revoked the delegation ${id}. ${refusalText(confirmations, store.dir, 'it')}`,
-      ...(devicesOf(await trust.read()).some(({ roles }) => roles.includes('controller'))
+      ...(countRole(list, 'controller') > 0 || !list.isWhole
         ? []
         : ['! No device may call this machine. Is it the target that the delegation names?']),
       '  Every target has its own list: if the delegation names others, run the same there.',

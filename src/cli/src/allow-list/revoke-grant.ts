@@ -2,37 +2,56 @@ import {
   type DeviceEntry,
   findGrant,
   type Grant,
-  grantedDevices,
   type ListHead,
   revokeGrant,
   toScopes,
 } from '@authmesh/sdk/admin';
 import type { Result } from '../command-line/command';
+import { EXIT } from '../errors/exit-codes';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';
 import { confirmationsOf, refusalText } from './confirmations';
+import { missingError, missingNotes, readDevices } from './devices';
 import { findGrantByName } from './find-token';
 import { scopesText } from './scopes';
 
 /** Revokes a grant, and every device that it added. */
 export async function revokeByGrant(idOrName: string, yes: boolean | undefined): Promise<Result> {
   const { trust, store } = await openMachine();
-  const before = await trust.read();
+  const read = async () => {
+    const list = await trust.read();
+    return { head: list.head, ...readDevices(list) };
+  };
+  const before = await read();
+  const added = (of: typeof before, id: string) => of.devices.filter(({ lease }) => lease?.grant === id);
   // The grant itself may have expired and be gone, with only its devices left.
-  const id =
-    grantedDevices(before, idOrName).length > 0 ? idOrName : findGrantByName(before.head, idOrName).id;
-  const count = grantedDevices(before, id).length;
+  const id = added(before, idOrName).length > 0 ? idOrName : findGrantByName(before.head, idOrName).id;
+  const count = added(before, id).length;
   await confirm(`Revoke the grant ${id} and ${callersText(count)} that it added?`, yes);
 
   const now = Math.floor(Date.now() / 1000);
-  const { head, result: gone } = await trust.update((draft) => revokeGrant(draft, id, now));
+  const { head, result } = await trust.update(async (draft) => {
+    const { devices, missing } = await read(); // a damaged page must not protect the devices on the others
+    return { gone: await revokeGrant(draft, id, now, devices), missing };
+  });
+  const { gone, missing } = result;
+  const error = missingError(missing, 'revoked');
   const confirmations = await confirmationsOf(trust, head.revision);
   const where = refusalText(confirmations, store.dir, 'them');
   return {
-    json: { grant: id, revoked: gone, ...(confirmations === undefined ? {} : { confirmations }) },
-    notes: [`✓ Revoked the grant and ${callersText(gone.length)} that it added. ${where}`],
+    json: {
+      grant: id,
+      revoked: gone,
+      ...(confirmations === undefined ? {} : { confirmations }),
+      ...(error && { ok: false, error }),
+    },
+    notes: [
+      `✓ Revoked the grant and ${callersText(gone.length)} that it added. ${where}`,
+      ...missingNotes(missing, 'revoked'),
+    ],
+    ...(error && { exitCode: EXIT.failure }),
   };
 }
 

@@ -1,9 +1,11 @@
 import { type DeviceEntry, dismissController } from '@authmesh/sdk/admin';
 import type { Result } from '../command-line/command';
+import { UNCHANGED } from '../errors/errors';
+import { EXIT } from '../errors/exit-codes';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
 import { confirmationsOf, refusalText } from './confirmations';
-import { devicesOf, withSeen } from './devices';
+import { missingError, missingNotes, readDevices, withSeen } from './devices';
 import { type SeenDevice, toFilter } from './filters';
 import { comebackNotes } from './revoke-grant';
 
@@ -19,12 +21,24 @@ export async function revokeUnused(unused: string, yes: boolean | undefined): Pr
   const isUnused = toFilter({ unused }, now);
   const { trust, store } = await openMachine();
   const list = await trust.read();
-  const all = await withSeen(devicesOf(list), list, trust);
+  const { devices: readable, missing } = readDevices(list);
+  const all = await withSeen(readable, list, trust);
   const devices = all.filter((device) => isUnused?.(device));
   const unknown = unknownNotes(all);
+  const error = missingError(missing, 'revoked');
+  const failed = error && { ok: false, error };
   if (devices.length === 0) {
     const note = `✓ Every device that may call this machine has called within ${unused}, as far as that is known. No changes were made.`;
-    return { json: { revoked: [] }, notes: [note, ...unknown] };
+    return {
+      json: { revoked: [], ...failed },
+      notes: [
+        ...(error ? [] : [note]),
+        ...unknown,
+        ...missingNotes(missing, 'revoked'),
+        ...(error ? [UNCHANGED] : []),
+      ],
+      ...(error && { exitCode: EXIT.failure }),
+    };
   }
   await confirm(`Revoke ${named(devices)}?`, yes);
 
@@ -41,12 +55,14 @@ export async function revokeUnused(unused: string, yes: boolean | undefined): Pr
   const confirmations = await confirmationsOf(trust, head.revision);
   const where = refusalText(confirmations, store.dir, 'them');
   return {
-    json: { revoked: gone, ...(confirmations === undefined ? {} : { confirmations }) },
+    json: { revoked: gone, ...(confirmations === undefined ? {} : { confirmations }), ...failed },
     notes: [
       `✓ Revoked ${gone.length === 1 ? '1 device' : `${gone.length} devices`}. ${where}`,
       ...comebackNotes(gone, head),
       ...unknown,
+      ...missingNotes(missing, 'revoked'),
     ],
+    ...(error && { exitCode: EXIT.failure }),
   };
 }
 

@@ -9,7 +9,7 @@ import {
 } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
-import { devicesOf } from '../allow-list/devices';
+import { readDevices } from '../allow-list/devices';
 import { SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { CommandError, UsageError } from '../errors/errors';
@@ -122,7 +122,7 @@ async function waitFor(
     );
     if (text !== null) await takeRegistration(device, text, UNASKED);
     const key = await takenBy();
-    const devices = devicesOf(await device.trust.read());
+    const { devices } = readDevices(await device.trust.read());
     const machine = devices.find(({ publicKey }) => publicKey === key);
     if (machine === undefined) {
       throw new CommandError(

@@ -66,6 +66,5 @@ export const rename = defineCommand({
 });
 
 function hasName(list: PagedList, name: string): boolean {
-  for (const { friendlyName } of list.devices()) if (friendlyName === name) return true;
-  return false;
+  return readDevices(list).devices.some(({ friendlyName }) => friendlyName === name);
 }

@@ -9,12 +9,13 @@ import {
 import { AmeshError, CODES, isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { confirmationsOf, refusalText } from '../allow-list/confirmations';
-import { devicesOf } from '../allow-list/devices';
+import { missingError, missingNotes, readDevices } from '../allow-list/devices';
 import { revokeByDelegate } from '../allow-list/revoke-delegate';
 import { comebackNotes, revokeByGrant } from '../allow-list/revoke-grant';
 import { revokeUnused } from '../allow-list/revoke-unused';
 import { type Result, SHARED_ARGS } from '../command-line/command';
-import { CommandError, UsageError } from '../errors/errors';
+import { CommandError, UNCHANGED, UsageError } from '../errors/errors';
+import { EXIT } from '../errors/exit-codes';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
 import { durationFlag, UP_TO_TEN_YEARS } from '../words/duration';
@@ -58,52 +59,76 @@ export const revoke = defineCommand({
     if (args.grant !== undefined) return revokeByGrant(args.grant, args.yes);
     if (args.delegate !== undefined) return revokeByDelegate(args.delegate, args.yes);
     if (args.unused !== undefined) return revokeUnused(args.unused, args.yes);
+    if (all) return revokeControllers(args.yes);
     const { identity, trust, store } = await openMachine();
-    const devices =
-      args.device === undefined
-        ? devicesOf(await trust.read()).filter(isController)
-        : [await find(trust, args.device)];
-    if (devices.length === 0) {
-      return { json: { revoked: [] }, notes: ['✓ No device may call this machine. No changes were made.'] };
-    }
-    await confirm(`Revoke ${devices.map(describe).join(', ')}?`, args.yes);
-
-    const { head, result: gone } = await trust.update(async (draft) => {
-      // Including controllers that were added in the meantime.
-      const wanted = all ? await controllersOf(draft) : devices;
-      const gone: DeviceEntry[] = [];
-      for (const { deviceId } of wanted) {
-        const known = await draft.device(deviceId);
-        if (known === undefined) continue;
-        await revokeDevice(draft, deviceId, Math.floor(Date.now() / 1000));
-        gone.push(known);
-      }
-      return gone;
-    });
-    const [device] = devices as [DeviceEntry];
+    const device = await find(trust, args.device as string);
+    await confirm(`Revoke ${describe(device)}?`, args.yes);
+    const { head, result: gone } = await trust.update((draft) => revokeEach(draft, [device]));
     if (gone.length === 0) throw alreadyGone(`${called(device)} was just revoked by somebody else.`);
     const confirmations = await confirmationsOf(trust, head.revision);
-    const where = refusalText(confirmations, store.dir, 'it');
     return {
       json: { revoked: gone, ...(confirmations === undefined ? {} : { confirmations }) },
       notes: [
-        ...gone.map((each, i) => `✓ Revoked ${called(each)}.${i === gone.length - 1 ? ` ${where}` : ''}`),
+        ...revokedNotes(gone, refusalText(confirmations, store.dir, 'it')),
         ...comebackNotes(gone, head),
-        ...(all ? [] : elsewhere(device, identity.deviceId)),
+        ...elsewhere(device, identity.deviceId),
       ],
     };
   },
 });
 
+/** In an emergency: a damaged page must not protect the devices on the other pages. */
+async function revokeControllers(yes: boolean | undefined): Promise<Result> {
+  const { trust, store } = await openMachine();
+  const read = async () => {
+    const { devices, missing } = readDevices(await trust.read());
+    return { devices: devices.filter(isController), missing };
+  };
+  const { devices, missing: missingBefore } = await read();
+  if (devices.length === 0 && missingBefore.length === 0)
+    return { json: { revoked: [] }, notes: ['✓ No device may call this machine. No changes were made.'] };
+  if (devices.length > 0) await confirm(`Revoke ${devices.map(describe).join(', ')}?`, yes);
+  const { head, result } = await trust.update(async (draft) => {
+    const { devices, missing } = await read(); // including controllers that were added in the meantime
+    return { gone: await revokeEach(draft, devices), missing };
+  });
+  const { gone, missing } = result;
+  const error = missingError(missing, 'revoked');
+  const confirmations = gone.length === 0 ? undefined : await confirmationsOf(trust, head.revision);
+  return {
+    json: {
+      revoked: gone,
+      ...(confirmations === undefined ? {} : { confirmations }),
+      ...(error && { ok: false, error }),
+    },
+    notes: [
+      ...revokedNotes(gone, refusalText(confirmations, store.dir, 'it')),
+      ...comebackNotes(gone, head),
+      ...missingNotes(missing, 'revoked'),
+      ...(gone.length === 0 ? [UNCHANGED] : []),
+    ],
+    ...(error && { exitCode: EXIT.failure }),
+  };
+}
+
+async function revokeEach(draft: ListDraft, devices: readonly DeviceEntry[]): Promise<DeviceEntry[]> {
+  const gone: DeviceEntry[] = [];
+  for (const { deviceId } of devices) {
+    const known = await draft.device(deviceId);
+    if (known === undefined) continue;
+    await revokeDevice(draft, deviceId, Math.floor(Date.now() / 1000));
+    gone.push(known);
+  }
+  return gone;
+}
+
+function revokedNotes(gone: readonly DeviceEntry[], where: string): string[] {
+  return gone.map((each, i) => `✓ Revoked ${called(each)}.${i === gone.length - 1 ? ` ${where}` : ''}`);
+}
+
 const isController = ({ roles }: DeviceEntry) => roles.includes('controller');
 const called = ({ friendlyName, deviceId }: DeviceEntry) => `"${friendlyName}" (${deviceId})`;
 const describe = (device: DeviceEntry) => `${called(device)}, ${device.roles.join(' and ')}`;
-
-async function controllersOf(draft: ListDraft): Promise<DeviceEntry[]> {
-  const controllers: DeviceEntry[] = [];
-  for await (const device of draft.devices()) if (isController(device)) controllers.push(device);
-  return controllers;
-}
 
 async function find(trust: Device['trust'], idOrName: string): Promise<DeviceEntry> {
   const tombstone = await trust.preview((draft) => draft.tombstone(idOrName));

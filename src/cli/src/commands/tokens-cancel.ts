@@ -1,5 +1,6 @@
-import { cancelToken, closeGrant, findIssued, grantedDevices } from '@authmesh/sdk/admin';
+import { cancelToken, closeGrant, findIssued } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
+import { missingError, missingNotes, readDevices } from '../allow-list/devices';
 import { findToken } from '../allow-list/find-token';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { CommandError } from '../errors/errors';
@@ -30,12 +31,13 @@ export const tokensCancel = defineCommand({
     if (!('names' in token)) {
       const { takenBy, friendlyName } = findIssued(head, id) ?? token;
       if (takenBy !== null) {
-        const machine = [...(await trust.read()).devices()].find(({ publicKey }) => publicKey === takenBy);
+        const { devices, missing } = readDevices(await trust.read());
+        const machine = devices.find(({ publicKey }) => publicKey === takenBy);
         throw new CommandError(
           'token_used',
           'The token was already used.',
           machine === undefined
-            ? 'Its machine is no longer in the list.'
+            ? (missingError(missing)?.message ?? 'Its machine is no longer in the list.')
             : `To revoke its machine: ${here(`amesh revoke ${nameForCommand(machine)}`)}`,
         );
       }
@@ -47,7 +49,8 @@ export const tokensCancel = defineCommand({
         ],
       };
     }
-    const present = grantedDevices(await trust.read(), id).map(({ deviceId }) => deviceId);
+    const { devices, missing } = readDevices(await trust.read());
+    const present = devices.flatMap(({ deviceId, lease }) => (lease?.grant === id ? [deviceId] : []));
     const left = present.length;
     return {
       json: { cancelled: id, present },
@@ -59,6 +62,7 @@ export const tokensCancel = defineCommand({
               `! ${left === 1 ? 'One caller' : `${left} callers`} enrolled with it, and may stay until ${left === 1 ? 'its lease ends' : 'their leases end'}.`,
               `  To revoke ${left === 1 ? 'it' : 'them'}, too:  ${here(`amesh revoke --grant ${id}`)}`,
             ]),
+        ...missingNotes(missing),
       ],
     };
   },

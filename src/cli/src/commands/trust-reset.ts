@@ -1,7 +1,7 @@
 import { type Device, type PagedList, readOlderList, resetTrust } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
-import { countDevices } from '../allow-list/devices';
+import { assertWhole, countDevices, missingError, readDevices } from '../allow-list/devices';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
@@ -48,10 +48,19 @@ export const trustReset = defineCommand({
   },
 });
 
+/** What remains if the pages are lost for good. */
+function withoutBackup(): string {
+  return ` Without a backup, start an empty list: ${here('amesh trust reset')}`;
+}
+
 /** What the reset would lose: before losing an intact list, people may decide otherwise. */
 function describe(found: PagedList | string): string {
   if (typeof found === 'string') return found;
-  return `The allow list is intact, with ${devicesText(countDevices(found))}.`;
+  const missing = missingError(readDevices(found).missing);
+  const devices = devicesText(countDevices(found));
+  return missing === undefined
+    ? `The allow list is intact, with ${devices}.`
+    : `${missing.message} The rest has ${devices}.`;
 }
 
 /** @throws UsageError */
@@ -61,7 +70,9 @@ function toRevision(text: string): number {
 }
 
 async function goOn(device: Device, above: number | undefined, yes: boolean | undefined): Promise<Result> {
-  if (above === undefined && typeof (await look(device)) !== 'string') {
+  const found = await look(device);
+  if (typeof found !== 'string') assertWhole(found, withoutBackup());
+  if (above === undefined && typeof found !== 'string') {
     return {
       json: { changed: false },
       notes: [
@@ -71,6 +82,7 @@ async function goOn(device: Device, above: number | undefined, yes: boolean | un
     };
   }
   const older = await readOlderList(device, process.env);
+  assertWhole(older, withoutBackup());
   const { revision, updatedAt } = older.head;
   const devices = devicesText(countDevices(older));
   await confirm(

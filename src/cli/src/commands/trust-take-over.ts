@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { type Device, type ListHead, pendingTokens, readTakeOver, takeOverList } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Confirmations, confirmationsOf, confirmationText } from '../allow-list/confirmations';
-import { countDevices, countRole } from '../allow-list/devices';
+import { assertWhole, countDevices, countRole } from '../allow-list/devices';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
@@ -39,6 +39,7 @@ export const trustTakeOver = defineCommand({
         notes: ['✓ This machine already seals the list. No changes were made.', ...nextSteps(device, head)],
       };
     }
+    assertWhole(list);
     const pending = pendingTokens(head);
     const count = countDevices(list);
     const ends = pending.length === 0 ? '' : ` ${tokensText(pending.length)} will be cancelled.`;

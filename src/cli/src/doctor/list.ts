@@ -8,7 +8,7 @@ import {
   parseHosts,
   readVariable,
 } from '@authmesh/sdk/admin';
-import { countRole } from '../allow-list/devices';
+import { countRole, missingError, readDevices } from '../allow-list/devices';
 import { dueEnds, endText } from '../allow-list/ends';
 import { answersTo, hostsText } from '../machine/machine';
 import { here } from '../words/here';
@@ -23,7 +23,10 @@ export async function checkList(dir: string, trust: ListTrust | undefined): Prom
   if (trust === undefined) return skipped('Not checked: that needs the key that sealed it.');
   const inspected = await inspectTrust(new FileStore(dir), trust, process.env);
   const { list } = inspected;
-  const [first, ...others] = dueEnds([...list.devices()], list.head, Math.floor(Date.now() / 1000));
+  const { devices, missing } = readDevices(list);
+  const error = missingError(missing, 'counted');
+  if (error !== undefined) return { ...failed(`Sealed. ${error.message}`, error.hint), inspected };
+  const [first, ...others] = dueEnds(devices, list.head, Math.floor(Date.now() / 1000));
   const more = others.length === 0 ? '' : ` ${others.length} more end soon or have ended.`;
   const soon = first && ` But ${endText(first)}.${more}`;
   const found = (text: string) =>
