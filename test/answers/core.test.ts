@@ -87,6 +87,36 @@ describe('an answer to a request that asks for a proof', () => {
     expect(verdict.answer.headers).not.toHaveProperty('signature');
   });
 
+  it('is not signed if the nonce store has forgotten that time: the request may have been accepted before', async () => {
+    const now = () => NOW * 1000;
+    const nonceStore = new InMemoryNonceStore({ now, startedAt: NOW - 10 });
+    const verifier = await provingVerifier({ now, nonceStore });
+    for (const created of [NOW - 11, NOW - 40]) {
+      const { request } = await asking({}, { created });
+      const verdict = await verifier.verify(request);
+      if (verdict.ok) throw new Error('accepted');
+      expect(verdict.code).toBe('timestamp_out_of_range');
+      expect(verdict.answer.headers).not.toHaveProperty('signature');
+    }
+  });
+
+  it('does not void a request that was accepted in the last ten seconds', async () => {
+    let nowMs = (NOW + 30) * 1000;
+    const now = () => nowMs;
+    const verifier = await provingVerifier({
+      now,
+      nonceWindowSeconds: 60,
+      nonceStore: new InMemoryNonceStore({ now, startedAt: NOW - 60 }),
+    });
+    const { request } = await asking({}, { created: NOW });
+    expect(await verifier.verify(request)).toMatchObject({ ok: true });
+    nowMs += 9_000;
+    const verdict = await verifier.verify({ ...request });
+    if (verdict.ok) throw new Error('accepted');
+    expect(verdict.code).toBe('timestamp_out_of_range');
+    expect(verdict.answer.headers).not.toHaveProperty('signature');
+  });
+
   it('is not signed for a replay', async () => {
     const verifier = await provingVerifier();
     const { request } = await asking();

@@ -6,61 +6,18 @@ It replaces the cases whose names begin with "working key", and leaves all other
 """
 
 import base64
-import hashlib
 import json
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, utils
+from common import Key, b64, devices_of, digest, random22
 
-ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 PRIME = 0xFFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF
 NOW = 1764000000
 FILE = "wire.json"
 REQUEST_TYPE, ANSWER_TYPE = "amesh-request-key+jwt", "amesh-answer-key+jwt"
 
 
-def b64(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def digest(data):
-    return hashlib.sha256(data).digest()
-
-
-def random22(text):
-    """What has to be new each time, and the same each time this runs."""
-    return b64(digest(b"amesh vectors: " + text.encode())[:16])
-
-
-class Key:
-    def __init__(self, scalar):
-        self.private = ec.derive_private_key(scalar, ec.SECP256R1())
-        point = self.private.public_key().public_numbers()
-        self.x, self.y = (b64(n.to_bytes(32, "big")) for n in (point.x, point.y))
-        public = bytes([2 + (point.y & 1)]) + point.x.to_bytes(32, "big")
-        self.id = "am_" + b64(digest(public))[:16]
-
-    @staticmethod
-    def of(text):
-        return Key(int.from_bytes(digest(text.encode()), "big") % (ORDER - 1) + 1)
-
-    def sign(self, text, high=False):
-        algorithm = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
-        r, s = utils.decode_dss_signature(self.private.sign(text.encode(), algorithm))
-        if (s > ORDER // 2) != high:
-            s = ORDER - s
-        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
-
-    @property
-    def jwk(self):
-        return {"kty": "EC", "crv": "P-256", "x": self.x, "y": self.y}
-
-
 wire = json.load(open(FILE))
-DEVICES = {
-    name: Key(int.from_bytes(base64.urlsafe_b64decode(device["privateKeyJwk"]["d"] + "="), "big"))
-    for name, device in wire["devices"].items()
-}
+DEVICES = devices_of(wire)
 DEVICE, TARGET, STRANGER = DEVICES["controller"], DEVICES["target"], DEVICES["stranger"]
 WORKER, OTHER = Key.of("amesh working key 0"), Key.of("amesh working key 1")
 ENDED = random22("a delegation that was revoked")

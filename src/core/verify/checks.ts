@@ -143,11 +143,15 @@ const consultList: Step<Readable, Known> = (request) =>
 
 /**
  * Whether a refusal for its time can be proven to the caller. Then its signature is checked and its nonce claimed all the same.
- * Not beyond the largest skew that any verifier may have: no store has to remember nonces for that long.
+ *
+ * Not beyond the largest skew that any verifier may have: no store has to remember nonces for that long. And not if the store
+ * has forgotten that time: the request may have been accepted before, and a proven refusal says that it was not.
  */
 function mayProveClock({ view, context, credentials, nowMs }: Readable): boolean {
-  const isNear = Math.abs(nowMs - credentials.created * 1000) <= MAX_CLOCK_SKEW_SECONDS * 1000;
-  return isNear && context.proofs !== undefined && asksForProof(view.headers);
+  const { created } = credentials;
+  const isNear = Math.abs(nowMs - created * 1000) <= MAX_CLOCK_SKEW_SECONDS * 1000;
+  const isRemembered = created >= (context.nonceStore.startedAt ?? 0);
+  return isNear && isRemembered && context.proofs !== undefined && asksForProof(view.headers);
 }
 
 function checkCarried({ statement, list, device, credentials }: Known, nowMs: number): Fault | null {
@@ -172,7 +176,7 @@ const claim: Step<Known, Known> = (request) => {
   const id = statement?.delegation === undefined ? deviceId : delegatesOf(deviceId);
   const claiming = claimNonce(context.nonceStore, view, id, credentials, nowMs, context.settings);
   return andThen(claiming, (fault) => {
-    request.isClaimed = fault?.code !== 'replay_detected';
+    request.isClaimed = fault === null;
     return fault ?? request.clockFault ?? request;
   });
 };

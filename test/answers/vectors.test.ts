@@ -1,0 +1,55 @@
+import { type AnswerView, fromBase64Url, verifyAnswer } from '@authmesh/sdk/core';
+import { describe, expect, it } from 'vitest';
+import { answerNonce } from '../../src/core/answers/answer';
+import { createAnswerBase } from '../../src/core/answers/base';
+import { equalBytes } from '../../src/core/encoding';
+import { providers } from '../support/providers';
+import { vectors } from '../support/vectors';
+import answers from '../vectors/answers.json' with { type: 'json' };
+
+interface AnswerVector {
+  readonly name: string;
+  readonly proven: boolean;
+  readonly signatureBase?: string;
+  readonly request: {
+    readonly method: string;
+    readonly signatureBase: string;
+    /** base64url */
+    readonly signature: string;
+    readonly asksForPart?: boolean;
+    readonly isConditional?: boolean;
+  };
+  /** Its body in base64. */
+  readonly answer: AnswerView & { readonly body: string };
+}
+
+const cases = answers.cases as readonly AnswerVector[];
+
+describe.each(providers)('vectors of answers with the $id provider', (crypto) => {
+  it.each(cases)('$name', async ({ proven, request, answer }) => {
+    const { asksForPart = false, isConditional = false, method } = request;
+    const key = await crypto.importPublicKey(fromBase64Url(vectors.devices.target.publicKey) as Uint8Array);
+    const nonce = await answerNonce(
+      request.signatureBase,
+      fromBase64Url(request.signature) as Uint8Array,
+      crypto,
+    );
+    const expected = { method, nonce, asksForPart, isConditional, deviceId: answers.target, key };
+    const head = await verifyAnswer(answer, expected, crypto);
+    const body = Buffer.from(answer.body, 'base64');
+    const isRight = async (digest: Uint8Array) => equalBytes(await crypto.sha256(body), digest);
+    const isProven = typeof head !== 'string' && (head.digest === null || (await isRight(head.digest)));
+    expect(isProven).toBe(proven);
+  });
+});
+
+describe('signing', () => {
+  it.each(cases.filter(({ proven, name }) => proven && !/weak|joined|order|more than/.test(name)))(
+    'makes the same signature base: $name',
+    ({ signatureBase, answer }) => {
+      const [, parameters = ''] = /amesh=(\(.*)$/.exec(String(answer.headers['signature-input'])) ?? [];
+      const covered = [...parameters.matchAll(/"([a-z-]+)"/g)].map(([, name]) => name as string);
+      expect(createAnswerBase(answer, covered.slice(0, -1), parameters)).toBe(signatureBase);
+    },
+  );
+});
