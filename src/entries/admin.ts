@@ -28,6 +28,7 @@ export { isLoopback, parseHosts, portOf } from '../core/wire/authority';
 export type { KeyBackend, KeyContext } from '../keys/backend';
 export { BACKENDS, findBackend } from '../keys/backends';
 export { assertPassphraseVariables } from '../keys/passphrase';
+export { testKey } from '../keys/test-key';
 export type { LastSeenRecord, ListDraft, ListStore, PagedList, ParsedDevices } from '../machine/admin-types';
 export { loadLate } from '../machine/load-late';
 export { readFirstHosts } from '../machine/setup/first-list';

@@ -31,6 +31,8 @@ export interface KeyBackend {
    * working key, about which this key signs a statement once an hour.
    */
   readonly isOutsideProcess: boolean;
+  /** Whether a signature may wait for a person, who touches or confirms something. Such a key signs only what is needed. */
+  readonly mayAskPerson: boolean;
   /**
    * Describes in a few sentences where a key is stored, what opens it, and who could copy it.
    *

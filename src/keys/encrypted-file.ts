@@ -37,6 +37,7 @@ const LINE_FEED = Buffer.from('\n');
 export const encryptedFile: KeyBackend = Object.freeze({
   id: 'encrypted-file',
   isOutsideProcess: false,
+  mayAskPerson: false,
 
   async describe(context: KeyContext) {
     const source = suppliedBy(context);

@@ -15,6 +15,7 @@ import { KEY_CODES } from './errors/codes';
 export const external: KeyBackend = Object.freeze({
   id: 'external',
   isOutsideProcess: true,
+  mayAskPerson: true,
 
   async describe() {
     return 'Outside amesh: only a program with createAmesh({ signer }) uses it. Who could copy it depends on where it is; anybody who may have it sign can act as this machine.';

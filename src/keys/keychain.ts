@@ -21,6 +21,7 @@ const files = new KeyFiles('.keychain.pem');
 export const keychain: KeyBackend = Object.freeze({
   id: 'keychain',
   isOutsideProcess: false,
+  mayAskPerson: false,
 
   async describe() {
     return 'Encrypted file, opened by the keychain of this user: other users and backups cannot copy the key. Any program of this user can copy and use it while the keychain is unlocked.';

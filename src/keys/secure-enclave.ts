@@ -29,6 +29,7 @@ const EXPERIMENTAL =
 export const secureEnclave: KeyBackend = Object.freeze({
   id: 'secure-enclave',
   isOutsideProcess: true,
+  mayAskPerson: false,
 
   async describe() {
     return 'In the Secure Enclave of this Mac (experimental): nobody can copy it. Any program on this Mac that can read the key file can use it.';

@@ -23,6 +23,7 @@ const TEST_MESSAGE = new TextEncoder().encode('amesh tests a new key');
 export const sshAgent: KeyBackend = Object.freeze({
   id: 'ssh-agent',
   isOutsideProcess: true,
+  mayAskPerson: true,
 
   async describe(context: KeyContext, ref?: string) {
     const reference = ref === undefined ? undefined : await readReference(ref, context);

@@ -26,6 +26,7 @@ const TEST_MESSAGE = new TextEncoder().encode('amesh tests a new key');
 export const tpm2: KeyBackend = Object.freeze({
   id: 'tpm2',
   isOutsideProcess: true,
+  mayAskPerson: false,
 
   async describe({ env }: KeyContext) {
     const pin = await suppliedPin({ env });

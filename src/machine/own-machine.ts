@@ -5,6 +5,7 @@ import type { Acceptance } from '../bootstrap/provision/acceptance';
 import { createRegistrar } from '../bootstrap/provision/registrar';
 import type { AllowListSource } from '../core/devices/allow-list';
 import type { Enroller } from '../core/verify/enroller';
+import { onceListening } from '../process/listening';
 import type { Log } from '../process/log';
 import { assertSameIdentity, type Device } from '../trust/device';
 import { IDENTITY_KEY } from '../trust/identity';
@@ -16,6 +17,7 @@ import { bootstrapOf, type Machine, startServing } from './machine';
 import { tellNoIdentity } from './notices';
 import type { AmeshSettings } from './options';
 import { deviceOf, type Place } from './place';
+import { testOwnKey } from './setup/test-own-key';
 
 /** A machine whose own key seals its allow list. */
 export class OwnMachine implements Machine {
@@ -30,6 +32,7 @@ export class OwnMachine implements Machine {
   readonly #sightings: Sightings;
   readonly #ends: EndWatch;
   #isServing = false;
+  #isKeyTested = false;
 
   constructor(place: Place, settings: AmeshSettings) {
     const device = deviceOf(place);
@@ -52,16 +55,25 @@ export class OwnMachine implements Machine {
     const isFirst = !this.#isServing;
     this.#isServing = true;
     if (isFirst) startServing(this.#place, { bootstrap, list, isReader: false, ends: this.#ends });
+    if (isFirst) onceListening(() => this.#testKey());
     const { dir, env, store, log } = this.#place;
     if (!bootstrap.isPending && store.stamp(IDENTITY_KEY) === 'absent') tellNoIdentity(dir, env, log);
   }
 
   noteAccepted(acceptance: Acceptance): ReturnType<Machine['noteAccepted']> {
-    this.#ends.start(); // where nothing tells that the server listens
+    // Where nothing tells that the server listens.
+    this.#ends.start();
+    if (!this.#isKeyTested) this.#testKey();
     this.#sightings.note(acceptance.device.deviceId);
     if (acceptance.isDelegate) return undefined; // it neither extends a lease nor answers for a token
     this.#leases.note(acceptance.device, acceptance.list);
     return this.#register(acceptance);
+  }
+
+  #testKey(): void {
+    if (this.#isKeyTested) return;
+    this.#isKeyTested = true;
+    void testOwnKey(this.#place.store, this.device, this.log.once);
   }
 
   async #trust(): Promise<ListStore> {

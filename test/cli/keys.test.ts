@@ -41,6 +41,23 @@ describeWithTpm('amesh keys, with a TPM', () => {
   });
   afterAll(() => tpm?.remove());
 
+  it('says in status and doctor that a key with a wrong PIN does not sign', async () => {
+    const machine = await createMachine();
+    const env = (pin: string) => ({ AMESH_TPM: tpm.address, AMESH_PIN: pin });
+    await machine.amesh(['init', '--name', 'api', '--backend', 'tpm2'], { env: env('right') });
+    expect(await machine.amesh(['status'], { env: env('right') })).toMatchObject({ code: 0 });
+    const status = await machine.amesh(['status'], { env: env('wrong') });
+    expect(status).toMatchObject({ code: 1 });
+    expect(status.stdout).toContain('It does not sign: The PIN does not open the private key. Set the right');
+    expect(objectOf(await machine.amesh(['status', '--json'], { env: env('wrong') }))).toMatchObject({
+      ok: false,
+      error: { code: 'pin_wrong' },
+    });
+    const doctor = await machine.amesh(['doctor'], { env: env('wrong') });
+    expect(doctor.stdout).toContain('✗ key       The PIN does not open the private key.');
+    await tpm.run('tpm2_dictionarylockout --clear-lockout');
+  });
+
   it('offers it to whom did not choose, and keeps a key in it', async () => {
     const machine = await createMachine();
     const env = { AMESH_TPM: tpm.address };

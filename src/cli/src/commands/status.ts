@@ -12,6 +12,7 @@ import { dueEnds, endText } from '../allow-list/ends';
 import { scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { EXIT } from '../errors/exit-codes';
+import { keyFaultOf } from '../machine/key-fault';
 import { answersTo, hostsText, openMachine } from '../machine/machine';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';
@@ -32,10 +33,11 @@ export const status = defineCommand({
   args: SHARED_ARGS,
 
   async run(): Promise<Result> {
-    const { identity, trust, store } = await openMachine();
+    const { identity, trust, store, signer } = await openMachine();
     const list = await trust.read();
     const { devices, missing } = readDevices(list);
-    const error = missingError(missing);
+    const keyFault = await keyFaultOf({ identity, signer });
+    const error = missingError(missing) ?? keyFault;
     const seen = await trust.lastSeen.read(list);
     const sealedBy = await trust.sealedBy();
     const { hosts, from } = answersTo(list);
@@ -65,6 +67,7 @@ export const status = defineCommand({
       data: table([
         ['I am', `${printable(friendlyName)}  (${deviceId})`],
         ['key', keyText],
+        ...(keyFault ? [['', `It does not sign: ${keyFault.message} ${keyFault.hint}`]] : []),
         ...(list.head.list === deviceId && sealedBy === 'us'
           ? []
           : [['list of', `${list.head.list}, ${SEALED[sealedBy]}`]]),

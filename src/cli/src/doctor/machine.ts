@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { type DeviceIdentity, FileStore, findBackend, readIdentity } from '@authmesh/sdk/admin';
+import { type DeviceIdentity, FileStore, findBackend, readIdentity, testKey } from '@authmesh/sdk/admin';
 import { AmeshError, CODES, type Signer, withWorkingKey } from '@authmesh/sdk/core';
 import { version } from '../../package.json';
 import { EXIT } from '../errors/exit-codes';
@@ -64,6 +64,7 @@ export async function checkKey(dir: string, identity: DeviceIdentity | undefined
   if (Buffer.from(signer.publicKey).toString('base64url') !== identity.publicKey) {
     return failed('It is not the key that identity.json names.', 'Restore the right identity.json.');
   }
+  await testKey(backend, signer);
   // As a program would sign.
   const used = backend.isOutsideProcess ? withWorkingKey(signer) : signer;
   return { ...ok(await backend.describe(context, identity.key.ref)), signer: used };
