@@ -23,7 +23,7 @@ import { readTrustVariables } from '../trust/owner-key';
 import { Delegate, onlyCalls, openDelegate } from './delegate';
 import type { Machine } from './machine';
 import { hasMovedList } from './moved-list';
-import { tellMemoryNonces } from './notices';
+import { tellMemoryNonces, tellUnsigned } from './notices';
 import { type AmeshOptions, type AmeshSettings, readAmeshOptions } from './options';
 import { OwnMachine } from './own-machine';
 import { openPlace } from './place';
@@ -172,7 +172,7 @@ function verifierFactory(settings: AmeshSettings, machine: () => Machine): Amesh
     }
     readVerifyOptions(options); // checked before onRefusal is wrapped below
     const opened = machine();
-    const { log, list, enroller } = opened;
+    const { log, list, enroller, answerSigner } = opened;
     if (options.enroll && enroller === undefined)
       throw new TypeError(
         'enroll needs the private key that seals the allow list. An instance with AMESH_OWNER_KEY can only read the list: enrol at one that has the folder of the identity.',
@@ -187,7 +187,15 @@ function verifierFactory(settings: AmeshSettings, machine: () => Machine): Amesh
       return (options.onRefusal ?? settings.onRefusal)?.(refusal);
     };
     return createVerifierWith(
-      { ...options, allowList: list, hosts, nonceStore, onRefusal },
+      {
+        ...options,
+        allowList: list,
+        hosts,
+        nonceStore,
+        onRefusal,
+        answerSigner,
+        onSigningFailure: (error) => tellUnsigned(error, log),
+      },
       {
         answer: enroller && toAnswer(enroller),
         onAccept: (request) => opened.noteAccepted(toAcceptance(request)),

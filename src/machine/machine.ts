@@ -1,5 +1,6 @@
 import { Bootstrap } from '../bootstrap/bootstrap';
 import type { Acceptance } from '../bootstrap/provision/acceptance';
+import type { AnswerSigner } from '../core/answers/sign-answer';
 import type { MaybePromise } from '../core/crypto/provider';
 import type { AllowListSource } from '../core/devices/allow-list';
 import { isAmeshError } from '../core/errors/amesh-error';
@@ -24,6 +25,8 @@ export interface Machine {
   readonly bootstrap: Bootstrap;
   /** Opens the device on the first call. @throws AmeshError like `openDevice()` */
   readonly device: () => Promise<Device>;
+  /** Supplies the key that signs answers. Undefined if this machine has none. */
+  readonly answerSigner: (() => MaybePromise<AnswerSigner>) | undefined;
   /** Undefined if this machine cannot change the list. */
   readonly enroller: Enroller | undefined;
   /** Called once for each `verify()` that is created. */

@@ -26,6 +26,7 @@ export class OwnMachine implements Machine {
   readonly bootstrap: Bootstrap;
   readonly list: AllowListSource;
   readonly enroller: Enroller;
+  readonly answerSigner = async () => (await this.device()).answers();
   readonly #place: Place;
   readonly #leases: Leases;
   readonly #register: ReturnType<typeof createRegistrar>;

@@ -25,6 +25,7 @@ export class Reader implements Machine {
   readonly bootstrap: Bootstrap;
   readonly list: AllowListSource;
   readonly enroller = undefined;
+  readonly answerSigner = undefined;
   readonly #place: Place;
   readonly #owners: Owners;
   readonly #sightings: Sightings;

@@ -4,6 +4,8 @@ import type { Env } from './home';
 
 /** A code is logged at most this often, so that strangers cannot fill the disk. */
 const EVERY_MS = 10_000;
+/** The least time between two lines about one topic. */
+const SELDOM_MS = 300_000;
 
 /** Everything that amesh logs itself, on stderr. */
 export interface Log {
@@ -16,6 +18,8 @@ export interface Log {
   clientRefusal(refusal: ClientRefusal): void;
   /** Logs a line once per process. */
   once(line: string): void;
+  /** Logs a line about a topic, at most one in five minutes. */
+  seldom(topic: string, line: string): void;
 }
 
 /** The log state of one code. */
@@ -56,6 +60,7 @@ export function createLog(
 ): Log {
   const debug = /(?:^|[\s,"'])(?:amesh|\*)(?:$|[\s,*:"'])/.test(env.DEBUG ?? '');
   const printed = new Map<string, Printed>();
+  const told = new Map<string, number>();
   const print = (refusal: Refusal, more: number) => {
     clearTimeout(printed.get(refusal.code)?.timer);
     printed.set(refusal.code, { atMs: Date.now(), more: 0 });
@@ -80,6 +85,12 @@ export function createLog(
       if (debug) write(`amesh: ${status} ${code} from ${visible(url)}: ${detail} ${fix}`);
     },
     once: (line) => warnOnce(line, write),
+    seldom(topic, line) {
+      const nowMs = Date.now();
+      if (Math.abs(nowMs - (told.get(topic) ?? Number.NEGATIVE_INFINITY)) < SELDOM_MS) return;
+      told.set(topic, nowMs);
+      write(`amesh: ${line}`);
+    },
   };
 }
 

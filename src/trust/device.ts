@@ -1,4 +1,5 @@
-import type { Signer } from '../core/crypto/provider';
+import type { AnswerSigner } from '../core/answers/sign-answer';
+import type { MaybePromise, Signer } from '../core/crypto/provider';
 import { AllowListIntegrityError, AmeshError } from '../core/errors/amesh-error';
 import type { DocumentStore } from '../storage/document-store';
 import type { FileStore } from '../storage/files/file-store';
@@ -16,6 +17,8 @@ export interface Device {
   readonly identity: DeviceIdentity;
   /** Its opened private key. */
   readonly signer: Signer;
+  /** Supplies the key that signs answers for callers that ask for it: its own, or an answer key if that is slow. */
+  readonly answers: () => MaybePromise<AnswerSigner>;
   /** Its allow list. */
   readonly trust: ListStore;
   /** Its folder. */

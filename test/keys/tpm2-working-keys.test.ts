@@ -103,6 +103,14 @@ describeWithTpm('A program whose key is in a TPM', () => {
     expect(slow.signatures).toBe(1);
   });
 
+  it('signs answers with an answer key, which takes one signature of the TPM', async () => {
+    const { answers } = await openDevice(dir(), env);
+    const [first, second] = await Promise.all([answers(), (await openDevice(dir(), env)).answers()]);
+    expect(readStatement(first.statement ?? '', 'answer')).toMatchObject({ deviceId: identity.deviceId });
+    expect(second).toBe(first);
+    expect(slow.signatures).toBe(1);
+  });
+
   it('goes on while the TPM is gone, until the working key ends, and then says why', async () => {
     const server = await listen((_, response) => void response.end()); // whose clock does not matter
     const start = Date.now();

@@ -50,7 +50,7 @@ export async function issueDelegation(
   assertFits(options, scopes, targets);
   const { x, y, d } = await crypto.generatePrivateKey();
   const deviceId = await deviceIdOf(signer.publicKey, crypto);
-  const { issuedAt, expiresAt } = periodFrom(now(), lifetimeSeconds);
+  const { issuedAt, expiresAt } = periodFrom('request', now(), lifetimeSeconds);
   const id = toBase64Url(crypto.randomBytes(16));
   const delegation = { name, scopes, targets };
   const claims = { kind: 'request', deviceId, x, y, issuedAt, expiresAt, id, delegation } as const;

@@ -6,6 +6,7 @@ import { parseObject } from '../strict-json';
 import { isDeviceId, isNonce } from '../wire/credentials';
 import {
   type Delegation,
+  longestLife,
   STATEMENT_LIMITS,
   type StatementClaims,
   type StatementKind,
@@ -51,9 +52,8 @@ function toClaims(payload: Untrusted, kind: StatementKind): StatementClaims | nu
   if (!isText(x) || !isText(y) || !isSeconds(issuedAt) || !isSeconds(expiresAt)) return null;
   const delegation = 'sub' in payload ? toDelegation(payload) : undefined;
   if (delegation === null || (delegation !== undefined && kind !== 'request')) return null;
-  const { requestSeconds, answerSeconds } = STATEMENT_LIMITS;
   const lifeSeconds = expiresAt - issuedAt;
-  if (lifeSeconds <= 0 || lifeSeconds > (kind === 'request' ? requestSeconds : answerSeconds)) return null;
+  if (lifeSeconds <= 0 || lifeSeconds > longestLife(kind)) return null;
   return { kind, deviceId, x, y, issuedAt, expiresAt, id, delegation };
 }
 

@@ -1,7 +1,13 @@
 import { toLowS } from '../crypto/low-s';
 import type { Signer } from '../crypto/provider';
 import { toBase64Url, toUtf8 } from '../encoding';
-import { STATEMENT_LIMITS, type StatementClaims, toStatementInput } from './statement';
+import {
+  longestLife,
+  STATEMENT_LIMITS,
+  type StatementClaims,
+  type StatementKind,
+  toStatementInput,
+} from './statement';
 
 /**
  * Signs a statement with a device key.
@@ -21,12 +27,13 @@ export async function signStatement(claims: StatementClaims, signer: Signer): Pr
  * behind, as far as its longest life permits.
  */
 export function periodFrom(
+  kind: StatementKind,
   nowMs: number,
   lifetimeSeconds: number,
   backdatedSeconds: number = STATEMENT_LIMITS.backdatedSeconds,
 ): { readonly issuedAt: number; readonly expiresAt: number } {
   const nowSeconds = Math.floor(nowMs / 1000);
   const expiresAt = nowSeconds + lifetimeSeconds;
-  const earliest = expiresAt - STATEMENT_LIMITS.requestSeconds;
+  const earliest = expiresAt - longestLife(kind);
   return { issuedAt: Math.max(nowSeconds - backdatedSeconds, earliest), expiresAt };
 }

@@ -30,6 +30,11 @@ export const STATEMENT_LIMITS = /* @__PURE__ */ Object.freeze({
   targets: 16,
 });
 
+/** The longest life of a key of one kind, in seconds. */
+export function longestLife(kind: StatementKind): number {
+  return kind === 'request' ? STATEMENT_LIMITS.requestSeconds : STATEMENT_LIMITS.answerSeconds;
+}
+
 /** The part of a device's power that a working key has. Without it, the key has all of it. */
 export interface Delegation {
   /** The name of the delegate: 1 to 64 of `A-Z a-z 0-9 . _ -`. */

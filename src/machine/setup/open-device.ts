@@ -15,7 +15,7 @@ import { trustOf } from '../../trust/owner-key';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { placeStagedList } from '../../trust/staged-list';
 import { readFirstHosts, sealFirstList } from './first-list';
-import { withSharedWorkingKey } from './shared-working-key';
+import { sharedAnswerKey, withSharedWorkingKey } from './shared-keys';
 
 /**
  * Opens the device of a folder: reads its identity and unlocks its key once, which is slow.
@@ -45,7 +45,15 @@ export async function openDevice(
   if (signer !== undefined) await sealFirstList(store, shared, identity, own);
   const isSealed = identity.key.backend !== external.id || (await readFirstHosts(store, identity)) === null;
   const absent = isSealed ? undefined : NOT_SEALED;
-  return { identity, signer: own, trust: openTrust(store, { ...trust, signer: own }, shared, absent), store };
+  const opened = openTrust(store, { ...trust, signer: own }, shared, absent);
+  return { identity, signer: own, answers: answersOf(identity, own), trust: opened, store };
+}
+
+/** The device key signs answers, unless it is slow: where it does not sign requests either. */
+function answersOf({ deviceId }: DeviceIdentity, signer: Signer): Device['answers'] {
+  if (signer.requestSigner !== undefined) return sharedAnswerKey(signer);
+  const own = { deviceId, sign: (message: Uint8Array) => signer.sign(message) };
+  return () => own;
 }
 
 const NOT_SEALED = {

@@ -1,0 +1,74 @@
+import { describe, expect, it } from 'vitest';
+import { answerKeyOf } from '../../src/core/answers/answer-key';
+import { readStatement } from '../../src/core/statements/read-statement';
+import { periodFrom } from '../../src/core/statements/sign-statement';
+import { NOW, signerOf } from '../support/core';
+import { vectors } from '../support/vectors';
+
+const DAY = 86_400;
+
+/** A device key that counts its signatures and can wait, and the clock of its process. */
+async function device(waitMs?: number) {
+  const key = await signerOf('target');
+  const state = { signatures: 0, seconds: NOW, gate: undefined as Promise<void> | undefined };
+  const signer = {
+    publicKey: key.publicKey,
+    sign: async (message: Uint8Array) => {
+      state.signatures++;
+      await state.gate;
+      return key.sign(message);
+    },
+  };
+  const current = answerKeyOf(signer, { now: () => state.seconds * 1000, waitMs });
+  return { state, current, settled: () => new Promise((resolve) => setImmediate(resolve)) };
+}
+
+describe('An answer key', () => {
+  it('is made at the first answer, for two hours, and renewed in the background after one', async () => {
+    const { state, current, settled } = await device();
+    expect(state.signatures).toBe(0);
+    const first = await current();
+    const { deviceId } = vectors.devices.target;
+    expect(first.deviceId).toBe(deviceId);
+    expect(readStatement(first.statement ?? '', 'answer')).toMatchObject({
+      deviceId,
+      issuedAt: NOW - 300,
+      expiresAt: NOW + 7200,
+    });
+    state.seconds = NOW + 3599;
+    expect(await current()).toBe(first);
+    state.seconds = NOW + 3600;
+    expect(await current()).toBe(first);
+    await settled();
+    const second = await current();
+    expect(second.statement).not.toBe(first.statement);
+    expect(state.signatures).toBe(2);
+  });
+
+  it('is never a key for requests', async () => {
+    const { statement = '' } = await (await device()).current();
+    expect(readStatement(statement, 'request')).toBeNull();
+  });
+
+  it('makes no answer wait long for a key that wants a touch', async () => {
+    const { state, current, settled } = await device(1);
+    let touch = () => {};
+    state.gate = new Promise((resolve) => {
+      touch = resolve;
+    });
+    const first = (async () => current())();
+    await expect(first).rejects.toThrow('If it wants a touch or a PIN, give it.');
+    await expect((async () => current())()).rejects.toThrow('If it wants a touch or a PIN, give it.');
+    touch();
+    await settled();
+    expect(readStatement((await current()).statement ?? '', 'answer')).not.toBeNull();
+    expect(state.signatures).toBe(1);
+  });
+
+  it('may last for 90 days, and then begins no earlier than now', () => {
+    const nowMs = NOW * 1000;
+    expect(periodFrom('answer', nowMs, 30 * DAY)).toEqual({ issuedAt: NOW - 300, expiresAt: NOW + 30 * DAY });
+    expect(periodFrom('answer', nowMs, 90 * DAY)).toEqual({ issuedAt: NOW, expiresAt: NOW + 90 * DAY });
+    expect(periodFrom('request', nowMs, DAY)).toEqual({ issuedAt: NOW, expiresAt: NOW + DAY });
+  });
+});
