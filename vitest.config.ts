@@ -66,7 +66,7 @@ const WAITING = [
   /redis\/(?:fleet|comeback)\./,
   /(?:storage\/shared-list|trust\/kill)\./,
   /redis\/(?:topologies|nonce-store|attacks)\./,
-  /(?:workers\/workers|storage\/attacks)\./,
+  /(?:workers\/(?:workers|take-over)|storage\/attacks)\./,
   /(?:attacks\/tampered-trust|bootstrap\/grants|relay\/redis-failures|proxy\/nginx)\./,
   /cli\/(?:command-line|shared-store|doctor|invite)\./,
   /(?:relay\/(?:process|sockets)|workers\/nonces)\./,
