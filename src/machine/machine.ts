@@ -9,7 +9,7 @@ import type { AnswerHeaders } from '../core/verify/verdict';
 import { onceListening } from '../process/listening';
 import type { Log } from '../process/log';
 import type { Device } from '../trust/device';
-import type { EndWatch } from './end-watch';
+import type { EndWatch } from './ends/end-watch';
 import { folderOfAnother, tellNotTaken } from './notices';
 import type { AmeshSettings } from './options';
 import type { Place } from './place';

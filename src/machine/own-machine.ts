@@ -11,7 +11,7 @@ import { assertSameIdentity, type Device } from '../trust/device';
 import { IDENTITY_KEY } from '../trust/identity';
 import type { ListStore } from '../trust/list/list-store';
 import { Sightings } from '../trust/sightings';
-import { EndWatch } from './end-watch';
+import { EndWatch } from './ends/end-watch';
 import { listSource } from './list-source';
 import { bootstrapOf, type Machine, startServing } from './machine';
 import { tellNoIdentity } from './notices';

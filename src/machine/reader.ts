@@ -8,7 +8,7 @@ import { type Device, openTrust } from '../trust/device';
 import type { ListStore } from '../trust/list/list-store';
 import { type TrustVariables, toListTrust } from '../trust/owner-key';
 import { Sightings } from '../trust/sightings';
-import { EndWatch } from './end-watch';
+import { EndWatch } from './ends/end-watch';
 import { listSource } from './list-source';
 import { bootstrapOf, type Machine, startServing } from './machine';
 import { CANNOT_RENEW, noKeyToCallWith } from './notices';

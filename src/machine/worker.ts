@@ -9,7 +9,8 @@ import { InMemoryNonceStore } from '../core/nonces/memory';
 import type { NonceStore } from '../core/nonces/nonce-store';
 import { assertOptions, isWithin } from '../core/options';
 import { readVerifyOptions, type VerifyOptions } from '../core/verify/options';
-import { createVerifier, type Verifier } from '../core/verify/verify';
+import type { Refusal } from '../core/verify/refusal';
+import { createVerifierWith, type Verifier } from '../core/verify/verify';
 import { isDeviceId } from '../core/wire/credentials';
 import { hostsOf } from '../process/hosts-variable';
 import { createLog } from '../process/log';
@@ -17,6 +18,7 @@ import { isKvNamespace, type KvNamespace, readKv } from '../storage/kv';
 import { pageKey } from '../storage/page-key';
 import { SealedList, type SealedListOptions } from '../trust/list/sealed-list';
 import { isMinRevision, readListId, readMinRevision, readOwnerKeys } from '../trust/owner-key';
+import { CallerEnds } from './ends/caller-ends';
 
 /** The key of the allow list in KV: the same as the file name in AUTH_MESH_DIR. */
 const KEY = 'allow_list.json';
@@ -66,15 +68,19 @@ export function createVerifierWithoutFiles(options: WorkerOptions, env: Bindings
   const { allowList: _, ownerKey: _o, deviceId: _i, minRevision: _r, maxStaleSeconds: _s, ...rest } = options;
   const log = createLog(env as Record<string, string>, null);
   const { onRefusal } = options;
-  return createVerifier({
+  const ends = new CallerEnds(log.once);
+  const verifierOptions = {
     ...rest,
     hosts: options.authority === undefined ? (options.hosts ?? hostsOf(env)) : undefined,
     allowList: toSource(options, env),
     nonceStore: toNonceStore(options.nonceStore ?? env.AMESH_NONCES, env, log.once),
-    onRefusal: (refusal) => {
+    onRefusal: (refusal: Refusal) => {
       log.refusal(refusal);
       return onRefusal?.(refusal);
     },
+  };
+  return createVerifierWith(verifierOptions, {
+    onAccept: ({ list, device, nowMs }) => void ends.note(list, device, nowMs),
   });
 }
 

@@ -1,8 +1,9 @@
 import { createAmesh } from '@authmesh/sdk';
 import { type DeviceEntry, type ListHead, openDevice } from '@authmesh/sdk/admin';
 import { describe, expect, it, vi } from 'vitest';
-import type { AllowList } from '../../src/core/devices/allow-list';
-import { EndWatch } from '../../src/machine/end-watch';
+import type { AllowList, TrustedDevice } from '../../src/core/devices/allow-list';
+import { CallerEnds } from '../../src/machine/ends/caller-ends';
+import { EndWatch } from '../../src/machine/ends/end-watch';
 import { ListDraft } from '../../src/trust/format/draft';
 import { loadPages } from '../../src/trust/format/load-pages';
 import { PagedList } from '../../src/trust/format/paged-list';
@@ -188,5 +189,33 @@ describe('a server warns of ends', () => {
       await server.close();
       logged.mockRestore();
     }
+  });
+});
+
+describe('a verifier without files warns of ends', () => {
+  it('14, 7 and 1 days before, once each, when the device calls', async () => {
+    const devices = [ending('laptop', 20), leased('month', 20, 30), newDevice()];
+    const { list } = await toList(devices);
+    const told: string[] = [];
+    const ends = new CallerEnds((line) => void told.push(line));
+    const toldAt = (day: number) => {
+      told.length = 0;
+      for (const { deviceId } of devices)
+        ends.note(list, list.find(deviceId) as TrustedDevice, (NOW + day * DAY) * 1000);
+      return told.map((line) => line.replace(/ \(am_[^)]*\) on [^,.]*/g, '').replace(/\. See.*/, ''));
+    };
+    const both = (days: string) => [
+      `The trust in a device ends within ${days}: "laptop"`,
+      `A lease ends for good within ${days}: "month"`,
+    ];
+    expect(toldAt(0)).toEqual([]);
+    expect(toldAt(6)).toEqual(both('14 days'));
+    for (const day of [6, 6.01, 7, 12.9]) expect(toldAt(day)).toEqual([]);
+    expect(toldAt(13)).toEqual(both('7 days'));
+    expect(toldAt(19.5)).toEqual(both('1 day'));
+    expect(toldAt(19.6)).toEqual([]);
+    expect(toldAt(6)).toEqual([]); // its clock is set back
+    expect(toldAt(13.1)).toEqual(both('7 days')); // told again rather than not at all
+    ends.note({ hosts: [], deviceId: null, find: () => undefined } as never, { expiresAt: 1 } as never, 0);
   });
 });

@@ -5,7 +5,7 @@ import { createIdentity, type DeviceEntry, openDevice } from '@authmesh/sdk/admi
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Fault } from '../../src/core/errors/fault';
 import { authorize } from '../../src/core/verify/device';
-import { EndWatch } from '../../src/machine/end-watch';
+import { EndWatch } from '../../src/machine/ends/end-watch';
 import { renewLeases } from '../../src/trust/grants';
 import { builtMain } from '../cli/amesh';
 import { ensureBuilt } from '../support/built';

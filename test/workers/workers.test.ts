@@ -196,6 +196,17 @@ describe.skipIf(runtime === null)('a Worker', () => {
     expect(worker.stderr().match(/Using in-memory nonce store/g)).toHaveLength(1);
   }, 60_000);
 
+  it('warns in its log before the end of a device that calls, once', async () => {
+    const expiresAt = Math.floor(Date.now() / 1000) + 3 * 86_400;
+    const list = await sealedList({ devices: DEVICES.map((device) => ({ ...device, expiresAt })) });
+    const worker = await started(startWorker({ ...owner, AMESH_ALLOW_LIST: list }));
+    for (let i = 0; i < 3; i++) expect((await call(at(worker, '/'))).status).toBe(200);
+    const path = '/hono/orders'; // another verifier of the same isolate
+    expect((await call(at(worker, path), { method: 'POST', body: 'x' })).status).toBe(200);
+    const line = /amesh: The trust in a device ends within 7 days: "controller" \(am_/g;
+    await vi.waitFor(() => expect(worker.stderr().match(line)).toHaveLength(1), SOON);
+  }, 60_000);
+
   it.each(['KV', 'a variable'])(
     'refuses the delegates and working keys that its list in %s revokes',
     async (place) => {

@@ -1,8 +1,9 @@
-import type { AllowListSource } from '../core/devices/allow-list';
-import { readEntry } from '../trust/format/entry';
-import { textsOf } from '../trust/format/page';
-import { PagedList } from '../trust/format/paged-list';
-import { dueWarning, type Ending, endingOf, WARNING_DAYS } from '../trust/rights/ends';
+import type { AllowListSource } from '../../core/devices/allow-list';
+import { readEntry } from '../../trust/format/entry';
+import { textsOf } from '../../trust/format/page';
+import { PagedList } from '../../trust/format/paged-list';
+import { dueWarning, type Ending, endingOf, WARNING_DAYS } from '../../trust/rights/ends';
+import { type Days, type Due, describeEnds, MAX_NAMED } from './end-warning';
 
 /** The delay of the first pass: a server that just began to listen has more urgent work. */
 const FIRST_MS = 1000;
@@ -13,18 +14,6 @@ const RETRY_MS = 60_000;
 const SLICE_MS = 5;
 const PAUSE_MS = 20;
 const LINES_BETWEEN_LOOKS = 64;
-
-/** How many devices a line names. */
-const MAX_NAMED = 5;
-
-type Days = (typeof WARNING_DAYS)[number];
-
-/** What is due on one day, and how much of it. */
-interface Due {
-  count: number;
-  /** The first of them. */
-  readonly named: Ending[];
-}
 
 /** The work since the last pause. */
 interface Slice {
@@ -99,7 +88,7 @@ export class EndWatch {
     for (const days of WARNING_DAYS)
       for (const kind of ['device', 'lease'] as const) {
         const found = due.get(`${kind} ${days}`);
-        if (found !== undefined) this.#tell(describe(kind, days, found));
+        if (found !== undefined) this.#tell(describeEnds(kind, days, found));
       }
   }
 
@@ -146,27 +135,6 @@ function add(due: Map<string, Due>, days: Days, ending: Ending): void {
   due.set(key, found);
   found.count++;
   if (found.named.length < MAX_NAMED) found.named.push(ending);
-}
-
-const SUBJECTS = {
-  device: { one: 'The trust in a device ends', many: 'The trust in devices ends' },
-  lease: { one: 'A lease ends for good', many: 'Leases end for good' },
-} as const;
-
-const ADVICE = {
-  device: 'To move an end: amesh allow ID --expires 90d',
-  lease: 'To let a caller stay, pair it, or give it the token of a new grant: amesh grant',
-} as const;
-
-function describe(kind: Ending['kind'], days: Days, { count, named }: Due): string {
-  const { one, many } = SUBJECTS[kind];
-  const names = named.map(({ id, name, endsAt }) => `${JSON.stringify(name)} (${id}) on ${dayText(endsAt)}`);
-  const more = count > names.length ? ` and ${count - names.length} more` : '';
-  return `${count === 1 ? one : many} within ${days === 1 ? '1 day' : `${days} days`}: ${names.join(', ')}${more}. See: amesh list --expires ${days}d. ${ADVICE[kind]}`;
-}
-
-function dayText(unixSeconds: number): string {
-  return `${new Date(unixSeconds * 1000).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 }
 
 function waitBriefly(): Promise<void> {
