@@ -12,7 +12,7 @@ import { dueEnds, endText } from '../allow-list/ends';
 import { scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { EXIT } from '../errors/exit-codes';
-import { keyFaultOf } from '../machine/key-fault';
+import { type KeyFault, keyFaultOf } from '../machine/key-fault';
 import { answersTo, hostsText, openMachine } from '../machine/machine';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';
@@ -67,7 +67,7 @@ export const status = defineCommand({
       data: table([
         ['I am', `${printable(friendlyName)}  (${deviceId})`],
         ['key', keyText],
-        ...(keyFault ? [['', `It does not sign: ${keyFault.message} ${keyFault.hint}`]] : []),
+        ...faultRows(keyFault),
         ...(list.head.list === deviceId && sealedBy === 'us'
           ? []
           : [['list of', `${list.head.list}, ${SEALED[sealedBy]}`]]),
@@ -77,15 +77,7 @@ export const status = defineCommand({
         ...ended
           .slice(-MAX_NAMES)
           .map((each, i) => [i === 0 ? 'revoked' : '', `${i === 0 ? 'delegation ' : ''}${endedText(each)}`]),
-        ...(due.length === 0
-          ? [
-              [
-                'due',
-                'nothing: every pairing is confirmed, and no device, lease, token or grant has ended or ends soon',
-              ],
-            ]
-          : due.slice(0, MAX_NAMES).map((each, i) => [i === 0 ? 'due' : '', dueText(each)])),
-        ...(due.length > MAX_NAMES ? [['', `and ${due.length - MAX_NAMES} more`]] : []),
+        ...dueRows(due),
       ]),
       notes: [
         ...(devices.length > MAX_NAMES ? [`  To see all:  ${here('amesh list')}`] : []),
@@ -95,6 +87,20 @@ export const status = defineCommand({
     };
   },
 });
+
+function faultRows(fault: KeyFault | undefined): string[][] {
+  return fault === undefined ? [] : [['', `It does not sign: ${fault.message} ${fault.hint}`]];
+}
+
+function dueRows(due: readonly Due[]): string[][] {
+  const nothing =
+    'nothing: every pairing is confirmed, and no device, lease, token or grant has ended or ends soon';
+  if (due.length === 0) return [['due', nothing]];
+  return [
+    ...due.slice(0, MAX_NAMES).map((each, i) => [i === 0 ? 'due' : '', dueText(each)]),
+    ...(due.length > MAX_NAMES ? [['', `and ${due.length - MAX_NAMES} more`]] : []),
+  ];
+}
 
 /** Who seals a list that has two owners, or that was moved here. */
 const SEALED = {

@@ -1,6 +1,13 @@
 import { type DeviceIdentity, findBackend, testKey } from '@authmesh/sdk/admin';
-import { fixWith, isAmeshError, type Signer } from '@authmesh/sdk/core';
+import { type AmeshCode, fixWith, isAmeshError, type Signer } from '@authmesh/sdk/core';
 import { commandHere } from '../words/here';
+
+/** Why a key does not sign. */
+export interface KeyFault {
+  readonly code: AmeshCode;
+  readonly message: string;
+  readonly hint: string;
+}
 
 /** Why the key of this machine does not sign; undefined if it does, or if testing it could ask a person. */
 export async function keyFaultOf({
@@ -9,7 +16,7 @@ export async function keyFaultOf({
 }: {
   readonly identity: DeviceIdentity;
   readonly signer: Signer;
-}) {
+}): Promise<KeyFault | undefined> {
   try {
     await testKey(findBackend(identity.key.backend), signer);
     return undefined;
