@@ -30,6 +30,7 @@ export { BACKENDS, findBackend } from '../keys/backends';
 export { assertPassphraseVariables } from '../keys/passphrase';
 export { testKey } from '../keys/test-key';
 export type { LastSeenRecord, ListDraft, ListStore, PagedList, ParsedDevices } from '../machine/admin-types';
+export { besideDelegation } from '../machine/delegate';
 export { loadLate } from '../machine/load-late';
 export { readFirstHosts } from '../machine/setup/first-list';
 export { workTreeOf } from '../machine/setup/git-ignore';

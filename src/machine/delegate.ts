@@ -10,6 +10,11 @@ const VARIABLE = 'AMESH_DELEGATION';
 /** Each of these names a folder, a list or a key of its own. A delegate has none. */
 const OTHERS = ['AUTH_MESH_DIR', 'AMESH_OWNER_KEY', 'AMESH_STORE_URL', 'AMESH_BOOTSTRAP_TOKEN'] as const;
 
+/** A variable beside AMESH_DELEGATION that names a folder, a list or a key, so that an instance fails at its first use. */
+export function besideDelegation(env: Env): (typeof OTHERS)[number] | undefined {
+  return OTHERS.find((name) => env[name]);
+}
+
 /** What an instance with AMESH_DELEGATION works with: it calls as a delegate, without a folder, and does nothing else. */
 export class Delegate {
   readonly log: Log;
@@ -44,7 +49,7 @@ export function openDelegate(settings: AmeshSettings): Delegate | null {
   const text = readVariable({ [VARIABLE]: value }, VARIABLE, 'wrong');
   if (text === undefined) return null;
   const option = (['dir', 'storage', 'signer'] as const).find((name) => settings[name] !== undefined);
-  const other = option ?? OTHERS.find((name) => env[name]);
+  const other = option ?? besideDelegation(env);
   if (other !== undefined)
     throw new TypeError(
       `${VARIABLE} and ${other} are both given. A delegate has no folder, list or key of its own: remove one of the two.`,

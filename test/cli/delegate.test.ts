@@ -1,6 +1,10 @@
+import { createAmesh } from '@authmesh/sdk';
+import { issueDelegation, openDevice } from '@authmesh/sdk/admin';
 import { delegatedSigner } from '@authmesh/sdk/core';
 import { describe, expect, it } from 'vitest';
+import { listen } from '../support/listen';
 import { type Machine, objectOf, useMachines } from './amesh';
+import { examineWith, trust } from './examine';
 
 const createMachine = useMachines();
 
@@ -257,5 +261,80 @@ describe('amesh keys cut', () => {
   it('knows no device that is not in the list', async () => {
     const ran = await (await createMachine('orders-api')).amesh(['keys', 'cut', 'nobody', '--yes']);
     expect([ran.code, ran.stderr]).toEqual([1, expect.stringContaining('No device is called "nobody".')]);
+  });
+});
+
+describe('amesh doctor, with AMESH_DELEGATION', () => {
+  const home = { AUTH_MESH_DIR: '', AMESH_RELAY_URL: 'ws://127.0.0.1:1/ws' };
+
+  it('says who may call what until when, and looks at no folder', async () => {
+    const { caller, ids } = await createPaired();
+    const AMESH_DELEGATION = (await caller.amesh(DELEGATE)).stdout.trim();
+    const { of, stdout } = await examineWith(caller, { ...home, AMESH_DELEGATION });
+    expect(of.delegate).toMatchObject({ state: 'ok', fix: null });
+    expect(of.delegate?.message).toMatch(
+      new RegExp(
+        `^"report-agent" of ${ids.laptop} may call ${ids['orders-api']} with orders:read, until .{16} UTC\\.$`,
+      ),
+    );
+    for (const check of ['folder', 'identity', 'key', 'list'])
+      expect(of[check]).toMatchObject({ state: 'skipped', message: expect.stringContaining('Not used') });
+    expect(stdout).not.toContain(AMESH_DELEGATION.slice(17, 60));
+  });
+
+  it('says that it ended, and how to make another one', async () => {
+    const { caller, ids } = await createPaired();
+    const { signer } = await openDevice(caller.dir, {});
+    const { text } = await issueDelegation(signer, {
+      name: 'job',
+      scopes: ['orders:read'],
+      targets: [ids['orders-api'] as string],
+      lifetimeSeconds: 60,
+      now: () => Date.now() - 3_600_000,
+    });
+    const { of } = await examineWith(caller, { ...home, AMESH_DELEGATION: text });
+    expect(of.delegate).toMatchObject({
+      state: 'failed',
+      message: expect.stringContaining('It ended '),
+      fix: `On ${ids.laptop}: amesh delegate --name job --scope orders:read --target ${ids['orders-api']}`,
+    });
+  });
+
+  it.each([
+    [
+      'a folder',
+      { AMESH_DELEGATION: 'amesh_delegation_x', AUTH_MESH_DIR: '/x' },
+      /AUTH_MESH_DIR are both set/,
+    ],
+    [
+      'an owner',
+      { AMESH_DELEGATION: 'amesh_delegation_x', AMESH_OWNER_KEY: 'x' },
+      /AMESH_OWNER_KEY are both/,
+    ],
+    ['another text', { AMESH_DELEGATION: 'amesh_delegation_x' }, /^AMESH_DELEGATION is not a delegation/],
+    ['an empty one', { AMESH_DELEGATION: '' }, /^AMESH_DELEGATION is empty/],
+    ['quotes around it', { AMESH_DELEGATION: '"x"' }, /^AMESH_DELEGATION has quotes around it/],
+  ])('refuses %s, as a program does', async (_, env, message) => {
+    const machine = await createMachine();
+    const { of, code } = await examineWith(machine, { ...home, ...env });
+    expect(of.delegate).toMatchObject({ state: 'failed', message: expect.stringMatching(message) });
+    expect(code).not.toBe(0);
+  });
+
+  it('calls a server as the delegate', async () => {
+    const [prod, laptop] = [await createMachine(), await createMachine()];
+    const [target, caller] = [await prod.init('prod-api'), await laptop.init('laptop')];
+    await trust(prod, caller, 'controller');
+    await trust(laptop, target, 'target', ['localhost:1']);
+    const verify = createAmesh({ dir: prod.dir, env: {}, onRefusal: () => {} }).verify({ delegates: true });
+    const server = await listen((req, res) => verify(req, res, () => void res.end()));
+    const lend = ['delegate', '--name', 'job', '--scope', 'x', '--target', 'prod-api'];
+    const AMESH_DELEGATION = (await laptop.amesh(lend)).stdout.trim();
+    const { of } = await examineWith(laptop, { ...home, AMESH_DELEGATION }, `${server.origin}/`);
+    await server.close();
+    expect(of.target).toMatchObject({
+      state: 'ok',
+      message: expect.stringContaining(`The request was signed for "${target.deviceId}".`),
+    });
   });
 });

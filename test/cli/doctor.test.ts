@@ -36,6 +36,23 @@ async function serve(handler: RequestListener) {
   return server;
 }
 
+describe('a machine with the AMESH_OWNER_KEY of another device', () => {
+  it('is told by which list a server goes, and that it is not the one in the folder', async () => {
+    const [reader, owner] = [await createMachine('reader'), await createMachine('owner')];
+    const { deviceId, publicKey } = JSON.parse(await readFile(join(owner.dir, 'identity.json'), 'utf8'));
+    const { all } = await examine(reader, { AMESH_OWNER_KEY: publicKey });
+    const [own, others] = all.filter(({ check }) => check === 'list');
+    expect(own?.state).toBe('ok');
+    expect(others).toMatchObject({
+      state: 'failed',
+      message: expect.stringContaining(`goes by the list of ${deviceId}. `),
+      fix: expect.stringContaining('unset AMESH_OWNER_KEY'),
+    });
+    const alone = await examine(owner, { AMESH_OWNER_KEY: publicKey });
+    expect(alone.all.filter(({ check }) => check === 'list')).toHaveLength(1);
+  });
+});
+
 describe('a machine where all is well', () => {
   it('gets a line for each check, and is as it was', async () => {
     const machine = await createMachine('prod-api');

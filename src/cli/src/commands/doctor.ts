@@ -2,13 +2,14 @@ import { readListTrust, trustOf } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { checkClock } from '../doctor/clock';
+import { checkDelegation, type FoundDelegation, notUsed } from '../doctor/delegation';
 import { checkFolder } from '../doctor/files';
 import { bounded, type Finding } from '../doctor/finding';
-import { checkHosts, checkList, checkSeen, type FoundList } from '../doctor/list';
+import { checkHosts, checkList, checkOwnersList, checkSeen, type FoundList } from '../doctor/list';
 import { checkIdentity, checkKey, checkVersions, type FoundIdentity, type FoundKey } from '../doctor/machine';
 import { asNeeded, checkNonces, checkRelay, checkStore, type FoundRelay } from '../doctor/network';
 import { checkProxy } from '../doctor/proxy';
-import { checkTarget, type FoundTarget } from '../doctor/target';
+import { asDelegate, asDevice, checkTarget, type FoundTarget } from '../doctor/target';
 import type { CommandCode } from '../errors/codes';
 import { UNCHANGED, UsageError } from '../errors/errors';
 import { EXIT, type ExitCode } from '../errors/exit-codes';
@@ -52,6 +53,42 @@ async function examine(dir: string, url: URL | null): Promise<[Check[], FoundTar
     bounded(() => checkRelay(dir)) as Promise<FoundRelay>,
   ]);
   const versions = await bounded(checkVersions);
+  const delegation: FoundDelegation | null = await bounded(checkDelegation as () => Promise<FoundDelegation>);
+  const own = delegation?.signer === undefined ? await examineFolder(dir) : UNUSED;
+  const { identity, inspected } = own;
+  const trusted = inspected?.list;
+  const caller = delegation?.signer ? asDelegate(delegation.signer) : asDevice(own.signer, trusted);
+  const target: FoundTarget | null =
+    url === null ? null : await bounded((signal) => checkTarget(url, caller, signal));
+  const [store, nonces, relay] = await elsewhere;
+  const clock = await bounded(() => checkClock([relay.clock, target?.clock], identity, inspected));
+  const checks: Check[] = [
+    ['versions', versions],
+    ...(delegation === null ? [] : [['delegate', delegation] as const]),
+    ...own.checks,
+    ['store', store],
+    ['nonces', nonces],
+    ['proxy', await bounded(() => checkProxy(relay.relay ?? null, url))],
+    ['relay', asNeeded(relay, trusted)],
+    ['clock', clock],
+    ...(target === null ? [] : [['target', target] as const]),
+  ];
+  return [checks, target];
+}
+
+/** What was found in the folder of the identity. */
+interface Own
+  extends Pick<FoundIdentity, 'identity'>,
+    Pick<FoundKey, 'signer'>,
+    Pick<FoundList, 'inspected'> {
+  readonly checks: readonly Check[];
+}
+
+const UNUSED: Own = Object.freeze({
+  checks: (['folder', 'identity', 'key', 'list'] as const).map((name): Check => [name, notUsed()]),
+});
+
+async function examineFolder(dir: string): Promise<Own> {
   const folder = [await bounded(() => checkFolder(dir))].flat();
   const found: FoundIdentity = await bounded(() => checkIdentity(dir));
   const { identity } = found;
@@ -62,30 +99,24 @@ async function examine(dir: string, url: URL | null): Promise<[Check[], FoundTar
       identity && key.signer ? await trustOf(identity, process.env) : await readListTrust(process.env),
     ),
   );
+  const owner: Finding | null = await bounded((() =>
+    checkOwnersList(dir, identity)) as () => Promise<Finding>);
   const { inspected } = list;
-  const trusted = inspected?.list;
-  const seen = await bounded(() => checkSeen(dir, inspected));
-  const hosts = await bounded(() => checkHosts(trusted));
-  const target: FoundTarget | null =
-    url === null ? null : await bounded((signal) => checkTarget(url, key.signer, trusted, signal));
-  const [store, nonces, relay] = await elsewhere;
-  const clock = await bounded(() => checkClock([relay.clock, target?.clock], identity, inspected));
   const checks: Check[] = [
-    ['versions', versions],
     ...folder.map((finding) => ['folder', finding] as const),
     ['identity', found],
     ['key', key],
     ['list', list],
-    ['seen', seen],
-    ['hosts', hosts],
-    ['store', store],
-    ['nonces', nonces],
-    ['proxy', await bounded(() => checkProxy(relay.relay ?? null, url))],
-    ['relay', asNeeded(relay, trusted)],
-    ['clock', clock],
-    ...(target === null ? [] : [['target', target] as const]),
+    ...(owner === null ? [] : [['list', owner] as const]),
+    ['seen', await bounded(() => checkSeen(dir, inspected))],
+    ['hosts', await bounded(() => checkHosts(inspected?.list))],
   ];
-  return [checks, target];
+  return {
+    checks,
+    ...(identity && { identity }),
+    ...(key.signer && { signer: key.signer }),
+    ...(inspected && { inspected }),
+  };
 }
 
 /** @param unproven the given server, if no check proved that it accepts this machine's requests */

@@ -1,18 +1,21 @@
 import { access, constants } from 'node:fs/promises';
 import {
+  type DeviceIdentity,
   FileStore,
   type Inspected,
   inspectTrust,
   type ListTrust,
   type PagedList,
   parseHosts,
+  readListTrust,
   readVariable,
+  trustOf,
 } from '@authmesh/sdk/admin';
 import { countRole, missingError, readDevices } from '../allow-list/devices';
 import { dueEnds, endText } from '../allow-list/ends';
 import { answersTo, hostsText } from '../machine/machine';
 import { here } from '../words/here';
-import { type Finding, failed, ok, skipped, warning } from './finding';
+import { type Finding, failed, ok, skipped, toFinding, warning } from './finding';
 
 export interface FoundList extends Finding {
   readonly inspected?: Inspected;
@@ -37,6 +40,31 @@ export async function checkList(dir: string, trust: ListTrust | undefined): Prom
       `Sealed, ${where}revision ${list.head.revision}: ${countRole(list, 'controller')} may call this machine, and it may call ${countRole(list, 'target')}.`,
     ),
     inspected,
+  };
+}
+
+/**
+ * Checks the list by which a server goes if AMESH_OWNER_KEY names the key of another device.
+ *
+ * @param identity the one in the folder, whose own list is checked by {@link checkList}
+ * @returns null if no server in this environment goes by another list
+ */
+export async function checkOwnersList(
+  dir: string,
+  identity: DeviceIdentity | undefined,
+): Promise<Finding | null> {
+  if (identity === undefined) return null;
+  const trust = await readListTrust(process.env);
+  if (trust === undefined || (await trustOf(identity, process.env)).list === trust.list) return null;
+  const found = await checkList(dir, trust).catch(toFinding);
+  const who = `AMESH_OWNER_KEY names the key of another device, so a server in this environment goes by the list of ${trust.list}.`;
+  return {
+    state: found.state,
+    message: `${who} ${found.message}`,
+    fix:
+      found.state === 'failed'
+        ? `unset AMESH_OWNER_KEY   if it should go by the list of this machine`
+        : found.fix,
   };
 }
 

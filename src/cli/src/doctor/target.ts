@@ -3,6 +3,7 @@ import {
   type ClientRefusal,
   ClockSkewTooLargeError,
   createClient,
+  type DelegatedSigner,
   isAmeshError,
   type Signer,
 } from '@authmesh/sdk/core';
@@ -21,18 +22,40 @@ export interface FoundTarget extends Finding {
   readonly isVerified?: boolean;
 }
 
+/** Who calls, and how. */
+export interface Caller {
+  /** Absent if there is no key. */
+  readonly signer?: Signer | undefined;
+  /** The target for which a request to a host is signed. */
+  targetOf(host: string): { readonly deviceId: string; readonly friendlyName: string } | undefined;
+  /** How to name a target that is not known by this host; null if that is not needed. */
+  toName(url: URL): string | null;
+}
+
+export function asDevice(signer: Signer | undefined, list: PagedList | undefined): Caller {
+  return {
+    signer: list && signer,
+    targetOf: (host) => list?.targetOf(host),
+    toName: ({ host }) =>
+      `${here(`amesh trust add --role target --host ${shellWord(host)} "LINE"`)}   LINE is what amesh trust export prints on that server.`,
+  };
+}
+
+/** A delegate signs for its only target. */
+export function asDelegate(signer: DelegatedSigner): Caller {
+  const [deviceId = '', ...others] = signer.delegation.targets;
+  const only = { deviceId, friendlyName: deviceId };
+  return { signer, targetOf: () => (others.length === 0 ? only : undefined), toName: () => null };
+}
+
 /**
  * Calls a server like `amesh.fetch`, with a signed GET and then an unsigned one: only a difference proves that `verify()`
  * checked the first. It stores nothing from the responses.
  */
-export async function checkTarget(
-  url: URL,
-  signer: Signer | undefined,
-  list: PagedList | undefined,
-  signal: AbortSignal,
-): Promise<FoundTarget> {
-  if (signer === undefined || list === undefined) return skipped('Not called: there is no key or no list.');
-  const target = list.targetOf(url.host);
+export async function checkTarget(url: URL, caller: Caller, signal: AbortSignal): Promise<FoundTarget> {
+  const { signer } = caller;
+  if (signer === undefined) return skipped('Not called: there is no key or no list.');
+  const target = caller.targetOf(url.host);
   const refusals: ClientRefusal[] = [];
   const client = createClient({
     signer,
@@ -71,12 +94,9 @@ export async function checkTarget(
   if (target !== undefined) {
     return { ...ok(`${text} The request was signed for "${target.friendlyName}".`), clock, isVerified: true };
   }
-  const command = `${here(`amesh trust add --role target --host ${shellWord(url.host)} "LINE"`)}   LINE is what amesh trust export prints on that server.`;
-  return {
-    ...warning(`${text} No target in the list has this host, so the request named no target.`, command),
-    clock,
-    isVerified: true,
-  };
+  const command = caller.toName(url);
+  const unnamed = `${text} No target in the list has this host, so the request named no target.`;
+  return { ...(command === null ? ok(text) : warning(unnamed, command)), clock, isVerified: true };
 }
 
 /** With a smaller difference, the clocks are not the reason why a server refuses the time of a request. */
