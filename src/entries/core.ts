@@ -1,5 +1,12 @@
 export { type AnswerView, answerNonce } from '../core/answers/answer';
+export {
+  type AmeshFetchInit,
+  type Answers,
+  allowUnprovenBody,
+  type CalledTarget,
+} from '../core/answers/asking';
 export type { AnswerProof } from '../core/answers/proof';
+export { type AnswerFacts, provenBy } from '../core/answers/proven-by';
 export {
   type AnsweredBy,
   type AnswerSigner,
@@ -33,6 +40,7 @@ export {
   AllowListIntegrityError,
   AmeshError,
   type AmeshErrorOptions,
+  AnswerUnprovenError,
   ClockSkewTooLargeError,
   fixWith,
   isAmeshError,
@@ -43,7 +51,8 @@ export type { AmeshCode, RefusalCode } from '../core/errors/code-names';
 export type { CodeFacts, Fix, RefusalFacts, Texts, WireTexts } from '../core/errors/define-codes';
 export { InMemoryNonceStore, type InMemoryNonceStoreOptions } from '../core/nonces/memory';
 export type { NonceStore } from '../core/nonces/nonce-store';
-export { type Client, type ClientOptions, createClient } from '../core/sign/client';
+export { type Client, createClient } from '../core/sign/client';
+export type { ClientOptions } from '../core/sign/options';
 export type { ClientRefusal } from '../core/sign/refusal';
 export { type SignatureFormat, type SignOptions, signRequest } from '../core/sign/sign-request';
 export {

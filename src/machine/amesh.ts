@@ -4,6 +4,9 @@ import { toAnswer } from '../bootstrap/grants/answer';
 import { untilKnown } from '../bootstrap/grants/until-known';
 import { toAcceptance } from '../bootstrap/provision/acceptance';
 import { takeAnswer } from '../bootstrap/provision/take-answer';
+import type { AmeshFetchInit, CalledTarget } from '../core/answers/asking';
+import type { TrustedDevice } from '../core/devices/allow-list';
+import { fromBase64Url } from '../core/encoding';
 import { InMemoryNonceStore } from '../core/nonces/memory';
 import type { NonceStore } from '../core/nonces/nonce-store';
 import { createPreparer, type PreparedRequest } from '../core/sign/client';
@@ -35,11 +38,11 @@ export interface Amesh {
    * `fetch` that signs each request with this machine's key, or with the delegation in AMESH_DELEGATION. Needs no `this`: you
    * may pass it on as a function.
    *
-   * @throws TypeError if both a delegation and a folder are given; AmeshError `no_identity`, `redirect_refused`,
-   *   `clock_skew_too_large`, `payload_too_large`, `delegation_ended`, `allow_list_integrity_failure`; also what the
+   * @throws TypeError if both a delegation and a folder are given; AmeshError `no_identity`, `answer_unproven`,
+   *   `redirect_refused`, `clock_skew_too_large`, `payload_too_large`, `delegation_ended`, `allow_list_integrity_failure`; also what the
    *   underlying `fetch` throws
    */
-  readonly fetch: (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
+  readonly fetch: (input: string | URL | Request, init?: AmeshFetchInit) => Promise<Response>;
   /**
    * A middleware for Express 4 and 5, Connect and node:http. It lets a request through only if a device in the allow list
    * signed it. The first request opens the identity.
@@ -124,8 +127,12 @@ function createFetch(
       const opened = open();
       if (opened instanceof Delegate) return opened.target();
       const { bootstrap, list } = opened;
-      return bootstrap.held?.targetOf(authority) ?? (await list.current()).targetOf(authority)?.deviceId;
+      const held = bootstrap.held?.targetOf(authority);
+      if (held !== undefined) return held;
+      const target = (await list.current()).targetOf(authority);
+      return target && toCalledTarget(target);
     },
+    answers: options.answers ?? 'off',
     format: options.format,
     fetch: options.fetch,
     maxBufferedBytes: options.maxBufferedBytes,
@@ -146,6 +153,10 @@ function createFetch(
       throw error;
     }
   };
+}
+
+function toCalledTarget({ deviceId, publicKey }: TrustedDevice): CalledTarget {
+  return { deviceId, publicKey: fromBase64Url(publicKey) as Uint8Array };
 }
 
 /** Sends a request of a machine, and learns from the response. */

@@ -1,7 +1,7 @@
 import type { Signer } from '../core/crypto/provider';
 import type { NonceStore } from '../core/nonces/nonce-store';
 import { assertOptionNames, isWithin } from '../core/options';
-import type { ClientOptions } from '../core/sign/client';
+import type { ClientOptions } from '../core/sign/options';
 import type { ClientRefusal } from '../core/sign/refusal';
 import { readVerifyOptions } from '../core/verify/options';
 import type { Refusal } from '../core/verify/refusal';
@@ -33,6 +33,8 @@ export interface AmeshOptions {
   readonly pollSeconds?: number | undefined;
   /** The header format in which `fetch` sends signatures; default `authmesh`. */
   readonly format?: ClientOptions['format'];
+  /** Which answers to `fetch` have to be proven; default `off`. */
+  readonly answers?: ClientOptions['answers'];
   /** The largest streaming body that `fetch` buffers, in bytes; default 10,485,760 (10 MiB). */
   readonly maxBufferedBytes?: number | undefined;
   /** The `fetch` that sends the requests; default the global one. */
@@ -56,6 +58,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof AmeshOptions>([
   'maxStaleSeconds',
   'pollSeconds',
   'format',
+  'answers',
   'maxBufferedBytes',
   'fetch',
   'onRefusal',
@@ -87,7 +90,8 @@ export interface AmeshSettings {
 }
 
 /**
- * Checks all options except those that {@link createPreparer} checks: `format`, `fetch` and `maxBufferedBytes`.
+ * Checks all options except those that {@link createPreparer} checks: `format`, `answers`, `fetch` and
+ * `maxBufferedBytes`.
  *
  * @throws TypeError for an unknown name or a wrong value
  */

@@ -1,3 +1,5 @@
+import type { CalledTarget } from '../../core/answers/asking';
+import { fromBase64Url } from '../../core/encoding';
 import { isAmeshError } from '../../core/errors/amesh-error';
 import { answeredBy } from '../../core/sign/answered';
 import type { Device } from '../../trust/device';
@@ -36,9 +38,11 @@ export class HeldGrant {
     this.#options = options;
   }
 
-  /** The device ID of the target, for a host at which this process enrolled. The list in memory may not have it yet. */
-  targetOf(host: string): string | undefined {
-    return this.#hosts.has(host) ? this.#options.claims.iss : undefined;
+  /** The target, for a host at which this process enrolled. The list in memory may not have it yet. */
+  targetOf(host: string): CalledTarget | undefined {
+    const { iss, key } = this.#options.claims;
+    if (!this.#hosts.has(host)) return undefined;
+    return { deviceId: iss, publicKey: fromBase64Url(key) as Uint8Array };
   }
 
   /** @throws AmeshError like `enrolAt()` */

@@ -1,3 +1,4 @@
+import { type AnswerUnprovenError, isAmeshError } from '../../core/errors/amesh-error';
 import type { PreparedRequest } from '../../core/sign/client';
 import { refusalOf } from '../../core/sign/refusal';
 import { discard } from '../../core/sign/send';
@@ -18,10 +19,16 @@ export interface UntilKnownOptions {
  * Sends a request of a machine that enrolled. It repeats the request if an instance of the target does not know about the
  * enrolment yet, and once more after a new enrolment: such a refusal comes before any handler. It sends the same bytes
  * each time. A streamed body can be sent only once.
+ *
+ * If a proof was asked for, such a refusal has none, since a target signs nothing for a device that it does not know. Then the
+ * request may have been carried out, so it is not repeated. The next one profits from the new enrolment.
  */
 export async function untilKnown(request: PreparedRequest, options: UntilKnownOptions): Promise<Response> {
   const { isNew, grant, tell } = options;
-  const first = await request.send();
+  const first = await request.send().catch(async (error) => {
+    if (isUnproven(error)) await grant?.enrolAgain(request.url);
+    throw error;
+  });
   const response = isNew ? await whileUnknown(request, first) : first;
   if (!isUnknown(response)) return response;
   const isKnown = (await grant?.enrolAgain(request.url)) ?? false;
@@ -53,8 +60,20 @@ async function again(request: PreparedRequest, refused: Response): Promise<Respo
   return request.send();
 }
 
+/** Whether an answer that is not proven says that the target does not know this machine. */
+function isUnproven(error: unknown): boolean {
+  return (
+    isAmeshError(error) &&
+    error.code === 'answer_unproven' &&
+    isOfUnknown((error as AnswerUnprovenError).claims)
+  );
+}
+
 /** A refusal after a redirect may have come after a handler. */
 function isUnknown(response: Response): boolean {
-  const code = refusalOf(response);
-  return (code === 'unauthorized' || code === 'device_expired') && !response.redirected;
+  return isOfUnknown(refusalOf(response)) && !response.redirected;
+}
+
+function isOfUnknown(code: string | null | undefined): boolean {
+  return code === 'unauthorized' || code === 'device_expired';
 }

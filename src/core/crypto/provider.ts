@@ -115,4 +115,4 @@ export interface GeneratedSigner {
 export type VerifyingCrypto = Pick<CryptoProvider, 'sha256' | 'createSha256' | 'importPublicKey'>;
 
 /** What a client takes of a {@link CryptoProvider}, beside the signer that it is given. */
-export type ClientCrypto = Pick<CryptoProvider, 'sha256' | 'randomBytes'>;
+export type ClientCrypto = VerifyingCrypto & Pick<CryptoProvider, 'randomBytes'>;

@@ -31,14 +31,17 @@ function randomBytes(length: number): Uint8Array {
   return crypto.getRandomValues(new Uint8Array(length));
 }
 
-/** The part of {@link webCrypto} that a client takes. */
-export const clientCrypto: Pick<CryptoProvider, 'sha256' | 'randomBytes'> = { sha256, randomBytes };
-
 /** The part of {@link webCrypto} that verifying takes. */
 export const verifyingCrypto: Pick<CryptoProvider, 'sha256' | 'createSha256' | 'importPublicKey'> = {
   sha256,
   createSha256,
   importPublicKey,
+};
+
+/** The part of {@link webCrypto} that a client takes. */
+export const clientCrypto: typeof verifyingCrypto & Pick<CryptoProvider, 'randomBytes'> = {
+  ...verifyingCrypto,
+  randomBytes,
 };
 
 /** WebCrypto: the default on runtimes without node:crypto (Workers, browsers). */

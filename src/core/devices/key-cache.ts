@@ -6,6 +6,8 @@ import { deviceIdOf, type TrustedDevice } from './allow-list';
 // Only devices in the allow list get in, so this limits memory, not trust.
 const MAX_KEYS = 10_000;
 
+type KeyedDevice = Pick<TrustedDevice, 'deviceId' | 'publicKey'>;
+
 /** The imported keys of devices: importing a key costs more than a verify. */
 export class KeyCache {
   readonly #crypto: VerifyingCrypto;
@@ -18,12 +20,12 @@ export class KeyCache {
   /**
    * @throws AllowListIntegrityError if the key does not match the device ID
    */
-  keyOf(device: TrustedDevice): MaybePromise<PublicKey> {
+  keyOf(device: KeyedDevice): MaybePromise<PublicKey> {
     const known = this.#keys.get(device.deviceId);
     return known?.text === device.publicKey ? known.key : this.#import(device);
   }
 
-  async #import({ deviceId, publicKey: text }: TrustedDevice): Promise<PublicKey> {
+  async #import({ deviceId, publicKey: text }: KeyedDevice): Promise<PublicKey> {
     const point = fromBase64Url(text);
     if (point === null || (await deviceIdOf(point, this.#crypto)) !== deviceId) {
       throw new AllowListIntegrityError(`The key of ${deviceId} does not match its ID.`);

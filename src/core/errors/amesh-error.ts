@@ -111,6 +111,36 @@ export class ClockSkewTooLargeError extends AmeshError {
   }
 }
 
+/**
+ * `answer_unproven`: an answer that was asked to be proven is not, or its body is not. Unless nothing was sent, the request may
+ * have been carried out: nothing in amesh repeats it.
+ */
+export class AnswerUnprovenError extends AmeshError {
+  /** The name of the class. */
+  override readonly name = 'AnswerUnprovenError';
+  /** The status of the answer, which anybody may have sent; undefined if nothing was sent, since no proof could come. */
+  readonly status: number | undefined;
+  /** The code of the refusal that the answer claims to be, such as `unauthorized`; undefined if it claims to be none. */
+  readonly claims: string | undefined;
+
+  /**
+   * Creates the error for one answer.
+   *
+   * @param detail why it is not proven
+   * @param answer its status, and the refusal that it claims to be
+   * @param fix replaces the general fix
+   */
+  constructor(
+    detail: string,
+    { status, claims }: { readonly status?: number | undefined; readonly claims?: string | undefined } = {},
+    fix?: string,
+  ) {
+    super(CLIENT_CODES.answer_unproven, detail, { fix });
+    this.status = status;
+    this.claims = claims;
+  }
+}
+
 /** `allow_list_integrity_failure`: the allow list is not what its owner sealed. It is never repaired silently. */
 export class AllowListIntegrityError extends AmeshError {
   /** The name of the class. */

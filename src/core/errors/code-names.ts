@@ -7,6 +7,7 @@ export type AmeshCode =
   // Errors of a client.
   | 'redirect_refused'
   | 'clock_skew_too_large'
+  | 'answer_unproven'
   | 'delegation_ended'
   // Errors on a machine that never go over the wire.
   | 'no_file_system'

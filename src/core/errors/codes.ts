@@ -175,6 +175,10 @@ export const CLIENT_CODES = /* @__PURE__ */ defineCodes({
     cause: 'The clocks of the two machines are too far apart.',
     fix: 'Set the clock of the wrong one (NTP).',
   },
+  answer_unproven: {
+    cause: 'Nothing proves that the target gave this answer.',
+    fix: "Another program may have answered, or a proxy may have changed the answer. If the target cannot sign answers, call it over https, or with answers: 'off'.",
+  },
   delegation_ended: {
     cause: 'The delegation of this program has ended.',
     fix: 'Make a new one, on the device that lent it',

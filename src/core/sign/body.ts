@@ -1,8 +1,8 @@
 import { AmeshError, isAmeshError } from '../errors/amesh-error';
 import { BODY_CODES } from '../errors/codes';
 import { collect } from '../wire/view';
+import { toOwnSignal } from './abort';
 import { newBoundary, toMultipart } from './multipart';
-import { toOwnSignal } from './own-signal';
 
 /** A body as bytes, with the content type that `fetch` would send. */
 export interface EncodedBody {

@@ -1,53 +1,12 @@
-import { clientCrypto } from '#crypto';
-import type { CryptoProvider, MaybePromise, RequestSigner, Signer } from '../crypto/provider';
-import { toBase64Url } from '../encoding';
-import { callSafely } from '../errors/call-safely';
-import { assertOptionNames } from '../options';
-import type { DelegatedSigner } from '../statements/delegated-signer';
-import { normalizeAuthority } from '../wire/authority';
-import { throwIfAborted, untilAborted } from './abort';
-import { noteAnswer } from './answered';
-import { ServerClocks } from './clock';
-import { openOnce } from './open-signer';
-import { type Outgoing, toOutgoing, toView } from './outgoing';
+import { type AmeshFetchInit, type AnswerOptions, readAnswerOptions } from '../answers/asking';
+import { provenHead } from '../answers/proven-by';
+import { RedirectRefusedError } from '../errors/amesh-error';
+import { explainAnswer, sendSigned } from './exchange';
+import { type ClientOptions, readOptions, type Settings } from './options';
+import { type Outgoing, toOutgoing } from './outgoing';
 import { followRedirect, isRedirect } from './redirect';
-import { type ClientRefusal, explainRefusal, refusalOf } from './refusal';
-import { discard, send, withoutRepeat } from './send';
-import { DEFAULT_SIGN_BODY_BYTES, idOf, type SignatureFormat, signParts } from './sign-request';
-
-/** How a client signs and sends. Only the signer is required; a wrong option is a TypeError. */
-export interface ClientOptions {
-  /** The signer, or a function that opens it. The function is called at the first request, and again only after a failure. */
-  readonly signer: Signer | (() => MaybePromise<Signer>);
-  /** The header format of signatures; default `authmesh`. */
-  readonly format?: SignatureFormat | undefined;
-  /** Returns the device ID of the target that has an authority, to be sent as AuthMesh-Target. */
-  readonly targetOf?: ((authority: string) => MaybePromise<string | undefined>) | undefined;
-  /** The `fetch` that sends; default the global one, looked up for each request. */
-  readonly fetch?: typeof globalThis.fetch | undefined;
-  /**
-   * The largest streaming body that is buffered for hashing, in bytes; default 10,485,760 (10 MiB). The body of a
-   * `Request` is a stream, too.
-   */
-  readonly maxBufferedBytes?: number | undefined;
-  /** Called with cause and fix when an amesh server refuses a request. `fetch` still returns the response. */
-  readonly onRefusal?: ((refusal: ClientRefusal) => void) | undefined;
-  /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
-  readonly crypto?: CryptoProvider | undefined;
-  /** The clock, Unix milliseconds; default `Date.now`. */
-  readonly now?: (() => number) | undefined;
-}
-
-const NAMES: ReadonlySet<string> = new Set<keyof ClientOptions>([
-  'signer',
-  'format',
-  'targetOf',
-  'fetch',
-  'maxBufferedBytes',
-  'onRefusal',
-  'crypto',
-  'now',
-]);
+import { tellRefusal } from './refusal';
+import { discard, send } from './send';
 
 /** Signs and sends requests. */
 export interface Client {
@@ -60,11 +19,13 @@ export interface Client {
    * `fetch` follows redirects itself, since a signature is valid for one URL only. Options that no property of a `Request`
    * shows, such as Node's `dispatcher`, apply only to its own URL: if you expect redirects, pass them in `init`.
    *
-   * @throws AmeshError `redirect_refused`, `clock_skew_too_large`, `payload_too_large`; what opening the signer throws;
+   * If an answer has to be proven and is not, it throws `answer_unproven`, and so does the reading of a body.
+   *
+   * @throws AmeshError `answer_unproven`, `redirect_refused`, `clock_skew_too_large`, `payload_too_large`; what opening the signer throws;
    *   what the underlying `fetch` throws
    * @see docs/protocol.md, "The client"
    */
-  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
+  fetch(input: string | URL | Request, init?: AmeshFetchInit): Promise<Response>;
 }
 
 /** A request that is ready to be signed and sent. */
@@ -95,145 +56,48 @@ export function createClient(options: ClientOptions): Client {
  */
 export function createPreparer(
   options: ClientOptions,
-): (input: string | URL | Request, init?: RequestInit) => Promise<PreparedRequest> {
+): (input: string | URL | Request, init?: AmeshFetchInit) => Promise<PreparedRequest> {
   const settings = readOptions(options);
   return async (input, init) => {
+    const how = readAnswerOptions(init, settings.answers);
     const request = await toOutgoing(input, init, settings.maxBufferedBytes, settings.fetch === undefined);
     return {
       url: request.url,
       isRepeatable: request.stream === null,
-      send: () => sendAll(settings, request),
+      send: () => sendAll(settings, request, how),
     };
   };
 }
 
 /** Sends a request and follows redirects. */
-async function sendAll(settings: Settings, first: Outgoing): Promise<Response> {
+async function sendAll(settings: Settings, first: Outgoing, how: AnswerOptions): Promise<Response> {
   let request = first;
   let signed = true;
-  let response = await sendSigned(settings, request);
+  let response = await sendSigned(settings, request, how);
   for (let hops = 0; request.redirect === 'follow' && isRedirect(response); hops++) {
     await discard(response);
-    const next = followRedirect(request, response, { signed, hops });
+    const isProven = provenHead(response) !== undefined;
+    const next = followRedirect(request, response, { signed, hops, isProven });
     request = next.request;
     signed = next.signed;
+    if (!signed && how.answers === 'required')
+      throw new RedirectRefusedError(request.url.href, 'Another origin cannot prove its answer.');
     response = await (signed
-      ? sendSigned(settings, request)
+      ? sendSigned(settings, request, how)
       : send(settings.doFetch, request, request.headers));
-    Object.defineProperty(response, 'redirected', { value: true });
+    Object.defineProperty(response, 'redirected', { configurable: true, value: true });
   }
-  const { onRefusal, fetch, now, open, crypto } = settings;
+  const { onRefusal } = settings;
   if (onRefusal !== undefined) {
-    const signer = await open();
-    const { delegation } = signer as Partial<DelegatedSigner>;
-    const sent = {
-      signed,
-      fetch,
-      options: first.options,
-      nowMs: now(),
-      isDelegate: delegation !== undefined,
-    };
-    // Not by requestSigner(): it may have ended meanwhile, or need a new signature of the device.
-    const ownId = async () => delegation?.deviceId ?? idOf(signer, crypto);
-    await explainRefusal(request.url, response, { ...sent, ownId }, onRefusal);
+    const last = { ...request, options: first.options };
+    const explaining = explainAnswer(settings, { request: last, response, signed });
+    // A fault of a server is in its body, for which nobody has to wait.
+    if (response.status >= 500)
+      explaining.then(
+        (found) => tellRefusal(found, onRefusal),
+        () => {},
+      );
+    else tellRefusal(await explaining, onRefusal);
   }
   return response;
-}
-
-/** Sends a request, and once more with a corrected clock if the server refused its time. */
-async function sendSigned(settings: Settings, request: Outgoing): Promise<Response> {
-  const { clocks } = settings;
-  const { url } = request;
-  const response = await sendOnce(settings, request);
-  if (refusalOf(response) !== 'timestamp_out_of_range' || !clocks.mayCorrect(url, response)) {
-    clocks.confirm(url, response);
-    return response;
-  }
-  if (request.stream === null) await discard(response);
-  const offsetMs = clocks.correct(url, response);
-  if (request.stream !== null) return response; // cannot be sent again, but later requests have the right time
-  return sendOnce(settings, request, offsetMs);
-}
-
-async function sendOnce(settings: Settings, request: Outgoing, offsetMs?: number): Promise<Response> {
-  const nonce = toBase64Url(settings.crypto.randomBytes(16));
-  const signing = sign(settings, request, nonce, offsetMs);
-  const { headers, worker } = await untilAborted(request.signal, signing);
-  let response: Response;
-  try {
-    response = await send(settings.doFetch, request, headers);
-  } catch (error) {
-    const again = withoutRepeat(request, error);
-    if (again === null) throw error;
-    return sendOnce(settings, again, offsetMs);
-  }
-  if (refusalOf(response) === 'unauthorized') callSafely(() => worker?.refused?.(), 'refused');
-  const target = headers.get('authmesh-target') ?? undefined;
-  noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target });
-  return response;
-}
-
-async function sign(
-  { open, targetOf, clocks, format, crypto }: Settings,
-  request: Outgoing,
-  nonce: string,
-  offsetMs?: number,
-): Promise<{ headers: Headers; worker: RequestSigner | undefined }> {
-  const opened = await open();
-  const targetDeviceId = (await targetOf?.(request.url.host)) ?? undefined;
-  // Now: the time of the signature is read below, and a new working key can take long.
-  const worker = await opened.requestSigner?.();
-  const signer = worker === undefined ? opened : signerOf(worker);
-  throwIfAborted(request.signal); // a key may wait for somebody's touch
-  const { added } = await signParts(toView(request), request.bytes, signer, {
-    format,
-    targetDeviceId,
-    nonce,
-    created: clocks.seconds(request.url.origin, offsetMs), // not earlier: opening a key can be slow
-    crypto,
-  });
-  const headers = new Headers(request.headers);
-  for (const [name, value] of Object.entries(added)) headers.set(name, value);
-  return { headers, worker };
-}
-
-/** A signer with just this working key. Its own may be another one a moment later. */
-function signerOf(worker: RequestSigner): Signer {
-  return {
-    publicKey: worker.publicKey,
-    sign: (message) => worker.sign(message),
-    requestSigner: () => worker,
-  };
-}
-
-/** The checked options of a client, and what its requests share: the opened key, and the clocks of the servers. */
-type Settings = ReturnType<typeof readOptions>;
-
-function readOptions(options: ClientOptions) {
-  assertOptionNames('createClient()', options, NAMES);
-  const {
-    format = 'authmesh',
-    maxBufferedBytes = DEFAULT_SIGN_BODY_BYTES,
-    crypto = clientCrypto,
-    now = Date.now,
-  } = options;
-  const { signer, targetOf, onRefusal, fetch } = options;
-  if (format !== 'authmesh' && format !== 'rfc9421')
-    throw new TypeError('format must be "authmesh" or "rfc9421".');
-  if (
-    typeof signer !== 'function' &&
-    !(typeof signer?.sign === 'function' && signer.publicKey?.length === 33)
-  )
-    throw new TypeError('createClient() needs a signer.');
-  if (!Number.isSafeInteger(maxBufferedBytes) || maxBufferedBytes < 0)
-    throw new TypeError('maxBufferedBytes must be a whole number of bytes.');
-  for (const [name, value] of Object.entries({ targetOf, fetch, onRefusal, now })) {
-    if (value !== undefined && typeof value !== 'function')
-      throw new TypeError(`${name} must be a function.`);
-  }
-  if (typeof crypto.randomBytes !== 'function') throw new TypeError('crypto must be a CryptoProvider.');
-  const open = openOnce(signer);
-  const clocks = new ServerClocks(now);
-  const doFetch: typeof globalThis.fetch = (input, init) => (fetch ?? globalThis.fetch)(input, init);
-  return { format, targetOf, maxBufferedBytes, onRefusal, crypto, now, fetch, open, clocks, doFetch };
 }

@@ -1,13 +1,14 @@
+import { provenHead } from '../answers/proven-by';
 import { ClockSkewTooLargeError } from '../errors/amesh-error';
 import { isPrivateChannel } from '../wire/private-channel';
 
 /**
- * The largest clock correction, in milliseconds. A response may report a false time. A request signed ahead of time could
- * be held back and used later; one signed late is merely refused.
+ * The largest clock correction, in milliseconds. A response may report a false time, unless its target has proven it. A request
+ * signed ahead of time could be held back and used later; one signed late is merely refused.
  */
-const MAX_MS = Object.freeze({ ahead: 30_000, behind: 300_000 });
+const MAX_MS = Object.freeze({ ahead: 30_000, provenAhead: 300_000, behind: 300_000 });
 
-/** A Date header has whole seconds, so a smaller difference counts as none. */
+/** The time in a response has whole seconds, so a smaller difference counts as none. */
 const NOISE_MS = 2000;
 
 const MAX_ORIGINS = 1000;
@@ -19,29 +20,32 @@ export class ServerClocks {
   constructor(readonly now: () => number) {}
 
   /**
-   * The time of an origin's clock, in whole Unix seconds: at most 30 s ahead of our own clock, even if that is set later.
+   * The time of an origin's clock, in whole Unix seconds: ahead of our own clock by no more than {@link correct} allows, even if
+   * that is set later.
    *
-   * @param offsetMs the result of {@link correct}
    * @param offsetMs what {@link correct} has just found
    */
   seconds(origin: string, offsetMs = this.#offsets.get(origin) ?? 0): number {
     return Math.floor((this.now() + offsetMs) / 1000);
   }
 
-  /** Whether to believe the time in a response: not over plain http, not from a cache, not without a Date. */
+  /** Whether to believe the time in a response: proven, or else not over plain http, not from a cache, not without a Date. */
   mayCorrect(url: URL, response: Response): boolean {
-    return isPrivateChannel(url) && !Number.isNaN(this.#offsetIn(response));
+    return (
+      (provenHead(response) !== undefined || isPrivateChannel(url)) && !Number.isNaN(this.#offsetIn(response))
+    );
   }
 
   /**
    * Learns the time from a response that refused our timestamp and may be believed.
    *
    * @returns the difference to our own clock, in milliseconds
-   * @throws ClockSkewTooLargeError if it is more than 30 s ahead of ours, or 300 s behind
+   * @throws ClockSkewTooLargeError if it is more than 30 s ahead of ours, or 300 s if it is proven, or 300 s behind
    */
   correct(url: URL, response: Response): number {
     const offsetMs = this.#offsetIn(response);
-    if (offsetMs > MAX_MS.ahead || -offsetMs > MAX_MS.behind)
+    const ahead = provenHead(response) === undefined ? MAX_MS.ahead : MAX_MS.provenAhead;
+    if (offsetMs > ahead || -offsetMs > MAX_MS.behind)
       throw new ClockSkewTooLargeError(url.host, Math.sign(offsetMs) * Math.ceil(Math.abs(offsetMs) / 1000));
     this.#offsets.delete(url.origin);
     if (Math.abs(offsetMs) >= NOISE_MS) {
@@ -59,7 +63,10 @@ export class ServerClocks {
   }
 
   /** How far a response is ahead of our clock, in milliseconds; NaN if it does not show the server's time. */
-  #offsetIn({ headers }: Response): number {
+  #offsetIn(response: Response): number {
+    const created = provenHead(response)?.created;
+    if (created !== undefined) return created * 1000 - this.now();
+    const { headers } = response;
     return headers.has('age') ? Number.NaN : Date.parse(headers.get('date') ?? '') - this.now();
   }
 }

@@ -89,6 +89,7 @@ export function copyOptions(options: RequestInit | Request): RequestInit {
   const copy: Record<string, unknown> = Object.create(null);
   for (const name in options) copy[name] = (options as unknown as Record<string, unknown>)[name];
   delete copy.duplex; // for streams only, and we send bytes
+  delete copy.answers; // ours, and no option of fetch
   return copy;
 }
 

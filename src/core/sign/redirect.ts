@@ -23,7 +23,7 @@ const CREDENTIALS = /^(?:authorization|cookie|proxy-authorization|signature.*|au
 export function followRedirect(
   request: Outgoing,
   response: Response,
-  { signed, hops }: { signed: boolean; hops: number },
+  { signed, hops, isProven }: { signed: boolean; hops: number; isProven: boolean },
 ): { request: Outgoing; signed: boolean } {
   if (hops >= MAX_REDIRECTS)
     throw new TypeError(`${request.url.host} redirects more than ${MAX_REDIRECTS} times.`);
@@ -45,7 +45,7 @@ export function followRedirect(
     if (method !== 'GET' && method !== 'HEAD') {
       throw new RedirectRefusedError(url.href, `A ${method} request cannot be signed again for another URL.`);
     }
-    if (!isPrivateChannel(url)) {
+    if (!isProven && !isPrivateChannel(url)) {
       throw new RedirectRefusedError(
         url.href,
         'Over plain http, anybody in between could have written this redirect.',

@@ -7,9 +7,12 @@ import { toBodyStream } from './body';
 
 /** A refusal of an amesh server, as far as the client can tell. */
 export interface ClientRefusal {
-  /** The code on the wire; `unauthorized` hides the precise reason, which is in the server's log. */
+  /**
+   * The code on the wire; `unauthorized` hides the precise reason, which is in the server's log. Or `answer_unproven`: the answer
+   * had to be proven, and is not.
+   */
   readonly code: string;
-  /** The HTTP status of the response: 401, 403, 421, 500 or 503. */
+  /** The HTTP status of the response: 401, 403, 421, 500 or 503; any for `answer_unproven`. */
   readonly status: number;
   /** Only for `scope_missing`: the scope that this device does not have at the server. */
   readonly scope?: string | undefined;
@@ -35,7 +38,9 @@ interface Sent {
   readonly nowMs: number;
 }
 
-const TEXTS: Readonly<Record<string, readonly [detail: string, fix: string]>> = {
+type Text = readonly [detail: string, fix: string];
+
+const TEXTS: Readonly<Record<string, Text>> = {
   unauthorized: [
     'The server did not accept the signature of this device.',
     'On the server: amesh list shows whether this device is a controller there, and its log has the precise reason. Here: amesh whoami.',
@@ -65,7 +70,7 @@ const UNSIGNED = [
   'Call this URL directly.',
 ] as const;
 
-/** Only the body names a scope, or a fault of a server. The longest such body has 100 bytes; larger ones are not read. */
+/** The longest body of a refusal has 100 bytes; larger ones are not read. */
 const BODY_BYTES = 100;
 /** Cancelling a cloned body waits until both copies are cancelled, so reading has a time limit. */
 const BODY_MS = 1000;
@@ -79,49 +84,71 @@ export function refusalOf(response: Response): string | null {
   return CHALLENGE.exec(response.headers.get('www-authenticate') ?? '')?.[1] ?? null;
 }
 
+/** A URL without its query, which may contain secrets. */
+export function shownUrl({ origin, pathname }: URL): string {
+  return origin + pathname;
+}
+
+/** Tells the caller's `onRefusal`, whose own errors stop nothing. */
+export function tellRefusal(
+  refusal: ClientRefusal | null,
+  onRefusal: (refusal: ClientRefusal) => void,
+): void {
+  if (refusal !== null) callSafely(() => onRefusal(refusal));
+}
+
 /**
- * Tells the caller's `onRefusal` what a refusal means: before `fetch` returns, or after it for a fault of the server (500,
- * 503), which only the body names. A 421 has no amesh header, but is hardly used otherwise.
+ * Explains a refusal; null for any other response. Only the body names a scope, or a fault of the server (500, 503). A 421 has no
+ * amesh header, but is hardly used otherwise.
  */
 export async function explainRefusal(
   url: URL,
   response: Response,
-  { signed, ownId, isDelegate, fetch, options, nowMs }: Sent,
-  onRefusal: (refusal: ClientRefusal) => void,
-): Promise<void> {
+  sent: Sent,
+): Promise<ClientRefusal | null> {
   const { status } = response;
-  const tell = (code: string, [detail, fix]: readonly [detail: string, fix: string], scope?: string) => {
-    const refusal = { code, status, url: url.origin + url.pathname, detail, fix, ...(scope && { scope }) };
-    // The caller gets the response even if its callback throws.
-    callSafely(() => onRefusal(refusal));
-  };
-  if (status === 403) {
-    const { error, scope } = (signed && (await readForbidden(response).catch(() => null))) || {};
-    if (error === 'delegate_not_allowed') return tell(error, TEXTS[error] as readonly [string, string]);
-    if (scope === undefined) return; // of the application
-    const allow = `Ask the administrator of ${url.host} to run: amesh allow ${await ownId()} ${scope}`;
-    const who = isDelegate ? 'This delegate, or its device,' : 'This device';
-    const fix = isDelegate
-      ? `The delegation needs it: amesh delegate --scope ${scope}. So does its device. ${allow}`
-      : allow;
-    return tell('scope_missing', [`${who} does not have the scope ${scope} at the server.`, fix], scope);
-  }
-  if (status >= 500) {
-    readFault(response).then(
-      (fault) => fault && tell(...fault),
-      () => {}, // no body, or not from amesh
-    );
-    return;
-  }
-  const code = status === 421 ? 'wrong_host' : refusalOf(response);
-  if (code === null || !Object.hasOwn(TEXTS, code)) return;
+  const found = await (status === 403
+    ? explainForbidden(url, response, sent)
+    : status >= 500
+      ? explainFault(response)
+      : explainHeader(url, response, sent));
+  if (found === null) return null;
+  const [code, detail, fix, scope] = found;
+  return { code, status, url: shownUrl(url), detail, fix, ...(scope && { scope }) };
+}
+
+type Explained = readonly [code: string, detail: string, fix: string, scope?: string];
+
+async function explainForbidden(
+  url: URL,
+  response: Response,
+  { signed, ownId, isDelegate }: Sent,
+): Promise<Explained | null> {
+  const { error, scope } = (signed && (await readForbidden(response).catch(() => null))) || {};
+  if (error === 'delegate_not_allowed') return [error, ...(TEXTS[error] as Text)];
+  if (scope === undefined) return null; // of the application
+  const allow = `Ask the administrator of ${url.host} to run: amesh allow ${await ownId()} ${scope}`;
+  const who = isDelegate ? 'This delegate, or its device,' : 'This device';
+  const fix = isDelegate
+    ? `The delegation needs it: amesh delegate --scope ${scope}. So does its device. ${allow}`
+    : allow;
+  return ['scope_missing', `${who} does not have the scope ${scope} at the server.`, fix, scope];
+}
+
+function explainHeader(
+  url: URL,
+  response: Response,
+  { signed, isDelegate, fetch, options, nowMs }: Sent,
+): Explained | null {
+  const code = response.status === 421 ? 'wrong_host' : refusalOf(response);
+  if (code === null || !Object.hasOwn(TEXTS, code)) return null;
   const clock = code === 'timestamp_out_of_range' ? clockHint(url, response, nowMs) : null;
-  const text = isDelegate && code === 'unauthorized' ? DELEGATE : (TEXTS[code] as readonly [string, string]);
+  const text = isDelegate && code === 'unauthorized' ? DELEGATE : (TEXTS[code] as Text);
   const [detail, fix] = signed ? (clock ?? text) : UNSIGNED;
   const target = signed && code === 'unauthorized' ? answeredBy(response)?.target : undefined;
   const whose = target === undefined ? '' : ` The request was signed for ${target}.`;
   const repeats = signed && code === 'unauthorized' ? retryHint(fetch, options) : '';
-  tell(code, [detail + whose, fix.replace('{host}', () => url.host) + repeats]);
+  return [code, detail + whose, fix.replace('{host}', () => url.host) + repeats];
 }
 
 /** The text of a body as short as one of ours; empty for any other. The response's body stays readable. */
@@ -142,11 +169,11 @@ async function readForbidden(response: Response): Promise<{ error?: string; scop
   return { ...(error && { error }), ...(scope && { scope }) };
 }
 
-/** Reads which fault the server has, and its texts. */
-async function readFault(response: Response) {
+/** Which fault the server has. */
+async function explainFault(response: Response): Promise<Explained | null> {
   const { error } = JSON.parse(await readShort(response)) as { error?: unknown };
   const facts = Object.values<CodeFacts>(SERVER_CODES).find(({ code }) => code === error);
   if (facts?.wire === undefined || facts.wire !== error || facts.status !== response.status) return null;
   const detail = `The server itself has a fault. ${facts.cause}`;
-  return [facts.wire, [detail, `See the server's log for the reason. ${writeFix(facts)}`]] as const;
+  return [facts.wire, detail, `See the server's log for the reason. ${writeFix(facts)}`];
 }

@@ -1,0 +1,97 @@
+import type { PublicKey } from '../crypto/provider';
+import type { KeyCache } from '../devices/key-cache';
+import { toBase64Url } from '../encoding';
+import { AnswerUnprovenError } from '../errors/amesh-error';
+import { isDeviceId } from '../wire/credentials';
+
+/**
+ * Which answers have to be proven. `auto`: where the URL is not https, and the key of the target is known. `required`: all.
+ * `off`: none.
+ */
+export type Answers = 'auto' | 'required' | 'off';
+
+/**
+ * The name of an option of `fetch`: `{ [allowUnprovenBody]: true }` gives out the body of an answer whose target has signed only
+ * the head, such as a stream of events. **Nothing proves those bytes**, nor that there are no more. Without it, reading such a
+ * body throws `answer_unproven`.
+ *
+ * @see docs/client.md, "Proven answers"
+ */
+export const allowUnprovenBody: unique symbol = Symbol('allowUnprovenBody');
+
+/** The options of `fetch`, and those of amesh for one call. */
+export interface AmeshFetchInit extends RequestInit {
+  /** Whether the answer has to be proven; default that of the client. */
+  readonly answers?: Answers | undefined;
+  /** See {@link allowUnprovenBody}; default false. */
+  readonly [allowUnprovenBody]?: boolean | undefined;
+}
+
+/** How one call treats answers. */
+export interface AnswerOptions {
+  readonly answers: Answers;
+  readonly allowsUnprovenBody: boolean;
+}
+
+/** @throws TypeError for a wrong value */
+export function readAnswers(value: unknown): Answers {
+  if (value !== 'auto' && value !== 'required' && value !== 'off')
+    throw new TypeError('answers must be "auto", "required" or "off".');
+  return value;
+}
+
+/** @throws TypeError for a wrong value */
+export function readAnswerOptions(init: AmeshFetchInit | null | undefined, answers: Answers): AnswerOptions {
+  const { answers: own = answers, [allowUnprovenBody]: allowsUnprovenBody = false } = init ?? {};
+  if (typeof allowsUnprovenBody !== 'boolean')
+    throw new TypeError('allowUnprovenBody must be true or false.');
+  return { answers: readAnswers(own), allowsUnprovenBody };
+}
+
+/** A target that is called, with what proves its answers. */
+export interface CalledTarget {
+  /** `am_` and 16 base64url characters. */
+  readonly deviceId: string;
+  /** Its public key, whose ID that is: a compressed P-256 point, 33 bytes. */
+  readonly publicKey: Uint8Array;
+  /** False if it cannot sign answers; default true. */
+  readonly proves?: boolean | undefined;
+}
+
+/** A target, ready to be asked for a proof. */
+export interface ProvingTarget {
+  readonly deviceId: string;
+  readonly key: PublicKey;
+}
+
+/**
+ * The target to ask for a proof, where one can come.
+ *
+ * @param target what `targetOf()` returned
+ * @throws TypeError for another value; AllowListIntegrityError if its key is not that of its ID
+ */
+export async function provingTarget(
+  target: string | CalledTarget | undefined,
+  keys: KeyCache,
+): Promise<ProvingTarget | undefined> {
+  if (typeof target !== 'object' || target.proves === false) return undefined;
+  const { deviceId, publicKey } = target;
+  if (!isDeviceId(deviceId) || publicKey?.length !== 33)
+    throw new TypeError('targetOf() must return an ID, or an object with deviceId and publicKey (33 bytes).');
+  return { deviceId, key: await keys.keyOf({ deviceId, publicKey: toBase64Url(publicKey) }) };
+}
+
+/** @returns the error for an answer that has to be proven and cannot be; nothing was sent */
+export function cannotProve(url: URL, target: string | CalledTarget | undefined): AnswerUnprovenError {
+  return typeof target === 'object'
+    ? new AnswerUnprovenError(
+        `Nothing was sent: the answer has to be proven, and ${target.deviceId} at ${url.host} does not sign answers.`,
+        {},
+        "Give that target an answer key (amesh answer-key), or call it without answers: 'required'.",
+      )
+    : new AnswerUnprovenError(
+        `Nothing was sent: the answer has to be proven, and this machine does not know the key of the target at ${url.host}.`,
+        {},
+        "Pair with it, or call it without answers: 'required'.",
+      );
+}

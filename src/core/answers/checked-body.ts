@@ -1,0 +1,90 @@
+import type { CryptoProvider } from '../crypto/provider';
+import { equalBytes } from '../encoding';
+
+/** What the body of an answer has to be. */
+export interface ExpectedBody {
+  /** SHA-256, 32 bytes. */
+  readonly digest: Uint8Array;
+  /** Hashes piece by piece, or, if the runtime cannot, the whole. */
+  readonly crypto: Pick<CryptoProvider, 'sha256' | 'createSha256'>;
+  /** The most bytes that are held back where only the whole body can be hashed. */
+  readonly limitBytes: number;
+  /** Makes the error for a body that is not proven; `why` ends a sentence. */
+  readonly unproven: (why: string) => Error;
+}
+
+export const WRONG_BODY = 'its body is not the one that was signed';
+
+/**
+ * A body that ends only if it is the one that was signed, and with an error otherwise. It is not touched before it is read.
+ *
+ * @param open returns the body as it arrives
+ */
+export function checkedBody(
+  open: () => ReadableStream<Uint8Array>,
+  { digest, crypto, limitBytes, unproven }: ExpectedBody,
+): ReadableStream<Uint8Array<ArrayBuffer>> {
+  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  const hash = crypto.createSha256();
+  /** One chunk; all of them if only the whole can be hashed. */
+  let held: Uint8Array[] = [];
+  let length = 0;
+
+  /** @returns the chunks that may be read now */
+  async function take(chunk: Uint8Array): Promise<Uint8Array[]> {
+    const before = held;
+    held = [chunk];
+    if (hash !== null) {
+      await hash.update(chunk);
+      return before;
+    }
+    held = [...before, chunk];
+    length += chunk.length;
+    if (length > limitBytes)
+      throw unproven(
+        `this runtime hashes only whole bodies, and its body is larger than ${limitBytes} bytes (maxBufferedBytes)`,
+      );
+    return [];
+  }
+
+  async function end(): Promise<Uint8Array[]> {
+    const actual = await (hash === null ? crypto.sha256(joined(held)) : hash.digest());
+    if (!equalBytes(actual, digest)) throw unproven(WRONG_BODY);
+    return held;
+  }
+
+  return new ReadableStream<Uint8Array<ArrayBuffer>>(
+    {
+      async pull(controller) {
+        reader ??= open().getReader();
+        for (;;) {
+          const { done, value } = await reader.read();
+          const free = done ? await end() : value.length === 0 ? [] : await take(value);
+          for (const chunk of free) controller.enqueue(chunk as Uint8Array<ArrayBuffer>);
+          if (done) controller.close();
+          if (done || free.length > 0) return;
+        }
+      },
+      cancel: (reason) => (reader ?? open()).cancel(reason),
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+/** A body that cannot be read. */
+export function unreadableBody(error: () => Error): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const pull = () => {
+    throw error();
+  };
+  return new ReadableStream({ pull }, { highWaterMark: 0 });
+}
+
+function joined(chunks: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0));
+  let offset = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.length;
+  }
+  return bytes;
+}

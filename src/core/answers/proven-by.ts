@@ -1,0 +1,61 @@
+import { headerLines } from '../wire/view';
+import type { ProvenHead } from './verify-answer';
+
+/** What proves an answer. */
+export interface AnswerFacts {
+  /** The device ID of the target that signed it: `am_` and 16 base64url characters. */
+  readonly target: string;
+  /** The headers that it signed, as it sent them. All others may have been added on the way. */
+  readonly headers: Headers;
+  /**
+   * Whether the body is proven, too: then it is checked while it is read, and ends with `answer_unproven` if it is not the one
+   * that was signed. False for a body that was read with `allowUnprovenBody`.
+   */
+  readonly body: boolean;
+}
+
+interface Proof {
+  readonly target: string;
+  readonly head: ProvenHead;
+}
+
+// Keyed by the platform's own Response, which gets no property of ours.
+const proofs = new WeakMap<Response, Proof>();
+
+/** Notes what proves a response, and gives that to its clones. */
+export function noteProof(response: Response, proof: Proof): void {
+  proofs.set(response, proof);
+  const clone = () => {
+    const copy = Response.prototype.clone.call(response);
+    takeOver(copy, response);
+    noteProof(copy, proof);
+    return copy;
+  };
+  Object.defineProperty(response, 'clone', { configurable: true, value: clone });
+}
+
+/** Gives a response the properties of another one that no constructor takes. */
+export function takeOver(response: Response, { url, redirected, type }: Response): void {
+  for (const [name, value] of Object.entries({ url, redirected, type }))
+    Object.defineProperty(response, name, { configurable: true, value });
+}
+
+/** The head that proves a response; undefined if nothing does. */
+export function provenHead(response: Response): ProvenHead | undefined {
+  return proofs.get(response)?.head;
+}
+
+/**
+ * What proves a response of `fetch`, or a clone of it.
+ *
+ * @returns undefined if nothing proves it: no proof was asked for, or it is not from amesh
+ */
+export function provenBy(response: Response): AnswerFacts | undefined {
+  const proof = proofs.get(response);
+  if (proof === undefined) return undefined;
+  const { target, head } = proof;
+  const headers = new Headers();
+  for (const name of Object.keys(head.headers))
+    for (const line of headerLines(head.headers, name)) headers.append(name, line);
+  return { target, headers, body: !head.isStream };
+}
