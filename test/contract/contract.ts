@@ -370,13 +370,17 @@ function contractOf(kind: ServerKind): void {
         expect((await send({ target: '/scoped/asked/x' })).body).toBe('false');
       });
 
-      it('a refused request is a replay, and the next one is not', async () => {
+      it('a refused request is a replay, also once the scope is allowed, and the next one is not', async () => {
         await allow([]);
         const { line, headers } = await signedRaw(signer, authority, { target: '/only/x' });
         const bytes = head(line, headers);
         expect((await exchange(server.port, bytes)).status).toBe(403);
         expectRefusal(await exchange(server.port, bytes), 'replay_detected');
         expect((await send({ target: '/only/x' })).status).toBe(403);
+        await set({ hosts: [authority], scopes: ['orders:read'], keepsNonces: true });
+        expectRefusal(await exchange(server.port, bytes), 'replay_detected');
+        expect(seen(await send({ target: '/only/x' }))).toMatchObject({ via: 'only' });
+        expect(await outcome()).toEqual({ refusals: ['replay_detected'], handled: 1 });
       });
     });
 

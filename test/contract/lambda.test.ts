@@ -104,6 +104,32 @@ describe.each(lambdaAdapters)('$name', (adapter) => {
       expect(outcome()).toEqual({ refusals: ['delegate_not_allowed'], handled: 1 });
     });
 
+    it.each(['only', 'scoped/one'])(
+      'requires a scope on a route, and what was refused is a replay once it is allowed: /%s',
+      async (path) => {
+        const allow = (scopes: readonly string[], more = {}) =>
+          subject.control('POST', JSON.stringify({ hosts, scopes, ...more }));
+        allow([]);
+        const send = { method: 'POST', target: `/${path}/x`, body: 'abc' };
+        const refused = await signed(send);
+        const answer = await invoke(handler, refused, source);
+        expect([answer.status, JSON.parse(answer.body)]).toEqual([
+          403,
+          { error: 'scope_missing', scope: 'orders:read' },
+        ]);
+        allow(['orders:read'], { keepsNonces: true });
+        expect((await invoke(handler, refused, source)).status).toBe(401);
+        expect(outcome()).toEqual({ refusals: ['replay_detected'], handled: 0 });
+        const passed = await invoke(handler, await signed(send), source);
+        expect(JSON.parse(passed.body)).toMatchObject({
+          caller: { scopes: ['orders:read'] },
+          sha256: sha256('abc'),
+        });
+        const other = await invoke(handler, await signed({ ...send, target: '/scoped/all/x' }), source);
+        expect(JSON.parse(other.body)).toEqual({ error: 'scope_missing', scope: 'orders:write' });
+      },
+    );
+
     it('sees %40, %2F, %7B and %20 in the path as they were sent', async () => {
       const path = '/files/a%40b%2Fc%7Bd%7D%20e';
       const target = `${path}?x=1&x=2&y=3`;

@@ -1,5 +1,6 @@
 import type {
   AuthMeshIdentity,
+  NonceStore,
   Refusal,
   RefusalCode,
   RequestView,
@@ -22,6 +23,8 @@ export interface Setting {
   readonly scopes?: readonly string[];
   /** Whether a route that says nothing about delegates takes them. */
   readonly delegates?: boolean | undefined;
+  /** Keeps the nonces of the setting before, as a change of the list does. */
+  readonly keepsNonces?: boolean;
   /** Further controllers. */
   readonly devices?: readonly { readonly deviceId: string; readonly publicKey: string }[];
 }
@@ -54,7 +57,8 @@ export const CONTROL = '/-/control';
  * whose clock can be set from outside. It uses nothing that a Worker does not have.
  */
 export class Subject {
-  #create = verifiersOf({}, this);
+  #nonces = noncesOf({});
+  #create = verifiersOf({}, this, this.#nonces);
   #refusals: RefusalCode[] = [];
   #handled = 0;
 
@@ -72,7 +76,9 @@ export class Subject {
     }
     this.#refusals = [];
     this.#handled = 0;
-    this.#create = verifiersOf(JSON.parse(body) as Setting, this);
+    const setting = JSON.parse(body) as Setting;
+    if (!setting.keepsNonces) this.#nonces = noncesOf(setting);
+    this.#create = verifiersOf(setting, this, this.#nonces);
     return '{}';
   }
 
@@ -88,10 +94,21 @@ export class Subject {
   }
 }
 
+function clockOf({ now }: Setting): () => number {
+  return now === undefined ? Date.now : () => now;
+}
+
+function noncesOf(setting: Setting): NonceStore {
+  return new InMemoryNonceStore({ now: clockOf(setting), startedAt: vectorsStartedAt });
+}
+
 /** The verifiers of one setting, as an instance makes them: with one list and one nonce store. */
-function verifiersOf(setting: Setting, subject: Subject): (own: VerifyOptions) => Verifier {
-  const { now, hosts = [], maxBodyBytes, devices = [], scopes, delegates } = setting;
-  const clock = now === undefined ? Date.now : () => now;
+function verifiersOf(
+  setting: Setting,
+  subject: Subject,
+  nonceStore: NonceStore,
+): (own: VerifyOptions) => Verifier {
+  const { hosts = [], maxBodyBytes, devices = [], scopes, delegates } = setting;
   const further = devices.map((device) => ({
     ...device,
     friendlyName: 'further',
@@ -107,8 +124,8 @@ function verifiersOf(setting: Setting, subject: Subject): (own: VerifyOptions) =
       devices: [...known, ...further],
     },
     clockSkewSeconds: vectors.clockSkewSeconds,
-    nonceStore: new InMemoryNonceStore({ now: clock, startedAt: vectorsStartedAt }),
-    now: clock,
+    nonceStore,
+    now: clockOf(setting),
     maxBodyBytes,
     onRefusal: ({ code }: Refusal) => subject.refused(code),
   };
