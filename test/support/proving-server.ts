@@ -39,6 +39,8 @@ export interface ProvingServer {
   /** Of the proxy. */
   readonly origin: string;
   readonly authority: string;
+  /** Of the server behind the proxy. */
+  readonly farPort: number;
   /** Its handlers by path. */
   readonly routes: Map<string, Handler>;
   /** What the proxy does; honest by default. */
@@ -63,6 +65,9 @@ export function useProvingServer(): ProvingServer {
     },
     get authority() {
       return near.authority;
+    },
+    get farPort() {
+      return far.port;
     },
     routes: new Map(),
     hands: honest,

@@ -74,6 +74,7 @@ async function findTarget({ open, targetOf, keys }: Settings, url: URL, { answer
 
 async function sendOnce(settings: Settings, request: Outgoing, attempt: Attempt): Promise<Response> {
   const nonce = toBase64Url(settings.crypto.randomBytes(16));
+  const elapsedMs = stopwatch(settings);
   const { headers, worker, base, signature } = await untilAborted(
     request.signal,
     sign(settings, request, nonce, attempt),
@@ -95,7 +96,11 @@ async function sendOnce(settings: Settings, request: Outgoing, attempt: Attempt)
   const response =
     asked === undefined
       ? received
-      : await proven(settings, { request, headers, attempt, asked, nonce: await nonceOf() }, received);
+      : await proven(
+          settings,
+          { request, headers, attempt, asked, nonce: await nonceOf(), tookMs: elapsedMs() },
+          received,
+        );
   noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target: targetId });
   return response;
 }
@@ -108,6 +113,20 @@ interface Asked {
   readonly asked: ProvingTarget;
   /** What the answer has to contain. */
   readonly nonce: string;
+  /** How long after the request was signed its answer came. */
+  readonly tookMs: number;
+}
+
+/**
+ * For so long a target is sure to remember a request that it has carried out. Later, somebody who held back the answer could have
+ * the same request refused for its time, and hand over that refusal.
+ */
+const REMEMBERED_MS = 10_000;
+
+/** By both clocks: one may be set back meanwhile, the other stands still while a machine sleeps. */
+function stopwatch({ now }: Settings): () => number {
+  const [startMs, startTicks] = [now(), performance.now()];
+  return () => Math.max(now() - startMs, performance.now() - startTicks);
 }
 
 const CONDITIONS = ['if-none-match', 'if-modified-since', 'if-match', 'if-unmodified-since', 'if-range'];
@@ -115,7 +134,7 @@ const CONDITIONS = ['if-none-match', 'if-modified-since', 'if-match', 'if-unmodi
 /** @throws AnswerUnprovenError */
 async function proven(
   settings: Settings,
-  { request, headers, attempt, asked, nonce }: Asked,
+  { request, headers, attempt, asked, nonce, tookMs }: Asked,
   response: Response,
 ): Promise<Response> {
   const { crypto, maxBufferedBytes: limitBytes } = settings;
@@ -129,12 +148,19 @@ async function proven(
     isCoded: isDeno && headers.has('accept-encoding'),
     unproven: (why) => unproven(settings, request, response.status, why),
   });
-  if (typeof result !== 'string') return result;
+  if (typeof result !== 'string') {
+    if (!isLate(result) || tookMs <= REMEMBERED_MS) return result;
+    await discard(result);
+    throw unproven(settings, request, response.status, LATE);
+  }
   if (!attempt.needsProof) return response;
   const claim = await explainAnswer(settings, { request, response, signed: true }).catch(() => null);
   await discard(response);
   throw unproven(settings, request, response.status, result, claim);
 }
+
+const LATE =
+  'its refusal of the time came more than 10 s after the request, which may have been carried out before';
 
 /** Reports an answer that is not proven. @param claim what it would mean if it were genuine */
 function unproven(
