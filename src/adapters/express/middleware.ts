@@ -3,6 +3,7 @@ import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import { markPrivate } from '../node/mark-private';
+import { proveAnswer } from '../node/prove-answer';
 import { refuse } from '../node/refuse';
 import type { NodeRequest, NodeResponse } from '../node/request';
 import { nodeView } from '../node/view';
@@ -60,6 +61,7 @@ export function toMiddleware(verifier: Verifier): Middleware {
             set: (name: string, value: string) => response.setHeader(name, value),
           };
           markPrivate(headers, verdict.headers);
+          if (verdict.proof !== undefined) proveAnswer(request, response, verdict.proof);
         }
         next();
       },

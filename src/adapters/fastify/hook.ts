@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import { markPrivate } from '../node/mark-private';
+import { expectWhole, proveAnswer } from '../node/prove-answer';
 import { refuse } from '../node/refuse';
 import type { NodeRequest, NodeResponse } from '../node/request';
 import { nodeView } from '../node/view';
@@ -42,5 +43,23 @@ export function toHook(verifier: Verifier): Hook {
       set: (name: string, value: string) => reply.header(name, value),
     };
     markPrivate(headers, verdict.headers);
+    if (verdict.proof === undefined) return;
+    proveAnswer(raw, response, verdict.proof);
+    noteWhole(reply, response);
+  };
+}
+
+/**
+ * Says which payloads are complete. @fastify/compress makes streams of them, in a hook that may come before or after any of
+ * ours.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: as above.
+function noteWhole(reply: FastifyReply<any, any>, response: NodeResponse): void {
+  const { send } = reply;
+  reply.send = (payload) => {
+    const { pipe, getReader, headers } = Object(payload) as Record<string, unknown>;
+    if ([pipe, getReader].every((method) => typeof method !== 'function') && headers === undefined)
+      expectWhole(response);
+    return send.call(reply, payload);
   };
 }

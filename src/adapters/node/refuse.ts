@@ -1,5 +1,8 @@
 import type { ServerResponse } from 'node:http';
-import type { Refused } from '../../core/verify/verdict';
+import { coveredFields } from '../../core/answers/answer';
+import type { AnswerHeaders, Refused } from '../../core/verify/verdict';
+import { holdHead } from './held-head';
+import { letPass } from './prove-answer';
 import { isHttp2, type NodeRequest, type NodeResponse } from './request';
 import { isFromParser } from './transport';
 
@@ -22,6 +25,8 @@ export function refuse(
   { answer, bodyUnread }: Pick<Refused, 'answer' | 'bodyUnread'>,
 ): void {
   if (response.headersSent || response.writableEnded) return; // the client disconnected, or somebody else responded
+  letPass(response); // an earlier verifier may have wanted to sign it
+  if (answer.headers.signature !== undefined) keepSigned(response, answer.headers);
   response.statusCode = answer.status;
   for (const [name, value] of Object.entries(answer.headers)) response.setHeader(name, value);
   response.setHeader('content-length', Buffer.byteLength(answer.body));
@@ -41,6 +46,17 @@ export function refuse(
   }
   (response.end as (body: string) => void)(answer.body);
   if (unread && isHttp2(request)) discardRest(request, () => request.stream.close());
+}
+
+/** Removes what others have set, also in hooks of `writeHead()`, and a signature would have to cover. */
+function keepSigned(response: NodeResponse, signed: AnswerHeaders): void {
+  const { writeHead } = response as ServerResponse;
+  (response as { writeHead(...args: unknown[]): unknown }).writeHead = (...args) => {
+    const head = holdHead(response, () => writeHead.apply(response as ServerResponse, args as [number]));
+    const names = head === null ? [] : [...coveredFields(head.headers), 'signature-input', 'signature'];
+    head?.release(Object.fromEntries(names.map((name) => [name, signed[name]])));
+    return response;
+  };
 }
 
 /**

@@ -21,3 +21,8 @@ export type NodeResponse = ServerResponse | Http2ServerResponse;
 export function isHttp2(request: NodeRequest): request is Http2ServerRequest & NodeRequest {
   return request.httpVersionMajor === 2 && (request as Partial<Http2ServerRequest>).stream !== undefined;
 }
+
+/** Whether a response is that of an HTTP/2 stream. */
+export function isHttp2Response(response: object): boolean {
+  return typeof (response as Partial<Http2ServerResponse>).stream?.respond === 'function';
+}

@@ -1,0 +1,277 @@
+import { BODY_HEADER, DIGEST_HEADER, KEY_HEADER, mayHaveBody } from '../../core/answers/answer';
+import type { AnswerProof } from '../../core/answers/proof';
+import { fieldValue } from '../../core/wire/view';
+import { type HeadChanges, type HeldHead, holdHead } from './held-head';
+import { isCoded, plainBody } from './plain-body';
+import { isHttp2Response, type NodeRequest, type NodeResponse } from './request';
+import { readEnd, readWrite, valueIn, type Written } from './written';
+
+/** How much of a stream waits for its signature before the writer has to wait, too, in bytes: as much as zlib buffers. */
+const QUEUE_BYTES = 65_536;
+
+const answers = new WeakMap<object, ProvenAnswer>();
+
+/**
+ * Has the answer to a request signed. It is held back until it is complete, or is known to be a stream.
+ *
+ * Some methods of the response are replaced for good. Middleware that was mounted before lies beneath, so it gets the signed
+ * answer, and may compress it. What is mounted afterwards lies above, and what it makes of the answer is signed.
+ */
+export function proveAnswer(request: NodeRequest, response: NodeResponse, proof: AnswerProof): void {
+  // Another verifier signs it already, or a timeout has answered.
+  if (answers.has(response) || response.headersSent) return;
+  answers.set(response, new ProvenAnswer(request.method ?? '', response as unknown as Methods, proof));
+}
+
+/** Lets an answer pass unchanged: another verifier has refused the request, and signed the refusal itself. */
+export function letPass(response: NodeResponse): void {
+  answers.get(response)?.letPass();
+}
+
+/** Says that the body has a near end, although it comes in pieces of unknown length, because something compresses it. */
+export function expectWhole(response: NodeResponse): void {
+  answers.get(response)?.expectWhole();
+}
+
+/** The methods that are replaced, under types that fit both kinds of responses. */
+interface Replaced {
+  writeHead(...args: unknown[]): unknown;
+  write(...args: unknown[]): boolean;
+  end(...args: unknown[]): unknown;
+  flushHeaders(): void;
+  removeHeader(name: string): void;
+}
+
+type Methods = Replaced &
+  Pick<NodeResponse, 'hasHeader' | 'getHeader' | 'destroy'> & {
+    readonly headersSent: boolean;
+    statusCode: number;
+    finished: boolean;
+    setHeader(name: string, value: number): void;
+    emit(event: string): boolean;
+  };
+
+/**
+ * There is no head yet (`idle`), the body is gathered (`held`), the signature is made while more is written (`signing`), or
+ * everything passes (`open`).
+ */
+type State = 'idle' | 'held' | 'signing' | 'open';
+
+class ProvenAnswer {
+  readonly #method: string;
+  readonly #response: Methods;
+  readonly #proof: AnswerProof;
+  /** The methods as they were. */
+  readonly #beneath: Replaced;
+  #state: State = 'idle';
+  #head: HeldHead | null = null;
+  /** Of the bytes that are written here. A coding that is added beneath does not count. */
+  #coding: string | undefined;
+  /** The announced length in bytes. */
+  #lengthBytes: number | undefined;
+  /** The most bytes to gather before the end; undefined for a stream. */
+  #limitBytes: number | undefined;
+  #isWhole = false;
+  #queue: Written[] = [];
+  #queuedBytes = 0;
+  #end: Written | undefined;
+  #isWaiting = false;
+
+  constructor(method: string, response: Methods, proof: AnswerProof) {
+    this.#method = method;
+    this.#response = response;
+    this.#proof = proof;
+    const { writeHead, write, end, flushHeaders, removeHeader } = response;
+    this.#beneath = { writeHead, write, end, flushHeaders, removeHeader };
+    response.writeHead = (...args) => this.#writeHead(args);
+    response.write = (...args) => this.#write(args);
+    response.end = (...args) => this.#endWith(args);
+    response.flushHeaders = () => this.#flushHeaders();
+    response.removeHeader = (name) => this.#removeHeader(name);
+  }
+
+  letPass(): void {
+    if (this.#state === 'idle') this.#state = 'open';
+  }
+
+  expectWhole(): void {
+    this.#isWhole = true;
+  }
+
+  #passes(): boolean {
+    if (this.#state === 'idle' && this.#response.headersSent) this.#state = 'open'; // sent from beneath
+    return this.#state === 'open';
+  }
+
+  #writeHead(args: unknown[]): unknown {
+    const response = this.#response;
+    const { writeHead } = this.#beneath;
+    if (this.#state !== 'idle' || this.#passes()) return writeHead.apply(response, args); // throws
+    // Before a hook beneath changes them: what compresses there removes the length.
+    const length = valueIn(args, response, 'content-length');
+    this.#coding = valueIn(args, response, 'content-encoding')?.trim().toLowerCase();
+    this.#head = holdHead(response as unknown as NodeResponse, () => writeHead.apply(response, args));
+    this.#state = this.#head === null ? 'open' : 'held';
+    if (length !== undefined && /^\d{1,15}$/.test(length)) this.#lengthBytes = Number(length);
+    const { maxAnswerBytes } = this.#proof;
+    if (this.#lengthBytes === undefined) {
+      if (this.#isWhole && isCoded(this.#coding)) this.#limitBytes = maxAnswerBytes;
+    } else if (this.#lengthBytes <= maxAnswerBytes) this.#limitBytes = this.#lengthBytes;
+    return response;
+  }
+
+  #write(args: unknown[]): boolean {
+    const response = this.#response;
+    const written = readWrite(args);
+    if (this.#passes() || written === null) return this.#beneath.write.apply(response, args);
+    if (this.#end !== undefined) return writeLate(response, args);
+    if (this.#state === 'idle') response.writeHead(response.statusCode);
+    if (this.#passes()) return this.#beneath.write.apply(response, args);
+    this.#queue.push(written);
+    this.#queuedBytes += written.bytes.length;
+    if (this.#state === 'signing') {
+      this.#isWaiting ||= this.#queuedBytes >= QUEUE_BYTES;
+      return this.#queuedBytes < QUEUE_BYTES;
+    }
+    if (this.#isStream(this.#limitBytes)) this.#sign(null);
+    else if (this.#queuedBytes === this.#lengthBytes) this.#sign(this.#gathered());
+    else this.#keep(written);
+    return true;
+  }
+
+  #endWith(args: unknown[]): unknown {
+    const response = this.#response;
+    const written = readEnd(args);
+    if (this.#passes() || written === null) return this.#beneath.end.apply(response, args);
+    if (this.#end !== undefined) {
+      endLate(response, args);
+      return response;
+    }
+    if (this.#state === 'idle') {
+      this.#announce(written.bytes.length);
+      response.writeHead(response.statusCode);
+    }
+    if (this.#passes()) return this.#beneath.end.apply(response, args);
+    this.#end = written;
+    markEnded(response);
+    this.#queuedBytes += written.bytes.length;
+    if (this.#state === 'held')
+      this.#sign(this.#isStream(this.#proof.maxAnswerBytes) ? null : this.#gathered());
+    return response;
+  }
+
+  #flushHeaders(): void {
+    const response = this.#response;
+    if (!this.#passes() && this.#state === 'idle') response.writeHead(response.statusCode);
+    if (this.#passes()) this.#beneath.flushHeaders.call(response);
+    else if (this.#state === 'held') this.#sign(null);
+  }
+
+  /** What compresses above removes the length. That there was one says that the body has an end. */
+  #removeHeader(name: string): void {
+    if (/^content-length$/i.test(name) && this.#response.hasHeader(name)) this.#isWhole = true;
+    this.#beneath.removeHeader.call(this.#response, name);
+  }
+
+  /** Node announces the length of a body that is written at once. What compresses beneath may look at it. */
+  #announce(lengthBytes: number): void {
+    const response = this.#response;
+    if (isHttp2Response(response) || !mayHaveBody(this.#method, response.statusCode)) return;
+    const others = ['content-length', 'transfer-encoding', 'trailer'];
+    if (!others.some((name) => response.hasHeader(name))) response.setHeader('content-length', lengthBytes);
+  }
+
+  #isStream(limitBytes: number | undefined): boolean {
+    const { headers, status } = this.#head as HeldHead;
+    if (!mayHaveBody(this.#method, status) || fieldValue(headers, DIGEST_HEADER) !== undefined) return true;
+    return limitBytes === undefined || this.#queuedBytes > limitBytes;
+  }
+
+  /** Some writers wait for their callback before they go on, and then use the same buffer again. */
+  #keep({ bytes, callback }: Written): void {
+    if (callback === undefined) return;
+    this.#queue[this.#queue.length - 1] = { bytes: Buffer.from(bytes), callback: undefined };
+    process.nextTick(callback);
+  }
+
+  #gathered(): Uint8Array {
+    const parts = [...this.#queue, ...(this.#end === undefined ? [] : [this.#end])].map(({ bytes }) => bytes);
+    return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
+  }
+
+  #sign(body: Uint8Array | null): void {
+    this.#state = 'signing';
+    this.#finish(body).catch((error) => this.#response.destroy(error)); // as a write that fails
+  }
+
+  async #finish(body: Uint8Array | null): Promise<void> {
+    const { status, headers, release } = this.#head as HeldHead;
+    const { maxAnswerBytes } = this.#proof;
+    const plain = body === null ? null : await plainBody(body, this.#coding, maxAnswerBytes);
+    const removed = foreignProof(headers);
+    const added = await this.#proof.sign({ status, headers: { ...headers, ...removed }, body: plain });
+    release(added === null ? {} : { ...removed, ...added });
+    this.#state = 'open';
+    this.#flush();
+  }
+
+  #flush(): void {
+    const response = this.#response;
+    const { write, end, flushHeaders } = this.#beneath;
+    const queue = this.#queue;
+    this.#queue = [];
+    if (this.#end !== undefined) unmarkEnded(response);
+    let isReady = true;
+    for (const { bytes, callback } of queue) isReady = write.call(response, bytes, undefined, callback);
+    if (this.#end === undefined) {
+      if (queue.length === 0) flushHeaders.call(response);
+      else if (this.#isWaiting && isReady) response.emit('drain');
+      return;
+    }
+    const { bytes, callback } = this.#end;
+    if (isHttp2Response(response) && bytes.length > 0) {
+      write.call(response, bytes); // its end() would call the write() above
+      end.call(response, callback);
+    } else if (bytes.length > 0) end.call(response, bytes, undefined, callback);
+    else end.call(response, callback);
+  }
+}
+
+/** The proof of another answer, for example of one that a gateway passes on. */
+function foreignProof(headers: HeldHead['headers']): HeadChanges {
+  const names = [BODY_HEADER, KEY_HEADER].filter((name) => headers[name] !== undefined);
+  for (const name of ['signature-input', 'signature']) {
+    if (/(?:^|,)[ \t]*amesh=/.test(fieldValue(headers, name) ?? '')) names.push(name);
+  }
+  return Object.fromEntries(names.map((name) => [name, undefined]));
+}
+
+/** Until its bytes are released, an answer looks as if Node had taken its end. */
+function markEnded(response: Methods): void {
+  const shown = isHttp2Response(response)
+    ? { finished: true, writableEnded: true }
+    : { writableFinished: false };
+  for (const [name, value] of Object.entries(shown))
+    Object.defineProperty(response, name, { configurable: true, get: () => value });
+  if (!isHttp2Response(response)) response.finished = true;
+}
+
+function unmarkEnded(response: Methods): void {
+  if (!isHttp2Response(response)) response.finished = false;
+  for (const name of isHttp2Response(response) ? ['finished', 'writableEnded'] : ['writableFinished'])
+    delete (response as unknown as Record<string, unknown>)[name];
+}
+
+/** What Node does with a write after the end. */
+function writeLate(response: Methods, args: unknown[]): boolean {
+  const callback = readWrite(args)?.callback;
+  if (!isHttp2Response(response)) return Object.getPrototypeOf(response).write.apply(response, args);
+  if (callback !== undefined) process.nextTick(callback, new Error('write after end'));
+  return false;
+}
+
+function endLate(response: Methods, args: unknown[]): void {
+  const callback = readEnd(args)?.callback;
+  if (!isHttp2Response(response)) Object.getPrototypeOf(response).end.apply(response, args);
+  else if (callback !== undefined) process.nextTick(callback);
+}

@@ -1,0 +1,58 @@
+import type { NodeResponse } from './request';
+
+/** What a handler has written, as bytes. */
+export interface Written {
+  readonly bytes: Uint8Array;
+  readonly callback: ((error?: Error | null) => void) | undefined;
+}
+
+const NOTHING = new Uint8Array();
+
+/**
+ * The arguments of `write()`.
+ *
+ * @returns null for a chunk that Node does not take either
+ */
+export function readWrite([chunk, encoding, callback]: readonly unknown[]): Written | null {
+  const bytes = bytesOf(chunk, encoding);
+  return bytes && { bytes, callback: functionOf(encoding) ?? functionOf(callback) };
+}
+
+/** The arguments of `end()`; see {@link readWrite}. */
+export function readEnd(args: readonly unknown[]): Written | null {
+  const [chunk, encoding, callback] = args;
+  if (typeof chunk !== 'function' && chunk !== undefined && chunk !== null && chunk !== '')
+    return readWrite(args);
+  return { bytes: NOTHING, callback: [chunk, encoding, callback].map(functionOf).find(Boolean) };
+}
+
+function bytesOf(chunk: unknown, encoding: unknown): Uint8Array | null {
+  if (typeof chunk === 'string')
+    return Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8');
+  if (chunk instanceof Uint8Array) return chunk;
+  return ArrayBuffer.isView(chunk) ? new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength) : null;
+}
+
+function functionOf(value: unknown): Written['callback'] {
+  return typeof value === 'function' ? (value as Written['callback']) : undefined;
+}
+
+/** A header of an answer, if `writeHead()` is called with these arguments. */
+export function valueIn(
+  [, reason, more]: readonly unknown[],
+  response: Pick<NodeResponse, 'getHeader'>,
+  name: string,
+): string | undefined {
+  const given = pairsOf(typeof reason === 'string' ? more : (reason ?? more));
+  const value =
+    given.findLast(([key]) => String(key).toLowerCase() === name)?.[1] ?? response.getHeader(name);
+  return value === undefined || value === null ? undefined : String(value);
+}
+
+/** Headers as an object, as a list of pairs, or as a list of names and values in turn. */
+function pairsOf(headers: unknown): readonly (readonly unknown[])[] {
+  if (typeof headers !== 'object' || headers === null) return [];
+  if (!Array.isArray(headers)) return Object.entries(headers);
+  if (Array.isArray(headers[0])) return headers;
+  return headers.flatMap((name, i) => (i % 2 === 0 ? [[name, headers[i + 1]]] : []));
+}
