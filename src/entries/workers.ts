@@ -11,6 +11,7 @@ export type {
   WithAmesh,
   WorkerModule,
 } from '../adapters/workers/with-amesh';
+export { proveResponse } from '../core/answers/prove-response';
 export { hasScope, type ScopedRequest } from '../core/devices/has-scope';
 export type { AmeshScopes, Scope } from '../core/devices/scopes';
 export { streamUnverifiedBody } from '../core/verify/options';

@@ -1,7 +1,9 @@
 import type { Context, MiddlewareHandler } from 'hono';
+import type { AnswerProof } from '../../core/answers/proof';
+import { proveResponse } from '../../core/answers/prove-response';
 import type { Verifier } from '../../core/verify/verify';
 import { refusal } from './refuse';
-import { giveFreshRequest, giveStream, honoView } from './view';
+import { giveFreshRequest, giveStream, honoView, incomingOf } from './view';
 
 /**
  * Verifies the request. Then it sets `authMesh` in the context, replaces `c.req.raw` with a fresh request that has the
@@ -25,11 +27,25 @@ export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): Middle
     };
     prepare();
     await next();
+    const type = verdict.proof && c.res.headers.get('content-type'); // Bun forgets that of a blob in a copy
     // A handler that returns its own Response discards the prepared headers.
     if (!c.res.headers.has('cache-control')) prepare();
+    if (verdict.proof !== undefined && c.finalized) await prove(c, verdict.proof, type);
     return undefined;
   };
 }
+
+/** Signs the answer. A switch to WebSockets is none, and the server would not recognise a copy of its own response. */
+async function prove(c: Context, proof: AnswerProof, type: string | null | undefined): Promise<void> {
+  if (c.req.header('upgrade')?.toLowerCase() === 'websocket') return;
+  const isOnNode = incomingOf(c) !== undefined;
+  const proven = await proveResponse(c.res, proof, type ?? (isOnNode ? TYPE_ON_NODE : undefined));
+  c.res = undefined; // or Hono would copy the headers of the old one
+  c.res = proven;
+}
+
+/** What @hono/node-server sends for a response without Content-Type. */
+const TYPE_ON_NODE = 'text/plain; charset=UTF-8';
 
 /**
  * A shared cache must not serve one caller's response to others. The handler may override this. Appended, since Hono does

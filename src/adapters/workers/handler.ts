@@ -1,3 +1,4 @@
+import { proveResponse } from '../../core/answers/prove-response';
 import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import { bunPort } from '../../core/wire/bun-port';
@@ -28,7 +29,9 @@ export function toFetchHandler<A extends unknown[]>(
       configurable: true, // a nested handler may set it again
       enumerable: true,
     });
-    return markPrivate(await handler(authenticated as AuthenticatedRequest, ...rest), verdict.headers);
+    const response = await handler(authenticated as AuthenticatedRequest, ...rest);
+    const type = response?.headers?.get?.('content-type') ?? undefined; // Bun forgets that of a blob in a copy
+    return proveResponse(markPrivate(response, verdict.headers), verdict.proof, type);
   };
 }
 

@@ -9,7 +9,8 @@ export interface AnswerProof {
   /**
    * Signs an answer that is about to be sent.
    *
-   * @returns the headers to set on it, by lower-case name; null if the signer failed, which is logged: send it without
+   * @returns the headers to set on it, by lower-case name; null if it cannot be signed, so send it without: the signer
+   *   failed, which is logged, or the body of the request is a stream that is not verified yet
    */
   sign(answer: UnsignedAnswer): Promise<Record<string, string> | null>;
 }
@@ -27,11 +28,18 @@ export interface ProofSettings {
 /** The proof of the answer to a request whose signature is right. */
 export function createProof(
   { signer, maxAnswerBytes, crypto, now, onFailure }: ProofSettings,
-  request: { readonly method: string; readonly base: string; readonly signature: Uint8Array },
+  request: {
+    readonly method: string;
+    readonly base: string;
+    readonly signature: Uint8Array;
+    /** Of a body that handlers read before it is verified. */
+    readonly gate: { readonly isVerified: boolean } | undefined;
+  },
 ): AnswerProof {
   return {
     maxAnswerBytes,
     async sign(answer) {
+      if (request.gate?.isVerified === false) return null; // it may answer what the caller has never sent
       try {
         const key = await signer();
         if (key === undefined) return null;

@@ -73,8 +73,12 @@ export async function signAnswer(
   return added;
 }
 
-/** Another party's signature stays beside ours. */
+/** Another party's signature stays beside ours. One of amesh is of another answer, which a handler has passed on. */
 function append(headers: HeaderLines, name: string, member: string): string {
-  const present = fieldValue(headers, name);
-  return present === undefined ? member : `${present}, ${member}`;
+  const others = fieldValue(headers, name)
+    ?.replace(OURS, '')
+    .replace(/^[ \t]*,[ \t]*/, '');
+  return others ? `${others}, ${member}` : member;
 }
+
+const OURS = /(?:^|,)[ \t]*amesh=(?:"[^"]*"|[^",])*/g;

@@ -23,6 +23,8 @@ export interface RequestState {
   kept?: Uint8Array;
   /** Whether a gate in the request's own stream still holds back the end; undefined without such a gate. */
   isHeldBack?: boolean;
+  /** Whether a verifier has handed out the proof of its answer: of several, the first one signs. */
+  isProving?: boolean;
 }
 
 const states = new WeakMap<object, RequestState>();
@@ -45,5 +47,6 @@ export function standFor(fresh: Request, view: RequestView): void {
 
 /** Lets a request with a streamed body pass without a second claim. The gate still checks its bytes. */
 export function shareClaim(fresh: Request, view: RequestView): void {
-  states.set(fresh, { claim: stateOf(view).claim });
+  const { claim, isProving = false } = stateOf(view);
+  states.set(fresh, { claim, isProving });
 }

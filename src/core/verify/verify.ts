@@ -28,7 +28,7 @@ import { scopesOf } from './device';
 import { readVerifyOptions, type VerifyOptions } from './options';
 import { toRefusal } from './refusal';
 import { signatureBase } from './signature';
-import { shareClaim, standFor } from './state';
+import { shareClaim, standFor, stateOf } from './state';
 import type { BodyStream } from './stream-body';
 import {
   type Accepted,
@@ -179,7 +179,7 @@ async function verifyView(
       kind: 'accepted',
       caller: toCaller(verified),
       headers,
-      proof: proofOf(request),
+      proof: takeProof(request),
       request: { ...view, body, source: sourceOf(view) },
       stream,
     };
@@ -198,7 +198,16 @@ function proofOf(request: Incoming): AnswerProof | undefined {
   const { credentials, line, covered } = request as Readable; // set before the claim
   const base = signatureBase(line, view.headers, credentials, covered);
   if (base instanceof Fault) return undefined;
-  return createProof(context.proofs, { method: view.method, base, signature: credentials.signature });
+  const { gate } = stateOf(view).gated ?? {};
+  return createProof(context.proofs, { method: view.method, base, signature: credentials.signature, gate });
+}
+
+/** The proof for an adapter. Only the first verifier of a request hands it out: it sees the answer last. */
+function takeProof(request: Incoming): AnswerProof | undefined {
+  const state = stateOf(request.view);
+  const proof = state.isProving ? undefined : proofOf(request);
+  if (proof !== undefined) state.isProving = true;
+  return proof;
 }
 
 /** A refusal with its signature, where it may have one. */

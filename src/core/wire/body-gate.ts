@@ -50,6 +50,7 @@ export class DigestGate implements BodyGate {
   #held: Uint8Array | undefined;
   #error: AmeshError | undefined;
   #isAbandoned = false;
+  #isVerified = false;
   hashed: unknown;
 
   constructor(expected: Expected) {
@@ -88,7 +89,13 @@ export class DigestGate implements BodyGate {
     if (!equalBytes(await hash.digest(), digest)) throw this.fail(BODY_CODES.content_digest_mismatch);
     const fault = await this.#recheck();
     if (fault !== null) throw this.#failWith(fault);
+    this.#isVerified = true;
     return this.#held;
+  }
+
+  /** Whether all of the body has arrived and is the signed one. */
+  get isVerified(): boolean {
+    return this.#isVerified;
   }
 
   abandon(): void {

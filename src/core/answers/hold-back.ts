@@ -1,0 +1,90 @@
+/** A body that was read as far as it was there. */
+export interface HeldBody {
+  /** All bytes; null for a stream. */
+  readonly bytes: Uint8Array<ArrayBuffer> | null;
+  /** What to send. */
+  readonly body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> | null;
+}
+
+type Reader = ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
+
+/**
+ * Reads the body of an answer if it is complete: if its length is known, or if all of it is there before the event loop
+ * turns, as that of a text, of bytes and of a blob is on every runtime. It waits for no other body: that is a stream.
+ *
+ * @param limitBytes a larger body is a stream
+ * @see docs/decisions/047-complete-answers.md
+ */
+export async function holdBack({ body, headers }: Response, limitBytes: number): Promise<HeldBody> {
+  if (body === null) return { bytes: new Uint8Array(), body };
+  const length = headers.get('content-length');
+  if (isStream(headers) || Number(length) > limitBytes) return { bytes: null, body };
+  const turn = length === null ? nextTurn() : new Promise<undefined>(() => {});
+  const reader: Reader = body.getReader();
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
+  for (;;) {
+    const reading = reader.read();
+    const read = await Promise.race([reading, turn]).catch(() => undefined);
+    if (read?.done) return whole(chunks, size);
+    const chunk = read?.value;
+    // Some runtimes take chunks that are not bytes. An empty one counts, so that nobody can keep this loop busy for ever.
+    size += chunk?.BYTES_PER_ELEMENT === 1 ? chunk.length || 1 : limitBytes + 1;
+    if (chunk === undefined || size > limitBytes)
+      return { bytes: null, body: resumed(reader, chunks, reading) };
+    chunks.push(chunk);
+  }
+}
+
+/** The bytes of a coded body are not its content. Hono sets Transfer-Encoding for what it streams. */
+function isStream(headers: Headers): boolean {
+  return (
+    headers.has('content-encoding') ||
+    headers.has('transfer-encoding') ||
+    /^text\/event-stream/i.test(headers.get('content-type') ?? '')
+  );
+}
+
+function nextTurn(): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (typeof setImmediate === 'function') setImmediate(resolve, undefined);
+    else setTimeout(resolve); // on Workers
+  });
+}
+
+function whole(chunks: readonly Uint8Array<ArrayBuffer>[], size: number): HeldBody {
+  let bytes = chunks[0];
+  if (chunks.length !== 1) {
+    bytes = new Uint8Array(size);
+    let offset = 0;
+    for (const chunk of chunks) {
+      bytes.set(chunk, offset);
+      offset += chunk.length;
+    }
+    bytes = bytes.subarray(0, offset);
+  }
+  return { bytes: bytes as Uint8Array<ArrayBuffer>, body: bytes as Uint8Array<ArrayBuffer> };
+}
+
+/** The whole stream again: what was read, what is being read, and the rest. */
+function resumed(
+  reader: Reader,
+  chunks: Uint8Array<ArrayBuffer>[],
+  reading: ReturnType<Reader['read']>,
+): ReadableStream<Uint8Array> {
+  let pending: ReturnType<Reader['read']> | undefined = reading;
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const chunk = chunks.shift();
+        if (chunk !== undefined) return controller.enqueue(chunk);
+        const { done, value } = await (pending ?? reader.read());
+        pending = undefined;
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel: (reason) => reader.cancel(reason),
+    },
+    { highWaterMark: 0 },
+  );
+}

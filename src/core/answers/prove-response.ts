@@ -1,0 +1,43 @@
+import { BODY_HEADER, DIGEST_HEADER, KEY_HEADER } from './answer';
+import { holdBack } from './hold-back';
+import type { AnswerProof } from './proof';
+
+/**
+ * Signs a response with `verdict.proof`, for servers that call a verifier themselves. Returns another `Response` with the
+ * same status, headers and body; or the response itself if its caller did not ask, or if it switches protocols.
+ *
+ * @param contentType for a response with a body that names none; default `application/octet-stream`. Servers and gateways
+ *   would add one, which the signature would not cover
+ * @see docs/workers.md, "Proven answers"
+ */
+export async function proveResponse(
+  response: Response,
+  proof: AnswerProof | undefined,
+  contentType = 'application/octet-stream',
+): Promise<Response> {
+  // In Bun there is no response after a WebSocket upgrade, and a 101 cannot be copied.
+  if (proof === undefined || !(response?.status >= 200)) return response;
+  const headers = new Headers(response.headers); // before the body is touched: Bun then forgets the type of a blob
+  const { bytes, body } = await holdBack(response, proof.maxAnswerBytes);
+  for (const name of OF_OTHERS) headers.delete(name);
+  if (bytes !== null) headers.delete(DIGEST_HEADER);
+  if (body !== null && !headers.has('content-type')) headers.set('content-type', contentType);
+  const { status, statusText } = response;
+  const added = await proof.sign({ status, headers: linesOf(headers), body: bytes });
+  for (const [name, value] of Object.entries(added ?? {})) headers.set(name, value);
+  if (bytes !== null) return new Response(body, { status, statusText, headers });
+  // From the response itself: on Workers it has more than these, such as how its body is encoded.
+  const own = new Response(body, response);
+  for (const name of OF_OTHERS) own.headers.delete(name);
+  for (const [name, value] of headers) if (name !== 'set-cookie') own.headers.set(name, value);
+  return own;
+}
+
+/** What a handler has passed on of the answer of another target. */
+const OF_OTHERS = [KEY_HEADER, BODY_HEADER];
+
+function linesOf(headers: Headers): Record<string, string | string[]> {
+  const lines: Record<string, string | string[]> = Object.fromEntries(headers);
+  if (lines['set-cookie'] !== undefined) lines['set-cookie'] = headers.getSetCookie();
+  return lines;
+}

@@ -1,0 +1,4 @@
+import { serve } from '../../contract/servers/serve';
+import { fetchApp } from './web-fetch-app';
+
+export default serve(fetchApp());

@@ -1,0 +1,144 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { signerOf } from '../support/core';
+import { asking } from '../support/proofs';
+import { head, RawClient } from '../support/raw-http';
+import { requireRuntime } from '../support/runtime-server';
+import { signedRaw } from '../support/signed-raw';
+import { honoRoutes, mounts } from './servers/web-hono-app';
+import { kinds, OTHERS } from './servers/web-kinds';
+import { ask, startWebServer, webServers } from './web-servers';
+
+const named = Object.entries(kinds).map(([name, kind]) => ({ name, ...kind }));
+
+describe.each(webServers)('the answers of $name', async (kind) => {
+  const runtime = await requireRuntime(kind.runtime);
+  describe.skipIf(runtime === null)(runtime?.version ?? 'not installed', () => {
+    let server: NonNullable<Awaited<ReturnType<typeof startWebServer>>>;
+    let port: number;
+    beforeAll(async () => {
+      server = (await startWebServer(kind)) as typeof server;
+      port = server.port;
+    }, 60_000);
+    afterAll(() => server?.close());
+
+    const prefix = kind.framework === 'hono' ? '/plain/kind' : '/kind';
+    const plain = (target: string, headers: Record<string, string> = {}) =>
+      fetch(`http://127.0.0.1:${port}${target}`, { headers });
+    const takeSigned = async () => Number(await (await plain('/-/signed')).text());
+
+    it.each(named)(
+      '$name: $proof',
+      async ({ name, proof, method, headers, status = 200, text, covered = [] }) => {
+        const answer = await ask(port, `${prefix}/${encodeURIComponent(name)}`, { method, headers });
+        expect(answer).toMatchObject({ status, proof, ...(text === undefined ? {} : { text }) });
+        expect(answer.covered).toEqual(expect.arrayContaining([...covered]));
+      },
+    );
+
+    it('are what they are without a proof, for who does not ask', async () => {
+      await takeSigned();
+      const signer = await signerOf('controller');
+      for (const { name, method = 'GET', headers = {}, status = 200, text } of named) {
+        const target = `${prefix}/${encodeURIComponent(name)}`;
+        const request = await signedRaw(signer, `127.0.0.1:${port}`, { method, target, headers });
+        const client = await RawClient.connect(port);
+        const answer = await client.write(head(request.line, request.headers)).response(method);
+        client.destroy();
+        expect(answer.status).toBe(status);
+        if (text !== undefined) expect(answer.body).toBe(text);
+        const passedOn = name.includes('another target') ? OTHERS.signature : undefined;
+        expect([name, answer.headers.signature]).toEqual([name, passedOn]);
+      }
+      expect(await takeSigned()).toBe(0);
+    });
+
+    it('are not signed for who is not known', async () => {
+      const target = `${prefix}/text`;
+      const stranger = await ask(port, target, { signer: await signerOf('stranger') });
+      const unsigned = await plain(target, { 'accept-signature': 'amesh=();tag="amesh-answer"' });
+      expect([stranger.status, unsigned.status]).toEqual([401, 401]);
+      expect(stranger.proof).toBe('it has no signature of amesh');
+      expect(unsigned.headers.get('signature')).toBeNull();
+      expect(await takeSigned()).toBe(0);
+    });
+
+    it('are signed once, however many verify()', async () => {
+      const target = kind.framework === 'hono' ? '/twice/json' : '/twice/text';
+      await takeSigned();
+      expect(await ask(port, target)).toMatchObject({ status: 200, proof: 'proven' });
+      expect(await takeSigned()).toBe(1);
+    });
+
+    it('a refusal for a scope is proven', async () => {
+      const answer = await ask(port, '/scoped/text');
+      expect(answer).toMatchObject({ status: 403, proof: 'proven' });
+    });
+
+    if (kind.framework !== 'hono') return;
+    describe('in an application of Hono', () => {
+      const routes = mounts.flatMap((mount) =>
+        Object.entries(honoRoutes).map(([route, proof]) => ({ target: `/${mount}/${route}`, proof })),
+      );
+      it.each(routes)('$target: $proof', async ({ target, proof }) => {
+        const isCoded = kind.runtime !== 'workerd' && target.startsWith('/coded');
+        const headers = isCoded ? { 'accept-encoding': 'gzip' } : {};
+        expect(await ask(port, target, { headers })).toMatchObject({ proof });
+      });
+
+      it('the first event of a stream is not delayed', async () => {
+        const { head: first, ...rest } = await firstChunk(port, '/plain/waiting');
+        expect(first).toContain('data: first');
+        await plain('/-/release');
+        expect(await rest.end()).toContain('data: second');
+      });
+
+      // The CompressionStream of Hono is not for Workers, which compress by themselves.
+      it.skipIf(kind.runtime === 'workerd')(
+        'compressed inside verify() it says that it is a stream',
+        async () => {
+          const headers = { 'accept-encoding': 'gzip' };
+          const answer = await ask(port, '/inner/page', { headers });
+          expect(answer).toMatchObject({ status: 200, proof: 'stream', text: '<p>hello' });
+          expect(await ask(port, '/inner/page')).toMatchObject({ proof: 'proven' });
+        },
+      );
+
+      it('with etag() inside verify() it is proven, also if it is not modified', async () => {
+        const first = await ask(port, '/tagged/json');
+        expect(first).toMatchObject({ status: 200, proof: 'proven' });
+        expect(first.covered).toContain('etag');
+        const headers = { 'if-none-match': '*' };
+        expect(await ask(port, '/tagged/json', { headers })).toMatchObject({ status: 304, proof: 'proven' });
+      });
+
+      it.each(['/scoped/json', '/later/json', '/both/json'])(
+        'a refusal for a scope is proven: %s',
+        async (target) => {
+          expect(await ask(port, target)).toMatchObject({ status: 403, proof: 'proven' });
+        },
+      );
+    });
+  });
+});
+
+/** Reads a signed answer until its first event is there, and leaves it open. */
+async function firstChunk(port: number, target: string) {
+  const view = { method: 'GET', target, authority: `127.0.0.1:${port}` };
+  const { request } = await asking(view, { created: Math.floor(Date.now() / 1000) });
+  const response = await fetch(`http://127.0.0.1:${port}${target}`, { headers: request.headers });
+  expect(response.headers.get('authmesh-body')).toBe('unsigned');
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+  const decoder = new TextDecoder();
+  const { value } = await reader.read();
+  return {
+    head: decoder.decode(value),
+    async end() {
+      let text = '';
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return text;
+        text += decoder.decode(value);
+      }
+    },
+  };
+}
