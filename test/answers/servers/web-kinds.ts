@@ -163,6 +163,27 @@ export const kinds: Readonly<Record<string, Kind>> = {
     proof: 'proven',
     covered: ['etag', 'age'],
   },
+  'with every field': {
+    answer: () =>
+      response(
+        '{"paid":true}',
+        [
+          ...(cookies() as [string, string][]),
+          ['content-type', 'application/json'],
+          ['location', '/orders/1'],
+          ['www-authenticate', 'Bearer'],
+          ['retry-after', '3'],
+          ['etag', '"1"'],
+          ['link', '</>; rel="up"'],
+          ['content-range', 'bytes */13'],
+          ['age', '3'],
+        ],
+        201,
+      ),
+    proof: 'proven',
+    status: 201,
+    text: '{"paid":true}',
+  },
   'one that another target has signed': {
     answer: () => response('abc', OTHERS),
     proof: 'proven',
