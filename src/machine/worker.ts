@@ -16,6 +16,8 @@ import { hostsOf } from '../process/hosts-variable';
 import { createLog } from '../process/log';
 import { isKvNamespace, type KvNamespace, readKv } from '../storage/kv';
 import { pageKey } from '../storage/page-key';
+import { listBytes } from '../trust/format/export';
+import { MAX_PAGE_BYTES } from '../trust/format/page';
 import { SealedList, type SealedListOptions } from '../trust/list/sealed-list';
 import { isMinRevision, readListId, readMinRevision, readOwnerKeys } from '../trust/owner-key';
 import { CallerEnds } from './ends/caller-ends';
@@ -126,13 +128,18 @@ function toReader(allowList: unknown): Pick<SealedListOptions, 'read' | 'readPag
       throw new TypeError(
         'The allow list (AMESH_ALLOW_LIST) must be the text of allow_list.json, which begins with {.',
       );
-    const bytes = toUtf8(`${text}\n`);
+    const from = allowList.indexOf('{');
+    const line = allowList.slice(from, from + text.length + 1); // to add a newline, the text has to be copied
+    const bytes = listBytes(line.endsWith('\n') ? line : `${text}\n`);
     return { read: async () => bytes, isFixed: true };
   }
   if (isKvNamespace(allowList)) {
     return {
-      read: () => readKv(allowList, KEY),
-      readPages: (names) => Promise.all(names.map((name) => readKv(allowList, pageKey(KEY, name)))),
+      read: async () => {
+        const value = await readKv(allowList, KEY);
+        return typeof value === 'string' ? listBytes(value) : value;
+      },
+      readPages: (names) => Promise.all(names.map((name) => readPage(allowList, name))),
       isFixed: false,
     };
   }
@@ -141,6 +148,11 @@ function toReader(allowList: unknown): Pick<SealedListOptions, 'read' | 'readPag
   throw new TypeError(
     'allowList must be a KV namespace, the text of allow_list.json, or a function that reads it.',
   );
+}
+
+async function readPage(namespace: KvNamespace, name: string): Promise<Uint8Array | null> {
+  const value = await readKv(namespace, pageKey(KEY, name));
+  return typeof value === 'string' ? toUtf8(value.slice(0, MAX_PAGE_BYTES + 1)) : value;
 }
 
 function toOwners(ownerKey: unknown): readonly Uint8Array[] {

@@ -1,4 +1,3 @@
-import { toUtf8 } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
 import { SERVER_CODES } from '../core/errors/codes';
 
@@ -18,14 +17,13 @@ export function isKvNamespace(value: unknown): value is KvNamespace {
 /**
  * Reads a document from a KV namespace, with the driver of unstorage.
  *
- * @returns null if there is none
+ * @returns its bytes, or its text, which can be long: the caller decides how much of it to convert. Null if there is none
  * @throws AmeshError `allow_list_unavailable` if unstorage is not installed; errors of the namespace
  */
-export async function readKv(binding: KvNamespace, key: string): Promise<Uint8Array | null> {
+export async function readKv(binding: KvNamespace, key: string): Promise<Uint8Array | string | null> {
   const { createStorage, driver } = await loadUnstorage();
   const storage = createStorage({ driver: driver({ binding: binding as never }) });
-  const value = await storage.getItemRaw<Uint8Array | string>(key);
-  return typeof value === 'string' ? toUtf8(value) : value;
+  return storage.getItemRaw<Uint8Array | string>(key);
 }
 
 async function loadUnstorage() {

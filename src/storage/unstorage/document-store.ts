@@ -93,16 +93,16 @@ class StorageDocumentStore implements DocumentStore {
     this.isEventual = EVENTUAL.test(driver);
   }
 
-  async read(key: string): Promise<Uint8Array | null> {
+  async read(key: string, atMost?: number): Promise<Uint8Array | null> {
     try {
-      return await readRaw(this.#storage, key);
+      return await readRaw(this.#storage, key, atMost);
     } catch (error) {
       throw unavailable(error);
     }
   }
 
   async readPages(key: string, names: readonly string[], atMost: number): Promise<(Uint8Array | null)[]> {
-    const pages = await Promise.all(names.map((name) => this.read(pageKey(key, name))));
+    const pages = await Promise.all(names.map((name) => this.read(pageKey(key, name), atMost + 1)));
     return pages.map((page) => (page !== null && page.length > atMost ? null : page));
   }
 
@@ -115,7 +115,7 @@ class StorageDocumentStore implements DocumentStore {
     const content = new Uint8Array(next);
     const before = expected === null ? null : new Uint8Array(expected);
     const swapping = this.#last.then(async () => {
-      const now = await this.read(key);
+      const now = await this.read(key, (before?.length ?? 0) + 1); // enough to see that there is more
       if (now === null || before === null ? now !== before : Buffer.compare(now, before) !== 0) return false;
       try {
         for (const [name, page] of pages.write) await this.#storage.setItemRaw(pageKey(key, name), page);
@@ -130,6 +130,21 @@ class StorageDocumentStore implements DocumentStore {
     });
     this.#last = swapping.catch(() => {});
     return swapping;
+  }
+
+  discard(key: string, moreThan: number): Promise<void> {
+    const discarding = this.#last.then(async () => {
+      const now = await this.read(key, moreThan + 1);
+      if (now === null || now.length <= moreThan) return;
+      try {
+        if (this.#storage.removeItem === undefined) await this.#storage.setItemRaw(key, new Uint8Array());
+        else await this.#storage.removeItem(key);
+      } catch (error) {
+        throw unavailable(error);
+      }
+    });
+    this.#last = discarding.catch(() => {});
+    return discarding;
   }
 }
 

@@ -35,14 +35,23 @@ export function assertStorage(storage: UnstorageLike): void {
   }
 }
 
-/** The bytes of an item, never a parsed value; null if there is none. */
-export async function readRaw(storage: UnstorageLike, key: string): Promise<Uint8Array | null> {
+/**
+ * The bytes of an item, never a parsed value; null if there is none.
+ *
+ * @param atMost copies little more than these, of a storage that returns more
+ */
+export async function readRaw(
+  storage: UnstorageLike,
+  key: string,
+  atMost = Number.MAX_SAFE_INTEGER,
+): Promise<Uint8Array | null> {
   const value = await storage.getItemRaw(key);
   if (value === null || value === undefined) return null;
-  if (typeof value === 'string') return new TextEncoder().encode(value);
-  if (value instanceof ArrayBuffer) return new Uint8Array(value.slice(0));
+  if (typeof value === 'string') return new TextEncoder().encode(value.slice(0, atMost));
+  if (value instanceof ArrayBuffer) return new Uint8Array(value.slice(0, atMost));
   if (ArrayBuffer.isView(value)) {
-    return Uint8Array.from(new Uint8Array(value.buffer, value.byteOffset, value.byteLength));
+    const { buffer, byteOffset, byteLength } = value;
+    return Uint8Array.from(new Uint8Array(buffer, byteOffset, Math.min(byteLength, atMost)));
   }
   throw new TypeError(`The storage returned a ${typeof value} instead of bytes.`);
 }

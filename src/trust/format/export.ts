@@ -1,4 +1,5 @@
 import { toUtf8 } from '../../core/encoding';
+import { MAX_HEAD_BYTES } from './head';
 import { bitsOf, findPrefix, sextetOf } from './prefix';
 
 const LINE_FEED = 0x0a;
@@ -21,6 +22,12 @@ export function joinList(head: Uint8Array, pages: readonly Uint8Array[]): Uint8A
     at += page.length;
   }
   return text;
+}
+
+/** The bytes of a list that is a text. Of a text whose first line is too long for a head, no more than show that. */
+export function listBytes(text: string): Uint8Array {
+  const beginning = text.slice(0, MAX_HEAD_BYTES + 1);
+  return toUtf8(beginning.length <= MAX_HEAD_BYTES || beginning.includes('\n') ? text : beginning);
 }
 
 /** Splits a list after its first line, the head. A list in a store has nothing after its head. */
