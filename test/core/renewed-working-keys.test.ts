@@ -326,31 +326,88 @@ describe('A working key', () => {
       expect((await client.fetch('https://api.example.com/')).status).toBe(401);
     });
 
-    it('was cut at the target: the next request is signed with one that counts', async () => {
-      const device = await slowDevice();
-      const { deviceId, publicKey } = vectors.devices.controller;
-      const roles = ['controller'] as const;
-      let keysSince = 0;
-      const list = () =>
-        createAllowList({ devices: [{ deviceId, publicKey, friendlyName: 'c', roles, keysSince }] });
-      const now = () => device.seconds * 1000;
-      const verifier = createVerifier({ allowList: { current: list }, authority: 'api.example.com', now });
-      const client = createClient({
-        signer: device.signer,
-        now,
-        fetch: async (input, init) => {
-          const verdict = await verifier.verify(new Request(input, init));
-          return verdict.ok ? new Response() : verdict.response;
-        },
+    describe('because it was cut at the target', () => {
+      /** A device, and a target whose clock is the same. */
+      async function withTarget() {
+        const device = await slowDevice();
+        const { deviceId, publicKey } = vectors.devices.controller;
+        const target = { keysSince: 0, isTrusting: true, requests: [] as Request[] };
+        const list = () =>
+          createAllowList({
+            devices: target.isTrusting
+              ? [
+                  {
+                    deviceId,
+                    publicKey,
+                    friendlyName: 'c',
+                    roles: ['controller'],
+                    keysSince: target.keysSince,
+                  },
+                ]
+              : [],
+          });
+        const now = () => device.seconds * 1000;
+        const verifier = createVerifier({ allowList: { current: list }, authority: 'api.example.com', now });
+        const { fetch } = createClient({
+          signer: device.signer,
+          now,
+          fetch: async (input, init) => {
+            const request = new Request(input, init);
+            target.requests.push(request.clone());
+            const verdict = await verifier.verify(request);
+            return verdict.ok ? new Response(await verdict.request.text()) : verdict.response;
+          },
+        });
+        return { device, target, fetch };
+      }
+
+      it('a request is sent once more, with a key that counts', async () => {
+        const { device, target, fetch } = await withTarget();
+        expect((await fetch('https://api.example.com/')).status).toBe(200);
+        device.seconds += 10;
+        target.keysSince = device.seconds;
+        const response = await fetch('https://api.example.com/', { method: 'POST', body: 'once' });
+        expect([response.status, await response.text()]).toEqual([200, 'once']);
+        expect([device.signatures, target.requests.length]).toEqual([2, 3]);
       });
-      const call = async () => (await client.fetch('https://api.example.com/')).status;
-      expect(await call()).toBe(200);
-      device.seconds += 10;
-      keysSince = device.seconds;
-      expect(await call()).toBe(401);
-      await vi.waitFor(() => expect(device.signatures).toBe(2));
-      await device.settled();
-      expect([await call(), device.signatures]).toEqual([200, 2]);
+
+      it('the first request of a new process succeeds, and those beside it', async () => {
+        const { device, target, fetch } = await withTarget();
+        target.keysSince = NOW;
+        const all = await Promise.all(Array.from({ length: 5 }, () => fetch('https://api.example.com/')));
+        expect(all.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200]);
+        expect([device.signatures, target.requests.length]).toEqual([2, 10]);
+      });
+
+      it('over plain http a request is not repeated, and the next one counts', async () => {
+        const { device, target, fetch } = await withTarget();
+        target.keysSince = NOW;
+        expect((await fetch('http://api.example.com/')).status).toBe(401);
+        await vi.waitFor(() => expect(device.signatures).toBe(2));
+        await device.settled();
+        expect((await fetch('http://api.example.com/')).status).toBe(200);
+        expect(target.requests).toHaveLength(2);
+      });
+
+      it('a caller that is not trusted at all asks its device key once more, and no further', async () => {
+        const { device, target, fetch } = await withTarget();
+        target.isTrusting = false;
+        for (let i = 0; i < 5; i++) expect((await fetch('https://api.example.com/')).status).toBe(401);
+        expect([device.signatures, target.requests.length]).toEqual([2, 6]);
+      });
+
+      it('a stream is not sent again', async () => {
+        const { target, fetch } = await withTarget();
+        target.keysSince = NOW;
+        const digest = 'sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:';
+        const response = await fetch('https://api.example.com/', {
+          method: 'POST',
+          body: new Blob([]).stream(),
+          headers: { 'content-digest': digest },
+          duplex: 'half',
+        } as RequestInit);
+        expect([response.status, target.requests.length]).toEqual([401, 1]);
+      });
     });
   });
 

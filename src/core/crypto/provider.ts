@@ -33,8 +33,12 @@ export interface RequestSigner {
   readonly deviceId: string;
   /** The statement about the working key, sent and signed as AuthMesh-Key; at most 1,024 characters. */
   readonly statement: string;
-  /** Called when a server refused a request of this key with `unauthorized`: its statement may not count any more. */
-  refused?(): void;
+  /**
+   * Called when a server refused a request of this key with `unauthorized`: its statement may not count any more.
+   *
+   * @returns a promise if there will be another key, whether or not making it succeeds: the request can then be signed again
+   */
+  refused?(): Promise<void> | undefined;
 }
 
 /** An imported public key. */

@@ -7,6 +7,7 @@ import { callSafely } from '../errors/call-safely';
 import type { DelegatedSigner } from '../statements/delegated-signer';
 import { normalizeAuthority } from '../wire/authority';
 import { isPrivateChannel } from '../wire/private-channel';
+import { waitAtMost } from '../within';
 import { throwIfAborted, untilAborted } from './abort';
 import { noteAnswer } from './answered';
 import type { Settings } from './options';
@@ -29,33 +30,65 @@ interface Attempt {
   readonly offsetMs?: number;
 }
 
-/**
- * Sends a request, and once more with a corrected clock if the server refused its time. If nothing proves that refusal, but the
- * target can, it is asked for a proof before.
- */
+/** How long a response waits for another working key: a device key may wait for a person. */
+const RENEWAL_MS = 2000;
+
+/** A response, and what follows from it. */
+interface Sent {
+  readonly response: Response;
+  /** Set if there will be another working key, since the server refused that of this request. */
+  readonly renewing?: Promise<void> | undefined;
+}
+
+/** Sends a request, and once more with another working key if the server refused the first one. */
 export async function sendSigned(
   settings: Settings,
   request: Outgoing,
   how: AnswerOptions,
 ): Promise<Response> {
+  const { response, renewing } = await sendInTime(settings, request, how);
+  // Over http somebody in between may have answered a request that the server carries out.
+  if (renewing === undefined || request.stream !== null || !isPrivateChannel(request.url)) return response;
+  let isRenewed = false;
+  const renewed = renewing.then(() => {
+    isRenewed = true;
+  });
+  await untilAborted(request.signal, waitAtMost(RENEWAL_MS, renewed));
+  if (!isRenewed) return response;
+  await discard(response);
+  return (await sendInTime(settings, request, how)).response;
+}
+
+/**
+ * Sends a request, and once more with a corrected clock if the server refused its time. If nothing proves that refusal, but the
+ * target can, it is asked for a proof before.
+ */
+async function sendInTime(settings: Settings, request: Outgoing, how: AnswerOptions): Promise<Sent> {
   const { clocks } = settings;
   const { url, stream } = request;
   const { targetId, target } = await untilAborted(request.signal, findTarget(settings, url, how));
   const needsProof = how.answers === 'required' || (target !== undefined && url.protocol !== 'https:');
   const { allowsUnprovenBody } = how;
   const attempt = { targetId, needsProof, allowsUnprovenBody, asked: needsProof ? target : undefined };
-  let response = await sendOnce(settings, request, attempt);
-  if (isLate(response) && !needsProof && target !== undefined && stream === null && isPrivateChannel(url)) {
-    await discard(response);
-    response = await sendOnce(settings, request, { ...attempt, asked: target, allowsUnprovenBody: true });
+  let sent = await sendOnce(settings, request, attempt);
+  if (
+    isLate(sent.response) &&
+    !needsProof &&
+    target !== undefined &&
+    stream === null &&
+    isPrivateChannel(url)
+  ) {
+    await discard(sent.response);
+    sent = await sendOnce(settings, request, { ...attempt, asked: target, allowsUnprovenBody: true });
   }
+  const { response } = sent;
   if (!isLate(response) || !clocks.mayCorrect(url, response)) {
     clocks.confirm(url, response);
-    return response;
+    return sent;
   }
   if (stream === null) await discard(response);
   const offsetMs = clocks.correct(url, response);
-  if (stream !== null) return response; // cannot be sent again, but later requests have the right time
+  if (stream !== null) return sent; // cannot be sent again, but later requests have the right time
   return sendOnce(settings, request, { ...attempt, offsetMs });
 }
 
@@ -72,7 +105,7 @@ async function findTarget({ open, targetOf, keys }: Settings, url: URL, { answer
   return { targetId: typeof found === 'object' ? found.deviceId : found, target };
 }
 
-async function sendOnce(settings: Settings, request: Outgoing, attempt: Attempt): Promise<Response> {
+async function sendOnce(settings: Settings, request: Outgoing, attempt: Attempt): Promise<Sent> {
   const nonce = toBase64Url(settings.crypto.randomBytes(16));
   const elapsedMs = stopwatch(settings);
   const { headers, worker, base, signature } = await untilAborted(
@@ -90,7 +123,11 @@ async function sendOnce(settings: Settings, request: Outgoing, attempt: Attempt)
     headers.set('content-length', again.headers.get('content-length') as string);
     received = await send(settings.doFetch, again, headers);
   }
-  if (refusalOf(received) === 'unauthorized') callSafely(() => worker?.refused?.(), 'refused');
+  let renewing: Promise<void> | undefined;
+  if (refusalOf(received) === 'unauthorized')
+    callSafely(() => {
+      renewing = worker?.refused?.();
+    }, 'refused');
   const { asked, targetId } = attempt;
   const nonceOf = () => answerNonce(base, signature, settings.crypto);
   const response =
@@ -102,7 +139,7 @@ async function sendOnce(settings: Settings, request: Outgoing, attempt: Attempt)
           received,
         );
   noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target: targetId });
-  return response;
+  return { response, renewing };
 }
 
 interface Asked {

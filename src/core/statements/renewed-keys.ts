@@ -65,7 +65,7 @@ export class RenewedKeys {
     const nowMs = this.#settings.now();
     const current = this.#current;
     if (current === undefined || !isUsable(current, nowMs)) return this.#next();
-    if (isDue(current, nowMs, this.#settings) && !this.#hasJustFailed(nowMs)) this.#renew(current);
+    if (isDue(current, nowMs, this.#settings) && !this.#hasJustFailed(nowMs)) void this.#renew(current);
     return current.signer;
   }
 
@@ -75,26 +75,28 @@ export class RenewedKeys {
     return (isUsable(made, this.#settings.now()) ? made : await this.#make()).signer;
   }
 
-  #refused(statement: string): void {
+  /** @returns a promise if another key follows, or has followed already */
+  #refused(statement: string): Promise<void> | undefined {
     const nowMs = this.#settings.now();
     const current = this.#current;
-    if (current?.signer.statement !== statement || this.#making !== undefined || this.#hasJustFailed(nowMs))
-      return;
+    if (this.#making !== undefined) return this.#making.then(ignore, ignore);
+    if (current?.signer.statement !== statement) return Promise.resolve();
+    if (this.#hasJustFailed(nowMs)) return undefined;
     if (!isRecent(this.#refusedMs, nowMs, REFUSED_EVERY_MS)) {
       this.#refusedMs = nowMs;
       this.#isRefusedAgain = false;
     } else {
       // The clock of the target may be ahead of this one: then it cuts what begins now, but not five minutes later.
-      if (this.#isRefusedAgain || isRecent(this.#refusedMs, nowMs, RETRY_MS)) return;
+      if (this.#isRefusedAgain || isRecent(this.#refusedMs, nowMs, RETRY_MS)) return undefined;
       this.#isRefusedAgain = true;
     }
     // From now on only: what begins earlier was cut with the others.
-    this.#renew(current, 0);
+    return this.#renew(current, 0);
   }
 
-  #renew({ untilMs }: WorkingKey, backdatedSeconds?: number): void {
+  async #renew({ untilMs }: WorkingKey, backdatedSeconds?: number): Promise<void> {
     if (this.#making !== undefined) return;
-    this.#make(backdatedSeconds).catch((error) => {
+    await this.#make(backdatedSeconds).catch((error) => {
       this.#failedMs = this.#settings.now();
       this.#refusedMs = undefined; // nothing came of it
       const { onRenewalFailure } = this.#settings;
@@ -122,6 +124,8 @@ export class RenewedKeys {
   }
 }
 
+const ignore = () => {};
+
 /** Whether that was less than `ms` ago. By Math.abs, so that a clock that is set back stops nothing until the old time. */
 function isRecent(thenMs: number | undefined, nowMs: number, ms: number): boolean {
   return thenMs !== undefined && Math.abs(nowMs - thenMs) < ms;
@@ -139,7 +143,7 @@ function isDue({ madeMs }: WorkingKey, nowMs: number, { lifetimeSeconds }: Renew
 async function makeWorkingKey(
   device: Signer,
   settings: RenewedKeySettings,
-  refused: (statement: string) => void,
+  refused: (statement: string) => Promise<void> | undefined,
   backdatedSeconds?: number,
 ): Promise<WorkingKey> {
   const { kind, crypto, lifetimeSeconds } = settings;

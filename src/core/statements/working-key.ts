@@ -34,7 +34,8 @@ const NAMES: ReadonlySet<string> = new Set<keyof WorkingKeyOptions>([
  * keys that are slow to sign, such as keys in hardware. Everything other than requests is signed by the device key itself.
  *
  * The first request makes the working key. After half of its life, a request renews it in the background. So does a server that
- * refuses it, at most twice an hour: the target may have cut what the device has signed.
+ * refuses it, at most twice an hour: the target may have cut what the device has signed. Over https, the client then sends the
+ * refused request once more.
  *
  * @param signer signs with the device key
  * @throws TypeError for a wrong option
