@@ -15,6 +15,12 @@ export {
   issueProvision,
   type ProvisionOptions,
 } from '../bootstrap/tokens/issue';
+export {
+  type IssueAnswerKeyOptions,
+  type IssuedAnswerKey,
+  issueAnswerKey,
+} from '../core/answers/issue-answer-key';
+export { NoAnswerKey, readAnswerKey } from '../core/answers/mounted-key';
 export { covers, isScope } from '../core/devices/scopes';
 export { SENDS_ONCE } from '../core/hints/sends-once';
 export {

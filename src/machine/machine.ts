@@ -25,8 +25,8 @@ export interface Machine {
   readonly bootstrap: Bootstrap;
   /** Opens the device on the first call. @throws AmeshError like `openDevice()` */
   readonly device: () => Promise<Device>;
-  /** Supplies the key that signs answers. Undefined if this machine has none. */
-  readonly answerSigner: (() => MaybePromise<AnswerSigner>) | undefined;
+  /** Supplies the key that signs answers, or undefined once it has ended. Undefined if this machine has none. */
+  readonly answerSigner: (() => MaybePromise<AnswerSigner | undefined>) | undefined;
   /** Undefined if this machine cannot change the list. */
   readonly enroller: Enroller | undefined;
   /** Called once for each `verify()` that is created. */

@@ -12,13 +12,17 @@ import type { TrustVariables } from '../trust/owner-key';
  * @param dir the folder, which need not exist
  */
 export function hasMovedList({ owners, list }: TrustVariables, dir: string): boolean {
-  const [owner, next] = owners ?? [];
-  if (owner === undefined || next !== undefined || list === undefined) return false;
+  return owners?.length === 1 && list !== undefined && hasKeyOf(owners, dir);
+}
+
+/** Whether the identity in a folder is one of the owners. */
+export function hasKeyOf(owners: readonly Uint8Array[], dir: string): boolean {
   try {
     const identity: unknown = JSON.parse(
       new TextDecoder().decode(readRegularFileSync(join(dir, IDENTITY_KEY))),
     );
-    return (identity as { publicKey?: unknown } | null)?.publicKey === toBase64Url(owner);
+    const { publicKey } = (identity ?? {}) as { publicKey?: unknown };
+    return owners.some((owner) => toBase64Url(owner) === publicKey);
   } catch {
     return false; // none that can be read: the first use reports why
   }

@@ -39,16 +39,6 @@ export function tellNotTaken(error: Error, isReader: boolean, log: Log): void {
   log.once(`AMESH_BOOTSTRAP_TOKEN was not taken${why}${until}`);
 }
 
-/** @param error why an answer could not be signed for a caller that asked for it */
-export function tellUnsigned(error: unknown, log: Log): void {
-  const { message, cause } = error instanceof Error ? error : new Error(String(error));
-  const reason = cause instanceof Error ? ` (${cause.message})` : '';
-  log.seldom(
-    'unsigned answers',
-    `An answer went out unsigned, although its caller asked for a proof: ${asSentence(message)}${reason} Such callers may refuse the answers of this server until that is mended.`,
-  );
-}
-
 export function tellMemoryNonces(log: Log): void {
   log.once(
     'Using in-memory nonce store. It detects replays within one process only. If several processes serve one address, a request can be replayed to another: set REDIS_URL, see docs/production.md.',

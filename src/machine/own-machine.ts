@@ -7,10 +7,12 @@ import type { AllowListSource } from '../core/devices/allow-list';
 import type { Enroller } from '../core/verify/enroller';
 import { onceListening } from '../process/listening';
 import type { Log } from '../process/log';
+import { hideSecret } from '../process/secrets';
 import { assertSameIdentity, type Device } from '../trust/device';
 import { IDENTITY_KEY } from '../trust/identity';
 import type { ListStore } from '../trust/list/list-store';
 import { Sightings } from '../trust/sightings';
+import { ANSWER_KEY_VARIABLE } from './answers/mounted-answer-key';
 import { EndWatch } from './ends/end-watch';
 import { listSource } from './list-source';
 import { bootstrapOf, type Machine, startServing } from './machine';
@@ -55,6 +57,7 @@ export class OwnMachine implements Machine {
     const { bootstrap, list } = this;
     const isFirst = !this.#isServing;
     this.#isServing = true;
+    if (isFirst) this.#ignoreAnswerKey();
     if (isFirst) startServing(this.#place, { bootstrap, list, isReader: false, ends: this.#ends });
     if (isFirst) onceListening(() => this.#testKey());
     const { dir, env, store, log } = this.#place;
@@ -75,6 +78,14 @@ export class OwnMachine implements Machine {
     if (this.#isKeyTested) return;
     this.#isKeyTested = true;
     void testOwnKey(this.#place.store, this.device, this.log.once);
+  }
+
+  /** Its own key signs answers. A secret that nothing needs does not stay in the environment. */
+  #ignoreAnswerKey(): void {
+    const { env, log } = this.#place;
+    if (env[ANSWER_KEY_VARIABLE] === undefined) return;
+    hideSecret(env, ANSWER_KEY_VARIABLE);
+    log.once(`${ANSWER_KEY_VARIABLE} is not used: this instance signs answers with its own key.`);
   }
 
   async #trust(): Promise<ListStore> {

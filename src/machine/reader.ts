@@ -4,13 +4,16 @@ import type { Acceptance } from '../bootstrap/provision/acceptance';
 import type { AllowListSource } from '../core/devices/allow-list';
 import { isAmeshError } from '../core/errors/amesh-error';
 import type { Log } from '../process/log';
+import { hideSecret, readSecret } from '../process/secrets';
 import { type Device, openTrust } from '../trust/device';
 import type { ListStore } from '../trust/list/list-store';
 import { type TrustVariables, toListTrust } from '../trust/owner-key';
 import { Sightings } from '../trust/sightings';
+import { ANSWER_KEY_VARIABLE, CANNOT_PROVE, mountAnswerKey } from './answers/mounted-answer-key';
 import { EndWatch } from './ends/end-watch';
 import { listSource } from './list-source';
 import { bootstrapOf, type Machine, startServing } from './machine';
+import { hasKeyOf } from './moved-list';
 import { CANNOT_RENEW, noKeyToCallWith } from './notices';
 import type { AmeshSettings } from './options';
 import { deviceOf, type Place } from './place';
@@ -25,7 +28,7 @@ export class Reader implements Machine {
   readonly bootstrap: Bootstrap;
   readonly list: AllowListSource;
   readonly enroller = undefined;
-  readonly answerSigner = undefined;
+  readonly answerSigner: Machine['answerSigner'] = undefined;
   readonly #place: Place;
   readonly #owners: Owners;
   readonly #sightings: Sightings;
@@ -47,11 +50,17 @@ export class Reader implements Machine {
     this.list = listSource(place, settings.sharing, trust);
     this.bootstrap = bootstrapOf(place, settings, { device: this.device, isReader: true });
     this.#sightings = new Sightings({ trust, list: this.list });
-    this.#ends = new EndWatch({ list: this.list, tell: this.log.once });
+    const { dir, env } = place;
+    const mounted = mountAnswerKey(readSecret(env, ANSWER_KEY_VARIABLE), owners, this.log);
+    hideSecret(env, ANSWER_KEY_VARIABLE);
+    if (mounted !== undefined) this.answerSigner = () => mounted.signer();
+    else if (hasKeyOf(owners.owners, dir)) this.answerSigner = async () => (await this.device()).answers();
+    this.#ends = new EndWatch({ list: this.list, tell: this.log.once, other: () => mounted?.warn() });
   }
 
   serve(): void {
     const { bootstrap, list } = this;
+    if (this.answerSigner === undefined) this.log.once(CANNOT_PROVE);
     if (!this.#isServing) startServing(this.#place, { bootstrap, list, isReader: true, ends: this.#ends });
     this.#isServing = true;
   }

@@ -20,6 +20,8 @@ import { listBytes } from '../trust/format/export';
 import { MAX_PAGE_BYTES } from '../trust/format/page';
 import { SealedList, type SealedListOptions } from '../trust/list/sealed-list';
 import { isMinRevision, readListId, readMinRevision, readOwnerKeys } from '../trust/owner-key';
+import { CANNOT_PROVE, mountAnswerKey } from './answers/mounted-answer-key';
+import { tellUnsigned } from './answers/tell-unsigned';
 import { CallerEnds } from './ends/caller-ends';
 
 /** The key of the allow list in KV: the same as the file name in AUTH_MESH_DIR. */
@@ -44,6 +46,11 @@ export interface WorkerOptions extends Omit<VerifyOptions, 'nonceStore'> {
    * revision, so a new one would accept an older list. Default: any.
    */
   readonly minRevision?: number | undefined;
+  /**
+   * Signs the answers to callers that ask for it (`AMESH_ANSWER_KEY`): the text that `amesh answer-key` printed on the machine
+   * with the key of the list. A secret. Default: answers go out unsigned.
+   */
+  readonly answerKey?: string | undefined;
   /** How long the last list stays valid while it cannot be read; not for a text. Seconds, 1 to 86,400; default 60. */
   readonly maxStaleSeconds?: number | undefined;
   /**
@@ -63,18 +70,36 @@ export type Bindings = Readonly<Record<string, unknown>>;
  * Creates a verifier for a runtime without files.
  *
  * @param env supplies what the options leave out
+ * @param answerKey the value of AMESH_ANSWER_KEY
  * @throws TypeError for a wrong option or variable, a missing list or owner, or REDIS_URL without a nonce store
  */
-export function createVerifierWithoutFiles(options: WorkerOptions, env: Bindings): Verifier {
+export function createVerifierWithoutFiles(
+  options: WorkerOptions,
+  env: Bindings,
+  answerKey: unknown = env.AMESH_ANSWER_KEY,
+): Verifier {
   assertWorkerOptions(options);
-  const { allowList: _, ownerKey: _o, deviceId: _i, minRevision: _r, maxStaleSeconds: _s, ...rest } = options;
+  const {
+    allowList: _,
+    ownerKey: _o,
+    deviceId: _i,
+    minRevision: _r,
+    maxStaleSeconds: _s,
+    answerKey: given,
+    ...rest
+  } = options;
   const log = createLog(env as Record<string, string>, null);
   const { onRefusal } = options;
   const ends = new CallerEnds(log.once);
+  const allowList = toSource(options, env);
+  const mounted = mountAnswerKey(given ?? answerKey, toOwnersOf(options, env), log);
+  if (mounted === undefined) log.once(CANNOT_PROVE);
   const verifierOptions = {
     ...rest,
     hosts: options.authority === undefined ? (options.hosts ?? hostsOf(env)) : undefined,
-    allowList: toSource(options, env),
+    allowList,
+    answerSigner: mounted && (() => mounted.signer()),
+    onSigningFailure: (error: unknown) => tellUnsigned(error, log),
     nonceStore: toNonceStore(options.nonceStore ?? env.AMESH_NONCES, env, log.once),
     onRefusal: (refusal: Refusal) => {
       log.refusal(refusal);
@@ -89,7 +114,10 @@ export function createVerifierWithoutFiles(options: WorkerOptions, env: Bindings
 /** @throws TypeError for an unknown name or a value out of range */
 export function assertWorkerOptions(options: WorkerOptions): void {
   assertOptions('verify()', options);
-  const { allowList, ownerKey, deviceId, minRevision, maxStaleSeconds, nonceStore, ...rest } = options;
+  const { allowList, ownerKey, deviceId, minRevision, maxStaleSeconds, nonceStore, answerKey, ...rest } =
+    options;
+  if (answerKey !== undefined && typeof answerKey !== 'string')
+    throw new TypeError('answerKey is the text that amesh answer-key printed.');
   if (readVerifyOptions(rest).enroll) throw new TypeError(CANNOT_ENROL);
   if (ownerKey !== undefined) toOwners(ownerKey);
   if (deviceId !== undefined && !isDeviceId(deviceId))
@@ -102,15 +130,14 @@ export function assertWorkerOptions(options: WorkerOptions): void {
 }
 
 function toSource(options: WorkerOptions, env: Bindings): AllowListSource {
-  const { allowList = env.AMESH_ALLOW_LIST, ownerKey = env.AMESH_OWNER_KEY } = options;
+  const { allowList = env.AMESH_ALLOW_LIST } = options;
   if (allowList === undefined) {
     throw new TypeError(
       'There is no allow list: bind a KV namespace as AMESH_ALLOW_LIST. See docs/workers.md.',
     );
   }
   const { read, readPages, isFixed } = toReader(allowList);
-  const owners = toOwners(ownerKey);
-  const list = options.deviceId ?? readListId(env);
+  const { owners, list } = toOwnersOf(options, env);
   const minRevision = options.minRevision ?? readMinRevision(env);
   const maxStaleSeconds = readMaxStale(options.maxStaleSeconds, isFixed);
   const settings = { owners, list, minRevision, maxStaleSeconds };
@@ -118,6 +145,10 @@ function toSource(options: WorkerOptions, env: Bindings): AllowListSource {
   return typeof allowList === 'string'
     ? create()
     : share(env, allowList as object, JSON.stringify(settings), create);
+}
+
+function toOwnersOf({ ownerKey, deviceId }: WorkerOptions, env: Bindings) {
+  return { owners: toOwners(ownerKey ?? env.AMESH_OWNER_KEY), list: deviceId ?? readListId(env) };
 }
 
 function toReader(allowList: unknown): Pick<SealedListOptions, 'read' | 'readPages'> & { isFixed: boolean } {

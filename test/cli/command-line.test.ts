@@ -14,7 +14,7 @@ describe('amesh --help and --version', () => {
     const machine = await createMachine();
     const ran = await machine.amesh(['--help']);
     expect(ran).toMatchObject({ code: 0, stderr: '' });
-    const commands = /Commands:\n((?: {2}.*\n)+)/.exec(ran.stdout)?.[1]?.match(/^ {2}\w+/gm);
+    const commands = /Commands:\n((?: {2}.*\n)+)/.exec(ran.stdout)?.[1]?.match(/^ {2}[\w-]+/gm);
     expect(commands?.map((name) => name.trim())).toEqual([
       'init',
       'listen',
@@ -25,6 +25,7 @@ describe('amesh --help and --version', () => {
       'provision',
       'grant',
       'delegate',
+      'answer-key',
       'tokens',
       'trust',
       'list',

@@ -10,6 +10,7 @@ describe('a flag that takes a duration', () => {
     ['grant --name x', '--ttl', '1s to 24h', ['0s', '25h', '2d']],
     ['grant --name x', '--lease', '1m to 365d', ['59s', '366d']],
     ['grant --name x --lease 1m', '--max-lease', '1m to 365d', ['59s', '366d']],
+    ['answer-key', '--for', '1m to 90d', ['59s', '91d']],
     ['delegate --name x --scope a --target b', '--for', '1m to 24h', ['59s', '25h', '2d']],
     ['allow nobody', '--expires', '1s to 3650d', ['0s', '3651d', '2027-01-01']],
     ['list', '--expires', '1s to 3650d', ['0s', '3651d', 'never']],

@@ -51,6 +51,7 @@ describe('the names of --json', () => {
     });
     await run(['trust', 'add', '--role', 'target', '--host', 'peer:3000', line]);
     const { id: delegation } = await see('delegate', '--name', 'a', '--scope', 'a', '--target', 'peer');
+    await see('answer-key', '--for', '1d');
     await see('keys cut', 'peer', '--yes');
     expect(await run(['revoke', '--delegate', String(delegation), '--yes'])).toEqual({
       ok: true,

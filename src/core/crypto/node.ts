@@ -146,4 +146,9 @@ function signBeside(message: Uint8Array, key: KeyObject): Promise<Uint8Array> {
 }
 
 /** The provider of this file, under the names that the entry files import. */
-export { nodeCrypto as clientCrypto, nodeCrypto as cryptoProvider, nodeCrypto as verifyingCrypto };
+export {
+  nodeCrypto as clientCrypto,
+  nodeCrypto as cryptoProvider,
+  nodeCrypto as signingCrypto,
+  nodeCrypto as verifyingCrypto,
+};

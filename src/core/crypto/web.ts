@@ -44,6 +44,26 @@ export const clientCrypto: typeof verifyingCrypto & Pick<CryptoProvider, 'random
   randomBytes,
 };
 
+async function importPrivateKey(jwk: PrivateJwk): Promise<Signer> {
+  assertPrivateJwk(jwk);
+  const { kty, crv, x, y, d } = jwk;
+  let key: CryptoKey;
+  try {
+    key = await crypto.subtle.importKey('jwk', { kty, crv, x, y, d }, KEY, false, ['sign']);
+  } catch {
+    throw new TypeError('This is not a private key on the P-256 curve.');
+  }
+  const signer = toSigner(key, toPoint(jwk));
+  // Not every runtime compares the two parts on import. A wrong one would show only as refused requests.
+  const probe = toUtf8('amesh key check');
+  const publicKey = await importPublicKey(signer.publicKey);
+  if (!(await publicKey.verify(await signer.sign(probe), probe))) throw keyPartsDiffer();
+  return signer;
+}
+
+/** The part of {@link webCrypto} that a server with an answer key takes. */
+export const signingCrypto: Pick<CryptoProvider, 'importPrivateKey'> = { importPrivateKey };
+
 /** WebCrypto: the default on runtimes without node:crypto (Workers, browsers). */
 export const webCrypto: CryptoProvider = /* @__PURE__ */ Object.freeze({
   id: 'web',
@@ -52,22 +72,7 @@ export const webCrypto: CryptoProvider = /* @__PURE__ */ Object.freeze({
   createSha256,
   importPublicKey,
 
-  async importPrivateKey(jwk: PrivateJwk) {
-    assertPrivateJwk(jwk);
-    const { kty, crv, x, y, d } = jwk;
-    let key: CryptoKey;
-    try {
-      key = await crypto.subtle.importKey('jwk', { kty, crv, x, y, d }, KEY, false, ['sign']);
-    } catch {
-      throw new TypeError('This is not a private key on the P-256 curve.');
-    }
-    const signer = toSigner(key, toPoint(jwk));
-    // Not every runtime compares the two parts on import. A wrong one would show only as refused requests.
-    const probe = toUtf8('amesh key check');
-    const publicKey = await importPublicKey(signer.publicKey);
-    if (!(await publicKey.verify(await signer.sign(probe), probe))) throw keyPartsDiffer();
-    return signer;
-  },
+  importPrivateKey,
 
   async generatePrivateKey() {
     const { privateKey } = await crypto.subtle.generateKey(KEY, true, ['sign', 'verify']);

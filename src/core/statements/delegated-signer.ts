@@ -4,7 +4,7 @@ import { AmeshError } from '../errors/amesh-error';
 import { CLIENT_CODES } from '../errors/codes';
 import { momentText } from '../moment';
 import { assertOptionNames } from '../options';
-import { readStatement } from './read-statement';
+import { openKeyText, readKeyText } from './key-text';
 
 /** What a delegation permits, and whose power it is. */
 export interface DelegationFacts {
@@ -38,10 +38,6 @@ export interface DelegatedSignerOptions {
 
 const NAMES: ReadonlySet<string> = new Set<keyof DelegatedSignerOptions>(['crypto', 'now']);
 
-/** What the text of a delegation begins with, so that people and scanners for secrets recognise it. */
-export const DELEGATION_PREFIX = 'amesh_delegation_';
-const FORM = /^amesh_delegation_([A-Za-z0-9_-]{43})\.([\w.-]+)$/;
-
 /**
  * Opens a delegation that `amesh delegate` printed.
  *
@@ -57,18 +53,18 @@ export async function delegatedSigner(
 ): Promise<DelegatedSigner> {
   assertOptionNames('delegatedSigner()', options, NAMES);
   const { crypto = cryptoProvider, now = Date.now } = options;
-  const [, d = '', statement = ''] = FORM.exec(String(text)) ?? [];
-  const read = readStatement(statement, 'request');
-  const claims = read?.delegation;
+  const read = readKeyText('request', text);
+  const claims = read?.statement.delegation;
   if (read === null || claims === undefined) throw notDelegation();
-  const { x, y, deviceId, expiresAt, id } = read;
-  const key = await openKey({ kty: 'EC', crv: 'P-256', x, y, d }, crypto);
+  const { deviceId, expiresAt, id } = read.statement;
+  const key = await openKeyText(read, crypto);
+  if (key === null) throw notDelegation();
   const delegation = Object.freeze({ deviceId, ...claims, expiresAt, id });
   const worker: RequestSigner = {
     publicKey: key.publicKey,
     sign: (message) => key.sign(message),
     deviceId,
-    statement,
+    statement: read.text,
   };
   return {
     publicKey: key.publicKey,
@@ -86,21 +82,8 @@ export async function delegatedSigner(
   };
 }
 
-async function openKey(jwk: Parameters<CryptoProvider['importPrivateKey']>[0], crypto: CryptoProvider) {
-  try {
-    return await crypto.importPrivateKey(jwk);
-  } catch {
-    throw notDelegation(); // without the cause, which may quote the key
-  }
-}
-
 function notDelegation(): TypeError {
   return new TypeError(
     'This is not a delegation. Copy the whole text that amesh delegate printed: it begins with amesh_delegation_.',
   );
-}
-
-/** The text of a delegation: its private key, and the statement about it. */
-export function toDelegationText(d: string, statement: string): string {
-  return `${DELEGATION_PREFIX}${d}.${statement}`;
 }

@@ -5,7 +5,8 @@ import { isScopePattern } from '../devices/scopes';
 import { toBase64Url } from '../encoding';
 import { isWithin } from '../options';
 import { isDeviceId } from '../wire/credentials';
-import { type DelegationFacts, toDelegationText } from './delegated-signer';
+import type { DelegationFacts } from './delegated-signer';
+import { toKeyText } from './key-text';
 import { isDelegateName } from './read-statement';
 import { periodFrom, signStatement } from './sign-statement';
 import { STATEMENT_LIMITS } from './statement';
@@ -60,7 +61,7 @@ export async function issueDelegation(
       `The delegation would be too long: its statement has ${statement.length} characters, and at most ${STATEMENT_LIMITS.characters} are possible. Use wildcards, or fewer scopes or targets.`,
     );
   return {
-    text: toDelegationText(d, statement),
+    text: toKeyText('request', d, statement),
     facts: { deviceId, name, scopes, targets, expiresAt, id },
   };
 }

@@ -1,6 +1,9 @@
 import { assertOptions } from '../../core/options';
 import type { VerifyOptions } from '../../core/verify/options';
 import type { Verifier } from '../../core/verify/verify';
+import type { Env } from '../../process/home';
+import { hideSecret, readSecret } from '../../process/secrets';
+import { ANSWER_KEY_VARIABLE } from '../answers/mounted-answer-key';
 import { type Bindings, createVerifierWithoutFiles, type WorkerOptions } from '../worker';
 import { amesh } from './instance';
 
@@ -40,14 +43,21 @@ export function toVerifierSource(settings: ServerSettings = {}): VerifierSource 
   return () => verifier;
 }
 
+/** Takes it out of `process.env`, as every secret. Later verifiers still find it. */
+export function takeAnswerKey(env: Bindings): string | undefined {
+  const value = readSecret(env as Env, ANSWER_KEY_VARIABLE);
+  hideSecret(env as Env, ANSWER_KEY_VARIABLE);
+  return value;
+}
+
 function create(settings: ServerOptions, env: Bindings): Verifier {
   assertOptions('verify()', settings);
   const { amesh: instance, ...options } = settings;
   if (options.allowList !== undefined) {
     if (instance !== undefined) throw new TypeError('Give amesh or allowList: each says whose list counts.');
-    return createVerifierWithoutFiles(options, env);
+    return createVerifierWithoutFiles(options, env, takeAnswerKey(env));
   }
-  const alone = (['ownerKey', 'deviceId', 'minRevision', 'maxStaleSeconds'] as const).find(
+  const alone = (['ownerKey', 'deviceId', 'minRevision', 'maxStaleSeconds', 'answerKey'] as const).find(
     (name) => options[name] !== undefined,
   );
   if (alone !== undefined) throw new TypeError(`${alone} belongs to an allowList: give both.`);

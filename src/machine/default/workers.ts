@@ -1,7 +1,7 @@
 import { createWithAmesh, type WithAmesh } from '../../adapters/workers/with-amesh';
 import type { Verifier } from '../../core/verify/verify';
 import { type Bindings, createVerifierWithoutFiles } from '../worker';
-import { type ServerOptions, type ServerSettings, toVerifierSource } from './verifier-source';
+import { type ServerOptions, type ServerSettings, takeAnswerKey, toVerifierSource } from './verifier-source';
 
 /**
  * Protects a `fetch` handler: the default export of a Worker, or a function for Bun.serve, Deno.serve or Next.js. The
@@ -21,5 +21,5 @@ export const withAmesh: WithAmesh<ServerSettings> = createWithAmesh(toVerifierSo
  */
 export function createServerVerifier(options: ServerOptions = {}, env?: object): Verifier {
   if (env === undefined) return toVerifierSource(options)(undefined);
-  return createVerifierWithoutFiles(options, env as Bindings);
+  return createVerifierWithoutFiles(options, env as Bindings, takeAnswerKey(env as Bindings));
 }

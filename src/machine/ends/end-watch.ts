@@ -26,6 +26,8 @@ export interface EndWatchOptions {
   readonly list: AllowListSource;
   /** Logs a line. */
   readonly tell: (line: string) => void;
+  /** Warns of what is not in the list; called for each pass. */
+  readonly other?: (() => void) | undefined;
   /** Unix milliseconds; default `Date.now`. */
   readonly now?: (() => number) | undefined;
   /** Lets requests in between two slices; default a pause of 20 ms. */
@@ -40,6 +42,7 @@ export interface EndWatchOptions {
 export class EndWatch {
   readonly #list: AllowListSource;
   readonly #tell: (line: string) => void;
+  readonly #other: () => void;
   readonly #now: () => number;
   readonly #pause: () => Promise<void>;
   #isStarted = false;
@@ -48,9 +51,10 @@ export class EndWatch {
   /** The same for pages that could not be read then, by their prefixes. */
   #sinceOf: ReadonlyMap<string, number> = new Map();
 
-  constructor({ list, tell, now = Date.now, pause = waitBriefly }: EndWatchOptions) {
+  constructor({ list, tell, other = () => {}, now = Date.now, pause = waitBriefly }: EndWatchOptions) {
     this.#list = list;
     this.#tell = tell;
+    this.#other = other;
     this.#now = now;
     this.#pause = pause;
   }
@@ -68,6 +72,7 @@ export class EndWatch {
    * @throws what the list throws; nothing was looked at then
    */
   async look(): Promise<void> {
+    this.#other();
     const list = await this.#list.current();
     if (!(list instanceof PagedList)) return;
     const nowSeconds = Math.floor(this.#now() / 1000);

@@ -41,7 +41,7 @@ export function endingOf(device: DeviceLine, { grants }: Pick<ListHead, 'grants'
  * @returns 14, 7 or 1 day; null if none is due, or it has ended
  */
 export function dueWarning(
-  { endsAt, lifeSeconds }: Ending,
+  { endsAt, lifeSeconds }: Pick<Ending, 'endsAt' | 'lifeSeconds'>,
   nowSeconds: number,
   sinceSeconds = Number.NEGATIVE_INFINITY,
 ): (typeof WARNING_DAYS)[number] | null {

@@ -14,6 +14,7 @@ export const root: Command = defineCommand({
     provision: () => import('./provision').then(({ provision }) => provision),
     grant: () => import('./grant').then(({ grant }) => grant),
     delegate: () => import('./delegate').then(({ delegate }) => delegate),
+    'answer-key': () => import('./answer-key').then(({ answerKey }) => answerKey),
     tokens: () => import('./tokens').then(({ tokens }) => tokens),
     trust: () => import('./trust').then(({ trust }) => trust),
     list: () => import('./list').then(({ list }) => list),

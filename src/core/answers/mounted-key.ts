@@ -1,0 +1,82 @@
+import { signingCrypto, verifyingCrypto } from '#crypto';
+import { deviceIdOf } from '../devices/allow-list';
+import { toUtf8 } from '../encoding';
+import { openKeyText, readKeyText } from '../statements/key-text';
+import type { AnswerSigner } from './sign-answer';
+
+/** An answer key that was made elsewhere. */
+export interface MountedKey {
+  /** Unix seconds: from when on it may sign, and until when. */
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+  /** Opens it, once. Rejects with a TypeError if the text is not a key, or the statement is not signed by the target. */
+  readonly open: () => Promise<AnswerSigner>;
+}
+
+/** Whose list an instance reads. */
+export interface ListOwners {
+  /** The keys that may seal it: compressed points, 33 bytes. */
+  readonly owners: readonly Uint8Array[];
+  /** The device whose list it is; default the first owner. */
+  readonly list?: string | undefined;
+}
+
+/** Why a text is not an answer key of this target: the end of a sentence, and a fix. */
+export class NoAnswerKey extends TypeError {
+  constructor(
+    readonly wrong: string,
+    readonly fix: string,
+  ) {
+    super(`The answer key ${wrong} ${fix}`);
+  }
+}
+
+const COPY = 'Copy the whole text that amesh answer-key printed: it begins with amesh_answer_key_.';
+
+/**
+ * Reads an answer key, which a target has signed a statement about.
+ *
+ * @throws NoAnswerKey if it is not one, or is one of another target; where hashing is asynchronous, `open()` rejects with the
+ *   latter
+ */
+export function readAnswerKey(given: unknown, { owners, list }: ListOwners): MountedKey {
+  const read = readKeyText('answer', given);
+  if (read === null) throw new NoAnswerKey('is malformed.', COPY);
+  const { statement, text } = read;
+  const { deviceId, issuedAt, expiresAt, input, signature } = statement;
+  const ids = owners.map((owner) => deviceIdOf(owner, verifyingCrypto));
+  const checked = ids.every((id) => typeof id === 'string')
+    ? assertOwn(ids, deviceId, list)
+    : Promise.all(ids).then((found) => assertOwn(found, deviceId, list));
+  if (checked instanceof Promise) checked.catch(() => {}); // open() reports it
+  const open = async (): Promise<AnswerSigner> => {
+    const position = await checked;
+    const owner = owners[position];
+    const isSigned =
+      owner === undefined ||
+      (await (await verifyingCrypto.importPublicKey(owner)).verify(signature, toUtf8(input)));
+    const key = await openKeyText(read, signingCrypto);
+    if (!isSigned || key === null) throw new NoAnswerKey('was changed.', COPY);
+    return { deviceId, statement: text, sign: (message) => key.sign(message) };
+  };
+  let opening: Promise<AnswerSigner> | undefined;
+  return {
+    issuedAt,
+    expiresAt,
+    open: () => {
+      opening ??= open();
+      return opening;
+    },
+  };
+}
+
+/** @returns the position of the owner that signed it; -1 if that is the device whose list the owners have taken over */
+function assertOwn(ids: readonly string[], deviceId: string, list = ids[0]): number {
+  const position = ids.indexOf(deviceId);
+  if (position === -1 && deviceId !== list)
+    throw new NoAnswerKey(
+      `is one of ${deviceId}, and this instance reads the list of ${list}.`,
+      'Make one on the machine with the key of that list: amesh answer-key.',
+    );
+  return position;
+}

@@ -1,0 +1,52 @@
+import type { CryptoProvider, PrivateJwk, Signer } from '../crypto/provider';
+import { readStatement, type Statement } from './read-statement';
+import type { StatementKind } from './statement';
+
+/** A key with the statement about it, as it was read of a secret text. */
+export interface KeyText {
+  /** The text of the statement. */
+  readonly text: string;
+  readonly statement: Statement;
+  /** Secret. */
+  readonly jwk: PrivateJwk;
+}
+
+/** What begins the text of a delegation and of an answer key, so that people and scanners for secrets recognise it. */
+export const KEY_PREFIXES = /* @__PURE__ */ Object.freeze({
+  request: 'amesh_delegation_',
+  answer: 'amesh_answer_key_',
+} satisfies Record<StatementKind, string>);
+
+const FORM = /^([A-Za-z0-9_-]{43})\.([\w-]+\.[\w-]+\.[\w-]+)$/;
+
+/**
+ * Reads a private key and the statement about it.
+ *
+ * @returns null for any other text. Whether the private key is the one in the statement shows when it is opened
+ */
+export function readKeyText(kind: StatementKind, text: unknown): KeyText | null {
+  const prefix = KEY_PREFIXES[kind];
+  if (typeof text !== 'string' || !text.startsWith(prefix)) return null;
+  const [, d = '', words = ''] = FORM.exec(text.slice(prefix.length)) ?? [];
+  const statement = readStatement(words, kind);
+  if (statement === null) return null;
+  const { x, y } = statement;
+  return { text: words, statement, jwk: { kty: 'EC', crv: 'P-256', x, y, d } };
+}
+
+/** @returns null if that is not the key in the statement. The cause is not told, since it may quote the key */
+export async function openKeyText(
+  { jwk }: KeyText,
+  crypto: Pick<CryptoProvider, 'importPrivateKey'>,
+): Promise<Signer | null> {
+  try {
+    return await crypto.importPrivateKey(jwk);
+  } catch {
+    return null;
+  }
+}
+
+/** The secret text: the private key, and the statement about it. */
+export function toKeyText(kind: StatementKind, d: string, statement: string): string {
+  return `${KEY_PREFIXES[kind]}${d}.${statement}`;
+}
