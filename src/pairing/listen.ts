@@ -54,6 +54,8 @@ export interface ListenOptions {
   readonly maxControllers?: number | undefined;
   /** What the controller may do, in addition to what it may do already; default nothing that requires a scope. */
   readonly scopes?: readonly string[] | undefined;
+  /** Whether the servers of this device can prove their answers, which the controller remembers; default true. */
+  readonly proves?: boolean | undefined;
   /** Cancels the attempt, before anything is written. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -86,7 +88,8 @@ export async function listenForController(options: ListenOptions): Promise<Liste
   toScopes(options.scopes ?? []); // before anybody uses the code
   const before = await device.trust.readHead();
   const { signer } = device;
-  const introduced = ownIntroduction(device, 'target', ownHosts);
+  const more = options.proves === false ? { proves: false as const } : {};
+  const introduced = ownIntroduction(device, 'target', ownHosts, more);
   assertIntroduction(introduced, 'target', signer); // before anybody uses the code
   const own = { ...introduced, hosts: hostsThatFit([...new Set([...ownHosts, ...before.hosts])]) };
 

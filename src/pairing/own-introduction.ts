@@ -8,11 +8,13 @@ export function ownIntroduction<Role extends Introduction['role']>(
   { identity, signer }: Device,
   role: Role,
   hosts: readonly string[],
+  more: Pick<Introduction, 'proves'> = {},
 ): Introduction & { readonly role: Role } {
   return {
     role,
     publicKey: toBase64Url(signer.publicKey),
     name: cleanName(identity.friendlyName), // cleaned, since identity.json is not sealed
     hosts,
+    ...more,
   };
 }

@@ -17,15 +17,18 @@ export interface Peer {
   readonly friendlyName: string;
   /** For a target: the authorities under which it is called, in normal form. */
   readonly hosts: readonly string[];
+  /** For a target: false if it said that it cannot prove its answers. */
+  readonly proves?: boolean | undefined;
 }
 
 /** @throws AmeshError `pairing_tampered` for an invalid host */
-export async function toPeer({ publicKey, name, hosts }: Introduction): Promise<Peer> {
+export async function toPeer({ role, publicKey, name, hosts, proves }: Introduction): Promise<Peer> {
   return {
     deviceId: await deviceIdOf(fromBase64Url(publicKey) as Uint8Array, webCrypto),
     publicKey,
     friendlyName: cleanName(name),
     hosts: toHosts(hosts),
+    ...(role === 'target' && { proves: proves !== false }),
   };
 }
 

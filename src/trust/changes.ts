@@ -24,6 +24,8 @@ export interface NewDevice {
   readonly hosts: readonly string[];
   /** For a new target: it has not yet shown that it trusts this device. */
   readonly unconfirmed?: true | undefined;
+  /** For a target: whether it can prove its answers. Default: as it is known, or true for a new one. */
+  readonly proves?: boolean | undefined;
   /** For a controller: what it may do, in addition to what it may do already; default nothing more. */
   readonly scopes?: readonly string[] | undefined;
   /** A person trusts it again, so an end in the past no longer counts. Default: it stays ended. */
@@ -61,13 +63,15 @@ export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds:
       addedAt: nowSeconds,
       ...scopesMember(scopes),
       ...(device.unconfirmed && { unconfirmed: true }),
+      ...(device.proves === false && { proves: false }),
       ...(revoked && { keysSince: revoked.revokedAt }),
     });
   }
   const isForGood = role === 'controller' && known.lease !== undefined; // a paired device needs no lease
   const isNewTarget = role === 'target' && !known.roles.includes('target');
   const isOver = device.isTrustedAnew && known.expiresAt !== undefined && known.expiresAt < nowSeconds;
-  const { lease, expiresAt, ...rest } = known;
+  const { lease, expiresAt, proves, ...rest } = known;
+  const isUnproven = (device.proves ?? proves) === false;
   await draft.put({
     ...rest,
     ...scopesMember(scopes),
@@ -76,6 +80,7 @@ export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds:
     roles: [...new Set([...known.roles, role])],
     hosts: [...new Set([...known.hosts, ...device.hosts])],
     ...(isNewTarget && device.unconfirmed && { unconfirmed: true as const }),
+    ...(isUnproven && { proves: false as const }),
   });
 }
 

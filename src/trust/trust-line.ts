@@ -7,6 +7,8 @@ import type { DeviceIdentity } from './identity';
 import { cleanName } from './names';
 
 const PREFIX = 'amesh-p256';
+/** Of a line of a machine that cannot prove its answers. */
+const UNPROVEN_PREFIX = `${PREFIX}/no-proofs`;
 const MAX_LENGTH = 1024;
 
 /** The content of a trust line. The device ID is derived from the key. */
@@ -17,11 +19,22 @@ export interface TrustLine {
   readonly publicKey: string;
   /** Shown to people: at most 64 code points. */
   readonly friendlyName: string;
+  /** False if the machine cannot prove its answers. Absent: it can. */
+  readonly proves?: false;
 }
 
-/** The one line that `amesh trust export` prints: `amesh-p256 <base64url 33-byte key> <friendly name>`. */
-export function toTrustLine(identity: Pick<DeviceIdentity, 'publicKey' | 'friendlyName'>): string {
-  return `${PREFIX} ${identity.publicKey} ${cleanName(identity.friendlyName)}`; // cleaned, since identity.json is not sealed
+/**
+ * The one line that `amesh trust export` prints: `amesh-p256 <base64url 33-byte key> <friendly name>`. It begins with
+ * `amesh-p256/no-proofs` if `proves` is false.
+ */
+export function toTrustLine(
+  identity: Pick<DeviceIdentity, 'publicKey' | 'friendlyName'> & {
+    /** Whether the machine can prove its answers; default true. */
+    readonly proves?: boolean | undefined;
+  },
+): string {
+  const prefix = identity.proves === false ? UNPROVEN_PREFIX : PREFIX;
+  return `${prefix} ${identity.publicKey} ${cleanName(identity.friendlyName)}`; // cleaned, since identity.json is not sealed
 }
 
 /**
@@ -32,8 +45,10 @@ export function toTrustLine(identity: Pick<DeviceIdentity, 'publicKey' | 'friend
 export async function fromTrustLine(text: string): Promise<TrustLine> {
   const line = text.trim();
   const match =
-    line.length > MAX_LENGTH ? null : /^amesh-p256 +([A-Za-z0-9_-]{44})(?: +([^\r\n]+))?$/.exec(line);
-  const publicKey = match?.[1] ?? '';
+    line.length > MAX_LENGTH
+      ? null
+      : /^amesh-p256(\/no-proofs)? +([A-Za-z0-9_-]{44})(?: +([^\r\n]+))?$/.exec(line);
+  const publicKey = match?.[2] ?? '';
   const point = fromBase64Url(publicKey);
   if (match === null || point === null) throw new AmeshError(TRUST_CODES.malformed_trust_line);
   try {
@@ -47,6 +62,7 @@ export async function fromTrustLine(text: string): Promise<TrustLine> {
   return {
     deviceId: await deviceIdOf(point, cryptoProvider),
     publicKey,
-    friendlyName: cleanName(match[2] ?? ''),
+    friendlyName: cleanName(match[3] ?? ''),
+    ...(match[1] !== undefined && { proves: false }),
   };
 }

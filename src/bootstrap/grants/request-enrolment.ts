@@ -73,12 +73,14 @@ export async function enrolAt(
 /** Puts the target of a grant into the list of this device. A host that another target has stays with that target. */
 export async function addTarget(
   draft: ListDraft,
-  { iss, key, name, hosts }: GrantClaims,
+  claims: GrantClaims,
   authority: string,
   nowSeconds: number,
 ): Promise<void> {
+  const { iss, key, name, hosts } = claims;
+  const proves = claims.proves !== false;
   const others = draft.head.targets.flatMap(([host, deviceId]) => (deviceId === iss ? [] : [host]));
   const own = [...new Set([...hosts, authority])].filter((host) => !others.includes(host));
   const target = { deviceId: iss, publicKey: key, friendlyName: name, role: 'target' as const, hosts: own };
-  await addDevice(draft, target, nowSeconds);
+  await addDevice(draft, { ...target, proves }, nowSeconds);
 }

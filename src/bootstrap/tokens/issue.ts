@@ -84,6 +84,8 @@ export interface GrantOptions {
   readonly hosts?: readonly string[] | undefined;
   /** What callers may do, at most 64 scopes; default: nothing that requires a scope. */
   readonly scopes?: readonly string[] | undefined;
+  /** Whether the servers of this device can prove their answers; default true. */
+  readonly proves?: boolean | undefined;
 }
 
 const MAX_USES = 100_000;
@@ -116,7 +118,8 @@ export async function issueGrant(
   const common = commonClaims(device, readHosts(options.hosts ?? []), options.lifetimeSeconds);
   const jwk = await cryptoProvider.generatePrivateKey();
   const { publicKey } = await cryptoProvider.importPrivateKey(jwk);
-  const token = await signToken('grant', { ...common, callers: names, jwk }, signer);
+  const more = options.proves === false ? { proves: false as const } : {};
+  const token = await signToken('grant', { ...common, callers: names, jwk, ...more }, signer);
   const grant: Grant = {
     id: common.jti,
     publicKey: toBase64Url(publicKey),

@@ -129,8 +129,9 @@ function isProvision(claims: JsonObject): claims is JsonObject & ProvisionClaims
 }
 
 function isGrant(claims: JsonObject): claims is JsonObject & GrantClaims {
-  const { callers, jwk, ...common } = claims;
-  return isCommon(common) && isNamePattern(callers) && isPrivateJwk(jwk);
+  const { callers, jwk, proves, ...common } = claims;
+  const isRight = !('proves' in claims) || proves === false;
+  return isRight && isCommon(common) && isNamePattern(callers) && isPrivateJwk(jwk);
 }
 
 function isCommon(claims: JsonObject): boolean {

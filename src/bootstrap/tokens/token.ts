@@ -46,6 +46,8 @@ export interface GrantClaims extends CommonClaims {
   readonly callers: string;
   /** A key pair for this grant only, with its private key. */
   readonly jwk: PrivateJwk;
+  /** False if the issuer cannot prove its answers. Absent: it can. */
+  readonly proves?: false;
 }
 
 export type Token =

@@ -27,6 +27,8 @@ export interface TrustedDevice {
   readonly scopes?: readonly string[] | undefined;
   /** For a target: it has not yet shown that it trusts this device. Decides nothing. */
   readonly unconfirmed?: true | undefined;
+  /** For a target: false if it cannot prove its answers; default true. */
+  readonly proves?: boolean | undefined;
   /** For a controller: Unix seconds. What its key signed about working keys and delegates before that does not count. */
   readonly keysSince?: number | undefined;
 }
@@ -127,7 +129,7 @@ export class AllowListBuilder {
       throw new TypeError('The deviceId of a device must have the form am_….');
     if (this.#byId.has(device.deviceId)) throw new TypeError(`${device.deviceId} is in the list twice.`);
     assertCompressedPoint(fromBase64Url(device.publicKey) ?? new Uint8Array());
-    const { roles, expiresAt = 0, keysSince = 0, scopes = [] } = device;
+    const { roles, expiresAt = 0, keysSince = 0, scopes = [], proves = true } = device;
     if (!roles.every((role) => role === 'controller' || role === 'target')) {
       throw new TypeError('A role must be "controller" or "target".');
     }
@@ -135,6 +137,7 @@ export class AllowListBuilder {
       throw new TypeError('expiresAt and keysSince must be Unix seconds.');
     if (!Array.isArray(scopes) || !scopes.every(isScopePattern))
       throw new TypeError('scopes must be a list of scopes: orders:read, orders:* or *.');
+    if (typeof proves !== 'boolean') throw new TypeError('proves must be true or false.');
     this.#byId.set(device.deviceId, device);
     if (!roles.includes('target')) return;
     for (const host of parseHosts(device.hosts ?? [])) {

@@ -19,7 +19,12 @@ export interface Introduction {
    * 4,096 characters in total. For a controller: none.
    */
   readonly hosts: readonly string[];
+  /** For a target: false if it cannot prove its answers. Absent: it can. */
+  readonly proves?: false | undefined;
 }
+
+/** Signed behind the hosts, of which none contains `=`. */
+const NO_PROOFS = 'proves=false';
 
 // Sealed and in base64url, our largest introduction still fits into the 8 KiB that a relay forwards.
 const MAX_NAME = 256;
@@ -29,9 +34,10 @@ const MAX_HOSTS_LENGTH = 4096;
 /** The bytes that the device key signs: the ceremony, the role, and the whole introduction. */
 function signedBytes(
   th: Uint8Array,
-  { role, publicKey, name, hosts }: Introduction,
+  { role, publicKey, name, hosts, proves }: Introduction,
 ): Uint8Array<ArrayBuffer> {
-  return lp(LABELS.pairing[role], th, publicKey, name, ...hosts);
+  const more = proves === false ? [NO_PROOFS] : [];
+  return lp(LABELS.pairing[role], th, publicKey, name, ...hosts, ...more);
 }
 
 /**
@@ -46,6 +52,8 @@ export function assertIntroduction(own: Introduction, role: Introduction['role']
   if (!isName(own.name) || own.name.length > MAX_NAME) {
     throw new TypeError(`The name of a device must be well-formed text of at most ${MAX_NAME} characters.`);
   }
+  if (own.proves !== undefined && role === 'controller')
+    throw new TypeError('A controller must not say whether it proves answers.');
   if (!areHosts(own.hosts, role)) {
     throw new TypeError(
       role === 'controller'
@@ -81,8 +89,9 @@ function areHosts(hosts: unknown, role: Introduction['role']): hosts is string[]
 }
 
 export async function writeIntroduction(th: Uint8Array, own: Introduction, signer: Signer): Promise<object> {
-  const { role, publicKey, name, hosts } = own;
-  return { role, publicKey, name, hosts, sig: toBase64Url(await signer.sign(signedBytes(th, own))) };
+  const { role, publicKey, name, hosts, proves } = own;
+  const more = proves === false ? { proves } : {};
+  return { role, publicKey, name, hosts, ...more, sig: toBase64Url(await signer.sign(signedBytes(th, own))) };
 }
 
 /** @throws PairingError `tampered` for another role, a malformed introduction, or an invalid signature */
@@ -91,9 +100,10 @@ export async function readIntroduction(
   content: Record<string, unknown>,
   expected: Introduction['role'],
 ): Promise<Introduction> {
-  const { role, publicKey, name, hosts, sig } = content;
+  const { role, publicKey, name, hosts, sig, proves } = content;
+  const isUnproven = expected === 'target' && proves === false;
   if (
-    !hasExactly(content, ['role', 'publicKey', 'name', 'hosts', 'sig']) ||
+    !hasExactly(content, ['role', 'publicKey', 'name', 'hosts', 'sig', ...(isUnproven ? ['proves'] : [])]) ||
     role !== expected ||
     typeof publicKey !== 'string' ||
     typeof sig !== 'string' ||
@@ -102,7 +112,8 @@ export async function readIntroduction(
   ) {
     throw tampered();
   }
-  const introduction: Introduction = { role: expected, publicKey, name, hosts };
+  const more = isUnproven ? { proves: false as const } : {};
+  const introduction: Introduction = { role: expected, publicKey, name, hosts, ...more };
   const point = fromBase64Url(publicKey);
   const signature = fromBase64Url(sig);
   if (point === null || signature === null) throw tampered();

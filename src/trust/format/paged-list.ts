@@ -181,7 +181,7 @@ function bytesOf({ content }: Page): Uint8Array {
 
 /** The part of an entry that a verifier needs. Trust ends with the entry or with its lease, whichever comes first. */
 function toTrusted(entry: DeviceLine): TrustedDevice {
-  const { deviceId, publicKey, friendlyName, roles, scopes, unconfirmed, keysSince } = entry;
+  const { deviceId, publicKey, friendlyName, roles, scopes, unconfirmed, proves, keysSince } = entry;
   const ends = [entry.expiresAt, entry.lease?.expiresAt].filter((end) => end !== undefined);
   return {
     deviceId,
@@ -191,6 +191,7 @@ function toTrusted(entry: DeviceLine): TrustedDevice {
     ...(ends.length > 0 && { expiresAt: Math.min(...ends) }),
     ...(scopes && { scopes }),
     ...(unconfirmed && { unconfirmed }),
+    ...(proves === false && { proves }),
     ...(keysSince && { keysSince }),
   };
 }

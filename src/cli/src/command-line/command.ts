@@ -30,6 +30,17 @@ export const SHARED_ARGS = {
   version: { type: 'boolean', alias: 'v', description: 'Print the version' },
 } as const satisfies ArgsDef;
 
+/** The flag of what tells callers about this machine as a target. */
+export const PROOFS_ARG = {
+  proofs: {
+    type: 'boolean',
+    default: true,
+    description: 'Whether the servers of this machine prove their answers',
+    negativeDescription:
+      'Callers must not expect proven answers: some servers of the target have no private key and no answer key',
+  },
+} as const satisfies ArgsDef;
+
 /** The argument of commands that are about one device. */
 export const DEVICE_ARG = {
   type: 'positional',

@@ -1,7 +1,7 @@
 import { issueGrant } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
-import { type Result, SHARED_ARGS } from '../command-line/command';
+import { PROOFS_ARG, type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { answersTo, hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
 import { durationFlag, durationText, momentText, toSeconds, UP_TO_A_DAY } from '../words/duration';
@@ -32,6 +32,7 @@ export const grant = defineCommand({
       description: 'The hosts under which callers reach this machine; default the hosts that it answers to',
     },
     ...SCOPE_ARGS,
+    ...PROOFS_ARG,
     ...SHARED_ARGS,
   },
 
@@ -54,6 +55,7 @@ export const grant = defineCommand({
       maxLeaseSeconds,
       hosts,
       scopes,
+      proves: args.proofs,
     });
     const { id, names, expiresAt } = grant;
     return {

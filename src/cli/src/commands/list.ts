@@ -196,8 +196,12 @@ function toRow(device: SeenDevice): string[] {
   ];
 }
 
-function footnote({ unconfirmed, lease }: DeviceEntry, role: string): string | undefined {
-  if (role === 'target') return unconfirmed && ' (unconfirmed)';
+function footnote({ unconfirmed, lease, proves }: DeviceEntry, role: string): string | undefined {
+  if (role === 'target') {
+    const notes = [unconfirmed && 'unconfirmed', proves === false && 'cannot prove its answers'];
+    const shown = notes.filter(Boolean).join(', ');
+    return shown === '' ? undefined : ` (${shown})`;
+  }
   if (lease === undefined) return undefined;
   const isOver = lease.expiresAt * 1000 < Date.now();
   return ` (${isOver ? 'lease expired' : 'until'} ${momentText(lease.expiresAt)})`;

@@ -9,7 +9,7 @@ import { defineCommand } from 'citty';
 import { droppedHosts, losesLocalhost } from '../allow-list/dropped-hosts';
 import { namesakesNotes, namesakesText } from '../allow-list/namesakes';
 import { endNotes, SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
-import { type Result, SHARED_ARGS } from '../command-line/command';
+import { PROOFS_ARG, type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { answersTo, hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
 import { ownAddresses } from '../relay/addresses';
@@ -54,6 +54,7 @@ export const listen = defineCommand({
       description: 'Also be the relay, for two machines on one network',
     },
     port: PORT_ARG,
+    ...PROOFS_ARG,
     ...SHARED_ARGS,
   },
 
@@ -72,12 +73,7 @@ export const listen = defineCommand({
     const before = await device.trust.readHead();
     const typed = args.host ?? (await askForHosts(answersTo(before).hosts, options, args.yes));
     const hosts = toHosts(typed, '--host');
-    if (hosts.length > MAX_HOSTS) {
-      throw new UsageError(`--host: one pairing can report at most ${MAX_HOSTS} hosts.`, {
-        hint: `Add the others first: ${here(`amesh config hosts --add ${shellWord(hosts.slice(MAX_HOSTS).join(','))}`)}`,
-      });
-    }
-
+    assertFew(hosts);
     const loss = await losesLocalhost(device.trust, before.hosts, hosts);
     if (loss !== null && !options.json && !options.quiet)
       printNotes(
@@ -95,8 +91,9 @@ export const listen = defineCommand({
     const person = new AtTarget(teller, relays, args.yes === true);
     try {
       teller.wait(() => `Asking ${relay} for a code…`);
+      const wish = { hosts, scopes, maxControllers, proves: args.proofs };
       const { controller, replaced, head } = await interruptible((signal) =>
-        listenForController({ device, relay, person, hosts, scopes, maxControllers, signal }),
+        listenForController({ device, relay, person, ...wish, signal }),
       );
       const { hosts: answers } = answersTo(head);
       return {
@@ -279,6 +276,13 @@ function withoutScheme(answer: string): string {
     .split(',')
     .map((text) => text.trim().replace(/^https?:\/\/([^/?#@\s]+)\/?$/i, '$1'))
     .join(',');
+}
+
+function assertFew(hosts: readonly string[]): void {
+  if (hosts.length <= MAX_HOSTS) return;
+  throw new UsageError(`--host: one pairing can report at most ${MAX_HOSTS} hosts.`, {
+    hint: `Add the others first: ${here(`amesh config hosts --add ${shellWord(hosts.slice(MAX_HOSTS).join(','))}`)}`,
+  });
 }
 
 function toMaxControllers(text: string | undefined): number | undefined {

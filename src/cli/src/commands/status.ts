@@ -73,7 +73,7 @@ export const status = defineCommand({
           : [['list of', `${list.head.list}, ${SEALED[sealedBy]}`]]),
         ['answers to', hostsText(hosts) + (from === 'AMESH_HOSTS' ? '  (AMESH_HOSTS)' : '')],
         ...rowsOf('may call me', controllers, (device) => aboutCaller(device, seen.get(device.deviceId))),
-        ...rowsOf('I may call', targets, (device) => device.hosts.join(', ') || 'no host'),
+        ...rowsOf('I may call', targets, aboutTarget),
         ...ended
           .slice(-MAX_NAMES)
           .map((each, i) => [i === 0 ? 'revoked' : '', `${i === 0 ? 'delegation ' : ''}${endedText(each)}`]),
@@ -178,6 +178,10 @@ function aboutCaller({ scopes, expiresAt, keysSince }: DeviceEntry, lastSeenAt: 
   const end = expiresAt === undefined ? '' : `  ${verb} ${momentText(expiresAt)}`;
   const cut = keysSince === undefined ? '' : `  ${cutText({ keysSince })}`;
   return `${seenText(lastSeenAt)}${scopes === undefined ? '' : `  ${scopesText(scopes)}`}${end}${cut}`;
+}
+
+function aboutTarget({ hosts, proves }: DeviceEntry): string {
+  return `${hosts.join(', ') || 'no host'}${proves === false ? '  cannot prove its answers' : ''}`;
 }
 
 function seenText(lastSeenAt: number | undefined): string {

@@ -8,7 +8,7 @@ import {
 import { defineCommand } from 'citty';
 import { namesakesNotes, namesakesText } from '../allow-list/namesakes';
 import { endNotes, SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
-import { type Result, SHARED_ARGS } from '../command-line/command';
+import { PROOFS_ARG, type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import {
   answersTo,
@@ -40,6 +40,7 @@ export const trustAdd = defineCommand({
       description: 'For a target: the hosts under which it is called',
     },
     ...SCOPE_ARGS,
+    ...PROOFS_ARG,
     line: {
       type: 'positional',
       required: false,
@@ -56,6 +57,8 @@ export const trustAdd = defineCommand({
         hint: `To see the hosts that this machine answers to: ${here('amesh config hosts')}`,
       });
     }
+    if (role === 'controller' && !args.proofs)
+      throw new UsageError('--no-proofs is for a target; a controller only calls.');
     const scopes = scopesOf(rawArgs);
     if (role === 'target' && scopes.length > 0) {
       throw new UsageError('--scope is for a controller; a target only answers.', {
@@ -75,7 +78,8 @@ export const trustAdd = defineCommand({
       result,
       isChanged: changed,
     } = await trust.update(async (draft) => {
-      await addDevice(draft, { ...peer, role, hosts, scopes, isTrustedAnew: true }, now);
+      const proves = role === 'target' ? args.proofs && peer.proves !== false : undefined;
+      await addDevice(draft, { ...peer, role, hosts, scopes, proves, isTrustedAnew: true }, now);
       return draft.device(peer.deviceId);
     });
     const device = result as DeviceEntry;
@@ -90,6 +94,7 @@ export const trustAdd = defineCommand({
           ? [`  It may do: ${scopesText(device.scopes)}.`]
           : []),
         ...(role === 'controller' ? endNotes(device) : []),
+        ...(device.proves === false ? ['  It cannot prove its answers.'] : []),
         ...namesakesNotes(namesakes, device),
         ...loopbackNotes(args.host ?? ''),
         ...next(device, role, identity, answersTo(head).hosts),

@@ -1,6 +1,6 @@
 import { toTrustLine } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { type Result, SHARED_ARGS } from '../command-line/command';
+import { PROOFS_ARG, type Result, SHARED_ARGS } from '../command-line/command';
 import { openMachine, ownHosts, trustAsController, trustAsTarget } from '../machine/machine';
 
 export const trustExport = defineCommand({
@@ -8,11 +8,11 @@ export const trustExport = defineCommand({
     name: 'export',
     description: 'Prints the line with which other machines trust this one; it is not secret',
   },
-  args: SHARED_ARGS,
+  args: { ...PROOFS_ARG, ...SHARED_ARGS },
 
-  async run(): Promise<Result> {
+  async run({ args }): Promise<Result> {
     const machine = await openMachine();
-    const { identity } = machine;
+    const identity = { ...machine.identity, proves: args.proofs };
     const { deviceId, friendlyName, publicKey } = identity;
     const { hosts } = await ownHosts(machine);
     const line = toTrustLine(identity);

@@ -1,6 +1,5 @@
 import {
   type Device,
-  type DeviceIdentity,
   FileStore,
   homeDir,
   isLoopback,
@@ -125,7 +124,7 @@ export function hostsText(hosts: readonly string[]): string {
   return hosts.length === 0 ? 'localhost only' : hosts.join(', ');
 }
 
-type Named = Pick<DeviceIdentity, 'publicKey' | 'friendlyName'>;
+type Named = Parameters<typeof toTrustLine>[0];
 
 /** The command that adds this machine as a target on another one. */
 export function trustAsTarget(identity: Named, hosts: readonly string[]): string {
@@ -135,5 +134,6 @@ export function trustAsTarget(identity: Named, hosts: readonly string[]): string
 
 /** The command that adds this machine as a controller on another one. */
 export function trustAsController(identity: Named): string {
-  return `amesh trust add --role controller ${shellWord(toTrustLine(identity))}`;
+  const { publicKey, friendlyName } = identity; // whether it proves answers matters to those that call it
+  return `amesh trust add --role controller ${shellWord(toTrustLine({ publicKey, friendlyName }))}`;
 }
