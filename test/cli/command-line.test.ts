@@ -142,7 +142,7 @@ describe('a wrong command line', () => {
     [
       'trust add line',
       '--role is missing.',
-      'amesh trust add --role controller|target [--host <a,b>] [--scope <scope...>] ["line"]',
+      'amesh trust add --role controller|target [--host <a,b>] [--scope <scope...>] [--no-proofs] ["line"]',
     ],
     [
       'provision --name x --ttl 2d',

@@ -9,7 +9,7 @@ const createMachine = useMachines();
 const [, rest = ''] = readPage('src/cli/README.md').split('| command | beside `ok` |');
 const [table = ''] = rest.split('\n\n');
 const documented = new Map(
-  [...table.matchAll(/^\| `([a-z ]+)` \| (.*) \|$/gm)].map(([, command = '', cell = '']) => [
+  [...table.matchAll(/^\| `([a-z -]+)` \| (.*) \|$/gm)].map(([, command = '', cell = '']) => [
     command,
     [...cell.matchAll(/`(\w+)`/g)].map(([, name = '']) => name),
   ]),

@@ -364,3 +364,18 @@ describe('amesh trust add with a wrong AMESH_HOSTS', () => {
     expect((await machine.allowList()).devices).toHaveLength(1);
   });
 });
+
+it('a target that cannot prove its answers is shown as such', async () => {
+  const [api, caller] = [await createMachine(), await createMachine()];
+  await api.init('api');
+  await caller.init('caller');
+  const { stdout: line } = await api.amesh(['trust', 'export', '--no-proofs']);
+  const add = ['trust', 'add', '--role', 'target', '--host', 'api:3000'];
+  expect((await caller.amesh([...add, line.trim()])).stderr).toContain('It cannot prove its answers.');
+  expect((await caller.amesh(['list'])).stdout).toContain('target (cannot prove its answers)');
+  expect((await caller.amesh(['status'])).stdout).toContain('api:3000  cannot prove its answers');
+  await caller.amesh([...add, line.trim().replace('/no-proofs', '')]);
+  expect((await caller.amesh(['list'])).stdout).not.toContain('cannot prove');
+  await caller.amesh([...add, '--no-proofs', line.trim().replace('/no-proofs', '')]);
+  expect((await caller.amesh(['list'])).stdout).toContain('target (cannot prove its answers)');
+});
