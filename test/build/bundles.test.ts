@@ -50,10 +50,11 @@ const budgets: Record<string, { program: string; bytes: number }> = {
   // A working key that is never text took 0.1 kB.
   'all of the core': { program: `export * from '@authmesh/sdk/core';`, bytes: 36_864 },
   // These two read the list in pages: its head, the search in a page, and its order against what was seen take 4.2 kB.
-  'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 35_840 },
+  // To read a mounted answer key, open its private key and warn of its end takes 0.4 kB.
+  'the Hono middleware': { program: `export { verify } from '@authmesh/sdk/hono';`, bytes: 36_352 },
   'a protected Worker': {
     program: `export { AmeshNonces, withAmesh } from '@authmesh/sdk/workers';`,
-    bytes: 32_256,
+    bytes: 32_768,
   },
 };
 
