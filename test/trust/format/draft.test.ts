@@ -1,72 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
 import fc from 'fast-check';
-import { beforeAll, describe, expect, it } from 'vitest';
-import { cryptoProvider } from '#crypto';
-import type { Signer } from '../../../src/core/crypto/provider';
-import { deviceIdOf } from '../../../src/core/devices/allow-list';
+import { describe, expect, it } from 'vitest';
 import { toBase64Url } from '../../../src/core/encoding';
 import { KEEP_PAGES_SECONDS, ListDraft } from '../../../src/trust/format/draft';
-import type { DeviceEntry } from '../../../src/trust/format/entry';
-import { type ListHead, MAX_PAGES, openHead, sealHead } from '../../../src/trust/format/head';
-import { loadPages } from '../../../src/trust/format/load-pages';
-import { PagedList } from '../../../src/trust/format/paged-list';
-import { emptyHead } from '../../support/list-document';
-
-const NOW = 1_764_000_000;
-
-let signer: Signer;
-let empty: ListHead;
-beforeAll(async () => {
-  signer = await cryptoProvider.importPrivateKey(await cryptoProvider.generatePrivateKey());
-  empty = emptyHead({
-    revision: 1,
-    list: await deviceIdOf(signer.publicKey, cryptoProvider),
-    owner: toBase64Url(signer.publicKey),
-    updatedAt: NOW,
-  });
-});
-
-/** A list and the pages in its store, changed like a writer does it. */
-class Written {
-  head = empty;
-  readonly pages = new Map<string, Uint8Array>();
-  list!: PagedList;
-  writes = 0;
-
-  async change(change: (draft: ListDraft) => Promise<void>, nowSeconds = NOW): Promise<void> {
-    const read = async (hash: string) => this.pages.get(hash) as Uint8Array;
-    const draft = new ListDraft(this.head, read, nowSeconds);
-    await change(draft);
-    const { head, write, remove } = await draft.finish();
-    this.writes = write.size;
-    for (const [hash, bytes] of write) this.pages.set(hash, bytes);
-    const opened = await openHead(await sealHead(head, signer), [signer.publicKey], head.list);
-    expect(opened.head).toEqual(head);
-    this.head = opened.head;
-    for (const hash of remove) this.pages.delete(hash);
-    const known = this.list?.pages ?? [];
-    const find = async (hashes: readonly string[]) => hashes.map((hash) => this.pages.get(hash) ?? null);
-    this.list = new PagedList(head, opened.mark, await loadPages(head, known, find));
-  }
-
-  get ids(): string[] {
-    return [...this.list.devices()].map(({ deviceId }) => deviceId).sort();
-  }
-}
-
-const POINT = toBase64Url(Uint8Array.of(2, ...new Uint8Array(32)));
-
-function device(deviceId: string, more: Partial<DeviceEntry> = {}): DeviceEntry {
-  return {
-    deviceId,
-    publicKey: POINT,
-    friendlyName: 'x',
-    roles: ['controller'],
-    hosts: [],
-    addedAt: NOW,
-    ...more,
-  };
-}
+import { MAX_PAGES } from '../../../src/trust/format/head';
+import { device, NOW, WrittenList } from '../../support/written-list';
 
 /** Random IDs, and IDs that somebody searched for because they agree in many bits. */
 const anyId = fc.oneof(
@@ -86,7 +24,7 @@ describe('a list that is changed', () => {
     const step = fc.record({ ids: fc.array(anyId, { minLength: 1, maxLength: 400 }), isAdded: fc.boolean() });
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 6 }), async (steps) => {
-        const written = new Written();
+        const written = await WrittenList.create();
         const model = new Set<string>();
         for (const { ids, isAdded } of steps) {
           await written.change(async (draft) => {
@@ -108,7 +46,7 @@ describe('a list that is changed', () => {
   });
 
   it('has no pages up to 128 entries', async () => {
-    const written = new Written();
+    const written = await WrittenList.create();
     await written.change(async (draft) => {
       for (const id of manyIds(128)) await draft.put(device(id));
     });
@@ -120,7 +58,7 @@ describe('a list that is changed', () => {
   });
 
   it('writes at most two pages for each change, even if 600 IDs have the same first bits', async () => {
-    const written = new Written();
+    const written = await WrittenList.create();
     const most: number[] = [];
     for (let n = 0; n < 600; n++) {
       const id = `am_AAAAAAAAAAAA${toBase64Url(Uint8Array.of(0, n >> 8, n)).slice(0, 4)}`;
@@ -134,7 +72,7 @@ describe('a list that is changed', () => {
   });
 
   it('reads only the pages of the devices that a change concerns', async () => {
-    const written = new Written();
+    const written = await WrittenList.create();
     const ids = manyIds(3000);
     for (let round = 0; round < 4; round++) {
       await written.change(async (draft) => {
@@ -158,7 +96,7 @@ describe('a list that is changed', () => {
   });
 
   it('forgets a tombstone after its time, when a change writes its page', async () => {
-    const written = new Written();
+    const written = await WrittenList.create();
     const [gone, other] = manyIds(2) as [string, string];
     await written.change((draft) => draft.bury({ deviceId: gone, revokedAt: NOW, until: NOW + 60 }));
     await written.change((draft) => draft.put(device(other)), NOW + 59);
@@ -168,7 +106,7 @@ describe('a list that is changed', () => {
   });
 
   it('repeats the newest 256 tombstones in its head, without devices that were added again', async () => {
-    const written = new Written();
+    const written = await WrittenList.create();
     const ids = manyIds(300);
     for (const deviceId of ids)
       await written.change((draft) => draft.bury({ deviceId, revokedAt: NOW, until: NOW + 60 }));
@@ -180,13 +118,13 @@ describe('a list that is changed', () => {
   describe('and the pages that it no longer uses', () => {
     const ids = manyIds(200);
     const fill = async () => {
-      const written = new Written();
+      const written = await WrittenList.create();
       await written.change(async (draft) => {
         for (const id of ids) await draft.put(device(id));
       });
       return written;
     };
-    const nameOf = ({ head }: Written) => head.pages[0]?.content as string;
+    const nameOf = ({ head }: WrittenList) => head.pages[0]?.content as string;
 
     it('stay for 25 hours, and are removed by the first change after that', async () => {
       const written = await fill();
