@@ -1,8 +1,11 @@
-import { provenBy } from '@authmesh/sdk/core';
+import { type ClientRefusal, provenBy, withWorkingKey } from '@authmesh/sdk/core';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { toBase64 } from '../../src/core/encoding';
+import { signerOf } from '../support/core';
+import { asking } from '../support/proofs';
 import { askingClient, type Passing, provingTarget, useProvingServer } from '../support/proving-server';
+import { vectorAllowList, vectors } from '../support/vectors';
 
 const server = useProvingServer();
 const client = askingClient();
@@ -228,5 +231,200 @@ describe('is answer_unproven:', () => {
   ])('%s', async (_name, path, change) => {
     server.hands = change;
     expect(await failure(path)).toEqual(unproven);
+  });
+});
+
+/** Passes a request on to the server, around the hands of the proxy. */
+async function honestly(call: () => Promise<unknown>): Promise<void> {
+  const { hands } = server;
+  server.hands = (answer) => answer;
+  await call();
+  server.hands = hands;
+}
+
+describe('is answer_unproven, since it is the answer to another request:', () => {
+  /** What the server answered, in order. */
+  const answers: Passing[] = [];
+  const record = (answer: Passing) => {
+    answers.push(answer);
+    return answer;
+  };
+  beforeEach(() => {
+    answers.length = 0;
+  });
+
+  it('an earlier one to the same call', async () => {
+    server.hands = record;
+    await client.fetch(`${server.origin}/plain`);
+    server.hands = () => answers[0] as Passing;
+    expect(await failure('/plain')).toEqual(unproven);
+  });
+
+  it('one to a call at the same moment', async () => {
+    server.hands = async (answer) => {
+      record(answer);
+      while (answers.length < 2) await new Promise((resolve) => setImmediate(resolve));
+      return answers.find((other) => other !== answer) as Passing;
+    };
+    expect(await Promise.all([failure('/plain'), failure('/plain')])).toEqual([unproven, unproven]);
+  });
+
+  it('one to another path, and to another method', async () => {
+    server.hands = record;
+    await client.fetch(`${server.origin}/plain?a`, { method: 'POST' });
+    server.hands = () => answers[0] as Passing;
+    expect(await failure('/plain?b', { method: 'POST' })).toEqual(unproven);
+    expect(await failure('/plain?a', { method: 'PUT' })).toEqual(unproven);
+  });
+
+  it('one to the same request with the same nonce, of another caller', async () => {
+    const stranger = { ...vectors.devices.stranger, friendlyName: 'other', roles: ['controller'] as const };
+    const devices = [...vectorAllowList.devices, stranger].map((device) => ({
+      ...device,
+      keysSince: undefined,
+    }));
+    server.use({
+      allowList: { deviceId: provingTarget.deviceId, hosts: [server.authority], devices: devices as never },
+    });
+    await client.fetch(`${server.origin}/plain`);
+    server.hands = async (_answer, { headers }) => {
+      const nonce = /nonce="([^"]+)"/.exec(headers.authorization as string)?.[1] as string;
+      const { request } = await asking(
+        { target: '/plain', authority: server.authority },
+        { signer: await signerOf('stranger'), nonce, created: Math.floor(Date.now() / 1000) },
+      );
+      let answer: Passing | undefined;
+      await honestly(async () => {
+        const response = await fetch(`${server.origin}/plain`, { headers: request.headers });
+        expect(response.headers.get('signature')).toMatch(/^amesh=/); // it is proven to the other caller
+        answer = { status: 200, headers: [...response.headers], body: Buffer.from(await response.text()) };
+      });
+      return answer as Passing;
+    };
+    expect(await failure('/plain')).toEqual(unproven);
+  });
+
+  it('one of another server that this machine may call', async () => {
+    const other = await signerOf('stranger');
+    server.use({
+      answerSigner: { deviceId: vectors.devices.stranger.deviceId, sign: (message) => other.sign(message) },
+    });
+    expect(await failure('/plain')).toMatchObject({
+      code: 'answer_unproven',
+      detail: expect.stringContaining(`it is signed by ${vectors.devices.stranger.deviceId}`),
+    });
+  });
+
+  it('one signed by another key in the name of the target', async () => {
+    const other = await signerOf('stranger');
+    server.use({
+      answerSigner: { deviceId: provingTarget.deviceId, sign: (message) => other.sign(message) },
+    });
+    expect(await failure('/plain')).toEqual(unproven);
+  });
+
+  it('a refusal that somebody got by garbage in the name of the caller', async () => {
+    const id = vectors.devices.controller.deviceId;
+    const garbage = `AuthMesh v="2",id="${id}",ts="${Math.floor(Date.now() / 1000)}",nonce="${'A'.repeat(22)}",sig="${'A'.repeat(86)}"`;
+    server.hands = async (_answer, { headers }) => {
+      let answer: Passing | undefined;
+      await honestly(async () => {
+        const ask = headers['accept-signature'] as string;
+        const init = { headers: { authorization: garbage, 'accept-signature': ask } };
+        const response = await fetch(`${server.origin}/plain`, init);
+        answer = {
+          status: response.status,
+          headers: [...response.headers],
+          body: Buffer.from(await response.text()),
+        };
+      });
+      expect(answer?.headers.map(([name]) => name)).not.toContain('signature');
+      return answer as Passing;
+    };
+    expect(await failure('/plain')).toMatchObject({
+      code: 'answer_unproven',
+      status: 401,
+      claims: 'unauthorized',
+    });
+  });
+});
+
+describe('what nobody proved moves nothing:', () => {
+  const refusing = (status: number, ...headers: [string, string][]) => {
+    server.hands = () => ({ status, headers, body: Buffer.from('{"error":"x"}') });
+  };
+
+  it('a forged 401 is no refusal, and the error says what it would mean', async () => {
+    refusing(401, ['www-authenticate', 'AuthMesh error="unauthorized"']);
+    const told: ClientRefusal[] = [];
+    const told401 = askingClient({ onRefusal: (refusal) => void told.push(refusal) });
+    const error = await told401.fetch(`${server.origin}/plain?secret`).catch((thrown) => thrown);
+    const origin = server.origin;
+    expect(error).toMatchObject({
+      code: 'answer_unproven',
+      status: 401,
+      claims: 'unauthorized',
+      detail: `The answer of ${origin}/plain (401 unauthorized) is not proven: it has no signature of amesh. The request may have been carried out.`,
+      fix: expect.stringMatching(
+        /^If it is genuine: The server did not accept the signature of this device\. .*amesh whoami\.$/,
+      ),
+    });
+    const { status, code, detail, fix } = error;
+    expect(told).toEqual([{ code, status, url: `${origin}/plain`, detail, fix }]);
+    expect(server.done).toEqual(['']);
+  });
+
+  it.each([
+    [421, [] as [string, string][], 'wrong_host'],
+    [403, [['content-type', 'text/plain']] as [string, string][], undefined],
+    [503, [] as [string, string][], undefined],
+    [200, [] as [string, string][], undefined],
+  ])('nor is a forged %d sent again', async (status, headers, claims) => {
+    refusing(status, ...headers);
+    const error = await client
+      .fetch(server.origin, { method: 'POST', body: 'pay' })
+      .catch((thrown) => thrown);
+    expect(error).toMatchObject({ code: 'answer_unproven', status });
+    expect(error.claims).toBe(claims);
+    // Node's fetch repeats a request after a 421 by itself, and the server knows the nonce of that one.
+    expect(server.done).toEqual(['pay']);
+  });
+
+  it('a forged Date', async () => {
+    for (const aheadMs of [29_000, 200_000, -200_000, 4_000_000]) {
+      const date = new Date(Date.now() + aheadMs).toUTCString();
+      refusing(401, ['www-authenticate', 'AuthMesh error="timestamp_out_of_range"'], ['date', date]);
+      const told: ClientRefusal[] = [];
+      const there = askingClient({ onRefusal: (refusal) => void told.push(refusal) });
+      server.seen.length = 0;
+      await expect(there.fetch(`${server.origin}/plain`)).rejects.toMatchObject({
+        claims: 'timestamp_out_of_range',
+      });
+      expect(told).toMatchObject([{ code: 'answer_unproven' }]);
+      server.hands = (answer) => answer;
+      expect((await there.fetch(`${server.origin}/plain`)).status).toBe(200);
+      const times = server.seen.map(({ headers }) =>
+        Number(/ts="(\d+)"/.exec(headers.authorization as string)?.[1]),
+      );
+      expect(times).toHaveLength(2);
+      for (const time of times) expect(Math.abs(time - Date.now() / 1000)).toBeLessThan(25);
+    }
+  });
+
+  it('a forged refusal renews a working key no more often than an honest one', async () => {
+    refusing(401, ['www-authenticate', 'AuthMesh error="unauthorized"']);
+    const device = await signerOf('controller');
+    let signatures = 0;
+    const counted = {
+      publicKey: device.publicKey,
+      sign: (message: Uint8Array) => {
+        signatures++;
+        return device.sign(message);
+      },
+    };
+    const worker = withWorkingKey(counted);
+    const there = askingClient({}, () => worker);
+    for (let i = 0; i < 8; i++) await expect(there.fetch(server.origin)).rejects.toEqual(unproven);
+    expect(signatures).toBeLessThanOrEqual(2);
   });
 });

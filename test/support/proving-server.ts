@@ -1,4 +1,5 @@
 import { createServer, request as forward, type IncomingMessage, type ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
 import {
   type CalledTarget,
   type ClientOptions,
@@ -29,10 +30,15 @@ export interface Passing {
   /** Lines, in order. */
   headers: [name: string, value: string][];
   body: Buffer;
+  /** Sent in place of the body, piece by piece. If it throws, the connection breaks. */
+  stream?: AsyncIterable<Uint8Array>;
 }
 
 /** Somebody on the way, who may change an answer, or give an own one. */
 export type Hands = (answer: Passing, request: IncomingMessage) => Passing | Promise<Passing>;
+
+/** Somebody on the way, who decides when and how often the server gets a request. If it throws, the connection breaks. */
+export type Holder = (deliver: () => Promise<Passing>, request: IncomingMessage) => Promise<Passing>;
 
 /** A server of the vectors' target that signs its answers, and a proxy in front of it, through which it is called. */
 export interface ProvingServer {
@@ -45,6 +51,8 @@ export interface ProvingServer {
   readonly routes: Map<string, Handler>;
   /** What the proxy does; honest by default. */
   hands: Hands;
+  /** What the proxy does in place of that. */
+  holder: Holder | undefined;
   /** The bodies of the requests that were carried out. */
   readonly done: string[];
   /** All requests that the proxy has seen, with their headers. */
@@ -71,6 +79,7 @@ export function useProvingServer(): ProvingServer {
     },
     routes: new Map(),
     hands: honest,
+    holder: undefined,
     done: [],
     seen: [],
     use(options) {
@@ -89,6 +98,7 @@ export function useProvingServer(): ProvingServer {
     },
     reset() {
       server.hands = honest;
+      server.holder = undefined;
       server.done.length = 0;
       server.seen.length = 0;
       server.routes.clear();
@@ -119,14 +129,17 @@ export function useProvingServer(): ProvingServer {
 
   async function pass(request: IncomingMessage, response: ServerResponse) {
     server.seen.push(request);
-    const answer = await server.hands(await sendOn(far.port, request, await read(request)), request);
+    const sent = await read(request);
+    const deliver = () => sendOn(far.port, request, sent);
+    const answer = await (server.holder?.(deliver, request) ?? server.hands(await deliver(), request));
     const { status, headers, body } = answer;
     response.sendDate = false;
     const kept = headers.filter(
       ([name]) => !/^(connection|keep-alive|transfer-encoding|content-length)$/i.test(name),
     );
     response.writeHead(status, kept.flat());
-    response.end(body);
+    if (answer.stream === undefined) response.end(body);
+    else await pipeline(answer.stream, response);
   }
 
   beforeAll(async () => {

@@ -1,0 +1,107 @@
+import { type ClientRefusal, InMemoryNonceStore, provenBy } from '@authmesh/sdk/core';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { askingClient, provingTarget, useProvingServer } from '../support/proving-server';
+
+const server = useProvingServer();
+beforeEach(() => server.reset());
+
+/** A client whose clock is that much ahead of the server's. */
+const skewed = (aheadMs: number, options: Parameters<typeof askingClient>[0] = {}) =>
+  askingClient({ now: () => Date.now() + aheadMs, ...options });
+
+const asked = () => server.seen.map(({ headers }) => headers['accept-signature'] !== undefined);
+
+/** Sends what is for an https URL over http, as behind a front that ends TLS. */
+const behindTls = ((input: URL | string, init: RequestInit) =>
+  fetch(String(input).replace('https:', 'http:'), init)) as typeof fetch;
+
+describe.each([31_000, 200_000, 295_000, -31_000, -200_000, -295_000])(
+  'a clock that is %i ms ahead',
+  (aheadMs) => {
+    it('is corrected by a proven refusal over http, once, and the next requests have the right time', async () => {
+      const client = skewed(aheadMs);
+      const init = { method: 'POST', body: 'pay' };
+      expect(provenBy(await client.fetch(server.origin, init))?.target).toBe(provingTarget.deviceId);
+      expect(server.seen).toHaveLength(2);
+      expect((await client.fetch(server.origin, init)).status).toBe(200);
+      expect(server.seen).toHaveLength(3);
+      expect(server.done).toEqual(['pay', 'pay']);
+    });
+
+    it('is corrected over https by asking once more, for a proof', async () => {
+      const client = skewed(aheadMs, { fetch: behindTls });
+      const origin = server.origin.replace('http:', 'https:');
+      const response = await client.fetch(origin, { method: 'POST', body: 'pay' });
+      expect([response.status, provenBy(response)]).toEqual([200, undefined]);
+      expect(asked()).toEqual([false, true, false]);
+      expect((await client.fetch(origin)).status).toBe(200);
+      expect(server.seen).toHaveLength(4);
+      expect(server.done).toEqual(['pay', '']);
+    });
+  },
+);
+
+describe('a clock that is wrong', () => {
+  it.each([
+    ['a target without a key', { targetOf: () => provingTarget.deviceId }],
+    ['a target that cannot prove', { targetOf: () => ({ ...provingTarget, proves: false }) }],
+    ['a client that does not ask', { answers: 'off' as const }],
+  ])('follows 29 s by Date over https, and no more, with %s', async (_name, options) => {
+    server.use({ clockSkewSeconds: 10 });
+    const origin = server.origin.replace('http:', 'https:');
+    expect((await skewed(-28_000, { fetch: behindTls, ...options }).fetch(origin)).status).toBe(200);
+    const far = skewed(-45_000, { fetch: behindTls, ...options }).fetch(origin);
+    await expect(far).rejects.toMatchObject({ code: 'clock_skew_too_large' });
+    expect(asked()).not.toContain(true);
+  });
+
+  it('follows by Date over https if the target signs nothing, and not beyond 30 s', async () => {
+    server.use({ answerSigner: undefined, clockSkewSeconds: 10 });
+    const origin = server.origin.replace('http:', 'https:');
+    expect((await skewed(-28_000, { fetch: behindTls }).fetch(origin)).status).toBe(200);
+    expect(asked()).toEqual([false, true, false]);
+    await expect(skewed(-45_000, { fetch: behindTls }).fetch(origin)).rejects.toMatchObject({
+      code: 'clock_skew_too_large',
+    });
+  });
+
+  it('by more than any server remembers is answer_unproven over http, and says what it would mean', async () => {
+    const told: ClientRefusal[] = [];
+    const client = skewed(-400_000, { onRefusal: (refusal) => void told.push(refusal) });
+    await expect(client.fetch(server.origin)).rejects.toMatchObject({
+      code: 'answer_unproven',
+      claims: 'timestamp_out_of_range',
+    });
+    expect(told).toMatchObject([{ code: 'answer_unproven' }]);
+    expect(server.seen).toHaveLength(1);
+  });
+
+  it('a stream is sent once, and the next request has the right time', async () => {
+    const client = skewed(-60_000);
+    const body = new Blob(['x']).stream();
+    const init = { method: 'POST', body, headers: { 'content-digest': DIGEST_OF_X } };
+    const response = await client.fetch(server.origin, init);
+    expect([response.status, provenBy(response)?.target]).toEqual([401, provingTarget.deviceId]);
+    expect((await client.fetch(server.origin)).status).toBe(200);
+    expect(server.done).toEqual(['']);
+  });
+
+  it('the request that was refused is never carried out, not even when its time has come', async () => {
+    let nowMs = Date.now();
+    const now = () => nowMs;
+    server.use({ now, nonceStore: new InMemoryNonceStore({ now, startedAt: 1 }) });
+    const client = skewed(60_000);
+    await client.fetch(server.origin, { method: 'POST', body: 'pay' });
+    const [{ headers }] = server.seen as [(typeof server.seen)[0]];
+    nowMs += 60_000;
+    const again = await fetch(server.origin, {
+      method: 'POST',
+      body: 'pay',
+      headers: { ...headers } as never,
+    });
+    expect(again.status).toBe(401);
+    expect(server.done).toEqual(['pay']);
+  });
+});
+
+const DIGEST_OF_X = 'sha-256=:LXEWQrcmsEQBYnyp++6wy9chTD7GQPMTbAiWHF5IaSE=:';
