@@ -182,11 +182,11 @@ async function proven(
     crypto,
     limitBytes,
     allowsUnprovenBody: attempt.allowsUnprovenBody,
-    isCoded: isDeno && headers.has('accept-encoding'),
     unproven: (why) => unproven(settings, request, response.status, why),
   });
   if (typeof result !== 'string') {
     if (!isLate(result) || tookMs <= REMEMBERED_MS) return result;
+    if (!attempt.needsProof) return response;
     await discard(result);
     throw unproven(settings, request, response.status, LATE);
   }
@@ -235,7 +235,7 @@ export async function explainAnswer(
   return explainRefusal(url, response, { signed, fetch, options, nowMs: now(), isDelegate, ownId });
 }
 
-/** It leaves a body coded if the program has set Accept-Encoding. */
+/** It leaves a body coded if the program asks for none, and a proxy compresses it all the same. */
 const isDeno = 'Deno' in globalThis;
 
 async function sign(

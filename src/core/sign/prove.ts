@@ -11,8 +11,6 @@ import { discard } from './send';
 export interface ProveOptions extends Omit<ExpectedBody, 'digest' | 'crypto'> {
   readonly crypto: Pick<CryptoProvider, 'sha256' | 'createSha256' | 'importPublicKey'>;
   readonly allowsUnprovenBody: boolean;
-  /** Whether the runtime leaves the body in its coding, if it has one. */
-  readonly isCoded: boolean;
 }
 
 /**
@@ -48,10 +46,10 @@ export async function prove(
 function bodyOf(
   response: Response,
   head: ProvenHead,
-  { crypto, limitBytes, unproven, allowsUnprovenBody, isCoded }: ProveOptions,
+  { crypto, limitBytes, unproven, allowsUnprovenBody }: ProveOptions,
 ): ReadableStream<Uint8Array<ArrayBuffer>> | null {
   if (response.body === null) return null;
-  const open = () => decoded(response, isCoded);
+  const open = () => toBodyStream(response.body) as ReadableStream<Uint8Array>;
   if (head.digest !== null) return checkedBody(open, { digest: head.digest, crypto, limitBytes, unproven });
   if (head.isStream && allowsUnprovenBody) return open() as ReadableStream<Uint8Array<ArrayBuffer>>;
   void discard(response);
@@ -60,17 +58,6 @@ function bodyOf(
         unproven('its target has signed the head only, and not the body (allowUnprovenBody)'),
       )
     : null;
-}
-
-const CODINGS: Readonly<Record<string, string>> = { gzip: 'gzip', deflate: 'deflate', br: 'brotli' };
-
-/** The content: Deno leaves a body coded if the program has set Accept-Encoding itself. */
-function decoded(response: Response, isCoded: boolean): ReadableStream<Uint8Array> {
-  const body = toBodyStream(response.body) as ReadableStream<Uint8Array>;
-  const coding = CODINGS[response.headers.get('content-encoding') ?? ''];
-  if (!isCoded || coding === undefined) return body;
-  const decoder = new DecompressionStream(coding as CompressionFormat);
-  return body.pipeThrough(decoder as ReadableWritablePair<Uint8Array, Uint8Array>);
 }
 
 function linesOf({ headers }: Response): HeaderLines {
