@@ -1,0 +1,67 @@
+import { Hono } from 'hono';
+import { handle } from 'hono/aws-lambda';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { toHonoMiddleware } from '../../src/adapters/hono/middleware';
+import { hostOf, type LambdaHandler, lambdaSources, toEvent } from '../support/lambda';
+import { asking, checked, provingVerifier, type ReceivedAnswer } from '../support/proofs';
+
+const PNG = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0xff, 0xfe, 0x00, 0x80);
+const COOKIES = ['a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT', 'b=2'];
+
+/** What a client gets of a handler's result, with all lines of its headers. */
+function toReceived(result: unknown): ReceivedAnswer {
+  const { statusCode, headers, multiValueHeaders, cookies, body, isBase64Encoded } = result as {
+    statusCode: number;
+    headers?: Record<string, string>;
+    multiValueHeaders?: Record<string, string[]>;
+    cookies?: string[];
+    body?: string;
+    isBase64Encoded?: boolean;
+  };
+  const lines: Record<string, string | string[]> = {};
+  for (const [name, value] of Object.entries({ ...headers, ...multiValueHeaders, 'set-cookie': cookies }))
+    if (value !== undefined) lines[name.toLowerCase()] = value;
+  const many = multiValueHeaders?.['set-cookie'];
+  if (many !== undefined) lines['set-cookie'] = many;
+  return {
+    status: statusCode,
+    headers: lines,
+    body: Buffer.from(body ?? '', isBase64Encoded ? 'base64' : 'utf8'),
+  };
+}
+
+describe.each(lambdaSources)('hono/aws-lambda, %s: an answer is proven', (source) => {
+  let handler: LambdaHandler;
+  beforeAll(async () => {
+    const verifier = await provingVerifier({ hosts: [hostOf(source)] });
+    const app = new Hono().use(toHonoMiddleware(() => verifier));
+    app.get('/json', (c) => c.json({ a: 'ü' }));
+    app.get('/png', (c) => c.body(PNG, 200, { 'content-type': 'image/png' }));
+    app.get('/none', (c) => c.body(null, 204));
+    app.get('/untyped', () => new Response(PNG));
+    app.get('/cookies', (c) => {
+      for (const cookie of COOKIES) c.header('set-cookie', cookie, { append: true });
+      return c.text('with cookies', 201);
+    });
+    // biome-ignore lint/suspicious/noExplicitAny: what the types of events want differs, and what comes is the same
+    const run = handle(app) as any;
+    handler = (event) => run(event, {});
+  });
+
+  const cases = {
+    '/json': 200,
+    '/png': 200,
+    '/untyped': 200,
+    '/none': 204,
+    '/cookies': 201,
+    '/nowhere': 404,
+  };
+  it.each(Object.entries(cases))('%s', async (target, status) => {
+    const { request, expected } = await asking({ target, authority: hostOf(source) });
+    const headers = Object.entries({ host: hostOf(source), ...request.headers });
+    const answer = toReceived(await handler(toEvent({ method: 'GET', target, headers }, source)));
+    expect(await checked(answer, expected)).toMatchObject({ status, proof: 'proven' });
+    if (target === '/cookies') expect(answer.headers['set-cookie']).toEqual(COOKIES);
+    if (target === '/png' || target === '/untyped') expect([...answer.body]).toEqual([...PNG]);
+  });
+});
