@@ -2,7 +2,9 @@ import { verify } from '@authmesh/sdk/hono';
 import { getRequestListener } from '@hono/node-server';
 import type { Context, Hono, MiddlewareHandler } from 'hono';
 import { afterEach, describe, expect, it } from 'vitest';
+import { toHonoMiddleware } from '../../src/adapters/hono/middleware';
 import { type Listening, listen } from '../support/listen';
+import { asking, checked, provingVerifier, receive } from '../support/proofs';
 import { exchange, head, RawClient } from '../support/raw-http';
 import { usePair } from '../support/use-pair';
 
@@ -152,6 +154,49 @@ describe.each(Object.entries(releases))('Hono %s', (_, load) => {
       expect(response.headers.get('x-mine')).toBe('1');
     }
     expect(seen).toEqual(['{"error":"unauthorized"}', '{"error":"unauthorized"}']);
+  });
+
+  it('proves its answers to callers that ask', async () => {
+    const { Hono, HTTPException } = await load();
+    const app = new Hono();
+    let verifier: Awaited<ReturnType<typeof provingVerifier>>;
+    app.use(toHonoMiddleware(() => verifier));
+    app.get('/json', (c) => c.json({ a: 1 }, 201));
+    app.get('/own', () => new Response('own', { headers: { link: '</>' } }));
+    app.get('/headers', (c) => {
+      c.header('Set-Cookie', 'a=1');
+      c.header('Set-Cookie', 'b=2', { append: true });
+      return c.html('<p>');
+    });
+    app.get('/none', (c) => c.body(null, 204));
+    app.get('/away', (c) => c.redirect('/json', 303));
+    app.get('/error', () => {
+      throw new HTTPException(409, { message: 'conflict' });
+    });
+    app.get('/failure', () => {
+      throw new Error('of the handler');
+    });
+    app.onError((error, c) =>
+      'getResponse' in error ? (error as { getResponse(): Response }).getResponse() : c.text('', 500),
+    );
+    const { authority, port } = await serve(app);
+    verifier = await provingVerifier({ hosts: [authority] });
+    const statuses = {
+      json: 201,
+      own: 200,
+      headers: 200,
+      none: 204,
+      away: 303,
+      error: 409,
+      failure: 500,
+      x: 200,
+    };
+    for (const [path, status] of Object.entries(statuses)) {
+      const { request, expected } = await asking({ target: `/${path}`, authority });
+      const answer = await checked(await receive(port, request), expected);
+      expect([path, answer.status, answer.proof]).toEqual([path, status, 'proven']);
+      if (path === 'headers') expect(answer.covered).toContain('set-cookie');
+    }
   });
 
   it('has the headers of the middleware before it', async () => {
