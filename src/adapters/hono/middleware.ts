@@ -38,14 +38,13 @@ export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): Middle
 /** Signs the answer. A switch to WebSockets is none, and the server would not recognise a copy of its own response. */
 async function prove(c: Context, proof: AnswerProof, type: string | null | undefined): Promise<void> {
   if (c.req.header('upgrade')?.toLowerCase() === 'websocket') return;
-  const isOnNode = incomingOf(c) !== undefined;
-  const proven = await proveResponse(c.res, proof, type ?? (isOnNode ? TYPE_ON_NODE : undefined));
+  // @hono/node-server would add this, and its version 1 does so also if there is no body. A 304 would change what a cache has.
+  const isUntyped = incomingOf(c) !== undefined && !type && c.res.status !== 304;
+  if (isUntyped) c.header('Content-Type', 'text/plain; charset=UTF-8');
+  const proven = await proveResponse(c.res, proof, type ?? undefined);
   c.res = undefined; // or Hono would copy the headers of the old one
   c.res = proven;
 }
-
-/** What @hono/node-server sends for a response without Content-Type. */
-const TYPE_ON_NODE = 'text/plain; charset=UTF-8';
 
 /**
  * A shared cache must not serve one caller's response to others. The handler may override this. Appended, since Hono does

@@ -2,9 +2,8 @@ import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { toUtf8 } from '../../core/encoding';
 import type { Answered, Refused } from '../../core/verify/verdict';
-import { discardRest } from '../node/refuse';
 import { isHttp2, type NodeRequest } from '../node/request';
-import { isFromParser } from '../node/transport';
+import { discardRest, isFromParser } from '../node/transport';
 import { incomingOf } from './view';
 
 /**

@@ -1,6 +1,5 @@
-import { LINGER_BYTES, LINGER_MS } from './refuse';
 import { isHttp2, type NodeRequest, type NodeResponse } from './request';
-import { hasArrived } from './transport';
+import { hasArrived, LINGER_BYTES, LINGER_MS } from './transport';
 
 /**
  * Ends a request's stream with an error in the middle of its body.

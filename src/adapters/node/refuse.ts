@@ -4,11 +4,7 @@ import type { AnswerHeaders, Refused } from '../../core/verify/verdict';
 import { holdHead } from './held-head';
 import { letPass } from './prove-answer';
 import { isHttp2, type NodeRequest, type NodeResponse } from './request';
-import { isFromParser } from './transport';
-
-/** How long a refusal waits for the rest of a body, and how many bytes of it are discarded. */
-export const LINGER_MS = 1000;
-export const LINGER_BYTES = 16_777_216;
+import { discardRest, isFromParser } from './transport';
 
 /**
  * Sends a refusal. If the body is still arriving, it closes the connection, or the HTTP/2 stream, after the response, so
@@ -65,20 +61,4 @@ function keepSigned(response: NodeResponse, signed: AnswerHeaders): void {
  */
 export function isRepeated(status: number): boolean {
   return status === 421;
-}
-
-/** Discards the rest of a body, within the limits above, then calls `done`. */
-export function discardRest(request: NodeRequest, done: () => void): void {
-  let discarded = 0;
-  const discard = (chunk: Buffer) => {
-    discarded += chunk.length;
-    if (discarded > LINGER_BYTES) finish();
-  };
-  const finish = () => {
-    clearTimeout(timer);
-    request.off('data', discard).off('end', finish).off('close', finish);
-    done();
-  };
-  const timer = setTimeout(finish, LINGER_MS);
-  request.on('data', discard).on('end', finish).on('close', finish);
 }

@@ -78,3 +78,23 @@ export function lengthFault(
   }
   return undefined;
 }
+
+/** How long a refusal waits for the rest of a body, and how many bytes of it are discarded. */
+export const LINGER_MS = 1000;
+export const LINGER_BYTES = 16_777_216;
+
+/** Discards the rest of a body, within these limits, then calls `done`. */
+export function discardRest(request: NodeRequest, done: () => void): void {
+  let discarded = 0;
+  const discard = (chunk: Buffer) => {
+    discarded += chunk.length;
+    if (discarded > LINGER_BYTES) finish();
+  };
+  const finish = () => {
+    clearTimeout(timer);
+    request.off('data', discard).off('end', finish).off('close', finish);
+    done();
+  };
+  const timer = setTimeout(finish, LINGER_MS);
+  request.on('data', discard).on('end', finish).on('close', finish);
+}
