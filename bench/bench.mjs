@@ -15,10 +15,12 @@ import {
   withWorkingKey,
 } from '@authmesh/sdk/core';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
-import { Bench } from 'tinybench';
 
-const ROUNDS = 9;
-const PER_ROUND = 2000;
+/** The two of a ratio take turns: what else the machine does slows both down. */
+const TURNS = 320;
+const PER_TURN = 50;
+/** A verifier is replaced by a new one after so many. */
+const PER_VERIFIER = 40 * PER_TURN;
 const results = [];
 
 await benchVerifyAndSign();
@@ -61,72 +63,80 @@ async function benchVerifyAndSign() {
   const message = Buffer.alloc(420, 0x61);
   const signature = sign('sha256', message, privateKey);
 
-  const ratios = { verify: [], sign: [] };
-  for (let round = 0; round < ROUNDS; round++) {
-    const requests = [];
-    for (let i = 0; i < PER_ROUND * 2; i++) requests.push(await signRequest(view, signer));
-    const verifier = createVerifier({ allowList, nonceStore: new InMemoryNonceStore({ startedAt: 0 }) });
-    let next = 0;
-    const bench = new Bench({
-      time: 0,
-      iterations: PER_ROUND,
-      warmup: true,
-      warmupTime: 0,
-      warmupIterations: PER_ROUND - 1,
-    });
-    bench.add('bare verify', () => {
-      if (!verify('sha256', message, bareKey, signature)) throw new Error('bare verify failed');
-    });
-    bench.add('amesh verify', async () => {
-      const verdict = await verifier.verify(requests[next++ % requests.length]);
-      if (!verdict.ok) throw new Error(verdict.code);
-    });
-    bench.add('bare sign', () => sign('sha256', message, privateKey));
-    bench.add('amesh sign', () => signRequest(view, signer));
-    await bench.run();
-    const median = Object.fromEntries(bench.tasks.map((task) => [task.name, medianOf(task)]));
-    ratios.verify.push(median['amesh verify'] / median['bare verify']);
-    ratios.sign.push(median['amesh sign'] / median['bare sign']);
-    process.stderr.write(
-      `round ${round + 1}: bare verify ${us(median['bare verify'])}, amesh ${us(median['amesh verify'])}; bare sign ${us(median['bare sign'])}, amesh ${us(median['amesh sign'])}\n`,
-    );
-  }
-  results.push({
+  await compare({
     what: 'verify a 1 KiB POST / bare node:crypto verify',
-    value: middle(ratios.verify),
     budget: 1.25,
+    floor: () => {
+      if (!verify('sha256', message, bareKey, signature)) throw new Error('bare verify failed');
+    },
+    measured: verifying(allowList, () => signRequest(view, signer)),
   });
-  results.push({ what: 'sign it / bare node:crypto sign', value: middle(ratios.sign), budget: 1.5 });
-  await benchWorkingKey({ signer, view, allowList });
+  await compare({
+    what: 'sign it / bare node:crypto sign',
+    budget: 1.5,
+    floor: () => sign('sha256', message, privateKey),
+    measured: { run: () => signRequest(view, signer) },
+  });
+  // After the others: a verifier that has seen both kinds of requests takes longer for each.
+  const working = withWorkingKey(signer);
+  await compare({
+    what: 'verify it with a working key / without',
+    budget: 1.05,
+    floor: verifying(allowList, () => signRequest(view, signer)),
+    measured: verifying(allowList, () => signRequest(view, working)),
+  });
 }
 
-/** After the others: a verifier that has seen both kinds of requests takes longer for each. */
-async function benchWorkingKey({ signer, view, allowList }) {
-  const working = withWorkingKey(signer);
-  const ratios = [];
-  for (let round = 0; round < ROUNDS; round++) {
-    const verifier = createVerifier({ allowList, nonceStore: new InMemoryNonceStore({ startedAt: 0 }) });
-    const bench = new Bench({
-      time: 0,
-      iterations: PER_ROUND,
-      warmup: true,
-      warmupTime: 0,
-      warmupIterations: PER_ROUND - 1,
-    });
-    for (const [name, by] of Object.entries({ without: signer, with: working })) {
-      const requests = [];
-      for (let i = 0; i < PER_ROUND * 2; i++) requests.push(await signRequest(view, by));
-      let next = 0;
-      bench.add(name, async () => {
-        const verdict = await verifier.verify(requests[next++ % requests.length]);
-        if (!verdict.ok) throw new Error(verdict.code);
-      });
-    }
-    await bench.run();
-    const median = Object.fromEntries(bench.tasks.map((task) => [task.name, medianOf(task)]));
-    ratios.push(median.with / median.without);
+/** Verifies requests that were signed before the turn. */
+function verifying(allowList, signOne) {
+  let requests = [];
+  let left = 0;
+  let verifier;
+  return {
+    async prepare() {
+      if (left === 0) {
+        verifier = createVerifier({ allowList, nonceStore: new InMemoryNonceStore({ startedAt: 0 }) });
+        left = PER_VERIFIER;
+      }
+      left -= PER_TURN;
+      requests = [];
+      for (let i = 0; i < PER_TURN; i++) requests.push(await signOne());
+    },
+    async run(at) {
+      const verdict = await verifier.verify(requests[at]);
+      if (!verdict.ok) throw new Error(verdict.code);
+    },
+  };
+}
+
+/** The median of the ratios of all turns but the first ones, in which the code gets warm. */
+async function compare({ what, budget, floor, measured }) {
+  const sides = [floor, measured].map((side) => (typeof side === 'function' ? { run: side } : side));
+  const turns = [];
+  for (let turn = 0; turn < TURNS; turn++) {
+    for (const { prepare } of sides) await prepare?.();
+    const times = [];
+    // Who is first takes turns, too: it may find a cold cache.
+    for (const side of turn % 2 === 0 ? [0, 1] : [1, 0]) times[side] = await undisturbed(sides[side].run);
+    turns.push({ floorMs: times[0], ms: times[1], ratio: times[1] / times[0] });
   }
-  results.push({ what: 'verify it with a working key / without', value: middle(ratios), budget: 1.05 });
+  const warm = turns.slice(TURNS / 8);
+  const value = middle(warm.map(({ ratio }) => ratio));
+  const [floorMs, ms] = [warm.map(({ floorMs }) => floorMs), warm.map(({ ms }) => ms)].map(middleOf);
+  process.stderr.write(`${what}: ${us(ms)} / ${us(floorMs)} (medians)\n`);
+  results.push({ what, value, budget });
+}
+
+/** The lower quartile of a turn, in ms: after others have had the core, its caches are cold for a while. */
+async function undisturbed(run) {
+  const times = [];
+  for (let i = 0; i < PER_TURN; i++) {
+    const start = performance.now();
+    const running = run(i);
+    if (running instanceof Promise) await running;
+    times.push(performance.now() - start);
+  }
+  return times.sort((a, b) => a - b)[PER_TURN >> 2];
 }
 
 async function benchFetch() {
@@ -194,14 +204,13 @@ async function timed(action) {
   return performance.now() - start;
 }
 
-function medianOf(task) {
-  if (task.result.error) throw task.result.error;
-  return task.result.latency.p50;
+function middle(values) {
+  return round(middleOf(values));
 }
 
-function middle(values) {
+function middleOf(values) {
   const sorted = [...values].sort((a, b) => a - b);
-  return round(sorted[Math.floor(sorted.length / 2)]);
+  return sorted[Math.floor(sorted.length / 2)];
 }
 
 function round(value) {
