@@ -58,7 +58,7 @@ for (const name of serverRuntimes.filter((runtime) => runtime !== 'node')) {
           `test/adapters/servers/${name === 'workerd' ? 'worker-' : ''}loopback.ts`,
         );
       return () => server?.close();
-    }, 60_000);
+    });
 
     describe.each(['/hono', '/handler', '/alone'])('%s', (path) => {
       it.each(ELSEWHERE)('%s is refused', async (authority) => {

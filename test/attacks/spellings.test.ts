@@ -471,7 +471,7 @@ for (const name of serverRuntimes.filter((runtime) => runtime !== 'node')) {
       const script = `test/adapters/servers/${name === 'workerd' ? 'worker-' : ''}spellings.ts`;
       server = await startServer(runtime, script);
       return () => server.close();
-    }, 60_000);
+    });
 
     /** What gets in unsigned at a place; a signed request does, too. */
     async function reachingPlace(place: string): Promise<string[]> {

@@ -89,7 +89,7 @@ describeWithRedis('strangers, where the list lies in Redis', () => {
     root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
     redis = await startRedis();
     client = new Redis(redis.url);
-  }, 60_000);
+  });
   afterAll(async () => {
     client?.disconnect();
     await redis.stop();

@@ -87,7 +87,7 @@ function enrolmentsAt(kind: Kind): void {
     authority = `127.0.0.1:${server.port}`;
     // A handler that gets a Request alone does not know its port.
     if (kind.needsHosts) await target.trust.update((list) => setHosts(list, [authority]));
-  }, 60_000);
+  });
   afterAll(async () => {
     await server?.close();
     await rm(root, { recursive: true, maxRetries: 10 });

@@ -188,4 +188,4 @@ it('16 workers of a cluster make one identity and one entry', async () => {
   expect(child.stderr()).not.toMatch(/token|identity|failed/);
   expect(await listOf(dir)).toMatchObject({ revision: 2, devices: [{}], tokens: [{}] });
   expect(await readdir(join(dir, 'keys'))).toHaveLength(1);
-}, 60_000);
+});

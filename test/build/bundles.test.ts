@@ -87,7 +87,7 @@ describe('bundled for Workers', () => {
       exports: ['function', 'function', 'function', 'function'],
     });
     await worker.close();
-  }, 60_000);
+  });
 
   it('unstorage may be left out where the list is in no KV', async () => {
     const { dependencies, peerDependenciesMeta } = JSON.parse(await readFile(`${ROOT}package.json`, 'utf8'));

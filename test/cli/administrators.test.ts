@@ -9,7 +9,7 @@ import { useMachines } from './amesh';
 const createMachine = useMachines();
 
 const AT_ONCE = 10;
-const EACH = times(5, 50);
+const EACH = times(5, 15, 50);
 
 const randomKey = () => createECDH('prime256v1').generateKeys('base64url', 'compressed');
 

@@ -235,7 +235,7 @@ it('has the exit codes that scripts branch on', () => {
   });
 });
 
-it('exits with 9 where another process holds the lock', { timeout: 60_000 }, async () => {
+it('exits with 9 where another process holds the lock', async () => {
   const machine = await createMachine();
   const peer = await createMachine();
   await machine.init('a');

@@ -109,7 +109,7 @@ describe.skipIf(!isRoot)('root in the folder of another user', () => {
         'The proxy 127.0.0.1:1, from HTTP_PROXY, does not respond (ECONNREFUSED).',
       );
     }
-  }, 60_000);
+  });
 
   it('never keeps the group of root, where only the user of the folder was changed', async () => {
     const machine = await createTheirs();

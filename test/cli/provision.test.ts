@@ -159,5 +159,5 @@ describe('amesh provision --wait', () => {
     expect((await laptop.allowList()).devices).toMatchObject([{ deviceId, roles: ['target'] }]);
     expect((await laptop.amesh(['tokens'])).stdout).toContain(`used by prod (${deviceId})`);
     await relay.close();
-  }, 90_000);
+  });
 });

@@ -81,7 +81,7 @@ describeWithRedis('amesh on a store that instances share', () => {
     for (const server of fleet.servers) expect(await fleet.call(server)).toBe('401 {"error":"unauthorized"}');
     const none = await other.amesh(['revoke', '--all-controllers', '--yes'], { env });
     expect(none.stderr).toContain('✓ No device may call this machine. No changes were made.');
-  }, 60_000);
+  });
 
   it('trust reset --keep goes on from a list that a failover has set back', async () => {
     const { trust, identity } = await fleet.open();
@@ -211,7 +211,7 @@ describeWithRedis('amesh on a store that instances share', () => {
       expect(ran.stderr).toContain(`✓ Revoked "peer" (${peer}). Confirmed by all 2 instances.`);
       await vi.waitFor(async () => expect(await admin.hlen(key)).toBe(2), 15_000);
       admin.disconnect();
-    }, 60_000);
+    });
 
     it('says that it does not know, where the record of instances is nothing that can be read', async () => {
       const admin = new Redis(redis.url);
@@ -222,7 +222,7 @@ describeWithRedis('amesh on a store that instances share', () => {
       );
       await admin.del(await recordKey());
       admin.disconnect();
-    }, 60_000);
+    });
 
     async function recordKey(): Promise<string> {
       return `amesh:list:${(await fleet.open()).identity.deviceId}:instances`;

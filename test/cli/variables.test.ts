@@ -6,7 +6,7 @@ import { objectOf, useMachines } from './amesh';
 
 const createMachine = useMachines();
 
-describe('a variable that no shell has looked at', { timeout: 60_000 }, () => {
+describe('a variable that no shell has looked at', () => {
   it.each([
     ['AUTH_MESH_DIR', '~/x', 'Write the whole path.'],
     ['AUTH_MESH_DIR', '"/tmp/amesh-quoted"', 'Leave them out.'],

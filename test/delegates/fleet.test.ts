@@ -47,7 +47,7 @@ function refuse(prepare: () => Promise<{ env: Record<string, string>; stop(): Pr
     for (let i = 0; i < 4; i++)
       children.push(script.start([], { env: { AUTH_MESH_DIR: dir, ...place.env } }));
     for (const child of children) origins.push(`http://127.0.0.1:${await child.line('port ')}`);
-  }, 60_000);
+  });
   afterAll(async () => {
     for (const child of children) child.kill('SIGKILL');
     await Promise.all(children.map(({ ended }) => ended));

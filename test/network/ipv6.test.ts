@@ -33,7 +33,7 @@ async function pair(
   return { target, controller };
 }
 
-describe('on [::1]', { timeout: 60_000 }, () => {
+describe('on [::1]', () => {
   let relayPort: number;
   beforeAll(async () => {
     const relay = createRelay();
@@ -111,7 +111,7 @@ const canUnshare = process.platform === 'linux' && spawnSync('unshare', ['-n', '
 if (!canUnshare)
   console.warn('Tests on a machine of IPv6 alone are skipped: no network of its own (unshare, ip).');
 
-describe.skipIf(!canUnshare && !process.env.CI)('on a machine with IPv6 alone', { timeout: 60_000 }, () => {
+describe.skipIf(!canUnshare && !process.env.CI)('on a machine with IPv6 alone', () => {
   let by: string[];
   beforeAll(async () => {
     const holder = spawn('unshare', ['-n', 'sh', '-c', NETWORK], { stdio: ['pipe', 'pipe', 'inherit'] });

@@ -76,7 +76,7 @@ const UNREACHED = /^fetch failed (?:ENOTFOUND|EAI_AGAIN)\n$/;
 const hint = () =>
   `HTTPS_PROXY sets the proxy 127.0.0.1:${proxy.port}, but the global fetch does not use it.`;
 
-describe.concurrent('signed requests to a server that only a proxy reaches', { timeout: 60_000 }, () => {
+describe.concurrent('signed requests to a server that only a proxy reaches', () => {
   it.concurrent('go through it by the recipe of docs/corporate-proxy.md', async () => {
     const [recipe] = blocksOf('docs/corporate-proxy.md').filter(({ text }) =>
       text.includes('EnvHttpProxyAgent'),

@@ -321,7 +321,7 @@ describe('REDIS_URL', () => {
       );
     }, 10_000);
     await fleet.stop();
-  }, 30_000);
+  });
 
   it.concurrent('that does not answer is one reason in the log, said once', async () => {
     const fleet = await startFleet(1, { REDIS_URL: 'redis://127.0.0.1:1' });

@@ -52,7 +52,7 @@ describeWithRedis.concurrent('RedisNonceStore over a cluster of three', () => {
     let cluster: RedisCluster;
     beforeAll(async () => {
       cluster = await startRedisCluster();
-    }, 60_000);
+    });
     afterAll(() => cluster?.stop());
     const seeds = () => cluster.masters.map(({ url }) => url);
 
@@ -112,7 +112,7 @@ describeWithRedis.concurrent('RedisNonceStore in a failover', () => {
     await expectNoReplay(store, claims, createdAt);
     expect(store.startedAt).toBeGreaterThan(createdAt);
     await cluster.stop();
-  }, 60_000);
+  });
 
   it('of a master behind a sentinel counts from when the replica has taken over', async () => {
     const { sentinelPort, name, master, stop } = await startRedisSentinel();
@@ -125,5 +125,5 @@ describeWithRedis.concurrent('RedisNonceStore in a failover', () => {
     await expectNoReplay(store, claims, createdAt);
     expect(store.startedAt).toBeGreaterThan(createdAt);
     await stop();
-  }, 60_000);
+  });
 });

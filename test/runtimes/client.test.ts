@@ -177,7 +177,7 @@ describe.each(runtimes)('$name $version', (runtime) => {
     it('with a key that a passphrase of a human opens', async () => {
       const { results } = await runScript(runtime, devices[1] as (typeof devices)[number]);
       expect(results['a string']).toEqual({ status: 200, text: 'ok' });
-    }, 60_000);
+    });
 
     it('nothing without the passphrase, and says which variable to set', async () => {
       const device = devices[1] as (typeof devices)[number];
@@ -187,7 +187,7 @@ describe.each(runtimes)('$name $version', (runtime) => {
         message: expect.stringContaining('Set AUTH_MESH_PASSPHRASE'),
       });
       expect(requests.size).toBe(0);
-    }, 60_000);
+    });
 
     it('nothing without an identity, and says what to run', async () => {
       const device = { ...(devices[0] as (typeof devices)[number]), dir: join(root, 'nobody') };
@@ -197,6 +197,6 @@ describe.each(runtimes)('$name $version', (runtime) => {
         message: expect.stringContaining('Run: amesh init'),
       });
       expect(requests.size).toBe(0);
-    }, 60_000);
+    });
   });
 });

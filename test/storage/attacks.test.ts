@@ -108,7 +108,7 @@ describeWithRedis('somebody who can write to the store of the list', () => {
     isOver = true;
     await flooding;
     await fleet.stop();
-  }, 30_000);
+  });
 });
 
 describeWithRedis('an instance', () => {
@@ -127,7 +127,7 @@ describeWithRedis('an instance', () => {
     admin.disconnect();
     await redis.stop();
     await rm(dir, { recursive: true, maxRetries: 5 });
-  }, 30_000);
+  });
 
   it('and an administrator need no more of Redis than docs/production.md says', async () => {
     const docs = await readFile(new URL('../../docs/production.md', import.meta.url), 'utf8');
@@ -163,5 +163,5 @@ describeWithRedis('an instance', () => {
     await fleet.stop();
     admin.disconnect();
     await redis.stop();
-  }, 30_000);
+  });
 });

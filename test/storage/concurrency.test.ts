@@ -9,7 +9,7 @@ import { times } from '../support/full';
 import { documentOf } from '../support/list-document';
 import { describeWithRedis, startRedis } from '../support/redis';
 
-const PROCESSES = times(4, 10);
+const PROCESSES = times(4, 6, 10);
 const CHANGES = 10 * PROCESSES;
 
 let administrator: Script;

@@ -116,7 +116,7 @@ describeWithRedis('with Redis', () => {
     await open().swap('list', bytes('one'), bytes('two'));
     await vi.waitFor(() => expect(told).toBe(3), SOON);
     await proxy.close();
-  }, 60_000);
+  });
 
   it('says that it cannot be read where Redis is gone, and goes on when it is back', async () => {
     const own = await startRedis();

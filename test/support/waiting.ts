@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { StolenTime } from './pauses';
 
 /** How long to wait, in ms, for what takes a moment where nobody else uses the machine. */
-export const SOON = 15_000;
+export const SOON = 30_000;
 
 /**
  * Asks again until the answer is right, and gives for how many milliseconds it was otherwise: from now to the last question

@@ -96,7 +96,7 @@ describe('ListStore', () => {
       code: 'store_conflict',
     });
     expect((await documentOf(device.trust)).hosts).toEqual([]);
-  }, 30_000);
+  });
 
   it('does not create a list if there is one', async () => {
     await expect(device.trust.create()).rejects.toMatchObject({
@@ -185,7 +185,7 @@ describe('an exported list in the place of a list', () => {
   it.each([
     ['a short text', 200, 'x'],
     ['a text larger than any head', 12_000, '🚀'.repeat(64)],
-  ])('is read and changed like any other: %s', { timeout: 60_000 }, async (_, count, friendlyName) => {
+  ])('is read and changed like any other: %s', async (_, count, friendlyName) => {
     const ids = Array.from({ length: count }, randomId);
     await device.trust.update(async (draft) => {
       for (const id of ids) await draft.put(newDevice(id, friendlyName));

@@ -18,7 +18,7 @@ describe.skipIf(runtime === null)('the KV driver of unstorage, in workerd', () =
     const owner = { OWNER: target.deviceId, OWNER_KEY: JSON.stringify(target.privateKeyJwk) };
     administrator = await startWorker(owner, { kv, script, hasNode: true });
     worker = await startWorker({ AMESH_OWNER_KEY: target.publicKey, MAX_STALE: '1' }, { kv });
-  }, 60_000);
+  });
   afterAll(async () => {
     await Promise.all([administrator?.close(), worker?.close()]);
     await kv?.close();

@@ -24,7 +24,7 @@ describe.skipIf(runtime === null)('the Durable Object of nonces', () => {
     expect(answers.filter((answer) => answer === 'known')).toHaveLength(99);
     expect(await claim(worker, 'too short', 60_000)).toBe('malformed');
     expect(await claim(worker, short, Number.NaN)).toBe('malformed');
-  }, 60_000);
+  });
 
   it('remembers over a restart', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'amesh-nonces-'));
@@ -36,7 +36,7 @@ describe.skipIf(runtime === null)('the Durable Object of nonces', () => {
     const second = await startWorker({}, { nonces: { folder } });
     onTestFinished(() => second.close());
     expect(await claim(second, long, 3_600_000)).toBe('known');
-  }, 60_000);
+  });
 
   it('forgets by an alarm what is over, and nothing else', async () => {
     const worker = await startWorker({}, { nonces: 'in memory' });
@@ -50,5 +50,5 @@ describe.skipIf(runtime === null)('the Durable Object of nonces', () => {
       interval: 500,
     });
     expect(await claim(worker, long, 60_000)).toBe('known');
-  }, 60_000);
+  });
 });

@@ -59,7 +59,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
       kv = await started(startKv(await sealedList()));
       const variables = { ...owner, MAX_STALE: String(MAX_STALE) };
       worker = await started(startWorker(variables, { kv, nonces: 'in memory' }));
-    }, 60_000);
+    });
 
     const put = () => call(at(worker, '/orders'), { method: 'PUT', body: 'grüße' });
 
@@ -178,14 +178,14 @@ describe.skipIf(runtime === null)('a Worker', () => {
     for (const response of await Promise.all([get(), get(), get()])) expect(response.status).toBe(503);
     kv.value = await sealedList();
     expect((await until(200, get)).status).toBe(200);
-  }, 60_000);
+  });
 
   it('a cold start under load makes nobody wait for a list that another request reads', async () => {
     const kv = await started(startKv(await sealedList()));
     const worker = await started(startWorker({ ...owner, MAX_STALE: '60' }, { kv, nonces: 'in memory' }));
     const responses = await Promise.all(Array.from({ length: 20 }, () => call(at(worker, '/'))));
     expect(responses.map(({ status }) => status)).toEqual(Array(20).fill(200));
-  }, 60_000);
+  });
 
   it('a list in a variable does, and a memory store says once what it is', async () => {
     // As $(cat allow_list.json) gives it, without the newline.
@@ -194,7 +194,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
     expect((await call(at(worker, '/'))).status).toBe(200);
     expect((await call(at(worker, '/hono/orders'), { method: 'POST', body: 'x' })).status).toBe(200);
     expect(worker.stderr().match(/Using in-memory nonce store/g)).toHaveLength(1);
-  }, 60_000);
+  });
 
   it('warns in its log before the end of a device that calls, once', async () => {
     const expiresAt = Math.floor(Date.now() / 1000) + 3 * 86_400;
@@ -254,7 +254,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
       headers: { 'authmesh-target': controller.deviceId },
     });
     expect((await exchange(worker.port, head(line, headers))).status).toBe(200);
-  }, 60_000);
+  });
 
   it.each([
     ['no list', {}, 'There is no allow list: bind a KV namespace as AMESH_ALLOW_LIST.'],
