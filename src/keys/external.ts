@@ -5,6 +5,7 @@ import { AmeshError, isAmeshError } from '../core/errors/amesh-error';
 import { PROCESS_CODES } from '../process/errors/codes';
 import type { KeyBackend, KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
+import { DEADLINE_MS, NOTICE_MS, toPatience, waitFor } from './slow/patience';
 
 /**
  * A private key that amesh cannot open: a program that can use it gives `createAmesh()` a signer. Its reference is the
@@ -69,14 +70,32 @@ export function assertSigner(signer: Signer): void {
   if (typeof signer.sign !== 'function') throw new TypeError('signer.sign must be a function.');
 }
 
-/** The signer of a program, whose signatures are tested before they are used. */
-export function externalSigner(signer: Signer): Signer {
+/**
+ * The signer of a program, whose signatures are tested before they are used. A signature that it does not give within 60 s is
+ * an error, so that whatever waits for it can go on; after 2 s a line on stderr says what is waited for.
+ */
+export function externalSigner(
+  signer: Signer,
+  patience = { noticeMs: NOTICE_MS, deadlineMs: DEADLINE_MS },
+): Signer {
   const publicKey = signer.publicKey.slice();
   const key = (async () => cryptoProvider.importPublicKey(publicKey))();
   key.catch(() => {}); // reported at the first signature
-  const checked: Signer = { publicKey, sign: (message) => signAndCheck(signer, key, message) };
+  const sign = (message: Uint8Array) => {
+    const signing = (async () => signer.sign(message))();
+    return waitFor(toPatience({}, WAITING, patience), signing, () => silent(patience.deadlineMs));
+  };
+  const checked: Signer = { publicKey, sign: (message) => signAndCheck({ publicKey, sign }, key, message) };
   if (signer.requestSigner === undefined) return checked;
   return { ...checked, requestSigner: () => (signer as Required<Signer>).requestSigner() };
+}
+
+const WAITING = 'Waiting for a signature of the signer that the program gave.';
+
+function silent(deadlineMs: number): AmeshError {
+  return new AmeshError(KEY_CODES.signer_failed, `The signer has not signed within ${deadlineMs / 1000} s.`, {
+    fix: 'Check that the service with the key can be reached, and give its client a timeout.',
+  });
 }
 
 async function signAndCheck(

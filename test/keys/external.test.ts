@@ -19,8 +19,9 @@ import {
 } from '@authmesh/sdk/admin';
 import { fromDerSignature, type Signer } from '@authmesh/sdk/core';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { toSigner } from '../../src/core/crypto/node';
+import { externalSigner } from '../../src/keys/external';
 import { objectOf, useMachines } from '../cli/amesh';
 import { ensureBuilt } from '../support/built';
 import { describeWithSoftHsm, startSoftHsm } from '../support/softhsm';
@@ -271,6 +272,53 @@ describe('createAmesh({ signer })', () => {
       code: 'signer_failed',
       cause,
     });
+  });
+});
+
+describe('a signer that never answers', () => {
+  const signerOf = (sign: Signer['sign']): Signer => ({ publicKey: toSigner(newKey()).publicKey, sign });
+
+  it('is told after a while, and given up later, so that the next signature can be tried', async () => {
+    const warned = vi.spyOn(console, 'warn').mockImplementation(() => {});
+    const never = externalSigner(
+      signerOf(() => new Promise(() => {})),
+      { noticeMs: 1, deadlineMs: 50 },
+    );
+    const signing = [never.sign(message), never.sign(message)];
+    for (const { reason } of (await Promise.allSettled(signing)) as PromiseRejectedResult[])
+      expect(reason).toMatchObject({
+        code: 'signer_failed',
+        detail: 'The signer has not signed within 0.05 s.',
+        fix: expect.stringContaining('timeout'),
+      });
+    expect(warned).toHaveBeenCalledWith(
+      'amesh: Waiting for a signature of the signer that the program gave. amesh waits at most 0.05 s.',
+    );
+    warned.mockRestore();
+  });
+
+  it('does not keep back a caller who has aborted', async () => {
+    const key = newKey();
+    let isSilent = false;
+    let giveUp = () => {};
+    const signer: Signer = {
+      publicKey: toSigner(key).publicKey,
+      sign: (message) =>
+        isSilent
+          ? new Promise((_, reject) => {
+              giveUp = () => reject(new Error('over'));
+            })
+          : toSigner(key).sign(message),
+    };
+    await identify('api', signer);
+    const amesh = createAmesh({ dir: dirOf('api'), env: {}, signer });
+    await amesh.identity();
+    isSilent = true;
+    const controller = new AbortController();
+    const calling = amesh.fetch('http://127.0.0.1:1/', { signal: controller.signal });
+    controller.abort(new Error('enough'));
+    await expect(calling).rejects.toThrow('enough');
+    giveUp(); // which ends the wait
   });
 });
 
