@@ -74,6 +74,20 @@ describe.each(webServers)('the answers of $name', async (kind) => {
       expect(answer).toMatchObject({ status: 403, proof: 'proven' });
     });
 
+    it('while the body of its request is not verified, an answer is not signed', async () => {
+      const body = new TextEncoder().encode('abc'.repeat(1000));
+      const post = { method: 'POST', body, headers: { 'content-type': 'text/plain' } };
+      const changed = body.map((byte, i) => (i === 0 ? byte ^ 1 : byte));
+      expect(await ask(port, '/streamed/whole', post)).toMatchObject({ status: 200, proof: 'proven' });
+      await takeSigned();
+      const early = await ask(port, '/streamed/early', post);
+      const wrong = await ask(port, '/streamed/whole', { ...post, sentBody: changed });
+      const none = 'it has no signature of amesh';
+      expect(early).toMatchObject({ status: 200, text: 'early', proof: none });
+      expect(wrong).toMatchObject({ status: 200, text: 'wrong', proof: none });
+      expect(await takeSigned()).toBe(0);
+    });
+
     if (kind.framework !== 'hono') return;
     describe('in an application of Hono', () => {
       const routes = mounts.flatMap((mount) =>

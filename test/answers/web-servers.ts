@@ -34,6 +34,9 @@ export async function startWebServer({ runtime, framework }: WebServer) {
 export interface Ask extends AskOptions {
   readonly method?: string | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly body?: Uint8Array | undefined;
+  /** What is sent in place of the body that is signed; of the same length. */
+  readonly sentBody?: Uint8Array | undefined;
   /** Where to send it, if not to the server itself. */
   readonly through?: number;
 }
@@ -42,10 +45,10 @@ export interface Ask extends AskOptions {
 export async function ask(
   port: number,
   target: string,
-  { method = 'GET', headers = {}, through = port, ...options }: Ask = {},
+  { method = 'GET', headers = {}, through = port, body, sentBody = body, ...options }: Ask = {},
 ): Promise<CheckedAnswer> {
-  const view = { method, target, authority: `127.0.0.1:${port}`, headers };
+  const view = { method, target, authority: `127.0.0.1:${port}`, headers, ...(body && { body }) };
   const created = Math.floor(Date.now() / 1000);
   const { request, expected } = await asking(view, { created, ...options });
-  return checked(await receive(through, request), expected);
+  return checked(await receive(through, { ...request, body: sentBody }), expected);
 }

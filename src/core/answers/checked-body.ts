@@ -1,5 +1,5 @@
 import type { CryptoProvider } from '../crypto/provider';
-import { equalBytes } from '../encoding';
+import { equalBytes, joinBytes } from '../encoding';
 
 /** What the body of an answer has to be. */
 export interface ExpectedBody {
@@ -48,7 +48,7 @@ export function checkedBody(
   }
 
   async function end(): Promise<Uint8Array[]> {
-    const actual = await (hash === null ? crypto.sha256(joined(held)) : hash.digest());
+    const actual = await (hash === null ? crypto.sha256(joinBytes(held)) : hash.digest());
     if (!equalBytes(actual, digest)) throw unproven(WRONG_BODY);
     return held;
   }
@@ -77,14 +77,4 @@ export function unreadableBody(error: () => Error): ReadableStream<Uint8Array<Ar
     throw error();
   };
   return new ReadableStream({ pull }, { highWaterMark: 0 });
-}
-
-function joined(chunks: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0));
-  let offset = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return bytes;
 }

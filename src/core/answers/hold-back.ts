@@ -1,3 +1,5 @@
+import { joinBytes } from '../encoding';
+
 /** A body that was read as far as it was there. */
 export interface HeldBody {
   /** All bytes; null for a stream. */
@@ -26,7 +28,10 @@ export async function holdBack({ body, headers }: Response, limitBytes: number):
   for (;;) {
     const reading = reader.read();
     const read = await Promise.race([reading, turn]).catch(() => undefined);
-    if (read?.done) return whole(chunks, size);
+    if (read?.done) {
+      const bytes = joinBytes(chunks);
+      return { bytes, body: bytes };
+    }
     const chunk = read?.value;
     // Some runtimes take chunks that are not bytes. An empty one counts, so that nobody can keep this loop busy for ever.
     size += chunk?.BYTES_PER_ELEMENT === 1 ? chunk.length || 1 : limitBytes + 1;
@@ -50,20 +55,6 @@ function nextTurn(): Promise<undefined> {
     if (typeof setImmediate === 'function') setImmediate(resolve, undefined);
     else setTimeout(resolve); // on Workers
   });
-}
-
-function whole(chunks: readonly Uint8Array<ArrayBuffer>[], size: number): HeldBody {
-  let bytes = chunks[0];
-  if (chunks.length !== 1) {
-    bytes = new Uint8Array(size);
-    let offset = 0;
-    for (const chunk of chunks) {
-      bytes.set(chunk, offset);
-      offset += chunk.length;
-    }
-    bytes = bytes.subarray(0, offset);
-  }
-  return { bytes: bytes as Uint8Array<ArrayBuffer>, body: bytes as Uint8Array<ArrayBuffer> };
 }
 
 /** The whole stream again: what was read, what is being read, and the rest. */

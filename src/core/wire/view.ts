@@ -1,4 +1,5 @@
 import type { MaybePromise } from '../crypto/provider';
+import { joinBytes } from '../encoding';
 import { AmeshError } from '../errors/amesh-error';
 import { BODY_CODES, SERVER_CODES } from '../errors/codes';
 import { type BodyGate, gateStream } from './body-gate';
@@ -193,11 +194,5 @@ export async function collect(
     }
     chunks.push(value);
   }
-  const bytes = new Uint8Array(length);
-  let offset = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return bytes;
+  return joinBytes(chunks);
 }

@@ -1,4 +1,4 @@
-import type { Verifier } from '@authmesh/sdk/core';
+import { streamUnverifiedBody, type Verifier } from '@authmesh/sdk/core';
 import { toFetchHandler } from '../../../src/adapters/workers/handler';
 import type { Fetch } from '../../contract/servers/serve';
 import { kinds, upstream } from './web-kinds';
@@ -19,6 +19,7 @@ export function fetchApp(): Fetch {
   const { kind, twice } = handlers;
   if (kind !== undefined && twice !== undefined)
     handlers.twice = toFetchHandler(() => verifiers.kind as Verifier, twice);
+  handlers.streamed = toFetchHandler(() => streaming, uploaded);
   return async (request) => {
     listen(request.url);
     const { pathname } = new URL(request.url);
@@ -26,6 +27,16 @@ export function fetchApp(): Fetch {
     const handler = upstream[pathname] ?? handlers[pathname.split('/')[1] ?? ''];
     return handler === undefined ? new Response(null, { status: 404 }) : handler(request);
   };
+}
+
+/** A verifier that lets handlers read a body before it is verified. */
+export const streaming = verifierOf({ [streamUnverifiedBody]: true });
+
+/** Answers before the body, or behind it, also if it is not the one that was signed. */
+export async function uploaded(request: Request): Promise<Response> {
+  if (nameOf(request) === 'early') return new Response('early');
+  const end = await new Response(request.body).text().catch(() => 'wrong');
+  return new Response(end);
 }
 
 /** The name of the kind, at the end of the path. */

@@ -8,7 +8,7 @@ import { secureHeaders } from 'hono/secure-headers';
 import { stream, streamSSE, streamText } from 'hono/streaming';
 import { timing } from 'hono/timing';
 import { toHonoMiddleware } from '../../../src/adapters/hono/middleware';
-import { nameOf } from './web-fetch-app';
+import { nameOf, streaming, uploaded } from './web-fetch-app';
 import { kinds, upstream } from './web-kinds';
 import { listen, takeSigned, verifierOf } from './web-verifier';
 
@@ -65,6 +65,12 @@ export function honoApp(): Hono {
   app.use('/scoped/*', verify({ require: 'orders:read' }));
   app.use('/later/*', verify(), verify({ require: 'orders:read' }));
   app.use('/both/*', every(verify(), verify({ require: 'orders:read' })));
+
+  app.post(
+    '/streamed/*',
+    toHonoMiddleware(() => streaming),
+    (c) => uploaded(c.req.raw),
+  );
 
   const sub = new Hono();
   sub.use(verify());
