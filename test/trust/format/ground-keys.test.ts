@@ -72,48 +72,60 @@ it.each([
     ground: () => grind(times(1000, 10_000), '101100'),
     prefix: '101100',
   },
-])('$what split their own page, and cost nobody else anything', async ({ ground, prefix }) => {
-  const { written, ids } = await listOfOthers();
-  const isOthers = (of: string) => !of.startsWith(prefix) && !prefix.startsWith(of);
-  const othersPages = () =>
-    written.head.pages.flatMap(({ prefix, content }) => (isOthers(prefix) ? [`${prefix} ${content}`] : []));
-  // A page above the prefix is split, and its halves beside the prefix are pages of others from then on.
-  const before = othersPages();
-  const pagesBefore = written.head.pages.length;
-  const other = ids.find((id) => before.some((page) => bitsOf(id).startsWith(page.split(' ')[0] as string)));
-  const changeOther = async (addedAt: number) => {
-    await written.change((draft) => draft.put(device(other as string, { addedAt })));
-    return { reads: written.reads, writes: written.writes };
-  };
+])(
+  '$what split their own page, and cost nobody else anything',
+  async ({ ground, prefix }) => {
+    const { written, ids } = await listOfOthers();
+    const isOthers = (of: string) => !of.startsWith(prefix) && !prefix.startsWith(of);
+    const othersPages = () =>
+      written.head.pages.flatMap(({ prefix, content }) => (isOthers(prefix) ? [`${prefix} ${content}`] : []));
+    // A page above the prefix is split, and its halves beside the prefix are pages of others from then on.
+    const before = othersPages();
+    const pagesBefore = written.head.pages.length;
+    const other = ids.find((id) =>
+      before.some((page) => bitsOf(id).startsWith(page.split(' ')[0] as string)),
+    );
+    const changeOther = async (addedAt: number) => {
+      await written.change((draft) => draft.put(device(other as string, { addedAt })));
+      return { reads: written.reads, writes: written.writes };
+    };
 
-  const keys = ground();
-  for (let from = 0; from < keys.length - SINGLE; from += BATCH)
-    await written.change(async (draft) => {
-      for (const key of keys.slice(from, Math.min(from + BATCH, keys.length - SINGLE))) await add(draft, key);
-    });
-  for (const key of keys.slice(-SINGLE)) {
-    await written.change((draft) => add(draft, key));
-    expect(written.writes).toBeLessThanOrEqual(2);
-    expect(written.reads).toBe(1);
-  }
+    const keys = ground();
+    for (let from = 0; from < keys.length - SINGLE; from += BATCH)
+      await written.change(async (draft) => {
+        for (const key of keys.slice(from, Math.min(from + BATCH, keys.length - SINGLE)))
+          await add(draft, key);
+      });
+    for (const key of keys.slice(-SINGLE)) {
+      await written.change((draft) => add(draft, key));
+      expect(written.writes).toBeLessThanOrEqual(2);
+      expect(written.reads).toBe(1);
+    }
 
-  // No page of others was written again, moved or deepened.
-  expect(othersPages()).toEqual(expect.arrayContaining(before));
-  // Their own pages are as small as any, and the tree is as deep as their number needs.
-  const lines = written.list.pages.map(({ content }) => ('bytes' in content ? countLines(content.bytes) : 0));
-  expect(Math.max(...lines)).toBeLessThanOrEqual(LINES_OF_A_PAGE);
-  const deepest = Math.max(...written.head.pages.map((page) => page.prefix.length));
-  expect(deepest).toBeLessThanOrEqual(prefix.length + Math.ceil(Math.log2(keys.length / 256)) + 3);
-  const added = written.head.pages.length - pagesBefore;
-  expect(added).toBeLessThanOrEqual(prefix.length + keys.length / 128);
-  expect(written.head.pages.length).toBeLessThan(MAX_PAGES / 10);
-  // A change elsewhere is what it was: one page and the head.
-  expect(await changeOther(1)).toEqual({ reads: 1, writes: 1 });
-  for (const id of ids.slice(0, 100)) expect(written.list.find(id)?.deviceId).toBe(id);
-  for (const { deviceId } of keys.slice(0, 100)) expect(written.list.find(deviceId)?.deviceId).toBe(deviceId);
-  const headBytes = written.headBytes;
-  console.log(`${keys.length} keys: ${added} pages more, ${deepest} bits deep, a head of ${headBytes} bytes`);
-});
+    // No page of others was written again, moved or deepened.
+    expect(othersPages()).toEqual(expect.arrayContaining(before));
+    // Their own pages are as small as any, and the tree is as deep as their number needs.
+    const lines = written.list.pages.map(({ content }) =>
+      'bytes' in content ? countLines(content.bytes) : 0,
+    );
+    expect(Math.max(...lines)).toBeLessThanOrEqual(LINES_OF_A_PAGE);
+    const deepest = Math.max(...written.head.pages.map((page) => page.prefix.length));
+    expect(deepest).toBeLessThanOrEqual(prefix.length + Math.ceil(Math.log2(keys.length / 256)) + 3);
+    const added = written.head.pages.length - pagesBefore;
+    expect(added).toBeLessThanOrEqual(prefix.length + keys.length / 128);
+    expect(written.head.pages.length).toBeLessThan(MAX_PAGES / 10);
+    // A change elsewhere is what it was: one page and the head.
+    expect(await changeOther(1)).toEqual({ reads: 1, writes: 1 });
+    for (const id of ids.slice(0, 100)) expect(written.list.find(id)?.deviceId).toBe(id);
+    for (const { deviceId } of keys.slice(0, 100))
+      expect(written.list.find(deviceId)?.deviceId).toBe(deviceId);
+    const headBytes = written.headBytes;
+    console.log(
+      `${keys.length} keys: ${added} pages more, ${deepest} bits deep, a head of ${headBytes} bytes`,
+    );
+  },
+  180_000,
+);
 
 function add(draft: Parameters<typeof addDevice>[0], key: Ground): Promise<void> {
   return addDevice(draft, { ...key, friendlyName: 'x', role: 'controller', hosts: [] }, NOW);
