@@ -52,7 +52,8 @@ async function measure(place, { devices, rounds, seconds, rate }) {
   const env = redis === undefined ? {} : { AMESH_STORE_URL: redis.url };
   const started = [];
   const start = async (role, ...args) => {
-    const child = fork(SELF, [role, ...args], { env: { ...process.env, ...env } });
+    const own = role === '--server' ? env : {};
+    const child = fork(SELF, [role, ...args], { env: { ...process.env, ...own } });
     started.push(child);
     const [first] = await once(child, 'message');
     return { first, pid: child.pid, ask: (question) => ask(child, question) };
@@ -147,6 +148,7 @@ async function serve() {
     if (request.url === '/bare') response.writeHead(401).end('{"error":"unauthorized"}');
     else verify(request, response, () => response.end('ok'));
   });
+  server.keepAliveTimeout = 0; // the stranger pauses
   server.listen(0, '127.0.0.1', () => process.send(server.address().port));
   const reads = url === '' ? async () => opened() : await countScripts(url);
   process.on('message', async ({ id, question }) =>
@@ -252,10 +254,13 @@ async function call() {
 /** Sends requests at a fixed rate, evenly spaced, over a few connections. */
 async function invent() {
   const [, , , port, rate] = process.argv;
+  let refused = 0;
   const sockets = await Promise.all(
     Array.from({ length: CONNECTIONS }, async () => {
       const socket = connect({ port: Number(port), host: '127.0.0.1', noDelay: true });
-      socket.resume();
+      socket.on('data', (chunk) => {
+        refused += chunk.toString('latin1').split('HTTP/1.1 401').length - 1;
+      });
       await once(socket, 'connect');
       return socket;
     }),
@@ -268,6 +273,7 @@ async function invent() {
     const startedAt = performance.now();
     const endsAt = startedAt + 1000 * seconds;
     let sent = 0;
+    refused = 0;
     for (let now = startedAt; now < endsAt; now = performance.now()) {
       const dueAt = startedAt + (1000 / rate) * sent;
       // Timers count whole milliseconds, and this has to be finer.
@@ -275,6 +281,8 @@ async function invent() {
       else sockets[sent++ % CONNECTIONS].write(requestOf(kind));
       await turn();
     }
+    while (refused < sent && performance.now() < endsAt + 5000) await pause(10);
+    if (refused !== sent) throw new Error(`${sent} requests, but ${refused} refusals.`);
     answer(id, sent);
   });
 }
