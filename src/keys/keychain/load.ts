@@ -1,6 +1,5 @@
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import { AmeshError } from '../../core/errors/amesh-error';
+import { requireBeside } from '../../process/require-beside';
 import { KEY_CODES } from '../errors/codes';
 
 /** What amesh uses of `@napi-rs/keyring`. */
@@ -46,15 +45,6 @@ export async function loadKeyring(): Promise<Keyring> {
   }
   loaded = module.default ?? module;
   return loaded;
-}
-
-/**
- * Resolves packages like this module does. No bundler takes along what it loads: a file of machine code lies beside it. A
- * bundle that is a CommonJS module has no `import.meta.url`.
- */
-export function requireBeside(): NodeJS.Require {
-  const here: string | undefined = import.meta.url;
-  return createRequire(here ?? join(process.cwd(), 'bundle.js'));
 }
 
 /** The installed version; null if there is none. */

@@ -4,13 +4,13 @@ import { chmod, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AmeshError, type AmeshErrorOptions } from '../../core/errors/amesh-error';
 import type { Env } from '../../process/home';
+import { requireBeside } from '../../process/require-beside';
 import { makePrivateFolder, writePrivateFile } from '../../storage/files/private-file';
 import { readRegularFile } from '../../storage/files/regular-file';
 import { syncFolder } from '../../storage/files/sync-folder';
 import { KEY_CODES } from '../errors/codes';
-import { requireBeside } from '../keychain/load';
 import { NOTICE_MS, toPatience, type Waiting, waitFor } from '../slow/patience';
-import { plain } from '../ssh-agent/public-key';
+import { plain } from '../slow/plain';
 
 /** The first run of a compiler after an update of Xcode takes long. */
 const DEADLINE_MS = 300_000;

@@ -1,6 +1,7 @@
 import { AmeshError } from '../../core/errors/amesh-error';
 import { KEY_CODES } from '../errors/codes';
-import { type AgentKey, fingerprintOf, KEY_TYPE, plain, pointOf, typeOf } from './public-key';
+import { plain } from '../slow/plain';
+import { type AgentKey, fingerprintOf, KEY_TYPE, pointOf, typeOf } from './public-key';
 
 /** As many keys as a message can list and still be read. */
 const MAX_LISTED = 10;

@@ -41,13 +41,3 @@ export function pointOf(blob: Uint8Array): Uint8Array | null {
 export function fingerprintOf(blob: Uint8Array): string {
   return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
 }
-
-/** An agent's text on one line, shortened, without control and bidi characters. */
-export function plain(text: string): string {
-  const shown = text
-    .slice(0, 1024)
-    .replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '')
-    .replace(/\s+/g, ' ')
-    .trim();
-  return [...shown].slice(0, 64).join('');
-}

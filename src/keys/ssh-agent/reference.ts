@@ -1,5 +1,6 @@
 import { flawOf } from '../../process/environment';
-import { type AgentKey, KEY_TYPE, plain, pointOf } from './public-key';
+import { plain } from '../slow/plain';
+import { type AgentKey, KEY_TYPE, pointOf } from './public-key';
 
 /** What the folder of an identity keeps of a key that is in an agent: nothing secret. */
 export interface Reference {

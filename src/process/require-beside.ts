@@ -1,0 +1,11 @@
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+/**
+ * Resolves packages like this module does. No bundler takes along what it loads: a file of machine code lies beside it. A
+ * bundle that is a CommonJS module has no `import.meta.url`.
+ */
+export function requireBeside(): NodeJS.Require {
+  const here: string | undefined = import.meta.url;
+  return createRequire(here ?? join(process.cwd(), 'bundle.js'));
+}
