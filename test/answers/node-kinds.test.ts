@@ -4,6 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import { gzipSync } from 'node:zlib';
 import type { RequestView } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { signed, verifierAt } from '../support/core';
 import { asking, checked, provingVerifier } from '../support/proofs';
 import { type NodeHandler, type ProvingServer, provingKinds } from '../support/proving-servers';
 
@@ -268,14 +269,14 @@ const cases: Readonly<Record<string, Case>> = {
 describe.each(provingKinds)('$name', ({ name, start }) => {
   let server: ProvingServer;
   const failures: unknown[] = [];
+  const answer: NodeHandler = async (request, response) => {
+    response.on('error', (error) => failures.push(error));
+    await cases[names[Number(request.url?.slice(1))] as string]?.answer(request, response);
+  };
   const names = Object.keys(cases).filter((key) => name !== 'node:http2' || !cases[key]?.isHttp1Only);
 
   beforeAll(async () => {
-    server = await start(await provingVerifier(), async (request, response) => {
-      response.on('error', (error) => failures.push(error));
-      const key = names[Number(request.url?.slice(1))] as string;
-      await cases[key]?.answer(request, response);
-    });
+    server = await start(await provingVerifier(), answer);
   });
   afterAll(() => server.close());
 
@@ -288,5 +289,20 @@ describe.each(provingKinds)('$name', ({ name, start }) => {
     if (text !== undefined) expect(seen.text === text || seen.text).toBe(true);
     if (covered !== undefined) expect(seen.covered).toEqual(covered);
     expect(failures).toEqual([]);
+  });
+
+  it('answers those who do not ask as before, byte for byte', async () => {
+    const without = await start(await verifierAt(), (request, response) => answer(request, response));
+    try {
+      for (const key of names) {
+        const given = cases[key]?.request ?? {};
+        const request = await signed({ target: `/${names.indexOf(key)}`, ...given });
+        const [now, before] = [await server.sees(request), await without.sees(request)];
+        expect([key, now]).toEqual([key, before]);
+        expect(now).not.toContain('amesh-answer');
+      }
+    } finally {
+      await without.close();
+    }
   });
 });

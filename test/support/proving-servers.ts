@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type IncomingHttpHeaders } from 'node:http2';
+import { connect } from 'node:net';
 import type { RequestView, Verifier } from '@authmesh/sdk/core';
 import type { RequestHandler } from 'express';
 import type { FastifyInstance } from 'fastify';
@@ -19,6 +20,8 @@ export interface ProvingServer {
   readonly port: number;
   /** Sends a request, and reads the whole answer. */
   ask(request: RequestView): Promise<ReceivedAnswer>;
+  /** Sends a request, and tells all that comes over the wire, without what changes with the time; HTTP/2 decoded. */
+  sees(request: RequestView): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -31,6 +34,7 @@ export interface ProvingKind {
 const overHttp1 = (server: { readonly port: number; close(): Promise<unknown> }): ProvingServer => ({
   port: server.port,
   ask: (request) => receive(server.port, request),
+  sees: (request) => rawAnswer(server.port, request),
   close: async () => void (await server.close()),
 });
 
@@ -70,6 +74,10 @@ export const provingKinds: readonly ProvingKind[] = [
       return {
         port: pair.port,
         ask: (request) => receiveHttp2(pair.session, request),
+        async sees(request) {
+          const { status, headers, body } = await receiveHttp2(pair.session, request);
+          return undated(JSON.stringify([status, headers, Buffer.from(body).toString('latin1')]));
+        },
         close: () => pair.close(),
       };
     },
@@ -117,3 +125,20 @@ async function receiveHttp2(
     body: Buffer.concat(chunks),
   };
 }
+
+async function rawAnswer(port: number, request: RequestView): Promise<string> {
+  const { method, target, authority, headers } = request;
+  const body = (request.body as Uint8Array | undefined) ?? new Uint8Array();
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+  if (body.length > 0) lines.push(`content-length: ${body.length}`);
+  const socket = connect(port, '127.0.0.1');
+  socket.write(
+    [`${method} ${target} HTTP/1.1`, `Host: ${authority}`, 'Connection: close', ...lines, '', ''].join(
+      '\r\n',
+    ),
+  );
+  socket.write(body);
+  return undated(Buffer.concat(await socket.toArray()).toString('latin1'));
+}
+
+const undated = (text: string) => text.replace(/[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [\d:]{8} GMT/, 'now');

@@ -1,4 +1,5 @@
 import type { Http2ServerResponse, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { Socket } from 'node:net';
 import type { HeaderLines } from '../../core/wire/view';
 import { isHttp2Response, type NodeResponse } from './request';
 
@@ -31,6 +32,7 @@ export function holdHead(response: NodeResponse, makeHead: () => void): HeldHead
 interface Http1Response {
   statusCode: number;
   _header?: unknown;
+  readonly socket?: unknown;
   setHeader(name: string, value: string): void;
   removeHeader(name: string): void;
 }
@@ -55,15 +57,19 @@ function holdHttp1(response: Http1Response): HeldHead | null {
       const added = Object.entries(changes).flatMap(([name, value]) =>
         value === undefined ? [] : [`${name}: ${value}`],
       );
-      // Imitations of a connection, such as that of serverless-http, take the headers from here.
-      response._header = null;
-      for (const [name, value] of Object.entries(changes)) {
-        if (value === undefined) response.removeHeader(name);
-        else response.setHeader(name, value);
-      }
+      if (!(response.socket instanceof Socket)) changeHeaders(response, changes);
       response._header = [first, ...kept, ...added, '', ''].join('\r\n');
     },
   };
+}
+
+/** Imitations of a connection, such as that of serverless-http, take the headers from the response, and not from its head. */
+function changeHeaders(response: Http1Response, changes: HeadChanges): void {
+  response._header = null;
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === undefined) response.removeHeader(name);
+    else response.setHeader(name, value);
+  }
 }
 
 function nameOf(line: string): string {

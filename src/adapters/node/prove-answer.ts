@@ -190,7 +190,13 @@ class ProvenAnswer {
   /** Some writers wait for their callback before they go on, and then use the same buffer again. */
   #keep({ bytes, callback }: Written): void {
     if (callback === undefined) return;
-    this.#queue[this.#queue.length - 1] = { bytes: Buffer.from(bytes), callback: undefined };
+    const copy = Buffer.from(bytes);
+    this.#queue[this.#queue.length - 1] = {
+      bytes: copy,
+      given: copy,
+      encoding: undefined,
+      callback: undefined,
+    };
     process.nextTick(callback);
   }
 
@@ -207,9 +213,11 @@ class ProvenAnswer {
   async #finish(body: Uint8Array | null): Promise<void> {
     const { status, headers, release } = this.#head as HeldHead;
     const { maxAnswerBytes } = this.#proof;
-    const plain = body === null ? null : await plainBody(body, this.#coding, maxAnswerBytes);
+    const isPlain = body === null || !isCoded(this.#coding);
+    const plain = isPlain ? body : await plainBody(body, this.#coding, maxAnswerBytes);
     const removed = foreignProof(headers);
-    const added = await this.#proof.sign({ status, headers: { ...headers, ...removed }, body: plain });
+    const kept = removed === undefined ? headers : { ...headers, ...removed };
+    const added = await this.#proof.sign({ status, headers: kept, body: plain });
     release(added === null ? {} : { ...removed, ...added });
     this.#state = 'open';
     this.#flush();
@@ -222,28 +230,29 @@ class ProvenAnswer {
     this.#queue = [];
     if (this.#end !== undefined) unmarkEnded(response);
     let isReady = true;
-    for (const { bytes, callback } of queue) isReady = write.call(response, bytes, undefined, callback);
+    for (const { given, encoding, callback } of queue)
+      isReady = write.call(response, given, encoding, callback);
     if (this.#end === undefined) {
       if (queue.length === 0) flushHeaders.call(response);
       else if (this.#isWaiting && isReady) response.emit('drain');
       return;
     }
-    const { bytes, callback } = this.#end;
-    if (isHttp2Response(response) && bytes.length > 0) {
-      write.call(response, bytes); // its end() would call the write() above
+    const { given, encoding, callback } = this.#end;
+    if (given.length === 0) end.call(response, callback);
+    else if (isHttp2Response(response)) {
+      write.call(response, given, encoding); // its end() would call the write() above
       end.call(response, callback);
-    } else if (bytes.length > 0) end.call(response, bytes, undefined, callback);
-    else end.call(response, callback);
+    } else end.call(response, given, encoding, callback);
   }
 }
 
 /** The proof of another answer, for example of one that a gateway passes on. */
-function foreignProof(headers: HeldHead['headers']): HeadChanges {
+function foreignProof(headers: HeldHead['headers']): HeadChanges | undefined {
   const names = [BODY_HEADER, KEY_HEADER].filter((name) => headers[name] !== undefined);
   for (const name of ['signature-input', 'signature']) {
     if (/(?:^|,)[ \t]*amesh=/.test(fieldValue(headers, name) ?? '')) names.push(name);
   }
-  return Object.fromEntries(names.map((name) => [name, undefined]));
+  return names.length === 0 ? undefined : Object.fromEntries(names.map((name) => [name, undefined]));
 }
 
 /** Until its bytes are released, an answer looks as if Node had taken its end. */

@@ -3,6 +3,9 @@ import type { NodeResponse } from './request';
 /** What a handler has written, as bytes. */
 export interface Written {
   readonly bytes: Uint8Array;
+  /** What was given: Node sends a text together with the head, and so in one piece. */
+  readonly given: string | Uint8Array;
+  readonly encoding: BufferEncoding | undefined;
   readonly callback: ((error?: Error | null) => void) | undefined;
 }
 
@@ -14,8 +17,11 @@ const NOTHING = new Uint8Array();
  * @returns null for a chunk that Node does not take either
  */
 export function readWrite([chunk, encoding, callback]: readonly unknown[]): Written | null {
-  const bytes = bytesOf(chunk, encoding);
-  return bytes && { bytes, callback: functionOf(encoding) ?? functionOf(callback) };
+  const name = typeof encoding === 'string' ? (encoding as BufferEncoding) : undefined;
+  const bytes = bytesOf(chunk, name);
+  if (bytes === null) return null;
+  const given = typeof chunk === 'string' ? chunk : bytes;
+  return { bytes, given, encoding: name, callback: functionOf(encoding) ?? functionOf(callback) };
 }
 
 /** The arguments of `end()`; see {@link readWrite}. */
@@ -23,12 +29,12 @@ export function readEnd(args: readonly unknown[]): Written | null {
   const [chunk, encoding, callback] = args;
   if (typeof chunk !== 'function' && chunk !== undefined && chunk !== null && chunk !== '')
     return readWrite(args);
-  return { bytes: NOTHING, callback: [chunk, encoding, callback].map(functionOf).find(Boolean) };
+  const found = functionOf(chunk) ?? functionOf(encoding) ?? functionOf(callback);
+  return { bytes: NOTHING, given: NOTHING, encoding: undefined, callback: found };
 }
 
-function bytesOf(chunk: unknown, encoding: unknown): Uint8Array | null {
-  if (typeof chunk === 'string')
-    return Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8');
+function bytesOf(chunk: unknown, encoding: BufferEncoding | undefined): Uint8Array | null {
+  if (typeof chunk === 'string') return Buffer.from(chunk, encoding);
   if (chunk instanceof Uint8Array) return chunk;
   return ArrayBuffer.isView(chunk) ? new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength) : null;
 }
