@@ -9,6 +9,7 @@ import { findTaken } from '../trust/tokens';
 import { BOOTSTRAP_CODES } from './errors/codes';
 import { HeldGrant } from './grants/held-grant';
 import { isFor } from './grants/request-enrolment';
+import { UnprovenPauses } from './grants/unproven-pauses';
 import { registerAtRelay } from './provision/register-at-relay';
 import { type Taker, takeProvisionToken } from './provision/take-provision';
 import { nameFor } from './tokens/names';
@@ -61,9 +62,11 @@ export class Bootstrap {
   #state: TokenState = { name: 'none' };
   #taken: ProvisionClaims | undefined;
   #held: HeldGrant | undefined;
+  readonly #unproven: UnprovenPauses;
 
   constructor(options: BootstrapOptions) {
     this.#options = options;
+    this.#unproven = new UnprovenPauses(options.tell);
   }
 
   /** Whether there is a token that is not settled yet. */
@@ -218,7 +221,7 @@ export class Bootstrap {
     const origin = url ?? originOf(claims);
     if (origin === null || !isFor(claims, origin)) return false;
     const held = hold(device);
-    await held.enrol(origin);
+    await this.#unproven.guard(origin.host, () => held.enrol(origin));
     this.#held = held;
     this.#settle(token);
     return true;

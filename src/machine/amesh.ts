@@ -156,8 +156,8 @@ function createFetch(
   };
 }
 
-function toCalledTarget({ deviceId, publicKey }: TrustedDevice): CalledTarget {
-  return { deviceId, publicKey: fromBase64Url(publicKey) as Uint8Array };
+function toCalledTarget({ deviceId, publicKey, proves }: TrustedDevice): CalledTarget {
+  return { deviceId, publicKey: fromBase64Url(publicKey) as Uint8Array, proves };
 }
 
 /** Sends a request of a machine, and learns from the response. */

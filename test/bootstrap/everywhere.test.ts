@@ -196,7 +196,8 @@ function enrolmentsAt(kind: Kind): void {
     const { status, body } = await send('off', await forgeEnrolment(token, authority));
     expect([status, body]).toEqual([401, '{"error":"unauthorized"}']);
     await expect(callerOf('off', token).fetch(`http://${authority}/api`)).rejects.toMatchObject({
-      code: 'enrolment_refused',
+      code: 'answer_unproven',
+      claims: 'enrolment_refused',
     });
   });
 

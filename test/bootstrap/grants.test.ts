@@ -123,7 +123,8 @@ describe('a caller with nothing but a grant', () => {
     const target = await enrolling.target({});
     const { token } = await target.grant();
     await expect(enrolling.caller(token).fetch(target.origin)).rejects.toMatchObject({
-      code: 'enrolment_refused',
+      code: 'answer_unproven',
+      claims: 'enrolment_refused',
     });
     expect((await target.list()).devices).toEqual([]);
   });
@@ -143,7 +144,7 @@ describe('a caller with nothing but a grant', () => {
       'a limit of uses',
       403,
       '{"error":"grant_used_up"}',
-      'grant_used_up',
+      'answer_unproven',
       'All uses of the grant are used up.',
     ],
   ])('says so where it is answered with %s', async (_what, status, body, code, message) => {
@@ -234,7 +235,8 @@ describe('the limits of a grant', () => {
     );
     expect(statuses).toEqual([401, 401, 401, 200]);
     await expect(enrolling.caller(one.token).fetch(target.origin)).rejects.toMatchObject({
-      code: 'enrolment_refused',
+      code: 'answer_unproven',
+      claims: 'enrolment_refused',
       message: expect.stringContaining("See the target's log for the reason."),
     });
     // For those who read that log.

@@ -118,7 +118,7 @@ describe.skipIf(process.platform !== 'linux')('a token shows nowhere', () => {
   it('of a caller, whether it is let in or not', async () => {
     const [closed, open] = [await enrolling.target({}), await enrolling.target()];
     for (const [target, outcome] of [
-      [closed, /enrolment_refused/],
+      [closed, /answer_unproven/],
       [open, /^200$/],
     ] as const) {
       const { token } = await target.grant({ hosts: [target.authority] });

@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Amesh } from '@authmesh/sdk';
 import { openDevice, revokeDevice } from '@authmesh/sdk/admin';
 import { describe, expect, it } from 'vitest';
-import { ENROLMENT_PATH, type EnrollingTarget } from '../support/enrolling';
+import { ENROLMENT_PATH, type EnrollingTarget, forgeEnrolment } from '../support/enrolling';
 import { documentOf } from '../support/list-document';
 import { useEnrolling } from '../support/use-enrolling';
 
@@ -55,6 +56,8 @@ function first(answer: (deviceId: string) => Response): Forger {
   };
 }
 
+const lines = () => enrolling.logged.mock.calls.map(([line]: unknown[]) => String(line));
+
 const yes = (expiresAt: unknown) => (deviceId: string) => Response.json({ deviceId, expiresAt });
 
 async function used(target: EnrollingTarget) {
@@ -63,43 +66,39 @@ async function used(target: EnrollingTarget) {
 
 describe('one forged answer to an enrolment', () => {
   it.each([
-    ['yes, without an end', null],
-    ['yes, for a year', now() + 31_536_000],
-    ['yes, until long ago', 1],
-  ])('%s: the token is not taken, and the worker enrols at the target itself', async (_what, expiresAt) => {
+    ['without an end', null],
+    ['for a year', now() + 31_536_000],
+    ['until long ago', 1],
+  ])('yes, %s: this request fails, nothing moves, and the next enrols', async (_what, expiresAt) => {
     const target = await enrolling.target();
     const { token } = await target.grant();
     const worker = start(token, first(yes(expiresAt)));
+    await expect(worker.amesh.fetch(target.origin)).rejects.toMatchObject({ code: 'answer_unproven' });
+    expect([await used(target), await worker.isTaken()]).toEqual([0, false]);
     expect((await worker.amesh.fetch(target.origin)).status).toBe(200);
     expect([worker.enrolments.length, await used(target), await worker.isTaken()]).toEqual([2, 1, true]);
-    expect((await worker.amesh.fetch(target.origin)).status).toBe(200);
-    expect(worker.enrolments).toHaveLength(2);
+    expect(lines()).toContainEqual(
+      expect.stringContaining(`Nobody proved an answer of ${target.authority} to the enrolment`),
+    );
   });
 
   it('yes, before a restart: the token is still there', async () => {
     const target = await enrolling.target();
-    const { token } = await target.grant();
-    const before = start(token, first(yes(null)));
-    expect(await before.amesh.bootstrapIfNeeded().catch(() => false)).toBe(false); // no host: it is called first
-    const hosted = await target.grant({ hosts: [target.authority] });
-    const early = start(hosted.token, first(yes(null)));
-    expect([await early.amesh.bootstrapIfNeeded(), await early.isTaken()]).toEqual([true, false]);
-    const later = start(hosted.token, () => undefined);
+    const { token } = await target.grant({ hosts: [target.authority] });
+    const early = start(token, first(yes(null)));
+    await expect(early.amesh.bootstrapIfNeeded()).rejects.toMatchObject({ code: 'answer_unproven' });
+    expect(await early.isTaken()).toBe(false);
+    const later = start(token, () => undefined);
     expect((await later.amesh.fetch(target.origin)).status).toBe(200);
     expect([later.enrolments.length, await later.isTaken()]).toEqual([1, true]);
   });
 
-  it('and one to the request behind it: after a restart the worker is refused once, and enrols', async () => {
+  it('yes, for a grant whose target cannot prove its answers: it counts once the target accepts a request', async () => {
     const target = await enrolling.target();
-    const { token } = await target.grant();
-    const squatter: Forger = (isEnrolment, deviceId) =>
-      isEnrolment ? yes(now() + 31_536_000)(deviceId) : new Response('forged');
-    const worker = start(token, squatter);
-    expect(await (await worker.amesh.fetch(target.origin)).text()).toBe('forged');
-    expect(await worker.isTaken()).toBe(true);
-    const later = start(token, () => undefined);
-    expect((await later.amesh.fetch(target.origin)).status).toBe(200);
-    expect([later.enrolments.length, await used(target)]).toEqual([1, 1]);
+    const { token } = await target.grant({ proves: false });
+    const worker = start(token, first(yes(now() + 31_536_000)));
+    expect((await worker.amesh.fetch(target.origin)).status).toBe(200);
+    expect([worker.enrolments.length, await used(target), await worker.isTaken()]).toEqual([2, 1, true]);
   });
 
   it.each<[string, () => Response]>([
@@ -129,6 +128,24 @@ describe('one forged answer to an enrolment', () => {
     expect(await worker.isTaken()).toBe(false);
     expect((await worker.amesh.fetch(target.origin)).status).toBe(200);
     expect(worker.enrolments).toHaveLength(2);
+  });
+
+  it('asks a squatter of the port at most so often, and its target again when that is back', async () => {
+    const target = await enrolling.target();
+    const { token } = await target.grant();
+    let isSquatted = true;
+    const worker = start(token, (isEnrolment, deviceId) =>
+      isEnrolment && isSquatted ? yes(null)(deviceId) : undefined,
+    );
+    const startedAt = performance.now();
+    for (let round = 0; round < 30; round++)
+      await expect(worker.amesh.fetch(target.origin)).rejects.toMatchObject({ code: 'answer_unproven' });
+    const seconds = (performance.now() - startedAt) / 1000;
+    expect(worker.enrolments.length).toBeLessThanOrEqual(3 + Math.log2(1 + seconds));
+    isSquatted = false;
+    const again = start(token, () => undefined);
+    expect((await again.amesh.fetch(target.origin)).status).toBe(200);
+    expect(await used(target)).toBe(1);
   });
 
   it('a Date makes it sign no enrolment more than 30 s ahead', async () => {
@@ -179,5 +196,125 @@ describe('a target that refuses the worker', () => {
     const other = await enrolling.target({});
     expect((await worker.amesh.fetch(other.origin)).status).toBe(401);
     expect(worker.enrolments).toHaveLength(1);
+  });
+});
+
+/** What somebody between a worker and its target makes of an answer to its enrolment. */
+type Changer = (genuine: Response, facts: { deviceId: string; body: string }) => Promise<Response> | Response;
+
+const withHeaders = (genuine: Response, body: BodyInit | null, change: (headers: Headers) => void) => {
+  const headers = new Headers(genuine.headers);
+  change(headers);
+  return new Response(body, { status: genuine.status, headers });
+};
+
+describe('somebody between a worker and its target', () => {
+  const cases: [string, Changer][] = [
+    [
+      'strips the signature',
+      async (genuine) => withHeaders(genuine, await genuine.text(), (headers) => headers.delete('signature')),
+    ],
+    [
+      'moves the end of the lease',
+      async (genuine) => {
+        const answer = { ...(await genuine.json()), expiresAt: now() + 31_536_000 };
+        return withHeaders(genuine, JSON.stringify(answer), () => {});
+      },
+    ],
+    [
+      'moves the end of the lease, and its digest',
+      async (genuine) => {
+        const text = JSON.stringify({ ...(await genuine.json()), expiresAt: null });
+        const digest = Buffer.from(await crypto.subtle.digest('SHA-256', Buffer.from(text))).toString(
+          'base64',
+        );
+        return withHeaders(genuine, text, (headers) =>
+          headers.set('unencoded-digest', `sha-256=:${digest}:`),
+        );
+      },
+    ],
+    [
+      'says that the grant is used up, with that signature',
+      async (genuine) => {
+        const { headers } = withHeaders(genuine, null, () => {});
+        return new Response('{"error":"grant_used_up"}', { status: 403, headers });
+      },
+    ],
+    ['says that the grant has ended', () => Response.json({ error: 'grant_expired' }, { status: 403 })],
+  ];
+
+  it.each(cases)('%s: nothing moves, the log says so, and the next request enrols', async (_what, change) => {
+    const target = await enrolling.target();
+    const { token } = await target.grant();
+    let isOver = false;
+    const dir = join(enrolling.root, 'worker');
+    const amesh: Amesh = enrolling.caller(token, {
+      dir,
+      async fetch(input, init) {
+        const genuine = await fetch(input, init);
+        if (isOver || !String(input).endsWith(ENROLMENT_PATH)) return genuine;
+        isOver = true;
+        return change(genuine, { deviceId: (await amesh.identity()).deviceId, body: String(init?.body) });
+      },
+    });
+    await expect(amesh.fetch(target.origin)).rejects.toMatchObject({ code: 'answer_unproven' });
+    expect((await documentOf((await openDevice(dir, {})).trust)).tokens).toEqual([]);
+    expect(lines()).toContainEqual(expect.stringContaining('so nothing was changed'));
+    expect((await amesh.fetch(target.origin)).status).toBe(200);
+    expect(await used(target)).toBe(1); // the same caller, so the same use
+  });
+
+  it('hands over the answer to another caller, or to an earlier enrolment: nothing moves', async () => {
+    const target = await enrolling.target();
+    const { token } = await target.grant({ uses: 3 });
+    const recorded: Response[] = [];
+    const record = enrolling.caller(token, {
+      dir: join(enrolling.root, 'other'),
+      async fetch(input, init) {
+        const genuine = await fetch(input, init);
+        if (String(input).endsWith(ENROLMENT_PATH)) recorded.push(genuine.clone());
+        return genuine;
+      },
+    });
+    expect((await record.fetch(target.origin)).status).toBe(200);
+    const worker = start(token, (isEnrolment) => (isEnrolment ? recorded.shift() : undefined));
+    await expect(worker.amesh.fetch(target.origin)).rejects.toThrow(/enrolment/);
+    expect(await worker.isTaken()).toBe(false);
+    expect((await worker.amesh.fetch(target.origin)).status).toBe(200);
+  });
+});
+
+describe('the answer to an enrolment', () => {
+  const ASK = 'amesh=("@status");created;nonce;keyid;tag="amesh-answer"';
+  const enrol = (origin: string, body: string, headers = {}) =>
+    fetch(origin + ENROLMENT_PATH, { method: 'POST', body, headers });
+
+  it('is signed once both signatures were right, and names the hash of the three parts', async () => {
+    const target = await enrolling.target();
+    const { token } = await target.grant({ uses: 1 });
+    const body = await forgeEnrolment(token, target.authority);
+    const response = await enrol(target.origin, body, { 'accept-signature': ASK });
+    expect(response.status).toBe(200);
+    const nonce = createHash('sha256').update(body).digest('base64url');
+    expect(response.headers.get('signature-input')).toContain(
+      `;nonce="${nonce}";keyid="${target.device.identity.deviceId}"`,
+    );
+    const other = await forgeEnrolment(token, target.authority, { name: 'worker-2' });
+    const refused = await enrol(target.origin, other, { 'accept-signature': ASK });
+    expect([refused.status, await refused.json()]).toEqual([403, { error: 'grant_used_up' }]);
+    expect(refused.headers.get('signature')).not.toBeNull();
+  });
+
+  it.each([
+    ['a replay', async (body: string) => body],
+    ['a wrong signature of the caller', async (body: string) => body.replace(/[^.]{86}$/, 'A'.repeat(86))],
+    ['another text', async () => 'x'],
+  ])('is not signed for %s', async (_what, change) => {
+    const target = await enrolling.target();
+    const { token } = await target.grant();
+    const body = await forgeEnrolment(token, target.authority);
+    expect((await enrol(target.origin, body)).headers.get('signature')).toBeNull(); // nor if nobody asks
+    const response = await enrol(target.origin, await change(body), { 'accept-signature': ASK });
+    expect([response.ok, response.headers.get('signature')]).toEqual([false, null]);
   });
 });

@@ -1,9 +1,13 @@
+import { asksForProof, enrolmentNonce } from '../../core/answers/answer';
+import { createProof } from '../../core/answers/proof';
+import { toUtf8 } from '../../core/encoding';
+import { isAmeshError } from '../../core/errors/amesh-error';
 import { Fault } from '../../core/errors/fault';
 import { type Incoming, readLine } from '../../core/verify/checks';
 import { readAllowList } from '../../core/verify/device';
 import type { Enroller } from '../../core/verify/enroller';
 import { checkHost } from '../../core/verify/host';
-import { type Answered, answered } from '../../core/verify/verdict';
+import { type Answered, answered, withHeaders } from '../../core/verify/verdict';
 
 /** How a verifier handles enrolments: no listed device signed them, and no handler sees them. */
 export function toAnswer(enroller: Enroller): (request: Incoming) => Promise<Answered | Fault> | null {
@@ -11,12 +15,34 @@ export function toAnswer(enroller: Enroller): (request: Incoming) => Promise<Ans
 }
 
 async function answer(request: Incoming, enroller: Enroller): Promise<Answered | Fault> {
-  const { settings, source, now, nonceStore } = request.context;
+  const { settings, source, now, nonceStore, proofs, crypto } = request.context;
   const { view } = request;
   const line = readLine(request);
   if (line instanceof Fault) return line;
   const stray = checkHost(settings, view, line, await readAllowList(source));
   if (stray !== null) return stray;
   const { authority } = line;
-  return answered(await enroller.answer({ view, authority, now, settings, nonceStore }));
+  const onVerified = (body: Uint8Array) => {
+    if (proofs === undefined || !asksForProof(view.headers)) return;
+    request.ownProof = createProof(proofs, {
+      method: view.method,
+      nonce: () => enrolmentNonce(body, crypto),
+    });
+  };
+  try {
+    return await signed(
+      request,
+      answered(await enroller.answer({ view, authority, now, settings, nonceStore, onVerified })),
+    );
+  } catch (error) {
+    // Its first answer was another one, and may not have reached the caller.
+    if (isAmeshError(error) && error.code === 'replay_detected') request.ownProof = undefined;
+    throw error;
+  }
+}
+
+async function signed({ ownProof }: Incoming, verdict: Answered): Promise<Answered> {
+  const { status, headers, body } = verdict.answer;
+  const added = await ownProof?.sign({ status, headers, body: toUtf8(body) });
+  return added == null ? verdict : withHeaders(verdict, added);
 }

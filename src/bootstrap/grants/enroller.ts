@@ -32,12 +32,14 @@ export function createEnroller({ device, list }: EnrollerOptions): Enroller {
   }
 
   async function answer(request: EnrolmentRequest) {
-    const enrolment = parseEnrolment(await readEnrolmentBody(request.view));
+    const body = await readEnrolmentBody(request.view);
+    const enrolment = parseEnrolment(body);
     const { facts } = enrolment;
     const nowMs = request.now();
     assertForTarget(facts, await lookup.current(), request, nowMs);
     const current = await lookup.listWith(facts.grant);
     const caller = await verifyEnrolment(enrolment, expectGrant(current.head, facts.grant));
+    request.onVerified(body);
     assertAdmitted(current, facts.grant, caller);
     await claimNonce(caller, facts, request, nowMs);
     const turn = last.then(() => enrol(facts.grant, caller));

@@ -1,4 +1,4 @@
-import { AmeshError } from '../../core/errors/amesh-error';
+import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import { toBodyStream } from '../../core/sign/body';
 import { refusalOf } from '../../core/sign/refusal';
 import { collect } from '../../core/wire/view';
@@ -6,7 +6,7 @@ import { TRUST_CODES } from '../../trust/errors/codes';
 import { BOOTSTRAP_CODES } from '../errors/codes';
 
 /** A usual response has about 100 bytes. */
-const MAX_ANSWER_BYTES = 4096;
+export const MAX_ANSWER_BYTES = 4096;
 
 /**
  * Reads the response to an enrolment. Over plain http nothing proves who sent it, and a page that answers every request
@@ -27,8 +27,9 @@ export async function readEnrolmentResponse(
     const body = toBodyStream(response.body);
     const bytes = body === null ? new Uint8Array() : await collect(body, MAX_ANSWER_BYTES);
     answer = Object(JSON.parse(new TextDecoder().decode(bytes)));
-  } catch {
-    // as below
+  } catch (error) {
+    if (isAmeshError(error)) throw error; // a body that is not the one that was signed
+    // otherwise as below
   }
   const { error, deviceId, expiresAt } = answer;
   if (response.status === 200 && deviceId === ownId)

@@ -40,9 +40,9 @@ export class HeldGrant {
 
   /** The target, for a host at which this process enrolled. The list in memory may not have it yet. */
   targetOf(host: string): CalledTarget | undefined {
-    const { iss, key } = this.#options.claims;
+    const { iss, key, proves } = this.#options.claims;
     if (!this.#hosts.has(host)) return undefined;
-    return { deviceId: iss, publicKey: fromBase64Url(key) as Uint8Array };
+    return { deviceId: iss, publicKey: fromBase64Url(key) as Uint8Array, proves };
   }
 
   /** @throws AmeshError like `enrolAt()` */
@@ -70,8 +70,9 @@ export class HeldGrant {
         .then(
           () => true,
           (error) => {
-            this.#hosts.delete(url.host); // another machine may be called there
             const code = isAmeshError(error) ? error.code : 'enrolment_failed';
+            // Another machine may be called there; but if nobody proves that, nothing moves.
+            if (code !== 'answer_unproven') this.#hosts.delete(url.host);
             tell(
               `${url.host} refused a request of this machine, and also its new enrolment (${code}): ${error.message}`,
             );

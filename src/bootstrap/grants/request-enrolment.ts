@@ -1,4 +1,5 @@
 import { cryptoProvider } from '#crypto';
+import { ASK } from '../../core/answers/answer';
 import { toBase64Url } from '../../core/encoding';
 import { ServerClocks } from '../../core/sign/clock';
 import { refusalOf } from '../../core/sign/refusal';
@@ -12,10 +13,17 @@ import type { GrantClaims } from '../tokens/token';
 import { ENROLMENT_PATH } from './enrolment-endpoint';
 import { writeEnrolment } from './enrolment-request';
 import { readEnrolmentResponse } from './enrolment-response';
+import { proveEnrolment } from './prove-enrolment';
 
 /** The longest lease, whatever a target says. */
 const YEAR_SECONDS = 31_536_000;
 const ANSWER_MS = 30_000;
+
+const HEADERS = {
+  'content-type': 'application/amesh-enrolment',
+  'accept-encoding': 'identity',
+  'accept-signature': ASK,
+} as const;
 
 /** Whether a grant is for the target behind a URL. A grant without hosts is for this machine itself. */
 export function isFor({ hosts }: GrantClaims, url: URL): boolean {
@@ -24,11 +32,13 @@ export function isFor({ hosts }: GrantClaims, url: URL): boolean {
 }
 
 /**
- * Adds this device to the list of a grant's target. Nothing proves the response.
+ * Adds this device to the list of a grant's target. Only a proven answer counts, unless the grant says that its target cannot
+ * prove its answers: then nothing proves the response.
  *
  * @param origin where the target is called
  * @returns when the permission to call ends, according to the response, in Unix seconds; at most a year from now
- * @throws AmeshError `grant_expired`, `grant_used_up`, `enrolment_refused`, `enrolment_failed`, `clock_skew_too_large`;
+ * @throws AmeshError `answer_unproven`, `grant_expired`, `grant_used_up`, `enrolment_refused`, `enrolment_failed`,
+ *   `clock_skew_too_large`;
  *   the errors of `fetch`
  */
 export async function enrolAt(
@@ -52,20 +62,25 @@ export async function enrolAt(
       time,
       nonce: toBase64Url(cryptoProvider.randomBytes(16)),
     };
-    return doFetch(url, {
+    const body = await writeEnrolment(facts, grant, signer);
+    const response = await doFetch(url, {
       method: 'POST',
-      headers: { 'content-type': 'application/amesh-enrolment', 'authmesh-target': claims.iss },
-      body: await writeEnrolment(facts, grant, signer),
+      headers: { ...HEADERS, 'authmesh-target': claims.iss },
+      body,
       redirect: 'manual',
       signal: AbortSignal.timeout(ANSWER_MS),
     });
+    return { body, response };
   };
-  let response = await send(clocks.seconds(url.origin));
+  let sent = await send(clocks.seconds(url.origin));
+  const { response } = sent;
   if (refusalOf(response) === 'timestamp_out_of_range' && clocks.mayCorrect(url, response)) {
     await discard(response);
-    response = await send(clocks.seconds(url.origin, clocks.correct(url, response)));
+    sent = await send(clocks.seconds(url.origin, clocks.correct(url, response)));
   }
-  const expiresAt = await readEnrolmentResponse(response, url, identity.deviceId);
+  const answer =
+    claims.proves === false ? sent.response : await proveEnrolment(sent, claims, url, identity.deviceId);
+  const expiresAt = await readEnrolmentResponse(answer, url, identity.deviceId);
   const most = Math.floor(Date.now() / 1000) + YEAR_SECONDS;
   return Math.min(expiresAt ?? most, most);
 }

@@ -65,6 +65,7 @@ export async function writeRegistration(
  * Records the machine that took a token of this device, if the registration proves it. Anything else is ignored, since
  * anybody can send it.
  *
+ * @param onUnproven called for a registration of a token of this device that is not proven, or answers another request
  * @returns the machine's entry in the list; null if nothing was recorded
  * @throws AmeshError `token_used_twice`, `token_revoked`
  */
@@ -72,13 +73,18 @@ export async function takeRegistration(
   device: Device,
   text: string,
   answered: Answered,
+  onUnproven: () => void = () => {},
 ): Promise<DeviceEntry | null> {
   const statement = text.length > MAX_CHARACTERS ? null : parse(text);
   if (statement === null) return null;
   const { jti, key, name, nonce, authority } = statement;
-  if (nonce !== answered.nonce || authority !== answered.authority) return null;
   const token = findIssued(await device.trust.readHead(), jti);
-  if (token === undefined || !(await isProven(text, token, key))) return null;
+  if (token === undefined) return null;
+  const isOfRequest = nonce === answered.nonce && authority === answered.authority;
+  if (!isOfRequest || !(await isProven(text, token, key))) {
+    onUnproven();
+    return null;
+  }
   const deviceId = await deviceIdOf(fromBase64Url(key) as Uint8Array, cryptoProvider);
   const machine = {
     deviceId,

@@ -17,7 +17,11 @@ export async function takeAnswer(
   const answered = answeredBy(response);
   if (text === null || answered === undefined) return;
   try {
-    await takeRegistration(await device(), text, answered);
+    await takeRegistration(await device(), text, answered, () =>
+      tell(
+        `A registration in an answer of ${answered.authority} is not proven, so nothing was changed. Somebody between this machine and the other one may have made it.`,
+      ),
+    );
   } catch (error) {
     // The caller gets its response, even if the folder is read-only.
     if (isAmeshError(error) && error.code.startsWith('token_'))

@@ -61,6 +61,15 @@ export function mayHaveBody(method: string, status: number): boolean {
   return method !== 'HEAD' && status !== 204 && status !== 304;
 }
 
+/** What binds an answer to an enrolment: the hash of the text of its three parts. 43 characters. */
+export function enrolmentNonce(
+  body: Uint8Array,
+  crypto: Pick<CryptoProvider, 'sha256'>,
+): MaybePromise<string> {
+  const digest = crypto.sha256(body);
+  return digest instanceof Promise ? digest.then(toBase64Url) : toBase64Url(digest);
+}
+
 /**
  * What binds an answer to its request: the hash of the request's signature base, a line feed, and the 64 bytes of its
  * signature. The method and nonce alone would not do: another caller could send the same ones, and pass on its own answer.

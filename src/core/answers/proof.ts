@@ -1,5 +1,4 @@
 import type { MaybePromise, VerifyingCrypto } from '../crypto/provider';
-import { answerNonce } from './answer';
 import { type AnswerSigner, signAnswer, type UnsignedAnswer } from './sign-answer';
 
 /** Signs the answer to one request that asked for that, and whose nonce is claimed. */
@@ -30,10 +29,10 @@ export function createProof(
   { signer, maxAnswerBytes, crypto, now, onFailure }: ProofSettings,
   request: {
     readonly method: string;
-    readonly base: string;
-    readonly signature: Uint8Array;
+    /** Binds the answer to it, 43 characters: see `answerNonce()`. */
+    readonly nonce: () => MaybePromise<string>;
     /** Of a body that handlers read before it is verified. */
-    readonly gate: { readonly isVerified: boolean } | undefined;
+    readonly gate?: { readonly isVerified: boolean } | undefined;
   },
 ): AnswerProof {
   return {
@@ -43,8 +42,8 @@ export function createProof(
       try {
         const key = await signer();
         if (key === undefined) return null;
-        const { method, base, signature } = request;
-        const nonce = await answerNonce(base, signature, crypto);
+        const { method } = request;
+        const nonce = await request.nonce();
         return await signAnswer(answer, { method, nonce }, key, Math.floor(now() / 1000), crypto);
       } catch (error) {
         onFailure(error);

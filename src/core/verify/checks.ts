@@ -1,7 +1,7 @@
 import type { createExplain } from '#hints';
 import { andThen } from '../and-then';
 import { asksForProof } from '../answers/answer';
-import type { ProofSettings } from '../answers/proof';
+import type { AnswerProof, ProofSettings } from '../answers/proof';
 import type { MaybePromise, PublicKey, VerifyingCrypto } from '../crypto/provider';
 import type { AllowList, AllowListSource, TrustedDevice } from '../devices/allow-list';
 import type { KeyCache } from '../devices/key-cache';
@@ -64,6 +64,8 @@ export interface Incoming {
   line?: RequestLine | Fault;
   /** Whether its signature is right and its nonce is claimed: only then may its answer be signed. */
   isClaimed?: boolean;
+  /** Signs the answer to an enrolment whose two signatures are right, and which asks for that. */
+  ownProof?: AnswerProof | undefined;
   /** A refusal for its time, which has to wait for the claim, so that a proven one says that the request is void. */
   clockFault?: Fault | undefined;
   /** Reports a fault in a body that handlers read while it arrives. */

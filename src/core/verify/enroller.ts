@@ -14,6 +14,8 @@ export interface EnrolmentRequest {
   readonly settings: FreshnessOptions;
   /** Where to claim the nonce of the enrolment. */
   readonly nonceStore: NonceStore;
+  /** Called once both signatures are right, with the text of the three parts: from now on its answer may be signed. */
+  readonly onVerified: (body: Uint8Array) => void;
 }
 
 /** Answers enrolments. It is a hook, so that bundles without files do not contain it. */

@@ -1,6 +1,6 @@
 import { verifyingCrypto } from '#crypto';
 import { createExplain } from '#hints';
-import { asksForProof } from '../answers/answer';
+import { answerNonce, asksForProof } from '../answers/answer';
 import { type AnswerProof, createProof } from '../answers/proof';
 import type { AnswerSigner } from '../answers/sign-answer';
 import type { CryptoProvider, MaybePromise } from '../crypto/provider';
@@ -193,13 +193,15 @@ async function verifyView(
 
 /** Signs the answer to a request, if it asked for that, its signature is right, and its nonce is claimed. */
 function proofOf(request: Incoming): AnswerProof | undefined {
-  const { context, view, isClaimed } = request;
+  const { context, view, isClaimed, ownProof } = request;
+  if (ownProof !== undefined) return ownProof;
   if (!isClaimed || context.proofs === undefined || !asksForProof(view.headers)) return undefined;
   const { credentials, line, covered } = request as Readable; // set before the claim
   const base = signatureBase(line, view.headers, credentials, covered);
   if (base instanceof Fault) return undefined;
   const { gate } = stateOf(view).gated ?? {};
-  return createProof(context.proofs, { method: view.method, base, signature: credentials.signature, gate });
+  const nonce = () => answerNonce(base, credentials.signature, context.crypto);
+  return createProof(context.proofs, { method: view.method, nonce, gate });
 }
 
 /** The proof for an adapter. Only the first verifier of a request hands it out: it sees the answer last. */
