@@ -1,3 +1,4 @@
+import type { CalledTarget } from '../core/answers/asking';
 import { type DelegatedSigner, delegatedSigner } from '../core/statements/delegated-signer';
 import { readVariable, VariableError } from '../process/environment';
 import type { Env } from '../process/home';
@@ -30,9 +31,10 @@ export class Delegate {
   }
 
   /** The only target that it may call. Where there are several, it does not know which of them has a host. */
-  async target(): Promise<string | undefined> {
-    const [only, ...others] = (await this.#opening).delegation.targets;
-    return others.length === 0 ? only : undefined;
+  async target(): Promise<CalledTarget | string | undefined> {
+    const { delegation, targets } = await this.#opening;
+    const [only, ...others] = delegation.targets;
+    return others.length === 0 ? (targets[0] ?? only) : undefined;
   }
 }
 

@@ -43,7 +43,7 @@ describe('amesh delegate', () => {
     const { caller, ids } = await createPaired();
     const ran = await caller.amesh(DELEGATE);
     expect(ran.code).toBe(0);
-    expect(ran.stdout).toMatch(/^amesh_delegation_[\w-]{43}\.eyJ[\w-]+\.[\w-]+\.[\w-]{86}\n$/);
+    expect(ran.stdout).toMatch(/^amesh_delegation_[\w-]{43}\.eyJ[\w-]+\.[\w-]+\.[\w-]{86}\.[\w-]{44}\n$/);
     const { delegation } = await delegatedSigner(ran.stdout.trim());
     expect(delegation).toMatchObject({
       name: 'report-agent',

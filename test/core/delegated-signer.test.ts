@@ -16,6 +16,7 @@ import { toStatementInput } from '../../src/core/statements/statement';
 import { NOW, signerOf } from '../support/core';
 import { listen } from '../support/listen';
 import { providers } from '../support/providers';
+import { vectors } from '../support/vectors';
 
 const TARGET = 'am_IJvB33JIlVC61SRn';
 const CALLER = 'am_JcilCdVPFver17J0';
@@ -200,5 +201,42 @@ describe('A delegation', () => {
     await expect(delegatedSigner(text, { clock: now } as object)).rejects.toThrow(
       'delegatedSigner() has no option "clock".',
     );
+  });
+});
+
+describe('The keys of the targets behind a delegation', () => {
+  const { publicKey } = vectors.devices.target;
+  const keyed = (change: object = {}) => issue({ targetKeys: [{ deviceId: TARGET, publicKey }], ...change });
+
+  it('are those of the statement, so that answers can be proven', async () => {
+    const { text } = await keyed();
+    expect(text.slice(-45)).toBe(`.${publicKey}`);
+    const [target, ...others] = (await delegatedSigner(text)).targets;
+    expect(others).toEqual([]);
+    expect(target).toMatchObject({ deviceId: TARGET, proves: true });
+    expect(Buffer.from(target?.publicKey ?? []).toString('base64url')).toBe(publicKey);
+    const unproven = await keyed({ targetKeys: [{ deviceId: TARGET, publicKey, proves: false }] });
+    expect((await delegatedSigner(unproven.text)).targets).toMatchObject([{ proves: false }]);
+    expect((await delegatedSigner((await issue()).text)).targets).toEqual([]);
+  });
+
+  it.each([
+    ['of another device', (text: string) => text.slice(0, -44) + vectors.devices.controller.publicKey],
+    ['twice', (text: string) => text + text.slice(-45)],
+    ['cut short', (text: string) => text.slice(0, -1)],
+    ['with another mark', (text: string) => `${text}!`],
+    ['with two marks', (text: string) => `${text}~~`],
+    ['empty', (text: string) => text.slice(0, -44)],
+  ])('are no key %s', async (_what, change) => {
+    await expect(delegatedSigner(change((await keyed()).text))).rejects.toThrow('This is not a delegation.');
+  });
+
+  it('must be complete where they are given', async () => {
+    const { deviceId } = vectors.devices.controller;
+    for (const targetKeys of [
+      [{ deviceId, publicKey: vectors.devices.controller.publicKey }],
+      [{ deviceId: TARGET, publicKey: vectors.devices.controller.publicKey }],
+    ])
+      await expect(issue({ targetKeys })).rejects.toThrow('targetKeys must have the key of each target.');
   });
 });

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { type AmeshOptions, createAmesh, type VerifyOptions } from '@authmesh/sdk';
+import { type AmeshOptions, createAmesh, provenBy, type VerifyOptions } from '@authmesh/sdk';
 import {
   addDevice,
   allowScopes,
@@ -252,5 +252,18 @@ describe('A process with AMESH_DELEGATION', () => {
     await child.ended;
     expect(`${child.lines.join()}${child.stderr()}`).not.toContain(text.slice(17, 60));
     expect(await readdir(home)).toEqual([]);
+  });
+});
+
+describe('a delegate with the key of its target', () => {
+  it('takes proven answers only, and a delegate without takes none', async () => {
+    const { origin } = await serve({ delegates: true });
+    const key = { targetKeys: [target.identity] };
+    const call = async (change: Partial<IssueDelegationOptions>) => {
+      const env = { AMESH_DELEGATION: (await lend(change)).text };
+      return createAmesh({ env, answers: 'required' }).fetch(origin);
+    };
+    expect(provenBy(await call(key))?.target).toBe(target.identity.deviceId);
+    await expect(call({})).rejects.toMatchObject({ code: 'answer_unproven' });
   });
 });

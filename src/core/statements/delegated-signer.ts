@@ -4,6 +4,7 @@ import { AmeshError } from '../errors/amesh-error';
 import { CLIENT_CODES } from '../errors/codes';
 import { momentText } from '../moment';
 import { assertOptionNames } from '../options';
+import { type DelegationTarget, readTargets } from './delegation-targets';
 import { openKeyText, readKeyText } from './key-text';
 
 /** What a delegation permits, and whose power it is. */
@@ -26,6 +27,8 @@ export interface DelegationFacts {
 export interface DelegatedSigner extends Signer {
   /** What it may do. */
   readonly delegation: DelegationFacts;
+  /** Its targets with their keys, with which their answers can be proven; empty if the text has no keys. */
+  readonly targets: readonly DelegationTarget[];
 }
 
 /** How to open a delegation. Every option is optional; a wrong one is a TypeError. */
@@ -58,7 +61,8 @@ export async function delegatedSigner(
   if (read === null || claims === undefined) throw notDelegation();
   const { deviceId, expiresAt, id } = read.statement;
   const key = await openKeyText(read, crypto);
-  if (key === null) throw notDelegation();
+  const targets = await readTargets(read.targetKeys, claims.targets, crypto);
+  if (key === null || targets === null) throw notDelegation();
   const delegation = Object.freeze({ deviceId, ...claims, expiresAt, id });
   const worker: RequestSigner = {
     publicKey: key.publicKey,
@@ -79,6 +83,7 @@ export async function delegatedSigner(
       );
     },
     delegation,
+    targets,
   };
 }
 

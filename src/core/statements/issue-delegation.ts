@@ -6,10 +6,21 @@ import { toBase64Url } from '../encoding';
 import { isWithin } from '../options';
 import { isDeviceId } from '../wire/credentials';
 import type { DelegationFacts } from './delegated-signer';
+import { readTargets, toTargetKey } from './delegation-targets';
 import { toKeyText } from './key-text';
 import { isDelegateName } from './read-statement';
 import { periodFrom, signStatement } from './sign-statement';
 import { STATEMENT_LIMITS } from './statement';
+
+/** The key of a target. */
+export interface TargetKey {
+  /** One of the targets. */
+  readonly deviceId: string;
+  /** The compressed point, 33 bytes, in base64url. */
+  readonly publicKey: string;
+  /** Whether it can prove its answers; default true. */
+  readonly proves?: boolean | undefined;
+}
 
 /** What to lend, to whom, and for how long. */
 export interface IssueDelegationOptions {
@@ -19,6 +30,8 @@ export interface IssueDelegationOptions {
   readonly scopes: readonly string[];
   /** The device IDs of the targets that it may call: 1 to 16. */
   readonly targets: readonly string[];
+  /** The public keys of all these targets, in base64url, so that the delegate can prove their answers. Default: none. */
+  readonly targetKeys?: readonly TargetKey[] | undefined;
   /** How long, in seconds: 60 to 86,400. */
   readonly lifetimeSeconds: number;
   /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
@@ -49,6 +62,9 @@ export async function issueDelegation(
   const scopes = [...new Set(options.scopes)].sort();
   const targets = [...new Set(options.targets)].sort();
   assertFits(options, scopes, targets);
+  const keys = keysOf(targets, options.targetKeys ?? []);
+  if ((await readTargets(keys, targets, crypto)) === null)
+    throw new TypeError('targetKeys must have the key of each target.');
   const { x, y, d } = await crypto.generatePrivateKey();
   const deviceId = await deviceIdOf(signer.publicKey, crypto);
   const { issuedAt, expiresAt } = periodFrom('request', now(), lifetimeSeconds);
@@ -61,9 +77,18 @@ export async function issueDelegation(
       `The delegation would be too long: its statement has ${statement.length} characters, and at most ${STATEMENT_LIMITS.characters} are possible. Use wildcards, or fewer scopes or targets.`,
     );
   return {
-    text: toKeyText('request', d, statement),
+    text: toKeyText('request', d, statement, keys),
     facts: { deviceId, name, scopes, targets, expiresAt, id },
   };
+}
+
+/** In the order of the targets. */
+function keysOf(targets: readonly string[], given: readonly TargetKey[]): string[] {
+  if (given.length === 0) return [];
+  return targets.map((id) => {
+    const { publicKey = '', proves } = given.find(({ deviceId }) => deviceId === id) ?? {};
+    return toTargetKey(publicKey, proves);
+  });
 }
 
 function assertFits(

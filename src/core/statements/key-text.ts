@@ -9,6 +9,8 @@ export interface KeyText {
   readonly statement: Statement;
   /** Secret. */
   readonly jwk: PrivateJwk;
+  /** What follows the statement: the keys of the targets, which the statement does not contain. */
+  readonly targetKeys: readonly string[];
 }
 
 /** What begins the text of a delegation and of an answer key, so that people and scanners for secrets recognise it. */
@@ -17,7 +19,7 @@ export const KEY_PREFIXES = /* @__PURE__ */ Object.freeze({
   answer: 'amesh_answer_key_',
 } satisfies Record<StatementKind, string>);
 
-const FORM = /^([A-Za-z0-9_-]{43})\.([\w-]+\.[\w-]+\.[\w-]+)$/;
+const FORM = /^([A-Za-z0-9_-]{43})\.([\w-]+\.[\w-]+\.[\w-]+)((?:\.[\w-]{44}~?)*)$/;
 
 /**
  * Reads a private key and the statement about it.
@@ -27,11 +29,16 @@ const FORM = /^([A-Za-z0-9_-]{43})\.([\w-]+\.[\w-]+\.[\w-]+)$/;
 export function readKeyText(kind: StatementKind, text: unknown): KeyText | null {
   const prefix = KEY_PREFIXES[kind];
   if (typeof text !== 'string' || !text.startsWith(prefix)) return null;
-  const [, d = '', words = ''] = FORM.exec(text.slice(prefix.length)) ?? [];
+  const [, d = '', words = '', more = ''] = FORM.exec(text.slice(prefix.length)) ?? [];
   const statement = readStatement(words, kind);
-  if (statement === null) return null;
+  if (statement === null || (kind === 'answer' && more !== '')) return null;
   const { x, y } = statement;
-  return { text: words, statement, jwk: { kty: 'EC', crv: 'P-256', x, y, d } };
+  return {
+    text: words,
+    statement,
+    jwk: { kty: 'EC', crv: 'P-256', x, y, d },
+    targetKeys: more.split('.').slice(1),
+  };
 }
 
 /** @returns null if that is not the key in the statement. The cause is not told, since it may quote the key */
@@ -46,7 +53,12 @@ export async function openKeyText(
   }
 }
 
-/** The secret text: the private key, and the statement about it. */
-export function toKeyText(kind: StatementKind, d: string, statement: string): string {
-  return `${KEY_PREFIXES[kind]}${d}.${statement}`;
+/** The secret text: the private key, the statement about it, and the keys of targets, if there are any. */
+export function toKeyText(
+  kind: StatementKind,
+  d: string,
+  statement: string,
+  targetKeys: readonly string[] = [],
+): string {
+  return `${KEY_PREFIXES[kind]}${[d, statement, ...targetKeys].join('.')}`;
 }

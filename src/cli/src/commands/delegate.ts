@@ -64,6 +64,7 @@ export const delegate = defineCommand({
       name,
       scopes,
       targets: targets.map(({ deviceId }) => deviceId),
+      targetKeys: targets,
       lifetimeSeconds,
     });
     const { id, expiresAt } = facts;

@@ -17,7 +17,7 @@ function escapeUnit(unit: number): string {
 }
 
 /** What a delegation or a bootstrap token begins with, and the rest of it. */
-const SECRET = /\b(amesh_delegation_|eyJ)[\w.-]{20,}/g;
+const SECRET = /\b(amesh_(?:delegation|answer_key)_|eyJ)[\w.~-]{20,}/g;
 
 /** A text that may repeat an argument: somebody may have typed a secret where an ID or a name belongs. */
 export function withoutSecrets(text: string): string {
