@@ -47,7 +47,6 @@ export async function proveEnrolment(
     crypto: cryptoProvider,
     limitBytes: MAX_ANSWER_BYTES,
     allowsUnprovenBody: false,
-    isCoded: false,
     unproven,
   });
   if (typeof result !== 'string') return result;
