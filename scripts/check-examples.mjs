@@ -25,10 +25,14 @@ writeFileSync(
   join(work, 'package.json'),
   JSON.stringify({ private: true, dependencies: Object.fromEntries(wanted) }),
 );
-execFileSync('npm', ['install', '--no-audit', '--no-fund', ...tarballs.map((name) => `./${name}`)], {
-  cwd: work,
-  stdio: 'inherit',
-});
+execFileSync(
+  'npm',
+  ['install', '--prefer-offline', '--no-audit', '--no-fund', ...tarballs.map((name) => `./${name}`)],
+  {
+    cwd: work,
+    stdio: 'inherit',
+  },
+);
 
 let failed = 0;
 for (const name of names) {

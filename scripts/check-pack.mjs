@@ -44,12 +44,11 @@ check('the tarballs install into an empty folder, without a warning', () => {
     JSON.stringify({ name: 'empty', private: true, type: 'module' }),
   );
   const { express, fastify, hono, typescript } = manifest.devDependencies;
-  const output = run('npm', ['install', ...tarballs, `express@${express}`], project);
+  const output = install([...tarballs, `express@${express}`], project);
   // Only for the checks below: types, and a compiler.
   const types = ['@types/express', '@types/node'].map((name) => `${name}@${manifest.devDependencies[name]}`);
-  run(
-    'npm',
-    ['install', '--save-dev', `typescript@${typescript}`, `fastify@${fastify}`, `hono@${hono}`, ...types],
+  install(
+    ['--save-dev', `typescript@${typescript}`, `fastify@${fastify}`, `hono@${hono}`, ...types],
     project,
   );
   if (/EBADENGINE|ERESOLVE|peer dep/i.test(output)) throw new Error(output);
@@ -59,7 +58,10 @@ check('unstorage, ioredis and frameworks other than the one asked for do not com
   const alone = join(work, 'alone');
   mkdirSync(alone);
   writeFileSync(join(alone, 'package.json'), JSON.stringify({ name: 'alone', private: true }));
-  run('npm', ['install', ...tarballs.filter((path) => path.includes('-sdk-'))], alone);
+  install(
+    tarballs.filter((path) => path.includes('-sdk-')),
+    alone,
+  );
   const installed = readdirSync(join(alone, 'node_modules'));
   for (const name of ['unstorage', 'ioredis', '@napi-rs', 'express', 'fastify', 'hono']) {
     if (installed.includes(name)) throw new Error(`${name} was installed`);
@@ -117,7 +119,7 @@ export const nameOf = (request: Request): string => request.authMesh.friendlyNam
 
 const prefix = join(work, 'prefix');
 check('amesh installs globally, has the version of the packages, and shows its help', () => {
-  run('npm', ['install', '--global', '--prefix', prefix, ...tarballs], work);
+  install(['--global', '--prefix', prefix, ...tarballs], work);
   const version = run(join(prefix, 'bin/amesh'), ['--version'], work).trim();
   if (version !== manifest.version) throw new Error(`amesh --version says ${version}`);
   const help = run(join(prefix, 'bin/amesh'), ['--help'], work);
@@ -184,6 +186,11 @@ function compile(...files) {
 /** TypeScript 7 takes a tenth of the time. */
 function compile7(...args) {
   run(process.execPath, [join(root, 'node_modules/typescript7/bin/tsc'), ...args], project);
+}
+
+/** What was fetched before is not asked for again: a registry answers each question in its own time. */
+function install(args, cwd) {
+  return run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', ...args], cwd);
 }
 
 /** What a command printed, on either stream; throws with it where the command failed. */

@@ -34,7 +34,7 @@ import { hashOf, send, type Upload } from '../support/upload';
 
 const MIB = 1_048_576;
 /** A body that is far larger than what may be held of it, and as large as may be sent. */
-const LARGE_MIB = times(16, 64);
+const LARGE_MIB = times(16, 32, 64);
 const LARGE = LARGE_MIB * MIB;
 /** How often the memory that is alive is looked at. */
 const MARK_BYTES = LARGE / 4;

@@ -8,7 +8,7 @@ import { describeWithRedis, type RedisServer, startRedis } from '../support/redi
 import { startRedisCluster, startRedisSentinel } from '../support/redis-cluster';
 import { startSlowProxy } from '../support/slow-proxy';
 
-const ROUNDS = times(30, 500);
+const ROUNDS = times(30, 200, 1000);
 const PASSED = '200 passed';
 const REPLAYED = '401 {"error":"unauthorized"}';
 const TOO_OLD = '401 {"error":"timestamp_out_of_range"}';
