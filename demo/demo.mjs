@@ -113,13 +113,19 @@ async function attack(dirs, prod, host, servers) {
     refusal(aliceServer, 401, 'role_not_allowed'),
   );
 
+  title('The client refuses what somebody else answers in place of the server');
+  const forged = alice.answeredBy(new Response('{"caller":"somebody"}'), url);
+  await expect('a forged 200', forged, { status: 200, body: 'answer_unproven' });
+
   title('The server refuses a revoked device within a second, without a restart');
   await cli(dirs.prod, ['revoke', 'alice-laptop', '--yes']);
   const revokedAt = performance.now();
-  let response = await alice.fetch(url);
+  // To a device that it does not know, the server proves nothing.
+  const call = () => alice.fetch(url, { answers: 'off' });
+  let response = await call();
   while (response.ok && performance.now() - revokedAt < 1000) {
     await new Promise((resolve) => setTimeout(resolve, 20));
-    response = await alice.fetch(url);
+    response = await call();
   }
   const after = `alice-laptop, ${Math.round(performance.now() - revokedAt)} ms after amesh revoke`;
   await expect(after, response, refusal(prod, 401, 'unknown_device'));
@@ -175,7 +181,7 @@ function start(dir, args) {
 /** A client with a folder's identity that records what it sends, and can hold it back. */
 async function createRecorded(dir) {
   const { createAmesh } = await import('@authmesh/sdk');
-  let sending = true;
+  let answer; // in place of the server's
   let last;
   const amesh = createAmesh({
     dir,
@@ -185,17 +191,24 @@ async function createRecorded(dir) {
       const body = init.body === null ? undefined : Buffer.from(init.body).toString();
       const headers = { ...Object.fromEntries(init.headers), host };
       last = { method: init.method, path: pathname + search, headers, body };
-      return sending ? fetch(url, init) : new Response();
+      return answer ?? fetch(url, init);
     },
   });
   return {
     fetch: amesh.fetch,
     last: () => last,
     async capture(url, init) {
-      sending = false;
-      await amesh.fetch(url, init);
-      sending = true;
+      answer = new Response();
+      await amesh.fetch(url, { ...init, answers: 'off' });
+      answer = undefined;
       return last;
+    },
+    /** What the client makes of an answer that somebody else gives: the code of its error. */
+    async answeredBy(other, url) {
+      answer = other;
+      const { code, status } = await amesh.fetch(url).catch((error) => error);
+      answer = undefined;
+      return new Response(code, { status });
     },
   };
 }

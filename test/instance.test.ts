@@ -90,7 +90,8 @@ describe('verify()', () => {
     const { trust } = await openDevice(dirs[2], {});
     const known = { ...(one as DeviceIdentity), role: 'target' as const, hosts: [target.authority] };
     await trust.update((list) => addDevice(list, known, 0));
-    expect((await createAmesh({ dir: dirs[2], env: {} }).fetch(target.origin)).status).toBe(401);
+    const call = createAmesh({ dir: dirs[2], env: {} }).fetch(target.origin);
+    await expect(call).rejects.toMatchObject({ code: 'answer_unproven', claims: 'unauthorized' });
     expect(lines().at(-1)).toContain(
       ` This server uses AUTH_MESH_DIR ${dirs[1]}: with another AUTH_MESH_DIR it is another device. [`,
     );

@@ -133,7 +133,7 @@ function createFetch(
       const target = (await list.current()).targetOf(authority);
       return target && toCalledTarget(target);
     },
-    answers: options.answers === undefined ? 'off' : options.answers,
+    answers: options.answers,
     format: options.format,
     fetch: options.fetch,
     maxBufferedBytes: options.maxBufferedBytes,

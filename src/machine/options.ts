@@ -33,7 +33,9 @@ export interface AmeshOptions {
   readonly pollSeconds?: number | undefined;
   /** The header format in which `fetch` sends signatures; default `authmesh`. */
   readonly format?: ClientOptions['format'];
-  /** Which answers to `fetch` have to be proven; default `off`. */
+  /**
+   * Which answers to `fetch` have to be proven; default `auto`: those over plain http, from targets whose key this machine knows.
+   */
   readonly answers?: ClientOptions['answers'];
   /** The largest streaming body that `fetch` buffers, in bytes; default 10,485,760 (10 MiB). */
   readonly maxBufferedBytes?: number | undefined;

@@ -80,6 +80,7 @@ async function capture(url: string, options: AmeshOptions = {}): Promise<Record<
       headers = new Headers(init?.headers);
       return new Response();
     },
+    answers: 'off', // nobody answers
     ...options,
   });
   await amesh.fetch(url, { method: 'POST', body: BODY, headers: { 'content-type': 'application/json' } });

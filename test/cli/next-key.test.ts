@@ -32,7 +32,11 @@ async function call(
     `amesh-p256 ${targetKey} server`,
     '--yes',
   ]);
-  const response = await createAmesh({ dir: caller.dir, env: {} }).fetch(`http://${host}/`);
+  // Where proofs are asked for, the caller has to be told the new key first.
+  const asking = createAmesh({ dir: caller.dir, env: {} }).fetch(`http://${host}/`);
+  await expect(asking).rejects.toMatchObject({ code: 'answer_unproven', status: 200 });
+  const amesh = createAmesh({ dir: caller.dir, env: {}, answers: 'off' });
+  const response = await amesh.fetch(`http://${host}/`);
   http.close();
   http.closeAllConnections();
   return `${response.status} ${await response.text()}`;

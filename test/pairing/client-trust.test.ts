@@ -68,8 +68,9 @@ describe('a row that is unconfirmed', () => {
   });
   afterAll(() => Promise.all([server.close(), other.close()]));
 
+  // So that what nobody proved gets to the row at all.
   const call = async (where: string) =>
-    (await createAmesh({ dir: controller.store.dir, env: {} }).fetch(where)).status;
+    (await createAmesh({ dir: controller.store.dir, env: {}, answers: 'off' }).fetch(where)).status;
   const left = () => trustBetween(controller, target);
 
   it.each([
@@ -91,7 +92,9 @@ describe('a row that is unconfirmed', () => {
     const open = await listen((_, response) => response.end('for everybody'));
     const alike = await listen((_, response) => response.writeHead(302, { location: open.origin }).end());
     const { controller, target } = await leaveUnconfirmed('M7', [open.authority]);
-    const response = await createAmesh({ dir: controller.store.dir, env: {} }).fetch(alike.origin);
+    const response = await createAmesh({ dir: controller.store.dir, env: {}, answers: 'off' }).fetch(
+      alike.origin,
+    );
     expect(response.status).toBe(200);
     expect(await trustBetween(controller, target)).toBe('unconfirmed, none');
     await Promise.all([open.close(), alike.close()]);
@@ -104,7 +107,11 @@ describe('a row that is unconfirmed', () => {
       amesh.verify({ hosts: [refusing.authority] })(request, response, () => response.end('ok')),
     );
     await changeDevices(nowhere.controller.trust, (row) => ({ ...row, hosts: [refusing.authority] }));
-    const response = await createAmesh({ dir: nowhere.controller.store.dir, env: {} }).fetch(refusing.origin);
+    const response = await createAmesh({
+      dir: nowhere.controller.store.dir,
+      env: {},
+      answers: 'off',
+    }).fetch(refusing.origin);
     expect(response.status).toBe(401);
     expect(await trustBetween(nowhere.controller, nowhere.target)).toBe('unconfirmed, none');
     await refusing.close();
