@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { setImmediate as soon } from 'node:timers/promises';
-import { type AnswerSigner, signRequest } from '@authmesh/sdk/core';
+import { type AnswerSigner, signRequest, streamUnverifiedBody } from '@authmesh/sdk/core';
 import compression from 'compression';
 import express, { type RequestHandler } from 'express';
 import session from 'express-session';
@@ -242,6 +242,21 @@ describe.each(provingKinds)('a response that waits for its signature, on $name',
     const replayed = await server.ask({ ...request });
     expect([replayed.status, Object.keys(replayed.headers).includes('signature')]).toEqual([401, false]);
     expect(count.signed).toBe(1);
+  });
+
+  it('is signed only after a streamed request body was right', async () => {
+    const options = { [streamUnverifiedBody]: true } as const;
+    const read: NodeHandler = async (q, r) => {
+      const body = await q.toArray().catch(() => ['wrong']);
+      r.end(body.join(''));
+    };
+    const server = await start(kind, read, options);
+    const ask = async (target: string, sent: string) => {
+      const { request, expected } = await asking({ method: 'POST', target, body: Buffer.from('right') });
+      return checked(await server.ask({ ...request, body: Buffer.from(sent) }), expected);
+    };
+    expect(await ask('/', 'right')).toMatchObject({ proof: 'proven', text: 'right' });
+    expect(await ask('/', 'wrong')).toMatchObject({ proof: 'it has no signature of amesh', text: 'wrong' });
   });
 
   it('is signed also if it is a refusal', async () => {
