@@ -21,7 +21,6 @@ const ANSWER_MS = 30_000;
 
 const HEADERS = {
   'content-type': 'application/amesh-enrolment',
-  'accept-encoding': 'identity',
   'accept-signature': ASK,
 } as const;
 

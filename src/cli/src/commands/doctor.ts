@@ -1,6 +1,7 @@
 import { readListTrust, trustOf } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
+import { checkAnswers } from '../doctor/answers';
 import { checkClock } from '../doctor/clock';
 import { checkDelegation, type FoundDelegation, notUsed } from '../doctor/delegation';
 import { checkFolder } from '../doctor/files';
@@ -101,6 +102,7 @@ async function examineFolder(dir: string): Promise<Own> {
   );
   const owner: Finding | null = await bounded((() =>
     checkOwnersList(dir, identity)) as () => Promise<Finding>);
+  const answers: Finding | null = await bounded((() => checkAnswers(identity)) as () => Promise<Finding>);
   const { inspected } = list;
   const checks: Check[] = [
     ...folder.map((finding) => ['folder', finding] as const),
@@ -108,6 +110,7 @@ async function examineFolder(dir: string): Promise<Own> {
     ['key', key],
     ['list', list],
     ...(owner === null ? [] : [['list', owner] as const]),
+    ...(answers === null ? [] : [['answers', answers] as const]),
     ['seen', await bounded(() => checkSeen(dir, inspected))],
     ['hosts', await bounded(() => checkHosts(inspected?.list))],
   ];

@@ -2,6 +2,7 @@ import { findBackend } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { hostsText, openMachine, ownHosts } from '../machine/machine';
+import { proofsText } from '../machine/proofs';
 import { table } from '../words/table';
 
 export const whoami = defineCommand({
@@ -29,6 +30,7 @@ export const whoami = defineCommand({
         ['name', friendlyName],
         ['id', deviceId],
         ['key', await findBackend(key.backend).describe(context, key.ref)],
+        ['answers', proofsText(identity)],
         ['folder', store.dir],
         ['hosts', hostsText(hosts)],
       ]),
