@@ -44,6 +44,8 @@ const NOT_RUN: readonly string[] = [
   'docs/pairing.md: needs two machines and a person',
   'docs/production.md: needs the package registry',
   'docs/production.md: needs a Redis',
+  'docs/production.md: needs a fleet',
+  'docs/production.md: needs cron and a store of secrets',
   'docs/production.md: run by test/cli/take-over.test.ts',
   'docs/production.md: run by test/proxy/nginx.test.ts',
   'docs/production.md: run by test/proxy/apache.test.ts',

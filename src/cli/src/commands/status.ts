@@ -14,6 +14,7 @@ import { type Result, SHARED_ARGS } from '../command-line/command';
 import { EXIT } from '../errors/exit-codes';
 import { type KeyFault, keyFaultOf } from '../machine/key-fault';
 import { answersTo, hostsText, openMachine } from '../machine/machine';
+import { proofsText } from '../machine/proofs';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';
 import { printable } from '../words/printable';
@@ -68,6 +69,7 @@ export const status = defineCommand({
         ['I am', `${printable(friendlyName)}  (${deviceId})`],
         ['key', keyText],
         ...faultRows(keyFault),
+        ['proofs', proofsText(identity)],
         ...(list.head.list === deviceId && sealedBy === 'us'
           ? []
           : [['list of', `${list.head.list}, ${SEALED[sealedBy]}`]]),

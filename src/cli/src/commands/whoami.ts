@@ -30,7 +30,7 @@ export const whoami = defineCommand({
         ['name', friendlyName],
         ['id', deviceId],
         ['key', await findBackend(key.backend).describe(context, key.ref)],
-        ['answers', proofsText(identity)],
+        ['proofs', proofsText(identity)],
         ['folder', store.dir],
         ['hosts', hostsText(hosts)],
       ]),

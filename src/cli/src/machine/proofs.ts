@@ -3,6 +3,6 @@ import { type DeviceIdentity, findBackend } from '@authmesh/sdk/admin';
 /** How servers of this machine prove their answers to callers that ask for it. */
 export function proofsText({ key }: DeviceIdentity): string {
   return findBackend(key.backend).isOutsideProcess
-    ? 'proven with an answer key, which the key of this machine vouches for'
-    : 'proven with the key of this machine';
+    ? 'servers here sign answers with an answer key, which the key of this machine vouches for'
+    : 'servers here sign answers with the key of this machine';
 }
