@@ -13,6 +13,7 @@ describe('amesh status', () => {
     expect(empty.stdout.split('\n')).toEqual([
       `I am         orders-api  (${deviceId})`,
       expect.stringMatching(/^key {10}Encrypted file; /),
+      'proofs       servers here sign answers with the key of this machine',
       'answers to   localhost only',
       'may call me  nobody',
       'I may call   nobody',
