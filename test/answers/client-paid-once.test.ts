@@ -1,12 +1,12 @@
 import { InMemoryNonceStore, isAmeshError, provenBy } from '@authmesh/sdk/core';
 import { beforeEach, expect, it } from 'vitest';
+import { times } from '../support/full';
 import { askingClient, type Passing, useProvingServer } from '../support/proving-server';
 
 const server = useProvingServer();
 beforeEach(() => server.reset());
 
-/** `npm run soak` runs 10,000. */
-const CASES = Number(process.env.AMESH_PAID_CASES ?? 200);
+const CASES = times(50, 200, 10_000);
 
 /** Numbers from 0 to 1, always the same for a seed. */
 function randomOf(seed: number): () => number {
