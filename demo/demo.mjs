@@ -59,6 +59,8 @@ async function demo() {
     title('Two machines pair by a code, over a local relay');
     const relay = await startRelay(servers);
     await pair(dirs, relay, host);
+    // A server looks at its list at most every 250 ms, and may have done so just before the pairing.
+    await new Promise((resolve) => setTimeout(resolve, 300));
 
     await attack(dirs, prod, host, servers);
   } finally {
