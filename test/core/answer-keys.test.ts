@@ -1,5 +1,8 @@
+import { verifyAnswer } from '@authmesh/sdk/core';
+import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { describe, expect, it } from 'vitest';
 import { answerKeyOf } from '../../src/core/answers/answer-key';
+import { signAnswer } from '../../src/core/answers/sign-answer';
 import { readStatement } from '../../src/core/statements/read-statement';
 import { periodFrom } from '../../src/core/statements/sign-statement';
 import { NOW, signerOf } from '../support/core';
@@ -63,6 +66,26 @@ describe('An answer key', () => {
     await settled();
     expect(readStatement((await current()).statement ?? '', 'answer')).not.toBeNull();
     expect(state.signatures).toBe(1);
+  });
+
+  it('does not count once it has ended, even if its answer is set back', async () => {
+    const signer = await (await device()).current();
+    const request = { method: 'GET', nonce: 'A'.repeat(43) };
+    const answer = { status: 200, headers: {}, body: new Uint8Array() };
+    const headers = await signAnswer(answer, request, signer, NOW, nodeCrypto);
+    const { publicKey } = await signerOf('target');
+    const expected = {
+      ...request,
+      asksForPart: false,
+      isConditional: false,
+      deviceId: signer.deviceId,
+      key: await nodeCrypto.importPublicKey(publicKey),
+    };
+    const at = (seconds: number) =>
+      verifyAnswer({ status: 200, headers }, { ...expected, nowMs: seconds * 1000 }, nodeCrypto);
+    expect(await at(NOW)).toMatchObject({ created: NOW });
+    expect(await at(NOW + 7200 + 300)).toMatchObject({ created: NOW });
+    expect(await at(NOW + 7200 + 301)).toBe('its answer key has ended');
   });
 
   it('may last for 90 days, and then begins no earlier than now', () => {

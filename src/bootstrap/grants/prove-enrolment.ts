@@ -40,6 +40,7 @@ export async function proveEnrolment(
     nonce: await enrolmentNonce(toUtf8(body), cryptoProvider),
     asksForPart: false,
     isConditional: false,
+    nowMs: Date.now(),
     deviceId,
     key: await cryptoProvider.importPublicKey(fromBase64Url(key) as Uint8Array),
   };

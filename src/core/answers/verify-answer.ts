@@ -1,5 +1,6 @@
 import type { CryptoProvider, PublicKey } from '../crypto/provider';
 import { fromBase64, toUtf8 } from '../encoding';
+import { MAX_CLOCK_SKEW_SECONDS } from '../nonces/nonce-store';
 import { readStatement } from '../statements/read-statement';
 import { readPlainDigest } from '../wire/digest';
 import { fieldValue, type HeaderLines } from '../wire/view';
@@ -27,6 +28,11 @@ export interface ExpectedAnswer {
   readonly deviceId: string;
   /** The key of that target. */
   readonly key: PublicKey;
+  /**
+   * The clock of the caller, Unix milliseconds. With it, an answer key does not count once it has ended, whatever time its answer
+   * claims. Default: that is not checked.
+   */
+  readonly nowMs?: number | undefined;
 }
 
 /** A proven head of an answer. */
@@ -112,7 +118,7 @@ function onlyMatch(pattern: RegExp, value: string | undefined): RegExpMatchArray
 async function keyOf(
   headers: HeaderLines,
   created: number,
-  { deviceId, key }: ExpectedAnswer,
+  { deviceId, key, nowMs = 0 }: ExpectedAnswer,
   crypto: Pick<CryptoProvider, 'importPublicKey'>,
 ): Promise<PublicKey | string> {
   const text = fieldValue(headers, KEY_HEADER);
@@ -122,6 +128,8 @@ async function keyOf(
     return 'its answer key has no statement of this target';
   if (created < statement.issuedAt || created > statement.expiresAt)
     return 'the statement about its answer key does not cover that time';
+  // Whoever has stolen the key can set the time of an answer back.
+  if (nowMs > (statement.expiresAt + MAX_CLOCK_SKEW_SECONDS) * 1000) return 'its answer key has ended';
   if ((await key.verify(statement.signature, toUtf8(statement.input))) !== true)
     return 'the statement about its answer key is not signed by this target';
   return crypto.importPublicKey(statement.publicKey);

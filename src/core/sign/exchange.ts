@@ -177,7 +177,8 @@ async function proven(
   const { crypto, maxBufferedBytes: limitBytes } = settings;
   const isConditional = CONDITIONS.some((name) => headers.has(name));
   const { method } = request;
-  const expected = { ...asked, method, nonce, asksForPart: headers.has('range'), isConditional };
+  const nowMs = settings.now();
+  const expected = { ...asked, nowMs, method, nonce, asksForPart: headers.has('range'), isConditional };
   const result = await prove(response, expected, {
     crypto,
     limitBytes,
