@@ -36,8 +36,11 @@ export function noteProof(response: Response, proof: Proof): void {
 
 /** Gives a response the properties of another one that no constructor takes. */
 export function takeOver(response: Response, { url, redirected, type }: Response): void {
-  for (const [name, value] of Object.entries({ url, redirected, type }))
-    Object.defineProperty(response, name, { configurable: true, value });
+  Object.defineProperties(response, {
+    url: { configurable: true, value: url },
+    redirected: { configurable: true, value: redirected },
+    type: { configurable: true, value: type },
+  });
 }
 
 /** The head that proves a response; undefined if nothing does. */

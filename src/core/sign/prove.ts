@@ -49,7 +49,7 @@ function bodyOf(
   { crypto, limitBytes, unproven, allowsUnprovenBody }: ProveOptions,
 ): ReadableStream<Uint8Array<ArrayBuffer>> | null {
   if (response.body === null) return null;
-  const open = () => toBodyStream(response.body) as ReadableStream<Uint8Array>;
+  const open = () => streamOf(response);
   if (head.digest !== null) return checkedBody(open, { digest: head.digest, crypto, limitBytes, unproven });
   if (head.isStream && allowsUnprovenBody) return open() as ReadableStream<Uint8Array<ArrayBuffer>>;
   void discard(response);
@@ -58,6 +58,11 @@ function bodyOf(
         unproven('its target has signed the head only, and not the body (allowUnprovenBody)'),
       )
     : null;
+}
+
+/** The platform's own stream as it is; any other as one of its own. */
+function streamOf({ body }: Response): ReadableStream<Uint8Array> {
+  return body instanceof ReadableStream ? body : (toBodyStream(body) as ReadableStream<Uint8Array>);
 }
 
 function linesOf({ headers }: Response): HeaderLines {
