@@ -117,7 +117,7 @@ class Instance {
       for (const answer of await this.send(captured)) expect([UNAVAILABLE, ...old]).toContain(answer);
       if ((await this.fleet.call(this.server)) === PASSED) break;
       expect(Date.now()).toBeLessThan(endsAt);
-      await sleep(10); // others want a core, too
+      await sleep(times(60, 10)); // others want a core, too
     }
     for (const answer of await this.send(captured)) expect(old).toContain(answer);
   }

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { Agent, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { addDevice, createIdentity, type Device, openDevice } from '@authmesh/sdk/admin';
 import { type Signer, signRequest } from '@authmesh/sdk/core';
 import { type Child, type Script, toScript } from './child';
@@ -102,11 +103,10 @@ export async function startFleet(
       return fleet.send(to, await fleet.sign());
     },
     async verdict(of) {
-      for (const endsAt = Date.now() + SOON; ; ) {
-        const answer = await fleet.call(of);
-        if (!answer.startsWith('503 ') || Date.now() > endsAt) return answer;
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      }
+      return askUntil(
+        () => fleet.call(of),
+        (answer) => !answer.startsWith('503 '),
+      );
     },
     portOf: (server) => ports.get(server) as number,
     open: () => openDevice(targetDir, { AMESH_STORE_URL }),
@@ -124,10 +124,19 @@ export async function startFleet(
 }
 
 /** Asks again until the answer is this one, for some seconds at most; gives the last answer. */
-export async function until(expected: string, ask: () => Promise<string>, waitMs = SOON): Promise<string> {
-  for (const endsAt = Date.now() + waitMs; ; ) {
+export function until(expected: string, ask: () => Promise<string>, waitMs = SOON): Promise<string> {
+  return askUntil(ask, (answer) => answer === expected, waitMs);
+}
+
+async function askUntil(
+  ask: () => Promise<string>,
+  isIt: (answer: string) => boolean,
+  waitMs = SOON,
+): Promise<string> {
+  // Less and less often: who asks all the time takes the core of those whose answer it waits for.
+  for (let [pauseMs, endsAt] = [10, Date.now() + waitMs]; ; pauseMs = Math.min(100, pauseMs * 1.5)) {
     const answer = await ask();
-    if (answer === expected || Date.now() > endsAt) return answer;
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    if (isIt(answer) || Date.now() > endsAt) return answer;
+    await sleep(pauseMs);
   }
 }

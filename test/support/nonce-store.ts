@@ -7,13 +7,13 @@ export const randomNonce = () => randomBytes(16).toString('base64url');
 
 /** Waits until a store lets somebody in, for a while at most. */
 export async function opened<T extends NonceStore>(store: T, waitMs = SOON): Promise<T> {
-  for (const endsAt = Date.now() + waitMs; ; ) {
+  for (let [pauseMs, endsAt] = [10, Date.now() + waitMs]; ; pauseMs = Math.min(100, pauseMs * 1.5)) {
     try {
       await store.claim('am_OOOOOOOOOOOOOOOO', randomNonce(), Date.now() + 1000);
       return store;
     } catch (error) {
       if (Date.now() > endsAt) throw error;
-      await sleep(10);
+      await sleep(pauseMs);
     }
   }
 }

@@ -18,7 +18,7 @@ export async function otherwiseForMs(
   const stolen = new StolenTime(...pids);
   const startedAt = performance.now();
   try {
-    for (let lastMs = 0; ; await sleep(10)) {
+    for (let lastMs = 0; ; await sleep(25)) {
       const askedMs = performance.now() - startedAt;
       const stolenMs = stolen.ms;
       if (await isRight()) return lastMs;
