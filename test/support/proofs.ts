@@ -30,7 +30,9 @@ export async function provingVerifier(options: Parameters<typeof verifierAt>[0] 
 }
 
 /** How to ask; default: the vectors' controller, at {@link NOW}. */
-export type AskOptions = Pick<SignOptions, 'created' | 'format' | 'nonce'> & { readonly signer?: Signer };
+export type AskOptions = Pick<SignOptions, 'created' | 'format' | 'nonce' | 'targetDeviceId'> & {
+  readonly signer?: Signer;
+};
 
 /** A request that asks for a proof, and what its caller then expects of the vectors' target. */
 export async function asking(
