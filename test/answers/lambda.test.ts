@@ -1,6 +1,11 @@
+import type { Verifier } from '@authmesh/sdk/core';
+import serverlessExpress from '@codegenie/serverless-express';
+import express, { type RequestHandler } from 'express';
 import { Hono } from 'hono';
 import { handle } from 'hono/aws-lambda';
+import serverlessHttp from 'serverless-http';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { toMiddleware } from '../../src/adapters/express/middleware';
 import { toHonoMiddleware } from '../../src/adapters/hono/middleware';
 import { hostOf, type LambdaHandler, lambdaSources, toEvent } from '../support/lambda';
 import { asking, checked, provingVerifier, type ReceivedAnswer } from '../support/proofs';
@@ -30,38 +35,73 @@ function toReceived(result: unknown): ReceivedAnswer {
   };
 }
 
-describe.each(lambdaSources)('hono/aws-lambda, %s: an answer is proven', (source) => {
-  let handler: LambdaHandler;
-  beforeAll(async () => {
-    const verifier = await provingVerifier({ hosts: [hostOf(source)] });
-    const app = new Hono().use(toHonoMiddleware(() => verifier));
-    app.get('/json', (c) => c.json({ a: 'ü' }));
-    app.get('/png', (c) => c.body(PNG, 200, { 'content-type': 'image/png' }));
-    app.get('/none', (c) => c.body(null, 204));
-    app.get('/untyped', () => new Response(PNG));
-    app.get('/cookies', (c) => {
-      for (const cookie of COOKIES) c.header('set-cookie', cookie, { append: true });
-      return c.text('with cookies', 201);
-    });
-    // biome-ignore lint/suspicious/noExplicitAny: what the types of events want differs, and what comes is the same
-    const run = handle(app) as any;
-    handler = (event) => run(event, {});
-  });
+// What their types want of events and contexts differs, and what comes is the same.
+// biome-ignore lint/suspicious/noExplicitAny: see above
+type Any = any;
 
-  const cases = {
-    '/json': 200,
-    '/png': 200,
-    '/untyped': 200,
-    '/none': 204,
-    '/cookies': 201,
-    '/nowhere': 404,
-  };
-  it.each(Object.entries(cases))('%s', async (target, status) => {
-    const { request, expected } = await asking({ target, authority: hostOf(source) });
-    const headers = Object.entries({ host: hostOf(source), ...request.headers });
-    const answer = toReceived(await handler(toEvent({ method: 'GET', target, headers }, source)));
-    expect(await checked(answer, expected)).toMatchObject({ status, proof: 'proven' });
-    if (target === '/cookies') expect(answer.headers['set-cookie']).toEqual(COOKIES);
-    if (target === '/png' || target === '/untyped') expect([...answer.body]).toEqual([...PNG]);
+const CONTEXT: Any = { awsRequestId: 'test', callbackWaitsForEmptyEventLoop: true };
+
+function expressApp(verifier: Verifier): Any {
+  const app = express();
+  app.use(toMiddleware(verifier) as RequestHandler);
+  app.get('/json', (_, response) => void response.json({ a: 'ü' }));
+  app.get('/png', (_, response) => void response.type('image/png').send(Buffer.from(PNG)));
+  app.get('/none', (_, response) => void response.status(204).end());
+  app.get(
+    '/cookies',
+    (_, response) => void response.status(201).set('set-cookie', COOKIES).send('with cookies'),
+  );
+  app.use((_, response) => void response.status(404).json({}));
+  return app;
+}
+
+function honoApp(verifier: Verifier): Any {
+  const app = new Hono().use(toHonoMiddleware(() => verifier));
+  app.get('/json', (c) => c.json({ a: 'ü' }));
+  app.get('/png', (c) => c.body(PNG, 200, { 'content-type': 'image/png' }));
+  app.get('/none', (c) => c.body(null, 204));
+  app.get('/cookies', (c) => {
+    for (const cookie of COOKIES) c.header('set-cookie', cookie, { append: true });
+    return c.text('with cookies', 201);
+  });
+  app.get('/untyped', () => new Response(PNG));
+  return app;
+}
+
+const adapters: Record<string, (verifier: Verifier) => Promise<LambdaHandler>> = {
+  'serverless-http': async (verifier) => {
+    const run = serverlessHttp(expressApp(verifier), { binary: ['image/png'] });
+    return async (event) => run(event, CONTEXT);
+  },
+  '@codegenie/serverless-express': async (verifier) => {
+    const run = serverlessExpress({
+      app: expressApp(verifier),
+      binarySettings: { contentTypes: ['image/png'] },
+    });
+    return async (event) => run(event, CONTEXT, () => {});
+  },
+  'hono/aws-lambda': async (verifier) => {
+    const run = handle(honoApp(verifier)) as Any;
+    return async (event) => run(event, {});
+  },
+};
+
+describe.each(Object.entries(adapters))('%s proves its answers', (name, create) => {
+  describe.each(lambdaSources)('%s', (source) => {
+    let handler: LambdaHandler;
+    beforeAll(async () => {
+      handler = await create(await provingVerifier({ hosts: [hostOf(source)] }));
+    });
+
+    const cases = { '/json': 200, '/png': 200, '/none': 204, '/cookies': 201, '/nowhere': 404 };
+    const all = name.startsWith('hono') ? { ...cases, '/untyped': 200 } : cases;
+    it.each(Object.entries(all))('%s', async (target, status) => {
+      const { request, expected } = await asking({ target, authority: hostOf(source) });
+      const headers = Object.entries({ host: hostOf(source), ...request.headers });
+      const answer = toReceived(await handler(toEvent({ method: 'GET', target, headers }, source)));
+      expect(await checked(answer, expected)).toMatchObject({ status, proof: 'proven' });
+      if (target === '/cookies') expect(answer.headers['set-cookie']).toEqual(COOKIES);
+      if (target === '/png' || target === '/untyped') expect([...answer.body]).toEqual([...PNG]);
+    });
   });
 });
