@@ -20,13 +20,14 @@ export {
   type IssuedAnswerKey,
   issueAnswerKey,
 } from '../core/answers/issue-answer-key';
-export { NoAnswerKey, readAnswerKey } from '../core/answers/mounted-key';
+export { type ListOwners, type MountedKey, NoAnswerKey, readAnswerKey } from '../core/answers/mounted-key';
 export { covers, isScope } from '../core/devices/scopes';
 export { SENDS_ONCE } from '../core/hints/sends-once';
 export {
   type IssueDelegationOptions,
   type IssuedDelegation,
   issueDelegation,
+  type TargetKey,
 } from '../core/statements/issue-delegation';
 export { isDelegateName } from '../core/statements/read-statement';
 export { STATEMENT_LIMITS } from '../core/statements/statement';

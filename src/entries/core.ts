@@ -61,6 +61,7 @@ export {
   type DelegationFacts,
   delegatedSigner,
 } from '../core/statements/delegated-signer';
+export type { DelegationTarget } from '../core/statements/delegation-targets';
 export { type WorkingKeyOptions, withWorkingKey } from '../core/statements/working-key';
 export type { VerifyCall } from '../core/verify/checks';
 export type { FreshnessOptions } from '../core/verify/freshness';

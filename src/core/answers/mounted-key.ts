@@ -6,8 +6,9 @@ import type { AnswerSigner } from './sign-answer';
 
 /** An answer key that was made elsewhere. */
 export interface MountedKey {
-  /** Unix seconds: from when on it may sign, and until when. */
+  /** Unix seconds: from when on it may sign. */
   readonly issuedAt: number;
+  /** Unix seconds: until when. */
   readonly expiresAt: number;
   /** Opens it, once. Rejects with a TypeError if the text is not a key, or the statement is not signed by the target. */
   readonly open: () => Promise<AnswerSigner>;
@@ -23,8 +24,16 @@ export interface ListOwners {
 
 /** Why a text is not an answer key of this target: the end of a sentence, and a fix. */
 export class NoAnswerKey extends TypeError {
+  /**
+   * Creates the error for one text.
+   *
+   * @param wrong what is wrong, as it follows the name of the variable
+   * @param fix the fix: one sentence
+   */
   constructor(
+    /** What is wrong, as it follows the name of the variable. */
     readonly wrong: string,
+    /** The fix: one sentence. */
     readonly fix: string,
   ) {
     super(`The answer key ${wrong} ${fix}`);
