@@ -253,6 +253,21 @@ const cases: Readonly<Record<string, Case>> = {
     proof: 'proven',
     text: 'body',
   },
+  'another answer after one that Node does not take': {
+    answer(_, r) {
+      try {
+        r.statusCode = 99;
+        r.end('longer than the other');
+      } catch {
+        r.statusCode = 500;
+        r.end('failed');
+      }
+    },
+    proof: 'proven',
+    status: 500,
+    text: 'failed',
+    isHttp1Only: true, // there the status is refused when it is set
+  },
   'the proof of another answer': {
     answer(_, r) {
       r.setHeader('signature-input', 'amesh=("@status");created=1');

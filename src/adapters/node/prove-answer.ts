@@ -147,10 +147,7 @@ class ProvenAnswer {
       endLate(response, args);
       return response;
     }
-    if (this.#state === 'idle') {
-      this.#announce(written.bytes.length);
-      response.writeHead(response.statusCode);
-    }
+    if (this.#state === 'idle') this.#makeHead(written.bytes.length);
     if (this.#passes()) return this.#beneath.end.apply(response, args);
     this.#end = written;
     markEnded(response);
@@ -174,11 +171,18 @@ class ProvenAnswer {
   }
 
   /** Node announces the length of a body that is written at once. What compresses beneath may look at it. */
-  #announce(lengthBytes: number): void {
+  #makeHead(lengthBytes: number): void {
     const response = this.#response;
-    if (isHttp2Response(response) || !mayHaveBody(this.#method, response.statusCode)) return;
+    const mayAnnounce = !isHttp2Response(response) && mayHaveBody(this.#method, response.statusCode);
     const others = ['content-length', 'transfer-encoding', 'trailer'];
-    if (!others.some((name) => response.hasHeader(name))) response.setHeader('content-length', lengthBytes);
+    const isMissing = mayAnnounce && !others.some((name) => response.hasHeader(name));
+    if (isMissing) response.setHeader('content-length', lengthBytes);
+    try {
+      response.writeHead(response.statusCode);
+    } catch (error) {
+      if (isMissing) this.#beneath.removeHeader.call(response, 'content-length'); // another answer may follow
+      throw error;
+    }
   }
 
   #isStream(limitBytes: number | undefined): boolean {
