@@ -142,7 +142,9 @@ describe.each(provingKinds)('a response that waits for its signature, on $name',
     expect(codes).toContain(true);
   });
 
-  it('lets a writer wait, and go on', async () => {
+  // Of what has no body, Node's write() returns true, and no drain follows.
+  const methods = kind.name === 'node:http2' ? ['GET'] : ['GET', 'HEAD'];
+  it.each(methods)('lets a writer wait, and go on, after %s', async (method) => {
     const { answerSigner, go, asked } = await slowSigner();
     const piece = Buffer.alloc(16_384, 'a');
     let early = 0;
@@ -159,11 +161,11 @@ describe.each(provingKinds)('a response that waits for its signature, on $name',
       },
       { answerSigner },
     );
-    const { request, expected } = await asking();
+    const { request, expected } = await asking({ method });
     const seen = await checked(await server.ask(request), expected);
-    expect(seen.proof).toBe('stream');
+    expect(seen.proof).toBe(method === 'HEAD' ? 'proven' : 'stream');
     expect(early).toBeLessThan(8);
-    expect(seen.text.length).toBe(16_384 * (early + 2) + 3);
+    expect(seen.text.length).toBe(method === 'HEAD' ? 0 : 16_384 * (early + 2) + 3);
   });
 
   it('is forgotten with a client that leaves', async () => {
