@@ -15,7 +15,7 @@ describe('a caller that enrols over plain http', () => {
     expect(await response.text()).toBe('passed');
   });
 
-  it('sends no request again that nobody proved to be refused, but enrols anew for the next one', async () => {
+  it('sends the very same signature again to an instance that has not heard of its enrolment yet', async () => {
     const target = await enrolling.target();
     const { token } = await target.grant();
     const headers = { 'www-authenticate': 'AuthMesh error="unauthorized"' };
@@ -25,17 +25,35 @@ describe('a caller that enrols over plain http', () => {
       answers: 'auto',
       async fetch(input, init) {
         if (String(input).endsWith(ENROLMENT_PATH)) enrolments++;
-        // As from an instance that has not heard of the enrolment yet.
-        else if (sent.push(String(init?.method)) === 1) return new Response(null, { status: 401, headers });
+        else if (sent.push(new Headers(init?.headers).get('authorization') as string) === 1)
+          return new Response(null, { status: 401, headers });
         return fetch(input, init);
+      },
+    });
+    const response = await caller.fetch(target.origin, { method: 'POST' });
+    expect([response.status, sent.length, enrolments]).toEqual([200, 2, 1]);
+    expect(sent[1]).toBe(sent[0]);
+    expect(provenBy(response)).toBeDefined();
+  });
+
+  it('does not have a request carried out twice whose answer was forged', async () => {
+    const target = await enrolling.target();
+    const { token } = await target.grant();
+    const headers = { 'www-authenticate': 'AuthMesh error="unauthorized"' };
+    let carriedOut = 0;
+    const caller = enrolling.caller(token, {
+      answers: 'auto',
+      async fetch(input, init) {
+        const response = await fetch(input, init);
+        if (String(input).endsWith(ENROLMENT_PATH)) return response;
+        if (response.status === 200) carriedOut++;
+        return new Response(null, { status: 401, headers });
       },
     });
     await expect(caller.fetch(target.origin, { method: 'POST' })).rejects.toMatchObject({
       code: 'answer_unproven',
       claims: 'unauthorized',
     });
-    expect([sent, enrolments]).toEqual([['POST'], 2]);
-    const response = await caller.fetch(target.origin, { method: 'POST' });
-    expect([response.status, sent.length, enrolments]).toEqual([200, 2, 2]);
+    expect(carriedOut).toBe(1);
   });
 });

@@ -21,14 +21,11 @@ export interface UntilKnownOptions {
  * each time. A streamed body can be sent only once.
  *
  * If a proof was asked for, such a refusal has none, since a target signs nothing for a device that it does not know. Then the
- * request may have been carried out, so it is not repeated. The next one profits from the new enrolment.
+ * request may have been carried out, so only the very same signature is sent again: it is carried out once at most.
  */
 export async function untilKnown(request: PreparedRequest, options: UntilKnownOptions): Promise<Response> {
   const { isNew, grant, tell } = options;
-  const first = await request.send().catch(async (error) => {
-    if (isUnproven(error)) await grant?.enrolAgain(request.url);
-    throw error;
-  });
+  const first = await request.send().catch((error) => afterUnproven(request, error, options));
   const response = isNew ? await whileUnknown(request, first) : first;
   if (!isUnknown(response)) return response;
   const isKnown = (await grant?.enrolAgain(request.url)) ?? false;
@@ -38,6 +35,28 @@ export async function untilKnown(request: PreparedRequest, options: UntilKnownOp
       `${request.url.host} refused a request right after this machine enrolled. Its body is a stream, which can be sent only once: call again.`,
     );
   return response;
+}
+
+async function afterUnproven(
+  request: PreparedRequest,
+  error: unknown,
+  { isNew, grant }: UntilKnownOptions,
+): Promise<Response> {
+  let last = error;
+  for (const enrols of isNew ? [false, true] : [true]) {
+    if (!isUnproven(last) || (enrols && !(await grant?.enrolAgain(request.url)))) break;
+    for (const ms of PAUSES_MS) {
+      if (!isUnproven(last)) break;
+      await new Promise((resolve) => setTimeout(resolve, ms));
+      try {
+        return await request.resend(last);
+      } catch (reason) {
+        if (reason === last) throw reason; // its body is a stream
+        last = reason;
+      }
+    }
+  }
+  throw last;
 }
 
 /**
@@ -61,7 +80,7 @@ async function again(request: PreparedRequest, refused: Response): Promise<Respo
 }
 
 /** Whether an answer that is not proven says that the target does not know this machine. */
-function isUnproven(error: unknown): boolean {
+function isUnproven(error: unknown): error is AnswerUnprovenError {
   return (
     isAmeshError(error) &&
     error.code === 'answer_unproven' &&

@@ -60,14 +60,12 @@ export const nodeCrypto: CryptoProvider = Object.freeze({
     const ecdh = createECDH('prime256v1');
     const scalar = fromBase64Url(jwk.d) as Uint8Array;
     try {
-      ecdh.setPrivateKey(scalar);
-    } catch {
-      throw new TypeError('This is not a private key on the P-256 curve.');
+      setPrivateKey(ecdh, scalar);
+      if (ecdh.getPublicKey('base64url', 'compressed') !== toBase64Url(toPoint(jwk))) throw keyPartsDiffer();
+      return toSigner(keyOf(ecdh));
     } finally {
-      scalar.fill(0);
+      scalar.fill(0); // not earlier: Deno keeps no copy
     }
-    if (ecdh.getPublicKey('base64url', 'compressed') !== toBase64Url(toPoint(jwk))) throw keyPartsDiffer();
-    return toSigner(keyOf(ecdh));
   },
 
   generatePrivateKey() {
@@ -105,6 +103,14 @@ export function newPrivateKey(): KeyObject {
   const ecdh = createECDH('prime256v1');
   ecdh.generateKeys();
   return keyOf(ecdh);
+}
+
+function setPrivateKey(ecdh: ECDH, scalar: Uint8Array): void {
+  try {
+    ecdh.setPrivateKey(scalar);
+  } catch {
+    throw new TypeError('This is not a private key on the P-256 curve.');
+  }
 }
 
 function keyOf(ecdh: ECDH): KeyObject {

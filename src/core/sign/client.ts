@@ -1,7 +1,7 @@
 import { type AmeshFetchInit, type AnswerOptions, readAnswerOptions } from '../answers/asking';
 import { provenHead } from '../answers/proven-by';
 import { RedirectRefusedError } from '../errors/amesh-error';
-import { explainAnswer, sendSigned } from './exchange';
+import { explainAnswer, resendOf, sendSigned } from './exchange';
 import { type ClientOptions, readOptions, type Settings } from './options';
 import { type Outgoing, toOutgoing } from './outgoing';
 import { followRedirect, isRedirect } from './redirect';
@@ -36,6 +36,11 @@ export interface PreparedRequest {
   readonly isRepeatable: boolean;
   /** Signs the request and sends it, with the same bytes each time. Throws like {@link Client.fetch}. */
   send(): Promise<Response>;
+  /**
+   * Sends the very same bytes again, with the same signature, after an error of {@link send} about an answer that is not proven.
+   * They are carried out once at most. Throws like {@link send}; throws `error` itself if they cannot be sent again.
+   */
+  resend(error: object): Promise<Response>;
 }
 
 /**
@@ -65,15 +70,24 @@ export function createPreparer(
       url: request.url,
       isRepeatable: request.stream === null,
       send: () => sendAll(settings, request, how),
+      resend: (error) => {
+        const again = resendOf(error, request);
+        return again === undefined ? Promise.reject(error) : sendAll(settings, request, how, again);
+      },
     };
   };
 }
 
 /** Sends a request and follows redirects. */
-async function sendAll(settings: Settings, first: Outgoing, how: AnswerOptions): Promise<Response> {
+async function sendAll(
+  settings: Settings,
+  first: Outgoing,
+  how: AnswerOptions,
+  begin = () => sendSigned(settings, first, how),
+): Promise<Response> {
   let request = first;
   let signed = true;
-  let response = await sendSigned(settings, request, how);
+  let response = await begin();
   for (let hops = 0; request.redirect === 'follow' && isRedirect(response); hops++) {
     await discard(response);
     const isProven = provenHead(response) !== undefined;

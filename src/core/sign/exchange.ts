@@ -108,10 +108,24 @@ async function findTarget({ open, targetOf, keys }: Settings, url: URL, { answer
 async function sendOnce(settings: Settings, request: Outgoing, attempt: Attempt): Promise<Sent> {
   const nonce = toBase64Url(settings.crypto.randomBytes(16));
   const elapsedMs = stopwatch(settings);
-  const { headers, worker, base, signature } = await untilAborted(
-    request.signal,
-    sign(settings, request, nonce, attempt),
-  );
+  const signed = await untilAborted(request.signal, sign(settings, request, nonce, attempt));
+  return deliver(settings, request, attempt, { ...signed, nonce, elapsedMs });
+}
+
+/** A request with its signature. */
+interface Signed extends Awaited<ReturnType<typeof sign>> {
+  readonly nonce: string;
+  /** How long ago it was signed. */
+  readonly elapsedMs: () => number;
+}
+
+async function deliver(
+  settings: Settings,
+  request: Outgoing,
+  attempt: Attempt,
+  signed: Signed,
+): Promise<Sent> {
+  const { headers, worker, base, signature, nonce, elapsedMs } = signed;
   let received: Response;
   try {
     received = await send(settings.doFetch, request, headers);
@@ -130,16 +144,32 @@ async function sendOnce(settings: Settings, request: Outgoing, attempt: Attempt)
     }, 'refused');
   const { asked, targetId } = attempt;
   const nonceOf = () => answerNonce(base, signature, settings.crypto);
-  const response =
-    asked === undefined
-      ? received
-      : await proven(
-          settings,
-          { request, headers, attempt, asked, nonce: await nonceOf(), tookMs: elapsedMs() },
-          received,
-        );
+  const prove = async (target: ProvingTarget) =>
+    proven(
+      settings,
+      { request, headers, attempt, asked: target, nonce: await nonceOf(), tookMs: elapsedMs() },
+      received,
+    ).catch((error) => {
+      if (request.stream === null)
+        resends.set(error, { request, send: () => deliver(settings, request, attempt, signed) });
+      throw error;
+    });
+  const response = asked === undefined ? received : await prove(asked);
   noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target: targetId });
   return { response, renewing };
+}
+
+const resends = new WeakMap<object, { readonly request: Outgoing; readonly send: () => Promise<Sent> }>();
+
+/**
+ * Sends the very same bytes again, after an answer to them that is not proven. That gives nobody more than they have: whoever is
+ * on the way can send them again, too, and a target carries them out once at most.
+ *
+ * @returns undefined if the error is about another request, such as one after a redirect, or its body is a stream
+ */
+export function resendOf(error: object, request: Outgoing): (() => Promise<Response>) | undefined {
+  const known = resends.get(error);
+  return known?.request === request ? async () => (await known.send()).response : undefined;
 }
 
 interface Asked {
