@@ -91,12 +91,13 @@ export function createVerifierWithoutFiles(
   const log = createLog(env as Record<string, string>, null);
   const { onRefusal } = options;
   const ends = new CallerEnds(log.once);
+  const hosts = options.authority === undefined ? (options.hosts ?? hostsOf(env)) : undefined;
   const allowList = toSource(options, env);
   const mounted = mountAnswerKey(given ?? answerKey, toOwnersOf(options, env), log);
   if (mounted === undefined) log.once(CANNOT_PROVE);
   const verifierOptions = {
     ...rest,
-    hosts: options.authority === undefined ? (options.hosts ?? hostsOf(env)) : undefined,
+    hosts,
     allowList,
     answerSigner: mounted && (() => mounted.signer()),
     onSigningFailure: (error: unknown) => tellUnsigned(error, log),

@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { expect, it } from 'vitest';
-import { newTokenId } from '../../src/bootstrap/tokens/issue';
+import { newStatementId } from '../../src/core/statements/new-id';
 
-it('no id of a token begins with a hyphen: behind a command it would be a flag', () => {
+it('no ID that people revoke begins with a hyphen: behind a command it would be a flag', () => {
   let left = 3;
-  const id = newTokenId((length) => {
-    const bytes = randomBytes(length);
-    bytes[0] = --left > 0 ? 0xf8 : 0; // '-' and 'A' in base64url
-    return bytes;
+  const id = newStatementId({
+    randomBytes(length) {
+      const bytes = randomBytes(length);
+      bytes[0] = --left > 0 ? 0xf8 : 0; // '-' and 'A' in base64url
+      return bytes;
+    },
   });
   expect(left).toBe(0);
   expect(id).toMatch(/^A[\w-]{21}$/);

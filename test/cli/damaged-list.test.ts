@@ -1,6 +1,8 @@
 import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Device, openDevice } from '@authmesh/sdk/admin';
+import { deviceIdOf, fromBase64Url, toBase64Url } from '@authmesh/sdk/core';
+import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { bitsOf, findPrefix } from '../../src/trust/format/prefix';
 import { newDevice, randomId, withDevices } from '../support/list-document';
@@ -25,7 +27,10 @@ beforeAll(async () => {
   template = await createMachine('prod-api');
   const { trust } = await openDevice(template.dir, {});
   await withDevices(trust, Array.from({ length: 600 }, randomId));
-  kept = randomId();
+  const keptKey = toBase64Url(
+    (await nodeCrypto.importPrivateKey(await nodeCrypto.generatePrivateKey())).publicKey,
+  );
+  kept = await deviceIdOf(fromBase64Url(keptKey) as Uint8Array, nodeCrypto);
   do lost = randomId();
   while ((await pageOf(trust, lost)) === (await pageOf(trust, kept)));
   await trust.update(async (draft) => {
@@ -34,7 +39,13 @@ beforeAll(async () => {
       [kept, 'kept'],
       [lost, 'lost'],
     ] as const)
-      await draft.put({ ...newDevice(id), friendlyName, scopes: ['a'], roles });
+      await draft.put({
+        ...newDevice(id),
+        ...(id === kept && { publicKey: keptKey }), // a delegation names it
+        friendlyName,
+        scopes: ['a'],
+        roles,
+      });
   });
   page = await pageOf(trust, lost);
   others = await readFile(join((await createMachine('other')).dir, 'allow_list.json'));

@@ -26,7 +26,7 @@ describe(README, () => {
   it.each(commands)('shows every flag of amesh %s, and no other', (path, command) => {
     const flags = Object.entries(command.args as ArgsDef)
       .filter(([name, { type }]) => type !== 'positional' && !(name in SHARED_ARGS))
-      .map(([name]) => `--${name}`);
+      .map(([name, arg]) => (arg.default === true ? `--no-${name}` : `--${name}`));
     // `tokens [cancel <id|name>]` stands for two commands.
     const rows = usages.filter((usage) => `${usage.replace(/[[\]]/g, '')} `.startsWith(`${path} `));
     const longer = commands.map(([other]) => other).filter((other) => other.startsWith(`${path} `));

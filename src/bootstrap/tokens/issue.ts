@@ -1,5 +1,6 @@
 import { cryptoProvider } from '#crypto';
 import { toBase64Url } from '../../core/encoding';
+import { newStatementId } from '../../core/statements/new-id';
 import { parseHosts } from '../../core/wire/authority';
 import { toRelayUrl } from '../../pairing/relay/url';
 import type { Device } from '../../trust/device';
@@ -146,16 +147,8 @@ function commonClaims({ identity }: Device, hosts: readonly string[], lifetimeSe
     hosts,
     iat,
     exp: iat + lifetimeSeconds,
-    jti: newTokenId(cryptoProvider.randomBytes),
+    jti: newStatementId(cryptoProvider),
   };
-}
-
-/** Never begins with a hyphen, since people type it in commands, where that would be a flag. */
-export function newTokenId(randomBytes: (length: number) => Uint8Array): string {
-  for (;;) {
-    const id = toBase64Url(randomBytes(16));
-    if (!id.startsWith('-')) return id;
-  }
 }
 
 function readHosts(hosts: readonly string[]): string[] {
