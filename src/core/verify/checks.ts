@@ -25,7 +25,7 @@ import { checkHost } from './host';
 import { claimNonce } from './nonce';
 import type { VerifySettings } from './options';
 import { readCredentials } from './read';
-import { checkSignature, readCovered } from './signature';
+import { checkSignature, readCovered, signatureBase } from './signature';
 import { stateOf } from './state';
 import { type BodyStream, streamBody } from './stream-body';
 
@@ -78,6 +78,8 @@ export interface Readable extends Incoming {
   readonly line: RequestLine;
   /** The components that the signature covers. */
   readonly covered: readonly string[];
+  /** The text whose signature was checked last: after check 7, the one that was signed. */
+  base?: string;
   /** Only of a request that a working key signed. After check 7 it is proven. */
   statement?: CarriedStatement | undefined;
 }
@@ -209,8 +211,12 @@ export function readLine(request: Incoming): RequestLine | Fault {
   return request.line;
 }
 
-function checkLine({ view, credentials, covered }: Readable, key: PublicKey, line: RequestLine) {
-  return checkSignature(key, line, view.headers, credentials, covered);
+function checkLine(request: Readable, key: PublicKey, line: RequestLine): MaybePromise<Fault | null> {
+  const { view, credentials, covered } = request;
+  const base = signatureBase(line, view.headers, credentials, covered);
+  if (base instanceof Fault) return base;
+  request.base = base;
+  return checkSignature(key, base, credentials.signature);
 }
 
 /** A caller that builds its own view knows how its server reads the path. */
@@ -224,9 +230,7 @@ async function explainWrong(request: Known, key: PublicKey, wrong: Fault): Promi
   const { context, view, line, list } = request;
   if (view.hidesApostrophe && line.query.includes('%27')) {
     const query = line.query.replaceAll('%27', "'");
-    const shown = { ...line, query };
-    if ((await checkLine(request, key, shown)) === null)
-      return checkPath(Object.assign(request, { line: shown }));
+    if ((await checkLine(request, key, { ...line, query })) === null) return checkPath(request);
   }
   if (stateOf(view).claim !== undefined) return changed('request');
   const attempt = (other: RequestLine) => checkLine(request, key, other);

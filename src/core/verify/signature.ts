@@ -21,14 +21,10 @@ export function readCovered(credentials: Credentials, headers: HeaderLines): rea
 /** Check 7. */
 export function checkSignature(
   key: PublicKey,
-  line: RequestLine,
-  headers: HeaderLines,
-  credentials: Credentials,
-  covered: readonly string[],
+  base: string,
+  signature: Uint8Array,
 ): MaybePromise<Fault | null> {
-  const base = signatureBase(line, headers, credentials, covered);
-  if (base instanceof Fault) return base;
-  return andThen(key.verify(credentials.signature, toSlab(base)), (isRight) =>
+  return andThen(key.verify(signature, toSlab(base)), (isRight) =>
     isRight === true ? null : new Fault(SIGNATURE_CODES.invalid_signature),
   );
 }
