@@ -75,6 +75,7 @@ class ProvenAnswer {
   #queue: Written[] = [];
   #queuedBytes = 0;
   #end: Written | undefined;
+  #unmarkEnded: (() => void) | undefined;
   #isWaiting = false;
 
   constructor(method: string, response: Methods, proof: AnswerProof) {
@@ -150,7 +151,7 @@ class ProvenAnswer {
     if (this.#state === 'idle') this.#makeHead(written.bytes.length);
     if (this.#passes()) return this.#beneath.end.apply(response, args);
     this.#end = written;
-    markEnded(response);
+    this.#unmarkEnded = markEnded(response);
     this.#queuedBytes += written.bytes.length;
     if (this.#state === 'held')
       this.#sign(this.#isStream(this.#proof.maxAnswerBytes) ? null : this.#gathered());
@@ -232,7 +233,7 @@ class ProvenAnswer {
     const { write, end, flushHeaders } = this.#beneath;
     const queue = this.#queue;
     this.#queue = [];
-    if (this.#end !== undefined) unmarkEnded(response);
+    this.#unmarkEnded?.();
     let isReady = true;
     for (const { given, encoding, callback } of queue)
       isReady = write.call(response, given, encoding, callback);
@@ -259,20 +260,26 @@ function foreignProof(headers: HeldHead['headers']): HeadChanges | undefined {
   return names.length === 0 ? undefined : Object.fromEntries(names.map((name) => [name, undefined]));
 }
 
-/** Until its bytes are released, an answer looks as if Node had taken its end. */
-function markEnded(response: Methods): void {
+/**
+ * Until its bytes are released, an answer looks as if Node had taken its end. What Node itself says is hidden by properties that
+ * stay: to delete one would make every later access to the response slow.
+ *
+ * @returns releases it
+ */
+function markEnded(response: Methods): () => void {
+  let isMarked = true;
   const shown = isHttp2Response(response)
     ? { finished: true, writableEnded: true }
     : { writableFinished: false };
-  for (const [name, value] of Object.entries(shown))
-    Object.defineProperty(response, name, { configurable: true, get: () => value });
+  for (const [name, value] of Object.entries(shown)) {
+    const get = () => (isMarked ? value : Reflect.get(Object.getPrototypeOf(response), name, response));
+    Object.defineProperty(response, name, { configurable: true, get });
+  }
   if (!isHttp2Response(response)) response.finished = true;
-}
-
-function unmarkEnded(response: Methods): void {
-  if (!isHttp2Response(response)) response.finished = false;
-  for (const name of isHttp2Response(response) ? ['finished', 'writableEnded'] : ['writableFinished'])
-    delete (response as unknown as Record<string, unknown>)[name];
+  return () => {
+    isMarked = false;
+    if (!isHttp2Response(response)) response.finished = false;
+  };
 }
 
 /** What Node does with a write after the end. */
