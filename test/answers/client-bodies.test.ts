@@ -24,7 +24,7 @@ const READERS: Readonly<Record<string, (response: Response) => Promise<Buffer>>>
   },
   'its stream': async ({ body }) => {
     const chunks: Uint8Array[] = [];
-    for await (const chunk of (body ?? []) as AsyncIterable<Uint8Array>) chunks.push(chunk);
+    for await (const chunk of (body ?? []) as unknown as AsyncIterable<Uint8Array>) chunks.push(chunk);
     return Buffer.concat(chunks);
   },
   'a clone': async (response) => {

@@ -107,15 +107,14 @@ describe.each(webServers)('the answers of $name', async (kind) => {
       });
 
       // The CompressionStream of Hono is not for Workers, which compress by themselves.
-      it.skipIf(kind.runtime === 'workerd')(
-        'compressed inside verify() it says that it is a stream',
-        async () => {
+      if (kind.runtime !== 'workerd') {
+        it('compressed inside verify() it says that it is a stream', async () => {
           const headers = { 'accept-encoding': 'gzip' };
           const answer = await ask(port, '/inner/page', { headers });
           expect(answer).toMatchObject({ status: 200, proof: 'stream', text: '<p>hello' });
           expect(await ask(port, '/inner/page')).toMatchObject({ proof: 'proven' });
-        },
-      );
+        });
+      }
 
       it('with etag() inside verify() it is proven, also if it is not modified', async () => {
         const first = await ask(port, '/tagged/json');

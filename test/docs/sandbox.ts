@@ -215,10 +215,12 @@ export class Sandbox {
     const kv = await startKv(list);
     // Only a Worker that exports the class can be bound to it.
     const hasClass = (await readFile(script, 'utf8')).includes('AmeshNonces');
-    const worker = await startWorker(
-      { AMESH_OWNER_KEY, AMESH_HOSTS: `localhost:${this.port}` },
-      { kv, script, isBuilt: true, port: this.port, ...(hasClass ? { nonces: 'in memory' } : {}) },
-    );
+    const start = () =>
+      startWorker(
+        { AMESH_OWNER_KEY, AMESH_HOSTS: `localhost:${this.port}` },
+        { kv, script, isBuilt: true, port: this.port, ...(hasClass ? { nonces: 'in memory' } : {}) },
+      );
+    const worker = await whileTaken(start);
     this.#worker = {
       async close() {
         await worker.close();
@@ -347,4 +349,16 @@ function answers(port: number): Promise<boolean> {
     });
     socket.on('error', () => resolve(false));
   });
+}
+
+/** Starts a server at a port that a connection of another program may have at the moment. */
+async function whileTaken<T>(start: () => Promise<T>): Promise<T> {
+  for (let left = 40; ; left--) {
+    try {
+      return await start();
+    } catch (error) {
+      if (left === 0 || !/already in use/i.test(String(error))) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  }
 }

@@ -35,11 +35,16 @@ const CHUNK_BYTES = 1 << 20;
 const OVERLAP_BYTES = 4096;
 
 async function read(memory: Awaited<ReturnType<typeof open>>, at: number, length: number): Promise<Buffer> {
-  const buffer = Buffer.allocUnsafe(length);
-  // A page may have been unmapped meanwhile.
+  const buffer = Buffer.alloc(length);
   const { bytesRead } = await memory.read(buffer, 0, length, at).catch(() => ({ bytesRead: 0 }));
-  return buffer.subarray(0, bytesRead);
+  if (bytesRead === length) return buffer;
+  // A page was unmapped meanwhile, but not those around it.
+  for (let page = 0; page < length; page += PAGE_BYTES)
+    await memory.read(buffer, page, Math.min(PAGE_BYTES, length - page), at + page).catch(() => {});
+  return buffer;
 }
+
+const PAGE_BYTES = 4096;
 
 function countIn(bytes: Buffer, needle: Uint8Array): number {
   let count = 0;

@@ -85,7 +85,7 @@ export async function newSocket(
   const { WebSocket: NodeWebSocket } = await loadWebSocket();
   const tunnel = proxy === null ? null : await openTunnelTo(endpoint, proxy, ms, signal);
   return new NodeWebSocket(url, {
-    handshakeTimeout: ms,
+    handshakeTimeout: 2 * ms, // only if nobody waits any more: waitForOpen() says it in our words
     maxPayload: MAX_FRAME_BYTES,
     perMessageDeflate: false,
     followRedirects: false,

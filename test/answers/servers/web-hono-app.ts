@@ -106,7 +106,7 @@ function addRoutes(app: Hono, path = ''): void {
   app.get(`${path}/events`, (c) =>
     streamSSE(c, async (events) => {
       await events.writeSSE({ data: 'first' });
-      await events.sleep(1);
+      await events.sleep(50);
       await events.writeSSE({ data: 'second' });
     }),
   );
@@ -121,7 +121,7 @@ function addRoutes(app: Hono, path = ''): void {
   app.get(`${path}/stream`, (c) =>
     stream(c, async (out) => {
       await out.write('first');
-      await out.sleep(1);
+      await out.sleep(50); // longer than a busy machine takes for a turn of the event loop
       await out.write(' second');
     }),
   );
