@@ -12,6 +12,7 @@ const worker :Workerd.Worker = (
   bindings = [
     (name = "AMESH_ALLOW_LIST", text = embed "server/allow_list.json"),
     (name = "AMESH_OWNER_KEY", fromEnvironment = "AMESH_OWNER_KEY"),
+    (name = "AMESH_ANSWER_KEY", fromEnvironment = "AMESH_ANSWER_KEY"),
     (name = "AMESH_NONCES", durableObjectNamespace = "AmeshNonces"),
   ],
   durableObjectNamespaces = [(className = "AmeshNonces", uniqueKey = "amesh", enableSql = true)],
