@@ -15,7 +15,8 @@ const asked = () => server.seen.map(({ headers }) => headers['accept-signature']
 const behindTls = ((input: URL | string, init: RequestInit) =>
   fetch(String(input).replace('https:', 'http:'), init)) as typeof fetch;
 
-describe.each([31_000, 200_000, 295_000, -31_000, -200_000, -295_000])(
+// Away from the limits of 30 s and 300 s, by more than a busy machine takes for a request.
+describe.each([60_000, 200_000, 270_000, -31_000, -200_000, -270_000])(
   'a clock that is %i ms ahead',
   (aheadMs) => {
     it('is corrected by a proven refusal over http, once, and the next requests have the right time', async () => {

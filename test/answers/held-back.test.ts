@@ -57,7 +57,7 @@ describe('a request that was carried out, whose answer is held back until its no
 });
 
 describe('a client whose clock is wrong', () => {
-  it.each([31, 290, -31, -290])(
+  it.each([60, 270, -31, -270])(
     'by %i s sends a request once more, which is carried out once',
     async (seconds) => {
       server.reset();
