@@ -428,3 +428,19 @@ describe('what nobody proved moves nothing:', () => {
     expect(signatures).toBeLessThanOrEqual(2);
   });
 });
+
+describe('304', () => {
+  beforeEach(() => server.routes.set('/kept', () => ({ status: 304, headers: { etag: '"1"' } })));
+
+  it.each(['if-match', 'if-unmodified-since', 'if-range', 'range'])(
+    'is answer_unproven if the request has only %s, which 304 never answers',
+    async (name) => {
+      expect(await failure('/kept', { headers: { [name]: '"1"' } })).toEqual(unproven);
+    },
+  );
+
+  it.each(['if-none-match', 'if-modified-since'])('is proven if the request has %s', async (name) => {
+    const response = await client.fetch(`${server.origin}/kept`, { headers: { [name]: '"1"' } });
+    expect([response.status, provenBy(response)?.body]).toEqual([304, true]);
+  });
+});

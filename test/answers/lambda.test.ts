@@ -35,8 +35,7 @@ function toReceived(result: unknown): ReceivedAnswer {
   };
 }
 
-// What their types want of events and contexts differs, and what comes is the same.
-// biome-ignore lint/suspicious/noExplicitAny: see above
+// biome-ignore lint/suspicious/noExplicitAny: what their types want of events and contexts differs, and what comes is the same
 type Any = any;
 
 const CONTEXT: Any = { awsRequestId: 'test', callbackWaitsForEmptyEventLoop: true };

@@ -34,7 +34,15 @@ describe.each(providers)('vectors of answers with the $id provider', (crypto) =>
       fromBase64Url(request.signature) as Uint8Array,
       crypto,
     );
-    const expected = { method, nonce, asksForPart, isConditional, deviceId: answers.target, key };
+    const expected = {
+      method,
+      nonce,
+      nowMs: answers.now * 1000,
+      asksForPart,
+      isConditional,
+      deviceId: answers.target,
+      key,
+    };
     const head = await verifyAnswer(answer, expected, crypto);
     const body = Buffer.from(answer.body, 'base64');
     const isRight = async (digest: Uint8Array) => equalBytes(await crypto.sha256(body), digest);

@@ -78,6 +78,7 @@ async function expectedOf(
     method,
     nonce: await answerNonce(base, signature, nodeCrypto),
     asksForPart: headers.range !== undefined,
+    nowMs: NOW * 1000,
     isConditional: headers['if-none-match'] !== undefined || headers['if-modified-since'] !== undefined,
     deviceId: vectors.devices.target.deviceId,
     key: await nodeCrypto.importPublicKey(publicKey),

@@ -53,7 +53,7 @@ export function toHook(verifier: Verifier): Hook {
  * Says which payloads are complete. @fastify/compress makes streams of them, in a hook that may come before or after any of
  * ours.
  */
-// biome-ignore lint/suspicious/noExplicitAny: as above.
+// biome-ignore lint/suspicious/noExplicitAny: Fastify's types differ by the kind of server, and this one is for all.
 function noteWhole(reply: FastifyReply<any, any>, response: NodeResponse): void {
   const { send } = reply;
   reply.send = (payload) => {

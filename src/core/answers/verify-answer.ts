@@ -29,10 +29,10 @@ export interface ExpectedAnswer {
   /** The key of that target. */
   readonly key: PublicKey;
   /**
-   * The clock of the caller, Unix milliseconds. With it, an answer key does not count once it has ended, whatever time its answer
-   * claims. Default: that is not checked.
+   * The clock of the caller, Unix milliseconds. An answer key does not count 300 s after its end, whatever time its answer
+   * claims.
    */
-  readonly nowMs?: number | undefined;
+  readonly nowMs: number;
 }
 
 /** A proven head of an answer. */
@@ -118,7 +118,7 @@ function onlyMatch(pattern: RegExp, value: string | undefined): RegExpMatchArray
 async function keyOf(
   headers: HeaderLines,
   created: number,
-  { deviceId, key, nowMs = 0 }: ExpectedAnswer,
+  { deviceId, key, nowMs }: ExpectedAnswer,
   crypto: Pick<CryptoProvider, 'importPublicKey'>,
 ): Promise<PublicKey | string> {
   const text = fieldValue(headers, KEY_HEADER);
@@ -128,7 +128,7 @@ async function keyOf(
     return 'its answer key has no statement of this target';
   if (created < statement.issuedAt || created > statement.expiresAt)
     return 'the statement about its answer key does not cover that time';
-  // Whoever has stolen the key can set the time of an answer back.
+  // A thief of the key can set the time of an answer back.
   if (nowMs > (statement.expiresAt + MAX_CLOCK_SKEW_SECONDS) * 1000) return 'its answer key has ended';
   if ((await key.verify(statement.signature, toUtf8(statement.input))) !== true)
     return 'the statement about its answer key is not signed by this target';

@@ -1,9 +1,10 @@
 import { type AmeshFetchInit, type AnswerOptions, readAnswerOptions } from '../answers/asking';
 import { provenHead } from '../answers/proven-by';
 import { RedirectRefusedError } from '../errors/amesh-error';
-import { explainAnswer, resendOf, sendSigned } from './exchange';
+import { resendOf, sendSigned } from './exchange';
 import { type ClientOptions, readOptions, type Settings } from './options';
 import { type Outgoing, toOutgoing } from './outgoing';
+import { explainAnswer } from './prove';
 import { followRedirect, isRedirect } from './redirect';
 import { tellRefusal } from './refusal';
 import { discard, send } from './send';

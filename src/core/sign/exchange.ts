@@ -2,9 +2,7 @@ import { answerNonce } from '../answers/answer';
 import { type AnswerOptions, cannotProve, type ProvingTarget, provingTarget } from '../answers/asking';
 import type { RequestSigner, Signer } from '../crypto/provider';
 import { toBase64Url } from '../encoding';
-import { AnswerUnprovenError } from '../errors/amesh-error';
 import { callSafely } from '../errors/call-safely';
-import type { DelegatedSigner } from '../statements/delegated-signer';
 import { normalizeAuthority } from '../wire/authority';
 import { isPrivateChannel } from '../wire/private-channel';
 import { waitAtMost } from '../within';
@@ -12,10 +10,10 @@ import { throwIfAborted, untilAborted } from './abort';
 import { noteAnswer } from './answered';
 import type { Settings } from './options';
 import { type Outgoing, toView } from './outgoing';
-import { prove } from './prove';
-import { type ClientRefusal, explainRefusal, refusalOf, shownUrl, tellRefusal } from './refusal';
+import { isLate, proven, stopwatch } from './prove';
+import { refusalOf } from './refusal';
 import { discard, send, withoutRepeat } from './send';
-import { idOf, signParts } from './sign-request';
+import { signParts } from './sign-request';
 
 /** How to send a request once. */
 interface Attempt {
@@ -92,10 +90,6 @@ async function sendInTime(settings: Settings, request: Outgoing, how: AnswerOpti
   return sendOnce(settings, request, { ...attempt, offsetMs });
 }
 
-function isLate(response: Response): boolean {
-  return refusalOf(response) === 'timestamp_out_of_range';
-}
-
 /** @returns the ID to name, and the target itself where it can prove its answers, and these may be asked for */
 async function findTarget({ open, targetOf, keys }: Settings, url: URL, { answers }: AnswerOptions) {
   await open(); // first: without a key there is nothing to look up
@@ -162,7 +156,7 @@ async function deliver(
 const resends = new WeakMap<object, { readonly request: Outgoing; readonly send: () => Promise<Sent> }>();
 
 /**
- * Sends the very same bytes again, after an answer to them that is not proven. That gives nobody more than they have: whoever is
+ * Sends the very same bytes again, after an answer to them that is not proven. That gives nobody more than they have: somebody
  * on the way can send them again, too, and a target carries them out once at most.
  *
  * @returns undefined if the error is about another request, such as one after a redirect, or its body is a stream
@@ -170,100 +164,6 @@ const resends = new WeakMap<object, { readonly request: Outgoing; readonly send:
 export function resendOf(error: object, request: Outgoing): (() => Promise<Response>) | undefined {
   const known = resends.get(error);
   return known?.request === request ? async () => (await known.send()).response : undefined;
-}
-
-interface Asked {
-  readonly request: Outgoing;
-  /** As they were sent. */
-  readonly headers: Headers;
-  readonly attempt: Attempt;
-  readonly asked: ProvingTarget;
-  /** What the answer has to contain. */
-  readonly nonce: string;
-  /** How long after the request was signed its answer came. */
-  readonly tookMs: number;
-}
-
-/**
- * For so long a target is sure to remember a request that it has carried out. Later, somebody who held back the answer could have
- * the same request refused for its time, and hand over that refusal.
- */
-const REMEMBERED_MS = 10_000;
-
-/** By both clocks: one may be set back meanwhile, the other stands still while a machine sleeps. */
-function stopwatch({ now }: Settings): () => number {
-  const [startMs, startTicks] = [now(), performance.now()];
-  return () => Math.max(now() - startMs, performance.now() - startTicks);
-}
-
-const CONDITIONS = ['if-none-match', 'if-modified-since', 'if-match', 'if-unmodified-since', 'if-range'];
-
-/** @throws AnswerUnprovenError */
-async function proven(
-  settings: Settings,
-  { request, headers, attempt, asked, nonce, tookMs }: Asked,
-  response: Response,
-): Promise<Response> {
-  const { crypto, maxBufferedBytes: limitBytes } = settings;
-  const isConditional = CONDITIONS.some((name) => headers.has(name));
-  const { method } = request;
-  const nowMs = settings.now();
-  const expected = { ...asked, nowMs, method, nonce, asksForPart: headers.has('range'), isConditional };
-  const result = await prove(response, expected, {
-    crypto,
-    limitBytes,
-    allowsUnprovenBody: attempt.allowsUnprovenBody,
-    unproven: (why) => unproven(settings, request, response.status, why),
-  });
-  if (typeof result !== 'string') {
-    if (!isLate(result) || tookMs <= REMEMBERED_MS) return result;
-    if (!attempt.needsProof) return response;
-    await discard(result);
-    throw unproven(settings, request, response.status, LATE);
-  }
-  if (!attempt.needsProof) return response;
-  const claim = await explainAnswer(settings, { request, response, signed: true }).catch(() => null);
-  await discard(response);
-  throw unproven(settings, request, response.status, result, claim);
-}
-
-const LATE =
-  'its refusal of the time came more than 10 s after the request, which may have been carried out before';
-
-/** Reports an answer that is not proven. @param claim what it would mean if it were genuine */
-function unproven(
-  { onRefusal }: Settings,
-  { url }: Outgoing,
-  status: number,
-  why: string,
-  claim: ClientRefusal | null = null,
-): AnswerUnprovenError {
-  const code = claim?.code;
-  const shown = shownUrl(url);
-  const what = `The answer of ${shown} (${code === undefined ? status : `${status} ${code}`}) is not proven: ${why}.`;
-  const error = new AnswerUnprovenError(
-    `${what} The request may have been carried out.`,
-    { status, claims: code },
-    claim === null ? undefined : `If it is genuine: ${claim.detail} ${claim.fix}`,
-  );
-  const { detail, fix } = error;
-  if (onRefusal !== undefined) tellRefusal({ code: error.code, status, url: shown, detail, fix }, onRefusal);
-  return error;
-}
-
-/** Explains what an answer means, if it is a refusal of amesh. */
-export async function explainAnswer(
-  { fetch, now, open, crypto }: Settings,
-  sent: { readonly request: Outgoing; readonly response: Response; readonly signed: boolean },
-): Promise<ClientRefusal | null> {
-  const { request, response, signed } = sent;
-  const { url, options } = request;
-  const signer = await open();
-  const { delegation } = signer as Partial<DelegatedSigner>;
-  // Not by requestSigner(): it may have ended meanwhile, or need a new signature of the device.
-  const ownId = async () => delegation?.deviceId ?? idOf(signer, crypto);
-  const isDelegate = delegation !== undefined;
-  return explainRefusal(url, response, { signed, fetch, options, nowMs: now(), isDelegate, ownId });
 }
 
 /** It leaves a body coded if the program asks for none, and a proxy compresses it all the same. */

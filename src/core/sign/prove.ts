@@ -1,11 +1,128 @@
+import type { ProvingTarget } from '../answers/asking';
 import { checkedBody, type ExpectedBody, unreadableBody, WRONG_BODY } from '../answers/checked-body';
 import { noteProof, takeOver } from '../answers/proven-by';
 import { type ExpectedAnswer, type ProvenHead, verifyAnswer } from '../answers/verify-answer';
 import type { CryptoProvider } from '../crypto/provider';
 import { equalBytes } from '../encoding';
+import { AnswerUnprovenError } from '../errors/amesh-error';
+import type { DelegatedSigner } from '../statements/delegated-signer';
 import type { HeaderLines } from '../wire/view';
 import { toBodyStream } from './body';
+import type { Settings } from './options';
+import type { Outgoing } from './outgoing';
+import { type ClientRefusal, explainRefusal, refusalOf, shownUrl, tellRefusal } from './refusal';
 import { discard } from './send';
+import { idOf } from './sign-request';
+
+/** A request that asked for a proof. */
+interface Asked {
+  readonly request: Outgoing;
+  /** As they were sent. */
+  readonly headers: Headers;
+  readonly attempt: {
+    /** Whether an answer that is not proven is an error. */
+    readonly needsProof: boolean;
+    readonly allowsUnprovenBody: boolean;
+  };
+  readonly asked: ProvingTarget;
+  /** What the answer has to contain. */
+  readonly nonce: string;
+  /** How long after the request was signed its answer came. */
+  readonly tookMs: number;
+}
+
+/**
+ * For so long a target is sure to remember a request that it has carried out. Later, somebody who held back the answer could have
+ * the same request refused for its time, and hand over that refusal.
+ */
+const REMEMBERED_MS = 10_000;
+
+/** By both clocks: one may be set back meanwhile, the other stands still while a machine sleeps. */
+export function stopwatch({ now }: Settings): () => number {
+  const [startMs, startTicks] = [now(), performance.now()];
+  return () => Math.max(now() - startMs, performance.now() - startTicks);
+}
+
+/** Only these are answered by 304 (RFC 9110 section 13.2.2). */
+const CONDITIONS = ['if-none-match', 'if-modified-since'];
+
+/**
+ * The proven answer to a request that asked for that.
+ *
+ * @returns the answer itself if it is not proven, and need not be
+ * @throws AnswerUnprovenError
+ */
+export async function proven(
+  settings: Settings,
+  { request, headers, attempt, asked, nonce, tookMs }: Asked,
+  response: Response,
+): Promise<Response> {
+  const { crypto, maxBufferedBytes: limitBytes } = settings;
+  const isConditional = CONDITIONS.some((name) => headers.has(name));
+  const { method } = request;
+  const nowMs = settings.now();
+  const expected = { ...asked, nowMs, method, nonce, asksForPart: headers.has('range'), isConditional };
+  const result = await prove(response, expected, {
+    crypto,
+    limitBytes,
+    allowsUnprovenBody: attempt.allowsUnprovenBody,
+    unproven: (why) => unproven(settings, request, response.status, why),
+  });
+  if (typeof result !== 'string') {
+    if (!isLate(result) || tookMs <= REMEMBERED_MS) return result;
+    if (!attempt.needsProof) return response;
+    await discard(result);
+    throw unproven(settings, request, response.status, LATE);
+  }
+  if (!attempt.needsProof) return response;
+  const claim = await explainAnswer(settings, { request, response, signed: true }).catch(() => null);
+  await discard(response);
+  throw unproven(settings, request, response.status, result, claim);
+}
+
+const LATE =
+  'its refusal of the time came more than 10 s after the request, which may have been carried out before';
+
+/** Reports an answer that is not proven. @param claim what it would mean if it were genuine */
+function unproven(
+  { onRefusal }: Settings,
+  { url }: Outgoing,
+  status: number,
+  why: string,
+  claim: ClientRefusal | null = null,
+): AnswerUnprovenError {
+  const code = claim?.code;
+  const shown = shownUrl(url);
+  const what = `The answer of ${shown} (${code === undefined ? status : `${status} ${code}`}) is not proven: ${why}.`;
+  const error = new AnswerUnprovenError(
+    `${what} The request may have been carried out.`,
+    { status, claims: code },
+    claim === null ? undefined : `If it is genuine: ${claim.detail} ${claim.fix}`,
+  );
+  const { detail, fix } = error;
+  if (onRefusal !== undefined) tellRefusal({ code: error.code, status, url: shown, detail, fix }, onRefusal);
+  return error;
+}
+
+/** Explains what an answer means, if it is a refusal of amesh. */
+export async function explainAnswer(
+  { fetch, now, open, crypto }: Settings,
+  sent: { readonly request: Outgoing; readonly response: Response; readonly signed: boolean },
+): Promise<ClientRefusal | null> {
+  const { request, response, signed } = sent;
+  const { url, options } = request;
+  const signer = await open();
+  const { delegation } = signer as Partial<DelegatedSigner>;
+  // Not by requestSigner(): it may have ended meanwhile, or need a new signature of the device.
+  const ownId = async () => delegation?.deviceId ?? idOf(signer, crypto);
+  const isDelegate = delegation !== undefined;
+  return explainRefusal(url, response, { signed, fetch, options, nowMs: now(), isDelegate, ownId });
+}
+
+/** Whether a server has refused the time of a request. */
+export function isLate(response: Response): boolean {
+  return refusalOf(response) === 'timestamp_out_of_range';
+}
 
 /** How to prove one answer. */
 export interface ProveOptions extends Omit<ExpectedBody, 'digest' | 'crypto'> {
