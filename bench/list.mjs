@@ -56,7 +56,7 @@ async function measure(place, size) {
   try {
     const made = await makeList(root, env, size, 2 * CHANGES);
     const server = await start('--server', made.dir);
-    const port = server.first[0];
+    const { port, loadMs } = server.first[0];
     const caller = await start('--caller', made.callers[0], String(port));
     const cold = await caller.ask('first');
     const memory = await server.ask('memory');
@@ -98,6 +98,7 @@ async function measure(place, size) {
       'worst without changes': calm.worst,
       'longest turn, ms': turn,
       'at the start': starting,
+      'verify(), ms': loadMs,
       'cold first request, ms': cold.ms,
       'RSS, MB': round(memory / 1e6),
       'revoked after, ms': Math.max(0, lastGoodAt - returnedAt),
@@ -129,11 +130,13 @@ async function spent(server, action) {
 
 async function serve() {
   const { createAmesh } = await import('@authmesh/sdk');
-  const verify = createAmesh({ dir: process.argv[3] }).verify();
+  const startedAt = performance.now();
+  const verify = createAmesh({ dir: process.argv[3] }).verify(); // loads ioredis, before the server listens
+  const loadMs = round(performance.now() - startedAt);
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
   const server = createServer((request, response) => verify(request, response, () => response.end('ok')));
-  server.listen(0, '127.0.0.1', () => process.send(server.address().port));
+  server.listen(0, '127.0.0.1', () => process.send({ port: server.address().port, loadMs }));
   process.on('message', ({ id, question }) => {
     if (question === 'cpu') answer(id, process.cpuUsage().user / 1000 + process.cpuUsage().system / 1000);
     else if (question === 'memory') answer(id, process.memoryUsage().rss);

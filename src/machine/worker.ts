@@ -183,8 +183,8 @@ function toReader(allowList: unknown): Pick<SealedListOptions, 'read' | 'readPag
 }
 
 async function readPage(namespace: KvNamespace, name: string): Promise<Uint8Array | null> {
-  const value = await readKv(namespace, pageKey(KEY, name));
-  return typeof value === 'string' ? toUtf8(value.slice(0, MAX_PAGE_BYTES + 1)) : value;
+  const value = await readKv(namespace, pageKey(KEY, name), MAX_PAGE_BYTES);
+  return typeof value === 'string' ? toUtf8(value) : value;
 }
 
 function toOwners(ownerKey: unknown): readonly Uint8Array[] {

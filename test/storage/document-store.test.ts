@@ -83,6 +83,16 @@ describeWithRedis('with Redis', () => {
     expect(after - before).toBeLessThan(50_000);
   });
 
+  it('asks for a few pages at a time, so that each answer is short', async () => {
+    const store = open();
+    const names = Array.from({ length: 16 }, (_, i) => String(i).padStart(43, 'A'));
+    const write = new Map(names.map((name) => [name, bytes(name)]));
+    await store.swap('list:am_x', null, bytes('{}\n'), { write, remove: [] });
+    await admin.config('RESETSTAT');
+    expect(await store.readPages('list:am_x', names, 1000)).toEqual(names.map(bytes));
+    expect(await admin.info('commandstats')).toMatch(/^cmdstat_eval:calls=4,/m);
+  });
+
   it('tells those who watch of a change, also after its connections were cut', async () => {
     let told = 0;
     const watching = open();
@@ -196,6 +206,24 @@ describe('any other storage', () => {
       ],
     ]);
     warned.mockRestore();
+  });
+
+  it('is asked for four pages at once at most: each may be of any size', async () => {
+    const inner = memoryDriver();
+    const names = Array.from({ length: 16 }, (_, i) => String(i).padStart(43, 'A'));
+    let [asked, most] = [0, 0];
+    const getItemRaw = async (key: string) => {
+      most = Math.max(most, ++asked);
+      await sleep(1);
+      asked--;
+      return key.endsWith('7') ? new Uint8Array(100) : inner.getItem(key);
+    };
+    const store = toDocumentStore(createStorage({ driver: { ...inner, getItemRaw } as never }));
+    const write = new Map(names.map((name) => [name, bytes(name)]));
+    await store.swap('list', null, bytes('{}'), { write, remove: [] });
+    const expected = names.map((name) => (name.endsWith('7') ? null : bytes(name)));
+    expect(await store.readPages('list', names, 50)).toEqual(expected);
+    expect(most).toBe(4);
   });
 
   it('that fails is unavailable', async () => {

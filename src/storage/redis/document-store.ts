@@ -22,6 +22,9 @@ const PING_EVERY_MS = 10_000;
 /** A large document may take longer to transfer. */
 const BYTES_A_MS = 10_000;
 
+/** Pages in one answer: with more of them, other requests would wait until all are read from the connection. */
+const PAGES_AT_ONCE = 4;
+
 /** The field of the document. Each page has a field under its own name, which is longer. */
 const DOCUMENT = 'document';
 
@@ -120,11 +123,16 @@ export class RedisDocumentStore implements DocumentStore {
 
   /** @throws AmeshError `allow_list_unavailable` if Redis does not answer */
   async readPages(key: string, names: readonly string[], atMost: number): Promise<(Uint8Array | null)[]> {
-    const found = await this.#run(
-      (client) => client.evalBuffer(READ_PAGES, 1, this.#prefix + key, String(atMost), ...names),
-      TIMEOUT_MS + (names.length * atMost) / BYTES_A_MS,
-    );
-    return (found as (Uint8Array | null)[]).map((page) => page && new Uint8Array(page));
+    const pages: (Uint8Array | null)[] = [];
+    for (let from = 0; from < names.length; from += PAGES_AT_ONCE) {
+      const some = names.slice(from, from + PAGES_AT_ONCE);
+      const found = await this.#run(
+        (client) => client.evalBuffer(READ_PAGES, 1, this.#prefix + key, String(atMost), ...some),
+        TIMEOUT_MS + (some.length * atMost) / BYTES_A_MS,
+      );
+      for (const page of found as (Uint8Array | null)[]) pages.push(page && new Uint8Array(page));
+    }
+    return pages;
   }
 
   /** @throws AmeshError `allow_list_unavailable` if nothing has changed; `store_unsynced` if that is unknown */

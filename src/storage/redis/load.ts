@@ -33,7 +33,8 @@ export class IoRedisError extends Error {
 let loaded: IoRedisModule | undefined;
 
 /**
- * Loads ioredis once: a process that gave up root may no longer be able to read its own packages.
+ * Loads ioredis once: a process that gave up root may no longer be able to read its own packages. Outside of a bundle it is
+ * loaded before this returns its promise. That takes 90 ms, so it has to be over when a server begins to listen.
  *
  * @throws IoRedisError if it is not installed, or has an unsupported major version
  */
@@ -41,7 +42,8 @@ export async function loadIoRedis(): Promise<IoRedisModule> {
   if (loaded !== undefined) return loaded;
   let module: IoRedisModule;
   try {
-    module = (await import('ioredis')) as unknown as IoRedisModule;
+    const loadNow = requireOfPackage();
+    module = loadNow === null ? toModule(await import('ioredis')) : toModule(loadNow('ioredis'));
   } catch (error) {
     const code = (error as { code?: unknown } | null)?.code;
     if (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') throw new IoRedisError(MISSING);
@@ -68,6 +70,10 @@ export function ioRedisProblem(): RedisProblem | null {
   }
   const version = versionOf(require);
   return version === null || /^(?:6\.|5\.(?:[4-9]|\d\d))/.test(version) ? null : wrong(version);
+}
+
+function toModule(module: unknown): IoRedisModule {
+  return module as IoRedisModule;
 }
 
 function wrong(version: string): RedisProblem {

@@ -82,6 +82,9 @@ class FolderStore implements DocumentStore {
 /** Drivers that may return old data for some time. */
 const EVENTUAL = /^cloudflare-kv|^netlify-blobs|^vercel-kv/;
 
+/** A driver returns a whole item, whatever its size. So a storage with huge items makes a reader hold few of them. */
+const READS_AT_ONCE = 4;
+
 /** Any other storage: changes are safe within this process only. */
 class StorageDocumentStore implements DocumentStore {
   readonly isEventual: boolean;
@@ -102,8 +105,16 @@ class StorageDocumentStore implements DocumentStore {
   }
 
   async readPages(key: string, names: readonly string[], atMost: number): Promise<(Uint8Array | null)[]> {
-    const pages = await Promise.all(names.map((name) => this.read(pageKey(key, name), atMost + 1)));
-    return pages.map((page) => (page !== null && page.length > atMost ? null : page));
+    const pages: (Uint8Array | null)[] = [];
+    const waiting = names.entries();
+    const readSome = async () => {
+      for (const [i, name] of waiting) {
+        const page = await this.read(pageKey(key, name), atMost + 1);
+        pages[i] = page !== null && page.length > atMost ? null : page;
+      }
+    };
+    await Promise.all(Array.from({ length: READS_AT_ONCE }, readSome));
+    return pages;
   }
 
   swap(
