@@ -3,9 +3,10 @@ import { covers } from '../core/devices/scopes';
 import { AmeshError, isAmeshError, partsOf } from '../core/errors/amesh-error';
 import { REQUEST_CODES } from '../core/errors/codes';
 import { isDeviceId } from '../core/wire/credentials';
+import { buryAll, chainOf, currentOf } from './chain';
 import { TRUST_CODES } from './errors/codes';
-import { COMEBACK_SECONDS, type ListDraft } from './format/draft';
-import type { DeviceEntry } from './format/entry';
+import type { ListDraft } from './format/draft';
+import { type DeviceEntry, MAX_FORMER_IDS } from './format/entry';
 import { isCount } from './format/members';
 import { cleanName } from './names';
 import { scopesMember, toScopes } from './rights/scopes';
@@ -35,13 +36,16 @@ export interface NewDevice {
 /**
  * Adds a device, or adds a role, hosts and scopes to a known one. If nothing is new, the draft stays unchanged.
  *
- * @throws AmeshError `own_key`, `key_mismatch`, `host_taken`, `too_many_scopes`; TypeError for a malformed scope
+ * @throws AmeshError `own_key`, `key_mismatch`, `key_replaced`, `host_taken`, `too_many_scopes`; TypeError for a malformed scope
  */
 export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds: number): Promise<void> {
   const { deviceId, publicKey, role } = device;
   if (publicKey === draft.before.owner || deviceId === draft.before.list)
     throw new AmeshError(TRUST_CODES.own_key);
-  const known = await draft.device(deviceId);
+  const listed = await draft.device(deviceId);
+  if (listed?.pending) await forgetProposal(draft, listed); // somebody trusts it for its own sake
+  const known = listed?.pending ? undefined : listed;
+  if (known?.retiresAt !== undefined && role === 'controller') throw keyReplaced(known);
   if (known !== undefined && known.publicKey !== publicKey) {
     throw new AmeshError(TRUST_CODES.key_mismatch, undefined, {
       fix: 'If the new key is right, first run',
@@ -84,6 +88,22 @@ export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds:
   });
 }
 
+/** Makes a pending successor one that nobody has proposed. */
+async function forgetProposal(draft: ListDraft, { was = [], deviceId }: DeviceEntry): Promise<void> {
+  const former = await draft.device(was.at(-1) ?? '');
+  if (former?.next !== deviceId) return;
+  const { next: _, ...entry } = former;
+  await draft.put(entry);
+}
+
+/** The error for a device that has another key now. */
+function keyReplaced({ deviceId, next = '' }: Pick<DeviceEntry, 'deviceId' | 'next'>): AmeshError {
+  return new AmeshError(TRUST_CODES.key_replaced, `${deviceId} was replaced by ${next}.`, {
+    fix: 'If the former key is the right one, first run',
+    command: ['amesh', 'revoke', next],
+  });
+}
+
 /**
  * Checks that no other target has these hosts.
  *
@@ -115,7 +135,7 @@ export async function confirmDevice(draft: ListDraft, id: string): Promise<void>
  * @throws AmeshError `unknown_name` if the list does not have the device
  */
 export async function renameDevice(draft: ListDraft, id: string, name: string): Promise<string> {
-  const known = await draft.device(id);
+  const known = await draft.device(await currentOf(draft, id));
   if (known === undefined) throw new AmeshError(TRUST_CODES.unknown_name, `${id} is not in the allow list.`);
   const friendlyName = cleanName(name);
   await draft.put({ ...known, friendlyName });
@@ -186,7 +206,7 @@ function withScopes(before: readonly string[] = [], more: readonly string[] = []
 }
 
 async function expectController(draft: ListDraft, id: string): Promise<DeviceEntry> {
-  const known = await draft.device(id);
+  const known = await draft.device(await currentOf(draft, id));
   if (known === undefined) throw new AmeshError(TRUST_CODES.unknown_name, `${id} is not in the allow list.`);
   if (known.roles.includes('controller')) return known;
   throw new AmeshError(
@@ -207,26 +227,42 @@ export function hostTaken(
 }
 
 /**
- * Removes a device with all its roles, and remembers its ID for as long as an old request or token could bring it back. If
- * the list does not have the device, the draft stays unchanged.
+ * Removes a device with all its roles and all its keys, and remembers their IDs for as long as an old request or token could
+ * bring them back. If the list does not have the device, the draft stays unchanged.
+ *
+ * @param id any ID of the device, also one that it had before its key was rotated
  */
 export async function revokeDevice(draft: ListDraft, id: string, nowSeconds: number): Promise<void> {
-  const entry = await draft.find(id);
-  if (entry === undefined || entry.kind === 'tombstone') return;
-  await draft.bury({ deviceId: id, revokedAt: nowSeconds, until: nowSeconds + COMEBACK_SECONDS });
+  const chain = await chainOf(draft, id);
+  if (chain.length === 0 && (await draft.find(id))?.kind === 'foreign') chain.push(id);
+  await buryAll(draft, chain, nowSeconds);
 }
 
 /**
- * Takes the role of a controller from a device, with all that its key signed until now. A device without another role is
- * revoked.
+ * Takes the role of a controller from a device, with all that its keys signed until now. What has no other role is revoked.
+ *
+ * @param id like {@link revokeDevice}
  */
 export async function dismissController(draft: ListDraft, id: string, nowSeconds: number): Promise<void> {
-  const known = await draft.device(id);
-  if (known === undefined || !known.roles.includes('controller')) return;
-  const roles = known.roles.filter((role) => role !== 'controller');
-  if (roles.length === 0) return revokeDevice(draft, id, nowSeconds);
-  const { lease: _, scopes: __, ...entry } = known;
-  await draft.put({ ...entry, roles, keysSince: Math.max(nowSeconds, known.keysSince ?? 0) });
+  const current = await draft.device(await currentOf(draft, id));
+  if (current === undefined || !current.roles.includes('controller')) return;
+  const chain = await chainOf(draft, id);
+  const ended: string[] = [];
+  for (const deviceId of chain) {
+    const {
+      lease: _,
+      scopes: __,
+      next: ___,
+      retiresAt: ____,
+      ...entry
+    } = (await draft.device(deviceId)) ?? {
+      roles: [],
+    };
+    const roles = entry.roles.filter((role) => role !== 'controller');
+    if (!('deviceId' in entry) || roles.length === 0) ended.push(deviceId);
+    else await draft.put({ ...entry, roles, keysSince: Math.max(nowSeconds, entry.keysSince ?? 0) });
+  }
+  await buryAll(draft, ended, nowSeconds);
 }
 
 /** Sets the authorities to which this device answers, in normal form. */
@@ -261,9 +297,12 @@ export function findDevice(
 ): DeviceEntry {
   const name = idOrName.normalize('NFC'); // as names are stored, whatever the keyboard produces
   const byId = isDeviceId(idOrName) ? list.entry(idOrName) : undefined;
-  if (byId !== undefined) return byId;
-  const alike = devicesOf(list, idOrName).filter(
-    (each) => each.friendlyName.toLowerCase() === name.toLowerCase(),
+  if (byId !== undefined) return lastOf(list, byId);
+  const devices = devicesOf(list, idOrName);
+  const once = devices.find(({ was }) => was?.includes(idOrName));
+  if (once !== undefined) return lastOf(list, once);
+  const alike = devices.filter(
+    (each) => isCurrent(each) && each.friendlyName.toLowerCase() === name.toLowerCase(),
   );
   const exact = alike.filter(({ friendlyName }) => friendlyName === name);
   const [found, ...others] = exact.length > 0 ? exact : alike;
@@ -277,4 +316,21 @@ export function findDevice(
     );
   }
   return found;
+}
+
+/** Whether an entry is a device of its own: neither one that was replaced nor one that waits to replace another. */
+export function isCurrent({ pending, retiresAt, roles }: DeviceEntry): boolean {
+  return !pending && (retiresAt === undefined || roles.length > 0);
+}
+
+/** What has replaced a device, or the device itself. For a pending successor: the device that it would replace. */
+function lastOf(list: { entry(deviceId: string): DeviceEntry | undefined }, found: DeviceEntry): DeviceEntry {
+  let last = found;
+  if (found.pending) last = list.entry(found.was?.at(-1) ?? '') ?? found;
+  for (let hops = 0; hops <= MAX_FORMER_IDS; hops++) {
+    const next = last.retiresAt === undefined ? undefined : list.entry(last.next ?? '');
+    if (next === undefined || next.pending) break;
+    last = next;
+  }
+  return last;
 }

@@ -1,5 +1,6 @@
 import { AmeshError } from '../core/errors/amesh-error';
 import { isNonce } from '../core/wire/credentials';
+import { currentOf } from './chain';
 import { TRUST_CODES } from './errors/codes';
 import { COMEBACK_SECONDS, type ListDraft } from './format/draft';
 import type { DeviceEntry } from './format/entry';
@@ -39,7 +40,7 @@ export function endedDelegations({ ended }: Pick<ListHead, 'ended'>, nowSeconds:
  * @throws AmeshError `unknown_name` if the list does not have the device
  */
 export async function cutKeys(draft: ListDraft, deviceId: string, nowSeconds: number): Promise<DeviceEntry> {
-  const known = await draft.device(deviceId);
+  const known = await draft.device(await currentOf(draft, deviceId));
   if (known === undefined)
     throw new AmeshError(TRUST_CODES.unknown_name, `${deviceId} is not in the allow list.`);
   const device = { ...known, keysSince: Math.max(nowSeconds, known.keysSince ?? 0) };

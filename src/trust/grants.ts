@@ -1,4 +1,5 @@
 import { AmeshError } from '../core/errors/amesh-error';
+import { currentOf } from './chain';
 import { addDevice, dismissController, revokeDevice } from './changes';
 import { TRUST_CODES } from './errors/codes';
 import type { ListDraft } from './format/draft';
@@ -60,6 +61,16 @@ export function admit(
       `${caller.deviceId} was revoked, so a grant cannot bring it back.`,
     );
   const { entry } = known;
+  if (entry?.retiresAt !== undefined)
+    throw new AmeshError(
+      TRUST_CODES.enrolment_refused,
+      `${caller.deviceId} was replaced by ${entry.next}, so a grant cannot bring it back.`,
+    );
+  if (entry?.pending)
+    throw new AmeshError(
+      TRUST_CODES.enrolment_refused,
+      `${caller.deviceId} waits to replace ${entry.was?.at(-1)}, so a grant cannot admit it.`,
+    );
   if (entry?.expiresAt !== undefined && entry.expiresAt < nowSeconds)
     throw new AmeshError(
       TRUST_CODES.enrolment_refused,
@@ -119,7 +130,7 @@ export async function renewLeases(
   nowSeconds: number,
 ): Promise<void> {
   for (const id of ids) {
-    const device = await draft.device(id);
+    const device = await draft.device(await currentOf(draft, id));
     const grant = device?.lease && findGrant(draft.head, device.lease.grant);
     if (device?.lease === undefined || grant === undefined) continue;
     if (!isDue(device.lease, grant.leaseSeconds, nowSeconds)) continue;

@@ -45,6 +45,7 @@ const WATCHED = [
   'accept-signature',
   'authorization',
   'authmesh-key',
+  'authmesh-rotation',
   'authmesh-target',
   'content-digest',
   'content-encoding',

@@ -31,6 +31,10 @@ export interface TrustedDevice {
   readonly proves?: boolean | undefined;
   /** For a controller: Unix seconds. What its key signed about working keys and delegates before that does not count. */
   readonly keysSince?: number | undefined;
+  /** The IDs that it had before its key was rotated, the oldest first, at most 16. Absent if its key is the first one. */
+  readonly formerIds?: readonly string[] | undefined;
+  /** The ID of the device that has replaced it: its key was rotated, and counts until `expiresAt`. */
+  readonly replacedBy?: string | undefined;
 }
 
 /** The allow list, as a verifier reads it. It never changes: a change makes another object. */

@@ -19,6 +19,8 @@ export type AmeshCode =
   | 'ambiguous_name'
   | 'malformed_trust_line'
   | 'key_mismatch'
+  | 'key_replaced'
+  | 'no_rotation'
   | 'key_not_chosen'
   | 'own_key'
   | 'list_moved'

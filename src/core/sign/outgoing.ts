@@ -48,7 +48,9 @@ export async function toOutgoing(
   headers.delete('host'); // some runtimes ignore it and others send it; the URL counts
   const declared = headers.get('content-digest') ?? '';
   headers.delete('content-digest'); // ours is computed from the sent bytes
-  headers.delete('authmesh-key'); // of the request that a gateway forwards
+  // Of the request that a gateway forwards.
+  headers.delete('authmesh-key');
+  headers.delete('authmesh-rotation');
   const signal = (options.signal === undefined ? from?.signal : options.signal) ?? null;
 
   const given = options.body ?? null;

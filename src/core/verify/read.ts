@@ -13,6 +13,7 @@ const SINGLE = [
   'content-digest',
   'authmesh-target',
   'authmesh-key',
+  'authmesh-rotation',
   'accept-signature',
 ];
 

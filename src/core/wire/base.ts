@@ -13,6 +13,7 @@ const FIELDS = [
   'content-encoding',
   'authmesh-target',
   'authmesh-key',
+  'authmesh-rotation',
   'accept-signature',
 ] as const;
 

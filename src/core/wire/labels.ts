@@ -8,6 +8,9 @@ export const LABELS = Object.freeze({
   pairing: { controller: 'amesh-pair/1 controller', target: 'amesh-pair/1 target' },
 });
 
+/** The prefix of a statement about a next key; apart from the others, since no Worker needs it. */
+export const ROTATION_LABEL = 'amesh rotation v1\n';
+
 /** The prefixes for bootstrap tokens; a separate table, since no Worker needs them. */
 export const TOKEN_LABELS = Object.freeze({
   enrolment: 'amesh enrolment v1\n',

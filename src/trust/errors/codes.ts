@@ -33,6 +33,15 @@ export const TRUST_CODES = /* @__PURE__ */ defineCodes({
     cause: 'The allow list has a device with this ID and another key.',
     fix: 'If the new key is right, revoke the old device first.',
   },
+  key_replaced: {
+    cause: 'The key of the device was rotated: another one has replaced it.',
+    fix: 'Use the machine with the new key. If the former key is the right one, first revoke the device.',
+  },
+  no_rotation: {
+    cause: 'No next key of this device waits to be accepted.',
+    fix: 'It was accepted, refused or withdrawn meanwhile, or its 30 days are over. See',
+    command: ['amesh', 'list'],
+  },
   own_key: {
     cause: "This is this machine's own key.",
     fix: 'Paste the line of the other machine.',

@@ -1,8 +1,18 @@
 import { AmeshError } from '../../core/errors/amesh-error';
+import { ROTATION_LIMITS } from '../../core/rotation/rotation';
 import { parseObject } from '../../core/strict-json';
 import { isDeviceId } from '../../core/wire/credentials';
 import { TRUST_CODES } from '../errors/codes';
-import { type DeviceEntry, type Entry, idOf, readEntry, type Tombstone, toLine, unknownEntry } from './entry';
+import {
+  type DeviceEntry,
+  type DeviceLine,
+  type Entry,
+  idOf,
+  readEntry,
+  type Tombstone,
+  toLine,
+  unknownEntry,
+} from './entry';
 import { hashOf, type ListHead, MAX_INLINE_ENTRIES, MAX_PAGES, MAX_RECENT, type PageRef } from './head';
 import { countLines, lineInPage, linesOf, splitPage, toPage, withLines } from './page';
 import { bitsOf, findPrefix, ID_BITS } from './prefix';
@@ -256,12 +266,19 @@ function fitsIntoHead([only, ...others]: readonly Merged[]): boolean {
 function withoutEnded(entry: Entry, nowSeconds: number): Entry | null {
   if (entry.kind === 'tombstone') return entry.tombstone.until > nowSeconds ? entry : null;
   if (entry.kind === 'foreign') return entry;
+  if (isPast(entry.device, nowSeconds)) return null;
   const { lease, scopes: _, ...device } = entry.device;
   const keepSeconds = device.expiresAt === undefined ? 0 : COMEBACK_SECONDS;
   if (lease === undefined || lease.expiresAt + keepSeconds >= nowSeconds) return entry;
   if (device.keysSince !== undefined && device.keysSince + COMEBACK_SECONDS > nowSeconds) return entry;
   const roles = device.roles.filter((role) => role !== 'controller');
   return roles.length === 0 ? null : { kind: 'device', device: { ...device, roles } };
+}
+
+/** Whether a key that was replaced no longer counts, or the statement of a successor that nobody has accepted. */
+function isPast({ roles, retiresAt, pending, addedAt }: DeviceLine, nowSeconds: number): boolean {
+  const endsAt = pending ? addedAt + ROTATION_LIMITS.lifeSeconds : retiresAt;
+  return endsAt !== undefined && roles.length === 0 && endsAt + COMEBACK_SECONDS < nowSeconds;
 }
 
 /** Splits once at most for each new line, so a change of one device writes at most two pages, whatever its ID. */

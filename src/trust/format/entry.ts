@@ -13,7 +13,7 @@ export interface DeviceEntry {
   readonly publicKey: string;
   /** For people: at most 64 code points. Several devices may have the same name. */
   readonly friendlyName: string;
-  /** At least one role. */
+  /** At least one role; none while it is {@link pending}, and after it was replaced. */
   readonly roles: readonly Role[];
   /** For a target: the authorities under which it is called. The head of the list holds them. */
   readonly hosts: readonly string[];
@@ -27,10 +27,14 @@ export interface DeviceEntry {
   readonly lease?: Lease;
   /** For a target: false if it cannot prove its answers. Absent: it can. */
   readonly proves?: false;
-  /** The IDs that it had before its key was rotated, the latest last: at most 16. */
+  /** The IDs that it had before its key was rotated, the latest last: the first one and the latest 15. */
   readonly was?: readonly string[];
   /** The ID of the device that replaces it after a rotation. */
   readonly next?: string;
+  /** Unix seconds after which it no longer counts, since `next` has replaced it. Until then it has the rights of `next`. */
+  readonly retiresAt?: number;
+  /** It waits for an administrator before it may replace the last device of `was`. Until then it may do nothing. */
+  readonly pending?: true;
   /** Unix seconds. Statements of its key that begin earlier do not count. */
   readonly keysSince?: number;
   /** For a target: it has not yet shown that it trusts this device. */
@@ -92,7 +96,18 @@ const ALG = 'ES256';
 export const MAX_FORMER_IDS = 16;
 
 const DEVICE = ['id', 'key', 'alg', 'name', 'roles', 'addedAt'];
-const DEVICE_OPTIONS = ['scopes', 'expiresAt', 'lease', 'proves', 'was', 'next', 'keysSince', 'unconfirmed'];
+const DEVICE_OPTIONS = [
+  'scopes',
+  'expiresAt',
+  'lease',
+  'proves',
+  'was',
+  'next',
+  'retiresAt',
+  'pending',
+  'keysSince',
+  'unconfirmed',
+];
 const TOMBSTONE = ['id', 'revokedAt', 'until'];
 const LEASE = ['grant', 'expiresAt', 'endsAt'];
 
@@ -136,7 +151,7 @@ export function readEntry(value: unknown): Entry | null {
   if (!hasMembers(value, DEVICE, DEVICE_OPTIONS) || !hasRightOptions(value)) return null;
   const { key, name, roles, addedAt, id: _, alg: __, ...options } = value;
   if (!isKey(key) || !isText(name) || !isCount(addedAt)) return null;
-  if (!isListOf(roles, isRole) || roles.length === 0) return null;
+  if (!isListOf(roles, isRole) || !hasRightState(value)) return null;
   const device = { deviceId: id, publicKey: key, friendlyName: name, roles, addedAt, ...options };
   return { kind: 'device', device };
 }
@@ -165,9 +180,20 @@ function hasRightOptions(value: Record<string, unknown>): boolean {
     is('proves', (proves) => proves === false) &&
     is('was', (was) => isListOf(was, isText) && was.length <= MAX_FORMER_IDS && was.every(isDeviceId)) &&
     is('next', (next) => isText(next) && isDeviceId(next)) &&
+    is('retiresAt', isCount) &&
+    is('pending', (pending) => pending === true) &&
     is('keysSince', isCount) &&
     is('unconfirmed', (unconfirmed) => unconfirmed === true)
   );
+}
+
+/** A device has a role, or waits for those of another one, or has given them to another one. */
+function hasRightState(value: Record<string, unknown>): boolean {
+  const has = (name: string) => Object.hasOwn(value, name);
+  const { roles } = value as { roles: readonly unknown[] };
+  if (has('pending')) return roles.length === 0 && has('was') && !has('next') && !has('retiresAt');
+  if (has('retiresAt')) return has('next') && !roles.includes('controller');
+  return roles.length > 0;
 }
 
 function isLease(value: unknown): boolean {

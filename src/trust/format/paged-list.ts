@@ -1,7 +1,15 @@
 import type { AllowList, TrustedDevice } from '../../core/devices/allow-list';
 import { AllowListIntegrityError, type AmeshError } from '../../core/errors/amesh-error';
 import { normalizeAuthority } from '../../core/wire/authority';
-import { type DeviceEntry, type DeviceLine, type Entry, idOf, readEntry, unknownEntry } from './entry';
+import {
+  type DeviceEntry,
+  type DeviceLine,
+  type Entry,
+  idOf,
+  MAX_FORMER_IDS,
+  readEntry,
+  unknownEntry,
+} from './entry';
 import type { ListHead } from './head';
 import { findInPage, linesOf, textsOf } from './page';
 import { bitsOf, findPrefix } from './prefix';
@@ -97,10 +105,46 @@ export class PagedList implements AllowList {
     const known = this.parsed.get(deviceId, page);
     if (known !== undefined) return known;
     const entry = findEntry(page, deviceId);
-    if (entry?.kind !== 'device') return undefined;
+    if (entry?.kind !== 'device' || entry.device.pending) return undefined;
+    if (entry.device.retiresAt !== undefined) return this.#findReplaced(entry.device);
     const device = toTrusted(entry.device);
     this.parsed.set(deviceId, page, device);
     return device;
+  }
+
+  /**
+   * A device whose key was replaced: it may call with the rights of the one that replaced it, and no longer than that. It is
+   * not kept, since it is on two pages.
+   */
+  #findReplaced(line: DeviceLine): TrustedDevice | undefined {
+    const own = toTrusted(line);
+    const last = this.#lastOf(line);
+    const successor = last && this.find(last.deviceId);
+    if (last === undefined || !successor?.roles.includes('controller'))
+      return own.roles.length > 0 ? own : undefined;
+    const { deviceId, friendlyName, scopes, keysSince, expiresAt = last.retiresAt } = successor;
+    return {
+      ...own,
+      friendlyName,
+      roles: [...own.roles, 'controller'],
+      expiresAt: Math.min(expiresAt, last.retiresAt),
+      replacedBy: deviceId,
+      ...(scopes && { scopes }),
+      ...(keysSince && { keysSince }),
+    };
+  }
+
+  /** The device at the end of a chain of replaced ones, and when the first of them ends. */
+  #lastOf(line: DeviceLine): { readonly deviceId: string; readonly retiresAt: number } | undefined {
+    let { next: deviceId = '', retiresAt = 0 } = line;
+    for (let hops = 0; hops <= MAX_FORMER_IDS; hops++) {
+      const entry = this.entry(deviceId);
+      if (entry === undefined || entry.pending) return undefined;
+      if (entry.retiresAt === undefined) return { deviceId, retiresAt };
+      deviceId = entry.next as string;
+      retiresAt = Math.min(retiresAt, entry.retiresAt);
+    }
+    return undefined; // a circle
   }
 
   /** The same list without the devices and delegations that a newer head revokes. */
@@ -181,7 +225,7 @@ function bytesOf({ content }: Page): Uint8Array {
 
 /** The part of an entry that a verifier needs. Trust ends with the entry or with its lease, whichever comes first. */
 function toTrusted(entry: DeviceLine): TrustedDevice {
-  const { deviceId, publicKey, friendlyName, roles, scopes, unconfirmed, proves, keysSince } = entry;
+  const { deviceId, publicKey, friendlyName, roles, scopes, unconfirmed, proves, keysSince, was } = entry;
   const ends = [entry.expiresAt, entry.lease?.expiresAt].filter((end) => end !== undefined);
   return {
     deviceId,
@@ -193,5 +237,6 @@ function toTrusted(entry: DeviceLine): TrustedDevice {
     ...(unconfirmed && { unconfirmed }),
     ...(proves === false && { proves }),
     ...(keysSince && { keysSince }),
+    ...(was && { formerIds: was }),
   };
 }

@@ -1,0 +1,218 @@
+import { equalBytes, fromBase64Url, toBase64Url } from '../core/encoding';
+import { AmeshError } from '../core/errors/amesh-error';
+import { ROTATION_LIMITS, type Rotation } from '../core/rotation/rotation';
+import { buryAll, chainOf, currentOf } from './chain';
+import { TRUST_CODES } from './errors/codes';
+import { COMEBACK_SECONDS, type ListDraft } from './format/draft';
+import { type DeviceEntry, MAX_FORMER_IDS } from './format/entry';
+
+/** Whether a machine takes the next key of a caller: once an administrator accepts it, by itself, or not at all. */
+export type AcceptRotation = 'admin' | 'auto' | false;
+
+/** What became of a successor. `revoked`: the key named two of them, so neither it nor they may call any more. */
+export type Proposed = 'waiting' | 'accepted' | 'refused' | 'revoked';
+
+/** How to judge a rotation. */
+export interface RotationPolicy {
+  readonly accept: AcceptRotation;
+  /** Whether a key is known as a working key: what it signs must keep one meaning. */
+  readonly isWorkingKey: (deviceId: string) => boolean;
+  readonly nowSeconds: number;
+}
+
+/**
+ * Records the next key of a caller. The same statement changes nothing a second time.
+ *
+ * @param rotation a statement whose signatures are right, about a request that the former key signed
+ */
+export async function proposeSuccessor(
+  draft: ListDraft,
+  rotation: Rotation,
+  { accept, isWorkingKey, nowSeconds }: RotationPolicy,
+): Promise<Proposed> {
+  const { formerId, formerKey, nextId, nextKey } = rotation;
+  const former = await draft.device(formerId);
+  if (accept === false || former === undefined || former.pending) return 'refused';
+  if (!equalBytes(fromBase64Url(former.publicKey) ?? new Uint8Array(), formerKey)) return 'refused';
+  const known = former.next === undefined ? undefined : await draft.device(former.next);
+  if (known === undefined) {
+    if (!former.roles.includes('controller') || isOver(former, nowSeconds)) return 'refused';
+    if (isOwn(draft, nextId, nextKey) || isWorkingKey(nextId)) return 'refused';
+    if ((await draft.find(nextId)) !== undefined) return 'refused'; // listed, or revoked
+    await addPending(draft, former, rotation, nowSeconds);
+  } else if (former.next !== nextId) {
+    // Of two machines with the same key, one is a thief's, and nobody here can tell which.
+    await buryAll(draft, await chainOf(draft, formerId), nowSeconds);
+    return 'revoked';
+  } else if (!known.pending) return 'accepted';
+  if (accept === 'admin') return 'waiting';
+  await acceptSuccessor(draft, nextId, nowSeconds);
+  return 'accepted';
+}
+
+async function addPending(
+  draft: ListDraft,
+  former: DeviceEntry,
+  { nextId, nextKey }: Rotation,
+  nowSeconds: number,
+): Promise<void> {
+  await draft.put({ ...former, next: nextId });
+  await draft.put({
+    deviceId: nextId,
+    publicKey: toBase64Url(nextKey),
+    friendlyName: former.friendlyName,
+    roles: [],
+    hosts: [],
+    addedAt: nowSeconds,
+    was: formerIdsOf(former),
+    pending: true,
+  });
+}
+
+/** A device that is pending, and the one that it may replace. */
+interface Pending {
+  readonly former: DeviceEntry;
+  readonly next: DeviceEntry;
+}
+
+/**
+ * The successor of a device that waits for an administrator.
+ *
+ * @param id any ID of the device, or that of the successor
+ */
+export async function pendingOf(draft: ListDraft, id: string): Promise<Pending | undefined> {
+  const known = await draft.device(id);
+  const formerId = known?.pending ? known.was?.at(-1) : await currentOf(draft, id);
+  const former = formerId === undefined ? undefined : await draft.device(formerId);
+  const next = former?.next === undefined ? undefined : await draft.device(former.next);
+  return former !== undefined && next?.pending ? { former, next } : undefined;
+}
+
+/**
+ * Lets a pending successor replace a device: it gets its name, rights, end and lease. The former key counts for 30 days more.
+ *
+ * @param id any ID of the device, or that of the successor
+ * @returns the successor
+ * @throws AmeshError `no_rotation` if no successor is pending
+ */
+export async function acceptSuccessor(
+  draft: ListDraft,
+  id: string,
+  nowSeconds: number,
+): Promise<DeviceEntry> {
+  const { former, next } = await expectPending(draft, id);
+  if (!former.roles.includes('controller')) throw noRotation(id);
+  const { deviceId, publicKey, was = [] } = next;
+  const { next: _, unconfirmed, proves, hosts, roles, ...rights } = former;
+  const successor: DeviceEntry = { ...rights, deviceId, publicKey, was, hosts: [], roles: ['controller'] };
+  await draft.put(successor);
+  await draft.put({
+    deviceId: former.deviceId,
+    publicKey: former.publicKey,
+    friendlyName: former.friendlyName,
+    roles: roles.filter((role) => role !== 'controller'),
+    hosts,
+    addedAt: former.addedAt,
+    ...(former.was && { was: former.was }),
+    ...(proves === false && { proves }),
+    ...(unconfirmed && { unconfirmed }),
+    next: deviceId,
+    retiresAt: nowSeconds + ROTATION_LIMITS.overlapSeconds,
+  });
+  return successor;
+}
+
+/**
+ * Refuses a pending successor for good.
+ *
+ * @param id any ID of the device, or that of the successor
+ * @returns the device, as it stays
+ * @throws AmeshError `no_rotation` if no successor is pending
+ */
+export async function refuseSuccessor(
+  draft: ListDraft,
+  id: string,
+  nowSeconds: number,
+): Promise<DeviceEntry> {
+  const { former, next } = await expectPending(draft, id);
+  const { next: _, ...device } = former;
+  await draft.put(device);
+  await buryAll(draft, [next.deviceId], nowSeconds);
+  return device;
+}
+
+/**
+ * Takes back a successor, on the word of the key that it replaces: also one that was accepted, and then with all that followed
+ * it. The device has its rights again, as they are now.
+ *
+ * @returns whether there was such a successor
+ */
+export async function withdrawSuccessor(
+  draft: ListDraft,
+  formerId: string,
+  nextId: string,
+  nowSeconds: number,
+): Promise<boolean> {
+  const former = await draft.device(formerId);
+  if (former?.next !== nextId || (await draft.device(nextId)) === undefined) return false;
+  const { next: _, retiresAt, ...device } = former;
+  if (retiresAt === undefined) await draft.put(device);
+  else {
+    const last = await draft.device((await currentOf(draft, formerId)) ?? '');
+    if (last === undefined) return false;
+    const { was: __, next: ___, deviceId: ____, publicKey: _____, hosts: ______, roles, ...rights } = last;
+    await draft.put({ ...device, ...rights, roles: [...new Set([...roles, ...device.roles])] });
+  }
+  const later = await chainOf(draft, nextId);
+  const before = new Set([formerId, ...(former.was ?? [])]);
+  await buryAll(
+    draft,
+    later.filter((id) => !before.has(id)),
+    nowSeconds,
+  );
+  return true;
+}
+
+/**
+ * Ends the time in which both keys count, on the word of the former one: 25 hours from now, so that its owner can still take
+ * back a successor that a thief has set.
+ *
+ * @returns whether there was such an accepted successor
+ */
+export async function retireFormer(
+  draft: ListDraft,
+  formerId: string,
+  nextId: string,
+  nowSeconds: number,
+): Promise<boolean> {
+  const former = await draft.device(formerId);
+  if (former?.retiresAt === undefined || former.next !== nextId) return false;
+  const retiresAt = Math.min(former.retiresAt, nowSeconds + COMEBACK_SECONDS);
+  if (retiresAt !== former.retiresAt) await draft.put({ ...former, retiresAt });
+  return true;
+}
+
+async function expectPending(draft: ListDraft, id: string): Promise<Pending> {
+  const pending = await pendingOf(draft, id);
+  if (pending === undefined) throw noRotation(id);
+  return pending;
+}
+
+function noRotation(id: string): AmeshError {
+  return new AmeshError(TRUST_CODES.no_rotation, `No next key of ${id} is waiting.`);
+}
+
+/** The IDs that a successor had: the first one stays for good, since programs may know the device by it. */
+function formerIdsOf({ was = [], deviceId }: DeviceEntry): readonly string[] {
+  const ids = [...was, deviceId];
+  return ids.length <= MAX_FORMER_IDS ? ids : [ids[0] as string, ...ids.slice(1 - MAX_FORMER_IDS)];
+}
+
+function isOwn(draft: ListDraft, deviceId: string, key: Uint8Array): boolean {
+  const { list, owner } = draft.before;
+  return deviceId === list || toBase64Url(key) === owner;
+}
+
+function isOver({ expiresAt, lease }: DeviceEntry, nowSeconds: number): boolean {
+  return [expiresAt, lease?.expiresAt].some((end) => end !== undefined && end < nowSeconds);
+}
