@@ -3,13 +3,13 @@ import { covers } from '../core/devices/scopes';
 import { AmeshError, isAmeshError, partsOf } from '../core/errors/amesh-error';
 import { REQUEST_CODES } from '../core/errors/codes';
 import { isDeviceId } from '../core/wire/credentials';
-import { buryAll, chainOf, currentOf } from './chain';
 import { TRUST_CODES } from './errors/codes';
 import type { ListDraft } from './format/draft';
 import { type DeviceEntry, MAX_FORMER_IDS } from './format/entry';
 import { isCount } from './format/members';
 import { cleanName } from './names';
 import { scopesMember, toScopes } from './rights/scopes';
+import { buryAll, chainOf, currentOf } from './rotation/chain';
 
 /** A peer to trust. */
 export interface NewDevice {

@@ -1,10 +1,10 @@
 import { AmeshError } from '../core/errors/amesh-error';
 import { isNonce } from '../core/wire/credentials';
-import { currentOf } from './chain';
 import { TRUST_CODES } from './errors/codes';
 import { COMEBACK_SECONDS, type ListDraft } from './format/draft';
 import type { DeviceEntry } from './format/entry';
 import type { ListHead } from './format/head';
+import { currentOf } from './rotation/chain';
 
 /** A delegation that was revoked here. */
 export interface EndedDelegation {

@@ -1,5 +1,4 @@
 import { AmeshError } from '../core/errors/amesh-error';
-import { currentOf } from './chain';
 import { addDevice, dismissController, revokeDevice } from './changes';
 import { TRUST_CODES } from './errors/codes';
 import type { ListDraft } from './format/draft';
@@ -7,6 +6,7 @@ import type { DeviceEntry, Lease } from './format/entry';
 import type { ListHead } from './format/head';
 import type { Grant } from './format/tokens';
 import { scopesMember } from './rights/scopes';
+import { currentOf } from './rotation/chain';
 
 /** A caller that has proved that it has the key of a grant, and its own private key. */
 export interface Enrollee {

@@ -1,12 +1,12 @@
 import { AmeshError } from '../core/errors/amesh-error';
 import { isDeviceId } from '../core/wire/credentials';
-import { currentOf } from './chain';
 import { findDevice, isCurrent } from './changes';
 import { TRUST_CODES } from './errors/codes';
 import type { DeviceEntry } from './format/entry';
 import type { ListStore } from './list/list-store';
 import { readableDevices } from './list/readable';
 import { cleanName } from './names';
+import { currentOf } from './rotation/chain';
 
 /**
  * The device that a user means by an ID or a name. For an ID it reads one page of the list, for a name all pages, and for an ID

@@ -1,10 +1,10 @@
-import { equalBytes, fromBase64Url, toBase64Url } from '../core/encoding';
-import { AmeshError } from '../core/errors/amesh-error';
-import { ROTATION_LIMITS, type Rotation } from '../core/rotation/rotation';
+import { equalBytes, fromBase64Url, toBase64Url } from '../../core/encoding';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { ROTATION_LIMITS, type Rotation } from '../../core/rotation/rotation';
+import { TRUST_CODES } from '../errors/codes';
+import { COMEBACK_SECONDS, type ListDraft } from '../format/draft';
+import { type DeviceEntry, MAX_FORMER_IDS } from '../format/entry';
 import { buryAll, chainOf, currentOf } from './chain';
-import { TRUST_CODES } from './errors/codes';
-import { COMEBACK_SECONDS, type ListDraft } from './format/draft';
-import { type DeviceEntry, MAX_FORMER_IDS } from './format/entry';
 
 /** Whether a machine takes the next key of a caller: once an administrator accepts it, by itself, or not at all. */
 export type AcceptRotation = 'admin' | 'auto' | false;

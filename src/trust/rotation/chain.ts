@@ -1,5 +1,5 @@
-import { COMEBACK_SECONDS, type ListDraft } from './format/draft';
-import { type DeviceEntry, MAX_FORMER_IDS } from './format/entry';
+import { COMEBACK_SECONDS, type ListDraft } from '../format/draft';
+import { type DeviceEntry, MAX_FORMER_IDS } from '../format/entry';
 
 /**
  * The ID under which a device stands in the list now, if its key was rotated.
