@@ -5,7 +5,7 @@ import { REQUEST_CODES } from '../core/errors/codes';
 import { isDeviceId } from '../core/wire/credentials';
 import { TRUST_CODES } from './errors/codes';
 import type { ListDraft } from './format/draft';
-import { type DeviceEntry, MAX_FORMER_IDS } from './format/entry';
+import type { DeviceEntry } from './format/entry';
 import { isCount } from './format/members';
 import { cleanName } from './names';
 import { scopesMember, toScopes } from './rights/scopes';
@@ -297,9 +297,10 @@ export function findDevice(
 ): DeviceEntry {
   const name = idOrName.normalize('NFC'); // as names are stored, whatever the keyboard produces
   const byId = isDeviceId(idOrName) ? list.entry(idOrName) : undefined;
-  if (byId !== undefined) return lastOf(list, byId);
+  const last = byId && lastOf(list, byId);
+  if (last !== undefined && isCurrent(last)) return last;
   const devices = devicesOf(list, idOrName);
-  const once = devices.find(({ was }) => was?.includes(idOrName));
+  const once = devices.find((each) => isCurrent(each) && each.was?.includes(idOrName)) ?? last;
   if (once !== undefined) return lastOf(list, once);
   const alike = devices.filter(
     (each) => isCurrent(each) && each.friendlyName.toLowerCase() === name.toLowerCase(),
@@ -327,8 +328,10 @@ export function isCurrent({ pending, retiresAt, roles }: DeviceEntry): boolean {
 function lastOf(list: { entry(deviceId: string): DeviceEntry | undefined }, found: DeviceEntry): DeviceEntry {
   let last = found;
   if (found.pending) last = list.entry(found.was?.at(-1) ?? '') ?? found;
-  for (let hops = 0; hops <= MAX_FORMER_IDS; hops++) {
-    const next = last.retiresAt === undefined ? undefined : list.entry(last.next ?? '');
+  const seen = new Set<string>();
+  while (last.retiresAt !== undefined && !seen.has(last.deviceId)) {
+    seen.add(last.deviceId);
+    const next = list.entry(last.next ?? '');
     if (next === undefined || next.pending) break;
     last = next;
   }

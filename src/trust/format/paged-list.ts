@@ -1,15 +1,7 @@
 import type { AllowList, TrustedDevice } from '../../core/devices/allow-list';
 import { AllowListIntegrityError, type AmeshError } from '../../core/errors/amesh-error';
 import { normalizeAuthority } from '../../core/wire/authority';
-import {
-  type DeviceEntry,
-  type DeviceLine,
-  type Entry,
-  idOf,
-  MAX_FORMER_IDS,
-  readEntry,
-  unknownEntry,
-} from './entry';
+import { type DeviceEntry, type DeviceLine, type Entry, idOf, readEntry, unknownEntry } from './entry';
 import type { ListHead } from './head';
 import { findInPage, linesOf, textsOf } from './page';
 import { bitsOf, findPrefix } from './prefix';
@@ -137,14 +129,16 @@ export class PagedList implements AllowList {
   /** The device at the end of a chain of replaced ones, and when the first of them ends. */
   #lastOf(line: DeviceLine): { readonly deviceId: string; readonly retiresAt: number } | undefined {
     let { next: deviceId = '', retiresAt = 0 } = line;
-    for (let hops = 0; hops <= MAX_FORMER_IDS; hops++) {
+    const seen = new Set<string>(); // against a circle
+    while (!seen.has(deviceId)) {
+      seen.add(deviceId);
       const entry = this.entry(deviceId);
       if (entry === undefined || entry.pending) return undefined;
       if (entry.retiresAt === undefined) return { deviceId, retiresAt };
       deviceId = entry.next as string;
       retiresAt = Math.min(retiresAt, entry.retiresAt);
     }
-    return undefined; // a circle
+    return undefined;
   }
 
   /** The same list without the devices and delegations that a newer head revokes. */

@@ -1,19 +1,21 @@
 import { COMEBACK_SECONDS, type ListDraft } from '../format/draft';
-import { type DeviceEntry, MAX_FORMER_IDS } from '../format/entry';
+import type { DeviceEntry } from '../format/entry';
 
 /**
- * The ID under which a device stands in the list now, if its key was rotated.
+ * The ID under which a device stands in the list now, if its key was rotated. It reads the whole list if a former entry is left
+ * of which the next one is gone.
  *
  * @param id any ID of the device, as long as the list has an entry of that ID
  * @returns the same ID if the list does not have it, or if nothing has replaced it
  */
 export async function currentOf(draft: ListDraft, id: string): Promise<string> {
+  const seen = new Set<string>();
+  let entry = await draft.device(id);
   let current = id;
-  for (let hops = 0; hops <= MAX_FORMER_IDS; hops++) {
-    const entry = await draft.device(current);
-    if (entry?.retiresAt === undefined || entry.next === undefined) break;
-    if ((await draft.device(entry.next)) === undefined) break;
-    current = entry.next;
+  while (entry?.retiresAt !== undefined && !seen.has(entry.deviceId)) {
+    seen.add(entry.deviceId);
+    entry = await nextOf(draft, entry);
+    current = entry?.deviceId ?? current;
   }
   return current;
 }
@@ -25,20 +27,36 @@ export async function currentOf(draft: ListDraft, id: string): Promise<string> {
  * @returns none if the list does not have the device
  */
 export async function chainOf(draft: ListDraft, id: string): Promise<string[]> {
-  let entry = (await draft.device(id)) ?? (await successorOf(draft, id));
+  const isThere = (await draft.find(id)) !== undefined; // perhaps as one that was revoked
+  let entry = isThere ? await draft.device(id) : await successorOf(draft, id);
+  const seen = new Set<string>();
   const ids = new Set<string>();
-  while (entry !== undefined && !ids.has(entry.deviceId)) {
+  while (entry !== undefined && !seen.has(entry.deviceId)) {
+    seen.add(entry.deviceId);
     for (const each of [...(entry.was ?? []), entry.deviceId]) ids.add(each);
-    entry = entry.next === undefined ? undefined : await draft.device(entry.next);
+    entry = await nextOf(draft, entry);
   }
   return [...ids];
 }
 
-/** The device that once had this ID, and whose former entry has left the list. It reads the whole list. */
+/** What follows an entry. The entries of former keys leave the list page by page, so the next one may be gone before it. */
+async function nextOf(
+  draft: ListDraft,
+  { deviceId, next, retiresAt }: DeviceEntry,
+): Promise<DeviceEntry | undefined> {
+  const found = next === undefined ? undefined : await draft.device(next);
+  return found === undefined && retiresAt !== undefined ? successorOf(draft, deviceId) : found;
+}
+
+/** The device that once had this ID. It reads the whole list. */
 async function successorOf(draft: ListDraft, id: string): Promise<DeviceEntry | undefined> {
-  if ((await draft.find(id)) !== undefined) return undefined; // it was revoked
-  for await (const device of draft.devices()) if (device.was?.includes(id)) return device;
-  return undefined;
+  let pending: DeviceEntry | undefined;
+  for await (const device of draft.devices()) {
+    if (!device.was?.includes(id)) continue;
+    if (!device.pending) return device;
+    pending = device;
+  }
+  return pending;
 }
 
 /** Replaces the entries of devices with tombstones, also where a former entry has left the list. */

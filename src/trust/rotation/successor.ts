@@ -37,6 +37,7 @@ export async function proposeSuccessor(
   const known = former.next === undefined ? undefined : await draft.device(former.next);
   if (known === undefined) {
     if (!former.roles.includes('controller') || isOver(former, nowSeconds)) return 'refused';
+    if (rotation.issuedAt < (former.keysSince ?? 0)) return 'refused'; // like all that it signed before its keys were cut
     if (isOwn(draft, nextId, nextKey) || isWorkingKey(nextId)) return 'refused';
     if ((await draft.find(nextId)) !== undefined) return 'refused'; // listed, or revoked
     await addPending(draft, former, rotation, nowSeconds);
@@ -69,9 +70,11 @@ async function addPending(
   });
 }
 
-/** A device that is pending, and the one that it may replace. */
-interface Pending {
+/** A next key that waits for an administrator, and the device whose key it may replace. */
+export interface PendingRotation {
+  /** The device. */
   readonly former: DeviceEntry;
+  /** Its next key. */
   readonly next: DeviceEntry;
 }
 
@@ -80,12 +83,13 @@ interface Pending {
  *
  * @param id any ID of the device, or that of the successor
  */
-export async function pendingOf(draft: ListDraft, id: string): Promise<Pending | undefined> {
+export async function pendingOf(draft: ListDraft, id: string): Promise<PendingRotation | undefined> {
   const known = await draft.device(id);
   const formerId = known?.pending ? known.was?.at(-1) : await currentOf(draft, id);
   const former = formerId === undefined ? undefined : await draft.device(formerId);
   const next = former?.next === undefined ? undefined : await draft.device(former.next);
-  return former !== undefined && next?.pending ? { former, next } : undefined;
+  if (former === undefined || !next?.pending || (known?.pending && next.deviceId !== id)) return undefined;
+  return { former, next };
 }
 
 /**
@@ -156,12 +160,22 @@ export async function withdrawSuccessor(
   const former = await draft.device(formerId);
   if (former?.next !== nextId || (await draft.device(nextId)) === undefined) return false;
   const { next: _, retiresAt, ...device } = former;
+  if (retiresAt !== undefined && retiresAt < nowSeconds) return false;
   if (retiresAt === undefined) await draft.put(device);
   else {
-    const last = await draft.device((await currentOf(draft, formerId)) ?? '');
-    if (last === undefined) return false;
-    const { was: __, next: ___, deviceId: ____, publicKey: _____, hosts: ______, roles, ...rights } = last;
-    await draft.put({ ...device, ...rights, roles: [...new Set([...roles, ...device.roles])] });
+    const last = await draft.device(await currentOf(draft, formerId));
+    if (last === undefined || !last.roles.includes('controller')) return false;
+    const { friendlyName, addedAt, scopes, expiresAt, lease, keysSince } = last;
+    await draft.put({
+      ...device,
+      friendlyName,
+      addedAt,
+      roles: ['controller', ...device.roles],
+      ...(scopes && { scopes }),
+      ...(expiresAt !== undefined && { expiresAt }),
+      ...(lease && { lease }),
+      ...(keysSince !== undefined && { keysSince }),
+    });
   }
   const later = await chainOf(draft, nextId);
   const before = new Set([formerId, ...(former.was ?? [])]);
@@ -192,7 +206,7 @@ export async function retireFormer(
   return true;
 }
 
-async function expectPending(draft: ListDraft, id: string): Promise<Pending> {
+async function expectPending(draft: ListDraft, id: string): Promise<PendingRotation> {
   const pending = await pendingOf(draft, id);
   if (pending === undefined) throw noRotation(id);
   return pending;
