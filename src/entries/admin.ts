@@ -123,5 +123,12 @@ export { readListTrust, readTrustVariables, type TrustVariables, trustOf } from 
 export { type WhyNot, whyNot } from '../trust/rights/can';
 export { dueWarning, type Ending, endingOf, WARNING_DAYS } from '../trust/rights/ends';
 export { MAX_SCOPES, toScopes } from '../trust/rights/scopes';
+export {
+  type AcceptRotation,
+  acceptSuccessor,
+  type PendingRotation,
+  pendingOf,
+  refuseSuccessor,
+} from '../trust/rotation/successor';
 export { cancelToken, findIssued, pendingTokens } from '../trust/tokens';
 export { fromTrustLine, type TrustLine, toTrustLine } from '../trust/trust-line';

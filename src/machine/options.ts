@@ -10,6 +10,7 @@ import { assertSigner } from '../keys/external';
 import { assertPath } from '../process/environment';
 import type { Env } from '../process/home';
 import { assertStorage, type UnstorageLike } from '../storage/unstorage/document-store';
+import type { AcceptRotation } from '../trust/rotation/successor';
 
 /** Where an instance finds its identity, allow list and nonces. Every option is optional; a wrong one is a TypeError. */
 export interface AmeshOptions {
@@ -41,6 +42,12 @@ export interface AmeshOptions {
   readonly maxBufferedBytes?: number | undefined;
   /** The `fetch` that sends the requests; default the global one. */
   readonly fetch?: typeof globalThis.fetch | undefined;
+  /**
+   * What this server does when a caller replaces its key. `admin`, the default: the next key waits until `amesh rotate accept`.
+   * `auto`: it counts at once, so whoever can use the former key can replace it. `false`: it is refused. An instance that cannot
+   * change the list takes no next key.
+   */
+  readonly acceptRotation?: AcceptRotation | undefined;
   /** Called for each request that this server refuses, and for each request of ours that another server refuses. */
   readonly onRefusal?: ((refusal: Refusal | ClientRefusal) => void) | undefined;
   /**
@@ -63,6 +70,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof AmeshOptions>([
   'answers',
   'maxBufferedBytes',
   'fetch',
+  'acceptRotation',
   'onRefusal',
   'signer',
   'env',
@@ -85,6 +93,7 @@ export interface AmeshSettings {
   readonly hosts: readonly string[] | undefined;
   readonly nonceStore: NonceStore | undefined;
   readonly fetch: typeof globalThis.fetch | undefined;
+  readonly acceptRotation: AcceptRotation;
   readonly onRefusal: AmeshOptions['onRefusal'];
   readonly signer: Signer | undefined;
   /** Returns the current environment. */
@@ -104,7 +113,7 @@ export function readAmeshOptions(options: AmeshOptions): AmeshSettings {
     );
   }
   assertOptionNames('createAmesh()', options, NAMES);
-  const { dir, storage, nonceStore, fetch, onRefusal, signer, env } = options;
+  const { dir, storage, nonceStore, fetch, acceptRotation = 'admin', onRefusal, signer, env } = options;
   const sharing = readSharing(options);
   const sharedOnly = (['maxStaleSeconds', 'pollSeconds'] as const).filter(
     (name) => options[name] !== undefined,
@@ -117,6 +126,8 @@ export function readAmeshOptions(options: AmeshOptions): AmeshSettings {
   if (env !== undefined && (typeof env !== 'object' || env === null))
     throw new TypeError('env is an object of variables.');
   if (signer !== undefined) assertSigner(signer);
+  if (!(['admin', 'auto', false] as readonly unknown[]).includes(acceptRotation))
+    throw new TypeError('acceptRotation is "admin", "auto" or false.');
   const hosts = options.hosts === undefined ? undefined : parseHosts(options.hosts);
   return {
     dir,
@@ -126,6 +137,7 @@ export function readAmeshOptions(options: AmeshOptions): AmeshSettings {
     hosts,
     nonceStore,
     fetch,
+    acceptRotation,
     onRefusal,
     signer,
     env: () => env ?? process.env,

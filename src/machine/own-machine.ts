@@ -5,6 +5,7 @@ import type { Acceptance } from '../bootstrap/provision/acceptance';
 import { createRegistrar } from '../bootstrap/provision/registrar';
 import type { AllowListSource } from '../core/devices/allow-list';
 import type { Enroller } from '../core/verify/enroller';
+import type { AnswerHeaders } from '../core/verify/verdict';
 import { onceListening } from '../process/listening';
 import type { Log } from '../process/log';
 import { hideSecret } from '../process/secrets';
@@ -19,6 +20,8 @@ import { bootstrapOf, type Machine, startServing } from './machine';
 import { tellNoIdentity } from './notices';
 import type { AmeshSettings } from './options';
 import { deviceOf, type Place } from './place';
+import { currentDevice } from './rotation/current-device';
+import { RotationTaker } from './rotation/take-rotation';
 import { testOwnKey } from './setup/test-own-key';
 
 /** A machine whose own key seals its allow list. */
@@ -32,6 +35,7 @@ export class OwnMachine implements Machine {
   readonly #place: Place;
   readonly #leases: Leases;
   readonly #register: ReturnType<typeof createRegistrar>;
+  readonly #rotations: RotationTaker;
   readonly #sightings: Sightings;
   readonly #ends: EndWatch;
   #isServing = false;
@@ -49,6 +53,7 @@ export class OwnMachine implements Machine {
     this.enroller = createEnroller({ device, list });
     this.#leases = new Leases(device);
     this.#register = createRegistrar({ bootstrap: this.bootstrap, device, list });
+    this.#rotations = new RotationTaker({ accept: settings.acceptRotation, device, list, log: place.log });
     this.#sightings = new Sightings({ trust, list });
     this.#ends = new EndWatch({ list, tell: this.log.once });
   }
@@ -68,10 +73,13 @@ export class OwnMachine implements Machine {
     // Where nothing tells that the server listens.
     this.#ends.start();
     if (!this.#isKeyTested) this.#testKey();
-    this.#sightings.note(acceptance.device.deviceId);
-    if (acceptance.isDelegate) return undefined; // it neither extends a lease nor answers for a token
-    this.#leases.note(acceptance.device, acceptance.list);
-    return this.#register(acceptance);
+    const { device, list, isDelegate } = acceptance;
+    const current = currentDevice(device, list);
+    this.#sightings.note(current.deviceId);
+    const answer = this.#rotations.take(acceptance);
+    if (isDelegate) return answer; // it neither extends a lease nor answers for a token
+    this.#leases.note(current, list);
+    return both(this.#register(acceptance), answer);
   }
 
   #testKey(): void {
@@ -94,4 +102,13 @@ export class OwnMachine implements Machine {
     await assertSameIdentity(opened);
     return opened.trust;
   }
+}
+
+/** The headers of two that may have something to tell the caller. */
+function both(
+  one: Promise<AnswerHeaders | undefined> | undefined,
+  other: Promise<AnswerHeaders> | undefined,
+): Promise<AnswerHeaders | undefined> | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return Promise.all([one, other]).then(([first, second]) => ({ ...first, ...second }));
 }

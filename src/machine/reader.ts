@@ -3,6 +3,7 @@ import { isLeaseDue } from '../bootstrap/grants/leases';
 import type { Acceptance } from '../bootstrap/provision/acceptance';
 import type { AllowListSource } from '../core/devices/allow-list';
 import { isAmeshError } from '../core/errors/amesh-error';
+import type { AnswerHeaders } from '../core/verify/verdict';
 import type { Log } from '../process/log';
 import { hideSecret, readSecret } from '../process/secrets';
 import { type Device, openTrust } from '../trust/device';
@@ -17,6 +18,8 @@ import { hasKeyOf } from './moved-list';
 import { CANNOT_RENEW, noKeyToCallWith } from './notices';
 import type { AmeshSettings } from './options';
 import { deviceOf, type Place } from './place';
+import { CANNOT_ROTATE } from './rotation/cannot-rotate';
+import { currentDevice } from './rotation/current-device';
 
 /** What AMESH_OWNER_KEY and the variables beside it say. */
 type Owners = TrustVariables & { readonly owners: readonly Uint8Array[] };
@@ -65,10 +68,12 @@ export class Reader implements Machine {
     this.#isServing = true;
   }
 
-  noteAccepted({ device, list, isDelegate }: Acceptance): undefined {
+  noteAccepted({ device, list, isDelegate, rotation }: Acceptance): AnswerHeaders | undefined {
     this.#ends.start(); // where nothing tells that the server listens
-    this.#sightings.note(device.deviceId);
-    if (!isDelegate && isLeaseDue(device, list)) this.log.once(CANNOT_RENEW);
+    const current = currentDevice(device, list);
+    this.#sightings.note(current.deviceId);
+    if (!isDelegate && isLeaseDue(current, list)) this.log.once(CANNOT_RENEW);
+    return rotation === undefined ? undefined : CANNOT_ROTATE;
   }
 
   #trust(): Promise<ListStore> {

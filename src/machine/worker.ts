@@ -8,10 +8,12 @@ import { toUtf8 } from '../core/encoding';
 import { InMemoryNonceStore } from '../core/nonces/memory';
 import type { NonceStore } from '../core/nonces/nonce-store';
 import { assertOptions, isWithin } from '../core/options';
+import { ROTATION_HEADER } from '../core/rotation/field';
 import { readVerifyOptions, type VerifyOptions } from '../core/verify/options';
 import type { Refusal } from '../core/verify/refusal';
 import { createVerifierWith, type Verifier } from '../core/verify/verify';
 import { isDeviceId } from '../core/wire/credentials';
+import { fieldValue } from '../core/wire/view';
 import { hostsOf } from '../process/hosts-variable';
 import { createLog } from '../process/log';
 import { isKvNamespace, type KvNamespace, readKv } from '../storage/kv';
@@ -23,6 +25,7 @@ import { isMinRevision, readListId, readMinRevision, readOwnerKeys } from '../tr
 import { CANNOT_PROVE, mountAnswerKey } from './answers/mounted-answer-key';
 import { tellUnsigned } from './answers/tell-unsigned';
 import { CallerEnds } from './ends/caller-ends';
+import { CANNOT_ROTATE } from './rotation/cannot-rotate';
 
 /** The key of the allow list in KV: the same as the file name in AUTH_MESH_DIR. */
 const KEY = 'allow_list.json';
@@ -108,7 +111,10 @@ export function createVerifierWithoutFiles(
     },
   };
   return createVerifierWith(verifierOptions, {
-    onAccept: ({ list, device, nowMs }) => void ends.note(list, device, nowMs),
+    onAccept({ list, device, nowMs, view }) {
+      ends.note(list, device, nowMs);
+      return fieldValue(view.headers, ROTATION_HEADER) === undefined ? undefined : CANNOT_ROTATE;
+    },
   });
 }
 

@@ -1,4 +1,6 @@
 import type { AllowList, TrustedDevice } from '../../core/devices/allow-list';
+import { ROTATION_HEADER } from '../../core/rotation/field';
+import type { StatementCache } from '../../core/statements/statement-cache';
 import type { Verified } from '../../core/verify/checks';
 import { fieldValue } from '../../core/wire/view';
 
@@ -16,10 +18,26 @@ export interface Acceptance {
   readonly isNamed: boolean;
   /** Whether a delegate of the device called. */
   readonly isDelegate: boolean;
+  /** Whether the device key itself signed, and no working key. */
+  readonly isOwnKey: boolean;
+  /** What the request says about the next key of the device, if anything. */
+  readonly rotation: string | undefined;
+  /** The working keys that the verifier knows. */
+  readonly statements: Pick<StatementCache, 'has'>;
 }
 
-export function toAcceptance({ device, credentials, line, list, view, statement }: Verified): Acceptance {
+export function toAcceptance(request: Verified): Acceptance {
+  const { context, device, credentials, line, list, view, statement } = request;
   const isNamed = list.deviceId !== null && fieldValue(view.headers, 'authmesh-target') === list.deviceId;
-  const isDelegate = statement?.delegation !== undefined;
-  return { device, nonce: credentials.nonce, authority: line.authority, list, isNamed, isDelegate };
+  return {
+    device,
+    nonce: credentials.nonce,
+    authority: line.authority,
+    list,
+    isNamed,
+    isDelegate: statement?.delegation !== undefined,
+    isOwnKey: statement === undefined,
+    rotation: fieldValue(view.headers, ROTATION_HEADER),
+    statements: context.statements,
+  };
 }

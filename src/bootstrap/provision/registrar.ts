@@ -29,8 +29,9 @@ export function createRegistrar({ bootstrap, device, list }: RegistrarOptions) {
 
   return (acceptance: Acceptance): Promise<AnswerHeaders | undefined> | undefined => {
     const token = bootstrap.taken;
-    if (token === undefined || acceptance.isNamed || acceptance.device.deviceId !== token.iss)
-      return undefined;
+    if (token === undefined || acceptance.isNamed) return undefined;
+    const { deviceId, formerIds = [] } = acceptance.device;
+    if (deviceId !== token.iss && !formerIds.includes(token.iss)) return undefined;
     return register(token, acceptance);
   };
 }

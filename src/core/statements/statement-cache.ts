@@ -30,6 +30,13 @@ export class StatementCache {
     return this.#devices.get(deviceId)?.get(text);
   }
 
+  /** Whether a device with this ID would have one of the working keys. Looks through all of them. */
+  has(keyId: string): boolean {
+    for (const own of this.#devices.values())
+      for (const statement of own.values()) if (statement.keyId === keyId) return true;
+    return false;
+  }
+
   /** Keeps the statement of a request that is not proven yet: only where there is room. */
   offer(text: string, statement: CheckedStatement): void {
     const count = this.#devices.get(statement.deviceId)?.size ?? 0;

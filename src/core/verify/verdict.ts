@@ -5,8 +5,13 @@ import type { BodyStream } from './stream-body';
 
 /** The verified caller of a request: the value of `req.authMesh`. */
 export interface AuthMeshIdentity {
-  /** `am_` and 16 base64url characters. It is stable: compare this. */
+  /** `am_` and 16 base64url characters of the SHA-256 of the key that signed. Another one after `amesh rotate`. */
   readonly deviceId: string;
+  /**
+   * The IDs that the device had before, the oldest first; frozen, at most 16. Absent if its key was never rotated. The oldest
+   * stays: store data of a device under `formerIds?.[0] ?? deviceId`.
+   */
+  readonly formerIds?: readonly string[] | undefined;
   /** The name under which it was paired; unique in this allow list, at most 64 code points. */
   readonly friendlyName: string;
   /** Unix seconds. */

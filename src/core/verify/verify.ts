@@ -228,10 +228,11 @@ function toSignerSource(
 }
 
 function toCaller({ device, statement, nowMs }: Verified): AuthMeshIdentity {
-  const { deviceId, friendlyName } = device;
+  const { deviceId, friendlyName, formerIds } = device;
   const verifiedAt = Math.floor(nowMs / 1000);
   const caller = {
     deviceId,
+    ...(formerIds && { formerIds: Object.freeze([...formerIds]) }),
     friendlyName,
     verifiedAt,
     scopes: Object.freeze([...scopesOf(device, statement)]),

@@ -1,0 +1,196 @@
+import { cryptoProvider } from '#crypto';
+import type { Acceptance } from '../../bootstrap/provision/acceptance';
+import type { AllowList, AllowListSource } from '../../core/devices/allow-list';
+import { equalBytes, fromBase64Url } from '../../core/encoding';
+import {
+  ROTATION_HEADER,
+  type RotationAnswer,
+  type RotationField,
+  readRotationField,
+} from '../../core/rotation/field';
+import { isInTime, type Rotation, readRotation } from '../../core/rotation/rotation';
+import type { AnswerHeaders } from '../../core/verify/verdict';
+import type { Log } from '../../process/log';
+import type { Device } from '../../trust/device';
+import type { ListDraft } from '../../trust/format/draft';
+import { PagedList } from '../../trust/format/paged-list';
+import {
+  type AcceptRotation,
+  type Proposed,
+  proposeSuccessor,
+  retireFormer,
+  withdrawSuccessor,
+} from '../../trust/rotation/successor';
+import { ChangeLimit } from './change-limit';
+import { type Refusal, type Told, tellRotation } from './told';
+
+/** How many statements are kept after they were read, so that the same one costs no signature check again. */
+const MAX_STATEMENTS = 1000;
+
+/** What is known about a statement. */
+interface Known {
+  /** Null if it is none. */
+  readonly rotation: Promise<Rotation | null>;
+  /** A refusal, and the list for which it holds. */
+  refused?: { readonly by: WeakRef<AllowList> };
+  /** The change of the list for this statement, while it runs. */
+  changing?: Promise<RotationAnswer> | undefined;
+}
+
+export interface RotationTakerOptions {
+  readonly accept: AcceptRotation;
+  readonly device: () => Promise<Device>;
+  readonly list: AllowListSource;
+  readonly log: Pick<Log, 'once' | 'seldom'>;
+  /** Unix milliseconds; default `Date.now`. */
+  readonly now?: (() => number) | undefined;
+}
+
+/**
+ * Takes what callers say about their next keys, and answers it.
+ *
+ * @see docs/protocol.md, "Rotation"
+ */
+export class RotationTaker {
+  readonly #accept: AcceptRotation;
+  readonly #device: () => Promise<Device>;
+  readonly #list: AllowListSource;
+  readonly #log: Pick<Log, 'once' | 'seldom'>;
+  readonly #now: () => number;
+  readonly #statements = new Map<string, Known>();
+  readonly #limit = new ChangeLimit();
+
+  constructor({ accept, device, list, log, now = Date.now }: RotationTakerOptions) {
+    this.#accept = accept;
+    this.#device = device;
+    this.#list = list;
+    this.#log = log;
+    this.#now = now;
+  }
+
+  /** @returns undefined for a request that says nothing about a next key */
+  take(acceptance: Acceptance): Promise<AnswerHeaders> | undefined {
+    const { rotation: text } = acceptance;
+    if (text === undefined) return undefined;
+    return this.#answer(text, acceptance).then(
+      (answer) => ({ [ROTATION_HEADER]: answer }),
+      (error) => {
+        // The request stays accepted: it has nothing to do with this.
+        const why = error instanceof Error ? error.message : String(error);
+        this.#log.seldom('rotation', `A change of a caller's key was not recorded: ${why}`);
+        return { [ROTATION_HEADER]: 'unavailable' };
+      },
+    );
+  }
+
+  async #answer(text: string, acceptance: Acceptance): Promise<RotationAnswer> {
+    const field = readRotationField(text);
+    if (field === null) return this.#refuse('malformed', acceptance);
+    if (acceptance.isDelegate) return this.#refuse('delegate', acceptance);
+    if (field.kind !== 'rotate') return this.#end(field, acceptance);
+    const known = this.#knownOf(text);
+    const rotation = await known.rotation;
+    if (rotation === null) return this.#refuse('malformed', acceptance);
+    const fault = faultOf(rotation, acceptance);
+    if (fault !== null) return this.#refuse(fault, acceptance);
+    const listed = stateIn(acceptance.list, rotation);
+    if (listed === 'accepted' || (listed === 'waiting' && this.#accept !== 'auto')) return listed;
+    if (!isInTime(rotation, this.#now())) return this.#refuse('time', acceptance);
+    if (this.#accept === false) return this.#refuse('off', acceptance);
+    if (known.refused?.by.deref() === acceptance.list) return 'refused';
+    known.changing ??= this.#propose(rotation, known, acceptance).finally(() => {
+      known.changing = undefined;
+    });
+    return known.changing;
+  }
+
+  #knownOf(text: string): Known {
+    const known = this.#statements.get(text) ?? { rotation: readRotation(text, cryptoProvider) };
+    this.#statements.delete(text); // at the end, so that the one that was used longest ago goes first
+    this.#statements.set(text, known);
+    if (this.#statements.size > MAX_STATEMENTS)
+      this.#statements.delete(this.#statements.keys().next().value as string);
+    return known;
+  }
+
+  async #propose(rotation: Rotation, known: Known, acceptance: Acceptance): Promise<RotationAnswer> {
+    const { statements, list } = acceptance;
+    this.#count(acceptance);
+    const proposed = await this.#update((draft, nowSeconds) =>
+      proposeSuccessor(draft, rotation, {
+        accept: this.#accept,
+        isWorkingKey: (deviceId) => statements.has(deviceId),
+        nowSeconds,
+      }),
+    );
+    this.#tell(TOLD[proposed], acceptance, rotation.nextId);
+    if (proposed === 'waiting' || proposed === 'accepted') return proposed;
+    known.refused = { by: new WeakRef(list) };
+    return 'refused';
+  }
+
+  /** Takes back a successor, or ends the time in which both keys count. The answer says whether the next key counts then. */
+  async #end(
+    { kind, nextId }: Exclude<RotationField, { kind: 'rotate' }>,
+    acceptance: Acceptance,
+  ): Promise<RotationAnswer> {
+    if (!acceptance.isOwnKey) return this.#refuse('working-key', acceptance);
+    const change = kind === 'withdraw' ? withdrawSuccessor : retireFormer;
+    const { list, device } = acceptance;
+    const { deviceId } = device;
+    // What the list in memory knows is never too much: nobody can keep an owner from taking a key back.
+    if (!(list instanceof PagedList) || list.entry(deviceId)?.next !== nextId) this.#count(acceptance);
+    const isDone = await this.#update((draft, nowSeconds) => change(draft, deviceId, nextId, nowSeconds));
+    if (!isDone) return 'refused';
+    this.#tell(kind, acceptance, nextId);
+    return kind === 'withdraw' ? 'refused' : 'accepted';
+  }
+
+  /** @throws Error if the device changes its keys too often */
+  #count({ device: { deviceId, formerIds } }: Acceptance): void {
+    if (this.#limit.take(formerIds?.[0] ?? deviceId, this.#now())) return;
+    throw new Error(`${deviceId} wants to change its keys more than 64 times, and more than once a minute.`);
+  }
+
+  async #update<T>(change: (draft: ListDraft, nowSeconds: number) => Promise<T>): Promise<T> {
+    const { trust } = await this.#device();
+    const { result, isChanged } = await trust.update((draft) =>
+      change(draft, Math.floor(this.#now() / 1000)),
+    );
+    if (isChanged) this.#list.expire?.();
+    return result;
+  }
+
+  #refuse(why: Refusal, acceptance: Acceptance): 'refused' {
+    this.#tell(why, acceptance);
+    return 'refused';
+  }
+
+  #tell(what: Told, { device }: Acceptance, nextId?: string): void {
+    tellRotation(what, device, nextId, this.#log.once);
+  }
+}
+
+const TOLD: Readonly<Record<Proposed, Told>> = {
+  waiting: 'waiting',
+  accepted: 'accepted',
+  refused: 'key',
+  revoked: 'revoked',
+};
+
+/** Whether a statement is about another device, for another target, or about the key of this one. */
+function faultOf({ formerId, formerKey, nextId, targetId }: Rotation, { device, list }: Acceptance) {
+  const key = fromBase64Url(device.publicKey) ?? new Uint8Array();
+  if (device.deviceId !== formerId || !equalBytes(key, formerKey)) return 'foreign';
+  const ours = [list.deviceId, list.ownerId];
+  if (!ours.includes(targetId)) return 'elsewhere';
+  return ours.includes(nextId) ? 'own' : null;
+}
+
+/** What the list says about a rotation already; null if it says nothing, or is no list of this machine. */
+function stateIn(list: AllowList, { formerId, nextId }: Rotation): 'waiting' | 'accepted' | null {
+  if (!(list instanceof PagedList) || list.entry(formerId)?.next !== nextId) return null;
+  const next = list.entry(nextId);
+  if (next === undefined) return null;
+  return next.pending ? 'waiting' : 'accepted';
+}

@@ -1,0 +1,48 @@
+import type { TrustedDevice } from '../../core/devices/allow-list';
+
+/** Why the next key of a caller is refused. */
+export type Refusal = keyof typeof WHY;
+
+/** What a machine tells about the next key of a caller. */
+export type Told = 'waiting' | 'accepted' | 'revoked' | 'withdraw' | 'retire' | Refusal;
+
+const WHY = {
+  malformed: 'The AuthMesh-Rotation of its request is malformed, or a signature in it is wrong.',
+  delegate: 'A delegate cannot change the key of its device.',
+  'working-key':
+    'Only the device key itself can withdraw or retire a key, and a working key signed the request.',
+  foreign: 'The statement is about the key of another device.',
+  elsewhere: 'The statement is for another target.',
+  own: 'The next key is the key of this target.',
+  time: 'The statement is more than 30 days old, or from the future.',
+  off: 'This target takes no next keys: acceptRotation is false.',
+  key: 'The next key is in the list already, was revoked or refused, or is a working key; or the statement is from before the keys of the device were cut.',
+} as const;
+
+/** Logs what became of the next key of a caller, once, with the command that follows from it. */
+export function tellRotation(
+  what: Told,
+  { deviceId, friendlyName }: Pick<TrustedDevice, 'deviceId' | 'friendlyName'>,
+  nextId: string | undefined,
+  tell: (line: string) => void,
+): void {
+  const who = `${JSON.stringify(friendlyName)} (${deviceId})`;
+  tell(lineOf(what, who, /^[\w.][\w.-]*$/.test(friendlyName) ? friendlyName : deviceId, nextId));
+}
+
+function lineOf(what: Told, who: string, name: string, nextId: string | undefined): string {
+  switch (what) {
+    case 'waiting':
+      return `${who} asks to replace its key by ${nextId}, which waits until you decide. Ask its owner. If it is right: amesh rotate accept ${name}. If not: amesh rotate refuse ${name}`;
+    case 'accepted':
+      return `The key of ${who} was replaced by ${nextId}. Both count for 30 days. If that is wrong: amesh revoke ${nextId}`;
+    case 'revoked':
+      return `${who} was revoked with all its keys: its key has named two next keys, the second is ${nextId}, so two parties have the key. Find out who, and pair the device anew. See docs/keys.md.`;
+    case 'withdraw':
+      return `${who} took back its next key ${nextId}, which does not count any more. If its owner did not do that: amesh revoke ${name}`;
+    case 'retire':
+      return `${who} ends the use of its former key: from 25 hours on, only ${nextId} counts.`;
+    default:
+      return `The next key of ${who} was refused. ${WHY[what]} See docs/protocol.md, "Rotation".`;
+  }
+}
