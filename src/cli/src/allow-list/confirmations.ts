@@ -47,6 +47,13 @@ export function refusalText(
     : confirmationText(confirmations);
 }
 
+/** When another change takes effect. */
+export function knownText(confirmations: Confirmations | null | undefined, dir: string): string {
+  return confirmations === undefined
+    ? `Servers on this machine that use ${dir} know that within a second.`
+    : confirmationText(confirmations);
+}
+
 export function confirmationText(confirmations: Confirmations | null): string {
   if (confirmations === null) {
     return 'The store did not tell which instances have the new list. An instance that cannot read the store soon refuses every request.';

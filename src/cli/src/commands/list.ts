@@ -14,6 +14,7 @@ import { cutText, endedNotes } from '../allow-list/cuts';
 import { missingError, missingNotes, readDevices, withSeen } from '../allow-list/devices';
 import { dueEnds, endsNotes } from '../allow-list/ends';
 import { FILTER_ARGS, type SeenDevice, toFilter } from '../allow-list/filters';
+import { pendingNotes, rotationText } from '../allow-list/rotations';
 import { scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
@@ -117,7 +118,8 @@ function notesOf(
   ends: readonly Ending[],
   isFiltered: boolean,
 ): string[] {
-  if (rows > 0) return [...unconfirmedNotes(devices), ...endsNotes(ends), ...cutNotes(devices)];
+  if (rows > 0)
+    return [...pendingNotes(devices), ...unconfirmedNotes(devices), ...endsNotes(ends), ...cutNotes(devices)];
   if (isFiltered) return [`None of the ${count} devices in the list matches.`];
   return [
     'This machine trusts no device yet.',
@@ -182,10 +184,11 @@ function unconfirmedNotes(devices: readonly DeviceEntry[]): string[] {
 function toRow(device: SeenDevice): string[] {
   const { friendlyName, deviceId, roles, hosts, scopes, addedAt, lastSeenAt, expiresAt } = device;
   const shownRoles = roles.map((role) => role + (footnote(device, role) ?? ''));
+  const rotation = rotationText(device);
   return [
     printable(friendlyName),
     deviceId,
-    shownRoles.join(', '),
+    [...shownRoles, ...(rotation === null ? [] : [rotation])].join(', '),
     hosts.join(', ') || '-',
     scopesText(scopes),
     dayText(addedAt),

@@ -70,6 +70,9 @@ export const revoke = defineCommand({
       json: { revoked: gone, ...(confirmations === undefined ? {} : { confirmations }) },
       notes: [
         ...revokedNotes(gone, refusalText(confirmations, store.dir, 'it')),
+        ...(device.was === undefined
+          ? []
+          : [`  The keys that it had before are revoked, too: ${device.was.join(', ')}`]),
         ...comebackNotes(gone, head),
         ...elsewhere(device, identity.deviceId),
       ],

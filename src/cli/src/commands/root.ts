@@ -22,6 +22,7 @@ export const root: Command = defineCommand({
     allow: () => import('./allow').then(({ allow }) => allow),
     deny: () => import('./deny').then(({ deny }) => deny),
     can: () => import('./can').then(({ can }) => can),
+    rotate: () => import('./rotate').then(({ rotate }) => rotate),
     revoke: () => import('./revoke').then(({ revoke }) => revoke),
     config: () => import('./config').then(({ config }) => config),
     doctor: () => import('./doctor').then(({ doctor }) => doctor),

@@ -9,6 +9,7 @@ import { defineCommand } from 'citty';
 import { cutText, endedText } from '../allow-list/cuts';
 import { missingError, missingNotes, readDevices } from '../allow-list/devices';
 import { dueEnds, endText } from '../allow-list/ends';
+import { aboutRotation, rotationsOf } from '../allow-list/rotations';
 import { scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { EXIT } from '../errors/exit-codes';
@@ -47,6 +48,7 @@ export const status = defineCommand({
     const now = Math.floor(Date.now() / 1000);
     const due = dueOf(devices, list.head, now);
     const ended = endedDelegations(list.head, now);
+    const rotations = rotationsOf(devices, now);
     const { deviceId, friendlyName, key } = identity;
     const keyText = await findBackend(key.backend).describe({ dir: store.dir, env: process.env }, key.ref);
     return {
@@ -62,6 +64,7 @@ export const status = defineCommand({
         controllers: controllers.map((device) => withSeen(device, seen)),
         targets: targets.map((device) => withSeen(device, seen)),
         revokedDelegations: ended,
+        rotations,
         due,
         ...(error && { ok: false, error }),
       },
@@ -79,6 +82,7 @@ export const status = defineCommand({
         ...ended
           .slice(-MAX_NAMES)
           .map((each, i) => [i === 0 ? 'revoked' : '', `${i === 0 ? 'delegation ' : ''}${endedText(each)}`]),
+        ...rotations.slice(0, MAX_NAMES).map((each, i) => [i === 0 ? 'rotations' : '', aboutRotation(each)]),
         ...dueRows(due),
       ]),
       notes: [
@@ -113,7 +117,7 @@ const SEALED = {
 
 /** Something that needs attention. */
 interface Due {
-  readonly kind: 'unconfirmed' | 'device' | 'lease' | 'token' | 'grant';
+  readonly kind: 'unconfirmed' | 'rotation' | 'device' | 'lease' | 'token' | 'grant';
   /** Its name or ID. */
   readonly name: string;
   /** Unix seconds; null if it has no end. */
@@ -124,6 +128,9 @@ function dueOf(devices: readonly DeviceEntry[], head: ListHead, now: number): Du
   const isNear = (at: number) => at < now + DUE_SECONDS;
   return [
     ...dueEnds(devices, head, now).map(({ kind, name, endsAt }) => ({ kind, name, at: endsAt })),
+    ...rotationsOf(devices, now)
+      .filter(({ state }) => state === 'waiting')
+      .map(({ friendlyName }) => ({ kind: 'rotation' as const, name: friendlyName, at: null })),
     ...devices.flatMap(({ friendlyName, unconfirmed, lease }): Due[] => [
       ...(unconfirmed ? [{ kind: 'unconfirmed' as const, name: friendlyName, at: null }] : []),
       // A caller's requests renew its lease. Only an expired lease shows that the caller is gone.
@@ -149,6 +156,8 @@ function dueText({ kind, name, at }: Due): string {
   switch (kind) {
     case 'unconfirmed':
       return `${shown} has not confirmed the pairing; its first response to a request will`;
+    case 'rotation':
+      return `the next key of ${shown} waits for you to accept or to refuse it`;
     case 'device':
       return endText({ kind, name, endsAt: at ?? 0 });
     case 'lease':

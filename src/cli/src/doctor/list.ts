@@ -13,6 +13,7 @@ import {
 } from '@authmesh/sdk/admin';
 import { countRole, missingError, readDevices } from '../allow-list/devices';
 import { dueEnds, endText } from '../allow-list/ends';
+import { pendingRotations, pendingText } from '../allow-list/rotations';
 import { answersTo, hostsText } from '../machine/machine';
 import { here } from '../words/here';
 import { type Finding, failed, ok, skipped, toFinding, warning } from './finding';
@@ -29,11 +30,18 @@ export async function checkList(dir: string, trust: ListTrust | undefined): Prom
   const { devices, missing } = readDevices(list);
   const error = missingError(missing, 'counted');
   if (error !== undefined) return { ...failed(`Sealed. ${error.message}`, error.hint), inspected };
+  const [waiting] = pendingRotations(devices);
   const [first, ...others] = dueEnds(devices, list.head, Math.floor(Date.now() / 1000));
   const more = others.length === 0 ? '' : ` ${others.length} more end soon or have ended.`;
   const soon = first && ` But ${endText(first)}.${more}`;
-  const found = (text: string) =>
-    soon === undefined ? ok(text) : warning(text + soon, here('amesh list --expires 14d'));
+  const found = (text: string) => {
+    if (waiting !== undefined)
+      return warning(
+        `${text} But ${pendingText(waiting)}, and waits for you.`,
+        here(`amesh rotate accept ${waiting.next.deviceId}`),
+      );
+    return soon === undefined ? ok(text) : warning(text + soon, here('amesh list --expires 14d'));
+  };
   const where = process.env.AMESH_STORE_URL ? 'in the store of AMESH_STORE_URL, ' : '';
   return {
     ...found(
