@@ -18,11 +18,7 @@ export const ROTATION_LIMITS = /* @__PURE__ */ Object.freeze({
   overlapSeconds: 2_592_000,
 });
 
-/**
- * What a device says about its next key. Both keys have signed it.
- *
- * @see docs/protocol.md, "Rotation"
- */
+/** What a device says about its next key. Both keys have signed it. */
 export interface Rotation {
   /** The key that is replaced: a compressed point, 33 bytes. */
   readonly formerKey: Uint8Array;
