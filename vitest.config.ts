@@ -29,25 +29,29 @@ const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
     /^test\/pairing\/(?:ceremony|relay-url|turns|vectors)\./,
     /^test\/relay\/(?:client-address|cluster|fair-share|frames|instance-message)\./,
     /^test\/support\//,
-    /^test\/trust\/(?:changes|concurrency|identity|list-store|scopes|trust-line)\./,
+    /^test\/trust\/(?:changes|concurrency|identity|list-store|scopes|scopes-model|trust-line)\./,
     /^test\/trust\/format\//,
   ],
   serving: [
-    /^test\/adapters\/(?:body-matrix|early-refusal|express-entry|fastify|fastify-bodies|foreign-requests|hono|hono-versions|http2|misdirected|parser-order|stream-runtimes|vectors)\./,
+    /^test\/adapters\/(?!stream\.)/, // which looks at its own memory
+    /^test\/answers\/(?!mounted-keys|own-machine)/, // which have a clock of their own
+    /^test\/build\/release\./,
     /^test\/cli\//,
-    /^test\/client\/(?:bodies|refusals|requests|streams)\./,
+    /^test\/client\//,
     /^test\/contract\//,
-    /^test\/network\/(?:recipe|route)\./,
-    /^test\/proxy\/(?:apache|nginx|rewriting)\./,
+    /^test\/delegates\/fleet\./,
+    /^test\/keys\/(?:external|secret-variables|secure-enclave|ssh-agent|tpm2-problems|tpm2)\./,
+    /^test\/network\/(?:ipv6|recipe|route)\./,
+    /^test\/proxy\/(?:answers|apache|nginx|rewriting)\./,
     /^test\/relay\/(?:fuzz|packed|process|redis|redis-attacks|redis-failures|room|self-hosting|sockets)\./,
     /^test\/runtimes\//,
-    /^test\/storage\/concurrency\./,
-    /^test\/workers\/(?:kv-driver|nonces)\./,
+    /^test\/storage\/(?:attacks|concurrency)\./,
+    /^test\/workers\//,
     /^test\/attacks\/(?!sealed-list)/, // which has a clock of its own
     /^test\/bootstrap\//,
     /^test\/pairing\/(?!drop)/, // which replaces a module
     // Not those that have a clock or a umask of their own, or measure what nothing else may slow down.
-    /^test\/trust\/(?:damaged-files|folder-safety|last-seen|live-reload|modeless-volume|names|restored-folder|setup)\./,
+    /^test\/trust\/(?:damaged-files|folder-safety|last-seen|live-reload|modeless-volume|names|owner-key|proves|reset-revision|restored-folder|setup)\./,
   ],
 };
 const groupOf = (path: string) =>
@@ -122,6 +126,8 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     expect: { poll: { timeout: 30_000 } },
+    // What was made of a module is the same in each project, in each run and on each Node.
+    experimental: { fsModuleCache: true },
     silent: 'passed-only',
     // Many tests wait for real processes and sockets: more at once than there are cores. With still more the processes
     // that tests start have too little of them.

@@ -51,8 +51,8 @@ function unpack() {
   packInto(project);
   mkdirSync(join(modules, '@authmesh'), { recursive: true });
   for (const name of readdirSync(join(root, 'node_modules'))) {
-    // Its cache is written to.
-    if (name !== '@authmesh' && name !== '.cache' && name !== '.vite')
+    // The caches are written to.
+    if (!['@authmesh', '.cache', '.vite', '.experimental-vitest-cache'].includes(name))
       symlinkSync(join(root, 'node_modules', name), join(modules, name));
   }
   for (const [name, place] of Object.entries(packages)) {

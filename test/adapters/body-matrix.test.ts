@@ -4,6 +4,7 @@ import type { Request, RequestHandler } from 'express';
 import multer from 'multer';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { frameworks } from '../support/frameworks';
+import { latest } from '../support/full';
 import { type Listening, listen } from '../support/listen';
 import { createMachines, type Machines } from '../support/machines';
 
@@ -93,7 +94,7 @@ const afters = ['a parser', 'a raw pipe'] as const;
 const pathOf = (before: (typeof befores)[number], after: (typeof afters)[number]) =>
   `/${befores.indexOf(before)}/${afters.indexOf(after)}`;
 
-describe.each(frameworks)('bodies through $name', ({ express }) => {
+describe.each(latest(frameworks))('bodies through $name', ({ express }) => {
   let machines: Machines;
   let controller: Amesh;
   let server: Listening;

@@ -7,6 +7,7 @@ import type { ErrorRequestHandler, Express, RequestHandler } from 'express';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { callsOf } from '../support/calls-of';
 import { frameworks } from '../support/frameworks';
+import { latest } from '../support/full';
 import { type Listening, listen } from '../support/listen';
 import { createMachines } from '../support/machines';
 import { exchange, head } from '../support/raw-http';
@@ -28,7 +29,7 @@ async function serve(app: Parameters<typeof listen>[0]): Promise<Listening> {
   return server;
 }
 
-describe.each(frameworks)('$name', ({ express }) => {
+describe.each(latest(frameworks))('$name', ({ express }) => {
   it('runs the server of the README', async () => {
     const app = express();
     app.use(express.text({ type: '*/*' }));

@@ -4,6 +4,7 @@ import { authMesh, verify } from '@authmesh/sdk/fastify';
 import type { FastifyInstance, FastifyServerOptions } from 'fastify';
 import { afterEach, describe, expect, it } from 'vitest';
 import { fastifies, type Serving, serve } from '../support/fastify';
+import { latest } from '../support/full';
 import { connectHttp2, type Http2Pair, http2Exchange } from '../support/http2';
 import { exchange, head, RawClient } from '../support/raw-http';
 import { signedRaw } from '../support/signed-raw';
@@ -30,7 +31,7 @@ async function unsigned(path: string, method = 'GET') {
   return exchange(port, head(`${method} ${path} HTTP/1.1`, [`Host: ${authority}`]));
 }
 
-describe.each(fastifies)('$name', ({ fastify }) => {
+describe.each(latest(fastifies))('$name', ({ fastify }) => {
   const withAuth = async (
     options: FastifyServerOptions = {},
     hosts?: readonly string[],

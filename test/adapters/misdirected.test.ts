@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Script, toScript } from '../support/child';
 import { fastifies } from '../support/fastify';
 import { frameworks } from '../support/frameworks';
-import { times } from '../support/full';
+import { latest, times } from '../support/full';
 import { type Listening, listen } from '../support/listen';
 import { head } from '../support/raw-http';
 import { signedRaw } from '../support/signed-raw';
@@ -22,11 +22,11 @@ import { usePair } from '../support/use-pair';
 const machines = usePair();
 const OTHER = { hosts: ['api.example.com'] };
 const HANDLERS: [string, () => Promise<Listening | { port: number; close(): Promise<unknown> }>][] = [
-  ...frameworks.map(({ name, express }): (typeof HANDLERS)[number] => [
+  ...latest(frameworks).map(({ name, express }): (typeof HANDLERS)[number] => [
     name,
     () => listen(express().use(machines.target.verify(OTHER) as never) as never),
   ]),
-  ...fastifies.map((kind): (typeof HANDLERS)[number] => [
+  ...latest(fastifies).map((kind): (typeof HANDLERS)[number] => [
     kind.name,
     async () => {
       const app = kind.fastify();
@@ -52,7 +52,7 @@ const HANDLERS: [string, () => Promise<Listening | { port: number; close(): Prom
   ],
 ];
 
-const COUNT = times(40, 150);
+const COUNT = times(20, 150);
 
 let script: Script;
 beforeAll(async () => {

@@ -24,7 +24,7 @@ import multer from 'multer';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { fastifies } from '../support/fastify';
 import { frameworks } from '../support/frameworks';
-import { times } from '../support/full';
+import { latest, times } from '../support/full';
 import { connectHttp2, http2Exchange } from '../support/http2';
 import { listen } from '../support/listen';
 import { createMachines, type Machines } from '../support/machines';
@@ -127,7 +127,7 @@ const servers: Record<string, (options: VerifyOptions) => Promise<Server>> = {
     );
   },
   ...Object.fromEntries(
-    frameworks.map(({ name, express }) => [
+    latest(frameworks).map(({ name, express }) => [
       name,
       (options: VerifyOptions) => {
         const app = express();
@@ -141,7 +141,7 @@ const servers: Record<string, (options: VerifyOptions) => Promise<Server>> = {
     ]),
   ),
   ...Object.fromEntries(
-    fastifies.map(({ name, fastify }) => [
+    latest(fastifies).map(({ name, fastify }) => [
       name,
       async (options: VerifyOptions) => {
         const app = fastify() as FastifyInstance;

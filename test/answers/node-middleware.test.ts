@@ -12,6 +12,7 @@ import morgan from 'morgan';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { toMiddleware } from '../../src/adapters/express/middleware';
 import { frameworks } from '../support/frameworks';
+import { latest } from '../support/full';
 import { type Listening, listen } from '../support/listen';
 import { asking, checked, provingVerifier, receive } from '../support/proofs';
 
@@ -76,7 +77,7 @@ const routes: Readonly<Record<string, Handler>> = {
 
 const encodings = { plain: {}, gzip: { 'accept-encoding': 'gzip' } } as const;
 
-describe.each(frameworks)('$name', ({ express }) => {
+describe.each(latest(frameworks))('$name', ({ express }) => {
   describe.each(Object.entries(stacks))('with %s', (name, { before = [], after = [] }) => {
     let server: Listening;
 

@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { verify as verifyExpress } from '@authmesh/sdk/express';
 import { describe, expect, it } from 'vitest';
-import { kinds } from '../contract/kinds';
+import { kindsHere } from '../contract/kinds';
 import { CONTROL, Subject } from '../contract/subject';
 import { signerOf } from '../support/core';
 import { times } from '../support/full';
@@ -104,7 +104,7 @@ function nodeHandler(subject: Subject) {
 }
 
 describe('mutated requests are not let in with another meaning', () => {
-  const servers = Object.values(kinds).filter(({ runtime }) => serverRuntimes.includes(runtime));
+  const servers = kindsHere.filter(({ runtime }) => serverRuntimes.includes(runtime));
   it.for(servers)('by $name', { timeout: TIMEOUT_MS }, async (kind, { skip }) => {
     if ((await requireRuntime(kind.runtime)) === null) skip();
     const server = await kind.start();

@@ -13,6 +13,7 @@ import { methodOverride } from 'hono/method-override';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fastifies, serve } from '../support/fastify';
 import { frameworks } from '../support/frameworks';
+import { latest } from '../support/full';
 import { connectHttp2, http2Response } from '../support/http2';
 import { listen } from '../support/listen';
 import { exchange, head } from '../support/raw-http';
@@ -116,7 +117,7 @@ const changes: Record<string, (request: Request) => void> = {
   },
 };
 
-describe.each(frameworks)('$name', ({ express }) => {
+describe.each(latest(frameworks))('$name', ({ express }) => {
   type Verify = RequestHandler;
   async function up(
     build: (verify: Verify, change: RequestHandler) => RequestHandler[],
@@ -315,7 +316,7 @@ describe('HTTP/2', () => {
   });
 });
 
-describe.each(fastifies)('$name', ({ fastify }) => {
+describe.each(latest(fastifies))('$name', ({ fastify }) => {
   async function up(hook: (request: FastifyRequest) => void, options: object = {}, more: object = {}) {
     const app = fastify(options);
     const register = () => app.register(authMesh, { amesh: machines.target, ...more });

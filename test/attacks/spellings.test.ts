@@ -13,6 +13,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { signerOf } from '../support/core';
 import { fastifies, serve } from '../support/fastify';
 import { frameworks } from '../support/frameworks';
+import { latest } from '../support/full';
 import { listen } from '../support/listen';
 import { exchange, head } from '../support/raw-http';
 import { requireRuntime, serverRuntimes, startServer } from '../support/runtime-server';
@@ -117,7 +118,7 @@ function percentDecoded(text: string): string {
   );
 }
 
-describe.each(frameworks)('$name', ({ express }) => {
+describe.each(latest(frameworks))('$name', ({ express }) => {
   type Handler = import('express').RequestHandler;
   const verify = () => machines.target.verify() as Handler;
   const loose: Handler = async ({ originalUrl }, response) => void response.end(await looseFile(originalUrl));
@@ -204,7 +205,7 @@ describe.each(frameworks)('$name', ({ express }) => {
   });
 });
 
-describe.each(fastifies)('$name', ({ fastify }) => {
+describe.each(latest(fastifies))('$name', ({ fastify }) => {
   const place =
     (build: (app: FastifyInstance) => unknown, options: object = {}) =>
     async () => {

@@ -5,6 +5,7 @@ import { isAmeshError } from '@authmesh/sdk/core';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { callsOf } from '../support/calls-of';
 import { type EnrollingTarget, forgeEnrolment, sendEnrolment, stranger } from '../support/enrolling';
+import { times } from '../support/full';
 import { changeDevices, documentOf, newDevice } from '../support/list-document';
 import { claimsOf } from '../support/tokens';
 import { useEnrolling } from '../support/use-enrolling';
@@ -158,24 +159,25 @@ describe('a caller with nothing but a grant', () => {
 });
 
 describe('the limits of a grant', () => {
-  it('50 uses and 80 callers at once: exactly 50 get in', async () => {
+  const [USES, CALLERS] = times([15, 25], [50, 80]) as [number, number];
+  it(`${USES} uses and ${CALLERS} callers at once: exactly ${USES} get in`, async () => {
     const target = await enrolling.target();
-    const { token } = await target.grant({ uses: 50 });
+    const { token } = await target.grant({ uses: USES });
     const results = await Promise.all(
-      Array.from({ length: 80 }, () =>
+      Array.from({ length: CALLERS }, () =>
         enrolling
           .caller(token)
           .fetch(target.origin)
           .then(({ status }) => status, codeOf),
       ),
     );
-    expect(results.filter((result) => result === 200)).toHaveLength(50);
-    expect(results.filter((result) => result === 'grant_used_up')).toHaveLength(30);
+    expect(results.filter((result) => result === 200)).toHaveLength(USES);
+    expect(results.filter((result) => result === 'grant_used_up')).toHaveLength(CALLERS - USES);
     const { devices, grants } = await target.list();
-    expect(devices).toHaveLength(50);
-    expect(new Set(devices.map(({ deviceId }) => deviceId)).size).toBe(50);
+    expect(devices).toHaveLength(USES);
+    expect(new Set(devices.map(({ deviceId }) => deviceId)).size).toBe(USES);
     expect(new Set(devices.map(({ friendlyName }) => friendlyName)).size).toBe(1); // a name is a label
-    expect(grants).toMatchObject([{ used: 50 }]);
+    expect(grants).toMatchObject([{ used: USES }]);
   });
 
   it('a use is used up, also when its entry is gone', async () => {

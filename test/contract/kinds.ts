@@ -3,6 +3,7 @@ import { getRequestListener } from '@hono/node-server';
 import express5 from 'express';
 import express4 from 'express4';
 import { fastifies, serve } from '../support/fastify';
+import { times } from '../support/full';
 import { listen } from '../support/listen';
 import { startServer } from '../support/runtime-server';
 import { findRuntime, type Runtime } from '../support/runtimes';
@@ -12,14 +13,17 @@ import { honoApp } from './apps/hono';
 import type { ServerKind } from './contract';
 import { Subject } from './subject';
 
-const express = (name: string, framework: unknown): ServerKind => ({
+const LIKE_ANOTHER = { isLikeAnother: true };
+
+const express = (name: string, framework: unknown, more = {}): ServerKind => ({
   name,
   column: 'Express, Node',
   runtime: 'node',
   start: () => listen(expressApp(framework as typeof express5, new Subject())),
+  ...more,
 });
 
-const fastify = (kind: (typeof fastifies)[number]): ServerKind => ({
+const fastify = (kind: (typeof fastifies)[number], more = {}): ServerKind => ({
   name: kind.name,
   column: 'Fastify',
   runtime: 'node',
@@ -27,6 +31,7 @@ const fastify = (kind: (typeof fastifies)[number]): ServerKind => ({
     const { app, port } = await serve(await fastifyApp(kind, new Subject()));
     return { port, close: () => app.close() };
   },
+  ...more,
 });
 
 const on = (runtime: Runtime['name'], server: 'hono' | 'fetch', quirks = {}): ServerKind => ({
@@ -43,9 +48,9 @@ const on = (runtime: Runtime['name'], server: 'hono' | 'fetch', quirks = {}): Se
 
 /** Every server that is held to the contract. */
 export const kinds = {
-  express4: express('Express 4', express4),
+  express4: express('Express 4', express4, LIKE_ANOTHER),
   express5: express('Express 5', express5),
-  fastify4: fastify(fastifies[0]),
+  fastify4: fastify(fastifies[0], LIKE_ANOTHER),
   fastify5: fastify(fastifies[1]),
   honoNode: {
     name: 'Hono on node',
@@ -59,10 +64,16 @@ export const kinds = {
     },
     removesDotSegments: true,
   },
-  honoBun: on('bun', 'hono', { removesDotSegments: true }),
-  honoDeno: on('deno', 'hono'),
-  honoWorkerd: on('workerd', 'hono'),
+  honoBun: on('bun', 'hono', { removesDotSegments: true, ...LIKE_ANOTHER }),
+  honoDeno: on('deno', 'hono', LIKE_ANOTHER),
+  honoWorkerd: on('workerd', 'hono', LIKE_ANOTHER),
   fetchBun: on('bun', 'fetch', { removesDotSegments: true }),
   fetchDeno: on('deno', 'fetch'),
   fetchWorkerd: on('workerd', 'fetch'),
 } satisfies Record<string, ServerKind>;
+
+/** One of each framework and of each runtime; where things are repeated as often as in CI, every one. */
+export const kindsHere: readonly ServerKind[] = times<readonly ServerKind[]>(
+  Object.values<ServerKind>(kinds).filter(({ isLikeAnother }) => !isLikeAnother),
+  Object.values(kinds),
+);

@@ -5,16 +5,14 @@ import { join } from 'node:path';
 import { createIdentity, type DeviceIdentity } from '@authmesh/sdk/admin';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ContractServer, ServerKind } from '../contract/contract';
-import { kinds } from '../contract/kinds';
+import { kindsHere } from '../contract/kinds';
 import { CONTROL, type Setting } from '../contract/subject';
 import { ensureBuilt } from '../support/built';
 import { requireRuntime, serverRuntimes } from '../support/runtime-server';
 
 const SCRIPT = new URL('callers.mjs', import.meta.url).pathname;
 const callers = await Promise.all((['node', 'bun', 'deno'] as const).map(requireRuntime));
-const servers: readonly ServerKind[] = Object.values(kinds).filter(({ runtime }) =>
-  serverRuntimes.includes(runtime),
-);
+const servers: readonly ServerKind[] = kindsHere.filter(({ runtime }) => serverRuntimes.includes(runtime));
 const installed = new Map<string, boolean>();
 for (const { runtime } of servers) installed.set(runtime, (await requireRuntime(runtime)) !== null);
 

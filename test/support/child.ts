@@ -1,11 +1,11 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { build } from 'esbuild';
+import { bundleOf } from './bundle';
 
 /** A script of test/**, made runnable by node without a loader; the file is gone when the tests are. */
 export interface Script {
@@ -47,12 +47,8 @@ export async function toScript(path: string, missing: string[] = []): Promise<Sc
   const folder = mkdtempSync(join(tmpdir(), 'amesh-script-'));
   chmodSync(folder, 0o755); // other users run it, too
   const outfile = join(folder, `${basename(path, '.ts')}.mjs`);
-  await build({
-    entryPoints: [join(root, path)],
-    outfile,
-    bundle: true,
+  const bundle = await bundleOf(join(root, path), {
     platform: 'node',
-    format: 'esm',
     target: 'node20',
     tsconfig: join(root, 'tsconfig.json'),
     // CommonJS packages in the bundle, such as ioredis, ask for node's own modules with it.
@@ -60,8 +56,8 @@ export async function toScript(path: string, missing: string[] = []): Promise<Sc
       js: "import { createRequire as toRequire } from 'node:module'; const require = toRequire(import.meta.url);",
     },
     external: missing,
-    logLevel: 'error',
   });
+  writeFileSync(outfile, bundle);
   return {
     path: outfile,
     start: (args = [], options = {}) => start([outfile, ...args], options),

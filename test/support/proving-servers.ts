@@ -8,6 +8,7 @@ import { toMiddleware } from '../../src/adapters/express/middleware';
 import { toHook } from '../../src/adapters/fastify/hook';
 import { fastifies, serve } from './fastify';
 import { frameworks } from './frameworks';
+import { latest } from './full';
 import { connectHttp2 } from './http2';
 import { listen } from './listen';
 import { type ReceivedAnswer, receive } from './proofs';
@@ -40,7 +41,7 @@ const overHttp1 = (server: { readonly port: number; close(): Promise<unknown> })
 
 /** Every server on Node that signs its answers. */
 export const provingKinds: readonly ProvingKind[] = [
-  ...frameworks.map(({ name, express }) => ({
+  ...latest(frameworks).map(({ name, express }) => ({
     name,
     async start(verifier: Verifier, handler: NodeHandler) {
       const app = express();
@@ -82,7 +83,7 @@ export const provingKinds: readonly ProvingKind[] = [
       };
     },
   },
-  ...fastifies.map(({ name, fastify }) => ({
+  ...latest(fastifies).map(({ name, fastify }) => ({
     name,
     async start(verifier: Verifier, handler: NodeHandler) {
       const app = fastify() as FastifyInstance;

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { build } from 'esbuild';
+import { bundleOf } from './bundle';
 import { isPacked } from './packed';
 import { findRuntime, type Runtime } from './runtimes';
 
@@ -61,13 +61,8 @@ export async function startServer(
   const folder = await mkdtemp(join(tmpdir(), `amesh-${runtime.name}-`));
   const isWorker = runtime.name === 'workerd';
   const outfile = join(folder, 'main.mjs');
-  await build({
-    entryPoints: [resolve(ROOT, script)],
-    outfile,
-    bundle: true,
-    format: 'esm',
+  const bundle = await bundleOf(resolve(ROOT, script), {
     target: 'es2022',
-    logLevel: 'error',
     external: options.external ?? [],
     ...(options.isBuilt ? { tsconfigRaw: '{}' } : { tsconfig: join(ROOT, 'tsconfig.json') }),
     ...(isWorker
@@ -85,6 +80,7 @@ export async function startServer(
         }
       : { platform: 'node' }),
   });
+  await writeFile(outfile, bundle);
   let args = [outfile];
   if (isWorker) {
     args = [join(folder, 'config.capnp'), '--control-fd=1'];

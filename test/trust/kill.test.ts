@@ -9,7 +9,7 @@ import { times } from '../support/full';
 import { documentOf, randomId, withDevices } from '../support/list-document';
 import { StolenTime } from '../support/pauses';
 
-const KILLS = times(12, 100, 500);
+const KILLS = times(8, 100, 500);
 const LANES = 4;
 const FILES = ['.passphrase', 'allow_list.json', 'identity.json', 'keys', 'seen.json'];
 /** A disk that others fill can keep a write waiting for seconds: not three times in a row. */
