@@ -34,7 +34,7 @@ const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
   ],
   serving: [
     /^test\/adapters\/(?!stream\.)/, // which looks at its own memory
-    /^test\/answers\/(?!mounted-keys|own-machine)/, // which have a clock of their own
+    /^test\/answers\/(?!lambda|mounted-keys|own-machine)/, // which need the Response of Node, or have a clock of their own
     /^test\/build\/release\./,
     /^test\/cli\//,
     /^test\/client\//,
