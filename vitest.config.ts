@@ -28,7 +28,7 @@ const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
     /^test\/docs\/(?:agents|api|architecture|commands|errors|limits|links|readme|tables)\./,
     /^test\/pairing\/(?:ceremony|relay-url|turns|vectors)\./,
     /^test\/relay\/(?:client-address|cluster|fair-share|frames|instance-message)\./,
-    /^test\/support\//,
+    /^test\/support\/(?!bundle)/, // which loads a module anew
     /^test\/trust\/(?:changes|concurrency|identity|list-store|scopes|scopes-model|trust-line)\./,
     /^test\/trust\/format\//,
   ],
