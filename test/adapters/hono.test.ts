@@ -259,3 +259,84 @@ it('ends with the client', async () => {
   expect(await (await machines.controller.fetch(server.origin)).text()).toBe('in');
   await server.close();
 });
+
+describe('on Node, the request behind verify()', () => {
+  /** What handlers get: whether it is still the request of the server, and the body, read in one way. */
+  const readers: Record<string, (c: Context) => Promise<string>> = {
+    'c.req.json()': async (c) => JSON.stringify(await c.req.json()),
+    'c.req.text()': (c) => c.req.text(),
+    'c.req.raw.clone()': (c) => c.req.raw.clone().text(),
+    'c.req.raw.body': (c) => new Response(c.req.raw.body).text(),
+    'a copy': (c) => new Request(c.req.raw, { method: 'PUT' }).text(),
+    'Node itself': async (c) => {
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of c.env.incoming) chunks.push(chunk);
+      return Buffer.concat(chunks).toString();
+    },
+  };
+  const names = Object.keys(readers);
+  const appWith = (before: MiddlewareHandler) => {
+    const app = new Hono<{ Variables: { given: Request } }>();
+    app.use(before);
+    app.use(async (c, next) => {
+      c.set('given', c.req.raw);
+      await next();
+    });
+    app.use(verify({ amesh: machines.target }), verify({ amesh: machines.target }));
+    app.post('/:reader', async (c) => {
+      const isSame = c.req.raw === c.get('given');
+      const read = readers[names[Number(c.req.param('reader'))] as string];
+      return c.json({ isSame, text: await read?.(c as Context) });
+    });
+    return app as unknown as Hono;
+  };
+  const read = async (server: Listening, name: string) => {
+    const init = { method: 'POST', body: '{"a":1}' };
+    const response = await machines.controller.fetch(`${server.origin}/${names.indexOf(name)}`, init);
+    return response.json();
+  };
+
+  it.each(names)('is the one of the server, where nobody has touched it: %s', async (name) => {
+    const server = await serve(appWith((_c, next) => next()));
+    expect(await read(server, name)).toEqual({ isSame: true, text: '{"a":1}' });
+    await server.close();
+  });
+
+  it.each(names)('is a copy, where somebody has made a complete one of it: %s', async (name) => {
+    const server = await serve(
+      appWith((c, next) => {
+        void c.req.raw.body;
+        return next();
+      }),
+    );
+    expect((await read(server, name)).text).toBe(name === 'Node itself' ? '' : '{"a":1}');
+    await server.close();
+  });
+
+  it('is a copy, where the requests of the server do not read rawBody', async () => {
+    const app = appWith((_c, next) => next());
+    let older: object | undefined;
+    const fetch: typeof app.fetch = (raw, env) => {
+      older ??= Object.create(Object.getPrototypeOf(raw), {
+        text: { value: () => Promise.reject(new Error('The stream was read.')) },
+      });
+      return app.fetch(Object.setPrototypeOf(raw, older as object), env);
+    };
+    const server = await serve(app, fetch);
+    for (let i = 0; i < 2; i++)
+      expect(await read(server, 'c.req.text()')).toEqual({ isSame: false, text: '{"a":1}' });
+    await server.close();
+  });
+
+  it('does not hide a header that middleware has changed', async () => {
+    const server = await serve(
+      appWith((c, next) => {
+        c.req.raw = new Request(c.req.raw, { headers: { ...c.req.header(), 'content-type': 'text/html' } });
+        return next();
+      }),
+    );
+    await machines.controller.fetch(`${server.origin}/0`, { method: 'POST', body: '{"a":1}' });
+    expect(codes()).toEqual(['invalid_signature']);
+    await server.close();
+  });
+});

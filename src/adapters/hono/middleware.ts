@@ -3,7 +3,7 @@ import type { AnswerProof } from '../../core/answers/proof';
 import { proveResponse } from '../../core/answers/prove-response';
 import type { Verifier } from '../../core/verify/verify';
 import { refusal } from './refuse';
-import { giveFreshRequest, giveStream, honoView, incomingOf } from './view';
+import { giveBytes, giveStream, honoView, incomingOf } from './view';
 
 /**
  * Verifies the request. Then it sets `authMesh` in the context, replaces `c.req.raw` with a fresh request that has the
@@ -17,7 +17,7 @@ export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): Middle
     const view = honoView(c);
     const verdict = await verifierOf(c.env).verify(view);
     if (!verdict.ok) throw refusal(c, verdict);
-    if (verdict.stream === undefined) giveFreshRequest(c, view, verdict.request.body);
+    if (verdict.stream === undefined) await giveBytes(c, view, verdict.request.body);
     else if (verdict.stream !== null) giveStream(c, view, verdict.stream);
     const isMarked = c.get('authMesh')?.deviceId === verdict.caller.deviceId; // by an outer verify()
     c.set('authMesh', verdict.caller);

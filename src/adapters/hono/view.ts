@@ -8,6 +8,7 @@ import { collect, type ReadBody, type RequestView, targetOf, toRequestView } fro
 import type { NodeRequest, NodeResponse } from '../node/request';
 import { textBytes } from '../node/text-body';
 import { isEndOf, nodeView, spoilChanged } from '../node/view';
+import { giveRawBody } from './raw-body';
 
 const FIX = 'Put verify() before whatever reads the body.';
 
@@ -34,7 +35,8 @@ export function honoView(c: Context): RequestView {
 /** The request as received, with what handlers see differently: middleware may have replaced the `Request`. */
 function viewOfBoth(raw: Request, incoming: NodeRequest, outgoing: NodeResponse): RequestView {
   const view = nodeView(incoming, outgoing);
-  const changed = spoilChanged(view.headers as Record<string, string[]>, Object.fromEntries(raw.headers));
+  const { headers } = raw;
+  const changed = spoilChanged(view.headers as Record<string, string[]>, (name) => headers.get(name));
   const { url = '' } = incoming;
   const target = targetOf(raw.url);
   const isSame = target === url || target === targetOf(new URL(`http://h${url}`).href);
@@ -52,13 +54,14 @@ function viewOfBoth(raw: Request, incoming: NodeRequest, outgoing: NodeResponse)
  * Puts the verified bytes where handlers and other libraries look for them. Not needed on a runtime where nobody has read
  * the body yet.
  */
-export function giveFreshRequest(c: Context, view: RequestView, bytes: Uint8Array): void {
+export async function giveBytes(c: Context, view: RequestView, bytes: Uint8Array): Promise<void> {
   if (typeof view.body !== 'function') return;
   const { raw } = c.req;
-  if (incomingOf(c) === undefined) {
+  const incoming = incomingOf(c);
+  if (incoming === undefined) {
     if (!raw.bodyUsed) return;
     c.req.raw = toFreshRequest(raw, bytes);
-  } else if (takesBody(raw.method)) {
+  } else if (takesBody(raw.method) && !(await giveRawBody(raw, incoming, bytes))) {
     // Node's server has a lightweight request. Copying it would build a complete one only to discard it.
     const { method, headers, signal } = raw;
     const init = { method, headers, signal, body: bytes as Uint8Array<ArrayBuffer> };

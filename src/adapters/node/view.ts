@@ -1,4 +1,4 @@
-import { headerLines, type RequestView } from '../../core/wire/view';
+import type { RequestView } from '../../core/wire/view';
 import { bodySource, hasBody, isUnread } from './body';
 import { gateBody } from './gate-body';
 import { isHttp2, type NodeRequest, type NodeResponse } from './request';
@@ -22,7 +22,8 @@ export function nodeView(
   const headers = headerRecord(linesOf(request));
   const body = hasBody(request, headers) ? bodySource(request, headers) : null;
   const authority = isHttp2(request) ? (request.authority ?? '') : (headers.host?.[0] ?? '');
-  const changed = spoilChanged(headers, seen.headers);
+  const shown = seen.headers;
+  const changed = spoilChanged(headers, (name) => (Object.hasOwn(shown, name) ? shown[name] : undefined));
   return {
     method,
     target: originalUrl ?? url,
@@ -55,23 +56,32 @@ const WATCHED = [
   'signature-input',
 ];
 
+/** The value of a header, or its lines, or nothing. */
+type Seen = string | readonly string[] | null | undefined;
+
+function textOf(value: Seen): string | undefined {
+  if (value === undefined || value === null) return undefined;
+  return Array.isArray(value) ? value.join(', ') : String(value); // some adapters put a number there
+}
+
 /**
  * Makes a header unusable if two readers of the request would see different values of it. Middleware may have changed
  * `headers`. Node also leaves lines beyond the thousandth (`maxHeadersCount`) out of `headers`, but not out of
  * `rawHeaders`, from which Hono and others build their own.
  *
+ * @param seen a header as the other reader sees it, by its lower-case name
  * @returns the deciding header that was changed
  */
 export function spoilChanged(
   lines: Record<string, string[]>,
-  seen: Readonly<Record<string, string | readonly string[] | undefined>>,
+  seen: (name: string) => Seen,
 ): string | undefined {
   let conflict: string | undefined;
   for (const name in lines) {
     const came = lines[name] as string[];
-    const value = Object.hasOwn(seen, name) ? seen[name] : undefined;
-    const given = Array.isArray(value) ? value.join(', ') : value;
-    const text = given === undefined ? undefined : String(given); // some adapters put a number there
+    const value = seen(name);
+    if (value === came[0]) continue;
+    const text = textOf(value);
     // Which headers Node joins, and how, depends on the name.
     if (text === came[0] || (came.length > 1 && (text === came.join(', ') || text === came.join('; '))))
       continue;
@@ -79,8 +89,10 @@ export function spoilChanged(
     else if (came[0] !== HIDDEN) came.unshift(HIDDEN);
   }
   for (const name of WATCHED) {
-    if (lines[name] !== undefined || headerLines(seen, name).length === 0) continue;
-    lines[name] = headerLines(seen, name) as string[];
+    if (lines[name] !== undefined) continue;
+    const value = seen(name);
+    if (value === undefined || value === null || value.length === 0) continue;
+    lines[name] = typeof value === 'string' ? [value] : (value as string[]);
     if (name !== 'host') conflict = name; // some add it over HTTP/2, because Express needs it
   }
   return conflict && `header ${conflict}`;
