@@ -184,9 +184,9 @@ describe('who may import whom', () => {
     expect(imports('src/storage/files/file-store.ts')).toContain('node:fs/promises');
   });
 
-  it.each(sources('src/core'))('%s imports only noble, structured-headers and the core', (path) => {
+  it.each(sources('src/core'))('%s imports only noble and the core', (path) => {
     for (const name of imports(path)) {
-      const isOwn = name.startsWith('src/core/') || name.startsWith('#') || name === 'structured-headers';
+      const isOwn = name.startsWith('src/core/') || name.startsWith('#');
       const isCrypto =
         folderOf(path) === 'src/core/crypto' && (name === 'node:crypto' || name.startsWith('@noble/'));
       expect(isOwn || isCrypto, `${path} imports ${name}`).toBe(true);

@@ -1,14 +1,8 @@
-import {
-  type Dictionary,
-  type InnerList,
-  type Parameters,
-  parseDictionary,
-  serializeDictionary,
-  serializeInnerList,
-} from 'structured-headers';
+import { fromBase64 } from '../encoding';
 import { type Fault, malformed } from '../errors/fault';
 import { DERIVED } from './base';
 import { type Credentials, isDeviceId, isNonce, TAG } from './credentials';
+import { type Item, type Member, type Parameters, readDictionary, writeList } from './dictionary';
 
 /** Limits on what a stranger can make us parse. */
 const MAX_BYTES = 8192;
@@ -30,88 +24,110 @@ export function readSignatureFields(
   inputs: readonly string[],
   signatures: readonly string[],
 ): Credentials | Fault | null {
-  const input = readDictionary(inputs);
-  const values = readDictionary(signatures);
+  const own = readOwn(inputs, signatures);
+  if (own !== null) return own;
+  const input = readLines(inputs);
+  const values = readLines(signatures);
   if (input === null || values === null)
-    return malformed('Signature-Input or Signature is not a strict RFC 9651 dictionary.');
-  if (input.size > MAX_SIGNATURES) return malformed('There are more than 8 signatures.');
+    return malformed(
+      'Signature-Input or Signature is not a strict RFC 8941 dictionary of at most 8 signatures.',
+    );
   // Also for other signatures: readers might disagree about a field that is partly malformed.
-  const isPair = ([label, member]: [string, unknown[]]) =>
-    Array.isArray(member[0]) && values.get(label)?.[0] instanceof ArrayBuffer;
-  if (input.size !== values.size || ![...input].every(isPair))
-    return malformed('Each label needs a list in Signature-Input and a byte sequence in Signature.');
-
-  const ours = [...input].filter(([, member]) => member[1].get('tag') === TAG);
-  const [first] = ours;
-  if (first === undefined) return null;
-  if (ours.length > 1) return malformed('Several signatures are tagged amesh.');
-  const [label, member] = first;
-  const [signature, parameters] = values.get(label) as [ArrayBuffer, Parameters];
-  if (parameters.size > 0 || signature.byteLength !== 64) {
-    return malformed('A P-256 signature must be r‖s, 64 bytes.');
+  let ours: Credentials | Fault | null = null;
+  for (const [label, { items, parameters }] of input) {
+    const value = values.get(label);
+    if (items === null || value === undefined || !isBytes(value))
+      return malformed('Each label needs a list in Signature-Input and a byte sequence in Signature.');
+    if (parameters.get('tag') !== OUR_TAG) continue;
+    if (ours !== null) return malformed('Several signatures are tagged amesh.');
+    ours = readMember({ items, parameters }, value);
   }
-  return readMember(member as InnerList, new Uint8Array(signature));
+  if (input.size !== values.size)
+    return malformed('Each label needs a list in Signature-Input and a byte sequence in Signature.');
+  return ours;
 }
 
-function readMember(member: InnerList, signature: Uint8Array): Credentials | Fault {
-  const [items, parameters] = member;
+const OWN_INPUT =
+  /^amesh=(\("(@method" "@authority" "@path" "@query(?:" "[a-z-]+)*)"\);created=(0|[1-9]\d{0,11});nonce="([\w-]{22})";keyid="(am_[\w-]{16})";tag="amesh")$/;
+const OWN_SIGNATURE = /^amesh=:([A-Za-z0-9+/]{86}==):$/;
+
+/** The very text that our own client writes, alone: reading it so takes a quarter of the time. Null for any other. */
+function readOwn(inputs: readonly string[], signatures: readonly string[]): Credentials | null {
+  const [text = '', value = ''] = [inputs[0], signatures[0]];
+  if (inputs.length !== 1 || signatures.length !== 1 || text.length > MAX_BYTES) return null;
+  const input = OWN_INPUT.exec(text);
+  const signature = input && fromBase64(OWN_SIGNATURE.exec(value)?.[1] ?? '');
+  if (input === null || signature?.length !== 64) return null;
+  const [, parameters = '', names = '', created, nonce = '', deviceId = ''] = input;
+  const covered = names.split('" "');
+  if (covered.length > MAX_COMPONENTS || covered.some((name, i) => covered.indexOf(name) !== i)) return null;
+  return { form: 'rfc9421', deviceId, created: Number(created), nonce, signature, covered, parameters };
+}
+
+const OUR_TAG = `"${TAG}"`;
+
+function isBytes({ items, value }: Member): boolean {
+  return items === null && value.startsWith(':');
+}
+
+function readMember(
+  { items, parameters }: { items: readonly Item[]; parameters: Parameters },
+  value: Member,
+): Credentials | Fault {
+  const signature = value.parameters.size === 0 ? fromBase64(value.value.slice(1, -1)) : null;
+  if (signature?.length !== 64) return malformed('A P-256 signature must be r‖s, 64 bytes.');
   if (items.length > MAX_COMPONENTS) return malformed('There are more than 32 components.');
   const covered: string[] = [];
-  for (const [name, itemParameters] of items) {
+  for (const item of items) {
+    const name = item.value.slice(1, -1);
     // A component with a parameter is another component. Ignoring the parameter would check less than was signed.
     const isTaken =
-      typeof name === 'string' &&
-      itemParameters.size === 0 &&
+      item.value.startsWith('"') &&
+      item.parameters.size === 0 &&
       !covered.includes(name) &&
       (name.startsWith('@') ? (DERIVED as readonly string[]).includes(name) : FIELD_NAME.test(name));
     if (!isTaken) return malformed('A component is duplicated, or not implemented.');
     covered.push(name);
   }
   for (const name of parameters.keys()) if (!PARAMETERS.has(name)) return badParameter(name);
-  const created = parameters.get('created');
-  const expires = parameters.get('expires');
-  const nonce = parameters.get('nonce');
-  const keyid = parameters.get('keyid');
-  const alg = parameters.get('alg');
-  if (!isUnixSeconds(created)) return badParameter('created');
-  if (expires !== undefined && !isUnixSeconds(expires)) return badParameter('expires');
-  if (typeof nonce !== 'string' || !isNonce(nonce)) return badParameter('nonce');
-  if (typeof keyid !== 'string' || !isDeviceId(keyid)) return badParameter('keyid');
-  if (alg !== undefined && alg !== 'ecdsa-p256-sha256') return badParameter('alg');
+  const { created, expires, alg = ALG } = Object.fromEntries(parameters);
+  const nonce = textOf(parameters.get('nonce'));
+  const deviceId = textOf(parameters.get('keyid'));
+  if (created === undefined || !SECONDS.test(created)) return badParameter('created');
+  if (expires !== undefined && !SECONDS.test(expires)) return badParameter('expires');
+  if (!isNonce(nonce)) return badParameter('nonce');
+  if (!isDeviceId(deviceId)) return badParameter('keyid');
+  if (alg !== ALG) return badParameter('alg');
   return {
     form: 'rfc9421',
-    deviceId: keyid,
-    created,
-    expires,
+    deviceId,
+    created: Number(created),
+    expires: expires === undefined ? undefined : Number(expires),
     nonce,
     signature,
     covered,
-    parameters: serializeInnerList(member),
+    parameters: writeList({ items, parameters }),
   };
+}
+
+const ALG = '"ecdsa-p256-sha256"';
+/** Unix seconds below 10^12. */
+const SECONDS = /^\d{1,12}$/;
+
+/** The content of a string without escapes; empty for any other value. */
+function textOf(value = ''): string {
+  return value.startsWith('"') ? value.slice(1, -1) : '';
 }
 
 function badParameter(name: string): Fault {
   return malformed(`The parameter ${name} is missing, malformed, or not implemented.`);
 }
 
-function isUnixSeconds(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < 1e12;
-}
-
-/**
- * Parses a dictionary and compares it with its own serialisation, ignoring spaces: the parser alone accepts duplicate keys
- * and reads `1.0` as the integer 1.
- */
-function readDictionary(lines: readonly string[]): Dictionary | null {
+function readLines(lines: readonly string[]): ReadonlyMap<string, Member> | null {
   const text = lines.join(', ');
-  // Checked before parsing: many small items take as long to parse as dozens of signatures to verify.
-  if (text.length > MAX_BYTES || countSeparators(text) > MAX_SEPARATORS) return null;
-  try {
-    const dictionary = parseDictionary(text);
-    return withoutSpaces(serializeDictionary(dictionary)) === withoutSpaces(text) ? dictionary : null;
-  } catch {
-    return null;
-  }
+  return text.length > MAX_BYTES || countSeparators(text) > MAX_SEPARATORS
+    ? null
+    : readDictionary(text, MAX_SIGNATURES);
 }
 
 function countSeparators(text: string): number {
@@ -121,8 +137,4 @@ function countSeparators(text: string): number {
     if (code === 0x20 || code === 0x09 || code === 0x2c || code === 0x3b) count++;
   }
   return count;
-}
-
-function withoutSpaces(text: string): string {
-  return text.replace(/[ \t]/g, '');
 }
