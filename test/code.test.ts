@@ -22,9 +22,18 @@ interface Found {
   readonly lines: number;
 }
 
+const sources = new Map<string, ts.SourceFile>();
+
+/** Each source is parsed once. */
+function parsed(path: string, text: string): ts.SourceFile {
+  const source = sources.get(text) ?? ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+  sources.set(text, source);
+  return source;
+}
+
 /** The functions and methods of a source that are too long, except those with a reason. */
 function tooLong(path: string, text: string): Found[] {
-  const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+  const source = parsed(path, text);
   const found: Found[] = [];
   const lineOf = (at: number) => source.getLineAndCharacterOfPosition(at).line;
   const visit = (node: ts.Node): void => {
@@ -49,7 +58,7 @@ function nameOf(node: ts.SignatureDeclaration): string {
 
 /** The calls that pass a bare `true` or `false`, as text. */
 function bareBooleans(path: string, text: string): string[] {
-  const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+  const source = parsed(path, text);
   const found: string[] = [];
   const visit = (node: ts.Node): void => {
     if (ts.isCallExpression(node) || ts.isNewExpression(node)) {

@@ -124,7 +124,7 @@ describe('a writer killed with SIGKILL', () => {
       expect(files.filter((name) => name.includes('.'))).toEqual([]);
       expect(files).toEqual(expect.arrayContaining(head.pages.map(({ content }) => content)));
     },
-    60_000 + KILLS * 3000,
+    180_000 + KILLS * 3000,
   );
 
   it('inside the lock delays the next write by 3 s at most', ON_A_BUSY_DISK, async () => {
