@@ -20,7 +20,7 @@ describe.each(serverRuntimes.filter((runtime) => runtime !== 'node'))(
           runtime as Runtime,
           `test/adapters/servers/${name === 'workerd' ? 'worker-' : ''}stream.ts`,
         );
-      }, 60_000);
+      });
       afterAll(() => server?.close());
 
       const upload = (body: Upload) => send(signer, server.port, body);

@@ -18,7 +18,7 @@ describe.each(webServers)('the answers of $name', async (kind) => {
     beforeAll(async () => {
       server = (await startWebServer(kind)) as typeof server;
       port = server.port;
-    }, 60_000);
+    });
     afterAll(() => server?.close());
 
     const prefix = kind.framework === 'hono' ? '/plain/kind' : '/kind';

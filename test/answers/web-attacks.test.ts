@@ -86,7 +86,7 @@ describe.each(webServers)('a holder of the line to $name', async (kind) => {
       server = (await startWebServer(kind)) as typeof server;
       port = server.port;
       holder = await holdLine(port);
-    }, 60_000);
+    });
     afterAll(async () => {
       await holder?.close();
       await server?.close();

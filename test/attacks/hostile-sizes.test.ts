@@ -31,7 +31,7 @@ beforeAll(async () => {
   head = Buffer.from(opened.head).toString();
   page = Object.keys(pages)[1] as string;
   await writeFile(join(dir, 'facts.json'), JSON.stringify({ publicKey, page, pages, head }));
-}, 60_000);
+});
 afterAll(async () => {
   script?.remove();
   await rm(dir, { recursive: true, maxRetries: 20 });

@@ -61,7 +61,7 @@ function contractOf(kind: ServerKind): void {
     server = await kind.start();
     authority = `127.0.0.1:${server.port}`;
     origin = `http://${authority}`;
-  }, 60_000);
+  });
   afterAll(() => server?.close());
 
   async function set(setting: Setting): Promise<void> {

@@ -143,7 +143,7 @@ describeWithRedis('with Redis', () => {
     expect(await store.swap('list', null, bytes('two'))).toBe(true);
     store.close();
     await own.stop();
-  }, 20_000);
+  });
 
   it('says that it does not know whether a change was made where Redis falls silent', async () => {
     const own = await startRedis();
@@ -157,7 +157,7 @@ describeWithRedis('with Redis', () => {
     own.resume();
     store.close();
     await own.stop();
-  }, 20_000);
+  });
 });
 
 describe('files', () => {

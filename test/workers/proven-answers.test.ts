@@ -20,7 +20,7 @@ describe.skipIf(runtime === null)('a Worker with a mounted answer key', () => {
       AMESH_ANSWER_KEY: text,
     };
     worker = await startWorker(variables);
-  }, 60_000);
+  });
   afterAll(() => worker?.close());
 
   async function ask(path: string, signedBy: keyof typeof vectors.devices = 'controller') {

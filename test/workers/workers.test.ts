@@ -205,7 +205,7 @@ describe.skipIf(runtime === null)('a Worker', () => {
     expect((await call(at(worker, path), { method: 'POST', body: 'x' })).status).toBe(200);
     const line = /amesh: The trust in a device ends within 7 days: "controller" \(am_/g;
     await vi.waitFor(() => expect(worker.stderr().match(line)).toHaveLength(1), SOON);
-  }, 60_000);
+  });
 
   it.each(['KV', 'a variable'])(
     'refuses the delegates and working keys that its list in %s revokes',
