@@ -5,7 +5,7 @@ import { REQUEST_CODES } from '../core/errors/codes';
 import { isDeviceId } from '../core/wire/credentials';
 import { TRUST_CODES } from './errors/codes';
 import type { ListDraft } from './format/draft';
-import type { DeviceEntry } from './format/entry';
+import { type DeviceEntry, isNextOf } from './format/entry';
 import { isCount } from './format/members';
 import { cleanName } from './names';
 import { scopesMember, toScopes } from './rights/scopes';
@@ -332,7 +332,7 @@ function lastOf(list: { entry(deviceId: string): DeviceEntry | undefined }, foun
   while (last.retiresAt !== undefined && !seen.has(last.deviceId)) {
     seen.add(last.deviceId);
     const next = list.entry(last.next ?? '');
-    if (next === undefined || next.pending) break;
+    if (!isNextOf(last, next) || next.pending) break;
     last = next;
   }
   return last;

@@ -13,6 +13,7 @@ import type { AnswerHeaders } from '../../core/verify/verdict';
 import type { Log } from '../../process/log';
 import type { Device } from '../../trust/device';
 import type { ListDraft } from '../../trust/format/draft';
+import { isNextOf } from '../../trust/format/entry';
 import { PagedList } from '../../trust/format/paged-list';
 import {
   type AcceptRotation,
@@ -189,8 +190,9 @@ function faultOf({ formerId, formerKey, nextId, targetId }: Rotation, { device, 
 
 /** What the list says about a rotation already; null if it says nothing, or is no list of this machine. */
 function stateIn(list: AllowList, { formerId, nextId }: Rotation): 'waiting' | 'accepted' | null {
-  if (!(list instanceof PagedList) || list.entry(formerId)?.next !== nextId) return null;
+  if (!(list instanceof PagedList)) return null;
+  const former = list.entry(formerId);
   const next = list.entry(nextId);
-  if (next === undefined) return null;
+  if (former === undefined || !isNextOf(former, next)) return null;
   return next.pending ? 'waiting' : 'accepted';
 }

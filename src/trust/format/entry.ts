@@ -111,6 +111,17 @@ const DEVICE_OPTIONS = [
 const TOMBSTONE = ['id', 'revokedAt', 'until'];
 const LEASE = ['grant', 'expiresAt', 'endsAt'];
 
+/**
+ * Whether an entry is that of the next key of a device. The ID alone does not say so: a key that waited in vain may have become
+ * a device of its own since.
+ */
+export function isNextOf(
+  { deviceId, next }: Pick<DeviceEntry, 'deviceId' | 'next'>,
+  found: DeviceEntry | undefined,
+): found is DeviceEntry {
+  return found !== undefined && found.deviceId === next && found.was?.at(-1) === deviceId;
+}
+
 /** Writes an entry as one line of JSON, without its line feed. */
 export function toLine(entry: DeviceLine | Tombstone): string {
   if ('until' in entry) {

@@ -1,7 +1,15 @@
 import type { AllowList, TrustedDevice } from '../../core/devices/allow-list';
 import { AllowListIntegrityError, type AmeshError } from '../../core/errors/amesh-error';
 import { normalizeAuthority } from '../../core/wire/authority';
-import { type DeviceEntry, type DeviceLine, type Entry, idOf, readEntry, unknownEntry } from './entry';
+import {
+  type DeviceEntry,
+  type DeviceLine,
+  type Entry,
+  idOf,
+  isNextOf,
+  readEntry,
+  unknownEntry,
+} from './entry';
 import type { ListHead } from './head';
 import { findInPage, linesOf, textsOf } from './page';
 import { bitsOf, findPrefix } from './prefix';
@@ -128,14 +136,15 @@ export class PagedList implements AllowList {
 
   /** The device at the end of a chain of replaced ones, and when the first of them ends. */
   #lastOf(line: DeviceLine): { readonly deviceId: string; readonly retiresAt: number } | undefined {
-    let { next: deviceId = '', retiresAt = 0 } = line;
+    let former = line;
+    let { retiresAt = 0 } = line;
     const seen = new Set<string>(); // against a circle
-    while (!seen.has(deviceId)) {
-      seen.add(deviceId);
-      const entry = this.entry(deviceId);
-      if (entry === undefined || entry.pending) return undefined;
-      if (entry.retiresAt === undefined) return { deviceId, retiresAt };
-      deviceId = entry.next as string;
+    while (former.next !== undefined && !seen.has(former.deviceId)) {
+      seen.add(former.deviceId);
+      const entry = this.entry(former.next);
+      if (!isNextOf(former, entry) || entry.pending) return undefined;
+      if (entry.retiresAt === undefined) return { deviceId: entry.deviceId, retiresAt };
+      former = entry;
       retiresAt = Math.min(retiresAt, entry.retiresAt);
     }
     return undefined;

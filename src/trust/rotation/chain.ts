@@ -1,5 +1,5 @@
 import { COMEBACK_SECONDS, type ListDraft } from '../format/draft';
-import type { DeviceEntry } from '../format/entry';
+import { type DeviceEntry, isNextOf } from '../format/entry';
 
 /**
  * The ID under which a device stands in the list now, if its key was rotated. It reads the whole list if a former entry is left
@@ -40,12 +40,15 @@ export async function chainOf(draft: ListDraft, id: string): Promise<string[]> {
 }
 
 /** What follows an entry. The entries of former keys leave the list page by page, so the next one may be gone before it. */
-async function nextOf(
-  draft: ListDraft,
-  { deviceId, next, retiresAt }: DeviceEntry,
-): Promise<DeviceEntry | undefined> {
-  const found = next === undefined ? undefined : await draft.device(next);
-  return found === undefined && retiresAt !== undefined ? successorOf(draft, deviceId) : found;
+async function nextOf(draft: ListDraft, entry: DeviceEntry): Promise<DeviceEntry | undefined> {
+  const found = await nextEntryOf(draft, entry);
+  return found === undefined && entry.retiresAt !== undefined ? successorOf(draft, entry.deviceId) : found;
+}
+
+/** The entry of the next key of a device; undefined if it has none. */
+export async function nextEntryOf(draft: ListDraft, entry: DeviceEntry): Promise<DeviceEntry | undefined> {
+  const found = await draft.device(entry.next ?? '');
+  return isNextOf(entry, found) ? found : undefined;
 }
 
 /** The device that once had this ID. It reads the whole list. */

@@ -4,7 +4,7 @@ import { ROTATION_LIMITS, type Rotation } from '../../core/rotation/rotation';
 import { TRUST_CODES } from '../errors/codes';
 import { COMEBACK_SECONDS, type ListDraft } from '../format/draft';
 import { type DeviceEntry, MAX_FORMER_IDS } from '../format/entry';
-import { buryAll, chainOf, currentOf } from './chain';
+import { buryAll, chainOf, currentOf, nextEntryOf } from './chain';
 
 /** Whether a machine takes the next key of a caller: once an administrator accepts it, by itself, or not at all. */
 export type AcceptRotation = 'admin' | 'auto' | false;
@@ -34,7 +34,7 @@ export async function proposeSuccessor(
   const former = await draft.device(formerId);
   if (accept === false || former === undefined || former.pending) return 'refused';
   if (!equalBytes(fromBase64Url(former.publicKey) ?? new Uint8Array(), formerKey)) return 'refused';
-  const known = former.next === undefined ? undefined : await draft.device(former.next);
+  const known = await nextEntryOf(draft, former);
   if (known === undefined) {
     if (!former.roles.includes('controller') || isOver(former, nowSeconds)) return 'refused';
     if (rotation.issuedAt < (former.keysSince ?? 0)) return 'refused'; // like all that it signed before its keys were cut
@@ -87,7 +87,7 @@ export async function pendingOf(draft: ListDraft, id: string): Promise<PendingRo
   const known = await draft.device(id);
   const formerId = known?.pending ? known.was?.at(-1) : await currentOf(draft, id);
   const former = formerId === undefined ? undefined : await draft.device(formerId);
-  const next = former?.next === undefined ? undefined : await draft.device(former.next);
+  const next = former && (await nextEntryOf(draft, former));
   if (former === undefined || !next?.pending || (known?.pending && next.deviceId !== id)) return undefined;
   return { former, next };
 }
@@ -158,7 +158,7 @@ export async function withdrawSuccessor(
   nowSeconds: number,
 ): Promise<boolean> {
   const former = await draft.device(formerId);
-  if (former?.next !== nextId || (await draft.device(nextId)) === undefined) return false;
+  if (former?.next !== nextId || (await nextEntryOf(draft, former)) === undefined) return false;
   const { next: _, retiresAt, ...device } = former;
   if (retiresAt !== undefined && retiresAt < nowSeconds) return false;
   if (retiresAt === undefined) await draft.put(device);
