@@ -3,75 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import { createIdentity, type Device, issueGrant, openDevice, setHosts } from '@authmesh/sdk/admin';
-import { getRequestListener } from '@hono/node-server';
-import express5 from 'express';
-import express4 from 'express4';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ENROLMENT_PATH, forgeEnrolment } from '../support/enrolling';
-import { fastifies } from '../support/fastify';
 import { times } from '../support/full';
 import { documentOf } from '../support/list-document';
-import { listen } from '../support/listen';
 import { exchange, head, RawClient } from '../support/raw-http';
-import { requireRuntime, startServer } from '../support/runtime-server';
-import { findRuntime, type Runtime } from '../support/runtimes';
-import { type AppName, dispatch, dispatchNode, fetchApps, honoApps, NOTHING } from './everywhere/apps';
-import { expressApps, fastifyApps } from './everywhere/node-apps';
-
-interface Kind {
-  readonly name: string;
-  readonly runtime: Runtime['name'];
-  readonly needsHosts?: boolean;
-  /** @param dir the folder of the target */
-  start(dir: string): Promise<{ port: number; close(): Promise<void> }>;
-}
-
-const instance = (dir: string) => createAmesh({ dir, env: {}, onRefusal() {} });
-const express = (name: string, framework: unknown): Kind => ({
-  name,
-  runtime: 'node',
-  start: (dir) => listen(dispatchNode(expressApps(framework as typeof express5, instance(dir)))),
-});
-const fastify = (kind: (typeof fastifies)[number]): Kind => ({
-  name: kind.name,
-  runtime: 'node',
-  start: async (dir) => listen(dispatchNode(await fastifyApps(kind, instance(dir)))),
-});
-const on = (runtime: Runtime['name'], server: 'hono' | 'fetch'): Kind => ({
-  name: `${server === 'hono' ? 'Hono' : 'a fetch handler'} on ${runtime}`,
-  runtime,
-  needsHosts: true,
-  start: async (dir) =>
-    startServer(await findRuntime(runtime), `test/bootstrap/everywhere/servers/${server}.ts`, {
-      env: { AUTH_MESH_DIR: dir },
-    }),
-});
-
-const KINDS: readonly Kind[] = [
-  express('Express 5', express5),
-  fastify(fastifies[1]),
-  {
-    name: 'Hono on node',
-    runtime: 'node',
-    start: (dir) => listen(getRequestListener(dispatch(honoApps(instance(dir))))),
-  },
-  {
-    name: 'a fetch handler on node',
-    runtime: 'node',
-    needsHosts: true,
-    start: (dir) => listen(getRequestListener(dispatch(fetchApps(instance(dir))))),
-  },
-  on('bun', 'fetch'),
-  on('deno', 'fetch'),
-];
-
-/** What differs from one of those only in its version, or has its framework and its runtime from two of them. */
-const LIKE_OTHERS: readonly Kind[] = [
-  express('Express 4', express4),
-  fastify(fastifies[0]),
-  on('bun', 'hono'),
-  on('deno', 'hono'),
-];
+import { requireRuntime } from '../support/runtime-server';
+import { type AppName, NOTHING } from './everywhere/apps';
+import { KINDS, type Kind, LIKE_OTHERS } from './everywhere/kinds';
 
 for (const kind of times(KINDS, [...KINDS, ...LIKE_OTHERS])) {
   const runtime = await requireRuntime(kind.runtime);

@@ -26,6 +26,9 @@ export interface CallOptions {
   readonly rotation?: string | undefined;
   readonly verifier?: Verifier;
   readonly created?: number;
+  /** Default `api.example.com` and `/`. */
+  readonly authority?: string;
+  readonly path?: string;
 }
 
 /** A target in a folder of its own, whose list has a caller. */
@@ -105,12 +108,17 @@ async function callTo(verifier: Verifier, by: Signer, how: CallOptions): Promise
 /** A signed request. */
 export async function requestOf(
   by: Signer,
-  { rotation, created = Math.floor(Date.now() / 1000) }: CallOptions = {},
+  {
+    rotation,
+    created = Math.floor(Date.now() / 1000),
+    authority = 'api.example.com',
+    path = '/',
+  }: CallOptions = {},
 ): Promise<RequestView & { readonly headers: Record<string, string> }> {
   const view = {
     method: 'GET',
-    target: '/',
-    authority: 'api.example.com',
+    target: path,
+    authority,
     headers: { ...(rotation !== undefined && { 'authmesh-rotation': rotation }) },
   };
   const { added } = await signParts(view, undefined, by, { created });
