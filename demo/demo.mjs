@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { request } from 'node:http';
+import { createServer, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -34,6 +34,21 @@ async function serve() {
   app.get('/orders', (req, res) => res.json({ caller: req.authMesh.friendlyName }));
   app.post('/orders', (req, res) => res.json({ caller: req.authMesh.friendlyName, got: req.body }));
   const server = app.listen(0, '127.0.0.1', () => console.log(server.address().port));
+  process.stdin.resume().on('end', () => process.exit()); // gone when the demo is
+}
+
+/** Somebody between client and server: a process that passes requests on, and changes the answers. */
+function forge() {
+  const port = process.argv[3];
+  const middle = createServer((req, res) => {
+    const { method, url: path, rawHeaders: headers } = req;
+    const passedOn = request({ host: '127.0.0.1', port, method, path, headers }, async (answer) => {
+      const changed = (await text(answer)).replace('alice-laptop', 'someone-else'); // of the same length
+      res.writeHead(answer.statusCode, answer.rawHeaders).end(changed);
+    });
+    req.pipe(passedOn);
+  });
+  middle.listen(0, '127.0.0.1', () => console.log(middle.address().port));
   process.stdin.resume().on('end', () => process.exit()); // gone when the demo is
 }
 
@@ -116,8 +131,9 @@ async function attack(dirs, prod, host, servers) {
   );
 
   title('The client refuses what somebody else answers in place of the server');
-  const forged = alice.answeredBy(new Response('{"caller":"somebody"}'), url);
-  await expect('a forged 200', forged, { status: 200, body: 'answer_unproven' });
+  const middle = await startServer(dirs.mallory, servers, ['forge', String(prod.port)]);
+  const forged = alice.through(middle, url);
+  await expect('the answer, changed by a proxy in between', forged, { status: 200, body: 'answer_unproven' });
 
   title('The server refuses a revoked device within a second, without a restart');
   await cli(dirs.prod, ['revoke', 'alice-laptop', '--yes']);
@@ -184,6 +200,7 @@ function start(dir, args) {
 async function createRecorded(dir) {
   const { createAmesh } = await import('@authmesh/sdk');
   let answer; // in place of the server's
+  let middle; // where requests go in place of the server
   let last;
   const amesh = createAmesh({
     dir,
@@ -193,7 +210,7 @@ async function createRecorded(dir) {
       const body = init.body === null ? undefined : Buffer.from(init.body).toString();
       const headers = { ...Object.fromEntries(init.headers), host };
       last = { method: init.method, path: pathname + search, headers, body };
-      return answer ?? fetch(url, init);
+      return answer ?? (middle === undefined ? fetch(url, init) : send(middle, last));
     },
   });
   return {
@@ -205,12 +222,13 @@ async function createRecorded(dir) {
       answer = undefined;
       return last;
     },
-    /** What the client makes of an answer that somebody else gives: the code of its error. */
-    async answeredBy(other, url) {
-      answer = other;
-      const { code, status } = await amesh.fetch(url).catch((error) => error);
-      answer = undefined;
-      return new Response(code, { status });
+    /** What the client makes of the answer when its network leads to somebody else: the code of its error. */
+    async through(other, url) {
+      middle = other;
+      const response = await amesh.fetch(url);
+      const body = await response.text().catch(({ code }) => code); // a body is checked while it is read
+      middle = undefined;
+      return new Response(body, { status: response.status });
     },
   };
 }
@@ -220,11 +238,13 @@ async function send(server, { method, path, headers, body }) {
   const outgoing = request({ host: '127.0.0.1', port: server.port, method, path, headers });
   outgoing.end(body);
   const [response] = await once(outgoing, 'response');
-  return new Response(await text(response), { status: response.statusCode });
+  const { statusCode: status, rawHeaders } = response;
+  const lines = rawHeaders.flatMap((name, i) => (i % 2 === 0 ? [[name, rawHeaders[i + 1]]] : []));
+  return new Response(await text(response), { status, headers: lines });
 }
 
-async function startServer(dir, servers) {
-  const child = spawn(process.execPath, [SELF, 'serve'], {
+async function startServer(dir, servers, role = ['serve']) {
+  const child = spawn(process.execPath, [SELF, ...role], {
     env: { ...env, AUTH_MESH_DIR: dir },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
@@ -280,5 +300,5 @@ function style(format, line) {
   return plain ? line : styleText(format, line, { validateStream: false });
 }
 
-if (process.argv[2] === 'serve') await serve();
-else await demo();
+const ROLES = { serve, forge };
+await (ROLES[process.argv[2]] ?? demo)();

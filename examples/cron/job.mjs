@@ -6,6 +6,7 @@ const response = await amesh.fetch('http://localhost:3000/reports/nightly', {
   method: 'PUT',
   headers: { 'content-type': 'application/json' },
   body: JSON.stringify({ files: files.length }),
+  answers: 'required', // a job nobody watches should believe only its server
   signal: AbortSignal.timeout(10_000), // the clock will not wait for a server that hangs
 });
 if (!response.ok) {

@@ -8,6 +8,7 @@ app.post('/orders', async (req, res) => {
   const { item } = req.body;
   const answer = await amesh.fetch(`http://localhost:3001/stock/${encodeURIComponent(item)}`, {
     method: 'DELETE',
+    answers: 'required',
   });
   if (!answer.ok) return void res.status(502).json({ error: 'the stock did not answer' });
   const { left } = await answer.json();

@@ -19,6 +19,7 @@ app.post('/stock/:item', async (req, res) => {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ item: req.params.item }),
+    answers: 'required',
   });
   res.sendStatus(204);
 });

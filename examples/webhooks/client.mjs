@@ -11,6 +11,7 @@ for (let attempt = 1; ; attempt++) {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: event,
+      answers: 'required', // only the receiver itself can say that it took the event
       redirect: 'error', // a receiver that moves is told about it by hand
     });
     if (response.ok) {
