@@ -126,7 +126,7 @@ function createFetch(
     },
     targetOf: async (authority) => {
       const opened = open();
-      if (opened instanceof Delegate) return opened.target();
+      if (opened instanceof Delegate) return opened.target(authority);
       const { bootstrap, list } = opened;
       const held = bootstrap.held?.targetOf(authority);
       if (held !== undefined) return held;

@@ -1,5 +1,6 @@
 import type { CalledTarget } from '../core/answers/asking';
 import { type DelegatedSigner, delegatedSigner } from '../core/statements/delegated-signer';
+import { normalizeAuthority } from '../core/wire/authority';
 import { readVariable, VariableError } from '../process/environment';
 import type { Env } from '../process/home';
 import { createLog, type Log } from '../process/log';
@@ -30,11 +31,13 @@ export class Delegate {
     return this.#opening;
   }
 
-  /** The only target that it may call. Where there are several, it does not know which of them has a host. */
-  async target(): Promise<CalledTarget | string | undefined> {
+  /** The target behind an authority. Where there are several, it knows only the authorities that the delegation names. */
+  async target(authority: string): Promise<CalledTarget | string | undefined> {
     const { delegation, targets } = await this.#opening;
     const [only, ...others] = delegation.targets;
-    return others.length === 0 ? (targets[0] ?? only) : undefined;
+    if (others.length === 0) return targets[0] ?? only;
+    const called = normalizeAuthority(authority);
+    return targets.find(({ hosts }) => hosts.some((host) => host === called));
   }
 }
 

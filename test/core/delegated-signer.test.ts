@@ -231,12 +231,61 @@ describe('The keys of the targets behind a delegation', () => {
     await expect(delegatedSigner(change((await keyed()).text))).rejects.toThrow('This is not a delegation.');
   });
 
+  describe('with the authorities of several targets', () => {
+    const { controller, target } = vectors.devices;
+    const keyOf = ({ deviceId, publicKey: key }: typeof target, hosts: string[], proves = true) => ({
+      deviceId,
+      publicKey: key,
+      hosts,
+      proves,
+    });
+    const both = (...hosts: [string[], string[]]) =>
+      issue({
+        targets: [target.deviceId, controller.deviceId],
+        targetKeys: [keyOf(target, hosts[0]), keyOf(controller, hosts[1], false)],
+      });
+
+    it('names the target behind each', async () => {
+      const { text } = await both(['api.example.com', '[::1]:3000'], ['stock.example.com:8080']);
+      const { targets } = await delegatedSigner(text);
+      expect(Object.fromEntries(targets.map(({ deviceId, hosts }) => [deviceId, hosts]))).toEqual({
+        [target.deviceId]: ['api.example.com', '[::1]:3000'],
+        [controller.deviceId]: ['stock.example.com:8080'],
+      });
+    });
+
+    it.each([
+      ['two targets', ['a.example'], ['a.example']],
+      ['another spelling', ['A.example:443'], []],
+      ['none of a host', ['a/b'], []],
+    ])('does not take %s', async (_, first, second) => {
+      await expect(both(first, second)).rejects.toThrow('each host once, in normal form');
+    });
+
+    it('does not read an authority that was changed', async () => {
+      const { text } = await both(['a.example'], []);
+      const named = (hosts: string | Uint8Array) => `@${Buffer.from(hosts).toString('base64url')}`;
+      expect(text).toContain(named('a.example'));
+      for (const other of ['A.example', 'a.example,', '', Uint8Array.of(255, 254)])
+        await expect(delegatedSigner(text.replace(named('a.example'), named(other)))).rejects.toThrow(
+          'This is not a delegation.',
+        );
+    });
+
+    it('has none if there is one target: it is the only one at any authority', async () => {
+      const { text } = await issue({ targetKeys: [keyOf(target, ['api.example.com'])] });
+      expect(text.slice(-45)).toBe(`.${publicKey}`);
+    });
+  });
+
   it('must be complete where they are given', async () => {
     const { deviceId } = vectors.devices.controller;
     for (const targetKeys of [
       [{ deviceId, publicKey: vectors.devices.controller.publicKey }],
       [{ deviceId: TARGET, publicKey: vectors.devices.controller.publicKey }],
     ])
-      await expect(issue({ targetKeys })).rejects.toThrow('targetKeys must have the key of each target.');
+      await expect(issue({ targetKeys })).rejects.toThrow(
+        'targetKeys must have the key of each target, and each host once, in normal form.',
+      );
   });
 });

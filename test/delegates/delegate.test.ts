@@ -266,4 +266,21 @@ describe('a delegate with the key of its target', () => {
     expect(provenBy(await call(key))?.target).toBe(target.identity.deviceId);
     await expect(call({})).rejects.toMatchObject({ code: 'answer_unproven' });
   });
+
+  it('of several targets is known by its authority, and named and proven there', async () => {
+    const server = await serve({ require: 'orders:read' });
+    const { host } = new URL(server.origin);
+    const lent = (hosts: string[]) =>
+      lend({
+        targets: [target.identity.deviceId, caller.identity.deviceId],
+        targetKeys: [{ ...target.identity, hosts }, caller.identity],
+      });
+    const callAs = async (hosts: string[]) => {
+      const env = { AMESH_DELEGATION: (await lent(hosts)).text };
+      return createAmesh({ env }).fetch(server.origin);
+    };
+    expect(provenBy(await callAs([host]))?.target).toBe(target.identity.deviceId);
+    expect(provenBy(await callAs(['other.example']))).toBeUndefined();
+    expect(server.seen).toEqual([target.identity.deviceId, undefined]);
+  });
 });

@@ -1,6 +1,7 @@
 import type { CryptoProvider } from '../crypto/provider';
 import { deviceIdOf } from '../devices/allow-list';
-import { fromBase64Url } from '../encoding';
+import { fromBase64Url, fromUtf8, toBase64Url, toUtf8 } from '../encoding';
+import { normalizeAuthority } from '../wire/authority';
 
 /** A target of a delegation, with the key that proves its answers. */
 export interface DelegationTarget {
@@ -10,14 +11,27 @@ export interface DelegationTarget {
   readonly publicKey: Uint8Array;
   /** False if it cannot prove its answers. */
   readonly proves: boolean;
+  /** The authorities at which it is called, `host[:port]` in normal form; empty if the text has none. */
+  readonly hosts: readonly string[];
 }
 
 /** Marks the key of a target that cannot prove its answers. */
 const UNPROVEN = '~';
 
-/** The key of a target as the text of a delegation has it. */
-export function toTargetKey(publicKey: string, proves = true): string {
-  return proves ? publicKey : publicKey + UNPROVEN;
+/** Begins the authorities of a target: base64url of a list with commas. */
+const HOSTS = '@';
+const MAX_HOSTS = 16;
+
+/** A target as the text of a delegation has it. */
+export function toTargetKey(
+  publicKey: string,
+  {
+    proves = true,
+    hosts = [],
+  }: { readonly proves?: boolean | undefined; readonly hosts?: readonly string[] | undefined },
+): string {
+  const named = hosts.slice(0, MAX_HOSTS).join(',');
+  return `${publicKey}${proves ? '' : UNPROVEN}${named === '' ? '' : HOSTS + toBase64Url(toUtf8(named))}`;
 }
 
 /**
@@ -35,12 +49,30 @@ export async function readTargets(
   if (texts.length !== ids.length) return null;
   const targets: DelegationTarget[] = [];
   for (const [i, text] of texts.entries()) {
-    const proves = !text.endsWith(UNPROVEN);
-    const publicKey = fromBase64Url(proves ? text : text.slice(0, -1));
+    const [marked = '', named] = text.split(HOSTS);
+    const proves = !marked.endsWith(UNPROVEN);
+    const publicKey = fromBase64Url(proves ? marked : marked.slice(0, -1));
     const deviceId = ids[i] as string;
-    if (publicKey?.length !== 33 || ![2, 3].includes(publicKey[0] as number)) return null;
+    const hosts = named === undefined ? [] : readHosts(named);
+    if (publicKey?.length !== 33 || ![2, 3].includes(publicKey[0] as number) || hosts === null) return null;
     if ((await deviceIdOf(publicKey, crypto)) !== deviceId) return null;
-    targets.push({ deviceId, publicKey, proves });
+    targets.push({ deviceId, publicKey, proves, hosts });
   }
-  return targets;
+  const all = targets.flatMap(({ hosts }) => hosts);
+  return new Set(all).size === all.length ? targets : null; // otherwise nobody knows which target has that host
+}
+
+function readHosts(text: string): string[] | null {
+  const bytes = fromBase64Url(text);
+  const hosts = bytes === null ? [''] : toTexts(bytes);
+  return hosts.length <= MAX_HOSTS && hosts.every((host) => normalizeAuthority(host) === host) ? hosts : null;
+}
+
+/** Bytes that are not UTF-8 become no authority. */
+function toTexts(bytes: Uint8Array): string[] {
+  try {
+    return fromUtf8(bytes).split(',');
+  } catch {
+    return [''];
+  }
 }

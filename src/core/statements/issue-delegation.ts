@@ -20,6 +20,11 @@ export interface TargetKey {
   readonly publicKey: string;
   /** Whether it can prove its answers; default true. */
   readonly proves?: boolean | undefined;
+  /**
+   * The authorities at which it is called, `host[:port]` in normal form; the first 16 count. With several targets, a delegate
+   * asks for proven answers only there. Default: none.
+   */
+  readonly hosts?: readonly string[] | undefined;
 }
 
 /** What to lend, to whom, and for how long. */
@@ -64,7 +69,7 @@ export async function issueDelegation(
   assertFits(options, scopes, targets);
   const keys = keysOf(targets, options.targetKeys ?? []);
   if ((await readTargets(keys, targets, crypto)) === null)
-    throw new TypeError('targetKeys must have the key of each target.');
+    throw new TypeError('targetKeys must have the key of each target, and each host once, in normal form.');
   const { x, y, d } = await crypto.generatePrivateKey();
   const deviceId = await deviceIdOf(signer.publicKey, crypto);
   const { issuedAt, expiresAt } = periodFrom('request', now(), lifetimeSeconds);
@@ -86,8 +91,8 @@ export async function issueDelegation(
 function keysOf(targets: readonly string[], given: readonly TargetKey[]): string[] {
   if (given.length === 0) return [];
   return targets.map((id) => {
-    const { publicKey = '', proves } = given.find(({ deviceId }) => deviceId === id) ?? {};
-    return toTargetKey(publicKey, proves);
+    const { publicKey = '', proves, hosts } = given.find(({ deviceId }) => deviceId === id) ?? {};
+    return toTargetKey(publicKey, { proves, hosts: targets.length > 1 ? hosts : [] }); // a single one has all hosts
   });
 }
 

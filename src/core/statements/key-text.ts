@@ -9,7 +9,7 @@ export interface KeyText {
   readonly statement: Statement;
   /** Secret. */
   readonly jwk: PrivateJwk;
-  /** What follows the statement: the keys of the targets, which the statement does not contain. */
+  /** What follows the statement: the keys and authorities of the targets, which the statement does not contain. */
   readonly targetKeys: readonly string[];
 }
 
@@ -19,7 +19,7 @@ export const KEY_PREFIXES = /* @__PURE__ */ Object.freeze({
   answer: 'amesh_answer_key_',
 } satisfies Record<StatementKind, string>);
 
-const FORM = /^([A-Za-z0-9_-]{43})\.([\w-]+\.[\w-]+\.[\w-]+)((?:\.[\w-]{44}~?)*)$/;
+const FORM = /^([A-Za-z0-9_-]{43})\.([\w-]+\.[\w-]+\.[\w-]+)((?:\.[\w-]{44}~?(?:@[\w-]{1,6000})?)*)$/;
 
 /**
  * Reads a private key and the statement about it.
