@@ -1,11 +1,14 @@
 import type { Verifier } from '@authmesh/sdk/core';
 import serverlessExpress from '@codegenie/serverless-express';
+import awsLambdaFastify from '@fastify/aws-lambda';
 import express, { type RequestHandler } from 'express';
+import fastify from 'fastify';
 import { Hono } from 'hono';
 import { handle } from 'hono/aws-lambda';
 import serverlessHttp from 'serverless-http';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { toMiddleware } from '../../src/adapters/express/middleware';
+import { toPlugin } from '../../src/adapters/fastify/plugin';
 import { toHonoMiddleware } from '../../src/adapters/hono/middleware';
 import { hostOf, type LambdaHandler, lambdaSources, toEvent } from '../support/lambda';
 import { asking, checked, provingVerifier, type ReceivedAnswer } from '../support/proofs';
@@ -54,6 +57,16 @@ function expressApp(verifier: Verifier): Any {
   return app;
 }
 
+async function fastifyApp(verifier: Verifier): Promise<Any> {
+  const app = fastify();
+  await app.register(toPlugin(() => verifier));
+  app.get('/json', async () => ({ a: 'ü' }));
+  app.get('/png', async (_, reply) => reply.type('image/png').send(Buffer.from(PNG)));
+  app.get('/none', async (_, reply) => reply.code(204).send());
+  app.get('/cookies', async (_, reply) => reply.code(201).header('set-cookie', COOKIES).send('with cookies'));
+  return app;
+}
+
 function honoApp(verifier: Verifier): Any {
   const app = new Hono().use(toHonoMiddleware(() => verifier));
   app.get('/json', (c) => c.json({ a: 'ü' }));
@@ -78,6 +91,13 @@ const adapters: Record<string, (verifier: Verifier) => Promise<LambdaHandler>> =
       binarySettings: { contentTypes: ['image/png'] },
     });
     return async (event) => run(event, CONTEXT, () => {});
+  },
+  '@fastify/aws-lambda': async (verifier) => {
+    const run = awsLambdaFastify(await fastifyApp(verifier), {
+      binaryMimeTypes: ['image/png'],
+      albMultiValueHeaders: true, // as a target group has to be set up, too: without it, lines are lost
+    });
+    return async (event) => run(event as Any, CONTEXT);
   },
   'hono/aws-lambda': async (verifier) => {
     const run = handle(honoApp(verifier)) as Any;

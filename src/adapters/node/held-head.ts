@@ -33,6 +33,8 @@ interface Http1Response {
   statusCode: number;
   _header?: unknown;
   readonly socket?: unknown;
+  /** Of `app.inject()` of Fastify: it copies the headers when the head is made. */
+  readonly _lightMyRequest?: { readonly headers: Record<string, unknown> | null };
   setHeader(name: string, value: string): void;
   removeHeader(name: string): void;
 }
@@ -66,9 +68,15 @@ function holdHttp1(response: Http1Response): HeldHead | null {
 /** Imitations of a connection, such as that of serverless-http, take the headers from the response, and not from its head. */
 function changeHeaders(response: Http1Response, changes: HeadChanges): void {
   response._header = null;
+  const copied = response._lightMyRequest?.headers ?? {};
   for (const [name, value] of Object.entries(changes)) {
-    if (value === undefined) response.removeHeader(name);
-    else response.setHeader(name, value);
+    if (value === undefined) {
+      response.removeHeader(name);
+      delete copied[name];
+    } else {
+      response.setHeader(name, value);
+      copied[name] = value;
+    }
   }
 }
 
