@@ -40,7 +40,8 @@ export interface NewDevice {
  */
 export async function addDevice(draft: ListDraft, device: NewDevice, nowSeconds: number): Promise<void> {
   const { deviceId, publicKey, role } = device;
-  if (publicKey === draft.before.owner || deviceId === draft.before.list)
+  const { owner, list, was = [] } = draft.before;
+  if (publicKey === owner || deviceId === list || was.includes(deviceId))
     throw new AmeshError(TRUST_CODES.own_key);
   const listed = await draft.device(deviceId);
   if (listed?.pending) await forgetProposal(draft, listed); // somebody trusts it for its own sake

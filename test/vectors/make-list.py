@@ -165,6 +165,12 @@ case("pages, and entries in the head", seal(head([["0", [entry(key) for key in L
 case("sealed by the owner, with a next owner named", seal(head([["", [entry(A)]]])), owners=(OWNER, NEXT), find={A.id: "device"})
 case("sealed by the next owner", seal(head([["", [entry(A)]]], owner=NEXT.key), NEXT), owners=(OWNER, NEXT), find={A.id: "device"})
 
+SUCCESSION = ".".join([b64(dump({"old": OWNER.key, "new": NEXT.key, "target": OWNER.id, "iat": NOW}).encode()), "A" * 86, "B" * 86])
+moved = {"owner": NEXT.key, "succession": SUCCESSION}
+case("a statement of the former owner about the next", seal(head([["", [entry(A)]]], **moved), NEXT), owners=(OWNER, NEXT), find={A.id: "device"})
+case("16 former owners", seal(head([["", [entry(A)]]], was=[Key(n).id for n in range(40, 56)])), find={A.id: "device"})
+case("no former owner", seal(head([["", [entry(A)]]], was=[])), find={A.id: "device"})
+
 # Invalid heads.
 good = seal(head([["", [entry(A)]]]))
 case("a changed byte", good.replace("api.example", "api.exbmple"), code=BROKEN)
@@ -201,6 +207,18 @@ for member in head([]):
     if member not in ("revision", "version"):
         case("no member " + member, seal({k: v for k, v in head([["", []]]).items() if k != member}), code=BROKEN)
         case("null as " + member, seal(head([["", []]], **{}) | {member: None}), code=BROKEN)
+for title, changed in {
+    "17 former owners": {"was": [Key(n).id for n in range(40, 57)]},
+    "a former owner that is no ID": {"was": ["am_short"]},
+    "former owners as text": {"was": OWNER.id},
+    "null as was": {"was": None},
+    "null as succession": {"succession": None},
+    "a statement with one signature": {"succession": SUCCESSION.rpartition(".")[0]},
+    "a statement with three signatures": {"succession": SUCCESSION + "." + "C" * 86},
+    "a statement of 1,025 characters": {"succession": "A" * (1025 - 174) + SUCCESSION[-174:]},
+    "a statement with a line feed": {"succession": SUCCESSION + "\n"},
+}.items():
+    case(title, seal(head([["", []]], **changed)), code=BROKEN)
 for title, prefixes in {
     "no pages": [],
     "a gap at the beginning": ["1"],

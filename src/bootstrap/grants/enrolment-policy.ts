@@ -1,6 +1,6 @@
 import { cryptoProvider } from '#crypto';
 import type { PublicKey } from '../../core/crypto/provider';
-import { type AllowList, deviceIdOf } from '../../core/devices/allow-list';
+import { type AllowList, deviceIdOf, isOwnId } from '../../core/devices/allow-list';
 import { fromBase64Url } from '../../core/encoding';
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import { REQUEST_CODES, SERVER_CODES } from '../../core/errors/codes';
@@ -27,8 +27,7 @@ export function assertForTarget(
   request: EnrolmentRequest,
   nowMs: number,
 ): void {
-  if (target !== list.deviceId && target !== list.ownerId)
-    throw refused('The enrolment is for another target.');
+  if (!isOwnId(list, target)) throw refused('The enrolment is for another target.');
   if (authority !== request.authority) throw refused('The enrolment is for another host.');
   throwIf(checkFreshness({ created: time }, nowMs, request.settings, request.nonceStore.startedAt));
 }

@@ -43,6 +43,8 @@ export interface AllowList {
   readonly deviceId: string | null;
   /** The ID of the key that seals the list, if that is another one: AuthMesh-Target may name it as well. */
   readonly ownerId?: string | undefined;
+  /** The IDs of the keys that have sealed the list before, without `deviceId`: AuthMesh-Target may name them as well. */
+  readonly formerOwnerIds?: readonly string[] | undefined;
   /** The authorities that this device accepts. */
   readonly hosts: readonly string[];
   /** The IDs of delegations that were revoked here, 22 characters each; default none. */
@@ -51,6 +53,11 @@ export interface AllowList {
   find(deviceId: string): TrustedDevice | undefined;
   /** The target that has this authority. */
   targetOf(authority: string): TrustedDevice | undefined;
+}
+
+/** Whether an ID is one of the device whose list it is: its own, or that of a key that seals the list, or has sealed it. */
+export function isOwnId({ deviceId, ownerId, formerOwnerIds }: AllowList, id: string): boolean {
+  return id === deviceId || id === ownerId || formerOwnerIds?.includes(id) === true;
 }
 
 /** Supplies the allow list. It is called for every request, so it should return an unchanged list without work. */

@@ -1,6 +1,6 @@
 import { andThen } from '../and-then';
 import type { MaybePromise, PublicKey, VerifyingCrypto } from '../crypto/provider';
-import { type AllowList, deviceIdOf, type TrustedDevice } from '../devices/allow-list';
+import { type AllowList, deviceIdOf, isOwnId, type TrustedDevice } from '../devices/allow-list';
 import type { KeyCache } from '../devices/key-cache';
 import { toUtf8 } from '../encoding';
 import { REQUEST_CODES } from '../errors/codes';
@@ -68,8 +68,7 @@ export function checkStatement(
     return invalid(`expired at ${momentText(expiresAt * 1000)}`);
   if (issuedAt < keysSince)
     return invalid(`begins before the keys of this device were cut, at ${momentText(keysSince * 1000)}`);
-  const { deviceId, ownerId } = list;
-  if (delegation !== undefined && !delegation.targets.some((id) => id === deviceId || id === ownerId))
+  if (delegation !== undefined && !delegation.targets.some((id) => isOwnId(list, id)))
     return invalid('is for other targets');
   if (list.endedDelegations?.has(id))
     return new Fault(REQUEST_CODES.delegate_revoked, `${nameOf(statement)} was revoked.`);
@@ -117,8 +116,8 @@ async function checkSigned(
 function checkUnlisted(statement: CheckedStatement, list: AllowList): Fault | null {
   if (statement.unlistedIn?.deref() === list) return null;
   const { keyId } = statement;
-  const isListed = keyId === list.deviceId || keyId === list.ownerId || list.find(keyId) !== undefined;
-  if (isListed) return invalid('names the key of a device as its working key');
+  if (isOwnId(list, keyId) || list.find(keyId) !== undefined)
+    return invalid('names the key of a device as its working key');
   statement.unlistedIn = new WeakRef(list);
   return null;
 }

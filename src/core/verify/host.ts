@@ -1,5 +1,5 @@
 import { hostFix } from '#hints';
-import type { AllowList } from '../devices/allow-list';
+import { type AllowList, isOwnId } from '../devices/allow-list';
 import { REQUEST_CODES } from '../errors/codes';
 import { Fault } from '../errors/fault';
 import { isLoopback, portOf } from '../wire/authority';
@@ -24,7 +24,7 @@ export function checkHost(
     );
   }
   // Callers that were paired after a list moved to another owner name the ID of that owner.
-  if (named !== undefined && named !== list.deviceId && named !== list.ownerId) {
+  if (named !== undefined && !isOwnId(list, named)) {
     return new Fault(
       REQUEST_CODES.wrong_target,
       `The request is for ${isDeviceId(named) ? named : 'none'}, but this device is ${list.deviceId ?? 'none'}.`,

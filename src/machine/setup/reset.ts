@@ -35,8 +35,8 @@ export interface ResetOptions {
   readonly keep?: boolean | undefined;
   /** With `keep`: the list to continue from, as `amesh list --export` prints it; default: the stored one. */
   readonly from?: Uint8Array | undefined;
-  /** Changes the list before it is sealed. */
-  readonly change?: ((draft: ListDraft) => Promise<void>) | undefined;
+  /** With `keep`: changes the list before it is sealed. It gets the head of the list that is kept, too. */
+  readonly change?: ((draft: ListDraft, kept: ListHead) => Promise<void>) | undefined;
   /** A revision that another instance has seen: the new list goes beyond it; default: those that are known here. */
   readonly above?: number | undefined;
   /** Seals the new list; default: the key that `identity.json` names. */
@@ -148,10 +148,10 @@ function assertNotAfter(
 
 /** Copies another list into an empty one. */
 async function fill(draft: ListDraft, list: PagedList, change: ResetOptions['change']): Promise<void> {
-  const { hosts, tokens, grants, joins, targets, ended } = list.head;
-  draft.change({ hosts, tokens, grants, joins, targets, ended });
+  const { was, succession, hosts, tokens, grants, joins, targets, ended } = list.head;
+  draft.change({ was, succession, hosts, tokens, grants, joins, targets, ended });
   await draft.take(list.lines());
-  await change?.(draft);
+  await change?.(draft, list.head);
 }
 
 async function openAnyRevision(

@@ -6,6 +6,7 @@ import { TRUST_CODES } from '../../trust/errors/codes';
 import type { ListDraft } from '../../trust/format/draft';
 import type { ListHead } from '../../trust/format/head';
 import type { PagedList } from '../../trust/format/paged-list';
+import { moveOwner } from '../../trust/moves/move-owner';
 import { readListTrust } from '../../trust/owner-key';
 import { cancelToken, pendingTokens } from '../../trust/tokens';
 import { openExport, resetTrust } from './reset';
@@ -70,12 +71,14 @@ export async function takeOverList(
   env: Env,
   { from }: TakeOverOptions = {},
 ): Promise<ListHead & Aside> {
-  const change = (draft: ListDraft) => settle(draft, device.identity.deviceId);
+  const change = (draft: ListDraft, former: ListHead = draft.before) =>
+    settle(draft, former, device.identity.deviceId);
   if (from === undefined) return { ...(await device.trust.takeOver(change)), movedTo: null };
   return resetTrust(device.store.dir, env, { keep: true, from, change, signer: device.signer });
 }
 
-async function settle(draft: ListDraft, ownId: string): Promise<void> {
+async function settle(draft: ListDraft, former: ListHead, ownId: string): Promise<void> {
+  moveOwner(draft, former);
   const nowSeconds = Math.floor(Date.now() / 1000);
   await revokeDevice(draft, ownId, nowSeconds); // an owner is no device of its own list
   for (const { id } of pendingTokens(draft.head)) cancelToken(draft, id, nowSeconds);

@@ -34,7 +34,7 @@ const MAX_DROPPED = MAX_PAGES;
 
 /** Members of a head that a change sets itself. The others follow from the entries and pages. */
 export type HeadChanges = Partial<
-  Pick<ListHead, 'hosts' | 'tokens' | 'grants' | 'joins' | 'targets' | 'ended'>
+  Pick<ListHead, 'was' | 'succession' | 'hosts' | 'tokens' | 'grants' | 'joins' | 'targets' | 'ended'>
 >;
 
 /** What to write for a new revision. */

@@ -46,6 +46,10 @@ export interface ListHead {
   readonly owner: string;
   /** The device ID of `owner`, if that is not the device whose list it is. It follows from `owner` and is not in the text. */
   readonly ownerId?: string | undefined;
+  /** The IDs of former owners, without `list`, the latest last: at most 16. The list answers to them, too. */
+  readonly was?: readonly string[] | undefined;
+  /** The statement with which the former owner named the present one, if its key was still there for that. */
+  readonly succession?: string | undefined;
   /** Unix seconds. */
   readonly updatedAt: number;
   /** The authorities to which the device itself answers. */
@@ -116,13 +120,15 @@ const START_BYTES = 64;
  * @returns the bytes that {@link openHead} takes: one line of JSON
  */
 export async function sealHead(head: ListHead, signer: Signer): Promise<Uint8Array> {
-  const { revision, list, owner, updatedAt, hosts, tokens, grants, joins, targets, ended, recent, dropped } =
-    head;
+  const { revision, list, owner, was, succession, updatedAt, hosts, tokens, grants } = head;
+  const { joins, targets, ended, recent, dropped } = head;
   const text = JSON.stringify({
     revision,
     version: 2,
     list,
     owner,
+    was,
+    succession,
     updatedAt,
     hosts,
     tokens,

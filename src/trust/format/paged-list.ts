@@ -60,6 +60,7 @@ export class ParsedDevices {
 export class PagedList implements AllowList {
   readonly deviceId: string;
   readonly ownerId: string | undefined;
+  readonly formerOwnerIds: readonly string[] | undefined;
   readonly hosts: readonly string[];
   readonly endedDelegations: ReadonlySet<string>;
   /** Whether all its pages are there and in order. */
@@ -87,6 +88,7 @@ export class PagedList implements AllowList {
   ) {
     this.deviceId = head.list;
     this.ownerId = head.ownerId;
+    this.formerOwnerIds = head.was;
     this.hosts = head.hosts;
     this.endedDelegations = new Set([...head.ended, ...(newest?.ended ?? [])].map(([id]) => id));
     this.gone = newest === undefined ? NOBODY : new Set(newest.recent.map(({ deviceId }) => deviceId));

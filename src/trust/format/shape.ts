@@ -1,4 +1,5 @@
 import { isDeviceId } from '../../core/wire/credentials';
+import { MAX_FORMER_IDS } from './entry';
 import { hasMembers, isCount, isListOf, isText } from './members';
 import { isCover } from './prefix';
 import type { Grant, IssuedToken, TakenToken } from './tokens';
@@ -9,6 +10,8 @@ export interface HeadJson {
   readonly version: 2;
   readonly list: string;
   readonly owner: string;
+  readonly was?: readonly string[];
+  readonly succession?: string;
   readonly updatedAt: number;
   readonly hosts: readonly string[];
   readonly tokens: readonly (IssuedToken | TakenToken)[];
@@ -26,10 +29,12 @@ const HEAD =
   'revision version list owner updatedAt hosts tokens grants joins targets ended recent pages dropped seal'.split(
     ' ',
   );
+const HEAD_OPTIONS = ['was', 'succession'];
 const TOKEN = 'kind id friendlyName hosts secret issuedAt expiresAt takenBy cancelledAt'.split(' ');
 const TAKEN = 'kind id issuer takenAt until'.split(' ');
 const GRANT = 'id publicKey names uses used leaseSeconds maxLeaseSeconds issuedAt expiresAt'.split(' ');
 
+const SUCCESSION = /^[\w-]+\.[\w-]{86}\.[\w-]{86}$/;
 const HASH = /^[A-Za-z0-9_-]{43}$/;
 
 /**
@@ -38,12 +43,14 @@ const HASH = /^[A-Za-z0-9_-]{43}$/;
  */
 export function isHead(value: unknown): value is HeadJson {
   return (
-    hasMembers(value, HEAD) &&
+    hasMembers(value, HEAD, HEAD_OPTIONS) &&
     value.version === 2 &&
     isCount(value.revision) &&
     value.revision > 0 &&
     isText(value.list) &&
     isText(value.owner) &&
+    (!Object.hasOwn(value, 'was') || isFormer(value.was)) &&
+    (!Object.hasOwn(value, 'succession') || isSuccession(value.succession)) &&
     isCount(value.updatedAt) &&
     isListOf(value.hosts, isText) &&
     isListOf(value.tokens, isToken) &&
@@ -57,6 +64,15 @@ export function isHead(value: unknown): value is HeadJson {
     isCover(value.pages.map(([prefix]) => prefix)) &&
     isListOf(value.dropped, isDropped)
   );
+}
+
+function isFormer(value: unknown): value is readonly string[] {
+  return isListOf(value, isText) && value.length <= MAX_FORMER_IDS && value.every(isDeviceId);
+}
+
+/** The form alone: the owner sealed it. */
+function isSuccession(value: unknown): value is string {
+  return isText(value) && value.length <= 1024 && SUCCESSION.test(value);
 }
 
 function isToken(value: unknown): value is IssuedToken | TakenToken {
