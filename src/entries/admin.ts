@@ -41,6 +41,7 @@ export { besideDelegation } from '../machine/delegate';
 export { loadLate } from '../machine/load-late';
 export { readFirstHosts } from '../machine/setup/first-list';
 export { workTreeOf } from '../machine/setup/git-ignore';
+export { addHandOver, makeHandOver } from '../machine/setup/hand-over';
 export { type Inspected, inspectTrust } from '../machine/setup/inspect';
 export { openDevice } from '../machine/setup/open-device';
 export { type ResetOptions, readOlderList, resetTrust } from '../machine/setup/reset';

@@ -35,6 +35,7 @@ describe('the names of --json', () => {
     await see('keys');
     await see('list');
     await see('trust export');
+    await see('trust hand-over', line.split(' ')[1] as string);
     await see('trust add', '--role', 'controller', line);
     await see('config');
     await see('config hosts', 'api.example.com,localhost:3000');
@@ -127,6 +128,7 @@ describe('the names of --json', () => {
         'relay',
         'trust export',
         'trust add',
+        'trust hand-over',
         'trust take-over',
         'trust reset',
         'config',

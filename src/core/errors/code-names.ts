@@ -26,6 +26,7 @@ export type AmeshCode =
   | 'list_moved'
   | 'not_taken_over'
   | 'not_next_owner'
+  | 'wrong_hand_over'
   | 'host_taken'
   | 'too_many_scopes'
   | 'scope_still_covered'

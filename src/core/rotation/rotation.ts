@@ -55,17 +55,24 @@ export interface RotationOptions {
  * @throws TypeError if a signer returns anything other than 64 bytes; what a signer throws
  */
 export async function signRotation({ former, next, targetId, nowMs }: RotationOptions): Promise<string> {
-  const claims = {
-    old: toBase64Url(former.publicKey),
-    new: toBase64Url(next.publicKey),
-    target: targetId,
-    iat: Math.floor(nowMs / 1000),
-  };
-  const payload = toBase64Url(toUtf8(JSON.stringify(claims)));
+  const payload = payloadOf(former.publicKey, next.publicKey, targetId, nowMs);
   return `${payload}.${await signatureOf(former, payload)}.${await signatureOf(next, payload)}`;
 }
 
-async function signatureOf(signer: Signer, payload: string): Promise<string> {
+/** What both keys sign, in base64url. */
+export function payloadOf(
+  formerKey: Uint8Array,
+  nextKey: Uint8Array,
+  targetId: string,
+  nowMs: number,
+): string {
+  const [old, next] = [toBase64Url(formerKey), toBase64Url(nextKey)];
+  const claims = { old, new: next, target: targetId, iat: Math.floor(nowMs / 1000) };
+  return toBase64Url(toUtf8(JSON.stringify(claims)));
+}
+
+/** @throws TypeError if the signer returns anything other than 64 bytes; what it throws */
+export async function signatureOf(signer: Signer, payload: string): Promise<string> {
   const signature = await signer.sign(toUtf8(ROTATION_LABEL + payload));
   if (signature.length !== 64) throw new TypeError('The signature of the signer is not 64 bytes long.');
   return toBase64Url(toLowS(signature));

@@ -9,6 +9,7 @@ import type { PagedList } from '../../trust/format/paged-list';
 import { moveOwner } from '../../trust/moves/move-owner';
 import { readListTrust } from '../../trust/owner-key';
 import { cancelToken, pendingTokens } from '../../trust/tokens';
+import { assertFrom, completed } from './hand-over';
 import { openExport, resetTrust } from './reset';
 import type { Aside } from './setup';
 
@@ -24,6 +25,11 @@ export interface TakeOver {
 export interface TakeOverOptions {
   /** The list, as `amesh list --export` prints it; default: the one in the store or folder of this device. */
   readonly from?: Uint8Array | undefined;
+  /**
+   * What `amesh trust hand-over` printed on the machine of the present owner: with it, callers follow the target to this key,
+   * also where they ask for proofs. Default: none.
+   */
+  readonly handOver?: string | undefined;
 }
 
 /**
@@ -64,21 +70,29 @@ async function readHere({ trust }: Device): Promise<PagedList> {
  * Seals the list with the key of this device, the next owner. What the former owner alone could complete ends: provision
  * tokens that no machine has taken, since their machines would trust the former key.
  *
- * @throws as {@link readTakeOver}; AmeshError `store_conflict`
+ * @throws as {@link readTakeOver}; AmeshError `store_conflict`, `wrong_hand_over`
  */
 export async function takeOverList(
   device: Device,
   env: Env,
-  { from }: TakeOverOptions = {},
+  { from, handOver }: TakeOverOptions = {},
 ): Promise<ListHead & Aside> {
-  const change = (draft: ListDraft, former: ListHead = draft.before) =>
-    settle(draft, former, device.identity.deviceId);
+  const rotation = handOver === undefined ? undefined : await completed(handOver, device);
+  const change = (draft: ListDraft, former: ListHead = draft.before) => {
+    assertFrom(former.owner, rotation);
+    return settle(draft, former, device.identity.deviceId, rotation?.text);
+  };
   if (from === undefined) return { ...(await device.trust.takeOver(change)), movedTo: null };
   return resetTrust(device.store.dir, env, { keep: true, from, change, signer: device.signer });
 }
 
-async function settle(draft: ListDraft, former: ListHead, ownId: string): Promise<void> {
-  moveOwner(draft, former);
+async function settle(
+  draft: ListDraft,
+  former: ListHead,
+  ownId: string,
+  succession: string | undefined,
+): Promise<void> {
+  moveOwner(draft, former, succession);
   const nowSeconds = Math.floor(Date.now() / 1000);
   await revokeDevice(draft, ownId, nowSeconds); // an owner is no device of its own list
   for (const { id } of pendingTokens(draft.head)) cancelToken(draft, id, nowSeconds);

@@ -72,6 +72,11 @@ export const TRUST_CODES = /* @__PURE__ */ defineCodes({
     cause: 'This machine does not have the key that may take the list over.',
     fix: 'Set AMESH_OWNER_KEY to two keys, first that of the owner and then that of this machine. Instances need both before the list is taken over.',
   },
+  wrong_hand_over: {
+    cause: 'This is no hand-over from the owner of this list to the key of this machine.',
+    fix: 'Make one on the machine of the owner, with the public key of this machine',
+    command: ['amesh', 'trust', 'hand-over', 'KEY'],
+  },
   list_full: {
     cause: 'The allow list is full.',
     fix: 'Revoke devices that are no longer used. A revoked ID leaves the list after 25 hours.',

@@ -1,5 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import { type Device, type ListHead, pendingTokens, readTakeOver, takeOverList } from '@authmesh/sdk/admin';
+import {
+  addHandOver,
+  type Device,
+  type ListHead,
+  pendingTokens,
+  readTakeOver,
+  takeOverList,
+} from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Confirmations, confirmationsOf, confirmationText } from '../allow-list/confirmations';
 import { assertWhole, countDevices, countRole } from '../allow-list/devices';
@@ -25,20 +32,21 @@ export const trustTakeOver = defineCommand({
       valueHint: 'file',
       description: 'What amesh list --export printed; default: the list in AMESH_STORE_URL or this folder',
     },
+    'hand-over': {
+      type: 'string',
+      valueHint: 'line',
+      description: 'What amesh trust hand-over printed on the machine of the present owner',
+    },
     ...SHARED_ARGS,
   },
 
   async run({ args }): Promise<Result> {
     const device = await openMachine();
+    const handOver = args['hand-over'];
     const from = args.list === undefined ? undefined : await readList(args.list);
     const { list, isDone } = await readTakeOver(device, process.env, { from });
     const { head } = list;
-    if (isDone) {
-      return {
-        json: { changed: false, revision: head.revision, list: head.list },
-        notes: ['✓ This machine already seals the list. No changes were made.', ...nextSteps(device, head)],
-      };
-    }
+    if (isDone) return addTo(device, head, handOver);
     assertWhole(list);
     const pending = pendingTokens(head);
     const count = countDevices(list);
@@ -47,7 +55,7 @@ export const trustTakeOver = defineCommand({
       `The list of ${head.list} has ${count === 1 ? '1 device' : `${count} devices`}, at revision ${head.revision} of ${momentText(head.updatedAt)}.${ends} Its present owner will not be able to change it any more, and this cannot be undone. Instances that do not have both keys in AMESH_OWNER_KEY will refuse every request. Take it over?`,
       args.yes,
     );
-    const made = await takeOverList(device, process.env, { from });
+    const made = await takeOverList(device, process.env, { from, handOver });
     const confirmations = await confirmationsOf(device.trust, made.revision);
     return {
       json: {
@@ -57,6 +65,7 @@ export const trustTakeOver = defineCommand({
         revision: made.revision,
         cancelled: pending.map(({ id }) => id),
         movedTo: made.movedTo,
+        handedOver: handOver !== undefined,
         ...(confirmations === undefined ? {} : { confirmations }),
       },
       notes: [
@@ -73,11 +82,40 @@ export const trustTakeOver = defineCommand({
           : [
               '! The targets in the list trust the former key. Pair them again if this machine is to call them.',
             ]),
+        ...(handOver === undefined ? WITHOUT_HAND_OVER : [FOLLOWED]),
         ...nextSteps(device, made),
       ],
     };
   },
 });
+
+const FOLLOWED = '  Callers that ask for proofs follow this machine to its key with their next request.';
+const WITHOUT_HAND_OVER = [
+  '! Callers over plain http, and others that ask for proofs, do not know the key of this machine. If the former key is still',
+  '  there: amesh trust hand-over on its machine, and then this command again with --hand-over. If not, pair them again.',
+];
+
+/** What the command does where this machine seals the list already. */
+async function addTo(device: Device, before: ListHead, handOver: string | undefined): Promise<Result> {
+  if (handOver === undefined) {
+    return {
+      json: { changed: false, revision: before.revision, list: before.list },
+      notes: ['✓ This machine already seals the list. No changes were made.', ...nextSteps(device, before)],
+    };
+  }
+  const { head, isChanged } = await addHandOver(device, handOver);
+  const { revision, list } = head;
+  return {
+    json: { changed: isChanged, revision, list, handedOver: true },
+    notes: [
+      isChanged
+        ? `✓ The list has the hand-over of its former owner, at revision ${revision}.`
+        : '✓ The list already has a hand-over of its former owner. No changes were made.',
+      FOLLOWED,
+      ...nextSteps(device, head),
+    ],
+  };
+}
 
 function confirmed(confirmations: Confirmations | null | undefined): string[] {
   return confirmations === undefined ? [] : [`  ${confirmationText(confirmations)}`];

@@ -7,6 +7,7 @@ export const trust = defineCommand({
   subCommands: {
     export: () => import('./trust-export').then(({ trustExport }) => trustExport),
     add: () => import('./trust-add').then(({ trustAdd }) => trustAdd),
+    'hand-over': () => import('./trust-hand-over').then(({ trustHandOver }) => trustHandOver),
     'take-over': () => import('./trust-take-over').then(({ trustTakeOver }) => trustTakeOver),
     reset: () => import('./trust-reset').then(({ trustReset }) => trustReset),
   },

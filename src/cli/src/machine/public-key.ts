@@ -5,22 +5,23 @@ import { printable } from '../words/printable';
 import { loadCore } from './load';
 
 /**
- * Reads the value of `--public-key`.
+ * Reads a public key.
  *
  * @param given 33 bytes in base64url, or the path of a PEM file
+ * @param name of the flag or argument, for errors
  * @returns a compressed point, 33 bytes
  * @throws UsageError if it is no public P-256 key
  */
-export async function toPublicKey(given: string): Promise<Uint8Array> {
+export async function toPublicKey(given: string, name = '--public-key'): Promise<Uint8Array> {
   const { fromBase64Url } = await loadCore();
   const bytes = /^[\w-]{44}$/.test(given) ? fromBase64Url(given) : null;
   if (bytes !== null && (bytes[0] === 2 || bytes[0] === 3)) return bytes;
   const pem = await readFile(given, 'utf8').catch((error) => {
-    throw new UsageError(`--public-key: ${printable(given)} cannot be read (${error.code}).`);
+    throw new UsageError(`${name}: ${printable(given)} cannot be read (${error.code}).`);
   });
   // Node would take the public part of a private key, which should not be in a file at all.
   if (/PRIVATE KEY/.test(pem))
-    throw new UsageError('--public-key: this file contains a private key. Give the public key alone.');
+    throw new UsageError(`${name}: this file contains a private key. Give the public key alone.`);
   try {
     const key = createPublicKey(pem);
     const { crv, x = '', y = '' } = key.export({ format: 'jwk' });
@@ -28,8 +29,6 @@ export async function toPublicKey(given: string): Promise<Uint8Array> {
     const sign = 2 + ((fromBase64Url(y)?.[31] ?? 0) & 1);
     return Uint8Array.of(sign, ...(fromBase64Url(x) as Uint8Array));
   } catch {
-    throw new UsageError(
-      '--public-key: this file does not contain a P-256 public key in PEM (BEGIN PUBLIC KEY).',
-    );
+    throw new UsageError(`${name}: this file does not contain a P-256 public key in PEM (BEGIN PUBLIC KEY).`);
   }
 }
