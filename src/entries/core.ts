@@ -30,6 +30,7 @@ export {
   type AllowListSource,
   createAllowList,
   deviceIdOf,
+  type ProvingKey,
   type Role,
   type TrustedDevice,
 } from '../core/devices/allow-list';

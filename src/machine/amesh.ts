@@ -27,6 +27,7 @@ import { tellUnsigned } from './answers/tell-unsigned';
 import { Delegate, onlyCalls, openDelegate } from './delegate';
 import type { Machine } from './machine';
 import { hasMovedList } from './moved-list';
+import { Moves } from './moves/take-move';
 import { tellMemoryNonces } from './notices';
 import { type AmeshOptions, type AmeshSettings, readAmeshOptions } from './options';
 import { OwnMachine } from './own-machine';
@@ -129,8 +130,8 @@ function createFetch(
       if (opened instanceof Delegate) return opened.target(authority);
       const { bootstrap, list } = opened;
       const held = bootstrap.held?.targetOf(authority);
-      if (held !== undefined) return held;
       const target = (await list.current()).targetOf(authority);
+      if (held !== undefined && held.deviceId !== target?.deviceId) return held;
       return target && toCalledTarget(target);
     },
     answers: options.answers,
@@ -143,12 +144,14 @@ function createFetch(
     },
   });
 
+  const moves = new Moves();
   return async (input, init) => {
     const request = await prepare(input, init); // first: the caller may change its arguments later
     const opened = open();
     try {
-      return await (opened instanceof Delegate ? request.send() : sendAs(opened, request));
+      return await (opened instanceof Delegate ? request.send() : sendAs(opened, request, moves));
     } catch (error) {
+      if (!(opened instanceof Delegate)) moves.tell(error, opened);
       const why = settings.fetch === undefined ? unusedProxy(request.url, error, process.env) : null;
       if (why !== null) opened.log.once(why);
       throw error;
@@ -156,21 +159,20 @@ function createFetch(
   };
 }
 
-function toCalledTarget({ deviceId, publicKey, proves }: TrustedDevice): CalledTarget {
-  return { deviceId, publicKey: fromBase64Url(publicKey) as Uint8Array, proves };
+function toCalledTarget({ deviceId, publicKey, proves, keys }: TrustedDevice): CalledTarget {
+  return { deviceId, publicKey: fromBase64Url(publicKey) as Uint8Array, proves, keys };
 }
 
 /** Sends a request of a machine, and learns from the response. */
-async function sendAs(
-  { list, device, bootstrap, log }: Machine,
-  request: PreparedRequest,
-): Promise<Response> {
+async function sendAs(machine: Machine, request: PreparedRequest, moves: Moves): Promise<Response> {
+  const { list, device, bootstrap, log } = machine;
   const isNew = bootstrap.isPending && (await bootstrap.asCaller(request.url));
   const response = await untilKnown(request, { isNew, grant: bootstrap.held, tell: log.once });
   await bootstrap.held?.confirm(response);
   const unused = refusalOf(response) === 'unauthorized' ? bootstrap.grantElsewhere : undefined;
   if (unused !== undefined) log.once(unused);
   await confirmTarget(response, list, device);
+  await moves.take(response, machine);
   await takeAnswer(response, device, log.once);
   return response;
 }

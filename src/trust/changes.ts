@@ -301,7 +301,9 @@ export function findDevice(
   const last = byId && lastOf(list, byId);
   if (last !== undefined && isCurrent(last)) return last;
   const devices = devicesOf(list, idOrName);
-  const once = devices.find((each) => isCurrent(each) && each.was?.includes(idOrName)) ?? last;
+  const isOne = ({ was, keys }: DeviceEntry) =>
+    was?.includes(idOrName) || keys?.some((key) => key.deviceId === idOrName);
+  const once = devices.find((each) => isCurrent(each) && isOne(each)) ?? last;
   if (once !== undefined) return lastOf(list, once);
   const alike = devices.filter(
     (each) => isCurrent(each) && each.friendlyName.toLowerCase() === name.toLowerCase(),

@@ -1,4 +1,4 @@
-import { type AnswerView, fromBase64Url, verifyAnswer } from '@authmesh/sdk/core';
+import { type AnswerView, deviceIdOf, fromBase64Url, verifyAnswer } from '@authmesh/sdk/core';
 import { describe, expect, it } from 'vitest';
 import { answerNonce } from '../../src/core/answers/answer';
 import { createAnswerBase } from '../../src/core/answers/base';
@@ -11,6 +11,9 @@ interface AnswerVector {
   readonly name: string;
   readonly proven: boolean;
   readonly signatureBase?: string;
+  /** If the caller knows that the target has moved: its present key, and the former ones that still count. */
+  readonly present?: string;
+  readonly former?: readonly string[];
   readonly request: {
     readonly method: string;
     readonly signatureBase: string;
@@ -26,9 +29,15 @@ interface AnswerVector {
 const cases = answers.cases as readonly AnswerVector[];
 
 describe.each(providers)('vectors of answers with the $id provider', (crypto) => {
-  it.each(cases)('$name', async ({ proven, request, answer }) => {
+  const keyOf = async (text: string) => {
+    const publicKey = fromBase64Url(text) as Uint8Array;
+    const deviceId = await deviceIdOf(publicKey, crypto);
+    return { deviceId, publicKey, key: await crypto.importPublicKey(publicKey) };
+  };
+
+  it.each(cases)('$name', async ({ proven, request, answer, ...known }) => {
+    const { present = vectors.devices.target.publicKey, former = [] } = known;
     const { asksForPart = false, isConditional = false, method } = request;
-    const key = await crypto.importPublicKey(fromBase64Url(vectors.devices.target.publicKey) as Uint8Array);
     const nonce = await answerNonce(
       request.signatureBase,
       fromBase64Url(request.signature) as Uint8Array,
@@ -40,8 +49,8 @@ describe.each(providers)('vectors of answers with the $id provider', (crypto) =>
       nowMs: answers.now * 1000,
       asksForPart,
       isConditional,
-      deviceId: answers.target,
-      key,
+      ...(await keyOf(present)),
+      former: await Promise.all(former.map(keyOf)),
     };
     const head = await verifyAnswer(answer, expected, crypto);
     const body = Buffer.from(answer.body, 'base64');

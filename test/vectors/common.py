@@ -33,6 +33,7 @@ class Key:
         point = self.private.public_key().public_numbers()
         self.x, self.y = (b64(n.to_bytes(32, "big")) for n in (point.x, point.y))
         public = bytes([2 + (point.y & 1)]) + point.x.to_bytes(32, "big")
+        self.key = b64(public)
         self.id = "am_" + b64(digest(public))[:16]
 
     @staticmethod

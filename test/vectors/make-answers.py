@@ -17,6 +17,7 @@ ASK = 'amesh=("@status");created;nonce;keyid;tag="amesh-answer"'
 WIRE = json.load(open("wire.json"))
 DEVICES = devices_of(WIRE)
 CALLER, TARGET, STRANGER = DEVICES["controller"], DEVICES["target"], DEVICES["stranger"]
+NEXT, LAST = Key.of("amesh next key 0"), Key.of("amesh next key 1")
 ANSWER_KEY, OTHER_KEY = Key.of("amesh answer key 0"), Key.of("amesh answer key 1")
 
 
@@ -50,6 +51,12 @@ def claims(key=ANSWER_KEY, **more):
 def statement(payload=None, by=TARGET, typ="amesh-answer-key+jwt", high=False):
     signed = f'{b64(dump({"alg": "ES256", "typ": typ}).encode())}.{b64(dump(payload or claims()).encode())}'
     return f"{signed}.{b64(by.sign(signed, high))}"
+
+
+def succession(old=TARGET, new=NEXT, target=None, iat=NOW, by=None, label="amesh rotation v1\n", high=False, **more):
+    """What a target says about its next key."""
+    payload = b64(dump({"old": old.key, "new": new.key, "target": target or old.id, "iat": iat, **more}).encode())
+    return ".".join([payload, *(b64(key.sign(label + payload, high)) for key in by or (old, new))])
 
 
 def lines_of(value):
@@ -93,8 +100,11 @@ GET, HEAD, POST = request(), request("a HEAD", "HEAD"), request("a POST", "POST"
 cases = []
 
 
-def case(name, made, proven=False, asked=None, changed=None, part=False, condition=False):
-    """An answer as it was signed, with `changed` headers, `status` or `body` (None takes a header away)."""
+def case(name, made, proven=False, asked=None, changed=None, part=False, condition=False, present=None, former=()):
+    """An answer as it was signed, with `changed` headers, `status` or `body` (None takes a header away).
+
+    present, former: the keys of the target, if the caller knows that it has moved.
+    """
     asked = asked or GET
     sent, base = made
     headers = dict(sent["headers"])
@@ -107,6 +117,7 @@ def case(name, made, proven=False, asked=None, changed=None, part=False, conditi
         "name": name,
         "proven": proven,
         **({"signatureBase": base} if proven else {}),
+        **({"present": present.key, "former": [key.key for key in former]} if present else {}),
         "request": {
             "method": asked["method"],
             "signatureBase": asked["base"],
@@ -275,6 +286,65 @@ case("an answer key off the curve", answer(**BY, key=statement(claims(cnf={"jwk"
 case("an answer key swapped for another one of the target", answer(**BY, key=statement()), changed={"authmesh-key": statement(claims(OTHER_KEY))})
 case("an answer key stripped", answer(**BY, key=statement()), changed={"authmesh-key": None})
 case("two answer keys", answer(**BY, key=statement()), changed={"authmesh-key": [statement(), statement()]})
+
+# A target that has moved to another key.
+def moved(text=None, by=NEXT, key_id=None, **more):
+    return answer(by=by, key_id=(key_id or NEXT).id, headers={"authmesh-succession": text or succession()}, **more)
+
+
+DAYS30 = 2592000
+NEXT_STATEMENT = statement(claims(iss=NEXT.id), by=NEXT)
+case("moved to the next key", moved(), True)
+case("moved, with an answer key of the next key", moved(by=ANSWER_KEY, key=NEXT_STATEMENT), True)
+case("moved, on the last second of 30 days", moved(succession(iat=NOW - DAYS30)), True)
+case("moved, by a clock that is 300 s ahead", moved(succession(iat=NOW + 300)), True)
+case("moved, and known", moved(), True, present=NEXT, former=[TARGET])
+case("moved, and known, without the statement", answer(by=NEXT, key_id=NEXT.id), True, present=NEXT)
+case("moved, and known, with a statement that is none", moved("x"), True, present=NEXT)
+case("moved, and still the former key", answer(), True, present=NEXT, former=[TARGET])
+case("moved, and still an answer key of the former key", answer(by=ANSWER_KEY, key=statement()), True, present=NEXT, former=[TARGET])
+case("moved once more", moved(succession(NEXT, LAST), LAST, LAST), True, present=NEXT, former=[TARGET])
+case("moved, no statement", answer(by=NEXT, key_id=NEXT.id))
+case("moved, statement stripped", moved(), changed={"authmesh-succession": None})
+case("moved, statement not covered", moved(covered=["content-type", "unencoded-digest"]))
+case("moved, statement added on the way", answer(by=NEXT, key_id=NEXT.id), changed={"authmesh-succession": succession()})
+case("moved, statement changed on the way", moved(), changed={"authmesh-succession": succession(iat=NOW - 1)})
+case("moved, two statements", moved(), changed={"authmesh-succession": [succession(), succession()]})
+for title, text in {
+    "a second ago was the last one": succession(iat=NOW - DAYS30 - 1),
+    "more than 300 s ahead": succession(iat=NOW + 301),
+    "of another target": succession(STRANGER, NEXT),
+    "of the caller": succession(CALLER, NEXT),
+    "about another next key": succession(TARGET, LAST),
+    "for another target, which it was told as a caller": succession(target=STRANGER.id),
+    "for the next key": succession(target=NEXT.id),
+    "without the former key's signature": succession(by=(NEXT, NEXT)),
+    "without the next key's signature": succession(by=(TARGET, TARGET)),
+    "signed the other way round": succession(by=(NEXT, TARGET)),
+    "signed by a stranger": succession(by=(STRANGER, NEXT)),
+    "signed with one signature": succession(by=(TARGET,)),
+    "signed with three signatures": succession(by=(TARGET, NEXT, NEXT)),
+    "signed under another label": succession(label="amesh list v2\n"),
+    "signed without a label": succession(label=""),
+    "with the high s": succession(high=True),
+    "with a further member": succession(exp=NOW),
+    "in which both keys are one": succession(TARGET, TARGET),
+    "with a time as text": succession(iat=str(NOW)),
+    "that is longer than 1,024 characters": succession(x="y" * 700),
+    "cut off": succession()[:-1],
+    "in base64 with padding": succession() + "=",
+    "a statement about an answer key": statement(claims(iss=TARGET.id)),
+}.items():
+    case(f"moved, a statement {title}", moved(text))
+case("moved, and signed by the former key in the name of the next", moved(by=TARGET))
+case("moved, with an answer key of the former key in the name of the next", moved(by=ANSWER_KEY, key=statement()))
+case("moved, with an answer key of the next key that the former has signed", moved(by=ANSWER_KEY, key=statement(claims(iss=NEXT.id), by=TARGET)))
+case("moved, and the former key no longer counts", answer(), present=NEXT)
+case("moved, and an answer key of the former key no longer counts", answer(by=ANSWER_KEY, key=statement()), present=NEXT)
+case("moved, and the former key names a second one", moved(succession(TARGET, LAST), LAST, LAST), present=NEXT, former=[TARGET])
+case("moved, and the former key, which no longer counts, names a second one", moved(succession(TARGET, LAST), LAST, LAST), present=NEXT)
+case("moved, and the next key names the former one, which signs under its own name", moved(succession(NEXT, TARGET), TARGET, STRANGER), present=NEXT)
+case("moved twice, and the first move is not known", moved(succession(NEXT, LAST), LAST, LAST))
 
 # Requests that ask.
 asking = []

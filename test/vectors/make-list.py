@@ -171,6 +171,14 @@ case("a statement of the former owner about the next", seal(head([["", [entry(A)
 case("16 former owners", seal(head([["", [entry(A)]]], was=[Key(n).id for n in range(40, 56)])), find={A.id: "device"})
 case("no former owner", seal(head([["", [entry(A)]]], was=[])), find={A.id: "device"})
 
+def keys_of(*keys):
+    """The keys of a target that has moved: each but the last has an end."""
+    return [{"id": key.id, "key": key.key, **({} if i == len(keys) - 1 else {"until": NOW + i})} for i, key in enumerate(keys)]
+
+
+case("a target that has moved to another key", seal(head([["", [entry(A, roles=["target"], keys=keys_of(A, NEXT))]]])), find={A.id: "device"})
+case("a target with 16 keys", seal(head([["", [entry(A, keys=keys_of(*(Key(n) for n in range(40, 56))))]]])), find={A.id: "device"})
+
 # Invalid heads.
 good = seal(head([["", [entry(A)]]]))
 case("a changed byte", good.replace("api.example", "api.exbmple"), code=BROKEN)
@@ -281,6 +289,12 @@ one("an entry whose end is text", {**first, "expiresAt": "2027"})
 one("an entry whose end is negative", {**first, "expiresAt": -1})
 one("an entry whose scopes are one text", {**first, "scopes": "orders:read"})
 one("an entry with proves set to true", {**first, "proves": True})
+one("an entry with one proving key", {**first, "keys": keys_of(NEXT)})
+one("an entry with 17 proving keys", {**first, "keys": keys_of(*(Key(n) for n in range(40, 57)))})
+one("an entry whose present key has an end", {**first, "keys": [{**each, "until": NOW} for each in keys_of(A, NEXT)]})
+one("an entry whose former key has no end", {**first, "keys": [*keys_of(A)[:1], *keys_of(NEXT)]})
+one("an entry whose proving key has 32 bytes", {**first, "keys": [*keys_of(A, B)[:1], {"id": NEXT.id, "key": b64(bytes(32))}]})
+one("an entry whose proving key has a further member", {**first, "keys": [*keys_of(A, B)[:1], {**keys_of(NEXT)[0], "alg": "ES256"}]})
 one("an entry with 17 former IDs", {**first, "was": [A.id] * 17})
 one("an entry with a lease of another form", {**first, "lease": {"grant": "x", "expiresAt": 1}})
 one("an entry and a tombstone at once", {**first, "revokedAt": NOW, "until": NOW})

@@ -1,5 +1,6 @@
 import { BODY_HEADER, DIGEST_HEADER, KEY_HEADER, mayHaveBody } from '../../core/answers/answer';
 import type { AnswerProof } from '../../core/answers/proof';
+import { SUCCESSION_HEADER } from '../../core/answers/succession';
 import { fieldValue } from '../../core/wire/view';
 import { type HeadChanges, type HeldHead, holdHead } from './held-head';
 import { isCoded, plainBody } from './plain-body';
@@ -253,7 +254,7 @@ class ProvenAnswer {
 
 /** The proof of another answer, for example of one that a gateway passes on. */
 function foreignProof(headers: HeldHead['headers']): HeadChanges | undefined {
-  const names = [BODY_HEADER, KEY_HEADER].filter((name) => headers[name] !== undefined);
+  const names = [BODY_HEADER, KEY_HEADER, SUCCESSION_HEADER].filter((name) => headers[name] !== undefined);
   for (const name of ['signature-input', 'signature']) {
     if (/(?:^|,)[ \t]*amesh=/.test(fieldValue(headers, name) ?? '')) names.push(name);
   }

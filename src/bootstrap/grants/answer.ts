@@ -8,6 +8,7 @@ import { readAllowList } from '../../core/verify/device';
 import type { Enroller } from '../../core/verify/enroller';
 import { checkHost } from '../../core/verify/host';
 import { type Answered, answered, withHeaders } from '../../core/verify/verdict';
+import { fieldValue } from '../../core/wire/view';
 
 /** How a verifier handles enrolments: no listed device signed them, and no handler sees them. */
 export function toAnswer(enroller: Enroller): (request: Incoming) => Promise<Answered | Fault> | null {
@@ -19,7 +20,8 @@ async function answer(request: Incoming, enroller: Enroller): Promise<Answered |
   const { view } = request;
   const line = readLine(request);
   if (line instanceof Fault) return line;
-  const stray = checkHost(settings, view, line, await readAllowList(source));
+  const list = await readAllowList(source);
+  const stray = checkHost(settings, view, line, list);
   if (stray !== null) return stray;
   const { authority } = line;
   const onVerified = (body: Uint8Array) => {
@@ -27,6 +29,8 @@ async function answer(request: Incoming, enroller: Enroller): Promise<Answered |
     request.ownProof = createProof(proofs, {
       method: view.method,
       nonce: () => enrolmentNonce(body, crypto),
+      named: fieldValue(view.headers, 'authmesh-target'),
+      succession: list.succession,
     });
   };
   try {

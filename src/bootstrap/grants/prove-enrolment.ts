@@ -35,6 +35,7 @@ export async function proveEnrolment(
       { status, claims: claim?.code },
       claim === null ? FIX : `If it is genuine: ${claim.detail} ${claim.fix} ${FIX}`,
     );
+  const publicKey = fromBase64Url(key) as Uint8Array;
   const expected = {
     method: 'POST',
     nonce: await enrolmentNonce(toUtf8(body), cryptoProvider),
@@ -42,12 +43,14 @@ export async function proveEnrolment(
     isConditional: false,
     nowMs: Date.now(),
     deviceId,
-    key: await cryptoProvider.importPublicKey(fromBase64Url(key) as Uint8Array),
+    key: await cryptoProvider.importPublicKey(publicKey),
+    publicKey,
   };
   const result = await prove(response, expected, {
     crypto: cryptoProvider,
     limitBytes: MAX_ANSWER_BYTES,
     allowsUnprovenBody: false,
+    targetId: deviceId,
     unproven,
   });
   if (typeof result !== 'string') return result;

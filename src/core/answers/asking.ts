@@ -1,8 +1,10 @@
 import type { PublicKey } from '../crypto/provider';
+import type { ProvingKey } from '../devices/allow-list';
 import type { KeyCache } from '../devices/key-cache';
-import { toBase64Url } from '../encoding';
+import { fromBase64Url, toBase64Url } from '../encoding';
 import { AnswerUnprovenError } from '../errors/amesh-error';
 import { isDeviceId } from '../wire/credentials';
+import type { ExpectedAnswer } from './verify-answer';
 
 /**
  * Which answers have to be proven. `auto`: where the URL is not https, and the key of the target is known. `required`: all.
@@ -56,29 +58,41 @@ export interface CalledTarget {
   readonly publicKey: Uint8Array;
   /** False if it cannot sign answers; default true. */
   readonly proves?: boolean | undefined;
+  /** If it has moved to another key: the keys that prove its answers, the present one last. Default: its own key alone. */
+  readonly keys?: readonly ProvingKey[] | undefined;
 }
 
 /** A target, ready to be asked for a proof. */
-export interface ProvingTarget {
-  readonly deviceId: string;
-  readonly key: PublicKey;
+export interface ProvingTarget
+  extends Required<Pick<ExpectedAnswer, 'deviceId' | 'key' | 'publicKey' | 'former'>> {
+  /** The ID under which it is called, whatever its key is now. */
+  readonly targetId: string;
 }
 
 /**
  * The target to ask for a proof, where one can come.
  *
  * @param target what `targetOf()` returned
+ * @param nowMs the clock, Unix milliseconds: former keys count until their end
  * @throws TypeError for another value; AllowListIntegrityError if its key is not that of its ID
  */
 export async function provingTarget(
   target: string | CalledTarget | undefined,
-  keys: KeyCache,
+  cache: KeyCache,
+  nowMs: number,
 ): Promise<ProvingTarget | undefined> {
   if (typeof target !== 'object' || target.proves === false) return undefined;
-  const { deviceId, publicKey } = target;
-  if (!isDeviceId(deviceId) || publicKey?.length !== 33)
+  const { deviceId: targetId, publicKey: first } = target;
+  if (!isDeviceId(targetId) || first?.length !== 33)
     throw new TypeError('targetOf() must return an ID, or an object with deviceId and publicKey (33 bytes).');
-  return { deviceId, key: await keys.keyOf({ deviceId, publicKey: toBase64Url(publicKey) }) };
+  const keys = target.keys ?? [{ deviceId: targetId, publicKey: toBase64Url(first) }];
+  const { deviceId, publicKey: text } = keys.at(-1) as ProvingKey;
+  const key = await cache.keyOf({ deviceId, publicKey: text });
+  const former: { deviceId: string; key: PublicKey }[] = [];
+  for (const each of keys.slice(0, -1))
+    if (nowMs <= (each.until ?? 0) * 1000)
+      former.push({ deviceId: each.deviceId, key: await cache.keyOf(each) });
+  return { targetId, deviceId, key, publicKey: fromBase64Url(text) as Uint8Array, former };
 }
 
 /** @returns the error for an answer that has to be proven and cannot be; nothing was sent */

@@ -1,5 +1,6 @@
 import type { MaybePromise, VerifyingCrypto } from '../crypto/provider';
 import { type AnswerSigner, signAnswer, type UnsignedAnswer } from './sign-answer';
+import { successionFor } from './succession';
 
 /** Signs the answer to one request that asked for that, and whose nonce is claimed. */
 export interface AnswerProof {
@@ -19,7 +20,7 @@ export interface ProofSettings {
   /** Undefined where there is no key for answers. */
   readonly signer: () => MaybePromise<AnswerSigner | undefined>;
   readonly maxAnswerBytes: number;
-  readonly crypto: Pick<VerifyingCrypto, 'sha256'>;
+  readonly crypto: Pick<VerifyingCrypto, 'sha256' | 'importPublicKey'>;
   readonly now: () => number;
   readonly onFailure: (error: unknown) => void;
 }
@@ -31,6 +32,10 @@ export function createProof(
     readonly method: string;
     /** Binds the answer to it, 43 characters: see `answerNonce()`. */
     readonly nonce: () => MaybePromise<string>;
+    /** The ID that it names, if it names one. */
+    readonly named?: string | undefined;
+    /** What the list says about a move of the target to another key. */
+    readonly succession?: string | undefined;
     /** Of a body that handlers read before it is verified. */
     readonly gate?: { readonly isVerified: boolean } | undefined;
   },
@@ -42,9 +47,17 @@ export function createProof(
       try {
         const key = await signer();
         if (key === undefined) return null;
-        const { method } = request;
+        const { method, named } = request;
+        const nowMs = now();
+        const about = { signerId: key.deviceId, named, nowMs };
+        const succession = await successionFor(request.succession, about, crypto);
         const nonce = await request.nonce();
-        return await signAnswer(answer, { method, nonce }, key, Math.floor(now() / 1000), crypto);
+        const { deviceId, statement } = key;
+        const signing =
+          succession === undefined
+            ? key
+            : { deviceId, statement, succession, sign: (message: Uint8Array) => key.sign(message) };
+        return await signAnswer(answer, { method, nonce }, signing, Math.floor(nowMs / 1000), crypto);
       } catch (error) {
         onFailure(error);
         return null;

@@ -1,6 +1,7 @@
 import { BODY_HEADER, DIGEST_HEADER, KEY_HEADER } from './answer';
 import { holdBack } from './hold-back';
 import type { AnswerProof } from './proof';
+import { SUCCESSION_HEADER } from './succession';
 
 /**
  * Signs a response with `verdict.proof`, for servers that call a verifier themselves. Returns another `Response` with the
@@ -34,7 +35,7 @@ export async function proveResponse(
 }
 
 /** What a handler has passed on of the answer of another target. */
-const OF_OTHERS = [KEY_HEADER, BODY_HEADER];
+const OF_OTHERS = [KEY_HEADER, BODY_HEADER, SUCCESSION_HEADER];
 
 function linesOf(headers: Headers): Record<string, string | string[]> {
   const lines: Record<string, string | string[]> = Object.fromEntries(headers);

@@ -3,8 +3,17 @@ import type { ProvenHead } from './verify-answer';
 
 /** What proves an answer. */
 export interface AnswerFacts {
-  /** The device ID of the target that signed it: `am_` and 16 base64url characters. */
+  /** The ID of the target that signed it, as it was called: `am_` and 16 base64url characters. */
   readonly target: string;
+  /** The key to which the target has moved, if the caller did not know it: its answers of 30 days say so. */
+  readonly movedTo?:
+    | {
+        /** Its device ID. */
+        readonly deviceId: string;
+        /** A compressed P-256 point, 33 bytes. */
+        readonly publicKey: Uint8Array;
+      }
+    | undefined;
   /** The headers that it signed, as it sent them. All others may have been added on the way. */
   readonly headers: Headers;
   /**
@@ -60,5 +69,7 @@ export function provenBy(response: Response): AnswerFacts | undefined {
   const headers = new Headers();
   for (const name of Object.keys(head.headers))
     for (const line of headerLines(head.headers, name)) headers.append(name, line);
-  return { target, headers, body: !head.isStream };
+  const { nextId: deviceId, nextKey: publicKey } = head.succession ?? {};
+  const moved = deviceId !== undefined && publicKey !== undefined && { movedTo: { deviceId, publicKey } };
+  return { target, ...moved, headers, body: !head.isStream };
 }

@@ -11,6 +11,7 @@ import {
   mayHaveBody,
 } from './answer';
 import { answerParameters, createAnswerBase } from './base';
+import { SUCCESSION_HEADER } from './succession';
 
 /** Signs answers: with the key of a target itself, or with an answer key that the target has signed a statement about. */
 export interface AnswerSigner {
@@ -18,6 +19,8 @@ export interface AnswerSigner {
   readonly deviceId: string;
   /** The statement about an answer key, sent and signed as AuthMesh-Key; absent if the target's own key signs. */
   readonly statement?: string | undefined;
+  /** The statement with which the former key of the target named this one, sent and signed as AuthMesh-Succession. */
+  readonly succession?: string | undefined;
   /**
    * Signs with ECDSA over SHA-256.
    *
@@ -61,6 +64,7 @@ export async function signAnswer(
     else added[DIGEST_HEADER] = await contentDigest(body, crypto); // of the content, so compressing it changes nothing
   }
   if (signer.statement !== undefined) added[KEY_HEADER] = signer.statement;
+  if (signer.succession !== undefined) added[SUCCESSION_HEADER] = signer.succession;
   const all: HeaderLines = { ...headers, ...added };
   const covered = coveredFields(all);
   const parameters = answerParameters(covered, { created, nonce, deviceId: signer.deviceId });

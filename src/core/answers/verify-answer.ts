@@ -1,6 +1,7 @@
 import type { CryptoProvider, PublicKey } from '../crypto/provider';
-import { fromBase64, toUtf8 } from '../encoding';
+import { equalBytes, fromBase64, toUtf8 } from '../encoding';
 import { MAX_CLOCK_SKEW_SECONDS } from '../nonces/nonce-store';
+import { isInTime, type Rotation } from '../rotation/rotation';
 import { readStatement } from '../statements/read-statement';
 import { readPlainDigest } from '../wire/digest';
 import { fieldValue, type HeaderLines } from '../wire/view';
@@ -13,6 +14,7 @@ import {
   mayHaveBody,
 } from './answer';
 import { answerParameters, createAnswerBase } from './base';
+import { readSuccession, SUCCESSION_HEADER } from './succession';
 
 /** What a client knows about the answer that it waits for. */
 export interface ExpectedAnswer {
@@ -24,10 +26,21 @@ export interface ExpectedAnswer {
   readonly asksForPart: boolean;
   /** Whether the request had a condition, so that 304 may come. */
   readonly isConditional: boolean;
-  /** The device ID of the target that was called. */
+  /** The device ID of the target that was called: that of its present key. */
   readonly deviceId: string;
   /** The key of that target. */
   readonly key: PublicKey;
+  /** The same key, 33 bytes: with it, a statement of the target about its next key counts. Default: none does. */
+  readonly publicKey?: Uint8Array | undefined;
+  /** Keys that the target had before, and that still count. Default: none. */
+  readonly former?:
+    | readonly {
+        /** The device ID of the key. */
+        readonly deviceId: string;
+        /** The key. */
+        readonly key: PublicKey;
+      }[]
+    | undefined;
   /**
    * The clock of the caller, Unix milliseconds. An answer key does not count 300 s after its end, whatever time its answer
    * claims.
@@ -45,6 +58,8 @@ export interface ProvenHead {
   readonly digest: Uint8Array | null;
   /** Whether a body may follow that is not signed. */
   readonly isStream: boolean;
+  /** What the target says about the key in whose name the answer is signed, if the caller did not know that yet. */
+  readonly succession?: Rotation | undefined;
 }
 
 /**
@@ -56,16 +71,17 @@ export interface ProvenHead {
 export async function verifyAnswer(
   answer: AnswerView,
   expected: ExpectedAnswer,
-  crypto: Pick<CryptoProvider, 'importPublicKey'>,
+  crypto: Pick<CryptoProvider, 'sha256' | 'importPublicKey'>,
 ): Promise<ProvenHead | string> {
   const claimed = readMember(answer.headers);
   if (typeof claimed === 'string') return claimed;
   const { covered, created, signature } = claimed;
   if (claimed.nonce !== expected.nonce) return 'it answers another request';
-  if (claimed.deviceId !== expected.deviceId) return `it is signed by ${claimed.deviceId}`;
   const missing = coveredFields(answer.headers).find((name) => !covered.includes(name));
   if (missing !== undefined) return `its signature does not cover ${missing}`;
-  const key = await keyOf(answer.headers, created, expected, crypto);
+  const signer = await findSigner(answer.headers, claimed.deviceId, expected, crypto);
+  if (typeof signer === 'string') return signer;
+  const key = await keyOf(answer.headers, created, signer, expected.nowMs, crypto);
   if (typeof key === 'string') return key;
   const parameters = answerParameters(covered, claimed);
   const headers = await signedHeaders(answer, covered, parameters, signature, key);
@@ -73,7 +89,50 @@ export async function verifyAnswer(
   if (answer.status === 206 && !expected.asksForPart) return 'it is a part that nobody asked for';
   if (answer.status === 304 && !expected.isConditional)
     return 'it refers to an earlier answer that nobody named';
-  return toHead(answer.status, headers, created, expected.method);
+  const head = toHead(answer.status, headers, created, expected.method);
+  const { succession } = signer;
+  return typeof head === 'string' || succession === undefined ? head : { ...head, succession };
+}
+
+const TWO_KEYS = 'has named two next keys';
+
+/** Whether an answer is not proven because a key has named two next ones: it is in other hands, too. */
+export function namesTwoKeys({ code, detail }: { readonly code: string; readonly detail: string }): boolean {
+  return code === 'answer_unproven' && detail.includes(TWO_KEYS);
+}
+
+/** In whose name an answer is signed. */
+interface AnswerOrigin {
+  readonly deviceId: string;
+  readonly key: PublicKey;
+  /** What names it, if the caller did not know it. */
+  readonly succession?: Rotation;
+}
+
+/** The target, by the key that the caller knows, by one that still counts, or by the next one. */
+async function findSigner(
+  headers: HeaderLines,
+  deviceId: string,
+  expected: ExpectedAnswer,
+  crypto: Pick<CryptoProvider, 'sha256' | 'importPublicKey'>,
+): Promise<AnswerOrigin | string> {
+  const { key, publicKey, former = [], nowMs } = expected;
+  if (deviceId === expected.deviceId) return { deviceId, key };
+  const known = former.find((each) => each.deviceId === deviceId);
+  if (known !== undefined) return known;
+  const text = fieldValue(headers, SUCCESSION_HEADER);
+  if (text === undefined || publicKey === undefined) return `it is signed by ${deviceId}`;
+  const succession = await readSuccession(text, crypto);
+  if (succession?.nextId !== deviceId)
+    return `it is signed by ${deviceId}, and has no statement of this target about that key`;
+  if (!equalBytes(succession.formerKey, publicKey)) {
+    return former.some((each) => each.deviceId === succession.formerId)
+      ? `${succession.formerId} ${TWO_KEYS}, ${expected.deviceId} and ${deviceId}, so somebody else has its key`
+      : `it is signed by ${deviceId}, which ${succession.formerId} has named, and not this target`;
+  }
+  if (!isInTime(succession, nowMs))
+    return 'the statement of this target about its next key does not count at this time';
+  return { deviceId, key: await crypto.importPublicKey(succession.nextKey), succession };
 }
 
 interface Claimed {
@@ -118,7 +177,8 @@ function onlyMatch(pattern: RegExp, value: string | undefined): RegExpMatchArray
 async function keyOf(
   headers: HeaderLines,
   created: number,
-  { deviceId, key, nowMs }: ExpectedAnswer,
+  { deviceId, key }: AnswerOrigin,
+  nowMs: number,
   crypto: Pick<CryptoProvider, 'importPublicKey'>,
 ): Promise<PublicKey | string> {
   const text = fieldValue(headers, KEY_HEADER);

@@ -9,6 +9,16 @@ import { isScopePattern } from './scopes';
 /** A `controller` may call this device; a `target` may be called by it. A device can have both roles. */
 export type Role = 'controller' | 'target';
 
+/** A key that proves the answers of a target. */
+export interface ProvingKey {
+  /** Its device ID. */
+  readonly deviceId: string;
+  /** The compressed P-256 point, 33 bytes, in base64url: 44 characters. */
+  readonly publicKey: string;
+  /** Unix seconds until which it counts, since the target has moved to another key. Absent: it is the present one. */
+  readonly until?: number | undefined;
+}
+
 /** A device that this one trusts. */
 export interface TrustedDevice {
   /** `am_` and 16 base64url characters of the SHA-256 of the public key. */
@@ -29,6 +39,8 @@ export interface TrustedDevice {
   readonly unconfirmed?: true | undefined;
   /** For a target: false if it cannot prove its answers; default true. */
   readonly proves?: boolean | undefined;
+  /** For a target that has moved to another key: the keys that prove its answers, the present one last. */
+  readonly keys?: readonly ProvingKey[] | undefined;
   /** For a controller: Unix seconds. What its key signed about working keys and delegates before that does not count. */
   readonly keysSince?: number | undefined;
   /** The IDs that it had before its key was rotated, the oldest first, at most 16. Absent if its key is the first one. */
@@ -45,6 +57,8 @@ export interface AllowList {
   readonly ownerId?: string | undefined;
   /** The IDs of the keys that have sealed the list before, without `deviceId`: AuthMesh-Target may name them as well. */
   readonly formerOwnerIds?: readonly string[] | undefined;
+  /** The statement with which a former key of this device named its present one, sent with answers that need it. */
+  readonly succession?: string | undefined;
   /** The authorities that this device accepts. */
   readonly hosts: readonly string[];
   /** The IDs of delegations that were revoked here, 22 characters each; default none. */

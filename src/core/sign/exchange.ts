@@ -91,10 +91,10 @@ async function sendInTime(settings: Settings, request: Outgoing, how: AnswerOpti
 }
 
 /** @returns the ID to name, and the target itself where it can prove its answers, and these may be asked for */
-async function findTarget({ open, targetOf, keys }: Settings, url: URL, { answers }: AnswerOptions) {
+async function findTarget({ open, targetOf, keys, now }: Settings, url: URL, { answers }: AnswerOptions) {
   await open(); // first: without a key there is nothing to look up
   const found = (await targetOf?.(url.host)) ?? undefined;
-  const target = answers === 'off' ? undefined : await provingTarget(found, keys);
+  const target = answers === 'off' ? undefined : await provingTarget(found, keys, now());
   if (target === undefined && answers === 'required') throw cannotProve(url, found);
   return { targetId: typeof found === 'object' ? found.deviceId : found, target };
 }

@@ -66,6 +66,7 @@ export async function proven(
     crypto,
     limitBytes,
     allowsUnprovenBody: attempt.allowsUnprovenBody,
+    targetId: asked.targetId,
     unproven: (why) => unproven(settings, request, response.status, why),
   });
   if (typeof result !== 'string') {
@@ -128,6 +129,8 @@ export function isLate(response: Response): boolean {
 export interface ProveOptions extends Omit<ExpectedBody, 'digest' | 'crypto'> {
   readonly crypto: Pick<CryptoProvider, 'sha256' | 'createSha256' | 'importPublicKey'>;
   readonly allowsUnprovenBody: boolean;
+  /** The ID under which the target was called. */
+  readonly targetId: string;
 }
 
 /**
@@ -156,7 +159,7 @@ export async function prove(
     return `a Response cannot have the status ${status}`;
   }
   takeOver(proven, response);
-  noteProof(proven, { target: expected.deviceId, head });
+  noteProof(proven, { target: options.targetId, head });
   return proven;
 }
 

@@ -85,7 +85,7 @@ export interface Readable extends Incoming {
 }
 
 /** After checks 3 to 6, too: the device that it claims may call. */
-interface Known extends Readable {
+export interface Known extends Readable {
   readonly list: AllowList;
   readonly device: TrustedDevice;
 }

@@ -14,16 +14,9 @@ import { checkPurpose } from '../statements/carried-statement';
 import { StatementCache } from '../statements/statement-cache';
 import { isDeviceId } from '../wire/credentials';
 import { toFreshRequest } from '../wire/fresh-request';
-import { isRequest, type RequestView, sourceOf, toRequestView } from '../wire/view';
+import { fieldValue, isRequest, type RequestView, sourceOf, toRequestView } from '../wire/view';
 import { readyBody } from './body';
-import {
-  type Context,
-  type Incoming,
-  type Readable,
-  runChecks,
-  type Verified,
-  type VerifyCall,
-} from './checks';
+import { type Context, type Incoming, type Known, runChecks, type Verified, type VerifyCall } from './checks';
 import { scopesOf } from './device';
 import { readVerifyOptions, type VerifyOptions } from './options';
 import { toRefusal } from './refusal';
@@ -195,10 +188,12 @@ function proofOf(request: Incoming): AnswerProof | undefined {
   const { context, view, isClaimed, ownProof } = request;
   if (ownProof !== undefined) return ownProof;
   if (!isClaimed || context.proofs === undefined || !asksForProof(view.headers)) return undefined;
-  const { credentials, base = '' } = request as Readable; // set before the claim
+  const { credentials, list, base = '' } = request as Known; // set before the claim
   const { gate } = stateOf(view).gated ?? {};
   const nonce = () => answerNonce(base, credentials.signature, context.crypto);
-  return createProof(context.proofs, { method: view.method, nonce, gate });
+  const named = fieldValue(view.headers, 'authmesh-target');
+  const { succession } = list;
+  return createProof(context.proofs, { method: view.method, nonce, named, succession, gate });
 }
 
 /** The proof for an adapter. Only the first verifier of a request hands it out: it sees the answer last. */

@@ -1,4 +1,4 @@
-import type { Role } from '../../core/devices/allow-list';
+import type { ProvingKey, Role } from '../../core/devices/allow-list';
 import { isScopePattern } from '../../core/devices/scopes';
 import { fromBase64Url } from '../../core/encoding';
 import { AllowListIntegrityError } from '../../core/errors/amesh-error';
@@ -27,6 +27,8 @@ export interface DeviceEntry {
   readonly lease?: Lease;
   /** For a target: false if it cannot prove its answers. Absent: it can. */
   readonly proves?: false;
+  /** For a target that has moved to another key: the keys that prove its answers, the present one last; 2 to 16. */
+  readonly keys?: readonly ProvingKey[];
   /** The IDs that it had before its key was rotated, the latest last: the first one and the latest 15. */
   readonly was?: readonly string[];
   /** The ID of the device that replaces it after a rotation. */
@@ -95,12 +97,16 @@ const ALG = 'ES256';
 /** How many former IDs an entry keeps. */
 export const MAX_FORMER_IDS = 16;
 
+/** How many keys of a target an entry keeps. */
+export const MAX_PROVING_KEYS = 16;
+
 const DEVICE = ['id', 'key', 'alg', 'name', 'roles', 'addedAt'];
 const DEVICE_OPTIONS = [
   'scopes',
   'expiresAt',
   'lease',
   'proves',
+  'keys',
   'was',
   'next',
   'retiresAt',
@@ -134,8 +140,13 @@ export function toLine(entry: DeviceLine | Tombstone): string {
     expiresAt: options.lease.expiresAt,
     endsAt: options.lease.endsAt,
   };
+  const keys = options.keys?.map(({ deviceId, publicKey, until }) => ({
+    id: deviceId,
+    key: publicKey,
+    until,
+  }));
   // In a fixed order, so that an unchanged entry has the same line.
-  const given = Object.entries({ ...options, lease }).sort(([a], [b]) => rankOf(a) - rankOf(b));
+  const given = Object.entries({ ...options, lease, keys }).sort(([a], [b]) => rankOf(a) - rankOf(b));
   return JSON.stringify({ id, key, alg: ALG, name, roles, addedAt, ...Object.fromEntries(given) });
 }
 
@@ -160,10 +171,12 @@ export function readEntry(value: unknown): Entry | null {
     return { kind: 'tombstone', tombstone: { deviceId: id, revokedAt, until } };
   }
   if (!hasMembers(value, DEVICE, DEVICE_OPTIONS) || !hasRightOptions(value)) return null;
-  const { key, name, roles, addedAt, id: _, alg: __, ...options } = value;
+  const { key, name, roles, addedAt, keys: given, id: _, alg: __, ...options } = value;
   if (!isKey(key) || !isText(name) || !isCount(addedAt)) return null;
   if (!isListOf(roles, isRole) || !hasRightState(value)) return null;
-  const device = { deviceId: id, publicKey: key, friendlyName: name, roles, addedAt, ...options };
+  const keys = (given as readonly KeyJson[] | undefined)?.map(toProvingKey);
+  const known = { ...options, ...(keys && { keys }) };
+  const device = { deviceId: id, publicKey: key, friendlyName: name, roles, addedAt, ...known };
   return { kind: 'device', device };
 }
 
@@ -189,6 +202,7 @@ function hasRightOptions(value: Record<string, unknown>): boolean {
     is('expiresAt', isCount) &&
     is('lease', isLease) &&
     is('proves', (proves) => proves === false) &&
+    is('keys', isListOfKeys) &&
     is('was', (was) => isListOf(was, isText) && was.length <= MAX_FORMER_IDS && was.every(isDeviceId)) &&
     is('next', (next) => isText(next) && isDeviceId(next)) &&
     is('retiresAt', isCount) &&
@@ -205,6 +219,26 @@ function hasRightState(value: Record<string, unknown>): boolean {
   if (has('pending')) return roles.length === 0 && has('was') && !has('next') && !has('retiresAt');
   if (has('retiresAt')) return has('next') && !roles.includes('controller');
   return roles.length > 0;
+}
+
+interface KeyJson {
+  readonly id: string;
+  readonly key: string;
+  readonly until?: number;
+}
+
+function toProvingKey({ id: deviceId, key: publicKey, until }: KeyJson): ProvingKey {
+  return { deviceId, publicKey, ...(until !== undefined && { until }) };
+}
+
+/** Each but the last has an end. */
+function isListOfKeys(value: unknown): value is readonly KeyJson[] {
+  if (!Array.isArray(value) || value.length < 2 || value.length > MAX_PROVING_KEYS) return false;
+  return value.every((each, i) => {
+    const isLast = i === value.length - 1;
+    if (!hasMembers(each, isLast ? ['id', 'key'] : ['id', 'key', 'until'])) return false;
+    return isText(each.id) && isDeviceId(each.id) && isKey(each.key) && (isLast || isCount(each.until));
+  });
 }
 
 function isLease(value: unknown): boolean {

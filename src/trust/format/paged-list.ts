@@ -61,6 +61,7 @@ export class PagedList implements AllowList {
   readonly deviceId: string;
   readonly ownerId: string | undefined;
   readonly formerOwnerIds: readonly string[] | undefined;
+  readonly succession: string | undefined;
   readonly hosts: readonly string[];
   readonly endedDelegations: ReadonlySet<string>;
   /** Whether all its pages are there and in order. */
@@ -89,6 +90,7 @@ export class PagedList implements AllowList {
     this.deviceId = head.list;
     this.ownerId = head.ownerId;
     this.formerOwnerIds = head.was;
+    this.succession = head.succession;
     this.hosts = head.hosts;
     this.endedDelegations = new Set([...head.ended, ...(newest?.ended ?? [])].map(([id]) => id));
     this.gone = newest === undefined ? NOBODY : new Set(newest.recent.map(({ deviceId }) => deviceId));
@@ -230,7 +232,8 @@ function bytesOf({ content }: Page): Uint8Array {
 
 /** The part of an entry that a verifier needs. Trust ends with the entry or with its lease, whichever comes first. */
 function toTrusted(entry: DeviceLine): TrustedDevice {
-  const { deviceId, publicKey, friendlyName, roles, scopes, unconfirmed, proves, keysSince, was } = entry;
+  const { deviceId, publicKey, friendlyName, roles, scopes } = entry;
+  const { unconfirmed, proves, keys, keysSince, was } = entry;
   const ends = [entry.expiresAt, entry.lease?.expiresAt].filter((end) => end !== undefined);
   return {
     deviceId,
@@ -241,6 +244,7 @@ function toTrusted(entry: DeviceLine): TrustedDevice {
     ...(scopes && { scopes }),
     ...(unconfirmed && { unconfirmed }),
     ...(proves === false && { proves }),
+    ...(keys && { keys }),
     ...(keysSince && { keysSince }),
     ...(was && { formerIds: was }),
   };

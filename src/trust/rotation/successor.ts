@@ -107,7 +107,7 @@ export async function acceptSuccessor(
   const { former, next } = await expectPending(draft, id);
   if (!former.roles.includes('controller')) throw noRotation(id);
   const { deviceId, publicKey, was = [] } = next;
-  const { next: _, unconfirmed, proves, hosts, roles, ...rights } = former;
+  const { next: _, unconfirmed, proves, keys, hosts, roles, ...rights } = former;
   const successor: DeviceEntry = { ...rights, deviceId, publicKey, was, hosts: [], roles: ['controller'] };
   await draft.put(successor);
   await draft.put({
@@ -119,6 +119,7 @@ export async function acceptSuccessor(
     addedAt: former.addedAt,
     ...(former.was && { was: former.was }),
     ...(proves === false && { proves }),
+    ...(keys && { keys }),
     ...(unconfirmed && { unconfirmed }),
     next: deviceId,
     retiresAt: nowSeconds + ROTATION_LIMITS.overlapSeconds,

@@ -1,0 +1,68 @@
+import { provenHead } from '../../core/answers/proven-by';
+import { namesTwoKeys } from '../../core/answers/verify-answer';
+import type { AllowListSource } from '../../core/devices/allow-list';
+import { isAmeshError } from '../../core/errors/amesh-error';
+import { momentText } from '../../core/moment';
+import { ROTATION_LIMITS } from '../../core/rotation/rotation';
+import { answeredBy } from '../../core/sign/answered';
+import type { Log } from '../../process/log';
+import type { Device } from '../../trust/device';
+import { followMove } from '../../trust/moves/follow-move';
+
+/** The least time between two attempts to write what an answer said, for example in a folder that cannot be written. */
+const AGAIN_MS = 30_000;
+/** A target can sign as many statements as it likes. */
+const MOST_TRIED = 100;
+
+/** What a machine that calls has for this. */
+interface Caller {
+  readonly list: AllowListSource;
+  readonly device: () => Promise<Device>;
+  readonly log: Pick<Log, 'once'>;
+}
+
+/**
+ * Notes that a target has moved to another key, once a proven answer says so. Until that is in the list, each answer for 30
+ * days from the move proves it again.
+ */
+export class Moves {
+  readonly #triedAtMs = new Map<string, number>();
+
+  /** Never rejects: the caller gets its response, and a later one tries again. */
+  async take(response: Response, { list, device, log }: Caller): Promise<void> {
+    const { succession } = provenHead(response) ?? {};
+    const { target } = answeredBy(response) ?? {};
+    if (succession === undefined || target === undefined || this.#isTried(succession.text)) return;
+    const { formerId, nextId, issuedAt } = succession;
+    const both = `${target} has moved to another key: its answers are proven by ${nextId} now, and no longer by ${formerId}`;
+    try {
+      const { trust } = await device();
+      const nowSeconds = Math.floor(Date.now() / 1000);
+      const { result } = await trust.update((draft) => followMove(draft, target, succession, nowSeconds));
+      list.expire?.();
+      const until = momentText((nowSeconds + ROTATION_LIMITS.overlapSeconds) * 1000);
+      if (result) log.once(`${both}. Answers of the former key count until ${until}.`);
+    } catch (error) {
+      const until = momentText((issuedAt + ROTATION_LIMITS.lifeSeconds) * 1000);
+      log.once(
+        `${both}. That could not be written to the allow list (${(error as Error).message}), so such answers are proven only until ${until}.`,
+      );
+    }
+  }
+
+  /** A key that names two next ones is in other hands, too, which nobody should have to look for in an error. */
+  tell(error: unknown, { log }: Pick<Caller, 'log'>): void {
+    if (isAmeshError(error) && namesTwoKeys(error))
+      log.once(
+        `${error.detail} Ask its owner which key is the right one. If it is not the first one named here, revoke the target (amesh revoke) and pair it again.`,
+      );
+  }
+
+  #isTried(text: string): boolean {
+    const nowMs = performance.now();
+    for (const [known, atMs] of this.#triedAtMs) if (nowMs - atMs > AGAIN_MS) this.#triedAtMs.delete(known);
+    if (this.#triedAtMs.has(text) || this.#triedAtMs.size >= MOST_TRIED) return true;
+    this.#triedAtMs.set(text, nowMs);
+    return false;
+  }
+}
