@@ -1,4 +1,4 @@
-import type { CryptoProvider } from '../crypto/provider';
+import type { CryptoProvider, Sha256 } from '../crypto/provider';
 import { equalBytes, joinBytes } from '../encoding';
 
 /** What the body of an answer has to be. */
@@ -25,30 +25,31 @@ export function checkedBody(
   { digest, crypto, limitBytes, unproven }: ExpectedBody,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
-  const hash = crypto.createSha256();
-  /** One chunk; all of them if only the whole can be hashed. */
+  /** Made for the second chunk: most bodies have one, and hashing it at once takes less. Null if only the whole can be hashed. */
+  let hash: Sha256 | null | undefined;
+  /** The last chunk, which is hashed when it is handed out; all of them if only the whole can be hashed. */
   let held: Uint8Array[] = [];
   let length = 0;
 
   /** @returns the chunks that may be read now */
   async function take(chunk: Uint8Array): Promise<Uint8Array[]> {
     const before = held;
-    held = [chunk];
-    if (hash !== null) {
-      await hash.update(chunk);
-      return before;
-    }
-    held = [...before, chunk];
     length += chunk.length;
-    if (length > limitBytes)
+    if (hash === undefined && (before.length > 0 || length > limitBytes)) hash = crypto.createSha256();
+    held = hash === null ? [...before, chunk] : [chunk];
+    if (hash === null && length > limitBytes)
       throw unproven(
         `this runtime hashes only whole bodies, and its body is larger than ${limitBytes} bytes (maxBufferedBytes)`,
       );
-    return [];
+    if (hash === null) return [];
+    for (const earlier of before) await hash?.update(earlier);
+    return before;
   }
 
   async function end(): Promise<Uint8Array[]> {
-    const actual = await (hash === null ? crypto.sha256(joinBytes(held)) : hash.digest());
+    if (hash) for (const last of held) await hash.update(last);
+    const [only = new Uint8Array()] = held;
+    const actual = await (hash ? hash.digest() : crypto.sha256(held.length > 1 ? joinBytes(held) : only));
     if (!equalBytes(actual, digest)) throw unproven(WRONG_BODY);
     return held;
   }

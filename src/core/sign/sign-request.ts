@@ -125,9 +125,13 @@ export async function signParts(
   if (line instanceof Fault) throw new TypeError(`This request cannot be signed: ${line.detail}`);
 
   const added: Record<string, string> = {};
-  if (body && body.length > 0) added['content-digest'] = await contentDigest(body, crypto);
+  if (body && body.length > 0) {
+    const digest = contentDigest(body, crypto);
+    added['content-digest'] = typeof digest === 'string' ? digest : await digest;
+  }
   if (targetDeviceId !== undefined) added['authmesh-target'] = targetDeviceId;
-  const worker = await signer.requestSigner?.();
+  const opening = signer.requestSigner?.();
+  const worker = opening instanceof Promise ? await opening : opening;
   if (worker !== undefined) added['authmesh-key'] = worker.statement;
   else if (fieldValue(view.headers, 'authmesh-key') !== undefined)
     throw new TypeError('This request has the AuthMesh-Key of another signature: remove it first.');
@@ -144,7 +148,7 @@ export async function signParts(
     created: options.created ?? Math.floor(Date.now() / 1000),
     expires: options.expires,
     nonce: options.nonce ?? toBase64Url(crypto.randomBytes(16)),
-    deviceId: worker?.deviceId ?? (await idOf(signer, crypto)),
+    deviceId: worker?.deviceId ?? ids.get(signer) ?? (await idOf(signer, crypto)),
   };
   const value = signatureParameters(covered, parameters);
   const base = createSignatureBase(line, headers, covered, value);

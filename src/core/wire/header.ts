@@ -22,6 +22,8 @@ interface Fields {
  * no others, separated by a comma and optional spaces.
  */
 export function readAuthMeshHeader(value: string): Credentials | Fault {
+  const own = readOwn(value);
+  if (own !== null) return own;
   if (value.length > MAX_LENGTH)
     return malformed(`The AuthMesh header is longer than ${MAX_LENGTH} characters.`);
   const text = value.replace(SCHEME, '');
@@ -31,6 +33,18 @@ export function readAuthMeshHeader(value: string): Credentials | Fault {
   // Another version has other fields: report the version, not what is wrong with them.
   const version = VERSION.exec(text)?.[1];
   return version !== undefined && version !== '2' ? new Fault(REQUEST_CODES.unsupported_version) : read;
+}
+
+const OWN =
+  /^AuthMesh v="2",id="(am_[\w-]{16})",ts="(0|[1-9]\d{0,11})",nonce="([\w-]{22})",sig="([\w-]{86})"$/;
+
+/** The very text that our own client writes, which takes a fraction of the time; null for any other. */
+function readOwn(value: string): Credentials | null {
+  const [, deviceId = '', ts, nonce = '', sig = ''] = OWN.exec(value) ?? [];
+  const signature = fromBase64Url(sig);
+  if (signature?.length !== 64) return null;
+  const created = Number(ts);
+  return { form: 'authmesh', deviceId, created, nonce, signature, covered: null, parameters: null };
 }
 
 function readFields(text: string): Fields | Fault {

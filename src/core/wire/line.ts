@@ -70,7 +70,8 @@ function readAuthority(view: RequestView, options: RequestLineOptions): string |
   if (seen === null) return malformed('The Host header is missing, or is not host[:port].');
   const hosts = headerLines(view.headers, 'host');
   if (hosts.length > 1) return malformed('There are several Host headers.');
-  if (hosts.length === 1 && normalizeAuthority((hosts[0] as string).trim()) !== seen) {
+  const [host = view.authority] = hosts; // mostly the same text
+  if (host !== view.authority && normalizeAuthority(host.trim()) !== seen) {
     return malformed('The Host header differs from the authority of the request.');
   }
   if (options.authority !== undefined) return options.authority;
