@@ -46,7 +46,7 @@ export function startReplayer(): Replayer {
         ...records.slice(-10),
         ...records.filter((_, i) => (i + round) % 50 === 0).slice(-10),
       ]);
-      await sleep(times(300, 80, 20));
+      await sleep(times(150, 80, 20));
     }
   }
 
