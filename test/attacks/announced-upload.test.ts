@@ -8,7 +8,7 @@ const MEGABYTE = 1_048_576;
 const ANNOUNCED = 1024 * MEGABYTE;
 const AT_ONCE = 50;
 /** Before the memory is looked at for the first time, and after. */
-const [BEFORE, COUNT] = times([1000, 2000], [3000, 10_000]) as [number, number];
+const [BEFORE, COUNT] = times([3000, 2000], [3000, 10_000]) as [number, number];
 
 interface State {
   readonly rssBytes: number;
