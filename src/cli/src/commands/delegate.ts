@@ -6,6 +6,7 @@ import {
   lookUp,
   STATEMENT_LIMITS,
 } from '@authmesh/sdk/admin';
+import type { ProvingKey } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { scopesOf, scopesText } from '../allow-list/scopes';
 import { valuesOf } from '../command-line/arguments';
@@ -60,11 +61,13 @@ export const delegate = defineCommand({
     const device = await openMachine();
     const targets: DeviceEntry[] = [];
     for (const word of words) targets.push(await findTarget(device, word));
+    const nowSeconds = Date.now() / 1000;
+    const targetKeys = targets.map((target) => ({ ...target, ...keyOf(target, nowSeconds) }));
     const { text, facts } = await issue(device, {
       name,
       scopes,
-      targets: targets.map(({ deviceId }) => deviceId),
-      targetKeys: targets,
+      targets: targetKeys.map(({ deviceId }) => deviceId),
+      targetKeys,
       lifetimeSeconds,
     });
     const { id, expiresAt } = facts;
@@ -91,6 +94,21 @@ export const delegate = defineCommand({
     };
   },
 });
+
+/** For so long the instances of a target may take to move to another key, in seconds: 7 days. */
+const MOVE_SECONDS = 604_800;
+/** How long the former key of a target counts in the list, in seconds: 30 days. */
+const OVERLAP_SECONDS = 2_592_000;
+
+/**
+ * The key by which delegates know a target. While it moves to another key, that is the former one: it proves the answers of
+ * instances that have not moved, and a statement of it those of the others.
+ */
+function keyOf({ deviceId, publicKey, keys }: DeviceEntry, nowSeconds: number): ProvingKey {
+  const [former, present = { deviceId, publicKey }] = keys?.slice(-2) ?? [];
+  const isMoving = former?.until !== undefined && former.until > nowSeconds + OVERLAP_SECONDS - MOVE_SECONDS;
+  return isMoving ? former : present;
+}
 
 async function findTarget({ trust }: Device, word: string): Promise<DeviceEntry> {
   const found = await lookUp(trust, word);

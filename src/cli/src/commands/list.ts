@@ -199,9 +199,10 @@ function toRow(device: SeenDevice): string[] {
   ];
 }
 
-function footnote({ unconfirmed, lease, proves }: DeviceEntry, role: string): string | undefined {
+function footnote({ unconfirmed, lease, proves, keys }: DeviceEntry, role: string): string | undefined {
   if (role === 'target') {
-    const notes = [unconfirmed && 'unconfirmed', proves === false && 'cannot prove its answers'];
+    const moved = keys && `moved to the key of ${keys.at(-1)?.deviceId}`;
+    const notes = [unconfirmed && 'unconfirmed', proves === false && 'cannot prove its answers', moved];
     const shown = notes.filter(Boolean).join(', ');
     return shown === '' ? undefined : ` (${shown})`;
   }
