@@ -11,6 +11,7 @@ import {
   createIdentity,
   type DeviceEntry,
   type DeviceIdentity,
+  issueGrant,
   joinList,
   makeHandOver,
   openDevice,
@@ -82,10 +83,10 @@ class Moving {
   }
 
   /** From now on, a server with this key answers. */
-  serve(name: string): void {
+  serve(name: string, answer: RequestListener = (_, response) => response.end('ok')): void {
     const amesh = createAmesh({ dir: join(this.root, name), env: this.alone(name), hosts: [this.host] });
-    const verify = amesh.verify();
-    this.handler = (request, response) => verify(request, response, () => response.end('ok'));
+    const verify = amesh.verify({ enroll: true });
+    this.handler = (request, response) => verify(request, response, () => answer(request, response));
   }
 
   /** Moves the list from one key to the next one. */
@@ -202,6 +203,56 @@ describe('a caller over http, of a target that moves to another key', () => {
     expect(keys.map(({ deviceId }) => deviceId)).toEqual(
       ['first', 'second', 'third', 'fourth'].map((name) => moving.identity(name).deviceId),
     );
+  });
+
+  it('that paired with its second key calls it by that ID, and follows it to the third', async () => {
+    await moving.move('first', 'second');
+    const late = await moving.add('late');
+    const owner = await moving.open('second', moving.alone('second'));
+    await owner.trust.update((draft) =>
+      addDevice(draft, { ...late, role: 'controller', hosts: [] }, nowSeconds()),
+    );
+    const own = await moving.open('late');
+    const second = moving.identity('second');
+    await own.trust.update((draft) =>
+      addDevice(draft, { ...second, role: 'target', hosts: [moving.host] }, nowSeconds()),
+    );
+    await moving.move('second', 'third');
+    moving.serve('third');
+    const caller = moving.caller({ dir: join(moving.root, 'late') });
+    expect(provenBy(await caller.fetch(`http://${moving.host}/`))).toMatchObject({
+      target: second.deviceId,
+      movedTo: { deviceId: moving.identity('third').deviceId },
+    });
+    // The first caller has missed the first move.
+    await expect(moving.call()).rejects.toMatchObject(unproven(`which ${second.deviceId} has named`));
+  });
+
+  it('enrols with a grant of the first key, and its answers are proven', async () => {
+    const first = await moving.open('first');
+    const { token } = await issueGrant(first, {
+      names: 'worker',
+      hosts: [moving.host],
+      uses: 1,
+      leaseSeconds: 3600,
+      maxLeaseSeconds: 3600,
+    });
+    await moving.move('first', 'second');
+    moving.serve('second');
+    const dir = join(moving.root, 'worker');
+    const worker = createAmesh({ dir, env: { AMESH_BOOTSTRAP_TOKEN: token } });
+    expect(await (await worker.fetch(`http://${moving.host}/`)).text()).toBe('ok');
+    const { trust } = await openDevice(dir, {});
+    const { keys } = (await trust.read()).entry(moving.targetId) ?? {};
+    expect(keys?.at(-1)?.deviceId).toBe(moving.identity('second').deviceId);
+  });
+
+  it('gets no statement of another target, which a handler has passed on', async () => {
+    await moving.move('first', 'second');
+    moving.serve('second', (_, response) => response.setHeader('authmesh-succession', 'foreign').end('ok'));
+    const response = await moving.call();
+    expect(await response.text()).toBe('ok');
+    expect(response.headers.get('authmesh-succession')).toMatch(/^[\w-]+\.[\w-]{86}\.[\w-]{86}$/);
   });
 
   it('cannot follow it without a hand-over, and can once that is added', async () => {

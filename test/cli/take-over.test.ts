@@ -1,110 +1,14 @@
 import { cp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { signRequest } from '@authmesh/sdk/core';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ensureBuilt } from '../support/built';
 import type { Child } from '../support/child';
-import { type Fleet, HOST, startFleet, until } from '../support/fleet';
+import { until } from '../support/fleet';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { Machine, objectOf, type Ran } from './amesh';
+import { Deployment, type Move, PASSED, prepare, type Variables } from './deployment';
 
-const PASSED = '200 passed';
 const BROKEN = '500 {"error":"allow_list_integrity_failure"}';
-const SIZE = 4;
-/** Some 50 requests a second. */
-const EVERY_MS = 20;
-const MOST_REQUESTS = 20_000;
-
-type Variables = Record<string, string>;
-
-/** Four instances behind one name that are redeployed one by one, under requests that never stop. */
-class Deployment {
-  readonly refused: string[] = [];
-  sent = 0;
-  readonly active: Child[] = [];
-  #isOver = false;
-  #running: Promise<void> = Promise.resolve();
-  readonly #open = new Map<Child, Set<Promise<unknown>>>();
-
-  constructor(
-    readonly fleet: Fleet,
-    /** The device ID of the target, which the caller signs. */
-    readonly target: string,
-  ) {}
-
-  async send(to: Child): Promise<string> {
-    const options = { targetDeviceId: this.target };
-    const { headers } = await signRequest(new Request(`http://${HOST}/`), this.fleet.signer, options);
-    return this.fleet.send(to, { headers: Object.fromEntries(headers) });
-  }
-
-  /** @param env of the instance with this number */
-  async deploy(env: (index: number) => Variables): Promise<void> {
-    for (let index = 0; index < SIZE; index++) {
-      const next = await this.fleet.start(env(index));
-      expect(await until(PASSED, () => this.send(next)), next.stderr()).toBe(PASSED);
-      const old = this.active[index];
-      this.active[index] = next;
-      if (old === undefined) continue;
-      await Promise.all(this.#open.get(old) ?? []);
-      old.kill('SIGTERM');
-      await old.ended;
-    }
-  }
-
-  begin(): void {
-    this.#running = this.#load();
-  }
-
-  async end(): Promise<void> {
-    this.#isOver = true;
-    await this.#running;
-    await Promise.all([...this.#open.values()].flatMap((each) => [...each]));
-  }
-
-  async #load(): Promise<void> {
-    while (!this.#isOver && this.sent < MOST_REQUESTS) {
-      const to = this.active[this.sent++ % SIZE] as Child;
-      const open = this.#open.get(to) ?? new Set();
-      this.#open.set(to, open);
-      const request = this.send(to).then(
-        (answer) => answer === PASSED || this.refused.push(answer),
-        (error) => this.refused.push(String(error)),
-      );
-      open.add(request);
-      request.finally(() => open.delete(request));
-      await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
-    }
-  }
-}
-
-/** What moves, and to whom. */
-interface Move {
-  readonly fleet: Fleet;
-  readonly owner: string;
-  readonly next: string;
-  readonly list: string;
-  /** The machine of the former owner, and that of the next one. */
-  readonly former: Machine;
-  readonly admin: Machine;
-}
-
-async function prepare(env: Variables): Promise<Move> {
-  await ensureBuilt();
-  const fleet = await startFleet(0, env);
-  const admin = new Machine(join(fleet.root, 'next'));
-  const made = objectOf(await admin.amesh(['init', '--name', 'next', '--json']));
-  return {
-    fleet,
-    owner: fleet.ownerKey,
-    next: made.publicKey as string,
-    list: (await fleet.open()).identity.deviceId,
-    former: new Machine(fleet.targetDir),
-    admin,
-  };
-}
-
 describeWithRedis('a list in Redis that moves to its next owner', { timeout: 120_000 }, () => {
   let redis: RedisServer;
   let store: Variables;
