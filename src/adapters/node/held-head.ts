@@ -42,27 +42,44 @@ interface Http1Response {
 function holdHttp1(response: Http1Response): HeldHead | null {
   const text = response._header;
   if (typeof text !== 'string' || !text.startsWith('HTTP/1.')) return null;
-  const [first = '', ...lines] = text.slice(0, -4).split('\r\n');
-  const headers: Record<string, string[]> = Object.create(null);
-  for (const line of lines) {
-    const name = nameOf(line);
-    const value = line.slice(name.length + 1).trim();
-    const earlier = headers[name];
-    if (earlier === undefined) headers[name] = [value];
-    else earlier.push(value);
-  }
+  const headers = linesOfText(text);
   return {
     status: response.statusCode,
     headers,
     release(changes) {
-      const kept = lines.filter((line) => !Object.hasOwn(changes, nameOf(line)));
-      const added = Object.entries(changes).flatMap(([name, value]) =>
-        value === undefined ? [] : [`${name}: ${value}`],
-      );
+      let added = '';
+      let isReplaced = false;
+      for (const name in changes) {
+        isReplaced ||= headers[name] !== undefined;
+        if (changes[name] !== undefined) added += `${name}: ${changes[name]}\r\n`;
+      }
       if (!(response.socket instanceof Socket)) changeHeaders(response, changes);
-      response._header = [first, ...kept, ...added, '', ''].join('\r\n');
+      const kept = isReplaced ? without(text, changes) : text;
+      response._header = `${kept.slice(0, -2)}${added}\r\n`;
     },
   };
+}
+
+/** The lines of a head that Node has made: `Name: value`, and an empty one at the end. */
+function linesOfText(text: string): Record<string, string[]> {
+  const headers: Record<string, string[]> = Object.create(null);
+  let start = text.indexOf('\r\n') + 2;
+  for (let end = text.indexOf('\r\n', start); end > start; end = text.indexOf('\r\n', start)) {
+    const colon = text.indexOf(':', start);
+    const name = text.slice(start, colon).toLowerCase();
+    const value = text.slice(colon + 1, end).trim();
+    const earlier = headers[name];
+    if (earlier === undefined) headers[name] = [value];
+    else earlier.push(value);
+    start = end + 2;
+  }
+  return headers;
+}
+
+function without(text: string, changes: HeadChanges): string {
+  const [first = '', ...lines] = text.split('\r\n');
+  const kept = lines.filter((line) => line === '' || !Object.hasOwn(changes, nameOf(line)));
+  return [first, ...kept].join('\r\n');
 }
 
 /** Imitations of a connection, such as that of serverless-http, take the headers from the response, and not from its head. */

@@ -76,7 +76,7 @@ class ProvenAnswer {
   #queue: Written[] = [];
   #queuedBytes = 0;
   #end: Written | undefined;
-  #unmarkEnded: (() => void) | undefined;
+  #isEndHeld = false;
   #isWaiting = false;
 
   constructor(method: string, response: Methods, proof: AnswerProof) {
@@ -98,6 +98,11 @@ class ProvenAnswer {
 
   expectWhole(): void {
     this.#isWhole = true;
+  }
+
+  /** Whether the end of the answer was written, and is not released yet. */
+  get isEndHeld(): boolean {
+    return this.#isEndHeld;
   }
 
   #passes(): boolean {
@@ -152,7 +157,8 @@ class ProvenAnswer {
     if (this.#state === 'idle') this.#makeHead(written.bytes.length);
     if (this.#passes()) return this.#beneath.end.apply(response, args);
     this.#end = written;
-    this.#unmarkEnded = markEnded(response);
+    this.#isEndHeld = true;
+    markEnded(response);
     this.#queuedBytes += written.bytes.length;
     if (this.#state === 'held')
       this.#sign(this.#isStream(this.#proof.maxAnswerBytes) ? null : this.#gathered());
@@ -207,7 +213,9 @@ class ProvenAnswer {
   }
 
   #gathered(): Uint8Array {
-    const parts = [...this.#queue, ...(this.#end === undefined ? [] : [this.#end])].map(({ bytes }) => bytes);
+    const end = this.#end;
+    if (this.#queue.length === 0 && end !== undefined) return end.bytes;
+    const parts = [...this.#queue, ...(end === undefined ? [] : [end])].map(({ bytes }) => bytes);
     return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
   }
 
@@ -234,7 +242,8 @@ class ProvenAnswer {
     const { write, end, flushHeaders } = this.#beneath;
     const queue = this.#queue;
     this.#queue = [];
-    this.#unmarkEnded?.();
+    if (this.#isEndHeld && !isHttp2Response(response)) response.finished = false;
+    this.#isEndHeld = false;
     let isReady = true;
     for (const { given, encoding, callback } of queue)
       isReady = write.call(response, given, encoding, callback);
@@ -264,23 +273,33 @@ function foreignProof(headers: HeldHead['headers']): HeadChanges | undefined {
 /**
  * Until its bytes are released, an answer looks as if Node had taken its end. What Node itself says is hidden by properties that
  * stay: to delete one would make every later access to the response slow.
- *
- * @returns releases it
  */
-function markEnded(response: Methods): () => void {
-  let isMarked = true;
-  const shown = isHttp2Response(response)
-    ? { finished: true, writableEnded: true }
-    : { writableFinished: false };
-  for (const [name, value] of Object.entries(shown)) {
-    const get = () => (isMarked ? value : Reflect.get(Object.getPrototypeOf(response), name, response));
-    Object.defineProperty(response, name, { configurable: true, get });
+function markEnded(response: Methods): void {
+  if (isHttp2Response(response)) {
+    Object.defineProperties(response, ENDED_HTTP2);
+    return;
   }
-  if (!isHttp2Response(response)) response.finished = true;
-  return () => {
-    isMarked = false;
-    if (!isHttp2Response(response)) response.finished = false;
-  };
+  Object.defineProperties(response, ENDED_HTTP1);
+  response.finished = true;
+}
+
+/**
+ * What a response shows until its end is released. All responses share the getters: with getters of its own, each would
+ * have a shape of its own, and whatever uses it would be slow.
+ */
+const ENDED_HTTP1 = untilReleased({ writableFinished: false });
+const ENDED_HTTP2 = untilReleased({ finished: true, writableEnded: true });
+
+function untilReleased(shown: Readonly<Record<string, boolean>>): PropertyDescriptorMap {
+  const descriptors = Object.entries(shown).map(([name, value]) => ({
+    [name]: {
+      configurable: true,
+      get(this: object) {
+        return answers.get(this)?.isEndHeld ? value : Reflect.get(Object.getPrototypeOf(this), name, this);
+      },
+    },
+  }));
+  return Object.assign({}, ...descriptors);
 }
 
 /** What Node does with a write after the end. */

@@ -49,6 +49,13 @@ export function asksForProof(headers: HeaderLines): boolean {
   );
 }
 
+const FIELD_SET: ReadonlySet<string> = new Set(FIELDS);
+
+/** Whether a signature must cover a field of an answer. `name` is lower case. */
+export function mayBeCovered(name: string): boolean {
+  return FIELD_SET.has(name) || name.startsWith('authmesh-');
+}
+
 /** The fields of an answer that its signature must cover, in the order in which amesh covers them. */
 export function coveredFields(headers: HeaderLines): string[] {
   const has = (name: string) => fieldValue(headers, name) !== undefined;

@@ -8,6 +8,7 @@ import {
   coveredFields,
   DIGEST_HEADER,
   KEY_HEADER,
+  mayBeCovered,
   mayHaveBody,
 } from './answer';
 import { answerParameters, createAnswerBase } from './base';
@@ -65,7 +66,7 @@ export async function signAnswer(
   }
   if (signer.statement !== undefined) added[KEY_HEADER] = signer.statement;
   if (signer.succession !== undefined) added[SUCCESSION_HEADER] = signer.succession;
-  const all: HeaderLines = { ...headers, ...added };
+  const all = withAdded(headers, added);
   const covered = coveredFields(all);
   const parameters = answerParameters(covered, { created, nonce, deviceId: signer.deviceId });
   const base = createAnswerBase({ status, headers: all }, covered, parameters);
@@ -75,6 +76,14 @@ export async function signAnswer(
   added['signature-input'] = append(headers, 'signature-input', `amesh=${parameters}`);
   added.signature = append(headers, 'signature', `amesh=:${toBase64(signature)}:`);
   return added;
+}
+
+/** The headers that may be covered. To copy the others takes longer than to hash the body. */
+function withAdded(headers: HeaderLines, added: Readonly<Record<string, string>>): HeaderLines {
+  const all: Record<string, string | readonly string[] | undefined> = {};
+  for (const name in headers) if (mayBeCovered(name)) all[name] = headers[name];
+  for (const name in added) all[name] = added[name];
+  return all;
 }
 
 /** Another party's signature stays beside ours. One of amesh is of another answer, which a handler has passed on. */
