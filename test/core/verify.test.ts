@@ -364,6 +364,15 @@ describe('an apostrophe that the runtime hides', () => {
 });
 
 describe('check 8: the nonce', () => {
+  it('the same request is none the second time, also where it takes no fields', async () => {
+    const verifier = verifierAt();
+    const view = Object.freeze(await signed());
+    expect(await codeOf(verifier.verify(view))).toBe('accepted');
+    expect(await codeOf(verifier.verify(view))).toBe('accepted');
+    expect(await codeOf(verifier.verify({ ...view }))).toBe('replay_detected'); // a copy is another request
+    expect(Reflect.ownKeys(view)).toEqual(Reflect.ownKeys(await signed()));
+  });
+
   it('a replay is refused, and the same request verified twice is none', async () => {
     const verifier = verifierAt();
     const request = await signed();

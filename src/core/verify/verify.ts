@@ -222,20 +222,24 @@ function toSignerSource(
   return () => given;
 }
 
+const NO_SCOPES: readonly string[] = Object.freeze([]);
+
 function toCaller({ device, statement, nowMs }: Verified): AuthMeshIdentity {
   const { deviceId, friendlyName, formerIds } = device;
   const verifiedAt = Math.floor(nowMs / 1000);
+  const given = scopesOf(device, statement);
+  const scopes = given.length === 0 ? NO_SCOPES : Object.freeze([...given]);
   const caller = {
     deviceId,
     ...(formerIds && { formerIds: Object.freeze([...formerIds]) }),
     friendlyName,
     verifiedAt,
-    scopes: Object.freeze([...scopesOf(device, statement)]),
+    scopes,
   };
   if (statement?.delegation === undefined) return caller;
   const { delegation, expiresAt, id } = statement;
-  const { name, scopes } = delegation;
-  return { ...caller, delegate: { name, scopes: Object.freeze([...scopes]), expiresAt, id } };
+  const { name, scopes: lent } = delegation;
+  return { ...caller, delegate: { name, scopes: Object.freeze([...lent]), expiresAt, id } };
 }
 
 /** Reports the reason, and returns the refusal for the client. */
