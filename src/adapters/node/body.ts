@@ -35,12 +35,12 @@ function isAnnounced(headers: HeaderLines): boolean {
  */
 export function bodySource(request: NodeRequest, headers: HeaderLines): ReadBody {
   const read = bytesSource(request, headers);
-  return async (limitBytes) => {
-    const bytes = await read(limitBytes);
+  const check = (bytes: Uint8Array) => {
     const fault = trailersFault(request) ?? lengthFault(request, headers, bytes.length);
     if (fault !== undefined) throw new AmeshError(fault.facts, fault.detail);
     return bytes;
   };
+  return (limitBytes) => read(limitBytes).then(check);
 }
 
 /** Whether the bytes are still arriving, and nowhere else, so that a gate can be added. */

@@ -1,5 +1,5 @@
 import { BODY_CODES, SERVER_CODES } from '../../core/errors/codes';
-import { stateOf } from '../../core/verify/state';
+import { stateOfSource } from '../../core/verify/state';
 import type { BodyGate } from '../../core/wire/body-gate';
 import type { HeaderLines } from '../../core/wire/view';
 import { breakOff } from './break-off';
@@ -14,7 +14,7 @@ export const READ_AHEAD = 'Something before verify() has started to read the bod
 
 /** Whether a gate in a request's own stream still holds back the end; undefined without such a gate. */
 export function isHeldBack(request: NodeRequest): boolean | undefined {
-  return stateOf({ source: request }).isHeldBack;
+  return stateOfSource(request).isHeldBack;
 }
 
 /**
@@ -78,7 +78,7 @@ function gateStream(
 ): void {
   const pass = passTo(request);
   const open = early.map(write);
-  const state = stateOf({ source: request });
+  const state = stateOfSource(request);
   state.isHeldBack = true;
   for (const chunk of open) pass(chunk);
 

@@ -7,6 +7,9 @@ export interface ResponseHeaders {
 /** A whole directive: `private="set-cookie"` lets a shared cache keep the rest of the response. */
 const PRIVATE = /(?:^|,)\s*(?:private|no-store)\s*(?:,|$)/i;
 
+/** The headers by which the answer of one caller is not that of another. */
+const BY_SIGNATURE = ['Authorization', 'Signature-Input'];
+
 /**
  * Keeps a shared cache from serving one caller's response to others. The handler may override this.
  *
@@ -14,12 +17,17 @@ const PRIVATE = /(?:^|,)\s*(?:private|no-store)\s*(?:,|$)/i;
  */
 export function markPrivate(headers: ResponseHeaders, more: Readonly<Record<string, string>> = {}): void {
   for (const [name, value] of Object.entries(more)) headers.set(name, value);
-  const control = String(headers.get('cache-control') ?? '');
-  if (!PRIVATE.test(control)) headers.set('cache-control', 'private');
-  const vary = String(headers.get('vary') ?? '');
+  const control = headers.get('cache-control');
+  if (control === undefined || !PRIVATE.test(String(control))) headers.set('cache-control', 'private');
+  const given = headers.get('vary');
+  if (given === undefined) {
+    headers.set('vary', BY_SIGNATURE.join(', '));
+    return;
+  }
+  const vary = String(given);
   const names = vary.split(',').map((name) => name.trim());
   if (names.includes('*')) return;
-  for (const name of ['Authorization', 'Signature-Input']) {
+  for (const name of BY_SIGNATURE) {
     if (!names.some((other) => other.toLowerCase() === name.toLowerCase())) names.push(name);
   }
   headers.set('vary', names.filter((name) => name !== '').join(', '));

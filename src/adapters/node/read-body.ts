@@ -1,8 +1,8 @@
 import { AmeshError } from '../../core/errors/amesh-error';
 import { BODY_CODES, SERVER_CODES } from '../../core/errors/codes';
 import { isHeldBack, READ_AHEAD } from './gate-body';
-import type { NodeRequest } from './request';
-import { isAtEnd, isGone, takeBuffered } from './transport';
+import { isHttp2, type NodeRequest } from './request';
+import { isAtEnd, isFromParser, isGone, takeBuffered } from './transport';
 
 /**
  * Reads a request's body to its end and puts the bytes back into its stream, so that any later parser finds them there.
@@ -24,29 +24,33 @@ export function readAndPutBack(
     const chunks: Buffer[] = [];
     let length = 0;
     let finished = false;
+    let isListening = false;
     const timer = patienceMs === undefined ? undefined : setTimeout(onGone, patienceMs);
 
     function finish(settle: () => void): void {
       finished = true;
-      clearTimeout(timer);
-      request.off('readable', onReadable);
-      request.off('error', onGone);
-      request.off('close', onGone);
+      if (timer !== undefined) clearTimeout(timer);
+      if (isListening) request.off('error', onGone).off('close', onGone).off('readable', onReadable);
       settle();
     }
+    function listen(): void {
+      isListening = true;
+      request.on('error', onGone);
+      request.on('close', onGone);
+    }
+    function fail(error: AmeshError): void {
+      finish(() => reject(error));
+    }
     function onGone(): void {
-      finish(() => reject(new AmeshError(BODY_CODES.body_incomplete)));
+      fail(new AmeshError(BODY_CODES.body_incomplete));
     }
     function onReadable(): void {
       for (const chunk of takeBuffered(request)) {
         chunks.push(chunk);
         length += chunk.length;
       }
-      if (length > limitBytes) {
-        finish(() => reject(tooLarge(limitBytes)));
-        return;
-      }
-      if (!isAtEnd(request) || isHeldBack(request)) return;
+      if (length > limitBytes) fail(tooLarge(limitBytes));
+      if (finished || !isAtEnd(request) || isHeldBack(request)) return;
       const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
       if (length > 0) request.unshift(bytes);
       finish(() => resolve(bytes));
@@ -54,19 +58,15 @@ export function readAndPutBack(
 
     function start(): void {
       if (finished) return;
-      if (isReadByOthers(request)) {
-        finish(() => reject(new AmeshError(SERVER_CODES.body_parser_ordering_error, READ_AHEAD)));
-        return;
-      }
-      if (isGone(request)) {
-        onGone();
-        return;
-      }
-      onReadable();
-      if (!finished) request.on('readable', onReadable);
+      if (isReadByOthers(request)) fail(new AmeshError(SERVER_CODES.body_parser_ordering_error, READ_AHEAD));
+      else if (isGone(request)) onGone();
+      else onReadable();
+      if (finished) return;
+      if (!isListening) listen();
+      request.on('readable', onReadable);
     }
-    request.on('error', onGone);
-    request.on('close', onGone);
+    // An error of any other stream would end the process. Node tells nobody about one of a connection, if nobody listens.
+    if (isHttp2(request) || !isFromParser(request)) listen();
     // After the parser has finished the current packet. Adding a listener schedules a read for the next tick; if the end
     // of an empty body came in between, that read would end the stream.
     process.nextTick(start);
