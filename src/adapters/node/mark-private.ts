@@ -17,14 +17,13 @@ const BY_SIGNATURE = ['Authorization', 'Signature-Input'];
  */
 export function markPrivate(headers: ResponseHeaders, more: Readonly<Record<string, string>> = {}): void {
   for (const [name, value] of Object.entries(more)) headers.set(name, value);
-  const control = headers.get('cache-control');
-  if (control === undefined || !PRIVATE.test(String(control))) headers.set('cache-control', 'private');
-  const given = headers.get('vary');
-  if (given === undefined) {
+  const control = String(headers.get('cache-control') ?? '');
+  if (!PRIVATE.test(control)) headers.set('cache-control', 'private');
+  const vary = String(headers.get('vary') ?? '');
+  if (vary === '') {
     headers.set('vary', BY_SIGNATURE.join(', '));
     return;
   }
-  const vary = String(given);
   const names = vary.split(',').map((name) => name.trim());
   if (names.includes('*')) return;
   for (const name of BY_SIGNATURE) {
