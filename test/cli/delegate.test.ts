@@ -1,5 +1,5 @@
 import { createAmesh } from '@authmesh/sdk';
-import { issueDelegation, openDevice } from '@authmesh/sdk/admin';
+import { type DeviceEntry, issueDelegation, openDevice } from '@authmesh/sdk/admin';
 import { delegatedSigner } from '@authmesh/sdk/core';
 import { describe, expect, it } from 'vitest';
 import { listen } from '../support/listen';
@@ -39,6 +39,36 @@ async function createPaired() {
 const DELEGATE = ['delegate', '--name', 'report-agent', '--scope', 'orders:read', '--target', 'orders-api'];
 
 describe('amesh delegate', () => {
+  it('names the former key of a target while that moves, and then the present one', async () => {
+    const { caller, ids } = await createPaired();
+    const { deviceId, publicKey } = await (await createMachine()).init('next');
+    const { trust: list } = await openDevice(caller.dir, {});
+    const known = (await list.read()).entry(ids['orders-api'] as string) as DeviceEntry;
+    const nowSeconds = Math.floor(Date.now() / 1000);
+    for (const [days, expected] of [
+      [29, known.deviceId],
+      [22, deviceId],
+      [-1, deviceId],
+    ] as const) {
+      const former = {
+        deviceId: known.deviceId,
+        publicKey: known.publicKey,
+        until: nowSeconds + days * 86_400,
+      };
+      await list.update((draft) => draft.put({ ...known, keys: [former, { deviceId, publicKey }] }));
+      const { delegation, targets } = await delegatedSigner((await caller.amesh(DELEGATE)).stdout.trim());
+      expect(delegation.targets).toEqual([expected]);
+      expect(targets).toMatchObject([{ deviceId: expected }]);
+    }
+    const listed = await caller.amesh(['list']);
+    expect(listed.stdout).toContain(`target (moved to the key of ${deviceId})`);
+    expect(objectOf(await caller.amesh(['list', '--json', '--name', 'orders-api']))).toMatchObject({
+      devices: [
+        { deviceId: known.deviceId, keys: [{ publicKey: known.publicKey }, { deviceId, publicKey }] },
+      ],
+    });
+  });
+
   it('prints the secret alone on stdout, and what it permits on stderr', async () => {
     const { caller, ids } = await createPaired();
     const ran = await caller.amesh(DELEGATE);
