@@ -124,6 +124,7 @@ export { readListTrust, readTrustVariables, type TrustVariables, trustOf } from 
 export { type WhyNot, whyNot } from '../trust/rights/can';
 export { dueWarning, type Ending, endingOf, WARNING_DAYS } from '../trust/rights/ends';
 export { MAX_SCOPES, toScopes } from '../trust/rights/scopes';
+export { type Conflict, conflictsOf } from '../trust/rotation/conflicts';
 export {
   type AcceptRotation,
   acceptSuccessor,

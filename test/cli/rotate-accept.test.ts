@@ -211,3 +211,23 @@ describe('each command that takes a device', () => {
     expect(revoked).toEqual([true, true, true]);
   });
 });
+
+describe('a key that named two next keys', () => {
+  it('is told by list and status, with its name', async () => {
+    const { machine, former, next, propose } = await createTarget();
+    await propose(former, await newKey());
+    const list = await machine.amesh(['list']);
+    const text = new RegExp(
+      `"laptop" \\(${former.deviceId}\\) was revoked 20.* UTC: its key has named two next keys, so two parties have it`,
+    );
+    expect(list.stderr).toMatch(text);
+    expect(list.stderr).toContain('pair the device anew with a new key');
+    expect((await machine.amesh(['status'])).stdout).toMatch(text);
+    for (const command of ['list', 'status'])
+      expect(objectOf(await machine.amesh([command, '--json']))).toMatchObject({
+        conflicts: [{ deviceId: former.deviceId, conflict: 'laptop', revokedAt: expect.any(Number) }],
+      });
+    expect((await machine.allowList()).devices).toEqual([]);
+    expect(list.stdout).not.toContain(next.deviceId);
+  });
+});

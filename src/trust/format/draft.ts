@@ -154,7 +154,8 @@ export class ListDraft {
     const others = this.#recent.filter(
       ({ deviceId, until }) => deviceId !== tombstone.deviceId && until > this.#nowSeconds,
     );
-    this.#recent = [...others, tombstone].slice(-MAX_RECENT);
+    const { conflict: _, ...recent } = tombstone;
+    this.#recent = [...others, recent].slice(-MAX_RECENT);
   }
 
   /**

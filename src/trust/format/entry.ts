@@ -64,6 +64,8 @@ export interface Tombstone {
   readonly revokedAt: number;
   /** Unix seconds after which it may be forgotten. */
   readonly until: number;
+  /** Its name, if it was revoked because its key has named two next keys. */
+  readonly conflict?: string;
 }
 
 /** One line of a page. */
@@ -115,6 +117,7 @@ const DEVICE_OPTIONS = [
   'unconfirmed',
 ];
 const TOMBSTONE = ['id', 'revokedAt', 'until'];
+const TOMBSTONE_OPTIONS = ['conflict'];
 const LEASE = ['grant', 'expiresAt', 'endsAt'];
 
 /**
@@ -131,8 +134,8 @@ export function isNextOf(
 /** Writes an entry as one line of JSON, without its line feed. */
 export function toLine(entry: DeviceLine | Tombstone): string {
   if ('until' in entry) {
-    const { deviceId: id, revokedAt, until } = entry;
-    return JSON.stringify({ id, revokedAt, until });
+    const { deviceId: id, revokedAt, until, conflict } = entry;
+    return JSON.stringify({ id, revokedAt, until, conflict });
   }
   const { deviceId: id, publicKey: key, friendlyName: name, roles, addedAt, ...options } = entry;
   const lease = options.lease && {
@@ -165,10 +168,12 @@ export function readEntry(value: unknown): Entry | null {
   const { id, alg } = (value ?? {}) as { id?: unknown; alg?: unknown };
   if (!isText(id) || !isDeviceId(id)) return null;
   if (isText(alg) && alg !== ALG) return { kind: 'foreign', deviceId: id };
-  if (hasMembers(value, TOMBSTONE)) {
-    const { revokedAt, until } = value;
+  if (hasMembers(value, TOMBSTONE, TOMBSTONE_OPTIONS)) {
+    const { revokedAt, until, conflict } = value;
     if (!isCount(revokedAt) || !isCount(until)) return null;
-    return { kind: 'tombstone', tombstone: { deviceId: id, revokedAt, until } };
+    if (conflict !== undefined && !isText(conflict)) return null;
+    const tombstone = { deviceId: id, revokedAt, until, ...(conflict !== undefined && { conflict }) };
+    return { kind: 'tombstone', tombstone };
   }
   if (!hasMembers(value, DEVICE, DEVICE_OPTIONS) || !hasRightOptions(value)) return null;
   const { key, name, roles, addedAt, keys: given, id: _, alg: __, ...options } = value;

@@ -12,6 +12,9 @@ export type AcceptRotation = 'admin' | 'auto' | false;
 /** What became of a successor. `revoked`: the key named two of them, so neither it nor they may call any more. */
 export type Proposed = 'waiting' | 'accepted' | 'refused' | 'revoked';
 
+/** How long a list says that a device was revoked because its key has named two next keys: 30 days. */
+const CONFLICT_SECONDS = ROTATION_LIMITS.lifeSeconds;
+
 /** How to judge a rotation. */
 export interface RotationPolicy {
   readonly accept: AcceptRotation;
@@ -43,7 +46,15 @@ export async function proposeSuccessor(
     await addPending(draft, former, rotation, nowSeconds);
   } else if (former.next !== nextId) {
     // Of two machines with the same key, one is a thief's, and nobody here can tell which.
-    await buryAll(draft, await chainOf(draft, formerId), nowSeconds);
+    const chain = await chainOf(draft, formerId);
+    const { friendlyName: conflict } = (await draft.device(await currentOf(draft, formerId))) ?? former;
+    await draft.bury({
+      deviceId: formerId,
+      revokedAt: nowSeconds,
+      until: nowSeconds + CONFLICT_SECONDS,
+      conflict,
+    });
+    await buryAll(draft, chain, nowSeconds);
     return 'revoked';
   } else if (!known.pending) return 'accepted';
   if (accept === 'admin') return 'waiting';

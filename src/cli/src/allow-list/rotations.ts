@@ -1,4 +1,11 @@
-import { type Device, type DeviceEntry, lookUp, type PendingRotation, pendingOf } from '@authmesh/sdk/admin';
+import {
+  type Conflict,
+  type Device,
+  type DeviceEntry,
+  lookUp,
+  type PendingRotation,
+  pendingOf,
+} from '@authmesh/sdk/admin';
 import { AmeshError, CODES } from '@authmesh/sdk/core';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';
@@ -118,4 +125,21 @@ export function nameOf({ former, next }: PendingRotation, devices: readonly Devi
     deviceId !== former.deviceId &&
     deviceId !== next.deviceId;
   return nameForCommand(former, devices.filter(isNamesake));
+}
+
+/** A device whose key two parties have, for people. */
+export function conflictText({ deviceId, conflict, revokedAt }: Conflict): string {
+  return `"${printable(conflict)}" (${deviceId}) was revoked ${momentText(revokedAt)}: its key has named two next keys, so two parties have it`;
+}
+
+/** The same as warnings, line by line. */
+export function conflictNotes(conflicts: readonly Conflict[]): string[] {
+  const more = conflicts.length - MAX_NAMED;
+  return [
+    ...conflicts.slice(0, MAX_NAMED).map((each) => `! ${conflictText(each)}.`),
+    ...(more > 0 ? [`! ${more} more were revoked like that.`] : []),
+    ...(conflicts.length > 0
+      ? ['  Find out who, and pair the device anew with a new key. See docs/keys.md.']
+      : []),
+  ];
 }

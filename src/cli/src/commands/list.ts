@@ -1,4 +1,5 @@
 import {
+  conflictsOf,
   type Device,
   type DeviceEntry,
   type Ending,
@@ -14,7 +15,7 @@ import { cutText, endedNotes } from '../allow-list/cuts';
 import { missingError, missingNotes, readDevices, withSeen } from '../allow-list/devices';
 import { dueEnds, endsNotes } from '../allow-list/ends';
 import { FILTER_ARGS, type SeenDevice, toFilter } from '../allow-list/filters';
-import { pendingNotes, rotationText } from '../allow-list/rotations';
+import { conflictNotes, pendingNotes, rotationText } from '../allow-list/rotations';
 import { scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
@@ -75,6 +76,7 @@ export const list = defineCommand({
     const shown = devices.map(({ unusedSince: _, ...device }) => device);
     const failed = error === undefined ? {} : { ok: false, error };
     const tokens = pending.map(withoutSecret);
+    const conflicts = isChosen === null ? conflictsOf(whole) : [];
     const revokedDelegations = isChosen === null ? endedDelegations(whole.head, now) : [];
     if (isLines) {
       const counts = { count: shown.length, provisioned: tokens.length };
@@ -89,6 +91,7 @@ export const list = defineCommand({
       devices: shown,
       provisioned: tokens,
       revokedDelegations,
+      conflicts,
       revision,
       updatedAt,
       key,
@@ -102,6 +105,7 @@ export const list = defineCommand({
       data: rows.length === 0 ? [] : table([HEAD, ...pageOf(rows, page)]),
       notes: [
         ...(error === undefined || rows.length > 0 ? notes : []),
+        ...conflictNotes(conflicts),
         ...pageNotes(rows.length, page),
         ...endedNotes(revokedDelegations),
         ...missingNotes(missing),

@@ -1,4 +1,6 @@
 import {
+  type Conflict,
+  conflictsOf,
   type DeviceEntry,
   endedDelegations,
   findBackend,
@@ -9,7 +11,7 @@ import { defineCommand } from 'citty';
 import { cutText, endedText } from '../allow-list/cuts';
 import { missingError, missingNotes, readDevices } from '../allow-list/devices';
 import { dueEnds, endText } from '../allow-list/ends';
-import { aboutRotation, rotationsOf } from '../allow-list/rotations';
+import { aboutRotation, conflictText, rotationsOf } from '../allow-list/rotations';
 import { scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { EXIT } from '../errors/exit-codes';
@@ -49,6 +51,7 @@ export const status = defineCommand({
     const due = dueOf(devices, list.head, now);
     const ended = endedDelegations(list.head, now);
     const rotations = rotationsOf(devices, now);
+    const conflicts = conflictsOf(list);
     const { deviceId, friendlyName, key } = identity;
     const keyText = await findBackend(key.backend).describe({ dir: store.dir, env: process.env }, key.ref);
     return {
@@ -65,6 +68,7 @@ export const status = defineCommand({
         targets: targets.map((device) => withSeen(device, seen)),
         revokedDelegations: ended,
         rotations,
+        conflicts,
         due,
         ...(error && { ok: false, error }),
       },
@@ -83,6 +87,7 @@ export const status = defineCommand({
           .slice(-MAX_NAMES)
           .map((each, i) => [i === 0 ? 'revoked' : '', `${i === 0 ? 'delegation ' : ''}${endedText(each)}`]),
         ...rotations.slice(0, MAX_NAMES).map((each, i) => [i === 0 ? 'rotations' : '', aboutRotation(each)]),
+        ...conflictRows(conflicts),
         ...dueRows(due),
       ]),
       notes: [
@@ -96,6 +101,11 @@ export const status = defineCommand({
 
 function faultRows(fault: KeyFault | undefined): string[][] {
   return fault === undefined ? [] : [['', `It does not sign: ${fault.message} ${fault.hint}`]];
+}
+
+function conflictRows(conflicts: readonly Conflict[]): string[][] {
+  const shown = conflicts.slice(-MAX_NAMES);
+  return shown.map((each, i) => [i === 0 ? 'conflicts' : '', conflictText(each)]);
 }
 
 function dueRows(due: readonly Due[]): string[][] {
