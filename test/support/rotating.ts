@@ -29,6 +29,8 @@ export interface CallOptions {
   /** Default `api.example.com` and `/`. */
   readonly authority?: string;
   readonly path?: string;
+  /** The target that it names; default none. */
+  readonly targetId?: string;
 }
 
 /** A target in a folder of its own, whose list has a caller. */
@@ -113,6 +115,7 @@ export async function requestOf(
     created = Math.floor(Date.now() / 1000),
     authority = 'api.example.com',
     path = '/',
+    targetId,
   }: CallOptions = {},
 ): Promise<RequestView & { readonly headers: Record<string, string> }> {
   const view = {
@@ -121,6 +124,6 @@ export async function requestOf(
     authority,
     headers: { ...(rotation !== undefined && { 'authmesh-rotation': rotation }) },
   };
-  const { added } = await signParts(view, undefined, by, { created });
+  const { added } = await signParts(view, undefined, by, { created, targetDeviceId: targetId });
   return { ...view, headers: { ...view.headers, ...added } };
 }
