@@ -112,6 +112,8 @@ describe('the names of --json', () => {
         'allow',
         'deny',
         'can',
+        'rotate accept',
+        'rotate refuse',
         'revoke',
         'listen',
         'invite',

@@ -6,6 +6,7 @@ import { RotationTaker } from '../../src/machine/rotation/take-rotation';
 import { acceptSuccessor, refuseSuccessor } from '../../src/trust/rotation/successor';
 import { type Key, newKey, type RotatingTarget, rotatingTarget } from '../support/rotating';
 import { LENT, workerOf } from '../support/statements';
+import { SOON } from '../support/waiting';
 
 const DAY_MS = 86_400_000;
 const now = () => Math.floor(Date.now() / 1000);
@@ -108,6 +109,40 @@ describe('A target where an administrator accepts next keys', () => {
       expect(await target.call(target.caller, { rotation })).toMatchObject({ answer: 'refused' }),
     );
     expect(await target.call(next)).toEqual({ code: 'unknown_device' });
+  });
+});
+
+describe('A former key that still calls', () => {
+  it('is seen as the device, and extends its lease', async () => {
+    const { trust, caller } = target;
+    const id = 'G'.repeat(22);
+    const grant = {
+      id,
+      publicKey: `Ag${'A'.repeat(42)}`,
+      names: '*',
+      uses: 1,
+      used: 1,
+      leaseSeconds: 7200,
+      maxLeaseSeconds: 90_000,
+      issuedAt: now(),
+      expiresAt: now() + 600,
+    };
+    const lease = { grant: id, expiresAt: now() + 600, endsAt: now() + 90_000 };
+    await trust.update(async (draft) => {
+      draft.change({ grants: [grant] });
+      const device = await draft.device(caller.deviceId);
+      if (device !== undefined) await draft.put({ ...device, lease });
+    });
+    const verifier = target.verifierWith({ acceptRotation: 'auto' });
+    await target.call(caller, { rotation: await target.statement(caller, next), verifier });
+    expect((await trust.read()).entry(next.deviceId)).toMatchObject({ lease: { grant: id } });
+    await target.call(caller, { verifier });
+    await vi.waitFor(async () => {
+      const list = await trust.read();
+      expect(list.entry(next.deviceId)?.lease?.expiresAt).toBeGreaterThan(lease.expiresAt + 3600);
+      expect([...(await trust.lastSeen.read(list)).keys()]).toContain(next.deviceId);
+    }, SOON);
+    expect((await trust.read()).entry(caller.deviceId)).not.toHaveProperty('lease');
   });
 });
 

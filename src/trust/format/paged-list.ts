@@ -121,7 +121,7 @@ export class PagedList implements AllowList {
    * not kept, since it is on two pages.
    */
   #findReplaced(line: DeviceLine): TrustedDevice | undefined {
-    const own = toTrusted(line);
+    const { scopes: _, keysSince: __, ...own } = toTrusted(line); // those of the device count
     const last = this.#lastOf(line);
     const successor = last && this.find(last.deviceId);
     if (last === undefined || !successor?.roles.includes('controller'))
