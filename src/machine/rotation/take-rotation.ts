@@ -1,6 +1,6 @@
 import { cryptoProvider } from '#crypto';
 import type { Acceptance } from '../../bootstrap/provision/acceptance';
-import type { AllowList, AllowListSource } from '../../core/devices/allow-list';
+import { type AllowList, type AllowListSource, isOwnId } from '../../core/devices/allow-list';
 import { equalBytes, fromBase64Url } from '../../core/encoding';
 import {
   ROTATION_HEADER,
@@ -183,9 +183,8 @@ const TOLD: Readonly<Record<Proposed, Told>> = {
 function faultOf({ formerId, formerKey, nextId, targetId }: Rotation, { device, list }: Acceptance) {
   const key = fromBase64Url(device.publicKey) ?? new Uint8Array();
   if (device.deviceId !== formerId || !equalBytes(key, formerKey)) return 'foreign';
-  const ours = [list.deviceId, list.ownerId];
-  if (!ours.includes(targetId)) return 'elsewhere';
-  return ours.includes(nextId) ? 'own' : null;
+  if (!isOwnId(list, targetId)) return 'elsewhere';
+  return isOwnId(list, nextId) ? 'own' : null;
 }
 
 /** What the list says about a rotation already; null if it says nothing, or is no list of this machine. */

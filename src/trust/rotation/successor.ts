@@ -235,8 +235,8 @@ function formerIdsOf({ was = [], deviceId }: DeviceEntry): readonly string[] {
 }
 
 function isOwn(draft: ListDraft, deviceId: string, key: Uint8Array): boolean {
-  const { list, owner } = draft.before;
-  return deviceId === list || toBase64Url(key) === owner;
+  const { list, owner, was = [] } = draft.before;
+  return deviceId === list || was.includes(deviceId) || toBase64Url(key) === owner;
 }
 
 function isOver({ expiresAt, lease }: DeviceEntry, nowSeconds: number): boolean {
