@@ -58,11 +58,7 @@ export const list = defineCommand({
     const page = toPage(args.page, args.json === true || isLines);
     if (args.json && isLines)
       throw new UsageError('--json and --json-lines cannot be combined.', { hint: 'Use one of them.' });
-    if (isExport && (isChosen !== null || isLines || page !== null)) {
-      throw new UsageError('--export prints the whole list as it is, so it cannot be combined with that.', {
-        hint: 'Use --export alone.',
-      });
-    }
+    if (isExport && (isChosen !== null || isLines || page !== null)) throw onlyAlone();
     if (isExport) return exported(await (await openToRead()).trust.open());
     const machine = await openMachine();
     const { trust } = machine;
@@ -114,6 +110,12 @@ export const list = defineCommand({
     };
   },
 });
+
+function onlyAlone(): UsageError {
+  return new UsageError('--export prints the whole list as it is, so it cannot be combined with that.', {
+    hint: 'Use --export alone.',
+  });
+}
 
 function notesOf(
   devices: readonly SeenDevice[],

@@ -2,6 +2,7 @@ import {
   type Conflict,
   conflictsOf,
   type DeviceEntry,
+  type EndedDelegation,
   endedDelegations,
   findBackend,
   type ListHead,
@@ -11,7 +12,7 @@ import { defineCommand } from 'citty';
 import { cutText, endedText } from '../allow-list/cuts';
 import { missingError, missingNotes, readDevices } from '../allow-list/devices';
 import { dueEnds, endText } from '../allow-list/ends';
-import { aboutRotation, conflictText, rotationsOf } from '../allow-list/rotations';
+import { aboutRotation, conflictText, type Rotation, rotationsOf } from '../allow-list/rotations';
 import { scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { EXIT } from '../errors/exit-codes';
@@ -50,8 +51,7 @@ export const status = defineCommand({
     const now = Math.floor(Date.now() / 1000);
     const due = dueOf(devices, list.head, now);
     const ended = endedDelegations(list.head, now);
-    const rotations = rotationsOf(devices, now);
-    const conflicts = conflictsOf(list);
+    const rotating = { rotations: rotationsOf(devices, now), conflicts: conflictsOf(list) };
     const { deviceId, friendlyName, key } = identity;
     const keyText = await findBackend(key.backend).describe({ dir: store.dir, env: process.env }, key.ref);
     return {
@@ -67,8 +67,7 @@ export const status = defineCommand({
         controllers: controllers.map((device) => withSeen(device, seen)),
         targets: targets.map((device) => withSeen(device, seen)),
         revokedDelegations: ended,
-        rotations,
-        conflicts,
+        ...rotating,
         due,
         ...(error && { ok: false, error }),
       },
@@ -83,11 +82,8 @@ export const status = defineCommand({
         ['answers to', hostsText(hosts) + (from === 'AMESH_HOSTS' ? '  (AMESH_HOSTS)' : '')],
         ...rowsOf('may call me', controllers, (device) => aboutCaller(device, seen.get(device.deviceId))),
         ...rowsOf('I may call', targets, aboutTarget),
-        ...ended
-          .slice(-MAX_NAMES)
-          .map((each, i) => [i === 0 ? 'revoked' : '', `${i === 0 ? 'delegation ' : ''}${endedText(each)}`]),
-        ...rotations.slice(0, MAX_NAMES).map((each, i) => [i === 0 ? 'rotations' : '', aboutRotation(each)]),
-        ...conflictRows(conflicts),
+        ...endedRows(ended),
+        ...rotationRows(rotating),
         ...dueRows(due),
       ]),
       notes: [
@@ -103,9 +99,24 @@ function faultRows(fault: KeyFault | undefined): string[][] {
   return fault === undefined ? [] : [['', `It does not sign: ${fault.message} ${fault.hint}`]];
 }
 
-function conflictRows(conflicts: readonly Conflict[]): string[][] {
-  const shown = conflicts.slice(-MAX_NAMES);
-  return shown.map((each, i) => [i === 0 ? 'conflicts' : '', conflictText(each)]);
+function endedRows(ended: readonly EndedDelegation[]): string[][] {
+  const shown = ended.slice(-MAX_NAMES);
+  return shown.map((each, i) => [
+    i === 0 ? 'revoked' : '',
+    `${i === 0 ? 'delegation ' : ''}${endedText(each)}`,
+  ]);
+}
+
+interface Rotating {
+  readonly rotations: readonly Rotation[];
+  readonly conflicts: readonly Conflict[];
+}
+
+function rotationRows({ rotations, conflicts }: Rotating): string[][] {
+  return [
+    ...rotations.slice(0, MAX_NAMES).map((each, i) => [i === 0 ? 'rotations' : '', aboutRotation(each)]),
+    ...conflicts.slice(-MAX_NAMES).map((each, i) => [i === 0 ? 'conflicts' : '', conflictText(each)]),
+  ];
 }
 
 function dueRows(due: readonly Due[]): string[][] {
