@@ -76,6 +76,7 @@ class Model {
       device.pending = { key: to, at: this.now };
     } else if (next !== to) {
       this.remove(device);
+      this.dead.set(by, this.now + 720 * HOUR); // so that people see why
       return;
     }
     if (accept === 'auto' && device.pending?.key === to) this.accept(device);
