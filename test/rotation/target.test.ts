@@ -1,9 +1,12 @@
 import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { allowScopes, cutKeys, renameDevice, revokeDevice } from '@authmesh/sdk/admin';
+import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { fromBase64Url } from '../../src/core/encoding';
 import { RotationTaker } from '../../src/machine/rotation/take-rotation';
 import { acceptSuccessor, refuseSuccessor } from '../../src/trust/rotation/successor';
+import { asking, checked } from '../support/proofs';
 import { type Key, newKey, type RotatingTarget, rotatingTarget } from '../support/rotating';
 import { LENT, workerOf } from '../support/statements';
 import { SOON } from '../support/waiting';
@@ -177,6 +180,30 @@ describe('A target that accepts next keys by itself', () => {
       expect(formerIds ?? []).toEqual(ids.slice(0, i));
       expect(scopes).toEqual(['orders:read']);
     }
+  });
+});
+
+describe('The answer about a next key', () => {
+  it('is covered by the proof, and a changed one is not proven', async () => {
+    const rotation = await target.statement(target.caller, next);
+    const headers = { 'authmesh-rotation': rotation };
+    const { request, expected } = await asking({ headers }, { signer: target.caller, created: now() });
+    const verdict = await target.verifier.verify(request);
+    if (!verdict.ok) throw new Error(verdict.kind);
+    const answer = { status: 200, headers: { ...verdict.headers }, body: Buffer.from('hello') };
+    const added = await verdict.proof?.sign(answer);
+    const { owner } = await target.trust.readHead();
+    const key = await nodeCrypto.importPublicKey(fromBase64Url(owner) as Uint8Array);
+    const received = (value: string) => ({
+      ...answer,
+      headers: { ...answer.headers, ...added, 'authmesh-rotation': value },
+    });
+    const check = (value: string) =>
+      checked(received(value), { ...expected, deviceId: target.deviceId, key, nowMs: Date.now() });
+    const proven = await check('waiting');
+    expect(proven.proof).toBe('proven');
+    expect(proven.covered).toContain('authmesh-rotation');
+    expect((await check('accepted')).proof).not.toBe('proven');
   });
 });
 
