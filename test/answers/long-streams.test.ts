@@ -59,7 +59,7 @@ it(
         'authmesh-body': 'unsigned',
       });
       let [read, early] = [0, 0];
-      for await (const chunk of response.body as ReadableStream<Uint8Array>) {
+      for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
         read += chunk.length;
         if (early === 0 && read >= (EVENTS * EVENT.length) / 10) early = alive();
       }

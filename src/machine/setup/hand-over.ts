@@ -29,7 +29,12 @@ export async function makeHandOver({ signer, trust }: Device, nextKey: Uint8Arra
 export async function addHandOver(
   device: Device,
   handOver: string,
-): Promise<{ readonly head: ListHead; readonly isChanged: boolean }> {
+): Promise<{
+  /** As it is now. */
+  readonly head: ListHead;
+  /** False if the list has a hand-over already. */
+  readonly isChanged: boolean;
+}> {
   const rotation = await completed(handOver, device);
   return device.trust.update((draft) => {
     const { list, ownerId = list, was = [], succession } = draft.before;
