@@ -165,6 +165,30 @@ describe('a next key that waits', () => {
   });
 });
 
+describe('a device whose next key was accepted', () => {
+  it('was last seen when its former key called, and does not count as unused', async () => {
+    const { machine, trust, former, next } = await createTarget();
+    const seenAt = now() - 3600;
+    await trust.update(async (draft) => {
+      const device = await draft.device(former.deviceId);
+      if (device !== undefined) await draft.put({ ...device, addedAt: now() - 900 * 86_400 });
+    });
+    await trust.lastSeen.add(new Map([[former.deviceId, seenAt]]), await trust.read());
+    await machine.amesh(['rotate', 'accept', 'laptop', '--yes']);
+    for (const [command, member] of [
+      ['list', 'devices'],
+      ['status', 'controllers'],
+    ] as const) {
+      const shown = objectOf(await machine.amesh([command, '--json'])) as Record<string, object[]>;
+      expect(shown[member]).toContainEqual(
+        expect.objectContaining({ deviceId: next.deviceId, lastSeenAt: seenAt }),
+      );
+    }
+    const unused = await machine.amesh(['revoke', '--unused', '30d', '--yes', '--json']);
+    expect(objectOf(unused)).toMatchObject({ ok: true, revoked: [] });
+  });
+});
+
 describe('a former key that still counts', () => {
   it('is shown by list and status, with its end', async () => {
     const { machine, former, next } = await createTarget('auto');

@@ -29,11 +29,24 @@ export async function withSeen(
 ): Promise<SeenDevice[]> {
   const [seen, keptSince] = await Promise.all([lastSeen.read(list), lastSeen.keptSince(list)]);
   return devices.map((device) => {
-    const lastSeenAt = seen.get(device.deviceId) ?? null;
+    const lastSeenAt = lastSeenOf(device, seen) ?? null;
     const since = keptSince(device.deviceId);
     const unusedSince = lastSeenAt ?? (since === null ? null : Math.max(since, device.addedAt));
     return { ...device, lastSeenAt, unusedSince };
   });
+}
+
+/**
+ * When a device was last seen, by whichever of its keys.
+ *
+ * @param seen Unix seconds by the ID of a key
+ */
+export function lastSeenOf(
+  { deviceId, was = [] }: DeviceEntry,
+  seen: ReadonlyMap<string, number>,
+): number | undefined {
+  const times = [...was, deviceId].flatMap((id) => seen.get(id) ?? []);
+  return times.length === 0 ? undefined : Math.max(...times);
 }
 
 /** What a command did not do with the devices that it could not read. */

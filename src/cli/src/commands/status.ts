@@ -10,7 +10,7 @@ import {
 } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { cutText, endedText } from '../allow-list/cuts';
-import { missingError, missingNotes, readDevices } from '../allow-list/devices';
+import { lastSeenOf, missingError, missingNotes, readDevices } from '../allow-list/devices';
 import { dueEnds, endText } from '../allow-list/ends';
 import { aboutRotation, conflictText, type Rotation, rotationsOf } from '../allow-list/rotations';
 import { scopesText } from '../allow-list/scopes';
@@ -80,7 +80,7 @@ export const status = defineCommand({
           ? []
           : [['list of', `${list.head.list}, ${SEALED[sealedBy]}`]]),
         ['answers to', hostsText(hosts) + (from === 'AMESH_HOSTS' ? '  (AMESH_HOSTS)' : '')],
-        ...rowsOf('may call me', controllers, (device) => aboutCaller(device, seen.get(device.deviceId))),
+        ...rowsOf('may call me', controllers, (device) => aboutCaller(device, lastSeenOf(device, seen))),
         ...rowsOf('I may call', targets, aboutTarget),
         ...endedRows(ended),
         ...rotationRows(rotating),
@@ -221,5 +221,5 @@ function seenText(lastSeenAt: number | undefined): string {
 }
 
 function withSeen(device: DeviceEntry, seen: ReadonlyMap<string, number>) {
-  return { ...device, lastSeenAt: seen.get(device.deviceId) ?? null };
+  return { ...device, lastSeenAt: lastSeenOf(device, seen) ?? null };
 }
