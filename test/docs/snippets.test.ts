@@ -47,6 +47,7 @@ const NOT_RUN: readonly string[] = [
   'docs/production.md: needs a fleet',
   'docs/production.md: needs cron and a store of secrets',
   'docs/production.md: run by test/cli/take-over.test.ts',
+  'docs/production.md: run by test/cli/moved-fleet.test.ts',
   'docs/production.md: run by test/proxy/nginx.test.ts',
   'docs/production.md: run by test/proxy/apache.test.ts',
   'docs/production.md: needs a container runtime',
