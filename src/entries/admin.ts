@@ -39,6 +39,22 @@ export { testKey } from '../keys/test-key';
 export type { LastSeenRecord, ListDraft, ListStore, PagedList, ParsedDevices } from '../machine/admin-types';
 export { besideDelegation } from '../machine/delegate';
 export { loadLate } from '../machine/load-late';
+export {
+  type Finished,
+  type FinishOptions,
+  finishRotation,
+} from '../machine/rotate/finish';
+export { type RotateOptions, type Rotating, rotateKey } from '../machine/rotate/start';
+export { type TellOptions, type Told, tellTargets } from '../machine/rotate/tell';
+export { type Withdrawn, withdrawRotation } from '../machine/rotate/withdraw';
+export { issuedAtOf } from '../machine/rotation/change-rotation';
+export { ownTrust } from '../machine/rotation/own-trust';
+export {
+  type OwnRotation,
+  readRotationFile,
+  type ToldState,
+  type ToldTarget,
+} from '../machine/rotation/rotation-file';
 export { readFirstHosts } from '../machine/setup/first-list';
 export { workTreeOf } from '../machine/setup/git-ignore';
 export { addHandOver, makeHandOver } from '../machine/setup/hand-over';

@@ -4,12 +4,14 @@ import { toAnswer } from '../bootstrap/grants/answer';
 import { untilKnown } from '../bootstrap/grants/until-known';
 import { toAcceptance } from '../bootstrap/provision/acceptance';
 import { takeAnswer } from '../bootstrap/provision/take-answer';
+import { andThen } from '../core/and-then';
 import type { AmeshFetchInit, CalledTarget } from '../core/answers/asking';
 import type { TrustedDevice } from '../core/devices/allow-list';
 import { fromBase64Url } from '../core/encoding';
 import { InMemoryNonceStore } from '../core/nonces/memory';
 import type { NonceStore } from '../core/nonces/nonce-store';
 import { createPreparer, type PreparedRequest } from '../core/sign/client';
+import type { ClientOptions } from '../core/sign/options';
 import { refusalOf } from '../core/sign/refusal';
 import { readVerifyOptions, type VerifyOptions } from '../core/verify/options';
 import type { Refusal } from '../core/verify/refusal';
@@ -120,19 +122,23 @@ function createFetch(
   settings: AmeshSettings,
   open: () => Machine | Delegate,
 ): Amesh['fetch'] {
-  const prepare = createPreparer({
-    signer: async () => {
-      const opened = open();
-      return opened instanceof Delegate ? opened.signer() : (await opened.device()).signer;
-    },
+  const signer = () => {
+    const found = open();
+    return found instanceof Delegate
+      ? found.signer()
+      : andThen(found.opened(), ({ device }) => device.signer);
+  };
+  const clientOptions: ClientOptions = {
+    signer,
     targetOf: async (authority) => {
       const opened = open();
       if (opened instanceof Delegate) return opened.target(authority);
-      const { bootstrap, list } = opened;
+      const { bootstrap, list, rotation } = opened;
       const held = bootstrap.held?.targetOf(authority);
       const target = (await list.current()).targetOf(authority);
-      if (held !== undefined && held.deviceId !== target?.deviceId) return held;
-      return target && toCalledTarget(target);
+      const isHeld = held !== undefined && held.deviceId !== target?.deviceId;
+      const called = isHeld ? held : target && toCalledTarget(target);
+      return called && rotation.called(called, await opened.opened());
     },
     answers: options.answers,
     format: options.format,
@@ -142,7 +148,14 @@ function createFetch(
       open().log.clientRefusal(refusal);
       return settings.onRefusal?.(refusal); // the caller handles a promise that it returns
     },
-  });
+    onRotation: (answer) => {
+      const found = open();
+      if (found instanceof Delegate) return;
+      return andThen(found.opened(), (opened) => found.rotation.note(answer, opened.rotation));
+    },
+  };
+  // Asked for each request: the key of a machine may be replaced while it runs.
+  const prepare = createPreparer(clientOptions, signer);
 
   const moves = new Moves();
   return async (input, init) => {

@@ -2,7 +2,7 @@ import type { AllowListSource } from '../core/devices/allow-list';
 import { trustStamp } from '../trust/device';
 import type { ListStore } from '../trust/list/list-store';
 import { LiveList } from '../trust/list/live-list';
-import { toLoader } from '../trust/list/load-shared';
+import { readCurrent, toLoader } from '../trust/list/load-shared';
 import { SharedList } from '../trust/list/shared-list';
 import type { Sharing } from './options';
 import type { Place } from './place';
@@ -22,7 +22,7 @@ export function listSource(
 ): AllowListSource {
   if (shared === null) {
     return new LiveList(
-      async () => (await trust()).read(),
+      () => readCurrent(trust),
       () => trustStamp(store),
     );
   }

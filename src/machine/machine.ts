@@ -13,6 +13,8 @@ import type { EndWatch } from './ends/end-watch';
 import { folderOfAnother, tellNotTaken } from './notices';
 import type { AmeshSettings } from './options';
 import type { Place } from './place';
+import type { CallerRotation } from './rotation/caller-rotation';
+import type { Opened } from './rotation/live-device';
 import { createIdentity } from './setup/setup';
 
 /**
@@ -25,6 +27,10 @@ export interface Machine {
   readonly bootstrap: Bootstrap;
   /** Opens the device on the first call. @throws AmeshError like `openDevice()` */
   readonly device: () => Promise<Device>;
+  /** The same, for a request: it waits at the first use only, and says whether the key is being replaced. */
+  readonly opened: () => MaybePromise<Opened>;
+  /** Which key signs for which target while the key is being replaced. */
+  readonly rotation: CallerRotation;
   /** Supplies the key that signs answers, or undefined once it has ended. Undefined if this machine has none. */
   readonly answerSigner: (() => MaybePromise<AnswerSigner | undefined>) | undefined;
   /** Undefined if this machine cannot change the list. */

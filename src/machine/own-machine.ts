@@ -19,8 +19,10 @@ import { listSource } from './list-source';
 import { bootstrapOf, type Machine, startServing } from './machine';
 import { tellNoIdentity } from './notices';
 import type { AmeshSettings } from './options';
-import { deviceOf, type Place } from './place';
+import { liveDevice, type Place } from './place';
+import { CallerRotation } from './rotation/caller-rotation';
 import { currentDevice } from './rotation/current-device';
+import type { LiveDevice } from './rotation/live-device';
 import { RotationTaker } from './rotation/take-rotation';
 import { testOwnKey } from './setup/test-own-key';
 
@@ -28,11 +30,14 @@ import { testOwnKey } from './setup/test-own-key';
 export class OwnMachine implements Machine {
   readonly log: Log;
   readonly device: () => Promise<Device>;
+  readonly opened: Machine['opened'];
+  readonly rotation: CallerRotation;
   readonly bootstrap: Bootstrap;
   readonly list: AllowListSource;
   readonly enroller: Enroller;
   readonly answerSigner = async () => (await this.device()).answers();
   readonly #place: Place;
+  readonly #live: LiveDevice;
   readonly #leases: Leases;
   readonly #register: ReturnType<typeof createRegistrar>;
   readonly #rotations: RotationTaker;
@@ -42,11 +47,15 @@ export class OwnMachine implements Machine {
   #isKeyTested = false;
 
   constructor(place: Place, settings: AmeshSettings) {
-    const device = deviceOf(place);
+    const live = liveDevice(place);
+    const device = async () => (await live.current()).device;
     const trust = () => this.#trust();
     this.#place = place;
     this.log = place.log;
     this.device = device;
+    this.opened = () => live.current();
+    this.rotation = new CallerRotation({ store: place.store, tell: place.log.once });
+    this.#live = live;
     this.bootstrap = bootstrapOf(place, settings, { device, isReader: false });
     const list = listSource(place, settings.sharing, trust);
     this.list = list;
@@ -98,9 +107,9 @@ export class OwnMachine implements Machine {
 
   async #trust(): Promise<ListStore> {
     if (this.#isServing) await this.bootstrap.asTarget();
-    const opened = await this.device();
-    await assertSameIdentity(opened);
-    return opened.trust;
+    const { device } = await this.#live.fresh();
+    await assertSameIdentity(device);
+    return device.trust;
   }
 }
 

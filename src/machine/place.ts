@@ -5,11 +5,11 @@ import { createLog, type Log } from '../process/log';
 import type { DocumentStore } from '../storage/document-store';
 import { FileStore } from '../storage/files/file-store';
 import { toDocumentStore } from '../storage/unstorage/document-store';
-import type { Device } from '../trust/device';
 import { sharedStoreOf } from '../trust/shared-store';
 import { tellOfFolder, withLocalFix } from './notices';
 import type { AmeshSettings } from './options';
-import { openDevice } from './setup/open-device';
+import { LiveDevice } from './rotation/live-device';
+import { openDevice, openKey, reopenTrust } from './setup/open-device';
 
 /** Where an instance finds its identity and its list, and where it logs. */
 export interface Place {
@@ -67,15 +67,16 @@ export function openPlace(
   };
 }
 
-/** Opens a device once. After a failure it tries again: somebody may run `amesh init` in the meantime. */
-export function deviceOf({ dir, env, shared, signer, tellOfFolder }: Place): () => Promise<Device> {
-  let opening: Promise<Device> | undefined;
-  return () => {
-    if (opening === undefined) tellOfFolder();
-    opening ??= openDevice(dir, env, shared, signer).catch((error) => {
-      opening = undefined;
-      throw error;
-    });
-    return opening;
-  };
+/** The device of a running process, whose key may be rotated meanwhile. */
+export function liveDevice({ dir, env, store, shared, signer, log, tellOfFolder }: Place): LiveDevice {
+  return new LiveDevice({
+    store,
+    open: () => {
+      tellOfFolder();
+      return openDevice(dir, env, shared, signer);
+    },
+    openKey: (identity) => openKey(identity, store, env),
+    reopenTrust: (device) => reopenTrust(device, env, shared),
+    tell: log.once,
+  });
 }

@@ -17,7 +17,8 @@ import { bootstrapOf, type Machine, startServing } from './machine';
 import { hasKeyOf } from './moved-list';
 import { CANNOT_RENEW, noKeyToCallWith } from './notices';
 import type { AmeshSettings } from './options';
-import { deviceOf, type Place } from './place';
+import { liveDevice, type Place } from './place';
+import { CallerRotation } from './rotation/caller-rotation';
 import { CANNOT_ROTATE } from './rotation/cannot-rotate';
 import { currentDevice } from './rotation/current-device';
 
@@ -28,6 +29,8 @@ type Owners = TrustVariables & { readonly owners: readonly Uint8Array[] };
 export class Reader implements Machine {
   readonly log: Log;
   readonly device: () => Promise<Device>;
+  readonly opened: Machine['opened'];
+  readonly rotation: CallerRotation;
   readonly bootstrap: Bootstrap;
   readonly list: AllowListSource;
   readonly enroller = undefined;
@@ -40,16 +43,22 @@ export class Reader implements Machine {
   #isServing = false;
 
   constructor(place: Place, owners: Owners, settings: AmeshSettings) {
-    const open = deviceOf(place);
+    const live = liveDevice(place);
     const trust = () => this.#trust();
     this.#place = place;
     this.#owners = owners;
     this.log = place.log;
-    this.device = () =>
-      open().catch((error) => {
+    const open = async () => {
+      try {
+        return await live.current();
+      } catch (error) {
         const isKeyless = isAmeshError(error) && error.code === 'no_identity';
         throw isKeyless ? noKeyToCallWith(place.dir) : error;
-      });
+      }
+    };
+    this.opened = open;
+    this.device = async () => (await open()).device;
+    this.rotation = new CallerRotation({ store: place.store, tell: place.log.once });
     this.list = listSource(place, settings.sharing, trust);
     this.bootstrap = bootstrapOf(place, settings, { device: this.device, isReader: true });
     this.#sightings = new Sightings({ trust, list: this.list });

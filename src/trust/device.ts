@@ -1,6 +1,9 @@
+import { cryptoProvider } from '#crypto';
 import type { AnswerSigner } from '../core/answers/sign-answer';
 import type { MaybePromise, Signer } from '../core/crypto/provider';
+import { equalBytes, fromBase64Url } from '../core/encoding';
 import { AllowListIntegrityError, AmeshError } from '../core/errors/amesh-error';
+import { leadsTo } from '../core/rotation/chain';
 import type { DocumentStore } from '../storage/document-store';
 import type { FileStore } from '../storage/files/file-store';
 import { TRUST_CODES } from './errors/codes';
@@ -52,8 +55,12 @@ export function trustStamp(store: FileStore): string {
   return [ALLOW_LIST_KEY, IDENTITY_KEY, SEEN_KEY].map((key) => store.stamp(key)).join(' ');
 }
 
-/** @throws AmeshError `no_identity` if identity.json is gone; AllowListIntegrityError if it names another key now */
-export async function assertSameIdentity({ store, signer }: Device): Promise<void> {
+/**
+ * Checks that the folder still has the identity that was opened, also if its key was rotated since.
+ *
+ * @throws AmeshError `no_identity` if identity.json is gone; AllowListIntegrityError if it names another device now
+ */
+export async function assertSameIdentity({ store, signer }: Pick<Device, 'store' | 'signer'>): Promise<void> {
   const identity = await readIdentity(store);
   if (identity === null) {
     throw new AmeshError(
@@ -64,7 +71,21 @@ export async function assertSameIdentity({ store, signer }: Device): Promise<voi
       },
     );
   }
-  assertSameKey(identity, signer);
+  if (!(await isRotated(identity, signer))) assertSameKey(identity, signer);
+}
+
+/** Whether the key of an identity has replaced the one that was opened. */
+export async function isRotated(
+  { publicKey, rotations = [] }: DeviceIdentity,
+  { publicKey: opened }: Pick<Signer, 'publicKey'>,
+): Promise<boolean> {
+  const present = fromBase64Url(publicKey);
+  return (
+    rotations.length > 0 &&
+    present !== null &&
+    !equalBytes(present, opened) &&
+    leadsTo(opened, present, rotations, cryptoProvider)
+  );
 }
 
 /** @throws AllowListIntegrityError if the opened key is not the one that identity.json names */

@@ -3,10 +3,14 @@ import { deviceIdOf } from '../core/devices/allow-list';
 import { fromBase64Url } from '../core/encoding';
 import { AllowListIntegrityError, AmeshError } from '../core/errors/amesh-error';
 import type { Fix } from '../core/errors/define-codes';
+import { MAX_CHAIN } from '../core/rotation/chain';
+import { ROTATION_LIMITS } from '../core/rotation/rotation';
+import { parseObject } from '../core/strict-json';
 import { isDeviceId } from '../core/wire/credentials';
 import { PROCESS_CODES } from '../process/errors/codes';
 import type { DocumentStore } from '../storage/document-store';
 import { TRUST_CODES } from './errors/codes';
+import { MAX_FORMER_IDS } from './format/entry';
 import { cleanName } from './names';
 
 /** This device's public identity. */
@@ -26,6 +30,13 @@ export interface DeviceIdentity {
     /** How the backend finds the key; for `encrypted-file` the name of a file. */
     readonly ref: string;
   };
+  /** The IDs that it had before its key was rotated, the latest last: the first one and the latest 15. Absent without rotation. */
+  readonly was?: readonly string[];
+  /**
+   * The statements of its latest rotations, the latest last, at most 16. They show a running process that this is still the
+   * device that it opened.
+   */
+  readonly rotations?: readonly string[];
 }
 
 export const IDENTITY_KEY = 'identity.json';
@@ -85,32 +96,48 @@ export async function renameIdentity(store: DocumentStore, name: string): Promis
 }
 
 function parse(bytes: Uint8Array): DeviceIdentity {
-  let value: Partial<DeviceIdentity & { version: number }>;
-  try {
-    value = JSON.parse(new TextDecoder().decode(bytes));
-  } catch {
-    throw unreadable();
-  }
-  const { version, deviceId, publicKey, friendlyName, createdAt, key } = value ?? {};
+  const value = parseObject(bytes);
+  const identity = value?.version === 1 ? toIdentity(value) : null;
+  if (identity === null) throw unreadable();
+  return identity;
+}
+
+/** Reads an identity; null for anything else. Whether its ID is that of its key is not checked. */
+export function toIdentity(value: Readonly<Record<string, unknown>>): DeviceIdentity | null {
+  const { deviceId, publicKey, friendlyName, createdAt, key, was, rotations } = value;
+  const { backend, ref } = (key ?? {}) as Partial<Record<string, unknown>>;
   if (
-    version !== 1 ||
     typeof deviceId !== 'string' ||
     !isDeviceId(deviceId) ||
     typeof publicKey !== 'string' ||
     typeof friendlyName !== 'string' ||
     !Number.isSafeInteger(createdAt) ||
-    typeof key?.backend !== 'string' ||
-    typeof key.ref !== 'string'
+    typeof backend !== 'string' ||
+    typeof ref !== 'string' ||
+    !isTextList(was, MAX_FORMER_IDS, isDeviceId) ||
+    !isTextList(rotations, MAX_CHAIN, (text) => text.length <= ROTATION_LIMITS.characters)
   ) {
-    throw unreadable();
+    return null;
   }
   return {
     deviceId,
     publicKey,
     friendlyName,
     createdAt: createdAt as number,
-    key: { backend: key.backend, ref: key.ref },
+    key: { backend, ref },
+    ...(was && { was }),
+    ...(rotations && { rotations }),
   };
+}
+
+function isTextList(
+  value: unknown,
+  most: number,
+  isRight: (text: string) => boolean,
+): value is readonly string[] | undefined {
+  if (value === undefined) return true;
+  const isList = Array.isArray(value) && value.length > 0 && value.length <= most;
+  return isList && value.every((text) => typeof text === 'string' && isRight(text));
 }
 
 function unreadable(): AmeshError {

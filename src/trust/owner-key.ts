@@ -101,25 +101,36 @@ export async function readListTrust(env: Env): Promise<ListTrust | undefined> {
   return owners === null ? undefined : toListTrust(owners, variables);
 }
 
+/** A device whose list is meant. */
+export interface OwnList {
+  /** `am_` and 16 base64url characters. */
+  readonly deviceId: string;
+  /** The compressed point, 33 bytes, in base64url. */
+  readonly publicKey: string;
+  /** The IDs that it had before its key was rotated. Its list keeps the first one. */
+  readonly was?: readonly string[] | undefined;
+  /** During a rotation: the two keys that may have sealed the list, the one that seals it from now on last; as `publicKey`. */
+  readonly sealers?: readonly string[] | undefined;
+  /** The last of `sealers`, if it sealed the list before the other one did: a rotation is taken back. */
+  readonly returned?: string | undefined;
+}
+
 /**
  * The list that a device reads and seals: that of AMESH_OWNER_KEY, if the device has one of its keys; otherwise its own.
  *
- * @param own the device; `publicKey` in base64url
  * @throws VariableError
  */
-export async function trustOf(
-  own: { readonly deviceId: string; readonly publicKey: string },
-  env: Env,
-): Promise<ListTrust> {
+export async function trustOf(own: OwnList, env: Env): Promise<ListTrust> {
   const variables = readTrustVariables(env);
   const { owners } = variables;
   if (owners?.some((owner) => toBase64Url(owner) === own.publicKey)) return toListTrust(owners, variables);
-  const publicKey = fromBase64Url(own.publicKey) as Uint8Array;
+  const { was, sealers = [own.publicKey], returned } = own;
   // Beside the keys of others, the lowest revision is one of their list.
   return {
-    owners: [publicKey],
-    list: own.deviceId,
+    owners: sealers.map((key) => fromBase64Url(key) as Uint8Array),
+    list: was?.[0] ?? own.deviceId,
     minRevision: owners === null ? variables.minRevision : 0,
+    ...(returned !== undefined && { returned }),
   };
 }
 

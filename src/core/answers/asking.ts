@@ -1,4 +1,4 @@
-import type { PublicKey } from '../crypto/provider';
+import type { PublicKey, Signer } from '../crypto/provider';
 import type { ProvingKey } from '../devices/allow-list';
 import type { KeyCache } from '../devices/key-cache';
 import { fromBase64Url, toBase64Url } from '../encoding';
@@ -60,6 +60,16 @@ export interface CalledTarget {
   readonly proves?: boolean | undefined;
   /** If it has moved to another key: the keys that prove its answers, the present one last. Default: its own key alone. */
   readonly keys?: readonly ProvingKey[] | undefined;
+  /** Signs the request; default the signer of the client. During a rotation, a target may know only the former key. */
+  readonly signer?: Signer | undefined;
+  /** Tells the target the next key: the AuthMesh-Rotation of this request, at most 1,024 characters. The target is asked for a proof. */
+  readonly rotation?: string | undefined;
+  /**
+   * Called when the target refuses the request as one of an unknown device.
+   *
+   * @returns whether another key signs the next request, so that this one is sent again where that is safe
+   */
+  readonly refused?: (() => boolean) | undefined;
 }
 
 /** A target, ready to be asked for a proof. */

@@ -12,6 +12,10 @@ export type AmeshCode =
   // Errors on a machine that never go over the wire.
   | 'no_file_system'
   | 'identity_exists'
+  | 'rotation_unreadable'
+  | 'rotation_unfinished'
+  | 'not_rotating'
+  | 'rotation_final'
   | 'store_busy'
   | 'store_conflict'
   | 'store_unsynced'

@@ -1,5 +1,6 @@
 import { type AmeshFetchInit, type AnswerOptions, readAnswerOptions } from '../answers/asking';
 import { provenHead } from '../answers/proven-by';
+import type { MaybePromise, Signer } from '../crypto/provider';
 import { RedirectRefusedError } from '../errors/amesh-error';
 import { resendOf, sendSigned } from './exchange';
 import { type ClientOptions, readOptions, type Settings } from './options';
@@ -57,13 +58,15 @@ export function createClient(options: ClientOptions): Client {
 /**
  * The base of {@link createClient}, for callers that may have to send a request more than once.
  *
+ * @param open supplies the signer, for each request; default: it is opened once
  * @returns a function with the arguments of `fetch`; the caller may change them after the call
  * @throws TypeError for a wrong option
  */
 export function createPreparer(
   options: ClientOptions,
+  open?: () => MaybePromise<Signer>,
 ): (input: string | URL | Request, init?: AmeshFetchInit) => Promise<PreparedRequest> {
-  const settings = readOptions(options);
+  const settings = readOptions(options, open);
   return async (input, init) => {
     const how = readAnswerOptions(init, settings.answers);
     const request = await toOutgoing(input, init, settings.maxBufferedBytes, settings.fetch === undefined);

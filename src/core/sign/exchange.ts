@@ -1,8 +1,16 @@
 import { answerNonce } from '../answers/answer';
-import { type AnswerOptions, cannotProve, type ProvingTarget, provingTarget } from '../answers/asking';
+import {
+  type AnswerOptions,
+  type CalledTarget,
+  cannotProve,
+  type ProvingTarget,
+  provingTarget,
+} from '../answers/asking';
+import { provenHead } from '../answers/proven-by';
 import type { RequestSigner, Signer } from '../crypto/provider';
 import { toBase64Url } from '../encoding';
 import { callSafely } from '../errors/call-safely';
+import { ROTATION_HEADER, readRotationAnswer } from '../rotation/field';
 import { normalizeAuthority } from '../wire/authority';
 import { isPrivateChannel } from '../wire/private-channel';
 import { waitAtMost } from '../within';
@@ -19,6 +27,8 @@ import { signParts } from './sign-request';
 interface Attempt {
   /** The device ID to name. */
   readonly targetId: string | undefined;
+  /** The target that has it, if more is known. */
+  readonly called: CalledTarget | undefined;
   /** The target to ask for a proof, if one is asked for. */
   readonly asked: ProvingTarget | undefined;
   /** Whether an answer that is not proven is an error. */
@@ -64,10 +74,11 @@ export async function sendSigned(
 async function sendInTime(settings: Settings, request: Outgoing, how: AnswerOptions): Promise<Sent> {
   const { clocks } = settings;
   const { url, stream } = request;
-  const { targetId, target } = await untilAborted(request.signal, findTarget(settings, url, how));
+  const { targetId, called, target } = await untilAborted(request.signal, findTarget(settings, url, how));
   const needsProof = how.answers === 'required' || (target !== undefined && url.protocol !== 'https:');
   const { allowsUnprovenBody } = how;
-  const attempt = { targetId, needsProof, allowsUnprovenBody, asked: needsProof ? target : undefined };
+  const asked = needsProof || called?.rotation !== undefined ? target : undefined;
+  const attempt = { targetId, called, needsProof, allowsUnprovenBody, asked };
   let sent = await sendOnce(settings, request, attempt);
   if (
     isLate(sent.response) &&
@@ -96,7 +107,9 @@ async function findTarget({ open, targetOf, keys, now }: Settings, url: URL, { a
   const found = (await targetOf?.(url.host)) ?? undefined;
   const target = answers === 'off' ? undefined : await provingTarget(found, keys, now());
   if (target === undefined && answers === 'required') throw cannotProve(url, found);
-  return { targetId: typeof found === 'object' ? found.deviceId : found, target };
+  return typeof found === 'object'
+    ? { targetId: found.deviceId, called: found, target }
+    : { targetId: found, target };
 }
 
 async function sendOnce(settings: Settings, request: Outgoing, attempt: Attempt): Promise<Sent> {
@@ -131,11 +144,7 @@ async function deliver(
     headers.set('content-length', again.headers.get('content-length') as string);
     received = await send(settings.doFetch, again, headers);
   }
-  let renewing: Promise<void> | undefined;
-  if (refusalOf(received) === 'unauthorized')
-    callSafely(() => {
-      renewing = worker?.refused?.();
-    }, 'refused');
+  const renewing = otherKeyFor(received, attempt, worker);
   const { asked, targetId } = attempt;
   const nonceOf = () => answerNonce(base, signature, settings.crypto);
   const prove = async (target: ProvingTarget) =>
@@ -149,8 +158,40 @@ async function deliver(
       throw error;
     });
   const response = asked === undefined ? received : await prove(asked);
+  tellRotation(settings, request, attempt, response);
   noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target: targetId });
   return { response, renewing };
+}
+
+/** @returns a promise if another key follows: of a device that is rotating its key, or another working key */
+function otherKeyFor(
+  response: Response,
+  { called }: Attempt,
+  worker: RequestSigner | undefined,
+): Promise<void> | undefined {
+  const code = refusalOf(response);
+  let renewing: Promise<void> | undefined;
+  if (code === 'unauthorized' || code === 'device_expired')
+    callSafely(() => {
+      if (called?.refused?.()) renewing = Promise.resolve();
+      else if (code === 'unauthorized') renewing = worker?.refused?.();
+    }, 'refused');
+  return renewing;
+}
+
+/** Tells the caller what a target answers about the next key. Over plain http anybody could have written that. */
+function tellRotation(
+  { onRotation }: Settings,
+  { url }: Outgoing,
+  { called }: Attempt,
+  response: Response,
+): void {
+  const { deviceId: targetId, rotation } = called ?? {};
+  if (onRotation === undefined || targetId === undefined || rotation === undefined) return;
+  const answer = readRotationAnswer(response.headers.get(ROTATION_HEADER));
+  const isProven = provenHead(response)?.headers[ROTATION_HEADER] !== undefined;
+  if (answer === null || !(isProven || isPrivateChannel(url))) return;
+  callSafely(() => onRotation({ targetId, rotation, answer, isProven }), 'onRotation');
 }
 
 const resends = new WeakMap<object, { readonly request: Outgoing; readonly send: () => Promise<Sent> }>();
@@ -173,9 +214,9 @@ async function sign(
   { open, clocks, format, crypto }: Settings,
   request: Outgoing,
   nonce: string,
-  { targetId, asked, offsetMs }: Attempt,
+  { targetId, called, asked, offsetMs }: Attempt,
 ) {
-  const opened = await open();
+  const opened = called?.signer ?? (await open());
   // Now: the time of the signature is read below, and a new working key can take long.
   const worker = await opened.requestSigner?.();
   const signer = worker === undefined ? opened : signerOf(worker);
@@ -186,6 +227,7 @@ async function sign(
     nonce,
     created: clocks.seconds(request.url.origin, offsetMs), // not earlier: opening a key can be slow
     asksForProof: asked !== undefined,
+    rotation: called?.rotation,
     crypto,
   });
   const headers = new Headers(request.headers);

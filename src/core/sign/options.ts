@@ -3,6 +3,7 @@ import { type Answers, type CalledTarget, readAnswers } from '../answers/asking'
 import type { CryptoProvider, MaybePromise, Signer } from '../crypto/provider';
 import { KeyCache } from '../devices/key-cache';
 import { assertOptionNames } from '../options';
+import type { RotationAnswer } from '../rotation/field';
 import { ServerClocks } from './clock';
 import { openOnce } from './open-signer';
 import type { ClientRefusal } from './refusal';
@@ -33,10 +34,27 @@ export interface ClientOptions {
    * which it throws.
    */
   readonly onRefusal?: ((refusal: ClientRefusal) => void) | undefined;
+  /**
+   * Called with what a target answers to the `rotation` that `targetOf` gave. Never with an answer over plain http that is not
+   * proven, unless it came over loopback.
+   */
+  readonly onRotation?: ((answer: AnsweredRotation) => void) | undefined;
   /** Default: node:crypto on Node, Bun and Deno, WebCrypto elsewhere. */
   readonly crypto?: CryptoProvider | undefined;
   /** The clock, Unix milliseconds; default `Date.now`. */
   readonly now?: (() => number) | undefined;
+}
+
+/** What a target answers to AuthMesh-Rotation. */
+export interface AnsweredRotation {
+  /** `am_` and 16 base64url characters. */
+  readonly targetId: string;
+  /** What the request said. */
+  readonly rotation: string;
+  /** What the target has made of it. */
+  readonly answer: RotationAnswer;
+  /** Whether the target has signed that. */
+  readonly isProven: boolean;
 }
 
 const NAMES: ReadonlySet<string> = new Set<keyof ClientOptions>([
@@ -47,6 +65,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof ClientOptions>([
   'fetch',
   'maxBufferedBytes',
   'onRefusal',
+  'onRotation',
   'crypto',
   'now',
 ]);
@@ -54,8 +73,11 @@ const NAMES: ReadonlySet<string> = new Set<keyof ClientOptions>([
 /** The checked options of a client, and what its requests share: the keys, and the clocks of the servers. */
 export type Settings = ReturnType<typeof readOptions>;
 
-/** @throws TypeError for a wrong option */
-export function readOptions(options: ClientOptions) {
+/**
+ * @param open supplies the signer, for each request; default: it is opened once
+ * @throws TypeError for a wrong option
+ */
+export function readOptions(options: ClientOptions, open = openOnce(options.signer)) {
   assertOptionNames('createClient()', options, NAMES);
   const {
     format = 'authmesh',
@@ -64,7 +86,7 @@ export function readOptions(options: ClientOptions) {
     crypto = clientCrypto,
     now = Date.now,
   } = options;
-  const { signer, targetOf, onRefusal, fetch } = options;
+  const { signer, targetOf, onRefusal, onRotation, fetch } = options;
   if (format !== 'authmesh' && format !== 'rfc9421')
     throw new TypeError('format must be "authmesh" or "rfc9421".');
   if (
@@ -74,13 +96,12 @@ export function readOptions(options: ClientOptions) {
     throw new TypeError('createClient() needs a signer.');
   if (!Number.isSafeInteger(maxBufferedBytes) || maxBufferedBytes < 0)
     throw new TypeError('maxBufferedBytes must be a whole number of bytes.');
-  for (const [name, value] of Object.entries({ targetOf, fetch, onRefusal, now })) {
+  for (const [name, value] of Object.entries({ targetOf, fetch, onRefusal, onRotation, now })) {
     if (value !== undefined && typeof value !== 'function')
       throw new TypeError(`${name} must be a function.`);
   }
   readAnswers(answers);
   if (typeof crypto.randomBytes !== 'function') throw new TypeError('crypto must be a CryptoProvider.');
-  const open = openOnce(signer);
   const clocks = new ServerClocks(now);
   const doFetch: typeof globalThis.fetch = (input, init) => (fetch ?? globalThis.fetch)(input, init);
   const keys = new KeyCache(crypto);
@@ -90,6 +111,7 @@ export function readOptions(options: ClientOptions) {
     answers,
     maxBufferedBytes,
     onRefusal,
+    onRotation,
     crypto,
     now,
     fetch,

@@ -5,6 +5,7 @@ import { deviceIdOf } from '../devices/allow-list';
 import { toBase64, toBase64Url, toUtf8 } from '../encoding';
 import { Fault } from '../errors/fault';
 import { assertOptionNames } from '../options';
+import { ROTATION_HEADER } from '../rotation/field';
 import { createSignatureBase, requiredComponents, signatureParameters } from '../wire/base';
 import { isDeviceId, isNonce } from '../wire/credentials';
 import { contentDigest } from '../wire/digest';
@@ -113,14 +114,17 @@ export interface RequestSignature {
   readonly signature: Uint8Array;
 }
 
-/** @param body the bytes to send */
+/**
+ * @param body the bytes to send
+ * @param options `rotation`: what to tell the target about the next key
+ */
 export async function signParts(
   view: RequestView,
   body: Uint8Array | null | undefined,
   signer: Signer,
-  options: SignOptions,
+  options: SignOptions & { readonly rotation?: string | undefined },
 ): Promise<RequestSignature> {
-  const { crypto = clientCrypto, targetDeviceId } = options;
+  const { crypto = clientCrypto, targetDeviceId, rotation } = options;
   const line = readRequestLine(view);
   if (line instanceof Fault) throw new TypeError(`This request cannot be signed: ${line.detail}`);
 
@@ -135,6 +139,7 @@ export async function signParts(
   if (worker !== undefined) added['authmesh-key'] = worker.statement;
   else if (fieldValue(view.headers, 'authmesh-key') !== undefined)
     throw new TypeError('This request has the AuthMesh-Key of another signature: remove it first.');
+  if (rotation !== undefined) added[ROTATION_HEADER] = rotation;
   if (options.asksForProof) added[ACCEPT_SIGNATURE] = append(view, ACCEPT_SIGNATURE, ASK);
   const headers = { ...view.headers, ...added };
   const authorization = fieldValue(view.headers, 'authorization');

@@ -1,6 +1,6 @@
 import { defineCodes } from '../../core/errors/define-codes';
 
-/** Codes for an instance or identity that cannot be created. */
+/** Codes for an instance or identity that cannot be created, and for the rotation of its key. */
 export const MACHINE_CODES = /* @__PURE__ */ defineCodes({
   no_file_system: {
     cause: 'This runtime has no file system.',
@@ -9,5 +9,24 @@ export const MACHINE_CODES = /* @__PURE__ */ defineCodes({
   identity_exists: {
     cause: 'This machine already has an amesh identity.',
     fix: 'Keep it, or replace it with --force, which loses every pairing.',
+  },
+  rotation_unreadable: {
+    cause: 'rotation.json, which remembers the former key and who knows the next one, is damaged.',
+    fix: 'Restore it from a backup. Without it, go on with the next key alone: move the file away. Targets that do not know that key refuse it: there, revoke the former one, and pair again.',
+  },
+  rotation_unfinished: {
+    cause: 'Not every target has accepted the next key.',
+    fix: 'Give up those that have not with --force. To see who they are, and to tell one by a request',
+    command: ['amesh', 'rotate', 'URL'],
+  },
+  not_rotating: {
+    cause: 'No key is being replaced on this machine.',
+    fix: 'Begin with',
+    command: ['amesh', 'rotate'],
+  },
+  rotation_final: {
+    cause: 'This rotation cannot be taken back any more.',
+    fix: 'Rotate once more instead, to another key. Before that',
+    command: ['amesh', 'rotate', 'finish'],
   },
 });

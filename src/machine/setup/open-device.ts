@@ -11,9 +11,9 @@ import { assertFolder } from '../../trust/folder-safety';
 import { claimedOwner } from '../../trust/format/head';
 import { type DeviceIdentity, readIdentity } from '../../trust/identity';
 import { ALLOW_LIST_KEY } from '../../trust/list/keys';
-import { trustOf } from '../../trust/owner-key';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { placeStagedList } from '../../trust/staged-list';
+import { ownTrust } from '../rotation/own-trust';
 import { readFirstHosts, sealFirstList } from './first-list';
 import { sharedAnswerKey, withSharedWorkingKey } from './shared-keys';
 
@@ -38,7 +38,7 @@ export async function openDevice(
   const store = new FileStore(dir);
   const identity = await readIdentity(store);
   if (identity === null) throw new NoIdentityError(dir, signer && initWith(signer));
-  const trust = await trustOf(identity, env);
+  const trust = await ownTrust(store, identity, env);
   await placeStagedList(store, identity);
   const own = signer === undefined ? await openKey(identity, store, env) : ownSigner(signer);
   assertSameKey(identity, own);
@@ -47,6 +47,22 @@ export async function openDevice(
   const absent = isSealed ? undefined : NOT_SEALED;
   const opened = openTrust(store, { ...trust, signer: own }, shared, absent);
   return { identity, signer: own, answers: answersOf(identity, own), trust: opened, store };
+}
+
+/**
+ * The same device, with its identity and its list as the folder has them now. If the key of the folder was rotated, and cannot be
+ * opened, the device can go on reading.
+ *
+ * @throws AmeshError like {@link openDevice}, but none of a key backend
+ */
+export async function reopenTrust(device: Device, env: Env, shared: DocumentStore | null): Promise<Device> {
+  const { store, signer } = device;
+  const identity = await readIdentity(store);
+  if (identity === null) throw new NoIdentityError(store.dir);
+  const trust = openTrust(store, { ...(await ownTrust(store, identity, env)), signer }, shared);
+  trust.continueFrom(device.trust);
+  const isSame = identity.publicKey === device.identity.publicKey;
+  return { ...device, ...(isSame && { identity }), trust };
 }
 
 /** The device key signs answers, unless it is slow: where it does not sign requests either. */
@@ -72,7 +88,16 @@ function initWith({ publicKey }: Signer) {
   return { fix: 'Run', command: ['amesh', 'init', '--name', 'NAME', '--public-key', toBase64Url(publicKey)] };
 }
 
-async function openKey(identity: DeviceIdentity, store: FileStore, env: Env): Promise<Signer> {
+/**
+ * Opens the key that an identity names, for requests as well.
+ *
+ * @throws AmeshError of the key backend; AllowListIntegrityError if the identity belongs to another device than its list
+ */
+export async function openKey(
+  identity: Pick<DeviceIdentity, 'key' | 'publicKey'>,
+  store: FileStore,
+  env: Env,
+): Promise<Signer> {
   const { ref } = identity.key;
   try {
     const backend = findBackend(identity.key.backend);

@@ -160,7 +160,7 @@ function agentOptions({ backend, agentKey, agentSocket }: CreateIdentityOptions)
  *
  * @throws AmeshError `key_not_chosen`
  */
-async function assertOtherKey(store: FileStore, publicKey: Uint8Array): Promise<void> {
+export async function assertOtherKey(store: FileStore, publicKey: Uint8Array): Promise<void> {
   const own = Buffer.from(publicKey).toString('base64url');
   const identity = await readIdentity(store).catch(() => null); // a broken one has no key
   if (identity?.publicKey === own)

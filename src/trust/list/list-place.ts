@@ -26,6 +26,8 @@ export interface Owners {
   readonly owners: readonly Uint8Array[];
   /** A list of a lower revision does not count; default 0. */
   readonly minRevision?: number | undefined;
+  /** An owner whose lists count again, although another one had replaced it: 33 bytes in base64url. Default none. */
+  readonly returned?: string | undefined;
   /** One of the owners; absent: the list can only be read. */
   readonly signer?: Signer | undefined;
 }

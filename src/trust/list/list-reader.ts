@@ -32,6 +32,8 @@ export interface ListTrust {
   readonly list: string;
   /** The lowest revision that is accepted, even if no list was seen here; default 0. */
   readonly minRevision?: number | undefined;
+  /** An owner whose lists count again, although another one had replaced it: 33 bytes in base64url. Default none. */
+  readonly returned?: string | undefined;
 }
 
 /** The texts for a list that is missing, or is not the one that was seen. */
@@ -199,7 +201,7 @@ export class ListReader {
   }
 
   async #assertOrder(opened: OpenedHead, seen: Seen | null): Promise<boolean> {
-    const order = compareWithSeen(opened, seen, this.#trust.owners);
+    const order = compareWithSeen(opened, seen, this.#trust.owners, this.#trust.returned);
     if (order === 'newer' || order === 'same' || seen === null) return order === 'newer';
     const { revision } = opened.head;
     if (order === 'too-far') {

@@ -31,6 +31,7 @@ export class ListStore {
   readonly #list: string;
   readonly #key: string;
   readonly #reader: ListReader;
+  readonly #seen: SeenRevisions;
 
   /**
    * @param owner the keys that may have sealed the list, and which of them seals the next revision
@@ -38,14 +39,15 @@ export class ListStore {
    */
   constructor(store: DocumentStore, owner: Owner, list: string, place: ListPlace = {}) {
     this.#store = store;
-    const { owners, minRevision, signer }: Owners =
+    const { owners, minRevision, returned, signer }: Owners =
       'sign' in owner ? { owners: [owner.publicKey], signer: owner } : owner;
     this.#owners = owners;
     this.#signer = signer;
     this.#list = list;
     this.#key = place.key ?? ALLOW_LIST_KEY;
     this.lastSeen = new LastSeenRecord(store, (prefix) => lastSeenKey(this.#key, prefix));
-    const seen = new SeenRevisions(place.seen ?? store, owners);
+    const seen = new SeenRevisions(place.seen ?? store, owners, returned);
+    this.#seen = seen;
     // If a folder is restored, both go back together. In a store a list can go back alone, and a restart must not accept it.
     const isStoredWithSeen = place.seen === undefined;
     this.#reader = new ListReader(
@@ -55,7 +57,7 @@ export class ListStore {
         readPages: (names) => store.readPages(this.#key, names, MAX_PAGE_BYTES),
         isEventual: store.isEventual,
       },
-      { owners, list, minRevision },
+      { owners, list, minRevision, returned },
       seen,
       {
         absent: place.absent ?? ABSENT,
@@ -67,6 +69,11 @@ export class ListStore {
           : undefined,
       },
     );
+  }
+
+  /** Remembers what another store of this list has seen in this process. */
+  continueFrom(other: ListStore): void {
+    this.#seen.adopt(other.#seen);
   }
 
   /**

@@ -7,6 +7,26 @@ import type { SharedListOptions } from './shared-list';
 const CONFIRM_EVERY_MS = 10_000;
 
 /**
+ * Reads the list. If its key was rotated just before, the list is opened anew.
+ *
+ * @param trust opens its store, with the keys that count now
+ */
+export async function readCurrent(trust: () => Promise<ListStore>): Promise<PagedList> {
+  return (await readWith(trust)).list;
+}
+
+async function readWith(trust: () => Promise<ListStore>, answered?: () => void) {
+  const store = await trust();
+  try {
+    return { store, list: await store.read(answered) };
+  } catch (error) {
+    const now = await trust();
+    if (now === store) throw error;
+    return { store: now, list: await now.read(answered) };
+  }
+}
+
+/**
  * Reads a list from a store. It reports the revision to a store that supports that, so that an administrator who revokes
  * a device sees how many instances know about it.
  */
@@ -19,8 +39,7 @@ export function toLoader(trust: () => Promise<ListStore>): SharedListOptions['lo
     if (!isOpen) await trust(); // unlocks the key once, which is slow
     isOpen = true;
     silence.begin(); // counts local files, too: a disk can hang, and so can all threads that read it
-    const store = await trust();
-    const list = await store.read(() => silence.end());
+    const { store, list } = await readWith(trust, () => silence.end());
     const isSame = list === known;
     known = list;
     if (!isSame || performance.now() - confirmedAt > CONFIRM_EVERY_MS) {

@@ -13,15 +13,17 @@ export type Order = 'newer' | 'same' | 'older' | 'other' | 'too-far';
  * former owner old.
  *
  * @param owners the configured owners, in order
+ * @param returned one of them whose lists count again
  */
 export function compareWithSeen(
   { head, position, mark }: OpenedHead,
   seen: Seen | null,
   owners: readonly Uint8Array[],
+  returned?: string,
 ): Order {
   if (seen === null) return 'newer';
   // Whatever is configured now: swapping two keys must not bring a former owner back.
-  if (seen.former?.includes(head.owner)) return 'older';
+  if (head.owner !== returned && seen.former?.includes(head.owner)) return 'older';
   // An owner that is no longer configured comes before those that are.
   const seenPosition = owners.findIndex((owner) => toBase64Url(owner) === seen.owner);
   if (position !== seenPosition) return position > seenPosition ? 'newer' : 'older';

@@ -33,11 +33,21 @@ const MAX_FORMER = 8;
  */
 export class SeenInMemory {
   readonly #owners: readonly string[];
+  readonly #returned: string | undefined;
   readonly #newest = new Map<string, Seen>();
 
-  /** @param owners the configured owners, in order: lists of a later one are newer */
-  constructor(owners: readonly Uint8Array[] = []) {
+  /**
+   * @param owners the configured owners, in order: lists of a later one are newer
+   * @param returned one of them whose lists count again, although another one had replaced it
+   */
+  constructor(owners: readonly Uint8Array[] = [], returned?: string) {
     this.#owners = owners.map(toBase64Url);
+    this.#returned = returned;
+  }
+
+  /** Remembers what another memory of this process has seen. */
+  adopt(other: SeenInMemory): void {
+    for (const [list, seen] of other.#newest) this.note(list, seen);
   }
 
   async read(list: string): Promise<Seen | null> {
@@ -72,7 +82,7 @@ export class SeenInMemory {
   }
 
   protected isNewer(a: Seen, b: Seen): boolean {
-    if (b.former?.includes(a.owner)) return false;
+    if (a.owner !== this.#returned && b.former?.includes(a.owner)) return false;
     const position = this.#owners.indexOf(a.owner) - this.#owners.indexOf(b.owner);
     return position === 0 ? a.revision > b.revision : position > 0;
   }

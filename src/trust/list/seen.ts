@@ -17,9 +17,12 @@ export const NOWHERE: DocumentStore = {
 export class SeenRevisions extends SeenInMemory {
   readonly #store: DocumentStore;
 
-  /** @param owners as they are set here: lists of the last one are newer than all others */
-  constructor(store: DocumentStore, owners: readonly Uint8Array[] = []) {
-    super(owners);
+  /**
+   * @param owners as they are set here: lists of the last one are newer than all others
+   * @param returned one of them whose lists count again
+   */
+  constructor(store: DocumentStore, owners: readonly Uint8Array[] = [], returned?: string) {
+    super(owners, returned);
     this.#store = store;
   }
 

@@ -41,12 +41,20 @@ export async function findCommand(root: Command, argv: readonly string[]): Promi
       assertShared(rawArgs, command, path);
       command = await (subCommands[word] as () => Promise<Command>)();
       path = `${path} ${word}`;
+    } else if (takesWords(command)) {
+      words.unshift(word);
+      break;
     } else {
       assertShared(rawArgs, command, path);
       throw unknownCommand([word, ...words], path, command, Object.keys(subCommands));
     }
   }
   return { path, command, rawArgs: [...rawArgs, ...words] };
+}
+
+/** Whether a command that has commands below it takes other words, too. */
+function takesWords({ args = {} }: Command): boolean {
+  return Object.values(args as ArgsDef).some(({ type }) => type === 'positional');
 }
 
 /** Only shared flags may come before the command: the value of another flag would look like a command. */

@@ -1,11 +1,154 @@
+import { type Device, findBackend, type Rotating, rotateKey, tellTargets } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { SHARED_ARGS } from '../command-line/command';
+import { type Followers, followedText, followerRows, followersOf } from '../allow-list/followers';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { UsageError } from '../errors/errors';
+import { machineDir, openMachine } from '../machine/machine';
+import { confirm, isAttended } from '../terminal/prompt';
+import { here } from '../words/here';
+import { table } from '../words/table';
+import { compromised } from './rotate-compromised';
+import { toldNotes, toUrls, URLS_ARG } from './rotate-urls';
 
 export const rotate = defineCommand({
-  meta: { name: 'rotate', description: 'Replaces the key of a machine by another one' },
-  args: SHARED_ARGS,
+  meta: {
+    name: 'rotate',
+    description:
+      "Replaces this machine's key without pairing again, and shows which targets know the next one",
+  },
+  args: {
+    url: {
+      ...URLS_ARG,
+      description: 'Where to tell a target with a signed GET: a URL that verify() protects',
+    },
+    backend: {
+      type: 'string',
+      valueHint: 'name',
+      description: 'Where the next key is stored: see amesh keys; default: where the present one is',
+    },
+    key: {
+      type: 'string',
+      valueHint: 'fingerprint|comment',
+      description: 'The key of an SSH agent, if several fit',
+    },
+    socket: { type: 'string', valueHint: 'path', description: 'The socket of the SSH agent, kept for later' },
+    compromised: {
+      type: 'boolean',
+      description: 'Change nothing, and print what to do if somebody else may have the key',
+    },
+    ...SHARED_ARGS,
+  },
   subCommands: {
     accept: () => import('./rotate-accept').then(({ rotateAccept }) => rotateAccept),
     refuse: () => import('./rotate-refuse').then(({ rotateRefuse }) => rotateRefuse),
+    withdraw: () => import('./rotate-withdraw').then(({ rotateWithdraw }) => rotateWithdraw),
+    finish: () => import('./rotate-finish').then(({ rotateFinish }) => rotateFinish),
+  },
+
+  async run({ args }): Promise<Result> {
+    const urls = toUrls(args._);
+    if (args.compromised) {
+      if (urls.length > 0) throw new UsageError('--compromised tells nobody, so it takes no URL.');
+      return compromised();
+    }
+    const { backend, key, socket } = args;
+    const rotating = await rotateKey(machineDir(), process.env, {
+      backend,
+      agentKey: key,
+      agentSocket: socket,
+      haveInstancesBoth: (owners) => askForInstances(owners, args.yes),
+    });
+    const device = await openMachine();
+    const { rotation } = rotating;
+    const told =
+      rotating.waitsForOwners === null
+        ? await tellTargets(device, rotation, 'rotate', urls, process.env)
+        : [];
+    const list = await device.trust.read();
+    const followers = followersOf((await readAgain(device, rotating)) ?? rotation, list);
+    const { formerId, nextId, startedAt, targets } = followers;
+    const { isNew, isSwapped, waitsForOwners } = rotating;
+    return {
+      json: {
+        deviceId: rotating.identity.deviceId,
+        formerId,
+        nextId,
+        startedAt,
+        isNew,
+        isSwapped,
+        waitsForOwners,
+        targets,
+        told,
+      },
+      data: table(followerRows(followers)),
+      notes: [
+        ...(await begunNotes(device, rotating)),
+        ...(waitsForOwners === null ? [] : ownersNotes(waitsForOwners)),
+        ...toldNotes(told),
+        ...(waitsForOwners === null ? nextNotes(followers) : []),
+      ],
+    };
   },
 });
+
+/** Without a terminal nobody can be asked, and then the command stops before that step. */
+async function askForInstances(owners: string, yes: boolean | undefined): Promise<boolean> {
+  if (!yes && !isAttended()) return false;
+  await confirm(
+    `From now on the next key seals the list. Instances that do not have AMESH_OWNER_KEY=${owners} will refuse every request. Do all of them have it?`,
+    yes,
+  );
+  return true;
+}
+
+async function readAgain({ store }: Device, { rotation }: Rotating) {
+  const { readRotationFile } = await import('@authmesh/sdk/admin');
+  const now = await readRotationFile(store);
+  return now?.own === rotation.own ? now : null;
+}
+
+async function begunNotes({ store }: Device, rotating: Rotating): Promise<string[]> {
+  const { rotation, isNew, isSwapped } = rotating;
+  const { backend, ref } = rotation.next.key;
+  return [
+    ...(isNew
+      ? [
+          `✓ Next key  ${rotation.next.deviceId}`,
+          `✓ Key       ${await findBackend(backend).describe({ dir: store.dir, env: process.env }, ref)}`,
+        ]
+      : []),
+    ...(isSwapped
+      ? [
+          '✓ This machine uses the next key. Running programs notice that within a second: no restart is needed.',
+          '  The former key signs for each target that does not know the next one yet.',
+        ]
+      : []),
+  ];
+}
+
+function ownersNotes(owners: string): string[] {
+  return [
+    '! Other instances read the list of this machine, and know its key. Nothing has changed for them yet.',
+    '  Set on each of them, and in this shell if AMESH_OWNER_KEY is set here',
+    `    AMESH_OWNER_KEY=${owners}`,
+    `  Then run again:  ${here('amesh rotate --yes')}`,
+  ];
+}
+
+function nextNotes(followers: Followers): string[] {
+  const { targets } = followers;
+  const isDone = targets.every(({ hasFollowed }) => hasFollowed);
+  const refused = targets.filter(({ state }) => state === 'refused');
+  return [
+    `  ${followedText(followers)}. Each is told with the next request that this machine sends to it.`,
+    ...(targets.some(({ state }) => state === 'waiting')
+      ? ['  Where the next key is waiting, an administrator accepts it there:  amesh rotate accept DEVICE']
+      : []),
+    ...(refused.length === 0
+      ? []
+      : [`! ${refused.map(({ deviceId }) => deviceId).join(', ')} refused it: see the log there.`]),
+    isDone
+      ? `  To remove the former key:  ${here('amesh rotate finish')}`
+      : `  To tell one now:  ${here('amesh rotate https://HOST/PATH')}   To take it back:  ${here('amesh rotate withdraw')}`,
+  ];
+}

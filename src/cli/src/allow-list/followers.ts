@@ -1,0 +1,82 @@
+import {
+  type FileStore,
+  issuedAtOf,
+  type OwnRotation,
+  type PagedList,
+  readRotationFile,
+} from '@authmesh/sdk/admin';
+import { momentText } from '../words/duration';
+import { printable } from '../words/printable';
+
+/** How long a target takes a statement, in seconds: 30 days. */
+const LIFE_SECONDS = 2_592_000;
+
+/** A target, and what it knows about the next key of this machine. */
+export interface Follower {
+  readonly deviceId: string;
+  /** Null if it is no target of this machine any more. */
+  readonly friendlyName: string | null;
+  readonly hosts: readonly string[];
+  readonly state: 'untold' | 'waiting' | 'accepted' | 'refused';
+  /** Whether the target has signed that. */
+  readonly isProven: boolean;
+  /** Since when that is so, in Unix seconds. */
+  readonly since: number;
+  /** Whether what it is told is too old for it. */
+  readonly isExpired: boolean;
+  /** Whether it needs the former key no longer. */
+  readonly hasFollowed: boolean;
+}
+
+/** The replacement of this machine's key, as `--json` shows it. */
+export interface Followers {
+  readonly formerId: string;
+  readonly nextId: string;
+  /** Unix seconds. */
+  readonly startedAt: number;
+  readonly isWithdrawn: boolean;
+  readonly targets: readonly Follower[];
+}
+
+/** @returns null if no key is being replaced. @throws AmeshError `rotation_unreadable` */
+export async function readFollowers(store: FileStore, list: PagedList): Promise<Followers | null> {
+  const rotation = await readRotationFile(store);
+  return rotation === null ? null : followersOf(rotation, list);
+}
+
+export function followersOf(rotation: OwnRotation, list: PagedList): Followers {
+  const { former, next, startedAt, withdrawnAt } = rotation;
+  const nowSeconds = Math.floor(Date.now() / 1000);
+  const targets = Object.entries(rotation.targets).map(([deviceId, told]): Follower => {
+    const { state, isProven, at: since, statement } = told;
+    const known = list.entry(deviceId);
+    return {
+      deviceId,
+      friendlyName: known?.friendlyName ?? null,
+      hosts: known?.hosts ?? [],
+      state,
+      isProven,
+      since,
+      isExpired: (issuedAtOf(statement) ?? 0) + LIFE_SECONDS < nowSeconds,
+      hasFollowed: known === undefined || (state === 'accepted' && (isProven || known.proves === false)),
+    };
+  });
+  const isWithdrawn = withdrawnAt !== undefined;
+  return { formerId: former.deviceId, nextId: next.deviceId, startedAt, isWithdrawn, targets };
+}
+
+/** The rows of a table: target, what it knows, since when, where it is. */
+export function followerRows({ targets }: Followers): string[][] {
+  return targets.map(({ deviceId, friendlyName, hosts, state, isProven, since }) => [
+    friendlyName === null ? deviceId : `${printable(friendlyName)}  (${deviceId})`,
+    state === 'accepted' && !isProven ? 'accepted, not proven' : state,
+    momentText(since),
+    hosts.join(', ') || 'no host',
+  ]);
+}
+
+/** How many targets need the former key no longer. */
+export function followedText({ targets }: Followers): string {
+  const done = targets.filter(({ hasFollowed }) => hasFollowed).length;
+  return `${done} of ${targets.length} ${targets.length === 1 ? 'target' : 'targets'} followed`;
+}

@@ -1,0 +1,36 @@
+import { finishRotation } from '@authmesh/sdk/admin';
+import { defineCommand } from 'citty';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { openMachine } from '../machine/machine';
+import { confirm } from '../terminal/prompt';
+import { toldNotes, toUrls, URLS_ARG } from './rotate-urls';
+
+export const rotateFinish = defineCommand({
+  meta: { name: 'finish', description: 'Ends a rotation: removes the former key of this machine' },
+  args: {
+    url: { ...URLS_ARG, description: 'Where to say that the former key ends now' },
+    force: {
+      type: 'boolean',
+      description:
+        'Give up targets that have not accepted the next key: they refuse this machine from then on',
+    },
+    ...SHARED_ARGS,
+  },
+
+  async run({ args }): Promise<Result> {
+    const urls = toUrls(args._);
+    const device = await openMachine();
+    if (args.force)
+      await confirm('Remove the former key, also where targets do not know the next one?', args.yes);
+    const { rotation, told, left } = await finishRotation(device, process.env, { force: args.force, urls });
+    return {
+      json: { deviceId: rotation.next.deviceId, formerId: rotation.former.deviceId, told, left },
+      notes: [
+        ...toldNotes(told),
+        `✓ The former key (${rotation.former.deviceId}) is removed: this machine signs with ${rotation.next.deviceId} alone.`,
+        ...left.map((id) => `! ${id} has not accepted the next key: pair with it again.`),
+        '  Each target takes the former key until 30 days after it accepted the next one, or until it is told otherwise.',
+      ],
+    };
+  },
+});

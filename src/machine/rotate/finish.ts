@@ -1,0 +1,87 @@
+import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
+import { findBackend } from '../../keys/backends';
+import type { Env } from '../../process/home';
+import type { FileStore } from '../../storage/files/file-store';
+import type { Device } from '../../trust/device';
+import { type DeviceIdentity, readIdentity } from '../../trust/identity';
+import { MACHINE_CODES } from '../errors/codes';
+import { type OwnRotation, openRotationFile, ROTATION_KEY } from '../rotation/rotation-file';
+import { SETUP } from '../setup/setup';
+import { type TellOptions, type Told, tellTargets } from './tell';
+
+/** How to end a rotation. */
+export interface FinishOptions extends TellOptions {
+  /** Whether to give up targets that have not accepted the next key; default false. */
+  readonly force?: boolean | undefined;
+  /** Where to say that the former key ends. A target takes that 25 hours after it has accepted the next key. */
+  readonly urls?: readonly URL[] | undefined;
+}
+
+/** A rotation that is over. */
+export interface Finished {
+  readonly rotation: OwnRotation;
+  /** What the targets at `urls` have answered. */
+  readonly told: readonly Told[];
+  /** The IDs of targets that have not accepted the next key, or have not proven that. */
+  readonly left: readonly string[];
+}
+
+/**
+ * Ends a rotation: removes the former key. From then on the next one alone signs.
+ *
+ * @throws AmeshError `not_rotating`, `rotation_unfinished`, `rotation_unreadable`, `unknown_name`, `store_busy`; of the key backend
+ */
+export async function finishRotation(
+  device: Device,
+  env: Env,
+  { force = false, urls = [], fetch }: FinishOptions = {},
+): Promise<Finished> {
+  const { store } = device;
+  const rotation = await expectRotation(store);
+  const list = await device.trust.read();
+  const left = Object.entries(rotation.targets).flatMap(([id, { state, isProven }]) => {
+    const target = list.entry(id);
+    const isDone = state === 'accepted' && (isProven || target?.proves === false);
+    return target === undefined || isDone ? [] : [id];
+  });
+  if (left.length > 0 && !force)
+    throw new AmeshError(
+      MACHINE_CODES.rotation_unfinished,
+      `${left.length === 1 ? 'This target has' : 'These targets have'} not accepted the next key, or not proven that: ${left.join(', ')}.`,
+    );
+  const told = await tellTargets(device, rotation, 'retire', urls, env, { fetch });
+  await store.locked(SETUP, async (assertHeld) => {
+    const found = await openRotationFile(store);
+    if (found?.rotation.own !== rotation.own) return; // another command has done it
+    await removeKey(store, rotation.former, env);
+    assertHeld();
+    await store.remove(ROTATION_KEY, found.bytes);
+  });
+  return { rotation, told, left };
+}
+
+/** @throws AmeshError `not_rotating` if none goes on, or the next key is not yet that of this machine; `rotation_final` if it is being taken back */
+async function expectRotation(store: FileStore): Promise<OwnRotation> {
+  const rotation = (await openRotationFile(store))?.rotation;
+  const identity = await readIdentity(store);
+  if (rotation === undefined || identity?.deviceId !== rotation.next.deviceId)
+    throw new AmeshError(MACHINE_CODES.not_rotating);
+  if (rotation.withdrawnAt === undefined) return rotation;
+  throw new AmeshError(MACHINE_CODES.rotation_final, 'The rotation of this machine is being taken back.', {
+    fix: 'Complete that',
+    command: ['amesh', 'rotate', 'withdraw'],
+  });
+}
+
+/** Removes a key that nothing names any more. A key that cannot be removed stays, and stops nothing. */
+export async function removeKey(
+  store: FileStore,
+  { key }: Pick<DeviceIdentity, 'key'>,
+  env: Env,
+): Promise<void> {
+  await findBackend(key.backend)
+    .remove(key.ref, { dir: store.dir, env })
+    .catch((error) => {
+      if (!isAmeshError(error)) throw error;
+    });
+}

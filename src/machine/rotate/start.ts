@@ -1,0 +1,260 @@
+import { cryptoProvider } from '#crypto';
+import type { Signer } from '../../core/crypto/provider';
+import { deviceIdOf } from '../../core/devices/allow-list';
+import { toBase64Url } from '../../core/encoding';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { isInTime, signRotation } from '../../core/rotation/rotation';
+import type { KeyBackend } from '../../keys/backend';
+import { findBackend } from '../../keys/backends';
+import { KEY_CODES } from '../../keys/errors/codes';
+import { external } from '../../keys/external';
+import type { Env } from '../../process/home';
+import type { DocumentStore } from '../../storage/document-store';
+import { FileStore } from '../../storage/files/file-store';
+import { openTrust } from '../../trust/device';
+import { NoIdentityError } from '../../trust/errors/no-identity';
+import { assertFolder } from '../../trust/folder-safety';
+import { type DeviceIdentity, IDENTITY_KEY, readIdentity, writeIdentity } from '../../trust/identity';
+import { readableDevices } from '../../trust/list/readable';
+import { sharedStoreOf } from '../../trust/shared-store';
+import { MACHINE_CODES } from '../errors/codes';
+import { changeRotation, issuedAtOf } from '../rotation/change-rotation';
+import { nextIdentity } from '../rotation/next-identity';
+import { ownTrust, trustDuring } from '../rotation/own-trust';
+import {
+  isOf,
+  type OwnRotation,
+  openRotationFile,
+  type ToldTarget,
+  writeRotationFile,
+} from '../rotation/rotation-file';
+import { assertOtherKey, SETUP } from '../setup/setup';
+
+/** How to replace the key of a machine. */
+export interface RotateOptions {
+  /** The key backend of the next key; default: that of the present one. */
+  readonly backend?: string | undefined;
+  /** For `ssh-agent`: the key, by its fingerprint (`SHA256:…`) or its comment. Default: the only one that fits. */
+  readonly agentKey?: string | undefined;
+  /** For `ssh-agent`: the socket of the agent, an absolute path. Default: as for `createIdentity()`. */
+  readonly agentSocket?: string | undefined;
+  /**
+   * Asked before the next key seals a list that other instances read: whether each of them has both keys in AMESH_OWNER_KEY.
+   * Default: they do not.
+   */
+  readonly haveInstancesBoth?: ((owners: string) => Promise<boolean>) | undefined;
+}
+
+/** A rotation that was begun or continued. */
+export interface Rotating {
+  /** Which targets know the next key. */
+  readonly rotation: OwnRotation;
+  /** The identity of this machine now. */
+  readonly identity: DeviceIdentity;
+  /** Whether this call has made the next key. */
+  readonly isNew: boolean;
+  /** Whether this call has made the next key that of this machine. */
+  readonly isSwapped: boolean;
+  /** The AMESH_OWNER_KEY that each instance needs before this can go on; null if nothing is missing. */
+  readonly waitsForOwners: string | null;
+}
+
+/**
+ * Replaces the key of a machine: makes the next key, signs what each target is told, seals the list with the next key, and makes it
+ * that of the identity. After an interruption it continues where it was. If it was done before, it makes statements anew that are
+ * too old.
+ *
+ * @throws NoIdentityError; AmeshError of a key backend, and `rotation_unreadable`, `rotation_final`, `store_busy`; what reading the list
+ *   throws
+ */
+export async function rotateKey(dir: string, env: Env, options: RotateOptions = {}): Promise<Rotating> {
+  assertFolder(dir, env, 'read');
+  const store = new FileStore(dir);
+  const shared = sharedStoreOf(env);
+  return store.locked(SETUP, async (assertHeld) => {
+    const identity = await readIdentity(store);
+    if (identity === null) throw new NoIdentityError(dir);
+    const found = await openRotationFile(store);
+    const known = found !== null && isOf(found.rotation, identity) ? found.rotation : null;
+    if (known?.withdrawnAt !== undefined) throw takenBack();
+    const rotation = known ?? (await begin({ store, shared, identity, env, assertHeld, found }, options));
+    const isNew = known === null;
+    if (identity.deviceId === rotation.next.deviceId)
+      return {
+        rotation: await renew(store, rotation, env),
+        identity,
+        isNew,
+        isSwapped: false,
+        waitsForOwners: null,
+      };
+    const waitsForOwners = await ownersToSet(rotation, identity, env, shared, options);
+    if (waitsForOwners !== null) return { rotation, identity, isNew, isSwapped: false, waitsForOwners };
+    await seal(store, shared, rotation, identity, env);
+    assertHeld();
+    return { rotation, identity: await swap(store, rotation), isNew, isSwapped: true, waitsForOwners };
+  });
+}
+
+function takenBack(): AmeshError {
+  return new AmeshError(MACHINE_CODES.rotation_final, 'The rotation of this machine is being taken back.', {
+    fix: 'Complete that',
+    command: ['amesh', 'rotate', 'withdraw'],
+  });
+}
+
+interface Beginning {
+  readonly store: FileStore;
+  readonly shared: DocumentStore | null;
+  readonly identity: DeviceIdentity;
+  readonly env: Env;
+  readonly assertHeld: () => void;
+  /** What an identity that is no more has left behind. */
+  readonly found: { readonly bytes: Uint8Array } | null;
+}
+
+/** Makes the next key and all statements, while both keys are open, and writes them down. */
+async function begin(beginning: Beginning, options: RotateOptions): Promise<OwnRotation> {
+  const { store, identity, env, assertHeld, found } = beginning;
+  const backend = findBackend(options.backend ?? identity.key.backend);
+  if (backend === external || identity.key.backend === external.id) throw outside();
+  const { agentKey, agentSocket } = options;
+  const context = { dir: store.dir, env, agentKey, agentSocket };
+  const former = await findBackend(identity.key.backend).open(identity.key.ref, context);
+  const probe = await backend.probe(context);
+  if (!probe.available) throw new AmeshError(KEY_CODES.key_backend_unavailable, probe.reason, probe.advice);
+  const made = await backend.create(context);
+  try {
+    await assertOtherKey(store, made.publicKey);
+    const next = await backend.open(made.ref, context);
+    const rotation = await describe(beginning, { former, next, backend, ref: made.ref });
+    assertHeld();
+    if (!(await writeRotationFile(store, found?.bytes ?? null, rotation))) throw takenBack();
+    return rotation;
+  } catch (error) {
+    await backend.remove(made.ref, context).catch(() => {});
+    throw error;
+  }
+}
+
+function outside(): AmeshError {
+  return new AmeshError(
+    KEY_CODES.key_backend_unavailable,
+    'amesh does not hold the key of this machine, or shall not hold the next one, so it cannot make the statement that both sign.',
+    { fix: 'Make a new identity, and pair again. See docs/keys.md, "Rotate a key".' },
+  );
+}
+
+async function describe(
+  { store, shared, identity, env }: Beginning,
+  keys: {
+    readonly former: Signer;
+    readonly next: Signer;
+    readonly backend: KeyBackend;
+    readonly ref: string;
+  },
+): Promise<OwnRotation> {
+  const { former, next, backend, ref } = keys;
+  const nowMs = Date.now();
+  const at = Math.floor(nowMs / 1000);
+  const deviceId = await deviceIdOf(next.publicKey, cryptoProvider);
+  const trust = await ownTrust(store, identity, env);
+  const list = await openTrust(store, { ...trust, signer: former }, shared).read();
+  const { devices } = readableDevices(list);
+  if (devices.some((device) => device.deviceId === deviceId))
+    throw new AmeshError(
+      KEY_CODES.key_not_chosen,
+      `The next key is that of a device in the list, ${deviceId}.`,
+    );
+  const own = await signRotation({ former, next, targetId: identity.deviceId, nowMs });
+  const targets: Record<string, ToldTarget> = {};
+  for (const { deviceId: targetId, roles } of devices) {
+    if (!roles.includes('target')) continue;
+    const statement = await signRotation({ former, next, targetId, nowMs });
+    targets[targetId] = { statement, state: 'untold', isProven: false, at };
+  }
+  const publicKey = toBase64Url(next.publicKey);
+  const key = { backend: backend.id, ref };
+  return { former: identity, next: { deviceId, publicKey, createdAt: at, key }, startedAt: at, own, targets };
+}
+
+/**
+ * Whether instances have to be told both keys first.
+ *
+ * @returns the AMESH_OWNER_KEY that they need; null if they have it
+ */
+async function ownersToSet(
+  { former, next }: OwnRotation,
+  identity: DeviceIdentity,
+  env: Env,
+  shared: DocumentStore | null,
+  { haveInstancesBoth }: RotateOptions,
+): Promise<string | null> {
+  const owners = `${former.publicKey},${next.publicKey}`;
+  const { AMESH_OWNER_KEY = '' } = env;
+  const named = AMESH_OWNER_KEY.split(',').map((key) => key.trim());
+  // This environment would refuse the list that the next key seals.
+  if (named.includes(identity.publicKey) && !named.includes(next.publicKey)) return owners;
+  if (shared === null && !named.includes(identity.publicKey)) return null;
+  return (await haveInstancesBoth?.(owners)) ? null : owners;
+}
+
+/** Seals the list with the next key. From then on the former one cannot change it. */
+async function seal(
+  store: FileStore,
+  shared: DocumentStore | null,
+  rotation: OwnRotation,
+  identity: DeviceIdentity,
+  env: Env,
+): Promise<void> {
+  const { backend, ref } = rotation.next.key;
+  const signer = await findBackend(backend).open(ref, { dir: store.dir, env });
+  const trust = await trustDuring(rotation, identity, env);
+  await openTrust(store, { ...trust, signer }, shared).takeOver();
+}
+
+/** Makes the next key that of the identity, in one step. */
+async function swap(store: FileStore, rotation: OwnRotation): Promise<DeviceIdentity> {
+  for (;;) {
+    const bytes = await store.read(IDENTITY_KEY);
+    const identity = await readIdentity(store);
+    if (bytes === null || identity === null) throw new NoIdentityError(store.dir);
+    if (identity.deviceId !== rotation.former.deviceId) return identity;
+    const next = nextIdentity(identity, rotation);
+    if (await writeIdentity(store, bytes, next)) return next; // otherwise it was renamed meanwhile
+  }
+}
+
+/** Makes statements anew that are too old for targets that have not accepted the next key. */
+async function renew(store: FileStore, rotation: OwnRotation, env: Env): Promise<OwnRotation> {
+  const nowMs = Date.now();
+  const old = Object.entries(rotation.targets).filter(
+    ([, { state, statement }]) =>
+      state !== 'accepted' && !isInTime({ issuedAt: issuedAtOf(statement) ?? 0 }, nowMs + DUE_MS),
+  );
+  if (old.length === 0) return rotation;
+  const [former, next] = await Promise.all(
+    [rotation.former.key, rotation.next.key].map(({ backend, ref }) =>
+      findBackend(backend).open(ref, { dir: store.dir, env }),
+    ),
+  );
+  const renewed: Record<string, string> = {};
+  for (const [targetId] of old)
+    renewed[targetId] = await signRotation({
+      former: former as Signer,
+      next: next as Signer,
+      targetId,
+      nowMs,
+    });
+  const changed = await changeRotation(store, (now) => {
+    if (now.own !== rotation.own) return undefined;
+    const targets = Object.entries(now.targets).map(([id, told]) => [
+      id,
+      renewed[id] === undefined || told.state === 'accepted' ? told : { ...told, statement: renewed[id] },
+    ]);
+    return { ...now, targets: Object.fromEntries(targets) };
+  });
+  return changed ?? rotation;
+}
+
+/** A statement is made anew a week before its end. */
+const DUE_MS = 7 * 86_400_000;

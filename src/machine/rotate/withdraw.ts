@@ -1,0 +1,116 @@
+import type { Signer } from '../../core/crypto/provider';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { signRotation } from '../../core/rotation/rotation';
+import { findBackend } from '../../keys/backends';
+import type { Env } from '../../process/home';
+import { type Device, openTrust } from '../../trust/device';
+import { NoIdentityError } from '../../trust/errors/no-identity';
+import { type DeviceIdentity, IDENTITY_KEY, readIdentity, writeIdentity } from '../../trust/identity';
+import { sharedStoreOf } from '../../trust/shared-store';
+import { MACHINE_CODES } from '../errors/codes';
+import { changeRotation } from '../rotation/change-rotation';
+import { formerIdentity } from '../rotation/next-identity';
+import { trustDuring } from '../rotation/own-trust';
+import { isOf, type OwnRotation, openRotationFile, ROTATION_KEY } from '../rotation/rotation-file';
+import { SETUP } from '../setup/setup';
+import { removeKey } from './finish';
+import { type TellOptions, type Told, tellTargets } from './tell';
+
+/** A rotation that was taken back. */
+export interface Withdrawn {
+  readonly rotation: OwnRotation;
+  /** The identity of this machine now. */
+  readonly identity: DeviceIdentity;
+  /** What the targets at the URLs have answered. */
+  readonly told: readonly Told[];
+  /** The IDs of targets that may know the next key, and were not told. */
+  readonly left: readonly string[];
+}
+
+/**
+ * Takes a rotation back: tells the targets at these URLs, and makes the former key that of the machine again. After an interruption
+ * it continues where it was.
+ *
+ * @throws AmeshError `not_rotating`, `rotation_final` if other instances have seen a list of the next key, `unknown_name`,
+ *   `store_busy`; of the key backend of the former key
+ */
+export async function withdrawRotation(
+  device: Device,
+  env: Env,
+  { urls = [], fetch }: TellOptions & { readonly urls?: readonly URL[] | undefined } = {},
+): Promise<Withdrawn> {
+  const { store, trust } = device;
+  const found = await openRotationFile(store);
+  const present = await readIdentity(store);
+  if (found === null || present === null || !isOf(found.rotation, present))
+    throw new AmeshError(MACHINE_CODES.not_rotating);
+  await assertOwnListOnly(device, found.rotation, env);
+  const withdrawnAt = Math.floor(Date.now() / 1000);
+  const mark = (rotation: OwnRotation) =>
+    rotation.withdrawnAt === undefined ? { ...rotation, withdrawnAt } : undefined;
+  const rotation = await store.locked(SETUP, () => changeRotation(store, mark));
+  if (rotation === null) throw new AmeshError(MACHINE_CODES.not_rotating);
+  const told = await tellTargets(device, rotation, 'withdraw', urls, env, { fetch });
+  const list = await trust.read();
+  const reached = new Set(told.filter(({ answer }) => answer !== null).map(({ target }) => target));
+  const left = Object.entries(rotation.targets)
+    .filter(([id, { state }]) => state !== 'untold' && !reached.has(id) && list.entry(id) !== undefined)
+    .map(([id]) => id);
+  const identity = await store.locked(SETUP, (assertHeld) => goBack(device, rotation, env, assertHeld));
+  return { rotation, identity, told, left };
+}
+
+/** @throws AmeshError `rotation_final` if instances elsewhere have seen a list of the next key: they refuse all of the former one */
+async function assertOwnListOnly({ trust }: Device, { next }: OwnRotation, env: Env): Promise<void> {
+  const isElsewhere = sharedStoreOf(env) !== null || Boolean(env.AMESH_OWNER_KEY);
+  if (!isElsewhere || (await trust.readHead()).owner !== next.publicKey) return;
+  throw new AmeshError(
+    MACHINE_CODES.rotation_final,
+    'The next key has sealed the list that other instances read, and they refuse every list of the former key from then on.',
+  );
+}
+
+async function goBack(
+  { store }: Device,
+  rotation: OwnRotation,
+  env: Env,
+  assertHeld: () => void,
+): Promise<DeviceIdentity> {
+  const bytes = await store.read(IDENTITY_KEY);
+  let identity = await readIdentity(store);
+  if (identity === null || bytes === null) throw new NoIdentityError(store.dir);
+  const former = await open(rotation.former, store.dir, env);
+  const trust = await trustDuring(rotation, identity, env);
+  await openTrust(store, { ...trust, signer: former }, sharedStoreOf(env)).takeOver();
+  if (identity.deviceId === rotation.next.deviceId) {
+    const back = await statementBack(rotation, former, store.dir, env);
+    assertHeld();
+    identity = formerIdentity(identity, rotation, back);
+    if (!(await writeIdentity(store, bytes, identity)))
+      return goBack({ store } as Device, rotation, env, assertHeld);
+  }
+  await removeKey(store, rotation.next, env);
+  const found = await openRotationFile(store);
+  assertHeld();
+  if (found?.rotation.own === rotation.own) await store.remove(ROTATION_KEY, found.bytes);
+  return identity;
+}
+
+/** Lets running processes see that the former key is right again; undefined if the next key cannot sign any more. */
+async function statementBack(
+  { next }: OwnRotation,
+  former: Signer,
+  dir: string,
+  env: Env,
+): Promise<string | undefined> {
+  try {
+    const signer = await open(next, dir, env);
+    return await signRotation({ former: signer, next: former, targetId: next.deviceId, nowMs: Date.now() });
+  } catch {
+    return undefined;
+  }
+}
+
+function open({ key }: Pick<DeviceIdentity, 'key'>, dir: string, env: Env): Promise<Signer> {
+  return findBackend(key.backend).open(key.ref, { dir, env });
+}

@@ -1,0 +1,167 @@
+import type { MaybePromise, Signer } from '../../core/crypto/provider';
+import { equalBytes, fromBase64Url } from '../../core/encoding';
+import type { FileStore } from '../../storage/files/file-store';
+import { type Device, isRotated } from '../../trust/device';
+import { type DeviceIdentity, IDENTITY_KEY, readIdentity } from '../../trust/identity';
+import { isOf, type OwnRotation, ROTATION_KEY, readRotationFile } from './rotation-file';
+
+/** How often to look whether the key of this machine was rotated. */
+const CHECK_EVERY_MS = 250;
+
+/** How long to wait until a next key that could not be opened is tried again. */
+const RETRY_MS = 30_000;
+
+/** A device as it was opened last. */
+export interface Opened {
+  readonly device: Device;
+  /** The rotation to the key of this device, until all targets know it; null if there is none. */
+  readonly rotation: OwnRotation | null;
+  /** Opens the key that is being replaced. */
+  readonly former: () => Promise<Signer>;
+}
+
+export interface LiveDeviceOptions {
+  readonly store: FileStore;
+  /** Opens the device of the folder. */
+  readonly open: () => Promise<Device>;
+  /** Opens the key of an identity in the folder. */
+  readonly openKey: (identity: DeviceIdentity) => Promise<Signer>;
+  /** The same device, with the list as the folder has it now. */
+  readonly reopenTrust: (device: Device) => Promise<Device>;
+  /** Logs a line once. */
+  readonly tell: (line: string) => void;
+}
+
+interface Current {
+  readonly opened: Opened;
+  /** Of the files that it was opened from. */
+  readonly stamp: string;
+  /** When to try again, by `performance.now()`; if the next key could not be opened. */
+  readonly againAtMs?: number | undefined;
+}
+
+/**
+ * The device of a running process. It is opened at the first use, and once more if its key was rotated since. Meanwhile, and if the
+ * next key cannot be opened here, the process goes on with the former one.
+ */
+export class LiveDevice {
+  readonly #options: LiveDeviceOptions;
+  #current: Current | undefined;
+  #opening: Promise<Opened> | undefined;
+  #checkedAtMs = 0;
+
+  constructor(options: LiveDeviceOptions) {
+    this.#options = options;
+  }
+
+  /** The device, for a request: it waits for a key at the first use only. Throws what `open` throws. */
+  current(): MaybePromise<Opened> {
+    const current = this.#current;
+    if (current === undefined) return this.#first();
+    if (performance.now() - this.#checkedAtMs >= CHECK_EVERY_MS && this.#isOld(current))
+      this.#reopen(current).catch(() => {}); // the present key goes on
+    return current.opened;
+  }
+
+  /** The device as the folder has it now. Throws what `open` throws. */
+  async fresh(): Promise<Opened> {
+    const current = this.#current;
+    if (current === undefined) return this.#first();
+    return this.#isOld(current) ? this.#reopen(current) : current.opened;
+  }
+
+  #isOld({ stamp, againAtMs = Number.POSITIVE_INFINITY }: Current): boolean {
+    this.#checkedAtMs = performance.now();
+    return this.#checkedAtMs >= againAtMs || stamp !== this.#stamp();
+  }
+
+  #stamp(): string {
+    const { store } = this.#options;
+    return `${store.stamp(IDENTITY_KEY)} ${store.stamp(ROTATION_KEY)}`;
+  }
+
+  /** Opens the device once. After a failure the next call tries again: somebody may run `amesh init` in the meantime. */
+  #first(): Promise<Opened> {
+    return this.#once(async () => {
+      const stamp = this.#stamp(); // before it is read
+      const device = await this.#options.open();
+      return { opened: await this.#with(device, undefined), stamp };
+    });
+  }
+
+  #reopen(before: Current): Promise<Opened> {
+    return this.#once(async () => {
+      const stamp = this.#stamp();
+      const { opened } = before;
+      const identity = await readIdentity(this.#options.store).catch(() => null);
+      if (identity === null) return { opened, stamp }; // what needs the folder says what is wrong with it
+      if (await isRotated(identity, opened.device.signer)) return this.#follow(before, identity, stamp);
+      if (!isKeyOf(identity, opened.device.signer)) return { opened, stamp };
+      const device = await this.#options.reopenTrust(opened.device);
+      return { opened: await this.#with(device, opened), stamp };
+    });
+  }
+
+  /** Opens the next key. */
+  async #follow(before: Current, identity: DeviceIdentity, stamp: string): Promise<Current> {
+    const { open, reopenTrust, tell } = this.#options;
+    const { opened } = before;
+    try {
+      const device = await open();
+      device.trust.continueFrom(opened.device.trust);
+      return { opened: await this.#with(device, opened), stamp };
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      tell(
+        `The key of this machine was rotated, but this process cannot use the next key (${identity.deviceId}): ${why} It goes on with the former key, which its targets take for 30 days after they have accepted the next one.`,
+      );
+      const device = await reopenTrust(opened.device);
+      return {
+        opened: { ...opened, device, rotation: null },
+        stamp,
+        againAtMs: performance.now() + RETRY_MS,
+      };
+    }
+  }
+
+  async #with(device: Device, before: Opened | undefined): Promise<Opened> {
+    const { store, openKey } = this.#options;
+    const found = await readRotationFile(store).catch(() => null);
+    const isOn = found !== null && isOf(found, device.identity) && isKeyOf(found.next, device.signer);
+    const rotation = isOn ? found : null;
+    let opening = rotation === null ? undefined : formerOf(rotation, before);
+    const former = () => {
+      if (rotation === null) return Promise.reject(new Error('There is no former key.'));
+      opening ??= openKey(rotation.former).catch((error) => {
+        opening = undefined;
+        throw error;
+      });
+      return opening;
+    };
+    return { device, rotation, former };
+  }
+
+  #once(make: () => Promise<Current>): Promise<Opened> {
+    this.#opening ??= make()
+      .then((current) => {
+        this.#current = current;
+        return current.opened;
+      })
+      .finally(() => {
+        this.#opening = undefined;
+      });
+    return this.#opening;
+  }
+}
+
+/** A key that this process has open already. */
+function formerOf({ former }: OwnRotation, before: Opened | undefined): Promise<Signer> | undefined {
+  if (before === undefined) return undefined;
+  if (isKeyOf(former, before.device.signer)) return Promise.resolve(before.device.signer);
+  return before.rotation?.former.deviceId === former.deviceId ? before.former() : undefined;
+}
+
+function isKeyOf({ publicKey }: Pick<DeviceIdentity, 'publicKey'>, signer: Signer): boolean {
+  const key = fromBase64Url(publicKey);
+  return key !== null && equalBytes(key, signer.publicKey);
+}

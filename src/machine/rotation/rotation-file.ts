@@ -1,0 +1,133 @@
+import { cryptoProvider } from '#crypto';
+import { toBase64Url, toUtf8 } from '../../core/encoding';
+import { AmeshError } from '../../core/errors/amesh-error';
+import { ROTATION_LIMITS, readRotation } from '../../core/rotation/rotation';
+import { hasExactly, type JsonObject, parseObject } from '../../core/strict-json';
+import { isDeviceId } from '../../core/wire/credentials';
+import type { FileStore } from '../../storage/files/file-store';
+import { type DeviceIdentity, toIdentity } from '../../trust/identity';
+import { MACHINE_CODES } from '../errors/codes';
+
+/** The file in the folder of an identity whose key is being replaced. */
+export const ROTATION_KEY = 'rotation.json';
+
+/** What a target knows about the next key of this device. */
+export type ToldState = 'untold' | 'waiting' | 'accepted' | 'refused';
+
+/** A target that this device calls, during a rotation. */
+export interface ToldTarget {
+  /** Tells this target the next key; at most 1,024 characters. */
+  readonly statement: string;
+  /** What it knows. */
+  readonly state: ToldState;
+  /** Whether the target has signed its answer. */
+  readonly isProven: boolean;
+  /** Since when that is so, in Unix seconds. */
+  readonly at: number;
+}
+
+/** The replacement of a device's key, until all its targets know the next one. */
+export interface OwnRotation {
+  /** The identity with the key that is replaced. */
+  readonly former: DeviceIdentity;
+  /** The identity with the next key. */
+  readonly next: Pick<DeviceIdentity, 'deviceId' | 'publicKey' | 'createdAt' | 'key'>;
+  /** Unix seconds. */
+  readonly startedAt: number;
+  /** Unix seconds; set while the rotation is being taken back. */
+  readonly withdrawnAt?: number | undefined;
+  /** The statement of this device about itself, at most 1,024 characters. */
+  readonly own: string;
+  /** The targets by their IDs. */
+  readonly targets: Readonly<Record<string, ToldTarget>>;
+}
+
+/**
+ * Reads the rotation that goes on in a folder, and checks that both keys have agreed to it.
+ *
+ * @returns null if none goes on
+ * @throws AmeshError `rotation_unreadable`
+ */
+export async function readRotationFile(store: FileStore): Promise<OwnRotation | null> {
+  return (await openRotationFile(store))?.rotation ?? null;
+}
+
+/** A rotation with its stored bytes. Throws like {@link readRotationFile}. */
+export async function openRotationFile(
+  store: FileStore,
+): Promise<{ readonly bytes: Uint8Array; readonly rotation: OwnRotation } | null> {
+  const bytes = await store.read(ROTATION_KEY);
+  if (bytes === null) return null;
+  const value = parseObject(bytes);
+  const rotation = value === null ? null : toOwnRotation(value);
+  if (rotation === null || !(await isAgreed(rotation)))
+    throw new AmeshError(MACHINE_CODES.rotation_unreadable, `${store.dir}/${ROTATION_KEY} is damaged.`);
+  return { bytes, rotation };
+}
+
+/** @returns false if the file has other bytes than expected by now */
+export function writeRotationFile(
+  store: FileStore,
+  expected: Uint8Array | null,
+  rotation: OwnRotation,
+): Promise<boolean> {
+  const text = `${JSON.stringify({ version: 1, ...rotation }, null, 2)}\n`;
+  return store.swap(ROTATION_KEY, expected, toUtf8(text));
+}
+
+/** Whether a rotation is one of this identity, and not what another one has left behind. */
+export function isOf({ former, next }: OwnRotation, { deviceId }: Pick<DeviceIdentity, 'deviceId'>): boolean {
+  return deviceId === former.deviceId || deviceId === next.deviceId;
+}
+
+const MEMBERS = ['version', 'former', 'next', 'startedAt', 'own', 'targets'];
+
+function toOwnRotation(value: JsonObject): OwnRotation | null {
+  const { version, former, next, startedAt, withdrawnAt, own, targets } = value;
+  const isWithdrawn = 'withdrawnAt' in value;
+  if (version !== 1 || !hasExactly(value, isWithdrawn ? [...MEMBERS, 'withdrawnAt'] : MEMBERS)) return null;
+  const before = isObject(former) ? toIdentity(former) : null;
+  const after = isObject(next) ? toIdentity({ friendlyName: '', ...next }) : null;
+  if (before === null || after === null || !isSeconds(startedAt) || !isStatement(own)) return null;
+  if ((isWithdrawn && !isSeconds(withdrawnAt)) || !isObject(targets)) return null;
+  if (!Object.entries(targets).every(([id, target]) => isDeviceId(id) && isToldTarget(target))) return null;
+  const { deviceId, publicKey, createdAt, key } = after;
+  return {
+    former: before,
+    next: { deviceId, publicKey, createdAt, key },
+    startedAt,
+    ...(isWithdrawn && { withdrawnAt: withdrawnAt as number }),
+    own,
+    targets: targets as OwnRotation['targets'],
+  };
+}
+
+function isToldTarget(value: unknown): boolean {
+  if (!isObject(value) || !hasExactly(value, ['statement', 'state', 'isProven', 'at'])) return false;
+  const { statement, state, isProven, at } = value;
+  return isStatement(statement) && STATES.has(state) && typeof isProven === 'boolean' && isSeconds(at);
+}
+
+const STATES: ReadonlySet<unknown> = new Set<ToldState>(['untold', 'waiting', 'accepted', 'refused']);
+
+async function isAgreed({ former, next, own }: OwnRotation): Promise<boolean> {
+  const statement = await readRotation(own, cryptoProvider);
+  if (statement === null || statement.targetId !== statement.formerId) return false;
+  const isOf = (key: Uint8Array, id: string, { publicKey, deviceId }: OwnRotation['next']) =>
+    toBase64Url(key) === publicKey && id === deviceId;
+  return (
+    isOf(statement.formerKey, statement.formerId, former) && isOf(statement.nextKey, statement.nextId, next)
+  );
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isStatement(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= ROTATION_LIMITS.characters;
+}
+
+function isSeconds(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}

@@ -1,0 +1,191 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Amesh, createAmesh } from '@authmesh/sdk';
+import {
+  createIdentity,
+  type Device,
+  type DeviceIdentity,
+  finishRotation,
+  openDevice,
+  readIdentity,
+  readRotationFile,
+  rotateKey,
+  tellTargets,
+  withdrawRotation,
+} from '@authmesh/sdk/admin';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { startTarget, type Target } from './targets';
+
+let root = '';
+let dir = '';
+let former: DeviceIdentity;
+let caller: Device;
+let target: Target;
+let amesh: Amesh;
+
+beforeEach(async () => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  root = await mkdtemp(join(tmpdir(), 'amesh-rotate-'));
+  dir = join(root, 'caller');
+  former = await createIdentity(dir, {}, { friendlyName: 'caller' });
+  caller = await openDevice(dir, {});
+  target = await startTarget(root, 'orders', caller);
+  amesh = createAmesh({ dir, env: {} });
+});
+afterEach(async () => {
+  vi.useRealTimers();
+  await target.close();
+  await rm(root, { recursive: true, maxRetries: 20 });
+});
+
+/** Running processes look at the folder at most four times a second. */
+async function settled(device: () => Promise<string>, expected: string): Promise<void> {
+  await expect.poll(device).toBe(expected);
+}
+const idNow = async () => (await amesh.identity()).deviceId;
+const call = async () => (await amesh.fetch(target.url)).status;
+const last = () => target.received.at(-1);
+const stateNow = async () => {
+  const { state, isProven } =
+    (await readRotationFile(caller.store))?.targets[target.device.identity.deviceId] ?? {};
+  return `${state} ${isProven ? 'proven' : 'unproven'}`;
+};
+
+describe('a running caller whose key is rotated', () => {
+  it('signs with the former key until the target accepts the next one, and tells it', async () => {
+    expect(await call()).toBe(200);
+    const { rotation, identity, isNew, isSwapped } = await rotateKey(dir, {});
+    expect({ isNew, isSwapped }).toEqual({ isNew: true, isSwapped: true });
+    expect(identity).toMatchObject({
+      was: [former.deviceId],
+      friendlyName: 'caller',
+      deviceId: rotation.next.deviceId,
+    });
+    await settled(idNow, identity.deviceId);
+
+    target.answer = 'waiting';
+    expect(await call()).toBe(200);
+    const statement = rotation.targets[target.device.identity.deviceId]?.statement;
+    expect(last()).toEqual({ status: 200, signedBy: former.deviceId, rotation: statement });
+    await expect.poll(stateNow).toBe('waiting proven');
+    expect(await call()).toBe(200);
+    expect(last()).toEqual({ status: 200, signedBy: former.deviceId, rotation: undefined }); // told less than 30 s ago
+
+    await target.know(identity);
+    target.answer = 'accepted';
+    const told = await tellTargets(await openDevice(dir, {}), rotation, 'rotate', [new URL(target.url)], {});
+    expect(told).toMatchObject([{ answer: 'accepted', isProven: true, status: 200, problem: null }]);
+    expect(await stateNow()).toBe('accepted proven');
+    expect(await call()).toBe(200);
+    expect(last()).toMatchObject({ signedBy: former.deviceId }); // its instances may not know yet
+    vi.setSystemTime(Date.now() + 6000);
+    await expect.poll(async () => [await call(), last()?.signedBy]).toEqual([200, identity.deviceId]);
+
+    await finishRotation(await openDevice(dir, {}), {});
+    expect(await readRotationFile(caller.store)).toBeNull();
+    expect(await call()).toBe(200);
+    expect(last()).toMatchObject({ status: 200, signedBy: identity.deviceId });
+    await expect(readFile(join(dir, former.key.ref))).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  it('keeps its list, which the next key seals from then on', async () => {
+    const before = await caller.trust.read();
+    const { identity } = await rotateKey(dir, {});
+    const { trust } = await openDevice(dir, {});
+    const list = await trust.read();
+    expect(list.head).toMatchObject({
+      list: former.deviceId,
+      owner: identity.publicKey,
+      ownerId: identity.deviceId,
+    });
+    expect([...list.devices()]).toEqual([...before.devices()]);
+    await expect(
+      caller.trust.update((draft) => draft.change({ hosts: ['a.example'] })),
+    ).rejects.toMatchObject({
+      code: 'allow_list_integrity_failure', // a process that has not looked yet
+    });
+  });
+
+  it('goes on after it has slept through a rotation that is over', async () => {
+    await amesh.identity();
+    const { identity } = await rotateKey(dir, {});
+    await finishRotation(await openDevice(dir, {}), {}, { force: true });
+    await settled(idNow, identity.deviceId);
+    await target.know(identity);
+    expect(await call()).toBe(200);
+  });
+
+  it('does not follow an identity that its key has not agreed to', async () => {
+    expect(await idNow()).toBe(former.deviceId);
+    const other = join(root, 'other');
+    await createIdentity(other, {}, { friendlyName: 'other' });
+    const { deviceId, publicKey } = (await readIdentity(
+      (
+        await openDevice(other, {})
+      ).store,
+    )) as DeviceIdentity;
+    const forged = { version: 1, ...former, deviceId, publicKey, was: [former.deviceId] };
+    await rotateKey(other, {});
+    const { rotations } = (await readIdentity((await openDevice(other, {})).store)) as DeviceIdentity;
+    await writeFile(join(dir, 'identity.json'), JSON.stringify({ ...forged, rotations }));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(await idNow()).toBe(former.deviceId);
+    await expect(amesh.fetch(target.url)).rejects.toMatchObject({ code: 'allow_list_integrity_failure' });
+  });
+
+  it('uses the other key where the target refuses one, and does not change at each refusal', async () => {
+    const { identity, rotation } = await rotateKey(dir, {});
+    const id = target.device.identity.deviceId;
+    const told = { ...rotation.targets[id], state: 'accepted', isProven: true, at: 0 };
+    const path = join(dir, 'rotation.json');
+    const file = JSON.parse(await readFile(path, 'utf8'));
+    await writeFile(path, JSON.stringify({ ...file, targets: { [id]: told } }));
+    // The target was restored from a copy, and knows the former key alone. Without proofs, since a refusal has none.
+    target.answer = 'waiting';
+    const plain = createAmesh({ dir, env: {}, answers: 'off' });
+    expect((await plain.fetch(target.url)).status).toBe(200);
+    expect(target.received.map(({ status, signedBy }) => [status, signedBy])).toEqual([
+      [401, identity.deviceId],
+      [200, former.deviceId],
+    ]);
+    expect(last()?.rotation).toBe(told.statement);
+  });
+});
+
+describe('a rotation that is taken back', () => {
+  it('makes the former key that of the machine again, also for a process that runs', async () => {
+    await amesh.identity();
+    const { identity, rotation } = await rotateKey(dir, {});
+    await settled(idNow, identity.deviceId);
+    expect(await call()).toBe(200);
+    target.answer = 'accepted';
+    const {
+      told,
+      left,
+      identity: back,
+    } = await withdrawRotation(
+      await openDevice(dir, {}),
+      {},
+      {
+        urls: [new URL(target.url)],
+      },
+    );
+    expect(told).toMatchObject([{ answer: 'accepted' }]);
+    expect(left).toEqual([]);
+    expect(last()).toMatchObject({
+      signedBy: former.deviceId,
+      rotation: `withdraw=${rotation.next.deviceId}`,
+    });
+    expect(back.deviceId).toBe(former.deviceId);
+    await settled(idNow, former.deviceId);
+    expect(await call()).toBe(200);
+    expect(last()).toMatchObject({ signedBy: former.deviceId, rotation: undefined });
+    const again = await openDevice(dir, {});
+    expect((await again.trust.read()).head.owner).toBe(former.publicKey);
+    await again.trust.update((draft) => draft.change({ hosts: ['a.example'] }));
+    await expect(readFile(join(dir, rotation.next.key.ref))).rejects.toMatchObject({ code: 'ENOENT' });
+    expect((await rotateKey(dir, {})).isSwapped).toBe(true);
+    expect(await call()).toBe(200);
+  });
+});

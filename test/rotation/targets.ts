@@ -1,0 +1,78 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { createAmesh } from '@authmesh/sdk';
+import { addDevice, createIdentity, type Device, openDevice } from '@authmesh/sdk/admin';
+
+/** What a target has received. */
+export interface Received {
+  readonly status: number;
+  /** The ID in its Authorization. */
+  readonly signedBy: string | undefined;
+  readonly rotation: string | undefined;
+}
+
+/** A target on loopback that answers to AuthMesh-Rotation as a test wishes. */
+export interface Target {
+  readonly url: string;
+  readonly device: Device;
+  readonly received: Received[];
+  /** What it says about a next key; with `accepted` the test has made it known before. */
+  answer: string | undefined;
+  /** Makes a device known. */
+  know(identity: { readonly deviceId: string; readonly publicKey: string }): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function startTarget(root: string, name: string, caller: Device): Promise<Target> {
+  const dir = join(root, name);
+  await createIdentity(dir, {}, { friendlyName: name });
+  const device = await openDevice(dir, {});
+  const received: Received[] = [];
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const amesh = createAmesh({ dir, env: {}, hosts: [host], onRefusal: () => {} });
+  const verify = amesh.verify();
+  const target: Target = {
+    url: `http://${host}/orders`,
+    device,
+    received,
+    answer: undefined,
+    know: async ({ deviceId, publicKey }) => {
+      const peer = { deviceId, publicKey, friendlyName: 'caller', role: 'controller', hosts: [] } as const;
+      await device.trust.update((draft) => addDevice(draft, peer, 0));
+    },
+    close: async () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+  server.on('request', (request, response) => {
+    const rotation = headerOf(request, 'authmesh-rotation');
+    response.on('finish', () =>
+      received.push({
+        status: response.statusCode,
+        signedBy: /id="(am_[\w-]{16})"/.exec(headerOf(request, 'authorization') ?? '')?.[1],
+        rotation,
+      }),
+    );
+    verify(request as never, response as never, () => {
+      if (rotation !== undefined && target.answer !== undefined)
+        response.setHeader('authmesh-rotation', target.answer);
+      response.end('ok');
+    });
+  });
+  await target.know(caller.identity);
+  const { deviceId, publicKey } = device.identity;
+  await caller.trust.update((draft) =>
+    addDevice(draft, { deviceId, publicKey, friendlyName: name, role: 'target', hosts: [host] }, 0),
+  );
+  return target;
+}
+
+function headerOf({ headers }: IncomingMessage, name: string): string | undefined {
+  return headers[name] as string | undefined;
+}
