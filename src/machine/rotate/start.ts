@@ -26,6 +26,7 @@ import {
   type OwnRotation,
   openRotationFile,
   type ToldTarget,
+  unwithdrawn,
   writeRotationFile,
 } from '../rotation/rotation-file';
 import { assertOtherKey, SETUP } from '../setup/setup';
@@ -76,9 +77,10 @@ export async function rotateKey(dir: string, env: Env, options: RotateOptions = 
     if (identity === null) throw new NoIdentityError(dir);
     const found = await openRotationFile(store);
     const known = found !== null && isOf(found.rotation, identity) ? found.rotation : null;
-    if (known?.withdrawnAt !== undefined) throw takenBack();
-    const rotation = known ?? (await begin({ store, shared, identity, env, assertHeld, found }, options));
-    const isNew = known === null;
+    const isBack = known !== null && (await isTakenBack(known, { store, shared, identity, env }));
+    const going = isBack ? null : known;
+    const rotation = going ?? (await begin({ store, shared, identity, env, assertHeld, found }, options));
+    const isNew = going === null;
     if (identity.deviceId === rotation.next.deviceId)
       return {
         rotation: await renew(store, rotation, env),
@@ -93,6 +95,31 @@ export async function rotateKey(dir: string, env: Env, options: RotateOptions = 
     assertHeld();
     return { rotation, identity: await swap(store, rotation), isNew, isSwapped: true, waitsForOwners };
   });
+}
+
+/**
+ * Whether the last rotation was taken back, and all targets know that. A target that knows one next key, and is told another one,
+ * revokes the device.
+ *
+ * @throws AmeshError `rotation_final`, `rotation_unfinished`
+ */
+async function isTakenBack(
+  rotation: OwnRotation,
+  { store, shared, identity, env }: Omit<Beginning, 'assertHeld' | 'found'>,
+): Promise<boolean> {
+  if (rotation.withdrawnAt === undefined) return false;
+  if (identity.deviceId !== rotation.former.deviceId) throw takenBack();
+  const list = await openTrust(store, await trustDuring(rotation, identity, env), shared).read();
+  const left = unwithdrawn(rotation, (id) => list.entry(id) !== undefined);
+  if (left.length === 0) return true;
+  throw new AmeshError(
+    MACHINE_CODES.rotation_unfinished,
+    `The last rotation was taken back, and these targets may not know that: ${left.join(', ')}. If they are told another next key before, they revoke this machine.`,
+    {
+      fix: 'They are told with the next request to them. To tell one now, or to give them up with --force',
+      command: ['amesh', 'rotate', 'withdraw', 'URL'],
+    },
+  );
 }
 
 function takenBack(): AmeshError {

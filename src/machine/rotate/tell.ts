@@ -10,6 +10,7 @@ import type { Env } from '../../process/home';
 import type { Device } from '../../trust/device';
 import { TRUST_CODES } from '../../trust/errors/codes';
 import { noteAnswer } from '../rotation/change-rotation';
+import { withoutWorkingKey } from '../rotation/live-device';
 import type { OwnRotation } from '../rotation/rotation-file';
 import { openKey } from '../setup/open-device';
 
@@ -67,12 +68,13 @@ export async function tellTargets(
     const text = what === 'rotate' ? told?.statement : toRotationField(what, rotation.next.deviceId);
     const publicKey = fromBase64Url(target.publicKey) as Uint8Array;
     const called = { deviceId: target.deviceId, publicKey, proves: target.proves, rotation: text };
-    const answered = await ask(url, { former, called, fetch });
+    const signer = what === 'rotate' ? former : withoutWorkingKey(former);
+    const answered = await ask(url, { former: signer, called, fetch });
     const { answer, isProven } = answered;
-    if (what === 'rotate' && told !== undefined && answer !== null && answer !== 'unavailable')
+    if (what !== 'retire' && told !== undefined && answer !== null && answer !== 'unavailable')
       await noteAnswer(store, target.deviceId, {
         ...told,
-        state: answer,
+        state: what === 'withdraw' ? 'withdrawn' : answer,
         isProven,
         at: Math.floor(Date.now() / 1000),
       });

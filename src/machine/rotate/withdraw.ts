@@ -3,6 +3,7 @@ import { AmeshError } from '../../core/errors/amesh-error';
 import { signRotation } from '../../core/rotation/rotation';
 import { findBackend } from '../../keys/backends';
 import type { Env } from '../../process/home';
+import type { FileStore } from '../../storage/files/file-store';
 import { type Device, openTrust } from '../../trust/device';
 import { NoIdentityError } from '../../trust/errors/no-identity';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity, writeIdentity } from '../../trust/identity';
@@ -11,10 +12,24 @@ import { MACHINE_CODES } from '../errors/codes';
 import { changeRotation } from '../rotation/change-rotation';
 import { formerIdentity } from '../rotation/next-identity';
 import { trustDuring } from '../rotation/own-trust';
-import { isOf, type OwnRotation, openRotationFile, ROTATION_KEY } from '../rotation/rotation-file';
+import {
+  isOf,
+  type OwnRotation,
+  openRotationFile,
+  ROTATION_KEY,
+  unwithdrawn,
+} from '../rotation/rotation-file';
 import { SETUP } from '../setup/setup';
 import { removeKey } from './finish';
 import { type TellOptions, type Told, tellTargets } from './tell';
+
+/** How to take a rotation back. */
+export interface WithdrawOptions extends TellOptions {
+  /** Where to tell a target that the next key does not count. */
+  readonly urls?: readonly URL[] | undefined;
+  /** Whether to give up targets that do not know that; default false. */
+  readonly force?: boolean | undefined;
+}
 
 /** A rotation that was taken back. */
 export interface Withdrawn {
@@ -23,13 +38,13 @@ export interface Withdrawn {
   readonly identity: DeviceIdentity;
   /** What the targets at the URLs have answered. */
   readonly told: readonly Told[];
-  /** The IDs of targets that may know the next key, and were not told. */
+  /** The IDs of targets that may not know it yet. Programs tell them with their next requests. */
   readonly left: readonly string[];
 }
 
 /**
- * Takes a rotation back: tells the targets at these URLs, and makes the former key that of the machine again. After an interruption
- * it continues where it was.
+ * Takes a rotation back: makes the former key that of the machine again, and tells targets. After an interruption, and for more
+ * targets, it continues where it was.
  *
  * @throws AmeshError `not_rotating`, `rotation_final` if other instances have seen a list of the next key, `unknown_name`,
  *   `store_busy`; of the key backend of the former key
@@ -37,7 +52,7 @@ export interface Withdrawn {
 export async function withdrawRotation(
   device: Device,
   env: Env,
-  { urls = [], fetch }: TellOptions & { readonly urls?: readonly URL[] | undefined } = {},
+  { urls = [], force = false, fetch }: WithdrawOptions = {},
 ): Promise<Withdrawn> {
   const { store, trust } = device;
   const found = await openRotationFile(store);
@@ -52,11 +67,8 @@ export async function withdrawRotation(
   if (rotation === null) throw new AmeshError(MACHINE_CODES.not_rotating);
   const told = await tellTargets(device, rotation, 'withdraw', urls, env, { fetch });
   const list = await trust.read();
-  const reached = new Set(told.filter(({ answer }) => answer !== null).map(({ target }) => target));
-  const left = Object.entries(rotation.targets)
-    .filter(([id, { state }]) => state !== 'untold' && !reached.has(id) && list.entry(id) !== undefined)
-    .map(([id]) => id);
-  const identity = await store.locked(SETUP, (assertHeld) => goBack(device, rotation, env, assertHeld));
+  const identity = await store.locked(SETUP, (assertHeld) => goBack(store, rotation, env, assertHeld));
+  const left = await forget(store, rotation, env, (id) => force || list.entry(id) === undefined);
   return { rotation, identity, told, left };
 }
 
@@ -70,30 +82,47 @@ async function assertOwnListOnly({ trust }: Device, { next }: OwnRotation, env: 
   );
 }
 
+/** Seals the list with the former key, makes that the key of the identity, and removes the next one. */
 async function goBack(
-  { store }: Device,
+  store: FileStore,
   rotation: OwnRotation,
   env: Env,
   assertHeld: () => void,
 ): Promise<DeviceIdentity> {
-  const bytes = await store.read(IDENTITY_KEY);
-  let identity = await readIdentity(store);
-  if (identity === null || bytes === null) throw new NoIdentityError(store.dir);
   const former = await open(rotation.former, store.dir, env);
-  const trust = await trustDuring(rotation, identity, env);
-  await openTrust(store, { ...trust, signer: former }, sharedStoreOf(env)).takeOver();
-  if (identity.deviceId === rotation.next.deviceId) {
-    const back = await statementBack(rotation, former, store.dir, env);
+  for (;;) {
+    const bytes = await store.read(IDENTITY_KEY);
+    const present = await readIdentity(store);
+    if (present === null || bytes === null) throw new NoIdentityError(store.dir);
+    const trust = await trustDuring(rotation, present, env);
+    await openTrust(store, { ...trust, signer: former }, sharedStoreOf(env)).takeOver();
+    if (present.deviceId !== rotation.next.deviceId) return present;
+    const identity = formerIdentity(present, rotation, await statementBack(rotation, former, store.dir, env));
     assertHeld();
-    identity = formerIdentity(identity, rotation, back);
-    if (!(await writeIdentity(store, bytes, identity)))
-      return goBack({ store } as Device, rotation, env, assertHeld);
+    if (await writeIdentity(store, bytes, identity)) return identity; // otherwise it was renamed meanwhile
   }
-  await removeKey(store, rotation.next, env);
-  const found = await openRotationFile(store);
-  assertHeld();
-  if (found?.rotation.own === rotation.own) await store.remove(ROTATION_KEY, found.bytes);
-  return identity;
+}
+
+/**
+ * Removes the next key, and ends the rotation if all targets know that it was taken back.
+ *
+ * @returns the IDs of those that may not
+ */
+async function forget(
+  store: FileStore,
+  { own, next }: OwnRotation,
+  env: Env,
+  isGivenUp: (deviceId: string) => boolean,
+): Promise<string[]> {
+  return store.locked(SETUP, async (assertHeld) => {
+    const found = await openRotationFile(store);
+    if (found?.rotation.own !== own) return []; // another command has done it
+    await removeKey(store, next, env);
+    const left = unwithdrawn(found.rotation, (id) => !isGivenUp(id));
+    assertHeld();
+    if (left.length === 0) await store.remove(ROTATION_KEY, found.bytes);
+    return left;
+  });
 }
 
 /** Lets running processes see that the former key is right again; undefined if the next key cannot sign any more. */

@@ -1,10 +1,11 @@
 import type { CalledTarget } from '../../core/answers/asking';
 import type { MaybePromise } from '../../core/crypto/provider';
+import { toRotationField } from '../../core/rotation/field';
 import { isInTime } from '../../core/rotation/rotation';
 import type { AnsweredRotation } from '../../core/sign/options';
 import type { FileStore } from '../../storage/files/file-store';
 import { issuedAtOf, noteAnswer } from './change-rotation';
-import type { Opened } from './live-device';
+import { type Opened, withoutWorkingKey } from './live-device';
 import type { OwnRotation, ToldTarget } from './rotation-file';
 
 /** How often a process tells a target the next key, until that accepts it. */
@@ -60,8 +61,7 @@ export class CallerRotation {
     const { signer } = device;
     const told = rotation === null ? undefined : toldOf(rotation, target.deviceId);
     if (rotation === null || told === undefined) return { ...target, signer };
-    if (this.#own !== rotation.own) this.#memory.clear();
-    this.#own = rotation.own;
+    this.#about(rotation);
     const memory = this.#memoryOf(target.deviceId);
     const isWithdrawn = rotation.withdrawnAt !== undefined;
     const uses = isWithdrawn ? 'former' : this.#keyFor(memory, told);
@@ -69,8 +69,12 @@ export class CallerRotation {
     if (uses === 'next') return { ...target, signer, refused };
     return former().then(
       (formerSigner) => {
-        const rotationText = isWithdrawn ? undefined : this.#dueFor(memory, told);
-        return { ...target, signer: formerSigner, rotation: rotationText, refused };
+        if (!isWithdrawn)
+          return { ...target, signer: formerSigner, rotation: this.#dueFor(memory, told), refused };
+        const text = this.#withdrawalFor(memory, told, rotation.next.deviceId);
+        // Only the device key itself can take a key back.
+        const own = text === undefined ? formerSigner : withoutWorkingKey(formerSigner);
+        return { ...target, signer: own, rotation: text };
       },
       (error) => {
         this.#options.tell(
@@ -81,22 +85,32 @@ export class CallerRotation {
     );
   }
 
+  /** Forgets what another rotation was about. */
+  #about({ own, withdrawnAt }: OwnRotation): void {
+    const about = `${own} ${withdrawnAt === undefined}`;
+    if (this.#own !== about) this.#memory.clear();
+    this.#own = about;
+  }
+
   /** Notes what a target has answered, here and in the folder. */
   note(answered: AnsweredRotation, rotation: OwnRotation | null): void {
     const { targetId, answer, isProven } = answered;
     const told = rotation === null ? undefined : toldOf(rotation, targetId);
-    if (rotation === null || told?.statement !== answered.rotation || answer === 'unavailable') return;
+    if (rotation === null || told === undefined || answer === 'unavailable') return;
+    const isWithdrawal = rotation.withdrawnAt !== undefined && answered.rotation === withdrawalOf(rotation);
+    if (!isWithdrawal && told.statement !== answered.rotation) return;
+    const state = isWithdrawal ? 'withdrawn' : answer;
     const memory = this.#memoryOf(targetId);
     if (answer === 'accepted') memory.uses = undefined;
     const known = latest(told, memory.learned);
-    if (known.isProven && !isProven) return; // nobody vouches for what is new
-    if (known.state === answer && known.isProven === isProven) return;
+    if (known.isProven && !isProven && !isWithdrawal) return; // nobody vouches for what is new
+    if (known.state === state && known.isProven === isProven) return;
     const at = Math.floor(this.#options.now() / 1000);
-    const learned: ToldTarget = { ...told, state: answer, isProven, at };
+    const learned: ToldTarget = { ...told, state, isProven, at };
     memory.learned = { before: told, after: learned };
     memory.uses = undefined;
     const { store, tell } = this.#options;
-    if (answer === 'refused')
+    if (state === 'refused')
       tell(`${targetId} refuses the next key of this machine, ${rotation.next.deviceId}. See amesh doctor.`);
     this.#writing = this.#writing
       .then(() => noteAnswer(store, targetId, learned))
@@ -129,6 +143,16 @@ export class CallerRotation {
     return told.statement;
   }
 
+  /** What takes the next key back, if it is time to say that. */
+  #withdrawalFor(memory: Memory, told: ToldTarget, nextId: string): string | undefined {
+    const nowMs = performance.now();
+    const { toldAtMs = Number.NEGATIVE_INFINITY } = memory;
+    if (latest(told, memory.learned).state === 'withdrawn' || nowMs - toldAtMs < TELL_EVERY_MS)
+      return undefined;
+    memory.toldAtMs = nowMs;
+    return toRotationField('withdraw', nextId);
+  }
+
   /** @returns whether the other key signs from now on */
   #refused(memory: Memory, told: ToldTarget, used: Which): boolean {
     if (this.#keyFor(memory, told) !== used) return true; // a request beside this one was refused, too
@@ -145,6 +169,10 @@ export class CallerRotation {
     this.#memory.set(targetId, memory);
     return memory;
   }
+}
+
+function withdrawalOf({ next }: OwnRotation): string {
+  return toRotationField('withdraw', next.deviceId);
 }
 
 function toldOf({ targets }: OwnRotation, targetId: string): ToldTarget | undefined {

@@ -127,9 +127,8 @@ export class LiveDevice {
   async #with(device: Device, before: Opened | undefined): Promise<Opened> {
     const { store, openKey } = this.#options;
     const found = await readRotationFile(store).catch(() => null);
-    const isOn = found !== null && isOf(found, device.identity) && isKeyOf(found.next, device.signer);
-    const rotation = isOn ? found : null;
-    let opening = rotation === null ? undefined : formerOf(rotation, before);
+    const rotation = found !== null && isOn(found, device) ? found : null;
+    let opening = rotation === null ? undefined : formerOf(rotation, device, before);
     const former = () => {
       if (rotation === null) return Promise.reject(new Error('There is no former key.'));
       opening ??= openKey(rotation.former).catch((error) => {
@@ -154,11 +153,28 @@ export class LiveDevice {
   }
 }
 
+/** Whether targets have to be told: once the device has its next key, or has its former one again. */
+function isOn(rotation: OwnRotation, { identity, signer }: Device): boolean {
+  const { former, next, withdrawnAt } = rotation;
+  if (!isOf(rotation, identity)) return false;
+  return isKeyOf(next, signer) || (withdrawnAt !== undefined && isKeyOf(former, signer));
+}
+
 /** A key that this process has open already. */
-function formerOf({ former }: OwnRotation, before: Opened | undefined): Promise<Signer> | undefined {
+function formerOf(
+  { former }: OwnRotation,
+  { signer }: Device,
+  before: Opened | undefined,
+): Promise<Signer> | undefined {
+  if (isKeyOf(former, signer)) return Promise.resolve(signer);
   if (before === undefined) return undefined;
   if (isKeyOf(former, before.device.signer)) return Promise.resolve(before.device.signer);
   return before.rotation?.former.deviceId === former.deviceId ? before.former() : undefined;
+}
+
+/** The key itself, for what no working key may say. */
+export function withoutWorkingKey(signer: Signer): Signer {
+  return { publicKey: signer.publicKey, sign: (message) => signer.sign(message) };
 }
 
 function isKeyOf({ publicKey }: Pick<DeviceIdentity, 'publicKey'>, signer: Signer): boolean {

@@ -11,8 +11,8 @@ import { MACHINE_CODES } from '../errors/codes';
 /** The file in the folder of an identity whose key is being replaced. */
 export const ROTATION_KEY = 'rotation.json';
 
-/** What a target knows about the next key of this device. */
-export type ToldState = 'untold' | 'waiting' | 'accepted' | 'refused';
+/** What a target knows about the next key of this device. `withdrawn`: that it was taken back. */
+export type ToldState = 'untold' | 'waiting' | 'accepted' | 'refused' | 'withdrawn';
 
 /** A target that this device calls, during a rotation. */
 export interface ToldTarget {
@@ -34,7 +34,7 @@ export interface OwnRotation {
   readonly next: Pick<DeviceIdentity, 'deviceId' | 'publicKey' | 'createdAt' | 'key'>;
   /** Unix seconds. */
   readonly startedAt: number;
-  /** Unix seconds; set while the rotation is being taken back. */
+  /** Unix seconds; set once the rotation is taken back, until all targets know that. */
   readonly withdrawnAt?: number | undefined;
   /** The statement of this device about itself, at most 1,024 characters. */
   readonly own: string;
@@ -75,6 +75,13 @@ export function writeRotationFile(
   return store.swap(ROTATION_KEY, expected, toUtf8(text));
 }
 
+/** The targets in a list that do not know yet that a rotation was taken back. */
+export function unwithdrawn({ targets }: OwnRotation, isListed: (deviceId: string) => boolean): string[] {
+  return Object.entries(targets).flatMap(([id, { state }]) =>
+    state === 'withdrawn' || !isListed(id) ? [] : [id],
+  );
+}
+
 /** Whether a rotation is one of this identity, and not what another one has left behind. */
 export function isOf({ former, next }: OwnRotation, { deviceId }: Pick<DeviceIdentity, 'deviceId'>): boolean {
   return deviceId === former.deviceId || deviceId === next.deviceId;
@@ -108,7 +115,13 @@ function isToldTarget(value: unknown): boolean {
   return isStatement(statement) && STATES.has(state) && typeof isProven === 'boolean' && isSeconds(at);
 }
 
-const STATES: ReadonlySet<unknown> = new Set<ToldState>(['untold', 'waiting', 'accepted', 'refused']);
+const STATES: ReadonlySet<unknown> = new Set<ToldState>([
+  'untold',
+  'waiting',
+  'accepted',
+  'refused',
+  'withdrawn',
+]);
 
 async function isAgreed({ former, next, own }: OwnRotation): Promise<boolean> {
   const statement = await readRotation(own, cryptoProvider);

@@ -4,9 +4,13 @@ import {
   type OwnRotation,
   type PagedList,
   readRotationFile,
+  type ToldState,
 } from '@authmesh/sdk/admin';
 import { momentText } from '../words/duration';
 import { printable } from '../words/printable';
+
+/** How many targets a summary names. */
+const MAX_NAMES = 12;
 
 /** How long a target takes a statement, in seconds: 30 days. */
 const LIFE_SECONDS = 2_592_000;
@@ -17,14 +21,14 @@ export interface Follower {
   /** Null if it is no target of this machine any more. */
   readonly friendlyName: string | null;
   readonly hosts: readonly string[];
-  readonly state: 'untold' | 'waiting' | 'accepted' | 'refused';
+  readonly state: ToldState;
   /** Whether the target has signed that. */
   readonly isProven: boolean;
   /** Since when that is so, in Unix seconds. */
   readonly since: number;
   /** Whether what it is told is too old for it. */
   readonly isExpired: boolean;
-  /** Whether it needs the former key no longer. */
+  /** Whether it needs the former key no longer; or, if the rotation was taken back, whether it knows that. */
   readonly hasFollowed: boolean;
 }
 
@@ -58,7 +62,11 @@ export function followersOf(rotation: OwnRotation, list: PagedList): Followers {
       isProven,
       since,
       isExpired: (issuedAtOf(statement) ?? 0) + LIFE_SECONDS < nowSeconds,
-      hasFollowed: known === undefined || (state === 'accepted' && (isProven || known.proves === false)),
+      hasFollowed:
+        known === undefined ||
+        (withdrawnAt === undefined
+          ? state === 'accepted' && (isProven || known.proves === false)
+          : state === 'withdrawn'),
     };
   });
   const isWithdrawn = withdrawnAt !== undefined;
@@ -76,7 +84,22 @@ export function followerRows({ targets }: Followers): string[][] {
 }
 
 /** How many targets need the former key no longer. */
-export function followedText({ targets }: Followers): string {
+export function followedText({ targets, isWithdrawn }: Followers): string {
   const done = targets.filter(({ hasFollowed }) => hasFollowed).length;
-  return `${done} of ${targets.length} ${targets.length === 1 ? 'target' : 'targets'} followed`;
+  const what = isWithdrawn ? 'know that it was taken back' : 'followed';
+  return `${done} of ${targets.length} ${targets.length === 1 ? 'target' : 'targets'} ${what}`;
+}
+
+/** The rows of a key that is being replaced, for a table of this machine. */
+export function rotationRows(followers: Followers | null): string[][] {
+  if (followers === null) return [];
+  const { formerId, nextId, startedAt, isWithdrawn, targets } = followers;
+  const what = isWithdrawn
+    ? `back to ${formerId}, without ${nextId}`
+    : `from ${formerId} to ${nextId}, since ${momentText(startedAt)}`;
+  const left = targets.filter(({ hasFollowed }) => !hasFollowed).slice(0, MAX_NAMES);
+  return [
+    ['rotation', `${what}  ${followedText(followers)}`],
+    ...followerRows({ ...followers, targets: left }).map((row) => ['', row.join('  ')]),
+  ];
 }

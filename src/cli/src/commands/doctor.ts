@@ -1,4 +1,4 @@
-import { readListTrust, trustOf } from '@authmesh/sdk/admin';
+import { FileStore, ownTrust, readListTrust } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { checkAnswers } from '../doctor/answers';
@@ -7,7 +7,14 @@ import { checkDelegation, type FoundDelegation, notUsed } from '../doctor/delega
 import { checkFolder } from '../doctor/files';
 import { bounded, type Finding } from '../doctor/finding';
 import { checkHosts, checkList, checkOwnersList, checkSeen, type FoundList } from '../doctor/list';
-import { checkIdentity, checkKey, checkVersions, type FoundIdentity, type FoundKey } from '../doctor/machine';
+import {
+  checkIdentity,
+  checkKey,
+  checkRotation,
+  checkVersions,
+  type FoundIdentity,
+  type FoundKey,
+} from '../doctor/machine';
 import { asNeeded, checkNonces, checkRelay, checkStore, type FoundRelay } from '../doctor/network';
 import { checkProxy } from '../doctor/proxy';
 import { asDelegate, asDevice, checkTarget, type FoundTarget } from '../doctor/target';
@@ -97,13 +104,17 @@ async function examineFolder(dir: string): Promise<Own> {
   const list: FoundList = await bounded(async () =>
     checkList(
       dir,
-      identity && key.signer ? await trustOf(identity, process.env) : await readListTrust(process.env),
+      identity && key.signer
+        ? await ownTrust(new FileStore(dir), identity, process.env)
+        : await readListTrust(process.env),
     ),
   );
   const owner: Finding | null = await bounded((() =>
     checkOwnersList(dir, identity)) as () => Promise<Finding>);
   const answers: Finding | null = await bounded((() => checkAnswers(identity)) as () => Promise<Finding>);
   const { inspected } = list;
+  const rotation: Finding | null = await bounded((() =>
+    checkRotation(dir, inspected?.list)) as () => Promise<Finding>);
   const checks: Check[] = [
     ...folder.map((finding) => ['folder', finding] as const),
     ['identity', found],
@@ -111,6 +122,7 @@ async function examineFolder(dir: string): Promise<Own> {
     ['list', list],
     ...(owner === null ? [] : [['list', owner] as const]),
     ...(answers === null ? [] : [['answers', answers] as const]),
+    ...(rotation === null ? [] : [['rotation', rotation] as const]),
     ['seen', await bounded(() => checkSeen(dir, inspected))],
     ['hosts', await bounded(() => checkHosts(inspected?.list))],
   ];

@@ -1,9 +1,18 @@
 import { createRequire } from 'node:module';
-import { type DeviceIdentity, FileStore, findBackend, readIdentity, testKey } from '@authmesh/sdk/admin';
+import {
+  type DeviceIdentity,
+  FileStore,
+  findBackend,
+  type PagedList,
+  readIdentity,
+  testKey,
+} from '@authmesh/sdk/admin';
 import { AmeshError, CODES, type Signer, withWorkingKey } from '@authmesh/sdk/core';
 import { version } from '../../package.json';
+import { type Follower, followedText, readFollowers } from '../allow-list/followers';
 import { EXIT } from '../errors/exit-codes';
 import { here } from '../words/here';
+import { printable } from '../words/printable';
 import { isPipe } from './files';
 import { type Finding, failed, ok, skipped, toFinding, warning } from './finding';
 
@@ -68,4 +77,61 @@ export async function checkKey(dir: string, identity: DeviceIdentity | undefined
   // As a program would sign.
   const used = backend.isOutsideProcess ? withWorkingKey(signer) : signer;
   return { ...ok(await backend.describe(context, identity.key.ref)), signer: used };
+}
+
+/** How long a target may take before that is worth a look, in seconds: 30 days. */
+const LONG_SECONDS = 2_592_000;
+
+/**
+ * Checks whether the targets of this machine know its next key. It asks none of them.
+ *
+ * @param list undefined if it cannot be read
+ * @returns null if no key is being replaced
+ */
+export async function checkRotation(dir: string, list: PagedList | undefined): Promise<Finding | null> {
+  if (list === undefined) return null;
+  const followers = await readFollowers(new FileStore(dir), list);
+  if (followers === null) return null;
+  const { targets, startedAt, isWithdrawn, nextId } = followers;
+  const found = `${isWithdrawn ? 'The last rotation was taken back' : `The key of this machine is being replaced by ${nextId}`}. ${followedText(followers)}.`;
+  const left = targets.filter(({ hasFollowed }) => !hasFollowed);
+  const refused = left.filter(({ state }) => state === 'refused');
+  const expired = left.filter(({ isExpired }) => isExpired);
+  if (isWithdrawn)
+    return left.length === 0
+      ? ok(found)
+      : warning(`${found} Left: ${namesOf(left)}.`, here('amesh rotate withdraw URL'));
+  if (left.length === 0)
+    return warning(`${found} The former key is not needed any more.`, here('amesh rotate finish'));
+  if (refused.length > 0)
+    return warning(
+      `${found} ${namesOf(refused)} refused the next key.`,
+      'See the log there. To accept it: amesh rotate accept DEVICE',
+    );
+  if (expired.length > 0)
+    return warning(
+      `${found} What ${namesOf(expired)} is told is more than 30 days old.`,
+      here('amesh rotate'),
+    );
+  const isLong = Date.now() / 1000 - startedAt > LONG_SECONDS;
+  const waiting = left.filter(({ state }) => state === 'waiting');
+  if (waiting.length > 0)
+    return warning(
+      `${found} At ${namesOf(waiting)}, the next key waits for an administrator.`,
+      'There: amesh rotate accept DEVICE',
+    );
+  return isLong
+    ? warning(`${found} For more than 30 days nothing has told ${namesOf(left)}.`, here('amesh rotate URL'))
+    : ok(found);
+}
+
+function namesOf(targets: readonly Follower[]): string {
+  const names = targets
+    .slice(0, 5)
+    .map(({ friendlyName, deviceId }) =>
+      friendlyName === null ? deviceId : JSON.stringify(printable(friendlyName)),
+    );
+  return targets.length > names.length
+    ? `${names.join(', ')} and ${targets.length - names.length} more`
+    : names.join(', ');
 }
