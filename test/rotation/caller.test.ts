@@ -188,4 +188,21 @@ describe('a rotation that is taken back', () => {
     expect((await rotateKey(dir, {})).isSwapped).toBe(true);
     expect(await call()).toBe(200);
   });
+
+  it('lets nothing rotate again before each target knows that: two next keys would have it revoke the machine', async () => {
+    await rotateKey(dir, {});
+    target.answer = 'refused';
+    const id = target.device.identity.deviceId;
+    const { left, rotation } = await withdrawRotation(await openDevice(dir, {}), {});
+    expect(left).toEqual([id]);
+    await expect(rotateKey(dir, {})).rejects.toMatchObject({ code: 'rotation_unfinished' });
+    expect(await call()).toBe(200);
+    expect(last()).toEqual({
+      status: 200,
+      signedBy: former.deviceId,
+      rotation: `withdraw=${rotation.next.deviceId}`,
+    });
+    await expect.poll(stateNow).toBe('withdrawn proven');
+    expect((await rotateKey(dir, {})).isNew).toBe(true);
+  });
 });

@@ -16,6 +16,7 @@ import { NoIdentityError } from '../../trust/errors/no-identity';
 import { assertFolder } from '../../trust/folder-safety';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity, writeIdentity } from '../../trust/identity';
 import { readableDevices } from '../../trust/list/readable';
+import { moveOwner } from '../../trust/moves/move-owner';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { MACHINE_CODES } from '../errors/codes';
 import { changeRotation, issuedAtOf } from '../rotation/change-rotation';
@@ -236,7 +237,10 @@ async function seal(
   const { backend, ref } = rotation.next.key;
   const signer = await findBackend(backend).open(ref, { dir: store.dir, env });
   const trust = await trustDuring(rotation, identity, env);
-  await openTrust(store, { ...trust, signer }, shared).takeOver();
+  // Who calls this machine learns the next key from that statement.
+  await openTrust(store, { ...trust, signer }, shared).takeOver((draft) =>
+    moveOwner(draft, draft.before, rotation.own),
+  );
 }
 
 /** Makes the next key that of the identity, in one step. */

@@ -7,6 +7,7 @@ import type { FileStore } from '../../storage/files/file-store';
 import { type Device, openTrust } from '../../trust/device';
 import { NoIdentityError } from '../../trust/errors/no-identity';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity, writeIdentity } from '../../trust/identity';
+import { moveOwner } from '../../trust/moves/move-owner';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { MACHINE_CODES } from '../errors/codes';
 import { changeRotation } from '../rotation/change-rotation';
@@ -94,10 +95,13 @@ async function goBack(
     const bytes = await store.read(IDENTITY_KEY);
     const present = await readIdentity(store);
     if (present === null || bytes === null) throw new NoIdentityError(store.dir);
+    const back = await statementBack(rotation, former, store.dir, env);
     const trust = await trustDuring(rotation, present, env);
-    await openTrust(store, { ...trust, signer: former }, sharedStoreOf(env)).takeOver();
+    await openTrust(store, { ...trust, signer: former }, sharedStoreOf(env)).takeOver((draft) =>
+      moveOwner(draft, draft.before, back),
+    );
     if (present.deviceId !== rotation.next.deviceId) return present;
-    const identity = formerIdentity(present, rotation, await statementBack(rotation, former, store.dir, env));
+    const identity = formerIdentity(present, rotation, back);
     assertHeld();
     if (await writeIdentity(store, bytes, identity)) return identity; // otherwise it was renamed meanwhile
   }
