@@ -91,7 +91,7 @@ export function followedText({ targets, isWithdrawn }: Followers): string {
 }
 
 /** The rows of a key that is being replaced, for a table of this machine. */
-export function rotationRows(followers: Followers | null): string[][] {
+export function ownRotationRows(followers: Followers | null): string[][] {
   if (followers === null) return [];
   const { formerId, nextId, startedAt, isWithdrawn, targets } = followers;
   const what = isWithdrawn

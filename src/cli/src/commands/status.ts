@@ -12,7 +12,7 @@ import { defineCommand } from 'citty';
 import { cutText, endedText } from '../allow-list/cuts';
 import { lastSeenOf, missingError, missingNotes, readDevices } from '../allow-list/devices';
 import { dueEnds, endText } from '../allow-list/ends';
-import { readFollowers, rotationRows } from '../allow-list/followers';
+import { ownRotationRows, readFollowers } from '../allow-list/followers';
 import { aboutRotation, conflictText, type Rotation, rotationsOf } from '../allow-list/rotations';
 import { scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
@@ -45,8 +45,7 @@ export const status = defineCommand({
     const keyFault = await keyFaultOf({ identity, signer });
     const error = missingError(missing) ?? keyFault;
     const seen = await trust.lastSeen.read(list);
-    const sealedBy = await trust.sealedBy();
-    const ownRotation = await readFollowers(store, list);
+    const [sealedBy, ownRotation] = [await trust.sealedBy(), await readFollowers(store, list)];
     const { hosts, from } = answersTo(list);
     const controllers = devices.filter(({ roles }) => roles.includes('controller'));
     const targets = devices.filter(({ roles }) => roles.includes('target'));
@@ -82,7 +81,7 @@ export const status = defineCommand({
         ...(list.head.list === deviceId && sealedBy === 'us'
           ? []
           : [['list of', `${list.head.list}, ${SEALED[sealedBy]}`]]),
-        ...rotationRows(ownRotation),
+        ...ownRotationRows(ownRotation),
         ['answers to', hostsText(hosts) + (from === 'AMESH_HOSTS' ? '  (AMESH_HOSTS)' : '')],
         ...rowsOf('may call me', controllers, (device) => aboutCaller(device, lastSeenOf(device, seen))),
         ...rowsOf('I may call', targets, aboutTarget),
