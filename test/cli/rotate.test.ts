@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest';
+import { objectOf, useMachines } from './amesh';
+
+const createMachine = useMachines();
+
+describe('amesh rotate', () => {
+  it('replaces the key, shows it, refuses to finish early, and is over with --force', async () => {
+    const [machine, target] = [await createMachine('laptop'), await createMachine('orders')];
+    const line = (await target.amesh(['trust', 'export'])).stdout.trim();
+    await machine.amesh(['trust', 'add', '--role', 'target', '--host', 'orders:3000', line, '--yes']);
+    const { deviceId: formerId } = objectOf(await machine.amesh(['whoami', '--json']));
+    const made = objectOf(await machine.amesh(['rotate', '--json']));
+    expect(made).toMatchObject({
+      ok: true,
+      formerId,
+      isNew: true,
+      isSwapped: true,
+      waitsForOwners: null,
+      told: [],
+    });
+    expect(made.targets).toMatchObject([{ friendlyName: 'orders', state: 'untold', hasFollowed: false }]);
+    const again = await machine.amesh(['rotate']);
+    expect(again.code).toBe(0);
+    expect(again.stdout).toMatch(/orders {2}\(am_.{16}\) +untold/);
+    expect(again.stderr).toContain('0 of 1 target followed');
+    expect((await machine.amesh(['status'])).stdout).toContain(`from ${formerId} to ${made.nextId}`);
+    const { checks } = objectOf(await machine.amesh(['doctor', '--json'])) as { checks: { check: string }[] };
+    expect(checks.find(({ check }) => check === 'rotation')).toMatchObject({ state: 'ok' });
+    expect(objectOf(await machine.amesh(['rotate', 'finish', '--json']))).toMatchObject({
+      error: { code: 'rotation_unfinished' },
+    });
+    const over = objectOf(await machine.amesh(['rotate', 'finish', '--force', '--yes', '--json']));
+    expect(over).toMatchObject({ ok: true, formerId, left: [expect.any(String)] });
+    expect((await machine.amesh(['rotate', '--compromised'])).stdout).toContain(
+      `amesh revoke ${made.nextId}`,
+    );
+  });
+
+  it('takes a rotation back', async () => {
+    const machine = await createMachine('laptop');
+    const { deviceId: formerId } = objectOf(await machine.amesh(['whoami', '--json']));
+    expect(objectOf(await machine.amesh(['rotate', 'withdraw', '--yes', '--json']))).toMatchObject({
+      error: { code: 'not_rotating' },
+    });
+    const { nextId } = objectOf(await machine.amesh(['rotate', '--json']));
+    const back = objectOf(await machine.amesh(['rotate', 'withdraw', '--yes', '--json']));
+    expect(back).toEqual({ ok: true, deviceId: formerId, withdrawnId: nextId, told: [], left: [] });
+    expect(objectOf(await machine.amesh(['whoami', '--json']))).toMatchObject({ deviceId: formerId });
+    const wrong = await machine.amesh(['rotate', 'nowhere']);
+    expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining('is no URL')]);
+  });
+});
