@@ -50,7 +50,9 @@ export async function run(root: Command, argv: readonly string[]): Promise<ExitC
     }
     const notes = await enterFolder(path);
     if (!options.quiet) printNotes(notes, options);
-    const { result } = await runCommand(command, { rawArgs, data: options });
+    // It was found already: citty would take its first word for the name of another one.
+    const { subCommands: _, ...alone } = command;
+    const { result } = await runCommand(alone, { rawArgs, data: options });
     printResult(result as Result, options);
     return (result as Result).exitCode ?? EXIT.ok;
   } catch (error) {
