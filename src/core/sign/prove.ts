@@ -66,6 +66,7 @@ export async function proven(
     crypto,
     limitBytes,
     allowsUnprovenBody: attempt.allowsUnprovenBody,
+    leavesBody: !attempt.needsProof,
     targetId: asked.targetId,
     unproven: (why) => unproven(settings, request, response.status, why),
   });
@@ -129,6 +130,8 @@ export function isLate(response: Response): boolean {
 export interface ProveOptions extends Omit<ExpectedBody, 'digest' | 'crypto'> {
   readonly crypto: Pick<CryptoProvider, 'sha256' | 'createSha256' | 'importPublicKey'>;
   readonly allowsUnprovenBody: boolean;
+  /** Whether the program did not ask for a proof: then it gets the body as it comes. Default false. */
+  readonly leavesBody?: boolean;
   /** The ID under which the target was called. */
   readonly targetId: string;
 }
@@ -145,8 +148,9 @@ export async function prove(
   options: ProveOptions,
 ): Promise<Response | string> {
   const { status, statusText } = response;
-  const head = await verifyAnswer({ status, headers: linesOf(response) }, expected, options.crypto);
-  if (typeof head === 'string') return head;
+  const signed = await verifyAnswer({ status, headers: linesOf(response) }, expected, options.crypto);
+  if (typeof signed === 'string') return signed;
+  const head = options.leavesBody ? { ...signed, digest: null, isStream: true } : signed;
   const body = bodyOf(response, head, options);
   if (head.digest !== null && body === null) {
     const nothing = await options.crypto.sha256(new Uint8Array());
@@ -166,12 +170,13 @@ export async function prove(
 function bodyOf(
   response: Response,
   head: ProvenHead,
-  { crypto, limitBytes, unproven, allowsUnprovenBody }: ProveOptions,
+  { crypto, limitBytes, unproven, allowsUnprovenBody, leavesBody }: ProveOptions,
 ): ReadableStream<Uint8Array<ArrayBuffer>> | null {
   if (response.body === null) return null;
   const open = () => streamOf(response);
   if (head.digest !== null) return checkedBody(open, { digest: head.digest, crypto, limitBytes, unproven });
-  if (head.isStream && allowsUnprovenBody) return open() as ReadableStream<Uint8Array<ArrayBuffer>>;
+  if (leavesBody || (head.isStream && allowsUnprovenBody))
+    return open() as ReadableStream<Uint8Array<ArrayBuffer>>;
   void discard(response);
   return head.isStream
     ? unreadableBody(() =>
