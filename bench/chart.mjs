@@ -18,6 +18,7 @@ export function drawChart({ date, node, results }) {
   const height = 60 + bars.length * ROW;
   const one = (LEFT + scale).toFixed(1);
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">
+<title>Signatures and checks, as multiples of a bare one</title>
 <rect width="${WIDTH}" height="${height}" fill="#ffffff"/>
 <text x="8" y="20" font-size="14">Times of one bare P-256 signature or check; ${date}, Node ${node.slice(1)}</text>
 <line x1="${one}" y1="40" x2="${one}" y2="${height - 10}" stroke="#dc2626"/>
