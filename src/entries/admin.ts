@@ -23,6 +23,7 @@ export {
 export { type ListOwners, type MountedKey, NoAnswerKey, readAnswerKey } from '../core/answers/mounted-key';
 export { covers, isScope } from '../core/devices/scopes';
 export { SENDS_ONCE } from '../core/hints/sends-once';
+export type { RotationAnswer } from '../core/rotation/field';
 export {
   type IssueDelegationOptions,
   type IssuedDelegation,
@@ -136,7 +137,13 @@ export { type MissingPart, readableDevices } from '../trust/list/readable';
 export type { PastReset, Seen } from '../trust/list/seen-in-memory';
 export { lookUp, namesakesOf } from '../trust/look-up';
 export { cleanName } from '../trust/names';
-export { readListTrust, readTrustVariables, type TrustVariables, trustOf } from '../trust/owner-key';
+export {
+  type OwnList,
+  readListTrust,
+  readTrustVariables,
+  type TrustVariables,
+  trustOf,
+} from '../trust/owner-key';
 export { type WhyNot, whyNot } from '../trust/rights/can';
 export { dueWarning, type Ending, endingOf, WARNING_DAYS } from '../trust/rights/ends';
 export { MAX_SCOPES, toScopes } from '../trust/rights/scopes';

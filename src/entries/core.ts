@@ -52,9 +52,10 @@ export type { AmeshCode, RefusalCode } from '../core/errors/code-names';
 export type { CodeFacts, Fix, RefusalFacts, Texts, WireTexts } from '../core/errors/define-codes';
 export { InMemoryNonceStore, type InMemoryNonceStoreOptions } from '../core/nonces/memory';
 export type { NonceStore } from '../core/nonces/nonce-store';
+export type { RotationAnswer } from '../core/rotation/field';
 export type { Rotation } from '../core/rotation/rotation';
 export { type Client, createClient } from '../core/sign/client';
-export type { ClientOptions } from '../core/sign/options';
+export type { AnsweredRotation, ClientOptions } from '../core/sign/options';
 export type { ClientRefusal } from '../core/sign/refusal';
 export { type SignatureFormat, type SignOptions, signRequest } from '../core/sign/sign-request';
 export {

@@ -13,12 +13,13 @@ import { type TellOptions, type Told, tellTargets } from './tell';
 export interface FinishOptions extends TellOptions {
   /** Whether to give up targets that have not accepted the next key; default false. */
   readonly force?: boolean | undefined;
-  /** Where to say that the former key ends. A target takes that 25 hours after it has accepted the next key. */
+  /** Where to say that the former key ends: from then on it counts for 25 hours. */
   readonly urls?: readonly URL[] | undefined;
 }
 
 /** A rotation that is over. */
 export interface Finished {
+  /** As it was. */
   readonly rotation: OwnRotation;
   /** What the targets at `urls` have answered. */
   readonly told: readonly Told[];

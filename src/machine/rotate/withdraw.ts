@@ -34,6 +34,7 @@ export interface WithdrawOptions extends TellOptions {
 
 /** A rotation that was taken back. */
 export interface Withdrawn {
+  /** As it was. */
   readonly rotation: OwnRotation;
   /** The identity of this machine now. */
   readonly identity: DeviceIdentity;
