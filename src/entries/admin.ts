@@ -46,7 +46,7 @@ export {
   finishRotation,
 } from '../machine/rotate/finish';
 export { type RotateOptions, type Rotating, rotateKey } from '../machine/rotate/start';
-export { type TellOptions, type Told, tellTargets } from '../machine/rotate/tell';
+export { type TellOptions, type Told, type ToldRotation, tellTargets } from '../machine/rotate/tell';
 export { type Withdrawn, type WithdrawOptions, withdrawRotation } from '../machine/rotate/withdraw';
 export { issuedAtOf } from '../machine/rotation/change-rotation';
 export { ownTrust } from '../machine/rotation/own-trust';

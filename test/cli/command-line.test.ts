@@ -33,6 +33,7 @@ describe('amesh --help and --version', () => {
       'allow',
       'deny',
       'can',
+      'rotate',
       'revoke',
       'config',
       'doctor',

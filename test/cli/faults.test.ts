@@ -3,10 +3,19 @@ import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { addDevice, createIdentity, type Device, openDevice, toTrustLine } from '@authmesh/sdk/admin';
+import {
+  addDevice,
+  createIdentity,
+  type Device,
+  openDevice,
+  rotateKey,
+  toTrustLine,
+} from '@authmesh/sdk/admin';
+import { fromBase64Url } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { proposeSuccessor } from '../../src/trust/rotation/successor';
 import { ensureBuilt } from '../support/built';
-import { documentOf, randomId, withDevices } from '../support/list-document';
+import { documentOf, newDevice, randomId, withDevices } from '../support/list-document';
 import { BIN, Machine } from './amesh';
 
 /**
@@ -18,7 +27,7 @@ const LANES = 6;
 
 const CHANGES =
   'openat,write,pwrite64,fsync,fdatasync,rename,link,linkat,unlink,mkdir,rmdir,chmod,fchmod,symlink,ftruncate';
-const REPLACING = /^(?:trust reset|init)|pages/;
+const REPLACING = /^(?:trust reset|init|rotate(?! finish))|pages/;
 
 const hasStrace = (() => {
   try {
@@ -91,8 +100,48 @@ const cases: Record<string, Case> = {
   'trust add': { args: ['trust', 'add', '--role', 'controller'], after: 'lets in' },
   'config hosts': { args: ['config', 'hosts', '--add', 'b.example.com', '--yes'], after: 'lets in' },
   'config relay': { args: ['config', 'relay', 'wss://relay.example.com/ws'], after: 'lets in' },
+  rotate: { args: ['rotate'], after: 'lets in' },
+  'rotate withdraw': {
+    args: ['rotate', 'withdraw', '--yes'],
+    prepare: async (dir) => void (await rotateKey(dir, {})),
+    again: /not_rotating/,
+    after: 'lets in',
+  },
+  'rotate finish': {
+    args: ['rotate', 'finish', '--force', '--yes'],
+    prepare: async (dir) => void (await rotateKey(dir, {})),
+    again: /not_rotating/,
+    after: 'lets in',
+  },
+  'rotate accept': {
+    args: ['rotate', 'accept', 'caller', '--yes'],
+    prepare: proposeKey,
+    again: /no_rotation/,
+    after: 'lets in',
+  },
   grant: { args: ['grant', '--name', 'job-*', '--uses', '2', '--host', 'api.example.com'], after: 'lets in' },
 };
+
+/** The caller asks for another key. */
+async function proposeKey(dir: string): Promise<void> {
+  const { trust, identity } = await openDevice(dir, {});
+  const next = newDevice();
+  const rotation = {
+    formerKey: fromBase64Url(caller.identity.publicKey) as Uint8Array,
+    formerId: caller.identity.deviceId,
+    nextKey: fromBase64Url(next.publicKey) as Uint8Array,
+    nextId: next.deviceId,
+    targetId: identity.deviceId,
+    issuedAt: 0,
+    text: '',
+  };
+  const policy = {
+    accept: 'admin' as const,
+    isWorkingKey: () => false,
+    nowSeconds: Math.floor(Date.now() / 1000),
+  };
+  await trust.update((draft) => proposeSuccessor(draft, rotation, policy));
+}
 
 const wordsOf = ({ args }: Case) => [...args, ...(args[1] === 'add' ? [peerLine] : []), '--json'];
 

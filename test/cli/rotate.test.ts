@@ -1,4 +1,10 @@
+import { createAmesh } from '@authmesh/sdk';
+import { openDevice } from '@authmesh/sdk/admin';
+import { createClient, deviceIdOf, signRequest } from '@authmesh/sdk/core';
+import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { describe, expect, it } from 'vitest';
+import { signRotation } from '../../src/core/rotation/rotation';
+import { listen } from '../support/listen';
 import { objectOf, useMachines } from './amesh';
 
 const createMachine = useMachines();
@@ -48,5 +54,54 @@ describe('amesh rotate', () => {
     expect(objectOf(await machine.amesh(['whoami', '--json']))).toMatchObject({ deviceId: formerId });
     const wrong = await machine.amesh(['rotate', 'nowhere']);
     expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining('is no URL')]);
+  });
+
+  it('ends a next key that somebody else has made with the key of this machine', async () => {
+    const [machine, target] = [await createMachine('laptop'), await createMachine('orders')];
+    const verify = createAmesh({ dir: target.dir, env: {}, acceptRotation: 'auto' }).verify();
+    const { origin, authority, close } = await listen((request, response) =>
+      verify(request as never, response as never, () => response.end('ok')),
+    );
+    const lineOf = async (one: typeof machine) => (await one.amesh(['trust', 'export'])).stdout.trim();
+    await target.amesh(['trust', 'add', '--role', 'controller', await lineOf(machine), '--yes']);
+    await machine.amesh([
+      'trust',
+      'add',
+      '--role',
+      'target',
+      '--host',
+      authority,
+      await lineOf(target),
+      '--yes',
+    ]);
+    const own = await openDevice(machine.dir, {});
+    const thief = await nodeCrypto.importPrivateKey(await nodeCrypto.generatePrivateKey());
+    const targetId = (await openDevice(target.dir, {})).identity.deviceId;
+    const statement = await signRotation({ former: own.signer, next: thief, targetId, nowMs: Date.now() });
+    const client = createClient({ signer: own.signer, targetOf: () => targetId });
+    const headers = { 'authmesh-rotation': statement };
+    const stolen = await signRequest(new Request(origin, { headers }), own.signer, {
+      targetDeviceId: targetId,
+    });
+    expect((await fetch(stolen)).headers.get('authmesh-rotation')).toBe('accepted');
+    const byThief = createClient({ signer: thief, targetOf: () => targetId });
+    expect((await byThief.fetch(origin)).status).toBe(200);
+
+    const nextId = await deviceIdOf(thief.publicKey, nodeCrypto);
+    const ended = await machine.amesh(['rotate', 'withdraw', '--next', nextId, origin, '--json']);
+    expect(objectOf(ended)).toMatchObject({
+      ok: true,
+      withdrawnId: nextId,
+      left: [],
+      told: [{ answer: 'refused' }],
+    });
+    expect((await byThief.fetch(origin)).status).toBe(401);
+    expect((await client.fetch(origin)).status).toBe(200);
+    for (const words of [
+      ['--next', 'laptop', origin],
+      ['--next', nextId],
+    ])
+      expect((await machine.amesh(['rotate', 'withdraw', ...words])).code).toBe(2);
+    await close();
   });
 });

@@ -124,7 +124,11 @@ describeWithRedis('amesh on a store that instances share', () => {
       throw Object.assign(new Error('not here'), { code: 'ERR_MODULE_NOT_FOUND' });
     }`;
     const url = (code: string) => `data:text/javascript,${encodeURIComponent(code)}`;
-    const loader = `import { register } from 'node:module'; register(${JSON.stringify(url(hooks))});`;
+    const required = `const load = Module._load; Module._load = (name, ...rest) => {
+      if (name !== 'ioredis') return load(name, ...rest);
+      throw Object.assign(new Error('not here'), { code: 'MODULE_NOT_FOUND' });
+    };`;
+    const loader = `import Module, { register } from 'node:module'; register(${JSON.stringify(url(hooks))}); ${required}`;
     const ran = await new Machine(fleet.targetDir).amesh(['list'], {
       env: { ...env, NODE_OPTIONS: `--import=${url(loader)}` },
     });

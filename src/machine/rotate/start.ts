@@ -159,8 +159,21 @@ async function begin(beginning: Beginning, options: RotateOptions): Promise<OwnR
     if (!(await writeRotationFile(store, found?.bytes ?? null, rotation))) throw takenBack();
     return rotation;
   } catch (error) {
-    await backend.remove(made.ref, context).catch(() => {});
+    if (!(await mayName(store, made))) await backend.remove(made.ref, context).catch(() => {});
     throw error;
+  }
+}
+
+/** Whether the file may name a key: also where it was written and only not synced, or cannot be read. */
+async function mayName(
+  store: FileStore,
+  { publicKey }: { readonly publicKey: Uint8Array },
+): Promise<boolean> {
+  try {
+    const found = await openRotationFile(store);
+    return found?.rotation.next.publicKey === toBase64Url(publicKey);
+  } catch {
+    return true;
   }
 }
 

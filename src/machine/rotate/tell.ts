@@ -30,6 +30,12 @@ export interface Told {
   readonly problem: string | null;
 }
 
+/** The part of a rotation that targets are told of. */
+export interface ToldRotation extends Pick<OwnRotation, 'former' | 'targets'> {
+  /** The next key. */
+  readonly next: Pick<OwnRotation['next'], 'deviceId'>;
+}
+
 /** How to tell targets. */
 export interface TellOptions {
   /** Sends the requests; default the global `fetch`. */
@@ -45,7 +51,7 @@ export interface TellOptions {
  */
 export async function tellTargets(
   device: Device,
-  rotation: Pick<OwnRotation, 'former' | 'next' | 'targets'>,
+  rotation: ToldRotation,
   what: 'rotate' | 'withdraw' | 'retire',
   urls: readonly URL[],
   env: Env,

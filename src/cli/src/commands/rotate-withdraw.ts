@@ -1,6 +1,7 @@
-import { withdrawRotation } from '@authmesh/sdk/admin';
+import { type Device, type Told, tellTargets, withdrawRotation } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
+import { UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
 import { toldNotes, toUrls, URLS_ARG } from './rotate-urls';
@@ -12,6 +13,12 @@ export const rotateWithdraw = defineCommand({
   },
   args: {
     url: { ...URLS_ARG, description: 'Where to tell a target that the next key does not count' },
+    next: {
+      type: 'string',
+      valueHint: 'am_…',
+      description:
+        'Take back a next key that this machine did not make, at the URLs: somebody else used its key',
+    },
     force: { type: 'boolean', description: 'Give up targets that do not know that it was taken back' },
     ...SHARED_ARGS,
   },
@@ -19,6 +26,7 @@ export const rotateWithdraw = defineCommand({
   async run({ args }): Promise<Result> {
     const urls = toUrls(args._);
     const device = await openMachine();
+    if (args.next !== undefined) return withdrawOther(device, args.next, urls);
     await confirm('Go back to the former key, and remove the next one?', args.yes);
     const { rotation, identity, told, left } = await withdrawRotation(device, process.env, {
       urls,
@@ -40,3 +48,27 @@ export const rotateWithdraw = defineCommand({
     };
   },
 });
+
+/** Tells targets that a next key does not count which somebody else has made, with the key of this machine. */
+async function withdrawOther(device: Device, nextId: string, urls: readonly URL[]): Promise<Result> {
+  if (!/^am_[\w-]{16}$/.test(nextId))
+    throw new UsageError('--next is an ID: am_ and 16 characters, as the log of the server says.');
+  if (urls.length === 0) throw new UsageError('Name a URL of each server that has the next key.');
+  const { identity } = device;
+  const rotation = { former: identity, next: { deviceId: nextId }, targets: {} };
+  const told = await tellTargets(device, rotation, 'withdraw', urls, process.env);
+  const isDone = told.every(({ answer }) => answer === 'refused');
+  return {
+    json: { deviceId: identity.deviceId, withdrawnId: nextId, told, left: leftOf(told) },
+    notes: [
+      ...toldNotes(told),
+      isDone
+        ? `✓ ${nextId} does not count there. Somebody else could use the key of this machine: see docs/keys.md.`
+        : `! ${nextId} may still count. On the server:  amesh revoke ${identity.deviceId}`,
+    ],
+  };
+}
+
+function leftOf(told: readonly Told[]): string[] {
+  return told.filter(({ answer }) => answer !== 'refused').map(({ target }) => target);
+}
