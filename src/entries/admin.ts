@@ -106,7 +106,6 @@ export {
   confirmDevice,
   denyScopes,
   dismissController,
-  findDevice,
   type NewDevice,
   renameDevice,
   revokeDevice,
@@ -135,7 +134,7 @@ export type {
 export type { ListTrust } from '../trust/list/list-reader';
 export { type MissingPart, readableDevices } from '../trust/list/readable';
 export type { PastReset, Seen } from '../trust/list/seen-in-memory';
-export { lookUp, namesakesOf } from '../trust/look-up';
+export { findDevice, lookUp, namesakesOf } from '../trust/look-up';
 export { cleanName } from '../trust/names';
 export {
   type OwnList,

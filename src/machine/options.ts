@@ -44,7 +44,7 @@ export interface AmeshOptions {
   readonly fetch?: typeof globalThis.fetch | undefined;
   /**
    * What this server does when a caller replaces its key. `admin`, the default: the next key waits until `amesh rotate accept`.
-   * `auto`: it counts at once, so whoever can use the former key can replace it. `false`: it is refused. An instance that cannot
+   * `auto`: it counts at once, so a thief of the former key can replace it. `false`: it is refused. An instance that cannot
    * change the list takes no next key.
    */
   readonly acceptRotation?: AcceptRotation | undefined;

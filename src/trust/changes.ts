@@ -1,11 +1,10 @@
 import { LATEST_END, type Role } from '../core/devices/allow-list';
 import { covers } from '../core/devices/scopes';
-import { AmeshError, isAmeshError, partsOf } from '../core/errors/amesh-error';
+import { AmeshError } from '../core/errors/amesh-error';
 import { REQUEST_CODES } from '../core/errors/codes';
-import { isDeviceId } from '../core/wire/credentials';
 import { TRUST_CODES } from './errors/codes';
 import type { ListDraft } from './format/draft';
-import { type DeviceEntry, isNextOf } from './format/entry';
+import type { DeviceEntry } from './format/entry';
 import { isCount } from './format/members';
 import { cleanName } from './names';
 import { scopesMember, toScopes } from './rights/scopes';
@@ -272,71 +271,4 @@ export function setHosts(draft: ListDraft, hosts: readonly string[]): void {
   const { hosts: before } = draft.head;
   const isSame = next.length === before.length && next.every((host) => before.includes(host));
   if (!isSame) draft.change({ hosts: next });
-}
-
-/** All devices, to find a name among them. Throws if a part cannot be read: a device there may have the name, too. */
-function devicesOf(list: { devices(): Iterable<DeviceEntry> }, name: string): DeviceEntry[] {
-  try {
-    return [...list.devices()];
-  } catch (error) {
-    if (!isAmeshError(error)) throw error;
-    const { facts, advice } = partsOf(error);
-    const detail = `${error.detail} So it is not certain which device is called ${JSON.stringify(name)}.`;
-    const fix = `Give its ID instead, if its own part can be read. ${advice.fix}`;
-    throw new AmeshError(facts, detail, { ...advice, fix, cause: error });
-  }
-}
-
-/**
- * The device that a user means by an ID or a name. An ID wins over a name, and an exact name over one in another case.
- *
- * @throws AmeshError `unknown_name`, `ambiguous_name`
- */
-export function findDevice(
-  list: { entry(deviceId: string): DeviceEntry | undefined; devices(): Iterable<DeviceEntry> },
-  idOrName: string,
-): DeviceEntry {
-  const name = idOrName.normalize('NFC'); // as names are stored, whatever the keyboard produces
-  const byId = isDeviceId(idOrName) ? list.entry(idOrName) : undefined;
-  const last = byId && lastOf(list, byId);
-  if (last !== undefined && isCurrent(last)) return last;
-  const devices = devicesOf(list, idOrName);
-  const isOne = ({ was, keys }: DeviceEntry) =>
-    was?.includes(idOrName) || keys?.some((key) => key.deviceId === idOrName);
-  const once = devices.find((each) => isCurrent(each) && isOne(each)) ?? last;
-  if (once !== undefined) return lastOf(list, once);
-  const alike = devices.filter(
-    (each) => isCurrent(each) && each.friendlyName.toLowerCase() === name.toLowerCase(),
-  );
-  const exact = alike.filter(({ friendlyName }) => friendlyName === name);
-  const [found, ...others] = exact.length > 0 ? exact : alike;
-  if (found === undefined)
-    throw new AmeshError(TRUST_CODES.unknown_name, `No device is called ${JSON.stringify(idOrName)}.`);
-  if (others.length > 0) {
-    const ids = [found, ...others].slice(0, 10).map(({ deviceId }) => deviceId);
-    throw new AmeshError(
-      TRUST_CODES.ambiguous_name,
-      `${others.length + 1} devices are called ${JSON.stringify(idOrName)}: ${ids.join(', ')}${others.length >= 10 ? ', …' : ''}.`,
-    );
-  }
-  return found;
-}
-
-/** Whether an entry is a device of its own: neither one that was replaced nor one that waits to replace another. */
-export function isCurrent({ pending, retiresAt, roles }: DeviceEntry): boolean {
-  return !pending && (retiresAt === undefined || roles.length > 0);
-}
-
-/** What has replaced a device, or the device itself. For a pending successor: the device that it would replace. */
-function lastOf(list: { entry(deviceId: string): DeviceEntry | undefined }, found: DeviceEntry): DeviceEntry {
-  let last = found;
-  if (found.pending) last = list.entry(found.was?.at(-1) ?? '') ?? found;
-  const seen = new Set<string>();
-  while (last.retiresAt !== undefined && !seen.has(last.deviceId)) {
-    seen.add(last.deviceId);
-    const next = list.entry(last.next ?? '');
-    if (!isNextOf(last, next) || next.pending) break;
-    last = next;
-  }
-  return last;
 }

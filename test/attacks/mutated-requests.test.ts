@@ -22,7 +22,7 @@ const REQUESTS = Number(process.env.AMESH_FUZZ_REQUESTS ?? times(100, 500, 50_00
 /** AMESH_FUZZ_SEED sends the same ones again. */
 const SEED = Number(process.env.AMESH_FUZZ_SEED ?? randomInt(2 ** 31));
 const TIMEOUT_MS = 120_000 + REQUESTS * 100;
-/** Whoever has said nothing by then waits for more. */
+/** A server that has said nothing by then waits for more. */
 const PATIENCE_MS = 500;
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');

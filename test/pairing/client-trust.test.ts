@@ -134,7 +134,7 @@ describe.concurrent('one machine at both ends', () => {
     const device = await createDevice('alone');
     const { errors } = await pair({ target: device, controller: device, relay: relay.url });
     const messages = [errors.target, errors.controller].map((error) => (error as Error).message);
-    // Whoever is told second may hear only that the other has gone.
+    // The one that is told second may hear only that the other has gone.
     expect(messages).toContain(
       'Both ends are this machine. Run amesh listen on the other machine, or with another AUTH_MESH_DIR.',
     );

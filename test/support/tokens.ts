@@ -4,7 +4,7 @@ import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 
 const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
-/** Whoever issues tokens, with their key at hand. */
+/** An issuer of tokens, with its key at hand. */
 export interface Issuer {
   readonly jwk: PrivateJwk;
   readonly signer: Signer;

@@ -2,9 +2,10 @@ import { isAmeshError } from '@authmesh/sdk/core';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { fromBase64Url } from '../../src/core/encoding';
-import { addDevice, allowScopes, findDevice, revokeDevice } from '../../src/trust/changes';
+import { addDevice, allowScopes, revokeDevice } from '../../src/trust/changes';
 import { ListDraft } from '../../src/trust/format/draft';
 import { PagedList } from '../../src/trust/format/paged-list';
+import { findDevice } from '../../src/trust/look-up';
 import {
   acceptSuccessor,
   proposeSuccessor,

@@ -27,39 +27,7 @@ export interface RequestState {
   isProving?: boolean;
 }
 
-/** The states of objects that take no fields, not even private ones on newer engines. */
-const ofFrozen = new WeakMap<object, RequestState>();
-
-/** Lets a class put its private fields on an object of another class. */
-class Given {
-  constructor(given: object) {
-    // biome-ignore lint/correctness/noConstructorReturn: the fields of a subclass go on what the constructor returns
-    return given;
-  }
-}
-
-/**
- * Keeps the state on its request, where nobody else sees it and no copy has it. A WeakMap would do the same, but the garbage
- * collector has to look through its entries again and again.
- */
-class Kept extends Given {
-  #state: RequestState;
-
-  private constructor(source: object, state: RequestState) {
-    super(source);
-    this.#state = state;
-  }
-
-  static get(source: object): RequestState | undefined {
-    return #state in source ? source.#state : ofFrozen.get(source);
-  }
-
-  static set(source: object, state: RequestState): void {
-    if (#state in source) source.#state = state;
-    else if (Object.isExtensible(source)) new Kept(source, state);
-    else ofFrozen.set(source, state);
-  }
-}
+const states = new WeakMap<object, RequestState>();
 
 /** @param view the view of the request, or only its source */
 export function stateOf(view: RequestView | { readonly source: object }): RequestState {
@@ -68,21 +36,21 @@ export function stateOf(view: RequestView | { readonly source: object }): Reques
 
 /** @param source the request itself, in the form in which its server has it */
 export function stateOfSource(source: object): RequestState {
-  let state = Kept.get(source);
+  let state = states.get(source);
   if (state === undefined) {
     state = {};
-    Kept.set(source, state);
+    states.set(source, state);
   }
   return state;
 }
 
 /** Makes a fresh request count as the original one, with the same verified body. */
 export function standFor(fresh: Request, view: RequestView): void {
-  Kept.set(fresh, stateOf(view));
+  states.set(fresh, stateOf(view));
 }
 
 /** Lets a request with a streamed body pass without a second claim. The gate still checks its bytes. */
 export function shareClaim(fresh: Request, view: RequestView): void {
   const { claim, isProving = false } = stateOf(view);
-  Kept.set(fresh, { claim, isProving });
+  states.set(fresh, { claim, isProving });
 }

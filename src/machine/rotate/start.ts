@@ -3,7 +3,7 @@ import type { Signer } from '../../core/crypto/provider';
 import { deviceIdOf } from '../../core/devices/allow-list';
 import { toBase64Url } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
-import { isInTime, signRotation } from '../../core/rotation/rotation';
+import { signRotation } from '../../core/rotation/rotation';
 import type { KeyBackend } from '../../keys/backend';
 import { findBackend } from '../../keys/backends';
 import { KEY_CODES } from '../../keys/errors/codes';
@@ -19,7 +19,6 @@ import { readableDevices } from '../../trust/list/readable';
 import { moveOwner } from '../../trust/moves/move-owner';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { MACHINE_CODES } from '../errors/codes';
-import { changeRotation, issuedAtOf } from '../rotation/change-rotation';
 import { nextIdentity } from '../rotation/next-identity';
 import { ownTrust, trustDuring } from '../rotation/own-trust';
 import {
@@ -31,6 +30,7 @@ import {
   writeRotationFile,
 } from '../rotation/rotation-file';
 import { assertOtherKey, SETUP } from '../setup/setup';
+import { renewStatements } from './renew';
 
 /** How to replace the key of a machine. */
 export interface RotateOptions {
@@ -84,7 +84,7 @@ export async function rotateKey(dir: string, env: Env, options: RotateOptions = 
     const isNew = going === null;
     if (identity.deviceId === rotation.next.deviceId)
       return {
-        rotation: await renew(store, rotation, env),
+        rotation: await renewStatements(store, rotation, env),
         identity,
         isNew,
         isSwapped: false,
@@ -267,38 +267,3 @@ async function swap(store: FileStore, rotation: OwnRotation): Promise<DeviceIden
     if (await writeIdentity(store, bytes, next)) return next; // otherwise it was renamed meanwhile
   }
 }
-
-/** Makes statements anew that are too old for targets that have not accepted the next key. */
-async function renew(store: FileStore, rotation: OwnRotation, env: Env): Promise<OwnRotation> {
-  const nowMs = Date.now();
-  const old = Object.entries(rotation.targets).filter(
-    ([, { state, statement }]) =>
-      state !== 'accepted' && !isInTime({ issuedAt: issuedAtOf(statement) ?? 0 }, nowMs + DUE_MS),
-  );
-  if (old.length === 0) return rotation;
-  const [former, next] = await Promise.all(
-    [rotation.former.key, rotation.next.key].map(({ backend, ref }) =>
-      findBackend(backend).open(ref, { dir: store.dir, env }),
-    ),
-  );
-  const renewed: Record<string, string> = {};
-  for (const [targetId] of old)
-    renewed[targetId] = await signRotation({
-      former: former as Signer,
-      next: next as Signer,
-      targetId,
-      nowMs,
-    });
-  const changed = await changeRotation(store, (now) => {
-    if (now.own !== rotation.own) return undefined;
-    const targets = Object.entries(now.targets).map(([id, told]) => [
-      id,
-      renewed[id] === undefined || told.state === 'accepted' ? told : { ...told, statement: renewed[id] },
-    ]);
-    return { ...now, targets: Object.fromEntries(targets) };
-  });
-  return changed ?? rotation;
-}
-
-/** A statement is made anew a week before its end. */
-const DUE_MS = 7 * 86_400_000;

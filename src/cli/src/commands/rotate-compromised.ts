@@ -4,7 +4,7 @@ import { printable } from '../words/printable';
 import { table } from '../words/table';
 
 /**
- * What to do if somebody else may have the key of this machine. Nothing goes over the wire: whoever has the key could say the same.
+ * What to do if somebody else may have the key of this machine. Nothing goes over the wire: a thief of the key could say the same.
  */
 export async function compromised(): Promise<Result> {
   const { identity, trust } = await openToRead();
@@ -35,7 +35,7 @@ export async function compromised(): Promise<Result> {
       ]),
     ),
     notes: [
-      '! Nothing was changed, and nobody was told: whoever has the key could tell the same.',
+      '! Nothing was changed, and nobody was told: a thief of the key could say the same.',
       `  1. On each target above, run:  ${command}`,
       ...(callers.length === 0
         ? []
