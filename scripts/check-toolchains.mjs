@@ -33,7 +33,7 @@ const jestTest = `test('the server', (done) => {
     setImmediate(() => { log.mockRestore(); done(); });
   });
   require('./server.ts');
-});
+}, 60_000);
 `;
 const webpack = `require('webpack')({ mode: 'production', target: 'node20', entry: './server.mjs', output: { path: __dirname, filename: 'bundle.cjs' } },
   (error, stats) => { if (error || stats.hasErrors()) throw error ?? new Error(stats.toString()); });
