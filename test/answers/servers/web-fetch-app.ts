@@ -2,10 +2,11 @@ import { streamUnverifiedBody, type Verifier } from '@authmesh/sdk/core';
 import { toFetchHandler } from '../../../src/adapters/workers/handler';
 import type { Fetch } from '../../contract/servers/serve';
 import { kinds, upstream } from './web-kinds';
-import { listen, takeSigned, verifierOf } from './web-verifier';
+import { forgetHost, listen, takeSigned, verifierOf } from './web-verifier';
 
 /** Answers each kind at its name, as a plain `fetch` handler. */
 export function fetchApp(): Fetch {
+  forgetHost();
   const verifiers: Record<string, Verifier> = {
     kind: verifierOf(),
     twice: verifierOf(),

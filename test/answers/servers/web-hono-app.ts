@@ -10,7 +10,7 @@ import { timing } from 'hono/timing';
 import { toHonoMiddleware } from '../../../src/adapters/hono/middleware';
 import { nameOf, streaming, uploaded } from './web-fetch-app';
 import { kinds, upstream } from './web-kinds';
-import { listen, takeSigned, verifierOf } from './web-verifier';
+import { forgetHost, listen, takeSigned, verifierOf } from './web-verifier';
 
 const ROUTES = {
   json: 'proven',
@@ -34,6 +34,7 @@ let isReleased = false;
 
 /** Answers each kind, and what else Hono can make, behind verify() in many places. */
 export function honoApp(): Hono {
+  forgetHost();
   const verify = (options = {}) => {
     const verifier = verifierOf(options);
     return toHonoMiddleware(() => verifier);

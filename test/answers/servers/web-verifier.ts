@@ -15,6 +15,11 @@ const { deviceId, privateKeyJwk } = vectors.devices.target;
 
 const nonceStore = new InMemoryNonceStore({ startedAt: 0 });
 
+/** For an app that is made in a process that had one before, and listens elsewhere. */
+export function forgetHost(): void {
+  list = undefined;
+}
+
 /** Has the verifiers answer to the host of the first request. */
 export function listen(url: string): void {
   list ??= createAllowList({ ...vectorAllowList, hosts: [new URL(url).host] });
