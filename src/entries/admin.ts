@@ -48,9 +48,11 @@ export {
 export { type RotateOptions, type Rotating, rotateKey } from '../machine/rotate/start';
 export { type TellOptions, type Told, type ToldRotation, tellTargets } from '../machine/rotate/tell';
 export { type Withdrawn, type WithdrawOptions, withdrawRotation } from '../machine/rotate/withdraw';
+export type { TargetAnswer } from '../machine/rotation/ask-target';
 export { issuedAtOf } from '../machine/rotation/change-rotation';
 export { ownTrust } from '../machine/rotation/own-trust';
 export {
+  hasSaid,
   type OwnRotation,
   readRotationFile,
   type ToldState,

@@ -35,6 +35,7 @@ import { type AmeshOptions, type AmeshSettings, readAmeshOptions } from './optio
 import { OwnMachine } from './own-machine';
 import { openPlace } from './place';
 import { Reader } from './reader';
+import { withOtherKey } from './rotation/other-key';
 
 /** One identity that signs requests and verifies them. */
 export interface Amesh {
@@ -180,7 +181,11 @@ function toCalledTarget({ deviceId, publicKey, proves, keys }: TrustedDevice): C
 async function sendAs(machine: Machine, request: PreparedRequest, moves: Moves): Promise<Response> {
   const { list, device, bootstrap, log } = machine;
   const isNew = bootstrap.isPending && (await bootstrap.asCaller(request.url));
-  const response = await untilKnown(request, { isNew, grant: bootstrap.held, tell: log.once });
+  const response = await untilKnown(withOtherKey(request, machine), {
+    isNew,
+    grant: bootstrap.held,
+    tell: log.once,
+  });
   await bootstrap.held?.confirm(response);
   const unused = refusalOf(response) === 'unauthorized' ? bootstrap.grantElsewhere : undefined;
   if (unused !== undefined) log.once(unused);

@@ -54,7 +54,11 @@ export class OwnMachine implements Machine {
     this.log = place.log;
     this.device = device;
     this.opened = () => live.current();
-    this.rotation = new CallerRotation({ store: place.store, tell: place.log.once });
+    this.rotation = new CallerRotation({
+      store: place.store,
+      tell: place.log.once,
+      fetch: settings.fetch,
+    });
     this.#live = live;
     this.bootstrap = bootstrapOf(place, settings, { device, isReader: false });
     const list = listSource(place, settings.sharing, trust);

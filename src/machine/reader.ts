@@ -58,7 +58,11 @@ export class Reader implements Machine {
     };
     this.opened = open;
     this.device = async () => (await open()).device;
-    this.rotation = new CallerRotation({ store: place.store, tell: place.log.once });
+    this.rotation = new CallerRotation({
+      store: place.store,
+      tell: place.log.once,
+      fetch: settings.fetch,
+    });
     this.list = listSource(place, settings.sharing, trust);
     this.bootstrap = bootstrapOf(place, settings, { device: this.device, isReader: true });
     this.#sightings = new Sightings({ trust, list: this.list });

@@ -159,7 +159,7 @@ describe('a rotation that is taken back', () => {
     const { identity, rotation } = await rotateKey(dir, {});
     await settled(idNow, identity.deviceId);
     expect(await call()).toBe(200);
-    target.answer = 'accepted';
+    target.answer = 'refused';
     const {
       told,
       left,
@@ -171,7 +171,7 @@ describe('a rotation that is taken back', () => {
         urls: [new URL(target.url)],
       },
     );
-    expect(told).toMatchObject([{ answer: 'accepted' }]);
+    expect(told).toMatchObject([{ answer: 'refused' }]);
     expect(left).toEqual([]);
     expect(last()).toMatchObject({
       signedBy: former.deviceId,

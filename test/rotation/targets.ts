@@ -20,6 +20,8 @@ export interface Target {
   readonly received: Received[];
   /** What it says about a next key; with `accepted` the test has made it known before. */
   answer: string | undefined;
+  /** Called for each request that reaches its handler, with the method and the ID that signed it. */
+  onHandled: (what: string) => void;
   /** Makes a device known. */
   know(identity: { readonly deviceId: string; readonly publicKey: string }): Promise<void>;
   close(): Promise<void>;
@@ -41,6 +43,7 @@ export async function startTarget(root: string, name: string, caller: Device): P
     device,
     received,
     answer: undefined,
+    onHandled: () => {},
     know: async ({ deviceId, publicKey }) => {
       const peer = { deviceId, publicKey, friendlyName: 'caller', role: 'controller', hosts: [] } as const;
       await device.trust.update((draft) => addDevice(draft, peer, 0));
@@ -60,6 +63,8 @@ export async function startTarget(root: string, name: string, caller: Device): P
       }),
     );
     verify(request as never, response as never, () => {
+      const { deviceId } = (request as unknown as { authMesh: { deviceId: string } }).authMesh;
+      target.onHandled(`${request.method} ${deviceId}`);
       if (rotation !== undefined && target.answer !== undefined)
         response.setHeader('authmesh-rotation', target.answer);
       response.end('ok');

@@ -70,6 +70,8 @@ export interface CalledTarget {
    * @returns whether another key signs the next request, so that this one is sent again where that is safe
    */
   readonly refused?: (() => boolean) | undefined;
+  /** Called with the error about an answer that had to be proven and is not. */
+  readonly unproven?: ((error: object) => void) | undefined;
 }
 
 /** A target, ready to be asked for a proof. */

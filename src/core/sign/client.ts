@@ -36,6 +36,8 @@ export interface PreparedRequest {
   readonly url: URL;
   /** Whether it can be sent again: a stream with the caller's own Content-Digest is used up after the first time. */
   readonly isRepeatable: boolean;
+  /** Whether its method is one that has no effect (RFC 9110 section 9.2.1). */
+  readonly isSafe: boolean;
   /** Signs the request and sends it, with the same bytes each time. Throws like {@link Client.fetch}. */
   send(): Promise<Response>;
   /**
@@ -73,6 +75,7 @@ export function createPreparer(
     return {
       url: request.url,
       isRepeatable: request.stream === null,
+      isSafe: ['GET', 'HEAD', 'OPTIONS'].includes(request.method),
       send: () => sendAll(settings, request, how),
       resend: (error) => {
         const again = resendOf(error, request);

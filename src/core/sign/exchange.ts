@@ -153,6 +153,7 @@ async function deliver(
       { request, headers, attempt, asked: target, nonce: await nonceOf(), tookMs: elapsedMs() },
       received,
     ).catch((error) => {
+      callSafely(() => attempt.called?.unproven?.(error), 'unproven');
       if (request.stream === null)
         resends.set(error, { request, send: () => deliver(settings, request, attempt, signed) });
       throw error;
@@ -166,14 +167,15 @@ async function deliver(
 /** @returns a promise if another key follows: of a device that is rotating its key, or another working key */
 function otherKeyFor(
   response: Response,
-  { called }: Attempt,
+  { called, needsProof }: Attempt,
   worker: RequestSigner | undefined,
 ): Promise<void> | undefined {
   const code = refusalOf(response);
   let renewing: Promise<void> | undefined;
   if (code === 'unauthorized' || code === 'device_expired')
     callSafely(() => {
-      if (called?.refused?.()) renewing = Promise.resolve();
+      // Nothing proves such a refusal. Where that counts, it changes no key.
+      if (!needsProof && called?.refused?.()) renewing = Promise.resolve();
       else if (code === 'unauthorized') renewing = worker?.refused?.();
     }, 'refused');
   return renewing;

@@ -5,7 +5,7 @@ import type { FileStore } from '../../storage/files/file-store';
 import type { Device } from '../../trust/device';
 import { type DeviceIdentity, readIdentity } from '../../trust/identity';
 import { MACHINE_CODES } from '../errors/codes';
-import { type OwnRotation, openRotationFile, ROTATION_KEY } from '../rotation/rotation-file';
+import { hasSaid, type OwnRotation, openRotationFile, ROTATION_KEY } from '../rotation/rotation-file';
 import { SETUP } from '../setup/setup';
 import { type TellOptions, type Told, tellTargets } from './tell';
 
@@ -40,10 +40,9 @@ export async function finishRotation(
   const { store } = device;
   const rotation = await expectRotation(store);
   const list = await device.trust.read();
-  const left = Object.entries(rotation.targets).flatMap(([id, { state, isProven }]) => {
+  const left = Object.entries(rotation.targets).flatMap(([id, told]) => {
     const target = list.entry(id);
-    const isDone = state === 'accepted' && (isProven || target?.proves === false);
-    return target === undefined || isDone ? [] : [id];
+    return target === undefined || hasSaid(told, 'accepted', target) ? [] : [id];
   });
   if (left.length > 0 && !force)
     throw new AmeshError(

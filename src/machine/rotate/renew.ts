@@ -1,10 +1,9 @@
-import type { Signer } from '../../core/crypto/provider';
 import { isInTime, signRotation } from '../../core/rotation/rotation';
-import { findBackend } from '../../keys/backends';
 import type { Env } from '../../process/home';
 import type { FileStore } from '../../storage/files/file-store';
 import { changeRotation, issuedAtOf } from '../rotation/change-rotation';
 import type { OwnRotation } from '../rotation/rotation-file';
+import { openBoth } from './statements';
 
 /** A statement is made anew a week before its end. */
 const DUE_MS = 7 * 86_400_000;
@@ -21,19 +20,9 @@ export async function renewStatements(
       state !== 'accepted' && !isInTime({ issuedAt: issuedAtOf(statement) ?? 0 }, nowMs + DUE_MS),
   );
   if (old.length === 0) return rotation;
-  const [former, next] = await Promise.all(
-    [rotation.former.key, rotation.next.key].map(({ backend, ref }) =>
-      findBackend(backend).open(ref, { dir: store.dir, env }),
-    ),
-  );
+  const keys = await openBoth(store, rotation, env);
   const renewed: Record<string, string> = {};
-  for (const [targetId] of old)
-    renewed[targetId] = await signRotation({
-      former: former as Signer,
-      next: next as Signer,
-      targetId,
-      nowMs,
-    });
+  for (const [targetId] of old) renewed[targetId] = await signRotation({ ...keys, targetId, nowMs });
   const changed = await changeRotation(store, (now) => {
     if (now.own !== rotation.own) return undefined;
     const targets = Object.entries(now.targets).map(([id, told]) => [

@@ -25,12 +25,12 @@ import {
   isOf,
   type OwnRotation,
   openRotationFile,
-  type ToldTarget,
   unwithdrawn,
   writeRotationFile,
 } from '../rotation/rotation-file';
 import { assertOtherKey, SETUP } from '../setup/setup';
 import { renewStatements } from './renew';
+import { addTargets, openBoth, untoldTargets } from './statements';
 
 /** How to replace the key of a machine. */
 export interface RotateOptions {
@@ -92,9 +92,9 @@ export async function rotateKey(dir: string, env: Env, options: RotateOptions = 
       };
     const waitsForOwners = await ownersToSet(rotation, identity, env, shared, options);
     if (waitsForOwners !== null) return { rotation, identity, isNew, isSwapped: false, waitsForOwners };
-    await seal(store, shared, rotation, identity, env);
+    const sealed = await seal(store, shared, rotation, identity, env);
     assertHeld();
-    return { rotation, identity: await swap(store, rotation), isNew, isSwapped: true, waitsForOwners };
+    return { rotation: sealed, identity: await swap(store, sealed), isNew, isSwapped: true, waitsForOwners };
   });
 }
 
@@ -111,7 +111,7 @@ async function isTakenBack(
   if (rotation.withdrawnAt === undefined) return false;
   if (identity.deviceId !== rotation.former.deviceId) throw takenBack();
   const list = await openTrust(store, await trustDuring(rotation, identity, env), shared).read();
-  const left = unwithdrawn(rotation, (id) => list.entry(id) !== undefined);
+  const left = unwithdrawn(rotation, (id) => list.entry(id));
   if (left.length === 0) return true;
   throw new AmeshError(
     MACHINE_CODES.rotation_unfinished,
@@ -207,12 +207,7 @@ async function describe(
       `The next key is that of a device in the list, ${deviceId}.`,
     );
   const own = await signRotation({ former, next, targetId: identity.deviceId, nowMs });
-  const targets: Record<string, ToldTarget> = {};
-  for (const { deviceId: targetId, roles } of devices) {
-    if (!roles.includes('target')) continue;
-    const statement = await signRotation({ former, next, targetId, nowMs });
-    targets[targetId] = { statement, state: 'untold', isProven: false, at };
-  }
+  const targets = await untoldTargets(keys, devices, nowMs);
   const publicKey = toBase64Url(next.publicKey);
   const key = { backend: backend.id, ref };
   return { former: identity, next: { deviceId, publicKey, createdAt: at, key }, startedAt: at, own, targets };
@@ -239,21 +234,27 @@ async function ownersToSet(
   return (await haveInstancesBoth?.(owners)) ? null : owners;
 }
 
-/** Seals the list with the next key. From then on the former one cannot change it. */
+/**
+ * Seals the list with the next key. From then on the former one cannot change it.
+ *
+ * @returns the rotation with all targets in that list, and with statements that are in time
+ */
 async function seal(
   store: FileStore,
   shared: DocumentStore | null,
   rotation: OwnRotation,
   identity: DeviceIdentity,
   env: Env,
-): Promise<void> {
-  const { backend, ref } = rotation.next.key;
-  const signer = await findBackend(backend).open(ref, { dir: store.dir, env });
-  const trust = await trustDuring(rotation, identity, env);
-  // Who calls this machine learns the next key from that statement.
-  await openTrust(store, { ...trust, signer }, shared).takeOver((draft) =>
-    moveOwner(draft, draft.before, rotation.own),
-  );
+): Promise<OwnRotation> {
+  const keys = await openBoth(store, rotation, env);
+  const owners = await trustDuring(rotation, identity, env);
+  const trust = openTrust(store, { ...owners, signer: keys.next }, shared);
+  // Who calls this machine learns the next key from that statement. That of the file may be days old.
+  const targetId = rotation.former.deviceId;
+  const succession = await signRotation({ ...keys, targetId, nowMs: Date.now() });
+  await trust.takeOver((draft) => moveOwner(draft, draft.before, succession));
+  const { devices } = readableDevices(await trust.read());
+  return renewStatements(store, await addTargets(store, rotation, keys, devices), env);
 }
 
 /** Makes the next key that of the identity, in one step. */

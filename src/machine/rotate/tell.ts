@@ -1,33 +1,21 @@
-import type { Signer } from '../../core/crypto/provider';
 import { fromBase64Url } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
-import { type RotationAnswer, toRotationField } from '../../core/rotation/field';
-import { createClient } from '../../core/sign/client';
-import type { AnsweredRotation } from '../../core/sign/options';
-import type { ClientRefusal } from '../../core/sign/refusal';
-import { discard } from '../../core/sign/send';
+import { toRotationField } from '../../core/rotation/field';
 import type { Env } from '../../process/home';
 import type { Device } from '../../trust/device';
 import { TRUST_CODES } from '../../trust/errors/codes';
-import { noteAnswer } from '../rotation/change-rotation';
+import { askTarget, type TargetAnswer } from '../rotation/ask-target';
+import { noteAnswers, toldOf } from '../rotation/change-rotation';
 import { withoutWorkingKey } from '../rotation/live-device';
-import type { OwnRotation } from '../rotation/rotation-file';
+import { type OwnRotation, stateAfter } from '../rotation/rotation-file';
 import { openKey } from '../setup/open-device';
 
 /** What a target has answered to one request. */
-export interface Told {
+export interface Told extends TargetAnswer {
   /** Without its query. */
   readonly url: string;
   /** The ID of the target. */
   readonly target: string;
-  /** The HTTP status; null if there was no answer, or one that is not proven. */
-  readonly status: number | null;
-  /** What the target says about the next key; null if it says nothing. */
-  readonly answer: RotationAnswer | null;
-  /** Whether the target has signed that. */
-  readonly isProven: boolean;
-  /** Why it did not take the request; null if it did. */
-  readonly problem: string | null;
 }
 
 /** The part of a rotation that targets are told of. */
@@ -68,60 +56,24 @@ export async function tellTargets(
   const former = await openKey(rotation.former, store, env);
   const all: Told[] = [];
   for (const { url, target } of known) {
-    const told = Object.hasOwn(rotation.targets, target.deviceId)
-      ? rotation.targets[target.deviceId]
-      : undefined;
+    const told = toldOf(rotation, target.deviceId);
     const text = what === 'rotate' ? told?.statement : toRotationField(what, rotation.next.deviceId);
+    const { deviceId, proves, keys } = target;
     const publicKey = fromBase64Url(target.publicKey) as Uint8Array;
-    const called = { deviceId: target.deviceId, publicKey, proves: target.proves, rotation: text };
     const signer = what === 'rotate' ? former : withoutWorkingKey(former);
-    const answered = await ask(url, { former: signer, called, fetch });
+    const answered = await askTarget(url, {
+      signer,
+      called: { deviceId, publicKey, proves, keys, rotation: text },
+      fetch,
+    });
     const { answer, isProven } = answered;
-    if (what !== 'retire' && told !== undefined && answer !== null && answer !== 'unavailable')
-      await noteAnswer(store, target.deviceId, {
-        ...told,
-        state: what === 'withdraw' ? 'withdrawn' : answer,
-        isProven,
-        at: Math.floor(Date.now() / 1000),
-      });
+    const state = what === 'retire' || answer === null ? undefined : stateAfter(what, answer);
+    if (told !== undefined && state !== undefined)
+      await noteAnswers(
+        store,
+        new Map([[deviceId, { ...told, state, isProven, at: Math.floor(Date.now() / 1000) }]]),
+      );
     all.push({ url: url.origin + url.pathname, target: target.deviceId, ...answered });
   }
   return all;
-}
-
-interface Asking extends TellOptions {
-  readonly former: Signer;
-  readonly called: {
-    readonly deviceId: string;
-    readonly publicKey: Uint8Array;
-    readonly proves?: boolean | undefined;
-    readonly rotation: string | undefined;
-  };
-}
-
-async function ask(url: URL, { former, called, fetch }: Asking): Promise<Omit<Told, 'url' | 'target'>> {
-  let answered: AnsweredRotation | undefined;
-  let refusal: ClientRefusal | undefined;
-  const client = createClient({
-    signer: former,
-    targetOf: () => called,
-    fetch,
-    onRotation: (answer) => {
-      answered = answer;
-    },
-    onRefusal: (found) => {
-      refusal = found;
-    },
-  });
-  try {
-    const response = await client.fetch(url, { redirect: 'manual' });
-    await discard(response);
-    const { status } = response;
-    const { answer = null, isProven = false } = answered ?? {};
-    return { status, answer, isProven, problem: refusal === undefined ? null : refusal.detail };
-  } catch (error) {
-    const { message, cause } = error as Error;
-    const why = cause instanceof Error ? `${message} (${cause.message})` : message;
-    return { status: null, answer: null, isProven: false, problem: why };
-  }
 }

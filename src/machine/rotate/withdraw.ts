@@ -70,7 +70,7 @@ export async function withdrawRotation(
   const told = await tellTargets(device, rotation, 'withdraw', urls, env, { fetch });
   const list = await trust.read();
   const identity = await store.locked(SETUP, (assertHeld) => goBack(store, rotation, env, assertHeld));
-  const left = await forget(store, rotation, env, (id) => force || list.entry(id) === undefined);
+  const left = await forget(store, rotation, env, (id) => (force ? undefined : list.entry(id)));
   return { rotation, identity, told, left };
 }
 
@@ -117,13 +117,13 @@ async function forget(
   store: FileStore,
   { own, next }: OwnRotation,
   env: Env,
-  isGivenUp: (deviceId: string) => boolean,
+  entryOf: Parameters<typeof unwithdrawn>[1],
 ): Promise<string[]> {
   return store.locked(SETUP, async (assertHeld) => {
     const found = await openRotationFile(store);
     if (found?.rotation.own !== own) return []; // another command has done it
     await removeKey(store, next, env);
-    const left = unwithdrawn(found.rotation, (id) => !isGivenUp(id));
+    const left = unwithdrawn(found.rotation, entryOf);
     assertHeld();
     if (left.length === 0) await store.remove(ROTATION_KEY, found.bytes);
     return left;

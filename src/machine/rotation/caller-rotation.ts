@@ -1,12 +1,13 @@
 import type { CalledTarget } from '../../core/answers/asking';
-import type { MaybePromise } from '../../core/crypto/provider';
+import type { MaybePromise, Signer } from '../../core/crypto/provider';
 import { toRotationField } from '../../core/rotation/field';
 import { isInTime } from '../../core/rotation/rotation';
 import type { AnsweredRotation } from '../../core/sign/options';
 import type { FileStore } from '../../storage/files/file-store';
-import { issuedAtOf, noteAnswer } from './change-rotation';
+import { askTarget } from './ask-target';
+import { isNews, issuedAtOf, noteAnswers, toldOf } from './change-rotation';
 import { type Opened, withoutWorkingKey } from './live-device';
-import type { OwnRotation, ToldTarget } from './rotation-file';
+import { hasSaid, type OwnRotation, stateAfter, type ToldTarget } from './rotation-file';
 
 /** How often a process tells a target the next key, until that accepts it. */
 const TELL_EVERY_MS = 30_000;
@@ -19,6 +20,9 @@ const REFUSED_EVERY_MS = 30_000;
 
 type Which = 'former' | 'next';
 
+/** Whether a target knows the next key, as an own request has proven; `unknown` if it only knows the former one. */
+type Found = 'accepted' | 'refused' | 'unknown' | undefined;
+
 /** What a process remembers about a target, beside what the folder says. */
 interface Memory {
   /** When it was told last, by `performance.now()`. */
@@ -28,6 +32,8 @@ interface Memory {
   /** The key that signs since the target refused the other one, and since when. */
   uses?: Which | undefined;
   refusedAtMs?: number | undefined;
+  /** What was found out after that refusal. */
+  finding?: Promise<Found> | undefined;
 }
 
 /** What a target has answered, and what the folder said before. */
@@ -36,53 +42,72 @@ interface Learned {
   readonly after: ToldTarget;
 }
 
+/** A request that a target has refused, as an answer says that nobody has proven. */
+interface Doubtful {
+  readonly target: CalledTarget;
+  readonly told: ToldTarget;
+  readonly used: Which;
+}
+
 export interface CallerRotationOptions {
   readonly store: FileStore;
   /** Logs a line once. */
   readonly tell: (line: string) => void;
   /** Unix milliseconds; default `Date.now`. */
   readonly now?: (() => number) | undefined;
+  /** Sends own requests; default the global `fetch`. */
+  readonly fetch?: typeof globalThis.fetch | undefined;
 }
 
 /** Which key signs for which target while this machine replaces its key, and which request tells a target the next one. */
 export class CallerRotation {
   readonly #options: CallerRotationOptions & { readonly now: () => number };
   readonly #memory = new Map<string, Memory>();
+  readonly #doubtful = new WeakMap<object, Doubtful>();
   /** The rotation that the memory is about. */
   #own = '';
-  #writing: Promise<void> = Promise.resolve();
+  /** What the folder has to learn. */
+  readonly #unwritten = new Map<string, ToldTarget>();
+  #isWriting = false;
 
-  constructor({ store, tell, now = Date.now }: CallerRotationOptions) {
-    this.#options = { store, tell, now };
+  constructor({ store, tell, now = Date.now, fetch }: CallerRotationOptions) {
+    this.#options = { store, tell, now, fetch };
   }
 
   /** The same target, with the key that signs this request and what it is told. */
-  called(target: CalledTarget, { device, rotation, former }: Opened): MaybePromise<CalledTarget> {
+  called(target: CalledTarget, opened: Opened): MaybePromise<CalledTarget> {
+    const { device, rotation } = opened;
     const { signer } = device;
     const told = rotation === null ? undefined : toldOf(rotation, target.deviceId);
     if (rotation === null || told === undefined) return { ...target, signer };
     this.#about(rotation);
     const memory = this.#memoryOf(target.deviceId);
-    const isWithdrawn = rotation.withdrawnAt !== undefined;
-    const uses = isWithdrawn ? 'former' : this.#keyFor(memory, told);
-    const refused = () => !isWithdrawn && this.#refused(memory, told, uses);
-    if (uses === 'next') return { ...target, signer, refused };
-    return former().then(
-      (formerSigner) => {
-        if (!isWithdrawn)
-          return { ...target, signer: formerSigner, rotation: this.#dueFor(memory, told), refused };
-        const text = this.#withdrawalFor(memory, told, rotation.next.deviceId);
-        // Only the device key itself can take a key back.
-        const own = text === undefined ? formerSigner : withoutWorkingKey(formerSigner);
-        return { ...target, signer: own, rotation: text };
-      },
-      (error) => {
-        this.#options.tell(
-          `The former key of this machine cannot be used: ${error instanceof Error ? error.message : error} Targets that do not know the next key refuse it: pair them again.`,
-        );
-        return { ...target, signer };
-      },
-    );
+    if (rotation.withdrawnAt !== undefined) {
+      const text = this.#withdrawalFor(memory, told, target, rotation.next.deviceId);
+      // Only the device key itself can take a key back.
+      const own = (former: Signer) => (text === undefined ? former : withoutWorkingKey(former));
+      return this.#byFormer(opened, target, (former) => ({ ...target, signer: own(former), rotation: text }));
+    }
+    const due = this.#dueFor(memory, told, target);
+    const used = due === undefined ? this.#keyFor(memory, told) : 'former';
+    const unproven = (error: object) => void this.#doubtful.set(error, { target, told, used });
+    const refused = () => this.#refused(target.deviceId, told, used);
+    const called = { ...target, signer, refused, unproven };
+    if (used === 'next') return called;
+    return this.#byFormer(opened, target, (former) => ({ ...called, signer: former, rotation: due }));
+  }
+
+  #byFormer(
+    { device: { signer }, former }: Opened,
+    target: CalledTarget,
+    called: (former: Signer) => CalledTarget,
+  ): Promise<CalledTarget> {
+    return former().then(called, (error) => {
+      this.#options.tell(
+        `The former key of this machine cannot be used: ${error instanceof Error ? error.message : error} Targets that do not know the next key refuse it: pair them again.`,
+      );
+      return { ...target, signer };
+    });
   }
 
   /** Forgets what another rotation was about. */
@@ -96,31 +121,76 @@ export class CallerRotation {
   note(answered: AnsweredRotation, rotation: OwnRotation | null): void {
     const { targetId, answer, isProven } = answered;
     const told = rotation === null ? undefined : toldOf(rotation, targetId);
-    if (rotation === null || told === undefined || answer === 'unavailable') return;
+    if (rotation === null || told === undefined) return;
     const isWithdrawal = rotation.withdrawnAt !== undefined && answered.rotation === withdrawalOf(rotation);
     if (!isWithdrawal && told.statement !== answered.rotation) return;
-    const state = isWithdrawal ? 'withdrawn' : answer;
+    const state = stateAfter(isWithdrawal ? 'withdraw' : 'rotate', answer);
+    if (state === undefined) return;
     const memory = this.#memoryOf(targetId);
-    if (answer === 'accepted') memory.uses = undefined;
-    const known = latest(told, memory.learned);
-    if (known.isProven && !isProven && !isWithdrawal) return; // nobody vouches for what is new
-    if (known.state === state && known.isProven === isProven) return;
-    const at = Math.floor(this.#options.now() / 1000);
-    const learned: ToldTarget = { ...told, state, isProven, at };
-    memory.learned = { before: told, after: learned };
+    // Otherwise a target that accepts the key, and refuses its requests, would have many of them refused.
+    if (state === 'accepted' && isRecent(memory.refusedAtMs)) return;
     memory.uses = undefined;
-    const { store, tell } = this.#options;
+    const learned: ToldTarget = { ...told, state, isProven, at: this.#nowSeconds() };
+    if (!isNews(learned, latest(told, memory.learned))) return;
+    this.#learn(targetId, told, learned);
     if (state === 'refused')
-      tell(`${targetId} refuses the next key of this machine, ${rotation.next.deviceId}. See amesh doctor.`);
-    this.#writing = this.#writing
-      .then(() => noteAnswer(store, targetId, learned))
-      .then(
-        () => {},
-        (error) =>
-          tell(
-            `What targets know about the next key of this machine cannot be written to ${store.dir}, so each process asks anew: ${error instanceof Error ? error.message : error}`,
-          ),
+      this.#options.tell(
+        `${targetId} refuses the next key of this machine, ${rotation.next.deviceId}. See amesh doctor.`,
       );
+  }
+
+  /**
+   * After an error about an answer that is not proven, and says that the target does not know the key: asks the target by a
+   * request of its own, whose answer has to be proven, and at most once in 30 s.
+   *
+   * @param isSafe whether the request has no effect. Somebody in between may hold it back, and have it carried out later
+   * @returns `same` if the very same request may be sent again, `anew` if another key may sign it; undefined if neither
+   */
+  async afterUnproven(
+    error: object,
+    { url, isSafe }: { readonly url: URL; readonly isSafe: boolean },
+    opened: Opened,
+  ): Promise<'same' | 'anew' | undefined> {
+    const doubtful = this.#doubtful.get(error);
+    if (doubtful === undefined || opened.rotation === null) return undefined;
+    const memory = this.#memoryOf(doubtful.target.deviceId);
+    if (!isRecent(memory.refusedAtMs)) {
+      memory.refusedAtMs = performance.now();
+      memory.finding = this.#find(url, doubtful, opened);
+    }
+    const found = await memory.finding;
+    if (doubtful.used === 'former') return found !== undefined && isSafe ? 'anew' : undefined;
+    if (found === 'accepted') return 'same';
+    // A key that waits may be accepted while somebody holds the request back.
+    return found === 'refused' || (found === 'unknown' && isSafe) ? 'anew' : undefined;
+  }
+
+  /** Asks with the other key than the one that was refused. */
+  async #find(url: URL, { target, told, used }: Doubtful, opened: Opened): Promise<Found> {
+    const memory = this.#memoryOf(target.deviceId);
+    const other = used === 'next' ? 'former' : 'next';
+    const signer = used === 'former' ? opened.device.signer : await opened.former().catch(() => undefined);
+    if (signer === undefined) return undefined;
+    const rotation = used === 'next' ? told.statement : undefined;
+    const { answer, isProven } = await askTarget(url, {
+      signer,
+      called: { ...target, rotation },
+      method: 'HEAD',
+      answers: 'required',
+      fetch: this.#options.fetch,
+    });
+    memory.uses = other;
+    memory.toldAtMs = undefined;
+    if (!isProven) return undefined;
+    if (used === 'former') return 'accepted';
+    const targetId = target.deviceId;
+    if (answer === null || answer === 'unavailable') {
+      this.#unlearn(targetId, told);
+      return 'unknown';
+    }
+    memory.toldAtMs = performance.now();
+    this.note({ targetId, rotation: told.statement, answer, isProven }, opened.rotation);
+    return answer === 'waiting' ? 'unknown' : answer;
   }
 
   #keyFor(memory: Memory, told: ToldTarget): Which {
@@ -131,37 +201,66 @@ export class CallerRotation {
   }
 
   /** The statement, if it is time to tell it: also where an accepted key was refused, or nothing proves that it was accepted. */
-  #dueFor(memory: Memory, told: ToldTarget): string | undefined {
-    const { state } = latest(told, memory.learned);
-    const nowMs = performance.now();
-    const { toldAtMs = Number.NEGATIVE_INFINITY } = memory;
-    if (nowMs - toldAtMs < TELL_EVERY_MS || (state === 'accepted' && memory.uses === undefined))
-      return undefined;
+  #dueFor(memory: Memory, told: ToldTarget, target: CalledTarget): string | undefined {
+    const isKnown = hasSaid(latest(told, memory.learned), 'accepted', target) && memory.uses === undefined;
+    if (isKnown || isRecent(memory.toldAtMs, TELL_EVERY_MS)) return undefined;
     const issuedAt = issuedAtOf(told.statement);
     if (issuedAt === null || !isInTime({ issuedAt }, this.#options.now())) return undefined;
-    memory.toldAtMs = nowMs;
+    memory.toldAtMs = performance.now();
     return told.statement;
   }
 
   /** What takes the next key back, if it is time to say that. */
-  #withdrawalFor(memory: Memory, told: ToldTarget, nextId: string): string | undefined {
-    const nowMs = performance.now();
-    const { toldAtMs = Number.NEGATIVE_INFINITY } = memory;
-    if (latest(told, memory.learned).state === 'withdrawn' || nowMs - toldAtMs < TELL_EVERY_MS)
-      return undefined;
-    memory.toldAtMs = nowMs;
+  #withdrawalFor(memory: Memory, told: ToldTarget, target: CalledTarget, nextId: string): string | undefined {
+    const isKnown = hasSaid(latest(told, memory.learned), 'withdrawn', target);
+    if (isKnown || isRecent(memory.toldAtMs, TELL_EVERY_MS)) return undefined;
+    memory.toldAtMs = performance.now();
     return toRotationField('withdraw', nextId);
   }
 
   /** @returns whether the other key signs from now on */
-  #refused(memory: Memory, told: ToldTarget, used: Which): boolean {
+  #refused(targetId: string, told: ToldTarget, used: Which): boolean {
+    const memory = this.#memoryOf(targetId);
     if (this.#keyFor(memory, told) !== used) return true; // a request beside this one was refused, too
-    const nowMs = performance.now();
-    if (memory.refusedAtMs !== undefined && nowMs - memory.refusedAtMs < REFUSED_EVERY_MS) return false;
-    memory.refusedAtMs = nowMs;
+    if (isRecent(memory.refusedAtMs)) return false;
+    memory.refusedAtMs = performance.now();
+    memory.finding = undefined;
     memory.uses = used === 'next' ? 'former' : 'next';
     memory.toldAtMs = undefined;
+    if (used === 'next') this.#unlearn(targetId, told);
     return true;
+  }
+
+  /** A target that refuses the next key does not know it, whatever it has said: the former one must not be removed. */
+  #unlearn(targetId: string, told: ToldTarget): void {
+    this.#learn(targetId, told, { ...told, state: 'untold', isProven: false, at: this.#nowSeconds() });
+  }
+
+  #learn(targetId: string, before: ToldTarget, after: ToldTarget): void {
+    this.#memoryOf(targetId).learned = { before, after };
+    this.#unwritten.set(targetId, after);
+    if (!this.#isWriting) void this.#write();
+  }
+
+  /** Writes all that came while it wrote at once: there may be a thousand targets. */
+  async #write(): Promise<void> {
+    const { store, tell } = this.#options;
+    this.#isWriting = true;
+    await Promise.resolve();
+    while (this.#unwritten.size > 0) {
+      const answered = new Map(this.#unwritten);
+      this.#unwritten.clear();
+      await noteAnswers(store, answered).catch((error) =>
+        tell(
+          `What targets know about the next key of this machine cannot be written to ${store.dir}, so each process asks anew: ${error instanceof Error ? error.message : error}`,
+        ),
+      );
+    }
+    this.#isWriting = false;
+  }
+
+  #nowSeconds(): number {
+    return Math.floor(this.#options.now() / 1000);
   }
 
   #memoryOf(targetId: string): Memory {
@@ -171,12 +270,12 @@ export class CallerRotation {
   }
 }
 
-function withdrawalOf({ next }: OwnRotation): string {
-  return toRotationField('withdraw', next.deviceId);
+function isRecent(atMs: number | undefined, withinMs = REFUSED_EVERY_MS): boolean {
+  return atMs !== undefined && performance.now() - atMs < withinMs;
 }
 
-function toldOf({ targets }: OwnRotation, targetId: string): ToldTarget | undefined {
-  return Object.hasOwn(targets, targetId) ? targets[targetId] : undefined;
+function withdrawalOf({ next }: OwnRotation): string {
+  return toRotationField('withdraw', next.deviceId);
 }
 
 /** What a process has learned, unless the folder says something else by now. */

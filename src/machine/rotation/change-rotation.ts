@@ -29,14 +29,36 @@ export async function changeRotation(
   throw new AmeshError(STORAGE_CODES.store_conflict);
 }
 
-/** Writes down what a target has answered to its statement. */
-export async function noteAnswer(store: FileStore, targetId: string, told: ToldTarget): Promise<void> {
+/** What became of telling targets, by their IDs. */
+export type Answered = ReadonlyMap<string, ToldTarget>;
+
+/**
+ * Writes down what targets have answered to their statements. What a target has proven stays, whatever somebody says without
+ * a proof.
+ */
+export async function noteAnswers(store: FileStore, answered: Answered): Promise<void> {
   await changeRotation(store, (rotation) => {
-    const known = Object.hasOwn(rotation.targets, targetId) ? rotation.targets[targetId] : undefined;
-    if (known?.statement !== told.statement) return undefined; // of another rotation
-    if (known.state === told.state && known.isProven === told.isProven) return undefined;
-    return { ...rotation, targets: { ...rotation.targets, [targetId]: told } };
+    const changed = [...answered].filter(([targetId, told]) => {
+      const known = toldOf(rotation, targetId);
+      return known?.statement === told.statement && isNews(told, known); // otherwise of another rotation
+    });
+    if (changed.length === 0) return undefined;
+    return { ...rotation, targets: { ...rotation.targets, ...Object.fromEntries(changed) } };
   });
+}
+
+/** Whether an answer says more than what is known. */
+export function isNews(told: ToldTarget, known: ToldTarget): boolean {
+  if (told.state === known.state && told.isProven === known.isProven) return false;
+  if (told.isProven || !known.isProven) return true;
+  // That a target has refused a key which it accepted before only makes the former key sign again, and a withdrawal
+  // ends nothing before it is proven.
+  return told.state === 'untold' || (told.state === 'withdrawn' && known.state !== 'withdrawn');
+}
+
+/** What a target was told; undefined if it is none of this rotation. */
+export function toldOf({ targets }: Pick<OwnRotation, 'targets'>, targetId: string): ToldTarget | undefined {
+  return Object.hasOwn(targets, targetId) ? targets[targetId] : undefined;
 }
 
 /** When a statement of this folder was made, in Unix seconds; null if it is none. Its signatures are not checked. */

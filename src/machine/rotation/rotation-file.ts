@@ -1,6 +1,7 @@
 import { cryptoProvider } from '#crypto';
 import { toBase64Url, toUtf8 } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
+import { type RotationAnswer, readRotationField } from '../../core/rotation/field';
 import { ROTATION_LIMITS, readRotation } from '../../core/rotation/rotation';
 import { hasExactly, type JsonObject, parseObject } from '../../core/strict-json';
 import { isDeviceId } from '../../core/wire/credentials';
@@ -75,11 +76,34 @@ export function writeRotationFile(
   return store.swap(ROTATION_KEY, expected, toUtf8(text));
 }
 
-/** The targets in a list that do not know yet that a rotation was taken back. */
-export function unwithdrawn({ targets }: OwnRotation, isListed: (deviceId: string) => boolean): string[] {
-  return Object.entries(targets).flatMap(([id, { state }]) =>
-    state === 'withdrawn' || !isListed(id) ? [] : [id],
-  );
+/**
+ * What a target knows after its answer.
+ *
+ * @returns undefined if the answer says nothing: an instance that cannot tell, or one to a withdrawal that the next key counts
+ */
+export function stateAfter(what: 'rotate' | 'withdraw', answer: RotationAnswer): ToldState | undefined {
+  if (what === 'withdraw') return answer === 'refused' ? 'withdrawn' : undefined;
+  return answer === 'unavailable' ? undefined : answer;
+}
+
+/** What a list says about a target. */
+type Listed = { readonly proves?: boolean | undefined } | undefined;
+
+/** Whether a target has said so, and proven it if it can. Nothing that cannot come back may follow from less. */
+export function hasSaid(
+  { state, isProven }: Pick<ToldTarget, 'state' | 'isProven'>,
+  what: 'accepted' | 'withdrawn',
+  listed: Listed,
+): boolean {
+  return state === what && (isProven || listed?.proves === false);
+}
+
+/** The targets in a list that may not know yet that a rotation was taken back, or have not proven that they do. */
+export function unwithdrawn({ targets }: OwnRotation, entryOf: (deviceId: string) => Listed): string[] {
+  return Object.entries(targets).flatMap(([id, told]) => {
+    const listed = entryOf(id);
+    return listed === undefined || hasSaid(told, 'withdrawn', listed) ? [] : [id];
+  });
 }
 
 /** Whether a rotation is one of this identity, and not what another one has left behind. */
@@ -137,8 +161,10 @@ function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** Whether a text has the form of a statement. Each request to a target may carry it, so another text would break them all. */
 function isStatement(value: unknown): value is string {
-  return typeof value === 'string' && value.length <= ROTATION_LIMITS.characters;
+  if (typeof value !== 'string' || value.length > ROTATION_LIMITS.characters) return false;
+  return readRotationField(value)?.kind === 'rotate' && /^[\w.-]+$/.test(value);
 }
 
 function isSeconds(value: unknown): value is number {

@@ -1,5 +1,6 @@
 import {
   type FileStore,
+  hasSaid,
   issuedAtOf,
   type OwnRotation,
   type PagedList,
@@ -63,10 +64,7 @@ export function followersOf(rotation: OwnRotation, list: PagedList): Followers {
       since,
       isExpired: (issuedAtOf(statement) ?? 0) + LIFE_SECONDS < nowSeconds,
       hasFollowed:
-        known === undefined ||
-        (withdrawnAt === undefined
-          ? state === 'accepted' && (isProven || known.proves === false)
-          : state === 'withdrawn'),
+        known === undefined || hasSaid(told, withdrawnAt === undefined ? 'accepted' : 'withdrawn', known),
     };
   });
   const isWithdrawn = withdrawnAt !== undefined;
@@ -77,7 +75,7 @@ export function followersOf(rotation: OwnRotation, list: PagedList): Followers {
 export function followerRows({ targets }: Followers): string[][] {
   return targets.map(({ deviceId, friendlyName, hosts, state, isProven, since }) => [
     friendlyName === null ? deviceId : `${printable(friendlyName)}  (${deviceId})`,
-    state === 'accepted' && !isProven ? 'accepted, not proven' : state,
+    (state === 'accepted' || state === 'withdrawn') && !isProven ? `${state}, not proven` : state,
     momentText(since),
     hosts.join(', ') || 'no host',
   ]);

@@ -1,0 +1,63 @@
+import type { CalledTarget } from '../../core/answers/asking';
+import type { Signer } from '../../core/crypto/provider';
+import type { RotationAnswer } from '../../core/rotation/field';
+import { createClient } from '../../core/sign/client';
+import type { AnsweredRotation } from '../../core/sign/options';
+import type { ClientRefusal } from '../../core/sign/refusal';
+import { discard } from '../../core/sign/send';
+
+/** What a target has answered to one request about the next key. */
+export interface TargetAnswer {
+  /** The HTTP status; null if there was no answer, or one that is not proven. */
+  readonly status: number | null;
+  /** What the target says about the next key; null if it says nothing. */
+  readonly answer: RotationAnswer | null;
+  /** Whether the target has signed that. */
+  readonly isProven: boolean;
+  /** Why it did not take the request; null if it did. */
+  readonly problem: string | null;
+}
+
+/** How to ask a target. */
+export interface Asking {
+  /** The key that signs. */
+  readonly signer: Signer;
+  /** The target; its `rotation` is what it is told. */
+  readonly called: CalledTarget;
+  /** Default `GET`. */
+  readonly method?: 'GET' | 'HEAD' | undefined;
+  /** `required`: an answer that is not proven counts as none. Default `auto`. */
+  readonly answers?: 'auto' | 'required' | undefined;
+  /** Sends the request; default the global `fetch`. */
+  readonly fetch?: typeof globalThis.fetch | undefined;
+}
+
+/** Sends a target one request that has no effect, and returns what it says. Never rejects. */
+export async function askTarget(url: URL, asking: Asking): Promise<TargetAnswer> {
+  const { signer, called, method = 'GET', answers, fetch } = asking;
+  let answered: AnsweredRotation | undefined;
+  let refusal: ClientRefusal | undefined;
+  const client = createClient({
+    signer,
+    targetOf: () => called,
+    answers,
+    fetch,
+    onRotation: (answer) => {
+      answered = answer;
+    },
+    onRefusal: (found) => {
+      refusal = found;
+    },
+  });
+  try {
+    const response = await client.fetch(url, { method, redirect: 'manual' });
+    await discard(response);
+    const { status } = response;
+    const { answer = null, isProven = false } = answered ?? {};
+    return { status, answer, isProven, problem: refusal === undefined ? null : refusal.detail };
+  } catch (error) {
+    const { message, cause } = error as Error;
+    const why = cause instanceof Error ? `${message} (${cause.message})` : message;
+    return { status: null, answer: null, isProven: false, problem: why };
+  }
+}

@@ -1,0 +1,51 @@
+import type { MaybePromise } from '../../core/crypto/provider';
+import type { AnswerUnprovenError } from '../../core/errors/amesh-error';
+import { isAmeshError } from '../../core/errors/amesh-error';
+import type { PreparedRequest } from '../../core/sign/client';
+import type { CallerRotation } from './caller-rotation';
+import type { Opened } from './live-device';
+
+/** Instances of a target may learn of a next key a moment later than others. */
+const PAUSES_MS = [0, 300, 700, 1000];
+
+/**
+ * The same request, during a rotation. Where answers have to be proven, nothing proves that a target does not know a key: then it
+ * is asked with the other one, and the request is sent again if that cannot have it carried out twice.
+ */
+export function withOtherKey(
+  request: PreparedRequest,
+  { rotation, opened }: { readonly rotation: CallerRotation; readonly opened: () => MaybePromise<Opened> },
+): PreparedRequest {
+  const send = async () => {
+    try {
+      return await request.send();
+    } catch (error) {
+      if (!isOfUnknown(error)) throw error;
+      const how = await rotation.afterUnproven(error, request, await opened());
+      if (how === undefined || !request.isRepeatable) throw error;
+      return how === 'anew' ? request.send() : resend(request, error);
+    }
+  };
+  return { ...request, send };
+}
+
+async function resend(request: PreparedRequest, error: AnswerUnprovenError): Promise<Response> {
+  let last = error;
+  for (const ms of PAUSES_MS) {
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    try {
+      return await request.resend(last);
+    } catch (reason) {
+      if (reason === last || !isOfUnknown(reason)) throw reason;
+      last = reason;
+    }
+  }
+  throw last;
+}
+
+/** Whether an answer that is not proven says that the target does not know the key. */
+function isOfUnknown(error: unknown): error is AnswerUnprovenError {
+  if (!isAmeshError(error) || error.code !== 'answer_unproven') return false;
+  const { claims } = error as AnswerUnprovenError;
+  return claims === 'unauthorized' || claims === 'device_expired';
+}

@@ -1,0 +1,274 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Amesh, type AmeshOptions, createAmesh } from '@authmesh/sdk';
+import {
+  addDevice,
+  createIdentity,
+  type Device,
+  finishRotation,
+  openDevice,
+  type Rotating,
+  readRotationFile,
+  rotateKey,
+  type ToldTarget,
+  tellTargets,
+  withdrawRotation,
+} from '@authmesh/sdk/admin';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { startTarget, type Target } from './targets';
+
+/** What targets, and those between them and a caller, can say about a next key that is not so. */
+let root = '';
+let dir = '';
+let caller: Device;
+let target: Target;
+
+beforeEach(async () => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  vi.spyOn(console, 'warn').mockImplementation(() => {});
+  root = await mkdtemp(join(tmpdir(), 'amesh-lies-'));
+  dir = join(root, 'caller');
+  await createIdentity(dir, {}, { friendlyName: 'caller' });
+  caller = await openDevice(dir, {});
+  target = await startTarget(root, 'orders', caller);
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  vi.useRealTimers();
+  await target.close();
+  await rm(root, { recursive: true, maxRetries: 20 });
+});
+
+const open = () => openDevice(dir, {});
+const targetId = () => target.device.identity.deviceId;
+const pass = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1000);
+const machine = (more: AmeshOptions = {}) => createAmesh({ dir, env: {}, onRefusal: () => {}, ...more });
+const stateNow = async () => (await readRotationFile(caller.store))?.targets[targetId()];
+/** As if a target had answered that in another process. */
+async function write(state: Partial<ToldTarget>): Promise<void> {
+  const path = join(dir, 'rotation.json');
+  const file = JSON.parse(await readFile(path, 'utf8'));
+  const { [targetId()]: told } = file.targets;
+  await writeFile(
+    path,
+    JSON.stringify({ ...file, targets: { ...file.targets, [targetId()]: { ...told, ...state } } }),
+  );
+}
+/** What came, in order: the status, and which key signed it. */
+const came = ({ rotation }: Rotating) =>
+  target.received.map(
+    ({ status, signedBy }) => `${status} ${signedBy === rotation.next.deviceId ? 'next' : 'former'}`,
+  );
+/** Somebody on the way who takes proofs out of answers. */
+const stripped: typeof fetch = async (input, init) => {
+  const response = await fetch(input, init);
+  const headers = new Headers(response.headers);
+  headers.delete('signature');
+  return new Response(response.body, { status: response.status, headers });
+};
+const call = async (amesh: Amesh, init?: RequestInit) => (await amesh.fetch(target.url, init)).status;
+
+describe('what nobody has proven', () => {
+  it('lets no other rotation begin, after one that was taken back: two next keys would end the device', async () => {
+    const { rotation } = await rotateKey(dir, {});
+    const amesh = machine({ answers: 'off', fetch: stripped });
+    target.answer = 'refused';
+    await withdrawRotation(await open(), {});
+    expect(await call(amesh)).toBe(200);
+    expect(target.received.at(-1)?.rotation).toBe(`withdraw=${rotation.next.deviceId}`);
+    await expect.poll(stateNow).toMatchObject({ state: 'withdrawn', isProven: false });
+    await expect(rotateKey(dir, {})).rejects.toMatchObject({ code: 'rotation_unfinished' });
+    expect((await withdrawRotation(await open(), {})).left).toEqual([targetId()]);
+    const url = [new URL(target.url)];
+    expect((await withdrawRotation(await open(), {}, { urls: url, fetch: stripped })).left).toEqual([
+      targetId(),
+    ]);
+    expect((await withdrawRotation(await open(), {}, { urls: url })).left).toEqual([]);
+    expect((await rotateKey(dir, {})).isNew).toBe(true);
+  });
+
+  it('takes nothing away that was proven, whichever process hears it', async () => {
+    const { rotation } = await rotateKey(dir, {});
+    const url = [new URL(target.url)];
+    target.answer = 'accepted';
+    await tellTargets(await open(), rotation, 'rotate', url, {});
+    target.answer = 'refused';
+    await tellTargets(await open(), rotation, 'rotate', url, {}, { fetch: stripped });
+    expect(await stateNow()).toMatchObject({ state: 'accepted', isProven: true });
+    await tellTargets(await open(), rotation, 'rotate', url, {});
+    expect(await stateNow()).toMatchObject({ state: 'refused', isProven: true });
+  });
+
+  it('is proven later, if the target can: a process asks for that with the former key', async () => {
+    const rotating = await rotateKey(dir, {});
+    await target.know(rotating.identity);
+    await write({ state: 'accepted', isProven: false, at: 0 });
+    target.answer = 'accepted';
+    const proving = machine();
+    expect(await call(proving)).toBe(200);
+    await expect.poll(stateNow).toMatchObject({ state: 'accepted', isProven: true });
+    await expect.poll(async () => [await call(proving), came(rotating).at(-1)]).toEqual([200, '200 next']);
+    expect(came(rotating)[0]).toBe('200 former');
+    expect((await finishRotation(await open(), {})).left).toEqual([]);
+  });
+});
+
+describe('a target that lies', () => {
+  it('and answers to a withdrawal that the next key counts, is not one that knows', async () => {
+    await rotateKey(dir, {});
+    target.answer = 'accepted';
+    const { left } = await withdrawRotation(await open(), {}, { urls: [new URL(target.url)] });
+    expect(left).toEqual([targetId()]);
+    await expect(rotateKey(dir, {})).rejects.toMatchObject({ code: 'rotation_unfinished' });
+  });
+
+  it('and accepts a next key that it then refuses, costs no request, and keeps the former key', async () => {
+    const rotating = await rotateKey(dir, {});
+    target.answer = 'accepted';
+    await write({ state: 'accepted', isProven: true, at: 0 });
+    const amesh = machine({ answers: 'off' });
+    for (let i = 0; i < 8; i++) {
+      expect(await call(amesh)).toBe(200);
+      pass(6);
+    }
+    expect(came(rotating).slice(0, 2)).toEqual(['401 next', '200 former']);
+    expect(await stateNow()).not.toMatchObject({ state: 'accepted', isProven: true });
+    await expect(finishRotation(await open(), {})).rejects.toMatchObject({ code: 'rotation_unfinished' });
+  });
+});
+
+describe('over http, a target that was restored from a copy, and knows the former key alone', () => {
+  const handled: string[] = [];
+  beforeEach(() => {
+    handled.length = 0;
+    target.onHandled = (signedBy) => handled.push(signedBy);
+  });
+
+  /** The requests that were carried out, without those that only ask. */
+  const done = () => handled.filter((what) => !what.startsWith('HEAD'));
+
+  it('and refuses the next one: no request fails, and none is carried out twice', async () => {
+    const { rotation } = await rotateKey(dir, {});
+    await write({ state: 'accepted', isProven: true, at: 0 });
+    target.answer = 'refused';
+    const amesh = machine();
+    for (const body of ['one', 'two']) expect(await call(amesh, { method: 'POST', body })).toBe(200);
+    expect(done()).toEqual(Array(2).fill(`POST ${rotation.former.deviceId}`));
+    await expect.poll(stateNow).toMatchObject({ state: 'refused', isProven: true });
+  });
+
+  it('and lets the next one wait: only what has no effect is signed anew, since the next key may be accepted soon', async () => {
+    const { rotation } = await rotateKey(dir, {});
+    await write({ state: 'accepted', isProven: true, at: 0 });
+    target.answer = 'waiting';
+    expect(await call(machine())).toBe(200);
+    await expect.poll(stateNow).toMatchObject({ state: 'waiting' });
+    await write({ state: 'accepted', isProven: true, at: 0 });
+    const amesh = machine();
+    const posted = amesh.fetch(target.url, { method: 'POST', body: 'one' });
+    await expect(posted).rejects.toMatchObject({ code: 'answer_unproven', claims: 'unauthorized' });
+    expect(await call(amesh, { method: 'POST', body: 'two' })).toBe(200);
+    expect(done()).toEqual(['GET', 'POST'].map((method) => `${method} ${rotation.former.deviceId}`));
+    await expect.poll(stateNow).toMatchObject({ state: 'waiting', isProven: true });
+  });
+
+  it('and accepts it again: the very same request is sent again', async () => {
+    const { rotation, identity } = await rotateKey(dir, {});
+    await write({ state: 'accepted', isProven: true, at: 0 });
+    target.answer = 'accepted';
+    target.onHandled = (what) => {
+      handled.push(what);
+      if (what.startsWith('HEAD')) void target.know(identity);
+    };
+    expect(await call(machine(), { method: 'POST', body: 'one' })).toBe(200);
+    expect(handled.filter((what) => what.startsWith('POST'))).toEqual([`POST ${rotation.next.deviceId}`]);
+  });
+
+  it('somebody in between who forges a refusal has no request carried out twice', async () => {
+    const { rotation, identity } = await rotateKey(dir, {});
+    await target.know(identity);
+    await write({ state: 'accepted', isProven: true, at: 0 });
+    target.answer = 'accepted';
+    const forging: typeof fetch = async (input, init) => {
+      const response = await fetch(input, init);
+      if (init?.method === 'HEAD') return response;
+      return new Response('{"error":"unauthorized"}', {
+        status: 401,
+        headers: { 'www-authenticate': 'AuthMesh error="unauthorized"' },
+      });
+    };
+    const posted = machine({ fetch: forging }).fetch(target.url, { method: 'POST', body: 'one' });
+    await expect(posted).rejects.toMatchObject({ code: 'answer_unproven' });
+    expect(handled.filter((what) => what.startsWith('POST'))).toEqual([`POST ${rotation.next.deviceId}`]);
+    expect(await stateNow()).toMatchObject({ state: 'accepted', isProven: true });
+  });
+});
+
+describe('a list that changes while a rotation waits', () => {
+  it('has a target that was paired meanwhile: it is told, too', async () => {
+    const shared = { AMESH_OWNER_KEY: caller.identity.publicKey };
+    const waiting = await rotateKey(dir, shared);
+    expect(waiting.waitsForOwners).not.toBeNull();
+    const late = await startTarget(root, 'late', await open());
+    try {
+      const { rotation, isSwapped } = await rotateKey(
+        dir,
+        { AMESH_OWNER_KEY: waiting.waitsForOwners as string },
+        {
+          haveInstancesBoth: async () => true,
+        },
+      );
+      expect(isSwapped).toBe(true);
+      expect(Object.keys(rotation.targets).sort()).toEqual(
+        [targetId(), late.device.identity.deviceId].sort(),
+      );
+      late.answer = 'waiting';
+      expect((await machine().fetch(late.url)).status).toBe(200);
+      expect(late.received.at(-1)).toMatchObject({ signedBy: rotation.former.deviceId });
+    } finally {
+      await late.close();
+    }
+  });
+});
+
+describe('rotation.json', () => {
+  it('counts with right statements only: another text would break each request', async () => {
+    await rotateKey(dir, {});
+    for (const statement of ['a\nb', '', 'x'.repeat(600)]) {
+      await write({ statement });
+      await expect(readRotationFile(caller.store)).rejects.toMatchObject({ code: 'rotation_unreadable' });
+    }
+  });
+
+  it('is written a few times for hundreds of targets', async () => {
+    await caller.trust.update(async (draft) => {
+      for (let i = 0; i < 200; i++) {
+        const { deviceId, publicKey } = await throwaway();
+        await addDevice(draft, { deviceId, publicKey, friendlyName: `t${i}`, role: 'target', hosts: [] }, 0);
+      }
+    });
+    const { rotation } = await rotateKey(dir, {});
+    const { CallerRotation } = await import('../../src/machine/rotation/caller-rotation');
+    const swap = vi.spyOn(caller.store, 'swap');
+    const rotating = new CallerRotation({ store: caller.store, tell: () => {} });
+    for (const [id, { statement }] of Object.entries(rotation.targets))
+      rotating.note({ targetId: id, rotation: statement, answer: 'waiting', isProven: true }, rotation);
+    const waiting = async () =>
+      Object.values((await readRotationFile(caller.store))?.targets ?? {}).filter(
+        ({ state }) => state === 'waiting',
+      ).length;
+    await expect.poll(waiting).toBe(201);
+    expect(swap.mock.calls.length).toBeLessThan(5);
+  });
+});
+
+async function throwaway() {
+  const { nodeCrypto } = await import('@authmesh/sdk/crypto/node');
+  const { deviceIdOf, toBase64Url } = await import('../../src/core/encoding').then(async (encoding) => ({
+    ...encoding,
+    ...(await import('@authmesh/sdk/core')),
+  }));
+  const { publicKey } = await nodeCrypto.importPrivateKey(await nodeCrypto.generatePrivateKey());
+  return { deviceId: await deviceIdOf(publicKey, nodeCrypto), publicKey: toBase64Url(publicKey) };
+}
