@@ -1,4 +1,11 @@
 export type { Authenticated, Middleware } from '../adapters/express/middleware';
+export type {
+  HeardAnswer,
+  RequestToSign,
+  SignCallOptions,
+  SignedRequest,
+} from '../core/sign/unsent/sign-unsent';
+export type { AnswerHead, HeaderValues } from '../core/sign/unsent/values';
 export { type Amesh, createAmesh } from '../machine/amesh';
 export { amesh } from '../machine/default/instance';
 export type { AmeshOptions } from '../machine/options';

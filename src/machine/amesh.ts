@@ -1,41 +1,31 @@
 import { type Middleware, toMiddleware } from '../adapters/express/middleware';
 import { rawBody } from '../adapters/node/raw-body';
 import { toAnswer } from '../bootstrap/grants/answer';
-import { untilKnown } from '../bootstrap/grants/until-known';
 import { toAcceptance } from '../bootstrap/provision/acceptance';
-import { takeAnswer } from '../bootstrap/provision/take-answer';
-import { andThen } from '../core/and-then';
-import type { AmeshFetchInit, CalledTarget } from '../core/answers/asking';
-import type { TrustedDevice } from '../core/devices/allow-list';
-import { fromBase64Url } from '../core/encoding';
+import type { AmeshFetchInit } from '../core/answers/asking';
 import { InMemoryNonceStore } from '../core/nonces/memory';
 import type { NonceStore } from '../core/nonces/nonce-store';
-import { createPreparer, type PreparedRequest } from '../core/sign/client';
-import type { ClientOptions } from '../core/sign/options';
-import { refusalOf } from '../core/sign/refusal';
+import type { RequestToSign, SignCallOptions, SignedRequest } from '../core/sign/unsent/sign-unsent';
 import { readVerifyOptions, type VerifyOptions } from '../core/verify/options';
 import type { Refusal } from '../core/verify/refusal';
 import { createVerifierWith, type Verifier } from '../core/verify/verify';
-import { confirmTarget } from '../pairing/confirm';
 import { readVariable } from '../process/environment';
 import { type Env, homeDir } from '../process/home';
 import { hostsOf } from '../process/hosts-variable';
 import type { Log } from '../process/log';
-import { unusedProxy } from '../proxy/unused-proxy';
 import { RedisUrlNonceStore } from '../storage/redis/url-nonce-store';
 import type { DeviceIdentity } from '../trust/identity';
 import { readTrustVariables } from '../trust/owner-key';
 import { tellUnsigned } from './answers/tell-unsigned';
+import { createCalls } from './calls';
 import { Delegate, onlyCalls, openDelegate } from './delegate';
 import type { Machine } from './machine';
 import { hasMovedList } from './moved-list';
-import { Moves } from './moves/take-move';
 import { tellMemoryNonces } from './notices';
 import { type AmeshOptions, type AmeshSettings, readAmeshOptions } from './options';
 import { OwnMachine } from './own-machine';
 import { openPlace } from './place';
 import { Reader } from './reader';
-import { withOtherKey } from './rotation/other-key';
 
 /** One identity that signs requests and verifies them. */
 export interface Amesh {
@@ -48,6 +38,16 @@ export interface Amesh {
    *   underlying `fetch` throws
    */
   readonly fetch: (input: string | URL | Request, init?: AmeshFetchInit) => Promise<Response>;
+  /**
+   * Signs a request as {@link fetch} would, for programs that send by themselves: with another HTTP client, for example. Only for
+   * targets in the allow list, since nothing here says where the request goes. Sign each attempt anew. Needs no `this`.
+   *
+   * @param request a `Request`, whose body is read, or its parts
+   * @throws TypeError if both a delegation and a folder are given, and for a request that cannot be signed; AmeshError
+   *   `unknown_target`, and like {@link fetch}
+   * @see docs/client.md, "Requests that you send yourself"
+   */
+  readonly sign: (request: Request | RequestToSign, options?: SignCallOptions) => Promise<SignedRequest>;
   /**
    * A middleware for Express 4 and 5, Connect and node:http. It lets a request through only if a device in the allow list
    * signed it. The first request opens the identity.
@@ -96,7 +96,7 @@ export function createAmesh(options: AmeshOptions = {}): Amesh {
   };
   const verifier = verifierFactory(settings, machine);
   return {
-    fetch: createFetch(options, settings, open),
+    ...createCalls(options, settings, open),
     verify: (verifyOptions) => toMiddleware(verifier(verifyOptions)),
     verifier,
     rawBody,
@@ -116,83 +116,6 @@ function openMachine(settings: AmeshSettings): Machine {
   if (owners === null || hasMovedList(variables, homeDir(settings.dir, env)))
     return new OwnMachine(openPlace(settings, env, { isReader: false }), settings);
   return new Reader(openPlace(settings, env, { isReader: true }), { ...variables, owners }, settings);
-}
-
-function createFetch(
-  options: AmeshOptions,
-  settings: AmeshSettings,
-  open: () => Machine | Delegate,
-): Amesh['fetch'] {
-  const signer = () => {
-    const found = open();
-    return found instanceof Delegate
-      ? found.signer()
-      : andThen(found.opened(), ({ device }) => device.signer);
-  };
-  const clientOptions: ClientOptions = {
-    signer,
-    targetOf: async (authority) => {
-      const opened = open();
-      if (opened instanceof Delegate) return opened.target(authority);
-      const { bootstrap, list, rotation } = opened;
-      const held = bootstrap.held?.targetOf(authority);
-      const target = (await list.current()).targetOf(authority);
-      const isHeld = held !== undefined && held.deviceId !== target?.deviceId;
-      const called = isHeld ? held : target && toCalledTarget(target);
-      return called && rotation.called(called, await opened.opened());
-    },
-    answers: options.answers,
-    format: options.format,
-    fetch: options.fetch,
-    maxBufferedBytes: options.maxBufferedBytes,
-    onRefusal: (refusal) => {
-      open().log.clientRefusal(refusal);
-      return settings.onRefusal?.(refusal); // the caller handles a promise that it returns
-    },
-    onRotation: (answer) => {
-      const found = open();
-      if (found instanceof Delegate) return;
-      return andThen(found.opened(), (opened) => found.rotation.note(answer, opened.rotation));
-    },
-  };
-  // Asked for each request: the key of a machine may be replaced while it runs.
-  const prepare = createPreparer(clientOptions, signer);
-
-  const moves = new Moves();
-  return async (input, init) => {
-    const request = await prepare(input, init); // first: the caller may change its arguments later
-    const opened = open();
-    try {
-      return await (opened instanceof Delegate ? request.send() : sendAs(opened, request, moves));
-    } catch (error) {
-      if (!(opened instanceof Delegate)) moves.tell(error, opened);
-      const why = settings.fetch === undefined ? unusedProxy(request.url, error, process.env) : null;
-      if (why !== null) opened.log.once(why);
-      throw error;
-    }
-  };
-}
-
-function toCalledTarget({ deviceId, publicKey, proves, keys }: TrustedDevice): CalledTarget {
-  return { deviceId, publicKey: fromBase64Url(publicKey) as Uint8Array, proves, keys };
-}
-
-/** Sends a request of a machine, and learns from the response. */
-async function sendAs(machine: Machine, request: PreparedRequest, moves: Moves): Promise<Response> {
-  const { list, device, bootstrap, log } = machine;
-  const isNew = bootstrap.isPending && (await bootstrap.asCaller(request.url));
-  const response = await untilKnown(withOtherKey(request, machine), {
-    isNew,
-    grant: bootstrap.held,
-    tell: log.once,
-  });
-  await bootstrap.held?.confirm(response);
-  const unused = refusalOf(response) === 'unauthorized' ? bootstrap.grantElsewhere : undefined;
-  if (unused !== undefined) log.once(unused);
-  await confirmTarget(response, list, device);
-  await moves.take(response, machine);
-  await takeAnswer(response, device, log.once);
-  return response;
 }
 
 function verifierFactory(settings: AmeshSettings, machine: () => Machine): Amesh['verifier'] {

@@ -45,6 +45,19 @@ describe('a caller with nothing but a grant', () => {
     ]);
   });
 
+  it('enrols itself at its first signature, and remembers that once the target has accepted the request', async () => {
+    const target = await enrolling.target();
+    const { token } = await target.grant();
+    const caller = enrolling.caller(token);
+    const { url, headers, answered } = await caller.sign({ url: `${target.origin}/api` });
+    const { response } = await answered(await fetch(url, { headers: headers as [string, string][] }));
+    expect([response.status, await response.text()]).toEqual([200, 'passed']);
+    expect(callsOf(enrolling.logged)).toEqual([
+      [expect.stringContaining('amesh: AMESH_BOOTSTRAP_TOKEN was taken: this machine')],
+    ]);
+    expect((await target.list()).devices).toHaveLength(1);
+  });
+
   it('has the scopes of the grant, whatever it claims', async () => {
     const target = await enrolling.target();
     const { token } = await target.grant({ scopes: ['jobs:take'] });

@@ -153,6 +153,50 @@ describe('a running caller whose key is rotated', () => {
   });
 });
 
+describe('a request that a program sends by itself', () => {
+  const send = async () => {
+    const { url, headers, answered } = await amesh.sign({ url: target.url });
+    return answered(await fetch(url, { headers: headers as [string, string][] }));
+  };
+
+  it('tells the target the next key, and is signed by it once the target has accepted that', async () => {
+    await amesh.identity();
+    const { identity, rotation } = await rotateKey(dir, {});
+    await settled(idNow, identity.deviceId);
+    target.answer = 'waiting';
+    await send();
+    const statement = rotation.targets[target.device.identity.deviceId]?.statement;
+    expect(last()).toEqual({ status: 200, signedBy: former.deviceId, rotation: statement });
+    await expect.poll(stateNow).toBe('waiting proven');
+
+    await target.know(identity);
+    target.answer = 'accepted';
+    vi.setSystemTime(Date.now() + 6000);
+    amesh = createAmesh({ dir, env: {} }); // a process that has not told it
+    await send();
+    await expect.poll(stateNow).toBe('accepted proven');
+    vi.setSystemTime(Date.now() + 6000);
+    await expect
+      .poll(async () => [(await send()).again, last()?.signedBy])
+      .toEqual([false, identity.deviceId]);
+  });
+
+  it('is signed again by the other key where the target refuses one', async () => {
+    const { identity, rotation } = await rotateKey(dir, {});
+    const id = target.device.identity.deviceId;
+    const told = { ...rotation.targets[id], state: 'accepted', isProven: true, at: 0 };
+    const path = join(dir, 'rotation.json');
+    const file = JSON.parse(await readFile(path, 'utf8'));
+    await writeFile(path, JSON.stringify({ ...file, targets: { [id]: told } }));
+    expect((await send()).again).toBe(true);
+    expect((await send()).again).toBe(false);
+    expect(target.received.map(({ status, signedBy }) => [status, signedBy])).toEqual([
+      [401, identity.deviceId],
+      [200, former.deviceId],
+    ]);
+  });
+});
+
 describe('a rotation that is taken back', () => {
   it('makes the former key that of the machine again, also for a process that runs', async () => {
     await amesh.identity();

@@ -88,8 +88,8 @@ function isUnproven(error: unknown): error is AnswerUnprovenError {
   );
 }
 
-/** A refusal after a redirect may have come after a handler. */
-function isUnknown(response: Response): boolean {
+/** Whether a target says that it does not know this machine. A refusal after a redirect may have come after a handler. */
+export function isUnknown(response: Response): boolean {
   return isOfUnknown(refusalOf(response)) && !response.redirected;
 }
 

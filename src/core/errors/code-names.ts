@@ -11,6 +11,7 @@ export type AmeshCode =
   | 'delegation_ended'
   // Errors on a machine that never go over the wire.
   | 'no_file_system'
+  | 'unknown_target'
   | 'identity_exists'
   | 'rotation_unreadable'
   | 'rotation_unfinished'

@@ -1,13 +1,11 @@
 import { type AmeshFetchInit, type AnswerOptions, readAnswerOptions } from '../answers/asking';
 import { provenHead } from '../answers/proven-by';
-import type { MaybePromise, Signer } from '../crypto/provider';
 import { RedirectRefusedError } from '../errors/amesh-error';
 import { resendOf, sendSigned } from './exchange';
 import { type ClientOptions, readOptions, type Settings } from './options';
 import { type Outgoing, toOutgoing } from './outgoing';
-import { explainAnswer } from './prove';
+import { tellAnswer } from './prove';
 import { followRedirect, isRedirect } from './redirect';
-import { tellRefusal } from './refusal';
 import { discard, send } from './send';
 
 /** Signs and sends requests. */
@@ -53,22 +51,18 @@ export interface PreparedRequest {
  * @throws TypeError for a wrong option
  */
 export function createClient(options: ClientOptions): Client {
-  const prepare = createPreparer(options);
+  const prepare = createPreparer(readOptions(options));
   return { fetch: async (input, init) => (await prepare(input, init)).send() };
 }
 
 /**
  * The base of {@link createClient}, for callers that may have to send a request more than once.
  *
- * @param open supplies the signer, for each request; default: it is opened once
  * @returns a function with the arguments of `fetch`; the caller may change them after the call
- * @throws TypeError for a wrong option
  */
 export function createPreparer(
-  options: ClientOptions,
-  open?: () => MaybePromise<Signer>,
+  settings: Settings,
 ): (input: string | URL | Request, init?: AmeshFetchInit) => Promise<PreparedRequest> {
-  const settings = readOptions(options, open);
   return async (input, init) => {
     const how = readAnswerOptions(init, settings.answers);
     const request = await toOutgoing(input, init, settings.maxBufferedBytes, settings.fetch === undefined);
@@ -108,17 +102,7 @@ async function sendAll(
       : send(settings.doFetch, request, request.headers));
     Object.defineProperty(response, 'redirected', { configurable: true, value: true });
   }
-  const { onRefusal } = settings;
-  if (onRefusal !== undefined) {
-    const last = { ...request, options: first.options };
-    const explaining = explainAnswer(settings, { request: last, response, signed });
-    // A fault of a server is in its body, for which nobody has to wait.
-    if (response.status >= 500)
-      explaining.then(
-        (found) => tellRefusal(found, onRefusal),
-        () => {},
-      );
-    else tellRefusal(await explaining, onRefusal);
-  }
+  const last = { ...request, options: first.options };
+  await tellAnswer(settings, { request: last, response, signed });
   return response;
 }

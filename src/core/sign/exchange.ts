@@ -24,7 +24,7 @@ import { discard, send, withoutRepeat } from './send';
 import { signParts } from './sign-request';
 
 /** How to send a request once. */
-interface Attempt {
+export interface Attempt {
   /** The device ID to name. */
   readonly targetId: string | undefined;
   /** The target that has it, if more is known. */
@@ -42,7 +42,7 @@ interface Attempt {
 const RENEWAL_MS = 2000;
 
 /** A response, and what follows from it. */
-interface Sent {
+export interface Sent {
   readonly response: Response;
   /** Set if there will be another working key, since the server refused that of this request. */
   readonly renewing?: Promise<void> | undefined;
@@ -56,15 +56,23 @@ export async function sendSigned(
 ): Promise<Response> {
   const { response, renewing } = await sendInTime(settings, request, how);
   // Over http somebody in between may have answered a request that the server carries out.
-  if (renewing === undefined || request.stream !== null || !isPrivateChannel(request.url)) return response;
-  let isRenewed = false;
-  const renewed = renewing.then(() => {
-    isRenewed = true;
-  });
-  await untilAborted(request.signal, waitAtMost(RENEWAL_MS, renewed));
-  if (!isRenewed) return response;
+  if (request.stream !== null || !(await isRenewed(request, renewing))) return response;
   await discard(response);
   return (await sendInTime(settings, request, how)).response;
+}
+
+/**
+ * Whether there is another working key now, with which to send a request again. Over http somebody in between may have answered a
+ * request that the server carries out.
+ */
+export async function isRenewed({ url, signal }: Outgoing, renewing: Sent['renewing']): Promise<boolean> {
+  if (renewing === undefined || !isPrivateChannel(url)) return false;
+  let isDone = false;
+  const renewed = renewing.then(() => {
+    isDone = true;
+  });
+  await untilAborted(signal, waitAtMost(RENEWAL_MS, renewed));
+  return isDone;
 }
 
 /**
@@ -74,11 +82,8 @@ export async function sendSigned(
 async function sendInTime(settings: Settings, request: Outgoing, how: AnswerOptions): Promise<Sent> {
   const { clocks } = settings;
   const { url, stream } = request;
-  const { targetId, called, target } = await untilAborted(request.signal, findTarget(settings, url, how));
-  const needsProof = how.answers === 'required' || (target !== undefined && url.protocol !== 'https:');
-  const { allowsUnprovenBody } = how;
-  const asked = needsProof || called?.rotation !== undefined ? target : undefined;
-  const attempt = { targetId, called, needsProof, allowsUnprovenBody, asked };
+  const { attempt, target } = await attemptTo(settings, request, how);
+  const { needsProof } = attempt;
   let sent = await sendOnce(settings, request, attempt);
   if (
     isLate(sent.response) &&
@@ -91,14 +96,28 @@ async function sendInTime(settings: Settings, request: Outgoing, how: AnswerOpti
     sent = await sendOnce(settings, request, { ...attempt, asked: target, allowsUnprovenBody: true });
   }
   const { response } = sent;
-  if (!isLate(response) || !clocks.mayCorrect(url, response)) {
-    clocks.confirm(url, response);
-    return sent;
-  }
+  if (!tellsTime(settings, url, response)) return sent;
   if (stream === null) await discard(response);
   const offsetMs = clocks.correct(url, response);
   if (stream !== null) return sent; // cannot be sent again, but later requests have the right time
   return sendOnce(settings, request, { ...attempt, offsetMs });
+}
+
+/** Whether a response has refused the time of its request, and may be believed. */
+export function tellsTime({ clocks }: Settings, url: URL, response: Response): boolean {
+  if (isLate(response) && clocks.mayCorrect(url, response)) return true;
+  clocks.confirm(url, response);
+  return false;
+}
+
+/** @returns how to send a request, and the target where it can prove its answers, and these may be asked for */
+export async function attemptTo(settings: Settings, { url, signal }: Outgoing, how: AnswerOptions) {
+  const { targetId, called, target } = await untilAborted(signal, findTarget(settings, url, how));
+  const needsProof = how.answers === 'required' || (target !== undefined && url.protocol !== 'https:');
+  const { allowsUnprovenBody } = how;
+  const asked = needsProof || called?.rotation !== undefined ? target : undefined;
+  const attempt: Attempt = { targetId, called, needsProof, allowsUnprovenBody, asked };
+  return { attempt, target };
 }
 
 /** @returns the ID to name, and the target itself where it can prove its answers, and these may be asked for */
@@ -113,14 +132,19 @@ async function findTarget({ open, targetOf, keys, now }: Settings, url: URL, { a
 }
 
 async function sendOnce(settings: Settings, request: Outgoing, attempt: Attempt): Promise<Sent> {
+  return deliver(settings, request, attempt, await signOnce(settings, request, attempt));
+}
+
+/** Signs a request with a nonce of its own. */
+export async function signOnce(settings: Settings, request: Outgoing, attempt: Attempt): Promise<Signed> {
   const nonce = toBase64Url(settings.crypto.randomBytes(16));
   const elapsedMs = stopwatch(settings);
   const signed = await untilAborted(request.signal, sign(settings, request, nonce, attempt));
-  return deliver(settings, request, attempt, { ...signed, nonce, elapsedMs });
+  return { ...signed, nonce, elapsedMs };
 }
 
 /** A request with its signature. */
-interface Signed extends Awaited<ReturnType<typeof sign>> {
+export interface Signed extends Awaited<ReturnType<typeof sign>> {
   readonly nonce: string;
   /** How long ago it was signed. */
   readonly elapsedMs: () => number;
@@ -132,7 +156,7 @@ async function deliver(
   attempt: Attempt,
   signed: Signed,
 ): Promise<Sent> {
-  const { headers, worker, base, signature, nonce, elapsedMs } = signed;
+  const { headers } = signed;
   let received: Response;
   try {
     received = await send(settings.doFetch, request, headers);
@@ -144,21 +168,39 @@ async function deliver(
     headers.set('content-length', again.headers.get('content-length') as string);
     received = await send(settings.doFetch, again, headers);
   }
+  try {
+    return await receive(settings, request, attempt, signed, received);
+  } catch (error) {
+    if (request.stream === null)
+      resends.set(error as object, { request, send: () => deliver(settings, request, attempt, signed) });
+    throw error;
+  }
+}
+
+/**
+ * Takes the answer to a request: proves it where that was asked for, and learns from it.
+ *
+ * @throws AnswerUnprovenError
+ */
+export async function receive(
+  settings: Settings,
+  request: Outgoing,
+  attempt: Attempt,
+  { headers, worker, base, signature, nonce, elapsedMs }: Signed,
+  received: Response,
+): Promise<Sent> {
   const renewing = otherKeyFor(received, attempt, worker);
   const { asked, targetId } = attempt;
-  const nonceOf = () => answerNonce(base, signature, settings.crypto);
-  const prove = async (target: ProvingTarget) =>
-    proven(
-      settings,
-      { request, headers, attempt, asked: target, nonce: await nonceOf(), tookMs: elapsedMs() },
-      received,
-    ).catch((error) => {
+  const tookMs = elapsedMs();
+  let response = received;
+  if (asked !== undefined) {
+    const bound = await answerNonce(base, signature, settings.crypto);
+    const sent = { request, headers, attempt, asked, nonce: bound, tookMs };
+    response = await proven(settings, sent, received).catch((error) => {
       callSafely(() => attempt.called?.unproven?.(error), 'unproven');
-      if (request.stream === null)
-        resends.set(error, { request, send: () => deliver(settings, request, attempt, signed) });
       throw error;
     });
-  const response = asked === undefined ? received : await prove(asked);
+  }
   tellRotation(settings, request, attempt, response);
   noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target: targetId });
   return { response, renewing };

@@ -106,10 +106,31 @@ function unproven(
   return error;
 }
 
+/** An answer, and the request that led to it. */
+interface Received {
+  readonly request: Outgoing;
+  readonly response: Response;
+  readonly signed: boolean;
+}
+
+/** Tells the caller's `onRefusal` what an answer means, if it is a refusal of amesh. */
+export async function tellAnswer(settings: Settings, received: Received): Promise<void> {
+  const { onRefusal } = settings;
+  if (onRefusal === undefined) return;
+  const explaining = explainAnswer(settings, received);
+  // A fault of a server is in its body, for which nobody has to wait.
+  if (received.response.status >= 500)
+    explaining.then(
+      (found) => tellRefusal(found, onRefusal),
+      () => {},
+    );
+  else tellRefusal(await explaining, onRefusal);
+}
+
 /** Explains what an answer means, if it is a refusal of amesh. */
-export async function explainAnswer(
+async function explainAnswer(
   { fetch, now, open, crypto }: Settings,
-  sent: { readonly request: Outgoing; readonly response: Response; readonly signed: boolean },
+  sent: Received,
 ): Promise<ClientRefusal | null> {
   const { request, response, signed } = sent;
   const { url, options } = request;

@@ -9,6 +9,7 @@ function noFileSystem(): never {
 /** A runtime without files has no folder, so every method throws `no_file_system`. */
 export const amesh: Amesh = {
   fetch: async () => noFileSystem(),
+  sign: async () => noFileSystem(),
   verify: noFileSystem,
   verifier: noFileSystem,
   rawBody: noFileSystem,

@@ -6,6 +6,11 @@ export const MACHINE_CODES = /* @__PURE__ */ defineCodes({
     cause: 'This runtime has no file system.',
     fix: 'Use createClient() or createVerifier() of @authmesh/sdk/core with a key of your own.',
   },
+  unknown_target: {
+    cause: 'No target in the allow list of this machine has that host.',
+    fix: 'Pair with it, or add it by hand',
+    command: ['amesh', 'trust', 'add', '--role', 'target', '--host', 'HOST:PORT', 'LINE'],
+  },
   identity_exists: {
     cause: 'This machine already has an amesh identity.',
     fix: 'Keep it, or replace it with --force, which loses every pairing.',

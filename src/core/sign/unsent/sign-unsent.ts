@@ -1,0 +1,147 @@
+import { type Answers, readAnswers } from '../../answers/asking';
+import { assertOptionNames } from '../../options';
+import { isRequest } from '../../wire/view';
+import { type Attempt, attemptTo, isRenewed, receive, signOnce, tellsTime } from '../exchange';
+import type { Settings } from '../options';
+import { type Outgoing, toOutgoing } from '../outgoing';
+import { tellAnswer } from '../prove';
+import { type AnswerHead, type HeaderValues, toHeaders, toResponse } from './values';
+
+/** A request that a program sends by itself. */
+export interface RequestToSign {
+  /** An absolute URL. */
+  readonly url: string | URL;
+  /** Default GET. */
+  readonly method?: string | undefined;
+  /** Those that will be sent. A `Host` is left out: the URL counts. */
+  readonly headers?: HeaderValues | undefined;
+  /** What `fetch` takes, and streams of Node. A stream is read, up to `maxBufferedBytes`. Default: no body. */
+  readonly body?: BodyInit | AsyncIterable<Uint8Array | string> | null | undefined;
+}
+
+/** How to sign one request; every option is optional. */
+export interface SignCallOptions {
+  /**
+   * Which answers have to be proven; default none. With `auto` and `required`, give the whole answer to
+   * {@link SignedRequest.answered}, and read the body of the response that this returns.
+   */
+  readonly answers?: Answers | undefined;
+  /** Ends the reading of a body, and the wait for a key. */
+  readonly signal?: AbortSignal | null | undefined;
+}
+
+/** A signed request, to be sent once. */
+export interface SignedRequest {
+  /** Where to send it: the URL in the spelling that is signed, without its fragment. */
+  readonly url: string;
+  /** As it is signed: `POST` for `post`. */
+  readonly method: string;
+  /**
+   * All headers to send, by lower-case name: yours, and those of the signature. A client may add others, but no
+   * `Content-Type`, `Content-Encoding`, `Authorization` or `Accept-Signature`.
+   */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  /** The bytes to send; null if there are none, or a `stream`. */
+  readonly body: Uint8Array<ArrayBuffer> | null;
+  /** The body to send if it is a stream with your own `Content-Digest`; otherwise null. */
+  readonly stream: ReadableStream<Uint8Array> | null;
+  /** The signature base: the text that is signed (RFC 9421 section 2.5). */
+  readonly base: string;
+  /**
+   * Tells amesh the answer, so that it learns what `amesh.fetch` would learn: the time of the server, the key that it knows,
+   * and why it refused. Call it for each answer, before the body is read.
+   *
+   * @param answer a `Response`, or status and headers
+   * @throws AmeshError `answer_unproven`, `clock_skew_too_large`
+   */
+  answered(answer: Response | AnswerHead): Promise<HeardAnswer>;
+}
+
+/** An answer that amesh was told. */
+export interface HeardAnswer {
+  /** The answer. If it had to be proven, its body is checked while it is read. */
+  readonly response: Response;
+  /**
+   * Whether the same request can be accepted if it is signed and sent once more, such as after a correction of the clock. The
+   * server has refused it before any handler. Do so once, as `amesh.fetch` does.
+   */
+  readonly again: boolean;
+}
+
+const REQUEST_NAMES: ReadonlySet<string> = new Set<keyof RequestToSign>(['url', 'method', 'headers', 'body']);
+const OPTION_NAMES: ReadonlySet<string> = new Set<keyof SignCallOptions>(['answers', 'signal']);
+
+/** A request whose arguments were copied. */
+export interface UnsentRequest {
+  readonly url: URL;
+  /** Throws like `fetch` of a client. */
+  sign(): Promise<SignedRequest>;
+}
+
+/**
+ * Copies the arguments of `sign()`. Later changes by the caller have no effect.
+ *
+ * @throws TypeError for a wrong argument, and where `fetch` would throw one; AmeshError `payload_too_large`
+ */
+export async function toUnsent(
+  settings: Settings,
+  input: Request | RequestToSign,
+  options: SignCallOptions = {},
+): Promise<UnsentRequest> {
+  assertOptionNames('sign()', options, OPTION_NAMES);
+  const { answers, signal } = options;
+  if (answers !== undefined) readAnswers(answers);
+  const request = await toOutgoing(...argumentsOf(input, signal), settings.maxBufferedBytes, false);
+  return { url: request.url, sign: () => signUnsent(settings, request, answers) };
+}
+
+function argumentsOf(
+  input: Request | RequestToSign,
+  signal: AbortSignal | null | undefined,
+): [string | Request, RequestInit] {
+  const ending = signal === undefined ? {} : { signal };
+  // Only a Request has clone(): its url and headers may also be those of a RequestToSign.
+  if (isRequest(input) && typeof input.clone === 'function') return [input, ending];
+  assertOptionNames('The request of sign()', input, REQUEST_NAMES);
+  const { url, method = 'GET', headers, body = null } = input as RequestToSign;
+  return [String(url), { method, headers: toHeaders(headers), body: body as BodyInit, ...ending }];
+}
+
+/** By default only what moves the state of this machine is asked to be proven, and the program may ignore its answers. */
+async function attemptOf(
+  settings: Settings,
+  request: Outgoing,
+  answers: Answers | undefined,
+): Promise<Attempt> {
+  const how = { answers: answers ?? 'auto', allowsUnprovenBody: false };
+  const { attempt, target } = await attemptTo(settings, request, how);
+  if (answers !== undefined) return attempt;
+  const asked = attempt.called?.rotation === undefined ? undefined : target;
+  return { ...attempt, needsProof: false, asked };
+}
+
+async function signUnsent(
+  settings: Settings,
+  request: Outgoing,
+  answers: Answers | undefined,
+): Promise<SignedRequest> {
+  const attempt = await attemptOf(settings, request, answers);
+  const signed = await signOnce(settings, request, attempt);
+  const { url, method, bytes, stream } = request;
+  return {
+    url: url.href,
+    method,
+    headers: [...signed.headers],
+    body: bytes,
+    stream,
+    base: signed.base,
+    async answered(answer) {
+      const received = toResponse(answer, url.href);
+      const { response, renewing } = await receive(settings, request, attempt, signed, received);
+      await tellAnswer(settings, { request, response, signed: true });
+      const isLate = tellsTime(settings, url, response);
+      if (isLate) settings.clocks.correct(url, response);
+      return { response, again: stream === null && (isLate || (await isRenewed(request, renewing))) };
+    },
+  };
+}

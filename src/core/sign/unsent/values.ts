@@ -1,0 +1,38 @@
+import { takeOver } from '../../answers/proven-by';
+
+/** Headers as programs have them: those of `fetch`, or an object as Node has it, with a list for several lines of one name. */
+export type HeaderValues =
+  | HeadersInit
+  | Readonly<Record<string, string | number | readonly string[] | undefined>>;
+
+/** What an answer says before its body. */
+export interface AnswerHead {
+  /** The HTTP status. */
+  readonly status: number;
+  /** As they came. */
+  readonly headers: HeaderValues;
+}
+
+/** @throws TypeError for what cannot be a header */
+export function toHeaders(values: HeaderValues = {}): Headers {
+  const headers = new Headers();
+  const lines =
+    Symbol.iterator in values ? [...(values as Iterable<[string, string]>)] : Object.entries(values);
+  for (const [name, value] of lines) {
+    if (value === undefined || name.startsWith(':')) continue; // a pseudo-header of HTTP/2
+    for (const line of typeof value === 'object' ? value : [value]) headers.append(name, String(line));
+  }
+  return headers;
+}
+
+/** A response of a server as one of `fetch`: without a body, if only its head is known. */
+export function toResponse(given: Response | AnswerHead, url: string): Response {
+  if (typeof (given as Response).clone === 'function') return given as Response;
+  const { status, headers } = given;
+  const isAllowed = status >= 200 && status <= 599;
+  const response = new Response(null, { status: isAllowed ? status : 200, headers: toHeaders(headers) });
+  // Such as 101, of a connection that is upgraded.
+  if (!isAllowed) Object.defineProperty(response, 'status', { configurable: true, value: status });
+  takeOver(response, { url, redirected: false, type: 'basic' } as Response);
+  return response;
+}

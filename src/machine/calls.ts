@@ -1,0 +1,169 @@
+import { isUnknown, untilKnown } from '../bootstrap/grants/until-known';
+import { takeAnswer } from '../bootstrap/provision/take-answer';
+import { andThen } from '../core/and-then';
+import type { CalledTarget } from '../core/answers/asking';
+import type { TrustedDevice } from '../core/devices/allow-list';
+import { fromBase64Url } from '../core/encoding';
+import { AmeshError } from '../core/errors/amesh-error';
+import { createPreparer, type PreparedRequest } from '../core/sign/client';
+import { type ClientOptions, readOptions } from '../core/sign/options';
+import { refusalOf } from '../core/sign/refusal';
+import { toUnsent } from '../core/sign/unsent/sign-unsent';
+import { confirmTarget } from '../pairing/confirm';
+import { unusedProxy } from '../proxy/unused-proxy';
+import type { Amesh } from './amesh';
+import { Delegate } from './delegate';
+import { MACHINE_CODES } from './errors/codes';
+import type { Machine } from './machine';
+import { Moves } from './moves/take-move';
+import type { AmeshOptions, AmeshSettings } from './options';
+import { withOtherKey } from './rotation/other-key';
+
+type Open = () => Machine | Delegate;
+
+/** `fetch` and `sign` of an instance: one signs and sends, the other signs for a program that sends by itself. */
+export function createCalls(
+  options: AmeshOptions,
+  settings: AmeshSettings,
+  open: Open,
+): Pick<Amesh, 'fetch' | 'sign'> {
+  const signer = () => {
+    const found = open();
+    return found instanceof Delegate
+      ? found.signer()
+      : andThen(found.opened(), ({ device }) => device.signer);
+  };
+  // Asked for each request: the key of a machine may be replaced while it runs.
+  const client = readOptions(clientOptions(options, settings, open, signer), signer);
+  const moves = new Moves();
+  const prepare = createPreparer(client);
+  const known = { ...client, targetOf: (authority: string) => knownTarget(open, authority) };
+  return {
+    fetch: async (input, init) => {
+      const request = await prepare(input, init); // first: the caller may change its arguments later
+      const opened = open();
+      try {
+        return await (opened instanceof Delegate ? request.send() : sendAs(opened, request, moves));
+      } catch (error) {
+        if (!(opened instanceof Delegate)) moves.tell(error, opened);
+        const why = settings.fetch === undefined ? unusedProxy(request.url, error, process.env) : null;
+        if (why !== null) opened.log.once(why);
+        throw error;
+      }
+    },
+    sign: async (input, how) => {
+      const request = await toUnsent(known, input, how); // first, as above
+      const opened = open();
+      if (opened instanceof Delegate) return request.sign();
+      const isNew = await enrolFor(opened, request.url);
+      const signed = await request.sign();
+      return {
+        ...signed,
+        async answered(answer) {
+          const heard = await signed.answered(answer).catch((error) => {
+            moves.tell(error, opened);
+            throw error;
+          });
+          const { response } = heard;
+          await learn(opened, response, moves);
+          const knowsUs = () => isNew || opened.bootstrap.held?.enrolAgain(request.url);
+          const again = heard.again || (isUnknown(response) && ((await knowsUs()) ?? false));
+          return { response, again: again && signed.stream === null };
+        },
+      };
+    },
+  };
+}
+
+function clientOptions(
+  options: AmeshOptions,
+  settings: AmeshSettings,
+  open: Open,
+  signer: ClientOptions['signer'],
+): ClientOptions {
+  return {
+    signer,
+    targetOf: (authority) => findTarget(open(), authority),
+    answers: options.answers,
+    format: options.format,
+    fetch: options.fetch,
+    maxBufferedBytes: options.maxBufferedBytes,
+    onRefusal: (refusal) => {
+      open().log.clientRefusal(refusal);
+      return settings.onRefusal?.(refusal); // the caller handles a promise that it returns
+    },
+    onRotation: (answer) => {
+      const found = open();
+      if (found instanceof Delegate) return;
+      return andThen(found.opened(), (opened) => found.rotation.note(answer, opened.rotation));
+    },
+  };
+}
+
+/** The target that has an authority, with the key that signs for it. */
+async function findTarget(
+  opened: Machine | Delegate,
+  authority: string,
+): Promise<CalledTarget | string | undefined> {
+  if (opened instanceof Delegate) return opened.target(authority);
+  const { bootstrap, list, rotation } = opened;
+  const held = bootstrap.held?.targetOf(authority);
+  const target = (await list.current()).targetOf(authority);
+  const isHeld = held !== undefined && held.deviceId !== target?.deviceId;
+  const called = isHeld ? held : target && toCalledTarget(target);
+  return called && rotation.called(called, await opened.opened());
+}
+
+/** @throws AmeshError `unknown_target` */
+async function knownTarget(open: Open, authority: string): Promise<CalledTarget | string> {
+  const opened = open();
+  const found = await findTarget(opened, authority);
+  if (found !== undefined) return found;
+  const { unknown_target } = MACHINE_CODES;
+  if (opened instanceof Delegate)
+    throw new AmeshError(
+      unknown_target,
+      `Nothing was signed: the delegation of this program names no target with the host ${authority}.`,
+      { fix: 'Make a new one on the device that lent it, with the --target that is called.' },
+    );
+  throw new AmeshError(
+    unknown_target,
+    `Nothing was signed: no target in the allow list of this machine has the host ${authority}.`,
+    {
+      fix: unknown_target.fix,
+      command: ['amesh', 'trust', 'add', '--role', 'target', '--host', authority, 'LINE'],
+    },
+  );
+}
+
+function toCalledTarget({ deviceId, publicKey, proves, keys }: TrustedDevice): CalledTarget {
+  return { deviceId, publicKey: fromBase64Url(publicKey) as Uint8Array, proves, keys };
+}
+
+/** @returns whether this machine enrolled now, by a grant, at the target of this URL */
+async function enrolFor({ bootstrap }: Machine, url: URL): Promise<boolean> {
+  return bootstrap.isPending && (await bootstrap.asCaller(url));
+}
+
+/** Sends a request of a machine, and learns from the response. */
+async function sendAs(machine: Machine, request: PreparedRequest, moves: Moves): Promise<Response> {
+  const { bootstrap, log } = machine;
+  const isNew = await enrolFor(machine, request.url);
+  const response = await untilKnown(withOtherKey(request, machine), {
+    isNew,
+    grant: bootstrap.held,
+    tell: log.once,
+  });
+  await learn(machine, response, moves);
+  return response;
+}
+
+async function learn(machine: Machine, response: Response, moves: Moves): Promise<void> {
+  const { list, device, bootstrap, log } = machine;
+  await bootstrap.held?.confirm(response);
+  const unused = refusalOf(response) === 'unauthorized' ? bootstrap.grantElsewhere : undefined;
+  if (unused !== undefined) log.once(unused);
+  await confirmTarget(response, list, device);
+  await moves.take(response, machine);
+  await takeAnswer(response, device, log.once);
+}
