@@ -46,7 +46,7 @@ const budgets: Record<string, { program: string; bytes: number }> = {
   // What a client tells of a refused delegate took 0.2 kB; to repeat a request whose working key was cut, as much.
   // To follow a target to its next key takes 0.9 kB: the strict reading of a statement of two keys, and its low s.
   // To sign with another key for a target that does not know the next one yet, and to tell it that, took 0.3 kB.
-  'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 17_920 },
+  'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 18_048 },
   // With CODES, which holds the texts of every room and is the same in every runtime. Working keys, and the part of WebCrypto
   // that makes them, took 1.6 kB. The errors of agents, keychains and external signers, and fromDerSignature(), took 0.9 kB, delegations as much.
   // A working key that is never text took 0.1 kB, and the keys of the targets behind a delegation as much.
