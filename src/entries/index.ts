@@ -7,6 +7,7 @@ export type {
 } from '../core/sign/unsent/sign-unsent';
 export type { AnswerHead, HeaderValues } from '../core/sign/unsent/values';
 export { type Amesh, createAmesh } from '../machine/amesh';
+export type { Calls } from '../machine/calls';
 export { amesh } from '../machine/default/instance';
 export type { AmeshOptions } from '../machine/options';
 export type { DeviceIdentity } from '../trust/identity';

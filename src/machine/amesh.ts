@@ -2,10 +2,8 @@ import { type Middleware, toMiddleware } from '../adapters/express/middleware';
 import { rawBody } from '../adapters/node/raw-body';
 import { toAnswer } from '../bootstrap/grants/answer';
 import { toAcceptance } from '../bootstrap/provision/acceptance';
-import type { AmeshFetchInit } from '../core/answers/asking';
 import { InMemoryNonceStore } from '../core/nonces/memory';
 import type { NonceStore } from '../core/nonces/nonce-store';
-import type { RequestToSign, SignCallOptions, SignedRequest } from '../core/sign/unsent/sign-unsent';
 import { readVerifyOptions, type VerifyOptions } from '../core/verify/options';
 import type { Refusal } from '../core/verify/refusal';
 import { createVerifierWith, type Verifier } from '../core/verify/verify';
@@ -17,7 +15,7 @@ import { RedisUrlNonceStore } from '../storage/redis/url-nonce-store';
 import type { DeviceIdentity } from '../trust/identity';
 import { readTrustVariables } from '../trust/owner-key';
 import { tellUnsigned } from './answers/tell-unsigned';
-import { createCalls } from './calls';
+import { type Calls, createCalls } from './calls';
 import { Delegate, onlyCalls, openDelegate } from './delegate';
 import type { Machine } from './machine';
 import { hasMovedList } from './moved-list';
@@ -28,26 +26,7 @@ import { openPlace } from './place';
 import { Reader } from './reader';
 
 /** One identity that signs requests and verifies them. */
-export interface Amesh {
-  /**
-   * `fetch` that signs each request with this machine's key, or with the delegation in AMESH_DELEGATION. Needs no `this`: you
-   * may pass it on as a function.
-   *
-   * @throws TypeError if both a delegation and a folder are given; AmeshError `no_identity`, `answer_unproven`,
-   *   `redirect_refused`, `clock_skew_too_large`, `payload_too_large`, `delegation_ended`, `allow_list_integrity_failure`; also what the
-   *   underlying `fetch` throws
-   */
-  readonly fetch: (input: string | URL | Request, init?: AmeshFetchInit) => Promise<Response>;
-  /**
-   * Signs a request as {@link fetch} would, for programs that send by themselves: with another HTTP client, for example. Only for
-   * targets in the allow list, since nothing here says where the request goes. Sign each attempt anew. Needs no `this`.
-   *
-   * @param request a `Request`, whose body is read, or its parts
-   * @throws TypeError if both a delegation and a folder are given, and for a request that cannot be signed; AmeshError
-   *   `unknown_target`, and like {@link fetch}
-   * @see docs/client.md, "Requests that you send yourself"
-   */
-  readonly sign: (request: Request | RequestToSign, options?: SignCallOptions) => Promise<SignedRequest>;
+export interface Amesh extends Calls {
   /**
    * A middleware for Express 4 and 5, Connect and node:http. It lets a request through only if a device in the allow list
    * signed it. The first request opens the identity.

@@ -1,17 +1,21 @@
 import { isUnknown, untilKnown } from '../bootstrap/grants/until-known';
 import { takeAnswer } from '../bootstrap/provision/take-answer';
 import { andThen } from '../core/and-then';
-import type { CalledTarget } from '../core/answers/asking';
+import type { AmeshFetchInit, CalledTarget } from '../core/answers/asking';
 import type { TrustedDevice } from '../core/devices/allow-list';
 import { fromBase64Url } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
 import { createPreparer, type PreparedRequest } from '../core/sign/client';
 import { type ClientOptions, readOptions } from '../core/sign/options';
 import { refusalOf } from '../core/sign/refusal';
-import { toUnsent } from '../core/sign/unsent/sign-unsent';
+import {
+  type RequestToSign,
+  type SignCallOptions,
+  type SignedRequest,
+  toUnsent,
+} from '../core/sign/unsent/sign-unsent';
 import { confirmTarget } from '../pairing/confirm';
 import { unusedProxy } from '../proxy/unused-proxy';
-import type { Amesh } from './amesh';
 import { Delegate } from './delegate';
 import { MACHINE_CODES } from './errors/codes';
 import type { Machine } from './machine';
@@ -19,14 +23,33 @@ import { Moves } from './moves/take-move';
 import type { AmeshOptions, AmeshSettings } from './options';
 import { withOtherKey } from './rotation/other-key';
 
+/** How an instance calls others. */
+export interface Calls {
+  /**
+   * `fetch` that signs each request with this machine's key, or with the delegation in AMESH_DELEGATION. Needs no `this`: you
+   * may pass it on as a function.
+   *
+   * @throws TypeError if both a delegation and a folder are given; AmeshError `no_identity`, `answer_unproven`,
+   *   `redirect_refused`, `clock_skew_too_large`, `payload_too_large`, `delegation_ended`, `allow_list_integrity_failure`; also what the
+   *   underlying `fetch` throws
+   */
+  readonly fetch: (input: string | URL | Request, init?: AmeshFetchInit) => Promise<Response>;
+  /**
+   * Signs a request as {@link fetch} would, for programs that send by themselves: with another HTTP client, for example. Only for
+   * targets in the allow list, since nothing here says where the request goes. Sign each attempt anew. Needs no `this`.
+   *
+   * @param request a `Request`, whose body is read, or its parts
+   * @throws TypeError if both a delegation and a folder are given, and for a request that cannot be signed; AmeshError
+   *   `unknown_target`, and like {@link fetch}
+   * @see docs/client.md, "Requests that you send yourself"
+   */
+  readonly sign: (request: Request | RequestToSign, options?: SignCallOptions) => Promise<SignedRequest>;
+}
+
 type Open = () => Machine | Delegate;
 
 /** `fetch` and `sign` of an instance: one signs and sends, the other signs for a program that sends by itself. */
-export function createCalls(
-  options: AmeshOptions,
-  settings: AmeshSettings,
-  open: Open,
-): Pick<Amesh, 'fetch' | 'sign'> {
+export function createCalls(options: AmeshOptions, settings: AmeshSettings, open: Open): Calls {
   const signer = () => {
     const found = open();
     return found instanceof Delegate

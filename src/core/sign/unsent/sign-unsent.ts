@@ -91,7 +91,7 @@ export async function toUnsent(
   assertOptionNames('sign()', options, OPTION_NAMES);
   const { answers, signal } = options;
   if (answers !== undefined) readAnswers(answers);
-  const request = await toOutgoing(...argumentsOf(input, signal), settings.maxBufferedBytes, false);
+  const request = await toOutgoing(...argumentsOf(input, signal), settings.maxBufferedBytes);
   return { url: request.url, sign: () => signUnsent(settings, request, answers) };
 }
 
