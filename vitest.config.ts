@@ -45,6 +45,7 @@ const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
     /^test\/proxy\/(?:answers|apache|nginx|rewriting)\./,
     /^test\/relay\/(?:fuzz|packed|process|redis|redis-attacks|redis-failures|room|self-hosting|sockets)\./,
     /^test\/runtimes\//,
+    /^test\/testing\//,
     /^test\/storage\/(?:attacks|concurrency)\./,
     /^test\/workers\//,
     /^test\/attacks\/(?!sealed-list)/, // which has a clock of its own

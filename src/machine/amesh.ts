@@ -20,7 +20,7 @@ import { Delegate, onlyCalls, openDelegate } from './delegate';
 import type { Machine } from './machine';
 import { hasMovedList } from './moved-list';
 import { tellMemoryNonces } from './notices';
-import { type AmeshOptions, type AmeshSettings, readAmeshOptions } from './options';
+import { type AmeshOptions, type AmeshSettings, assertMounted, readAmeshOptions } from './options';
 import { OwnMachine } from './own-machine';
 import { openPlace } from './place';
 import { Reader } from './reader';
@@ -100,10 +100,7 @@ function openMachine(settings: AmeshSettings): Machine {
 function verifierFactory(settings: AmeshSettings, machine: () => Machine): Amesh['verifier'] {
   let ownNonces = settings.nonceStore;
   return (options = {}) => {
-    // `app.use(amesh.verify)`, without the parentheses, passes the request as the options.
-    if ('socket' in options) {
-      throw new TypeError('verify() was given a request. Call it when you mount it: amesh.verify().');
-    }
+    assertMounted(options);
     readVerifyOptions(options); // checked before onRefusal is wrapped below
     const opened = machine();
     const { log, list, enroller, answerSigner } = opened;

@@ -151,3 +151,13 @@ function readSharing({ maxStaleSeconds = 60, pollSeconds = 1 }: AmeshOptions): S
     throw new TypeError('pollSeconds is a number of seconds from 0.05 to 60.');
   return { maxStaleSeconds, pollSeconds };
 }
+
+/**
+ * `app.use(amesh.verify)`, without the parentheses, passes the request as the options.
+ *
+ * @throws TypeError for a request
+ */
+export function assertMounted(options: object): void {
+  if ('socket' in options)
+    throw new TypeError('verify() was given a request. Call it when you mount it: amesh.verify().');
+}

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { beforeAll, describe, expect, it } from 'vitest';
+import manifest from '../../package.json' with { type: 'json' };
 import { ensureBuilt } from '../support/built';
 import { requireRuntime, startServer } from '../support/runtime-server';
 
@@ -102,5 +103,42 @@ describe('bundled for Workers', () => {
   it.each(Object.entries(budgets))('%s keeps to its size', async (_what, { program, bytes }) => {
     const { gzip } = await bundle(program);
     expect(gzip).toBeLessThanOrEqual(bytes);
+  });
+});
+
+describe('the testing kit', () => {
+  const entries = Object.keys(manifest.exports).filter((path) => !path.endsWith('.json'));
+
+  /** The files of the kit that some entries reach on a runtime. */
+  async function reached(from: readonly string[], condition: string): Promise<string[]> {
+    const contents = from
+      .map((path, i) => `export * as m${i} from '@authmesh/sdk${path.slice(1)}';`)
+      .join('\n');
+    const { metafile } = await build({
+      stdin: { contents, resolveDir: ROOT },
+      bundle: true,
+      write: false,
+      metafile: true,
+      format: 'esm',
+      platform: 'neutral',
+      conditions: [condition],
+      external: [
+        'node:*',
+        'cloudflare:*',
+        ...Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies }),
+      ],
+      tsconfigRaw: '{}',
+      logLevel: 'silent',
+    });
+    return Object.keys(metafile.inputs).filter((path) => /(?:^|\/)testing[./]/.test(path));
+  }
+
+  beforeAll(() => ensureBuilt(), 180_000);
+
+  it.each(['node', 'workerd'])('is reached from its own entry alone, on %s', async (condition) => {
+    expect(await reached(['./testing'], condition)).not.toEqual([]);
+    const others = entries.filter((path) => path !== './testing');
+    expect(others.length).toBeGreaterThan(10);
+    expect(await reached(others, condition)).toEqual([]);
   });
 });

@@ -59,6 +59,7 @@ const NOT_RUN: readonly string[] = [
   'docs/provisioning.md: needs a CI service',
   'docs/self-hosting.md: needs the package registry',
   'docs/self-hosting.md: run by test/relay/self-hosting.test.ts',
+  'docs/testing.md: run by scripts/check-testing.mjs',
   'docs/upkeep.md: needs the package registry',
   'docs/upkeep.md: needs a Redis',
   'docs/workers.md: needs the package registry',

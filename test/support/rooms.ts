@@ -10,6 +10,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   bootstrap: ['core', 'process', 'trust', 'pairing'],
   adapters: ['core'],
   machine: ['core', 'process', 'proxy', 'storage', 'trust', 'keys', 'pairing', 'bootstrap', 'adapters'],
+  testing: ['core', 'trust', 'adapters', 'machine'],
   entries: [
     'core',
     'process',
@@ -21,5 +22,6 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'bootstrap',
     'adapters',
     'machine',
+    'testing',
   ],
 };

@@ -1,10 +1,5 @@
-import type {
-  CryptoProvider,
-  GeneratedSigner,
-  MaybePromise,
-  RequestSigner,
-  Signer,
-} from '../crypto/provider';
+import { generateSigner } from '../crypto/generate-signer';
+import type { CryptoProvider, MaybePromise, RequestSigner, Signer } from '../crypto/provider';
 import { deviceIdOf } from '../devices/allow-list';
 import { toBase64Url } from '../encoding';
 import { callSafely } from '../errors/call-safely';
@@ -147,7 +142,7 @@ async function makeWorkingKey(
   backdatedSeconds?: number,
 ): Promise<WorkingKey> {
   const { kind, crypto, lifetimeSeconds } = settings;
-  const { signer: key, x, y } = await (crypto.generateSigner?.() ?? generateSigner(crypto));
+  const { signer: key, x, y } = await generateSigner(crypto);
   const deviceId = await deviceIdOf(device.publicKey, crypto);
   const madeMs = settings.now();
   const { issuedAt, expiresAt } = periodFrom(kind, madeMs, lifetimeSeconds, backdatedSeconds);
@@ -165,9 +160,4 @@ async function makeWorkingKey(
     madeMs,
     untilMs: expiresAt * 1000 - MARGIN_MS,
   };
-}
-
-async function generateSigner(crypto: CryptoProvider): Promise<GeneratedSigner> {
-  const jwk = await crypto.generatePrivateKey();
-  return { signer: await crypto.importPrivateKey(jwk), x: jwk.x, y: jwk.y };
 }

@@ -1,0 +1,88 @@
+import type { RequestListener, Server } from 'node:http';
+import type { AppFetch } from './app-fetch';
+
+/** What a test can call without a port. None of these has to listen. */
+export type TestApp =
+  /** A fetch handler, or an app of Express or Connect, which is a function, too. */
+  // biome-ignore lint/suspicious/noExplicitAny: each framework has its own types
+  | ((request: any, ...rest: any[]) => unknown)
+  /** Hono, Elysia, the default export of a Worker. */
+  | {
+      /** Handles a request. */
+      // biome-ignore lint/suspicious/noExplicitAny: bindings and contexts differ
+      fetch(request: Request, ...rest: any[]): Response | Promise<Response>;
+    }
+  /** node:http, or node:https. */
+  | Server
+  /** Fastify. */
+  | {
+      /** Loads its plugins. */
+      ready(): PromiseLike<unknown>;
+      /** Its server. */
+      readonly server: object;
+    }
+  /** NestJS. */
+  | {
+      /** Sets up its modules. */
+      init(): Promise<unknown>;
+      /** Its server. */
+      getHttpServer(): unknown;
+    }
+  /** Koa. */
+  | {
+      /** Its handler for node:http. */
+      callback(): RequestListener;
+    };
+
+/**
+ * Finds out how to call an app.
+ *
+ * @throws TypeError for what is none of {@link TestApp}
+ */
+export function toAppFetch(app: TestApp): AppFetch {
+  let found: Promise<AppFetch> | undefined;
+  const kind = kindOf(app);
+  return async (url, init) => {
+    found ??= kind();
+    return (await found)(url, init);
+  };
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: it is told by its members
+function kindOf(app: any): () => Promise<AppFetch> {
+  const has = (...names: string[]) => names.every((name) => typeof app?.[name] === 'function');
+  const load = () => import('./node-app');
+  // Express and Connect hand over to `handle`; Express 4 and 5 make the app that way.
+  if (typeof app === 'function' && has('handle')) return async () => (await load()).handlerFetch(app);
+  if (typeof app === 'function') return async () => handlerOf(app);
+  if (has('fetch')) return async () => handlerOf((request) => app.fetch(request));
+  if (has('init', 'getHttpServer'))
+    return async () => {
+      await app.init();
+      // Nest over Fastify serves nothing before that is ready.
+      await app.getHttpAdapter?.().getInstance?.().ready?.();
+      return (await load()).serverFetch(app.getHttpServer());
+    };
+  if (has('ready') && app.server !== undefined)
+    return async () => {
+      await app.ready();
+      return (await load()).serverFetch(app.server);
+    };
+  if (has('callback')) return async () => (await load()).handlerFetch(app.callback());
+  if (has('listen', 'emit')) return async () => (await load()).serverFetch(app);
+  throw new TypeError(
+    'This is no app that a test can call: give an app of Express, Connect, Fastify, Hono, Koa or NestJS, a server of node:http, or a fetch handler.',
+  );
+}
+
+function handlerOf(handler: (request: Request) => unknown): AppFetch {
+  return async (url, init) => {
+    const streams = init.body instanceof ReadableStream ? { duplex: 'half' } : {};
+    init.signal?.throwIfAborted();
+    const response = await handler(new Request(url, { ...init, ...streams } as RequestInit));
+    if (typeof (response as Response | undefined)?.headers?.get === 'function') return response as Response;
+    throw new TypeError(
+      'The app returned no Response. A function counts as a fetch handler: for a handler of node:http, give createServer(handler).',
+    );
+  };
+}

@@ -1,0 +1,229 @@
+import { cryptoProvider } from '#crypto';
+import { generateSigner } from '../core/crypto/generate-signer';
+import type { Signer } from '../core/crypto/provider';
+import { deviceIdOf, type TrustedDevice } from '../core/devices/allow-list';
+import { covers } from '../core/devices/scopes';
+import { toBase64Url } from '../core/encoding';
+import { assertOptionNames } from '../core/options';
+import { delegatedSigner } from '../core/statements/delegated-signer';
+import { issueDelegation } from '../core/statements/issue-delegation';
+import type { Calls } from '../machine/calls';
+import { toScopes } from '../trust/rights/scopes';
+import { type TestApp, toAppFetch } from './app/app';
+import type { AppFetch } from './app/app-fetch';
+import type { MeshParts } from './mesh-parts';
+import { createSender } from './sender';
+
+/** A caller to add. Every option is optional; a wrong one is a TypeError. */
+export interface CallerOptions {
+  /** Its name, `friendlyName` for handlers; default `caller`. */
+  readonly name?: string | undefined;
+  /** What it may do, such as `orders:read` or `orders:*`; default nothing that requires a scope. */
+  readonly scopes?: readonly string[] | undefined;
+  /** When the machine stops trusting it; default never. */
+  readonly expiresAt?: Date | undefined;
+}
+
+/** A device that may call the machine under test. It signs with a key of its own. */
+export interface TestCaller extends Calls {
+  /** `am_` and 16 base64url characters. */
+  readonly deviceId: string;
+  /** What handlers see as `friendlyName`. */
+  readonly name: string;
+  /** What it may do now. */
+  readonly scopes: readonly string[];
+  /**
+   * `amesh.fetch` of this device. A path is resolved against the URL of the mesh. It sends to the app of {@link to}; without one, to
+   * the network: to a server that listens, or to what intercepts requests there.
+   */
+  readonly fetch: Calls['fetch'];
+  /**
+   * `amesh.sign` of this device, for tools that send by themselves. The URL may be a path. The headers have `Host`, too: such tools
+   * often have another one.
+   */
+  readonly sign: Calls['sign'];
+  /**
+   * The same device, calling an app in memory.
+   *
+   * @throws TypeError for an app of another kind
+   */
+  to(app: TestApp): TestCaller;
+  /**
+   * Lets it do more, like `amesh allow`. As every change, it counts from the next request.
+   *
+   * @throws TypeError for what is no scope
+   */
+  allow(...scopes: string[]): void;
+  /**
+   * Lets it do less, like `amesh deny`.
+   *
+   * @throws TypeError for what is no scope, and if a wildcard that it has still covers one of these
+   */
+  deny(...scopes: string[]): void;
+  /** Removes it from the list, like `amesh revoke`. */
+  revoke(): void;
+  /** Puts it back into the list after {@link revoke}, with the scopes that it had. */
+  restore(): void;
+  /**
+   * Lends a part of what it may do to a delegate, like `amesh delegate`.
+   *
+   * @throws TypeError for a wrong option
+   */
+  delegate(options: DelegateOptions): Promise<TestDelegate>;
+}
+
+/** A delegate to make. */
+export interface DelegateOptions {
+  /** Its name: 1 to 64 of `A-Z a-z 0-9 . _ -`. */
+  readonly name: string;
+  /** At most what it may do: 1 to 16 scopes or wildcards. */
+  readonly scopes: readonly string[];
+  /** How long, in seconds, 60 to 86,400; default 3,600. */
+  readonly lifetimeSeconds?: number | undefined;
+}
+
+/** A delegate of a caller. */
+export interface TestDelegate extends Calls {
+  /** Its ID, 22 base64url characters. */
+  readonly id: string;
+  /**
+   * The same delegate, calling an app in memory.
+   *
+   * @throws TypeError for an app of another kind
+   */
+  to(app: TestApp): TestDelegate;
+  /** Ends it, like `amesh revoke --delegate`. */
+  end(): void;
+}
+
+const NAMES: ReadonlySet<string> = new Set<keyof CallerOptions>(['name', 'scopes', 'expiresAt']);
+const DELEGATE_NAMES: ReadonlySet<string> = new Set<keyof DelegateOptions>([
+  'name',
+  'scopes',
+  'lifetimeSeconds',
+]);
+
+/** @throws TypeError for a wrong option */
+export async function addCaller(parts: MeshParts, options: CallerOptions = {}): Promise<Caller> {
+  const device = toDevice(options);
+  const { signer } = await generateSigner(cryptoProvider);
+  const deviceId = await deviceIdOf(signer.publicKey, cryptoProvider);
+  const caller = new Caller(parts, signer, { ...device, deviceId, publicKey: toBase64Url(signer.publicKey) });
+  caller.restore();
+  return caller;
+}
+
+/**
+ * Adds a machine with a key of its own to those that may call.
+ *
+ * @throws TypeError for a wrong option
+ */
+export function trustMachine(
+  { list }: MeshParts,
+  { deviceId, publicKey }: Pick<TrustedDevice, 'deviceId' | 'publicKey'>,
+  options: CallerOptions,
+): void {
+  list.set({ ...toDevice(options), deviceId, publicKey });
+}
+
+function toDevice(options: CallerOptions): Omit<TrustedDevice, 'deviceId' | 'publicKey'> {
+  assertOptionNames('A caller', options, NAMES);
+  const { name = 'caller', scopes = [], expiresAt } = options;
+  if (typeof name !== 'string' || name === '') throw new TypeError('name must be a text.');
+  const seconds = expiresAt === undefined ? undefined : Number(expiresAt) / 1000;
+  if (seconds !== undefined && !(expiresAt instanceof Date && Number.isFinite(seconds)))
+    throw new TypeError('expiresAt must be a Date.');
+  const end = seconds === undefined ? {} : { expiresAt: seconds };
+  return { friendlyName: name, roles: ['controller'], scopes: toScopes(scopes), ...end };
+}
+
+class Caller implements TestCaller {
+  readonly fetch: Calls['fetch'];
+  readonly sign: Calls['sign'];
+  readonly #parts: MeshParts;
+  readonly #signer: Signer;
+  readonly #app: AppFetch | null;
+  /** As it is in the list, or was when it was revoked. Shared by all callers of this device. */
+  readonly #device: { now: TrustedDevice };
+
+  constructor(
+    parts: MeshParts,
+    signer: Signer,
+    device: TrustedDevice | { now: TrustedDevice },
+    app: AppFetch | null = null,
+  ) {
+    this.#parts = parts;
+    this.#signer = signer;
+    this.#app = app;
+    this.#device = 'now' in device ? device : { now: device };
+    const { fetch, sign } = createSender(parts, signer, { app, callsMachine: true });
+    this.fetch = fetch;
+    this.sign = sign;
+  }
+
+  get deviceId(): string {
+    return this.#device.now.deviceId;
+  }
+
+  get name(): string {
+    return this.#device.now.friendlyName;
+  }
+
+  get scopes(): readonly string[] {
+    return this.#device.now.scopes ?? [];
+  }
+
+  to(app: TestApp): Caller {
+    return new Caller(this.#parts, this.#signer, this.#device, toAppFetch(app));
+  }
+
+  allow(...scopes: string[]): void {
+    this.#change(toScopes([...this.scopes, ...toScopes(scopes)]));
+  }
+
+  deny(...scopes: string[]): void {
+    const denied = toScopes(scopes);
+    const left = this.scopes.filter((scope) => !covers(denied, scope));
+    const wider = denied.find((scope) => covers(left, scope));
+    if (wider !== undefined)
+      throw new TypeError(
+        `It would still have ${wider}, by a wildcard: deny that, and allow what it may keep.`,
+      );
+    this.#change(left);
+  }
+
+  revoke(): void {
+    this.#parts.list.remove(this.deviceId);
+  }
+
+  restore(): void {
+    this.#parts.list.set(this.#device.now);
+  }
+
+  async delegate(options: DelegateOptions): Promise<TestDelegate> {
+    assertOptionNames('delegate()', options, DELEGATE_NAMES);
+    const { name, scopes, lifetimeSeconds = 3600 } = options;
+    const { clock, list, publicKey } = this.#parts;
+    const targets = [list.deviceId];
+    const targetKeys = [{ deviceId: list.deviceId, publicKey: toBase64Url(publicKey) }];
+    const { now } = clock;
+    const wish = { name, scopes, targets, targetKeys, lifetimeSeconds, now };
+    const { text, facts } = await issueDelegation(this.#signer, wish);
+    return toDelegate(this.#parts, await delegatedSigner(text, { now }), facts.id, this.#app);
+  }
+
+  #change(scopes: readonly string[]): void {
+    const { list } = this.#parts;
+    this.#device.now = { ...this.#device.now, scopes };
+    if (list.get(this.deviceId) !== undefined) list.set(this.#device.now);
+  }
+}
+
+function toDelegate(parts: MeshParts, signer: Signer, id: string, app: AppFetch | null): TestDelegate {
+  return {
+    ...createSender(parts, signer, { app, callsMachine: true }),
+    id,
+    to: (other) => toDelegate(parts, signer, id, toAppFetch(other)),
+    end: () => parts.list.endDelegation(id),
+  };
+}

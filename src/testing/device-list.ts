@@ -1,0 +1,53 @@
+import {
+  type AllowList,
+  type AllowListSource,
+  createAllowList,
+  type TrustedDevice,
+} from '../core/devices/allow-list';
+
+/** An allow list in memory that tests change. A change counts from the next request. */
+export class DeviceList implements AllowListSource {
+  readonly #devices = new Map<string, TrustedDevice>();
+  readonly #ended = new Set<string>();
+  #list: AllowList | undefined;
+
+  /**
+   * @param deviceId the machine whose list it is
+   * @param hosts the authorities that it answers to; none: any that a caller names the machine for
+   */
+  constructor(
+    readonly deviceId: string,
+    readonly hosts: readonly string[],
+  ) {}
+
+  current(): AllowList {
+    this.#list ??= createAllowList({
+      deviceId: this.deviceId,
+      hosts: this.hosts,
+      devices: [...this.#devices.values()],
+      endedDelegations: [...this.#ended],
+    });
+    return this.#list;
+  }
+
+  get(deviceId: string): TrustedDevice | undefined {
+    return this.#devices.get(deviceId);
+  }
+
+  /** Adds a device, or replaces it. */
+  set(device: TrustedDevice): void {
+    this.#devices.set(device.deviceId, device);
+    this.#list = undefined;
+  }
+
+  remove(deviceId: string): void {
+    this.#devices.delete(deviceId);
+    this.#list = undefined;
+  }
+
+  /** @param id of a delegation, 22 characters */
+  endDelegation(id: string): void {
+    this.#ended.add(id);
+    this.#list = undefined;
+  }
+}
