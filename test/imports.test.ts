@@ -45,6 +45,7 @@ const CLI_ROOMS: Readonly<Record<string, readonly string[]>> = {
   terminal: ['errors', 'words', 'command-line', 'failures'],
   'allow-list': ['errors', 'words', 'command-line', 'machine', 'terminal'],
   doctor: ['errors', 'words', 'machine', 'failures', 'relay', 'allow-list'],
+  proxy: ['errors', 'words'],
   commands: [
     'errors',
     'words',
@@ -55,6 +56,7 @@ const CLI_ROOMS: Readonly<Record<string, readonly string[]>> = {
     'terminal',
     'allow-list',
     'doctor',
+    'proxy',
   ],
 };
 

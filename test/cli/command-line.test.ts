@@ -36,6 +36,7 @@ describe('amesh --help and --version', () => {
       'rotate',
       'revoke',
       'config',
+      'proxy',
       'doctor',
       'complete',
       'relay',

@@ -130,6 +130,7 @@ describe('the names of --json', () => {
       ...[
         'doctor',
         'complete',
+        'proxy',
         'relay',
         'trust export',
         'trust add',

@@ -1,0 +1,270 @@
+import type { Duplex } from 'node:stream';
+import { type Amesh, type Authenticated, type Middleware, streamUnverifiedBody } from '@authmesh/sdk';
+import {
+  type AuthMeshIdentity,
+  isAmeshError,
+  type RequestView,
+  type Verifier,
+  type VerifyOptions,
+} from '@authmesh/sdk/core';
+import { ProxyFault } from './fault';
+import { type Journal, shownPath } from './journal';
+import { callerLines } from './lines/caller-headers';
+import {
+  bodyLength,
+  framingLines,
+  isHttp2,
+  type ProxyRequest,
+  requestFault,
+  withoutLength,
+} from './lines/framing';
+import { eachLine, endToEnd, isOfProxy, type Lines, valuesOf } from './lines/header-lines';
+import { answerTo, headOf, isGone, type ProxyResponse, relay, releaseAfter, reply } from './reply';
+import type { Answered, Server } from './server';
+import { type Gathered, MEMORY_BYTES, type Spool } from './spool';
+import { joinSockets, refuseUpgrade, writeUpgrade } from './upgrade';
+
+/** The largest answer that is held back to be signed, in bytes: the default of `maxAnswerBytes`. */
+const MAX_ANSWER_BYTES = 1_048_576;
+
+/** How {@link Inward} protects a server. */
+export interface InwardOptions {
+  readonly amesh: Amesh;
+  readonly server: Server;
+  readonly spool: Spool;
+  readonly journal: Journal;
+  /** The largest body, in bytes. */
+  readonly maxBodyBytes: number;
+  /** Whether a large body goes on while it arrives, before its digest is known to be right. */
+  readonly isStreaming: boolean;
+  /** Whether `X-Forwarded-*` and `Forwarded` come from a proxy in front. */
+  readonly trustsForwarded: boolean;
+  /** Passed on to `verify()`. */
+  readonly verify: Pick<VerifyOptions, 'require' | 'enroll'>;
+}
+
+/** Verifies requests, and passes on those that are right. */
+export class Inward {
+  readonly #options: InwardOptions;
+  readonly #buffered: Middleware;
+  readonly #streamed: Middleware;
+  readonly #verifier: Verifier;
+
+  constructor(options: InwardOptions) {
+    this.#options = options;
+    const { amesh, verify, maxBodyBytes } = options;
+    this.#buffered = amesh.verify({ ...verify, maxBodyBytes: Math.min(MEMORY_BYTES, maxBodyBytes) });
+    this.#streamed = amesh.verify({ ...verify, maxBodyBytes, [streamUnverifiedBody]: true });
+    this.#verifier = amesh.verifier({ ...verify, enroll: false });
+  }
+
+  /** A request. @param isExpecting whether its client waits for `100 Continue` before it sends the body */
+  handle(request: ProxyRequest, response: ProxyResponse, { isExpecting = false } = {}): void {
+    const startMs = performance.now();
+    const fault = requestFault(request);
+    if (fault !== undefined) {
+      this.#refuse(request, response, malformed(fault), startMs);
+      return;
+    }
+    const length = bodyLength(request);
+    // Verified before its body is read, so that a stranger makes this proxy read nothing.
+    const isStreamed = isExpecting || length === undefined || length > MEMORY_BYTES;
+    const verify = isStreamed ? this.#streamed : this.#buffered;
+    verify(request, response, (error) => {
+      const { authMesh } = request as Authenticated<ProxyRequest>;
+      if (error !== undefined || authMesh === undefined) {
+        this.#refuse(request, response, error ?? new Error('verify() named no caller.'), startMs);
+        return;
+      }
+      if (isExpecting) response.writeContinue();
+      this.#pass(request, response, { caller: authMesh, length, isStreamed, startMs }).catch((reason) => {
+        if (!isGone(response)) this.#refuse(request, response, reason, startMs);
+      });
+    });
+  }
+
+  async #pass(request: ProxyRequest, response: ProxyResponse, facts: Passing): Promise<void> {
+    const { spool, server, isStreaming } = this.#options;
+    const { caller, length, isStreamed } = facts;
+    let gathered: Gathered | undefined;
+    try {
+      if (isStreamed && !isStreaming && length !== 0) gathered = await spool.gather(request, length);
+      const lengthBytes = gathered?.lengthBytes ?? length;
+      const body = lengthBytes === 0 ? undefined : (gathered?.open() ?? request);
+      const method = request.method ?? 'GET';
+      const lines = [
+        ...this.#requestLines(request),
+        ...callerLines(caller),
+        ...framingLines(method, lengthBytes),
+      ];
+      const controller = new AbortController();
+      response.once('close', () => controller.abort());
+      if (isGone(response)) return;
+      const { signal } = controller;
+      const answer = await server.send({ method, target: request.url ?? '/', lines, body, signal });
+      this.#relay(request, response, answer, facts);
+    } finally {
+      if (gathered !== undefined) releaseAfter(response, gathered);
+    }
+  }
+
+  #relay(
+    request: ProxyRequest,
+    response: ProxyResponse,
+    { response: answer, upgraded }: Answered,
+    { caller, startMs }: Passing,
+  ): void {
+    if (upgraded !== undefined) {
+      upgraded.socket.destroy();
+      throw new ProxyFault(502, 'server_unreachable', 'The server switched protocols without being asked.');
+    }
+    const head = headOf(answer);
+    const { journal } = this.#options;
+    response.once('close', () =>
+      journal.passed({
+        method: request.method,
+        path: shownPath(request.url),
+        status: head.status,
+        caller: caller.deviceId,
+        ms: Math.round(performance.now() - startMs),
+        ...(response.writableFinished ? {} : { isCut: true }),
+      }),
+    );
+    const holdsBytes = asksForProof(request.rawHeaders) ? MAX_ANSWER_BYTES : 0;
+    relay(response, { head, body: answer, holdsBytes });
+  }
+
+  /** An upgrade: verified like any request, and then the two connections are joined. */
+  async upgrade(request: ProxyRequest & { headers: object }, socket: Duplex, head: Buffer): Promise<void> {
+    const startMs = performance.now();
+    const fault = upgradeFault(request);
+    try {
+      if (fault !== undefined) throw malformed(fault);
+      const verdict = await this.#verifier.verify(viewOf(request));
+      if (!verdict.ok) {
+        refuseUpgrade(socket, verdict.answer);
+        return;
+      }
+      const answer = await this.#open(request, socket, verdict.caller);
+      const { deviceId: caller } = verdict.caller;
+      const { statusCode: status } = answer.response;
+      const seen = { method: request.method, path: shownPath(request.url), status, caller };
+      this.#options.journal.passed({ ...seen, upgraded: answer.upgraded !== undefined });
+      writeUpgrade(socket, headOf(answer.response), answer);
+      if (answer.upgraded !== undefined) joinSockets({ socket, head }, answer.upgraded);
+    } catch (error) {
+      const answer = answerTo(error);
+      this.#tell(request, answer, startMs);
+      refuseUpgrade(socket, { status: answer.status, body: JSON.stringify({ error: answer.wire }) });
+    }
+  }
+
+  #open(request: ProxyRequest, socket: Duplex, caller: AuthMeshIdentity): Promise<Answered> {
+    const lines = [
+      ...this.#requestLines(request),
+      ...callerLines(caller),
+      ...['Connection', 'Upgrade'],
+      ...['Upgrade', 'websocket'],
+    ];
+    const controller = new AbortController();
+    socket.once('close', () => controller.abort());
+    const { signal } = controller;
+    return this.#options.server.send({ method: 'GET', target: request.url ?? '/', lines, signal });
+  }
+
+  /** What came, without what only this proxy may say, what was said to this proxy, and what a client may have invented. */
+  #requestLines(request: ProxyRequest): string[] {
+    const { trustsForwarded } = this.#options;
+    const kept = endToEnd(request.rawHeaders, (name, value) => {
+      if (isOfProxy(name) || name === 'expect') return true;
+      if (name === 'authorization') return /^authmesh\b/i.test(value);
+      if (name === 'accept-signature') return /tag="amesh-answer"/.test(value);
+      return !trustsForwarded && FORWARDED.test(name);
+    });
+    const lines = withoutLength(isHttp2(request) ? asHttp1(request, kept) : kept);
+    if (trustsForwarded) return lines;
+    const { remoteAddress = '' } = request.socket ?? {};
+    const isSecure = 'encrypted' in (request.socket ?? {});
+    const address = remoteAddress.replace(/^::ffff:/, '');
+    return [
+      ...lines,
+      ...(address === '' ? [] : ['X-Forwarded-For', address]),
+      ...['X-Forwarded-Proto', isSecure ? 'https' : 'http'],
+    ];
+  }
+
+  #refuse(request: ProxyRequest, response: ProxyResponse, error: unknown, startMs: number): void {
+    const answer = answerTo(error);
+    // verify() has told what it refuses, also in a body that it sees while it arrives.
+    if (!isAmeshError(error)) this.#tell(request, answer, startMs);
+    reply(request, response, answer);
+  }
+
+  #tell(
+    request: ProxyRequest,
+    { code, status, message }: ReturnType<typeof answerTo>,
+    startMs: number,
+  ): void {
+    const { method, url } = request;
+    const ms = Math.round(performance.now() - startMs);
+    this.#options.journal.refused({ method, path: shownPath(url), status, code, message, ms });
+  }
+}
+
+interface Passing {
+  readonly caller: AuthMeshIdentity;
+  readonly length: number | undefined;
+  /** Whether its body was not read when it was verified. */
+  readonly isStreamed: boolean;
+  readonly startMs: number;
+}
+
+const FORWARDED = /^(?:forwarded|x-forwarded-.+|x-real-ip|true-client-ip|cf-connecting-ip)$/;
+
+function malformed(fault: string): ProxyFault {
+  return new ProxyFault(400, 'malformed_header', `The request cannot be passed on: ${fault}.`);
+}
+
+/** A request of HTTP/2 as one of HTTP/1.1: with a Host, and with one line of cookies (RFC 9113 sections 8.2.3, 8.3.1). */
+function asHttp1(request: ProxyRequest, lines: Lines): string[] {
+  const cookies = valuesOf(lines, 'cookie');
+  const kept: string[] = [];
+  eachLine(lines, (name, value, sent) => {
+    if (name !== 'host' && name !== 'cookie') kept.push(sent, value);
+  });
+  const { authority = '' } = request as { authority?: string };
+  return ['Host', authority, ...kept, ...(cookies.length === 0 ? [] : ['Cookie', cookies.join('; ')])];
+}
+
+function asksForProof(lines: Lines): boolean {
+  return valuesOf(lines, 'accept-signature').some((value) => value.includes('tag="amesh-answer"'));
+}
+
+/** Only WebSocket: an upgrade to h2c would let requests through that nobody verifies. */
+function upgradeFault(request: ProxyRequest): string | undefined {
+  const fault = requestFault(request);
+  if (fault !== undefined) return fault;
+  const protocols = valuesOf(request.rawHeaders, 'upgrade');
+  if (protocols.length !== 1 || protocols[0]?.trim().toLowerCase() !== 'websocket')
+    return 'it asks for another protocol than websocket';
+  if (request.method !== 'GET') return 'a WebSocket begins with GET';
+  return bodyLength(request) === 0 ? undefined : 'a WebSocket begins without a body';
+}
+
+/** A view of a request without a body. */
+function viewOf(request: ProxyRequest): RequestView {
+  const headers: Record<string, string[]> = Object.create(null);
+  eachLine(request.rawHeaders, (name, value) => {
+    const lines = headers[name];
+    if (lines === undefined) headers[name] = [value];
+    else lines.push(value);
+  });
+  return {
+    method: request.method ?? '',
+    target: request.url ?? '',
+    authority: headers.host?.[0] ?? '',
+    headers,
+    localPort: request.socket?.localPort,
+    source: request,
+  };
+}

@@ -1,0 +1,53 @@
+import type { Writable } from 'node:stream';
+import { printableJson } from '../words/printable';
+
+/** What a proxy writes with `--json`: one object a line, each with `event`. */
+export class Journal {
+  readonly #out: Writable | null;
+  #secondOf = 0;
+  #inSecond = 0;
+  #left = 0;
+  /** How many requests the server behind has answered, and how many this proxy has answered itself. */
+  readonly counts = { passed: 0, refused: 0 };
+
+  /** @param out where the lines go; null for none */
+  constructor(out: Writable | null) {
+    this.#out = out;
+  }
+
+  /** An event of which strangers cannot make many. */
+  write(event: string, more: object = {}): void {
+    this.#out?.write(`${printableJson({ event, ...more })}\n`);
+  }
+
+  /** A request that was passed on. */
+  passed(more: object): void {
+    this.counts.passed++;
+    this.write('request', more);
+  }
+
+  /** A request that was not passed on, or failed. Strangers can make many, so a second has 20 lines at most. */
+  refused(more: object, nowMs = Date.now()): void {
+    this.counts.refused++;
+    const second = Math.floor(nowMs / 1000);
+    if (second !== this.#secondOf) {
+      this.#secondOf = second;
+      this.#inSecond = 0;
+    }
+    if (++this.#inSecond > MOST_IN_A_SECOND) {
+      this.#left++;
+      return;
+    }
+    const left = this.#left === 0 ? {} : { leftOut: this.#left };
+    this.#left = 0;
+    this.write('refused', { ...more, ...left });
+  }
+}
+
+const MOST_IN_A_SECOND = 20;
+
+/** A path for a log: without its query, which may contain secrets, and not longer than a line. */
+export function shownPath(target: string | undefined): string {
+  const path = (target ?? '').split('?', 1)[0] as string;
+  return path.length > 200 ? `${path.slice(0, 199)}…` : path;
+}

@@ -1,0 +1,43 @@
+import type { IncomingMessage } from 'node:http';
+import type { Http2ServerRequest } from 'node:http2';
+import { faultOf, type Lines, valuesOf } from './header-lines';
+
+/** A request of either version of HTTP. */
+export type ProxyRequest = IncomingMessage | Http2ServerRequest;
+
+/** Whether it came over HTTP/2. Its stream says so: anybody can write HTTP/2.0 into a request line. */
+export function isHttp2(request: ProxyRequest): request is Http2ServerRequest {
+  return request.httpVersionMajor === 2 && (request as Partial<Http2ServerRequest>).stream !== undefined;
+}
+
+/** Why a request cannot be passed on, as the end of a sentence; undefined if nothing is wrong. */
+export function requestFault(request: ProxyRequest): string | undefined {
+  if (!isHttp2(request) && !/^1\.[01]$/.test(request.httpVersion)) return 'its version of HTTP is not 1.1';
+  return faultOf(request.rawHeaders);
+}
+
+/** The length of a body in bytes; undefined if it is not announced. */
+export function bodyLength(request: ProxyRequest): number | undefined {
+  const [length] = valuesOf(request.rawHeaders, 'content-length');
+  if (length !== undefined) return Number(length);
+  if (isHttp2(request)) return request.stream.endAfterHeaders ? 0 : undefined;
+  return valuesOf(request.rawHeaders, 'transfer-encoding').length > 0 ? undefined : 0;
+}
+
+/** The methods for which a server may expect a body, and take the lack of a length for an error. */
+const WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
+
+/**
+ * The lines that say how long a body is, in place of those that came.
+ *
+ * @param length in bytes; undefined if it is only known at the end
+ */
+export function framingLines(method: string, length: number | undefined): string[] {
+  if (length === undefined) return ['Transfer-Encoding', 'chunked'];
+  return length > 0 || WITH_BODY.has(method) ? ['Content-Length', String(length)] : [];
+}
+
+/** Drops the length, which {@link framingLines} says anew. */
+export function withoutLength(lines: Lines): string[] {
+  return lines.filter((_, i) => (lines[i - (i % 2)] as string).toLowerCase() !== 'content-length');
+}

@@ -1,0 +1,331 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type Duplex, Readable } from 'node:stream';
+import type { ReadableStream as NodeStream } from 'node:stream/web';
+import { type Amesh, type AmeshFetchInit, allowUnprovenBody } from '@authmesh/sdk';
+import { type Answers, isAmeshError, isLoopback, normalizeAuthority } from '@authmesh/sdk/core';
+import { CommandError } from '../errors/errors';
+import { ProxyFault } from './fault';
+import { type Journal, shownPath } from './journal';
+import { bodyLength, requestFault } from './lines/framing';
+import { endToEnd, isOfProxy, valuesOf } from './lines/header-lines';
+import type { ListenPlace } from './place';
+import { type AnswerHead, answerTo, headOf, relay, releaseAfter, reply } from './reply';
+import type { Server } from './server';
+import type { Gathered, Spool } from './spool';
+import { CALL, type Call, Probed } from './transport';
+import { joinSockets, refuseUpgrade, writeUpgrade } from './upgrade';
+
+/** How {@link Outward} signs. */
+export interface OutwardOptions {
+  /** Sends through `createTransport()` of `server`. */
+  readonly amesh: Amesh;
+  readonly server: Server;
+  readonly spool: Spool;
+  readonly journal: Journal;
+  /** Where clients reach it: the hosts that they may name. That of the target is allowed, too. */
+  readonly place: ListenPlace;
+  /** More of them, in normal form. */
+  readonly hosts: readonly string[];
+  readonly answers: Answers;
+  /** Whether bodies go on of which the target has signed only the head. */
+  readonly allowsUnprovenBodies: boolean;
+  /** Whether a body that comes with its Content-Digest goes on while it arrives. */
+  readonly isStreaming: boolean;
+}
+
+/** Signs requests, and sends them to one target. */
+export class Outward {
+  readonly #options: OutwardOptions;
+  #hosts: ReadonlySet<string> | undefined;
+
+  constructor(options: OutwardOptions) {
+    this.#options = options;
+  }
+
+  /** @param isExpecting whether the client waits for `100 Continue` before it sends the body */
+  handle(request: IncomingMessage, response: ServerResponse, { isExpecting = false } = {}): void {
+    const startMs = performance.now();
+    const controller = new AbortController();
+    response.once('close', () => controller.abort());
+    this.#pass(request, response, { isExpecting, signal: controller.signal, startMs }).catch((error) => {
+      if (response.destroyed || response.writableFinished) return;
+      const answer = answerTo(error);
+      this.#tell(request, answer, startMs);
+      reply(request, response, answer);
+    });
+  }
+
+  async #pass(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { isExpecting, signal, startMs }: Passing,
+  ): Promise<void> {
+    const { spool, isStreaming } = this.#options;
+    const url = this.#urlOf(request);
+    const length = bodyLength(request);
+    if (length !== 0 && (request.method === 'GET' || request.method === 'HEAD'))
+      throw refused(400, `a ${request.method} with a body cannot be signed`);
+    const [digest = ''] = valuesOf(request.rawHeaders, 'content-digest');
+    const isStream = isStreaming && length !== 0 && /\bsha-256=:/.test(digest);
+    let gathered: Gathered | undefined;
+    try {
+      if (isExpecting) response.writeContinue();
+      if (length !== 0 && !isStream) {
+        gathered = await spool.gather(request, length);
+        if (request.rawTrailers.length > 0) throw refused(400, 'trailers are not signed');
+      }
+      const call = toCall(request, { lengthBytes: gathered?.lengthBytes ?? length });
+      const { headers, body } = bodyOf(call.headers, isStream ? request : gathered);
+      const answer = await this.#fetch(url, call, { method: request.method ?? 'GET', headers, body, signal });
+      this.#relay(request, response, { call, answer, startMs });
+    } finally {
+      if (gathered !== undefined) releaseAfter(response, gathered);
+    }
+  }
+
+  #fetch(url: URL, call: Call, init: RequestInit): Promise<Response> {
+    const { amesh, answers, allowsUnprovenBodies } = this.#options;
+    const own: AmeshFetchInit & { [CALL]: Call } = {
+      ...init,
+      redirect: 'manual',
+      answers,
+      [allowUnprovenBody]: allowsUnprovenBodies,
+      [CALL]: call,
+    };
+    return amesh.fetch(url, own);
+  }
+
+  #relay(request: IncomingMessage, response: ServerResponse, { call, answer, startMs }: Received): void {
+    if (call.answer === undefined) throw new Error('There is no answer.');
+    const { server, journal } = this.#options;
+    const head = here(headOf(call.answer.response, hiddenFrom(call)), server.place.url);
+    response.once('close', () =>
+      journal.passed({
+        method: request.method,
+        path: shownPath(request.url),
+        status: head.status,
+        ms: Math.round(performance.now() - startMs),
+        ...(response.writableFinished ? {} : { isCut: true }),
+      }),
+    );
+    if (answer.body === null) {
+      call.answer.response.resume();
+      relay(response, { head, body: Readable.from([]), holdsBytes: 0 });
+      return;
+    }
+    const body = Readable.fromWeb(answer.body as NodeStream);
+    body.once('error', (error) => {
+      if (isAmeshError(error)) this.#tell(request, answerTo(error), startMs);
+    });
+    relay(response, { head, body, holdsBytes: 0 });
+  }
+
+  /** A WebSocket: its handshake is signed, and then the two connections are joined. */
+  async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const startMs = performance.now();
+    const controller = new AbortController();
+    socket.once('close', () => controller.abort());
+    try {
+      const url = this.#urlOf(request);
+      this.#checkUpgrade(request, url);
+      const call = toCall(request, { isUpgrade: true });
+      const init = { method: 'GET', headers: call.headers, signal: controller.signal };
+      // Nothing can prove what comes after the handshake.
+      await this.#fetchUpgrade(url, call, init);
+      if (call.answer === undefined) throw new Error('There is no answer.');
+      const answerHead = headOf(call.answer.response);
+      const seen = { method: request.method, path: shownPath(request.url), status: answerHead.status };
+      this.#options.journal.passed({ ...seen, upgraded: call.answer.upgraded !== undefined });
+      writeUpgrade(socket, answerHead, call.answer);
+      if (call.answer.upgraded !== undefined) joinSockets({ socket, head }, call.answer.upgraded);
+    } catch (error) {
+      const answer = answerTo(error);
+      this.#tell(request, answer, startMs);
+      refuseUpgrade(socket, { status: answer.status, body: JSON.stringify({ error: answer.wire }) });
+    }
+  }
+
+  #fetchUpgrade(url: URL, call: Call, init: RequestInit): Promise<Response> {
+    const own = { ...init, redirect: 'manual', answers: 'off', [CALL]: call } as const;
+    return this.#options.amesh.fetch(url, own as AmeshFetchInit);
+  }
+
+  #checkUpgrade(request: IncomingMessage, url: URL): void {
+    const protocols = valuesOf(request.rawHeaders, 'upgrade');
+    if (protocols.length !== 1 || protocols[0]?.trim().toLowerCase() !== 'websocket')
+      throw refused(400, 'it asks for another protocol than websocket');
+    if (request.method !== 'GET' || bodyLength(request) !== 0)
+      throw refused(400, 'a WebSocket begins with GET and without a body');
+    const { answers } = this.#options;
+    const isPrivate = url.protocol === 'https:' || isLoopback(normalizeAuthority(url.host) ?? '');
+    if (answers === 'required' || (answers === 'auto' && !isPrivate))
+      throw new ProxyFault(
+        502,
+        'answer_unproven',
+        'Nothing was sent: nothing can prove what comes through a WebSocket. Call the target over https, or give --answers off.',
+      );
+  }
+
+  /** Where a request goes. @throws ProxyFault if that is not the target, or the request is not a program's */
+  #urlOf(request: IncomingMessage): URL {
+    const fault = requestFault(request);
+    if (fault !== undefined) throw refused(400, fault);
+    const { place } = this.#options.server;
+    this.#checkHost(request);
+    const sent = request.url ?? '';
+    let target = sent;
+    if (!sent.startsWith('/')) {
+      const absolute = URL.canParse(sent) ? new URL(sent) : undefined;
+      if (absolute?.origin !== place.url.origin || absolute.username !== '' || absolute.password !== '')
+        throw new ProxyFault(
+          421,
+          'wrong_host',
+          `A request for ${printed(sent)} does not belong to ${place.shown}.`,
+        );
+      target = sent.slice(sent.indexOf('/', sent.indexOf('//') + 2));
+      if (!target.startsWith('/')) target = `/${absolute.search}`;
+    }
+    if (!/^\/[\x21\x22\x24-\x7e]*$/.test(target)) throw refused(400, 'its target is not a path');
+    const url = new URL(place.url.origin + target);
+    if (!isSame(url, target))
+      throw refused(400, 'a URL cannot have its path, such as one with "/../" or "\\"');
+    return url;
+  }
+
+  /**
+   * A browser on this machine must not use its key for a page: neither by a name that leads here, nor by a request from
+   * another site. Programs send neither header.
+   */
+  #checkHost(request: IncomingMessage): void {
+    const [host = ''] = valuesOf(request.rawHeaders, 'host');
+    const { localPort } = request.socket;
+    if (!this.#isOwn(host, localPort))
+      throw new ProxyFault(
+        421,
+        'wrong_host',
+        `The Host ${printed(host)} is neither this proxy nor the target.`,
+      );
+    const site = valuesOf(request.rawHeaders, 'sec-fetch-site').join(', ').trim().toLowerCase();
+    const origins = valuesOf(request.rawHeaders, 'origin');
+    const isForeign = origins.some((origin) => {
+      const url = URL.canParse(origin) ? new URL(origin) : undefined;
+      return url === undefined || !this.#isOwn(url.host, localPort);
+    });
+    if (isForeign || (site !== '' && site !== 'none' && site !== 'same-origin'))
+      throw new ProxyFault(403, 'wrong_host', 'A page of another site in a browser has sent this request.');
+  }
+
+  #isOwn(host: string, port: number | undefined): boolean {
+    const { place, hosts, server } = this.#options;
+    this.#hosts ??= new Set([...hostsAt(place, port), ...hosts, ...hostsOf([server.place.url.host])]);
+    return this.#hosts.has(normalizeAuthority(host.trim()) ?? '');
+  }
+
+  #tell(request: IncomingMessage, { status, code, message }: ReturnType<typeof answerTo>, startMs: number) {
+    const { method, url } = request;
+    const ms = Math.round(performance.now() - startMs);
+    this.#options.journal.refused({ method, path: shownPath(url), status, code, message, ms });
+  }
+}
+
+interface Passing {
+  readonly isExpecting: boolean;
+  readonly signal: AbortSignal;
+  readonly startMs: number;
+}
+
+interface Received {
+  readonly call: Call;
+  readonly answer: Response;
+  readonly startMs: number;
+}
+
+function refused(status: number, why: string): ProxyFault {
+  return new ProxyFault(status, 'malformed_header', `The request cannot be signed: ${why}.`);
+}
+
+function printed(text: string): string {
+  return JSON.stringify(text.length > 100 ? `${text.slice(0, 99)}…` : text);
+}
+
+/** Whether a URL has the path and query that came, apart from characters that no URI contains and are escaped in it. */
+function isSame({ pathname, search }: URL, target: string): boolean {
+  const escaped = (text: string) =>
+    text.replace(/["'<>^`{|}]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
+  return escaped(pathname + search) === escaped(target.replace(/\?$/, ''));
+}
+
+/** What came, without what is this proxy's to say. */
+function toCall(request: IncomingMessage, more: Pick<Call, 'lengthBytes' | 'isUpgrade'>): Call {
+  const dropped = ['host', 'expect', 'content-length', 'content-digest'];
+  const lines = endToEnd(request.rawHeaders, (name) => isOfProxy(name) || dropped.includes(name));
+  const [authorization = ''] = valuesOf(lines, 'authorization');
+  const isSigned = /^authmesh\b/i.test(authorization);
+  if (isSigned) throw refused(400, 'it is signed already');
+  const headers = new Headers();
+  for (let i = 0; i + 1 < lines.length; i += 2) headers.append(lines[i] as string, lines[i + 1] as string);
+  return { ...more, lines, headers };
+}
+
+/** A body as `amesh.fetch` takes it: bytes, or a stream with its digest. */
+function bodyOf(own: Headers, body: IncomingMessage | Gathered | undefined) {
+  if (body === undefined) return { headers: own, body: null };
+  if ('digest' in body && body.bytes !== undefined)
+    return { headers: own, body: body.bytes as Uint8Array<ArrayBuffer> };
+  const isRequest = !('digest' in body);
+  const digest = isRequest ? valuesOf(body.rawHeaders, 'content-digest').join(', ') : body.digest;
+  const headers = new Headers(own);
+  headers.set('content-digest', digest);
+  const stream = isRequest ? body : body.open();
+  return { headers, body: Readable.toWeb(stream) as ReadableStream<Uint8Array> };
+}
+
+/** What a client must not see of an answer whose body was decoded, and what only this machine needs. */
+function hiddenFrom({ isDecoded = false }: Call): (name: string) => boolean {
+  return (name) =>
+    isOfProxy(name) || (isDecoded && (name === 'content-encoding' || name === 'content-length'));
+}
+
+/** A redirect within the target leads through this proxy again. */
+function here(head: AnswerHead, { origin }: URL): AnswerHead {
+  const lines = head.lines.map((value, i) => {
+    if (i % 2 === 0 || !/^(?:content-)?location$/i.test(head.lines[i - 1] as string)) return value;
+    const url = /^https?:\/\//i.test(value) && URL.canParse(value) ? new URL(value) : undefined;
+    return url?.origin === origin ? url.pathname + url.search + url.hash : value;
+  });
+  return { ...head, lines };
+}
+
+/** The hosts by which programs of this machine call what listens there, in normal form. */
+function hostsAt(place: ListenPlace, port: number | undefined): string[] {
+  if (place.kind === 'socket') return ['localhost'];
+  const { host = '' } = place;
+  const names = ['localhost', '127.0.0.1', '[::1]', host.includes(':') ? `[${host}]` : host];
+  return hostsOf(names.map((name) => `${name}:${port}`));
+}
+
+function hostsOf(names: readonly string[]): string[] {
+  return names.map(normalizeAuthority).filter((host) => host !== null);
+}
+
+/**
+ * Finds out whether this machine knows the target, without sending anything. A machine that has yet to take a token finds out
+ * with its first request.
+ *
+ * @throws CommandError `unknown_target`; what `amesh.fetch` throws before it sends
+ */
+export async function assertListed(amesh: Amesh, url: URL, env: NodeJS.ProcessEnv): Promise<void> {
+  if (env.AMESH_BOOTSTRAP_TOKEN) return;
+  const call: Call = { lines: [], headers: new Headers(), isProbe: true };
+  try {
+    await amesh.fetch(url, { [CALL]: call } as RequestInit);
+  } catch (error) {
+    if (error instanceof Probed) return;
+    if (!(error instanceof ProxyFault)) throw error;
+    throw new CommandError(
+      'unknown_target',
+      `This machine knows no target at ${url.host}.`,
+      `Pair with it, or add its host: amesh trust add --role target --host ${url.host}`,
+    );
+  }
+}

@@ -1,0 +1,198 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerResponse } from 'node:http2';
+import { pipeline, type Readable } from 'node:stream';
+import { CODES, isAmeshError } from '@authmesh/sdk/core';
+import { ProxyFault } from './fault';
+import { isHttp2, type ProxyRequest } from './lines/framing';
+import { endToEnd, grouped, isOfProxy, type Lines } from './lines/header-lines';
+import type { Gathered } from './spool';
+
+/** A response of either version of HTTP. */
+export type ProxyResponse = ServerResponse | Http2ServerResponse;
+
+/** What the proxy answers by itself. */
+export interface OwnAnswer {
+  readonly status: number;
+  /** As the client sees it. */
+  readonly wire: string;
+  /** As the log shows it. */
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Whether nobody waits for this answer any more. */
+export function isGone(response: ProxyResponse): boolean {
+  return response.destroyed || response.writableFinished;
+}
+
+/** Gives a body back once its exchange is over: it may still go out when the answer has begun. */
+export function releaseAfter(response: ProxyResponse, gathered: Gathered): void {
+  const release = () => void gathered.release().catch(() => {});
+  if (isGone(response)) release();
+  else response.once('close', release);
+}
+
+/** The answer to a request that failed with an error. An unknown error is a fault of this proxy: 500. */
+export function answerTo(error: unknown): OwnAnswer {
+  if (error instanceof ProxyFault) {
+    const { status, code, message } = error;
+    return { status, wire: code, code, message };
+  }
+  if (isAmeshError(error)) {
+    const facts = CODES[error.code];
+    const status = 'status' in facts ? facts.status : 502;
+    return {
+      status,
+      wire: 'wire' in facts ? facts.wire : error.code,
+      code: error.code,
+      message: error.message,
+    };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return { status: 500, wire: 'internal_error', code: 'internal_error', message };
+}
+
+/**
+ * Answers a request without the server behind. If its body has not arrived, the connection ends with the answer.
+ *
+ * An answer that has begun can only be broken off.
+ */
+export function reply(request: ProxyRequest, response: ProxyResponse, { status, wire }: OwnAnswer): void {
+  if (response.headersSent || response.writableEnded) {
+    breakOff(response);
+    return;
+  }
+  const body = JSON.stringify({ error: wire });
+  for (const name of response.getHeaderNames()) if (!KEPT.test(name)) response.removeHeader(name);
+  response.statusCode = status;
+  response.setHeader('content-type', 'application/json');
+  response.setHeader('cache-control', 'no-store');
+  response.setHeader('content-length', Buffer.byteLength(body));
+  const isUnread = !request.complete && !isHttp2(request);
+  if (!isUnread) {
+    (response as ServerResponse).end(body);
+    return;
+  }
+  response.setHeader('connection', 'close');
+  // A client that is still sending gets to read the answer before the connection is reset.
+  (response as ServerResponse).write(body);
+  lingerOn(request, () => response.end());
+}
+
+/** What `verify()` has set, and what is right for any answer. */
+const KEPT = /^(?:authmesh-.*|cache-control|vary)$/i;
+
+const LINGER_MS = 1000;
+const LINGER_BYTES = 16_777_216;
+
+function lingerOn(request: ProxyRequest, done: () => void): void {
+  let bytes = 0;
+  const finish = () => {
+    clearTimeout(timer);
+    request.off('data', count).off('end', finish).off('close', finish);
+    done();
+  };
+  const count = (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > LINGER_BYTES) finish();
+  };
+  const timer = setTimeout(finish, LINGER_MS);
+  request
+    .on('data', count)
+    .on('end', finish)
+    .on('close', finish)
+    .on('error', () => {});
+  request.resume();
+}
+
+/** Ends an answer in its middle, so that the client sees that it is not complete. */
+export function breakOff(response: ProxyResponse): void {
+  const { stream } = response as Partial<Http2ServerResponse>;
+  if (stream !== undefined && stream !== null && 'close' in stream) stream.close(NGHTTP2_INTERNAL_ERROR);
+  else response.destroy();
+}
+
+const NGHTTP2_INTERNAL_ERROR = 2;
+
+/** The head of an answer as it goes on. */
+export interface AnswerHead {
+  readonly status: number;
+  readonly lines: Lines;
+}
+
+/** The head of a server's answer: without what is of its connection, and without what only amesh may say. */
+export function headOf(answer: IncomingMessage, drops: (name: string) => boolean = isOfProxy): AnswerHead {
+  return { status: answer.statusCode ?? 502, lines: endToEnd(answer.rawHeaders, drops) };
+}
+
+/** Bodies that have no end that anybody waits for. */
+const ENDLESS =
+  /^(?:text\/event-stream|application\/(?:x-ndjson|stream\+json|grpc)|multipart\/x-mixed-replace)/i;
+
+/** How an answer goes on. */
+export interface Relaying {
+  readonly head: AnswerHead;
+  readonly body: Readable;
+  /**
+   * The most bytes of a body of unknown length that wait for its end, so that the whole is written at once; 0: none. Only such
+   * a body can be signed.
+   */
+  readonly holdsBytes: number;
+}
+
+/** Writes a server's answer. If its body breaks off, so does the answer. */
+export function relay(response: ProxyResponse, { head, body, holdsBytes }: Relaying): void {
+  if (response.headersSent || response.destroyed) {
+    body.destroy();
+    return;
+  }
+  response.statusCode = head.status;
+  const groups = grouped(head.lines);
+  for (const [name, [sent, value]] of groups) {
+    if (name === 'vary') addVary(response, value);
+    else response.setHeader(sent, value);
+  }
+  const hasLength = groups.has('content-length');
+  const isEndless = ENDLESS.test(String(groups.get('content-type')?.[1] ?? ''));
+  if (!hasLength && holdsBytes > 0 && !isEndless) {
+    hold(response, body, holdsBytes);
+    return;
+  }
+  if (!hasLength) (response as ServerResponse).flushHeaders(); // events may follow much later
+  pipeline(body, response as ServerResponse, (error) => {
+    if (error) breakOff(response);
+  });
+}
+
+/** `verify()` has said that the answer depends on the signature; so may the server, on something else. */
+function addVary(response: ProxyResponse, value: string | string[]): void {
+  const before = response.getHeader('vary');
+  const names = [before ?? [], value].flat().map(String);
+  response.setHeader('vary', names.join(', '));
+}
+
+/** Writes a body of unknown length in one piece, if it is not too long. */
+function hold(response: ProxyResponse, body: Readable, holdsBytes: number): void {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  const take = (chunk: Buffer) => {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes <= holdsBytes) return;
+    stop();
+    (response as ServerResponse).write(Buffer.concat(chunks));
+    pipeline(body, response as ServerResponse, (error) => {
+      if (error) breakOff(response);
+    });
+  };
+  const end = () => {
+    stop();
+    (response as ServerResponse).end(Buffer.concat(chunks));
+  };
+  const fail = () => {
+    stop();
+    breakOff(response);
+  };
+  const stop = () => body.off('data', take).off('end', end).off('error', fail).off('close', fail).pause();
+  body.on('data', take).on('end', end).on('error', fail).on('close', fail);
+}

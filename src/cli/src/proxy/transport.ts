@@ -1,0 +1,165 @@
+import type { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import type { ReadableStream as NodeStream } from 'node:stream/web';
+import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
+import { ProxyFault } from './fault';
+import { framingLines } from './lines/framing';
+import { eachLine, endToEnd, type Lines } from './lines/header-lines';
+import type { Answered, Server } from './server';
+
+/** The name of the option of `fetch` through which a {@link Call} reaches the transport. */
+export const CALL = 'ameshProxyCall';
+
+/** A request of a client, as far as `fetch` has no place for it; the transport adds what came of it. */
+export interface Call {
+  /** Its header lines, which go on as they are, except for those that signing has set. */
+  readonly lines: Lines;
+  /** Its headers as `fetch` was given them. */
+  readonly headers: Headers;
+  /** Of its body, in bytes, if that is a stream. */
+  readonly lengthBytes?: number | undefined;
+  /** Whether it asks for a WebSocket. */
+  readonly isUpgrade?: boolean | undefined;
+  /** Nothing is sent: only whether the target is listed counts. */
+  readonly isProbe?: boolean | undefined;
+  /** The last answer. */
+  answer?: Answered;
+  /** Whether the body of the answer was decoded, because only then its proof can be checked. */
+  isDecoded?: boolean;
+}
+
+/** What a probe throws in place of an answer: the target is listed. */
+export class Probed extends Error {}
+
+/**
+ * A `fetch` that sends the requests of one server, and refuses every other. Unlike the global one it sends header lines as
+ * they are, and gives a body as it comes.
+ */
+export function createTransport(server: Server): typeof globalThis.fetch {
+  return async (input, init = {}) => {
+    const url = new URL(input instanceof Request ? input.url : input);
+    if (url.origin !== server.place.url.origin)
+      throw new ProxyFault(421, 'wrong_host', `Nothing is sent to ${url.origin}.`);
+    const headers = new Headers(init.headers);
+    // amesh.fetch names a target that this machine knows, and only that.
+    if (!headers.has('authmesh-target'))
+      throw new ProxyFault(502, 'unknown_target', `This machine does not know whose ${url.host} is.`);
+    const call = (init as { readonly [CALL]?: Call })[CALL];
+    if (call?.isProbe) throw new Probed();
+    const isProving = headers.get('accept-signature')?.includes('tag="amesh-answer"') ?? false;
+    if (isProving) headers.set('accept-encoding', 'identity'); // the proof is of the content before any coding
+    const method = init.method ?? 'GET';
+    const body = toBody(init.body);
+    const answer = await server.send({
+      method,
+      target: url.pathname + url.search,
+      lines: ['Host', url.host, ...linesOf(headers, call), ...upgradeOrFraming(method, body, call)],
+      body: body.bytes?.length === 0 ? undefined : (body.stream ?? body.bytes),
+      signal: init.signal ?? new AbortController().signal,
+    });
+    if (call !== undefined) call.answer = answer;
+    return toResponse(answer, url, { call, isProving, isHead: method === 'HEAD' });
+  };
+}
+
+interface Body {
+  readonly bytes?: Uint8Array;
+  readonly stream?: Readable;
+}
+
+function toBody(body: unknown): Body {
+  if (body === null || body === undefined) return { bytes: new Uint8Array() };
+  if (typeof body === 'string') return { bytes: Buffer.from(body) };
+  if (body instanceof Uint8Array) return { bytes: body };
+  return { stream: Readable.fromWeb(body as NodeStream) };
+}
+
+function upgradeOrFraming(method: string, { bytes }: Body, call: Call | undefined): string[] {
+  if (call?.isUpgrade) return ['Connection', 'Upgrade', 'Upgrade', 'websocket'];
+  return framingLines(method, bytes?.length ?? call?.lengthBytes);
+}
+
+/** The client's own lines, and those that signing has set, added or removed. */
+function linesOf(headers: Headers, call: Call | undefined): string[] {
+  const kept: string[] = [];
+  const same = new Set<string>();
+  if (call !== undefined)
+    eachLine(call.lines, (name, value, sent) => {
+      if (headers.get(name) !== call.headers.get(name)) return;
+      same.add(name);
+      kept.push(sent, value);
+    });
+  for (const [name, value] of headers) if (!same.has(name)) kept.push(name, value);
+  return kept;
+}
+
+interface Receiving {
+  readonly call: Call | undefined;
+  readonly isProving: boolean;
+  readonly isHead: boolean;
+}
+
+/** A response for `amesh.fetch`. A connection that was upgraded has none: it looks like an empty 200. */
+function toResponse(
+  { response: incoming, upgraded }: Answered,
+  url: URL,
+  { call, isProving, isHead }: Receiving,
+): Response {
+  const status = incoming.statusCode ?? 502;
+  const headers = new Headers();
+  eachLine(
+    endToEnd(incoming.rawHeaders, () => false),
+    (name, value) => headers.append(name, value),
+  );
+  let body: ReadableStream<Uint8Array> | null = null;
+  if (upgraded === undefined && !isHead && ![204, 205, 304].includes(status)) {
+    const coding = headers.get('content-encoding')?.trim().toLowerCase() ?? 'identity';
+    const isDecoded = isProving && coding !== 'identity';
+    if (isDecoded) {
+      headers.delete('content-encoding');
+      headers.delete('content-length');
+      if (call !== undefined) call.isDecoded = true;
+    }
+    body = toStream(isDecoded ? decoded(incoming, coding) : incoming);
+  } else incoming.resume();
+  const response = new Response(body, { status: upgraded === undefined ? status : 200, headers });
+  Object.defineProperty(response, 'url', { configurable: true, value: url.href });
+  return response;
+}
+
+function decoded(incoming: IncomingMessage, coding: string): Readable {
+  const decoder =
+    coding === 'gzip' || coding === 'x-gzip'
+      ? createGunzip()
+      : coding === 'deflate'
+        ? createInflate()
+        : coding === 'br'
+          ? createBrotliDecompress()
+          : undefined;
+  if (decoder === undefined) {
+    incoming.destroy();
+    throw new ProxyFault(
+      502,
+      'answer_unproven',
+      `The answer has the unknown coding ${JSON.stringify(coding)}.`,
+    );
+  }
+  incoming.on('error', (error) => decoder.destroy(error));
+  return incoming.pipe(decoder);
+}
+
+/** A stream that takes from the connection only what is read from it. */
+function toStream(source: Readable): ReadableStream<Uint8Array> {
+  const chunks = source.iterator() as AsyncIterator<Buffer>;
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = await chunks.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel: () => void source.destroy(),
+    },
+    { highWaterMark: 0 },
+  );
+}

@@ -1,0 +1,72 @@
+import { STATUS_CODES } from 'node:http';
+import { type Duplex, pipeline } from 'node:stream';
+import type { AnswerHead } from './reply';
+import type { Answered } from './server';
+
+/** Answers an upgrade without one, and ends the connection. */
+export function refuseUpgrade(
+  socket: Duplex,
+  {
+    status,
+    headers = { 'content-type': 'application/json', 'cache-control': 'no-store' },
+    body,
+  }: {
+    readonly status: number;
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly body: string;
+  },
+): void {
+  if (socket.destroyed) return;
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  const length = `content-length: ${Buffer.byteLength(body)}\r\n`;
+  socket.end(`${statusLine(status)}${lines.join('')}${length}connection: close\r\n\r\n${body}`);
+}
+
+/** Writes what a server has answered to an upgrade: 101, or a response to a request like any other. */
+export function writeUpgrade(
+  socket: Duplex,
+  { status, lines }: AnswerHead,
+  { response, upgraded }: Answered,
+): void {
+  const own =
+    upgraded === undefined
+      ? ['connection', 'close']
+      : ['connection', 'Upgrade', 'upgrade', response.headers.upgrade ?? 'websocket'];
+  let head = statusLine(status);
+  for (let i = 0; i + 1 < lines.length; i += 2) head += `${lines[i]}: ${lines[i + 1]}\r\n`;
+  for (let i = 0; i + 1 < own.length; i += 2) head += `${own[i]}: ${own[i + 1]}\r\n`;
+  socket.write(`${head}\r\n`, 'latin1');
+  // The end of the connection is the end of the body: its length may not be known.
+  if (upgraded === undefined) pipeline(response, socket, () => socket.destroy());
+}
+
+function statusLine(status: number): string {
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`;
+}
+
+/** A connection, and what has arrived on it already. */
+export interface Joined {
+  readonly socket: Duplex;
+  readonly head: Buffer;
+}
+
+/** Joins two connections. When one of them ends or breaks, so does the other. */
+export function joinSockets(one: Joined, other: Joined): void {
+  if (one.head.length > 0) other.socket.write(one.head);
+  if (other.head.length > 0) one.socket.write(other.head);
+  let open = 2;
+  const end = () => {
+    one.socket.destroy();
+    other.socket.destroy();
+  };
+  const ended = (error: Error | null | undefined) => {
+    open--;
+    if (error || open === 0) end();
+    // What the other side still sends is of no use to one that has ended, but may be under way.
+    else setTimeout(end, HALF_OPEN_MS).unref();
+  };
+  pipeline(one.socket, other.socket, ended);
+  pipeline(other.socket, one.socket, ended);
+}
+
+const HALF_OPEN_MS = 5000;
