@@ -11,9 +11,12 @@ function valuesOf(alphabet: string): Int8Array {
 }
 
 function encode(bytes: Uint8Array, alphabet: string): string {
-  // Character codes in an array: joining many small strings would be slower.
-  const codes: number[] = [];
-  const put = (value: number) => codes.push(alphabet.charCodeAt(value & 63));
+  // Character codes in an array of the right length: joining many small strings, and an array that grows, would be slower.
+  const codes = new Array<number>(Math.ceil((bytes.length * 4) / 3));
+  let length = 0;
+  const put = (value: number) => {
+    codes[length++] = alphabet.charCodeAt(value & 63);
+  };
   let i = 0;
   for (; i + 2 < bytes.length; i += 3) {
     const n = ((bytes[i] as number) << 16) | ((bytes[i + 1] as number) << 8) | (bytes[i + 2] as number);

@@ -3,6 +3,7 @@ import { createEnroller } from '../bootstrap/grants/enroller';
 import { Leases } from '../bootstrap/grants/leases';
 import type { Acceptance } from '../bootstrap/provision/acceptance';
 import { createRegistrar } from '../bootstrap/provision/registrar';
+import { andThen } from '../core/and-then';
 import type { AllowListSource } from '../core/devices/allow-list';
 import type { Enroller } from '../core/verify/enroller';
 import type { AnswerHeaders } from '../core/verify/verdict';
@@ -35,7 +36,7 @@ export class OwnMachine implements Machine {
   readonly bootstrap: Bootstrap;
   readonly list: AllowListSource;
   readonly enroller: Enroller;
-  readonly answerSigner = async () => (await this.device()).answers();
+  readonly answerSigner = () => andThen(this.opened(), ({ device }) => device.answers());
   readonly #place: Place;
   readonly #live: LiveDevice;
   readonly #leases: Leases;

@@ -1,5 +1,6 @@
 import type { Http2ServerResponse, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { Socket } from 'node:net';
+import { mayBeCovered } from '../../core/answers/answer';
 import type { HeaderLines } from '../../core/wire/view';
 import { isHttp2Response, type NodeResponse } from './request';
 
@@ -9,7 +10,7 @@ export type HeadChanges = Readonly<Record<string, string | undefined>>;
 /** The head of an answer as it will be sent. To everybody else it has been sent: it can no longer be changed. */
 export interface HeldHead {
   readonly status: number;
-  /** All lines by lower-case name. */
+  /** The lines that a proof covers, or that are a proof, by lower-case name. */
   readonly headers: HeaderLines;
   /** Lets the head go, with the next bytes over HTTP/1 and at once over HTTP/2. Call it once. */
   readonly release: (changes: HeadChanges) => void;
@@ -60,20 +61,26 @@ function holdHttp1(response: Http1Response): HeldHead | null {
   };
 }
 
-/** The lines of a head that Node has made: `Name: value`, and an empty one at the end. */
+/** The lines of a head that Node has made: `Name: value`, and an empty one at the end. Of those, what a proof is about. */
 function linesOfText(text: string): Record<string, string[]> {
-  const headers: Record<string, string[]> = Object.create(null);
+  const headers: Record<string, string[]> = {};
   let start = text.indexOf('\r\n') + 2;
   for (let end = text.indexOf('\r\n', start); end > start; end = text.indexOf('\r\n', start)) {
     const colon = text.indexOf(':', start);
     const name = text.slice(start, colon).toLowerCase();
+    start = end + 2;
+    if (!isOfProof(name)) continue;
     const value = text.slice(colon + 1, end).trim();
     const earlier = headers[name];
     if (earlier === undefined) headers[name] = [value];
     else earlier.push(value);
-    start = end + 2;
   }
   return headers;
+}
+
+/** Whether a proof covers a field, or is in it. */
+function isOfProof(name: string): boolean {
+  return mayBeCovered(name) || name === 'signature' || name === 'signature-input';
 }
 
 function without(text: string, changes: HeadChanges): string {

@@ -1,6 +1,7 @@
 import { BODY_HEADER, DIGEST_HEADER, KEY_HEADER, mayHaveBody } from '../../core/answers/answer';
 import type { AnswerProof } from '../../core/answers/proof';
 import { SUCCESSION_HEADER } from '../../core/answers/succession';
+import { attached } from '../../core/attached';
 import { fieldValue } from '../../core/wire/view';
 import { type HeadChanges, type HeldHead, holdHead } from './held-head';
 import { isCoded, plainBody } from './plain-body';
@@ -10,7 +11,7 @@ import { readEnd, readWrite, valueIn, type Written } from './written';
 /** How much of a stream waits for its signature before the writer has to wait, too, in bytes: as much as zlib buffers. */
 const QUEUE_BYTES = 65_536;
 
-const answers = new WeakMap<object, ProvenAnswer>();
+const answers = attached<ProvenAnswer>();
 
 /**
  * Has the answer to a request signed. It is held back until it is complete, or is known to be a stream.
@@ -20,7 +21,7 @@ const answers = new WeakMap<object, ProvenAnswer>();
  */
 export function proveAnswer(request: NodeRequest, response: NodeResponse, proof: AnswerProof): void {
   // Another verifier signs it already, or a timeout has answered.
-  if (answers.has(response) || response.headersSent) return;
+  if (answers.get(response) !== undefined || response.headersSent) return;
   answers.set(response, new ProvenAnswer(request.method ?? '', response as unknown as Methods, proof));
 }
 
@@ -57,6 +58,9 @@ type Methods = Replaced &
  * everything passes (`open`).
  */
 type State = 'idle' | 'held' | 'signing' | 'open';
+
+/** The end of an answer that was sent. */
+const NO_MORE = readEnd([]) as Written;
 
 class ProvenAnswer {
   readonly #method: string;
@@ -253,6 +257,9 @@ class ProvenAnswer {
       return;
     }
     const { given, encoding, callback } = this.#end;
+    // A connection refers to its last response until the next one comes.
+    this.#head = null;
+    this.#end = NO_MORE;
     if (given.length === 0) end.call(response, callback);
     else if (isHttp2Response(response)) {
       write.call(response, given, encoding); // its end() would call the write() above

@@ -1,5 +1,5 @@
 import type { CryptoProvider, MaybePromise } from '../crypto/provider';
-import { toBase64Url, toUtf8 } from '../encoding';
+import { toBase64Url, toSlab } from '../encoding';
 import { fieldValue, type HeaderLines } from '../wire/view';
 
 /** An answer as far as it is signed: what `signAnswer()` gets, and what a client has received. */
@@ -88,7 +88,7 @@ export function answerNonce(
   signature: Uint8Array,
   crypto: Pick<CryptoProvider, 'sha256'>,
 ): MaybePromise<string> {
-  const text = toUtf8(`${base}\n`);
+  const text = toSlab(`${base}\n`);
   const bytes = new Uint8Array(text.length + signature.length);
   bytes.set(text);
   bytes.set(signature, text.length);

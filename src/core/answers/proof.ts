@@ -45,13 +45,18 @@ export function createProof(
     async sign(answer) {
       if (request.gate?.isVerified === false) return null; // it may answer what the caller has never sent
       try {
-        const key = await signer();
+        const opened = signer();
+        const key = opened instanceof Promise ? await opened : opened;
         if (key === undefined) return null;
         const { method, named } = request;
         const nowMs = now();
         const about = { signerId: key.deviceId, named, nowMs };
-        const succession = await successionFor(request.succession, about, crypto);
-        const nonce = await request.nonce();
+        const succession =
+          request.succession === undefined
+            ? undefined
+            : await successionFor(request.succession, about, crypto);
+        const hashed = request.nonce();
+        const nonce = typeof hashed === 'string' ? hashed : await hashed;
         const { deviceId, statement } = key;
         const signing =
           succession === undefined

@@ -1,5 +1,5 @@
 import type { CryptoProvider } from '../crypto/provider';
-import { toBase64, toUtf8 } from '../encoding';
+import { toBase64, toSlab } from '../encoding';
 import { contentDigest } from '../wire/digest';
 import { fieldValue, type HeaderLines } from '../wire/view';
 import {
@@ -71,10 +71,11 @@ export async function signAnswer(
   const parameters = answerParameters(covered, { created, nonce, deviceId: signer.deviceId });
   const base = createAnswerBase({ status, headers: all }, covered, parameters);
   if (base === null) throw new TypeError('This answer cannot be signed: a covered field is not plain ASCII.');
-  const signature = await signer.sign(toUtf8(base));
+  added['signature-input'] = `${othersOf(headers, 'signature-input')}amesh=${parameters}`;
+  const others = othersOf(headers, 'signature');
+  const signature = await signer.sign(toSlab(base));
   if (signature.length !== 64) throw new TypeError('The signature of the signer is not 64 bytes long.');
-  added['signature-input'] = append(headers, 'signature-input', `amesh=${parameters}`);
-  added.signature = append(headers, 'signature', `amesh=:${toBase64(signature)}:`);
+  added.signature = `${others}amesh=:${toBase64(signature)}:`;
   return added;
 }
 
@@ -86,12 +87,12 @@ function withAdded(headers: HeaderLines, added: Readonly<Record<string, string>>
   return all;
 }
 
-/** Another party's signature stays beside ours. One of amesh is of another answer, which a handler has passed on. */
-function append(headers: HeaderLines, name: string, member: string): string {
+/** What stays before our member: another party's signature. One of amesh is of another answer, which a handler has passed on. */
+function othersOf(headers: HeaderLines, name: string): string {
   const others = fieldValue(headers, name)
     ?.replace(OURS, '')
     .replace(/^[ \t]*,[ \t]*/, '');
-  return others ? `${others}, ${member}` : member;
+  return others ? `${others}, ` : '';
 }
 
 const OURS = /(?:^|,)[ \t]*amesh=(?:"[^"]*"|[^",])*/g;

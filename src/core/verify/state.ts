@@ -1,3 +1,4 @@
+import { attached } from '../attached';
 import type { NonceStore } from '../nonces/nonce-store';
 import type { DigestGate } from '../wire/body-gate';
 import { type RequestView, sourceOf } from '../wire/view';
@@ -27,7 +28,7 @@ export interface RequestState {
   isProving?: boolean;
 }
 
-const states = new WeakMap<object, RequestState>();
+const states = attached<RequestState>();
 
 /** @param view the view of the request, or only its source */
 export function stateOf(view: RequestView | { readonly source: object }): RequestState {
