@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,9 @@ import {
   makeHandOver,
   openDevice,
   revokeDevice,
+  rotateKey,
   takeOverList,
+  withdrawRotation,
 } from '@authmesh/sdk/admin';
 import { fromBase64Url, provenBy } from '@authmesh/sdk/core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -83,8 +85,12 @@ class Moving {
   }
 
   /** From now on, a server with this key answers. */
-  serve(name: string, answer: RequestListener = (_, response) => response.end('ok')): void {
-    const amesh = createAmesh({ dir: join(this.root, name), env: this.alone(name), hosts: [this.host] });
+  serve(
+    name: string,
+    answer: RequestListener = (_, response) => response.end('ok'),
+    dir = join(this.root, name),
+  ): void {
+    const amesh = createAmesh({ dir, env: this.alone(name), hosts: [this.host] });
     const verify = amesh.verify({ enroll: true });
     this.handler = (request, response) => verify(request, response, () => answer(request, response));
   }
@@ -292,6 +298,64 @@ describe('a caller over http, of a target that moves to another key', () => {
   });
 });
 
+describe('a target that takes its rotation back', () => {
+  const dir = () => join(moving.root, 'first');
+  /** Replaces the key of the target, or takes that back, and restarts its server. */
+  async function rotated(): Promise<DeviceIdentity> {
+    const { identity } = await rotateKey(dir(), {});
+    moving.serve('first');
+    return identity;
+  }
+  async function takenBack(): Promise<void> {
+    await withdrawRotation(await moving.open('first'), {});
+    moving.serve('first');
+  }
+  const keysNow = async () => (await moving.entry()).keys?.map(({ deviceId }) => deviceId);
+
+  it('has callers that followed it back at its former key, also after 30 days', async () => {
+    const next = await rotated();
+    await moving.call();
+    expect(await keysNow()).toEqual([moving.targetId, next.deviceId]);
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 5000 });
+    await takenBack();
+    const response = await moving.call();
+    expect(await response.text()).toBe('ok');
+    expect(provenBy(response)?.movedTo?.deviceId).toBe(moving.targetId);
+    expect(await keysNow()).toEqual([next.deviceId, moving.targetId]);
+    expect(provenBy(await moving.call())?.movedTo).toBeUndefined();
+    vi.setSystemTime(Date.now() + 31 * DAY_MS);
+    expect(await (await moving.call()).text()).toBe('ok');
+  });
+
+  it('moves no caller that has not followed it, and can move on to a third key', async () => {
+    await rotated();
+    await takenBack();
+    await moving.call();
+    expect(await keysNow()).toBeUndefined();
+    const third = await rotated();
+    await moving.call();
+    expect(await keysNow()).toEqual([moving.targetId, third.deviceId]);
+  });
+
+  it('loses nobody to who has the next key, and repeats the statement about it', async () => {
+    const next = await rotated();
+    await moving.call();
+    const copy = join(moving.root, 'thief');
+    await cp(dir(), copy, { recursive: true });
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 5000 });
+    await takenBack();
+    await moving.call();
+    const before = await moving.entry();
+    moving.serve('first', undefined, copy);
+    expect(await (await moving.call()).text()).toBe('ok'); // of a former key, for 30 days
+    expect(await moving.entry()).toEqual(before);
+    expect(before.keys?.map(({ deviceId }) => deviceId)).toEqual([next.deviceId, moving.targetId]);
+    vi.setSystemTime(Date.now() + 31 * DAY_MS);
+    moving.serve('first', undefined, copy);
+    await expect(moving.call()).rejects.toMatchObject(unproven(`signed by ${next.deviceId}`));
+  });
+});
+
 describe('a thief who could use the key of a target for a moment', () => {
   /** Serves as if the list had moved to the thief. */
   async function steal(): Promise<void> {
@@ -326,6 +390,7 @@ describe('a thief who could use the key of a target for a moment', () => {
         `${moving.targetId} has named two next keys, ${moving.identity('second').deviceId} and ${deviceId}`,
       ),
     );
+    await expect(moving.call()).rejects.toMatchObject({ namesTwoKeys: true });
     expect(await moving.entry()).toEqual(before);
     moving.serve('second');
     expect(await (await moving.call()).text()).toBe('ok');

@@ -98,8 +98,11 @@ def within(prefix, keys=DEVICES):
 CASES = []
 
 
-def case(title, text, pages=(), owners=(OWNER,), listed=OWNER.id, code=None, find=None):
-    """find: what a look for an ID gives: "device", "none", or the code of the error"""
+def case(title, text, pages=(), owners=(OWNER,), listed=OWNER.id, code=None, find=None, rights=None):
+    """
+    find: what a look for an ID gives: "device", "none", or the code of the error
+    rights: of an ID, what it may do as a caller: name, scopes, and when that ends; null for what is absent
+    """
     result = {"title": title, "head": text, "pages": {name(p) if isinstance(p, str) else p[0]: p if isinstance(p, str) else p[1] for p in pages}}
     result["owners"] = [key.key for key in owners]
     result["list"] = listed
@@ -107,6 +110,8 @@ def case(title, text, pages=(), owners=(OWNER,), listed=OWNER.id, code=None, fin
         result["code"] = code
     else:
         result["find"] = find or {}
+        if rights:
+            result["rights"] = rights
     CASES.append(result)
 
 
@@ -178,6 +183,62 @@ def keys_of(*keys):
 
 case("a target that has moved to another key", seal(head([["", [entry(A, roles=["target"], keys=keys_of(A, NEXT))]]])), find={A.id: "device"})
 case("a target with 16 keys", seal(head([["", [entry(A, keys=keys_of(*(Key(n) for n in range(40, 56))))]]])), find={A.id: "device"})
+
+# Keys that replace others.
+MONTH = 2592000
+
+
+def rights(key, scopes=None, ends=None, name=None):
+    return {key.id: {"name": name or key.id[3:7], "scopes": scopes, "ends": ends}}
+
+
+def replaced(key, by, until=NOW + MONTH, **more):
+    return entry(key, **{"roles": [], "next": by.id, "retiresAt": until, **more})
+
+
+def waits(key, *former, **more):
+    return entry(key, **{"roles": [], "was": [f.id for f in former], "pending": True, **more})
+
+
+def rotated(title, entries, find, allowed=None):
+    case(title, seal(head([["", sorted(entries, key=lambda e: e["id"])]])), find={key.id: found for key, found in find.items()}, rights=allowed)
+
+
+def laptop(key, *was, **more):
+    return entry(key, name="laptop", **{"was": [w.id for w in was], **more})
+
+
+rotated("a next key that waits", [entry(A, scopes=["orders:read"], next=B.id), waits(B, A)], {A: "device", B: "none"}, rights(A, ["orders:read"]))
+rotated("a next key that waits for a device that is gone", [waits(B, A)], {A: "none", B: "none"})
+rotated("a named next key that is gone", [entry(A, next=B.id)], {A: "device", B: "none"}, rights(A))
+rotated("a named next key that is another device", [entry(A, next=B.id, scopes=["a"]), entry(B, scopes=["b"])], {A: "device", B: "device"}, {**rights(A, ["a"]), **rights(B, ["b"])})
+rotated(
+    "a replaced key, which has the rights of the device, until it ends",
+    [replaced(A, B), laptop(B, A, scopes=["orders:read"])],
+    {A: "device", B: "device"},
+    {**rights(A, ["orders:read"], NOW + MONTH, "laptop"), **rights(B, ["orders:read"], None, "laptop")},
+)
+rotated(
+    "a replaced key of a device that ends before it",
+    [replaced(A, B), laptop(B, A, expiresAt=NOW + 60)],
+    {A: "device", B: "device"},
+    {**rights(A, None, NOW + 60, "laptop"), **rights(B, None, NOW + 60, "laptop")},
+)
+rotated(
+    "a key that was replaced twice, which ends with the first of both",
+    [replaced(A, B, NOW + MONTH), replaced(B, C, NOW + 90000, was=[A.id]), laptop(C, A, B, scopes=["x"])],
+    {A: "device", B: "device", C: "device"},
+    {**rights(A, ["x"], NOW + 90000, "laptop"), **rights(B, ["x"], NOW + 90000, "laptop"), **rights(C, ["x"], None, "laptop")},
+)
+rotated("a replaced key whose next one is gone", [replaced(A, B)], {A: "none", B: "none"})
+rotated("a replaced key whose next one waits again", [replaced(A, B), waits(B, A)], {A: "none", B: "none"})
+rotated("a replaced key whose next one names another former one", [replaced(A, B), laptop(B, C)], {A: "none", B: "device"}, rights(B, None, None, "laptop"))
+rotated("a replaced key whose next one has moved on without it", [replaced(A, B), laptop(B)], {A: "none", B: "device"})
+rotated("two keys that have replaced each other", [replaced(A, B, was=[B.id]), replaced(B, A, was=[A.id])], {A: "none", B: "none"})
+rotated("a replaced key that is still a target", [replaced(A, B, roles=["target"]), laptop(B, A)], {A: "device", B: "device"}, {**rights(A, None, NOW + MONTH, "laptop")})
+rotated("a target whose next key as a caller is gone", [replaced(A, B, roles=["target"])], {A: "device", B: "none"})
+rotated("a device that has had 16 keys", [entry(A, was=[Key(n).id for n in range(40, 56)])], {A: "device"})
+rotated("a device whose key has named two next ones", [{**tombstone(A, NOW + MONTH), "conflict": "laptop"}, tombstone(B), tombstone(C)], {A: "none", B: "none", C: "none"})
 
 # Invalid heads.
 good = seal(head([["", [entry(A)]]]))
@@ -296,10 +357,35 @@ one("an entry whose former key has no end", {**first, "keys": [*keys_of(A)[:1], 
 one("an entry whose proving key has 32 bytes", {**first, "keys": [*keys_of(A, B)[:1], {"id": NEXT.id, "key": b64(bytes(32))}]})
 one("an entry whose proving key has a further member", {**first, "keys": [*keys_of(A, B)[:1], {**keys_of(NEXT)[0], "alg": "ES256"}]})
 one("an entry with 17 former IDs", {**first, "was": [A.id] * 17})
+for title, changed in {
+    "that waits with a role": {"was": [A.id], "pending": True},
+    "that waits for nobody": {"roles": [], "pending": True},
+    "that waits for an empty list": {"roles": [], "was": [], "pending": True},
+    "that waits, and names a next key": {"roles": [], "was": [A.id], "pending": True, "next": B.id},
+    "that waits, and was replaced": {"roles": [], "was": [A.id], "pending": True, "next": B.id, "retiresAt": NOW},
+    "that waits by another value": {"roles": [], "was": [A.id], "pending": 1},
+    "that does not wait": {"was": [A.id], "pending": False},
+    "that was replaced by nothing": {"roles": [], "retiresAt": NOW},
+    "that was replaced, and may call": {"next": B.id, "retiresAt": NOW},
+    "that was replaced at a time as text": {"roles": [], "next": B.id, "retiresAt": str(NOW)},
+    "that was replaced before all time": {"roles": [], "next": B.id, "retiresAt": -1},
+    "that was replaced at a fraction of a second": {"roles": [], "next": B.id, "retiresAt": NOW + 0.5},
+    "without roles that names a next key": {"roles": [], "next": B.id},
+    "with a next key that is none": {"next": "laptop"},
+    "with two next keys": {"next": [B.id, C.id]},
+    "with a former ID that is none": {"was": ["laptop"]},
+    "with former IDs as text": {"was": A.id},
+}.items():
+    one("an entry " + title, {**first, **changed})
+grave = tombstone(LEFT[0])
+one("a tombstone with a conflict that is no name", {**grave, "conflict": True})
+one("a tombstone with a further member", {**grave, "name": "laptop"})
+one("a tombstone without an end", {k: v for k, v in grave.items() if k != "until"})
+one("a tombstone with a next key", {**grave, "next": B.id})
 one("an entry with a lease of another form", {**first, "lease": {"grant": "x", "expiresAt": 1}})
 one("an entry and a tombstone at once", {**first, "revokedAt": NOW, "until": NOW})
 one("an entry with two IDs", dump(first)[:-1] + ',"id":"' + RIGHT[0].id + '"}')
 one("an entry that is not JSON", dump(first)[:-1])
 one("an entry that is not UTF-8 in JSON", dump(first).replace('"name":"', '"name":"\\ud800', 1), "device")
 
-print(json.dumps({"about": "Valid and invalid allow lists of version 2, made by make-list.py with test keys only. `find` is the result for an ID; `code` is the error if the whole list is refused.", "cases": CASES}, indent=1, ensure_ascii=False))
+print(json.dumps({"about": "Valid and invalid allow lists of version 2, made by make-list.py with test keys only. `find` is the result for an ID; `rights` is what an ID may do as a caller; `code` is the error if the whole list is refused.", "cases": CASES}, indent=1, ensure_ascii=False))

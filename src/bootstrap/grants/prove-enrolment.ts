@@ -1,5 +1,6 @@
 import { cryptoProvider } from '#crypto';
 import { enrolmentNonce } from '../../core/answers/answer';
+import { isUnproven, type Unproven } from '../../core/answers/verify-answer';
 import { fromBase64Url, toUtf8 } from '../../core/encoding';
 import { type AmeshError, AnswerUnprovenError, isAmeshError } from '../../core/errors/amesh-error';
 import { prove } from '../../core/sign/prove';
@@ -29,7 +30,7 @@ export async function proveEnrolment(
   ownId: string,
 ): Promise<Response> {
   const { status } = response;
-  const unproven = (why: string, claim: AmeshError | null = null) =>
+  const unproven = (why: Unproven, claim: AmeshError | null = null) =>
     new AnswerUnprovenError(
       `The answer of ${url.origin} to the enrolment of this machine (${claim?.code ?? status}) is not proven: ${why}. The token is kept, and tried again later.`,
       { status, claims: claim?.code },
@@ -53,7 +54,7 @@ export async function proveEnrolment(
     targetId: deviceId,
     unproven,
   });
-  if (typeof result !== 'string') return result;
+  if (!isUnproven(result)) return result;
   const claim = await readEnrolmentResponse(response, url, ownId).catch((error) => error);
   if (!isAmeshError(claim)) throw unproven(result); // it says yes
   throw claim.code === 'enrolment_failed' ? claim : unproven(result, claim);

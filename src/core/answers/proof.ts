@@ -1,6 +1,6 @@
 import type { MaybePromise, VerifyingCrypto } from '../crypto/provider';
 import { type AnswerSigner, signAnswer, type UnsignedAnswer } from './sign-answer';
-import { successionFor } from './succession';
+import { type MovedList, successionFor } from './succession';
 
 /** Signs the answer to one request that asked for that, and whose nonce is claimed. */
 export interface AnswerProof {
@@ -34,8 +34,8 @@ export function createProof(
     readonly nonce: () => MaybePromise<string>;
     /** The ID that it names, if it names one. */
     readonly named?: string | undefined;
-    /** What the list says about a move of the target to another key. */
-    readonly succession?: string | undefined;
+    /** What it says about a move of the target to another key. */
+    readonly list: MovedList;
     /** Of a body that handlers read before it is verified. */
     readonly gate?: { readonly isVerified: boolean } | undefined;
   },
@@ -52,9 +52,9 @@ export function createProof(
         const nowMs = now();
         const about = { signerId: key.deviceId, named, nowMs };
         const succession =
-          request.succession === undefined
+          request.list.succession === undefined
             ? undefined
-            : await successionFor(request.succession, about, crypto);
+            : await successionFor(request.list, about, crypto);
         const hashed = request.nonce();
         const nonce = typeof hashed === 'string' ? hashed : await hashed;
         const { deviceId, statement } = key;

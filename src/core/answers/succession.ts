@@ -1,4 +1,5 @@
 import type { CryptoProvider } from '../crypto/provider';
+import type { AllowList } from '../devices/allow-list';
 import { isInTime, type Rotation, readRotation } from '../rotation/rotation';
 
 /** The field in which a target that has moved to another key says so. */
@@ -27,19 +28,24 @@ export async function readSuccession(
   return rotation;
 }
 
+/** The part of a list that says whose keys the target had. */
+export type MovedList = Pick<AllowList, 'succession' | 'deviceId' | 'formerOwnerIds'>;
+
 /**
- * The statement that an answer carries: only if the key that signs it is the next one, and the caller has named another one.
+ * The statement that an answer carries: only if the key that signs it is the next one. Who names that key knows it; but if it is
+ * a former key that the target has again, callers that have followed to another one name it, too.
  *
- * @param text the statement in the list, if there is one
+ * @param list has the statement, if there is one
  * @param signerId in whose name the answer is signed
  * @param named the ID that the request names
  */
 export async function successionFor(
-  text: string | undefined,
+  { succession: text, deviceId, formerOwnerIds }: MovedList,
   { signerId, named, nowMs }: { signerId: string; named: string | undefined; nowMs: number },
   crypto: Pick<CryptoProvider, 'sha256' | 'importPublicKey'>,
 ): Promise<string | undefined> {
-  if (text === undefined || named === signerId) return undefined;
+  const isBack = signerId === deviceId || formerOwnerIds?.includes(signerId);
+  if (text === undefined || (named === signerId && !isBack)) return undefined;
   const rotation = await readSuccession(text, crypto);
   return rotation?.nextId === signerId && isInTime(rotation, nowMs) ? text : undefined;
 }

@@ -73,6 +73,34 @@ export async function verifyAnswer(
   expected: ExpectedAnswer,
   crypto: Pick<CryptoProvider, 'sha256' | 'importPublicKey'>,
 ): Promise<ProvenHead | string> {
+  const checked = await checkAnswer(answer, expected, crypto);
+  return isUnproven(checked) ? String(checked) : checked;
+}
+
+/** Why an answer is not proven, where a key of the target has named two next ones: it is in other hands, too. */
+export class TwoNextKeys {
+  /** @param why as the end of a sentence */
+  constructor(readonly why: string) {}
+
+  toString(): string {
+    return this.why;
+  }
+}
+
+/** Why an answer is not proven, as the end of a sentence. */
+export type Unproven = string | TwoNextKeys;
+
+/** Whether an answer is not proven. */
+export function isUnproven(result: object | Unproven): result is Unproven {
+  return typeof result === 'string' || result instanceof TwoNextKeys;
+}
+
+/** Like {@link verifyAnswer}, and says which answers are about a key that has named two next ones. */
+export async function checkAnswer(
+  answer: AnswerView,
+  expected: ExpectedAnswer,
+  crypto: Pick<CryptoProvider, 'sha256' | 'importPublicKey'>,
+): Promise<ProvenHead | Unproven> {
   const claimed = readMember(answer.headers);
   if (typeof claimed === 'string') return claimed;
   const { covered, created, signature } = claimed;
@@ -80,7 +108,7 @@ export async function verifyAnswer(
   const missing = coveredFields(answer.headers).find((name) => !covered.includes(name));
   if (missing !== undefined) return `its signature does not cover ${missing}`;
   const signer = await findSigner(answer.headers, claimed.deviceId, expected, crypto);
-  if (typeof signer === 'string') return signer;
+  if (isUnproven(signer)) return signer;
   const key = await keyOf(answer.headers, created, signer, expected.nowMs, crypto);
   if (typeof key === 'string') return key;
   const parameters = answerParameters(covered, claimed);
@@ -92,13 +120,6 @@ export async function verifyAnswer(
   const head = toHead(answer.status, headers, created, expected.method);
   const { succession } = signer;
   return typeof head === 'string' || succession === undefined ? head : { ...head, succession };
-}
-
-const TWO_KEYS = 'has named two next keys';
-
-/** Whether an answer is not proven because a key has named two next ones: it is in other hands, too. */
-export function namesTwoKeys({ code, detail }: { readonly code: string; readonly detail: string }): boolean {
-  return code === 'answer_unproven' && detail.includes(TWO_KEYS);
 }
 
 /** In whose name an answer is signed. */
@@ -115,19 +136,27 @@ async function findSigner(
   deviceId: string,
   expected: ExpectedAnswer,
   crypto: Pick<CryptoProvider, 'sha256' | 'importPublicKey'>,
-): Promise<AnswerOrigin | string> {
+): Promise<AnswerOrigin | Unproven> {
   const { key, publicKey, former = [], nowMs } = expected;
   if (deviceId === expected.deviceId) return { deviceId, key };
-  const known = former.find((each) => each.deviceId === deviceId);
-  if (known !== undefined) return known;
   const text = fieldValue(headers, SUCCESSION_HEADER);
+  const succession =
+    text === undefined || publicKey === undefined ? null : await readSuccession(text, crypto);
+  const known = former.find((each) => each.deviceId === deviceId);
+  if (known !== undefined) {
+    // The present key may have given back to a former one.
+    const isBack =
+      succession?.nextId === deviceId && equalBytes(succession.formerKey, publicKey as Uint8Array);
+    return isBack && isInTime(succession, nowMs) ? { ...known, succession } : known;
+  }
   if (text === undefined || publicKey === undefined) return `it is signed by ${deviceId}`;
-  const succession = await readSuccession(text, crypto);
   if (succession?.nextId !== deviceId)
     return `it is signed by ${deviceId}, and has no statement of this target about that key`;
   if (!equalBytes(succession.formerKey, publicKey)) {
     return former.some((each) => each.deviceId === succession.formerId)
-      ? `${succession.formerId} ${TWO_KEYS}, ${expected.deviceId} and ${deviceId}, so somebody else has its key`
+      ? new TwoNextKeys(
+          `${succession.formerId} has named two next keys, ${expected.deviceId} and ${deviceId}, so somebody else has its key`,
+        )
       : `it is signed by ${deviceId}, which ${succession.formerId} has named, and not this target`;
   }
   if (!isInTime(succession, nowMs))

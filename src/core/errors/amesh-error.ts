@@ -122,22 +122,29 @@ export class AnswerUnprovenError extends AmeshError {
   readonly status: number | undefined;
   /** The code of the refusal that the answer claims to be, such as `unauthorized`; undefined if it claims to be none. */
   readonly claims: string | undefined;
+  /** Whether the reason is that a key of the target has named two next keys, so somebody else has it, too. */
+  readonly namesTwoKeys: boolean;
 
   /**
    * Creates the error for one answer.
    *
    * @param detail why it is not proven
-   * @param answer its status, and the refusal that it claims to be
+   * @param answer its status, the refusal that it claims to be, and whether a key of its target has named two next ones
    * @param fix replaces the general fix
    */
   constructor(
     detail: string,
-    { status, claims }: { readonly status?: number | undefined; readonly claims?: string | undefined } = {},
+    {
+      status,
+      claims,
+      namesTwoKeys = false,
+    }: Partial<Pick<AnswerUnprovenError, 'status' | 'claims' | 'namesTwoKeys'>> = {},
     fix?: string,
   ) {
     super(CLIENT_CODES.answer_unproven, detail, { fix });
     this.status = status;
     this.claims = claims;
+    this.namesTwoKeys = namesTwoKeys;
   }
 }
 

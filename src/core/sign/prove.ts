@@ -1,7 +1,14 @@
 import type { ProvingTarget } from '../answers/asking';
 import { checkedBody, type ExpectedBody, unreadableBody, WRONG_BODY } from '../answers/checked-body';
 import { noteProof, takeOver } from '../answers/proven-by';
-import { type ExpectedAnswer, type ProvenHead, verifyAnswer } from '../answers/verify-answer';
+import {
+  checkAnswer,
+  type ExpectedAnswer,
+  isUnproven,
+  type ProvenHead,
+  TwoNextKeys,
+  type Unproven,
+} from '../answers/verify-answer';
 import type { CryptoProvider } from '../crypto/provider';
 import { equalBytes } from '../encoding';
 import { AnswerUnprovenError } from '../errors/amesh-error';
@@ -70,7 +77,7 @@ export async function proven(
     targetId: asked.targetId,
     unproven: (why) => unproven(settings, request, response.status, why),
   });
-  if (typeof result !== 'string') {
+  if (!isUnproven(result)) {
     if (!isLate(result) || tookMs <= REMEMBERED_MS) return result;
     if (!attempt.needsProof) return response;
     await discard(result);
@@ -90,7 +97,7 @@ function unproven(
   { onRefusal }: Settings,
   { url }: Outgoing,
   status: number,
-  why: string,
+  why: Unproven,
   claim: ClientRefusal | null = null,
 ): AnswerUnprovenError {
   const code = claim?.code;
@@ -98,7 +105,7 @@ function unproven(
   const what = `The answer of ${shown} (${code === undefined ? status : `${status} ${code}`}) is not proven: ${why}.`;
   const error = new AnswerUnprovenError(
     `${what} The request may have been carried out.`,
-    { status, claims: code },
+    { status, claims: code, namesTwoKeys: why instanceof TwoNextKeys },
     claim === null ? undefined : `If it is genuine: ${claim.detail} ${claim.fix}`,
   );
   const { detail, fix } = error;
@@ -160,17 +167,16 @@ export interface ProveOptions extends Omit<ExpectedBody, 'digest' | 'crypto'> {
 /**
  * Proves an answer.
  *
- * @returns the same answer, whose body is checked while it is read; or a text that says why it is not proven, as the end of a
- *   sentence
+ * @returns the same answer, whose body is checked while it is read; or why it is not proven
  */
 export async function prove(
   response: Response,
   expected: ExpectedAnswer,
   options: ProveOptions,
-): Promise<Response | string> {
+): Promise<Response | Unproven> {
   const { status, statusText } = response;
-  const signed = await verifyAnswer({ status, headers: linesOf(response) }, expected, options.crypto);
-  if (typeof signed === 'string') return signed;
+  const signed = await checkAnswer({ status, headers: linesOf(response) }, expected, options.crypto);
+  if (isUnproven(signed)) return signed;
   const head = options.leavesBody ? { ...signed, digest: null, isStream: true } : signed;
   const body = bodyOf(response, head, options);
   if (head.digest !== null && body === null) {

@@ -192,8 +192,7 @@ function proofOf(request: Incoming): AnswerProof | undefined {
   const { gate } = stateOf(view).gated ?? {};
   const nonce = () => answerNonce(base, credentials.signature, context.crypto);
   const named = fieldValue(view.headers, 'authmesh-target');
-  const { succession } = list;
-  return createProof(context.proofs, { method: view.method, nonce, named, succession, gate });
+  return createProof(context.proofs, { method: view.method, nonce, named, list, gate });
 }
 
 /** The proof for an adapter. Only the first verifier of a request hands it out: it sees the answer last. */

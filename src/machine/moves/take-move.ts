@@ -1,7 +1,6 @@
 import { provenHead } from '../../core/answers/proven-by';
-import { namesTwoKeys } from '../../core/answers/verify-answer';
 import type { AllowListSource } from '../../core/devices/allow-list';
-import { isAmeshError } from '../../core/errors/amesh-error';
+import { type AnswerUnprovenError, isAmeshError } from '../../core/errors/amesh-error';
 import { momentText } from '../../core/moment';
 import { ROTATION_LIMITS } from '../../core/rotation/rotation';
 import { answeredBy } from '../../core/sign/answered';
@@ -52,7 +51,7 @@ export class Moves {
 
   /** A key that names two next ones is in other hands, too, which nobody should have to look for in an error. */
   tell(error: unknown, { log }: Pick<Caller, 'log'>): void {
-    if (isAmeshError(error) && namesTwoKeys(error))
+    if (isAmeshError(error) && (error as Partial<AnswerUnprovenError>).namesTwoKeys)
       log.once(
         `${error.detail} Ask its owner which key is the right one. If it is not the first one named here, revoke the target (amesh revoke) and pair it again.`,
       );

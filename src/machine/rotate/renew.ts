@@ -1,12 +1,44 @@
 import { isInTime, signRotation } from '../../core/rotation/rotation';
 import type { Env } from '../../process/home';
+import type { DocumentStore } from '../../storage/document-store';
 import type { FileStore } from '../../storage/files/file-store';
+import { openTrust } from '../../trust/device';
+import type { ListHead } from '../../trust/format/head';
+import type { DeviceIdentity } from '../../trust/identity';
 import { changeRotation, issuedAtOf } from '../rotation/change-rotation';
+import { trustDuring } from '../rotation/own-trust';
 import type { OwnRotation } from '../rotation/rotation-file';
 import { openBoth } from './statements';
 
 /** A statement is made anew a week before its end. */
 const DUE_MS = 7 * 86_400_000;
+
+/**
+ * Makes the statement anew with which callers follow this machine, if its list still has that of this rotation.
+ *
+ * @throws what reading the list, the key backends and the store throw
+ */
+export async function renewSuccession(
+  store: FileStore,
+  shared: DocumentStore | null,
+  rotation: OwnRotation,
+  identity: DeviceIdentity,
+  env: Env,
+): Promise<void> {
+  const owners = await trustDuring(rotation, identity, env);
+  const isOld = ({ owner, succession }: ListHead) =>
+    owner === rotation.next.publicKey && succession !== undefined && isDue(succession, Date.now());
+  if (!isOld(await openTrust(store, { ...owners, signer: undefined }, shared).readHead())) return;
+  const keys = await openBoth(store, rotation, env);
+  const text = await signRotation({ ...keys, targetId: rotation.former.deviceId, nowMs: Date.now() });
+  await openTrust(store, { ...owners, signer: keys.next }, shared).update((draft) => {
+    if (isOld(draft.before)) draft.change({ succession: text });
+  });
+}
+
+function isDue(statement: string, nowMs: number): boolean {
+  return !isInTime({ issuedAt: issuedAtOf(statement) ?? 0 }, nowMs + DUE_MS);
+}
 
 /** Makes statements anew that are too old for targets that have not accepted the next key. */
 export async function renewStatements(
@@ -16,8 +48,10 @@ export async function renewStatements(
 ): Promise<OwnRotation> {
   const nowMs = Date.now();
   const old = Object.entries(rotation.targets).filter(
-    ([, { state, statement }]) =>
-      state !== 'accepted' && !isInTime({ issuedAt: issuedAtOf(statement) ?? 0 }, nowMs + DUE_MS),
+    // A target refuses what was signed before it cut the keys of this machine, and takes what is signed after that.
+    ([, { state, statement, at }]) =>
+      state !== 'accepted' &&
+      (isDue(statement, nowMs) || (state === 'refused' && (issuedAtOf(statement) ?? 0) < at)),
   );
   if (old.length === 0) return rotation;
   const keys = await openBoth(store, rotation, env);

@@ -29,7 +29,7 @@ import {
   writeRotationFile,
 } from '../rotation/rotation-file';
 import { assertOtherKey, SETUP } from '../setup/setup';
-import { renewStatements } from './renew';
+import { renewStatements, renewSuccession } from './renew';
 import { addTargets, openBoth, untoldTargets } from './statements';
 
 /** How to replace the key of a machine. */
@@ -82,14 +82,11 @@ export async function rotateKey(dir: string, env: Env, options: RotateOptions = 
     const going = isBack ? null : known;
     const rotation = going ?? (await begin({ store, shared, identity, env, assertHeld, found }, options));
     const isNew = going === null;
-    if (identity.deviceId === rotation.next.deviceId)
-      return {
-        rotation: await renewStatements(store, rotation, env),
-        identity,
-        isNew,
-        isSwapped: false,
-        waitsForOwners: null,
-      };
+    if (identity.deviceId === rotation.next.deviceId) {
+      const renewed = await renewStatements(store, rotation, env);
+      await renewSuccession(store, shared, rotation, identity, env);
+      return { rotation: renewed, identity, isNew, isSwapped: false, waitsForOwners: null };
+    }
     const waitsForOwners = await ownersToSet(rotation, identity, env, shared, options);
     if (waitsForOwners !== null) return { rotation, identity, isNew, isSwapped: false, waitsForOwners };
     const sealed = await seal(store, shared, rotation, identity, env);

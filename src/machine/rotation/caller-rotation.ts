@@ -69,6 +69,8 @@ export class CallerRotation {
   /** What the folder has to learn. */
   readonly #unwritten = new Map<string, ToldTarget>();
   #isWriting = false;
+  /** When that failed last, by `performance.now()`: a disk may be full for a while. */
+  #failedAtMs: number | undefined;
 
   constructor({ store, tell, now = Date.now, fetch }: CallerRotationOptions) {
     this.#options = { store, tell, now, fetch };
@@ -81,6 +83,7 @@ export class CallerRotation {
     const told = rotation === null ? undefined : toldOf(rotation, target.deviceId);
     if (rotation === null || told === undefined) return { ...target, signer };
     this.#about(rotation);
+    if (this.#unwritten.size > 0 && !isRecent(this.#failedAtMs)) void this.#write();
     const memory = this.#memoryOf(target.deviceId);
     if (rotation.withdrawnAt !== undefined) {
       const text = this.#withdrawalFor(memory, told, target, rotation.next.deviceId);
@@ -113,7 +116,10 @@ export class CallerRotation {
   /** Forgets what another rotation was about. */
   #about({ own, withdrawnAt }: OwnRotation): void {
     const about = `${own} ${withdrawnAt === undefined}`;
-    if (this.#own !== about) this.#memory.clear();
+    if (this.#own !== about) {
+      this.#memory.clear();
+      this.#unwritten.clear();
+    }
     this.#own = about;
   }
 
@@ -239,22 +245,26 @@ export class CallerRotation {
   #learn(targetId: string, before: ToldTarget, after: ToldTarget): void {
     this.#memoryOf(targetId).learned = { before, after };
     this.#unwritten.set(targetId, after);
-    if (!this.#isWriting) void this.#write();
+    void this.#write();
   }
 
   /** Writes all that came while it wrote at once: there may be a thousand targets. */
   async #write(): Promise<void> {
+    if (this.#isWriting) return;
     const { store, tell } = this.#options;
     this.#isWriting = true;
-    await Promise.resolve();
-    while (this.#unwritten.size > 0) {
+    this.#failedAtMs = undefined;
+    while (this.#unwritten.size > 0 && this.#failedAtMs === undefined) {
+      await Promise.resolve();
       const answered = new Map(this.#unwritten);
       this.#unwritten.clear();
-      await noteAnswers(store, answered).catch((error) =>
+      await noteAnswers(store, answered).catch((error) => {
+        this.#failedAtMs = performance.now();
+        for (const [id, told] of answered) if (!this.#unwritten.has(id)) this.#unwritten.set(id, told);
         tell(
           `What targets know about the next key of this machine cannot be written to ${store.dir}, so each process asks anew: ${error instanceof Error ? error.message : error}`,
-        ),
-      );
+        );
+      });
     }
     this.#isWriting = false;
   }

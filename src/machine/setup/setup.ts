@@ -26,6 +26,7 @@ import { cleanName } from '../../trust/names';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { isStaged, placeStagedList, stagedKey } from '../../trust/staged-list';
 import { MACHINE_CODES } from '../errors/codes';
+import { ROTATION_KEY } from '../rotation/rotation-file';
 import { planFirstList } from './first-list';
 import { ignoreInGit } from './git-ignore';
 import { openDevice } from './open-device';
@@ -225,7 +226,7 @@ async function replaceIdentity(replacing: Replacing): Promise<void> {
   const trust = new ListStore(shared ?? store, signer, identity.deviceId, { key, seen: NOWHERE });
   if (identity.key.backend === external.id) await planFirstList(store, identity, hosts);
   else await trust.create((draft) => draft.change({ hosts }));
-  await aside.keep([IDENTITY_KEY, ALLOW_LIST_KEY, SEEN_KEY]);
+  await aside.keep([IDENTITY_KEY, ALLOW_LIST_KEY, SEEN_KEY, ROTATION_KEY]);
   await aside.keepFolder(PAGES_FOLDER);
   assertHeld();
   await aside.clear(IDENTITY_KEY);
@@ -244,6 +245,9 @@ async function settle(
   if (isElsewhere)
     await rm(join(dir, ALLOW_LIST_KEY), { force: true }); // the previous identity's list
   else await placeStagedList(store, identity);
+  // It is about keys of the previous identity.
+  await aside.clear(ROTATION_KEY);
+  await rm(join(dir, ROTATION_KEY), { force: true });
   // A damaged record tells nothing about the old list, and no revision of the new one was seen yet.
   const isDamaged = await new SeenRevisions(store).read(identity.deviceId).then(
     () => false,

@@ -220,8 +220,8 @@ function hasRightOptions(value: Record<string, unknown>): boolean {
 /** A device has a role, or waits for those of another one, or has given them to another one. */
 function hasRightState(value: Record<string, unknown>): boolean {
   const has = (name: string) => Object.hasOwn(value, name);
-  const { roles } = value as { roles: readonly unknown[] };
-  if (has('pending')) return roles.length === 0 && has('was') && !has('next') && !has('retiresAt');
+  const { roles, was = [] } = value as Record<'roles' | 'was', readonly unknown[]>;
+  if (has('pending')) return roles.length === 0 && was.length > 0 && !has('next') && !has('retiresAt');
   if (has('retiresAt')) return has('next') && !roles.includes('controller');
   return roles.length > 0;
 }

@@ -7,6 +7,9 @@ import { MAX_PROVING_KEYS } from '../format/entry';
  * Notes that a target has moved to another key. Answers of the former one count for 30 days more, since several instances move
  * one by one. If the statement says nothing new, or is not about the present key of the target, the draft stays unchanged.
  *
+ * A target may go back to a former key, which takes a statement that was made after this device has left that key. Otherwise
+ * somebody with a key that was taken back could repeat the statement which led to it.
+ *
  * @param targetId under which the target stands in the list, whatever its key is now
  * @param rotation what an answer said that its next key has proven
  * @returns whether the target has moved
@@ -14,16 +17,19 @@ import { MAX_PROVING_KEYS } from '../format/entry';
 export async function followMove(
   draft: ListDraft,
   targetId: string,
-  { formerKey, nextKey, nextId }: Rotation,
+  { formerKey, nextKey, nextId, issuedAt }: Rotation,
   nowSeconds: number,
 ): Promise<boolean> {
   const target = await draft.device(targetId);
   if (target === undefined || !target.roles.includes('target')) return false;
   const { deviceId, publicKey, keys = [{ deviceId, publicKey }] } = target;
   const [next, present] = [toBase64Url(nextKey), keys.at(-1)];
-  if (present?.publicKey !== toBase64Url(formerKey) || next === publicKey) return false;
-  if (keys.some((each) => each.publicKey === next) || next === draft.before.owner) return false;
-  const former = keys.slice(0, -1).filter(({ until = 0 }) => until >= nowSeconds);
+  if (present?.publicKey !== toBase64Url(formerKey) || next === draft.before.owner) return false;
+  const known = keys.find((each) => each.publicKey === next);
+  if (known !== undefined && issuedAt < (known.until ?? 0) - ROTATION_LIMITS.overlapSeconds) return false;
+  const former = keys
+    .slice(0, -1)
+    .filter(({ until = 0, publicKey: key }) => until >= nowSeconds && key !== next);
   const until = nowSeconds + ROTATION_LIMITS.overlapSeconds;
   const all = [...former, { ...present, until }, { deviceId: nextId, publicKey: next }];
   await draft.put({ ...target, keys: all.slice(-MAX_PROVING_KEYS) });

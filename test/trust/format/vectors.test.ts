@@ -13,6 +13,7 @@ interface Vector {
   readonly list: string;
   readonly code?: string;
   readonly find?: Readonly<Record<string, string>>;
+  readonly rights?: Readonly<Record<string, object>>;
 }
 
 const { cases } = JSON.parse(readFileSync(new URL('../../vectors/list.json', import.meta.url), 'utf8')) as {
@@ -35,6 +36,11 @@ function look(list: PagedList, deviceId: string): string {
   }
 }
 
+function rightsOf(list: PagedList, deviceId: string): object {
+  const { friendlyName: name, scopes = null, expiresAt: ends = null, roles } = list.find(deviceId) ?? {};
+  return roles?.includes('controller') ? { name, scopes, ends } : {};
+}
+
 describe('lists of another implementation', () => {
   it('include valid and invalid ones', () => {
     expect(cases.filter(({ code }) => code === undefined).length).toBeGreaterThan(40);
@@ -49,6 +55,8 @@ describe('lists of another implementation', () => {
     const list = await open(vector);
     const ids = Object.keys(vector.find as object);
     expect(Object.fromEntries(ids.map((id) => [id, look(list, id)]))).toEqual(vector.find);
+    for (const [id, rights] of Object.entries(vector.rights ?? {}))
+      expect(rightsOf(list, id)).toEqual(rights);
     // The second call uses the device that the first one cached.
     expect(Object.fromEntries(ids.map((id) => [id, look(list, id)]))).toEqual(vector.find);
   });

@@ -1,0 +1,160 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createAmesh } from '@authmesh/sdk';
+import {
+  createIdentity,
+  type Device,
+  FileStore,
+  finishRotation,
+  issuedAtOf,
+  type OwnRotation,
+  openDevice,
+  readRotationFile,
+  rotateKey,
+  tellTargets,
+} from '@authmesh/sdk/admin';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { startTarget, type Target } from './targets';
+
+const DAY_MS = 86_400_000;
+
+/** A machine whose key is replaced, and what its folder and its clock do meanwhile. */
+let root = '';
+let dir = '';
+let caller: Device;
+let target: Target;
+let logged: string[];
+
+beforeEach(async () => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  logged = [];
+  vi.spyOn(console, 'warn').mockImplementation((line) => void logged.push(String(line)));
+  root = await mkdtemp(join(tmpdir(), 'amesh-folder-'));
+  dir = join(root, 'caller');
+  await createIdentity(dir, {}, { friendlyName: 'caller' });
+  caller = await openDevice(dir, {});
+  target = await startTarget(root, 'orders', caller);
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  vi.useRealTimers();
+  await target.close();
+  await rm(root, { recursive: true, maxRetries: 20 });
+});
+
+const open = () => openDevice(dir, {});
+const url = () => [new URL(target.url)];
+const rotation = async () => (await readRotationFile(caller.store)) as OwnRotation;
+const told = async () => (await rotation()).targets[target.device.identity.deviceId];
+
+describe('a running process', () => {
+  it('goes on with the former key where it cannot open the next one, and says so', async () => {
+    const amesh = createAmesh({ dir, env: {} });
+    expect((await amesh.fetch(target.url)).status).toBe(200);
+    const { rotation: begun } = await rotateKey(dir, {});
+    const path = join(dir, begun.next.key.ref);
+    const pem = await readFile(path);
+    await rm(path);
+    await expect
+      .poll(async () => [(await amesh.fetch(target.url)).status, logged.join('\n')])
+      .toEqual([200, expect.stringContaining(`cannot use the next key (${begun.next.deviceId})`)]);
+    expect(logged.filter((line) => line.includes('cannot use the next key'))).toHaveLength(1);
+    expect(target.received.every(({ signedBy }) => signedBy === begun.former.deviceId)).toBe(true);
+    expect(target.received.some(({ rotation: text }) => text !== undefined)).toBe(false);
+    await writeFile(path, pem, { mode: 0o600 });
+    expect((await createAmesh({ dir, env: {} }).identity()).deviceId).toBe(begun.next.deviceId);
+  });
+
+  it('remembers what targets say while its folder cannot be written, says that once, and writes it later', async () => {
+    const { rotation: begun, identity } = await rotateKey(dir, {});
+    const swap = FileStore.prototype.swap;
+    const readOnly = vi.spyOn(FileStore.prototype, 'swap').mockImplementation(function (
+      this: FileStore,
+      key,
+      ...more
+    ) {
+      if (this.dir !== dir) return swap.call(this, key, ...more);
+      return Promise.reject(new Error('EROFS: read-only file system'));
+    });
+    const amesh = createAmesh({ dir, env: {} });
+    target.answer = 'accepted';
+    await target.know(identity);
+    expect((await amesh.fetch(target.url)).status).toBe(200);
+    vi.setSystemTime(Date.now() + 6000);
+    await expect
+      .poll(async () => [(await amesh.fetch(target.url)).status, target.received.at(-1)?.signedBy])
+      .toEqual([200, begun.next.deviceId]);
+    await expect.poll(() => logged.filter((line) => line.includes('cannot be written'))).toHaveLength(1);
+    readOnly.mockRestore();
+    expect(await told()).toMatchObject({ state: 'untold' });
+    // The disk was full, and is not any more.
+    const now = performance.now.bind(performance);
+    vi.spyOn(performance, 'now').mockImplementation(() => now() + 60_000);
+    expect((await amesh.fetch(target.url)).status).toBe(200);
+    await expect.poll(told).toMatchObject({ state: 'accepted', isProven: true });
+  });
+});
+
+describe('a target that is away for a month', () => {
+  it('is told nothing that is too old, and the command makes that anew, also for callers of this machine', async () => {
+    await rotateKey(dir, {});
+    const before = await told();
+    const amesh = createAmesh({ dir, env: {} });
+    vi.setSystemTime(Date.now() + 31 * DAY_MS);
+    expect((await amesh.fetch(target.url)).status).toBe(200);
+    expect(target.received.at(-1)?.rotation).toBeUndefined();
+
+    const nowSeconds = Math.floor(Date.now() / 1000);
+    expect(await rotateKey(dir, {})).toMatchObject({ isNew: false, isSwapped: false });
+    const after = await told();
+    expect(after?.statement).not.toBe(before?.statement);
+    const { succession } = (await (await open()).trust.read()).head;
+    for (const text of [after?.statement, succession])
+      expect(issuedAtOf(text as string)).toBeGreaterThanOrEqual(nowSeconds);
+    target.answer = 'waiting';
+    await expect
+      .poll(async () => [(await amesh.fetch(target.url)).status, target.received.at(-1)?.rotation])
+      .toEqual([200, after?.statement]);
+    const again = await rotateKey(dir, {});
+    expect(again.rotation.targets[target.device.identity.deviceId]?.statement).toBe(after?.statement);
+    expect((await (await open()).trust.read()).head.succession).toBe(succession);
+  });
+});
+
+describe('a target that has cut the keys of a machine', () => {
+  it('gets another statement, since it refuses the one from before', async () => {
+    const { rotation: begun } = await rotateKey(dir, {});
+    target.answer = 'refused';
+    vi.setSystemTime(Date.now() + 5000);
+    await tellTargets(await open(), begun, 'rotate', url(), {});
+    expect(await told()).toMatchObject({ state: 'refused' });
+    const { statement = '' } = (await told()) ?? {};
+    await rotateKey(dir, {});
+    const { statement: renewed = '' } = (await told()) ?? {};
+    expect(issuedAtOf(renewed)).toBeGreaterThan(issuedAtOf(statement) as number);
+    await rotateKey(dir, {});
+    expect((await told())?.statement).toBe(renewed);
+  });
+});
+
+describe('a rotation that is over', () => {
+  it('tells targets that the former key ends, with that key itself', async () => {
+    const { rotation: begun } = await rotateKey(dir, {});
+    target.answer = 'accepted';
+    await tellTargets(await open(), begun, 'rotate', url(), {});
+    const { told: answers } = await finishRotation(await open(), {}, { urls: url() });
+    expect(answers).toMatchObject([{ answer: 'accepted', isProven: true }]);
+    expect(target.received.at(-1)).toMatchObject({
+      signedBy: begun.former.deviceId,
+      rotation: `retire=${begun.next.deviceId}`,
+    });
+  });
+
+  it('leaves nothing to an identity that replaces this one', async () => {
+    await rotateKey(dir, {});
+    const { movedTo } = await createIdentity(dir, {}, { friendlyName: 'other', force: true });
+    expect(await readdir(dir)).not.toContain('rotation.json');
+    expect(await readdir(movedTo as string)).toContain('rotation.json');
+  });
+});
