@@ -35,6 +35,7 @@ describe('amesh --help and --version', () => {
       'can',
       'rotate',
       'revoke',
+      'curl',
       'config',
       'proxy',
       'doctor',

@@ -129,6 +129,7 @@ describe('the names of --json', () => {
       ],
       ...[
         'doctor',
+        'curl',
         'complete',
         'proxy',
         'relay',

@@ -1,6 +1,6 @@
 import { type ArgsDef, runCommand } from 'citty';
 import { version } from '../package.json';
-import { checkArguments } from './command-line/arguments';
+import { asksFor, checkArguments } from './command-line/arguments';
 import type { Command, Result } from './command-line/command';
 import { type Found, findCommand } from './command-line/find-command';
 import { helpText, usageLine } from './command-line/usage';
@@ -9,7 +9,14 @@ import { EXIT, type ExitCode } from './errors/exit-codes';
 import { toFailure } from './failures/failure';
 import { enterFolder } from './machine/enter-folder';
 import { environmentNotes } from './machine/environment';
-import { printFailure, printLines, printNotes, printResult, toOutputOptions } from './terminal/output';
+import {
+  printAll,
+  printFailure,
+  printLines,
+  printNotes,
+  printResult,
+  toOutputOptions,
+} from './terminal/output';
 import { widthOfTerminal } from './words/wrap';
 
 /**
@@ -31,16 +38,17 @@ export async function run(root: Command, argv: readonly string[]): Promise<ExitC
     found = await findCommand(root, argv);
     const { path, command, rawArgs } = found;
     const flags = rawArgs.slice(0, rawArgs.includes('--') ? rawArgs.indexOf('--') : undefined);
-    if (flags.some((flag) => flag === '--help' || /^-[A-Za-z]*h[A-Za-z]*$/.test(flag))) {
+    const { args } = command;
+    if (asksFor(flags, 'help', args as ArgsDef)) {
       const help = await helpText(path, command, widthOfTerminal());
       printResult({ json: { usage: usageLine(path, command), help: help.join('\n') }, data: help }, options);
       return EXIT.ok;
     }
-    if (flags.some((flag) => flag === '--version' || /^-[A-Za-z]*v[A-Za-z]*$/.test(flag))) {
+    if (asksFor(flags, 'version', args as ArgsDef)) {
       printResult({ json: { version }, data: [version] }, options);
       return EXIT.ok;
     }
-    checkArguments(rawArgs, command.args as ArgsDef, path);
+    checkArguments(rawArgs, args as ArgsDef, path);
     if (command === root && !options.json) {
       printLines(process.stderr, await helpText(path, command, widthOfTerminal()));
       return EXIT.usage;
@@ -53,7 +61,7 @@ export async function run(root: Command, argv: readonly string[]): Promise<ExitC
     // It was found already: citty would take its first word for the name of another one.
     const { subCommands: _, ...alone } = command;
     const { result } = await runCommand(alone, { rawArgs, data: options });
-    printResult(result as Result, options);
+    await printAll(result as Result, options);
     return (result as Result).exitCode ?? EXIT.ok;
   } catch (error) {
     const failure = await toFailure(error, found, usageLine(found.path, found.command));

@@ -64,14 +64,26 @@ export function checkArguments(rawArgs: readonly string[], args: ArgsDef, path: 
 }
 
 /** The values of a flag that may be given several times, which citty would reduce to the last one. */
-export function valuesOf(rawArgs: readonly string[], name: string): readonly string[] {
+export function valuesOf(rawArgs: readonly string[], name: string, short?: string): readonly string[] {
   const { values } = parseArgs({
     args: [...rawArgs],
-    options: { [name]: { type: 'string', multiple: true } },
+    options: { [name]: { type: 'string', multiple: true, ...(short === undefined ? {} : { short }) } },
     strict: false,
     allowPositionals: true,
   });
   return (values[name] as string[] | undefined) ?? [];
+}
+
+/** Whether a flag of every command is given: by its name or by its letter, which a command may give to another flag. */
+export function asksFor(flags: readonly string[], name: 'help' | 'version', args: ArgsDef = {}): boolean {
+  const letter = name === 'help' ? 'h' : 'v';
+  const others = [...flagsOf(args)].filter(([other]) => other !== name);
+  if (others.some(([, { alias }]) => alias === letter)) return flags.includes(`--${name}`);
+  // What follows such a letter is a value: `-Xhead`.
+  const takesValue = (short: string) =>
+    others.some(([, { type, alias }]) => type !== 'boolean' && alias === short);
+  const group = new RegExp(`^-[A-Za-z]*${letter}[A-Za-z]*$`);
+  return flags.some((flag) => flag === `--${name}` || (group.test(flag) && !takesValue(flag[1] as string)));
 }
 
 /** The error for an unknown flag, with the one that was probably meant. */

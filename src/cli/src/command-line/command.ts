@@ -14,6 +14,10 @@ export interface Result {
   readonly data?: readonly string[];
   /** A text to print on stdout unchanged, instead of `data`. */
   readonly text?: string;
+  /** Bytes to print on stdout as they come, after `data`. `--json` has them as `body`, or in base64 as `bodyBase64`. */
+  readonly stream?: AsyncIterable<Uint8Array>;
+  /** Lines for stderr before anything else. */
+  readonly first?: readonly string[];
   /** What happened and what to do next, line by line, for stderr. */
   readonly notes?: readonly string[];
   /** The exit code of a command that ran but found a problem; default 0. */

@@ -58,8 +58,8 @@ function textOf(arg: ArgDef): string | undefined {
 
 function flagOf(name: string, arg: ArgDef): string {
   if (arg.type === 'enum') return `--${name} ${arg.options?.join('|')}`;
-  if (arg.type === 'string') return `--${name} <${arg.valueHint ?? name}>`;
   const short = 'alias' in arg && typeof arg.alias === 'string' ? `, -${arg.alias}` : '';
+  if (arg.type === 'string') return `--${name}${short} <${arg.valueHint ?? name}>`;
   return arg.default === true ? `--no-${name}` : `--${name}${short}`;
 }
 

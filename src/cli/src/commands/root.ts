@@ -24,6 +24,7 @@ export const root: Command = defineCommand({
     can: () => import('./can').then(({ can }) => can),
     rotate: () => import('./rotate').then(({ rotate }) => rotate),
     revoke: () => import('./revoke').then(({ revoke }) => revoke),
+    curl: () => import('./curl').then(({ curl }) => curl),
     config: () => import('./config').then(({ config }) => config),
     proxy: () => import('./proxy').then(({ proxy }) => proxy),
     doctor: () => import('./doctor').then(({ doctor }) => doctor),

@@ -17,6 +17,7 @@ export const COMMAND_CODES = Object.freeze([
   'spool_full',
   'spool_unsafe',
   'checks_failed',
+  'no_answer',
   'config_unreadable',
   'file_system_error',
   'cannot_become_owner',

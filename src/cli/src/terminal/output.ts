@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { styleText } from 'node:util';
 import type { Result } from '../command-line/command';
 import { UNCHANGED } from '../errors/errors';
@@ -33,6 +34,39 @@ export function printResult(result: Result, options: OutputOptions): void {
   if (result.text !== undefined) process.stdout.write(result.text);
   printLines(process.stdout, result.data ?? []);
   if (!options.quiet) printNotes(result.notes ?? [], options);
+}
+
+/** The same for a result that may have a stream. */
+export async function printAll(result: Result, options: OutputOptions): Promise<void> {
+  const { stream, first = [], data = [], notes = [], ...rest } = result;
+  if (options.json) {
+    const body = stream === undefined ? {} : await bodyOf(stream);
+    return printResult({ ...rest, json: { ...rest.json, ...body } }, options);
+  }
+  printNotes(first, options);
+  if (stream === undefined) return printResult(result, options);
+  printLines(process.stdout, data);
+  for await (const chunk of stream) if (!process.stdout.write(chunk)) await drained(process.stdout);
+  if (!options.quiet) printNotes(notes, options);
+}
+
+/** Until a stream takes more, or never will: `amesh curl URL | head -1`. */
+function drained(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    const events = ['drain', 'error', 'close'];
+    const done = () => {
+      for (const event of events) stream.off(event, done);
+      resolve();
+    };
+    for (const event of events) stream.on(event, done);
+  });
+}
+
+async function bodyOf(stream: AsyncIterable<Uint8Array>): Promise<object> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  const bytes = Buffer.concat(chunks);
+  return isUtf8(bytes) ? { body: bytes.toString() } : { bodyBase64: bytes.toString('base64') };
 }
 
 export function printFailure(failure: Failure, options: OutputOptions): void {

@@ -1,0 +1,146 @@
+import { createWriteStream } from 'node:fs';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { type Answers, createAmesh, type HeardAnswer, type RequestToSign } from '@authmesh/sdk';
+import { type ClientRefusal, isAmeshError } from '@authmesh/sdk/core';
+import { defineCommand } from 'citty';
+import { valuesOf } from '../command-line/arguments';
+import { type Result, SHARED_ARGS } from '../command-line/command';
+import { toRequest } from '../curl/request';
+import { headerLines, meaningOf, requestLines, type Sent, statusLine } from '../curl/words';
+import { noAnswer } from '../doctor/no-answer';
+import { CommandError } from '../errors/errors';
+import { EXIT, type ExitCode } from '../errors/exit-codes';
+
+export const curl = defineCommand({
+  meta: {
+    name: 'curl',
+    description:
+      'Sends a signed request to a target in the list, and prints the answer; exit code 11 if amesh refused it there',
+  },
+  args: {
+    url: { type: 'positional', required: true, description: 'Such as https://api.example.com/orders' },
+    request: {
+      type: 'string',
+      alias: 'X',
+      valueHint: 'method',
+      description: 'The method; default GET, with -d POST',
+    },
+    header: {
+      type: 'string',
+      alias: 'H',
+      valueHint: 'line...',
+      description: 'A header, such as "Content-Type: application/json"; may be given several times',
+    },
+    data: {
+      type: 'string',
+      alias: 'd',
+      valueHint: 'data...',
+      description:
+        'The body, or @file or @- (stdin) for its bytes, unchanged. Several are joined by &. Without a Content-Type it is sent as a form',
+    },
+    include: { type: 'boolean', alias: 'i', description: 'Print status and headers before the body' },
+    output: { type: 'string', alias: 'o', valueHint: 'file', description: 'Write the body to a file' },
+    verbose: {
+      type: 'boolean',
+      alias: 'v',
+      description: 'Print the request, the text that is signed, and the head of the answer on stderr',
+    },
+    answers: {
+      type: 'enum',
+      options: ['auto', 'required', 'off'],
+      description: 'Which answers have to be proven; default auto: those over plain http',
+    },
+    ...SHARED_ARGS,
+    version: { type: 'boolean', description: 'Print the version' },
+  },
+
+  async run({ args, rawArgs }): Promise<Result> {
+    const request = await toRequest({
+      url: args.url,
+      method: args.request,
+      headers: valuesOf(rawArgs, 'header', 'H'),
+      data: valuesOf(rawArgs, 'data', 'd'),
+    });
+    const answers = (args.answers ?? 'auto') as Answers;
+    const { sent, response, refusal } = await call(request, answers);
+    const isShown = args.include === true;
+    const seen = headerLines(response);
+    const head = isShown ? [statusLine(response), ...seen, ''] : [];
+    const first = args.verbose
+      ? [...requestLines(sent), ...[statusLine(response), ...seen].map((line) => `< ${line}`)]
+      : [];
+    const result = {
+      first,
+      notes: meaningOf(response, refusal),
+      exitCode: exitCodeOf(response, refusal),
+    };
+    const json = {
+      url: sent.url,
+      status: response.status,
+      headers: Object.fromEntries(response.headers),
+      base: sent.base,
+    };
+    const why =
+      refusal === undefined ? {} : { code: refusal.code, message: refusal.detail, hint: refusal.fix };
+    const body = proven(response);
+    if (args.output !== undefined) {
+      await pipeline(body, createWriteStream(args.output));
+      return { ...result, data: head, json: { ...json, output: args.output, ...why } };
+    }
+    return { ...result, data: head, stream: body, json: { ...json, ...why } };
+  },
+});
+
+interface Called extends Pick<HeardAnswer, 'response'> {
+  readonly sent: Sent;
+  readonly refusal: ClientRefusal | undefined;
+}
+
+/** Sends a request, and once more where that helps, as `amesh.fetch` does. */
+async function call(request: RequestToSign & { url: URL }, answers: Answers): Promise<Called> {
+  let refusal: ClientRefusal | undefined;
+  const amesh = createAmesh({
+    onRefusal: (told) => {
+      refusal = told as ClientRefusal;
+    },
+  });
+  for (let isLast = false; ; isLast = true) {
+    refusal = undefined;
+    const signed = await amesh.sign(request, { answers });
+    const { url, method, headers, body } = signed;
+    const answer = await fetch(url, {
+      method,
+      headers: headers as [string, string][],
+      body,
+      redirect: 'manual',
+    }).catch(async (error) => {
+      const { message, fix } = await noAnswer(request.url, request.url.origin, error);
+      throw new CommandError('no_answer', message, fix ?? '', { isUnchanged: false });
+    });
+    const { response, again } = await signed.answered(answer).catch(asSent);
+    if (again && !isLast) await response.body?.cancel();
+    else return { sent: signed, response, refusal };
+  }
+}
+
+/** The body, piece by piece. If it is not what the target has proven, that ends it. */
+async function* proven({ body }: Response): AsyncGenerator<Uint8Array> {
+  if (body === null) return;
+  try {
+    yield* Readable.fromWeb(body as never);
+  } catch (error) {
+    asSent(error);
+  }
+}
+
+/** After a request was sent, nobody can say that nothing was changed. */
+function asSent(error: unknown): never {
+  if (!isAmeshError(error)) throw error;
+  throw new CommandError(error.code, error.detail, error.fix, { isUnchanged: false });
+}
+
+function exitCodeOf({ status }: Response, refusal: ClientRefusal | undefined): ExitCode {
+  if (refusal !== undefined) return EXIT.no;
+  return status < 400 ? EXIT.ok : EXIT.failure;
+}

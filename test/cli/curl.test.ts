@@ -1,0 +1,206 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { createAmesh, type VerifyOptions } from '@authmesh/sdk';
+import { afterAll, describe, expect, it } from 'vitest';
+import { type Listening, listen } from '../support/listen';
+import { type Machine, objectOf, useMachines } from './amesh';
+import { trust } from './examine';
+
+const createMachine = useMachines();
+const servers: Listening[] = [];
+afterAll(() => Promise.all(servers.map((server) => server.close())));
+
+interface Seen {
+  readonly method: string | undefined;
+  readonly url: string | undefined;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: Buffer;
+}
+
+/** A target behind `verify()`, and a machine that knows it. */
+async function meet(
+  answer: (response: ServerResponse, seen: Seen) => unknown = (response) => response.end('{"ok":1}\n'),
+  { isTrusted = true, isListed = true, verify = {} as VerifyOptions } = {},
+) {
+  const [prod, laptop] = [await createMachine(), await createMachine()];
+  const [target, caller] = [await prod.init('prod-api'), await laptop.init('laptop')];
+  if (isTrusted) await trust(prod, caller, 'controller');
+  const guard = createAmesh({ dir: prod.dir, env: {}, onRefusal: () => {} }).verify(verify);
+  const seen: Seen[] = [];
+  const server = await listen(
+    createServer((request, response) => {
+      guard(request, response, async () => {
+        const { method, url, headers } = request;
+        const one = { method, url, headers, body: await buffer(request) };
+        seen.push(one);
+        await answer(response, one);
+      });
+    }),
+  );
+  servers.push(server);
+  if (isListed) await trust(laptop, target, 'target', [server.authority]);
+  return { prod, laptop, server, seen };
+}
+
+const curl = (machine: Machine, ...args: string[]) => machine.amesh(['curl', ...args]);
+
+describe('amesh curl', () => {
+  it('prints the body as it came, and nothing else', async () => {
+    const { laptop, server, seen } = await meet();
+    expect(await curl(laptop, `${server.origin}/orders?x=1`)).toEqual({
+      code: 0,
+      stdout: '{"ok":1}\n',
+      stderr: '',
+    });
+    expect(seen).toMatchObject([{ method: 'GET', url: '/orders?x=1' }]);
+  });
+
+  it('sends what -X, -H and -d say, as curl does', async () => {
+    const { laptop, server, seen } = await meet();
+    await curl(laptop, server.origin, '-d', 'a=1', '-d', 'b=2');
+    await curl(
+      laptop,
+      '-XPUT',
+      '-H',
+      'Content-Type: application/json',
+      '-H',
+      'X-A: hello',
+      '-d',
+      '{}',
+      server.origin,
+    );
+    await curl(laptop, server.origin, '--request', 'DELETE');
+    expect(seen.map(({ method, headers, body }) => [method, headers['content-type'], String(body)])).toEqual([
+      ['POST', 'application/x-www-form-urlencoded', 'a=1&b=2'],
+      ['PUT', 'application/json', '{}'],
+      ['DELETE', undefined, ''],
+    ]);
+    expect(seen[1]?.headers['x-a']).toBe('hello');
+  });
+
+  it('sends a file and stdin byte for byte, and writes bytes to a file', async () => {
+    const { laptop, server } = await meet((response, { body }) => response.end(body));
+    const bytes = Buffer.from([0, 255, 13, 10, 0]);
+    const [from, to] = [join(laptop.dir, '../from'), join(laptop.dir, '../to')];
+    await writeFile(from, bytes);
+    expect((await curl(laptop, server.origin, '-d', `@${from}`, '-o', to)).stdout).toBe('');
+    expect((await readFile(to)).equals(bytes)).toBe(true);
+    const ran = await laptop.amesh(['curl', server.origin, '-d', '@-'], {
+      input: 'typed\n',
+      isProcess: true,
+    });
+    expect(ran).toEqual({ code: 0, stdout: 'typed\n', stderr: '' });
+  });
+
+  it('-i shows the head on stdout, and -v on stderr, with what was signed', async () => {
+    const { laptop, server } = await meet();
+    const ran = await curl(laptop, '-i', '-v', `${server.origin}/a?b`);
+    expect(ran.stdout).toMatch(/^HTTP 200 OK\n(?:[\w-]+: .*\n)+\n\{"ok":1\}\n$/);
+    expect(ran.stderr).toContain(`> GET /a?b\n> host: ${server.authority}\n`);
+    expect(ran.stderr).toContain('*   "@method": GET\n');
+    expect(ran.stderr).toMatch(/\* {3}"@signature-params": \("@method" .*\);created=\d+;nonce="/);
+    expect(ran.stderr).toContain('< HTTP 200 OK\n');
+    expect((await curl(laptop, '-h')).stdout).toContain('--verbose, -v');
+  });
+
+  it('--json has all of it', async () => {
+    const { laptop, server } = await meet();
+    const found = objectOf(await curl(laptop, server.origin, '--json'));
+    expect(found).toMatchObject({ ok: true, url: `${server.origin}/`, status: 200, body: '{"ok":1}\n' });
+    expect(Object.keys(found)).toEqual(['ok', 'url', 'status', 'headers', 'base', 'body']);
+    const binary = await meet((response) => response.end(Buffer.from([255])));
+    expect(objectOf(await curl(binary.laptop, binary.server.origin, '--json'))).toMatchObject({
+      bodyBase64: '/w==',
+    });
+  });
+
+  it('follows no redirect, and says where it leads', async () => {
+    const { laptop, server, seen } = await meet((response) =>
+      response.writeHead(302, { location: '/there' }).end(),
+    );
+    const ran = await curl(laptop, server.origin);
+    expect(ran).toMatchObject({ code: 0, stdout: '' });
+    expect(ran.stderr).toContain('! 302 leads to /there. amesh curl follows no redirect: call that URL.');
+    expect(seen).toHaveLength(1);
+  });
+});
+
+describe('what went wrong, in words', () => {
+  it('a refusal of amesh there: exit code 11', async () => {
+    const { laptop, server } = await meet(undefined, { isTrusted: false });
+    const ran = await curl(laptop, server.origin, '--answers', 'off');
+    expect(ran).toMatchObject({ code: 11, stdout: '{"error":"unauthorized"}' });
+    expect(ran.stderr).toContain(
+      '✗ 401 unauthorized: The server did not accept the signature of this device.',
+    );
+    expect(ran.stderr).toContain('On the server: amesh list');
+  });
+
+  it('a scope that is missing', async () => {
+    const { laptop, server } = await meet(undefined, { verify: { require: 'orders:read' } });
+    const ran = await curl(laptop, server.origin);
+    expect(ran.code).toBe(11);
+    expect(ran.stderr).toMatch(
+      /✗ 403 scope_missing: .*orders:read.*\n {2}Ask the administrator of .* amesh allow am_/,
+    );
+    expect(objectOf(await curl(laptop, server.origin, '--json'))).toMatchObject({
+      ok: true,
+      code: 'scope_missing',
+    });
+  });
+
+  it('an answer that nobody proves', async () => {
+    const { laptop, server } = await meet(undefined, { isTrusted: false });
+    const ran = await curl(laptop, server.origin, '-X', 'POST');
+    expect(ran).toMatchObject({ code: 1, stdout: '' });
+    expect(ran.stderr).toContain('is not proven');
+    expect(ran.stderr).toContain('The request may have been carried out.');
+    expect(ran.stderr).not.toContain('No changes were made');
+  });
+
+  it('an error of the application: exit code 1, with its body', async () => {
+    const { laptop, server } = await meet((response) => response.writeHead(404).end('no'));
+    expect(await curl(laptop, server.origin)).toEqual({ code: 1, stdout: 'no', stderr: '' });
+  });
+
+  it('a 401 of another login', async () => {
+    const answer = (response: ServerResponse) =>
+      response.writeHead(401, { 'www-authenticate': 'Basic' }).end();
+    const { laptop, server } = await meet(answer);
+    const ran = await curl(laptop, server.origin);
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toContain('! 401 is not of amesh here, but of another login (Basic)');
+  });
+
+  it('a host that no target has: nothing is sent', async () => {
+    const { laptop, server, seen } = await meet(undefined, { isListed: false });
+    const ran = await curl(laptop, server.origin);
+    expect(ran).toMatchObject({ code: 1, stdout: '' });
+    expect(ran.stderr).toContain(
+      `✗ Nothing was signed: no target in the allow list of this machine has the host ${server.authority}.`,
+    );
+    expect(ran.stderr).toContain(`amesh trust add --role target --host ${server.authority} LINE`);
+    expect(seen).toEqual([]);
+  });
+
+  it('nobody there, no identity, and wrong words', async () => {
+    const { laptop, server } = await meet();
+    await servers.pop()?.close();
+    const gone = await curl(laptop, server.origin);
+    expect(gone).toMatchObject({ code: 1 });
+    expect(gone.stderr).toContain('does not respond: ECONNREFUSED.');
+    expect(objectOf(await curl(laptop, server.origin, '--json'))).toMatchObject({
+      error: { code: 'no_answer' },
+    });
+    expect((await curl(await createMachine(), server.origin)).code).toBe(10);
+    for (const args of [
+      ['orders'],
+      ['http://a:b@c/'],
+      [server.origin, '-H', 'nonsense'],
+      ['-Q', server.origin],
+    ])
+      expect((await curl(laptop, ...args)).code).toBe(2);
+  });
+});
