@@ -46,6 +46,7 @@ const CLI_ROOMS: Readonly<Record<string, readonly string[]>> = {
   'allow-list': ['errors', 'words', 'command-line', 'machine', 'terminal'],
   doctor: ['errors', 'words', 'machine', 'failures', 'relay', 'allow-list'],
   proxy: ['errors', 'words'],
+  curl: ['errors'],
   commands: [
     'errors',
     'words',
@@ -57,6 +58,7 @@ const CLI_ROOMS: Readonly<Record<string, readonly string[]>> = {
     'allow-list',
     'doctor',
     'proxy',
+    'curl',
   ],
 };
 
