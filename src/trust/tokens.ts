@@ -143,6 +143,17 @@ export function cancelToken(draft: ListDraft, id: string, nowSeconds: number): v
   replaceToken(draft, { ...token, cancelledAt: nowSeconds });
 }
 
+/**
+ * Cancels all tokens with which no machine has registered yet: their machines would trust a key that does not call them any more.
+ *
+ * @returns their IDs
+ */
+export function cancelPendingTokens(draft: ListDraft, nowSeconds: number): string[] {
+  const ids = pendingTokens(draft.head).map(({ id }) => id);
+  for (const id of ids) cancelToken(draft, id, nowSeconds);
+  return ids;
+}
+
 function replaceToken(draft: ListDraft, token: IssuedToken): void {
   const { tokens } = draft.head;
   draft.change({

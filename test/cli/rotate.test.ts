@@ -48,7 +48,9 @@ describe('amesh rotate', () => {
     expect(objectOf(await machine.amesh(['rotate', 'withdraw', '--yes', '--json']))).toMatchObject({
       error: { code: 'not_rotating' },
     });
-    const { nextId } = objectOf(await machine.amesh(['rotate', '--json']));
+    const { id } = objectOf(await machine.amesh(['provision', '--name', 'prod', '--json']));
+    const { nextId, cancelled } = objectOf(await machine.amesh(['rotate', '--json']));
+    expect(cancelled).toEqual([id]); // whoever takes the token would trust the former key alone
     const back = objectOf(await machine.amesh(['rotate', 'withdraw', '--yes', '--json']));
     expect(back).toEqual({ ok: true, deviceId: formerId, withdrawnId: nextId, told: [], left: [] });
     expect(objectOf(await machine.amesh(['whoami', '--json']))).toMatchObject({ deviceId: formerId });

@@ -18,6 +18,7 @@ import { type DeviceIdentity, IDENTITY_KEY, readIdentity, writeIdentity } from '
 import { readableDevices } from '../../trust/list/readable';
 import { moveOwner } from '../../trust/moves/move-owner';
 import { sharedStoreOf } from '../../trust/shared-store';
+import { cancelPendingTokens } from '../../trust/tokens';
 import { MACHINE_CODES } from '../errors/codes';
 import { nextIdentity } from '../rotation/next-identity';
 import { ownTrust, trustDuring } from '../rotation/own-trust';
@@ -59,6 +60,8 @@ export interface Rotating {
   readonly isSwapped: boolean;
   /** The AMESH_OWNER_KEY that each instance needs before this can go on; null if nothing is missing. */
   readonly waitsForOwners: string | null;
+  /** The IDs of provision tokens that this call has cancelled: machines that take them would trust the former key alone. */
+  readonly cancelled: readonly string[];
 }
 
 /**
@@ -85,13 +88,16 @@ export async function rotateKey(dir: string, env: Env, options: RotateOptions = 
     if (identity.deviceId === rotation.next.deviceId) {
       const renewed = await renewStatements(store, rotation, env);
       await renewSuccession(store, shared, rotation, identity, env);
-      return { rotation: renewed, identity, isNew, isSwapped: false, waitsForOwners: null };
+      const as = { isNew, isSwapped: false, waitsForOwners: null, cancelled: [] };
+      return { rotation: renewed, identity, ...as };
     }
     const waitsForOwners = await ownersToSet(rotation, identity, env, shared, options);
-    if (waitsForOwners !== null) return { rotation, identity, isNew, isSwapped: false, waitsForOwners };
-    const sealed = await seal(store, shared, rotation, identity, env);
+    const unchanged = { isNew, isSwapped: false, waitsForOwners, cancelled: [] };
+    if (waitsForOwners !== null) return { rotation, identity, ...unchanged };
+    const { sealed, cancelled } = await seal(store, shared, rotation, identity, env);
     assertHeld();
-    return { rotation: sealed, identity: await swap(store, sealed), isNew, isSwapped: true, waitsForOwners };
+    const swapped = { isNew, isSwapped: true, waitsForOwners, cancelled };
+    return { rotation: sealed, identity: await swap(store, sealed), ...swapped };
   });
 }
 
@@ -234,7 +240,7 @@ async function ownersToSet(
 /**
  * Seals the list with the next key. From then on the former one cannot change it.
  *
- * @returns the rotation with all targets in that list, and with statements that are in time
+ * @returns the rotation with all targets in that list, and with statements that are in time; and the tokens that were cancelled
  */
 async function seal(
   store: FileStore,
@@ -242,16 +248,21 @@ async function seal(
   rotation: OwnRotation,
   identity: DeviceIdentity,
   env: Env,
-): Promise<OwnRotation> {
+): Promise<{ readonly sealed: OwnRotation; readonly cancelled: readonly string[] }> {
   const keys = await openBoth(store, rotation, env);
   const owners = await trustDuring(rotation, identity, env);
   const trust = openTrust(store, { ...owners, signer: keys.next }, shared);
   // Who calls this machine learns the next key from that statement. That of the file may be days old.
   const targetId = rotation.former.deviceId;
   const succession = await signRotation({ ...keys, targetId, nowMs: Date.now() });
-  await trust.takeOver((draft) => moveOwner(draft, draft.before, succession));
+  let cancelled: readonly string[] = [];
+  await trust.takeOver((draft) => {
+    moveOwner(draft, draft.before, succession);
+    cancelled = cancelPendingTokens(draft, Math.floor(Date.now() / 1000));
+  });
   const { devices } = readableDevices(await trust.read());
-  return renewStatements(store, await addTargets(store, rotation, keys, devices), env);
+  const complete = await addTargets(store, rotation, keys, devices);
+  return { sealed: await renewStatements(store, complete, env), cancelled };
 }
 
 /** Makes the next key that of the identity, in one step. */

@@ -9,6 +9,7 @@ import { NoIdentityError } from '../../trust/errors/no-identity';
 import { type DeviceIdentity, IDENTITY_KEY, readIdentity, writeIdentity } from '../../trust/identity';
 import { moveOwner } from '../../trust/moves/move-owner';
 import { sharedStoreOf } from '../../trust/shared-store';
+import { cancelPendingTokens } from '../../trust/tokens';
 import { MACHINE_CODES } from '../errors/codes';
 import { changeRotation } from '../rotation/change-rotation';
 import { formerIdentity } from '../rotation/next-identity';
@@ -98,9 +99,10 @@ async function goBack(
     if (present === null || bytes === null) throw new NoIdentityError(store.dir);
     const back = await statementBack(rotation, former, store.dir, env);
     const trust = await trustDuring(rotation, present, env);
-    await openTrust(store, { ...trust, signer: former }, sharedStoreOf(env)).takeOver((draft) =>
-      moveOwner(draft, draft.before, back),
-    );
+    await openTrust(store, { ...trust, signer: former }, sharedStoreOf(env)).takeOver((draft) => {
+      moveOwner(draft, draft.before, back);
+      cancelPendingTokens(draft, Math.floor(Date.now() / 1000));
+    });
     if (present.deviceId !== rotation.next.deviceId) return present;
     const identity = formerIdentity(present, rotation, back);
     assertHeld();

@@ -8,7 +8,7 @@ import type { ListHead } from '../../trust/format/head';
 import type { PagedList } from '../../trust/format/paged-list';
 import { moveOwner } from '../../trust/moves/move-owner';
 import { readListTrust } from '../../trust/owner-key';
-import { cancelToken, pendingTokens } from '../../trust/tokens';
+import { cancelPendingTokens } from '../../trust/tokens';
 import { assertFrom, completed } from './hand-over';
 import { openExport, resetTrust } from './reset';
 import type { Aside } from './setup';
@@ -95,5 +95,5 @@ async function settle(
   moveOwner(draft, former, succession);
   const nowSeconds = Math.floor(Date.now() / 1000);
   await revokeDevice(draft, ownId, nowSeconds); // an owner is no device of its own list
-  for (const { id } of pendingTokens(draft.head)) cancelToken(draft, id, nowSeconds);
+  cancelPendingTokens(draft, nowSeconds);
 }

@@ -4,10 +4,12 @@ import {
   issuedAtOf,
   type OwnRotation,
   type PagedList,
+  readIdentity,
   readRotationFile,
   type ToldState,
 } from '@authmesh/sdk/admin';
 import { momentText } from '../words/duration';
+import { here } from '../words/here';
 import { printable } from '../words/printable';
 
 /** How many targets a summary names. */
@@ -40,16 +42,19 @@ export interface Followers {
   /** Unix seconds. */
   readonly startedAt: number;
   readonly isWithdrawn: boolean;
+  /** Whether the next key is that of this machine. If not, and the rotation was not taken back, `amesh rotate` goes on. */
+  readonly isUsed: boolean;
   readonly targets: readonly Follower[];
 }
 
 /** @returns null if no key is being replaced. @throws AmeshError `rotation_unreadable` */
 export async function readFollowers(store: FileStore, list: PagedList): Promise<Followers | null> {
-  const rotation = await readRotationFile(store);
-  return rotation === null ? null : followersOf(rotation, list);
+  const [rotation, identity] = [await readRotationFile(store), await readIdentity(store)];
+  return rotation === null ? null : followersOf(rotation, list, identity?.deviceId);
 }
 
-export function followersOf(rotation: OwnRotation, list: PagedList): Followers {
+/** @param ownId the ID of this machine now */
+export function followersOf(rotation: OwnRotation, list: PagedList, ownId: string | undefined): Followers {
   const { former, next, startedAt, withdrawnAt } = rotation;
   const nowSeconds = Math.floor(Date.now() / 1000);
   const targets = Object.entries(rotation.targets).map(([deviceId, told]): Follower => {
@@ -68,7 +73,14 @@ export function followersOf(rotation: OwnRotation, list: PagedList): Followers {
     };
   });
   const isWithdrawn = withdrawnAt !== undefined;
-  return { formerId: former.deviceId, nextId: next.deviceId, startedAt, isWithdrawn, targets };
+  return {
+    formerId: former.deviceId,
+    nextId: next.deviceId,
+    startedAt,
+    isWithdrawn,
+    isUsed: ownId === next.deviceId,
+    targets,
+  };
 }
 
 /** The rows of a table: target, what it knows, since when, where it is. */
@@ -91,7 +103,11 @@ export function followedText({ targets, isWithdrawn }: Followers): string {
 /** The rows of a key that is being replaced, for a table of this machine. */
 export function ownRotationRows(followers: Followers | null): string[][] {
   if (followers === null) return [];
-  const { formerId, nextId, startedAt, isWithdrawn, targets } = followers;
+  const { formerId, nextId, startedAt, isWithdrawn, isUsed, targets } = followers;
+  if (!isWithdrawn && !isUsed)
+    return [
+      ['rotation', `to ${nextId}, made ${momentText(startedAt)} and not used yet: ${here('amesh rotate')}`],
+    ];
   const what = isWithdrawn
     ? `back to ${formerId}, without ${nextId}`
     : `from ${formerId} to ${nextId}, since ${momentText(startedAt)}`;

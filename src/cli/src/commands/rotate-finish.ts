@@ -23,14 +23,28 @@ export const rotateFinish = defineCommand({
     if (args.force)
       await confirm('Remove the former key, also where targets do not know the next one?', args.yes);
     const { rotation, told, left } = await finishRotation(device, process.env, { force: args.force, urls });
+    const { list } = await device.trust.readHead();
     return {
-      json: { deviceId: rotation.next.deviceId, formerId: rotation.former.deviceId, told, left },
+      json: { deviceId: rotation.next.deviceId, formerId: rotation.former.deviceId, list, told, left },
       notes: [
         ...toldNotes(told),
         `✓ The former key (${rotation.former.deviceId}) is removed: this machine signs with ${rotation.next.deviceId} alone.`,
         ...left.map((id) => `! ${id} has not accepted the next key: pair with it again.`),
         '  Each target takes the former key until 30 days after it accepted the next one, or until it is told otherwise.',
+        ...instanceNotes(rotation.next.publicKey, list),
       ],
     };
   },
 });
+
+/** What instances that read the list of this machine need from now on. */
+function instanceNotes(owner: string, list: string): string[] {
+  const { AMESH_STORE_URL, AMESH_OWNER_KEY } = process.env;
+  if (!AMESH_STORE_URL && !AMESH_OWNER_KEY) return [];
+  return [
+    '  Instances that read the list, and this shell if AMESH_OWNER_KEY is set here, need only the next key from now on:',
+    `    AMESH_OWNER_KEY=${owner}`,
+    `    AMESH_DEVICE_ID=${list}`,
+    '  Those with an answer key get one of the next key now:  amesh answer-key',
+  ];
+}

@@ -1,4 +1,11 @@
-import { type Device, findBackend, type Rotating, rotateKey, tellTargets } from '@authmesh/sdk/admin';
+import {
+  type Device,
+  findBackend,
+  type ListHead,
+  type Rotating,
+  rotateKey,
+  tellTargets,
+} from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
 import { type Followers, followedText, followerRows, followersOf } from '../allow-list/followers';
 import { type Result, SHARED_ARGS } from '../command-line/command';
@@ -65,9 +72,10 @@ export const rotate = defineCommand({
         ? await tellTargets(device, rotation, 'rotate', urls, process.env)
         : [];
     const list = await device.trust.read();
-    const followers = followersOf((await readAgain(device, rotating)) ?? rotation, list);
+    const now = (await readAgain(device, rotating)) ?? rotation;
+    const followers = followersOf(now, list, rotating.identity.deviceId);
     const { formerId, nextId, startedAt, targets } = followers;
-    const { isNew, isSwapped, waitsForOwners } = rotating;
+    const { isNew, isSwapped, waitsForOwners, cancelled } = rotating;
     return {
       json: {
         deviceId: rotating.identity.deviceId,
@@ -77,13 +85,15 @@ export const rotate = defineCommand({
         isNew,
         isSwapped,
         waitsForOwners,
+        list: list.head.list,
+        cancelled,
         targets,
         told,
       },
       data: table(followerRows(followers)),
       notes: [
         ...(await begunNotes(device, rotating)),
-        ...(waitsForOwners === null ? [] : ownersNotes(waitsForOwners)),
+        ...(waitsForOwners === null ? [] : ownersNotes(waitsForOwners, list.head)),
         ...toldNotes(told),
         ...(waitsForOwners === null ? nextNotes(followers) : []),
       ],
@@ -108,7 +118,7 @@ async function readAgain({ store }: Device, { rotation }: Rotating) {
 }
 
 async function begunNotes({ store }: Device, rotating: Rotating): Promise<string[]> {
-  const { rotation, isNew, isSwapped } = rotating;
+  const { rotation, isNew, isSwapped, cancelled } = rotating;
   const { backend, ref } = rotation.next.key;
   return [
     ...(isNew
@@ -123,14 +133,20 @@ async function begunNotes({ store }: Device, rotating: Rotating): Promise<string
           '  The former key signs for each target that does not know the next one yet.',
         ]
       : []),
+    ...(cancelled.length === 0
+      ? []
+      : [
+          `! No machine had taken ${cancelled.length === 1 ? 'a provision token' : `${cancelled.length} provision tokens`}, and none will: it would trust the former key. Make new ones with amesh provision.`,
+        ]),
   ];
 }
 
-function ownersNotes(owners: string): string[] {
+function ownersNotes(owners: string, { list }: Pick<ListHead, 'list'>): string[] {
   return [
     '! Other instances read the list of this machine, and know its key. Nothing has changed for them yet.',
     '  Set on each of them, and in this shell if AMESH_OWNER_KEY is set here',
     `    AMESH_OWNER_KEY=${owners}`,
+    `    AMESH_DEVICE_ID=${list}`,
     `  Then run again:  ${here('amesh rotate --yes')}`,
   ];
 }

@@ -92,7 +92,12 @@ export async function checkRotation(dir: string, list: PagedList | undefined): P
   if (list === undefined) return null;
   const followers = await readFollowers(new FileStore(dir), list);
   if (followers === null) return null;
-  const { targets, startedAt, isWithdrawn, nextId } = followers;
+  const { targets, startedAt, isWithdrawn, isUsed, nextId } = followers;
+  if (!isWithdrawn && !isUsed)
+    return warning(
+      `The next key of this machine (${nextId}) is made, and not used yet. If other instances read the list, each needs both keys first.`,
+      here('amesh rotate'),
+    );
   const found = `${isWithdrawn ? 'The last rotation was taken back' : `The key of this machine is being replaced by ${nextId}`}. ${followedText(followers)}.`;
   const left = targets.filter(({ hasFollowed }) => !hasFollowed);
   const refused = left.filter(({ state }) => state === 'refused');
