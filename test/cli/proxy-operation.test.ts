@@ -1,0 +1,325 @@
+import { once } from 'node:events';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { Backend, linesOf, type Proxied, type RunningProxy, type Seen, useProxied } from '../support/proxied';
+import { exchange, head } from '../support/raw-http';
+import { signedRaw } from '../support/signed-raw';
+import { objectOf, type Ran } from './amesh';
+
+const createProxied = useProxied();
+const MIB = 1_048_576;
+
+let proxied: Proxied;
+let backend: Backend;
+let inward: RunningProxy;
+let dir: string;
+/** Responses that wait for the test. */
+const opened: ServerResponse[] = [];
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'amesh-proxy-test-'));
+  proxied = await createProxied();
+  backend = await new Backend((incoming, response) => {
+    const seen = backend.note(incoming);
+    if (incoming.url === '/late') opened.push(response);
+    else response.end(JSON.stringify(seen));
+  }).listen();
+  inward = await proxied.protect(backend.origin);
+}, 180_000);
+afterAll(async () => {
+  await inward?.end();
+  backend?.close();
+  await rm(dir, { recursive: true, force: true });
+});
+
+async function get(options: object): Promise<IncomingMessage & { text: string }> {
+  const [answer] = (await once(request(options).end(), 'response')) as [IncomingMessage];
+  return Object.assign(answer, { text: await text(answer) });
+}
+
+const at = ({ port }: RunningProxy, path = '/') => ({ host: '127.0.0.1', port, path });
+
+describe('a Unix socket', () => {
+  it('has the mode that was asked for, takes the place of one that is left over, and goes with the proxy', async () => {
+    const socketPath = join(dir, 'orders.sock');
+    const first = await proxied.to(inward.origin, ['--listen', socketPath], { isProcess: true });
+    expect(statSync(socketPath).mode & 0o777).toBe(0o600);
+    process.kill(first.command.pid, 'SIGKILL');
+    await first.command.ended;
+    expect(existsSync(socketPath)).toBe(true);
+    const second = await proxied.to(inward.origin, ['--listen', socketPath, '--mode', '0660']);
+    expect(statSync(socketPath).mode & 0o777).toBe(0o660);
+    const answer = await get({ socketPath, path: '/x', headers: { host: 'localhost' } });
+    expect(answer.statusCode).toBe(200);
+    const other = await proxied.caller.amesh(['proxy', '--to', inward.origin, '--listen', socketPath]);
+    expect([other.code, other.stderr]).toMatchObject([1, expect.stringContaining('EADDRINUSE')]);
+    expect((await get({ socketPath, path: '/', headers: { host: 'localhost' } })).statusCode).toBe(200);
+    expect(await second.end()).toBe(0);
+    expect(existsSync(socketPath)).toBe(false);
+  });
+
+  it('leaves what is no socket', async () => {
+    const path = join(dir, 'file');
+    await writeFile(path, 'mine');
+    const ran = await proxied.caller.amesh(['proxy', '--to', inward.origin, '--listen', path]);
+    expect([ran.code, statSync(path).size]).toEqual([1, 4]);
+  });
+
+  it('may be where the server behind listens', async () => {
+    const path = join(dir, 'app.sock');
+    const app = new Backend();
+    app.server.listen(path);
+    await once(app.server, 'listening');
+    const proxy = await proxied.protect(`unix:${path}`);
+    expect((await proxied.amesh.fetch(`${proxy.origin}/x`)).status).toBe(200);
+    expect(app.seen.map(({ target }) => target)).toEqual(['/x']);
+    expect(await proxy.end()).toBe(0);
+    app.close();
+  });
+});
+
+describe('who may call', () => {
+  it('is looked up for each request, with scopes, delegates and names', async () => {
+    const proxy = await proxied.protect(backend.origin, [
+      '--require',
+      'orders:read',
+      '--require',
+      'orders:write',
+    ]);
+    const ask = () => proxied.amesh.fetch(`${proxy.origin}/orders`);
+    const refused = await ask();
+    expect([refused.status, await refused.text()]).toEqual([
+      403,
+      '{"error":"scope_missing","scope":"orders:read"}',
+    ]);
+    await proxied.target.amesh(['allow', 'laptop', 'orders:*', 'reports:read']);
+    await proxied.target.amesh(['rename', 'laptop', 'Büro: 50% "x"']);
+    await expect.poll(async () => (await ask()).status).toBe(200);
+    const seen = (await (await ask()).json()) as Seen;
+    expect(linesOf(seen, 'authmesh-caller-scopes')).toEqual(['orders:* reports:read']);
+    expect(linesOf(seen, 'authmesh-caller-name').map(decodeURIComponent)).toEqual(['Büro: 50% "x"']);
+    expect(linesOf(seen, 'authmesh-caller-name')).toEqual(['B%C3%BCro%3A%2050%25%20%22x%22']);
+    await proxied.target.amesh(['deny', proxied.callerId, 'orders:*', 'reports:read']);
+    await proxied.target.amesh(['rename', proxied.callerId, 'laptop']);
+    await expect.poll(async () => (await ask()).status).toBe(403);
+    expect(await proxy.end()).toBe(0);
+  });
+
+  it('is proven to a caller that asks, as the answers are', async () => {
+    const required = proxied.callerWith({ answers: 'required' });
+    const answer = await required.fetch(`${inward.origin}/proven`);
+    expect(((await answer.json()) as Seen).target).toBe('/proven');
+  });
+});
+
+describe('forwarded addresses', () => {
+  it('are those of a proxy in front only if that is said', async () => {
+    const trusting = await proxied.protect(backend.origin, ['--trust-forwarded']);
+    const invented = { 'x-forwarded-for': '6.6.6.6', forwarded: 'for=6.6.6.6', 'x-real-ip': '6.6.6.6' };
+    const ask = async ({ origin }: RunningProxy) =>
+      (await (await proxied.amesh.fetch(origin, { headers: invented })).json()) as Seen;
+    const cleaned = await ask(inward);
+    expect(cleaned.lines.join()).not.toContain('6.6.6.6');
+    expect(linesOf(cleaned, 'x-forwarded-for')).toEqual(['127.0.0.1']);
+    expect(linesOf(cleaned, 'x-forwarded-proto')).toEqual(['http']);
+    const kept = await ask(trusting);
+    expect(linesOf(kept, 'x-forwarded-for')).toEqual(['6.6.6.6']);
+    await trusting.end();
+  });
+});
+
+describe('an end', () => {
+  it('waits for what is open, and says so to an orchestrator, then leaves', async () => {
+    const [healthPort] = await freePorts(1);
+    const proxy = await proxied.to(inward.origin, ['--health', `127.0.0.1:${healthPort}`]);
+    const health = () => get({ host: '127.0.0.1', port: healthPort, path: '/health' });
+    expect([(await health()).statusCode, (await health()).text]).toEqual([200, '{"status":"ok"}']);
+    // It hides nothing of the server.
+    expect(JSON.parse((await get(at(proxy, '/health'))).text)).toMatchObject({ target: '/health' });
+    const waiting = get({ ...at(proxy, '/late'), agent: false });
+    await expect.poll(() => opened.length).toBe(1);
+    proxy.command.kill('SIGTERM');
+    await expect.poll(async () => (await health()).statusCode).toBe(503);
+    await expect(get({ ...at(proxy), agent: false })).rejects.toThrow('ECONNREFUSED');
+    opened.pop()?.end('at last');
+    const answer = await waiting;
+    expect([answer.text, answer.headers.connection]).toEqual(['at last', 'close']);
+    expect(await proxy.command.ended).toBe(0);
+    expect(proxy.command.objects.at(-1)).toEqual({ ok: true, passed: 2, refused: 0 });
+    expect(proxy.command.objects.map(({ event }) => event)).toEqual([
+      ...['listening', 'request', 'ending', 'request', undefined],
+    ]);
+  });
+
+  it('cuts what does not end, at the second signal or after --grace', async () => {
+    for (const [flags, signals] of [
+      [['--grace', '1s'], 1],
+      [[], 2],
+    ] as const) {
+      const proxy = await proxied.to(inward.origin, flags);
+      const waiting = get({ ...at(proxy, '/late'), agent: false });
+      const cut = expect(waiting).rejects.toThrow();
+      await expect.poll(() => opened.length).toBe(1);
+      for (let i = 0; i < signals; i++) proxy.command.kill('SIGINT');
+      expect(await proxy.command.ended).toBe(0);
+      await cut;
+      opened.pop()?.destroy();
+    }
+  });
+
+  it('by a kill leaves nothing of a body, and the next start removes what a crash has left', async () => {
+    const spool = proxied.spool();
+    const proxy = await proxied.to(inward.origin, ['--spool', spool], { isProcess: true });
+    const sent = request({ ...at(proxy), method: 'POST', headers: { 'content-length': 3 * MIB } });
+    sent.on('error', () => {});
+    sent.write(Buffer.alloc(2 * MIB));
+    const files = () => readdirSync(`/proc/${proxy.command.pid}/fd`).length;
+    const before = files();
+    await expect.poll(files).toBeGreaterThanOrEqual(before);
+    process.kill(proxy.command.pid, 'SIGKILL');
+    await proxy.command.ended;
+    expect(readdirSync(spool)).toEqual([]);
+    // Between open() and unlink() a file has a name.
+    const left = join(spool, `body-${'0'.repeat(24)}`);
+    await writeFile(left, 'half a body');
+    await writeFile(join(spool, 'of-somebody-else'), '');
+    const next = await proxied.to(inward.origin, ['--spool', spool]);
+    expect(readdirSync(spool)).toEqual(['of-somebody-else']);
+    await next.end();
+  });
+});
+
+describe('what it does not start with', () => {
+  const LISTEN = ['--listen', '127.0.0.1:0'];
+  const CASES: Readonly<Record<string, readonly [args: readonly string[], message: string]>> = {
+    'neither direction': [LISTEN, 'Give either --to or --protect.'],
+    'both directions': [
+      ['--to', 'http://a', '--protect', 'http://b', ...LISTEN],
+      'Give either --to or --protect.',
+    ],
+    'a flag of the other direction': [
+      ['--to', 'http://a', '--require', 'x', ...LISTEN],
+      '--require is for --protect.',
+    ],
+    'another flag of the other direction': [
+      ['--protect', 'http://a', '--answers', 'off', ...LISTEN],
+      '--answers is for --to.',
+    ],
+    'a URL with a path': [['--to', 'http://a/b', ...LISTEN], '--to must be a URL without path and user'],
+    'a URL with a user': [['--to', 'http://u:p@a', ...LISTEN], '--to must be a URL without path and user'],
+    'another scheme': [['--to', 'ftp://a', ...LISTEN], '--to must be a URL without path and user'],
+    'no port': [['--to', 'http://a', '--listen', '127.0.0.1'], '--listen must be HOST:PORT'],
+    'all addresses': [['--to', 'http://a', '--listen', ':8081'], 'that other machines can reach.'],
+    'another address': [['--to', 'http://a', '--listen', '0.0.0.0:8081'], 'that other machines can reach.'],
+    'an address of IPv6': [['--to', 'http://a', '--listen', '[::]:8081'], 'that other machines can reach.'],
+    'a name that looks like loopback': [
+      ['--to', 'http://a', '--listen', '127.0.0.1.evil.example:8081'],
+      'that other machines can reach.',
+    ],
+    'a mode without a socket': [
+      ['--to', 'http://a', '--mode', '0660', ...LISTEN],
+      '--mode is for a Unix socket.',
+    ],
+    'a certificate without its key': [
+      ['--protect', 'http://a', '--cert', '/nowhere', ...LISTEN],
+      '--cert and --key go together.',
+    ],
+    'a size without a unit': [['--protect', 'http://a', '--max-body', '10', ...LISTEN], '--max-body must be'],
+    'a scope with a wildcard': [['--protect', 'http://a', '--require', 'orders:*', ...LISTEN], 'require'],
+  };
+  it.each(Object.keys(CASES))('%s', async (name) => {
+    const [args, message] = CASES[name] as (typeof CASES)[string];
+    const spool = ['--spool', join(dir, 'spool')];
+    const ran = await proxied.target.amesh(['proxy', ...args, ...spool]);
+    expect([ran.code, ran.stderr]).toEqual([2, expect.stringContaining(message)]);
+  });
+
+  it('a target that this machine does not know', async () => {
+    const ran = await proxied.caller.amesh(['proxy', '--to', 'https://other.example', ...LISTEN, '--json']);
+    const { error } = objectOf(ran) as { error: { code: string; message: string } };
+    expect([error.code, error.message]).toEqual([
+      'unknown_target',
+      'This machine knows no target at other.example.',
+    ]);
+  });
+
+  it('no identity', async () => {
+    const env = { AUTH_MESH_DIR: join(dir, 'nobody') };
+    for (const direction of ['--to', '--protect']) {
+      const ran: Ran = await proxied.caller.amesh(['proxy', direction, 'http://a', ...LISTEN], { env });
+      expect([ran.code, ran.stderr]).toEqual([10, expect.stringContaining('amesh init')]);
+    }
+  });
+
+  it('a folder for bodies that others can use, or that is a link', async () => {
+    const open = join(dir, 'open');
+    await mkdir(open);
+    await chmod(open, 0o755);
+    const link = join(dir, 'link');
+    await symlink(open, link);
+    for (const folder of [open, link]) {
+      const ran = await proxied.target.amesh([
+        'proxy',
+        '--protect',
+        'http://a',
+        ...LISTEN,
+        '--spool',
+        folder,
+      ]);
+      expect([ran.code, ran.stderr]).toEqual([1, expect.stringContaining('Others can use the folder')]);
+    }
+  });
+});
+
+it('takes a name of its own, and other machines, only if that is said', async () => {
+  const flags = ['--listen', '0.0.0.0:0', '--allow-other-machines', '--host', 'orders-proxy:8081'];
+  const proxy = await proxied.to(inward.origin, flags);
+  const statusFor = async (host: string) => (await get({ ...at(proxy), headers: { host } })).statusCode;
+  expect([await statusFor('orders-proxy:8081'), await statusFor('orders-proxy')]).toEqual([200, 421]);
+  await proxy.end();
+});
+
+it('prints a request a line, without its query, and not all that a stranger sends', async () => {
+  const proxy = await proxied.protect(backend.origin);
+  await proxied.amesh.fetch(`${proxy.origin}/orders?token=secret`);
+  const lines = [`Host: 127.0.0.1:${proxy.port}`, 'a_b: c'];
+  for (let i = 0; i < 100; i++) await exchange(proxy.port, head('GET /x?token=secret HTTP/1.1', lines));
+  await expect.poll(() => proxy.events('request').length).toBe(1);
+  expect(proxy.events('request')).toMatchObject([
+    { method: 'GET', path: '/orders', status: 200, caller: proxied.callerId },
+  ]);
+  expect(await proxy.end()).toBe(0);
+  expect(proxy.command.stdout).not.toContain('secret');
+  expect(proxy.events('refused').length).toBeLessThan(100);
+  expect(proxy.command.objects.at(-1)).toMatchObject({ passed: 1, refused: 100 });
+});
+
+it('speaks HTTP/1.1 and WebSocket over TLS, too', async () => {
+  const { args, cert } = await proxied.certificate();
+  const proxy = await proxied.protect(backend.origin, args);
+  const signed = await signedRaw(proxied.signer, `127.0.0.1:${proxy.port}`, { target: '/late' });
+  const headers = Object.fromEntries(signed.headers.map((line) => line.split(/: (.*)/s)));
+  const socket = new WebSocket(`wss://127.0.0.1:${proxy.port}/late`, { ca: cert, headers });
+  socket.on('error', () => {});
+  await expect.poll(() => opened.length).toBe(1);
+  opened.pop()?.writeHead(418, { 'content-length': 2 }).end('no');
+  const [, answer] = (await once(socket, 'unexpected-response')) as [unknown, IncomingMessage];
+  expect([answer.statusCode, await text(answer)]).toEqual([418, 'no']);
+  expect(await proxy.end()).toBe(0);
+});
+
+/** Ports that are free now. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => once(server, 'listening')));
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  for (const server of servers) server.close();
+  return ports;
+}
