@@ -90,18 +90,21 @@ export class Inward {
     try {
       if (isStreamed && !isStreaming && length !== 0) gathered = await spool.gather(request, length);
       const lengthBytes = gathered?.lengthBytes ?? length;
-      const body = lengthBytes === 0 ? undefined : (gathered?.open() ?? request);
+      const open = () => (isStreamed ? request : takeAll(request));
+      const body = lengthBytes === 0 ? undefined : (gathered?.open() ?? open());
       const method = request.method ?? 'GET';
       const lines = [
         ...this.#requestLines(request),
         ...callerLines(caller),
         ...framingLines(method, lengthBytes),
       ];
-      const controller = new AbortController();
-      response.once('close', () => controller.abort());
       if (isGone(response)) return;
-      const { signal } = controller;
-      const answer = await server.send({ method, target: request.url ?? '/', lines, body, signal });
+      const onSent = (destroy: () => void) => {
+        response.once('close', () => {
+          if (!response.writableFinished) destroy();
+        });
+      };
+      const answer = await server.send({ method, target: request.url ?? '/', lines, body, onSent });
       this.#relay(request, response, answer, facts);
     } finally {
       if (gathered !== undefined) releaseAfter(response, gathered);
@@ -166,10 +169,8 @@ export class Inward {
       ...['Connection', 'Upgrade'],
       ...['Upgrade', 'websocket'],
     ];
-    const controller = new AbortController();
-    socket.once('close', () => controller.abort());
-    const { signal } = controller;
-    return this.#options.server.send({ method: 'GET', target: request.url ?? '/', lines, signal });
+    const onSent = (destroy: () => void) => void socket.once('close', destroy);
+    return this.#options.server.send({ method: 'GET', target: request.url ?? '/', lines, onSent });
   }
 
   /** What came, without what only this proxy may say, what was said to this proxy, and what a client may have invented. */
@@ -223,6 +224,11 @@ const FORWARDED = /^(?:forwarded|x-forwarded-.+|x-real-ip|true-client-ip|cf-conn
 
 function malformed(fault: string): ProxyFault {
   return new ProxyFault(400, 'malformed_header', `The request cannot be passed on: ${fault}.`);
+}
+
+/** The body that `verify()` has put back, or the stream if that has no more. */
+function takeAll(request: ProxyRequest): Buffer | ProxyRequest {
+  return (request.read() as Buffer | null) ?? request;
 }
 
 /** A request of HTTP/2 as one of HTTP/1.1: with a Host, and with one line of cookies (RFC 9113 sections 8.2.3, 8.3.1). */

@@ -4,6 +4,8 @@ import { printableJson } from '../words/printable';
 /** What a proxy writes with `--json`: one object a line, each with `event`. */
 export class Journal {
   readonly #out: Writable | null;
+  #lines = '';
+  #timer: NodeJS.Timeout | undefined;
   #secondOf = 0;
   #inSecond = 0;
   #left = 0;
@@ -15,9 +17,20 @@ export class Journal {
     this.#out = out;
   }
 
-  /** An event of which strangers cannot make many. */
+  /** An event of which strangers cannot make many. It is written with those of the same moment. */
   write(event: string, more: object = {}): void {
-    this.#out?.write(`${printableJson({ event, ...more })}\n`);
+    if (this.#out === null) return;
+    this.#lines += `${printableJson({ event, ...more })}\n`;
+    if (this.#lines.length > MOST_LENGTH) this.flush();
+    else this.#timer ??= setTimeout(() => this.flush(), FLUSH_MS);
+  }
+
+  /** Writes what waits. Call it at the end. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#lines !== '') this.#out?.write(this.#lines);
+    this.#lines = '';
   }
 
   /** A request that was passed on. */
@@ -45,6 +58,8 @@ export class Journal {
 }
 
 const MOST_IN_A_SECOND = 20;
+const FLUSH_MS = 50;
+const MOST_LENGTH = 16_384;
 
 /** A path for a log: without its query, which may contain secrets, and not longer than a line. */
 export function shownPath(target: string | undefined): string {

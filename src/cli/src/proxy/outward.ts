@@ -46,7 +46,9 @@ export class Outward {
   handle(request: IncomingMessage, response: ServerResponse, { isExpecting = false } = {}): void {
     const startMs = performance.now();
     const controller = new AbortController();
-    response.once('close', () => controller.abort());
+    response.once('close', () => {
+      if (!response.writableFinished) controller.abort();
+    });
     this.#pass(request, response, { isExpecting, signal: controller.signal, startMs }).catch((error) => {
       if (response.destroyed || response.writableFinished) return;
       const answer = answerTo(error);

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerResponse } from 'node:http2';
-import { pipeline, type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { CODES, isAmeshError } from '@authmesh/sdk/core';
 import { ProxyFault } from './fault';
 import { isHttp2, type ProxyRequest } from './lines/framing';
@@ -159,9 +159,19 @@ export function relay(response: ProxyResponse, { head, body, holdsBytes }: Relay
     return;
   }
   if (!hasLength) (response as ServerResponse).flushHeaders(); // events may follow much later
-  pipeline(body, response as ServerResponse, (error) => {
-    if (error) breakOff(response);
+  pass(body, response);
+}
+
+/** `pipeline()` for the many short answers, which cost less like this. */
+function pass(body: Readable, response: ProxyResponse): void {
+  body.on('error', () => breakOff(response));
+  body.on('close', () => {
+    if (!body.readableEnded) breakOff(response);
   });
+  response.once('close', () => {
+    if (!body.readableEnded) body.destroy();
+  });
+  body.pipe(response as ServerResponse);
 }
 
 /** `verify()` has said that the answer depends on the signature; so may the server, on something else. */
@@ -181,9 +191,7 @@ function hold(response: ProxyResponse, body: Readable, holdsBytes: number): void
     if (bytes <= holdsBytes) return;
     stop();
     (response as ServerResponse).write(Buffer.concat(chunks));
-    pipeline(body, response as ServerResponse, (error) => {
-      if (error) breakOff(response);
-    });
+    pass(body, response);
   };
   const end = () => {
     stop();

@@ -53,6 +53,7 @@ export async function runProxy(handler: Handler, options: RunOptions): Promise<v
   } finally {
     process.off('SIGINT', onSignal);
     process.off('SIGTERM', onSignal);
+    journal.flush();
     healthServer?.close();
     healthServer?.closeAllConnections();
   }

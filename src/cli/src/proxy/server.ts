@@ -22,8 +22,8 @@ export interface Sending {
   readonly lines: Lines;
   /** Its body; undefined if it has none. */
   readonly body?: Readable | Uint8Array | undefined;
-  /** Ends the request, and its answer. */
-  readonly signal: AbortSignal;
+  /** Called with what ends the request, and its answer. */
+  readonly onSent: (destroy: () => void) => void;
 }
 
 /** What a server has answered: a response, or a connection that speaks another protocol from here on. */
@@ -68,7 +68,7 @@ export class Server {
     });
   }
 
-  #sendOnce({ method, target, lines, body, signal }: Sending): Promise<Answered> {
+  #sendOnce({ method, target, lines, body, onSent }: Sending): Promise<Answered> {
     const { url, socketPath } = this.place;
     return new Promise((resolve, reject) => {
       const sent = this.#send({
@@ -80,9 +80,9 @@ export class Server {
         headers: lines,
         agent: this.#agent,
         setHost: false,
-        signal,
         maxHeaderSize: MAX_HEADER_BYTES,
       });
+      onSent(() => sent.destroy());
       let bodyError: Error | undefined;
       const timer = this.#giveUpLate(sent);
       sent.on('error', (error: NodeJS.ErrnoException) => {

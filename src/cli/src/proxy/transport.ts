@@ -55,7 +55,10 @@ export function createTransport(server: Server): typeof globalThis.fetch {
       target: url.pathname + url.search,
       lines: ['Host', url.host, ...linesOf(headers, call), ...upgradeOrFraming(method, body, call)],
       body: body.bytes?.length === 0 ? undefined : (body.stream ?? body.bytes),
-      signal: init.signal ?? new AbortController().signal,
+      onSent: (destroy) => {
+        if (init.signal?.aborted) destroy();
+        else init.signal?.addEventListener('abort', destroy, { once: true });
+      },
     });
     if (call !== undefined) call.answer = answer;
     return toResponse(answer, url, { call, isProving, isHead: method === 'HEAD' });
