@@ -19,6 +19,7 @@ export default defineBuildConfig({
     { input: 'src/entries/workers.web', name: 'workers.web' },
     { input: 'src/entries/fastify', name: 'fastify' },
     { input: 'src/entries/lambda', name: 'lambda' },
+    { input: 'src/entries/undici', name: 'undici' },
     { input: 'src/entries/testing', name: 'testing' },
     { input: 'src/entries/redis', name: 'redis' },
     { input: 'src/entries/storage', name: 'storage' },

@@ -143,6 +143,17 @@ describe('amesh.sign()', () => {
     expect(await deliver(signed)).toMatchObject({ status: 200 });
   });
 
+  it.each(['authmesh', 'rfc9421'] as const)('replaces its own former signature (%s)', async (format) => {
+    const server = await known.serve();
+    amesh = known.callerWith({ format });
+    const first = await amesh.sign({ url: server.origin, method: 'POST', body: 'x' });
+    const { url, method, headers, body } = first;
+    const second = await amesh.sign({ url, method, headers: Object.fromEntries(headers), body });
+    expect(second.headers.map(([name]) => name).toSorted()).toEqual(headers.map(([name]) => name).toSorted());
+    expect(await deliver(second)).toMatchObject({ status: 200 });
+    expect(await deliver(first)).toMatchObject({ status: 200 });
+  });
+
   it("does not touch the caller's Authorization, which is covered", async () => {
     const server = await known.serve();
     const signed = await amesh.sign({ url: server.origin, headers: { authorization: 'Bearer x' } });

@@ -30,6 +30,8 @@ export interface KnownTarget {
   callerWith(options?: AmeshOptions): Amesh;
   /** Another instance of the target's folder. */
   targetWith(options?: AmeshOptions): Amesh;
+  /** Adds a host to those that the caller knows the target by. */
+  know(authority: string): Promise<void>;
   /**
    * A real server of the target behind `verify()`, which the caller knows by its port, unless it is not listed. An instance
    * that has read the list before sees it a quarter of a second later.
@@ -82,9 +84,11 @@ export function useKnownTarget(): KnownTarget {
   const targetWith = (options: AmeshOptions = {}) =>
     createAmesh({ dir: join(root, 'target'), env: {}, onRefusal: () => {}, ...options });
 
-  async function list(host: string): Promise<void> {
+  const hosts: string[] = [];
+  async function know(host: string): Promise<void> {
+    hosts.push(host);
     await caller.trust.update((draft) =>
-      addDevice(draft, { ...device.identity, role: 'target', hosts: [host] }, 0),
+      addDevice(draft, { ...device.identity, role: 'target', hosts: hosts.slice(-20) }, 0),
     );
   }
 
@@ -100,6 +104,7 @@ export function useKnownTarget(): KnownTarget {
     },
     callerWith: (options) => createAmesh({ dir: join(root, 'caller'), env: {}, ...options }),
     targetWith,
+    know,
     async serve({ handle = answerOk, verify, isListed = true, front } = {}) {
       const refusals: Refusal[] = [];
       const arrived: Arrived[] = [];
@@ -113,14 +118,16 @@ export function useKnownTarget(): KnownTarget {
         guard(request, response, async () => {
           const { method = '', url = '', headers } = request;
           const { friendlyName } = (request as never as { authMesh: { friendlyName: string } }).authMesh;
-          const one = { method, target: url, headers, body: await buffer(request), caller: friendlyName };
+          const body = await buffer(request).catch(() => null);
+          if (body === null) return; // the client has gone
+          const one = { method, target: url, headers, body, caller: friendlyName };
           arrived.push(one);
           await handle(one, response);
         });
       };
       const server = await listen(listener);
       servers.push(server);
-      if (isListed) await list(server.authority);
+      if (isListed) await know(server.authority);
       return { ...server, arrived, came, refusals };
     },
   };

@@ -31,6 +31,7 @@ Server.prototype.listen = function (...args) {
 };
 
 await fetch('data:,'); // so that its dispatcher is there
+void process.stdin; // opened by the first who looks at it, as got does, and open from then on
 const { constructor: Agent } = globalThis[DISPATCHER];
 let programs = 0;
 const atRest = countResources();

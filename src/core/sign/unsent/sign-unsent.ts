@@ -13,7 +13,7 @@ export interface RequestToSign {
   readonly url: string | URL;
   /** Default GET. */
   readonly method?: string | undefined;
-  /** Those that will be sent. A `Host` is left out: the URL counts. */
+  /** Those that will be sent. A `Host` is left out, since the URL counts, and so is a former signature of amesh. */
   readonly headers?: HeaderValues | undefined;
   /** What `fetch` takes, and streams of Node. A stream is read, up to `maxBufferedBytes`. Default: no body. */
   readonly body?: BodyInit | AsyncIterable<Uint8Array | string> | null | undefined;
@@ -92,7 +92,16 @@ export async function toUnsent(
   const { answers, signal } = options;
   if (answers !== undefined) readAnswers(answers);
   const request = await toOutgoing(...argumentsOf(input, signal), settings.maxBufferedBytes);
+  leaveOutOwn(request.headers);
   return { url: request.url, sign: () => signUnsent(settings, request, answers) };
+}
+
+/** Leaves out a signature of amesh: that of the attempt before, which some clients keep among their headers. */
+function leaveOutOwn(headers: Headers): void {
+  if (/^AuthMesh /i.test(headers.get('authorization') ?? '')) headers.delete('authorization');
+  headers.delete('authmesh-target');
+  if (!/^amesh=[^,]*$/.test(headers.get('signature-input') ?? '')) return;
+  for (const name of ['signature-input', 'signature']) headers.delete(name);
 }
 
 function argumentsOf(

@@ -1,0 +1,109 @@
+import { stringify } from 'node:querystring';
+import { RedirectRefusedError } from '../../core/errors/amesh-error';
+import type { RequestToSign, SignedRequest } from '../../core/sign/unsent/sign-unsent';
+import { type HeaderValues, toHeaders } from '../../core/sign/unsent/values';
+import { isPrivateChannel } from '../../core/wire/private-channel';
+import { type Handler, observed } from './observed';
+
+/** What undici calls a dispatch: sends a request, and tells a handler what comes back. */
+// biome-ignore lint/suspicious/noExplicitAny: undici's own types, of whichever version the program has
+export type Dispatch = (options: any, handler: any) => boolean;
+
+/** The options of a request, as far as a signature needs them. */
+interface DispatchOptions {
+  readonly origin?: string | URL | undefined;
+  readonly path: string;
+  readonly query?: Record<string, never> | undefined;
+  readonly method: string;
+  readonly headers?: HeaderValues | readonly string[] | null | undefined;
+  readonly body?: RequestToSign['body'];
+}
+
+/** Whatever signs: an instance of amesh. */
+interface Signing {
+  /** As `Amesh.sign()`. */
+  readonly sign: (request: RequestToSign) => Promise<SignedRequest>;
+}
+
+/**
+ * An interceptor for undici 7 and 8, which signs each request for a target in the allow list:
+ * `new Agent().compose(signing(amesh))`. Put it before those that retry or redirect, so that each attempt is signed anew. A body is
+ * buffered. Answers are not proven: use `amesh.fetch` for that.
+ *
+ * If amesh refused a request for its time or key, it is signed and sent once more. A redirect is followed as `amesh.fetch` does:
+ * within the origin, with GET or HEAD, over https or loopback; any other one fails with `redirect_refused`.
+ *
+ * @param amesh the instance that signs
+ * @see docs/http-clients.md
+ */
+export function signing(amesh: Signing): (dispatch: Dispatch) => Dispatch {
+  if (typeof amesh?.sign !== 'function') throw new TypeError('signing() takes an instance of amesh.');
+  return (dispatch) => {
+    // Interceptors that redirect or retry pass the same handler for each hop.
+    const first = new WeakMap<object, URL>();
+    return (options: DispatchOptions, handler: Handler) => {
+      const url = urlOf(options);
+      const from = first.get(handler);
+      if (from === undefined) first.set(handler, url);
+      const attempt = async (isLast: boolean) => {
+        if (from !== undefined) assertHop(from, url, options.method);
+        const signed = await amesh.sign({
+          url,
+          method: options.method,
+          headers: sentHeaders(options.headers),
+          body: options.body,
+        });
+        const { pathname, search } = new URL(signed.url);
+        const headers = Object.fromEntries(signed.headers);
+        const resend =
+          isLast || !isRepeatable(options.body) ? undefined : () => void attempt(true).catch(fail);
+        dispatch(
+          { ...options, path: pathname + search, query: undefined, headers, body: signed.body },
+          observed(handler, signed, resend),
+        );
+      };
+      const fail = (error: unknown) => handler.onResponseError?.(null, error);
+      attempt(false).catch(fail);
+      return true;
+    };
+  };
+}
+
+function urlOf({ origin, path, query }: DispatchOptions): URL {
+  if (origin === undefined) throw new TypeError('A request to sign needs an origin.');
+  const text = query === undefined ? '' : stringify(query);
+  return new URL(text === '' ? path : `${path}?${text}`, origin);
+}
+
+/** undici writes these by itself, for the bytes that are sent. */
+function sentHeaders(given: DispatchOptions['headers']): Headers {
+  const lines = Array.isArray(given) && typeof given[0] !== 'object' ? pairs(given) : given;
+  const headers = toHeaders((lines ?? {}) as HeaderValues);
+  for (const name of ['content-length', 'transfer-encoding', 'host']) headers.delete(name);
+  return headers;
+}
+
+function pairs(flat: readonly unknown[]): [string, string][] {
+  return flat.flatMap((name, i) => (i % 2 === 0 ? [[String(name), String(flat[i + 1])]] : []));
+}
+
+/** A server that redirects must not choose what this machine signs. */
+function assertHop(from: URL, to: URL, method: string): void {
+  if (from.href === to.href) return; // a retry
+  if (from.origin !== to.origin)
+    throw new RedirectRefusedError(
+      to.href,
+      'Nothing is signed for another server than the one that was called.',
+    );
+  if (method !== 'GET' && method !== 'HEAD')
+    throw new RedirectRefusedError(to.href, `A ${method} request cannot be signed again for another URL.`);
+  if (!isPrivateChannel(to))
+    throw new RedirectRefusedError(
+      to.href,
+      'Over plain http, anybody in between could have written this redirect.',
+    );
+}
+
+function isRepeatable(body: RequestToSign['body']): boolean {
+  return body === null || body === undefined || typeof body === 'string' || ArrayBuffer.isView(body);
+}

@@ -1,0 +1,1 @@
+export { type Dispatch, signing } from '../adapters/undici/signing';
