@@ -45,7 +45,7 @@ export function signing(amesh: Signing): (dispatch: Dispatch) => Dispatch {
       const url = urlOf(options);
       const from = first.get(handler);
       if (from === undefined) first.set(handler, url);
-      const attempt = async (isLast: boolean) => {
+      const attempt = async (which: 'first' | 'last') => {
         if (from !== undefined) assertHop(from, url, options.method);
         const signed = await amesh.sign({
           url,
@@ -56,14 +56,16 @@ export function signing(amesh: Signing): (dispatch: Dispatch) => Dispatch {
         const { pathname, search } = new URL(signed.url);
         const headers = Object.fromEntries(signed.headers);
         const resend =
-          isLast || !isRepeatable(options.body) ? undefined : () => void attempt(true).catch(fail);
+          which === 'last' || !isRepeatable(options.body)
+            ? undefined
+            : () => void attempt('last').catch(fail);
         dispatch(
           { ...options, path: pathname + search, query: undefined, headers, body: signed.body },
           observed(handler, signed, resend),
         );
       };
       const fail = (error: unknown) => handler.onResponseError?.(null, error);
-      attempt(false).catch(fail);
+      attempt('first').catch(fail);
       return true;
     };
   };
