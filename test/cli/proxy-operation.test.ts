@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { WebSocket } from 'ws';
+import { WebSocket, WebSocketServer } from 'ws';
 import { Backend, linesOf, type Proxied, type RunningProxy, type Seen, useProxied } from '../support/proxied';
 import { exchange, head } from '../support/raw-http';
 import { signedRaw } from '../support/signed-raw';
@@ -116,6 +116,35 @@ describe('who may call', () => {
     const required = proxied.callerWith({ answers: 'required' });
     const answer = await required.fetch(`${inward.origin}/proven`);
     expect(((await answer.json()) as Seen).target).toBe('/proven');
+  });
+});
+
+describe('a WebSocket', () => {
+  it('is cut when its device loses the scope, and when it is revoked', async () => {
+    const sockets = new WebSocketServer({ server: backend.server, path: '/socket' });
+    const proxy = await proxied.protect(backend.origin, ['--require', 'live']);
+    const front = await proxied.to(proxy.origin);
+    const open = async () => {
+      await proxied.target.amesh(['allow', proxied.callerId, 'live']);
+      await expect.poll(async () => (await get(at(front))).statusCode).toBe(200);
+      const socket = new WebSocket(`ws://127.0.0.1:${front.port}/socket`);
+      await once(socket, 'open');
+      return socket;
+    };
+    const first = await open();
+    await proxied.target.amesh(['deny', proxied.callerId, 'live']);
+    await once(first, 'close');
+    const second = await open();
+    await proxied.target.amesh(['revoke', proxied.callerId, '--yes']);
+    await once(second, 'close');
+    await expect.poll(() => sockets.clients.size).toBe(0);
+    expect([await front.end(), await proxy.end()]).toEqual([0, 0]);
+    expect(proxy.events('cut')).toEqual([
+      { event: 'cut', path: '/socket' },
+      { event: 'cut', path: '/socket' },
+    ]);
+    sockets.close();
+    await proxied.trust();
   });
 });
 

@@ -32,6 +32,33 @@ describe('a verdict', () => {
     });
   });
 
+  it('says later whether its caller may still call, by the list of then', async () => {
+    const device = vectorAllowList.devices.find(({ deviceId }) => deviceId === controller.deviceId);
+    if (device === undefined) throw new Error('not in the vectors');
+    const listOf = (scopes: string[]) =>
+      createAllowList({ hosts: ['api.example.com'], devices: [{ ...device, scopes }] });
+    let list = listOf(['live']);
+    let isThere = true;
+    const allowList = {
+      current: async () => {
+        if (!isThere) throw new AmeshError(CODES.allow_list_unavailable);
+        return list;
+      },
+    };
+    const verdict = await verifierAt({ allowList, require: 'live' }).verify(await signed());
+    if (!verdict.ok) throw new Error(verdict.kind);
+    expect(await verdict.mayStillCall()).toBe(true);
+    isThere = false;
+    expect(await verdict.mayStillCall()).toBe(false);
+    isThere = true;
+    list = listOf([]);
+    expect(await verdict.mayStillCall()).toBe(false);
+    list = listOf(['live']);
+    expect(await verdict.mayStillCall()).toBe(true);
+    list = createAllowList({ hosts: ['api.example.com'], devices: [] });
+    expect(await verdict.mayStillCall()).toBe(false);
+  });
+
   it('tells the client less than the log', async () => {
     const refusals: Refusal[] = [];
     const verifier = verifierAt({ onRefusal: (refusal) => refusals.push(refusal) });

@@ -120,6 +120,8 @@ export interface Proxied {
   certificate(): Promise<{ readonly cert: string; readonly args: readonly string[] }>;
   /** Tells the caller that the target is at this host. */
   know(host: string): Promise<void>;
+  /** Has the target trust the caller, also after it was revoked. */
+  trust(): Promise<void>;
   /** A folder of its own for large bodies. */
   spool(): string;
 }
@@ -133,9 +135,12 @@ export function useProxied(): () => Promise<Proxied> {
     const device = await openDevice(caller.dir, {});
     const own = await openDevice(target.dir, {});
     const { deviceId, publicKey, friendlyName } = device.identity;
-    await own.trust.update((list) =>
-      addDevice(list, { deviceId, publicKey, friendlyName, role: 'controller', hosts: [] }, 0),
-    );
+    const trust = async () => {
+      await own.trust.update((list) =>
+        addDevice(list, { deviceId, publicKey, friendlyName, role: 'controller', hosts: [] }, 0),
+      );
+    };
+    await trust();
     const know = async (host: string) => {
       const { identity } = own;
       await device.trust.update((list) =>
@@ -164,6 +169,7 @@ export function useProxied(): () => Promise<Proxied> {
       callerWith,
       spool,
       know,
+      trust,
       async protect(origin, args = [], options = {}) {
         const own = args.includes('--spool') ? [] : ['--spool', spool()];
         const all = ['--protect', origin, '--listen', '127.0.0.1:0', ...own, ...args];

@@ -237,26 +237,30 @@ async function explainWrong(request: Known, key: PublicKey, wrong: Fault): Promi
   return (await context.explain?.(attempt, line, view, context.settings.hosts ?? list.hosts)) ?? wrong;
 }
 
+/** Whether the device may still call, and still has the scopes, by the list of now. */
+export async function recheck(request: Known): Promise<Fault | null> {
+  const { context, device, statement } = request;
+  const list = await readAllowList(context.source);
+  const nowMs = context.now();
+  const later = findController(list, device.deviceId);
+  if (later instanceof Fault) return later;
+  Object.assign(request, { list, device: later }); // the handler gets the scopes of now
+  return checkCarried(request, nowMs) ?? checkRights(later, statement, context.settings, nowMs);
+}
+
 /** A body can take minutes, but a change of the list takes effect within a second: so check it again after the body. */
 async function awaitBody(request: Known): Promise<Verified | Fault> {
-  const { context, view, device, report } = request;
+  const { context, view, report } = request;
   const { maxBodyBytes, streamsBody } = context.settings;
-  const recheck = async () => {
-    const list = await readAllowList(context.source);
-    const nowMs = context.now();
-    const later = findController(list, device.deviceId);
-    if (later instanceof Fault) return later;
-    Object.assign(request, { list, device: later }); // the handler gets the scopes of now
-    return checkCarried(request, nowMs) ?? checkRights(later, request.statement, context.settings, nowMs);
-  };
   if (streamsBody) {
     const { crypto } = context;
-    const stream = await streamBody(view, { maxBodyBytes, crypto, recheck, report });
+    const again = () => recheck(request);
+    const stream = await streamBody(view, { maxBodyBytes, crypto, recheck: again, report });
     if (stream instanceof Fault) return stream;
     if (stream !== undefined) return Object.assign(request, { body: new Uint8Array(), stream });
   }
   const bytes = await readBody(view, maxBodyBytes);
-  return (await recheck()) ?? checkBytes(request, bytes);
+  return (await recheck(request)) ?? checkBytes(request, bytes);
 }
 
 function checkBytes(request: Known, bytes: Uint8Array | null): MaybePromise<Verified | Fault> {

@@ -60,6 +60,11 @@ export interface Accepted<R> {
   readonly caller: AuthMeshIdentity;
   /** Headers to add to the response; often absent. */
   readonly headers?: AnswerHeaders | undefined;
+  /**
+   * Whether the device may still call, and still has the scopes and the delegation, by the list of now. For what lasts longer
+   * than a request, such as a WebSocket: ask every second or so, and close it if the answer is false. False, too, if the list cannot be read.
+   */
+  readonly mayStillCall: () => Promise<boolean>;
   /** Signs the answer; only if the request asked for that, and this server can. The adapter calls it when the answer is complete. */
   readonly proof?: AnswerProof | undefined;
   /**

@@ -16,7 +16,15 @@ import { isDeviceId } from '../wire/credentials';
 import { toFreshRequest } from '../wire/fresh-request';
 import { fieldValue, isRequest, type RequestView, sourceOf, toRequestView } from '../wire/view';
 import { readyBody } from './body';
-import { type Context, type Incoming, type Known, runChecks, type Verified, type VerifyCall } from './checks';
+import {
+  type Context,
+  type Incoming,
+  type Known,
+  recheck,
+  runChecks,
+  type Verified,
+  type VerifyCall,
+} from './checks';
 import { scopesOf } from './device';
 import { readVerifyOptions, type VerifyOptions } from './options';
 import { toRefusal } from './refusal';
@@ -171,6 +179,7 @@ async function verifyView(
       kind: 'accepted',
       caller: toCaller(verified),
       headers,
+      mayStillCall: () => mayStillCall(verified),
       proof: takeProof(request),
       request: { ...view, body, source: sourceOf(view) },
       stream,
@@ -180,6 +189,14 @@ async function verifyView(
     const thrown = toFault(error);
     if (thrown === null) throw error;
     return proven(request, report(thrown, error));
+  }
+}
+
+async function mayStillCall(request: Verified): Promise<boolean> {
+  try {
+    return (await recheck(request)) === null;
+  } catch {
+    return false;
   }
 }
 

@@ -27,6 +27,8 @@ import { joinSockets, refuseUpgrade, writeUpgrade } from './upgrade';
 /** The largest answer that is held back to be signed, in bytes: the default of `maxAnswerBytes`. */
 const MAX_ANSWER_BYTES = 1_048_576;
 
+const WATCH_MS = 1000;
+
 /** How {@link Inward} protects a server. */
 export interface InwardOptions {
   readonly amesh: Amesh;
@@ -154,12 +156,27 @@ export class Inward {
       const seen = { method: request.method, path: shownPath(request.url), status, caller };
       this.#options.journal.passed({ ...seen, upgraded: answer.upgraded !== undefined });
       writeUpgrade(socket, headOf(answer.response), answer);
-      if (answer.upgraded !== undefined) joinSockets({ socket, head }, answer.upgraded);
+      if (answer.upgraded === undefined) return;
+      joinSockets({ socket, head }, answer.upgraded);
+      this.#watch(request, socket, verdict.mayStillCall);
     } catch (error) {
       const answer = answerTo(error);
       this.#tell(request, answer, startMs);
       refuseUpgrade(socket, { status: answer.status, body: JSON.stringify({ error: answer.wire }) });
     }
+  }
+
+  /** A revocation takes effect within seconds, also on a connection that lasts for days. */
+  #watch(request: ProxyRequest, socket: Duplex, mayStillCall: () => Promise<boolean>): void {
+    const look = async () => {
+      if (await mayStillCall()) return;
+      clearInterval(timer);
+      if (socket.destroyed) return;
+      this.#options.journal.write('cut', { path: shownPath(request.url) });
+      socket.destroy();
+    };
+    const timer = setInterval(look, WATCH_MS).unref();
+    socket.once('close', () => clearInterval(timer));
   }
 
   #open(request: ProxyRequest, socket: Duplex, caller: AuthMeshIdentity): Promise<Answered> {

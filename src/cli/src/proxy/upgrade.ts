@@ -54,19 +54,17 @@ export interface Joined {
 export function joinSockets(one: Joined, other: Joined): void {
   if (one.head.length > 0) other.socket.write(one.head);
   if (other.head.length > 0) one.socket.write(other.head);
-  let open = 2;
+  const sockets = [one.socket, other.socket];
   const end = () => {
-    one.socket.destroy();
-    other.socket.destroy();
+    for (const socket of sockets) socket.destroy();
   };
-  const ended = (error: Error | null | undefined) => {
-    open--;
-    if (error || open === 0) end();
+  for (const socket of sockets) {
+    socket.on('error', end);
+    socket.once('close', end);
     // What the other side still sends is of no use to one that has ended, but may be under way.
-    else setTimeout(end, HALF_OPEN_MS).unref();
-  };
-  pipeline(one.socket, other.socket, ended);
-  pipeline(other.socket, one.socket, ended);
+    socket.once('end', () => setTimeout(end, HALF_OPEN_MS).unref());
+  }
+  one.socket.pipe(other.socket).pipe(one.socket);
 }
 
 const HALF_OPEN_MS = 5000;
