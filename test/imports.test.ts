@@ -43,6 +43,7 @@ const CLI_ROOMS: Readonly<Record<string, readonly string[]>> = {
   failures: ['errors', 'words', 'command-line', 'machine'],
   relay: ['errors', 'words', 'machine', 'failures'],
   terminal: ['errors', 'words', 'command-line', 'failures'],
+  mcp: ['words'],
   'allow-list': ['errors', 'words', 'command-line', 'machine', 'terminal'],
   doctor: ['errors', 'words', 'machine', 'failures', 'relay', 'allow-list'],
   proxy: ['errors', 'words'],
@@ -59,6 +60,7 @@ const CLI_ROOMS: Readonly<Record<string, readonly string[]>> = {
     'doctor',
     'proxy',
     'curl',
+    'mcp',
   ],
 };
 

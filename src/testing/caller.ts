@@ -5,6 +5,7 @@ import { deviceIdOf, type TrustedDevice } from '../core/devices/allow-list';
 import { covers } from '../core/devices/scopes';
 import { toBase64Url } from '../core/encoding';
 import { assertOptionNames } from '../core/options';
+import type { ClientRefusal } from '../core/sign/refusal';
 import { delegatedSigner } from '../core/statements/delegated-signer';
 import { issueDelegation } from '../core/statements/issue-delegation';
 import type { Calls } from '../machine/calls';
@@ -22,6 +23,8 @@ export interface CallerOptions {
   readonly scopes?: readonly string[] | undefined;
   /** When the machine stops trusting it; default never. */
   readonly expiresAt?: Date | undefined;
+  /** Called when the machine refuses a request of it, as that of `createAmesh()`. */
+  readonly onRefusal?: ((refusal: ClientRefusal) => void) | undefined;
 }
 
 /** A device that may call the machine under test. It signs with a key of its own. */
@@ -96,7 +99,7 @@ export interface TestDelegate extends Calls {
   end(): void;
 }
 
-const NAMES: ReadonlySet<string> = new Set<keyof CallerOptions>(['name', 'scopes', 'expiresAt']);
+const NAMES: ReadonlySet<string> = new Set<keyof CallerOptions>(['name', 'scopes', 'expiresAt', 'onRefusal']);
 const DELEGATE_NAMES: ReadonlySet<string> = new Set<keyof DelegateOptions>([
   'name',
   'scopes',
@@ -108,7 +111,8 @@ export async function addCaller(parts: MeshParts, options: CallerOptions = {}): 
   const device = toDevice(options);
   const { signer } = await generateSigner(cryptoProvider);
   const deviceId = await deviceIdOf(signer.publicKey, cryptoProvider);
-  const caller = new Caller(parts, signer, { ...device, deviceId, publicKey: toBase64Url(signer.publicKey) });
+  const now = { ...device, deviceId, publicKey: toBase64Url(signer.publicKey) };
+  const caller = new Caller(parts, { now, signer, onRefusal: options.onRefusal }, null);
   caller.restore();
   return caller;
 }
@@ -130,6 +134,8 @@ function toDevice(options: CallerOptions): Omit<TrustedDevice, 'deviceId' | 'pub
   assertOptionNames('A caller', options, NAMES);
   const { name = 'caller', scopes = [], expiresAt } = options;
   if (typeof name !== 'string' || name === '') throw new TypeError('name must be a text.');
+  if (options.onRefusal !== undefined && typeof options.onRefusal !== 'function')
+    throw new TypeError('onRefusal must be a function.');
   const seconds = expiresAt === undefined ? undefined : Number(expiresAt) / 1000;
   if (seconds !== undefined && !(expiresAt instanceof Date && Number.isFinite(seconds)))
     throw new TypeError('expiresAt must be a Date.');
@@ -137,26 +143,27 @@ function toDevice(options: CallerOptions): Omit<TrustedDevice, 'deviceId' | 'pub
   return { friendlyName: name, roles: ['controller'], scopes: toScopes(scopes), ...end };
 }
 
+/** A device, shared by all of its callers. */
+interface HeldDevice {
+  /** As it is in the list, or was when it was revoked. */
+  now: TrustedDevice;
+  readonly signer: Signer;
+  readonly onRefusal: CallerOptions['onRefusal'];
+}
+
 class Caller implements TestCaller {
   readonly fetch: Calls['fetch'];
   readonly sign: Calls['sign'];
   readonly #parts: MeshParts;
-  readonly #signer: Signer;
   readonly #app: AppFetch | null;
-  /** As it is in the list, or was when it was revoked. Shared by all callers of this device. */
-  readonly #device: { now: TrustedDevice };
+  readonly #device: HeldDevice;
 
-  constructor(
-    parts: MeshParts,
-    signer: Signer,
-    device: TrustedDevice | { now: TrustedDevice },
-    app: AppFetch | null = null,
-  ) {
+  constructor(parts: MeshParts, device: HeldDevice, app: AppFetch | null) {
     this.#parts = parts;
-    this.#signer = signer;
     this.#app = app;
-    this.#device = 'now' in device ? device : { now: device };
-    const { fetch, sign } = createSender(parts, signer, { app, callsMachine: true });
+    this.#device = device;
+    const { signer, onRefusal } = device;
+    const { fetch, sign } = createSender(parts, signer, { app, callsMachine: true, onRefusal });
     this.fetch = fetch;
     this.sign = sign;
   }
@@ -174,7 +181,7 @@ class Caller implements TestCaller {
   }
 
   to(app: TestApp): Caller {
-    return new Caller(this.#parts, this.#signer, this.#device, toAppFetch(app));
+    return new Caller(this.#parts, this.#device, toAppFetch(app));
   }
 
   allow(...scopes: string[]): void {
@@ -208,7 +215,7 @@ class Caller implements TestCaller {
     const targetKeys = [{ deviceId: list.deviceId, publicKey: toBase64Url(publicKey) }];
     const { now } = clock;
     const wish = { name, scopes, targets, targetKeys, lifetimeSeconds, now };
-    const { text, facts } = await issueDelegation(this.#signer, wish);
+    const { text, facts } = await issueDelegation(this.#device.signer, wish);
     return toDelegate(this.#parts, await delegatedSigner(text, { now }), facts.id, this.#app);
   }
 

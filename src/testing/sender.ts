@@ -1,6 +1,7 @@
 import type { Signer } from '../core/crypto/provider';
 import { createPreparer } from '../core/sign/client';
 import { readOptions } from '../core/sign/options';
+import type { ClientRefusal } from '../core/sign/refusal';
 import { toUnsent } from '../core/sign/unsent/sign-unsent';
 import { isRequest } from '../core/wire/view';
 import type { Calls } from '../machine/calls';
@@ -13,10 +14,16 @@ interface SenderOptions {
   readonly app: AppFetch | null;
   /** Whether it calls the machine of the mesh, wherever that is called. */
   readonly callsMachine: boolean;
+  /** As that of `createAmesh()`. */
+  readonly onRefusal?: ((refusal: ClientRefusal) => void) | undefined;
 }
 
 /** A sender with a key of its own. */
-export function createSender(parts: MeshParts, signer: Signer, { app, callsMachine }: SenderOptions): Calls {
+export function createSender(
+  parts: MeshParts,
+  signer: Signer,
+  { app, callsMachine, onRefusal }: SenderOptions,
+): Calls {
   const { url, list, publicKey } = parts;
   const machine = { deviceId: list.deviceId, publicKey };
   const settings = readOptions({
@@ -24,6 +31,7 @@ export function createSender(parts: MeshParts, signer: Signer, { app, callsMachi
     targetOf: () => (callsMachine ? machine : undefined),
     answers: parts.answers,
     fetch: app === null ? parts.fetch : fetchOf(app, url),
+    onRefusal,
     now: parts.clock.now,
   });
   const prepare = createPreparer(settings);

@@ -36,6 +36,7 @@ describe('amesh --help and --version', () => {
       'rotate',
       'revoke',
       'curl',
+      'mcp',
       'config',
       'proxy',
       'doctor',

@@ -130,6 +130,7 @@ describe('the names of --json', () => {
       ...[
         'doctor',
         'curl',
+        'mcp',
         'complete',
         'proxy',
         'relay',

@@ -42,6 +42,7 @@ const NOT_RUN: readonly string[] = [
   'docs/keys.md: needs Node 24.21 and a PKCS#11 provider',
   'docs/lambda.md: needs an account with AWS',
   'docs/loaders.md: run by scripts/check-toolchains.mjs',
+  'docs/mcp.md: needs an agent',
   'docs/pairing.md: needs two machines and a person',
   'docs/production.md: needs the package registry',
   'docs/production.md: needs a Redis',

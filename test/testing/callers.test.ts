@@ -1,4 +1,4 @@
-import { hasScope, isAmeshError } from '@authmesh/sdk';
+import { type ClientRefusal, hasScope, isAmeshError } from '@authmesh/sdk';
 import { createTestMesh, type TestCaller } from '@authmesh/sdk/testing';
 import { withAmesh } from '@authmesh/sdk/workers';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -83,6 +83,14 @@ describe('a caller', () => {
     expect(await statusOf(laptop)).toBe(421); // it names the other machine
   });
 
+  it('hears why it is refused', async () => {
+    const { mesh, app } = await orders();
+    const heard: ClientRefusal[] = [];
+    const laptop = await mesh.asCaller(app, { onRefusal: (refusal) => heard.push(refusal) });
+    await laptop.fetch('/');
+    expect(heard).toMatchObject([{ code: 'scope_missing', scope: 'orders:list', status: 403 }]);
+  });
+
   it('has a name and a key of its own', async () => {
     const { mesh, app } = await orders();
     const some = await mesh.asCaller(app, { name: 'laptop', scopes: ['*'] });
@@ -96,6 +104,7 @@ describe('a caller', () => {
     ['a wrong scope', { scopes: ['Orders'] }],
     ['an end that is no Date', { expiresAt: 5 }],
     ['an empty name', { name: '' }],
+    ['an onRefusal that is no function', { onRefusal: 'log' }],
   ])('is not added with %s', async (_what, options) => {
     const mesh = await createTestMesh();
     await expect(mesh.addCaller(options as never)).rejects.toThrow(TypeError);

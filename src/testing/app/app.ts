@@ -80,9 +80,21 @@ function handlerOf(handler: (request: Request) => unknown): AppFetch {
     const streams = init.body instanceof ReadableStream ? { duplex: 'half' } : {};
     init.signal?.throwIfAborted();
     const response = await handler(new Request(url, { ...init, ...streams } as RequestInit));
-    if (typeof (response as Response | undefined)?.headers?.get === 'function') return response as Response;
+    if (typeof (response as Response | undefined)?.headers?.get === 'function')
+      return withLength(response as Response);
     throw new TypeError(
       'The app returned no Response. A function counts as a fetch handler: for a handler of node:http, give createServer(handler).',
     );
   };
+}
+
+/** A server would tell the length of a short answer. By that, clients know that they may read a refusal. */
+async function withLength(response: Response): Promise<Response> {
+  const { status, statusText, headers } = response;
+  const isStream = headers.get('content-type')?.startsWith('text/event-stream');
+  if (status < 400 || isStream || headers.has('content-length')) return response;
+  const bytes = await response.arrayBuffer();
+  const told = new Headers(headers);
+  told.set('content-length', String(bytes.byteLength));
+  return new Response(bytes, { status, statusText, headers: told });
 }

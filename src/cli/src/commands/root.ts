@@ -25,6 +25,7 @@ export const root: Command = defineCommand({
     rotate: () => import('./rotate').then(({ rotate }) => rotate),
     revoke: () => import('./revoke').then(({ revoke }) => revoke),
     curl: () => import('./curl').then(({ curl }) => curl),
+    mcp: () => import('./mcp').then(({ mcp }) => mcp),
     config: () => import('./config').then(({ config }) => config),
     proxy: () => import('./proxy').then(({ proxy }) => proxy),
     doctor: () => import('./doctor').then(({ doctor }) => doctor),

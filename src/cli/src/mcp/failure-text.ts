@@ -1,0 +1,45 @@
+import { isAmeshError } from '@authmesh/sdk/core';
+import { printable } from '../words/printable';
+import { readMessage } from './message';
+import { type Heard, readText } from './remote';
+
+/** The most characters of a server's own text that an error repeats. */
+const MAX_SHOWN = 300;
+
+/** Something that a request of the client ends with, in place of an answer. */
+export interface Failure {
+  readonly message: string;
+  /** For programs: the code of amesh, if there is one, and the HTTP status. */
+  readonly data?: { readonly code?: string; readonly status?: number };
+}
+
+/** What went wrong before there was a response, in words. */
+export function thrownFailure(error: unknown): Failure {
+  if (isAmeshError(error)) return { message: error.message, data: { code: error.code } };
+  const { message, cause } = Object(error) as Error;
+  const why = (Object(cause) as Error).message;
+  return { message: `The server could not be reached: ${printable(why ? `${message}: ${why}` : message)}` };
+}
+
+/** What a refusal says, in words: that of amesh with its fix, or the server's own. */
+export async function answeredFailure({ response, refusal }: Heard): Promise<Failure> {
+  const { status } = response;
+  if (refusal !== undefined) {
+    await response.body?.cancel().catch(() => {});
+    const { code, detail, fix } = refusal;
+    return { message: `${detail} ${fix}`, data: { code, status } };
+  }
+  const text = await readText(response).catch(() => '');
+  const own = messageOf(text).slice(0, MAX_SHOWN);
+  return {
+    message: `The server answered ${status}${own === '' ? '.' : `: ${printable(own)}`}`,
+    data: { status },
+  };
+}
+
+/** The message of an error of JSON-RPC, or the text itself. */
+function messageOf(text: string): string {
+  if (readMessage(text).kind === 'none') return text.trim();
+  const { error } = JSON.parse(text) as { error?: { message?: unknown } };
+  return typeof error?.message === 'string' ? error.message : text;
+}

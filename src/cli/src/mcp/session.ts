@@ -1,0 +1,257 @@
+import { answeredFailure, type Failure } from './failure-text';
+import { type Message, type RequestId, readMessage, WrongMessageError } from './message';
+import { type Heard, isType, type Remote, readText } from './remote';
+import { MessageStream } from './stream';
+
+/** What a session tells the bridge. */
+export interface SessionEvents {
+  /** Passes a message of the server on. */
+  readonly deliver: (message: Message) => Promise<void>;
+  /** Logs a line for people. */
+  readonly tell: (line: string) => void;
+}
+
+/** How many connections in a row may bring nothing before a stream counts as lost. */
+const MAX_IN_VAIN = 5;
+const LONGEST_SESSION_ID = 1024;
+/** The revisions that begin with `initialize`. */
+const REVISIONS = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'];
+
+/** The session with a server of streamable HTTP. */
+export class McpSession {
+  readonly #remote: Remote;
+  readonly #events: SessionEvents;
+  readonly #signal: AbortSignal;
+  readonly #waitMs: number | undefined;
+  /** What began the session, to begin it again. */
+  #begun: { readonly initialize: string; readonly agreed: string } | undefined;
+  #initialized: string | undefined;
+  #renewing: Promise<Failure | undefined> | undefined;
+  #listening = new AbortController();
+
+  /** @param waitMs before a lost stream is asked for again, in milliseconds */
+  constructor(
+    remote: Remote,
+    events: SessionEvents,
+    options: { signal: AbortSignal; waitMs?: number | undefined },
+  ) {
+    this.#remote = remote;
+    this.#events = events;
+    this.#signal = options.signal;
+    this.#waitMs = options.waitMs;
+  }
+
+  /**
+   * Sends a request, and delivers everything that comes before its response, and that.
+   *
+   * @returns what went wrong; undefined if the response was delivered
+   * @throws like `amesh.fetch`; WrongMessageError
+   */
+  async request(request: Extract<Message, { kind: 'request' }>): Promise<Failure | undefined> {
+    if (request.method === 'initialize') return this.#begin(request);
+    const heard = await this.#post(request);
+    return 'message' in heard ? heard : this.#receive(heard, request.id, this.#events.deliver);
+  }
+
+  /**
+   * Sends a notification or a response.
+   *
+   * @returns what went wrong
+   * @throws like `amesh.fetch`
+   */
+  async send(message: Exclude<Message, { kind: 'request' }>): Promise<Failure | undefined> {
+    const heard = await this.#post(message);
+    if ('message' in heard) return heard;
+    if (!heard.response.ok) return answeredFailure(heard);
+    await heard.response.body?.cancel().catch(() => {});
+    if (message.kind === 'notification' && message.method === 'notifications/initialized') {
+      this.#initialized = message.text;
+      this.#listen();
+    }
+    return undefined;
+  }
+
+  /** Ends the session at the server, which may not allow that. */
+  async end(signal: AbortSignal): Promise<void> {
+    this.#listening.abort();
+    if (this.#remote.sessionId === undefined) return;
+    const { response } = await this.#remote.ask('DELETE', { signal });
+    await response.body?.cancel().catch(() => {});
+  }
+
+  /** A session that the server has forgotten is begun anew, once (MCP, "Session Management", 4). */
+  async #post({ text }: Message): Promise<Heard | Failure> {
+    const { sessionId } = this.#remote;
+    const heard = await this.#postOnce(text);
+    if (heard.response.status !== 404 || sessionId === undefined || heard.refusal !== undefined) return heard;
+    await heard.response.body?.cancel().catch(() => {});
+    const failure = await this.#renew(sessionId);
+    return failure ?? this.#postOnce(text);
+  }
+
+  #postOnce(body: string): Promise<Heard> {
+    const headers = { accept: 'application/json, text/event-stream', 'content-type': 'application/json' };
+    return this.#remote.ask('POST', { headers, body, signal: this.#signal });
+  }
+
+  async #begin(request: Extract<Message, { kind: 'request' }>): Promise<Failure | undefined> {
+    this.#listening.abort();
+    this.#remote.sessionId = undefined;
+    this.#remote.protocolVersion = undefined;
+    const heard = await this.#postOnce(request.text);
+    return this.#receive(heard, request.id, async (message) => {
+      if (message.kind === 'response' && message.id === request.id && message.result !== undefined) {
+        const agreed = agreedOn(message.result);
+        this.#remote.protocolVersion = agreed.version;
+        this.#remote.sessionId = sessionIdOf(heard.response);
+        this.#begun = { initialize: request.text, agreed: agreed.all };
+      }
+      await this.#events.deliver(message);
+    });
+  }
+
+  /** @param ended the session that the server does not know any more. Several requests may find out at once. */
+  #renew(ended: string): Promise<Failure | undefined> {
+    if (this.#remote.sessionId !== ended && this.#renewing === undefined) return Promise.resolve(undefined);
+    this.#renewing ??= this.#beginAgain().finally(() => {
+      this.#renewing = undefined;
+    });
+    return this.#renewing;
+  }
+
+  async #beginAgain(): Promise<Failure | undefined> {
+    const { initialize, agreed } = this.#begun ?? {};
+    if (initialize === undefined) return { message: 'The server answered 404.', data: { status: 404 } };
+    this.#events.tell('The server has ended the session: a new one begins.');
+    this.#listening.abort();
+    this.#remote.sessionId = undefined;
+    this.#remote.protocolVersion = undefined;
+    const heard = await this.#postOnce(initialize);
+    const { id } = readMessage(initialize) as { id: RequestId };
+    let isSame = false;
+    const failure = await this.#receive(heard, id, async (message) => {
+      if (message.kind !== 'response' || message.id !== id || message.result === undefined) return;
+      const now = agreedOn(message.result);
+      isSame = now.all === agreed;
+      this.#remote.protocolVersion = now.version;
+      this.#remote.sessionId = sessionIdOf(heard.response);
+    });
+    if (failure !== undefined) return failure;
+    // The client goes by what the first server could do, and is not told again.
+    if (!isSame)
+      throw new WrongMessageError('The server is another one now: it can do other things. Start again.');
+    if (this.#initialized === undefined) return undefined;
+    const told = await this.#postOnce(this.#initialized);
+    if (!told.response.ok) return answeredFailure(told);
+    this.#listen();
+    return undefined;
+  }
+
+  /** @returns what went wrong; undefined once the response to the request has come */
+  async #receive(
+    heard: Heard,
+    id: RequestId,
+    deliver: SessionEvents['deliver'],
+  ): Promise<Failure | undefined> {
+    const { response } = heard;
+    if (!response.ok) return answeredFailure(heard);
+    if (isType(response, 'application/json')) {
+      const message = readMessage(await readText(response));
+      const isAnswer = message.kind === 'response' && (message.id === id || message.id === null);
+      if (!isAnswer)
+        throw new WrongMessageError('The server sent something else than a response to the request.');
+      await deliver(message);
+      return undefined;
+    }
+    if (isType(response, 'text/event-stream')) return this.#follow(response, id, deliver);
+    await response.body?.cancel().catch(() => {});
+    throw new WrongMessageError(
+      `The server sent ${response.status} with neither JSON nor a stream of events: is this the URL of an MCP server?`,
+    );
+  }
+
+  /** Follows the stream of one request, over several connections if need be. */
+  async #follow(
+    first: Response,
+    id: RequestId,
+    deliver: SessionEvents['deliver'],
+  ): Promise<Failure | undefined> {
+    const stream = new MessageStream(this.#remote, this.#signal, this.#waitMs);
+    let connection: Response | undefined = first;
+    for (let inVain = 0; inVain < MAX_IN_VAIN; inVain++) {
+      if (connection !== undefined)
+        for await (const message of stream.read(connection)) {
+          inVain = 0;
+          await deliver(message);
+          if (message.kind === 'response' && message.id === id) return undefined;
+        }
+      if (!stream.isResumable) break;
+      const opened: Awaited<ReturnType<MessageStream['open']>> | undefined = await stream
+        .open(inVain)
+        .catch((error) => {
+          if (this.#signal.aborted) throw error;
+          return undefined;
+        });
+      if (opened !== undefined && !opened.isStream) {
+        await opened.response.body?.cancel().catch(() => {});
+        break;
+      }
+      connection = opened?.response;
+    }
+    return {
+      message:
+        'The connection to the server was lost before it answered. It may have carried the request out.',
+    };
+  }
+
+  /** Opens the stream for what the server says of itself, where it has one. */
+  #listen(): void {
+    this.#listening.abort();
+    this.#listening = new AbortController();
+    const signal = AbortSignal.any([this.#signal, this.#listening.signal]);
+    this.#keepListening(signal).catch((error) => {
+      if (!signal.aborted)
+        this.#events.tell(`Nothing more comes from the server by itself: ${error.message}`);
+    });
+  }
+
+  async #keepListening(signal: AbortSignal): Promise<void> {
+    const stream = new MessageStream(this.#remote, signal, this.#waitMs);
+    for (let inVain = 0; ; inVain++) {
+      const opened = await stream.open(inVain).catch((error) => {
+        if (signal.aborted) throw error;
+        return undefined; // the network may come back
+      });
+      if (opened === undefined) continue;
+      if (!opened.isStream) {
+        await opened.response.body?.cancel().catch(() => {});
+        if (opened.response.status >= 500) continue;
+        if (opened.response.status !== 405)
+          this.#events.tell(`The server has no stream: it answered ${opened.response.status}.`);
+        return;
+      }
+      for await (const message of stream.read(opened.response)) {
+        inVain = 0;
+        await this.#events.deliver(message);
+      }
+    }
+  }
+}
+
+/** What the client goes by: the version, and what the server can do. @throws WrongMessageError */
+function agreedOn(result: unknown): { version: string; all: string } {
+  const { protocolVersion, capabilities } = Object(result) as Record<string, unknown>;
+  if (typeof protocolVersion !== 'string' || !REVISIONS.includes(protocolVersion))
+    throw new WrongMessageError(
+      `The server speaks a revision of MCP that amesh mcp does not: it knows ${REVISIONS.join(', ')}.`,
+    );
+  return { version: protocolVersion, all: JSON.stringify([protocolVersion, capabilities]) };
+}
+
+/** @throws WrongMessageError for what is no session ID */
+function sessionIdOf({ headers }: Response): string | undefined {
+  const id = headers.get('mcp-session-id') ?? undefined;
+  if (id !== undefined && !(id.length <= LONGEST_SESSION_ID && /^[\x21-\x7e]+$/.test(id)))
+    throw new WrongMessageError('The server sent an Mcp-Session-Id that is not one.');
+  return id;
+}
