@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { request } from 'node:http';
+import { createServer, type RequestOptions, request as requestTls, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { type Amesh, createAmesh } from '@authmesh/sdk';
@@ -6,48 +9,98 @@ import { addDevice, createIdentity, issueAnswerKey, openDevice } from '@authmesh
 import { provenBy, signRequest } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { signRotation } from '../../src/core/rotation/rotation';
+import { createCertificate } from '../support/certificate';
 import type { Child } from '../support/child';
 import { type Fleet, HOST, until } from '../support/fleet';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { SOON } from '../support/waiting';
 import { Deployment, type Move, PASSED, prepare, type Variables } from './deployment';
 
-/** `fetch` to one instance of a fleet, whatever the URL says. */
-function fetchFrom(fleet: Fleet, instance: () => Child): typeof fetch {
-  return async (input, init) => {
-    const sent = new Request(input, init);
-    const headers = { ...Object.fromEntries(sent.headers), host: HOST };
-    const { pathname: path } = new URL(sent.url);
-    const to = { host: '127.0.0.1', port: fleet.portOf(instance()), method: sent.method, path, headers };
-    return new Promise((resolve, reject) => {
-      const outgoing = request(to, async (incoming) => {
-        const { statusCode: status = 0, headersDistinct } = incoming;
-        const lines = Object.entries(headersDistinct).flatMap(([name, values = []]) =>
-          values.map((value): [string, string] => [name, value]),
-        );
-        const body = await buffer(incoming);
-        resolve(new Response(new Uint8Array(body), { status, headers: lines }));
+/** A proxy that ends TLS in front of the instances, with a certificate for their name. */
+class TlsFront {
+  readonly #server: Server;
+  readonly #cert: string;
+
+  private constructor(fleet: Fleet, instance: () => Child) {
+    const { key, cert } = createCertificate(HOST);
+    this.#cert = cert;
+    this.#server = createServer({ key, cert }, (incoming, outgoing) => {
+      const { method, url: path, headers } = incoming;
+      const to = { host: '127.0.0.1', port: fleet.portOf(instance()), method, path, headers };
+      const forwarded = request(to, (response) => {
+        outgoing.writeHead(response.statusCode ?? 502, response.headers);
+        response.pipe(outgoing);
       });
-      outgoing.on('error', reject).end();
+      forwarded.on('error', () => outgoing.destroy());
+      incoming.pipe(forwarded);
     });
+  }
+
+  static async open(fleet: Fleet, instance: () => Child): Promise<TlsFront> {
+    const front = new TlsFront(fleet, instance);
+    front.#server.listen(0, '127.0.0.1');
+    await once(front.#server, 'listening');
+    return front;
+  }
+
+  /** `fetch` to it, which checks the certificate. */
+  readonly fetch: typeof fetch = async (input, init) => {
+    const { port } = this.#server.address() as AddressInfo;
+    return fetchWith(requestTls, input, init, { port, servername: HOST, ca: this.#cert });
   };
+
+  async close(): Promise<void> {
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
 }
 
-/** Callers over http, whose answers have to be proven, and callers that ask for no proof. */
+/** `fetch` to one instance of a fleet, whatever the URL says. */
+function fetchFrom(fleet: Fleet, instance: () => Child): typeof fetch {
+  return (input, init) => fetchWith(request, input, init, { port: fleet.portOf(instance()) });
+}
+
+async function fetchWith(
+  send: typeof requestTls | typeof request,
+  input: Parameters<typeof fetch>[0],
+  init: RequestInit | undefined,
+  place: RequestOptions,
+): Promise<Response> {
+  const sent = new Request(input, init);
+  const headers = { ...Object.fromEntries(sent.headers), host: HOST };
+  const { pathname: path } = new URL(sent.url);
+  const to = { host: '127.0.0.1', ...place, method: sent.method, path, headers };
+  return new Promise((resolve, reject) => {
+    const outgoing = send(to, async (incoming) => {
+      const { statusCode: status = 0, headersDistinct } = incoming;
+      const lines = Object.entries(headersDistinct).flatMap(([name, values = []]) =>
+        values.map((value): [string, string] => [name, value]),
+      );
+      const body = await buffer(incoming);
+      resolve(new Response(new Uint8Array(body), { status, headers: lines }));
+    });
+    outgoing.on('error', reject).end();
+  });
+}
+
+/** Callers over http, whose answers have to be proven, and callers over TLS and others that ask for no proof. */
 class ProvenDeployment extends Deployment {
-  /** Its answers all have to be proven. */
+  /** Over http, its answers all have to be proven. */
   unproven = 0;
+  overTls = 0;
   #to: Child | undefined;
   readonly #amesh: Amesh;
+  readonly #overTls: Promise<{ readonly front: TlsFront; readonly amesh: Amesh }>;
 
   constructor(fleet: Fleet, target: string) {
     super(fleet, target);
     const instance = () => this.#to as Child;
-    this.#amesh = createAmesh({
-      dir: join(fleet.root, 'caller'),
-      env: {},
-      fetch: fetchFrom(fleet, instance),
-    });
+    const dir = join(fleet.root, 'caller');
+    this.#amesh = createAmesh({ dir, env: {}, fetch: fetchFrom(fleet, instance) });
+    this.#overTls = TlsFront.open(fleet, instance).then((front) => ({
+      front,
+      amesh: createAmesh({ dir, env: {}, fetch: front.fetch }),
+    }));
   }
 
   override async send(to: Child): Promise<string> {
@@ -55,11 +108,22 @@ class ProvenDeployment extends Deployment {
     return unasked === PASSED ? this.#prove(to) : unasked;
   }
 
+  override async end(): Promise<void> {
+    await super.end();
+    await (await this.#overTls).front.close();
+  }
+
   /** One request after the other: which instance is called is no part of the URL. */
   #last: Promise<unknown> = Promise.resolve();
   #prove(to: Child): Promise<string> {
     const next = this.#last.then(async () => {
       this.#to = to;
+      if (this.sent % 2 === 0) {
+        const { amesh } = await this.#overTls;
+        const overTls = await amesh.fetch(`https://${HOST}/`);
+        this.overTls++;
+        return `${overTls.status} ${await overTls.text()}`;
+      }
       const response = await this.#amesh.fetch(`http://${HOST}/`);
       if (provenBy(response)?.body !== true) this.unproven++;
       return `${response.status} ${await response.text()}`;
@@ -128,6 +192,7 @@ describeWithRedis('a fleet whose list moves, under callers that ask for proofs',
     expect(deployment.refused).toEqual([]);
     expect(deployment.unproven).toBe(0);
     expect(deployment.sent).toBeGreaterThan(50);
+    expect(deployment.overTls).toBeGreaterThan(20);
     console.log(`${deployment.sent} requests with and without a wish for a proof, none refused or unproven`);
     expect((await keysOfTarget()).map(({ publicKey }) => publicKey)).toEqual([move.owner, move.next]);
   });
