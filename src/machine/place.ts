@@ -9,7 +9,7 @@ import { sharedStoreOf } from '../trust/shared-store';
 import { tellOfFolder, withLocalFix } from './notices';
 import type { AmeshSettings } from './options';
 import { LiveDevice } from './rotation/live-device';
-import { openDevice, openKey, reopenTrust } from './setup/open-device';
+import { openDevice, openFormer, openKey, reopenTrust } from './setup/open-device';
 
 /** Where an instance finds its identity and its list, and where it logs. */
 export interface Place {
@@ -76,6 +76,7 @@ export function liveDevice({ dir, env, store, shared, signer, log, tellOfFolder 
       return openDevice(dir, env, shared, signer);
     },
     openKey: (identity) => openKey(identity, store, env),
+    openFormer: (rotation) => openFormer(store, rotation, env, shared),
     reopenTrust: (device) => reopenTrust(device, env, shared),
     tell: log.once,
   });

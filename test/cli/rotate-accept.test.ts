@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { addDevice, openDevice } from '@authmesh/sdk/admin';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { describe, expect, it } from 'vitest';
@@ -126,7 +128,11 @@ describe('amesh rotate refuse', () => {
 describe('a next key that waits', () => {
   it('is shown by list, status and doctor, with the command', async () => {
     const { machine, former, next } = await createTarget();
+    await writeFile(join(machine.dir, 'last_seen.txt'), `since 1\n${former.deviceId} 1764000000\n`);
     const list = await machine.amesh(['list']);
+    // Only the former key has been seen. Whoever decides must not think that the next one was.
+    const seen = list.stdout.split('\n').filter((line) => line.includes('2025-11-24 16:00 UTC'));
+    expect(seen.map((line) => line.includes(next.deviceId) && line.includes('waits'))).toEqual([false]);
     expect(list.stdout).toMatch(new RegExp(`laptop +${next.deviceId} +waits to replace ${former.deviceId}`));
     expect(list.stderr).toContain(
       `! "laptop" (${former.deviceId}) asks to replace its key by ${next.deviceId}.`,

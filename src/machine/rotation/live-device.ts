@@ -26,6 +26,8 @@ export interface LiveDeviceOptions {
   readonly open: () => Promise<Device>;
   /** Opens the key of an identity in the folder. */
   readonly openKey: (identity: DeviceIdentity) => Promise<Signer>;
+  /** Opens the device of the folder with the key that is being replaced. */
+  readonly openFormer: (rotation: OwnRotation) => Promise<Device>;
   /** The same device, with the list as the folder has it now. */
   readonly reopenTrust: (device: Device) => Promise<Device>;
   /** Logs a line once. */
@@ -84,9 +86,38 @@ export class LiveDevice {
   #first(): Promise<Opened> {
     return this.#once(async () => {
       const stamp = this.#stamp(); // before it is read
-      const device = await this.#options.open();
-      return { opened: await this.#with(device, undefined), stamp };
+      try {
+        const device = await this.#options.open();
+        return { opened: await this.#with(device, undefined), stamp };
+      } catch (error) {
+        const device = await this.#openFormer();
+        if (device === undefined) throw error;
+        return this.#without(device, error, stamp);
+      }
     });
+  }
+
+  /** The device with its former key, where a process begins that may not use the next one; undefined if there is none. */
+  async #openFormer(): Promise<Device | undefined> {
+    const { store, openFormer } = this.#options;
+    try {
+      const [rotation, identity] = [await readRotationFile(store), await readIdentity(store)];
+      const isReplaced =
+        rotation?.withdrawnAt === undefined && identity?.deviceId === rotation?.next.deviceId;
+      return rotation !== null && isReplaced ? await openFormer(rotation) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Goes on with the former key. */
+  #without(device: Device, error: unknown, stamp: string): Current {
+    const why = error instanceof Error ? error.message : String(error);
+    this.#options.tell(
+      `The key of this machine was rotated, but this process cannot use the next key: ${why} It goes on with the former key (${device.identity.deviceId}), which its targets take for 30 days after they have accepted the next one.`,
+    );
+    const former = () => Promise.resolve(device.signer);
+    return { opened: { device, rotation: null, former }, stamp, againAtMs: performance.now() + RETRY_MS };
   }
 
   #reopen(before: Current): Promise<Opened> {
@@ -95,7 +126,7 @@ export class LiveDevice {
       const { opened } = before;
       const identity = await readIdentity(this.#options.store).catch(() => null);
       if (identity === null) return { opened, stamp }; // what needs the folder says what is wrong with it
-      if (await isRotated(identity, opened.device.signer)) return this.#follow(before, identity, stamp);
+      if (await isRotated(identity, opened.device.signer)) return this.#follow(before, stamp);
       if (!isKeyOf(identity, opened.device.signer)) return { opened, stamp };
       const device = await this.#options.reopenTrust(opened.device);
       return { opened: await this.#with(device, opened), stamp };
@@ -103,24 +134,15 @@ export class LiveDevice {
   }
 
   /** Opens the next key. */
-  async #follow(before: Current, identity: DeviceIdentity, stamp: string): Promise<Current> {
-    const { open, reopenTrust, tell } = this.#options;
+  async #follow(before: Current, stamp: string): Promise<Current> {
+    const { open, reopenTrust } = this.#options;
     const { opened } = before;
     try {
       const device = await open();
       device.trust.continueFrom(opened.device.trust);
       return { opened: await this.#with(device, opened), stamp };
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      tell(
-        `The key of this machine was rotated, but this process cannot use the next key (${identity.deviceId}): ${why} It goes on with the former key, which its targets take for 30 days after they have accepted the next one.`,
-      );
-      const device = await reopenTrust(opened.device);
-      return {
-        opened: { ...opened, device, rotation: null },
-        stamp,
-        againAtMs: performance.now() + RETRY_MS,
-      };
+      return this.#without(await reopenTrust(opened.device), error, stamp);
     }
   }
 

@@ -14,6 +14,7 @@ import { ALLOW_LIST_KEY } from '../../trust/list/keys';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { placeStagedList } from '../../trust/staged-list';
 import { ownTrust } from '../rotation/own-trust';
+import type { OwnRotation } from '../rotation/rotation-file';
 import { readFirstHosts, sealFirstList } from './first-list';
 import { sharedAnswerKey, withSharedWorkingKey } from './shared-keys';
 
@@ -47,6 +48,24 @@ export async function openDevice(
   const absent = isSealed ? undefined : NOT_SEALED;
   const opened = openTrust(store, { ...trust, signer: own }, shared, absent);
   return { identity, signer: own, answers: answersOf(identity, own), trust: opened, store };
+}
+
+/**
+ * The device of a folder with the key that is being replaced, for a process that cannot open the next one. It reads its list,
+ * and cannot change it any more.
+ *
+ * @throws as {@link openDevice}
+ */
+export async function openFormer(
+  store: FileStore,
+  { former }: OwnRotation,
+  env: Env,
+  shared: DocumentStore | null,
+): Promise<Device> {
+  const signer = await openKey(former, store, env);
+  assertSameKey(former, signer);
+  const trust = openTrust(store, { ...(await ownTrust(store, former, env)), signer }, shared);
+  return { identity: former, signer, answers: answersOf(former, signer), trust, store };
 }
 
 /**

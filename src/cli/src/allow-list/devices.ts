@@ -42,9 +42,10 @@ export async function withSeen(
  * @param seen Unix seconds by the ID of a key
  */
 export function lastSeenOf(
-  { deviceId, was = [] }: DeviceEntry,
+  { deviceId, was = [], pending }: DeviceEntry,
   seen: ReadonlyMap<string, number>,
 ): number | undefined {
+  if (pending) return undefined; // it may not call yet: that was the key that it wants to replace
   const times = [...was, deviceId].flatMap((id) => seen.get(id) ?? []);
   return times.length === 0 ? undefined : Math.max(...times);
 }

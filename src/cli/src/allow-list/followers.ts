@@ -96,7 +96,7 @@ export function followerRows({ targets }: Followers): string[][] {
 /** How many targets need the former key no longer. */
 export function followedText({ targets, isWithdrawn }: Followers): string {
   const done = targets.filter(({ hasFollowed }) => hasFollowed).length;
-  const what = isWithdrawn ? 'know that it was taken back' : 'followed';
+  const what = isWithdrawn ? `${targets.length === 1 ? 'knows' : 'know'} that it was taken back` : 'followed';
   return `${done} of ${targets.length} ${targets.length === 1 ? 'target' : 'targets'} ${what}`;
 }
 
@@ -116,4 +116,16 @@ export function ownRotationRows(followers: Followers | null): string[][] {
     ['rotation', `${what}  ${followedText(followers)}`],
     ...followerRows({ ...followers, targets: left }).map((row) => ['', row.join('  ')]),
   ];
+}
+
+/** Targets by their names, a few of them. */
+export function namesOf(targets: readonly Follower[]): string {
+  const names = targets
+    .slice(0, 5)
+    .map(({ friendlyName, deviceId }) =>
+      friendlyName === null ? deviceId : JSON.stringify(printable(friendlyName)),
+    );
+  return targets.length > names.length
+    ? `${names.join(', ')} and ${targets.length - names.length} more`
+    : names.join(', ');
 }

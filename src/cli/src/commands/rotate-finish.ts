@@ -24,11 +24,12 @@ export const rotateFinish = defineCommand({
       await confirm('Remove the former key, also where targets do not know the next one?', args.yes);
     const { rotation, told, left } = await finishRotation(device, process.env, { force: args.force, urls });
     const { list } = await device.trust.readHead();
+    const inAgent = rotation.former.key.backend === 'ssh-agent';
     return {
       json: { deviceId: rotation.next.deviceId, formerId: rotation.former.deviceId, list, told, left },
       notes: [
         ...toldNotes(told),
-        `✓ The former key (${rotation.former.deviceId}) is removed: this machine signs with ${rotation.next.deviceId} alone.`,
+        `✓ The former key (${rotation.former.deviceId}) is ${inAgent ? 'not used any more, and stays in the SSH agent' : 'removed'}: this machine signs with ${rotation.next.deviceId} alone.`,
         ...left.map((id) => `! ${id} has not accepted the next key: pair with it again.`),
         '  Each target takes the former key until 30 days after it accepted the next one, or until it is told otherwise.',
         ...instanceNotes(rotation.next.publicKey, list),

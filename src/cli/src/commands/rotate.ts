@@ -7,7 +7,7 @@ import {
   tellTargets,
 } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
-import { type Followers, followedText, followerRows, followersOf } from '../allow-list/followers';
+import { type Followers, followedText, followerRows, followersOf, namesOf } from '../allow-list/followers';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { machineDir, openMachine } from '../machine/machine';
@@ -152,17 +152,15 @@ function ownersNotes(owners: string, { list }: Pick<ListHead, 'list'>): string[]
 }
 
 function nextNotes(followers: Followers): string[] {
-  const { targets } = followers;
+  const { nextId, targets } = followers;
   const isDone = targets.every(({ hasFollowed }) => hasFollowed);
   const refused = targets.filter(({ state }) => state === 'refused');
   return [
-    `  ${followedText(followers)}. Each is told with the next request that this machine sends to it.`,
+    `  ${followedText(followers)}.${isDone ? '' : ' Each is told with the next request that this machine sends to it.'}`,
     ...(targets.some(({ state }) => state === 'waiting')
-      ? ['  Where the next key is waiting, an administrator accepts it there:  amesh rotate accept DEVICE']
+      ? [`  Where the next key is waiting, an administrator accepts it there:  amesh rotate accept ${nextId}`]
       : []),
-    ...(refused.length === 0
-      ? []
-      : [`! ${refused.map(({ deviceId }) => deviceId).join(', ')} refused it: see the log there.`]),
+    ...(refused.length === 0 ? [] : [`! ${namesOf(refused)} refused it: see the log there.`]),
     isDone
       ? `  To remove the former key:  ${here('amesh rotate finish')}`
       : `  To tell one now:  ${here('amesh rotate https://HOST/PATH')}   To take it back:  ${here('amesh rotate withdraw')}`,

@@ -9,10 +9,9 @@ import {
 } from '@authmesh/sdk/admin';
 import { AmeshError, CODES, type Signer, withWorkingKey } from '@authmesh/sdk/core';
 import { version } from '../../package.json';
-import { type Follower, followedText, readFollowers } from '../allow-list/followers';
+import { followedText, namesOf, readFollowers } from '../allow-list/followers';
 import { EXIT } from '../errors/exit-codes';
 import { here } from '../words/here';
-import { printable } from '../words/printable';
 import { isPipe } from './files';
 import { type Finding, failed, ok, skipped, toFinding, warning } from './finding';
 
@@ -111,7 +110,7 @@ export async function checkRotation(dir: string, list: PagedList | undefined): P
   if (refused.length > 0)
     return warning(
       `${found} ${namesOf(refused)} refused the next key.`,
-      'See the log there. To accept it: amesh rotate accept DEVICE',
+      `See the log there. To ask again: ${here('amesh rotate URL')}   To keep the former key: ${here('amesh rotate withdraw')}`,
     );
   if (expired.length > 0)
     return warning(
@@ -123,20 +122,9 @@ export async function checkRotation(dir: string, list: PagedList | undefined): P
   if (waiting.length > 0)
     return warning(
       `${found} At ${namesOf(waiting)}, the next key waits for an administrator.`,
-      'There: amesh rotate accept DEVICE',
+      `There: amesh rotate accept ${nextId}`,
     );
   return isLong
     ? warning(`${found} For more than 30 days nothing has told ${namesOf(left)}.`, here('amesh rotate URL'))
     : ok(found);
-}
-
-function namesOf(targets: readonly Follower[]): string {
-  const names = targets
-    .slice(0, 5)
-    .map(({ friendlyName, deviceId }) =>
-      friendlyName === null ? deviceId : JSON.stringify(printable(friendlyName)),
-    );
-  return targets.length > names.length
-    ? `${names.join(', ')} and ${targets.length - names.length} more`
-    : names.join(', ');
 }
