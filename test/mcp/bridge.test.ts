@@ -283,6 +283,12 @@ describe('amesh mcp with what is no message', () => {
       'Mcp-Session-Id',
     ],
     [
+      'an error about nothing',
+      () => ({ jsonrpc: '2.0', id: null, error: { code: -1, message: 'no' } }),
+      {},
+      'something else than a response',
+    ],
+    [
       'a response to something else',
       () => result('other', { protocolVersion: '2025-06-18' }),
       {},
@@ -386,6 +392,21 @@ describe('amesh mcp and refusals', () => {
     expect(await it.next()).toEqual(result(1));
     expect(it.asked.every(({ headers }) => headers['accept-signature'] !== undefined)).toBe(true);
     await it.end();
+  });
+
+  it('follows no redirect, for which another server could answer', async () => {
+    const it = await bridge((request, response) => {
+      const isMoved = request.method === 'GET' || request.message?.method === 'tools/call';
+      if (!isMoved) return usual(request, response);
+      return response
+        .writeHead(307, { location: request.method === 'GET' ? '/other' : 'https://evil.test/' })
+        .end();
+    });
+    await it.begin();
+    expect(await it.ask(call(1))).toMatchObject({ error: { message: 'The server answered 307.' } });
+    await expect.poll(() => it.told).toContain('The server has no stream: it answered 307.');
+    await it.end();
+    expect(it.asked.filter(({ method }) => method === 'GET')).toHaveLength(1);
   });
 
   it('says that the server is not there', async () => {

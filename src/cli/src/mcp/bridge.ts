@@ -61,7 +61,7 @@ export class Bridge {
     const { input, signal, tell } = this.#options;
     const leave = () => input.destroy();
     signal.addEventListener('abort', leave, { once: true });
-    this.#options.output.once('error', leave); // the client is gone
+    this.#options.output.on('error', leave); // the client is gone
     try {
       for await (const line of readLines(input, MAX_MESSAGE_BYTES)) await this.#take(line);
       setTimeout(() => this.#stop.abort(), LEAVING_MS).unref();
@@ -89,10 +89,6 @@ export class Bridge {
     // A server that waits for this response may be what holds up the queue.
     if (message.kind === 'response') return void this.#pass(message);
     if (message.kind === 'notification' && isId(message.cancels)) this.#cancelled.add(message.cancels);
-    if (message.kind === 'request') {
-      const refused = this.#refuse(message);
-      if (refused !== undefined) return this.#write(refused);
-    }
     this.#last = this.#last.then(() => this.#dispatch(message));
     if (++this.#waiting > MAX_REQUESTS) await this.#last;
     return undefined;
@@ -121,6 +117,8 @@ export class Bridge {
   async #dispatch(message: Exclude<Message, { kind: 'response' }>): Promise<void> {
     this.#waiting--;
     if (message.kind === 'notification') return this.#pass(message);
+    const refused = this.#refuse(message);
+    if (refused !== undefined) return this.#write(refused);
     const { id } = message;
     const answering = this.#answer(message).finally(() => {
       this.#open.delete(id);

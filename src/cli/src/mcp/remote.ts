@@ -50,7 +50,14 @@ export class Remote {
     this.#isKnown = true;
     const headers = { ...this.#session(), ...more };
     const call: { refusal?: ClientRefusal } = {};
-    const init = { method, headers, signal, ...(body === undefined ? {} : { body }) };
+    // An MCP endpoint does not move: what it says comes from this target, and from nobody else.
+    const init = {
+      method,
+      headers,
+      signal,
+      redirect: 'manual',
+      ...(body === undefined ? {} : { body }),
+    } as const;
     const response = await asking.run(call, () =>
       // A stream of events cannot be proven to its end: its head is.
       this.#amesh.fetch(this.#url, { ...init, [allowUnprovenBody]: true }),

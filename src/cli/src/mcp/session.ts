@@ -157,8 +157,7 @@ export class McpSession {
     if (!response.ok) return answeredFailure(heard);
     if (isType(response, 'application/json')) {
       const message = readMessage(await readText(response));
-      const isAnswer = message.kind === 'response' && (message.id === id || message.id === null);
-      if (!isAnswer)
+      if (message.kind !== 'response' || message.id !== id)
         throw new WrongMessageError('The server sent something else than a response to the request.');
       await deliver(message);
       return undefined;
