@@ -138,6 +138,27 @@ describe('a target that lies', () => {
   });
 });
 
+describe('a target that redirects', () => {
+  it('to another one hands over neither a statement nor a signature', async () => {
+    await rotateKey(dir, {});
+    const other = await startTarget(root, 'other', caller);
+    const seen: Headers[] = [];
+    const redirecting: typeof fetch = async (_, init) => {
+      seen.push(new Headers(init?.headers));
+      if (seen.length > 1) return new Response('ok');
+      return new Response(null, { status: 302, headers: { location: other.url } });
+    };
+    try {
+      expect(await call(machine({ answers: 'off', fetch: redirecting }))).toBe(200);
+      const named = seen.map((headers) => [...headers.keys()].filter((name) => /^auth/.test(name)));
+      expect(named[0]).toEqual(['authmesh-rotation', 'authmesh-target', 'authorization']);
+      expect(named[1]).toEqual([]);
+    } finally {
+      await other.close();
+    }
+  });
+});
+
 describe('over http, a target that was restored from a copy, and knows the former key alone', () => {
   const handled: string[] = [];
   beforeEach(() => {

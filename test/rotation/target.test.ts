@@ -113,6 +113,19 @@ describe('A target where an administrator accepts next keys', () => {
     );
     expect(await target.call(next)).toEqual({ code: 'unknown_device' });
   });
+
+  it('answers "refused" for as long as the statement counts: nobody has to refuse it each day', async () => {
+    const rotation = await target.statement(target.caller, next);
+    await target.call(target.caller, { rotation });
+    await target.trust.update((draft) => refuseSuccessor(draft, target.caller.deviceId, now()));
+    for (const days of [2, 27]) {
+      vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + days * 86_400_000 });
+      await target.add(await newKey(), `another ${days}`); // so the list forgets what is over
+      const verifier = target.verifierWith();
+      expect(await target.call(target.caller, { rotation, verifier })).toMatchObject({ answer: 'refused' });
+    }
+    vi.useRealTimers();
+  });
 });
 
 describe('A former key that still calls', () => {

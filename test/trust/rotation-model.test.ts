@@ -117,7 +117,7 @@ class Model {
     if (step.kind === 'retire') this.retire(step.by, step.to);
     if (step.kind === 'accept') this.accept(device);
     if (step.kind === 'refuse' && device?.pending) {
-      this.bury([device.pending.key]);
+      this.dead.set(device.pending.key, this.now + 720 * HOUR + 300); // as long as a statement may count
       device.pending = null;
     }
     if (step.kind === 'revoke' && device) this.remove(device);

@@ -15,6 +15,9 @@ export type Proposed = 'waiting' | 'accepted' | 'refused' | 'revoked';
 /** How long a list says that a device was revoked because its key has named two next keys: 30 days. */
 const CONFLICT_SECONDS = ROTATION_LIMITS.lifeSeconds;
 
+/** How long a key stays refused: until no statement that names it counts any more. Its device goes on to tell it. */
+const REFUSED_SECONDS = ROTATION_LIMITS.lifeSeconds + ROTATION_LIMITS.aheadSeconds;
+
 /** How to judge a rotation. */
 export interface RotationPolicy {
   readonly accept: AcceptRotation;
@@ -153,7 +156,8 @@ export async function refuseSuccessor(
   const { former, next } = await expectPending(draft, id);
   const { next: _, ...device } = former;
   await draft.put(device);
-  await buryAll(draft, [next.deviceId], nowSeconds);
+  const until = nowSeconds + REFUSED_SECONDS;
+  await draft.bury({ deviceId: next.deviceId, revokedAt: nowSeconds, until });
   return device;
 }
 
