@@ -17,6 +17,9 @@ const AT_ONCE = 3;
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const work = mkdtempSync(join(tmpdir(), 'amesh-toolchains-'));
 const page = readFileSync(join(root, 'docs/loaders.md'), 'utf8');
+const nestBlocks = [
+  ...readFileSync(join(root, 'docs/frameworks.md'), 'utf8').matchAll(/^```typescript .*\n([\s\S]*?)^```$/gm),
+].map(([, code]) => code);
 const { devDependencies, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
 const registry = execFileSync('npm', ['config', 'get', 'registry'], { encoding: 'utf8' }).trim();
@@ -34,6 +37,29 @@ const jestTest = `test('the server', (done) => {
   });
   require('./server.ts');
 }, 60_000);
+`;
+/** The guard lets a signed request in, refuses another one, and asks for a scope. */
+const nestMain = `import 'reflect-metadata';
+import type { AddressInfo } from 'node:net';
+import { createAmesh } from '@authmesh/sdk';
+import { NestFactory } from '@nestjs/core';
+import { App } from './app';
+
+async function main() {
+  const app = await NestFactory.create(App, { rawBody: true, logger: ['error'] });
+  await app.listen(0, '127.0.0.1');
+  const url = 'http://127.0.0.1:' + (app.getHttpServer().address() as AddressInfo).port + '/api/orders';
+  const caller = createAmesh({ dir: process.env.CALLER_DIR });
+  const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"item":"tea"}' };
+  const unsigned = await fetch(url, init);
+  const all = await caller.fetch(url + '/all', init);
+  const texts = [unsigned.status, await unsigned.text(), all.status, await all.text()].join(' ');
+  if (texts !== '401 {"error":"unauthorized"} 403 {"error":"scope_missing","scope":"orders:all"}') throw new Error(texts);
+  const response = await caller.fetch(url, init);
+  console.log(response.status, await response.text());
+  await app.close();
+}
+main();
 `;
 const webpack = `require('webpack')({ mode: 'production', target: 'node20', entry: './server.mjs', output: { path: __dirname, filename: 'bundle.cjs' } },
   (error, stats) => { if (error || stats.hasErrors()) throw error ?? new Error(stats.toString()); });
@@ -92,6 +118,24 @@ const tools = [
       ...['common', 'core', 'platform-express'].map((part) => `@nestjs/${part}@11.2.10`),
     ],
     files: { 'main.ts': block('NestJS', 'typescript'), 'tsconfig.json': block('NestJS', 'json') },
+    prepare: ['tsc -p tsconfig.json'],
+    run: ['node out/main.js'],
+    isEverywhere: true,
+  },
+  {
+    name: 'the guard of NestJS',
+    packages: [
+      ...types,
+      'reflect-metadata@0.2.2',
+      'rxjs@7.8.2',
+      ...['common', 'core', 'platform-express'].map((part) => `@nestjs/${part}@11.2.10`),
+    ],
+    files: {
+      'amesh.ts': nestBlocks[0],
+      'app.ts': nestBlocks[1],
+      'main.ts': nestMain,
+      'tsconfig.json': block('NestJS', 'json').replace('"main.ts"', '"*.ts"'),
+    },
     prepare: ['tsc -p tsconfig.json'],
     run: ['node out/main.js'],
     isEverywhere: true,

@@ -12,3 +12,9 @@ it.each(['axios', 'got', 'node-http'])(
     for (const part of parts) expect(plain(readPage('docs/http-clients.md'))).toContain(plain(part).trim());
   },
 );
+
+it('docs/frameworks.md shows the middleware that the contract tests', () => {
+  const path = new URL('../contract/apps/koa-verify.ts', import.meta.url);
+  const [, ...parts] = readFileSync(path, 'utf8').split(/\n\n/);
+  for (const part of parts) expect(plain(readPage('docs/frameworks.md'))).toContain(plain(part).trim());
+});
