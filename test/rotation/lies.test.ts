@@ -141,7 +141,7 @@ describe('a target that lies', () => {
 describe('a target that redirects', () => {
   it('to another one hands over neither a statement nor a signature', async () => {
     await rotateKey(dir, {});
-    const other = await startTarget(root, 'other', caller);
+    const other = await startTarget(root, 'other', await open());
     const seen: Headers[] = [];
     const redirecting: typeof fetch = async (_, init) => {
       seen.push(new Headers(init?.headers));
