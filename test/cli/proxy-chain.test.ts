@@ -37,6 +37,16 @@ const ROUTES: Readonly<Record<string, (request: IncomingMessage, response: Serve
     const host = request.headers.host;
     response.writeHead(302, { location: `http://${host}/new?x=1`, 'content-length': 0 }).end();
   },
+  '/doubled': (request, response) => {
+    const host = request.headers.host;
+    response.writeHead(302, { location: `http://${host}//evil.example/new`, 'content-length': 0 }).end();
+  },
+  '/early': (_, response) => {
+    response.writeHead(413, { 'content-length': 5 }).end('early');
+  },
+  '/strange': (_, response) => {
+    response.writeHead(799, { 'content-length': 2 }).end('no');
+  },
   '/elsewhere': (_, response) => {
     response.writeHead(302, { location: 'http://other.example/new', 'content-length': 0 }).end();
   },
@@ -204,6 +214,9 @@ describe('curl', () => {
   it('follows a redirect within the target through the proxy, and sees any other', async () => {
     const followed = await curl('-L', `${outward.origin}/moved`);
     expect(JSON.parse(followed.stdout)).toMatchObject({ target: '/new?x=1' });
+    // A path with two slashes must not become a host.
+    const doubled = await curl('-w', '%{redirect_url}', '-o', '/dev/null', `${outward.origin}/doubled`);
+    expect(doubled.stdout).toBe(`${outward.origin}//evil.example/new`);
     const { stdout } = await curl('-D-', '-o', '/dev/null', `${outward.origin}/elsewhere`);
     expect(stdout).toContain('location: http://other.example/new');
   });
@@ -554,6 +567,26 @@ describe('a large body', () => {
     expect(await streaming.end()).toBe(0);
   });
 
+  it('gets the answer of a server that does not read it to its end, also with --stream', async () => {
+    const streaming = await proxied.protect(backend.origin, ['--stream']);
+    for (const proxy of [inward, streaming]) {
+      const body = randomBytes(3 * MIB);
+      const signed = await signedRaw(proxied.signer, `127.0.0.1:${proxy.port}`, {
+        method: 'POST',
+        target: '/early',
+        body,
+      });
+      const framed = [...signed.headers, `Content-Length: ${body.length}`];
+      const client = await RawClient.connect(proxy.port);
+      client.write(head(signed.line, framed), body.subarray(0, 2 * MIB));
+      if (proxy === inward) client.write(body.subarray(2 * MIB));
+      const answer = await client.response();
+      expect([answer.status, answer.body]).toEqual([413, 'early']);
+      client.destroy();
+    }
+    expect(await streaming.end()).toBe(0);
+  });
+
   const sizeBytes = times(64, 128, 1024) * MIB;
   it.skipIf(!measured)('goes both ways in bounded memory, in files and with --stream', async () => {
     for (const flags of [[], ['--stream']]) {
@@ -620,6 +653,13 @@ describe('a server that does not answer', () => {
     const unproven = await answerOf(ask(front, '/').end());
     expect([unproven.statusCode, unproven.text]).toEqual([502, '{"error":"server_unreachable"}']);
     await front.end();
+  });
+
+  it('is 502 if its status is none', async () => {
+    for (const options of [{}, { answers: 'off' as const }]) {
+      const answer = await proxied.callerWith(options).fetch(`${inward.origin}/strange`);
+      expect([answer.status, await answer.text()]).toEqual([502, '{"error":"server_unreachable"}']);
+    }
   });
 
   it('is 504 if it takes too long', async () => {

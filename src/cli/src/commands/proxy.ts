@@ -21,7 +21,7 @@ import { type OutputOptions, printNotes } from '../terminal/output';
 import { toBytes } from '../words/bytes';
 import { durationFlag, toSeconds } from '../words/duration';
 
-const TIMEOUTS = { least: 1, most: 3600 };
+const TIMEOUTS = { least: 1, most: 600 };
 const GRACES = { least: 1, most: 86_400 };
 
 /** Flags that belong to one of the two directions. */

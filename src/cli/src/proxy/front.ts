@@ -20,7 +20,8 @@ export interface Certificate {
 }
 
 const HEADERS_MS = 15_000;
-const IDLE_MS = 600_000;
+/** Longer than any --timeout. */
+const IDLE_MS = 900_000;
 const MAX_CONNECTIONS = 10_000;
 const MAX_HEADER_BYTES = 32_768;
 const MAX_STREAMS = 100;

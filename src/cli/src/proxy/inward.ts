@@ -19,7 +19,16 @@ import {
   withoutLength,
 } from './lines/framing';
 import { eachLine, endToEnd, isOfProxy, type Lines, valuesOf } from './lines/header-lines';
-import { answerTo, headOf, isGone, type ProxyResponse, relay, releaseAfter, reply } from './reply';
+import {
+  answerTo,
+  closeUnread,
+  headOf,
+  isGone,
+  type ProxyResponse,
+  relay,
+  releaseAfter,
+  reply,
+} from './reply';
 import type { Answered, Server } from './server';
 import { type Gathered, MEMORY_BYTES, type Spool } from './spool';
 import { joinSockets, refuseUpgrade, writeUpgrade } from './upgrade';
@@ -125,6 +134,7 @@ export class Inward {
     }
     const head = headOf(answer);
     const { journal } = this.#options;
+    closeUnread(request, response);
     response.once('close', () =>
       journal.passed({
         method: request.method,
@@ -136,7 +146,12 @@ export class Inward {
       }),
     );
     const holdsBytes = asksForProof(request.rawHeaders) ? MAX_ANSWER_BYTES : 0;
-    relay(response, { head, body: answer, holdsBytes });
+    try {
+      relay(response, { head, body: answer, holdsBytes });
+    } catch (error) {
+      answer.destroy();
+      throw error;
+    }
   }
 
   /** An upgrade: verified like any request, and then the two connections are joined. */

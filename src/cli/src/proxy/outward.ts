@@ -9,7 +9,7 @@ import { type Journal, shownPath } from './journal';
 import { bodyLength, requestFault } from './lines/framing';
 import { endToEnd, isOfProxy, valuesOf } from './lines/header-lines';
 import type { ListenPlace } from './place';
-import { type AnswerHead, answerTo, headOf, relay, releaseAfter, reply } from './reply';
+import { type AnswerHead, answerTo, closeUnread, headOf, relay, releaseAfter, reply } from './reply';
 import type { Server } from './server';
 import type { Gathered, Spool } from './spool';
 import { CALL, type Call, Probed } from './transport';
@@ -101,6 +101,7 @@ export class Outward {
     if (call.answer === undefined) throw new Error('There is no answer.');
     const { server, journal } = this.#options;
     const head = here(headOf(call.answer.response, hiddenFrom(call)), server.place.url);
+    closeUnread(request, response);
     response.once('close', () =>
       journal.passed({
         method: request.method,
@@ -293,7 +294,10 @@ function here(head: AnswerHead, { origin }: URL): AnswerHead {
   const lines = head.lines.map((value, i) => {
     if (i % 2 === 0 || !/^(?:content-)?location$/i.test(head.lines[i - 1] as string)) return value;
     const url = /^https?:\/\//i.test(value) && URL.canParse(value) ? new URL(value) : undefined;
-    return url?.origin === origin ? url.pathname + url.search + url.hash : value;
+    if (url?.origin !== origin) return value;
+    // Without its host, a path that begins with two slashes would name another host.
+    const path = url.pathname.startsWith('//') ? `/.${url.pathname}` : url.pathname;
+    return path + url.search + url.hash;
   });
   return { ...head, lines };
 }

@@ -105,6 +105,21 @@ function lingerOn(request: ProxyRequest, done: () => void): void {
   request.resume();
 }
 
+/**
+ * Ends an exchange whose answer came before the end of its request. What nobody reads would keep the connection open, and its
+ * end would not be noticed.
+ */
+export function closeUnread(request: ProxyRequest, response: ProxyResponse): void {
+  response.once('finish', () => {
+    if (request.complete) return;
+    lingerOn(request, () => {
+      if (request.complete) return;
+      if (isHttp2(request)) request.stream.close();
+      else request.destroy();
+    });
+  });
+}
+
 /** Ends an answer in its middle, so that the client sees that it is not complete. */
 export function breakOff(response: ProxyResponse): void {
   const { stream } = response as Partial<Http2ServerResponse>;

@@ -1,7 +1,6 @@
 import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http';
 import { Agent as SecureAgent, request as secureRequest } from 'node:https';
 import type { Duplex, Readable } from 'node:stream';
-import { pipeline } from 'node:stream';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { ProxyFault } from './fault';
 import type { Lines } from './lines/header-lines';
@@ -34,7 +33,7 @@ export interface Answered {
 }
 
 /** An answer that says nothing for so long is given up. */
-const IDLE_MS = 600_000;
+const IDLE_MS = 900_000;
 const MAX_HEADER_BYTES = 65_536;
 
 /** Sends requests over connections that stay open. */
@@ -93,6 +92,13 @@ export class Server {
       });
       sent.on('response', (response) => {
         timer.stop();
+        const { statusCode = 0 } = response;
+        if (statusCode < 200 || statusCode > 599) {
+          sent.destroy(
+            new ProxyFault(502, 'server_unreachable', `${this.place.shown} answered ${statusCode}.`),
+          );
+          return;
+        }
         sent.setTimeout(IDLE_MS, () => response.destroy(new Error('The answer stopped.')));
         resolve({ response });
       });
@@ -105,10 +111,17 @@ export class Server {
         sent.end(body);
         return;
       }
-      pipeline(body, sent, (error) => {
-        if (error) bodyError = isOfBody(error) ? error : undefined;
-        if (error && !sent.destroyed) sent.destroy(error);
+      const stop = (error?: Error) => {
+        if (error !== undefined && isOfBody(error)) bodyError = error;
+        if (!sent.writableFinished) sent.destroy(error);
+      };
+      body.on('error', stop);
+      body.on('close', () => {
+        if (!body.readableEnded) stop(new Error('The body broke off.'));
       });
+      // A server may answer before it has read all. The client gets that answer, so its request must not be destroyed.
+      sent.on('close', () => body.unpipe(sent));
+      body.pipe(sent);
     });
   }
 
@@ -118,11 +131,13 @@ export class Server {
       sent.destroy(new ProxyFault(504, 'server_unreachable', `${this.place.shown} did not answer in time.`));
     sent.setTimeout(this.#timeoutMs, late);
     let timer: NodeJS.Timeout | undefined;
-    sent.once('finish', () => {
+    const begin = () => {
       timer = setTimeout(late, this.#timeoutMs);
-    });
+    };
+    sent.once('finish', begin);
     return {
       stop() {
+        sent.off('finish', begin); // a body may end long after its answer has begun
         clearTimeout(timer);
         sent.setTimeout(0);
       },
