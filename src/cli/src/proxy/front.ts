@@ -4,7 +4,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { CommandError } from '../errors/errors';
 import type { ProxyRequest } from './lines/framing';
-import type { ProxyResponse } from './reply';
+import { breakOff, type ProxyResponse } from './reply';
 import { refuseUpgrade } from './upgrade';
 
 /** What handles the requests of a {@link Front}. */
@@ -47,7 +47,11 @@ export class Front {
     const handle = (request: IncomingMessage, response: ServerResponse, isExpecting: boolean) => {
       response.on('error', () => {}); // a client that goes away
       if (this.#isEnding) this.#lastOn(response);
-      handler.handle(request, response, { isExpecting });
+      try {
+        handler.handle(request, response, { isExpecting });
+      } catch {
+        breakOff(response); // of a stream that was reset, for example: it must not end the process
+      }
     };
     events.on('request', (request, response) => handle(request, response, EXPECTS.nothing));
     events.on('checkContinue', (request, response) => handle(request, response, EXPECTS.continue));

@@ -31,7 +31,7 @@ import {
 } from './reply';
 import type { Answered, Server } from './server';
 import { type Gathered, MEMORY_BYTES, type Spool } from './spool';
-import { joinSockets, refuseUpgrade, writeUpgrade } from './upgrade';
+import { joinSockets, refuseUpgrade, watchClient, writeUpgrade } from './upgrade';
 
 /** The largest answer that is held back to be signed, in bytes: the default of `maxAnswerBytes`. */
 const MAX_ANSWER_BYTES = 1_048_576;
@@ -201,8 +201,13 @@ export class Inward {
       ...['Connection', 'Upgrade'],
       ...['Upgrade', 'websocket'],
     ];
-    const onSent = (destroy: () => void) => void socket.once('close', destroy);
-    return this.#options.server.send({ method: 'GET', target: request.url ?? '/', lines, onSent });
+    let stop = () => {};
+    const onSent = (destroy: () => void) => {
+      stop = watchClient(socket, destroy);
+    };
+    return this.#options.server
+      .send({ method: 'GET', target: request.url ?? '/', lines, onSent })
+      .finally(() => stop());
   }
 
   /** What came, without what only this proxy may say, what was said to this proxy, and what a client may have invented. */

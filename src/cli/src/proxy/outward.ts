@@ -13,7 +13,7 @@ import { type AnswerHead, answerTo, closeUnread, headOf, relay, releaseAfter, re
 import type { Server } from './server';
 import type { Gathered, Spool } from './spool';
 import { CALL, type Call, Probed } from './transport';
-import { joinSockets, refuseUpgrade, writeUpgrade } from './upgrade';
+import { joinSockets, refuseUpgrade, watchClient, writeUpgrade } from './upgrade';
 
 /** How {@link Outward} signs. */
 export interface OutwardOptions {
@@ -127,14 +127,14 @@ export class Outward {
   async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const startMs = performance.now();
     const controller = new AbortController();
-    socket.once('close', () => controller.abort());
+    const stop = watchClient(socket, () => controller.abort());
     try {
       const url = this.#urlOf(request);
       this.#checkUpgrade(request, url);
       const call = toCall(request, { isUpgrade: true });
       const init = { method: 'GET', headers: call.headers, signal: controller.signal };
       // Nothing can prove what comes after the handshake.
-      await this.#fetchUpgrade(url, call, init);
+      await this.#fetchUpgrade(url, call, init).finally(stop);
       if (call.answer === undefined) throw new Error('There is no answer.');
       const answerHead = headOf(call.answer.response);
       const seen = { method: request.method, path: shownPath(request.url), status: answerHead.status };

@@ -57,11 +57,16 @@ export function answerTo(error: unknown): OwnAnswer {
  *
  * An answer that has begun can only be broken off.
  */
-export function reply(request: ProxyRequest, response: ProxyResponse, { status, wire }: OwnAnswer): void {
-  if (response.headersSent || response.writableEnded) {
-    breakOff(response);
-    return;
+export function reply(request: ProxyRequest, response: ProxyResponse, answer: OwnAnswer): void {
+  try {
+    if (response.headersSent || response.writableEnded) breakOff(response);
+    else write(request, response, answer);
+  } catch {
+    breakOff(response); // Node takes no answer for a stream that was reset
   }
+}
+
+function write(request: ProxyRequest, response: ProxyResponse, { status, wire }: OwnAnswer): void {
   const body = JSON.stringify({ error: wire });
   for (const name of response.getHeaderNames()) if (!KEPT.test(name)) response.removeHeader(name);
   response.statusCode = status;

@@ -44,6 +44,18 @@ function statusLine(status: number): string {
   return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`;
 }
 
+/**
+ * Calls `onClose` when a client leaves before its upgrade is answered. Nothing is read from such a connection otherwise, so its end would
+ * not be noticed.
+ *
+ * @returns ends that, before the connection is joined with another one
+ */
+export function watchClient(socket: Duplex, onClose: () => void): () => void {
+  const read = () => {}; // what arrives stays in the buffer of the stream
+  socket.once('close', onClose).on('readable', read);
+  return () => void socket.off('readable', read);
+}
+
 /** A connection, and what has arrived on it already. */
 export interface Joined {
   readonly socket: Duplex;

@@ -1,0 +1,138 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { connect as connectHttp2 } from 'node:http2';
+import { setImmediate } from 'node:timers/promises';
+import { signRequest } from '@authmesh/sdk/core';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { Backend, type Proxied, type RunningProxy, useProxied } from '../support/proxied';
+import { head, RawClient } from '../support/raw-http';
+import { signedRaw } from '../support/signed-raw';
+
+const createProxied = useProxied();
+
+let proxied: Proxied;
+let backend: Backend;
+let proxy: RunningProxy;
+let ca: string;
+/** Responses that wait for the test. */
+const opened: ServerResponse[] = [];
+
+beforeAll(async () => {
+  proxied = await createProxied();
+  backend = await new Backend((request, response) => {
+    backend.note(request);
+    if (request.url?.startsWith('/late')) opened.push(response);
+    else response.end('ok');
+  }).listen();
+  const certificate = await proxied.certificate();
+  ca = certificate.cert;
+  // In a process of its own: an error that nobody catches would end it.
+  proxy = await proxied.protect(backend.origin, certificate.args, { isProcess: true });
+}, 180_000);
+afterAll(async () => {
+  expect(await proxy?.end()).toBe(0);
+  backend?.close();
+});
+
+const authority = () => `127.0.0.1:${proxy.port}`;
+
+async function signedHeaders(target: string, method = 'GET') {
+  const view = { method, target, authority: authority(), headers: {} };
+  return { ...(await signRequest(view, proxied.signer)).headers, ':path': target, ':method': method };
+}
+
+async function connect() {
+  const session = connectHttp2(`https://${authority()}`, { ca });
+  session.on('error', () => {});
+  await once(session, 'connect');
+  return session;
+}
+
+it('goes on when a stream of HTTP/2 is reset before its answer, while it comes, and with its session', async () => {
+  for (const end of ['reset', 'session', 'half'] as const) {
+    const session = await connect();
+    const stream = session.request(await signedHeaders('/late'), { endStream: true });
+    stream.on('error', () => {});
+    await expect.poll(() => opened.length).toBe(1);
+    const [response] = opened.splice(0) as [ServerResponse];
+    if (end === 'half') {
+      response.writeHead(200, { 'content-length': 100_000 });
+      response.write('x'.repeat(50_000));
+      await once(stream, 'response');
+    }
+    if (end === 'session') session.destroy();
+    else stream.close(8);
+    await once(stream, 'close');
+    response.end('x'.repeat(50_000));
+    session.destroy();
+  }
+  await stillServes();
+});
+
+it('goes on when the server behind breaks off an answer over HTTP/2, and says so', async () => {
+  const session = await connect();
+  const stream = session.request(await signedHeaders('/late'), { endStream: true });
+  const failed = once(stream, 'error');
+  await expect.poll(() => opened.length).toBe(1);
+  const [response] = opened.splice(0) as [ServerResponse];
+  response.writeHead(200, { 'content-length': 100_000 });
+  response.write('half');
+  stream.resume();
+  await once(stream, 'response');
+  response.destroy();
+  expect(String((await failed)[0])).toContain('INTERNAL_ERROR');
+  session.destroy();
+  await stillServes();
+});
+
+it('goes on when many requests of strangers, and of a caller, break off at once', async () => {
+  const session = await connect();
+  for (let i = 0; i < 50; i++) {
+    const more = i % 2 === 0 ? {} : { a_b: 'c' };
+    const headers = { ...(await signedHeaders(`/x?${i}`, 'POST')), ...more };
+    const stream = session.request(headers, { endStream: false });
+    stream.on('error', () => {});
+    stream.write('a');
+    void setImmediate().then(() => stream.close(8));
+  }
+  session.destroy();
+  await stillServes();
+});
+
+async function stillServes(): Promise<void> {
+  const session = await connect();
+  const stream = session.request(await signedHeaders('/fine'), { endStream: true });
+  const [answer] = await once(stream, 'response');
+  expect(answer[':status']).toBe(200);
+  session.destroy();
+}
+
+it('goes on over plain HTTP when a client leaves at each moment', async () => {
+  const plain = await proxied.protect(backend.origin, [], { isProcess: true });
+  const host = `127.0.0.1:${plain.port}`;
+  const upgrade = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'];
+  for (const more of [
+    [],
+    upgrade,
+    ['Content-Length: 100'],
+    ['Expect: 100-continue', 'Content-Length: 100'],
+  ]) {
+    for (const target of ['/late', '/fine']) {
+      const signed = await signedRaw(proxied.signer, host, { target });
+      const text = head(signed.line, [...signed.headers, ...more]);
+      for (const cut of [10, text.length - 2, text.length]) {
+        const client = await RawClient.connect(plain.port);
+        client.write(text.slice(0, cut));
+        await setImmediate();
+        client.socket.resetAndDestroy();
+      }
+    }
+  }
+  for (const response of opened.splice(0)) response.end('late');
+  const client = await RawClient.connect(plain.port);
+  const signed = await signedRaw(proxied.signer, host, { target: '/fine' });
+  client.write(head(signed.line, signed.headers));
+  expect((await client.response()).status).toBe(200);
+  client.destroy();
+  expect(await plain.end()).toBe(0);
+});
