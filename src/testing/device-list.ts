@@ -1,9 +1,4 @@
-import {
-  type AllowList,
-  type AllowListSource,
-  createAllowList,
-  type TrustedDevice,
-} from '../core/devices/allow-list';
+import type { AllowList, AllowListSource, TrustedDevice } from '../core/devices/allow-list';
 
 /** An allow list in memory that tests change. A change counts from the next request. */
 export class DeviceList implements AllowListSource {
@@ -13,7 +8,7 @@ export class DeviceList implements AllowListSource {
 
   /**
    * @param deviceId the machine whose list it is
-   * @param hosts the authorities that it answers to; none: any that a caller names the machine for
+   * @param hosts the authorities that it answers to, in normal form; none: any that a caller names the machine for
    */
   constructor(
     readonly deviceId: string,
@@ -21,13 +16,16 @@ export class DeviceList implements AllowListSource {
   ) {}
 
   current(): AllowList {
-    this.#list ??= createAllowList({
-      deviceId: this.deviceId,
-      hosts: this.hosts,
-      devices: [...this.#devices.values()],
-      endedDelegations: [...this.#ended],
-    });
+    this.#list ??= this.#snapshot();
     return this.#list;
+  }
+
+  /** What is in it was checked when it was added: keys are our own, and scopes and times were read. */
+  #snapshot(): AllowList {
+    const { deviceId, hosts } = this;
+    const devices = new Map(this.#devices);
+    const endedDelegations = new Set(this.#ended);
+    return { deviceId, hosts, endedDelegations, find: (id) => devices.get(id), targetOf: () => undefined };
   }
 
   get(deviceId: string): TrustedDevice | undefined {

@@ -93,12 +93,12 @@ const MAX_REFUSALS = 1000;
  * @see docs/testing.md
  */
 export async function createTestMesh(options: TestMeshOptions = {}): Promise<TestMesh> {
-  const { name, fetch, answers, origin } = readOptions(options);
+  const { name, fetch, answers, origin, authority } = readOptions(options);
   const clock = new TestClock();
   const { signer } = await generateSigner(cryptoProvider);
   const { publicKey } = signer;
   const deviceId = await deviceIdOf(publicKey, cryptoProvider);
-  const list = new DeviceList(deviceId, origin.hostname === 'localhost' ? [] : [origin.host]);
+  const list = new DeviceList(deviceId, origin.hostname === 'localhost' ? [] : [authority]);
   const parts: MeshParts = { url: origin.origin, clock, list, fetch, answers, publicKey };
   const refusals: Refusal[] = [];
   const note = (refusal: Refusal) => {
@@ -179,14 +179,15 @@ function readOptions(options: TestMeshOptions) {
   const { name = 'target', fetch, answers = 'auto', url = 'https://localhost' } = options;
   if (typeof name !== 'string' || name === '') throw new TypeError('name must be a text.');
   if (fetch !== undefined && typeof fetch !== 'function') throw new TypeError('fetch must be a function.');
-  return { name, fetch, answers: readAnswers(answers), origin: readOrigin(url) };
+  return { name, fetch, answers: readAnswers(answers), ...readOrigin(url) };
 }
 
 /** @throws TypeError for what is no origin */
-function readOrigin(url: string): URL {
+function readOrigin(url: string): { origin: URL; authority: string } {
   const origin = URL.canParse(url) ? new URL(url) : undefined;
-  const isRoot = origin !== undefined && origin.href === `${origin.origin}/`;
-  if (!isRoot || !/^https?:$/.test(origin.protocol) || normalizeAuthority(origin.host) === null)
+  const isRoot = origin?.href === `${origin?.origin}/` && /^https?:$/.test(origin.protocol);
+  const authority = isRoot ? normalizeAuthority(origin.host) : null;
+  if (origin === undefined || authority === null)
     throw new TypeError('url must be http:// or https:// and a host, such as https://orders.internal.');
-  return origin;
+  return { origin, authority };
 }
