@@ -1,4 +1,4 @@
-import { createPrivateKey, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { newPrivateKey, toSigner } from '../core/crypto/node';
@@ -22,7 +22,7 @@ import {
   suppliedPassphrase,
   takeKept,
 } from './passphrase';
-import { roundsOf, toEncryptedPem } from './pkcs8';
+import { openEncryptedPem, roundsOf, toEncryptedPem } from './pkcs8';
 import { wipe } from './secrets/secret-bytes';
 
 // A human's passphrase is stretched as OWASP recommends. 256 random bits cannot be guessed anyway.
@@ -93,7 +93,7 @@ async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext)
   }
   let key: KeyObject;
   try {
-    key = createPrivateKey({ key: pem, passphrase: passphrase.bytes as Buffer });
+    key = await openEncryptedPem(pem, passphrase.bytes);
   } catch {
     if (passphrase.source === 'generated') {
       throw new AmeshError(

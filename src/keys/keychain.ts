@@ -1,4 +1,4 @@
-import { createPrivateKey, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { newPrivateKey, toSigner } from '../core/crypto/node';
 import { AmeshError, isAmeshError, partsOf } from '../core/errors/amesh-error';
 import type { KeyBackend, KeyContext } from './backend';
@@ -7,7 +7,7 @@ import { KEY_CODES } from './errors/codes';
 import { KeyFiles, lostKey } from './key-files';
 import { openKeychain } from './keychain/store';
 import { newPassphrase } from './passphrase';
-import { roundsOf, toEncryptedPem } from './pkcs8';
+import { openEncryptedPem, roundsOf, toEncryptedPem } from './pkcs8';
 import { wipe } from './secrets/secret-bytes';
 
 const files = new KeyFiles('.keychain.pem');
@@ -68,7 +68,7 @@ export const keychain: KeyBackend = Object.freeze({
         },
       );
     try {
-      return toSigner(decrypt(pem, passphrase));
+      return toSigner(await decrypt(pem, passphrase));
     } finally {
       wipe(passphrase);
     }
@@ -83,12 +83,12 @@ export const keychain: KeyBackend = Object.freeze({
   },
 } satisfies KeyBackend);
 
-function decrypt(pem: string, passphrase: Uint8Array): KeyObject {
+async function decrypt(pem: string, passphrase: Uint8Array): Promise<KeyObject> {
   // An unencrypted key would open with any passphrase, and somebody else may have put it there.
   if (roundsOf(pem) === null) throw lostKey('The key file is not an encrypted PKCS#8 key with PBES2.');
   let key: KeyObject;
   try {
-    key = createPrivateKey({ key: pem, passphrase: passphrase as Buffer });
+    key = await openEncryptedPem(pem, passphrase);
   } catch {
     throw lostKey('The passphrase in the keychain does not open the private key.');
   }

@@ -1,4 +1,4 @@
-import { createCipheriv, type KeyObject, pbkdf2, randomBytes } from 'node:crypto';
+import { createCipheriv, createPrivateKey, type KeyObject, pbkdf2, randomBytes, subtle } from 'node:crypto';
 import { promisify } from 'node:util';
 import { wipe } from './secrets/secret-bytes';
 
@@ -84,20 +84,72 @@ const MAX_ROUNDS = 2_000_000;
  * @returns null for any other text
  */
 export function roundsOf(pem: string): number | null {
+  return readPem(pem)?.rounds ?? null;
+}
+
+/**
+ * Opens a key that {@link toEncryptedPem} or openssl wrote.
+ *
+ * OpenSSL frees what it decrypts without overwriting it, so a later dump of the memory may contain the key once more. In the form
+ * of {@link toEncryptedPem} the key is decrypted here.
+ *
+ * @throws an error of node:crypto if the passphrase is wrong; TypeError for any other text
+ */
+export async function openEncryptedPem(pem: string, passphrase: Uint8Array): Promise<KeyObject> {
+  const read = readPem(pem);
+  if (read === null) throw new TypeError('This is not an encrypted PKCS#8 key with PBES2.');
+  const { salt, rounds, iv, encrypted } = read;
+  if (salt === undefined || iv === undefined)
+    return createPrivateKey({ key: pem, passphrase: passphrase as Buffer });
+  const secret = await derive(passphrase, salt, rounds, 32, 'sha256');
+  let der: Uint8Array | undefined;
+  try {
+    // Decipher.update() would leave a copy behind, too.
+    const key = await subtle.importKey('raw', secret, 'AES-CBC', false, ['decrypt']);
+    der = new Uint8Array(await subtle.decrypt({ name: 'AES-CBC', iv }, key, encrypted));
+    return createPrivateKey({ key: der as Buffer, format: 'der', type: 'pkcs8' });
+  } finally {
+    wipe(secret, der ?? EMPTY);
+  }
+}
+
+interface EncryptedKey {
+  readonly rounds: number;
+  readonly encrypted: Buffer;
+  /** Undefined, like `iv`, unless the key is in the form of {@link toEncryptedPem}. */
+  readonly salt?: Buffer | undefined;
+  /** 16 bytes. */
+  readonly iv?: Buffer | undefined;
+}
+
+/** @see RFC 8018 appendix A.4 */
+function readPem(pem: string): EncryptedKey | null {
   const body = PEM.exec(pem)?.[1];
   if (body === undefined) return null;
   const outer = elements(Buffer.from(body, 'base64'))[0];
   const [scheme, encrypted] = outer === undefined ? [] : elements(outer.content);
   if (outer?.tag !== 0x30 || scheme?.tag !== 0x30 || encrypted?.tag !== 0x04) return null;
   const [oid, parameters] = elements(scheme.content);
-  if (oid === undefined || !OID.pbes2.subarray(2).equals(oid.content)) return null;
-  const [kdf] = elements(parameters?.content ?? EMPTY);
-  const [, settings] = elements(kdf?.content ?? EMPTY);
-  const [, rounds] = elements(settings?.content ?? EMPTY);
+  if (!isOid(oid, OID.pbes2)) return null;
+  const [kdf, cipher] = elements(parameters?.content ?? EMPTY);
+  const [kdfOid, settings] = elements(kdf?.content ?? EMPTY);
+  const [salt, rounds, prf, ...more] = elements(settings?.content ?? EMPTY);
   const { length } = rounds?.content ?? EMPTY;
   if (rounds?.tag !== 0x02 || length < 1 || length > 4) return null;
   const count = rounds.content.readUIntBE(0, length);
-  return count <= MAX_ROUNDS ? count : null;
+  if (count > MAX_ROUNDS) return null;
+  const read = { rounds: count, encrypted: encrypted.content };
+  const [cipherOid, iv] = elements(cipher?.content ?? EMPTY);
+  const [prfOid] = elements(prf?.content ?? EMPTY);
+  const isOwn =
+    isOid(kdfOid, OID.pbkdf2) && isOid(prfOid, OID.hmacWithSha256) && isOid(cipherOid, OID.aes256Cbc);
+  if (!isOwn || more.length > 0 || salt?.tag !== 0x04 || iv?.tag !== 0x04 || iv.content.length !== 16)
+    return read;
+  return { ...read, salt: salt.content, iv: iv.content };
+}
+
+function isOid(element: Element | undefined, oid: Buffer): boolean {
+  return element !== undefined && element.tag === oid[0] && oid.subarray(2).equals(element.content);
 }
 
 const EMPTY = Buffer.alloc(0);

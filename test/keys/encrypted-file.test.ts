@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BACKENDS, createIdentity, type Env, findBackend, openDevice } from '@authmesh/sdk/admin';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { toEncryptedPem } from '../../src/keys/pkcs8';
+import { openEncryptedPem, toEncryptedPem } from '../../src/keys/pkcs8';
 import { keyBackendContract } from '../support/key-backend-contract';
 
 const backend = findBackend('encrypted-file');
@@ -303,6 +303,49 @@ async function withTooManyRounds(key: KeyObject, passphrase: string): Promise<st
   const body = Buffer.from(changed, 'hex').toString('base64');
   return `-----BEGIN ENCRYPTED PRIVATE KEY-----\n${body}\n-----END ENCRYPTED PRIVATE KEY-----\n`;
 }
+
+describe('an encrypted key', () => {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const passphrase = Buffer.from(SECRET);
+  const WRITERS: readonly [name: string, write: () => string | Promise<string>][] = [
+    ['as amesh writes it', () => toEncryptedPem(privateKey, SECRET, 1000)],
+    ...['aes-256-cbc', 'aes-128-cbc', 'des-ede3-cbc'].map((cipher): [string, () => string] => [
+      `as Node writes it, with ${cipher}`,
+      () => privateKey.export({ format: 'pem', type: 'pkcs8', cipher, passphrase: SECRET }) as string,
+    ]),
+  ];
+
+  it.each(WRITERS)('%s opens with its passphrase, and with no other', async (_name, write) => {
+    const pem = await write();
+    const opened = await openEncryptedPem(pem, passphrase);
+    expect(opened.equals(privateKey)).toBe(true);
+    for (let i = 0; i < 20; i++)
+      await expect(openEncryptedPem(pem, Buffer.from(`no ${i}`))).rejects.toThrow();
+  });
+
+  itWithOpenssl.each(['hmacWithSHA256', 'hmacWithSHA1', 'hmacWithSHA512'])(
+    'that openssl writes with %s opens',
+    async (prf) => {
+      const plain = privateKey.export({ format: 'pem', type: 'pkcs8' }) as string;
+      const how = ['-v2', 'aes-256-cbc', '-v2prf', prf, '-passout', `pass:${SECRET}`];
+      const pem = openssl(['pkcs8', '-topk8', ...how], plain);
+      expect((await openEncryptedPem(pem, passphrase)).equals(privateKey)).toBe(true);
+    },
+  );
+
+  it('that was changed in any byte does not open, or is the same key', async () => {
+    const pem = await toEncryptedPem(privateKey, SECRET, 1);
+    const [, body = ''] = /-\n([^-]+)\n-/.exec(pem) ?? [];
+    const der = Buffer.from(body, 'base64');
+    for (let at = 0; at < der.length; at++) {
+      const changed = Buffer.from(der);
+      changed.writeUInt8(changed.readUInt8(at) ^ 0x04, at);
+      const text = pem.replace(body, changed.toString('base64'));
+      const opened = await openEncryptedPem(text, passphrase).catch(() => null);
+      if (opened !== null) expect(opened.equals(privateKey)).toBe(true);
+    }
+  });
+});
 
 describe('a key file that is not one encrypted key', () => {
   it('is refused, whatever passphrase it would open with', async () => {
