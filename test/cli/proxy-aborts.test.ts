@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
+import { connect as netConnect } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { signRequest } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -106,6 +107,25 @@ async function stillServes(): Promise<void> {
   expect(answer[':status']).toBe(200);
   session.destroy();
 }
+
+it('keeps no connection of a stranger whose upgrade it has refused', async () => {
+  const plain = await proxied.protect(backend.origin);
+  const lines = [`Host: 127.0.0.1:${plain.port}`, 'Connection: Upgrade', 'Upgrade: websocket'];
+  for (const line of ['GET /x HTTP/1.1', 'CONNECT evil.example:1 HTTP/1.1']) {
+    // It keeps its own side open.
+    const socket = netConnect({ port: plain.port, host: '127.0.0.1', allowHalfOpen: true });
+    const errors: Error[] = [];
+    socket.on('error', (error) => errors.push(error));
+    socket.write(head(line, lines));
+    socket.resume();
+    await once(socket, 'end');
+    const writing = setInterval(() => socket.write('x'), 50);
+    await expect.poll(() => errors.length).toBeGreaterThan(0);
+    clearInterval(writing);
+    socket.destroy();
+  }
+  expect(await plain.end()).toBe(0);
+});
 
 it('goes on over plain HTTP when a client leaves at each moment', async () => {
   const plain = await proxied.protect(backend.origin, [], { isProcess: true });

@@ -20,7 +20,12 @@ export function refuseUpgrade(
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   const length = `content-length: ${Buffer.byteLength(body)}\r\n`;
   socket.end(`${statusLine(status)}${lines.join('')}${length}connection: close\r\n\r\n${body}`);
+  // The end of a connection from which nobody reads is not noticed, and a stranger may keep it open for ever.
+  socket.resume();
+  setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
+
+const LINGER_MS = 1000;
 
 /** Writes what a server has answered to an upgrade: 101, or a response to a request like any other. */
 export function writeUpgrade(
@@ -52,8 +57,9 @@ function statusLine(status: number): string {
  */
 export function watchClient(socket: Duplex, onClose: () => void): () => void {
   const read = () => {}; // what arrives stays in the buffer of the stream
-  socket.once('close', onClose).on('readable', read);
-  return () => void socket.off('readable', read);
+  if (socket.destroyed || socket.readableEnded) onClose(); // while it was verified
+  socket.once('close', onClose).once('end', onClose).on('readable', read);
+  return () => void socket.off('readable', read).off('end', onClose);
 }
 
 /** A connection, and what has arrived on it already. */
