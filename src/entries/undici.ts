@@ -1,1 +1,1 @@
-export { type Dispatch, signing } from '../adapters/undici/signing';
+export { type Dispatch, type Signing, signing } from '../adapters/undici/signing';

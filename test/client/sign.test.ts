@@ -34,7 +34,7 @@ async function deliver({ url, method, headers, body, stream, answered }: SignedR
     path: pathname + search,
     headers: { ...Object.fromEntries(headers), host: `127.0.0.1:${port}` },
   });
-  request.end(stream === null ? (body ?? undefined) : await buffer(stream));
+  request.end(stream === null ? (body ?? undefined) : await buffer(stream as never));
   const [response] = await once(request, 'response');
   const text = String(await buffer(response));
   const { status = response.statusCode } = response;

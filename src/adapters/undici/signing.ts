@@ -20,7 +20,7 @@ interface DispatchOptions {
 }
 
 /** Whatever signs: an instance of amesh. */
-interface Signing {
+export interface Signing {
   /** As `Amesh.sign()`. */
   readonly sign: (request: RequestToSign) => Promise<SignedRequest>;
 }
