@@ -53,6 +53,7 @@ export { issuedAtOf } from '../machine/rotation/change-rotation';
 export { ownTrust } from '../machine/rotation/own-trust';
 export {
   hasSaid,
+  type Listed,
   type OwnRotation,
   readRotationFile,
   type ToldState,

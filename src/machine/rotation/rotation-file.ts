@@ -87,19 +87,25 @@ export function stateAfter(what: 'rotate' | 'withdraw', answer: RotationAnswer):
 }
 
 /** What a list says about a target. */
-type Listed = { readonly proves?: boolean | undefined } | undefined;
+export interface Listed {
+  /** False if it cannot prove its answers. */
+  readonly proves?: boolean | undefined;
+}
 
 /** Whether a target has said so, and proven it if it can. Nothing that cannot come back may follow from less. */
 export function hasSaid(
   { state, isProven }: Pick<ToldTarget, 'state' | 'isProven'>,
   what: 'accepted' | 'withdrawn',
-  listed: Listed,
+  listed: Listed | undefined,
 ): boolean {
   return state === what && (isProven || listed?.proves === false);
 }
 
 /** The targets in a list that may not know yet that a rotation was taken back, or have not proven that they do. */
-export function unwithdrawn({ targets }: OwnRotation, entryOf: (deviceId: string) => Listed): string[] {
+export function unwithdrawn(
+  { targets }: OwnRotation,
+  entryOf: (deviceId: string) => Listed | undefined,
+): string[] {
   return Object.entries(targets).flatMap(([id, told]) => {
     const listed = entryOf(id);
     return listed === undefined || hasSaid(told, 'withdrawn', listed) ? [] : [id];
