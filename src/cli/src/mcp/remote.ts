@@ -77,7 +77,7 @@ export class Remote {
 export async function readText({ body }: Response): Promise<string> {
   const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of (body ?? []) as AsyncIterable<Uint8Array>) {
+  for await (const chunk of (body ?? []) as unknown as AsyncIterable<Uint8Array>) {
     length += chunk.length;
     if (length > MAX_MESSAGE_BYTES)
       throw new WrongMessageError(`The server sent a message of more than ${MAX_MESSAGE_BYTES} bytes.`);
