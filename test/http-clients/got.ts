@@ -7,7 +7,12 @@ export const api = got.extend({
     beforeRequest: [
       async (options) => {
         const { url, method, headers, body } = options;
-        const signed = await amesh.sign({ url: url as URL, method, headers, body: body as string | Uint8Array });
+        const signed = await amesh.sign({
+          url: url as URL,
+          method,
+          headers,
+          body: body as string | Uint8Array,
+        });
         options.url = new URL(signed.url);
         options.headers = Object.fromEntries(signed.headers);
         options.body = signed.body ?? undefined;
