@@ -100,6 +100,19 @@ async function signed(init: RequestInit = { method: 'POST', body: '{"amount":100
   return signRequest(new Request(URL_SIGNED, init), machines.signer);
 }
 
+it('gives the handler a body where the clone of a request is the request itself, as in @whatwg-node/fetch', async () => {
+  const verifier = createServerVerifier({ amesh: machines.targetWith({ hosts: ['api.example.com'] }) });
+  const request = await signed();
+  const given = Object.defineProperties(lookalike(request), {
+    clone: { value: () => request },
+    bodyUsed: { value: false },
+  });
+  const verdict = await verifier.verify(given);
+  expect(verdict).toMatchObject({ ok: true });
+  if (!verdict.ok) return;
+  expect(await verdict.request.json()).toEqual({ amount: 100 });
+});
+
 describe.each(Object.entries(kinds))('%s', (name, make) => {
   const isFramework = name.includes('subclass') || name.includes('native code');
   let verifier: Verifier;

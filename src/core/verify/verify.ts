@@ -152,7 +152,9 @@ function giveBody(
   view: RequestView,
   { stream, request: { body } }: { stream?: BodyStream | undefined; request: ViewWithBody },
 ): Request {
-  if (request.body === null || (!stream && !request.bodyUsed)) return request;
+  const { body: own } = request;
+  // Where a clone is the request itself, as in @whatwg-node/fetch, that body is the one that was read.
+  if (own === null || (!stream && !request.bodyUsed && !own.locked)) return request;
   const fresh = toFreshRequest(request, stream ?? body);
   (stream ? shareClaim : standFor)(fresh, view);
   return fresh;
