@@ -2,28 +2,30 @@
 // signed request through the server of docs/loaders.md there. What a tool needs beside them is what that page says.
 // Arguments: names of tools, to run those alone; --keep leaves the folder where it is. AMESH_NODES is a folder in which the
 // newer Nodes are installed already.
-import { execFile, execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-import { packInto } from './pack.mjs';
+import { Trial } from './trial.mjs';
 
 const OUTPUT = '200 {"caller":"laptop","got":{"item":"tea"}}';
 const NEWER_NODES = ['22.23.3', '24.21.0'];
 const AT_ONCE = 3;
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const work = mkdtempSync(join(tmpdir(), 'amesh-toolchains-'));
 const page = readFileSync(join(root, 'docs/loaders.md'), 'utf8');
 const nestBlocks = [
   ...readFileSync(join(root, 'docs/frameworks.md'), 'utf8').matchAll(/^```typescript .*\n([\s\S]*?)^```$/gm),
 ].map(([, code]) => code);
 const { devDependencies, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
-const registry = execFileSync('npm', ['config', 'get', 'registry'], { encoding: 'utf8' }).trim();
-const installedNodes = {};
+const trial = new Trial('toolchains', {
+  // Yarn reads none of npm's configuration.
+  YARN_NPM_REGISTRY_SERVER: execFileSync('npm', ['config', 'get', 'registry'], { encoding: 'utf8' }).trim(),
+  YARN_UNSAFE_HTTP_WHITELIST: '*',
+  YARN_ENABLE_TELEMETRY: '0',
+  YARN_ENABLE_IMMUTABLE_INSTALLS: 'false',
+});
 
 const server = block('The server', 'ts');
 const modules = server
@@ -161,7 +163,9 @@ const tools = [
     name: 'pnpm',
     packages: ['pnpm@10.34.9'],
     files: { 'linked/package.json': '{"private":true}', 'linked/server.cjs': commonjs },
-    prepare: [`cd linked && pnpm add ${work}/packs/authmesh-sdk-*.tgz express@${devDependencies.express}`],
+    prepare: [
+      `cd linked && pnpm add ${trial.root}/packs/authmesh-sdk-*.tgz express@${devDependencies.express}`,
+    ],
     run: ['node linked/server.cjs'],
   },
   {
@@ -182,14 +186,11 @@ const wanted = process.argv.slice(2).filter((name) => name !== '--keep');
 const chosen = tools.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
 let failed = 0;
 try {
-  packInto(mkdir('packs'));
-  await sh('npm init -y && npm install --no-audit --no-fund ../packs/*.tgz', mkdir('machines'));
-  await pair();
+  await trial.pair();
   const todo = [...chosen];
   await Promise.all(Array.from({ length: AT_ONCE }, () => drain(todo)));
 } finally {
-  if (process.argv.includes('--keep')) console.log(`Left in ${work}`);
-  else rmSync(work, { recursive: true, force: true, maxRetries: 20 });
+  trial.end();
 }
 console.log(`${chosen.length - failed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
@@ -208,75 +209,16 @@ async function drain(todo) {
 
 /** In the folder that `npm init -y` makes. @returns what went wrong */
 async function check({ name, packages = [], files, prepare = [], run, isEverywhere = false }) {
-  const dir = mkdir(name.replace(/\W+/g, '-'));
-  await sh('npm init -y', dir);
-  const npm = 'npm install --no-audit --no-fund --prefer-offline';
-  await sh(
-    [npm, '../packs/authmesh-sdk-*.tgz', `express@${devDependencies.express}`, ...packages].join(' '),
-    dir,
-  );
-  for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(dir, path)), { recursive: true });
-    writeFileSync(join(dir, path), text);
-  }
-  for (const command of prepare) await sh(command, dir);
+  const dir = await trial.project(name, [`express@${devDependencies.express}`, ...packages], files);
+  for (const command of prepare) await trial.sh(command, dir);
   const nodes = [undefined, ...(isEverywhere ? NEWER_NODES : [])];
   for (const node of nodes) {
     for (const command of run) {
-      const printed = (await sh(command, dir, await binOf(node))).trim();
+      const printed = (await trial.sh(command, dir, await trial.nodeBin(node))).trim();
       if (!printed.split('\n').includes(OUTPUT))
         return `${command} (Node ${node ?? process.version}) printed:\n${printed}`;
     }
   }
-}
-
-/** Two machines: a server, and a caller that it trusts. */
-async function pair() {
-  const dir = join(work, 'machines');
-  await sh('amesh init --name orders-api && AUTH_MESH_DIR=$CALLER_DIR amesh init --name laptop', dir);
-  await sh(
-    'LINE=$(AUTH_MESH_DIR=$CALLER_DIR amesh trust export --quiet) && amesh trust add --role controller "$LINE"',
-    dir,
-  );
-}
-
-/** The folder of another Node's binary, which comes as a package. */
-function binOf(nodeVersion) {
-  if (nodeVersion === undefined) return undefined;
-  installedNodes[nodeVersion] ??= install(nodeVersion);
-  return installedNodes[nodeVersion];
-}
-
-async function install(nodeVersion) {
-  const name = `node-${process.platform}-${process.arch}`;
-  const { AMESH_NODES } = process.env;
-  if (AMESH_NODES) return join(AMESH_NODES, `node-${nodeVersion}`, 'node_modules', name, 'bin');
-  const dir = mkdir(`node-${nodeVersion}`);
-  await sh(`npm init -y && npm install --no-audit --no-fund --prefer-offline ${name}@${nodeVersion}`, dir);
-  return join(dir, 'node_modules', name, 'bin');
-}
-
-async function sh(command, cwd, bin) {
-  const path = [bin, join(cwd, 'node_modules/.bin'), process.env.PATH].filter((each) => each !== undefined);
-  const env = {
-    ...process.env,
-    PATH: path.join(':'),
-    AUTH_MESH_DIR: join(work, 'server'),
-    CALLER_DIR: join(work, 'caller'),
-    // Yarn reads none of npm's configuration.
-    YARN_NPM_REGISTRY_SERVER: registry,
-    YARN_UNSAFE_HTTP_WHITELIST: '*',
-    YARN_ENABLE_TELEMETRY: '0',
-    YARN_ENABLE_IMMUTABLE_INSTALLS: 'false',
-  };
-  const { stdout } = await promisify(execFile)('sh', ['-c', command], { cwd, env, timeout: 300_000 });
-  return stdout;
-}
-
-function mkdir(name) {
-  const dir = join(work, name);
-  mkdirSync(dir);
-  return dir;
 }
 
 function pnpManifest() {

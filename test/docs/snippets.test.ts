@@ -30,7 +30,7 @@ const NOT_RUN: readonly string[] = [
   'docs/delegates.md: needs a CI service',
   'docs/fastify.md: needs the package registry',
   'docs/frameworks.md: run by scripts/check-toolchains.mjs',
-  'docs/frameworks.md: stands for several frameworks',
+  'docs/frameworks.md: run by scripts/check-frameworks.mjs',
   'docs/guide.md: needs the package registry',
   'docs/hono.md: needs the package registry',
   'docs/keys.md: needs a keychain',
