@@ -16,7 +16,7 @@ export interface RequestToSign {
   /** Those that will be sent. A `Host` is left out, since the URL counts, and so is a former signature of amesh. */
   readonly headers?: HeaderValues | undefined;
   /** What `fetch` takes, and streams of Node. A stream is read, up to `maxBufferedBytes`. Default: no body. */
-  readonly body?: BodyInit | Uint8Array | AsyncIterable<Uint8Array | string> | null | undefined;
+  readonly body?: RequestInit['body'] | Uint8Array | AsyncIterable<Uint8Array | string> | null | undefined;
 }
 
 /** How to sign one request; every option is optional. */

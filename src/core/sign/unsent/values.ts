@@ -2,7 +2,7 @@ import { takeOver } from '../../answers/proven-by';
 
 /** Headers as programs have them: those of `fetch`, or an object as Node has it, with a list for several lines of one name. */
 export type HeaderValues =
-  | HeadersInit
+  | NonNullable<RequestInit['headers']>
   | Readonly<Record<string, string | number | readonly string[] | undefined>>;
 
 /** What an answer says before its body. */
