@@ -51,8 +51,9 @@ const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
     /^test\/attacks\/(?!sealed-list)/, // which has a clock of its own
     /^test\/bootstrap\//,
     /^test\/pairing\/(?!drop)/, // which replaces a module
-    // Not those that have a clock or a umask of their own, or measure what nothing else may slow down.
-    /^test\/trust\/(?:damaged-files|folder-safety|last-seen|live-reload|modeless-volume|names|owner-key|proves|reset-revision|restored-folder|setup)\./,
+    // Not those that have a clock or a umask of their own, measure what nothing else may slow down, or look for a line that a
+    // process logs once.
+    /^test\/trust\/(?:damaged-files|last-seen|live-reload|modeless-volume|names|owner-key|proves|reset-revision|restored-folder|setup)\./,
   ],
 };
 const groupOf = (path: string) =>

@@ -98,7 +98,11 @@ export const provingKinds: readonly ProvingKind[] = [
         await handler(request.raw, reply.raw);
       });
       const { port } = await serve(app);
-      return overHttp1({ port, close: () => app.close() });
+      const close = () => {
+        app.server.closeAllConnections(); // it would wait for one that is idle only after it has begun to close
+        return app.close();
+      };
+      return overHttp1({ port, close });
     },
   })),
 ];
