@@ -101,9 +101,10 @@ app.listen(3000);
   compile('subpaths.ts', 'server.ts');
 });
 
-check('req.authMesh of Express comes with the root and with /express, and with no other entry', () => {
+check('req.authMesh of Express comes with the root, /express and /testing, and with no other entry', () => {
   for (const specifier of specifiers) {
-    const isHere = ['@authmesh/sdk', '@authmesh/sdk/express'].includes(specifier);
+    // The machine of a test mesh is an instance of the root.
+    const isHere = ['@authmesh/sdk', '@authmesh/sdk/express', '@authmesh/sdk/testing'].includes(specifier);
     writeFileSync(
       join(project, 'request.ts'),
       `import type { Request } from 'express';

@@ -1,29 +1,35 @@
 /** The clock of a test mesh: the callers sign by it, and the machine under test verifies by it. */
-export class TestClock {
-  #offsetMs = 0;
-
+export interface TestClock {
   /** Its time, Unix milliseconds: that of `Date.now()`, which fake timers may have replaced, as far as it was turned. */
-  readonly now = (): number => Date.now() + this.#offsetMs;
-
+  readonly now: () => number;
   /**
    * Turns it.
    *
    * @param milliseconds forward; negative: back
    * @throws TypeError if that is no number
    */
-  advance(milliseconds: number): void {
-    this.#offsetMs += finite(milliseconds, 'advance() takes a number of milliseconds.');
-  }
-
+  advance(milliseconds: number): void;
   /**
    * Sets it to a moment. It goes on from there.
    *
    * @param time a Date, or Unix milliseconds
    * @throws TypeError for another value
    */
-  set(time: Date | number): void {
-    this.#offsetMs = finite(Number(time), 'set() takes a Date, or Unix milliseconds.') - Date.now();
-  }
+  set(time: Date | number): void;
+}
+
+/** Makes one that shows the time. */
+export function createClock(): TestClock {
+  let offsetMs = 0;
+  return {
+    now: () => Date.now() + offsetMs,
+    advance(milliseconds) {
+      offsetMs += finite(milliseconds, 'advance() takes a number of milliseconds.');
+    },
+    set(time) {
+      offsetMs = finite(Number(time), 'set() takes a Date, or Unix milliseconds.') - Date.now();
+    },
+  };
 }
 
 function finite(value: number, message: string): number {

@@ -16,7 +16,7 @@ import type { Amesh } from '../machine/amesh';
 import { assertMounted } from '../machine/options';
 import { type TestApp, toAppFetch } from './app/app';
 import { addCaller, type CallerOptions, type TestCaller, trustMachine } from './caller';
-import { TestClock } from './clock';
+import { createClock, type TestClock } from './clock';
 import { DeviceList } from './device-list';
 import type { MeshParts } from './mesh-parts';
 import { TestNonces } from './nonces';
@@ -94,7 +94,7 @@ const MAX_REFUSALS = 1000;
  */
 export async function createTestMesh(options: TestMeshOptions = {}): Promise<TestMesh> {
   const { name, fetch, answers, origin, authority } = readOptions(options);
-  const clock = new TestClock();
+  const clock = createClock();
   const { signer } = await generateSigner(cryptoProvider);
   const { publicKey } = signer;
   const deviceId = await deviceIdOf(publicKey, cryptoProvider);

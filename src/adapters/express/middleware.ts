@@ -8,7 +8,8 @@ import { refuse } from '../node/refuse';
 import type { NodeRequest, NodeResponse } from '../node/request';
 import { nodeView } from '../node/view';
 
-// Comes with `/express`, and with the root, since `amesh.verify()` is a middleware of Express. No other entry may reach it.
+// Comes with `/express`, and with the root and `/testing`, since `amesh.verify()` is a middleware of Express. No other entry may
+// reach it.
 declare global {
   namespace Express {
     interface Request {
