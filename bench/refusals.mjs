@@ -8,9 +8,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { answer, ask, makeList, round } from './list-support.mjs';
+import { ask, makeList, round } from './list-support.mjs';
 
-const SELF = fileURLToPath(import.meta.url);
+/** A server of these is a process of its own. */
+const SERVERS = fileURLToPath(new URL('servers.mjs', import.meta.url));
 const CONNECTIONS = 16;
 /** The most that a refusal may cost, in accepted requests. */
 const GOAL = 2;
@@ -18,19 +19,7 @@ const GOAL = 2;
 const LONG = 15_000;
 const NOTHING = Buffer.alloc(0);
 
-if (process.argv[2] === '--server') await serve();
-else await bench();
-
-async function serve() {
-  const { startApp } = await import('./servers-apps.mjs');
-  process.send(await startApp(JSON.parse(process.argv[3])));
-  let before = process.cpuUsage();
-  process.on('message', ({ id, question }) => {
-    const { user, system } = process.cpuUsage(before);
-    if (question === 'start') before = process.cpuUsage();
-    answer(id, user + system);
-  });
-}
+await bench();
 
 async function bench() {
   const { values } = parseArgs({
@@ -42,7 +31,7 @@ async function bench() {
   });
   const root = mkdtempSync(join(tmpdir(), 'amesh-refusals-'));
   const { dir, callers } = await makeList(root, {}, 2);
-  const child = fork(SELF, [
+  const child = fork(SERVERS, [
     '--server',
     JSON.stringify({ framework: 'node:http', protection: 'amesh', dir }),
   ]);

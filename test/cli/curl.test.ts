@@ -94,6 +94,27 @@ describe('amesh curl', () => {
     expect(ran).toEqual({ code: 0, stdout: 'typed\n', stderr: '' });
   });
 
+  it('names the file of -d that cannot be read, and sends nothing', async () => {
+    const { laptop, server, seen } = await meet();
+    const { code, stderr } = await curl(laptop, server.origin, '-d', `@${join(laptop.dir, 'none')}`);
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(
+      /^✗ The file of -d cannot be read: ENOENT.*\n {2}Check the path\.\n {2}No changes were made\.\n$/,
+    );
+    expect(seen).toEqual([]);
+  });
+
+  it('says that a request was sent whose answer cannot be written', async () => {
+    const { laptop, server, seen } = await meet();
+    const { code, stderr } = await curl(laptop, server.origin, '-o', join(laptop.dir, 'none/answer'));
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(
+      /^✗ The target answered 200, but the answer cannot be written to the file of -o: ENOENT/,
+    );
+    expect(stderr).not.toContain('No changes were made');
+    expect(seen).toHaveLength(1);
+  });
+
   it('-i shows the head on stdout, and -v on stderr, with what was signed', async () => {
     const { laptop, server } = await meet();
     const ran = await curl(laptop, '-i', '-v', `${server.origin}/a?b`);

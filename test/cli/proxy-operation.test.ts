@@ -99,8 +99,9 @@ describe('who may call', () => {
       403,
       '{"error":"scope_missing","scope":"orders:read"}',
     ]);
-    await proxied.target.amesh(['allow', 'laptop', 'orders:*', 'reports:read']);
+    // Renamed first: the proxy may see the list between two commands, and the right is what is waited for.
     await proxied.target.amesh(['rename', 'laptop', 'Büro: 50% "x"']);
+    await proxied.target.amesh(['allow', proxied.callerId, 'orders:*', 'reports:read']);
     await expect.poll(async () => (await ask()).status).toBe(200);
     const seen = (await (await ask()).json()) as Seen;
     expect(linesOf(seen, 'authmesh-caller-scopes')).toEqual(['orders:* reports:read']);

@@ -130,7 +130,7 @@ describe('a next key that waits', () => {
     const { machine, former, next } = await createTarget();
     await writeFile(join(machine.dir, 'last_seen.txt'), `since 1\n${former.deviceId} 1764000000\n`);
     const list = await machine.amesh(['list']);
-    // Only the former key has been seen. Whoever decides must not think that the next one was.
+    // Only the former key has been seen. The administrator must not think that the next one was.
     const seen = list.stdout.split('\n').filter((line) => line.includes('2025-11-24 16:00 UTC'));
     expect(seen.map((line) => line.includes(next.deviceId) && line.includes('waits'))).toEqual([false]);
     expect(list.stdout).toMatch(new RegExp(`laptop +${next.deviceId} +waits to replace ${former.deviceId}`));

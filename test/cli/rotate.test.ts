@@ -50,7 +50,7 @@ describe('amesh rotate', () => {
     });
     const { id } = objectOf(await machine.amesh(['provision', '--name', 'prod', '--json']));
     const { nextId, cancelled } = objectOf(await machine.amesh(['rotate', '--json']));
-    expect(cancelled).toEqual([id]); // whoever takes the token would trust the former key alone
+    expect(cancelled).toEqual([id]); // a machine that takes the token would trust the former key alone
     const back = objectOf(await machine.amesh(['rotate', 'withdraw', '--yes', '--json']));
     expect(back).toEqual({ ok: true, deviceId: formerId, withdrawnId: nextId, told: [], left: [] });
     expect(objectOf(await machine.amesh(['whoami', '--json']))).toMatchObject({ deviceId: formerId });

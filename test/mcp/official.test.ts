@@ -64,7 +64,7 @@ describe('the official client and server over amesh', () => {
     await client.close();
   });
 
-  it('refuse whoever does not sign, is revoked or lacks the scope', async () => {
+  it('refuse a caller that does not sign, is revoked or lacks the scope', async () => {
     await expect(connect(mesh.asStranger(app as never) as never)).rejects.toThrow('unauthorized');
     const other = await mesh.asCaller(app as never, { scopes: ['orders:read'] });
     await expect(connect(other)).rejects.toThrow('scope_missing');

@@ -1,5 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Amesh, createAmesh } from '@authmesh/sdk';
 import {
@@ -15,28 +14,24 @@ import {
   withdrawRotation,
 } from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { startTarget, type Target } from './targets';
+import { meet, noteOf, type Target } from './targets';
 
 let root = '';
 let dir = '';
 let former: DeviceIdentity;
 let caller: Device;
 let target: Target;
+let close: () => Promise<void>;
 let amesh: Amesh;
 
 beforeEach(async () => {
   vi.useFakeTimers({ toFake: ['Date'] });
-  root = await mkdtemp(join(tmpdir(), 'amesh-rotate-'));
-  dir = join(root, 'caller');
-  former = await createIdentity(dir, {}, { friendlyName: 'caller' });
-  caller = await openDevice(dir, {});
-  target = await startTarget(root, 'orders', caller);
+  ({ root, dir, former, caller, target, close } = await meet());
   amesh = createAmesh({ dir, env: {} });
 });
 afterEach(async () => {
   vi.useRealTimers();
-  await target.close();
-  await rm(root, { recursive: true, maxRetries: 20 });
+  await close();
 });
 
 /** Running processes look at the folder at most four times a second. */
@@ -136,11 +131,7 @@ describe('a running caller whose key is rotated', () => {
 
   it('uses the other key where the target refuses one, and does not change at each refusal', async () => {
     const { identity, rotation } = await rotateKey(dir, {});
-    const id = target.device.identity.deviceId;
-    const told = { ...rotation.targets[id], state: 'accepted', isProven: true, at: 0 };
-    const path = join(dir, 'rotation.json');
-    const file = JSON.parse(await readFile(path, 'utf8'));
-    await writeFile(path, JSON.stringify({ ...file, targets: { [id]: told } }));
+    await noteOf(dir, target, { state: 'accepted', isProven: true, at: 0 });
     // The target was restored from a copy, and knows the former key alone. Without proofs, since a refusal has none.
     target.answer = 'waiting';
     const plain = createAmesh({ dir, env: {}, answers: 'off' });
@@ -149,7 +140,7 @@ describe('a running caller whose key is rotated', () => {
       [401, identity.deviceId],
       [200, former.deviceId],
     ]);
-    expect(last()?.rotation).toBe(told.statement);
+    expect(last()?.rotation).toBe(rotation.targets[target.device.identity.deviceId]?.statement);
   });
 });
 
@@ -182,12 +173,8 @@ describe('a request that a program sends by itself', () => {
   });
 
   it('is signed again by the other key where the target refuses one', async () => {
-    const { identity, rotation } = await rotateKey(dir, {});
-    const id = target.device.identity.deviceId;
-    const told = { ...rotation.targets[id], state: 'accepted', isProven: true, at: 0 };
-    const path = join(dir, 'rotation.json');
-    const file = JSON.parse(await readFile(path, 'utf8'));
-    await writeFile(path, JSON.stringify({ ...file, targets: { [id]: told } }));
+    const { identity } = await rotateKey(dir, {});
+    await noteOf(dir, target, { state: 'accepted', isProven: true, at: 0 });
     expect((await send()).again).toBe(true);
     expect((await send()).again).toBe(false);
     expect(target.received.map(({ status, signedBy }) => [status, signedBy])).toEqual([

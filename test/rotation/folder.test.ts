@@ -1,5 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import {
@@ -15,32 +14,27 @@ import {
   tellTargets,
 } from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { startTarget, type Target } from './targets';
+import { meet, type Target } from './targets';
 
 const DAY_MS = 86_400_000;
 
 /** A machine whose key is replaced, and what its folder and its clock do meanwhile. */
-let root = '';
 let dir = '';
 let caller: Device;
 let target: Target;
+let close: () => Promise<void>;
 let logged: string[];
 
 beforeEach(async () => {
   vi.useFakeTimers({ toFake: ['Date'] });
   logged = [];
   vi.spyOn(console, 'warn').mockImplementation((line) => void logged.push(String(line)));
-  root = await mkdtemp(join(tmpdir(), 'amesh-folder-'));
-  dir = join(root, 'caller');
-  await createIdentity(dir, {}, { friendlyName: 'caller' });
-  caller = await openDevice(dir, {});
-  target = await startTarget(root, 'orders', caller);
+  ({ dir, caller, target, close } = await meet());
 });
 afterEach(async () => {
   vi.restoreAllMocks();
   vi.useRealTimers();
-  await target.close();
-  await rm(root, { recursive: true, maxRetries: 20 });
+  await close();
 });
 
 const open = () => openDevice(dir, {});

@@ -1,10 +1,6 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { type Amesh, type AmeshOptions, createAmesh } from '@authmesh/sdk';
 import {
   addDevice,
-  createIdentity,
   type Device,
   finishRotation,
   openDevice,
@@ -16,28 +12,24 @@ import {
   withdrawRotation,
 } from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { startTarget, type Target } from './targets';
+import { meet, noteOf, startTarget, type Target } from './targets';
 
 /** What targets, and those between them and a caller, can say about a next key that is not so. */
 let root = '';
 let dir = '';
 let caller: Device;
 let target: Target;
+let close: () => Promise<void>;
 
 beforeEach(async () => {
   vi.useFakeTimers({ toFake: ['Date'] });
   vi.spyOn(console, 'warn').mockImplementation(() => {});
-  root = await mkdtemp(join(tmpdir(), 'amesh-lies-'));
-  dir = join(root, 'caller');
-  await createIdentity(dir, {}, { friendlyName: 'caller' });
-  caller = await openDevice(dir, {});
-  target = await startTarget(root, 'orders', caller);
+  ({ root, dir, caller, target, close } = await meet());
 });
 afterEach(async () => {
   vi.restoreAllMocks();
   vi.useRealTimers();
-  await target.close();
-  await rm(root, { recursive: true, maxRetries: 20 });
+  await close();
 });
 
 const open = () => openDevice(dir, {});
@@ -45,16 +37,7 @@ const targetId = () => target.device.identity.deviceId;
 const pass = (seconds: number) => vi.setSystemTime(Date.now() + seconds * 1000);
 const machine = (more: AmeshOptions = {}) => createAmesh({ dir, env: {}, onRefusal: () => {}, ...more });
 const stateNow = async () => (await readRotationFile(caller.store))?.targets[targetId()];
-/** As if a target had answered that in another process. */
-async function write(state: Partial<ToldTarget>): Promise<void> {
-  const path = join(dir, 'rotation.json');
-  const file = JSON.parse(await readFile(path, 'utf8'));
-  const { [targetId()]: told } = file.targets;
-  await writeFile(
-    path,
-    JSON.stringify({ ...file, targets: { ...file.targets, [targetId()]: { ...told, ...state } } }),
-  );
-}
+const write = (state: Partial<ToldTarget>) => noteOf(dir, target, state);
 /** What came, in order: the status, and which key signed it. */
 const came = ({ rotation }: Rotating) =>
   target.received.map(

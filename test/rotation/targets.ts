@@ -1,9 +1,11 @@
 import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
-import { addDevice, createIdentity, type Device, openDevice } from '@authmesh/sdk/admin';
+import { addDevice, createIdentity, type Device, openDevice, type ToldTarget } from '@authmesh/sdk/admin';
 
 /** What a target has received. */
 export interface Received {
@@ -25,6 +27,29 @@ export interface Target {
   /** Makes a device known. */
   know(identity: { readonly deviceId: string; readonly publicKey: string }): Promise<void>;
   close(): Promise<void>;
+}
+
+/** A caller in a folder of its own, and a target that knows it. */
+export async function meet() {
+  const root = await mkdtemp(join(tmpdir(), 'amesh-rotation-'));
+  const dir = join(root, 'caller');
+  const former = await createIdentity(dir, {}, { friendlyName: 'caller' });
+  const caller = await openDevice(dir, {});
+  const target = await startTarget(root, 'orders', caller);
+  const close = async () => {
+    await target.close();
+    await rm(root, { recursive: true, maxRetries: 20 });
+  };
+  return { root, dir, former, caller, target, close };
+}
+
+/** Changes what a caller notes of a target, as if that had answered in another process. */
+export async function noteOf(dir: string, target: Target, state: Partial<ToldTarget>): Promise<void> {
+  const path = join(dir, 'rotation.json');
+  const file = JSON.parse(await readFile(path, 'utf8'));
+  const { deviceId } = target.device.identity;
+  const targets = { ...file.targets, [deviceId]: { ...file.targets[deviceId], ...state } };
+  await writeFile(path, JSON.stringify({ ...file, targets }));
 }
 
 export async function startTarget(root: string, name: string, caller: Device): Promise<Target> {

@@ -85,7 +85,9 @@ export const curl = defineCommand({
       refusal === undefined ? {} : { code: refusal.code, message: refusal.detail, hint: refusal.fix };
     const body = proven(response);
     if (args.output !== undefined) {
-      await pipeline(body, createWriteStream(args.output));
+      await pipeline(body, createWriteStream(args.output)).catch((error) => {
+        throw 'syscall' in error ? unwritten(response, error) : error;
+      });
       return { ...result, data: head, json: { ...json, output: args.output, ...why } };
     }
     return { ...result, data: head, stream: body, json: { ...json, ...why } };
@@ -132,6 +134,16 @@ async function* proven({ body }: Response): AsyncGenerator<Uint8Array> {
   } catch (error) {
     asSent(error);
   }
+}
+
+/** The file of -o cannot be written. */
+function unwritten({ status }: Response, { message }: Error): CommandError {
+  return new CommandError(
+    'file_system_error',
+    `The target answered ${status}, but the answer cannot be written to the file of -o: ${message}.`,
+    'Check the path. The request was carried out, so a second one may do the same once more.',
+    { isUnchanged: false },
+  );
 }
 
 /** After a request was sent, nobody can say that nothing was changed. */

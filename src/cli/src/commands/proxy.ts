@@ -7,13 +7,14 @@ import { defineCommand } from 'citty';
 import { valuesOf } from '../command-line/arguments';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
+import { unreadable } from '../errors/files';
 import { toHosts } from '../machine/machine';
 import type { Certificate } from '../proxy/front';
 import { Inward } from '../proxy/inward';
 import { Journal } from '../proxy/journal';
 import { assertListed, Outward } from '../proxy/outward';
 import { isLocal, toListenPlace, toMode, toServerPlace } from '../proxy/place';
-import { type RunOptions, runProxy, unreadable } from '../proxy/run-proxy';
+import { type RunOptions, runProxy } from '../proxy/run-proxy';
 import { type Place, Server } from '../proxy/server';
 import { Spool } from '../proxy/spool';
 import { createTransport } from '../proxy/transport';
@@ -287,5 +288,5 @@ function listeningNotes(direction: Direction, address: string, { shown, url, soc
   const notes = [`✓ Verifies what comes to ${address}, and passes it on to ${shown}`];
   return isNear
     ? notes
-    : [...notes, `! Whoever reaches ${shown} directly needs no signature: let only this proxy reach it.`];
+    : [...notes, `! Programs that reach ${shown} directly need no signature: let only this proxy reach it.`];
 }

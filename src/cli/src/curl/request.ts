@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import type { RequestToSign } from '@authmesh/sdk';
 import { UsageError } from '../errors/errors';
+import { unreadable } from '../errors/files';
 
 /** What was typed, with the values of flags that may be given several times. */
 export interface Typed {
@@ -54,5 +55,8 @@ function toRecord(lines: readonly [string, string][]): Record<string, string[]> 
 /** A text, or the bytes of a file or of stdin, unchanged. */
 async function bytesOf(text: string): Promise<Uint8Array> {
   if (!text.startsWith('@')) return Buffer.from(text);
-  return text === '@-' ? buffer(process.stdin) : readFile(text.slice(1));
+  if (text === '@-') return buffer(process.stdin);
+  return readFile(text.slice(1)).catch((error) => {
+    throw unreadable('-d', error);
+  });
 }

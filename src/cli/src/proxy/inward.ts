@@ -1,14 +1,9 @@
 import type { Duplex } from 'node:stream';
 import { type Amesh, type Authenticated, type Middleware, streamUnverifiedBody } from '@authmesh/sdk';
-import {
-  type AuthMeshIdentity,
-  isAmeshError,
-  type RequestView,
-  type Verifier,
-  type VerifyOptions,
-} from '@authmesh/sdk/core';
+import { type AuthMeshIdentity, isAmeshError, type Verifier, type VerifyOptions } from '@authmesh/sdk/core';
 import { ProxyFault } from './fault';
 import { type Journal, shownPath } from './journal';
+import { asHttp1, bodilessView } from './lines/as-http1';
 import { callerLines } from './lines/caller-headers';
 import {
   bodyLength,
@@ -18,7 +13,7 @@ import {
   requestFault,
   withoutLength,
 } from './lines/framing';
-import { eachLine, endToEnd, isOfProxy, type Lines, valuesOf } from './lines/header-lines';
+import { endToEnd, isOfProxy, type Lines, valuesOf } from './lines/header-lines';
 import {
   answerTo,
   closeUnread,
@@ -135,16 +130,7 @@ export class Inward {
     const head = headOf(answer);
     const { journal } = this.#options;
     closeUnread(request, response);
-    response.once('close', () =>
-      journal.passed({
-        method: request.method,
-        path: shownPath(request.url),
-        status: head.status,
-        caller: caller.deviceId,
-        ms: Math.round(performance.now() - startMs),
-        ...(response.writableFinished ? {} : { isCut: true }),
-      }),
-    );
+    journal.passedWith(response, { request, status: head.status, startMs, caller: caller.deviceId });
     const holdsBytes = asksForProof(request.rawHeaders) ? MAX_ANSWER_BYTES : 0;
     try {
       relay(response, { head, body: answer, holdsBytes });
@@ -160,7 +146,7 @@ export class Inward {
     const fault = upgradeFault(request);
     try {
       if (fault !== undefined) throw malformed(fault);
-      const verdict = await this.#verifier.verify(viewOf(request));
+      const verdict = await this.#verifier.verify(bodilessView(request));
       if (!verdict.ok) {
         refuseUpgrade(socket, verdict.answer);
         return;
@@ -268,17 +254,6 @@ function takeAll(request: ProxyRequest): Buffer | ProxyRequest {
   return (request.read() as Buffer | null) ?? request;
 }
 
-/** A request of HTTP/2 as one of HTTP/1.1: with a Host, and with one line of cookies (RFC 9113 sections 8.2.3, 8.3.1). */
-function asHttp1(request: ProxyRequest, lines: Lines): string[] {
-  const cookies = valuesOf(lines, 'cookie');
-  const kept: string[] = [];
-  eachLine(lines, (name, value, sent) => {
-    if (name !== 'host' && name !== 'cookie') kept.push(sent, value);
-  });
-  const { authority = '' } = request as { authority?: string };
-  return ['Host', authority, ...kept, ...(cookies.length === 0 ? [] : ['Cookie', cookies.join('; ')])];
-}
-
 function asksForProof(lines: Lines): boolean {
   return valuesOf(lines, 'accept-signature').some((value) => value.includes('tag="amesh-answer"'));
 }
@@ -292,22 +267,4 @@ function upgradeFault(request: ProxyRequest): string | undefined {
     return 'it asks for another protocol than websocket';
   if (request.method !== 'GET') return 'a WebSocket begins with GET';
   return bodyLength(request) === 0 ? undefined : 'a WebSocket begins without a body';
-}
-
-/** A view of a request without a body. */
-function viewOf(request: ProxyRequest): RequestView {
-  const headers: Record<string, string[]> = Object.create(null);
-  eachLine(request.rawHeaders, (name, value) => {
-    const lines = headers[name];
-    if (lines === undefined) headers[name] = [value];
-    else lines.push(value);
-  });
-  return {
-    method: request.method ?? '',
-    target: request.url ?? '',
-    authority: headers.host?.[0] ?? '',
-    headers,
-    localPort: request.socket?.localPort,
-    source: request,
-  };
 }

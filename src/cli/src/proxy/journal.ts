@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
 import { printableJson } from '../words/printable';
+import type { ProxyResponse } from './reply';
 
 /** What a proxy writes with `--json`: one object a line, each with `event`. */
 export class Journal {
@@ -39,6 +40,20 @@ export class Journal {
     this.write('request', more);
   }
 
+  /** The same, once the answer has ended. */
+  passedWith(response: ProxyResponse, { request, status, startMs, caller }: Passed): void {
+    response.once('close', () =>
+      this.passed({
+        method: request.method,
+        path: shownPath(request.url),
+        status,
+        ...(caller !== undefined && { caller }),
+        ms: Math.round(performance.now() - startMs),
+        ...(!response.writableFinished && { isCut: true }),
+      }),
+    );
+  }
+
   /** A request that was not passed on, or failed. Strangers can make many, so a second has 20 lines at most. */
   refused(more: object, nowMs = Date.now()): void {
     this.counts.refused++;
@@ -55,6 +70,16 @@ export class Journal {
     this.#left = 0;
     this.write('refused', { ...more, ...left });
   }
+}
+
+/** A request whose answer goes on. */
+interface Passed {
+  readonly request: { readonly method?: string | undefined; readonly url?: string | undefined };
+  readonly status: number;
+  /** When it came, by `performance.now()`. */
+  readonly startMs: number;
+  /** The ID of the device that signed it, if that was verified here. */
+  readonly caller?: string;
 }
 
 const MOST_IN_A_SECOND = 20;

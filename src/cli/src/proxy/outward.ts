@@ -4,28 +4,22 @@ import type { ReadableStream as NodeStream } from 'node:stream/web';
 import { type Amesh, type AmeshFetchInit, allowUnprovenBody } from '@authmesh/sdk';
 import { type Answers, isAmeshError, isLoopback, normalizeAuthority } from '@authmesh/sdk/core';
 import { CommandError } from '../errors/errors';
+import { Destination, type DestinationOptions, refused } from './destination';
 import { ProxyFault } from './fault';
 import { type Journal, shownPath } from './journal';
-import { bodyLength, requestFault } from './lines/framing';
+import { bodyLength } from './lines/framing';
 import { endToEnd, isOfProxy, valuesOf } from './lines/header-lines';
-import type { ListenPlace } from './place';
 import { type AnswerHead, answerTo, closeUnread, headOf, relay, releaseAfter, reply } from './reply';
-import type { Server } from './server';
 import type { Gathered, Spool } from './spool';
 import { CALL, type Call, Probed } from './transport';
 import { joinSockets, refuseUpgrade, watchClient, writeUpgrade } from './upgrade';
 
 /** How {@link Outward} signs. */
-export interface OutwardOptions {
+export interface OutwardOptions extends DestinationOptions {
   /** Sends through `createTransport()` of `server`. */
   readonly amesh: Amesh;
-  readonly server: Server;
   readonly spool: Spool;
   readonly journal: Journal;
-  /** Where clients reach it: the hosts that they may name. That of the target is allowed, too. */
-  readonly place: ListenPlace;
-  /** More of them, in normal form. */
-  readonly hosts: readonly string[];
   readonly answers: Answers;
   /** Whether bodies go on of which the target has signed only the head. */
   readonly allowsUnprovenBodies: boolean;
@@ -36,10 +30,11 @@ export interface OutwardOptions {
 /** Signs requests, and sends them to one target. */
 export class Outward {
   readonly #options: OutwardOptions;
-  #hosts: ReadonlySet<string> | undefined;
+  readonly #destination: Destination;
 
   constructor(options: OutwardOptions) {
     this.#options = options;
+    this.#destination = new Destination(options);
   }
 
   /** @param isExpecting whether the client waits for `100 Continue` before it sends the body */
@@ -63,7 +58,7 @@ export class Outward {
     { isExpecting, signal, startMs }: Passing,
   ): Promise<void> {
     const { spool, isStreaming } = this.#options;
-    const url = this.#urlOf(request);
+    const url = this.#destination.urlOf(request);
     const length = bodyLength(request);
     if (length !== 0 && (request.method === 'GET' || request.method === 'HEAD'))
       throw refused(400, `a ${request.method} with a body cannot be signed`);
@@ -102,15 +97,7 @@ export class Outward {
     const { server, journal } = this.#options;
     const head = here(headOf(call.answer.response, hiddenFrom(call)), server.place.url);
     closeUnread(request, response);
-    response.once('close', () =>
-      journal.passed({
-        method: request.method,
-        path: shownPath(request.url),
-        status: head.status,
-        ms: Math.round(performance.now() - startMs),
-        ...(response.writableFinished ? {} : { isCut: true }),
-      }),
-    );
+    journal.passedWith(response, { request, status: head.status, startMs });
     if (answer.body === null) {
       call.answer.response.resume();
       relay(response, { head, body: Readable.from([]), holdsBytes: 0 });
@@ -129,7 +116,7 @@ export class Outward {
     const controller = new AbortController();
     const stop = watchClient(socket, () => controller.abort());
     try {
-      const url = this.#urlOf(request);
+      const url = this.#destination.urlOf(request);
       this.#checkUpgrade(request, url);
       const call = toCall(request, { isUpgrade: true });
       const init = { method: 'GET', headers: call.headers, signal: controller.signal };
@@ -169,61 +156,6 @@ export class Outward {
       );
   }
 
-  /** Where a request goes. @throws ProxyFault if that is not the target, or the request is not a program's */
-  #urlOf(request: IncomingMessage): URL {
-    const fault = requestFault(request);
-    if (fault !== undefined) throw refused(400, fault);
-    const { place } = this.#options.server;
-    this.#checkHost(request);
-    const sent = request.url ?? '';
-    let target = sent;
-    if (!sent.startsWith('/')) {
-      const absolute = URL.canParse(sent) ? new URL(sent) : undefined;
-      if (absolute?.origin !== place.url.origin || absolute.username !== '' || absolute.password !== '')
-        throw new ProxyFault(
-          421,
-          'wrong_host',
-          `A request for ${printed(sent)} does not belong to ${place.shown}.`,
-        );
-      target = sent.slice(sent.indexOf('/', sent.indexOf('//') + 2));
-      if (!target.startsWith('/')) target = `/${absolute.search}`;
-    }
-    if (!/^\/[\x21\x22\x24-\x7e]*$/.test(target)) throw refused(400, 'its target is not a path');
-    const url = new URL(place.url.origin + target);
-    if (!isSame(url, target))
-      throw refused(400, 'a URL cannot have its path, such as one with "/../" or "\\"');
-    return url;
-  }
-
-  /**
-   * A browser on this machine must not use its key for a page: neither by a name that leads here, nor by a request from
-   * another site. Programs send neither header.
-   */
-  #checkHost(request: IncomingMessage): void {
-    const [host = ''] = valuesOf(request.rawHeaders, 'host');
-    const { localPort } = request.socket;
-    if (!this.#isOwn(host, localPort))
-      throw new ProxyFault(
-        421,
-        'wrong_host',
-        `The Host ${printed(host)} is neither this proxy nor the target.`,
-      );
-    const site = valuesOf(request.rawHeaders, 'sec-fetch-site').join(', ').trim().toLowerCase();
-    const origins = valuesOf(request.rawHeaders, 'origin');
-    const isForeign = origins.some((origin) => {
-      const url = URL.canParse(origin) ? new URL(origin) : undefined;
-      return url === undefined || !this.#isOwn(url.host, localPort);
-    });
-    if (isForeign || (site !== '' && site !== 'none' && site !== 'same-origin'))
-      throw new ProxyFault(403, 'wrong_host', 'A page of another site in a browser has sent this request.');
-  }
-
-  #isOwn(host: string, port: number | undefined): boolean {
-    const { place, hosts, server } = this.#options;
-    this.#hosts ??= new Set([...hostsAt(place, port), ...hosts, ...hostsOf([server.place.url.host])]);
-    return this.#hosts.has(normalizeAuthority(host.trim()) ?? '');
-  }
-
   #tell(request: IncomingMessage, { status, code, message }: ReturnType<typeof answerTo>, startMs: number) {
     const { method, url } = request;
     const ms = Math.round(performance.now() - startMs);
@@ -241,21 +173,6 @@ interface Received {
   readonly call: Call;
   readonly answer: Response;
   readonly startMs: number;
-}
-
-function refused(status: number, why: string): ProxyFault {
-  return new ProxyFault(status, 'malformed_header', `The request cannot be signed: ${why}.`);
-}
-
-function printed(text: string): string {
-  return JSON.stringify(text.length > 100 ? `${text.slice(0, 99)}…` : text);
-}
-
-/** Whether a URL has the path and query that came, apart from characters that no URI contains and are escaped in it. */
-function isSame({ pathname, search }: URL, target: string): boolean {
-  const escaped = (text: string) =>
-    text.replace(/["'<>^`{|}]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
-  return escaped(pathname + search) === escaped(target.replace(/\?$/, ''));
 }
 
 /** What came, without what is this proxy's to say. */
@@ -300,18 +217,6 @@ function here(head: AnswerHead, { origin }: URL): AnswerHead {
     return path + url.search + url.hash;
   });
   return { ...head, lines };
-}
-
-/** The hosts by which programs of this machine call what listens there, in normal form. */
-function hostsAt(place: ListenPlace, port: number | undefined): string[] {
-  if (place.kind === 'socket') return ['localhost'];
-  const { host = '' } = place;
-  const names = ['localhost', '127.0.0.1', '[::1]', host.includes(':') ? `[${host}]` : host];
-  return hostsOf(names.map((name) => `${name}:${port}`));
-}
-
-function hostsOf(names: readonly string[]): string[] {
-  return names.map(normalizeAuthority).filter((host) => host !== null);
 }
 
 /**

@@ -1,4 +1,3 @@
-import { CommandError } from '../errors/errors';
 import { type Certificate, Front, type Handler } from './front';
 import { createHealth } from './health';
 import type { Journal } from './journal';
@@ -57,13 +56,4 @@ export async function runProxy(handler: Handler, options: RunOptions): Promise<v
     healthServer?.close();
     healthServer?.closeAllConnections();
   }
-}
-
-/** The file of a flag. @throws CommandError `file_system_error` */
-export function unreadable(flag: string, { message }: Error): CommandError {
-  return new CommandError(
-    'file_system_error',
-    `The file of ${flag} cannot be read: ${message}.`,
-    'Check the path.',
-  );
 }
