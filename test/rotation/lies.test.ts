@@ -1,8 +1,10 @@
 import { type Amesh, type AmeshOptions, createAmesh } from '@authmesh/sdk';
 import {
+  acceptSuccessor,
   addDevice,
   type Device,
   finishRotation,
+  type OwnRotation,
   openDevice,
   type Rotating,
   readRotationFile,
@@ -12,6 +14,8 @@ import {
   withdrawRotation,
 } from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { fromBase64Url } from '../../src/core/encoding';
+import { askTarget } from '../../src/machine/rotation/ask-target';
 import { meet, noteOf, startTarget, type Target } from './targets';
 
 /** What targets, and those between them and a caller, can say about a next key that is not so. */
@@ -151,6 +155,28 @@ describe('over http, a target that was restored from a copy, and knows the forme
 
   /** The requests that were carried out, without those that only ask. */
   const done = () => handled.filter((what) => !what.startsWith('HEAD'));
+  const accept = ({ next }: OwnRotation) =>
+    target.device.trust.update((draft) =>
+      acceptSuccessor(draft, next.deviceId, Math.floor(Date.now() / 1000)),
+    );
+  /** Whether the target knows the next key by now, which is that of the caller. */
+  const isKnown = async ({ next }: OwnRotation) => {
+    const { signer } = await open();
+    const { deviceId, publicKey } = target.device.identity;
+    const called = { deviceId, publicKey: fromBase64Url(publicKey) as Uint8Array };
+    expect(next.deviceId).toBe((await open()).identity.deviceId);
+    return (await askTarget(new URL(target.url), { signer, called, method: 'HEAD' })).status === 200;
+  };
+  /** Somebody on the way who keeps the first POST, and can deliver it later. */
+  const holdBack = (beforeSecond = async () => {}) => {
+    const posts: [url: string, init: RequestInit][] = [];
+    const holding: typeof fetch = async (input, init = {}) => {
+      if (init.method === 'POST' && posts.push([String(input), init]) === 2) await beforeSecond();
+      return fetch(input, init);
+    };
+    const deliver = async () => (await fetch(...(posts[0] as (typeof posts)[0]))).status;
+    return { holding, deliver };
+  };
 
   it('and refuses the next one: no request fails, and none is carried out twice', async () => {
     const { rotation } = await rotateKey(dir, {});
@@ -162,19 +188,38 @@ describe('over http, a target that was restored from a copy, and knows the forme
     await expect.poll(stateNow).toMatchObject({ state: 'refused', isProven: true });
   });
 
-  it('and lets the next one wait: only what has no effect is signed anew, since the next key may be accepted soon', async () => {
+  it('and lets the next one wait: no request fails, and none is carried out twice', async () => {
     const { rotation } = await rotateKey(dir, {});
     await write({ state: 'accepted', isProven: true, at: 0 });
-    target.answer = 'waiting';
-    expect(await call(machine())).toBe(200);
-    await expect.poll(stateNow).toMatchObject({ state: 'waiting' });
-    await write({ state: 'accepted', isProven: true, at: 0 });
     const amesh = machine();
-    const posted = amesh.fetch(target.url, { method: 'POST', body: 'one' });
-    await expect(posted).rejects.toMatchObject({ code: 'answer_unproven', claims: 'unauthorized' });
-    expect(await call(amesh, { method: 'POST', body: 'two' })).toBe(200);
-    expect(done()).toEqual(['GET', 'POST'].map((method) => `${method} ${rotation.former.deviceId}`));
+    expect(await call(amesh, { method: 'POST', body: 'one' })).toBe(200);
+    expect(await call(amesh)).toBe(200);
+    expect(done()).toEqual(['POST', 'GET'].map((method) => `${method} ${rotation.former.deviceId}`));
     await expect.poll(stateNow).toMatchObject({ state: 'waiting', isProven: true });
+  });
+
+  it('and then accepts it: the request that somebody has held back until then is not carried out, too', async () => {
+    const { rotation } = await rotateKey(dir, {});
+    await write({ state: 'accepted', isProven: true, at: 0 });
+    const { holding, deliver } = holdBack();
+    const amesh = machine({ fetch: holding });
+    expect(await call(amesh, { method: 'POST', body: 'one' })).toBe(200);
+    await accept(rotation);
+    await expect.poll(() => isKnown(rotation)).toBe(true);
+    expect(await deliver()).toBe(401);
+    expect(done()).toEqual([`POST ${rotation.former.deviceId}`]);
+  });
+
+  it('and then accepts it: the request of the former key is not carried out after one that was held back', async () => {
+    const { rotation } = await rotateKey(dir, {});
+    await write({ state: 'accepted', isProven: true, at: 0 });
+    const { holding, deliver } = holdBack(async () => {
+      await accept(rotation);
+      await expect.poll(deliver).toBe(200);
+    });
+    const posted = machine({ fetch: holding }).fetch(target.url, { method: 'POST', body: 'one' });
+    await expect(posted).rejects.toMatchObject({ code: 'answer_unproven', claims: 'unauthorized' });
+    expect(done()).toEqual([`POST ${rotation.next.deviceId}`]);
   });
 
   it('and accepts it again: the very same request is sent again', async () => {

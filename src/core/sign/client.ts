@@ -1,7 +1,8 @@
 import { type AmeshFetchInit, type AnswerOptions, readAnswerOptions } from '../answers/asking';
 import { provenHead } from '../answers/proven-by';
 import { RedirectRefusedError } from '../errors/amesh-error';
-import { resendOf, sendSigned } from './exchange';
+import { isSafe } from '../wire/line';
+import { resendOf, sendInstead, sendSigned } from './exchange';
 import { type ClientOptions, readOptions, type Settings } from './options';
 import { type Outgoing, toOutgoing } from './outgoing';
 import { tellAnswer } from './prove';
@@ -43,6 +44,12 @@ export interface PreparedRequest {
    * They are carried out once at most. Throws like {@link send}; throws `error` itself if they cannot be sent again.
    */
   resend(error: object): Promise<Response>;
+  /**
+   * Signs the request with the key of now and sends it, after an error of {@link send} about an answer that is not proven. It has the time
+   * and the nonce of the request before, so a target that knows both keys as those of one device carries out one of the two at most.
+   * Throws like {@link resend}.
+   */
+  sendInstead(error: object): Promise<Response>;
 }
 
 /**
@@ -66,15 +73,15 @@ export function createPreparer(
   return async (input, init) => {
     const how = readAnswerOptions(init, settings.answers);
     const request = await toOutgoing(input, init, settings.maxBufferedBytes, settings.fetch === undefined);
+    const after = (error: object, begin: (() => Promise<Response>) | undefined) =>
+      begin === undefined ? Promise.reject(error) : sendAll(settings, request, how, begin);
     return {
       url: request.url,
       isRepeatable: request.stream === null,
-      isSafe: ['GET', 'HEAD', 'OPTIONS'].includes(request.method),
+      isSafe: isSafe(request.method),
       send: () => sendAll(settings, request, how),
-      resend: (error) => {
-        const again = resendOf(error, request);
-        return again === undefined ? Promise.reject(error) : sendAll(settings, request, how, again);
-      },
+      resend: (error) => after(error, resendOf(error, request)),
+      sendInstead: (error) => after(error, sendInstead(error, settings, request, how)),
     };
   };
 }

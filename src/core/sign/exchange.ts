@@ -135,12 +135,21 @@ async function sendOnce(settings: Settings, request: Outgoing, attempt: Attempt)
   return deliver(settings, request, attempt, await signOnce(settings, request, attempt));
 }
 
-/** Signs a request with a nonce of its own. */
-export async function signOnce(settings: Settings, request: Outgoing, attempt: Attempt): Promise<Signed> {
-  const nonce = toBase64Url(settings.crypto.randomBytes(16));
+/**
+ * Signs a request, with a nonce of its own.
+ *
+ * @param before the request whose time and nonce it has: a target carries out one of the two at most
+ */
+export async function signOnce(
+  settings: Settings,
+  request: Outgoing,
+  attempt: Attempt,
+  before?: Pick<Signed, 'nonce' | 'created'>,
+): Promise<Signed> {
+  const nonce = before?.nonce ?? toBase64Url(settings.crypto.randomBytes(16));
   const elapsedMs = stopwatch(settings);
-  const signed = await untilAborted(request.signal, sign(settings, request, nonce, attempt));
-  return { ...signed, nonce, elapsedMs };
+  const signing = sign(settings, request, attempt, { nonce, created: before?.created });
+  return { ...(await untilAborted(request.signal, signing)), nonce, elapsedMs };
 }
 
 /** A request with its signature. */
@@ -172,7 +181,11 @@ async function deliver(
     return await receive(settings, request, attempt, signed, received);
   } catch (error) {
     if (request.stream === null)
-      resends.set(error as object, { request, send: () => deliver(settings, request, attempt, signed) });
+      resends.set(error as object, {
+        request,
+        signed,
+        send: () => deliver(settings, request, attempt, signed),
+      });
     throw error;
   }
 }
@@ -238,7 +251,10 @@ function tellRotation(
   callSafely(() => onRotation({ targetId, rotation, answer, isProven }), 'onRotation');
 }
 
-const resends = new WeakMap<object, { readonly request: Outgoing; readonly send: () => Promise<Sent> }>();
+const resends = new WeakMap<
+  object,
+  { readonly request: Outgoing; readonly signed: Signed; readonly send: () => Promise<Sent> }
+>();
 
 /**
  * Sends the very same bytes again, after an answer to them that is not proven. That gives nobody more than they have: somebody
@@ -251,25 +267,42 @@ export function resendOf(error: object, request: Outgoing): (() => Promise<Respo
   return known?.request === request ? async () => (await known.send()).response : undefined;
 }
 
+/** Signs the request once more, with the time and the nonce of the one before. As for {@link resendOf}. */
+export function sendInstead(
+  error: object,
+  settings: Settings,
+  request: Outgoing,
+  how: AnswerOptions,
+): (() => Promise<Response>) | undefined {
+  const known = resends.get(error);
+  if (known?.request !== request) return undefined;
+  return async () => {
+    const { attempt } = await attemptTo(settings, request, how);
+    const signed = await signOnce(settings, request, attempt, known.signed);
+    return (await deliver(settings, request, attempt, signed)).response;
+  };
+}
+
 /** It leaves a body coded if the program asks for none, and a proxy compresses it all the same. */
 const isDeno = 'Deno' in globalThis;
 
 async function sign(
   { open, clocks, format, crypto }: Settings,
   request: Outgoing,
-  nonce: string,
   { targetId, called, asked, offsetMs }: Attempt,
+  { nonce, created: before }: { readonly nonce: string; readonly created?: number | undefined },
 ) {
   const opened = called?.signer ?? (await open());
   // Now: the time of the signature is read below, and a new working key can take long.
   const worker = await opened.requestSigner?.();
   const signer = worker === undefined ? opened : signerOf(worker);
   throwIfAborted(request.signal); // a key may wait for somebody's touch
+  const created = before ?? clocks.seconds(request.url.origin, offsetMs); // not earlier: opening a key can be slow
   const { added, base, signature } = await signParts(toView(request), request.bytes, signer, {
     format,
     targetDeviceId: targetId,
     nonce,
-    created: clocks.seconds(request.url.origin, offsetMs), // not earlier: opening a key can be slow
+    created,
     asksForProof: asked !== undefined,
     rotation: called?.rotation,
     crypto,
@@ -278,7 +311,7 @@ async function sign(
   for (const [name, value] of Object.entries(added)) headers.set(name, value);
   if (asked !== undefined && !isDeno && !headers.has('accept-encoding'))
     headers.set('accept-encoding', 'identity');
-  return { headers, worker, base, signature };
+  return { headers, worker, base, signature, created };
 }
 
 /** A signer with just this working key. Its own may be another one a moment later. */

@@ -16,7 +16,7 @@ import {
 } from '../statements/carried-statement';
 import type { StatementCache } from '../statements/statement-cache';
 import type { Credentials } from '../wire/credentials';
-import { changed, isAmbiguous, type RequestLine, readRequestLine } from '../wire/line';
+import { changed, isAmbiguous, isSafe, type RequestLine, readRequestLine } from '../wire/line';
 import type { RequestView } from '../wire/view';
 import { checkBody, readBody, readyBody } from './body';
 import { checkRights, findController, readAllowList } from './device';
@@ -178,12 +178,26 @@ const claim: Step<Known, Known> = (request) => {
   if (statement !== undefined) keepStatement(context, view, statement);
   const { deviceId } = credentials;
   const id = statement?.delegation === undefined ? deviceId : delegatesOf(deviceId);
-  const claiming = claimNonce(context.nonceStore, view, id, credentials, nowMs, context.settings);
+  const claimAs = (name: string) =>
+    claimNonce(context.nonceStore, view, name, credentials, nowMs, context.settings);
+  const former = formerKeyOf(request);
+  const claiming = andThen(claimAs(id), (fault) =>
+    fault !== null || former === undefined ? fault : claimAs(former),
+  );
   return andThen(claiming, (fault) => {
     request.isClaimed = fault === null;
     return fault ?? request.clockFault ?? request;
   });
 };
+
+/**
+ * The key that may have signed this request, too. If a client gets no proof of the answer, it may sign a request once more with
+ * its other key and the same nonce: only one of the two is carried out, also if somebody holds the first one back.
+ */
+function formerKeyOf({ view, line, device, statement }: Known): string | undefined {
+  const mayBeSignedTwice = !isSafe(line.method) && asksForProof(view.headers);
+  return mayBeSignedTwice && statement?.delegation === undefined ? device.formerIds?.at(-1) : undefined;
+}
 
 /** Check 9. After the claim, so that a request that is refused here is a replay once the device has the right. */
 const requireRights: Step<Known, Known> = (request) =>

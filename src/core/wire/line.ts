@@ -84,3 +84,8 @@ function readAuthority(view: RequestView, options: RequestLineOptions): string |
   }
   return seen;
 }
+
+/** Whether a method has no effect by its meaning (RFC 9110 section 9.2.1). */
+export function isSafe(method: string): boolean {
+  return ['GET', 'HEAD', 'OPTIONS'].includes(method);
+}

@@ -20,8 +20,11 @@ const REFUSED_EVERY_MS = 30_000;
 
 type Which = 'former' | 'next';
 
-/** Whether a target knows the next key, as an own request has proven; `unknown` if it only knows the former one. */
-type Found = 'accepted' | 'refused' | 'unknown' | undefined;
+/**
+ * What a target says about the next key, as an own request has proven; `unknown` if it only knows the former one, and says
+ * nothing about the next.
+ */
+type Found = 'accepted' | 'waiting' | 'refused' | 'unknown' | undefined;
 
 /** What a process remembers about a target, beside what the folder says. */
 interface Memory {
@@ -149,7 +152,8 @@ export class CallerRotation {
    * After an error about an answer that is not proven, and says that the target does not know the key: asks the target by a
    * request of its own, whose answer has to be proven, and at most once in 30 s.
    *
-   * @param isSafe whether the request has no effect. Somebody in between may hold it back, and have it carried out later
+   * @param isSafe whether the request has no effect. Somebody in between may hold it back, and have it carried out later, unless the
+   *   target knows the two keys as those of one device
    * @returns `same` if the very same request may be sent again, `anew` if another key may sign it; undefined if neither
    */
   async afterUnproven(
@@ -167,8 +171,8 @@ export class CallerRotation {
     const found = await memory.finding;
     if (doubtful.used === 'former') return found !== undefined && isSafe ? 'anew' : undefined;
     if (found === 'accepted') return 'same';
-    // A key that waits may be accepted while somebody holds the request back.
-    return found === 'refused' || (found === 'unknown' && isSafe) ? 'anew' : undefined;
+    // Somebody may hold the request back until the next key is accepted. Whoever says that it waits carries out one of the two then.
+    return found === 'refused' || found === 'waiting' || (found === 'unknown' && isSafe) ? 'anew' : undefined;
   }
 
   /** Asks with the other key than the one that was refused. */
@@ -192,11 +196,11 @@ export class CallerRotation {
     const targetId = target.deviceId;
     if (answer === null || answer === 'unavailable') {
       this.#unlearn(targetId, told);
-      return 'unknown';
+      return answer === null ? 'unknown' : 'waiting'; // another instance may have it wait
     }
     memory.toldAtMs = performance.now();
     this.note({ targetId, rotation: told.statement, answer, isProven }, opened.rotation);
-    return answer === 'waiting' ? 'unknown' : answer;
+    return answer;
   }
 
   #keyFor(memory: Memory, told: ToldTarget): Which {

@@ -10,7 +10,7 @@ const PAUSES_MS = [0, 300, 700, 1000];
 
 /**
  * The same request, during a rotation. Where answers have to be proven, nothing proves that a target does not know a key: then it
- * is asked with the other one, and the request is sent again if that cannot have it carried out twice.
+ * is asked with the other one, and the request is sent again in a way that cannot have it carried out twice.
  */
 export function withOtherKey(
   request: PreparedRequest,
@@ -23,7 +23,7 @@ export function withOtherKey(
       if (!isOfUnknown(error)) throw error;
       const how = await rotation.afterUnproven(error, request, await opened());
       if (how === undefined || !request.isRepeatable) throw error;
-      return how === 'anew' ? request.send() : resend(request, error);
+      return how === 'anew' ? await request.sendInstead(error) : await resend(request, error);
     }
   };
   return { ...request, send };
