@@ -206,7 +206,7 @@ describe('a rotation that is taken back', () => {
     expect(left).toEqual([]);
     expect(last()).toMatchObject({
       signedBy: former.deviceId,
-      rotation: `withdraw=${rotation.next.deviceId}`,
+      rotation: `withdraw=${rotation.targets[target.device.identity.deviceId]?.statement}`,
     });
     expect(back.deviceId).toBe(former.deviceId);
     await settled(idNow, former.deviceId);
@@ -231,7 +231,7 @@ describe('a rotation that is taken back', () => {
     expect(last()).toEqual({
       status: 200,
       signedBy: former.deviceId,
-      rotation: `withdraw=${rotation.next.deviceId}`,
+      rotation: `withdraw=${rotation.targets[target.device.identity.deviceId]?.statement}`,
     });
     await expect.poll(stateNow).toBe('withdrawn proven');
     expect((await rotateKey(dir, {})).isNew).toBe(true);

@@ -63,7 +63,9 @@ describe('what nobody has proven', () => {
     target.answer = 'refused';
     await withdrawRotation(await open(), {});
     expect(await call(amesh)).toBe(200);
-    expect(target.received.at(-1)?.rotation).toBe(`withdraw=${rotation.next.deviceId}`);
+    expect(target.received.at(-1)?.rotation).toBe(
+      `withdraw=${rotation.targets[target.device.identity.deviceId]?.statement}`,
+    );
     await expect.poll(stateNow).toMatchObject({ state: 'withdrawn', isProven: false });
     await expect(rotateKey(dir, {})).rejects.toMatchObject({ code: 'rotation_unfinished' });
     expect((await withdrawRotation(await open(), {})).left).toEqual([targetId()]);

@@ -7,7 +7,7 @@ import { fromBase64Url } from '../../src/core/encoding';
 import { RotationTaker } from '../../src/machine/rotation/take-rotation';
 import { acceptSuccessor, refuseSuccessor } from '../../src/trust/rotation/successor';
 import { asking, checked } from '../support/proofs';
-import { type Key, newKey, type RotatingTarget, rotatingTarget } from '../support/rotating';
+import { type Key, newKey, type RotatingTarget, requestOf, rotatingTarget } from '../support/rotating';
 import { LENT, workerOf } from '../support/statements';
 import { SOON } from '../support/waiting';
 
@@ -378,6 +378,53 @@ describe('The former key', () => {
     expect(told('took back its next key')).toHaveLength(1);
     // The statement is still 30 days valid.
     expect(await target.call(target.caller, { rotation })).toMatchObject({ answer: 'refused' });
+  });
+
+  it('takes back a statement that was held back on the way, so that it never counts', async () => {
+    const rotation = await target.statement(target.caller, next);
+    const held = await requestOf(target.caller, { rotation });
+    const answer = await target.call(target.caller, { rotation: `withdraw=${rotation}` });
+    expect(answer).toMatchObject({ answer: 'refused' });
+    expect(await target.verifier.verify(held)).toMatchObject({
+      ok: true,
+      headers: { 'authmesh-rotation': 'refused' },
+    });
+    // The device would be revoked if both had been taken.
+    const later = await target.statement(target.caller, await newKey());
+    expect(await target.call(target.caller, { rotation: later })).toMatchObject({ answer: 'waiting' });
+    expect((await target.call(target.caller)).scopes).toEqual(['orders:read']);
+  });
+
+  it('takes back with a statement what waits, and what was accepted', async () => {
+    const verifier = target.verifierWith({ acceptRotation: 'auto' });
+    for (const how of [{}, { verifier }]) {
+      const rotation = await target.statement(target.caller, await newKey());
+      await target.call(target.caller, { rotation, ...how });
+      const back = { rotation: `withdraw=${rotation}`, ...how };
+      expect(await target.call(target.caller, back)).toMatchObject({ answer: 'refused' });
+      const [device, ...others] = await target.list();
+      expect(others).toEqual([]);
+      expect(device).not.toHaveProperty('next');
+    }
+    expect(told('took back its next key')).toHaveLength(2);
+  });
+
+  it('takes back no statement of another device, for another target, or with a wrong signature', async () => {
+    const stranger = await newKey();
+    const enrolled = await newKey();
+    const right = await target.statement(target.caller, enrolled);
+    const wrong = [
+      await target.statement(stranger, enrolled),
+      await target.statement(target.caller, enrolled, { targetId: stranger.deviceId }),
+      `${right.slice(0, right.lastIndexOf('.'))}.${'A'.repeat(86)}`,
+    ];
+    for (const text of wrong) {
+      const answer = await target.call(target.caller, { rotation: `withdraw=${text}` });
+      expect(answer).toMatchObject({ answer: 'refused' });
+    }
+    // Nobody can keep a key that is not theirs out of the list.
+    const rotation = await target.statement(target.caller, enrolled);
+    expect(await target.call(target.caller, { rotation })).toMatchObject({ answer: 'waiting' });
   });
 
   it('takes back a next key that was accepted', async () => {

@@ -161,6 +161,9 @@ for kind in ("withdraw", "retire"):
     field(f"{kind}={NEXT.id}", {"kind": kind, "nextId": NEXT.id})
     for text in (f"{kind}=", kind, f"{kind}={NEXT.id}x", f"{kind}={NEXT.id}.", f"{kind}= {NEXT.id}", f"{kind.upper()}={NEXT.id}", f'{kind}="{NEXT.id}"', f"{kind}={NEXT.id}, {kind}={NEXT.id}", f"{kind}={NEXT.id};x"):
         field(text, None)
+field(f"withdraw={GOOD}", {"kind": "withdraw-statement", "text": GOOD})
+for text in (f"retire={GOOD}", f"withdraw={GOOD}.", f"withdraw= {GOOD}", f"withdraw={GOOD[:-1]}"):
+    field(text, None)
 for text in ("", "rotate", "accepted", NEXT.id, f"accept={NEXT.id}", f"withdraw={NEXT.id}\n"):
     field(text, None)
 

@@ -18,6 +18,8 @@ export type RotationAnswer =
 export type RotationField =
   /** A statement of both keys. */
   | { readonly kind: 'rotate'; readonly text: string }
+  /** A statement of both keys shall not count, also if it comes later. */
+  | { readonly kind: 'withdraw-statement'; readonly text: string }
   /** The next key shall not count; or the former one no longer. */
   | { readonly kind: 'withdraw' | 'retire'; readonly nextId: string };
 
@@ -26,9 +28,16 @@ export function toRotationField(kind: 'withdraw' | 'retire', nextId: string): st
   return `${kind}=${nextId}`;
 }
 
+/** Writes the field that takes a statement back, which a target may not have received yet. */
+export function toWithdrawal(statement: string): string {
+  return `withdraw=${statement}`;
+}
+
 /** @returns null for any other text. A statement is not checked yet */
 export function readRotationField(text: string): RotationField | null {
   const [, kind, nextId = ''] = /^(withdraw|retire)=(.+)$/.exec(text) ?? [];
+  if (kind === 'withdraw' && /^[\w-]+\.[\w-]{86}\.[\w-]{86}$/.test(nextId))
+    return { kind: 'withdraw-statement', text: nextId };
   if (kind !== undefined) return isDeviceId(nextId) ? { kind: kind as 'withdraw' | 'retire', nextId } : null;
   return text.includes('.') ? { kind: 'rotate', text } : null;
 }

@@ -1,6 +1,6 @@
 import { fromBase64Url } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
-import { toRotationField } from '../../core/rotation/field';
+import { toRotationField, toWithdrawal } from '../../core/rotation/field';
 import type { Env } from '../../process/home';
 import type { Device } from '../../trust/device';
 import { TRUST_CODES } from '../../trust/errors/codes';
@@ -57,7 +57,7 @@ export async function tellTargets(
   const all: Told[] = [];
   for (const { url, target } of known) {
     const told = toldOf(rotation, target.deviceId);
-    const text = what === 'rotate' ? told?.statement : toRotationField(what, rotation.next.deviceId);
+    const text = textFor(what, told?.statement, rotation.next.deviceId);
     const { deviceId, proves, keys } = target;
     const publicKey = fromBase64Url(target.publicKey) as Uint8Array;
     const signer = what === 'rotate' ? former : withoutWorkingKey(former);
@@ -76,4 +76,15 @@ export async function tellTargets(
     all.push({ url: url.origin + url.pathname, target: target.deviceId, ...answered });
   }
   return all;
+}
+
+function textFor(
+  what: 'rotate' | 'withdraw' | 'retire',
+  statement: string | undefined,
+  nextId: string,
+): string | undefined {
+  if (what === 'rotate') return statement;
+  return what === 'withdraw' && statement !== undefined
+    ? toWithdrawal(statement)
+    : toRotationField(what, nextId);
 }

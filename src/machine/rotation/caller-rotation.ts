@@ -1,6 +1,6 @@
 import type { CalledTarget } from '../../core/answers/asking';
 import type { MaybePromise, Signer } from '../../core/crypto/provider';
-import { toRotationField } from '../../core/rotation/field';
+import { toWithdrawal } from '../../core/rotation/field';
 import { isInTime } from '../../core/rotation/rotation';
 import type { AnsweredRotation } from '../../core/sign/options';
 import type { FileStore } from '../../storage/files/file-store';
@@ -89,7 +89,7 @@ export class CallerRotation {
     if (this.#unwritten.size > 0 && !isRecent(this.#failedAtMs)) void this.#write();
     const memory = this.#memoryOf(target.deviceId);
     if (rotation.withdrawnAt !== undefined) {
-      const text = this.#withdrawalFor(memory, told, target, rotation.next.deviceId);
+      const text = this.#withdrawalFor(memory, told, target);
       // Only the device key itself can take a key back.
       const own = (former: Signer) => (text === undefined ? former : withoutWorkingKey(former));
       return this.#byFormer(opened, target, (former) => ({ ...target, signer: own(former), rotation: text }));
@@ -131,7 +131,8 @@ export class CallerRotation {
     const { targetId, answer, isProven } = answered;
     const told = rotation === null ? undefined : toldOf(rotation, targetId);
     if (rotation === null || told === undefined) return;
-    const isWithdrawal = rotation.withdrawnAt !== undefined && answered.rotation === withdrawalOf(rotation);
+    const isWithdrawal =
+      rotation.withdrawnAt !== undefined && answered.rotation === toWithdrawal(told.statement);
     if (!isWithdrawal && told.statement !== answered.rotation) return;
     const state = stateAfter(isWithdrawal ? 'withdraw' : 'rotate', answer);
     if (state === undefined) return;
@@ -221,11 +222,11 @@ export class CallerRotation {
   }
 
   /** What takes the next key back, if it is time to say that. */
-  #withdrawalFor(memory: Memory, told: ToldTarget, target: CalledTarget, nextId: string): string | undefined {
+  #withdrawalFor(memory: Memory, told: ToldTarget, target: CalledTarget): string | undefined {
     const isKnown = hasSaid(latest(told, memory.learned), 'withdrawn', target);
     if (isKnown || isRecent(memory.toldAtMs, TELL_EVERY_MS)) return undefined;
     memory.toldAtMs = performance.now();
-    return toRotationField('withdraw', nextId);
+    return toWithdrawal(told.statement);
   }
 
   /** @returns whether the other key signs from now on */
@@ -286,10 +287,6 @@ export class CallerRotation {
 
 function isRecent(atMs: number | undefined, withinMs = REFUSED_EVERY_MS): boolean {
   return atMs !== undefined && performance.now() - atMs < withinMs;
-}
-
-function withdrawalOf({ next }: OwnRotation): string {
-  return toRotationField('withdraw', next.deviceId);
 }
 
 /** What a process has learned, unless the folder says something else by now. */

@@ -20,6 +20,7 @@ import {
   type Proposed,
   proposeSuccessor,
   retireFormer,
+  withdrawStatement,
   withdrawSuccessor,
 } from '../../trust/rotation/successor';
 import { ChangeLimit } from './change-limit';
@@ -88,12 +89,13 @@ export class RotationTaker {
     const field = readRotationField(text);
     if (field === null) return this.#refuse('malformed', acceptance);
     if (acceptance.isDelegate) return this.#refuse('delegate', acceptance);
-    if (field.kind !== 'rotate') return this.#end(field, acceptance);
-    const known = this.#knownOf(text);
+    if ('nextId' in field) return this.#end(field, acceptance);
+    const known = this.#knownOf(field.text);
     const rotation = await known.rotation;
     if (rotation === null) return this.#refuse('malformed', acceptance);
     const fault = faultOf(rotation, acceptance);
     if (fault !== null) return this.#refuse(fault, acceptance);
+    if (field.kind === 'withdraw-statement') return this.#withdraw(rotation, acceptance);
     const listed = stateIn(acceptance.list, rotation);
     if (listed === 'accepted' || (listed === 'waiting' && this.#accept !== 'auto')) return listed;
     if (!isInTime(rotation, this.#now())) return this.#refuse('time', acceptance);
@@ -132,16 +134,33 @@ export class RotationTaker {
 
   /** Takes back a successor, or ends the time in which both keys count. The answer says whether the next key counts then. */
   async #end(
-    { kind, nextId }: Exclude<RotationField, { kind: 'rotate' }>,
+    { kind, nextId }: Extract<RotationField, { nextId: string }>,
     acceptance: Acceptance,
   ): Promise<RotationAnswer> {
-    if (!acceptance.isOwnKey) return this.#refuse('working-key', acceptance);
     const change = kind === 'withdraw' ? withdrawSuccessor : retireFormer;
+    const { deviceId } = acceptance.device;
+    return this.#change({ kind, nextId }, acceptance, (draft, nowSeconds) =>
+      change(draft, deviceId, nextId, nowSeconds),
+    );
+  }
+
+  /** Takes back a statement, also one that has not come yet. */
+  #withdraw(rotation: Rotation, acceptance: Acceptance): Promise<RotationAnswer> {
+    return this.#change({ kind: 'withdraw', nextId: rotation.nextId }, acceptance, (draft, nowSeconds) =>
+      withdrawStatement(draft, rotation, nowSeconds),
+    );
+  }
+
+  async #change(
+    { kind, nextId }: Extract<RotationField, { nextId: string }>,
+    acceptance: Acceptance,
+    change: (draft: ListDraft, nowSeconds: number) => Promise<boolean>,
+  ): Promise<RotationAnswer> {
+    if (!acceptance.isOwnKey) return this.#refuse('working-key', acceptance);
     const { list, device } = acceptance;
-    const { deviceId } = device;
     // What the list in memory knows is never too much: nobody can keep an owner from taking a key back.
-    if (!(list instanceof PagedList) || list.entry(deviceId)?.next !== nextId) this.#count(acceptance);
-    const isDone = await this.#update((draft, nowSeconds) => change(draft, deviceId, nextId, nowSeconds));
+    if (!(list instanceof PagedList) || list.entry(device.deviceId)?.next !== nextId) this.#count(acceptance);
+    const isDone = await this.#update(change);
     if (!isDone) return 'refused';
     this.#tell(kind, acceptance, nextId);
     return kind === 'withdraw' ? 'refused' : 'accepted';

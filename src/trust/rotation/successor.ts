@@ -204,6 +204,22 @@ export async function withdrawSuccessor(
 }
 
 /**
+ * Takes back a statement of both keys. If the successor is not in the list, it is remembered like one that was revoked: the request with
+ * the statement may still be on its way. Both keys have signed it, so nobody keeps a key that is not theirs out of the list.
+ *
+ * @returns whether there was such a successor
+ */
+export async function withdrawStatement(
+  draft: ListDraft,
+  { formerId, nextId }: Pick<Rotation, 'formerId' | 'nextId'>,
+  nowSeconds: number,
+): Promise<boolean> {
+  if (await withdrawSuccessor(draft, formerId, nextId, nowSeconds)) return true;
+  if ((await draft.find(nextId)) === undefined) await buryAll(draft, [nextId], nowSeconds);
+  return false;
+}
+
+/**
  * Ends the time in which both keys count, on the word of the former one: 25 hours from now, so that its owner can still take
  * back a successor that a thief has set.
  *
