@@ -5,9 +5,12 @@ import { type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
+import { Journal } from '../../src/cli/src/proxy/journal';
+import { Command } from '../support/command';
 import { Backend, linesOf, type Proxied, type RunningProxy, type Seen, useProxied } from '../support/proxied';
 import { exchange, head } from '../support/raw-http';
 import { signedRaw } from '../support/signed-raw';
@@ -273,11 +276,35 @@ describe('what it does not start with', () => {
 
   it('a target that this machine does not know', async () => {
     const ran = await proxied.caller.amesh(['proxy', '--to', 'https://other.example', ...LISTEN, '--json']);
-    const { error } = objectOf(ran) as { error: { code: string; message: string } };
+    const { error } = objectOf(ran) as { error: { code: string; message: string; hint: string } };
     expect([error.code, error.message]).toEqual([
       'unknown_target',
       'This machine knows no target at other.example.',
     ]);
+    const add = proxied.caller.here('amesh trust add --role target --host other.example LINE');
+    expect(error.hint).toBe(
+      `Call it by a host that amesh list shows, or pair with it, or add the host by hand: ${add}`,
+    );
+  });
+
+  it.each([
+    [
+      'a URL with a path',
+      'http://a:81/api/v1',
+      'Without its path, which each request brings: --to http://a:81\n',
+    ],
+    ['a host without a scheme', 'localhost:3000', 'With http:// or https://: --to http://localhost:3000\n'],
+    ['a name and a path', 'a/api', 'With http:// or https://: --to http://a\n'],
+  ])('%s, and says how it is meant', async (_name, url, hint) => {
+    const ran = await proxied.caller.amesh(['proxy', '--to', url, ...LISTEN]);
+    expect([ran.code, ran.stderr]).toEqual([2, expect.stringContaining(hint)]);
+  });
+
+  it('a URL with a secret, which it does not repeat', async () => {
+    for (const url of ['http://u:secret@a/b', 'u:secret@a', 'http://a/?token=secret', 'http://a/#secret']) {
+      const ran = await proxied.caller.amesh(['proxy', '--to', url, ...LISTEN]);
+      expect([ran.code, ran.stdout + ran.stderr]).toEqual([2, expect.not.stringContaining('secret')]);
+    }
   });
 
   it('no identity', async () => {
@@ -329,6 +356,38 @@ it('prints a request a line, without its query, and not all that a stranger send
   expect(proxy.command.stdout).not.toContain('secret');
   expect(proxy.events('refused').length).toBeLessThan(100);
   expect(proxy.command.objects.at(-1)).toMatchObject({ passed: 1, refused: 100 });
+});
+
+it('without --json, prints why it has answered itself: the first of a code, and not each', async () => {
+  const [port = 0] = await freePorts(1);
+  await proxied.know(`127.0.0.1:${port}`);
+  const spool = ['--spool', proxied.spool()];
+  const args = ['proxy', '--to', `http://127.0.0.1:${port}`, '--listen', '127.0.0.1:0', ...spool];
+  const command = new Command(proxied.caller, args);
+  const front = await command.until(/comes to 127\.0\.0\.1:(\d+)/);
+  const ask = (path: string, headers = {}) => get({ host: '127.0.0.1', port: Number(front), path, headers });
+  for (let i = 0; i < 3; i++) expect((await ask('/orders?token=secret')).statusCode).toBe(502);
+  expect((await ask('/orders', { host: 'evil.example' })).statusCode).toBe(421);
+  await command.until(/wrong_host/);
+  command.kill('SIGTERM');
+  expect(await command.ended).toBe(0);
+  const lines = command.stderr.split('\n').filter((line) => line.startsWith('amesh: '));
+  expect(lines).toEqual([
+    `amesh: 502 server_unreachable: http://127.0.0.1:${port} cannot be reached: ECONNREFUSED. [GET /orders]`,
+    expect.stringMatching(/^amesh: 421 wrong_host: .+ \[GET \/orders\]$/),
+  ]);
+  expect(command.stdout).toBe('');
+});
+
+it('tells how many failures had no line, once 10 s have passed', () => {
+  const lines: string[] = [];
+  const failures = new Writable({ write: (chunk, _encoding, done) => done(void lines.push(String(chunk))) });
+  const journal = new Journal({ failures });
+  const answer = { status: 502, wire: 'x', code: 'server_unreachable', message: 'Gone\n\u001b[2J.' };
+  for (const nowMs of [0, 1, 9_999, 10_000, 25_000])
+    journal.failed({ method: 'GET', url: '/a?b' }, answer, 0, nowMs);
+  const line = 'amesh: 502 server_unreachable: Gone\\u{a}\\u{1b}[2J. [GET /a]';
+  expect(lines).toEqual([`${line}\n`, `${line} (2 more like it before)\n`, `${line}\n`]);
 });
 
 it('speaks HTTP/1.1 and WebSocket over TLS, too', async () => {

@@ -162,7 +162,7 @@ export class Inward {
       this.#watch(request, socket, verdict.mayStillCall);
     } catch (error) {
       const answer = answerTo(error);
-      this.#tell(request, answer, startMs);
+      this.#options.journal.failed(request, answer, startMs);
       refuseUpgrade(socket, { status: answer.status, body: JSON.stringify({ error: answer.wire }) });
     }
   }
@@ -220,18 +220,8 @@ export class Inward {
   #refuse(request: ProxyRequest, response: ProxyResponse, error: unknown, startMs: number): void {
     const answer = answerTo(error);
     // verify() has told what it refuses, also in a body that it sees while it arrives.
-    if (!isAmeshError(error)) this.#tell(request, answer, startMs);
+    if (!isAmeshError(error)) this.#options.journal.failed(request, answer, startMs);
     reply(request, response, answer);
-  }
-
-  #tell(
-    request: ProxyRequest,
-    { code, status, message }: ReturnType<typeof answerTo>,
-    startMs: number,
-  ): void {
-    const { method, url } = request;
-    const ms = Math.round(performance.now() - startMs);
-    this.#options.journal.refused({ method, path: shownPath(url), status, code, message, ms });
   }
 }
 

@@ -1,10 +1,21 @@
 import type { Writable } from 'node:stream';
-import { printableJson } from '../words/printable';
-import type { ProxyResponse } from './reply';
+import { printable, printableJson } from '../words/printable';
+import type { OwnAnswer, ProxyResponse } from './reply';
 
-/** What a proxy writes with `--json`: one object a line, each with `event`. */
+/** Where a proxy writes. */
+export interface JournalOptions {
+  /** With `--json`: one object a line, each with `event`. */
+  readonly json?: Writable;
+  /** Otherwise: a line for the first failure of each code, and then one in 10 s at most. */
+  readonly failures?: Writable;
+}
+
+/** What a proxy says of its requests. */
 export class Journal {
-  readonly #out: Writable | null;
+  readonly #out: Writable | undefined;
+  readonly #failures: Writable | undefined;
+  /** By code: when its last line was written, Unix milliseconds, and how many failures had none since. */
+  readonly #told = new Map<string, { atMs: number; more: number }>();
   #lines = '';
   #timer: NodeJS.Timeout | undefined;
   #secondOf = 0;
@@ -13,14 +24,14 @@ export class Journal {
   /** How many requests the server behind has answered, and how many this proxy has answered itself. */
   readonly counts = { passed: 0, refused: 0 };
 
-  /** @param out where the lines go; null for none */
-  constructor(out: Writable | null) {
-    this.#out = out;
+  constructor({ json, failures }: JournalOptions) {
+    this.#out = json;
+    this.#failures = failures;
   }
 
   /** An event of which strangers cannot make many. It is written with those of the same moment. */
   write(event: string, more: object = {}): void {
-    if (this.#out === null) return;
+    if (this.#out === undefined) return;
     this.#lines += `${printableJson({ event, ...more })}\n`;
     if (this.#lines.length > MOST_LENGTH) this.flush();
     else this.#timer ??= setTimeout(() => this.flush(), FLUSH_MS);
@@ -54,6 +65,28 @@ export class Journal {
     );
   }
 
+  /** A request that this proxy has answered itself, or whose answer broke off. */
+  failed(
+    { method, url }: Passed['request'],
+    { status, code, message }: OwnAnswer,
+    startMs: number,
+    nowMs = Date.now(),
+  ): void {
+    const path = shownPath(url);
+    const ms = Math.round(performance.now() - startMs);
+    this.refused({ method, path, status, code, message, ms }, nowMs);
+    const told = this.#told.get(code);
+    if (told !== undefined && Math.abs(nowMs - told.atMs) < EVERY_MS) {
+      told.more++;
+      return;
+    }
+    this.#told.set(code, { atMs: nowMs, more: 0 });
+    const more = told === undefined || told.more === 0 ? '' : ` (${told.more} more like it before)`;
+    this.#failures?.write(
+      `${printable(`amesh: ${status} ${code}: ${message} [${method} ${path}]${more}`)}\n`,
+    );
+  }
+
   /** A request that was not passed on, or failed. Strangers can make many, so a second has 20 lines at most. */
   refused(more: object, nowMs = Date.now()): void {
     this.counts.refused++;
@@ -83,6 +116,7 @@ interface Passed {
 }
 
 const MOST_IN_A_SECOND = 20;
+const EVERY_MS = 10_000;
 const FLUSH_MS = 50;
 const MOST_LENGTH = 16_384;
 

@@ -2,8 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Duplex, Readable } from 'node:stream';
 import type { ReadableStream as NodeStream } from 'node:stream/web';
 import { type Amesh, type AmeshFetchInit, allowUnprovenBody } from '@authmesh/sdk';
-import { type Answers, isAmeshError, isLoopback, normalizeAuthority } from '@authmesh/sdk/core';
+import { type Answers, CODES, isAmeshError, isLoopback, normalizeAuthority } from '@authmesh/sdk/core';
 import { CommandError } from '../errors/errors';
+import { here } from '../words/here';
 import { Destination, type DestinationOptions, refused } from './destination';
 import { ProxyFault } from './fault';
 import { type Journal, shownPath } from './journal';
@@ -47,7 +48,7 @@ export class Outward {
     this.#pass(request, response, { isExpecting, signal: controller.signal, startMs }).catch((error) => {
       if (response.destroyed || response.writableFinished) return;
       const answer = answerTo(error);
-      this.#tell(request, answer, startMs);
+      this.#options.journal.failed(request, answer, startMs);
       reply(request, response, answer);
     });
   }
@@ -95,7 +96,7 @@ export class Outward {
   #relay(request: IncomingMessage, response: ServerResponse, { call, answer, startMs }: Received): void {
     if (call.answer === undefined) throw new Error('There is no answer.');
     const { server, journal } = this.#options;
-    const head = here(headOf(call.answer.response, hiddenFrom(call)), server.place.url);
+    const head = leadingHere(headOf(call.answer.response, hiddenFrom(call)), server.place.url);
     closeUnread(request, response);
     journal.passedWith(response, { request, status: head.status, startMs });
     if (answer.body === null) {
@@ -105,7 +106,7 @@ export class Outward {
     }
     const body = Readable.fromWeb(answer.body as NodeStream);
     body.once('error', (error) => {
-      if (isAmeshError(error)) this.#tell(request, answerTo(error), startMs);
+      if (isAmeshError(error)) journal.failed(request, answerTo(error), startMs);
     });
     relay(response, { head, body, holdsBytes: 0 });
   }
@@ -130,7 +131,7 @@ export class Outward {
       if (call.answer.upgraded !== undefined) joinSockets({ socket, head }, call.answer.upgraded);
     } catch (error) {
       const answer = answerTo(error);
-      this.#tell(request, answer, startMs);
+      this.#options.journal.failed(request, answer, startMs);
       refuseUpgrade(socket, { status: answer.status, body: JSON.stringify({ error: answer.wire }) });
     }
   }
@@ -154,12 +155,6 @@ export class Outward {
         'answer_unproven',
         'Nothing was sent: nothing can prove what comes through a WebSocket. Call the target over https, or give --answers off.',
       );
-  }
-
-  #tell(request: IncomingMessage, { status, code, message }: ReturnType<typeof answerTo>, startMs: number) {
-    const { method, url } = request;
-    const ms = Math.round(performance.now() - startMs);
-    this.#options.journal.refused({ method, path: shownPath(url), status, code, message, ms });
   }
 }
 
@@ -207,7 +202,7 @@ function hiddenFrom({ isDecoded = false }: Call): (name: string) => boolean {
 }
 
 /** A redirect within the target leads through this proxy again. */
-function here(head: AnswerHead, { origin }: URL): AnswerHead {
+function leadingHere(head: AnswerHead, { origin }: URL): AnswerHead {
   const lines = head.lines.map((value, i) => {
     if (i % 2 === 0 || !/^(?:content-)?location$/i.test(head.lines[i - 1] as string)) return value;
     const url = /^https?:\/\//i.test(value) && URL.canParse(value) ? new URL(value) : undefined;
@@ -236,7 +231,7 @@ export async function assertListed(amesh: Amesh, url: URL, env: NodeJS.ProcessEn
     throw new CommandError(
       'unknown_target',
       `This machine knows no target at ${url.host}.`,
-      `Pair with it, or add its host: amesh trust add --role target --host ${url.host}`,
+      `${CODES.unknown_target.fix}: ${here(`amesh trust add --role target --host ${url.host} LINE`)}`,
     );
   }
 }

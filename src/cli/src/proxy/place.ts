@@ -48,9 +48,20 @@ export function toServerPlace(text: string, flag: string): Place {
   }
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const isHttp = url?.protocol === 'http:' || url?.protocol === 'https:';
-  if (url === undefined || !isHttp || url.href !== `${url.origin}/`)
-    throw new UsageError(`${flag} must be a URL without path and user, such as https://orders.internal.`);
+  if (url === undefined || !isHttp || url.href !== `${url.origin}/`) throw noOrigin(flag, text);
   return { shown: url.origin, url };
+}
+
+/** The error for what is no origin, with the flag as it was meant if that is clear. */
+function noOrigin(flag: string, text: string): UsageError {
+  const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
+  const whole = hasScheme ? text : `http://${text}`;
+  const meant = URL.canParse(whole) ? new URL(whole) : undefined;
+  const isClear = meant !== undefined && /^https?:$/.test(meant.protocol) && !/[@?#]/.test(text);
+  const hint = hasScheme ? 'Without its path, which each request brings' : 'With http:// or https://';
+  return new UsageError(`${flag} must be a URL without path and user, such as https://orders.internal.`, {
+    hint: isClear ? `${hint}: ${flag} ${meant.origin}` : undefined,
+  });
 }
 
 /**
