@@ -23,15 +23,19 @@ describe('amesh init', () => {
     expect(stderr).toContain(
       `Callers use another name?  ${machine.here('amesh config hosts --add api.example.com')}\n`,
     );
-    expect(stderr).toContain(`that will RECEIVE requests   ${machine.here('amesh listen')}\n`);
     expect(stderr).toContain(
-      `          if both are on one network                ${machine.here('amesh listen --serve')}\n`,
+      `  Next: if this machine will RECEIVE requests   ${machine.here('amesh listen')}\n`,
     );
-    expect(stderr).toContain(`that will SEND them          ${machine.here('amesh invite CODE')}\n`);
     expect(stderr).toContain(
-      `without a relay                             ${machine.here('amesh trust export')}\n`,
+      `          and both are on one network           ${machine.here('amesh listen --serve')}\n`,
     );
-    expect(stderr).toContain('if the receiving machine has no terminal    amesh provision --help\n');
+    expect(stderr).toContain(
+      `        if it will SEND them                    ${machine.here('amesh invite CODE')}\n`,
+    );
+    expect(stderr).toContain(
+      `        without a relay                         ${machine.here('amesh trust export')}\n`,
+    );
+    expect(stderr).toContain('        for a machine without a terminal        amesh provision --help\n');
     expect(stderr).not.toContain('\u001b');
     expect((await stat(machine.dir)).mode & 0o777).toBe(0o700);
   });

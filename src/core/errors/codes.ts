@@ -24,7 +24,7 @@ export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
     status: 401,
     wire: 'unauthorized',
     cause: 'The request is not signed.',
-    fix: 'Call with amesh.fetch, or see docs/protocol.md for other languages.',
+    fix: 'Call with amesh.fetch or amesh curl. For a program that cannot sign: amesh proxy --to.',
   },
   unsupported_version: {
     status: 400,
@@ -177,7 +177,7 @@ export const CLIENT_CODES = /* @__PURE__ */ defineCodes({
   },
   answer_unproven: {
     cause: 'Nothing proves that the target gave this answer.',
-    fix: "Another program may have answered, or a proxy may have changed the answer. If the target cannot sign answers, call it over https, or with answers: 'off'.",
+    fix: "Another program or a proxy may have answered or changed it, or no verify() stands before this URL, as with a 404. If the target cannot sign answers, call it over https, or with answers: 'off'.",
   },
   delegation_ended: {
     cause: 'The delegation of this program has ended.',

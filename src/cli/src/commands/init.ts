@@ -158,11 +158,11 @@ function keptNotes(movedTo: string | null): string[] {
 
 function nextNotes(): string[] {
   return [
-    `  Next: on the machine that will RECEIVE requests   ${here('amesh listen')}`,
-    `          if both are on one network                ${here('amesh listen --serve')}`,
-    `        on the machine that will SEND them          ${here('amesh invite CODE')}`,
-    `        without a relay                             ${here('amesh trust export')}`,
-    '        if the receiving machine has no terminal    amesh provision --help',
+    `  Next: if this machine will RECEIVE requests   ${here('amesh listen')}`,
+    `          and both are on one network           ${here('amesh listen --serve')}`,
+    `        if it will SEND them                    ${here('amesh invite CODE')}`,
+    `        without a relay                         ${here('amesh trust export')}`,
+    '        for a machine without a terminal        amesh provision --help',
   ];
 }
 
