@@ -17,8 +17,9 @@ const TESTS = readdirSync(source('test'), { recursive: true, encoding: 'utf8' })
   .sort();
 
 /**
- * Tests that change nothing of their process: each group shares its processes, and loads each module once in each. Those
- * of `serving` start relays and servers. The HTTP server of the relay puts its own `Response` over Node's.
+ * Tests that leave their process as they found it: each group shares its processes, and loads each module once in each. A file
+ * belongs to the first group that names it. Those of `serving` start relays and servers. The HTTP server of the relay puts its
+ * own `Response` over Node's.
  */
 const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
   sharing: [
@@ -29,31 +30,35 @@ const GROUPS: Readonly<Record<string, readonly RegExp[]>> = {
     /^test\/pairing\/(?:ceremony|relay-url|turns|vectors)\./,
     /^test\/relay\/(?:client-address|cluster|fair-share|frames|instance-message)\./,
     /^test\/support\/(?!bundle)/, // which loads a module anew
+    /^test\/(?:answers|proxy)\/lambda\./, // which need the Response of Node
     /^test\/trust\/(?:changes|concurrency|identity|list-store|scopes|scopes-model|trust-line)\./,
     /^test\/trust\/format\//,
   ],
   serving: [
     /^test\/adapters\/(?!stream\.)/, // which looks at its own memory
-    /^test\/answers\/(?!lambda|mounted-keys|own-machine)/, // which need the Response of Node, or have a clock of their own
+    /^test\/(?:environment|instance)\./,
+    /^test\/answers\//,
     /^test\/build\/release\./,
     /^test\/cli\//,
     /^test\/client\//,
     /^test\/contract\//,
-    /^test\/delegates\/fleet\./,
-    /^test\/keys\/(?:external|secret-variables|secure-enclave|ssh-agent|tpm2-problems|tpm2)\./,
-    /^test\/network\/(?:ipv6|recipe|route)\./,
-    /^test\/proxy\/(?:answers|apache|nginx|rewriting)\./,
-    /^test\/relay\/(?:fuzz|packed|process|redis|redis-attacks|redis-failures|room|self-hosting|sockets)\./,
+    /^test\/delegates\//,
+    /^test\/docs\//,
+    /^test\/http-clients\/recipes\./,
+    /^test\/keys\//,
+    /^test\/mcp\//,
+    /^test\/network\//,
+    /^test\/proxy\//,
+    /^test\/relay\/(?!siege)/, // which measures what nothing else may slow down
+    /^test\/rotation\//,
     /^test\/runtimes\//,
     /^test\/testing\//,
-    /^test\/storage\/(?:attacks|concurrency)\./,
+    /^test\/storage\/(?!nonce-store|shared-list)/, // of which one loads modules anew, and one measures, too
     /^test\/workers\//,
-    /^test\/attacks\/(?!sealed-list)/, // which has a clock of its own
+    /^test\/attacks\//,
     /^test\/bootstrap\//,
     /^test\/pairing\/(?!drop)/, // which replaces a module
-    // Not those that have a clock or a umask of their own, measure what nothing else may slow down, or look for a line that a
-    // process logs once.
-    /^test\/trust\/(?:damaged-files|last-seen|live-reload|modeless-volume|names|owner-key|proves|reset-revision|restored-folder|setup)\./,
+    /^test\/trust\/(?!folder-safety)/, // which looks for a line that a process logs once
   ],
 };
 const groupOf = (path: string) =>
