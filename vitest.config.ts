@@ -141,6 +141,8 @@ export default defineConfig({
     maxWorkers: availableParallelism() + 2,
     sequence: { sequencer: Mixed },
     coverage: {
+      provider: 'custom',
+      customProviderModule: 'test/support/coverage.ts',
       include: ['src/**/*.ts', 'relay/src/**/*.ts'],
       exclude: ['**/dist/**', '**/node_modules/**', '**/build.config.ts'],
       // Pages for people take longer than the rest of a report.
