@@ -76,6 +76,13 @@ function checkPack(source: string): void {
   writeFileSync(join(clone, 'scripts/check-pack.mjs'), `${source};\n`);
 }
 
+/** So that it packs in a fraction of the time: what `npm pack` takes, and builds before, is what the dry run is about. */
+function packLittle(): void {
+  for (const path of PACKAGES)
+    edit(path, ({ scripts: _, ...manifest }) => ({ ...manifest, files: ['README.md'] }));
+  commit();
+}
+
 function release(...args: string[]) {
   const options = { cwd: clone, encoding: 'utf8' } as const;
   const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/release.mjs', ...args], options);
@@ -166,6 +173,7 @@ describe('a dry run', () => {
 
 describe('a release', () => {
   it('commits the version, the day and the lockfile, and tags', () => {
+    packLittle();
     const { status, output } = release('0.4.0');
     expect([status, git('status', '--porcelain')]).toEqual([0, '']);
     expect(output).toContain(
@@ -185,7 +193,7 @@ describe('a release', () => {
 
   it('whose tarballs do not pass the check leaves all as it was', () => {
     checkPack('process.exitCode = 1');
-    commit();
+    packLittle();
     const before = git('rev-parse', 'HEAD');
     // The version that package.json has may be the first that is released: it comes as far as the check.
     expect(release('0.3.0')).toEqual({ status: 1, output: expect.stringContaining('No release was made') });

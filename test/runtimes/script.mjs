@@ -1,8 +1,8 @@
 // Run by each runtime with the built SDK: calls the server at argv[2] as the device of AUTH_MESH_DIR, and prints what
-// came of it. Every request names its case in the header X-Case.
+// came of it. Every request names its case in the header X-Case. With argv[3] only the case of that name runs.
 import { amesh } from '@authmesh/sdk';
 
-const origin = process.argv[2];
+const [, , origin, only] = process.argv;
 const text = (value) => new TextEncoder().encode(value);
 
 const bodies = {
@@ -38,6 +38,7 @@ const { 'an async iterable': _d, FormData: _e, 'empty FormData': _f, ...inReques
 
 const results = {};
 async function run(name, call) {
+  if (only !== undefined && name !== only) return;
   try {
     const value = await call({ 'X-Case': encodeURIComponent(name) });
     results[name] = value instanceof Response ? { status: value.status, text: await value.text() } : value;

@@ -50,7 +50,16 @@ const RUN = {
 const PRINT = 'console.log(globalThis.Bun?.version ?? globalThis.Deno?.version.deno ?? process.version)';
 const VERSION = { node: ['-e', PRINT], bun: ['-e', PRINT], deno: ['eval', PRINT], workerd: ['--version'] };
 
-export async function findRuntime(name: Runtime['name']): Promise<Runtime> {
+const found = new Map<Runtime['name'], Promise<Runtime>>();
+
+/** Asked for its version once in each process of the tests. */
+export function findRuntime(name: Runtime['name']): Promise<Runtime> {
+  const runtime = found.get(name) ?? find(name);
+  found.set(name, runtime);
+  return runtime;
+}
+
+async function find(name: Runtime['name']): Promise<Runtime> {
   for (const path of BINARIES[name]()) {
     if (path === null || !existsSync(path)) continue;
     const version = await execute(path, VERSION[name]).then(

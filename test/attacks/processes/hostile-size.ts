@@ -1,4 +1,4 @@
-// Reads a list of which one part is 100 MB of garbage, and says what that took. node hostile-size.mjs <dir> <place> <part>
+// Reads a list of which one part is garbage, and says what that took. node hostile-size.mjs <dir> <place> <part> <bytes> [url]
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
@@ -17,8 +17,7 @@ import type { PagedList } from '../../../src/trust/format/paged-list';
 import { ListStore } from '../../../src/trust/list/list-store';
 import { NOWHERE } from '../../../src/trust/list/seen';
 
-const [dir = '', place = '', part = '', url = ''] = process.argv.slice(2);
-const MANY = 100 * 1024 * 1024;
+const [dir = '', place = '', part = '', many = '', url = ''] = process.argv.slice(2);
 const { publicKey, page, pages, head } = JSON.parse(readFileSync(join(dir, 'facts.json'), 'utf8'));
 const owner = new Uint8Array(Buffer.from(publicKey, 'base64url'));
 const list = await deviceIdOf(owner, nodeCrypto);
@@ -31,7 +30,7 @@ function items(): Map<string, string> {
   ]);
   all.set(
     part === 'head' ? 'allow_list.json' : pageKey('allow_list.json', page),
-    Buffer.alloc(MANY, '{').toString(),
+    Buffer.alloc(Number(many), '{').toString(),
   );
   return all;
 }
