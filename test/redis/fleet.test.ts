@@ -10,7 +10,7 @@ import { startSlowProxy } from '../support/slow-proxy';
 
 const ROUNDS = times(10, 200, 1000);
 /** Requests of before that are sent again all the time, until an instance lets in new ones. */
-const MANY = times(20, 50, 100);
+const MANY = times(10, 50, 100);
 const PASSED = '200 passed';
 const REPLAYED = '401 {"error":"unauthorized"}';
 const TOO_OLD = '401 {"error":"timestamp_out_of_range"}';
@@ -92,7 +92,7 @@ class Instance {
   }
 
   /** Requests that were accepted, in the form in which an attacker who recorded them sends them again. */
-  async capture(count = 20): Promise<Captured[]> {
+  async capture(count = times(10, 20)): Promise<Captured[]> {
     const captured: Captured[] = [];
     for (let tries = 0; captured.length < count && tries < 2 * count; tries++) {
       const each = await this.fleet.sign();
@@ -119,7 +119,7 @@ class Instance {
       for (const answer of await this.send(captured)) expect([UNAVAILABLE, ...old]).toContain(answer);
       if ((await this.fleet.call(this.server)) === PASSED) break;
       expect(Date.now()).toBeLessThan(endsAt);
-      await sleep(times(250, 40, 10)); // others want a core, too
+      await sleep(times(400, 40, 10)); // others want a core, too
     }
     for (const answer of await this.send(captured)) expect(old).toContain(answer);
   }

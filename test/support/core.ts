@@ -11,9 +11,14 @@ import { vectorAllowList, vectors } from './vectors';
 /** The Unix seconds at which tests of the core happen. */
 export const NOW = 1_764_000_000;
 
-/** A signer with the key of the vectors' controller, target or stranger. */
-export const signerOf = (name: keyof typeof vectors.devices) =>
-  nodeCrypto.importPrivateKey(vectors.devices[name].privateKeyJwk);
+const signers = new Map<string, ReturnType<typeof nodeCrypto.importPrivateKey>>();
+
+/** A signer with the key of the vectors' controller, target or stranger, which is read once. */
+export function signerOf(name: keyof typeof vectors.devices) {
+  const signer = signers.get(name) ?? nodeCrypto.importPrivateKey(vectors.devices[name].privateKeyJwk);
+  signers.set(name, signer);
+  return signer;
+}
 
 /** A verifier of the vectors' target, under a clock that stands still at {@link NOW} unless said otherwise. */
 export function verifierAt(options: Partial<VerifierOptions> = {}) {

@@ -5,6 +5,11 @@ import { times } from './full';
 import { vectorAllowList } from './vectors';
 import { SOON } from './waiting';
 
+/** A round leaves as much to the next ones. */
+const ROUNDS = times(2, 1);
+/** How many of the newest requests are sent again in a round, and how many of all. */
+const AGAIN = times(5, 10);
+
 /** Somebody who records what is let in, and sends it again to all instances, all the time. */
 export interface Replayer {
   /** One more instance of the target. */
@@ -40,12 +45,10 @@ export function startReplayer(): Replayer {
 
   async function run(): Promise<void> {
     for (let round = 0; !isOver; round++) {
-      await Promise.all(verifiers.map(sendNew));
+      await Promise.all(verifiers.filter((_, i) => (i + round) % ROUNDS === 0).map(sendNew));
       // The newest ones, and some of all.
-      await sendAgain([
-        ...records.slice(-10),
-        ...records.filter((_, i) => (i + round) % 50 === 0).slice(-10),
-      ]);
+      const some = records.filter((_, i) => (i + round) % 50 === 0).slice(-AGAIN);
+      if (round % ROUNDS === 0) await sendAgain([...records.slice(-AGAIN), ...some]);
       await sleep(times(150, 80, 20));
     }
   }
@@ -65,7 +68,7 @@ export function startReplayer(): Replayer {
     },
     async recovered(waitMs = 6 * SOON) {
       for (const verifier of verifiers) {
-        for (const endsAt = Date.now() + waitMs; !(await sendNew(verifier)); await sleep(20)) {
+        for (const endsAt = Date.now() + waitMs; !(await sendNew(verifier)); await sleep(times(100, 20))) {
           if (Date.now() > endsAt) throw new Error('An instance lets nobody in any more.');
         }
       }
