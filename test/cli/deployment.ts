@@ -4,17 +4,19 @@ import { expect } from 'vitest';
 import { ensureBuilt } from '../support/built';
 import type { Child } from '../support/child';
 import { type Fleet, HOST, startFleet, until } from '../support/fleet';
+import { times } from '../support/full';
 import { Machine, objectOf } from './amesh';
 
 export const PASSED = '200 passed';
-const SIZE = 4;
+/** Instances behind the name. */
+export const SIZE = times(2, 4);
 /** Some 50 requests a second. */
 const EVERY_MS = 20;
 const MOST_REQUESTS = 20_000;
 
 export type Variables = Record<string, string>;
 
-/** Four instances behind one name that are redeployed one by one, under requests that never stop. */
+/** Instances behind one name that are redeployed one by one, under requests that never stop. */
 export class Deployment {
   readonly refused: string[] = [];
   sent = 0;

@@ -14,7 +14,7 @@ import type { Child } from '../support/child';
 import { type Fleet, HOST, until } from '../support/fleet';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { SOON } from '../support/waiting';
-import { Deployment, type Move, PASSED, prepare, type Variables } from './deployment';
+import { Deployment, type Move, PASSED, prepare, SIZE, type Variables } from './deployment';
 
 /** A proxy that ends TLS in front of the instances, with a certificate for their name. */
 class TlsFront {
@@ -184,7 +184,7 @@ describeWithRedis('a fleet whose list moves, under callers that ask for proofs',
     const alone = { ...store, AMESH_OWNER_KEY: move.next, AMESH_DEVICE_ID: move.list };
     // The last one has the folder of the next owner, and signs answers with that key itself.
     await deployment.deploy((i) =>
-      i === 3
+      i === SIZE - 1
         ? { ...alone, AUTH_MESH_DIR: move.admin.dir }
         : { ...alone, AMESH_ANSWER_KEY: keys.next, ...dirOf(i) },
     );
@@ -214,7 +214,7 @@ describeWithRedis('a fleet whose list moves, under callers that ask for proofs',
     const made = await createIdentity(join(move.fleet.root, 'rotated'), {}, { friendlyName: 'caller' });
     const { signer: next } = await openDevice(join(move.fleet.root, 'rotated'), {});
     expect(made.deviceId).not.toBe(move.fleet.callerId);
-    for (const server of deployment.active.slice(0, 3)) {
+    for (const server of deployment.active.slice(0, -1)) {
       const { signer: former } = move.fleet;
       const statement = { former, next, targetId: move.list, nowMs: Date.now() };
       const headers = { 'authmesh-rotation': await signRotation(statement) };
