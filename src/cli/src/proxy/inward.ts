@@ -5,15 +5,8 @@ import { ProxyFault } from './fault';
 import { type Journal, shownPath } from './journal';
 import { asHttp1, bodilessView } from './lines/as-http1';
 import { callerLines } from './lines/caller-headers';
-import {
-  bodyLength,
-  framingLines,
-  isHttp2,
-  type ProxyRequest,
-  requestFault,
-  withoutLength,
-} from './lines/framing';
-import { endToEnd, isOfProxy, type Lines, valuesOf } from './lines/header-lines';
+import { bodyLength, framingLines, isHttp2, type ProxyRequest, requestFault } from './lines/framing';
+import { endToEnd, type Lines, valuesOf } from './lines/header-lines';
 import {
   answerTo,
   closeUnread,
@@ -99,11 +92,8 @@ export class Inward {
       const open = () => (isStreamed ? request : takeAll(request));
       const body = lengthBytes === 0 ? undefined : (gathered?.open() ?? open());
       const method = request.method ?? 'GET';
-      const lines = [
-        ...this.#requestLines(request),
-        ...callerLines(caller),
-        ...framingLines(method, lengthBytes),
-      ];
+      const lines = this.#requestLines(request);
+      lines.push(...callerLines(caller), ...framingLines(method, lengthBytes));
       if (isGone(response)) return;
       const onSent = (destroy: () => void) => {
         response.once('close', () => {
@@ -199,22 +189,20 @@ export class Inward {
   /** What came, without what only this proxy may say, what was said to this proxy, and what a client may have invented. */
   #requestLines(request: ProxyRequest): string[] {
     const { trustsForwarded } = this.#options;
-    const kept = endToEnd(request.rawHeaders, (name, value) => {
-      if (isOfProxy(name) || name === 'expect') return true;
-      if (name === 'authorization') return /^authmesh\b/i.test(value);
-      if (name === 'accept-signature') return /tag="amesh-answer"/.test(value);
-      return !trustsForwarded && FORWARDED.test(name);
+    const kept = endToEnd(request.rawHeaders, ({ lower, isOfProxy, isForwarded }, value) => {
+      if (isOfProxy || (isForwarded && !trustsForwarded)) return true;
+      if (lower === 'authorization') return /^authmesh\b/i.test(value);
+      if (lower === 'accept-signature') return value.includes(PROOF_TAG);
+      return lower === 'expect' || lower === 'content-length';
     });
-    const lines = withoutLength(isHttp2(request) ? asHttp1(request, kept) : kept);
+    const lines = isHttp2(request) ? asHttp1(request, kept) : kept;
     if (trustsForwarded) return lines;
     const { remoteAddress = '' } = request.socket ?? {};
     const isSecure = 'encrypted' in (request.socket ?? {});
-    const address = remoteAddress.replace(/^::ffff:/, '');
-    return [
-      ...lines,
-      ...(address === '' ? [] : ['X-Forwarded-For', address]),
-      ...['X-Forwarded-Proto', isSecure ? 'https' : 'http'],
-    ];
+    const address = remoteAddress.startsWith('::ffff:') ? remoteAddress.slice(7) : remoteAddress;
+    if (address !== '') lines.push('X-Forwarded-For', address);
+    lines.push('X-Forwarded-Proto', isSecure ? 'https' : 'http');
+    return lines;
   }
 
   #refuse(request: ProxyRequest, response: ProxyResponse, error: unknown, startMs: number): void {
@@ -233,7 +221,7 @@ interface Passing {
   readonly startMs: number;
 }
 
-const FORWARDED = /^(?:forwarded|x-forwarded-.+|x-real-ip|true-client-ip|cf-connecting-ip)$/;
+const PROOF_TAG = 'tag="amesh-answer"';
 
 function malformed(fault: string): ProxyFault {
   return new ProxyFault(400, 'malformed_header', `The request cannot be passed on: ${fault}.`);
@@ -245,7 +233,7 @@ function takeAll(request: ProxyRequest): Buffer | ProxyRequest {
 }
 
 function asksForProof(lines: Lines): boolean {
-  return valuesOf(lines, 'accept-signature').some((value) => value.includes('tag="amesh-answer"'));
+  return valuesOf(lines, 'accept-signature').some((value) => value.includes(PROOF_TAG));
 }
 
 /** Only WebSocket: an upgrade to h2c would let requests through that nobody verifies. */

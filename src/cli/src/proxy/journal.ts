@@ -53,6 +53,10 @@ export class Journal {
 
   /** The same, once the answer has ended. */
   passedWith(response: ProxyResponse, { request, status, startMs, caller }: Passed): void {
+    if (this.#out === null) {
+      this.counts.passed++;
+      return;
+    }
     response.once('close', () =>
       this.passed({
         method: request.method,

@@ -9,7 +9,8 @@ import { Destination, type DestinationOptions, refused } from './destination';
 import { ProxyFault } from './fault';
 import { type Journal, shownPath } from './journal';
 import { bodyLength } from './lines/framing';
-import { endToEnd, isOfProxy, valuesOf } from './lines/header-lines';
+import { endToEnd, valuesOf } from './lines/header-lines';
+import type { NameFacts } from './lines/names';
 import { type AnswerHead, answerTo, closeUnread, headOf, relay, releaseAfter, reply } from './reply';
 import type { Gathered, Spool } from './spool';
 import { CALL, type Call, Probed } from './transport';
@@ -173,7 +174,7 @@ interface Received {
 /** What came, without what is this proxy's to say. */
 function toCall(request: IncomingMessage, more: Pick<Call, 'lengthBytes' | 'isUpgrade'>): Call {
   const dropped = ['host', 'expect', 'content-length', 'content-digest'];
-  const lines = endToEnd(request.rawHeaders, (name) => isOfProxy(name) || dropped.includes(name));
+  const lines = endToEnd(request.rawHeaders, ({ isOfProxy, lower }) => isOfProxy || dropped.includes(lower));
   const [authorization = ''] = valuesOf(lines, 'authorization');
   const isSigned = /^authmesh\b/i.test(authorization);
   if (isSigned) throw refused(400, 'it is signed already');
@@ -196,9 +197,9 @@ function bodyOf(own: Headers, body: IncomingMessage | Gathered | undefined) {
 }
 
 /** What a client must not see of an answer whose body was decoded, and what only this machine needs. */
-function hiddenFrom({ isDecoded = false }: Call): (name: string) => boolean {
-  return (name) =>
-    isOfProxy(name) || (isDecoded && (name === 'content-encoding' || name === 'content-length'));
+function hiddenFrom({ isDecoded = false }: Call): (facts: NameFacts) => boolean {
+  return ({ isOfProxy, lower }) =>
+    isOfProxy || (isDecoded && (lower === 'content-encoding' || lower === 'content-length'));
 }
 
 /** A redirect within the target leads through this proxy again. */

@@ -4,7 +4,8 @@ import type { Readable } from 'node:stream';
 import { CODES, isAmeshError } from '@authmesh/sdk/core';
 import { ProxyFault } from './fault';
 import { isHttp2, type ProxyRequest } from './lines/framing';
-import { endToEnd, grouped, isOfProxy, type Lines } from './lines/header-lines';
+import { endToEnd, grouped, type Lines } from './lines/header-lines';
+import type { NameFacts } from './lines/names';
 import type { Gathered } from './spool';
 
 /** A response of either version of HTTP. */
@@ -115,6 +116,7 @@ function lingerOn(request: ProxyRequest, done: () => void): void {
  * end would not be noticed.
  */
 export function closeUnread(request: ProxyRequest, response: ProxyResponse): void {
+  if (request.complete) return;
   response.once('finish', () => {
     if (request.complete) return;
     lingerOn(request, () => {
@@ -141,7 +143,10 @@ export interface AnswerHead {
 }
 
 /** The head of a server's answer: without what is of its connection, and without what only amesh may say. */
-export function headOf(answer: IncomingMessage, drops: (name: string) => boolean = isOfProxy): AnswerHead {
+export function headOf(
+  answer: IncomingMessage,
+  drops: (facts: NameFacts) => boolean = ({ isOfProxy }) => isOfProxy,
+): AnswerHead {
   return { status: answer.statusCode ?? 502, lines: endToEnd(answer.rawHeaders, drops) };
 }
 
@@ -184,14 +189,23 @@ export function relay(response: ProxyResponse, { head, body, holdsBytes }: Relay
 
 /** `pipeline()` for the many short answers, which cost less like this. */
 function pass(body: Readable, response: ProxyResponse): void {
-  body.on('error', () => breakOff(response));
-  body.on('close', () => {
+  const target = response as ServerResponse; // either kind has these methods
+  const resume = () => void body.resume();
+  const look = () => {
     if (!body.readableEnded) breakOff(response);
+  };
+  body.on('data', (chunk: Buffer) => {
+    if (target.write(chunk)) return;
+    body.pause();
+    target.once('drain', resume);
   });
+  body.on('end', () => target.end());
+  body.on('error', () => breakOff(response));
+  body.on('close', look);
   response.once('close', () => {
     if (!body.readableEnded) body.destroy();
   });
-  body.pipe(response as ServerResponse);
+  body.resume();
 }
 
 /** `verify()` has said that the answer depends on the signature; so may the server, on something else. */

@@ -1,9 +1,10 @@
 import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http';
 import { Agent as SecureAgent, request as secureRequest } from 'node:https';
-import type { Duplex, Readable } from 'node:stream';
+import { type Duplex, Readable } from 'node:stream';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { ProxyFault } from './fault';
 import type { Lines } from './lines/header-lines';
+import { Patience, type Waiting } from './patience';
 
 /** Where requests go: a URL without a path, or the path of a Unix socket. */
 export interface Place {
@@ -32,8 +33,8 @@ export interface Answered {
   readonly upgraded?: { readonly socket: Duplex; readonly head: Buffer } | undefined;
 }
 
-/** An answer that says nothing for so long is given up. */
-const IDLE_MS = 900_000;
+/** A body of so many bytes is written at once. Of a larger one, pieces show whether it still moves. */
+const AT_ONCE_BYTES = 65_536;
 const MAX_HEADER_BYTES = 65_536;
 
 /** Sends requests over connections that stay open. */
@@ -41,13 +42,19 @@ export class Server {
   readonly place: Place;
   readonly #agent: Agent;
   readonly #send: (options: RequestOptions) => ClientRequest;
-  readonly #timeoutMs: number;
+  readonly #address: RequestOptions;
+  readonly #patience: Patience;
 
   /** @param timeoutMs how long to wait for a connection, and for the head of an answer */
   constructor(place: Place, timeoutMs: number) {
     this.place = place;
-    this.#timeoutMs = timeoutMs;
-    const isSecure = place.url.protocol === 'https:';
+    const { url, socketPath } = place;
+    this.#address =
+      socketPath === undefined
+        ? { host: url.hostname.replace(/^\[|\]$/g, ''), port: url.port }
+        : { socketPath };
+    this.#patience = new Patience(timeoutMs);
+    const isSecure = url.protocol === 'https:';
     const options = { keepAlive: true, maxFreeSockets: 64, scheduling: 'lifo' } as const;
     this.#agent = isSecure ? new SecureAgent(options) : new Agent(options);
     this.#send = isSecure ? secureRequest : request;
@@ -59,89 +66,68 @@ export class Server {
 
   /** Sends a request and waits for the head of its answer. @throws ProxyFault `server_unreachable`; what its body throws */
   send(sending: Sending): Promise<Answered> {
-    return this.#sendOnce(sending).catch((error: unknown) => {
-      // A server may close an idle connection just as it is used. It has not seen the request then, or may see it twice.
-      if (error instanceof StaleConnection && sending.body === undefined && isSafe(sending.method))
-        return this.#sendOnce(sending);
-      throw error;
-    });
-  }
-
-  #sendOnce({ method, target, lines, body, onSent }: Sending): Promise<Answered> {
-    const { url, socketPath } = this.place;
     return new Promise((resolve, reject) => {
-      const sent = this.#send({
-        ...(socketPath === undefined
-          ? { host: url.hostname.replace(/^\[|\]$/g, ''), port: url.port }
-          : { socketPath }),
-        method,
-        path: target,
-        headers: lines,
-        agent: this.#agent,
-        setHost: false,
-        maxHeaderSize: MAX_HEADER_BYTES,
+      this.#sendOnce(sending, resolve, (error) => {
+        // A server may close an idle connection just as it is used. It has not seen the request then, or may see it twice.
+        if (error instanceof StaleConnection && sending.body === undefined && isSafe(sending.method))
+          this.#sendOnce(sending, resolve, reject);
+        else reject(error);
       });
-      onSent(() => sent.destroy());
-      let bodyError: Error | undefined;
-      const timer = this.#giveUpLate(sent);
-      sent.on('error', (error: NodeJS.ErrnoException) => {
-        timer.stop();
-        const isStale = sent.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
-        const fault = this.#toFault(error);
-        reject(bodyError ?? (isStale ? new StaleConnection(fault) : fault));
-      });
-      sent.on('response', (response) => {
-        timer.stop();
-        const { statusCode = 0 } = response;
-        if (statusCode < 200 || statusCode > 599) {
-          sent.destroy(
-            new ProxyFault(502, 'server_unreachable', `${this.place.shown} answered ${statusCode}.`),
-          );
-          return;
-        }
-        sent.setTimeout(IDLE_MS, () => response.destroy(new Error('The answer stopped.')));
-        resolve({ response });
-      });
-      sent.on('upgrade', (response, socket, head) => {
-        timer.stop();
-        socket.setTimeout(0);
-        resolve({ response, upgraded: { socket, head } });
-      });
-      if (body === undefined || body instanceof Uint8Array) {
-        sent.end(body);
-        return;
-      }
-      const stop = (error?: Error) => {
-        if (error !== undefined && isOfBody(error)) bodyError = error;
-        if (!sent.writableFinished) sent.destroy(error);
-      };
-      body.on('error', stop);
-      body.on('close', () => {
-        if (!body.readableEnded) stop(new Error('The body broke off.'));
-      });
-      // A server may answer before it has read all. The client gets that answer, so its request must not be destroyed.
-      sent.on('close', () => body.unpipe(sent));
-      body.pipe(sent);
     });
   }
 
-  /** A connection or an answer that does not come. While the body goes out, only a stop counts. */
-  #giveUpLate(sent: ClientRequest): { stop(): void } {
-    const late = () =>
+  #sendOnce(sending: Sending, resolve: (answered: Answered) => void, reject: (error: Error) => void): void {
+    const { body } = sending;
+    const sent = this.#request(sending);
+    const waiting: Exchange = {
+      sent,
+      response: undefined,
+      bodyError: undefined,
+      giveUp: () => this.#giveUp(waiting),
+    };
+    this.#patience.begin(waiting);
+    sending.onSent(() => sent.destroy());
+    sent.on('error', (error: NodeJS.ErrnoException) => {
+      this.#patience.end(waiting);
+      const isStale = sent.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+      const fault = this.#toFault(error);
+      reject(waiting.bodyError ?? (isStale ? new StaleConnection(fault) : fault));
+    });
+    sent.on('response', (response) => {
+      const { statusCode = 0 } = response;
+      waiting.response = response;
+      if (statusCode >= 200 && statusCode <= 599) resolve({ response });
+      else
+        sent.destroy(
+          new ProxyFault(502, 'server_unreachable', `${this.place.shown} answered ${statusCode}.`),
+        );
+    });
+    sent.on('upgrade', (response, socket, head) => {
+      this.#patience.end(waiting);
+      socket.setTimeout(0);
+      resolve({ response, upgraded: { socket, head } });
+    });
+    sent.on('close', () => this.#patience.end(waiting));
+    if (body === undefined || (body instanceof Uint8Array && body.length <= AT_ONCE_BYTES)) sent.end(body);
+    else sendBody(waiting, body instanceof Uint8Array ? Readable.from(pieces(body)) : body);
+  }
+
+  #request({ method, target, lines }: Sending): ClientRequest {
+    return this.#send({
+      ...this.#address,
+      method,
+      path: target,
+      headers: lines,
+      agent: this.#agent,
+      setHost: false,
+      maxHeaderSize: MAX_HEADER_BYTES,
+    });
+  }
+
+  #giveUp({ sent, response }: Exchange): void {
+    if (response !== undefined) response.destroy(new Error('The answer stopped.'));
+    else
       sent.destroy(new ProxyFault(504, 'server_unreachable', `${this.place.shown} did not answer in time.`));
-    sent.setTimeout(this.#timeoutMs, late);
-    let timer: NodeJS.Timeout | undefined;
-    const begin = () => {
-      timer = setTimeout(late, this.#timeoutMs);
-    };
-    sent.once('finish', begin);
-    return {
-      stop() {
-        sent.off('finish', begin); // a body may end long after its answer has begun
-        clearTimeout(timer);
-        sent.setTimeout(0);
-      },
-    };
   }
 
   #toFault(error: NodeJS.ErrnoException): Error {
@@ -149,6 +135,33 @@ export class Server {
     const why = error.code ?? error.message;
     return new ProxyFault(502, 'server_unreachable', `${this.place.shown} cannot be reached: ${why}.`);
   }
+}
+
+/** One request and its answer. */
+interface Exchange extends Waiting {
+  response: IncomingMessage | undefined;
+  /** What is wrong with its body. */
+  bodyError: Error | undefined;
+}
+
+function sendBody(exchange: Exchange, body: Readable): void {
+  const { sent } = exchange;
+  const stop = (error?: Error) => {
+    if (error !== undefined && isOfBody(error)) exchange.bodyError = error;
+    if (!sent.writableFinished) sent.destroy(error);
+  };
+  body.on('error', stop);
+  body.on('close', () => {
+    if (!body.readableEnded) stop(new Error('The body broke off.'));
+  });
+  // A server may answer before it has read all. The client gets that answer, so its request must not be destroyed.
+  sent.on('close', () => body.unpipe(sent));
+  body.pipe(sent);
+}
+
+function* pieces(bytes: Uint8Array): Generator<Uint8Array> {
+  for (let start = 0; start < bytes.length; start += AT_ONCE_BYTES)
+    yield bytes.subarray(start, start + AT_ONCE_BYTES);
 }
 
 class StaleConnection extends ProxyFault {

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Http2ServerRequest } from 'node:http2';
-import { faultOf, type Lines, valuesOf } from './header-lines';
+import { faultOf, valuesOf } from './header-lines';
 
 /** A request of either version of HTTP. */
 export type ProxyRequest = IncomingMessage | Http2ServerRequest;
@@ -28,16 +28,11 @@ export function bodyLength(request: ProxyRequest): number | undefined {
 const WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 
 /**
- * The lines that say how long a body is, in place of those that came.
+ * The lines that say how long a body is, in place of those that came. None of those may stay.
  *
  * @param length in bytes; undefined if it is only known at the end
  */
 export function framingLines(method: string, length: number | undefined): string[] {
   if (length === undefined) return ['Transfer-Encoding', 'chunked'];
   return length > 0 || WITH_BODY.has(method) ? ['Content-Length', String(length)] : [];
-}
-
-/** Drops the length, which {@link framingLines} says anew. */
-export function withoutLength(lines: Lines): string[] {
-  return lines.filter((_, i) => (lines[i - (i % 2)] as string).toLowerCase() !== 'content-length');
 }
