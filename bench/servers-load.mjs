@@ -8,25 +8,33 @@ import { signRequest } from '@authmesh/sdk/core';
 export const BODY = Buffer.from(JSON.stringify({ item: 'book', note: 'a'.repeat(993), n: 1 }));
 
 /** Requests as bytes, each signed anew. */
-export async function prepare({ port, signer, count, asksForProof, isSigned = true, format }) {
+export async function prepare({
+  port,
+  signer,
+  count,
+  method = 'POST',
+  asksForProof,
+  isSigned = true,
+  format,
+}) {
   const host = `127.0.0.1:${port}`;
+  const hasBody = method === 'POST';
   const view = {
-    method: 'POST',
+    method,
     target: '/orders?b=2&a=1',
     authority: host,
     headers: {
       host,
       'user-agent': 'bench',
       accept: '*/*',
-      'content-type': 'application/json',
-      'content-length': String(BODY.length),
+      ...(hasBody && { 'content-type': 'application/json', 'content-length': String(BODY.length) }),
     },
-    body: BODY,
+    body: hasBody ? BODY : null,
   };
   const requests = [];
   for (let i = 0; i < count; i++) {
     const { headers } = isSigned ? await signRequest(view, signer, { asksForProof, format }) : view;
-    requests.push(toBytes(view, headers, BODY));
+    requests.push(toBytes(view, headers, hasBody ? BODY : Buffer.alloc(0)));
   }
   return requests;
 }

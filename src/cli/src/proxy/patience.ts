@@ -6,6 +6,8 @@ export interface Waiting {
   readonly response?: IncomingMessage | undefined;
   /** What was seen of it the last time. */
   sight?: Sight;
+  /** Its place among those that wait. */
+  index?: number | undefined;
   /** Called once nothing has happened for too long. */
   giveUp(): void;
 }
@@ -27,7 +29,8 @@ const IDLE_MS = 900_000;
  */
 export class Patience {
   readonly #timeoutMs: number;
-  readonly #waiting = new Set<Waiting>();
+  /** No Set: what is left of its smaller tables would keep requests alive that are over, and the garbage collector busy. */
+  readonly #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
 
   /** @param timeoutMs how long a connection may take, the body may stand still, and the head of an answer may be awaited after it */
@@ -36,7 +39,7 @@ export class Patience {
   }
 
   begin(waiting: Waiting): void {
-    this.#waiting.add(waiting);
+    waiting.index = this.#waiting.push(waiting) - 1;
     this.#timer ??= setInterval(
       () => this.look(performance.now()),
       Math.min(1000, this.#timeoutMs / 10),
@@ -44,16 +47,23 @@ export class Patience {
   }
 
   end(waiting: Waiting): void {
-    this.#waiting.delete(waiting);
+    const { index } = waiting;
+    if (index === undefined) return;
+    waiting.index = undefined;
+    const last = this.#waiting.pop() as Waiting;
+    if (last === waiting) return;
+    this.#waiting[index] = last;
+    last.index = index;
   }
 
   /** Gives up what has waited for too long. The timer calls this. */
   look(nowMs: number): void {
-    if (this.#waiting.size === 0) {
+    if (this.#waiting.length === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;
     }
-    for (const waiting of this.#waiting) {
+    for (const waiting of [...this.#waiting]) {
+      if (waiting.index === undefined) continue; // one that was given up just now has ended it
       const stage = stageOf(waiting);
       const { socket } = waiting.sent;
       // While the head of an answer is awaited, nothing else counts.
@@ -62,7 +72,7 @@ export class Patience {
       if (sight === undefined || stage !== sight.stage || bytes !== sight.bytes)
         waiting.sight = { sinceMs: nowMs, stage, bytes };
       else if (nowMs - sight.sinceMs >= (stage === 'answered' ? IDLE_MS : this.#timeoutMs)) {
-        this.#waiting.delete(waiting);
+        this.end(waiting);
         waiting.giveUp();
       }
     }

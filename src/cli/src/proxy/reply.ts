@@ -177,33 +177,45 @@ export function relay(response: ProxyResponse, { head, body, holdsBytes }: Relay
     if (name === 'vary') addVary(response, value);
     else response.setHeader(sent, value);
   }
-  const hasLength = groups.has('content-length');
+  const length = groups.get('content-length')?.[1];
+  const hasLength = length !== undefined;
   const isEndless = ENDLESS.test(String(groups.get('content-type')?.[1] ?? ''));
   if (!hasLength && holdsBytes > 0 && !isEndless) {
     hold(response, body, holdsBytes);
     return;
   }
   if (!hasLength) (response as ServerResponse).flushHeaders(); // events may follow much later
-  pass(body, response);
+  pass(body, response, Number(length));
 }
 
-/** `pipeline()` for the many short answers, which cost less like this. */
-function pass(body: Readable, response: ProxyResponse): void {
+/**
+ * `pipeline()` for the many short answers, which cost less like this.
+ *
+ * @param lengthBytes as it was announced; undefined if it was not
+ */
+function pass(body: Readable, response: ProxyResponse, lengthBytes?: number): void {
   const target = response as ServerResponse; // either kind has these methods
   const resume = () => void body.resume();
-  const look = () => {
-    if (!body.readableEnded) breakOff(response);
-  };
+  let isEnded = false;
   body.on('data', (chunk: Buffer) => {
-    if (target.write(chunk)) return;
-    body.pause();
-    target.once('drain', resume);
+    if (chunk.length === lengthBytes) {
+      isEnded = true; // most answers come in one piece, and go on in one
+      target.end(chunk);
+    } else if (!target.write(chunk)) {
+      body.pause();
+      target.once('drain', resume);
+    }
   });
-  body.on('end', () => target.end());
+  body.on('end', () => {
+    if (!isEnded) target.end();
+  });
   body.on('error', () => breakOff(response));
-  body.on('close', look);
+  body.on('close', () => {
+    if (!isEnded && !body.readableEnded) breakOff(response);
+  });
   response.once('close', () => {
-    if (!body.readableEnded) body.destroy();
+    // To destroy a body that is complete would close its connection.
+    if (!isEnded && !body.readableEnded) body.destroy();
   });
   body.resume();
 }

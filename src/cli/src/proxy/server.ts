@@ -35,6 +35,9 @@ export interface Answered {
 
 /** A body of so many bytes is written at once. Of a larger one, pieces show whether it still moves. */
 const AT_ONCE_BYTES = 65_536;
+
+/** A body of so many bytes goes out in one piece with its head, as a text of which each character is one byte. */
+const WITH_HEAD_BYTES = 8192;
 const MAX_HEADER_BYTES = 65_536;
 
 /** Sends requests over connections that stay open. */
@@ -42,17 +45,16 @@ export class Server {
   readonly place: Place;
   readonly #agent: Agent;
   readonly #send: (options: RequestOptions) => ClientRequest;
-  readonly #address: RequestOptions;
+  readonly #host: string;
+  readonly #port: string;
   readonly #patience: Patience;
 
   /** @param timeoutMs how long to wait for a connection, and for the head of an answer */
   constructor(place: Place, timeoutMs: number) {
     this.place = place;
-    const { url, socketPath } = place;
-    this.#address =
-      socketPath === undefined
-        ? { host: url.hostname.replace(/^\[|\]$/g, ''), port: url.port }
-        : { socketPath };
+    const { url } = place;
+    this.#host = url.hostname.replace(/^\[|\]$/g, '');
+    this.#port = url.port;
     this.#patience = new Patience(timeoutMs);
     const isSecure = url.protocol === 'https:';
     const options = { keepAlive: true, maxFreeSockets: 64, scheduling: 'lifo' } as const;
@@ -108,13 +110,17 @@ export class Server {
       resolve({ response, upgraded: { socket, head } });
     });
     sent.on('close', () => this.#patience.end(waiting));
-    if (body === undefined || (body instanceof Uint8Array && body.length <= AT_ONCE_BYTES)) sent.end(body);
+    if (body === undefined) sent.end();
+    else if (body instanceof Uint8Array && body.length <= WITH_HEAD_BYTES) sent.end(asText(body), 'latin1');
+    else if (body instanceof Uint8Array && body.length <= AT_ONCE_BYTES) sent.end(body);
     else sendBody(waiting, body instanceof Uint8Array ? Readable.from(pieces(body)) : body);
   }
 
   #request({ method, target, lines }: Sending): ClientRequest {
     return this.#send({
-      ...this.#address,
+      host: this.#host,
+      port: this.#port,
+      socketPath: this.place.socketPath,
       method,
       path: target,
       headers: lines,
@@ -157,6 +163,10 @@ function sendBody(exchange: Exchange, body: Readable): void {
   // A server may answer before it has read all. The client gets that answer, so its request must not be destroyed.
   sent.on('close', () => body.unpipe(sent));
   body.pipe(sent);
+}
+
+function asText({ buffer, byteOffset, length }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, length).toString('latin1');
 }
 
 function* pieces(bytes: Uint8Array): Generator<Uint8Array> {
