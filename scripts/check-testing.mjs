@@ -32,6 +32,15 @@ const jestConfig = `module.exports = {
 const isCommonJs = (section) => section.command.includes('jest');
 
 const sections = readFileSync(join(root, 'docs/testing.md'), 'utf8').split(/^## /m).slice(1).map(readSection);
+const guard = [
+  ...readFileSync(join(root, 'docs/frameworks.md'), 'utf8').matchAll(
+    /^```typescript .*\n(\/\/ (amesh|app)\.ts\n[\s\S]*?)^```$/gm,
+  ),
+];
+Object.assign(
+  sections.find(({ title }) => title === 'NestJS').files,
+  Object.fromEntries(guard.map(([, code, name]) => [`${name}.ts`, code])),
+);
 const shared = sections.find(({ title }) => title === 'Give your app its amesh').files;
 const wanted = process.argv.slice(2).filter((name) => name !== '--keep');
 const chosen = sections.filter(
@@ -89,7 +98,7 @@ function withoutVerify(text) {
   const open =
     '((req, _res, next) => { req.authMesh = { friendlyName: "anybody", scopes: ["*"] }; next(); })';
   return text
-    .replace(/amesh\.verify\([^)]*\)/g, open)
+    .replace(/(?:\bthis\.)?\bamesh\.verify\([^)]*\)/g, open)
     .replace(/await app\.register\(authMesh, [^;]*;/g, 'app.decorateRequest("authMesh", null);')
     .replace(/app\.use\(verify\([^;]*;/g, '')
     .replace(/withAmesh\(/g, '((handler: any, _options: any) => handler)(');

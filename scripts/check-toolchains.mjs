@@ -40,7 +40,7 @@ const jestTest = `test('the server', (done) => {
   require('./server.ts');
 }, 60_000);
 `;
-/** The guard lets a signed request in, refuses another one, and asks for a scope. */
+/** The guard lets a signed request in, refuses another one, asks for a scope, and leaves a public route to everybody. */
 const nestMain = `import 'reflect-metadata';
 import type { AddressInfo } from 'node:net';
 import { createAmesh } from '@authmesh/sdk';
@@ -54,9 +54,10 @@ async function main() {
   const caller = createAmesh({ dir: process.env.CALLER_DIR });
   const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"item":"tea"}' };
   const unsigned = await fetch(url, init);
+  const health = await fetch(new URL('/api/health', url));
   const all = await caller.fetch(url + '/all', init);
-  const texts = [unsigned.status, await unsigned.text(), all.status, await all.text()].join(' ');
-  if (texts !== '401 {"error":"unauthorized"} 403 {"error":"scope_missing","scope":"orders:all"}') throw new Error(texts);
+  const texts = [health.status, unsigned.status, await unsigned.text(), all.status, await all.text()].join(' ');
+  if (texts !== '200 401 {"error":"unauthorized"} 403 {"error":"scope_missing","scope":"orders:all"}') throw new Error(texts);
   const response = await caller.fetch(url, init);
   console.log(response.status, await response.text());
   await app.close();
@@ -149,6 +150,17 @@ const tools = [
     run: ['jest --silent=false 2>/dev/null'],
   },
   {
+    name: 'ts-jest',
+    packages: [...types, 'jest@30.5.2', 'ts-jest@29.4.15', '@swc/jest@0.2.39', '@swc/core@1.16.22'],
+    files: {
+      'server.ts': server,
+      'jest.config.cjs': block('Jest', 'js', 1),
+      'server.test.cjs': jestTest,
+      'tsconfig.json': block('NestJS', 'json').replace('"main.ts"', '"*.ts"'),
+    },
+    run: ['jest --silent=false 2>/dev/null'],
+  },
+  {
     name: 'esbuild and webpack',
     packages: [...pinned('esbuild'), 'webpack@5.113.0'],
     files: { 'server.ts': server, 'server.mjs': modules, 'webpack.cjs': webpack },
@@ -231,8 +243,8 @@ function pnpManifest() {
   });
 }
 
-/** The first block of a language below a heading of the page. */
-function block(heading, language) {
+/** A block of a language below a heading of the page. @param place 0 is the first */
+function block(heading, language, place = 0) {
   const section = page.split(/^## /m).find((text) => text.startsWith(`${heading}\n`));
-  return new RegExp(`^\`\`\`${language} .*\\n([\\s\\S]*?)^\`\`\`$`, 'm').exec(section)[1];
+  return [...section.matchAll(new RegExp(`^\`\`\`${language} .*\\n([\\s\\S]*?)^\`\`\`$`, 'gm'))][place][1];
 }
