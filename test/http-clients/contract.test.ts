@@ -1,5 +1,7 @@
 import { createServer, type IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
 import type { Amesh } from '@authmesh/sdk';
+import FormDataPackage from 'form-data';
 import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Listening, listen } from '../support/listen';
 import { useKnownTarget } from '../support/use-known-target';
@@ -218,5 +220,33 @@ describe.each(names)('%s', (name) => {
     const sending = clientOf(name).send(forged.origin);
     if (client.isFetch) await expect(sending).rejects.toThrow(/not proven/);
     else expect(await sending).toEqual({ status: 200, body: 'forged' });
+  });
+});
+
+describe('axios', () => {
+  it('sends a form of the package form-data with its file', async () => {
+    const server = await known.serve();
+    const form = new FormDataPackage();
+    form.append('note', 'grüße ☃');
+    form.append('file', Readable.from([Buffer.of(0, 255), Buffer.of(13, 10)]), { filename: 'a.png' });
+    const type = String(form.getHeaders()['content-type']);
+    const { status } = await axiosRecipe.post(`${server.origin}/orders`, form);
+    expect([status, server.refusals]).toEqual([200, []]);
+    const [arrived] = server.arrived;
+    expect(arrived?.headers['content-type']).toBe(type);
+    const [, boundary] = type.split('boundary=');
+    const sent = String(arrived?.body);
+    expect(sent).toContain('name="note"\r\n\r\ngrüße ☃\r\n');
+    expect(sent).toContain('filename="a.png"\r\nContent-Type: image/png\r\n\r\n');
+    expect(sent.trimEnd().endsWith(`--${boundary}--`)).toBe(true);
+    expect(arrived?.body.includes(Buffer.of(0, 255, 13, 10))).toBe(true);
+  });
+
+  it('throws an error of amesh as its own, with the code of amesh', async () => {
+    const server = await known.serve({
+      front: (_request, response) => Boolean(response.writeHead(404).end()),
+    });
+    const error = await axiosRecipe.get(`${server.origin}/orders`).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ isAxiosError: true, code: 'answer_unproven', config: { method: 'get' } });
   });
 });
