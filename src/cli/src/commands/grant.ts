@@ -29,7 +29,7 @@ export const grant = defineCommand({
     host: {
       type: 'string',
       valueHint: 'a,b',
-      description: 'The hosts under which callers reach this machine; default the hosts that it answers to',
+      description: 'The hosts by which callers reach this machine; default the hosts that it answers to',
     },
     ...SCOPE_ARGS,
     ...PROOFS_ARG,

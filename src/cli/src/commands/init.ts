@@ -67,7 +67,7 @@ export const init = defineCommand({
     host: {
       type: 'string',
       valueHint: 'a,b',
-      description: 'The hosts under which this machine is called, as host or host:port',
+      description: 'The hosts by which callers reach this machine, as host or host:port',
     },
     force: { type: 'boolean', description: 'Replace an existing identity; copies of its files are kept' },
     ...SHARED_ARGS,

@@ -39,7 +39,7 @@ export const invite = defineCommand({
     host: {
       type: 'string',
       valueHint: 'a,b',
-      description: 'The hosts under which the other machine is called, instead of those that it reports',
+      description: 'The hosts by which this machine reaches the other one, instead of those that it reports',
     },
     ...SHARED_ARGS,
     yes: { type: 'boolean', description: 'Ask nothing, and ignore the hosts that the other machine reports' },

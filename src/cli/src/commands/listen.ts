@@ -41,7 +41,7 @@ export const listen = defineCommand({
     host: {
       type: 'string',
       valueHint: 'a,b',
-      description: 'The hosts under which this machine is called; stored after pairing',
+      description: 'The hosts by which callers reach this machine; stored after pairing',
     },
     ...SCOPE_ARGS,
     'max-controllers': {

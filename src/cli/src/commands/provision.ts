@@ -35,7 +35,7 @@ export const provision = defineCommand({
     host: {
       type: 'string',
       valueHint: 'a,b',
-      description: 'The hosts under which this machine will call it; default localhost',
+      description: 'The hosts by which this machine will call it; default localhost',
     },
     wait: {
       type: 'boolean',

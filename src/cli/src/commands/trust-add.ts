@@ -37,7 +37,7 @@ export const trustAdd = defineCommand({
     host: {
       type: 'string',
       valueHint: 'a,b',
-      description: 'For a target: the hosts under which it is called',
+      description: 'For a target: the hosts by which callers reach it',
     },
     ...SCOPE_ARGS,
     ...PROOFS_ARG,
