@@ -121,7 +121,7 @@ describe.concurrent('a relay', () => {
     );
     const listening = await laptop.amesh(['listen', '--relay', 'ws://127.0.0.1:1', '--host', 'a.example']);
     expect(listening.stderr).toContain(
-      `  On one network, no relay is needed: ${laptop.here('amesh listen --serve --host a.example')} With another relay: --relay URL. Without any: ${laptop.here('amesh trust export')}\n`,
+      `  On one network, no relay is needed: ${laptop.here('amesh listen --serve --host a.example')}; with another relay: --relay URL; without any: ${laptop.here('amesh trust export')}\n`,
     );
   });
 

@@ -3,8 +3,6 @@ import { machineDir } from '../machine/machine';
 import { here } from '../words/here';
 import { shellWord } from '../words/shell';
 
-const OTHER_RELAY = 'With another relay: --relay URL. Without any: ';
-
 /**
  * A fix that depends on the failed command, instead of the SDK's.
  *
@@ -29,15 +27,15 @@ export function fixOf(
 }
 
 function withoutRelay(path: string, rawArgs: readonly string[]): string | null {
-  const exported = `${OTHER_RELAY}${here('amesh trust export')}`;
+  const exported = here('amesh trust export');
   if (path === 'amesh listen') {
     const serving = ['amesh listen --serve', ...withoutOption(rawArgs, '--relay').map(shellWord)].join(' ');
-    return `On one network, no relay is needed: ${here(serving)} ${exported}`;
+    return `On one network, no relay is needed: ${here(serving)}; with another relay: --relay URL; without any: ${exported}`; // a shell takes a semicolon that is copied, too
   }
   if (path !== 'amesh invite') return null;
   const isGiven = rawArgs.some((word) => /^--relay(?:=|$)/.test(word));
   const cause = 'Usually the line on the other screen has a --relay, and you must run the whole line.';
-  return `${isGiven ? '' : `${cause} `}On one network, no relay is needed: run amesh listen --serve on the other machine. ${exported}`;
+  return `${isGiven ? '' : `${cause} `}On one network, no relay is needed: run amesh listen --serve on the other machine. With another relay: --relay URL. Without any: ${exported}`;
 }
 
 /** A command that acts on a second folder of this machine. */
