@@ -5,7 +5,7 @@ import { verify } from '@authmesh/sdk/hono';
 import { getRequestListener } from '@hono/node-server';
 import { Hono } from 'hono';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Script, toScript } from '../support/child';
+import { type Child, type Script, toScript } from '../support/child';
 import { fastifies } from '../support/fastify';
 import { frameworks } from '../support/frameworks';
 import { latest, times } from '../support/full';
@@ -13,6 +13,7 @@ import { type Listening, listen } from '../support/listen';
 import { head } from '../support/raw-http';
 import { signedRaw } from '../support/signed-raw';
 import { usePair } from '../support/use-pair';
+import type { Calls } from './servers/misdirected-caller';
 
 /**
  * The fetch of Node sends a request again that was answered by 421. Where that answer begins before the body is read and the
@@ -55,10 +56,17 @@ const HANDLERS: [string, () => Promise<Listening | { port: number; close(): Prom
 const COUNT = times(20, 150);
 
 let script: Script;
+let caller: Child;
+let asked = 0;
 beforeAll(async () => {
   script = await toScript('test/adapters/servers/misdirected-caller.ts');
+  caller = script.start();
 });
-afterAll(() => script.remove());
+afterAll(async () => {
+  caller.process.stdin.end();
+  await caller.ended;
+  script.remove();
+});
 
 describe.each(HANDLERS)('a POST for another host, at %s', (name, start) => {
   let server: Awaited<ReturnType<typeof start>>;
@@ -68,24 +76,22 @@ describe.each(HANDLERS)('a POST for another host, at %s', (name, start) => {
   afterAll(() => server.close());
 
   /** What the process of a caller has got. */
-  async function answersTo(...args: string[]): Promise<string> {
-    const caller = script.start([`http://127.0.0.1:${server.port}/`, String(COUNT), ...args]);
-    const answers = await caller.line('done ');
-    await caller.ended;
-    return answers;
+  function answersTo(calls: Pick<Calls, 'dir' | 'headers'>): Promise<string> {
+    caller.tell(JSON.stringify({ url: `http://127.0.0.1:${server.port}/`, count: COUNT, ...calls }));
+    return caller.line(`done ${asked++} `);
   }
 
   const bare = async () => {
     const authority = `127.0.0.1:${server.port}`;
     const { headers } = await signedRaw(machines.signer, authority, { method: 'POST', body: 'x' });
     const fields = Object.fromEntries(headers.slice(1).map((line) => line.split(/: (.*)/s).slice(0, 2)));
-    expect(await answersTo('', JSON.stringify(fields))).toBe(`{"421":${COUNT}}`);
+    expect(await answersTo({ headers: fields })).toBe(`{"421":${COUNT}}`);
   };
   // Hono sends the head and the body of an exception apart, whatever we do.
   if (name !== 'Hono') it('is answered by 421 each time, to the fetch of another process', bare);
 
   it('is answered by 421 each time, to amesh.fetch of another process', async () => {
-    expect(await answersTo(machines.controllerDir)).toBe(`{"421":${COUNT}}`);
+    expect(await answersTo({ dir: machines.controllerDir })).toBe(`{"421":${COUNT}}`);
   });
 
   it('is answered within the second that a refusal waits, where its body does not come', async () => {
