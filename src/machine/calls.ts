@@ -9,6 +9,7 @@ import { createPreparer, type PreparedRequest } from '../core/sign/client';
 import { type ClientOptions, readOptions } from '../core/sign/options';
 import { refusalOf } from '../core/sign/refusal';
 import {
+  type HeardAnswer,
   type RequestToSign,
   type SignCallOptions,
   type SignedRequest,
@@ -21,7 +22,7 @@ import { MACHINE_CODES } from './errors/codes';
 import type { Machine } from './machine';
 import { Moves } from './moves/take-move';
 import type { AmeshOptions, AmeshSettings } from './options';
-import { withOtherKey } from './rotation/other-key';
+import { mayBeSignedAnew, withOtherKey } from './rotation/other-key';
 
 /** How an instance calls others. */
 export interface Calls {
@@ -83,10 +84,16 @@ export function createCalls(options: AmeshOptions, settings: AmeshSettings, open
       return {
         ...signed,
         async answered(answer) {
-          const heard = await signed.answered(answer).catch((error) => {
+          let heard: HeardAnswer;
+          try {
+            heard = await signed.answered(answer);
+          } catch (error) {
             moves.tell(error, opened);
-            throw error;
-          });
+            const { method, stream } = signed;
+            const isAnew = await mayBeSignedAnew({ url: request.url, method }, error, opened);
+            if (!isAnew || stream !== null) throw error;
+            return { response: new Response(null, { status: 401 }), again: true }; // nothing else of it is proven
+          }
           const { response } = heard;
           await learn(opened, response, moves);
           const knowsUs = () => isNew || opened.bootstrap.held?.enrolAgain(request.url);

@@ -2,10 +2,12 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Amesh, createAmesh } from '@authmesh/sdk';
 import {
+  acceptSuccessor,
   createIdentity,
   type Device,
   type DeviceIdentity,
   finishRotation,
+  type OwnRotation,
   openDevice,
   readIdentity,
   readRotationFile,
@@ -13,6 +15,8 @@ import {
   tellTargets,
   withdrawRotation,
 } from '@authmesh/sdk/admin';
+import { signing } from '@authmesh/sdk/undici';
+import { Agent, request } from 'undici';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { meet, noteOf, type Target } from './targets';
 
@@ -181,6 +185,68 @@ describe('a request that a program sends by itself', () => {
       [401, identity.deviceId],
       [200, former.deviceId],
     ]);
+  });
+});
+
+describe('programs whose HTTP client has amesh sign', () => {
+  const restored = () => noteOf(dir, target, { state: 'accepted', isProven: true, at: 0 });
+
+  it('see no refusal while the key is replaced, also by a target that was restored from a copy', async () => {
+    const dispatcher = new Agent().compose(signing(amesh));
+    const seen: number[] = [];
+    const all = async () => {
+      for (const method of ['GET', 'POST'] as const)
+        for (const body of method === 'GET' ? [undefined] : ['one', 'two']) {
+          const response = await request(target.url, { dispatcher, method, body: body ?? null });
+          await response.body.dump();
+          seen.push(response.statusCode);
+        }
+    };
+    await all();
+    const { identity } = await rotateKey(dir, {});
+    await settled(idNow, identity.deviceId);
+    await all();
+    await expect.poll(stateNow).toBe('waiting proven');
+    await restored(); // it waits there all the same
+    vi.setSystemTime(Date.now() + 6000);
+    await expect.poll(async () => [await all(), last()?.signedBy][1]).toBe(former.deviceId);
+    await target.device.trust.update((draft) =>
+      acceptSuccessor(draft, identity.deviceId, Math.floor(Date.now() / 1000)),
+    );
+    await tellTargets(
+      await openDevice(dir, {}),
+      (await readRotationFile(caller.store)) as OwnRotation,
+      'rotate',
+      [new URL(target.url)],
+      {},
+    );
+    vi.setSystemTime(Date.now() + 6000);
+    await expect.poll(async () => [await all(), last()?.signedBy][1]).toBe(identity.deviceId);
+    expect(new Set(seen)).toEqual(new Set([200]));
+    await dispatcher.close();
+  });
+
+  it('and demand proofs: what was refused is signed anew where that cannot have it carried out twice', async () => {
+    const { rotation } = await rotateKey(dir, {});
+    await restored();
+    const handled: string[] = [];
+    target.onHandled = (what) => handled.push(what);
+    const sent = async (method: string) => {
+      const signed = await amesh.sign({ url: target.url, method }, { answers: 'required' });
+      const response = await fetch(signed.url, { method, headers: signed.headers as [string, string][] });
+      const { again, response: heard } = await signed.answered(response);
+      return [heard.status, again, heard.headers.get('www-authenticate')];
+    };
+    expect(await sent('GET')).toEqual([401, true, null]); // nobody has proven more of it
+    expect(await sent('GET')).toEqual([200, false, null]);
+    await expect.poll(stateNow).toBe('waiting proven');
+    await restored();
+    amesh = createAmesh({ dir, env: {} });
+    await expect(sent('POST')).rejects.toMatchObject({ code: 'answer_unproven' });
+    expect(await sent('POST')).toEqual([200, false, null]);
+    expect(handled.filter((what) => !what.startsWith('HEAD'))).toEqual(
+      ['GET', 'POST'].map((method) => `${method} ${rotation.former.deviceId}`),
+    );
   });
 });
 

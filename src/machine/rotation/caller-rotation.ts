@@ -155,13 +155,14 @@ export class CallerRotation {
    *
    * @param isSafe whether the request has no effect. Somebody in between may hold it back, and have it carried out later, unless the
    *   target knows the two keys as those of one device
-   * @returns `same` if the very same request may be sent again, `anew` if another key may sign it; undefined if neither
+   * @returns `same` if the very same request may be sent again, `anew` if another key may sign it, `instead` if that has to be with the
+   *   same nonce; undefined if neither
    */
   async afterUnproven(
     error: object,
     { url, isSafe }: { readonly url: URL; readonly isSafe: boolean },
     opened: Opened,
-  ): Promise<'same' | 'anew' | undefined> {
+  ): Promise<'same' | 'instead' | 'anew' | undefined> {
     const doubtful = this.#doubtful.get(error);
     if (doubtful === undefined || opened.rotation === null) return undefined;
     const memory = this.#memoryOf(doubtful.target.deviceId);
@@ -173,7 +174,8 @@ export class CallerRotation {
     if (doubtful.used === 'former') return found !== undefined && isSafe ? 'anew' : undefined;
     if (found === 'accepted') return 'same';
     // Somebody may hold the request back until the next key is accepted. Whoever says that it waits carries out one of the two then.
-    return found === 'refused' || found === 'waiting' || (found === 'unknown' && isSafe) ? 'anew' : undefined;
+    if (found === 'refused' || (found !== undefined && isSafe)) return 'anew';
+    return found === 'waiting' ? 'instead' : undefined;
   }
 
   /** Asks with the other key than the one that was refused. */

@@ -2,6 +2,7 @@ import type { MaybePromise } from '../../core/crypto/provider';
 import type { AnswerUnprovenError } from '../../core/errors/amesh-error';
 import { isAmeshError } from '../../core/errors/amesh-error';
 import type { PreparedRequest } from '../../core/sign/client';
+import { isSafe } from '../../core/wire/line';
 import type { CallerRotation } from './caller-rotation';
 import type { Opened } from './live-device';
 
@@ -23,10 +24,25 @@ export function withOtherKey(
       if (!isOfUnknown(error)) throw error;
       const how = await rotation.afterUnproven(error, request, await opened());
       if (how === undefined || !request.isRepeatable) throw error;
-      return how === 'anew' ? await request.sendInstead(error) : await resend(request, error);
+      if (how === 'anew') return request.send();
+      return how === 'instead' ? request.sendInstead(error) : resend(request, error);
     }
   };
   return { ...request, send };
+}
+
+/**
+ * Whether a request that the program sends by itself may be signed anew, with another nonce, after an answer that is not proven. If not,
+ * the other key may sign the next request all the same.
+ */
+export async function mayBeSignedAnew(
+  request: { readonly url: URL; readonly method: string },
+  error: unknown,
+  { rotation, opened }: { readonly rotation: CallerRotation; readonly opened: () => MaybePromise<Opened> },
+): Promise<boolean> {
+  if (!isOfUnknown(error)) return false;
+  const { url, method } = request;
+  return (await rotation.afterUnproven(error, { url, isSafe: isSafe(method) }, await opened())) === 'anew';
 }
 
 async function resend(request: PreparedRequest, error: AnswerUnprovenError): Promise<Response> {
