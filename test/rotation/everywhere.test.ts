@@ -11,10 +11,12 @@ import { acceptSuccessor } from '../../src/trust/rotation/successor';
 import { honoApps } from '../bootstrap/everywhere/apps';
 import { instance, KINDS, LIKE_OTHERS } from '../bootstrap/everywhere/kinds';
 import { expressApps } from '../bootstrap/everywhere/node-apps';
+import { Machine } from '../cli/amesh';
 import { times } from '../support/full';
 import { connectHttp2, http2Exchange } from '../support/http2';
 import { invoke, type LambdaHandler } from '../support/lambda';
 import { listen } from '../support/listen';
+import { Backend, RunningProxy } from '../support/proxied';
 import { exchange, head } from '../support/raw-http';
 import { type Key, newKey, type RotatingTarget, requestOf, rotatingTarget } from '../support/rotating';
 import { requireRuntime } from '../support/runtime-server';
@@ -89,7 +91,7 @@ const behindGateway = (dir: string) =>
   createAmesh({ dir, env: {}, hosts: ['api.example.com'], onRefusal() {} });
 
 const SERVERS: readonly Kind[] = [
-  ...times(KINDS, [...KINDS, ...LIKE_OTHERS]).map((kind) => ({
+  ...[...KINDS, ...LIKE_OTHERS.filter(({ runtime }) => times(runtime === 'node', true))].map((kind) => ({
     ...kind,
     start: (dir: string) => onPort(kind.start(dir)),
   })),
@@ -108,6 +110,23 @@ const SERVERS: readonly Kind[] = [
         return http2Exchange(session, { ...line, ...headers });
       };
       return { authority, send, close };
+    },
+  },
+  {
+    name: 'amesh proxy --protect',
+    runtime: 'node',
+    needsHosts: true,
+    dropsEmpty: false,
+    async start(dir) {
+      const backend = await new Backend((_, response) => response.end('ok')).listen();
+      const machine = new Machine(dir);
+      const proxy = new RunningProxy(machine, ['--protect', backend.origin, '--listen', '127.0.0.1:0']);
+      await proxy.start();
+      const close = async () => {
+        await proxy.end();
+        backend.close();
+      };
+      return onPort(Promise.resolve({ port: proxy.port, close }));
     },
   },
   onLambda('Express on Lambda', (dir) => {
