@@ -103,6 +103,24 @@ describe('what nobody has proven', () => {
   });
 });
 
+describe('a target all of whose instances only verify', () => {
+  it('is asked with the next key, and counts as one that accepts it once that is proven', async () => {
+    const { rotation, identity } = await rotateKey(dir, {});
+    target.answer = 'unavailable';
+    const url = [new URL(target.url)];
+    const tell = async (how = {}) => (await tellTargets(await open(), rotation, 'rotate', url, {}, how))[0];
+    expect(await tell()).toMatchObject({ answer: 'unavailable' });
+    expect(await stateNow()).toMatchObject({ state: 'untold' });
+    await target.know(identity); // its administrator has added the key by hand
+    await expect.poll(() => tell()).toMatchObject({ answer: 'accepted', isProven: true });
+    await write({ state: 'untold', isProven: false });
+    expect(await tell({ fetch: stripped })).toMatchObject({ answer: null });
+    expect(await stateNow()).toMatchObject({ state: 'untold' });
+    await tell();
+    expect((await finishRotation(await open(), {})).left).toEqual([]);
+  });
+});
+
 describe('a target that lies', () => {
   it('and answers to a withdrawal that the next key counts, is not one that knows', async () => {
     await rotateKey(dir, {});

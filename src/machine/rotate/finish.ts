@@ -47,7 +47,7 @@ export async function finishRotation(
   if (left.length > 0 && !force)
     throw new AmeshError(
       MACHINE_CODES.rotation_unfinished,
-      `${left.length === 1 ? 'This target has' : 'These targets have'} not accepted the next key, or not proven that: ${left.join(', ')}.`,
+      `${left.length === 1 ? 'This target has' : 'These targets have'} not accepted the next key, or not proven that: ${left.join(', ')}. If all instances of a target only verify, its administrator adds the next key there, by amesh trust add with what amesh trust export prints here.`,
     );
   const told = await tellTargets(device, rotation, 'retire', urls, env, { fetch });
   await store.locked(SETUP, async (assertHeld) => {

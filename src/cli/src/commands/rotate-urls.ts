@@ -25,6 +25,8 @@ export function toUrls(words: readonly unknown[]): URL[] {
 /** What targets have answered, line by line. */
 export function toldNotes(told: readonly Told[]): string[] {
   return told.map(({ url, status, answer, isProven, problem }) => {
+    if (answer === 'unavailable')
+      return `! ${url} answers: unavailable. This instance cannot change its allow list. If none of its instances can, its administrator adds the next key: \`amesh trust add\` there, with what \`amesh trust export\` prints here. Then run this command again.`;
     if (answer !== null) return `✓ ${url} answers: ${answer}${isProven ? '' : ' (not proven)'}.`;
     const what = problem ?? `it says nothing about the next key (status ${status})`;
     return `! ${url}: ${printable(what)}`;
