@@ -1,7 +1,8 @@
-// Kills its process right before the nth thing that it does to its files; n is in KILL_AT. A process that lives to its end
-// says how many there were.
+// Kills its process right before the nth thing that it does to its files, or before or after it has sent a script to Redis; n is
+// in KILL_AT. A process that lives to its end says how many there were.
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
+import { Socket } from 'node:net';
 
 const AT = Number(process.env.KILL_AT);
 let left = AT;
@@ -33,5 +34,13 @@ for (const name of ['writeFile', 'chmod', 'sync']) {
     return original.apply(this, args);
   };
 }
+const { write } = Socket.prototype;
+Socket.prototype.write = function (data, ...more) {
+  if (!/^\*\d+\r\n\$\d+\r\neval/i.test(String(data).slice(0, 40))) return write.call(this, data, ...more);
+  step();
+  if (--left >= 0) return write.call(this, data, ...more);
+  // Redis carries it out, and nobody hears that.
+  return write.call(this, data, () => process.kill(process.pid, 'SIGKILL'));
+};
 syncBuiltinESMExports();
 process.on('exit', () => process.stdout.write(`steps ${AT - left}\n`));
