@@ -26,6 +26,7 @@ const server = createServer((request, response) => {
   if (request.url === '/health') response.end('ok');
   else verify(request, response, () => request.resume().on('end', () => response.end('passed')));
 });
+server.keepAliveTimeout = 600_000; // on a busy machine a caller could use a connection again just when it ends
 server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', () => {
   process.stdout.write(`port ${(server.address() as AddressInfo).port}\n`);
 });
