@@ -1,7 +1,12 @@
 import { once } from 'node:events';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
-import { type IncomingMessage, request, type ServerResponse } from 'node:http';
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  request,
+  type ServerResponse,
+} from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -389,6 +394,24 @@ it('tells how many failures had no line, once 10 s have passed', () => {
   const line = 'amesh: 502 server_unreachable: Gone\\u{a}\\u{1b}[2J. [GET /a]';
   expect(lines).toEqual([`${line}\n`, `${line} (2 more like it before)\n`, `${line}\n`]);
 });
+
+it('leaves an idle connection before the server behind closes it, as its Keep-Alive says', async () => {
+  const app = createHttpServer((request, response) => {
+    request.resume();
+    response.setHeader('keep-alive', 'timeout=2').end('in');
+  });
+  app.keepAliveTimeout = 60_000; // so it is the proxy that closes
+  app.listen(0, '127.0.0.1');
+  await once(app, 'listening');
+  const connections = () => new Promise((done) => app.getConnections((_, count) => done(count)));
+  const proxy = await proxied.protect(`http://127.0.0.1:${(app.address() as { port: number }).port}`);
+  expect((await proxied.amesh.fetch(`${proxy.origin}/`, { method: 'POST', body: '{}' })).status).toBe(200);
+  expect(await connections()).toBe(1);
+  await expect.poll(connections, { timeout: 20_000 }).toBe(0);
+  expect((await proxied.amesh.fetch(`${proxy.origin}/`, { method: 'POST', body: '{}' })).status).toBe(200);
+  expect(await proxy.end()).toBe(0);
+  app.close();
+}, 30_000);
 
 it('speaks HTTP/1.1 and WebSocket over TLS, too', async () => {
   const { args, cert } = await proxied.certificate();

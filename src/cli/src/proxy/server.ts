@@ -1,9 +1,10 @@
 import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http';
 import { Agent as SecureAgent, request as secureRequest } from 'node:https';
+import type { Socket } from 'node:net';
 import { type Duplex, Readable } from 'node:stream';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { ProxyFault } from './fault';
-import type { Lines } from './lines/header-lines';
+import { type Lines, valuesOf } from './lines/header-lines';
 import { Patience, type Waiting } from './patience';
 
 /** Where requests go: a URL without a path, or the path of a Unix socket. */
@@ -48,6 +49,9 @@ export class Server {
   readonly #host: string;
   readonly #port: string;
   readonly #patience: Patience;
+  /** The last Keep-Alive of the server, and the seconds in it. */
+  #hint: string | undefined;
+  #idleSeconds: number | undefined;
 
   /** @param timeoutMs how long to wait for a connection, and for the head of an answer */
   constructor(place: Place, timeoutMs: number) {
@@ -59,11 +63,27 @@ export class Server {
     const isSecure = url.protocol === 'https:';
     const options = { keepAlive: true, maxFreeSockets: 64, scheduling: 'lifo' } as const;
     this.#agent = isSecure ? new SecureAgent(options) : new Agent(options);
+    this.#leaveInTime(this.#agent);
     this.#send = isSecure ? secureRequest : request;
   }
 
   close(): void {
     this.#agent.destroy();
+  }
+
+  /**
+   * A server says how long it keeps an idle connection, and Node looks at that only with a timeout of the agent. A request with a body that
+   * meets the end of its connection could not be sent once more.
+   */
+  #leaveInTime(agent: Agent): void {
+    const keep = agent.keepSocketAlive;
+    agent.keepSocketAlive = (socket) => {
+      const isKept = keep.call(agent, socket) as unknown;
+      if (this.#idleSeconds === undefined || isKept === false) return isKept as undefined;
+      // The agent destroys a free connection on which nothing has happened for so long.
+      (socket as Socket).setTimeout(Math.max(1, this.#idleSeconds * 1000 - 1000));
+      return isKept as undefined;
+    };
   }
 
   /** Sends a request and waits for the head of its answer. @throws ProxyFault `server_unreachable`; what its body throws */
@@ -98,6 +118,8 @@ export class Server {
     sent.on('response', (response) => {
       const { statusCode = 0 } = response;
       waiting.response = response;
+      const [hint] = valuesOf(response.rawHeaders, 'keep-alive');
+      if (hint !== this.#hint) this.#noteHint(hint);
       if (statusCode >= 200 && statusCode <= 599) resolve({ response });
       else
         sent.destroy(
@@ -114,6 +136,12 @@ export class Server {
     else if (body instanceof Uint8Array && body.length <= WITH_HEAD_BYTES) sent.end(asText(body), 'latin1');
     else if (body instanceof Uint8Array && body.length <= AT_ONCE_BYTES) sent.end(body);
     else sendBody(waiting, body instanceof Uint8Array ? Readable.from(pieces(body)) : body);
+  }
+
+  #noteHint(hint: string | undefined): void {
+    this.#hint = hint;
+    const [, seconds] = /\btimeout=(\d{1,5})\b/i.exec(hint ?? '') ?? [];
+    this.#idleSeconds = seconds === undefined ? undefined : Number(seconds);
   }
 
   #request({ method, target, lines }: Sending): ClientRequest {
