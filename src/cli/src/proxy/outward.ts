@@ -42,11 +42,7 @@ export class Outward {
   /** @param isExpecting whether the client waits for `100 Continue` before it sends the body */
   handle(request: IncomingMessage, response: ServerResponse, { isExpecting = false } = {}): void {
     const startMs = performance.now();
-    const controller = new AbortController();
-    response.once('close', () => {
-      if (!response.writableFinished) controller.abort();
-    });
-    this.#pass(request, response, { isExpecting, signal: controller.signal, startMs }).catch((error) => {
+    this.#pass(request, response, { isExpecting, startMs }).catch((error) => {
       if (response.destroyed || response.writableFinished) return;
       const answer = answerTo(error);
       this.#options.journal.failed(request, answer, startMs);
@@ -57,7 +53,7 @@ export class Outward {
   async #pass(
     request: IncomingMessage,
     response: ServerResponse,
-    { isExpecting, signal, startMs }: Passing,
+    { isExpecting, startMs }: Passing,
   ): Promise<void> {
     const { spool, isStreaming } = this.#options;
     const url = this.#destination.urlOf(request);
@@ -73,9 +69,12 @@ export class Outward {
         gathered = await spool.gather(request, length);
         if (request.rawTrailers.length > 0) throw refused(400, 'trailers are not signed');
       }
-      const call = toCall(request, { lengthBytes: gathered?.lengthBytes ?? length });
+      const call = toCall(request, {
+        lengthBytes: gathered?.lengthBytes ?? length,
+        onSent: untilClosed(response),
+      });
       const { headers, body } = bodyOf(call.headers, isStream ? request : gathered);
-      const answer = await this.#fetch(url, call, { method: request.method ?? 'GET', headers, body, signal });
+      const answer = await this.#fetch(url, call, { method: request.method ?? 'GET', headers, body });
       this.#relay(request, response, { call, answer, startMs });
     } finally {
       if (gathered !== undefined) releaseAfter(response, gathered);
@@ -100,6 +99,10 @@ export class Outward {
     const head = leadingHere(headOf(call.answer.response, hiddenFrom(call)), server.place.url);
     closeUnread(request, response);
     journal.passedWith(response, { request, status: head.status, startMs });
+    if (call.isUntouched) {
+      relay(response, { head, body: call.answer.response, holdsBytes: 0 });
+      return;
+    }
     if (answer.body === null) {
       call.answer.response.resume();
       relay(response, { head, body: Readable.from([]), holdsBytes: 0 });
@@ -161,7 +164,6 @@ export class Outward {
 
 interface Passing {
   readonly isExpecting: boolean;
-  readonly signal: AbortSignal;
   readonly startMs: number;
 }
 
@@ -171,8 +173,21 @@ interface Received {
   readonly startMs: number;
 }
 
+/** Ends what was sent last once the client has gone, and tells whether it has. */
+function untilClosed(response: ServerResponse): Call['onSent'] {
+  let last: (() => void) | undefined;
+  return (destroy) => {
+    if (last === undefined)
+      response.once('close', () => {
+        if (!response.writableFinished) last?.();
+      });
+    last = destroy;
+    return response.destroyed;
+  };
+}
+
 /** What came, without what is this proxy's to say. */
-function toCall(request: IncomingMessage, more: Pick<Call, 'lengthBytes' | 'isUpgrade'>): Call {
+function toCall(request: IncomingMessage, more: Pick<Call, 'lengthBytes' | 'isUpgrade' | 'onSent'>): Call {
   const dropped = ['host', 'expect', 'content-length', 'content-digest'];
   const lines = endToEnd(request.rawHeaders, ({ isOfProxy, lower }) => isOfProxy || dropped.includes(lower));
   const [authorization = ''] = valuesOf(lines, 'authorization');
@@ -189,7 +204,7 @@ function bodyOf(own: Headers, body: IncomingMessage | Gathered | undefined) {
   if ('digest' in body && body.bytes !== undefined)
     return { headers: own, body: body.bytes as Uint8Array<ArrayBuffer> };
   const isRequest = !('digest' in body);
-  const digest = isRequest ? valuesOf(body.rawHeaders, 'content-digest').join(', ') : body.digest;
+  const digest = isRequest ? valuesOf(body.rawHeaders, 'content-digest').join(', ') : (body.digest as string);
   const headers = new Headers(own);
   headers.set('content-digest', digest);
   const stream = isRequest ? body : body.open();

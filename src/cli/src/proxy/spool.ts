@@ -19,8 +19,8 @@ export interface Gathered {
   readonly lengthBytes: number;
   /** All of it, if it is in memory. */
   readonly bytes: Buffer | undefined;
-  /** `sha-256=:…:`, the value of Content-Digest. */
-  readonly digest: string;
+  /** `sha-256=:…:`, the value of Content-Digest, of a body in a file; of any other one, whoever needs it has the bytes. */
+  readonly digest: string | undefined;
   /** A stream of all bytes, from their beginning. */
   open(): Readable;
   /** Gives back what it takes. Call it once, whatever happens. */
@@ -82,6 +82,7 @@ export class Spool {
    */
   async gather(source: Readable, announced = 0): Promise<Gathered> {
     this.#check(announced);
+    if (announced > 0 && announced <= MEMORY_BYTES) return held(await readWhole(source, announced));
     const hash = createHash('sha256');
     const chunks: Buffer[] = [];
     let lengthBytes = 0;
@@ -106,17 +107,15 @@ export class Spool {
       throw error;
     }
     const digest = `sha-256=:${hash.digest('base64')}:`;
-    const held = file;
-    if (held !== undefined)
-      return {
-        lengthBytes,
-        bytes: undefined,
-        digest,
-        open: () => held.handle.createReadStream({ start: 0, autoClose: false }),
-        release: () => this.#close(held),
-      };
-    const bytes = Buffer.concat(chunks);
-    return { lengthBytes, bytes, digest, open: () => Readable.from([bytes]), release: async () => {} };
+    const spooled = file;
+    if (spooled === undefined) return held(Buffer.concat(chunks));
+    return {
+      lengthBytes,
+      bytes: undefined,
+      digest,
+      open: () => spooled.handle.createReadStream({ start: 0, autoClose: false }),
+      release: () => this.#close(spooled),
+    };
   }
 
   #check(lengthBytes: number): void {
@@ -176,6 +175,37 @@ interface SpoolFile {
   readonly handle: FileHandle;
   lengthBytes: number;
   isClosed?: boolean;
+}
+
+function held(bytes: Buffer): Gathered {
+  return {
+    lengthBytes: bytes.length,
+    bytes,
+    digest: undefined,
+    open: () => Readable.from([bytes]),
+    release: async () => {},
+  };
+}
+
+/** Reads a body whose length the parser checks. To iterate over it costs more than all the rest. */
+function readWhole(source: Readable, lengthBytes: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    source.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      // Each chunk costs more than its bytes, and a client may send single ones.
+      if (chunks.length >= MAX_CHUNKS) chunks.push(Buffer.concat(chunks.splice(0)));
+      chunks.push(chunk);
+    });
+    source.on('end', () => {
+      if (bytes === lengthBytes) resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
+      else reject(new Error('The body is shorter than announced.'));
+    });
+    const fail = (error?: Error) => reject(error ?? new Error('The body broke off.'));
+    source.on('error', fail).on('close', fail);
+    if (source.destroyed) fail();
+  });
 }
 
 function isOfSpool(name: string): boolean {

@@ -22,10 +22,14 @@ export interface Call {
   readonly isUpgrade?: boolean | undefined;
   /** Nothing is sent: only whether the target is listed counts. */
   readonly isProbe?: boolean | undefined;
+  /** Called with what ends a request, each time that one is sent; returns whether its client is gone already. */
+  readonly onSent?: ((destroy: () => void) => boolean) | undefined;
   /** The last answer. */
   answer?: Answered;
   /** Whether the body of the answer was decoded, because only then its proof can be checked. */
   isDecoded?: boolean;
+  /** Whether `fetch` was given no body of the answer, because nothing there looks at it: it goes on as it comes. */
+  isUntouched?: boolean;
 }
 
 /** What a probe throws in place of an answer: the target is listed. */
@@ -56,7 +60,8 @@ export function createTransport(server: Server): typeof globalThis.fetch {
       lines: ['Host', url.host, ...linesOf(headers, call), ...upgradeOrFraming(method, body, call)],
       body: body.bytes?.length === 0 ? undefined : (body.stream ?? body.bytes),
       onSent: (destroy) => {
-        if (init.signal?.aborted) destroy();
+        if (call?.onSent?.(destroy)) destroy();
+        else if (init.signal?.aborted) destroy();
         else init.signal?.addEventListener('abort', destroy, { once: true });
       },
     });
@@ -96,6 +101,9 @@ function linesOf(headers: Headers, call: Call | undefined): string[] {
   return kept;
 }
 
+/** `amesh.fetch` may send a request once more after these, and gives their body up. */
+const MAY_REFUSE: ReadonlySet<number> = new Set([401, 403, 421]);
+
 interface Receiving {
   readonly call: Call | undefined;
   readonly isProving: boolean;
@@ -118,12 +126,13 @@ function toResponse(
   if (upgraded === undefined && !isHead && ![204, 205, 304].includes(status)) {
     const coding = headers.get('content-encoding')?.trim().toLowerCase() ?? 'identity';
     const isDecoded = isProving && coding !== 'identity';
+    if (call !== undefined) call.isUntouched = !isProving && !MAY_REFUSE.has(status);
     if (isDecoded) {
       headers.delete('content-encoding');
       headers.delete('content-length');
       if (call !== undefined) call.isDecoded = true;
     }
-    body = toStream(isDecoded ? decoded(incoming, coding) : incoming);
+    if (!call?.isUntouched) body = toStream(isDecoded ? decoded(incoming, coding) : incoming);
   } else incoming.resume();
   const response = new Response(body, { status: upgraded === undefined ? status : 200, headers });
   Object.defineProperty(response, 'url', { configurable: true, value: url.href });
