@@ -2,6 +2,7 @@ import { type Amesh, type AmeshOptions, createAmesh } from '@authmesh/sdk';
 import {
   acceptSuccessor,
   addDevice,
+  allowScopes,
   type Device,
   finishRotation,
   type OwnRotation,
@@ -118,6 +119,21 @@ describe('a target all of whose instances only verify', () => {
     expect(await stateNow()).toMatchObject({ state: 'untold' });
     await tell();
     expect((await finishRotation(await open(), {})).left).toEqual([]);
+  });
+});
+
+describe('a target all of whose instances only verify, and that refuses what the next key sends', () => {
+  it('is none that accepts it, although it proves the refusal', async () => {
+    const { rotation, identity } = await rotateKey(dir, {});
+    target.answer = 'unavailable';
+    await target.know(identity);
+    await target.device.trust.update((draft) => allowScopes(draft, identity.deviceId, ['a:b'], 1)); // it has ended
+    const tell = async () =>
+      (await tellTargets(await open(), rotation, 'rotate', [new URL(target.url)], {}))[0];
+    expect(await tell()).toMatchObject({ answer: 'unavailable' });
+    await new Promise((resolve) => setTimeout(resolve, 400)); // until the target has read its list
+    expect(await tell()).toMatchObject({ answer: 'unavailable' });
+    await expect(finishRotation(await open(), {})).rejects.toMatchObject({ code: 'rotation_unfinished' });
   });
 });
 

@@ -67,7 +67,8 @@ export async function tellTargets(
     if (what === 'rotate' && answered.answer === 'unavailable' && isNext) {
       // Nobody there can take the statement, but an administrator may have added the next key by hand.
       const next = await askTarget(url, { signer: device.signer, called, answers: 'required', fetch });
-      if (next.status !== null) answered = { ...next, answer: 'accepted', isProven: true };
+      if (next.status !== null && next.problem === null)
+        answered = { ...next, answer: 'accepted', isProven: true };
     }
     const { answer, isProven } = answered;
     const state = what === 'retire' || answer === null ? undefined : stateAfter(what, answer);
