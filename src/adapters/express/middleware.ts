@@ -7,6 +7,7 @@ import { proveAnswer } from '../node/prove-answer';
 import { refuse } from '../node/refuse';
 import type { NodeRequest, NodeResponse } from '../node/request';
 import { nodeView } from '../node/view';
+import { loosen } from './shape';
 
 // Comes with `/express`, and with the root and `/testing`, since `amesh.verify()` is a middleware of Express. No other entry may
 // reach it.
@@ -51,6 +52,7 @@ export function toMiddleware(verifier: Verifier): Middleware {
       next(new TypeError('verify() needs a Node request. For Fastify, use @authmesh/sdk/fastify.'));
       return;
     }
+    loosen(request, response);
     verify(verifier, request, response).then(
       (verdict) => {
         if (!verdict.ok) return refuse(request, response, verdict);

@@ -7,7 +7,7 @@ import { keptBytes } from './raw-body';
 import { readAndPutBack } from './read-body';
 import { isHttp2, type NodeRequest } from './request';
 import { matchesDigest, textBytes } from './text-body';
-import { isFromParser, isStream, lengthFault, trailersFault } from './transport';
+import { framedBytes, isFromParser, isStream, lengthFault, trailersFault } from './transport';
 
 const USE_RAW = 'Put amesh.verify() before it, or use express.raw().';
 
@@ -53,7 +53,10 @@ function bytesSource(request: NodeRequest, headers: HeaderLines): ReadBody {
   const kept = keptBytes(request);
   if (kept !== undefined) return async () => unlessInflated(request, kept);
   if (!wasRead(request)) {
-    if (isFromParser(request)) return (limitBytes) => readAndPutBack(request, limitBytes);
+    if (isFromParser(request)) {
+      const expected = { framedBytes: framedBytes(request, headers) };
+      return (limitBytes) => readAndPutBack(request, limitBytes, expected);
+    }
     return (limitBytes) => readStandIn(request, headers, limitBytes);
   }
   const isEmpty = !request.readableDidRead && request.readableEnded;
@@ -100,7 +103,8 @@ async function readStandIn(
   limitBytes: number,
 ): Promise<Uint8Array> {
   const { body, rawBody } = request;
-  const bytes = await readAndPutBack(request, limitBytes, isAnnounced(headers) ? undefined : PATIENCE_MS);
+  const patienceMs = isAnnounced(headers) ? undefined : PATIENCE_MS;
+  const bytes = await readAndPutBack(request, limitBytes, { patienceMs });
   // serverless-express marks it as ended while a middleware waits, and parsers would then skip the bytes.
   (request as { readable: boolean }).readable = true;
   if (isMadeOf(body, bytes) && isMadeOf(rawBody, bytes)) return bytes;

@@ -4,19 +4,26 @@ import { isHeldBack, READ_AHEAD } from './gate-body';
 import { isHttp2, type NodeRequest } from './request';
 import { isAtEnd, isFromParser, isGone, takeBuffered } from './transport';
 
+/** What is known of a body before it is read. */
+interface Expected {
+  /** Its length in bytes, if Node's parser ends the body after them. Default: it ends with its stream. */
+  readonly framedBytes?: number | undefined;
+  /** How long to wait for the end, in milliseconds; default: as long as the connection lasts. */
+  readonly patienceMs?: number | undefined;
+}
+
 /**
  * Reads a request's body to its end and puts the bytes back into its stream, so that any later parser finds them there.
  *
  * The bytes go back in the tick in which the last one is read: the stream has not ended only until then.
  *
- * @param patienceMs how long to wait for the end; default: as long as the connection lasts
  * @throws AmeshError `payload_too_large` beyond the limit, `body_incomplete` if the client disconnects,
  *   `body_parser_ordering_error` if somebody else has started to read
  */
 export function readAndPutBack(
   request: NodeRequest,
   limitBytes: number,
-  patienceMs?: number,
+  { framedBytes, patienceMs }: Expected = {},
 ): Promise<Uint8Array> {
   const announced = Number(request.headers['content-length'] ?? 0);
   if (announced > limitBytes) return Promise.reject(tooLarge(limitBytes));
@@ -50,7 +57,8 @@ export function readAndPutBack(
         length += chunk.length;
       }
       if (length > limitBytes) fail(tooLarge(limitBytes));
-      if (finished || !isAtEnd(request) || isHeldBack(request)) return;
+      // Mostly all bytes come in one packet with the head, and then no listener is needed to learn that they were the last.
+      if (finished || !(length === framedBytes || isAtEnd(request)) || isHeldBack(request)) return;
       const bytes = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
       if (length > 0) request.unshift(bytes);
       finish(() => resolve(bytes));

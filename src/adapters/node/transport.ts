@@ -24,6 +24,16 @@ export function isFromParser(request: NodeRequest): boolean {
   return socket?.parser?.incoming === request;
 }
 
+/**
+ * The bytes after which Node's parser ends the body of a request over HTTP/1. Undefined if the body has another end, or the
+ * lines do not agree. It takes the lines that came: middleware may have changed `headers`.
+ */
+export function framedBytes(request: NodeRequest, headers: HeaderLines): number | undefined {
+  if (isHttp2(request) || headers['transfer-encoding'] !== undefined) return undefined;
+  const [text = '', ...others] = headerLines(headers, 'content-length');
+  return others.length === 0 && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}
+
 /** Whether the request is a stream. Some imitations are not, and provide the body in another way. */
 export function isStream(request: NodeRequest): boolean {
   return isHttp2(request) || (stateOf(request) !== undefined && typeof request.read === 'function');

@@ -21,9 +21,15 @@ export function normalizeAuthority(text: string): string | null {
  * has one spelling. Names are not checked: runtimes differ in which `xn--` they accept, and parsing a URL per request is slow.
  */
 function isInUrls(host: string): boolean {
+  if (!/\b(\d+|0x[\da-f]*)\.?$|\[/.test(host) || host === lastAddress) return true;
   const url = `http://${host}`;
-  return !/\b(\d+|0x[\da-f]*)\.?$|\[/.test(host) || (URL.canParse(url) && new URL(url).host === host);
+  if (!URL.canParse(url) || new URL(url).host !== host) return false;
+  lastAddress = host;
+  return true;
 }
+
+/** The address that was found right last: a server without a name is mostly called by one. */
+let lastAddress: string | undefined;
 
 /** Whether a normalised authority is a loopback name or address: localhost, *.localhost, 127.0.0.0/8 or [::1]. */
 export function isLoopback(authority: string): boolean {
