@@ -252,14 +252,15 @@ async function explainWrong(request: Known, key: PublicKey, wrong: Fault): Promi
 }
 
 /** Whether the device may still call, and still has the scopes, by the list of now. */
-export async function recheck(request: Known): Promise<Fault | null> {
+export function recheck(request: Known): MaybePromise<Fault | null> {
   const { context, device, statement } = request;
-  const list = await readAllowList(context.source);
-  const nowMs = context.now();
-  const later = findController(list, device.deviceId);
-  if (later instanceof Fault) return later;
-  Object.assign(request, { list, device: later }); // the handler gets the scopes of now
-  return checkCarried(request, nowMs) ?? checkRights(later, statement, context.settings, nowMs);
+  return andThen(readAllowList(context.source), (list) => {
+    const nowMs = context.now();
+    const later = findController(list, device.deviceId);
+    if (later instanceof Fault) return later;
+    Object.assign(request, { list, device: later }); // the handler gets the scopes of now
+    return checkCarried(request, nowMs) ?? checkRights(later, statement, context.settings, nowMs);
+  });
 }
 
 /** A body can take minutes, but a change of the list takes effect within a second: so check it again after the body. */
@@ -268,13 +269,13 @@ async function awaitBody(request: Known): Promise<Verified | Fault> {
   const { maxBodyBytes, streamsBody } = context.settings;
   if (streamsBody) {
     const { crypto } = context;
-    const again = () => recheck(request);
+    const again = async () => recheck(request);
     const stream = await streamBody(view, { maxBodyBytes, crypto, recheck: again, report });
     if (stream instanceof Fault) return stream;
     if (stream !== undefined) return Object.assign(request, { body: new Uint8Array(), stream });
   }
   const bytes = await readBody(view, maxBodyBytes);
-  return (await recheck(request)) ?? checkBytes(request, bytes);
+  return andThen(recheck(request), (fault) => fault ?? checkBytes(request, bytes));
 }
 
 function checkBytes(request: Known, bytes: Uint8Array | null): MaybePromise<Verified | Fault> {
