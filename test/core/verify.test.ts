@@ -8,6 +8,7 @@ import {
   type Refusal,
   type RequestView,
   signRequest,
+  streamUnverifiedBody,
 } from '@authmesh/sdk/core';
 import { describe, expect, it } from 'vitest';
 import { NOW, signed, signerOf, verifierAt } from '../support/core';
@@ -621,6 +622,36 @@ describe('a web Request', () => {
     );
     expect(await codeOf(verifierAt({ maxBodyBytes: 99 }).verify(sent))).toBe('payload_too_large');
   });
+
+  it('is refused before anybody looks at its body, where no body can help it', async () => {
+    // On Node, some servers make a stream of it then, and no longer discard what the client still sends.
+    const request = new Request(url, { method: 'POST', body: 'hello', headers: { 'content-length': '5' } });
+    let looked = 0;
+    Object.defineProperty(request, 'body', {
+      get() {
+        looked++;
+        return null;
+      },
+    });
+    const verdict = await verifierAt().verify(request);
+    expect(verdict).toMatchObject({ ok: false, code: 'missing_header', bodyUnread: true });
+    expect(looked).toBe(0);
+  });
+
+  it.each([{}, { [streamUnverifiedBody]: true as const }])(
+    'is refused if the body that was signed and announced is not there: %o',
+    async (options) => {
+      const sent = await signRequest(new Request(url, { method: 'POST', body: 'hello' }), await signer(), {
+        created: NOW,
+      });
+      const bare = new Request(url, {
+        method: 'POST',
+        headers: { ...Object.fromEntries(sent.headers), 'content-length': '5' },
+      });
+      const code = await codeOf(verifierAt(options).verify(bare));
+      expect(code).toBe(streamUnverifiedBody in options ? 'body_incomplete' : 'content_digest_mismatch');
+    },
+  );
 
   it('without a body is signed', async () => {
     const sent = await signRequest(new Request(url), await signer(), { created: NOW });

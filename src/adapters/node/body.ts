@@ -1,7 +1,7 @@
 import { equalBytes, toUtf8 } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
-import { type HeaderLines, headerLines, type ReadBody } from '../../core/wire/view';
+import { announcesBody, type HeaderLines, type ReadBody } from '../../core/wire/view';
 import { isHeldBack } from './gate-body';
 import { keptBytes } from './raw-body';
 import { readAndPutBack } from './read-body';
@@ -20,14 +20,7 @@ const PATIENCE_MS = 10_000;
  */
 export function hasBody(request: NodeRequest, headers: HeaderLines): boolean {
   if (isHttp2(request)) return !request.stream.endAfterHeaders;
-  return !isFromParser(request) || isAnnounced(headers);
-}
-
-function isAnnounced(headers: HeaderLines): boolean {
-  return (
-    headers['transfer-encoding'] !== undefined ||
-    headerLines(headers, 'content-length').some((text) => text !== '0')
-  );
+  return !isFromParser(request) || announcesBody(headers);
 }
 
 /**
@@ -103,7 +96,7 @@ async function readStandIn(
   limitBytes: number,
 ): Promise<Uint8Array> {
   const { body, rawBody } = request;
-  const patienceMs = isAnnounced(headers) ? undefined : PATIENCE_MS;
+  const patienceMs = announcesBody(headers) ? undefined : PATIENCE_MS;
   const bytes = await readAndPutBack(request, limitBytes, { patienceMs });
   // serverless-express marks it as ended while a middleware waits, and parsers would then skip the bytes.
   (request as { readable: boolean }).readable = true;

@@ -125,19 +125,24 @@ export function isRequest(value: unknown): value is Request {
  * Target and authority are taken literally from `url`: some servers pass it on as sent, and routers use this text. Parsing
  * would change it. A fragment stays in the target, which verifiers refuse: some servers let one through, and frameworks
  * find a query in it.
+ *
+ * The body is looked at only when it is needed: on Node, some servers make a stream of it then, and no longer discard what a
+ * refused client still sends.
  */
 export function toRequestView(request: Request): RequestView {
   const [, authority = '', target = ''] = URL_PARTS.exec(request.url) ?? [];
   const headers: Record<string, string> = Object.create(null);
   for (const [name, value] of request.headers) headers[name] = value;
-  const { body } = request;
+  const mayHaveBody = announcesBody(headers) || request.body !== null;
   return {
     method: request.method,
     target,
     authority,
     headers,
-    body: body === null ? null : (limit) => readStream(request, limit),
-    gateBody: body === null || !mayStream(request) ? undefined : (gate) => gateStream(body, gate),
+    body: mayHaveBody
+      ? async (limit) => (request.body === null ? new Uint8Array() : readStream(request, limit))
+      : null,
+    gateBody: mayHaveBody && mayStream(request) ? (gate) => gateRequest(request, gate) : undefined,
     source: request,
     hidesApostrophe: 'Bun' in globalThis,
   };
@@ -149,6 +154,19 @@ export function targetOf(url: string): string {
 }
 
 const URL_PARTS = /^[a-z][a-z+.-]*:\/\/([^/?#]*)(.*)/is;
+
+/** Whether a request over HTTP/1 says that a body follows. Over HTTP/2, one may follow all the same. */
+export function announcesBody(headers: HeaderLines): boolean {
+  return (
+    headers['transfer-encoding'] !== undefined ||
+    headerLines(headers, 'content-length').some((text) => text !== '0')
+  );
+}
+
+function gateRequest({ body }: Request, gate: BodyGate): MaybePromise<ReadableStream<Uint8Array> | null> {
+  if (body === null) throw new AmeshError(BODY_CODES.body_incomplete); // none came, although one was announced
+  return gateStream(body, gate);
+}
 
 function mayStream({ bodyUsed, method }: Request): boolean {
   return !bodyUsed && takesBody(method);
