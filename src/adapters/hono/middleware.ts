@@ -1,8 +1,9 @@
 import type { Context, MiddlewareHandler } from 'hono';
 import type { AnswerProof } from '../../core/answers/proof';
-import { proveResponse } from '../../core/answers/prove-response';
+import { proveHeld } from '../../core/answers/prove-response';
 import type { Verifier } from '../../core/verify/verify';
 import { refusal } from './refuse';
+import { unmadeBody } from './unmade-body';
 import { giveBytes, giveStream, honoView, incomingOf } from './view';
 
 /**
@@ -41,7 +42,8 @@ async function prove(c: Context, proof: AnswerProof, type: string | null | undef
   // @hono/node-server would add this, and its version 1 does so also if there is no body. A 304 would change what a cache has.
   const isUntyped = incomingOf(c) !== undefined && !type && c.res.status !== 304;
   if (isUntyped) c.header('Content-Type', 'text/plain; charset=UTF-8');
-  const proven = await proveResponse(c.res, proof, type ?? undefined);
+  const whole = incomingOf(c) && unmadeBody(c.res);
+  const proven = await proveHeld(c.res, proof, { contentType: type ?? undefined, whole });
   c.res = undefined; // or Hono would copy the headers of the old one
   c.res = proven;
 }

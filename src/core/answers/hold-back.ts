@@ -42,7 +42,7 @@ export async function holdBack({ body, headers }: Response, limitBytes: number):
 }
 
 /** The bytes of a coded body are not its content. Hono sets Transfer-Encoding for what it streams. */
-function isStream(headers: Headers): boolean {
+export function isStream(headers: Headers): boolean {
   return (
     headers.has('content-encoding') ||
     headers.has('transfer-encoding') ||

@@ -1,5 +1,5 @@
 import { BODY_HEADER, DIGEST_HEADER, KEY_HEADER } from './answer';
-import { holdBack } from './hold-back';
+import { holdBack, isStream } from './hold-back';
 import type { AnswerProof } from './proof';
 import { SUCCESSION_HEADER } from './succession';
 
@@ -11,22 +11,42 @@ import { SUCCESSION_HEADER } from './succession';
  *   would add one, which the signature would not cover
  * @see docs/workers.md, "Proven answers"
  */
-export async function proveResponse(
+export function proveResponse(
   response: Response,
   proof: AnswerProof | undefined,
-  contentType = 'application/octet-stream',
+  contentType?: string,
+): Promise<Response> {
+  return proveHeld(response, proof, { contentType });
+}
+
+/** Like {@link proveResponse}, where an adapter may know the whole body already. */
+export async function proveHeld(
+  response: Response,
+  proof: AnswerProof | undefined,
+  {
+    contentType = 'application/octet-stream',
+    whole,
+  }: {
+    readonly contentType?: string | undefined;
+    /** The bytes of the body, if they need not be read from the response. */
+    readonly whole?: Uint8Array<ArrayBuffer> | undefined;
+  },
 ): Promise<Response> {
   // In Bun there is no response after a WebSocket upgrade, and a 101 cannot be copied.
   if (proof === undefined || !(response?.status >= 200)) return response;
   const headers = new Headers(response.headers); // before the body is touched: Bun then forgets the type of a blob
-  const { bytes, body } = await holdBack(response, proof.maxAnswerBytes);
+  const { maxAnswerBytes } = proof;
+  const isWhole = whole !== undefined && whole.length <= maxAnswerBytes && !isStream(headers);
+  const { bytes, body } = isWhole ? { bytes: whole, body: whole } : await holdBack(response, maxAnswerBytes);
   for (const name of OF_OTHERS) headers.delete(name);
   if (bytes !== null) headers.delete(DIGEST_HEADER);
   if (body !== null && !headers.has('content-type')) headers.set('content-type', contentType);
-  const { status, statusText } = response;
+  const { status } = response;
   const added = await proof.sign({ status, headers: linesOf(headers), body: bytes });
   for (const [name, value] of Object.entries(added ?? {})) headers.set(name, value);
-  if (bytes !== null) return new Response(body, { status, statusText, headers });
+  // A server that has the body as it was made sends no other text beside the status, and asked for it, would make a Response.
+  if (isWhole) return new Response(body, { status, headers });
+  if (bytes !== null) return new Response(body, { status, statusText: response.statusText, headers });
   // From the response itself: on Workers it has more than these, such as how its body is encoded.
   const own = new Response(body, response);
   for (const name of OF_OTHERS) own.headers.delete(name);
