@@ -37,6 +37,11 @@ export interface ServerKind {
   readonly removesDotSegments?: boolean;
   /** Whether another kind has the same framework or the same runtime, and takes the whole contract in each run. */
   readonly isLikeAnother?: boolean;
+  /**
+   * Whether the runtime may close a connection behind an answer, whatever still comes: the client then sees an error of the
+   * connection. workerd does so about once in twenty times.
+   */
+  readonly mayCutOff?: boolean;
 }
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
@@ -276,11 +281,19 @@ function contractOf(kind: ServerKind): void {
       });
 
       it('and the client that writes on sees the answer', async () => {
-        for (let i = 0; i < 3; i++) {
-          const response = await fetch(origin, { method: 'POST', body: new Uint8Array(2_000_000) });
+        let seen = 0;
+        for (let i = 0; i < 3 || (seen === 0 && i < 20); i++) {
+          const sent = fetch(origin, { method: 'POST', body: new Uint8Array(2_000_000) });
+          const response = await sent.catch((error) => {
+            if (!kind.mayCutOff) throw error;
+            expect(error.cause?.code).toMatch(/^(?:EPIPE|ECONNRESET|UND_ERR_SOCKET)$/);
+          });
+          if (response === undefined) continue;
+          seen++;
           expect(response.status).toBe(401);
           expect(await response.json()).toEqual({ error: 'unauthorized' });
         }
+        expect(seen).toBeGreaterThan(0);
       });
     });
 

@@ -66,10 +66,10 @@ export const kinds = {
   },
   honoBun: on('bun', 'hono', { removesDotSegments: true, ...LIKE_ANOTHER }),
   honoDeno: on('deno', 'hono', LIKE_ANOTHER),
-  honoWorkerd: on('workerd', 'hono', LIKE_ANOTHER),
+  honoWorkerd: on('workerd', 'hono', { ...LIKE_ANOTHER, mayCutOff: true }),
   fetchBun: on('bun', 'fetch', { removesDotSegments: true }),
   fetchDeno: on('deno', 'fetch'),
-  fetchWorkerd: on('workerd', 'fetch'),
+  fetchWorkerd: on('workerd', 'fetch', { mayCutOff: true }),
 } satisfies Record<string, ServerKind>;
 
 /** One of each framework and of each runtime; where things are repeated as often as in CI, every one. */
