@@ -29,7 +29,7 @@ import { describeWithRedis, type RedisServer, startRedis } from '../support/redi
 import { type Key, newKey, requestOf } from '../support/rotating';
 
 /** How many steps of each part are tried, the last ones: there it changes things. */
-const STEPS = times(4, 8);
+const STEPS = times(2, 8);
 const KILL_AT_STEP = new URL('../trust/processes/kill-at-step.mjs', import.meta.url).href;
 const AUTHORITY = 'api.example.com';
 const now = () => Math.floor(Date.now() / 1000);
