@@ -8,6 +8,7 @@ await describeContract({
   name: 'h3',
   column: 'h3 on Node',
   runtime: 'node',
+  removesDotSegments: true,
   isLikeAnother: true,
   async start() {
     const subject = new Subject();
