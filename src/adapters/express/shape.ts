@@ -1,8 +1,7 @@
 import type { NodeRequest, NodeResponse } from '../node/request';
 
 /** V8 13 is that of Node 24. */
-const [MAJOR] = (globalThis.process?.versions.v8 ?? '').split('.');
-const isNeeded = Number(MAJOR) < 13;
+const isNeeded = Number.parseInt(globalThis.process?.versions.v8 ?? '', 10) < 13 && !('Bun' in globalThis);
 
 /**
  * Makes a request and a response of Express cheap to add properties to.

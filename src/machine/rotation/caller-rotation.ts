@@ -173,7 +173,7 @@ export class CallerRotation {
     const found = await memory.finding;
     if (doubtful.used === 'former') return found !== undefined && isSafe ? 'anew' : undefined;
     if (found === 'accepted') return 'same';
-    // Somebody may hold the request back until the next key is accepted. Whoever says that it waits carries out one of the two then.
+    // Somebody may hold the request back until the next key is accepted. A target that says that the key waits carries out one of the two then.
     if (found === 'refused' || (found !== undefined && isSafe)) return 'anew';
     return found === 'waiting' ? 'instead' : undefined;
   }

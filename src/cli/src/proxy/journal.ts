@@ -53,7 +53,7 @@ export class Journal {
 
   /** The same, once the answer has ended. */
   passedWith(response: ProxyResponse, { request, status, startMs, caller }: Passed): void {
-    if (this.#out === null) {
+    if (this.#out === undefined) {
       this.counts.passed++;
       return;
     }

@@ -19,7 +19,7 @@ export interface Gathered {
   readonly lengthBytes: number;
   /** All of it, if it is in memory. */
   readonly bytes: Buffer | undefined;
-  /** `sha-256=:…:`, the value of Content-Digest, of a body in a file; of any other one, whoever needs it has the bytes. */
+  /** `sha-256=:…:`, the value of Content-Digest, of a body in a file. The bytes of another one are at hand. */
   readonly digest: string | undefined;
   /** A stream of all bytes, from their beginning. */
   open(): Readable;
@@ -194,6 +194,7 @@ function readWhole(source: Readable, lengthBytes: number): Promise<Buffer> {
     let bytes = 0;
     source.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
+      if (bytes > lengthBytes) return void source.destroy(new Error('The body is longer than announced.'));
       // Each chunk costs more than its bytes, and a client may send single ones.
       if (chunks.length >= MAX_CHUNKS) chunks.push(Buffer.concat(chunks.splice(0)));
       chunks.push(chunk);
