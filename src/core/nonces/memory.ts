@@ -13,11 +13,19 @@ export interface InMemoryNonceStoreOptions {
   readonly now?: (() => number) | undefined;
 }
 
+/** The number of a device in its generation, and how many nonces it has there. */
+interface DeviceCount {
+  readonly number: number;
+  count: number;
+}
+
+const OF_DEVICE = ['One device fills', 'half', 2] as const;
+const OF_DELEGATES = ['The delegates of one device fill', 'an eighth', 8] as const;
+
 /** The nonces of one period. They are dropped together, so that nothing ever scans a million entries. */
 interface Generation {
   readonly nonces: NonceTable;
-  /** The number of each device, and how many nonces it has here. */
-  readonly devices: Map<string, { readonly number: number; count: number }>;
+  readonly devices: Map<string, DeviceCount>;
   readonly bornMs: number;
   /** The latest time until which one of its nonces must be kept. */
   untilMs: number;
@@ -107,21 +115,24 @@ export class InMemoryNonceStore implements NonceStore {
     const known = current.devices.get(deviceId);
     const device = known ?? { number: current.devices.size + 1, count: 0 };
     packEntry(this.#entry, nonce, device.number);
-    if (known !== undefined && current.nonces.has(this.#entry)) return false;
-
-    if (this.size >= this.#capacity || device.number > MAX_DEVICE_NUMBER) {
-      throw new NonceStoreUnavailableError('The nonce store is full.');
+    const full = this.#fullness(deviceId, device, earlier);
+    if (full !== null) {
+      if (known !== undefined && current.nonces.has(this.#entry)) return false;
+      throw new NonceStoreUnavailableError(full);
     }
-    const [who, part, share] = areDelegates(deviceId)
-      ? ['The delegates of one device fill', 'an eighth', 8]
-      : ['One device fills', 'half', 2];
-    if (device.count + (earlier?.count ?? 0) >= this.#capacity / share)
-      throw new NonceStoreUnavailableError(`${who} ${part} of the nonce store.`);
-    current.nonces.add(this.#entry);
+    if (!current.nonces.add(this.#entry)) return false;
     device.count++;
     if (known === undefined) current.devices.set(deviceId, device);
     if (keepUntilMs > current.untilMs) current.untilMs = keepUntilMs;
     return true;
+  }
+
+  /** Why the store takes no further nonce of this device; null if it does. */
+  #fullness(deviceId: string, device: DeviceCount, earlier: DeviceCount | undefined): string | null {
+    if (this.size >= this.#capacity || device.number > MAX_DEVICE_NUMBER) return 'The nonce store is full.';
+    const [who, part, share] = areDelegates(deviceId) ? OF_DELEGATES : OF_DEVICE;
+    const isFull = device.count + (earlier?.count ?? 0) >= this.#capacity / share;
+    return isFull ? `${who} ${part} of the nonce store.` : null;
   }
 
   #rotate(nowMs: number): void {

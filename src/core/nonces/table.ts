@@ -13,20 +13,28 @@ export class NonceTable {
 
   /** Whether the set contains the entry. */
   has(entry: Uint32Array): boolean {
-    const table = this.#tables[tableOf(entry)];
-    return table !== undefined && table[find(table, entry) + 4] !== 0;
+    const h = hash(entry);
+    const table = this.#tables[h >>> 24];
+    return table !== undefined && table[find(table, entry, h) + 4] !== 0;
   }
 
-  /** Adds an entry that is not in the set. */
-  add(entry: Uint32Array): void {
-    const index = tableOf(entry);
+  /** Adds an entry. Returns false if the set contains it already. */
+  add(entry: Uint32Array): boolean {
+    const h = hash(entry);
+    const index = h >>> 24;
     let table = this.#tables[index] ?? new Uint32Array(MIN_SLOTS * WORDS);
+    let at = find(table, entry, h);
+    if (table[at + 4] !== 0) return false;
     const count = (this.#counts[index] as number) + 1;
-    if (count * WORDS > table.length * MAX_LOAD) table = grow(table);
+    if (count * WORDS > table.length * MAX_LOAD) {
+      table = grow(table);
+      at = find(table, entry, h);
+    }
+    for (let i = 0; i < WORDS; i++) table[at + i] = entry[i] as number;
     this.#tables[index] = table;
-    table.set(entry, find(table, entry));
     this.#counts[index] = count;
     this.#size++;
+    return true;
   }
 }
 
@@ -61,10 +69,6 @@ export function packEntry(entry: Uint32Array, nonce: string, deviceNumber: numbe
   entry[4] = (rest << 20) | deviceNumber;
 }
 
-function tableOf(entry: Uint32Array): number {
-  return hash(entry) >>> 24;
-}
-
 // Nonces are random, but a paired device chooses its own. The seed keeps it from filling one table. It is drawn with the
 // first nonce, since Workers have no random bytes while modules load.
 let seed: readonly [number, number] | undefined;
@@ -79,10 +83,10 @@ function hash(entry: Uint32Array): number {
   return Math.imul(h ^ seed[1], 0xc2b2ae35);
 }
 
-/** The position of an entry in a table, or of the empty slot for it. */
-function find(table: Uint32Array, entry: Uint32Array): number {
+/** The position of an entry with the hash `h` in a table, or of the empty slot for it. */
+function find(table: Uint32Array, entry: Uint32Array, h: number): number {
   const slots = table.length / WORDS;
-  for (let slot = hash(entry) & (slots - 1); ; slot = (slot + 1) & (slots - 1)) {
+  for (let slot = h & (slots - 1); ; slot = (slot + 1) & (slots - 1)) {
     const at = slot * WORDS;
     if (table[at + 4] === 0) return at;
     if (
@@ -102,7 +106,7 @@ function grow(table: Uint32Array): Uint32Array {
   for (let at = 0; at < table.length; at += WORDS) {
     if (table[at + 4] === 0) continue;
     const entry = table.subarray(at, at + WORDS);
-    larger.set(entry, find(larger, entry));
+    larger.set(entry, find(larger, entry, hash(entry)));
   }
   return larger;
 }

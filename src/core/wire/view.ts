@@ -92,6 +92,7 @@ export function fieldValue(headers: HeaderLines, name: string): string | undefin
   const value = headers[name];
   if (value === undefined) return undefined;
   if (typeof value === 'string') return trimField(value);
+  if (value.length === 1) return trimField(value[0] as string); // as nearly always: no arrays are made
   return value.length === 0 ? undefined : value.map(trimField).join(', ');
 }
 
