@@ -153,6 +153,13 @@ describe('a wrong command line', () => {
       'from 1s to 24h.\n  Use a whole number and s, m, h or d, such as 90s, 15m or 1h.',
       'amesh provision',
     ],
+    [
+      'proxy --bogus',
+      'There is no flag --bogus here.',
+      'amesh proxy --listen <address> [flags]   See: amesh proxy --help\n',
+    ],
+    ['curl --bogus', 'There is no flag', 'amesh curl <url> [flags]   See: amesh curl --help\n'],
+    ['listen --bogus', 'There is no flag', 'amesh listen [flags]   See: amesh listen --help\n'],
     ['trust add --role boss', '--role must be controller or target, not boss.', 'amesh trust add'],
   ])('amesh %s', async (line, message, usage) => {
     const machine = await createMachine();
@@ -167,8 +174,24 @@ describe('a wrong command line', () => {
     expect(json.stderr).toBe('');
     expect(objectOf(json)).toMatchObject({
       ok: false,
-      error: { code: 'usage', message: expect.any(String), hint: expect.stringContaining(`Usage: ${usage}`) },
+      error: {
+        code: 'usage',
+        message: expect.any(String),
+        hint: expect.stringContaining(`Usage: ${usage.trimEnd()}`),
+      },
     });
+  });
+
+  it('prints no usage line that is longer than a line', async () => {
+    const machine = await createMachine();
+    const help = (await machine.amesh(['--help'])).stdout;
+    const names = /Commands:\n((?: {2}.*\n)+)/.exec(help)?.[1]?.match(/^ {2}[\w-]+/gm) ?? [];
+    expect(names.length).toBeGreaterThan(20);
+    for (const name of names) {
+      const { stderr } = await machine.amesh([name.trim(), '--bogus']);
+      expect(stderr).toContain(`Usage: amesh ${name.trim()}`);
+      for (const line of stderr.split('\n')) expect(line.length).toBeLessThanOrEqual(120);
+    }
   });
 
   it('is no command at all: the help comes on stderr', async () => {

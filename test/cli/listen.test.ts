@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { createRelay } from '@authmesh/relay';
 import { describe, expect, it } from 'vitest';
 import { ownAddresses } from '../../src/cli/src/relay/addresses';
 import { startRelay } from '../relay/client';
@@ -39,15 +40,12 @@ const isEmpty = async (...machines: Machine[]) => {
   for (const machine of machines) expect(await machine.allowList()).toMatchObject({ hosts: [], devices: [] });
 };
 
-/** The relay of these tests has a loopback name, which from another machine leads to that one. */
-const otherAddresses = ownAddresses().filter((address) => address !== 'localhost');
-const commandsFor = (code: string) =>
-  ['127.0.0.1', ...otherAddresses].map(
-    (address) => `amesh invite ${code} --relay ${relay.url.replace('127.0.0.1', address)}`,
-  );
+/** The relay of these tests listens on loopback, so no other machine reaches it. */
+const commandsFor = (code: string, addresses = ['127.0.0.1'], url = relay.url) =>
+  addresses.map((address) => `amesh invite ${code} --relay ${url.replace('127.0.0.1', address)}`);
 
-function linesFor(code: string): string {
-  const [own, other, ...more] = commandsFor(code);
+function linesFor(code: string, addresses = ['127.0.0.1'], url = relay.url): string {
+  const [own, other, ...more] = commandsFor(code, addresses, url);
   if (other === undefined) return `  On the calling machine run this whole line:   ${own}`;
   const lines = [`  On this machine run:          ${own}`, `  On another machine run:       ${other}`];
   return [...lines, ...more.map((command) => `                          or:   ${command}`)].join('\n');
@@ -278,6 +276,19 @@ ${linesFor(code)}
       `✗ The relay cannot listen on port ${port}: EADDRINUSE.\n  Use another port: --port 3002\n  No changes were made.\n`,
     );
     taken.close();
+  });
+
+  it.concurrent('a relay of this machine that others reach, too, has a line for them', async () => {
+    const open = createRelay();
+    const { port } = await open.listen(0, '0.0.0.0');
+    const url = `ws://127.0.0.1:${port}/ws`;
+    const prod = await createMachine('prod-api');
+    const target = new Command(prod, ['listen', '--relay', url]);
+    const code = await target.until(/^(\d{6})\b/m);
+    const others = ownAddresses().filter((address) => !/[[l]/.test(address)); // without IPv6 and localhost
+    expect(target.stderr).toContain(`${linesFor(code, ['127.0.0.1', ...others], url)}\n`);
+    await open.close();
+    await target.ended;
   });
 
   it.concurrent('--serve is a relay of its own, which ends with it', async () => {

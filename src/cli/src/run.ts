@@ -3,7 +3,7 @@ import { version } from '../package.json';
 import { asksFor, checkArguments } from './command-line/arguments';
 import type { Command, Result } from './command-line/command';
 import { type Found, findCommand } from './command-line/find-command';
-import { helpText, usageLine } from './command-line/usage';
+import { helpText, usageHint, usageLine } from './command-line/usage';
 import { UsageError } from './errors/errors';
 import { EXIT, type ExitCode } from './errors/exit-codes';
 import { toFailure } from './failures/failure';
@@ -64,7 +64,7 @@ export async function run(root: Command, argv: readonly string[]): Promise<ExitC
     await printAll(result as Result, options);
     return (result as Result).exitCode ?? EXIT.ok;
   } catch (error) {
-    const failure = await toFailure(error, found, usageLine(found.path, found.command));
+    const failure = await toFailure(error, found, usageHint(found.path, found.command));
     printFailure(failure, options);
     return failure.exitCode;
   }

@@ -6,7 +6,7 @@ import { inviteFor } from '../words/pairing-code';
 import { printable } from '../words/printable';
 import { checkArguments } from './arguments';
 import type { Command } from './command';
-import { usageLine } from './usage';
+import { usageHint } from './usage';
 
 /** A command and its own arguments. */
 export interface Found {
@@ -65,7 +65,7 @@ function assertShared(flags: readonly string[], command: Command, path: string):
     if (!(error instanceof UsageError)) throw error;
     throw new UsageError(error.message, {
       hint: 'Put the flags of a command after it.',
-      usage: usageLine(path, command),
+      usage: usageHint(path, command),
     });
   }
 }
@@ -85,6 +85,6 @@ function unknownCommand(
   const shown = printable(word.length > 60 ? `${word.slice(0, 59)}…` : word);
   return new UsageError(`There is no command ${path} ${shown}.`, {
     hint: meant === undefined ? `See: ${path} --help` : `Did you mean: ${path} ${meant}`,
-    usage: usageLine(path, command),
+    usage: usageHint(path, command),
   });
 }

@@ -7,12 +7,26 @@ import { type Command, SHARED_ARGS } from './command';
 export function usageLine(path: string, command: Command): string {
   if (command.run === undefined) return `${path} <command>`;
   if (command.subCommands !== undefined) return `${path} [command]`;
-  const parts = Object.entries(ownArgs(command)).map(([name, arg]) => {
-    const text = arg.type === 'positional' ? `<${arg.valueHint ?? name}>` : flagOf(name, arg);
-    if (arg.required) return text;
-    return arg.type === 'positional' ? `[${arg.valueHint ?? name}]` : `[${text}]`;
-  });
-  return [path, ...parts].join(' ');
+  return [path, ...Object.entries(ownArgs(command)).map(usageOf)].join(' ');
+}
+
+/** Longer ones hide the sentence above them. */
+const LONGEST_HINT = 110;
+
+/** The usage line for a message: of a command with many flags, only what it cannot do without, and where the rest stands. */
+export function usageHint(path: string, command: Command): string {
+  const line = usageLine(path, command);
+  if (line.length <= LONGEST_HINT) return line;
+  const needed = Object.entries(ownArgs(command)).filter(
+    ([, { required, type }]) => required || type === 'positional',
+  );
+  return [path, ...needed.map(usageOf), `[flags]   See: ${path} --help`].join(' ');
+}
+
+function usageOf([name, arg]: [string, ArgDef]): string {
+  const text = arg.type === 'positional' ? (arg.valueHint ?? name) : flagOf(name, arg);
+  if (!arg.required) return `[${text}]`;
+  return arg.type === 'positional' ? `<${text}>` : text;
 }
 
 /**

@@ -1,6 +1,5 @@
 import {
   type DeviceEntry,
-  isLoopback,
   listenForController,
   type TargetPerson,
   type WrongCode,
@@ -12,7 +11,7 @@ import { endNotes, SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes
 import { PROOFS_ARG, type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { answersTo, hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
-import { ownAddresses } from '../relay/addresses';
+import { ownAddresses, urlsElsewhere } from '../relay/addresses';
 import { PORT_ARG, toPort } from '../relay/port';
 import { chooseRelay, relayFlag } from '../relay/relay-choice';
 import { serveRelay } from '../relay/serve-relay';
@@ -86,7 +85,7 @@ export const listen = defineCommand({
     const relay = served?.url ?? (await chooseRelay(args.relay, device.store)).url;
     const relays =
       served === undefined
-        ? { here: relay, elsewhere: elsewhere(relay) }
+        ? { here: relay, elsewhere: await urlsElsewhere(relay) }
         : { here: null, elsewhere: ownAddresses().map((address) => `ws://${address}:${served.port}/ws`) };
     const person = new AtTarget(teller, relays, args.yes === true);
     try {
@@ -121,15 +120,6 @@ interface Relays {
   /** For a caller on this machine: a loopback name, which other machines cannot use. */
   readonly here: string | null;
   readonly elsewhere: readonly string[];
-}
-
-/** The URLs under which other machines reach a relay that has a loopback name here. */
-function elsewhere(relay: string): string[] {
-  const url = new URL(relay);
-  if (!isLoopback(url.host)) return [];
-  return ownAddresses()
-    .filter((address) => address !== 'localhost')
-    .map((address) => Object.assign(new URL(relay), { hostname: address }).href);
 }
 
 function whatToRun({ here, elsewhere }: Relays, toCommand: (relay: string) => string): string[] {

@@ -1,4 +1,6 @@
+import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { isLoopback } from '@authmesh/sdk/admin';
 
 /**
  * The addresses at which other machines on this network may reach this one, as hosts of URLs: its IPv4 addresses, or else
@@ -21,6 +23,35 @@ export function loopbackAddress(): string {
   const isV6Alone =
     inward.some(({ family }) => family === 'IPv6') && !inward.some(({ family }) => family === 'IPv4');
   return isV6Alone ? '[::1]' : '127.0.0.1';
+}
+
+/**
+ * The URLs under which other machines reach a relay that has a loopback name here. A relay that listens on loopback alone
+ * has none.
+ */
+export async function urlsElsewhere(relay: string): Promise<string[]> {
+  const url = new URL(relay);
+  if (!isLoopback(url.host)) return [];
+  const port = Number(url.port) || (url.protocol === 'wss:' ? 443 : 80);
+  const addresses = ownAddresses().filter((address) => address !== 'localhost');
+  const reached = await Promise.all(addresses.map((address) => accepts(address, port)));
+  return addresses
+    .filter((_, i) => reached[i])
+    .map((address) => Object.assign(new URL(relay), { hostname: address }).href);
+}
+
+const CONNECT_MS = 1000;
+
+/** Whether something listens there. */
+function accepts(address: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: address.replace(/^\[|\]$/g, ''), port, timeout: CONNECT_MS });
+    const end = (isReached: boolean) => () => {
+      socket.destroy();
+      resolve(isReached);
+    };
+    socket.once('connect', end(true)).once('error', end(false)).once('timeout', end(false));
+  });
 }
 
 function interfaces() {
