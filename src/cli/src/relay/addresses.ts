@@ -46,11 +46,14 @@ const CONNECT_MS = 1000;
 function accepts(address: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host: address.replace(/^\[|\]$/g, ''), port, timeout: CONNECT_MS });
-    const end = (isReached: boolean) => () => {
+    let isReached = false;
+    socket.once('connect', () => {
+      isReached = true;
       socket.destroy();
-      resolve(isReached);
-    };
-    socket.once('connect', end(true)).once('error', end(false)).once('timeout', end(false));
+    });
+    socket.once('timeout', () => socket.destroy());
+    socket.once('error', () => {}); // it closes then
+    socket.once('close', () => resolve(isReached));
   });
 }
 
