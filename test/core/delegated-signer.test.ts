@@ -106,7 +106,10 @@ describe('A delegation', () => {
       const options = { now: () => seconds * 1000 };
       const counting = {
         ...device,
-        sign: (message: Uint8Array) => device.sign(message).finally(() => signed++),
+        sign: async (message: Uint8Array) => {
+          signed++;
+          return device.sign(message);
+        },
       };
       const signer =
         whose === 'delegate' ? await delegatedSigner(text, options) : withWorkingKey(counting, options);

@@ -278,7 +278,7 @@ describe('an agent that answers wrongly', () => {
     isSilent = true;
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     try {
-      const signing = signer.sign(MESSAGE).catch((error) => error);
+      const signing = Promise.resolve(signer.sign(MESSAGE)).catch((error) => error);
       await asked;
       vi.advanceTimersByTime(1_999);
       expect(said).toEqual([]);

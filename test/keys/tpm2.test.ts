@@ -128,10 +128,11 @@ describeWithTpm('with a TPM', () => {
     const open = (pin: Env) => backend.open(ref, { dir: root, env: { ...env, ...pin } });
     await expect(open({})).rejects.toMatchObject(withCode('pin_required', 'has a PIN'));
     const wrong = await open({ AMESH_PIN: 'wrong' });
-    const error = await wrong.sign(MESSAGE).catch((thrown) => thrown);
+    const error = await Promise.resolve(wrong.sign(MESSAGE)).catch((thrown) => thrown);
     expect(error).toMatchObject({ code: 'pin_wrong' });
     expect(`${error.stack}${JSON.stringify(error)}`).not.toContain('"wrong"');
-    for (let i = 0; i < 5; i++) await (await open({ AMESH_PIN: 'wrong' })).sign(MESSAGE).catch(() => {});
+    for (let i = 0; i < 5; i++)
+      await expect((await open({ AMESH_PIN: 'wrong' })).sign(MESSAGE)).rejects.toBeDefined();
     await expect((await open({ AMESH_PIN: 'right' })).sign(MESSAGE)).rejects.toMatchObject({
       code: 'key_locked',
       fix: expect.stringMatching(/every \d+ minutes/),

@@ -1,7 +1,9 @@
+import { andThen } from '../../core/and-then';
 import { BODY_HEADER, DIGEST_HEADER, KEY_HEADER, mayHaveBody } from '../../core/answers/answer';
 import type { AnswerProof } from '../../core/answers/proof';
 import { SUCCESSION_HEADER } from '../../core/answers/succession';
 import { attached } from '../../core/attached';
+import type { MaybePromise } from '../../core/crypto/provider';
 import { fieldValue } from '../../core/wire/view';
 import { type HeadChanges, type HeldHead, holdHead } from './held-head';
 import { isCoded, plainBody } from './plain-body';
@@ -161,11 +163,13 @@ class ProvenAnswer {
     if (this.#state === 'idle') this.#makeHead(written.bytes.length);
     if (this.#passes()) return this.#beneath.end.apply(response, args);
     this.#end = written;
-    this.#isEndHeld = true;
-    markEnded(response);
     this.#queuedBytes += written.bytes.length;
     if (this.#state === 'held')
       this.#sign(this.#isStream(this.#proof.maxAnswerBytes) ? null : this.#gathered());
+    if (this.#state === 'signing') {
+      this.#isEndHeld = true;
+      markEnded(response);
+    }
     return response;
   }
 
@@ -225,20 +229,30 @@ class ProvenAnswer {
 
   #sign(body: Uint8Array | null): void {
     this.#state = 'signing';
-    this.#finish(body).catch((error) => this.#response.destroy(error)); // as a write that fails
+    const fail = (error: Error) => void this.#response.destroy(error); // as a write that fails
+    try {
+      const finishing = this.#finish(body);
+      if (finishing instanceof Promise) finishing.catch(fail);
+    } catch (error) {
+      fail(error as Error);
+    }
   }
 
-  async #finish(body: Uint8Array | null): Promise<void> {
+  #finish(body: Uint8Array | null): MaybePromise<void> {
     const { status, headers, release } = this.#head as HeldHead;
-    const { maxAnswerBytes } = this.#proof;
-    const isPlain = body === null || !isCoded(this.#coding);
-    const plain = isPlain ? body : await plainBody(body, this.#coding, maxAnswerBytes);
     const removed = foreignProof(headers);
     const kept = removed === undefined ? headers : { ...headers, ...removed };
-    const added = await this.#proof.sign({ status, headers: kept, body: plain });
-    release(added === null ? {} : { ...removed, ...added });
-    this.#state = 'open';
-    this.#flush();
+    const open = (added: HeadChanges | null) => {
+      release(added === null ? {} : removed === undefined ? added : { ...removed, ...added });
+      this.#state = 'open';
+      this.#flush();
+    };
+    const proof = this.#proof;
+    if (body === null || !isCoded(this.#coding))
+      return andThen(proof.sign({ status, headers: kept, body }), open);
+    return plainBody(body, this.#coding, proof.maxAnswerBytes)
+      .then((plain) => proof.sign({ status, headers: kept, body: plain }))
+      .then(open);
   }
 
   #flush(): void {

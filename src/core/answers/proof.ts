@@ -1,3 +1,4 @@
+import { andThen } from '../and-then';
 import type { MaybePromise, VerifyingCrypto } from '../crypto/provider';
 import { type AnswerSigner, signAnswer, type UnsignedAnswer } from './sign-answer';
 import { type MovedList, successionFor } from './succession';
@@ -12,7 +13,7 @@ export interface AnswerProof {
    * @returns the headers to set on it, by lower-case name; null if it cannot be signed, so send it without: the signer
    *   failed, which is logged, or the body of the request is a stream that is not verified yet
    */
-  sign(answer: UnsignedAnswer): Promise<Record<string, string> | null>;
+  sign(answer: UnsignedAnswer): MaybePromise<Record<string, string> | null>;
 }
 
 /** What all proofs of a verifier share. */
@@ -42,31 +43,37 @@ export function createProof(
 ): AnswerProof {
   return {
     maxAnswerBytes,
-    async sign(answer) {
+    sign(answer) {
       if (request.gate?.isVerified === false) return null; // it may answer what the caller has never sent
       try {
-        const opened = signer();
-        const key = opened instanceof Promise ? await opened : opened;
-        if (key === undefined) return null;
-        const { method, named } = request;
-        const nowMs = now();
-        const about = { signerId: key.deviceId, named, nowMs };
-        const succession =
-          request.list.succession === undefined
-            ? undefined
-            : await successionFor(request.list, about, crypto);
-        const hashed = request.nonce();
-        const nonce = typeof hashed === 'string' ? hashed : await hashed;
-        const { deviceId, statement } = key;
-        const signing =
-          succession === undefined
-            ? key
-            : { deviceId, statement, succession, sign: (message: Uint8Array) => key.sign(message) };
-        return await signAnswer(answer, { method, nonce }, signing, Math.floor(nowMs / 1000), crypto);
+        const signed = andThen(signer(), (key) => (key === undefined ? null : signWith(key, answer)));
+        return signed instanceof Promise ? signed.catch(failed) : signed;
       } catch (error) {
-        onFailure(error);
-        return null;
+        return failed(error);
       }
     },
   };
+
+  function signWith(key: AnswerSigner, answer: UnsignedAnswer): MaybePromise<Record<string, string>> {
+    const { method, named, list } = request;
+    const nowMs = now();
+    const about = { signerId: key.deviceId, named, nowMs };
+    const succession = list.succession === undefined ? undefined : successionFor(list, about, crypto);
+    return andThen(succession, (statement) =>
+      andThen(request.nonce(), (nonce) => {
+        const signing = statement === undefined ? key : withSuccession(key, statement);
+        return signAnswer(answer, { method, nonce }, signing, Math.floor(nowMs / 1000), crypto);
+      }),
+    );
+  }
+
+  function failed(error: unknown): null {
+    onFailure(error);
+    return null;
+  }
+}
+
+function withSuccession(key: AnswerSigner, succession: string): AnswerSigner {
+  const { deviceId, statement } = key;
+  return { deviceId, statement, succession, sign: (message) => key.sign(message) };
 }

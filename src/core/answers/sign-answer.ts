@@ -1,4 +1,5 @@
-import type { CryptoProvider } from '../crypto/provider';
+import { andThen } from '../and-then';
+import type { CryptoProvider, MaybePromise } from '../crypto/provider';
 import { toBase64, toSlab } from '../encoding';
 import { contentDigest } from '../wire/digest';
 import { fieldValue, type HeaderLines } from '../wire/view';
@@ -27,7 +28,7 @@ export interface AnswerSigner {
    *
    * @returns 64 bytes, r‖s
    */
-  sign(message: Uint8Array): Promise<Uint8Array>;
+  sign(message: Uint8Array): MaybePromise<Uint8Array>;
 }
 
 /** An answer that is about to be sent. */
@@ -52,18 +53,31 @@ export interface AnsweredBy {
  * @throws TypeError if the answer cannot be signed: a covered field is not plain ASCII; what the signer throws
  * @see docs/protocol.md, "Proven answers"
  */
-export async function signAnswer(
-  { status, headers, body }: UnsignedAnswer,
-  { method, nonce }: AnsweredBy,
+export function signAnswer(
+  answer: UnsignedAnswer,
+  request: AnsweredBy,
   signer: AnswerSigner,
   created: number,
   crypto: Pick<CryptoProvider, 'sha256'>,
-): Promise<Record<string, string>> {
-  const added: Record<string, string> = {};
-  if (mayHaveBody(method, status) && fieldValue(headers, DIGEST_HEADER) === undefined) {
-    if (body === null) added[BODY_HEADER] = 'unsigned';
-    else added[DIGEST_HEADER] = await contentDigest(body, crypto); // of the content, so compressing it changes nothing
-  }
+): MaybePromise<Record<string, string>> {
+  const { status, headers, body } = answer;
+  if (!mayHaveBody(request.method, status) || fieldValue(headers, DIGEST_HEADER) !== undefined)
+    return signWith({}, answer, request, signer, created);
+  if (body === null) return signWith({ [BODY_HEADER]: 'unsigned' }, answer, request, signer, created);
+  // Of the content, so compressing it changes nothing.
+  return andThen(contentDigest(body, crypto), (digest) =>
+    signWith({ [DIGEST_HEADER]: digest }, answer, request, signer, created),
+  );
+}
+
+/** @param added the headers about the body; the others are put beside them */
+function signWith(
+  added: Record<string, string>,
+  { status, headers }: UnsignedAnswer,
+  { nonce }: AnsweredBy,
+  signer: AnswerSigner,
+  created: number,
+): MaybePromise<Record<string, string>> {
   if (signer.statement !== undefined) added[KEY_HEADER] = signer.statement;
   if (signer.succession !== undefined) added[SUCCESSION_HEADER] = signer.succession;
   const all = withAdded(headers, added);
@@ -73,10 +87,14 @@ export async function signAnswer(
   if (base === null) throw new TypeError('This answer cannot be signed: a covered field is not plain ASCII.');
   added['signature-input'] = `${othersOf(headers, 'signature-input')}amesh=${parameters}`;
   const others = othersOf(headers, 'signature');
-  const signature = await signer.sign(toSlab(base));
-  if (signature.length !== 64) throw new TypeError('The signature of the signer is not 64 bytes long.');
-  added.signature = `${others}amesh=:${toBase64(signature)}:`;
-  return added;
+  const write = (signature: Uint8Array) => {
+    if (signature.length !== 64) throw new TypeError('The signature of the signer is not 64 bytes long.');
+    added.signature = `${others}amesh=:${toBase64(signature)}:`;
+    return added;
+  };
+  const signature = signer.sign(toSlab(base));
+  // Signers are written by others, too: theirs may return any kind of promise.
+  return signature instanceof Uint8Array ? write(signature) : Promise.resolve(signature).then(write);
 }
 
 /** The headers that may be covered. To copy the others takes longer than to hash the body. */

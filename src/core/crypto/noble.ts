@@ -41,7 +41,7 @@ export const nobleCrypto: CryptoProvider = Object.freeze({
       throw new TypeError('This is not a private key on the P-256 curve.');
     const publicKey = p256.getPublicKey(scalar, true);
     if (toBase64Url(publicKey) !== toBase64Url(toPoint(jwk))) throw keyPartsDiffer();
-    return { publicKey, sign: async (message: Uint8Array) => p256.sign(message, scalar, ECDSA) };
+    return { publicKey, sign: (message: Uint8Array) => p256.sign(message, scalar, ECDSA) };
   },
 
   generatePrivateKey() {

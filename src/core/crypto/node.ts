@@ -152,8 +152,10 @@ function signerOf(key: KeyObject, publicKey: Uint8Array): Signer {
   return {
     publicKey,
     // A large message is signed off the event loop. For a small one the handover takes longer than the signature.
-    sign: async (message) =>
-      fromDer(message.length > 262_144 ? await signBeside(message, key) : sign('sha256', message, key)),
+    sign: (message) =>
+      message.length > 262_144
+        ? signBeside(message, key).then(fromDer)
+        : fromDer(sign('sha256', message, key)),
   };
 }
 

@@ -9,9 +9,9 @@ export interface Signer {
    * Signs a message with ECDSA over SHA-256. It receives the whole message, because agents and enclaves hash internally.
    *
    * @param message any number of bytes; not changed and not kept
-   * @returns 64 bytes, r‖s, each 32 bytes big-endian
+   * @returns 64 bytes, r‖s, each 32 bytes big-endian; at once where that is possible, so that an answer need not wait
    */
-  sign(message: Uint8Array): Promise<Uint8Array>;
+  sign(message: Uint8Array): MaybePromise<Uint8Array>;
   /**
    * Supplies the key that signs requests, if that is another key than this one. Asked for each request, so it should return
    * the same key without work. Without this method, the signer signs requests itself.
@@ -28,7 +28,7 @@ export interface RequestSigner {
   /** The public working key: a compressed P-256 point, 33 bytes. */
   readonly publicKey: Uint8Array;
   /** Signs with the working key, as {@link Signer} does. */
-  sign(message: Uint8Array): Promise<Uint8Array>;
+  sign(message: Uint8Array): MaybePromise<Uint8Array>;
   /** The ID of the device for which it signs: the `id` or `keyid` of its requests. */
   readonly deviceId: string;
   /** The statement about the working key, sent and signed as AuthMesh-Key; at most 1,024 characters. */
