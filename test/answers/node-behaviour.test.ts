@@ -10,8 +10,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { toMiddleware } from '../../src/adapters/express/middleware';
 import { NOW, signerOf } from '../support/core';
 import { listen } from '../support/listen';
-import { asking, checked, provingVerifier, receive, targetSigner } from '../support/proofs';
-import { type NodeHandler, provingKinds } from '../support/proving-servers';
+import { asking, checked, provingVerifier, receive, type Signing, targetSigner } from '../support/proofs';
+import { kindsAndSignings, type NodeHandler, type ProvingKind } from '../support/proving-servers';
 import { RawClient } from '../support/raw-http';
 
 const closing: (() => Promise<unknown>)[] = [];
@@ -20,11 +20,12 @@ afterEach(async () => {
 });
 
 async function start(
-  kind: (typeof provingKinds)[number],
+  kind: ProvingKind & Signing,
   handler: NodeHandler,
   options: Parameters<typeof provingVerifier>[0] = {},
 ) {
-  const server = await kind.start(await provingVerifier(options), handler);
+  const { isLater = false } = kind;
+  const server = await kind.start(await provingVerifier({ isLater, ...options }), handler);
   closing.push(() => server.close());
   return server;
 }
@@ -71,8 +72,8 @@ const codeOf = (run: () => unknown) => {
   }
 };
 
-describe.each(provingKinds)('a response that waits for its signature, on $name', (kind) => {
-  const SENT = kind.name === 'node:http2' ? 'ERR_HTTP2_HEADERS_SENT' : 'ERR_HTTP_HEADERS_SENT';
+describe.each(kindsAndSignings)('a response on $name', (kind) => {
+  const SENT = kind.kind === 'node:http2' ? 'ERR_HTTP2_HEADERS_SENT' : 'ERR_HTTP_HEADERS_SENT';
 
   it('looks to its handler as if it were sent', async () => {
     const { answerSigner, go } = await slowSigner();
@@ -143,7 +144,7 @@ describe.each(provingKinds)('a response that waits for its signature, on $name',
   });
 
   // Of what has no body, Node's write() returns true, and no drain follows.
-  const methods = kind.name === 'node:http2' ? ['GET'] : ['GET', 'HEAD'];
+  const methods = kind.kind === 'node:http2' ? ['GET'] : ['GET', 'HEAD'];
   it.each(methods)('lets a writer wait, and go on, after %s', async (method) => {
     const { answerSigner, go, asked } = await slowSigner();
     const piece = Buffer.alloc(16_384, 'a');
@@ -184,7 +185,7 @@ describe.each(provingKinds)('a response that waits for its signature, on $name',
       },
       { answerSigner },
     );
-    if (kind.name !== 'node:http2') {
+    if (kind.kind !== 'node:http2') {
       const { request } = await asking({ target: '/left' });
       const lines = Object.entries(request.headers).map(([name, value]) => `${name}: ${value}\r\n`);
       const socket = connect(server.port, '127.0.0.1').on('error', () => {});
@@ -199,7 +200,11 @@ describe.each(provingKinds)('a response that waits for its signature, on $name',
 
   it('goes out without a signature if the signer fails', async () => {
     const failures: unknown[] = [];
-    const answerSigner = { ...(await targetSigner()), sign: () => Promise.reject(new Error('no key')) };
+    const fails = () => {
+      throw new Error('no key');
+    };
+    const sign = kind.isLater ? async () => fails() : fails;
+    const answerSigner = { ...(await targetSigner()), sign };
     const server = await start(kind, (_, r) => r.writeHead(201, { 'x-own': '1' }).end('hello'), {
       answerSigner,
       onSigningFailure: (error) => failures.push(error),

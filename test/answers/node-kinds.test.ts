@@ -6,7 +6,7 @@ import type { RequestView } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { signed, verifierAt } from '../support/core';
 import { asking, checked, provingVerifier } from '../support/proofs';
-import { type NodeHandler, type ProvingServer, provingKinds } from '../support/proving-servers';
+import { kindsAndSignings, type NodeHandler, type ProvingServer } from '../support/proving-servers';
 
 const MIB = 1_048_576;
 const big = 'x'.repeat(MIB + 1);
@@ -281,17 +281,17 @@ const cases: Readonly<Record<string, Case>> = {
   },
 };
 
-describe.each(provingKinds)('$name', ({ name, start }) => {
+describe.each(kindsAndSignings)('$name', ({ kind, isLater, start }) => {
   let server: ProvingServer;
   const failures: unknown[] = [];
   const answer: NodeHandler = async (request, response) => {
     response.on('error', (error) => failures.push(error));
     await cases[names[Number(request.url?.slice(1))] as string]?.answer(request, response);
   };
-  const names = Object.keys(cases).filter((key) => name !== 'node:http2' || !cases[key]?.isHttp1Only);
+  const names = Object.keys(cases).filter((key) => kind !== 'node:http2' || !cases[key]?.isHttp1Only);
 
   beforeAll(async () => {
-    server = await start(await provingVerifier(), answer);
+    server = await start(await provingVerifier({ isLater }), answer);
   });
   afterAll(() => server.close());
 

@@ -14,7 +14,7 @@ import { toMiddleware } from '../../src/adapters/express/middleware';
 import { frameworks } from '../support/frameworks';
 import { latest } from '../support/full';
 import { type Listening, listen } from '../support/listen';
-import { asking, checked, provingVerifier, receive } from '../support/proofs';
+import { asking, checked, provingVerifier, receive, signings } from '../support/proofs';
 
 const text = 'The quick brown fox jumps over the lazy dog. '.repeat(1000);
 const folder = mkdtempSync(join(tmpdir(), 'amesh-answers-'));
@@ -78,12 +78,17 @@ const routes: Readonly<Record<string, Handler>> = {
 const encodings = { plain: {}, gzip: { 'accept-encoding': 'gzip' } } as const;
 
 describe.each(latest(frameworks))('$name', ({ express }) => {
-  describe.each(Object.entries(stacks))('with %s', (name, { before = [], after = [] }) => {
+  const both = Object.entries(stacks).flatMap(([name, stack]) =>
+    signings.map(({ when, isLater }) => ({ name, when, isLater, ...stack })),
+  );
+  describe.each(both)('with $name, signed $when', ({ name, isLater, before = [], after = [] }) => {
     let server: Listening;
 
     beforeAll(async () => {
       const app = express();
-      app.use(...([...before, toMiddleware(await provingVerifier()), ...after] as RequestHandler[]));
+      app.use(
+        ...([...before, toMiddleware(await provingVerifier({ isLater })), ...after] as RequestHandler[]),
+      );
       for (const [path, handler] of Object.entries(routes)) app.get(`/${path}`, handler as RequestHandler);
       app.get('/stream', (_q, r) => {
         r.type('text').write(text);

@@ -18,15 +18,30 @@ import { isRequest } from '../../src/core/wire/view';
 import { NOW, signerOf, verifierAt } from './core';
 import { vectors } from './vectors';
 
+/** Whether a signature is there at once, as with a key in this process, or later, as with every other one. */
+export interface Signing {
+  readonly isLater?: boolean;
+}
+
+/** Both, for `describe.each`. */
+export const signings = [
+  { when: 'at once', isLater: false },
+  { when: 'later', isLater: true },
+] as const;
+
 /** Signs answers with the key of the vectors' target. */
-export async function targetSigner(): Promise<AnswerSigner> {
+export async function targetSigner({ isLater = false }: Signing = {}): Promise<AnswerSigner> {
   const key = await signerOf('target');
-  return { deviceId: vectors.devices.target.deviceId, sign: (message) => key.sign(message) };
+  const { deviceId } = vectors.devices.target;
+  return { deviceId, sign: isLater ? async (message) => key.sign(message) : (message) => key.sign(message) };
 }
 
 /** A verifier of the vectors' target that signs its answers. */
-export async function provingVerifier(options: Parameters<typeof verifierAt>[0] = {}) {
-  return verifierAt({ answerSigner: await targetSigner(), ...options });
+export async function provingVerifier({
+  isLater = false,
+  ...options
+}: Parameters<typeof verifierAt>[0] & Signing = {}) {
+  return verifierAt({ answerSigner: await targetSigner({ isLater }), ...options });
 }
 
 /** How to ask; default: the vectors' controller, at {@link NOW}. */

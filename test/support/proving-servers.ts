@@ -11,7 +11,7 @@ import { frameworks } from './frameworks';
 import { latest } from './full';
 import { connectHttp2 } from './http2';
 import { listen } from './listen';
-import { type ReceivedAnswer, receive } from './proofs';
+import { type ReceivedAnswer, receive, signings } from './proofs';
 
 /** A handler by what Node has, for every server that stands on it. */
 export type NodeHandler = (request: IncomingMessage, response: ServerResponse) => unknown;
@@ -106,6 +106,16 @@ export const provingKinds: readonly ProvingKind[] = [
     },
   })),
 ];
+
+/** Each kind with each way of signing. */
+export const kindsAndSignings = provingKinds.flatMap((kind) =>
+  signings.map(({ when, isLater }) => ({
+    ...kind,
+    kind: kind.name,
+    name: `${kind.name}, signed ${when}`,
+    isLater,
+  })),
+);
 
 async function receiveHttp2(
   session: import('node:http2').ClientHttp2Session,
