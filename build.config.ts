@@ -24,6 +24,7 @@ export default defineBuildConfig({
     { input: 'src/entries/redis', name: 'redis' },
     { input: 'src/entries/storage', name: 'storage' },
     { input: 'src/entries/admin', name: 'admin' },
+    { input: 'src/entries/admin/list', name: 'admin/list' },
   ],
   clean: true,
   ...declarations(),
@@ -33,6 +34,7 @@ export default defineBuildConfig({
     emitCJS: false,
     esbuild: { target: 'es2023' },
     output: {
+      hoistTransitiveImports: false, // for Node each import is one more path to resolve
       chunkFileNames: ({ moduleIds }: { moduleIds: string[] }) =>
         `shared/${relative('src', moduleIds.at(-1) ?? '').replace(/\.ts$/, '')}.mjs`,
     },

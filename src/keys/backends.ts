@@ -3,18 +3,23 @@ import type { KeyBackend } from './backend';
 import { encryptedFile } from './encrypted-file';
 import { KEY_CODES } from './errors/codes';
 import { external } from './external';
-import { keychain } from './keychain';
-import { secureEnclave } from './secure-enclave';
-import { sshAgent } from './ssh-agent';
-import { tpm2 } from './tpm2';
+import { lateBackend } from './late-backend';
 
 /** All key backends that can make a key, the default first. */
 export const BACKENDS: readonly KeyBackend[] = Object.freeze([
   encryptedFile,
-  tpm2,
-  sshAgent,
-  keychain,
-  secureEnclave,
+  lateBackend({ id: 'tpm2', isOutsideProcess: true, mayAskPerson: false }, () =>
+    import('./tpm2').then(({ tpm2 }) => tpm2),
+  ),
+  lateBackend({ id: 'ssh-agent', isOutsideProcess: true, mayAskPerson: true }, () =>
+    import('./ssh-agent').then(({ sshAgent }) => sshAgent),
+  ),
+  lateBackend({ id: 'keychain', isOutsideProcess: false, mayAskPerson: false }, () =>
+    import('./keychain').then(({ keychain }) => keychain),
+  ),
+  lateBackend({ id: 'secure-enclave', isOutsideProcess: true, mayAskPerson: false }, () =>
+    import('./secure-enclave').then(({ secureEnclave }) => secureEnclave),
+  ),
 ]);
 
 /**

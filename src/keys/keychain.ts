@@ -1,11 +1,12 @@
 import type { KeyObject } from 'node:crypto';
 import { newPrivateKey, toSigner } from '../core/crypto/node';
 import { AmeshError, isAmeshError, partsOf } from '../core/errors/amesh-error';
-import type { KeyBackend, KeyContext } from './backend';
+import type { KeyContext } from './backend';
 import { GENERATED_ROUNDS } from './encrypted-file';
 import { KEY_CODES } from './errors/codes';
 import { KeyFiles, lostKey } from './key-files';
 import { openKeychain } from './keychain/store';
+import type { KeyMethods } from './late-backend';
 import { newPassphrase } from './passphrase';
 import { openEncryptedPem, roundsOf, toEncryptedPem } from './pkcs8';
 import { wipe } from './secrets/secret-bytes';
@@ -18,11 +19,7 @@ const files = new KeyFiles('.keychain.pem');
  *
  * @see docs/decisions/044-keychain.md
  */
-export const keychain: KeyBackend = Object.freeze({
-  id: 'keychain',
-  isOutsideProcess: false,
-  mayAskPerson: false,
-
+export const keychain: KeyMethods = Object.freeze({
   async describe() {
     return 'Encrypted file, opened by the keychain of this user: other users and backups cannot copy the key. Any program of this user can copy and use it while the keychain is unlocked.';
   },
@@ -81,7 +78,7 @@ export const keychain: KeyBackend = Object.freeze({
       .then((store) => store.remove(ref))
       .catch(() => {});
   },
-} satisfies KeyBackend);
+} satisfies KeyMethods);
 
 async function decrypt(pem: string, passphrase: Uint8Array): Promise<KeyObject> {
   // An unencrypted key would open with any passphrase, and somebody else may have put it there.

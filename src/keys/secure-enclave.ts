@@ -3,9 +3,10 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Signer } from '../core/crypto/provider';
 import { AmeshError, isAmeshError, partsOf } from '../core/errors/amesh-error';
-import type { KeyBackend, KeyContext } from './backend';
+import type { KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
 import { KeyFiles, lostKey } from './key-files';
+import type { KeyMethods } from './late-backend';
 import { NEW_IDENTITY, NO_BACKUP } from './passphrase';
 import { assertTools, compileHelper, hashOf, unavailable } from './secure-enclave/compile';
 import { Helper, MAX_MESSAGE } from './secure-enclave/helper';
@@ -26,11 +27,7 @@ const EXPERIMENTAL =
  *
  * @see docs/decisions/045-secure-enclave.md
  */
-export const secureEnclave: KeyBackend = Object.freeze({
-  id: 'secure-enclave',
-  isOutsideProcess: true,
-  mayAskPerson: false,
-
+export const secureEnclave: KeyMethods = Object.freeze({
   async describe() {
     return 'In the Secure Enclave of this Mac (experimental): nobody can copy it. Any program on this Mac that can read the key file can use it.';
   },
@@ -74,7 +71,7 @@ export const secureEnclave: KeyBackend = Object.freeze({
     await files.remove(ref, context);
     await rm(helperOf(ref, context), { force: true });
   },
-} satisfies KeyBackend);
+} satisfies KeyMethods);
 
 async function openKey(ref: string, context: KeyContext): Promise<Signer> {
   const key = fromKeyFile(await files.read(ref, context));

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { isAmeshError, partsOf } from '../core/errors/amesh-error';
-import type { KeyBackend, KeyContext } from './backend';
+import type { KeyContext } from './backend';
 import { KeyFiles, lostKey } from './key-files';
+import type { KeyMethods } from './late-backend';
 import { Agent, assertOneSocket, findAgent } from './ssh-agent/agent';
 import { chooseKey, namesOf, nothingUsable, usableOf } from './ssh-agent/choose';
 import { absent, explain } from './ssh-agent/problems';
@@ -20,11 +21,7 @@ const TEST_MESSAGE = new TextEncoder().encode('amesh tests a new key');
  *
  * @see docs/keys.md
  */
-export const sshAgent: KeyBackend = Object.freeze({
-  id: 'ssh-agent',
-  isOutsideProcess: true,
-  mayAskPerson: true,
-
+export const sshAgent: KeyMethods = Object.freeze({
   async describe(context: KeyContext, ref?: string) {
     const reference = ref === undefined ? undefined : await readReference(ref, context);
     const place = findAgent(context.env, reference?.socket ?? context.agentSocket);
@@ -70,7 +67,7 @@ export const sshAgent: KeyBackend = Object.freeze({
   async remove(ref: string, context: KeyContext) {
     await files.remove(ref, context);
   },
-} satisfies KeyBackend);
+} satisfies KeyMethods);
 
 async function openKey(ref: string, context: KeyContext): Promise<AgentSigner> {
   const { blob, socket } = await readReference(ref, context);

@@ -2,9 +2,10 @@ import { cryptoProvider } from '#crypto';
 import { AmeshError, partsOf } from '../core/errors/amesh-error';
 import { readVariable, VariableError } from '../process/environment';
 import type { Env } from '../process/home';
-import type { KeyBackend, KeyContext } from './backend';
+import type { KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
 import { KeyFiles, lostKey } from './key-files';
+import type { KeyMethods } from './late-backend';
 import { suppliedPin } from './pin';
 import { wipe } from './secrets/secret-bytes';
 import { parseAddress, RESOURCE_MANAGER, type TpmAddress } from './tpm2/connection';
@@ -23,11 +24,7 @@ const TEST_MESSAGE = new TextEncoder().encode('amesh tests a new key');
  *
  * @see docs/keys.md
  */
-export const tpm2: KeyBackend = Object.freeze({
-  id: 'tpm2',
-  isOutsideProcess: true,
-  mayAskPerson: false,
-
+export const tpm2: KeyMethods = Object.freeze({
   async describe({ env }: KeyContext) {
     const pin = await suppliedPin({ env });
     wipe(pin);
@@ -82,7 +79,7 @@ export const tpm2: KeyBackend = Object.freeze({
   async remove(ref: string, context: KeyContext) {
     await files.remove(ref, context);
   },
-} satisfies KeyBackend);
+} satisfies KeyMethods);
 
 /**
  * The TPM that AMESH_TPM names, by default `/dev/tpmrm0`.

@@ -1,20 +1,20 @@
-import { loadKeyring } from '../keys/keychain/load';
-import { loadSource } from '../keys/secure-enclave/compile';
+import { loadBackends } from '../keys/late-backend';
 import { loadTunnel, loadWebSocket } from '../pairing/relay/dial';
 import { loadIoRedis } from '../storage/redis/load';
 
 /**
- * Loads the packages that are otherwise loaded on first use: ws, the proxy client, and what is
- * installed of ioredis and @napi-rs/keyring; and reads the source of the helper for a Secure Enclave. Call it
- * before a process gives up the right to read them.
+ * Loads what is otherwise loaded on first use: ws, the proxy client, the code of the key backends, and what is installed of
+ * ioredis and @napi-rs/keyring; and reads the source of the helper for a Secure Enclave. Call it before a process gives up
+ * the right to read them.
  */
 export async function loadLate(): Promise<void> {
   await Promise.all([
     loadWebSocket(),
     loadTunnel(),
     loadIoRedis().catch(noMatter),
-    loadKeyring().catch(noMatter),
-    loadSource().catch(noMatter),
+    loadBackends(),
+    import('../keys/keychain/load').then(({ loadKeyring }) => loadKeyring()).catch(noMatter),
+    import('../keys/secure-enclave/compile').then(({ loadSource }) => loadSource()).catch(noMatter),
   ]);
 }
 

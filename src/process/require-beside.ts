@@ -1,4 +1,3 @@
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
 /**
@@ -7,5 +6,5 @@ import { join } from 'node:path';
  */
 export function requireBeside(): NodeJS.Require {
   const here: string | undefined = import.meta.url;
-  return createRequire(here ?? join(process.cwd(), 'bundle.js'));
+  return process.getBuiltinModule('node:module').createRequire(here ?? join(process.cwd(), 'bundle.js'));
 }

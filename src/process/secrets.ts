@@ -1,4 +1,3 @@
-import { getEnvironmentData, isMainThread, setEnvironmentData } from 'node:worker_threads';
 import type { Env } from './home';
 
 /** What left `process.env`. Tests replace that object, and what one of them hides is not for the next. */
@@ -12,7 +11,9 @@ export function readSecret(env: Env, name: string): string | undefined {
   const value = env[name];
   if (value !== undefined || env !== process.env) return value;
   const kept = hidden.get(env)?.get(name);
-  return kept ?? (isMainThread ? undefined : (getEnvironmentData(threadKey(name)) as string | undefined));
+  if (kept !== undefined) return kept;
+  const { getEnvironmentData, isMainThread } = process.getBuiltinModule('node:worker_threads');
+  return isMainThread ? undefined : (getEnvironmentData(threadKey(name)) as string | undefined);
 }
 
 /**
@@ -24,6 +25,6 @@ export function hideSecret(env: Env, name: string): void {
   if (env !== process.env || value === undefined) return;
   const kept = hidden.get(env) ?? new Map<string, string>();
   hidden.set(env, kept.set(name, value));
-  setEnvironmentData(threadKey(name), value);
+  process.getBuiltinModule('node:worker_threads').setEnvironmentData(threadKey(name), value);
   delete process.env[name];
 }

@@ -1,8 +1,5 @@
-import * as http from 'node:http';
-import * as https from 'node:https';
 import { isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connect as connectTls } from 'node:tls';
 import { portOfUrl } from './no-proxy';
 import { type Destination, explainAnswer, explainPatience, explainSilence } from './proxy-error';
 import type { HttpProxy } from './route';
@@ -46,7 +43,8 @@ export async function openTunnel(proxy: HttpProxy, url: URL, { ms, signal }: Tun
 
 function askProxy(proxy: HttpProxy, to: Destination, signal: AbortSignal): Promise<Socket> {
   const { url } = proxy;
-  const { request: ask } = url.protocol === 'https:' ? https : http;
+  // Loaded now: to load these takes longer than most commands take without them.
+  const { request: ask } = process.getBuiltinModule(url.protocol === 'https:' ? 'node:https' : 'node:http');
   const host = url.hostname.replace(/^\[|\]$/g, '');
   return new Promise((resolve, reject) => {
     const request = ask({
@@ -85,8 +83,9 @@ function authorization({ username, password }: URL): { 'proxy-authorization'?: s
 /** Starts TLS with the server behind the proxy, which cannot read it. */
 function secure(socket: Socket, { hostname }: URL, signal: AbortSignal): Promise<Duplex> {
   const host = hostname.replace(/^\[|\]$/g, '');
+  const { connect } = process.getBuiltinModule('node:tls');
   return new Promise((resolve, reject) => {
-    const secured = connectTls({
+    const secured = connect({
       socket,
       host,
       ...(isIP(host) === 0 ? { servername: host } : {}),

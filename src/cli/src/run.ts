@@ -7,7 +7,6 @@ import { helpText, usageHint, usageLine } from './command-line/usage';
 import { UsageError } from './errors/errors';
 import { EXIT, type ExitCode } from './errors/exit-codes';
 import { toFailure } from './failures/failure';
-import { enterFolder } from './machine/enter-folder';
 import { environmentNotes } from './machine/environment';
 import {
   printAll,
@@ -56,6 +55,7 @@ export async function run(root: Command, argv: readonly string[]): Promise<ExitC
     if (command.run === undefined) {
       throw new UsageError('Which command?', { hint: `See: ${path} --help` });
     }
+    const { enterFolder } = await import('./machine/enter-folder'); // no help, and no version, needs the SDK
     const notes = await enterFolder(path);
     if (!options.quiet) printNotes(notes, options);
     // It was found already: citty would take its first word for the name of another one.

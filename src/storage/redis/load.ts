@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { dirname, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Fix, writeFix } from '../../core/errors/define-codes';
@@ -94,7 +93,7 @@ function versionOf(require: NodeJS.Require): string | null {
 /** Resolves modules like this package does; null if this module is not a file of the package. */
 function requireOfPackage(): NodeJS.Require | null {
   try {
-    const require = createRequire(import.meta.url);
+    const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);
     const root = dirname(require.resolve('@authmesh/sdk/package.json'));
     return fileURLToPath(import.meta.url).startsWith(root + sep) ? require : null;
   } catch {

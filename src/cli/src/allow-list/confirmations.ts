@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Device } from '@authmesh/sdk/admin';
+import type { Device } from '@authmesh/sdk/admin/list';
 
 /** Instances learn of a change immediately, or read it within a second. */
 const WAIT_MS = 1500;

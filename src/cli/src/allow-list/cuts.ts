@@ -1,4 +1,4 @@
-import type { DeviceEntry, EndedDelegation } from '@authmesh/sdk/admin';
+import type { DeviceEntry, EndedDelegation } from '@authmesh/sdk/admin/list';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';
 

@@ -4,7 +4,7 @@ import {
   type MissingPart,
   type PagedList,
   readableDevices,
-} from '@authmesh/sdk/admin';
+} from '@authmesh/sdk/admin/list';
 import { CommandError } from '../errors/errors';
 import { commandHere } from '../words/here';
 import type { SeenDevice } from './filters';

@@ -1,4 +1,4 @@
-import { type Device, isLoopback, portOf } from '@authmesh/sdk/admin';
+import { type Device, isLoopback, portOf } from '@authmesh/sdk/admin/list';
 import { here } from '../words/here';
 import { shellWord } from '../words/shell';
 import { countRole } from './devices';

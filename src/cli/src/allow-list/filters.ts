@@ -1,4 +1,4 @@
-import type { DeviceEntry } from '@authmesh/sdk/admin';
+import type { DeviceEntry } from '@authmesh/sdk/admin/list';
 import type { ArgsDef } from 'citty';
 import { durationFlag, toSeconds, UP_TO_TEN_YEARS } from '../words/duration';
 

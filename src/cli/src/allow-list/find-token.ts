@@ -1,4 +1,4 @@
-import type { Grant, IssuedToken, ListHead } from '@authmesh/sdk/admin';
+import type { Grant, IssuedToken, ListHead } from '@authmesh/sdk/admin/list';
 import { AmeshError, CODES } from '@authmesh/sdk/core';
 
 /**

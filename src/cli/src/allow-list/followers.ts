@@ -7,7 +7,7 @@ import {
   readIdentity,
   readRotationFile,
   type ToldState,
-} from '@authmesh/sdk/admin';
+} from '@authmesh/sdk/admin/list';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';
 import { printable } from '../words/printable';

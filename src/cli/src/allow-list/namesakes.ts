@@ -1,4 +1,4 @@
-import type { DeviceEntry } from '@authmesh/sdk/admin';
+import type { DeviceEntry } from '@authmesh/sdk/admin/list';
 import { here } from '../words/here';
 
 const MAX_SHOWN = 3;

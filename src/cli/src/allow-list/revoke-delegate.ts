@@ -1,4 +1,4 @@
-import { endDelegation } from '@authmesh/sdk/admin';
+import { endDelegation } from '@authmesh/sdk/admin/list';
 import type { Result } from '../command-line/command';
 import { CommandError, UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';

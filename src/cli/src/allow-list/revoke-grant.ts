@@ -5,7 +5,7 @@ import {
   type ListHead,
   revokeGrant,
   toScopes,
-} from '@authmesh/sdk/admin';
+} from '@authmesh/sdk/admin/list';
 import type { Result } from '../command-line/command';
 import { EXIT } from '../errors/exit-codes';
 import { openMachine } from '../machine/machine';

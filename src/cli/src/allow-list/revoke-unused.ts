@@ -1,4 +1,4 @@
-import { type DeviceEntry, dismissController } from '@authmesh/sdk/admin';
+import { type DeviceEntry, dismissController } from '@authmesh/sdk/admin/list';
 import type { Result } from '../command-line/command';
 import { UNCHANGED } from '../errors/errors';
 import { EXIT } from '../errors/exit-codes';

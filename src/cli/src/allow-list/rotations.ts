@@ -5,7 +5,7 @@ import {
   lookUp,
   type PendingRotation,
   pendingOf,
-} from '@authmesh/sdk/admin';
+} from '@authmesh/sdk/admin/list';
 import { AmeshError, CODES } from '@authmesh/sdk/core';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';

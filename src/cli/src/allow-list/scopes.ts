@@ -1,4 +1,4 @@
-import { type DeviceEntry, toScopes } from '@authmesh/sdk/admin';
+import { type DeviceEntry, toScopes } from '@authmesh/sdk/admin/list';
 import type { ArgsDef } from 'citty';
 import { valuesOf } from '../command-line/arguments';
 import { UsageError } from '../errors/errors';

@@ -1,4 +1,4 @@
-import { allowScopes, type DeviceEntry, lookUp } from '@authmesh/sdk/admin';
+import { allowScopes, type DeviceEntry, lookUp } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { endNotes, readScopes, scopesText, scopeWords } from '../allow-list/scopes';
 import { DEVICE_ARG, type Result, SHARED_ARGS } from '../command-line/command';

@@ -1,4 +1,5 @@
-import { issueAnswerKey, STATEMENT_LIMITS } from '@authmesh/sdk/admin';
+import { issueAnswerKey } from '@authmesh/sdk/admin';
+import { STATEMENT_LIMITS } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { openMachine } from '../machine/machine';

@@ -1,4 +1,11 @@
-import { type Device, type DeviceEntry, findDevice, isScope, type WhyNot, whyNot } from '@authmesh/sdk/admin';
+import {
+  type Device,
+  type DeviceEntry,
+  findDevice,
+  isScope,
+  type WhyNot,
+  whyNot,
+} from '@authmesh/sdk/admin/list';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { scopesText } from '../allow-list/scopes';

@@ -1,4 +1,4 @@
-import { type ListHead, setHosts } from '@authmesh/sdk/admin';
+import { type ListHead, setHosts } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { droppedHosts, type LostLocalhost, losesLocalhost } from '../allow-list/dropped-hosts';
 import { type Result, SHARED_ARGS } from '../command-line/command';

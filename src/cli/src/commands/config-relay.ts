@@ -1,4 +1,5 @@
-import { DEFAULT_RELAY_URL, FileStore } from '@authmesh/sdk/admin';
+import { DEFAULT_RELAY_URL } from '@authmesh/sdk/admin';
+import { FileStore } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';

@@ -1,11 +1,5 @@
-import {
-  type Device,
-  type DeviceEntry,
-  isDelegateName,
-  issueDelegation,
-  lookUp,
-  STATEMENT_LIMITS,
-} from '@authmesh/sdk/admin';
+import { isDelegateName, issueDelegation } from '@authmesh/sdk/admin';
+import { type Device, type DeviceEntry, lookUp, STATEMENT_LIMITS } from '@authmesh/sdk/admin/list';
 import type { ProvingKey } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { scopesOf, scopesText } from '../allow-list/scopes';

@@ -1,4 +1,4 @@
-import { covers, type DeviceEntry, denyScopes, lookUp } from '@authmesh/sdk/admin';
+import { covers, type DeviceEntry, denyScopes, lookUp } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { confirmationsOf, confirmationText } from '../allow-list/confirmations';
 import { regainNotes } from '../allow-list/revoke-grant';

@@ -1,4 +1,4 @@
-import { FileStore, ownTrust, readListTrust } from '@authmesh/sdk/admin';
+import { FileStore, ownTrust, readListTrust } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { checkAnswers } from '../doctor/answers';

@@ -1,11 +1,5 @@
-import {
-  createIdentity,
-  type Env,
-  FileStore,
-  findBackend,
-  NoIdentityError,
-  readIdentity,
-} from '@authmesh/sdk/admin';
+import { createIdentity } from '@authmesh/sdk/admin';
+import { type Env, FileStore, findBackend, NoIdentityError, readIdentity } from '@authmesh/sdk/admin/list';
 import type { Result } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { machineDir } from '../machine/machine';

@@ -1,15 +1,15 @@
 import { join } from 'node:path';
+import { createIdentity } from '@authmesh/sdk/admin';
 import {
   assertPath,
   BACKENDS,
-  createIdentity,
   type Env,
   FileStore,
   findBackend,
   type KeyContext,
   readIdentity,
   toTrustLine,
-} from '@authmesh/sdk/admin';
+} from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';

@@ -1,10 +1,5 @@
-import {
-  type ControllerPerson,
-  type DeviceEntry,
-  type InviteOptions,
-  inviteTarget,
-  type Peer,
-} from '@authmesh/sdk/admin';
+import { type ControllerPerson, type InviteOptions, inviteTarget, type Peer } from '@authmesh/sdk/admin';
+import type { DeviceEntry } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { namesakesText } from '../allow-list/namesakes';
 import { type Result, SHARED_ARGS } from '../command-line/command';

@@ -1,4 +1,4 @@
-import { cutKeys, lookUp, STATEMENT_LIMITS } from '@authmesh/sdk/admin';
+import { cutKeys, lookUp, STATEMENT_LIMITS } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { confirmationsOf, refusalText } from '../allow-list/confirmations';
 import { DEVICE_ARG, type Result, SHARED_ARGS } from '../command-line/command';

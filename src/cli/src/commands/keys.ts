@@ -5,7 +5,7 @@ import {
   type KeyBackend,
   type KeyContext,
   readIdentity,
-} from '@authmesh/sdk/admin';
+} from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { machineDir } from '../machine/machine';

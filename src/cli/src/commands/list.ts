@@ -9,7 +9,7 @@ import {
   joinList,
   type OpenedList,
   pendingTokens,
-} from '@authmesh/sdk/admin';
+} from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { cutText, endedNotes } from '../allow-list/cuts';
 import { missingError, missingNotes, readDevices, withSeen } from '../allow-list/devices';

@@ -1,9 +1,5 @@
-import {
-  type DeviceEntry,
-  listenForController,
-  type TargetPerson,
-  type WrongCode,
-} from '@authmesh/sdk/admin';
+import { listenForController, type TargetPerson, type WrongCode } from '@authmesh/sdk/admin';
+import type { DeviceEntry } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { droppedHosts, losesLocalhost } from '../allow-list/dropped-hosts';
 import { namesakesNotes, namesakesText } from '../allow-list/namesakes';

@@ -1,12 +1,5 @@
-import {
-  type Device,
-  findIssued,
-  type IssuedToken,
-  issueProvision,
-  takeRegistration,
-  UNASKED,
-  waitForRegistration,
-} from '@authmesh/sdk/admin';
+import { issueProvision, takeRegistration, UNASKED, waitForRegistration } from '@authmesh/sdk/admin';
+import { type Device, findIssued, type IssuedToken } from '@authmesh/sdk/admin/list';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { readDevices } from '../allow-list/devices';

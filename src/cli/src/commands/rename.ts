@@ -1,4 +1,4 @@
-import { lookUp, type PagedList, renameDevice, renameIdentity } from '@authmesh/sdk/admin';
+import { lookUp, type PagedList, renameDevice, renameIdentity } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { readDevices } from '../allow-list/devices';
 import { namesakesText } from '../allow-list/namesakes';

@@ -5,7 +5,7 @@ import {
   lookUp,
   pendingTokens,
   revokeDevice,
-} from '@authmesh/sdk/admin';
+} from '@authmesh/sdk/admin/list';
 import { AmeshError, CODES, isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { confirmationsOf, refusalText } from '../allow-list/confirmations';

@@ -1,4 +1,4 @@
-import { acceptSuccessor, type DeviceEntry } from '@authmesh/sdk/admin';
+import { acceptSuccessor, type DeviceEntry } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { confirmationsOf, knownText } from '../allow-list/confirmations';
 import { findRotation } from '../allow-list/rotations';

@@ -1,4 +1,4 @@
-import { refuseSuccessor } from '@authmesh/sdk/admin';
+import { refuseSuccessor } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { confirmationsOf } from '../allow-list/confirmations';
 import { findRotation } from '../allow-list/rotations';

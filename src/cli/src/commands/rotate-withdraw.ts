@@ -1,4 +1,5 @@
-import { type Device, type Told, tellTargets, withdrawRotation } from '@authmesh/sdk/admin';
+import { type Told, tellTargets, withdrawRotation } from '@authmesh/sdk/admin';
+import type { Device } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';

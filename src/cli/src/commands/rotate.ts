@@ -1,11 +1,5 @@
-import {
-  type Device,
-  findBackend,
-  type ListHead,
-  type Rotating,
-  rotateKey,
-  tellTargets,
-} from '@authmesh/sdk/admin';
+import { type Rotating, rotateKey, tellTargets } from '@authmesh/sdk/admin';
+import { type Device, findBackend, type ListHead } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { type Followers, followedText, followerRows, followersOf, namesOf } from '../allow-list/followers';
 import { type Result, SHARED_ARGS } from '../command-line/command';
@@ -112,7 +106,7 @@ async function askForInstances(owners: string, yes: boolean | undefined): Promis
 }
 
 async function readAgain({ store }: Device, { rotation }: Rotating) {
-  const { readRotationFile } = await import('@authmesh/sdk/admin');
+  const { readRotationFile } = await import('@authmesh/sdk/admin/list');
   const now = await readRotationFile(store);
   return now?.own === rotation.own ? now : null;
 }

@@ -7,7 +7,7 @@ import {
   findBackend,
   type ListHead,
   pendingTokens,
-} from '@authmesh/sdk/admin';
+} from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { cutText, endedText } from '../allow-list/cuts';
 import { lastSeenOf, missingError, missingNotes, readDevices } from '../allow-list/devices';

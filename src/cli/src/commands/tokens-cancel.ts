@@ -1,4 +1,4 @@
-import { cancelToken, closeGrant, findIssued } from '@authmesh/sdk/admin';
+import { cancelToken, closeGrant, findIssued } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { missingError, missingNotes, readDevices } from '../allow-list/devices';
 import { findToken } from '../allow-list/find-token';

@@ -1,4 +1,4 @@
-import type { DeviceEntry, Grant, IssuedToken, TakenToken } from '@authmesh/sdk/admin';
+import type { DeviceEntry, Grant, IssuedToken, TakenToken } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { missingError, missingNotes, readDevices } from '../allow-list/devices';
 import { type Result, SHARED_ARGS } from '../command-line/command';

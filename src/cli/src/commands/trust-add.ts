@@ -4,7 +4,7 @@ import {
   type DeviceIdentity,
   fromTrustLine,
   namesakesOf,
-} from '@authmesh/sdk/admin';
+} from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { namesakesNotes, namesakesText } from '../allow-list/namesakes';
 import { endNotes, SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';

@@ -1,4 +1,4 @@
-import { toTrustLine } from '@authmesh/sdk/admin';
+import { toTrustLine } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { PROOFS_ARG, type Result, SHARED_ARGS } from '../command-line/command';
 import { openMachine, ownHosts, trustAsController, trustAsTarget } from '../machine/machine';

@@ -1,4 +1,5 @@
-import { type Device, type PagedList, readOlderList, resetTrust } from '@authmesh/sdk/admin';
+import { readOlderList, resetTrust } from '@authmesh/sdk/admin';
+import type { Device, PagedList } from '@authmesh/sdk/admin/list';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { assertWhole, countDevices, missingError, readDevices } from '../allow-list/devices';

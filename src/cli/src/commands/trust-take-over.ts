@@ -1,12 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import {
-  addHandOver,
-  type Device,
-  type ListHead,
-  pendingTokens,
-  readTakeOver,
-  takeOverList,
-} from '@authmesh/sdk/admin';
+import { addHandOver, readTakeOver, takeOverList } from '@authmesh/sdk/admin';
+import { type Device, type ListHead, pendingTokens } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { type Confirmations, confirmationsOf, confirmationText } from '../allow-list/confirmations';
 import { assertWhole, countDevices, countRole } from '../allow-list/devices';

@@ -1,4 +1,4 @@
-import { findBackend } from '@authmesh/sdk/admin';
+import { findBackend } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { hostsText, openMachine, ownHosts } from '../machine/machine';

@@ -1,4 +1,5 @@
-import { type DeviceIdentity, NoAnswerKey, readAnswerKey, readTrustVariables } from '@authmesh/sdk/admin';
+import { NoAnswerKey, readAnswerKey } from '@authmesh/sdk/admin';
+import { type DeviceIdentity, readTrustVariables } from '@authmesh/sdk/admin/list';
 import { momentText } from '../words/duration';
 import { type Finding, failed, ok, skipped, warning } from './finding';
 

@@ -1,5 +1,6 @@
-import type { DeviceIdentity, Inspected } from '@authmesh/sdk/admin';
-import { isLoopback } from '@authmesh/sdk/admin';
+import type { Inspected } from '@authmesh/sdk/admin';
+import type { DeviceIdentity } from '@authmesh/sdk/admin/list';
+import { isLoopback } from '@authmesh/sdk/admin/list';
 import { momentText } from '../words/duration';
 import { fetchFromHere } from './fetch';
 import { type Finding, failed, ok, skipped, warning } from './finding';

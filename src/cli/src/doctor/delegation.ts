@@ -1,4 +1,5 @@
-import { besideDelegation, readVariable } from '@authmesh/sdk/admin';
+import { besideDelegation } from '@authmesh/sdk/admin';
+import { readVariable } from '@authmesh/sdk/admin/list';
 import { type DelegatedSigner, delegatedSigner } from '@authmesh/sdk/core';
 import { momentText } from '../words/duration';
 import { printable } from '../words/printable';

@@ -1,7 +1,7 @@
 import type { Stats } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type FolderFinding, inspectFolder, modelessText } from '@authmesh/sdk/admin';
+import { type FolderFinding, inspectFolder, modelessText } from '@authmesh/sdk/admin/list';
 import { shellWord } from '../words/shell';
 import { type Finding, failed, ok, skipped, warning } from './finding';
 import { checkGit } from './git';

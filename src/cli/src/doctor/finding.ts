@@ -1,4 +1,4 @@
-import { VariableError } from '@authmesh/sdk/admin';
+import { VariableError } from '@authmesh/sdk/admin/list';
 import { fixWith, isAmeshError } from '@authmesh/sdk/core';
 import type { ExitCode } from '../errors/exit-codes';
 import { commandHere } from '../words/here';

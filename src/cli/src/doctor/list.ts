@@ -1,16 +1,15 @@
 import { access, constants } from 'node:fs/promises';
+import { type Inspected, inspectTrust } from '@authmesh/sdk/admin';
 import {
   type DeviceIdentity,
   FileStore,
-  type Inspected,
-  inspectTrust,
   type ListTrust,
   type PagedList,
   parseHosts,
   readListTrust,
   readVariable,
   trustOf,
-} from '@authmesh/sdk/admin';
+} from '@authmesh/sdk/admin/list';
 import { countRole, missingError, readDevices } from '../allow-list/devices';
 import { dueEnds, endText } from '../allow-list/ends';
 import { pendingRotations, pendingText } from '../allow-list/rotations';

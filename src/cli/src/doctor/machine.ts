@@ -6,7 +6,7 @@ import {
   type PagedList,
   readIdentity,
   testKey,
-} from '@authmesh/sdk/admin';
+} from '@authmesh/sdk/admin/list';
 import { AmeshError, CODES, type Signer, withWorkingKey } from '@authmesh/sdk/core';
 import { version } from '../../package.json';
 import { followedText, namesOf, readFollowers } from '../allow-list/followers';

@@ -1,15 +1,12 @@
 import {
-  FileStore,
   IoRedisError,
   OtherUrlError,
-  type PagedList,
   ProxyError,
   probeRedis,
   probeRelay,
   type RedisProblem,
-  readVariable,
-  VariableError,
 } from '@authmesh/sdk/admin';
+import { FileStore, type PagedList, readVariable, VariableError } from '@authmesh/sdk/admin/list';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { countDevices } from '../allow-list/devices';
 import { EXIT } from '../errors/exit-codes';

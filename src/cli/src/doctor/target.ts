@@ -1,4 +1,5 @@
-import { type PagedList, ProxyError } from '@authmesh/sdk/admin';
+import { ProxyError } from '@authmesh/sdk/admin';
+import type { PagedList } from '@authmesh/sdk/admin/list';
 import {
   type ClientRefusal,
   ClockSkewTooLargeError,

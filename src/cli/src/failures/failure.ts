@@ -5,7 +5,7 @@ import type { Found } from '../command-line/find-command';
 import type { CommandCode } from '../errors/codes';
 import { CommandError, DeclinedError, InterruptedError, UsageError } from '../errors/errors';
 import { EXIT, EXIT_OF_CODE, type ExitCode } from '../errors/exit-codes';
-import { loadAdmin, loadCore } from '../machine/load';
+import { loadCore, loadList } from '../machine/load';
 import { commandHere, here } from '../words/here';
 import { pairAgain } from './again';
 import { fixOf } from './fixes';
@@ -68,7 +68,9 @@ async function ofSdk(error: unknown, { path, rawArgs }: Failed): Promise<Failure
   const isChanged =
     code === 'store_unsynced' || code === 'pairing_unconfirmed' || (MOVING.has(path) && LATE.has(code));
   const hint =
-    (await pairAgain(error, path, rawArgs)) ?? fixOf(error, path, rawArgs) ?? fixWith(error, commandHere);
+    (await pairAgain(error, path, rawArgs)) ??
+    (await fixOf(error, path, rawArgs)) ??
+    fixWith(error, commandHere);
   return {
     code,
     message: detail,
@@ -80,7 +82,7 @@ async function ofSdk(error: unknown, { path, rawArgs }: Failed): Promise<Failure
 
 /** The error of a wrong environment variable; null for any other error. */
 async function ofVariable(error: unknown): Promise<Failure | null> {
-  const { VariableError } = await loadAdmin();
+  const { VariableError } = await loadList();
   return error instanceof VariableError ? wrongUsage(error.detail, error.fix) : null;
 }
 
@@ -88,7 +90,7 @@ async function ofVariable(error: unknown): Promise<Failure | null> {
 async function ofSystem(error: unknown, path: string): Promise<Failure | null> {
   if (!(error instanceof Error && 'syscall' in error)) return null;
   const moving = MOVING.has(path);
-  const { homeDir } = await loadAdmin();
+  const { homeDir } = await loadList();
   const anyMoved = moving && existsSync(join(homeDir(undefined, process.env), 'replaced'));
   const moved = anyMoved ? ' Copies of replaced files are in its folder replaced/.' : '';
   return {

@@ -1,5 +1,5 @@
 import type { AmeshError } from '@authmesh/sdk/core';
-import { machineDir } from '../machine/machine';
+import { loadList } from '../machine/load';
 import { here } from '../words/here';
 import { shellWord } from '../words/shell';
 
@@ -11,19 +11,19 @@ import { shellWord } from '../words/shell';
  * @param rawArgs its arguments
  * @returns null if the SDK's fix is right
  */
-export function fixOf(
+export async function fixOf(
   { code, fix, command }: AmeshError,
   path: string,
   rawArgs: readonly string[],
-): string | null {
+): Promise<string | null> {
   if (code === 'relay_unreachable' && command !== undefined) return withoutRelay(path, rawArgs);
   if (code === 'identity_exists' && path === 'amesh init') {
     const again = [`amesh init`, ...rawArgs.filter((word) => word !== '--force').map(shellWord)].join(' ');
-    return `${fix} Or use a second folder, for example for a caller and a server on one machine: ${elsewhere(again)}`;
+    return `${fix} Or use a second folder, for example for a caller and a server on one machine: ${await elsewhere(again)}`;
   }
   if (code !== 'own_key' || (path !== 'amesh invite' && path !== 'amesh listen')) return null;
   const other = path === 'amesh invite' ? 'amesh listen' : 'amesh invite';
-  return `Run ${other} on the other machine. If both run on this machine, each needs its own folder: ${elsewhere('amesh init --name NAME')}, and then ${elsewhere(path === 'amesh invite' ? 'amesh invite CODE' : 'amesh listen')}`;
+  return `Run ${other} on the other machine. If both run on this machine, each needs its own folder: ${await elsewhere('amesh init --name NAME')}, and then ${await elsewhere(path === 'amesh invite' ? 'amesh invite CODE' : 'amesh listen')}`;
 }
 
 function withoutRelay(path: string, rawArgs: readonly string[]): string | null {
@@ -39,8 +39,9 @@ function withoutRelay(path: string, rawArgs: readonly string[]): string | null {
 }
 
 /** A command that acts on a second folder of this machine. */
-function elsewhere(command: string): string {
-  return `AUTH_MESH_DIR=${shellWord(`${machineDir()}-2`)} ${command}`;
+async function elsewhere(command: string): Promise<string> {
+  const { homeDir } = await loadList();
+  return `AUTH_MESH_DIR=${shellWord(`${homeDir(undefined, process.env)}-2`)} ${command}`;
 }
 
 function withoutOption(words: readonly string[], name: string): string[] {

@@ -1,4 +1,4 @@
-import { assertFolder } from '@authmesh/sdk/admin';
+import { assertFolder } from '@authmesh/sdk/admin/list';
 import { assertVariables } from './environment';
 import { machineDir } from './machine';
 import { becomeOwner, ownerToBecome } from './owner';

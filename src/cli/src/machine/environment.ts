@@ -1,4 +1,4 @@
-import { loadAdmin } from './load';
+import { loadList } from './load';
 
 /** Variables without effect, and the ones that were probably meant. The two prefixes are easy to confuse. */
 const MISTAKEN: Readonly<Record<string, string>> = Object.freeze({
@@ -18,7 +18,7 @@ type Env = Readonly<Record<string, string | undefined>>;
  * @throws TypeError with the name of the variable, and never its value
  */
 export async function assertVariables(env: Env): Promise<void> {
-  const { assertPassphraseVariables, homeDir, readTrustVariables, readVariable } = await loadAdmin();
+  const { assertPassphraseVariables, homeDir, readTrustVariables, readVariable } = await loadList();
   homeDir(undefined, env);
   for (const name of ['AMESH_HOSTS', 'AMESH_FOLDER_OWNERS', 'AMESH_RELAY_URL'])
     readVariable(env, name, 'unset');
@@ -38,7 +38,7 @@ export async function environmentNotes(env: Env): Promise<string[]> {
 }
 
 async function hostsNotes(hosts: string): Promise<string[]> {
-  const { parseHosts, readVariable } = await loadAdmin();
+  const { parseHosts, readVariable } = await loadList();
   try {
     parseHosts(readVariable({ AMESH_HOSTS: hosts }, 'AMESH_HOSTS', 'unset') ?? '');
     return [];

@@ -1,4 +1,4 @@
-import { type DeviceIdentity, findBackend, testKey } from '@authmesh/sdk/admin';
+import { type DeviceIdentity, findBackend, testKey } from '@authmesh/sdk/admin/list';
 import { type AmeshCode, fixWith, isAmeshError, type Signer } from '@authmesh/sdk/core';
 import { commandHere } from '../words/here';
 

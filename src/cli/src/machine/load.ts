@@ -11,6 +11,7 @@ function once<T>(name: string, load: () => Promise<T>): Promise<T> {
 }
 
 export const loadCore = () => once('core', () => import('@authmesh/sdk/core'));
+export const loadList = () => once('list', () => import('@authmesh/sdk/admin/list'));
 export const loadAdmin = () => once('admin', () => import('@authmesh/sdk/admin'));
 export const loadRelay = () => once('relay', () => import('@authmesh/relay'));
 

@@ -9,7 +9,7 @@ import {
   readFirstHosts,
   readIdentity,
   toTrustLine,
-} from '@authmesh/sdk/admin';
+} from '@authmesh/sdk/admin/list';
 import { UsageError } from '../errors/errors';
 import { shellWord } from '../words/shell';
 import { loadCore } from './load';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { isatty } from 'node:tty';
-import { nearestStep, userText } from '@authmesh/sdk/admin';
+import { nearestStep, userText } from '@authmesh/sdk/admin/list';
 import { CommandError } from '../errors/errors';
 import { loadAll } from './load';
 

@@ -1,4 +1,4 @@
-import { type DeviceIdentity, findBackend } from '@authmesh/sdk/admin';
+import { type DeviceIdentity, findBackend } from '@authmesh/sdk/admin/list';
 
 /** How servers of this machine prove their answers to callers that ask for it. */
 export function proofsText({ key }: DeviceIdentity): string {

@@ -1,4 +1,5 @@
-import { DEFAULT_RELAY_URL, type FileStore, readVariable, toRelayUrl } from '@authmesh/sdk/admin';
+import { DEFAULT_RELAY_URL, toRelayUrl } from '@authmesh/sdk/admin';
+import { type FileStore, readVariable } from '@authmesh/sdk/admin/list';
 import { UsageError } from '../errors/errors';
 import { isZoned, ZONE } from '../machine/machine';
 import { shellWord } from '../words/shell';

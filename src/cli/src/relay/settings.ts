@@ -1,4 +1,5 @@
-import { type FileStore, toRelayUrl } from '@authmesh/sdk/admin';
+import { toRelayUrl } from '@authmesh/sdk/admin';
+import type { FileStore } from '@authmesh/sdk/admin/list';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { CommandError } from '../errors/errors';
 

@@ -1,4 +1,4 @@
-import { isLoopback, portOf } from '@authmesh/sdk/admin';
+import { isLoopback, portOf } from '@authmesh/sdk/admin/list';
 
 /** Addresses and names for which there are no public certificates. */
 const PRIVATE =
