@@ -1,17 +1,24 @@
 import { promisify } from 'node:util';
-import * as zlib from 'node:zlib';
 
 type Decode = (body: Uint8Array, options: { maxOutputLength: number }) => Promise<Uint8Array>;
 
-const { zstdDecompress } = zlib as { zstdDecompress?: typeof zlib.gunzip }; // newer Nodes have it
+let decoders: Readonly<Record<string, Decode | undefined>> | undefined;
 
-const DECODERS: Readonly<Record<string, Decode | undefined>> = {
-  gzip: promisify(zlib.gunzip) as Decode,
-  'x-gzip': promisify(zlib.gunzip) as Decode,
-  deflate: promisify(zlib.inflate) as Decode,
-  br: promisify(zlib.brotliDecompress) as Decode,
-  zstd: zstdDecompress && (promisify(zstdDecompress) as Decode),
-};
+/** Made when a body is coded: few processes meet one, and each would load zlib for it. */
+function decodersOf(): Readonly<Record<string, Decode | undefined>> {
+  if (decoders !== undefined) return decoders;
+  const zlib = process.getBuiltinModule('node:zlib');
+  const { zstdDecompress } = zlib as { zstdDecompress?: typeof zlib.gunzip }; // newer Nodes have it
+  const gzip = promisify(zlib.gunzip) as Decode;
+  decoders = {
+    gzip,
+    'x-gzip': gzip,
+    deflate: promisify(zlib.inflate) as Decode,
+    br: promisify(zlib.brotliDecompress) as Decode,
+    zstd: zstdDecompress && (promisify(zstdDecompress) as Decode),
+  };
+  return decoders;
+}
 
 /**
  * The bytes of a body before its content coding, of which an answer has the digest.
@@ -26,7 +33,8 @@ export async function plainBody(
   limitBytes: number,
 ): Promise<Uint8Array | null> {
   if (!isCoded(coding) || body.length === 0) return body;
-  const decode = Object.hasOwn(DECODERS, coding) ? DECODERS[coding] : undefined;
+  const known = decodersOf();
+  const decode = Object.hasOwn(known, coding) ? known[coding] : undefined;
   try {
     return (await decode?.(body, { maxOutputLength: limitBytes })) ?? null;
   } catch {

@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { isLoopback } from '@authmesh/sdk/admin';
+import { isLoopback } from '@authmesh/sdk/admin/list';
 
 /**
  * The addresses at which other machines on this network may reach this one, as hosts of URLs: its IPv4 addresses, or else
