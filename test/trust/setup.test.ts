@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,8 +17,12 @@ import { times } from '../support/full';
 import { documentOf, randomId, withDevices } from '../support/list-document';
 
 const KILL_AT_STEP = new URL('processes/kill-at-step.mjs', import.meta.url).href;
+const COPY_AT_STEP = new URL('processes/copy-at-step.mjs', import.meta.url).href;
+/** Which steps are tried: each nth. */
+const EVERY = times(4, 1);
 // Mostly they wait until the lock of a killed process is stale.
 const LANES = 20;
+const KILLED_AT_ONCE = 4;
 const FILES = ['.passphrase', 'allow_list.json', 'identity.json', 'keys', 'seen.json'];
 
 let root: string;
@@ -32,6 +37,19 @@ beforeEach(async () => {
   dir = join(root, 'home');
 });
 afterEach(() => rm(root, { recursive: true, maxRetries: 20 }));
+
+/** Does this for each, so many at a time. */
+async function inLanes<T>(
+  count: number,
+  items: readonly T[],
+  each: (item: T) => Promise<void>,
+): Promise<void> {
+  const left = items.values();
+  const lane = async () => {
+    for (const item of left) await each(item);
+  };
+  await Promise.all(Array.from({ length: count }, lane));
+}
 
 describe('createIdentity', () => {
   it('makes an identity, its key and an empty list sealed for it', async () => {
@@ -93,35 +111,39 @@ describe('createIdentity', () => {
     'can be begun again wherever it was killed: %s',
     async (kind) => {
       const isForced = kind !== 'first';
-      const run = async (step: number, home: string) => {
+      const run = async (home: string, preload: string, env: Record<string, string>) => {
         if (isForced) await createIdentity(home, {}, { friendlyName: 'old' });
-        const args = [home, 'new', ...(isForced ? ['--force'] : [])];
-        const child = init.start(args, { env: { KILL_AT: String(step) }, preload: KILL_AT_STEP });
+        const child = init.start([home, 'new', ...(isForced ? ['--force'] : [])], { env, preload });
         return { child, ...(await child.ended) };
       };
-      const whole = await run(Number.MAX_SAFE_INTEGER, join(root, 'home'));
+      const home = join(root, 'home');
+      const whole = await run(home, COPY_AT_STEP, { COPIED: home, EVERY: String(EVERY) });
       expect(whole.child.lines[0], whole.child.stderr()).toMatch(/^made /);
-      const steps = Number(whole.child.lines[1]?.replace('steps ', ''));
-      expect(steps).toBeGreaterThan(20);
-      let next = 0;
-      const kill = async () => {
-        for (let step = next; step < steps; step = next) {
-          next += times(4, 1);
-          const home = join(root, `home-${step}`);
-          expect((await run(step, home)).signal, `step ${step}`).toBe('SIGKILL');
-          const again = createIdentity(home, {}, { friendlyName: 'new', force: isForced });
-          // Killed when it had done everything, it may be too late to begin.
-          const begun = await again.then(
-            () => 'made',
-            (error) => error.code ?? error,
-          );
-          expect(begun, `step ${step}`).toMatch(/^made$|^identity_exists$/);
-          const { identity, trust } = await openDevice(home, {});
-          expect((await documentOf(trust)).list).toBe(identity.deviceId);
-          if (isForced) expect(identity.friendlyName).toBe('new');
-        }
-      };
-      await Promise.all(Array.from({ length: LANES }, kill));
+      const count = Number(whole.child.lines[1]?.replace('steps ', ''));
+      expect(count).toBeGreaterThan(20);
+      const steps = Array.from({ length: count }, (_, step) => step);
+      const left = steps.filter((step) => step % EVERY === 0).map((step) => `${home}-${step}`);
+      // A process that is really killed leaves nothing else.
+      const killed = steps
+        .filter((step) => step % (4 * EVERY) === 2)
+        .map((step) => ({ step, dir: `${home}-killed-${step}` }));
+      await inLanes(KILLED_AT_ONCE, killed, async ({ step, dir }) => {
+        const { signal } = await run(dir, KILL_AT_STEP, { KILL_AT: String(step) });
+        expect(signal, dir).toBe('SIGKILL');
+      });
+      expect(left.filter(existsSync).length).toBeGreaterThan(left.length / 2); // until the folder is there, nothing is left
+      await inLanes(LANES, [...left, ...killed.map(({ dir }) => dir)], async (dir) => {
+        const again = createIdentity(dir, {}, { friendlyName: 'new', force: isForced });
+        // Ended when it had done everything, it may be too late to begin.
+        const begun = await again.then(
+          () => 'made',
+          (error) => error.code ?? error,
+        );
+        expect(begun, dir).toMatch(/^made$|^identity_exists$/);
+        const { identity, trust } = await openDevice(dir, {});
+        expect((await documentOf(trust)).list).toBe(identity.deviceId);
+        if (isForced) expect(identity.friendlyName).toBe('new');
+      });
     },
     120_000,
   );
