@@ -24,6 +24,7 @@ import { toBase64Url } from '../../src/core/encoding';
 import { readRotation, signRotation } from '../../src/core/rotation/rotation';
 import { proposeSuccessor } from '../../src/trust/rotation/successor';
 import { type Script, toScript } from '../support/child';
+import { useEndingInstances } from '../support/ending-instances';
 import { times } from '../support/full';
 import { describeWithRedis, type RedisServer, startRedis } from '../support/redis';
 import { type Key, newKey, requestOf } from '../support/rotating';
@@ -93,12 +94,15 @@ describeWithRedis('kill -9 at each step, where Redis has the list', { timeout: 2
 
   /** Tries a part from its last step on, until it was killed at as many steps as the run has time for. */
   async function eachStep(what: string, prepare: () => Promise<string>, check: () => Promise<void>) {
+    const endInstances = useEndingInstances();
     const count = (await part(what, await prepare(), 1e6)) as number;
     await check();
+    endInstances();
     expect(count).toBeGreaterThan(1);
     for (let killAt = count - 1; killAt >= Math.max(0, count - STEPS); killAt--) {
       await part(what, await prepare(), killAt);
       await check();
+      endInstances();
     }
     return count;
   }
