@@ -29,6 +29,14 @@ describe('amesh rotate', () => {
     expect(again.code).toBe(0);
     expect(again.stdout).toMatch(/orders {2}\(am_.{16}\) +untold/);
     expect(again.stderr).toContain('0 of 1 target followed');
+    const backend = ['rotate', '--backend', 'keychain'];
+    expect(objectOf(await machine.amesh([...backend, '--json']))).toMatchObject({
+      error: { code: 'rotation_unfinished', message: expect.stringContaining(`by ${made.nextId} already`) },
+    });
+    const same = await machine.amesh(['rotate', '--backend', 'encrypted-file']);
+    expect(same.stderr).toContain(`goes on with ${made.nextId}`);
+    const { stderr: early } = await machine.amesh(['rotate', 'finish']);
+    expect(early).toMatch(/^✗ This target has not accepted .*: "orders" \(am_.{16}\)\./);
     expect((await machine.amesh(['status'])).stdout).toContain(`from ${formerId} to ${made.nextId}`);
     const { checks } = objectOf(await machine.amesh(['doctor', '--json'])) as { checks: { check: string }[] };
     expect(checks.find(({ check }) => check === 'rotation')).toMatchObject({ state: 'ok' });
@@ -99,6 +107,12 @@ describe('amesh rotate', () => {
     });
     expect((await byThief.fetch(origin)).status).toBe(401);
     expect((await client.fetch(origin)).status).toBe(200);
+
+    await machine.amesh(['rotate']);
+    const told = await machine.amesh(['rotate', origin]);
+    expect(told.stderr).toContain(`✓ ${origin}/ answers: accepted.\n`);
+    const back = await machine.amesh(['rotate', 'withdraw', origin, '--yes']);
+    expect(back.stderr).toContain(`✓ ${origin}/ answers: refused. The next key does not count there.\n`);
     for (const words of [
       ['--next', 'laptop', origin],
       ['--next', nextId],

@@ -21,7 +21,7 @@ export const MACHINE_CODES = /* @__PURE__ */ defineCodes({
   },
   rotation_unfinished: {
     cause: 'Not every target has accepted the next key.',
-    fix: 'Give up those that have not with --force. To see who they are, and to tell one by a request',
+    fix: '--force gives up those that have not. To tell one by a request, and to see what each has answered',
     command: ['amesh', 'rotate', 'URL'],
   },
   not_rotating: {

@@ -3,10 +3,12 @@ import { findBackend } from '../../keys/backends';
 import type { Env } from '../../process/home';
 import type { FileStore } from '../../storage/files/file-store';
 import type { Device } from '../../trust/device';
+import type { PagedList } from '../../trust/format/paged-list';
 import { type DeviceIdentity, readIdentity } from '../../trust/identity';
 import { MACHINE_CODES } from '../errors/codes';
 import { hasSaid, type OwnRotation, openRotationFile, ROTATION_KEY } from '../rotation/rotation-file';
 import { SETUP } from '../setup/setup';
+import { named } from './named';
 import { type TellOptions, type Told, tellTargets } from './tell';
 
 /** How to end a rotation. */
@@ -44,11 +46,7 @@ export async function finishRotation(
     const target = list.entry(id);
     return target === undefined || hasSaid(told, 'accepted', target) ? [] : [id];
   });
-  if (left.length > 0 && !force)
-    throw new AmeshError(
-      MACHINE_CODES.rotation_unfinished,
-      `${left.length === 1 ? 'This target has' : 'These targets have'} not accepted the next key, or not proven that: ${left.join(', ')}. If all instances of a target only verify, its administrator adds the next key there, by amesh trust add with what amesh trust export prints here.`,
-    );
+  if (left.length > 0 && !force) throw unfinished(rotation, left, list);
   const told = await tellTargets(device, rotation, 'retire', urls, env, { fetch });
   await store.locked(SETUP, async (assertHeld) => {
     const found = await openRotationFile(store);
@@ -58,6 +56,21 @@ export async function finishRotation(
     await store.remove(ROTATION_KEY, found.bytes);
   });
   return { rotation, told, left };
+}
+
+function unfinished(
+  { next, targets }: OwnRotation,
+  left: readonly string[],
+  list: Pick<PagedList, 'entry'>,
+): AmeshError {
+  const isWaiting = left.every((id) => targets[id]?.state === 'waiting');
+  const where = isWaiting
+    ? `It waits for an administrator there: amesh rotate accept ${next.deviceId}.`
+    : 'If all instances of a target only verify, its administrator adds the next key there, by amesh trust add with what amesh trust export prints here.';
+  return new AmeshError(
+    MACHINE_CODES.rotation_unfinished,
+    `${left.length === 1 ? 'This target has' : 'These targets have'} not accepted the next key, or not proven that: ${named(left, list)}. ${where}`,
+  );
 }
 
 /** @throws AmeshError `not_rotating` if none goes on, or the next key is not yet that of this machine; `rotation_final` if it is being taken back */

@@ -30,6 +30,7 @@ import {
   writeRotationFile,
 } from '../rotation/rotation-file';
 import { assertOtherKey, SETUP } from '../setup/setup';
+import { named } from './named';
 import { renewStatements, renewSuccession } from './renew';
 import { addTargets, openBoth, untoldTargets } from './statements';
 
@@ -83,6 +84,7 @@ export async function rotateKey(dir: string, env: Env, options: RotateOptions = 
     const known = found !== null && isOf(found.rotation, identity) ? found.rotation : null;
     const isBack = known !== null && (await isTakenBack(known, { store, shared, identity, env }));
     const going = isBack ? null : known;
+    if (going !== null) assertSameBackend(going, options);
     const rotation = going ?? (await begin({ store, shared, identity, env, assertHeld, found }, options));
     const isNew = going === null;
     if (identity.deviceId === rotation.next.deviceId) {
@@ -99,6 +101,19 @@ export async function rotateKey(dir: string, env: Env, options: RotateOptions = 
     const swapped = { isNew, isSwapped: true, waitsForOwners, cancelled };
     return { rotation: sealed, identity: await swap(store, sealed), ...swapped };
   });
+}
+
+/** @throws AmeshError `rotation_unfinished` if another backend was wanted than that of the next key, which was made before */
+function assertSameBackend({ next }: OwnRotation, { backend }: RotateOptions): void {
+  if (backend === undefined || findBackend(backend).id === next.key.backend) return;
+  throw new AmeshError(
+    MACHINE_CODES.rotation_unfinished,
+    `The key of this machine is being replaced by ${next.deviceId} already, whose backend is ${next.key.backend}.`,
+    {
+      fix: 'Finish that with amesh rotate finish before you begin the next rotation, or take it back',
+      command: ['amesh', 'rotate', 'withdraw'],
+    },
+  );
 }
 
 /**
@@ -118,7 +133,7 @@ async function isTakenBack(
   if (left.length === 0) return true;
   throw new AmeshError(
     MACHINE_CODES.rotation_unfinished,
-    `The last rotation was taken back, and these targets may not know that: ${left.join(', ')}. If they are told another next key before, they revoke this machine.`,
+    `The last rotation was taken back, and these targets may not know that: ${named(left, list)}. If they are told another next key before, they revoke this machine.`,
     {
       fix: 'They are told with the next request to them. To tell one now, or to give them up with --force',
       command: ['amesh', 'rotate', 'withdraw', 'URL'],

@@ -119,7 +119,7 @@ export function ownRotationRows(followers: Followers | null): string[][] {
 }
 
 /** Targets by their names, a few of them. */
-export function namesOf(targets: readonly Follower[]): string {
+export function namesOf(targets: readonly Pick<Follower, 'deviceId' | 'friendlyName'>[]): string {
   const names = targets
     .slice(0, 5)
     .map(({ friendlyName, deviceId }) =>

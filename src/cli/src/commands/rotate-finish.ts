@@ -1,5 +1,6 @@
 import { finishRotation } from '@authmesh/sdk/admin';
 import { defineCommand } from 'citty';
+import { namesOf } from '../allow-list/followers';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
@@ -23,14 +24,18 @@ export const rotateFinish = defineCommand({
     if (args.force)
       await confirm('Remove the former key, also where targets do not know the next one?', args.yes);
     const { rotation, told, left } = await finishRotation(device, process.env, { force: args.force, urls });
-    const { list } = await device.trust.readHead();
+    const entries = await device.trust.read();
+    const { list } = entries.head;
     const inAgent = rotation.former.key.backend === 'ssh-agent';
     return {
       json: { deviceId: rotation.next.deviceId, formerId: rotation.former.deviceId, list, told, left },
       notes: [
         ...toldNotes(told),
         `✓ The former key (${rotation.former.deviceId}) is ${inAgent ? 'not used any more, and stays in the SSH agent' : 'removed'}: this machine signs with ${rotation.next.deviceId} alone.`,
-        ...left.map((id) => `! ${id} has not accepted the next key: pair with it again.`),
+        ...left.map(
+          (id) =>
+            `! ${namesOf([{ deviceId: id, friendlyName: entries.entry(id)?.friendlyName ?? null }])} has not accepted the next key: pair with it again.`,
+        ),
         '  Each target takes the former key until 30 days after it accepted the next one, or until it is told otherwise.',
         ...instanceNotes(rotation.next.publicKey, list),
       ],

@@ -22,13 +22,23 @@ export function toUrls(words: readonly unknown[]): URL[] {
   });
 }
 
-/** What targets have answered, line by line. */
-export function toldNotes(told: readonly Told[]): string[] {
+/**
+ * What targets have answered, line by line.
+ *
+ * @param what they were told: `withdraw`, that the next key does not count, which they answer with `refused`
+ */
+export function toldNotes(told: readonly Told[], what: 'rotate' | 'withdraw' = 'rotate'): string[] {
   return told.map(({ url, status, answer, isProven, problem }) => {
+    const proof = isProven ? '' : ' (not proven)';
+    if (what === 'withdraw' && answer === 'refused')
+      return `✓ ${url} answers: refused${proof}. The next key does not count there.`;
+    if (what === 'withdraw' && answer !== null)
+      return `! ${url} answers: ${answer}${proof}. The next key may still count there.`;
+    if (answer === 'refused') return `! ${url} answers: refused${proof}. The log there says why.`;
     if (answer === 'unavailable')
       return `! ${url} answers: unavailable. This instance cannot change its allow list. If none of its instances can, its administrator adds the next key: \`amesh trust add\` there, with what \`amesh trust export\` prints here. Then run this command again.`;
-    if (answer !== null) return `✓ ${url} answers: ${answer}${isProven ? '' : ' (not proven)'}.`;
-    const what = problem ?? `it says nothing about the next key (status ${status})`;
-    return `! ${url}: ${printable(what)}`;
+    if (answer !== null) return `✓ ${url} answers: ${answer}${proof}.`;
+    const why = problem ?? `it says nothing about the next key (status ${status})`;
+    return `! ${url}: ${printable(why)}`;
   });
 }

@@ -1,6 +1,7 @@
 import { type Told, tellTargets, withdrawRotation } from '@authmesh/sdk/admin';
 import type { Device } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
+import { namesOf } from '../allow-list/followers';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
@@ -29,20 +30,24 @@ export const rotateWithdraw = defineCommand({
     const device = await openMachine();
     if (args.next !== undefined) return withdrawOther(device, args.next, urls);
     await confirm('Go back to the former key, and remove the next one?', args.yes);
+    const list = await device.trust.read(); // before it belongs to the former key again
     const { rotation, identity, told, left } = await withdrawRotation(device, process.env, {
       urls,
       force: args.force,
     });
     const nextId = rotation.next.deviceId;
+    const names = namesOf(
+      left.map((id) => ({ deviceId: id, friendlyName: list.entry(id)?.friendlyName ?? null })),
+    );
     return {
       json: { deviceId: identity.deviceId, withdrawnId: nextId, told, left },
       notes: [
-        ...toldNotes(told),
+        ...toldNotes(told, 'withdraw'),
         `✓ This machine uses its former key again (${identity.deviceId}). The key of ${nextId} is removed.`,
         ...(left.length === 0
           ? []
           : [
-              `! ${left.join(', ')} may not know that yet. The next request to each tells it; until then this machine cannot rotate again.`,
+              `! ${names} may not know that yet. The next request to each tells it; until then this machine cannot rotate again.`,
             ]),
         '  Machines that were paired since then know only the key that is removed: pair them again.',
       ],
@@ -62,7 +67,7 @@ async function withdrawOther(device: Device, nextId: string, urls: readonly URL[
   return {
     json: { deviceId: identity.deviceId, withdrawnId: nextId, told, left: leftOf(told) },
     notes: [
-      ...toldNotes(told),
+      ...toldNotes(told, 'withdraw'),
       isDone
         ? `✓ ${nextId} does not count there. Somebody else could use the key of this machine: see docs/keys.md.`
         : `! ${nextId} may still count. On the server:  amesh revoke ${identity.deviceId}`,

@@ -87,6 +87,9 @@ export const rotate = defineCommand({
       data: table(followerRows(followers)),
       notes: [
         ...(await begunNotes(device, rotating)),
+        ...(rotating.isNew || [backend, key, socket].every((flag) => flag === undefined)
+          ? []
+          : [`  A rotation was under way, which goes on with ${nextId}: no other key was made.`]),
         ...(waitsForOwners === null ? [] : ownersNotes(waitsForOwners, list.head)),
         ...toldNotes(told),
         ...(waitsForOwners === null ? nextNotes(followers) : []),
@@ -125,6 +128,11 @@ async function begunNotes({ store }: Device, rotating: Rotating): Promise<string
       ? [
           '✓ This machine uses the next key. Running programs notice that within a second: no restart is needed.',
           '  The former key signs for each target that does not know the next one yet.',
+          ...(rotation.next.key.backend === rotation.former.key.backend
+            ? []
+            : [
+                '  A program that cannot use the next key says so in its log, and goes on with the former one: look there before amesh rotate finish.',
+              ]),
         ]
       : []),
     ...(cancelled.length === 0
