@@ -47,6 +47,11 @@ const ROUTES: Readonly<Record<string, (request: IncomingMessage, response: Serve
   '/strange': (_, response) => {
     response.writeHead(799, { 'content-length': 2 }).end('no');
   },
+  '/coded': (_, response) => {
+    response.socket?.end(
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
+    );
+  },
   '/elsewhere': (_, response) => {
     response.writeHead(302, { location: 'http://other.example/new', 'content-length': 0 }).end();
   },
@@ -661,11 +666,12 @@ describe('a server that does not answer', () => {
     await front.end();
   });
 
-  it('is 502 if its status is none', async () => {
-    for (const options of [{}, { answers: 'off' as const }]) {
-      const answer = await proxied.callerWith(options).fetch(`${inward.origin}/strange`);
-      expect([answer.status, await answer.text()]).toEqual([502, '{"error":"server_unreachable"}']);
-    }
+  it('is 502 if its status is none, or nothing here can decode it', async () => {
+    for (const options of [{}, { answers: 'off' as const }])
+      for (const path of ['/strange', '/coded']) {
+        const answer = await proxied.callerWith(options).fetch(inward.origin + path);
+        expect([answer.status, await answer.text()], path).toEqual([502, '{"error":"server_unreachable"}']);
+      }
   });
 
   it('is 504 if it takes too long', async () => {

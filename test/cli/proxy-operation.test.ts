@@ -160,7 +160,18 @@ describe('a WebSocket', () => {
 describe('forwarded addresses', () => {
   it('are those of a proxy in front only if that is said', async () => {
     const trusting = await proxied.protect(backend.origin, ['--trust-forwarded']);
-    const invented = { 'x-forwarded-for': '6.6.6.6', forwarded: 'for=6.6.6.6', 'x-real-ip': '6.6.6.6' };
+    const names = [
+      'x-forwarded-for',
+      'x-real-ip',
+      'x.forwarded.for',
+      'x-real~ip',
+      'x-forwarded',
+      'x-client-ip',
+    ];
+    const invented = {
+      ...Object.fromEntries(names.map((name) => [name, '6.6.6.6'])),
+      forwarded: 'for=6.6.6.6',
+    };
     const ask = async ({ origin }: RunningProxy) =>
       (await (await proxied.amesh.fetch(origin, { headers: invented })).json()) as Seen;
     const cleaned = await ask(inward);

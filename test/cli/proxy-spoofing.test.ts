@@ -101,6 +101,10 @@ const SPELLINGS: Readonly<Record<string, (name: string) => string[]>> = {
   'behind a null': (name) => [`X-Other: a\0${name}: ${EVIL}`],
   'with a character beyond ASCII': (name) => [`${name}\xa0: ${EVIL}`],
   'named by Connection': (name) => [`Connection: keep-alive, ${name}`, `${name}: ${EVIL}`],
+  'behind more lines than Node keeps': (name) => [
+    ...Array.from({ length: 2100 }, () => 'a:1'),
+    `${name}: ${EVIL}`,
+  ],
   'behind many other lines': (name) => [...Array.from({ length: 900 }, () => 'a: 1'), `${name}: ${EVIL}`],
 };
 
@@ -240,6 +244,14 @@ const FRAMINGS: Readonly<Record<string, readonly [lines: readonly string[], byte
     ['Connection: Upgrade', 'Upgrade: websocket', `Content-Length: ${SMUGGLED.length}`],
     SMUGGLED,
   ],
+  'a length behind more lines than Node keeps': [
+    [...Array.from({ length: 2100 }, () => 'a:1'), `Content-Length: ${SMUGGLED.length}`],
+    SMUGGLED,
+  ],
+  'chunked behind more lines than Node keeps': [
+    [...Array.from({ length: 2100 }, () => 'a:1'), 'Transfer-Encoding: chunked'],
+    CHUNKED,
+  ],
   'Expect of something else': [['Expect: 200-maybe', 'Content-Length: 4'], 'abcd'],
 };
 
@@ -258,6 +270,51 @@ describe('a length that readers could take differently', () => {
       expect(backend.seen.filter(({ body }) => body !== '')).toEqual([]);
     }
     expect(backend.seen.length).toBeLessThanOrEqual(2);
+  });
+});
+
+describe('a request without a body', () => {
+  it.each(['QUERY', 'PROPFIND', 'PURGE', 'REPORT', 'LINK'])(
+    'has none at the server behind: %s',
+    async (method) => {
+      const { line, headers } = await signed(method);
+      expect(await send(head(line, headers))).toBe(200);
+      const [seen] = backend.seen;
+      expect(seen && [linesOf(seen, 'content-length'), linesOf(seen, 'transfer-encoding')]).toEqual([
+        ['0'],
+        [],
+      ]);
+    },
+  );
+});
+
+describe('a signature that has counted', () => {
+  it('counts no more in another shape: as an upgrade, with another framing, or with Expect', async () => {
+    const upgrade = ['Connection: Upgrade', 'Upgrade: websocket'];
+    const shapes = [
+      [['Content-Length: 4'], 'abcd'],
+      [['Transfer-Encoding: chunked'], '4\r\nabcd\r\n0\r\n\r\n'],
+      [['Content-Length: 4', 'Expect: 100-continue'], 'abcd'],
+    ] as const;
+    for (const [first] of shapes.entries()) {
+      const { line, headers } = await signed('POST', 'abcd');
+      const order = [...shapes.slice(first), ...shapes.slice(0, first)];
+      const statuses = [];
+      for (const [lines, bytes] of order)
+        statuses.push(await send(head(line, [...headers, ...lines]), bytes));
+      // 100 is the first of the two answers to Expect.
+      expect(statuses.map((status) => (status === 100 ? 200 : status))).toEqual([200, 401, 401]);
+    }
+    for (const [first, second] of [
+      [[], upgrade],
+      [upgrade, []],
+    ] as const) {
+      const { line, headers } = await signed();
+      expect(await send(head(line, [...headers, ...first]))).toBe(200);
+      expect(await send(head(line, [...headers, ...second]))).toBe(401);
+    }
+    expect(backend.seen).toHaveLength(5);
+    expectOnlyVerified();
   });
 });
 

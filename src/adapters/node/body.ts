@@ -1,13 +1,14 @@
 import { equalBytes, toUtf8 } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
+import { malformed } from '../../core/errors/fault';
 import { announcesBody, type HeaderLines, type ReadBody } from '../../core/wire/view';
 import { isHeldBack } from './gate-body';
 import { keptBytes } from './raw-body';
 import { readAndPutBack } from './read-body';
 import { isHttp2, type NodeRequest } from './request';
 import { matchesDigest, textBytes } from './text-body';
-import { framedBytes, isFromParser, isStream, lengthFault, trailersFault } from './transport';
+import { framedBytes, isFromParser, isStream, lengthFault, mayLackLines, trailersFault } from './transport';
 
 const USE_RAW = 'Put amesh.verify() before it, or use express.raw().';
 
@@ -16,11 +17,11 @@ const PATIENCE_MS = 10_000;
 
 /**
  * Whether a body may follow. It uses the raw lines, like the parser, including those that Node hides from `headers`. If no
- * parser read them, they prove nothing, and the stream itself must show that it is empty.
+ * parser read them, or it may have dropped some, they prove nothing, and the stream itself must show that it is empty.
  */
 export function hasBody(request: NodeRequest, headers: HeaderLines): boolean {
   if (isHttp2(request)) return !request.stream.endAfterHeaders;
-  return !isFromParser(request) || announcesBody(headers);
+  return !isFromParser(request) || announcesBody(headers) || mayLackLines(request);
 }
 
 /**
@@ -28,8 +29,13 @@ export function hasBody(request: NodeRequest, headers: HeaderLines): boolean {
  */
 export function bodySource(request: NodeRequest, headers: HeaderLines): ReadBody {
   const read = bytesSource(request, headers);
+  // Handlers would see no body, since no line that they see announces one.
+  const isHidden = mayLackLines(request) && !announcesBody(headers);
   const check = (bytes: Uint8Array) => {
-    const fault = trailersFault(request) ?? lengthFault(request, headers, bytes.length);
+    const fault =
+      isHidden && bytes.length > 0
+        ? malformed('Too many header lines hide the length of the body.')
+        : (trailersFault(request) ?? lengthFault(request, headers, bytes.length));
     if (fault !== undefined) throw new AmeshError(fault.facts, fault.detail);
     return bytes;
   };
@@ -38,7 +44,7 @@ export function bodySource(request: NodeRequest, headers: HeaderLines): ReadBody
 
 /** Whether the bytes are still arriving, and nowhere else, so that a gate can be added. */
 export function isUnread(request: NodeRequest): boolean {
-  if (keptBytes(request) !== undefined || wasRead(request)) return false;
+  if (keptBytes(request) !== undefined || wasRead(request) || mayLackLines(request)) return false;
   return isFromParser(request) || (isNothing(request.body) && isNothing(request.rawBody));
 }
 

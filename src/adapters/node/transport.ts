@@ -25,6 +25,18 @@ export function isFromParser(request: NodeRequest): boolean {
 }
 
 /**
+ * Whether Node's parser may have left header lines out of `rawHeaders`. It keeps a thousand lines or `maxHeadersCount`, drops what
+ * comes later, and yet goes by all of them where it looks for the body.
+ */
+export function mayLackLines(request: NodeRequest): boolean {
+  if (isHttp2(request) || !isFromParser(request)) return false;
+  const { maxHeaderPairs } = (request.socket as unknown as { parser: { maxHeaderPairs?: unknown } }).parser;
+  // Node counts names and values.
+  const most = typeof maxHeaderPairs === 'number' ? maxHeaderPairs : 2000;
+  return most > 0 && request.rawHeaders.length >= most;
+}
+
+/**
  * The bytes after which Node's parser ends the body of a request over HTTP/1. Undefined if the body has another end, or the
  * lines do not agree. It takes the lines that came: middleware may have changed `headers`.
  */

@@ -66,8 +66,8 @@ function textOf(value: Seen): string | undefined {
 
 /**
  * Makes a header unusable if two readers of the request would see different values of it. Middleware may have changed
- * `headers`. Node also leaves lines beyond the thousandth (`maxHeadersCount`) out of `headers`, but not out of
- * `rawHeaders`, from which Hono and others build their own.
+ * `headers`. Node also leaves lines beyond the thousandth (`maxHeadersCount`) out of `headers`, but the next few of them not
+ * out of `rawHeaders`, from which Hono and others build their own.
  *
  * @param seen a header as the other reader sees it, by its lower-case name
  * @returns the deciding header that was changed

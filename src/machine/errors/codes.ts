@@ -21,7 +21,7 @@ export const MACHINE_CODES = /* @__PURE__ */ defineCodes({
   },
   rotation_unfinished: {
     cause: 'Not every target has accepted the next key.',
-    fix: '--force gives up those that have not. To tell one by a request, and to see what each has answered',
+    fix: '--force gives up those that have not. To tell one by a request',
     command: ['amesh', 'rotate', 'URL'],
   },
   not_rotating: {

@@ -116,15 +116,12 @@ export class Server {
       reject(waiting.bodyError ?? (isStale ? new StaleConnection(fault) : fault));
     });
     sent.on('response', (response) => {
-      const { statusCode = 0 } = response;
       waiting.response = response;
       const [hint] = valuesOf(response.rawHeaders, 'keep-alive');
       if (hint !== this.#hint) this.#noteHint(hint);
-      if (statusCode >= 200 && statusCode <= 599) resolve({ response });
-      else
-        sent.destroy(
-          new ProxyFault(502, 'server_unreachable', `${this.place.shown} answered ${statusCode}.`),
-        );
+      const fault = faultOfAnswer(response);
+      if (fault === undefined) resolve({ response });
+      else sent.destroy(new ProxyFault(502, 'server_unreachable', `${this.place.shown} answered ${fault}.`));
     });
     sent.on('upgrade', (response, socket, head) => {
       this.#patience.end(waiting);
@@ -210,6 +207,15 @@ class StaleConnection extends ProxyFault {
 
 function isSafe(method: string): boolean {
   return method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
+}
+
+/** Why an answer cannot go on, as the end of a sentence; undefined if it can. */
+function faultOfAnswer({ statusCode = 0, rawHeaders }: IncomingMessage): string | undefined {
+  if (statusCode < 200 || statusCode > 599) return String(statusCode);
+  // Nobody asked for another coding of the connection, and nothing here would decode it.
+  const codings = valuesOf(rawHeaders, 'transfer-encoding');
+  const isKnown = codings.every((coding) => coding.trim().toLowerCase() === 'chunked');
+  return isKnown ? undefined : 'with an unknown Transfer-Encoding';
 }
 
 /** Whether an error says what is wrong with a body, and not only that somebody has gone. */

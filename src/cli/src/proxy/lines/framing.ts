@@ -24,8 +24,8 @@ export function bodyLength(request: ProxyRequest): number | undefined {
   return valuesOf(request.rawHeaders, 'transfer-encoding').length > 0 ? undefined : 0;
 }
 
-/** The methods for which a server may expect a body, and take the lack of a length for an error. */
-const WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
+/** The methods of which no server expects a body. With any other one, it may take the lack of a length for an error. */
+const WITHOUT_BODY: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 
 /**
  * The lines that say how long a body is, in place of those that came. None of those may stay.
@@ -34,5 +34,5 @@ const WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
  */
 export function framingLines(method: string, length: number | undefined): string[] {
   if (length === undefined) return ['Transfer-Encoding', 'chunked'];
-  return length > 0 || WITH_BODY.has(method) ? ['Content-Length', String(length)] : [];
+  return length > 0 || !WITHOUT_BODY.has(method) ? ['Content-Length', String(length)] : [];
 }

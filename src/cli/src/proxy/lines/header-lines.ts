@@ -39,12 +39,16 @@ function connectionOptions(lines: Lines): readonly string[] {
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be there
 const CONTROL = /[\0-\x08\x0a-\x1f\x7f]/;
 
+/** Node drops what comes behind a thousand lines, and its parser goes by it: a length, for example. Names and values count. */
+const MOST_LINES = 2000;
+
 /**
  * Why header lines cannot be passed on: readers could disagree about them.
  *
  * @returns the end of a sentence; undefined if nothing is wrong
  */
 export function faultOf(lines: Lines): string | undefined {
+  if (lines.length >= MOST_LINES) return 'it has a thousand header lines or more';
   const seen: Seen = { host: false, length: false, type: false, authorization: false, coding: false };
   let hasConnection = false;
   for (let i = 0; i + 1 < lines.length; i += 2) {

@@ -9,7 +9,7 @@ export interface NameFacts {
   readonly isDeciding: boolean;
   /** Whether a server might take it for one that this proxy sets. Some turn every character but letters and digits into the same one. */
   readonly isOfProxy: boolean;
-  /** Whether it says for whom a proxy in front has sent the request. */
+  /** Whether a server might take it for one that says for whom a proxy in front has sent the request. */
   readonly isForwarded: boolean;
 }
 
@@ -33,7 +33,8 @@ const NAME = /^[!#$%&'*+.^`|~0-9A-Za-z-]+$/;
 
 const OF_PROXY = /^(?:x-)?authmesh(?:-|$)/;
 
-const FORWARDED = /^(?:forwarded|x-forwarded-.+|x-real-ip|true-client-ip|cf-connecting-ip)$/;
+const FORWARDED =
+  /^(?:forwarded(?:-.+)?|x-forwarded(?:-.+)?|x-real-ip|x-client-ip|x-cluster-client-ip|true-client-ip|cf-connecting-ip)$/;
 
 /** Programs send the same few names again and again, and a stranger may send any. */
 const MOST_KNOWN = 1000;
@@ -54,12 +55,13 @@ export function factsOf(sent: string): NameFacts {
 
 function look(sent: string): NameFacts {
   const lower = sent.toLowerCase();
+  const asVariable = lower.replace(/[^a-z0-9]/g, '-');
   return {
     lower,
     isRight: NAME.test(sent),
     isHopByHop: HOP_BY_HOP.has(lower),
     isDeciding: DECIDING.test(lower),
-    isOfProxy: OF_PROXY.test(lower.replace(/[^a-z0-9]/g, '-')),
-    isForwarded: FORWARDED.test(lower),
+    isOfProxy: OF_PROXY.test(asVariable),
+    isForwarded: FORWARDED.test(asVariable),
   };
 }
