@@ -92,9 +92,9 @@ describe('A thief who could use a key for a moment', () => {
   });
 
   it('cannot bring back a device that was revoked', async () => {
+    const verifier = one.verifierWith({ acceptRotation: 'auto' }); // it refuses requests that were made before it
     const { rotation, request } = await stolen(one);
     await one.trust.update((draft) => revokeDevice(draft, owner.deviceId, now()));
-    const verifier = one.verifierWith({ acceptRotation: 'auto' });
     expect(await verifier.verify(request)).toMatchObject({ ok: false, code: 'unknown_device' });
     expect(await one.call(thief, { rotation, verifier })).toEqual({ code: 'unknown_device' });
     expect(await one.list()).toEqual([]);

@@ -182,11 +182,11 @@ describe('a writer that was only stopped', () => {
       await sleep(2300);
       for (const child of stopped) child.kill('SIGCONT');
     }
+    await Promise.all(children.map((child) => child.line('done '))); // or nothing was tested: on a busy machine the lock goes round slowly
     for (const child of children) child.kill('SIGKILL');
     await Promise.all(children.map((child) => child.ended));
     const there = await names();
     for (const child of children) {
-      expect(doneBy(child).length).toBeGreaterThan(0);
       expect(doneBy(child).filter((name) => !there.has(name))).toEqual([]);
     }
   });
