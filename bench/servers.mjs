@@ -12,8 +12,8 @@ import { answer, ask, makeList, middle, round } from './list-support.mjs';
 
 const SELF = fileURLToPath(import.meta.url);
 const CONNECTIONS = 16;
-/** Rounds that warm up: V8 compiles what is called often only after some thousand requests. */
-const WARM = 20;
+/** Rounds that warm up: V8 has compiled all that is called often only after some ten thousand requests. */
+const WARM = 40;
 
 /** What each variant runs, and what the load asks for. */
 const VARIANTS = {
