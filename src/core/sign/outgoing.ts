@@ -107,7 +107,7 @@ function readUrl(text: string): URL {
     throw new TypeError('Only http and https URLs can be signed.');
   if (url.username !== '' || url.password !== '')
     throw new TypeError('A URL must not contain a user name or password.');
-  url.hash = '';
+  if (url.href.includes('#')) url.hash = ''; // to set it parses the URL once more
   return toSettledUrl(url);
 }
 
