@@ -47,6 +47,9 @@ const ROUTES: Readonly<Record<string, (request: IncomingMessage, response: Serve
   '/strange': (_, response) => {
     response.writeHead(799, { 'content-length': 2 }).end('no');
   },
+  '/switched': (_, response) => {
+    response.socket?.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
+  },
   '/coded': (_, response) => {
     response.socket?.end(
       'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
@@ -482,6 +485,21 @@ describe('what a program must not do with the key of this machine', () => {
       [`Host: ${own()}`, 'Authorization: AuthMesh v="2"'],
       400,
     ],
+    'a signature of its own in the other form': () => [
+      'GET / HTTP/1.1',
+      [
+        `Host: ${own()}`,
+        'Signature-Input: amesh=("@method");created=1;tag="amesh"',
+        'Signature: amesh=:AA==:',
+      ],
+      400,
+    ],
+    'a method that cannot be signed': () => ['TRACE / HTTP/1.1', [`Host: ${own()}`], 400],
+    'a length behind more lines than Node keeps': () => [
+      'POST / HTTP/1.1',
+      [`Host: ${own()}`, ...Array.from({ length: 2100 }, () => 'a:1'), 'Content-Length: 0'],
+      400,
+    ],
     'a GET with a body': () => ['GET / HTTP/1.1', [`Host: ${own()}`, 'Content-Length: 1'], 400],
     'an upgrade to h2c': () => [
       'GET / HTTP/1.1',
@@ -666,9 +684,9 @@ describe('a server that does not answer', () => {
     await front.end();
   });
 
-  it('is 502 if its status is none, or nothing here can decode it', async () => {
+  it('is 502 if its status is none, it switches protocols, or nothing here can decode it', async () => {
     for (const options of [{}, { answers: 'off' as const }])
-      for (const path of ['/strange', '/coded']) {
+      for (const path of ['/strange', '/switched', '/coded']) {
         const answer = await proxied.callerWith(options).fetch(inward.origin + path);
         expect([answer.status, await answer.text()], path).toEqual([502, '{"error":"server_unreachable"}']);
       }
@@ -689,8 +707,14 @@ describe('a server that does not answer', () => {
     const front = await proxied.to(impostor.origin);
     const answer = await answerOf(ask(front, '/').end());
     expect([answer.statusCode, answer.text]).toEqual([502, '{"error":"answer_unproven"}']);
-    impostor.close();
     await front.end();
     expect(front.events('refused')).toMatchObject([{ code: 'answer_unproven', status: 502 }]);
+    impostor.server.removeAllListeners('request');
+    impostor.server.on('request', (request, response) => ROUTES['/switched']?.(request, response));
+    const careless = await proxied.to(impostor.origin, ['--answers', 'off']);
+    const switched = await answerOf(ask(careless, '/').end());
+    expect([switched.statusCode, switched.text]).toEqual([502, '{"error":"server_unreachable"}']);
+    await careless.end();
+    impostor.close();
   });
 });

@@ -1,3 +1,5 @@
+import { copyFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
 import { openDevice } from '@authmesh/sdk/admin';
 import { createClient, deviceIdOf, signRequest } from '@authmesh/sdk/core';
@@ -37,6 +39,8 @@ describe('amesh rotate', () => {
     expect(same.stderr).toContain(`goes on with ${made.nextId}`);
     const { stderr: early } = await machine.amesh(['rotate', 'finish']);
     expect(early).toMatch(/^✗ This target has not accepted .*: "orders" \(am_.{16}\)\./);
+    await copyFile(join(machine.dir, 'rotation.json'), join(target.dir, 'rotation.json'));
+    expect((await target.amesh(['status'])).stdout).not.toContain('rotation'); // it is not about that machine
     expect((await machine.amesh(['status'])).stdout).toContain(`from ${formerId} to ${made.nextId}`);
     const { checks } = objectOf(await machine.amesh(['doctor', '--json'])) as { checks: { check: string }[] };
     expect(checks.find(({ check }) => check === 'rotation')).toMatchObject({ state: 'ok' });

@@ -50,7 +50,10 @@ export interface Followers {
 /** @returns null if no key is being replaced. @throws AmeshError `rotation_unreadable` */
 export async function readFollowers(store: FileStore, list: PagedList): Promise<Followers | null> {
   const [rotation, identity] = [await readRotationFile(store), await readIdentity(store)];
-  return rotation === null ? null : followersOf(rotation, list, identity?.deviceId);
+  // Another identity may have left it behind, or somebody has copied it here.
+  const ids = [rotation?.former.deviceId, rotation?.next.deviceId];
+  if (rotation === null || identity === null || !ids.includes(identity.deviceId)) return null;
+  return followersOf(rotation, list, identity.deviceId);
 }
 
 /** @param ownId the ID of this machine now */

@@ -28,6 +28,7 @@ export class Destination {
   urlOf(request: IncomingMessage): URL {
     const fault = requestFault(request);
     if (fault !== undefined) throw refused(400, fault);
+    if (request.method === 'TRACE') throw refused(400, 'amesh signs no TRACE');
     const { place } = this.#options.server;
     this.#checkHost(request);
     const sent = request.url ?? '';

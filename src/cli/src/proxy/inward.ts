@@ -110,13 +110,9 @@ export class Inward {
   #relay(
     request: ProxyRequest,
     response: ProxyResponse,
-    { response: answer, upgraded }: Answered,
+    { response: answer }: Answered,
     { caller, startMs }: Passing,
   ): void {
-    if (upgraded !== undefined) {
-      upgraded.socket.destroy();
-      throw new ProxyFault(502, 'server_unreachable', 'The server switched protocols without being asked.');
-    }
     const head = headOf(answer);
     const { journal } = this.#options;
     closeUnread(request, response);

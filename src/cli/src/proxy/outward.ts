@@ -191,7 +191,9 @@ function toCall(request: IncomingMessage, more: Pick<Call, 'lengthBytes' | 'isUp
   const dropped = ['host', 'expect', 'content-length', 'content-digest'];
   const lines = endToEnd(request.rawHeaders, ({ isOfProxy, lower }) => isOfProxy || dropped.includes(lower));
   const [authorization = ''] = valuesOf(lines, 'authorization');
-  const isSigned = /^authmesh\b/i.test(authorization);
+  const inputs = valuesOf(lines, 'signature-input');
+  const isSigned =
+    /^authmesh\b/i.test(authorization) || inputs.some((input) => /;\s*tag="amesh"/.test(input));
   if (isSigned) throw refused(400, 'it is signed already');
   const headers = new Headers();
   for (let i = 0; i + 1 < lines.length; i += 2) headers.append(lines[i] as string, lines[i + 1] as string);

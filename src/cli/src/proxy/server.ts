@@ -125,6 +125,12 @@ export class Server {
     });
     sent.on('upgrade', (response, socket, head) => {
       this.#patience.end(waiting);
+      if (valuesOf(sending.lines, 'upgrade').length === 0) {
+        socket.destroy();
+        const why = `${this.place.shown} switched protocols without being asked.`;
+        reject(new ProxyFault(502, 'server_unreachable', why));
+        return;
+      }
       socket.setTimeout(0);
       resolve({ response, upgraded: { socket, head } });
     });
