@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
 /** How long the main thread has had a core, in milliseconds; of a machine that does not say so, the whole process. */
-function cpuMs(): number {
+export function cpuMs(): number {
   try {
     return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'latin1').split(' ')[0]) / 1e6;
   } catch {
