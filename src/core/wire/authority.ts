@@ -9,14 +9,6 @@ const AUTHORITY = /^(\[[0-9a-f:.]{2,45}\]|[\w-]{1,63}(?:\.[\w-]{1,63})*\.?)(?::(
  * @returns null if the text is not host[:port]
  */
 export function normalizeAuthority(text: string): string | null {
-  if (text !== last.text) last = { text, authority: readAuthority(text) };
-  return last.authority;
-}
-
-/** What was read last: a client mostly calls one server, and a server mostly has one name. */
-let last: { readonly text: string; readonly authority: string | null } = { text: '', authority: null };
-
-function readAuthority(text: string): string | null {
   const match = AUTHORITY.exec(text.toLowerCase());
   if (match === null) return null;
   const [, host, port] = match;
