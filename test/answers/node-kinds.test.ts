@@ -187,6 +187,16 @@ const cases: Readonly<Record<string, Case>> = {
     proof: 'proven',
     text: 'hello world',
   },
+  'a digest of another kind': {
+    answer: (_, r) => having(r, 'unencoded-digest', 'sha-512=:AA==:').end('hello'),
+    proof: 'proven',
+    text: 'hello',
+  },
+  'a stream with a digest of another kind': {
+    answer: (_, r) => void Readable.from(['a', 'b']).pipe(having(r, 'unencoded-digest', 'sha-512=:AA==:')),
+    proof: 'stream',
+    text: 'ab',
+  },
   'a coded body of an announced length': {
     answer: (_, r) => having(r, 'content-encoding', 'gzip').end(gzipSync('plain')),
     proof: 'proven',

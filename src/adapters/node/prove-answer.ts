@@ -1,5 +1,5 @@
 import { andThen } from '../../core/and-then';
-import { BODY_HEADER, DIGEST_HEADER, KEY_HEADER, mayHaveBody } from '../../core/answers/answer';
+import { BODY_HEADER, DIGEST_HEADER, hasDigest, KEY_HEADER, mayHaveBody } from '../../core/answers/answer';
 import type { AnswerProof } from '../../core/answers/proof';
 import { SUCCESSION_HEADER } from '../../core/answers/succession';
 import { attached } from '../../core/attached';
@@ -203,7 +203,7 @@ class ProvenAnswer {
 
   #isStream(limitBytes: number | undefined): boolean {
     const { headers, status } = this.#head as HeldHead;
-    if (!mayHaveBody(this.#method, status) || fieldValue(headers, DIGEST_HEADER) !== undefined) return true;
+    if (!mayHaveBody(this.#method, status) || hasDigest(headers)) return true;
     return limitBytes === undefined || this.#queuedBytes > limitBytes;
   }
 
@@ -282,9 +282,10 @@ class ProvenAnswer {
   }
 }
 
-/** The proof of another answer, for example of one that a gateway passes on. */
+/** The proof of another answer, for example of one that a gateway passes on, and digests that callers cannot check. */
 function foreignProof(headers: HeldHead['headers']): HeadChanges | undefined {
   const names = [BODY_HEADER, KEY_HEADER, SUCCESSION_HEADER].filter((name) => headers[name] !== undefined);
+  if (headers[DIGEST_HEADER] !== undefined && !hasDigest(headers)) names.push(DIGEST_HEADER);
   for (const name of ['signature-input', 'signature']) {
     if (/(?:^|,)[ \t]*amesh=/.test(fieldValue(headers, name) ?? '')) names.push(name);
   }

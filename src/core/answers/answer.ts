@@ -1,5 +1,6 @@
 import type { CryptoProvider, MaybePromise } from '../crypto/provider';
 import { toBase64Url, toSlab } from '../encoding';
+import { hasSha256 } from '../wire/digest';
 import { fieldValue, type HeaderLines } from '../wire/view';
 
 /** An answer as far as it is signed: what `signAnswer()` gets, and what a client has received. */
@@ -61,6 +62,15 @@ export function coveredFields(headers: HeaderLines): string[] {
   const has = (name: string) => fieldValue(headers, name) !== undefined;
   const own = Object.keys(headers).filter((name) => name.startsWith('authmesh-') && has(name));
   return [...FIELDS.filter(has), ...own.sort()];
+}
+
+/**
+ * Whether an answer has a digest of its body that callers can check, with SHA-256. One with other digests alone is removed before
+ * the answer is signed.
+ */
+export function hasDigest(headers: HeaderLines): boolean {
+  const value = fieldValue(headers, DIGEST_HEADER);
+  return value !== undefined && hasSha256(value);
 }
 
 /** Whether an answer can have a body: not to HEAD, and not with a status that has none. */

@@ -1,3 +1,4 @@
+import { hasSha256 } from '../wire/digest';
 import { BODY_HEADER, DIGEST_HEADER, KEY_HEADER } from './answer';
 import { holdBack, isStream } from './hold-back';
 import type { AnswerProof } from './proof';
@@ -39,7 +40,7 @@ export async function proveHeld(
   const isWhole = whole !== undefined && whole.length <= maxAnswerBytes && !isStream(headers);
   const { bytes, body } = isWhole ? { bytes: whole, body: whole } : await holdBack(response, maxAnswerBytes);
   for (const name of OF_OTHERS) headers.delete(name);
-  if (bytes !== null) headers.delete(DIGEST_HEADER);
+  if (bytes !== null || !hasSha256(headers.get(DIGEST_HEADER) ?? '')) headers.delete(DIGEST_HEADER);
   if (body !== null && !headers.has('content-type')) headers.set('content-type', contentType);
   const { status } = response;
   const added = await proof.sign({ status, headers: linesOf(headers), body: bytes });
@@ -49,7 +50,7 @@ export async function proveHeld(
   if (bytes !== null) return new Response(body, { status, statusText: response.statusText, headers });
   // From the response itself: on Workers it has more than these, such as how its body is encoded.
   const own = new Response(body, response);
-  for (const name of OF_OTHERS) own.headers.delete(name);
+  for (const name of [...OF_OTHERS, DIGEST_HEADER]) own.headers.delete(name);
   for (const [name, value] of headers) if (name !== 'set-cookie') own.headers.set(name, value);
   return own;
 }

@@ -8,6 +8,7 @@ import {
   BODY_HEADER,
   coveredFields,
   DIGEST_HEADER,
+  hasDigest,
   KEY_HEADER,
   mayBeCovered,
   mayHaveBody,
@@ -61,7 +62,7 @@ export function signAnswer(
   crypto: Pick<CryptoProvider, 'sha256'>,
 ): MaybePromise<Record<string, string>> {
   const { status, headers, body } = answer;
-  if (!mayHaveBody(request.method, status) || fieldValue(headers, DIGEST_HEADER) !== undefined)
+  if (!mayHaveBody(request.method, status) || hasDigest(headers))
     return signWith({}, answer, request, signer, created);
   if (body === null) return signWith({ [BODY_HEADER]: 'unsigned' }, answer, request, signer, created);
   // Of the content, so compressing it changes nothing.

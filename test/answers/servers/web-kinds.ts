@@ -197,6 +197,16 @@ export const kinds: Readonly<Record<string, Kind>> = {
     proof: 'stream',
     text: 'abc',
   },
+  'a digest of another kind': {
+    answer: () => response('abc', { 'unencoded-digest': 'sha-512=:AA==:' }),
+    proof: 'proven',
+    text: 'abc',
+  },
+  'a stream with a digest of another kind': {
+    answer: () => response(trickling(), { 'unencoded-digest': 'sha-512=:AA==:' }),
+    proof: 'stream',
+    text: 'abc',
+  },
   'what a fetch() has brought, in pieces': {
     answer: (request) => fetch(new URL('/-/pieces', request.url)),
     proof: 'stream',
