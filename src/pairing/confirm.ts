@@ -15,7 +15,7 @@ export async function confirmTarget(
   // a URL was constructed locally, so no server sent it.
   if (!response.ok || response.redirected || response.url === '') return;
   try {
-    const target = (await list.current()).targetOf(hostOf(response.url));
+    const target = (await list.current()).targetOf(new URL(response.url).host);
     if (target?.unconfirmed === undefined) return;
     const { trust } = await device();
     await trust.update((document) => confirmDevice(document, target.deviceId));
@@ -23,11 +23,3 @@ export async function confirmTarget(
     // For example a read-only folder: the caller gets its response, and the next one tries again.
   }
 }
-
-/** The host of a URL, with its port. Most answers come from the URL of the one before, and to parse it takes long. */
-function hostOf(url: string): string {
-  if (url !== last.url) last = { url, host: new URL(url).host };
-  return last.host;
-}
-
-let last = { url: '', host: '' };

@@ -12,6 +12,10 @@ const MIB = 1_048_576;
 const big = 'x'.repeat(MIB + 1);
 const whole = 'y'.repeat(MIB);
 
+/** Of `hello`, and of another text: nobody can tell which one counts. */
+const TWO_DIGESTS =
+  'sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:, sha-256=:uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek=:';
+
 interface Case {
   readonly answer: NodeHandler;
   readonly proof: 'proven' | 'stream';
@@ -189,6 +193,11 @@ const cases: Readonly<Record<string, Case>> = {
   },
   'a digest of another kind': {
     answer: (_, r) => having(r, 'unencoded-digest', 'sha-512=:AA==:').end('hello'),
+    proof: 'proven',
+    text: 'hello',
+  },
+  'two digests of the same kind': {
+    answer: (_, r) => having(r, 'unencoded-digest', TWO_DIGESTS).end('hello'),
     proof: 'proven',
     text: 'hello',
   },

@@ -240,7 +240,7 @@ class ProvenAnswer {
 
   #finish(body: Uint8Array | null): MaybePromise<void> {
     const { status, headers, release } = this.#head as HeldHead;
-    const removed = foreignProof(headers);
+    const removed = removedFrom(headers);
     const kept = removed === undefined ? headers : { ...headers, ...removed };
     const open = (added: HeadChanges | null) => {
       release(added === null ? {} : removed === undefined ? added : { ...removed, ...added });
@@ -282,8 +282,8 @@ class ProvenAnswer {
   }
 }
 
-/** The proof of another answer, for example of one that a gateway passes on, and digests that callers cannot check. */
-function foreignProof(headers: HeldHead['headers']): HeadChanges | undefined {
+/** What may not stay: the proof of another answer, such as of one that a gateway passes on, and digests that callers cannot check. */
+function removedFrom(headers: HeldHead['headers']): HeadChanges | undefined {
   const names = [BODY_HEADER, KEY_HEADER, SUCCESSION_HEADER].filter((name) => headers[name] !== undefined);
   if (headers[DIGEST_HEADER] !== undefined && !hasDigest(headers)) names.push(DIGEST_HEADER);
   for (const name of ['signature-input', 'signature']) {

@@ -1,6 +1,6 @@
 import type { CryptoProvider, MaybePromise } from '../crypto/provider';
 import { toBase64Url, toSlab } from '../encoding';
-import { hasSha256 } from '../wire/digest';
+import { readPlainDigest } from '../wire/digest';
 import { fieldValue, type HeaderLines } from '../wire/view';
 
 /** An answer as far as it is signed: what `signAnswer()` gets, and what a client has received. */
@@ -65,12 +65,12 @@ export function coveredFields(headers: HeaderLines): string[] {
 }
 
 /**
- * Whether an answer has a digest of its body that callers can check, with SHA-256. One with other digests alone is removed before
- * the answer is signed.
+ * Whether an answer has a digest of its body that callers can check: exactly one with SHA-256, as they read it. Any other one is
+ * removed before the answer is signed.
  */
 export function hasDigest(headers: HeaderLines): boolean {
   const value = fieldValue(headers, DIGEST_HEADER);
-  return value !== undefined && hasSha256(value);
+  return value !== undefined && readPlainDigest(value) !== null;
 }
 
 /** Whether an answer can have a body: not to HEAD, and not with a status that has none. */

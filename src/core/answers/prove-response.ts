@@ -1,5 +1,4 @@
-import { hasSha256 } from '../wire/digest';
-import { BODY_HEADER, DIGEST_HEADER, KEY_HEADER } from './answer';
+import { BODY_HEADER, DIGEST_HEADER, hasDigest, KEY_HEADER } from './answer';
 import { holdBack, isStream } from './hold-back';
 import type { AnswerProof } from './proof';
 import { SUCCESSION_HEADER } from './succession';
@@ -40,7 +39,7 @@ export async function proveHeld(
   const isWhole = whole !== undefined && whole.length <= maxAnswerBytes && !isStream(headers);
   const { bytes, body } = isWhole ? { bytes: whole, body: whole } : await holdBack(response, maxAnswerBytes);
   for (const name of OF_OTHERS) headers.delete(name);
-  if (bytes !== null || !hasSha256(headers.get(DIGEST_HEADER) ?? '')) headers.delete(DIGEST_HEADER);
+  if (bytes !== null || !hasDigest(linesOf(headers))) headers.delete(DIGEST_HEADER);
   if (body !== null && !headers.has('content-type')) headers.set('content-type', contentType);
   const { status } = response;
   const added = await proof.sign({ status, headers: linesOf(headers), body: bytes });

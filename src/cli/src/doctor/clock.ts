@@ -1,6 +1,5 @@
 import type { Inspected } from '@authmesh/sdk/admin';
-import type { DeviceIdentity } from '@authmesh/sdk/admin/list';
-import { isLoopback } from '@authmesh/sdk/admin/list';
+import { type DeviceIdentity, isLoopback } from '@authmesh/sdk/admin/list';
 import { momentText } from '../words/duration';
 import { fetchFromHere } from './fetch';
 import { type Finding, failed, ok, skipped, warning } from './finding';
