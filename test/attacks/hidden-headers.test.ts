@@ -1,4 +1,4 @@
-import type { Server } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import { signRequest } from '@authmesh/sdk/core';
 import { verify as verifyHono } from '@authmesh/sdk/hono';
 import { getRequestListener } from '@hono/node-server';
@@ -172,5 +172,35 @@ describe.each(Object.entries(servers))('behind a thousand header lines, %s', (_,
     ]);
     expect(status).toBe(200);
     expect(JSON.parse(body)).toEqual({ type: 'application/json', got: BODY });
+  });
+});
+
+describe('a server with a maxHeadersCount of its own', () => {
+  async function send(maxHeadersCount: number, padding: readonly string[], body: string) {
+    const own = createServer(servers['node:http']());
+    own.maxHeadersCount = maxHeadersCount;
+    const server = await listen(own);
+    try {
+      const { authority } = server;
+      const view = { method: 'POST', target: '/transfer', authority, headers: {}, body: Buffer.from(body) };
+      const { headers } = await signRequest(view, machines.signer);
+      const signed = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+      const lines = [`Host: ${authority}`, ...signed, ...padding, `Content-Length: ${BODY.length}`];
+      return await exchange(server.port, head('POST /transfer HTTP/1.1', lines), BODY);
+    } finally {
+      await server.close();
+    }
+  }
+
+  it('lets no length hide behind fewer lines', async () => {
+    expect((await send(50, PADDING.slice(0, 100), '')).status).toBe(401);
+    expect(machines.refusals.at(-1)?.code).toBe('content_digest_missing');
+  });
+
+  it('sees all lines where there is no limit', async () => {
+    expect((await send(0, DEEP, '')).status).toBe(401);
+    const { status, body } = await send(0, DEEP, BODY);
+    expect(status).toBe(200);
+    expect(JSON.parse(body)).toEqual({ type: null, got: BODY });
   });
 });
