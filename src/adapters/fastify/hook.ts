@@ -1,9 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
+import { expectWhole, proveAnswer } from '../node/answers/prove-answer';
+import { refuse } from '../node/answers/refuse';
 import { markPrivate } from '../node/mark-private';
-import { expectWhole, proveAnswer } from '../node/prove-answer';
-import { refuse } from '../node/refuse';
 import type { NodeRequest, NodeResponse } from '../node/request';
 import { nodeView } from '../node/view';
 

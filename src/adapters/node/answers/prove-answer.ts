@@ -1,13 +1,14 @@
-import { andThen } from '../../core/and-then';
-import { BODY_HEADER, DIGEST_HEADER, hasDigest, KEY_HEADER, mayHaveBody } from '../../core/answers/answer';
-import type { AnswerProof } from '../../core/answers/proof';
-import { SUCCESSION_HEADER } from '../../core/answers/succession';
-import { attached } from '../../core/attached';
-import type { MaybePromise } from '../../core/crypto/provider';
-import { fieldValue } from '../../core/wire/view';
+import { andThen } from '../../../core/and-then';
+import { BODY_HEADER, DIGEST_HEADER, hasDigest, KEY_HEADER, mayHaveBody } from '../../../core/answers/answer';
+import type { AnswerProof } from '../../../core/answers/proof';
+import { SUCCESSION_HEADER } from '../../../core/answers/succession';
+import { attached } from '../../../core/attached';
+import type { MaybePromise } from '../../../core/crypto/provider';
+import { fieldValue } from '../../../core/wire/view';
+import { isHttp2Response, type NodeRequest, type NodeResponse } from '../request';
+import { endLate, markEnded, unmarkEnded, writeLate } from './held-end';
 import { type HeadChanges, type HeldHead, holdHead } from './held-head';
 import { isCoded, plainBody } from './plain-body';
-import { isHttp2Response, type NodeRequest, type NodeResponse } from './request';
 import { readEnd, readWrite, valueIn, type Written } from './written';
 
 /** How much of a stream waits for its signature before the writer has to wait, too, in bytes: as much as zlib buffers. */
@@ -104,11 +105,6 @@ class ProvenAnswer {
 
   expectWhole(): void {
     this.#isWhole = true;
-  }
-
-  /** Whether the end of the answer was written, and is not released yet. */
-  get isEndHeld(): boolean {
-    return this.#isEndHeld;
   }
 
   #passes(): boolean {
@@ -260,7 +256,7 @@ class ProvenAnswer {
     const { write, end, flushHeaders } = this.#beneath;
     const queue = this.#queue;
     this.#queue = [];
-    if (this.#isEndHeld && !isHttp2Response(response)) response.finished = false;
+    if (this.#isEndHeld) unmarkEnded(response);
     this.#isEndHeld = false;
     let isReady = true;
     for (const { given, encoding, callback } of queue)
@@ -290,50 +286,4 @@ function removedFrom(headers: HeldHead['headers']): HeadChanges | undefined {
     if (/(?:^|,)[ \t]*amesh=/.test(fieldValue(headers, name) ?? '')) names.push(name);
   }
   return names.length === 0 ? undefined : Object.fromEntries(names.map((name) => [name, undefined]));
-}
-
-/**
- * Until its bytes are released, an answer looks as if Node had taken its end. What Node itself says is hidden by properties that
- * stay: to delete one would make every later access to the response slow.
- */
-function markEnded(response: Methods): void {
-  if (isHttp2Response(response)) {
-    Object.defineProperties(response, ENDED_HTTP2);
-    return;
-  }
-  Object.defineProperties(response, ENDED_HTTP1);
-  response.finished = true;
-}
-
-/**
- * What a response shows until its end is released. All responses share the getters: with getters of its own, each would
- * have a shape of its own, and whatever uses it would be slow.
- */
-const ENDED_HTTP1 = untilReleased({ writableFinished: false });
-const ENDED_HTTP2 = untilReleased({ finished: true, writableEnded: true });
-
-function untilReleased(shown: Readonly<Record<string, boolean>>): PropertyDescriptorMap {
-  const descriptors = Object.entries(shown).map(([name, value]) => ({
-    [name]: {
-      configurable: true,
-      get(this: object) {
-        return answers.get(this)?.isEndHeld ? value : Reflect.get(Object.getPrototypeOf(this), name, this);
-      },
-    },
-  }));
-  return Object.assign({}, ...descriptors);
-}
-
-/** What Node does with a write after the end. */
-function writeLate(response: Methods, args: unknown[]): boolean {
-  const callback = readWrite(args)?.callback;
-  if (!isHttp2Response(response)) return Object.getPrototypeOf(response).write.apply(response, args);
-  if (callback !== undefined) process.nextTick(callback, new Error('write after end'));
-  return false;
-}
-
-function endLate(response: Methods, args: unknown[]): void {
-  const callback = readEnd(args)?.callback;
-  if (!isHttp2Response(response)) Object.getPrototypeOf(response).end.apply(response, args);
-  else if (callback !== undefined) process.nextTick(callback);
 }

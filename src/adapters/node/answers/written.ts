@@ -1,4 +1,4 @@
-import type { NodeResponse } from './request';
+import type { NodeResponse } from '../request';
 
 /** What a handler has written, as bytes. */
 export interface Written {

@@ -1,8 +1,8 @@
 import type { Http2ServerResponse, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { Socket } from 'node:net';
-import { mayBeCovered } from '../../core/answers/answer';
-import type { HeaderLines } from '../../core/wire/view';
-import { isHttp2Response, type NodeResponse } from './request';
+import { mayBeCovered } from '../../../core/answers/answer';
+import type { HeaderLines } from '../../../core/wire/view';
+import { isHttp2Response, type NodeResponse } from '../request';
 
 /** Headers to set, or to remove where undefined, by lower-case name. */
 export type HeadChanges = Readonly<Record<string, string | undefined>>;

@@ -1,10 +1,10 @@
 import type { ServerResponse } from 'node:http';
-import { coveredFields } from '../../core/answers/answer';
-import type { AnswerHeaders, Refused } from '../../core/verify/verdict';
+import { coveredFields } from '../../../core/answers/answer';
+import type { AnswerHeaders, Refused } from '../../../core/verify/verdict';
+import { isHttp2, type NodeRequest, type NodeResponse } from '../request';
+import { discardRest, isFromParser } from '../transport';
 import { holdHead } from './held-head';
 import { letPass } from './prove-answer';
-import { isHttp2, type NodeRequest, type NodeResponse } from './request';
-import { discardRest, isFromParser } from './transport';
 
 /**
  * Sends a refusal. If the body is still arriving, it closes the connection, or the HTTP/2 stream, after the response, so

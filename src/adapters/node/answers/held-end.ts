@@ -1,0 +1,64 @@
+import { attached } from '../../../core/attached';
+import { isHttp2Response } from '../request';
+import { readEnd, readWrite } from './written';
+
+/** What has become of an end that was written before it could be sent. */
+const ends = attached<'held' | 'released'>();
+
+interface Response {
+  finished: boolean;
+}
+
+/**
+ * Until its bytes are released, an answer looks as if Node had taken its end. What Node itself says is hidden by properties that
+ * stay: to delete one would make every later access to the response slow.
+ */
+export function markEnded(response: Response): void {
+  ends.set(response, 'held');
+  if (isHttp2Response(response)) {
+    Object.defineProperties(response, ENDED_HTTP2);
+    return;
+  }
+  Object.defineProperties(response, ENDED_HTTP1);
+  response.finished = true;
+}
+
+/** Lets the response show again what Node says. Call it before the end is released. */
+export function unmarkEnded(response: Response): void {
+  ends.set(response, 'released');
+  if (!isHttp2Response(response)) response.finished = false;
+}
+
+/**
+ * What a response shows until its end is released. All responses share the getters: with getters of its own, each would
+ * have a shape of its own, and whatever uses it would be slow.
+ */
+const ENDED_HTTP1 = untilReleased({ writableFinished: false });
+const ENDED_HTTP2 = untilReleased({ finished: true, writableEnded: true });
+
+function untilReleased(shown: Readonly<Record<string, boolean>>): PropertyDescriptorMap {
+  const descriptors = Object.entries(shown).map(([name, value]) => ({
+    [name]: {
+      configurable: true,
+      get(this: object) {
+        return ends.get(this) === 'held' ? value : Reflect.get(Object.getPrototypeOf(this), name, this);
+      },
+    },
+  }));
+  return Object.assign({}, ...descriptors);
+}
+
+/** What Node does with a write after the end. */
+export function writeLate(response: object, args: unknown[]): boolean {
+  const callback = readWrite(args)?.callback;
+  if (!isHttp2Response(response)) return Object.getPrototypeOf(response).write.apply(response, args);
+  if (callback !== undefined) process.nextTick(callback, new Error('write after end'));
+  return false;
+}
+
+/** What Node does with another end. */
+export function endLate(response: object, args: unknown[]): void {
+  const callback = readEnd(args)?.callback;
+  if (!isHttp2Response(response)) Object.getPrototypeOf(response).end.apply(response, args);
+  else if (callback !== undefined) process.nextTick(callback);
+}
