@@ -8,7 +8,7 @@ export const MACHINE_CODES = /* @__PURE__ */ defineCodes({
   },
   unknown_target: {
     cause: 'No target in the allow list of this machine has that host.',
-    fix: 'Call it by a host that amesh list shows, or pair with it, or add the host by hand',
+    fix: 'Call it by a host that amesh list shows, or pair with it, or add the host by hand; LINE is what amesh trust export prints there',
     command: ['amesh', 'trust', 'add', '--role', 'target', '--host', 'HOST:PORT', 'LINE'],
   },
   identity_exists: {

@@ -7,6 +7,7 @@ import { UsageError } from '../errors/errors';
 import { machineDir, openMachine } from '../machine/machine';
 import { confirm, isAttended } from '../terminal/prompt';
 import { here } from '../words/here';
+import { likelyUrl } from '../words/likely-url';
 import { table } from '../words/table';
 import { compromised } from './rotate-compromised';
 import { toldNotes, toUrls, URLS_ARG } from './rotate-urls';
@@ -165,6 +166,12 @@ function nextNotes(followers: Followers): string[] {
     ...(refused.length === 0 ? [] : [`! ${namesOf(refused)} refused it: see the log there.`]),
     isDone
       ? `  To remove the former key:  ${here('amesh rotate finish')}`
-      : `  To tell one now:  ${here('amesh rotate https://HOST/PATH')}   To take it back:  ${here('amesh rotate withdraw')}`,
+      : `  To tell one now:  ${here(`amesh rotate ${urlOf(targets)}`)}   To take it back:  ${here('amesh rotate withdraw')}`,
   ];
+}
+
+/** Where to tell the first target that has to be told. Its path is not known: it is any that is protected there. */
+function urlOf(targets: Followers['targets']): string {
+  const [host] = targets.flatMap(({ hasFollowed, hosts }) => (hasFollowed ? [] : hosts));
+  return `${host === undefined ? 'https://HOST/' : likelyUrl(host)}PATH`;
 }
