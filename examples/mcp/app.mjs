@@ -3,13 +3,13 @@ import { hasScope } from '@authmesh/sdk';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import express from 'express';
 import { createEventStore } from './event-store.mjs';
-import { createTickets } from './tickets.mjs';
+import { createTools, newTickets } from './tickets.mjs';
 
 const MOST_SESSIONS = 20; // of one caller
 
 /** @param amesh the instance of this machine; a test has another one */
 export function createApp(amesh) {
-  const sessions = new Map();
+  const [tickets, sessions] = [newTickets(), new Map()];
   const app = express();
   app.disable('x-powered-by');
 
@@ -33,7 +33,7 @@ export function createApp(amesh) {
       onsessioninitialized: (newId) => void sessions.set(newId, { transport, owner: deviceId }),
     });
     transport.onclose = () => sessions.delete(transport.sessionId);
-    await createTickets(hasScope).connect(transport);
+    await createTools(tickets, hasScope).connect(transport);
     await transport.handleRequest(req, res, req.body);
   });
   return app;

@@ -1,11 +1,13 @@
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { z } from 'zod';
 
-const tickets = new Map([[7, { title: 'The kettle is cold', isOpen: true }]]);
 const text = (message) => ({ content: [{ type: 'text', text: message }] });
 
+/** What all sessions of a server share. */
+export const newTickets = () => new Map([[7, { title: 'The kettle is cold', isOpen: true }]]);
+
 /** The tools of one session. Each says which scope its caller needs. */
-export function createTickets(hasScope) {
+export function createTools(tickets, hasScope) {
   const server = new McpServer({ name: 'tickets', version: '1.0.0' });
   const tool = (name, scope, config, run) =>
     server.registerTool(name, config, (args, extra) =>
