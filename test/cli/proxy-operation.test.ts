@@ -299,7 +299,7 @@ describe('what it does not start with', () => {
     ]);
     const add = proxied.caller.here('amesh trust add --role target --host other.example LINE');
     expect(error.hint).toBe(
-      `Call it by a host that amesh list shows, or pair with it, or add the host by hand: ${add}`,
+      `Call it by a host that amesh list shows, or pair with it, or add the host by hand; LINE is what amesh trust export prints there: ${add}`,
     );
   });
 

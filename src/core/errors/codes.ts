@@ -73,7 +73,7 @@ export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
     status: 401,
     wire: 'unauthorized',
     cause: 'The statement in AuthMesh-Key does not make the key of this request a working key of the device.',
-    fix: 'The log says what is wrong with it. If its time is: set the clock of the caller (NTP). If the machines were paired again, or keys were cut: restart the caller, and its device signs a new statement. For a delegate, make a new one on its device: amesh delegate',
+    fix: 'Check the clock of the caller (NTP) and restart it: its device signs a new statement. For a delegate, make a new one on its device: amesh delegate',
   },
   delegate_revoked: {
     status: 401,
