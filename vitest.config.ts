@@ -2,6 +2,8 @@ import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
+import { isFull } from './test/support/full.ts';
+import { isLong, leftOut } from './test/support/long-files.ts';
 import tsconfig from './tsconfig.json' with { type: 'json' };
 
 const source = (path: string) => new URL(path, import.meta.url).pathname;
@@ -11,10 +13,14 @@ const alias = Object.entries(tsconfig.compilerOptions.paths)
   .sort(([a], [b]) => b.length - a.length)
   .map(([find, [path]]) => ({ find, replacement: source(path as string) }));
 
-const TESTS = readdirSync(source('test'), { recursive: true, encoding: 'utf8' })
+const ALL_TESTS = readdirSync(source('test'), { recursive: true, encoding: 'utf8' })
   .map((path) => `test/${path.replaceAll('\\', '/')}`)
   .filter((path) => path.endsWith('.test.ts'))
   .sort();
+
+/** Whether to run the short files alone. Somebody who names a file or folder gets all of it. */
+const isShort = !isFull && !process.argv.slice(2).some((word) => word !== 'run' && !word.startsWith('-'));
+const TESTS = isShort ? ALL_TESTS.filter((path) => !isLong(path)) : ALL_TESTS;
 
 /**
  * Tests that leave their process as they found it: each group shares its processes, and loads each module once in each. A file
@@ -136,6 +142,7 @@ export default defineConfig({
     // What was made of a module is the same in each project, in each run and on each Node.
     experimental: { fsModuleCache: true },
     silent: 'passed-only',
+    reporters: isShort ? ['default', { onTestRunEnd: () => console.log(leftOut(ALL_TESTS)) }] : ['default'],
     // Many tests wait for real processes and sockets: more at once than there are cores. With still more the processes
     // that tests start have too little of them.
     maxWorkers: availableParallelism() + 2,

@@ -22,9 +22,9 @@ import { Project, Sandbox } from './sandbox';
 
 /** The only blocks that are not run here: what they say, and why. */
 const NOT_RUN: readonly string[] = [
-  'CONTRIBUTING.md: installs packages and runs the whole suite',
+  'CONTRIBUTING.md: installs packages and runs the suite',
   'README.md: needs the package registry',
-  'README.md: installs packages and runs the whole suite',
+  'README.md: installs packages and runs the suite',
   'docs/delegates.md: run by test/delegates/delegate.test.ts',
   'docs/delegates.md: needs a container runtime',
   'docs/delegates.md: needs a CI service',
