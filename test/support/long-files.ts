@@ -9,8 +9,8 @@ const LONG: Readonly<Record<string, RegExp>> = {
     /^(?:bootstrap\/(?:fleet|repeats)|cli\/(?:moved-fleet|rotate-shared|shared-store|take-over)|delegates\/fleet|redis\/(?:attacks|comeback|deadline.*|fleet|topologies)|relay\/(?:cluster|packed|process|redis-attacks|redis-failures|self-hosting|siege)|rotation\/(?:everywhere|lies|shared-kill|under-load)|storage\/(?:attacks|concurrency|eviction|shared-list)|trust\/concurrency|workers\/take-over)\./,
   'kills at each step, and histories':
     /^(?:pairing\/(?:client-trust|crash|drop)|trust\/(?:kill|rotation-model|setup))\./,
-  'other runtimes, and older frameworks':
-    /^(?:adapters\/stream-runtimes|answers\/(?:moved-target|node-middleware|web-.*)|contract\/(?:express4|fastify4|fetch-.*|h3|hono-(?:bun|deno|workerd)|koa|lambda)|runtimes\/(?:matrix|proofs))\./,
+  'other runtimes and languages, and older frameworks':
+    /^(?:adapters\/stream-runtimes|answers\/(?:moved-target|node-middleware|web-.*)|contract\/(?:express4|fastify4|fetch-.*|h3|hono-(?:bun|deno|workerd)|koa|lambda)|http-clients\/contract|runtimes\/.*)\./,
   "the system's stores for keys":
     /^keys\/(?:external|keychain|secret-variables|secrets-in-memory|secure-enclave|ssh-agent|tpm2-working-keys)\./,
   'proxies and networks':
