@@ -4,6 +4,8 @@ interface Facts {
   readonly wire?: string;
   readonly cause: string;
   readonly fix: string;
+  /** What the fix ends with. */
+  readonly command?: readonly string[];
 }
 
 /**
@@ -32,8 +34,9 @@ export function errorsPage(
   for (const code of missing) {
     const before = names[names.indexOf(code) - 1];
     const section = sections.filter(isSection).find(({ texts }) => before === undefined || texts.has(before));
-    const { cause, fix } = codes[code] as Facts;
-    section?.texts.set(code, `**Cause:** ${cause}\n\n**Fix:** ${fix}\n`);
+    const { cause, fix, command } = codes[code] as Facts;
+    const advice = command === undefined ? fix : `${fix}: \`${command.join(' ')}\``;
+    section?.texts.set(code, `**Cause:** ${cause}\n\n**Fix:** ${advice}\n`);
   }
   const rest = sections.map((section) =>
     isSection(section)
