@@ -5,7 +5,7 @@ interface Facts {
   readonly cause: string;
   readonly fix: string;
   /** What the fix ends with. */
-  readonly command?: readonly string[];
+  readonly command?: readonly string[] | undefined;
 }
 
 /**
