@@ -1,4 +1,17 @@
-/** Chains without a promise where there is none: most requests need no extra turn of the event loop. */
-export function andThen<T, U>(value: T | Promise<T>, next: (value: T) => U | Promise<U>): U | Promise<U> {
-  return value instanceof Promise ? value.then(next) : next(value);
+/** Whether it is a promise, of whatever class: those of libraries and of other realms are no instances of `Promise`. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';
+}
+
+/**
+ * Chains without a promise where there is none: most requests need no extra turn of the event loop.
+ *
+ * @param value may be a promise of any class, since it may come from code of others
+ */
+export function andThen<T, U>(
+  value: T | PromiseLike<T>,
+  next: (value: T) => U | Promise<U>,
+  failed?: (error: unknown) => never,
+): U | Promise<U> {
+  return isThenable(value) ? Promise.resolve(value).then(next, failed) : next(value as T);
 }

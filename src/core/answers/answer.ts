@@ -1,3 +1,4 @@
+import { andThen } from '../and-then';
 import type { CryptoProvider, MaybePromise } from '../crypto/provider';
 import { toBase64Url, toSlab } from '../encoding';
 import { readPlainDigest } from '../wire/digest';
@@ -83,8 +84,7 @@ export function enrolmentNonce(
   body: Uint8Array,
   crypto: Pick<CryptoProvider, 'sha256'>,
 ): MaybePromise<string> {
-  const digest = crypto.sha256(body);
-  return digest instanceof Promise ? digest.then(toBase64Url) : toBase64Url(digest);
+  return andThen(crypto.sha256(body), toBase64Url);
 }
 
 /**
@@ -102,6 +102,5 @@ export function answerNonce(
   const bytes = new Uint8Array(text.length + signature.length);
   bytes.set(text);
   bytes.set(signature, text.length);
-  const digest = crypto.sha256(bytes);
-  return digest instanceof Promise ? digest.then(toBase64Url) : toBase64Url(digest);
+  return andThen(crypto.sha256(bytes), toBase64Url);
 }

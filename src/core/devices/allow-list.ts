@@ -1,3 +1,4 @@
+import { andThen } from '../and-then';
 import { assertCompressedPoint } from '../crypto/points';
 import type { CryptoProvider, MaybePromise } from '../crypto/provider';
 import { fromBase64Url, toBase64Url } from '../encoding';
@@ -194,8 +195,7 @@ export function deviceIdOf(
   crypto: Pick<CryptoProvider, 'sha256'>,
 ): MaybePromise<string> {
   assertCompressedPoint(publicKey);
-  const digest = crypto.sha256(publicKey);
-  return digest instanceof Promise ? digest.then(toDeviceId) : toDeviceId(digest);
+  return andThen(crypto.sha256(publicKey), toDeviceId);
 }
 
 function toDeviceId(digest: Uint8Array): string {

@@ -1,3 +1,5 @@
+import { isThenable } from '../and-then';
+
 /**
  * Calls a user's callback. An error that it throws, or rejects with, goes to the console and stops nothing.
  *
@@ -7,7 +9,7 @@ export function callSafely(call: () => unknown, name = 'onRefusal'): void {
   const tell = (error: unknown) => console.error(`amesh: ${name} threw`, error);
   try {
     const result = call();
-    if (result instanceof Promise) result.catch(tell);
+    if (isThenable(result)) result.then(undefined, tell);
   } catch (error) {
     tell(error);
   }

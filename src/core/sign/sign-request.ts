@@ -1,4 +1,5 @@
 import { clientCrypto } from '#crypto';
+import { isThenable } from '../and-then';
 import { ACCEPT_SIGNATURE, ASK } from '../answers/answer';
 import type { ClientCrypto, CryptoProvider, Signer } from '../crypto/provider';
 import { deviceIdOf } from '../devices/allow-list';
@@ -135,7 +136,7 @@ export async function signParts(
   }
   if (targetDeviceId !== undefined) added['authmesh-target'] = targetDeviceId;
   const opening = signer.requestSigner?.();
-  const worker = opening instanceof Promise ? await opening : opening;
+  const worker = isThenable(opening) ? await opening : opening;
   if (worker !== undefined) added['authmesh-key'] = worker.statement;
   else if (fieldValue(view.headers, 'authmesh-key') !== undefined)
     throw new TypeError('This request has the AuthMesh-Key of another signature: remove it first.');

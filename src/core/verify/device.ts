@@ -1,3 +1,4 @@
+import { andThen } from '../and-then';
 import type { MaybePromise } from '../crypto/provider';
 import type { AllowList, AllowListSource, TrustedDevice } from '../devices/allow-list';
 import { commonScopes, covers, missingScope } from '../devices/scopes';
@@ -10,8 +11,7 @@ import type { VerifySettings } from './options';
 /** @throws AmeshError with a refusal code, whatever the source throws */
 export function readAllowList(source: AllowListSource): MaybePromise<AllowList> {
   try {
-    const list = source.current();
-    return list instanceof Promise ? list.catch(listFailed) : list;
+    return andThen(source.current(), (list) => list, listFailed);
   } catch (error) {
     return listFailed(error);
   }

@@ -1,3 +1,4 @@
+import { andThen } from '../and-then';
 import type { MaybePromise } from '../crypto/provider';
 import { NonceStoreUnavailableError } from '../errors/amesh-error';
 import { REQUEST_CODES } from '../errors/codes';
@@ -33,8 +34,11 @@ export function claimNonce(
     return checkStart(created, store.startedAt, nowMs); // it may have lost its nonces since check 4
   };
   try {
-    const answer = store.claim(deviceId, nonce, keepUntilMs(store, created, nowMs, settings));
-    return answer instanceof Promise ? answer.then(conclude, storeFailed) : conclude(answer);
+    return andThen(
+      store.claim(deviceId, nonce, keepUntilMs(store, created, nowMs, settings)),
+      conclude,
+      storeFailed,
+    );
   } catch (error) {
     return storeFailed(error);
   }

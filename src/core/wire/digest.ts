@@ -1,3 +1,4 @@
+import { andThen } from '../and-then';
 import type { ClientCrypto, MaybePromise } from '../crypto/provider';
 import { fromBase64, toBase64 } from '../encoding';
 import { readDictionary } from './dictionary';
@@ -8,8 +9,7 @@ import { readDictionary } from './dictionary';
  * @see RFC 9530 section 2
  */
 export function contentDigest(body: Uint8Array, crypto: Pick<ClientCrypto, 'sha256'>): MaybePromise<string> {
-  const digest = crypto.sha256(body);
-  return digest instanceof Promise ? digest.then(write) : write(digest);
+  return andThen(crypto.sha256(body), write);
 }
 
 function write(digest: Uint8Array): string {
