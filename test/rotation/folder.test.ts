@@ -14,7 +14,9 @@ import {
   tellTargets,
 } from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { meet, type Target } from './targets';
+import { LiveDevice } from '../../src/machine/rotation/live-device';
+import { openFormer, openKey, reopenTrust } from '../../src/machine/setup/open-device';
+import { meet, noteOf, type Target } from './targets';
 
 const DAY_MS = 86_400_000;
 
@@ -66,6 +68,53 @@ describe('a running process', () => {
     for (const one of [amesh, restarted])
       await expect.poll(async () => (await one.identity()).deviceId).toBe(begun.next.deviceId);
     expect((await createAmesh({ dir, env: {} }).identity()).deviceId).toBe(begun.next.deviceId);
+  });
+
+  it('that began without the former key survives a change of rotation.json, and uses the key once it is back', async () => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown) => void unhandled.push(error);
+    process.on('unhandledRejection', note);
+    const { rotation: begun } = await rotateKey(dir, {});
+    const path = join(dir, begun.former.key.ref);
+    const pem = await readFile(path);
+    await rm(path);
+    const amesh = createAmesh({ dir, env: {}, answers: 'off', onRefusal: () => {} });
+    const call = async () => [(await amesh.fetch(target.url)).status, target.received.at(-1)?.signedBy];
+    expect(await call()).toEqual([401, begun.next.deviceId]);
+    expect(logged.join('\n')).toContain('The former key of this machine cannot be used');
+    for (const at of [1, 2]) {
+      await noteOf(dir, target, { state: 'waiting', at });
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await amesh.identity(); // looks at the folder
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    process.off('unhandledRejection', note);
+    expect(unhandled).toEqual([]); // it would end the process
+    await writeFile(path, pem, { mode: 0o600 });
+    expect(await call()).toEqual([200, begun.former.deviceId]);
+  });
+
+  it('opens the former key once, and not before a request needs it: that may ask a person', async () => {
+    await rotateKey(dir, {});
+    const { store } = caller;
+    const openedKeys = vi.fn((identity: Parameters<typeof openKey>[0]) => openKey(identity, store, {}));
+    const live = new LiveDevice({
+      store,
+      open,
+      openKey: openedKeys,
+      openFormer: (replaced) => openFormer(store, replaced, {}, null),
+      reopenTrust: (device) => reopenTrust(device, {}, null),
+      tell: () => {},
+    });
+    const changed = async (at: number) => {
+      await noteOf(dir, target, { state: 'waiting', at });
+      return live.fresh();
+    };
+    await live.fresh();
+    for (const at of [1, 2]) await changed(at);
+    expect(openedKeys).not.toHaveBeenCalled();
+    for (const at of [3, 4]) await (await changed(at)).former();
+    expect(openedKeys).toHaveBeenCalledOnce();
   });
 
   it('remembers what targets say while its folder cannot be written, says that once, and writes it later', async () => {

@@ -150,15 +150,10 @@ export class LiveDevice {
     const { store, openKey } = this.#options;
     const found = await readRotationFile(store).catch(() => null);
     const rotation = found !== null && isOn(found, device) ? found : null;
-    let opening = rotation === null ? undefined : formerOf(rotation, device, before);
-    const former = () => {
-      if (rotation === null) return Promise.reject(new Error('There is no former key.'));
-      opening ??= openKey(rotation.former).catch((error) => {
-        opening = undefined;
-        throw error;
-      });
-      return opening;
-    };
+    const former =
+      rotation === null
+        ? () => Promise.reject(new Error('There is no former key.'))
+        : formerOf(rotation, device, before, openKey);
     return { device, rotation, former };
   }
 
@@ -182,16 +177,27 @@ function isOn(rotation: OwnRotation, { identity, signer }: Device): boolean {
   return isKeyOf(next, signer) || (withdrawnAt !== undefined && isKeyOf(former, signer));
 }
 
-/** A key that this process has open already. */
+/**
+ * Opens the former key at the first use, unless this process has it open already; after a failure the next use tries again. Nothing
+ * opens it before a request needs it, since that may ask a person, or fail.
+ */
 function formerOf(
   { former }: OwnRotation,
   { signer }: Device,
   before: Opened | undefined,
-): Promise<Signer> | undefined {
-  if (isKeyOf(former, signer)) return Promise.resolve(signer);
-  if (before === undefined) return undefined;
-  if (isKeyOf(former, before.device.signer)) return Promise.resolve(before.device.signer);
-  return before.rotation?.former.deviceId === former.deviceId ? before.former() : undefined;
+  openKey: LiveDeviceOptions['openKey'],
+): Opened['former'] {
+  const open = [signer, before?.device.signer].find((key) => key !== undefined && isKeyOf(former, key));
+  if (open !== undefined) return () => Promise.resolve(open);
+  if (before?.rotation?.former.deviceId === former.deviceId) return before.former;
+  let opening: Promise<Signer> | undefined;
+  return () => {
+    opening ??= openKey(former).catch((error) => {
+      opening = undefined;
+      throw error;
+    });
+    return opening;
+  };
 }
 
 /** The key itself, for what no working key may say. */
