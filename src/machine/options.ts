@@ -101,7 +101,7 @@ export interface AmeshSettings {
 }
 
 /**
- * Checks all options except those that {@link createPreparer} checks: `format`, `answers`, `fetch` and
+ * Checks all options except those that `readOptions()` of core/sign checks: `format`, `answers`, `fetch` and
  * `maxBufferedBytes`.
  *
  * @throws TypeError for an unknown name or a wrong value

@@ -10,7 +10,7 @@ import {
   type ListHead,
   openDevice,
 } from '@authmesh/sdk/admin';
-import { InMemoryNonceStore, type NonceStore } from '@authmesh/sdk/core';
+import { AmeshError, CODES, InMemoryNonceStore, type NonceStore } from '@authmesh/sdk/core';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ListDraft } from '../../src/trust/format/draft';
@@ -288,4 +288,16 @@ describe('leases after the clock was set back', () => {
   it('that have ended are not renewed by use', async () => {
     expect(await renewed(10_001)).toBe(head);
   });
+});
+
+it('is told 503 when a nonce store fails with a code that is not for clients', async () => {
+  const nonceStore: NonceStore = {
+    startedAt: 0,
+    claim: () => Promise.reject(new AmeshError(CODES.store_busy)),
+  };
+  const target = await enrolling.target({ enroll: true, nonceStore });
+  const { token } = await target.grant();
+  const response = await sendEnrolment(target.origin, await forgeEnrolment(token, target.authority));
+  expect([response.status, await response.json()]).toMatchObject([503, { error: 'nonce_store_unavailable' }]);
+  expect(target.refusals).toMatchObject([{ code: 'nonce_store_unavailable' }]);
 });

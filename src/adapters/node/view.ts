@@ -1,3 +1,4 @@
+import { DECIDING_FIELDS } from '../../core/wire/base';
 import type { RequestView } from '../../core/wire/view';
 import { bodySource, hasBody, isUnread } from './body';
 import { gateBody } from './gate-body';
@@ -42,15 +43,9 @@ export function nodeView(
 /** A value that no header line can have, so that a signature over it never matches. */
 const HIDDEN = '\0';
 /** The headers that decide about a request or its signature. */
-const WATCHED = [
-  'accept-signature',
+const WATCHED: readonly string[] = [
+  ...DECIDING_FIELDS,
   'authorization',
-  'authmesh-key',
-  'authmesh-rotation',
-  'authmesh-target',
-  'content-digest',
-  'content-encoding',
-  'content-type',
   'host',
   'signature',
   'signature-input',

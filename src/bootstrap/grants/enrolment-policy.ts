@@ -7,6 +7,7 @@ import { REQUEST_CODES, SERVER_CODES } from '../../core/errors/codes';
 import { type Fault, toFault } from '../../core/errors/fault';
 import type { EnrolmentRequest } from '../../core/verify/enroller';
 import { checkFreshness, checkStart, keepUntilMs } from '../../core/verify/freshness';
+import { storeFailed } from '../../core/verify/nonce';
 import { TRUST_CODES } from '../../trust/errors/codes';
 import type { PagedList } from '../../trust/format/paged-list';
 import type { Grant } from '../../trust/format/tokens';
@@ -43,9 +44,9 @@ export async function verifyEnrolment(
 ): Promise<Enrollee> {
   if (!matchesPattern(grant.names, facts.name) || cleanName(facts.name) !== facts.name)
     throw refused('The grant is not for a caller of this name.');
-  if (!(await (await importKey(grant.publicKey)).verify(grantSignature, message)))
+  if (!(await (await importKey(grant.publicKey, 'grant')).verify(grantSignature, message)))
     throw refused('It is not signed with the key of the grant.');
-  if (!(await (await importKey(facts.key)).verify(callerSignature, message)))
+  if (!(await (await importKey(facts.key, 'caller')).verify(callerSignature, message)))
     throw refused('It is not signed with the key of the caller that it names.');
   const deviceId = await deviceIdOf(fromBase64Url(facts.key) as Uint8Array, cryptoProvider);
   return { deviceId, publicKey: facts.key, friendlyName: facts.name };
@@ -81,9 +82,7 @@ export async function claimNonce(
   try {
     isNew = await nonceStore.claim(deviceId, nonce, keepUntilMs(nonceStore, time, nowMs, settings));
   } catch (cause) {
-    throw isAmeshError(cause)
-      ? cause
-      : new AmeshError(SERVER_CODES.nonce_store_unavailable, undefined, { cause });
+    storeFailed(cause);
   }
   if (isNew !== true) throw new AmeshError(REQUEST_CODES.replay_detected);
   throwIf(checkStart(time, nonceStore.startedAt, nowMs)); // it may have lost its nonces since
@@ -93,13 +92,13 @@ function throwIf(stale: Fault | null): void {
   if (stale !== null) throw new AmeshError(stale.facts, stale.detail, stale.advice);
 }
 
-async function importKey(text: string): Promise<PublicKey> {
+async function importKey(text: string, whose: 'grant' | 'caller'): Promise<PublicKey> {
   try {
     return await cryptoProvider.importPublicKey(fromBase64Url(text) ?? new Uint8Array());
   } catch {
     throw new AmeshError(
       BOOTSTRAP_CODES.enrolment_malformed,
-      'The key of the caller is not a point on the P-256 curve.',
+      `The key of the ${whose} is not a point on the P-256 curve.`,
     );
   }
 }

@@ -35,7 +35,7 @@ export function createProof(
     readonly nonce: () => MaybePromise<string>;
     /** The ID that it names, if it names one. */
     readonly named?: string | undefined;
-    /** What it says about a move of the target to another key. */
+    /** The verifier's list, which says whether the target has moved to another key. */
     readonly list: MovedList;
     /** Of a body that handlers read before it is verified. */
     readonly gate?: { readonly isVerified: boolean } | undefined;

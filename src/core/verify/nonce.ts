@@ -44,7 +44,10 @@ export function claimNonce(
   }
 }
 
-function storeFailed(error: unknown): never {
+/**
+ * @throws AmeshError `nonce_store_unavailable`, for whatever a store throws that is not meant for clients, such as a lock that is held too long
+ */
+export function storeFailed(error: unknown): never {
   if (toFault(error) !== null) throw error;
   throw new NonceStoreUnavailableError(undefined, error);
 }

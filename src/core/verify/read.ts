@@ -1,21 +1,13 @@
 import { REQUEST_CODES } from '../errors/codes';
 import { Fault, malformed } from '../errors/fault';
+import { DECIDING_FIELDS } from '../wire/base';
 import type { Credentials } from '../wire/credentials';
 import { readSignatureFields } from '../wire/fields';
 import { readAuthMeshHeader } from '../wire/header';
 import { type HeaderLines, headerLines, isRepeated } from '../wire/view';
 
 // If one of these had two lines, one part of a server could read the first and another part the second.
-const SINGLE = [
-  'authorization',
-  'content-type',
-  'content-encoding',
-  'content-digest',
-  'authmesh-target',
-  'authmesh-key',
-  'authmesh-rotation',
-  'accept-signature',
-];
+const SINGLE = ['authorization', ...DECIDING_FIELDS];
 
 /** Finds the signature of a request: checks 1 and 2 of docs/protocol.md. */
 export function readCredentials(headers: HeaderLines): Credentials | Fault {

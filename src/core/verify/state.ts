@@ -8,7 +8,7 @@ export interface Claim {
   readonly store: NonceStore;
   readonly deviceId: string;
   readonly nonce: string;
-  /** The previous claim, in another store: several verifiers with their own stores may check one request. */
+  /** The previous claim: of another verifier with a store of its own, or in the name of the caller's former key. */
   readonly before: Claim | undefined;
 }
 

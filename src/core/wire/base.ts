@@ -7,7 +7,7 @@ import { fieldValue, type HeaderLines } from './view';
 export const DERIVED = ['@method', '@authority', '@path', '@query'] as const;
 
 /** The fields that must be covered if the request has them, in the order of the fixed list. */
-const FIELDS = [
+export const DECIDING_FIELDS = [
   'content-digest',
   'content-type',
   'content-encoding',
@@ -27,7 +27,7 @@ export function isVisible(value: string): boolean {
 /** The components that a signature of this request must cover. */
 export function requiredComponents(headers: HeaderLines, form: 'authmesh' | 'rfc9421'): string[] {
   const required: string[] = DERIVED.slice();
-  for (const name of FIELDS) if (fieldValue(headers, name) !== undefined) required.push(name);
+  for (const name of DECIDING_FIELDS) if (fieldValue(headers, name) !== undefined) required.push(name);
   // In the compact form this header contains the signature itself.
   if (form === 'rfc9421' && fieldValue(headers, 'authorization') !== undefined)
     required.push('authorization');

@@ -1,4 +1,4 @@
-import { MAX_DELEGATE_NONCES } from '../../core/nonces/nonce-store';
+import { INSTANCE_SKEW_MS, MAX_DELEGATE_NONCES } from '../../core/nonces/nonce-store';
 import { assertOptionNames, isWithin } from '../../core/options';
 import { type IoRedis, isIoRedis } from './client';
 import { type RedisSource, type RedisSourceOptions, readRedisSource } from './source';
@@ -41,8 +41,8 @@ const NAMES: ReadonlySet<string> = new Set<keyof RedisNonceStoreOptions>([
   'clockSkewSeconds',
 ]);
 
-/** How far the clocks of a target's instances may differ, as in docs/protocol.md. */
-export const INSTANCE_SKEW_SECONDS = 10;
+/** How far the clocks of a target's instances may differ. */
+export const INSTANCE_SKEW_SECONDS = INSTANCE_SKEW_MS / 1000;
 
 /** @throws TypeError */
 export function readRedisNonceOptions(
@@ -52,13 +52,13 @@ export function readRedisNonceOptions(
   assertOptionNames('new RedisNonceStore()', options, NAMES);
   const { timeoutMs = 250, strictRestart = false, clockSkewSeconds = 30 } = options;
   const { maxDelegateNonces = MAX_DELEGATE_NONCES } = options;
-  if (!(timeoutMs >= 10 && timeoutMs <= 10_000)) {
+  if (!isWithin(timeoutMs, 10, 10_000)) {
     throw new TypeError('timeoutMs must be a number of milliseconds from 10 to 10000.');
   }
   if (!Number.isInteger(maxDelegateNonces) || !isWithin(maxDelegateNonces, 1, 10_000_000))
     throw new TypeError('maxDelegateNonces must be a whole number from 1 to 10,000,000.');
   if (typeof strictRestart !== 'boolean') throw new TypeError('strictRestart must be true or false.');
-  if (!(clockSkewSeconds >= 1 && clockSkewSeconds <= 300)) {
+  if (!isWithin(clockSkewSeconds, 1, 300)) {
     throw new TypeError('clockSkewSeconds must be a number of seconds from 1 to 300.');
   }
   if (options.clockSkewSeconds !== undefined && !strictRestart)

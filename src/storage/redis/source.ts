@@ -100,7 +100,7 @@ function isClusterNode(node: ClusterNode): boolean {
 
 // Commands are never queued and never sent twice: a repeated claim would find itself. Reconnecting is our own, since
 // ioredis's timers would keep a process alive; so would its wait for the end of a closed connection. The ready check is
-// ours, too: see RedisMemory.
+// ours, too: see `askRedis()`.
 const OURS = {
   lazyConnect: true,
   enableOfflineQueue: false,

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { addHandOver, readTakeOver, takeOverList } from '@authmesh/sdk/admin';
 import { type Device, type ListHead, pendingTokens } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
@@ -133,8 +133,10 @@ function nextSteps({ identity }: Device, { list, revision }: ListHead): string[]
 /** @throws UsageError if it is no file, or more than a list can be */
 async function readList(path: string): Promise<Uint8Array> {
   try {
-    const bytes = await readFile(path);
-    if (bytes.length <= MAX_BYTES) return bytes;
+    // It may be a pipe, which has no size of its own.
+    const { size } = await stat(path);
+    const bytes = size > MAX_BYTES ? null : await readFile(path);
+    if (bytes !== null && bytes.length <= MAX_BYTES) return bytes;
   } catch (error) {
     throw new UsageError(`${path} cannot be read: ${(error as NodeJS.ErrnoException).code}.`, {
       hint: 'Give the file that amesh list --export > list.txt wrote.',
