@@ -50,17 +50,20 @@ async function loadedBy(...args: string[]) {
 
 // A command takes about as long as what it loads. The limits leave room for what commands learn, and not for another room.
 describe('a command loads no more than it needs:', () => {
-  it('amesh --version, and help of one command', async () => {
-    const [version, help] = await Promise.all([
+  it('amesh --version, its help, and that of one command', async () => {
+    const [version, all, help] = await Promise.all([
       loadedBy(BIN, '--version'),
+      loadedBy(BIN, '--help'),
       loadedBy(BIN, 'rename', '--help'),
     ]);
+    expect(all.stdout).toContain('  whoami ');
+    expect(all.files.length).toBeLessThanOrEqual(version.files.length + 4);
     expect(version.stdout).not.toBe('');
     expect(version.files.filter((url) => !/\/(?:cli|citty)\//.test(url))).toEqual([]);
     expect(version.files.length).toBeLessThanOrEqual(6);
     expect(version.characters).toBeLessThanOrEqual(60_000);
     expect(help.stdout).toContain('amesh rename');
-    expect([...version.dear, ...help.dear]).toEqual([]);
+    expect([...version.dear, ...all.dear, ...help.dear]).toEqual([]);
   });
 
   it('amesh whoami', async () => {

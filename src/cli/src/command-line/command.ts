@@ -2,7 +2,10 @@ import type { ArgsDef, CommandDef } from 'citty';
 import type { ExitCode } from '../errors/exit-codes';
 
 // biome-ignore lint/suspicious/noExplicitAny: citty's own type for a command with any arguments
-export type Command = CommandDef<any>;
+export type Command = CommandDef<any> & {
+  /** What its subcommands do, if that is known without loading them. */
+  readonly summaries?: Readonly<Record<string, string>>;
+};
 
 /** The result of a command, for every output format. Only run.ts prints. */
 export interface Result {

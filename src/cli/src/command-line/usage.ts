@@ -44,7 +44,7 @@ export async function helpText(
   if (subCommands.length > 0) {
     const rows = subCommands.map(async ([name, load]) => [
       `  ${name}`,
-      `${metaOf(await load()).description}.`,
+      `${command.summaries?.[name] ?? metaOf(await load()).description}.`,
     ]);
     lines.push('', 'Commands:', ...table(await Promise.all(rows)));
   }

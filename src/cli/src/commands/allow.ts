@@ -7,9 +7,10 @@ import { openMachine } from '../machine/machine';
 import { durationFlag, toSeconds, UP_TO_TEN_YEARS } from '../words/duration';
 import { here } from '../words/here';
 import { nameForCommand } from '../words/shell';
+import { SUMMARIES } from './summaries';
 
 export const allow = defineCommand({
-  meta: { name: 'allow', description: 'Lets a device do more on this machine, or sets when its trust ends' },
+  meta: { name: 'allow', description: SUMMARIES.allow },
   args: {
     device: DEVICE_ARG,
     scope: {

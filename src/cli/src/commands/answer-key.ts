@@ -4,6 +4,7 @@ import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { openMachine } from '../machine/machine';
 import { durationFlag, durationText, momentText, toSeconds } from '../words/duration';
+import { SUMMARIES } from './summaries';
 
 /** An answer key may last no longer than its statement. */
 const LIFETIMES = { least: 60, most: STATEMENT_LIMITS.answerSeconds };
@@ -11,7 +12,7 @@ const LIFETIMES = { least: 60, most: STATEMENT_LIMITS.answerSeconds };
 export const answerKey = defineCommand({
   meta: {
     name: 'answer-key',
-    description: 'Prints a secret with which servers without the private key can prove their answers',
+    description: SUMMARIES['answer-key'],
   },
   args: {
     for: durationFlag('How long the key may sign answers', LIFETIMES, '30d'),

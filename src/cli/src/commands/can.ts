@@ -16,12 +16,12 @@ import { openMachine } from '../machine/machine';
 import { momentText } from '../words/duration';
 import { commandHere } from '../words/here';
 import { withoutSecrets } from '../words/printable';
+import { SUMMARIES } from './summaries';
 
 export const can = defineCommand({
   meta: {
     name: 'can',
-    description:
-      'Says whether a device may call this machine, and do what needs a scope; exit code 11 for no',
+    description: SUMMARIES.can,
   },
   args: {
     device: DEVICE_ARG,

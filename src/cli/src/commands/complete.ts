@@ -1,6 +1,7 @@
 import { defineCommand } from 'citty';
 import { type Command, type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
+import { SUMMARIES } from './summaries';
 
 export const SHELLS = ['bash', 'zsh', 'fish', 'powershell'] as const;
 
@@ -9,7 +10,7 @@ export function completeFor(root: Command): Command {
   return defineCommand({
     meta: {
       name: 'complete',
-      description: 'Prints a script that lets a shell complete the commands and flags of amesh',
+      description: SUMMARIES.complete,
     },
     args: {
       shell: { type: 'positional', required: true, valueHint: SHELLS.join('|'), description: 'The shell' },

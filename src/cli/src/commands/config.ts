@@ -4,6 +4,7 @@ import { type AnswersTo, answersTo, hostsText, openMachine } from '../machine/ma
 import { chooseRelay } from '../relay/relay-choice';
 import { here } from '../words/here';
 import { table } from '../words/table';
+import { SUMMARIES } from './summaries';
 
 const FROM: Record<AnswersTo['from'], string> = {
   AMESH_HOSTS: 'AMESH_HOSTS in this shell',
@@ -12,7 +13,7 @@ const FROM: Record<AnswersTo['from'], string> = {
 };
 
 export const config = defineCommand({
-  meta: { name: 'config', description: 'Shows and changes the settings of this machine' },
+  meta: { name: 'config', description: SUMMARIES.config },
   args: SHARED_ARGS,
   subCommands: {
     hosts: () => import('./config-hosts').then(({ configHosts }) => configHosts),

@@ -11,12 +11,12 @@ import { headerLines, meaningOf, requestLines, type Sent, statusLine } from '../
 import { noAnswer } from '../doctor/no-answer';
 import { CommandError } from '../errors/errors';
 import { EXIT, type ExitCode } from '../errors/exit-codes';
+import { SUMMARIES } from './summaries';
 
 export const curl = defineCommand({
   meta: {
     name: 'curl',
-    description:
-      'Sends a signed request to a target in the list, and prints the answer; exit code 11 if amesh refused it there',
+    description: SUMMARIES.curl,
   },
   args: {
     url: { type: 'positional', required: true, description: 'Such as https://api.example.com/orders' },

@@ -10,6 +10,7 @@ import { openMachine } from '../machine/machine';
 import { durationFlag, durationText, momentText, toSeconds } from '../words/duration';
 import { here } from '../words/here';
 import { printable } from '../words/printable';
+import { SUMMARIES } from './summaries';
 
 /** A delegation may last no longer than a statement of a working key. */
 const LIFETIMES = { least: 60, most: STATEMENT_LIMITS.requestSeconds };
@@ -17,7 +18,7 @@ const LIFETIMES = { least: 60, most: STATEMENT_LIMITS.requestSeconds };
 export const delegate = defineCommand({
   meta: {
     name: 'delegate',
-    description: 'Prints a secret with which a job or an agent can do a part of what this machine may do',
+    description: SUMMARIES.delegate,
   },
   args: {
     name: {

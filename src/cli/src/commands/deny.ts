@@ -8,9 +8,10 @@ import { UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
 import { here } from '../words/here';
 import { nameForCommand } from '../words/shell';
+import { SUMMARIES } from './summaries';
 
 export const deny = defineCommand({
-  meta: { name: 'deny', description: 'Takes scopes from a device' },
+  meta: { name: 'deny', description: SUMMARIES.deny },
   args: {
     device: DEVICE_ARG,
     scope: {

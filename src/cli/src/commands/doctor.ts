@@ -24,13 +24,14 @@ import { EXIT, type ExitCode } from '../errors/exit-codes';
 import { isZoned, machineDir, ZONE } from '../machine/machine';
 import type { OutputOptions } from '../terminal/output';
 import { Teller } from '../terminal/teller';
+import { SUMMARIES } from './summaries';
 
 type Check = readonly [name: string, finding: Finding];
 
 const MARKS = Object.freeze({ ok: '✓', warning: '!', failed: '✗', skipped: '-' });
 
 export const doctor = defineCommand({
-  meta: { name: 'doctor', description: 'Finds out what is wrong on this machine; changes nothing' },
+  meta: { name: 'doctor', description: SUMMARIES.doctor },
   args: {
     url: {
       type: 'positional',

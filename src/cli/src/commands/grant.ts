@@ -6,6 +6,7 @@ import { UsageError } from '../errors/errors';
 import { answersTo, hostsText, loopbackNotes, openMachine, toHosts } from '../machine/machine';
 import { durationFlag, durationText, momentText, toSeconds, UP_TO_A_DAY } from '../words/duration';
 import { here } from '../words/here';
+import { SUMMARIES } from './summaries';
 
 const DAY = 86_400;
 const LEASES = { least: 60, most: 365 * DAY };
@@ -13,7 +14,7 @@ const LEASES = { least: 60, most: 365 * DAY };
 export const grant = defineCommand({
   meta: {
     name: 'grant',
-    description: 'Prints a token with which callers add themselves to the list of this machine',
+    description: SUMMARIES.grant,
   },
   args: {
     name: {

@@ -19,6 +19,7 @@ import { askNewSecret } from '../terminal/prompt';
 import { here } from '../words/here';
 import { initNext } from './init-next';
 import { findBackends } from './keys';
+import { SUMMARIES } from './summaries';
 
 /** How long somebody waits for what they did not choose. */
 const PATIENCE_MS = 2_000;
@@ -31,7 +32,7 @@ const BETTER: Readonly<Record<string, string>> = {
 };
 
 export const init = defineCommand({
-  meta: { name: 'init', description: 'Creates the key and the identity of this machine' },
+  meta: { name: 'init', description: SUMMARIES.init },
   args: {
     name: { type: 'string', required: true, description: 'The name under which others know this machine' },
     backend: {

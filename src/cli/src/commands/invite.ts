@@ -16,6 +16,7 @@ import { likelyUrl } from '../words/likely-url';
 import { inGroups, toPairingCode } from '../words/pairing-code';
 import { misleadingNote, peerName } from '../words/peer-name';
 import { nameForCommand, shellWord } from '../words/shell';
+import { SUMMARIES } from './summaries';
 
 /** How long somebody may take to type the code on the target, in seconds. */
 const TYPING_SECONDS = 120;
@@ -25,7 +26,7 @@ const MAX_SHOWN_HOSTS = 3;
 export const invite = defineCommand({
   meta: {
     name: 'invite',
-    description: 'Pairs with the machine that shows a code, so that this one may call it',
+    description: SUMMARIES.invite,
   },
   args: {
     code: { type: 'positional', required: true, description: 'The six digits that amesh listen shows' },

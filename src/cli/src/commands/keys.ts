@@ -9,6 +9,7 @@ import {
 import { defineCommand } from 'citty';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { machineDir } from '../machine/machine';
+import { SUMMARIES } from './summaries';
 
 /** An agent that does not even list its keys in this time is not one to choose. */
 const PATIENCE_MS = 10_000;
@@ -27,7 +28,7 @@ export interface FoundBackend {
 }
 
 export const keys = defineCommand({
-  meta: { name: 'keys', description: 'Shows where this machine can keep its private key' },
+  meta: { name: 'keys', description: SUMMARIES.keys },
   args: SHARED_ARGS,
   subCommands: {
     cut: () => import('./keys-cut').then(({ keysCut }) => keysCut),

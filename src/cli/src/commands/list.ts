@@ -25,6 +25,7 @@ import { momentText } from '../words/duration';
 import { here } from '../words/here';
 import { printable } from '../words/printable';
 import { table } from '../words/table';
+import { SUMMARIES } from './summaries';
 
 const HEAD = ['NAME', 'ID', 'ROLES', 'HOSTS', 'SCOPES', 'ADDED', 'SEEN', 'ENDS'];
 
@@ -32,7 +33,7 @@ const HEAD = ['NAME', 'ID', 'ROLES', 'HOSTS', 'SCOPES', 'ADDED', 'SEEN', 'ENDS']
 const ROWS = 50;
 
 export const list = defineCommand({
-  meta: { name: 'list', description: 'Shows the devices that this machine trusts' },
+  meta: { name: 'list', description: SUMMARIES.list },
   args: {
     ...FILTER_ARGS,
     page: {

@@ -21,6 +21,7 @@ import { here } from '../words/here';
 import { inGroups } from '../words/pairing-code';
 import { peerName } from '../words/peer-name';
 import { nameForCommand, shellWord } from '../words/shell';
+import { SUMMARIES } from './summaries';
 
 const MAX_HOSTS = 32;
 /** How often to ask for hosts, at most. */
@@ -29,7 +30,7 @@ const QUESTIONS = 5;
 export const listen = defineCommand({
   meta: {
     name: 'listen',
-    description: 'Shows a code, and waits to pair with a machine that will call this one',
+    description: SUMMARIES.listen,
   },
   args: {
     relay: { type: 'string', valueHint: 'url', description: 'The relay at which the two machines meet' },

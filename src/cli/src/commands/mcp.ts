@@ -5,12 +5,12 @@ import { UsageError } from '../errors/errors';
 import { Bridge } from '../mcp/bridge';
 import { noteRefusal } from '../mcp/remote';
 import { printable } from '../words/printable';
+import { SUMMARIES } from './summaries';
 
 export const mcp = defineCommand({
   meta: {
     name: 'mcp',
-    description:
-      'Connects a client of MCP over stdio with a server over streamable HTTP, and signs what it sends',
+    description: SUMMARIES.mcp,
   },
   args: {
     url: {

@@ -14,13 +14,14 @@ import { Teller } from '../terminal/teller';
 import { durationFlag, durationText, momentText, toSeconds, UP_TO_A_DAY } from '../words/duration';
 import { here } from '../words/here';
 import { nameForCommand } from '../words/shell';
+import { SUMMARIES } from './summaries';
 
 const MAX_TOKEN_SCOPES = 16;
 
 export const provision = defineCommand({
   meta: {
     name: 'provision',
-    description: 'Prints a token for a machine without a terminal that this machine will call',
+    description: SUMMARIES.provision,
   },
   args: {
     name: { type: 'string', required: true, description: 'The name for that machine' },

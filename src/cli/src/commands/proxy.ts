@@ -21,6 +21,7 @@ import { createTransport } from '../proxy/transport';
 import { type OutputOptions, printNotes } from '../terminal/output';
 import { toBytes } from '../words/bytes';
 import { durationFlag, toSeconds } from '../words/duration';
+import { SUMMARIES } from './summaries';
 
 const TIMEOUTS = { least: 1, most: 600 };
 const GRACES = { least: 1, most: 86_400 };
@@ -34,7 +35,7 @@ const ONLY = {
 export const proxy = defineCommand({
   meta: {
     name: 'proxy',
-    description: 'Signs the requests of programs that cannot, or verifies requests in front of any server',
+    description: SUMMARIES.proxy,
   },
   args: {
     to: {

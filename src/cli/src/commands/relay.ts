@@ -7,9 +7,10 @@ import { ownAddresses } from '../relay/addresses';
 import { PORT_ARG, toPort } from '../relay/port';
 import { relayFlag } from '../relay/relay-choice';
 import { portUnavailable } from '../relay/serve-relay';
+import { SUMMARIES } from './summaries';
 
 export const relay = defineCommand({
-  meta: { name: 'relay', description: 'Runs a relay in the foreground, for pairing other machines' },
+  meta: { name: 'relay', description: SUMMARIES.relay },
   args: {
     port: { ...PORT_ARG, description: `${PORT_ARG.description}, or PORT` },
     bind: {

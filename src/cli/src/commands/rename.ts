@@ -6,9 +6,10 @@ import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
 import { here } from '../words/here';
+import { SUMMARIES } from './summaries';
 
 export const rename = defineCommand({
-  meta: { name: 'rename', description: 'Renames a device in the list, or this machine' },
+  meta: { name: 'rename', description: SUMMARIES.rename },
   args: {
     device: {
       type: 'positional',

@@ -20,9 +20,10 @@ import { openMachine } from '../machine/machine';
 import { confirm } from '../terminal/prompt';
 import { durationFlag, UP_TO_TEN_YEARS } from '../words/duration';
 import { here } from '../words/here';
+import { SUMMARIES } from './summaries';
 
 export const revoke = defineCommand({
-  meta: { name: 'revoke', description: 'Removes a device from the allow list' },
+  meta: { name: 'revoke', description: SUMMARIES.revoke },
   args: {
     device: {
       type: 'positional',

@@ -1,7 +1,8 @@
 import { defineCommand } from 'citty';
 import { type Command, SHARED_ARGS } from '../command-line/command';
+import { SUMMARIES } from './summaries';
 
-export const root: Command = defineCommand({
+const commands: Command = defineCommand({
   meta: { name: 'amesh', description: 'Gives this machine a key, and pairs it with the machines it trusts' },
   args: SHARED_ARGS,
   subCommands: {
@@ -33,3 +34,5 @@ export const root: Command = defineCommand({
     relay: () => import('./relay').then(({ relay }) => relay),
   },
 });
+
+export const root: Command = Object.assign(commands, { summaries: SUMMARIES });

@@ -11,12 +11,12 @@ import { likelyUrl } from '../words/likely-url';
 import { table } from '../words/table';
 import { compromised } from './rotate-compromised';
 import { toldNotes, toUrls, URLS_ARG } from './rotate-urls';
+import { SUMMARIES } from './summaries';
 
 export const rotate = defineCommand({
   meta: {
     name: 'rotate',
-    description:
-      "Replaces this machine's key without pairing again, and shows which targets know the next one",
+    description: SUMMARIES.rotate,
   },
   args: {
     url: {

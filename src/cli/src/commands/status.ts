@@ -24,6 +24,7 @@ import { momentText } from '../words/duration';
 import { here } from '../words/here';
 import { printable } from '../words/printable';
 import { table } from '../words/table';
+import { SUMMARIES } from './summaries';
 
 /** As many names as fit on one screen with the rest. */
 const MAX_NAMES = 12;
@@ -34,7 +35,7 @@ const DUE_SECONDS = 14 * 86_400;
 export const status = defineCommand({
   meta: {
     name: 'status',
-    description: 'Shows who this machine is, who may call it, whom it may call, and what needs attention',
+    description: SUMMARIES.status,
   },
   args: SHARED_ARGS,
 

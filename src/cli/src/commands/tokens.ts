@@ -8,11 +8,12 @@ import { momentText } from '../words/duration';
 import { here } from '../words/here';
 import { printable } from '../words/printable';
 import { table } from '../words/table';
+import { SUMMARIES } from './summaries';
 
 const HEAD = ['ID', 'KIND', 'NAME', 'UNTIL', 'STATE'];
 
 export const tokens = defineCommand({
-  meta: { name: 'tokens', description: 'Shows the tokens and grants that this machine issued and took' },
+  meta: { name: 'tokens', description: SUMMARIES.tokens },
   args: SHARED_ARGS,
   subCommands: {
     cancel: () => import('./tokens-cancel').then(({ tokensCancel }) => tokensCancel),

@@ -1,8 +1,9 @@
 import { defineCommand } from 'citty';
 import { SHARED_ARGS } from '../command-line/command';
+import { SUMMARIES } from './summaries';
 
 export const trust = defineCommand({
-  meta: { name: 'trust', description: 'Pairs machines with one pasted line, without a relay' },
+  meta: { name: 'trust', description: SUMMARIES.trust },
   args: SHARED_ARGS,
   subCommands: {
     export: () => import('./trust-export').then(({ trustExport }) => trustExport),

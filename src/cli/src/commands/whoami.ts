@@ -4,9 +4,10 @@ import { type Result, SHARED_ARGS } from '../command-line/command';
 import { hostsText, openMachine, ownHosts } from '../machine/machine';
 import { proofsText } from '../machine/proofs';
 import { table } from '../words/table';
+import { SUMMARIES } from './summaries';
 
 export const whoami = defineCommand({
-  meta: { name: 'whoami', description: 'Shows the identity of this machine' },
+  meta: { name: 'whoami', description: SUMMARIES.whoami },
   args: SHARED_ARGS,
 
   async run(): Promise<Result> {
