@@ -1,4 +1,4 @@
-import { isUnknown, untilKnown } from '../bootstrap/grants/until-known';
+import { isUnknown, mayBeSignedAnew, untilKnown } from '../bootstrap/grants/until-known';
 import { takeAnswer } from '../bootstrap/provision/take-answer';
 import { andThen } from '../core/and-then';
 import type { AmeshFetchInit, CalledTarget } from '../core/answers/asking';
@@ -15,6 +15,7 @@ import {
   type SignedRequest,
   toUnsent,
 } from '../core/sign/unsent/sign-unsent';
+import { isSafe } from '../core/wire/line';
 import { confirmTarget } from '../pairing/confirm';
 import { unusedProxy } from '../proxy/unused-proxy';
 import { Delegate } from './delegate';
@@ -22,7 +23,7 @@ import { MACHINE_CODES } from './errors/codes';
 import type { Machine } from './machine';
 import { Moves } from './moves/take-move';
 import type { AmeshOptions, AmeshSettings } from './options';
-import { mayBeSignedAnew, withOtherKey } from './rotation/other-key';
+import { mayHaveOtherKey, withOtherKey } from './rotation/other-key';
 
 /** How an instance calls others. */
 export interface Calls {
@@ -90,14 +91,16 @@ export function createCalls(options: AmeshOptions, settings: AmeshSettings, open
           } catch (error) {
             moves.tell(error, opened);
             const { method, stream } = signed;
-            const isAnew = await mayBeSignedAnew({ url: request.url, method }, error, opened);
+            const isAnew = await mayHaveOtherKey({ url: request.url, method }, error, opened);
             if (!isAnew || stream !== null) throw error;
             return { response: new Response(null, { status: 401 }), again: true }; // nothing else of it is proven
           }
           const { response } = heard;
           await learn(opened, response, moves);
           const knowsUs = () => isNew || opened.bootstrap.held?.enrolAgain(request.url);
-          const again = heard.again || (isUnknown(response) && ((await knowsUs()) ?? false));
+          const isKnown = isUnknown(response) && ((await knowsUs()) ?? false); // also for the next request
+          const refused = { url: request.url, isSafe: isSafe(signed.method) };
+          const again = heard.again || (isKnown && mayBeSignedAnew(refused, response));
           return { response, again: again && signed.stream === null };
         },
       };

@@ -1,4 +1,4 @@
-import { type ClientRefusal, provenBy, withWorkingKey } from '@authmesh/sdk/core';
+import { type ClientOptions, type ClientRefusal, provenBy, withWorkingKey } from '@authmesh/sdk/core';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { toBase64 } from '../../src/core/encoding';
@@ -34,6 +34,14 @@ beforeEach(() => {
   server.routes.set('/part', () => ({ status: 206, headers: { 'content-range': 'bytes 0-0/5' }, body: 'p' }));
   server.routes.set('/events', () => ({ headers: { 'content-type': 'text/event-stream' }, body: events() }));
 });
+
+async function* inTwo() {
+  yield Buffer.from('{"error":');
+  await new Promise((resolve) => setTimeout(resolve, 20)); // until the first part has come
+  yield Buffer.from('"wrong_host"}');
+}
+
+const discardBody = (response: Response) => response.body?.cancel();
 
 async function* events() {
   yield Buffer.from('data: 1\n\n');
@@ -387,6 +395,21 @@ describe('what nobody proved moves nothing:', () => {
     expect(error).toMatchObject({ code: 'answer_unproven', status });
     expect(error.claims).toBe(claims);
     // Node's fetch repeats a request after a 421 by itself, and the server knows the nonce of that one.
+    expect(server.done).toEqual(['pay']);
+  });
+
+  it.each<[string, Partial<ClientOptions>]>([
+    ['an asked target', {}],
+    ['a client that does not ask', { answers: 'off' }],
+    ['a target that cannot prove', { targetOf: () => ({ ...provingTarget, proves: false }) }],
+    ['a target without a key', { targetOf: () => provingTarget.deviceId }],
+  ])('a forged 421 in two parts has nothing carried out twice: %s', async (_name, options) => {
+    server.hands = () => ({ status: 421, headers: [], body: Buffer.alloc(0), stream: inTwo() });
+    const response = askingClient(options).fetch(server.origin, { method: 'POST', body: 'pay' });
+    await response.then(discardBody, () => {});
+    const signatures = server.seen.map(({ headers }) => headers.authorization);
+    expect(signatures.length).toBeGreaterThan(1); // Node's fetch has repeated it
+    expect(new Set(signatures).size).toBe(1);
     expect(server.done).toEqual(['pay']);
   });
 

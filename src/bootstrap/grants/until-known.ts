@@ -1,7 +1,9 @@
+import { provenHead } from '../../core/answers/proven-by';
 import { type AnswerUnprovenError, isAmeshError } from '../../core/errors/amesh-error';
 import type { PreparedRequest } from '../../core/sign/client';
 import { refusalOf } from '../../core/sign/refusal';
 import { discard } from '../../core/sign/send';
+import { isPrivateChannel } from '../../core/wire/private-channel';
 import type { HeldGrant } from './held-grant';
 
 /** Instances of a target check their shared list at least once a second. */
@@ -17,11 +19,11 @@ export interface UntilKnownOptions {
 
 /**
  * Sends a request of a machine that enrolled. It repeats the request if an instance of the target does not know about the
- * enrolment yet, and once more after a new enrolment: such a refusal comes before any handler. It sends the same bytes
- * each time. A streamed body can be sent only once.
+ * enrolment yet, and once more after a new enrolment. It sends the same bytes each time. A streamed body can be sent only once.
  *
- * If a proof was asked for, such a refusal has none, since a target signs nothing for a device that it does not know. Then the
- * request may have been carried out, so only the very same signature is sent again: it is carried out once at most.
+ * It signs the request anew where {@link mayBeSignedAnew} says so. Otherwise somebody in between may have had the request carried out,
+ * so it sends only the very same signature again: that is carried out once at most. So it is where a proof was asked for, and such
+ * a refusal has none, since a target signs nothing for a device that it does not know.
  */
 export async function untilKnown(request: PreparedRequest, options: UntilKnownOptions): Promise<Response> {
   const { isNew, grant, tell } = options;
@@ -29,10 +31,11 @@ export async function untilKnown(request: PreparedRequest, options: UntilKnownOp
   const response = isNew ? await whileUnknown(request, first) : first;
   if (!isUnknown(response)) return response;
   const isKnown = (await grant?.enrolAgain(request.url)) ?? false;
-  if (isKnown && request.isRepeatable) return whileUnknown(request, await again(request, response));
-  if ((isKnown || isNew) && !request.isRepeatable)
+  const isRepeatable = mayRepeat(request, response);
+  if (isKnown && isRepeatable) return whileUnknown(request, await again(request, response));
+  if ((isKnown || isNew) && !isRepeatable)
     tell(
-      `${request.url.host} refused a request right after this machine enrolled. Its body is a stream, which can be sent only once: call again.`,
+      `${request.url.host} refused a request right after this machine enrolled. ${request.isRepeatable ? 'It was sent over plain http, where nothing proves that it was not carried out' : 'Its body is a stream, which can be sent only once'}: call again.`,
     );
   return response;
 }
@@ -66,8 +69,8 @@ async function afterUnproven(
  */
 async function whileUnknown(request: PreparedRequest, first: Response): Promise<Response> {
   let response = first;
-  for (const ms of request.isRepeatable ? PAUSES_MS : []) {
-    if (!isUnknown(response)) break;
+  for (const ms of PAUSES_MS) {
+    if (!isUnknown(response) || !mayRepeat(request, response)) break;
     await new Promise((resolve) => setTimeout(resolve, ms));
     response = await again(request, response);
   }
@@ -76,7 +79,25 @@ async function whileUnknown(request: PreparedRequest, first: Response): Promise<
 
 async function again(request: PreparedRequest, refused: Response): Promise<Response> {
   await discard(refused);
-  return request.send();
+  return mayBeSignedAnew(request, refused) ? request.send() : request.resend(refused);
+}
+
+/** Whether a refused request can be accepted if it is sent again, and is carried out once at most. */
+function mayRepeat(request: PreparedRequest, refused: Response): boolean {
+  // A target claims the nonce of a request before it finds that the trust in its device has ended.
+  const canBeSame = refusalOf(refused) !== 'device_expired';
+  return request.isRepeatable && (canBeSame || mayBeSignedAnew(request, refused));
+}
+
+/**
+ * Whether a refused request may be signed with another nonce: nobody else can have written the refusal, which comes before any handler,
+ * or the request has no effect.
+ */
+export function mayBeSignedAnew(
+  { url, isSafe }: Pick<PreparedRequest, 'url' | 'isSafe'>,
+  refused: Response,
+): boolean {
+  return isSafe || isPrivateChannel(url) || provenHead(refused) !== undefined;
 }
 
 /** Whether an answer that is not proven says that the target does not know this machine. */

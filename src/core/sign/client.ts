@@ -40,10 +40,11 @@ export interface PreparedRequest {
   /** Signs the request and sends it, with the same bytes each time. Throws like {@link Client.fetch}. */
   send(): Promise<Response>;
   /**
-   * Sends the very same bytes again, with the same signature, after an error of {@link send} about an answer that is not proven.
-   * They are carried out once at most. Throws like {@link send}; throws `error` itself if they cannot be sent again.
+   * Sends the very same bytes again, with the same signature, after a refusal that nothing proves: the response of {@link send}, or its
+   * error about an answer that is not proven. They are carried out once at most. Throws like {@link send}; throws `answer` itself if they
+   * cannot be sent again.
    */
-  resend(error: object): Promise<Response>;
+  resend(answer: object): Promise<Response>;
   /**
    * Signs the request with the key of now and sends it, after an error of {@link send} about an answer that is not proven. It has the time
    * and the nonce of the request before, so a target that knows both keys as those of one device carries out one of the two at most.
@@ -80,7 +81,7 @@ export function createPreparer(
       isRepeatable: request.stream === null,
       isSafe: isSafe(request.method),
       send: () => sendAll(settings, request, how),
-      resend: (error) => after(error, resendOf(error, request)),
+      resend: (answer) => after(answer, resendOf(answer, request)),
       sendInstead: (error) => after(error, sendInstead(error, settings, request, how)),
     };
   };

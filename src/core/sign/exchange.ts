@@ -172,20 +172,20 @@ async function deliver(
   } catch (error) {
     const again = withoutRepeat(request, error);
     if (again === null) throw error;
-    if (attempt.asked === undefined) return sendOnce(settings, again, attempt);
-    // The very same request, since nobody proved the answer to it: a target carries it out once at most.
-    headers.set('content-length', again.headers.get('content-length') as string);
+    // The very same request, since somebody in between may have answered: a target carries it out once at most.
+    headers.set('content-length', String(request.bytes?.length));
     received = await send(settings.doFetch, again, headers);
   }
+  // The later attempts of a stream have nothing to send.
+  const note = (answer: object) =>
+    request.stream === null &&
+    resends.set(answer, { request, signed, send: () => deliver(settings, request, attempt, signed) });
   try {
-    return await receive(settings, request, attempt, signed, received);
+    const sent = await receive(settings, request, attempt, signed, received);
+    if (refusalOf(sent.response) !== null) note(sent.response);
+    return sent;
   } catch (error) {
-    if (request.stream === null)
-      resends.set(error as object, {
-        request,
-        signed,
-        send: () => deliver(settings, request, attempt, signed),
-      });
+    note(error as object);
     throw error;
   }
 }
@@ -260,10 +260,11 @@ const resends = new WeakMap<
  * Sends the very same bytes again, after an answer to them that is not proven. That gives nobody more than they have: somebody
  * on the way can send them again, too, and a target carries them out once at most.
  *
- * @returns undefined if the error is about another request, such as one after a redirect, or its body is a stream
+ * @param answer the error about that answer, or the answer itself if it is a refusal
+ * @returns undefined if it is about another request, such as one after a redirect, or its body is a stream
  */
-export function resendOf(error: object, request: Outgoing): (() => Promise<Response>) | undefined {
-  const known = resends.get(error);
+export function resendOf(answer: object, request: Outgoing): (() => Promise<Response>) | undefined {
+  const known = resends.get(answer);
   return known?.request === request ? async () => (await known.send()).response : undefined;
 }
 

@@ -20,15 +20,13 @@ export function send(
  * Node's fetch repeats a request that was answered with 421, and fails if that response arrives in two parts. It does not
  * repeat a streamed body, and then returns the 421.
  *
- * @returns the request to send after that error; null after any other
+ * @returns the request to send after that error, with a Content-Length of its own; null after any other
  */
 export function withoutRepeat(request: Outgoing, error: unknown): Outgoing | null {
   const { code } = ((error as Error | undefined)?.cause ?? {}) as { code?: unknown };
   const { bytes, stream } = request;
   if (code !== 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH' || stream !== null || bytes === null) return null;
-  const headers = new Headers(request.headers);
-  headers.set('content-length', String(bytes.length));
-  return { ...request, headers, stream: new Blob([bytes]).stream() };
+  return { ...request, stream: new Blob([bytes]).stream() };
 }
 
 /** Releases a response whose body nobody will read. */

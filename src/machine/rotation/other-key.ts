@@ -32,10 +32,10 @@ export function withOtherKey(
 }
 
 /**
- * Whether a request that the program sends by itself may be signed anew, with another nonce, after an answer that is not proven. If not,
+ * Whether a request that the program sends by itself may be signed anew, by the other key and with another nonce, after an answer that is not proven. If not,
  * the other key may sign the next request all the same.
  */
-export async function mayBeSignedAnew(
+export async function mayHaveOtherKey(
   request: { readonly url: URL; readonly method: string },
   error: unknown,
   { rotation, opened }: { readonly rotation: CallerRotation; readonly opened: () => MaybePromise<Opened> },

@@ -63,7 +63,8 @@ export interface HeardAnswer {
   readonly response: Response;
   /**
    * Whether the same request can be accepted if it is signed and sent once more, such as after a correction of the clock. The
-   * server has refused it before any handler. Do so once, as `amesh.fetch` does.
+   * server has refused it before any handler; or that is not certain, and the request is a GET, HEAD or OPTIONS. Do so once, as
+   * `amesh.fetch` does.
    */
   readonly again: boolean;
 }
@@ -116,7 +117,7 @@ function argumentsOf(
   return [String(url), { method, headers: toHeaders(headers), body: body as BodyInit, ...ending }];
 }
 
-/** By default only what moves the state of this machine is asked to be proven, and the program may ignore its answers. */
+/** By default only answers that change this machine's state have to be proven, and the program may ignore them. */
 async function attemptOf(
   settings: Settings,
   request: Outgoing,
