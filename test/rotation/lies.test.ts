@@ -9,6 +9,7 @@ import {
   openDevice,
   type Rotating,
   readRotationFile,
+  revokeDevice,
   rotateKey,
   type ToldTarget,
   tellTargets,
@@ -270,6 +271,19 @@ describe('over http, a target that was restored from a copy, and knows the forme
     expect(handled.filter((what) => what.startsWith('POST'))).toEqual([`POST ${rotation.next.deviceId}`]);
   });
 
+  it('and says nothing about the next one: a safe request is signed by the former key, another one fails', async () => {
+    const { rotation } = await rotateKey(dir, {});
+    await write({ state: 'accepted', isProven: true, at: 0 });
+    target.answer = 'what this version does not know';
+    expect(await call(machine())).toBe(200);
+    await expect.poll(stateNow).toMatchObject({ state: 'untold' });
+    await write({ state: 'accepted', isProven: true, at: 0 });
+    await expect(call(machine(), { method: 'POST', body: 'one' })).rejects.toMatchObject({
+      code: 'answer_unproven',
+    });
+    expect(done()).toEqual([`GET ${rotation.former.deviceId}`]);
+  });
+
   it('somebody in between who forges a refusal has no request carried out twice', async () => {
     const { rotation, identity } = await rotateKey(dir, {});
     await target.know(identity);
@@ -287,6 +301,47 @@ describe('over http, a target that was restored from a copy, and knows the forme
     await expect(posted).rejects.toMatchObject({ code: 'answer_unproven' });
     expect(handled.filter((what) => what.startsWith('POST'))).toEqual([`POST ${rotation.next.deviceId}`]);
     expect(await stateNow()).toMatchObject({ state: 'accepted', isProven: true });
+  });
+});
+
+describe('over http, a target that has cut the former key already, and knows the next one', () => {
+  const handled: string[] = [];
+  const cut = async () => {
+    const { rotation, identity } = await rotateKey(dir, {});
+    await target.know(identity);
+    await target.device.trust.update((draft) => revokeDevice(draft, rotation.former.deviceId, 1));
+    handled.length = 0;
+    target.onHandled = (what) => handled.push(what);
+    return rotation;
+  };
+
+  it('gets a safe request once more, signed by the next key, and no other one', async () => {
+    const { next } = await cut();
+    expect(await call(machine())).toBe(200);
+    expect(handled).toEqual(['HEAD', 'GET'].map((method) => `${method} ${next.deviceId}`));
+    // Its answer has proven that it knows the key.
+    await expect.poll(stateNow).toMatchObject({ state: 'accepted', isProven: true });
+    await write({ state: 'waiting', at: 1 });
+    const posting = machine();
+    const post = () => call(posting, { method: 'POST', body: 'one' });
+    await expect(post()).rejects.toMatchObject({ code: 'answer_unproven', claims: 'unauthorized' });
+    expect(await post()).toBe(200);
+    expect(handled.slice(2)).toEqual(['HEAD', 'POST'].map((method) => `${method} ${next.deviceId}`));
+  });
+
+  it('is called again at once, where no proof is asked for', async () => {
+    const rotation = await cut();
+    expect(await call(machine({ answers: 'off' }), { method: 'POST', body: 'one' })).toBe(200);
+    expect(handled).toEqual([`POST ${rotation.next.deviceId}`]);
+  });
+
+  it('gets no request of the next key while nothing proves that it knows that', async () => {
+    await cut();
+    const amesh = machine({ fetch: stripped });
+    await expect(call(amesh)).rejects.toMatchObject({ code: 'answer_unproven', claims: 'unauthorized' });
+    await expect(call(amesh)).rejects.toMatchObject({ code: 'answer_unproven', claims: 'unauthorized' });
+    expect(handled.filter((what) => !what.startsWith('HEAD'))).toEqual([]);
+    expect(await stateNow()).toMatchObject({ state: 'untold' });
   });
 });
 

@@ -12,7 +12,7 @@ import { hasSaid, type OwnRotation, stateAfter, type ToldTarget } from './rotati
 /** How often a process tells a target the next key, until that accepts it. */
 const TELL_EVERY_MS = 30_000;
 
-/** How long the former key signs after the next one was accepted: so long until each instance of a target knows of that. */
+/** How long the former key signs after the next one was accepted: long enough for each instance of a target to learn of it. */
 const SETTLE_SECONDS = 5;
 
 /** How long after a refusal has changed the key another one does not change it back. */
@@ -181,25 +181,31 @@ export class CallerRotation {
   /** Asks with the other key than the one that was refused. */
   async #find(url: URL, { target, told, used }: Doubtful, opened: Opened): Promise<Found> {
     const memory = this.#memoryOf(target.deviceId);
-    const other = used === 'next' ? 'former' : 'next';
     const signer = used === 'former' ? opened.device.signer : await opened.former().catch(() => undefined);
     if (signer === undefined) return undefined;
     const rotation = used === 'next' ? told.statement : undefined;
-    const { answer, isProven } = await askTarget(url, {
+    const { status, problem, answer, isProven } = await askTarget(url, {
       signer,
       called: { ...target, rotation },
       method: 'HEAD',
       answers: 'required',
       fetch: this.#options.fetch,
     });
-    memory.uses = other;
-    memory.toldAtMs = undefined;
-    if (!isProven) return undefined;
-    if (used === 'former') return 'accepted';
     const targetId = target.deviceId;
-    if (answer === null || answer === 'unavailable') {
+    // An answer without a proof has no status here. One with a proof is to a signature that was right.
+    const isRight = status !== null && problem === null;
+    if (used === 'former') {
+      if (!isRight) return undefined; // somebody on the way may have written the refusal, so the former key goes on
+      memory.uses = 'next';
+      this.#learn(targetId, told, { ...told, state: 'accepted', isProven: true, at: this.#nowSeconds() });
+      return 'accepted';
+    }
+    memory.uses = 'former';
+    memory.toldAtMs = undefined;
+    if (!isRight) return undefined;
+    if (answer === null || !isProven || answer === 'unavailable') {
       this.#unlearn(targetId, told);
-      return answer === null ? 'unknown' : 'waiting'; // another instance may have it wait
+      return answer === 'unavailable' && isProven ? 'waiting' : 'unknown'; // another instance may have it wait
     }
     memory.toldAtMs = performance.now();
     this.note({ targetId, rotation: told.statement, answer, isProven }, opened.rotation);
@@ -215,6 +221,8 @@ export class CallerRotation {
 
   /** The statement, if it is time to tell it: also where an accepted key was refused, or nothing proves that it was accepted. */
   #dueFor(memory: Memory, told: ToldTarget, target: CalledTarget): string | undefined {
+    // The former key tells it. A target that refuses that key would refuse this request, too.
+    if (memory.uses === 'next') return undefined;
     const isKnown = hasSaid(latest(told, memory.learned), 'accepted', target) && memory.uses === undefined;
     if (isKnown || isRecent(memory.toldAtMs, TELL_EVERY_MS)) return undefined;
     const issuedAt = issuedAtOf(told.statement);
