@@ -208,7 +208,9 @@ export class Bootstrap {
     const { claims } = read;
     const nowSeconds = Math.floor(Date.now() / 1000);
     const opened = await open();
-    const hold = (device: Device) => new HeldGrant({ claims, device, fetch, tell });
+    // Its key may be rotated while the grant is held.
+    const hold = (device: Device) =>
+      new HeldGrant({ claims, device: async () => (await open()) ?? device, fetch, tell });
     if (opened !== null && isStillGood(await opened.trust.readHead(), claims, nowSeconds)) {
       this.#held = hold(opened);
       this.#settle(token);

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { createAmesh } from '@authmesh/sdk';
-import { closeGrant, openDevice, revokeDevice, revokeGrant } from '@authmesh/sdk/admin';
+import { closeGrant, openDevice, revokeDevice, revokeGrant, rotateKey } from '@authmesh/sdk/admin';
 import { isAmeshError } from '@authmesh/sdk/core';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { callsOf } from '../support/calls-of';
@@ -122,6 +122,24 @@ describe('a caller with nothing but a grant', () => {
     expect((await caller.fetch(target.origin)).status).toBe(200);
     expect((await caller.fetch(other.origin)).status).toBe(401);
     expect(enrolling.logged).not.toHaveBeenCalledWith(unused);
+  });
+
+  it('enrols its next key again once its key was rotated, and the target has lost it', async () => {
+    const target = await enrolling.target();
+    const { token } = await target.grant();
+    const dir = join(enrolling.root, 'caller');
+    const caller = enrolling.caller(token, { dir });
+    expect((await caller.fetch(target.origin)).status).toBe(200);
+    const was = await caller.identity();
+    const { identity } = await rotateKey(dir, {});
+    await expect.poll(async () => (await caller.identity()).deviceId).toBe(identity.deviceId);
+    await target.device.trust.update((draft) => revokeDevice(draft, was.deviceId, now()));
+    await new Promise((resolve) => setTimeout(resolve, 300)); // the server looks at its list at most so late
+    const { trust } = await openDevice(dir, {});
+    await trust.update((draft) => draft.change({ tokens: [] })); // so that it has something to note
+    expect((await caller.fetch(target.origin)).status).toBe(200);
+    expect((await target.list()).devices).toMatchObject([{ deviceId: identity.deviceId }]);
+    expect((await documentOf(trust)).tokens).toMatchObject([{ kind: 'taken' }]);
   });
 
   it('takes it at a time of its own choosing', async () => {

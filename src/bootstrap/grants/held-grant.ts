@@ -12,8 +12,8 @@ const PAUSE_MS = Object.freeze({ first: 1000, most: 60_000 });
 
 export interface HeldGrantOptions {
   readonly claims: GrantClaims;
-  /** The machine that enrols. */
-  readonly device: Device;
+  /** Opens the machine that enrols, with its key as it is now. */
+  readonly device: () => Promise<Device>;
   /** Sends enrolments. */
   readonly fetch: typeof globalThis.fetch;
   /** Logs a line once. */
@@ -48,7 +48,7 @@ export class HeldGrant {
   /** @throws AmeshError like `enrolAt()` */
   async enrol(url: URL): Promise<void> {
     const { claims, device, fetch } = this.#options;
-    const untilSeconds = await enrolAt(url, claims, device, fetch);
+    const untilSeconds = await enrolAt(url, claims, await device(), fetch);
     this.#hosts.add(url.host);
     this.#answered = { url, untilSeconds };
   }
@@ -103,8 +103,11 @@ export class HeldGrant {
       takenAt: nowSeconds,
       until: Math.max(nowSeconds, untilSeconds),
     } as const;
+    let identity: Device['identity'];
     try {
-      await device.trust.update(async (draft) => {
+      const opened = await device();
+      identity = opened.identity;
+      await opened.trust.update(async (draft) => {
         await addTarget(draft, claims, request.authority, nowSeconds);
         keepToken(draft, token);
       });
@@ -112,7 +115,7 @@ export class HeldGrant {
       return; // for example a read-only folder: the caller gets its response, and the next one tries again
     }
     if (this.#answered === answered) this.#answered = undefined;
-    const { friendlyName, deviceId } = device.identity;
+    const { friendlyName, deviceId } = identity;
     tell(
       `AMESH_BOOTSTRAP_TOKEN was taken: this machine, ${JSON.stringify(friendlyName)} (${deviceId}), may now call ${JSON.stringify(name)} (${iss}) at ${url.host}.`,
     );
