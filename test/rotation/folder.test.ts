@@ -12,6 +12,7 @@ import {
   readRotationFile,
   rotateKey,
   tellTargets,
+  withdrawRotation,
 } from '@authmesh/sdk/admin';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { LiveDevice } from '../../src/machine/rotation/live-device';
@@ -186,6 +187,59 @@ describe('a target that has cut the keys of a machine', () => {
     expect(issuedAtOf(renewed)).toBeGreaterThan(issuedAtOf(statement) as number);
     await rotateKey(dir, {});
     expect((await told())?.statement).toBe(renewed);
+  });
+});
+
+/** A running server notes what a target says, right before a command writes or removes rotation.json. */
+function noteBefore(method: 'swap' | 'remove', at: number) {
+  const original = FileStore.prototype[method] as (...all: unknown[]) => Promise<boolean>;
+  const spied = vi.spyOn(FileStore.prototype, method).mockImplementation(async function (
+    this: FileStore,
+    key: string,
+    ...more: unknown[]
+  ) {
+    if (key === 'rotation.json') {
+      spied.mockRestore();
+      await noteOf(dir, target, { at });
+    }
+    return original.call(this, key, ...more);
+  });
+}
+
+describe('a command while a running server notes what a target says', () => {
+  const keys = () => readdir(join(dir, 'keys'));
+  const takenBack = async () => {
+    await rotateKey(dir, {});
+    await withdrawRotation(await open(), {});
+    await noteOf(dir, target, { state: 'withdrawn', isProven: true });
+  };
+
+  it('that begins a rotation says that the file has changed, and leaves no key behind', async () => {
+    await takenBack();
+    const before = await keys();
+    noteBefore('swap', 7);
+    await expect(rotateKey(dir, {})).rejects.toMatchObject({
+      code: 'store_conflict',
+      detail: `Another process changed ${join(dir, 'rotation.json')} at the same moment.`,
+    });
+    expect(await keys()).toEqual(before);
+    expect((await rotateKey(dir, {})).isNew).toBe(true);
+  });
+
+  it('that ends a rotation leaves no rotation behind whose former key is gone', async () => {
+    const { rotation: begun } = await rotateKey(dir, {});
+    await noteOf(dir, target, { state: 'accepted', isProven: true });
+    noteBefore('remove', 7);
+    await finishRotation(await open(), {});
+    expect(await keys()).toEqual([begun.next.key.ref.slice('keys/'.length)]);
+    expect(await readRotationFile(caller.store)).toBeNull();
+  });
+
+  it('that takes a rotation back ends it where all targets know that', async () => {
+    await takenBack();
+    noteBefore('remove', 7);
+    expect((await withdrawRotation(await open(), {})).left).toEqual([]);
+    expect(await readRotationFile(caller.store)).toBeNull();
   });
 });
 

@@ -6,9 +6,11 @@ import type { Device } from '../../trust/device';
 import type { PagedList } from '../../trust/format/paged-list';
 import { type DeviceIdentity, readIdentity } from '../../trust/identity';
 import { MACHINE_CODES } from '../errors/codes';
-import { hasSaid, type OwnRotation, openRotationFile, ROTATION_KEY } from '../rotation/rotation-file';
+import { endRotation } from '../rotation/change-rotation';
+import { hasSaid, type OwnRotation, openRotationFile } from '../rotation/rotation-file';
 import { SETUP } from '../setup/setup';
 import { named } from './named';
+import { takenBack } from './taken-back';
 import { type TellOptions, type Told, tellTargets } from './tell';
 
 /** How to end a rotation. */
@@ -53,7 +55,7 @@ export async function finishRotation(
     if (found?.rotation.own !== rotation.own) return; // another command has done it
     await removeKey(store, rotation.former, env);
     assertHeld();
-    await store.remove(ROTATION_KEY, found.bytes);
+    await endRotation(store, rotation.own);
   });
   return { rotation, told, left };
 }
@@ -80,10 +82,7 @@ async function expectRotation(store: FileStore): Promise<OwnRotation> {
   if (rotation === undefined || identity?.deviceId !== rotation.next.deviceId)
     throw new AmeshError(MACHINE_CODES.not_rotating);
   if (rotation.withdrawnAt === undefined) return rotation;
-  throw new AmeshError(MACHINE_CODES.rotation_final, 'The rotation of this machine is being taken back.', {
-    fix: 'Complete that',
-    command: ['amesh', 'rotate', 'withdraw'],
-  });
+  throw takenBack();
 }
 
 /** Removes a key that nothing names any more. A key that cannot be removed stays, and stops nothing. */

@@ -20,6 +20,7 @@ import { moveOwner } from '../../trust/moves/move-owner';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { cancelPendingTokens } from '../../trust/tokens';
 import { MACHINE_CODES } from '../errors/codes';
+import { rotationChanged } from '../rotation/change-rotation';
 import { nextIdentity } from '../rotation/next-identity';
 import { ownTrust, trustDuring } from '../rotation/own-trust';
 import {
@@ -33,6 +34,7 @@ import { assertOtherKey, SETUP } from '../setup/setup';
 import { named } from './named';
 import { renewStatements, renewSuccession } from './renew';
 import { addTargets, openBoth, untoldTargets } from './statements';
+import { takenBack } from './taken-back';
 
 /** How to replace the key of a machine. */
 export interface RotateOptions {
@@ -70,8 +72,8 @@ export interface Rotating {
  * that of the identity. After an interruption it continues where it was. If it was done before, it makes statements anew that are
  * too old.
  *
- * @throws NoIdentityError; AmeshError of a key backend, and `rotation_unreadable`, `rotation_final`, `store_busy`; what reading the list
- *   throws
+ * @throws NoIdentityError; AmeshError of a key backend, and `rotation_unreadable`, `rotation_final`, `store_busy`, `store_conflict`; what
+ *   reading the list throws
  */
 export async function rotateKey(dir: string, env: Env, options: RotateOptions = {}): Promise<Rotating> {
   assertFolder(dir, env, 'read');
@@ -141,13 +143,6 @@ async function isTakenBack(
   );
 }
 
-function takenBack(): AmeshError {
-  return new AmeshError(MACHINE_CODES.rotation_final, 'The rotation of this machine is being taken back.', {
-    fix: 'Complete that',
-    command: ['amesh', 'rotate', 'withdraw'],
-  });
-}
-
 interface Beginning {
   readonly store: FileStore;
   readonly shared: DocumentStore | null;
@@ -174,7 +169,7 @@ async function begin(beginning: Beginning, options: RotateOptions): Promise<OwnR
     const next = await backend.open(made.ref, context);
     const rotation = await describe(beginning, { former, next, backend, ref: made.ref });
     assertHeld();
-    if (!(await writeRotationFile(store, found?.bytes ?? null, rotation))) throw takenBack();
+    if (!(await writeRotationFile(store, found?.bytes ?? null, rotation))) throw rotationChanged(store);
     return rotation;
   } catch (error) {
     if (!(await mayName(store, made))) await backend.remove(made.ref, context).catch(() => {});
@@ -198,7 +193,7 @@ async function mayName(
 function outside(): AmeshError {
   return new AmeshError(
     KEY_CODES.key_backend_unavailable,
-    'amesh does not hold the key of this machine, or shall not hold the next one, so it cannot make the statement that both sign.',
+    'amesh does not hold the key of this machine, or would not hold the next one, so it cannot make the statement that both sign.',
     { fix: 'Make a new identity, and pair again. See docs/keys.md, "Rotate a key".' },
   );
 }

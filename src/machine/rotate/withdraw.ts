@@ -11,16 +11,10 @@ import { moveOwner } from '../../trust/moves/move-owner';
 import { sharedStoreOf } from '../../trust/shared-store';
 import { cancelPendingTokens } from '../../trust/tokens';
 import { MACHINE_CODES } from '../errors/codes';
-import { changeRotation } from '../rotation/change-rotation';
+import { changeRotation, endRotation } from '../rotation/change-rotation';
 import { formerIdentity } from '../rotation/next-identity';
 import { trustDuring } from '../rotation/own-trust';
-import {
-  isOf,
-  type OwnRotation,
-  openRotationFile,
-  ROTATION_KEY,
-  unwithdrawn,
-} from '../rotation/rotation-file';
+import { isOf, type OwnRotation, openRotationFile, unwithdrawn } from '../rotation/rotation-file';
 import { SETUP } from '../setup/setup';
 import { removeKey } from './finish';
 import { type TellOptions, type Told, tellTargets } from './tell';
@@ -125,9 +119,12 @@ async function forget(
     const found = await openRotationFile(store);
     if (found?.rotation.own !== own) return []; // another command has done it
     await removeKey(store, next, env);
-    const left = unwithdrawn(found.rotation, entryOf);
+    let left: string[] = [];
     assertHeld();
-    if (left.length === 0) await store.remove(ROTATION_KEY, found.bytes);
+    await endRotation(store, own, (rotation) => {
+      left = unwithdrawn(rotation, entryOf);
+      return left.length === 0;
+    });
     return left;
   });
 }

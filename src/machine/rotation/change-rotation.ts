@@ -1,9 +1,16 @@
+import { join } from 'node:path';
 import { fromBase64Url } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { parseObject } from '../../core/strict-json';
 import { STORAGE_CODES } from '../../storage/errors/codes';
 import type { FileStore } from '../../storage/files/file-store';
-import { type OwnRotation, openRotationFile, type ToldTarget, writeRotationFile } from './rotation-file';
+import {
+  type OwnRotation,
+  openRotationFile,
+  ROTATION_KEY,
+  type ToldTarget,
+  writeRotationFile,
+} from './rotation-file';
 
 /** Changes the rotation of a folder, and tries again if another process was faster. */
 const ATTEMPTS = 20;
@@ -26,7 +33,35 @@ export async function changeRotation(
     if (next === undefined) return found.rotation;
     if (await writeRotationFile(store, found.bytes, next)) return next;
   }
-  throw new AmeshError(STORAGE_CODES.store_conflict);
+  throw rotationChanged(store);
+}
+
+/**
+ * Removes the rotation of a folder, also if another process notes an answer meanwhile.
+ *
+ * @param own the statement of the rotation; another one stays
+ * @param isOver whether it may go, as it is then; default: yes
+ * @throws AmeshError `rotation_unreadable`, `store_conflict`, `store_busy`
+ */
+export async function endRotation(
+  store: FileStore,
+  own: string,
+  isOver: (rotation: OwnRotation) => boolean = () => true,
+): Promise<void> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const found = await openRotationFile(store);
+    if (found?.rotation.own !== own || !isOver(found.rotation)) return;
+    if (await store.remove(ROTATION_KEY, found.bytes)) return;
+  }
+  throw rotationChanged(store);
+}
+
+/** Another process was faster. */
+export function rotationChanged({ dir }: FileStore): AmeshError {
+  return new AmeshError(
+    STORAGE_CODES.store_conflict,
+    `Another process changed ${join(dir, ROTATION_KEY)} at the same moment.`,
+  );
 }
 
 /** What became of telling targets, by their IDs. */

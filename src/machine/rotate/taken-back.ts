@@ -1,0 +1,10 @@
+import { AmeshError } from '../../core/errors/amesh-error';
+import { MACHINE_CODES } from '../errors/codes';
+
+/** What a rotation that is being taken back does not allow. */
+export function takenBack(): AmeshError {
+  return new AmeshError(MACHINE_CODES.rotation_final, 'The rotation of this machine is being taken back.', {
+    fix: 'Complete that',
+    command: ['amesh', 'rotate', 'withdraw'],
+  });
+}
