@@ -5,13 +5,15 @@ import { join } from 'node:path';
 import {
   addDevice,
   createIdentity,
+  FileStore,
   type ListHead,
   openDevice,
   readIdentity,
   resetTrust,
   toTrustLine,
 } from '@authmesh/sdk/admin';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { KeyFiles } from '../../src/keys/key-files';
 import { type Script, toScript } from '../support/child';
 import { times } from '../support/full';
 import { documentOf, randomId, withDevices } from '../support/list-document';
@@ -105,6 +107,36 @@ describe('createIdentity', () => {
     await writeFile(join(dir, 'seen.json'), 'damaged');
     await createIdentity(dir, {}, { friendlyName: 'second', force: true });
     await documentOf((await openDevice(dir, {})).trust);
+  });
+
+  it('that fails after it has made the key leaves no key behind', async () => {
+    const left = async () => (await readdir(join(dir, 'keys')).catch(() => [])).length;
+    const nameless = { friendlyName: undefined } as unknown as { friendlyName: string };
+    await expect(createIdentity(dir, {}, nameless)).rejects.toThrow();
+    expect(await left()).toBe(0);
+
+    const { locked } = FileStore.prototype;
+    const slept = vi.spyOn(FileStore.prototype, 'locked').mockImplementation(function (
+      this: FileStore,
+      name,
+      action,
+    ) {
+      const lost = () => {
+        throw new Error('The lock was lost.');
+      };
+      return locked.call(this, name, () => action(lost)) as never;
+    });
+    await expect(createIdentity(dir, {}, { friendlyName: 'a' })).rejects.toThrow('The lock was lost.');
+    slept.mockRestore();
+    expect(await left()).toBe(0);
+
+    const broken = vi.spyOn(KeyFiles.prototype, 'read').mockRejectedValueOnce(new Error('EIO: i/o error'));
+    await expect(createIdentity(dir, {}, { friendlyName: 'a' })).rejects.toThrow('EIO');
+    broken.mockRestore();
+    expect(await left()).toBe(0);
+
+    expect(await createIdentity(dir, {}, { friendlyName: 'a' })).toMatchObject({ friendlyName: 'a' });
+    expect(await left()).toBe(1);
   });
 
   it.each(['first', 'with --force'])(

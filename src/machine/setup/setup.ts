@@ -118,28 +118,18 @@ export async function createIdentity(
       throw new AmeshError(MACHINE_CODES.identity_exists, `There is already an identity in ${dir}.`);
 
     await ignoreInGit(dir); // before the key exists
-    const made = await backend.create(context);
-    const forget = () => backend.remove(made.ref, context).catch(() => {});
-    await assertOtherKey(store, made.publicKey).catch((error) => forget().then(() => Promise.reject(error)));
-    const signer = await backend.open(made.ref, context);
-    assertHeld();
-    const identity = await toIdentity(made, backend, options);
-    const { hosts = [] } = options;
     const aside = new ReplacedFiles(dir);
-    try {
-      await replaceIdentity({ store, shared, signer, identity, hosts, before, aside, assertHeld });
-    } catch (error) {
-      if (!isAmeshError(error) || error.code !== 'store_unsynced') {
-        await aside.forget();
-        await rm(join(dir, stagedKey(identity.deviceId)), { force: true }).catch(() => {});
-        await forget();
-      }
-      throw error;
-    }
+    const made = await backend.create(context);
+    const { signer, identity } = await place(
+      made,
+      { backend, context, store, shared, before, aside, assertHeld },
+      options,
+    );
     await settle(store, identity, aside, shared !== null || isOutside);
     const trust = { owners: [signer.publicKey], list: identity.deviceId, signer };
     if (shared === null && !isOutside) await openTrust(store, trust, null).read(); // records the revision as seen
     const published = shared !== null && !isOutside;
+    const { hosts = [] } = options;
     return { ...identity, movedTo: aside.movedTo, hosts, published, wasThere: false };
   });
 }
@@ -178,6 +168,38 @@ export async function assertOtherKey(store: FileStore, publicKey: Uint8Array): P
         fix: 'Restore the identity.json beside it from a backup. To begin with an empty list, move the folder away.',
       },
     );
+}
+
+interface Placing extends Omit<Replacing, 'signer' | 'identity' | 'hosts'> {
+  readonly backend: KeyBackend;
+  readonly context: Parameters<KeyBackend['create']>[0];
+}
+
+/** Makes an identity of a new key. If that fails, nothing would name the key, so it is removed. */
+async function place(
+  made: Awaited<ReturnType<KeyBackend['create']>>,
+  { backend, context, ...placing }: Placing,
+  options: CreateIdentityOptions,
+): Promise<{ readonly signer: Signer; readonly identity: DeviceIdentity }> {
+  const { store, aside, assertHeld } = placing;
+  const { hosts = [] } = options;
+  let staged: string | undefined;
+  try {
+    await assertOtherKey(store, made.publicKey);
+    const signer = await backend.open(made.ref, context);
+    assertHeld();
+    const identity = await toIdentity(made, backend, options);
+    staged = stagedKey(identity.deviceId);
+    await replaceIdentity({ ...placing, signer, identity, hosts });
+    return { signer, identity };
+  } catch (error) {
+    if (!isAmeshError(error) || error.code !== 'store_unsynced') {
+      await aside.forget();
+      if (staged !== undefined) await rm(join(store.dir, staged), { force: true }).catch(() => {});
+      await backend.remove(made.ref, context).catch(() => {});
+    }
+    throw error;
+  }
 }
 
 async function toIdentity(
