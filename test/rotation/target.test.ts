@@ -1,6 +1,6 @@
 import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { allowScopes, cutKeys, renameDevice, revokeDevice } from '@authmesh/sdk/admin';
+import { allowScopes, cutKeys, type Device, renameDevice, revokeDevice } from '@authmesh/sdk/admin';
 import { nodeCrypto } from '@authmesh/sdk/crypto/node';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { fromBase64Url } from '../../src/core/encoding';
@@ -534,6 +534,30 @@ describe('An instance that cannot change its list', () => {
     expect(await taker.take(acceptance)).toEqual({ 'authmesh-rotation': 'unavailable' });
     expect(log.seldom.mock.calls.flat().join()).toContain('the disk is full');
     expect(taker.take({ ...acceptance, rotation: undefined })).toBeUndefined();
+  });
+
+  it('keeps no text that is too long for a statement in place of a statement', async () => {
+    await target.add(next, 'in the list already');
+    const { device, list, statements } = await fakes();
+    const log = { once: vi.fn(), seldom: vi.fn() };
+    const taker = new RotationTaker({
+      accept: 'auto',
+      device: async () => ({ trust: target.trust }) as Device,
+      list: { current: () => list },
+      log,
+    });
+    const acceptance = { nonce: '', authority: '', isNamed: true, isDelegate: false, isOwnKey: true };
+    const take = (rotation: string) => taker.take({ ...acceptance, device, list, statements, rotation });
+    const statement = await target.statement(target.caller, next);
+    const refused = () => log.once.mock.calls.filter(([line]) => line.includes('in the list already')).length;
+    expect(await take(statement)).toEqual({ 'authmesh-rotation': 'refused' });
+    for (let i = 0; i < 1000; i++)
+      for (const prefix of ['', 'withdraw='])
+        expect(await take(`${prefix}${i}${statement.padStart(1025 - `${i}`.length, 'A')}`)).toEqual({
+          'authmesh-rotation': 'refused',
+        });
+    expect(await take(statement)).toEqual({ 'authmesh-rotation': 'refused' });
+    expect(refused()).toBe(1); // what is known about it is still there
   });
 
   async function fakes() {

@@ -8,7 +8,7 @@ import {
   type RotationField,
   readRotationField,
 } from '../../core/rotation/field';
-import { isInTime, type Rotation, readRotation } from '../../core/rotation/rotation';
+import { isInTime, ROTATION_LIMITS, type Rotation, readRotation } from '../../core/rotation/rotation';
 import type { AnswerHeaders } from '../../core/verify/verdict';
 import type { Log } from '../../process/log';
 import type { Device } from '../../trust/device';
@@ -90,6 +90,8 @@ export class RotationTaker {
     if (field === null) return this.#refuse('malformed', acceptance);
     if (acceptance.isDelegate) return this.#refuse('delegate', acceptance);
     if ('nextId' in field) return this.#end(field, acceptance);
+    // Before it is kept: a field can be as long as all headers.
+    if (field.text.length > ROTATION_LIMITS.characters) return this.#refuse('malformed', acceptance);
     const known = this.#knownOf(field.text);
     const rotation = await known.rotation;
     if (rotation === null) return this.#refuse('malformed', acceptance);
