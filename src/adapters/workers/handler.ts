@@ -1,4 +1,5 @@
 import { proveResponse } from '../../core/answers/prove-response';
+import { keepOriginal } from '../../core/answers/proven-by';
 import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import { bunPort } from '../../core/wire/bun-port';
@@ -49,7 +50,11 @@ function markPrivate(response: Response, more: Readonly<Record<string, string>> 
     own.headers.append('vary', 'Authorization, Signature-Input');
     return own;
   };
-  const copy = () => mark(new Response(response.body, response));
+  const copy = () => {
+    const own = new Response(response.body, response);
+    keepOriginal(own, response);
+    return mark(own);
+  };
   // A handler may return the same response again and again, so copy it. Another class or realm cannot be copied.
   if (response.constructor === Response) return copy();
   try {

@@ -1,3 +1,4 @@
+import { attached } from '../attached';
 import { headerLines } from '../wire/view';
 import type { ProvenHead } from './verify-answer';
 
@@ -50,6 +51,16 @@ export function takeOver(response: Response, { url, redirected, type }: Response
     redirected: { configurable: true, value: redirected },
     type: { configurable: true, value: type },
   });
+}
+
+const originals = attached<Response>();
+
+/**
+ * Keeps a response alive as long as one that has its body: undici cancels the body of a collected response, if nobody has begun to
+ * read it.
+ */
+export function keepOriginal(copy: Response, original: Response): void {
+  originals.set(copy, original);
 }
 
 /** The head that proves a response; undefined if nothing does. */

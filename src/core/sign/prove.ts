@@ -1,6 +1,6 @@
 import type { ProvingTarget } from '../answers/asking';
 import { checkedBody, type ExpectedBody, unreadableBody, WRONG_BODY } from '../answers/checked-body';
-import { noteProof, takeOver } from '../answers/proven-by';
+import { keepOriginal, noteProof, takeOver } from '../answers/proven-by';
 import {
   checkAnswer,
   type ExpectedAnswer,
@@ -190,6 +190,7 @@ export async function prove(
     return `a Response cannot have the status ${status}`;
   }
   takeOver(proven, response);
+  keepOriginal(proven, response);
   noteProof(proven, { target: options.targetId, head });
   return proven;
 }
