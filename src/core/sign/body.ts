@@ -78,19 +78,36 @@ export function toBodyStream(body: BodyInit | null): ReadableStream<Uint8Array> 
 interface OldStream {
   on(event: string, listener: (value: never) => void): unknown;
   pipe: unknown;
+  pause?(): void;
   resume?(): void;
   destroy?(): void;
 }
 
+/** Such a stream goes on after it was destroyed: form-data reads the file that it has begun. */
 function fromEvents(stream: OldStream): ReadableStream<Uint8Array> {
+  let isOver = false;
+  const end = (how: () => unknown) => {
+    if (!isOver) {
+      isOver = true;
+      how();
+    }
+  };
   return new ReadableStream({
     start(controller) {
-      stream.on('data', (chunk: Uint8Array | string) => controller.enqueue(bytesOf(chunk)));
-      stream.on('end', () => controller.close());
-      stream.on('error', (reason: unknown) => controller.error(reason));
-      stream.resume?.();
+      stream.on('data', (chunk: Uint8Array | string) => {
+        if (isOver) return;
+        controller.enqueue(bytesOf(chunk));
+        if ((controller.desiredSize as number) <= 0) stream.pause?.();
+      });
+      stream.on('end', () => end(() => controller.close()));
+      stream.on('error', (reason: unknown) => end(() => controller.error(reason)));
     },
-    cancel: () => stream.destroy?.(),
+    pull: () => void stream.resume?.(),
+    cancel() {
+      isOver = true;
+      stream.resume?.(); // or that file stays open
+      stream.destroy?.();
+    },
   });
 }
 
