@@ -1,5 +1,8 @@
-import { type ClientRefusal, InMemoryNonceStore, provenBy } from '@authmesh/sdk/core';
+import { type ClientRefusal, InMemoryNonceStore, provenBy, withWorkingKey } from '@authmesh/sdk/core';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { createPreparer } from '../../src/core/sign/client';
+import { readOptions } from '../../src/core/sign/options';
+import { signerOf } from '../support/core';
 import { askingClient, provingTarget, useProvingServer } from '../support/proving-server';
 
 const server = useProvingServer();
@@ -102,6 +105,52 @@ describe('a clock that is wrong', () => {
     });
     expect(again.status).toBe(401);
     expect(server.done).toEqual(['pay']);
+  });
+});
+
+describe('a proven refusal of the time that comes', () => {
+  /** A client whose clock is a minute ahead, and what it waits for takes as long as is said. */
+  function waiting() {
+    let waitedMs = 0;
+    const now = () => Date.now() + 60_000 + waitedMs;
+    const wait = (ms: number) => {
+      waitedMs += ms;
+    };
+    return { now, wait };
+  }
+
+  it('at once to a request that waited for its key corrects the clock', async () => {
+    const { now, wait } = waiting();
+    const device = await signerOf('controller');
+    const worker = withWorkingKey({
+      publicKey: device.publicKey,
+      sign(message: Uint8Array) {
+        wait(12_000); // until somebody has touched it
+        return device.sign(message);
+      },
+    });
+    const client = askingClient({ now }, () => worker);
+    expect((await client.fetch(server.origin, { method: 'POST', body: 'pay' })).status).toBe(200);
+    expect(server.done).toEqual(['pay']);
+  });
+
+  it('at once to a request that has the time and nonce of an earlier one counts from that one', async () => {
+    const { now, wait } = waiting();
+    const options = { now, targetOf: () => provingTarget };
+    const request = await createPreparer(readOptions({ ...options, signer: () => signerOf('controller') }))(
+      server.origin,
+      { method: 'POST', body: 'pay' },
+    );
+    server.holder = async () => ({ status: 401, headers: [], body: Buffer.alloc(0) });
+    const error = await request.send().catch((thrown) => thrown);
+    expect(error).toMatchObject({ code: 'answer_unproven' });
+    wait(12_000);
+    server.holder = undefined;
+    await expect(request.sendInstead(error)).rejects.toMatchObject({
+      code: 'answer_unproven',
+      detail: expect.stringContaining('more than 10 s after the request'),
+    });
+    expect(server.done).toEqual([]);
   });
 });
 

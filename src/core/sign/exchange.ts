@@ -135,28 +135,30 @@ async function sendOnce(settings: Settings, request: Outgoing, attempt: Attempt)
   return deliver(settings, request, attempt, await signOnce(settings, request, attempt));
 }
 
-/**
- * Signs a request, with a nonce of its own.
- *
- * @param before the request whose time and nonce it has: a target carries out one of the two at most
- */
-export async function signOnce(
-  settings: Settings,
-  request: Outgoing,
-  attempt: Attempt,
-  before?: Pick<Signed, 'nonce' | 'created'>,
-): Promise<Signed> {
-  const nonce = before?.nonce ?? toBase64Url(settings.crypto.randomBytes(16));
-  const elapsedMs = stopwatch(settings);
-  const signing = sign(settings, request, attempt, { nonce, created: before?.created });
-  return { ...(await untilAborted(request.signal, signing)), nonce, elapsedMs };
+/** What stands for a request at its target, which carries out one request at most of those that share it. */
+interface Claim {
+  readonly nonce: string;
+  /** Unix seconds, by the clock of the target. */
+  readonly created: number;
+  /** How long ago that was. */
+  readonly elapsedMs: () => number;
 }
 
 /** A request with its signature. */
-export interface Signed extends Awaited<ReturnType<typeof sign>> {
-  readonly nonce: string;
-  /** How long ago it was signed. */
-  readonly elapsedMs: () => number;
+export type Signed = Awaited<ReturnType<typeof sign>>;
+
+/**
+ * Signs a request, with a nonce of its own.
+ *
+ * @param before the request whose time and nonce it has
+ */
+export function signOnce(
+  settings: Settings,
+  request: Outgoing,
+  attempt: Attempt,
+  before?: Claim,
+): Promise<Signed> {
+  return untilAborted(request.signal, sign(settings, request, attempt, before));
 }
 
 async function deliver(
@@ -288,22 +290,26 @@ export function sendInstead(
 const isDeno = 'Deno' in globalThis;
 
 async function sign(
-  { open, clocks, format, crypto }: Settings,
+  settings: Settings,
   request: Outgoing,
   { targetId, called, asked, offsetMs }: Attempt,
-  { nonce, created: before }: { readonly nonce: string; readonly created?: number | undefined },
+  before: Claim | undefined,
 ) {
+  const { open, clocks, format, crypto } = settings;
   const opened = called?.signer ?? (await open());
-  // Now: the time of the signature is read below, and a new working key can take long.
   const worker = await opened.requestSigner?.();
   const signer = worker === undefined ? opened : signerOf(worker);
   throwIfAborted(request.signal); // a key may wait for somebody's touch
-  const created = before ?? clocks.seconds(request.url.origin, offsetMs); // not earlier: opening a key can be slow
+  const claim: Claim = before ?? {
+    nonce: toBase64Url(crypto.randomBytes(16)),
+    created: clocks.seconds(request.url.origin, offsetMs), // not earlier: opening a key can be slow
+    elapsedMs: stopwatch(settings),
+  };
   const { added, base, signature } = await signParts(toView(request), request.bytes, signer, {
     format,
     targetDeviceId: targetId,
-    nonce,
-    created,
+    nonce: claim.nonce,
+    created: claim.created,
     asksForProof: asked !== undefined,
     rotation: called?.rotation,
     crypto,
@@ -312,7 +318,7 @@ async function sign(
   for (const [name, value] of Object.entries(added)) headers.set(name, value);
   if (asked !== undefined && !isDeno && !headers.has('accept-encoding'))
     headers.set('accept-encoding', 'identity');
-  return { headers, worker, base, signature, created };
+  return { ...claim, headers, worker, base, signature };
 }
 
 /** A signer with just this working key. Its own may be another one a moment later. */
