@@ -108,6 +108,30 @@ describe('a clock that is wrong', () => {
   });
 });
 
+it('a streamed request whose clock cannot be corrected gives up the body of its refusal', async () => {
+  let isGivenUp = false;
+  const headers = {
+    'www-authenticate': 'AuthMesh error="timestamp_out_of_range"',
+    date: new Date(Date.now() + 100_000).toUTCString(),
+  };
+  const refusing = async () =>
+    new Response(
+      new ReadableStream({
+        cancel() {
+          isGivenUp = true;
+        },
+      }),
+      { status: 401, headers },
+    );
+  const client = askingClient({ fetch: refusing, answers: 'off' });
+  const body = new Blob(['x']).stream();
+  const init = { method: 'POST', body, headers: { 'content-digest': DIGEST_OF_X } };
+  await expect(client.fetch('https://api.example.com/', init)).rejects.toMatchObject({
+    code: 'clock_skew_too_large',
+  });
+  expect(isGivenUp).toBe(true);
+});
+
 describe('a proven refusal of the time that comes', () => {
   /** A client whose clock is a minute ahead, and what it waits for takes as long as is said. */
   function waiting() {

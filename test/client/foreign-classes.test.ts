@@ -249,6 +249,27 @@ describe('a signal of another class', () => {
     expect(arrived[0]?.body).toBe('hi');
   });
 
+  it('has no listener of ours once a call is over, whatever became of its body', async () => {
+    let listeners = 0;
+    class Counted extends OtherSignal {
+      override addEventListener(...args: Parameters<EventTarget['addEventListener']>) {
+        listeners++;
+        super.addEventListener(...args);
+      }
+      override removeEventListener(...args: Parameters<EventTarget['removeEventListener']>) {
+        listeners--;
+        super.removeEventListener(...args);
+      }
+    }
+    const signal = new Counted() as unknown as AbortSignal;
+    const counting = machines.controllerWith({ fetch: async () => new Response('ok'), maxBufferedBytes: 10 });
+    const post = (text: string) =>
+      counting.fetch(server.origin, { method: 'POST', body: new Blob([text]).stream(), signal });
+    expect((await post('hi')).status).toBe(200);
+    await expect(post('more than 10 bytes')).rejects.toMatchObject({ code: 'payload_too_large' });
+    expect(listeners).toBe(0);
+  });
+
   it('ends a call before it, and while a body is read', async () => {
     const before = new OtherSignal();
     before.abort();

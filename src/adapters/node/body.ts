@@ -2,6 +2,7 @@ import { equalBytes, toUtf8 } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
 import { malformed } from '../../core/errors/fault';
+import { isCoded } from '../../core/wire/coding';
 import { announcesBody, type HeaderLines, type ReadBody } from '../../core/wire/view';
 import { isHeldBack } from './gate-body';
 import { keptBytes } from './raw-body';
@@ -130,7 +131,7 @@ function isNothing(body: unknown): boolean {
 
 /** Express's parsers decompress first, so the original bytes are gone. */
 function unlessInflated<T>(request: NodeRequest, body: T): T {
-  if (!isEncoded(request)) return body;
+  if (!isCoded(request.headers['content-encoding'])) return body;
   throw new AmeshError(
     SERVER_CODES.body_parser_ordering_error,
     'A parser before amesh.verify() decompressed the body.',
@@ -140,12 +141,7 @@ function unlessInflated<T>(request: NodeRequest, body: T): T {
 
 /** Some parsers keep `rawBody` as sent, others decompress it first. The digest tells which. */
 async function unlessChanged(request: NodeRequest, rawBody: Uint8Array): Promise<Uint8Array> {
-  if (isEncoded(request) && !(await matchesDigest(request.headers, rawBody)))
+  if (isCoded(request.headers['content-encoding']) && !(await matchesDigest(request.headers, rawBody)))
     return unlessInflated(request, rawBody);
   return rawBody;
-}
-
-function isEncoded(request: NodeRequest): boolean {
-  const encoding = request.headers['content-encoding'];
-  return encoding !== undefined && encoding.toLowerCase() !== 'identity';
 }

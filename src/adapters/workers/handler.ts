@@ -1,5 +1,5 @@
 import { proveResponse } from '../../core/answers/prove-response';
-import { keepOriginal } from '../../core/answers/proven-by';
+import { copyOf } from '../../core/answers/proven-by';
 import type { AuthMeshIdentity } from '../../core/verify/verdict';
 import type { Verifier } from '../../core/verify/verify';
 import { bunPort } from '../../core/wire/bun-port';
@@ -50,11 +50,7 @@ function markPrivate(response: Response, more: Readonly<Record<string, string>> 
     own.headers.append('vary', 'Authorization, Signature-Input');
     return own;
   };
-  const copy = () => {
-    const own = new Response(response.body, response);
-    keepOriginal(own, response);
-    return mark(own);
-  };
+  const copy = () => mark(copyOf(response, response.body));
   // A handler may return the same response again and again, so copy it. Another class or realm cannot be copied.
   if (response.constructor === Response) return copy();
   try {

@@ -1,4 +1,5 @@
 import { joinBytes } from '../encoding';
+import { isCoded } from '../wire/coding';
 
 /** A body that was read as far as it was there. */
 export interface HeldBody {
@@ -44,7 +45,7 @@ export async function holdBack({ body, headers }: Response, limitBytes: number):
 /** The bytes of a coded body are not its content. Hono sets Transfer-Encoding for what it streams. */
 export function isStream(headers: Headers): boolean {
   return (
-    headers.has('content-encoding') ||
+    isCoded(headers.get('content-encoding')) ||
     headers.has('transfer-encoding') ||
     /^text\/event-stream/i.test(headers.get('content-type') ?? '')
   );

@@ -1,7 +1,7 @@
 import { BODY_HEADER, DIGEST_HEADER, hasDigest, KEY_HEADER } from './answer';
 import { holdBack, isStream } from './hold-back';
 import type { AnswerProof } from './proof';
-import { keepOriginal } from './proven-by';
+import { copyOf } from './proven-by';
 import { SUCCESSION_HEADER } from './succession';
 
 /**
@@ -49,8 +49,7 @@ export async function proveHeld(
   if (isWhole) return new Response(body, { status, headers });
   if (bytes !== null) return new Response(body, { status, statusText: response.statusText, headers });
   // From the response itself: on Workers it has more than these, such as how its body is encoded.
-  const own = new Response(body, response);
-  keepOriginal(own, response);
+  const own = copyOf(response, body);
   for (const name of [...OF_OTHERS, DIGEST_HEADER]) own.headers.delete(name);
   for (const [name, value] of headers) if (name !== 'set-cookie') own.headers.set(name, value);
   return own;

@@ -56,11 +56,13 @@ export function takeOver(response: Response, { url, redirected, type }: Response
 const originals = attached<Response>();
 
 /**
- * Keeps a response alive as long as one that has its body: undici cancels the body of a collected response, if nobody has begun to
- * read it.
+ * A response with the head of another one, which it keeps alive: undici cancels the body of a collected response, if nobody has begun
+ * to read it.
  */
-export function keepOriginal(copy: Response, original: Response): void {
+export function copyOf(original: Response, body: BodyInit | null): Response {
+  const copy = new Response(body, original);
   originals.set(copy, original);
+  return copy;
 }
 
 /** The head that proves a response; undefined if nothing does. */

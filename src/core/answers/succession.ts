@@ -32,8 +32,8 @@ export async function readSuccession(
 export type MovedList = Pick<AllowList, 'succession' | 'deviceId' | 'formerOwnerIds'>;
 
 /**
- * The statement that an answer carries: only if the key that signs it is the next one. Who names that key knows it; but if it is
- * a former key that the target has again, callers that have followed to another one name it, too.
+ * The statement that an answer carries: only if the key that signs it is the next one. A caller that names that key already
+ * knows it; but if it is a former key that the target has again, callers that have followed to another one name it, too.
  *
  * @param list has the statement, if there is one
  * @param signerId in whose name the answer is signed

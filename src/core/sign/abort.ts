@@ -20,13 +20,23 @@ function reasonOf({ reason }: AbortSignal): unknown {
   return reason ?? new DOMException('This call was aborted.', 'AbortError');
 }
 
-/** A signal of the platform's own class, which follows a signal of another library or realm. */
-export function toOwnSignal(signal: AbortSignal): AbortSignal {
-  if (signal instanceof AbortSignal) return signal;
+/**
+ * Does work with a signal of the platform's own class. It follows a signal of another library or realm until the work ends: such a
+ * signal may belong to a whole program.
+ */
+export async function withOwnSignal<T>(
+  signal: AbortSignal,
+  work: (own: AbortSignal) => Promise<T>,
+): Promise<T> {
+  if (signal instanceof AbortSignal) return work(signal);
   const other = signal as AbortSignal;
   const own = new AbortController();
   const abort = () => own.abort(other.reason);
   if (other.aborted) abort();
   else other.addEventListener('abort', abort, { once: true });
-  return own.signal;
+  try {
+    return await work(own.signal);
+  } finally {
+    other.removeEventListener('abort', abort);
+  }
 }

@@ -1,7 +1,7 @@
 import { AmeshError, isAmeshError } from '../errors/amesh-error';
 import { BODY_CODES } from '../errors/codes';
 import { collect } from '../wire/view';
-import { toOwnSignal } from './abort';
+import { withOwnSignal } from './abort';
 import { newBoundary, toMultipart } from './multipart';
 
 /** A body as bytes, with the content type that `fetch` would send. */
@@ -140,7 +140,10 @@ async function buffer(
   signal: AbortSignal | null,
 ): Promise<Uint8Array<ArrayBuffer>> {
   try {
-    return await collect(endedBy(stream, signal), limitBytes);
+    if (signal === null) return await collect(stream, limitBytes);
+    return await withOwnSignal(signal, (own) =>
+      collect(stream.pipeThrough(new TransformStream(), { signal: own }), limitBytes),
+    );
   } catch (error) {
     if (!isAmeshError(error) || error.code !== 'payload_too_large') throw error;
     throw new AmeshError(
@@ -149,13 +152,6 @@ async function buffer(
       { fix: 'Raise maxBufferedBytes of createAmesh() or createClient().' },
     );
   }
-}
-
-/** The same stream, cancelled by a signal while it is being read. */
-function endedBy(stream: ReadableStream<Uint8Array>, signal: AbortSignal | null): ReadableStream<Uint8Array> {
-  return signal === null
-    ? stream
-    : stream.pipeThrough(new TransformStream(), { signal: toOwnSignal(signal) });
 }
 
 function utf8(text: string): Uint8Array<ArrayBuffer> {

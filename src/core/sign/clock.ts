@@ -21,7 +21,7 @@ export class ServerClocks {
 
   /**
    * The time of an origin's clock, in whole Unix seconds: ahead of our own clock by no more than {@link correct} allows, even if
-   * that is set later.
+   * our own clock is set to another time later.
    *
    * @param offsetMs what {@link correct} has just found
    */

@@ -55,7 +55,6 @@ export async function sendSigned(
   how: AnswerOptions,
 ): Promise<Response> {
   const { response, renewing } = await sendInTime(settings, request, how);
-  // Over http somebody in between may have answered a request that the server carries out.
   if (request.stream !== null || !(await isRenewed(request, renewing))) return response;
   await discard(response);
   return (await sendInTime(settings, request, how)).response;
@@ -93,13 +92,19 @@ async function sendInTime(settings: Settings, request: Outgoing, how: AnswerOpti
     isPrivateChannel(url)
   ) {
     await discard(sent.response);
-    sent = await sendOnce(settings, request, { ...attempt, asked: target, allowsUnprovenBody: true });
+    sent = await sendOnce(settings, request, { ...attempt, asked: target });
   }
   const { response } = sent;
   if (!tellsTime(settings, url, response)) return sent;
-  if (stream === null) await discard(response);
-  const offsetMs = clocks.correct(url, response);
+  let offsetMs: number;
+  try {
+    offsetMs = clocks.correct(url, response);
+  } catch (error) {
+    await discard(response);
+    throw error;
+  }
   if (stream !== null) return sent; // cannot be sent again, but later requests have the right time
+  await discard(response);
   return sendOnce(settings, request, { ...attempt, offsetMs });
 }
 

@@ -1,6 +1,6 @@
 import type { ProvingTarget } from '../answers/asking';
 import { checkedBody, type ExpectedBody, unreadableBody, WRONG_BODY } from '../answers/checked-body';
-import { keepOriginal, noteProof, takeOver } from '../answers/proven-by';
+import { copyOf, noteProof, takeOver } from '../answers/proven-by';
 import {
   checkAnswer,
   type ExpectedAnswer,
@@ -39,7 +39,7 @@ interface Asked {
 }
 
 /**
- * For so long a target is sure to remember a request that it has carried out. Later, somebody who held back the answer could have
+ * A target is sure to remember a request that it has carried out for this long. Later, somebody who held back the answer could have
  * the same request refused for its time, and hand over that refusal.
  */
 const REMEMBERED_MS = 10_000;
@@ -174,7 +174,7 @@ export async function prove(
   expected: ExpectedAnswer,
   options: ProveOptions,
 ): Promise<Response | Unproven> {
-  const { status, statusText } = response;
+  const { status } = response;
   const signed = await checkAnswer({ status, headers: linesOf(response) }, expected, options.crypto);
   if (isUnproven(signed)) return signed;
   const head = options.leavesBody ? { ...signed, digest: null, isStream: true } : signed;
@@ -185,12 +185,11 @@ export async function prove(
   }
   let proven: Response;
   try {
-    proven = new Response(body, { status, statusText, headers: response.headers });
+    proven = copyOf(response, body);
   } catch {
     return `a Response cannot have the status ${status}`;
   }
   takeOver(proven, response);
-  keepOriginal(proven, response);
   noteProof(proven, { target: options.targetId, head });
   return proven;
 }

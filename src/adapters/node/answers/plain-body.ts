@@ -1,4 +1,5 @@
 import { promisify } from 'node:util';
+import { isCoded } from '../../../core/wire/coding';
 
 type Decode = (body: Uint8Array, options: { maxOutputLength: number }) => Promise<Uint8Array>;
 
@@ -40,9 +41,4 @@ export async function plainBody(
   } catch {
     return null; // too long, or a part of a coded file
   }
-}
-
-/** Whether a Content-Encoding changes the bytes. */
-export function isCoded(coding: string | undefined): coding is string {
-  return coding !== undefined && coding !== '' && coding !== 'identity';
 }

@@ -4,11 +4,12 @@ import type { AnswerProof } from '../../../core/answers/proof';
 import { SUCCESSION_HEADER } from '../../../core/answers/succession';
 import { attached } from '../../../core/attached';
 import type { MaybePromise } from '../../../core/crypto/provider';
+import { isCoded } from '../../../core/wire/coding';
 import { fieldValue } from '../../../core/wire/view';
 import { isHttp2Response, type NodeRequest, type NodeResponse } from '../request';
 import { endLate, markEnded, unmarkEnded, writeLate } from './held-end';
 import { type HeadChanges, type HeldHead, holdHead } from './held-head';
-import { isCoded, plainBody } from './plain-body';
+import { plainBody } from './plain-body';
 import { readEnd, readWrite, valueIn, type Written } from './written';
 
 /** How much of a stream waits for its signature before the writer has to wait, too, in bytes: as much as zlib buffers. */

@@ -44,7 +44,7 @@ export function refuse(
   if (unread && isHttp2(request)) discardRest(request, () => request.stream.close());
 }
 
-/** Removes what others have set, also in hooks of `writeHead()`, and a signature would have to cover. */
+/** Removes headers that others have set, also in hooks of `writeHead()`, and that a signature would have to cover. */
 function keepSigned(response: NodeResponse, signed: AnswerHeaders): void {
   const { writeHead } = response as ServerResponse;
   (response as { writeHead(...args: unknown[]): unknown }).writeHead = (...args) => {
