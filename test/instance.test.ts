@@ -213,6 +213,27 @@ describe('the log', () => {
     },
   );
 
+  it('remembers the 1,000 lines and topics that it said last: others choose what is in some of them', () => {
+    const written: string[] = [];
+    const log = createLog({}, null, (line) => void written.push(line));
+    const own = (line: string) => `${line} of this test`;
+    log.once(own('first'));
+    log.once(own('repeated'));
+    log.seldom('first', 'a');
+    for (let i = 0; i < 999; i++) {
+      log.once(own(`line ${i}`));
+      log.once(own('repeated'));
+      log.seldom(`topic ${i}`, 'b');
+    }
+    log.seldom('first', 'a'); // 999 others since
+    expect(written).toHaveLength(2001);
+    log.once(own('first')); // 1,000 others since, of which one was repeated
+    log.once(own('repeated'));
+    log.seldom('topic 999', 'b');
+    log.seldom('first', 'a');
+    expect(written.slice(2001)).toEqual(['amesh: first of this test', 'amesh: b', 'amesh: a']);
+  });
+
   it('keeps no process alive for a count', () => {
     const timers = vi.spyOn(globalThis, 'setTimeout');
     const log = createLog({}, null, () => {});

@@ -70,7 +70,7 @@ export function createCalls(options: AmeshOptions, settings: AmeshSettings, open
       try {
         return await (opened instanceof Delegate ? request.send() : sendAs(opened, request, moves));
       } catch (error) {
-        if (!(opened instanceof Delegate)) moves.tell(error, opened);
+        if (!(opened instanceof Delegate)) moves.tell(error, opened, request.url);
         const why = settings.fetch === undefined ? unusedProxy(request.url, error, process.env) : null;
         if (why !== null) opened.log.once(why);
         throw error;
@@ -89,7 +89,7 @@ export function createCalls(options: AmeshOptions, settings: AmeshSettings, open
           try {
             heard = await signed.answered(answer);
           } catch (error) {
-            moves.tell(error, opened);
+            moves.tell(error, opened, request.url);
             const { method, stream } = signed;
             const isAnew = await mayHaveOtherKey({ url: request.url, method }, error, opened);
             if (!isAnew || stream !== null) throw error;

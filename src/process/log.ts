@@ -6,6 +6,8 @@ import type { Env } from './home';
 const EVERY_MS = 10_000;
 /** The least time between two lines about one topic. */
 const SELDOM_MS = 300_000;
+/** Others choose what is in some lines and topics, so only these many are remembered. */
+const MAX_REMEMBERED = 1000;
 
 /** Everything that amesh logs itself, on stderr. */
 export interface Log {
@@ -16,7 +18,7 @@ export interface Log {
   refusal(refusal: Refusal): void;
   /** Logs why a server refused our request; only with `DEBUG=amesh`, since the response tells it, too. */
   clientRefusal(refusal: ClientRefusal): void;
-  /** Logs a line once per process. */
+  /** Logs a line once per process; again if 1,000 other lines came since. */
   once(line: string): void;
   /** Logs a line about a topic, at most one in five minutes. */
   seldom(topic: string, line: string): void;
@@ -42,11 +44,16 @@ function unref<T>(timer: T): T {
 
 const once = new Set<string>();
 
-/** Logs a line on stderr, once per process. */
+/** Logs a line on stderr, once per process; again if 1,000 other lines came since. */
 export function warnOnce(line: string, write: (line: string) => void = (text) => console.warn(text)): void {
-  if (once.has(line)) return;
+  const isKnown = once.delete(line); // at the end, so that the one that came longest ago goes first
   once.add(line);
-  write(`amesh: ${line}`);
+  forgetOldest(once);
+  if (!isKnown) write(`amesh: ${line}`);
+}
+
+function forgetOldest(remembered: Set<string> | Map<string, unknown>): void {
+  if (remembered.size > MAX_REMEMBERED) remembered.delete(remembered.keys().next().value as string);
 }
 
 /**
@@ -88,7 +95,9 @@ export function createLog(
     seldom(topic, line) {
       const nowMs = Date.now();
       if (Math.abs(nowMs - (told.get(topic) ?? Number.NEGATIVE_INFINITY)) < SELDOM_MS) return;
+      told.delete(topic);
       told.set(topic, nowMs);
+      forgetOldest(told);
       write(`amesh: ${line}`);
     },
   };

@@ -60,7 +60,7 @@ export class RotationTaker {
   readonly #log: Pick<Log, 'once' | 'seldom'>;
   readonly #now: () => number;
   readonly #statements = new Map<string, Known>();
-  readonly #limit = new ChangeLimit();
+  readonly #limit = new ChangeLimit({ burst: 64, everyMs: 60_000 });
 
   constructor({ accept, device, list, log, now = Date.now }: RotationTakerOptions) {
     this.#accept = accept;
