@@ -38,7 +38,7 @@ function forge(random: () => number, nowMs: number, recorded: readonly Passing[]
 
 async function* inTwo() {
   yield Buffer.from('{"error":');
-  await new Promise((resolve) => setImmediate(resolve));
+  await new Promise((resolve) => setTimeout(resolve, 5)); // sooner, both parts would arrive as one
   yield Buffer.from('"wrong_host"}');
 }
 
