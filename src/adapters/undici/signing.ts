@@ -30,8 +30,8 @@ export interface Signing {
  * `new Agent().compose(signing(amesh))`. Put it before those that retry or redirect, so that each attempt is signed anew. A body is
  * buffered. Answers are not proven: use `amesh.fetch` for that.
  *
- * If amesh refused a request for its time or key, it is signed and sent once more. A redirect is followed as `amesh.fetch` does:
- * within the origin, with GET or HEAD, over https or loopback; any other one fails with `redirect_refused`.
+ * If amesh refused a request for its time or key over https or loopback, it is signed and sent once more. A redirect is followed as
+ * `amesh.fetch` does: within the origin, with GET or HEAD, over https or loopback; any other one fails with `redirect_refused`.
  *
  * @param amesh the instance that signs
  * @see docs/http-clients.md
