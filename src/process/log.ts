@@ -42,18 +42,20 @@ function unref<T>(timer: T): T {
   return timer;
 }
 
-const once = new Set<string>();
+const once = new Map<string, number>();
 
 /** Logs a line on stderr, once per process; again if 1,000 other lines came since. */
 export function warnOnce(line: string, write: (line: string) => void = (text) => console.warn(text)): void {
-  const isKnown = once.delete(line); // at the end, so that the one that came longest ago goes first
-  once.add(line);
-  forgetOldest(once);
-  if (!isKnown) write(`amesh: ${line}`);
+  const isNew = !once.has(line);
+  remember(once, line);
+  if (isNew) write(`amesh: ${line}`);
 }
 
-function forgetOldest(remembered: Set<string> | Map<string, unknown>): void {
-  if (remembered.size > MAX_REMEMBERED) remembered.delete(remembered.keys().next().value as string);
+/** Puts a text at the end, so that the one that came longest ago is forgotten first. */
+function remember(all: Map<string, number>, text: string, atMs = 0): void {
+  all.delete(text);
+  all.set(text, atMs);
+  if (all.size > MAX_REMEMBERED) all.delete(all.keys().next().value as string);
 }
 
 /**
@@ -95,9 +97,7 @@ export function createLog(
     seldom(topic, line) {
       const nowMs = Date.now();
       if (Math.abs(nowMs - (told.get(topic) ?? Number.NEGATIVE_INFINITY)) < SELDOM_MS) return;
-      told.delete(topic);
-      told.set(topic, nowMs);
-      forgetOldest(told);
+      remember(told, topic, nowMs);
       write(`amesh: ${line}`);
     },
   };
