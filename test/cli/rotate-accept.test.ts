@@ -135,7 +135,7 @@ describe('a next key that waits', () => {
     expect(seen.map((line) => line.includes(next.deviceId) && line.includes('waits'))).toEqual([false]);
     expect(list.stdout).toMatch(new RegExp(`laptop +${next.deviceId} +waits to replace ${former.deviceId}`));
     expect(list.stderr).toContain(
-      `! "laptop" (${former.deviceId}) asks to replace its key by ${next.deviceId}.`,
+      `! "laptop" (${former.deviceId}) asks to replace its key with ${next.deviceId}.`,
     );
     expect(list.stderr).toContain(machine.here('amesh rotate accept laptop'));
     expect(list.stderr).toContain(machine.here('amesh rotate refuse laptop'));
@@ -156,7 +156,7 @@ describe('a next key that waits', () => {
       due: [{ kind: 'rotation', name: 'laptop', at: null }],
     });
     const doctor = await machine.amesh(['doctor']);
-    expect(doctor.stdout).toContain(`asks to replace its key by ${next.deviceId}, and waits for you.`);
+    expect(doctor.stdout).toContain(`asks to replace its key with ${next.deviceId}, and waits for you.`);
     expect(doctor.stdout + doctor.stderr).toContain(`amesh rotate accept ${next.deviceId}`);
   });
 

@@ -38,7 +38,7 @@ describe('A thief who could use a key for a moment', () => {
       ok: true,
       headers: { 'authmesh-rotation': 'waiting' },
     });
-    expect(told(`asks to replace its key by ${thief.deviceId}, which waits until you decide`)).toHaveLength(
+    expect(told(`asks to replace its key with ${thief.deviceId}, which waits until you decide`)).toHaveLength(
       1,
     );
     for (const target of [one, other]) {

@@ -6,7 +6,7 @@ import { readRotation } from './rotation';
 export const MAX_CHAIN = 16;
 
 /**
- * Whether an identity is still the one whose key was opened: each statement that a device made about itself replaces its key by
+ * Whether an identity is still the one whose key was opened: each statement that a device made about itself replaces its key with
  * the next one.
  *
  * @param from the opened key: a compressed point, 33 bytes

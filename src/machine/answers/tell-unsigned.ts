@@ -7,6 +7,6 @@ export function tellUnsigned(error: unknown, log: Pick<Log, 'seldom'>): void {
   const reason = cause instanceof Error ? ` (${cause.message})` : '';
   log.seldom(
     'unsigned answers',
-    `An answer went out unsigned, although its caller asked for a proof: ${asSentence(message)}${reason} Such callers may refuse the answers of this server until that is mended.`,
+    `An answer went out unsigned, although its caller asked for a proof: ${asSentence(message)}${reason} Such callers may refuse the answers of this server until this is fixed.`,
   );
 }

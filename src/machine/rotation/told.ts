@@ -33,7 +33,7 @@ export function tellRotation(
 function lineOf(what: Told, who: string, name: string, nextId: string | undefined): string {
   switch (what) {
     case 'waiting':
-      return `${who} asks to replace its key by ${nextId}, which waits until you decide. Ask its owner. If it is right: amesh rotate accept ${name}. If not: amesh rotate refuse ${name}`;
+      return `${who} asks to replace its key with ${nextId}, which waits until you decide. Ask its owner. If it is right: amesh rotate accept ${name}. If not: amesh rotate refuse ${name}`;
     case 'accepted':
       return `The key of ${who} was replaced by ${nextId}. Both count for 30 days. If that is wrong: amesh revoke ${nextId}`;
     case 'revoked':

@@ -96,7 +96,7 @@ export function aboutRotation({ state, friendlyName, formerId, nextId, formerUnt
 
 /** A device whose next key waits, for people. */
 export function pendingText({ former, next }: PendingRotation): string {
-  return `"${printable(former.friendlyName)}" (${former.deviceId}) asks to replace its key by ${next.deviceId}`;
+  return `"${printable(former.friendlyName)}" (${former.deviceId}) asks to replace its key with ${next.deviceId}`;
 }
 
 /** The same as warnings with the commands that decide, line by line. */
