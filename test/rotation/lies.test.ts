@@ -329,6 +329,16 @@ describe('over http, a target that has cut the former key already, and knows the
     expect(handled.slice(2)).toEqual(['HEAD', 'POST'].map((method) => `${method} ${next.deviceId}`));
   });
 
+  it('counts as one that accepts it when it is told, once it proves that', async () => {
+    const rotation = await cut();
+    const tell = async (how = {}) =>
+      (await tellTargets(await open(), rotation, 'rotate', [new URL(target.url)], {}, how))[0];
+    expect(await tell({ fetch: stripped })).toMatchObject({ answer: null, problem: expect.any(String) });
+    expect(await stateNow()).toMatchObject({ state: 'untold' });
+    expect(await tell()).toMatchObject({ answer: 'accepted', isProven: true, problem: null });
+    expect((await finishRotation(await open(), {})).left).toEqual([]);
+  });
+
   it('is called again at once, where no proof is asked for', async () => {
     const rotation = await cut();
     expect(await call(machine({ answers: 'off' }), { method: 'POST', body: 'one' })).toBe(200);

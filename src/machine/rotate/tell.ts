@@ -64,8 +64,9 @@ export async function tellTargets(
     const called = { deviceId, publicKey, proves, keys };
     let answered = await askTarget(url, { signer, called: { ...called, rotation: text }, fetch });
     const isNext = device.identity.deviceId === rotation.next.deviceId;
-    if (what === 'rotate' && answered.answer === 'unavailable' && isNext) {
-      // Nobody there can take the statement, but an administrator may have added the next key by hand.
+    const isRefused = answered.answer === null && answered.problem !== null;
+    if (what === 'rotate' && isNext && (isRefused || answered.answer === 'unavailable')) {
+      // Nobody there takes the statement, or the former key has ended. An administrator may have added the next key by hand.
       const next = await askTarget(url, { signer: device.signer, called, answers: 'required', fetch });
       if (next.status !== null && next.problem === null)
         answered = { ...next, answer: 'accepted', isProven: true };
