@@ -5,6 +5,25 @@ export interface Waiting {
   whenOver: (() => void) | undefined;
 }
 
+/** The turns of the event loop, at least, in which an answer that has come can be read. */
+const PARTS = 5;
+
+/**
+ * Calls `over` after that time, plus the time for which this process was too busy to read an answer: it must not be taken for the
+ * silence of somebody else. A timer alone runs before what has arrived in the meantime.
+ *
+ * @returns stops it
+ */
+export function startDeadline(ms: number, over: () => void): () => void {
+  let left = PARTS;
+  let timer: ReturnType<typeof setTimeout>;
+  const wait = () => {
+    timer = setTimeout(() => (--left === 0 ? over() : wait()), ms / PARTS);
+  };
+  wait();
+  return () => clearTimeout(timer);
+}
+
 /**
  * What `run` gives, or an error in its place where that takes too long.
  *
@@ -13,27 +32,25 @@ export interface Waiting {
 export function within<T>(ms: number, run: (waiting: Waiting) => Promise<T>, late: () => Error): Promise<T> {
   return new Promise((resolve, reject) => {
     const waiting: Waiting = { isOver: false, whenOver: undefined };
-    const timer = setTimeout(() => {
+    const stop = startDeadline(ms, () => {
       waiting.isOver = true;
       reject(late());
       waiting.whenOver?.();
-    }, ms);
+    });
     const running = async () => run(waiting); // so that what it throws at once is a refusal, too
-    running()
-      .then(resolve, reject)
-      .finally(() => clearTimeout(timer));
+    running().then(resolve, reject).finally(stop);
   });
 }
 
 /** Resolves when the first of these has settled, or when that time is over. */
 export async function waitAtMost(ms: number, ...works: readonly Promise<void>[]): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  let stop: (() => void) | undefined;
   const over = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
+    stop = startDeadline(ms, resolve);
   });
   try {
     await Promise.race([...works, over]);
   } finally {
-    clearTimeout(timer);
+    stop?.();
   }
 }

@@ -2,7 +2,7 @@ import type { MaybePromise } from '../../core/crypto/provider';
 import type { AllowList, AllowListSource } from '../../core/devices/allow-list';
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import { SERVER_CODES } from '../../core/errors/codes';
-import { waitAtMost } from '../../core/within';
+import { startDeadline, waitAtMost } from '../../core/within';
 
 /**
  * How long a request waits if no read has finished when one is overdue, and how long of that the store may be silent.
@@ -132,17 +132,17 @@ export class SharedList implements AllowListSource {
 
   async #readNow(): Promise<void> {
     const startedAt = performance.now();
-    let timer: NodeJS.Timeout | undefined;
+    let stop: (() => void) | undefined;
     let giveUp: () => void;
     this.#silence = new Promise((resolve) => {
       giveUp = resolve;
     });
     const silence: Silence = {
       begin: () => {
-        clearTimeout(timer);
-        timer = setTimeout(giveUp, SILENCE_MS[this.#waited]);
+        stop?.();
+        stop = startDeadline(SILENCE_MS[this.#waited], giveUp);
       },
-      end: () => clearTimeout(timer),
+      end: () => stop?.(),
     };
     try {
       this.#list = await this.#options.load(silence);
@@ -153,7 +153,7 @@ export class SharedList implements AllowListSource {
       if (isAmeshError(error) && error.code === 'allow_list_integrity_failure') this.#broken = error;
       else this.#unavailable = error;
     }
-    clearTimeout(timer);
+    stop?.();
     this.#attemptedAt = performance.now();
     this.#restMs = Math.max(REST_MS, this.#attemptedAt - startedAt);
   }
