@@ -1,5 +1,5 @@
-// Draws docs/images/architecture.svg: the rooms of docs/architecture.md with their imports, and three of its walks. All of it
-// comes from the page: the rooms from its table, the steps from its numbered lists. test/docs/architecture.test.ts checks it.
+// Draws docs/images/architecture.svg: the modules of docs/architecture.md with their imports, and three of its walks. All of it
+// comes from the page: the modules from its table, the steps from its numbered lists. test/docs/architecture.test.ts checks it.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
@@ -14,38 +14,38 @@ const WALKS = [
 
 const ROW = 40;
 const TOP = 64;
-const LEFT = 66; // for the arrows past other rooms
-const ROOM = { width: 96, height: 28 };
+const LEFT = 66; // for the arrows past other modules
+const BOX = { width: 96, height: 28 };
 const STEP = 23;
 const GAP = 20; // between walks
 const SANS = "system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif";
 
-/** @returns {string} the picture of a page's rooms and walks, as SVG */
+/** @returns {string} the picture of a page's modules and walks, as SVG */
 export function drawArchitecture(page) {
-  const rooms = roomsOf(page);
-  const order = ['cli', ...Object.keys(rooms).reverse()];
-  const yOf = (room) => TOP + 24 + order.indexOf(room) * ROW;
+  const modules = modulesOf(page);
+  const order = ['cli', ...Object.keys(modules).reverse()];
+  const yOf = (module) => TOP + 24 + order.indexOf(module) * ROW;
   const height = yOf('core') + ROW - 8;
-  let x = LEFT + ROOM.width + 34;
+  let x = LEFT + BOX.width + 34;
   const walks = WALKS.map((walk) => {
     const lists = stepsOf(page, walk.heading);
     const from = x;
     const steps = lists.flatMap((list, side) => list.map((step) => ({ ...step, side })));
-    const placed = steps.map((step, i) => ({ ...step, x: from + 11 + i * STEP, y: yOf(step.room) }));
+    const placed = steps.map((step, i) => ({ ...step, x: from + 11 + i * STEP, y: yOf(step.module) }));
     x = from + steps.length * STEP + GAP;
     return { ...walk, steps: placed, from, to: x - GAP };
   });
   const width = x - GAP + 8;
   const guides = order.map(
-    (room) => `<path class="guide" d="M${LEFT + ROOM.width} ${yOf(room)}H${width - 8}"/>`,
+    (module) => `<path class="guide" d="M${LEFT + BOX.width} ${yOf(module)}H${width - 8}"/>`,
   );
-  const boxes = order.map((room) => drawRoom(room, yOf(room)));
-  const arrows = arrowsOf(rooms).map(([from, to], i) => drawArrow(yOf(from), yOf(to), i));
+  const boxes = order.map((module) => drawModule(module, yOf(module)));
+  const arrows = arrowsOf(modules).map(([from, to], i) => drawArrow(yOf(from), yOf(to), i));
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-labelledby="title">
-<title id="title">The rooms of the SDK and their imports, and the steps of three walks: ${WALKS.map(({ heading }) => heading.toLowerCase()).join(', ')}.</title>
+<title id="title">The modules of the SDK and their imports, and the steps of three walks: ${WALKS.map(({ heading }) => heading.toLowerCase()).join(', ')}.</title>
 <style>
 text{font:12px ${SANS};fill:#1f2933}.name{font-weight:600;text-anchor:middle}.walk{font-weight:600;font-size:13px}.side{fill:#5b6875;font-size:11px}
-.room{fill:#fff;stroke:#5b6875}.guide{stroke:#e3e8ee}.arrow{fill:none;stroke:#5b6875}.head{fill:#5b6875}.border{stroke:#9aa7b5;stroke-dasharray:3 4}
+.module{fill:#fff;stroke:#5b6875}.guide{stroke:#e3e8ee}.arrow{fill:none;stroke:#5b6875}.head{fill:#5b6875}.border{stroke:#9aa7b5;stroke-dasharray:3 4}
 .step{font:600 10px ${SANS};fill:#fff;text-anchor:middle}.way{fill:none;stroke-width:2;stroke-linejoin:round;opacity:.45}
 </style>
 <rect width="${width}" height="${height}" rx="8" fill="#f7f9fb"/>
@@ -54,18 +54,18 @@ ${[...guides, ...arrows, ...boxes, ...walks.map((walk) => drawWalk(walk, height)
 `;
 }
 
-/** The rooms in a page's table, each with the rooms that it imports. */
-export function roomsOf(page) {
-  const [, table = ''] = /## The rooms of the SDK\n.*?\n\n(\| room .*?)\n\n/s.exec(page) ?? [];
-  const rooms = {};
-  for (const [, room, imports] of table.matchAll(/^\| `([\w-]+)\/` \|.*\| (.*) \|$/gm)) {
-    const all = imports === 'all of the above' ? Object.keys(rooms) : imports.split(', ');
-    rooms[room] = imports === 'nothing' ? [] : all;
+/** The modules in a page's table, each with the modules that it imports. */
+export function modulesOf(page) {
+  const [, table = ''] = /## The modules of the SDK\n.*?\n\n(\| module .*?)\n\n/s.exec(page) ?? [];
+  const modules = {};
+  for (const [, module, imports] of table.matchAll(/^\| `([\w-]+)\/` \|.*\| (.*) \|$/gm)) {
+    const all = imports === 'all of the above' ? Object.keys(modules) : imports.split(', ');
+    modules[module] = imports === 'nothing' ? [] : all;
   }
-  return rooms;
+  return modules;
 }
 
-/** The steps of the numbered lists below a heading: one array for each list, each step with its number, file and room. */
+/** The steps of the numbered lists below a heading: one array for each list, each step with its number, file and module. */
 export function stepsOf(page, heading) {
   const [, text] = page.split(`\n## ${heading}\n`);
   if (text === undefined) throw new Error(`The page has no heading "${heading}".`);
@@ -75,7 +75,7 @@ export function stepsOf(page, heading) {
     const [, number, file] = /^(\d+)\. `([^`]+)`/.exec(line) ?? [];
     if (number !== undefined) {
       if (!isIn) lists.push([]);
-      lists.at(-1).push({ number: Number(number), file, room: file.split('/')[1] });
+      lists.at(-1).push({ number: Number(number), file, module: file.split('/')[1] });
     }
     isIn = number !== undefined || (isIn && /^(?: |$)/.test(line));
   }
@@ -83,29 +83,29 @@ export function stepsOf(page, heading) {
 }
 
 /** The imports that follow from no others, as pairs: who, and whom. */
-function arrowsOf(rooms) {
-  const reaches = (from, to) => rooms[from].some((next) => next === to || reaches(next, to));
-  const direct = Object.entries(rooms).flatMap(([room, imports]) =>
+function arrowsOf(modules) {
+  const reaches = (from, to) => modules[from].some((next) => next === to || reaches(next, to));
+  const direct = Object.entries(modules).flatMap(([module, imports]) =>
     imports
       .filter((other) => !imports.some((middle) => middle !== other && reaches(middle, other)))
-      .map((other) => [room, other]),
+      .map((other) => [module, other]),
   );
   return [['cli', 'entries'], ...direct];
 }
 
-function drawRoom(room, y) {
-  const name = room === 'cli' ? 'src/cli/' : `${room}/`;
-  const dash = room === 'cli' ? ' stroke-dasharray="4 3"' : '';
-  return `<rect class="room" x="${LEFT}" y="${y - ROOM.height / 2}" width="${ROOM.width}" height="${ROOM.height}" rx="5"${dash}/><text class="name" x="${LEFT + ROOM.width / 2}" y="${y + 4}">${name}</text>`;
+function drawModule(module, y) {
+  const name = module === 'cli' ? 'src/cli/' : `${module}/`;
+  const dash = module === 'cli' ? ' stroke-dasharray="4 3"' : '';
+  return `<rect class="module" x="${LEFT}" y="${y - BOX.height / 2}" width="${BOX.width}" height="${BOX.height}" rx="5"${dash}/><text class="name" x="${LEFT + BOX.width / 2}" y="${y + 4}">${name}</text>`;
 }
 
-/** Between neighbours straight down; past other rooms in a curve to their left. */
+/** Between neighbours straight down; past other modules in a curve to their left. */
 function drawArrow(from, to, index) {
   const rows = (to - from) / ROW;
-  const x = LEFT + ROOM.width / 2;
+  const x = LEFT + BOX.width / 2;
   if (rows === 1) {
-    const end = to - ROOM.height / 2;
-    return `<path class="arrow" d="M${x} ${from + ROOM.height / 2}V${end - 5}"/><path class="head" d="M${x - 4} ${end - 6}h8l-4 6z"/>`;
+    const end = to - BOX.height / 2;
+    return `<path class="arrow" d="M${x} ${from + BOX.height / 2}V${end - 5}"/><path class="head" d="M${x - 4} ${end - 6}h8l-4 6z"/>`;
   }
   const start = from + 3 + (index % 3) * 2;
   const end = to - 4 - (index % 2) * 3;

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ROOMS } from './support/rooms';
+import { MODULES } from './support/modules';
 
 const root = resolve(import.meta.dirname, '..');
 
@@ -34,8 +34,8 @@ const CHOSEN: Readonly<Record<string, string>> = {
 
 const SDK = sources('src').filter((path) => !path.startsWith('src/cli/'));
 
-/** The rooms of the command line, likewise. What stands in none of them is the program itself. */
-const CLI_ROOMS: Readonly<Record<string, readonly string[]>> = {
+/** The modules of the command line, in the same way. The files in none of them are the program itself. */
+const CLI_MODULES: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   words: ['errors'],
   'command-line': ['errors', 'words'],
@@ -65,24 +65,24 @@ const CLI_ROOMS: Readonly<Record<string, readonly string[]>> = {
 };
 
 const CLI = sources('src/cli/src');
-const cliRoomOf = (path: string) => /^src\/cli\/src\/([^/]+)\//.exec(path)?.[1];
+const cliModuleOf = (path: string) => /^src\/cli\/src\/([^/]+)\//.exec(path)?.[1];
 
-/** A circle among files or among folders, as the way around it; undefined where there is none. */
-function circleOf(edges: ReadonlyMap<string, ReadonlySet<string>>): string[] | undefined {
+/** A cycle among files or among folders, as the way around it; undefined where there is none. */
+function cycleOf(edges: ReadonlyMap<string, ReadonlySet<string>>): string[] | undefined {
   const done = new Set<string>();
   const walk = (node: string, way: readonly string[]): string[] | undefined => {
     if (way.includes(node)) return [...way.slice(way.indexOf(node)), node];
     if (done.has(node)) return undefined;
     for (const next of edges.get(node) ?? []) {
-      const circle = walk(next, [...way, node]);
-      if (circle !== undefined) return circle;
+      const cycle = walk(next, [...way, node]);
+      if (cycle !== undefined) return cycle;
     }
     done.add(node);
     return undefined;
   };
   for (const node of edges.keys()) {
-    const circle = walk(node, []);
-    if (circle !== undefined) return circle;
+    const cycle = walk(node, []);
+    if (cycle !== undefined) return cycle;
   }
   return undefined;
 }
@@ -102,45 +102,45 @@ function edgesAmong(paths: readonly string[], nameOf: (path: string) => string) 
   return edges;
 }
 
-/** The folders with more than 15 files beside each other, and how many they have. */
+/** The folders with more than 15 files directly in one folder, and how many they have. */
 function crowded(paths: readonly string[]): [string, number][] {
   const counts = new Map<string, number>();
   for (const path of paths) counts.set(folderOf(path), (counts.get(folderOf(path)) ?? 0) + 1);
   return [...counts].filter(([, count]) => count > 15);
 }
 
-describe('the rooms of the SDK', () => {
+describe('the modules of the SDK', () => {
   it('are all named here', () => {
-    expect([...new Set(SDK.map((path) => path.split('/')[1]))].sort()).toEqual(Object.keys(ROOMS).sort());
+    expect([...new Set(SDK.map((path) => path.split('/')[1]))].sort()).toEqual(Object.keys(MODULES).sort());
   });
 
-  it.each(SDK)('%s imports only the rooms below its own', (path) => {
+  it.each(SDK)('%s imports only the modules below its own', (path) => {
     const own = path.split('/')[1] as string;
     for (const name of imports(path)) {
-      const room = (CHOSEN[name] ?? name).split('/')[1] as string;
+      const module = (CHOSEN[name] ?? name).split('/')[1] as string;
       if (!(CHOSEN[name] ?? name).startsWith('src/')) continue;
-      expect([own, ...(ROOMS[own] ?? [])], `${path} imports ${name}`).toContain(room);
+      expect([own, ...(MODULES[own] ?? [])], `${path} imports ${name}`).toContain(module);
     }
   });
 
-  it('have no circle among their files', () => {
-    expect(circleOf(edgesAmong(SDK, (path) => path))).toBeUndefined();
+  it('have no cycle among their files', () => {
+    expect(cycleOf(edgesAmong(SDK, (path) => path))).toBeUndefined();
   });
 
-  it('have no circle among their folders', () => {
-    expect(circleOf(edgesAmong(SDK, folderOf))).toBeUndefined();
+  it('have no cycle among their folders', () => {
+    expect(cycleOf(edgesAmong(SDK, folderOf))).toBeUndefined();
   });
 
-  it('tells a circle', () => {
+  it('finds a cycle', () => {
     const edges = new Map([
       ['a', new Set(['b'])],
       ['b', new Set(['c'])],
       ['c', new Set(['b'])],
     ]);
-    expect(circleOf(edges)).toEqual(['b', 'c', 'b']);
+    expect(cycleOf(edges)).toEqual(['b', 'c', 'b']);
   });
 
-  it('have at most 15 files beside each other, but for one command a file', () => {
+  it('have at most 15 files directly in one folder, except for the folder of the commands', () => {
     expect(crowded(SDK)).toEqual([]);
   });
 
@@ -150,32 +150,32 @@ describe('the rooms of the SDK', () => {
   });
 });
 
-describe('the rooms of the command line', () => {
+describe('the modules of the command line', () => {
   it('are all named here', () => {
-    const rooms = new Set(CLI.map(cliRoomOf).filter((room) => room !== undefined));
-    expect([...rooms].sort()).toEqual(Object.keys(CLI_ROOMS).sort());
+    const modules = new Set(CLI.map(cliModuleOf).filter((module) => module !== undefined));
+    expect([...modules].sort()).toEqual(Object.keys(CLI_MODULES).sort());
   });
 
-  it.each(CLI.filter((path) => cliRoomOf(path) !== undefined))(
-    '%s imports only the rooms below its own',
+  it.each(CLI.filter((path) => cliModuleOf(path) !== undefined))(
+    '%s imports only the modules below its own',
     (path) => {
-      const own = cliRoomOf(path) as string;
+      const own = cliModuleOf(path) as string;
       for (const name of imports(path)) {
         if (!name.startsWith('src/cli/src/')) continue;
-        expect([own, ...(CLI_ROOMS[own] ?? [])], `${path} imports ${name}`).toContain(cliRoomOf(name));
+        expect([own, ...(CLI_MODULES[own] ?? [])], `${path} imports ${name}`).toContain(cliModuleOf(name));
       }
     },
   );
 
-  it('have no circle among their files', () => {
-    expect(circleOf(edgesAmong(CLI, (path) => path))).toBeUndefined();
+  it('have no cycle among their files', () => {
+    expect(cycleOf(edgesAmong(CLI, (path) => path))).toBeUndefined();
   });
 
-  it('have no circle among their folders', () => {
-    expect(circleOf(edgesAmong(CLI, folderOf))).toBeUndefined();
+  it('have no cycle among their folders', () => {
+    expect(cycleOf(edgesAmong(CLI, folderOf))).toBeUndefined();
   });
 
-  it('have at most 15 files beside each other, but for one command a file', () => {
+  it('have at most 15 files directly in one folder, except for the folder of the commands', () => {
     const counts = new Map<string, number>();
     for (const path of CLI) counts.set(folderOf(path), (counts.get(folderOf(path)) ?? 0) + 1);
     counts.delete('src/cli/src/commands');
@@ -229,27 +229,30 @@ describe('who may import whom', () => {
   );
 });
 
-describe('the rooms of the relay', () => {
+describe('the modules of the relay', () => {
   const RELAY = sources('relay/src');
-  /** Each room, and the rooms that it may import besides itself. The files beside the rooms may import all of them. */
-  const RELAY_ROOMS: Readonly<Record<string, readonly string[]>> = {
+  /** Each module, and the modules that it may import besides itself. The files beside the modules may import all of them. */
+  const RELAY_MODULES: Readonly<Record<string, readonly string[]>> = {
     limits: [],
     wire: [],
     room: ['limits', 'wire'],
     net: ['limits', 'wire', 'room'],
     store: ['limits', 'wire', 'room'],
   };
-  const inPure = ['limits', 'wire', 'room'].flatMap((room) => sources(`relay/src/${room}`));
+  const inPure = ['limits', 'wire', 'room'].flatMap((module) => sources(`relay/src/${module}`));
 
-  it.each(Object.entries(RELAY_ROOMS))('%s imports itself and %j, and no other room', (room, others) => {
-    const allowed = [room, ...others].map((name) => `relay/src/${name}/`);
-    for (const path of sources(`relay/src/${room}`)) {
-      for (const name of imports(path).filter((name) => name.startsWith('relay/'))) {
-        const isAllowed = allowed.some((folder) => name.startsWith(folder));
-        expect(isAllowed, `${path} imports ${name}`).toBe(true);
+  it.each(Object.entries(RELAY_MODULES))(
+    '%s imports itself and %j, and no other module',
+    (module, others) => {
+      const allowed = [module, ...others].map((name) => `relay/src/${name}/`);
+      for (const path of sources(`relay/src/${module}`)) {
+        for (const name of imports(path).filter((name) => name.startsWith('relay/'))) {
+          const isAllowed = allowed.some((folder) => name.startsWith(folder));
+          expect(isAllowed, `${path} imports ${name}`).toBe(true);
+        }
       }
-    }
-  });
+    },
+  );
 
   it.each(inPure)('%s has no sockets, no timers and no clock', (path) => {
     const text = readFileSync(join(root, path), 'utf8');
@@ -260,20 +263,22 @@ describe('the rooms of the relay', () => {
   });
 
   it('are all named here', () => {
-    const rooms = RELAY.map((path) => path.split('/').slice(2, -1).join('/')).filter((room) => room !== '');
-    expect([...new Set(rooms)].sort()).toEqual(Object.keys(RELAY_ROOMS).sort());
+    const modules = RELAY.map((path) => path.split('/').slice(2, -1).join('/')).filter(
+      (module) => module !== '',
+    );
+    expect([...new Set(modules)].sort()).toEqual(Object.keys(RELAY_MODULES).sort());
   });
 
-  it('have no circle among their files', () => {
-    expect(circleOf(edgesAmong(RELAY, (path) => path))).toBeUndefined();
+  it('have no cycle among their files', () => {
+    expect(cycleOf(edgesAmong(RELAY, (path) => path))).toBeUndefined();
   });
 
-  it('have no circle among their folders', () => {
-    const inRooms = RELAY.filter((path) => folderOf(path) !== 'relay/src');
-    expect(circleOf(edgesAmong(inRooms, folderOf))).toBeUndefined();
+  it('have no cycle among their folders', () => {
+    const inModules = RELAY.filter((path) => folderOf(path) !== 'relay/src');
+    expect(cycleOf(edgesAmong(inModules, folderOf))).toBeUndefined();
   });
 
-  it('have at most 15 files beside each other', () => expect(crowded(RELAY)).toEqual([]));
+  it('have at most 15 files directly in one folder', () => expect(crowded(RELAY)).toEqual([]));
 });
 
 describe("Yarn's Plug'n'Play", () => {

@@ -51,7 +51,7 @@ const budgets: Record<string, { program: string; bytes: number }> = {
   // request took 0.02 kB. To keep the response of an unproven body from being collected took 0.1 kB, and to read a form of form-data
   // no faster than it is sent, and to survive what it does afterwards, 0.05 kB.
   'a client': { program: `export { createClient } from '@authmesh/sdk/core';`, bytes: 18_560 },
-  // With CODES, which holds the texts of every room and is the same in every runtime. Working keys, and the part of WebCrypto
+  // With CODES, which holds the texts of every module and is the same in every runtime. Working keys, and the part of WebCrypto
   // that makes them, took 1.6 kB. The errors of agents, keychains and external signers, and fromDerSignature(), took 0.9 kB, delegations as much.
   // A working key that is never text took 0.1 kB, and the keys of the targets behind a delegation as much.
   // The codes of rotations, and what a client sends and hears of them, took 0.4 kB.

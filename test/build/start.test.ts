@@ -48,7 +48,7 @@ async function loadedBy(...args: string[]) {
   };
 }
 
-// A command takes about as long as what it loads. The limits leave room for what commands learn, and not for another room.
+// A command takes about as long as what it loads. The limits allow for small additions to a command, and not for another module of the SDK.
 describe('a command loads no more than it needs:', () => {
   it('amesh --version, its help, and that of one command', async () => {
     const [version, all, help] = await Promise.all([

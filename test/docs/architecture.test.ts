@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { drawArchitecture, roomsOf, stepsOf } from '../../scripts/draw-architecture.mjs';
-import { ROOMS } from '../support/rooms';
+import { drawArchitecture, modulesOf, stepsOf } from '../../scripts/draw-architecture.mjs';
+import { MODULES } from '../support/modules';
 import { proseOf, ROOT, readPage } from './blocks';
 
 const page = readPage('docs/architecture.md');
@@ -16,8 +16,8 @@ it('has a picture of plain SVG, which every site shows', () => {
   expect(picture).not.toMatch(/<script|<foreignObject|<image|@import|@font-face|url\(|href=/);
 });
 
-it('names the rooms and imports that the sources are held to', () => {
-  expect(roomsOf(page)).toEqual(ROOMS);
+it('names the modules and imports that the sources are held to', () => {
+  expect(modulesOf(page)).toEqual(MODULES);
 });
 
 const HEADINGS = ['A request', 'A revocation', 'A provision token', 'A grant', 'The relay'];

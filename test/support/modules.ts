@@ -1,5 +1,5 @@
-/** The rooms of the SDK, each with the rooms that it may import besides itself. Types count too. */
-export const ROOMS: Readonly<Record<string, readonly string[]>> = {
+/** The modules of the SDK, each with the modules that it may import besides itself. Types count too. */
+export const MODULES: Readonly<Record<string, readonly string[]>> = {
   core: [],
   process: ['core'],
   proxy: ['core', 'process'],
