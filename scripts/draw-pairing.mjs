@@ -19,7 +19,7 @@ const MONOSPACE =
   "ui-monospace,SFMono-Regular,'SF Mono',Menlo,Consolas,'DejaVu Sans Mono','Liberation Mono',monospace";
 const SANS = "system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif";
 
-/** Lines of the two screens that belong to the same moment, and stand at the same height. */
+/** Lines of the two screens that belong to the same moment, and have the same height. */
 const STEPS = [
   { target: /^ +amesh invite/, controller: /^\$ amesh invite/ },
   { target: /^✓ Connected/, controller: /^✓ Found/ },
@@ -28,7 +28,7 @@ const STEPS = [
   { target: /may now call this machine/, controller: /^✓ Trusted/ },
 ];
 
-/** What has a colour of its own, and which. */
+/** The texts that have a colour of their own, and its class. */
 const COLOURS = [
   [/^\$ /, 'prompt'],
   [/^[✓?](?= )/, 'mark'],
@@ -44,12 +44,12 @@ export function drawPairing(target, controller) {
   const rows = align(wrap(target), wrap(controller));
   const height = rows.at(-1).y + PADDING + 2;
   const windows = [
-    drawWindow(0, height, 'orders-api', 'the server: receives requests', rows, 'target'),
-    drawWindow(WINDOW + GUTTER, height, 'laptop', 'the client: sends requests', rows, 'controller'),
+    drawWindow(0, height, 'orders-api', 'the target: receives requests', rows, 'target'),
+    drawWindow(WINDOW + GUTTER, height, 'laptop', 'the controller: sends requests', rows, 'controller'),
   ];
   const numbers = rows.flatMap(({ number, y }) => (number === undefined ? [] : [drawStep(number, y)]));
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-labelledby="title">
-<title id="title">Two terminals: amesh listen on the server and amesh invite on the client. Both show the code ${/VERIFIED (\d{3} \d{3})/.exec(target)?.[1]}.</title>
+<title id="title">Two terminals: amesh listen on the target and amesh invite on the controller. Both show the code ${/VERIFIED (\d{3} \d{3})/.exec(target)?.[1]}.</title>
 <style>
 .screen{font:11.5px ${MONOSPACE};fill:#d7dee7;white-space:pre}
 .prompt,.quiet{fill:#8b98a8}.mark{fill:#5fd38d;font-weight:bold}.code{fill:#ffcb6b;font-weight:bold}.command{fill:#8ac7ff}

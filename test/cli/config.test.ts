@@ -55,11 +55,11 @@ describe('amesh config hosts', () => {
     await machine.init('prod-api');
     const empty = await machine.amesh(['config', 'hosts']);
     expect(empty).toMatchObject({ code: 0, stdout: '' });
-    expect(empty.stderr).toContain('Answers to localhost only.');
+    expect(empty.stderr).toContain('Accepts requests for localhost only.');
 
     const set = await machine.amesh(['config', 'hosts', 'API.example.com:443,b.example:8080']);
     expect(set).toMatchObject({ code: 0, stdout: 'api.example.com\nb.example:8080\n' });
-    expect(set.stderr).toContain('✓ Answers to api.example.com, b.example:8080.');
+    expect(set.stderr).toContain('✓ Accepts requests for api.example.com, b.example:8080.');
     expect(set.stderr).toContain(
       'amesh trust add --role target --host api.example.com,b.example:8080 "amesh-p256 ',
     );
@@ -80,7 +80,7 @@ describe('amesh config hosts', () => {
       return stderr.split('\n').filter((line) => /No longer|To keep/.test(line));
     };
     const lost = (names: string, kept: string) => [
-      `! No longer answers to: ${names}`,
+      `! No longer accepts requests for: ${names}`,
       `  To keep them: ${machine.here(`amesh config hosts ${kept}`)}`,
     ];
     const loopback = 'localhost and other loopback names';
@@ -101,7 +101,7 @@ describe('amesh config hosts', () => {
     const machine = await createMachine();
     await machine.init('prod-api');
     const first = await machine.amesh(['config', 'hosts', '--add', 'vm:3000']);
-    expect(first.stderr).toContain('! No longer answers to: localhost and other loopback names\n');
+    expect(first.stderr).toContain('! No longer accepts requests for: localhost and other loopback names\n');
     const second = await machine.amesh(['config', 'hosts', '--add', 'API.example.com:443,vm:3000']);
     expect(second).toMatchObject({ code: 0, stdout: 'vm:3000\napi.example.com\n' });
     expect(second.stderr).not.toContain('No longer');
@@ -119,7 +119,7 @@ describe('amesh config hosts', () => {
       const refused = await machine.amesh(['config', 'hosts', ...args]);
       expect(refused.code).toBe(2);
       expect(refused.stderr).toContain(
-        '✗ Until now, this machine answers to localhost. With this list it answers only to api.example.com, also for the machine that may call this one.\n' +
+        '✗ Until now, this machine accepts requests for localhost. With this list it accepts them only for api.example.com, also for the machine that may call this one.\n' +
           `  To keep localhost: ${machine.here('amesh config hosts api.example.com,localhost:PORT')}   To drop it: --yes\n`,
       );
       expect((await machine.allowList()).hosts).toEqual([]);
@@ -140,7 +140,7 @@ describe('amesh config hosts', () => {
     expect(one).toMatchObject({ code: 0, stdout: 'a.example\nlocalhost:3000\n' });
     expect(one.stderr).not.toContain('To keep them');
     const all = await machine.amesh(['config', 'hosts', '--remove', 'a.example,localhost:3000']);
-    expect(all.stderr).toContain('✓ Answers to localhost only.');
+    expect(all.stderr).toContain('✓ Accepts requests for localhost only.');
     expect((await machine.allowList()).hosts).toEqual([]);
   });
 
@@ -164,7 +164,10 @@ describe('amesh config hosts', () => {
     [['a', '--add', 'b'], 'Hosts, --add, --remove and --clear cannot be combined.'],
     [['--clear', '--add', 'b'], 'Hosts, --add, --remove and --clear cannot be combined.'],
     [['--remove', 'a', '--add', 'b'], 'Hosts, --add, --remove and --clear cannot be combined.'],
-    [['--remove', 'a.example'], 'This machine does not answer to a.example, so there is nothing to remove.'],
+    [
+      ['--remove', 'a.example'],
+      'This machine does not accept requests for a.example, so there is nothing to remove.',
+    ],
     [['--add', ','], 'No host is given.'],
     [['--add', 'https://a.example'], '"https://a.example" is not a host.'],
     [[','], 'No host is given.'],

@@ -114,7 +114,7 @@ const COMMANDS: readonly (readonly [line: string, 'done' | 'part' | 'none', text
   ['keys cut LOST --yes', 'none', RESTORE],
   ['delegate --name x --scope a --target KEPT', 'done', 'may call "kept"'],
   ['delegate --name x --scope a --target kept', 'none', BY_NAME],
-  ['config hosts a.example --yes', 'done', 'Answers to a.example'],
+  ['config hosts a.example --yes', 'done', 'Accepts requests for a.example'],
   ['config hosts a.example', 'none', 'the machines that may call this one'],
   ['grant --name x', 'done', 'A grant for one caller'],
   ['provision --name x', 'done', 'A token for "x"'],

@@ -50,7 +50,7 @@ describe('amesh init', () => {
       'API.example.com:443, b.example:8080',
     ]);
     expect(ran.code).toBe(0);
-    expect(ran.stderr).toContain('Answers to api.example.com, b.example:8080.');
+    expect(ran.stderr).toContain('Accepts requests for api.example.com, b.example:8080.');
     expect((await machine.allowList()).hosts).toEqual(['api.example.com', 'b.example:8080']);
   });
 

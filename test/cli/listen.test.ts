@@ -77,8 +77,8 @@ ${linesFor(code)}
   Waiting for the code on the other screen, from stdin.
 ✓ VERIFIED ${inGroups(shown)}
 ✓ "laptop" may now call this machine.   Undo: ${prod.here('amesh revoke laptop')}
-  Answers to bank.example.
-! No longer answers to: localhost and other loopback names
+  Accepts requests for bank.example.
+! No longer accepts requests for: localhost and other loopback names
   To keep them: ${prod.here('amesh config hosts bank.example,localhost:PORT')}
 `);
     expect(controller.stderr).toContain(`✓ Found "prod-api" (bank.example)

@@ -23,7 +23,7 @@ describe.skipIf(!hasTerminal)('two people at two terminals', () => {
     expect(controller.screen).toContain(
       `  Try:  ${laptop.here(`amesh doctor ${url}`)}\n        await amesh.fetch('${url}')\n`,
     );
-    expect(target.screen).toContain('  Answers to api.example.com.\n');
+    expect(target.screen).toContain('  Accepts requests for api.example.com.\n');
 
     const [{ friendlyName, hosts, roles, unconfirmed } = {}] = (await laptop.allowList()).devices;
     expect({ friendlyName, hosts, roles, unconfirmed }).toEqual({

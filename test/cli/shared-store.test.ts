@@ -44,7 +44,7 @@ describeWithRedis('amesh on a store that instances share', () => {
     expect(made.stderr).toContain('is unchanged, including its name and hosts.\n');
     expect(made.stderr).toContain(`The list of this folder was moved to ${here.dir}`);
     expect(made.stderr).toContain('use this folder need AMESH_STORE_URL.\n');
-    expect(made.stderr).toContain('  Answers to api.example.com.\n');
+    expect(made.stderr).toContain('  Accepts requests for api.example.com.\n');
     expect(made.stderr).not.toMatch(/safe to print|old identity/);
     const revoked = await here.amesh(['revoke', 'laptop', '--yes']);
     expect(revoked.code).toBe(1);

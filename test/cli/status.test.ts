@@ -14,7 +14,7 @@ describe('amesh status', () => {
       `I am         orders-api  (${deviceId})`,
       expect.stringMatching(/^key {10}Encrypted file; /),
       'proofs       servers here sign answers with the key of this machine',
-      'answers to   localhost only',
+      'hosts        localhost only',
       'may call me  nobody',
       'I may call   nobody',
       'due          nothing: every pairing is confirmed, and no device, lease, token or grant has ended or ends soon',

@@ -384,7 +384,7 @@ describe('DEBUG=amesh', () => {
       .split('\n')
       .find((text) => text.includes(` from ${strict.origin}`));
     expect(line).toBe(
-      `amesh: 421 wrong_host from ${strict.origin}/path: The server does not answer to this host. On the server, run: amesh config hosts --add ${strict.authority}. If it has that host, a proxy sets another: see "authority" in docs/configuration.md.`,
+      `amesh: 421 wrong_host from ${strict.origin}/path: The server accepts no requests for this host. On the server, run: amesh config hosts --add ${strict.authority}. If it has that host, a proxy sets another: see "authority" in docs/configuration.md.`,
     );
     expect(printed()).not.toContain('secret');
   });

@@ -165,7 +165,7 @@ ${site} }`,
     await start({}, rewrite, '', '421 {"error":"wrong_host"}');
     const said = fleet.servers.map((server) => server.stderr()).join('');
     expect(said).toContain(
-      `The request is for orders, a host that this machine does not answer to. If a proxy put it in: verify({ authority: '${HOST}' }). If`,
+      `The request is for orders, which is not a host of this machine. If a proxy put it in: verify({ authority: '${HOST}' }). If`,
     );
   });
 

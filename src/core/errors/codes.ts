@@ -41,7 +41,7 @@ export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
   wrong_host: {
     status: 421,
     wire: 'wrong_host',
-    cause: 'The request is for a host that this machine does not answer to.',
+    cause: 'The host of the request is not a host of this machine.',
     fix: 'If callers use it',
     command: ['amesh', 'config', 'hosts', '--add', 'HOST'],
   },

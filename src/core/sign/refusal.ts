@@ -55,7 +55,7 @@ const TEXTS: Readonly<Record<string, Text>> = {
   ],
   timestamp_out_of_range: ['The clocks of the two machines differ.', 'Set both (NTP).'],
   wrong_host: [
-    'The server does not answer to this host.',
+    'The server accepts no requests for this host.',
     'On the server, run: amesh config hosts --add {host}. If it has that host, a proxy sets another: see "authority" in docs/configuration.md.',
   ],
 };

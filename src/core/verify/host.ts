@@ -19,7 +19,7 @@ export function checkHost(
   if (!answersTo(settings, view, line.authority, list, named)) {
     return new Fault(
       REQUEST_CODES.wrong_host,
-      `The request is for ${line.authority}, a host that this machine does not answer to.`,
+      `The request is for ${line.authority}, which is not a host of this machine.`,
       hostFix(settings.hosts, list.hosts, view, line.authority),
     );
   }

@@ -3,7 +3,7 @@ import { here } from '../words/here';
 import { shellWord } from '../words/shell';
 import { countRole } from './devices';
 
-/** Tells which hosts this machine no longer answers to, and the command that restores them. */
+/** Says for which hosts this machine no longer accepts requests, and the command that restores them. */
 export function droppedHosts(before: readonly string[], after: readonly string[]): string[] {
   if (before.length === 0 && after.length === 0) return [];
   if (before.length > 0) {
@@ -41,7 +41,7 @@ export async function losesLocalhost(
   const who =
     count === '1 ' ? 'the machine that may call this one' : `the ${count}machines that may call this one`;
   return {
-    message: `Until now, this machine answers to localhost. With this list it answers only to ${after.join(', ')}, also for ${who}.`,
+    message: `Until now, this machine accepts requests for localhost. With this list it accepts them only for ${after.join(', ')}, also for ${who}.`,
     keep: keeping(after),
   };
 }
@@ -54,7 +54,7 @@ function keeping(after: readonly string[]): string {
 
 function noLonger(names: string, all: readonly string[]): string[] {
   return [
-    `! No longer answers to: ${names}`,
+    `! No longer accepts requests for: ${names}`,
     `  To keep them: ${here(`amesh config hosts ${shellWord(all.join(','))}`)}`,
   ];
 }

@@ -8,12 +8,12 @@ import { askYesNo, isAttended } from '../terminal/prompt';
 import { here } from '../words/here';
 
 export const configHosts = defineCommand({
-  meta: { name: 'hosts', description: 'Shows or sets the hosts that this machine answers to' },
+  meta: { name: 'hosts', description: 'Shows or sets the hosts for which this machine accepts requests' },
   args: {
     hosts: { type: 'positional', required: false, valueHint: 'a,b', description: 'The complete new list' },
     add: { type: 'string', valueHint: 'a,b', description: 'Hosts to add to the list' },
     remove: { type: 'string', valueHint: 'a,b', description: 'Hosts to remove from the list' },
-    clear: { type: 'boolean', description: 'Empty the list: answer to localhost only' },
+    clear: { type: 'boolean', description: 'Empty the list: accept requests for localhost only' },
     ...SHARED_ARGS,
   },
 
@@ -28,7 +28,7 @@ export const configHosts = defineCommand({
     const wanted = args.clear ? [] : typed === undefined ? null : toHosts(typed, 'Hosts');
     if (wanted?.length === 0 && !args.clear) {
       throw new UsageError('No host is given.', {
-        hint: `To answer to localhost only: ${here('amesh config hosts --clear')}`,
+        hint: `To accept requests for localhost only: ${here('amesh config hosts --clear')}`,
       });
     }
 
@@ -82,9 +82,12 @@ async function askBefore(loss: LostLocalhost | null): Promise<void> {
 function without(hosts: readonly string[], wanted: readonly string[]): string[] {
   const missing = wanted.find((host) => !hosts.includes(host));
   if (missing !== undefined) {
-    throw new UsageError(`This machine does not answer to ${missing}, so there is nothing to remove.`, {
-      hint: `It answers to ${hostsText(hosts)}.`,
-    });
+    throw new UsageError(
+      `This machine does not accept requests for ${missing}, so there is nothing to remove.`,
+      {
+        hint: `It accepts requests for ${hostsText(hosts)}.`,
+      },
+    );
   }
   return hosts.filter((host) => !wanted.includes(host));
 }
@@ -93,11 +96,11 @@ function describe(hosts: readonly string[]): string[] {
   return hosts.length > 0
     ? []
     : [
-        `  Answers to localhost only. Callers use another name?  ${here('amesh config hosts --add api.example.com')}`,
+        `  Accepts requests for localhost only. Callers use another name?  ${here('amesh config hosts --add api.example.com')}`,
       ];
 }
 
 function done(hosts: readonly string[], changed: boolean): string[] {
-  if (!changed) return [`✓ Already answers to ${hostsText(hosts)}. No changes were made.`];
-  return [`✓ Answers to ${hostsText(hosts)}. Running servers apply this within a second.`];
+  if (!changed) return [`✓ Already accepts requests for ${hostsText(hosts)}. No changes were made.`];
+  return [`✓ Accepts requests for ${hostsText(hosts)}. Running servers apply this within a second.`];
 }

@@ -30,7 +30,8 @@ export const grant = defineCommand({
     host: {
       type: 'string',
       valueHint: 'a,b',
-      description: 'The hosts by which callers reach this machine; default the hosts that it answers to',
+      description:
+        'The hosts by which callers reach this machine; default: the hosts for which it accepts requests',
     },
     ...SCOPE_ARGS,
     ...PROOFS_ARG,

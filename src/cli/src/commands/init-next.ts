@@ -11,7 +11,7 @@ interface NextArgs {
   readonly [other: string]: unknown;
 }
 
-/** What a next key does not have: it answers to the hosts of the list that it takes over, and is kept elsewhere. */
+/** What a next key does not need: it takes over a list with its hosts, and is kept elsewhere. */
 const NOT_WITH_NEXT = ['host', 'force', 'key', 'socket', 'public-key'];
 
 /**

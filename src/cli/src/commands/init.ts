@@ -136,8 +136,8 @@ export const init = defineCommand({
 function hostNotes(hosts: readonly string[]): string[] {
   return [
     hosts.length > 0
-      ? `  Answers to ${hostsText(hosts)}.`
-      : `  Answers to localhost only. Callers use another name?  ${here('amesh config hosts --add api.example.com')}`,
+      ? `  Accepts requests for ${hostsText(hosts)}.`
+      : `  Accepts requests for localhost only. Callers use another name?  ${here('amesh config hosts --add api.example.com')}`,
   ];
 }
 

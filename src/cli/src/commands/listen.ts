@@ -99,7 +99,7 @@ export const listen = defineCommand({
           `✓ "${controller.friendlyName}" may now call this machine.   Undo: ${here(`amesh revoke ${nameForCommand(controller, person.namesakes)}`)}`,
           ...(controller.scopes === undefined ? [] : [`  It may do: ${scopesText(controller.scopes)}.`]),
           ...endNotes(controller),
-          `  Answers to ${hostsText(answers)}.`,
+          `  Accepts requests for ${hostsText(answers)}.`,
           ...droppedHosts(before.hosts, head.hosts),
           ...loopbackNotes(typed),
         ],

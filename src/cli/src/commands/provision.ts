@@ -78,7 +78,7 @@ export const provision = defineCommand({
         '  Anybody else who gets the token can pose as that machine: treat it as a secret.',
         ...(hosts.length === 0
           ? [
-              '! The token has no host, so that machine answers to localhost only. If it is called by another name:  --host api.example.com',
+              '! The token has no host, so that machine accepts requests for localhost only. If it is called by another name:  --host api.example.com',
             ]
           : []),
         ...loopbackNotes(args.host ?? ''),

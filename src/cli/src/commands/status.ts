@@ -83,7 +83,7 @@ export const status = defineCommand({
           ? []
           : [['list of', `${list.head.list}, ${SEALED[sealedBy]}`]]),
         ...ownRotationRows(ownRotation),
-        ['answers to', hostsText(hosts) + (from === 'AMESH_HOSTS' ? '  (AMESH_HOSTS)' : '')],
+        ['hosts', hostsText(hosts) + (from === 'AMESH_HOSTS' ? '  (AMESH_HOSTS)' : '')],
         ...rowsOf('may call me', controllers, (device) => aboutCaller(device, lastSeenOf(device, seen))),
         ...rowsOf('I may call', targets, aboutTarget),
         ...endedRows(ended),

@@ -54,14 +54,14 @@ export const trustAdd = defineCommand({
     const { role } = args;
     if (role === 'controller' && args.host !== undefined) {
       throw new UsageError('--host is for a target; a controller only calls.', {
-        hint: `To see the hosts that this machine answers to: ${here('amesh config hosts')}`,
+        hint: `To see the hosts for which this machine accepts requests: ${here('amesh config hosts')}`,
       });
     }
     if (role === 'controller' && !args.proofs)
       throw new UsageError('--no-proofs is for a target; a controller only calls.');
     const scopes = scopesOf(rawArgs);
     if (role === 'target' && scopes.length > 0) {
-      throw new UsageError('--scope is for a controller; a target only answers.', {
+      throw new UsageError('--scope is for a controller; a target only receives requests.', {
         hint: 'What this machine may do there is decided there: amesh allow',
       });
     }

@@ -45,7 +45,7 @@ function isKeyError(error: unknown): boolean {
   return /^(?:key|keychain|pin|passphrase)_/.test((error as { code?: string }).code ?? '');
 }
 
-/** The hosts that this machine answers to, and where they are set. */
+/** The hosts for which this machine accepts requests, and where they are set. */
 export interface AnswersTo {
   /** Empty: localhost only. */
   readonly hosts: readonly string[];
