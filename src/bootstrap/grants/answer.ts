@@ -1,7 +1,6 @@
 import { asksForProof, enrolmentNonce } from '../../core/answers/answer';
 import { createProof } from '../../core/answers/proof';
 import { toUtf8 } from '../../core/encoding';
-import { isAmeshError } from '../../core/errors/amesh-error';
 import { Fault } from '../../core/errors/fault';
 import { type Incoming, readLine } from '../../core/verify/checks';
 import { readAllowList } from '../../core/verify/device';
@@ -24,25 +23,20 @@ async function answer(request: Incoming, enroller: Enroller): Promise<Answered |
   const stray = checkHost(settings, view, line, list);
   if (stray !== null) return stray;
   const { authority } = line;
-  const onVerified = (body: Uint8Array) => {
-    if (proofs === undefined || !asksForProof(view.headers)) return;
-    request.ownProof = createProof(proofs, {
-      method: view.method,
-      nonce: () => enrolmentNonce(body, crypto),
-      named: fieldValue(view.headers, 'authmesh-target'),
-      list,
-    });
+  const isAsked = proofs !== undefined && asksForProof(view.headers);
+  const sign = (body: Uint8Array | null) => {
+    request.ownProof =
+      !isAsked || body === null
+        ? undefined
+        : createProof(proofs, {
+            method: view.method,
+            nonce: () => enrolmentNonce(body, crypto),
+            named: fieldValue(view.headers, 'authmesh-target'),
+            list,
+          });
   };
-  try {
-    return await signed(
-      request,
-      answered(await enroller.answer({ view, authority, now, settings, nonceStore, onVerified })),
-    );
-  } catch (error) {
-    // Its first answer was another one, and may not have reached the caller.
-    if (isAmeshError(error) && error.code === 'replay_detected') request.ownProof = undefined;
-    throw error;
-  }
+  const value = await enroller.answer({ view, authority, now, settings, nonceStore, isAsked, sign });
+  return signed(request, answered(value));
 }
 
 async function signed({ ownProof }: Incoming, verdict: Answered): Promise<Answered> {

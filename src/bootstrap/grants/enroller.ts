@@ -3,9 +3,17 @@ import type { Enroller, EnrolmentRequest } from '../../core/verify/enroller';
 import type { Device } from '../../trust/device';
 import { type Enrollee, enrolCaller, expectGrant } from '../../trust/grants';
 import { isEnrolment, readEnrolmentBody } from './enrolment-endpoint';
-import { assertAdmitted, assertForTarget, claimNonce, refuseOnly, verifyEnrolment } from './enrolment-policy';
+import {
+  assertAdmitted,
+  assertForTarget,
+  checkTime,
+  claimNonce,
+  refuseOnly,
+  verifyEnrolment,
+} from './enrolment-policy';
 import { parseEnrolment } from './enrolment-request';
 import { GrantLookup } from './grant-lookup';
+import { createVoiding } from './void-enrolment';
 
 export interface EnrollerOptions {
   readonly device: () => Promise<Device>;
@@ -18,6 +26,7 @@ export interface EnrollerOptions {
  */
 export function createEnroller({ device, list }: EnrollerOptions): Enroller {
   const lookup = new GrantLookup(list);
+  const isVoided = createVoiding();
   // One at a time: two enrolments in this process would only compete for the same swap.
   let last: Promise<unknown> = Promise.resolve();
 
@@ -36,12 +45,20 @@ export function createEnroller({ device, list }: EnrollerOptions): Enroller {
     const enrolment = parseEnrolment(body);
     const { facts } = enrolment;
     const nowMs = request.now();
-    assertForTarget(facts, await lookup.current(), request, nowMs);
+    const known = await lookup.current();
+    assertForTarget(facts, known, request);
+    const late = checkTime(facts, request, nowMs);
+    if (late !== null) {
+      if (await isVoided(enrolment, known, request, nowMs)) request.sign(body);
+      throw late;
+    }
     const current = await lookup.listWith(facts.grant);
     const caller = await verifyEnrolment(enrolment, expectGrant(current.head, facts.grant));
-    request.onVerified(body);
+    request.sign(body);
     assertAdmitted(current, facts.grant, caller);
+    request.sign(null); // its first answer was another one, and may not have reached the caller
     await claimNonce(caller, facts, request, nowMs);
+    request.sign(body);
     const turn = last.then(() => enrol(facts.grant, caller));
     last = turn.catch(() => {});
     const entry = await turn.catch(refuseOnly);

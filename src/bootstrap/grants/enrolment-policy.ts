@@ -18,19 +18,26 @@ import { matchesPattern } from '../tokens/names';
 import type { Enrolment, EnrolmentFacts } from './enrolment-request';
 
 /**
- * Refuses an enrolment for another target or from another time. These checks are cheap.
+ * Refuses an enrolment for another target. This check is cheap.
  *
- * @throws AmeshError `enrolment_refused`, `timestamp_out_of_range`
+ * @throws AmeshError `enrolment_refused`
  */
 export function assertForTarget(
-  { target, authority, time }: EnrolmentFacts,
+  { target, authority }: EnrolmentFacts,
   list: AllowList,
   request: EnrolmentRequest,
-  nowMs: number,
 ): void {
   if (!isOwnId(list, target)) throw refused('The enrolment is for another target.');
   if (authority !== request.authority) throw refused('The enrolment is for another host.');
-  throwIf(checkFreshness({ created: time }, nowMs, request.settings, request.nonceStore.startedAt));
+}
+
+/** @returns the error for an enrolment from another time */
+export function checkTime(
+  { time }: EnrolmentFacts,
+  { settings, nonceStore }: EnrolmentRequest,
+  nowMs: number,
+): AmeshError | null {
+  return toError(checkFreshness({ created: time }, nowMs, settings, nonceStore.startedAt));
 }
 
 /**
@@ -85,11 +92,12 @@ export async function claimNonce(
     storeFailed(cause);
   }
   if (isNew !== true) throw new AmeshError(REQUEST_CODES.replay_detected);
-  throwIf(checkStart(time, nonceStore.startedAt, nowMs)); // it may have lost its nonces since
+  const stale = toError(checkStart(time, nonceStore.startedAt, nowMs)); // it may have lost its nonces since
+  if (stale !== null) throw stale;
 }
 
-function throwIf(stale: Fault | null): void {
-  if (stale !== null) throw new AmeshError(stale.facts, stale.detail, stale.advice);
+function toError(fault: Fault | null): AmeshError | null {
+  return fault && new AmeshError(fault.facts, fault.detail, fault.advice);
 }
 
 async function importKey(text: string, whose: 'grant' | 'caller'): Promise<PublicKey> {

@@ -1,5 +1,6 @@
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
 import { toBodyStream } from '../../core/sign/body';
+import { isLate } from '../../core/sign/prove';
 import { refusalOf } from '../../core/sign/refusal';
 import { collect } from '../../core/wire/view';
 import { TRUST_CODES } from '../../trust/errors/codes';
@@ -36,6 +37,11 @@ export async function readEnrolmentResponse(
     return Number.isSafeInteger(expiresAt) ? (expiresAt as number) : null;
   if (response.status === 403 && (error === 'grant_expired' || error === 'grant_used_up'))
     throw new AmeshError(TRUST_CODES[error]);
+  if (isLate(response)) {
+    throw new AmeshError(TRUST_CODES.enrolment_refused, 'The target refuses the time of this enrolment.', {
+      fix: 'Set the clocks of both machines (NTP).',
+    });
+  }
   if (refusalOf(response) !== null) {
     throw new AmeshError(TRUST_CODES.enrolment_refused, undefined, {
       fix: "See the target's log for the reason. It enrols callers only with verify({ enroll: true }), and not by a revoked or closed grant: amesh grant",

@@ -3,19 +3,25 @@ import { enrolmentNonce } from '../../core/answers/answer';
 import { isUnproven, type Unproven } from '../../core/answers/verify-answer';
 import { fromBase64Url, toUtf8 } from '../../core/encoding';
 import { type AmeshError, AnswerUnprovenError, isAmeshError } from '../../core/errors/amesh-error';
-import { prove } from '../../core/sign/prove';
+import { isLate, prove, REMEMBERED_MS } from '../../core/sign/prove';
 import type { GrantClaims } from '../tokens/token';
 import { MAX_ANSWER_BYTES, readEnrolmentResponse } from './enrolment-response';
 
 const FIX =
   'Check which program answers there. If its server has no key to sign answers, give it one (amesh answer-key), or let the grant say so (amesh grant --no-proofs).';
 
+const LATE = 'its refusal of the time came more than 10 s after the enrolment was made';
+
 /** An enrolment, and what came back. */
 export interface SentEnrolment {
   /** The text of its three parts. */
   readonly body: string;
   readonly response: Response;
+  /** How long after the enrolment was made its response came, in milliseconds. */
+  readonly tookMs: number;
 }
+
+type Issuer = Pick<GrantClaims, 'iss' | 'key'>;
 
 /**
  * Proves the answer to an enrolment with the key of the grant's issuer.
@@ -24,18 +30,42 @@ export interface SentEnrolment {
  * @throws AnswerUnprovenError if anybody else may have sent it; AmeshError `enrolment_failed` if it is no answer to an enrolment
  */
 export async function proveEnrolment(
-  { body, response }: SentEnrolment,
-  { iss: deviceId, key }: Pick<GrantClaims, 'iss' | 'key'>,
+  sent: SentEnrolment,
+  issuer: Issuer,
   url: URL,
   ownId: string,
 ): Promise<Response> {
-  const { status } = response;
-  const unproven = (why: Unproven, claim: AmeshError | null = null) =>
-    new AnswerUnprovenError(
-      `The answer of ${url.origin} to the enrolment of this machine (${claim?.code ?? status}) is not proven: ${why}. The token is kept, and tried again later.`,
-      { status, claims: claim?.code },
-      claim === null ? FIX : `If it is genuine: ${claim.detail} ${claim.fix} ${FIX}`,
-    );
+  const { response } = sent;
+  const result = await proveBy(sent, issuer, url);
+  if (!isUnproven(result)) {
+    if (!isLate(result) || isTimely(sent)) return result;
+    throw unproven(url, response, LATE);
+  }
+  const claim = await readEnrolmentResponse(response, url, ownId).catch((error) => error);
+  if (!isAmeshError(claim)) throw unproven(url, response, result); // it says yes
+  throw claim.code === 'enrolment_failed' ? claim : unproven(url, response, result, claim);
+}
+
+/** @returns a refusal of the time of an enrolment, if it is proven to be the answer of the grant's issuer */
+export async function provenTime(
+  sent: SentEnrolment,
+  issuer: Issuer,
+  url: URL,
+): Promise<Response | undefined> {
+  const result = await proveBy(sent, issuer, url);
+  return isUnproven(result) || !isTimely(sent) ? undefined : result;
+}
+
+/** Whether the target, if it refused the time, still remembered whether it had carried out the enrolment before. */
+function isTimely({ tookMs }: SentEnrolment): boolean {
+  return tookMs <= REMEMBERED_MS;
+}
+
+async function proveBy(
+  { body, response }: SentEnrolment,
+  { iss: deviceId, key }: Issuer,
+  url: URL,
+): Promise<Response | Unproven> {
   const publicKey = fromBase64Url(key) as Uint8Array;
   const expected = {
     method: 'POST',
@@ -47,15 +77,24 @@ export async function proveEnrolment(
     key: await cryptoProvider.importPublicKey(publicKey),
     publicKey,
   };
-  const result = await prove(response, expected, {
+  return prove(response, expected, {
     crypto: cryptoProvider,
     limitBytes: MAX_ANSWER_BYTES,
     allowsUnprovenBody: false,
     targetId: deviceId,
-    unproven,
+    unproven: (why) => unproven(url, response, why),
   });
-  if (!isUnproven(result)) return result;
-  const claim = await readEnrolmentResponse(response, url, ownId).catch((error) => error);
-  if (!isAmeshError(claim)) throw unproven(result); // it says yes
-  throw claim.code === 'enrolment_failed' ? claim : unproven(result, claim);
+}
+
+function unproven(
+  { origin }: URL,
+  { status }: Response,
+  why: Unproven,
+  claim: AmeshError | null = null,
+): AnswerUnprovenError {
+  return new AnswerUnprovenError(
+    `The answer of ${origin} to the enrolment of this machine (${claim?.code ?? status}) is not proven: ${why}. The token is kept, and tried again later.`,
+    { status, claims: claim?.code },
+    claim === null ? FIX : `If it is genuine: ${claim.detail} ${claim.fix} ${FIX}`,
+  );
 }

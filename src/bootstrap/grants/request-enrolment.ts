@@ -2,7 +2,7 @@ import { cryptoProvider } from '#crypto';
 import { ASK } from '../../core/answers/answer';
 import { toBase64Url } from '../../core/encoding';
 import { ServerClocks } from '../../core/sign/clock';
-import { refusalOf } from '../../core/sign/refusal';
+import { isLate, stopwatch } from '../../core/sign/prove';
 import { discard } from '../../core/sign/send';
 import { isLoopback, normalizeAuthority } from '../../core/wire/authority';
 import { addDevice } from '../../trust/changes';
@@ -13,7 +13,7 @@ import type { GrantClaims } from '../tokens/token';
 import { ENROLMENT_PATH } from './enrolment-endpoint';
 import { writeEnrolment } from './enrolment-request';
 import { readEnrolmentResponse } from './enrolment-response';
-import { proveEnrolment } from './prove-enrolment';
+import { proveEnrolment, provenTime, type SentEnrolment } from './prove-enrolment';
 
 /** The longest lease, whatever a target says. */
 const YEAR_SECONDS = 31_536_000;
@@ -51,14 +51,15 @@ export async function enrolAt(
   const clocks = new ServerClocks(Date.now);
   const { identity, signer } = device;
   const grant = await cryptoProvider.importPrivateKey(claims.jwk);
-  const send = async (time: number) => {
+  const send = async (offsetMs?: number): Promise<SentEnrolment> => {
+    const elapsedMs = stopwatch(clocks);
     const facts = {
       grant: claims.jti,
       key: identity.publicKey,
       name: nameFor(claims.callers, identity.friendlyName),
       target: claims.iss,
       authority,
-      time,
+      time: clocks.seconds(url.origin, offsetMs),
       nonce: toBase64Url(cryptoProvider.randomBytes(16)),
     };
     const body = await writeEnrolment(facts, grant, signer);
@@ -69,19 +70,42 @@ export async function enrolAt(
       redirect: 'manual',
       signal: AbortSignal.timeout(ANSWER_MS),
     });
-    return { body, response };
+    return { body, response, tookMs: elapsedMs() };
   };
-  let sent = await send(clocks.seconds(url.origin));
-  const { response } = sent;
-  if (refusalOf(response) === 'timestamp_out_of_range' && clocks.mayCorrect(url, response)) {
-    await discard(response);
-    sent = await send(clocks.seconds(url.origin, clocks.correct(url, response)));
+  let sent = await send();
+  if (isLate(sent.response)) {
+    const offsetMs = await correctionBy(sent, claims, url, clocks);
+    if (offsetMs !== undefined) sent = await send(offsetMs);
   }
   const answer =
     claims.proves === false ? sent.response : await proveEnrolment(sent, claims, url, identity.deviceId);
   const expiresAt = await readEnrolmentResponse(answer, url, identity.deviceId);
   const most = Math.floor(Date.now() / 1000) + YEAR_SECONDS;
   return Math.min(expiresAt ?? most, most);
+}
+
+/**
+ * What a refusal of the time of an enrolment says about the time, in milliseconds from our own. Without a proof it says nothing:
+ * then the enrolment is made once more by our own clock, since the target may have just started.
+ *
+ * @returns undefined if the enrolment need not be sent again
+ */
+async function correctionBy(
+  sent: SentEnrolment,
+  claims: GrantClaims,
+  url: URL,
+  clocks: ServerClocks,
+): Promise<number | undefined> {
+  const { response } = sent;
+  const believed =
+    claims.proves !== false
+      ? await provenTime(sent, claims, url)
+      : clocks.mayCorrect(url, response)
+        ? response
+        : undefined;
+  if (believed === undefined && claims.proves === false) return undefined;
+  await discard(believed ?? response);
+  return believed === undefined ? 0 : clocks.correct(url, believed);
 }
 
 /** Puts the target of a grant into the list of this device. A host that another target has stays with that target. */

@@ -39,13 +39,13 @@ interface Asked {
 }
 
 /**
- * A target is sure to remember a request that it has carried out for this long. Later, somebody who held back the answer could have
- * the same request refused for its time, and hand over that refusal.
+ * A target is sure to remember a request that it has carried out for this long, in milliseconds. Later, somebody who held back the
+ * answer could have the same request refused for its time, and hand over that refusal.
  */
-const REMEMBERED_MS = 10_000;
+export const REMEMBERED_MS = 10_000;
 
 /** By both clocks: one may be set back meanwhile, the other stands still while a machine sleeps. */
-export function stopwatch({ now }: Settings): () => number {
+export function stopwatch({ now }: Pick<Settings, 'now'>): () => number {
   const [startMs, startTicks] = [now(), performance.now()];
   return () => Math.max(now() - startMs, performance.now() - startTicks);
 }

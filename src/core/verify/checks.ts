@@ -6,7 +6,7 @@ import type { MaybePromise, PublicKey, VerifyingCrypto } from '../crypto/provide
 import type { AllowList, AllowListSource, TrustedDevice } from '../devices/allow-list';
 import type { KeyCache } from '../devices/key-cache';
 import { Fault, malformed } from '../errors/fault';
-import { delegatesOf, MAX_CLOCK_SKEW_SECONDS, type NonceStore } from '../nonces/nonce-store';
+import { delegatesOf, type NonceStore } from '../nonces/nonce-store';
 import {
   type CarriedStatement,
   checkStatement,
@@ -20,7 +20,7 @@ import { changed, isAmbiguous, isSafe, type RequestLine, readRequestLine } from 
 import type { RequestView } from '../wire/view';
 import { checkBody, readBody, readyBody } from './body';
 import { checkRights, findController, readAllowList } from './device';
-import { checkFreshness } from './freshness';
+import { checkFreshness, mayProveTime } from './freshness';
 import { checkHost } from './host';
 import { claimNonce } from './nonce';
 import type { VerifySettings } from './options';
@@ -145,17 +145,14 @@ const consultList: Step<Readable, Known> = (request) =>
     return checkCarried(known, nowMs) ?? known;
   });
 
-/**
- * Whether a refusal for its time can be proven to the caller. Then its signature is checked and its nonce claimed all the same.
- *
- * Not beyond the largest skew that any verifier may have: no store has to remember nonces for that long. And not if the store
- * has forgotten that time: the request may have been accepted before, and a proven refusal says that it was not.
- */
+/** Whether a refusal for its time can be proven to the caller. Then its signature is checked and its nonce claimed all the same. */
 function mayProveClock({ view, context, credentials, nowMs }: Readable): boolean {
-  const { created } = credentials;
-  const isNear = Math.abs(nowMs - created * 1000) <= MAX_CLOCK_SKEW_SECONDS * 1000;
-  const isRemembered = created >= (context.nonceStore.startedAt ?? 0);
-  return isNear && isRemembered && context.proofs !== undefined && asksForProof(view.headers);
+  const { proofs, nonceStore } = context;
+  return (
+    mayProveTime(credentials.created, nowMs, nonceStore.startedAt) &&
+    proofs !== undefined &&
+    asksForProof(view.headers)
+  );
 }
 
 function checkCarried({ statement, list, device, credentials }: Known, nowMs: number): Fault | null {

@@ -14,8 +14,10 @@ export interface EnrolmentRequest {
   readonly settings: FreshnessOptions;
   /** Where to claim the nonce of the enrolment. */
   readonly nonceStore: NonceStore;
-  /** Called once both signatures are right, with the text of the three parts: from now on its answer may be signed. */
-  readonly onVerified: (body: Uint8Array) => void;
+  /** Whether the caller asks for a proof, and this verifier signs answers. */
+  readonly isAsked: boolean;
+  /** Called with the text of the three parts when its answer may be signed from now on, and with null when not any more. */
+  readonly sign: (body: Uint8Array | null) => void;
 }
 
 /** Answers enrolments. It is a hook, so that bundles without files do not contain it. */

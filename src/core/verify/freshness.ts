@@ -33,6 +33,17 @@ export function checkFreshness(
   return checkStart(times.created, startedAt, nowMs);
 }
 
+/**
+ * Whether a refusal for this time can be proven, if the signature is right and the nonce can be claimed.
+ *
+ * Not beyond the largest skew that any verifier may have: no store has to remember nonces for that long. And not if the store
+ * has forgotten that time: the request may have been accepted before, and a proven refusal says that it was not.
+ */
+export function mayProveTime(created: number, nowMs: number, startedAt: number | undefined): boolean {
+  const isNear = Math.abs(nowMs - created * 1000) <= MAX_CLOCK_SKEW_SECONDS * 1000;
+  return isNear && created >= (startedAt ?? 0);
+}
+
 /** Its nonce may have been claimed at a time that the store no longer remembers. */
 export function checkStart(created: number, startedAt: number | undefined, nowMs: number): Fault | null {
   if (startedAt === undefined || created >= startedAt) return null;

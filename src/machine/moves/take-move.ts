@@ -2,12 +2,12 @@ import { provenHead } from '../../core/answers/proven-by';
 import type { AllowListSource } from '../../core/devices/allow-list';
 import { type AnswerUnprovenError, isAmeshError } from '../../core/errors/amesh-error';
 import { momentText } from '../../core/moment';
+import { RateLimit } from '../../core/rate-limit';
 import { ROTATION_LIMITS } from '../../core/rotation/rotation';
 import { answeredBy } from '../../core/sign/answered';
 import type { Log } from '../../process/log';
 import type { Device } from '../../trust/device';
 import { followMove } from '../../trust/moves/follow-move';
-import { ChangeLimit } from '../rotation/change-limit';
 
 /** The least time between two attempts to write what an answer said, for example in a folder that cannot be written. */
 const AGAIN_MS = 30_000;
@@ -29,7 +29,7 @@ interface Caller {
  */
 export class Moves {
   readonly #triedAtMs = new Map<string, number>();
-  readonly #limit = new ChangeLimit(MOVES);
+  readonly #limit = new RateLimit(MOVES);
 
   /** Never rejects: the caller gets its response, and a later one tries again. */
   async take(response: Response, { list, device, log }: Caller): Promise<void> {

@@ -2,6 +2,7 @@ import { cryptoProvider } from '#crypto';
 import type { Acceptance } from '../../bootstrap/provision/acceptance';
 import { type AllowList, type AllowListSource, isOwnId } from '../../core/devices/allow-list';
 import { equalBytes, fromBase64Url } from '../../core/encoding';
+import { RateLimit } from '../../core/rate-limit';
 import {
   ROTATION_HEADER,
   type RotationAnswer,
@@ -23,7 +24,6 @@ import {
   withdrawStatement,
   withdrawSuccessor,
 } from '../../trust/rotation/successor';
-import { ChangeLimit } from './change-limit';
 import { type Refusal, type Told, tellRotation } from './told';
 
 /** How many statements are kept after they were read, so that the same one costs no signature check again. */
@@ -60,7 +60,8 @@ export class RotationTaker {
   readonly #log: Pick<Log, 'once' | 'seldom'>;
   readonly #now: () => number;
   readonly #statements = new Map<string, Known>();
-  readonly #limit = new ChangeLimit({ burst: 64, everyMs: 60_000 });
+  /** Each change writes the list, and leaves an entry in it for a time. A trusted device must not fill it. */
+  readonly #limit = new RateLimit({ burst: 64, everyMs: 60_000 });
 
   constructor({ accept, device, list, log, now = Date.now }: RotationTakerOptions) {
     this.#accept = accept;
