@@ -41,7 +41,7 @@ export function errorsPage(
   const rest = sections.map((section) =>
     isSection(section)
       ? writeSection(section, names, codes)
-      : section.startsWith('## Of the command line alone\n')
+      : section.startsWith('## Codes of the command line\n')
         ? sortRows(section, commandCodes)
         : section,
   );

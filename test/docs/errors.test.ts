@@ -45,7 +45,7 @@ describe(PAGE, () => {
 describe('what makes the page', () => {
   const facts = { cause: 'It is wrong.', fix: 'Mend it.' };
   const page = (...entries: string[]) =>
-    `# Codes\n\n- [Old](#old)\n\n## All\n\n${entries.join('')}## Of the command line alone\n\n| code |\n| \`b\` |\n| \`a\` |\n`;
+    `# Codes\n\n- [Old](#old)\n\n## All\n\n${entries.join('')}## Codes of the command line\n\n| code |\n| \`b\` |\n| \`a\` |\n`;
   const make = (codes: Record<string, object>, text: string) =>
     errorsPage(codes as Parameters<typeof errorsPage>[0], ['a', 'b'], text);
   const first = '### first\n\nHTTP 401, the client sees `first`.\n\n**Cause:** written.\n\n';
@@ -55,14 +55,14 @@ describe('what makes the page', () => {
     expect(
       make(codes, page('### second\n\nHTTP 500, the client sees `second`.\n\n**Cause:** own.\n\n', first)),
     ).toBe(
-      `# Codes\n\n- [All](#all)\n- [Of the command line alone](#of-the-command-line-alone)\n\n## All\n\n${first.replace('401, the client sees `first`', '400, the client sees `seen`')}### second\n\nNever on the wire.\n\n**Cause:** own.\n\n## Of the command line alone\n\n| code |\n| \`a\` |\n| \`b\` |\n`,
+      `# Codes\n\n- [All](#all)\n- [Codes of the command line](#codes-of-the-command-line)\n\n## All\n\n${first.replace('401, the client sees `first`', '400, the client sees `seen`')}### second\n\nNever on the wire.\n\n**Cause:** own.\n\n## Codes of the command line\n\n| code |\n| \`a\` |\n| \`b\` |\n`,
     );
   });
 
   it('gives a new code the texts of the table, behind the one before it', () => {
     const made = make({ first: { ...facts, status: 401, wire: 'first' }, added: facts }, page(first));
     expect(made).toContain(
-      `${first}### added\n\nNever on the wire.\n\n**Cause:** It is wrong.\n\n**Fix:** Mend it.\n\n## Of`,
+      `${first}### added\n\nNever on the wire.\n\n**Cause:** It is wrong.\n\n**Fix:** Mend it.\n\n## Codes of`,
     );
   });
 
@@ -75,7 +75,7 @@ describe('what makes the page', () => {
 });
 
 describe(`${PAGE}, of the command line alone`, () => {
-  const [, section = ''] = readPage(PAGE).split('\n## Of the command line alone\n');
+  const [, section = ''] = readPage(PAGE).split('\n## Codes of the command line\n');
   const rows = [...section.matchAll(/^\| `(\w+)` \| [\d, ]+ \| \S.* \| \S.* \|$/gm)];
 
   it('has every code of its own once, in their order, and none of the SDK', () => {
