@@ -7,6 +7,7 @@ import { fromBase64Url } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
 import { createPreparer, type PreparedRequest } from '../core/sign/client';
 import { type ClientOptions, readOptions } from '../core/sign/options';
+import { releasing } from '../core/sign/outgoing';
 import { refusalOf } from '../core/sign/refusal';
 import {
   type HeardAnswer,
@@ -14,6 +15,7 @@ import {
   type SignCallOptions,
   type SignedRequest,
   toUnsent,
+  type UnsentRequest,
 } from '../core/sign/unsent/sign-unsent';
 import { isSafe } from '../core/wire/line';
 import { confirmTarget } from '../pairing/confirm';
@@ -66,44 +68,54 @@ export function createCalls(options: AmeshOptions, settings: AmeshSettings, open
   return {
     fetch: async (input, init) => {
       const request = await prepare(input, init); // first: the caller may change its arguments later
-      const opened = open();
-      try {
-        return await (opened instanceof Delegate ? request.send() : sendAs(opened, request, moves));
-      } catch (error) {
-        if (!(opened instanceof Delegate)) moves.tell(error, opened, request.url);
-        const why = settings.fetch === undefined ? unusedProxy(request.url, error, process.env) : null;
-        if (why !== null) opened.log.once(why);
-        throw error;
-      }
+      return releasing(request, async () => {
+        const opened = open();
+        try {
+          return await (opened instanceof Delegate ? request.send() : sendAs(opened, request, moves));
+        } catch (error) {
+          if (!(opened instanceof Delegate)) moves.tell(error, opened, request.url);
+          const why = settings.fetch === undefined ? unusedProxy(request.url, error, process.env) : null;
+          if (why !== null) opened.log.once(why);
+          throw error;
+        }
+      });
     },
     sign: async (input, how) => {
       const request = await toUnsent(known, input, how); // first, as above
-      const opened = open();
-      if (opened instanceof Delegate) return request.sign();
-      const isNew = await enrolFor(opened, request.url);
-      const signed = await request.sign();
-      return {
-        ...signed,
-        async answered(answer) {
-          let heard: HeardAnswer;
-          try {
-            heard = await signed.answered(answer);
-          } catch (error) {
-            moves.tell(error, opened, request.url);
-            const { method, stream } = signed;
-            const isAnew = await mayHaveOtherKey({ url: request.url, method }, error, opened);
-            if (!isAnew || stream !== null) throw error;
-            return { response: new Response(null, { status: 401 }), again: true }; // nothing else of it is proven
-          }
-          const { response } = heard;
-          await learn(opened, response, moves);
-          const knowsUs = () => isNew || opened.bootstrap.held?.enrolAgain(request.url);
-          const isKnown = isUnknown(response) && ((await knowsUs()) ?? false); // also for the next request
-          const refused = { url: request.url, isSafe: isSafe(signed.method) };
-          const again = heard.again || (isKnown && mayBeSignedAnew(refused, response));
-          return { response, again: again && signed.stream === null };
-        },
-      };
+      return releasing(request, () => signFor(open(), request, moves));
+    },
+  };
+}
+
+/** Signs a request for a program that sends it by itself. */
+async function signFor(
+  opened: Machine | Delegate,
+  request: UnsentRequest,
+  moves: Moves,
+): Promise<SignedRequest> {
+  if (opened instanceof Delegate) return request.sign();
+  const isNew = await enrolFor(opened, request.url);
+  const signed = await request.sign();
+  return {
+    ...signed,
+    async answered(answer) {
+      let heard: HeardAnswer;
+      try {
+        heard = await signed.answered(answer);
+      } catch (error) {
+        moves.tell(error, opened, request.url);
+        const { method, stream } = signed;
+        const isAnew = await mayHaveOtherKey({ url: request.url, method }, error, opened);
+        if (!isAnew || stream !== null) throw error;
+        return { response: new Response(null, { status: 401 }), again: true }; // nothing else of it is proven
+      }
+      const { response } = heard;
+      await learn(opened, response, moves);
+      const knowsUs = () => isNew || opened.bootstrap.held?.enrolAgain(request.url);
+      const isKnown = isUnknown(response) && ((await knowsUs()) ?? false); // also for the next request
+      const refused = { url: request.url, isSafe: isSafe(signed.method) };
+      const again = heard.again || (isKnown && mayBeSignedAnew(refused, response));
+      return { response, again: again && signed.stream === null };
     },
   };
 }

@@ -109,6 +109,21 @@ describe('amesh.sign()', () => {
     expect(String(server.arrived[0]?.body)).toBe('long');
   });
 
+  it('hands out a stream that nobody else can read, and that gives up the one of the caller', async () => {
+    const server = await known.serve();
+    let reason: unknown;
+    const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
+      cancel(why) {
+        reason = why;
+      },
+    });
+    const headers = { 'content-digest': 'sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:' };
+    const signed = await amesh.sign({ url: server.origin, method: 'POST', headers, body });
+    expect(body.locked).toBe(true);
+    await signed.stream?.cancel('enough');
+    expect(reason).toBe('enough');
+  });
+
   it('signs what it was given, whatever the caller changes afterwards', async () => {
     const server = await known.serve();
     const body = new Uint8Array([1, 2, 3]);

@@ -1,4 +1,8 @@
 import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createAmesh } from '@authmesh/sdk';
 import { createClient, streamUnverifiedBody } from '@authmesh/sdk/core';
 import express from 'express';
 import { describe, expect, it } from 'vitest';
@@ -116,6 +120,114 @@ describe('a stream with a Content-Digest of the caller', () => {
     expect(other.requests.map(({ method, body }) => [method, body.length])).toEqual([['GET', 0]]);
     expect(other.requests[0]?.header('content-digest')).toBeUndefined();
     await other.close();
+  });
+});
+
+describe('a stream with a Content-Digest of the caller, while a slow key signs', () => {
+  const headers = { 'content-digest': digestOf(bytes) };
+  /** A client whose key signs once it is told to. */
+  function slow() {
+    let go: (error?: Error) => void = () => {};
+    const told = new Promise<void>((resolve, reject) => {
+      go = (error) => (error === undefined ? resolve() : reject(error));
+    });
+    let begin = () => {};
+    const isSigning = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    const signer = async () => {
+      const { publicKey, sign } = await signerOf('controller');
+      return {
+        publicKey,
+        async sign(message: Uint8Array) {
+          begin();
+          await told;
+          return sign(message);
+        },
+      };
+    };
+    return { ...createClient({ signer }), isSigning, go: (error?: Error) => go(error) };
+  }
+  const makers: Record<string, () => { from: ReadableStream; call: [string | Request, RequestInit?] }> = {
+    'a ReadableStream': () => {
+      const from = streamOf(bytes.subarray(0, 3), bytes.subarray(3));
+      return { from, call: [recorder.origin, { ...half, headers, body: from } as RequestInit] };
+    },
+    'a stream of bytes of the platform': () => {
+      const from = new Blob([bytes]).stream();
+      return { from, call: [recorder.origin, { ...half, headers, body: from } as RequestInit] };
+    },
+    'that of a Request': () => {
+      const init = { ...half, headers, body: streamOf(bytes) } as RequestInit;
+      const request = new Request(recorder.origin, init);
+      return { from: request.body as ReadableStream, call: [request] };
+    },
+  };
+
+  it.each(Object.entries(makers))('nobody else can read %s', async (_name, make) => {
+    const client = slow();
+    const { from, call } = make();
+    const sending = client.fetch(...call);
+    await client.isSigning;
+    expect(from.locked).toBe(true);
+    expect(() => from.getReader()).toThrow(TypeError);
+    await expect(client.fetch(...call)).rejects.toThrow('The body is a stream that something else reads.');
+    client.go();
+    expect(await (await sending).text()).toBe('ok');
+    expect(recorder.requests.map(({ body }) => body)).toEqual([bytes]);
+  });
+
+  it.each(Object.entries(makers))('%s can be sent again if the key fails', async (_name, make) => {
+    const failing = slow();
+    const { from, call } = make();
+    const sending = failing.fetch(...call);
+    await failing.isSigning;
+    failing.go(new Error('no key'));
+    await expect(sending).rejects.toThrow('no key');
+    expect(from.locked).toBe(false);
+    expect(await (await client.fetch(...call)).text()).toBe('ok');
+    expect(recorder.requests.map(({ body }) => body)).toEqual([bytes]);
+  });
+
+  it('can be sent again if the caller gives up', async () => {
+    const waiting = slow();
+    const controller = new AbortController();
+    const from = streamOf(bytes);
+    const init = { ...half, headers, body: from } as RequestInit;
+    const sending = waiting.fetch(recorder.origin, { ...init, signal: controller.signal });
+    await waiting.isSigning;
+    controller.abort();
+    await expect(sending).rejects.toThrow('aborted');
+    waiting.go();
+    expect(await (await client.fetch(recorder.origin, init)).text()).toBe('ok');
+  });
+
+  it('that fails meanwhile fails the request, and nothing else', async () => {
+    const waiting = slow();
+    let fail: (error: Error) => void = () => {};
+    const from = new ReadableStream<Uint8Array<ArrayBuffer>>({
+      start: (controller) => {
+        fail = (error) => controller.error(error);
+      },
+    });
+    const sending = waiting.fetch(recorder.origin, { ...half, headers, body: from } as RequestInit);
+    await waiting.isSigning;
+    fail(new Error('broke off'));
+    waiting.go();
+    await expect(sending).rejects.toThrow(TypeError);
+  });
+
+  it('is free for the caller of an instance that cannot sign', async () => {
+    const root = await mkdtemp(join(tmpdir(), 'amesh-test-'));
+    const amesh = createAmesh({ dir: join(root, 'none'), env: {} });
+    for (const call of [amesh.fetch, (url: string, init: object) => amesh.sign({ url, ...init })]) {
+      const from = streamOf(bytes);
+      await expect(call(recorder.origin, { method: 'POST', headers, body: from })).rejects.toMatchObject({
+        code: 'no_identity',
+      });
+      expect(from.locked).toBe(false);
+    }
+    await rm(root, { recursive: true });
   });
 });
 

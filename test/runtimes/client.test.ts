@@ -149,10 +149,13 @@ describe.each(runtimes)('$name $version', (runtime) => {
     });
 
     it('the digest of the bytes that arrive, and none without bytes', () => {
-      for (const request of [...run.requests.values()].flat()) {
-        const { length } = request.body;
-        expect(request.header('content-digest')).toBe(length === 0 ? undefined : digestOf(request.body));
-        expect(request.header('transfer-encoding')).toBeUndefined();
+      for (const [name, requests] of run.requests) {
+        for (const request of requests) {
+          const { length } = request.body;
+          expect(request.header('content-digest')).toBe(length === 0 ? undefined : digestOf(request.body));
+          if (!name.startsWith('with a digest of its own'))
+            expect(request.header('transfer-encoding'), name).toBeUndefined();
+        }
       }
     });
 

@@ -55,6 +55,29 @@ for (const [name, body] of Object.entries(inRequest)) {
     amesh.fetch(new Request(`${origin}/bodies`, { method: 'PUT', body: body(), headers, duplex: 'half' })),
   );
 }
+const digest = 'sha-256=:i1udsME9skJWyCmqNkqpDG0uujGLkjKkq5MTuVTTVV8=:';
+const streams = {
+  'a ReadableStream': () =>
+    new ReadableStream({
+      pull(controller) {
+        controller.enqueue(text('three'));
+        controller.close();
+      },
+    }),
+  'one of the platform': () => new Blob(['three']).stream(),
+};
+for (const [name, stream] of Object.entries(streams)) {
+  const init = (headers) => ({
+    method: 'POST',
+    duplex: 'half',
+    headers: { ...headers, 'content-digest': digest },
+    body: stream(),
+  });
+  await run(`with a digest of its own: ${name}`, (headers) => amesh.fetch(`${origin}/bodies`, init(headers)));
+  await run(`with a digest of its own: ${name} in a Request`, (headers) =>
+    amesh.fetch(new Request(`${origin}/bodies`, init(headers))),
+  );
+}
 const url = `${origin}/a%2Fb//c/../d/ä?x=1&&y=%20|^{}'"<>&b#fragment`;
 for (const method of ['get', 'HEAD', 'Post', 'delete', 'PATCH', 'OPTIONS']) {
   await run(`method ${method}`, (headers) => amesh.fetch(url, { method, headers }));

@@ -64,6 +64,8 @@ export async function encodeBody(
  * @throws TypeError for a stream that was read, or is being read
  */
 export function toBodyStream(body: BodyInit | null): ReadableStream<Uint8Array> | null {
+  if ((body as ReadableStream | null)?.locked === true)
+    throw new TypeError('The body is a stream that something else reads.');
   if (body instanceof ReadableStream) return new Response(body).body; // Response checks that it is unread
   if (typeof body !== 'object' || body === null) return null;
   if (isAsyncIterable(body)) return toStream(body);
@@ -72,6 +74,36 @@ export function toBodyStream(body: BodyInit | null): ReadableStream<Uint8Array> 
   return typeof other.pipe === 'function' && typeof other.on === 'function'
     ? fromEvents(other as OldStream)
     : null;
+}
+
+/** A stream that nobody else can read. */
+export interface HeldStream {
+  /** The same bytes. Nothing is read before somebody reads them. */
+  readonly stream: ReadableStream<Uint8Array>;
+  /** Lets others read the stream again, unless a part of it was read. */
+  readonly release: () => void;
+}
+
+/** Keeps a stream for one reader. It cannot be unlocked just before it is sent: Bun takes a stream that was locked for one that was read. */
+export function holdStream(source: ReadableStream<Uint8Array>): HeldStream {
+  const reader = source.getReader();
+  let isRead = false;
+  const stream = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        isRead = true;
+        const { done, value } = await reader.read();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel(reason) {
+        isRead = true;
+        return reader.cancel(reason);
+      },
+    },
+    { highWaterMark: 0 },
+  );
+  return { stream, release: () => isRead || reader.releaseLock() };
 }
 
 /** A Node stream of the old kind, without async iteration, such as that of the package form-data. */

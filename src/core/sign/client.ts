@@ -4,7 +4,7 @@ import { RedirectRefusedError } from '../errors/amesh-error';
 import { isSafe } from '../wire/line';
 import { resendOf, sendInstead, sendSigned } from './exchange';
 import { type ClientOptions, readOptions, type Settings } from './options';
-import { type Outgoing, toOutgoing } from './outgoing';
+import { type Outgoing, releasing, toOutgoing } from './outgoing';
 import { tellAnswer } from './prove';
 import { followRedirect, isRedirect } from './redirect';
 import { discard, send } from './send';
@@ -51,6 +51,8 @@ export interface PreparedRequest {
    * Throws like {@link resend}.
    */
   sendInstead(error: object): Promise<Response>;
+  /** Lets the caller read the stream that is the body again, if nothing of it was sent. */
+  readonly release: () => void;
 }
 
 /**
@@ -60,7 +62,12 @@ export interface PreparedRequest {
  */
 export function createClient(options: ClientOptions): Client {
   const prepare = createPreparer(readOptions(options));
-  return { fetch: async (input, init) => (await prepare(input, init)).send() };
+  return {
+    async fetch(input, init) {
+      const request = await prepare(input, init);
+      return releasing(request, request.send);
+    },
+  };
 }
 
 /**
@@ -83,6 +90,7 @@ export function createPreparer(
       send: () => sendAll(settings, request, how),
       resend: (answer) => after(answer, resendOf(answer, request)),
       sendInstead: (error) => after(error, sendInstead(error, settings, request, how)),
+      release: request.release,
     };
   };
 }

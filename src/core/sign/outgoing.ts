@@ -1,7 +1,7 @@
 import { hasSha256 } from '../wire/digest';
 import { isRequest, type RequestView } from '../wire/view';
 import { untilAborted } from './abort';
-import { encodeBody, toBodyStream } from './body';
+import { encodeBody, holdStream, toBodyStream } from './body';
 
 /** An outgoing request: the arguments of `fetch`, copied once. */
 export interface Outgoing {
@@ -11,8 +11,10 @@ export interface Outgoing {
   readonly headers: Headers;
   /** The body; null if the request has none, or streams it. */
   readonly bytes: Uint8Array<ArrayBuffer> | null;
-  /** A body whose `Content-Digest` the caller supplied; it can be sent once. */
+  /** A body whose `Content-Digest` the caller supplied; it can be sent once. Nobody else can read it. */
   readonly stream: ReadableStream<Uint8Array> | null;
+  /** Lets the caller read that body again, if nothing of it was sent. */
+  readonly release: () => void;
   readonly redirect: RequestRedirect;
   readonly signal: AbortSignal | null;
   /** All other options of `fetch`, including those of this runtime only. */
@@ -59,16 +61,30 @@ export async function toOutgoing(
     throw new TypeError(`A ${method} request must not have a body.`);
   const redirect = options.redirect ?? from?.redirect ?? 'follow';
   if (from !== source) options = { ...copyOptions(from as Request), ...options };
-  const stream = hasSha256(declared) ? toBodyStream(body) : null;
-  if (stream !== null) {
+  const own = hasSha256(declared) ? toBodyStream(body) : null;
+  if (own !== null) {
     headers.set('content-digest', declared);
-    return { url, method, headers, bytes: null, stream, redirect, signal, options, source };
+    return { url, method, headers, bytes: null, ...holdStream(own), redirect, signal, options, source };
   }
   const { bytes, contentType } = await untilAborted(signal, encodeBody(body, limitBytes, signal));
   // A Request already has its content type; for a body passed here, we set it.
   if (given !== null && contentType !== null && !headers.has('content-type'))
     headers.set('content-type', contentType);
-  return { url, method, headers, bytes, stream, redirect, signal, options, source };
+  const release = () => {};
+  return { url, method, headers, bytes, stream: null, release, redirect, signal, options, source };
+}
+
+/** Lets the caller read a stream again if its request fails before any of it was sent. */
+export async function releasing<T>(
+  request: { readonly release: () => void },
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    request.release();
+    throw error;
+  }
 }
 
 /** Whether native code accepts it: a Proxy, or a class of another library, looks the same but lacks the internal state. */

@@ -43,7 +43,7 @@ export interface SignedRequest {
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** The bytes to send; null if there are none, or a `stream`. */
   readonly body: Uint8Array<ArrayBuffer> | null;
-  /** The body to send if it is a stream with your own `Content-Digest`; otherwise null. */
+  /** The body to send if it is a stream with your own `Content-Digest`, which nobody else can read meanwhile; otherwise null. */
   readonly stream: ReadableStream<Uint8Array> | null;
   /** The signature base: the text that is signed (RFC 9421 section 2.5). */
   readonly base: string;
@@ -77,6 +77,8 @@ export interface UnsentRequest {
   readonly url: URL;
   /** Throws like `fetch` of a client. */
   sign(): Promise<SignedRequest>;
+  /** Lets the caller read the stream that is the body again, if nothing of it was read. */
+  readonly release: () => void;
 }
 
 /**
@@ -94,7 +96,8 @@ export async function toUnsent(
   if (answers !== undefined) readAnswers(answers);
   const request = await toOutgoing(...argumentsOf(input, signal), settings.maxBufferedBytes);
   leaveOutOwn(request.headers);
-  return { url: request.url, sign: () => signUnsent(settings, request, answers) };
+  const { url, release } = request;
+  return { url, sign: () => signUnsent(settings, request, answers), release };
 }
 
 /** Leaves out a signature of amesh: that of the attempt before, which some clients keep among their headers. */
