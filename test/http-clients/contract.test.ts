@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import type { Amesh } from '@authmesh/sdk';
@@ -42,6 +43,20 @@ const nonceIn = ({ headers }: IncomingMessage) => /nonce="([^"]+)"/.exec(headers
 const elsewhere: Listening[] = [];
 const seenElsewhere: IncomingMessage[] = [];
 afterAll(() => Promise.all(elsewhere.map((server) => server.close())));
+
+// The recipes for others say to leave it out.
+it.each(names.filter((name) => !/^(?:got|node:http)/.test(name)))(
+  '%s sends a stream with a Content-Digest of the program',
+  async (name) => {
+    const server = await known.serve();
+    const digest = createHash('sha256').update('first, second').digest('base64');
+    const headers = { 'content-digest': `sha-256=:${digest}:` };
+    const content: Content = { kind: 'stream', chunks: ['first, ', 'second'] };
+    const sent = clientOf(name).send(server.origin, { method: 'PUT', headers, content });
+    expect(await sent).toMatchObject({ status: 200 });
+    expect(server.arrived.map(({ body }) => String(body))).toEqual(['first, second']);
+  },
+);
 
 describe.each(names)('%s', (name) => {
   const form = new FormData();

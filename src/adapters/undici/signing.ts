@@ -77,11 +77,11 @@ function urlOf({ origin, path, query }: DispatchOptions): URL {
   return new URL(text === '' ? path : `${path}?${text}`, origin);
 }
 
-/** undici writes these by itself, for the bytes that are sent. */
+/** What undici, or amesh, writes by itself, for the bytes that are sent. */
 function sentHeaders(given: DispatchOptions['headers']): Headers {
   const lines = Array.isArray(given) && typeof given[0] !== 'object' ? pairs(given) : given;
   const headers = toHeaders((lines ?? {}) as HeaderValues);
-  for (const name of ['content-length', 'transfer-encoding', 'host']) headers.delete(name);
+  for (const name of ['content-length', 'content-digest', 'transfer-encoding', 'host']) headers.delete(name);
   return headers;
 }
 
