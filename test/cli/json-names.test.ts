@@ -5,8 +5,8 @@ import { objectOf, useMachines } from './amesh';
 
 const createMachine = useMachines();
 
-/** The rows of the table in the README of the command line: the names beside `ok` of each command. After a semicolon are those of a flag, or of some machines. */
-const [, rest = ''] = readPage('src/cli/README.md').split('| command | beside `ok` |');
+/** The rows of the table in the README of the command line: the names in addition to `ok` for each command. After a semicolon come the names of a flag, or of some machines. */
+const [, rest = ''] = readPage('src/cli/README.md').split('| command | in addition to `ok` |');
 const [table = ''] = rest.split('\n\n');
 const documented = new Map(
   [...table.matchAll(/^\| `([a-z -]+)` \| (.*) \|$/gm)].map(([, command = '', cell = '']) => [
