@@ -1,8 +1,10 @@
 import { once } from 'node:events';
-import type { ServerResponse } from 'node:http';
+import { type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect as netConnect } from 'node:net';
+import { buffer, text } from 'node:stream/consumers';
 import { setImmediate } from 'node:timers/promises';
+import { openDevice } from '@authmesh/sdk/admin';
 import { signRequest } from '@authmesh/sdk/core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Backend, type Proxied, type RunningProxy, useProxied } from '../support/proxied';
@@ -155,4 +157,45 @@ it('goes on over plain HTTP when a client leaves at each moment', async () => {
   expect((await client.response()).status).toBe(200);
   client.destroy();
   expect(await plain.end()).toBe(0);
+});
+
+/** Somebody on the way to a server of this machine, who says of each answer that it has the coding of its path. */
+async function compressing(port: number): Promise<Backend> {
+  const way = await new Backend(async ({ method, url: path, rawHeaders: headers }, response) => {
+    const sent = request({ host: '127.0.0.1', port, method, path, headers: [...headers], setHost: false });
+    const [answer] = (await once(sent.end(), 'response')) as [IncomingMessage];
+    const lines = [...answer.rawHeaders, 'Content-Encoding', path?.slice(1) ?? ''];
+    response.writeHead(answer.statusCode ?? 0, lines).end(await buffer(answer));
+  }).listen();
+  await proxied.know(`127.0.0.1:${way.port}`);
+  return way;
+}
+
+/** Has the caller wait for its disk after the next answer: it confirms the target then. */
+async function unconfirm(): Promise<void> {
+  const { trust } = await openDevice(proxied.caller.dir, {});
+  const { deviceId } = (await openDevice(proxied.target.dir, {})).identity;
+  await trust.update(async (draft) => {
+    const entry = await draft.device(deviceId);
+    if (entry !== undefined) await draft.put({ ...entry, unconfirmed: true });
+  });
+}
+
+it('goes on when somebody on the way says that a proven answer is compressed, which it is not', async () => {
+  const plain = await proxied.protect(backend.origin);
+  const way = await compressing(plain.port);
+  const front = await proxied.to(way.origin, [], { isProcess: true });
+  const ask = async (path: string) => {
+    const [answer] = await once(request({ port: front.port, path }).end(), 'response');
+    return text(answer);
+  };
+  for (const coding of ['gzip', 'x-gzip', 'deflate', 'br']) {
+    await unconfirm();
+    const { length } = backend.seen;
+    await expect(ask(`/${coding}`), coding).rejects.toThrow(); // cut before or after its head
+    expect(backend.seen, coding).toHaveLength(length + 1);
+  }
+  expect(await ask('/identity')).toBe('ok');
+  expect([await front.end(), await plain.end()]).toEqual([0, 0]);
+  way.close();
 });

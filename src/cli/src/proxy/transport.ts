@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { Readable } from 'node:stream';
+import { pipeline, Readable } from 'node:stream';
 import type { ReadableStream as NodeStream } from 'node:stream/web';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { ProxyFault } from './fault';
@@ -156,8 +156,9 @@ function decoded(incoming: IncomingMessage, coding: string): Readable {
       `The answer has the unknown coding ${JSON.stringify(coding)}.`,
     );
   }
-  incoming.on('error', (error) => decoder.destroy(error));
-  return incoming.pipe(decoder);
+  // Nobody reads it yet, and an error that nobody hears would end the process. The stream keeps it for its first reader.
+  decoder.on('error', () => {});
+  return pipeline(incoming, decoder, () => {});
 }
 
 /** A stream that takes from the connection only what is read from it. */
