@@ -16,6 +16,7 @@ import { explain } from '../../src/keys/ssh-agent/problems';
 import { fingerprintOf } from '../../src/keys/ssh-agent/public-key';
 import { fromReference } from '../../src/keys/ssh-agent/reference';
 import { times } from '../support/full';
+import { asNameless, NAMELESS } from '../support/nameless-user';
 
 const backend = findBackend('ssh-agent');
 const MESSAGE = new TextEncoder().encode('what is signed');
@@ -427,6 +428,14 @@ describe('without an agent', () => {
     const agent = new Agent({ path: '/x', isForwarded: false }, {});
     const error = await explain(Object.assign(new Error('connect'), { code }), agent);
     expect(error).toMatchObject(withCode('key_backend_unavailable', detail));
+  });
+
+  it.skipIf(process.geteuid?.() !== 0)('explains EACCES to a user without a name', async () => {
+    const agent = new Agent({ path: '/x', isForwarded: false }, {});
+    const refused = Object.assign(new Error('connect'), { code: 'EACCES' });
+    expect(await asNameless(() => explain(refused, agent))).toMatchObject(
+      withCode('key_backend_unavailable', `This user (uid ${NAMELESS}) may not use the SSH agent at /x.`),
+    );
   });
 
   it.each([

@@ -1,8 +1,12 @@
+import { chmod, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CC } from '../../src/keys/tpm2/commands';
 import { explain } from '../../src/keys/tpm2/problems';
 import { ResponseError } from '../../src/keys/tpm2/response-error';
 import { SilentTpmError, Tpm } from '../../src/keys/tpm2/tpm';
+import { asNameless, NAMELESS } from '../support/nameless-user';
 
 // What no software TPM does on demand. What one does is in tpm2.test.ts.
 
@@ -57,5 +61,25 @@ describe('what a person reads', () => {
         /^This user may not use \/dev\/ptmx(?:\.|, which is for the group \w+\.)$/,
       ),
     });
+  });
+
+  it.skipIf(process.geteuid?.() !== 0)('of a permission that a user without a name misses', async () => {
+    expect(await asNameless(() => explain(ofSystem('EACCES'), nowhere))).toMatchObject({
+      code: 'key_backend_unavailable',
+      fix: `Let the user with uid ${NAMELESS} read and write it.`,
+    });
+    const device = join(tmpdir(), `amesh-test-${process.pid}-tpm`);
+    await writeFile(device, '', { mode: 0o660 });
+    await chmod(device, 0o660);
+    try {
+      const inGroup = Tpm.at({ kind: 'device', path: device });
+      expect(await asNameless(() => explain(ofSystem('EACCES'), inGroup))).toMatchObject({
+        detail: `This user may not use ${device}, which is for the group root.`,
+        fix: expect.stringMatching(/^This user \(uid 54321\) has no name: .*--group-add 0\.$/),
+        command: undefined,
+      });
+    } finally {
+      await rm(device);
+    }
   });
 });

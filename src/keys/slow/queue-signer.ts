@@ -7,6 +7,18 @@ interface Wanted {
   reject(error: Error): void;
 }
 
+/** Turns a failure into what a person can do about it. */
+export type Explain = (error: unknown) => Promise<Error>;
+
+/** What `explain` makes of a failure; the failure itself if that fails too, since somebody waits for an answer. */
+export async function explained(error: unknown, explain: Explain): Promise<Error> {
+  try {
+    return await explain(error);
+  } catch {
+    return error as Error;
+  }
+}
+
 /** A key outside this process. */
 export interface SlowKey {
   /** A compressed point, 33 bytes. */
@@ -19,7 +31,7 @@ export interface SlowKey {
    */
   signAll(next: () => Uint8Array | undefined, done: (signature: Uint8Array) => Promise<void>): Promise<void>;
   /** Turns what `signAll` or the check of a signature has thrown into the error of a caller. */
-  explain(error: unknown): Promise<Error>;
+  readonly explain: Explain;
 }
 
 /**
@@ -62,7 +74,7 @@ export class QueueSigner implements Signer {
         );
       } catch (error) {
         const failed = this.#waiting.splice(0);
-        const reason = await this.key.explain(error);
+        const reason = await explained(error, this.key.explain);
         for (const { reject } of failed) reject(reason);
       }
     }

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
-import { userInfo } from 'node:os';
 import { AmeshError, type AmeshErrorOptions, isAmeshError } from '../../core/errors/amesh-error';
+import { ownName } from '../../storage/files/accounts';
 import { KEY_CODES } from '../errors/codes';
 import type { Agent } from './agent';
 import { ClosedAgentError, SilentAgentError } from './connection';
@@ -87,10 +87,13 @@ function explainConnection(error: NodeJS.ErrnoException, path: string): AmeshErr
       },
     );
   if (code === 'EACCES' || code === 'EPERM')
-    return unavailable(`This user (${userInfo().username}) may not use the SSH agent at ${path}.`, {
-      ...options,
-      fix: 'Use the agent of this user. Most agents serve only the user that started them and root.',
-    });
+    return unavailable(
+      `This user (${ownName() ?? `uid ${process.geteuid?.()}`}) may not use the SSH agent at ${path}.`,
+      {
+        ...options,
+        fix: 'Use the agent of this user. Most agents serve only the user that started them and root.',
+      },
+    );
   if (code === 'EAGAIN')
     return unavailable(
       `The SSH agent at ${path} takes no more connections: it hangs, or has too much to do.`,

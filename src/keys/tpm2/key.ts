@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Signer } from '../../core/crypto/provider';
 import { isAmeshError } from '../../core/errors/amesh-error';
 import { KEY_CODES } from '../errors/codes';
+import { type Explain, explained } from '../slow/queue-signer';
 import {
   createKey,
   createPrimary,
@@ -58,7 +59,7 @@ export class TpmSigner implements Signer {
     private readonly key: KeyFile,
     readonly publicKey: Uint8Array,
     private readonly pin: Uint8Array,
-    private readonly explain: (error: unknown) => Promise<Error>,
+    private readonly explain: Explain,
   ) {}
 
   sign(message: Uint8Array): Promise<Uint8Array> {
@@ -93,7 +94,7 @@ export class TpmSigner implements Signer {
   }
 
   async #reasonFor(error: unknown): Promise<Error> {
-    const reason = await this.explain(error);
+    const reason = await explained(error, this.explain);
     if (isAmeshError(reason) && reason.code === KEY_CODES.pin_wrong.code) this.#wrongPin = reason;
     return reason;
   }

@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
-import { userInfo } from 'node:os';
 import { AmeshError, type AmeshErrorOptions, isAmeshError } from '../../core/errors/amesh-error';
+import { ownName } from '../../storage/files/accounts';
 import { KEY_CODES } from '../errors/codes';
 import { CC, readLockout } from './commands';
 import { NoDeviceError, RESOURCE_MANAGER, type TpmAddress } from './connection';
@@ -128,23 +128,35 @@ function explainConnection(error: NodeJS.ErrnoException, address: TpmAddress): A
 
 function forbidden(path: string, cause: Error): AmeshError {
   const group = groupOf(path);
-  const user = userInfo().username;
+  const user = ownName();
+  const uid = process.geteuid?.();
   if (group === null)
-    return unavailable(`This user may not use ${path}.`, { fix: `Let ${user} read and write it.`, cause });
-  return unavailable(`This user may not use ${path}, which is for the group ${group}.`, {
+    return unavailable(`This user may not use ${path}.`, {
+      fix: `Let ${user ?? `the user with uid ${uid}`} read and write it.`,
+      cause,
+    });
+  const detail = `This user may not use ${path}, which is for the group ${group.name}.`;
+  // Without a name there is no account to change, and no login.
+  if (user === null)
+    return unavailable(detail, {
+      fix: `This user (uid ${uid}) has no name: start the program with that group, a container with --group-add ${group.gid}.`,
+      cause,
+    });
+  return unavailable(detail, {
     fix: 'Log in again after',
-    command: ['sudo', 'usermod', '--append', '--groups', group, user],
+    command: ['sudo', 'usermod', '--append', '--groups', group.name, user],
     cause,
   });
 }
 
 /** The group that may use a file; null if none may, or it has no name. */
-function groupOf(path: string): string | null {
+function groupOf(path: string): { readonly name: string; readonly gid: number } | null {
   try {
     const { gid, mode } = statSync(path);
     if ((mode & 0o060) !== 0o060) return null;
     const lines = readFileSync('/etc/group', 'utf8').split('\n');
-    return lines.find((line) => line.split(':')[2] === String(gid))?.split(':')[0] ?? null;
+    const name = lines.find((line) => line.split(':')[2] === String(gid))?.split(':')[0];
+    return name === undefined ? null : { name, gid };
   } catch {
     return null;
   }

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 
 /** A user in /etc/passwd. Users of a directory service are not included. */
 interface Account {
@@ -18,6 +19,15 @@ export function userText(uid: number): string {
 /** The name of a user; null if /etc/passwd has none. */
 export function nameOf(uid: number): string | null {
   return accounts().find((account) => account.uid === uid)?.name ?? null;
+}
+
+/** The name of this process's user, also from a directory service; null if it has none, as in many containers. */
+export function ownName(): string | null {
+  try {
+    return userInfo().username;
+  } catch {
+    return null;
+  }
 }
 
 /** The home folder of a user; null if /etc/passwd has no usable one. */
