@@ -111,10 +111,11 @@ async function signFor(
       }
       const { response } = heard;
       await learn(opened, response, moves);
+      const refused = { url: request.url, method: signed.method, isSafe: isSafe(signed.method) };
+      const hasOther = isUnknown(response) && (await mayHaveOtherKey(refused, response, opened));
       const knowsUs = () => isNew || opened.bootstrap.held?.enrolAgain(request.url);
       const isKnown = isUnknown(response) && ((await knowsUs()) ?? false); // also for the next request
-      const refused = { url: request.url, isSafe: isSafe(signed.method) };
-      const again = heard.again || (isKnown && mayBeSignedAnew(refused, response));
+      const again = heard.again || hasOther || (isKnown && mayBeSignedAnew(refused, response));
       return { response, again: again && signed.stream === null };
     },
   };

@@ -29,13 +29,23 @@ export interface Target {
   close(): Promise<void>;
 }
 
+/** How the list of a caller has a target. */
+export interface Listed {
+  /** The name under which the caller knows it; default 127.0.0.1, where it listens. */
+  readonly name?: string;
+  /** False if it cannot prove its answers; default true. */
+  readonly proves?: boolean;
+  /** Whether the caller calls it by https, as behind a front that ends TLS; default false. */
+  readonly isTls?: boolean;
+}
+
 /** A caller in a folder of its own, and a target that knows it. */
-export async function meet() {
+export async function meet(listed: Listed = {}) {
   const root = await mkdtemp(join(tmpdir(), 'amesh-rotation-'));
   const dir = join(root, 'caller');
   const former = await createIdentity(dir, {}, { friendlyName: 'caller' });
   const caller = await openDevice(dir, {});
-  const target = await startTarget(root, 'orders', caller);
+  const target = await startTarget(root, 'orders', caller, listed);
   const close = async () => {
     await target.close();
     await rm(root, { recursive: true, maxRetries: 20 });
@@ -52,7 +62,12 @@ export async function noteOf(dir: string, target: Target, state: Partial<ToldTar
   await writeFile(path, JSON.stringify({ ...file, targets }));
 }
 
-export async function startTarget(root: string, name: string, caller: Device): Promise<Target> {
+export async function startTarget(
+  root: string,
+  name: string,
+  caller: Device,
+  { name: hostname = '127.0.0.1', proves = true, isTls = false }: Listed = {},
+): Promise<Target> {
   const dir = join(root, name);
   await createIdentity(dir, {}, { friendlyName: name });
   const device = await openDevice(dir, {});
@@ -60,11 +75,11 @@ export async function startTarget(root: string, name: string, caller: Device): P
   const server = createServer();
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const host = `${hostname}:${(server.address() as AddressInfo).port}`;
   const amesh = createAmesh({ dir, env: {}, hosts: [host], onRefusal: () => {} });
   const verify = amesh.verify();
   const target: Target = {
-    url: `http://${host}/orders`,
+    url: `${isTls ? 'https' : 'http'}://${host}/orders`,
     device,
     received,
     answer: undefined,
@@ -98,7 +113,7 @@ export async function startTarget(root: string, name: string, caller: Device): P
   await target.know(caller.identity);
   const { deviceId, publicKey } = device.identity;
   await caller.trust.update((draft) =>
-    addDevice(draft, { deviceId, publicKey, friendlyName: name, role: 'target', hosts: [host] }, 0),
+    addDevice(draft, { deviceId, publicKey, friendlyName: name, role: 'target', hosts: [host], proves }, 0),
   );
   return target;
 }

@@ -65,13 +65,16 @@ export interface CalledTarget {
   /** Tells the target the next key: the AuthMesh-Rotation of this request, at most 1,024 characters. The target is asked for a proof. */
   readonly rotation?: string | undefined;
   /**
-   * Called when the target refuses the request as one of an unknown device.
+   * Called when the target refuses the request as one of an unknown device, over https or loopback.
    *
    * @returns whether another key signs the next request, so that this one is sent again where that is safe
    */
   readonly refused?: (() => boolean) | undefined;
-  /** Called with the error about an answer that had to be proven and is not. */
-  readonly unproven?: ((error: object) => void) | undefined;
+  /**
+   * Called with the error about an answer that had to be proven and is not; or, over plain http where no proof is asked for, with a
+   * response that refuses the request as one of an unknown device.
+   */
+  readonly unproven?: ((answer: object) => void) | undefined;
 }
 
 /** A target, ready to be asked for a proof. */

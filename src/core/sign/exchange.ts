@@ -209,7 +209,7 @@ export async function receive(
   { headers, worker, base, signature, nonce, elapsedMs }: Signed,
   received: Response,
 ): Promise<Sent> {
-  const renewing = otherKeyFor(received, attempt, worker);
+  const renewing = otherKeyFor(request, received, attempt, worker);
   const { asked, targetId } = attempt;
   const tookMs = elapsedMs();
   let response = received;
@@ -222,25 +222,33 @@ export async function receive(
     });
   }
   tellRotation(settings, request, attempt, response);
+  // A proven answer is another one.
+  if (response === received && isOfUnknown(response) && !isPrivateChannel(request.url))
+    callSafely(() => attempt.called?.unproven?.(response), 'unproven');
   noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target: targetId });
   return { response, renewing };
 }
 
 /** @returns a promise if another key follows: of a device that is rotating its key, or another working key */
 function otherKeyFor(
+  { url }: Outgoing,
   response: Response,
   { called, needsProof }: Attempt,
   worker: RequestSigner | undefined,
 ): Promise<void> | undefined {
-  const code = refusalOf(response);
   let renewing: Promise<void> | undefined;
-  if (code === 'unauthorized' || code === 'device_expired')
+  if (isOfUnknown(response))
     callSafely(() => {
       // Nothing proves such a refusal. Where that counts, it changes no key.
-      if (!needsProof && called?.refused?.()) renewing = Promise.resolve();
-      else if (code === 'unauthorized') renewing = worker?.refused?.();
+      if (!needsProof && isPrivateChannel(url) && called?.refused?.()) renewing = Promise.resolve();
+      else if (refusalOf(response) === 'unauthorized') renewing = worker?.refused?.();
     }, 'refused');
   return renewing;
+}
+
+/** Whether a response says that the target does not know the key, or that its time is over. */
+function isOfUnknown(response: Response): boolean {
+  return /^(?:unauthorized|device_expired)$/.test(refusalOf(response) ?? '');
 }
 
 /** Tells the caller what a target answers about the next key. Over plain http anybody could have written that. */

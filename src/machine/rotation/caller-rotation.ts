@@ -45,7 +45,7 @@ interface Learned {
   readonly after: ToldTarget;
 }
 
-/** A request that a target has refused, as an answer says that nobody has proven. */
+/** A request that a target has refused, as an answer says that nobody has proven, or an error about that answer. */
 interface Doubtful {
   readonly target: CalledTarget;
   readonly told: ToldTarget;
@@ -96,7 +96,7 @@ export class CallerRotation {
     }
     const due = this.#dueFor(memory, told, target);
     const used = due === undefined ? this.#keyFor(memory, told) : 'former';
-    const unproven = (error: object) => void this.#doubtful.set(error, { target, told, used });
+    const unproven = (answer: object) => void this.#doubtful.set(answer, { target, told, used });
     const refused = () => this.#refused(target.deviceId, told, used);
     const called = { ...target, signer, refused, unproven };
     if (used === 'next') return called;
@@ -150,21 +150,28 @@ export class CallerRotation {
   }
 
   /**
-   * After an error about an answer that is not proven, and says that the target does not know the key: asks the target by a
-   * request of its own, whose answer has to be proven, and at most once in 30 s.
+   * After an answer that is not proven, and says that the target does not know the key: asks the target by a request of its own, whose
+   * answer has to be proven, and at most once in 30 s. Nothing else changes the key over plain http.
    *
+   * @param answer the response, or the error about it
    * @param isSafe whether the request has no effect. Somebody in between may hold it back, and have it carried out later, unless the
    *   target knows the two keys as those of one device
    * @returns `same` if the very same request may be sent again, `anew` if another key may sign it, `instead` if that has to be with the
    *   same nonce; undefined if neither
    */
   async afterUnproven(
-    error: object,
+    answer: object,
     { url, isSafe }: { readonly url: URL; readonly isSafe: boolean },
     opened: Opened,
   ): Promise<'same' | 'instead' | 'anew' | undefined> {
-    const doubtful = this.#doubtful.get(error);
+    const doubtful = this.#doubtful.get(answer);
     if (doubtful === undefined || opened.rotation === null) return undefined;
+    if (doubtful.target.proves === false) {
+      this.#options.tell(
+        `${doubtful.target.deviceId} refuses the ${doubtful.used} key of this machine over plain http, where it can prove nothing. So that key goes on signing. If the target takes the next key alone: amesh rotate finish --force`,
+      );
+      return undefined;
+    }
     const memory = this.#memoryOf(doubtful.target.deviceId);
     if (!isRecent(memory.refusedAtMs)) {
       memory.refusedAtMs = performance.now();
@@ -200,9 +207,9 @@ export class CallerRotation {
       this.#learn(targetId, told, { ...told, state: 'accepted', isProven: true, at: this.#nowSeconds() });
       return 'accepted';
     }
+    if (!isRight) return undefined; // so does the next key
     memory.uses = 'former';
     memory.toldAtMs = undefined;
-    if (!isRight) return undefined;
     if (answer === null || !isProven || answer === 'unavailable') {
       this.#unlearn(targetId, told);
       return answer === 'unavailable' && isProven ? 'waiting' : 'unknown'; // another instance may have it wait

@@ -1,7 +1,9 @@
+import { isUnknown } from '../../bootstrap/grants/until-known';
 import type { MaybePromise } from '../../core/crypto/provider';
 import type { AnswerUnprovenError } from '../../core/errors/amesh-error';
 import { isAmeshError } from '../../core/errors/amesh-error';
 import type { PreparedRequest } from '../../core/sign/client';
+import { discard } from '../../core/sign/send';
 import { isSafe } from '../../core/wire/line';
 import type { CallerRotation } from './caller-rotation';
 import type { Opened } from './live-device';
@@ -18,8 +20,9 @@ export function withOtherKey(
   { rotation, opened }: { readonly rotation: CallerRotation; readonly opened: () => MaybePromise<Opened> },
 ): PreparedRequest {
   const send = async () => {
+    let response: Response;
     try {
-      return await request.send();
+      response = await request.send();
     } catch (error) {
       if (!isOfUnknown(error)) throw error;
       const how = await rotation.afterUnproven(error, request, await opened());
@@ -27,6 +30,12 @@ export function withOtherKey(
       if (how === 'anew') return request.send();
       return how === 'instead' ? request.sendInstead(error) : resend(request, error);
     }
+    if (!isUnknown(response) || !request.isRepeatable) return response;
+    const how = await rotation.afterUnproven(response, request, await opened());
+    // It asked for no proof, so its target has not claimed the nonce for both keys.
+    if (how === undefined || how === 'instead') return response;
+    await discard(response);
+    return how === 'anew' ? request.send() : request.resend(response);
   };
   return { ...request, send };
 }
@@ -37,12 +46,15 @@ export function withOtherKey(
  */
 export async function mayHaveOtherKey(
   request: { readonly url: URL; readonly method: string },
-  error: unknown,
+  answer: unknown,
   { rotation, opened }: { readonly rotation: CallerRotation; readonly opened: () => MaybePromise<Opened> },
 ): Promise<boolean> {
-  if (!isOfUnknown(error)) return false;
+  if (isAmeshError(answer) && !isOfUnknown(answer)) return false;
   const { url, method } = request;
-  return (await rotation.afterUnproven(error, { url, isSafe: isSafe(method) }, await opened())) === 'anew';
+  return (
+    (await rotation.afterUnproven(answer as object, { url, isSafe: isSafe(method) }, await opened())) ===
+    'anew'
+  );
 }
 
 async function resend(request: PreparedRequest, error: AnswerUnprovenError): Promise<Response> {
