@@ -5,7 +5,7 @@ import { getRequestListener } from '@hono/node-server';
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
 import { HTTPException } from 'hono/http-exception';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { connectHttp2, http2Exchange } from '../support/http2';
 import { type Listening, listen } from '../support/listen';
 import { exchange, head, RawClient } from '../support/raw-http';
@@ -295,6 +295,20 @@ describe('on Node, the request behind verify()', () => {
     const response = await machines.controller.fetch(`${server.origin}/${names.indexOf(name)}`, init);
     return response.json();
   };
+
+  it('has nothing left to read for the server, which would wait for it with timers', async () => {
+    let isRead: unknown;
+    const app = appWith((c, next) => {
+      c.env.outgoing.once('close', () => {
+        isRead = c.env.incoming.readableEnded;
+      });
+      return next();
+    });
+    const server = await serve(app);
+    expect(await read(server, 'c.req.json()')).toMatchObject({ isSame: true });
+    await vi.waitFor(() => expect(isRead).toBe(true));
+    await server.close();
+  });
 
   it.each(names)('is the one of the server, where nobody has touched it: %s', async (name) => {
     const server = await serve(appWith((_c, next) => next()));

@@ -2,8 +2,9 @@ import type { Context, MiddlewareHandler } from 'hono';
 import type { AnswerProof } from '../../core/answers/proof';
 import { proveHeld } from '../../core/answers/prove-response';
 import type { Verifier } from '../../core/verify/verify';
+import { dropUnread } from './raw-body';
 import { refusal } from './refuse';
-import { unmadeBody } from './unmade-body';
+import { givenBody, unmadeBody } from './unmade-body';
 import { giveBytes, giveStream, honoView, incomingOf } from './view';
 
 /**
@@ -31,6 +32,8 @@ export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): Middle
     const type = verdict.proof && c.res.headers.get('content-type'); // Bun forgets that of a blob in a copy
     // A handler that returns its own Response discards the prepared headers.
     if (!c.res.headers.has('cache-control')) prepare();
+    const incoming = incomingOf(c);
+    if (incoming !== undefined && givenBody(c.res) !== undefined) dropUnread(incoming);
     if (verdict.proof !== undefined && c.finalized) await prove(c, verdict.proof, type);
     return undefined;
   };

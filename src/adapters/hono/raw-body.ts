@@ -24,6 +24,16 @@ export async function giveRawBody(raw: Request, incoming: NodeRequest, bytes: Ui
 }
 
 /**
+ * Takes from Node's request what nobody reads there any more, since the response needs nothing of it. The server would otherwise
+ * wait for that with timers, after each request, and then take it.
+ */
+export function dropUnread(incoming: NodeRequest): void {
+  const isRead = incoming.readableFlowing !== null || incoming.listenerCount('data') > 0;
+  if (incoming.rawBody === undefined || isRead || incoming.listenerCount('readable') > 0) return;
+  while (incoming.read() !== null);
+}
+
+/**
  * Whether a request still is what the server made of Node's request. Once somebody has read its body, or has made a complete
  * `Request` of it, it keeps that, too.
  */

@@ -7,12 +7,18 @@ import { toUtf8 } from '../../core/encoding';
  * @returns undefined for another response, such as one that somebody has read
  */
 export function unmadeBody(response: Response): Uint8Array<ArrayBuffer> | undefined {
+  const body = givenBody(response);
+  if (typeof body === 'string') return toUtf8(body);
+  return body?.slice(); // its maker may write into it again
+}
+
+/** The same, as its maker gave it. */
+export function givenBody(response: Response): string | Uint8Array<ArrayBuffer> | undefined {
   for (const key of Object.getOwnPropertySymbols(response)) {
     // The server sends what is in this array, and removes it when anything else is asked of the response.
     const [status, body] = entriesOf((response as unknown as Record<symbol, unknown>)[key]);
     if (key.description !== 'cache' || status !== response.status) continue;
-    if (typeof body === 'string') return toUtf8(body);
-    if (body instanceof Uint8Array) return body.slice(); // its maker may write into it again
+    if (typeof body === 'string' || body instanceof Uint8Array) return body as string | Uint8Array<ArrayBuffer>;
   }
   return undefined;
 }
