@@ -42,7 +42,7 @@ export const encryptedFile: KeyBackend = Object.freeze({
   async describe(context: KeyContext) {
     const source = suppliedBy(context);
     return source === null
-      ? "Encrypted file; its passphrase was generated and is stored beside it. Anybody who can read this account's files can copy and use the key."
+      ? "Encrypted file; its passphrase was generated and is stored next to it. Anybody who can read this account's files can copy and use the key."
       : `Encrypted file, opened by ${source}, which every command and program needs. Anybody who can read the file and knows the passphrase can copy and use the key.`;
   },
 
@@ -98,7 +98,7 @@ async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext)
     if (passphrase.source === 'generated') {
       throw new AmeshError(
         KEY_CODES.passphrase_wrong,
-        `${PASSPHRASE_FILE} does not open the private key beside it.`,
+        `${PASSPHRASE_FILE} does not open the private key next to it.`,
         { fix: `Restore the two files that belong together. ${NO_BACKUP}`, command: NEW_IDENTITY },
       );
     }

@@ -65,7 +65,7 @@ export function assertSigner(signer: Signer): void {
   const isPoint = signer?.publicKey instanceof Uint8Array && signer.publicKey.length === 33;
   if (!isPoint || ![2, 3].includes(signer.publicKey[0] as number))
     throw new TypeError(
-      'signer.publicKey must be a compressed P-256 point: a Uint8Array of 33 bytes. A KeyObject or CryptoKey is no signer: see docs/keys.md, "A key outside amesh".',
+      'signer.publicKey must be a compressed P-256 point: a Uint8Array of 33 bytes. A KeyObject or CryptoKey is not a signer: see docs/keys.md, "A key outside amesh".',
     );
   if (typeof signer.sign !== 'function') throw new TypeError('signer.sign must be a function.');
 }

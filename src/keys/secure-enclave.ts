@@ -79,7 +79,7 @@ async function openKey(ref: string, context: KeyContext): Promise<Signer> {
   if (process.platform !== 'darwin')
     throw new AmeshError(
       KEY_CODES.key_lost,
-      'The private key is in the Secure Enclave of a Mac, and this is none.',
+      'The private key is in the Secure Enclave of a Mac, and this is not a Mac.',
     );
   const patience = patienceOf(context);
   const path = helperOf(ref, context);
@@ -101,7 +101,7 @@ async function toSigner(key: KeyFile, path: string, patience: Patience): Promise
         }
       }),
   }).catch((cause) => {
-    throw explain(new RangeError('a public key that is none', { cause }), path);
+    throw explain(new RangeError('an invalid public key', { cause }), path);
   });
   return {
     publicKey: queue.publicKey,

@@ -97,7 +97,7 @@ function readAddress(env: Env): TpmAddress {
   if (address === null)
     throw new VariableError(
       'AMESH_TPM',
-      'is no address of a TPM.',
+      'is not an address of a TPM.',
       `Write device:${RESOURCE_MANAGER}, or tcp:HOST:PORT for a software TPM.`,
     );
   return address;

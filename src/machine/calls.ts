@@ -170,7 +170,7 @@ async function knownTarget(open: Open, authority: string): Promise<CalledTarget 
     throw new AmeshError(
       unknown_target,
       `Nothing was signed: the delegation of this program names no target with the host ${authority}.`,
-      { fix: 'Make a new one on the device that lent it, with the --target that is called.' },
+      { fix: 'Make a new one on the device that made it, with the --target that is called.' },
     );
   throw new AmeshError(
     unknown_target,

@@ -74,7 +74,7 @@ export function admit(
   if (entry?.expiresAt !== undefined && entry.expiresAt < nowSeconds)
     throw new AmeshError(
       TRUST_CODES.enrolment_refused,
-      `The trust in ${caller.deviceId} has ended, so a grant cannot begin it anew.`,
+      `The trust in ${caller.deviceId} has ended, so a grant cannot renew it.`,
       { fix: 'If it may call again', command: ['amesh', 'allow', caller.deviceId, '--expires', 'never'] },
     );
   if (entry !== undefined && entry.publicKey !== caller.publicKey)

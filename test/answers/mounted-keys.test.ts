@@ -106,7 +106,7 @@ describe.each(INSTANCES)('An instance of %s with only the public key', (_, insta
     const { signer } = await openDevice(other, {});
     const { text } = await issueAnswerKey(signer, { lifetimeSeconds: DAY });
     expect(() => instance(target, { ...target.env, AMESH_ANSWER_KEY: text })).toThrow(
-      `AMESH_ANSWER_KEY is one of ${deviceId}, and this instance reads the list of ${target.deviceId}.`,
+      `AMESH_ANSWER_KEY belongs to ${deviceId}, and this instance reads the list of ${target.deviceId}.`,
     );
   });
 

@@ -78,7 +78,9 @@ describe('one forged answer to an enrolment', () => {
     expect((await worker.amesh.fetch(target.origin)).status).toBe(200);
     expect([worker.enrolments.length, await used(target), await worker.isTaken()]).toEqual([2, 1, true]);
     expect(lines()).toContainEqual(
-      expect.stringContaining(`Nobody proved an answer of ${target.authority} to the enrolment`),
+      expect.stringContaining(
+        `A response of ${target.authority} to the enrolment of this machine was not proven`,
+      ),
     );
   });
 

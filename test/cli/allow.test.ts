@@ -108,7 +108,7 @@ describe('amesh deny', () => {
     const ran = await machine.amesh(['deny', 'laptop', 'orders:read']);
     expect(ran.code).toBe(0);
     expect(ran.stderr).toBe(
-      `✓ "laptop" (${id}) may no longer do: orders:read.   Undo: ${machine.here('amesh allow laptop orders:read')}\n  This counts within a second.\n  It may still do: orders:write, reports:*.\n`,
+      `✓ "laptop" (${id}) may no longer do: orders:read.   Undo: ${machine.here('amesh allow laptop orders:read')}\n  This takes effect within a second.\n  It may still do: orders:write, reports:*.\n`,
     );
     // Nothing below a wildcard survives it.
     expect((await machine.amesh(['deny', 'laptop', 'orders:*', 'reports:*'])).code).toBe(0);

@@ -109,7 +109,7 @@ describe('amesh curl', () => {
     const { code, stderr } = await curl(laptop, server.origin, '-o', join(laptop.dir, 'none/answer'));
     expect(code).not.toBe(0);
     expect(stderr).toMatch(
-      /^✗ The target answered 200, but the answer cannot be written to the file of -o: ENOENT/,
+      /^✗ The target responded with 200, but the response cannot be written to the file of -o: ENOENT/,
     );
     expect(stderr).not.toContain('No changes were made');
     expect(seen).toHaveLength(1);
@@ -192,7 +192,7 @@ describe('what went wrong, in words', () => {
     const { laptop, server } = await meet(answer);
     const ran = await curl(laptop, server.origin);
     expect(ran.code).toBe(1);
-    expect(ran.stderr).toContain('! 401 is not of amesh here, but of another login (Basic)');
+    expect(ran.stderr).toContain('! This 401 does not come from amesh, but of another login (Basic)');
   });
 
   it('a host that no target has: nothing is sent', async () => {

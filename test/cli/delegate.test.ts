@@ -86,7 +86,7 @@ describe('amesh delegate', () => {
     const [first = '', second = ''] = ran.stderr.split('\n');
     expect(first).toMatch(/^✓ "report-agent" may call "orders-api" for 1h \(until .{16} UTC\)\.$/);
     expect(second).toBe(
-      '  It may do: orders:read. It never has more than this machine has there at that moment, which only the target knows.',
+      '  It may do: orders:read. It never has more scopes than this machine has there at that moment, which only the target knows.',
     );
     expect(ran.stderr).toContain(`on the target:  amesh revoke --delegate ${delegation.id}`);
     expect(ran.stderr).not.toContain(ran.stdout.slice(17, 60));
@@ -182,7 +182,7 @@ describe('amesh delegate', () => {
       ...scopes.flatMap((scope) => ['--scope', scope]),
     ];
     const many = await caller.amesh(wish(Array.from({ length: 17 }, (_, i) => `a${i}`)));
-    expect([many.code, many.stderr]).toEqual([2, expect.stringContaining('--scope: a delegation has room')]);
+    expect([many.code, many.stderr]).toEqual([2, expect.stringContaining('--scope: a delegation can have')]);
     const long = await caller.amesh(wish(Array.from({ length: 16 }, (_, i) => `${'a'.repeat(50)}${i}`)));
     expect([long.code, long.stderr]).toEqual([
       2,

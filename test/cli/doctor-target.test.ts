@@ -317,7 +317,7 @@ describe('a server at fault', () => {
     const { code, of } = await examine(await createMachine('laptop'), `${server.origin}/health`);
     expect(code).toBe(1);
     expect(of.target).toMatchObject({
-      message: `${server.origin}/health: The server itself has a fault. The nonce store did not answer, or is full.`,
+      message: `${server.origin}/health: The server itself has a fault. The nonce store did not respond, or is full.`,
       fix: "See the server's log for the reason. Check the store. Without it amesh cannot tell whether a request is a replay.",
     });
   });

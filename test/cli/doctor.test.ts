@@ -68,7 +68,7 @@ describe('a machine where all is well', () => {
     expect(lines.slice(1)).toEqual([
       `✓ folder    ${machine.dir} (0700).`,
       `✓ identity  "prod-api" (${deviceId}).`,
-      "✓ key       Encrypted file; its passphrase was generated and is stored beside it. Anybody who can read this account's files can copy and use the key.",
+      "✓ key       Encrypted file; its passphrase was generated and is stored next to it. Anybody who can read this account's files can copy and use the key.",
       '✓ list      Sealed, revision 1: 0 may call this machine, and it may call 0.',
       '✓ seen      Revision 1 is the newest seen here.',
       '✓ hosts     localhost only.',

@@ -17,7 +17,7 @@ describe('amesh init', () => {
     const { deviceId } = await createAmesh({ dir: machine.dir, env: {} }).identity();
     expect(stderr).toContain(`✓ Device   prod-api  (${deviceId})`);
     expect(stderr).toContain(
-      "✓ Key      Encrypted file; its passphrase was generated and is stored beside it. Anybody who can read this account's files can copy and use the key.\n",
+      "✓ Key      Encrypted file; its passphrase was generated and is stored next to it. Anybody who can read this account's files can copy and use the key.\n",
     );
     expect(stderr).toContain(machine.dir);
     expect(stderr).toContain(

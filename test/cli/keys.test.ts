@@ -83,7 +83,7 @@ describeWithTpm('amesh keys, with a TPM', () => {
     expect(without.stderr).toContain('✗ This machine has no TPM 2.0 at /dev/no-tpm.');
     const stopped = await machine.amesh(['doctor'], { env: { AMESH_TPM: 'tcp:127.0.0.1:1' } });
     expect(stopped.stdout).toMatch(
-      /✗ key +No TPM answers at tcp:127\.0\.0\.1:1 \(ECONNREFUSED\)\.\n +Fix: Start it, or correct AMESH_TPM\.$/m,
+      /✗ key +No TPM responds at tcp:127\.0\.0\.1:1 \(ECONNREFUSED\)\.\n +Fix: Start it, or correct AMESH_TPM\.$/m,
     );
   });
 

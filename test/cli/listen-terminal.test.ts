@@ -120,7 +120,7 @@ describe.skipIf(!hasTerminal).concurrent('on two terminals', () => {
     });
     target.type(`${shown}\r`);
     await target.until(
-      /\? There is no room for "laptop"\. Let it call this machine instead of "first" and "second"\? \[y\/N\] /,
+      /\? The limit of controllers is reached\. Let "laptop" call this machine instead of "first" and "second"\? \[y\/N\] /,
     );
     expect(target.screen).not.toContain('VERIFIED');
     target.type('y\r');

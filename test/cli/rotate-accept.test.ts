@@ -251,7 +251,7 @@ describe('a key that named two next keys', () => {
       `"laptop" \\(${former.deviceId}\\) was revoked 20.* UTC: its key has named two next keys, so two parties have it`,
     );
     expect(list.stderr).toMatch(text);
-    expect(list.stderr).toContain('pair the device anew with a new key');
+    expect(list.stderr).toContain('pair the device again, with a new key');
     expect((await machine.amesh(['status'])).stdout).toMatch(text);
     for (const command of ['list', 'status'])
       expect(objectOf(await machine.amesh([command, '--json']))).toMatchObject({

@@ -36,7 +36,7 @@ describe('amesh rotate', () => {
       error: { code: 'rotation_unfinished', message: expect.stringContaining(`by ${made.nextId} already`) },
     });
     const same = await machine.amesh(['rotate', '--backend', 'encrypted-file']);
-    expect(same.stderr).toContain(`goes on with ${made.nextId}`);
+    expect(same.stderr).toContain(`continues with ${made.nextId}`);
     const { stderr: early } = await machine.amesh(['rotate', 'finish']);
     expect(early).toMatch(/^✗ This target has not accepted .*: "orders" \(am_.{16}\)\./);
     await copyFile(join(machine.dir, 'rotation.json'), join(target.dir, 'rotation.json'));
@@ -114,9 +114,9 @@ describe('amesh rotate', () => {
 
     await machine.amesh(['rotate']);
     const told = await machine.amesh(['rotate', origin]);
-    expect(told.stderr).toContain(`✓ ${origin}/ answers: accepted.\n`);
+    expect(told.stderr).toContain(`✓ ${origin}/: accepted.\n`);
     const back = await machine.amesh(['rotate', 'withdraw', origin, '--yes']);
-    expect(back.stderr).toContain(`✓ ${origin}/ answers: refused. The next key does not count there.\n`);
+    expect(back.stderr).toContain(`✓ ${origin}/: refused. The next key does not count there.\n`);
     for (const words of [
       ['--next', 'laptop', origin],
       ['--next', nextId],

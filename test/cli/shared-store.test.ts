@@ -144,7 +144,7 @@ describeWithRedis('amesh on a store that instances share', () => {
     expect(checks.find(({ check }) => check === 'store')).toEqual({
       check: 'store',
       state: 'warning',
-      message: 'Not checked: ioredis is not installed. It must be installed beside this command.',
+      message: 'Not checked: ioredis is not installed. It must be installed next to this command.',
       fix: 'npm install --global ioredis',
     });
   });
@@ -222,7 +222,7 @@ describeWithRedis('amesh on a store that instances share', () => {
       await admin.set(await recordKey(), 'no record');
       const [ran, peer] = await revokeOne();
       expect(ran.stderr).toContain(
-        `✓ Revoked "peer" (${peer}). The store did not tell which instances have the new list.`,
+        `✓ Revoked "peer" (${peer}). The store does not say which instances have the new list.`,
       );
       await admin.del(await recordKey());
       admin.disconnect();

@@ -15,7 +15,7 @@ describe('amesh whoami', () => {
     expect(ran.stdout.split('\n')).toEqual([
       'name    alice-laptop',
       `id      ${deviceId}`,
-      "key     Encrypted file; its passphrase was generated and is stored beside it. Anybody who can read this account's files can copy and use the key.",
+      "key     Encrypted file; its passphrase was generated and is stored next to it. Anybody who can read this account's files can copy and use the key.",
       'proofs  servers here sign answers with the key of this machine',
       `folder  ${machine.dir}`,
       'hosts   localhost only',

@@ -186,7 +186,7 @@ describe('a refusal by an amesh server', () => {
     [500, 'allow_list_integrity_failure', 'The allow list is not what its owner sealed.'],
     [500, 'body_parser_ordering_error', 'A body parser before amesh.verify() kept no copy of the body.'],
     [503, 'allow_list_unavailable', 'The allow list cannot be read.'],
-    [503, 'nonce_store_unavailable', 'The nonce store did not answer, or is full.'],
+    [503, 'nonce_store_unavailable', 'The nonce store did not respond, or is full.'],
   ])('%d %s is explained, and its body stays to be read', async (status, code, cause) => {
     const body = JSON.stringify({ error: code });
     other.answer = (_request, response) => {
@@ -283,7 +283,7 @@ describe('a refusal by an amesh server', () => {
           code: 'delegate_not_allowed',
           status: 403,
           url: `${other.origin}/`,
-          detail: 'The server takes no delegates at this path.',
+          detail: 'The server accepts no delegates at this path.',
           fix: expect.stringMatching(/ Or call as the device itself\.$/),
         },
       ]);

@@ -60,8 +60,8 @@ describe('An answer key', () => {
       touch = resolve;
     });
     const first = (async () => current())();
-    await expect(first).rejects.toThrow('If it wants a touch or a PIN, give it.');
-    await expect((async () => current())()).rejects.toThrow('If it wants a touch or a PIN, give it.');
+    await expect(first).rejects.toThrow('If it requires a touch or a PIN, provide it.');
+    await expect((async () => current())()).rejects.toThrow('If it requires a touch or a PIN, provide it.');
     touch();
     await settled();
     expect(readStatement((await current()).statement ?? '', 'answer')).not.toBeNull();

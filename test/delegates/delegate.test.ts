@@ -133,7 +133,7 @@ describe('A program with AMESH_DELEGATION', () => {
     const server = await serve({});
     expect((await job.fetch(server.origin)).status).toBe(403);
     expect(job.told).toMatchObject([
-      { code: 'delegate_not_allowed', detail: 'The server takes no delegates at this path.' },
+      { code: 'delegate_not_allowed', detail: 'The server accepts no delegates at this path.' },
     ]);
     expect((await job.fetch((await serve({ delegates: true })).origin)).status).toBe(200);
   });

@@ -239,11 +239,11 @@ describe('the session bus', () => {
   };
 
   it.each([
-    ['refuses the user', 'REJECTED EXTERNAL\r\n', 'The session bus answered REJECTED.'],
+    ['refuses the user', 'REJECTED EXTERNAL\r\n', 'The session bus responded with REJECTED.'],
     ['closes the connection', '', 'The session bus closed the connection.'],
-    ['speaks HTTP', 'HTTP/1.1 400 Bad Request\r\n\r\n', 'The session bus answered HTTP/1.1.'],
-    ['announces 4 GiB', `OK x\r\nl${'\xff'.repeat(20)}`, 'something else than a D-Bus message'],
-    ['is big-endian', `OK x\r\nB${'\0'.repeat(20)}`, 'something else than a D-Bus message'],
+    ['speaks HTTP', 'HTTP/1.1 400 Bad Request\r\n\r\n', 'The session bus responded with HTTP/1.1.'],
+    ['announces 4 GiB', `OK x\r\nl${'\xff'.repeat(20)}`, 'something other than a D-Bus message'],
+    ['is big-endian', `OK x\r\nB${'\0'.repeat(20)}`, 'something other than a D-Bus message'],
   ])('is not believed if it %s', async (_, answer, expected) => {
     expect(await answering(Buffer.from(answer, 'latin1'))).toContain(expected);
   });
@@ -286,7 +286,7 @@ describe('the built package, installed', () => {
   it('without @napi-rs/keyring, or with one that does not fit, says the line that installs it', async () => {
     const install = 'npm install @napi-rs/keyring@2';
     expect(await probeWith()).toBe(
-      `false The package @napi-rs/keyring is not installed. Install it beside amesh (with --global if amesh is installed so) ${install}`,
+      `false The package @napi-rs/keyring is not installed. Install it next to amesh (with --global if amesh is installed so) ${install}`,
     );
     for (const version of ['1.3.0', '2.0.0', '3.0.0'])
       expect(await probeWith(version)).toContain(

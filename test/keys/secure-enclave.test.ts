@@ -225,23 +225,23 @@ describe('a helper', () => {
 
   const sent = (text: string) => `is not a working helper: it sent ${text}`;
   it.each<[string, string, string]>([
-    ['nothing, and ends', '() => process.exit(3)', 'ended without an answer'],
+    ['nothing, and ends', '() => process.exit(3)', 'ended without a response'],
     [
       'half an answer, and ends',
       '() => { process.stdout.write("ok AA", () => process.exit(0)) }',
-      'ended without an answer',
+      'ended without a response',
     ],
-    ['an empty line', '() => "\\n"', sent('something else than an answer')],
-    ['text', '() => "hello\\n"', sent('something else than an answer')],
-    ['ok alone', '() => "ok\\n"', sent('something else than an answer')],
-    ['control characters', '() => "ok \\x1b[2J\\n"', sent('something else than an answer')],
-    ['wrong Base64', '() => "ok A=A=\\n"', sent('something else than Base64')],
-    ['Base64 of another spelling', '() => "ok AB==\\n"', sent('something else than Base64')],
+    ['an empty line', '() => "\\n"', sent('an invalid response')],
+    ['text', '() => "hello\\n"', sent('an invalid response')],
+    ['ok alone', '() => "ok\\n"', sent('an invalid response')],
+    ['control characters', '() => "ok \\x1b[2J\\n"', sent('an invalid response')],
+    ['wrong Base64', '() => "ok A=A=\\n"', sent('something other than Base64')],
+    ['Base64 of another spelling', '() => "ok AB==\\n"', sent('something other than Base64')],
     ['one value too many', '() => "ok AAAA AAAA AAAA AAAA\\n"', sent('4 values')],
-    ['two answers', '(words, honest) => honest() + honest()', sent('more than one answer')],
-    ['an endless line', '() => "A".repeat(10_000_000)', sent('too long an answer')],
-    ['an answer that is too long', '() => "ok " + "AAAA".repeat(3000) + "\\n"', sent('too long an answer')],
-    ['an unknown error', '() => "error disk-full\\n"', sent('an error that is none of its own')],
+    ['two answers', '(words, honest) => honest() + honest()', sent('more than one response')],
+    ['an endless line', '() => "A".repeat(10_000_000)', sent('too long a response')],
+    ['an answer that is too long', '() => "ok " + "AAAA".repeat(3000) + "\\n"', sent('too long a response')],
+    ['an unknown error', '() => "error disk-full\\n"', sent('an unknown error')],
     ['that it failed', '() => "error failed\\n"', 'The Secure Enclave failed.'],
   ])('that answers with %s signs nothing', async (_, behaviour, detail) => {
     mac.setBehaviour(behaviour);
@@ -273,7 +273,7 @@ describe('a helper', () => {
     [
       'two answers, the second too early',
       '(words, honest) => words[0] === "open" ? honest() + "ok AAAA\\n" : honest()',
-      'more than one answer',
+      'more than one response',
     ],
   ])('that answers with %s signs nothing, and no key of it is kept', async (_, behaviour, detail) => {
     mac.setBehaviour(behaviour);
@@ -288,9 +288,7 @@ describe('a helper', () => {
     mac.setBehaviour(
       `(words, honest) => words[0] === "create" ? "ok AAAA ${Buffer.alloc(33, 5).toString('base64')}\\n" : honest()`,
     );
-    await expect(backend.create(context())).rejects.toMatchObject(
-      unavailable(sent('a public key that is none')),
-    );
+    await expect(backend.create(context())).rejects.toMatchObject(unavailable(sent('an invalid public key')));
   });
 
   it('that hangs is told of, given up and ended; all that wait fail together', async () => {
@@ -304,7 +302,7 @@ describe('a helper', () => {
       told.push(text);
       signal.abort();
     };
-    const late = unavailable('has not answered in time');
+    const late = unavailable('has not responded in time');
     await expect(backend.open(ref, atHome({ onWait, signal: signal.signal }))).rejects.toMatchObject(late);
     expect(told).toEqual(['Waiting for the helper of the Secure Enclave. amesh waits at most 60 s.']);
     const all = await Promise.allSettled([waiting.sign(MESSAGE), waiting.sign(MESSAGE)]);

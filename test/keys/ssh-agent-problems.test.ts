@@ -116,7 +116,7 @@ describe('an agent that answers wrongly', () => {
     ['with another message', () => frame(byte(6)), 'a message of type 6'],
     ['with the failure of an extension', () => frame(byte(28)), 'a message of type 28'],
     ['with a failure that says more', () => frame(byte(5), byte(0)), 'a message of type 5'],
-    ['with two answers', () => concat(identities(own.blob), FAILURE), 'more than one answer'],
+    ['with two answers', () => concat(identities(own.blob), FAILURE), 'more than one response'],
     ['with 4,294,967,295 keys', () => frame(byte(12), u32(0xffff_ffff)), 'too many keys'],
     [
       'with one key less than it says',
@@ -246,7 +246,7 @@ describe('an agent that answers wrongly', () => {
     const { ref } = await backend.create(context);
     const signer = await backend.open(ref, context);
     isGood = false;
-    const closed = withCode('key_backend_unavailable', `${path} closed the connection without an answer`);
+    const closed = withCode('key_backend_unavailable', `${path} closed the connection without a response`);
     const results = await Promise.allSettled(Array.from({ length: 20 }, () => signer.sign(MESSAGE)));
     for (const result of results) expect(result).toMatchObject({ reason: closed });
     await expect(backend.open(ref, context)).rejects.toMatchObject(closed);

@@ -246,7 +246,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
     const signer = await AgentSigner.of(new Agent(place, { onWait }, { noticeMs: 50 }), blob);
     expect(await verifies(MESSAGE, signer.publicKey, [await signer.sign(MESSAGE)])).toBe(true);
     expect(said[0]).toBe(
-      `Waiting for the SSH agent at ${agent.path}. It may want a touch or a PIN, or ask in a window. amesh waits at most 60 s.`,
+      `Waiting for the SSH agent at ${agent.path}. It may require a touch or a PIN, or ask in a window. amesh waits at most 60 s.`,
     );
   });
 
@@ -274,7 +274,7 @@ describeWithAgent('with an agent of OpenSSH', () => {
       const signal = AbortSignal.timeout(50);
       expect(await backend.probe({ ...contextOf(agent), signal })).toMatchObject({
         available: false,
-        reason: `The SSH agent at ${agent.path} has not answered in time.`,
+        reason: `The SSH agent at ${agent.path} has not responded in time.`,
       });
     } finally {
       process.kill(agent.pid, 'SIGCONT');

@@ -19,16 +19,16 @@ describe('what a person reads', () => {
     ['a permission that is missing', ofSystem('EACCES'), 'This user may not use /nowhere/tpmrm0.'],
     ['a device that another program uses', ofSystem('EBUSY'), 'Another program uses /nowhere/tpmrm0.'],
     ['a driver that fails', ofSystem('EIO'), '/nowhere/tpmrm0 cannot be used (EIO).'],
-    ['a TPM that is silent', new SilentTpmError(), 'The TPM has not answered for 60 s.'],
+    ['a TPM that is silent', new SilentTpmError(), 'The TPM has not responded for 60 s.'],
     ['a TPM that was not started', new ResponseError(0x100, CC.sign), 'The TPM has been reset'],
     ['a TPM that failed its test', new ResponseError(0x101, CC.sign), 'The TPM has failed its own test'],
-    ['a TPM without room', new ResponseError(0x904, CC.load), 'The TPM has no room for another key'],
+    ['a TPM without room', new ResponseError(0x904, CC.load), 'The TPM is full: other programs'],
     [
       'a code that nobody expects',
       new ResponseError(0x95, CC.createPrimary),
-      'The TPM answered with the code 0x95.',
+      'The TPM responded with the code 0x95.',
     ],
-    ['an answer that is too short', new RangeError('The TPM answered with too few bytes.'), 'too few bytes'],
+    ['an answer that is too short', new RangeError('The TPM responded with too few bytes.'), 'too few bytes'],
   ])('of %s', async (_, error, detail) => {
     const problem = await explain(error, nowhere);
     expect(problem).toMatchObject({

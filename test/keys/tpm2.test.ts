@@ -117,7 +117,7 @@ describeWithTpm('with a TPM', () => {
       })
       .catch(() => {});
     await expect(backend.open(ref, { dir: root, env })).rejects.toMatchObject(
-      withCode('key_backend_unavailable', 'The TPM has no room for another key'),
+      withCode('key_backend_unavailable', 'The TPM is full: other programs'),
     );
     await tpm.run('tpm2_flushcontext --transient-object');
     await backend.open(ref, { dir: root, env });
@@ -305,7 +305,7 @@ describe('without a TPM', () => {
     const free = await listen(() => {});
     await free.close();
     const { reason } = await backend.probe({ dir: root, env: { AMESH_TPM: `tcp:127.0.0.1:${free.port}` } });
-    expect(reason).toBe(`No TPM answers at tcp:127.0.0.1:${free.port} (ECONNREFUSED).`);
+    expect(reason).toBe(`No TPM responds at tcp:127.0.0.1:${free.port} (ECONNREFUSED).`);
   });
 
   it.each([

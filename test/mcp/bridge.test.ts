@@ -286,13 +286,13 @@ describe('amesh mcp with what is no message', () => {
       'an error about nothing',
       () => ({ jsonrpc: '2.0', id: null, error: { code: -1, message: 'no' } }),
       {},
-      'something else than a response',
+      'something other than a response',
     ],
     [
       'a response to something else',
       () => result('other', { protocolVersion: '2025-06-18' }),
       {},
-      'something else than a response',
+      'something other than a response',
     ],
     ['a web page', () => '<html>', { 'content-type': 'text/html' }, 'is this the URL of an MCP server?'],
     [
@@ -325,7 +325,7 @@ describe('amesh mcp with what is no message', () => {
     });
     expect(await it.ask(call(2))).toMatchObject({
       id: 2,
-      error: { message: expect.stringContaining('something else than a message') },
+      error: { message: expect.stringContaining('something other than a message') },
     });
     await it.end();
   });
@@ -360,7 +360,7 @@ describe('amesh mcp and refusals', () => {
     });
     await it.begin();
     const { error } = await it.ask(call(1));
-    expect(error?.message).toMatch(/^The server answered 400: No \\u\{1b\}\[31m such\\u\{a\}thing!+$/);
+    expect(error?.message).toMatch(/^The server responded with 400: No \\u\{1b\}\[31m such\\u\{a\}thing!+$/);
     expect(error?.message.length).toBeLessThan(360);
     await it.end();
   });
@@ -372,7 +372,7 @@ describe('amesh mcp and refusals', () => {
     });
     await it.begin();
     it.send({ jsonrpc: '2.0', method: 'notifications/x' });
-    await expect.poll(() => it.told).toEqual(['The server answered 500: broken']);
+    await expect.poll(() => it.told).toEqual(['The server responded with 500: broken']);
     expect(await it.ask(call(1))).toMatchObject({ id: 1, result: {} });
     await it.end();
   });
@@ -403,8 +403,8 @@ describe('amesh mcp and refusals', () => {
         .end();
     });
     await it.begin();
-    expect(await it.ask(call(1))).toMatchObject({ error: { message: 'The server answered 307.' } });
-    await expect.poll(() => it.told).toContain('The server has no stream: it answered 307.');
+    expect(await it.ask(call(1))).toMatchObject({ error: { message: 'The server responded with 307.' } });
+    await expect.poll(() => it.told).toContain('The server has no stream: it responded with 307.');
     await it.end();
     expect(it.asked.filter(({ method }) => method === 'GET')).toHaveLength(1);
   });

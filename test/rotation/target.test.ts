@@ -375,7 +375,7 @@ describe('The former key', () => {
     await target.call(target.caller, { rotation });
     expect(await target.call(target.caller, { rotation: withdraw() })).toMatchObject({ answer: 'refused' });
     await expect(accept()).rejects.toMatchObject({ code: 'no_rotation' });
-    expect(told('took back its next key')).toHaveLength(1);
+    expect(told('withdrew its next key')).toHaveLength(1);
     // The statement is still 30 days valid.
     expect(await target.call(target.caller, { rotation })).toMatchObject({ answer: 'refused' });
   });
@@ -406,7 +406,7 @@ describe('The former key', () => {
       expect(others).toEqual([]);
       expect(device).not.toHaveProperty('next');
     }
-    expect(told('took back its next key')).toHaveLength(2);
+    expect(told('withdrew its next key')).toHaveLength(2);
   });
 
   it('takes back no statement of another device, for another target, or with a wrong signature', async () => {

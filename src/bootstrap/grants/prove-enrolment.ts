@@ -8,7 +8,7 @@ import type { GrantClaims } from '../tokens/token';
 import { MAX_ANSWER_BYTES, readEnrolmentResponse } from './enrolment-response';
 
 const FIX =
-  'Check which program answers there. If its server has no key to sign answers, give it one (amesh answer-key), or let the grant say so (amesh grant --no-proofs).';
+  'Check which program responds there. If its server has no key to sign answers, give it one (amesh answer-key), or let the grant say so (amesh grant --no-proofs).';
 
 const LATE = 'its refusal of the time came more than 10 s after the enrolment was made';
 
@@ -93,7 +93,7 @@ function unproven(
   claim: AmeshError | null = null,
 ): AnswerUnprovenError {
   return new AnswerUnprovenError(
-    `The answer of ${origin} to the enrolment of this machine (${claim?.code ?? status}) is not proven: ${why}. The token is kept, and tried again later.`,
+    `The response of ${origin} to the enrolment of this machine (${claim?.code ?? status}) is not proven: ${why}. The token is kept, and tried again later.`,
     { status, claims: claim?.code },
     claim === null ? FIX : `If it is genuine: ${claim.detail} ${claim.fix} ${FIX}`,
   );

@@ -38,7 +38,7 @@ export class UnprovenPauses {
 
   #note(host: string, error: unknown, before: Failure | undefined): void {
     this.#tell(
-      `Nobody proved an answer of ${host} to the enrolment of this machine, so nothing was changed. The token is kept, and the enrolment is tried again.`,
+      `A response of ${host} to the enrolment of this machine was not proven, so nothing was changed. The token is kept, and the enrolment is tried again.`,
     );
     const pauseMs = before?.nextPauseMs ?? 0;
     const nextPauseMs = Math.min(Math.max(2 * pauseMs, PAUSE_MS.first), PAUSE_MS.most);

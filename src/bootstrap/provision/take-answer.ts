@@ -19,7 +19,7 @@ export async function takeAnswer(
   try {
     await takeRegistration(await device(), text, answered, () =>
       tell(
-        `A registration in an answer of ${answered.authority} is not proven, so nothing was changed. Somebody between this machine and the other one may have made it.`,
+        `A registration in a response of ${answered.authority} is not proven, so nothing was changed. Somebody between this machine and the other one may have made it.`,
       ),
     );
   } catch (error) {

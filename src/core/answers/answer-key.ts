@@ -52,7 +52,7 @@ export function answerKeyOf(
       () => making,
       () => {
         late = new Error(
-          `The device key has not signed the statement about an answer key within ${waitMs / 1000} s. If it wants a touch or a PIN, give it.`,
+          `The device key has not signed the statement about an answer key within ${waitMs / 1000} s. If it requires a touch or a PIN, provide it.`,
         );
         return late;
       },

@@ -84,7 +84,7 @@ function assertOwn(ids: readonly string[], deviceId: string, list = ids[0]): num
   const position = ids.indexOf(deviceId);
   if (position === -1 && deviceId !== list)
     throw new NoAnswerKey(
-      `is one of ${deviceId}, and this instance reads the list of ${list}.`,
+      `belongs to ${deviceId}, and this instance reads the list of ${list}.`,
       'Make one on the machine with the key of that list: amesh answer-key.',
     );
   return position;

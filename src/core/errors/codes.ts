@@ -79,7 +79,7 @@ export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
     status: 401,
     wire: 'unauthorized',
     cause: 'The delegation was revoked here.',
-    fix: 'If it should go on, make a new one on its device: amesh delegate',
+    fix: 'If it should continue, make a new one on its device: amesh delegate',
   },
   replay_detected: {
     status: 401,
@@ -96,7 +96,7 @@ export const REQUEST_CODES = /* @__PURE__ */ defineCodes({
   delegate_not_allowed: {
     status: 403,
     wire: 'delegate_not_allowed',
-    cause: 'The route does not take delegates.',
+    cause: 'The route does not accept delegates.',
     fix: 'If it should: verify({ delegates: true }), or verify({ require }) with the scopes that it needs.',
   },
   scope_missing: {
@@ -154,7 +154,7 @@ export const SERVER_CODES = /* @__PURE__ */ defineCodes({
   nonce_store_unavailable: {
     status: 503,
     wire: 'nonce_store_unavailable',
-    cause: 'The nonce store did not answer, or is full.',
+    cause: 'The nonce store did not respond, or is full.',
     fix: 'Check the store. Without it amesh cannot tell whether a request is a replay.',
   },
   body_parser_ordering_error: {
@@ -176,12 +176,12 @@ export const CLIENT_CODES = /* @__PURE__ */ defineCodes({
     fix: 'Set the clock of the wrong one (NTP).',
   },
   answer_unproven: {
-    cause: 'Nothing proves that the target gave this answer.',
+    cause: 'Nothing proves that this answer comes from the target.',
     fix: "Another program or a proxy may have answered or changed it, or no verify() stands before this URL, as with a 404. If the target cannot sign answers, call it over https, or with answers: 'off'.",
   },
   delegation_ended: {
     cause: 'The delegation of this program has ended.',
-    fix: 'Make a new one, on the device that lent it',
+    fix: 'Make a new one, on the device that made it',
     command: ['amesh', 'delegate', '--help'],
   },
 });

@@ -50,7 +50,7 @@ const TEXTS: Readonly<Record<string, Text>> = {
     'On the server: amesh allow DEVICE --expires 90d, or a new grant.',
   ],
   delegate_not_allowed: [
-    'The server takes no delegates at this path.',
+    'The server accepts no delegates at this path.',
     'On the server, name the scope that the path needs, verify({ require }), or say verify({ delegates: true }). Or call as the device itself.',
   ],
   timestamp_out_of_range: ['The clocks of the two machines differ.', 'Set both (NTP).'],
@@ -66,7 +66,7 @@ const DELEGATE = [
 ] as const;
 
 const UNSIGNED = [
-  'Another server redirected to this one, and a request is signed only for the server it was made for.',
+  'Another server redirected to this one, and a request is signed only for the server that it was made for.',
   'Call this URL directly.',
 ] as const;
 

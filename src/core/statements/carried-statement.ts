@@ -32,7 +32,7 @@ export function readCarried(
   if (text === undefined) return undefined;
   const statement = statements.get(deviceId, text) ?? readStatement(text, 'request');
   if (statement === null) return invalid('is malformed, or is not about a key for requests');
-  return statement.deviceId === deviceId ? statement : invalid(`is one of ${statement.deviceId}`);
+  return statement.deviceId === deviceId ? statement : invalid(`belongs to ${statement.deviceId}`);
 }
 
 /** Keeps the statement of a request whose signature was right. */
@@ -50,7 +50,7 @@ export function checkPurpose({ target, headers }: RequestView): Fault | null {
   if (fieldValue(headers, KEY) === undefined) return null;
   const path = target.replace(/%([\da-f]{2})/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
   if (!/^\/+\.well-known\/+amesh(?![^/?])/i.test(path)) return null;
-  return invalid('is of no use here: only a device itself may call this path');
+  return invalid('does not count here: only a device itself may call this path');
 }
 
 /** All that the list and the clock decide about a statement. */

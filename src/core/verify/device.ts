@@ -59,7 +59,7 @@ export function checkRights(
   if (name !== undefined && !delegates)
     return new Fault(
       REQUEST_CODES.delegate_not_allowed,
-      `${who} called a route that does not take delegates.`,
+      `${who} called a route that does not accept delegates.`,
     );
   const scope = missingScope(scopesOf(device, statement), require);
   if (scope === undefined) return null;

@@ -58,7 +58,7 @@ function installedVersion(): string | null {
 
 function unusable(detail: string): AmeshError {
   return new AmeshError(KEY_CODES.key_backend_unavailable, detail, {
-    fix: 'Install it beside amesh (with --global if amesh is installed so)',
+    fix: 'Install it next to amesh (with --global if amesh is installed so)',
     command: ['npm', 'install', `${PACKAGE}@2`],
   });
 }

@@ -9,7 +9,7 @@ export class BusError extends Error {
    * @param code the name of the error, such as `org.freedesktop.DBus.Error.ServiceUnknown`
    */
   constructor(readonly code: string) {
-    super(`The session bus answered ${code}.`);
+    super(`The session bus responded with ${code}.`);
   }
 }
 
@@ -43,7 +43,7 @@ export async function withSessionBus<T>(
 ): Promise<T> {
   const socket = connect({ path: socketPath(address) });
   const timer = setTimeout(
-    () => socket.destroy(new Error('The session bus has not answered for 10 s.')),
+    () => socket.destroy(new Error('The session bus has not responded for 10 s.')),
     DEADLINE_MS,
   );
   try {
@@ -157,7 +157,7 @@ async function readMessage(read: Read): Promise<Message> {
   const bodyLength = start.readUInt32LE(4);
   const listLength = start.readUInt32LE(12);
   if (start[0] !== 0x6c || bodyLength + listLength > MAX_REPLY_BYTES)
-    throw new Error('The session bus answered with something else than a D-Bus message.');
+    throw new Error('The session bus sent something other than a D-Bus message.');
   const list = (await read(listLength + (-listLength & 7))).subarray(0, listLength);
   const body = await read(bodyLength);
   const fields = new Map<number, string | number>();

@@ -47,7 +47,7 @@ export class Keychain {
     await this.remove(name).catch(() => {});
     throw new AmeshError(
       KEY_CODES.key_backend_unavailable,
-      'The keychain did not give back what amesh had stored in it.',
+      'The keychain did not return the value that amesh had stored in it.',
       { fix: 'Use another program for the keychain, or', command: ['amesh', 'init', '--name', 'NAME'] },
     );
   }

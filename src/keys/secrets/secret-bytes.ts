@@ -22,7 +22,8 @@ export async function readSecretFile(path: string, atMost: number): Promise<Buff
   const bytes = secretBytes(atMost + LINE_END_BYTES + 1);
   try {
     const length = await fill(bytes, path);
-    if (length < bytes.length && !isUtf8(bytes.subarray(0, length))) throw new TypeError('This is no UTF-8.');
+    if (length < bytes.length && !isUtf8(bytes.subarray(0, length)))
+      throw new TypeError('This is not UTF-8.');
     return bytes.subarray(0, Math.min(withoutLineEnd(bytes, length), atMost + 1));
   } catch (error) {
     wipe(bytes);

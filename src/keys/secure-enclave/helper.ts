@@ -11,14 +11,14 @@ const ANSWER = /^(ok|error)((?: [A-Za-z0-9+/=-]+)+)$/;
 export class HelperRefusal extends Error {
   /** @param word one of the protocol, or any other */
   constructor(readonly word: string) {
-    super(`The helper answered: error ${word}.`);
+    super(`The helper reported: error ${word}.`);
   }
 }
 
 /** The helper has not answered in time. */
 export class SilentHelperError extends Error {}
 
-/** The helper has ended without an answer, or did not start. */
+/** The helper has ended without a response, or did not start. */
 export class EndedHelperError extends Error {}
 
 /**
@@ -76,10 +76,10 @@ export class Helper {
   #take(chunk: string): void {
     this.#received += chunk;
     const end = this.#received.indexOf('\n');
-    if (this.#waiting === null) this.#fail(new RangeError('an answer to no question'));
-    else if (this.#received.length > MAX_ANSWER) this.#fail(new RangeError('too long an answer'));
+    if (this.#waiting === null) this.#fail(new RangeError('a response to no request'));
+    else if (this.#received.length > MAX_ANSWER) this.#fail(new RangeError('too long a response'));
     else if (end !== -1 && end < this.#received.length - 1)
-      this.#fail(new RangeError('more than one answer'));
+      this.#fail(new RangeError('more than one response'));
     else if (end !== -1) {
       this.#waiting.resolve(this.#received.slice(0, end));
       this.#waiting = null;
@@ -97,12 +97,12 @@ export class Helper {
 
 function valuesOf(line: string): Uint8Array[] {
   const [, kind, rest = ''] = ANSWER.exec(line) ?? [];
-  if (kind === undefined) throw new RangeError('something else than an answer');
+  if (kind === undefined) throw new RangeError('an invalid response');
   const words = rest.slice(1).split(' ');
   if (kind === 'error') throw new HelperRefusal(words.join(' '));
   return words.map((word) => {
     const bytes = Buffer.from(word, 'base64');
-    if (bytes.toString('base64') !== word) throw new RangeError('something else than Base64');
+    if (bytes.toString('base64') !== word) throw new RangeError('something other than Base64');
     return new Uint8Array(bytes);
   });
 }

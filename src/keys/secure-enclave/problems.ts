@@ -14,16 +14,16 @@ export function explain(cause: unknown, path: string): AmeshError {
   if (isAmeshError(cause)) return cause;
   if (cause instanceof HelperRefusal) return explainRefusal(cause, path);
   if (cause instanceof SilentHelperError)
-    return unavailable('The helper of the Secure Enclave has not answered in time.', { fix: AGAIN, cause });
+    return unavailable('The helper of the Secure Enclave has not responded in time.', { fix: AGAIN, cause });
   if (cause instanceof EndedHelperError && cause.cause !== undefined)
     return unavailable(`The helper ${path} cannot be started (${(cause.cause as { code?: string }).code}).`, {
       fix: 'Make it executable with chmod 700; its file system has to allow programs.',
       cause,
     });
   if (cause instanceof EndedHelperError)
-    return unavailable(`The helper ${path} ended without an answer.`, { fix: AGAIN, cause });
+    return unavailable(`The helper ${path} ended without a response.`, { fix: AGAIN, cause });
   if (cause instanceof RangeError)
-    return unavailable(`What runs as ${path} is not a working helper: it sent ${cause.message}.`, {
+    return unavailable(`The program ${path} is not a working helper: it sent ${cause.message}.`, {
       fix: 'Update amesh, and see docs/keys.md.',
       cause,
     });
@@ -49,6 +49,6 @@ function explainRefusal(cause: HelperRefusal, path: string): AmeshError {
     case 'failed':
       return unavailable('The Secure Enclave failed.', { fix: AGAIN, cause });
     default:
-      return explain(new RangeError('an error that is none of its own', { cause }), path);
+      return explain(new RangeError('an unknown error', { cause }), path);
   }
 }

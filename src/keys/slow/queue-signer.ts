@@ -50,7 +50,7 @@ export class QueueSigner implements Signer {
     this.publicKey = key.publicKey;
   }
 
-  /** @throws what the provider throws for a public key that is none */
+  /** @throws what the provider throws for an invalid public key */
   static async of(key: SlowKey): Promise<QueueSigner> {
     return new QueueSigner(key, await cryptoProvider.importPublicKey(key.publicKey));
   }

@@ -88,7 +88,7 @@ export class Agent {
   ) {
     this.#patience = toPatience(
       waiting,
-      `Waiting for the SSH agent at ${place.path}. It may want a touch or a PIN, or ask in a window.`,
+      `Waiting for the SSH agent at ${place.path}. It may require a touch or a PIN, or ask in a window.`,
       { noticeMs, deadlineMs },
     );
   }

@@ -9,7 +9,7 @@ const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103;
 /** The agent has not answered: what it was asked may still happen. */
 export class SilentAgentError extends Error {
   constructor() {
-    super('The SSH agent has not answered.');
+    super('The SSH agent has not responded.');
     this.name = 'SilentAgentError';
   }
 }
@@ -103,14 +103,14 @@ export class AgentConnection {
    * @throws RangeError for what is not one answer
    */
   #add(chunk: Buffer): Uint8Array | null {
-    if (this.#waiting === null) throw new RangeError('an answer to no question');
+    if (this.#waiting === null) throw new RangeError('a response to no request');
     this.#chunks.push(chunk);
     this.#length += chunk.length;
     if (this.#length < 4) return null;
     if ((this.#chunks[0] as Buffer).length < 4) this.#chunks = [Buffer.concat(this.#chunks)];
     const size = (this.#chunks[0] as Buffer).readUInt32BE(0);
     if (size === 0 || size > MAX_MESSAGE) throw new RangeError(`a message of ${size} bytes`);
-    if (this.#length > 4 + size) throw new RangeError('more than one answer');
+    if (this.#length > 4 + size) throw new RangeError('more than one response');
     if (this.#length < 4 + size) return null;
     const answer = new Uint8Array(Buffer.concat(this.#chunks)).subarray(4);
     this.#chunks = [];

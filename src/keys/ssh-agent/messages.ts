@@ -13,7 +13,7 @@ const MAX_KEYS = 4096;
 /** The agent has answered that it will not do it, and never says why. */
 export class AgentFailure extends Error {
   constructor() {
-    super('The SSH agent answered with a failure.');
+    super('The SSH agent responded with a failure.');
     this.name = 'AgentFailure';
   }
 }

@@ -17,12 +17,12 @@ export async function explain(error: unknown, agent: Agent, fingerprint?: string
   const { path } = agent.place;
   if (error instanceof SilentAgentError) return silent(path, fingerprint);
   if (error instanceof ClosedAgentError)
-    return unavailable(`The SSH agent at ${path} closed the connection without an answer.`, {
+    return unavailable(`The SSH agent at ${path} closed the connection without a response.`, {
       fix: 'Start it again. If it is forwarded, connect again.',
       cause: error,
     });
   if (error instanceof RangeError)
-    return unavailable(`What answers at ${path} is not a working SSH agent: it sent ${error.message}.`, {
+    return unavailable(`The program at ${path} is not a working SSH agent: it sent ${error.message}.`, {
       fix: 'Name the socket of an agent, or update the agent.',
       cause: error,
     });
@@ -59,7 +59,7 @@ export function absent(agent: Agent, fingerprint: string, keys: readonly AgentKe
 
 function silent(path: string, fingerprint: string | undefined): AmeshError {
   if (fingerprint === undefined)
-    return unavailable(`The SSH agent at ${path} has not answered in time.`, {
+    return unavailable(`The SSH agent at ${path} has not responded in time.`, {
       fix: 'Look for a window or a device that waits for you; or start the agent again.',
     });
   return new AmeshError(

@@ -12,7 +12,7 @@ export function sized(bytes: Uint8Array): Uint8Array {
 /** Reads what a TPM has answered. */
 export class Reader extends ByteReader {
   constructor(bytes: Uint8Array) {
-    super(bytes, 'The TPM answered with too few bytes.');
+    super(bytes, 'The TPM responded with too few bytes.');
   }
 
   /** The bytes of a TPM2B. */

@@ -83,6 +83,7 @@ function decode(response: Uint8Array): { code: number; body: Uint8Array } {
   const reader = new Reader(response);
   reader.u16(); // the tag: an error has one without sessions, whatever the command had
   const length = reader.u32();
-  if (length !== response.length) throw new RangeError('The TPM answered with another length than it names.');
+  if (length !== response.length)
+    throw new RangeError('The TPM responded with another length than it names.');
   return { code: reader.u32(), body: reader.take(length - HEADER_BYTES) };
 }

@@ -111,7 +111,7 @@ class TcpConnection implements TpmConnection {
     if (this.#received.length < SIZE_AT + 4) return;
     const size = this.#received.readUInt32BE(SIZE_AT);
     if (size > MAX_BYTES || this.#received.length > size) {
-      this.#fail(new RangeError('The TPM answered with more bytes than a response has.'));
+      this.#fail(new RangeError('The TPM responded with more bytes than a response has.'));
     } else if (this.#received.length === size) {
       this.#waiting?.resolve(new Uint8Array(this.#received));
       this.#waiting = null;
@@ -129,7 +129,7 @@ class TcpConnection implements TpmConnection {
 function dial(host: string, port: number, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host, port, noDelay: true });
-    signal.addEventListener('abort', () => socket.destroy(new Error('The TPM has not answered in time.')));
+    signal.addEventListener('abort', () => socket.destroy(new Error('The TPM has not responded in time.')));
     socket.once('error', reject);
     socket.once('connect', () => {
       socket.off('error', reject);

@@ -87,9 +87,9 @@ function toInteger(value: number): Uint8Array {
 }
 
 function fromInteger(bytes: Uint8Array): number {
-  if (bytes.length === 0 || bytes.length > 5) throw new RangeError('The parent is no handle.');
+  if (bytes.length === 0 || bytes.length > 5) throw new RangeError('The parent is not a handle.');
   const value = Buffer.from(bytes).readUIntBE(0, bytes.length);
-  if (value > 0xffff_ffff) throw new RangeError('The parent is no handle.');
+  if (value > 0xffff_ffff) throw new RangeError('The parent is not a handle.');
   return value;
 }
 

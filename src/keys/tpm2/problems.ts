@@ -41,7 +41,7 @@ async function explainResponse(error: ResponseError, tpm: Tpm, key?: KeyFacts): 
       fix: 'Restart the machine.',
     });
   if (FULL.has(error.code))
-    return unavailable('The TPM has no room for another key: other programs have left theirs in it.', {
+    return unavailable('The TPM is full: other programs have left their keys in it.', {
       fix: `Use the kernel's resource manager, AMESH_TPM=device:${RESOURCE_MANAGER}, or remove them`,
       command: ['tpm2_flushcontext', '--transient-object'],
     });
@@ -101,7 +101,7 @@ async function lost(error: ResponseError, tpm: Tpm, { fingerprint }: KeyFacts): 
 function explainConnection(error: NodeJS.ErrnoException, address: TpmAddress): AmeshError {
   const { code = 'unknown error' } = error;
   if (address.kind === 'tcp')
-    return unavailable(`No TPM answers at tcp:${address.host}:${address.port} (${code}).`, {
+    return unavailable(`No TPM responds at tcp:${address.host}:${address.port} (${code}).`, {
       fix: 'Start it, or correct AMESH_TPM.',
       cause: error,
     });

@@ -30,7 +30,7 @@ export class ResponseError extends Error {
     readonly raw: number,
     readonly command: number,
   ) {
-    super(`The TPM answered with the code 0x${raw.toString(16)}.`);
+    super(`The TPM responded with the code 0x${raw.toString(16)}.`);
     this.name = 'ResponseError';
     this.code = kindOf(raw);
   }

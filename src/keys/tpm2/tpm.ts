@@ -4,10 +4,10 @@ import { openConnection, type TpmAddress, type TpmConnection } from './connectio
 /** A discrete TPM takes up to a second for a command, and waits for other programs. */
 const DEADLINE_MS = 60_000;
 
-/** The TPM has not answered: what it was asked may still happen. */
+/** The TPM has not responded: what it was asked may still happen. */
 export class SilentTpmError extends Error {
   constructor() {
-    super(`The TPM has not answered for ${DEADLINE_MS / 1000} s.`);
+    super(`The TPM has not responded for ${DEADLINE_MS / 1000} s.`);
     this.name = 'SilentTpmError';
   }
 }

@@ -17,11 +17,11 @@ export const MACHINE_CODES = /* @__PURE__ */ defineCodes({
   },
   rotation_unreadable: {
     cause: 'rotation.json, which remembers the former key and who knows the next one, is damaged.',
-    fix: 'Restore it from a backup. Without it, go on with the next key alone: move the file away. Targets that do not know that key refuse it: there, revoke the former one, and pair again.',
+    fix: 'Restore it from a backup. Without it, continue with the next key alone: move the file away. Targets that do not know that key refuse it: there, revoke the former one, and pair again.',
   },
   rotation_unfinished: {
     cause: 'Not every target has accepted the next key.',
-    fix: '--force gives up those that have not. To tell one by a request',
+    fix: '--force gives up the others. To announce the key to one by a request',
     command: ['amesh', 'rotate', 'URL'],
   },
   not_rotating: {
@@ -30,7 +30,7 @@ export const MACHINE_CODES = /* @__PURE__ */ defineCodes({
     command: ['amesh', 'rotate'],
   },
   rotation_final: {
-    cause: 'This rotation cannot be taken back any more.',
+    cause: 'This rotation cannot be withdrawn any more.',
     fix: 'Rotate once more instead, to another key. Before that',
     command: ['amesh', 'rotate', 'finish'],
   },

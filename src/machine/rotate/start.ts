@@ -112,7 +112,7 @@ function assertSameBackend({ next }: OwnRotation, { backend }: RotateOptions): v
     MACHINE_CODES.rotation_unfinished,
     `The key of this machine is being replaced by ${next.deviceId} already, whose backend is ${next.key.backend}.`,
     {
-      fix: 'Finish that with amesh rotate finish before you begin the next rotation, or take it back',
+      fix: 'Finish that with amesh rotate finish before you begin the next rotation, or withdraw it',
       command: ['amesh', 'rotate', 'withdraw'],
     },
   );
@@ -135,9 +135,9 @@ async function isTakenBack(
   if (left.length === 0) return true;
   throw new AmeshError(
     MACHINE_CODES.rotation_unfinished,
-    `The last rotation was taken back, and these targets may not know that: ${named(left, list)}. If they are told another next key before, they revoke this machine.`,
+    `The last rotation was withdrawn, and these targets may not know that: ${named(left, list)}. If they learn of another next key before that, they revoke this machine.`,
     {
-      fix: 'They are told with the next request to them. To tell one now, or to give them up with --force',
+      fix: 'They learn of it with the next request to them. To announce it to one now, or to give them up with --force',
       command: ['amesh', 'rotate', 'withdraw', 'URL'],
     },
   );

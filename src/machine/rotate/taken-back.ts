@@ -3,7 +3,7 @@ import { MACHINE_CODES } from '../errors/codes';
 
 /** What a rotation that is being taken back does not allow. */
 export function takenBack(): AmeshError {
-  return new AmeshError(MACHINE_CODES.rotation_final, 'The rotation of this machine is being taken back.', {
+  return new AmeshError(MACHINE_CODES.rotation_final, 'The rotation of this machine is being withdrawn.', {
     fix: 'Complete that',
     command: ['amesh', 'rotate', 'withdraw'],
   });

@@ -21,7 +21,7 @@ import { type TellOptions, type Told, tellTargets } from './tell';
 
 /** How to take a rotation back. */
 export interface WithdrawOptions extends TellOptions {
-  /** Where to tell a target that the next key does not count. */
+  /** A URL of a target that learns now that the next key does not count. */
   readonly urls?: readonly URL[] | undefined;
   /** Whether to give up targets that do not know that; default false. */
   readonly force?: boolean | undefined;
@@ -105,7 +105,7 @@ async function goBack(
 }
 
 /**
- * Removes the next key, and ends the rotation if all targets know that it was taken back.
+ * Removes the next key, and ends the rotation if all targets know that it was withdrawn.
  *
  * @returns the IDs of those that may not
  */

@@ -284,7 +284,7 @@ export class CallerRotation {
         this.#failedAtMs = performance.now();
         for (const [id, told] of answered) if (!this.#unwritten.has(id)) this.#unwritten.set(id, told);
         tell(
-          `What targets know about the next key of this machine cannot be written to ${store.dir}, so each process asks anew: ${error instanceof Error ? error.message : error}`,
+          `What targets know about the next key of this machine cannot be written to ${store.dir}, so each process asks again: ${error instanceof Error ? error.message : error}`,
         );
       });
     }

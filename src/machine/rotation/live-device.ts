@@ -114,7 +114,7 @@ export class LiveDevice {
   #without(device: Device, error: unknown, stamp: string): Current {
     const why = error instanceof Error ? error.message : String(error);
     this.#options.tell(
-      `The key of this machine was rotated, but this process cannot use the next key: ${why} It goes on with the former key (${device.identity.deviceId}), which its targets take for 30 days after they have accepted the next one.`,
+      `The key of this machine was rotated, but this process cannot use the next key: ${why} It continues with the former key (${device.identity.deviceId}), which its targets accept for 30 days after they have accepted the next one.`,
     );
     const former = () => Promise.resolve(device.signer);
     return { opened: { device, rotation: null, former }, stamp, againAtMs: performance.now() + RETRY_MS };

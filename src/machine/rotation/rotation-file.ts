@@ -12,7 +12,7 @@ import { MACHINE_CODES } from '../errors/codes';
 /** The file in the folder of an identity whose key is being replaced. */
 export const ROTATION_KEY = 'rotation.json';
 
-/** What a target knows about the next key of this device. `withdrawn`: that it was taken back. */
+/** What a target knows about the next key of this device. `withdrawn`: that it was withdrawn. */
 export type ToldState = 'untold' | 'waiting' | 'accepted' | 'refused' | 'withdrawn';
 
 /** A target that this device calls, during a rotation. */

@@ -15,7 +15,7 @@ const WHY = {
   elsewhere: 'The statement is for another target.',
   own: 'The next key is the key of this target.',
   time: 'The statement is more than 30 days old, or from the future.',
-  off: 'This target takes no next keys: acceptRotation is false.',
+  off: 'This target accepts no next keys: acceptRotation is false.',
   key: 'The next key is in the list already, was revoked or refused, or is a working key; or the statement is from before the keys of the device were cut.',
 } as const;
 
@@ -37,9 +37,9 @@ function lineOf(what: Told, who: string, name: string, nextId: string | undefine
     case 'accepted':
       return `The key of ${who} was replaced by ${nextId}. Both count for 30 days. If that is wrong: amesh revoke ${nextId}`;
     case 'revoked':
-      return `${who} was revoked with all its keys: its key has named two next keys, the second is ${nextId}, so two parties have the key. Find out who, and pair the device anew. See docs/keys.md.`;
+      return `${who} was revoked with all its keys: its key has named two next keys, the second is ${nextId}, so two parties have the key. Find out who, and pair the device again, with a new key. See docs/keys.md.`;
     case 'withdraw':
-      return `${who} took back its next key ${nextId}, which does not count any more. If its owner did not do that: amesh revoke ${name}`;
+      return `${who} withdrew its next key ${nextId}, which does not count any more. If its owner did not do that: amesh revoke ${name}`;
     case 'retire':
       return `${who} ends the use of its former key: from 25 hours on, only ${nextId} counts.`;
     default:

@@ -62,7 +62,7 @@ export async function completed(handOver: string, { signer }: Device): Promise<R
  */
 export function assertFrom(owner: string, rotation: Rotation | undefined): void {
   if (rotation !== undefined && toBase64Url(rotation.formerKey) !== owner)
-    throw wrongHandOver(`This hand-over is one of ${rotation.formerId}, which does not seal the list.`);
+    throw wrongHandOver(`This hand-over is from ${rotation.formerId}, which does not seal the list.`);
 }
 
 function wrongHandOver(detail?: string): AmeshError {

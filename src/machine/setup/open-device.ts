@@ -126,6 +126,6 @@ export async function openKey(
     // A key that fails to open explains little. An identity beside another device's list explains why.
     const owner = claimedOwner(await store.read(ALLOW_LIST_KEY));
     if (owner === null || owner === identity.publicKey) throw error;
-    throw anotherIdentity('identity.json belongs to another device than the allow list beside it.');
+    throw anotherIdentity('identity.json belongs to another device than the allow list next to it.');
   }
 }

@@ -163,9 +163,9 @@ export async function assertOtherKey(store: FileStore, publicKey: Uint8Array): P
   if (claimedOwner(list) === own)
     throw new AmeshError(
       KEY_CODES.key_not_chosen,
-      `The allow list in ${store.dir} was sealed with this key, and would go on.`,
+      `The allow list in ${store.dir} was sealed with this key, and would stay in use.`,
       {
-        fix: 'Restore the identity.json beside it from a backup. To begin with an empty list, move the folder away.',
+        fix: 'Restore the identity.json next to it from a backup. To begin with an empty list, move the folder away.',
       },
     );
 }

@@ -138,7 +138,7 @@ export class RedisNonceStore implements NonceStore {
     }
     if (answer === null) return false;
     if (answer === FULL) throw tooManyNonces(this.#maxDelegateNonces);
-    throw this.#unavailable('Redis returned an invalid answer');
+    throw this.#unavailable('Redis returned an invalid reply');
   }
 
   #ask(deviceId: string, nonce: string, ttlMs: number): Promise<unknown> | undefined {

@@ -71,7 +71,7 @@ function kindOf(app: any): () => Promise<AppFetch> {
   if (has('callback')) return async () => (await load()).handlerFetch(app.callback());
   if (has('listen', 'emit')) return async () => (await load()).serverFetch(app);
   throw new TypeError(
-    'This is no app that a test can call: give an app of Express, Connect, Fastify, Hono, Koa or NestJS, a server of node:http, or a fetch handler.',
+    'This is not an app that a test can call: pass an app of Express, Connect, Fastify, Hono, Koa or NestJS, a server of node:http, or a fetch handler.',
   );
 }
 

@@ -53,7 +53,7 @@ export const TRUST_CODES = /* @__PURE__ */ defineCodes({
   },
   too_many_scopes: {
     cause: 'The device would have more than 64 scopes.',
-    fix: 'Use a wildcard in the place of several scopes, such as orders:*',
+    fix: 'Use a wildcard instead of several scopes, such as orders:*',
   },
   scope_still_covered: {
     cause: 'A wildcard of the device covers this scope.',
@@ -73,7 +73,7 @@ export const TRUST_CODES = /* @__PURE__ */ defineCodes({
     fix: 'Set AMESH_OWNER_KEY to two keys, first that of the owner and then that of this machine. Instances need both before the list is taken over.',
   },
   wrong_hand_over: {
-    cause: 'This is no hand-over from the owner of this list to the key of this machine.',
+    cause: 'This is not a hand-over from the owner of this list to the key of this machine.',
     fix: 'Make one on the machine of the owner, with the public key of this machine',
     command: ['amesh', 'trust', 'hand-over', 'KEY'],
   },

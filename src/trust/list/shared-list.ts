@@ -96,8 +96,8 @@ export class SharedList implements AllowListSource {
     throw new AmeshError(
       SERVER_CODES.allow_list_unavailable,
       this.#list === null
-        ? 'The store of the allow list has not answered yet.'
-        : `The store of the allow list has not answered for ${Math.floor(staleSeconds)} s.`,
+        ? 'The store of the allow list has not responded yet.'
+        : `The store of the allow list has not responded for ${Math.floor(staleSeconds)} s.`,
       { cause: this.#unavailable },
     );
   }

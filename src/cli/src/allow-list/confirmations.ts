@@ -56,7 +56,7 @@ export function knownText(confirmations: Confirmations | null | undefined, dir: 
 
 export function confirmationText(confirmations: Confirmations | null): string {
   if (confirmations === null) {
-    return 'The store did not tell which instances have the new list. An instance that cannot read the store soon refuses every request.';
+    return 'The store does not say which instances have the new list. An instance that cannot read the store soon refuses every request.';
   }
   const { confirmed, instances } = confirmations;
   if (instances === 0) return 'No instance uses this list at the moment.';

@@ -99,7 +99,7 @@ export function followerRows({ targets }: Followers): string[][] {
 /** How many targets need the former key no longer. */
 export function followedText({ targets, isWithdrawn }: Followers): string {
   const done = targets.filter(({ hasFollowed }) => hasFollowed).length;
-  const what = isWithdrawn ? `${targets.length === 1 ? 'knows' : 'know'} that it was taken back` : 'followed';
+  const what = isWithdrawn ? `${targets.length === 1 ? 'knows' : 'know'} that it was withdrawn` : 'followed';
   return `${done} of ${targets.length} ${targets.length === 1 ? 'target' : 'targets'} ${what}`;
 }
 

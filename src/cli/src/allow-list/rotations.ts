@@ -139,7 +139,7 @@ export function conflictNotes(conflicts: readonly Conflict[]): string[] {
     ...conflicts.slice(0, MAX_NAMED).map((each) => `! ${conflictText(each)}.`),
     ...(more > 0 ? [`! ${more} more were revoked like that.`] : []),
     ...(conflicts.length > 0
-      ? ['  Find out who, and pair the device anew with a new key. See docs/keys.md.']
+      ? ['  Find out who, and pair the device again, with a new key. See docs/keys.md.']
       : []),
   ];
 }

@@ -44,12 +44,12 @@ export const curl = defineCommand({
     verbose: {
       type: 'boolean',
       alias: 'v',
-      description: 'Print the request, the text that is signed, and the head of the answer on stderr',
+      description: 'Print the request, the text that is signed, and the head of the response on stderr',
     },
     answers: {
       type: 'enum',
       options: ['auto', 'required', 'off'],
-      description: 'Which answers have to be proven; default auto: those over plain http',
+      description: 'Which responses have to be proven; default auto: those over plain http',
     },
     ...SHARED_ARGS,
     version: { type: 'boolean', description: 'Print the version' },
@@ -140,8 +140,8 @@ async function* proven({ body }: Response): AsyncGenerator<Uint8Array> {
 function unwritten({ status }: Response, { message }: Error): CommandError {
   return new CommandError(
     'file_system_error',
-    `The target answered ${status}, but the answer cannot be written to the file of -o: ${message}.`,
-    'Check the path. The request was carried out, so a second one may do the same once more.',
+    `The target responded with ${status}, but the response cannot be written to the file of -o: ${message}.`,
+    'Check the path. The request was carried out, so sending it again may repeat its effect.',
     { isUnchanged: false },
   );
 }

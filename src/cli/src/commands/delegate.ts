@@ -40,7 +40,7 @@ export const delegate = defineCommand({
       valueHint: 'id|name...',
       description: 'Which target the delegate may call: see amesh list. May be given several times',
     },
-    for: durationFlag('How long it may', LIFETIMES, '1h'),
+    for: durationFlag('How long it may call', LIFETIMES, '1h'),
     ...SHARED_ARGS,
   },
 
@@ -79,7 +79,7 @@ export const delegate = defineCommand({
       data: [text],
       notes: [
         `✓ "${name}" may call ${called} for ${durationText(lifetimeSeconds)} (until ${momentText(expiresAt)}).`,
-        `  It may do: ${scopesText(facts.scopes)}. It never has more than this machine has there at that moment, which only the target knows.`,
+        `  It may do: ${scopesText(facts.scopes)}. It never has more scopes than this machine has there at that moment, which only the target knows.`,
         ...(facts.scopes.includes('*') ? ['! "*" is everything that this machine may do there.'] : []),
         '  Set AMESH_DELEGATION to that text for the job: its amesh.fetch needs no folder, and no AUTH_MESH_DIR.',
         '  On the target, verify() must require a scope, or say { delegates: true }: otherwise it refuses delegates.',
@@ -124,6 +124,5 @@ async function issue({ signer }: Device, wish: Parameters<typeof issueDelegation
 }
 
 function assertFew(words: readonly string[], flag: string, most: number, hint: string): void {
-  if (words.length > most)
-    throw new UsageError(`${flag}: a delegation has room for at most ${most}.`, { hint });
+  if (words.length > most) throw new UsageError(`${flag}: a delegation can have at most ${most}.`, { hint });
 }

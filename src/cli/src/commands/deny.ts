@@ -41,7 +41,7 @@ export const deny = defineCommand({
     const unknown = scopes.filter((scope) => !removed.some((each) => covers([scope], each)));
     const confirmations = isChanged ? await confirmationsOf(trust, head.revision) : undefined;
     const when =
-      confirmations === undefined ? 'This counts within a second.' : confirmationText(confirmations);
+      confirmations === undefined ? 'This takes effect within a second.' : confirmationText(confirmations);
     return {
       json: {
         device,

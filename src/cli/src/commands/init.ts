@@ -59,7 +59,7 @@ export const init = defineCommand({
     next: {
       type: 'boolean',
       description:
-        'Make a second key, in a folder beside this one, that can take over the list if the first is lost',
+        'Make a second key, in a folder next to this one, that can take over the list if the first is lost',
     },
     passphrase: {
       type: 'boolean',

@@ -205,7 +205,7 @@ class AtTarget implements TargetPerson {
     if (this.#lines !== undefined) return false;
     const names = old.map(({ friendlyName }) => `"${friendlyName}"`).sort();
     return askYesNo(
-      `There is no room for ${peerName(peer.friendlyName).shown}. Let it call this machine instead of ${names.join(' and ')}?`,
+      `The limit of controllers is reached. Let ${peerName(peer.friendlyName).shown} call this machine instead of ${names.join(' and ')}?`,
       signal,
     );
   }

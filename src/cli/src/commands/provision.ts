@@ -54,7 +54,7 @@ export const provision = defineCommand({
     const hosts = toHosts(args.host ?? '', '--host');
     const scopes = scopesOf(rawArgs);
     if (scopes.length > MAX_TOKEN_SCOPES)
-      throw new UsageError(`--scope: a token has room for at most ${MAX_TOKEN_SCOPES} scopes.`, {
+      throw new UsageError(`--scope: a token can have at most ${MAX_TOKEN_SCOPES} scopes.`, {
         hint: "Use a wildcard, such as 'orders:*', or allow the others on that machine: amesh allow",
       });
     const device = await openMachine();

@@ -41,13 +41,13 @@ export const proxy = defineCommand({
     to: {
       type: 'string',
       valueHint: 'url',
-      description: 'Sign what comes in, and send it to this target, such as https://orders.internal',
+      description: 'Sign incoming requests, and send them to this target, such as https://orders.internal',
     },
     protect: {
       type: 'string',
       valueHint: 'url',
       description:
-        'Verify what comes in, and pass it on to this server, such as http://127.0.0.1:8000 or unix:/run/app.sock',
+        'Verify incoming requests, and pass them on to this server, such as http://127.0.0.1:8000 or unix:/run/app.sock',
     },
     listen: {
       type: 'string',
@@ -70,7 +70,7 @@ export const proxy = defineCommand({
     answers: {
       type: 'enum',
       options: ['auto', 'required', 'off'],
-      description: 'With --to: which answers the target has to prove; default auto, those over plain http',
+      description: 'With --to: which responses have to be proven; default auto, those over plain http',
     },
     'allow-unproven-bodies': {
       type: 'boolean',
@@ -100,7 +100,7 @@ export const proxy = defineCommand({
     stream: {
       type: 'boolean',
       description:
-        'Pass a large body on while it arrives. With --protect, the server then sees bytes that are not verified yet: it must undo what it did if a body breaks off. With --to, this needs a client that sends Content-Digest',
+        'Pass a large body on while it arrives. With --protect, the server then sees bytes that are not verified yet: it must undo its work if a body ends early. With --to, this needs a client that sends Content-Digest',
     },
     'max-body': { type: 'string', valueHint: 'size', description: 'The largest body; default 1GiB' },
     'max-spool': {
@@ -109,12 +109,12 @@ export const proxy = defineCommand({
       description: 'All bodies over 1 MiB together, which wait in files; default 4GiB',
     },
     spool: { type: 'string', valueHint: 'dir', description: 'The folder of these files, of this user alone' },
-    timeout: durationFlag('How long to wait for an answer to begin', TIMEOUTS, '60s'),
-    grace: durationFlag('How long to wait for what is open when the proxy ends', GRACES, '30s'),
+    timeout: durationFlag('How long to wait for a response to begin', TIMEOUTS, '60s'),
+    grace: durationFlag('How long to wait for open requests when the proxy ends', GRACES, '30s'),
     health: {
       type: 'string',
       valueHint: 'address',
-      description: 'Another HOST:PORT, which answers GET /health',
+      description: 'Another HOST:PORT, which serves GET /health',
     },
     ...SHARED_ARGS,
   },
@@ -137,7 +137,7 @@ export const proxy = defineCommand({
       await runProxy(handler, {
         ...options,
         onListening: (address) => tell(listeningNotes(direction, address, place)),
-        onEnding: () => tell(['  Waits for what is open. Ctrl+C again cuts it.']),
+        onEnding: () => tell(['  Waits for open requests. Ctrl+C again closes them.']),
       });
     } finally {
       server.close();
@@ -283,10 +283,10 @@ async function inward(
 }
 
 function listeningNotes(direction: Direction, address: string, { shown, url, socketPath }: Place): string[] {
-  if (direction === 'to') return [`✓ Signs what comes to ${address}, and sends it to ${shown}`];
+  if (direction === 'to') return [`✓ Signs the requests to ${address}, and sends them to ${shown}`];
   const isNear =
     socketPath !== undefined || url.protocol === 'https:' || isLoopback(normalizeAuthority(url.host) ?? '');
-  const notes = [`✓ Verifies what comes to ${address}, and passes it on to ${shown}`];
+  const notes = [`✓ Verifies the requests to ${address}, and passes them on to ${shown}`];
   return isNear
     ? notes
     : [...notes, `! Programs that reach ${shown} directly need no signature: let only this proxy reach it.`];

@@ -35,7 +35,7 @@ export async function compromised(): Promise<Result> {
       ]),
     ),
     notes: [
-      '! Nothing was changed, and nobody was told: a thief of the key could say the same.',
+      '! Nothing was changed or sent: a thief of the key could send the same.',
       `  1. On each target above, run:  ${command}`,
       ...(callers.length === 0
         ? []

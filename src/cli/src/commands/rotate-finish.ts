@@ -9,7 +9,7 @@ import { toldNotes, toUrls, URLS_ARG } from './rotate-urls';
 export const rotateFinish = defineCommand({
   meta: { name: 'finish', description: 'Ends a rotation: removes the former key of this machine' },
   args: {
-    url: { ...URLS_ARG, description: 'Where to say that the former key ends now' },
+    url: { ...URLS_ARG, description: 'A URL of a target that learns now that the former key ends' },
     force: {
       type: 'boolean',
       description:
@@ -36,7 +36,7 @@ export const rotateFinish = defineCommand({
           (id) =>
             `! ${namesOf([{ deviceId: id, friendlyName: entries.entry(id)?.friendlyName ?? null }])} has not accepted the next key: pair with it again.`,
         ),
-        '  Each target takes the former key until 30 days after it accepted the next one, or until it is told otherwise.',
+        '  Each target accepts the former key until 30 days after it accepted the next one, unless it learns earlier that this key has ended.',
         ...instanceNotes(rotation.next.publicKey, list),
       ],
     };

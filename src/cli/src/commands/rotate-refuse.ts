@@ -30,7 +30,7 @@ export const rotateRefuse = defineCommand({
       },
       notes: [
         `✓ ${next.deviceId} is refused. ${name} stays ${device.deviceId}.`,
-        `  If its owner did not ask for another key, somebody else could use the key. Then revoke it, and pair the machine anew:  amesh revoke ${device.deviceId}`,
+        `  If its owner did not ask for another key, somebody else could use the key. Then revoke it, and pair the machine again:  amesh revoke ${device.deviceId}`,
       ],
     };
   },

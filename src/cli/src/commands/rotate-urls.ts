@@ -31,13 +31,13 @@ export function toldNotes(told: readonly Told[], what: 'rotate' | 'withdraw' = '
   return told.map(({ url, status, answer, isProven, problem }) => {
     const proof = isProven ? '' : ' (not proven)';
     if (what === 'withdraw' && answer === 'refused')
-      return `✓ ${url} answers: refused${proof}. The next key does not count there.`;
+      return `✓ ${url}: refused${proof}. The next key does not count there.`;
     if (what === 'withdraw' && answer !== null)
-      return `! ${url} answers: ${answer}${proof}. The next key may still count there.`;
-    if (answer === 'refused') return `! ${url} answers: refused${proof}. The log there says why.`;
+      return `! ${url}: ${answer}${proof}. The next key may still count there.`;
+    if (answer === 'refused') return `! ${url}: refused${proof}. The log there says why.`;
     if (answer === 'unavailable')
-      return `! ${url} answers: unavailable. This instance cannot change its allow list. If none of its instances can, its administrator adds the next key: \`amesh trust add\` there, with what \`amesh trust export\` prints here. Then run this command again.`;
-    if (answer !== null) return `✓ ${url} answers: ${answer}${proof}.`;
+      return `! ${url}: unavailable. This instance cannot change its allow list. If none of its instances can, its administrator adds the next key: \`amesh trust add\` there, with the line that \`amesh trust export\` prints here. Then run this command again.`;
+    if (answer !== null) return `✓ ${url}: ${answer}${proof}.`;
     const why = problem ?? `it says nothing about the next key (status ${status})`;
     return `! ${url}: ${printable(why)}`;
   });

@@ -11,17 +11,17 @@ import { toldNotes, toUrls, URLS_ARG } from './rotate-urls';
 export const rotateWithdraw = defineCommand({
   meta: {
     name: 'withdraw',
-    description: 'Takes a rotation back: the former key is the key of this machine again',
+    description: 'Withdraws a rotation: the former key is the key of this machine again',
   },
   args: {
-    url: { ...URLS_ARG, description: 'Where to tell a target that the next key does not count' },
+    url: { ...URLS_ARG, description: 'A URL of a target that learns now that the next key does not count' },
     next: {
       type: 'string',
       valueHint: 'am_…',
       description:
-        'Take back a next key that this machine did not make, at the URLs: somebody else used its key',
+        'Withdraw a next key that this machine did not make, at the URLs: somebody else used its key',
     },
-    force: { type: 'boolean', description: 'Give up targets that do not know that it was taken back' },
+    force: { type: 'boolean', description: 'Give up targets that do not know that it was withdrawn' },
     ...SHARED_ARGS,
   },
 

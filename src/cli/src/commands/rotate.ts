@@ -21,7 +21,7 @@ export const rotate = defineCommand({
   args: {
     url: {
       ...URLS_ARG,
-      description: 'Where to tell a target with a signed GET: a URL that verify() protects',
+      description: 'A URL of a target that verify() protects: a signed GET announces the next key to it',
     },
     backend: {
       type: 'string',
@@ -50,7 +50,7 @@ export const rotate = defineCommand({
   async run({ args }): Promise<Result> {
     const urls = toUrls(args._);
     if (args.compromised) {
-      if (urls.length > 0) throw new UsageError('--compromised tells nobody, so it takes no URL.');
+      if (urls.length > 0) throw new UsageError('--compromised sends nothing, so it takes no URL.');
       return compromised();
     }
     const { backend, key, socket } = args;
@@ -90,7 +90,7 @@ export const rotate = defineCommand({
         ...(await begunNotes(device, rotating)),
         ...(rotating.isNew || [backend, key, socket].every((flag) => flag === undefined)
           ? []
-          : [`  A rotation was under way, which goes on with ${nextId}: no other key was made.`]),
+          : [`  A rotation was under way, and continues with ${nextId}: no other key was made.`]),
         ...(waitsForOwners === null ? [] : ownersNotes(waitsForOwners, list.head)),
         ...toldNotes(told),
         ...(waitsForOwners === null ? nextNotes(followers) : []),
@@ -132,7 +132,7 @@ async function begunNotes({ store }: Device, rotating: Rotating): Promise<string
           ...(rotation.next.key.backend === rotation.former.key.backend
             ? []
             : [
-                '  A program that cannot use the next key says so in its log, and goes on with the former one: look there before amesh rotate finish.',
+                '  A program that cannot use the next key logs that, and continues with the former one: read the logs before amesh rotate finish.',
               ]),
         ]
       : []),
@@ -159,14 +159,14 @@ function nextNotes(followers: Followers): string[] {
   const isDone = targets.every(({ hasFollowed }) => hasFollowed);
   const refused = targets.filter(({ state }) => state === 'refused');
   return [
-    `  ${followedText(followers)}.${isDone ? '' : ' Each is told with the next request that this machine sends to it.'}`,
+    `  ${followedText(followers)}.${isDone ? '' : ' Each learns of it with the next request that this machine sends to it.'}`,
     ...(targets.some(({ state }) => state === 'waiting')
       ? [`  Where the next key is waiting, an administrator accepts it there:  amesh rotate accept ${nextId}`]
       : []),
     ...(refused.length === 0 ? [] : [`! ${namesOf(refused)} refused it: see the log there.`]),
     isDone
       ? `  To remove the former key:  ${here('amesh rotate finish')}`
-      : `  To tell one now:  ${here(`amesh rotate ${urlOf(targets)}`)}   To take it back:  ${here('amesh rotate withdraw')}`,
+      : `  To announce it to one now:  ${here(`amesh rotate ${urlOf(targets)}`)}   To withdraw it:  ${here('amesh rotate withdraw')}`,
   ];
 }
 

@@ -14,7 +14,7 @@ export const trustHandOver = defineCommand({
       type: 'positional',
       required: true,
       valueHint: 'key',
-      description: 'The public key of the next owner: what amesh trust export prints there after amesh-p256',
+      description: 'The public key of the next owner, which amesh trust export prints there after amesh-p256',
     },
     ...SHARED_ARGS,
   },
@@ -26,7 +26,7 @@ export const trustHandOver = defineCommand({
       json: { handOver: line, deviceId: device.identity.deviceId },
       data: [line],
       notes: [
-        '  It is no secret, and counts for 30 days: only the next key can complete it.',
+        '  It is not secret, and is valid for 30 days: only the next key can complete it.',
         "  Next, on the next owner's machine, with both keys in AMESH_OWNER_KEY:",
         '    amesh trust take-over --hand-over LINE',
       ],

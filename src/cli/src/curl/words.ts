@@ -38,7 +38,7 @@ export function meaningOf(response: Response, refusal: ClientRefusal | undefined
   if (status === 401) {
     const login = headers.get('www-authenticate');
     return [
-      `! 401 is not of amesh here${login === null ? '' : `, but of another login (${login})`}: the server, or what is in front of it, wants other credentials.`,
+      `! This 401 does not come from amesh${login === null ? '' : `, but of another login (${login})`}: the server, or something in front of it, requires other credentials.`,
     ];
   }
   const location = headers.get('location');

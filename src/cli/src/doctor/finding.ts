@@ -37,7 +37,7 @@ export async function bounded<T>(look: (signal: AbortSignal) => Promise<T>): Pro
   const late = new Promise<Finding>((resolve) => {
     signal.addEventListener('abort', () => {
       // After the abort, the check itself may give a better explanation.
-      setTimeout(() => resolve(failed(`No answer within ${PATIENCE_MS / 1000} s.`, null)), GRACE_MS);
+      setTimeout(() => resolve(failed(`No response within ${PATIENCE_MS / 1000} s.`, null)), GRACE_MS);
     });
   });
   const keptAlive = setTimeout(() => {}, PATIENCE_MS); // the signal's own timer does not keep the process alive

@@ -64,13 +64,13 @@ export async function checkOwnersList(
   const trust = await readListTrust(process.env);
   if (trust === undefined || (await trustOf(identity, process.env)).list === trust.list) return null;
   const found = await checkList(dir, trust).catch(toFinding);
-  const who = `AMESH_OWNER_KEY names the key of another device, so a server in this environment goes by the list of ${trust.list}.`;
+  const who = `AMESH_OWNER_KEY names the key of another device, so a server in this environment uses the list of ${trust.list}.`;
   return {
     state: found.state,
     message: `${who} ${found.message}`,
     fix:
       found.state === 'failed'
-        ? `unset AMESH_OWNER_KEY   if it should go by the list of this machine`
+        ? `unset AMESH_OWNER_KEY   if it should use the list of this machine`
         : found.fix,
   };
 }

@@ -97,7 +97,7 @@ export async function checkRotation(dir: string, list: PagedList | undefined): P
       `The next key of this machine (${nextId}) is made, and not used yet. If other instances read the list, each needs both keys first.`,
       here('amesh rotate'),
     );
-  const found = `${isWithdrawn ? 'The last rotation was taken back' : `The key of this machine is being replaced by ${nextId}`}. ${followedText(followers)}.`;
+  const found = `${isWithdrawn ? 'The last rotation was withdrawn' : `The key of this machine is being replaced by ${nextId}`}. ${followedText(followers)}.`;
   const left = targets.filter(({ hasFollowed }) => !hasFollowed);
   const refused = left.filter(({ state }) => state === 'refused');
   const expired = left.filter(({ isExpired }) => isExpired);
@@ -114,7 +114,7 @@ export async function checkRotation(dir: string, list: PagedList | undefined): P
     );
   if (expired.length > 0)
     return warning(
-      `${found} What ${namesOf(expired)} is told is more than 30 days old.`,
+      `${found} The statement for ${namesOf(expired)} is more than 30 days old.`,
       here('amesh rotate'),
     );
   const isLong = Date.now() / 1000 - startedAt > LONG_SECONDS;
@@ -125,6 +125,9 @@ export async function checkRotation(dir: string, list: PagedList | undefined): P
       `There: amesh rotate accept ${nextId}`,
     );
   return isLong
-    ? warning(`${found} For more than 30 days nothing has told ${namesOf(left)}.`, here('amesh rotate URL'))
+    ? warning(
+        `${found} For more than 30 days, nothing was sent to ${namesOf(left)}.`,
+        here('amesh rotate URL'),
+      )
     : ok(found);
 }

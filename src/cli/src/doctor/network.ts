@@ -45,7 +45,7 @@ async function askRedis(url: string, variable: string): Promise<Finding> {
       return failed(error.detail, error.fix || `export ${variable}=redis://localhost:6379`);
     if (error instanceof IoRedisError)
       return warning(
-        `Not checked: ${error.why} It must be installed beside this command.`,
+        `Not checked: ${error.why} It must be installed next to this command.`,
         commandOf(error.advice),
       );
     return failed(`The Redis of ${variable} does not respond: ${(error as Error).message}`, fix);

@@ -32,7 +32,7 @@ export async function answeredFailure({ response, refusal }: Heard): Promise<Fai
   const text = await readText(response).catch(() => '');
   const own = messageOf(text).slice(0, MAX_SHOWN);
   return {
-    message: `The server answered ${status}${own === '' ? '.' : `: ${printable(own)}`}`,
+    message: `The server responded with ${status}${own === '' ? '.' : `: ${printable(own)}`}`,
     data: { status },
   };
 }

@@ -121,7 +121,7 @@ export class McpSession {
 
   async #beginAgain(): Promise<Failure | undefined> {
     const { initialize, agreed } = this.#begun ?? {};
-    if (initialize === undefined) return { message: 'The server answered 404.', data: { status: 404 } };
+    if (initialize === undefined) return { message: 'The server responded with 404.', data: { status: 404 } };
     this.#events.tell('The server has ended the session: a new one begins.');
     this.#listening.abort();
     this.#remote.sessionId = undefined;
@@ -158,7 +158,7 @@ export class McpSession {
     if (isType(response, 'application/json')) {
       const message = readMessage(await readText(response));
       if (message.kind !== 'response' || message.id !== id)
-        throw new WrongMessageError('The server sent something else than a response to the request.');
+        throw new WrongMessageError('The server sent something other than a response to the request.');
       await deliver(message);
       return undefined;
     }
@@ -199,7 +199,7 @@ export class McpSession {
     }
     return {
       message:
-        'The connection to the server was lost before it answered. It may have carried the request out.',
+        'The connection to the server was lost before it responded. It may have carried the request out.',
     };
   }
 
@@ -226,7 +226,7 @@ export class McpSession {
         await opened.response.body?.cancel().catch(() => {});
         if (opened.response.status >= 500) continue;
         if (opened.response.status !== 405)
-          this.#events.tell(`The server has no stream: it answered ${opened.response.status}.`);
+          this.#events.tell(`The server has no stream: it responded with ${opened.response.status}.`);
         return;
       }
       for await (const message of stream.read(opened.response)) {

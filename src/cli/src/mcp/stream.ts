@@ -37,7 +37,7 @@ export class MessageStream {
         if (type !== 'message' || data === '') continue;
         const message = readMessage(data);
         if (message.kind === 'none')
-          throw new WrongMessageError(`The server sent something else than a message. ${message.detail}`);
+          throw new WrongMessageError(`The server sent something other than a message. ${message.detail}`);
         yield message;
       }
     } catch (error) {

@@ -94,7 +94,7 @@ export class Outward {
   }
 
   #relay(request: IncomingMessage, response: ServerResponse, { call, answer, startMs }: Received): void {
-    if (call.answer === undefined) throw new Error('There is no answer.');
+    if (call.answer === undefined) throw new Error('There is no response.');
     const { server, journal } = this.#options;
     const head = leadingHere(headOf(call.answer.response, hiddenFrom(call)), server.place.url);
     closeUnread(request, response);
@@ -127,7 +127,7 @@ export class Outward {
       const init = { method: 'GET', headers: call.headers, signal: controller.signal };
       // Nothing can prove what comes after the handshake.
       await this.#fetchUpgrade(url, call, init).finally(stop);
-      if (call.answer === undefined) throw new Error('There is no answer.');
+      if (call.answer === undefined) throw new Error('There is no response.');
       const answerHead = headOf(call.answer.response);
       const seen = { method: request.method, path: shownPath(request.url), status: answerHead.status };
       this.#options.journal.passed({ ...seen, upgraded: call.answer.upgraded !== undefined });

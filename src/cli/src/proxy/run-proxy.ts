@@ -10,7 +10,7 @@ export interface RunOptions {
   readonly mode: number;
   readonly certificate?: Certificate | undefined;
   readonly health?: ListenPlace | undefined;
-  /** How long to wait for what is open when the proxy ends. */
+  /** How long to wait for open requests when the proxy ends. */
   readonly graceMs: number;
   readonly journal: Journal;
   /** Called with where it listens, once it does. */

@@ -121,7 +121,7 @@ export class Server {
       if (hint !== this.#hint) this.#noteHint(hint);
       const fault = faultOfAnswer(response);
       if (fault === undefined) resolve({ response });
-      else sent.destroy(new ProxyFault(502, 'server_unreachable', `${this.place.shown} answered ${fault}.`));
+      else sent.destroy(new ProxyFault(502, 'server_unreachable', `${this.place.shown} responded ${fault}.`));
     });
     sent.on('upgrade', (response, socket, head) => {
       this.#patience.end(waiting);
@@ -162,9 +162,9 @@ export class Server {
   }
 
   #giveUp({ sent, response }: Exchange): void {
-    if (response !== undefined) response.destroy(new Error('The answer stopped.'));
+    if (response !== undefined) response.destroy(new Error('The response stopped.'));
     else
-      sent.destroy(new ProxyFault(504, 'server_unreachable', `${this.place.shown} did not answer in time.`));
+      sent.destroy(new ProxyFault(504, 'server_unreachable', `${this.place.shown} did not respond in time.`));
   }
 
   #toFault(error: NodeJS.ErrnoException): Error {
@@ -189,7 +189,7 @@ function sendBody(exchange: Exchange, body: Readable): void {
   };
   body.on('error', stop);
   body.on('close', () => {
-    if (!body.readableEnded) stop(new Error('The body broke off.'));
+    if (!body.readableEnded) stop(new Error('The body ended early.'));
   });
   // A server may answer before it has read all. The client gets that answer, so its request must not be destroyed.
   sent.on('close', () => body.unpipe(sent));

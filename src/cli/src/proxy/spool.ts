@@ -63,7 +63,7 @@ export class Spool {
       throw new CommandError(
         'spool_unsafe',
         `Others can use the folder for large bodies, ${dir}.`,
-        'Give a folder of this user alone, mode 0700: --spool DIR',
+        'Use a folder of this user alone, mode 0700: --spool DIR',
       );
     for (const name of readdirSync(dir)) if (isOfSpool(name)) rmSync(join(dir, name), { force: true });
     return new Spool(dir, limits);
@@ -203,7 +203,7 @@ function readWhole(source: Readable, lengthBytes: number): Promise<Buffer> {
       if (bytes === lengthBytes) resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
       else reject(new Error('The body is shorter than announced.'));
     });
-    const fail = (error?: Error) => reject(error ?? new Error('The body broke off.'));
+    const fail = (error?: Error) => reject(error ?? new Error('The body ended early.'));
     source.on('error', fail).on('close', fail);
     if (source.destroyed) fail();
   });

@@ -153,7 +153,7 @@ function decoded(incoming: IncomingMessage, coding: string): Readable {
     throw new ProxyFault(
       502,
       'answer_unproven',
-      `The answer has the unknown coding ${JSON.stringify(coding)}.`,
+      `The response has the unknown coding ${JSON.stringify(coding)}.`,
     );
   }
   // Nobody reads it yet, and an error that nobody hears would end the process. The stream keeps it for its first reader.

@@ -63,7 +63,7 @@ export function faultOf(lines: Lines): string | undefined {
     if (fault !== undefined) return fault;
     hasConnection ||= lower === 'connection';
   }
-  if (seen.length && seen.coding) return 'there is a content-length beside transfer-encoding';
+  if (seen.length && seen.coding) return 'there are both content-length and transfer-encoding';
   return hasConnection ? connectionFault(lines) : undefined;
 }
 
