@@ -2,6 +2,7 @@ import { chmod, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { run } from '../../src/keys/tpm2/command';
 import { CC } from '../../src/keys/tpm2/commands';
 import { explain } from '../../src/keys/tpm2/problems';
 import { ResponseError } from '../../src/keys/tpm2/response-error';
@@ -11,6 +12,7 @@ import { asNameless, NAMELESS } from '../support/nameless-user';
 // What no software TPM does on demand. What one does is in tpm2.test.ts.
 
 const nowhere = Tpm.at({ kind: 'device', path: '/nowhere/tpmrm0' });
+const inHex = (code: number) => `0x${code.toString(16)}`;
 const ofSystem = (code: string) => Object.assign(new Error(code), { code });
 const key = { fingerprint: undefined, isWithoutPin: true };
 
@@ -44,6 +46,45 @@ describe('what a person reads', () => {
     ['a TPM that has locked itself', new ResponseError(0x921, CC.sign), 'key_locked'],
   ])('of %s, where nothing more can be asked', async (_, error, code) => {
     expect(await explain(error, nowhere, key)).toMatchObject({ code });
+  });
+
+  // What a TPM answers for a while, or to any command: the key may work the next time.
+  const PASSING = [0x901, 0x908, 0x90a, 0x910, 0x911, 0x918, 0x920, 0x922, 0x923, 0x98b, 0x120, 0x12d, 0x97f];
+  it.each(PASSING.map(inHex))('of the code %s: not that the key is lost', async (code) => {
+    for (const command of [CC.createPrimary, CC.load, CC.sign]) {
+      const problem = await explain(new ResponseError(Number(code), command), nowhere, key);
+      expect(problem).toMatchObject({ code: 'key_backend_unavailable', fix: expect.stringMatching(/again/) });
+      expect(problem.message).not.toContain('lost');
+    }
+  });
+
+  it.each([0x1df, 0x9f, 0x2e5, 0x1d5].map(inHex))(
+    'of the code %s where the TPM was to load a key: that it is lost',
+    async (code) => {
+      const answer = (command: number) => new ResponseError(Number(code), command);
+      expect(await explain(answer(CC.load), nowhere, key)).toMatchObject({ code: 'key_lost' });
+      for (const command of [CC.createPrimary, CC.sign])
+        expect(await explain(answer(command), nowhere, key)).toMatchObject({
+          code: 'key_backend_unavailable',
+        });
+    },
+  );
+
+  it('of a TPM that stays busy: its last answer, after as many attempts as there are pauses and one', async () => {
+    let attempts = 0;
+    const busy = {
+      async send() {
+        attempts++;
+        return Uint8Array.of(0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x09, 0x22);
+      },
+      close: async () => {},
+    };
+    const error = await run(busy, { code: CC.sign }, [0, 0, 0]).catch((thrown) => thrown);
+    expect(attempts).toBe(4);
+    expect(await explain(error, nowhere, key)).toMatchObject({
+      code: 'key_backend_unavailable',
+      detail: 'The TPM is busy: it answered several times with the code 0x922.',
+    });
   });
 
   it('of a wrong PIN', async () => {

@@ -13,6 +13,7 @@ import { STORAGE_PRIMARY } from '../../src/keys/tpm2/public-area';
 import { SilentTpmError, Tpm } from '../../src/keys/tpm2/tpm';
 import { keyBackendContract } from '../support/key-backend-contract';
 import { listen } from '../support/listen';
+import { slowTpm } from '../support/slow-tpm';
 import { describeWithTpm, type Swtpm, startSwtpm } from '../support/swtpm';
 import { verifies } from '../support/verifies';
 
@@ -107,6 +108,47 @@ describeWithTpm('with a TPM', () => {
       else expect(await verifies(MESSAGE, publicKey, [each.value])).toBe(true);
     }
     expect(await verifies(MESSAGE, publicKey, [await signer.sign(MESSAGE)])).toBe(true);
+  });
+
+  it('signs where the TPM is busy for a moment, and asks for the same command again', async () => {
+    const busy = await slowTpm(tpm.port);
+    try {
+      const context = { dir: root, env: { AMESH_TPM: busy.address } };
+      const { ref, publicKey } = await backend.create(context);
+      const signer = await backend.open(ref, context);
+      for (const refusals of [[0x908], [0x90a, 0x90a, 0x90a], [0x920, 0x920], [0x922, 0x920, 0x922]]) {
+        busy.refusals = refusals;
+        expect(await verifies(MESSAGE, publicKey, [await signer.sign(MESSAGE)])).toBe(true);
+        expect(refusals).toEqual([]);
+      }
+    } finally {
+      await busy.close();
+    }
+  });
+
+  it('does not call a key lost whose parent somebody has removed from the TPM', async () => {
+    const own = await startSwtpm();
+    const context = { dir: root, env: { AMESH_TPM: own.address } };
+    const primary = join(root, 'primary.ctx');
+    const createPrimary = (password: string) =>
+      own.run(`tpm2_createprimary -Q -C o ${password}-G ecc256:aes128cfb -g sha256 -c ${primary}`);
+    try {
+      await createPrimary('');
+      await own.run(`tpm2_evictcontrol -Q -C o -c ${primary} 0x81000001`);
+      await own.run('tpm2_changeauth -Q -c owner password');
+      const { ref } = await backend.create(context);
+      await own.run('tpm2_evictcontrol -Q -C o -P password -c 0x81000001');
+      await expect(backend.open(ref, context)).rejects.toMatchObject({
+        code: 'key_backend_unavailable',
+        detail: 'The TPM has no storage root key at 0x81000001, under which it made the key.',
+        fix: expect.stringContaining('tpm2_evictcontrol'),
+      });
+      await createPrimary('-P password ');
+      await own.run(`tpm2_evictcontrol -Q -C o -P password -c ${primary} 0x81000001`);
+      await backend.open(ref, context);
+    } finally {
+      await own.remove();
+    }
   });
 
   it('says that the TPM is full of the keys of other programs', async () => {

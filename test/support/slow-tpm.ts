@@ -14,6 +14,8 @@ export interface SlowTpm {
   signatures: number;
   /** How long each command waits, in milliseconds. */
   delayMs: number;
+  /** Response codes with which the next commands are answered, in the place of the TPM. */
+  refusals: number[];
   close(): Promise<void>;
 }
 
@@ -34,7 +36,9 @@ export async function slowTpm(port: number, delayMs = 0): Promise<SlowTpm> {
     near.on('data', async (command) => {
       if (command.readUInt32BE(CODE_AT) === SIGN) slow.signatures++;
       if (slow.delayMs > 0) await sleep(slow.delayMs);
-      if (!far.destroyed) far.write(command);
+      const refusal = slow.refusals.shift();
+      if (refusal !== undefined) near.write(toResponse(refusal));
+      else if (!far.destroyed) far.write(command);
     });
   });
   server.listen(0, '127.0.0.1');
@@ -43,6 +47,7 @@ export async function slowTpm(port: number, delayMs = 0): Promise<SlowTpm> {
     address: `tcp:127.0.0.1:${(server.address() as AddressInfo).port}`,
     signatures: 0,
     delayMs,
+    refusals: [],
     async close() {
       const closed = once(server, 'close');
       server.close();
@@ -51,4 +56,13 @@ export async function slowTpm(port: number, delayMs = 0): Promise<SlowTpm> {
     },
   };
   return slow;
+}
+
+/** A response without sessions and parameters. */
+function toResponse(code: number): Buffer {
+  const response = Buffer.alloc(10);
+  response.writeUInt16BE(0x8001, 0);
+  response.writeUInt32BE(response.length, 2);
+  response.writeUInt32BE(code, CODE_AT);
+  return response;
 }

@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { wipe } from '../secrets/secret-bytes';
 import { join, u16, u32 } from '../slow/bytes';
 import { Reader, sized, u8 } from './bytes';
 import type { TpmConnection } from './connection';
-import { ResponseError } from './response-error';
+import { AGAIN, ResponseError } from './response-error';
 
 const NO_SESSIONS = 0x8001;
 const SESSIONS = 0x8002;
@@ -12,8 +13,8 @@ const HEADER_BYTES = 10;
 const PASSWORD_SESSION = 0x4000_0009;
 
 const SUCCESS = 0;
-/** The TPM asks for the same command once more: TPM_RC_YIELDED, TPM_RC_TESTING, TPM_RC_RETRY. */
-const AGAIN: ReadonlySet<number> = new Set([0x908, 0x90a, 0x922]);
+/** How long to wait before each further attempt, in milliseconds: 5 s in all, as Linux does with TPM_RC_RETRY. */
+const PAUSES_MS = [20, 40, 80, 160, 320, 640, 1280, 2560] as const;
 
 /** A command of TPM 2.0. */
 export interface Command {
@@ -36,13 +37,18 @@ export interface Response {
 }
 
 /**
- * Runs a command, once more if the TPM asks for that.
+ * Runs a command, and again if the TPM is too busy for it.
  *
+ * @param pausesMs how long to wait before each further attempt
  * @throws ResponseError for a response code; what the connection throws
  * @see TCG TPM 2.0 Library part 1, section 18, "Command/Response Structure"
  */
-export async function run(tpm: TpmConnection, command: Command): Promise<Response> {
-  const { code, body } = await exchange(tpm, encode(command));
+export async function run(
+  tpm: TpmConnection,
+  command: Command,
+  pausesMs: readonly number[] = PAUSES_MS,
+): Promise<Response> {
+  const { code, body } = await exchange(tpm, encode(command), pausesMs);
   if (code !== SUCCESS) throw new ResponseError(code, command.code);
   const reader = new Reader(body);
   const handle = command.givesHandle ? reader.u32() : 0;
@@ -50,10 +56,15 @@ export async function run(tpm: TpmConnection, command: Command): Promise<Respons
   return { handle, parameters: new Reader(reader.take(reader.u32())) };
 }
 
-async function exchange(tpm: TpmConnection, bytes: Uint8Array) {
+async function exchange(tpm: TpmConnection, bytes: Uint8Array, pausesMs: readonly number[]) {
   try {
-    const first = decode(await tpm.send(bytes));
-    return AGAIN.has(first.code) ? decode(await tpm.send(bytes)) : first;
+    let answer = decode(await tpm.send(bytes));
+    for (const pauseMs of pausesMs) {
+      if (!AGAIN.has(answer.code)) break;
+      await sleep(pauseMs);
+      answer = decode(await tpm.send(bytes));
+    }
+    return answer;
   } finally {
     wipe(bytes); // it may contain a PIN
   }

@@ -5,7 +5,7 @@ import { KEY_CODES } from '../errors/codes';
 import { CC, readLockout } from './commands';
 import { NoDeviceError, RESOURCE_MANAGER, type TpmAddress } from './connection';
 import { fingerprintOf, isWrongPassword } from './key';
-import { RC, ResponseError } from './response-error';
+import { AGAIN, RC, ResponseError } from './response-error';
 import { SilentTpmError, type Tpm } from './tpm';
 
 /** What is known about a key that cannot be used. */
@@ -14,6 +14,15 @@ export interface KeyFacts {
   readonly fingerprint?: string | undefined;
   readonly isWithoutPin: boolean;
 }
+
+/** PRIMARY is the context of a storage primary. */
+const STORE_PARENT = [
+  'tpm2_evictcontrol',
+  ...['--hierarchy', 'o', '--object-context', 'PRIMARY', '0x81000001'],
+];
+
+/** TPM_RC_HANDLE about the first handle: of a command that loads a key, its parent. */
+const PARENT_ABSENT = 0x18b;
 
 const FULL: ReadonlySet<number> = new Set([RC.objectMemory, RC.sessionMemory, RC.memory]);
 
@@ -52,14 +61,24 @@ async function explainResponse(error: ResponseError, tpm: Tpm, key?: KeyFacts): 
       });
     return unavailable(
       'The owner hierarchy of the TPM has a password, and there is no storage root key at 0x81000001.',
-      {
-        fix: 'Store one, with the password of the owner hierarchy',
-        command: ['tpm2_evictcontrol', '--hierarchy', 'o', '--object-context', 'PRIMARY', '0x81000001'],
-      },
+      { fix: 'Store one, with the password of the owner hierarchy', command: STORE_PARENT },
     );
   }
-  if (key !== undefined) return lost(error, tpm, key);
-  return unavailable(error.message, { fix: 'Restart the machine.', cause: error });
+  // Only what the TPM says of the key itself: anything else may be over the next time.
+  const isOfKey = error.isAboutParameter || error.raw === PARENT_ABSENT;
+  if (key !== undefined && error.command === CC.load && isOfKey) return notTaken(error, tpm, key);
+  if (AGAIN.has(error.code))
+    return unavailable(
+      `The TPM is busy: it answered several times with the code 0x${error.raw.toString(16)}.`,
+      {
+        fix: 'Try again in a minute. If it stays busy, restart the machine.',
+        cause: error,
+      },
+    );
+  return unavailable(error.message, {
+    fix: 'Try again. If that does not help, restart the machine.',
+    cause: error,
+  });
 }
 
 async function locked(tpm: Tpm): Promise<AmeshError> {
@@ -71,10 +90,17 @@ async function locked(tpm: Tpm): Promise<AmeshError> {
   return new AmeshError(KEY_CODES.key_locked, undefined, { fix: wait });
 }
 
-/** The TPM did not take the key: it is another TPM, or its owner hierarchy was cleared. */
-async function lost(error: ResponseError, tpm: Tpm, { fingerprint }: KeyFacts): Promise<AmeshError> {
+/** The TPM did not take the key: it is another TPM, or its owner hierarchy was cleared, or the parent of the key is gone. */
+async function notTaken(error: ResponseError, tpm: Tpm, { fingerprint }: KeyFacts): Promise<AmeshError> {
   const now = await tpm.run(fingerprintOf).catch(() => undefined);
   const options = { cause: error };
+  const mayBeThisTpm = fingerprint === undefined || now === undefined || now === fingerprint;
+  if (mayBeThisTpm && error.raw === PARENT_ABSENT)
+    return unavailable('The TPM has no storage root key at 0x81000001, under which it made the key.', {
+      fix: 'If the TPM was cleared, the key is lost (docs/keys.md). Otherwise store that key again, with the password of the owner hierarchy',
+      command: STORE_PARENT,
+      cause: error,
+    });
   if (fingerprint === undefined || now === undefined)
     return new AmeshError(
       KEY_CODES.key_lost,
