@@ -30,7 +30,7 @@ export async function giveRawBody(raw: Request, incoming: NodeRequest, bytes: Ui
 export function dropUnread(incoming: NodeRequest): void {
   const isRead = incoming.readableFlowing !== null || incoming.listenerCount('data') > 0;
   if (incoming.rawBody === undefined || isRead || incoming.listenerCount('readable') > 0) return;
-  while (incoming.read() !== null);
+  incoming.resume(); // its parser may not have said yet that this was all
 }
 
 /**

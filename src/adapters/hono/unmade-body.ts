@@ -18,7 +18,8 @@ export function givenBody(response: Response): string | Uint8Array<ArrayBuffer> 
     // The server sends what is in this array, and removes it when anything else is asked of the response.
     const [status, body] = entriesOf((response as unknown as Record<symbol, unknown>)[key]);
     if (key.description !== 'cache' || status !== response.status) continue;
-    if (typeof body === 'string' || body instanceof Uint8Array) return body as string | Uint8Array<ArrayBuffer>;
+    if (typeof body === 'string' || body instanceof Uint8Array)
+      return body as string | Uint8Array<ArrayBuffer>;
   }
   return undefined;
 }
