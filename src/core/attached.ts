@@ -9,7 +9,7 @@ export interface Attached<T> {
  *
  * In a real WeakMap, what a value refers to stays until the next full garbage collection: V8 moves the map into its old space, and
  * takes each value for alive in the frequent collections of its new space. So a value is a private field of the object here.
- * Objects that take no fields have a WeakMap all the same.
+ * Objects that take no fields have a WeakMap instead.
  */
 export function attached<T>(): Attached<T> {
   const ofFrozen = new WeakMap<object, T>();

@@ -8,7 +8,7 @@ export interface Rate {
   readonly everyMs: number;
 }
 
-/** Limits how often each device, or whoever else has a name, may do something that costs others. */
+/** Limits how often each device, or any other name, may do something that costs others. */
 export class RateLimit {
   /** What is used of the burst, and when that was counted, Unix milliseconds; the oldest first. */
   readonly #used = new Map<string, { readonly count: number; readonly atMs: number }>();

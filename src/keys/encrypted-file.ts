@@ -33,7 +33,7 @@ const files = new KeyFiles('.pem');
 const NONE = new Uint8Array();
 const LINE_FEED = Buffer.from('\n');
 
-/** The private key as an encrypted PKCS#8 file. Its passphrase is supplied by the user, or generated and stored beside it. */
+/** The private key as an encrypted PKCS#8 file. Its passphrase is supplied by the user, or generated and stored next to it. */
 export const encryptedFile: KeyBackend = Object.freeze({
   id: 'encrypted-file',
   isOutsideProcess: false,

@@ -65,7 +65,7 @@ export class KeyFiles {
   }
 }
 
-/** `identity_unreadable`: what is in the place of the key file is not the key. */
+/** `identity_unreadable`: the file is not the key. */
 export function lostKey(detail: string): AmeshError {
   return new AmeshError(PROCESS_CODES.identity_unreadable, detail, {
     fix: `Restore it from a backup. ${NO_BACKUP}`,

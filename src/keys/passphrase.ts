@@ -48,7 +48,7 @@ export function suppliedBy({
     assertPassphrase(text);
     return 'AUTH_MESH_PASSPHRASE';
   }
-  // Ignoring an empty variable would generate a passphrase and store it beside the key.
+  // Ignoring an empty variable would generate a passphrase and store it next to the key.
   if (text === '') assertVariable('AUTH_MESH_PASSPHRASE', flawOf(text));
   if (path === '') assertVariable('AMESH_PASSPHRASE_FILE', flawOf(path));
   return null;
@@ -80,7 +80,7 @@ export async function suppliedPassphrase(context: KeyContext): Promise<Passphras
   return takeKept(context) ?? readSupplied(context);
 }
 
-// A context is the caller's object, and no passphrase may stand in it.
+// A context is the caller's object, and no passphrase may be in it.
 const kept = new WeakMap<KeyContext, Passphrase>();
 
 /** Keeps a copy for the next {@link suppliedPassphrase}: a key that was created is opened next, and a pipe is read only once. */

@@ -40,7 +40,7 @@ export interface Calls {
   readonly fetch: (input: string | URL | Request, init?: AmeshFetchInit) => Promise<Response>;
   /**
    * Signs a request as {@link Calls.fetch} would, for programs that send by themselves: with another HTTP client, for example. Only for
-   * targets in the allow list, since nothing here says where the request goes. Sign each attempt anew. Needs no `this`.
+   * targets in the allow list, since nothing here says where the request goes. Sign each attempt separately. Needs no `this`.
    *
    * @param request a `Request`, whose body is read, or its parts
    * @throws TypeError if both a delegation and a folder are given, and for a request that cannot be signed; AmeshError

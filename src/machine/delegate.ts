@@ -12,7 +12,7 @@ const VARIABLE = 'AMESH_DELEGATION';
 /** Each of these names a folder, a list or a key of its own. A delegate has none. */
 const OTHERS = ['AUTH_MESH_DIR', 'AMESH_OWNER_KEY', 'AMESH_STORE_URL', 'AMESH_BOOTSTRAP_TOKEN'] as const;
 
-/** A variable beside AMESH_DELEGATION that names a folder, a list or a key, so that an instance fails at its first use. */
+/** A variable other than AMESH_DELEGATION that names a folder, a list or a key, so that an instance fails at its first use. */
 export function besideDelegation(env: Env): (typeof OTHERS)[number] | undefined {
   return OTHERS.find((name) => env[name]);
 }

@@ -54,7 +54,7 @@ export function noKeyToCallWith(dir: string): AmeshError {
   );
 }
 
-/** A new identity would put its own empty list in the place of the one that this instance reads. */
+/** A new identity would replace the list that this instance reads with its own empty one. */
 export function folderOfAnother(dir: string): AmeshError {
   return new AmeshError(
     TRUST_CODES.no_identity,

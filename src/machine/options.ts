@@ -35,7 +35,7 @@ export interface AmeshOptions {
   /** The header format in which `fetch` sends signatures; default `authmesh`. */
   readonly format?: ClientOptions['format'];
   /**
-   * Which answers to `fetch` have to be proven; default `auto`: those over plain http, from targets whose key this machine knows.
+   * Which responses to `fetch` have to be proven; default `auto`: those over plain http, from targets whose key this machine knows.
    */
   readonly answers?: ClientOptions['answers'];
   /** The largest streaming body that `fetch` buffers, in bytes; default 10,485,760 (10 MiB). */

@@ -22,7 +22,7 @@ import { CallerRotation } from './rotation/caller-rotation';
 import { CANNOT_ROTATE } from './rotation/cannot-rotate';
 import { currentDevice } from './rotation/current-device';
 
-/** What AMESH_OWNER_KEY and the variables beside it say. */
+/** The values of AMESH_OWNER_KEY and the variables that belong to it. */
 type Owners = TrustVariables & { readonly owners: readonly Uint8Array[] };
 
 /** A machine with only the public key of a list's owner (AMESH_OWNER_KEY). It reads the list but cannot change it. */

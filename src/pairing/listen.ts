@@ -75,7 +75,7 @@ export interface ListenResult {
  *
  * @throws AmeshError `relay_unreachable`, `relay_busy`, `code_expired`, `peer_gone`, `codes_differ`,
  *   `pairing_tampered`, `pairing_declined`, `pairing_version`, `own_key`, `too_many_scopes`, all with nothing changed here;
- *   `pairing_unconfirmed` if the controller is trusted but could not be told; TypeError for a wrong option, or for more
+ *   `pairing_unconfirmed` if the controller is trusted but could not be informed; TypeError for a wrong option, or for more
  *   hosts than an introduction can have
  * @see docs/pairing.md
  */

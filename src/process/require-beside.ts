@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 
 /**
- * Resolves packages like this module does. No bundler takes along what it loads: a file of machine code lies beside it. A
+ * Resolves packages like this module does. No bundler takes along what it loads: a file of machine code is next to it. A
  * bundle that is a CommonJS module has no `import.meta.url`.
  */
 export function requireBeside(): NodeJS.Require {

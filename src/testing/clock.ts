@@ -10,7 +10,7 @@ export interface TestClock {
    */
   advance(milliseconds: number): void;
   /**
-   * Sets it to a moment. It goes on from there.
+   * Sets it to a moment. It continues from there.
    *
    * @param time a Date, or Unix milliseconds
    * @throws TypeError for another value

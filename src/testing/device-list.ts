@@ -8,7 +8,7 @@ export class DeviceList implements AllowListSource {
 
   /**
    * @param deviceId the machine whose list it is
-   * @param hosts the authorities that it answers to, in normal form; none: any that a caller names the machine for
+   * @param hosts the authorities for which it accepts requests, in normal form; none: any that a caller names the machine for
    */
   constructor(
     readonly deviceId: string,

@@ -26,7 +26,7 @@ import { createSender, fetchOf } from './sender';
 export interface TestMeshOptions {
   /**
    * Where the machine under test is called: `http://` or `https://`, a host, and a port if it has another one. Callers resolve
-   * paths against it. With a host other than localhost, the machine answers to that host alone. Default `https://localhost`, where it answers to any host for which a caller names it.
+   * paths against it. With a host other than localhost, the machine accepts requests for that host alone. Default `https://localhost`, where it accepts requests for any host if they name the machine.
    */
   readonly url?: string | undefined;
   /** The name of the machine under test; default `target`. */
@@ -48,7 +48,7 @@ export interface TestMesh {
   readonly clock: TestClock;
   /** Where the machine is called, such as `https://localhost`. */
   readonly url: string;
-  /** Why the machine has refused requests, the newest last, at most 1,000: what `onRefusal` is told. */
+  /** Why the machine has refused requests, the newest last, at most 1,000: as `onRefusal` gets them. */
   readonly refusals: readonly Refusal[];
   /**
    * Adds a device that may call the machine.

@@ -124,7 +124,7 @@ export async function registerTarget(
       'A machine took a token that was issued before the machine was revoked here.',
     );
   const known = await draft.device(machine.deviceId);
-  if (!isFirst && known === undefined) return; // revoked here since, and told so already
+  if (!isFirst && known === undefined) return; // revoked here since, and reported already
   const others = new Set(
     draft.head.targets.flatMap(([host, other]) => (other === machine.deviceId ? [] : [host])),
   );

@@ -14,7 +14,7 @@ export class Deadlines<T> {
     return this.#dueAtMs.size;
   }
 
-  /** Adds an item, or starts its time anew. */
+  /** Adds an item, or restarts its time. */
   add(item: T, nowMs: number): void {
     this.#dueAtMs.delete(item);
     this.#dueAtMs.set(item, nowMs + this.#afterMs);

@@ -63,7 +63,7 @@ export class JoinHandler<S> {
     this.#failed.sweep(this.#context.nowMs);
   }
 
-  /** The client may have left by now. Then the listener is told that a peer came and went. */
+  /** The client may have left by now. Then the listener learns that a peer came and went. */
   #finish(client: Client<S>, answer: BurnAnswer) {
     const { admission, sessions, remoteSides } = this.#parts;
     switch (answer.state) {

@@ -37,7 +37,7 @@ export interface FrameFault {
 
 const BAD: FrameFault = { fault: 'bad_message' };
 
-/** The members of each frame beside `type`. A frame with any other member is refused. */
+/** The members of each frame in addition to `type`. A frame with any other member is refused. */
 const MEMBERS: Readonly<Record<ClientFrame['type'], readonly string[]>> = {
   listen: ['v'],
   join: ['v', 'code'],

@@ -25,7 +25,7 @@ export interface Envelope {
   readonly message: InstanceMessage;
 }
 
-/** The members of each message beside `type`. A message with any other member is ignored. */
+/** The members of each message in addition to `type`. A message with any other member is ignored. */
 const MEMBERS: Readonly<Record<InstanceMessage['type'], readonly string[]>> = {
   join: ['from', 'session'],
   joined: ['from', 'session'],

@@ -1,4 +1,4 @@
-/** For each type of message, the members that it has beside `type`. */
+/** For each type of message, its members in addition to `type`. */
 export type MembersByType<T extends string> = Readonly<Record<T, readonly string[]>>;
 
 /** An object with one of these types, whose other members are not checked yet. */

@@ -39,7 +39,7 @@ export function toHonoMiddleware(verifierOf: (env: unknown) => Verifier): Middle
   };
 }
 
-/** Signs the answer. A switch to WebSockets is none, and the server would not recognise a copy of its own response. */
+/** Signs the answer. Never that of a switch to WebSockets: the server would not recognise a copy of its own response. */
 async function prove(c: Context, proof: AnswerProof, type: string | null | undefined): Promise<void> {
   if (c.req.header('upgrade')?.toLowerCase() === 'websocket') return;
   // @hono/node-server would add this, and its version 1 does so also if there is no body. A 304 would change what a cache has.

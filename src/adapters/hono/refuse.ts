@@ -9,7 +9,7 @@ import { incomingOf } from './view';
 /**
  * The error that Hono's own middleware throws for a refusal: `some()` of hono/combine then tries the next one, and the
  * error handler calls `getResponse()`. On Node, the connection is closed after the response if the body is still arriving.
- * Other runtimes do so themselves; told to close, they would reset it before the client has read the response.
+ * Other runtimes do so themselves. With `Connection: close` they would reset it before the client has read the response.
  */
 export function refusal(c: Context, { answer, bodyUnread }: Refused | Answered): HTTPException {
   const { status, headers, body } = answer;

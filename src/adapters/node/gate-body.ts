@@ -12,7 +12,7 @@ const EMPTY = new Uint8Array();
 
 export const READ_AHEAD = 'Something before verify() has started to read the body.';
 
-/** Whether a gate in a request's own stream still holds back the end; undefined without such a gate. */
+/** Whether a gate in a request's own stream still withholds the end; undefined without such a gate. */
 export function isHeldBack(request: NodeRequest): boolean | undefined {
   return stateOfSource(request).isHeldBack;
 }

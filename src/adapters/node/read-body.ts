@@ -81,7 +81,7 @@ export function readAndPutBack(
   });
 }
 
-/** A reader before us, while the nonce store was asked, got unverified bytes; a reader beside us would get them twice. */
+/** A reader before us, while the nonce store was asked, got unverified bytes; another reader at the same time would get them twice. */
 function isReadByOthers(request: NodeRequest): boolean {
   const isRead = request.readableDidRead || request.listenerCount('data') > 0;
   return isRead && isHeldBack(request) === undefined;

@@ -12,10 +12,10 @@ const EVENTS = [
   'onResponseError',
 ] as const;
 
-/** A refusal of amesh has 100 bytes at most. Of a longer answer nothing more is held back. */
+/** A refusal of amesh has 100 bytes at most. Of a longer response nothing more is buffered. */
 const HELD_BYTES = 4096;
 
-/** A refusal that is held back until it is known whether another signature helps. */
+/** A refusal that is buffered until it is known whether another signature helps. */
 interface Held {
   readonly events: [(typeof EVENTS)[number], unknown[]][];
   readonly again: Promise<boolean>;

@@ -27,7 +27,7 @@ export interface Signing {
 
 /**
  * An interceptor for undici 7 and 8, which signs each request for a target in the allow list:
- * `new Agent().compose(signing(amesh))`. Put it before those that retry or redirect, so that each attempt is signed anew. A body is
+ * `new Agent().compose(signing(amesh))`. Put it before the interceptors that retry or redirect, so that each attempt is signed again. A body is
  * buffered. Answers are not proven: use `amesh.fetch` for that.
  *
  * If amesh refused a request for its time or key over https or loopback, it is signed and sent once more. A redirect is followed as

@@ -34,7 +34,7 @@ export function createVoiding() {
       assertAdmitted(list, facts.grant, caller);
       if (!limit.take(facts.grant, nowMs)) return false;
       await claimNonce(caller, facts, request, nowMs).catch((error) => {
-        limit.giveBack(facts.grant); // whoever has recorded an enrolment can send it again and again
+        limit.giveBack(facts.grant); // somebody who has recorded an enrolment can send it again and again
         throw error;
       });
       return true;

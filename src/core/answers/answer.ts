@@ -29,7 +29,7 @@ export const BODY_HEADER = 'authmesh-body';
 export const KEY_HEADER = 'authmesh-key';
 export const DIGEST_HEADER = 'unencoded-digest';
 
-/** The fields that a signature must cover if the answer has them, beside every field of amesh. */
+/** The fields that a signature must cover if the answer has them, in addition to every field of amesh. */
 const FIELDS = [
   'content-type',
   DIGEST_HEADER,

@@ -7,7 +7,7 @@ export interface ExpectedBody {
   readonly digest: Uint8Array;
   /** Hashes piece by piece, or, if the runtime cannot, the whole. */
   readonly crypto: Pick<CryptoProvider, 'sha256' | 'createSha256'>;
-  /** The most bytes that are held back where only the whole body can be hashed. */
+  /** The most bytes that are buffered where only the whole body can be hashed. */
   readonly limitBytes: number;
   /** Makes the error for a body that is not proven; `why` ends a sentence. */
   readonly unproven: (why: string) => Error;

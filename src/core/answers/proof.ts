@@ -5,7 +5,7 @@ import { type MovedList, successionFor } from './succession';
 
 /** Signs the answer to one request that asked for that, and whose nonce is claimed. */
 export interface AnswerProof {
-  /** The largest body to hold back so that it can be signed, in bytes. A larger one is a stream. */
+  /** The largest body to buffer so that it can be signed, in bytes. A larger one is a stream. */
   readonly maxAnswerBytes: number;
   /**
    * Signs an answer that is about to be sent.

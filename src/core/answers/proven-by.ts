@@ -15,7 +15,7 @@ export interface AnswerFacts {
         readonly publicKey: Uint8Array;
       }
     | undefined;
-  /** The headers that it signed, as it sent them. All others may have been added on the way. */
+  /** The headers that it signed, as it sent them. All others may have been added in between. */
   readonly headers: Headers;
   /**
    * Whether the body is proven, too: then it is checked while it is read, and ends with `answer_unproven` if it is not the one

@@ -71,7 +71,7 @@ export function signAnswer(
   );
 }
 
-/** @param added the headers about the body; the others are put beside them */
+/** @param added the headers about the body; the others are added to them */
 function signWith(
   added: Record<string, string>,
   { status, headers }: UnsignedAnswer,

@@ -118,5 +118,5 @@ export interface GeneratedSigner {
 /** What verifying takes of a {@link CryptoProvider}. A bundle that only verifies leaves out what knows private keys. */
 export type VerifyingCrypto = Pick<CryptoProvider, 'sha256' | 'createSha256' | 'importPublicKey'>;
 
-/** What a client takes of a {@link CryptoProvider}, beside the signer that it is given. */
+/** The part of a {@link CryptoProvider} that a client uses, in addition to its signer. */
 export type ClientCrypto = VerifyingCrypto & Pick<CryptoProvider, 'randomBytes'>;

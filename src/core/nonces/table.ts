@@ -43,7 +43,7 @@ const WORDS = 5;
 const MIN_SLOTS = 4;
 const MAX_LOAD = 0.75;
 
-/** The largest device number that fits into an entry beside its nonce. Numbers start at 1. */
+/** The largest device number that fits into an entry together with its nonce. Numbers start at 1. */
 export const MAX_DEVICE_NUMBER = 2 ** 20 - 1;
 
 /** The values of the base64url characters, by character code. */

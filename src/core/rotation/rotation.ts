@@ -28,7 +28,7 @@ export interface Rotation {
   readonly nextKey: Uint8Array;
   /** Its device ID. */
   readonly nextId: string;
-  /** The ID of the target that is told. A target that tells its callers names `formerId` here. */
+  /** The ID of the target that gets the statement. If a target itself moves, `formerId` is here. */
   readonly targetId: string;
   /** Unix seconds. */
   readonly issuedAt: number;
@@ -42,7 +42,7 @@ export interface RotationOptions {
   readonly former: Signer;
   /** The key that replaces it. */
   readonly next: Signer;
-  /** The ID of the target that is told; that of `former` if it is a target that tells its callers. */
+  /** The ID of the target that gets the statement; that of `former` if a target itself moves. */
   readonly targetId: string;
   /** The clock, Unix milliseconds. */
   readonly nowMs: number;
@@ -79,7 +79,7 @@ export async function signatureOf(signer: Signer, payload: string): Promise<stri
 }
 
 /**
- * Reads a statement, and checks both signatures. Who is told, and when, is for the caller to check.
+ * Reads a statement, and checks both signatures. The caller has to check the target and the time.
  *
  * @returns null for any other text
  */

@@ -115,7 +115,7 @@ interface OldStream {
   destroy?(): void;
 }
 
-/** Such a stream goes on after it was destroyed: form-data reads the file that it has begun. */
+/** Such a stream continues after it was destroyed: form-data reads the file that it has begun. */
 function fromEvents(stream: OldStream): ReadableStream<Uint8Array> {
   let isOver = false;
   const end = (how: () => unknown) => {

@@ -4,7 +4,7 @@ import { isPrivateChannel } from '../wire/private-channel';
 
 /**
  * The largest clock correction, in milliseconds. A response may report a false time, unless its target has proven it. A request
- * signed ahead of time could be held back and used later; one signed late is merely refused.
+ * signed ahead of time could be withheld and used later; one signed late is merely refused.
  */
 const MAX_MS = Object.freeze({ ahead: 30_000, provenAhead: 300_000, behind: 300_000 });
 

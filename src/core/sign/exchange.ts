@@ -140,7 +140,7 @@ async function sendOnce(settings: Settings, request: Outgoing, attempt: Attempt)
   return deliver(settings, request, attempt, await signOnce(settings, request, attempt));
 }
 
-/** What stands for a request at its target, which carries out one request at most of those that share it. */
+/** What identifies a request at its target, which carries out at most one of the requests that share it. */
 interface Claim {
   readonly nonce: string;
   /** Unix seconds, by the clock of the target. */
@@ -299,7 +299,7 @@ export function sendInstead(
   };
 }
 
-/** It leaves a body coded if the program asks for none, and a proxy compresses it all the same. */
+/** It leaves a body coded if the program asks for none, and a proxy compresses it nevertheless. */
 const isDeno = 'Deno' in globalThis;
 
 async function sign(

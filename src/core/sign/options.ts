@@ -35,7 +35,7 @@ export interface ClientOptions {
    */
   readonly onRefusal?: ((refusal: ClientRefusal) => void) | undefined;
   /**
-   * Called with what a target answers to the `rotation` that `targetOf` gave. Never with an answer over plain http that is not
+   * Called with the verdict of a target about the `rotation` that `targetOf` gave. Never with an answer over plain http that is not
    * proven, unless it came over loopback.
    */
   readonly onRotation?: ((answer: AnsweredRotation) => void) | undefined;
@@ -45,7 +45,7 @@ export interface ClientOptions {
   readonly now?: (() => number) | undefined;
 }
 
-/** What a target answers to AuthMesh-Rotation. */
+/** The verdict of a target about AuthMesh-Rotation. */
 export interface AnsweredRotation {
   /** `am_` and 16 base64url characters. */
   readonly targetId: string;

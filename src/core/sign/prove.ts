@@ -39,7 +39,7 @@ interface Asked {
 }
 
 /**
- * A target is sure to remember a request that it has carried out for this long, in milliseconds. Later, somebody who held back the
+ * A target is sure to remember a request that it has carried out for this long, in milliseconds. Later, somebody who withheld the
  * answer could have the same request refused for its time, and hand over that refusal.
  */
 export const REMEMBERED_MS = 10_000;

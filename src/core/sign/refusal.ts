@@ -75,7 +75,7 @@ const BODY_BYTES = 100;
 /** Cancelling a cloned body waits until both copies are cancelled, so reading has a time limit. */
 const BODY_MS = 1000;
 
-/** Our challenge, alone or beside that of a proxy. */
+/** Our challenge, alone or next to that of a proxy. */
 const CHALLENGE = /(?:^|, *)AuthMesh error="([a-z_]{1,40})"(?=$| *,)/;
 
 /** The code in `WWW-Authenticate: AuthMesh error="…"`, or null if the response is not from amesh. */

@@ -176,7 +176,7 @@ export async function signParts(
   return { added, base, signature };
 }
 
-/** Another party's signature stays beside ours. */
+/** Another party's signature stays next to ours. */
 function append(view: RequestView, name: string, member: string): string {
   const present = fieldValue(view.headers, name);
   if (present === undefined || present === member) return member;

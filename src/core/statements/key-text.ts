@@ -41,7 +41,7 @@ export function readKeyText(kind: StatementKind, text: unknown): KeyText | null 
   };
 }
 
-/** @returns null if that is not the key in the statement. The cause is not told, since it may quote the key */
+/** @returns null if that is not the key in the statement. The error has no cause, since it may quote the key */
 export async function openKeyText(
   { jwk }: KeyText,
   crypto: Pick<CryptoProvider, 'importPrivateKey'>,

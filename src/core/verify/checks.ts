@@ -145,7 +145,7 @@ const consultList: Step<Readable, Known> = (request) =>
     return checkCarried(known, nowMs) ?? known;
   });
 
-/** Whether a refusal for its time can be proven to the caller. Then its signature is checked and its nonce claimed all the same. */
+/** Whether a refusal for its time can be proven to the caller. Then its signature is checked and its nonce claimed nevertheless. */
 function mayProveClock({ view, context, credentials, nowMs }: Readable): boolean {
   const { proofs, nonceStore } = context;
   return (

@@ -10,7 +10,7 @@ import type { Refusal } from './refusal';
  * without buffering. **They see unverified bytes.** Only a body that ends without an error is the signed one: discard
  * everything made from it otherwise.
  *
- * The last chunk is held back until the digest is verified. A body that is changed, too long or cut off ends with an
+ * The last chunk is withheld until the digest is verified. A body that is changed, too long or cut off ends with an
  * error, never normally.
  *
  * @see docs/server.md, "Large bodies"
@@ -28,7 +28,7 @@ export interface VerifyOptions {
   /** The largest accepted body, in bytes; default 1,048,576 (1 MiB). */
   readonly maxBodyBytes?: number | undefined;
   /**
-   * The largest body of an answer that is held back until it is complete, if the caller asked for a signed answer; in bytes,
+   * The largest body of an answer that is buffered until it is complete, if the caller asked for a signed answer; in bytes,
    * default 1,048,576 (1 MiB). The body of a larger one is not signed, which the answer says.
    */
   readonly maxAnswerBytes?: number | undefined;

@@ -22,7 +22,7 @@ export interface RequestState {
   gated?: { readonly gate: DigestGate; readonly stream: ReadableStream<Uint8Array> | null };
   /** The bytes of the body that a parser kept before the first verifier ran. */
   kept?: Uint8Array;
-  /** Whether a gate in the request's own stream still holds back the end; undefined without such a gate. */
+  /** Whether a gate in the request's own stream still withholds the end; undefined without such a gate. */
   isHeldBack?: boolean;
   /** Whether a verifier has handed out the proof of its answer: of several, the first one signs. */
   isProving?: boolean;

@@ -89,7 +89,7 @@ export interface Refused {
   readonly code: RefusalCode;
   /** The response for the client. */
   readonly answer: Answer;
-  /** The same as a `Response`, created anew at each access. */
+  /** The same as a `Response`, a new one at each access. */
   readonly response: Response;
   /** Whether body bytes may still arrive. The connection must then be closed after the response. */
   readonly bodyUnread: boolean;
@@ -103,7 +103,7 @@ export interface Answered {
   readonly kind: 'answered';
   /** The response for the client. */
   readonly answer: Answer;
-  /** The same as a `Response`, created anew at each access. */
+  /** The same as a `Response`, a new one at each access. */
   readonly response: Response;
   /** False: the body was read. */
   readonly bodyUnread: false;

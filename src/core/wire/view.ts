@@ -156,7 +156,7 @@ export function targetOf(url: string): string {
 
 const URL_PARTS = /^[a-z][a-z+.-]*:\/\/([^/?#]*)(.*)/is;
 
-/** Whether a request over HTTP/1 says that a body follows. Over HTTP/2, one may follow all the same. */
+/** Whether a request over HTTP/1 says that a body follows. Over HTTP/2, one may follow anyway. */
 export function announcesBody(headers: HeaderLines): boolean {
   return (
     headers['transfer-encoding'] !== undefined ||

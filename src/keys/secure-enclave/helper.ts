@@ -22,7 +22,7 @@ export class SilentHelperError extends Error {}
 export class EndedHelperError extends Error {}
 
 /**
- * A running helper: one question at a time, one line each. Its protocol stands in helper.swift. It gets no arguments and an empty
+ * A running helper: one question at a time, one line each. Its protocol is described in helper.swift. It gets no arguments and an empty
  * environment.
  */
 export class Helper {

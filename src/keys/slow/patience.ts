@@ -1,6 +1,6 @@
 import { within } from '../../core/within';
 
-/** After so many milliseconds somebody who waits is told so. */
+/** After so many milliseconds amesh says that it waits. */
 export const NOTICE_MS = 2_000;
 /** After so many milliseconds the wait is over. */
 export const DEADLINE_MS = 60_000;

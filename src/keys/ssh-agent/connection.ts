@@ -14,7 +14,7 @@ export class SilentAgentError extends Error {
   }
 }
 
-/** The agent has closed the connection in the place of an answer. */
+/** The agent has closed the connection instead of responding. */
 export class ClosedAgentError extends Error {
   constructor(options?: ErrorOptions) {
     super('The SSH agent closed the connection.', options);

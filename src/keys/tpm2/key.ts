@@ -25,7 +25,7 @@ const PERSISTENT = 0x81;
 /** How many signatures follow each other before others have their turn: a slow TPM takes 10 s for them. */
 const MAX_BATCH = 16;
 
-/** Makes a key; an empty PIN is none. The TPM keeps nothing of it. */
+/** Makes a key; an empty PIN means that there is none. The TPM keeps nothing of it. */
 export async function makeKey(tpm: TpmConnection, pin: Uint8Array): Promise<KeyFile> {
   const isWithoutPin = pin.length === 0;
   const template = isWithoutPin ? SIGNING_KEY : SIGNING_KEY_WITH_PIN;

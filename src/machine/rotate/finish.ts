@@ -75,7 +75,7 @@ function unfinished(
   );
 }
 
-/** @throws AmeshError `not_rotating` if none goes on, or the next key is not yet that of this machine; `rotation_final` if it is being taken back */
+/** @throws AmeshError `not_rotating` if there is no rotation, or the next key is not yet that of this machine; `rotation_final` if it is being withdrawn */
 async function expectRotation(store: FileStore): Promise<OwnRotation> {
   const rotation = (await openRotationFile(store))?.rotation;
   const identity = await readIdentity(store);

@@ -10,11 +10,11 @@ import { trustDuring } from '../rotation/own-trust';
 import type { OwnRotation } from '../rotation/rotation-file';
 import { openBoth } from './statements';
 
-/** A statement is made anew a week before its end. */
+/** A statement is renewed a week before its end. */
 const DUE_MS = 7 * 86_400_000;
 
 /**
- * Makes the statement anew with which callers follow this machine, if its list still has that of this rotation.
+ * Renews the statement with which callers follow this machine, if its list still has that of this rotation.
  *
  * @throws what reading the list, the key backends and the store throw
  */
@@ -40,7 +40,7 @@ function isDue(statement: string, nowMs: number): boolean {
   return !isInTime({ issuedAt: issuedAtOf(statement) ?? 0 }, nowMs + DUE_MS);
 }
 
-/** Makes statements anew that are too old for targets that have not accepted the next key. */
+/** Renews statements that are too old for targets that have not accepted the next key. */
 export async function renewStatements(
   store: FileStore,
   rotation: OwnRotation,

@@ -68,8 +68,8 @@ export interface Rotating {
 }
 
 /**
- * Replaces the key of a machine: makes the next key, signs what each target is told, seals the list with the next key, and makes it
- * that of the identity. After an interruption it continues where it was. If it was done before, it makes statements anew that are
+ * Replaces the key of a machine: makes the next key, signs a statement for each target, seals the list with the next key, and makes it
+ * that of the identity. After an interruption it continues where it was. If it was done before, it renews statements that are
  * too old.
  *
  * @throws NoIdentityError; AmeshError of a key backend, and `rotation_unreadable`, `rotation_final`, `store_busy`, `store_conflict`; what
@@ -119,7 +119,7 @@ function assertSameBackend({ next }: OwnRotation, { backend }: RotateOptions): v
 }
 
 /**
- * Whether the last rotation was taken back, and all targets know that. A target that knows one next key, and is told another one,
+ * Whether the last rotation was withdrawn, and all targets know that. A target that knows one next key, and learns of another one,
  * revokes the device.
  *
  * @throws AmeshError `rotation_final`, `rotation_unfinished`
@@ -227,7 +227,7 @@ async function describe(
 }
 
 /**
- * Whether instances have to be told both keys first.
+ * Whether instances have to know both keys first.
  *
  * @returns the AMESH_OWNER_KEY that they need; null if they have it
  */

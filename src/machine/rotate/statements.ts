@@ -25,7 +25,7 @@ export async function openBoth(
   return { former: first as Signer, next: second as Signer };
 }
 
-/** What the targets among some devices are told, which they do not know yet. @throws what the signers throw */
+/** The statements for the targets among some devices that do not know the next key yet. @throws what the signers throw */
 export async function untoldTargets(
   keys: BothKeys,
   devices: Iterable<Pick<DeviceEntry, 'deviceId' | 'roles'>>,

@@ -18,7 +18,7 @@ export interface Told extends TargetAnswer {
   readonly target: string;
 }
 
-/** The part of a rotation that targets are told of. */
+/** The part of a rotation that targets learn of. */
 export interface ToldRotation extends Pick<OwnRotation, 'former' | 'targets'> {
   /** The next key. */
   readonly next: Pick<OwnRotation['next'], 'deviceId'>;

@@ -22,7 +22,7 @@ export interface TargetAnswer {
 export interface Asking {
   /** The key that signs. */
   readonly signer: Signer;
-  /** The target; its `rotation` is what it is told. */
+  /** The target; its `rotation` is the statement for it. */
   readonly called: CalledTarget;
   /** Default `GET`. */
   readonly method?: 'GET' | 'HEAD' | undefined;

@@ -26,9 +26,9 @@ type Which = 'former' | 'next';
  */
 type Found = 'accepted' | 'waiting' | 'refused' | 'unknown' | undefined;
 
-/** What a process remembers about a target, beside what the folder says. */
+/** What a process remembers about a target, in addition to the folder. */
 interface Memory {
-  /** When it was told last, by `performance.now()`. */
+  /** When the last statement was sent to it, by `performance.now()`. */
   toldAtMs?: number | undefined;
   /** What it has answered, until the folder has that. */
   learned?: Learned | undefined;
@@ -79,7 +79,7 @@ export class CallerRotation {
     this.#options = { store, tell, now, fetch };
   }
 
-  /** The same target, with the key that signs this request and what it is told. */
+  /** The same target, with the key that signs this request and the statement for it. */
   called(target: CalledTarget, opened: Opened): MaybePromise<CalledTarget> {
     const { device, rotation } = opened;
     const { signer } = device;
@@ -202,7 +202,7 @@ export class CallerRotation {
     // An answer without a proof has no status here. One with a proof is to a signature that was right.
     const isRight = status !== null && problem === null;
     if (used === 'former') {
-      if (!isRight) return undefined; // somebody on the way may have written the refusal, so the former key goes on
+      if (!isRight) return undefined; // somebody in between may have written the refusal, so the former key stays in use
       memory.uses = 'next';
       this.#learn(targetId, told, { ...told, state: 'accepted', isProven: true, at: this.#nowSeconds() });
       return 'accepted';
@@ -249,7 +249,7 @@ export class CallerRotation {
   /** @returns whether the other key signs from now on */
   #refused(targetId: string, told: ToldTarget, used: Which): boolean {
     const memory = this.#memoryOf(targetId);
-    if (this.#keyFor(memory, told) !== used) return true; // a request beside this one was refused, too
+    if (this.#keyFor(memory, told) !== used) return true; // another request at the same time was refused, too
     if (isRecent(memory.refusedAtMs)) return false;
     memory.refusedAtMs = performance.now();
     memory.finding = undefined;

@@ -19,7 +19,7 @@ const ATTEMPTS = 20;
  * Changes the rotation of a folder.
  *
  * @param change returns what to write; undefined to leave it
- * @returns the rotation as it is now; null if none goes on
+ * @returns the rotation as it is now; null if there is none
  * @throws AmeshError `rotation_unreadable`, `store_conflict`; what writing throws
  */
 export async function changeRotation(
@@ -91,7 +91,7 @@ export function isNews(told: ToldTarget, known: ToldTarget): boolean {
   return told.state === 'untold' || (told.state === 'withdrawn' && known.state !== 'withdrawn');
 }
 
-/** What a target was told; undefined if it is none of this rotation. */
+/** What was sent to a target; undefined if it is not a target of this rotation. */
 export function toldOf({ targets }: Pick<OwnRotation, 'targets'>, targetId: string): ToldTarget | undefined {
   return Object.hasOwn(targets, targetId) ? targets[targetId] : undefined;
 }

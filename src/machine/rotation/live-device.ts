@@ -44,7 +44,7 @@ interface Current {
 
 /**
  * The device of a running process. It is opened at the first use, and once more if its key was rotated since. Meanwhile, and if the
- * next key cannot be opened here, the process goes on with the former one.
+ * next key cannot be opened here, the process continues with the former one.
  */
 export class LiveDevice {
   readonly #options: LiveDeviceOptions;
@@ -61,7 +61,7 @@ export class LiveDevice {
     const current = this.#current;
     if (current === undefined) return this.#first();
     if (performance.now() - this.#checkedAtMs >= CHECK_EVERY_MS && this.#isOld(current))
-      this.#reopen(current).catch(() => {}); // the present key goes on
+      this.#reopen(current).catch(() => {}); // the present key stays in use
     return current.opened;
   }
 
@@ -170,7 +170,7 @@ export class LiveDevice {
   }
 }
 
-/** Whether targets have to be told: once the device has its next key, or has its former one again. */
+/** Whether targets have to learn of it: once the device has its next key, or has its former one again. */
 function isOn(rotation: OwnRotation, { identity, signer }: Device): boolean {
   const { former, next, withdrawnAt } = rotation;
   if (!isOf(rotation, identity)) return false;

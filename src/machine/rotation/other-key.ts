@@ -41,8 +41,8 @@ export function withOtherKey(
 }
 
 /**
- * Whether a request that the program sends by itself may be signed anew, by the other key and with another nonce, after an answer that is not proven. If not,
- * the other key may sign the next request all the same.
+ * Whether a request that the program sends by itself may be signed again, by the other key and with another nonce, after an answer that is not proven. If not,
+ * the other key may still sign the next request.
  */
 export async function mayHaveOtherKey(
   request: { readonly url: URL; readonly method: string },

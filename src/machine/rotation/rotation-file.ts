@@ -44,9 +44,9 @@ export interface OwnRotation {
 }
 
 /**
- * Reads the rotation that goes on in a folder, and checks that both keys have agreed to it.
+ * Reads the rotation that is under way in a folder, and checks that both keys have agreed to it.
  *
- * @returns null if none goes on
+ * @returns null if there is none
  * @throws AmeshError `rotation_unreadable`
  */
 export async function readRotationFile(store: FileStore): Promise<OwnRotation | null> {

@@ -123,7 +123,7 @@ export async function openKey(
     const signer = await backend.open(ref, { dir: store.dir, env });
     return backend.isOutsideProcess ? withSharedWorkingKey(signer) : signer;
   } catch (error) {
-    // A key that fails to open explains little. An identity beside another device's list explains why.
+    // A key that fails to open explains little. An identity next to another device's list explains why.
     const owner = claimedOwner(await store.read(ALLOW_LIST_KEY));
     if (owner === null || owner === identity.publicKey) throw error;
     throw anotherIdentity('identity.json belongs to another device than the allow list next to it.');

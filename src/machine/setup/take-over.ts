@@ -26,7 +26,7 @@ export interface TakeOverOptions {
   /** The list, as `amesh list --export` prints it; default: the one in the store or folder of this device. */
   readonly from?: Uint8Array | undefined;
   /**
-   * What `amesh trust hand-over` printed on the machine of the present owner: with it, callers follow the target to this key,
+   * The line that `amesh trust hand-over` printed on the machine of the present owner: with it, callers follow the target to this key,
    * also where they ask for proofs. Default: none.
    */
   readonly handOver?: string | undefined;

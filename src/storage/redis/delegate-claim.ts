@@ -1,4 +1,4 @@
-/** What {@link CLAIM} answers, beside OK, and nil for a nonce that was claimed before: as SET does. */
+/** The replies of {@link CLAIM} in addition to OK, and nil for a nonce that was claimed before: as SET does. */
 export const FULL = 'FULL';
 
 /**

@@ -9,7 +9,7 @@ export interface RedisNonceStoreOptions extends RedisSourceOptions {
   readonly timeoutMs?: number | undefined;
   /**
    * How many nonces the delegates of one device may have in Redis at once. A whole number from 1 to 10,000,000; default 125,000,
-   * which is 400 requests a second, and 15 MB. Further ones are refused with 503; the device itself goes on.
+   * which is 400 requests a second, and 15 MB. Further ones are refused with 503; the device itself is not affected.
    */
   readonly maxDelegateNonces?: number | undefined;
   /**

@@ -37,7 +37,7 @@ export type TestApp =
 /**
  * Finds out how to call an app.
  *
- * @throws TypeError for what is none of {@link TestApp}
+ * @throws TypeError for anything but a {@link TestApp}
  */
 export function toAppFetch(app: TestApp): AppFetch {
   let found: Promise<AppFetch> | undefined;
@@ -48,7 +48,7 @@ export function toAppFetch(app: TestApp): AppFetch {
   };
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: it is told by its members
+// biome-ignore lint/suspicious/noExplicitAny: it is recognised by its members
 function kindOf(app: any): () => Promise<AppFetch> {
   const has = (...names: string[]) => names.every((name) => typeof app?.[name] === 'function');
   const load = () => import('./node-app');

@@ -46,7 +46,7 @@ export interface ListHead {
   readonly owner: string;
   /** The device ID of `owner`, if that is not the device whose list it is. It follows from `owner` and is not in the text. */
   readonly ownerId?: string | undefined;
-  /** The IDs of former owners, without `list`, the latest last: at most 16. The list answers to them, too. */
+  /** The IDs of former owners, without `list`, the latest last: at most 16. Requests may name them, too. */
   readonly was?: readonly string[] | undefined;
   /** The statement with which the former owner named the present one, if its key was still there for that. */
   readonly succession?: string | undefined;

@@ -42,7 +42,7 @@ export interface Grant {
   readonly id: string;
   /** 33 bytes in base64url. The token holds the private half. */
   readonly publicKey: string;
-  /** The names that callers may use; one `*` stands for any text. */
+  /** The names that callers may use; one `*` matches any text. */
   readonly names: string;
   /** How many callers may enrol. */
   readonly uses: number;

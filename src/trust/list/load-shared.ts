@@ -7,7 +7,7 @@ import type { SharedListOptions } from './shared-list';
 const CONFIRM_EVERY_MS = 10_000;
 
 /**
- * Reads the list. If its key was rotated just before, the list is opened anew.
+ * Reads the list. If its key was rotated just before, the list is opened again.
  *
  * @param trust opens its store, with the keys that count now
  */

@@ -13,7 +13,7 @@ export const NOWHERE: DocumentStore = {
   swap: async () => true,
 };
 
-/** Remembers the newest list in this process and beside the list, to detect an older copy after a restart as well. */
+/** Remembers the newest list in this process and next to the list, to detect an older copy after a restart as well. */
 export class SeenRevisions extends SeenInMemory {
   readonly #store: DocumentStore;
 
@@ -33,7 +33,7 @@ export class SeenRevisions extends SeenInMemory {
     return this.newest(list);
   }
 
-  /** Whether only this process remembers what it has seen: the record beside the list is older, or agrees with `mark`. */
+  /** Whether only this process remembers what it has seen: the record next to the list is older, or agrees with `mark`. */
   async isSetBack(list: string, mark: string): Promise<boolean> {
     const stored = (await this.#readAll())[list];
     const own = this.newest(list);

@@ -10,7 +10,7 @@ import { MAX_PROVING_KEYS } from '../format/entry';
  * A target may go back to a former key, which takes a statement that was made after this device has left that key. Otherwise
  * somebody with a key that was taken back could repeat the statement which led to it.
  *
- * @param targetId under which the target stands in the list, whatever its key is now
+ * @param targetId the ID of the target in the list, whatever its key is now
  * @param rotation what an answer said that its next key has proven
  * @returns whether the target has moved
  */

@@ -3,7 +3,7 @@ import type { ListHead } from '../format/head';
 
 const DAY_SECONDS = 86_400;
 
-/** How many days before an end people are told. */
+/** How many days before an end amesh warns. */
 export const WARNING_DAYS = Object.freeze([14, 7, 1] as const);
 
 /** When a device ends, unless a person moves that. */

@@ -2,7 +2,7 @@ import { COMEBACK_SECONDS, type ListDraft } from '../format/draft';
 import { type DeviceEntry, isNextOf } from '../format/entry';
 
 /**
- * The ID under which a device stands in the list now, if its key was rotated. It reads the whole list if a former entry is left
+ * The ID of a device in the list now, if its key was rotated. It reads the whole list if a former entry is left
  * of which the next one is gone.
  *
  * @param id any ID of the device, as long as the list has an entry of that ID

@@ -15,7 +15,7 @@ export type Proposed = 'waiting' | 'accepted' | 'refused' | 'revoked';
 /** How long a list says that a device was revoked because its key has named two next keys: 30 days. */
 const CONFLICT_SECONDS = ROTATION_LIMITS.lifeSeconds;
 
-/** How long a key stays refused: until no statement that names it counts any more. Its device goes on to tell it. */
+/** How long a key stays refused: until no statement that names it counts any more. Its device still announces it. */
 const REFUSED_SECONDS = ROTATION_LIMITS.lifeSeconds + ROTATION_LIMITS.aheadSeconds;
 
 /** How to judge a rotation. */

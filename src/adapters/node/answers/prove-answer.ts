@@ -18,7 +18,7 @@ const QUEUE_BYTES = 65_536;
 const answers = attached<ProvenAnswer>();
 
 /**
- * Has the answer to a request signed. It is held back until it is complete, or is known to be a stream.
+ * Has the answer to a request signed. It is buffered until it is complete, or is known to be a stream.
  *
  * Some methods of the response are replaced for good. Middleware that was mounted before lies beneath, so it gets the signed
  * answer, and may compress it. What is mounted afterwards lies above, and what it makes of the answer is signed.

@@ -29,7 +29,7 @@ export interface Follower {
   readonly isProven: boolean;
   /** Since when that is so, in Unix seconds. */
   readonly since: number;
-  /** Whether what it is told is too old for it. */
+  /** Whether the statement for it is too old. */
   readonly isExpired: boolean;
   /** Whether it needs the former key no longer; or, if the rotation was taken back, whether it knows that. */
   readonly hasFollowed: boolean;
@@ -42,7 +42,7 @@ export interface Followers {
   /** Unix seconds. */
   readonly startedAt: number;
   readonly isWithdrawn: boolean;
-  /** Whether the next key is that of this machine. If not, and the rotation was not taken back, `amesh rotate` goes on. */
+  /** Whether the next key is that of this machine. If not, and the rotation was not withdrawn, `amesh rotate` continues. */
   readonly isUsed: boolean;
   readonly targets: readonly Follower[];
 }

@@ -16,7 +16,7 @@ const NOT_WITH_NEXT = ['host', 'force', 'key', 'socket', 'public-key'];
 
 /**
  * Makes the key that can take over the list of this machine, should its own key be lost: an identity in a folder of its own,
- * beside that of this machine, from where a person takes it to a safe place.
+ * next to that of this machine, from where a person takes it to a safe place.
  *
  * @throws UsageError; NoIdentityError if this machine has no identity; AmeshError like `createIdentity()`
  */

@@ -170,7 +170,7 @@ function nextNotes(followers: Followers): string[] {
   ];
 }
 
-/** Where to tell the first target that has to be told. Its path is not known: it is any that is protected there. */
+/** A URL of the first target that does not know the next key. Its path is not known: it is any that is protected there. */
 function urlOf(targets: Followers['targets']): string {
   const [host] = targets.flatMap(({ hasFollowed, hosts }) => (hasFollowed ? [] : hosts));
   return `${host === undefined ? 'https://HOST/' : likelyUrl(host)}PATH`;

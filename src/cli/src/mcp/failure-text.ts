@@ -6,7 +6,7 @@ import { type Heard, readText } from './remote';
 /** The most characters of a server's own text that an error repeats. */
 const MAX_SHOWN = 300;
 
-/** Something that a request of the client ends with, in place of an answer. */
+/** Something that a request of the client ends with instead of a response. */
 export interface Failure {
   readonly message: string;
   /** For programs: the code of amesh, if there is one, and the HTTP status. */

@@ -39,7 +39,7 @@ export class Remote {
   }
 
   /**
-   * @param more headers beside those of the session
+   * @param more headers in addition to those of the session
    * @throws AmeshError `unknown_target`, and like `amesh.fetch`
    */
   async ask(

@@ -79,7 +79,7 @@ export class McpSession {
     await response.body?.cancel().catch(() => {});
   }
 
-  /** A session that the server has forgotten is begun anew, once (MCP, "Session Management", 4). */
+  /** A session that the server has forgotten is begun again, once (MCP, "Session Management", 4). */
   async #post({ text }: Message): Promise<Heard | Failure> {
     const { sessionId } = this.#remote;
     const heard = await this.#postOnce(text);
@@ -137,7 +137,7 @@ export class McpSession {
       this.#remote.sessionId = sessionIdOf(heard.response);
     });
     if (failure !== undefined) return failure;
-    // The client goes by what the first server could do, and is not told again.
+    // The client relies on the capabilities of the first server, and does not learn of others.
     if (!isSame)
       throw new WrongMessageError('The server is another one now: it can do other things. Start again.');
     if (this.#initialized === undefined) return undefined;

@@ -7,7 +7,7 @@ import { isType, type Remote } from './remote';
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30_000;
 
-/** Reads the messages of one stream of the server, and goes on with it when its connection ends. */
+/** Reads the messages of one stream of the server, and resumes it when its connection ends. */
 export class MessageStream {
   readonly #remote: Remote;
   readonly #signal: AbortSignal;

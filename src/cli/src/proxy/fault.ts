@@ -1,7 +1,7 @@
 import type { AmeshCode } from '@authmesh/sdk/core';
 import type { CommandCode } from '../errors/codes';
 
-/** What the proxy itself answers in place of the server behind it. */
+/** A response of the proxy itself, instead of the server behind it. */
 export class ProxyFault extends Error {
   override readonly name = 'ProxyFault';
 

@@ -43,7 +43,7 @@ export class Front {
     events.headersTimeout = HEADERS_MS;
     events.requestTimeout = 0; // of a body that may be large, and that is read for known callers only
     events.timeout = IDLE_MS;
-    events.keepAliveTimeout = 65_000; // longer than what stands in front keeps an idle connection
+    events.keepAliveTimeout = 65_000; // longer than a proxy in front keeps an idle connection
     const handle = (request: IncomingMessage, response: ServerResponse, isExpecting: boolean) => {
       response.on('error', () => {}); // a client that goes away
       if (this.#isEnding) this.#lastOn(response);

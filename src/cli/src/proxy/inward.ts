@@ -21,7 +21,7 @@ import type { Answered, Server } from './server';
 import { type Gathered, MEMORY_BYTES, type Spool } from './spool';
 import { joinSockets, refuseUpgrade, watchClient, writeUpgrade } from './upgrade';
 
-/** The largest answer that is held back to be signed, in bytes: the default of `maxAnswerBytes`. */
+/** The largest body that is buffered to be signed, in bytes: the default of `maxAnswerBytes`. */
 const MAX_ANSWER_BYTES = 1_048_576;
 
 const WATCH_MS = 1000;
@@ -34,7 +34,7 @@ export interface InwardOptions {
   readonly journal: Journal;
   /** The largest body, in bytes. */
   readonly maxBodyBytes: number;
-  /** Whether a large body goes on while it arrives, before its digest is known to be right. */
+  /** Whether a large body is passed on while it arrives, before its digest is verified. */
   readonly isStreaming: boolean;
   /** Whether `X-Forwarded-*` and `Forwarded` come from a proxy in front. */
   readonly trustsForwarded: boolean;
@@ -203,7 +203,7 @@ export class Inward {
 
   #refuse(request: ProxyRequest, response: ProxyResponse, error: unknown, startMs: number): void {
     const answer = answerTo(error);
-    // verify() has told what it refuses, also in a body that it sees while it arrives.
+    // verify() has reported what it refuses, also in a body that it sees while it arrives.
     if (!isAmeshError(error)) this.#options.journal.failed(request, answer, startMs);
     reply(request, response, answer);
   }

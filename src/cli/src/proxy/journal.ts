@@ -109,7 +109,7 @@ export class Journal {
   }
 }
 
-/** A request whose answer goes on. */
+/** A request whose response is passed on. */
 interface Passed {
   readonly request: { readonly method?: string | undefined; readonly url?: string | undefined };
   readonly status: number;

@@ -25,7 +25,7 @@ export interface OutwardOptions extends DestinationOptions {
   readonly answers: Answers;
   /** Whether bodies go on of which the target has signed only the head. */
   readonly allowsUnprovenBodies: boolean;
-  /** Whether a body that comes with its Content-Digest goes on while it arrives. */
+  /** Whether a body that comes with its Content-Digest is passed on while it arrives. */
   readonly isStreaming: boolean;
 }
 

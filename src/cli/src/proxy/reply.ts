@@ -136,7 +136,7 @@ export function breakOff(response: ProxyResponse): void {
 
 const NGHTTP2_INTERNAL_ERROR = 2;
 
-/** The head of an answer as it goes on. */
+/** The head of a response as it is passed on. */
 export interface AnswerHead {
   readonly status: number;
   readonly lines: Lines;
@@ -154,7 +154,7 @@ export function headOf(
 const ENDLESS =
   /^(?:text\/event-stream|application\/(?:x-ndjson|stream\+json|grpc)|multipart\/x-mixed-replace)/i;
 
-/** How an answer goes on. */
+/** How a response is passed on. */
 export interface Relaying {
   readonly head: AnswerHead;
   readonly body: Readable;

@@ -28,11 +28,11 @@ export interface Call {
   answer?: Answered;
   /** Whether the body of the answer was decoded, because only then its proof can be checked. */
   isDecoded?: boolean;
-  /** Whether `fetch` was given no body of the answer, because nothing there looks at it: it goes on as it comes. */
+  /** Whether `fetch` was given no body of the response, because nothing there looks at it: it is passed on as it comes. */
   isUntouched?: boolean;
 }
 
-/** What a probe throws in place of an answer: the target is listed. */
+/** A probe throws this instead of returning a response: the target is listed. */
 export class Probed extends Error {}
 
 /**

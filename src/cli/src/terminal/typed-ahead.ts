@@ -12,7 +12,7 @@ const PATIENCE_MS = 1000;
  */
 export async function dropTypedAhead(): Promise<void> {
   const { stdin } = process;
-  // In line mode, the system would hold back an unfinished line and pass it to the question.
+  // In line mode, the system would keep an unfinished line and pass it to the question.
   stdin.setRawMode(true);
   const endsAt = performance.now() + PATIENCE_MS;
   let lastAt = performance.now();

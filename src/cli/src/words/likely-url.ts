@@ -5,7 +5,7 @@ const PRIVATE =
   /^(?:10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|169\.254\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|\[f[cde])|^[^.[]+$|\.(?:local|lan|internal|home\.arpa|test|localhost)$/;
 
 /**
- * The probable URL of a host. Nobody told the scheme: a private name with its own port is assumed to use plain http, and
+ * The probable URL of a host. The scheme is not known: a private name with its own port is assumed to use plain http, and
  * everything else https. `amesh doctor` reports if that is wrong.
  *
  * @param host an authority in normal form

@@ -57,7 +57,7 @@ export interface SignedRequest {
   answered(answer: Response | AnswerHead): Promise<HeardAnswer>;
 }
 
-/** An answer that amesh was told. */
+/** A response that was passed to amesh. */
 export interface HeardAnswer {
   /** The answer. If it had to be proven, its body is checked while it is read. */
   readonly response: Response;

@@ -28,7 +28,7 @@ export function bodyLength(request: ProxyRequest): number | undefined {
 const WITHOUT_BODY: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 
 /**
- * The lines that say how long a body is, in place of those that came. None of those may stay.
+ * The lines that say how long a body is, instead of the ones that came. None of those may stay.
  *
  * @param length in bytes; undefined if it is only known at the end
  */
