@@ -136,8 +136,8 @@ export default defineConfig({
       }),
     ],
     // For a machine with much else to do; what has to be quick is measured where it is tested.
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     expect: { poll: { timeout: 30_000 } },
     // What was made of a module is the same in each project, in each run and on each Node.
     experimental: { fsModuleCache: true },

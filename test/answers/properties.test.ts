@@ -67,7 +67,7 @@ describe('properties of answers', () => {
       }),
       { numRuns: times(50, 300) },
     );
-  }, 120_000);
+  });
 
   it('no changed character of a covered field, of the signature or of the status passes', async () => {
     const place = fc.record({ at: fc.nat(), by: fc.integer({ min: 1, max: 94 }), field: fc.nat() });
@@ -93,7 +93,7 @@ describe('properties of answers', () => {
       }),
       { numRuns: times(200, 1500) },
     );
-  }, 120_000);
+  });
 });
 
 describe('a stranger', () => {

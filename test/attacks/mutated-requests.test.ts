@@ -21,7 +21,7 @@ import { vectors } from '../support/vectors';
 const REQUESTS = Number(process.env.AMESH_FUZZ_REQUESTS ?? times(100, 500, 50_000));
 /** AMESH_FUZZ_SEED sends the same ones again. */
 const SEED = Number(process.env.AMESH_FUZZ_SEED ?? randomInt(2 ** 31));
-const TIMEOUT_MS = 120_000 + REQUESTS * 100;
+const TIMEOUT_MS = 300_000 + REQUESTS * 100;
 /** A server that has said nothing by then waits for more. */
 const PATIENCE_MS = 500;
 

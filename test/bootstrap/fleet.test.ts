@@ -123,7 +123,7 @@ describeWithRedis('four instances with one list in Redis', () => {
     };
     const pids = instances.map(({ pid }) => pid);
     expect(await otherwiseForMs(areRefused, pids)).toBeLessThan(1000);
-  }, 120_000);
+  });
 
   it('a Redis that is started again, empty, does not begin to count anew', async () => {
     const { token } = await grant(1);

@@ -168,7 +168,7 @@ describe('a dry run', () => {
       dependencies: { '@authmesh/sdk': '0.4.0', '@authmesh/relay': '0.4.0' },
     });
     expect([git('status', '--porcelain'), git('rev-parse', 'HEAD'), git('tag')]).toEqual(['', start, '']);
-  }, 120_000);
+  });
 });
 
 describe('a release', () => {
@@ -189,7 +189,7 @@ describe('a release', () => {
     expect(JSON.parse(git('show', 'HEAD:examples/express/package.json'))).toMatchObject({
       dependencies: { '@authmesh/sdk': '0.4.0' },
     });
-  }, 120_000);
+  });
 
   it('whose tarballs do not pass the check leaves all as it was', () => {
     checkPack('process.exitCode = 1');
@@ -198,5 +198,5 @@ describe('a release', () => {
     // The version that package.json has may be the first that is released: it comes as far as the check.
     expect(release('0.3.0')).toEqual({ status: 1, output: expect.stringContaining('No release was made') });
     expect([git('status', '--porcelain'), git('rev-parse', 'HEAD'), git('tag')]).toEqual(['', before, '']);
-  }, 120_000);
+  });
 });

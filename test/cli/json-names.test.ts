@@ -70,7 +70,7 @@ describe('the names of --json', () => {
     for (const [command, names] of Object.entries(seen)) {
       expect([command, names.toSorted()]).toEqual([command, documented.get(command)?.toSorted()]);
     }
-  }, 120_000); // two dozen processes
+  });
 
   it('are those of the README for a relay, which says where it listens', async () => {
     const relay = new Command(await createMachine(), [

@@ -94,7 +94,7 @@ describe.skipIf(!isRoot)('root in the folder of another user', () => {
       command.kill('SIGINT');
       await command.ended;
     }
-  }, 120_000);
+  });
 
   it('asks a proxy as that user', async () => {
     const machine = await createTheirs();

@@ -67,7 +67,7 @@ beforeAll(async () => {
 
 afterAll(() => Promise.all(endings.map((end) => end())));
 
-describe('a relay and a server that only a proxy reaches', { timeout: 120_000 }, () => {
+describe('a relay and a server that only a proxy reaches', () => {
   it('the whole ceremony goes through it, and so does doctor', async () => {
     const laptop = await createMachine('laptop');
     const target = new Command(prod, ['listen', '--host', API_HOST], { env });
@@ -132,7 +132,7 @@ function lastError(stdout: string): { code: string; message: string; hint: strin
   return JSON.parse(stdout.trim().split('\n').at(-1) as string).error;
 }
 
-describe.concurrent('a proxy that opens no way', { timeout: 120_000 }, () => {
+describe.concurrent('a proxy that opens no way', () => {
   it.concurrent.each([
     [407, 'does not accept this user name and password (HTTP 407).'],
     [403, 'does not allow a connection to HOST:443 (HTTP 403).'],

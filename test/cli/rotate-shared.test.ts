@@ -18,7 +18,7 @@ function variables({ code, stderr }: Ran): Record<string, string> {
 
 describeWithRedis(
   'amesh rotate, where Redis has the list and an instance reads it',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   () => {
     let redis: RedisServer;
     let fleet: Fleet;

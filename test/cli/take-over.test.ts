@@ -9,7 +9,7 @@ import { Machine, objectOf, type Ran } from './amesh';
 import { Deployment, type Move, PASSED, prepare, SIZE, type Variables } from './deployment';
 
 const BROKEN = '500 {"error":"allow_list_integrity_failure"}';
-describeWithRedis('a list in Redis that moves to its next owner', { timeout: 120_000 }, () => {
+describeWithRedis('a list in Redis that moves to its next owner', () => {
   let redis: RedisServer;
   let store: Variables;
   let move: Move;
@@ -170,7 +170,7 @@ describeWithRedis('a list in Redis that moves to its next owner', { timeout: 120
   });
 });
 
-describe('a list in a folder whose owner lost its key', { timeout: 120_000 }, () => {
+describe('a list in a folder whose owner lost its key', () => {
   let move: Move;
   let deployment: Deployment;
   const dir = () => join(move.fleet.root, 'served');

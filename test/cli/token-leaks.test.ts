@@ -39,5 +39,5 @@ it.skipIf(process.platform !== 'linux')(
     shown.push(await processTable());
     for (const token of tokens) expectNone(shown.join('\n'), await secretsOf(token));
   },
-  120_000,
+  300_000,
 );

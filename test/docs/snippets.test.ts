@@ -120,7 +120,7 @@ it.each([false, true])(
     );
     expect(await project.typeErrors(paths, isWeb)).toEqual([]);
   },
-  120_000,
+  300_000,
 );
 
 describe.each(pages.filter((page) => blocksOf(page).some((block) => block.noRun === undefined)))(
@@ -148,7 +148,7 @@ describe.each(pages.filter((page) => blocksOf(page).some((block) => block.noRun 
       // Needed for the block itself, or for the one whose answer it shows.
       const language = languageOf(block.language) ?? (previous && languageOf(previous.language));
       const absent = language !== undefined && isAbsent(language) ? language.needs : undefined;
-      it(`line ${block.line}: ${block.language} ${block.kind}`, { timeout: 120_000 }, (context) => {
+      it(`line ${block.line}: ${block.language} ${block.kind}`, (context) => {
         if (absent !== undefined) context.skip(`There is no ${absent} here.`);
         const stop = stopsAt === -1 || index < stopsAt ? undefined : (blocks[stopsAt] as Block);
         if (stop !== undefined)

@@ -96,7 +96,7 @@ describe.each(MESSAGES)('%s', (name, side, index) => {
     const every = times(4, 1);
     const positions = Array.from({ length: Math.ceil(length / every) }, (_, i) => i * every);
     while (positions.length > 0) await Promise.all(positions.splice(0, 32).map(attackAt));
-  }, 120_000);
+  });
 
   it('replayed', async () => {
     const outcome = await attacked((body) => ({ on: [body, body] }));

@@ -33,7 +33,7 @@ describeWithRedis.concurrent('a refusal comes in time with no thread left to rea
     cold = await both.start({ AMESH_STORE_URL: both.redis.url.replace('127.0.0.1', '127.0.0.2') });
     await cold();
     await takeThreads(later);
-  }, 120_000);
+  });
   afterAll(async () => {
     for (const end of endings) await end();
   });

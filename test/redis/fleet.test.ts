@@ -136,7 +136,7 @@ async function startBoth(later: Later): Promise<{ redis: RedisServer; instance: 
 }
 
 // They mostly wait, each for a Redis of its own.
-describeWithRedis.concurrent('a Redis that fails', { timeout: 120_000 }, () => {
+describeWithRedis.concurrent('a Redis that fails', () => {
   it('stopped: refused, and recovered without a restart; replays from before are refused by their time', async ({
     onTestFinished,
   }) => {

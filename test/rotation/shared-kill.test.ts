@@ -55,7 +55,7 @@ describeWithRedis('kill -9 at each step, where Redis has the list', { timeout: 2
     first = await createIdentity(dir, env, { friendlyName: 'api' });
     caller = await newKey();
     await add(caller);
-  }, 120_000);
+  });
   afterAll(async () => {
     script?.remove();
     await redis?.stop();

@@ -128,7 +128,7 @@ describe.each(runtimes)('$name $version', (runtime) => {
       baseline ??= await runScript(runtimes[0] as Runtime, device);
       node = baseline;
       run = runtime.name === 'node' ? node : await runScript(runtime, device);
-    }, 120_000);
+    });
 
     it('the same content as Node, case by case', () => {
       expect([...run.requests.keys()]).toEqual([...node.requests.keys()]);

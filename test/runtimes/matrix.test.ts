@@ -64,7 +64,7 @@ describe.each(callers.filter((caller) => caller !== null))('amesh.fetch of $name
     const origins = [...running.values()].map(({ port }) => `http://127.0.0.1:${port}`);
     const env = { AUTH_MESH_DIR: dir, HOME: dir, NO_COLOR: '1' };
     results = JSON.parse((await caller.run(SCRIPT, origins, env)).stdout);
-  }, 120_000);
+  });
 
   it.each(servers)('calls $name', ({ name, runtime }) => {
     if (!installed.get(runtime)) return; // said above, and in CI thrown

@@ -108,7 +108,7 @@ describe.each(['node', 'bun', 'deno', 'workerd'] as const)('the client of %s', (
       'a stream that is allowed': [200, 'data: 1\n\n', false],
       ...Object.fromEntries(changes.flatMap((one) => readers.map((by) => [`${one}: ${by}`, UNPROVEN]))),
     });
-  }, 120_000);
+  });
 });
 
 async function runWorker(runtime: NonNullable<Awaited<ReturnType<typeof requireRuntime>>>, facts: object) {

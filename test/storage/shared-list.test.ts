@@ -243,7 +243,7 @@ describeWithRedis('instances that share a list in Redis', () => {
   });
 
   it('a change of the folder while its list is published is in the store, or was refused', {
-    timeout: 120_000,
+    timeout: 300_000,
   }, async () => {
     fleet = await startFleet(0, {});
     const env = { AMESH_STORE_URL: redis.url };

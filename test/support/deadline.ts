@@ -20,7 +20,7 @@ const EVERY_MS = 60;
 /** More than can wait at a time where each answer is in time; else a machine that is busy never catches up. */
 const MOST_WAITING = 12;
 /** For a case, which waits for a Redis and for a list before it measures. */
-export const PATIENTLY = { timeout: 120_000 };
+export const PATIENTLY = { timeout: 300_000 };
 
 const stolen = new StolenTime();
 let plain: Promise<Listening> | undefined;

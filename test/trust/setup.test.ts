@@ -177,7 +177,7 @@ describe('createIdentity', () => {
         if (isForced) expect(identity.friendlyName).toBe('new');
       });
     },
-    120_000,
+    300_000,
   );
 });
 

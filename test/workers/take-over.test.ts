@@ -22,7 +22,7 @@ const KEYS = {
   next: { AMESH_OWNER_KEY: next.publicKey, AMESH_DEVICE_ID: owner.deviceId },
 };
 
-describe.skipIf(runtime === null)('a list in KV that moves to its next owner', { timeout: 120_000 }, () => {
+describe.skipIf(runtime === null)('a list in KV that moves to its next owner', () => {
   let kv: Kv;
   const running: { close(): Promise<unknown> }[] = [];
   const active: RuntimeServer[] = [];
@@ -91,7 +91,7 @@ describe.skipIf(runtime === null)('a list in KV that moves to its next owner', {
     expect(kv.pages.size).toBeGreaterThan(0);
     await deploy(KEYS.former);
     load = callOn();
-  }, 120_000);
+  });
   afterAll(async () => {
     isOver = true;
     await load;
