@@ -114,6 +114,34 @@ describe('amesh curl', () => {
     expect(stderr).not.toContain('No changes were made');
     expect(seen).toHaveLength(1);
   });
+  it('takes what follows a letter as the value of that flag alone, as curl does', async () => {
+    const { laptop, server, seen } = await meet();
+    const to = join(laptop.dir, '../dHdata.json');
+    const attached = [
+      ['-XPATCH', '-HX-A: dHi', '-da=-H', server.origin],
+      ['-XHEAD', server.origin],
+      [`-o${to}`, '-vXSEARCH', server.origin],
+      ['-iXhead', server.origin],
+    ];
+    for (const args of attached) expect((await curl(laptop, ...args)).code, args.join(' ')).toBe(0);
+    const own = ({ headers }: Seen) =>
+      Object.keys(headers)
+        .filter(
+          (name) =>
+            !/^(?:host|connection|content-length|content-digest|accept|sec-|user-|signature|authorization|authmesh)/.test(
+              name,
+            ),
+        )
+        .sort();
+    expect(seen.map((one) => [one.method, String(one.body), own(one)])).toEqual([
+      ['PATCH', 'a=-H', ['content-type', 'x-a']],
+      ['HEAD', '', []],
+      ['SEARCH', '', []],
+      ['HEAD', '', []],
+    ]);
+    expect(await readFile(to, 'utf8')).toBe('{"ok":1}\n');
+  });
+
 
   it('-i shows the head on stdout, and -v on stderr, with what was signed', async () => {
     const { laptop, server } = await meet();

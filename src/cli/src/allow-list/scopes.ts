@@ -1,6 +1,6 @@
 import { type DeviceEntry, toScopes } from '@authmesh/sdk/admin/list';
 import type { ArgsDef } from 'citty';
-import { valuesOf } from '../command-line/arguments';
+import { type Given, valuesOf } from '../command-line/arguments';
 import { UsageError } from '../errors/errors';
 import { momentText } from '../words/duration';
 import { shellWord } from '../words/shell';
@@ -19,8 +19,8 @@ export const SCOPE_ARGS = {
 } as const satisfies ArgsDef;
 
 /** The scopes of all `--scope` in a command line. */
-export function scopesOf(rawArgs: readonly string[]): readonly string[] {
-  return readScopes(valuesOf(rawArgs, 'scope'), '--scope');
+export function scopesOf(given: Given): readonly string[] {
+  return readScopes(valuesOf(given, 'scope'), '--scope');
 }
 
 /**

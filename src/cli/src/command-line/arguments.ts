@@ -16,21 +16,7 @@ import { isRepeated } from './command';
  */
 export function checkArguments(rawArgs: readonly string[], args: ArgsDef, path: string): void {
   const flags = flagsOf(args);
-  const { tokens } = parseArgs({
-    args: [...rawArgs],
-    options: Object.fromEntries(
-      [...flags].map(([name, { type, alias }]) => [
-        name,
-        {
-          type: type === 'boolean' ? 'boolean' : 'string',
-          ...(typeof alias === 'string' ? { short: alias } : {}),
-        },
-      ]),
-    ),
-    strict: false,
-    allowPositionals: true,
-    tokens: true,
-  });
+  const tokens = tokensOf(rawArgs, flags);
 
   const seen = new Set<string>();
   const words: string[] = [];
@@ -63,15 +49,37 @@ export function checkArguments(rawArgs: readonly string[], args: ArgsDef, path: 
   checkWords(words, args, path);
 }
 
+/** What citty gives to a command that runs. */
+export interface Given {
+  readonly rawArgs: readonly string[];
+  readonly cmd: { readonly args?: unknown };
+}
+
 /** The values of a flag that may be given several times, which citty would reduce to the last one. */
-export function valuesOf(rawArgs: readonly string[], name: string, short?: string): readonly string[] {
-  const { values } = parseArgs({
+export function valuesOf({ rawArgs, cmd }: Given, name: string): readonly string[] {
+  const tokens = tokensOf(rawArgs, flagsOf(cmd.args as ArgsDef));
+  return tokens.flatMap((token) =>
+    token.kind === 'option' && token.name === name && token.value !== undefined ? [token.value] : [],
+  );
+}
+
+/** Arguments by all flags of a command: what follows a letter is a value for some, and more letters for others. */
+function tokensOf(rawArgs: readonly string[], flags: ReadonlyMap<string, Flag>) {
+  const options = [...flags].map(([name, { type, alias }]) => [
+    name,
+    {
+      type: type === 'boolean' ? ('boolean' as const) : ('string' as const),
+      ...(typeof alias === 'string' ? { short: alias } : {}),
+    },
+  ]);
+  const { tokens } = parseArgs({
     args: [...rawArgs],
-    options: { [name]: { type: 'string', multiple: true, ...(short === undefined ? {} : { short }) } },
+    options: Object.fromEntries(options),
     strict: false,
     allowPositionals: true,
+    tokens: true,
   });
-  return (values[name] as string[] | undefined) ?? [];
+  return tokens;
 }
 
 /** Whether a flag of every command is given: by its name or by its letter, which a command may give to another flag. */
@@ -79,11 +87,14 @@ export function asksFor(flags: readonly string[], name: 'help' | 'version', args
   const letter = name === 'help' ? 'h' : 'v';
   const others = [...flagsOf(args)].filter(([other]) => other !== name);
   if (others.some(([, { alias }]) => alias === letter)) return flags.includes(`--${name}`);
-  // What follows such a letter is a value: `-Xhead`.
+  // What follows such a letter is a value: `-Xhead`, `-iXhead`.
   const takesValue = (short: string) =>
     others.some(([, { type, alias }]) => type !== 'boolean' && alias === short);
-  const group = new RegExp(`^-[A-Za-z]*${letter}[A-Za-z]*$`);
-  return flags.some((flag) => flag === `--${name}` || (group.test(flag) && !takesValue(flag[1] as string)));
+  const isAmong = ([...letters]: string) => {
+    const end = letters.findIndex(takesValue);
+    return letters.slice(0, end === -1 ? undefined : end).includes(letter);
+  };
+  return flags.some((flag) => flag === `--${name}` || (/^-[A-Za-z]+$/.test(flag) && isAmong(flag.slice(1))));
 }
 
 /** The error for an unknown flag, with the one that was probably meant. */

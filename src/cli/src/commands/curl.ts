@@ -55,12 +55,12 @@ export const curl = defineCommand({
     version: { type: 'boolean', description: 'Print the version' },
   },
 
-  async run({ args, rawArgs }): Promise<Result> {
+  async run({ args, rawArgs, cmd }): Promise<Result> {
     const request = await toRequest({
       url: args.url,
       method: args.request,
-      headers: valuesOf(rawArgs, 'header', 'H'),
-      data: valuesOf(rawArgs, 'data', 'd'),
+      headers: valuesOf({ rawArgs, cmd }, 'header'),
+      data: valuesOf({ rawArgs, cmd }, 'data'),
     });
     const answers = (args.answers ?? 'auto') as Answers;
     const { sent, response, refusal } = await call(request, answers);

@@ -44,14 +44,14 @@ export const delegate = defineCommand({
     ...SHARED_ARGS,
   },
 
-  async run({ args, rawArgs }): Promise<Result> {
+  async run({ args, rawArgs, cmd }): Promise<Result> {
     const { name } = args;
     if (!isDelegateName(name))
       throw new UsageError('--name must have 1 to 64 of A-Z a-z 0-9 . _ -, and no spaces.');
     const lifetimeSeconds = toSeconds(args.for ?? '1h', '--for', LIFETIMES);
-    const scopes = scopesOf(rawArgs);
+    const scopes = scopesOf({ rawArgs, cmd });
     assertFew(scopes, '--scope', STATEMENT_LIMITS.scopes, "Use a wildcard, such as 'orders:*'.");
-    const words = [...new Set(valuesOf(rawArgs, 'target'))];
+    const words = [...new Set(valuesOf({ rawArgs, cmd }, 'target'))];
     assertFew(words, '--target', STATEMENT_LIMITS.targets, 'Make a second delegation for the others.');
     const device = await openMachine();
     const targets: DeviceEntry[] = [];

@@ -38,13 +38,13 @@ export const grant = defineCommand({
     ...SHARED_ARGS,
   },
 
-  async run({ args, rawArgs }): Promise<Result> {
+  async run({ args, rawArgs, cmd }): Promise<Result> {
     const lifetimeSeconds = toSeconds(args.ttl ?? '1h', '--ttl', UP_TO_A_DAY);
     const leaseSeconds = toSeconds(args.lease ?? '24h', '--lease', LEASES);
     const longest = args['max-lease'] ?? durationText(Math.max(30 * DAY, leaseSeconds));
     const maxLeaseSeconds = toSeconds(longest, '--max-lease', { ...LEASES, least: leaseSeconds });
     const uses = toUses(args.uses ?? '1');
-    const scopes = scopesOf(rawArgs);
+    const scopes = scopesOf({ rawArgs, cmd });
     if (args.name.split('*').length > 2) throw new UsageError('--name must have at most one *.');
     const given = args.host === undefined ? undefined : toHosts(args.host, '--host');
     const device = await openMachine();

@@ -54,7 +54,7 @@ export const listen = defineCommand({
     ...SHARED_ARGS,
   },
 
-  async run({ args, data, rawArgs }): Promise<Result> {
+  async run({ args, data, rawArgs, cmd }): Promise<Result> {
     const options = data as OutputOptions;
     if (args.serve && args.relay !== undefined) {
       throw new UsageError('--serve and --relay cannot be combined.', { hint: 'Use one of them.' });
@@ -62,7 +62,7 @@ export const listen = defineCommand({
     if (args.port !== undefined && !args.serve) {
       throw new UsageError('--port needs --serve.', { hint: 'Add --serve.' });
     }
-    const scopes = scopesOf(rawArgs);
+    const scopes = scopesOf({ rawArgs, cmd });
     const port = toPort(args.port);
     const maxControllers = toMaxControllers(args['max-controllers']);
     const device = await openMachine();

@@ -48,11 +48,11 @@ export const provision = defineCommand({
     ...SHARED_ARGS,
   },
 
-  async run({ args, data, rawArgs }): Promise<Result> {
+  async run({ args, data, rawArgs, cmd }): Promise<Result> {
     const options = data as OutputOptions;
     const lifetimeSeconds = toSeconds(args.ttl ?? '1h', '--ttl', UP_TO_A_DAY);
     const hosts = toHosts(args.host ?? '', '--host');
-    const scopes = scopesOf(rawArgs);
+    const scopes = scopesOf({ rawArgs, cmd });
     if (scopes.length > MAX_TOKEN_SCOPES)
       throw new UsageError(`--scope: a token can have at most ${MAX_TOKEN_SCOPES} scopes.`, {
         hint: "Use a wildcard, such as 'orders:*', or allow the others on that machine: amesh allow",

@@ -119,7 +119,7 @@ export const proxy = defineCommand({
     ...SHARED_ARGS,
   },
 
-  async run({ args, rawArgs, data }): Promise<Result> {
+  async run({ args, rawArgs, cmd, data }): Promise<Result> {
     const flags = args as Flags;
     const direction = directionOf(flags);
     const place = toServerPlace(flags[direction] as string, `--${direction}`);
@@ -129,7 +129,9 @@ export const proxy = defineCommand({
     const server = new Server(place, toSeconds(flags.timeout ?? '60s', '--timeout', TIMEOUTS) * 1000);
     const parts = { flags, server, spool: openSpool(flags), journal, env: process.env };
     const handler =
-      direction === 'to' ? await outward(parts, options) : await inward(parts, valuesOf(rawArgs, 'require'));
+      direction === 'to'
+        ? await outward(parts, options)
+        : await inward(parts, valuesOf({ rawArgs, cmd }, 'require'));
     const tell = (notes: string[]) => {
       if (!output.quiet) printNotes(notes, output);
     };

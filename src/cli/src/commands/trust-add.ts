@@ -50,7 +50,7 @@ export const trustAdd = defineCommand({
     ...SHARED_ARGS,
   },
 
-  async run({ args, rawArgs }): Promise<Result> {
+  async run({ args, rawArgs, cmd }): Promise<Result> {
     const { role } = args;
     if (role === 'controller' && args.host !== undefined) {
       throw new UsageError('--host is for a target; a controller only calls.', {
@@ -59,7 +59,7 @@ export const trustAdd = defineCommand({
     }
     if (role === 'controller' && !args.proofs)
       throw new UsageError('--no-proofs is for a target; a controller only calls.');
-    const scopes = scopesOf(rawArgs);
+    const scopes = scopesOf({ rawArgs, cmd });
     if (role === 'target' && scopes.length > 0) {
       throw new UsageError('--scope is for a controller; a target only receives requests.', {
         hint: 'What this machine may do there is decided there: amesh allow',
