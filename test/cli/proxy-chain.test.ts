@@ -513,6 +513,32 @@ describe('what a program must not do with the key of this machine', () => {
     expect(backend.seen).toEqual([]);
   });
 
+  it('takes the path of an absolute form from where its host ends', async () => {
+    const at = `127.0.0.1:${inward.port}`;
+    for (const [sent, target] of [
+      [`http://${at}?next=/admin/delete`, '/?next=/admin/delete'],
+      [`http://${at}`, '/'],
+      [`HTTP://${at}/a//b?c=//d/%7e`, '/a//b?c=//d/%7e'],
+    ] as const) {
+      await exchange(outward.port, head(`GET ${sent} HTTP/1.1`, [`Host: ${own()}`]));
+      expect(
+        backend.seen.splice(0).map((seen) => seen.target),
+        sent,
+      ).toEqual([target]);
+    }
+    for (const sent of [
+      `http:/${at}/x`,
+      `http:${at}/x`,
+      `http:///${at}/x`,
+      `http://${at}\\x`,
+      `http://${at}#/x`,
+    ]) {
+      const { status } = await exchange(outward.port, head(`GET ${sent} HTTP/1.1`, [`Host: ${own()}`]));
+      expect([400, 421], sent).toContain(status);
+      expect(backend.seen, sent).toEqual([]);
+    }
+  });
+
   it('takes the target as a proxy variable would name it, and AuthMesh-* out of what came', async () => {
     const { stdout } = await curl(
       ...['-x', outward.origin, '-H', 'AuthMesh-Caller-Id: am_evil', '-H', 'AuthMesh-Target: am_evil'],

@@ -32,18 +32,7 @@ export class Destination {
     const { place } = this.#options.server;
     this.#checkHost(request);
     const sent = request.url ?? '';
-    let target = sent;
-    if (!sent.startsWith('/')) {
-      const absolute = URL.canParse(sent) ? new URL(sent) : undefined;
-      if (absolute?.origin !== place.url.origin || absolute.username !== '' || absolute.password !== '')
-        throw new ProxyFault(
-          421,
-          'wrong_host',
-          `A request for ${printed(sent)} does not belong to ${place.shown}.`,
-        );
-      target = sent.slice(sent.indexOf('/', sent.indexOf('//') + 2));
-      if (!target.startsWith('/')) target = `/${absolute.search}`;
-    }
+    const target = sent.startsWith('/') ? sent : targetIn(sent, place);
     if (!/^\/[\x21\x22\x24-\x7e]*$/.test(target)) throw refused(400, 'its target is not a path');
     const url = new URL(place.url.origin + target);
     if (!isSame(url, target))
@@ -84,6 +73,17 @@ export class Destination {
 /** A request that cannot be signed. @param why the end of a sentence */
 export function refused(status: number, why: string): ProxyFault {
   return new ProxyFault(status, 'malformed_header', `The request cannot be signed: ${why}.`);
+}
+
+/** The path and query of an absolute form, as they came. */
+function targetIn(sent: string, { url, shown }: Server['place']): string {
+  const absolute = URL.canParse(sent) ? new URL(sent) : undefined;
+  // A URL without "//" could be read in two ways.
+  const [, rest] = /^https?:\/\/[^/?#\\]+(.*)$/is.exec(sent) ?? [];
+  const isPlain = absolute?.username === '' && absolute.password === '';
+  if (absolute?.origin === url.origin && isPlain && rest !== undefined)
+    return rest.startsWith('/') ? rest : `/${rest}`;
+  throw new ProxyFault(421, 'wrong_host', `A request for ${printed(sent)} does not belong to ${shown}.`);
 }
 
 function printed(text: string): string {
