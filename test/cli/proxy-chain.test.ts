@@ -539,6 +539,27 @@ describe('what a program must not do with the key of this machine', () => {
     }
   });
 
+  it('logs no password and no query of what leads elsewhere', async () => {
+    const front = await proxied.to(inward.origin);
+    const host = `Host: 127.0.0.1:${front.port}`;
+    const sent: [string, string][] = [
+      ['GET http://bob:hunter2@other.example/x?api_key=hunter2', host],
+      ['GET http://other.example?hunter2=/hunter2', host],
+      ['GET foo://bob:hunter2@other.example/x#hunter2', host],
+      [`GET http://bob:hunter2@127.0.0.1:${inward.port}/x`, host],
+      ['GET /x?hunter2', 'Host: bob:hunter2@other.example'],
+      ['GET http:bob:hunter2@other.example/last', host],
+    ];
+    for (const [line, lines] of sent) await exchange(front.port, head(`${line} HTTP/1.1`, [lines]));
+    await exchange(front.port, head('GET /last HTTP/1.1', ['Host: evil.example']));
+    await expect.poll(() => front.events('refused').some(({ path }) => path === '/last')).toBe(true);
+    expect(await front.end()).toBe(0);
+    const told = front.events('refused');
+    expect(JSON.stringify(told)).not.toMatch(/hunter2|api_key/);
+    expect(told[0]).toMatchObject({ path: '/x', message: expect.stringContaining('http://other.example') });
+    expect(told[1]).toMatchObject({ path: '/' });
+  });
+
   it('takes the target as a proxy variable would name it, and AuthMesh-* out of what came', async () => {
     const { stdout } = await curl(
       ...['-x', outward.origin, '-H', 'AuthMesh-Caller-Id: am_evil', '-H', 'AuthMesh-Target: am_evil'],

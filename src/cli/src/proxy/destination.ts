@@ -51,7 +51,7 @@ export class Destination {
       throw new ProxyFault(
         421,
         'wrong_host',
-        `The Host ${printed(host)} is neither this proxy nor the target.`,
+        `The Host ${printed(host.replace(/^.*@/s, ''))} is neither this proxy nor the target.`,
       );
     const site = valuesOf(request.rawHeaders, 'sec-fetch-site').join(', ').trim().toLowerCase();
     const origins = valuesOf(request.rawHeaders, 'origin');
@@ -83,7 +83,9 @@ function targetIn(sent: string, { url, shown }: Server['place']): string {
   const isPlain = absolute?.username === '' && absolute.password === '';
   if (absolute?.origin === url.origin && isPlain && rest !== undefined)
     return rest.startsWith('/') ? rest : `/${rest}`;
-  throw new ProxyFault(421, 'wrong_host', `A request for ${printed(sent)} does not belong to ${shown}.`);
+  // Only its origin: the rest may contain a password or a key.
+  const where = absolute === undefined ? 'something else' : printed(`${absolute.protocol}//${absolute.host}`);
+  throw new ProxyFault(421, 'wrong_host', `A request for ${where} does not belong to ${shown}.`);
 }
 
 function printed(text: string): string {

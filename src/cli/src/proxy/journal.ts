@@ -124,8 +124,12 @@ const EVERY_MS = 10_000;
 const FLUSH_MS = 50;
 const MOST_LENGTH = 16_384;
 
-/** A path for a log: without its query, which may contain secrets, and not longer than a line. */
-export function shownPath(target: string | undefined): string {
-  const path = (target ?? '').split('?', 1)[0] as string;
+/**
+ * A path for a log, not longer than a line: without the query, which may contain secrets, and without all that stands before
+ * the path in an absolute form, where a password may be.
+ */
+export function shownPath(target = ''): string {
+  const [sent = ''] = target.split(/[?#]/, 1);
+  const path = /^[/*]|^$/.test(sent) ? sent : sent.replace(/^[^/\\]*(?:[/\\]+[^/\\]*)?/, '') || '/';
   return path.length > 200 ? `${path.slice(0, 199)}…` : path;
 }
