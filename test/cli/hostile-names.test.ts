@@ -87,27 +87,39 @@ it('cannot be revoked under the id of another device that it took as its name', 
 });
 
 // The commands that amesh prints are made to be pasted, and a name in them comes from somebody else.
-it.each(['$(touch pwned)', '`touch pwned`', '"; touch pwned; "', "'; touch pwned; '", '!! \\', '*'])(
-  'runs nothing when a printed command is pasted: %s',
-  async (name) => {
-    const machine = await createMachine();
-    const { deviceId, publicKey } = await machine.init(name);
-    const peer = await createMachine();
-    await peer.init('peer');
+it.each([
+  '$(touch pwned)',
+  '`touch pwned`',
+  '"; touch pwned; "',
+  "'; touch pwned; '",
+  '!! \\',
+  '*',
+  '-v',
+  '--$HOME',
+])('runs nothing when a printed command is pasted: %s', async (name) => {
+  const machine = await createMachine();
+  const { deviceId, publicKey } = await machine.init(name);
+  const peer = await createMachine();
+  await peer.init('peer');
 
-    const { stderr } = await machine.amesh(['trust', 'export']);
-    const command = stderr.split('\n').find((line) => line.includes('--role controller')) as string;
-    const pasted = `amesh() { printf '%s\\n' "$@"; }\n${command}`;
-    const { stdout } = await promisify(execFile)('sh', ['-c', pasted], { cwd: machine.dir });
-    expect(stdout).toBe(`trust\nadd\n--role\ncontroller\namesh-p256 ${publicKey} ${name}\n`);
+  const { stderr } = await machine.amesh(['trust', 'export']);
+  const command = stderr.split('\n').find((line) => line.includes('--role controller')) as string;
+  const pasted = `amesh() { printf '%s\\n' "$@"; }\n${command}`;
+  const { stdout } = await promisify(execFile)('sh', ['-c', pasted], { cwd: machine.dir });
+  expect(stdout).toBe(`trust\nadd\n--role\ncontroller\namesh-p256 ${publicKey} ${name}\n`);
 
-    const added = await peer.amesh([
-      'trust',
-      'add',
-      '--role',
-      'controller',
-      `amesh-p256 ${publicKey} ${name}`,
-    ]);
-    expect(added.stderr).toContain(`Undo: ${peer.here(`amesh revoke ${deviceId}`)}\n`);
-  },
-);
+  const renamed = await machine.amesh(['rename', deviceId, '--', name]);
+  const again = renamed.stderr.split('\n').find((line) => line.startsWith('    amesh rename ')) as string;
+  const ran = await promisify(execFile)('sh', ['-c', `set -- ${again}\nprintf '%s\\n' "$@"`], {
+    cwd: machine.dir,
+  });
+  const words = ran.stdout.trimEnd().split('\n');
+  expect(words.filter((word) => word !== '--')).toEqual(['amesh', 'rename', deviceId, name]);
+  await peer.amesh(['trust', 'add', '--role', 'controller', `amesh-p256 ${publicKey} before`]);
+  expect((await peer.amesh(words.slice(1))).code).toBe(0);
+  expect((await peer.allowList()).devices.map(({ friendlyName }) => friendlyName)).toEqual([name]);
+  await peer.amesh(['revoke', deviceId, '--yes']);
+
+  const added = await peer.amesh(['trust', 'add', '--role', 'controller', `amesh-p256 ${publicKey} ${name}`]);
+  expect(added.stderr).toContain(`Undo: ${peer.here(`amesh revoke ${deviceId}`)}\n`);
+});

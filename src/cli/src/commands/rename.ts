@@ -6,6 +6,7 @@ import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
 import { here } from '../words/here';
+import { shellWord } from '../words/shell';
 import { SUMMARIES } from './summaries';
 
 export const rename = defineCommand({
@@ -44,7 +45,7 @@ export const rename = defineCommand({
         notes: [
           `✓ This machine is now called "${friendlyName}".`,
           '  Machines that already know it keep the old name. To rename it there, run on each of them:',
-          `    amesh rename ${identity.deviceId} ${JSON.stringify(friendlyName)}`,
+          `    amesh rename ${identity.deviceId} ${wordOf(friendlyName)}`,
         ],
       };
     }
@@ -65,6 +66,11 @@ export const rename = defineCommand({
     };
   },
 });
+
+/** A name that looks like a flag comes after `--`. */
+function wordOf(name: string): string {
+  return `${name.startsWith('-') ? '-- ' : ''}${shellWord(name)}`;
+}
 
 function hasName(list: PagedList, name: string): boolean {
   return readDevices(list).devices.some(({ friendlyName }) => friendlyName === name);

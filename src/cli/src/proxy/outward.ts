@@ -5,6 +5,7 @@ import { type Amesh, type AmeshFetchInit, allowUnprovenBody } from '@authmesh/sd
 import { type Answers, CODES, isAmeshError, isLoopback, normalizeAuthority } from '@authmesh/sdk/core';
 import { CommandError } from '../errors/errors';
 import { here } from '../words/here';
+import { shellWord } from '../words/shell';
 import { Destination, type DestinationOptions, refused } from './destination';
 import { ProxyFault } from './fault';
 import { type Journal, shownPath } from './journal';
@@ -249,7 +250,7 @@ export async function assertListed(amesh: Amesh, url: URL, env: NodeJS.ProcessEn
     throw new CommandError(
       'unknown_target',
       `This machine knows no target at ${url.host}.`,
-      `${CODES.unknown_target.fix}: ${here(`amesh trust add --role target --host ${url.host} LINE`)}`,
+      `${CODES.unknown_target.fix}: ${here(`amesh trust add --role target --host ${shellWord(url.host)} LINE`)}`,
     );
   }
 }
