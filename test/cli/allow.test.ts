@@ -101,6 +101,35 @@ describe('amesh allow', () => {
   });
 });
 
+/** The command that a line says, as words. */
+const toldIn = (stderr: string, before: string) =>
+  (stderr.split(before)[1] ?? '').split('\n', 1).join('').trim().split(' ').slice(2);
+
+it('names in a command that takes back a change only one device', async () => {
+  const { machine, trust } = await createTarget();
+  const other = { ...newDevice(), friendlyName: 'Laptop' };
+  const { deviceId, publicKey } = await (await createMachine()).init('x');
+  const twin = { ...newDevice(), deviceId, publicKey, friendlyName: 'laptop' };
+  await trust.update(async (draft) => {
+    for (const device of [other, twin]) await draft.put(device);
+  });
+  for (const { deviceId } of [other, twin]) {
+    const allowed = await machine.amesh(['allow', deviceId, 'orders:read']);
+    expect(toldIn(allowed.stderr, 'Undo:')).toEqual(['deny', deviceId, 'orders:read']);
+    const denied = await machine.amesh(['deny', deviceId, 'orders:read']);
+    expect(toldIn(denied.stderr, 'Undo:')).toEqual(['allow', deviceId, 'orders:read']);
+    expect(toldIn(denied.stderr, 'To end that:')).toEqual(['revoke', deviceId]);
+  }
+  // It is in the list already, so it is not told of the others.
+  const role = ['trust', 'add', '--role', 'target', '--host', 'b.example'];
+  const added = await machine.amesh([...role, `amesh-p256 ${twin.publicKey} laptop`]);
+  expect(toldIn(added.stderr, 'Undo:').slice(0, 2)).toEqual(['revoke', twin.deviceId]);
+  for (const { deviceId } of [other, twin]) await machine.amesh(['revoke', deviceId, '--yes']);
+  // Only one is left with this name.
+  const single = await machine.amesh(['allow', 'LAPTOP', 'orders:read']);
+  expect(toldIn(single.stderr, 'Undo:')).toEqual(['deny', 'laptop', 'orders:read']);
+});
+
 describe('amesh deny', () => {
   it('takes scopes, and says what is left', async () => {
     const { machine, id } = await createTarget();

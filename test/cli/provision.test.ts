@@ -158,6 +158,15 @@ describe('amesh provision --wait', () => {
     expect(code).toBe(0);
     expect((await laptop.allowList()).devices).toMatchObject([{ deviceId, roles: ['target'] }]);
     expect((await laptop.amesh(['tokens'])).stdout).toContain(`used by prod (${deviceId})`);
+    for (const [name, word] of [
+      ['prod', 'prod'],
+      ['PROD', deviceId],
+    ] as const) {
+      const { publicKey } = await (await createMachine()).init(name);
+      const late = await laptop.amesh(['tokens', 'cancel', 'prod']);
+      expect(late.stderr).toContain(`To revoke its machine: ${laptop.here(`amesh revoke ${word}`)}\n`);
+      await laptop.amesh(['trust', 'add', '--role', 'controller', `amesh-p256 ${publicKey} PROD`]);
+    }
     await relay.close();
   });
 });

@@ -1,5 +1,7 @@
-import type { DeviceEntry } from '@authmesh/sdk/admin/list';
+import type { DeviceEntry, PagedList } from '@authmesh/sdk/admin/list';
 import { here } from '../words/here';
+import { nameForCommand } from '../words/shell';
+import { readDevices } from './devices';
 
 const MAX_SHOWN = 3;
 
@@ -23,4 +25,28 @@ export function namesakesNotes(
     `! ${namesakesText(namesakes)} Commands now need the ID of the device that you mean.`,
     `  To rename the new one:  ${here(`amesh rename ${deviceId} NEW-NAME`)}`,
   ];
+}
+
+/** How to name a device on a command line, once it was found by `given`: by its name only if that name was given. */
+export function nameAsGiven(device: DeviceEntry, given: string): string {
+  const isNamed = given.toLowerCase() === device.friendlyName.toLowerCase(); // no name looks like an ID
+  return isNamed ? nameForCommand(device) : device.deviceId;
+}
+
+/** How to name a device of a list on a command line: by its name if no other device there can be meant. */
+export function nameIn(list: PagedList, device: DeviceEntry): string {
+  const { devices, missing } = readDevices(list);
+  return missing.length > 0 ? device.deviceId : nameAmong(devices, device);
+}
+
+/** The same among devices that were read. */
+export function nameAmong(devices: readonly DeviceEntry[], device: DeviceEntry): string {
+  const name = device.friendlyName.toLowerCase();
+  const isOther = ({ deviceId, friendlyName, pending, retiresAt, roles }: DeviceEntry) =>
+    deviceId !== device.deviceId &&
+    friendlyName.toLowerCase() === name &&
+    // Neither what was replaced nor what waits to replace another has a name of its own.
+    !pending &&
+    (retiresAt === undefined || roles.length > 0);
+  return devices.some(isOther) ? device.deviceId : nameForCommand(device);
 }

@@ -10,7 +10,7 @@ import { AmeshError, CODES } from '@authmesh/sdk/core';
 import { momentText } from '../words/duration';
 import { here } from '../words/here';
 import { printable } from '../words/printable';
-import { nameForCommand } from '../words/shell';
+import { nameAmong } from './namesakes';
 
 /** How many next keys are named. */
 const MAX_NAMED = 5;
@@ -103,7 +103,7 @@ export function pendingText({ former, next }: PendingRotation): string {
 export function pendingNotes(devices: readonly DeviceEntry[]): string[] {
   const found = pendingRotations(devices);
   const more = found.length - MAX_NAMED;
-  const name = found.length === 1 && found[0] !== undefined ? nameOf(found[0], devices) : 'ID';
+  const name = found.length === 1 && found[0] !== undefined ? nameAmong(devices, found[0].former) : 'ID';
   return [
     ...found.slice(0, MAX_NAMED).map((each) => `! ${pendingText(each)}.`),
     ...(more > 0 ? [`! ${more} more ask for that.`] : []),
@@ -114,17 +114,6 @@ export function pendingNotes(devices: readonly DeviceEntry[]): string[] {
         ]
       : []),
   ];
-}
-
-/** How to name the device on a command line. */
-export function nameOf({ former, next }: PendingRotation, devices: readonly DeviceEntry[]): string {
-  const name = former.friendlyName.toLowerCase();
-  const isNamesake = ({ deviceId, friendlyName, retiresAt }: DeviceEntry) =>
-    friendlyName.toLowerCase() === name &&
-    retiresAt === undefined &&
-    deviceId !== former.deviceId &&
-    deviceId !== next.deviceId;
-  return nameForCommand(former, devices.filter(isNamesake));
 }
 
 /** A device whose key two parties have, for people. */

@@ -1,5 +1,6 @@
 import { allowScopes, type DeviceEntry, lookUp } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
+import { nameAsGiven } from '../allow-list/namesakes';
 import { endNotes, readScopes, scopesText, scopeWords } from '../allow-list/scopes';
 import { DEVICE_ARG, type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
@@ -50,7 +51,7 @@ export const allow = defineCommand({
     return {
       json: { device, changed: isChanged, added },
       notes: [
-        outcome(device, added, isChanged),
+        outcome(device, nameAsGiven(device, args.device), added, isChanged),
         ...endNotes(device),
         ...(device.lease === undefined || scopes.length === 0
           ? []
@@ -68,12 +69,12 @@ function toEnd(text: string, now: number): number | null {
   return now + toSeconds(text, '--expires', UP_TO_TEN_YEARS);
 }
 
-function outcome(device: DeviceEntry, added: readonly string[], isChanged: boolean): string {
+function outcome(device: DeviceEntry, word: string, added: readonly string[], isChanged: boolean): string {
   const { friendlyName, deviceId, scopes } = device;
   const called = `"${friendlyName}" (${deviceId})`;
   const may = `It may do: ${scopesText(scopes)}.`;
   if (!isChanged) return `✓ ${called} was already like that. ${may} No changes were made.`;
   if (added.length === 0)
     return `✓ ${device.expiresAt === undefined ? `The trust in ${called} has no end now` : `Set the end of the trust in ${called}`}. ${may}`;
-  return `✓ ${called} may now do: ${scopesText(scopes)}.   Undo: ${here(`amesh deny ${nameForCommand(device)} ${scopeWords(added)}`)}`;
+  return `✓ ${called} may now do: ${scopesText(scopes)}.   Undo: ${here(`amesh deny ${word} ${scopeWords(added)}`)}`;
 }

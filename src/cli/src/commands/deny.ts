@@ -1,6 +1,7 @@
 import { covers, type DeviceEntry, denyScopes, lookUp } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { confirmationsOf, confirmationText } from '../allow-list/confirmations';
+import { nameAsGiven } from '../allow-list/namesakes';
 import { regainNotes } from '../allow-list/revoke-grant';
 import { readScopes, scopesText, scopeWords } from '../allow-list/scopes';
 import { DEVICE_ARG, type Result, SHARED_ARGS } from '../command-line/command';
@@ -37,6 +38,7 @@ export const deny = defineCommand({
       return { before, device: await denyScopes(draft, deviceId, scopes) };
     });
     const { before, device } = result;
+    const word = nameAsGiven(device, args.device);
     const removed = (before?.scopes ?? []).filter((scope) => !device.scopes?.includes(scope));
     const unknown = scopes.filter((scope) => !removed.some((each) => covers([scope], each)));
     const confirmations = isChanged ? await confirmationsOf(trust, head.revision) : undefined;
@@ -51,19 +53,17 @@ export const deny = defineCommand({
         ...(confirmations === undefined ? {} : { confirmations }),
       },
       notes: [
-        ...(isChanged ? [outcome(device, removed), `  ${when}`] : []),
+        ...(isChanged ? [outcome(device, word, removed), `  ${when}`] : []),
         ...(unknown.length === 0 ? [] : [notGranted(device, unknown, isChanged)]),
-        ...(device.scopes === undefined
-          ? rest(device)
-          : [`  It may still do: ${scopesText(device.scopes)}.`]),
+        ...(device.scopes === undefined ? rest(word) : [`  It may still do: ${scopesText(device.scopes)}.`]),
         ...regainNotes(device, removed, head),
       ],
     };
   },
 });
 
-function outcome(device: DeviceEntry, removed: readonly string[]): string {
-  return `✓ "${device.friendlyName}" (${device.deviceId}) may no longer do: ${scopesText(removed)}.   Undo: ${here(`amesh allow ${nameForCommand(device)} ${scopeWords(removed)}`)}`;
+function outcome(device: DeviceEntry, word: string, removed: readonly string[]): string {
+  return `✓ "${device.friendlyName}" (${device.deviceId}) may no longer do: ${scopesText(removed)}.   Undo: ${here(`amesh allow ${word} ${scopeWords(removed)}`)}`;
 }
 
 /** A scope with a typing error would otherwise look denied, while the device still has the one that was meant. */
@@ -73,9 +73,6 @@ function notGranted(device: DeviceEntry, scopes: readonly string[], isChanged: b
   return `! "${friendlyName}" (${deviceId}) did not have ${scopesText(scopes)}.${outcome}`;
 }
 
-function rest(device: DeviceEntry): string[] {
-  return [
-    '  It may still call what requires no scope.',
-    `  To end that:  ${here(`amesh revoke ${nameForCommand(device)}`)}`,
-  ];
+function rest(word: string): string[] {
+  return ['  It may still call what requires no scope.', `  To end that:  ${here(`amesh revoke ${word}`)}`];
 }

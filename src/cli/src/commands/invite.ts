@@ -1,7 +1,7 @@
 import { type ControllerPerson, type InviteOptions, inviteTarget, type Peer } from '@authmesh/sdk/admin';
 import type { DeviceEntry } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
-import { namesakesText } from '../allow-list/namesakes';
+import { nameIn, namesakesText } from '../allow-list/namesakes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
 import { loopbackNotes, openMachine, toHosts, trustAsTarget } from '../machine/machine';
@@ -15,7 +15,7 @@ import { here } from '../words/here';
 import { likelyUrl } from '../words/likely-url';
 import { inGroups, toPairingCode } from '../words/pairing-code';
 import { misleadingNote, peerName } from '../words/peer-name';
-import { nameForCommand, shellWord } from '../words/shell';
+import { shellWord } from '../words/shell';
 import { SUMMARIES } from './summaries';
 
 /** How long somebody may take to type the code on the target, in seconds. */
@@ -70,7 +70,7 @@ export const invite = defineCommand({
       return {
         json: { target },
         notes: [
-          `✓ Trusted. This machine may now call "${target.friendlyName}".   Undo: ${here(`amesh revoke ${nameForCommand(target, person.namesakes)}`)}`,
+          `✓ Trusted. This machine may now call "${target.friendlyName}".   Undo: ${here(`amesh revoke ${nameIn(await device.trust.read(), target)}`)}`,
           ...loopbackNotes(args.host ?? ''),
           ...next(target, person.named, args.yes === true && hosts === undefined),
         ],
@@ -85,8 +85,6 @@ export const invite = defineCommand({
 class AtController implements ControllerPerson {
   /** The hosts that the target reports. */
   named: readonly string[] = [];
-  /** Other devices with the name of the target. */
-  namesakes: readonly DeviceEntry[] = [];
 
   constructor(private readonly teller: Teller) {}
 
@@ -116,7 +114,6 @@ class AtController implements ControllerPerson {
   }
 
   sharesName(others: readonly DeviceEntry[]): void {
-    this.namesakes = others;
     const devices = others.map(({ deviceId }) => deviceId);
     this.teller.event({ event: 'name_shared', devices }, [`! ${namesakesText(others)}`]);
   }

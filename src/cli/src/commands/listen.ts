@@ -2,7 +2,7 @@ import { listenForController, type TargetPerson, type WrongCode } from '@authmes
 import type { DeviceEntry } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { droppedHosts, losesLocalhost } from '../allow-list/dropped-hosts';
-import { namesakesNotes, namesakesText } from '../allow-list/namesakes';
+import { nameIn, namesakesNotes, namesakesText } from '../allow-list/namesakes';
 import { endNotes, SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
 import { PROOFS_ARG, type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
@@ -20,7 +20,7 @@ import { clockText } from '../words/clock';
 import { here } from '../words/here';
 import { inGroups } from '../words/pairing-code';
 import { peerName } from '../words/peer-name';
-import { nameForCommand, shellWord } from '../words/shell';
+import { shellWord } from '../words/shell';
 import { SUMMARIES } from './summaries';
 
 const MAX_HOSTS = 32;
@@ -96,7 +96,7 @@ export const listen = defineCommand({
         json: { controller, replaced, hosts: answers },
         notes: [
           ...replaced.map(({ friendlyName }) => `✓ "${friendlyName}" may no longer call this machine.`),
-          `✓ "${controller.friendlyName}" may now call this machine.   Undo: ${here(`amesh revoke ${nameForCommand(controller, person.namesakes)}`)}`,
+          `✓ "${controller.friendlyName}" may now call this machine.   Undo: ${here(`amesh revoke ${nameIn(await device.trust.read(), controller)}`)}`,
           ...(controller.scopes === undefined ? [] : [`  It may do: ${scopesText(controller.scopes)}.`]),
           ...endNotes(controller),
           `  Accepts requests for ${hostsText(answers)}.`,
@@ -138,8 +138,6 @@ function whatToRun({ here, elsewhere }: Relays, toCommand: (relay: string) => st
 class AtTarget implements TargetPerson {
   readonly #lines = isAttended() ? undefined : new TypedLines();
   #code = '';
-  /** Other devices with the name of the controller. */
-  namesakes: readonly DeviceEntry[] = [];
 
   constructor(
     private readonly teller: Teller,
@@ -215,7 +213,6 @@ class AtTarget implements TargetPerson {
     { deviceId }: { deviceId: string },
     signal: AbortSignal,
   ): Promise<boolean> {
-    this.namesakes = others;
     if (this.#lines === undefined && !this.yes)
       return askYesNo(`${namesakesText(others)} Trust another one with this name?`, signal);
     const devices = others.map((other) => other.deviceId);

@@ -3,6 +3,7 @@ import { type Device, findIssued, type IssuedToken } from '@authmesh/sdk/admin/l
 import { isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { readDevices } from '../allow-list/devices';
+import { nameIn } from '../allow-list/namesakes';
 import { SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { CommandError, UsageError } from '../errors/errors';
@@ -13,7 +14,6 @@ import { type OutputOptions, printLines } from '../terminal/output';
 import { Teller } from '../terminal/teller';
 import { durationFlag, durationText, momentText, toSeconds, UP_TO_A_DAY } from '../words/duration';
 import { here } from '../words/here';
-import { nameForCommand } from '../words/shell';
 import { SUMMARIES } from './summaries';
 
 const MAX_TOKEN_SCOPES = 16;
@@ -116,8 +116,8 @@ async function waitFor(
     );
     if (text !== null) await takeRegistration(device, text, UNASKED);
     const key = await takenBy();
-    const { devices } = readDevices(await device.trust.read());
-    const machine = devices.find(({ publicKey }) => publicKey === key);
+    const list = await device.trust.read();
+    const machine = readDevices(list).devices.find(({ publicKey }) => publicKey === key);
     if (machine === undefined) {
       throw new CommandError(
         'token_not_taken',
@@ -127,11 +127,10 @@ async function waitFor(
       );
     }
     const { friendlyName, deviceId, hosts } = machine;
-    const namesakes = devices.filter((each) => each !== machine && each.friendlyName === friendlyName);
     return {
       json: { device: machine },
       notes: [
-        `✓ "${friendlyName}" (${deviceId}) took the token. It is called at ${hostsText(hosts)}.   Undo: ${here(`amesh revoke ${nameForCommand(machine, namesakes)}`)}`,
+        `✓ "${friendlyName}" (${deviceId}) took the token. It is called at ${hostsText(hosts)}.   Undo: ${here(`amesh revoke ${nameIn(list, machine)}`)}`,
       ],
     };
   } catch (error) {

@@ -2,11 +2,11 @@ import { cancelToken, closeGrant, findIssued } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
 import { missingError, missingNotes, readDevices } from '../allow-list/devices';
 import { findToken } from '../allow-list/find-token';
+import { nameIn } from '../allow-list/namesakes';
 import { type Result, SHARED_ARGS } from '../command-line/command';
 import { CommandError } from '../errors/errors';
 import { openMachine } from '../machine/machine';
 import { here } from '../words/here';
-import { nameForCommand } from '../words/shell';
 
 export const tokensCancel = defineCommand({
   meta: { name: 'cancel', description: 'Cancels an unused token, or closes a grant' },
@@ -31,14 +31,15 @@ export const tokensCancel = defineCommand({
     if (!('names' in token)) {
       const { takenBy, friendlyName } = findIssued(head, id) ?? token;
       if (takenBy !== null) {
-        const { devices, missing } = readDevices(await trust.read());
+        const list = await trust.read();
+        const { devices, missing } = readDevices(list);
         const machine = devices.find(({ publicKey }) => publicKey === takenBy);
         throw new CommandError(
           'token_used',
           'The token was already used.',
           machine === undefined
             ? (missingError(missing)?.message ?? 'Its machine is no longer in the list.')
-            : `To revoke its machine: ${here(`amesh revoke ${nameForCommand(machine)}`)}`,
+            : `To revoke its machine: ${here(`amesh revoke ${nameIn(list, machine)}`)}`,
         );
       }
       return {

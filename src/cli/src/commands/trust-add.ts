@@ -6,7 +6,7 @@ import {
   namesakesOf,
 } from '@authmesh/sdk/admin/list';
 import { defineCommand } from 'citty';
-import { namesakesNotes, namesakesText } from '../allow-list/namesakes';
+import { nameIn, namesakesNotes, namesakesText } from '../allow-list/namesakes';
 import { endNotes, SCOPE_ARGS, scopesOf, scopesText } from '../allow-list/scopes';
 import { PROOFS_ARG, type Result, SHARED_ARGS } from '../command-line/command';
 import { UsageError } from '../errors/errors';
@@ -20,7 +20,7 @@ import {
 } from '../machine/machine';
 import { confirm, isAttended, readText } from '../terminal/prompt';
 import { here } from '../words/here';
-import { nameForCommand, shellWord } from '../words/shell';
+import { shellWord } from '../words/shell';
 
 export const trustAdd = defineCommand({
   meta: {
@@ -86,7 +86,7 @@ export const trustAdd = defineCommand({
     return {
       json: { device, changed },
       notes: [
-        ...outcome(device, namesakes, role, changed),
+        ...outcome(device, role, changed, nameIn(await trust.read(), device)),
         ...(device.friendlyName === peer.friendlyName
           ? []
           : [`  It calls itself "${peer.friendlyName}"; in this list its name is "${device.friendlyName}".`]),
@@ -112,12 +112,7 @@ async function givenLine(line: string | undefined, role: string, host: string | 
   });
 }
 
-function outcome(
-  device: DeviceEntry,
-  namesakes: readonly DeviceEntry[],
-  role: string,
-  changed: boolean,
-): string[] {
+function outcome(device: DeviceEntry, role: string, changed: boolean, word: string): string[] {
   const called = `"${device.friendlyName}" (${device.deviceId})`;
   const may =
     role === 'controller'
@@ -125,7 +120,7 @@ function outcome(
       : `This machine may ${changed ? 'now' : 'already'} send requests to ${called}${device.hosts.length > 0 ? `, at ${device.hosts.join(', ')}` : ''}`;
   if (!changed) return [`✓ ${may}. No changes were made.`];
   const both = device.roles.length > 1 ? ' (removes both roles)' : '';
-  return [`✓ ${may}.   Undo: ${here(`amesh revoke ${nameForCommand(device, namesakes)}`)}${both}`];
+  return [`✓ ${may}.   Undo: ${here(`amesh revoke ${word}`)}${both}`];
 }
 
 function next(device: DeviceEntry, role: string, own: DeviceIdentity, hosts: readonly string[]): string[] {

@@ -7,15 +7,7 @@ export function shellWord(text: string): string {
   return /^[\w .,:@+=/-]*$/.test(text) ? `"${text}"` : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/**
- * How to name a device on a command line: by its name if that is one plain word and unique, otherwise by its ID.
- *
- * @param namesakes other devices with that name
- */
-export function nameForCommand(
-  device: { friendlyName: string; deviceId: string },
-  namesakes: readonly unknown[] = [],
-): string {
-  if (namesakes.length > 0) return device.deviceId;
+/** How to name a device on a command line if nobody else has its name: by that if it is one plain word, otherwise by its ID. */
+export function nameForCommand(device: { friendlyName: string; deviceId: string }): string {
   return /^[A-Za-z0-9][\w.-]*$/.test(device.friendlyName) ? device.friendlyName : device.deviceId;
 }
