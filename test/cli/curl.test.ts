@@ -247,6 +247,19 @@ describe('what went wrong, in words', () => {
     for (const args of [
       ['orders'],
       ['http://a:b@c/'],
+  it('--json has each Set-Cookie', async () => {
+    const cookies = ['a=1; Expires=Wed, 09 Jun 2021 10:18:14 GMT', 'b=2'];
+    const { laptop, server } = await meet((response) =>
+      response.writeHead(200, { 'set-cookie': cookies, vary: 'a, b' }).end(),
+    );
+    const { headers } = objectOf(await curl(laptop, server.origin, '--json')) as { headers: object };
+    expect(headers).toMatchObject({ 'set-cookie': cookies, vary: expect.stringContaining('a, b') });
+    const one = await meet((response) => response.writeHead(200, { 'set-cookie': 'c=3' }).end());
+    expect(objectOf(await curl(one.laptop, one.server.origin, '--json'))).toMatchObject({
+      headers: { 'set-cookie': ['c=3'] },
+    });
+  });
+
       [server.origin, '-H', 'nonsense'],
       ['-Q', server.origin],
     ])

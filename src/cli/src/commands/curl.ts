@@ -78,7 +78,7 @@ export const curl = defineCommand({
     const json = {
       url: sent.url,
       status: response.status,
-      headers: Object.fromEntries(response.headers),
+      headers: headersOf(response),
       base: sent.base,
     };
     const why =
@@ -93,6 +93,12 @@ export const curl = defineCommand({
     return { ...result, data: head, stream: body, json: { ...json, ...why } };
   },
 });
+/** The headers by name. Only cookies cannot be joined by commas, so they are a list. */
+function headersOf({ headers }: Response): Record<string, string | string[]> {
+  const cookies = headers.getSetCookie();
+  return { ...Object.fromEntries(headers), ...(cookies.length > 0 && { 'set-cookie': cookies }) };
+}
+
 
 interface Called extends Pick<HeardAnswer, 'response'> {
   readonly sent: Sent;
