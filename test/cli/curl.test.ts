@@ -1,11 +1,26 @@
-import { readFile, writeFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { execFile, execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmod,
+  link,
+  lstat,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
+import { promisify } from 'node:util';
 import { createAmesh, type VerifyOptions } from '@authmesh/sdk';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type Listening, listen } from '../support/listen';
-import { type Machine, objectOf, useMachines } from './amesh';
+import { BIN, type Machine, objectOf, useMachines } from './amesh';
 import { trust } from './examine';
 
 const createMachine = useMachines();
@@ -44,6 +59,25 @@ async function meet(
   return { prod, laptop, server, seen };
 }
 
+/** Somebody on the way to a server, who changes the last byte of a body, or leaves one out at `/cut`. */
+async function altering(port: number): Promise<Listening> {
+  const way = await listen(
+    createServer(async ({ method, url: path = '', rawHeaders: headers }, response) => {
+      const sent = request({ host: '127.0.0.1', port, method, path, headers: [...headers], setHost: false });
+      const [answer] = (await once(sent.end(), 'response')) as [IncomingMessage];
+      response.writeHead(answer.statusCode ?? 0, [...answer.rawHeaders]);
+      const body = await buffer(answer);
+      if (path === '/cut') return response.write(body.subarray(1), () => response.destroy());
+      body[body.length - 1] = 0;
+      response.end(body);
+    }),
+  );
+  servers.push(way);
+  return way;
+}
+
+const targetOf = async (machine: Machine) => (await machine.allowList()).devices[0] as never;
+
 const curl = (machine: Machine, ...args: string[]) => machine.amesh(['curl', ...args]);
 
 describe('amesh curl', () => {
@@ -80,40 +114,6 @@ describe('amesh curl', () => {
     expect(seen[1]?.headers['x-a']).toBe('hello');
   });
 
-  it('sends a file and stdin byte for byte, and writes bytes to a file', async () => {
-    const { laptop, server } = await meet((response, { body }) => response.end(body));
-    const bytes = Buffer.from([0, 255, 13, 10, 0]);
-    const [from, to] = [join(laptop.dir, '../from'), join(laptop.dir, '../to')];
-    await writeFile(from, bytes);
-    expect((await curl(laptop, server.origin, '-d', `@${from}`, '-o', to)).stdout).toBe('');
-    expect((await readFile(to)).equals(bytes)).toBe(true);
-    const ran = await laptop.amesh(['curl', server.origin, '-d', '@-'], {
-      input: 'typed\n',
-      isProcess: true,
-    });
-    expect(ran).toEqual({ code: 0, stdout: 'typed\n', stderr: '' });
-  });
-
-  it('names the file of -d that cannot be read, and sends nothing', async () => {
-    const { laptop, server, seen } = await meet();
-    const { code, stderr } = await curl(laptop, server.origin, '-d', `@${join(laptop.dir, 'none')}`);
-    expect(code).not.toBe(0);
-    expect(stderr).toMatch(
-      /^✗ The file of -d cannot be read: ENOENT.*\n {2}Check the path\.\n {2}No changes were made\.\n$/,
-    );
-    expect(seen).toEqual([]);
-  });
-
-  it('says that a request was sent whose answer cannot be written', async () => {
-    const { laptop, server, seen } = await meet();
-    const { code, stderr } = await curl(laptop, server.origin, '-o', join(laptop.dir, 'none/answer'));
-    expect(code).not.toBe(0);
-    expect(stderr).toMatch(
-      /^✗ The target responded with 200, but the response cannot be written to the file of -o: ENOENT/,
-    );
-    expect(stderr).not.toContain('No changes were made');
-    expect(seen).toHaveLength(1);
-  });
   it('takes what follows a letter as the value of that flag alone, as curl does', async () => {
     const { laptop, server, seen } = await meet();
     const to = join(laptop.dir, '../dHdata.json');
@@ -142,6 +142,88 @@ describe('amesh curl', () => {
     expect(await readFile(to, 'utf8')).toBe('{"ok":1}\n');
   });
 
+  it('sends a file and stdin byte for byte, and writes bytes to a file', async () => {
+    const { laptop, server } = await meet((response, { body }) => response.end(body));
+    const bytes = Buffer.from([0, 255, 13, 10, 0]);
+    const [from, to] = [join(laptop.dir, '../from'), join(laptop.dir, '../to')];
+    await writeFile(from, bytes);
+    expect((await curl(laptop, server.origin, '-d', `@${from}`, '-o', to)).stdout).toBe('');
+    expect((await readFile(to)).equals(bytes)).toBe(true);
+    const ran = await laptop.amesh(['curl', server.origin, '-d', '@-'], {
+      input: 'typed\n',
+      isProcess: true,
+    });
+    expect(ran).toEqual({ code: 0, stdout: 'typed\n', stderr: '' });
+  });
+
+  it('leaves the file of -o as it was if the body is not the one that was signed, or breaks off', async () => {
+    const { laptop, server } = await meet((response) => response.end('x'.repeat(200_000)));
+    const way = await altering(server.port);
+    await trust(laptop, await targetOf(laptop), 'target', [way.authority]);
+    const folder = await mkdtemp(join(tmpdir(), 'amesh-curl-'));
+    const to = join(folder, 'answer');
+    for (const path of ['/altered', '/cut']) {
+      for (const old of [undefined, 'old']) {
+        if (old !== undefined) await writeFile(to, old);
+        const ran = await curl(laptop, way.origin + path, '-o', to);
+        expect(ran.code, path).not.toBe(0);
+        expect(ran.stderr, path).not.toContain('No changes were made');
+        expect(await readdir(folder), path).toEqual(old === undefined ? [] : ['answer']);
+        if (old !== undefined) expect(await readFile(to, 'utf8'), path).toBe('old');
+        await rm(to, { force: true });
+      }
+    }
+    await rm(folder, { recursive: true });
+  });
+
+  it('writes the file of -o where it is, whatever it is', async () => {
+    const { laptop, server } = await meet();
+    const folder = await mkdtemp(join(tmpdir(), 'amesh-curl-'));
+    const at = (name: string) => join(folder, name);
+    for (const name of ['old', 'linked', 'twice']) await writeFile(at(name), 'a longer text than the answer');
+    await chmod(at('old'), 0o640);
+    await symlink('linked', at('link'));
+    await symlink('nothing', at('dangling'));
+    await link(at('twice'), at('twin'));
+    execFileSync('mkfifo', [at('pipe')]);
+    const piped = readFile(at('pipe'), 'utf8');
+    for (const name of ['new', 'old', 'link', 'dangling', 'twice', 'pipe'])
+      expect(await curl(laptop, server.origin, '-o', at(name)), name).toMatchObject({ code: 0, stderr: '' });
+    expect(await piped).toBe('{"ok":1}\n');
+    for (const name of ['new', 'old', 'linked', 'nothing', 'twice', 'twin'])
+      expect(await readFile(at(name), 'utf8'), name).toBe('{"ok":1}\n');
+    expect((await lstat(at('link'))).isSymbolicLink()).toBe(true);
+    expect((await stat(at('old'))).mode & 0o777).toBe(0o640);
+    expect((await stat(at('new'))).mode & 0o777).toBe(0o666 & ~process.umask());
+    expect(await readdir(folder)).toHaveLength(9);
+    // The shell has opened that file, so nobody may put another one in its place.
+    const words = [process.execPath, BIN, 'curl', server.origin, '-o', '/dev/stdout'];
+    const script = '(echo before; "$@") > "$0"; cat "$0"';
+    const ran = await promisify(execFile)('sh', ['-c', script, at('new'), ...words], { env: laptop.env() });
+    expect(ran.stdout).toMatch(/^(?:before\n)?\{"ok":1\}\n/);
+    await rm(folder, { recursive: true });
+  });
+
+  it('names the file of -d that cannot be read, and sends nothing', async () => {
+    const { laptop, server, seen } = await meet();
+    const { code, stderr } = await curl(laptop, server.origin, '-d', `@${join(laptop.dir, 'none')}`);
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(
+      /^✗ The file of -d cannot be read: ENOENT.*\n {2}Check the path\.\n {2}No changes were made\.\n$/,
+    );
+    expect(seen).toEqual([]);
+  });
+
+  it('says that a request was sent whose answer cannot be written', async () => {
+    const { laptop, server, seen } = await meet();
+    const { code, stderr } = await curl(laptop, server.origin, '-o', join(laptop.dir, 'none/answer'));
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(
+      /^✗ The target responded with 200, but the response cannot be written to the file of -o: ENOENT/,
+    );
+    expect(stderr).not.toContain('No changes were made');
+    expect(seen).toHaveLength(1);
+  });
 
   it('-i shows the head on stdout, and -v on stderr, with what was signed', async () => {
     const { laptop, server } = await meet();
@@ -162,6 +244,19 @@ describe('amesh curl', () => {
     const binary = await meet((response) => response.end(Buffer.from([255])));
     expect(objectOf(await curl(binary.laptop, binary.server.origin, '--json'))).toMatchObject({
       bodyBase64: '/w==',
+    });
+  });
+
+  it('--json has each Set-Cookie', async () => {
+    const cookies = ['a=1; Expires=Wed, 09 Jun 2021 10:18:14 GMT', 'b=2'];
+    const { laptop, server } = await meet((response) =>
+      response.writeHead(200, { 'set-cookie': cookies, vary: 'a, b' }).end(),
+    );
+    const { headers } = objectOf(await curl(laptop, server.origin, '--json')) as { headers: object };
+    expect(headers).toMatchObject({ 'set-cookie': cookies, vary: expect.stringContaining('a, b') });
+    const one = await meet((response) => response.writeHead(200, { 'set-cookie': 'c=3' }).end());
+    expect(objectOf(await curl(one.laptop, one.server.origin, '--json'))).toMatchObject({
+      headers: { 'set-cookie': ['c=3'] },
     });
   });
 
@@ -220,7 +315,7 @@ describe('what went wrong, in words', () => {
     const { laptop, server } = await meet(answer);
     const ran = await curl(laptop, server.origin);
     expect(ran.code).toBe(1);
-    expect(ran.stderr).toContain('! This 401 does not come from amesh, but of another login (Basic)');
+    expect(ran.stderr).toContain('! 401 is not of amesh here, but of another login (Basic)');
   });
 
   it('a host that no target has: nothing is sent', async () => {
@@ -247,19 +342,6 @@ describe('what went wrong, in words', () => {
     for (const args of [
       ['orders'],
       ['http://a:b@c/'],
-  it('--json has each Set-Cookie', async () => {
-    const cookies = ['a=1; Expires=Wed, 09 Jun 2021 10:18:14 GMT', 'b=2'];
-    const { laptop, server } = await meet((response) =>
-      response.writeHead(200, { 'set-cookie': cookies, vary: 'a, b' }).end(),
-    );
-    const { headers } = objectOf(await curl(laptop, server.origin, '--json')) as { headers: object };
-    expect(headers).toMatchObject({ 'set-cookie': cookies, vary: expect.stringContaining('a, b') });
-    const one = await meet((response) => response.writeHead(200, { 'set-cookie': 'c=3' }).end());
-    expect(objectOf(await curl(one.laptop, one.server.origin, '--json'))).toMatchObject({
-      headers: { 'set-cookie': ['c=3'] },
-    });
-  });
-
       [server.origin, '-H', 'nonsense'],
       ['-Q', server.origin],
     ])

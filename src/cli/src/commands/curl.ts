@@ -1,11 +1,10 @@
-import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { type Answers, createAmesh, type HeardAnswer, type RequestToSign } from '@authmesh/sdk';
 import { type ClientRefusal, isAmeshError } from '@authmesh/sdk/core';
 import { defineCommand } from 'citty';
 import { valuesOf } from '../command-line/arguments';
 import { type Result, SHARED_ARGS } from '../command-line/command';
+import { writeWhole } from '../curl/output-file';
 import { toRequest } from '../curl/request';
 import { headerLines, meaningOf, requestLines, type Sent, statusLine } from '../curl/words';
 import { noAnswer } from '../doctor/no-answer';
@@ -85,7 +84,7 @@ export const curl = defineCommand({
       refusal === undefined ? {} : { code: refusal.code, message: refusal.detail, hint: refusal.fix };
     const body = proven(response);
     if (args.output !== undefined) {
-      await pipeline(body, createWriteStream(args.output)).catch((error) => {
+      await writeWhole(args.output, body).catch((error) => {
         throw 'syscall' in error ? unwritten(response, error) : error;
       });
       return { ...result, data: head, json: { ...json, output: args.output, ...why } };
@@ -93,12 +92,12 @@ export const curl = defineCommand({
     return { ...result, data: head, stream: body, json: { ...json, ...why } };
   },
 });
+
 /** The headers by name. Only cookies cannot be joined by commas, so they are a list. */
 function headersOf({ headers }: Response): Record<string, string | string[]> {
   const cookies = headers.getSetCookie();
   return { ...Object.fromEntries(headers), ...(cookies.length > 0 && { 'set-cookie': cookies }) };
 }
-
 
 interface Called extends Pick<HeardAnswer, 'response'> {
   readonly sent: Sent;
