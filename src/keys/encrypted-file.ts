@@ -12,7 +12,7 @@ import { KeyFiles, lostKey } from './key-files';
 import {
   DamagedPassphraseError,
   generatedPassphrase,
-  keepPassphrase,
+  keptPassphrases,
   NEW_IDENTITY,
   NO_BACKUP,
   newPassphrase,
@@ -20,7 +20,6 @@ import {
   type Passphrase,
   suppliedBy,
   suppliedPassphrase,
-  takeKept,
 } from './passphrase';
 import { openEncryptedPem, roundsOf, toEncryptedPem } from './pkcs8';
 import { wipe } from './secrets/secret-bytes';
@@ -30,7 +29,6 @@ const HUMAN_ROUNDS = 600_000;
 export const GENERATED_ROUNDS = 2048;
 
 const files = new KeyFiles('.pem');
-const NONE = new Uint8Array();
 const LINE_FEED = Buffer.from('\n');
 
 /** The private key as an encrypted PKCS#8 file. Its passphrase is supplied by the user, or generated and stored next to it. */
@@ -60,7 +58,7 @@ export const encryptedFile: KeyBackend = Object.freeze({
       const ref = files.refOf(publicKey);
       const pem = await toEncryptedPem(privateKey, bytes, supplied ? HUMAN_ROUNDS : GENERATED_ROUNDS);
       await files.write(ref, pem, context);
-      if (supplied !== null) keepPassphrase(context, supplied);
+      if (supplied !== null) keptPassphrases.keep(context, supplied);
       return { ref, publicKey };
     } finally {
       wipe(bytes);
@@ -82,7 +80,7 @@ export const encryptedFile: KeyBackend = Object.freeze({
   },
 
   async remove(ref: string, context: KeyContext) {
-    wipe(takeKept(context)?.bytes ?? NONE);
+    keptPassphrases.forget(context);
     await files.remove(ref, context);
   },
 } satisfies KeyBackend);

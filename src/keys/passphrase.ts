@@ -9,7 +9,8 @@ import { isMissing } from '../storage/files/file-store';
 import { readRegularFile } from '../storage/files/regular-file';
 import type { KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
-import { copyOf, fromText, isBlank, readSecretFile, secretBytes, wipe } from './secrets/secret-bytes';
+import { KeptSecrets } from './secrets/kept-secrets';
+import { fromText, isBlank, readSecretFile, secretBytes, wipe } from './secrets/secret-bytes';
 
 /** A passphrase and its source. */
 export interface Passphrase {
@@ -77,23 +78,11 @@ function assertPassphrase(text: string): void {
  *   longer than 1024 bytes
  */
 export async function suppliedPassphrase(context: KeyContext): Promise<Passphrase | null> {
-  return takeKept(context) ?? readSupplied(context);
+  return keptPassphrases.take(context) ?? readSupplied(context);
 }
 
-// A context is the caller's object, and no passphrase may be in it.
-const kept = new WeakMap<KeyContext, Passphrase>();
-
-/** Keeps a copy for the next {@link suppliedPassphrase}: a key that was created is opened next, and a pipe is read only once. */
-export function keepPassphrase(context: KeyContext, { bytes, source }: Passphrase): void {
-  kept.set(context, { bytes: copyOf(bytes), source });
-}
-
-/** What {@link keepPassphrase} has kept, which is then the caller's. */
-export function takeKept(context: KeyContext): Passphrase | undefined {
-  const passphrase = kept.get(context);
-  kept.delete(context);
-  return passphrase;
-}
+/** Those of keys that were just made, for the next {@link suppliedPassphrase}. */
+export const keptPassphrases = new KeptSecrets<Passphrase>();
 
 async function readSupplied(context: KeyContext): Promise<Passphrase | null> {
   // Copied, so that the checked value is the used one.

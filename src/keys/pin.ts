@@ -2,15 +2,29 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { AmeshError } from '../core/errors/amesh-error';
 import { readPath, readVariable } from '../process/environment';
+import type { Env } from '../process/home';
 import { hideSecret, readSecret } from '../process/secrets';
 import type { KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
+import { KeptSecrets } from './secrets/kept-secrets';
 import { fromText, readSecretFile, wipe } from './secrets/secret-bytes';
 
 const CREDENTIAL = 'amesh-pin';
 
 /** The longest PIN: a TPM takes no more bytes than its SHA-256 has. */
 const MAX_BYTES = 32;
+
+/** Those of keys that were just made, for the next {@link suppliedPin}. */
+export const keptPins = new KeptSecrets<{ readonly bytes: Uint8Array }>();
+
+/**
+ * Whether a PIN is supplied in this environment. Nothing is read, since a pipe can be read only once.
+ *
+ * @throws VariableError for an obviously wrong variable, unless what takes precedence supplies the PIN
+ */
+export function isPinSupplied({ env }: Pick<KeyContext, 'env'>): boolean {
+  return sourceOf(env) !== null;
+}
 
 /**
  * The PIN of a key in hardware: the file AMESH_PIN_FILE, the systemd credential `amesh-pin`, or AMESH_PIN, in this order.
@@ -19,16 +33,28 @@ const MAX_BYTES = 32;
  * @returns 1 to 32 bytes, or none if no PIN is supplied
  * @throws VariableError for an obviously wrong variable; AmeshError `pin_required` if a file cannot be read, or is empty
  */
-export async function suppliedPin({ env }: Pick<KeyContext, 'env'>): Promise<Uint8Array> {
+export async function suppliedPin(context: KeyContext): Promise<Uint8Array> {
+  const kept = keptPins.take(context);
+  if (kept !== undefined) return kept.bytes;
+  const source = sourceOf(context.env);
+  if (source === null) return new Uint8Array();
+  if ('path' in source) return checked(await readPin(source.path, source.name));
+  hideSecret(context.env, 'AMESH_PIN');
+  return checked(fromText(source.text));
+}
+
+function sourceOf(
+  env: Env,
+): { readonly path: string; readonly name: string } | { readonly text: string } | null {
   const path = readPath(env, 'AMESH_PIN_FILE', 'wrong');
-  if (path !== undefined) return checked(await readPin(path, 'the file of AMESH_PIN_FILE'));
+  if (path !== undefined) return { path, name: 'the file of AMESH_PIN_FILE' };
   const { CREDENTIALS_DIRECTORY } = env;
-  if (CREDENTIALS_DIRECTORY && existsSync(join(CREDENTIALS_DIRECTORY, CREDENTIAL)))
-    return checked(await readPin(join(CREDENTIALS_DIRECTORY, CREDENTIAL), `the credential ${CREDENTIAL}`));
+  const credential = CREDENTIALS_DIRECTORY ? join(CREDENTIALS_DIRECTORY, CREDENTIAL) : undefined;
+  if (credential !== undefined && existsSync(credential))
+    return { path: credential, name: `the credential ${CREDENTIAL}` };
   const AMESH_PIN = readSecret(env, 'AMESH_PIN');
-  const pin = readVariable({ AMESH_PIN }, 'AMESH_PIN', 'wrong');
-  hideSecret(env, 'AMESH_PIN');
-  return checked(fromText(pin ?? ''));
+  const text = readVariable({ AMESH_PIN }, 'AMESH_PIN', 'wrong');
+  return text === undefined ? null : { text };
 }
 
 async function readPin(path: string, name: string): Promise<Uint8Array> {

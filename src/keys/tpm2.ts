@@ -6,7 +6,7 @@ import type { KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
 import { KeyFiles, lostKey } from './key-files';
 import type { KeyMethods } from './late-backend';
-import { suppliedPin } from './pin';
+import { isPinSupplied, keptPins, suppliedPin } from './pin';
 import { wipe } from './secrets/secret-bytes';
 import { parseAddress, RESOURCE_MANAGER, type TpmAddress } from './tpm2/connection';
 import { checkKey, fingerprintOf, makeKey, TpmSigner } from './tpm2/key';
@@ -25,10 +25,8 @@ const TEST_MESSAGE = new TextEncoder().encode('amesh tests a new key');
  * @see docs/keys.md
  */
 export const tpm2: KeyMethods = Object.freeze({
-  async describe({ env }: KeyContext) {
-    const pin = await suppliedPin({ env });
-    wipe(pin);
-    return pin.length > 0
+  async describe(context: KeyContext) {
+    return isPinSupplied(context)
       ? 'In the TPM of this machine: nobody can copy it. A program can use it on this machine if it knows the PIN.'
       : 'In the TPM of this machine: nobody can copy it. A program can use it on this machine if it can read the key file and use the TPM.';
   },
@@ -48,14 +46,17 @@ export const tpm2: KeyMethods = Object.freeze({
   async create(context: KeyContext) {
     const tpm = tpmOf(context.env);
     const pin = await suppliedPin(context);
-    const { key, fingerprint, publicKey } = await makeAndTest(tpm, pin)
-      .catch(async (error) => {
+    try {
+      const { key, fingerprint, publicKey } = await makeAndTest(tpm, pin).catch(async (error) => {
         throw await explain(error, tpm);
-      })
-      .finally(() => wipe(pin));
-    const ref = files.refOf(publicKey);
-    await files.write(ref, toText(key, fingerprint), context);
-    return { ref, publicKey };
+      });
+      const ref = files.refOf(publicKey);
+      await files.write(ref, toText(key, fingerprint), context);
+      if (!key.isWithoutPin) keptPins.keep(context, { bytes: pin });
+      return { ref, publicKey };
+    } finally {
+      wipe(pin);
+    }
   },
 
   async open(ref: string, context: KeyContext) {
@@ -77,6 +78,7 @@ export const tpm2: KeyMethods = Object.freeze({
   },
 
   async remove(ref: string, context: KeyContext) {
+    keptPins.forget(context);
     await files.remove(ref, context);
   },
 } satisfies KeyMethods);

@@ -178,6 +178,24 @@ describe('the key', () => {
       message: 'Not opened: AMESH_PASSPHRASE_FILE is a pipe, which can be read only once.',
     });
   });
+
+  it('stays shut where its PIN comes through a pipe, and is opened where that pipe is not for it', async () => {
+    const machine = await createMachine('prod-api');
+    const pipe = join(machine.dir, '..', 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    expect((await examine(machine, { AMESH_PIN_FILE: pipe })).of.key).toMatchObject({ state: 'ok' });
+    const identity = JSON.parse(await readFile(join(machine.dir, 'identity.json'), 'utf8'));
+    identity.key = { backend: 'tpm2', ref: 'keys/x.tss2.pem' };
+    await writeFile(join(machine.dir, 'identity.json'), JSON.stringify(identity));
+    expect((await examine(machine, { AMESH_PIN_FILE: pipe })).of.key).toMatchObject({
+      state: 'warning',
+      message: 'Not opened: AMESH_PIN_FILE is a pipe, which can be read only once.',
+    });
+    expect((await examine(machine, { AMESH_PASSPHRASE_FILE: pipe })).of.key).toMatchObject({
+      state: 'failed',
+      message: expect.stringContaining('keys/x.tss2.pem is missing'),
+    });
+  });
 });
 
 describe('files that others get at', () => {

@@ -223,6 +223,19 @@ describeWithTpm('with a TPM', () => {
     }
   });
 
+  it('reads the PIN of a new key once, so that its file may be a pipe', async () => {
+    const pipe = join(root, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const home = join(root, 'home');
+    const writing = writeFile(pipe, 'from a pipe\n');
+    const withPipe = { ...env, AMESH_PIN_FILE: pipe };
+    const { key } = await createIdentity(home, withPipe, { friendlyName: 'server', backend: 'tpm2' });
+    await writing;
+    expect(await backend.describe({ dir: home, env: withPipe }, key.ref)).toContain('knows the PIN');
+    const { signer } = await openDevice(home, { ...env, AMESH_PIN: 'from a pipe' });
+    expect(await signer.sign(MESSAGE)).toHaveLength(64);
+  });
+
   it('has its file read by openssl, and its key by tpm2-tools', async () => {
     const { ref, publicKey } = await backend.create({ dir: root, env });
 
@@ -338,9 +351,21 @@ describe('without a TPM', () => {
   ])('says that the PIN cannot be read where its file %s', async (_, bytes) => {
     if (bytes !== null) await writeFile(join(root, 'pin'), bytes);
     const env = { AMESH_PIN_FILE: join(root, 'pin') };
-    await expect(backend.describe({ dir: root, env })).rejects.toMatchObject(
+    await expect(backend.create({ dir: root, env })).rejects.toMatchObject(
       withCode('pin_required', 'The PIN cannot be read from the file of AMESH_PIN_FILE'),
     );
+  });
+
+  it('reads no PIN to describe a key, so that a pipe still has it afterwards', async () => {
+    const pipe = join(root, 'pipe');
+    execFileSync('mkfifo', [pipe]); // where reading would wait for ever, since nobody writes
+    expect(await backend.describe({ dir: root, env: { AMESH_PIN_FILE: pipe } })).toContain('knows the PIN');
+    for (const [env, name] of [
+      [{ AMESH_PIN: '' }, 'AMESH_PIN is empty'],
+      [{ AMESH_PIN_FILE: '' }, 'AMESH_PIN_FILE is empty'],
+      [{ AMESH_PIN_FILE: '~/pin' }, 'AMESH_PIN_FILE begins with ~'],
+    ] as const)
+      await expect(backend.describe({ dir: root, env })).rejects.toThrow(name);
   });
 
   it('says that nobody answers', async () => {

@@ -7,13 +7,13 @@ import {
   readIdentity,
   testKey,
 } from '@authmesh/sdk/admin/list';
-import { AmeshError, CODES, type Signer, withWorkingKey } from '@authmesh/sdk/core';
+import { type Signer, withWorkingKey } from '@authmesh/sdk/core';
 import { version } from '../../package.json';
 import { followedText, namesOf, readFollowers } from '../allow-list/followers';
 import { EXIT } from '../errors/exit-codes';
 import { here } from '../words/here';
 import { isPipe } from './files';
-import { type Finding, failed, ok, skipped, toFinding, warning } from './finding';
+import { type Finding, failed, ok, skipped, warning } from './finding';
 
 // Read at startup: root that becomes another user may not be able to later.
 const SDK_VERSION = createRequire(import.meta.url)('@authmesh/sdk/package.json').version as string;
@@ -57,17 +57,21 @@ export interface FoundKey extends Finding {
   readonly signer?: Signer;
 }
 
+/** The variables that name the file of a secret, by key backend. */
+const SECRET_FILES: Readonly<Record<string, string>> = {
+  'encrypted-file': 'AMESH_PASSPHRASE_FILE',
+  tpm2: 'AMESH_PIN_FILE',
+};
+
 /** @param identity undefined if there is none */
 export async function checkKey(dir: string, identity: DeviceIdentity | undefined): Promise<FoundKey> {
   if (identity === undefined) return skipped('There is no identity, so there is no key.');
-  const { AMESH_PASSPHRASE_FILE } = process.env;
-  if (AMESH_PASSPHRASE_FILE && (await isPipe(AMESH_PASSPHRASE_FILE))) {
-    return warning('Not opened: AMESH_PASSPHRASE_FILE is a pipe, which can be read only once.', null);
-  }
-  const context = { dir, env: process.env };
   const backend = findBackend(identity.key.backend);
-  const { available, reason, advice } = await backend.probe(context, identity.key.ref);
-  if (!available) return toFinding(new AmeshError(CODES.key_backend_unavailable, reason, advice));
+  const variable = SECRET_FILES[backend.id];
+  const path = variable && process.env[variable];
+  if (path && (await isPipe(path)))
+    return warning(`Not opened: ${variable} is a pipe, which can be read only once.`, null);
+  const context = { dir, env: process.env };
   const signer = await backend.open(identity.key.ref, context);
   if (Buffer.from(signer.publicKey).toString('base64url') !== identity.publicKey) {
     return failed('It is not the key that identity.json names.', 'Restore the right identity.json.');
