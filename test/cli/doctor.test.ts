@@ -45,7 +45,7 @@ describe('a machine with the AMESH_OWNER_KEY of another device', () => {
     expect(own?.state).toBe('ok');
     expect(others).toMatchObject({
       state: 'failed',
-      message: expect.stringContaining(`goes by the list of ${deviceId}. `),
+      message: expect.stringContaining(`uses the list of ${deviceId}. `),
       fix: expect.stringContaining('unset AMESH_OWNER_KEY'),
     });
     const alone = await examine(owner, { AMESH_OWNER_KEY: publicKey });
