@@ -279,7 +279,7 @@ describe('what went wrong, in words', () => {
     expect(ran.stderr).toContain(
       '✗ 401 unauthorized: The server did not accept the signature of this device.',
     );
-    expect(ran.stderr).toContain('On the server: amesh list');
+    expect(ran.stderr).toContain('On the target: amesh list');
   });
 
   it('a scope that is missing', async () => {

@@ -84,7 +84,7 @@ describe('a server that does not know this machine', () => {
       message: expect.stringMatching(
         /\/api\/orders: The server did not accept the signature of this device\. The request was signed for am_[\w-]{16}\.$/,
       ),
-      fix: expect.stringMatching(/^On the server: amesh list .* Here: amesh whoami\.$/),
+      fix: expect.stringMatching(/^On the target: amesh list .* Here: amesh whoami\.$/),
     });
   });
 

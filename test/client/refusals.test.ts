@@ -56,7 +56,7 @@ describe('a refusal by an amesh server', () => {
         status: 401,
         url: `${server.origin}/path`,
         detail: 'The server did not accept the signature of this device.',
-        fix: expect.stringMatching(/On the server: amesh list .* Here: amesh whoami\.$/),
+        fix: expect.stringMatching(/On the target: amesh list .* Here: amesh whoami\.$/),
       },
     ]);
     expect(JSON.stringify(told)).not.toContain('secret');
@@ -88,7 +88,7 @@ describe('a refusal by an amesh server', () => {
     expect(told).toMatchObject([
       {
         code: 'wrong_host',
-        fix: `On the server, run: amesh config hosts --add ${strict.authority}. If it has that host, a proxy sets another: see "authority" in docs/configuration.md.`,
+        fix: `On the target, run: amesh config hosts --add ${strict.authority}. If it has that host, a proxy sets another: see "authority" in docs/configuration.md.`,
       },
     ]);
   });
@@ -384,7 +384,7 @@ describe('DEBUG=amesh', () => {
       .split('\n')
       .find((text) => text.includes(` from ${strict.origin}`));
     expect(line).toBe(
-      `amesh: 421 wrong_host from ${strict.origin}/path: The server accepts no requests for this host. On the server, run: amesh config hosts --add ${strict.authority}. If it has that host, a proxy sets another: see "authority" in docs/configuration.md.`,
+      `amesh: 421 wrong_host from ${strict.origin}/path: The server accepts no requests for this host. On the target, run: amesh config hosts --add ${strict.authority}. If it has that host, a proxy sets another: see "authority" in docs/configuration.md.`,
     );
     expect(printed()).not.toContain('secret');
   });

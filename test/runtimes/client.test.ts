@@ -180,7 +180,7 @@ describe.each(runtimes)('$name $version', (runtime) => {
 
     it('and says on stderr why a server refuses, where DEBUG asks for it', () => {
       expect(run.stderr).toContain(
-        `amesh: 421 wrong_host from ${recorder.origin}/refused: The server accepts no requests for this host. On the server, run: amesh config hosts --add ${recorder.authority}`,
+        `amesh: 421 wrong_host from ${recorder.origin}/refused: The server accepts no requests for this host. On the target, run: amesh config hosts --add ${recorder.authority}`,
       );
       expect(run.stderr).not.toContain('secret');
     });

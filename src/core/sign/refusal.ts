@@ -43,11 +43,11 @@ type Text = readonly [detail: string, fix: string];
 const TEXTS: Readonly<Record<string, Text>> = {
   unauthorized: [
     'The server did not accept the signature of this device.',
-    'On the server: amesh list shows whether this device is a controller there, and its log has the precise reason. Here: amesh whoami.',
+    'On the target: amesh list shows whether this device is a controller there, and its log has the precise reason. Here: amesh whoami.',
   ],
   device_expired: [
     'The trust of the server in this device has ended.',
-    'On the server: amesh allow DEVICE --expires 90d, or a new grant.',
+    'On the target: amesh allow DEVICE --expires 90d, or a new grant.',
   ],
   delegate_not_allowed: [
     'The server accepts no delegates at this path.',
@@ -56,7 +56,7 @@ const TEXTS: Readonly<Record<string, Text>> = {
   timestamp_out_of_range: ['The clocks of the two machines differ.', 'Set both (NTP).'],
   wrong_host: [
     'The server accepts no requests for this host.',
-    'On the server, run: amesh config hosts --add {host}. If it has that host, a proxy sets another: see "authority" in docs/configuration.md.',
+    'On the target, run: amesh config hosts --add {host}. If it has that host, a proxy sets another: see "authority" in docs/configuration.md.',
   ],
 };
 

@@ -58,8 +58,8 @@ export const rotateWithdraw = defineCommand({
 /** Tells targets that a next key does not count which somebody else has made, with the key of this machine. */
 async function withdrawOther(device: Device, nextId: string, urls: readonly URL[]): Promise<Result> {
   if (!/^am_[\w-]{16}$/.test(nextId))
-    throw new UsageError('--next is an ID: am_ and 16 characters, as the log of the server says.');
-  if (urls.length === 0) throw new UsageError('Name a URL of each server that has the next key.');
+    throw new UsageError('--next is an ID: am_ and 16 characters, as the log of the target says.');
+  if (urls.length === 0) throw new UsageError('Name a URL of each target that has the next key.');
   const { identity } = device;
   const rotation = { former: identity, next: { deviceId: nextId }, targets: {} };
   const told = await tellTargets(device, rotation, 'withdraw', urls, process.env);
@@ -70,7 +70,7 @@ async function withdrawOther(device: Device, nextId: string, urls: readonly URL[
       ...toldNotes(told, 'withdraw'),
       isDone
         ? `✓ ${nextId} does not count there. Somebody else could use the key of this machine: see docs/keys.md.`
-        : `! ${nextId} may still count. On the server:  amesh revoke ${identity.deviceId}`,
+        : `! ${nextId} may still count. On the target:  amesh revoke ${identity.deviceId}`,
     ],
   };
 }

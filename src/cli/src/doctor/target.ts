@@ -38,7 +38,7 @@ export function asDevice(signer: Signer | undefined, list: PagedList | undefined
     signer: list && signer,
     targetOf: (host) => list?.targetOf(host),
     toName: ({ host }) =>
-      `${here(`amesh trust add --role target --host ${shellWord(host)} "LINE"`)}   LINE is what amesh trust export prints on that server.`,
+      `${here(`amesh trust add --role target --host ${shellWord(host)} "LINE"`)}   LINE is the line that amesh trust export prints on that target.`,
   };
 }
 
