@@ -315,7 +315,7 @@ describe('what went wrong, in words', () => {
     const { laptop, server } = await meet(answer);
     const ran = await curl(laptop, server.origin);
     expect(ran.code).toBe(1);
-    expect(ran.stderr).toContain('! 401 is not of amesh here, but of another login (Basic)');
+    expect(ran.stderr).toContain('! This 401 does not come from amesh, but from another login (Basic)');
   });
 
   it('a host that no target has: nothing is sent', async () => {

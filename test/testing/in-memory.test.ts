@@ -199,7 +199,7 @@ describe('an app in memory', () => {
     ['a promise', Promise.resolve()],
   ])('may not be %s', async (_what, app) => {
     const { asCaller, asStranger } = await createTestMesh();
-    await expect(asCaller(app as never)).rejects.toThrow('This is no app that a test can call');
+    await expect(asCaller(app as never)).rejects.toThrow('This is not an app that a test can call');
     expect(() => asStranger(app as never)).toThrow(TypeError);
   });
 

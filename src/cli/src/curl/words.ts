@@ -38,7 +38,7 @@ export function meaningOf(response: Response, refusal: ClientRefusal | undefined
   if (status === 401) {
     const login = headers.get('www-authenticate');
     return [
-      `! This 401 does not come from amesh${login === null ? '' : `, but of another login (${login})`}: the server, or something in front of it, requires other credentials.`,
+      `! This 401 does not come from amesh${login === null ? '' : `, but from another login (${login})`}: the server, or something in front of it, requires other credentials.`,
     ];
   }
   const location = headers.get('location');
