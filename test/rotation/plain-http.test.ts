@@ -1,73 +1,14 @@
-import { type Amesh, type AmeshOptions, createAmesh } from '@authmesh/sdk';
-import { openDevice, type Rotating, readRotationFile, revokeDevice, rotateKey } from '@authmesh/sdk/admin';
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { createLoopbackDispatcher, fetchWith } from '../support/dispatcher';
-import { type Listed, meet, noteOf } from './targets';
+import { createAmesh } from '@authmesh/sdk';
+import { openDevice } from '@authmesh/sdk/admin';
+import { describe, expect, it } from 'vitest';
+import { forget, type Start, useBetween } from './between';
+import { noteOf } from './targets';
 
 // What somebody between a caller and its target can do to a rotation by refusals that nobody has proven.
 
-let dispatcher: Awaited<ReturnType<typeof createLoopbackDispatcher>>;
-beforeAll(async () => {
-  dispatcher = await createLoopbackDispatcher();
-});
-afterAll(() => dispatcher.close());
-
-let close = async () => {};
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await close();
-});
+const start = useBetween();
 
 const FORGED = ['unauthorized', 'device_expired'];
-const refusal = (code: string) =>
-  new Response('{}', { status: 401, headers: { 'www-authenticate': `AuthMesh error="${code}"` } });
-
-interface Start extends Listed {
-  readonly options?: AmeshOptions;
-  /** What the folder says of the target. */
-  readonly state: 'accepted' | 'waiting';
-}
-
-/** A caller that rotates, over plain http to a name that is not loopback, with somebody in between. */
-async function start({ options, state, ...listed }: Start) {
-  const logged = vi.spyOn(console, 'warn').mockImplementation(() => {});
-  const { dir, caller, target, close: end } = await meet({ name: 'orders.example', ...listed });
-  close = end;
-  const rotating = await rotateKey(dir, {});
-  if (state === 'accepted') await target.know(rotating.identity);
-  await noteOf(dir, target, { state, isProven: true, at: 0 });
-  const between = { forges: '' };
-  const amesh: Amesh = createAmesh({
-    dir,
-    env: {},
-    onRefusal: () => {},
-    fetch: (input, init) =>
-      between.forges === ''
-        ? fetchWith(dispatcher as never)(String(input).replace('https:', 'http:'), init)
-        : Promise.resolve(refusal(between.forges)),
-    ...options,
-  });
-  const keyOf = (id: string | undefined) => (id === rotating.rotation.next.deviceId ? 'next' : 'former');
-  return {
-    dir,
-    amesh,
-    target,
-    between,
-    logged,
-    rotating,
-    /** What came, in order: the status, and which key signed it. */
-    came: () => target.received.map(({ status, signedBy }) => `${status} ${keyOf(signedBy)}`),
-    call: async (init?: RequestInit) => {
-      try {
-        return (await amesh.fetch(target.url, init)).status;
-      } catch (error) {
-        return (error as { code: string }).code;
-      }
-    },
-    stateNow: async () => (await readRotationFile(caller.store))?.targets[target.device.identity.deviceId],
-  };
-}
-
 const CALLERS: [string, Omit<Start, 'state'>][] = [
   ['a caller that asks for no proofs', { options: { answers: 'off' } }],
   ['a caller whose target can prove nothing', { proves: false }],
@@ -110,13 +51,6 @@ describe.each(CALLERS)('over plain http, a forged refusal to %s', (_who, how) =>
   });
 });
 
-/** The target has another list than the folder says. */
-const forget = ({ target, rotating }: Awaited<ReturnType<typeof start>>, which: 'former' | 'next') =>
-  target.device.trust.update(async (draft) => {
-    const { former, next } = (rotating as Rotating).rotation;
-    await revokeDevice(draft, (which === 'former' ? former : next).deviceId, 1);
-  });
-
 describe('over plain http, a caller that asks for no proofs, whose target refuses a key for certain', () => {
   const how = { options: { answers: 'off' } } as const;
 
@@ -156,7 +90,7 @@ describe('over plain http, a caller that asks for no proofs, whose target refuse
         ...how.options,
         dir: started.dir,
         env: {},
-        fetch: fetchWith(dispatcher as never),
+        fetch: started.fetch,
       });
       const { answered } = await fresh.sign({ url: target.url, method });
       await noteOf(started.dir, target, { state: 'waiting', isProven: true, at: 0 });

@@ -4,8 +4,10 @@ import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createAmesh } from '@authmesh/sdk';
 import { addDevice, createIdentity, type Device, openDevice, type ToldTarget } from '@authmesh/sdk/admin';
+import { requestOf } from '../support/rotating';
 
 /** What a target has received. */
 export interface Received {
@@ -78,6 +80,7 @@ export async function startTarget(
   const host = `${hostname}:${(server.address() as AddressInfo).port}`;
   const amesh = createAmesh({ dir, env: {}, hosts: [host], onRefusal: () => {} });
   const verify = amesh.verify();
+  let readAt = 0;
   const target: Target = {
     url: `${isTls ? 'https' : 'http'}://${host}/orders`,
     device,
@@ -87,6 +90,7 @@ export async function startTarget(
     know: async ({ deviceId, publicKey }) => {
       const peer = { deviceId, publicKey, friendlyName: 'caller', role: 'controller', hosts: [] } as const;
       await device.trust.update((draft) => addDevice(draft, peer, 0));
+      await sleep(Math.max(0, readAt + 300 - performance.now())); // the server looks at its list at most so late
     },
     close: async () => {
       server.close();
@@ -111,6 +115,9 @@ export async function startTarget(
     });
   });
   await target.know(caller.identity);
+  // On a busy machine its list may otherwise be on its way still when a test changes that.
+  await amesh.verifier({ authority: host }).verify(await requestOf(caller.signer, { authority: host }));
+  readAt = performance.now();
   const { deviceId, publicKey } = device.identity;
   await caller.trust.update((draft) =>
     addDevice(draft, { deviceId, publicKey, friendlyName: name, role: 'target', hosts: [host], proves }, 0),

@@ -71,6 +71,12 @@ export interface CalledTarget {
    */
   readonly refused?: (() => boolean) | undefined;
   /**
+   * Called when the target accepts a request, if that is proven or came over https or loopback. The target is asked for a proof.
+   *
+   * @param proof whether the target has signed that
+   */
+  readonly accepted?: ((proof: 'proven' | 'unproven') => void) | undefined;
+  /**
    * Called with the error about an answer that had to be proven and is not; or, over plain http where no proof is asked for, with a
    * response that refuses the request as one of an unknown device.
    */

@@ -120,9 +120,14 @@ export async function attemptTo(settings: Settings, { url, signal }: Outgoing, h
   const { targetId, called, target } = await untilAborted(signal, findTarget(settings, url, how));
   const needsProof = how.answers === 'required' || (target !== undefined && url.protocol !== 'https:');
   const { allowsUnprovenBody } = how;
-  const asked = needsProof || called?.rotation !== undefined ? target : undefined;
+  const asked = needsProof || isAboutKeys(called) ? target : undefined;
   const attempt: Attempt = { targetId, called, needsProof, allowsUnprovenBody, asked };
   return { attempt, target };
+}
+
+/** Whether the answer may change what this machine knows about its keys. */
+export function isAboutKeys(called: CalledTarget | undefined): boolean {
+  return called?.rotation !== undefined || called?.accepted !== undefined;
 }
 
 /** @returns the ID to name, and the target itself where it can prove its answers, and these may be asked for */
@@ -251,17 +256,20 @@ function isOfUnknown(response: Response): boolean {
   return /^(?:unauthorized|device_expired)$/.test(refusalOf(response) ?? '');
 }
 
-/** Tells the caller what a target answers about the next key. Over plain http anybody could have written that. */
+/** Tells the caller what an answer says about its keys. Over plain http anybody could have written that. */
 function tellRotation(
   { onRotation }: Settings,
   { url }: Outgoing,
   { called }: Attempt,
   response: Response,
 ): void {
-  const { deviceId: targetId, rotation } = called ?? {};
-  if (onRotation === undefined || targetId === undefined || rotation === undefined) return;
+  const head = provenHead(response);
+  if (called === undefined || !(head !== undefined || isPrivateChannel(url))) return;
+  const { deviceId: targetId, rotation, accepted } = called;
+  if (response.ok) callSafely(() => accepted?.(head === undefined ? 'unproven' : 'proven'), 'accepted');
+  if (onRotation === undefined || rotation === undefined) return;
   const answer = readRotationAnswer(response.headers.get(ROTATION_HEADER));
-  const isProven = provenHead(response)?.headers[ROTATION_HEADER] !== undefined;
+  const isProven = head?.headers[ROTATION_HEADER] !== undefined;
   if (answer === null || !(isProven || isPrivateChannel(url))) return;
   callSafely(() => onRotation({ targetId, rotation, answer, isProven }), 'onRotation');
 }

@@ -30,6 +30,8 @@ type Found = 'accepted' | 'waiting' | 'refused' | 'unknown' | undefined;
 interface Memory {
   /** When the last statement was sent to it, by `performance.now()`. */
   toldAtMs?: number | undefined;
+  /** When a request of the next key has asked for a proof that it counts, by `performance.now()`. */
+  askedAtMs?: number | undefined;
   /** What it has answered, until the folder has that. */
   learned?: Learned | undefined;
   /** The key that signs since the target refused the other one, and since when. */
@@ -98,8 +100,9 @@ export class CallerRotation {
     const used = due === undefined ? this.#keyFor(memory, told) : 'former';
     const unproven = (answer: object) => void this.#doubtful.set(answer, { target, told, used });
     const refused = () => this.#refused(target.deviceId, told, used);
+    const accepted = (proof: 'proven' | 'unproven') => this.#accepted(target.deviceId, told, proof);
     const called = { ...target, signer, refused, unproven };
-    if (used === 'next') return called;
+    if (used === 'next') return this.#isOpen(memory, told, target) ? { ...called, accepted } : called;
     return this.#byFormer(opened, target, (former) => ({ ...called, signer: former, rotation: due }));
   }
 
@@ -244,6 +247,24 @@ export class CallerRotation {
     if (isKnown || isRecent(memory.toldAtMs, TELL_EVERY_MS)) return undefined;
     memory.toldAtMs = performance.now();
     return toWithdrawal(told.statement);
+  }
+
+  /** Whether it is time to ask whether the target accepts the next key, which signs: after it has refused the former one. */
+  #isOpen(memory: Memory, told: ToldTarget, target: CalledTarget): boolean {
+    if (
+      hasSaid(latest(told, memory.learned), 'accepted', target) ||
+      isRecent(memory.askedAtMs, TELL_EVERY_MS)
+    )
+      return false;
+    memory.askedAtMs = performance.now();
+    return true;
+  }
+
+  /** Notes that the target has accepted a request that the next key has signed. */
+  #accepted(targetId: string, told: ToldTarget, proof: 'proven' | 'unproven'): void {
+    const isProven = proof === 'proven';
+    const learned: ToldTarget = { ...told, state: 'accepted', isProven, at: this.#nowSeconds() };
+    if (isNews(learned, latest(told, this.#memoryOf(targetId).learned))) this.#learn(targetId, told, learned);
   }
 
   /** @returns whether the other key signs from now on */

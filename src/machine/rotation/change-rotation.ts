@@ -75,6 +75,8 @@ export async function noteAnswers(store: FileStore, answered: Answered): Promise
   await changeRotation(store, (rotation) => {
     const changed = [...answered].filter(([targetId, told]) => {
       const known = toldOf(rotation, targetId);
+      // An answer may come after the rotation was taken back.
+      if (rotation.withdrawnAt !== undefined && told.state !== 'withdrawn') return false;
       return known?.statement === told.statement && isNews(told, known); // otherwise of another rotation
     });
     if (changed.length === 0) return undefined;

@@ -1,7 +1,7 @@
 import { type Answers, readAnswers } from '../../answers/asking';
 import { assertOptionNames } from '../../options';
 import { isRequest } from '../../wire/view';
-import { type Attempt, attemptTo, isRenewed, receive, signOnce, tellsTime } from '../exchange';
+import { type Attempt, attemptTo, isAboutKeys, isRenewed, receive, signOnce, tellsTime } from '../exchange';
 import type { Settings } from '../options';
 import { type Outgoing, toOutgoing } from '../outgoing';
 import { tellAnswer } from '../prove';
@@ -129,7 +129,7 @@ async function attemptOf(
   const how = { answers: answers ?? 'auto', allowsUnprovenBody: false };
   const { attempt, target } = await attemptTo(settings, request, how);
   if (answers !== undefined) return attempt;
-  const asked = attempt.called?.rotation === undefined ? undefined : target;
+  const asked = isAboutKeys(attempt.called) ? target : undefined;
   return { ...attempt, needsProof: false, asked };
 }
 
