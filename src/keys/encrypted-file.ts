@@ -1,4 +1,5 @@
 import type { KeyObject } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { newPrivateKey, toSigner } from '../core/crypto/node';
@@ -37,9 +38,11 @@ export const encryptedFile: KeyBackend = Object.freeze({
   isOutsideProcess: false,
   mayAskPerson: false,
 
-  async describe(context: KeyContext) {
-    const source = suppliedBy(context);
-    return source === null
+  async describe(context: KeyContext, ref?: string) {
+    const supplied = suppliedBy(context);
+    const isGenerated = ref === undefined ? supplied === null : await hasGenerated(ref, context);
+    const source = supplied ?? 'a passphrase of yours';
+    return isGenerated
       ? "Encrypted file; its passphrase was generated and is stored next to it. Anybody who can read this account's files can copy and use the key."
       : `Encrypted file, opened by ${source}, which every command and program needs. Anybody who can read the file and knows the passphrase can copy and use the key.`;
   },
@@ -85,10 +88,19 @@ export const encryptedFile: KeyBackend = Object.freeze({
   },
 } satisfies KeyBackend);
 
+/** Whether a key was made with a generated passphrase. Other programs write as few rounds, but no such file. */
+async function hasGenerated(ref: string, context: KeyContext): Promise<boolean> {
+  const rounds = roundsOf(await files.read(ref, context));
+  if (rounds === null) throw notEncrypted();
+  return rounds === GENERATED_ROUNDS && existsSync(join(context.dir, PASSPHRASE_FILE));
+}
+
+function notEncrypted(): AmeshError {
+  return lostKey('The key file is not an encrypted PKCS#8 key with PBES2.');
+}
+
 async function decrypt(pem: string, passphrase: Passphrase, context: KeyContext): Promise<KeyObject> {
-  if (roundsOf(pem) === null) {
-    throw lostKey('The key file is not an encrypted PKCS#8 key with PBES2.');
-  }
+  if (roundsOf(pem) === null) throw notEncrypted();
   let key: KeyObject;
   try {
     key = await openEncryptedPem(pem, passphrase.bytes);

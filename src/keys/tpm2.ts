@@ -25,8 +25,10 @@ const TEST_MESSAGE = new TextEncoder().encode('amesh tests a new key');
  * @see docs/keys.md
  */
 export const tpm2: KeyMethods = Object.freeze({
-  async describe(context: KeyContext) {
-    return isPinSupplied(context)
+  async describe(context: KeyContext, ref?: string) {
+    const hasPin =
+      ref === undefined ? isPinSupplied(context) : !(await readKey(ref, context)).key.isWithoutPin;
+    return hasPin
       ? 'In the TPM of this machine: nobody can copy it. A program can use it on this machine if it knows the PIN.'
       : 'In the TPM of this machine: nobody can copy it. A program can use it on this machine if it can read the key file and use the TPM.';
   },
@@ -60,9 +62,7 @@ export const tpm2: KeyMethods = Object.freeze({
   },
 
   async open(ref: string, context: KeyContext) {
-    const text = await files.read(ref, context);
-    const key = fromKeyFile(text);
-    if (key === null) throw lostKey(`The key file ${ref} is damaged.`);
+    const { key, text } = await readKey(ref, context);
     const publicKey = toPoint(key);
     const tpm = tpmOf(context.env);
     const pin = key.isWithoutPin ? new Uint8Array() : await suppliedPin(context);
@@ -82,6 +82,17 @@ export const tpm2: KeyMethods = Object.freeze({
     await files.remove(ref, context);
   },
 } satisfies KeyMethods);
+
+/** @throws AmeshError `identity_unreadable` */
+async function readKey(
+  ref: string,
+  context: KeyContext,
+): Promise<{ readonly key: KeyFile; readonly text: string }> {
+  const text = await files.read(ref, context);
+  const key = fromKeyFile(text);
+  if (key === null) throw lostKey(`The key file ${ref} is damaged.`);
+  return { key, text };
+}
 
 /**
  * The TPM that AMESH_TPM names, by default `/dev/tpmrm0`.

@@ -407,6 +407,37 @@ describe('AMESH_PASSPHRASE_FILE', () => {
   });
 });
 
+describe('what opens a key', () => {
+  it.each([{}, { AUTH_MESH_PASSPHRASE: 'another' }])(
+    'goes by the key, and not by what is set now: %j',
+    async (env) => {
+      const generated = await backend.create({ dir, env: {} });
+      expect(await backend.describe({ dir, env }, generated.ref)).toContain(
+        'generated and is stored next to it',
+      );
+      const own = await backend.create({ dir, env: { AUTH_MESH_PASSPHRASE: 'correct horse' } });
+      const text = await backend.describe({ dir, env }, own.ref);
+      const source = 'AUTH_MESH_PASSPHRASE' in env ? 'AUTH_MESH_PASSPHRASE' : 'a passphrase of yours';
+      expect(text).toContain(`Encrypted file, opened by ${source}, which every command and program needs.`);
+    },
+  );
+
+  it('is a passphrase of yours where another program has encrypted the key anew', async () => {
+    const ref = await createQuickly('mine');
+    expect(await backend.describe({ dir, env: { AUTH_MESH_PASSPHRASE: 'mine' } }, ref)).toContain(
+      'opened by AUTH_MESH_PASSPHRASE',
+    );
+  });
+
+  it('cannot be told of a file that is no key', async () => {
+    const { ref } = await backend.create({ dir, env: {} });
+    await writeFile(join(dir, ref), 'damaged');
+    await expect(backend.describe({ dir, env: {} }, ref)).rejects.toMatchObject({
+      code: 'identity_unreadable',
+    });
+  });
+});
+
 describe('a pipe', () => {
   it.each(['.passphrase', 'keys/'])('in place of %s keeps nobody waiting', async (name) => {
     const context = { dir, env: {} };

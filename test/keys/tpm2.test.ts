@@ -223,6 +223,20 @@ describeWithTpm('with a TPM', () => {
     }
   });
 
+  it('describes a key by what its file says, and not by the PIN that is set now', async () => {
+    const withoutPin = await backend.create({ dir: root, env });
+    const withPin = await backend.create({ dir: root, env: { ...env, AMESH_PIN: 'right' } });
+    for (const more of [{}, { AMESH_PIN: '9' }]) {
+      const context = { dir: root, env: { ...env, ...more } };
+      expect(await backend.describe(context, withoutPin.ref)).not.toContain('PIN');
+      expect(await backend.describe(context, withPin.ref)).toContain('if it knows the PIN');
+    }
+    await writeFile(join(root, withPin.ref), 'damaged');
+    await expect(backend.describe({ dir: root, env }, withPin.ref)).rejects.toMatchObject({
+      code: 'identity_unreadable',
+    });
+  });
+
   it('reads the PIN of a new key once, so that its file may be a pipe', async () => {
     const pipe = join(root, 'pipe');
     execFileSync('mkfifo', [pipe]);
