@@ -3,12 +3,14 @@ import { existsSync } from 'node:fs';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { newPrivateKey, toSigner } from '../core/crypto/node';
+import type { Signer } from '../core/crypto/provider';
 import { AmeshError } from '../core/errors/amesh-error';
 import { newToken } from '../storage/files/file-lock';
 import { makePrivateFolder, writePrivateFile } from '../storage/files/private-file';
 import { ReplacedFiles } from '../storage/files/replaced-files';
 import type { KeyBackend, KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
+import { notHere } from './errors/not-here';
 import { KeyFiles, lostKey } from './key-files';
 import {
   DamagedPassphraseError,
@@ -47,9 +49,14 @@ export const encryptedFile: KeyBackend = Object.freeze({
       : `Encrypted file, opened by ${source}, which every command and program needs. Anybody who can read the file and knows the passphrase can copy and use the key.`;
   },
 
-  async probe(context: KeyContext) {
+  async probe(context: KeyContext, ref?: string) {
     suppliedBy(context); // reports a wrong variable before anything is created
-    return { available: true, hardware: false };
+    try {
+      if (ref !== undefined) await openKey(ref, context);
+      return { available: true, hardware: false };
+    } catch (error) {
+      return { ...notHere(error), hardware: false };
+    }
   },
 
   async create(context: KeyContext) {
@@ -69,17 +76,7 @@ export const encryptedFile: KeyBackend = Object.freeze({
   },
 
   async open(ref: string, context: KeyContext) {
-    const pem = await files.read(ref, context);
-    const passphrase = (await suppliedPassphrase(context)) ?? (await generatedPassphrase(context));
-    if (passphrase === null)
-      throw roundsOf(pem) === GENERATED_ROUNDS
-        ? lost(context)
-        : new AmeshError(KEY_CODES.passphrase_required);
-    try {
-      return toSigner(await decrypt(pem, passphrase, context));
-    } finally {
-      wipe(passphrase.bytes);
-    }
+    return openKey(ref, context);
   },
 
   async remove(ref: string, context: KeyContext) {
@@ -87,6 +84,18 @@ export const encryptedFile: KeyBackend = Object.freeze({
     await files.remove(ref, context);
   },
 } satisfies KeyBackend);
+
+async function openKey(ref: string, context: KeyContext): Promise<Signer> {
+  const pem = await files.read(ref, context);
+  const passphrase = (await suppliedPassphrase(context)) ?? (await generatedPassphrase(context));
+  if (passphrase === null)
+    throw roundsOf(pem) === GENERATED_ROUNDS ? lost(context) : new AmeshError(KEY_CODES.passphrase_required);
+  try {
+    return toSigner(await decrypt(pem, passphrase, context));
+  } finally {
+    wipe(passphrase.bytes);
+  }
+}
 
 /** Whether a key was made with a generated passphrase. Other programs write as few rounds, but no such file. */
 async function hasGenerated(ref: string, context: KeyContext): Promise<boolean> {

@@ -1,9 +1,11 @@
 import type { KeyObject } from 'node:crypto';
 import { newPrivateKey, toSigner } from '../core/crypto/node';
-import { AmeshError, isAmeshError, partsOf } from '../core/errors/amesh-error';
+import type { Signer } from '../core/crypto/provider';
+import { AmeshError } from '../core/errors/amesh-error';
 import type { KeyContext } from './backend';
 import { GENERATED_ROUNDS } from './encrypted-file';
 import { KEY_CODES } from './errors/codes';
+import { notHere } from './errors/not-here';
 import { KeyFiles, lostKey } from './key-files';
 import { openKeychain } from './keychain/store';
 import type { KeyMethods } from './late-backend';
@@ -24,13 +26,13 @@ export const keychain: KeyMethods = Object.freeze({
     return 'Encrypted file, opened by the keychain of this user: other users and backups cannot copy the key. Any program of this user can copy and use it while the keychain is unlocked.';
   },
 
-  async probe() {
+  async probe(context: KeyContext, ref?: string) {
     try {
-      await openKeychain();
+      if (ref === undefined) await openKeychain();
+      else await openKey(ref, context);
       return { available: true, hardware: false };
     } catch (error) {
-      if (!isAmeshError(error)) throw error;
-      return { available: false, reason: error.detail, advice: partsOf(error).advice, hardware: false };
+      return { ...notHere(error), hardware: false };
     }
   },
 
@@ -52,23 +54,7 @@ export const keychain: KeyMethods = Object.freeze({
   },
 
   async open(ref: string, context: KeyContext) {
-    const pem = await files.read(ref, context);
-    const store = await openKeychain();
-    const passphrase = await store.read(ref);
-    if (passphrase === null)
-      throw new AmeshError(
-        KEY_CODES.key_lost,
-        'The keychain of this user has no passphrase for the private key: the folder comes from another user or machine, or the keychain was emptied.',
-        {
-          fix: 'Use the folder as the user who made the key, or restore the keychain. If neither is possible and you made a second key (amesh init --next), take the list over: see docs/keys.md. Otherwise create a new identity, and pair again',
-          command: KEY_CODES.key_lost.command,
-        },
-      );
-    try {
-      return toSigner(await decrypt(pem, passphrase));
-    } finally {
-      wipe(passphrase);
-    }
+    return openKey(ref, context);
   },
 
   /** Without its file a passphrase is worth nothing, so a locked keychain does not keep a key from being removed. */
@@ -79,6 +65,26 @@ export const keychain: KeyMethods = Object.freeze({
       .catch(() => {});
   },
 } satisfies KeyMethods);
+
+async function openKey(ref: string, context: KeyContext): Promise<Signer> {
+  const pem = await files.read(ref, context);
+  const store = await openKeychain();
+  const passphrase = await store.read(ref);
+  if (passphrase === null)
+    throw new AmeshError(
+      KEY_CODES.key_lost,
+      'The keychain of this user has no passphrase for the private key: the folder comes from another user or machine, or the keychain was emptied.',
+      {
+        fix: 'Use the folder as the user who made the key, or restore the keychain. If neither is possible and you made a second key (amesh init --next), take the list over: see docs/keys.md. Otherwise create a new identity, and pair again',
+        command: KEY_CODES.key_lost.command,
+      },
+    );
+  try {
+    return toSigner(await decrypt(pem, passphrase));
+  } finally {
+    wipe(passphrase);
+  }
+}
 
 async function decrypt(pem: string, passphrase: Uint8Array): Promise<KeyObject> {
   // An unencrypted key would open with any passphrase, and somebody else may have put it there.

@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Signer } from '../core/crypto/provider';
-import { AmeshError, isAmeshError, partsOf } from '../core/errors/amesh-error';
+import { AmeshError } from '../core/errors/amesh-error';
 import type { KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
+import { notHere } from './errors/not-here';
 import { KeyFiles, lostKey } from './key-files';
 import type { KeyMethods } from './late-backend';
 import { NEW_IDENTITY, NO_BACKUP } from './passphrase';
@@ -38,8 +39,7 @@ export const secureEnclave: KeyMethods = Object.freeze({
       else await openKey(ref, context);
       return { available: true, hardware: true, note: EXPERIMENTAL };
     } catch (error) {
-      if (!isAmeshError(error)) throw error;
-      return { available: false, reason: error.detail, advice: partsOf(error).advice, hardware: true };
+      return { ...notHere(error), hardware: true };
     }
   },
 

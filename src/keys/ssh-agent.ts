@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { isAmeshError, partsOf } from '../core/errors/amesh-error';
 import type { KeyContext } from './backend';
+import { notHere } from './errors/not-here';
 import { KeyFiles, lostKey } from './key-files';
 import type { KeyMethods } from './late-backend';
 import { Agent, assertOneSocket, findAgent } from './ssh-agent/agent';
@@ -42,9 +42,7 @@ export const sshAgent: KeyMethods = Object.freeze({
       const note = `Keys that amesh could use: ${namesOf(usable)}.`;
       return { available: true, hardware, note, ...(agent.place.isForwarded && { warning: FORWARDED }) };
     } catch (error) {
-      if (!isAmeshError(error)) throw error;
-      const { advice } = partsOf(error);
-      return { available: false, reason: error.detail, advice, hardware };
+      return { ...notHere(error), hardware };
     }
   },
 

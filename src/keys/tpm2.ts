@@ -1,9 +1,10 @@
 import { cryptoProvider } from '#crypto';
-import { AmeshError, partsOf } from '../core/errors/amesh-error';
+import { AmeshError } from '../core/errors/amesh-error';
 import { readVariable, VariableError } from '../process/environment';
 import type { Env } from '../process/home';
 import type { KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
+import { notHere } from './errors/not-here';
 import { KeyFiles, lostKey } from './key-files';
 import type { KeyMethods } from './late-backend';
 import { isPinSupplied, keptPins, suppliedPin } from './pin';
@@ -33,15 +34,14 @@ export const tpm2: KeyMethods = Object.freeze({
       : 'In the TPM of this machine: nobody can copy it. A program can use it on this machine if it can read the key file and use the TPM.';
   },
 
-  async probe({ env }: KeyContext) {
-    const tpm = tpmOf(env);
+  async probe(context: KeyContext, ref?: string) {
+    const tpm = tpmOf(context.env);
     try {
-      await tpm.run((connection) => makeKey(connection, new Uint8Array())); // which leaves nothing behind
+      if (ref !== undefined) await openKey(ref, context);
+      else await tpm.run((connection) => makeKey(connection, new Uint8Array())); // which leaves nothing behind
       return { available: true, hardware: true };
     } catch (error) {
-      const problem = await explain(error, tpm);
-      const { advice } = partsOf(problem);
-      return { available: false, reason: problem.detail, advice, hardware: true };
+      return { ...notHere(ref === undefined ? await explain(error, tpm) : error), hardware: true };
     }
   },
 
@@ -62,19 +62,7 @@ export const tpm2: KeyMethods = Object.freeze({
   },
 
   async open(ref: string, context: KeyContext) {
-    const { key, text } = await readKey(ref, context);
-    const publicKey = toPoint(key);
-    const tpm = tpmOf(context.env);
-    const pin = key.isWithoutPin ? new Uint8Array() : await suppliedPin(context);
-    if (!key.isWithoutPin && pin.length === 0) throw new AmeshError(KEY_CODES.pin_required);
-    const facts = { fingerprint: FINGERPRINT.exec(text)?.[1], isWithoutPin: key.isWithoutPin };
-    const explainThis = (error: unknown) => explain(error, tpm, facts);
-    try {
-      await tpm.run((connection) => checkKey(connection, key)); // now, and not at the first request
-    } catch (error) {
-      throw await explainThis(error);
-    }
-    return new TpmSigner(tpm, key, publicKey, pin, explainThis);
+    return openKey(ref, context);
   },
 
   async remove(ref: string, context: KeyContext) {
@@ -82,6 +70,23 @@ export const tpm2: KeyMethods = Object.freeze({
     await files.remove(ref, context);
   },
 } satisfies KeyMethods);
+
+async function openKey(ref: string, context: KeyContext): Promise<TpmSigner> {
+  const { key, text } = await readKey(ref, context);
+  const publicKey = toPoint(key);
+  const tpm = tpmOf(context.env);
+  const pin = key.isWithoutPin ? new Uint8Array() : await suppliedPin(context);
+  if (!key.isWithoutPin && pin.length === 0) throw new AmeshError(KEY_CODES.pin_required);
+  const facts = { fingerprint: FINGERPRINT.exec(text)?.[1], isWithoutPin: key.isWithoutPin };
+  const explainThis = (error: unknown) => explain(error, tpm, facts);
+  try {
+    await tpm.run((connection) => checkKey(connection, key)); // now, and not at the first request
+  } catch (error) {
+    wipe(pin);
+    throw await explainThis(error);
+  }
+  return new TpmSigner(tpm, key, publicKey, pin, explainThis);
+}
 
 /** @throws AmeshError `identity_unreadable` */
 async function readKey(

@@ -63,6 +63,10 @@ describeWithTpm('with a TPM', () => {
       await expect(backend.open(ref, { dir: root, env: { AMESH_TPM: other.address } })).rejects.toMatchObject(
         withCode('key_lost', 'The key belongs to another TPM'),
       );
+      expect(await backend.probe({ dir: root, env: { AMESH_TPM: other.address } }, ref)).toMatchObject({
+        available: false,
+        reason: expect.stringContaining('The key belongs to another TPM'),
+      });
     } finally {
       await other.remove();
     }

@@ -60,6 +60,7 @@ export function keyBackendContract(backend: KeyBackend, prepare: () => Promise<B
 
     it('opens a key, also after others were refused', async () => {
       signer = await backend.open(ref, context);
+      expect(await backend.probe(context, ref)).toMatchObject({ available: true });
     });
 
     it.each(providers)('signs what the $id provider verifies', async (provider) => {
@@ -104,6 +105,12 @@ export function keyBackendContract(backend: KeyBackend, prepare: () => Promise<B
     it('does not open what was removed; removing it again is no error', async () => {
       await backend.remove(ref, context);
       await expect(backend.open(ref, context)).rejects.toMatchObject({ code: 'identity_unreadable' });
+      expect(await backend.probe(context, ref)).toMatchObject({
+        available: false,
+        reason: expect.stringContaining('is missing'),
+        advice: expect.anything(),
+      });
+      expect(await backend.probe(context)).toMatchObject({ available: true });
       await backend.remove(ref, context);
     });
   });
