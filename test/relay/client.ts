@@ -1,4 +1,5 @@
 import type { LookupFunction } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   createRelay,
   type Relay,
@@ -7,6 +8,7 @@ import {
   type RelayOptions,
 } from '@authmesh/relay';
 import { WebSocket } from 'ws';
+import { SOON } from '../support/waiting';
 
 export interface TestRelay {
   readonly relay: Relay;
@@ -16,6 +18,22 @@ export interface TestRelay {
 
 /** A relay on a free loopback port. */
 export async function startRelay(options: RelayOptions = {}): Promise<TestRelay> {
+  const started = await startRelayAtOnce(options);
+  if (options.redis !== undefined) await untilReady(started.port);
+  return started;
+}
+
+/** On a busy machine a relay may listen before it has reached its Redis. */
+export async function untilReady(port: number): Promise<void> {
+  for (const endsAt = Date.now() + SOON; ; await sleep(50)) {
+    const { status } = await fetch(`http://127.0.0.1:${port}/ready`);
+    if (status === 200) return;
+    if (Date.now() > endsAt) throw new Error(`The relay was not ready within ${SOON} ms.`);
+  }
+}
+
+/** A relay that may not have reached its Redis yet. */
+export async function startRelayAtOnce(options: RelayOptions = {}): Promise<TestRelay> {
   const log: RelayLogEntry[] = [];
   const relay = createRelay({ log: (entry) => log.push(entry), ...options });
   const { port } = await relay.listen(0, '127.0.0.1');

@@ -2,6 +2,7 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { untilReady } from './client';
 
 export const BIN = new URL('../../relay/bin/amesh-relay.mjs', import.meta.url).pathname;
 
@@ -43,5 +44,6 @@ export async function startProcess(
     });
     ended.then(() => resolve(0));
   });
+  if (env.REDIS_URL !== undefined && port !== 0) await untilReady(port);
   return { child, port, log, ended };
 }

@@ -1,12 +1,11 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createRelay } from '@authmesh/relay';
 import { Redis } from 'ioredis';
 import { beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { ensureBuilt } from '../support/built';
 import { describeWithRedis, startRedis } from '../support/redis';
-import { Client, metric, startRelay, type TestRelay } from './client';
+import { Client, metric, startRelay, startRelayAtOnce, type TestRelay, untilReady } from './client';
 import { type RelayProcess, startProcess } from './process';
 
 const error = (code: string) => ({ type: 'error', code });
@@ -28,12 +27,6 @@ async function within<T>(promise: Promise<T>, ms = TEN_SECONDS): Promise<T> {
 }
 
 const readiness = async (port: number) => (await fetch(`http://127.0.0.1:${port}/ready`)).status;
-async function untilReady(port: number): Promise<void> {
-  const ready = async () => {
-    while ((await readiness(port)) !== 200) await sleep(50);
-  };
-  await within(ready());
-}
 
 async function answerTo(port: number, frame: object) {
   const client = await Client.open(port);
@@ -73,6 +66,11 @@ async function stage({ onTestFinished }: TestContext, ...args: string[]) {
       const [a, b] = await Promise.all([startRelay({ redis: url }), startRelay({ redis: url })]);
       relays.push(a, b);
       return [a, b];
+    },
+    async startOneAtOnce(url = redis.url): Promise<TestRelay> {
+      const relay = await startRelayAtOnce({ redis: url });
+      relays.push(relay);
+      return relay;
     },
     async startOneProcess(): Promise<RelayProcess> {
       const started = await startProcess(process.execPath, { REDIS_URL: redis.url });
@@ -217,9 +215,9 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
   });
 
   it('a start without Redis: not ready and unavailable, until Redis comes', async (test) => {
-    const { redis, startTwo } = await stage(test);
+    const { redis, startOneAtOnce } = await stage(test);
     await redis.stop();
-    const [a] = await startTwo();
+    const a = await startOneAtOnce();
     expect(a.log[0]).toMatchObject({ event: 'redis', outcome: 'away', reason: 'ECONNREFUSED' });
     expect(a.log.filter(({ event }) => event === 'redis')).toHaveLength(1);
     expect(await readiness(a.port)).toBe(503);
@@ -230,8 +228,8 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
   });
 
   it('a Redis that wants another password: the log says why, without it', async (test) => {
-    const { redis, startTwo } = await stage(test, '--requirepass', 'right');
-    const [a] = await startTwo(redis.url.replace('//', '//:hunter2@'));
+    const { redis, startOneAtOnce, startTwo } = await stage(test, '--requirepass', 'right');
+    const a = await startOneAtOnce(redis.url.replace('//', '//:hunter2@'));
     const [b] = await startTwo(redis.url.replace('//', '//:right@'));
     expect(a.log[0]).toMatchObject({ event: 'redis', outcome: 'away', reason: 'WRONGPASS' });
     expect(JSON.stringify(a.log)).not.toContain('hunter2');
@@ -239,8 +237,8 @@ describeWithRedis('when something fails', { concurrent: true }, () => {
   });
 
   it('a Redis that is full: not ready', async (test) => {
-    const { startTwo } = await stage(test, '--maxmemory', '1kb');
-    const [a] = await startTwo();
+    const { startOneAtOnce } = await stage(test, '--maxmemory', '1kb');
+    const a = await startOneAtOnce();
     expect(a.log[0]).toMatchObject({ event: 'redis', outcome: 'away', reason: 'OOM' });
     expect(await answerTo(a.port, { type: 'listen', v: 1 })).toEqual(error('unavailable'));
   });
