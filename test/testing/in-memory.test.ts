@@ -107,6 +107,46 @@ describe('an app in memory', () => {
     await expect.poll(() => closed).toEqual(['/slow', '/begun']);
   });
 
+  it('may be a fetch handler, which hears of that, too, and whose late response nobody reads', async () => {
+    const heard: string[] = [];
+    let answerLate = (_: Response) => {};
+    const late = new Promise<Response>((resolve) => {
+      answerLate = resolve;
+    });
+    const bodyOf = (name: string) =>
+      new ReadableStream<Uint8Array>(
+        {
+          pull: (controller) => controller.enqueue(new Uint8Array(1)),
+          cancel: () => void heard.push(name),
+        },
+        { highWaterMark: 0 },
+      );
+    const mesh = await createTestMesh();
+    const app = (request: Request) => {
+      const { pathname } = new URL(request.url);
+      request.signal.addEventListener('abort', () => heard.push(`${pathname} request`));
+      return pathname === '/slow' ? late : new Response(bodyOf(pathname));
+    };
+    const caller = await mesh.asCaller(app);
+    const before = new AbortController();
+    const slow = caller.fetch('/slow', { signal: before.signal });
+    setImmediate(() => before.abort(new Error('enough')));
+    await expect(slow).rejects.toThrow('enough');
+    answerLate(new Response(bodyOf('/late')));
+    const during = new AbortController();
+    const response = await caller.fetch('/begun', { signal: during.signal });
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    await reader.read();
+    during.abort(new Error('enough'));
+    const rest = async () => {
+      while (!(await reader.read()).done);
+    };
+    await expect(rest()).rejects.toThrow('enough');
+    await expect.poll(() => heard.sort()).toEqual(['/begun', '/begun request', '/late', '/slow request']);
+    const gone = AbortSignal.abort(new Error('before'));
+    await expect(caller.fetch('/slow', { signal: gone })).rejects.toThrow('before');
+  });
+
   it('fails as the network does if the app hangs up', async () => {
     const { caller } = await nodeApp((_req, res) => res.destroy());
     await expect(caller.fetch('/')).rejects.toThrow(new TypeError('fetch failed'));

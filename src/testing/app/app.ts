@@ -1,4 +1,5 @@
 import type { RequestListener, Server } from 'node:http';
+import { throwIfAborted, untilAborted } from '../../core/sign/abort';
 import type { AppFetch } from './app-fetch';
 
 /** What a test can call without a port. None of these has to listen. */
@@ -78,14 +79,34 @@ function kindOf(app: any): () => Promise<AppFetch> {
 function handlerOf(handler: (request: Request) => unknown): AppFetch {
   return async (url, init) => {
     const streams = init.body instanceof ReadableStream ? { duplex: 'half' } : {};
-    init.signal?.throwIfAborted();
-    const response = await handler(new Request(url, { ...init, ...streams } as RequestInit));
-    if (typeof (response as Response | undefined)?.headers?.get === 'function')
-      return withLength(response as Response);
-    throw new TypeError(
-      'The app returned no Response. A function counts as a fetch handler: for a handler of node:http, give createServer(handler).',
-    );
+    const { signal = null } = init;
+    throwIfAborted(signal);
+    const answering = toResponse(handler, new Request(url, { ...init, ...streams } as RequestInit));
+    try {
+      return endedBy(signal, await untilAborted(signal, answering));
+    } catch (error) {
+      // Nobody waits any more, but an app may still open what it streams.
+      void answering.then(({ body }) => body?.cancel(error)).catch(() => {});
+      throw error;
+    }
   };
+}
+
+async function toResponse(handler: (request: Request) => unknown, request: Request): Promise<Response> {
+  const response = await handler(request);
+  if (typeof (response as Response | undefined)?.headers?.get === 'function')
+    return withLength(response as Response);
+  throw new TypeError(
+    'The app returned no Response. A function counts as a fetch handler: for a handler of node:http, give createServer(handler).',
+  );
+}
+
+/** A response whose body breaks off once the signal is aborted, as that of a connection does. */
+function endedBy(signal: AbortSignal | null, response: Response): Response {
+  if (signal === null || response.body === null) return response;
+  const { status, statusText, headers } = response;
+  const body = response.body.pipeThrough(new TransformStream<Uint8Array, Uint8Array>(), { signal });
+  return new Response(body, { status, statusText, headers });
 }
 
 /** A server would tell the length of a short answer. By that, clients know that they may read a refusal. */
