@@ -19,7 +19,16 @@ export interface Certificate {
   readonly key: Buffer;
 }
 
-const HEADERS_MS = 15_000;
+/** How long a connection may take. */
+export interface FrontLimits {
+  /** Until it has brought the handshake, or the headers of a request, in milliseconds. HTTP/1.1 may take an eighth more. */
+  readonly headersMs: number;
+  /** Between two requests. */
+  readonly betweenMs: number;
+}
+
+/** The second is longer than what stands in front keeps an idle connection. */
+const LIMITS: FrontLimits = { headersMs: 15_000, betweenMs: 65_000 };
 /** Longer than any --timeout. */
 const IDLE_MS = 900_000;
 const MAX_CONNECTIONS = 10_000;
@@ -34,16 +43,18 @@ export class Front {
   #isEnding = false;
 
   /** @throws CommandError `file_system_error` for a certificate that is none */
-  constructor(handler: Handler, certificate?: Certificate) {
-    const server = certificate === undefined ? plainServer() : secureServer(certificate);
+  constructor(handler: Handler, certificate?: Certificate, limits = LIMITS) {
+    const server = certificate === undefined ? plainServer() : secureServer(certificate, limits);
     this.server = server;
     // Either kind has these events.
     const events = server as Server;
     events.maxConnections = MAX_CONNECTIONS;
-    events.headersTimeout = HEADERS_MS;
+    events.headersTimeout = limits.headersMs;
+    // How often it looks for those that are late; by default every 30 s.
+    Object.assign(events, { connectionsCheckingInterval: limits.headersMs / 8 });
     events.requestTimeout = 0; // of a body that may be large, and that is read for known callers only
     events.timeout = IDLE_MS;
-    events.keepAliveTimeout = 65_000; // longer than a proxy in front keeps an idle connection
+    events.keepAliveTimeout = limits.betweenMs;
     const handle = (request: IncomingMessage, response: ServerResponse, isExpecting: boolean) => {
       response.on('error', () => {}); // a client that goes away
       if (this.#isEnding) this.#lastOn(response);
@@ -72,6 +83,7 @@ export class Front {
     server.on('session', (session: Http2Session) => {
       this.#sessions.add(session);
       session.on('error', () => {});
+      endInTime(session, limits);
       session.once('close', () => this.#sessions.delete(session));
     });
   }
@@ -111,6 +123,23 @@ export class Front {
   }
 }
 
+/** Ends a session of HTTP/2 that has no request for too long, as Node does it for HTTP/1.1. A client opens another one. */
+function endInTime(session: Http2Session, { headersMs, betweenMs }: FrontLimits): void {
+  const waitFor = (ms: number) => setTimeout(() => session.destroy(), ms).unref();
+  let timer = waitFor(headersMs);
+  let open = 0;
+  // A stream of which all headers have come.
+  session.on('stream', (stream) => {
+    clearTimeout(timer);
+    open++;
+    stream.once('close', () => {
+      open--;
+      if (open === 0 && !session.destroyed) timer = waitFor(betweenMs);
+    });
+  });
+  session.once('close', () => clearTimeout(timer));
+}
+
 const EXPECTS = { nothing: false, continue: true } as const;
 
 /** A peer that is gone without a word is found out, also behind an upgrade. */
@@ -120,13 +149,14 @@ function plainServer(): Server {
   return createServer({ ...OF_CONNECTIONS, maxHeaderSize: MAX_HEADER_BYTES });
 }
 
-function secureServer({ cert, key }: Certificate): Http2SecureServer {
+function secureServer({ cert, key }: Certificate, { headersMs }: FrontLimits): Http2SecureServer {
   try {
     return createSecureServer({
       cert,
       key,
       ...OF_CONNECTIONS,
       allowHTTP1: true,
+      handshakeTimeout: headersMs,
       maxHeaderSize: MAX_HEADER_BYTES,
       settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: MAX_HEADER_BYTES },
     } as Parameters<typeof createSecureServer>[0]);

@@ -1,0 +1,83 @@
+import { once } from 'node:events';
+import { connect as connectHttp2, type ServerHttp2Stream } from 'node:http2';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { afterAll, describe, expect, it } from 'vitest';
+import { type Certificate, Front, type Handler } from '../../src/cli/src/proxy/front';
+import { createCertificate } from '../support/certificate';
+
+const { cert, key } = createCertificate('localhost');
+const CERTIFICATE = { cert: Buffer.from(cert), key: Buffer.from(key) };
+const SOON = { headersMs: 400, betweenMs: 400 };
+
+const fronts: Front[] = [];
+afterAll(() => Promise.all(fronts.splice(0).map((front) => front.end(0, Promise.resolve()))));
+
+async function start(certificate?: Certificate, limits = SOON, handle: Handler['handle'] = () => {}) {
+  const front = new Front({ handle, upgrade: async () => {} }, certificate, limits);
+  fronts.push(front);
+  front.server.listen(0, '127.0.0.1');
+  await once(front.server, 'listening');
+  return (front.server.address() as AddressInfo).port;
+}
+
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+/** A frame of HTTP/2 without flags. */
+const frame = (type: number, stream: number, payload: number[] = []) =>
+  Buffer.from([0, 0, payload.length, type, 0, 0, 0, 0, stream, ...payload]);
+const SETTINGS = frame(4, 0);
+/** `:method: GET`, and no end of the headers. */
+const HEADERS = frame(1, 1, [0x82]);
+
+const plain = (port: number) => connect(port, '127.0.0.1');
+const secure = (protocol: string) => (port: number) =>
+  connectTls({ port, host: '127.0.0.1', ca: cert, ALPNProtocols: [protocol] });
+
+describe('a connection that brings no whole request is closed', () => {
+  const CASES: Readonly<Record<string, [open: (port: number) => Socket, bytes: Buffer]>> = {
+    'nothing in HTTP/1.1': [plain, Buffer.alloc(0)],
+    'half of the headers in HTTP/1.1': [plain, Buffer.from('GET / HTTP/1.1\r\nHost: a\r\nA:')],
+    'half of the headers in HTTP/1.1 over TLS': [secure('http/1.1'), Buffer.from('GET / HTTP/1.1\r\nA:')],
+    'no handshake': [plain, Buffer.from([0x16, 3, 1])],
+    'nothing in HTTP/2': [secure('h2'), Buffer.alloc(0)],
+    'settings alone in HTTP/2': [secure('h2'), Buffer.concat([PREFACE, SETTINGS])],
+    'headers without an end in HTTP/2': [secure('h2'), Buffer.concat([PREFACE, SETTINGS, HEADERS])],
+  };
+  it.concurrent.each(Object.keys(CASES))('%s', { timeout: 20_000 }, async (name) => {
+    const [open, bytes] = CASES[name] as [(port: number) => Socket, Buffer];
+    const socket = open(await start(/in HTTP\/1\.1$/.test(name) ? undefined : CERTIFICATE));
+    socket.on('error', () => {});
+    socket.resume();
+    socket.write(bytes);
+    await once(socket, 'close');
+  });
+});
+
+it('keeps a session of HTTP/2 while a request waits, closes it some time later, and the silent ones before', async () => {
+  const waiting: ServerHttp2Stream[] = [];
+  const port = await start(CERTIFICATE, { headersMs: 1500, betweenMs: 3000 }, (_, response) => {
+    waiting.push((response as unknown as { stream: ServerHttp2Stream }).stream);
+  });
+  const open = async () => {
+    const session = connectHttp2(`https://localhost:${port}`, { ca: cert });
+    session.on('error', () => {});
+    await once(session, 'connect');
+    return session;
+  };
+  const session = await open();
+  for (let turn = 0; turn < 2; turn++) {
+    const stream = session.request({ ':path': '/' });
+    stream.resume();
+    await expect.poll(() => waiting.length).toBe(1);
+    const silent = await open();
+    await once(silent, 'close');
+    expect([session.closed, session.destroyed]).toEqual([false, false]);
+    waiting.pop()?.respond({ ':status': 200 }, { endStream: true });
+    const [headers] = await once(stream, 'response');
+    expect(headers[':status']).toBe(200);
+    if (!stream.closed) await once(stream, 'close');
+  }
+  await once(session, 'close');
+  const again = await open();
+  again.destroy();
+}, 20_000);
