@@ -142,7 +142,10 @@ export class Spool {
     const { O_CREAT, O_EXCL, O_RDWR, O_NOFOLLOW = 0 } = constants;
     try {
       const handle = await open(path, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW, 0o600);
-      await unlink(path);
+      await unlink(path).catch(async (error) => {
+        await handle.close().catch(() => {});
+        throw error;
+      });
       return handle;
     } catch (error) {
       this.#files--;
