@@ -21,12 +21,14 @@ const OTHERS = ['100000', '200000'];
 async function meet({
   listen = [],
   invite = [],
+  name = 'prod-api',
   ...options
 }: {
+  name?: string;
   listen?: string[];
   invite?: string[];
 } & Pick<CommandOptions, 'stdin' | 'isProcess'> = {}) {
-  const [prod, laptop] = await Promise.all([createMachine('prod-api'), createMachine('laptop')]);
+  const [prod, laptop] = await Promise.all([createMachine(name), createMachine('laptop')]);
   const target = new Command(prod, ['listen', '--relay', relay.url, ...listen], options);
   const code = await target.until(/(?:^|"code":")(\d{6})\b/);
   const { isProcess = false } = options;
@@ -61,6 +63,19 @@ describe.concurrent('off a terminal', () => {
     expect(target.stderr).toContain('  It may do: orders:read, reports:*, x.\n');
     expect((await prod.allowList()).devices).toMatchObject([{ scopes: ['orders:read', 'reports:*', 'x'] }]);
   });
+
+  it.concurrent.each(['מחשב', 'api של דנה 7', 'حاسوب', 'name \u{10d00}'])(
+    'a name from right to left leaves the groups of the code in their order: %s',
+    async (name) => {
+      const { target, controller, shown } = await meet({ name });
+      target.type(shown);
+      expect([await target.ended, await controller.ended]).toEqual([0, 0]);
+      const groups = `${shown.slice(0, 3)} ${shown.slice(3)}`;
+      const lines = controller.stderr.split('\n').filter((line) => line.includes(groups));
+      expect(lines).toEqual([`      ${groups}`]);
+      expect(controller.stderr).toContain(`  Type this on "${name}":\n      ${groups}\n`);
+    },
+  );
 
   it.concurrent('both codes stand alone on stdout, and stdin may stay open', async () => {
     const { prod, laptop, target, controller, code, shown } = await meet({

@@ -14,7 +14,7 @@ import { clockText } from '../words/clock';
 import { here } from '../words/here';
 import { likelyUrl } from '../words/likely-url';
 import { inGroups, toPairingCode } from '../words/pairing-code';
-import { misleadingNote, peerName } from '../words/peer-name';
+import { misleadingNote, peerName, withDigits } from '../words/peer-name';
 import { shellWord } from '../words/shell';
 import { SUMMARIES } from './summaries';
 
@@ -96,7 +96,7 @@ class AtController implements ControllerPerson {
       [
         `✓ Found ${name.shown}${toShownHosts(hosts)}`,
         ...misleadingNote(name),
-        `  Type this on ${name.shown}:   ${inGroups(verificationCode)}`,
+        ...withDigits(`Type this on ${name.shown}`, inGroups(verificationCode)),
       ],
     );
     this.teller.data(verificationCode);

@@ -30,6 +30,17 @@ export function peerName(name: string): PeerName {
   return { shown: `"${short}"`, isMisleading };
 }
 
+/** Letters that are written from right to left, and what the Unicode Bidirectional Algorithm treats like them. */
+const FROM_RIGHT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+
+/**
+ * A text, and behind it digits that somebody types or compares. A terminal would swap their groups on a line with letters from
+ * right to left (UAX #9, rule N1), so they get one of their own then.
+ */
+export function withDigits(text: string, digits: string): string[] {
+  return FROM_RIGHT.test(text) ? [`  ${text}:`, `      ${digits}`] : [`  ${text}:   ${digits}`];
+}
+
 /** A note for a name with {@link PeerName.isMisleading}. */
 export function misleadingNote(name: PeerName): string[] {
   if (!name.isMisleading) return [];
