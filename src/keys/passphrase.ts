@@ -10,7 +10,16 @@ import { readRegularFile } from '../storage/files/regular-file';
 import type { KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
 import { KeptSecrets } from './secrets/kept-secrets';
-import { fromText, isBlank, readSecretFile, secretBytes, wipe } from './secrets/secret-bytes';
+import {
+  credentialIn,
+  fileOf,
+  fromText,
+  isBlank,
+  readSecretFile,
+  type SecretFile,
+  secretBytes,
+  wipe,
+} from './secrets/secret-bytes';
 
 /** A passphrase and its source. */
 export interface Passphrase {
@@ -97,13 +106,9 @@ async function readSupplied(context: KeyContext): Promise<Passphrase | null> {
       hideSecret(context.env, source);
       return { bytes: checked(fromText(env.AUTH_MESH_PASSPHRASE as string)), source };
     case 'AMESH_PASSPHRASE_FILE':
-      return readPassphrase(env.AMESH_PASSPHRASE_FILE as string, 'the file of AMESH_PASSPHRASE_FILE', source);
+      return readPassphrase(fileOf(source, env.AMESH_PASSPHRASE_FILE as string), source);
     default:
-      return readPassphrase(
-        join(env.CREDENTIALS_DIRECTORY as string, CREDENTIAL),
-        `the credential ${CREDENTIAL}`,
-        source,
-      );
+      return readPassphrase(credentialIn(env.CREDENTIALS_DIRECTORY as string, CREDENTIAL), source);
   }
 }
 
@@ -153,26 +158,31 @@ export function newPassphrase(): Passphrase {
   return { bytes, source: 'generated' };
 }
 
-async function readPassphrase(path: string, name: string, source: Passphrase['source']): Promise<Passphrase> {
-  const bytes = await readSecretFile(path, MAX_BYTES).catch(() => {
-    throw unreadable(name);
+async function readPassphrase(file: SecretFile, source: Passphrase['source']): Promise<Passphrase> {
+  const bytes = await readSecretFile(file.path, MAX_BYTES).catch(() => {
+    throw unreadable(file);
   });
-  if (isBlank(bytes)) throw unreadable(name, 'it is empty, or blank'); // nobody chooses white space
-  return { bytes: checked(bytes), source };
+  if (isBlank(bytes)) throw unreadable(file, 'it is empty, or blank'); // nobody chooses white space
+  return { bytes: checked(bytes, file.fix), source };
 }
 
-function checked(bytes: Uint8Array): Uint8Array {
+/** @param fix for a passphrase of a file */
+function checked(
+  bytes: Uint8Array,
+  fix = 'Set a shorter one in AUTH_MESH_PASSPHRASE or AMESH_PASSPHRASE_FILE.',
+): Uint8Array {
   if (bytes.length <= MAX_BYTES) return bytes;
   wipe(bytes);
   throw new AmeshError(KEY_CODES.passphrase_required, `The passphrase is longer than ${MAX_BYTES} bytes.`, {
-    fix: 'Set a shorter one in AUTH_MESH_PASSPHRASE or AMESH_PASSPHRASE_FILE.',
+    fix,
   });
 }
 
-function unreadable(name: string, why?: string): AmeshError {
+function unreadable({ name, fix }: SecretFile, why?: string): AmeshError {
   const reason = why === undefined ? '' : `: ${why}`;
   return new AmeshError(
     KEY_CODES.passphrase_required,
     `The passphrase cannot be read from ${name}${reason}.`,
+    { fix },
   );
 }

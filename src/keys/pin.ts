@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { AmeshError } from '../core/errors/amesh-error';
 import { readPath, readVariable } from '../process/environment';
 import type { Env } from '../process/home';
@@ -7,7 +6,14 @@ import { hideSecret, readSecret } from '../process/secrets';
 import type { KeyContext } from './backend';
 import { KEY_CODES } from './errors/codes';
 import { KeptSecrets } from './secrets/kept-secrets';
-import { fromText, readSecretFile, wipe } from './secrets/secret-bytes';
+import {
+  credentialIn,
+  fileOf,
+  fromText,
+  readSecretFile,
+  type SecretFile,
+  wipe,
+} from './secrets/secret-bytes';
 
 const CREDENTIAL = 'amesh-pin';
 
@@ -38,39 +44,40 @@ export async function suppliedPin(context: KeyContext): Promise<Uint8Array> {
   if (kept !== undefined) return kept.bytes;
   const source = sourceOf(context.env);
   if (source === null) return new Uint8Array();
-  if ('path' in source) return checked(await readPin(source.path, source.name));
+  if ('path' in source) return checked(await readPin(source), source.fix);
   hideSecret(context.env, 'AMESH_PIN');
   return checked(fromText(source.text));
 }
 
-function sourceOf(
-  env: Env,
-): { readonly path: string; readonly name: string } | { readonly text: string } | null {
+function sourceOf(env: Env): SecretFile | { readonly text: string } | null {
   const path = readPath(env, 'AMESH_PIN_FILE', 'wrong');
-  if (path !== undefined) return { path, name: 'the file of AMESH_PIN_FILE' };
+  if (path !== undefined) return fileOf('AMESH_PIN_FILE', path);
   const { CREDENTIALS_DIRECTORY } = env;
-  const credential = CREDENTIALS_DIRECTORY ? join(CREDENTIALS_DIRECTORY, CREDENTIAL) : undefined;
-  if (credential !== undefined && existsSync(credential))
-    return { path: credential, name: `the credential ${CREDENTIAL}` };
+  const credential = CREDENTIALS_DIRECTORY ? credentialIn(CREDENTIALS_DIRECTORY, CREDENTIAL) : undefined;
+  if (credential !== undefined && existsSync(credential.path)) return credential;
   const AMESH_PIN = readSecret(env, 'AMESH_PIN');
   const text = readVariable({ AMESH_PIN }, 'AMESH_PIN', 'wrong');
   return text === undefined ? null : { text };
 }
 
-async function readPin(path: string, name: string): Promise<Uint8Array> {
+async function readPin({ path, name, fix }: SecretFile): Promise<Uint8Array> {
   const pin = await readSecretFile(path, MAX_BYTES).catch(() => null);
-  if (pin === null) throw new AmeshError(KEY_CODES.pin_required, `The PIN cannot be read from ${name}.`);
+  if (pin === null)
+    throw new AmeshError(KEY_CODES.pin_required, `The PIN cannot be read from ${name}.`, { fix });
   if (pin.length > 0) return pin;
-  throw new AmeshError(KEY_CODES.pin_required, `The PIN cannot be read from ${name}: it is empty.`);
+  throw new AmeshError(KEY_CODES.pin_required, `The PIN cannot be read from ${name}: it is empty.`, { fix });
 }
 
-function checked(pin: Uint8Array): Uint8Array {
+/** @param fix for a PIN of a file */
+function checked(pin: Uint8Array, fix?: string): Uint8Array {
   if (pin.length <= MAX_BYTES && pin.at(-1) !== 0) return pin;
   const isTooLong = pin.length > MAX_BYTES;
   wipe(pin);
   throw isTooLong
     ? new AmeshError(KEY_CODES.pin_wrong, `A PIN has at most ${MAX_BYTES} bytes.`, {
-        fix: 'Use a shorter one.',
+        fix: fix ?? 'Use a shorter one.',
       })
-    : new AmeshError(KEY_CODES.pin_wrong, 'A PIN does not end with a zero byte, which hardware ignores.');
+    : new AmeshError(KEY_CODES.pin_wrong, 'A PIN does not end with a zero byte, which hardware ignores.', {
+        fix,
+      });
 }

@@ -215,8 +215,14 @@ describe('the passphrase', () => {
       await expect(backend.create({ dir, env })).rejects.toMatchObject({
         code: 'passphrase_required',
         message: expect.stringContaining('cannot be read from the file of AMESH_PASSPHRASE_FILE'),
+        fix: 'Correct that file, or unset AMESH_PASSPHRASE_FILE.',
       });
     }
+    await writeFile(join(root, 'amesh-passphrase'), '\n');
+    await expect(backend.create({ dir, env: { CREDENTIALS_DIRECTORY: root } })).rejects.toMatchObject({
+      code: 'passphrase_required',
+      fix: 'Correct the credential amesh-passphrase, or remove it.',
+    });
     await expect(readdir(dir)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 

@@ -363,15 +363,26 @@ describe('without a TPM', () => {
   });
 
   it.each([
-    ['is not UTF-8', Buffer.from([0xff, 0xfe])],
-    ['is empty', Buffer.from('\n')],
-    ['is absent', null],
-  ])('says that the PIN cannot be read where its file %s', async (_, bytes) => {
-    if (bytes !== null) await writeFile(join(root, 'pin'), bytes);
-    const env = { AMESH_PIN_FILE: join(root, 'pin') };
-    await expect(backend.create({ dir: root, env })).rejects.toMatchObject(
-      withCode('pin_required', 'The PIN cannot be read from the file of AMESH_PIN_FILE'),
-    );
+    ['is not UTF-8', Buffer.from([0xff, 0xfe]), 'pin_required'],
+    ['is empty', Buffer.from('\n'), 'pin_required'],
+    ['is absent', null, 'pin_required'],
+    ['is too long', Buffer.alloc(33, 'x'), 'pin_wrong'],
+    ['ends with a zero byte', Buffer.from('x\0'), 'pin_wrong'],
+  ])('says what to correct where the file with the PIN %s', async (_, bytes, code) => {
+    if (bytes !== null) await writeFile(join(root, 'amesh-pin'), bytes);
+    const create = (env: Env) =>
+      backend.create({ dir: root, env: { ...env, AMESH_PIN: 'which is not used' } });
+    await expect(create({ AMESH_PIN_FILE: join(root, 'amesh-pin') })).rejects.toMatchObject({
+      code,
+      detail: expect.stringMatching(/from the file of AMESH_PIN_FILE|^A PIN /),
+      fix: 'Correct that file, or unset AMESH_PIN_FILE.',
+    });
+    if (bytes === null) return; // then there is no credential
+    await expect(create({ CREDENTIALS_DIRECTORY: root })).rejects.toMatchObject({
+      code,
+      detail: expect.stringMatching(/from the credential amesh-pin|^A PIN /),
+      fix: 'Correct the credential amesh-pin, or remove it.',
+    });
   });
 
   it('reads no PIN to describe a key, so that a pipe still has it afterwards', async () => {

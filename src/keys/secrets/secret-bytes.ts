@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { open } from 'node:fs/promises';
+import { join } from 'node:path';
 
 const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
@@ -47,6 +48,32 @@ async function fill(bytes: Buffer, path: string): Promise<number> {
 function withoutLineEnd(bytes: Uint8Array, length: number): number {
   if (bytes[length - 1] !== LINE_FEED) return length;
   return bytes[length - 2] === CARRIAGE_RETURN ? length - 2 : length - 1;
+}
+
+/** Where a secret comes from, as messages name it. */
+export interface SecretFile {
+  readonly path: string;
+  readonly name: string;
+  /** What to do about a wrong one: another variable does not help, since the file takes precedence. */
+  readonly fix: string;
+}
+
+/** The file that a variable names. */
+export function fileOf(variable: string, path: string): SecretFile {
+  return {
+    path,
+    name: `the file of ${variable}`,
+    fix: `Correct that file, or unset ${variable}.`,
+  };
+}
+
+/** A credential of systemd. */
+export function credentialIn(folder: string, credential: string): SecretFile {
+  return {
+    path: join(folder, credential),
+    name: `the credential ${credential}`,
+    fix: `Correct the credential ${credential}, or remove it.`,
+  };
 }
 
 /** Whether a secret is empty, or only white space. */
