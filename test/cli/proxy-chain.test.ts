@@ -55,6 +55,10 @@ const ROUTES: Readonly<Record<string, (request: IncomingMessage, response: Serve
       'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
     );
   },
+  '/line': (request, response) => {
+    const line = decodeURIComponent(request.url?.split('?')[1] ?? '');
+    response.socket?.end(`HTTP/1.1 200 OK\r\n${line}\r\nContent-Length: 2\r\n\r\n{}`);
+  },
   '/elsewhere': (_, response) => {
     response.writeHead(302, { location: 'http://other.example/new', 'content-length': 0 }).end();
   },
@@ -451,6 +455,71 @@ describe('an end in the middle', () => {
     sent.destroy();
     await gone;
   });
+});
+
+describe('a header line without a value', () => {
+  const NONE = ['Content-Encoding:', 'Content-Encoding: ,', 'Content-Encoding: identity, Identity,'];
+  const others = ['Content-Type', 'ETag', 'Link', 'Set-Cookie', 'Content-Range', 'Age', 'X-Own'];
+  const ofOneConnection = ['Trailer', 'Keep-Alive', 'Upgrade', 'TE', 'Proxy-Connection'];
+  /** Through the proxy that has answers proven, as it would be on the wire. */
+  const sent = async (lines: readonly string[], target = '/', bytes = '') => {
+    const client = await RawClient.connect(outward.port);
+    const own = bytes === '' ? [] : [`Content-Length: ${bytes.length}`];
+    const method = bytes === '' ? 'GET' : 'POST';
+    client.write(
+      head(`${method} ${target} HTTP/1.1`, [`Host: 127.0.0.1:${outward.port}`, ...lines, ...own]),
+      bytes,
+    );
+    const answer = await client.response();
+    client.destroy();
+    return answer;
+  };
+
+  it.each([...NONE, ...others.map((name) => `${name}:`)])('of an answer goes on: %s', async (line) => {
+    const { status, headers, body } = await sent([], `/line?${encodeURIComponent(line)}`);
+    expect([status, String(body)]).toEqual([200, '{}']);
+    const [name = '', value = ''] = line.split(': ');
+    expect(headers[name.toLowerCase().replace(':', '')]).toBe(value.trim());
+  });
+
+  it.each(ofOneConnection)('of an answer, and of its connection alone, stays behind: %s', async (name) => {
+    const { status, body } = await sent([], `/line?${name}:`);
+    expect([status, String(body)]).toEqual([200, '{}']);
+  });
+
+  it('of an answer adds nothing to the Vary of verify()', async () => {
+    const { status, headers } = await sent([], '/line?Vary:');
+    expect([status, headers.vary]).toEqual([200, 'Authorization, Signature-Input']);
+  });
+
+  it('of an answer that leaves its end open is 502', async () => {
+    for (const line of ['Content-Length:', 'Transfer-Encoding:'])
+      expect((await sent([], `/line?${line}`)).status).toBe(502);
+  });
+
+  it.each(['Content-Encoding', 'Content-Type', 'Cookie', 'Authorization', 'X-Own'])(
+    'of a request goes on: %s',
+    async (name) => {
+      for (const bytes of ['', 'x']) expect((await sent([`${name}:`], '/', bytes)).status).toBe(200);
+      expect(backend.seen.map((seen) => linesOf(seen, name))).toEqual([[''], ['']]);
+    },
+  );
+
+  it.each([...ofOneConnection, 'Connection'])(
+    'of a request, and of its connection alone, stays behind: %s',
+    async (name) => {
+      for (const bytes of ['', 'x']) expect((await sent([`${name}:`], '/', bytes)).status).toBe(200);
+      expect(backend.seen.flatMap((seen) => linesOf(seen, name))).not.toContain('');
+    },
+  );
+
+  it.each(['Content-Length', 'Transfer-Encoding'])(
+    'of a request that leaves its end open is 400: %s',
+    async (name) => {
+      for (const bytes of ['', 'x']) expect((await sent([`${name}:`], '/', bytes)).status).toBe(400);
+      expect(backend.seen).toEqual([]);
+    },
+  );
 });
 
 describe('what a program must not do with the key of this machine', () => {

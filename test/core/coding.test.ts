@@ -8,7 +8,12 @@ it.each([
   ['', false],
   ['identity', false],
   ['Identity', false],
+  [',', false],
+  [' identity ,, Identity,', false],
   ['gzip', true],
+  [', gzip', true],
+  ['identityidentity', true],
+  ['identity identity', true],
   ['identity, gzip', true],
   ['identity-2', true],
 ])('a Content-Encoding of %j changes the bytes: %s', (coding, expected) => {

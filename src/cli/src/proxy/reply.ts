@@ -223,7 +223,10 @@ function pass(body: Readable, response: ProxyResponse, lengthBytes?: number): vo
 /** `verify()` has said that the answer depends on the signature; so may the server, on something else. */
 function addVary(response: ProxyResponse, value: string | string[]): void {
   const before = response.getHeader('vary');
-  const names = [before ?? [], value].flat().map(String);
+  const names = [before ?? [], value]
+    .flat()
+    .map(String)
+    .filter((name) => name !== '');
   response.setHeader('vary', names.join(', '));
 }
 

@@ -124,8 +124,8 @@ function toResponse(
   );
   let body: ReadableStream<Uint8Array> | null = null;
   if (upgraded === undefined && !isHead && ![204, 205, 304].includes(status)) {
-    const coding = headers.get('content-encoding')?.trim().toLowerCase() ?? 'identity';
-    const isDecoded = isProving && coding !== 'identity';
+    const coding = codingOf(headers);
+    const isDecoded = isProving && coding !== '';
     if (call !== undefined) call.isUntouched = !isProving && !MAY_REFUSE.has(status);
     if (isDecoded) {
       headers.delete('content-encoding');
@@ -137,6 +137,12 @@ function toResponse(
   const response = new Response(body, { status: upgraded === undefined ? status : 200, headers });
   Object.defineProperty(response, 'url', { configurable: true, value: url.href });
   return response;
+}
+
+/** The codings of a body, in lower case; empty if it is as it was. A list may have empty members (RFC 9110 section 5.6.1). */
+function codingOf(headers: Headers): string {
+  const names = (headers.get('content-encoding') ?? '').split(',').map((name) => name.trim().toLowerCase());
+  return names.filter((name) => name !== '' && name !== 'identity').join(', ');
 }
 
 function decoded(incoming: IncomingMessage, coding: string): Readable {
