@@ -7,7 +7,7 @@ import { fromBase64Url } from '../core/encoding';
 import { AmeshError } from '../core/errors/amesh-error';
 import { createPreparer, type PreparedRequest } from '../core/sign/client';
 import { type ClientOptions, readOptions } from '../core/sign/options';
-import { releasing } from '../core/sign/outgoing';
+import { releasing } from '../core/sign/outgoing/outgoing';
 import { refusalOf } from '../core/sign/refusal';
 import {
   type HeardAnswer,

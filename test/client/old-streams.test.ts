@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import FormDataOfPackage from 'form-data';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { toBodyStream } from '../../src/core/sign/body';
+import { toBodyStream } from '../../src/core/sign/outgoing/body';
 import { type Listening, listen } from '../support/listen';
 import { usePair } from '../support/use-pair';
 import { digestOf } from '../support/verdict';

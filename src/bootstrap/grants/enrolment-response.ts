@@ -1,5 +1,5 @@
 import { AmeshError, isAmeshError } from '../../core/errors/amesh-error';
-import { toBodyStream } from '../../core/sign/body';
+import { toBodyStream } from '../../core/sign/outgoing/body';
 import { isLate } from '../../core/sign/prove';
 import { refusalOf } from '../../core/sign/refusal';
 import { collect } from '../../core/wire/view';

@@ -2,12 +2,13 @@ import { type AmeshFetchInit, type AnswerOptions, readAnswerOptions } from '../a
 import { provenHead } from '../answers/proven-by';
 import { RedirectRefusedError } from '../errors/amesh-error';
 import { isSafe } from '../wire/line';
-import { resendOf, sendInstead, sendSigned } from './exchange';
+import { resendOf, sendInstead } from './exchange';
 import { type ClientOptions, readOptions, type Settings } from './options';
-import { type Outgoing, releasing, toOutgoing } from './outgoing';
+import { type Outgoing, releasing, toOutgoing } from './outgoing/outgoing';
 import { tellAnswer } from './prove';
 import { followRedirect, isRedirect } from './redirect';
 import { discard, send } from './send';
+import { sendSigned } from './send-signed';
 
 /** Signs and sends requests. */
 export interface Client {

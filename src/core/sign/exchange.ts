@@ -1,45 +1,18 @@
 import { answerNonce } from '../answers/answer';
-import {
-  type AnswerOptions,
-  type CalledTarget,
-  cannotProve,
-  type ProvingTarget,
-  provingTarget,
-} from '../answers/asking';
+import type { AnswerOptions } from '../answers/asking';
 import { provenHead } from '../answers/proven-by';
-import type { RequestSigner, Signer } from '../crypto/provider';
-import { toBase64Url } from '../encoding';
+import type { RequestSigner } from '../crypto/provider';
 import { callSafely } from '../errors/call-safely';
 import { ROTATION_HEADER, readRotationAnswer } from '../rotation/field';
 import { normalizeAuthority } from '../wire/authority';
 import { isPrivateChannel } from '../wire/private-channel';
-import { waitAtMost } from '../within';
-import { throwIfAborted, untilAborted } from './abort';
 import { noteAnswer } from './answered';
+import { type Attempt, attemptTo, type Signed, signOnce } from './attempt';
 import type { Settings } from './options';
-import { type Outgoing, toView } from './outgoing';
-import { isLate, proven, stopwatch } from './prove';
+import type { Outgoing } from './outgoing/outgoing';
+import { proven } from './prove';
 import { refusalOf } from './refusal';
-import { discard, send, withoutRepeat } from './send';
-import { signParts } from './sign-request';
-
-/** How to send a request once. */
-export interface Attempt {
-  /** The device ID to name. */
-  readonly targetId: string | undefined;
-  /** The target that has it, if more is known. */
-  readonly called: CalledTarget | undefined;
-  /** The target to ask for a proof, if one is asked for. */
-  readonly asked: ProvingTarget | undefined;
-  /** Whether an answer that is not proven is an error. */
-  readonly needsProof: boolean;
-  readonly allowsUnprovenBody: boolean;
-  /** A correction of the clock that was just found. */
-  readonly offsetMs?: number;
-}
-
-/** How long a response waits for another working key: a device key may wait for a person. */
-const RENEWAL_MS = 2000;
+import { send, withoutRepeat } from './send';
 
 /** A response, and what follows from it. */
 export interface Sent {
@@ -48,127 +21,9 @@ export interface Sent {
   readonly renewing?: Promise<void> | undefined;
 }
 
-/** Sends a request, and once more with another working key if the server refused the first one. */
-export async function sendSigned(
-  settings: Settings,
-  request: Outgoing,
-  how: AnswerOptions,
-): Promise<Response> {
-  const { response, renewing } = await sendInTime(settings, request, how);
-  if (request.stream !== null || !(await isRenewed(request, renewing))) return response;
-  await discard(response);
-  return (await sendInTime(settings, request, how)).response;
-}
-
-/**
- * Whether there is another working key now, with which to send a request again. Over http somebody in between may have answered a
- * request that the server carries out.
- */
-export async function isRenewed({ url, signal }: Outgoing, renewing: Sent['renewing']): Promise<boolean> {
-  if (renewing === undefined || !isPrivateChannel(url)) return false;
-  let isDone = false;
-  const renewed = renewing.then(() => {
-    isDone = true;
-  });
-  await untilAborted(signal, waitAtMost(RENEWAL_MS, renewed));
-  return isDone;
-}
-
-/**
- * Sends a request, and once more with a corrected clock if the server refused its time. If nothing proves that refusal, but the
- * target can, it is asked for a proof before.
- */
-async function sendInTime(settings: Settings, request: Outgoing, how: AnswerOptions): Promise<Sent> {
-  const { clocks } = settings;
-  const { url, stream } = request;
-  const { attempt, target } = await attemptTo(settings, request, how);
-  const { needsProof } = attempt;
-  let sent = await sendOnce(settings, request, attempt);
-  if (
-    isLate(sent.response) &&
-    !needsProof &&
-    target !== undefined &&
-    stream === null &&
-    isPrivateChannel(url)
-  ) {
-    await discard(sent.response);
-    sent = await sendOnce(settings, request, { ...attempt, asked: target });
-  }
-  const { response } = sent;
-  if (!tellsTime(settings, url, response)) return sent;
-  let offsetMs: number;
-  try {
-    offsetMs = clocks.correct(url, response);
-  } catch (error) {
-    await discard(response);
-    throw error;
-  }
-  if (stream !== null) return sent; // cannot be sent again, but later requests have the right time
-  await discard(response);
-  return sendOnce(settings, request, { ...attempt, offsetMs });
-}
-
-/** Whether a response has refused the time of its request, and may be believed. */
-export function tellsTime({ clocks }: Settings, url: URL, response: Response): boolean {
-  if (isLate(response) && clocks.mayCorrect(url, response)) return true;
-  clocks.confirm(url, response);
-  return false;
-}
-
-/** @returns how to send a request, and the target where it can prove its answers, and these may be asked for */
-export async function attemptTo(settings: Settings, { url, signal }: Outgoing, how: AnswerOptions) {
-  const { targetId, called, target } = await untilAborted(signal, findTarget(settings, url, how));
-  const needsProof = how.answers === 'required' || (target !== undefined && url.protocol !== 'https:');
-  const { allowsUnprovenBody } = how;
-  const asked = needsProof || isAboutKeys(called) ? target : undefined;
-  const attempt: Attempt = { targetId, called, needsProof, allowsUnprovenBody, asked };
-  return { attempt, target };
-}
-
-/** Whether the answer may change what this machine knows about its keys. */
-export function isAboutKeys(called: CalledTarget | undefined): boolean {
-  return called?.rotation !== undefined || called?.accepted !== undefined;
-}
-
-/** @returns the ID to name, and the target itself where it can prove its answers, and these may be asked for */
-async function findTarget({ open, targetOf, keys, now }: Settings, url: URL, { answers }: AnswerOptions) {
-  await open(); // first: without a key there is nothing to look up
-  const found = (await targetOf?.(url.host)) ?? undefined;
-  const target = answers === 'off' ? undefined : await provingTarget(found, keys, now());
-  if (target === undefined && answers === 'required') throw cannotProve(url, found);
-  return typeof found === 'object'
-    ? { targetId: found.deviceId, called: found, target }
-    : { targetId: found, target };
-}
-
-async function sendOnce(settings: Settings, request: Outgoing, attempt: Attempt): Promise<Sent> {
+/** Signs a request, and sends it. */
+export async function sendOnce(settings: Settings, request: Outgoing, attempt: Attempt): Promise<Sent> {
   return deliver(settings, request, attempt, await signOnce(settings, request, attempt));
-}
-
-/** What identifies a request at its target, which carries out at most one of the requests that share it. */
-interface Claim {
-  readonly nonce: string;
-  /** Unix seconds, by the clock of the target. */
-  readonly created: number;
-  /** How long ago that was. */
-  readonly elapsedMs: () => number;
-}
-
-/** A request with its signature. */
-export type Signed = Awaited<ReturnType<typeof sign>>;
-
-/**
- * Signs a request, with a nonce of its own.
- *
- * @param before the request whose time and nonce it has
- */
-export function signOnce(
-  settings: Settings,
-  request: Outgoing,
-  attempt: Attempt,
-  before?: Claim,
-): Promise<Signed> {
-  return untilAborted(request.signal, sign(settings, request, attempt, before));
 }
 
 async function deliver(
@@ -304,49 +159,5 @@ export function sendInstead(
     const { attempt } = await attemptTo(settings, request, how);
     const signed = await signOnce(settings, request, attempt, known.signed);
     return (await deliver(settings, request, attempt, signed)).response;
-  };
-}
-
-/** It leaves a body coded if the program asks for none, and a proxy compresses it nevertheless. */
-const isDeno = 'Deno' in globalThis;
-
-async function sign(
-  settings: Settings,
-  request: Outgoing,
-  { targetId, called, asked, offsetMs }: Attempt,
-  before: Claim | undefined,
-) {
-  const { open, clocks, format, crypto } = settings;
-  const opened = called?.signer ?? (await open());
-  const worker = await opened.requestSigner?.();
-  const signer = worker === undefined ? opened : signerOf(worker);
-  throwIfAborted(request.signal); // a key may wait for somebody's touch
-  const claim: Claim = before ?? {
-    nonce: toBase64Url(crypto.randomBytes(16)),
-    created: clocks.seconds(request.url.origin, offsetMs), // not earlier: opening a key can be slow
-    elapsedMs: stopwatch(settings),
-  };
-  const { added, base, signature } = await signParts(toView(request), request.bytes, signer, {
-    format,
-    targetDeviceId: targetId,
-    nonce: claim.nonce,
-    created: claim.created,
-    asksForProof: asked !== undefined,
-    rotation: called?.rotation,
-    crypto,
-  });
-  const headers = new Headers(request.headers);
-  for (const [name, value] of Object.entries(added)) headers.set(name, value);
-  if (asked !== undefined && !isDeno && !headers.has('accept-encoding'))
-    headers.set('accept-encoding', 'identity');
-  return { ...claim, headers, worker, base, signature };
-}
-
-/** A signer with just this working key. Its own may be another one a moment later. */
-function signerOf(worker: RequestSigner): Signer {
-  return {
-    publicKey: worker.publicKey,
-    sign: (message) => worker.sign(message),
-    requestSigner: () => worker,
   };
 }

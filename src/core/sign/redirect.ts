@@ -1,6 +1,6 @@
 import { RedirectRefusedError } from '../errors/amesh-error';
 import { isPrivateChannel } from '../wire/private-channel';
-import { copyOptions, type Outgoing, toSettledUrl } from './outgoing';
+import { copyOptions, type Outgoing, toSettledUrl } from './outgoing/outgoing';
 
 const MAX_REDIRECTS = 20; // as in the Fetch standard
 

@@ -3,7 +3,7 @@ import { callSafely } from '../errors/call-safely';
 import { SERVER_CODES } from '../errors/codes';
 import { type CodeFacts, writeFix } from '../errors/define-codes';
 import { answeredBy } from './answered';
-import { toBodyStream } from './body';
+import { toBodyStream } from './outgoing/body';
 
 /** A refusal of an amesh server, as far as the client can tell. */
 export interface ClientRefusal {

@@ -1,4 +1,4 @@
-import type { Outgoing } from './outgoing';
+import type { Outgoing } from './outgoing/outgoing';
 
 /**
  * Sends a request unchanged. Redirects are returned as responses.

@@ -1,5 +1,5 @@
 import type { RequestListener, Server } from 'node:http';
-import { throwIfAborted, untilAborted } from '../../core/sign/abort';
+import { throwIfAborted, untilAborted } from '../../core/abort';
 import type { AppFetch } from './app-fetch';
 
 /** What a test can call without a port. None of these has to listen. */

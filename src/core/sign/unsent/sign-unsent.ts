@@ -1,10 +1,12 @@
 import { type Answers, readAnswers } from '../../answers/asking';
 import { assertOptionNames } from '../../options';
 import { isRequest } from '../../wire/view';
-import { type Attempt, attemptTo, isAboutKeys, isRenewed, receive, signOnce, tellsTime } from '../exchange';
+import { type Attempt, attemptTo, isAboutKeys, signOnce } from '../attempt';
+import { receive } from '../exchange';
 import type { Settings } from '../options';
-import { type Outgoing, toOutgoing } from '../outgoing';
+import { type Outgoing, toOutgoing } from '../outgoing/outgoing';
 import { tellAnswer } from '../prove';
+import { isRenewed, tellsTime } from '../send-signed';
 import { type AnswerHead, type HeaderValues, toHeaders, toResponse } from './values';
 
 /** A request that a program sends by itself. */

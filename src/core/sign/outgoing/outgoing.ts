@@ -1,6 +1,6 @@
-import { hasSha256 } from '../wire/digest';
-import { isRequest, type RequestView } from '../wire/view';
-import { untilAborted } from './abort';
+import { untilAborted } from '../../abort';
+import { hasSha256 } from '../../wire/digest';
+import { isRequest, type RequestView } from '../../wire/view';
 import { encodeBody, holdStream, toBodyStream } from './body';
 
 /** An outgoing request: the arguments of `fetch`, copied once. */

@@ -1,7 +1,7 @@
-import { AmeshError, isAmeshError } from '../errors/amesh-error';
-import { BODY_CODES } from '../errors/codes';
-import { collect } from '../wire/view';
-import { withOwnSignal } from './abort';
+import { withOwnSignal } from '../../abort';
+import { AmeshError, isAmeshError } from '../../errors/amesh-error';
+import { BODY_CODES } from '../../errors/codes';
+import { collect } from '../../wire/view';
 import { newBoundary, toMultipart } from './multipart';
 
 /** A body as bytes, with the content type that `fetch` would send. */

@@ -1,0 +1,125 @@
+import { throwIfAborted, untilAborted } from '../abort';
+import {
+  type AnswerOptions,
+  type CalledTarget,
+  cannotProve,
+  type ProvingTarget,
+  provingTarget,
+} from '../answers/asking';
+import type { RequestSigner, Signer } from '../crypto/provider';
+import { toBase64Url } from '../encoding';
+import type { Settings } from './options';
+import { type Outgoing, toView } from './outgoing/outgoing';
+import { stopwatch } from './prove';
+import { signParts } from './sign-request';
+
+/** How to send a request once. */
+export interface Attempt {
+  /** The device ID to name. */
+  readonly targetId: string | undefined;
+  /** The target that has it, if more is known. */
+  readonly called: CalledTarget | undefined;
+  /** The target to ask for a proof, if one is asked for. */
+  readonly asked: ProvingTarget | undefined;
+  /** Whether an answer that is not proven is an error. */
+  readonly needsProof: boolean;
+  readonly allowsUnprovenBody: boolean;
+  /** A correction of the clock that was just found. */
+  readonly offsetMs?: number;
+}
+
+/** @returns how to send a request, and the target where it can prove its answers, and these may be asked for */
+export async function attemptTo(settings: Settings, { url, signal }: Outgoing, how: AnswerOptions) {
+  const { targetId, called, target } = await untilAborted(signal, findTarget(settings, url, how));
+  const needsProof = how.answers === 'required' || (target !== undefined && url.protocol !== 'https:');
+  const { allowsUnprovenBody } = how;
+  const asked = needsProof || isAboutKeys(called) ? target : undefined;
+  const attempt: Attempt = { targetId, called, needsProof, allowsUnprovenBody, asked };
+  return { attempt, target };
+}
+
+/** Whether the answer may change what this machine knows about its keys. */
+export function isAboutKeys(called: CalledTarget | undefined): boolean {
+  return called?.rotation !== undefined || called?.accepted !== undefined;
+}
+
+/** @returns the ID to name, and the target itself where it can prove its answers, and these may be asked for */
+async function findTarget({ open, targetOf, keys, now }: Settings, url: URL, { answers }: AnswerOptions) {
+  await open(); // first: without a key there is nothing to look up
+  const found = (await targetOf?.(url.host)) ?? undefined;
+  const target = answers === 'off' ? undefined : await provingTarget(found, keys, now());
+  if (target === undefined && answers === 'required') throw cannotProve(url, found);
+  return typeof found === 'object'
+    ? { targetId: found.deviceId, called: found, target }
+    : { targetId: found, target };
+}
+
+/** What identifies a request at its target, which carries out at most one of the requests that share it. */
+interface Claim {
+  readonly nonce: string;
+  /** Unix seconds, by the clock of the target. */
+  readonly created: number;
+  /** How long ago that was. */
+  readonly elapsedMs: () => number;
+}
+
+/** A request with its signature. */
+export type Signed = Awaited<ReturnType<typeof sign>>;
+
+/**
+ * Signs a request, with a nonce of its own.
+ *
+ * @param before the request whose time and nonce it has
+ */
+export function signOnce(
+  settings: Settings,
+  request: Outgoing,
+  attempt: Attempt,
+  before?: Claim,
+): Promise<Signed> {
+  return untilAborted(request.signal, sign(settings, request, attempt, before));
+}
+
+/** It leaves a body coded if the program asks for none, and a proxy compresses it nevertheless. */
+const isDeno = 'Deno' in globalThis;
+
+async function sign(
+  settings: Settings,
+  request: Outgoing,
+  { targetId, called, asked, offsetMs }: Attempt,
+  before: Claim | undefined,
+) {
+  const { open, clocks, format, crypto } = settings;
+  const opened = called?.signer ?? (await open());
+  const worker = await opened.requestSigner?.();
+  const signer = worker === undefined ? opened : signerOf(worker);
+  throwIfAborted(request.signal); // a key may wait for somebody's touch
+  const claim: Claim = before ?? {
+    nonce: toBase64Url(crypto.randomBytes(16)),
+    created: clocks.seconds(request.url.origin, offsetMs), // not earlier: opening a key can be slow
+    elapsedMs: stopwatch(settings),
+  };
+  const { added, base, signature } = await signParts(toView(request), request.bytes, signer, {
+    format,
+    targetDeviceId: targetId,
+    nonce: claim.nonce,
+    created: claim.created,
+    asksForProof: asked !== undefined,
+    rotation: called?.rotation,
+    crypto,
+  });
+  const headers = new Headers(request.headers);
+  for (const [name, value] of Object.entries(added)) headers.set(name, value);
+  if (asked !== undefined && !isDeno && !headers.has('accept-encoding'))
+    headers.set('accept-encoding', 'identity');
+  return { ...claim, headers, worker, base, signature };
+}
+
+/** A signer with just this working key. Its own may be another one a moment later. */
+function signerOf(worker: RequestSigner): Signer {
+  return {
+    publicKey: worker.publicKey,
+    sign: (message) => worker.sign(message),
+    requestSigner: () => worker,
+  };
+}
