@@ -4,6 +4,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type Certificate, Front, type Handler } from '../../src/cli/src/proxy/front';
+import { createHealth } from '../../src/cli/src/proxy/health';
 import { createCertificate } from '../support/certificate';
 
 const { cert, key } = createCertificate('localhost');
@@ -52,6 +53,25 @@ describe('a connection that brings no whole request is closed', () => {
     await once(socket, 'close');
   });
 });
+
+it('the address of --health closes such a connection, too, and answers others meanwhile', async () => {
+  const server = createHealth(() => false, 400).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const sockets = [
+    '',
+    'GET /health HTTP/1.1\r\nHost:',
+    'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx',
+  ].map((bytes) => {
+    const socket = plain(port);
+    socket.on('error', () => {}).resume();
+    socket.write(bytes);
+    return socket;
+  });
+  expect((await fetch(`http://127.0.0.1:${port}/health`)).status).toBe(200);
+  await Promise.all(sockets.map((socket) => once(socket, 'close')));
+  server.close();
+}, 20_000);
 
 it('keeps a session of HTTP/2 while a request waits, closes it some time later, and the silent ones before', async () => {
   const waiting: ServerHttp2Stream[] = [];

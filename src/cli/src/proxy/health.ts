@@ -3,9 +3,12 @@ import { createServer, type Server } from 'node:http';
 /**
  * Answers `GET /health` for an orchestrator, at an address of its own, so that it hides no path of a server: 200, and 503
  * once the proxy is ending.
+ *
+ * @param patienceMs how long a request may take to arrive; a fifth more until that is noticed
  */
-export function createHealth(isEnding: () => boolean): Server {
-  const server = createServer({ maxHeaderSize: 8192 }, (request, response) => {
+export function createHealth(isEnding: () => boolean, patienceMs = 5000): Server {
+  const options = { maxHeaderSize: 8192, connectionsCheckingInterval: patienceMs / 5 };
+  const server = createServer(options, (request, response) => {
     const isAsked = request.url === '/health' && (request.method === 'GET' || request.method === 'HEAD');
     const status = isAsked ? (isEnding() ? 503 : 200) : 404;
     const body = JSON.stringify({ status: status === 200 ? 'ok' : status === 503 ? 'ending' : 'not found' });
@@ -13,7 +16,7 @@ export function createHealth(isEnding: () => boolean): Server {
     response.end(body);
   });
   server.maxConnections = 100;
-  server.headersTimeout = 5000;
-  server.requestTimeout = 5000;
+  server.headersTimeout = patienceMs;
+  server.requestTimeout = patienceMs;
   return server;
 }
