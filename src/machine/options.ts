@@ -45,7 +45,7 @@ export interface AmeshOptions {
   /**
    * What this server does when a caller replaces its key. `admin`, the default: the next key waits until `amesh rotate accept`.
    * `auto`: it counts at once, so a thief of the former key can replace it. `false`: it is refused. An instance that cannot
-   * change the list takes no next key.
+   * change the list accepts no next key.
    */
   readonly acceptRotation?: AcceptRotation | undefined;
   /** Called for each request that this server refuses, and for each request of ours that another server refuses. */

@@ -31,9 +31,9 @@ export interface TestMeshOptions {
   readonly url?: string | undefined;
   /** The name of the machine under test; default `target`. */
   readonly name?: string | undefined;
-  /** The `fetch` that sends what {@link TestMesh.amesh} and its callers send, except to an app in memory; default the global one. */
+  /** The `fetch` that sends the requests of {@link TestMesh.amesh} and its callers, except to an app in memory; default the global one. */
   readonly fetch?: typeof globalThis.fetch | undefined;
-  /** Which answers callers want proven; default `auto`, as in production. */
+  /** Which responses callers require to be proven; default `auto`, as in production. */
   readonly answers?: Answers | undefined;
 }
 
@@ -86,7 +86,7 @@ const NAMES: ReadonlySet<string> = new Set<keyof TestMeshOptions>(['url', 'name'
 const MAX_REFUSALS = 1000;
 
 /**
- * Creates a machine in memory, for tests of servers behind `verify()` and of their clients. Give its `amesh` to your app in place
+ * Creates a machine in memory, for tests of servers behind `verify()` and of their clients. Give its `amesh` to your app instead
  * of the one of `@authmesh/sdk`.
  *
  * @throws TypeError for a wrong option

@@ -7,13 +7,13 @@ import { isDeviceId } from '../wire/credentials';
 import type { ExpectedAnswer } from './verify-answer';
 
 /**
- * Which answers have to be proven. `auto`: where the URL is not https, and the key of the target is known. `required`: all.
+ * Which responses have to be proven. `auto`: where the URL is not https, and the key of the target is known. `required`: all.
  * `off`: none.
  */
 export type Answers = 'auto' | 'required' | 'off';
 
 /**
- * The name of an option of `fetch`: `{ [allowUnprovenBody]: true }` gives out the body of an answer whose target has signed only
+ * The name of an option of `fetch`: `{ [allowUnprovenBody]: true }` lets you read the body of an answer whose target has signed only
  * the head, such as a stream of events. **Nothing proves those bytes**, nor that there are no more. Without it, reading such a
  * body throws `answer_unproven`.
  *
@@ -23,7 +23,7 @@ export const allowUnprovenBody: unique symbol = Symbol('allowUnprovenBody');
 
 /** The options of `fetch`, and those of amesh for one call. */
 export interface AmeshFetchInit extends RequestInit {
-  /** Whether the answer has to be proven; default that of the client. */
+  /** Whether the response has to be proven; default that of the client. */
   readonly answers?: Answers | undefined;
   /** See {@link allowUnprovenBody}; default false. */
   readonly [allowUnprovenBody]?: boolean | undefined;

@@ -6,7 +6,7 @@ import type { ProvenHead } from './verify-answer';
 export interface AnswerFacts {
   /** The ID of the target that signed it, as it was called: `am_` and 16 base64url characters. */
   readonly target: string;
-  /** The key to which the target has moved, if the caller did not know it: its answers of 30 days say so. */
+  /** The key to which the target has moved, if the caller did not know it: its answers say so for 30 days. */
   readonly movedTo?:
     | {
         /** Its device ID. */

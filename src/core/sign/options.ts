@@ -20,7 +20,7 @@ export interface ClientOptions {
    * it returns the key of the target, too.
    */
   readonly targetOf?: ((authority: string) => MaybePromise<string | CalledTarget | undefined>) | undefined;
-  /** Which answers have to be proven; default `auto`. */
+  /** Which responses have to be proven; default `auto`. */
   readonly answers?: Answers | undefined;
   /** The `fetch` that sends; default the global one, looked up for each request. */
   readonly fetch?: typeof globalThis.fetch | undefined;
@@ -49,9 +49,9 @@ export interface ClientOptions {
 export interface AnsweredRotation {
   /** `am_` and 16 base64url characters. */
   readonly targetId: string;
-  /** What the request said. */
+  /** The value in the request. */
   readonly rotation: string;
-  /** What the target has made of it. */
+  /** The verdict of the target. */
   readonly answer: RotationAnswer;
   /** Whether the target has signed that. */
   readonly isProven: boolean;

@@ -19,7 +19,7 @@ export const streamUnverifiedBody: unique symbol = Symbol('streamUnverifiedBody'
 
 /** How to verify requests. Every option is optional; a wrong one is a TypeError where it is passed. */
 export interface VerifyOptions {
-  /** How far `created` may differ from this machine's clock, either way. Seconds, 1 to 300; default 30. */
+  /** How far `created` may differ from this machine's clock, in either direction. Seconds, 1 to 300; default 30. */
   readonly clockSkewSeconds?: number | undefined;
   /** How long to remember a nonce at least. Seconds, from twice `clockSkewSeconds` to 86,400; default 60, or twice if larger. */
   readonly nonceWindowSeconds?: number | undefined;
@@ -29,7 +29,7 @@ export interface VerifyOptions {
   readonly maxBodyBytes?: number | undefined;
   /**
    * The largest body of an answer that is buffered until it is complete, if the caller asked for a signed answer; in bytes,
-   * default 1,048,576 (1 MiB). The body of a larger one is not signed, which the answer says.
+   * default 1,048,576 (1 MiB). The body of a larger one is not signed, and the answer says so.
    */
   readonly maxAnswerBytes?: number | undefined;
   /** The authorities (`host` or `host:port`) that this server accepts; default AMESH_HOSTS, or the hosts in the sealed list. */
@@ -44,13 +44,13 @@ export interface VerifyOptions {
   /** Uses X-Forwarded-Host instead of Host; only behind a proxy that always sets it. Default false. */
   readonly trustForwardedHost?: boolean | undefined;
   /**
-   * Answers `POST /.well-known/amesh/enroll`, with which callers that have a grant add themselves to the allow list;
+   * Handles `POST /.well-known/amesh/enroll`, with which callers that have a grant add themselves to the allow list;
    * default false. Needs the private key of the list, so only an instance of `createAmesh()` can do it.
    */
   readonly enroll?: boolean | undefined;
   /**
    * The scope that a caller must have, or a list of scopes of which it must have all, such as `orders:read`: 1 to 64 of
-   * `a-z 0-9 _ . : -`. A device without one is refused with 403 `scope_missing`. Default: none. Callers get scopes by
+   * `a-z 0-9 _ . : -`. A device without one is refused with 403 `scope_missing`. Default: none. Callers get scopes with
    * `amesh allow`.
    */
   readonly require?: Scope | readonly Scope[];

@@ -15,16 +15,16 @@ export interface RequestToSign {
   readonly url: string | URL;
   /** Default GET. */
   readonly method?: string | undefined;
-  /** Those that will be sent. A `Host` is left out, since the URL counts, and so is a former signature of amesh. */
+  /** The headers that will be sent. A `Host` is left out, since the URL counts, and so is a former signature of amesh. */
   readonly headers?: HeaderValues | undefined;
-  /** What `fetch` takes, and streams of Node. A stream is read, up to `maxBufferedBytes`. Default: no body. */
+  /** Any body of `fetch`, or a stream of Node. A stream is read, up to `maxBufferedBytes`. Default: no body. */
   readonly body?: RequestInit['body'] | Uint8Array | AsyncIterable<Uint8Array | string> | null | undefined;
 }
 
 /** How to sign one request; every option is optional. */
 export interface SignCallOptions {
   /**
-   * Which answers have to be proven; default none. With `auto` and `required`, give the whole answer to
+   * Which responses have to be proven; default none. With `auto` and `required`, pass the whole `Response` to
    * {@link SignedRequest.answered}, and read the body of the response that this returns.
    */
   readonly answers?: Answers | undefined;
@@ -50,8 +50,8 @@ export interface SignedRequest {
   /** The signature base: the text that is signed (RFC 9421 section 2.5). */
   readonly base: string;
   /**
-   * Tells amesh the answer, so that it learns what `amesh.fetch` would learn: the time of the server, the key that it knows,
-   * and why it refused. Call it for each answer, before the body is read.
+   * Passes the response to amesh, which learns the same from it as `amesh.fetch` would: the time of the server, the key that it knows,
+   * and why it refused. Call it for each response, before the body is read.
    *
    * @param answer a `Response`, or status and headers
    * @throws AmeshError `answer_unproven`, `clock_skew_too_large`
@@ -61,7 +61,7 @@ export interface SignedRequest {
 
 /** A response that was passed to amesh. */
 export interface HeardAnswer {
-  /** The answer. If it had to be proven, its body is checked while it is read. */
+  /** The response. If it had to be proven, its body is checked while it is read. */
   readonly response: Response;
   /**
    * Whether the same request can be accepted if it is signed and sent once more, such as after a correction of the clock. The
