@@ -380,7 +380,7 @@ it('without --json, prints why it has answered itself: the first of a code, and 
   const spool = ['--spool', proxied.spool()];
   const args = ['proxy', '--to', `http://127.0.0.1:${port}`, '--listen', '127.0.0.1:0', ...spool];
   const command = new Command(proxied.caller, args);
-  const front = await command.until(/comes to 127\.0\.0\.1:(\d+)/);
+  const front = await command.until(/requests to 127\.0\.0\.1:(\d+)/);
   const ask = (path: string, headers = {}) => get({ host: '127.0.0.1', port: Number(front), path, headers });
   for (let i = 0; i < 3; i++) expect((await ask('/orders?token=secret')).statusCode).toBe(502);
   expect((await ask('/orders', { host: 'evil.example' })).statusCode).toBe(421);
