@@ -1,5 +1,5 @@
 import { createAmesh } from '@authmesh/sdk';
-import { openDevice } from '@authmesh/sdk/admin';
+import { allowScopes, openDevice } from '@authmesh/sdk/admin';
 import { describe, expect, it } from 'vitest';
 import { forget, type Start, useBetween } from './between';
 import { noteOf } from './targets';
@@ -99,6 +99,15 @@ describe('over plain http, a caller that asks for no proofs, whose target refuse
     expect(came()).toEqual(['200 next', '200 next']);
     expect((await amesh.sign({ url: target.url })).headers).toBeDefined();
   });
+});
+
+it('over plain http, a proven end of the device is no reason to ask with the other key', async () => {
+  const { call, came, target, rotating } = await start({ state: 'accepted' });
+  const { deviceId } = rotating.identity;
+  await target.device.trust.update((draft) => allowScopes(draft, deviceId, ['a:b'], 1)); // it ends long ago
+  await new Promise((resolve) => setTimeout(resolve, 300)); // the server looks at its list at most so late
+  expect([await call(), await call()]).toEqual([401, 401]);
+  expect(came()).toEqual(['401 next', '401 next']);
 });
 
 it('over plain http, the log says what to do about a target that refuses a key and can prove nothing', async () => {
