@@ -1,7 +1,7 @@
 import { beforeEach, expect, it, vi } from 'vitest';
 import { noteProof } from '../../src/core/answers/proven-by';
 import { AnswerUnprovenError } from '../../src/core/errors/amesh-error';
-import { noteAnswer } from '../../src/core/sign/answered';
+import { noteRequest } from '../../src/core/sign/sent-request';
 import { Moves } from '../../src/machine/moves/take-move';
 
 const HOUR_MS = 3_600_000;
@@ -29,7 +29,7 @@ function answer(target: string, next: number): Response {
   const response = new Response();
   const succession = { text: `${target} ${next}`, formerId: target, nextId: `am_${next}`, issuedAt: 0 };
   noteProof(response, { target, head: { succession } as never });
-  noteAnswer(response, { nonce: '', authority: '', target });
+  noteRequest(response, { nonce: '', authority: '', target });
   return response;
 }
 

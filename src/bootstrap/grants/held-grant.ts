@@ -1,7 +1,7 @@
 import type { CalledTarget } from '../../core/answers/asking';
 import { fromBase64Url } from '../../core/encoding';
 import { isAmeshError } from '../../core/errors/amesh-error';
-import { answeredBy } from '../../core/sign/answered';
+import { requestOf } from '../../core/sign/sent-request';
 import type { Device } from '../../trust/device';
 import { keepToken } from '../../trust/tokens';
 import type { GrantClaims } from '../tokens/token';
@@ -93,7 +93,7 @@ export class HeldGrant {
     const { claims, device, tell } = this.#options;
     const { iss, jti, name } = claims;
     const { url, untilSeconds } = answered;
-    const request = answeredBy(response);
+    const request = requestOf(response);
     if (request?.target !== iss || !isFor(claims, new URL(`${url.protocol}//${request.authority}`))) return;
     const nowSeconds = Math.floor(Date.now() / 1000);
     const token = {

@@ -1,5 +1,5 @@
 import { isAmeshError } from '../../core/errors/amesh-error';
-import { answeredBy } from '../../core/sign/answered';
+import { requestOf } from '../../core/sign/sent-request';
 import type { Device } from '../../trust/device';
 import { REGISTRATION_HEADER, takeRegistration } from './registration';
 
@@ -14,7 +14,7 @@ export async function takeAnswer(
   tell: (line: string) => void,
 ): Promise<void> {
   const text = response.headers.get(REGISTRATION_HEADER);
-  const answered = answeredBy(response);
+  const answered = requestOf(response);
   if (text === null || answered === undefined) return;
   try {
     await takeRegistration(await device(), text, answered, () =>

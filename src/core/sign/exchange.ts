@@ -6,13 +6,13 @@ import { callSafely } from '../errors/call-safely';
 import { ROTATION_HEADER, readRotationAnswer } from '../rotation/field';
 import { normalizeAuthority } from '../wire/authority';
 import { isPrivateChannel } from '../wire/private-channel';
-import { noteAnswer } from './answered';
 import { type Attempt, attemptTo, type Signed, signOnce } from './attempt';
 import type { Settings } from './options';
 import type { Outgoing } from './outgoing/outgoing';
 import { proven } from './prove';
 import { refusalOf } from './refusal';
 import { send, withoutRepeat } from './send';
+import { noteRequest } from './sent-request';
 
 /** A response, and what follows from it. */
 export interface Sent {
@@ -85,7 +85,7 @@ export async function receive(
   // A proven answer is another one.
   if (response === received && isOfUnknown(response) && !isPrivateChannel(request.url))
     callSafely(() => attempt.called?.unproven?.(response), 'unproven');
-  noteAnswer(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target: targetId });
+  noteRequest(response, { nonce, authority: normalizeAuthority(request.url.host) ?? '', target: targetId });
   return { response, renewing };
 }
 

@@ -2,8 +2,8 @@ import { clockHint, retryHint } from '#hints';
 import { callSafely } from '../errors/call-safely';
 import { SERVER_CODES } from '../errors/codes';
 import { type CodeFacts, writeFix } from '../errors/define-codes';
-import { answeredBy } from './answered';
 import { toBodyStream } from './outgoing/body';
+import { requestOf } from './sent-request';
 
 /** A refusal of an amesh server, as far as the client can tell. */
 export interface ClientRefusal {
@@ -145,7 +145,7 @@ function explainHeader(
   const clock = code === 'timestamp_out_of_range' ? clockHint(url, response, nowMs) : null;
   const text = isDelegate && code === 'unauthorized' ? DELEGATE : (TEXTS[code] as Text);
   const [detail, fix] = signed ? (clock ?? text) : UNSIGNED;
-  const target = signed && code === 'unauthorized' ? answeredBy(response)?.target : undefined;
+  const target = signed && code === 'unauthorized' ? requestOf(response)?.target : undefined;
   const whose = target === undefined ? '' : ` The request was signed for ${target}.`;
   const repeats = signed && code === 'unauthorized' ? retryHint(fetch, options) : '';
   return [code, detail + whose, fix.replace('{host}', () => url.host) + repeats];

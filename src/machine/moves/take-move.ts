@@ -4,7 +4,7 @@ import { type AnswerUnprovenError, isAmeshError } from '../../core/errors/amesh-
 import { momentText } from '../../core/moment';
 import { RateLimit } from '../../core/rate-limit';
 import { ROTATION_LIMITS } from '../../core/rotation/rotation';
-import { answeredBy } from '../../core/sign/answered';
+import { requestOf } from '../../core/sign/sent-request';
 import type { Log } from '../../process/log';
 import type { Device } from '../../trust/device';
 import { followMove } from '../../trust/moves/follow-move';
@@ -34,7 +34,7 @@ export class Moves {
   /** Never rejects: the caller gets its response, and a later one tries again. */
   async take(response: Response, { list, device, log }: Caller): Promise<void> {
     const { succession } = provenHead(response) ?? {};
-    const { target } = answeredBy(response) ?? {};
+    const { target } = requestOf(response) ?? {};
     if (succession === undefined || target === undefined) return;
     const { text } = succession;
     const triedAtMs = this.#triedAtMs.get(text);

@@ -1,6 +1,7 @@
 import { fromBase64Url } from '../../core/encoding';
 import { AmeshError } from '../../core/errors/amesh-error';
 import { toRotationField, toWithdrawal } from '../../core/rotation/field';
+import { shownUrl } from '../../core/sign/refusal';
 import type { Env } from '../../process/home';
 import type { Device } from '../../trust/device';
 import { TRUST_CODES } from '../../trust/errors/codes';
@@ -78,7 +79,7 @@ export async function tellTargets(
         store,
         new Map([[deviceId, { ...told, state, isProven, at: Math.floor(Date.now() / 1000) }]]),
       );
-    all.push({ url: url.origin + url.pathname, target: target.deviceId, ...answered });
+    all.push({ url: shownUrl(url), target: target.deviceId, ...answered });
   }
   return all;
 }

@@ -24,7 +24,7 @@ import {
   withdrawStatement,
   withdrawSuccessor,
 } from '../../trust/rotation/successor';
-import { type Refusal, type Told, tellRotation } from './told';
+import { logRotation, type RotationEvent, type RotationRefusal } from './rotation-log';
 
 /** How many statements are kept after they were read, so that the same one costs no signature check again. */
 const MAX_STATEMENTS = 1000;
@@ -129,7 +129,7 @@ export class RotationTaker {
         nowSeconds,
       }),
     );
-    this.#tell(TOLD[proposed], acceptance, rotation.nextId);
+    this.#note(EVENTS[proposed], acceptance, rotation.nextId);
     if (proposed === 'waiting' || proposed === 'accepted') return proposed;
     known.refused = { by: new WeakRef(list) };
     return 'refused';
@@ -165,7 +165,7 @@ export class RotationTaker {
     if (!(list instanceof PagedList) || list.entry(device.deviceId)?.next !== nextId) this.#count(acceptance);
     const isDone = await this.#update(change);
     if (!isDone) return 'refused';
-    this.#tell(kind, acceptance, nextId);
+    this.#note(kind, acceptance, nextId);
     return kind === 'withdraw' ? 'refused' : 'accepted';
   }
 
@@ -184,17 +184,17 @@ export class RotationTaker {
     return result;
   }
 
-  #refuse(why: Refusal, acceptance: Acceptance): 'refused' {
-    this.#tell(why, acceptance);
+  #refuse(why: RotationRefusal, acceptance: Acceptance): 'refused' {
+    this.#note(why, acceptance);
     return 'refused';
   }
 
-  #tell(what: Told, { device }: Acceptance, nextId?: string): void {
-    tellRotation(what, device, nextId, this.#log.once);
+  #note(what: RotationEvent, { device }: Acceptance, nextId?: string): void {
+    logRotation(what, device, nextId, this.#log.once);
   }
 }
 
-const TOLD: Readonly<Record<Proposed, Told>> = {
+const EVENTS: Readonly<Record<Proposed, RotationEvent>> = {
   waiting: 'waiting',
   accepted: 'accepted',
   refused: 'key',

@@ -1,10 +1,10 @@
 import type { TrustedDevice } from '../../core/devices/allow-list';
 
 /** Why the next key of a caller is refused. */
-export type Refusal = keyof typeof WHY;
+export type RotationRefusal = keyof typeof WHY;
 
-/** What a machine tells about the next key of a caller. */
-export type Told = 'waiting' | 'accepted' | 'revoked' | 'withdraw' | 'retire' | Refusal;
+/** What became of the next key of a caller. */
+export type RotationEvent = 'waiting' | 'accepted' | 'revoked' | 'withdraw' | 'retire' | RotationRefusal;
 
 const WHY = {
   malformed: 'The AuthMesh-Rotation of its request is malformed, or a signature in it is wrong.',
@@ -20,8 +20,8 @@ const WHY = {
 } as const;
 
 /** Logs what became of the next key of a caller, once, with the command that follows from it. */
-export function tellRotation(
-  what: Told,
+export function logRotation(
+  what: RotationEvent,
   { deviceId, friendlyName }: Pick<TrustedDevice, 'deviceId' | 'friendlyName'>,
   nextId: string | undefined,
   tell: (line: string) => void,
@@ -30,7 +30,7 @@ export function tellRotation(
   tell(lineOf(what, who, /^[\w.][\w.-]*$/.test(friendlyName) ? friendlyName : deviceId, nextId));
 }
 
-function lineOf(what: Told, who: string, name: string, nextId: string | undefined): string {
+function lineOf(what: RotationEvent, who: string, name: string, nextId: string | undefined): string {
   switch (what) {
     case 'waiting':
       return `${who} asks to replace its key with ${nextId}, which waits until you decide. Ask its owner. If it is right: amesh rotate accept ${name}. If not: amesh rotate refuse ${name}`;

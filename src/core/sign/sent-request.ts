@@ -1,5 +1,5 @@
 /** The signed request that led to a response. */
-export interface AnsweredRequest {
+export interface SentRequest {
   /** 22 characters. */
   readonly nonce: string;
   /** In normal form. */
@@ -9,13 +9,13 @@ export interface AnsweredRequest {
 }
 
 // Keyed by the platform's own Response, which gets no property of ours.
-const requests = new WeakMap<Response, AnsweredRequest>();
+const requests = new WeakMap<Response, SentRequest>();
 
-export function noteAnswer(response: Response, request: AnsweredRequest): void {
+export function noteRequest(response: Response, request: SentRequest): void {
   requests.set(response, request);
 }
 
 /** The last signed request that led to a response. */
-export function answeredBy(response: Response): AnsweredRequest | undefined {
+export function requestOf(response: Response): SentRequest | undefined {
   return requests.get(response);
 }
