@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startRelay } from '@authmesh/relay';
 import { createAmesh } from '@authmesh/sdk';
-import { createIdentity, readVariable } from '@authmesh/sdk/admin';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createIdentity, homeDir, readVariable } from '@authmesh/sdk/admin';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createVerifierWithoutFiles } from '../src/machine/worker';
+import { asNameless, NAMELESS } from './support/nameless-user';
 import { isNonePassphrase, WRONG_FOLDERS, WRONG_VALUES } from './support/variables';
 
 let root = '';
@@ -113,6 +114,40 @@ it('AMESH_BOOTSTRAP_TOKEN: a token with quotes around it is told from another wr
     code: 'token_malformed',
     detail: 'This is not an amesh bootstrap token. It has quotes around it, which only a shell removes.',
     fix: 'Leave them out.',
+  });
+});
+
+describe('without a home folder', () => {
+  const home = process.env.HOME;
+  afterEach(() => {
+    if (home !== undefined) process.env.HOME = home;
+  });
+  const missing = (detail: string) => ({ code: 'identity_unreadable', detail, fix: 'Set AUTH_MESH_DIR.' });
+
+  it.skipIf(process.geteuid?.() !== 0)(
+    'is refused where HOME is not set, and the user has no name',
+    async () => {
+      delete process.env.HOME;
+      const detail = `There is no home folder: HOME is not set, and this user (uid ${NAMELESS}) is not in /etc/passwd.`;
+      expect(() => asNameless(() => homeDir(undefined, {}))).toThrow(
+        expect.objectContaining(missing(detail)),
+      );
+      const identity = asNameless(() => createAmesh({ env: {} }).identity());
+      await expect(identity).rejects.toMatchObject(missing(detail));
+      expect(asNameless(() => homeDir(undefined, { AUTH_MESH_DIR: '/nowhere/amesh' }))).toBe(
+        '/nowhere/amesh',
+      );
+    },
+  );
+
+  it.each([
+    ['', 'HOME is empty'],
+    ['home', 'HOME is not an absolute path'],
+  ])('is refused where HOME is %j', (value, why) => {
+    process.env.HOME = value;
+    expect(() => homeDir(undefined, {})).toThrow(
+      expect.objectContaining(missing(`There is no home folder: ${why}.`)),
+    );
   });
 });
 

@@ -16,9 +16,20 @@ export type Env = Readonly<Record<string, string | undefined>>;
 export function homeDir(dir: string | undefined, env: Env): string {
   const chosen = dir ?? readPath(env, 'AUTH_MESH_DIR', 'unset');
   if (chosen !== undefined) return resolve(chosen);
-  const home = homedir();
+  let home: string;
+  try {
+    home = homedir();
+  } catch (cause) {
+    const user = `this user (uid ${process.geteuid?.()})`;
+    throw homeless(`HOME is not set, and ${user} is not in /etc/passwd`, { cause });
+  }
   if (isAbsolute(home)) return join(home, '.amesh');
-  throw new AmeshError(PROCESS_CODES.identity_unreadable, 'There is no home folder: HOME is empty.', {
+  throw homeless(home === '' ? 'HOME is empty' : 'HOME is not an absolute path');
+}
+
+function homeless(why: string, options?: ErrorOptions): AmeshError {
+  return new AmeshError(PROCESS_CODES.identity_unreadable, `There is no home folder: ${why}.`, {
     fix: 'Set AUTH_MESH_DIR.',
+    ...options,
   });
 }

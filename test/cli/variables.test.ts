@@ -58,6 +58,30 @@ describe('a variable that no shell has looked at', () => {
     expect(ran.stdout).not.toContain('horse');
   });
 
+  // As os.homedir() does for a user without an entry in /etc/passwd, whose HOME is not set.
+  const HOMELESS = `data:text/javascript,
+    import os from 'node:os';
+    import { syncBuiltinESMExports } from 'node:module';
+    os.homedir = () => { throw Object.assign(new Error('uv_os_homedir returned ENOENT'), { syscall: 'uv_os_homedir' }); };
+    syncBuiltinESMExports();`.replace(/\s+/g, '%20');
+
+  it.each([['init', '--name', 'a'], ['list'], ['doctor']])(
+    'is missing where there is no home folder either: amesh %s',
+    async (...args) => {
+      const machine = await createMachine();
+      const env = { AUTH_MESH_DIR: '', NODE_OPTIONS: `--import=${HOMELESS}` };
+      const ran = await machine.amesh([...args, '--json'], { env });
+      expect(ran).toMatchObject({ code: 1, stderr: '' });
+      expect(objectOf(ran)).toMatchObject({
+        error: {
+          code: 'identity_unreadable',
+          message: expect.stringMatching(/^There is no home folder: /),
+          hint: 'Set AUTH_MESH_DIR.',
+        },
+      });
+    },
+  );
+
   it('does not keep help from being printed', async () => {
     const machine = await createMachine();
     expect((await machine.amesh(['init', '--help'], { env: { AUTH_MESH_DIR: '~/x' } })).code).toBe(0);

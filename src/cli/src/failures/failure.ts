@@ -90,9 +90,8 @@ async function ofVariable(error: unknown): Promise<Failure | null> {
 async function ofSystem(error: unknown, path: string): Promise<Failure | null> {
   if (!(error instanceof Error && 'syscall' in error)) return null;
   const moving = MOVING.has(path);
-  const { homeDir } = await loadList();
-  const anyMoved = moving && existsSync(join(homeDir(undefined, process.env), 'replaced'));
-  const moved = anyMoved ? ' Copies of replaced files are in its folder replaced/.' : '';
+  const moved =
+    moving && (await hasReplaced()) ? ' Copies of replaced files are in its folder replaced/.' : '';
   return {
     code: 'file_system_error',
     message: `The operating system refused: ${error.message}.`,
@@ -100,6 +99,16 @@ async function ofSystem(error: unknown, path: string): Promise<Failure | null> {
     exitCode: EXIT.failure,
     sayUnchanged: !moving,
   };
+}
+
+/** Whether the folder has copies of replaced files. Where no folder can be found, the error that is reported says more. */
+async function hasReplaced(): Promise<boolean> {
+  const { homeDir } = await loadList();
+  try {
+    return existsSync(join(homeDir(undefined, process.env), 'replaced'));
+  } catch {
+    return false;
+  }
 }
 
 /** An unexpected error. */
