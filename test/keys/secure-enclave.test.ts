@@ -218,6 +218,9 @@ describe('a helper', () => {
     await expect(backend.open(ref, atHome())).rejects.toMatchObject({
       code: 'key_lost',
       detail: expect.stringContaining('The Secure Enclave of this Mac does not know the key'),
+      fix: expect.stringMatching(
+        /^If nobody has logged in since this Mac was started, log in, and try again\./,
+      ),
     });
     mac.setEnclave('this Mac');
     await backend.open(ref, atHome());

@@ -41,7 +41,8 @@ function explainRefusal(cause: HelperRefusal, path: string): AmeshError {
         KEY_CODES.key_lost,
         'The Secure Enclave of this Mac does not know the key: the folder comes from another Mac, or this one was erased.',
         {
-          fix: 'Use the folder on the Mac that made the key. If that is impossible and you made a second key (amesh init --next), take the list over: see docs/keys.md. Otherwise create a new identity, and pair again',
+          // The helper cannot tell a foreign key from one that this Mac does not give out yet.
+          fix: 'If nobody has logged in since this Mac was started, log in, and try again. Otherwise use the folder on the Mac that made the key. If that is impossible and you made a second key (amesh init --next), take the list over: see docs/keys.md. Otherwise create a new identity, and pair again',
           command: KEY_CODES.key_lost.command,
           cause,
         },
