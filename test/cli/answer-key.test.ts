@@ -35,7 +35,7 @@ describe('amesh answer-key', () => {
       expect.stringMatching(/^ok A server here proves its answers with AMESH_ANSWER_KEY, until .* UTC\.$/),
     ]);
     expect(await answersIn(reader, { AMESH_OWNER_KEY: otherKey as string, ...key })).toEqual([
-      expect.stringMatching(/^failed AMESH_ANSWER_KEY is one of am_/),
+      expect.stringMatching(/^failed AMESH_ANSWER_KEY belongs to am_/),
     ]);
     expect(await answersIn(owner, key)).toEqual([
       expect.stringMatching(/^warning AMESH_ANSWER_KEY is not used/),

@@ -88,7 +88,7 @@ describe('A working key', () => {
       [{ delegation: { ...LENT, targets: [stranger.deviceId] } }],
       'is for other targets',
     ],
-    ['another device signed', [{}, 'target'], 'is one of am_IJvB33JIlVC61SRn'],
+    ['another device signed', [{}, 'target'], 'belongs to am_IJvB33JIlVC61SRn'],
     ['names another device', [{ deviceId: controller.deviceId }, 'target'], 'was changed, or was not signed'],
   ])('is refused, and the log says why, if its statement %s', async (_what, [changes = {}, device], why) => {
     const { signer } = await workerOf(
