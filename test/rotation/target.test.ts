@@ -49,7 +49,7 @@ describe('A target where an administrator accepts next keys', () => {
     const rotation = await target.statement(target.caller, next);
     for (let i = 0; i < 3; i++) await target.call(target.caller, { rotation });
     expect(told(next.deviceId)).toEqual([
-      `amesh: "laptop" (${target.caller.deviceId}) asks to replace its key with ${next.deviceId}, which waits until you decide. Ask its owner. If it is right: amesh rotate accept laptop. If not: amesh rotate refuse laptop`,
+      `amesh: "laptop" (${target.caller.deviceId}) asks to replace its key with ${next.deviceId}, which waits until you decide. Ask its owner. If it is right: amesh rotate accept ${target.caller.deviceId}. If not: amesh rotate refuse ${target.caller.deviceId}`,
     ]);
   });
 

@@ -27,19 +27,19 @@ export function logRotation(
   tell: (line: string) => void,
 ): void {
   const who = `${JSON.stringify(friendlyName)} (${deviceId})`;
-  tell(lineOf(what, who, /^[\w.][\w.-]*$/.test(friendlyName) ? friendlyName : deviceId, nextId));
+  tell(lineOf(what, who, deviceId, nextId)); // two devices may have one name
 }
 
-function lineOf(what: RotationEvent, who: string, name: string, nextId: string | undefined): string {
+function lineOf(what: RotationEvent, who: string, deviceId: string, nextId: string | undefined): string {
   switch (what) {
     case 'waiting':
-      return `${who} asks to replace its key with ${nextId}, which waits until you decide. Ask its owner. If it is right: amesh rotate accept ${name}. If not: amesh rotate refuse ${name}`;
+      return `${who} asks to replace its key with ${nextId}, which waits until you decide. Ask its owner. If it is right: amesh rotate accept ${deviceId}. If not: amesh rotate refuse ${deviceId}`;
     case 'accepted':
       return `The key of ${who} was replaced by ${nextId}. Both count for 30 days. If that is wrong: amesh revoke ${nextId}`;
     case 'revoked':
       return `${who} was revoked with all its keys: its key has named two next keys, the second is ${nextId}, so two parties have the key. Find out who, and pair the device again, with a new key. See docs/keys.md.`;
     case 'withdraw':
-      return `${who} withdrew its next key ${nextId}, which does not count any more. If its owner did not do that: amesh revoke ${name}`;
+      return `${who} withdrew its next key ${nextId}, which does not count any more. If its owner did not do that: amesh revoke ${deviceId}`;
     case 'retire':
       return `${who} ends the use of its former key: from 25 hours on, only ${nextId} counts.`;
     default:
