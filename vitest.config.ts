@@ -18,8 +18,9 @@ const ALL_TESTS = readdirSync(source('test'), { recursive: true, encoding: 'utf8
   .filter((path) => path.endsWith('.test.ts'))
   .sort();
 
+const isNamed = process.argv.slice(2).some((word) => word !== 'run' && !word.startsWith('-'));
 /** Whether to run the short files alone. Somebody who names a file or folder gets all of it. */
-const isShort = !isFull && !process.argv.slice(2).some((word) => word !== 'run' && !word.startsWith('-'));
+const isShort = !isFull && !isNamed;
 const TESTS = isShort ? ALL_TESTS.filter((path) => !isLong(path)) : ALL_TESTS;
 
 /**
@@ -135,6 +136,7 @@ export default defineConfig({
         return { extends: true as const, test: { name, include, isolate: false } };
       }),
     ],
+    globalSetup: isNamed ? [] : ['test/support/build-first.ts'],
     // For a machine with much else to do; what has to be quick is measured where it is tested.
     testTimeout: 300_000,
     hookTimeout: 300_000,
