@@ -181,7 +181,7 @@ describe('amesh curl', () => {
     const folder = await mkdtemp(join(tmpdir(), 'amesh-curl-'));
     const at = (name: string) => join(folder, name);
     for (const name of ['old', 'linked', 'twice']) await writeFile(at(name), 'a longer text than the answer');
-    await chmod(at('old'), 0o640);
+    await chmod(at('old'), 0o4640);
     await symlink('linked', at('link'));
     await symlink('nothing', at('dangling'));
     await link(at('twice'), at('twin'));
@@ -193,7 +193,7 @@ describe('amesh curl', () => {
     for (const name of ['new', 'old', 'linked', 'nothing', 'twice', 'twin'])
       expect(await readFile(at(name), 'utf8'), name).toBe('{"ok":1}\n');
     expect((await lstat(at('link'))).isSymbolicLink()).toBe(true);
-    expect((await stat(at('old'))).mode & 0o777).toBe(0o640);
+    expect((await stat(at('old'))).mode & 0o7777).toBe(0o640); // no setuid for what was fetched
     expect((await stat(at('new'))).mode & 0o777).toBe(0o666 & ~process.umask());
     expect(await readdir(folder)).toHaveLength(9);
     // The shell has opened that file, so nobody may put another one in its place.

@@ -31,7 +31,7 @@ export interface Follower {
   readonly since: number;
   /** Whether the statement for it is too old. */
   readonly isExpired: boolean;
-  /** Whether it needs the former key no longer; or, if the rotation was taken back, whether it knows that. */
+  /** Whether it needs the former key no longer; or, if the rotation was withdrawn, whether it knows that. */
   readonly hasFollowed: boolean;
 }
 

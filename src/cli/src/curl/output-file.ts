@@ -29,7 +29,7 @@ export async function writeWhole(path: string, body: AsyncIterable<Uint8Array>):
     const mode = isRenamed ? (found?.mode ?? 0o666) & 0o777 : 0o600;
     await pipeline(body, createWriteStream(waiting, { flags: 'wx', mode }));
     if (!isRenamed) return pipeline(createReadStream(waiting), createWriteStream(at));
-    if (found !== undefined) await chmod(waiting, found.mode & 0o7777); // as it was, whatever the umask
+    if (found !== undefined) await chmod(waiting, found.mode & 0o777); // as it was, whatever the umask; what was fetched gets no setuid
     await rename(waiting, at);
   });
 }
